@@ -1,0 +1,80 @@
+import type { BinapiError } from './errors.js';
+import type { Dump, Message, OneWay, Request, Stream } from './message.js';
+import type { CompatibilityReport } from './message-table.js';
+import type { ClientStats } from './stats.js';
+import type { Timers } from './timers.js';
+import type { Transport } from './transport.js';
+
+/** The structured log of pino, as far as it is used. */
+export interface Log {
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+export interface ConnectOptions {
+  readonly transport: Transport;
+  /** How VPP's `show api clients` calls this client; up to 63 bytes. */
+  readonly name: string;
+  readonly timers?: Timers;
+  /**
+   * Requests that VPP has not answered yet, 1 to 65,536. VPP queues what it has read without bound, so this is the bound.
+   * Default 512: VPP works through that many in 3 ms or more, and a round trip takes 0.2 ms.
+   */
+  readonly window?: number;
+  /** Requests that wait for the window. Default 65,536. */
+  readonly queue_max?: number;
+  /** For the handshake and for every request that does not say otherwise. Default 10,000. */
+  readonly deadline_ms?: number;
+  /**
+   * The largest message in either direction. Default 64 MiB: the message table has 170 kB and the API as JSON 4 MB, but the
+   * text of a `cli_inband` that shows a hundred thousand routes has tens of megabytes.
+   */
+  readonly message_bytes_max?: number;
+  readonly log?: Log;
+}
+
+export interface RequestOptions {
+  /** From the call on, waiting for the window included. */
+  readonly deadline_ms?: number;
+}
+
+/**
+ * One connection to one life of VPP. VPP handles the messages of a connection in the order in which they were asked for, so a
+ * request may rely on the one before it without waiting for its answer.
+ *
+ * What is asked for in one turn of the event loop is written at once. The fields of a request are read when it is sent, which may
+ * be after the call has returned: they must not be changed before the answer.
+ *
+ * Promises reject with RetvalError, DeadlineError, DisconnectedError, IncompatibleError, MalformedError (a field holds what the message
+ * cannot; the connection lives) or OverflowError. Bytes from VPP that make no sense close the connection; what is pending then rejects with
+ * the MalformedError that says why.
+ */
+export interface Client {
+  /** Rejects with RetvalError when the reply's retval is not 0. */
+  request<In, Reply>(message: Request<In, Reply>, fields: In, options?: RequestOptions): Promise<Reply>;
+  /** All details, in VPP's order. A control_ping behind the dump tells their end. */
+  dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<Details[]>;
+  /**
+   * All details and the last reply. VPP interrupts a long `*_get` with VNET_API_ERROR_EAGAIN; it is continued from the reply's cursor,
+   * within the same deadline. What VPP changes in between may be seen twice or not at all.
+   */
+  stream<In, Details, Reply>(
+    message: Stream<In, Details, Reply>,
+    fields: In,
+    options?: RequestOptions,
+  ): Promise<{ details: Details[]; reply: Reply }>;
+  /** Throws what `request` would reject with. */
+  send<In>(message: OneWay<In>, fields: In): void;
+  /**
+   * Calls `handler` for each such event from now on; VPP sends them only after the request that subscribes to them. Throws IncompatibleError.
+   * An exception of a handler is logged and counted; the connection lives.
+   */
+  on<Event>(event: Message<Event>, handler: (event: Event) => void): () => void;
+  /** Compares the messages, their replies, details and events with VPP's message table. */
+  compatible(messages: Iterable<Message<unknown, never>>): CompatibilityReport;
+  /** Resolves once, with the reason, when the connection is gone. Never rejects. */
+  readonly closed: Promise<BinapiError>;
+  /** Rejects what is pending. Idempotent. */
+  close(): void;
+  stats(): ClientStats;
+}

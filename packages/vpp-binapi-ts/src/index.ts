@@ -1,0 +1,11 @@
+export * from './client.js';
+export * from './errors.js';
+export { bytesOf, FrameReader, frame_header_bytes, type MessageSink, writeFrameHeader } from './frames.js';
+export { connect, sockclnt_create_id, sockclnt_create_reply_id } from './handshake.js';
+export * from './message.js';
+export type { CompatibilityReport, Mismatch } from './message-table.js';
+export { retvalName, retvalText } from './retval.js';
+export { type ClientStats, latency_buckets, type MessageStats } from './stats.js';
+export { systemTimers, type Timers } from './timers.js';
+export type { Receiver, Transport } from './transport.js';
+export { unixTransport } from './unix-transport.js';

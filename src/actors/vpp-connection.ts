@@ -1,0 +1,294 @@
+/**
+ * Owns the API connection: connects to each VPP that the process actor reports, numbers the connections (generations),
+ * tells subscribers, executes transactions, and probes that VPP answers.
+ *
+ *   Disconnected ──Started──▶ Connecting ──Opened──▶ Connected ──probe missed──▶ NotResponding ──▶ (VPP is killed)
+ *        ▲                        │ ▲                    │
+ *        └────────Gone────────────┘ └──────Closed────────┘
+ */
+import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import type {
+  Transaction,
+  TransactionResult,
+  VppConnectionMessage,
+  VppProcessMessage,
+  VppStatus,
+} from '../messages/vpp.js';
+import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
+import { Quarantine, QuarantinedError } from '../vpp-conn/quarantine.js';
+import type { Session, SessionOpener } from '../vpp-conn/session.js';
+
+export interface VppConnectionSettings {
+  readonly probe_interval_ms: number;
+  /** A VPP that does not answer for this long is killed. */
+  readonly probe_deadline_ms: number;
+  /** Transactions waiting or under way; one more is refused. */
+  readonly transactions_max: number;
+}
+
+/** The transaction was computed for a VPP, or a connection, that is no more. Compute it anew after the next VppUp. */
+export class StaleGeneration extends Error {
+  override readonly name = 'StaleGeneration';
+  readonly code = 'stale_generation';
+}
+
+export class TransactionOverflow extends Error {
+  override readonly name = 'TransactionOverflow';
+  readonly code = 'overflow';
+}
+
+export type ConnectionState = 'Disconnected' | 'Connecting' | 'Connected' | 'NotResponding';
+
+export function vppConnection(
+  process: ActorRef<VppProcessMessage>,
+  opener: SessionOpener,
+  settings: VppConnectionSettings,
+): ChildSpec<VppConnectionMessage> {
+  return {
+    name: 'vpp-connection',
+    restart: 'permanent',
+    shutdown_ms: 1000,
+    mailbox_max: 4096,
+    handler_ms_max: 5000,
+    start: (ctx) => new VppConnection(ctx, process, opener, settings),
+  };
+}
+
+interface Waiting {
+  readonly transaction: Transaction;
+  readonly reply: Reply<TransactionResult>;
+}
+
+class VppConnection implements Actor<VppConnectionMessage> {
+  private state: ConnectionState = 'Disconnected';
+  private run: VppRun | undefined;
+  private session: Session | undefined;
+  private generation = 0;
+  private readonly subscribers = new Map<string, ActorRef<VppStatus>>();
+  private readonly waiting: Waiting[] = [];
+  private readonly running = new Set<Waiting>();
+  private readonly quarantine = new Quarantine();
+  private opening = new AbortController();
+
+  constructor(
+    private readonly ctx: ActorContext<VppConnectionMessage>,
+    private readonly process: ActorRef<VppProcessMessage>,
+    private readonly opener: SessionOpener,
+    private readonly settings: VppConnectionSettings,
+  ) {
+    process.tell({ type: 'Attach', connection: ctx.self });
+  }
+
+  receive(message: VppConnectionMessage): void {
+    switch (message.type) {
+      case 'Started':
+        return this.connect(message.run);
+      case 'Gone':
+        return this.gone(message.exit);
+      case 'Opened':
+        return this.opened(message.session);
+      case 'OpenFailed':
+        if (this.run?.pid === message.pid) this.unresponsive(`no API session: ${message.reason}`);
+        return;
+      case 'Closed':
+        return this.closed(message.session, message.reason);
+      case 'ProbeFailed':
+        if (this.session === message.session) this.unresponsive(message.reason);
+        return;
+      case 'Probe':
+        return this.probe();
+      case 'Subscribe':
+        this.subscribers.set(message.subscriber.path, message.subscriber);
+        if (this.session !== undefined) this.announce(message.subscriber, this.session);
+        return;
+      case 'Transact':
+        return this.admit(message);
+      case 'ReadSnapshot':
+        return this.answer(message.reply, (session) => session.readSnapshot());
+      case 'Cli':
+        return this.answer(message.reply, (session) => session.cli(message.command));
+    }
+  }
+
+  stop(): void {
+    this.opening.abort();
+    this.session?.close();
+    this.refuseAll('the connection actor stops');
+  }
+
+  gauges() {
+    return {
+      state: this.state,
+      generation: this.generation,
+      in_flight: this.running.size,
+      waiting: this.waiting.length,
+      quarantined: this.quarantine.list().join(' '),
+      version: this.session?.version ?? '',
+    };
+  }
+
+  describe() {
+    return {
+      state: this.state,
+      generation: this.generation,
+      incompatible: this.session?.incompatible ?? [],
+      quarantined: this.quarantine.list(),
+      api: this.session?.stats(),
+    };
+  }
+
+  private connect(run: VppRun): void {
+    this.opening.abort();
+    this.opening = new AbortController();
+    this.run = run;
+    this.state = 'Connecting';
+    this.opener.open(run, this.opening.signal).then(
+      (session) => this.ctx.self.tell({ type: 'Opened', session }),
+      (error: Error) => this.ctx.self.tell({ type: 'OpenFailed', pid: run.pid, reason: error.message }),
+    );
+  }
+
+  private opened(session: Session): void {
+    if (this.run?.pid !== session.run.pid || this.state !== 'Connecting') return session.close();
+    this.session = session;
+    this.state = 'Connected';
+    this.generation += 1;
+    session.closed.then((reason) => this.ctx.self.tell({ type: 'Closed', session, reason }));
+    if (session.incompatible.length > 0) {
+      this.ctx.log.warn(
+        { messages: session.incompatible },
+        'vpp(connect) messages are missing or differ in this VPP',
+      );
+    }
+    this.ctx.event(
+      'vpp',
+      `connected to VPP ${session.run.pid} (${session.version}), generation ${this.generation}`,
+    );
+    for (const subscriber of this.subscribers.values()) this.announce(subscriber, session);
+    this.ctx.after(this.settings.probe_interval_ms, { type: 'Probe' });
+  }
+
+  /** Only a connection to a VPP that nobody had before this process finds it empty. */
+  private announce(subscriber: ActorRef<VppStatus>, session: Session): void {
+    const adopted = session.run.adopted || session.snapshot.interfaces.some((known) => known.tag !== '');
+    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, snapshot: session.snapshot });
+  }
+
+  private closed(session: Session, reason: string): void {
+    if (this.session !== session) return;
+    this.lose(reason);
+    const run = this.run;
+    // VPP may be alive behind a closed socket. If it is dead, Gone follows and ends the attempt.
+    if (run !== undefined) this.connect(run);
+  }
+
+  private gone(exit: VppExit): void {
+    if (this.run !== undefined && exit.pid !== 0 && this.run.pid !== exit.pid) return;
+    this.opening.abort();
+    this.run = undefined;
+    this.lose(exit.reason);
+    this.state = 'Disconnected';
+    for (const subscriber of this.subscribers.values())
+      subscriber.tell({ type: 'VppExited', reason: exit.reason });
+  }
+
+  /** The session is over: owners with operations under way are the suspects if VPP turns out to be dead. */
+  private lose(reason: string): void {
+    const { session } = this;
+    if (session === undefined) return;
+    this.session = undefined;
+    this.state = 'Connecting';
+    for (const { transaction } of this.running) this.quarantine.suspect(transaction);
+    session.close();
+    this.refuseAll(reason);
+    for (const subscriber of this.subscribers.values()) {
+      subscriber.tell({ type: 'VppDown', generation: this.generation, reason });
+    }
+  }
+
+  private unresponsive(reason: string): void {
+    if (this.run === undefined) return;
+    this.state = 'NotResponding';
+    this.process.tell({ type: 'Unresponsive', pid: this.run.pid, reason });
+  }
+
+  private probe(): void {
+    const { session } = this;
+    if (session === undefined) return;
+    const { probe_deadline_ms, probe_interval_ms } = this.settings;
+    session.ping(probe_deadline_ms).then(
+      () => this.ctx.after(probe_interval_ms, { type: 'Probe' }),
+      (error: Error) => this.ctx.self.tell({ type: 'ProbeFailed', session, reason: error.message }),
+    );
+  }
+
+  private admit({ transaction, reply }: Waiting): void {
+    if (this.session === undefined || transaction.generation !== this.generation) {
+      return reply.reject(
+        new StaleGeneration(
+          `${transaction.owner}: computed for generation ${transaction.generation} of VPP, now is ${
+            this.session === undefined ? 'none' : this.generation
+          }`,
+        ),
+      );
+    }
+    if (this.quarantine.holds(transaction)) {
+      return reply.reject(
+        new QuarantinedError(
+          `${transaction.owner}: VPP died twice while it was programmed; change or delete it`,
+        ),
+      );
+    }
+    if (this.waiting.length + this.running.size >= this.settings.transactions_max) {
+      return reply.reject(
+        new TransactionOverflow(
+          `${transaction.owner}: ${this.settings.transactions_max} transactions wait for VPP`,
+        ),
+      );
+    }
+    this.waiting.push({ transaction, reply });
+    this.pump();
+  }
+
+  /** Starts what may run: all at once, but a suspect alone, so that a second death convicts the right one. */
+  private pump(): void {
+    for (;;) {
+      const next = this.waiting[0];
+      const { session } = this;
+      if (next === undefined || session === undefined) return;
+      const alone =
+        this.quarantine.suspects(next.transaction) ||
+        [...this.running].some((other) => this.quarantine.suspects(other.transaction));
+      if (alone && this.running.size > 0) return;
+      this.waiting.shift();
+      this.running.add(next);
+      session.execute(next.transaction).then(
+        (result) => this.settle(next, () => next.reply.resolve(result), session),
+        (error: Error) => this.settle(next, () => next.reply.reject(error), session),
+      );
+    }
+  }
+
+  private settle(done: Waiting, answer: () => void, session: Session): void {
+    if (!this.running.delete(done)) return;
+    if (this.session === session) this.quarantine.acquit(done.transaction);
+    answer();
+    this.pump();
+  }
+
+  private refuseAll(reason: string): void {
+    const refused = [...this.running, ...this.waiting];
+    this.running.clear();
+    this.waiting.length = 0;
+    for (const { transaction, reply } of refused) {
+      reply.reject(new StaleGeneration(`${transaction.owner}: the connection to VPP was lost: ${reason}`));
+    }
+  }
+
+  private answer<T>(reply: Reply<T>, ask: (session: Session) => Promise<T>): void {
+    if (this.session === undefined) {
+      return reply.reject(new StaleGeneration('VPP is not connected'));
+    }
+    ask(this.session).then(reply.resolve, reply.reject);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Owns VPP's process: adopts or starts it, notices its death, starts it again after a back-off, ends it when told to.
+ * A death is a message, not a crash of this actor; only a VPP that keeps dying is, because then the node has to be given
+ * back to Linux by those above.
+ */
+import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
+import type { Launcher, VppExit, VppRun } from '../vpp-conn/launcher.js';
+
+export interface VppProcessSettings {
+  /** More deaths than this within the window, and the actor gives up. */
+  readonly deaths_max: number;
+  readonly deaths_window_ms: number;
+  /** Pause before the second start in a row; doubled for each further one. The first start after a death is immediate. */
+  readonly backoff_first_ms: number;
+  readonly backoff_max_ms: number;
+  /** From SIGINT to SIGKILL: VPP takes SIGTERM too slowly. */
+  readonly interrupt_ms: number;
+}
+
+/** VPP died more often than its budget allows. */
+export class VppKeepsDying extends Error {
+  override readonly name = 'VppKeepsDying';
+}
+
+export function vppProcess(launcher: Launcher, settings: VppProcessSettings): ChildSpec<VppProcessMessage> {
+  return {
+    name: 'vpp-process',
+    restart: 'permanent',
+    shutdown_ms: settings.interrupt_ms + 2000,
+    mailbox_max: 64,
+    handler_ms_max: settings.interrupt_ms + 2000,
+    start: (ctx) => new VppProcess(ctx, launcher, settings),
+  };
+}
+
+class VppProcess implements Actor<VppProcessMessage> {
+  private run: VppRun | undefined;
+  private connection: ActorRef<VppConnectionMessage> | undefined;
+  private shutdown: Reply<void>[] = [];
+  private keepDown = false;
+  private deaths: number[] = [];
+  private lives = 0;
+  private lastExit = '';
+
+  constructor(
+    private readonly ctx: ActorContext<VppProcessMessage>,
+    private readonly launcher: Launcher,
+    private readonly settings: VppProcessSettings,
+  ) {
+    const adopted = launcher.adopt();
+    if (adopted === undefined) this.launch();
+    else this.follow(adopted);
+  }
+
+  receive(message: VppProcessMessage): void {
+    switch (message.type) {
+      case 'Attach':
+        this.connection = message.connection;
+        if (this.run !== undefined) this.connection.tell({ type: 'Started', run: this.run });
+        return;
+      case 'Unresponsive':
+        if (this.run?.pid !== message.pid) return;
+        this.ctx.event('vpp', `VPP ${message.pid} is killed: ${message.reason}`);
+        this.launcher.signal(this.run, 'SIGKILL');
+        return;
+      case 'Shutdown':
+        this.keepDown = true;
+        if (this.run === undefined) message.reply.resolve();
+        else {
+          this.shutdown.push(message.reply);
+          this.end(this.run);
+        }
+        return;
+      case 'StartAgain':
+        if (this.run === undefined && !this.keepDown) this.launch();
+        return;
+      case 'Exited':
+        this.buried(message.exit);
+        return;
+    }
+  }
+
+  gauges() {
+    return {
+      pid: this.run?.pid ?? 0,
+      adopted: this.run?.adopted ?? false,
+      lives: this.lives,
+      deaths_in_window: this.deaths.length,
+      last_exit: this.lastExit.slice(0, 200),
+    };
+  }
+
+  private launch(): void {
+    try {
+      this.follow(this.launcher.start());
+    } catch (error) {
+      this.buried({ pid: 0, reason: `cannot be started: ${(error as Error).message}` });
+    }
+  }
+
+  private follow(run: VppRun): void {
+    this.run = run;
+    this.lives += 1;
+    this.ctx.event('vpp', `VPP ${run.pid} ${run.adopted ? 'adopted' : 'started'}`);
+    run.exited.then((exit) => this.ctx.self.tell({ type: 'Exited', exit }));
+    this.connection?.tell({ type: 'Started', run });
+  }
+
+  /** VPP is gone: say so, and start the next one unless it was told to stay down. */
+  private buried(exit: VppExit): void {
+    if (this.run !== undefined && exit.pid !== this.run.pid && exit.pid !== 0) return;
+    this.run = undefined;
+    this.lastExit = exit.reason;
+    this.launcher.forget();
+    this.connection?.tell({ type: 'Gone', exit });
+    for (const reply of this.shutdown.splice(0)) reply.resolve();
+    if (this.keepDown) return;
+
+    this.ctx.event('vpp', `VPP ${exit.pid} died: ${exit.reason}`);
+    this.ctx.log.error({ pid: exit.pid, reason: exit.reason }, 'vpp(exit) VPP died');
+    const now = this.ctx.clock.now_ms();
+    this.deaths = [...this.deaths.filter((at) => now - at < this.settings.deaths_window_ms), now];
+    if (this.deaths.length > this.settings.deaths_max) {
+      const seconds = Math.round(this.settings.deaths_window_ms / 1000);
+      throw new VppKeepsDying(
+        `VPP died ${this.deaths.length} times within ${seconds} s; last: ${exit.reason}`,
+      );
+    }
+    this.ctx.after(this.backoff(), { type: 'StartAgain' });
+  }
+
+  private backoff(): number {
+    const again = this.deaths.length - 2;
+    return again < 0
+      ? 0
+      : Math.min(this.settings.backoff_first_ms * 2 ** again, this.settings.backoff_max_ms);
+  }
+
+  /** SIGINT, then SIGKILL; a VPP that spins inside a signal handler only ends by the second. */
+  private end(run: VppRun): void {
+    this.launcher.signal(run, 'SIGINT');
+    this.ctx.clock.after(this.settings.interrupt_ms, () => {
+      if (this.run?.pid === run.pid) this.launcher.signal(run, 'SIGKILL');
+    });
+  }
+}

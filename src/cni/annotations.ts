@@ -1,0 +1,179 @@
+/** The pod annotations that shape a pod's interface. */
+import {
+  type InterfaceLimits,
+  type InterfaceSpec,
+  interface_spec_default,
+  readInterfaceSpec,
+} from '../config/interface-spec.js';
+import { BadValue } from '../config/problem.js';
+import { canonicalPrefix } from './address.js';
+import { InvalidRequest, shown } from './invalid-request.js';
+
+export const annotation = {
+  interfaces_spec: 'cni.projectcalico.org/vppInterfacesSpec',
+  extra_memif_ports: 'cni.projectcalico.org/vppExtraMemifPorts',
+  extra_memif_spec: 'cni.projectcalico.org/vppExtraMemifSpec',
+  vcl: 'cni.projectcalico.org/vppVcl',
+  /** Calico's own spelling. */
+  allowed_source_prefixes: 'cni.projectcalico.org/allowedSourcePrefixes',
+  /** The spelling of the Go implementation of this dataplane. */
+  allowed_source_prefixes_go: 'cni.projectcalico.org/AllowedSourcePrefixes',
+} as const;
+
+/** Features that the configuration switches on or off (CALICOVPP_FEATURE_GATES). */
+export interface PodGates {
+  readonly memif: boolean;
+  readonly vcl: boolean;
+  readonly multinet: boolean;
+}
+
+export interface PodLimits {
+  /** What an interface without annotation gets (`defaultPodIfSpec`). Its `isl3` is not used: pods are L3 unless they ask otherwise. */
+  readonly default_spec: InterfaceSpec;
+  /** What an annotation may ask for (`maxPodIfSpec`). */
+  readonly max_spec?: InterfaceLimits;
+  readonly gates: PodGates;
+}
+
+export type Annotations = Readonly<Record<string, string>>;
+type Warn = (text: string) => void;
+
+const source_prefixes_max = 256;
+
+function parseJson(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InvalidRequest(
+      `annotation ${name}`,
+      text,
+      `is not JSON (${(error as Error).message}): correct the annotation`,
+    );
+  }
+}
+
+/** An interface spec in which nothing is left to choose. */
+export type PodInterfaceSpec = Required<InterfaceSpec>;
+
+/** Reads one spec, filling in what is absent, null or 0. */
+export function readPodInterfaceSpec(
+  json: unknown,
+  interface_name: string,
+  field: string,
+  limits: InterfaceLimits,
+  warn: Warn,
+): PodInterfaceSpec {
+  const base: PodInterfaceSpec = {
+    ...interface_spec_default,
+    is_l3: !interface_name.startsWith('memif'),
+    rx_mode: 'adaptive',
+  };
+  try {
+    return { ...base, ...readInterfaceSpec(json ?? {}, base, limits, (text) => warn(`${field}: ${text}`)) };
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    const faults = error.faults.map(({ path, cause, step }) => `${path ? `${path}: ` : ''}${cause}; ${step}`);
+    throw new InvalidRequest(field, json, `cannot be used: ${faults.join(' | ')}`);
+  }
+}
+
+/** The spec of one interface: its entry of `vppInterfacesSpec`, or the default. Every entry is checked, whosever it is. */
+export function interfaceSpecOf(
+  annotations: Annotations,
+  interface_name: string,
+  limits: PodLimits,
+  warn: Warn,
+): PodInterfaceSpec {
+  const fallback: PodInterfaceSpec = { rx_mode: 'adaptive', ...limits.default_spec, is_l3: true };
+  const name = annotation.interfaces_spec;
+  const text = annotations[name];
+  const entries = text === undefined ? {} : (parseJson(name, text) ?? {});
+  if (typeof entries !== 'object' || Array.isArray(entries)) {
+    throw new InvalidRequest(
+      `annotation ${name}`,
+      text,
+      'is not an object: write e.g. {"eth0": {"rx": 1, "tx": 1}}',
+    );
+  }
+  const specs = new Map(
+    Object.entries(entries).map(([entry_name, entry]) => {
+      const field = `annotation ${name}, entry ${shown(entry_name)}`;
+      return [entry_name, readPodInterfaceSpec(entry, entry_name, field, limits.max_spec ?? {}, warn)];
+    }),
+  );
+  return specs.get(interface_name) ?? fallback;
+}
+
+/** Prefixes that the pod may use as source beside its own addresses, canonical and each once, of either spelling's annotation. */
+export function allowedSourcePrefixesOf(annotations: Annotations): readonly string[] {
+  const prefixes = new Set<string>();
+  for (const name of [annotation.allowed_source_prefixes, annotation.allowed_source_prefixes_go]) {
+    const text = annotations[name];
+    if (text === undefined) continue;
+    const list = parseJson(name, text) ?? [];
+    if (!Array.isArray(list)) {
+      throw new InvalidRequest(`annotation ${name}`, text, 'is not a list: write e.g. ["10.0.0.0/24"]');
+    }
+    for (const [index, entry] of list.entries()) {
+      const prefix = typeof entry === 'string' ? canonicalPrefix(entry) : undefined;
+      if (prefix === undefined) {
+        throw new InvalidRequest(
+          `annotation ${name}, entry ${index}:`,
+          entry,
+          'is neither a prefix nor an address: correct it',
+        );
+      }
+      prefixes.add(prefix);
+    }
+    if (prefixes.size > source_prefixes_max) {
+      throw new InvalidRequest(
+        `annotation ${name}`,
+        text,
+        `has more than ${source_prefixes_max} entries: shorten it`,
+      );
+    }
+  }
+  return [...prefixes];
+}
+
+/**
+ * Refuses what a gate permits and this version cannot do, warns about what a closed gate switches off. The annotations
+ * speak of the pod's primary interface; a secondary one is not concerned.
+ */
+export function checkFeatureAnnotations(annotations: Annotations, gates: PodGates, warn: Warn): void {
+  const ports = annotations[annotation.extra_memif_ports];
+  if (ports !== undefined) {
+    refuseOrIgnore(annotation.extra_memif_ports, ports, 'memif', 'memifEnabled', gates.memif, warn);
+  } else if (annotations[annotation.extra_memif_spec] !== undefined) {
+    warn(
+      `annotation ${annotation.extra_memif_spec} has no effect without ${annotation.extra_memif_ports}: ignored`,
+    );
+  }
+  const vcl = annotations[annotation.vcl];
+  if (vcl === 'enable') refuseOrIgnore(annotation.vcl, vcl, 'VCL', 'vclEnabled', gates.vcl, warn);
+  else if (vcl !== undefined && vcl !== 'disable') {
+    throw new InvalidRequest(
+      `annotation ${annotation.vcl}`,
+      vcl,
+      'is neither "enable" nor "disable": use one of them',
+    );
+  }
+}
+
+function refuseOrIgnore(
+  name: string,
+  value: string,
+  feature: string,
+  gate: string,
+  gate_open: boolean,
+  warn: Warn,
+): void {
+  if (gate_open) {
+    throw new InvalidRequest(
+      `annotation ${name}`,
+      value,
+      `asks for ${feature}, which this version does not have: remove the annotation, or set ${gate} to false in CALICOVPP_FEATURE_GATES to have it ignored`,
+    );
+  }
+  warn(`annotation ${name} is ignored: ${gate} in CALICOVPP_FEATURE_GATES is false`);
+}

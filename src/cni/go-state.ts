@@ -1,0 +1,162 @@
+/**
+ * The state file of the Go implementation, read once when a node changes over to this product: the pods that run on it keep
+ * their addresses and names, and are connected again without being re-created. Ids of VPP objects in the file are of no
+ * use, the VPP that they belong to ends with the Go implementation.
+ */
+import { isIPv4 } from 'node:net';
+import { create } from '@bufbuild/protobuf';
+import * as v from 'valibot';
+import { interface_spec_default } from '../config/interface-spec.js';
+import { annotation } from './annotations.js';
+import { AddRequestSchema } from './generated/cni_pb.js';
+import { type PodSpec, parseAddRequest, podKey } from './pod-spec.js';
+
+/** Where the Go implementation keeps its state, newest version first. Before version 9 the file was binary: not read. */
+export const go_state_paths: readonly string[] = [11, 10, 9].map(
+  (version) => `/var/run/vpp/calicovpp_state.v${version}.json`,
+);
+
+export interface GoState {
+  readonly specs: readonly PodSpec[];
+  /** What could not be taken over, one sentence each, naming the pod where there is one. */
+  readonly problems: readonly string[];
+}
+
+/** Go writes a nil slice or map as null. */
+const list = <S extends v.GenericSchema>(item: S) => v.optional(v.nullable(v.array(item), []), []);
+const ip_net = v.object({ IP: v.string(), Mask: v.nullable(v.string()) });
+
+/** Fields that versions 9 to 11 have in common; those that differ are ids of VPP objects. */
+const go_pod = v.object({
+  interfaceName: v.string(),
+  netnsName: v.string(),
+  allowIpForwarding: v.boolean(),
+  routes: list(ip_net),
+  containerIps: list(v.string()),
+  mtu: v.number(),
+  orchestratorID: v.string(),
+  workloadID: v.string(),
+  endpointID: v.string(),
+  hostPorts: list(
+    v.object({ HostPort: v.number(), HostIP: v.string(), ContainerPort: v.number(), Protocol: v.string() }),
+  ),
+  networkName: v.optional(v.string(), ''),
+  podAnnotations: v.object({
+    allowedSpoofingPrefixes: list(ip_net),
+    enableVCL: v.optional(v.boolean(), false),
+    enableMemif: v.optional(v.boolean(), false),
+    ifSpec: v.looseObject({ rxMode: v.optional(v.string()) }),
+  }),
+});
+type GoPod = v.InferOutput<typeof go_pod>;
+
+const go_state = v.object({
+  version: v.picklist([9, 10, 11]),
+  podSpecs: v.optional(v.nullable(v.record(v.string(), v.unknown()), {}), {}),
+});
+
+/** `address/length` of a Go net.IPNet, whose mask is base64 of its bytes; not a prefix when the mask has holes. */
+function prefixText({ IP, Mask }: v.InferOutput<typeof ip_net>): string {
+  const mask = Buffer.from(Mask ?? '', 'base64');
+  const bytes = isIPv4(IP) ? mask.subarray(-4) : mask;
+  const bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  return /^1*0*$/.test(bits) && bytes.length > 0
+    ? `${IP}/${bits.replaceAll('0', '').length}`
+    : `${IP}/mask ${Mask}`;
+}
+
+/** The request that would have led to this entry, so that it passes the same checks as one. */
+function requestOf(pod: GoPod) {
+  const { ifSpec, allowedSpoofingPrefixes } = pod.podAnnotations;
+  const { rxMode, ...queues } = ifSpec;
+  const spec = rxMode === 'unknown' ? queues : ifSpec;
+  const [namespace = '', name = ''] = pod.workloadID.split('/', 2);
+  return create(AddRequestSchema, {
+    interfaceName: pod.interfaceName,
+    netns: pod.netnsName,
+    settings: { mtu: pod.mtu, allowIpForwarding: pod.allowIpForwarding },
+    containerIps: pod.containerIps.map((ip) => ({ address: `${ip}/${isIPv4(ip) ? 32 : 128}` })),
+    containerRoutes: pod.routes.map(prefixText),
+    dataplaneOptions: { network_name: pod.networkName },
+    workload: {
+      orchestrator: pod.orchestratorID,
+      namespace,
+      pod: name,
+      endpoint: pod.endpointID,
+      annotations: {
+        [annotation.interfaces_spec]: JSON.stringify({ [pod.interfaceName]: spec }),
+        [annotation.allowed_source_prefixes]: JSON.stringify(allowedSpoofingPrefixes.map(prefixText)),
+      },
+      ports: pod.hostPorts.map((port) => ({
+        protocol: port.Protocol,
+        hostPort: port.HostPort,
+        hostIp: port.HostIP,
+        port: port.ContainerPort,
+      })),
+    },
+  });
+}
+
+function lossesOf(key: string, { podAnnotations, hostPorts }: GoPod): string[] {
+  const losses: string[] = [];
+  if (podAnnotations.enableMemif) {
+    losses.push(`${key}: its memif is not taken over, all its traffic goes through the Linux interface`);
+  }
+  if (podAnnotations.enableVCL) {
+    losses.push(`${key}: its VCL sessions are not taken over, its traffic goes through the Linux interface`);
+  }
+  // The Go implementation compares the protocol in the wrong letter case, and stores TCP whatever it was.
+  if (hostPorts.length > 0) {
+    const ports = hostPorts.map((port) => port.HostPort).join(', ');
+    losses.push(
+      `${key}: host ports ${ports} are taken over as recorded; re-create the pod if one is UDP or SCTP`,
+    );
+  }
+  return losses;
+}
+
+/** Reads the file's content. Never throws; an entry that cannot be used does not affect the others. */
+export function importGoState(text: string): GoState {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    return {
+      specs: [],
+      problems: [
+        `the state file is cut or damaged (${(error as Error).message}): its pods have to be re-created`,
+      ],
+    };
+  }
+  const state = v.safeParse(go_state, json);
+  if (!state.success) {
+    return {
+      specs: [],
+      problems: [
+        `the state file is not of version 9 to 11 (${v.summarize(state.issues)}): its pods have to be re-created`,
+      ],
+    };
+  }
+  const specs: PodSpec[] = [];
+  const problems: string[] = [];
+  for (const [key, entry] of Object.entries(state.output.podSpecs)) {
+    const pod = v.safeParse(go_pod, entry);
+    if (!pod.success) {
+      problems.push(`${key}: re-create the pod, its entry cannot be read: ${v.summarize(pod.issues)}`);
+      continue;
+    }
+    const { netnsName, interfaceName } = pod.output;
+    const parsed = parseAddRequest(requestOf(pod.output), {
+      default_spec: interface_spec_default,
+      gates: { memif: false, vcl: false, multinet: true },
+    });
+    if ('error' in parsed) problems.push(`${key}: re-create the pod: ${parsed.error}`);
+    else if (key !== podKey(netnsName, interfaceName))
+      problems.push(`${key}: re-create the pod, its entry is that of another`);
+    else {
+      specs.push(parsed.ok);
+      problems.push(...parsed.warnings, ...lossesOf(key, pod.output));
+    }
+  }
+  return { specs, problems };
+}

@@ -1,0 +1,191 @@
+import * as documents from './documents.js';
+import { json, read as readDocument } from './json-document.js';
+import { nearest } from './nearest.js';
+import { BadValue, type Problem } from './problem.js';
+import { Secret } from './secret.js';
+import {
+  absolute_path,
+  boolean,
+  duration_ms,
+  list,
+  one_of,
+  type Parse,
+  prefix,
+  text,
+  whole_number,
+} from './values.js';
+
+/** Every environment variable that is read, as data. An empty one counts as unset. */
+
+export type Origin = 'default' | 'environment' | 'deprecated';
+
+export interface Variable<T> {
+  readonly name: string;
+  readonly parse: Parse<T>;
+  readonly fallback: T;
+  readonly required?: boolean;
+  /** What to use in its place. */
+  readonly deprecated?: string;
+}
+
+function variable<T>(
+  name: string,
+  parse: Parse<T>,
+  fallback: T,
+  more: Pick<Variable<T>, 'required' | 'deprecated'> = {},
+): Variable<T> {
+  return { name, parse, fallback, ...more };
+}
+
+function document<S extends Parameters<typeof json>[0]>(name: string, schema: S) {
+  return variable(
+    name,
+    json(schema),
+    readDocument(schema, {}, () => {}),
+  );
+}
+
+export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+/** The words of the Go implementation; pino has no `panic`. */
+const log_level = one_of<LogLevel>({
+  panic: 'fatal',
+  fatal: 'fatal',
+  error: 'error',
+  warn: 'warn',
+  warning: 'warn',
+  info: 'info',
+  debug: 'debug',
+  trace: 'trace',
+});
+
+const auto_on_off = one_of<'auto' | 'on' | 'off'>({ auto: 'auto', on: 'on', off: 'off' });
+const port = whole_number(0, 65535);
+const optional_text = text as Parse<string | undefined>;
+
+export const variables = {
+  node_name: variable('NODENAME', text, '', { required: true }),
+  namespace: variable('NAMESPACE', text, 'calico-vpp-dataplane'),
+  service_prefixes: variable('SERVICE_PREFIX', list(prefix), []),
+
+  config_template: variable('CALICOVPP_CONFIG_TEMPLATE', optional_text, undefined),
+  exec_template: variable('CALICOVPP_CONFIG_EXEC_TEMPLATE', text, ''),
+  log_level: variable('CALICOVPP_LOG_LEVEL', log_level, 'info' as LogLevel),
+  bgp_log_level: variable('CALICOVPP_BGP_LOG_LEVEL', log_level, 'info' as LogLevel),
+  log_format: variable('CALICOVPP_LOG_FORMAT', text, ''),
+  bgp_server_mode: variable(
+    'CALICOVPP_BGP_SERVER_MODE',
+    one_of<'dualStack' | 'v4Only'>({ dualstack: 'dualStack', v4only: 'v4Only' }),
+    'dualStack' as const,
+  ),
+  ikev2_psk: variable('CALICOVPP_IPSEC_IKEV2_PSK', (psk) => new Secret(psk), new Secret('')),
+  graceful_shutdown_timeout_ms: variable('CALICOVPP_GRACEFUL_SHUTDOWN_TIMEOUT', duration_ms, 10_000),
+  stats_socket: variable('CALICOVPP_STATS_SOCKET', absolute_path as Parse<string | undefined>, undefined),
+  tap_address: variable('CALICOVPP_TAP0_ADDR', prefix, '169.254.0.1/32'),
+  built_in_hooks: variable('CALICOVPP_ENABLE_NETWORK_MANAGER_HOOK', boolean, true),
+  hook_before_if_read: variable('CALICOVPP_HOOK_BEFORE_IF_READ', text, ''),
+  hook_before_vpp_run: variable('CALICOVPP_HOOK_BEFORE_VPP_RUN', text, ''),
+  hook_vpp_running: variable('CALICOVPP_HOOK_VPP_RUNNING', text, ''),
+  hook_vpp_done_ok: variable('CALICOVPP_HOOK_VPP_DONE_OK', text, ''),
+  hook_vpp_errored: variable('CALICOVPP_HOOK_VPP_ERRORED', text, ''),
+
+  interfaces: document('CALICOVPP_INTERFACES', documents.interfaces_document),
+  initial_config: document('CALICOVPP_INITIAL_CONFIG', documents.initial_config_document),
+  debug: document('CALICOVPP_DEBUG', documents.debug_document),
+  feature_gates: document('CALICOVPP_FEATURE_GATES', documents.feature_gates_document),
+  ipsec: document('CALICOVPP_IPSEC', documents.ipsec_document),
+  srv6: document('CALICOVPP_SRV6', documents.srv6_document),
+
+  interface: variable('CALICOVPP_INTERFACE', text, '', {
+    deprecated: 'uplinkInterfaces in CALICOVPP_INTERFACES',
+  }),
+  native_driver: variable('CALICOVPP_NATIVE_DRIVER', text, '', {
+    deprecated: 'vppDriver in CALICOVPP_INTERFACES',
+  }),
+  swap_driver: variable('CALICOVPP_SWAP_DRIVER', text, '', {
+    deprecated: 'newDriver in CALICOVPP_INTERFACES',
+  }),
+
+  // Below: variables of this product alone.
+  run_dir: variable('CALICOVPP_RUN_DIR', absolute_path, '/var/run/vpp'),
+  state_dir: variable('CALICOVPP_STATE_DIR', absolute_path, '/var/lib/vpp/calico-vpp-node'),
+  config_dir: variable('CALICOVPP_CONFIG_DIR', absolute_path, '/etc/vpp'),
+  host_root: variable('CALICOVPP_HOST_ROOT', absolute_path, '/host'),
+  netns_dir: variable('CALICOVPP_NETNS_DIR', absolute_path, '/var/run/netns'),
+  vpp_netns: variable('CALICOVPP_VPP_NETNS', text, 'calico-vpp-ns'),
+  host_netns: variable('CALICOVPP_HOST_NETNS', absolute_path as Parse<string | undefined>, undefined),
+  cni_socket: variable('CALICOVPP_CNI_SOCKET', absolute_path, '/var/run/calico/cni-server.sock'),
+  felix_socket: variable('CALICOVPP_FELIX_SOCKET', absolute_path, '/var/run/calico/felix-dataplane.sock'),
+  felix: variable('CALICOVPP_FELIX', auto_on_off, 'auto' as const),
+  kubernetes: variable('CALICOVPP_KUBERNETES', auto_on_off, 'auto' as const),
+  kubernetes_host: variable('KUBERNETES_SERVICE_HOST', text, ''),
+  kubeconfig: variable('KUBECONFIG', text, ''),
+  vpp_binary: variable('CALICOVPP_VPP_BINARY', absolute_path, '/usr/bin/vpp'),
+  vpp_environment: variable('CALICOVPP_VPP_ENVIRONMENT', json(documents.environment_document), {}),
+  vpp_probe_interval_ms: variable('CALICOVPP_VPP_PROBE_INTERVAL', duration_ms, 2000),
+  vpp_probe_timeout_ms: variable('CALICOVPP_VPP_PROBE_TIMEOUT', duration_ms, 5000),
+  vpp_probe_failures: variable('CALICOVPP_VPP_PROBE_FAILURES', whole_number(1, 100), 3),
+  vpp_connect_timeout_ms: variable('CALICOVPP_VPP_CONNECT_TIMEOUT', duration_ms, 20_000),
+  vpp_restarts_max: variable('CALICOVPP_VPP_RESTARTS', whole_number(0, 100), 3),
+  vpp_restart_window_ms: variable('CALICOVPP_VPP_RESTART_WINDOW', duration_ms, 60_000),
+  pods_max: variable('CALICOVPP_MAX_PODS', whole_number(1, 10_000), 110),
+  hook_timeout_ms: variable('CALICOVPP_HOOK_TIMEOUT', duration_ms, 30_000),
+  gobgpd_binary: variable('CALICOVPP_GOBGPD_BINARY', absolute_path, '/usr/bin/gobgpd'),
+  gobgpd_socket: variable('CALICOVPP_GOBGPD_SOCKET', absolute_path as Parse<string | undefined>, undefined),
+  health_address: variable('CALICOVPP_HEALTH_ADDRESS', optional_text, undefined),
+  debug_socket: variable('CALICOVPP_DEBUG_SOCKET', absolute_path as Parse<string | undefined>, undefined),
+  debug_port: variable('CALICOVPP_DEBUG_PORT', port, 0),
+};
+
+/** Set by older manifests, read by nothing. */
+const leftovers: readonly string[] = ['CALICOVPP_INIT_SCRIPT_TEMPLATE', 'DEBUG'];
+
+const variable_names: readonly string[] = Object.values(variables).map(({ name }) => name);
+
+/** Reads variables and gathers all that is wrong or doubtful with them. */
+export class Environment {
+  readonly problems: Problem[] = [];
+  readonly warnings: string[] = [];
+  readonly origins = new Map<string, { readonly origin: Origin; readonly value: unknown }>();
+  readonly #env: NodeJS.ProcessEnv;
+
+  constructor(env: NodeJS.ProcessEnv) {
+    this.#env = env;
+    for (const name of Object.keys(env).sort()) {
+      if (leftovers.includes(name)) this.warnings.push(`${name} has no effect: remove it`);
+      else if (name.includes('CALICOVPP_') && !variable_names.includes(name)) {
+        const [meant] = nearest(name, variable_names);
+        this.warnings.push(`${name} is unknown and has no effect${meant ? `; did you mean ${meant}?` : ''}`);
+      }
+    }
+  }
+
+  isSet(variable: Variable<unknown>): boolean {
+    return (this.#env[variable.name] ?? '') !== '';
+  }
+
+  /** The fallback where the variable is unset, or wrong (then with a problem noted). */
+  read<T>(variable: Variable<T>): T {
+    const { name, fallback } = variable;
+    const raw = this.#env[name] ?? '';
+    if (raw === '') {
+      if (variable.required)
+        this.problems.push({ variable: name, cause: 'it is required and not set', step: requiredStep(name) });
+      this.origins.set(name, { origin: 'default', value: fallback });
+      return fallback;
+    }
+    if (variable.deprecated) this.warnings.push(`${name} is deprecated: use ${variable.deprecated}`);
+    try {
+      const value = variable.parse(raw, (text) => this.warnings.push(`${name}: ${text}`));
+      this.origins.set(name, { origin: variable.deprecated ? 'deprecated' : 'environment', value });
+      return value;
+    } catch (error) {
+      if (!(error instanceof BadValue)) throw error;
+      for (const fault of error.faults) this.problems.push({ variable: name, ...fault });
+      return fallback;
+    }
+  }
+}
+
+const requiredStep = (name: string): string =>
+  `set ${name} to the name of the Kubernetes node (fieldRef spec.nodeName), or to a name of your own without Kubernetes`;

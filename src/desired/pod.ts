@@ -1,0 +1,232 @@
+/**
+ * What VPP holds for one pod interface, and what Linux holds in the pod's namespace. Pure.
+ *
+ *   pod table: 0/0 → pods table → default table        packets of the pod
+ *   default table: pod/32 → tun                         packets to the pod
+ *   uRPF of the tun: strict against the default table, or loose against a table of allowed sources
+ *
+ * The tun carries 169.254.1.1 (and a unique-local address for IPv6) itself, the same in every pod's table: VPP sources its
+ * ICMP errors from it. With the pod's own address there, Linux discards them and path MTU discovery never works.
+ */
+
+import { podInterfaceTag, podTableName } from '../cni/names.js';
+import { addressesOf, familiesOf, type PodSpec } from '../cni/pod-spec.js';
+import type { NetworkChange } from '../host/types.js';
+import {
+  type Family,
+  familyOf,
+  type InterfaceSwitch,
+  type InterfaceTag,
+  type RxMode,
+  type VppObject,
+} from './objects.js';
+import { default_table, everything, hostPrefix, pods_table, table } from './tables.js';
+import { tap_l3_mtu } from './uplink.js';
+
+/** The address of VPP's side of every pod interface; a link-local one would leave VPP without a source for ICMPv6 errors. */
+export const pod_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.1', 6: 'fdca:11c0::1' };
+/** The MAC of the Linux side of a pod's tap; VPP has it as static neighbour. */
+export const pod_mac = '02:00:00:00:00:01';
+/** The MAC of VPP's side of a pod's tap. */
+export const pod_tap_mac = '02:ca:11:c0:fe:01';
+
+export interface PodTableIds {
+  readonly pod: number;
+  readonly rpf: number;
+}
+
+/** What the pod's objects depend on beside its spec. */
+export interface PodInputs {
+  readonly tables: PodTableIds;
+  readonly mtu: number;
+  readonly gso: boolean;
+  /** Node addresses for host ports without one of their own. */
+  readonly node: { readonly ip4?: string; readonly ip6?: string };
+  /** Families for which the node has a table of redirect rules. */
+  readonly redirects: readonly Family[];
+  /** Worker threads that receive queues are spread over. */
+  readonly workers: number;
+}
+
+export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
+  const tag = podInterfaceTag(spec);
+  const families = familiesOf(spec);
+  const { tables } = inputs;
+  const { interface_spec: queues } = spec;
+  const is_tap = spec.interface_type === 'tap';
+  return [
+    ...families.flatMap((family): VppObject[] => [
+      table(family, tables.pod, podTableName(spec, family)),
+      {
+        kind: 'route',
+        table_id: tables.pod,
+        prefix: everything(family),
+        paths: [{ via: 'lookup', table_id: pods_table }],
+      },
+      {
+        kind: 'mroute',
+        table_id: tables.pod,
+        group: family === 4 ? '224.0.0.0/4' : 'ff00::/8',
+        accept_all_interfaces: true,
+        paths: [{ table_id: pods_table, accept: false, forward: true }],
+      },
+    ]),
+    {
+      kind: 'tap',
+      tag,
+      host_namespace: spec.netns,
+      host_if_name: spec.interface_name,
+      host_mtu: inputs.mtu,
+      ...(is_tap && { host_mac: pod_mac, mac: pod_tap_mac }),
+      rx_queues: queues.rx_queues,
+      tx_queues: queues.tx_queues,
+      rx_ring_size: queues.rx_ring_size,
+      tx_ring_size: queues.tx_ring_size,
+      type: spec.interface_type,
+      gso: inputs.gso,
+      persistent: true,
+    },
+    ...families.flatMap((family): VppObject[] => [
+      { kind: 'interface_table', interface: tag, family, table_id: tables.pod },
+      { kind: 'interface_address', interface: tag, prefix: hostPrefix(pod_gateway[family]) },
+    ]),
+    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
+    { kind: 'interface_rx_mode', interface: tag, mode: (queues.rx_mode ?? 'adaptive') as RxMode },
+    ...flags(tag, ['snat_pod', 'cnat_feature', ...(is_tap ? (['promisc'] as const) : []), 'admin_up']),
+    ...addressesOf(spec).flatMap((address): VppObject[] => [
+      {
+        kind: 'route',
+        table_id: default_table,
+        prefix: hostPrefix(address),
+        paths: [{ via: 'interface', interface: tag, next_hop: address }],
+      },
+      ...(is_tap ? [{ kind: 'neighbour', interface: tag, address, mac: pod_mac } as const] : []),
+    ]),
+    ...antiSpoofing(spec, tag, families, tables),
+    ...hostPorts(spec, inputs),
+    ...inputs.redirects
+      .filter((family) => families.includes(family))
+      .map((family): VppObject => ({ kind: 'redirect_acl', interface: tag, family })),
+    ...placements(spec, tag, inputs.workers),
+  ];
+}
+
+function flags(tag: InterfaceTag, names: readonly InterfaceSwitch[]): VppObject[] {
+  return names.map((flag) => ({ kind: 'interface_flag', interface: tag, flag }));
+}
+
+/**
+ * A source is right if the default table leads back to this very interface. Sources beside the pod's addresses are in no
+ * table that forwards, so a pod that may use some gets a table of its own, at a quarter of a megabyte.
+ */
+function antiSpoofing(
+  spec: PodSpec,
+  tag: InterfaceTag,
+  families: readonly Family[],
+  tables: PodTableIds,
+): VppObject[] {
+  return families.flatMap((family): VppObject[] => {
+    const allowed = spec.allowed_source_prefixes.filter((prefix) => familyOf(prefix) === family);
+    if (allowed.length === 0) {
+      return [{ kind: 'urpf', interface: tag, family, mode: 'strict', table_id: default_table }];
+    }
+    const own = addressesOf(spec).filter((address) => familyOf(address) === family);
+    const next_hop = own[0]!;
+    return [
+      table(family, tables.rpf, podTableName(spec, family, 'rpf'), false),
+      ...[...new Set([...own.map(hostPrefix), ...allowed])].map(
+        (prefix): VppObject => ({
+          kind: 'route',
+          table_id: tables.rpf,
+          prefix,
+          paths: [{ via: 'interface', interface: tag, next_hop }],
+        }),
+      ),
+      { kind: 'urpf', interface: tag, family, mode: 'loose', table_id: tables.rpf },
+    ];
+  });
+}
+
+/** A host port listens on the address it names, or on the node's own, per family of the pod. */
+function hostPorts(spec: PodSpec, inputs: PodInputs): VppObject[] {
+  const byListener = new Map<string, Extract<VppObject, { kind: 'translation' }>>();
+  for (const { protocol, host_port, container_port, host_ip } of spec.host_ports) {
+    for (const backend of addressesOf(spec)) {
+      const family = familyOf(backend);
+      const address = host_ip ?? inputs.node[`ip${family}`];
+      if (address === undefined || familyOf(address) !== family) continue;
+      const key = `${protocol}/${address}/${host_port}`;
+      if (byListener.has(key)) continue;
+      byListener.set(key, {
+        kind: 'translation',
+        address,
+        port: host_port,
+        protocol,
+        backends: [{ address: backend, port: container_port }],
+      });
+    }
+  }
+  return [...byListener.values()];
+}
+
+function placements(spec: PodSpec, tag: InterfaceTag, workers: number): VppObject[] {
+  if (workers === 0) return [];
+  const first = [...tag].reduce((sum, letter) => sum + letter.charCodeAt(0), 0);
+  return Array.from({ length: spec.interface_spec.rx_queues }, (_, queue_id) => ({
+    kind: 'rx_placement' as const,
+    interface: tag,
+    queue_id,
+    worker_id: (first + queue_id) % workers,
+  }));
+}
+
+/** Sysctls inside the pod's namespace, written before addresses are added. */
+export function podSysctls(spec: PodSpec): readonly { readonly path: string; readonly value: string }[] {
+  const forwarding = spec.allow_ip_forwarding ? '1' : '0';
+  const families = familiesOf(spec);
+  return [
+    ...(families.includes(4) ? [{ path: 'net/ipv4/ip_forward', value: forwarding }] : []),
+    ...(families.includes(6)
+      ? [
+          ...['all', 'default', 'lo'].map((name) => ({
+            path: `net/ipv6/conf/${name}/disable_ipv6`,
+            value: '0',
+          })),
+          { path: 'net/ipv6/conf/all/forwarding', value: forwarding },
+        ]
+      : []),
+  ];
+}
+
+/** The Linux side of a pod interface with ifindex `link`. Every change can be repeated. */
+export function podChanges(spec: PodSpec, link: number): NetworkChange[] {
+  const is_tap = spec.interface_type === 'tap';
+  const families = familiesOf(spec);
+  return [
+    { do: 'set_link', link, up: true },
+    ...addressesOf(spec).map(
+      (address): NetworkChange => ({
+        do: 'replace_address',
+        address: {
+          link,
+          family: familyOf(address),
+          prefix: hostPrefix(address),
+          flags: familyOf(address) === 6 ? 0x02 : 0,
+        },
+      }),
+    ),
+    ...(is_tap
+      ? families.map(
+          (family): NetworkChange => ({
+            do: 'set_neighbour',
+            neighbour: { link, family, address: pod_gateway[family], mac: pod_tap_mac, state: 0x80 },
+          }),
+        )
+      : []),
+    ...spec.routes.map((prefix): NetworkChange => {
+      const family = familyOf(prefix);
+      const next_hop = is_tap ? { oif: link, gateway: pod_gateway[family], onlink: true } : { oif: link };
+      return { do: 'replace_route', route: { family, prefix, protocol: 3, next_hops: [next_hop] } };
+    }),
+  ];
+}

@@ -1,0 +1,49 @@
+/**
+ * Ids of the forwarding tables, chosen here and not by VPP: adding a table whose id is in use is no error for VPP, it
+ * silently shares it. Each kind has a range of its own; a fresh process finds its tables again by name.
+ */
+import type { Family, Table } from './objects.js';
+
+export const default_table = 0;
+/** Where punted packets are routed: node addresses to the host tap. */
+export const punt_table = 1;
+/** Where the tables of all pods of the default network continue. */
+export const pods_table = 2;
+
+const host_tap_base = 0x0010_0000;
+const physical_network_base = 0x0020_0000;
+const pod_base = 0x0100_0000;
+
+/** The table of a host tap: each tap is alone in one, so that all can have the same address. */
+export function hostTapTable(uplink_index: number): number {
+  return host_tap_base + uplink_index;
+}
+
+/** Tables of a physical network other than the default one. `order` counts them from 0. */
+export function physicalNetworkTables(order: number): { readonly main: number; readonly pods: number } {
+  return { main: physical_network_base + 2 * order, pods: physical_network_base + 2 * order + 1 };
+}
+
+/** Tables of a pod interface: one for its packets, one for the sources it may use. Slots are the cni actor's to give. */
+export function podTables(slot: number): { readonly pod: number; readonly rpf: number } {
+  return { pod: pod_base + 2 * slot, rpf: pod_base + 2 * slot + 1 };
+}
+
+/** The slot that a table id belongs to; undefined for an id outside the pods' range. */
+export function podSlot(table_id: number): number | undefined {
+  return table_id >= pod_base ? Math.floor((table_id - pod_base) / 2) : undefined;
+}
+
+export function table(family: Family, table_id: number, name: string, multicast = true): Table {
+  return { kind: 'table', family, table_id, name, multicast };
+}
+
+/** The prefix that holds every address of the family. */
+export function everything(family: Family): string {
+  return family === 4 ? '0.0.0.0/0' : '::/0';
+}
+
+/** `10.0.0.1` to `10.0.0.1/32`. */
+export function hostPrefix(address: string): string {
+  return `${address}/${address.includes(':') ? 128 : 32}`;
+}

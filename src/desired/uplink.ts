@@ -1,0 +1,363 @@
+/**
+ * What VPP holds for the node itself: the global tables, each uplink as Linux had it, and the tap that gives the host its
+ * network back. Pure: from the captured state of the devices and the configuration to VPP objects.
+ */
+import type { Address, Route as LinuxRoute } from '../host/types.js';
+import { isLinkLocal, networkOf, splitPrefix } from './ip.js';
+import {
+  type Family,
+  familyOf,
+  type InterfaceFlag,
+  type InterfaceSwitch,
+  type InterfaceTag,
+  type Path,
+  type RedirectRule,
+  type Route,
+  type RxMode,
+  type VppObject,
+} from './objects.js';
+import {
+  default_table,
+  everything,
+  hostPrefix,
+  hostTapTable,
+  physicalNetworkTables,
+  pods_table,
+  punt_table,
+  table,
+} from './tables.js';
+
+/** VPP's side of every host tap; the last byte is the uplink's index. */
+const tap_mac_prefix = '02:ca:11:c0:fd';
+/** The L3 MTU of taps inside VPP: Linux's own MTU is what limits. */
+export const tap_l3_mtu = 9216;
+
+/** A device as it was found, with what was asked for it. */
+export interface Uplink {
+  readonly name: string;
+  readonly index: number;
+  readonly is_main: boolean;
+  readonly mac: string;
+  readonly mtu: number;
+  /** All addresses that Linux had on it, in kernel order. */
+  readonly addresses: readonly Address[];
+  /** The routes of Linux's main table through it. */
+  readonly routes: readonly LinuxRoute[];
+  /** Its ifindex in Linux: which next hops of `routes` are meant. */
+  readonly link: number;
+  readonly physical_network: string;
+  readonly rx_mode: RxMode;
+  /** The VPP interface itself, as its driver wants it. */
+  readonly device: Extract<VppObject, { kind: 'af_packet' | 'af_xdp' | 'existing_interface' }>;
+}
+
+export interface NodeInputs {
+  readonly uplinks: readonly Uplink[];
+  /** Put on VPP's side of every host tap, e.g. `169.254.0.1/32`. */
+  readonly tap_address: string;
+  readonly tap: { readonly rx_ring_size: number; readonly tx_ring_size: number; readonly rx_mode: RxMode };
+  /** The network namespace of the host. */
+  readonly host_namespace: string;
+  readonly gso: boolean;
+  readonly neighbours: Readonly<
+    Record<'ip4' | 'ip6', { readonly max_number: number; readonly max_age_s: number }>
+  >;
+  readonly service_prefixes: readonly string[];
+  /** One default route per family through the main uplink, beside those that Linux had. */
+  readonly default_gateways: readonly string[];
+  readonly redirects: readonly RedirectRule[];
+  /** Gives an IPv6 /128 of an uplink to VPP as /64: VPP does not learn the on-link prefix from router advertisements. */
+  readonly uplink_128_to_64: boolean;
+}
+
+export const uplinkTag = (name: string): InterfaceTag => `main-${name}`;
+export const hostTapTag = (name: string): InterfaceTag => `host-${name}`;
+export const hostTapMac = (index: number): string =>
+  `${tap_mac_prefix}:${index.toString(16).padStart(2, '0')}`;
+
+/**
+ * All objects of the node. `taps_up` comes last in a take-over: no packet of the host leaves before Linux's side is
+ * settled (a DHCPv6 client would otherwise bind to the wrong link-local address).
+ */
+export function desiredNode(inputs: NodeInputs, taps_up: boolean): VppObject[] {
+  const networks = [...new Set(inputs.uplinks.map((uplink) => uplink.physical_network))].filter(
+    (name) => name !== '',
+  );
+  return [
+    ...globals(inputs),
+    ...networks.flatMap((name, order) => physicalNetwork(name, order)),
+    ...inputs.uplinks.flatMap((uplink) => {
+      const order = networks.indexOf(uplink.physical_network);
+      const main_table = order === -1 ? default_table : physicalNetworkTables(order).main;
+      return [...uplinkObjects(uplink, main_table, inputs), ...hostTap(uplink, main_table, inputs, taps_up)];
+    }),
+    ...redirectTables(inputs),
+  ];
+}
+
+/** The node's own address of a family: the first that is not link-local, with the mask that VPP gets. */
+export function nodeAddress(
+  inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64'>,
+  family: Family,
+): string | undefined {
+  const main = inputs.uplinks.find((uplink) => uplink.is_main);
+  return main && vppAddresses(main, inputs.uplink_128_to_64).find((prefix) => familyOf(prefix) === family);
+}
+
+function globals(inputs: NodeInputs): VppObject[] {
+  const both: readonly Family[] = [4, 6];
+  const address = (family: Family) => {
+    const prefix = nodeAddress(inputs, family);
+    return prefix === undefined ? undefined : splitPrefix(prefix).address;
+  };
+  const ip4 = address(4);
+  const ip6 = address(6);
+  return [
+    { kind: 'snat_addresses', ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
+    { kind: 'snat_policy', policy: 'k8s' },
+    ...[ip4, ip6].flatMap((own): VppObject[] =>
+      own ? [{ kind: 'snat_exclude', prefix: hostPrefix(own) }] : [],
+    ),
+    ...inputs.service_prefixes.map(
+      (prefix): VppObject => ({ kind: 'snat_exclude', prefix: networkOf(prefix) }),
+    ),
+    ...both.flatMap((family): VppObject[] => [
+      table(family, punt_table, `punt-table-ip${family}`),
+      table(family, pods_table, `calico-pods-ip${family}`),
+      route(pods_table, everything(family), [{ via: 'lookup', table_id: default_table }]),
+      { kind: 'neighbour_limits', family, ...inputs.neighbours[`ip${family}`] },
+      { kind: 'punt_redirect', family, table_id: punt_table },
+      { kind: 'punt_l4', family, protocol: 'tcp' },
+      { kind: 'punt_l4', family, protocol: 'udp' },
+    ]),
+  ];
+}
+
+function physicalNetwork(name: string, order: number): VppObject[] {
+  const { main, pods } = physicalNetworkTables(order);
+  return ([4, 6] as const).flatMap((family) => [
+    table(family, main, `physical-net-${name}-ip${family}`),
+    table(family, pods, `calico-pods-${name}-ip${family}`),
+    route(pods, everything(family), [{ via: 'lookup', table_id: main }]),
+  ]);
+}
+
+function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): VppObject[] {
+  const tag = uplinkTag(uplink.name);
+  const link_local = linkLocalOf(uplink);
+  const { own, foreign } = splitOverlapping(vppAddresses(uplink, inputs.uplink_128_to_64));
+  return [
+    uplink.device,
+    { kind: 'interface_mtu', interface: tag, mtu: uplink.mtu },
+    { kind: 'interface_rx_mode', interface: tag, mode: uplink.rx_mode },
+    ...(inputs.gso ? [flag(tag, 'gso_feature')] : []),
+    flag(tag, 'ip6_enabled'),
+    flag(tag, 'ra_suppressed'),
+    flag(tag, 'cnat_feature'),
+    flag(tag, 'admin_up'),
+    ...(main_table === default_table
+      ? []
+      : ([4, 6] as const).map(
+          (family): VppObject => ({ kind: 'interface_table', interface: tag, family, table_id: main_table }),
+        )),
+    ...own.map((prefix): VppObject => ({ kind: 'interface_address', interface: tag, prefix })),
+    ...(link_local === undefined
+      ? []
+      : [{ kind: 'link_local', interface: tag, address: link_local } as const]),
+    ...foreign.flatMap((prefix) => virtualAddress(splitPrefix(prefix).address, uplink, main_table)),
+    ...uplinkRoutes(uplink, main_table, inputs),
+  ];
+}
+
+/**
+ * An address inside another one's subnet (a keepalived or kube-vip /32). VPP refuses to put it on the interface; it is
+ * answered by proxy ARP and handed to the host.
+ */
+function virtualAddress(address: string, uplink: Uplink, main_table: number): VppObject[] {
+  const deliver = route(main_table, hostPrefix(address), [toHost(uplink, address)]);
+  if (familyOf(address) === 6) return [deliver];
+  return [
+    deliver,
+    { kind: 'proxy_arp_range', table_id: main_table, low: address, high: address },
+    flag(uplinkTag(uplink.name), 'proxy_arp'),
+  ];
+}
+
+/** The routes of Linux, the best of each prefix; connected ones come with the addresses. */
+function uplinkRoutes(uplink: Uplink, main_table: number, inputs: NodeInputs): Route[] {
+  const tag = uplinkTag(uplink.name);
+  const connected = new Set(vppAddresses(uplink, inputs.uplink_128_to_64).map(networkOf));
+  const best = new Map<string, { metric: number; paths: Path[] }>();
+  for (const { prefix, metric, type, next_hops } of uplink.routes) {
+    if (type !== 'unicast' || isLinkLocal(prefix) || connected.has(prefix)) continue;
+    const known = best.get(prefix);
+    if (known !== undefined && known.metric <= metric) continue;
+    const paths = next_hops
+      .filter((hop) => hop.oif === uplink.link)
+      .map((hop): Path => ({ via: 'interface', interface: tag, next_hop: hop.gateway ?? onLink(prefix) }));
+    if (paths.length > 0) best.set(prefix, { metric, paths });
+  }
+  if (uplink.is_main) {
+    for (const gateway of inputs.default_gateways) {
+      const prefix = everything(familyOf(gateway));
+      if (!best.has(prefix))
+        best.set(prefix, { metric: 0, paths: [{ via: 'interface', interface: tag, next_hop: gateway }] });
+    }
+  }
+  return [...best].map(([prefix, { paths }]) => route(main_table, prefix, paths));
+}
+
+/** Next hop of a route without gateway: the host itself, or "whoever has the address" for a wider prefix. */
+function onLink(prefix: string): string {
+  const { address, length } = splitPrefix(prefix);
+  const host = familyOf(prefix) === 4 ? 32 : 128;
+  return length === host ? address : familyOf(prefix) === 4 ? '0.0.0.0' : '::';
+}
+
+/** VPP's side of the tap that has the uplink's name and MAC in Linux. */
+function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boolean): VppObject[] {
+  const tag = hostTapTag(uplink.name);
+  const uplink_tag = uplinkTag(uplink.name);
+  const own_table = hostTapTable(uplink.index);
+  const addresses = uplink.addresses
+    .filter((address) => !isLinkLocal(address.prefix))
+    .map((address) => address.prefix);
+  const link_local = linkLocalOf(uplink);
+  const delivered = [
+    ...new Set([
+      ...addresses.map((prefix) => splitPrefix(prefix).address),
+      ...(link_local ? [link_local] : []),
+    ]),
+  ];
+  return [
+    {
+      kind: 'tap',
+      tag,
+      host_namespace: inputs.host_namespace,
+      host_if_name: uplink.name,
+      host_mtu: uplink.mtu,
+      host_mac: uplink.mac,
+      mac: hostTapMac(uplink.index),
+      rx_queues: 1,
+      tx_queues: 1,
+      rx_ring_size: inputs.tap.rx_ring_size,
+      tx_ring_size: inputs.tap.tx_ring_size,
+      type: 'tap',
+      gso: inputs.gso,
+      persistent: false,
+    },
+    table(4, own_table, `host-tap-${uplink.name}-ip4`),
+    table(6, own_table, `host-tap-${uplink.name}-ip6`),
+    ...([4, 6] as const).flatMap((family): VppObject[] => [
+      { kind: 'interface_table', interface: tag, family, table_id: own_table },
+      route(own_table, everything(family), [{ via: 'lookup', table_id: main_table }]),
+    ]),
+    // The host's DHCP broadcasts leave by this uplink: VPP takes the all-ones IPv6 next hop for the broadcast adjacency.
+    route(own_table, '255.255.255.255/32', [
+      { via: 'interface', interface: uplink_tag, next_hop: 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' },
+    ]),
+    ...link_multicast.map(
+      (group): VppObject => ({
+        kind: 'mroute',
+        table_id: own_table,
+        group,
+        accept_all_interfaces: false,
+        paths: [
+          { interface: uplink_tag, accept: true, forward: true },
+          { interface: tag, accept: true, forward: false },
+        ],
+      }),
+    ),
+    { kind: 'interface_address', interface: tag, prefix: inputs.tap_address },
+    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
+    { kind: 'interface_rx_mode', interface: tag, mode: inputs.tap.rx_mode },
+    { kind: 'rx_placement', interface: tag, queue_id: 0, worker_id: 0 },
+    flag(tag, 'ip6_enabled'),
+    flag(tag, 'ra_suppressed'),
+    flag(tag, 'cnat_feature'),
+    flag(tag, 'snat_pod'),
+    flag(tag, 'snat_host'),
+    flag(tag, 'proxy_arp'),
+    ...(inputs.gso ? [flag(tag, 'gso_feature')] : []),
+    ...(up ? [flag(tag, 'admin_up')] : []),
+    { kind: 'proxy_arp_range', table_id: own_table, low: '0.0.0.0', high: '255.255.255.255' },
+    { kind: 'ttl_fixup', interface: tag, towards: uplink_tag },
+    ...delivered.flatMap((address): VppObject[] => [
+      route(own_table, hostPrefix(address), [toHost(uplink, address)]),
+      { kind: 'neighbour', interface: tag, address, mac: uplink.mac },
+    ]),
+    ...puntRoutes(uplink, delivered, addresses),
+  ];
+}
+
+/** Packets for the node that VPP punts, its subnets' broadcasts among them, go to the host. */
+function puntRoutes(uplink: Uplink, delivered: readonly string[], addresses: readonly string[]): Route[] {
+  const routes = new Map<string, Route>();
+  for (const prefix of addresses) {
+    const network = networkOf(prefix);
+    if (!routes.has(network))
+      routes.set(network, route(punt_table, network, [toHost(uplink, splitPrefix(prefix).address)]));
+  }
+  for (const address of delivered) {
+    routes.set(hostPrefix(address), route(punt_table, hostPrefix(address), [toHost(uplink, address)]));
+  }
+  return [...routes.values()];
+}
+
+/** Neighbour discovery, router solicitation, MLD and DHCPv6 of the host pass VPP's multicast RPF check by these. */
+const link_multicast = ['ff02::1:ff00:0/104', 'ff02::1/128', 'ff02::2/128', 'ff02::16/128', 'ff02::1:2/128'];
+
+function redirectTables(inputs: NodeInputs): VppObject[] {
+  const main = inputs.uplinks.find((uplink) => uplink.is_main);
+  return ([4, 6] as const).flatMap((family): VppObject[] => {
+    const rules = inputs.redirects.filter((rule) => familyOf(rule.address) === family);
+    const own = nodeAddress(inputs, family);
+    if (main === undefined || own === undefined || rules.length === 0) return [];
+    const { address } = splitPrefix(own);
+    return [{ kind: 'redirect_table', family, rules, interface: hostTapTag(main.name), next_hop: address }];
+  });
+}
+
+function toHost(uplink: Uplink, address: string): Path {
+  return { via: 'interface', interface: hostTapTag(uplink.name), next_hop: address };
+}
+
+/** The addresses that VPP gets, without link-local ones. */
+export function vppAddresses(uplink: Pick<Uplink, 'addresses'>, to_64: boolean): string[] {
+  return uplink.addresses
+    .map((address) => address.prefix)
+    .filter((prefix) => !isLinkLocal(prefix))
+    .map((prefix) => (to_64 && prefix.endsWith('/128') ? `${splitPrefix(prefix).address}/64` : prefix));
+}
+
+export function linkLocalOf(uplink: Pick<Uplink, 'addresses'>): string | undefined {
+  const found = uplink.addresses.find((address) => address.family === 6 && isLinkLocal(address.prefix));
+  return found && splitPrefix(found.prefix).address;
+}
+
+/** VPP refuses an address whose subnet overlaps another one's with a different mask: the widest stay. */
+function splitOverlapping(prefixes: readonly string[]): { own: string[]; foreign: string[] } {
+  const own: string[] = [];
+  const foreign: string[] = [];
+  const inOrder = [...prefixes].sort((a, b) => splitPrefix(a).length - splitPrefix(b).length);
+  for (const prefix of inOrder) {
+    const clash = own.some((other) => {
+      const { length } = splitPrefix(other);
+      return (
+        familyOf(other) === familyOf(prefix) &&
+        length !== splitPrefix(prefix).length &&
+        networkOf(`${splitPrefix(prefix).address}/${length}`) === networkOf(other)
+      );
+    });
+    (clash ? foreign : own).push(prefix);
+  }
+  return { own: prefixes.filter((prefix) => own.includes(prefix)), foreign };
+}
+
+function route(table_id: number, prefix: string, paths: readonly Path[]): Route {
+  return { kind: 'route', table_id, prefix, paths };
+}
+
+function flag(tag: InterfaceTag, name: InterfaceSwitch): InterfaceFlag {
+  return { kind: 'interface_flag', interface: tag, flag: name };
+}

@@ -1,0 +1,61 @@
+/** A timer that has been set. Cancelling one that has fired or was cancelled does nothing. */
+export interface Timer {
+  cancel(): void;
+}
+
+/**
+ * Time as the whole product sees it. Everything that waits takes a Clock, so that tests turn one by hand
+ * (lab/turned-clock.ts) instead of sleeping.
+ */
+export interface Clock {
+  /** Monotonic time in milliseconds with fractions, from an arbitrary origin: for durations and deadlines. */
+  now_ms(): number;
+  /** Milliseconds since 1970: for what a person or another process reads. It may jump. */
+  wall_ms(): number;
+  /** Runs once, `ms` from now (0 to 2^31-1; RangeError otherwise). */
+  after(ms: number, run: () => void): Timer;
+  /** Resolves `ms` from now; rejects with the signal's reason, at once, when that is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Longest time Node's timers hold; a longer one would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Refuses what a timer cannot hold: a wrong unit must not become a timer that fires at once. */
+export function checkTimer(ms: number): void {
+  if (!(ms >= 0 && ms <= TIMER_MS_MAX)) throw new RangeError(`a timer takes 0 to ${TIMER_MS_MAX} ms, not ${ms}`);
+}
+
+/** Builds `sleep` on top of `after`: the same for every clock. */
+export function sleepOn(clock: Pick<Clock, 'after'>, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const onAbort = (): void => {
+      timer.cancel();
+      reject(signal?.reason);
+    };
+    const timer = clock.after(ms, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/**
+ * The machine's clock. A timer keeps the process alive until it fires or is cancelled: a process must not end
+ * silently in the middle of a back-off because no socket happened to be open.
+ */
+export const systemClock: Clock = {
+  now_ms: () => performance.now(),
+  wall_ms: () => Date.now(),
+  after(ms, run) {
+    checkTimer(ms);
+    const handle = setTimeout(run, ms);
+    return { cancel: () => clearTimeout(handle) };
+  },
+  sleep: (ms, signal) => sleepOn(systemClock, ms, signal),
+};

@@ -1,0 +1,198 @@
+import koffi from 'koffi';
+
+/**
+ * The system calls that Node.js has no function for, and the only import of koffi. All are synchronous and belong to the
+ * main thread: setns and unshare change the calling thread alone. Numbers are those of Linux on x86-64 and arm64.
+ */
+
+/** A system call that failed; `code` is the name of the errno. */
+export class SystemCallError extends Error {
+  override readonly name = 'SystemCallError';
+  constructor(
+    readonly code: string,
+    readonly call: string,
+    object: string,
+  ) {
+    super(`${call} ${object}: ${code}`);
+  }
+}
+
+export const CLONE_NEWNET = 0x4000_0000;
+export const AF_INET = 2;
+export const AF_NETLINK = 16;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOL_SOCKET = 1;
+export const SO_RCVBUF = 8;
+export const SOL_NETLINK = 270;
+export const MSG_DONTWAIT = 0x40;
+const SOCK_CLOEXEC = 0o2000000;
+const SO_RCVTIMEO = 20;
+const PIDFD_OPEN = 434;
+const PIDFD_SEND_SIGNAL = 424;
+const RLIMIT_MEMLOCK = 8;
+const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
+
+type Pointer = Uint8Array | bigint | null;
+
+// The program's own symbols, so that it works with glibc and musl alike.
+const program = koffi.load(null);
+function bind<F extends (...args: never[]) => unknown>(name: string, result: string, args: string[]): F {
+  return program.func(name, result, args) as unknown as F;
+}
+
+const c_setns = bind<(fd: number, type: number) => number>('setns', 'int', ['int', 'int']);
+const c_unshare = bind<(flags: number) => number>('unshare', 'int', ['int']);
+const c_socket = bind<(family: number, type: number, protocol: number) => number>('socket', 'int', [
+  'int',
+  'int',
+  'int',
+]);
+const c_bind = bind<(fd: number, address: Pointer, length: number) => number>('bind', 'int', [
+  'int',
+  'void *',
+  'uint32_t',
+]);
+const c_setsockopt = bind<
+  (fd: number, level: number, option: number, value: Pointer, length: number) => number
+>('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32_t']);
+const c_send = bind<(fd: number, data: Pointer, length: number, flags: number) => number>('send', 'intptr_t', [
+  'int',
+  'void *',
+  'size_t',
+  'int',
+]);
+const c_recv = bind<(fd: number, data: Pointer, length: number, flags: number) => number>('recv', 'intptr_t', [
+  'int',
+  'void *',
+  'size_t',
+  'int',
+]);
+// Variadic in C; with pointer and word arguments both calling conventions are the same on these machines.
+const c_ioctl = bind<(fd: number, request: number, data: Pointer) => number>('ioctl', 'int', [
+  'int',
+  'ulong',
+  'void *',
+]);
+const c_mount = bind<
+  (source: string, target: string, type: string, flags: number, data: Pointer) => number
+>('mount', 'int', ['str', 'str', 'str', 'ulong', 'void *']);
+const c_umount2 = bind<(target: string, flags: number) => number>('umount2', 'int', ['str', 'int']);
+const c_prlimit = bind<(pid: number, resource: number, value: Pointer, old: Pointer) => number>(
+  'prlimit',
+  'int',
+  ['int', 'int', 'void *', 'void *'],
+);
+// A new enough glibc has wrappers for these two, older ones and musl have not.
+const c_syscall = bind<(number: number, a: number, b: number, c: number, d: number) => number>(
+  'syscall',
+  'long',
+  ['long', 'long', 'long', 'long', 'long'],
+);
+
+const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+// Two names share a number; these are the ones that the manual pages use.
+ERRNO_NAMES.set(11, 'EAGAIN').set(95, 'EOPNOTSUPP');
+
+/** `EEXIST` for 17; `E524` where the number has no name in user space. */
+export function errnoName(errno: number): string {
+  return ERRNO_NAMES.get(errno) ?? `E${errno}`;
+}
+
+function checked(result: number, call: string, object: string): number {
+  if (result < 0) throw new SystemCallError(errnoName(koffi.errno()), call, object);
+  return result;
+}
+
+export function setns(fd: number): void {
+  checked(c_setns(fd, CLONE_NEWNET), 'setns', `fd ${fd}`);
+}
+
+export function unshareNetwork(): void {
+  checked(c_unshare(CLONE_NEWNET), 'unshare', 'network namespace');
+}
+
+export function socket(family: number, type: number, protocol: number): number {
+  return checked(c_socket(family, type | SOCK_CLOEXEC, protocol), 'socket', `family ${family}`);
+}
+
+/** `groups` is the bit mask of the first 32 multicast groups. */
+export function bindNetlink(fd: number, groups: number): void {
+  const address = Buffer.alloc(12);
+  address.writeUInt16LE(AF_NETLINK, 0);
+  address.writeUInt32LE(groups, 8);
+  checked(c_bind(fd, address, address.length), 'bind', `netlink fd ${fd}`);
+}
+
+export function setSocketOption(fd: number, level: number, option: number, value: number): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  checked(c_setsockopt(fd, level, option, bytes, 4), 'setsockopt', `fd ${fd} option ${option}`);
+}
+
+/** A recv that waits longer fails with EAGAIN. */
+export function setReceiveTimeout(fd: number, timeout_ms: number): void {
+  const timeval = Buffer.alloc(16);
+  timeval.writeBigInt64LE(BigInt(Math.trunc(timeout_ms / 1000)), 0);
+  timeval.writeBigInt64LE(BigInt((timeout_ms % 1000) * 1000), 8);
+  checked(c_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, timeval, 16), 'setsockopt', `fd ${fd} timeout`);
+}
+
+export function send(fd: number, data: Uint8Array): number {
+  return checked(c_send(fd, data, data.length, 0), 'send', `fd ${fd}`);
+}
+
+/** Bytes received into `data`. */
+export function receive(fd: number, data: Uint8Array, flags = 0): number {
+  return checked(c_recv(fd, data, data.length, flags), 'recv', `fd ${fd}`);
+}
+
+/** `ioctl` on a network device: `argument` is copied into a `struct ifreq` as a pointer, and filled by the kernel. */
+export function interfaceControl(fd: number, request: number, link_name: string, argument: Uint8Array): void {
+  const ifreq = Buffer.alloc(40);
+  ifreq.write(link_name, 0, 15);
+  ifreq.writeBigUInt64LE(koffi.address(argument), 16);
+  checked(c_ioctl(fd, request, ifreq), 'ioctl', link_name);
+}
+
+export const MS_BIND = 0x1000;
+export const MS_REC = 0x4000;
+export const MS_SHARED = 0x10_0000;
+const MNT_DETACH = 2;
+
+export function mount(source: string, target: string, flags: number): void {
+  checked(c_mount(source, target, 'none', flags, null), 'mount', target);
+}
+
+/** Detaches: no error because somebody still uses it. */
+export function unmount(target: string): void {
+  checked(c_umount2(target, MNT_DETACH), 'umount', target);
+}
+
+/** Lets the process lock as much memory as it likes (VPP's buffers, memory for devices). Children inherit it. */
+export function unlimitLockedMemory(pid: number): void {
+  const limit = Buffer.alloc(16);
+  limit.writeBigUInt64LE(RLIM_INFINITY, 0);
+  limit.writeBigUInt64LE(RLIM_INFINITY, 8);
+  checked(c_prlimit(pid, RLIMIT_MEMLOCK, limit, null), 'prlimit', `pid ${pid}`);
+}
+
+/** A descriptor that means this process and no later one with the same number. ESRCH when there is none. */
+export function pidfdOpen(pid: number): number {
+  return checked(c_syscall(PIDFD_OPEN, pid, 0, 0, 0), 'pidfd_open', `pid ${pid}`);
+}
+
+export function pidfdSendSignal(fd: number, signal: number): void {
+  checked(c_syscall(PIDFD_SEND_SIGNAL, fd, signal, 0, 0), 'pidfd_send_signal', `signal ${signal}`);
+}
+
+/** Calls back on the main thread each time the descriptor can be read. Close the poll before the descriptor. */
+export function onReadable(fd: number, run: () => void): { close(): void } {
+  const handle = koffi.node.poll(fd, { readable: true }, run);
+  return {
+    close() {
+      handle.stop();
+      handle.close();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+/** Mailboxes of the vpp group: the process actor, the connection actor, and what the connection tells its subscribers. */
+import type { ActorRef, Reply } from '../actor-system.js';
+import type { InterfaceTag } from '../desired/objects.js';
+import type { Operation } from '../reconcile/reconcile.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
+import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
+import type { Session } from '../vpp-conn/session.js';
+
+/** Told to every subscriber, in this order for one VPP: VppUp, then VppDown (connection lost) or VppExited, or both. */
+export type VppStatus = VppUp | VppDown | VppExited;
+
+/** VPP answers. Everything learned from an earlier generation (indexes, what is programmed) is void; `snapshot` is what VPP holds now. */
+export interface VppUp {
+  readonly type: 'VppUp';
+  readonly generation: number;
+  /** VPP was running before this connection: it holds state, and packets flow. */
+  readonly adopted: boolean;
+  readonly snapshot: Snapshot;
+}
+
+/** The connection is lost, VPP may well go on forwarding: nothing on the host is to be changed. */
+export interface VppDown {
+  readonly type: 'VppDown';
+  readonly generation: number;
+  readonly reason: string;
+}
+
+/** VPP's process is gone: its interfaces are gone with it. */
+export interface VppExited {
+  readonly type: 'VppExited';
+  readonly reason: string;
+}
+
+export type VppProcessMessage =
+  /** Sent by the connection when it is ready to be told of VPP's life. Answered by `Started` to it. Idempotent. */
+  | { readonly type: 'Attach'; readonly connection: ActorRef<VppConnectionMessage> }
+  /** VPP does not answer: end it (SIGKILL, since a spinning VPP blocks all others). Idempotent, concerns this pid only. */
+  | { readonly type: 'Unresponsive'; readonly pid: number; readonly reason: string }
+  /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone. Idempotent. */
+  | { readonly type: 'Shutdown'; readonly reply: Reply<void> }
+  /** From itself: VPP's process has ended. */
+  | { readonly type: 'Exited'; readonly exit: VppExit }
+  /** From itself: the back-off after a death is over. */
+  | { readonly type: 'StartAgain' };
+
+export type VppConnectionMessage =
+  /** From the process actor: a VPP runs, connect to it. */
+  | { readonly type: 'Started'; readonly run: VppRun }
+  /** From the process actor: that VPP is gone. */
+  | { readonly type: 'Gone'; readonly exit: VppExit }
+  /** Told VppStatus from now on, beginning with the present state if VPP is up. Idempotent per reference. */
+  | { readonly type: 'Subscribe'; readonly subscriber: ActorRef<VppStatus> }
+  /** Answered with the outcome of every operation; rejected when the generation is stale or VPP goes away. Transactions are
+   * sent in the order in which they arrive. */
+  | { readonly type: 'Transact'; readonly transaction: Transaction; readonly reply: Reply<TransactionResult> }
+  /** What VPP holds now. Answered. */
+  | { readonly type: 'ReadSnapshot'; readonly reply: Reply<Snapshot> }
+  /** A debug CLI command, in text. Answered with VPP's text. */
+  | { readonly type: 'Cli'; readonly command: string; readonly reply: Reply<string> }
+  /** From itself, with the pid it concerns. */
+  | { readonly type: 'Opened'; readonly session: Session }
+  | { readonly type: 'OpenFailed'; readonly pid: number; readonly reason: string }
+  | { readonly type: 'Closed'; readonly session: Session; readonly reason: string }
+  | { readonly type: 'Probe' }
+  | { readonly type: 'ProbeFailed'; readonly session: Session; readonly reason: string };
+
+export interface Transaction {
+  /** As in VppUp: a transaction computed for another generation is refused with StaleGeneration. */
+  readonly generation: number;
+  /** What a human calls this: a pod, an uplink. An owner whose programming precedes two deaths of VPP is quarantined. */
+  readonly owner: string;
+  readonly operations: readonly Operation[];
+  /** After a failed operation: `rollback` undoes what was done, `continue` isolates the object that failed. */
+  readonly on_error: 'rollback' | 'continue';
+  /** Without it there is no node: never quarantined. */
+  readonly essential?: true;
+}
+
+export interface Outcome {
+  readonly operation: Operation;
+  /** Absent: VPP did it. */
+  readonly error?: Error;
+}
+
+export interface TransactionResult {
+  /** One per operation, in order; operations that were not sent because an earlier one failed carry that error. */
+  readonly outcomes: readonly Outcome[];
+  /** sw_if_index of each interface that the transaction created. */
+  readonly interfaces: ReadonlyMap<InterfaceTag, number>;
+  /** The first error, if any. */
+  readonly error?: Error;
+}

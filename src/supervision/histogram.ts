@@ -1,0 +1,30 @@
+/** 2^31 us are 35 minutes: no handler is let run that long. */
+const BUCKETS = 32;
+
+/** Durations in buckets of powers of two microseconds: recording allocates nothing. */
+export class Histogram {
+  readonly #counts = new Uint32Array(BUCKETS);
+  #total = 0;
+  #max_ms = 0;
+
+  record(ms: number): void {
+    const bucket = 32 - Math.clz32(ms * 1000);
+    this.#counts[bucket < BUCKETS ? bucket : BUCKETS - 1]! += 1;
+    this.#total += 1;
+    if (ms > this.#max_ms) this.#max_ms = ms;
+  }
+
+  get max_ms(): number {
+    return this.#max_ms;
+  }
+
+  /** Upper bound in ms of the bucket that holds the given share (0 to 1) of all durations; 0 when there are none. */
+  quantile_ms(share: number): number {
+    let left = Math.ceil(this.#total * share);
+    for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
+      left -= this.#counts[bucket]!;
+      if (left <= 0) return Math.min(2 ** bucket / 1000, this.#max_ms);
+    }
+    return this.#max_ms;
+  }
+}

@@ -1,0 +1,66 @@
+import type { Cell } from './cell.js';
+import { inWindow } from './intensity.js';
+import type { ActorDetails, TreeNode } from './types.js';
+
+const TYPES_SHOWN = 5;
+const EVENTS_SHOWN = 50;
+
+/** What a cell knows about itself and its children, read from plain fields: works while the actor is stuck. */
+export function nodeOf(cell: Cell): TreeNode {
+  const { life, spec, mailbox } = cell;
+  const { clock } = cell.runtime;
+  const now_ms = clock.now_ms();
+  const children = life?.children;
+  const supervision = children?.supervision ?? spec.supervision;
+  const window_ms = (cell.supervisor.supervision ?? supervision)?.intensity.window_ms ?? 0;
+  return {
+    path: cell.path,
+    name: spec.name,
+    id: cell.id,
+    restart: spec.restart,
+    incarnation: cell.incarnation,
+    state: cell.state,
+    detail: cell.detail,
+    since: cell.since,
+    startedAt: cell.startedAt,
+    initMs: cell.initMs,
+    supervision: supervision && { ...supervision, used: children?.used ?? 0 },
+    restarts: { ...cell.restarts, inWindow: inWindow(cell.restartTimes, now_ms, window_ms).length },
+    mailbox: {
+      depth: mailbox.depth,
+      highWater: mailbox.highWater,
+      capacity: spec.mailbox_max,
+      oldestMs: mailbox.oldest_ms(now_ms),
+      dropped: mailbox.dropped,
+      byType: mailbox.waitingByType(TYPES_SHOWN),
+    },
+    processed: { total: mailbox.handled, byType: mailbox.handledByType(), expired: cell.expired },
+    errors: cell.errors,
+    handlerMs: {
+      p50: cell.durations.quantile_ms(0.5),
+      p99: cell.durations.quantile_ms(0.99),
+      max: cell.durations.max_ms,
+    },
+    currentHandler:
+      life?.handling === undefined ? undefined : { type: life.handling, ms: now_ms - life.handlingSince_ms },
+    asks: [...(life?.asks ?? [])].map(({ target, type, asked_ms }) => ({ target, type, ageMs: now_ms - asked_ms })),
+    watches: [...(life?.watches ?? [])].map(({ path }) => path),
+    gauges: gaugesOf(cell),
+    lastError: cell.lastError,
+    children: [...(children?.cells.values() ?? [])].map(nodeOf),
+  };
+}
+
+export function detailsOf(cell: Cell): ActorDetails {
+  const events = cell.runtime.events.toArray().filter(({ path }) => path === cell.path);
+  return { ...nodeOf(cell), events: events.slice(-EVENTS_SHOWN), errorLog: cell.errorLog?.toArray() ?? [] };
+}
+
+/** Gauges are the actor's own code: a mistake there must not cost the whole tree. */
+function gaugesOf(cell: Cell): TreeNode['gauges'] {
+  try {
+    return cell.life?.actor?.gauges?.() ?? {};
+  } catch (error) {
+    return { error: String(error) };
+  }
+}

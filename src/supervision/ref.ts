@@ -1,0 +1,36 @@
+import type { Cell } from './cell.js';
+import { typeOf } from './mailbox.js';
+import type { Runtime } from './runtime.js';
+import type { ActorRef } from './types.js';
+
+/** An address by path that remembers whom it reached last, so that telling costs no look-up. */
+export class Ref<in M> implements ActorRef<M> {
+  readonly path: string;
+  readonly #runtime: Runtime;
+  #cell: Cell | undefined;
+
+  constructor(runtime: Runtime, path: string) {
+    this.#runtime = runtime;
+    this.path = path;
+  }
+
+  /** Who lives at the path now. */
+  cell(): Cell | undefined {
+    if (this.#cell === undefined || this.#cell.gone) this.#cell = this.#runtime.cells.get(this.path);
+    return this.#cell;
+  }
+
+  tell(message: M): boolean {
+    const cell = this.cell();
+    if (cell !== undefined) return cell.offer(message, null, false) === 'queued';
+    this.#runtime.totals.deadLetters += 1;
+    this.#runtime.log.debug({ actor: this.path, type: typeOf(message) }, 'message(drop) nobody lives there');
+    return false;
+  }
+}
+
+/** The cell behind a reference of this system. */
+export function cellOf(ref: ActorRef<never>): Cell | undefined {
+  if (ref instanceof Ref) return ref.cell();
+  throw new TypeError(`${ref.path} is no reference of an actor system`);
+}

@@ -1,0 +1,179 @@
+/**
+ * Starts VPP, adopts one that is alive, ends it. VPP gets a session of its own, so that it outlives this process; it is
+ * started inside its network namespace by `nsenter`, which execs in place: the pid is VPP's.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { removeIfExists, writeAtomic } from '../host/files.js';
+import type { Log } from '../log.js';
+import { readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
+
+export interface VppExit {
+  readonly pid: number;
+  /** For a human: signal or exit code, and what VPP said last. */
+  readonly reason: string;
+}
+
+/** One life of VPP. */
+export interface VppRun {
+  readonly pid: number;
+  readonly api_socket: string;
+  readonly adopted: boolean;
+  /** Resolves once, when the process is gone. Never rejects. */
+  readonly exited: Promise<VppExit>;
+}
+
+export interface Launcher {
+  /** The VPP of an earlier life of this process, if it is alive. */
+  adopt(): VppRun | undefined;
+  /** Writes the start-up files, clears what a dead VPP left behind, and starts VPP. Throws when it cannot be started. */
+  start(): VppRun;
+  signal(run: VppRun, signal: 'SIGINT' | 'SIGKILL'): void;
+  /** Forgets the run, so that no later life adopts it. */
+  forget(): void;
+}
+
+/** What the launcher needs from the kernel, so that tests need none. */
+export interface ProcessTable {
+  readonly boot_id: string;
+  /** Field 22 of /proc/<pid>/stat; undefined when there is no such process (a zombie counts as none). */
+  startTime(pid: number): string | undefined;
+  /** Calls back once when the process has ended; works for processes that are not our children. */
+  watchExit(pid: number, ended: () => void): void;
+  /** Lifts the limit of locked memory, which the child inherits. */
+  raiseMemoryLock(): void;
+}
+
+export interface LaunchSettings {
+  readonly binary: string;
+  readonly startup_conf: { readonly path: string; readonly text: string };
+  readonly startup_exec: { readonly path: string; readonly text: string };
+  /** Path of the network namespace that VPP lives in. */
+  readonly netns: string;
+  readonly api_socket: string;
+  /** Sockets and pid files that a dead VPP may have left, and that would stop the next one. */
+  readonly leftovers: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly record: string;
+  /** VPP's standard output and error: begun anew at each start. */
+  readonly output: string;
+}
+
+const output_tail_bytes = 4096;
+
+export function createLauncher(settings: LaunchSettings, processes: ProcessTable, log: Log): Launcher {
+  const config_hash = createHash('sha256').update(settings.startup_conf.text).digest('hex').slice(0, 16);
+
+  function isAlive(pid: number, start_time: string): boolean {
+    return processes.startTime(pid) === start_time;
+  }
+
+  function adopt(): VppRun | undefined {
+    const record = readRunRecord(settings.record);
+    if (record === undefined) return undefined;
+    if (record.boot_id !== processes.boot_id || !isAlive(record.pid, record.start_time)) return undefined;
+    if (record.config_hash !== config_hash) {
+      log.warn(
+        { pid: record.pid },
+        'vpp(adopt) runs with an older start-up file; the new one takes effect when VPP is started next',
+      );
+    }
+    const exited = new Promise<VppExit>((resolve) => {
+      processes.watchExit(record.pid, () => resolve({ pid: record.pid, reason: describe(null, null) }));
+    });
+    return { pid: record.pid, api_socket: record.api_socket, adopted: true, exited };
+  }
+
+  function start(): VppRun {
+    for (const path of settings.leftovers) removeIfExists(path);
+    for (const path of [settings.api_socket, settings.output, settings.startup_conf.path]) {
+      mkdirSync(dirname(path), { recursive: true });
+    }
+    writeAtomic(settings.startup_conf.path, settings.startup_conf.text, 0o644);
+    writeAtomic(settings.startup_exec.path, settings.startup_exec.text, 0o744);
+    processes.raiseMemoryLock();
+
+    const output = openSync(settings.output, 'w', 0o644);
+    let child: ChildProcess;
+    try {
+      child = spawn(
+        'nsenter',
+        [`--net=${settings.netns}`, '--', settings.binary, '-c', settings.startup_conf.path],
+        {
+          detached: true,
+          stdio: ['ignore', output, output],
+          env: { ...process.env, ...settings.environment },
+        },
+      );
+    } finally {
+      closeSync(output);
+    }
+    const exited = new Promise<VppExit>((resolve) => {
+      child.once('error', (error) =>
+        resolve({ pid: child.pid ?? 0, reason: `cannot be started: ${error.message}` }),
+      );
+      child.once('exit', (code, signal) => resolve({ pid: child.pid ?? 0, reason: describe(code, signal) }));
+    });
+    child.unref();
+    const pid = child.pid ?? 0;
+    const start_time = processes.startTime(pid);
+    if (start_time !== undefined) {
+      writeRunRecord(settings.record, {
+        version: 1,
+        pid,
+        start_time,
+        boot_id: processes.boot_id,
+        api_socket: settings.api_socket,
+        config_hash,
+      });
+    }
+    return { pid, api_socket: settings.api_socket, adopted: false, exited };
+  }
+
+  function describe(code: number | null, signal: NodeJS.Signals | null): string {
+    const how = signal ?? (code === null ? 'ended' : `exit code ${code}`);
+    const said = lastWords(settings.output);
+    return said === '' ? how : `${how}; its last output: ${said}`;
+  }
+
+  return {
+    adopt,
+    start,
+    signal(run, signal) {
+      if (run.pid <= 0) return;
+      const record = readRunRecord(settings.record);
+      if (record?.pid === run.pid && !isAlive(run.pid, record.start_time)) return;
+      try {
+        process.kill(run.pid, signal);
+      } catch (error) {
+        log.debug({ pid: run.pid, err: error }, 'vpp(signal) process is gone already');
+      }
+    },
+    forget: () => removeRunRecord(settings.record),
+  };
+}
+
+/** The end of what VPP printed, on one line. */
+function lastWords(path: string): string {
+  try {
+    const { size } = statSync(path);
+    const length = Math.min(size, output_tail_bytes);
+    const buffer = Buffer.alloc(length);
+    const fd = openSync(path, 'r');
+    try {
+      readSync(fd, buffer, 0, length, size - length);
+    } finally {
+      closeSync(fd);
+    }
+    return buffer.toString('utf8').trim().split('\n').slice(-6).join(' | ');
+  } catch {
+    return '';
+  }
+}
+
+/** The boot id of the running kernel. */
+export function readBootId(procfs: string): string {
+  return readFileSync(`${procfs}/sys/kernel/random/boot_id`, 'utf8').trim();
+}

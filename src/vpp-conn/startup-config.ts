@@ -1,0 +1,413 @@
+/**
+ * Text of VPP's start-up file. Pure: facts in, text and what was done to it out.
+ *
+ * Every keyword below was accepted by VPP 26.10. A wrong one ends VPP at once with "unknown input".
+ */
+
+/** What the placeholders of a template stand for. */
+export interface TemplateFacts {
+  /** Names of the uplinks, in the order of the configuration. */
+  readonly uplinks: readonly string[];
+  /** PCI address of each uplink, empty for a device that is not on a PCI bus. Absent before the devices were looked at (hook scripts). */
+  readonly pci_addresses?: readonly string[];
+  /** First CPU that this container may use, as text; empty where no cpuset limits it. */
+  readonly first_cpu: string;
+  readonly node_annotations: Readonly<Record<string, string>>;
+}
+
+/** The first number of a cpuset list such as `2-5,8`. */
+export function firstCpu(cpuset: string): string {
+  return /^\d+/.exec(cpuset.trim())?.[0] ?? '';
+}
+
+const placeholder =
+  /__(PCI_DEVICE_ID|VPP_DATAPLANE_IF)(?:_(\d+))?__|__(CPUSET_CPUS_FIRST)__|__NODE_ANNOTATION:(.+?)__/g;
+
+/**
+ * Replaces the placeholders of a configuration, an exec file or a hook script, and ends the text with a newline.
+ * A placeholder that has no value stays as it is and is named in `unknown`.
+ */
+export function substitute(
+  template: string,
+  facts: TemplateFacts,
+): { readonly text: string; readonly unknown: readonly string[] } {
+  const unknown: string[] = [];
+  const text = template.replace(
+    placeholder,
+    (whole, list?: string, index?: string, cpu?: string, annotation?: string) => {
+      const value = list
+        ? (list === 'PCI_DEVICE_ID' ? facts.pci_addresses : facts.uplinks)?.[Number(index ?? 0)]
+        : cpu
+          ? facts.first_cpu
+          : annotation !== undefined && Object.hasOwn(facts.node_annotations, annotation)
+            ? facts.node_annotations[annotation]
+            : undefined;
+      if (value === undefined) unknown.push(whole);
+      return value ?? whole;
+    },
+  );
+  return { text: `${text}\n`, unknown };
+}
+
+/** One top-level entry of a start-up file: `name { body }`. Offsets are into the text. */
+export interface Section {
+  readonly name: string;
+  readonly body_start: number;
+  readonly body_end: number;
+}
+
+/** The file is words, braces and comments from # to the end of the line, as VPP's own reader takes it. */
+const token = /#[^\n\r]*|[{}]|[^\s{}#]+/g;
+
+/** Top-level sections in order. An unclosed one is left out: VPP will say where. */
+export function sections(text: string): readonly Section[] {
+  const found: Section[] = [];
+  let depth = 0;
+  let word = '';
+  let open: { name: string; body_start: number } | undefined;
+  for (const { 0: piece, index } of text.matchAll(token)) {
+    if (piece.startsWith('#')) continue;
+    if (piece === '{') {
+      if (depth++ === 0) open = { name: word, body_start: index + 1 };
+    } else if (piece === '}') {
+      if (--depth === 0 && open) found.push({ ...open, body_end: index });
+      depth = Math.max(depth, 0);
+    } else word = piece;
+  }
+  return found;
+}
+
+const sectionOf = (text: string, name: string): Section | undefined =>
+  sections(text).find((section) => section.name === name);
+
+/** The words of a section, without comments; inner braces are words too. */
+function wordsOf(text: string, { body_start, body_end }: Section): string[] {
+  return [...text.slice(body_start, body_end).matchAll(token)]
+    .map(([piece]) => piece)
+    .filter((piece) => !piece.startsWith('#'));
+}
+
+/** The machine, and what is to run on it. */
+export interface StartupFacts {
+  readonly cpus: number;
+  readonly hugepages_free_bytes: number;
+  readonly memory_available_bytes: number;
+  readonly pods_max: number;
+  /** Descriptors that one pod's receive rings keep filled with buffers. */
+  readonly pod_rx_buffers: number;
+  /** A core file is wanted. */
+  readonly core_dumps: boolean;
+  readonly paths: {
+    readonly run_dir: string;
+    readonly startup_exec: string;
+    readonly api_socket: string;
+    readonly cli_socket: string;
+    readonly stats_socket: string;
+    readonly vpp_pid_file: string;
+  };
+}
+
+const MiB = 2 ** 20;
+const GiB = 2 ** 30;
+const buffers_step = 16_384;
+
+/** 2048 data bytes, 256 of header: one to a 4 KiB page, 2304 bytes each on hugepages. */
+const buffer_bytes = { small_page: 4096, hugepage: 2304 };
+
+/**
+ * Every receive ring of a pod keeps its buffers for itself, the rest is for packets on their way. With 110 pods of one ring
+ * of 1024 this is the 131072 of the Go implementation. VPP touches all of them at start (512 MiB on 4 KiB pages, seen), so they
+ * get at most a quarter of the free memory, in steps of 16384.
+ */
+function buffersPerNuma(facts: StartupFacts): number {
+  const wanted = Math.ceil((facts.pods_max * facts.pod_rx_buffers + buffers_step) / buffers_step);
+  const affordable = usesHugepages(facts)
+    ? facts.hugepages_free_bytes / buffer_bytes.hugepage
+    : facts.memory_available_bytes / 4 / buffer_bytes.small_page;
+  return Math.max(1, Math.min(wanted, Math.floor(affordable / buffers_step))) * buffers_step;
+}
+
+/** Less than one step of buffers is not worth a hugepage: VPP would fall back by itself, to 8192 buffers. */
+const usesHugepages = (facts: StartupFacts): boolean =>
+  facts.hugepages_free_bytes >= buffers_step * buffer_bytes.hugepage;
+
+/** 500 pods in the layout of the Go implementation took 404 MiB (seen), 1 MiB each is asked for; VPP's own default is 1 GiB. */
+const mainHeapGib = (pods_max: number): number => Math.ceil((512 * MiB + pods_max * MiB) / GiB);
+
+/** Two cores or less: a polling main loop would leave half of the machine, or none, to all else. */
+const few_cpus = 2;
+
+interface Block {
+  readonly section: string;
+  readonly lines: (facts: StartupFacts) => readonly string[];
+  /** Appended to a user's template that lacks the section, for this reason. False: the section is the user's business. */
+  readonly append: false | { readonly why: string; readonly when?: (facts: StartupFacts) => boolean };
+}
+
+/** The default configuration. `exec` points at a file that is always written. */
+const blocks: readonly Block[] = [
+  {
+    section: 'unix',
+    lines: ({ paths, cpus, core_dumps }) => [
+      // The child that is waited for must be VPP itself; its log goes to stderr, where the container's log is.
+      'nodaemon',
+      'nosyslog',
+      `runtime-dir ${paths.run_dir}`,
+      `cli-listen ${paths.cli_socket}`,
+      `pidfile ${paths.vpp_pid_file}`,
+      `exec ${paths.startup_exec}`,
+      ...(core_dumps ? ['full-coredump', 'coredump-size unlimited'] : []),
+      // 100 µs of sleep in every round of the main thread, at the price of as much latency and of a tenth of a core when idle.
+      ...(cpus <= few_cpus ? ['poll-sleep-usec 100'] : []),
+    ],
+    append: { why: 'VPP must stay the child that is waited for' },
+  },
+  {
+    section: 'api-trace',
+    // For the post-mortem of a crash. VPP's default keeps 262144 messages in its heap.
+    lines: () => ['on nitems 8192'],
+    append: false,
+  },
+  { section: 'cpu', lines: () => ['workers 0'], append: false },
+  {
+    section: 'memory',
+    lines: ({ pods_max }) => [`main-heap-size ${mainHeapGib(pods_max)}G`],
+    append: {
+      why: 'the default heap of 1 GiB is too small for this many pods',
+      when: ({ pods_max }) => mainHeapGib(pods_max) > 1,
+    },
+  },
+  {
+    section: 'socksvr',
+    lines: ({ paths }) => [`socket-name ${paths.api_socket}`],
+    append: { why: 'without it VPP has no API socket' },
+  },
+  {
+    section: 'plugins',
+    lines: () => [
+      'plugin default { enable }',
+      'plugin dpdk_plugin.so { disable }',
+      // With it VPP would answer pings of the node instead of Linux.
+      'plugin ping_plugin.so { disable }',
+    ],
+    append: false,
+  },
+  {
+    section: 'buffers',
+    lines: (facts) => [
+      `buffers-per-numa ${buffersPerNuma(facts)}`,
+      ...(usesHugepages(facts) ? [] : ['page-size 4K']),
+    ],
+    append: {
+      why: 'the default of 16384 buffers, or 8192 without hugepages, is used up by as few as 8 pods',
+    },
+  },
+  {
+    section: 'statseg',
+    lines: ({ paths }) => [
+      `socket-name ${paths.stats_socket}`,
+      // A counter per route and thread: 100000 routes fill the default of 32 MiB. Pages are taken when touched.
+      'size 128M',
+      // Age of the buffer gauges that a new pod is admitted by; the default is 10 s.
+      'update-interval 2',
+    ],
+    append: {
+      why: 'the default segment of 32 MiB is too small for many routes, and its gauges are 10 s old',
+    },
+  },
+  {
+    section: 'cnat',
+    lines: () => [
+      // One sweep over the session table in 1.3 s (seen) instead of 29 minutes: until then a dead session keeps its SNAT port.
+      'session-max 1048576',
+      'session-cleanup-timeout 0.01',
+      // Longer than the 2 h after which Linux probes an idle connection. VPP keeps 16 bits of it.
+      'tcp-max-age 14400',
+    ],
+    append: { why: 'with the defaults a dead session keeps its SNAT port for 29 minutes' },
+  },
+];
+
+const render = ({ section, lines }: Block, facts: StartupFacts): string =>
+  `${section} {\n${lines(facts)
+    .map((line) => `  ${line}\n`)
+    .join('')}}\n`;
+
+/** The configuration for a user who gives no template. */
+export function defaultTemplate(facts: StartupFacts): string {
+  return blocks.map((block) => render(block, facts)).join('\n');
+}
+
+/** A change that was made to a user's template, for the log. */
+export interface Addition {
+  readonly section: string;
+  readonly text: string;
+  readonly why: string;
+}
+
+export interface StartupConfig {
+  readonly text: string;
+  readonly added: readonly Addition[];
+  readonly warnings: readonly string[];
+}
+
+function addMissing(config: StartupConfig, facts: StartupFacts): StartupConfig {
+  const present = new Set(sections(config.text).map(({ name }) => name));
+  const missing = blocks.flatMap((block): Addition[] => {
+    const { section, append } = block;
+    if (!append || present.has(section) || append.when?.(facts) === false) return [];
+    return [{ section, text: render(block, facts), why: append.why }];
+  });
+  return {
+    ...config,
+    text: [config.text, ...missing.map(({ text }) => text)].join('\n'),
+    added: [...config.added, ...missing],
+  };
+}
+
+/** Inserts one line at the start of a section. */
+function insertLine(config: StartupConfig, section: Section, line: string, why: string): StartupConfig {
+  const { text } = config;
+  return {
+    ...config,
+    text: `${text.slice(0, section.body_start)}\n  ${line}${text.slice(section.body_start)}`,
+    added: [...config.added, { section: section.name, text: line, why }],
+  };
+}
+
+/** A daemon would be lost to this process: the only word that is added to a section of the user. */
+function stayChild(config: StartupConfig): StartupConfig {
+  const unix = sectionOf(config.text, 'unix');
+  if (!unix) return config;
+  const words = wordsOf(config.text, unix);
+  if (words.includes('nodaemon') || words.includes('interactive')) return config;
+  return insertLine(config, unix, 'nodaemon', 'VPP must stay the child that is waited for');
+}
+
+const valueIn = (words: readonly string[], key: string): string | undefined => {
+  const at = words.indexOf(key);
+  return at < 0 ? undefined : words[at + 1];
+};
+
+/** `/var/run` is a link to `/run` on every system in use. */
+const samePath = (a: string, b: string): boolean =>
+  a.replace(/^\/var\/run\//, '/run/') === b.replace(/^\/var\/run\//, '/run/');
+
+/** Where VPP will open a socket that is looked for elsewhere. */
+function socketWarnings(text: string, facts: StartupFacts): string[] {
+  const runtime_dir = valueIn(wordsIn(text, 'unix'), 'runtime-dir') ?? '/run/vpp';
+  const sockets = [
+    { section: 'socksvr', file: 'api.sock', expected: facts.paths.api_socket, variable: 'CALICOVPP_RUN_DIR' },
+    {
+      section: 'statseg',
+      file: 'stats.sock',
+      expected: facts.paths.stats_socket,
+      variable: 'CALICOVPP_STATS_SOCKET',
+    },
+  ];
+  return sockets.flatMap(({ section, file, expected, variable }) => {
+    const opened = valueIn(wordsIn(text, section), 'socket-name') ?? `${runtime_dir}/${file}`;
+    if (samePath(opened, expected)) return [];
+    return [
+      `the template's ${section} opens ${opened}, but ${expected} is looked for: set socket-name to it, or change ${variable}`,
+    ];
+  });
+}
+
+function wordsIn(text: string, name: string): string[] {
+  const section = sectionOf(text, name);
+  return section ? wordsOf(text, section) : [];
+}
+
+/** An uplink as the edits of its driver need it. */
+export interface DriverUplink {
+  readonly interface_name: string;
+  readonly driver?: string;
+  readonly pci_address?: string;
+  readonly rx_queues: number;
+  readonly tx_queues: number;
+  readonly rx_ring_size: number;
+  readonly tx_ring_size: number;
+}
+
+type DriverEdit = (config: StartupConfig, uplink: DriverUplink, facts: StartupFacts) => StartupConfig;
+
+/** The device is found again by its tag `main-<interface>`. */
+const dpdk: DriverEdit = (config, uplink, facts) => {
+  const text = config.text.replace(/(plugin\s+dpdk_plugin\.so\s*\{\s*)disable(\s*\})/, '$1enable$2');
+  const enabled: StartupConfig = {
+    ...config,
+    text,
+    added:
+      text === config.text
+        ? config.added
+        : [
+            ...config.added,
+            {
+              section: 'plugins',
+              text: 'plugin dpdk_plugin.so { enable }',
+              why: `${uplink.interface_name} is a dpdk uplink`,
+            },
+          ],
+  };
+  const tag = `main-${uplink.interface_name}`;
+  const section = sectionOf(text, 'dpdk');
+  if (section) {
+    if (valueIn(wordsOf(text, section), 'tag') === tag) return enabled;
+    const warning = `the template's dpdk section has no device with "tag ${tag}": add it to the device of ${uplink.interface_name}, or remove the section`;
+    return { ...enabled, warnings: [...enabled.warnings, warning] };
+  }
+  // Without hugepages DPDK can only address memory by virtual addresses, which needs a real IOMMU.
+  const memory = usesHugepages(facts) ? [] : ['iova-mode va', 'no-hugetlb'];
+  const added: Addition = {
+    section: 'dpdk',
+    text: `dpdk {\n${[
+      ...memory,
+      `dev ${uplink.pci_address ?? ''} {`,
+      `  num-rx-queues ${uplink.rx_queues}`,
+      `  num-tx-queues ${uplink.tx_queues}`,
+      `  num-rx-desc ${uplink.rx_ring_size}`,
+      `  num-tx-desc ${uplink.tx_ring_size}`,
+      `  tag ${tag}`,
+      '}',
+    ]
+      .map((line) => `  ${line}\n`)
+      .join('')}}\n`,
+    why: `${uplink.interface_name} is a dpdk uplink`,
+  };
+  return { ...enabled, text: `${text}\n${added.text}`, added: [...enabled.added, added] };
+};
+
+/** What a driver must have in the start-up file. Drivers that are set up over the API are not here. */
+const driver_edits: Readonly<Record<string, DriverEdit>> = { dpdk };
+
+/**
+ * The start-up file. Without a template, the default one. A template of the user keeps every section that it has: only sections
+ * that are missing are added, and each is told in `added`.
+ */
+export function startupConfig(
+  template: string | undefined,
+  placeholders: TemplateFacts,
+  uplinks: readonly DriverUplink[],
+  facts: StartupFacts,
+): StartupConfig {
+  const { text, unknown } = substitute(template ?? defaultTemplate(facts), placeholders);
+  const start: StartupConfig = {
+    text,
+    added: [],
+    warnings: unknown.map(
+      (name) => `the placeholder ${name} has no value on this node and stays in the text`,
+    ),
+  };
+  const complete = addMissing(stayChild(start), facts);
+  const driven = uplinks.reduce((config, uplink) => {
+    const edit = uplink.driver === undefined ? undefined : driver_edits[uplink.driver];
+    return edit ? edit(config, uplink, facts) : config;
+  }, complete);
+  return { ...driven, warnings: [...driven.warnings, ...socketWarnings(driven.text, facts)] };
+}
+
+/** The script that VPP runs once it is up. Written even when it is empty. */
+export function startupExec(template: string, placeholders: TemplateFacts): string {
+  return substitute(template, placeholders).text;
+}
