@@ -1,4 +1,10 @@
-import { dispatch, type Ref as NactRef, start as startNact, spawn as spawnNact, stop as stopNact } from 'nact';
+import {
+  dispatch,
+  type Ref as NactRef,
+  spawn as spawnNact,
+  start as startNact,
+  stop as stopNact,
+} from 'nact';
 import type { Clock } from './host/clock.js';
 import type { Log } from './log.js';
 import { AskTable } from './supervision/asks.js';
@@ -8,7 +14,13 @@ import { ActorDown, toError } from './supervision/errors.js';
 import { detailsOf, nodeOf } from './supervision/introspection.js';
 import { Ref } from './supervision/ref.js';
 import { Ring } from './supervision/ring.js';
-import { defaultSupervision, type Mailbox, type Postmark, type Receive, type Runtime } from './supervision/runtime.js';
+import {
+  defaultSupervision,
+  type Mailbox,
+  type Postmark,
+  type Receive,
+  type Runtime,
+} from './supervision/runtime.js';
 import type {
   ActorDetails,
   ActorRef,
@@ -88,7 +100,7 @@ class NactMailboxes {
 
   constructor(name: string, log: Log) {
     systems += 1;
-    this.#system = startNact({ name: `${name}-${systems}` });
+    this.#system = startNact({ name: `${name}-${systems}` } as never);
     this.#log = log;
   }
 

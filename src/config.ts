@@ -14,14 +14,15 @@ import { BadValue, ConfigError, type Fault } from './config/problem.js';
 import type { Secret } from './config/secret.js';
 import { assembleUplinks, type UplinkSpec } from './config/uplinks.js';
 import { ip_address, type ListenAddress, list, type Parse, prefix } from './config/values.js';
-import { Environment, type LogLevel, type Origin, variables } from './config/variables.js';
+import { Environment, type Origin, variables } from './config/variables.js';
+import type { LogFormat, LogLevel } from './log.js';
 
 export { type InterfaceLimits, type InterfaceSpec, readInterfaceSpec } from './config/interface-spec.js';
 export { BadValue, ConfigError, type Problem, problemText } from './config/problem.js';
 export { Secret } from './config/secret.js';
 export { afPacketRingBytes, type Driver, drivers, type UplinkSpec } from './config/uplinks.js';
 export type { ListenAddress } from './config/values.js';
-export type { LogLevel, Origin } from './config/variables.js';
+export type { Origin } from './config/variables.js';
 
 /** Life cycle points at which a hook runs, in order; one of the last two ends every life of VPP. */
 export const hook_points = [
@@ -53,7 +54,7 @@ export interface Config {
   readonly namespace: string;
   readonly service_prefixes: readonly string[];
   readonly graceful_shutdown_timeout_ms: number;
-  readonly log: { readonly level: LogLevel; readonly format: 'json' | 'pretty' };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
 
   readonly uplinks: readonly UplinkSpec[];
   /** The one of `uplinks` that is main. */
@@ -325,7 +326,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     namespace: read.namespace,
     service_prefixes: read.service_prefixes,
     graceful_shutdown_timeout_ms: read.graceful_shutdown_timeout_ms,
-    log: { level: read.log_level, format: read.log_format === 'pretty' ? 'pretty' : 'json' },
+    log: { level: read.log_level, format: read.log_format },
     uplinks,
     main_uplink,
     host_tap,

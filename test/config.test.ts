@@ -141,6 +141,8 @@ t.test('values follow the syntax of the Go implementation', async (t) => {
     'info',
     'empty is unset',
   );
+  t.match(problems(undefined, { CALICOVPP_LOG_LEVEL: 'loud' })[0], /"loud" is not a log level/);
+  t.match(problems(undefined, { CALICOVPP_LOG_FORMAT: 'xml' })[0], /CALICOVPP_LOG_FORMAT/);
   t.same(
     value('SERVICE_PREFIX', '10.96.0.0/12, fd00:96::/112,', (c) => c.service_prefixes),
     ['10.96.0.0/12', 'fd00:96::/112'],

@@ -89,15 +89,15 @@ export function recordFileName(key: PodKey): string {
   return `${createHash('sha256').update(key).digest('hex').slice(0, 32)}.json`;
 }
 
-/** The content as JSON.stringify writes it, which parsing and writing again reproduces. */
-function checksum(pod: unknown): string {
+/** Over the JSON of version and content, which parsing and writing again reproduces. */
+function checksum(of_version: number, pod: unknown): string {
   return createHash('sha256')
-    .update(JSON.stringify(pod) ?? '')
+    .update(JSON.stringify([of_version, pod]))
     .digest('hex');
 }
 
 export function encodeRecord(record: PodRecord): string {
-  return `${JSON.stringify({ format, version, sha256: checksum(record), pod: record })}\n`;
+  return `${JSON.stringify({ format, version, sha256: checksum(version, record), pod: record })}\n`;
 }
 
 /** Reads the content of the file called `file_name`. Never throws. */
@@ -117,7 +117,7 @@ export function decodeRecord(text: string, file_name: string): DecodedRecord {
       text: `has version ${found}, this program knows ${version}: it was written by a later release`,
     };
   }
-  if (checksum(pod) !== sha256) return { fault: 'corrupt', text: 'does not match its checksum' };
+  if (checksum(found, pod) !== sha256) return { fault: 'corrupt', text: 'does not match its checksum' };
   const record = v.safeParse(pod_record, pod);
   if (!record.success)
     return { fault: 'corrupt', text: `lacks what a pod record has: ${v.summarize(record.issues)}` };

@@ -307,7 +307,9 @@ function readHostPorts(
     const earlier = host_ports.get(identity);
     if (earlier === undefined) host_ports.set(identity, host_port);
     else if (earlier.container_port !== host_port.container_port) {
-      warn(`${field} is ignored: ${identity} already leads to container port ${earlier.container_port}`);
+      warn(
+        `${field} is ignored: ${earlier.protocol} host port ${earlier.host_port} already leads to container port ${earlier.container_port}`,
+      );
     }
   }
   return [...host_ports.values()];

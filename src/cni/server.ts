@@ -61,6 +61,8 @@ export interface CniServer {
 /** The plugin parses it and fails the ADD when it cannot; a tun has none. The value is the Go implementation's. */
 export const container_mac = '02:00:00:00:00:00';
 
+/** sockaddr_un less the terminator: a longer path would be cut without a word. */
+const socket_path_bytes_max = 107;
 /** Root alone may connect: the plugin runs as root, and who can call this can rewire any pod of the node. */
 const socket_mode = 0o600;
 /** The plugin's own deadline, for callers that bring none. */
@@ -197,6 +199,11 @@ function timeFor(call: ServerUnaryCall<unknown, unknown>): number {
 
 /** Makes `path` free to bind: creates its directory, and removes the socket that a dead process left there. */
 async function claimSocket(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > socket_path_bytes_max) {
+    throw new Error(
+      `${path} is longer than the ${socket_path_bytes_max} bytes of a socket's path: configure another path`,
+    );
+  }
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   const found = await lstat(path).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return undefined;

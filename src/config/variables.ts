@@ -1,3 +1,4 @@
+import { type LogFormat, type LogLevel, parseLogLevel } from '../log.js';
 import * as documents from './documents.js';
 import { json, read as readDocument } from './json-document.js';
 import { nearest } from './nearest.js';
@@ -45,19 +46,15 @@ function document<S extends Parameters<typeof json>[0]>(name: string, schema: S)
   );
 }
 
-export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
-
-/** The words of the Go implementation; pino has no `panic`. */
-const log_level = one_of<LogLevel>({
-  panic: 'fatal',
-  fatal: 'fatal',
-  error: 'error',
-  warn: 'warn',
-  warning: 'warn',
-  info: 'info',
-  debug: 'debug',
-  trace: 'trace',
-});
+/** The words of the Go implementation. */
+const log_level: Parse<LogLevel> = (value) => {
+  const level = parseLogLevel(value);
+  if (level) return level;
+  throw new BadValue({
+    cause: `${JSON.stringify(value)} is not a log level`,
+    step: 'use one of fatal, error, warn, info, debug, trace',
+  });
+};
 
 const auto_on_off = one_of<'auto' | 'on' | 'off'>({ auto: 'auto', on: 'on', off: 'off' });
 const port = whole_number(0, 65535);
@@ -72,7 +69,11 @@ export const variables = {
   exec_template: variable('CALICOVPP_CONFIG_EXEC_TEMPLATE', text, ''),
   log_level: variable('CALICOVPP_LOG_LEVEL', log_level, 'info' as LogLevel),
   bgp_log_level: variable('CALICOVPP_BGP_LOG_LEVEL', log_level, 'info' as LogLevel),
-  log_format: variable('CALICOVPP_LOG_FORMAT', text, ''),
+  log_format: variable(
+    'CALICOVPP_LOG_FORMAT',
+    one_of<LogFormat>({ json: 'json', text: 'text', pretty: 'pretty' }),
+    'json' as LogFormat,
+  ),
   bgp_server_mode: variable(
     'CALICOVPP_BGP_SERVER_MODE',
     one_of<'dualStack' | 'v4Only'>({ dualstack: 'dualStack', v4only: 'v4Only' }),

@@ -53,8 +53,10 @@ export interface AfPacket {
   readonly tx_queues: number;
   readonly rx_frames_per_block: number;
   readonly tx_frames_per_block: number;
-  /** Bits of VPP's af_packet_flags. */
-  readonly flags: number;
+  readonly gso: boolean;
+  readonly qdisc_bypass: boolean;
+  /** TPACKET_V3 instead of V2. */
+  readonly version_3: boolean;
 }
 
 export interface AfXdp {

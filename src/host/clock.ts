@@ -23,7 +23,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** Refuses what a timer cannot hold: a wrong unit must not become a timer that fires at once. */
 export function checkTimer(ms: number): void {
-  if (!(ms >= 0 && ms <= TIMER_MS_MAX)) throw new RangeError(`a timer takes 0 to ${TIMER_MS_MAX} ms, not ${ms}`);
+  if (!(ms >= 0 && ms <= TIMER_MS_MAX))
+    throw new RangeError(`a timer takes 0 to ${TIMER_MS_MAX} ms, not ${ms}`);
 }
 
 /** Builds `sleep` on top of `after`: the same for every clock. */

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { errorCode, makeDirectory } from './files.js';
 import { MS_BIND, MS_REC, MS_SHARED, mount, unmount } from './libc.js';
 import { LinuxNamespace } from './namespace.js';
-import { enterNewNamespace, inNamespace, OWN_NAMESPACE_FILE } from './netns.js';
-import type { HostNetwork, NetworkNamespace } from './types.js';
+import { enterNewNamespace, inNamespace } from './netns.js';
+import { type HostNetwork, type NetworkNamespace, OWN_NAMESPACE_PATH } from './types.js';
 
 const NSFS_MAGIC = 0x6e73_6673;
 
@@ -45,7 +45,7 @@ export class LinuxHost implements HostNetwork {
     shareMounts(this.#directory);
     closeSync(openSync(path, 'a', 0));
     try {
-      enterNewNamespace(() => mount(OWN_NAMESPACE_FILE, path, MS_BIND));
+      enterNewNamespace(() => mount(OWN_NAMESPACE_PATH, path, MS_BIND));
     } catch (error) {
       rmSync(path, { force: true });
       throw error;

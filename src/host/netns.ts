@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { setns, unshareNetwork } from './libc.js';
+import { OWN_NAMESPACE_PATH } from './types.js';
 
 /**
  * Entering network namespaces. setns moves only the calling thread, here always the main one, so that a stay is one
@@ -8,15 +9,12 @@ import { setns, unshareNetwork } from './libc.js';
  */
 
 
-/** The file that stands for the namespace which the thread is in now. `/proc/self` would be the first thread's. */
-export const OWN_NAMESPACE_FILE = '/proc/thread-self/ns/net';
-
 /** The namespace that the process was started in; open as long as the process lives. */
 let home: number | undefined;
 let away = false;
 
 function homeDescriptor(): number {
-  home ??= openSync(OWN_NAMESPACE_FILE, 'r');
+  home ??= openSync(OWN_NAMESPACE_PATH, 'r');
   return home;
 }
 
@@ -30,7 +28,7 @@ export function enterNamespace<T>(fd: number, run: () => T): T {
   return excursion(() => setns(fd), run);
 }
 
-/** Runs `run` in a new namespace, which is destroyed afterwards unless `run` binds it to a file (`OWN_NAMESPACE_FILE`). */
+/** Runs `run` in a new namespace, which is destroyed afterwards unless `run` binds it to a file (inside, OWN_NAMESPACE_PATH is the new one). */
 export function enterNewNamespace<T>(run: () => T): T {
   return excursion(unshareNetwork, run);
 }

@@ -318,6 +318,9 @@ export interface NetworkNamespace {
   close(): void;
 }
 
+/** The namespace that this process was started in, as a path: the target of a link that comes home. */
+export const OWN_NAMESPACE_PATH = '/proc/thread-self/ns/net';
+
 export interface HostNetwork {
   /** The namespace at `path`, or the one that this process was started in. */
   open(path?: string): NetworkNamespace;

@@ -1,16 +1,7 @@
-import {
-  closeSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, copyFileSync, fsyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { errorCode, makeDirectory, removeIfExists, syncDirectory, writeAtomic } from './files.js';
+import { makeDirectory, readIfExists, removeIfExists, syncDirectory, writeAtomic } from './files.js';
 import { survivesBoot, type UndoStep } from './undo-step.js';
 
 /**
@@ -33,7 +24,7 @@ export interface JournalFiles {
   replace(path: string, text: string): void;
   append(path: string, text: string): void;
   truncate(path: string, length_bytes: number): void;
-  rename(path: string, to: string): void;
+  copy(path: string, to: string): void;
   remove(path: string): void;
 }
 
@@ -41,8 +32,8 @@ export interface JournalFiles {
 export interface SetAside {
   readonly path: string;
   readonly reason: string;
-  /** Records that could still be read and are pending. 0: the host may have to be mended by hand. */
-  readonly records_kept: number;
+  /** Steps that could still be read and are pending. 0: the host may have to be mended by hand. */
+  readonly steps_kept: number;
 }
 
 export interface OpenedJournal {
@@ -70,8 +61,9 @@ export class JournalError extends Error {
 }
 
 /**
- * Reads the journal of an earlier life of this process, or begins a new one. A damaged, foreign or newer file is renamed,
- * never deleted. Throws what the file system answers when it cannot be read or renamed. `wall_ms` dates the header.
+ * Reads the journal of an earlier life of this process, or begins a new one. A damaged, foreign or newer file is kept
+ * beside it, never just deleted. On a full or read-only disk the pending steps are still answered, and `record` throws.
+ * Throws what the file system answers when the file is there and cannot be read. `wall_ms` dates a new header.
  */
 export function openJournal(
   path: string,
@@ -79,47 +71,49 @@ export function openJournal(
   wall_ms: number,
   files: JournalFiles = durableFiles,
 ): OpenedJournal {
-  const text = files.read(path);
   const created = new Date(wall_ms).toISOString();
   const journal = new UndoJournal(path, files, { format: FORMAT, version: VERSION, boot_id, created });
-  if (text === undefined || text === '') return { journal, dropped_steps: 0 };
-  const read = readJournal(text);
-  const steps = read.records.flatMap((record) => record.steps);
-  const kept = read.header?.boot_id === boot_id ? steps : steps.filter(survivesBoot);
-  if (read.damage === undefined) {
-    journal.replace(kept);
-    return { journal, dropped_steps: steps.length - kept.length };
+  const text = files.read(path);
+  if (text === undefined) return { journal, dropped_steps: 0 };
+  const { header, records, damage, good_text } = readJournal(text);
+  if (damage === undefined && header?.boot_id === boot_id) {
+    journal.resume(records, Buffer.byteLength(good_text), good_text.length < text.length);
+    return { journal, dropped_steps: 0 };
   }
-  const aside = freeName(path, files, wall_ms);
-  files.rename(path, aside);
-  journal.replace(kept);
+  const steps = records.flatMap((record) => record.steps);
+  const kept = header?.boot_id === boot_id ? steps : steps.filter(survivesBoot);
+  const dropped_steps = steps.length - kept.length;
+  if (damage === undefined) {
+    journal.restart(kept);
+    return { journal, dropped_steps };
+  }
+  const aside = `${path}.${wall_ms}.aside`;
+  journal.restart(kept, () => files.copy(path, aside));
   return {
     journal,
-    set_aside: { path: aside, reason: read.damage, records_kept: read.records.length },
-    dropped_steps: steps.length - kept.length,
+    set_aside: { path: aside, reason: damage, steps_kept: kept.length },
+    dropped_steps,
   };
-}
-
-function freeName(path: string, files: JournalFiles, wall_ms: number): string {
-  for (let n = 0; ; n++) {
-    const name = `${path}.${wall_ms + n}.aside`;
-    if (files.read(name) === undefined) return name;
-  }
 }
 
 interface ReadJournal {
   readonly header?: Header;
   readonly records: readonly JournalRecord[];
+  /** The text without a cut last line. */
+  readonly good_text: string;
   /** Undefined: all lines are good, save perhaps a cut last one. */
   readonly damage?: string;
 }
 
 function readJournal(text: string): ReadJournal {
-  const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n').slice(0, -1);
+  const good_text = text.slice(0, text.lastIndexOf('\n') + 1);
+  const lines = good_text.split('\n').slice(0, -1);
   const header = parseLine(lines[0] ?? '') as Header | undefined;
-  if (header?.format !== FORMAT) return { records: [], damage: 'it is not an undo journal of calico-vpp-node' };
+  const nothing = { records: [], good_text };
+  if (header?.format !== FORMAT)
+    return { ...nothing, damage: 'it is not an undo journal of calico-vpp-node, or its first line is damaged' };
   if (header.version !== VERSION)
-    return { records: [], damage: `it has version ${header.version}, and this program reads ${VERSION}` };
+    return { ...nothing, damage: `it has version ${header.version}, and this program reads ${VERSION}` };
   const records: JournalRecord[] = [];
   let damage: string | undefined;
   lines.slice(1).forEach((line, i) => {
@@ -127,7 +121,7 @@ function readJournal(text: string): ReadJournal {
     if (record) records.push(record);
     if (record?.sequence !== i + 1) damage ??= `line ${i + 2} is damaged or out of order`;
   });
-  return { header, records, ...(damage === undefined ? {} : { damage }) };
+  return { header, records, good_text, ...(damage === undefined ? {} : { damage }) };
 }
 
 const SEAL = /,"crc32":"([0-9a-f]{8})"\}$/;
@@ -155,13 +149,31 @@ export class UndoJournal {
   readonly #header: Header;
   #records: JournalRecord[] = [];
   #length_bytes = 0;
-  /** Set when the file may end in half a line that could not be cut off. */
+  /** Why nothing can be recorded: the file is not what it should be, and could not be mended. */
   #broken: string | undefined;
 
   constructor(path: string, files: JournalFiles, header: Header) {
     this.#path = path;
     this.#files = files;
     this.#header = header;
+  }
+
+  /** Goes on with the file as it is; `cut`: after taking half a line off its end. */
+  resume(records: readonly JournalRecord[], length_bytes: number, cut: boolean): void {
+    this.#records = [...records];
+    this.#length_bytes = length_bytes;
+    if (cut) this.#cutBack();
+  }
+
+  /** Begins the file anew with these steps, after `before` has been done. Failing that, they are pending all the same. */
+  restart(steps: readonly UndoStep[], before: () => void = () => {}): void {
+    this.#records = steps.length > 0 ? [{ sequence: 1, steps }] : [];
+    try {
+      before();
+      this.replace(steps);
+    } catch (error) {
+      this.#broken = error instanceof JournalError ? error.message : this.#failure('copy', error).message;
+    }
   }
 
   /** All steps, oldest first. Undo takes them from the end. */
@@ -172,11 +184,11 @@ export class UndoJournal {
   /** Returns when the steps are on the disk. Throws JournalError otherwise: then do not make the change. */
   record(steps: readonly UndoStep[]): void {
     if (steps.length === 0) return;
+    if (this.#broken !== undefined) throw new JournalError(this.#broken);
     if (this.#records.length === 0) {
       this.#write([{ sequence: 1, steps }]);
       return;
     }
-    if (this.#broken !== undefined) throw new JournalError(this.#broken);
     const record: JournalRecord = { sequence: this.#records.length + 1, steps };
     const line = sealLine(record);
     const bytes = Buffer.byteLength(line);
@@ -202,9 +214,7 @@ export class UndoJournal {
     } catch (error) {
       throw this.#failure('remove', error);
     }
-    this.#records = [];
-    this.#length_bytes = 0;
-    this.#broken = undefined;
+    this.#holds([], 0);
   }
 
   clear(): void {
@@ -220,8 +230,12 @@ export class UndoJournal {
     } catch (error) {
       throw this.#failure('write', error);
     }
+    this.#holds(records, bytes);
+  }
+
+  #holds(records: JournalRecord[], length_bytes: number): void {
     this.#records = records;
-    this.#length_bytes = bytes;
+    this.#length_bytes = length_bytes;
     this.#broken = undefined;
   }
 
@@ -247,13 +261,7 @@ export class UndoJournal {
 
 export const durableFiles: JournalFiles = {
   read(path) {
-    try {
-      if (statSync(path).size > BYTES_MAX) throw new JournalError(`undo journal ${path} is too large`);
-      return readFileSync(path, 'utf8');
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return undefined;
-      throw error;
-    }
+    return readIfExists(path);
   },
   replace(path, text) {
     makeDirectory(dirname(path));
@@ -268,8 +276,9 @@ export const durableFiles: JournalFiles = {
   truncate(path, length_bytes) {
     withFile(path, 'r+', (fd) => ftruncateSync(fd, length_bytes));
   },
-  rename(path, to) {
-    renameSync(path, to);
+  copy(path, to) {
+    copyFileSync(path, to, constants.COPYFILE_EXCL);
+    withFile(to, 'r+', () => {});
     syncDirectory(dirname(to));
   },
   remove(path) {

@@ -15,8 +15,17 @@ import { MailboxStats, typeOf } from './mailbox.js';
 import { Ref } from './ref.js';
 import { Ring } from './ring.js';
 import type { Mailbox, Postmark, Runtime } from './runtime.js';
-import type { Actor, ActorRef, ActorState, ChildSpec, Down, ErrorNote, StopReason, Supervision } from './types.js';
-import { within } from './within.js';
+import type {
+  Actor,
+  ActorRef,
+  ActorState,
+  ChildSpec,
+  Down,
+  ErrorNote,
+  StopReason,
+  Supervision,
+} from './types.js';
+import { deferred, within } from './within.js';
 
 const START_MS = 30_000;
 const ERRORS_KEPT = 20;
@@ -61,7 +70,11 @@ export class Cell {
   gone = false;
   /** What its watchers were told last, as long as it has not started again. */
   down: Down | undefined;
-  readonly restarts = { total: 0, lastReason: undefined as string | undefined, lastAt: undefined as number | undefined };
+  readonly restarts = {
+    total: 0,
+    lastReason: undefined as string | undefined,
+    lastAt: undefined as number | undefined,
+  };
   /** `now_ms` of its restarts, as far as they count for its back-off. */
   restartTimes: readonly number[] = [];
   /** Incarnations of former children, which go on counting when a restarted parent spawns them again. */
@@ -126,7 +139,10 @@ export class Cell {
     this.#overflowing = true;
     const error = new MailboxFull(this.path, this.spec.mailbox_max);
     this.note('overflow', error.message);
-    this.runtime.log.warn({ actor: this.path, byType: this.mailbox.waitingByType(5) }, `mailbox(full) ${error.message}`);
+    this.runtime.log.warn(
+      { actor: this.path, byType: this.mailbox.waitingByType(5) },
+      `mailbox(full) ${error.message}`,
+    );
   }
 
   /** The mailbox's receiver. While no life is open, the message in hand is held, and with it all that follow. */
@@ -249,7 +265,8 @@ export class Cell {
         done();
       },
       (error: unknown) => {
-        this.crash(life, toError(error));
+        // A start that gives up because it is told to stop has not failed.
+        if (life.ending === undefined || life.over) this.crash(life, toError(error));
         done();
       },
     );
@@ -315,8 +332,12 @@ export class Cell {
   end(reason: StopReason, restarting: boolean): Promise<void> {
     const { life } = this;
     if (life === undefined) return Promise.resolve();
-    life.ending ??= this.#end(life, reason, restarting);
-    return life.ending;
+    if (life.ending !== undefined) return life.ending;
+    // Set before anything is called that could call back.
+    const { promise, resolve } = deferred();
+    life.ending = promise;
+    void this.#end(life, reason, restarting).then(resolve);
+    return promise;
   }
 
   async #end(life: Life, reason: StopReason, restarting: boolean): Promise<void> {
@@ -401,8 +422,11 @@ export class Cell {
 
   /** Ends the present life and leaves the tree for good: what waits in the mailbox is thrown away and counted. */
   retire(reason: StopReason, restarting: boolean): Promise<void> {
-    this.#retiring ??= this.#retire(reason, restarting);
-    return this.#retiring;
+    if (this.#retiring !== undefined) return this.#retiring;
+    const { promise, resolve } = deferred();
+    this.#retiring = promise;
+    void this.#retire(reason, restarting).then(resolve);
+    return promise;
   }
 
   async #retire(reason: StopReason, restarting: boolean): Promise<void> {
@@ -458,7 +482,10 @@ export class Cell {
     this.errorLog ??= new Ring(ERRORS_KEPT);
     this.errorLog.push({ at, incarnation: this.incarnation, stack: error.stack ?? error.message });
     this.note('error', error.message, { code, ...(type !== undefined && { type }) });
-    this.runtime.log.error({ actor: this.path, gen: this.incarnation, type, err: error }, `actor(crash) ${error.message}`);
+    this.runtime.log.error(
+      { actor: this.path, gen: this.incarnation, type, err: error },
+      `actor(crash) ${error.message}`,
+    );
   }
 }
 

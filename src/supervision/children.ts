@@ -61,12 +61,15 @@ export class Children implements Supervisor {
 
   /** Restarts that count against the intensity now. */
   get used(): number {
-    return inWindow(this.#restarts, this.#runtime.clock.now_ms(), this.supervision.intensity.window_ms).length;
+    return inWindow(this.#restarts, this.#runtime.clock.now_ms(), this.supervision.intensity.window_ms)
+      .length;
   }
 
   async spawn<C>(spec: ChildSpec<C>): Promise<ActorRef<C>> {
     if (spec.name === '' || CONTROL.test(spec.name)) {
-      throw new TypeError(`a child of ${this.path} needs a name without control characters: ${JSON.stringify(spec.name)}`);
+      throw new TypeError(
+        `a child of ${this.path} needs a name without control characters: ${JSON.stringify(spec.name)}`,
+      );
     }
     const path = `${this.path}/${spec.name}`;
     // What is being restarted together is one: a new member waits until it stands.
@@ -143,7 +146,7 @@ export class Children implements Supervisor {
     const slots = present.map(({ spec }) => spec);
     const names = new Set(planRestart(this.supervision.strategy, slots, cause.spec.name, 'abnormal').start);
     for (const job of this.#jobs) {
-      if (!job.cells.some((cell) => names.has(cell.spec.name))) continue;
+      if (job.cancelled || !job.cells.some((cell) => names.has(cell.spec.name))) continue;
       job.cancel();
       for (const cell of job.cells) if (!cell.running && !cell.leaving) names.add(cell.spec.name);
     }

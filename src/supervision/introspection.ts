@@ -43,7 +43,11 @@ export function nodeOf(cell: Cell): TreeNode {
     },
     currentHandler:
       life?.handling === undefined ? undefined : { type: life.handling, ms: now_ms - life.handlingSince_ms },
-    asks: [...(life?.asks ?? [])].map(({ target, type, asked_ms }) => ({ target, type, ageMs: now_ms - asked_ms })),
+    asks: [...(life?.asks ?? [])].map(({ target, type, asked_ms }) => ({
+      target,
+      type,
+      ageMs: now_ms - asked_ms,
+    })),
     watches: [...(life?.watches ?? [])].map(({ path }) => path),
     gauges: gaugesOf(cell),
     lastError: cell.lastError,

@@ -6,6 +6,7 @@ import { ActorDown } from './errors.js';
 import type { Postmark } from './runtime.js';
 import type { Actor } from './types.js';
 import type { Watch } from './watches.js';
+import { deferred } from './within.js';
 
 /**
  * One incarnation of an actor, from its start until it is over. What still runs for a life that is over (a handler that
@@ -29,7 +30,7 @@ export class Life implements Postmark {
   over = false;
   /** Resolves when the start has succeeded or failed, or the life is over. */
   readonly started: Promise<void>;
-  startDone!: () => void;
+  readonly startDone: () => void;
 
   /** The message in hand: its type (undefined: none), when it came and its mark. */
   handling: string | undefined;
@@ -46,9 +47,9 @@ export class Life implements Postmark {
     readonly incarnation: number,
   ) {
     this.path = cell.path;
-    this.started = new Promise((resolve) => {
-      this.startDone = resolve;
-    });
+    const { promise, resolve } = deferred();
+    this.started = promise;
+    this.startDone = resolve;
   }
 
   expired(): boolean {

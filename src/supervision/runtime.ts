@@ -10,7 +10,7 @@ import type { Watches } from './watches.js';
 export interface Postmark {
   expired(): boolean;
   /** Set on the question that asks an actor to describe itself: it goes past `receive`. */
-  readonly describe?: (view: () => unknown) => void;
+  readonly describe?: ((view: () => unknown) => void) | undefined;
 }
 
 /** Takes one message; the next one is given when it returns, or when the promise has settled. Never throws or rejects. */

@@ -206,7 +206,11 @@ export interface TreeNode {
     /** The five types that most messages in the mailbox have. */
     readonly byType: Readonly<Record<string, number>>;
   };
-  readonly processed: { readonly total: number; readonly byType: Readonly<Record<string, number>>; readonly expired: number };
+  readonly processed: {
+    readonly total: number;
+    readonly byType: Readonly<Record<string, number>>;
+    readonly expired: number;
+  };
   readonly errors: number;
   readonly handlerMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly currentHandler: { readonly type: string; readonly ms: number } | undefined;

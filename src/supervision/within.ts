@@ -11,3 +11,12 @@ export function within(clock: Clock, work: PromiseLike<unknown>, ms: number): Pr
     work.then(done, done);
   });
 }
+
+/** A promise and the function that resolves it. */
+export function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve!: () => void;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}

@@ -90,8 +90,9 @@ function wordsOf(text: string, { body_start, body_end }: Section): string[] {
 /** The machine, and what is to run on it. */
 export interface StartupFacts {
   readonly cpus: number;
-  readonly hugepages_free_bytes: number;
-  readonly memory_available_bytes: number;
+  /** Totals, not what is free now: the text must not differ from one life of VPP to the next. */
+  readonly hugepages_bytes: number;
+  readonly memory_bytes: number;
   readonly pods_max: number;
   /** Descriptors that one pod's receive rings keep filled with buffers. */
   readonly pod_rx_buffers: number;
@@ -117,19 +118,19 @@ const buffer_bytes = { small_page: 4096, hugepage: 2304 };
 /**
  * Every receive ring of a pod keeps its buffers for itself, the rest is for packets on their way. With 110 pods of one ring
  * of 1024 this is the 131072 of the Go implementation. VPP touches all of them at start (512 MiB on 4 KiB pages, seen), so they
- * get at most a quarter of the free memory, in steps of 16384.
+ * get at most an eighth of the memory, in steps of 16384.
  */
 function buffersPerNuma(facts: StartupFacts): number {
   const wanted = Math.ceil((facts.pods_max * facts.pod_rx_buffers + buffers_step) / buffers_step);
   const affordable = usesHugepages(facts)
-    ? facts.hugepages_free_bytes / buffer_bytes.hugepage
-    : facts.memory_available_bytes / 4 / buffer_bytes.small_page;
+    ? facts.hugepages_bytes / buffer_bytes.hugepage
+    : facts.memory_bytes / 8 / buffer_bytes.small_page;
   return Math.max(1, Math.min(wanted, Math.floor(affordable / buffers_step))) * buffers_step;
 }
 
 /** Less than one step of buffers is not worth a hugepage: VPP would fall back by itself, to 8192 buffers. */
 const usesHugepages = (facts: StartupFacts): boolean =>
-  facts.hugepages_free_bytes >= buffers_step * buffer_bytes.hugepage;
+  facts.hugepages_bytes >= buffers_step * buffer_bytes.hugepage;
 
 /** 500 pods in the layout of the Go implementation took 404 MiB (seen), 1 MiB each is asked for; VPP's own default is 1 GiB. */
 const mainHeapGib = (pods_max: number): number => Math.ceil((512 * MiB + pods_max * MiB) / GiB);

@@ -158,9 +158,15 @@ export function write_bytes(
   bytes.set(value, at);
 }
 
-/** A copy: what a message holds must not pin the buffer it came in. */
+/** Over this a subarray pays for itself. */
+const byte_loop_max = 64;
+
+/** A copy, which does not pin the buffer the message came in. Not `slice`: that of a Buffer is a view. */
 export function read_bytes(bytes: Uint8Array, at: number, size: number): Uint8Array {
-  return bytes.slice(at, at + size);
+  const copy = new Uint8Array(size);
+  if (size > byte_loop_max) copy.set(bytes.subarray(at, at + size));
+  else for (let i = 0; i < size; i++) copy[i] = bytes[at + i]!;
+  return copy;
 }
 
 /** `type name[size]`: exactly so many. */
@@ -270,14 +276,14 @@ export function message<T, In = T>(definition: Definition<T, In>): Message<T, In
 
 export function request<T, In, Reply>(
   definition: Definition<T, In>,
-  reply: Message<Reply>,
+  reply: Message<Reply, never>,
 ): Request<In, Reply, T> {
   return { ...message(definition), kind: 'request', reply };
 }
 
 export function dump<T, In, Details>(
   definition: Definition<T, In>,
-  details: Message<Details>,
+  details: Message<Details, never>,
 ): Dump<In, Details, T> {
   return { ...message(definition), kind: 'dump', details };
 }

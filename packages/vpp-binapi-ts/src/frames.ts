@@ -26,6 +26,7 @@ export type MessageSink = (from: Bytes, at: number, end: number) => boolean;
 export class FrameReader {
   readonly #max_message_bytes: number;
   readonly #sink: MessageSink;
+  bytes_read = 0;
   /** A frame whose end has not come, or less than its header: the first `#partial_bytes` bytes. */
   #partial = bytesOf(new Uint8Array(512));
   #partial_bytes = 0;
@@ -39,6 +40,7 @@ export class FrameReader {
 
   /** Throws MalformedError on a length that no message has. */
   push(chunk: Uint8Array): void {
+    this.bytes_read += chunk.length;
     let at = 0;
     while (this.#partial_bytes > 0) {
       if (at === chunk.length) return;

@@ -65,8 +65,8 @@ function register(
   };
   const reader = new FrameReader(settings.message_bytes_max, (from, at, message_end) => {
     if (session !== undefined) return session.receive(from, at, message_end);
-    session = new Session(settings, outbox, readGreeting(from, at, message_end));
-    session.chunkBegins(0);
+    session = new Session(settings, reader, outbox, readGreeting(from, at, message_end));
+    session.chunkBegins();
     timer.cancel();
     resolve(session);
     return true;
@@ -79,7 +79,7 @@ function register(
     data(chunk) {
       if (ended) return;
       try {
-        session?.chunkBegins(chunk.length);
+        session?.chunkBegins();
         reader.push(chunk);
         session?.chunkEnds();
       } catch (error) {

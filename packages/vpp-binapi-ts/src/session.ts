@@ -8,6 +8,7 @@ import {
   RetvalError,
 } from './errors.js';
 import { Fifo } from './fifo.js';
+import type { FrameReader } from './frames.js';
 import { control_ping, memclnt_keepalive } from './generated/memclnt.js';
 import {
   type Bytes,
@@ -88,6 +89,7 @@ export interface Greeting {
 export class Session implements Client {
   readonly closed: Promise<BinapiError>;
   readonly #transport: Transport;
+  readonly #reader: FrameReader;
   readonly #outbox: Outbox;
   readonly #timers: Timers;
   readonly #log: Log | undefined;
@@ -113,11 +115,12 @@ export class Session implements Client {
   #now_ms = 0;
   #close_reason: BinapiError | undefined;
   #resolve_closed: (reason: BinapiError) => void = () => {};
-  readonly #counts = { bytes_read: 0, late: 0, events: 0, events_ignored: 0, handler_errors: 0 };
+  readonly #counts = { late: 0, events: 0, events_ignored: 0, handler_errors: 0 };
 
-  constructor(settings: Settings, outbox: Outbox, greeting: Greeting) {
+  constructor(settings: Settings, reader: FrameReader, outbox: Outbox, greeting: Greeting) {
     const { window } = settings;
     this.#transport = settings.transport;
+    this.#reader = reader;
     this.#outbox = outbox;
     this.#timers = settings.timers;
     this.#log = settings.log;
@@ -189,6 +192,7 @@ export class Session implements Client {
       })),
       waiting: this.#waiting.length,
       messages: [...this.#messages.values()],
+      bytes_read: this.#reader.bytes_read,
       bytes_written: this.#outbox.bytes_written,
       ...this.#counts,
     };
@@ -312,9 +316,8 @@ export class Session implements Client {
   // In: the handshake's frame reader and the transport call these.
 
   /** A chunk is about to be read. */
-  chunkBegins(bytes: number): void {
+  chunkBegins(): void {
     this.#now_ms = this.#timers.now_ms();
-    this.#counts.bytes_read += bytes;
   }
 
   /** One message. Returns false when the connection was closed meanwhile; throws MalformedError. */

@@ -232,7 +232,7 @@ export function serveNumbers(peer: Peer): void {
     const fields = asked.fields as Record<string, number>;
     if (asked.name === 'add') {
       const sum = fields.a! + fields.b!;
-      peer.answer(asked, add_reply, { retval: sum < 0 ? sum : 0, sum });
+      peer.answer(asked, add_reply, { retval: Math.min(sum, 0), sum });
     } else if (asked.name === 'item_dump') {
       for (let item = fields.from!; item <= 3; item++) peer.answer(asked, item_details, { item });
     } else if (asked.name === 'control_ping') {

@@ -223,8 +223,7 @@ export const abf_policy_add_del: Request<abf_policy_add_del, abf_policy_add_del_
   encode(to, at, value: abf_policy_add_del) {
     const { bytes } = to;
     bytes[at] = value.is_add ? 1 : 0;
-    const at1 = encode_abf_policy(to, at + 1, value.policy);
-    return at1;
+    return encode_abf_policy(to, at + 1, value.policy);
   },
   decode(whole, start, end): abf_policy_add_del {
     const from = new c.Reader(whole, start, end);
@@ -248,8 +247,7 @@ export const abf_policy_details: Message<abf_policy_details> = c.message({
   header: 'reply',
   size: (value: abf_policy_details) => size_abf_policy(value.policy),
   encode(to, at, value: abf_policy_details) {
-    const at1 = encode_abf_policy(to, at, value.policy);
-    return at1;
+    return encode_abf_policy(to, at, value.policy);
   },
   decode(whole, start, end): abf_policy_details {
     const from = new c.Reader(whole, start, end);

@@ -102,8 +102,7 @@ export const classify_add_del_session: Request<classify_add_del_session_in, clas
     view.setUint32(at + 18, c.u32((value.metadata ?? 0), 'classify_add_del_session.metadata'));
     view.setUint32(at + 22, c.u32(value.match.length, 'classify_add_del_session.match_len'));
     bytes.set(value.match, at + 26);
-    const at1 = at + 26 + value.match.length;
-    return at1;
+    return at + 26 + value.match.length;
   },
   decode(whole, start, end): classify_add_del_session {
     const from = new c.Reader(whole, start, end);
@@ -215,8 +214,7 @@ export const classify_add_del_table: Request<classify_add_del_table_in, classify
     view.setInt16(at + 31, c.i16((value.current_data_offset ?? 0), 'classify_add_del_table.current_data_offset'));
     view.setUint32(at + 33, c.u32(value.mask.length, 'classify_add_del_table.mask_len'));
     bytes.set(value.mask, at + 37);
-    const at1 = at + 37 + value.mask.length;
-    return at1;
+    return at + 37 + value.mask.length;
   },
   decode(whole, start, end): classify_add_del_table {
     const from = new c.Reader(whole, start, end);
@@ -355,8 +353,7 @@ export const classify_pcap_lookup_table: Request<classify_pcap_lookup_table_in, 
     view.setUint32(at + 8, c.u32((value.match_n_vectors ?? 1), 'classify_pcap_lookup_table.match_n_vectors'));
     view.setUint32(at + 12, c.u32(value.mask.length, 'classify_pcap_lookup_table.mask_len'));
     bytes.set(value.mask, at + 16);
-    const at1 = at + 16 + value.mask.length;
-    return at1;
+    return at + 16 + value.mask.length;
   },
   decode(whole, start, end): classify_pcap_lookup_table {
     const from = new c.Reader(whole, start, end);
@@ -459,8 +456,7 @@ export const classify_session_details: Message<classify_session_details> = c.mes
     view.setUint32(at + 16, c.u32(value.opaque_index, 'classify_session_details.opaque_index'));
     view.setUint32(at + 20, c.u32(value.match.length, 'classify_session_details.match_length'));
     bytes.set(value.match, at + 24);
-    const at1 = at + 24 + value.match.length;
-    return at1;
+    return at + 24 + value.match.length;
   },
   decode(whole, start, end): classify_session_details {
     const from = new c.Reader(whole, start, end);
@@ -746,8 +742,7 @@ export const classify_table_info_reply: Message<classify_table_info_reply> = c.m
     view.setUint32(at + 28, c.u32(value.miss_next_index, 'classify_table_info_reply.miss_next_index'));
     view.setUint32(at + 32, c.u32(value.mask.length, 'classify_table_info_reply.mask_length'));
     bytes.set(value.mask, at + 36);
-    const at1 = at + 36 + value.mask.length;
-    return at1;
+    return at + 36 + value.mask.length;
   },
   decode(whole, start, end): classify_table_info_reply {
     const from = new c.Reader(whole, start, end);
@@ -890,8 +885,7 @@ export const classify_trace_lookup_table: Request<classify_trace_lookup_table_in
     view.setUint32(at + 4, c.u32((value.match_n_vectors ?? 1), 'classify_trace_lookup_table.match_n_vectors'));
     view.setUint32(at + 8, c.u32(value.mask.length, 'classify_trace_lookup_table.mask_len'));
     bytes.set(value.mask, at + 12);
-    const at1 = at + 12 + value.mask.length;
-    return at1;
+    return at + 12 + value.mask.length;
   },
   decode(whole, start, end): classify_trace_lookup_table {
     const from = new c.Reader(whole, start, end);

@@ -699,8 +699,7 @@ export const cnat_translation_details: Message<cnat_translation_details> = c.mes
   header: 'reply',
   size: (value: cnat_translation_details) => size_cnat_translation(value.translation),
   encode(to, at, value: cnat_translation_details) {
-    const at1 = encode_cnat_translation(to, at, value.translation);
-    return at1;
+    return encode_cnat_translation(to, at, value.translation);
   },
   decode(whole, start, end): cnat_translation_details {
     const from = new c.Reader(whole, start, end);
@@ -758,8 +757,7 @@ export const cnat_translation_update: Request<cnat_translation_update, cnat_tran
   header: 'request',
   size: (value: cnat_translation_update) => size_cnat_translation(value.translation),
   encode(to, at, value: cnat_translation_update) {
-    const at1 = encode_cnat_translation(to, at, value.translation);
-    return at1;
+    return encode_cnat_translation(to, at, value.translation);
   },
   decode(whole, start, end): cnat_translation_update {
     const from = new c.Reader(whole, start, end);

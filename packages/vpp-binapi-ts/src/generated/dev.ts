@@ -34,8 +34,7 @@ export const dev_attach_reply: Message<dev_attach_reply> = c.message({
     const { view } = to;
     view.setUint32(at, c.u32(value.dev_index, 'dev_attach_reply.dev_index'));
     view.setInt32(at + 4, c.i32(value.retval, 'dev_attach_reply.retval'));
-    const at1 = c.write_string(to, at + 8, value.error_string, 'dev_attach_reply.error_string');
-    return at1;
+    return c.write_string(to, at + 8, value.error_string, 'dev_attach_reply.error_string');
   },
   decode(whole, start, end): dev_attach_reply {
     const from = new c.Reader(whole, start, end);
@@ -67,8 +66,7 @@ export const dev_attach: Request<dev_attach, dev_attach_reply, dev_attach> = c.r
     c.write_fixed_string(bytes, at, 48, value.device_id, 'dev_attach.device_id');
     c.write_fixed_string(bytes, at + 48, 16, value.driver_name, 'dev_attach.driver_name');
     view.setUint32(at + 64, c.u32(value.flags, 'dev_attach.flags'));
-    const at1 = c.write_string(to, at + 68, value.args, 'dev_attach.args');
-    return at1;
+    return c.write_string(to, at + 68, value.args, 'dev_attach.args');
   },
   decode(whole, start, end): dev_attach {
     const from = new c.Reader(whole, start, end);
@@ -99,8 +97,7 @@ export const dev_create_port_if_reply: Message<dev_create_port_if_reply> = c.mes
     const { view } = to;
     view.setUint32(at, c.u32(value.sw_if_index, 'dev_create_port_if_reply.sw_if_index'));
     view.setInt32(at + 4, c.i32(value.retval, 'dev_create_port_if_reply.retval'));
-    const at1 = c.write_string(to, at + 8, value.error_string, 'dev_create_port_if_reply.error_string');
-    return at1;
+    return c.write_string(to, at + 8, value.error_string, 'dev_create_port_if_reply.error_string');
   },
   decode(whole, start, end): dev_create_port_if_reply {
     const from = new c.Reader(whole, start, end);
@@ -142,8 +139,7 @@ export const dev_create_port_if: Request<dev_create_port_if, dev_create_port_if_
     view.setUint16(at + 42, c.u16(value.tx_queue_size, 'dev_create_port_if.tx_queue_size'));
     view.setUint16(at + 44, c.u16(value.port_id, 'dev_create_port_if.port_id'));
     view.setUint32(at + 46, c.u32(value.flags, 'dev_create_port_if.flags'));
-    const at1 = c.write_string(to, at + 50, value.args, 'dev_create_port_if.args');
-    return at1;
+    return c.write_string(to, at + 50, value.args, 'dev_create_port_if.args');
   },
   decode(whole, start, end): dev_create_port_if {
     const from = new c.Reader(whole, start, end);
@@ -177,8 +173,7 @@ export const dev_detach_reply: Message<dev_detach_reply> = c.message({
   encode(to, at, value: dev_detach_reply) {
     const { view } = to;
     view.setInt32(at, c.i32(value.retval, 'dev_detach_reply.retval'));
-    const at1 = c.write_string(to, at + 4, value.error_string, 'dev_detach_reply.error_string');
-    return at1;
+    return c.write_string(to, at + 4, value.error_string, 'dev_detach_reply.error_string');
   },
   decode(whole, start, end): dev_detach_reply {
     const from = new c.Reader(whole, start, end);
@@ -228,8 +223,7 @@ export const dev_remove_port_if_reply: Message<dev_remove_port_if_reply> = c.mes
   encode(to, at, value: dev_remove_port_if_reply) {
     const { view } = to;
     view.setInt32(at, c.i32(value.retval, 'dev_remove_port_if_reply.retval'));
-    const at1 = c.write_string(to, at + 4, value.error_string, 'dev_remove_port_if_reply.error_string');
-    return at1;
+    return c.write_string(to, at + 4, value.error_string, 'dev_remove_port_if_reply.error_string');
   },
   decode(whole, start, end): dev_remove_port_if_reply {
     const from = new c.Reader(whole, start, end);

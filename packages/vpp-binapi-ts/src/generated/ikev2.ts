@@ -340,8 +340,7 @@ export const ikev2_nonce_get_reply: Message<ikev2_nonce_get_reply> = c.message({
     view.setInt32(at, c.i32(value.retval, 'ikev2_nonce_get_reply.retval'));
     view.setUint32(at + 4, c.u32(value.nonce.length, 'ikev2_nonce_get_reply.data_len'));
     bytes.set(value.nonce, at + 8);
-    const at1 = at + 8 + value.nonce.length;
-    return at1;
+    return at + 8 + value.nonce.length;
   },
   decode(whole, start, end): ikev2_nonce_get_reply {
     const from = new c.Reader(whole, start, end);
@@ -524,8 +523,7 @@ export const ikev2_profile_details: Message<ikev2_profile_details> = c.message({
   header: 'reply',
   size: (value: ikev2_profile_details) => size_ikev2_profile(value.profile),
   encode(to, at, value: ikev2_profile_details) {
-    const at1 = encode_ikev2_profile(to, at, value.profile);
-    return at1;
+    return encode_ikev2_profile(to, at, value.profile);
   },
   decode(whole, start, end): ikev2_profile_details {
     const from = new c.Reader(whole, start, end);
@@ -635,8 +633,7 @@ export const ikev2_profile_set_auth: Request<ikev2_profile_set_auth, ikev2_profi
     bytes[at + 65] = value.is_hex ? 1 : 0;
     view.setUint32(at + 66, c.u32(value.data.length, 'ikev2_profile_set_auth.data_len'));
     bytes.set(value.data, at + 70);
-    const at1 = at + 70 + value.data.length;
-    return at1;
+    return at + 70 + value.data.length;
   },
   decode(whole, start, end): ikev2_profile_set_auth {
     const from = new c.Reader(whole, start, end);
@@ -695,8 +692,7 @@ export const ikev2_profile_set_id: Request<ikev2_profile_set_id, ikev2_profile_s
     bytes[at + 65] = c.u8(value.id_type, 'ikev2_profile_set_id.id_type');
     view.setUint32(at + 66, c.u32(value.data.length, 'ikev2_profile_set_id.data_len'));
     bytes.set(value.data, at + 70);
-    const at1 = at + 70 + value.data.length;
-    return at1;
+    return at + 70 + value.data.length;
   },
   decode(whole, start, end): ikev2_profile_set_id {
     const from = new c.Reader(whole, start, end);

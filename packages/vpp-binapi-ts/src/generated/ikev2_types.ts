@@ -23,8 +23,7 @@ export function encode_ikev2_auth(to: Bytes, at: number, value: ikev2_auth): num
   bytes[at + 1] = c.u8(value.hex, 'ikev2_auth.hex');
   view.setUint32(at + 2, c.u32(value.data.length, 'ikev2_auth.data_len'));
   bytes.set(value.data, at + 6);
-  const at1 = at + 6 + value.data.length;
-  return at1;
+  return at + 6 + value.data.length;
 }
 
 export function decode_ikev2_auth(from: c.Reader): ikev2_auth {
@@ -291,8 +290,7 @@ export function encode_ikev2_profile(to: Bytes, at: number, value: ikev2_profile
   view.setUint32(at + 353, c.u32(value.tun_itf, 'ikev2_profile.tun_itf'));
   bytes[at + 357] = value.udp_encap ? 1 : 0;
   bytes[at + 358] = value.natt_disabled ? 1 : 0;
-  const at1 = encode_ikev2_auth(to, at + 359, value.auth);
-  return at1;
+  return encode_ikev2_auth(to, at + 359, value.auth);
 }
 
 export function decode_ikev2_profile(from: c.Reader): ikev2_profile {

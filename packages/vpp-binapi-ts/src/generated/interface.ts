@@ -497,8 +497,7 @@ export const pcap_set_filter_function: Request<pcap_set_filter_function, pcap_se
   header: 'request',
   size: (value: pcap_set_filter_function) => 4 + c.text_size(value.filter_function_name),
   encode(to, at, value: pcap_set_filter_function) {
-    const at1 = c.write_string(to, at, value.filter_function_name, 'pcap_set_filter_function.filter_function_name');
-    return at1;
+    return c.write_string(to, at, value.filter_function_name, 'pcap_set_filter_function.filter_function_name');
   },
   decode(whole, start, end): pcap_set_filter_function {
     const from = new c.Reader(whole, start, end);
@@ -980,8 +979,7 @@ export const sw_interface_dump: Dump<sw_interface_dump_in, sw_interface_details,
     const { view, bytes } = to;
     view.setUint32(at, c.u32((value.sw_if_index ?? 4294967295), 'sw_interface_dump.sw_if_index'));
     bytes[at + 4] = value.name_filter_valid ? 1 : 0;
-    const at1 = c.write_string(to, at + 5, value.name_filter, 'sw_interface_dump.name_filter');
-    return at1;
+    return c.write_string(to, at + 5, value.name_filter, 'sw_interface_dump.name_filter');
   },
   decode(whole, start, end): sw_interface_dump {
     const from = new c.Reader(whole, start, end);

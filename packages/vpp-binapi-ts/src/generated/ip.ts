@@ -334,8 +334,7 @@ export const add_del_ip_punt_redirect_v2: Request<add_del_ip_punt_redirect_v2_in
   encode(to, at, value: add_del_ip_punt_redirect_v2_in) {
     const { bytes } = to;
     bytes[at] = (value.is_add ?? true) ? 1 : 0;
-    const at1 = encode_punt_redirect_v2(to, at + 1, value.punt);
-    return at1;
+    return encode_punt_redirect_v2(to, at + 1, value.punt);
   },
   decode(whole, start, end): add_del_ip_punt_redirect_v2 {
     const from = new c.Reader(whole, start, end);
@@ -790,8 +789,7 @@ export const ip_mroute_add_del: Request<ip_mroute_add_del_in, ip_mroute_add_del_
     const { bytes } = to;
     bytes[at] = (value.is_add ?? true) ? 1 : 0;
     bytes[at + 1] = value.is_multipath ? 1 : 0;
-    const at1 = encode_ip_mroute(to, at + 2, value.route);
-    return at1;
+    return encode_ip_mroute(to, at + 2, value.route);
   },
   decode(whole, start, end): ip_mroute_add_del {
     const from = new c.Reader(whole, start, end);
@@ -816,8 +814,7 @@ export const ip_mroute_details: Message<ip_mroute_details> = c.message({
   header: 'reply',
   size: (value: ip_mroute_details) => size_ip_mroute(value.route),
   encode(to, at, value: ip_mroute_details) {
-    const at1 = encode_ip_mroute(to, at, value.route);
-    return at1;
+    return encode_ip_mroute(to, at, value.route);
   },
   decode(whole, start, end): ip_mroute_details {
     const from = new c.Reader(whole, start, end);
@@ -1187,8 +1184,7 @@ export const ip_punt_redirect_v2_details: Message<ip_punt_redirect_v2_details, i
   header: 'reply',
   size: (value: ip_punt_redirect_v2_details_in) => size_punt_redirect_v2(value.punt),
   encode(to, at, value: ip_punt_redirect_v2_details_in) {
-    const at1 = encode_punt_redirect_v2(to, at, value.punt);
-    return at1;
+    return encode_punt_redirect_v2(to, at, value.punt);
   },
   decode(whole, start, end): ip_punt_redirect_v2_details {
     const from = new c.Reader(whole, start, end);
@@ -1453,8 +1449,7 @@ export const ip_route_add_del: Request<ip_route_add_del_in, ip_route_add_del_rep
     const { bytes } = to;
     bytes[at] = (value.is_add ?? true) ? 1 : 0;
     bytes[at + 1] = value.is_multipath ? 1 : 0;
-    const at1 = encode_ip_route(to, at + 2, value.route);
-    return at1;
+    return encode_ip_route(to, at + 2, value.route);
   },
   decode(whole, start, end): ip_route_add_del {
     const from = new c.Reader(whole, start, end);
@@ -1517,8 +1512,7 @@ export const ip_route_add_del_v2: Request<ip_route_add_del_v2_in, ip_route_add_d
     const { bytes } = to;
     bytes[at] = (value.is_add ?? true) ? 1 : 0;
     bytes[at + 1] = value.is_multipath ? 1 : 0;
-    const at1 = encode_ip_route_v2(to, at + 2, value.route);
-    return at1;
+    return encode_ip_route_v2(to, at + 2, value.route);
   },
   decode(whole, start, end): ip_route_add_del_v2 {
     const from = new c.Reader(whole, start, end);
@@ -1543,8 +1537,7 @@ export const ip_route_details: Message<ip_route_details> = c.message({
   header: 'reply',
   size: (value: ip_route_details) => size_ip_route(value.route),
   encode(to, at, value: ip_route_details) {
-    const at1 = encode_ip_route(to, at, value.route);
-    return at1;
+    return encode_ip_route(to, at, value.route);
   },
   decode(whole, start, end): ip_route_details {
     const from = new c.Reader(whole, start, end);
@@ -1589,8 +1582,7 @@ export const ip_route_lookup_reply: Message<ip_route_lookup_reply> = c.message({
   encode(to, at, value: ip_route_lookup_reply) {
     const { view } = to;
     view.setInt32(at, c.i32(value.retval, 'ip_route_lookup_reply.retval'));
-    const at1 = encode_ip_route(to, at + 4, value.route);
-    return at1;
+    return encode_ip_route(to, at + 4, value.route);
   },
   decode(whole, start, end): ip_route_lookup_reply {
     const from = new c.Reader(whole, start, end);
@@ -1646,8 +1638,7 @@ export const ip_route_lookup_v2_reply: Message<ip_route_lookup_v2_reply> = c.mes
   encode(to, at, value: ip_route_lookup_v2_reply) {
     const { view } = to;
     view.setInt32(at, c.i32(value.retval, 'ip_route_lookup_v2_reply.retval'));
-    const at1 = encode_ip_route_v2(to, at + 4, value.route);
-    return at1;
+    return encode_ip_route_v2(to, at + 4, value.route);
   },
   decode(whole, start, end): ip_route_lookup_v2_reply {
     const from = new c.Reader(whole, start, end);
@@ -1700,8 +1691,7 @@ export const ip_route_v2_details: Message<ip_route_v2_details> = c.message({
   header: 'reply',
   size: (value: ip_route_v2_details) => size_ip_route_v2(value.route),
   encode(to, at, value: ip_route_v2_details) {
-    const at1 = encode_ip_route_v2(to, at, value.route);
-    return at1;
+    return encode_ip_route_v2(to, at, value.route);
   },
   decode(whole, start, end): ip_route_v2_details {
     const from = new c.Reader(whole, start, end);

@@ -214,8 +214,7 @@ export const ip_session_redirect_del: Request<ip_session_redirect_del, ip_sessio
     view.setUint32(at, c.u32(value.table_index, 'ip_session_redirect_del.table_index'));
     bytes[at + 4] = c.u8(value.match.length, 'ip_session_redirect_del.match_len');
     bytes.set(value.match, at + 5);
-    const at1 = at + 5 + value.match.length;
-    return at1;
+    return at + 5 + value.match.length;
   },
   decode(whole, start, end): ip_session_redirect_del {
     const from = new c.Reader(whole, start, end);

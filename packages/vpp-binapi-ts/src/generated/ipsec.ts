@@ -1630,8 +1630,7 @@ export const ipsec_tunnel_protect_details: Message<ipsec_tunnel_protect_details>
   header: 'reply',
   size: (value: ipsec_tunnel_protect_details) => size_ipsec_tunnel_protect(value.tun),
   encode(to, at, value: ipsec_tunnel_protect_details) {
-    const at1 = encode_ipsec_tunnel_protect(to, at, value.tun);
-    return at1;
+    return encode_ipsec_tunnel_protect(to, at, value.tun);
   },
   decode(whole, start, end): ipsec_tunnel_protect_details {
     const from = new c.Reader(whole, start, end);
@@ -1698,8 +1697,7 @@ export const ipsec_tunnel_protect_update: Request<ipsec_tunnel_protect_update, i
   header: 'request',
   size: (value: ipsec_tunnel_protect_update) => size_ipsec_tunnel_protect(value.tunnel),
   encode(to, at, value: ipsec_tunnel_protect_update) {
-    const at1 = encode_ipsec_tunnel_protect(to, at, value.tunnel);
-    return at1;
+    return encode_ipsec_tunnel_protect(to, at, value.tunnel);
   },
   decode(whole, start, end): ipsec_tunnel_protect_update {
     const from = new c.Reader(whole, start, end);

@@ -150,8 +150,7 @@ export const get_api_json_reply: Message<get_api_json_reply> = c.message({
   encode(to, at, value: get_api_json_reply) {
     const { view } = to;
     view.setInt32(at, c.i32(value.retval, 'get_api_json_reply.retval'));
-    const at1 = c.write_string(to, at + 4, value.json, 'get_api_json_reply.json');
-    return at1;
+    return c.write_string(to, at + 4, value.json, 'get_api_json_reply.json');
   },
   decode(whole, start, end): get_api_json_reply {
     const from = new c.Reader(whole, start, end);
@@ -558,8 +557,7 @@ export const rpc_call: Request<rpc_call, rpc_call_reply, rpc_call> = c.request({
     bytes[at + 10] = c.u8(value.send_reply, 'rpc_call.send_reply');
     view.setUint32(at + 11, c.u32(value.data.length, 'rpc_call.data_len'));
     bytes.set(value.data, at + 15);
-    const at1 = at + 15 + value.data.length;
-    return at1;
+    return at + 15 + value.data.length;
   },
   decode(whole, start, end): rpc_call {
     const from = new c.Reader(whole, start, end);

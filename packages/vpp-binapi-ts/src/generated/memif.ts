@@ -405,8 +405,7 @@ export const memif_socket_filename_add_del_v2: Request<memif_socket_filename_add
     const { view, bytes } = to;
     bytes[at] = value.is_add ? 1 : 0;
     view.setUint32(at + 1, c.u32((value.socket_id ?? 4294967295), 'memif_socket_filename_add_del_v2.socket_id'));
-    const at1 = c.write_string(to, at + 5, value.socket_filename, 'memif_socket_filename_add_del_v2.socket_filename');
-    return at1;
+    return c.write_string(to, at + 5, value.socket_filename, 'memif_socket_filename_add_del_v2.socket_filename');
   },
   decode(whole, start, end): memif_socket_filename_add_del_v2 {
     const from = new c.Reader(whole, start, end);

@@ -809,8 +809,7 @@ export const npol_rule_create: Request<npol_rule_create, npol_rule_create_reply,
   header: 'request',
   size: (value: npol_rule_create) => size_npol_rule(value.rule),
   encode(to, at, value: npol_rule_create) {
-    const at1 = encode_npol_rule(to, at, value.rule);
-    return at1;
+    return encode_npol_rule(to, at, value.rule);
   },
   decode(whole, start, end): npol_rule_create {
     const from = new c.Reader(whole, start, end);
@@ -903,8 +902,7 @@ export const npol_rule_update: Request<npol_rule_update, npol_rule_update_reply,
   encode(to, at, value: npol_rule_update) {
     const { view } = to;
     view.setUint32(at, c.u32(value.rule_id, 'npol_rule_update.rule_id'));
-    const at1 = encode_npol_rule(to, at + 4, value.rule);
-    return at1;
+    return encode_npol_rule(to, at + 4, value.rule);
   },
   decode(whole, start, end): npol_rule_update {
     const from = new c.Reader(whole, start, end);

@@ -153,8 +153,7 @@ export const pbl_client_details: Message<pbl_client_details, pbl_client_details_
   header: 'reply',
   size: (value: pbl_client_details_in) => size_pbl_client(value.client),
   encode(to, at, value: pbl_client_details_in) {
-    const at1 = encode_pbl_client(to, at, value.client);
-    return at1;
+    return encode_pbl_client(to, at, value.client);
   },
   decode(whole, start, end): pbl_client_details {
     const from = new c.Reader(whole, start, end);
@@ -216,8 +215,7 @@ export const pbl_client_update: Request<pbl_client_update_in, pbl_client_update_
   header: 'request',
   size: (value: pbl_client_update_in) => size_pbl_client(value.client),
   encode(to, at, value: pbl_client_update_in) {
-    const at1 = encode_pbl_client(to, at, value.client);
-    return at1;
+    return encode_pbl_client(to, at, value.client);
   },
   decode(whole, start, end): pbl_client_update {
     const from = new c.Reader(whole, start, end);

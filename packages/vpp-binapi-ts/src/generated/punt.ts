@@ -102,8 +102,7 @@ export function size_punt_reason(value: punt_reason): number {
 export function encode_punt_reason(to: Bytes, at: number, value: punt_reason): number {
   const { view } = to;
   view.setUint32(at, c.u32(value.id, 'punt_reason.id'));
-  const at1 = c.write_string(to, at + 4, value.name, 'punt_reason.name');
-  return at1;
+  return c.write_string(to, at + 4, value.name, 'punt_reason.name');
 }
 
 export function decode_punt_reason(from: c.Reader): punt_reason {
@@ -178,8 +177,7 @@ export const punt_reason_details: Message<punt_reason_details> = c.message({
   header: 'reply',
   size: (value: punt_reason_details) => size_punt_reason(value.reason),
   encode(to, at, value: punt_reason_details) {
-    const at1 = encode_punt_reason(to, at, value.reason);
-    return at1;
+    return encode_punt_reason(to, at, value.reason);
   },
   decode(whole, start, end): punt_reason_details {
     const from = new c.Reader(whole, start, end);
@@ -200,8 +198,7 @@ export const punt_reason_dump: Dump<punt_reason_dump, punt_reason_details, punt_
   header: 'request',
   size: (value: punt_reason_dump) => size_punt_reason(value.reason),
   encode(to, at, value: punt_reason_dump) {
-    const at1 = encode_punt_reason(to, at, value.reason);
-    return at1;
+    return encode_punt_reason(to, at, value.reason);
   },
   decode(whole, start, end): punt_reason_dump {
     const from = new c.Reader(whole, start, end);

@@ -127,8 +127,7 @@ export const app_add_cert_key_pair: Request<app_add_cert_key_pair, app_add_cert_
     view.setUint16(at, c.u16(value.cert_len, 'app_add_cert_key_pair.cert_len'));
     view.setUint16(at + 2, c.u16(value.certkey.length, 'app_add_cert_key_pair.certkey_len'));
     bytes.set(value.certkey, at + 4);
-    const at1 = at + 4 + value.certkey.length;
-    return at1;
+    return at + 4 + value.certkey.length;
   },
   decode(whole, start, end): app_add_cert_key_pair {
     const from = new c.Reader(whole, start, end);
@@ -172,8 +171,7 @@ export const app_attach_reply: Message<app_attach_reply> = c.message({
     bytes[at + 26] = c.u8(value.fd_flags, 'app_attach_reply.fd_flags');
     view.setUint32(at + 27, c.u32(value.segment_size, 'app_attach_reply.segment_size'));
     view.setBigUint64(at + 31, c.u64(value.segment_handle, 'app_attach_reply.segment_handle'));
-    const at1 = c.write_string(to, at + 39, value.segment_name, 'app_attach_reply.segment_name');
-    return at1;
+    return c.write_string(to, at + 39, value.segment_name, 'app_attach_reply.segment_name');
   },
   decode(whole, start, end): app_attach_reply {
     const from = new c.Reader(whole, start, end);
@@ -211,8 +209,7 @@ export const app_attach: Request<app_attach, app_attach_reply, app_attach> = c.r
     for (let i = 0; i < 18; i++) {
       view.setBigUint64(at + 8 * i, c.u64(value.options[i]!, 'app_attach.options'));
     }
-    const at1 = c.write_string(to, at + 144, value.namespace_id, 'app_attach.namespace_id');
-    return at1;
+    return c.write_string(to, at + 144, value.namespace_id, 'app_attach.namespace_id');
   },
   decode(whole, start, end): app_attach {
     const from = new c.Reader(whole, start, end);
@@ -332,8 +329,7 @@ export const app_namespace_add_del: Request<app_namespace_add_del_in, app_namesp
     view.setUint32(at + 8, c.u32((value.sw_if_index ?? 4294967295), 'app_namespace_add_del.sw_if_index'));
     view.setUint32(at + 12, c.u32(value.ip4_fib_id, 'app_namespace_add_del.ip4_fib_id'));
     view.setUint32(at + 16, c.u32(value.ip6_fib_id, 'app_namespace_add_del.ip6_fib_id'));
-    const at1 = c.write_string(to, at + 20, value.namespace_id, 'app_namespace_add_del.namespace_id');
-    return at1;
+    return c.write_string(to, at + 20, value.namespace_id, 'app_namespace_add_del.namespace_id');
   },
   decode(whole, start, end): app_namespace_add_del {
     const from = new c.Reader(whole, start, end);
@@ -496,8 +492,7 @@ export const app_namespace_add_del_v3: Request<app_namespace_add_del_v3_in, app_
     view.setUint32(at + 17, c.u32(value.ip6_fib_id, 'app_namespace_add_del_v3.ip6_fib_id'));
     c.write_fixed_string(bytes, at + 21, 64, value.namespace_id, 'app_namespace_add_del_v3.namespace_id');
     c.write_fixed_string(bytes, at + 85, 64, value.netns, 'app_namespace_add_del_v3.netns');
-    const at1 = c.write_string(to, at + 149, value.sock_name, 'app_namespace_add_del_v3.sock_name');
-    return at1;
+    return c.write_string(to, at + 149, value.sock_name, 'app_namespace_add_del_v3.sock_name');
   },
   decode(whole, start, end): app_namespace_add_del_v3 {
     const from = new c.Reader(whole, start, end);
@@ -580,8 +575,7 @@ export const app_namespace_add_del_v4: Request<app_namespace_add_del_v4_in, app_
     view.setUint32(at + 13, c.u32(value.ip4_fib_id, 'app_namespace_add_del_v4.ip4_fib_id'));
     view.setUint32(at + 17, c.u32(value.ip6_fib_id, 'app_namespace_add_del_v4.ip6_fib_id'));
     c.write_fixed_string(bytes, at + 21, 64, value.namespace_id, 'app_namespace_add_del_v4.namespace_id');
-    const at1 = c.write_string(to, at + 85, value.sock_name, 'app_namespace_add_del_v4.sock_name');
-    return at1;
+    return c.write_string(to, at + 85, value.sock_name, 'app_namespace_add_del_v4.sock_name');
   },
   decode(whole, start, end): app_namespace_add_del_v4 {
     const from = new c.Reader(whole, start, end);
@@ -637,8 +631,7 @@ export const app_worker_add_del_reply: Message<app_worker_add_del_reply, app_wor
     bytes[at + 17] = c.u8(value.fd_flags, 'app_worker_add_del_reply.fd_flags');
     view.setBigUint64(at + 18, c.u64(value.segment_handle, 'app_worker_add_del_reply.segment_handle'));
     bytes[at + 26] = (value.is_add ?? true) ? 1 : 0;
-    const at1 = c.write_string(to, at + 27, value.segment_name, 'app_worker_add_del_reply.segment_name');
-    return at1;
+    return c.write_string(to, at + 27, value.segment_name, 'app_worker_add_del_reply.segment_name');
   },
   decode(whole, start, end): app_worker_add_del_reply {
     const from = new c.Reader(whole, start, end);

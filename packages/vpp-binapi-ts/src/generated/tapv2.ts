@@ -235,8 +235,7 @@ export const tap_create_v2: Request<tap_create_v2_in, tap_create_v2_reply, tap_c
     c.write_fixed_string(bytes, at + 144, 64, value.host_if_name, 'tap_create_v2.host_if_name');
     bytes[at + 208] = value.host_bridge_set ? 1 : 0;
     c.write_fixed_string(bytes, at + 209, 64, value.host_bridge, 'tap_create_v2.host_bridge');
-    const at1 = c.write_string(to, at + 273, value.tag, 'tap_create_v2.tag');
-    return at1;
+    return c.write_string(to, at + 273, value.tag, 'tap_create_v2.tag');
   },
   decode(whole, start, end): tap_create_v2 {
     const from = new c.Reader(whole, start, end);
@@ -399,8 +398,7 @@ export const tap_create_v3: Request<tap_create_v3_in, tap_create_v3_reply, tap_c
     c.write_fixed_string(bytes, at + 147, 64, value.host_if_name, 'tap_create_v3.host_if_name');
     bytes[at + 211] = value.host_bridge_set ? 1 : 0;
     c.write_fixed_string(bytes, at + 212, 64, value.host_bridge, 'tap_create_v3.host_bridge');
-    const at1 = c.write_string(to, at + 276, value.tag, 'tap_create_v3.tag');
-    return at1;
+    return c.write_string(to, at + 276, value.tag, 'tap_create_v3.tag');
   },
   decode(whole, start, end): tap_create_v3 {
     const from = new c.Reader(whole, start, end);

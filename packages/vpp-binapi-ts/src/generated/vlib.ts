@@ -153,8 +153,7 @@ export const cli_inband_reply: Message<cli_inband_reply> = c.message({
   encode(to, at, value: cli_inband_reply) {
     const { view } = to;
     view.setInt32(at, c.i32(value.retval, 'cli_inband_reply.retval'));
-    const at1 = c.write_string(to, at + 4, value.reply, 'cli_inband_reply.reply');
-    return at1;
+    return c.write_string(to, at + 4, value.reply, 'cli_inband_reply.reply');
   },
   decode(whole, start, end): cli_inband_reply {
     const from = new c.Reader(whole, start, end);
@@ -178,8 +177,7 @@ export const cli_inband: Request<cli_inband, cli_inband_reply, cli_inband> = c.r
   header: 'request',
   size: (value: cli_inband) => 4 + c.text_size(value.cmd),
   encode(to, at, value: cli_inband) {
-    const at1 = c.write_string(to, at, value.cmd, 'cli_inband.cmd');
-    return at1;
+    return c.write_string(to, at, value.cmd, 'cli_inband.cmd');
   },
   decode(whole, start, end): cli_inband {
     const from = new c.Reader(whole, start, end);

@@ -511,8 +511,7 @@ export const wireguard_peer_add: Request<wireguard_peer_add, wireguard_peer_add_
   header: 'request',
   size: (value: wireguard_peer_add) => size_wireguard_peer(value.peer),
   encode(to, at, value: wireguard_peer_add) {
-    const at1 = encode_wireguard_peer(to, at, value.peer);
-    return at1;
+    return encode_wireguard_peer(to, at, value.peer);
   },
   decode(whole, start, end): wireguard_peer_add {
     const from = new c.Reader(whole, start, end);
@@ -559,8 +558,7 @@ export const wireguard_peer_add_v2: Request<wireguard_peer_add_v2, wireguard_pee
   header: 'request',
   size: (value: wireguard_peer_add_v2) => size_wireguard_peer_v2(value.peer),
   encode(to, at, value: wireguard_peer_add_v2) {
-    const at1 = encode_wireguard_peer_v2(to, at, value.peer);
-    return at1;
+    return encode_wireguard_peer_v2(to, at, value.peer);
   },
   decode(whole, start, end): wireguard_peer_add_v2 {
     const from = new c.Reader(whole, start, end);
@@ -629,8 +627,7 @@ export const wireguard_peers_details: Message<wireguard_peers_details> = c.messa
   header: 'reply',
   size: (value: wireguard_peers_details) => size_wireguard_peer(value.peer),
   encode(to, at, value: wireguard_peers_details) {
-    const at1 = encode_wireguard_peer(to, at, value.peer);
-    return at1;
+    return encode_wireguard_peer(to, at, value.peer);
   },
   decode(whole, start, end): wireguard_peers_details {
     const from = new c.Reader(whole, start, end);
@@ -681,8 +678,7 @@ export const wireguard_peers_v2_details: Message<wireguard_peers_v2_details> = c
   header: 'reply',
   size: (value: wireguard_peers_v2_details) => size_wireguard_peer_v2(value.peer),
   encode(to, at, value: wireguard_peers_v2_details) {
-    const at1 = encode_wireguard_peer_v2(to, at, value.peer);
-    return at1;
+    return encode_wireguard_peer_v2(to, at, value.peer);
   },
   decode(whole, start, end): wireguard_peers_v2_details {
     const from = new c.Reader(whole, start, end);

@@ -1,0 +1,341 @@
+/**
+ * The API client against a real VPP, beside a writer of messages that were encoded before, over a bare socket: what the client
+ * costs. Beside GoVPP too, where there is a Go to build it with. All take turns in one run, on one VPP, with one window.
+ *
+ *     VPP_BIN=/usr/bin/vpp node out/bench/binapi.js [--json]
+ */
+import { execFile } from 'node:child_process';
+import { copyFileSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { connect as connectSocket, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import {
+  bytesOf,
+  type Client,
+  connect,
+  FrameReader,
+  frame_header_bytes,
+  header_size,
+  type Request,
+  sockclnt_create_id,
+  unixTransport,
+  writeFrameHeader,
+} from 'vpp-binapi-ts';
+import { ip_route_add_del, type ip_route_add_del_in } from 'vpp-binapi-ts/ip';
+import { control_ping, sockclnt_create } from 'vpp-binapi-ts/memclnt';
+import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
+
+export interface Figure {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly goal?: string;
+  readonly ok?: boolean;
+}
+
+const window = 512;
+const rounds = 7;
+const pipelined_count = 20_000;
+const serial_count = 500;
+const ratio_min = 0.9;
+const govpp_ratio_min = 1.3;
+const govpp_version = 'v0.13.0';
+
+/** A host route that drops, so that it needs no interface; the same one that bench/govpp adds. */
+function route(i: number, is_add: boolean): ip_route_add_del_in {
+  return {
+    is_add,
+    is_multipath: false,
+    route: {
+      table_id: 0,
+      stats_index: 0,
+      prefix: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`,
+      paths: [
+        {
+          sw_if_index: 0xffffffff,
+          table_id: 0,
+          rpf_id: 0xffffffff,
+          weight: 1,
+          preference: 0,
+          type: 'FIB_API_PATH_TYPE_DROP',
+          flags: 0,
+          proto: 'FIB_API_PATH_NH_PROTO_IP4',
+          nh: { address: '0.0.0.0', via_label: 0, obj_id: 0, classify_table_index: 0 },
+          label_stack: [],
+        },
+      ],
+    },
+  };
+}
+
+/** Something to ask for again and again, whose frames have one size each way. */
+interface Load {
+  readonly name: 'ping' | 'route';
+  ask(client: Client, i: number): Promise<unknown>;
+  /** Encoded beforehand, in order. */
+  readonly frames: Uint8Array;
+  readonly frame_bytes: number;
+  readonly reply_bytes: number;
+}
+
+/** A socket and nothing else: writes frames as the window allows and counts the bytes that come back. */
+class RawWriter {
+  readonly ids = new Map<string, number>();
+  client_index = 0;
+  readonly #socket: Socket;
+  #received: (chunk: Uint8Array) => void = () => {};
+
+  private constructor(path: string) {
+    this.#socket = connectSocket({
+      path,
+      onread: {
+        buffer: new Uint8Array(64 * 1024),
+        callback: (length, buffer) => {
+          this.#received(buffer.subarray(0, length));
+          return true;
+        },
+      },
+    });
+  }
+
+  static async connect(path: string): Promise<RawWriter> {
+    const raw = new RawWriter(path);
+    await new Promise<void>((resolve) => {
+      const reader = new FrameReader(1 << 20, (from, at, end) => {
+        const greeting = sockclnt_create.reply.decode(from, at + header_size.request, end);
+        for (const { index, name } of greeting.message_table) raw.ids.set(name, index);
+        raw.client_index = greeting.index;
+        resolve();
+        return true;
+      });
+      raw.#received = (chunk) => reader.push(chunk);
+      raw.#socket.write(encode(sockclnt_create, sockclnt_create_id, 0, { name: 'bench-raw' }));
+    });
+    return raw;
+  }
+
+  run({ frames, frame_bytes, reply_bytes }: Load, count: number, window: number): Promise<void> {
+    return new Promise((resolve) => {
+      let received_bytes = 0;
+      let sent = 0;
+      const fill = (answered: number) => {
+        const until = Math.min(count, answered + window);
+        if (until > sent) this.#socket.write(frames.subarray(sent * frame_bytes, until * frame_bytes));
+        sent = until;
+      };
+      this.#received = (chunk) => {
+        received_bytes += chunk.length;
+        const answered = Math.floor(received_bytes / reply_bytes);
+        if (answered === count) resolve();
+        else fill(answered);
+      };
+      fill(0);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+function encode<In>(message: Request<In, unknown>, id: number, client_index: number, fields: In): Uint8Array {
+  const header_bytes = header_size[message.header];
+  const message_bytes = header_bytes + message.size(fields);
+  const frame = bytesOf(new Uint8Array(frame_header_bytes + message_bytes));
+  writeFrameHeader(frame.view, 0, message_bytes);
+  frame.view.setUint16(frame_header_bytes, id);
+  if (message.header === 'request') frame.view.setUint32(frame_header_bytes + 2, client_index);
+  message.encode(frame, frame_header_bytes + header_bytes, fields);
+  return frame.bytes;
+}
+
+function load<In, Reply>(
+  raw: RawWriter,
+  name: Load['name'],
+  message: Request<In, Reply>,
+  reply: Reply,
+  fields: (i: number) => In,
+): Load {
+  const id = raw.ids.get(`${message.name}_${message.crc}`);
+  if (id === undefined) throw new Error(`VPP has no ${message.name} with CRC ${message.crc}`);
+  const frames = Array.from({ length: pipelined_count }, (_, i) =>
+    encode(message, id, raw.client_index, fields(i)),
+  );
+  return {
+    name,
+    ask: (client, i) => client.request(message, fields(i)),
+    frames: Buffer.concat(frames),
+    frame_bytes: frames[0]!.length,
+    reply_bytes: frame_header_bytes + header_size[message.reply.header] + message.reply.size(reply),
+  };
+}
+
+async function perSecond(count: number, run: () => Promise<unknown>): Promise<number> {
+  const start_ms = performance.now();
+  await run();
+  return (count * 1000) / (performance.now() - start_ms);
+}
+
+async function pipelined(client: Client, { ask }: Load): Promise<void> {
+  const answers: Promise<unknown>[] = [];
+  for (let i = 0; i < pipelined_count; i++) answers.push(ask(client, i));
+  await Promise.all(answers);
+}
+
+async function serial(client: Client, { ask }: Load): Promise<void> {
+  for (let i = 0; i < serial_count; i++) await ask(client, i);
+}
+
+/** Rates of every round, by name. */
+class Rates {
+  readonly #rounds = new Map<string, number[]>();
+
+  add(name: string, rate: number): void {
+    this.#rounds.set(name, [...this.of(name), rate]);
+  }
+
+  of(name: string): readonly number[] {
+    return this.#rounds.get(name) ?? [];
+  }
+
+  median(name: string): number {
+    return median(this.of(name));
+  }
+
+  /** Of the rounds' own ratios: what disturbs a round disturbs both sides of it. */
+  ratio(name: string, to: string): number {
+    const others = this.of(to);
+    return median(this.of(name).map((rate, i) => rate / others[i]!));
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+type GoVpp =
+  | { readonly rates: (socket: string) => Promise<Record<string, number>> }
+  | { readonly why: string };
+
+const execute = promisify(execFile);
+const govpp_source = fileURLToPath(new URL('../../bench/govpp/main.go', import.meta.url));
+
+/** Builds the Go contender in `directory`. */
+async function buildGoVpp(directory: string): Promise<GoVpp> {
+  const go = async (...argv: string[]) => {
+    await execute('go', argv, { cwd: directory, env: { ...process.env, GOFLAGS: '-mod=mod' } });
+  };
+  copyFileSync(govpp_source, join(directory, 'main.go'));
+  try {
+    await go('mod', 'init', 'govpp-bench');
+    await go('get', `go.fd.io/govpp@${govpp_version}`);
+    await go('build', '-o', 'govpp-bench', '.');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return {
+      why: code === 'ENOENT' ? 'there is no go on the PATH' : message.split('\n').slice(0, 3).join(' '),
+    };
+  }
+  return {
+    async rates(socket) {
+      const argv = [socket, String(pipelined_count), String(window)];
+      const { stdout } = await execute(join(directory, 'govpp-bench'), argv);
+      return JSON.parse(stdout.slice(stdout.indexOf('{'))) as Record<string, number>;
+    },
+  };
+}
+
+async function measure(socket: string, govpp: GoVpp): Promise<Rates> {
+  const rates = new Rates();
+  const raw = await RawWriter.connect(socket);
+  const client = await connect({ transport: unixTransport(socket), name: 'bench-client', window });
+  const pong = { retval: 0, client_index: 0, vpe_pid: 0 };
+  const added = { retval: 0, stats_index: 0 };
+  const loads = [
+    { load: load(raw, 'ping', control_ping, pong, () => ({})), undo: undefined },
+    {
+      load: load(raw, 'route', ip_route_add_del, added, (i) => route(i, true)),
+      undo: load(raw, 'route', ip_route_add_del, added, (i) => route(i, false)),
+    },
+  ];
+  // The first round warms up all sides and is not counted.
+  for (let round = 0; round <= rounds; round++) {
+    for (const { load, undo } of loads) {
+      const contenders: [string, number, () => Promise<void>][] = [
+        [`${load.name} raw`, pipelined_count, () => raw.run(load, pipelined_count, window)],
+        [`${load.name} client`, pipelined_count, () => pipelined(client, load)],
+        [`${load.name} raw serial`, serial_count, () => raw.run(load, serial_count, 1)],
+        [`${load.name} client serial`, serial_count, () => serial(client, load)],
+      ];
+      if (round % 2 === 1) contenders.reverse();
+      for (const [name, count, run] of contenders) {
+        const rate = await perSecond(count, run);
+        if (round > 0) rates.add(name, rate);
+        if (undo !== undefined) await raw.run(undo, count, window);
+      }
+    }
+    if ('rates' in govpp) {
+      for (const [name, rate] of Object.entries(await govpp.rates(socket))) {
+        if (round > 0) rates.add(`govpp ${name}`, rate);
+      }
+    }
+  }
+  client.close();
+  raw.close();
+  return rates;
+}
+
+export async function bench(report: (figure: Figure) => void): Promise<void> {
+  const found = findRealVpp();
+  if (!found.usable) throw new Error(`bench binapi: ${found.why}`);
+  const directory = mkdtempSync(join(tmpdir(), 'govpp-'));
+  const vpp = await startRealVpp(found);
+  try {
+    const govpp = await buildGoVpp(directory);
+    if ('why' in govpp) console.error(`bench binapi: without GoVPP: ${govpp.why}`);
+    const rates = await measure(vpp.api_socket, govpp);
+    const goal = (name: string, value: number, min: number) =>
+      report({ name, value, unit: 'ratio', goal: `>= ${min}`, ok: value >= min });
+    for (const load of ['ping', 'route']) {
+      for (const way of ['', ' serial']) {
+        const label = `${load}${way === '' ? ' pipelined' : way}`;
+        report({
+          name: `${label}, raw socket`,
+          value: rates.median(`${load} raw${way}`),
+          unit: 'requests/s',
+        });
+        report({ name: `${label}, client`, value: rates.median(`${load} client${way}`), unit: 'requests/s' });
+        const ratio = rates.ratio(`${load} client${way}`, `${load} raw${way}`);
+        if (way === '') goal(`${label}, client to raw socket`, ratio, ratio_min);
+        else report({ name: `${label}, client to raw socket`, value: ratio, unit: 'ratio' });
+      }
+      if ('why' in govpp) continue;
+      const ways = ['stream', 'channel', 'serial'].map((way) => `govpp ${load} ${way}`);
+      for (const way of ways) report({ name: way, value: rates.median(way), unit: 'requests/s' });
+      const best = rates.median(ways[0]!) >= rates.median(ways[1]!) ? ways[0]! : ways[1]!;
+      goal(`${load} pipelined, client to ${best}`, rates.ratio(`${load} client`, best), govpp_ratio_min);
+    }
+  } finally {
+    await vpp.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function main(): Promise<void> {
+  const json = process.argv.includes('--json');
+  await bench((figure) => {
+    const { name, value, unit, goal, ok } = figure;
+    const text = unit === 'ratio' ? value.toFixed(2) : Math.round(value).toLocaleString('en-US');
+    const verdict = goal === undefined ? '' : ` (goal ${goal}: ${ok ? 'held' : 'MISSED'})`;
+    console.log(json ? JSON.stringify(figure) : `${name.padEnd(48)} ${text.padStart(10)} ${unit}${verdict}`);
+  });
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  main().catch((error: Error) => {
+    console.error(error.message);
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,218 @@
+import { statSync, writeFileSync } from 'node:fs';
+import { errorCode, readIfExists, removeIfExists, writeAtomic } from './files.js';
+import type { Clock } from './clock.js';
+import type { RunCommand } from './command.js';
+import { LinkFinder } from './link-finder.js';
+import { bindDriver } from './pci-driver.js';
+import { HOST_ROOTS, type HostRoots } from './sysfs.js';
+import type { Family, HostNetwork, NetworkChange, NetworkNamespace, NewRoute, NextHop, Route } from './types.js';
+import { describeStep, type UndoStep } from './undo-step.js';
+
+/** What undoing needs of the world. */
+export interface UndoTools {
+  readonly host: HostNetwork;
+  readonly clock: Clock;
+  readonly run: RunCommand;
+  readonly roots?: HostRoots;
+}
+
+/** `already`: it was so before. A failed step says why, in words for the operator. */
+export type StepResult =
+  | { readonly step: UndoStep; readonly outcome: 'done' | 'already' }
+  | { readonly step: UndoStep; readonly outcome: 'failed'; readonly reason: string };
+
+export interface UndoReport {
+  /** In the order in which the steps were taken: the newest first. */
+  readonly results: readonly StepResult[];
+  /** The failed ones, oldest first, as the journal wants them for the next attempt. */
+  readonly remaining: readonly UndoStep[];
+}
+
+/** A physical device comes back from a dying namespace, or from another driver, some time after the cause. */
+const LINK_WAIT_MS = 10_000;
+const DEFAULT_METRIC_IPV6 = 1024;
+const IFA_F_NODAD = 0x02;
+
+/**
+ * Takes the steps (oldest first, as the journal has them) from the end. Never throws, and no failure stops the steps
+ * behind it. Bounded: waits at most `link_wait_ms` in all for physical links, and for each command its own limit.
+ */
+export async function undo(
+  steps: readonly UndoStep[],
+  tools: UndoTools,
+  link_wait_ms = LINK_WAIT_MS,
+): Promise<UndoReport> {
+  const results: StepResult[] = [];
+  const failed = new Set<UndoStep>();
+  const session = new UndoSession(tools, link_wait_ms);
+  try {
+    for (const step of [...steps].reverse()) {
+      try {
+        results.push({ step, outcome: (await session.take(step)) ? 'done' : 'already' });
+      } catch (error) {
+        const reason = `${describeStep(step)}: ${error instanceof Error ? error.message : error}`;
+        results.push({ step, outcome: 'failed', reason });
+        failed.add(step);
+      }
+    }
+  } finally {
+    session.close();
+  }
+  return { results, remaining: steps.filter((step) => failed.has(step)) };
+}
+
+/** One replay: the own namespace stays open, and a link that did not come is not waited for twice. */
+class UndoSession {
+  readonly #tools: UndoTools;
+  readonly #link_wait_ms: number;
+  #namespace: NetworkNamespace | undefined;
+  #finder: LinkFinder | undefined;
+
+  constructor(tools: UndoTools, link_wait_ms: number) {
+    this.#tools = tools;
+    this.#link_wait_ms = link_wait_ms;
+  }
+
+  get #own(): NetworkNamespace {
+    this.#namespace ??= this.#tools.host.open();
+    return this.#namespace;
+  }
+
+  get #links(): LinkFinder {
+    this.#finder ??= new LinkFinder(this.#tools.host, this.#own, this.#tools.clock, this.#link_wait_ms);
+    return this.#finder;
+  }
+
+  close(): void {
+    this.#namespace?.close();
+  }
+
+  /** True: something was changed. False: it was so already. Throws when it cannot be done. */
+  async take(step: UndoStep): Promise<boolean> {
+    switch (step.kind) {
+      case 'link_to_netns':
+        return (await this.#links.find(step.link, step.from)).changed;
+      case 'set_link':
+        return this.#setLink(step);
+      case 'add_address': {
+        const { index } = (await this.#links.find(step.link)).link;
+        const { address } = step;
+        // It was ours a moment ago: duplicate detection would only keep it unusable for a second or two.
+        const flags = (address.flags ?? 0) | (address.family === 6 ? IFA_F_NODAD : 0);
+        return this.#applyUnlessThere({ do: 'add_address', address: { ...address, link: index, flags } });
+      }
+      case 'add_route':
+        return this.#addRoute(step);
+      case 'set_neighbour':
+        return this.#setNeighbour(step);
+      case 'delete_link': {
+        const link = this.#own.link(step.name);
+        if (link?.kind !== step.link_kind) return false;
+        this.#own.apply({ do: 'delete_link', link: link.index });
+        return true;
+      }
+      case 'ethtool_channels':
+        return this.#setChannels(step);
+      case 'bind_driver':
+        return bindDriver(step.pci, step.driver, this.#tools.roots ?? HOST_ROOTS);
+      case 'write_kernel_file':
+        return writeKernelFile(step.path, step.value);
+      case 'write_file':
+        return writeFile(step.path, step.content, step.mode);
+      case 'run_command':
+        return this.#runCommand(step);
+    }
+  }
+
+  async #setLink(step: Extract<UndoStep, { kind: 'set_link' }>): Promise<boolean> {
+    const { kind: _, link: identity, ...wanted } = step;
+    const { link, changed } = await this.#links.find(identity);
+    const changes = Object.entries(wanted)
+      .filter(([key, value]) => link[key as keyof typeof wanted] !== value)
+      // One request each, and up last: a link that will not take its old MTU must come up all the same.
+      .sort(([a], [b]) => Number(a === 'up') - Number(b === 'up'))
+      .map(([key, value]): NetworkChange => ({ do: 'set_link', link: link.index, [key]: value }));
+    const failure = this.#own.batch(changes).find((outcome) => outcome !== undefined);
+    if (failure) throw failure;
+    return changed || changes.length > 0;
+  }
+
+  async #addRoute(step: Extract<UndoStep, { kind: 'add_route' }>): Promise<boolean> {
+    const next_hops: NextHop[] = [];
+    for (const { link, ...hop } of step.route.next_hops)
+      next_hops.push(link ? { ...hop, oif: (await this.#links.find(link)).link.index } : hop);
+    const route: NewRoute = { ...step.route, next_hops };
+    // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
+    if (route.family === 4) return this.#applyUnlessThere({ do: 'append_route', route });
+    if (!this.#applyUnlessThere({ do: 'add_route', route })) {
+      const same = this.#own.routes({ table: route.table ?? 254 }).filter((other) => samePlace(other, route));
+      if (!same.some((other) => sameHops(other.next_hops, next_hops)))
+        throw new Error('another route to this prefix with the same metric is there');
+      return false;
+    }
+    return true;
+  }
+
+  async #setNeighbour(step: Extract<UndoStep, { kind: 'set_neighbour' }>): Promise<boolean> {
+    const { family, address, mac } = step;
+    const { index } = (await this.#links.find(step.link)).link;
+    const present = this.#own.neighbours(index).find((neighbour) => neighbour.address === address);
+    if (present?.mac === mac && present.state & 0x80) return false;
+    this.#own.apply({ do: 'set_neighbour', neighbour: { link: index, family, address, mac } });
+    return true;
+  }
+
+  async #setChannels(step: Extract<UndoStep, { kind: 'ethtool_channels' }>): Promise<boolean> {
+    const { name } = (await this.#links.find(step.link)).link;
+    const { rx, tx, combined } = step.channels;
+    const present = this.#own.channels(name);
+    if (present?.rx === rx && present.tx === tx && present.combined === combined) return false;
+    this.#own.setChannels(name, { rx, tx, combined });
+    return true;
+  }
+
+  async #runCommand({ argv, timeout_ms }: Extract<UndoStep, { kind: 'run_command' }>): Promise<boolean> {
+    const { code, stderr } = await this.#tools.run(argv, { timeout_ms });
+    if (code !== 0) throw new Error(`exit status ${code}: ${stderr.trim().slice(0, 300)}`);
+    return true;
+  }
+
+  #applyUnlessThere(change: NetworkChange): boolean {
+    try {
+      this.#own.apply(change);
+      return true;
+    } catch (error) {
+      if (errorCode(error) === 'EEXIST') return false;
+      throw error;
+    }
+  }
+}
+
+function samePlace(a: Route, b: NewRoute): boolean {
+  return a.family === b.family && a.prefix === b.prefix && a.metric === metricOf(b.family, b.metric);
+}
+
+function metricOf(family: Family, metric: number | undefined): number {
+  return metric || (family === 6 ? DEFAULT_METRIC_IPV6 : 0);
+}
+
+function sameHops(a: readonly NextHop[], b: readonly NextHop[]): boolean {
+  const key = ({ oif, gateway }: NextHop) => `${oif} ${gateway}`;
+  const keys = new Set(a.map(key));
+  return a.length === b.length && b.every((hop) => keys.has(key(hop)));
+}
+
+function writeKernelFile(path: string, value: string): boolean {
+  const present = readIfExists(path)?.trim();
+  if (present === undefined) throw new Error('there is no such file');
+  if (present === value.trim()) return false;
+  writeFileSync(path, value, { flag: 'r+' });
+  return true;
+}
+
+function writeFile(path: string, content: string | null, mode: number): boolean {
+  if (content === null) return removeIfExists(path);
+  if (readIfExists(path) === content && (statSync(path).mode & 0o7777) === mode) return false;
+  writeAtomic(path, content, mode);
+  return true;
+}

@@ -1,0 +1,65 @@
+/** Route paths between our form and VPP's fib_path, both ways. */
+import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import {
+  dangling_prefix,
+  type Family,
+  familyOf,
+  type InterfaceTag,
+  type ObjectOf,
+  type Path,
+} from '../desired/objects.js';
+import type { Handles } from './handles.js';
+
+/** VPP's "none" for indexes and ids. */
+export const no_interface = 0xffffffff;
+
+const unspecified = (family: Family): string => (family === 4 ? '0.0.0.0' : '::');
+
+interface PathFields {
+  readonly sw_if_index?: number;
+  readonly table_id?: number;
+  readonly next_hop?: string;
+}
+
+/** A path with all that we never vary. Its protocol is that of the next hop, which need not be the route's. */
+export function pathTo(family: Family, fields: PathFields): fib_path {
+  const address = fields.next_hop ?? unspecified(family);
+  return {
+    sw_if_index: fields.sw_if_index ?? no_interface,
+    table_id: fields.table_id ?? 0,
+    rpf_id: 0,
+    weight: 1,
+    preference: 0,
+    type: 'FIB_API_PATH_TYPE_NORMAL',
+    flags: 0,
+    proto: familyOf(address) === 4 ? 'FIB_API_PATH_NH_PROTO_IP4' : 'FIB_API_PATH_NH_PROTO_IP6',
+    nh: { address, via_label: 0, obj_id: 0, classify_table_index: 0 },
+    label_stack: [],
+  };
+}
+
+export function pathsTo(route: ObjectOf<'route'>, at: Handles): fib_path[] {
+  return route.paths.map((path) => toVpp(path, familyOf(route.prefix), at));
+}
+
+function toVpp(path: Path, family: Family, at: Handles): fib_path {
+  switch (path.via) {
+    case 'interface':
+      return pathTo(family, { sw_if_index: at.interface(path.interface), next_hop: path.next_hop });
+    case 'lookup':
+      return pathTo(family, { table_id: path.table_id });
+    case 'drop':
+      return { ...pathTo(family, {}), type: 'FIB_API_PATH_TYPE_DROP' };
+  }
+}
+
+/** What a dumped path is in our form; `tagOf` names an interface, also one that VPP has no more. */
+export function pathFrom(path: fib_path, tagOf: (sw_if_index: number) => InterfaceTag): Path {
+  if (path.type === 'FIB_API_PATH_TYPE_DROP') return { via: 'drop' };
+  if (path.sw_if_index === no_interface) return { via: 'lookup', table_id: path.table_id };
+  return { via: 'interface', interface: tagOf(path.sw_if_index), next_hop: path.nh.address };
+}
+
+export function danglingTag(sw_if_index: number): InterfaceTag {
+  return `${dangling_prefix}${sw_if_index}`;
+}

@@ -1,0 +1,38 @@
+/**
+ * Masks and matches of the redirect classifier: protocol, destination address and destination port of an IP header
+ * without options followed by TCP or UDP, padded to whole vectors of 16 bytes.
+ */
+
+import type { Family, RedirectRule } from '../desired/objects.js';
+import { parseAddress } from '../host/ip-text.js';
+
+/** Offsets within the IP header, and of the destination port behind it. */
+const layout: Readonly<
+  Record<
+    Family,
+    { protocol: number; destination: number; address_bytes: number; port: number; vectors: number }
+  >
+> = {
+  4: { protocol: 9, destination: 16, address_bytes: 4, port: 22, vectors: 2 },
+  6: { protocol: 6, destination: 24, address_bytes: 16, port: 42, vectors: 3 },
+};
+const protocol_numbers = { tcp: 6, udp: 17 } as const;
+
+export function redirectMask(family: Family): Uint8Array {
+  const { protocol, destination, address_bytes, port, vectors } = layout[family];
+  const mask = new Uint8Array(16 * vectors);
+  mask[protocol] = 0xff;
+  mask.fill(0xff, destination, destination + address_bytes);
+  mask.fill(0xff, port, port + 2);
+  return mask;
+}
+
+export function redirectMatch(family: Family, rule: RedirectRule): Uint8Array {
+  const { protocol, destination, port, vectors } = layout[family];
+  const match = new Uint8Array(16 * vectors);
+  match[protocol] = protocol_numbers[rule.protocol];
+  match.set(parseAddress(rule.address, family), destination);
+  match[port] = rule.port >> 8;
+  match[port + 1] = rule.port & 0xff;
+  return match;
+}

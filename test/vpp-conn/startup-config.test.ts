@@ -1,0 +1,320 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import {
+  defaultTemplate,
+  firstCpu,
+  type StartupFacts,
+  sections,
+  startupConfig,
+  startupExec,
+  substitute,
+  type TemplateFacts,
+} from '../../src/vpp-conn/startup-config.js';
+
+const MiB = 2 ** 20;
+
+const facts: StartupFacts = {
+  cpus: 8,
+  hugepages_bytes: 0,
+  memory_bytes: 8192 * MiB,
+  pods_max: 110,
+  pod_rx_buffers: 1024,
+  core_dumps: false,
+  paths: {
+    run_dir: '/var/run/vpp',
+    startup_exec: '/etc/vpp/startup.exec',
+    api_socket: '/var/run/vpp/vpp-api.sock',
+    cli_socket: '/var/run/vpp/cli.sock',
+    stats_socket: '/var/run/vpp/stats.sock',
+    vpp_pid_file: '/var/run/vpp/vpp.pid',
+  },
+};
+
+const placeholders: TemplateFacts = {
+  uplinks: ['eth0', 'eth1'],
+  pci_addresses: ['0000:00:05.0', ''],
+  first_cpu: '2',
+  node_annotations: { 'example.com/queues': '4' },
+};
+
+/** The template of the Go implementation's manifests. */
+const template = `unix {
+  nodaemon
+  full-coredump
+  cli-listen /var/run/vpp/cli.sock
+  pidfile /run/vpp/vpp.pid
+  exec /etc/vpp/startup.exec
+}
+api-trace { on }
+cpu { workers 0 }
+socksvr { socket-name /var/run/vpp/vpp-api.sock }
+plugins {
+  plugin default { enable }
+  plugin dpdk_plugin.so { disable }
+  plugin calico_plugin.so { enable }
+}
+buffers { buffers-per-numa 131072 }`;
+
+const uplink = {
+  interface_name: 'eth0',
+  driver: 'af_packet',
+  rx_queues: 1,
+  tx_queues: 2,
+  rx_ring_size: 512,
+  tx_ring_size: 1024,
+};
+const dpdk_uplink = { ...uplink, driver: 'dpdk', pci_address: '0000:00:05.0' };
+
+t.test('the default start-up file', async (t) => {
+  t.equal(
+    defaultTemplate(facts),
+    `unix {
+  nodaemon
+  nosyslog
+  runtime-dir /var/run/vpp
+  cli-listen /var/run/vpp/cli.sock
+  pidfile /var/run/vpp/vpp.pid
+  exec /etc/vpp/startup.exec
+}
+
+api-trace {
+  on nitems 8192
+}
+
+cpu {
+  workers 0
+}
+
+memory {
+  main-heap-size 1G
+}
+
+socksvr {
+  socket-name /var/run/vpp/vpp-api.sock
+}
+
+plugins {
+  plugin default { enable }
+  plugin dpdk_plugin.so { disable }
+  plugin ping_plugin.so { disable }
+}
+
+buffers {
+  buffers-per-numa 131072
+  page-size 4K
+}
+
+statseg {
+  socket-name /var/run/vpp/stats.sock
+  size 128M
+  update-interval 2
+}
+
+cnat {
+  session-max 1048576
+  session-cleanup-timeout 0.01
+  tcp-max-age 14400
+}
+`,
+  );
+  const { added, warnings, text } = startupConfig(undefined, placeholders, [uplink], facts);
+  t.same({ added, warnings, text }, { added: [], warnings: [], text: `${defaultTemplate(facts)}\n` });
+});
+
+t.test('the default fits the machine', async (t) => {
+  const line = (more: Partial<StartupFacts>, word: string) =>
+    defaultTemplate({ ...facts, ...more })
+      .split('\n')
+      .filter((each) => each.includes(word))
+      .map((each) => each.trim());
+  t.same(line({ cpus: 2 }, 'poll-sleep'), ['poll-sleep-usec 100']);
+  t.same(line({ cpus: 3 }, 'poll-sleep'), []);
+  t.same(line({ core_dumps: true }, 'core'), ['full-coredump', 'coredump-size unlimited']);
+  t.same(line({ pods_max: 512 }, 'main-heap'), ['main-heap-size 1G']);
+  t.same(line({ pods_max: 513 }, 'main-heap'), ['main-heap-size 2G']);
+  t.same(line({ memory_bytes: 2048 * MiB }, 'buffers-per'), ['buffers-per-numa 65536']);
+  t.same(line({ memory_bytes: 10 * MiB }, 'buffers-per'), ['buffers-per-numa 16384'], 'never none');
+  t.same(
+    line({ hugepages_bytes: 512 * MiB }, 'page-size'),
+    [],
+    'hugepages are used where there are some',
+  );
+  t.same(line({ hugepages_bytes: 512 * MiB, pods_max: 250 }, 'buffers-per'), [
+    'buffers-per-numa 229376',
+  ]);
+  t.same(
+    line({ hugepages_bytes: 2 * MiB }, 'page-size'),
+    ['page-size 4K'],
+    'a single one is not enough',
+  );
+});
+
+t.test('placeholders', async (t) => {
+  const put = (text: string, more: Partial<TemplateFacts> = {}) =>
+    substitute(text, { ...placeholders, ...more });
+  t.same(
+    put('__PCI_DEVICE_ID__ __PCI_DEVICE_ID_0__ [__PCI_DEVICE_ID_1__]').text,
+    '0000:00:05.0 0000:00:05.0 []\n',
+  );
+  t.same(put('__VPP_DATAPLANE_IF__,__VPP_DATAPLANE_IF_1__').text, 'eth0,eth1\n');
+  t.same(put('cpu __CPUSET_CPUS_FIRST__').text, 'cpu 2\n');
+  t.same(put('rx __NODE_ANNOTATION:example.com/queues__').text, 'rx 4\n');
+  t.same(put('').text, '\n');
+  t.same(put('__VPP_DATAPLANE_IF_2__ __NODE_ANNOTATION:toString__ x'), {
+    text: '__VPP_DATAPLANE_IF_2__ __NODE_ANNOTATION:toString__ x\n',
+    unknown: ['__VPP_DATAPLANE_IF_2__', '__NODE_ANNOTATION:toString__'],
+  });
+  const { pci_addresses: _, ...hook } = placeholders;
+  t.same(substitute('__PCI_DEVICE_ID__ __VPP_DATAPLANE_IF__', hook).text, '__PCI_DEVICE_ID__ eth0\n');
+  t.equal(
+    put('__NODE_ANNOTATION:a__', { node_annotations: { a: '$&$1' } }).text,
+    '$&$1\n',
+    'a value is taken literally',
+  );
+  t.match(
+    startupConfig('unix { exec __PCI_DEVICE_ID_7__ }', placeholders, [], facts).warnings[0],
+    /__PCI_DEVICE_ID_7__ has no value/,
+  );
+  t.equal(startupExec('', placeholders), '\n');
+  t.same(['2-5,8', '7', '0,2', '', '\n'].map(firstCpu), ['2', '7', '0', '', '']);
+});
+
+t.test('sections are found as VPP reads them', async (t) => {
+  const text = 'a{x} # b { }\n plugin_path /x c { d { e } } # }\nf { # }\n} g {';
+  t.same(
+    sections(text).map(({ name, body_start, body_end }) => [name, text.slice(body_start, body_end).trim()]),
+    [
+      ['a', 'x'],
+      ['c', 'd { e }'],
+      ['f', '# }'],
+    ],
+  );
+});
+
+t.test("a user's template keeps what it has", async (t) => {
+  const { text, added, warnings } = startupConfig(template, placeholders, [uplink], facts);
+  t.ok(text.startsWith(`${template}\n`));
+  t.same(
+    added.map(({ section }) => section),
+    ['statseg', 'cnat'],
+  );
+  t.ok(added.every((each) => text.includes(each.text) && each.why.length > 0));
+  t.same(warnings, []);
+
+  const own = `${template}\nstatseg { size 1G }\ncnat { session-max 5000 }`;
+  t.same(startupConfig(own, placeholders, [], facts), { text: `${own}\n`, added: [], warnings: [] });
+  t.match(
+    startupConfig(own, placeholders, [], { ...facts, pods_max: 2000 }).added,
+    [{ section: 'memory', text: /main-heap-size 3G/ }],
+    'many pods need a larger heap',
+  );
+});
+
+t.test('a template without which VPP could not be reached or waited for is completed', async (t) => {
+  const daemon = startupConfig('unix { cli-listen /x } # nodaemon', placeholders, [], facts);
+  t.match(daemon.text, /unix \{\n {2}nodaemon cli-listen/);
+  t.same(
+    daemon.added.map(({ section }) => section),
+    ['unix', 'socksvr', 'buffers', 'statseg', 'cnat'],
+  );
+  t.match(startupConfig('cpu { workers 1 }', placeholders, [], facts).text, /\nunix \{\n {2}nodaemon/);
+  const elsewhere = startupConfig(template.replace('vpp-api.sock', 'other.sock'), placeholders, [], facts);
+  t.match(elsewhere.warnings, [
+    /socksvr opens \/var\/run\/vpp\/other\.sock, but \/var\/run\/vpp\/vpp-api\.sock/,
+  ]);
+  t.match(startupConfig(`${template} statseg { size 1G }`, placeholders, [], facts).warnings, []);
+  t.match(
+    startupConfig(
+      template.replace('socket-name /var/run/vpp/vpp-api.sock', 'default'),
+      placeholders,
+      [],
+      facts,
+    ).warnings,
+    [/socksvr opens \/run\/vpp\/api\.sock/],
+  );
+});
+
+t.test('dpdk', async (t) => {
+  const { text, added } = startupConfig(template, placeholders, [dpdk_uplink], facts);
+  t.match(text, /plugin dpdk_plugin\.so \{ enable \}/);
+  t.ok(
+    text.endsWith(`dpdk {
+  iova-mode va
+  no-hugetlb
+  dev 0000:00:05.0 {
+    num-rx-queues 1
+    num-tx-queues 2
+    num-rx-desc 512
+    num-tx-desc 1024
+    tag main-eth0
+  }
+}
+`),
+  );
+  t.same(added.map(({ section }) => section).slice(-2), ['plugins', 'dpdk']);
+  const huge = startupConfig(template, placeholders, [dpdk_uplink], {
+    ...facts,
+    hugepages_bytes: 1024 * MiB,
+  });
+  t.notMatch(huge.text, /no-hugetlb/);
+
+  const tagged = `${template}\ndpdk { dev 0000:00:05.0 { tag main-eth0 } }`;
+  t.same(startupConfig(tagged, placeholders, [dpdk_uplink], facts).warnings, []);
+  const untagged = startupConfig(tagged.replace('main-eth0', 'x'), placeholders, [dpdk_uplink], facts);
+  t.match(untagged.warnings, [/no device with "tag main-eth0"/]);
+  t.notOk(untagged.added.some(({ section }) => section === 'dpdk'));
+});
+
+const vpp_bin = process.env.VPP_BIN;
+
+for (const [name, more] of Object.entries({
+  'the default start-up file is accepted by VPP': {},
+  'so is the one of a small machine that keeps cores': { cpus: 1, core_dumps: true },
+})) {
+  t.test(name, { skip: vpp_bin ? false : 'needs VPP_BIN' }, async (t) => {
+    const run_dir = mkdtempSync(join(tmpdir(), 'startup-config-'));
+    t.teardown(() => rmSync(run_dir, { recursive: true }));
+    const at = (file: string) => join(run_dir, file);
+    const paths = {
+      run_dir,
+      startup_exec: at('startup.exec'),
+      api_socket: at('vpp-api.sock'),
+      cli_socket: at('cli.sock'),
+      stats_socket: at('stats.sock'),
+      vpp_pid_file: at('vpp.pid'),
+    };
+    const small = { ...facts, ...more, pods_max: 1, memory_bytes: 0, paths };
+    writeFileSync(paths.startup_exec, startupExec('show version', placeholders));
+    writeFileSync(at('startup.conf'), startupConfig(undefined, placeholders, [], small).text);
+    const vpp = spawn('unshare', ['--net', vpp_bin!, '-c', at('startup.conf')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let log = '';
+    vpp.stderr.on('data', (chunk: Buffer) => {
+      log += chunk;
+    });
+    const ended = once(vpp, 'exit');
+    const sockets = [paths.api_socket, paths.stats_socket, paths.cli_socket];
+    await Promise.race([ended, until(run_dir, () => sockets.every((path) => existsSync(path)))]);
+    t.ok(
+      sockets.every((path) => existsSync(path)),
+      log,
+    );
+    vpp.kill('SIGKILL');
+    await ended;
+  });
+}
+
+/** Resolves once the condition holds; it is looked at whenever something changes in the directory. */
+async function until(directory: string, condition: () => boolean): Promise<void> {
+  const watcher = watch(directory);
+  try {
+    while (!condition()) await once(watcher, 'change');
+  } finally {
+    watcher.close();
+  }
+}
