@@ -1,7 +1,7 @@
 /**
  * The pods of this node on disk: one file per pod interface, so that a damaged file costs one pod and a change writes one
  * pod. Calls are synchronous and a write is on the disk when it returns; on a tmpfs, where the records belong (like
- * the interfaces they describe they do not outlive the machine's boot), that takes some 50 microseconds.
+ * the interfaces they describe they do not outlive the machine's boot), that takes tens of microseconds.
  */
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';

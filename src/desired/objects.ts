@@ -256,17 +256,22 @@ export interface Translation {
   readonly backends: readonly { readonly address: string; readonly port: number }[];
 }
 
-export interface RedirectRule {
+/** What is sent to the host instead of where the route says. */
+export interface RedirectMatch {
   readonly protocol: 'tcp' | 'udp';
   readonly port: number;
   readonly address: string;
 }
 
-/** A classifier table whose sessions send what matches a rule to the host, through its tap. IPv4 and IPv6 have a table each. */
+/** A classifier table for redirect rules of one family. Never removed: pod interfaces may still look it up. */
 export interface RedirectTable {
   readonly kind: 'redirect_table';
   readonly family: Family;
-  readonly rules: readonly RedirectRule[];
+}
+
+/** An entry of the redirect table: what matches goes to the host, through its tap. */
+export interface RedirectRule extends RedirectMatch {
+  readonly kind: 'redirect_rule';
   readonly interface: InterfaceTag;
   readonly next_hop: string;
 }
@@ -305,6 +310,7 @@ export type VppObject =
   | SnatExclude
   | Translation
   | RedirectTable
+  | RedirectRule
   | RedirectAcl;
 
 export type ObjectKind = VppObject['kind'];

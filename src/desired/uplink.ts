@@ -11,7 +11,7 @@ import {
   type InterfaceSwitch,
   type InterfaceTag,
   type Path,
-  type RedirectRule,
+  type RedirectMatch,
   type Route,
   type RxMode,
   type VppObject,
@@ -65,7 +65,7 @@ export interface NodeInputs {
   readonly service_prefixes: readonly string[];
   /** One default route per family through the main uplink, beside those that Linux had. */
   readonly default_gateways: readonly string[];
-  readonly redirects: readonly RedirectRule[];
+  readonly redirects: readonly RedirectMatch[];
   /** Gives an IPv6 /128 of an uplink to VPP as /64: VPP does not learn the on-link prefix from router advertisements. */
   readonly uplink_128_to_64: boolean;
 }
@@ -314,7 +314,17 @@ function redirectTables(inputs: NodeInputs): VppObject[] {
     const own = nodeAddress(inputs, family);
     if (main === undefined || own === undefined || rules.length === 0) return [];
     const { address } = splitPrefix(own);
-    return [{ kind: 'redirect_table', family, rules, interface: hostTapTag(main.name), next_hop: address }];
+    return [
+      { kind: 'redirect_table', family },
+      ...rules.map(
+        (rule): VppObject => ({
+          kind: 'redirect_rule',
+          ...rule,
+          interface: hostTapTag(main.name),
+          next_hop: address,
+        }),
+      ),
+    ];
   });
 }
 

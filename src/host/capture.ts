@@ -1,5 +1,5 @@
-import { identityOf, type LinkIdentity, type UndoNextHop, type UndoStep } from './undo-step.js';
 import type { Address, Channels, Link, Neighbour, NetworkNamespace, Route } from './types.js';
+import { identityOf, type LinkIdentity, type UndoNextHop, type UndoStep } from './undo-step.js';
 
 /** Everything of a link that moving it, or giving it to VPP, makes Linux forget. */
 export interface LinkState {

@@ -21,7 +21,8 @@ export const runCommand: RunCommand = ([program = '', ...argv], { timeout_ms }) 
     execFile(program, argv, options, (error, stdout, stderr) => {
       if (!error) return resolve({ code: 0, stdout, stderr });
       if (typeof error.code === 'number') return resolve({ code: error.code, stdout, stderr });
-      if (error.killed || error.signal) return resolve({ code: 124, stdout, stderr: stderr || error.message });
+      if (error.killed || error.signal)
+        return resolve({ code: 124, stdout, stderr: stderr || error.message });
       resolve({ code: 127, stdout, stderr: stderr || error.message });
     });
   });

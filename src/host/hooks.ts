@@ -18,13 +18,13 @@ import {
   type HostChange,
   type HostFacts,
   netNames,
-  network_backends,
   networkFilePaths,
   onHost,
   planHook,
   saysDnsNone,
   type UplinkFacts,
 } from './network-managers.js';
+import { networkServices, udevProperties } from './network-service.js';
 import type { NetworkNamespace } from './types.js';
 import type { UndoStep } from './undo-step.js';
 
@@ -49,20 +49,13 @@ export async function gatherHostFacts(
   uplink_names: readonly string[],
 ): Promise<HostFacts> {
   const { host_root: root } = tools;
-  const ask = async (...argv: string[]) => tools.run(onHost(root, ...argv), { timeout_ms: probe_timeout_ms });
-  const has = async (...argv: string[]) => (await ask(...argv)).code === 0;
-
-  const has_systemd = await has('systemctl', '--version');
-  const states = await Promise.all(
-    network_backends.map(async (name) => has_systemd && has('systemctl', 'is-active', '--quiet', name)),
-  );
-  const active = network_backends.filter((_, i) => states[i]);
-  const has_udev = has_systemd && (await has('udevadm', '--version'));
+  const ask = (...argv: string[]) => tools.run(onHost(root, ...argv), { timeout_ms: probe_timeout_ms });
+  const prefix = onHost(root);
+  const { systemd, active } = await networkServices(tools.run, prefix);
+  const has_udev = systemd && (await ask('udevadm', '--version')).code === 0;
 
   const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
-    const properties = has_udev
-      ? await ask('udevadm', 'info', '--query=property', `--path=/sys/class/net/${name}`)
-      : undefined;
+    const properties = has_udev ? await udevProperties(name, tools.run, prefix) : new Map();
     const status = active.includes('systemd-networkd')
       ? await ask('networkctl', '--no-pager', 'status', name)
       : undefined;
@@ -70,7 +63,7 @@ export async function gatherHostFacts(
     return {
       name,
       ...linkFacts(tools.openNetwork, name),
-      net_names: netNames(properties?.stdout ?? ''),
+      net_names: netNames(properties),
       ...(files.length > 0 && { network_file: files.join('\n') }),
     };
   });
@@ -190,8 +183,7 @@ export class Hooks {
       detached: true,
     });
     const say = (line: string): void => log.info({ point }, `hook(${point}) ${line}`);
-    followLines(child.stdout, say);
-    followLines(child.stderr, say);
+    const output = Promise.all([followLines(child.stdout, say), followLines(child.stderr, say)]);
     const { timeout_ms } = config.hooks;
     await new Promise<void>((resolve) => {
       const deadline = clock.after(timeout_ms, () => {
@@ -201,19 +193,30 @@ export class Hooks {
         );
         if (child.pid !== undefined) killGroup(child.pid);
       });
-      const done = (result: string | undefined): void => {
-        deadline.cancel();
-        if (result !== undefined) log.warn({ point }, `hook(${point}) ${result}; it goes on all the same`);
+      const done = (failure: string | undefined): void => {
+        if (failure !== undefined) log.warn({ point }, `hook(${point}) ${failure}; it goes on all the same`);
         resolve();
       };
-      child.once('error', (error) => done(`could not be started: ${error.message}`));
-      // Not 'close': something that the script left in the background may keep its output open.
-      child.once('exit', (code, signal) =>
-        done(code === 0 ? undefined : `ended with ${signal ?? `exit status ${code}`}`),
-      );
+      child.once('error', (error) => {
+        deadline.cancel();
+        done(`could not be started: ${error.message}`);
+      });
+      child.once('exit', (code, signal) => {
+        deadline.cancel();
+        const failure = code === 0 ? undefined : `ended with ${signal ?? `exit status ${code}`}`;
+        // Something that the script left in the background may keep its output open for ever.
+        const grace = clock.after(output_grace_ms, () => done(failure));
+        void output.then(() => {
+          grace.cancel();
+          done(failure);
+        });
+      });
     });
   }
 }
+
+/** From the end of a script to the end of its output. */
+const output_grace_ms = 200;
 
 function killGroup(pid: number): void {
   try {
@@ -225,8 +228,8 @@ function killGroup(pid: number): void {
 
 const line_length_max = 2000;
 
-/** Calls back with each line; longer ones are cut, so that a script without newlines costs no memory. */
-function followLines(stream: Readable, say: (line: string) => void): void {
+/** Calls back with each line; longer ones are cut, so that a script without newlines costs no memory. Resolves at the end. */
+function followLines(stream: Readable, say: (line: string) => void): Promise<void> {
   let rest = '';
   stream.setEncoding('utf8');
   stream.on('data', (chunk: string) => {
@@ -234,8 +237,11 @@ function followLines(stream: Readable, say: (line: string) => void): void {
     rest = lines.pop()!.slice(0, line_length_max);
     for (const line of lines) say(line.slice(0, line_length_max));
   });
-  stream.on('end', () => {
-    if (rest !== '') say(rest);
+  return new Promise((resolve) => {
+    stream.once('close', () => {
+      if (rest !== '') say(rest);
+      resolve();
+    });
   });
 }
 

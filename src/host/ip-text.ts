@@ -22,8 +22,8 @@ export function parseAddress(text: string, family: Family = familyOf(text)): Buf
   const front = groups(head);
   const back = tail === undefined ? [] : groups(tail);
   const bytes = Buffer.alloc(16);
-  front.forEach((group, i) => bytes.writeUInt16BE(group, i * 2));
-  back.forEach((group, i) => bytes.writeUInt16BE(group, 16 - (back.length - i) * 2));
+  for (const [i, group] of front.entries()) bytes.writeUInt16BE(group, i * 2);
+  for (const [i, group] of back.entries()) bytes.writeUInt16BE(group, 16 - (back.length - i) * 2);
   return bytes;
 }
 

@@ -56,27 +56,27 @@ const c_bind = bind<(fd: number, address: Pointer, length: number) => number>('b
 const c_setsockopt = bind<
   (fd: number, level: number, option: number, value: Pointer, length: number) => number
 >('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32_t']);
-const c_send = bind<(fd: number, data: Pointer, length: number, flags: number) => number>('send', 'intptr_t', [
-  'int',
-  'void *',
-  'size_t',
-  'int',
-]);
-const c_recv = bind<(fd: number, data: Pointer, length: number, flags: number) => number>('recv', 'intptr_t', [
-  'int',
-  'void *',
-  'size_t',
-  'int',
-]);
+const c_send = bind<(fd: number, data: Pointer, length: number, flags: number) => number>(
+  'send',
+  'intptr_t',
+  ['int', 'void *', 'size_t', 'int'],
+);
+const c_recv = bind<(fd: number, data: Pointer, length: number, flags: number) => number>(
+  'recv',
+  'intptr_t',
+  ['int', 'void *', 'size_t', 'int'],
+);
 // Variadic in C; with pointer and word arguments both calling conventions are the same on these machines.
 const c_ioctl = bind<(fd: number, request: number, data: Pointer) => number>('ioctl', 'int', [
   'int',
   'ulong',
   'void *',
 ]);
-const c_mount = bind<
-  (source: string, target: string, type: string, flags: number, data: Pointer) => number
->('mount', 'int', ['str', 'str', 'str', 'ulong', 'void *']);
+const c_mount = bind<(source: string, target: string, type: string, flags: number, data: Pointer) => number>(
+  'mount',
+  'int',
+  ['str', 'str', 'str', 'ulong', 'void *'],
+);
 const c_umount2 = bind<(target: string, flags: number) => number>('umount2', 'int', ['str', 'int']);
 const c_prlimit = bind<(pid: number, resource: number, value: Pointer, old: Pointer) => number>(
   'prlimit',

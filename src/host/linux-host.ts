@@ -62,7 +62,9 @@ export class LinuxHost implements HostNetwork {
 
   #pathOf(name: string): string {
     if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name))
-      throw new RangeError(`'${name}' is no name for a namespace: letters, digits, '_', '.', '-', at most 64`);
+      throw new RangeError(
+        `'${name}' is no name for a namespace: letters, digits, '_', '.', '-', at most 64`,
+      );
     return join(this.#directory, name);
   }
 }

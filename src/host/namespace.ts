@@ -236,7 +236,11 @@ export class LinuxNamespace implements NetworkNamespace {
 }
 
 function encodeLinkQuery(writer: MessageWriter, name_or_index: string | number): void {
-  writer.u32(0).u32(typeof name_or_index === 'number' ? name_or_index : 0).u32(0).u32(0);
+  writer
+    .u32(0)
+    .u32(typeof name_or_index === 'number' ? name_or_index : 0)
+    .u32(0)
+    .u32(0);
   if (typeof name_or_index === 'string') {
     const long = Buffer.byteLength(name_or_index) > INTERFACE_NAME_BYTES_MAX;
     writer.attributeText(long ? IFLA.ALT_IFNAME : IFLA.IFNAME, name_or_index);

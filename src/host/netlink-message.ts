@@ -84,11 +84,15 @@ export class MessageWriter {
   }
 
   attributeU8(type: number, value: number): this {
-    return this.u16(5).u16(type).u32(value & 0xff);
+    return this.u16(5)
+      .u16(type)
+      .u32(value & 0xff);
   }
 
   attributeU16(type: number, value: number): this {
-    return this.u16(6).u16(type).u32(value & 0xffff);
+    return this.u16(6)
+      .u16(type)
+      .u32(value & 0xffff);
   }
 
   attributeU32(type: number, value: number): this {

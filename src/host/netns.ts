@@ -8,7 +8,6 @@ import { OWN_NAMESPACE_PATH } from './types.js';
  * born inside (the first use of asynchronous fs, dns, child_process …) would stay in that namespace for good.
  */
 
-
 /** The namespace that the process was started in; open as long as the process lives. */
 let home: number | undefined;
 let away = false;

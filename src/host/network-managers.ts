@@ -6,14 +6,10 @@
  * goes through the journal, also after a normal end: the two ending points have nothing left to do.
  */
 import type { HookPoint } from '../config.js';
+import { NETWORK_SERVICES, type NetworkService } from './network-service.js';
 import type { UndoStep } from './undo-step.js';
 
-/** In the order in which one is looked for; the first active one looks after the uplink. */
-export const network_backends = ['systemd-networkd', 'NetworkManager', 'networking', 'network'] as const;
-export type NetworkBackend = (typeof network_backends)[number];
-
-/** Names that udev derives from where a device sits. A tap has none; systemd-networkd derives the DHCPv6 IAID from them. */
-export const net_name_properties = [
+const net_name_properties = [
   'ID_NET_NAME_ONBOARD',
   'ID_NET_NAME_SLOT',
   'ID_NET_NAME_PATH',
@@ -23,7 +19,7 @@ export const net_name_properties = [
 export interface UplinkFacts {
   readonly name: string;
   readonly mac?: string;
-  /** Those of `net_name_properties` that udev knows. */
+  /** `ID_NET_NAME_*`: names that udev derives from where the device sits. A tap has none; systemd-networkd derives the DHCPv6 IAID from them. */
   readonly net_names: Readonly<Record<string, string>>;
   /** An address with a limited life: leased by DHCP or learned from a router. */
   readonly has_lease: boolean;
@@ -35,7 +31,8 @@ export interface UplinkFacts {
 export interface HostFacts {
   /** Where the host's files are, without a closing slash: empty in the host itself. */
   readonly root: string;
-  readonly active: readonly NetworkBackend[];
+  /** The first of them looks after the uplink. */
+  readonly active: readonly NetworkService[];
   readonly has_udev: boolean;
   /** NetworkManager leaves resolv.conf alone already. */
   readonly dns_none: boolean;
@@ -164,7 +161,7 @@ export function saysDnsNone(config: string): boolean {
 }
 
 /** One backend manages the uplink; starting it anew makes it take the tap, or the device that is back, for its own. */
-const restarts: Readonly<Record<NetworkBackend, readonly (readonly string[])[]>> = {
+const restarts: Readonly<Record<NetworkService, readonly (readonly string[])[]>> = {
   'systemd-networkd': [
     ['systemctl', 'restart', 'systemd-udev-trigger'],
     ['udevadm', 'settle', '--timeout=5'],
@@ -175,8 +172,8 @@ const restarts: Readonly<Record<NetworkBackend, readonly (readonly string[])[]>>
   network: [['systemctl', 'restart', 'network']],
 };
 
-const backendOf = (facts: HostFacts): NetworkBackend | undefined =>
-  network_backends.find((name) => facts.active.includes(name));
+const backendOf = (facts: HostFacts): NetworkService | undefined =>
+  NETWORK_SERVICES.find((name) => facts.active.includes(name));
 
 /**
  * Recorded before anything else, hence undone last: when the uplink is back, its backend must see it.
@@ -251,16 +248,11 @@ export function planHook(point: HookPoint, facts: HostFacts, net_name_rules: boo
   }
 }
 
-/** `KEY=value` lines of `udevadm info --query=property`. */
-export function netNames(properties: string): Record<string, string> {
-  const names = properties.split('\n').flatMap((line): [string, string][] => {
-    const at = line.indexOf('=');
-    const key = line.slice(0, at);
-    const value = line.slice(at + 1).trim();
-    // A quote or a backslash cannot be written in a rule, and no name has one.
-    return (net_name_properties as readonly string[]).includes(key) && /^[\w.:@-]+$/.test(value)
-      ? [[key, value]]
-      : [];
+/** The names among the properties that udev gave a link. A quote or a backslash cannot stand in a rule, and no name has one. */
+export function netNames(properties: ReadonlyMap<string, string>): Record<string, string> {
+  const names = net_name_properties.flatMap((key): [string, string][] => {
+    const value = properties.get(key) ?? '';
+    return /^[\w.:@-]+$/.test(value) ? [[key, value]] : [];
   });
   return Object.fromEntries(names);
 }

@@ -16,7 +16,10 @@ export interface NetworkServices {
  * One question to systemctl for all of them. `prefix` comes before every command, e.g. `['chroot', '/host']`.
  * A machine without systemd is no error.
  */
-export async function networkServices(run: RunCommand, prefix: readonly string[] = []): Promise<NetworkServices> {
+export async function networkServices(
+  run: RunCommand,
+  prefix: readonly string[] = [],
+): Promise<NetworkServices> {
   const argv = [...prefix, 'systemctl', 'is-active', ...NETWORK_SERVICES];
   const { code, stdout } = await run(argv, { timeout_ms: QUESTION_TIMEOUT_MS });
   const states = stdout.trimEnd().split('\n');

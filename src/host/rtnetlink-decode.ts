@@ -1,6 +1,7 @@
 import { formatAddress, formatMac } from './ip-text.js';
 import { Attributes, attributesOf } from './netlink-message.js';
 import {
+  AF_INET6,
   FIB_RULE_INVERT,
   FOREVER,
   FRA,
@@ -12,7 +13,6 @@ import {
   IFLA,
   IFLA_INET6_ADDR_GEN_MODE,
   IFLA_INFO_KIND,
-  AF_INET6,
   NDA,
   ROUTE_METRICS,
   ROUTE_TYPES,
@@ -167,10 +167,13 @@ function decodeNextHops(route: Attributes, route_flags: number, family: Family):
   const hops: DecodedHop[] = [];
   for (let at = 0; at + 8 <= multipath.length; ) {
     const length = multipath.readUInt16LE(at);
-    if (length < 8 || at + length > multipath.length) throw new RangeError(`next hop with bad length ${length}`);
+    if (length < 8 || at + length > multipath.length)
+      throw new RangeError(`next hop with bad length ${length}`);
     const attributes = new Attributes(multipath.subarray(at + 8, at + length));
     const weight = multipath.readUInt8(at + 3) + 1;
-    hops.push(decodeHop(attributes, multipath.readInt32LE(at + 4), multipath.readUInt8(at + 2), weight, family));
+    hops.push(
+      decodeHop(attributes, multipath.readInt32LE(at + 4), multipath.readUInt8(at + 2), weight, family),
+    );
     at += (length + 3) & ~3;
   }
   return hops;
@@ -277,7 +280,9 @@ export function decodeRule(payload: Buffer): Rule | undefined {
 }
 
 /** Drops the fields that are undefined: the types here say "absent", and two records compare equal as they look. */
-function defined<T extends object>(value: { [K in keyof T]: object extends Pick<T, K> ? T[K] | undefined : T[K] }): T {
+function defined<T extends object>(
+  value: { [K in keyof T]: object extends Pick<T, K> ? T[K] | undefined : T[K] },
+): T {
   for (const key of Object.keys(value) as (keyof T)[]) if (value[key] === undefined) delete value[key];
   return value as T;
 }

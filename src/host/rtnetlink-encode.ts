@@ -189,8 +189,7 @@ function encodeLinkData(writer: MessageWriter, link: NewLink, namespace: Namespa
           encodeLinkHeader(writer, 0, 0, 0);
           encodeLinkAttributes(writer, link.peer);
           encodeQueues(writer, link.queues);
-          if (link.peer.netns !== undefined)
-            writer.attributeU32(IFLA.NET_NS_FD, namespace(link.peer.netns));
+          if (link.peer.netns !== undefined) writer.attributeU32(IFLA.NET_NS_FD, namespace(link.peer.netns));
         }),
       );
   }
@@ -202,10 +201,16 @@ const SETTABLE_ADDRESS_FLAGS = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
 function encodeAddress(writer: MessageWriter, address: NewAddress): void {
   const { family, bytes, length } = parsePrefix(address.prefix);
   const flags = (address.flags ?? 0) & SETTABLE_ADDRESS_FLAGS;
-  writer.u8(addressFamily(family)).u8(length).u8(flags & 0xff).u8(address.scope ?? 0).u32(address.link);
+  writer
+    .u8(addressFamily(family))
+    .u8(length)
+    .u8(flags & 0xff)
+    .u8(address.scope ?? 0)
+    .u32(address.link);
   writer.attribute(IFA.LOCAL, bytes);
   writer.attribute(IFA.ADDRESS, address.peer === undefined ? bytes : parseAddress(address.peer, family));
-  if (address.broadcast !== undefined) writer.attribute(IFA.BROADCAST, parseAddress(address.broadcast, family));
+  if (address.broadcast !== undefined)
+    writer.attribute(IFA.BROADCAST, parseAddress(address.broadcast, family));
   if (address.label !== undefined) writer.attributeText(IFA.LABEL, address.label);
   if (flags) writer.attributeU32(IFA.FLAGS, flags);
   if (address.metric !== undefined) writer.attributeU32(IFA.RT_PRIORITY, address.metric);
@@ -279,7 +284,10 @@ function encodeMultipath(writer: MessageWriter, hops: readonly NextHop[], family
   writer.nested(RTA.MULTIPATH, () => {
     for (const hop of hops)
       writer.sized(() => {
-        writer.u8(hop.onlink ? RTNH_F_ONLINK : 0).u8((hop.weight ?? 1) - 1).u32(hop.oif ?? 0);
+        writer
+          .u8(hop.onlink ? RTNH_F_ONLINK : 0)
+          .u8((hop.weight ?? 1) - 1)
+          .u32(hop.oif ?? 0);
         encodeGateway(writer, hop, family);
       });
   });

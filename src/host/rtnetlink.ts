@@ -24,7 +24,7 @@ import {
   NLMSG_ERROR,
 } from './netlink-message.js';
 import { describeChange, encodeChange, type NamespaceDescriptor } from './rtnetlink-encode.js';
-import { type NetworkChange, NetlinkError } from './types.js';
+import { NetlinkError, type NetworkChange } from './types.js';
 
 /**
  * A synchronous conversation with rtnetlink. The kernel works a request off inside send(), so that its answer is there

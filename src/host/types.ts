@@ -221,7 +221,10 @@ export type NewLink = {
 );
 
 /** Addresses and routes as they are given to the kernel: what it decides itself may be left out. */
-export type NewAddress = Omit<Address, 'scope' | 'flags'> & { readonly scope?: number; readonly flags?: number };
+export type NewAddress = Omit<Address, 'scope' | 'flags'> & {
+  readonly scope?: number;
+  readonly flags?: number;
+};
 export type NewRoute = Pick<Route, 'family' | 'prefix'> & Partial<Omit<Route, 'family' | 'prefix'>>;
 export type NewNeighbour = Pick<Neighbour, 'link' | 'family' | 'address'> & Partial<Neighbour>;
 export type NewRule = Pick<Rule, 'family' | 'priority'> & Partial<Omit<Rule, 'family' | 'priority'>>;

@@ -111,7 +111,10 @@ function readJournal(text: string): ReadJournal {
   const header = parseLine(lines[0] ?? '') as Header | undefined;
   const nothing = { records: [], good_text };
   if (header?.format !== FORMAT)
-    return { ...nothing, damage: 'it is not an undo journal of calico-vpp-node, or its first line is damaged' };
+    return {
+      ...nothing,
+      damage: 'it is not an undo journal of calico-vpp-node, or its first line is damaged',
+    };
   if (header.version !== VERSION)
     return { ...nothing, damage: `it has version ${header.version}, and this program reads ${VERSION}` };
   const records: JournalRecord[] = [];
@@ -241,7 +244,9 @@ export class UndoJournal {
 
   #checkSize(bytes: number): void {
     if (bytes > BYTES_MAX)
-      throw new JournalError(`undo journal ${this.#path} would exceed ${BYTES_MAX} bytes: restore the host first`);
+      throw new JournalError(
+        `undo journal ${this.#path} would exceed ${BYTES_MAX} bytes: restore the host first`,
+      );
   }
 
   /** Half a line would swallow the next record. */

@@ -1,11 +1,19 @@
 import { statSync, writeFileSync } from 'node:fs';
-import { errorCode, readIfExists, removeIfExists, writeAtomic } from './files.js';
 import type { Clock } from './clock.js';
 import type { RunCommand } from './command.js';
+import { errorCode, readIfExists, removeIfExists, writeAtomic } from './files.js';
 import { LinkFinder } from './link-finder.js';
 import { bindDriver } from './pci-driver.js';
 import { HOST_ROOTS, type HostRoots } from './sysfs.js';
-import type { Family, HostNetwork, NetworkChange, NetworkNamespace, NewRoute, NextHop, Route } from './types.js';
+import type {
+  Family,
+  HostNetwork,
+  NetworkChange,
+  NetworkNamespace,
+  NewRoute,
+  NextHop,
+  Route,
+} from './types.js';
 import { describeStep, type UndoStep } from './undo-step.js';
 
 /** What undoing needs of the world. */

@@ -15,6 +15,8 @@ export interface Place<O> {
   readonly on?: (o: O) => readonly InterfaceTag[];
   /** The interface that this object is. */
   readonly is?: (o: O) => InterfaceTag;
+  /** The fields that a dump shows, beside the key; absent: all. An object whose other fields differ cannot be told from it. */
+  readonly visible?: readonly (keyof O)[];
   /** A changed object: `overwrite` adds the new version over the old, `remove_first` removes the old one before. */
   readonly change: 'overwrite' | 'remove_first';
   /** Goes with its interface, so that it need not be removed before it. */
@@ -50,7 +52,13 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     unobservable: true,
   },
   neighbour_limits: { key: (o) => `${o.family}`, add: 3, remove: remove.global, change: 'overwrite' },
-  table: { key: (o) => `${o.family}/${o.table_id}`, add: 10, remove: remove.table, change: 'remove_first' },
+  table: {
+    key: (o) => `${o.family}/${o.table_id}`,
+    add: 10,
+    remove: remove.table,
+    visible: ['name'],
+    change: 'remove_first',
+  },
   af_packet: {
     key: (o) => o.tag,
     is: (o) => o.tag,
@@ -58,7 +66,14 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.interface,
     change: 'remove_first',
   },
-  af_xdp: { key: (o) => o.tag, is: (o) => o.tag, add: 20, remove: remove.interface, change: 'remove_first' },
+  af_xdp: {
+    key: (o) => o.tag,
+    is: (o) => o.tag,
+    add: 20,
+    remove: remove.interface,
+    visible: [],
+    change: 'remove_first',
+  },
   existing_interface: {
     key: (o) => o.tag,
     is: (o) => o.tag,
@@ -66,7 +81,14 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.interface,
     change: 'overwrite',
   },
-  tap: { key: (o) => o.tag, is: (o) => o.tag, add: 21, remove: remove.interface, change: 'remove_first' },
+  tap: {
+    key: (o) => o.tag,
+    is: (o) => o.tag,
+    add: 21,
+    remove: remove.interface,
+    visible: ['host_namespace', 'host_if_name', 'type', 'gso', 'rx_ring_size', 'tx_ring_size'],
+    change: 'remove_first',
+  },
   // Before any address: VPP refuses to bind an interface that has one.
   interface_table: {
     key: (o) => `${o.interface}/${o.family}`,
@@ -176,12 +198,14 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     change: 'overwrite',
     unobservable: true,
   },
-  redirect_table: {
-    key: (o) => `${o.family}`,
+  redirect_table: { key: (o) => `${o.family}`, add: 84, remove: remove.global, change: 'overwrite' },
+  redirect_rule: {
+    key: (o) => `${o.protocol}/${o.address}/${o.port}`,
     on: (o) => [o.interface],
     add: 85,
-    remove: remove.global,
-    change: 'remove_first',
+    remove: remove.through,
+    visible: [],
+    change: 'overwrite',
   },
   redirect_acl: {
     key: (o) => `${o.interface}/${o.family}`,
@@ -220,6 +244,11 @@ export function removePlace(object: VppObject): number {
   return typeof remove === 'number' ? remove : remove(object);
 }
 
+/** The fields in which two versions of this object can be told apart; undefined: all. */
+export function visibleFields(object: VppObject): readonly string[] | undefined {
+  return placeOf(object).visible;
+}
+
 /** The interfaces that this object refers to. */
 export function interfacesUsed(object: VppObject): readonly InterfaceTag[] {
   return placeOf(object).on?.(object) ?? [];
@@ -243,7 +272,7 @@ export function isObservable(object: VppObject): boolean {
   return placeOf(object).unobservable !== true;
 }
 
-/** Bit sets of cnat that no dump shows. */
+/** Bits of cnat, and of an interface, that no dump shows. */
 const unobservable_flags: ReadonlySet<string> = new Set([
   'snat_pod',
   'snat_host',

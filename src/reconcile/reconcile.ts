@@ -13,6 +13,7 @@ import {
   isObservable,
   keyOf,
   removePlace,
+  visibleFields,
 } from './order.js';
 
 export interface Operation {
@@ -94,5 +95,9 @@ function isDangling(object: VppObject): boolean {
 }
 
 function same(a: VppObject, b: VppObject): boolean {
-  return isDeepStrictEqual(a, b);
+  const visible = visibleFields(a);
+  if (visible === undefined) return isDeepStrictEqual(a, b);
+  return visible.every((field) =>
+    isDeepStrictEqual(a[field as keyof VppObject], b[field as keyof VppObject]),
+  );
 }

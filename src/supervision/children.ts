@@ -65,7 +65,17 @@ export class Children implements Supervisor {
       .length;
   }
 
-  async spawn<C>(spec: ChildSpec<C>): Promise<ActorRef<C>> {
+  spawn<C>(spec: ChildSpec<C>): Promise<ActorRef<C>> {
+    const spawned = this.#spawn(spec);
+    // A failure is told here, so that a caller who does not wait for it need not be brought down by it.
+    spawned.catch((error: unknown) => {
+      if (error instanceof ActorDown) return;
+      this.#runtime.log.warn({ actor: this.path, child: spec.name, err: error }, 'actor(spawn) failed');
+    });
+    return spawned;
+  }
+
+  async #spawn<C>(spec: ChildSpec<C>): Promise<ActorRef<C>> {
     if (spec.name === '' || CONTROL.test(spec.name)) {
       throw new TypeError(
         `a child of ${this.path} needs a name without control characters: ${JSON.stringify(spec.name)}`,
@@ -140,7 +150,7 @@ export class Children implements Supervisor {
     owner.crash(this.#life, error);
   }
 
-  /** Ends the life that went down at once, then the others of its group, waits, and starts all again in order. */
+  /** Ends the group, the one that went down first of all, waits, and starts it again in order. */
   #restart(cause: Cell, reason: StopReason, delay_ms: number): void {
     const present = [...this.cells.values()].filter((cell) => !cell.leaving);
     const slots = present.map(({ spec }) => spec);
@@ -153,14 +163,14 @@ export class Children implements Supervisor {
     const job = new Job(present.filter((cell) => names.has(cell.spec.name)));
     cause.restarts.lastReason = describeReason(reason);
     this.#jobs.add(job);
-    void cause.end(reason, true);
-    job.done = this.#run(job, cause, delay_ms).finally(() => this.#jobs.delete(job));
+    if (reason.kind !== 'restart') void cause.end(reason, true);
+    job.done = this.#run(job, cause, reason, delay_ms).finally(() => this.#jobs.delete(job));
   }
 
-  async #run(job: Job, cause: Cell, delay_ms: number): Promise<void> {
+  async #run(job: Job, cause: Cell, reason: StopReason, delay_ms: number): Promise<void> {
     const sibling: StopReason = { kind: 'sibling', path: cause.path };
     for (const cell of job.cells.toReversed()) {
-      if (!cell.leaving) await cell.end(sibling, true);
+      if (!cell.leaving) await cell.end(cell === cause ? reason : sibling, true);
     }
     if (delay_ms > 0 && !job.cancelled) {
       if (!cause.leaving) cause.backOff(delay_ms);

@@ -50,10 +50,7 @@ export class Context<M> implements ActorContext<M> {
   spawn<C>(spec: ChildSpec<C>): Promise<ActorRef<C>> {
     if (this.#life.over) return this.#rejected();
     this.#life.children ??= new Children(this.#life, this.#runtime);
-    const spawned = this.#life.children.spawn(spec);
-    // A parent that does not wait for its children is told of a failure by the tree, not by the end of the process.
-    spawned.catch(() => {});
-    return spawned;
+    return this.#life.children.spawn(spec);
   }
 
   stopChild(name: string): Promise<void> {

@@ -3,7 +3,7 @@
  * only an operation that needs a handle which an earlier one makes has to wait for a reply.
  */
 import { type Client, RetvalError } from 'vpp-binapi-ts';
-import type { VppObject } from '../desired/objects.js';
+import { type Family, familyOf, type VppObject } from '../desired/objects.js';
 import type { Outcome, Transaction, TransactionResult } from '../messages/vpp.js';
 import { interfaceMade, interfacesUsed, keyOf } from '../reconcile/order.js';
 import { type Operation, removal } from '../reconcile/reconcile.js';
@@ -86,9 +86,13 @@ export function waves(operations: readonly Operation[]): Operation[][] {
   return result;
 }
 
+const redirectTable = (family: Family): string => keyOf({ kind: 'redirect_table', family });
+
 function needs(object: VppObject): readonly string[] {
   const used = interfacesUsed(object);
-  return object.kind === 'redirect_acl' ? [...used, `redirect_table:${object.family}`] : used;
+  if (object.kind === 'redirect_acl') return [...used, redirectTable(object.family)];
+  if (object.kind === 'redirect_rule') return [...used, redirectTable(familyOf(object.address))];
+  return used;
 }
 
 /** The handle that the operation made, nothing, or why it failed. */

@@ -5,7 +5,12 @@
 import type { Client } from 'vpp-binapi-ts';
 import { af_packet_dump } from 'vpp-binapi-ts/af_packet';
 import { proxy_arp_dump, proxy_arp_intfc_dump } from 'vpp-binapi-ts/arp';
-import { classify_table_by_interface, classify_table_ids, classify_table_info } from 'vpp-binapi-ts/classify';
+import {
+  classify_session_dump,
+  classify_table_by_interface,
+  classify_table_ids,
+  classify_table_info,
+} from 'vpp-binapi-ts/classify';
 import { cnat_snat_addresses_dump, type cnat_translation, cnat_translation_dump } from 'vpp-binapi-ts/cnat';
 import { feature_is_enabled } from 'vpp-binapi-ts/feature';
 import {
@@ -41,7 +46,7 @@ import type {
 import type { Snapshot, SnapshotInterface } from '../reconcile/snapshot.js';
 import { Handles } from './handles.js';
 import { danglingTag, no_interface, pathFrom } from './paths.js';
-import { redirectMask } from './redirect-match.js';
+import { redirectFrom, redirectMask } from './redirect-match.js';
 
 /** FIB_SOURCE_API of VPP's fib_source.h: the routes that came through the API, hence ours. */
 const route_source_api = 8;
@@ -381,14 +386,24 @@ function observeTranslation(translation: cnat_translation): ObjectOf<'translatio
   };
 }
 
-/** Classifier tables have no name: ours have our mask. Which rules they hold cannot be told, so they are made anew when adopted. */
+/** Classifier tables have no name: ours have our mask. */
 async function observeRedirects(vpp: Reader, ids: readonly number[], handles: Handles): Promise<VppObject[]> {
   const infos = await Promise.all(ids.map((table_id) => vpp.request(classify_table_info, { table_id })));
-  return infos.flatMap((info): VppObject[] => {
-    const family = families.find((each) => Buffer.compare(redirectMask(each), info.mask) === 0);
-    if (family === undefined) return [];
-    const object: VppObject = { kind: 'redirect_table', family, rules: [], interface: '', next_hop: '' };
-    handles.made(object, info.table_id);
-    return [object];
-  });
+  const observed = await Promise.all(
+    infos.map(async (info): Promise<VppObject[]> => {
+      const family = families.find((each) => Buffer.compare(redirectMask(each), info.mask) === 0);
+      if (family === undefined) return [];
+      const table: VppObject = { kind: 'redirect_table', family };
+      handles.made(table, info.table_id);
+      const sessions = await vpp.dump(classify_session_dump, { table_id: info.table_id });
+      return [
+        table,
+        ...sessions.flatMap(({ match }): VppObject[] => {
+          const rule = redirectFrom(family, match);
+          return rule === undefined ? [] : [{ kind: 'redirect_rule', ...rule, interface: '', next_hop: '' }];
+        }),
+      ];
+    }),
+  );
+  return observed.flat();
 }

@@ -41,7 +41,7 @@ import {
   sw_interface_ip6_set_link_local_address,
 } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del, ip_neighbor_config, ip_neighbor_flags } from 'vpp-binapi-ts/ip_neighbor';
-import { ip_session_redirect_add_v2 } from 'vpp-binapi-ts/ip_session_redirect';
+import { ip_session_redirect_add_v2, ip_session_redirect_del } from 'vpp-binapi-ts/ip_session_redirect';
 import { ip_ttl_fixup_configure } from 'vpp-binapi-ts/ip_ttl_fixup';
 import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
 import { sw_interface_ip6nd_ra_config } from 'vpp-binapi-ts/ip6_nd';
@@ -88,8 +88,9 @@ const none: readonly Call[] = [];
 const no_mac = '00:00:00:00:00:00';
 /** Bytes of a packet ring frame: holds a whole GSO packet. */
 const af_packet_frame_bytes = 65536;
-/** Heap of the redirect classifier: ample, a rule takes some hundred bytes. */
-const redirect_bytes_per_rule = 64 * 1024;
+/** Size of the redirect classifier: ample, a rule takes some hundred bytes. */
+const redirect_buckets = 64;
+const redirect_table_bytes = 1 << 20;
 /** VNET_API_ERROR_IF_ALREADY_EXISTS and friends are errors: an object that is there twice is not what was asked for. */
 const address_exists = -105;
 const address_not_there = -60;
@@ -447,8 +448,8 @@ const programs: { readonly [K in ObjectKind]: Program<ObjectOf<K>> } = {
           is_add: true,
           del_chain: false,
           table_index: no_interface,
-          nbuckets: Math.max(1, 2 * o.rules.length),
-          memory_size: redirect_bytes_per_rule * Math.max(1, o.rules.length),
+          nbuckets: redirect_buckets,
+          memory_size: redirect_table_bytes,
           skip_n_vectors: 0,
           match_n_vectors: redirectMask(o.family).length / 16,
           next_table_index: no_interface,
@@ -460,35 +461,36 @@ const programs: { readonly [K in ObjectKind]: Program<ObjectOf<K>> } = {
         { made: (reply) => reply.new_table_index },
       ),
     ],
-    follow: (o, at) =>
-      o.rules.map((rule) => {
-        const match = redirectMatch(o.family, rule);
-        return call(ip_session_redirect_add_v2, {
-          table_index: at.of(o),
+    // Pod interfaces may still look it up; VPP would read freed memory.
+    remove: () => none,
+  },
+  redirect_rule: {
+    add: (o, at) => {
+      const match = redirectMatch(o);
+      return [
+        call(ip_session_redirect_add_v2, {
+          table_index: redirectTable(familyOf(o.address), at),
           opaque_index: 0,
-          proto: o.family === 4 ? 'FIB_API_PATH_NH_PROTO_IP4' : 'FIB_API_PATH_NH_PROTO_IP6',
+          proto: familyOf(o.address) === 4 ? 'FIB_API_PATH_NH_PROTO_IP4' : 'FIB_API_PATH_NH_PROTO_IP6',
           is_punt: false,
           match_len: match.length,
           match,
-          paths: [pathTo(o.family, { sw_if_index: at.interface(o.interface), next_hop: o.next_hop })],
-        });
-      }),
-    remove: (o, at) => [
-      call(classify_add_del_table, {
-        is_add: false,
-        del_chain: false,
-        table_index: at.of(o),
-        nbuckets: 0,
-        memory_size: 0,
-        skip_n_vectors: 0,
-        match_n_vectors: redirectMask(o.family).length / 16,
-        next_table_index: no_interface,
-        miss_next_index: no_interface,
-        current_data_flag: 1,
-        current_data_offset: 0,
-        mask: redirectMask(o.family),
-      }),
-    ],
+          paths: [
+            pathTo(familyOf(o.address), { sw_if_index: at.interface(o.interface), next_hop: o.next_hop }),
+          ],
+        }),
+      ];
+    },
+    remove: (o, at) => {
+      const match = redirectMatch(o);
+      return [
+        call(ip_session_redirect_del, {
+          table_index: redirectTable(familyOf(o.address), at),
+
+          match,
+        }),
+      ];
+    },
   },
   redirect_acl: {
     add: (o, at) => [redirectAcl(o, at, true)],
@@ -603,8 +605,12 @@ function puntL4(o: ObjectOf<'punt_l4'>, is_add: boolean): Call {
   });
 }
 
+function redirectTable(family: Family, at: Handles): number {
+  return at.of({ kind: 'redirect_table', family });
+}
+
 function redirectAcl(o: ObjectOf<'redirect_acl'>, at: Handles, is_add: boolean): Call {
-  const index = at.of({ kind: 'redirect_table', family: o.family, rules: [], interface: '', next_hop: '' });
+  const index = redirectTable(o.family, at);
   return call(input_acl_set_interface, {
     sw_if_index: at.interface(o.interface),
     ip4_table_index: o.family === 4 ? index : no_interface,

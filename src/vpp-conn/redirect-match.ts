@@ -3,8 +3,8 @@
  * without options followed by TCP or UDP, padded to whole vectors of 16 bytes.
  */
 
-import type { Family, RedirectRule } from '../desired/objects.js';
-import { parseAddress } from '../host/ip-text.js';
+import { type Family, familyOf, type RedirectMatch } from '../desired/objects.js';
+import { formatAddress, parseAddress } from '../host/ip-text.js';
 
 /** Offsets within the IP header, and of the destination port behind it. */
 const layout: Readonly<
@@ -27,7 +27,8 @@ export function redirectMask(family: Family): Uint8Array {
   return mask;
 }
 
-export function redirectMatch(family: Family, rule: RedirectRule): Uint8Array {
+export function redirectMatch(rule: RedirectMatch): Uint8Array {
+  const family = familyOf(rule.address);
   const { protocol, destination, port, vectors } = layout[family];
   const match = new Uint8Array(16 * vectors);
   match[protocol] = protocol_numbers[rule.protocol];
@@ -35,4 +36,17 @@ export function redirectMatch(family: Family, rule: RedirectRule): Uint8Array {
   match[port] = rule.port >> 8;
   match[port + 1] = rule.port & 0xff;
   return match;
+}
+
+/** What a dumped session of the classifier matches; undefined for one that is not ours. */
+export function redirectFrom(family: Family, match: Uint8Array): RedirectMatch | undefined {
+  const { protocol, destination, address_bytes, port } = layout[family];
+  const number = match[protocol];
+  const name = number === protocol_numbers.tcp ? 'tcp' : number === protocol_numbers.udp ? 'udp' : undefined;
+  if (name === undefined || match.length < port + 2) return undefined;
+  return {
+    protocol: name,
+    port: match[port]! * 256 + match[port + 1]!,
+    address: formatAddress(Buffer.from(match.subarray(destination, destination + address_bytes))),
+  };
 }

@@ -73,14 +73,7 @@ t.test('a plain request becomes a spec', async (t) => {
     host_ports: [],
     allowed_source_prefixes: [],
     network_name: '',
-    interface_spec: {
-      rx_queues: 1,
-      tx_queues: 1,
-      rx_ring_size: 1024,
-      tx_ring_size: 1024,
-      is_l3: true,
-      rx_mode: 'adaptive',
-    },
+    interface_spec: { ...plain, rx_mode: 'adaptive' },
     interface_type: 'tun',
   };
   t.strictSame(parsed, { ok: expected, warnings: [] });
@@ -322,13 +315,13 @@ t.test('what is taken', async (t) => {
       t.fail(`${name}: ${parsed.error}`);
       continue;
     }
-    t.match(parsed.ok, expected, name);
+    for (const [field, value] of Object.entries(expected)) {
+      const found = parsed.ok[field as keyof PodSpec];
+      if (Array.isArray(value)) t.strictSame(found, value, name);
+      else t.match(found, value, name);
+    }
     t.equal(parsed.warnings.length, warnings.length, `${name}: number of warnings`);
     for (const [index, pattern] of warnings.entries()) t.match(parsed.warnings[index], pattern, name);
-    for (const [field, list] of Object.entries(expected)) {
-      if (Array.isArray(list))
-        t.equal(parsed.ok[field as 'routes'].length, list.length, `${name}: ${field} holds no more`);
-    }
   }
 });
 
@@ -368,7 +361,7 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
   ['the broadcast address', ips('255.255.255.255/32'), /cannot be an address of a pod/],
   [
     'more addresses than anyone needs',
-    ips(...Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}/32`)),
+    ips(...Array<string>(17).fill('10.0.0.5/32')),
     /container_ips 17 entries are more than 16/,
   ],
   [

@@ -136,7 +136,7 @@ t.test('udev gives the tap the names of the device and leaves its MAC alone', as
   const rules = '/host/etc/udev/rules.d/99-vpp-restore-id_net_name.rules';
   const link = '/host/etc/systemd/network/00-calico-vpp-tap.link';
   t.same(changes(udev), [rules, link, 'chroot /host udevadm control --reload']);
-  t.match(udev.changes[1], { content: /Driver=tun[^]*MACAddressPolicy=none/ });
+  t.match(udev.changes[1], { content: /Driver=tun\n\n\[Link\]\nNamePolicy=keep\nMACAddressPolicy=none/ });
   t.same(undo(udev).reverse(), [
     `remove ${link}`,
     `remove ${rules}`,
@@ -182,10 +182,15 @@ t.test('networkd manages the tap by name where its own file would not take it', 
   );
 });
 
-t.test('what udevadm and networkctl print', async (t) => {
+t.test('what udev and networkctl tell', async (t) => {
   t.same(
     netNames(
-      'ID_NET_NAME_SLOT=ens5\nID_NET_NAME_PATH=enp0s5\nID_NET_NAME=ens5\nID_NET_NAME_MAC=a"b\nINTERFACE=eth0\n',
+      new Map([
+        ['ID_NET_NAME_SLOT', 'ens5'],
+        ['ID_NET_NAME_PATH', 'enp0s5'],
+        ['ID_NET_NAME', 'ens5'],
+        ['ID_NET_NAME_MAC', 'a"b'],
+      ]),
     ),
     {
       ID_NET_NAME_SLOT: 'ens5',
@@ -277,11 +282,13 @@ function rig(
 }
 
 const networkd: Record<string, Partial<CommandResult>> = {
-  'systemctl --version': { code: 0 },
   'udevadm --version': { code: 0 },
-  'systemctl is-active --quiet systemd-networkd': { code: 0 },
+  'systemctl is-active systemd-networkd NetworkManager networking network': {
+    code: 3,
+    stdout: 'active\ninactive\ninactive\ninactive\n',
+  },
   'networkctl --no-pager status eth0': { code: 0, stdout: ' Network File: /run/10-eth0.network\n' },
-  'udevadm info --query=property --path=/sys/class/net/eth0': {
+  'udevadm info --query=property /sys/class/net/eth0': {
     code: 0,
     stdout: 'ID_NET_NAME_PATH=enp0s5\n',
   },
@@ -385,10 +392,13 @@ t.test('a script that does not end is killed with all that it started', async (t
 });
 
 t.test('a script that leaves something in the background does not hold up the start', async (t) => {
-  const { hooks, lines } = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'sleep 1000 & echo $!' });
-  await hooks.run('VPP_RUNNING');
-  await said(() => lines.length > 0);
+  const { hooks, lines, clock } = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'sleep 1000 & echo $!' });
+  const ended = hooks.run('VPP_RUNNING');
+  await said(() => lines.length > 0 && clock.next_ms === 200);
+  await clock.advance(200);
+  await ended;
   process.kill(Number(/(\d+)$/.exec(lines[0]!.text)![1]), 'SIGKILL');
+  t.equal(lines.length, 1, 'and is no failure');
 });
 
 /** Turns the event loop until the condition holds. */

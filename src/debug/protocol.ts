@@ -1,0 +1,132 @@
+import type { Counters, Event } from '../supervision/types.js';
+import type { Condition } from './conditions.js';
+import type { ShownNode } from './tree-filter.js';
+
+/** What the main thread and the debug worker share and say to each other. */
+
+export interface HealthSection {
+  readonly conditions: readonly Condition[];
+  /** All conditions have held at the same time at least once. */
+  readonly started: boolean;
+  /** Why the root supervisor has given up; absent while it has not. */
+  readonly failed?: string;
+}
+
+export interface TreeSection {
+  readonly tree: ShownNode;
+  readonly counters: Counters;
+}
+
+export interface EventsSection {
+  /** Oldest first. */
+  readonly events: readonly Event[];
+  /** Older events that had no room. */
+  readonly omitted: number;
+}
+
+/** By path; only actors that have had errors. */
+export type ErrorsSection = Readonly<
+  Record<string, readonly { readonly at: number; readonly incarnation: number; readonly stack: string }[]>
+>;
+
+export interface RuntimeSection {
+  readonly version: string;
+  readonly node: string;
+  readonly v8: string;
+  readonly pid: number;
+  readonly uptime_ms: number;
+  /** Lateness of a timer of the main loop, over the last one to two minutes. */
+  readonly loop_delay_ms: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly gc: { readonly count: number; readonly total_ms: number; readonly max_ms: number };
+  readonly heap: { readonly used_bytes: number; readonly total_bytes: number; readonly limit_bytes: number };
+  readonly external_bytes: number;
+  readonly handles: Readonly<Record<string, number>>;
+}
+
+export interface Sections {
+  readonly health: HealthSection;
+  readonly tree: TreeSection;
+  readonly events: EventsSection;
+  readonly errors: ErrorsSection;
+  readonly sync: unknown;
+  readonly runtime: RuntimeSection;
+}
+export type SectionName = keyof Sections;
+
+/** A section as it is written: with the time of its making. */
+export interface Stamped<T> {
+  /** Milliseconds since 1970. */
+  readonly taken_at: number;
+  readonly value: T;
+}
+
+/** Room for each section, in bytes. The memory is only used as far as it has been written to. */
+export const section_bytes: Readonly<Record<SectionName, number>> = {
+  health: 64 * 1024,
+  tree: 4 * 1024 * 1024,
+  events: 512 * 1024,
+  errors: 512 * 1024,
+  sync: 256 * 1024,
+  runtime: 64 * 1024,
+};
+export const section_names = Object.keys(section_bytes) as readonly SectionName[];
+
+export interface SharedMemory {
+  /** One 64-bit number: `machineTime_ns()` of the main loop's last sign of life. */
+  readonly heartbeat: SharedArrayBuffer;
+  readonly sections: Readonly<Record<SectionName, SharedArrayBuffer>>;
+}
+
+/** The clock of the machine, the same for all threads: `performance.now()` begins anew in each of them. */
+export const machineTime_ns = (): bigint => process.hrtime.bigint();
+
+/** What the worker is given when it starts. */
+export interface WorkerSetup {
+  readonly memory: SharedMemory;
+  /** `describeConfig` and the origins, as text without secrets. */
+  readonly config: string;
+  readonly facts: NodeFacts;
+  readonly socket: string;
+  /** 0: none. */
+  readonly debug_port: number;
+  readonly health: { readonly port: number; readonly address?: string };
+}
+
+/** What does not change while the process runs. */
+export interface NodeFacts {
+  readonly node_name: string;
+  readonly version: string;
+  readonly uplinks: readonly { readonly name: string; readonly driver: string }[];
+  readonly pods_max: number;
+}
+
+/** What only the main thread can answer. */
+export type Question =
+  /** Write these sections anew. Answered with `null`. */
+  | { readonly type: 'refresh'; readonly sections: readonly SectionName[] }
+  /** One actor in full; `null` when nobody lives at the path. */
+  | { readonly type: 'node'; readonly path: string }
+  | { readonly type: 'describe'; readonly path: string }
+  | { readonly type: 'vppApi' };
+
+/** The answer as JSON text, or what went wrong. */
+export type Outcome =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly reason: string; readonly timeout: boolean };
+
+export type FromWorker =
+  | { readonly type: 'question'; readonly id: number; readonly question: Question }
+  | { readonly type: 'log'; readonly level: 'info' | 'warn'; readonly fields: object; readonly text: string };
+
+export type ToWorker =
+  | { readonly type: 'outcome'; readonly id: number; readonly outcome: Outcome }
+  | { readonly type: 'close' };
+
+/** Time that the main thread has for a question. */
+export const answer_within_ms: Readonly<Record<Question['type'], number>> = {
+  refresh: 250,
+  node: 250,
+  // The budget of the actor is 500 ms; its own time-out should be what arrives here.
+  describe: 600,
+  vppApi: 2000,
+};

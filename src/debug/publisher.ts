@@ -1,0 +1,190 @@
+import { getHeapStatistics } from 'node:v8';
+import type { Clock } from '../host/clock.js';
+import { Histogram } from '../supervision/histogram.js';
+import type { ActorDetails, Counters, Event, TreeNode } from '../supervision/types.js';
+import { build } from './build.js';
+import type { Condition } from './conditions.js';
+import {
+  type ErrorsSection,
+  type EventsSection,
+  type HealthSection,
+  machineTime_ns,
+  type RuntimeSection,
+  type SectionName,
+  type SharedMemory,
+  type Stamped,
+  section_names,
+  type TreeSection,
+} from './protocol.js';
+import { publicJson } from './public-json.js';
+import { TextWriter } from './shared-text.js';
+import { limitDepth } from './tree-filter.js';
+
+/** What is looked at. Everything here is called on the main thread and must be quick. */
+export interface Observed {
+  readonly system: {
+    tree(): TreeNode;
+    node(path: string): ActorDetails | undefined;
+    events(): Event[];
+    counters(): Counters;
+  };
+  readonly conditions: () => readonly Condition[];
+  readonly sync: () => unknown;
+  /** Why the root supervisor has given up; undefined while it has not. */
+  readonly failed: () => string | undefined;
+}
+
+/** The tree is shown down to these levels, the first that fits. */
+const DEPTHS = [Number.POSITIVE_INFINITY, 4, 3, 2, 1, 0];
+/** Actors whose error logs are shown. */
+const ERROR_LOGS_MAX = 50;
+
+function* treeRenditions({ system }: Observed): Generator<TreeSection> {
+  const tree = system.tree();
+  const counters = system.counters();
+  for (const depth of DEPTHS) yield { counters, tree: depth === DEPTHS[0] ? tree : limitDepth(tree, depth) };
+}
+
+/** Half as many each time: the newest are what matters. */
+function* eventsRenditions({ system }: Observed): Generator<EventsSection> {
+  const events = system.events();
+  for (let kept = events.length; kept > 0; kept = Math.floor(kept / 2)) {
+    yield { events: events.slice(-kept), omitted: events.length - kept };
+  }
+  yield { events: [], omitted: events.length };
+}
+
+function faulty(node: TreeNode, found: string[] = []): string[] {
+  if (node.errors > 0) found.push(node.path);
+  for (const child of node.children) faulty(child, found);
+  return found;
+}
+
+function* errorsRenditions({ system }: Observed): Generator<ErrorsSection> {
+  const paths = faulty(system.tree());
+  for (let kept = Math.min(paths.length, ERROR_LOGS_MAX); kept > 0; kept = Math.floor(kept / 2)) {
+    yield Object.fromEntries(paths.slice(0, kept).map((path) => [path, system.node(path)?.errorLog ?? []]));
+  }
+  yield {};
+}
+
+/** Times of the main loop, measured with as little as possible: the lateness of the timer that is there anyway. */
+class LoopDelay {
+  #current = new Histogram();
+  #previous = new Histogram();
+
+  record(ms: number): void {
+    this.#current.record(Math.max(0, ms));
+  }
+
+  turn(): void {
+    this.#previous = this.#current;
+    this.#current = new Histogram();
+  }
+
+  report(): RuntimeSection['loop_delay_ms'] {
+    const of = (histogram: Histogram) => [
+      histogram.quantile_ms(0.5),
+      histogram.quantile_ms(0.99),
+      histogram.max_ms,
+    ];
+    const [p50, p99, max] = of(this.#current).map((ms, i) => Math.max(ms, of(this.#previous)[i]!));
+    return { p50: p50!, p99: p99!, max: max! };
+  }
+}
+
+/** Writes what the main thread knows into the memory that the debug worker reads. */
+export class Publisher {
+  readonly loopDelay = new LoopDelay();
+  readonly gc = { count: 0, total_ms: 0, max_ms: 0 };
+  readonly #heartbeat: BigInt64Array;
+  readonly #writers: Readonly<Record<SectionName, TextWriter>>;
+  readonly #observed: Observed;
+  readonly #secrets: ReadonlySet<string>;
+  readonly #clock: Clock;
+  readonly #born_ms: number;
+  #started = false;
+
+  constructor(memory: SharedMemory, observed: Observed, secrets: ReadonlySet<string>, clock: Clock) {
+    this.#heartbeat = new BigInt64Array(memory.heartbeat);
+    this.#writers = Object.fromEntries(
+      section_names.map((name) => [name, new TextWriter(memory.sections[name])]),
+    ) as Record<SectionName, TextWriter>;
+    this.#observed = observed;
+    this.#secrets = secrets;
+    this.#clock = clock;
+    this.#born_ms = clock.now_ms();
+  }
+
+  beat(): void {
+    Atomics.store(this.#heartbeat, 0, machineTime_ns());
+  }
+
+  /** Writes sections anew, each as fully as it fits. What the observed parts throw becomes the content. */
+  publish(names: readonly SectionName[] = section_names): void {
+    for (const name of names) {
+      try {
+        this.#publish(name);
+      } catch (error) {
+        this.#write(name, { error: (error as Error).message });
+      }
+    }
+  }
+
+  #publish(name: SectionName): void {
+    for (const value of this.#renditions(name)) {
+      if (this.#write(name, value)) return;
+    }
+    this.#write(name, { error: 'too large to be shown' });
+  }
+
+  #write(name: SectionName, value: unknown): boolean {
+    const stamped: Stamped<unknown> = { taken_at: this.#clock.wall_ms(), value };
+    return this.#writers[name].write(publicJson(stamped, this.#secrets));
+  }
+
+  /** What is to be said, the fullest first. */
+  #renditions(name: SectionName): Iterable<unknown> {
+    switch (name) {
+      case 'health':
+        return [this.#health()];
+      case 'tree':
+        return treeRenditions(this.#observed);
+      case 'events':
+        return eventsRenditions(this.#observed);
+      case 'errors':
+        return errorsRenditions(this.#observed);
+      case 'sync':
+        return [this.#observed.sync()];
+      case 'runtime':
+        return [this.#runtime()];
+    }
+  }
+
+  #health(): HealthSection {
+    const conditions = this.#observed.conditions();
+    this.#started ||= conditions.every(({ ok }) => ok);
+    const failed = this.#observed.failed();
+    return { conditions, started: this.#started, ...(failed !== undefined && { failed }) };
+  }
+
+  #runtime(): RuntimeSection {
+    const heap = getHeapStatistics();
+    const handles: Record<string, number> = {};
+    for (const type of process.getActiveResourcesInfo()) handles[type] = (handles[type] ?? 0) + 1;
+    return {
+      ...build,
+      pid: process.pid,
+      uptime_ms: this.#clock.now_ms() - this.#born_ms,
+      loop_delay_ms: this.loopDelay.report(),
+      gc: { ...this.gc },
+      heap: {
+        used_bytes: heap.used_heap_size,
+        total_bytes: heap.total_heap_size,
+        limit_bytes: heap.heap_size_limit,
+      },
+      external_bytes: heap.external_memory,
+      handles,
+    };
+  }
+}

@@ -1,0 +1,36 @@
+/** What the uplink actor tells those who build on the node: pods, later services, policies and BGP. */
+import type { ActorRef } from '../actor-system.js';
+import type { Family } from '../desired/objects.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
+
+export type NodeStatus = NodeReady | NodeLost;
+
+/**
+ * The node's own objects are in VPP and the host has its network through it: others may program theirs. Told once per
+ * generation of VPP; idempotent.
+ */
+export interface NodeReady {
+  readonly type: 'NodeReady';
+  /** That of VppUp; transactions name it. */
+  readonly generation: number;
+  /** What VPP held when this generation began, the objects of pods among it. */
+  readonly snapshot: Snapshot;
+  /** The smallest MTU of the uplinks. */
+  readonly mtu: number;
+  /** The node's addresses, without length. */
+  readonly node: { readonly ip4?: string; readonly ip6?: string };
+  /** Families for which there is a table of redirect rules. */
+  readonly redirects: readonly Family[];
+}
+
+/** Nothing can be programmed until the next NodeReady; what was programmed may go on working. */
+export interface NodeLost {
+  readonly type: 'NodeLost';
+  readonly reason: string;
+}
+
+/** Told NodeStatus from now on, beginning with the present one if the node is ready. Idempotent per reference. */
+export interface SubscribeNode {
+  readonly type: 'SubscribeNode';
+  readonly subscriber: ActorRef<NodeStatus>;
+}
