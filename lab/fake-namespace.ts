@@ -50,6 +50,8 @@ export class Refusal extends Error {
 }
 
 export function isRunning(link: FakeLink): boolean {
+  // A bridge without ports has no carrier either, and here none has ports with traffic.
+  if (link.kind === 'bridge') return false;
   return link.up && (link.kind !== 'veth' || link.peer?.up === true);
 }
 
@@ -269,7 +271,7 @@ export class FakeNamespaceState {
     const { flags: _, ...kept } = hop;
     const through = kept.oif ?? this.routes.find((route) => this.#reaches(route, kept))?.next_hops[0]?.oif;
     if (through === undefined) throw new Refusal(family === 4 ? 'ENETUNREACH' : 'EHOSTUNREACH');
-    if (!this.require(through).up) throw new Refusal('ENETDOWN');
+    const { up } = this.require(through);
     const complete = { ...kept, oif: through };
     const reachable =
       kept.gateway === undefined ||
@@ -277,6 +279,7 @@ export class FakeNamespaceState {
       kept.gateway.startsWith('fe80:') ||
       this.routes.some((route) => this.#reaches(route, complete));
     if (!reachable) throw new Refusal(family === 4 ? 'ENETUNREACH' : 'EHOSTUNREACH');
+    if (!up) throw new Refusal('ENETDOWN');
     return complete;
   }
 

@@ -48,12 +48,13 @@ export class NetnsLab {
   readonly #names = new Set<string>();
   readonly #open: NetworkNamespace[] = [];
 
-  /** Path of the namespace with this name, made at its first use, with `lo` up. */
+  /** Path of the namespace with this name, made at its first use, with `lo` up and no duplicate address detection. */
   namespace(name: string): string {
     const path = this.host.createNamed(name);
     if (this.#names.has(name)) return path;
     this.#names.add(name);
     const namespace = this.host.open(path);
+    for (const scope of ['all', 'default']) namespace.writeSysctl(`net/ipv6/conf/${scope}/accept_dad`, '0');
     namespace.apply({ do: 'set_link', link: 1, up: true });
     namespace.close();
     return path;
@@ -66,7 +67,7 @@ export class NetnsLab {
     return namespace;
   }
 
-  /** A pair of veth, both ends up, with their addresses (IPv6 without duplicate detection). */
+  /** A pair of veth, both ends up, with their addresses. */
   veth(a: VethEnd, b: VethEnd, queues = 1): void {
     const peer = { name: b.name, netns: this.namespace(b.namespace), ...(b.mac ? { mac: b.mac } : {}) };
     const near = this.host.open(this.namespace(a.namespace));
@@ -112,14 +113,11 @@ export class NetnsLab {
   }
 }
 
-const IFA_F_NODAD = 0x02;
-
 function raise(namespace: NetworkNamespace, end: VethEnd): void {
   const link = namespace.link(end.name)!.index;
   namespace.apply({ do: 'set_link', link, up: true });
   for (const prefix of end.addresses ?? []) {
     const family = prefix.includes(':') ? 6 : 4;
-    const flags = family === 6 ? { flags: IFA_F_NODAD } : {};
-    namespace.apply({ do: 'add_address', address: { link, family, prefix, ...flags } });
+    namespace.apply({ do: 'add_address', address: { link, family, prefix } });
   }
 }

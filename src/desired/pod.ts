@@ -92,7 +92,13 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
     ]),
     { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: (queues.rx_mode ?? 'adaptive') as RxMode },
-    ...flags(tag, ['snat_pod', 'cnat_feature', ...(is_tap ? (['promisc'] as const) : []), 'admin_up']),
+    ...flags(tag, [
+      'snat_pod',
+      'cnat_feature',
+      ...(families.includes(6) ? (['ip6_enabled'] as const) : []),
+      ...(is_tap ? (['promisc'] as const) : []),
+      'admin_up',
+    ]),
     ...addressesOf(spec).flatMap((address): VppObject[] => [
       {
         kind: 'route',

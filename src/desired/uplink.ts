@@ -256,18 +256,17 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
     route(own_table, '255.255.255.255/32', [
       { via: 'interface', interface: uplink_tag, next_hop: 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' },
     ]),
-    ...link_multicast.map(
-      (group): VppObject => ({
-        kind: 'mroute',
-        table_id: own_table,
-        group,
-        accept_all_interfaces: false,
-        paths: [
-          { interface: uplink_tag, accept: true, forward: true },
-          { interface: tag, accept: true, forward: false },
-        ],
-      }),
-    ),
+    // DHCPv6 of the host. VPP keeps the other link-local groups of a table for itself, whatever is added.
+    {
+      kind: 'mroute',
+      table_id: own_table,
+      group: 'ff02::1:2/128',
+      accept_all_interfaces: false,
+      paths: [
+        { interface: uplink_tag, accept: true, forward: true },
+        { interface: tag, accept: true, forward: false },
+      ],
+    },
     { kind: 'interface_address', interface: tag, prefix: inputs.tap_address },
     { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: inputs.tap.rx_mode },
@@ -303,9 +302,6 @@ function puntRoutes(uplink: Uplink, delivered: readonly string[], addresses: rea
   }
   return [...routes.values()];
 }
-
-/** Neighbour discovery, router solicitation, MLD and DHCPv6 of the host pass VPP's multicast RPF check by these. */
-const link_multicast = ['ff02::1:ff00:0/104', 'ff02::1/128', 'ff02::2/128', 'ff02::16/128', 'ff02::1:2/128'];
 
 function redirectTables(inputs: NodeInputs): VppObject[] {
   const main = inputs.uplinks.find((uplink) => uplink.is_main);

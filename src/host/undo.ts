@@ -152,12 +152,16 @@ class UndoSession {
     const route: NewRoute = { ...step.route, next_hops };
     // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
     if (route.family === 4) return this.#applyUnlessThere({ do: 'append_route', route });
-    if (!this.#applyUnlessThere({ do: 'add_route', route })) {
-      const same = this.#own.routes({ table: route.table ?? 254 }).filter((other) => samePlace(other, route));
-      if (!same.some((other) => sameHops(other.next_hops, next_hops)))
-        throw new Error('another route to this prefix with the same metric is there');
-      return false;
-    }
+    if (this.#applyUnlessThere({ do: 'add_route', route })) return true;
+    const rivals = this.#own.routes({ table: route.table ?? 254 }).filter((other) => samePlace(other, route));
+    const ours = rivals.find((rival) => within(rival.next_hops, next_hops));
+    if (ours?.next_hops.length === next_hops.length) return false;
+    // Each next hop of an IPv6 multipath route goes with its link; those of other links have stayed.
+    if (ours) this.#own.apply({ do: 'replace_route', route });
+    // Routes without gateway, such as fe80::/64, stand beside each other for each link.
+    else if (next_hops.every((hop) => hop.gateway === undefined))
+      this.#own.apply({ do: 'append_route', route });
+    else throw new Error('another route to this prefix with the same metric is there');
     return true;
   }
 
@@ -204,10 +208,11 @@ function metricOf(family: Family, metric: number | undefined): number {
   return metric || (family === 6 ? DEFAULT_METRIC_IPV6 : 0);
 }
 
-function sameHops(a: readonly NextHop[], b: readonly NextHop[]): boolean {
+/** Is each of `present` one of `wanted`? */
+function within(present: readonly NextHop[], wanted: readonly NextHop[]): boolean {
   const key = ({ oif, gateway }: NextHop) => `${oif} ${gateway}`;
-  const keys = new Set(a.map(key));
-  return a.length === b.length && b.every((hop) => keys.has(key(hop)));
+  const keys = new Set(wanted.map(key));
+  return present.every((hop) => keys.has(key(hop)));
 }
 
 function writeKernelFile(path: string, value: string): boolean {

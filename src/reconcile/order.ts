@@ -21,6 +21,8 @@ export interface Place<O> {
   readonly change: 'overwrite' | 'remove_first';
   /** Goes with its interface, so that it need not be removed before it. */
   readonly dies_with_interface?: true;
+  /** Always has some value: one that nobody asked for is left as it is. */
+  readonly setting?: true;
   /** No dump shows it: what was there before an adoption is unknown, and adding it again is harmless. */
   readonly unobservable?: true;
 }
@@ -56,7 +58,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     key: (o) => `${o.family}/${o.table_id}`,
     add: 10,
     remove: remove.table,
-    visible: ['name'],
+    visible: [],
     change: 'remove_first',
   },
   af_packet: {
@@ -64,6 +66,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     is: (o) => o.tag,
     add: 20,
     remove: remove.interface,
+    visible: ['host_if_name'],
     change: 'remove_first',
   },
   af_xdp: {
@@ -105,6 +108,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.bound,
     change: 'overwrite',
     dies_with_interface: true,
+    setting: true,
   },
   interface_rx_mode: {
     key: (o) => o.interface,
@@ -113,6 +117,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.bound,
     change: 'overwrite',
     dies_with_interface: true,
+    setting: true,
   },
   rx_placement: {
     key: (o) => `${o.interface}/${o.queue_id}`,
@@ -121,6 +126,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.bound,
     change: 'overwrite',
     dies_with_interface: true,
+    setting: true,
   },
   // Features and RA suppression before the interface is up: no packet passes without them.
   interface_flag: {
@@ -137,6 +143,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.bound,
     change: 'overwrite',
     dies_with_interface: true,
+    setting: true,
   },
   // After the interface is up: VPP installs no glean route for an address that an interface got while it was down.
   interface_address: {
@@ -159,7 +166,8 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     on: (o) => o.paths.flatMap((path) => (path.interface === undefined ? [] : [path.interface])),
     add: 70,
     remove: (o) => (o.paths.some((path) => path.interface !== undefined) ? remove.through : remove.in_table),
-    change: 'remove_first',
+    visible: [],
+    change: 'overwrite',
   },
   neighbour: {
     key: (o) => `${o.interface}/${o.address}`,
@@ -265,6 +273,11 @@ export function diesWithInterface(object: VppObject): boolean {
 
 export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
   return placeOf(object).change;
+}
+
+/** True for what has a value in VPP whether anybody asked for one or not. */
+export function isSetting(object: VppObject): boolean {
+  return placeOf(object).setting === true;
 }
 
 export function isObservable(object: VppObject): boolean {

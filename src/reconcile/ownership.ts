@@ -61,7 +61,8 @@ export function assignOwners(snapshot: Snapshot, known: readonly PodIdentity[]):
   }
 
   function ownerOfTable(name: string, family: Family): Owner {
-    const pod = byTable.get(name);
+    // VPP's dump may show one byte of garbage behind a name.
+    const pod = byTable.get(name) ?? byTable.get(name.slice(0, -1));
     if (pod !== undefined) return { pod };
     return isPodTableName(name, family) ? 'orphan' : 'node';
   }

@@ -11,6 +11,7 @@ import {
   interfaceMade,
   interfacesUsed,
   isObservable,
+  isSetting,
   keyOf,
   removePlace,
   visibleFields,
@@ -37,7 +38,7 @@ export function reconcile(desired: Iterable<VppObject>, actual: Iterable<VppObje
     const now = wanted.get(key);
     const replaced =
       now !== undefined && !same(now, old) && (changeOf(now) === 'remove_first' || isDangling(old));
-    if (now === undefined || replaced || isRemade(old)) removals.push(old);
+    if (now === undefined ? !isSetting(old) : replaced || isRemade(old)) removals.push(old);
   }
   for (const [key, now] of wanted) {
     const old = there.get(key);

@@ -12,6 +12,7 @@ import {
 import { Histogram } from './histogram.js';
 import { Life } from './life.js';
 import { MailboxStats, typeOf } from './mailbox.js';
+import { describeReason } from './reason.js';
 import { Ref } from './ref.js';
 import { Ring } from './ring.js';
 import type { Mailbox, Postmark, Runtime } from './runtime.js';
@@ -289,10 +290,15 @@ export class Cell {
     if (life.exiting) this.#exit(life);
   }
 
-  /** Resolves when the actor runs; rejects when it has gone for good. */
+  /** Resolves when the actor runs; rejects when it has gone for good, or its parent has begun to stop. */
   whenUp(): Promise<void> {
     if (this.running) return Promise.resolve();
     return new Promise((resolve, reject) => this.#upWaiters.push({ resolve, reject }));
+  }
+
+  /** Lets go of those who wait for the actor to run. */
+  disappoint(error: Error): void {
+    for (const waiter of this.#upWaiters.splice(0)) waiter.reject(error);
   }
 
   /** A crash of one life; ignored when that life is over or ending already. */
@@ -446,7 +452,7 @@ export class Cell {
       this.runtime.watches.tell({ ...this.down, restarting: false });
     }
     this.#enter(reason.kind === 'crash' ? 'failed' : 'stopped', why);
-    for (const waiter of this.#upWaiters.splice(0)) waiter.reject(cause ?? new ActorDown(this.path, why));
+    this.disappoint(cause ?? new ActorDown(this.path, why));
   }
 
   // --- what people see
@@ -486,20 +492,5 @@ export class Cell {
       { actor: this.path, gen: this.incarnation, type, err: error },
       `actor(crash) ${error.message}`,
     );
-  }
-}
-
-export function describeReason(reason: StopReason): string {
-  switch (reason.kind) {
-    case 'crash':
-      return reason.error.message;
-    case 'sibling':
-      return `restarted together with ${reason.path}`;
-    case 'shutdown':
-      return 'told to stop';
-    case 'exit':
-      return 'ended normally';
-    case 'restart':
-      return 'restarted by an operator';
   }
 }

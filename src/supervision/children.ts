@@ -1,9 +1,10 @@
 import type { Timer } from '../host/clock.js';
 import { backoffDelay } from './backoff.js';
-import { Cell, describeReason, type Supervisor } from './cell.js';
+import { Cell, type Supervisor } from './cell.js';
 import { ActorDown, IntensityExceeded, NameTaken } from './errors.js';
 import { admitRestart, inWindow } from './intensity.js';
 import type { Life } from './life.js';
+import { describeReason } from './reason.js';
 import { defaultSupervision, type Runtime } from './runtime.js';
 import { comesBack, planRestart } from './strategies.js';
 import type { ActorRef, ChildSpec, StopReason, Supervision } from './types.js';
@@ -190,6 +191,9 @@ export class Children implements Supervisor {
   close(): void {
     this.#closed = true;
     for (const job of this.#jobs) job.cancel();
+    // A parent that waits for a child in its start or in a message must come to its end first.
+    const stopping = new ActorDown(this.path, 'it is stopping, and its children with it');
+    for (const cell of this.cells.values()) cell.disappoint(stopping);
   }
 
   /** Stops all children in reverse start order. `restarting`: their parent returns, and is likely to spawn them again. */

@@ -32,7 +32,6 @@ import {
 import { ip_neighbor_config_get, ip_neighbor_dump, ip_neighbor_flags } from 'vpp-binapi-ts/ip_neighbor';
 import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
 import { sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
-import { mfib_entry_flags, mfib_itf_flags } from 'vpp-binapi-ts/mfib_types';
 import { sw_interface_tap_v2_dump, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { urpf_interface_dump } from 'vpp-binapi-ts/urpf';
 import type {
@@ -153,7 +152,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
         kind: 'table',
         family: table.is_ip6 ? 6 : 4,
         table_id: table.table_id,
-        name: table.name,
+        name: printable(table.name),
         multicast: true,
       }),
     ),
@@ -299,32 +298,31 @@ async function observeTable(
   ]);
   return [
     ...routes,
-    ...groups.flatMap(({ route }): VppObject[] => {
-      const paths = route.paths
-        .filter(
-          ({ path, itf_flags }) =>
-            path.sw_if_index !== no_interface || (itf_flags & mfib_itf_flags.MFIB_API_ITF_FLAG_FORWARD) !== 0,
-        )
-        .map(({ path, itf_flags }) => ({
-          ...(path.sw_if_index === no_interface
-            ? { table_id: path.table_id }
-            : { interface: tagOf(path.sw_if_index) }),
-          accept: (itf_flags & mfib_itf_flags.MFIB_API_ITF_FLAG_ACCEPT) !== 0,
-          forward: (itf_flags & mfib_itf_flags.MFIB_API_ITF_FLAG_FORWARD) !== 0,
-        }));
-      if (paths.length === 0) return [];
-      return [
-        {
+    // VPP's own entries deliver locally; its dump has no entry flags and not all of a path's, so only the group is told.
+    ...groups
+      .filter(
+        ({ route }) =>
+          route.paths.length > 0 && route.paths.every(({ path }) => path.type === 'FIB_API_PATH_TYPE_NORMAL'),
+      )
+      .map(
+        ({ route }): VppObject => ({
           kind: 'mroute',
           table_id: table.table_id,
           group: `${route.prefix.grp_address}/${route.prefix.grp_address_length}`,
-          accept_all_interfaces:
-            (route.entry_flags & mfib_entry_flags.MFIB_API_ENTRY_FLAG_ACCEPT_ALL_ITF) !== 0,
-          paths,
-        },
-      ];
-    }),
+          accept_all_interfaces: false,
+          paths: route.paths.flatMap(({ path }) =>
+            path.sw_if_index === no_interface
+              ? []
+              : [{ interface: tagOf(path.sw_if_index), accept: false, forward: false }],
+          ),
+        }),
+      ),
   ];
+}
+
+/** VPP has been seen to send a byte of garbage behind a table's name. */
+function printable(name: string): string {
+  return name.replace(/[^!-~].*$/s, '');
 }
 
 async function routesOf(

@@ -466,14 +466,14 @@ const programs: { readonly [K in ObjectKind]: Program<ObjectOf<K>> } = {
   },
   redirect_rule: {
     add: (o, at) => {
-      const match = redirectMatch(o);
+      const { match, length } = redirectMatch(o);
       return [
         call(ip_session_redirect_add_v2, {
           table_index: redirectTable(familyOf(o.address), at),
           opaque_index: 0,
           proto: familyOf(o.address) === 4 ? 'FIB_API_PATH_NH_PROTO_IP4' : 'FIB_API_PATH_NH_PROTO_IP6',
           is_punt: false,
-          match_len: match.length,
+          match_len: length,
           match,
           paths: [
             pathTo(familyOf(o.address), { sw_if_index: at.interface(o.interface), next_hop: o.next_hop }),
@@ -482,7 +482,7 @@ const programs: { readonly [K in ObjectKind]: Program<ObjectOf<K>> } = {
       ];
     },
     remove: (o, at) => {
-      const match = redirectMatch(o);
+      const { match } = redirectMatch(o);
       return [
         call(ip_session_redirect_del, {
           table_index: redirectTable(familyOf(o.address), at),

@@ -16,6 +16,8 @@ const layout: Readonly<
   4: { protocol: 9, destination: 16, address_bytes: 4, port: 22, vectors: 2 },
   6: { protocol: 6, destination: 24, address_bytes: 16, port: 42, vectors: 3 },
 };
+/** Size of `match` in ip_session_redirect_add_v2. */
+const match_bytes = 80;
 const protocol_numbers = { tcp: 6, udp: 17 } as const;
 
 export function redirectMask(family: Family): Uint8Array {
@@ -27,15 +29,16 @@ export function redirectMask(family: Family): Uint8Array {
   return mask;
 }
 
-export function redirectMatch(rule: RedirectMatch): Uint8Array {
+/** The match as its message has it: 80 bytes, of which the first `length` count. */
+export function redirectMatch(rule: RedirectMatch): { readonly match: Uint8Array; readonly length: number } {
   const family = familyOf(rule.address);
   const { protocol, destination, port, vectors } = layout[family];
-  const match = new Uint8Array(16 * vectors);
+  const match = new Uint8Array(match_bytes);
   match[protocol] = protocol_numbers[rule.protocol];
   match.set(parseAddress(rule.address, family), destination);
   match[port] = rule.port >> 8;
   match[port + 1] = rule.port & 0xff;
-  return match;
+  return { match, length: 16 * vectors };
 }
 
 /** What a dumped session of the classifier matches; undefined for one that is not ours. */

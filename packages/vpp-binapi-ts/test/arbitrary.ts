@@ -18,7 +18,9 @@ function scalar(name: model.ScalarName): fc.Arbitrary<unknown> {
   if (name === 'bool') return fc.boolean();
   if (name === 'f64') return fc.double({ noNaN: true });
   const [min, max] = integers[name];
-  return name === 'u64' || name === 'i64' ? fc.bigInt({ min, max }) : fc.integer({ min: Number(min), max: Number(max) });
+  return name === 'u64' || name === 'i64'
+    ? fc.bigInt({ min, max })
+    : fc.integer({ min: Number(min), max: Number(max) });
 }
 
 function bytes(length: number): fc.Arbitrary<Uint8Array> {
@@ -64,7 +66,10 @@ function named(type: model.Enum): fc.Arbitrary<string> {
   const taken = new Set(Object.values(type.values));
   const max = 2 ** (8 * model.scalar_sizes[type.repr]) - 1;
   const other = fc.integer({ min: 0, max }).filter((value) => !taken.has(value));
-  return fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...names) }, other.map((value) => `unknown_${value}`));
+  return fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom(...names) },
+    other.map((value) => `unknown_${value}`),
+  );
 }
 
 function number_of(type: model.Enum, name: string): number {
@@ -110,7 +115,9 @@ function items(type: model.Type, min: number, max: number): fc.Arbitrary<unknown
 
 function chosen(type: model.Union, tag: number): fc.Arbitrary<unknown> {
   const arm = type.arms.find(({ cases }) => Object.values(cases).includes(tag));
-  return arm === undefined ? value(type, undefined) : value(arm.type, undefined).map((one) => ({ [arm.name]: one }));
+  return arm === undefined
+    ? value(type, undefined)
+    : value(arm.type, undefined).map((one) => ({ [arm.name]: one }));
 }
 
 function plain_field(field: model.Field): fc.Arbitrary<unknown> {
@@ -151,15 +158,24 @@ export function struct(type: model.Struct, outer: number | undefined): fc.Arbitr
   const shown = type.fields.filter((field) => field.shape !== 'count');
   const plain = shown.filter((field) => discriminator(field) === undefined);
   const dependent = shown.filter((field) => discriminator(field) !== undefined);
-  const record = fc.record(Object.fromEntries(plain.map((field) => [field.name, plain_field(field)])), { noNullPrototype: true });
+  const record = fc.record(Object.fromEntries(plain.map((field) => [field.name, plain_field(field)])), {
+    noNullPrototype: true,
+  });
   if (dependent.length === 0) return record;
   return record.chain((known) => {
     const tag_of = (by: string): number => {
       const field = plain.find(({ name }) => name === by);
       if (field === undefined) return outer!;
-      return number_of(model.bare((field as { readonly type: model.Type }).type) as model.Enum, known[by] as string);
+      return number_of(
+        model.bare((field as { readonly type: model.Type }).type) as model.Enum,
+        known[by] as string,
+      );
     };
-    const rest = dependent.map((field) => [field.name, dependent_field(field, tag_of(discriminator(field)!))] as const);
-    return fc.record(Object.fromEntries(rest), { noNullPrototype: true }).map((more) => ({ ...known, ...more }));
+    const rest = dependent.map(
+      (field) => [field.name, dependent_field(field, tag_of(discriminator(field)!))] as const,
+    );
+    return fc
+      .record(Object.fromEntries(rest), { noNullPrototype: true })
+      .map((more) => ({ ...known, ...more }));
   });
 }

@@ -22,14 +22,17 @@ function ip6_groups(text: string): number[] {
     ? `${dotted[1]}${(Number(dotted[2]) * 256 + Number(dotted[3])).toString(16)}:${(Number(dotted[4]) * 256 + Number(dotted[5])).toString(16)}`
     : text;
   const [head = '', tail] = plain.split('::');
-  const numbers = (part: string) => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)));
+  const numbers = (part: string) =>
+    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16));
   if (tail === undefined) return numbers(head);
   const zeros = 8 - numbers(head).length - numbers(tail).length;
   return [...numbers(head), ...Array.from({ length: zeros }, () => 0), ...numbers(tail)];
 }
 
 function address_bytes(text: string): number[] {
-  return text.includes(':') ? ip6_groups(text).flatMap((group) => [group >> 8, group & 255]) : text.split('.').map(Number);
+  return text.includes(':')
+    ? ip6_groups(text).flatMap((group) => [group >> 8, group & 255])
+    : text.split('.').map(Number);
 }
 
 function ip4_text(bytes: readonly number[]): string {
@@ -39,7 +42,8 @@ function ip4_text(bytes: readonly number[]): string {
 function ip6_text(bytes: readonly number[]): string {
   const groups = Array.from({ length: 8 }, (_, i) => bytes[2 * i]! * 256 + bytes[2 * i + 1]!);
   const hex = groups.map((group) => group.toString(16));
-  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) return `::ffff:${ip4_text(bytes.slice(12))}`;
+  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff)
+    return `::ffff:${ip4_text(bytes.slice(12))}`;
   for (let length = 8; length > 1; length--) {
     for (let at = 0; at + length <= 8; at++) {
       if (groups.slice(at, at + length).every((group) => group === 0)) {
@@ -142,21 +146,29 @@ function tag_of(type: model.Struct, by: string, value: Fields, outer: number | u
   return enum_number(model.bare((field as { type: model.Type }).type) as model.Enum, value[by]);
 }
 
-function field_bytes(type: model.Struct, field: model.Field, value: Fields, outer: number | undefined): number[] {
+function field_bytes(
+  type: model.Struct,
+  field: model.Field,
+  value: Fields,
+  outer: number | undefined,
+): number[] {
   const one = value[field.name];
   switch (field.shape) {
     case 'count':
       return number_bytes(field.type.name, (value[field.of] as ArrayLike<Value>).length);
     case 'one': {
       const plain = model.bare(field.type);
-      const tag = plain.kind === 'struct' && plain.outer ? tag_of(type, plain.outer.field, value, outer) : undefined;
+      const tag =
+        plain.kind === 'struct' && plain.outer ? tag_of(type, plain.outer.field, value, outer) : undefined;
       return value_bytes(field.type, one, tag);
     }
     case 'fixed':
     case 'list':
       return Array.from(one as ArrayLike<Value>).flatMap((item) => value_bytes(field.type, item, undefined));
     case 'filled': {
-      const used = Array.from(one as ArrayLike<Value>).flatMap((item) => value_bytes(field.type, item, undefined));
+      const used = Array.from(one as ArrayLike<Value>).flatMap((item) =>
+        value_bytes(field.type, item, undefined),
+      );
       return [...used, ...zeros(model.field_size(field)! - used.length)];
     }
     case 'padded_string': {
@@ -232,11 +244,18 @@ function read_struct(type: model.Struct, input: Input, outer: number | undefined
     const { name } = field;
     switch (field.shape) {
       case 'count':
-        counts.set(name, number_of(field.type.name, input.take(model.scalar_sizes[field.type.name])) as number);
+        counts.set(
+          name,
+          number_of(field.type.name, input.take(model.scalar_sizes[field.type.name])) as number,
+        );
         break;
       case 'one': {
         const plain = model.bare(field.type);
-        value[name] = read_value(plain, input, plain.kind === 'struct' && plain.outer ? tag(plain.outer.field) : undefined);
+        value[name] = read_value(
+          plain,
+          input,
+          plain.kind === 'struct' && plain.outer ? tag(plain.outer.field) : undefined,
+        );
         if (plain.kind === 'enum') tags.set(name, enum_number(plain, value[name]));
         break;
       }
@@ -289,7 +308,9 @@ function read_items(type: model.Type, input: Input, count: number): Value {
 function read_union(type: model.Union, input: Input, tag: number | undefined): Value {
   const bytes = input.take(type.size);
   const arm = type.arms.find(({ cases }) => tag !== undefined && Object.values(cases).includes(tag));
-  return arm === undefined ? { raw: Uint8Array.from(bytes) } : { [arm.name]: read_value(arm.type, new Input(bytes), undefined) };
+  return arm === undefined
+    ? { raw: Uint8Array.from(bytes) }
+    : { [arm.name]: read_value(arm.type, new Input(bytes), undefined) };
 }
 
 function read_value(type: model.Type, input: Input, outer: number | undefined): Value {

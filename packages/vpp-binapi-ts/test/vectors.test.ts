@@ -1,7 +1,11 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { messages } from '../src/generated/all.js';
-import { decode_npol_ipset_member_val, type npol_ipset_add_del_members, npol_ipset_type } from '../src/generated/npol.js';
+import {
+  decode_npol_ipset_member_val,
+  type npol_ipset_add_del_members,
+  npol_ipset_type,
+} from '../src/generated/npol.js';
 import { header_size } from '../src/message.js';
 import { bytes_of } from './support.js';
 
@@ -20,7 +24,8 @@ interface Vectors {
 /** Bytes are `{"hex": ...}`, 64-bit numbers `{"u64": ...}`. */
 function revive(_key: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  if ('hex' in value && Object.keys(value).length === 1) return new Uint8Array(Buffer.from(String(value.hex), 'hex'));
+  if ('hex' in value && Object.keys(value).length === 1)
+    return new Uint8Array(Buffer.from(String(value.hex), 'hex'));
   return 'u64' in value ? BigInt(String(value.u64)) : value;
 }
 

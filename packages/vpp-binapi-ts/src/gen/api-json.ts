@@ -1,7 +1,16 @@
 /** From the `*.api.json` files that VPP installs (`<prefix>/share/vpp/api`) to the schema. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { AliasSchema, Default, EnumSchema, FieldSchema, MessageSchema, ModuleSchema, Schema, ServiceSchema } from './schema.js';
+import type {
+  AliasSchema,
+  Default,
+  EnumSchema,
+  FieldSchema,
+  MessageSchema,
+  ModuleSchema,
+  Schema,
+  ServiceSchema,
+} from './schema.js';
 
 type Options = Readonly<Record<string, unknown>>;
 type ApiField = readonly [type: string, name: string, ...rest: (number | string | Options)[]];
@@ -37,7 +46,8 @@ export function read_api_directory(directory: string, vpp_version: string): Sche
   const paths = readdirSync(directory, { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith(suffix))
     .sort();
-  if (paths.length === 0) throw new Error(`no *${suffix} under ${directory}: give the share/vpp/api of an installed VPP`);
+  if (paths.length === 0)
+    throw new Error(`no *${suffix} under ${directory}: give the share/vpp/api of an installed VPP`);
   const files = new Map<string, ApiFile>();
   for (const path of paths) {
     const file = JSON.parse(readFileSync(join(directory, path), 'utf8')) as Omit<ApiFile, 'module'>;
@@ -45,7 +55,9 @@ export function read_api_directory(directory: string, vpp_version: string): Sche
     if (files.has(module)) throw new Error(`two files for module ${module} under ${directory}`);
     files.set(module, { ...file, module });
   }
-  const modules = [...files.values()].sort((a, b) => (a.module < b.module ? -1 : 1)).map((file) => module_of(file, files));
+  const modules = [...files.values()]
+    .sort((a, b) => (a.module < b.module ? -1 : 1))
+    .map((file) => module_of(file, files));
   return { vpp_version, modules };
 }
 
@@ -71,7 +83,9 @@ export function deduce_vpp_version(directory: string): string | undefined {
 }
 
 function module_of(file: ApiFile, files: ReadonlyMap<string, ApiFile>): ModuleSchema {
-  const imports = [...new Set(file.imports.map((path) => basename(path, '.api')))].filter((name) => files.has(name)).sort();
+  const imports = [...new Set(file.imports.map((path) => basename(path, '.api')))]
+    .filter((name) => files.has(name))
+    .sort();
   const foreign = new Set(imports.flatMap((name) => type_names(files.get(name)!)));
   const own = (name: string) => !foreign.has(plain(name));
   return {
@@ -79,15 +93,25 @@ function module_of(file: ApiFile, files: ReadonlyMap<string, ApiFile>): ModuleSc
     version: file.options.version ?? '',
     crc: hex8(file.vl_api_version),
     imports,
-    aliases: record(Object.entries(file.aliases).filter(([name]) => own(name)), ([name, alias]) => [plain(name), alias_of(alias)]),
+    aliases: record(
+      Object.entries(file.aliases).filter(([name]) => own(name)),
+      ([name, alias]) => [plain(name), alias_of(alias)],
+    ),
     enums: record(
-      [...file.enums.map((one) => [one, false] as const), ...(file.enumflags ?? []).map((one) => [one, true] as const)].filter(
-        ([one]) => own(one[0]),
-      ),
+      [
+        ...file.enums.map((one) => [one, false] as const),
+        ...(file.enumflags ?? []).map((one) => [one, true] as const),
+      ].filter(([one]) => own(one[0])),
       ([one, flag]) => [plain(one[0]), enum_of(one, flag)],
     ),
-    unions: record(file.unions.filter((one) => own(one[0])), (one) => [plain(one[0]), fields_of(one)]),
-    types: record(file.types.filter((one) => own(one[0])), (one) => [plain(one[0]), fields_of(one)]),
+    unions: record(
+      file.unions.filter((one) => own(one[0])),
+      (one) => [plain(one[0]), fields_of(one)],
+    ),
+    types: record(
+      file.types.filter((one) => own(one[0])),
+      (one) => [plain(one[0]), fields_of(one)],
+    ),
     messages: record(file.messages, (one) => [one[0], message_of(one)]),
     services: record(Object.entries(file.services), ([name, service]) => [name, service_of(service)]),
   };

@@ -27,7 +27,13 @@ function options_of(args: readonly string[]): Options | undefined {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     args: [...args],
-    options: { schema: text, api: text, out: text, 'vpp-version': text, check: { type: 'boolean', default: false } },
+    options: {
+      schema: text,
+      api: text,
+      out: text,
+      'vpp-version': text,
+      check: { type: 'boolean', default: false },
+    },
   });
   const { schema, ...rest } = values;
   return schema === undefined ? undefined : { schema, ...rest };
@@ -36,9 +42,12 @@ function options_of(args: readonly string[]): Options | undefined {
 function vpp_version_of(options: Options, api: string): string {
   const version =
     options['vpp-version'] ??
-    (existsSync(options.schema) ? read_schema(readFileSync(options.schema, 'utf8')).vpp_version : undefined) ??
+    (existsSync(options.schema)
+      ? read_schema(readFileSync(options.schema, 'utf8')).vpp_version
+      : undefined) ??
     deduce_vpp_version(api);
-  if (version === undefined) throw new Error(`no VPP library beside ${api} tells its version: give --vpp-version`);
+  if (version === undefined)
+    throw new Error(`no VPP library beside ${api} tells its version: give --vpp-version`);
   return version;
 }
 
@@ -58,7 +67,9 @@ function run(options: Options): string[] {
       if (name.endsWith('.ts') && !files.has(name)) wanted.set(join(options.out, name), undefined);
     }
   }
-  const stale = [...wanted].filter(([path, text]) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined) !== text);
+  const stale = [...wanted].filter(
+    ([path, text]) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined) !== text,
+  );
   if (!options.check) for (const [path, text] of stale) write(path, text);
   return stale.map(([path]) => path);
 }
@@ -79,10 +90,14 @@ function main(args: readonly string[]): number {
     }
     const paths = run(options);
     if (options.check && paths.length > 0) {
-      console.error(`${generator_name}: not as they would be generated:\n${paths.map((path) => `  ${path}`).join('\n')}`);
+      console.error(
+        `${generator_name}: not as they would be generated:\n${paths.map((path) => `  ${path}`).join('\n')}`,
+      );
       return 1;
     }
-    console.log(options.check ? `${generator_name}: all fresh` : `${generator_name}: ${paths.length} files written`);
+    console.log(
+      options.check ? `${generator_name}: all fresh` : `${generator_name}: ${paths.length} files written`,
+    );
     return 0;
   } catch (error) {
     console.error(`${generator_name}: ${error instanceof Error ? error.message : String(error)}`);

@@ -37,13 +37,17 @@ const float_order = ', true';
 
 function put_number(name: model.ScalarName, at: At, value: string): string {
   const setter = setters[name];
-  return setter === undefined ? `bytes[${at}] = ${value};` : `view.set${setter}(${at}, ${value}${name === 'f64' ? float_order : ''});`;
+  return setter === undefined
+    ? `bytes[${at}] = ${value};`
+    : `view.set${setter}(${at}, ${value}${name === 'f64' ? float_order : ''});`;
 }
 
 function get_number(name: model.ScalarName, at: At): string {
   if (name === 'bool') return `bytes[${at}] !== 0`;
   const setter = setters[name];
-  return setter === undefined ? `bytes[${at}]!` : `view.get${setter}(${at}${name === 'f64' ? float_order : ''})`;
+  return setter === undefined
+    ? `bytes[${at}]!`
+    : `view.get${setter}(${at}${name === 'f64' ? float_order : ''})`;
 }
 
 function checked(name: model.ScalarName, value: string, where: string): string {
@@ -59,7 +63,8 @@ function discriminators(type: model.Struct): ReadonlySet<string> {
   const names = new Set<string>();
   for (const field of type.fields) {
     if (field.shape === 'family_address' || field.shape === 'chosen') names.add(field.by);
-    if (field.shape === 'one' && field.type.kind === 'struct' && field.type.outer) names.add(field.type.outer.field);
+    if (field.shape === 'one' && field.type.kind === 'struct' && field.type.outer)
+      names.add(field.type.outer.field);
   }
   return names;
 }
@@ -141,7 +146,9 @@ export class Encoder {
         break;
       }
       case 'count':
-        this.#lines.push(put_number(field.type.name, at, checked(field.type.name, `value.${field.of}.length`, where)));
+        this.#lines.push(
+          put_number(field.type.name, at, checked(field.type.name, `value.${field.of}.length`, where)),
+        );
         break;
       case 'padded_string':
         this.#lines.push(`c.write_fixed_string(bytes, ${at}, ${field.length}, ${value}, '${where}');`);
@@ -150,10 +157,14 @@ export class Encoder {
         this.#move(`c.write_string(to, ${at}, ${value}, '${where}')`);
         return;
       case 'family_address':
-        this.#lines.push(`a.write_address_union(bytes, ${at}, ${value}, tag_${field.by}, ${field.ip4}, ${field.ip6}, '${where}');`);
+        this.#lines.push(
+          `a.write_address_union(bytes, ${at}, ${value}, tag_${field.by}, ${field.ip4}, ${field.ip6}, '${where}');`,
+        );
         break;
       case 'chosen':
-        this.#lines.push(`${this.#imports.use(field.type, 'encode_*')}(to, ${at}, ${value}, tag_${field.by});`);
+        this.#lines.push(
+          `${this.#imports.use(field.type, 'encode_*')}(to, ${at}, ${value}, tag_${field.by});`,
+        );
         break;
       case 'fixed':
         this.#fixed(field, at, value, where);
@@ -171,7 +182,9 @@ export class Encoder {
   #tag(name: string, type: model.Type, value: string, where: string): void {
     const plain = model.bare(type);
     if (plain.kind !== 'enum') throw new Error(`${where} serves as a discriminator and is no enum`);
-    this.#lines.push(`const tag_${name} = ${this.#imports.use(plain, '*_enum')}.value(${value}, '${where}');`);
+    this.#lines.push(
+      `const tag_${name} = ${this.#imports.use(plain, '*_enum')}.value(${value}, '${where}');`,
+    );
     this.#lines.push(put_number(plain.repr, this.#at, `tag_${name}`));
     this.#at = this.#at.plus(model.scalar_sizes[plain.repr]);
   }
@@ -185,7 +198,8 @@ export class Encoder {
     }
     this.#lines.push(`c.exactly(${value}, ${length}, '${where}');`);
     if (length <= tuple_length_max) {
-      for (let i = 0; i < length; i++) this.#lines.push(this.#put(type, at.plus(i * size), `${value}[${i}]`, where));
+      for (let i = 0; i < length; i++)
+        this.#lines.push(this.#put(type, at.plus(i * size), `${value}[${i}]`, where));
       return;
     }
     this.#lines.push(`for (let i = 0; i < ${length}; i++) {`);
@@ -202,7 +216,9 @@ export class Encoder {
       this.#lines.push(`for (let i = 0; i < ${used}; i++) {`);
       this.#lines.push(`  ${this.#put(type, new At(`${at} + ${size} * i`), `${value}[i]!`, where)}`, '}');
     }
-    this.#lines.push(`bytes.fill(0, ${at} + ${size === 1 ? '' : `${size} * `}${used}, ${at.plus(size * length)});`);
+    this.#lines.push(
+      `bytes.fill(0, ${at} + ${size === 1 ? '' : `${size} * `}${used}, ${at.plus(size * length)});`,
+    );
   }
 
   #list(field: model.Field & { readonly shape: 'list' }, at: At, value: string, where: string): void {
@@ -215,7 +231,8 @@ export class Encoder {
     const next = this.#move(String(at), 'let');
     const size = model.fixed_size(type);
     this.#lines.push(`for (const item of ${value}) {`);
-    if (size === undefined) this.#lines.push(`  ${next} = ${struct_call(this.#imports, type, this.#at, 'item')};`);
+    if (size === undefined)
+      this.#lines.push(`  ${next} = ${struct_call(this.#imports, type, this.#at, 'item')};`);
     else this.#lines.push(`  ${this.#put(type, this.#at, 'item', where)}`, `  ${next} += ${size};`);
     this.#lines.push('}');
   }
@@ -329,14 +346,17 @@ export class Decoder {
         this.#members.push(`${name}: a.read_address_union(bytes, ${at}, tag_${field.by}, ${field.ip4})`);
         return;
       case 'chosen':
-        this.#members.push(`${name}: ${this.#imports.use(field.type, 'decode_*')}(from, ${at}, tag_${field.by})`);
+        this.#members.push(
+          `${name}: ${this.#imports.use(field.type, 'decode_*')}(from, ${at}, tag_${field.by})`,
+        );
         return;
       case 'fixed':
         this.#fixed(field, at);
         return;
       case 'filled':
         this.#lines.push(`c.at_most(${field.count}_count, ${field.length}, '${this.#type.name}.${name}');`);
-        if (is_u8(field.type)) this.#members.push(`${name}: c.read_bytes(bytes, ${at}, ${field.count}_count)`);
+        if (is_u8(field.type))
+          this.#members.push(`${name}: c.read_bytes(bytes, ${at}, ${field.count}_count)`);
         else this.#loop(name, field.type, `${field.count}_count`, at, model.element_size(field));
         return;
       case 'list':
@@ -350,8 +370,10 @@ export class Decoder {
     if (is_tag && plain.kind === 'enum') {
       this.#lines.push(`const tag_${name} = ${get_number(plain.repr, at)};`);
       this.#members.push(`${name}: ${this.#imports.use(plain, '*_enum')}.name(tag_${name})`);
-    } else if (model.fixed_size(type) !== undefined) this.#members.push(`${name}: ${get(this.#imports, type, at)}`);
-    else if (plain.kind === 'struct') this.#variable_member(name, `${this.#imports.use(plain, 'decode_*')}(from)`);
+    } else if (model.fixed_size(type) !== undefined)
+      this.#members.push(`${name}: ${get(this.#imports, type, at)}`);
+    else if (plain.kind === 'struct')
+      this.#variable_member(name, `${this.#imports.use(plain, 'decode_*')}(from)`);
   }
 
   /** Read where it stands, for the order of reading is the order of the bytes. */
@@ -384,7 +406,8 @@ export class Decoder {
       return;
     }
     const plain = model.bare(type);
-    if (plain.kind !== 'struct') throw new Error(`${this.#type.name}.${name}: elements of variable size that are no struct`);
+    if (plain.kind !== 'struct')
+      throw new Error(`${this.#type.name}.${name}: elements of variable size that are no struct`);
     this.#lines.push(`from.expect(${counted}, ${model.size_min(type)});`);
     this.#push_loop(name, type, counted, `${this.#imports.use(plain, 'decode_*')}(from)`);
   }
@@ -425,7 +448,9 @@ export function union_lines(imports: Imports, type: model.Union): string[] {
   });
   const decode = type.arms.flatMap((arm) => {
     const cases = Object.values(arm.cases).map((value) => `    case ${value}:`);
-    return cases.length === 0 ? [] : [...cases, `      return { ${arm.name}: ${get(imports, arm.type, new At('at'))} };`];
+    return cases.length === 0
+      ? []
+      : [...cases, `      return { ${arm.name}: ${get(imports, arm.type, new At('at'))} };`];
   });
   return [
     `export function encode_${name}(to: Bytes, at: number, value: ${name}, tag: number | undefined): number {`,
@@ -449,6 +474,7 @@ export function union_lines(imports: Imports, type: model.Union): string[] {
 
 function struct_call(imports: Imports, type: model.Type, at: At, value: string): string {
   const plain = model.bare(type);
-  if (plain.kind !== 'struct' && plain.kind !== 'union') throw new Error(`${plain.kind} has no encode function`);
+  if (plain.kind !== 'struct' && plain.kind !== 'union')
+    throw new Error(`${plain.kind} has no encode function`);
   return `${imports.use(plain, 'encode_*')}(to, ${at}, ${value}${outer_argument(plain)})`;
 }

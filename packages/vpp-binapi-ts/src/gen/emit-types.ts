@@ -25,7 +25,9 @@ export class Imports {
     return [...this.#names]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([module, names]) => {
-        const sorted = [...names].sort((a, b) => (a.replace(/^type /, '') < b.replace(/^type /, '') ? -1 : 1));
+        const sorted = [...names].sort((a, b) =>
+          a.replace(/^type /, '') < b.replace(/^type /, '') ? -1 : 1,
+        );
         const only_types = sorted.every((name) => name.startsWith('type '));
         const list = only_types ? sorted.map((name) => name.slice('type '.length)) : sorted;
         return `import ${only_types ? 'type ' : ''}{ ${list.join(', ')} } from './${module}.js';`;
@@ -39,7 +41,11 @@ type Side = 'in' | 'out';
 function type_name(imports: Imports, type: model.Type, side: Side): string {
   switch (type.kind) {
     case 'scalar':
-      return type.name === 'bool' ? 'boolean' : type.name === 'u64' || type.name === 'i64' ? 'bigint' : 'number';
+      return type.name === 'bool'
+        ? 'boolean'
+        : type.name === 'u64' || type.name === 'i64'
+          ? 'bigint'
+          : 'number';
     default:
       return imports.use(type, side === 'in' && model.has_default(type) ? 'type *_in' : 'type *');
   }
@@ -88,7 +94,10 @@ export function default_text(field: model.Field): string {
 function member(imports: Imports, field: model.Field, side: Side): string[] {
   const type = field_type(imports, field, side);
   if (side === 'out' || field.default === undefined) return [`  readonly ${field.name}: ${type};`];
-  return [`  /** Default: ${default_text(field).replaceAll("'", '')}. */`, `  readonly ${field.name}?: ${type} | undefined;`];
+  return [
+    `  /** Default: ${default_text(field).replaceAll("'", '')}. */`,
+    `  readonly ${field.name}?: ${type} | undefined;`,
+  ];
 }
 
 /** Interface of a struct or of a message's body; `_in` beside it where a default makes the two differ. */
@@ -117,9 +126,13 @@ function one_side(imports: Imports, type: model.Struct, side: Side): string[] {
 }
 
 /** One member for every arm with its discriminator values, and the raw one for the rest. */
-function arms_lines(imports: Imports, { name, by, type, tag }: model.Field & { readonly shape: 'chosen' }): string[] {
+function arms_lines(
+  imports: Imports,
+  { name, by, type, tag }: model.Field & { readonly shape: 'chosen' },
+): string[] {
   const taken = new Set(type.arms.flatMap((arm) => Object.keys(arm.cases)));
-  for (const value of taken) if (!(value in tag.values)) throw new Error(`${type.name}: ${tag.name} has no ${value}`);
+  for (const value of taken)
+    if (!(value in tag.values)) throw new Error(`${type.name}: ${tag.name} has no ${value}`);
   const rest = Object.keys(tag.values).filter((value) => !taken.has(value));
   return [
     ...type.arms.map((arm) => {
@@ -139,7 +152,15 @@ function values_lines(values: Readonly<Record<string, number>>): string[] {
 export function enum_lines(type: model.Enum): string[] {
   const { name } = type;
   if (type.kind === 'flags') {
-    return [`/** Bits of ${type.repr}. */`, `export type ${name} = number;`, '', `export const ${name} = {`, ...values_lines(type.values), '} as const;', ''];
+    return [
+      `/** Bits of ${type.repr}. */`,
+      `export type ${name} = number;`,
+      '',
+      `export const ${name} = {`,
+      ...values_lines(type.values),
+      '} as const;',
+      '',
+    ];
   }
   const max = 2 ** (8 * model.scalar_sizes[type.repr]) - 1;
   return [
@@ -155,7 +176,9 @@ export function enum_lines(type: model.Enum): string[] {
 }
 
 export function alias_lines(imports: Imports, type: model.Alias): string[] {
-  const side = model.has_default(type) ? [`export type ${type.name}_in = ${type_name(imports, type.to, 'in')};`] : [];
+  const side = model.has_default(type)
+    ? [`export type ${type.name}_in = ${type_name(imports, type.to, 'in')};`]
+    : [];
   return [`export type ${type.name} = ${type_name(imports, type.to, 'out')};`, ...side, ''];
 }
 

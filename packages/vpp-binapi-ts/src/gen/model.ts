@@ -123,7 +123,10 @@ export interface Model {
 /** Throws where the schema contradicts itself or holds what this generator cannot bind, naming the definition. */
 export function resolve_schema(schema: Schema): Model {
   const resolver = new Resolver(schema);
-  return { vpp_version: schema.vpp_version, modules: schema.modules.map((module) => resolver.module(module)) };
+  return {
+    vpp_version: schema.vpp_version,
+    modules: schema.modules.map((module) => resolver.module(module)),
+  };
 }
 
 /** Bytes of a value, or undefined where that depends on the value. */
@@ -184,7 +187,8 @@ export function size_min(type: Type): number {
 
 export function element_size(field: Field & { readonly shape: 'fixed' | 'filled' }): number {
   const size = fixed_size(field.type);
-  if (size === undefined) throw new Error(`${field.name}: an array of fixed length whose elements vary in size cannot be bound`);
+  if (size === undefined)
+    throw new Error(`${field.name}: an array of fixed length whose elements vary in size cannot be bound`);
   return size;
 }
 
@@ -200,7 +204,9 @@ export function has_default(type: Type): boolean {
 
 /** Itself, or something in it. */
 export function field_has_default(field: Field): boolean {
-  return field.default !== undefined || ('type' in field && field.shape !== 'count' && has_default(field.type));
+  return (
+    field.default !== undefined || ('type' in field && field.shape !== 'count' && has_default(field.type))
+  );
 }
 
 class Resolver {
@@ -212,7 +218,9 @@ class Resolver {
   }
 
   module(module: ModuleSchema): Module {
-    const names = [module.aliases, module.enums, module.unions, module.types].flatMap((one) => Object.keys(one));
+    const names = [module.aliases, module.enums, module.unions, module.types].flatMap((one) =>
+      Object.keys(one),
+    );
     return {
       name: module.name,
       version: module.version,
@@ -235,9 +243,17 @@ class Resolver {
     const service = module.services[name];
     const { reply, details, events } = service ?? {};
     for (const other of [reply, details, ...(events ?? [])]) {
-      if (other !== undefined && module.messages[other] === undefined) throw new Error(`${name}: its answer ${other} is not in ${module.name}`);
+      if (other !== undefined && module.messages[other] === undefined)
+        throw new Error(`${name}: its answer ${other} is not in ${module.name}`);
     }
-    return { name, crc, deprecated, header, body, service: service && service_of({ reply, details, events }) };
+    return {
+      name,
+      crc,
+      deprecated,
+      header,
+      body,
+      service: service && service_of({ reply, details, events }),
+    };
   }
 
   #type(module: ModuleSchema, name: string): Type {
@@ -267,7 +283,8 @@ class Resolver {
       const definition = alias
         ? `${alias.type}${alias.length === undefined ? '' : `[${alias.length}]`}`
         : fields!.map((field) => `${field.type} ${field.name}`).join(', ');
-      if (definition !== text.definition) throw new Error(`${name} is \`${definition}\` here; its text form is that of \`${text.definition}\``);
+      if (definition !== text.definition)
+        throw new Error(`${name} is \`${definition}\` here; its text form is that of \`${text.definition}\``);
       return { kind: 'text', ...id, size: text.size, codec: text.codec };
     }
     if (alias !== undefined) return this.#alias(module, name, alias.type, alias.length);
@@ -294,13 +311,15 @@ class Resolver {
 
   #enum(module: ModuleSchema, name: string): Enum {
     const type = this.#type(module, name);
-    if (type.kind !== 'enum') throw new Error(`${name} of ${module.name} serves as a discriminator and is no enum`);
+    if (type.kind !== 'enum')
+      throw new Error(`${name} of ${module.name} serves as a discriminator and is no enum`);
     return type;
   }
 
   #union(module: ModuleSchema, name: string, fields: readonly FieldSchema[]): Union {
     const arms = fields.map((field): Arm => {
-      if (field.length !== undefined) throw new Error(`${name}.${field.name}: an array as member of a union cannot be bound`);
+      if (field.length !== undefined)
+        throw new Error(`${name}.${field.name}: an array as member of a union cannot be bound`);
       const extra = surface.extra_cases[name]?.[field.name] ?? [];
       return {
         name: field.name,
@@ -310,7 +329,8 @@ class Resolver {
     });
     const sizes = arms.map((arm) => {
       const size = fixed_size(arm.type);
-      if (size === undefined) throw new Error(`${name}.${arm.name}: a member of a union that varies in size cannot be bound`);
+      if (size === undefined)
+        throw new Error(`${name}.${arm.name}: a member of a union that varies in size cannot be bound`);
       return size;
     });
     return { kind: 'union', name, module: module.name, size: Math.max(...sizes), arms };
@@ -318,7 +338,9 @@ class Resolver {
 
   /** The numbers of an enum's values; which enum, the value's name tells. */
   #cases(module: ModuleSchema, union: string, names: readonly string[]): Record<string, number> {
-    const enums = [module.name, ...module.imports].flatMap((one) => Object.values(this.#modules.get(one)!.enums));
+    const enums = [module.name, ...module.imports].flatMap((one) =>
+      Object.values(this.#modules.get(one)!.enums),
+    );
     return Object.fromEntries(
       names.map((name) => {
         const value = enums.find(({ values }) => name in values)?.values[name];
@@ -334,17 +356,24 @@ class Resolver {
     for (const { name, length } of fields) {
       const count = typeof length === 'string' ? length : filled[name];
       if (count === undefined) continue;
-      if (counted.has(count)) throw new Error(`${owner}: ${count} counts both ${counted.get(count)} and ${name}`);
+      if (counted.has(count))
+        throw new Error(`${owner}: ${count} counts both ${counted.get(count)} and ${name}`);
       counted.set(count, name);
     }
     const seen = new Map<string, Type>();
     return fields.map((field) => {
       const where = `${owner}.${field.name}`;
       const of = counted.get(field.name);
-      const shape = of === undefined ? this.#shape(module, owner, field, seen) : count_shape(where, field, of);
-      if ('count' in shape && !seen.has(shape.count)) throw new Error(`${where}: no field ${shape.count} before it`);
+      const shape =
+        of === undefined ? this.#shape(module, owner, field, seen) : count_shape(where, field, of);
+      if ('count' in shape && !seen.has(shape.count))
+        throw new Error(`${where}: no field ${shape.count} before it`);
       seen.set(field.name, 'type' in shape ? shape.type : { kind: 'scalar', name: 'u8' });
-      return { name: field.name, ...shape, ...(field.default === undefined ? {} : { default: field.default }) };
+      return {
+        name: field.name,
+        ...shape,
+        ...(field.default === undefined ? {} : { default: field.default }),
+      };
     });
   }
 
@@ -352,7 +381,8 @@ class Resolver {
     const where = `${owner}.${field.name}`;
     if (field.type === 'string') {
       if (field.length === undefined) return { shape: 'string' };
-      if (typeof field.length === 'string') throw new Error(`${where}: a string counted by another field cannot be bound`);
+      if (typeof field.length === 'string')
+        throw new Error(`${where}: a string counted by another field cannot be bound`);
       return { shape: 'padded_string', length: field.length };
     }
     const type = this.#type(module, field.type);
@@ -380,7 +410,13 @@ class Resolver {
     return { shape: 'one', type };
   }
 
-  #tag(module: ModuleSchema, owner: string, where: string, by: string, seen: ReadonlyMap<string, Type>): Enum {
+  #tag(
+    module: ModuleSchema,
+    owner: string,
+    where: string,
+    by: string,
+    seen: ReadonlyMap<string, Type>,
+  ): Enum {
     const outer = surface.outer_discriminators[owner];
     const type = outer?.field === by ? this.#enum(module, outer.type) : seen.get(by);
     if (type?.kind !== 'enum') throw new Error(`${where}: its discriminator ${by} is no enum before it`);
@@ -389,14 +425,21 @@ class Resolver {
 }
 
 function count_shape(where: string, field: FieldSchema, of: string): Shape {
-  if (field.type !== 'u8' && field.type !== 'u16' && field.type !== 'u32') throw new Error(`${where}: a count of type ${field.type}`);
-  if (field.length !== undefined || field.default !== undefined) throw new Error(`${where}: a count with a length or a default`);
+  if (field.type !== 'u8' && field.type !== 'u16' && field.type !== 'u32')
+    throw new Error(`${where}: a count of type ${field.type}`);
+  if (field.length !== undefined || field.default !== undefined)
+    throw new Error(`${where}: a count with a length or a default`);
   return { shape: 'count', type: { kind: 'scalar', name: field.type }, of };
 }
 
 function enum_of(id: Named, { repr, flag, values }: EnumSchema): Enum {
   if (!(repr in scalar_sizes)) throw new Error(`${id.name}: an enum of ${repr}`);
-  return { kind: surface.is_bit_set(id.name, flag) ? 'flags' : 'enum', ...id, repr: repr as ScalarName, values };
+  return {
+    kind: surface.is_bit_set(id.name, flag) ? 'flags' : 'enum',
+    ...id,
+    repr: repr as ScalarName,
+    values,
+  };
 }
 
 const header_fields: Readonly<Record<HeaderName, readonly string[]>> = {

@@ -110,7 +110,12 @@ interface SchemaFile {
 
 /** One definition a line, so that two VPPs can be compared with diff. Always the same bytes for the same schema. */
 export function write_schema(schema: Schema): string {
-  const lines = ['{', `"format": ${schema_format},`, `"vpp_version": ${JSON.stringify(schema.vpp_version)},`, '"modules": ['];
+  const lines = [
+    '{',
+    `"format": ${schema_format},`,
+    `"vpp_version": ${JSON.stringify(schema.vpp_version)},`,
+    '"modules": [',
+  ];
   schema.modules.forEach((module, index) => {
     const { name, version, crc, imports } = module;
     const head = JSON.stringify({ name, version, crc, imports }).slice(0, -1);
@@ -132,13 +137,16 @@ export function write_schema(schema: Schema): string {
 }
 
 function section<T>(name: string, entries: Readonly<Record<string, T>>, form: (entry: T) => unknown): string {
-  const lines = Object.entries(entries).map(([key, entry]) => `  ${JSON.stringify(key)}: ${JSON.stringify(form(entry))}`);
+  const lines = Object.entries(entries).map(
+    ([key, entry]) => `  ${JSON.stringify(key)}: ${JSON.stringify(form(entry))}`,
+  );
   return lines.length === 0 ? ` "${name}": {}` : ` "${name}": {\n${lines.join(',\n')}\n }`;
 }
 
 export function read_schema(text: string): Schema {
   const file = JSON.parse(text) as SchemaFile;
-  if (file.format !== schema_format) throw new Error(`schema of format ${file.format}; this generator reads format ${schema_format}`);
+  if (file.format !== schema_format)
+    throw new Error(`schema of format ${file.format}; this generator reads format ${schema_format}`);
   return {
     vpp_version: file.vpp_version,
     modules: file.modules.map((module) => ({

@@ -31,7 +31,9 @@ export const address_union_discriminators: Readonly<Record<string, Readonly<Reco
 };
 
 /** Types whose discriminator stands in the type around them, and of which type it is. */
-export const outer_discriminators: Readonly<Record<string, { readonly field: string; readonly type: string }>> = {
+export const outer_discriminators: Readonly<
+  Record<string, { readonly field: string; readonly type: string }>
+> = {
   fib_path_nh: { field: 'proto', type: 'fib_path_nh_proto' },
 };
 
@@ -55,7 +57,10 @@ export const filled_arrays: Readonly<Record<string, Readonly<Record<string, stri
 };
 
 /** Enums that are sets of bits though neither `enumflag` nor a name ending in `_flags` says so. */
-const bit_sets: ReadonlySet<string> = new Set(['virtio_net_features_first_32', 'virtio_net_features_last_32']);
+const bit_sets: ReadonlySet<string> = new Set([
+  'virtio_net_features_first_32',
+  'virtio_net_features_last_32',
+]);
 
 export function is_bit_set(name: string, flag: boolean): boolean {
   return flag || name.endsWith('_flags') || bit_sets.has(name);

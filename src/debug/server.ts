@@ -1,0 +1,31 @@
+import { createServer, type Server } from 'node:http';
+import { respond, type Source, type Surface } from './routes.js';
+
+/** People and probes, not load: more connections than this are refused. */
+const CONNECTIONS_MAX = 64;
+const REQUEST_MS_MAX = 5000;
+const KEEP_ALIVE_MS = 5000;
+
+/** An HTTP server of one surface; it still has to listen. */
+export function debugServer(surface: Surface, source: Source): Server {
+  const server = createServer(
+    { requestTimeout: REQUEST_MS_MAX, keepAliveTimeout: KEEP_ALIVE_MS },
+    (request, response) => {
+      // A body is of no use; what is not read would block the connection.
+      request.resume();
+      const { method = '', url = '', headers } = request;
+      void respond({ method, url, accept: headers.accept ?? '' }, surface, source).then((answer) => {
+        response.writeHead(answer.status, {
+          'content-type': answer.type,
+          'content-length': Buffer.byteLength(answer.body),
+          'cache-control': 'no-store',
+          'x-content-type-options': 'nosniff',
+          ...answer.headers,
+        });
+        response.end(method === 'HEAD' ? undefined : answer.body);
+      });
+    },
+  );
+  server.maxConnections = CONNECTIONS_MAX;
+  return server;
+}

@@ -1,0 +1,131 @@
+/** Entry of the debug worker: serves HTTP from shared memory, asks the main thread for the rest. */
+import { readdirSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../host/clock.js';
+import { type Address, Listener } from './listener.js';
+import {
+  answer_within_ms,
+  type FromWorker,
+  machineTime_ns,
+  type Outcome,
+  type Question,
+  type SectionName,
+  type Sections,
+  type Stamped,
+  section_names,
+  type ToWorker,
+  type WorkerSetup,
+} from './protocol.js';
+import type { Source, Surface } from './routes.js';
+import { debugServer } from './server.js';
+import { TextReader } from './shared-text.js';
+
+/** Questions without an answer; more are refused. */
+const QUESTIONS_MAX = 64;
+/** The main thread has a deadline of its own; this one is for when it is not there to keep it. */
+const GRACE_MS = 100;
+
+const setup = workerData as WorkerSetup;
+const port = parentPort!;
+const say = (message: FromWorker): void => port.postMessage(message);
+
+/** Sections parsed at most once for each time that they are written. */
+class SectionCache {
+  readonly #reader: TextReader;
+  #sequence = 0;
+  #parsed: Stamped<unknown> | undefined;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#reader = new TextReader(memory);
+  }
+
+  get(): Stamped<unknown> | undefined {
+    const { sequence, text } = this.#reader.read();
+    if (sequence !== this.#sequence) {
+      this.#sequence = sequence;
+      this.#parsed = JSON.parse(text) as Stamped<unknown>;
+    }
+    return this.#parsed;
+  }
+}
+
+/** Questions to the main thread. */
+class Questions {
+  readonly #open = new Map<number, (outcome: Outcome) => void>();
+  #last = 0;
+
+  ask(question: Question): Promise<Outcome> {
+    if (this.#open.size >= QUESTIONS_MAX) {
+      const reason = `${QUESTIONS_MAX} questions wait for the main thread`;
+      return Promise.resolve({ ok: false, reason, timeout: false });
+    }
+    this.#last += 1;
+    const id = this.#last;
+    return new Promise((resolve) => {
+      const ms = answer_within_ms[question.type] + GRACE_MS;
+      const limit = systemClock.after(ms, () => {
+        this.#open.delete(id);
+        resolve({ ok: false, reason: `the main thread did not answer within ${ms} ms`, timeout: true });
+      });
+      this.#open.set(id, (outcome) => {
+        limit.cancel();
+        resolve(outcome);
+      });
+      say({ type: 'question', id, question });
+    });
+  }
+
+  settle(id: number, outcome: Outcome): void {
+    this.#open.get(id)?.(outcome);
+    this.#open.delete(id);
+  }
+}
+
+const heartbeat = new BigInt64Array(setup.memory.heartbeat);
+const caches = Object.fromEntries(
+  section_names.map((name) => [name, new SectionCache(setup.memory.sections[name])]),
+) as Record<SectionName, SectionCache>;
+const questions = new Questions();
+
+const source: Source = {
+  section: <K extends SectionName>(name: K) => caches[name].get() as Stamped<Sections[K]> | undefined,
+  silent_ms: () => Number(machineTime_ns() - Atomics.load(heartbeat, 0)) / 1e6,
+  ask: (question) => questions.ask(question),
+  config: setup.config,
+  facts: setup.facts,
+  process: () => ({
+    rss_bytes: process.memoryUsage.rss(),
+    open_files: readdirSync('/proc/self/fd').length,
+    cpu_s: Object.values(process.cpuUsage()).reduce((sum, us) => sum + us / 1e6, 0),
+  }),
+  wall_ms: () => systemClock.wall_ms(),
+};
+
+function listener(surface: Surface, address: Address): Listener {
+  return new Listener(debugServer(surface, source), address, systemClock, (level, fields, text) =>
+    say({ type: 'log', level, fields, text }),
+  );
+}
+
+const { health, debug_port, socket } = setup;
+const listeners = [
+  listener('debug', { kind: 'unix', path: socket }),
+  ...(debug_port === 0 ? [] : [listener('debug', { kind: 'tcp', port: debug_port, host: '127.0.0.1' })]),
+  ...(health.port === 0
+    ? []
+    : [
+        listener('health', {
+          kind: 'tcp',
+          port: health.port,
+          ...(health.address !== undefined && { host: health.address }),
+        }),
+      ]),
+];
+
+port.on('message', (message: ToWorker) => {
+  if (message.type === 'outcome') return questions.settle(message.id, message.outcome);
+  for (const each of listeners) each.close();
+  port.close();
+});
+
+for (const each of listeners) void each.start();

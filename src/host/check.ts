@@ -1,0 +1,207 @@
+/**
+ * `calico-vpp-node check`: what would go wrong on this host, told before anything is touched. Pure: facts in, findings out.
+ */
+
+import { afPacketRingBytes, type Config, type Problem, problemText } from '../config.js';
+import type { CheckFacts } from './check-facts.js';
+import { missingLink, overlapFindings, type UplinkView, uplink_checks } from './check-uplink.js';
+import { error, type Finding, ok, warning } from './finding.js';
+
+export { type CheckFacts, gatherCheckFacts, memoryBytes } from './check-facts.js';
+export type { Finding } from './finding.js';
+
+const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
+
+type MachineCheck = (facts: CheckFacts, config: Config) => readonly Finding[];
+
+const machine_checks: readonly MachineCheck[] = [
+  ({ is_root }) =>
+    is_root
+      ? []
+      : [
+          error(
+            'process',
+            'does not run as root',
+            'it moves network devices and enters namespaces',
+            'run it as root, privileged',
+          ),
+        ],
+
+  ({ vpp_binary }, { vpp }) =>
+    vpp_binary === 'ok'
+      ? [ok(vpp.binary, 'is there')]
+      : [
+          error(
+            vpp.binary,
+            vpp_binary === 'missing' ? 'is not there' : 'is not executable',
+            'VPP is started from it',
+            'use the image of this product, or set CALICOVPP_VPP_BINARY',
+          ),
+        ],
+
+  ({ devices }) =>
+    devices.tun
+      ? [ok('/dev/net/tun', 'is there')]
+      : [
+          error(
+            '/dev/net/tun',
+            'is not there',
+            'VPP makes the taps of the host and of pods with it',
+            'run "modprobe tun" on the host',
+          ),
+        ],
+
+  ({ devices }, { vpp }) => {
+    if (devices.vhost_net) return [ok('/dev/vhost-net', 'is there')];
+    const why = "VPP's tap driver moves its packets through it";
+    if (vpp.environment.LD_PRELOAD) {
+      return [
+        warning(
+          '/dev/vhost-net',
+          'is not there',
+          why,
+          'nothing, if the library in LD_PRELOAD of CALICOVPP_VPP_ENVIRONMENT replaces it',
+        ),
+      ];
+    }
+    return [
+      error(
+        '/dev/vhost-net',
+        'is not there',
+        why,
+        'run "modprobe vhost_net" on the host; its kernel needs CONFIG_VHOST_NET',
+      ),
+    ];
+  },
+
+  ({ hugepages }) => {
+    const total_bytes = hugepages.reduce((sum, { size_bytes, total }) => sum + size_bytes * total, 0);
+    return [
+      ok(
+        'hugepages',
+        total_bytes === 0
+          ? 'there are none: buffers use pages of 4 KiB'
+          : `there are ${mebibytes(total_bytes)}`,
+      ),
+    ];
+  },
+
+  ({ memory_available_bytes }, { uplinks }) => {
+    const rings = uplinks.filter(({ driver }) => driver === undefined || driver === 'af_packet');
+    const wanted = rings.reduce((sum, uplink) => sum + afPacketRingBytes(uplink), 0);
+    const what = `${mebibytes(memory_available_bytes)} are free, the packet rings of af_packet pin ${mebibytes(wanted)}`;
+    if (wanted * 2 <= memory_available_bytes) return [ok('memory', what)];
+    const tell = wanted > memory_available_bytes ? error : warning;
+    return [
+      tell(
+        'memory',
+        what,
+        'the kernel takes them at once, and pods need the rest',
+        'lower rx, tx, rxqsz or txqsz of the uplinks',
+      ),
+    ];
+  },
+
+  // The kernel's own three rules, of both families.
+  ({ rules }) => {
+    const own = rules.filter(({ priority }) => ![0, 32766, 32767].includes(priority));
+    if (own.length === 0) return [];
+    return [
+      warning(
+        'routing rules',
+        `${own.length} rule(s) choose a routing table (${own
+          .slice(0, 3)
+          .map(({ priority }) => priority)
+          .join(', ')})`,
+        'VPP gets the main table alone: what a rule sends through an uplink leaves by the main table there',
+        'move the routes that matter to the main table',
+      ),
+    ];
+  },
+
+  ({ host }, { hooks }) => {
+    if (!host.has_udev || hooks.scripts.BEFORE_VPP_RUN === '') return [];
+    return [
+      warning(
+        'udev',
+        'may give the host tap a MAC of its own choice',
+        'the script CALICOVPP_HOOK_BEFORE_VPP_RUN takes the place of the built-in work that keeps it from that (MACAddressPolicy)',
+        'have a .link file with Driver=tun and MACAddressPolicy=none on the host',
+      ),
+    ];
+  },
+];
+
+/** Everything that is worth telling, in the order of the checks. */
+export function findings(config: Config, facts: CheckFacts): Finding[] {
+  const views = config.uplinks.flatMap((uplink): UplinkView[] => {
+    const link = facts.links.find(
+      ({ name, altnames }) => name === uplink.interface_name || altnames.includes(uplink.interface_name),
+    );
+    if (!link) return [];
+    return [
+      {
+        uplink,
+        link,
+        addresses: facts.addresses.filter((address) => address.link === link.index),
+        facts,
+        config,
+      },
+    ];
+  });
+  const absent = config.uplinks.filter((uplink) => !views.some((view) => view.uplink === uplink));
+  const placed = views.flatMap(({ uplink, link, addresses }) =>
+    addresses
+      .filter((address) => address.family === 4)
+      .map(({ prefix }) => ({ link: link.name, prefix, physical_network: uplink.physical_network })),
+  );
+  const uplink_findings = views.flatMap((view) => {
+    const found = uplink_checks.flatMap((check) => check(view));
+    return found.some(({ severity }) => severity !== 'ok')
+      ? found
+      : [ok(view.link.name, 'can be taken over'), ...found];
+  });
+  return [
+    ...machine_checks.flatMap((check) => check(facts, config)),
+    ...absent.map((uplink) => missingLink(uplink, facts)),
+    ...uplink_findings,
+    ...overlapFindings(placed),
+  ];
+}
+
+/** A configuration that cannot be read is a list of findings, too. */
+export function configFindings(problems: readonly Problem[], warnings: readonly string[] = []): Finding[] {
+  return [
+    ...problems.map((problem) =>
+      error(problem.variable, problemText(problem), 'the process does not start with it', problem.step),
+    ),
+    ...warnings.map((text) =>
+      warning('configuration', text, 'it may not be what was meant', 'correct it, or leave it'),
+    ),
+  ];
+}
+
+/** 1 when something would go wrong for certain. */
+export const checkExitCode = (found: readonly Finding[]): 0 | 1 =>
+  found.some(({ severity }) => severity === 'error') ? 1 : 0;
+
+const marks = { ok: 'ok     ', warning: 'WARNING', error: 'ERROR  ' } as const;
+const severities = ['error', 'warning', 'ok'] as const;
+
+/** For a terminal: errors first, a closing line with the counts. */
+export function renderFindings(found: readonly Finding[]): string {
+  const text = severities.flatMap((severity) =>
+    found
+      .filter((finding) => finding.severity === severity)
+      .map(({ subject, what, why, step }) =>
+        [
+          `${marks[severity]} ${subject}: ${what}`,
+          ...(why ? [`        why:  ${why}`] : []),
+          ...(step ? [`        step: ${step}`] : []),
+        ].join('\n'),
+      ),
+  );
+  const count = (severity: Finding['severity']): number =>
+    found.filter((finding) => finding.severity === severity).length;
+  return `${[...text, '', `${count('error')} error(s), ${count('warning')} warning(s). Nothing was changed.`].join('\n')}\n`;
+}
