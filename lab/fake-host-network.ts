@@ -10,6 +10,7 @@ import {
   type NetworkChange,
   type NetworkEvent,
   type NetworkNamespace,
+  type NewChannels,
   type NewLink,
   OWN_NAMESPACE_PATH,
   type Route,
@@ -83,7 +84,7 @@ export class FakeHostNetwork implements HostNetwork {
     const state = this.#stateOf(path);
     const name = (index: number | undefined) =>
       index === undefined ? undefined : state.links.get(index)?.name;
-    const sorted = <T>(values: T[]) => values.map((value) => JSON.stringify(value)).sort();
+    const sorted = (values: readonly object[]) => values.map(canonicalText).sort();
     return {
       links: sorted([...state.links.values()].map(({ index: _, peer: __, ...link }) => link)),
       addresses: sorted(state.addresses.map((address) => ({ ...address, link: name(address.link) }))),
@@ -307,6 +308,15 @@ export class FakeHostNetwork implements HostNetwork {
   }
 }
 
+/** JSON that does not depend on the order in which fields were set. */
+function canonicalText(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
+
 let next_mac = 1;
 
 function newLink(
@@ -374,10 +384,10 @@ class FakeNamespace implements NetworkNamespace {
     return this.#state.named(link_name)?.channels;
   }
 
-  setChannels(link_name: string, channels: Pick<Channels, 'rx' | 'tx' | 'combined'>): void {
+  setChannels(link_name: string, channels: NewChannels): void {
     const link = this.#state.named(link_name);
     if (!link?.channels) throw new NetlinkError('EOPNOTSUPP', 'set_channels', link_name);
-    if (channels.combined > link.channels.max_combined)
+    if ((channels.combined ?? 0) > link.channels.max_combined)
       throw new NetlinkError('EINVAL', 'set_channels', link_name);
     link.channels = { ...link.channels, ...channels };
   }

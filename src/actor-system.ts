@@ -96,6 +96,7 @@ let systems = 0;
 class NactMailboxes {
   readonly #system;
   readonly #log: Log;
+  readonly open = new Set<string>();
   #last = 0;
 
   constructor(name: string, log: Log) {
@@ -105,7 +106,7 @@ class NactMailboxes {
   }
 
   /** nact allows few characters in a name, so its actors are numbered; a path can hold any. */
-  open(receive: Receive): Mailbox {
+  create(receive: Receive): Mailbox {
     this.#last += 1;
     const id = `a${this.#last}`;
     const onMessage = (_state: unknown, message: unknown, ctx: unknown): void | Promise<void> =>
@@ -116,11 +117,15 @@ class NactMailboxes {
         return ctx.resume;
       },
     }) as NactRef<unknown>;
+    this.open.add(id);
     return {
       id,
       // The place of nact's sender carries the postmark: null, unlike undefined, costs no object.
       post: (message, mark) => (dispatch as unknown as Post)(actor, message, mark),
-      close: () => stopNact(actor),
+      close: () => {
+        stopNact(actor);
+        this.open.delete(id);
+      },
     };
   }
 
@@ -151,7 +156,6 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     log,
     random: options.random ?? Math.random,
     totals: {
-      actors: 0,
       told: 0,
       handled: 0,
       deadLetters: 0,
@@ -165,7 +169,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     cells: new Map(),
     asks,
     watches: new Watches(),
-    openMailbox: (receive) => mailboxes.open(receive),
+    openMailbox: (receive) => mailboxes.create(receive),
   };
 
   /** Above the root there is nobody to restart it. */
@@ -204,7 +208,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
       return cell && detailsOf(cell);
     },
     events: () => runtime.events.toArray(),
-    counters: () => ({ ...runtime.totals, asks: asks.open.size }),
+    counters: () => ({ ...runtime.totals, actors: mailboxes.open.size, asks: asks.open.size }),
     restart(path) {
       const cell = runtime.cells.get(path);
       if (!cell?.running || cell === root) return false;

@@ -230,6 +230,8 @@ t.test('a link that was down is given back down, with its addresses', root, asyn
   const lab = withLab(t);
   const node = furnish(lab);
   const away = lab.namespace('away');
+  // Their next hops over a link that is down are dead, and no command could add such a route.
+  for (const multipath of ['192.168.0.0/16', 'fd10::/48']) lab.run('node', 'ip', 'route', 'del', multipath);
   lab.run('node', 'ip', 'link', 'set', 'up0', 'down');
   const before = told(lab, 'node');
   const state = captureLink(node, 'up0')!;
@@ -421,7 +423,7 @@ t.test('sysctls and channels are those of the namespace', root, async (t) => {
 
   lab.veth({ namespace: 'node', name: 'v0' }, { namespace: 'peer', name: 'v1' }, 4);
   t.match(node.channels('v0'), { rx: 4, tx: 4, combined: 0, max_rx: 4 });
-  node.setChannels('v0', { rx: 2, tx: 2, combined: 0 });
+  node.setChannels('v0', { rx: 2, tx: 2 });
   t.match(node.channels('v0'), { rx: 2, tx: 2 });
   t.equal(node.channels('lo'), undefined);
   t.throws(() => node.setChannels('v0', { rx: 9, tx: 9, combined: 0 }), { code: 'EINVAL' });

@@ -69,6 +69,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private readonly running = new Set<Waiting>();
   private readonly quarantine = new Quarantine();
   private opening = new AbortController();
+  /** Under way when the connection was lost: suspects, if VPP turns out to be dead. */
+  private accused: Transaction[] = [];
 
   constructor(
     private readonly ctx: ActorContext<VppConnectionMessage>,
@@ -105,6 +107,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
         return this.admit(message);
       case 'ReadSnapshot':
         return this.answer(message.reply, (session) => session.readSnapshot());
+      case 'ReadNeighbours':
+        return this.answer(message.reply, (session) => session.neighbours(message.interface));
       case 'Cli':
         return this.answer(message.reply, (session) => session.cli(message.command));
     }
@@ -152,6 +156,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (this.run?.pid !== session.run.pid || this.state !== 'Connecting') return session.close();
     this.session = session;
     this.state = 'Connected';
+    this.accused = [];
     this.generation += 1;
     session.closed.then((reason) => this.ctx.self.tell({ type: 'Closed', session, reason }));
     if (session.incompatible.length > 0) {
@@ -187,18 +192,19 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.opening.abort();
     this.run = undefined;
     this.lose(exit.reason);
+    for (const transaction of this.accused.splice(0)) this.quarantine.suspect(transaction);
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())
       subscriber.tell({ type: 'VppExited', reason: exit.reason });
   }
 
-  /** The session is over: owners with operations under way are the suspects if VPP turns out to be dead. */
+  /** The session is over, whatever has become of VPP. */
   private lose(reason: string): void {
     const { session } = this;
     if (session === undefined) return;
     this.session = undefined;
     this.state = 'Connecting';
-    for (const { transaction } of this.running) this.quarantine.suspect(transaction);
+    this.accused = [...this.running].map(({ transaction }) => transaction);
     session.close();
     this.refuseAll(reason);
     for (const subscriber of this.subscribers.values()) {

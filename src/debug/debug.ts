@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { type Config, describeConfig } from '../config.js';
 import type { Clock, Timer } from '../host/clock.js';
 import type { Log } from '../log.js';
+import { AskDeadline } from '../supervision/errors.js';
 import { build } from './build.js';
 import {
   answer_within_ms,
@@ -16,7 +17,7 @@ import {
   type ToWorker,
   type WorkerSetup,
 } from './protocol.js';
-import { publicJson, secretsIn } from './public-json.js';
+import { publicJson, secretsIn, withoutSecrets } from './public-json.js';
 import { type Observed, Publisher } from './publisher.js';
 import { sharedTextMemory } from './shared-text.js';
 
@@ -259,11 +260,10 @@ class DebugServer implements Debug {
       if (text.length <= ANSWER_BYTES_MAX) return { ok: true, text };
       return { ok: false, reason: `the answer has ${text.length} characters`, timeout: false };
     } catch (error) {
-      const { name, message } = error as Error;
       return {
         ok: false,
-        reason: [...this.#secrets].reduce((text, secret) => text.replaceAll(secret, '[redacted]'), message),
-        timeout: name === 'AskDeadline' || error instanceof TooLate,
+        reason: withoutSecrets((error as Error).message, this.#secrets),
+        timeout: error instanceof AskDeadline || error instanceof TooLate,
       };
     } finally {
       this.#questions -= 1;

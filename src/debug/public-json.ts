@@ -48,9 +48,15 @@ export function publicJson(value: unknown, secrets: ReadonlySet<string>): string
   } catch (error) {
     text = JSON.stringify({ error: `cannot be shown: ${(error as Error).message}` });
   }
+  return withoutSecrets(text, secrets);
+}
+
+/** A text in which the secrets may stand as they are, or as inside a JSON string. */
+export function withoutSecrets(text: string, secrets: ReadonlySet<string>): string {
+  let clean = text;
   for (const secret of secrets) {
     if (secret.length < SECRET_LENGTH_MIN) continue;
-    text = text.replaceAll(JSON.stringify(secret).slice(1, -1), REDACTED);
+    clean = clean.replaceAll(secret, REDACTED).replaceAll(JSON.stringify(secret).slice(1, -1), REDACTED);
   }
-  return text;
+  return clean;
 }

@@ -87,7 +87,7 @@ function rowOf(node: ShownNode, before: string, now_ms: number, strokes: Strokes
       supervision === undefined ? '' : `restarts ${supervision.used}/${supervision.intensity.restarts_max}`,
     ],
     gauges: Object.entries(node.gauges).map(
-      ([name, value]) => `${harmless(name, cut)} ${harmless(String(value), cut)}`,
+      ([name, value]) => `${harmless(name, cut)} ${harmless(String(value), cut) || '-'}`,
     ),
     notes: notesOf(node, now_ms, strokes),
   };

@@ -11,7 +11,7 @@
 
 import { podInterfaceTag, podTableName } from '../cni/names.js';
 import { addressesOf, familiesOf, type PodSpec } from '../cni/pod-spec.js';
-import type { NetworkChange } from '../host/types.js';
+import type { NetworkChange, NewRoute } from '../host/types.js';
 import {
   type Family,
   familyOf,
@@ -29,6 +29,12 @@ export const pod_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.1',
 export const pod_mac = '02:00:00:00:00:01';
 /** The MAC of VPP's side of a pod's tap. */
 export const pod_tap_mac = '02:ca:11:c0:fe:01';
+/** The least that Linux (IPv4) and RFC 8200 (IPv6) let an interface have. */
+const mtu_min: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
+/** Without it an address of a tap stays tentative, and unusable, for a second. */
+const ifa_f_nodad = 0x02;
+const nud_permanent = 0x80;
+const rtprot_boot = 3;
 
 export interface PodTableIds {
   readonly pod: number;
@@ -204,12 +210,17 @@ export function podSysctls(spec: PodSpec): readonly { readonly path: string; rea
   ];
 }
 
-/** The Linux side of a pod interface with ifindex `link`. Every change can be repeated. */
-export function podChanges(spec: PodSpec, link: number): NetworkChange[] {
+/** What the pod's interface has as MTU: what was asked for or the node's, never more than the node's or less than the family needs. */
+export function podMtu(spec: Pick<PodSpec, 'mtu' | 'addresses'>, node_mtu: number): number {
+  const min = spec.addresses.ip6.length > 0 ? mtu_min[6] : mtu_min[4];
+  return Math.max(min, Math.min(spec.mtu === 0 ? node_mtu : spec.mtu, node_mtu));
+}
+
+/** The Linux side of a pod interface with ifindex `link`. Every change can be repeated; see `isHarmless` for routes. */
+export function podChanges(spec: PodSpec, link: number, mtu: number): NetworkChange[] {
   const is_tap = spec.interface_type === 'tap';
-  const families = familiesOf(spec);
   return [
-    { do: 'set_link', link, up: true },
+    { do: 'set_link', link, up: true, mtu },
     ...addressesOf(spec).map(
       (address): NetworkChange => ({
         do: 'replace_address',
@@ -217,22 +228,53 @@ export function podChanges(spec: PodSpec, link: number): NetworkChange[] {
           link,
           family: familyOf(address),
           prefix: hostPrefix(address),
-          flags: familyOf(address) === 6 ? 0x02 : 0,
+          flags: familyOf(address) === 6 ? ifa_f_nodad : 0,
         },
       }),
     ),
     ...(is_tap
-      ? families.map(
+      ? familiesOf(spec).map(
           (family): NetworkChange => ({
             do: 'set_neighbour',
-            neighbour: { link, family, address: pod_gateway[family], mac: pod_tap_mac, state: 0x80 },
+            neighbour: { link, family, address: pod_gateway[family], mac: pod_tap_mac, state: nud_permanent },
           }),
         )
       : []),
-    ...spec.routes.map((prefix): NetworkChange => {
-      const family = familyOf(prefix);
-      const next_hop = is_tap ? { oif: link, gateway: pod_gateway[family], onlink: true } : { oif: link };
-      return { do: 'replace_route', route: { family, prefix, protocol: 3, next_hops: [next_hop] } };
-    }),
+    ...spec.routes.map(
+      (prefix): NetworkChange => ({ do: 'add_route', route: podRoute(spec, link, prefix) }),
+    ),
   ];
+}
+
+/** What an earlier spec of the pod put into Linux and the present one does not want. */
+export function staleChanges(before: PodSpec, now: PodSpec, link: number): NetworkChange[] {
+  const wanted = new Set([...addressesOf(now), ...now.routes]);
+  return [
+    ...before.routes
+      .filter((prefix) => !wanted.has(prefix))
+      .map((prefix): NetworkChange => ({ do: 'delete_route', route: podRoute(before, link, prefix) })),
+    ...addressesOf(before)
+      .filter((address) => !wanted.has(address))
+      .map(
+        (address): NetworkChange => ({
+          do: 'delete_address',
+          address: { link, family: familyOf(address), prefix: hostPrefix(address) },
+        }),
+      ),
+  ];
+}
+
+/**
+ * Whether a refused change leaves the pod as it should be: a route that is there already. It may lead through another
+ * interface of the pod (the default route of a secondary one): the first to come keeps it.
+ */
+export function isHarmless(change: NetworkChange, code: string): boolean {
+  return change.do === 'add_route' && code === 'EEXIST';
+}
+
+function podRoute(spec: PodSpec, link: number, prefix: string): NewRoute {
+  const family = familyOf(prefix);
+  const is_tap = spec.interface_type === 'tap';
+  const next_hop = is_tap ? { oif: link, gateway: pod_gateway[family], onlink: true } : { oif: link };
+  return { family, prefix, protocol: rtprot_boot, next_hops: [next_hop] };
 }

@@ -18,6 +18,7 @@ export interface LinkState {
 const TABLE_LOCAL = 255;
 const RTPROT_KERNEL = 2;
 const NUD_PERMANENT = 0x80;
+const RTNH_F_DEAD = 0x01;
 /** A temporary (privacy) IPv6 address; for IPv4 the same bit says "secondary". */
 const IFA_F_TEMPORARY = 0x01;
 
@@ -75,9 +76,10 @@ export function restoreSteps(state: LinkState): UndoStep[] {
     ...addresses
       .filter(({ family, flags }) => family === 4 || !(flags & IFA_F_TEMPORARY))
       .map(({ link: _, ...address }): UndoStep => ({ kind: 'add_address', link: identity, address })),
-    ...inOrderOfNeed(routes)
-      .filter((route) => route.unsupported === undefined)
-      .map((route): UndoStep => ({ kind: 'add_route', route: portableRoute(route, identity, state) })),
+    ...inOrderOfNeed(routes.filter((route) => route.unsupported === undefined))
+      .map((route) => portableRoute(route, identity, state))
+      .filter((route) => route.next_hops.length > 0)
+      .map((route): UndoStep => ({ kind: 'add_route', route })),
     ...neighbours.flatMap(({ family, address, mac }): UndoStep[] =>
       mac === undefined ? [] : [{ kind: 'set_neighbour', link: identity, family, address, mac }],
     ),
@@ -98,7 +100,9 @@ function portableRoute(
   { link, others }: LinkState,
 ): Extract<UndoStep, { kind: 'add_route' }>['route'] {
   const { flags: _, nexthop_id: __, ...rest } = route;
-  const next_hops = route.next_hops.map(({ oif, flags: ___, ...hop }): UndoNextHop => {
+  // A next hop of a multipath route whose link is down is shown as dead, and could not be added again.
+  const alive = route.next_hops.filter((hop) => !((hop.flags ?? 0) & RTNH_F_DEAD));
+  const next_hops = alive.map(({ oif, flags: ___, ...hop }): UndoNextHop => {
     const through = oif === link.index ? identity : oif === undefined ? undefined : others.get(oif);
     return through ? { ...hop, link: through } : hop;
   });

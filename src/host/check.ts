@@ -1,8 +1,7 @@
 /**
  * `calico-vpp-node check`: what would go wrong on this host, told before anything is touched. Pure: facts in, findings out.
  */
-
-import { afPacketRingBytes, type Config, type Problem, problemText } from '../config.js';
+import { afPacketRingBytes, type Config, type Problem } from '../config.js';
 import type { CheckFacts } from './check-facts.js';
 import { missingLink, overlapFindings, type UplinkView, uplink_checks } from './check-uplink.js';
 import { error, type Finding, ok, warning } from './finding.js';
@@ -172,8 +171,8 @@ export function findings(config: Config, facts: CheckFacts): Finding[] {
 /** A configuration that cannot be read is a list of findings, too. */
 export function configFindings(problems: readonly Problem[], warnings: readonly string[] = []): Finding[] {
   return [
-    ...problems.map((problem) =>
-      error(problem.variable, problemText(problem), 'the process does not start with it', problem.step),
+    ...problems.map(({ variable, path, cause, step }) =>
+      error(path ? `${variable} ${path}` : variable, cause, 'the process does not start with it', step),
     ),
     ...warnings.map((text) =>
       warning('configuration', text, 'it may not be what was meant', 'correct it, or leave it'),

@@ -17,6 +17,7 @@ const OUTPUT_BYTES_MAX = 1024 * 1024;
 
 export const runCommand: RunCommand = ([program = '', ...argv], { timeout_ms }) =>
   new Promise((resolve) => {
+    if (program === '') return resolve({ code: 127, stdout: '', stderr: 'no program is named' });
     const options = { timeout: timeout_ms, killSignal: 'SIGKILL', maxBuffer: OUTPUT_BYTES_MAX } as const;
     execFile(program, argv, options, (error, stdout, stderr) => {
       if (!error) return resolve({ code: 0, stdout, stderr });

@@ -27,6 +27,7 @@ import {
   type NetworkChange,
   type NetworkEvent,
   type NetworkNamespace,
+  type NewChannels,
   type Route,
   type Rule,
   type Watch,
@@ -169,14 +170,13 @@ export class LinuxNamespace implements NetworkNamespace {
     return { rx, tx, combined, max_rx, max_tx, max_combined };
   }
 
-  setChannels(link_name: string, channels: Pick<Channels, 'rx' | 'tx' | 'combined'>): void {
+  setChannels(link_name: string, { rx, tx, combined }: NewChannels): void {
     const bytes = channelsRequest(ETHTOOL_GCHANNELS);
-    // The fields that are not asked for (maxima, other) must stay as the driver shows them.
     this.#ethtool('get_channels', link_name, bytes);
     bytes.writeUInt32LE(ETHTOOL_SCHANNELS, 0);
-    bytes.writeUInt32LE(channels.rx, 20);
-    bytes.writeUInt32LE(channels.tx, 24);
-    bytes.writeUInt32LE(channels.combined, 32);
+    if (rx !== undefined) bytes.writeUInt32LE(rx, 20);
+    if (tx !== undefined) bytes.writeUInt32LE(tx, 24);
+    if (combined !== undefined) bytes.writeUInt32LE(combined, 32);
     this.#ethtool('set_channels', link_name, bytes);
   }
 

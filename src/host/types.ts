@@ -275,6 +275,9 @@ export interface Channels {
   readonly max_combined: number;
 }
 
+/** What is not named stays as it is. */
+export type NewChannels = Partial<Pick<Channels, 'rx' | 'tx' | 'combined'>>;
+
 export type EventGroup = 'link' | 'address' | 'route' | 'neighbour';
 
 export type NetworkEvent =
@@ -312,7 +315,7 @@ export interface NetworkNamespace {
   batch(changes: readonly NetworkChange[]): (NetlinkError | undefined)[];
   /** Undefined where the driver has no channels. */
   channels(link_name: string): Channels | undefined;
-  setChannels(link_name: string, channels: Pick<Channels, 'rx' | 'tx' | 'combined'>): void;
+  setChannels(link_name: string, channels: NewChannels): void;
   /** `path` below /proc/sys, e.g. `net/ipv4/ip_forward`. Undefined when there is no such file. */
   readSysctl(path: string): string | undefined;
   writeSysctl(path: string, value: string): void;

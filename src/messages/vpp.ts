@@ -55,6 +55,12 @@ export type VppConnectionMessage =
   | { readonly type: 'Transact'; readonly transaction: Transaction; readonly reply: Reply<TransactionResult> }
   /** What VPP holds now. Answered. */
   | { readonly type: 'ReadSnapshot'; readonly reply: Reply<Snapshot> }
+  /** The addresses of the neighbours that VPP has resolved on an interface. Answered. */
+  | {
+      readonly type: 'ReadNeighbours';
+      readonly interface: InterfaceTag;
+      readonly reply: Reply<readonly string[]>;
+    }
   /** A debug CLI command, in text. Answered with VPP's text. */
   | { readonly type: 'Cli'; readonly command: string; readonly reply: Reply<string> }
   /** From itself, with the pid it concerns. */

@@ -2,7 +2,7 @@
  * For each kind of object: its identity, what it needs, and its place in the order of adding and of removing.
  * The orders are those that VPP survives; each one that is not obvious says why.
  */
-import type { InterfaceTag, ObjectKind, ObjectOf, Path, VppObject } from '../desired/objects.js';
+import type { InterfaceSwitch, InterfaceTag, ObjectKind, ObjectOf, Path, VppObject } from '../desired/objects.js';
 
 export interface Place<O> {
   /** Identity within its kind: two objects with one key are the same object in two versions. */
@@ -30,11 +30,12 @@ export interface Place<O> {
 const interfacesOf = (paths: readonly Path[]): InterfaceTag[] =>
   paths.flatMap((path) => (path.via === 'interface' ? [path.interface] : []));
 
-/** Removal, in this order: routes through interfaces, interface down, features off, interface gone, tables emptied, tables gone. */
+/** Removal, in this order: routes through interfaces, interface down, features off, addresses, bindings, interface gone, tables emptied, tables gone. */
 const remove = {
   through: 10,
   down: 20,
   feature: 30,
+  address: 39,
   bound: 40,
   interface: 50,
   in_table: 60,
@@ -150,7 +151,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     key: (o) => `${o.interface}/${o.prefix}`,
     on: (o) => [o.interface],
     add: 60,
-    remove: remove.bound,
+    remove: remove.address,
     change: 'overwrite',
     dies_with_interface: true,
   },
@@ -285,10 +286,12 @@ export function isObservable(object: VppObject): boolean {
   return placeOf(object).unobservable !== true;
 }
 
-/** Bits of cnat, and of an interface, that no dump shows. */
-const unobservable_flags: ReadonlySet<string> = new Set([
-  'snat_pod',
-  'snat_host',
-  'snat_include_ip4',
-  'snat_include_ip6',
-]);
+/** Bits that cnat keeps by sw_if_index: no dump shows them, and the next interface with that index inherits them. */
+const snat_flags: readonly InterfaceSwitch[] = ['snat_pod', 'snat_host', 'snat_include_ip4', 'snat_include_ip6'];
+const unobservable_flags: ReadonlySet<string> = new Set(snat_flags);
+
+/** What has to be taken off an interface before it goes, whether it was seen there or not. */
+export function outlives(object: VppObject): readonly VppObject[] {
+  if (object.kind !== 'tap') return [];
+  return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
+}

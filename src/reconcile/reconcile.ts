@@ -3,7 +3,7 @@
  * Pure. The caller hands in the part of the actual objects that it owns; what it does not hand in stays untouched.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { dangling_prefix, type InterfaceTag, type VppObject } from '../desired/objects.js';
+import { dangling_prefix, type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
 import {
   addPlace,
   changeOf,
@@ -13,6 +13,7 @@ import {
   isObservable,
   isSetting,
   keyOf,
+  outlives,
   removePlace,
   visibleFields,
 } from './order.js';
@@ -30,7 +31,11 @@ export function reconcile(desired: Iterable<VppObject>, actual: Iterable<VppObje
   const wanted = byKey(desired);
   const there = byKey(actual);
   const remade = remadeInterfaces(wanted, there);
-  const isRemade = (object: VppObject): boolean => interfacesUsed(object).some((tag) => remade.has(tag));
+  const rebound = reboundInterfaces(wanted, there);
+  const isRemade = (object: VppObject): boolean =>
+    interfacesUsed(object).some((tag) => remade.has(tag)) ||
+    (object.kind === 'interface_address' &&
+      rebound.has(bindingKey(object.interface, familyOf(object.prefix))));
 
   const removals: VppObject[] = [];
   const additions: VppObject[] = [];
@@ -75,9 +80,24 @@ function remadeInterfaces(wanted: Map<string, VppObject>, there: Map<string, Vpp
   return tags;
 }
 
+/** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
+function reboundInterfaces(wanted: Map<string, VppObject>, there: Map<string, VppObject>): Set<string> {
+  const bindings = new Set<string>();
+  for (const [key, old] of there) {
+    if (old.kind !== 'interface_table') continue;
+    const now = wanted.get(key);
+    if (now !== undefined && !same(now, old)) bindings.add(bindingKey(old.interface, old.family));
+  }
+  return bindings;
+}
+
+function bindingKey(tag: InterfaceTag, family: Family): string {
+  return `${family}/${tag}`;
+}
+
 function orderRemovals(objects: VppObject[]): Operation[] {
   const gone = new Set(objects.flatMap((object) => interfaceMade(object) ?? []));
-  return objects
+  return [...byKey([...objects.flatMap(outlives), ...objects]).values()]
     .filter((object) => !(diesWithInterface(object) && interfacesUsed(object).every((tag) => gone.has(tag))))
     .sort((a, b) => removePlace(a) - removePlace(b))
     .map((object) => ({ action: 'remove', object }));

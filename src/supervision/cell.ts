@@ -101,7 +101,6 @@ export class Cell {
     this.since = runtime.clock.wall_ms();
     this.ref = new Ref<never>(runtime, path);
     this.#mailbox = runtime.openMailbox((message, mark) => this.#receive(message, mark));
-    runtime.totals.actors += 1;
     runtime.cells.set(path, this);
   }
 
@@ -440,7 +439,6 @@ export class Cell {
     await this.end(reason, restarting);
     this.gone = true;
     this.runtime.cells.delete(this.path);
-    this.runtime.totals.actors -= 1;
     this.runtime.totals.deadLetters += this.mailbox.clear();
     this.#mailbox.close();
     this.#wake();

@@ -57,9 +57,9 @@ export class Context<M> implements ActorContext<M> {
     return this.#life.children?.stop(name) ?? Promise.resolve();
   }
 
-  child(name: string): ActorRef<never> | undefined {
+  child<C>(name: string): ActorRef<C> | undefined {
     const cell = this.#life.children?.cells.get(name);
-    return cell === undefined || cell.gone ? undefined : cell.ref;
+    return cell === undefined || cell.gone ? undefined : (cell.ref as ActorRef<C>);
   }
 
   ask<Q, R>(to: ActorRef<Q>, question: (reply: Reply<R>) => Q, within_ms: number): Promise<R> {

@@ -20,11 +20,12 @@ export class Histogram {
 
   /** Upper bound in ms of the bucket that holds the given share (0 to 1) of all durations; 0 when there are none. */
   quantile_ms(share: number): number {
-    let left = Math.ceil(this.#total * share);
-    for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
+    let left = Math.ceil(this.#total * share) - this.#counts[0]!;
+    let bucket = 0;
+    while (left > 0) {
+      bucket += 1;
       left -= this.#counts[bucket]!;
-      if (left <= 0) return Math.min(2 ** bucket / 1000, this.#max_ms);
     }
-    return this.#max_ms;
+    return Math.min(2 ** bucket / 1000, this.#max_ms);
   }
 }

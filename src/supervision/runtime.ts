@@ -24,7 +24,7 @@ export interface Mailbox {
   close(): void;
 }
 
-export type Totals = { -readonly [K in Exclude<keyof Counters, 'asks'>]: number };
+export type Totals = { -readonly [K in Exclude<keyof Counters, 'actors' | 'asks'>]: number };
 
 /** What all actors of one system share. */
 export interface Runtime {

@@ -121,7 +121,8 @@ export interface ActorContext<M> {
   spawn<C>(spec: ChildSpec<C>): Promise<ActorRef<C>>;
   /** Stops a child for good; resolves when it has gone, also when there was none. */
   stopChild(name: string): Promise<void>;
-  child(name: string): ActorRef<never> | undefined;
+  /** A living child by name; the caller vouches for the type of its messages. */
+  child<C>(name: string): ActorRef<C> | undefined;
   /**
    * Asks with a deadline of `within_ms` from now. Rejects at once with MailboxFull, or with ActorDown when the target
    * crashes or stops, later with AskDeadline or what the target answered. A question whose asker has given up before

@@ -1,4 +1,5 @@
 /** One connection's life: what the connection actor sees of the API client, so that its tests need none. */
+import type { InterfaceTag } from '../desired/objects.js';
 import type { Transaction, TransactionResult } from '../messages/vpp.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { VppRun } from './launcher.js';
@@ -13,6 +14,8 @@ export interface Session {
   /** Resolves with the outcome of each operation; rejects only when the session ends before all are known. */
   execute(transaction: Transaction): Promise<TransactionResult>;
   readSnapshot(): Promise<Snapshot>;
+  /** Addresses of the neighbours that VPP has resolved on this interface. */
+  neighbours(tag: InterfaceTag): Promise<readonly string[]>;
   cli(command: string): Promise<string>;
   /** Rejects when VPP has not answered within `deadline_ms`. */
   ping(deadline_ms: number): Promise<void>;

@@ -221,12 +221,15 @@ t.test('stopping', async (t) => {
     const w = world(t);
     await w.spawn(w.probe('a'));
     const busy = gate();
-    await w.tell('a', { type: 'hang', until: busy.opened.then(() => Promise.reject(new Error('at last'))) });
-    const stopped = w.system.stopChild('a');
+    const fails = busy.opened.then(() => Promise.reject(new Error('at last')));
+    await w.tell('a', { type: 'hang', until: fails });
+    w.system.restart('root/a');
     busy.open();
-    await stopped;
-    t.same(w.take(), ['a1+', 'a1-shutdown']);
+    await w.settle();
+    t.same(w.take(), ['a1+', 'a1-restart', 'a2+']);
     t.ok(w.log.lines.some(({ text }) => text === 'actor(crash) at last'));
+    t.equal(w.system.tree().supervision?.used, 0, 'it counts as no restart of its own');
+    t.equal(w.system.counters().crashes, 0);
   });
 
   t.test('ten thousand actors spawned and stopped leave nothing behind', async (t) => {

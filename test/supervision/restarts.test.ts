@@ -130,6 +130,20 @@ t.test('restarts', async (t) => {
     t.same(w.take(), []);
   });
 
+  t.test('that overlap become one: a child crashes while its turn to stop has not come', async (t) => {
+    const w = world(t, { supervision: supervision({ strategy: 'rest_for_one' }) });
+    await w.spawn(w.probe('a'), w.probe('b'), w.probe('c'));
+    const busy = gate();
+    await w.tell('c', { type: 'hang', until: busy.opened });
+    w.take();
+    await w.tell('a', BOOM);
+    await w.tell('b', BOOM);
+    t.same(w.take(), ['a1-crash', 'b1-crash']);
+    busy.open();
+    await w.clock.advance(100);
+    t.same(w.take(), ['c1-sibling', 'a2+', 'b2+', 'c2+']);
+  });
+
   t.test('of different children do not wait for each other under one_for_one', async (t) => {
     const w = world(t);
     await w.spawn(w.probe('a'), w.probe('b'));

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -125,6 +125,11 @@ cnat {
   t.same({ added, warnings, text }, { added: [], warnings: [], text: `${defaultTemplate(facts)}\n` });
 });
 
+t.test('the manual shows the default start-up file', async (t) => {
+  const manual = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
+  t.ok(manual.includes(`\`\`\`\n${defaultTemplate(facts)}\`\`\`\n`));
+});
+
 t.test('the default fits the machine', async (t) => {
   const line = (more: Partial<StartupFacts>, word: string) =>
     defaultTemplate({ ...facts, ...more })
@@ -138,19 +143,9 @@ t.test('the default fits the machine', async (t) => {
   t.same(line({ pods_max: 513 }, 'main-heap'), ['main-heap-size 2G']);
   t.same(line({ memory_bytes: 2048 * MiB }, 'buffers-per'), ['buffers-per-numa 65536']);
   t.same(line({ memory_bytes: 10 * MiB }, 'buffers-per'), ['buffers-per-numa 16384'], 'never none');
-  t.same(
-    line({ hugepages_bytes: 512 * MiB }, 'page-size'),
-    [],
-    'hugepages are used where there are some',
-  );
-  t.same(line({ hugepages_bytes: 512 * MiB, pods_max: 250 }, 'buffers-per'), [
-    'buffers-per-numa 229376',
-  ]);
-  t.same(
-    line({ hugepages_bytes: 2 * MiB }, 'page-size'),
-    ['page-size 4K'],
-    'a single one is not enough',
-  );
+  t.same(line({ hugepages_bytes: 512 * MiB }, 'page-size'), [], 'hugepages are used where there are some');
+  t.same(line({ hugepages_bytes: 512 * MiB, pods_max: 250 }, 'buffers-per'), ['buffers-per-numa 229376']);
+  t.same(line({ hugepages_bytes: 2 * MiB }, 'page-size'), ['page-size 4K'], 'a single one is not enough');
 });
 
 t.test('placeholders', async (t) => {
@@ -271,10 +266,18 @@ t.test('dpdk', async (t) => {
 
 const vpp_bin = process.env.VPP_BIN;
 
-for (const [name, more] of Object.entries({
-  'the default start-up file is accepted by VPP': {},
-  'so is the one of a small machine that keeps cores': { cpus: 1, core_dumps: true },
-})) {
+const cases: [name: string, template: string | undefined, more: Partial<StartupFacts>][] = [
+  ['the default start-up file is accepted by VPP', undefined, {}],
+  ['so is the one of a small machine that keeps cores', undefined, { cpus: 1, core_dumps: true }],
+  ['so is an empty template once it is completed', '', {}],
+  [
+    "so are sections that say VPP's own defaults",
+    'cnat { scanner on }\nstatseg { update-interval 10 }\nbuffers { default data-size 2048 }',
+    {},
+  ],
+];
+
+for (const [name, user_template, more] of cases) {
   t.test(name, { skip: vpp_bin ? false : 'needs VPP_BIN' }, async (t) => {
     const run_dir = mkdtempSync(join(tmpdir(), 'startup-config-'));
     t.teardown(() => rmSync(run_dir, { recursive: true }));
@@ -289,7 +292,7 @@ for (const [name, more] of Object.entries({
     };
     const small = { ...facts, ...more, pods_max: 1, memory_bytes: 0, paths };
     writeFileSync(paths.startup_exec, startupExec('show version', placeholders));
-    writeFileSync(at('startup.conf'), startupConfig(undefined, placeholders, [], small).text);
+    writeFileSync(at('startup.conf'), startupConfig(user_template, placeholders, [], small).text);
     const vpp = spawn('unshare', ['--net', vpp_bin!, '-c', at('startup.conf')], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -297,9 +300,10 @@ for (const [name, more] of Object.entries({
     vpp.stderr.on('data', (chunk: Buffer) => {
       log += chunk;
     });
-    const ended = once(vpp, 'exit');
-    const sockets = [paths.api_socket, paths.stats_socket, paths.cli_socket];
-    await Promise.race([ended, until(run_dir, () => sockets.every((path) => existsSync(path)))]);
+    const gone = new AbortController();
+    const ended = once(vpp, 'exit').finally(() => gone.abort());
+    const sockets = [paths.api_socket, paths.cli_socket, ...(user_template ? [] : [paths.stats_socket])];
+    await until(run_dir, gone.signal, () => sockets.every((path) => existsSync(path)));
     t.ok(
       sockets.every((path) => existsSync(path)),
       log,
@@ -309,11 +313,13 @@ for (const [name, more] of Object.entries({
   });
 }
 
-/** Resolves once the condition holds; it is looked at whenever something changes in the directory. */
-async function until(directory: string, condition: () => boolean): Promise<void> {
+/** Resolves once the condition holds, or nothing can change any more; it is looked at whenever something happens in the directory. */
+async function until(directory: string, ended: AbortSignal, condition: () => boolean): Promise<void> {
   const watcher = watch(directory);
   try {
-    while (!condition()) await once(watcher, 'change');
+    while (!condition()) await once(watcher, 'change', { signal: ended });
+  } catch (error) {
+    if (!ended.aborted) throw error;
   } finally {
     watcher.close();
   }

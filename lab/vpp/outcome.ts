@@ -1,0 +1,64 @@
+/** How the handling of a message can end other than with a plain answer. */
+
+/** Answered with this retval. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+
+  constructor(readonly retval: number) {
+    super(`retval ${retval}`);
+  }
+}
+
+/** A sequence of messages that kills VPP: it ends without an answer. `sequence` says which one. */
+export class Death extends Error {
+  override readonly name = 'Death';
+
+  constructor(readonly sequence: string) {
+    super(`a real VPP dies here: ${sequence}`);
+  }
+}
+
+/** VPP's main thread spins for ever: nothing is answered any more, and only SIGKILL ends it. */
+export class Spin extends Error {
+  override readonly name = 'Spin';
+
+  constructor(readonly sequence: string) {
+    super(`a real VPP spins here for ever: ${sequence}`);
+  }
+}
+
+export function refuse(retval: number): never {
+  throw new Refusal(retval);
+}
+
+/** The retvals that the handlers use; names as in VPP's vnet/error.h. */
+export const retval = {
+  UNSPECIFIED: -1,
+  INVALID_SW_IF_INDEX: -2,
+  NO_SUCH_FIB: -3,
+  NO_SUCH_ENTRY: -6,
+  INVALID_VALUE: -7,
+  UNIMPLEMENTED: -9,
+  SYSCALL_ERROR_1: -11,
+  SYSCALL_ERROR_2: -12,
+  SYSCALL_ERROR_3: -13,
+  FEATURE_DISABLED: -30,
+  NO_PATHS_IN_ROUTE: -52,
+  NO_MATCHING_INTERFACE: -54,
+  ADDRESS_LENGTH_MISMATCH: -59,
+  ADDRESS_NOT_FOUND_FOR_INTERFACE: -60,
+  ADDRESS_NOT_DELETABLE: -61,
+  IP6_NOT_ENABLED: -62,
+  NO_SUCH_TABLE: -65,
+  INVALID_INTERFACE: -71,
+  UNEXPECTED_INTF_STATE: -74,
+  IF_ALREADY_EXISTS: -79,
+  VALUE_EXIST: -81,
+  CLASSIFY_TABLE_NOT_FOUND: -91,
+  ADDRESS_IN_USE: -105,
+  ADDRESS_FOUND_FOR_INTERFACE: -114,
+  UNSUPPORTED: -126,
+  DUPLICATE_IF_ADDRESS: -127,
+  INIT_FAILED: -144,
+  NETLINK_ERROR: -145,
+} as const;

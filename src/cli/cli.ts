@@ -1,0 +1,234 @@
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { nearest } from '../config/nearest.js';
+import { problemText } from '../config/problem.js';
+import { Environment, variables } from '../config/variables.js';
+import { build } from '../debug/build.js';
+import { DebugUnreachable, fetchDebug } from '../debug/client.js';
+import type { Status } from '../debug/status.js';
+import type { ShownNode } from '../debug/tree-filter.js';
+import { treeText } from '../debug/tree-text.js';
+import {
+  type CommandName,
+  command_names,
+  commandHelp,
+  commands,
+  generalHelp,
+  optionSpecs,
+} from './commands.js';
+import { statusText } from './status-text.js';
+import { joinVppCli, runVppCommands, VppCliError } from './vpp-cli.js';
+
+/** What a subcommand was given. */
+export interface Invocation {
+  readonly env: NodeJS.ProcessEnv;
+  /** By the names of commands.ts, e.g. `dry-run`. */
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly operands: readonly string[];
+}
+
+/** Resolves with the exit code. */
+export type Handler = (invocation: Invocation) => Promise<number>;
+
+/** The subcommands that need more than a socket to a running node. */
+export type Handlers = Readonly<Record<'run' | 'check' | 'restore' | 'demo', Handler>>;
+
+/** The terminal or pipes that the command talks to; those of the process unless given. */
+export interface Streams {
+  readonly stdin: NodeJS.ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: Pick<NodeJS.WriteStream, 'write'>;
+}
+
+export const exit_codes = { done: 0, failed: 1, usage: 2, unreachable: 3 } as const;
+
+const TIMEOUT_S = 30;
+const SCRIPT_BYTES_MAX = 1024 * 1024;
+
+class UsageError extends Error {}
+
+/** The node answered, and the answer is no. */
+class NodeRefused extends Error {}
+
+/** Where a running node of this environment listens. Reads nothing but the variables that say so. */
+function sockets(env: NodeJS.ProcessEnv): { readonly debug: string; readonly cli: string } {
+  const environment = new Environment(env);
+  const run_dir = environment.read(variables.run_dir);
+  const debug_socket = environment.read(variables.debug_socket);
+  const [problem] = environment.problems;
+  if (problem !== undefined) throw new UsageError(problemText(problem));
+  return { debug: debug_socket ?? join(run_dir, 'debug.sock'), cli: join(run_dir, 'cli.sock') };
+}
+
+const text = (value: string | boolean | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+
+/** What the endpoint refuses is said in its own words. */
+function refused(status: number, body: string): UsageError | NodeRefused {
+  const { error } = JSON.parse(body) as { error?: string };
+  const message = error ?? `the node answered with status ${status}`;
+  return status === 400 ? new UsageError(message) : new NodeRefused(message);
+}
+
+async function tree({ env, options }: Invocation, { stdout }: Streams): Promise<number> {
+  const query = new URLSearchParams();
+  for (const [name, value] of [
+    ['depth', options.depth],
+    ['state', options.state],
+    ['min_mailbox', options['min-mailbox']],
+  ] as const) {
+    if (typeof value === 'string') query.set(name, value);
+  }
+  const socket = text(options.socket) ?? sockets(env).debug;
+  const { status, body } = await fetchDebug(socket, `/debug/tree?${query}`);
+  if (status !== 200) throw refused(status, body);
+  if (options.json) {
+    stdout.write(body);
+    return exit_codes.done;
+  }
+  const answer = JSON.parse(body) as { tree: ShownNode; as_of: string; main_loop: { blocked_ms: number } };
+  if (answer.main_loop.blocked_ms > 0) {
+    stdout.write(
+      `the main loop has been blocked for ${answer.main_loop.blocked_ms} ms; as of ${answer.as_of}:\n`,
+    );
+  }
+  stdout.write(
+    treeText(answer.tree, {
+      now_ms: Date.parse(answer.as_of),
+      unicode: options.ascii !== true,
+      ...(stdout.isTTY && { columns: stdout.columns }),
+    }),
+  );
+  return exit_codes.done;
+}
+
+async function status({ env, options }: Invocation, { stdout }: Streams): Promise<number> {
+  const { body, status: code } = await fetchDebug(text(options.socket) ?? sockets(env).debug, '/status');
+  if (code !== 200 && code !== 503) throw refused(code, body);
+  const answer = JSON.parse(body) as Status;
+  stdout.write(options.json ? body : statusText(answer, Date.parse(answer.lastUpdate)));
+  return answer.ready ? exit_codes.done : exit_codes.failed;
+}
+
+async function readScript(stdin: NodeJS.ReadStream): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stdin) {
+    const data = Buffer.from(chunk);
+    bytes += data.length;
+    if (bytes > SCRIPT_BYTES_MAX) throw new UsageError(`more than ${SCRIPT_BYTES_MAX} bytes of commands`);
+    chunks.push(data);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+async function vppctl({ env, options, operands }: Invocation, streams: Streams): Promise<number> {
+  const { stdin, stdout } = streams;
+  const socket = text(options.socket) ?? sockets(env).cli;
+  const seconds = Number(options.timeout ?? TIMEOUT_S);
+  if (!(seconds > 0 && seconds <= 86_400))
+    throw new UsageError('--timeout takes a number of seconds, at most 86400');
+  if (operands.length === 0 && stdin.isTTY) {
+    await joinVppCli(socket, { input: stdin, output: stdout, type: env.TERM ?? 'dumb' });
+    return exit_codes.done;
+  }
+  const script = operands.length > 0 ? operands.join(' ') : await readScript(stdin);
+  const lines = script.split('\n').filter((line) => line.trim() !== '');
+  if (lines.length === 0) throw new UsageError('no command was given');
+  await runVppCommands(socket, lines, (output) => stdout.write(output), seconds * 1000);
+  return exit_codes.done;
+}
+
+function nameOf(word: string): CommandName {
+  const name = command_names.find((known) => known === word);
+  if (name !== undefined) return name;
+  const [meant] = nearest(word, command_names);
+  throw new UsageError(
+    `${JSON.stringify(word)} is not a command${meant === undefined ? '' : `; did you mean ${meant}?`}`,
+  );
+}
+
+/** parseArgs would take the options of VPP's commands for its own: those of `vppctl` end at its first other word. */
+function ownArguments(name: CommandName, argv: readonly string[]): readonly string[] {
+  if (name !== 'vppctl' || argv.includes('--')) return argv;
+  const specs = optionSpecs(commands[name]);
+  for (let i = 0; i < argv.length; i += 1) {
+    const word = argv[i]!;
+    if (!word.startsWith('-')) return [...argv.slice(0, i), '--', ...argv.slice(i)];
+    const spec = Object.entries(specs).find(
+      ([long, { short }]) => word === `--${long}` || word === `-${short}`,
+    );
+    if (spec?.[1].type === 'string') i += 1;
+  }
+  return argv;
+}
+
+function invocation(name: CommandName, argv: readonly string[], env: NodeJS.ProcessEnv): Invocation {
+  const takes_operands = 'operands' in commands[name];
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...ownArguments(name, argv)],
+      options: optionSpecs(commands[name]),
+      allowPositionals: takes_operands,
+      strict: true,
+    });
+    return { env, options: values as Invocation['options'], operands: positionals };
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+async function dispatch(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+  handlers: Handlers,
+  streams: Streams,
+): Promise<number> {
+  const [word, ...rest] = argv;
+  if (word === undefined) throw new UsageError('a command is needed');
+  if (word === '--version' || word === '-V') {
+    streams.stdout.write(`calico-vpp-node ${build.version} (node ${build.node})\n`);
+    return exit_codes.done;
+  }
+  if (word === '--help' || word === '-h' || word === 'help') {
+    streams.stdout.write(rest[0] === undefined ? generalHelp() : commandHelp(nameOf(rest[0])));
+    return exit_codes.done;
+  }
+  const name = nameOf(word);
+  const call = invocation(name, rest, env);
+  if (call.options.help) {
+    streams.stdout.write(commandHelp(name));
+    return exit_codes.done;
+  }
+  const own: Readonly<
+    Record<Exclude<CommandName, keyof Handlers>, (call: Invocation, streams: Streams) => Promise<number>>
+  > = { tree, status, vppctl };
+  return name in own ? own[name as keyof typeof own](call, streams) : handlers[name as keyof Handlers](call);
+}
+
+/**
+ * Runs the command line; `argv` is without the interpreter and the script. Resolves with the exit code and prints what goes
+ * wrong in using it; rejects only with what a handler rejects with.
+ */
+export async function runCli(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+  handlers: Handlers,
+  streams: Streams = process,
+): Promise<number> {
+  try {
+    return await dispatch(argv, env, handlers, streams);
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof UsageError) {
+      const [word] = argv;
+      const help = command_names.includes(word as CommandName) ? `${word} --help` : '--help';
+      streams.stderr.write(`calico-vpp-node: ${message}\nTry: calico-vpp-node ${help}\n`);
+      return exit_codes.usage;
+    }
+    const unreachable = error instanceof DebugUnreachable || error instanceof VppCliError;
+    if (!unreachable && !(error instanceof NodeRefused)) throw error;
+    streams.stderr.write(`calico-vpp-node: ${message}\n`);
+    return unreachable ? exit_codes.unreachable : exit_codes.failed;
+  }
+}

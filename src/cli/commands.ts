@@ -1,0 +1,144 @@
+import type { ParseArgsConfig } from 'node:util';
+
+/** The subcommands as data: what they are called, what they take and how they are explained. */
+
+type OptionSpecs = NonNullable<ParseArgsConfig['options']>;
+
+interface OptionHelp {
+  readonly spec: OptionSpecs[string];
+  /** Placeholder of the value, e.g. `PATH`; absent for a switch. */
+  readonly value?: string;
+  readonly says: string;
+}
+
+export interface Command {
+  readonly summary: string;
+  readonly details: string;
+  readonly options: Readonly<Record<string, OptionHelp>>;
+  /** What may follow the options; absent: nothing. */
+  readonly operands?: string;
+}
+
+const switched = (says: string, short?: string): OptionHelp => ({
+  spec: { type: 'boolean', ...(short !== undefined && { short }) },
+  says,
+});
+const valued = (value: string, says: string): OptionHelp => ({ spec: { type: 'string' }, value, says });
+
+const debug_socket = valued(
+  'PATH',
+  'debug socket of the node (default: CALICOVPP_DEBUG_SOCKET, or debug.sock in CALICOVPP_RUN_DIR)',
+);
+
+export const commands = {
+  run: {
+    summary: 'run the node: start or adopt VPP and serve until SIGTERM',
+    details:
+      'Everything is configured by environment variables; `check` explains what they amount to. On SIGTERM the node is\n' +
+      'given back to Linux and the exit code is 0; any other end is an error.',
+    options: {},
+  },
+  check: {
+    summary: 'check the configuration and the machine, change nothing',
+    details:
+      'Reports every problem of the environment with the step to take. Exit code 0 when `run` could start.',
+    options: { json: switched('print the effective configuration as JSON') },
+  },
+  restore: {
+    summary: 'give the network back to Linux from the undo journal',
+    details:
+      'Undoes, in reverse order, every change of the host that is still recorded. Needs nothing but the journal. Safe to\n' +
+      'repeat. Do not use it while `run` is running.',
+    options: { 'dry-run': switched('print what would be undone') },
+  },
+  tree: {
+    summary: 'show the supervision tree of the running node',
+    details: 'Works while actors, or the whole main loop, are stuck.',
+    options: {
+      json: switched('print JSON'),
+      depth: valued('N', 'levels below the root'),
+      state: valued('STATES', 'only actors in these states, separated by commas'),
+      'min-mailbox': valued('N', 'only actors with so many messages waiting'),
+      ascii: switched('draw with plain ASCII'),
+      socket: debug_socket,
+    },
+  },
+  status: {
+    summary: 'show readiness, VPP, uplinks and pods of the running node',
+    details: 'Exit code 0 when the node is ready, 1 when it is not, 3 when nobody answers.',
+    options: { json: switched('print JSON'), socket: debug_socket },
+  },
+  vppctl: {
+    summary: "run a command on VPP's command line",
+    details:
+      'Without a command: commands are read from standard input, one a line; a terminal gets an interactive session.\n' +
+      "Options go before the command; all that follows its first word is VPP's.",
+    operands: '[COMMAND …]',
+    options: {
+      socket: {
+        spec: { type: 'string', short: 's' },
+        value: 'PATH',
+        says: "VPP's command line socket (default: cli.sock in CALICOVPP_RUN_DIR)",
+      },
+      timeout: valued('SECONDS', 'give up when VPP is silent for so long (default: 30)'),
+    },
+  },
+  demo: {
+    summary: 'run the node against a simulated VPP, on any machine',
+    details: 'Nothing of the machine is touched.',
+    options: {},
+  },
+} as const satisfies Record<string, Command>;
+
+export type CommandName = keyof typeof commands;
+export const command_names = Object.keys(commands) as readonly CommandName[];
+
+export function optionSpecs(command: Command): OptionSpecs {
+  return {
+    help: { type: 'boolean', short: 'h' },
+    ...Object.fromEntries(Object.entries(command.options).map(([name, { spec }]) => [name, spec])),
+  };
+}
+
+/** Help of one subcommand. */
+export function commandHelp(name: CommandName): string {
+  const command: Command = commands[name];
+  const options = Object.entries({
+    ...command.options,
+    help: { spec: { type: 'boolean', short: 'h' }, says: 'print this' } satisfies OptionHelp as OptionHelp,
+  }).map(([option, { spec, value, says }]) => {
+    const short = spec.short === undefined ? '    ' : `-${spec.short}, `;
+    return [`  ${short}--${option}${value === undefined ? '' : ` ${value}`}`, says] as const;
+  });
+  const width = Math.max(...options.map(([flag]) => flag.length));
+  return [
+    `calico-vpp-node ${name} — ${command.summary}`,
+    '',
+    `Usage: calico-vpp-node ${name} [options]${command.operands === undefined ? '' : ` ${command.operands}`}`,
+    '',
+    command.details,
+    '',
+    'Options:',
+    ...options.map(([flag, says]) => `${flag.padEnd(width)}  ${says}`),
+    '',
+  ].join('\n');
+}
+
+export function generalHelp(): string {
+  const width = Math.max(...command_names.map((name) => name.length));
+  return [
+    'calico-vpp-node — FD.io VPP as the dataplane of a Calico node',
+    '',
+    'Usage: calico-vpp-node COMMAND [options]',
+    '',
+    'Commands:',
+    ...command_names.map((name) => `  ${name.padEnd(width)}  ${commands[name].summary}`),
+    '',
+    'Options:',
+    '  -h, --help     print this, or the help of a command',
+    '  -V, --version  print the version',
+    '',
+    'Exit codes: 0 done, 1 failed or not ready, 2 wrong usage, 3 nobody answers.',
+    '',
+  ].join('\n');
+}

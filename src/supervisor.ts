@@ -1,0 +1,72 @@
+/**
+ * The supervision tree of the node. Start order is dependency order; what crashes takes along what was started after it.
+ *
+ *   root                 rest_for_one, 3 restarts in 10 min; then the host is restored and the process exits
+ *   ├─ vpp               rest_for_one, 3 restarts in 60 s
+ *   │  ├─ vpp-process
+ *   │  └─ vpp-connection
+ *   ├─ uplink
+ *   └─ cni
+ *      └─ <pod>          one_for_one
+ */
+import type { ActorRef, ActorSystem, ChildSpec, Supervision } from './actor-system.js';
+import type { CniMessage } from './messages/cni.js';
+import type { UplinkMessage } from './messages/uplink.js';
+import type { VppConnectionMessage, VppProcessMessage } from './messages/vpp.js';
+
+/** The last budget: when it is spent, the node is given back to Linux. */
+export const root_supervision: Supervision = {
+  strategy: 'rest_for_one',
+  intensity: { restarts_max: 3, window_ms: 600_000 },
+  backoff: { first_ms: 100, max_ms: 5000, jitter: 0.2 },
+};
+
+const vpp_supervision: Supervision = {
+  strategy: 'rest_for_one',
+  intensity: { restarts_max: 3, window_ms: 60_000 },
+  backoff: { first_ms: 100, max_ms: 5000, jitter: 0.2 },
+};
+
+/** The actors of the tree, each as a function of those that it talks to. */
+export interface Actors {
+  readonly vppProcess: ChildSpec<VppProcessMessage>;
+  readonly vppConnection: (process: ActorRef<VppProcessMessage>) => ChildSpec<VppConnectionMessage>;
+  readonly uplink: (
+    process: ActorRef<VppProcessMessage>,
+    vpp: ActorRef<VppConnectionMessage>,
+  ) => ChildSpec<UplinkMessage>;
+  readonly cni: (vpp: ActorRef<VppConnectionMessage>, uplink: ActorRef<UplinkMessage>) => ChildSpec<CniMessage>;
+}
+
+export interface Tree {
+  readonly process: ActorRef<VppProcessMessage>;
+  readonly vpp: ActorRef<VppConnectionMessage>;
+  readonly uplink: ActorRef<UplinkMessage>;
+  readonly cni: ActorRef<CniMessage>;
+}
+
+/** Starts all actors, in order. Rejects when one cannot be started; those before it run on and are the caller's to stop. */
+export async function startTree(system: ActorSystem, actors: Actors): Promise<Tree> {
+  const process = system.ref<VppProcessMessage>(`${system.root.path}/vpp/vpp-process`);
+  const vpp = system.ref<VppConnectionMessage>(`${system.root.path}/vpp/vpp-connection`);
+  await system.spawn(group('vpp', vpp_supervision, [actors.vppProcess, actors.vppConnection(process)]));
+  const uplink = await system.spawn(actors.uplink(process, vpp));
+  const cni = await system.spawn(actors.cni(vpp, uplink));
+  return { process, vpp, uplink, cni };
+}
+
+/** A supervisor and nothing else: it starts its children in order and takes no messages. */
+function group(name: string, supervision: Supervision, children: readonly ChildSpec<never>[]): ChildSpec<never> {
+  return {
+    name,
+    supervision,
+    restart: 'permanent',
+    shutdown_ms: 1000,
+    mailbox_max: 1,
+    handler_ms_max: 1000,
+    async start(ctx) {
+      for (const child of children) await ctx.spawn(child);
+      return { receive: () => undefined };
+    },
+  };
+}

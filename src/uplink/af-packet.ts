@@ -1,0 +1,24 @@
+import { askedMtu, type UplinkDriver } from './driver.js';
+
+/** Linux packet sockets: slow, and works with every device. */
+export const af_packet: UplinkDriver = {
+  name: 'af_packet',
+  // It has no adaptive mode.
+  default_rx_mode: 'interrupt',
+  moves: true,
+  mtu: askedMtu,
+  prepare: () => [{ do: 'promisc' }],
+  device: ({ spec, link, gso }, tag) => ({
+    kind: 'af_packet',
+    tag,
+    host_if_name: spec.interface_name,
+    mac: link.mac ?? '00:00:00:00:00:00',
+    rx_queues: spec.rx_queues,
+    tx_queues: spec.tx_queues,
+    rx_frames_per_block: spec.rx_ring_size,
+    tx_frames_per_block: spec.tx_ring_size,
+    gso,
+    qdisc_bypass: spec.af_packet_qdisc_bypass,
+    version_3: spec.af_packet_v3,
+  }),
+};
