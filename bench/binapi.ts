@@ -39,6 +39,7 @@ const window = 512;
 const rounds = 7;
 const pipelined_count = 20_000;
 const serial_count = 500;
+const raw_deadline_ms = 30_000;
 const ratio_min = 0.9;
 const govpp_ratio_min = 1.3;
 const govpp_version = 'v0.13.0';
@@ -117,7 +118,9 @@ class RawWriter {
   }
 
   run({ frames, frame_bytes, reply_bytes }: Load, count: number, window: number): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
+      const late = () => reject(new Error(`bench binapi: VPP did not answer within ${raw_deadline_ms} ms`));
+      const deadline = setTimeout(late, raw_deadline_ms);
       let received_bytes = 0;
       let sent = 0;
       const fill = (answered: number) => {
@@ -128,8 +131,9 @@ class RawWriter {
       this.#received = (chunk) => {
         received_bytes += chunk.length;
         const answered = Math.floor(received_bytes / reply_bytes);
-        if (answered === count) resolve();
-        else fill(answered);
+        if (answered < count) return fill(answered);
+        clearTimeout(deadline);
+        resolve();
       };
       fill(0);
     });

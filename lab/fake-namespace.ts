@@ -175,7 +175,8 @@ export class FakeNamespaceState {
     const address: Address = {
       ...wanted,
       scope: wanted.scope ?? 0,
-      flags: (wanted.flags ?? 0) | lasting | (secondary ? IFA_F.secondary : 0),
+      // Which is the secondary one, the kernel decides by the order in which they come.
+      flags: ((wanted.flags ?? 0) & ~IFA_F.secondary) | lasting | (secondary ? IFA_F.secondary : 0),
       ...(wanted.family === 4 ? { label: wanted.label ?? link.name } : {}),
     };
     this.addresses.push(address);

@@ -158,8 +158,6 @@ export interface Config {
     readonly cni_socket: string;
     readonly felix_socket: string;
     readonly netns_dir: string;
-    /** Absent: the namespace of this process. */
-    readonly host_netns?: string;
     /** Where the host's file system is mounted, if it is there. */
     readonly host_root: string;
     /** Where the captured Linux configuration is kept beside the journal. Empty: nowhere. */
@@ -415,7 +413,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
       cni_socket: read.cni_socket,
       felix_socket: read.felix_socket,
       netns_dir: read.netns_dir,
-      ...(read.host_netns !== undefined && { host_netns: read.host_netns }),
       host_root: read.host_root,
       if_config_save: initial.ifConfigSavePath,
     },

@@ -35,7 +35,10 @@ export interface Actors {
     process: ActorRef<VppProcessMessage>,
     vpp: ActorRef<VppConnectionMessage>,
   ) => ChildSpec<UplinkMessage>;
-  readonly cni: (vpp: ActorRef<VppConnectionMessage>, uplink: ActorRef<UplinkMessage>) => ChildSpec<CniMessage>;
+  readonly cni: (
+    vpp: ActorRef<VppConnectionMessage>,
+    uplink: ActorRef<UplinkMessage>,
+  ) => ChildSpec<CniMessage>;
 }
 
 export interface Tree {
@@ -56,7 +59,11 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
 }
 
 /** A supervisor and nothing else: it starts its children in order and takes no messages. */
-function group(name: string, supervision: Supervision, children: readonly ChildSpec<never>[]): ChildSpec<never> {
+function group(
+  name: string,
+  supervision: Supervision,
+  children: readonly ChildSpec<never>[],
+): ChildSpec<never> {
   return {
     name,
     supervision,

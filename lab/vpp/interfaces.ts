@@ -210,7 +210,6 @@ export class Interfaces {
     if (isLinkLocal(prefix)) return this.setLinkLocal(one, prefix);
     this.#refuseConflict(one, prefix);
     one.addresses[family].push(prefix);
-    one.mtables[family]?.accept(one.sw_if_index, 1);
     if (family === 4) this.#enable4(one);
     else this.#lock6(one);
     if (one.admin_up) this.#addRoutes(one, prefix);
@@ -226,7 +225,6 @@ export class Interfaces {
     if (at < 0) refuse(retval.ADDRESS_NOT_FOUND_FOR_INTERFACE);
     if (one.admin_up) this.#removeRoutes(one, prefix);
     one.addresses[family].splice(at, 1);
-    one.mtables[family]?.accept(one.sw_if_index, -1);
     if (family === 4) this.#disable4(one);
     else this.unlock6(one);
   }
@@ -282,13 +280,15 @@ export class Interfaces {
 
   // IP on an interface.
 
-  #enable4({ sw_if_index, addresses }: Interface): void {
+  #enable4({ sw_if_index, addresses, mtables }: Interface): void {
+    mtables[4]?.accept(sw_if_index, 1);
     if (addresses[4].length > 1) return;
     this.features.set(sw_if_index, ['ip4-unicast/ip4-not-enabled'], false);
     this.features.touch(sw_if_index, 'arp');
   }
 
-  #disable4({ sw_if_index, addresses }: Interface): void {
+  #disable4({ sw_if_index, addresses, mtables }: Interface): void {
+    mtables[4]?.accept(sw_if_index, -1);
     if (addresses[4].length > 0) return;
     this.features.set(sw_if_index, ['ip4-unicast/ip4-not-enabled'], true);
   }

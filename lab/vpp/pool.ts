@@ -14,6 +14,10 @@ export class Pool<T> {
     return this.#items[index];
   }
 
+  replace(index: number, item: T): void {
+    if (this.#items[index] !== undefined) this.#items[index] = item;
+  }
+
   remove(index: number): void {
     if (this.#items[index] === undefined) return;
     this.#items[index] = undefined;

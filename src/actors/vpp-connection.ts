@@ -37,12 +37,18 @@ export class TransactionOverflow extends Error {
   readonly code = 'overflow';
 }
 
+/** Where the condition `vpp` is told: VPP answers. */
+export interface Board {
+  set(name: string, ok: boolean, reason: string): void;
+}
+
 export type ConnectionState = 'Disconnected' | 'Connecting' | 'Connected' | 'NotResponding';
 
 export function vppConnection(
   process: ActorRef<VppProcessMessage>,
   opener: SessionOpener,
   settings: VppConnectionSettings,
+  board: Board,
 ): ChildSpec<VppConnectionMessage> {
   return {
     name: 'vpp-connection',
@@ -50,7 +56,7 @@ export function vppConnection(
     shutdown_ms: 1000,
     mailbox_max: 4096,
     handler_ms_max: 5000,
-    start: (ctx) => new VppConnection(ctx, process, opener, settings),
+    start: (ctx) => new VppConnection(ctx, process, opener, settings, board),
   };
 }
 
@@ -77,6 +83,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     private readonly process: ActorRef<VppProcessMessage>,
     private readonly opener: SessionOpener,
     private readonly settings: VppConnectionSettings,
+    private readonly board: Board,
   ) {
     process.tell({ type: 'Attach', connection: ctx.self });
   }
@@ -169,6 +176,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
       'vpp',
       `connected to VPP ${session.run.pid} (${session.version}), generation ${this.generation}`,
     );
+    this.board.set('vpp', true, `VPP ${session.run.pid} answers`);
     for (const subscriber of this.subscribers.values()) this.announce(subscriber, session);
     this.ctx.after(this.settings.probe_interval_ms, { type: 'Probe' });
   }
@@ -204,6 +212,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (session === undefined) return;
     this.session = undefined;
     this.state = 'Connecting';
+    this.board.set('vpp', false, reason);
     this.accused = [...this.running].map(({ transaction }) => transaction);
     session.close();
     this.refuseAll(reason);
@@ -295,6 +304,9 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (this.session === undefined) {
       return reply.reject(new StaleGeneration('VPP is not connected'));
     }
-    ask(this.session).then(reply.resolve, reply.reject);
+    ask(this.session).then(
+      (value) => reply.resolve(value),
+      (error: Error) => reply.reject(error),
+    );
   }
 }

@@ -24,13 +24,15 @@ export class VppKeepsDying extends Error {
 }
 
 export function vppProcess(launcher: Launcher, settings: VppProcessSettings): ChildSpec<VppProcessMessage> {
+  // Outlives a restart of the actor: a VPP that keeps dying is not forgiven because the actor gave up on it once.
+  const deaths: number[] = [];
   return {
     name: 'vpp-process',
     restart: 'permanent',
     shutdown_ms: settings.interrupt_ms + 2000,
     mailbox_max: 64,
     handler_ms_max: settings.interrupt_ms + 2000,
-    start: (ctx) => new VppProcess(ctx, launcher, settings),
+    start: (ctx) => new VppProcess(ctx, launcher, settings, deaths),
   };
 }
 
@@ -39,7 +41,6 @@ class VppProcess implements Actor<VppProcessMessage> {
   private connection: ActorRef<VppConnectionMessage> | undefined;
   private shutdown: Reply<void>[] = [];
   private keepDown = false;
-  private deaths: number[] = [];
   private lives = 0;
   private lastExit = '';
 
@@ -47,6 +48,8 @@ class VppProcess implements Actor<VppProcessMessage> {
     private readonly ctx: ActorContext<VppProcessMessage>,
     private readonly launcher: Launcher,
     private readonly settings: VppProcessSettings,
+    /** Times of the deaths within the window. */
+    private readonly deaths: number[],
   ) {
     const adopted = launcher.adopt();
     if (adopted === undefined) this.launch();
@@ -120,7 +123,8 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.ctx.event('vpp', `VPP ${exit.pid} died: ${exit.reason}`);
     this.ctx.log.error({ pid: exit.pid, reason: exit.reason }, 'vpp(exit) VPP died');
     const now = this.ctx.clock.now_ms();
-    this.deaths = [...this.deaths.filter((at) => now - at < this.settings.deaths_window_ms), now];
+    const recent = this.deaths.filter((at) => now - at < this.settings.deaths_window_ms);
+    this.deaths.splice(0, this.deaths.length, ...recent, now);
     if (this.deaths.length > this.settings.deaths_max) {
       const seconds = Math.round(this.settings.deaths_window_ms / 1000);
       throw new VppKeepsDying(

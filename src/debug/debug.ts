@@ -21,6 +21,8 @@ import { publicJson, secretsIn, withoutSecrets } from './public-json.js';
 import { type Observed, Publisher } from './publisher.js';
 import { sharedTextMemory } from './shared-text.js';
 
+const workerEntry = new URL('./worker.js', import.meta.url);
+
 /** Sign of life of the main loop. */
 const BEAT_MS = 250;
 /** Snapshots for the case that the main loop gets stuck are no older than this, if anything has happened at all. */
@@ -67,8 +69,8 @@ export interface Debug {
  *
  * Call it before any network namespace is entered: the worker stays in the one that it was born in.
  */
-export function startDebug(options: DebugOptions): Debug {
-  return new DebugServer(options);
+export function startDebug(options: DebugOptions, entry: URL = workerEntry): Debug {
+  return new DebugServer(options, entry);
 }
 
 function allocate(): SharedMemory {
@@ -94,6 +96,7 @@ function factsOf(config: Config): NodeFacts {
 
 class DebugServer implements Debug {
   readonly #options: DebugOptions;
+  readonly #entry: URL;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #secrets: ReadonlySet<string>;
@@ -112,9 +115,10 @@ class DebugServer implements Debug {
   #restart: Timer | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(options: DebugOptions) {
+  constructor(options: DebugOptions, entry: URL) {
     const { config, clock } = options;
     this.#options = options;
+    this.#entry = entry;
     this.#clock = clock;
     this.#log = options.log;
     this.#secrets = secretsIn(config);
@@ -205,7 +209,7 @@ class DebugServer implements Debug {
   #start(): void {
     this.#born_ms = this.#clock.now_ms();
     try {
-      const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      const worker = new Worker(this.#entry, {
         name: 'debug',
         workerData: this.#setup,
         // The environment holds secrets that the worker has no use for.

@@ -53,12 +53,14 @@ export interface Sections {
 }
 export type SectionName = keyof Sections;
 
-/** A section as it is written: with the time of its making. */
+/** A section with the time of its making, in milliseconds since 1970. */
 export interface Stamped<T> {
-  /** Milliseconds since 1970. */
   readonly taken_at: number;
   readonly value: T;
 }
+
+/** A section as it is written: it, or why it could not be made. */
+export type Written<T> = Stamped<T> | { readonly taken_at: number; readonly error: string };
 
 /** Room for each section, in bytes. The memory is only used as far as it has been written to. */
 export const section_bytes: Readonly<Record<SectionName, number>> = {

@@ -30,7 +30,7 @@ function plain(key: string, raw: unknown, value: unknown): unknown {
     const hex = Buffer.from(raw.subarray(0, HEX_BYTES_MAX)).toString('hex');
     return raw.length > HEX_BYTES_MAX ? `${hex}… (${raw.length} bytes)` : hex;
   }
-  if (typeof raw === 'bigint') return raw <= Number.MAX_SAFE_INTEGER ? Number(raw) : raw.toString();
+  if (typeof raw === 'bigint') return Number.isSafeInteger(Number(raw)) ? Number(raw) : raw.toString();
   if (raw instanceof Map) return Object.fromEntries([...raw].map(([k, v]) => [String(k), v]));
   if (raw instanceof Set) return [...raw];
   if (raw instanceof Error) return { name: raw.name, message: raw.message };

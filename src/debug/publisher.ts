@@ -12,9 +12,9 @@ import {
   type RuntimeSection,
   type SectionName,
   type SharedMemory,
-  type Stamped,
   section_names,
   type TreeSection,
+  type Written,
 } from './protocol.js';
 import { publicJson } from './public-json.js';
 import { TextWriter } from './shared-text.js';
@@ -133,14 +133,14 @@ export class Publisher {
 
   #publish(name: SectionName): void {
     for (const value of this.#renditions(name)) {
-      if (this.#write(name, value)) return;
+      if (this.#write(name, { value })) return;
     }
     this.#write(name, { error: 'too large to be shown' });
   }
 
-  #write(name: SectionName, value: unknown): boolean {
-    const stamped: Stamped<unknown> = { taken_at: this.#clock.wall_ms(), value };
-    return this.#writers[name].write(publicJson(stamped, this.#secrets));
+  #write(name: SectionName, content: { readonly value: unknown } | { readonly error: string }): boolean {
+    const written: Written<unknown> = { taken_at: this.#clock.wall_ms(), ...content };
+    return this.#writers[name].write(publicJson(written, this.#secrets));
   }
 
   /** What is to be said, the fullest first. */
@@ -155,7 +155,7 @@ export class Publisher {
       case 'errors':
         return errorsRenditions(this.#observed);
       case 'sync':
-        return [this.#observed.sync()];
+        return [this.#observed.sync() ?? null];
       case 'runtime':
         return [this.#runtime()];
     }

@@ -1,6 +1,6 @@
 import type { ActorState } from '../supervision/types.js';
 import { BLOCKED_MS, type HealthView, type ProbeName, probes, probeText } from './health.js';
-import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped } from './protocol.js';
+import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped, Written } from './protocol.js';
 import { statusOf } from './status.js';
 import { actor_states, filterTree, findNode, type ShownNode, type TreeFilter } from './tree-filter.js';
 import { treeText } from './tree-text.js';
@@ -22,8 +22,8 @@ export interface Answer {
 
 /** What the routes read from. Nothing of it waits for the main thread, except `ask`, which has a deadline. */
 export interface Source {
-  /** The last that was published; undefined when nothing readable was. */
-  section<K extends SectionName>(name: K): Stamped<Sections[K]> | undefined;
+  /** The last that was published; undefined when nothing was. */
+  section<K extends SectionName>(name: K): Written<Sections[K]> | undefined;
   /** Time since the main loop last gave a sign of life. */
   silent_ms(): number;
   ask(question: Question): Promise<Outcome>;
@@ -80,6 +80,12 @@ function text(status: number, body: string): Answer {
   return { status, type: 'text/plain; charset=utf-8', body };
 }
 
+/** The content of a section; undefined when there is none to read. */
+function contentOf<K extends SectionName>(source: Source, name: K): Sections[K] | undefined {
+  const section = source.section(name);
+  return section !== undefined && 'value' in section ? section.value : undefined;
+}
+
 /** Has the section written anew if the main thread can, and reads it; otherwise what was written last. */
 async function fresh<K extends SectionName>(source: Source, name: K): Promise<Stamped<Sections[K]>> {
   await refresh(source, [name]);
@@ -93,8 +99,9 @@ async function refresh(source: Source, sections: readonly SectionName[]): Promis
 
 function stored<K extends SectionName>(source: Source, name: K): Stamped<Sections[K]> {
   const section = source.section(name);
-  if (section === undefined) throw new Refusal(503, `${name} cannot be read`, mainLoop(source));
-  return section;
+  if (section !== undefined && 'value' in section) return section;
+  const why = section === undefined ? 'nothing was published' : section.error;
+  throw new Refusal(503, `${name} cannot be read: ${why}`, mainLoop(source));
 }
 
 function envelope(source: Source, taken_at: number) {
@@ -163,13 +170,13 @@ async function actor(call: Call): Promise<Answer> {
     return json(200, { ...envelope(source, source.wall_ms()), ...details, children: pathsOf(children) });
   }
   const { taken_at } = stored(source, 'tree');
-  const events = source.section('events')?.value.events.filter(({ path }) => path === node.path) ?? [];
+  const events = contentOf(source, 'events')?.events.filter(({ path }) => path === node.path) ?? [];
   return json(200, {
     ...envelope(source, taken_at),
     ...node,
     children: pathsOf(node.children),
     events,
-    errorLog: source.section('errors')?.value[node.path] ?? [],
+    errorLog: contentOf(source, 'errors')?.[node.path] ?? [],
   });
 }
 
@@ -219,11 +226,10 @@ async function runtime({ source }: Call): Promise<Answer> {
   return json(200, { ...envelope(source, taken_at), ...value, process: source.process() });
 }
 
-function healthView(source: Source): HealthView {
-  // A section that could not be made holds an error in place of its content.
-  const health = source.section('health')?.value;
-  return { health: Array.isArray(health?.conditions) ? health : undefined, silent_ms: source.silent_ms() };
-}
+const healthView = (source: Source): HealthView => ({
+  health: contentOf(source, 'health'),
+  silent_ms: source.silent_ms(),
+});
 
 function probe(name: ProbeName) {
   return async ({ source, query }: Call): Promise<Answer> => {
@@ -237,12 +243,12 @@ function probe(name: ProbeName) {
 
 async function status({ source }: Call): Promise<Answer> {
   await refresh(source, ['health', 'tree']);
-  const tree_section = source.section('tree');
+  const known = contentOf(source, 'tree');
   const value = statusOf({
     ...healthView(source),
     facts: source.facts,
-    tree: tree_section?.value.tree,
-    counters: tree_section?.value.counters,
+    tree: known?.tree,
+    counters: known?.counters,
     blocked_ms: blockedMs(source),
     taken_at: source.section('health')?.taken_at ?? source.wall_ms(),
     now_ms: source.wall_ms(),

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { durationText } from './duration.js';
 import type { ShownNode } from './tree-filter.js';
 
@@ -39,7 +40,9 @@ interface Row {
 
 /** The texts of actors come from anywhere; a terminal must not obey them. */
 function harmless(text: string, cut: string): string {
-  const safe = text.replace(/\p{Cc}+/gu, ' ').trim();
+  const safe = stripVTControlCharacters(text)
+    .replace(/\p{Cc}+/gu, ' ')
+    .trim();
   return safe.length <= TEXT_MAX ? safe : `${safe.slice(0, TEXT_MAX - 1)}${cut}`;
 }
 

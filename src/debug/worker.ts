@@ -11,10 +11,10 @@ import {
   type Question,
   type SectionName,
   type Sections,
-  type Stamped,
   section_names,
   type ToWorker,
   type WorkerSetup,
+  type Written,
 } from './protocol.js';
 import type { Source, Surface } from './routes.js';
 import { debugServer } from './server.js';
@@ -33,17 +33,17 @@ const say = (message: FromWorker): void => port.postMessage(message);
 class SectionCache {
   readonly #reader: TextReader;
   #sequence = 0;
-  #parsed: Stamped<unknown> | undefined;
+  #parsed: Written<unknown> | undefined;
 
   constructor(memory: SharedArrayBuffer) {
     this.#reader = new TextReader(memory);
   }
 
-  get(): Stamped<unknown> | undefined {
+  get(): Written<unknown> | undefined {
     const { sequence, text } = this.#reader.read();
     if (sequence !== this.#sequence) {
       this.#sequence = sequence;
-      this.#parsed = JSON.parse(text) as Stamped<unknown>;
+      this.#parsed = JSON.parse(text) as Written<unknown>;
     }
     return this.#parsed;
   }
@@ -88,7 +88,7 @@ const caches = Object.fromEntries(
 const questions = new Questions();
 
 const source: Source = {
-  section: <K extends SectionName>(name: K) => caches[name].get() as Stamped<Sections[K]> | undefined,
+  section: <K extends SectionName>(name: K) => caches[name].get() as Written<Sections[K]> | undefined,
   silent_ms: () => Number(machineTime_ns() - Atomics.load(heartbeat, 0)) / 1e6,
   ask: (question) => questions.ask(question),
   config: setup.config,
@@ -111,15 +111,11 @@ const { health, debug_port, socket } = setup;
 const listeners = [
   listener('debug', { kind: 'unix', path: socket }),
   ...(debug_port === 0 ? [] : [listener('debug', { kind: 'tcp', port: debug_port, host: '127.0.0.1' })]),
-  ...(health.port === 0
-    ? []
-    : [
-        listener('health', {
-          kind: 'tcp',
-          port: health.port,
-          ...(health.address !== undefined && { host: health.address }),
-        }),
-      ]),
+  listener('health', {
+    kind: 'tcp',
+    port: health.port,
+    ...(health.address !== undefined && { host: health.address }),
+  }),
 ];
 
 port.on('message', (message: ToWorker) => {

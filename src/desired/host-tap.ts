@@ -41,6 +41,7 @@ export function hostTapChanges(
           .filter((own) => !own.startsWith(`${link_local}/`))
           .map((prefix): NetworkChange => ({ do: 'delete_address', address: { link, family: 6, prefix } }))),
     ...neighbours(uplink, link),
+    ...gatewayRoutes(uplink, link),
     ...onLinkRoutes(uplink, link),
     ...routesOnTap(uplink, link),
   ];
@@ -74,12 +75,7 @@ function hasGateway(route: Uplink['routes'][number]): boolean {
 }
 
 function neighbours(uplink: Uplink, link: number): NetworkChange[] {
-  const gateways = new Set(
-    uplink.routes.flatMap((route) =>
-      route.next_hops.flatMap((hop) => (hop.gateway?.includes(':') ? [hop.gateway] : [])),
-    ),
-  );
-  return [...gateways, hostTapLinkLocal(uplink.index)].map((address): NetworkChange => {
+  return [...ip6Gateways(uplink), hostTapLinkLocal(uplink.index)].map((address): NetworkChange => {
     const neighbour: NewNeighbour = {
       link,
       family: 6,
@@ -89,6 +85,29 @@ function neighbours(uplink: Uplink, link: number): NetworkChange[] {
     };
     return { do: 'set_neighbour', neighbour };
   });
+}
+
+function ip6Gateways(uplink: Uplink): string[] {
+  const gateways = uplink.routes.flatMap((route) => route.next_hops.flatMap((hop) => hop.gateway ?? []));
+  return [...new Set(gateways.filter((gateway) => gateway.includes(':')))];
+}
+
+/** A gateway is on the link itself: Linux takes no route by a gateway that is reached through another one. */
+function gatewayRoutes(uplink: Uplink, link: number): NetworkChange[] {
+  return ip6Gateways(uplink)
+    .filter((gateway) => !isLinkLocal(gateway))
+    .map(
+      (gateway): NetworkChange => ({
+        do: 'replace_route',
+        route: {
+          family: 6,
+          prefix: `${gateway}/128`,
+          metric: on_link_metric,
+          protocol: static_protocol,
+          next_hops: [{ oif: link }],
+        },
+      }),
+    );
 }
 
 function onLinkRoutes(uplink: Uplink, link: number): NetworkChange[] {

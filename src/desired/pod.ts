@@ -240,9 +240,7 @@ export function podChanges(spec: PodSpec, link: number, mtu: number): NetworkCha
           }),
         )
       : []),
-    ...spec.routes.map(
-      (prefix): NetworkChange => ({ do: 'add_route', route: podRoute(spec, link, prefix) }),
-    ),
+    ...spec.routes.map((prefix): NetworkChange => ({ do: 'add_route', route: podRoute(spec, link, prefix) })),
   ];
 }
 

@@ -17,13 +17,11 @@ export class SystemCallError extends Error {
   }
 }
 
-export const CLONE_NEWNET = 0x4000_0000;
-export const AF_INET = 2;
+const CLONE_NEWNET = 0x4000_0000;
 export const AF_NETLINK = 16;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
-export const SOL_SOCKET = 1;
-export const SO_RCVBUF = 8;
+const SOL_SOCKET = 1;
 export const SOL_NETLINK = 270;
 export const MSG_DONTWAIT = 0x40;
 const SOCK_CLOEXEC = 0o2000000;

@@ -1,7 +1,7 @@
 import { closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import { errorCode } from './files.js';
-import { AF_INET as INET, interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from './libc.js';
+import { interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from './libc.js';
 import type { Message, MessageWriter } from './netlink-message.js';
 import { enterNamespace, openNamespace } from './netns.js';
 import { openRtnetlinkSocket, RtnetlinkSocket, receiveMessages } from './rtnetlink.js';
@@ -181,7 +181,7 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   #ethtool(operation: string, link_name: string, argument: Uint8Array): void {
-    const fd = this.#inside(() => socket(INET, SOCK_DGRAM, 0));
+    const fd = this.#inside(() => socket(AF_INET, SOCK_DGRAM, 0));
     try {
       interfaceControl(fd, SIOCETHTOOL, link_name, argument);
     } catch (error) {

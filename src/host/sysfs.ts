@@ -132,13 +132,14 @@ export function bootId(roots: HostRoots = HOST_ROOTS): string | undefined {
 
 /**
  * When process `pid` was started, in clock ticks since boot: with the number it names a process for good.
- * Undefined when there is none. A process that has exited and is not waited for yet still has one.
+ * Undefined when there is none; one that has exited and is not waited for yet counts as none.
  */
 export function processStartTime(pid: number, roots: HostRoots = HOST_ROOTS): number | undefined {
   const stat = readProcessFile(join(roots.proc, String(pid), 'stat'));
   // The second field is the program's name in parentheses, which may hold blanks and parentheses itself.
-  const start = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[22 - 3];
-  return start === undefined ? undefined : Number(start);
+  const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
+  const start = fields[22 - 4];
+  return start === undefined || state === 'Z' ? undefined : Number(start);
 }
 
 /** A process can vanish between open and read. */

@@ -40,6 +40,7 @@ export interface UndoReport {
 const LINK_WAIT_MS = 10_000;
 const DEFAULT_METRIC_IPV6 = 1024;
 const IFA_F_NODAD = 0x02;
+const RTPROT_KERNEL = 2;
 
 /**
  * Takes the steps (oldest first, as the journal has them) from the end. Never throws, and no failure stops the steps
@@ -137,7 +138,8 @@ class UndoSession {
     const { link, changed } = await this.#links.find(identity);
     const changes = Object.entries(wanted)
       .filter(([key, value]) => link[key as keyof typeof wanted] !== value)
-      // One request each, and up last: a link that will not take its old MTU must come up all the same.
+      // One request each: a link that will not take its old MTU must come up all the same. Up is last, for a MAC can be
+      // set on some links only while they are down, and going up makes the link-local address by `addrgen_mode`.
       .sort(([a], [b]) => Number(a === 'up') - Number(b === 'up'))
       .map(([key, value]): NetworkChange => ({ do: 'set_link', link: link.index, [key]: value }));
     const failure = this.#own.batch(changes).find((outcome) => outcome !== undefined);
@@ -150,8 +152,12 @@ class UndoSession {
     for (const { link, ...hop } of step.route.next_hops)
       next_hops.push(link ? { ...hop, oif: (await this.#links.find(link)).link.index } : hop);
     const route: NewRoute = { ...step.route, next_hops };
-    // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
-    if (route.family === 4) return this.#applyUnlessThere({ do: 'append_route', route });
+    if (route.family === 4) {
+      // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
+      // The kernel's own have come with their addresses.
+      const made_by_kernel = route.protocol === RTPROT_KERNEL;
+      return this.#applyUnlessThere({ do: made_by_kernel ? 'add_route' : 'append_route', route });
+    }
     if (this.#applyUnlessThere({ do: 'add_route', route })) return true;
     const rivals = this.#own.routes({ table: route.table ?? 254 }).filter((other) => samePlace(other, route));
     const ours = rivals.find((rival) => within(rival.next_hops, next_hops));

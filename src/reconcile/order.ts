@@ -85,12 +85,13 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.interface,
     change: 'overwrite',
   },
+  // Not by its namespace: the same one may be written in another way.
   tap: {
     key: (o) => o.tag,
     is: (o) => o.tag,
     add: 21,
     remove: remove.interface,
-    visible: ['host_namespace', 'host_if_name', 'type', 'gso', 'rx_ring_size', 'tx_ring_size'],
+    visible: ['host_if_name', 'type', 'gso', 'rx_ring_size', 'tx_ring_size'],
     change: 'remove_first',
   },
   // Before any address: VPP refuses to bind an interface that has one.

@@ -1,10 +1,18 @@
 /**
- * Whose an object of a snapshot is: a pod's, nobody's (left by a pod that is gone), or the node's. A fresh process tells by
- * interface tags and table names alone.
+ * Whose an object of a snapshot is: a pod's, nobody's (left by a pod that is gone), the services', or the node's. A fresh
+ * process tells by interface tags and table names alone.
  */
-import { isPodInterfaceTag, isPodTableName } from '../cni/names.js';
-import { dangling_prefix, type Family, type InterfaceTag, type VppObject } from '../desired/objects.js';
-import { interfaceMade, interfacesUsed } from './order.js';
+import { isPodInterfaceTag, isPodTableName, podInterfaceTag, podTableName } from '../cni/names.js';
+import type { PodSpec } from '../cni/pod-spec.js';
+import {
+  dangling_prefix,
+  type Family,
+  familyOf,
+  type InterfaceTag,
+  type VppObject,
+} from '../desired/objects.js';
+import { podSlot } from '../desired/tables.js';
+import { interfaceMade, interfacesUsed, keyOf } from './order.js';
 import type { Snapshot } from './snapshot.js';
 
 /** How a pod interface that is known to be wanted is recognised. */
@@ -12,28 +20,38 @@ export interface PodIdentity {
   readonly tag: InterfaceTag;
   /** Of its tables, in both families and roles. */
   readonly table_names: readonly string[];
-  /** Backends of its host ports. */
-  readonly addresses: readonly string[];
+  /** Keys of the translations of its host ports. */
+  readonly host_ports: readonly string[];
+}
+
+/** The identity of a pod, of whose objects only the host ports have to be known: `desired` as desiredPod makes them. */
+export function podIdentity(spec: PodSpec, desired: readonly VppObject[]): PodIdentity {
+  return {
+    tag: podInterfaceTag(spec),
+    table_names: ([4, 6] as const).flatMap((family) => [
+      podTableName(spec, family),
+      podTableName(spec, family, 'rpf'),
+    ]),
+    host_ports: desired.filter(({ kind }) => kind === 'translation').map(keyOf),
+  };
 }
 
 export interface Ownership {
   /** By the pod's tag; a pod that owns nothing is not in it. */
   readonly pods: ReadonlyMap<InterfaceTag, readonly VppObject[]>;
-  /** Of pods that nobody knows, and routes through interfaces that VPP no longer has. */
+  /** Of pods that nobody knows, and everything on interfaces that VPP no longer has. */
   readonly orphans: readonly VppObject[];
+  /** Translations that are no host port of a known pod. */
+  readonly services: readonly VppObject[];
   readonly node: readonly VppObject[];
 }
 
-type Owner = { readonly pod: InterfaceTag } | 'orphan' | 'node';
+type Owner = { readonly pod: InterfaceTag } | 'orphan' | 'services' | 'node';
 
 export function assignOwners(snapshot: Snapshot, known: readonly PodIdentity[]): Ownership {
   const tags = new Set(known.map(({ tag }) => tag));
-  const byTable = new Map(
-    known.flatMap(({ tag, table_names }) => table_names.map((name) => [name, tag] as const)),
-  );
-  const byAddress = new Map(
-    known.flatMap(({ tag, addresses }) => addresses.map((address) => [address, tag] as const)),
-  );
+  const byTable = byName(known, ({ table_names }) => table_names);
+  const byTranslation = byName(known, ({ host_ports }) => host_ports);
 
   const interfaces = new Map<InterfaceTag, Owner>();
   const tables = new Map<string, Owner>();
@@ -45,15 +63,17 @@ export function assignOwners(snapshot: Snapshot, known: readonly PodIdentity[]):
   }
 
   const pods = new Map<InterfaceTag, VppObject[]>();
-  const orphans: VppObject[] = [];
-  const node: VppObject[] = [];
+  const rest = { orphan: [] as VppObject[], services: [] as VppObject[], node: [] as VppObject[] };
   for (const object of snapshot.objects) {
     const owner = ownerOf(object);
-    if (owner === 'orphan') orphans.push(object);
-    else if (owner === 'node') node.push(object);
-    else pods.set(owner.pod, [...(pods.get(owner.pod) ?? []), object]);
+    if (typeof owner === 'string') rest[owner].push(object);
+    else {
+      const part = pods.get(owner.pod);
+      if (part === undefined) pods.set(owner.pod, [object]);
+      else part.push(object);
+    }
   }
-  return { pods, orphans, node };
+  return { pods, orphans: rest.orphan, services: rest.services, node: rest.node };
 
   function ownerOfTap(tag: InterfaceTag, netns: string, name: string): Owner {
     if (tags.has(tag)) return { pod: tag };
@@ -68,27 +88,78 @@ export function assignOwners(snapshot: Snapshot, known: readonly PodIdentity[]):
   }
 
   function ownerOf(object: VppObject): Owner {
+    // First of all, whatever table it is in: it has to go before another interface gets that index.
+    if (isDangling(object)) return 'orphan';
     const made = interfaceMade(object);
     if (made !== undefined) return interfaces.get(made) ?? 'node';
     if (object.kind === 'table') return tables.get(tableKey(object.family, object.table_id)) ?? 'node';
     if (object.kind === 'route' || object.kind === 'mroute') {
-      const family = (object.kind === 'route' ? object.prefix : object.group).includes(':') ? 6 : 4;
+      const family = familyOf(object.kind === 'route' ? object.prefix : object.group);
       const owner = tables.get(tableKey(family, object.table_id));
       if (owner !== undefined && owner !== 'node') return owner;
     }
     if (object.kind === 'translation') {
-      const pod = object.backends
-        .map(({ address }) => byAddress.get(address))
-        .find((tag) => tag !== undefined);
-      return pod === undefined ? 'orphan' : { pod };
+      const pod = byTranslation.get(keyOf(object));
+      return pod === undefined ? 'services' : { pod };
     }
     for (const tag of interfacesUsed(object)) {
-      if (tag.startsWith(dangling_prefix)) return 'orphan';
       const owner = interfaces.get(tag);
       if (owner !== undefined && owner !== 'node') return owner;
     }
     return 'node';
   }
+}
+
+/** Refers to an interface that VPP no longer has. */
+export function isDangling(object: VppObject): boolean {
+  return interfacesUsed(object).some((tag) => tag.startsWith(dangling_prefix));
+}
+
+/** What is left of one pod that nobody knows. */
+export interface OrphanGroup {
+  /** Of its interface, if that is there. */
+  readonly tag?: InterfaceTag;
+  /** The namespace of its interface. */
+  readonly netns?: string;
+  /** The slot of its tables, if they have one (see podTables). */
+  readonly slot?: number;
+  readonly objects: readonly VppObject[];
+}
+
+/** Orphans by the pod that they were of, as far as bindings and table ids tell; without the dangling ones. */
+export function groupOrphans(orphans: readonly VppObject[]): OrphanGroup[] {
+  const slotOfTag = new Map<InterfaceTag, number>();
+  for (const object of orphans) {
+    if (object.kind !== 'interface_table') continue;
+    const slot = podSlot(object.table_id);
+    if (slot !== undefined) slotOfTag.set(object.interface, slot);
+  }
+  const groups = new Map<string, { tag?: InterfaceTag; netns?: string; slot?: number; objects: VppObject[] }>();
+  for (const object of orphans) {
+    if (isDangling(object)) continue;
+    const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
+    const table_id = 'table_id' in object ? object.table_id : undefined;
+    const slot = (tag && slotOfTag.get(tag)) ?? (table_id === undefined ? undefined : podSlot(table_id));
+    const key = slot === undefined ? (tag ?? `${table_id}`) : `${slot}`;
+    let group = groups.get(key);
+    if (group === undefined) {
+      group = { objects: [], ...(slot !== undefined && { slot }) };
+      groups.set(key, group);
+    }
+    group.objects.push(object);
+    if (object.kind === 'tap') {
+      group.tag = object.tag;
+      group.netns = object.host_namespace;
+    }
+  }
+  return [...groups.values()];
+}
+
+function byName(
+  known: readonly PodIdentity[],
+  names: (pod: PodIdentity) => readonly string[],
+): Map<string, InterfaceTag> {
+  return new Map(known.flatMap((pod) => names(pod).map((name) => [name, pod.tag] as const)));
 }
 
 function tableKey(family: Family, table_id: number): string {

@@ -2,7 +2,7 @@
  * The Linux side of the uplinks: reads them, gives them to VPP, dresses the tap that takes their place, and undoes it all.
  * Every change has its undo in the journal, on the disk, before it is made.
  */
-import { existsSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
 import { hostTapChanges } from '../desired/host-tap.js';
 import { isLinkLocal } from '../desired/ip.js';
@@ -21,12 +21,6 @@ export class UplinkError extends Error {
   override readonly name = 'UplinkError';
 }
 
-export interface UplinkHostSettings {
-  /** Absent: the namespace of this process. */
-  readonly host_netns?: string;
-  readonly vpp_netns: string;
-}
-
 const main_table = 254;
 /** NUD_REACHABLE, STALE, DELAY, PROBE, PERMANENT: the neighbour has answered. */
 const neighbour_answered = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
@@ -37,7 +31,8 @@ export class UplinkHost {
     private readonly journal: UndoJournal,
     private readonly captured: CapturedStore,
     private readonly tools: UndoTools,
-    private readonly settings: UplinkHostSettings,
+    /** Path of the network namespace that VPP lives in. */
+    private readonly vpp_netns: string,
   ) {}
 
   /** Something of the host is changed and not undone. */
@@ -101,7 +96,7 @@ export class UplinkHost {
   }
 
   private inHost<T>(run: (namespace: NetworkNamespace) => T): T {
-    const namespace = this.host.open(this.settings.host_netns);
+    const namespace = this.host.open();
     try {
       return run(namespace);
     } finally {
@@ -120,7 +115,7 @@ export class UplinkHost {
     this.journal.record([
       ...restoreSteps(state),
       ...changes.flatMap((change) => undoOf(change, uplink)),
-      { kind: 'link_to_netns', link: identityOf(link), from: this.settings.vpp_netns },
+      { kind: 'link_to_netns', link: identityOf(link), from: this.vpp_netns },
       // The host tap, which has the name of the uplink.
       ...(link.kind === 'tun'
         ? []
@@ -131,8 +126,8 @@ export class UplinkHost {
   }
 
   private move(namespace: NetworkNamespace, link: number, name: string): void {
-    namespace.apply({ do: 'move_link', link, netns: this.settings.vpp_netns });
-    const inside = this.host.open(this.settings.vpp_netns);
+    namespace.apply({ do: 'move_link', link, netns: this.vpp_netns });
+    const inside = this.host.open(this.vpp_netns);
     try {
       const moved = inside.link(name);
       if (moved === undefined)
@@ -216,8 +211,17 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
   };
 }
 
-/** How VPP reaches the host's network namespace: by a path that means the same in the next life of this process. */
-export function hostNamespacePath(host_netns: string | undefined, same_as_init: boolean): string {
-  if (host_netns !== undefined) return host_netns;
-  return same_as_init && existsSync('/proc/1/ns/net') ? 'pid:1' : `/proc/${process.pid}/ns/net`;
+/**
+ * How VPP reaches the host's network namespace, which is that of this process: by init, where it has the same one, since
+ * that path means the same in the next life of this process.
+ */
+export function hostNamespacePath(): string {
+  const inode = (pid: string): string | undefined => {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/net`);
+    } catch {
+      return undefined;
+    }
+  };
+  return inode('1') === inode('self') ? 'pid:1' : `/proc/${process.pid}/ns/net`;
 }

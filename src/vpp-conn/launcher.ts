@@ -4,11 +4,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { removeIfExists, writeAtomic } from '../host/files.js';
 import type { Log } from '../log.js';
-import { readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
+import { type RunRecord, readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
 
 export interface VppExit {
   readonly pid: number;
@@ -26,12 +26,14 @@ export interface VppRun {
 }
 
 export interface Launcher {
+  /** Is there a VPP of an earlier life to adopt? Changes nothing. */
+  isRunning(): boolean;
   /** The VPP of an earlier life of this process, if it is alive. */
   adopt(): VppRun | undefined;
   /** Writes the start-up files, clears what a dead VPP left behind, and starts VPP. Throws when it cannot be started. */
   start(): VppRun;
   signal(run: VppRun, signal: 'SIGINT' | 'SIGKILL'): void;
-  /** Forgets the run, so that no later life adopts it. */
+  /** VPP is dead: forgets the run, so that no later life adopts it, and removes what it left behind. */
   forget(): void;
 }
 
@@ -70,10 +72,15 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     return processes.startTime(pid) === start_time;
   }
 
-  function adopt(): VppRun | undefined {
+  function recorded(): RunRecord | undefined {
     const record = readRunRecord(settings.record);
+    const ours = record?.boot_id === processes.boot_id && isAlive(record.pid, record.start_time);
+    return ours ? record : undefined;
+  }
+
+  function adopt(): VppRun | undefined {
+    const record = recorded();
     if (record === undefined) return undefined;
-    if (record.boot_id !== processes.boot_id || !isAlive(record.pid, record.start_time)) return undefined;
     if (record.config_hash !== config_hash) {
       log.warn(
         { pid: record.pid },
@@ -139,6 +146,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   return {
+    isRunning: () => recorded() !== undefined,
     adopt,
     start,
     signal(run, signal) {
@@ -151,7 +159,10 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
         log.debug({ pid: run.pid, err: error }, 'vpp(signal) process is gone already');
       }
     },
-    forget: () => removeRunRecord(settings.record),
+    forget() {
+      removeRunRecord(settings.record);
+      for (const path of settings.leftovers) removeIfExists(path);
+    },
   };
 }
 
@@ -171,9 +182,4 @@ function lastWords(path: string): string {
   } catch {
     return '';
   }
-}
-
-/** The boot id of the running kernel. */
-export function readBootId(procfs: string): string {
-  return readFileSync(`${procfs}/sys/kernel/random/boot_id`, 'utf8').trim();
 }

@@ -1,6 +1,6 @@
 /** Opens sessions to a real API socket: connects, compares the message table, reads the snapshot. */
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
-import { messages } from 'vpp-binapi-ts/all';
+
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
@@ -9,6 +9,7 @@ import type { Clock } from '../host/clock.js';
 import type { Log } from '../log.js';
 import { execute } from './execute.js';
 import type { VppRun } from './launcher.js';
+import { messages_used } from './messages.js';
 import { observe } from './observe.js';
 import type { Session, SessionOpener } from './session.js';
 
@@ -58,10 +59,8 @@ async function session(run: VppRun, client: Client): Promise<Session> {
       version,
       snapshot: first.snapshot,
       incompatible: client
-        .compatible(messages)
-        .mismatches.map(
-          ({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`,
-        ),
+        .compatible(messages_used)
+        .mismatches.map(({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`),
       execute: (transaction) => execute(client, handles, transaction),
       async readSnapshot() {
         const observed = await observe(client);

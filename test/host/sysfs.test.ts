@@ -105,6 +105,7 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
   const root = t.testdir({
     proc: {
       sys: { kernel: { osrelease: '6.1.7\n', random: { boot_id: 'abc\n' } } },
+      41: { stat: `41 (a) Z ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
       42: { stat: `42 (a ) b (c) S ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
     },
     sys: {
@@ -129,6 +130,7 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
   t.equal(bootId(empty), undefined);
   t.equal(processStartTime(42, roots), 22, "the name's blanks and parentheses do not shift the fields");
   t.equal(processStartTime(43, roots), undefined);
+  t.equal(processStartTime(41, roots), undefined, 'one that has only not been waited for is gone');
   t.equal(unsafeNoIommuMode(roots), true);
   t.equal(unsafeNoIommuMode(empty), undefined);
   t.strictSame(hugepages(roots), [

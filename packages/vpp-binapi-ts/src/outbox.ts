@@ -54,7 +54,7 @@ export class Outbox {
     writeFrameHeader(this.#filling.view, at - frame_header_bytes, end - at);
     this.#used = end;
     if (this.#scheduled) {
-      if (this.#used >= flush_bytes) this.#flush();
+      if (this.#used >= flush_bytes) this.flush();
       return;
     }
     this.#scheduled = true;
@@ -64,7 +64,7 @@ export class Outbox {
 
   drained(): void {
     this.#draining = false;
-    this.#flush();
+    this.flush();
   }
 
   close(): void {
@@ -74,10 +74,11 @@ export class Outbox {
 
   readonly #endOfTurn = (): void => {
     this.#scheduled = false;
-    this.#flush();
+    this.flush();
   };
 
-  #flush(): void {
+  /** Now, not at the end of the turn. */
+  flush(): void {
     if (this.#draining || this.#closed || this.#used === 0) return;
     const arena = this.#filling;
     const used = this.#used;

@@ -48,11 +48,11 @@ type Asked = Request<never, unknown> | Dump<never, unknown> | Stream<never, unkn
 /** A request from the call to the answer: first in the queue, then in a slot of the window. */
 class Call {
   context = 0;
-  sent_ms = 0;
   /** The deadline has passed and the caller knows. It keeps its slot: VPP is still to answer it, and before what was sent later. */
   expired = false;
   continued = false;
-  details: unknown[] = [];
+  /** Of a dump or a stream. */
+  readonly details: unknown[] | undefined;
 
   constructor(
     readonly route: Route,
@@ -61,10 +61,24 @@ class Call {
     readonly deadline_at_ms: number,
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
-  ) {}
+  ) {
+    this.details = route.details === undefined ? undefined : [];
+  }
 }
 
-const no_details: unknown[] = [];
+/**
+ * Of the promise that was made last. One executor for all promises instead of a closure for each: at full rate collecting what a
+ * request leaves behind is most of its cost.
+ */
+const settlers: { resolve: (value: unknown) => void; reject: (error: unknown) => void } = {
+  resolve: () => {},
+  reject: () => {},
+};
+
+function takeSettlers(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+  settlers.resolve = resolve;
+  settlers.reject = reject;
+}
 
 interface EventRoute {
   readonly message: Message<unknown>;
@@ -101,6 +115,8 @@ export class Session implements Client {
 
   readonly #slots: (Call | undefined)[];
   readonly #free: number[];
+  /** By slot, when its request was encoded: an array of numbers, because a fraction in an object is an allocation of its own. */
+  readonly #sent_ms: Float64Array;
   readonly #waiting = new Fifo<Call>();
   #sequence = 0;
   /** When the deadlines are looked at next: the earliest of all pending ones, or earlier. */
@@ -131,6 +147,7 @@ export class Session implements Client {
     this.#message_bytes_max = settings.message_bytes_max;
     this.#slots = new Array<Call | undefined>(window).fill(undefined);
     this.#free = Array.from({ length: window }, (_, slot) => window - 1 - slot);
+    this.#sent_ms = new Float64Array(window);
     this.#answer_header = new Uint8Array(1 << 16);
     this.closed = new Promise((resolve) => {
       this.#resolve_closed = resolve;
@@ -183,13 +200,19 @@ export class Session implements Client {
 
   stats(): ClientStats {
     const now_ms = this.#timers.now_ms();
-    const sent = this.#slots.filter((call) => call !== undefined).sort((a, b) => a.sent_ms - b.sent_ms);
+    const in_flight = this.#slots.flatMap((call, slot) =>
+      call === undefined
+        ? []
+        : [
+            {
+              message: call.route.message.name,
+              age_ms: now_ms - this.#sent_ms[slot]!,
+              expired: call.expired,
+            },
+          ],
+    );
     return {
-      in_flight: sent.map((call) => ({
-        message: call.route.message.name,
-        age_ms: now_ms - call.sent_ms,
-        expired: call.expired,
-      })),
+      in_flight: in_flight.sort((a, b) => b.age_ms - a.age_ms),
       waiting: this.#waiting.length,
       messages: [...this.#messages.values()],
       bytes_read: this.#reader.bytes_read,
@@ -201,15 +224,20 @@ export class Session implements Client {
   // Out: ask, perhaps wait for the window, transmit.
 
   #ask(message: Asked, fields: unknown, options: RequestOptions | undefined): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+    const promise = new Promise(takeSettlers);
+    const { resolve, reject } = settlers;
+    try {
       const route = this.#route(message);
       const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
       const now_ms = this.#timers.now_ms();
-      const call = new Call(route, fields, deadline_ms, now_ms + deadline_ms, resolve, reject);
+      const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms + deadline_ms), resolve, reject);
       if (this.#waiting.length === 0 && this.#open()) this.#transmit(call, now_ms);
       else this.#wait(call);
       this.#sweepBy(call.deadline_at_ms, now_ms);
-    });
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
   }
 
   #open(): boolean {
@@ -220,6 +248,8 @@ export class Session implements Client {
     if (this.#waiting.length >= this.#queue_max)
       throw new OverflowError(call.route.message.name, this.#queue_max);
     this.#waiting.push(call);
+    // Nothing more can join what is encoded: VPP may begin while the caller goes on asking.
+    if (this.#waiting.length === 1) this.#outbox.flush();
   }
 
   #route(message: Asked): Route {
@@ -267,7 +297,7 @@ export class Session implements Client {
       this.#encodeCall(call, call.fields);
       this.#free.pop();
       this.#slots[slot] = call;
-      call.sent_ms = now_ms;
+      this.#sent_ms[slot] = now_ms;
     }
     route.stats.sent += 1;
   }
@@ -339,7 +369,7 @@ export class Session implements Client {
     if (id === route.reply_id) {
       this.#answered(call, from, at + header_bytes, end);
     } else if (id === route.details_id) {
-      if (!call.expired) call.details.push(route.details!.decode(from, at + header_bytes, end));
+      if (!call.expired) call.details!.push(route.details!.decode(from, at + header_bytes, end));
     } else {
       throw new MalformedError(
         `${this.#table.name(id)} is no answer to ${route.message.name} (context ${context})`,
@@ -401,7 +431,7 @@ export class Session implements Client {
     }
     this.#release(slot);
     route.stats.answered += 1;
-    countLatency(route.stats, this.#now_ms - call.sent_ms);
+    countLatency(route.stats, this.#now_ms - this.#sent_ms[slot]!);
     // What lay behind the cursor was deleted meanwhile: VPP calls the cursor invalid, and there is no more.
     const ended = route.kind === 'stream' && call.continued && retval === retval_invalid_value;
     if (retval !== 0 && !ended) {
@@ -472,7 +502,7 @@ export class Session implements Client {
         return false;
       }
       call.expired = true;
-      call.details = no_details;
+      if (call.details !== undefined) call.details.length = 0;
       call.route.stats.expired += 1;
       call.reject(new DeadlineError(call.route.message.name, call.deadline_ms, sent));
       return true;

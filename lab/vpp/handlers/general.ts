@@ -1,0 +1,56 @@
+import { control_ping, memclnt_keepalive, sockclnt_delete } from 'vpp-binapi-ts/memclnt';
+import { feature_is_enabled } from 'vpp-binapi-ts/feature';
+import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
+import { ip_ttl_fixup_configure } from 'vpp-binapi-ts/ip_ttl_fixup';
+import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
+import { show_version, show_vpe_system_time } from 'vpp-binapi-ts/vpe';
+import { bundles } from '../features.js';
+import { type Handler, on, onPlain, onRaw } from '../handler.js';
+import { retval } from '../outcome.js';
+
+/** The version says what it is: a program that reads it shows it to its user. */
+export const version = '26.10-rc0~stand-in';
+
+const commands: Readonly<Record<string, string>> = {
+  'show version': `vpp v${version}: answers like VPP, no packets pass\n`,
+};
+
+export const general: readonly Handler[] = [
+  on(control_ping, { client_index: 0, vpe_pid: 0 }, ({ facts }, _fields, { client_index }) => ({
+    client_index,
+    vpe_pid: facts.pid,
+  })),
+  onPlain(memclnt_keepalive, () => {}),
+  onRaw(sockclnt_delete, () => ({ response: 0 })),
+  on(show_version, { program: '', version: '', build_date: '', build_directory: '' }, () => ({
+    program: 'vpe',
+    version,
+    build_date: '',
+    build_directory: '',
+  })),
+  on(show_vpe_system_time, { vpe_system_time: 0 }, ({ facts }) => ({
+    vpe_system_time: facts.clock.wall_ms() / 1000,
+  })),
+  on(show_threads, { thread_data: [] }, ({ facts }) => ({
+    thread_data: [
+      { id: 0, name: 'vpp_main', type: '', pid: facts.pid, cpu_id: 0, core: 0, cpu_socket: 0 },
+    ],
+  })),
+  onRaw(cli_inband, (_vpp, { cmd }) => {
+    const reply = commands[cmd.trim()];
+    return reply === undefined
+      ? { retval: retval.UNSPECIFIED, reply: `unknown input \`${cmd}'\n` }
+      : { retval: 0, reply };
+  }),
+  on(feature_is_enabled, { is_enabled: false }, (vpp, { arc_name, feature_name, sw_if_index }) => ({
+    is_enabled: vpp.features.answer(vpp.interfaces.get(sw_if_index).sw_if_index, arc_name, feature_name),
+  })),
+  onPlain(feature_gso_enable_disable, (vpp, { sw_if_index, enable_disable }) => {
+    vpp.features.set(vpp.interfaces.get(sw_if_index).sw_if_index, bundles.gso, enable_disable);
+  }),
+  onPlain(ip_ttl_fixup_configure, (vpp, { src_sw_if_index, dst_sw_if_index, enable }) => {
+    const pair = `${src_sw_if_index}/${dst_sw_if_index}`;
+    if (enable) vpp.ttl_fixups.add(pair);
+    else vpp.ttl_fixups.delete(pair);
+  }),
+];

@@ -1,0 +1,19 @@
+import type { Handler } from '../handler.js';
+import { cnat } from './cnat.js';
+import { devices } from './device.js';
+import { general } from './general.js';
+import { interfaces } from './interface.js';
+import { neighbours } from './neighbour.js';
+import { policy } from './policy.js';
+import { routes } from './route.js';
+
+/** Every message that the stand-in answers. What is not here is not in its message table either. */
+export const handlers: readonly Handler[] = [
+  ...general,
+  ...interfaces,
+  ...devices,
+  ...routes,
+  ...neighbours,
+  ...policy,
+  ...cnat,
+];

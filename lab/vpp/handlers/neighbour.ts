@@ -1,0 +1,174 @@
+import { proxy_arp_add_del, proxy_arp_dump, proxy_arp_intfc_dump, proxy_arp_intfc_enable_disable } from 'vpp-binapi-ts/arp';
+import {
+  sw_interface_ip6_enable_disable,
+  sw_interface_ip6_get_link_local_address,
+  sw_interface_ip6_set_link_local_address,
+} from 'vpp-binapi-ts/ip';
+import {
+  ip6nd_proxy_add_del,
+  ip6nd_proxy_dump,
+  ip6nd_proxy_enable_disable,
+  type sw_interface_ip6nd_ra_details,
+  sw_interface_ip6nd_ra_config,
+  sw_interface_ip6nd_ra_dump,
+} from 'vpp-binapi-ts/ip6_nd';
+import {
+  ip_neighbor_add_del,
+  ip_neighbor_config,
+  ip_neighbor_config_get,
+  ip_neighbor_dump,
+  ip_neighbor_flags,
+} from 'vpp-binapi-ts/ip_neighbor';
+import { bundles } from '../features.js';
+import { none, source, specialPath } from '../fib.js';
+import { type Handler, on, onDump, onPlain } from '../handler.js';
+import type { Interface } from '../interfaces.js';
+import { refuse, retval } from '../outcome.js';
+import { familyFrom, familyOf, hostPrefix } from '../prefix.js';
+import type { VppState } from '../state.js';
+
+const { IP_API_NEIGHBOR_FLAG_STATIC: is_static, IP_API_NEIGHBOR_FLAG_NO_FIB_ENTRY: no_fib_entry } =
+  ip_neighbor_flags;
+
+export const neighbours: readonly Handler[] = [
+  on(ip_neighbor_add_del, { stats_index: none }, (vpp, { is_add, neighbor }) => {
+    const one = vpp.interfaces.get(neighbor.sw_if_index);
+    const key = `${one.sw_if_index}/${neighbor.ip_address}`;
+    const known = vpp.neighbours.get(key);
+    if (!is_add) {
+      if (known === undefined) refuse(retval.NO_SUCH_ENTRY);
+      vpp.neighbours.delete(key);
+      vpp.dropNeighbourRoute(known);
+      return { stats_index: none };
+    }
+    const weaker = known !== undefined && (known.flags & is_static) !== 0 && (neighbor.flags & is_static) === 0;
+    if (weaker && known.mac_address !== neighbor.mac_address) refuse(retval.INVALID_SW_IF_INDEX);
+    const has_route = known?.has_route ?? addRoute(vpp, one, neighbor.ip_address, neighbor.flags);
+    const flags = weaker ? known.flags : neighbor.flags;
+    vpp.neighbours.set(key, { ...neighbor, flags, has_route, since_ms: vpp.facts.clock.now_ms() });
+    return { stats_index: 0 };
+  }),
+  onDump(ip_neighbor_dump, (vpp, { sw_if_index, af }) =>
+    [...vpp.neighbours.values()]
+      .filter((one) => familyOf(one.ip_address) === familyFrom(af))
+      .filter((one) => sw_if_index === none || one.sw_if_index === sw_if_index)
+      .map(({ since_ms, has_route: _, ...neighbor }) => ({
+        age: (vpp.facts.clock.now_ms() - since_ms) / 1000,
+        neighbor,
+      })),
+  ),
+  onPlain(ip_neighbor_config, (vpp, { af, max_number, max_age, recycle }) => {
+    vpp.neighbour_config[familyFrom(af)] = { max_number, max_age, recycle };
+  }),
+  on(
+    ip_neighbor_config_get,
+    { af: 'ADDRESS_IP4', max_number: 0, max_age: 0, recycle: false },
+    (vpp, { af }) => ({ af, ...vpp.neighbour_config[familyFrom(af)] }),
+  ),
+  ...arp(),
+  ...ip6(),
+];
+
+/** The host route of a neighbour; those of link-local addresses are in no table that can be dumped. */
+function addRoute(vpp: VppState, one: Interface, address: string, flags: number): boolean {
+  if ((flags & no_fib_entry) !== 0 || address.startsWith('fe80:')) return false;
+  const family = familyOf(address);
+  const path = specialPath(family, 'FIB_API_PATH_TYPE_NORMAL', { sw_if_index: one.sw_if_index, nh: address });
+  vpp.fib.set(one.tables[family], hostPrefix(address), source.adjacency, [path]);
+  return true;
+}
+
+function arp(): readonly Handler[] {
+  return [
+    onPlain(proxy_arp_add_del, (vpp, { is_add, proxy: { table_id, low, hi } }) => {
+      const { slot } = vpp.fib.table(4, table_id) ?? refuse(retval.NO_SUCH_FIB);
+      const at = vpp.proxy_arps.findIndex((one) => one.slot === slot && one.low === low && one.hi === hi);
+      if (is_add) {
+        if (at < 0) vpp.proxy_arps.push({ slot, low, hi });
+      } else if (at < 0) refuse(retval.NO_SUCH_ENTRY);
+      else vpp.proxy_arps.splice(at, 1);
+    }),
+    onDump(proxy_arp_dump, (vpp) =>
+      vpp.proxy_arps.map(({ slot, low, hi }) => ({
+        proxy: { table_id: vpp.fib.tableIdOfSlot(4, slot), low, hi },
+      })),
+    ),
+    onPlain(proxy_arp_intfc_enable_disable, (vpp, { sw_if_index, enable }) => {
+      vpp.interfaces.get(sw_if_index);
+      if (vpp.proxy_arp_interfaces.has(sw_if_index) === enable) return;
+      vpp.features.set(sw_if_index, bundles.proxy_arp, enable);
+      if (enable) vpp.proxy_arp_interfaces.add(sw_if_index);
+      else vpp.proxy_arp_interfaces.delete(sw_if_index);
+    }),
+    onDump(proxy_arp_intfc_dump, (vpp) =>
+      [...vpp.proxy_arp_interfaces].map((sw_if_index) => ({ sw_if_index })),
+    ),
+  ];
+}
+
+function ip6(): readonly Handler[] {
+  return [
+    onPlain(sw_interface_ip6_enable_disable, (vpp, { sw_if_index, enable }) => {
+      const one = vpp.interfaces.get(sw_if_index);
+      if (enable) vpp.interfaces.enable6(one);
+      else vpp.interfaces.unlock6(one);
+    }),
+    on(sw_interface_ip6_get_link_local_address, { ip: '::' }, (vpp, { sw_if_index }) => ({
+      ip: vpp.interfaces.get(sw_if_index).link6?.address ?? refuse(retval.IP6_NOT_ENABLED),
+    })),
+    onPlain(sw_interface_ip6_set_link_local_address, (vpp, { sw_if_index, ip }) => {
+      vpp.interfaces.setLinkLocal(vpp.interfaces.get(sw_if_index), `${ip}/128`);
+    }),
+    onPlain(sw_interface_ip6nd_ra_config, (vpp, { sw_if_index, suppress, is_no }) => {
+      const one = vpp.interfaces.get(sw_if_index);
+      if (one.link6 === undefined || !one.ethernet) refuse(retval.IP6_NOT_ENABLED);
+      if (suppress !== 0) one.link6.send_radv = is_no;
+    }),
+    onDump(sw_interface_ip6nd_ra_dump, (vpp, { sw_if_index }) =>
+      [...vpp.interfaces.all]
+        .filter((one) => one.link6 !== undefined && one.ethernet)
+        .filter((one) => sw_if_index === none || one.sw_if_index === sw_if_index)
+        .map(raDetails),
+    ),
+    onPlain(ip6nd_proxy_add_del, (vpp, { sw_if_index, is_add, ip }) => {
+      const key = `${vpp.interfaces.get(sw_if_index).sw_if_index}/${ip}`;
+      if (is_add) vpp.nd_proxies.add(key);
+      else vpp.nd_proxies.delete(key);
+    }),
+    // Seen empty on a real VPP however many there are.
+    onDump(ip6nd_proxy_dump, () => []),
+    onPlain(ip6nd_proxy_enable_disable, (vpp, { sw_if_index }) => {
+      vpp.interfaces.get(sw_if_index);
+    }),
+  ];
+}
+
+/** VPP's own defaults for router advertisements. */
+function raDetails(one: Interface): sw_interface_ip6nd_ra_details {
+  return {
+    sw_if_index: one.sw_if_index,
+    cur_hop_limit: 64,
+    adv_managed_flag: false,
+    adv_other_flag: false,
+    adv_router_lifetime: 600,
+    adv_neighbor_reachable_time: 0,
+    adv_retransmit_interval: 0,
+    adv_link_mtu: one.mtu[0],
+    send_radv: one.link6!.send_radv,
+    cease_radv: false,
+    send_unicast: false,
+    adv_link_layer_address: true,
+    max_radv_interval: 200,
+    min_radv_interval: 150,
+    last_radv_time: 0,
+    last_multicast_time: 0,
+    next_multicast_time: 0,
+    initial_adverts_count: 3,
+    initial_adverts_interval: 16,
+    initial_adverts_sent: false,
+    n_advertisements_sent: 0,
+    n_solicitations_rcvd: 0,
+    n_solicitations_dropped: 0,
+    prefixes: [],
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * One life of the stand-in: everything that the API can program, as VPP holds it. What has rules of its own is in a file of
+ * its own; the rest is plain data that the handlers read and write.
+ */
+import type { ip_neighbor } from 'vpp-binapi-ts/ip_neighbor';
+import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import type { Clock } from '../../src/host/clock.js';
+import { Cnat } from './cnat.js';
+import type { Devices } from './devices.js';
+import { Features } from './features.js';
+import { Interfaces } from './interfaces.js';
+import { Pool } from './pool.js';
+import type { Family } from './prefix.js';
+
+/** What VPP would have read from its start-up file and found on the machine. */
+export interface VppFacts {
+  readonly clock: Clock;
+  readonly devices: Devices;
+  readonly buffers: number;
+  readonly pid: number;
+}
+
+export interface Neighbour extends ip_neighbor {
+  readonly since_ms: number;
+  readonly has_route: boolean;
+}
+
+export interface NeighbourConfig {
+  readonly max_number: number;
+  readonly max_age: number;
+  readonly recycle: boolean;
+}
+
+export interface ProxyArp {
+  readonly slot: number;
+  readonly low: string;
+  readonly hi: string;
+}
+
+export interface Held {
+  readonly paths: readonly fib_path[];
+  release(): void;
+}
+
+export interface RedirectSession extends Held {
+  readonly table_index: number;
+  readonly opaque_index: number;
+  readonly is_punt: boolean;
+  readonly is_ip6: boolean;
+  /** As long as the match_len that it was added with. */
+  readonly match: Uint8Array;
+}
+
+export interface ClassifyTable {
+  readonly index: number;
+  readonly nbuckets: number;
+  readonly skip_n_vectors: number;
+  readonly match_n_vectors: number;
+  readonly next_table_index: number;
+  readonly miss_next_index: number;
+  readonly mask: Uint8Array;
+}
+
+export interface Urpf {
+  readonly sw_if_index: number;
+  readonly is_input: boolean;
+  readonly family: Family;
+  readonly mode: string;
+  readonly slot: number;
+}
+
+export class VppState {
+  readonly features = new Features();
+  readonly interfaces: Interfaces;
+  readonly cnat: Cnat;
+  readonly neighbours = new Map<string, Neighbour>();
+  readonly neighbour_config: Record<Family, NeighbourConfig> = {
+    4: { max_number: 50_000, max_age: 0, recycle: false },
+    6: { max_number: 50_000, max_age: 0, recycle: false },
+  };
+  readonly punt_redirects = new Map<string, Held & { readonly rx_sw_if_index: number; readonly family: Family }>();
+  readonly punted = new Set<string>();
+  readonly proxy_arps: ProxyArp[] = [];
+  /** As VPP remembers it: it outlives the interface, and what is remembered as on is not turned on again. */
+  readonly proxy_arp_interfaces = new Set<number>();
+  readonly nd_proxies = new Set<string>();
+  /** By `sw_if_index/direction/family`. VPP forgets none when an interface or a table goes. */
+  readonly urpf = new Map<string, Urpf>();
+  readonly classify_tables = new Pool<ClassifyTable>();
+  readonly redirects = new Map<string, RedirectSession>();
+  /** By `sw_if_index/family`: remembered when the interface goes, and then not turned on again. */
+  readonly input_acls = new Map<string, number>();
+  readonly ttl_fixups = new Set<string>();
+  buffers_used = 0;
+
+  constructor(readonly facts: VppFacts) {
+    this.interfaces = new Interfaces(this.features, facts.devices);
+    this.cnat = new Cnat(this.interfaces);
+  }
+
+  get fib() {
+    return this.interfaces.fib;
+  }
+
+  /** What VPP cleans up when an interface goes; the rest it forgets to. */
+  deleteInterface(sw_if_index: number): void {
+    const one = this.interfaces.get(sw_if_index);
+    for (const [key, neighbour] of this.neighbours) {
+      if (neighbour.sw_if_index !== sw_if_index) continue;
+      this.neighbours.delete(key);
+      this.dropNeighbourRoute(neighbour);
+    }
+    this.interfaces.delete(one);
+  }
+
+  dropNeighbourRoute(neighbour: Neighbour): void {
+    if (!neighbour.has_route) return;
+    const one = this.interfaces.all.get(neighbour.sw_if_index);
+    const family: Family = neighbour.ip_address.includes(':') ? 6 : 4;
+    if (one) this.fib.remove(one.tables[family], `${neighbour.ip_address}/${family === 4 ? 32 : 128}`, 15);
+  }
+}

@@ -1,0 +1,43 @@
+/** Which pods can be on one node together, and which tables each is given. Pure. */
+import type { PodTables } from '../cni/pod-record.js';
+import { addressesOf, familiesOf, type PodSpec } from '../cni/pod-spec.js';
+import { podSlot, podTables } from './tables.js';
+
+type Claim = Pick<PodSpec, 'key' | 'addresses' | 'network_name'>;
+
+export interface Conflict<C> {
+  readonly address: string;
+  readonly holder: C;
+}
+
+/** The first address of `spec` that another pod of the same network has. */
+export function conflictOf<C extends Claim>(spec: Claim, others: Iterable<C>): Conflict<C> | undefined {
+  const wanted = new Set(addressesOf(spec));
+  for (const holder of others) {
+    if (holder.key === spec.key || holder.network_name !== spec.network_name) continue;
+    const address = addressesOf(holder).find((held) => wanted.has(held));
+    if (address !== undefined) return { address, holder };
+  }
+  return undefined;
+}
+
+export function lowestFreeSlot(taken: ReadonlySet<number>): number {
+  let slot = 0;
+  while (taken.has(slot)) slot += 1;
+  return slot;
+}
+
+/** The tables of a slot as the pod's record has them. */
+export function tablesOf(spec: PodSpec, slot: number): PodTables {
+  const { pod, rpf } = podTables(slot);
+  return Object.assign(
+    {},
+    ...familiesOf(spec).map((family) => ({ [`ip${family}`]: pod, [`rpf${family}`]: rpf })),
+  );
+}
+
+/** The slot that a record names; undefined when its tables are not of our numbering. */
+export function recordedSlot(tables: PodTables): number | undefined {
+  const table_id = tables.ip4 ?? tables.ip6;
+  return table_id === undefined ? undefined : podSlot(table_id);
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+/** The entry of the process: which subcommand, from which environment. */
+import { runCli } from './cli/cli.js';
+import { type Config, ConfigError, loadConfig } from './config.js';
+import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './host/check.js';
+import { runCommand } from './host/command.js';
+import { LinuxHost } from './host/linux-host.js';
+import { lastWord, makeParts, runNode } from './run.js';
+
+const failed = 1;
+
+/** The configuration, or nothing after its faults have been printed. */
+function readConfig(
+  env: NodeJS.ProcessEnv,
+): { readonly config: Config; readonly warnings: readonly string[] } | undefined {
+  try {
+    return loadConfig(env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(renderFindings(configFindings(error.problems)));
+    return undefined;
+  }
+}
+
+const code = await runCli(process.argv.slice(2), process.env, {
+  async run({ env }) {
+    const read = readConfig(env);
+    return read === undefined ? failed : runNode(read.config, read.warnings);
+  },
+
+  async check({ env }) {
+    const read = readConfig(env);
+    if (read === undefined) return failed;
+    const host = new LinuxHost(read.config.paths.netns_dir);
+    const facts = await gatherCheckFacts(read.config, {
+      host_root: read.config.paths.host_root,
+      openNetwork: () => host.open(),
+      run: runCommand,
+    });
+    const found = [...configFindings([], read.warnings), ...findings(read.config, facts)];
+    process.stdout.write(renderFindings(found));
+    return checkExitCode(found);
+  },
+
+  async restore({ env }) {
+    const read = readConfig(env);
+    if (read === undefined) return failed;
+    return (await lastWord(makeParts(read.config))) ? 0 : failed;
+  },
+
+  async demo({ options }) {
+    const { runDemo } = await import('../lab/demo.js');
+    return runDemo({ stay: options.stay === true });
+  },
+});
+process.exit(code);

@@ -1,0 +1,57 @@
+/** The mailbox of the CNI actor. */
+import type { MessageShape } from '@bufbuild/protobuf';
+import type { Down, Reply } from '../actor-system.js';
+import type { AddRequestSchema, DelRequestSchema } from '../cni/generated/cni_pb.js';
+import type { PodKey } from '../cni/pod-spec.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
+import type { NodeStatus } from './node.js';
+import type { AddAnswer, Caller, DeleteAnswer } from './pod.js';
+
+export type CniMessage =
+  | NodeStatus
+  /** From the CNI plugin. Answered. */
+  | CniAdd
+  /** From the CNI plugin. Answered. */
+  | {
+      readonly type: 'Del';
+      readonly request: MessageShape<typeof DelRequestSchema>;
+      readonly caller: Caller;
+      readonly reply: Reply<DeleteAnswer>;
+    }
+  /** From a pod: it does not know what VPP holds for it. Answered by Observed to it. */
+  | { readonly type: 'Observe'; readonly key: PodKey }
+  /** From a pod: it wants its turn to remove its objects. Idempotent. */
+  | { readonly type: 'RemovalWanted'; readonly key: PodKey; readonly urgent: boolean }
+  /** From a pod: its turn is over, or not wanted any more. */
+  | { readonly type: 'RemovalEnded'; readonly key: PodKey }
+  /** From a pod: nothing is left of it, and it has answered `calls` requests. */
+  | { readonly type: 'PodGone'; readonly key: PodKey; readonly calls: number }
+  | { readonly type: 'PodDown'; readonly key: PodKey; readonly down: Down }
+  | { readonly type: 'UplinkDown'; readonly down: Down }
+  /** From itself: an ADD has been answered. */
+  | { readonly type: 'AddSettled' }
+  /** From itself: an ADD that waits for another pod to go has to be answered. */
+  | { readonly type: 'HeldExpired'; readonly add: CniAdd }
+  /** From itself: what VPP held when it was asked at `asked_ms`, or why it did not say. */
+  | {
+      readonly type: 'Snapshot';
+      readonly generation: number;
+      readonly asked_ms: number;
+      readonly snapshot: Snapshot | Error;
+    }
+  /** From itself: the removal of an orphan is over. */
+  | { readonly type: 'Swept'; readonly id: string; readonly error?: Error }
+  /** From itself: the next removal may be due. */
+  | { readonly type: 'Pace' }
+  /** From itself: look for pods whose namespace is gone. */
+  | { readonly type: 'Collect' }
+  /** From itself: compare VPP with what it should hold. */
+  | { readonly type: 'Audit' }
+  | { readonly type: 'ReadAgain' };
+
+export interface CniAdd {
+  readonly type: 'Add';
+  readonly request: MessageShape<typeof AddRequestSchema>;
+  readonly caller: Caller;
+  readonly reply: Reply<AddAnswer>;
+}

@@ -1,0 +1,79 @@
+/** The mailbox of a pod: one actor per pod interface. */
+import type { Reply } from '../actor-system.js';
+import type { PodSpec } from '../cni/pod-spec.js';
+import type { PodInputs } from '../desired/pod.js';
+import type { VppObject } from '../desired/objects.js';
+import type { NodeLost } from './node.js';
+import type { TransactionResult } from './vpp.js';
+
+/** One sentence with the pod, the cause and the step to take. */
+export interface Refused {
+  readonly error: string;
+}
+
+export type AddAnswer =
+  | { readonly host_interface_name: string; /** Absent for a tun. */ readonly container_mac?: string }
+  | Refused;
+
+export type DeleteAnswer = { readonly deleted: true } | Refused;
+
+/** What the caller of the CNI plugin's request tells of its patience. */
+export interface Caller {
+  /** On the scale of `Clock.now_ms`. */
+  readonly deadline_ms: number;
+  /** Aborted when nobody wants the answer any more. */
+  readonly signal: AbortSignal;
+}
+
+/** What all pods of the node are programmed with; `mtu` is the node's. */
+export type PodNode = Omit<PodInputs, 'tables'>;
+
+/** What VPP holds for one pod. */
+export interface PodHoldings {
+  readonly objects: readonly VppObject[];
+  /** Of its interface, if VPP has it. */
+  readonly sw_if_index?: number;
+}
+
+export type PodMessage =
+  /** Answered when the pod is connected, or is known not to be. Repeated or changed, it makes the pod as it asks. */
+  | { readonly type: 'Add'; readonly spec: PodSpec; readonly caller: Caller; readonly reply: Reply<AddAnswer> }
+  /**
+   * Answered when nothing is left of the pod; an ADD under way or waiting is refused. `urgent`: somebody waits for the room.
+   * Without `reply` nobody does. Idempotent.
+   */
+  | {
+      readonly type: 'Delete';
+      readonly urgent: boolean;
+      readonly deadline_ms?: number;
+      readonly reply?: Reply<DeleteAnswer>;
+    }
+  /** A VPP that can be programmed, and what it holds for this pod. Once per generation. */
+  | {
+      readonly type: 'Part';
+      readonly generation: number;
+      readonly node: PodNode;
+      /** See podTables. */
+      readonly slot: number;
+      readonly holdings: PodHoldings;
+    }
+  | NodeLost
+  /** What VPP held when it was asked at `asked_ms`; of no use to a pod that was being programmed since. */
+  | {
+      readonly type: 'Observed';
+      readonly generation: number;
+      readonly asked_ms: number;
+      readonly holdings: PodHoldings;
+    }
+  /** Its turn to remove its objects has come; it says RemovalEnded when it has used it. */
+  | { readonly type: 'RemovalTurn' }
+  /** From itself: a transaction is over. */
+  | {
+      readonly type: 'Transacted';
+      readonly flight: number;
+      readonly outcome: TransactionResult | Error;
+    }
+  /** From itself: the caller waits no more, or will not much longer and has to be told. */
+  | { readonly type: 'GaveUp'; readonly call: number }
+  /** From itself: time to try again what failed. */
+  | { readonly type: 'Retry' };

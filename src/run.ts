@@ -1,0 +1,327 @@
+/** Runs a node: makes the concrete parts from the configuration, starts the tree, and has the last word when it ends. */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { createActorSystem } from './actor-system.js';
+import { nudgeByDatagram, uplink } from './actors/uplink.js';
+import { vppConnection } from './actors/vpp-connection.js';
+import { vppProcess } from './actors/vpp-process.js';
+import type { Config } from './config.js';
+import { conditionBoard } from './debug/conditions.js';
+import { startDebug } from './debug/debug.js';
+import type { RedirectMatch } from './desired/objects.js';
+import { memoryBytes } from './host/check-facts.js';
+import { type Clock, systemClock } from './host/clock.js';
+import { runCommand } from './host/command.js';
+import { makeDirectory, readIfExists, writeAtomic } from './host/files.js';
+import { Hooks } from './host/hooks.js';
+import { unlimitLockedMemory } from './host/libc.js';
+import { LinuxHost } from './host/linux-host.js';
+import { watchExit } from './host/process-exit.js';
+import { bootId, HOST_ROOTS, hugepages, pciDeviceOfLink, processStartTime } from './host/sysfs.js';
+import { openJournal } from './host/undo-journal.js';
+import { createLog, type Log, type RootLog } from './log.js';
+import { root_supervision, startTree } from './supervisor.js';
+import { CapturedStore } from './uplink/captured.js';
+import { infoFile } from './uplink/info-file.js';
+import { hostNamespacePath, UplinkHost } from './uplink/uplink-host.js';
+import { createLauncher, type Launcher, type ProcessTable } from './vpp-conn/launcher.js';
+import { sessionOpener } from './vpp-conn/open-session.js';
+import { firstCpu, startupConfig, startupExec, type TemplateFacts } from './vpp-conn/startup-config.js';
+
+export const exit_code = { stopped: 0, gave_up: 1 } as const;
+
+/** What both a running node and `restore` need to give the host back. */
+export interface NodeParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: RootLog;
+  readonly host: LinuxHost;
+  readonly launcher: Launcher;
+  readonly uplinkHost: UplinkHost;
+  readonly hooks: Hooks;
+}
+
+export function makeParts(config: Config): NodeParts {
+  const clock = systemClock;
+  const log = createLog({ level: config.log.level, format: config.log.format, clock });
+  const host = new LinuxHost(config.paths.netns_dir);
+  const boot_id = bootId() ?? 'unknown';
+  makeDirectory(config.paths.run_dir);
+  makeDirectory(config.paths.state_dir, 0o700);
+  const vpp_netns = host.createNamed(config.vpp.netns);
+
+  const { journal, set_aside, dropped_steps } = openJournal(
+    join(config.paths.state_dir, 'undo.journal'),
+    boot_id,
+    clock.wall_ms(),
+  );
+  if (set_aside !== undefined)
+    log.error({ ...set_aside }, `journal(open) ${set_aside.reason}; kept at ${set_aside.path}`);
+  if (dropped_steps > 0)
+    log.info({ dropped_steps }, 'journal(open) the machine was restarted: nothing of the network to undo');
+
+  const placeholders = placeholdersOf(config);
+  return {
+    config,
+    clock,
+    log,
+    host,
+    launcher: makeLauncher(config, boot_id, vpp_netns, placeholders, log),
+    uplinkHost: new UplinkHost(
+      host,
+      journal,
+      new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), boot_id),
+      { host, clock, run: runCommand },
+      vpp_netns,
+    ),
+    hooks: new Hooks({
+      config,
+      host_root: config.paths.host_root,
+      placeholders,
+      journal,
+      openNetwork: () => host.open(),
+      run: runCommand,
+      clock,
+      log,
+    }),
+  };
+}
+
+/** Resolves with the exit code once the node has been stopped or has given up, and the host has its network back. */
+export async function runNode(config: Config, warnings: readonly string[]): Promise<number> {
+  const parts = makeParts(config);
+  const { clock, log, host, launcher, uplinkHost } = parts;
+  for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
+  if (!launcher.isRunning()) await restoreHost(parts, 'an earlier life left the host changed');
+
+  let publish = (): void => undefined;
+  const board = conditionBoard(clock, ['vpp', 'uplink', 'cni'], () => publish());
+  let gaveUp: string | undefined;
+  const ended = new Promise<number>((resolve) => {
+    const system = createActorSystem({
+      name: 'root',
+      clock,
+      log,
+      supervision: root_supervision,
+      escalated: (reason) => {
+        gaveUp = reason.message;
+        log.fatal({ err: reason }, `node(give up) ${reason.message}`);
+        lastWord(parts).then(() => resolve(exit_code.gave_up));
+      },
+    });
+    const debug = startDebug({
+      config,
+      warnings,
+      system,
+      conditions: () => board.list(),
+      sync: () => ({}),
+      vppApi: () => system.describe(`${system.root.path}/vpp/vpp-connection`, 500),
+      describe: (path) => system.describe(path, 500),
+      failed: () => gaveUp,
+      clock,
+      log,
+    });
+    publish = () => debug.publish();
+
+    let stopping = false;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (stopping) return;
+      stopping = true;
+      log.info({ signal }, `node(stop) ${signal}`);
+      system
+        .stop()
+        .then(() => lastWord(parts))
+        .then(() => debug.close())
+        .then(() => resolve(exit_code.stopped));
+    };
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop);
+
+    startTree(system, {
+      vppProcess: vppProcess(launcher, {
+        deaths_max: config.vpp.restarts.count,
+        deaths_window_ms: config.vpp.restarts.within_ms,
+        backoff_first_ms: 250,
+        backoff_max_ms: 10_000,
+        interrupt_ms: 2000,
+      }),
+      vppConnection: (vpp_process) =>
+        vppConnection(
+          vpp_process,
+          sessionOpener({ open_ms: config.vpp.connect_timeout_ms, request_ms: 15_000 }, clock, log),
+          {
+            probe_interval_ms: config.vpp.probe.interval_ms,
+            probe_deadline_ms: config.vpp.probe.timeout_ms * config.vpp.probe.failures,
+            transactions_max: 4096,
+          },
+          board,
+        ),
+      uplink: (vpp_process, vpp) =>
+        uplink(
+          {
+            process: vpp_process,
+            vpp,
+            host: uplinkHost,
+            hooks: parts.hooks,
+            watchLink: (name, changed) => watchLink(host, name, changed),
+            nudge: nudgeByDatagram,
+            report: ({ state, reason, uplinks }) => {
+              board.set('uplink', state === 'vpp', reason);
+              writeAtomic(
+                config.paths.info_file,
+                infoFile(state === 'vpp' ? 'ready' : 'starting', uplinks, config.gates.uplink_128_to_64),
+              );
+            },
+          },
+          {
+            specs: config.uplinks,
+            inputs: {
+              tap_address: config.tap_address,
+              tap: {
+                rx_ring_size: config.host_tap.rx_ring_size,
+                tx_ring_size: config.host_tap.tx_ring_size,
+                rx_mode: config.host_tap.rx_mode ?? 'adaptive',
+              },
+              host_namespace: hostNamespacePath(),
+              gso: config.gates.gso,
+              neighbours: config.neighbours,
+              service_prefixes: config.service_prefixes,
+              default_gateways: config.default_gateways,
+              redirects: redirectsOf(config, log),
+              uplink_128_to_64: config.gates.uplink_128_to_64,
+            },
+            transaction_ms: 20_000,
+            verify_ms: 2000,
+            retry_ms: 5000,
+            tries_max: 3,
+            shutdown_ms: 8000,
+          },
+        ),
+    }).catch((error: Error) => {
+      log.fatal({ err: error }, `node(start) ${error.message}`);
+      stop('SIGTERM');
+    });
+  });
+  return ended;
+}
+
+/** VPP ended, if it still runs, and the host restored: needs nothing of the tree. */
+export async function lastWord(parts: NodeParts): Promise<boolean> {
+  const { launcher, clock } = parts;
+  const run = launcher.adopt();
+  if (run !== undefined) {
+    launcher.signal(run, 'SIGINT');
+    const killed = clock.after(2000, () => launcher.signal(run, 'SIGKILL'));
+    await run.exited;
+    killed.cancel();
+    launcher.forget();
+  }
+  const restored = await restoreHost(parts, 'VPP has ended');
+  if (restored) parts.host.removeNamed(parts.config.vpp.netns);
+  return restored;
+}
+
+/** False when something could not be undone; it stays in the journal and is told. */
+async function restoreHost({ uplinkHost, log }: NodeParts, why: string): Promise<boolean> {
+  if (!uplinkHost.isChanged()) return true;
+  const { results, remaining } = await uplinkHost.restore();
+  log.info({ steps: results.length, failed: remaining.length }, `host(restore) ${why}`);
+  for (const result of results) {
+    if (result.outcome === 'failed') log.error({}, `host(restore) ${result.reason}`);
+  }
+  return remaining.length === 0;
+}
+
+function makeLauncher(
+  config: Config,
+  boot_id: string,
+  netns: string,
+  placeholders: TemplateFacts,
+  log: Log,
+): Launcher {
+  const { paths, vpp } = config;
+  const total = hugepages().reduce((bytes, { size_bytes, total }) => bytes + size_bytes * total, 0);
+  const startup = startupConfig(
+    vpp.config_template,
+    placeholders,
+    config.uplinks.map((spec) => ({
+      ...spec,
+      pci_address: pciDeviceOfLink(spec.interface_name)?.address ?? '',
+    })),
+    {
+      cpus: availableParallelism(),
+      hugepages_bytes: total,
+      memory_bytes: memoryBytes('MemTotal'),
+      pods_max: config.pods.count_max,
+      pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
+      core_dumps: vpp.core_pattern !== '',
+      paths,
+    },
+  );
+  for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
+  for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
+  const processes: ProcessTable = {
+    boot_id,
+    startTime: (pid) => processStartTime(pid)?.toString(),
+    watchExit: (pid, ended) => {
+      if (watchExit(pid, ended) === undefined) setImmediate(ended);
+    },
+    raiseMemoryLock: () => {
+      try {
+        unlimitLockedMemory(0);
+      } catch (error) {
+        log.warn(
+          { err: error },
+          'vpp(start) the limit of locked memory cannot be lifted (CAP_SYS_RESOURCE); DPDK and RDMA need it',
+        );
+      }
+    },
+  };
+  return createLauncher(
+    {
+      binary: vpp.binary,
+      startup_conf: { path: paths.startup_config, text: startup.text },
+      startup_exec: { path: paths.startup_exec, text: startupExec(vpp.exec_template, placeholders) },
+      netns,
+      api_socket: paths.api_socket,
+      leftovers: [paths.api_socket, paths.cli_socket, paths.stats_socket, paths.vpp_pid_file],
+      environment: vpp.environment,
+      record: join(paths.run_dir, 'vpp-run.json'),
+      output: join(paths.run_dir, 'vpp-output.log'),
+    },
+    processes,
+    log,
+  );
+}
+
+function placeholdersOf(config: Config): TemplateFacts {
+  const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
+  return {
+    uplinks,
+    pci_addresses: uplinks.map((name) => pciDeviceOfLink(name)?.address ?? ''),
+    first_cpu: firstCpu(readIfExists(`${HOST_ROOTS.sys}/fs/cgroup/cpuset.cpus`) ?? ''),
+    node_annotations: {},
+  };
+}
+
+/** VPP's classifier matches ports, so that only protocols with ports can be redirected. */
+function redirectsOf(config: Config, log: Log): RedirectMatch[] {
+  return config.redirect_to_host.flatMap(({ protocol: proto, port, ip }) => {
+    if (proto === 'tcp' || proto === 'udp') return [{ protocol: proto, port, address: ip }];
+    log.warn(
+      { proto, port, ip },
+      `config(redirect) redirectToHostRules: ${proto} cannot be redirected, only tcp and udp`,
+    );
+    return [];
+  });
+}
+
+function watchLink(host: LinuxHost, name: string, changed: () => void) {
+  const namespace = host.open();
+  try {
+    return namespace.watch(['link'], (event) => {
+      if (event.event === 'overrun' || (event.event === 'link' && event.link.name === name)) changed();
+    });
+  } finally {
+    namespace.close();
+  }
+}

@@ -1,0 +1,333 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { TurnedClock } from '../../lab/turned-clock.js';
+import { type ActorSystem, type ChildSpec, createActorSystem } from '../../src/actor-system.js';
+import { type Config, loadConfig } from '../../src/config.js';
+import { fetchDebug } from '../../src/debug/client.js';
+import { conditionBoard } from '../../src/debug/conditions.js';
+import { type DebugOptions, startDebug } from '../../src/debug/debug.js';
+import { systemClock } from '../../src/host/clock.js';
+import type { Log } from '../../src/log.js';
+
+const PSK = 'correct horse "battery"';
+
+interface Line {
+  readonly level: string;
+  readonly fields: Record<string, unknown>;
+  readonly text: string;
+}
+
+/** A log that a test can wait on. */
+class Recorder implements Log {
+  readonly lines: Line[] = [];
+  #waiting: (() => void)[] = [];
+  #taken = 0;
+
+  #add(level: string, fields: object, text: string): void {
+    this.lines.push({ level, fields: fields as Record<string, unknown>, text });
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+  debug = (fields: object, text: string) => this.#add('debug', fields, text);
+  info = (fields: object, text: string) => this.#add('info', fields, text);
+  warn = (fields: object, text: string) => this.#add('warn', fields, text);
+  error = (fields: object, text: string) => this.#add('error', fields, text);
+  fatal = (fields: object, text: string) => this.#add('fatal', fields, text);
+  child = () => this;
+
+  /** The next line, not looked at yet, with this text. */
+  async next(text: string): Promise<Line> {
+    for (;;) {
+      while (this.#taken < this.lines.length) {
+        const line = this.lines[this.#taken]!;
+        this.#taken += 1;
+        if (line.text.includes(text)) return line;
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  async ready(kind: 'unix' | 'tcp'): Promise<void> {
+    for (;;) {
+      const { fields } = await this.next('debug(listen) ready');
+      if ((fields.address as { kind: string }).kind === kind) return;
+    }
+  }
+}
+
+/** Port 0: one that is free. */
+function configIn(directory: string, health_port = 0): Config {
+  const { config } = loadConfig({
+    NODENAME: 'node1',
+    CALICOVPP_RUN_DIR: directory,
+    CALICOVPP_INTERFACES: '{"uplinkInterfaces":[{"interfaceName":"eth0"}]}',
+    CALICOVPP_IPSEC_IKEV2_PSK: PSK,
+  });
+  return { ...config, health: { port: health_port, address: '127.0.0.1' } };
+}
+
+const child = (name: string, more: Partial<ChildSpec<never>> = {}): ChildSpec<never> => ({
+  name,
+  start: () => ({ receive: () => {} }),
+  restart: 'temporary',
+  shutdown_ms: 100,
+  mailbox_max: 8,
+  handler_ms_max: 60_000,
+  ...more,
+});
+
+async function setUp(t: Test, more: Partial<DebugOptions> = {}, health_port = 0) {
+  const directory = mkdtempSync(join(tmpdir(), 'debug-'));
+  const log = new Recorder();
+  const config = configIn(directory, health_port);
+  const system: ActorSystem = createActorSystem({ name: 'node', clock: systemClock, log, escalated() {} });
+  const board = conditionBoard(systemClock, ['vpp']);
+  const debug = startDebug({
+    config,
+    system,
+    conditions: () => board.list(),
+    sync: () => ({ felix: 'in-sync' }),
+    vppApi: async () => ({ in_flight: 0 }),
+    describe: (path) => system.describe(path, 500),
+    clock: systemClock,
+    log,
+    ...more,
+  });
+  t.teardown(async () => {
+    await debug.close();
+    await system.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const socket = config.paths.debug_socket;
+  const get = (path: string, accept?: string) => fetchDebug(socket, path, accept);
+  return { directory, log, config, system, board, debug, socket, get };
+}
+
+t.test('the socket belongs to its owner alone, is served, and goes when the server goes', async (t) => {
+  const { log, socket, get, debug, board } = await setUp(t);
+  await log.ready('unix');
+  t.equal(statSync(socket).mode & 0o777, 0o600);
+  t.match(JSON.parse((await get('/debug/tree')).body), {
+    main_loop: { blocked_ms: 0 },
+    tree: { path: 'node' },
+  });
+  t.equal((await get('/readyz')).status, 503);
+  board.set('vpp', true, '');
+  t.equal((await get('/readyz')).body, 'Ready\n', 'readiness is that of this moment');
+  t.match(JSON.parse((await get('/debug/vpp/api')).body), { vpp: { in_flight: 0 } });
+  t.match(JSON.parse((await get('/debug/sync')).body), { sync: { felix: 'in-sync' } });
+  await debug.close();
+  await debug.close();
+  debug.publish();
+  t.notOk(existsSync(socket));
+  await t.rejects(get('/livez'), { name: 'DebugUnreachable', message: /there is no such socket/ });
+});
+
+t.test(
+  'a socket file left behind is replaced; one that another process has put there is left alone',
+  async (t) => {
+    const { log, socket, get, debug, directory, config, system } = await setUp(t);
+    await log.ready('unix');
+    const second_log = new Recorder();
+    const options = {
+      config,
+      system,
+      conditions: () => [],
+      sync: () => null,
+      vppApi: async () => null,
+      describe: async () => null,
+      clock: systemClock,
+      log: second_log,
+    };
+    const second = startDebug(options);
+    t.teardown(() => second.close());
+    await second_log.ready('unix');
+    await debug.close();
+    t.equal((await get('/readyz')).status, 200, 'the second one answers, and has no conditions');
+    await second.close();
+    writeFileSync(join(directory, 'debug.sock'), 'left behind');
+    const third = startDebug({ ...options, log: second_log });
+    t.teardown(() => third.close());
+    await second_log.ready('unix');
+    t.ok(statSync(socket).isSocket());
+  },
+);
+
+t.test('no path shows the pre-shared key, however it got there', async (t) => {
+  const { log, get, system } = await setUp(t, {
+    sync: () => ({ note: `psk is ${PSK}`, peers: [{ password: 'hidden-by-key' }] }),
+    vppApi: async () => ({ args: PSK, crypto_key: Buffer.from('hidden-by-key') }),
+  });
+  await log.ready('unix');
+  await system.spawn(
+    child('leaky', {
+      start: (ctx) => {
+        ctx.event('note', `key ${PSK}`, { psk: 'hidden-by-key' });
+        return {
+          receive: () => {
+            throw new Error(`cannot use ${PSK}`);
+          },
+          describe: () => ({ private_key: 'hidden-by-key', text: PSK }),
+          gauges: () => ({ text: PSK }),
+        };
+      },
+    }),
+  );
+  const paths = [
+    '/debug/tree',
+    '/debug/actor/leaky',
+    '/debug/actor/leaky/state',
+    '/debug/vpp/api',
+    '/debug/sync',
+    '/debug/events',
+    '/debug/config',
+    '/debug/runtime',
+    '/status',
+    '/readyz?verbose',
+  ];
+  const bodies: string[] = [];
+  for (const path of paths) bodies.push((await get(path)).body);
+  system.ref<{ type: string }>('node/leaky').tell({ type: 'Use' });
+  for (const path of paths) bodies.push((await get(path)).body);
+  bodies.push((await get('/debug/tree', 'text/plain')).body, (await get('/debug/events', 'text/plain')).body);
+  const all = bodies.join('\n');
+  t.notMatch(all, /correct horse/);
+  t.notMatch(all, /hidden-by-key/);
+  t.match(all, 'cannot use [redacted]');
+  t.match(JSON.parse((await get('/debug/config')).body), { config: { ipsec: { psk: '[redacted]' } } });
+});
+
+/** Asks again and again until the main loop is said to be blocked, then for the rest. Runs in a process of its own. */
+const POLL = `
+import { request } from 'node:http';
+const get = (path) => new Promise((resolve, reject) => {
+  const call = request({ socketPath: process.argv[1], path, agent: false }, (response) => {
+    let body = '';
+    response.on('data', (chunk) => { body += chunk; });
+    response.on('end', () => resolve({ status: response.statusCode, body }));
+  });
+  call.on('error', reject);
+  call.end();
+});
+let tree;
+do tree = JSON.parse((await get('/debug/tree')).body); while (tree.main_loop.blocked_ms === 0);
+console.log(JSON.stringify({
+  tree,
+  livez: await get('/livez'),
+  actor: JSON.parse((await get('/debug/actor/stuck')).body),
+  state: await get('/debug/actor/stuck/state'),
+  status: JSON.parse((await get('/status')).body),
+}));
+`;
+
+t.test(
+  'it answers while the main loop is blocked, from the last snapshot, and is healthy for a while',
+  async (t) => {
+    const { log, socket, system, debug, get } = await setUp(t);
+    await log.ready('unix');
+    await system.spawn(child('stuck', { start: () => ({ receive: () => {}, gauges: () => ({ pods: 3 }) }) }));
+    debug.publish();
+    await get('/debug/tree');
+    // execFileSync is what blocks the main loop: no timer, no message, nothing runs in this thread meanwhile.
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', POLL, socket], {
+      timeout: 30_000,
+    });
+    const seen = JSON.parse(output.toString());
+    t.match(seen, {
+      tree: { tree: { children: [{ path: 'node/stuck', state: 'running', gauges: { pods: 3 } }] } },
+      livez: { status: 200, body: 'OK\n' },
+      actor: { path: 'node/stuck', events: [{ kind: 'state' }, { kind: 'state' }] },
+      state: { status: 504 },
+      status: { healthy: true, ready: false },
+    });
+    t.ok(seen.tree.main_loop.blocked_ms > 1000);
+  },
+);
+
+t.test(
+  'an actor stuck in a handler does not describe itself, and the answer says what it is doing',
+  async (t) => {
+    const { log, system, get } = await setUp(t);
+    await log.ready('unix');
+    const stuck = await system.spawn(
+      child('stuck', { start: () => ({ receive: () => new Promise(() => {}) }) }),
+    );
+    (stuck as unknown as { tell(message: object): void }).tell({ type: 'Forever' });
+    const { status, body } = await get('/debug/actor/stuck/state');
+    t.equal(status, 504);
+    t.match(JSON.parse(body), { path: 'node/stuck', actor: { currentHandler: { type: 'Forever' } } });
+    system.crash('node/stuck', new Error('end of test'));
+  },
+);
+
+t.test('a question that never settles has a deadline of its own', async (t) => {
+  const { log, get } = await setUp(t, { vppApi: () => new Promise(() => {}) });
+  await log.ready('unix');
+  t.match(await get('/debug/vpp/api'), { status: 504, body: /no answer within 2000 ms/ });
+});
+
+t.test('the root supervisor giving up is the end of liveness', async (t) => {
+  let failed: string | undefined;
+  const { log, get } = await setUp(t, { failed: () => failed });
+  await log.ready('unix');
+  t.equal((await get('/livez')).status, 200);
+  failed = 'vpp keeps dying';
+  t.equal((await get('/livez')).body, 'Unhealthy: supervisor: vpp keeps dying\n');
+});
+
+t.test('a health port that is taken is tried again; only health is served there', async (t) => {
+  const holder = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => holder.once('listening', resolve));
+  const { port } = holder.address() as { port: number };
+  const { log } = await setUp(t, {}, port);
+  const taken = await log.next('cannot listen');
+  t.match(taken, { level: 'warn', fields: { code: 'EADDRINUSE', address: { kind: 'tcp', port } } });
+  await new Promise((resolve) => holder.close(resolve));
+  await log.ready('tcp');
+  const url = `http://127.0.0.1:${port}`;
+  t.equal((await fetch(`${url}/livez`)).status, 200);
+  t.equal((await fetch(`${url}/debug/tree`)).status, 404);
+  t.equal((await fetch(`${url}/livez`, { method: 'POST', body: 'x' })).status, 405);
+  t.equal((await fetch(`${url}/livez`, { method: 'HEAD' })).status, 200);
+});
+
+t.test('a worker that crashes is started again, less and less often, and nothing else notices', async (t) => {
+  const clock = new TurnedClock();
+  const log = new Recorder();
+  const directory = mkdtempSync(join(tmpdir(), 'debug-'));
+  const system = createActorSystem({ name: 'node', clock, log, escalated() {} });
+  const debug = startDebug(
+    {
+      config: configIn(directory),
+      system,
+      conditions: () => {
+        throw new Error('a defect elsewhere');
+      },
+      sync: () => {
+        throw new Error('a defect elsewhere');
+      },
+      vppApi: async () => null,
+      describe: async () => null,
+      clock,
+      log,
+    },
+    new URL('data:text/javascript,throw new Error("boom")'),
+  );
+  t.teardown(async () => {
+    await debug.close();
+    await system.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  for (const delay_ms of [1000, 2000, 4000, 8000]) {
+    t.match((await log.next('debug(worker)')).fields, { err: { message: 'boom' } });
+    await log.next('debug(worker) ended');
+    const crashes = log.lines.length;
+    await clock.advance(delay_ms - 1);
+    t.equal(log.lines.length, crashes, `no new worker before ${delay_ms} ms`);
+    await clock.advance(1);
+  }
+  await log.next('debug(worker) ended');
+});

@@ -1,0 +1,101 @@
+import t from 'tap';
+import { TurnedClock } from '../../lab/turned-clock.js';
+import {
+  type SectionName,
+  type SharedMemory,
+  section_bytes,
+  section_names,
+} from '../../src/debug/protocol.js';
+import { type Observed, Publisher } from '../../src/debug/publisher.js';
+import { sharedTextMemory, TextReader } from '../../src/debug/shared-text.js';
+import { countNodes, type ShownNode } from '../../src/debug/tree-filter.js';
+import type { Counters } from '../../src/supervision/types.js';
+import { NOW_MS, sampleNode, sampleTree } from './sample.js';
+
+function setUp(more: { [K in keyof Observed]?: Observed[K] | Partial<Observed[K]> } = {}) {
+  const memory: SharedMemory = {
+    heartbeat: new SharedArrayBuffer(8),
+    sections: Object.fromEntries(
+      section_names.map((name) => [name, sharedTextMemory(section_bytes[name])]),
+    ) as SharedMemory['sections'],
+  };
+  const system = {
+    tree: () => sampleTree,
+    node: () => undefined,
+    events: () => [],
+    counters: () => ({}) as Counters,
+    ...more.system,
+  };
+  const clock = new TurnedClock();
+  const publisher = new Publisher(
+    memory,
+    { conditions: () => [], sync: () => ({}), failed: () => undefined, ...more, system } as Observed,
+    new Set(),
+    clock,
+  );
+  const read = (name: SectionName) => JSON.parse(new TextReader(memory.sections[name]).read().text);
+  return { publisher, read, clock };
+}
+
+t.test('a tree that has no room loses its lowest levels, and says how many actors', async (t) => {
+  const wide = (path: string, count: number, children: (path: string) => ShownNode[]) =>
+    Array.from({ length: count }, (_, i) =>
+      sampleNode(`${path}/${i}`, { children: children(`${path}/${i}`) }),
+    );
+  const tree = sampleNode('node', { children: wide('node', 10, (path) => wide(path, 1000, () => [])) });
+  const { publisher, read } = setUp({ system: { tree: () => tree } });
+  publisher.publish(['tree']);
+  const { taken_at, value } = read('tree');
+  t.equal(taken_at, NOW_MS);
+  t.equal(value.tree.children.length, 10);
+  t.strictSame(value.tree.children[3].children, []);
+  t.equal(value.tree.children[3].hidden, 1000);
+  t.equal(countNodes(value.tree), 10_011);
+});
+
+t.test('events that have no room go oldest first, and are counted', async (t) => {
+  const events = Array.from({ length: 1000 }, (_, i) => ({
+    at: i,
+    path: 'node',
+    incarnation: 1,
+    kind: 'note',
+    text: 'x'.repeat(2000),
+  }));
+  const { publisher, read } = setUp({ system: { events: () => events } });
+  publisher.publish(['events']);
+  const { value } = read('events');
+  t.equal(value.events.length, 250);
+  t.equal(value.omitted, 750);
+  t.equal(value.events.at(-1).at, 999);
+});
+
+t.test(
+  'what throws, or is too large at its smallest, is said in its place and costs nothing else',
+  async (t) => {
+    const { publisher, read } = setUp({
+      sync: () => {
+        throw new Error('no source');
+      },
+      conditions: () => [{ name: 'x', ok: true, since_ms: 0, reason: 'y'.repeat(100_000) }],
+    });
+    publisher.publish();
+    t.match(read('sync'), { taken_at: NOW_MS, error: 'no source' });
+    t.match(read('health'), { error: 'too large to be shown' });
+    t.match(read('tree'), { value: { tree: { path: 'node' } } });
+    t.match(read('runtime'), { value: { pid: process.pid, node: process.versions.node } });
+  },
+);
+
+t.test('started stays once all conditions have held', async (t) => {
+  let ok = false;
+  const { publisher, read } = setUp({ conditions: () => [{ name: 'vpp', ok, since_ms: 0, reason: '' }] });
+  const started = () => {
+    publisher.publish(['health']);
+    return read('health').value.started;
+  };
+  t.equal(started(), false);
+  ok = true;
+  t.equal(started(), true);
+  ok = false;
+  t.equal(started(), true);
+});
