@@ -17,6 +17,8 @@ export interface Handler {
   /** Everything that answers it, for the message table. */
   readonly answers: readonly Message<unknown>[];
   run(vpp: VppState, fields: unknown, caller: Caller, reply: ReplySink): void;
+  /** What a refused request's reply holds beside the retval; absent where there is nothing to refuse with. */
+  readonly refused?: object;
 }
 
 /** Takes the answers to one message, in order. */
@@ -36,6 +38,7 @@ export function on<In, Reply extends { readonly retval: number }, Self>(
   return {
     request: request as Message<unknown>,
     answers: [request.reply as Message<unknown>],
+    refused,
     run(vpp, fields, caller, reply) {
       let answer: object;
       try {
@@ -61,7 +64,7 @@ export function onPlain<In, Self>(
 }
 
 /** A reply without retval, or one that VPP fills in otherwise when it refuses. */
-export function onRaw<In, Reply, Self>(
+export function onRaw<In, Reply extends object, Self>(
   request: Request<In, Reply, Self>,
   run: (vpp: VppState, fields: Self, caller: Caller) => Reply,
 ): Handler {

@@ -19,7 +19,7 @@ import { podTables } from '../desired/tables.js';
 import { errorCode } from '../host/files.js';
 import type { HostNetwork } from '../host/types.js';
 import type { CniMessage } from '../messages/cni.js';
-import type { AddAnswer, Caller, DeleteAnswer, PodHoldings, PodMessage, PodNode } from '../messages/pod.js';
+import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
 import { applyOutcomes } from '../reconcile/outcome.js';
 import { isUnknown, type Operation, reconcile, removal } from '../reconcile/reconcile.js';
@@ -59,9 +59,18 @@ interface Pending {
   readonly callers: Map<number, Reply<AddAnswer>>;
   /** The record says so: VPP may hold some of it. */
   begun: boolean;
+  /** Its interface has been removed to be made with other queues. */
+  remade: boolean;
 }
 
 type Purpose = 'add' | 'resync' | 'remove';
+
+interface Flight {
+  readonly id: number;
+  readonly purpose: Purpose;
+  readonly generation: number;
+  readonly on_error: 'rollback' | 'continue';
+}
 
 class Pod implements Actor<PodMessage> {
   private record: PodRecord | undefined;
@@ -71,9 +80,10 @@ class Pod implements Actor<PodMessage> {
   private sw_if_index: number | undefined;
   private add: Pending | undefined;
   private readonly deletes = new Map<number, Reply<DeleteAnswer>>();
-  private readonly timers = new Map<number, () => void>();
+  /** Ends the watch over each call. */
+  private readonly over = new Map<number, () => void>();
   /** The transaction under way. */
-  private flight: { readonly id: number; readonly purpose: Purpose; readonly generation: number } | undefined;
+  private flight: Flight | undefined;
   private flights = 0;
   private turn: 'none' | 'asked' | 'urgent' | 'granted' = 'none';
   private observing = false;
@@ -83,7 +93,8 @@ class Pod implements Actor<PodMessage> {
   private retries = 0;
   private calls = 0;
   private last_call = 0;
-  private busy_ms = 0;
+  /** When it last changed something in VPP. */
+  private busy_ms = -1;
   private unready = 'VPP is not ready yet';
   private fault = '';
 
@@ -100,20 +111,16 @@ class Pod implements Actor<PodMessage> {
   receive(message: PodMessage): void {
     switch (message.type) {
       case 'Add':
-        return this.askedToAdd(message.spec, message.caller, message.reply);
+        return this.askedToAdd(message.spec, message.signal, message.reply);
       case 'Delete':
-        return this.askedToDelete(message.urgent, message.deadline_ms, message.reply);
+        return this.askedToDelete(message.urgent, message.reply);
       case 'Part':
-        this.ground();
-        this.part = message;
-        return this.hold(message.holdings);
+        return this.observed(message);
       case 'NodeLost':
         this.ground();
         this.part = undefined;
         this.unready = `VPP is not ready: ${message.reason}`;
         return this.advance();
-      case 'Observed':
-        return this.observed(message.generation, message.asked_ms, message.holdings);
       case 'RemovalTurn':
         this.turn = 'granted';
         return this.advance();
@@ -154,10 +161,10 @@ class Pod implements Actor<PodMessage> {
 
   // --- what is asked for
 
-  private askedToAdd(spec: PodSpec, caller: Caller, reply: Reply<AddAnswer>): void {
+  private askedToAdd(spec: PodSpec, signal: AbortSignal, reply: Reply<AddAnswer>): void {
     this.calls += 1;
-    const call = this.admit(caller);
-    if (call === undefined) return this.advance();
+    if (signal.aborted) return this.advance();
+    const call = this.callUntil(reply.deadline_ms, signal);
     const { add, record } = this;
     if (add !== undefined && isDeepStrictEqual(add.spec, spec)) {
       add.callers.set(call, reply);
@@ -171,16 +178,16 @@ class Pod implements Actor<PodMessage> {
       ...(before !== undefined && { before }),
       callers: new Map([[call, reply]]),
       begun: false,
+      remade: false,
     };
     if (this.turn === 'asked') this.askTurn();
     this.advance();
   }
 
-  private askedToDelete(urgent: boolean, deadline_ms?: number, reply?: Reply<DeleteAnswer>): void {
+  private askedToDelete(urgent: boolean, reply?: Reply<DeleteAnswer>): void {
     if (reply !== undefined) {
       this.calls += 1;
-      const call = this.callUntil(deadline_ms ?? reply.deadline_ms);
-      this.deletes.set(call, reply);
+      this.deletes.set(this.callUntil(reply.deadline_ms), reply);
     }
     const { add } = this;
     if (add !== undefined) {
@@ -196,27 +203,21 @@ class Pod implements Actor<PodMessage> {
     this.advance();
   }
 
-  /** A number for the call, or undefined when its caller has already gone. */
-  private admit({ deadline_ms, signal }: Caller): number | undefined {
-    if (signal.aborted) return undefined;
-    const call = this.callUntil(deadline_ms);
-    const { self } = this.ctx;
-    const onAbort = () => void self.tell({ type: 'GaveUp', call });
-    signal.addEventListener('abort', onAbort, { once: true });
-    const cancel = this.timers.get(call)!;
-    this.timers.set(call, () => {
-      cancel();
-      signal.removeEventListener('abort', onAbort);
-    });
-    return call;
-  }
-
-  private callUntil(deadline_ms: number): number {
+  /** Has GaveUp told when the call is over: its number. */
+  private callUntil(deadline_ms: number, signal?: AbortSignal): number {
+    const { ctx } = this;
     this.last_call += 1;
     const call = this.last_call;
-    const left_ms = Math.max(0, deadline_ms - this.ctx.clock.now_ms() - answer_margin_ms);
-    const timer = this.ctx.after(left_ms, { type: 'GaveUp', call });
-    this.timers.set(call, () => timer.cancel());
+    const left_ms = Math.max(0, deadline_ms - ctx.clock.now_ms() - answer_margin_ms);
+    const timer = ctx.after(left_ms, { type: 'GaveUp', call });
+    const onAbort = (): void => {
+      if (!ctx.signal.aborted) ctx.self.tell({ type: 'GaveUp', call });
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.over.set(call, () => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    });
     return call;
   }
 
@@ -248,26 +249,25 @@ class Pod implements Actor<PodMessage> {
     this.sw_if_index = undefined;
     this.observing = false;
     this.dirty = true;
+    if (this.add !== undefined) this.add.begun = false;
     this.forgetRetry();
   }
 
-  private hold({ objects, sw_if_index }: PodHoldings): void {
-    this.actual = objects;
-    this.sw_if_index = sw_if_index;
+  private observed(part: Extract<PodMessage, { type: 'Part' }>): void {
+    const { generation, asked_ms, holdings } = part;
+    const first = this.part?.generation !== generation;
+    if (first) this.ground();
+    else if (this.flight !== undefined) return;
+    else if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
+    else if (this.busy_ms > asked_ms) return this.observe();
+    // No dump shows some of it, which is still there if it was: this is the same VPP.
+    const unseen = first ? [] : (this.actual ?? []).filter(isUnknown);
+    this.part = part;
+    this.actual = [...holdings.objects, ...unseen];
+    this.sw_if_index = holdings.sw_if_index;
     this.observing = false;
     this.dirty = true;
     this.advance();
-  }
-
-  private observed(generation: number, asked_ms: number, holdings: PodHoldings): void {
-    if (this.part?.generation !== generation || this.flight !== undefined || this.busy_ms >= asked_ms) {
-      // Asked before the last change: it says nothing about now.
-      if (this.observing && this.flight === undefined && this.part !== undefined) this.observe();
-      return;
-    }
-    // No dump shows these; they are still there if they were, since this is the same VPP.
-    const unseen = (this.actual ?? []).filter(isUnknown);
-    this.hold({ ...holdings, objects: [...holdings.objects, ...unseen] });
   }
 
   private observe(): void {
@@ -314,10 +314,8 @@ class Pod implements Actor<PodMessage> {
     }
     // Queues are not seen in a dump: an interface with others is made anew.
     const { before, spec } = add;
-    const remade = before !== undefined && !isDeepStrictEqual(before.interface_spec, spec.interface_spec);
-    const tag_there = actual.some(({ kind }) => kind === 'tap');
-    if (remade && tag_there && !this.queuesDone) {
-      this.queuesDone = true;
+    if (before !== undefined && !add.remade && !isDeepStrictEqual(before.interface_spec, spec.interface_spec)) {
+      add.remade = true;
       return this.transact('add', removal(actual), 'continue');
     }
     const operations = reconcile(this.desired(spec), actual);
@@ -392,9 +390,9 @@ class Pod implements Actor<PodMessage> {
 
   private remove(record: PodRecord, actual: readonly VppObject[]): void {
     if (this.retry !== undefined) return;
-    if (record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) return this.tryAgain(this.fault);
     const operations = removal(actual);
     if (operations.length === 0) return this.removed(record);
+    if (record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) return this.tryAgain(this.fault);
     const costly = actual.some(({ kind }) => kind === 'tap');
     if (costly && this.turn !== 'granted') return this.askTurn();
     this.transact('remove', operations, 'continue');
@@ -413,7 +411,6 @@ class Pod implements Actor<PodMessage> {
     this.record = undefined;
     this.sw_if_index = undefined;
     this.retries = 0;
-    this.queuesDone = false;
     this.answerDeletes({ deleted: true });
     this.ctx.log.info({ pod: name }, 'pod(del) removed');
     this.advance();
@@ -443,7 +440,7 @@ class Pod implements Actor<PodMessage> {
     const generation = this.part!.generation;
     this.flights += 1;
     const flight = this.flights;
-    this.flight = { id: flight, purpose, generation };
+    this.flight = { id: flight, purpose, generation, on_error };
     const transaction = { generation, owner: `${this.name()} (${this.key})`, operations, on_error };
     const tell = (outcome: TransactionResult | Error): void => {
       if (!ctx.signal.aborted) ctx.self.tell({ type: 'Transacted', flight, outcome });
@@ -464,7 +461,8 @@ class Pod implements Actor<PodMessage> {
     this.busy_ms = this.ctx.clock.now_ms();
     if (flight.purpose === 'remove') this.endTurn();
     if (!(outcome instanceof Error)) {
-      this.actual = applyOutcomes(this.actual!, outcome);
+      const rolled_back = outcome.error !== undefined && flight.on_error === 'rollback';
+      this.actual = applyOutcomes(this.actual!, outcome, rolled_back);
       const tap = this.actual.find((object) => object.kind === 'tap');
       if (tap === undefined) this.sw_if_index = undefined;
       else if (tap.kind === 'tap') this.sw_if_index = outcome.interfaces.get(tap.tag) ?? this.sw_if_index;
@@ -499,9 +497,6 @@ class Pod implements Actor<PodMessage> {
   }
 
   // --- small things
-
-  /** Interfaces with other queues were removed already for the ADD under way. */
-  private queuesDone = false;
 
   private desired(spec: PodSpec): VppObject[] {
     const { node, slot } = this.part!;
@@ -553,14 +548,13 @@ class Pod implements Actor<PodMessage> {
   }
 
   private settled(call: number): void {
-    this.timers.get(call)?.();
-    this.timers.delete(call);
+    this.over.get(call)?.();
+    this.over.delete(call);
   }
 
   private clean(): void {
     this.dirty = false;
     this.retries = 0;
-    this.queuesDone = false;
     this.fault = '';
   }
 

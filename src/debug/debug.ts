@@ -29,6 +29,8 @@ const BEAT_MS = 250;
 const SNAPSHOT_EVERY_BEATS = 4;
 /** Gauges move without a message; an idle node is written down so often. */
 const IDLE_SNAPSHOT_EVERY_BEATS = 40;
+/** A full snapshot takes some milliseconds with hundreds of actors. */
+const PUBLISH_GAP_MS = 100;
 const MINUTE_BEATS = 60_000 / BEAT_MS;
 
 const RESTART_FIRST_MS = 1000;
@@ -59,7 +61,10 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
 export interface Debug {
   /** Stops listening and removes the socket; resolves within two seconds. Does nothing the second time. */
   close(): Promise<void>;
-  /** Writes readiness down at once and the rest with the next beat: for what should be seen should the loop get stuck. */
+  /**
+   * Writes everything down now, so that it can be seen should the loop get stuck. Cheap to call often: soon after the last
+   * time only readiness is written at once, and the rest with the next beat.
+   */
   publish(): void;
 }
 
@@ -108,7 +113,9 @@ class DebugServer implements Debug {
   #backoff_ms = RESTART_FIRST_MS;
   #questions = 0;
   #beats = 0;
-  #due = true;
+  /** A snapshot was asked for and not made yet. */
+  #due = false;
+  #published_ms = Number.NEGATIVE_INFINITY;
   /** Sum of the counters at the last snapshot: as long as it stays, nothing has happened. */
   #seen = -1;
   #timer: Timer | undefined;
@@ -151,15 +158,22 @@ class DebugServer implements Debug {
     });
     this.#collections.observe({ entryTypes: ['gc'] });
     this.#publisher.beat();
-    this.#publisher.publish();
+    this.#publishAll();
     this.#start();
     this.#nextBeat();
   }
 
   publish(): void {
     if (this.#closing !== undefined) return;
+    if (this.#clock.now_ms() - this.#published_ms >= PUBLISH_GAP_MS) return this.#publishAll();
     this.#publisher.publish(['health']);
     this.#due = true;
+  }
+
+  #publishAll(): void {
+    this.#due = false;
+    this.#published_ms = this.#clock.now_ms();
+    this.#publisher.publish();
   }
 
   close(): Promise<void> {
@@ -201,9 +215,8 @@ class DebugServer implements Debug {
     const seen = transitions + handled + told + crashes;
     const every = seen === this.#seen ? IDLE_SNAPSHOT_EVERY_BEATS : SNAPSHOT_EVERY_BEATS;
     if (!this.#due && this.#beats % every !== 0) return;
-    this.#due = false;
     this.#seen = seen;
-    this.#publisher.publish();
+    this.#publishAll();
   }
 
   #start(): void {

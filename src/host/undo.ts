@@ -39,7 +39,9 @@ export interface UndoReport {
 /** A physical device comes back from a dying namespace, or from another driver, some time after the cause. */
 const LINK_WAIT_MS = 10_000;
 const DEFAULT_METRIC_IPV6 = 1024;
-const IFA_F_NODAD = 0x02;
+const IFA_F_TENTATIVE = 0x40;
+/** Without duplicate detection the kernel's worker is done with an address in well under a millisecond. */
+const SETTLE_TRIES = 100;
 const RTPROT_KERNEL = 2;
 
 /**
@@ -64,6 +66,7 @@ export async function undo(
         failed.add(step);
       }
     }
+    await session.settle();
   } finally {
     session.close();
   }
@@ -76,6 +79,8 @@ class UndoSession {
   readonly #link_wait_ms: number;
   #namespace: NetworkNamespace | undefined;
   #finder: LinkFinder | undefined;
+  /** Links by index whose duplicate detection is off, and what it was. */
+  readonly #undetected = new Map<number, { readonly path: string; readonly value: string }>();
 
   constructor(tools: UndoTools, link_wait_ms: number) {
     this.#tools = tools;
@@ -96,6 +101,33 @@ class UndoSession {
     this.#namespace?.close();
   }
 
+  /**
+   * The address was ours a moment ago: detection would only keep it unusable for a second or two. Turned off for the link
+   * and not for the address, whose flags have to be what they were.
+   */
+  #skipDuplicateDetection(index: number, name: string): void {
+    if (this.#undetected.has(index)) return;
+    const path = `net/ipv6/conf/${name}/accept_dad`;
+    const value = this.#own.readSysctl(path);
+    if (value === undefined || value.trim() === '0') return;
+    this.#own.writeSysctl(path, '0');
+    this.#undetected.set(index, { path, value: value.trim() });
+  }
+
+  /** The kernel looks at the switch when it gets to the address, a little later: only then is it turned back. */
+  async settle(): Promise<void> {
+    for (const [index, { path, value }] of this.#undetected) {
+      const tentative = () => this.#own.addresses(index).some(({ flags }) => flags & IFA_F_TENTATIVE);
+      try {
+        for (let tries = 0; tries < SETTLE_TRIES && tentative(); tries++) await this.#tools.clock.sleep(1);
+        this.#own.writeSysctl(path, value);
+      } catch {
+        // The link is gone, and its switch with it.
+      }
+    }
+    this.#undetected.clear();
+  }
+
   /** True: something was changed. False: it was so already. Throws when it cannot be done. */
   async take(step: UndoStep): Promise<boolean> {
     switch (step.kind) {
@@ -104,11 +136,10 @@ class UndoSession {
       case 'set_link':
         return this.#setLink(step);
       case 'add_address': {
-        const { index } = (await this.#links.find(step.link)).link;
+        const { index, name } = (await this.#links.find(step.link)).link;
         const { address } = step;
-        // It was ours a moment ago: duplicate detection would only keep it unusable for a second or two.
-        const flags = (address.flags ?? 0) | (address.family === 6 ? IFA_F_NODAD : 0);
-        return this.#applyUnlessThere({ do: 'add_address', address: { ...address, link: index, flags } });
+        if (address.family === 6) this.#skipDuplicateDetection(index, name);
+        return this.#applyUnlessThere({ do: 'add_address', address: { ...address, link: index } });
       }
       case 'add_route':
         return this.#addRoute(step);

@@ -5,7 +5,7 @@ import type { AddRequestSchema, DelRequestSchema } from '../cni/generated/cni_pb
 import type { PodKey } from '../cni/pod-spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { NodeStatus } from './node.js';
-import type { AddAnswer, Caller, DeleteAnswer } from './pod.js';
+import type { AddAnswer, DeleteAnswer } from './pod.js';
 
 export type CniMessage =
   | NodeStatus
@@ -15,10 +15,9 @@ export type CniMessage =
   | {
       readonly type: 'Del';
       readonly request: MessageShape<typeof DelRequestSchema>;
-      readonly caller: Caller;
       readonly reply: Reply<DeleteAnswer>;
     }
-  /** From a pod: it does not know what VPP holds for it. Answered by Observed to it. */
+  /** From a pod: it does not know what VPP holds for it. Answered by Part to it. */
   | { readonly type: 'Observe'; readonly key: PodKey }
   /** From a pod: it wants its turn to remove its objects. Idempotent. */
   | { readonly type: 'RemovalWanted'; readonly key: PodKey; readonly urgent: boolean }
@@ -52,6 +51,7 @@ export type CniMessage =
 export interface CniAdd {
   readonly type: 'Add';
   readonly request: MessageShape<typeof AddRequestSchema>;
-  readonly caller: Caller;
+  /** Aborted when nobody wants the answer any more. */
+  readonly signal: AbortSignal;
   readonly reply: Reply<AddAnswer>;
 }

@@ -17,14 +17,6 @@ export type AddAnswer =
 
 export type DeleteAnswer = { readonly deleted: true } | Refused;
 
-/** What the caller of the CNI plugin's request tells of its patience. */
-export interface Caller {
-  /** On the scale of `Clock.now_ms`. */
-  readonly deadline_ms: number;
-  /** Aborted when nobody wants the answer any more. */
-  readonly signal: AbortSignal;
-}
-
 /** What all pods of the node are programmed with; `mtu` is the node's. */
 export type PodNode = Omit<PodInputs, 'tables'>;
 
@@ -37,34 +29,32 @@ export interface PodHoldings {
 
 export type PodMessage =
   /** Answered when the pod is connected, or is known not to be. Repeated or changed, it makes the pod as it asks. */
-  | { readonly type: 'Add'; readonly spec: PodSpec; readonly caller: Caller; readonly reply: Reply<AddAnswer> }
+  | {
+      readonly type: 'Add';
+      readonly spec: PodSpec;
+      /** Aborted when nobody wants the answer any more. */
+      readonly signal: AbortSignal;
+      readonly reply: Reply<AddAnswer>;
+    }
   /**
    * Answered when nothing is left of the pod; an ADD under way or waiting is refused. `urgent`: somebody waits for the room.
    * Without `reply` nobody does. Idempotent.
    */
-  | {
-      readonly type: 'Delete';
-      readonly urgent: boolean;
-      readonly deadline_ms?: number;
-      readonly reply?: Reply<DeleteAnswer>;
-    }
-  /** A VPP that can be programmed, and what it holds for this pod. Once per generation. */
+  | { readonly type: 'Delete'; readonly urgent: boolean; readonly reply?: Reply<DeleteAnswer> }
+  /**
+   * A VPP that can be programmed, and what it held for this pod when it was asked at `asked_ms`: of no use to a pod that
+   * has changed something since.
+   */
   | {
       readonly type: 'Part';
       readonly generation: number;
+      readonly asked_ms: number;
       readonly node: PodNode;
       /** See podTables. */
       readonly slot: number;
       readonly holdings: PodHoldings;
     }
   | NodeLost
-  /** What VPP held when it was asked at `asked_ms`; of no use to a pod that was being programmed since. */
-  | {
-      readonly type: 'Observed';
-      readonly generation: number;
-      readonly asked_ms: number;
-      readonly holdings: PodHoldings;
-    }
   /** Its turn to remove its objects has come; it says RemovalEnded when it has used it. */
   | { readonly type: 'RemovalTurn' }
   /** From itself: a transaction is over. */

@@ -226,7 +226,8 @@ console.log(JSON.stringify({
 t.test(
   'it answers while the main loop is blocked, from the last snapshot, and is healthy for a while',
   async (t) => {
-    const { log, socket, system, debug, get } = await setUp(t);
+    const clock = new TurnedClock();
+    const { log, socket, system, debug } = await setUp(t, { clock });
     await log.ready('unix');
     await system.spawn(child('stuck', { start: () => ({ receive: () => {}, gauges: () => ({ pods: 3 }) }) }));
     debug.publish();

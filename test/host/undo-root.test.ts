@@ -29,14 +29,14 @@ function ipJson(lab: NetnsLab, name: string, ...argv: string[]): Json[] {
   return JSON.parse(lab.run(name, 'ip', '-j', ...argv));
 }
 
-/** Addresses and routes of all tables as `ip` tells them, without what may differ after a restore: indices and NODAD. */
+/** Addresses and routes of all tables as `ip` tells them, without what may differ after a restore: indices. */
 function told(lab: NetnsLab, name: string): object {
   const addresses = ipJson(lab, name, 'addr').map(({ ifname, mtu, address, addr_info }) => ({
     ifname,
     mtu,
     address,
     addr_info: (addr_info as Json[])
-      .map(({ nodad: _, tentative: __, ...rest }) => rest)
+      .map(({ tentative: _, ...rest }) => rest)
       .sort((a, b) => String(a.local).localeCompare(String(b.local))),
   }));
   const routes = ['-4', '-6'].flatMap((family) => ipJson(lab, name, family, 'route', 'show', 'table', 'all'));

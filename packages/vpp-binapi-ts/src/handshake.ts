@@ -49,14 +49,14 @@ function register(
   let session: Session | undefined;
   let ended = false;
 
-  const end = (reason: BinapiError): void => {
-    if (ended) return;
+  const fail = (reason: BinapiError): void => {
     ended = true;
     timer.cancel();
-    if (reason instanceof MalformedError)
+    if (reason instanceof MalformedError) {
       log?.warn({ err: reason }, 'connection(close) VPP sent what makes no sense');
+    }
     if (session !== undefined) {
-      session.end(reason);
+      session.leave(reason);
       return;
     }
     outbox.close();
@@ -72,7 +72,7 @@ function register(
     return true;
   });
   const timer = timers.after(deadline_ms, () =>
-    end(new DeadlineError(sockclnt_create.name, deadline_ms, true)),
+    fail(new DeadlineError(sockclnt_create.name, deadline_ms, true)),
   );
 
   transport.attach({
@@ -83,7 +83,7 @@ function register(
         reader.push(chunk);
         session?.chunkEnds();
       } catch (error) {
-        end(
+        fail(
           error instanceof BinapiError
             ? error
             : new MalformedError('VPP sent what cannot be read', { cause: error }),
@@ -95,9 +95,11 @@ function register(
       session?.drained();
     },
     closed(cause) {
-      const reason =
+      const text =
         cause === undefined ? 'VPP closed the connection' : `connection to VPP broke: ${cause.message}`;
-      end(new DisconnectedError(reason, undefined, false, { cause }));
+      const reason = new DisconnectedError(text, undefined, false, { cause });
+      if (session !== undefined) session.lost(reason);
+      else if (!ended) fail(reason);
     },
   });
   introduce(outbox, settings.name);

@@ -67,6 +67,11 @@ export class Outbox {
     this.flush();
   }
 
+  /** Forgets what was not written yet. */
+  discard(): void {
+    this.#used = 0;
+  }
+
   close(): void {
     this.#closed = true;
     this.#used = 0;

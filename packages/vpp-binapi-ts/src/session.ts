@@ -9,7 +9,7 @@ import {
 } from './errors.js';
 import { Fifo } from './fifo.js';
 import type { FrameReader } from './frames.js';
-import { control_ping, memclnt_keepalive } from './generated/memclnt.js';
+import { control_ping, memclnt_keepalive, sockclnt_delete } from './generated/memclnt.js';
 import {
   type Bytes,
   type Dump,
@@ -30,6 +30,8 @@ import type { Transport } from './transport.js';
 const slot_bits = 16;
 export const window_max = 1 << slot_bits;
 const slot_mask = window_max - 1;
+/** How long VPP has to close a connection that it was asked to close. It takes less than a millisecond unless it hangs. */
+const linger_ms = 1000;
 
 /** A message that is asked for, as this VPP numbers it and what answers it. */
 interface Route {
@@ -128,6 +130,7 @@ export class Session implements Client {
   readonly #answer_header: Uint8Array;
   readonly #events = new Map<number, EventRoute>();
   readonly #messages = new Map<string, MessageStats>();
+  #linger_timer: { cancel(): void } | undefined;
   #now_ms = 0;
   #close_reason: BinapiError | undefined;
   #resolve_closed: (reason: BinapiError) => void = () => {};
@@ -195,7 +198,7 @@ export class Session implements Client {
   }
 
   close(): void {
-    this.end(new DisconnectedError('closed by this client'));
+    this.leave(new DisconnectedError('closed by this client'));
   }
 
   stats(): ClientStats {
@@ -350,13 +353,14 @@ export class Session implements Client {
     this.#now_ms = this.#timers.now_ms();
   }
 
-  /** One message. Returns false when the connection was closed meanwhile; throws MalformedError. */
+  /** One message. Returns false when the connection is being closed; throws MalformedError. */
   receive(from: Bytes, at: number, end: number): boolean {
+    if (this.#close_reason !== undefined) return false;
     const id = from.view.getUint16(at);
     const header_bytes = this.#answer_header[id]!;
     if (header_bytes === 0) {
       this.#unasked(id, from, at, end);
-      return this.#close_reason === undefined;
+      return true;
     }
     if (end - at < header_bytes) throw this.#cut(id, end - at);
     // The context is the last field of the header of all that can answer.
@@ -388,13 +392,31 @@ export class Session implements Client {
     this.chunkEnds();
   }
 
-  /** The connection is gone, or has to go. */
-  end(reason: BinapiError): void {
+  /** The transport is closed. */
+  lost(reason: BinapiError): void {
+    this.#linger_timer?.cancel();
+    this.#outbox.close();
+    this.#settle(reason);
+  }
+
+  /**
+   * The connection has to go. VPP is asked to close it: one that a client just closes may stay open in VPP for ever, which takes VPP's
+   * whole main loop when there are 16 of them (read() of 0 bytes is a failure to it only when errno happens not to be EAGAIN).
+   */
+  leave(reason: BinapiError): void {
+    if (this.#close_reason !== undefined) return;
+    this.#settle(reason);
+    if (!this.#table.has(sockclnt_delete)) return this.#transport.close();
+    this.#linger_timer = this.#timers.after(linger_ms, () => this.#transport.close());
+    this.#outbox.discard();
+    this.#encode(sockclnt_delete, this.#table.id(sockclnt_delete), 0, { index: this.#client_index });
+    this.#outbox.flush();
+  }
+
+  #settle(reason: BinapiError): void {
     if (this.#close_reason !== undefined) return;
     this.#close_reason = reason;
     this.#sweep_timer?.cancel();
-    this.#outbox.close();
-    this.#transport.close();
     // One error per message name: thousands of requests may be pending.
     const errors = new Map<string, BinapiError>();
     const reject = (call: Call, sent: boolean) => {

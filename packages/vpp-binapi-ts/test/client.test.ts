@@ -472,6 +472,7 @@ t.test('bytes', async (t) => {
       t.equal(first, reason);
       t.equal(second, reason);
       t.match(queued, { code: 'disconnected', sent: false, cause: reason });
+      await turn();
       t.ok(peer.closed);
       t.equal(timers.armed, 0);
     }
@@ -581,6 +582,21 @@ t.test('the end', async (t) => {
     t.equal(peer.asked.length, 0);
     t.ok(peer.closed);
     t.match(await client.closed, { reason: 'closed by this client' });
+  });
+
+  t.test('VPP is asked to close the connection, and given a second', async (t) => {
+    for (const polite of [true, false]) {
+      const { client, peer, timers } = await connected();
+      peer.polite = polite;
+      client.close();
+      t.equal((await client.closed).message, 'closed by this client');
+      await turn();
+      t.match(peer.farewells, [{ name: 'sockclnt_delete', fields: { index: client_index } }]);
+      t.equal(peer.closed, polite);
+      await timers.advance(1000);
+      t.ok(peer.closed);
+      t.equal(timers.armed, 0);
+    }
   });
 
   t.test('a handler may close the connection in the middle of a chunk', async (t) => {

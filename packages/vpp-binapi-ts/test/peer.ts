@@ -2,7 +2,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { MalformedError } from '../src/errors.js';
 import { bytesOf, FrameReader, frame_header_bytes, writeFrameHeader } from '../src/frames.js';
-import { control_ping, memclnt_keepalive, sockclnt_create } from '../src/generated/memclnt.js';
+import {
+  control_ping,
+  memclnt_keepalive,
+  sockclnt_create,
+  sockclnt_delete,
+} from '../src/generated/memclnt.js';
 import { sockclnt_create_id, sockclnt_create_reply_id } from '../src/handshake.js';
 import {
   type Dump,
@@ -97,6 +102,8 @@ const known: readonly AnyMessage[] = [
   control_ping.reply,
   memclnt_keepalive,
   memclnt_keepalive.reply,
+  sockclnt_delete,
+  sockclnt_delete.reply,
 ];
 
 /** The number that VPP returned for this client: the handle of a socket has its highest bit set. */
@@ -125,6 +132,10 @@ export function frame(id: number, message: AnyMessage, context: number, fields: 
 export class Peer implements Transport {
   /** All that came, since the handshake. */
   readonly asked: Asked[] = [];
+  /** Requests to close the connection. */
+  readonly farewells: Asked[] = [];
+  /** Whether it does so. */
+  polite = true;
   /** Of every write of the client. */
   readonly writes: number[] = [];
   /** Every byte that was sent to the client. */
@@ -220,6 +231,11 @@ export class Peer implements Transport {
       client_index: from.view.getUint32(at + 2),
       fields: message.decode(from, at + header, end),
     };
+    if (message.name === sockclnt_delete.name) {
+      this.farewells.push(asked);
+      if (this.polite) queueMicrotask(() => this.hangUp());
+      return true;
+    }
     this.asked.push(asked);
     this.serve(asked);
     return true;
