@@ -89,7 +89,8 @@ export class Cnat {
   // SNAT.
 
   setAddresses(wanted: SnatAddresses): void {
-    const nothing = isUnspecified(wanted.ip4) && isUnspecified(wanted.ip6) && wanted.sw_if_index === 0xffff_ffff;
+    const nothing =
+      isUnspecified(wanted.ip4) && isUnspecified(wanted.ip6) && wanted.sw_if_index === 0xffff_ffff;
     const known = this.#addresses;
     if (nothing) {
       if (known === undefined) refuse(retval.FEATURE_DISABLED);

@@ -109,7 +109,8 @@ export class Connection implements Caller {
   }
 
   #handle(handler: Handler, from: Bytes, at: number, end: number, strike?: Strike): void {
-    const context = handler.request.header === 'request' ? from.view.getUint32(at + 6) : from.view.getUint32(at + 2);
+    const context =
+      handler.request.header === 'request' ? from.view.getUint32(at + 6) : from.view.getUint32(at + 2);
     const begin = this.#used;
     try {
       const fields = handler.request.decode(from, at + header_size[handler.request.header], end);
@@ -169,7 +170,8 @@ export class Connection implements Caller {
     for (const [index, bytes] of held.entries()) {
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       if (this.#closed || this.#life.hung !== undefined) return;
-      if (index === 0) this.#handle(this.#life.handlers.get(view.getUint16(0))!, { bytes, view }, 0, bytes.length);
+      if (index === 0)
+        this.#handle(this.#life.handlers.get(view.getUint16(0))!, { bytes, view }, 0, bytes.length);
       else if (this.#held === undefined) this.#receive({ bytes, view }, 0, bytes.length);
       else (this.#held as Uint8Array[]).push(bytes);
     }

@@ -155,11 +155,17 @@ export class Fib {
   }
 
   #isExportedTo(table: FibTable): boolean {
-    return [...this.#exports].some((made) => made.from === table && !this.interfaces.exists(made.sw_if_index));
+    return [...this.#exports].some(
+      (made) => made.from === table && !this.interfaces.exists(made.sw_if_index),
+    );
   }
 
   /** Attached routes whose interface is bound to another table: that table exports to the route's. */
-  readonly #exports = new Set<{ readonly entry: Entry; readonly from: FibTable; readonly sw_if_index: number }>();
+  readonly #exports = new Set<{
+    readonly entry: Entry;
+    readonly from: FibTable;
+    readonly sw_if_index: number;
+  }>();
 
   // Entries.
 
@@ -196,7 +202,9 @@ export class Fib {
   addPaths(table: FibTable, prefix: string, from: Source, paths: readonly fib_path[]): Entry {
     const old = table.entries.get(networkOf(prefix))?.sources.get(from);
     if (old === undefined) return this.set(table, prefix, from, paths);
-    if (!old.resolved) {
+    if (
+      old.paths.some(({ shown }) => shown.sw_if_index !== none && !this.interfaces.exists(shown.sw_if_index))
+    ) {
       throw new Death('a path is added to a route that has one through a deleted interface');
     }
     const added = paths.map((path) => this.#decode(path, prefix).shown);
@@ -265,7 +273,12 @@ export class Fib {
 
   #decode(path: fib_path, prefix: string | undefined): Path {
     const weight = path.weight === 0 ? 1 : path.weight;
-    const rest = { weight, preference: path.preference, flags: path.flags & ~4, label_stack: path.label_stack };
+    const rest = {
+      weight,
+      preference: path.preference,
+      flags: path.flags & ~4,
+      label_stack: path.label_stack,
+    };
     const family = path.proto === 'FIB_API_PATH_NH_PROTO_IP6' ? 6 : 4;
     const nowhere: fib_path = {
       ...rest,
@@ -289,7 +302,11 @@ export class Fib {
           : this.#interfacePath(path, nowhere, prefix);
       default:
         return {
-          shown: { ...nowhere, sw_if_index: path.sw_if_index, nh: { ...nowhere.nh, address: path.nh.address } },
+          shown: {
+            ...nowhere,
+            sw_if_index: path.sw_if_index,
+            nh: { ...nowhere.nh, address: path.nh.address },
+          },
           table: undefined,
           attached: false,
         };
@@ -305,6 +322,8 @@ export class Fib {
 
   #interfacePath(path: fib_path, nowhere: fib_path, prefix: string | undefined): Path {
     if (!this.interfaces.exists(path.sw_if_index)) refuse(retval.NO_MATCHING_INTERFACE);
+    // Only a multicast route has a use for an RPF id: here VPP loses the path over it.
+    if (hasRpfId(path)) return { shown: nowhere, table: undefined, attached: false };
     const attached = isUnspecified(path.nh.address);
     const family = path.proto === 'FIB_API_PATH_NH_PROTO_IP6' ? 6 : 4;
     const completed = attached && prefix !== undefined && isHost(prefix) && familyOf(prefix) === family;
@@ -355,7 +374,11 @@ export class Fib {
       const shown = specialPath(family, type);
       const list = this.#share([{ shown, table: undefined, attached: false }]);
       list.users += 1;
-      table.entries.set(prefix, { prefix, stats_index: this.#stats_index++, sources: new Map([[from, list]]) });
+      table.entries.set(prefix, {
+        prefix,
+        stats_index: this.#stats_index++,
+        sources: new Map([[from, list]]),
+      });
     };
     const drop = 'FIB_API_PATH_TYPE_DROP';
     add(`${unspecified(family)}/0`, source.default_route, drop);
@@ -388,6 +411,11 @@ export function specialPath(
   };
 }
 
+/** 0 stands for none, as ~0 does. */
+export function hasRpfId({ rpf_id }: fib_path): boolean {
+  return rpf_id !== 0 && rpf_id !== none;
+}
+
 function bestSource(entry: Entry): Source | undefined {
   let best: Source | undefined;
   for (const from of entry.sources.keys()) if (best === undefined || from < best) best = from;
@@ -411,4 +439,3 @@ function identity({ type, proto, sw_if_index, table_id, nh, flags, label_stack }
 function isSamePath(a: fib_path, b: fib_path): boolean {
   return identity(a) === identity(b);
 }
-

@@ -45,7 +45,7 @@ export function on<In, Reply extends { readonly retval: number }, Self>(
         answer = { retval: 0, ...run(vpp, fields as Self, caller) };
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
-        answer = { retval: error.retval, ...refused };
+        answer = { retval: error.retval, ...refused, ...error.fields };
       }
       reply(request.reply as Message<unknown>, answer);
     },

@@ -70,8 +70,6 @@ export interface Interface {
   tag: string;
   mtu: [number, number, number, number];
   link6: Link6 | undefined;
-  /** Uses the addresses of this one. */
-  unnumbered: number | undefined;
 }
 
 type NewInterface = Pick<Interface, 'name' | 'dev_type' | 'ethernet' | 'mac' | 'instance'> &
@@ -133,16 +131,20 @@ export class Interfaces {
       tag: '',
       mtu: [made.ethernet ? ethernet_mtu : 0, 0, 0, 0],
       link6: undefined,
-      unnumbered: undefined,
     }));
-    this.features.set(found.sw_if_index, ['ip4-unicast/ip4-not-enabled', 'ip6-unicast/ip6-not-enabled'], true);
+    this.features.set(
+      found.sw_if_index,
+      ['ip4-unicast/ip4-not-enabled', 'ip6-unicast/ip6-not-enabled'],
+      true,
+    );
     return found;
   }
 
   /** Routes through it stay where they are and drop from now on. */
   delete(one: Interface): void {
     this.setAdmin(one, false);
-    for (const family of families) for (const prefix of [...one.addresses[family]]) this.removeAddress(one, prefix);
+    for (const family of families)
+      for (const prefix of [...one.addresses[family]]) this.removeAddress(one, prefix);
     if (one.link6 !== undefined) this.#disable6(one);
     this.all.remove(one.sw_if_index);
     this.features.interfaceDeleted(one.sw_if_index);
@@ -178,8 +180,7 @@ export class Interfaces {
 
   bind(one: Interface, family: Family, table_id: number): void {
     const table = this.fib.table(family, table_id) ?? refuse(retval.NO_SUCH_FIB);
-    const addressed = one.unnumbered === undefined ? one : this.get(one.unnumbered);
-    if (addressed.addresses[family].length > 0) refuse(retval.ADDRESS_FOUND_FOR_INTERFACE);
+    if (one.addresses[family].length > 0) refuse(retval.ADDRESS_FOUND_FOR_INTERFACE);
     this.fib.bind(table);
     const { tables, mtables } = one;
     const old = tables[family];
@@ -262,7 +263,8 @@ export class Interfaces {
     const local = specialPath(family, 'FIB_API_PATH_TYPE_LOCAL', { sw_if_index, nh: address });
     this.fib.set(table, hostPrefix(address), source.interface, [local]);
     if (this.#sharesSubnet(one, prefix)) return;
-    for (const { to, path } of subnetRoutes(prefix, sw_if_index)) this.fib.set(table, to, source.interface, [path]);
+    for (const { to, path } of subnetRoutes(prefix, sw_if_index))
+      this.fib.set(table, to, source.interface, [path]);
   }
 
   #removeRoutes(one: Interface, prefix: string): void {
@@ -317,7 +319,7 @@ export class Interfaces {
       one.link6.locks += 1;
       return;
     }
-    const address = one.ethernet ? linkLocalFrom(one.mac) : linkLocalFrom(this.randomMac());
+    const address = linkLocalFrom(one.ethernet ? one.mac : this.randomMac());
     one.link6 = { address, locks: 1, send_radv: false };
     one.mtables[6]?.accept(one.sw_if_index, 1);
     this.features.set(one.sw_if_index, ['ip6-unicast/ip6-not-enabled'], false);

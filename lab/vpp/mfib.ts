@@ -1,7 +1,7 @@
 /** VPP's multicast forwarding tables, as far as ip_mroute_add_del and the dumps show them. */
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import type { mfib_path } from 'vpp-binapi-ts/mfib_types';
-import { specialPath } from './fib.js';
+import { hasRpfId, none, specialPath } from './fib.js';
 import { type Family, hostLength, unspecified } from './prefix.js';
 
 /** Bits of a path's itf_flags: VPP takes packets from the interface, VPP sends them there. */
@@ -87,10 +87,6 @@ export class MfibTable {
     return [{ itf_flags: 0, path: specialPath(this.family, 'FIB_API_PATH_TYPE_LOCAL') }, ...accepted];
   }
 
-  get has_routes(): boolean {
-    return [...this.entries.values()].some((entry) => entry.api !== undefined);
-  }
-
   #entry(group: Group): MulticastEntry {
     const key = keyOf(group);
     const known = this.entries.get(key);
@@ -131,7 +127,8 @@ function isSame(a: mfib_path, b: mfib_path): boolean {
   return target(a.path) === target(b.path);
 }
 
-function target({ sw_if_index, table_id, rpf_id, nh, type }: fib_path): string {
-  const multicast = rpf_id !== 0 && rpf_id !== 0xffff_ffff;
-  return `${type},${sw_if_index},${sw_if_index === 0xffff_ffff ? `${table_id},${multicast}` : ''},${nh.address}`;
+function target(path: fib_path): string {
+  const { sw_if_index, table_id, nh, type } = path;
+  const goes_on = sw_if_index === none ? `${table_id},${hasRpfId(path)}` : '';
+  return `${type},${sw_if_index},${goes_on},${nh.address}`;
 }

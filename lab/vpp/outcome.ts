@@ -4,7 +4,11 @@
 export class Refusal extends Error {
   override readonly name = 'Refusal';
 
-  constructor(readonly retval: number) {
+  constructor(
+    readonly retval: number,
+    /** Fields of the reply that VPP fills in although it refuses. */
+    readonly fields: object = {},
+  ) {
     super(`retval ${retval}`);
   }
 }
@@ -27,8 +31,8 @@ export class Spin extends Error {
   }
 }
 
-export function refuse(retval: number): never {
-  throw new Refusal(retval);
+export function refuse(retval: number, fields?: object): never {
+  throw new Refusal(retval, fields);
 }
 
 /** The retvals that the handlers use; names as in VPP's vnet/error.h. */

@@ -164,7 +164,8 @@ class StandIn implements StandInVpp, Life {
     this.#hung ??= end.reason;
     this.#server?.close();
     for (const connection of this.#connections) connection.close();
-    for (const one of this.state.interfaces.all) one.tap?.device.close((one.tap.tap_flags & persist_flag) !== 0);
+    for (const one of this.state.interfaces.all)
+      one.tap?.device.close((one.tap.tap_flags & persist_flag) !== 0);
     resolve(end);
   }
 

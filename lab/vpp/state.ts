@@ -2,8 +2,9 @@
  * One life of the stand-in: everything that the API can program, as VPP holds it. What has rules of its own is in a file of
  * its own; the rest is plain data that the handlers read and write.
  */
-import type { ip_neighbor } from 'vpp-binapi-ts/ip_neighbor';
+
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import type { ip_neighbor } from 'vpp-binapi-ts/ip_neighbor';
 import type { Clock } from '../../src/host/clock.js';
 import { Cnat } from './cnat.js';
 import type { Devices } from './devices.js';
@@ -78,7 +79,10 @@ export class VppState {
     4: { max_number: 50_000, max_age: 0, recycle: false },
     6: { max_number: 50_000, max_age: 0, recycle: false },
   };
-  readonly punt_redirects = new Map<string, Held & { readonly rx_sw_if_index: number; readonly family: Family }>();
+  readonly punt_redirects = new Map<
+    string,
+    Held & { readonly rx_sw_if_index: number; readonly family: Family }
+  >();
   readonly punted = new Set<string>();
   readonly proxy_arps: ProxyArp[] = [];
   /** As VPP remembers it: it outlives the interface, and what is remembered as on is not turned on again. */

@@ -7,7 +7,7 @@
  *                       └──failed, given up, or from an earlier life──▶ deleting
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Actor, ActorContext, ActorRef, ChildSpec, Reply, Timer } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import { deviceInTheWay, dropDevice, programDevice } from '../cni/pod-device.js';
 import type { PodPhase, PodRecord } from '../cni/pod-record.js';
 import type { PodRecords } from '../cni/pod-records.js';
@@ -16,6 +16,7 @@ import { recordedSlot, tablesOf } from '../desired/admission.js';
 import type { VppObject } from '../desired/objects.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
+import type { Timer } from '../host/clock.js';
 import { errorCode } from '../host/files.js';
 import type { HostNetwork } from '../host/types.js';
 import type { CniMessage } from '../messages/cni.js';
@@ -314,7 +315,11 @@ class Pod implements Actor<PodMessage> {
     }
     // Queues are not seen in a dump: an interface with others is made anew.
     const { before, spec } = add;
-    if (before !== undefined && !add.remade && !isDeepStrictEqual(before.interface_spec, spec.interface_spec)) {
+    if (
+      before !== undefined &&
+      !add.remade &&
+      !isDeepStrictEqual(before.interface_spec, spec.interface_spec)
+    ) {
       add.remade = true;
       return this.transact('add', removal(actual), 'continue');
     }
@@ -330,7 +335,8 @@ class Pod implements Actor<PodMessage> {
     } catch (error) {
       return this.addFailed(add, (error as Error).message);
     }
-    if (this.record?.phase !== 'done' && !this.write(add.spec, 'done')) return this.addFailed(add, this.fault);
+    if (this.record?.phase !== 'done' && !this.write(add.spec, 'done'))
+      return this.addFailed(add, this.fault);
     this.clean();
     this.add = undefined;
     const answer: AddAnswer = {
@@ -514,10 +520,7 @@ class Pod implements Actor<PodMessage> {
 
   /** False when it could not be written; `fault` then says why. */
   private write(spec: PodSpec, phase: PodPhase): boolean {
-    const tables =
-      this.part === undefined
-        ? (this.record?.tables ?? {})
-        : tablesOf(spec, this.part.slot);
+    const tables = this.part === undefined ? (this.record?.tables ?? {}) : tablesOf(spec, this.part.slot);
     const record: PodRecord = { phase, spec, tables };
     if (isDeepStrictEqual(record, this.record)) return true;
     try {

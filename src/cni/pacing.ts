@@ -37,7 +37,8 @@ export function nextRemoval({ now_ms, busy, ended_ms, adds, waiting }: Lane): nu
 function gapFor(waiting: readonly number[], now_ms: number): number {
   let gap = gap_ms_max;
   for (const [at, since_ms] of waiting.entries()) {
-    if (since_ms !== -Infinity) gap = Math.min(gap, (since_ms + done_within_ms - now_ms) / (at + 1) - removal_ms);
+    if (since_ms !== -Infinity)
+      gap = Math.min(gap, (since_ms + done_within_ms - now_ms) / (at + 1) - removal_ms);
   }
   return Math.max(0, gap);
 }

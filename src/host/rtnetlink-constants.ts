@@ -55,6 +55,7 @@ export const IFLA = {
   NUM_RX_QUEUES: 32,
   CARRIER: 33,
   LINK_NETNSID: 37,
+  XDP: 43,
   PROP_LIST: 52,
   ALT_IFNAME: 53,
   PERM_ADDRESS: 54,
@@ -67,6 +68,8 @@ export const IFLA_VLAN_ID = 1;
 export const IFLA_MACVLAN_MODE = 1;
 export const MACVLAN_MODE_BRIDGE = 4;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
+export const IFLA_XDP_FD = 1;
+export const IFLA_XDP_ATTACHED = 2;
 /** Leaves the counters out of a link, which are most of its bytes. */
 export const RTEXT_FILTER_SKIP_STATS = 8;
 

@@ -13,6 +13,7 @@ import {
   IFLA,
   IFLA_INET6_ADDR_GEN_MODE,
   IFLA_INFO_KIND,
+  IFLA_XDP_ATTACHED,
   NDA,
   ROUTE_METRICS,
   ROUTE_TYPES,
@@ -59,6 +60,7 @@ export function decodeLink(payload: Buffer): Link {
     qdisc: attributes.text(IFLA.QDISC),
     txqlen: attributes.u32(IFLA.TXQLEN) ?? 0,
     addrgen_mode,
+    xdp: attributes.nested(IFLA.XDP)?.u8(IFLA_XDP_ATTACHED) ? true : undefined,
     parent_device: attributes.text(IFLA.PARENT_DEV_NAME),
   });
 }

@@ -24,6 +24,7 @@ import {
   IFLA_INFO_KIND,
   IFLA_MACVLAN_MODE,
   IFLA_VLAN_ID,
+  IFLA_XDP_FD,
   MACVLAN_MODE_BRIDGE,
   NDA,
   NUD_PERMANENT,
@@ -132,12 +133,14 @@ function encodeLinkHeader(writer: MessageWriter, index: number, flags: number, c
 }
 
 function encodeSetLink(writer: MessageWriter, change: Extract<NetworkChange, { do: 'set_link' }>): void {
-  const { up, promisc, mtu, mac, name, master, addrgen_mode } = change;
+  const { up, promisc, mtu, mac, name, master, addrgen_mode, xdp } = change;
   const flags = (up ? IFF_UP : 0) | (promisc ? IFF_PROMISC : 0);
   const mask = (up === undefined ? 0 : IFF_UP) | (promisc === undefined ? 0 : IFF_PROMISC);
   encodeLinkHeader(writer, change.link, flags, mask);
   encodeLinkAttributes(writer, { name, mac, mtu });
   if (master !== undefined) writer.attributeU32(IFLA.MASTER, master);
+  // A descriptor of -1 takes the program off.
+  if (xdp === false) writer.nested(IFLA.XDP, () => writer.attributeU32(IFLA_XDP_FD, 0xffff_ffff));
   if (addrgen_mode !== undefined)
     writer.nested(IFLA.AF_SPEC, () =>
       writer.nested(AF_INET6, () => writer.attributeU8(IFLA_INET6_ADDR_GEN_MODE, addrgen_mode)),

@@ -55,6 +55,8 @@ export interface Link {
   readonly txqlen: number;
   /** IPv6 address generation: 0 eui64, 1 none, 2 stable secret, 3 random. Absent where IPv6 is off. */
   readonly addrgen_mode?: number;
+  /** An XDP program is attached. */
+  readonly xdp?: true;
   /** The name under which the device's parent bus knows it, e.g. its PCI address. Kernel 5.14 and later. */
   readonly parent_device?: string;
 }
@@ -247,6 +249,8 @@ export type NetworkChange =
       readonly master?: number;
       /** See `Link.addrgen_mode`. */
       readonly addrgen_mode?: number;
+      /** Takes an XDP program off. */
+      readonly xdp?: false;
     }
   /** To the namespace at `netns`, under another name if `name` is given. Linux drops the link's addresses and routes and sets it down. */
   | { readonly do: 'move_link'; readonly link: number; readonly netns: string; readonly name?: string }

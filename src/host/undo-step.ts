@@ -26,6 +26,7 @@ export type UndoStep =
       readonly mac?: string;
       readonly promisc?: boolean;
       readonly addrgen_mode?: number;
+      readonly xdp?: false;
     }
   | { readonly kind: 'add_address'; readonly link: LinkIdentity; readonly address: Omit<NewAddress, 'link'> }
   | {

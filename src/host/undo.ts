@@ -168,7 +168,7 @@ class UndoSession {
     const { kind: _, link: identity, ...wanted } = step;
     const { link, changed } = await this.#links.find(identity);
     const changes = Object.entries(wanted)
-      .filter(([key, value]) => link[key as keyof typeof wanted] !== value)
+      .filter(([key, value]) => (link[key as keyof typeof wanted] ?? false) !== value)
       // One request each: a link that will not take its old MTU must come up all the same. Up is last, for a MAC can be
       // set on some links only while they are down, and going up makes the link-local address by `addrgen_mode`.
       .sort(([a], [b]) => Number(a === 'up') - Number(b === 'up'))

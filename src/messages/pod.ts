@@ -1,8 +1,8 @@
 /** The mailbox of a pod: one actor per pod interface. */
 import type { Reply } from '../actor-system.js';
 import type { PodSpec } from '../cni/pod-spec.js';
-import type { PodInputs } from '../desired/pod.js';
 import type { VppObject } from '../desired/objects.js';
+import type { PodInputs } from '../desired/pod.js';
 import type { NodeLost } from './node.js';
 import type { TransactionResult } from './vpp.js';
 
@@ -12,7 +12,7 @@ export interface Refused {
 }
 
 export type AddAnswer =
-  | { readonly host_interface_name: string; /** Absent for a tun. */ readonly container_mac?: string }
+  | { readonly host_interface_name: string /** Absent for a tun. */; readonly container_mac?: string }
   | Refused;
 
 export type DeleteAnswer = { readonly deleted: true } | Refused;

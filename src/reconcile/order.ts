@@ -2,7 +2,14 @@
  * For each kind of object: its identity, what it needs, and its place in the order of adding and of removing.
  * The orders are those that VPP survives; each one that is not obvious says why.
  */
-import type { InterfaceSwitch, InterfaceTag, ObjectKind, ObjectOf, Path, VppObject } from '../desired/objects.js';
+import type {
+  InterfaceSwitch,
+  InterfaceTag,
+  ObjectKind,
+  ObjectOf,
+  Path,
+  VppObject,
+} from '../desired/objects.js';
 
 export interface Place<O> {
   /** Identity within its kind: two objects with one key are the same object in two versions. */
@@ -288,7 +295,12 @@ export function isObservable(object: VppObject): boolean {
 }
 
 /** Bits that cnat keeps by sw_if_index: no dump shows them, and the next interface with that index inherits them. */
-const snat_flags: readonly InterfaceSwitch[] = ['snat_pod', 'snat_host', 'snat_include_ip4', 'snat_include_ip6'];
+const snat_flags: readonly InterfaceSwitch[] = [
+  'snat_pod',
+  'snat_host',
+  'snat_include_ip4',
+  'snat_include_ip6',
+];
 const unobservable_flags: ReadonlySet<string> = new Set(snat_flags);
 
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */

@@ -134,12 +134,15 @@ export function groupOrphans(orphans: readonly VppObject[]): OrphanGroup[] {
     const slot = podSlot(object.table_id);
     if (slot !== undefined) slotOfTag.set(object.interface, slot);
   }
-  const groups = new Map<string, { tag?: InterfaceTag; netns?: string; slot?: number; objects: VppObject[] }>();
+  const groups = new Map<
+    string,
+    { tag?: InterfaceTag; netns?: string; slot?: number; objects: VppObject[] }
+  >();
   for (const object of orphans) {
     if (isDangling(object)) continue;
     const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
     const table_id = 'table_id' in object ? object.table_id : undefined;
-    const slot = (tag && slotOfTag.get(tag)) ?? (table_id === undefined ? undefined : podSlot(table_id));
+    const slot = slotOfTag.get(tag ?? '') ?? (table_id === undefined ? undefined : podSlot(table_id));
     const key = slot === undefined ? (tag ?? `${table_id}`) : `${slot}`;
     let group = groups.get(key);
     if (group === undefined) {

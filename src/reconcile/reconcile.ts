@@ -3,7 +3,13 @@
  * Pure. The caller hands in the part of the actual objects that it owns; what it does not hand in stays untouched.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { dangling_prefix, type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
+import {
+  dangling_prefix,
+  type Family,
+  familyOf,
+  type InterfaceTag,
+  type VppObject,
+} from '../desired/objects.js';
 import {
   addPlace,
   changeOf,

@@ -11,6 +11,7 @@ export const af_xdp: UplinkDriver = {
   mtu: (facts) => Math.min(mtu_max, askedMtu(facts)),
   prepare: ({ spec, link, channels }) => [
     { do: 'promisc' },
+    ...(link.xdp ? [] : [{ do: 'xdp' } as const]),
     // VPP refuses more receive queues than the device has channels.
     ...(channels === undefined ||
     channels.combined === spec.rx_queues ||

@@ -17,7 +17,9 @@ export interface DeviceFacts {
 export type DeviceChange =
   | { readonly do: 'promisc' }
   | { readonly do: 'mtu'; readonly mtu: number }
-  | { readonly do: 'channels'; readonly combined: number };
+  | { readonly do: 'channels'; readonly combined: number }
+  /** VPP attaches an XDP program, and leaves it behind when it dies. */
+  | { readonly do: 'xdp' };
 
 export interface UplinkDriver {
   readonly name: DriverName;

@@ -180,12 +180,15 @@ function makeChange(namespace: NetworkNamespace, { link, spec }: CapturedUplink,
     case 'mtu':
       return namespace.apply({ do: 'set_link', link: link.index, mtu: change.mtu });
     case 'channels':
-      return namespace.setChannels(spec.interface_name, { rx: 0, tx: 0, combined: change.combined });
+      return namespace.setChannels(spec.interface_name, { combined: change.combined });
+    case 'xdp':
+      return;
   }
 }
 
 /** Beside what `restoreSteps` restores anyway. */
 function undoOf(change: DeviceChange, { link, channels }: CapturedUplink): UndoStep[] {
+  if (change.do === 'xdp') return [{ kind: 'set_link', link: identityOf(link), xdp: false }];
   if (change.do !== 'channels' || channels === undefined) return [];
   const { rx, tx, combined } = channels;
   return [{ kind: 'ethtool_channels', link: identityOf(link), channels: { rx, tx, combined } }];

@@ -73,7 +73,7 @@ t.test('wrong usage is exit code 2, with what was probably meant', async (t) => 
     [[], /a command is needed\nTry: calico-vpp-node --help\n/],
     [['stauts'], /"stauts" is not a command; did you mean status\?/],
     [['xyzzyx'], /"xyzzyx" is not a command\n/],
-    [['tree', '--deep'], /Unknown option '--deep'[^]*Try: calico-vpp-node tree --help\n/],
+    [['tree', '--deep'], /Unknown option '--deep'[\s\S]*Try: calico-vpp-node tree --help\n/],
     [['tree', 'extra'], /Unexpected argument 'extra'/],
     [['vppctl', '--timeout', 'soon', 'show', 'int'], /--timeout takes a number of seconds/],
     [['vppctl'], /no command was given/],
@@ -112,12 +112,7 @@ t.test('nobody at the socket is exit code 3 and says what to look for', async (t
   const { code, stderr } = await run(['vppctl', 'show', 'int'], { CALICOVPP_RUN_DIR: dir });
   t.equal(code, 3);
   t.match(stderr, `${dir}/cli.sock: there is no such socket: is VPP running here?`);
-  const gone = createServer();
-  gone.listen(join(dir, 'a.sock'));
-  await once(gone, 'listening');
-  // Node removes the socket of a server that closes; a process that dies leaves it.
   writeFileSync(join(dir, 'file'), '');
-  gone.close();
   t.match(await run(['status', '--socket', join(dir, 'file')]), { code: 3, stderr: /nobody listens/ });
 });
 
@@ -308,6 +303,6 @@ t.test(
     t.match(await run(['vppctl', 'create', 'loopback', 'interface'], env), { code: 0, stdout: /^loop0/ });
     t.match(await run(['vppctl', 'set', 'interface', 'state', 'loop0', 'up'], env), { code: 0, stdout: '' });
     const script = await run(['vppctl'], env, 'show version\nbogus\nshow interface\n');
-    t.match(script.stdout, /^vpp v\d[^]*unknown input `bogus'[^]*loop0 +1 +up/);
+    t.match(script.stdout, /^vpp v\d[\s\S]*unknown input `bogus'[\s\S]*loop0 +1 +up/);
   },
 );

@@ -230,8 +230,8 @@ t.test(
     const { log, socket, system, debug } = await setUp(t, { clock });
     await log.ready('unix');
     await system.spawn(child('stuck', { start: () => ({ receive: () => {}, gauges: () => ({ pods: 3 }) }) }));
+    await clock.advance(100);
     debug.publish();
-    await get('/debug/tree');
     // execFileSync is what blocks the main loop: no timer, no message, nothing runs in this thread meanwhile.
     const output = execFileSync(process.execPath, ['--input-type=module', '-e', POLL, socket], {
       timeout: 30_000,

@@ -26,15 +26,11 @@ export const cnat: readonly Handler[] = [
   onPlain(cnat_set_snat_addresses_v2, (vpp, { snat_ip4, snat_ip6, ...rest }) => {
     vpp.cnat.setAddresses({ ip4: snat_ip4, ip6: snat_ip6, ...rest });
   }),
-  on(
-    cnat_get_snat_addresses,
-    { id: 0, snat_ip4: '0.0.0.0', snat_ip6: '::', sw_if_index: 0 },
-    ({ cnat }) => {
-      cnat.checkPolicy();
-      const { ip4, ip6, sw_if_index } = cnat.told_addresses!;
-      return { id: 0, snat_ip4: ip4, snat_ip6: ip6, sw_if_index };
-    },
-  ),
+  on(cnat_get_snat_addresses, { id: 0, snat_ip4: '0.0.0.0', snat_ip6: '::', sw_if_index: 0 }, ({ cnat }) => {
+    cnat.checkPolicy();
+    const { ip4, ip6, sw_if_index } = cnat.told_addresses!;
+    return { id: 0, snat_ip4: ip4, snat_ip6: ip6, sw_if_index };
+  }),
   onDump(cnat_snat_addresses_dump, ({ cnat, fib }) => {
     if (cnat.addresses === undefined) return [];
     const { ip4, ip6, sw_if_index, fwd_fib_index, ret_fib_index } = cnat.addresses;

@@ -20,7 +20,11 @@ export const devices: readonly Handler[] = [
     const single = asked.num_rx_queues === 1 && asked.num_tx_queues === 1;
     const rx_ring_sz = asked.rx_ring_sz === 0 ? ring_default : asked.rx_ring_sz;
     const tx_ring_sz = asked.tx_ring_sz === 0 ? ring_default : asked.tx_ring_sz;
-    const host_mac_addr = tun ? no_mac : asked.host_mac_addr_set ? asked.host_mac_addr : vpp.interfaces.randomMac();
+    const host_mac_addr = tun
+      ? no_mac
+      : asked.host_mac_addr_set
+        ? asked.host_mac_addr
+        : vpp.interfaces.randomMac();
     const device = vpp.facts.devices.openTap({
       namespace: asked.host_namespace_set ? asked.host_namespace : undefined,
       name: asked.host_if_name_set ? asked.host_if_name : undefined,
@@ -91,7 +95,8 @@ export const devices: readonly Handler[] = [
   ),
   on(af_packet_create_v3, { sw_if_index: 0 }, (vpp, asked) => {
     if (!vpp.facts.devices.hasLink(asked.host_if_name)) refuse(retval.INVALID_INTERFACE);
-    if (afPacket(vpp, asked.host_if_name) !== undefined) refuse(retval.IF_ALREADY_EXISTS);
+    const known = afPacket(vpp, asked.host_if_name);
+    if (known !== undefined) refuse(retval.IF_ALREADY_EXISTS, { sw_if_index: known.sw_if_index });
     const one = vpp.interfaces.create({
       name: `host-${asked.host_if_name}`,
       dev_type: 'af-packet',

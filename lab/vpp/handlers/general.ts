@@ -1,7 +1,7 @@
-import { control_ping, memclnt_keepalive, sockclnt_delete } from 'vpp-binapi-ts/memclnt';
 import { feature_is_enabled } from 'vpp-binapi-ts/feature';
 import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
 import { ip_ttl_fixup_configure } from 'vpp-binapi-ts/ip_ttl_fixup';
+import { control_ping, memclnt_keepalive, sockclnt_delete } from 'vpp-binapi-ts/memclnt';
 import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
 import { show_version, show_vpe_system_time } from 'vpp-binapi-ts/vpe';
 import { bundles } from '../features.js';
@@ -32,9 +32,7 @@ export const general: readonly Handler[] = [
     vpe_system_time: facts.clock.wall_ms() / 1000,
   })),
   on(show_threads, { thread_data: [] }, ({ facts }) => ({
-    thread_data: [
-      { id: 0, name: 'vpp_main', type: '', pid: facts.pid, cpu_id: 0, core: 0, cpu_socket: 0 },
-    ],
+    thread_data: [{ id: 0, name: 'vpp_main', type: '', pid: facts.pid, cpu_id: 0, core: 0, cpu_socket: 0 }],
   })),
   onRaw(cli_inband, (_vpp, { cmd }) => {
     const reply = commands[cmd.trim()];

@@ -2,6 +2,7 @@ import {
   create_loopback,
   delete_loopback,
   sw_interface_add_del_address,
+  type sw_interface_details,
   sw_interface_dump,
   sw_interface_event,
   sw_interface_get_mac_address,
@@ -14,14 +15,12 @@ import {
   sw_interface_set_rx_placement,
   sw_interface_set_table,
   sw_interface_set_tx_placement,
-  sw_interface_set_unnumbered,
   sw_interface_tag_add_del,
   sw_interface_tx_placement_get,
   want_interface_events,
-  type sw_interface_details,
 } from 'vpp-binapi-ts/interface';
 import { if_status_flags, type rx_mode } from 'vpp-binapi-ts/interface_types';
-import { ip_address_dump, ip_unnumbered_dump } from 'vpp-binapi-ts/ip';
+import { ip_address_dump } from 'vpp-binapi-ts/ip';
 import { none } from '../fib.js';
 import { type Caller, type Handler, on, onDump, onPlain, onStream } from '../handler.js';
 import type { Interface } from '../interfaces.js';
@@ -67,7 +66,8 @@ export const interfaces: readonly Handler[] = [
   onPlain(sw_interface_add_del_address, (vpp, { sw_if_index, is_add, del_all, prefix }) => {
     const one = vpp.interfaces.get(sw_if_index);
     if (del_all) {
-      for (const known of [...one.addresses[4], ...one.addresses[6]]) vpp.interfaces.removeAddress(one, known);
+      for (const known of [...one.addresses[4], ...one.addresses[6]])
+        vpp.interfaces.removeAddress(one, known);
     } else if (is_add) vpp.interfaces.addAddress(one, prefix);
     else vpp.interfaces.removeAddress(one, prefix);
   }),
@@ -77,23 +77,10 @@ export const interfaces: readonly Handler[] = [
       prefix,
     })),
   ),
-  // VPP's names: `unnumbered_sw_if_index` is the one that has no address of its own.
-  onPlain(sw_interface_set_unnumbered, (vpp, { sw_if_index, unnumbered_sw_if_index, is_add }) => {
-    const numbered = vpp.interfaces.get(sw_if_index);
-    const one = vpp.interfaces.all.get(unnumbered_sw_if_index) ?? refuse(-10);
-    if (is_add && (numbered.tables[4] !== one.tables[4] || numbered.tables[6] !== one.tables[6])) {
-      refuse(retval.UNEXPECTED_INTF_STATE);
-    }
-    one.unnumbered = is_add ? sw_if_index : undefined;
-  }),
-  onDump(ip_unnumbered_dump, (vpp, { sw_if_index }) =>
-    selected(vpp, sw_if_index)
-      .filter((one) => one.unnumbered !== undefined)
-      .map((one) => ({ sw_if_index: one.sw_if_index, ip_sw_if_index: one.unnumbered! })),
-  ),
   on(create_loopback, { sw_if_index: none }, (vpp, { mac_address }) => {
     const instance = vpp.interfaces.instances.loopback.take();
-    const mac = mac_address === no_mac ? `de:ad:00:00:00:${instance.toString(16).padStart(2, '0')}` : mac_address;
+    const mac =
+      mac_address === no_mac ? `de:ad:00:00:00:${instance.toString(16).padStart(2, '0')}` : mac_address;
     const name = `loop${instance}`;
     const made = { name, dev_type: 'Loopback', ethernet: true, mac, instance } as const;
     return { sw_if_index: vpp.interfaces.create(made).sw_if_index };

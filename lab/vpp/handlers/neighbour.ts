@@ -1,17 +1,14 @@
-import { proxy_arp_add_del, proxy_arp_dump, proxy_arp_intfc_dump, proxy_arp_intfc_enable_disable } from 'vpp-binapi-ts/arp';
+import {
+  proxy_arp_add_del,
+  proxy_arp_dump,
+  proxy_arp_intfc_dump,
+  proxy_arp_intfc_enable_disable,
+} from 'vpp-binapi-ts/arp';
 import {
   sw_interface_ip6_enable_disable,
   sw_interface_ip6_get_link_local_address,
   sw_interface_ip6_set_link_local_address,
 } from 'vpp-binapi-ts/ip';
-import {
-  ip6nd_proxy_add_del,
-  ip6nd_proxy_dump,
-  ip6nd_proxy_enable_disable,
-  type sw_interface_ip6nd_ra_details,
-  sw_interface_ip6nd_ra_config,
-  sw_interface_ip6nd_ra_dump,
-} from 'vpp-binapi-ts/ip6_nd';
 import {
   ip_neighbor_add_del,
   ip_neighbor_config,
@@ -19,6 +16,14 @@ import {
   ip_neighbor_dump,
   ip_neighbor_flags,
 } from 'vpp-binapi-ts/ip_neighbor';
+import {
+  ip6nd_proxy_add_del,
+  ip6nd_proxy_dump,
+  ip6nd_proxy_enable_disable,
+  sw_interface_ip6nd_ra_config,
+  type sw_interface_ip6nd_ra_details,
+  sw_interface_ip6nd_ra_dump,
+} from 'vpp-binapi-ts/ip6_nd';
 import { bundles } from '../features.js';
 import { none, source, specialPath } from '../fib.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
@@ -41,7 +46,8 @@ export const neighbours: readonly Handler[] = [
       vpp.dropNeighbourRoute(known);
       return { stats_index: none };
     }
-    const weaker = known !== undefined && (known.flags & is_static) !== 0 && (neighbor.flags & is_static) === 0;
+    const weaker =
+      known !== undefined && (known.flags & is_static) !== 0 && (neighbor.flags & is_static) === 0;
     if (weaker && known.mac_address !== neighbor.mac_address) refuse(retval.INVALID_SW_IF_INDEX);
     const has_route = known?.has_route ?? addRoute(vpp, one, neighbor.ip_address, neighbor.flags);
     const flags = weaker ? known.flags : neighbor.flags;

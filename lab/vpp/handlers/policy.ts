@@ -21,7 +21,12 @@ import type { Urpf, VppState } from '../state.js';
 
 const match_bytes = 80;
 /** In the order of their ids, from 1. */
-const punt_reasons = ['ipsec4-spi-o-udp-0', 'ipsec4-no-such-tunnel', 'ipsec6-no-such-tunnel', 'ipsec6-spi-o-udp-0'];
+const punt_reasons = [
+  'ipsec4-spi-o-udp-0',
+  'ipsec4-no-such-tunnel',
+  'ipsec6-no-such-tunnel',
+  'ipsec6-spi-o-udp-0',
+];
 
 export const policy: readonly Handler[] = [
   onPlain(urpf_update, (vpp, { is_input, mode, af, sw_if_index }) => {
@@ -45,7 +50,8 @@ export const policy: readonly Handler[] = [
       .filter(({ reason }) => name === '' || reason.name === name),
   ),
   onPlain(set_punt, (vpp, { is_add, punt }) => {
-    const key = punt.type === 'PUNT_API_TYPE_L4' && 'l4' in punt.punt ? l4Key(punt.punt.l4) : JSON.stringify(punt);
+    const key =
+      punt.type === 'PUNT_API_TYPE_L4' && 'l4' in punt.punt ? l4Key(punt.punt.l4) : JSON.stringify(punt);
     if (is_add) vpp.punted.add(key);
     else vpp.punted.delete(key);
   }),
@@ -115,7 +121,8 @@ function classifier(): readonly Handler[] {
         mask: new Uint8Array(),
       },
       (vpp, { table_id }) => {
-        const { index: _, ...table } = vpp.classify_tables.get(table_id) ?? refuse(retval.CLASSIFY_TABLE_NOT_FOUND);
+        const { index: _, ...table } =
+          vpp.classify_tables.get(table_id) ?? refuse(retval.CLASSIFY_TABLE_NOT_FOUND);
         return { ...table, table_id, active_sessions: sessionsOf(vpp, table_id).length };
       },
     ),

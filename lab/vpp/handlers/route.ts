@@ -1,3 +1,4 @@
+import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import {
   add_del_ip_punt_redirect_v2,
   ip_mroute_add_del,
@@ -15,8 +16,7 @@ import {
   ip_table_allocate,
   ip_table_dump,
 } from 'vpp-binapi-ts/ip';
-import type { fib_path } from 'vpp-binapi-ts/fib_types';
-import { type FibTable, none, source } from '../fib.js';
+import { type FibTable, hasRpfId, none, source } from '../fib.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
 import { refuse, retval } from '../outcome.js';
 import { afOf, type Family, families, familyFrom, familyOf } from '../prefix.js';
@@ -39,7 +39,9 @@ export const routes: readonly Handler[] = [
   }),
   onDump(ip_table_dump, (vpp) =>
     families.flatMap((family) =>
-      vpp.fib.tables(family).map(({ table_id, name }) => ({ table: { table_id, is_ip6: family === 6, name } })),
+      vpp.fib
+        .tables(family)
+        .map(({ table_id, name }) => ({ table: { table_id, is_ip6: family === 6, name } })),
     ),
   ),
   onDump(ip_mtable_dump, (vpp) =>
@@ -55,9 +57,7 @@ export const routes: readonly Handler[] = [
   on(ip_route_add_del_v2, { stats_index: none }, (vpp, { is_add, is_multipath, route }) => ({
     stats_index: changeRoute(vpp, is_add, is_multipath, route),
   })),
-  onDump(ip_route_dump, (vpp, { table }) =>
-    entries(vpp, table).map(({ src: _, ...route }) => ({ route })),
-  ),
+  onDump(ip_route_dump, (vpp, { table }) => entries(vpp, table).map(({ src: _, ...route }) => ({ route }))),
   onDump(ip_route_v2_dump, (vpp, { table, src }) =>
     entries(vpp, table)
       .filter((route) => src === 0 || route.src === src)
@@ -104,7 +104,10 @@ export const routes: readonly Handler[] = [
   onDump(ip_punt_redirect_v2_dump, (vpp, { sw_if_index, af }) => {
     const family = familyFrom(af);
     return [...vpp.punt_redirects]
-      .filter(([key]) => key === `${family}/${sw_if_index}` || (sw_if_index === none && key.startsWith(`${family}/`)))
+      .filter(
+        ([key]) =>
+          key === `${family}/${sw_if_index}` || (sw_if_index === none && key.startsWith(`${family}/`)),
+      )
       .map(([, { paths, rx_sw_if_index }]) => ({
         punt: { rx_sw_if_index: sw_if_index === none ? rx_sw_if_index : sw_if_index, af, paths },
       }));
@@ -143,7 +146,12 @@ interface Change {
   readonly paths: readonly fib_path[];
 }
 
-function changeRoute(vpp: VppState, is_add: boolean, is_multipath: boolean, { table_id, prefix, paths }: Change) {
+function changeRoute(
+  vpp: VppState,
+  is_add: boolean,
+  is_multipath: boolean,
+  { table_id, prefix, paths }: Change,
+) {
   const table = vpp.fib.table(familyOf(prefix), table_id) ?? refuse(retval.NO_SUCH_FIB);
   if (!is_add && !is_multipath) {
     // VPP decodes the paths of a deletion too, and refuses what it cannot resolve.
@@ -164,7 +172,10 @@ function changeRoute(vpp: VppState, is_add: boolean, is_multipath: boolean, { ta
   return none;
 }
 
-function entries(vpp: VppState, { table_id, is_ip6 }: { readonly table_id: number; readonly is_ip6: boolean }) {
+function entries(
+  vpp: VppState,
+  { table_id, is_ip6 }: { readonly table_id: number; readonly is_ip6: boolean },
+) {
   const table = vpp.fib.table(is_ip6 ? 6 : 4, table_id);
   if (table === undefined) return [];
   return [...table.entries.values()].map((entry) => shown(vpp, table, entry));
@@ -187,7 +198,8 @@ function checkMulticastPath(vpp: VppState, path: fib_path, family: Family): void
     return;
   }
   // A path with an RPF id goes on in a multicast table.
-  const multicast = path.rpf_id !== 0 && path.rpf_id !== none;
-  const found = multicast ? vpp.interfaces.mtable(family, path.table_id) : vpp.fib.table(family, path.table_id);
+  const found = hasRpfId(path)
+    ? vpp.interfaces.mtable(family, path.table_id)
+    : vpp.fib.table(family, path.table_id);
   if (found === undefined) refuse(retval.NO_SUCH_FIB);
 }
