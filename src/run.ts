@@ -1,10 +1,15 @@
 /** Runs a node: makes the concrete parts from the configuration, starts the tree, and has the last word when it ends. */
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createActorSystem } from './actor-system.js';
+import { cni_settings_default, cniActor } from './actors/cni.js';
 import { nudgeByDatagram, uplink } from './actors/uplink.js';
 import { vppConnection } from './actors/vpp-connection.js';
 import { vppProcess } from './actors/vpp-process.js';
+import { go_state_paths } from './cni/go-state.js';
+import { PodState } from './cni/pod-state.js';
+import { startCniServer } from './cni/server.js';
 import type { Config } from './config.js';
 import { conditionBoard } from './debug/conditions.js';
 import { startDebug } from './debug/debug.js';
@@ -196,6 +201,27 @@ export async function runNode(config: Config, warnings: readonly string[]): Prom
             shutdown_ms: 8000,
           },
         ),
+      cni: (vpp, node) =>
+        cniActor({
+          vpp,
+          uplink: node,
+          host,
+          // Pods do not outlive a restart of the machine, nor does the run directory.
+          store: new PodState(join(config.paths.run_dir, 'pods')),
+          startServer: async (handlers) => {
+            const server = await startCniServer({ path: config.paths.cni_socket, handlers, log, clock });
+            board.set('cni', true, `listening on ${config.paths.cni_socket}`);
+            return server;
+          },
+          readGoState: () => firstContent([config.paths.go_state_file, ...go_state_paths]),
+          namespaceId: inodeOf,
+          limits: {
+            default_spec: config.pods.spec,
+            max_spec: config.pods.limits,
+            gates: config.gates,
+          },
+          settings: { ...cni_settings_default, gso: config.gates.gso, workers: 0 },
+        }),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);
       stop('SIGTERM');
@@ -324,4 +350,17 @@ function watchLink(host: LinuxHost, name: string, changed: () => void) {
   } finally {
     namespace.close();
   }
+}
+
+/** Identity of the namespace at a path; undefined when there is none. */
+function inodeOf(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+function firstContent(paths: readonly string[]): string | undefined {
+  for (const path of paths) {
+    const text = readIfExists(path);
+    if (text !== undefined) return text;
+  }
+  return undefined;
 }

@@ -7,7 +7,7 @@
  *                       └──failed, given up, or from an earlier life──▶ deleting
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import { type Actor, type ActorContext, type ActorRef, type ChildSpec, codeOf, type Reply } from '../actor-system.js';
 import { deviceInTheWay, dropDevice, programDevice } from '../cni/pod-device.js';
 import type { PodPhase, PodRecord } from '../cni/pod-record.js';
 import type { PodRecords } from '../cni/pod-records.js';
@@ -17,7 +17,6 @@ import type { VppObject } from '../desired/objects.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
 import type { Timer } from '../host/clock.js';
-import { errorCode } from '../host/files.js';
 import type { HostNetwork } from '../host/types.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
@@ -476,7 +475,7 @@ class Pod implements Actor<PodMessage> {
       else this.transactionFailed(flight.purpose, outcome.error.message);
       return;
     }
-    switch (errorCode(outcome)) {
+    switch (codeOf(outcome)) {
       case 'stale_generation':
         // That VPP, or the connection to it, is no more; a Part with what holds then is on its way.
         if (this.part?.generation === flight.generation) this.part = undefined;

@@ -15,6 +15,7 @@ import type {
   VppStatus,
 } from '../messages/vpp.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
 import { Quarantine, QuarantinedError } from '../vpp-conn/quarantine.js';
 import type { Session, SessionOpener } from '../vpp-conn/session.js';
 
@@ -108,8 +109,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
         return this.probe();
       case 'Subscribe':
         this.subscribers.set(message.subscriber.path, message.subscriber);
-        if (this.session !== undefined) this.announce(message.subscriber, this.session);
-        return;
+        return this.introduce(message.subscriber);
       case 'Transact':
         return this.admit(message);
       case 'ReadSnapshot':
@@ -124,6 +124,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
   stop(): void {
     this.opening.abort();
     this.session?.close();
+    this.session = undefined;
     this.refuseAll('the connection actor stops');
   }
 
@@ -177,14 +178,25 @@ class VppConnection implements Actor<VppConnectionMessage> {
       `connected to VPP ${session.run.pid} (${session.version}), generation ${this.generation}`,
     );
     this.board.set('vpp', true, `VPP ${session.run.pid} answers`);
-    for (const subscriber of this.subscribers.values()) this.announce(subscriber, session);
+    for (const subscriber of this.subscribers.values()) this.announce(subscriber, session, session.snapshot);
     this.ctx.after(this.settings.probe_interval_ms, { type: 'Probe' });
   }
 
   /** Only a connection to a VPP that nobody had before this process finds it empty. */
-  private announce(subscriber: ActorRef<VppStatus>, session: Session): void {
-    const adopted = session.run.adopted || session.snapshot.interfaces.some((known) => known.tag !== '');
-    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, snapshot: session.snapshot });
+  private announce(subscriber: ActorRef<VppStatus>, session: Session, snapshot: Snapshot): void {
+    const adopted = session.run.adopted || snapshot.interfaces.some((known) => known.tag !== '');
+    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, snapshot });
+  }
+
+  /** One that comes late (it was restarted) is told what VPP holds by now, not what it held when the session began. */
+  private introduce(subscriber: ActorRef<VppStatus>): void {
+    const { session } = this;
+    session?.readSnapshot().then(
+      (snapshot) => {
+        if (this.session === session) this.announce(subscriber, session, snapshot);
+      },
+      (error: Error) => this.closed(session, error.message),
+    );
   }
 
   private closed(session: Session, reason: string): void {
@@ -278,16 +290,17 @@ class VppConnection implements Actor<VppConnectionMessage> {
       this.waiting.shift();
       this.running.add(next);
       session.execute(next.transaction).then(
-        (result) => this.settle(next, () => next.reply.resolve(result), session),
-        (error: Error) => this.settle(next, () => next.reply.reject(error), session),
+        (result) => this.settle(next, result),
+        // How much of it VPP has done nobody knows: it stays under way, accused, and all begin anew with a new session.
+        (error: Error) => this.closed(session, error.message),
       );
     }
   }
 
-  private settle(done: Waiting, answer: () => void, session: Session): void {
+  private settle(done: Waiting, result: TransactionResult): void {
     if (!this.running.delete(done)) return;
-    if (this.session === session) this.quarantine.acquit(done.transaction);
-    answer();
+    this.quarantine.acquit(done.transaction);
+    done.reply.resolve(result);
     this.pump();
   }
 

@@ -112,7 +112,8 @@ class VppProcess implements Actor<VppProcessMessage> {
 
   /** VPP is gone: say so, and start the next one unless it was told to stay down. */
   private buried(exit: VppExit): void {
-    if (this.run !== undefined && exit.pid !== this.run.pid && exit.pid !== 0) return;
+    // An earlier incarnation of this actor may have followed the same process: one death is told once.
+    if (exit.pid !== (this.run?.pid ?? 0)) return;
     this.run = undefined;
     this.lastExit = exit.reason;
     this.launcher.forget();

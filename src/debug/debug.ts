@@ -235,20 +235,19 @@ class DebugServer implements Debug {
       worker.on('error', (error) => this.#log.warn({ err: error }, 'debug(worker) crashed'));
       worker.on('exit', (code) => this.#exited(worker, code));
     } catch (error) {
-      this.#log.warn({ err: error }, 'debug(worker) cannot be started');
-      this.#startLater();
+      this.#startLater((error as Error).message);
     }
   }
 
   #exited(worker: Worker, code: number): void {
     if (this.#worker === worker) this.#worker = undefined;
     if (this.#closing !== undefined) return;
-    this.#log.warn({ code }, 'debug(worker) ended; it is started again');
-    this.#startLater();
+    this.#startLater(`exit code ${code}`);
   }
 
-  #startLater(): void {
+  #startLater(reason: string): void {
     if (this.#clock.now_ms() - this.#born_ms >= SETTLED_MS) this.#backoff_ms = RESTART_FIRST_MS;
+    this.#log.warn({ reason, again_ms: this.#backoff_ms }, 'debug(worker) ended; it is started again');
     this.#restart = this.#clock.after(this.#backoff_ms, () => this.#start());
     this.#backoff_ms = Math.min(2 * this.#backoff_ms, RESTART_MAX_MS);
   }

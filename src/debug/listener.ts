@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -40,9 +40,11 @@ async function bindPrivately(server: Server, path: string): Promise<void> {
     await bind(server, { path: temporary });
     chmodSync(temporary, 0o600);
     renameSync(temporary, path);
+  } catch (error) {
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+    throw error;
   } finally {
-    rmSync(temporary, { force: true });
-    rmdirSync(directory);
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -75,6 +77,7 @@ export class Listener {
       } else {
         await bind(this.#server, { port: address.port, ...(address.host && { host: address.host }) });
       }
+      if (this.#closed) return this.close();
       this.#note('info', { address }, 'debug(listen) ready');
     } catch (error) {
       if (this.#closed) return;

@@ -5,6 +5,8 @@ import { respond, type Source, type Surface } from './routes.js';
 const CONNECTIONS_MAX = 64;
 const REQUEST_MS_MAX = 5000;
 const KEEP_ALIVE_MS = 5000;
+/** For a client that does not read. */
+const SILENT_MS_MAX = 30_000;
 
 /** An HTTP server of one surface; it still has to listen. */
 export function debugServer(surface: Surface, source: Source): Server {
@@ -26,6 +28,7 @@ export function debugServer(surface: Surface, source: Source): Server {
       });
     },
   );
+  server.setTimeout(SILENT_MS_MAX);
   server.maxConnections = CONNECTIONS_MAX;
   return server;
 }

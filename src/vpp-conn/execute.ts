@@ -48,12 +48,8 @@ export async function execute(
         continue;
       }
       done.push(operation);
-      const { object } = operation;
-      if (operation.action === 'remove') handles.removed(object);
-      else if (outcome !== undefined) {
-        const tag = interfaceMade(object);
-        if (tag !== undefined) made.set(tag, outcome);
-      }
+      const tag = interfaceMade(operation.object);
+      if (tag !== undefined && outcome !== undefined) made.set(tag, outcome);
     }
   }
   if (first !== undefined && on_error === 'rollback') await rollback(vpp, handles, done);
@@ -103,17 +99,35 @@ async function perform(
 ): Promise<number | undefined | Error> {
   try {
     if (action === 'remove') {
-      await send(vpp, programRemove(object, handles), not_there);
+      await remove(vpp, handles, object);
       return undefined;
     }
     const handle = await send(vpp, programAdd(object, handles), []);
     if (handle !== undefined) handles.made(object, handle);
-    await send(vpp, programFollow(object, handles), []);
+    try {
+      await send(vpp, programFollow(object, handles), []);
+    } catch (error) {
+      // Half made, it has no tag: nobody would ever find it again.
+      await remove(vpp, handles, object);
+      throw error;
+    }
     return handle;
   } catch (error) {
     if (error instanceof UnknownHandle && action === 'remove') return undefined;
     if (error instanceof RetvalError || error instanceof UnknownHandle || isMalformed(error))
       return error as Error;
+    throw error;
+  }
+}
+
+/** The handle is forgotten when the request is sent, not when it is answered: the same wave may make the object anew. */
+async function remove(vpp: Requester, handles: Handles, object: VppObject): Promise<void> {
+  const calls = programRemove(object, handles);
+  const handle = handles.forget(object);
+  try {
+    await send(vpp, calls, not_there);
+  } catch (error) {
+    if (handle !== undefined) handles.made(object, handle);
     throw error;
   }
 }
@@ -150,8 +164,5 @@ async function send(
 async function rollback(vpp: Requester, handles: Handles, done: readonly Operation[]): Promise<void> {
   const added = done.flatMap(({ action, object }) => (action === 'add' ? [object] : []));
   const undo = removal(added);
-  const settled = await Promise.all(undo.map((operation) => perform(vpp, handles, operation)));
-  for (const [at, outcome] of settled.entries()) {
-    if (!(outcome instanceof Error)) handles.removed(undo[at]!.object);
-  }
+  await Promise.all(undo.map((operation) => perform(vpp, handles, operation)));
 }

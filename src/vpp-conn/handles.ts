@@ -44,10 +44,14 @@ export class Handles {
     else this.interfaces.set(tag, handle);
   }
 
-  removed(object: VppObject): void {
+  /** `object` goes; answers what VPP called it. An interface that others have made stays. */
+  forget(object: VppObject): number | undefined {
+    if (object.kind === 'existing_interface') return undefined;
     const tag = interfaceMade(object);
-    if (tag === undefined) this.others.delete(keyOf(object));
-    else this.interfaces.delete(tag);
+    const [handles, name] = tag === undefined ? [this.others, keyOf(object)] : [this.interfaces, tag];
+    const handle = handles.get(name);
+    handles.delete(name);
+    return handle;
   }
 
   list(): ReadonlyMap<InterfaceTag, number> {

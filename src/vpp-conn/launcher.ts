@@ -68,6 +68,14 @@ const output_tail_bytes = 4096;
 export function createLauncher(settings: LaunchSettings, processes: ProcessTable, log: Log): Launcher {
   const config_hash = createHash('sha256').update(settings.startup_conf.text).digest('hex').slice(0, 16);
 
+  /** By which a process is told from another one that got its number later. */
+  const start_times = new WeakMap<VppRun, string>();
+
+  function followed(run: VppRun, start_time: string | undefined): VppRun {
+    if (start_time !== undefined) start_times.set(run, start_time);
+    return run;
+  }
+
   function isAlive(pid: number, start_time: string): boolean {
     return processes.startTime(pid) === start_time;
   }
@@ -90,7 +98,8 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const exited = new Promise<VppExit>((resolve) => {
       processes.watchExit(record.pid, () => resolve({ pid: record.pid, reason: describe(null, null) }));
     });
-    return { pid: record.pid, api_socket: record.api_socket, adopted: true, exited };
+    const { pid, api_socket, start_time } = record;
+    return followed({ pid, api_socket, adopted: true, exited }, start_time);
   }
 
   function start(): VppRun {
@@ -127,16 +136,22 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const pid = child.pid ?? 0;
     const start_time = processes.startTime(pid);
     if (start_time !== undefined) {
-      writeRunRecord(settings.record, {
-        version: 1,
-        pid,
-        start_time,
-        boot_id: processes.boot_id,
-        api_socket: settings.api_socket,
-        config_hash,
-      });
+      try {
+        writeRunRecord(settings.record, {
+          version: 1,
+          pid,
+          start_time,
+          boot_id: processes.boot_id,
+          api_socket: settings.api_socket,
+          config_hash,
+        });
+      } catch (error) {
+        // Without a record no later life would find it.
+        child.kill('SIGKILL');
+        throw error;
+      }
     }
-    return { pid, api_socket: settings.api_socket, adopted: false, exited };
+    return followed({ pid, api_socket: settings.api_socket, adopted: false, exited }, start_time);
   }
 
   function describe(code: number | null, signal: NodeJS.Signals | null): string {
@@ -150,9 +165,8 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     adopt,
     start,
     signal(run, signal) {
-      if (run.pid <= 0) return;
-      const record = readRunRecord(settings.record);
-      if (record?.pid === run.pid && !isAlive(run.pid, record.start_time)) return;
+      const start_time = start_times.get(run);
+      if (start_time === undefined || !isAlive(run.pid, start_time)) return;
       try {
         process.kill(run.pid, signal);
       } catch (error) {

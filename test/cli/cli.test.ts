@@ -207,6 +207,11 @@ node/policies  backoff  starts again soon
   t.match(good.stdout, 'vpp      not running\n');
 });
 
+/** Time for the other side of a local socket to answer, if it wants to. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 50; i += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** VPP's side of the command line socket, as it was seen on a real one. */
 async function fakeVpp(t: Test, answer: (line: string, socket: Socket) => string | undefined) {
   const dir = directory(t);
@@ -214,7 +219,9 @@ async function fakeVpp(t: Test, answer: (line: string, socket: Socket) => string
   const server = createServer((socket) => {
     socket.write(Buffer.from('fffd18fffa1801fff0', 'hex'));
     let greeted = false;
-    socket.on('data', (chunk) => {
+    let busy = false;
+    socket.on('data', async (chunk) => {
+      t.notOk(busy, 'nothing is sent before the NUL that ends an answer');
       let text = chunk.toString('latin1');
       if (!greeted) {
         t.ok(text.startsWith('\xff\xfa\x18\0vppctl\xff\xf0'), 'the terminal type comes first');
@@ -228,7 +235,12 @@ async function fakeVpp(t: Test, answer: (line: string, socket: Socket) => string
       if (line === 'quit') socket.end();
       else {
         const output = answer(line, socket);
-        if (output !== undefined) socket.write(`${output}\0`);
+        if (output === undefined) return;
+        busy = true;
+        socket.write(output);
+        await turns();
+        busy = false;
+        socket.write('\0');
       }
     });
   });

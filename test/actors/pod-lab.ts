@@ -1,0 +1,357 @@
+/** A node for the tests of the CNI and pod actors: a VPP that keeps objects, Linux in memory, records in memory. */
+import { create } from '@bufbuild/protobuf';
+import { FakeHostNetwork } from '../../lab/fake-host-network.js';
+import type { TurnedClock } from '../../lab/turned-clock.js';
+import { type CniDeps, cniActor } from '../../src/actors/cni.js';
+import { AddRequestSchema, DelRequestSchema } from '../../src/cni/generated/cni_pb.js';
+import type { PodRecord } from '../../src/cni/pod-record.js';
+import type { PodStore } from '../../src/cni/pod-records.js';
+import type { PodKey } from '../../src/cni/pod-spec.js';
+import type { CniHandlers } from '../../src/cni/server.js';
+import { interface_spec_default } from '../../src/config/interface-spec.js';
+import type { VppObject } from '../../src/desired/objects.js';
+import type { CniMessage } from '../../src/messages/cni.js';
+import type { NodeStatus, SubscribeNode } from '../../src/messages/node.js';
+import type { Outcome, TransactionResult, VppConnectionMessage } from '../../src/messages/vpp.js';
+import { applyOutcomes } from '../../src/reconcile/outcome.js';
+import { isUnknown, type Operation } from '../../src/reconcile/reconcile.js';
+import type { Snapshot } from '../../src/reconcile/snapshot.js';
+import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
+
+type Transact = Extract<VppConnectionMessage, { type: 'Transact' }>;
+type Read = Extract<VppConnectionMessage, { type: 'ReadSnapshot' }>;
+
+export class CodedError extends Error {
+  constructor(
+    readonly code: string,
+    text: string = code,
+  ) {
+    super(text);
+  }
+}
+
+/** Carries out transactions on objects, with the devices that Linux gets by them. */
+export class FakeVpp {
+  objects: VppObject[] = [];
+  generation = 1;
+  readonly indexes = new Map<string, number>();
+  readonly transactions: { readonly at_ms: number; readonly message: Transact }[] = [];
+  /** Answers nothing until `answer`. */
+  holding = false;
+  /** What VPP refuses. */
+  refuses: (operation: Operation) => string | undefined = () => undefined;
+  readonly #held: (Transact | Read)[] = [];
+  #last_index = 0;
+
+  constructor(
+    private readonly host: FakeHostNetwork,
+    private readonly clock: TurnedClock,
+  ) {}
+
+  take(message: Transact | Read): void {
+    if (message.type === 'Transact') this.transactions.push({ at_ms: this.clock.now_ms(), message });
+    if (this.holding) this.#held.push(message);
+    else this.#serve(message);
+  }
+
+  get heldBack(): number {
+    return this.#held.length;
+  }
+
+  /** Does what was held back, and answers. */
+  answer(): void {
+    this.holding = false;
+    for (const message of this.#held.splice(0)) this.#serve(message);
+  }
+
+  /** Does what was held back, but the answer gets lost. */
+  loseAnswers(): void {
+    this.holding = false;
+    for (const message of this.#held.splice(0)) if (message.type === 'Transact') this.#execute(message);
+  }
+
+  /** Answers all that is held back with an error, without doing it. */
+  fail(code: string): void {
+    this.holding = false;
+    for (const { reply } of this.#held.splice(0)) reply.reject(new CodedError(code));
+  }
+
+  /** A new VPP: empty. Devices of the old one stay in Linux. */
+  die(): void {
+    this.objects = [];
+    this.indexes.clear();
+    this.generation += 1;
+    this.fail('stale_generation');
+  }
+
+  snapshot(): Snapshot {
+    return {
+      objects: this.objects.filter((object) => !isUnknown(object)),
+      interfaces: [...this.indexes].map(([tag, sw_if_index]) => ({ tag, sw_if_index, name: `tun${sw_if_index}`, dev_type: 'virtio' })),
+    };
+  }
+
+  kinds(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { kind } of this.objects) counts[kind] = (counts[kind] ?? 0) + 1;
+    return counts;
+  }
+
+  #serve(message: Transact | Read): void {
+    if (message.type === 'ReadSnapshot') return message.reply.resolve(this.snapshot());
+    if (message.transaction.generation !== this.generation)
+      return message.reply.reject(new CodedError('stale_generation'));
+    message.reply.resolve(this.#execute(message));
+  }
+
+  #execute({ transaction }: Transact): TransactionResult {
+    const { operations, on_error } = transaction;
+    const interfaces = new Map<string, number>();
+    const outcomes: Outcome[] = [];
+    let error: Error | undefined;
+    for (const operation of operations) {
+      const cause =
+        error !== undefined && on_error === 'rollback' ? 'not sent' : (this.refuses(operation) ?? this.#device(operation, interfaces));
+      if (cause === undefined) outcomes.push({ operation });
+      else {
+        error ??= new Error(cause);
+        outcomes.push({ operation, error: new Error(cause) });
+      }
+    }
+    const rolled_back = error !== undefined && on_error === 'rollback';
+    if (rolled_back)
+      for (const { operation, error: refused } of outcomes)
+        if (refused === undefined && operation.action === 'add')
+          this.#device({ action: 'remove', object: operation.object }, new Map());
+    this.objects = applyOutcomes(this.objects, { outcomes }, rolled_back);
+    return { outcomes, interfaces, ...(error && { error }) };
+  }
+
+  #device({ action, object }: Operation, made: Map<string, number>): string | undefined {
+    if (object.kind !== 'tap') return undefined;
+    const { host_namespace, host_if_name, tag } = object;
+    if (action === 'remove') {
+      this.indexes.delete(tag);
+      if (!this.host.exists(host_namespace)) return undefined;
+      const namespace = this.host.open(host_namespace);
+      const link = namespace.link(host_if_name);
+      if (link !== undefined) namespace.apply({ do: 'delete_link', link: link.index });
+      return undefined;
+    }
+    if (!this.host.exists(host_namespace)) return 'tap_create_v3: -12 netns not found';
+    const link = this.host.open(host_namespace).link(host_if_name);
+    if (link !== undefined && link.kind !== 'tun') return 'tap_create_v3: -13 tun ioctl failed';
+    if (link === undefined) this.host.addVirtual({ name: host_if_name, mac: '02:00:00:00:00:01', kind: 'tun' }, host_namespace);
+    this.#last_index += 1;
+    this.indexes.set(tag, this.#last_index);
+    made.set(tag, this.#last_index);
+    return undefined;
+  }
+}
+
+/** Records in memory, with the writes counted and failing on demand. */
+export class FakeStore implements PodStore {
+  readonly records = new Map<PodKey, PodRecord>();
+  readonly writes: string[] = [];
+  problems: { file: string; fault: 'corrupt'; text: string }[] = [];
+  full = false;
+
+  load() {
+    return { records: [...this.records.values()], problems: this.problems };
+  }
+
+  put(record: PodRecord): void {
+    if (this.full) throw new CodedError('ENOSPC', `the state of ${record.spec.key} cannot be written: free space`);
+    this.writes.push(record.phase);
+    this.records.set(record.spec.key, record);
+  }
+
+  remove(key: PodKey): void {
+    if (this.full) throw new CodedError('ENOSPC', `the state of ${key} cannot be removed: free space`);
+    this.writes.push('removed');
+    this.records.delete(key);
+  }
+}
+
+export interface PodAsk {
+  readonly ips?: readonly string[];
+  readonly mtu?: number;
+  readonly ifname?: string;
+  readonly network?: string;
+  readonly annotations?: Record<string, string>;
+  readonly ports?: { protocol: string; port: number; hostPort: number }[];
+  readonly deadline_ms?: number;
+  readonly signal?: AbortSignal;
+  /** The namespace is not made. */
+  readonly without_netns?: true;
+}
+
+export type Answer = { successful?: boolean; errorMessage?: string; hostInterfaceName?: string; containerMac?: string };
+
+/** A call under way. */
+export interface Call {
+  answer: Answer | undefined;
+  at_ms: number | undefined;
+}
+
+export class PodLab {
+  readonly host = new FakeHostNetwork();
+  readonly store = new FakeStore();
+  readonly namespaces = new Map<string, number>();
+  goState: string | undefined;
+  vpp!: FakeVpp;
+  kit!: ActorKit<CniMessage>;
+  handlers!: CniHandlers;
+  serverStops = 0;
+  subscriptions = 0;
+  #next_namespace = 1;
+
+  async start(t: Teardown, changes: Partial<CniDeps> = {}): Promise<this> {
+    this.kit = await actorKit<CniMessage>(t, (kit) => cniActor({ ...this.deps(kit), ...changes }));
+    return this;
+  }
+
+  deps(kit: KitBase): CniDeps {
+    this.vpp ??= new FakeVpp(this.host, kit.clock);
+    const vpp = kit.mailbox<VppConnectionMessage>('vpp');
+    vpp.on('Transact', (message) => this.vpp.take(message));
+    vpp.on('ReadSnapshot', (message) => this.vpp.take(message));
+    const uplink = kit.mailbox<SubscribeNode>('uplink');
+    uplink.on('SubscribeNode', () => {
+      this.subscriptions += 1;
+    });
+    return {
+      vpp: vpp.ref,
+      uplink: uplink.ref,
+      host: this.host,
+      store: this.store,
+      startServer: async (handlers) => {
+        this.handlers = handlers;
+        return {
+          callsInProgress: () => 0,
+          stop: async () => {
+            this.serverStops += 1;
+          },
+        };
+      },
+      readGoState: () => this.goState,
+      namespaceId: (path) => (this.host.exists(path) ? (this.namespaces.get(path) ?? 0) : undefined),
+      limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
+      settings: { gso: true, workers: 0, collect_ms: 60_000, audit_ms: 60_000 },
+    };
+  }
+
+  /** VPP is there, with what it holds. */
+  async ready(changes: Partial<Extract<NodeStatus, { type: 'NodeReady' }>> = {}): Promise<void> {
+    await this.kit.tell({
+      type: 'NodeReady',
+      generation: this.vpp.generation,
+      snapshot: this.vpp.snapshot(),
+      mtu: 1500,
+      node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
+      redirects: [],
+      ...changes,
+    });
+  }
+
+  async lost(): Promise<void> {
+    await this.kit.tell({ type: 'NodeLost', reason: 'the connection to VPP is lost' });
+  }
+
+  netns(name: string): string {
+    return `/var/run/netns/${name}`;
+  }
+
+  makeNetns(name: string): void {
+    if (this.host.exists(this.netns(name))) return;
+    this.host.createNamed(name);
+    this.namespaces.set(this.netns(name), this.#next_namespace);
+    this.#next_namespace += 1;
+  }
+
+  dropNetns(name: string): void {
+    this.host.removeNamed(name);
+  }
+
+  /** Begins an ADD as the plugin sends it; `name` is also that of the pod's namespace. */
+  begin(name: string, ask: PodAsk = {}): Call {
+    const { ips = ['10.0.0.1/24'], ifname = 'eth0', ports = [], network } = ask;
+    if (!ask.without_netns) this.makeNetns(name);
+    const request = create(AddRequestSchema, {
+      interfaceName: ifname,
+      netns: this.netns(name),
+      settings: { mtu: ask.mtu ?? 0, allowIpForwarding: false },
+      containerIps: ips.map((address) => ({ address })),
+      containerRoutes: ['0.0.0.0/0', '::/0'],
+      dataplaneOptions: network === undefined ? {} : { network_name: network },
+      workload: {
+        namespace: 'default',
+        pod: name,
+        endpoint: 'eth0',
+        orchestrator: 'k8s',
+        annotations: ask.annotations ?? {},
+        ports: ports.map((port) => ({ ...port, name: '', hostIp: '' })),
+      },
+    });
+    return this.#call(this.handlers.add(request, this.#caller(ask)));
+  }
+
+  beginDel(name: string, ask: PodAsk = {}): Call {
+    const request = create(DelRequestSchema, { interfaceName: ask.ifname ?? 'eth0', netns: this.netns(name) });
+    return this.#call(this.handlers.del(request, this.#caller(ask)));
+  }
+
+  async add(name: string, ask: PodAsk = {}): Promise<Answer | undefined> {
+    const call = this.begin(name, ask);
+    await this.kit.settle();
+    return call.answer;
+  }
+
+  async del(name: string, ask: PodAsk = {}): Promise<Answer | undefined> {
+    const call = this.beginDel(name, ask);
+    await this.kit.settle();
+    return call.answer;
+  }
+
+  record(name: string, ifname = 'eth0'): PodRecord | undefined {
+    return this.store.records.get(`netns:${this.netns(name)},if:${ifname}`);
+  }
+
+  phase(name: string): string {
+    return this.record(name)?.phase ?? 'none';
+  }
+
+  /** Names of the pods that have an actor. */
+  get pods(): string[] {
+    return this.kit.children.map((key) => key.replace(/^.*\/(.*),if:eth0$/, '$1'));
+  }
+
+  podPath(name: string, ifname = 'eth0'): string {
+    return `root/cni/netns:${this.netns(name)},if:${ifname}`;
+  }
+
+  /** What VPP holds of pods, without the node's own. */
+  get programmed(): number {
+    return this.vpp.objects.length;
+  }
+
+  #caller({ deadline_ms = 4750, signal = new AbortController().signal }: PodAsk) {
+    return { deadline_ms: this.kit.clock.now_ms() + deadline_ms, signal };
+  }
+
+  #call(work: Promise<Answer>): Call {
+    const call: Call = { answer: undefined, at_ms: undefined };
+    const settle = (answer: Answer): void => {
+      call.answer = answer;
+      call.at_ms = this.kit.clock.now_ms();
+    };
+    work.then(settle, (error: Error) => settle({ successful: false, errorMessage: error.message }));
+    return call;
+  }
+}
+
+export async function podLab(t: Teardown): Promise<PodLab> {
+  const lab = await new PodLab().start(t);
+  await lab.ready();
+  return lab;
+}
