@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createActorSystem } from './actor-system.js';
 import { cni_settings_default, cniActor } from './actors/cni.js';
-import { nudgeByDatagram, uplink } from './actors/uplink.js';
+import { nudgeByDatagram, type UplinkReport, uplink } from './actors/uplink.js';
 import { vppConnection } from './actors/vpp-connection.js';
 import { vppProcess } from './actors/vpp-process.js';
 import { go_state_paths } from './cni/go-state.js';
@@ -27,6 +27,7 @@ import { openJournal } from './host/undo-journal.js';
 import { createLog, type Log, type RootLog } from './log.js';
 import { root_supervision, startTree } from './supervisor.js';
 import { CapturedStore } from './uplink/captured.js';
+import { driverFor } from './uplink/drivers.js';
 import { infoFile } from './uplink/info-file.js';
 import { hostNamespacePath, UplinkHost } from './uplink/uplink-host.js';
 import { createLauncher, type Launcher, type ProcessTable } from './vpp-conn/launcher.js';
@@ -96,6 +97,7 @@ export function makeParts(config: Config): NodeParts {
 export async function runNode(config: Config, warnings: readonly string[]): Promise<number> {
   const parts = makeParts(config);
   const { clock, log, host, launcher, uplinkHost } = parts;
+  for (const spec of config.uplinks) driverFor(spec);
   for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
   if (!launcher.isRunning()) await restoreHost(parts, 'an earlier life left the host changed');
 
@@ -119,7 +121,7 @@ export async function runNode(config: Config, warnings: readonly string[]): Prom
       warnings,
       system,
       conditions: () => board.list(),
-      sync: () => ({}),
+      sync: () => Object.fromEntries(board.list().map(({ name, ...condition }) => [name, condition])),
       vppApi: () => system.describe(`${system.root.path}/vpp/vpp-connection`, 500),
       describe: (path) => system.describe(path, 500),
       failed: () => gaveUp,
@@ -169,12 +171,9 @@ export async function runNode(config: Config, warnings: readonly string[]): Prom
             hooks: parts.hooks,
             watchLink: (name, changed) => watchLink(host, name, changed),
             nudge: nudgeByDatagram,
-            report: ({ state, reason, uplinks }) => {
-              board.set('uplink', state === 'vpp', reason);
-              writeAtomic(
-                config.paths.info_file,
-                infoFile(state === 'vpp' ? 'ready' : 'starting', uplinks, config.gates.uplink_128_to_64),
-              );
+            report: (report) => {
+              board.set('uplink', report.state === 'vpp', report.reason);
+              writeInfoFile(config, report, log);
             },
           },
           {
@@ -339,6 +338,16 @@ function redirectsOf(config: Config, log: Log): RedirectMatch[] {
     );
     return [];
   });
+}
+
+/** For tools that read the Go implementation's file; nothing here depends on it. */
+function writeInfoFile(config: Config, { state, uplinks }: UplinkReport, log: Log): void {
+  const status = state === 'vpp' ? 'ready' : 'starting';
+  try {
+    writeAtomic(config.paths.info_file, infoFile(status, uplinks, config.gates.uplink_128_to_64));
+  } catch (error) {
+    log.warn({ err: error }, `uplink(info) ${config.paths.info_file} cannot be written`);
+  }
 }
 
 function watchLink(host: LinuxHost, name: string, changed: () => void) {

@@ -38,7 +38,7 @@ export function parseStartupConf(text: string): StartupConf {
   const found = sections(text);
   const unknown = found.find(({ name }) => !known_sections.has(name));
   if (unknown !== undefined) throw new Error(`unknown input \`${unknown.name}'`);
-  const valueOf = (section: string, key: string): string | undefined => {
+  const wordAfter = (section: string, key: string): string | undefined => {
     const where = found.find(({ name }) => name === section);
     if (where === undefined) return undefined;
     const body = text.slice(where.body_start, where.body_end).replace(/#[^\n\r]*/g, '');
@@ -46,13 +46,13 @@ export function parseStartupConf(text: string): StartupConf {
     const at = words.indexOf(key);
     return at < 0 ? undefined : words[at + 1];
   };
-  const runtime_dir = valueOf('unix', 'runtime-dir') ?? '/run/vpp';
-  const socket = valueOf('socksvr', 'socket-name');
+  const runtime_dir = wordAfter('unix', 'runtime-dir') ?? '/run/vpp';
+  const socket = wordAfter('socksvr', 'socket-name');
   return {
     api_socket: socket === undefined || socket === 'default' ? `${runtime_dir}/api.sock` : socket,
-    cli_socket: valueOf('unix', 'cli-listen'),
-    pid_file: valueOf('unix', 'pidfile'),
-    exec: valueOf('unix', 'exec'),
-    buffers: Number(valueOf('buffers', 'buffers-per-numa') ?? 16_384),
+    cli_socket: wordAfter('unix', 'cli-listen'),
+    pid_file: wordAfter('unix', 'pidfile'),
+    exec: wordAfter('unix', 'exec'),
+    buffers: Number(wordAfter('buffers', 'buffers-per-numa') ?? 16_384),
   };
 }

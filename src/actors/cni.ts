@@ -4,7 +4,10 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import { importGoState } from '../cni/go-state.js';
+import { cniHandlers } from '../cni/handlers.js';
 import { podInterfaceTag } from '../cni/names.js';
+import { NamespaceWatch } from '../cni/namespace-watch.js';
+import { Orphans } from '../cni/orphans.js';
 import { PodRecords, type PodStore } from '../cni/pod-records.js';
 import {
   addressesOf,
@@ -16,21 +19,26 @@ import {
   podName,
 } from '../cni/pod-spec.js';
 import { RemovalLane } from '../cni/removal-lane.js';
-import type { CniCall, CniHandlers, CniServer } from '../cni/server.js';
-import { conflictOf, lowestFreeSlot, recordedSlot, tablesOf } from '../desired/admission.js';
+import type { CniHandlers, CniServer } from '../cni/server.js';
+import {
+  assignSlots,
+  conflictOf,
+  heldSlot,
+  lowestFreeSlot,
+  recordedSlot,
+  tablesOf,
+} from '../desired/admission.js';
 import type { VppObject } from '../desired/objects.js';
 import { desiredPod } from '../desired/pod.js';
-import { default_table, hostPrefix, podSlot, podTables } from '../desired/tables.js';
+import { default_table, hostPrefix, podTables } from '../desired/tables.js';
 import type { Timer } from '../host/clock.js';
 import type { HostNetwork } from '../host/types.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodHoldings, PodMessage, PodNode } from '../messages/pod.js';
 import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
-import { keyOf } from '../reconcile/order.js';
 import {
   assignOwners,
-  groupOrphans,
   isDangling,
   type OrphanGroup,
   type Ownership,
@@ -103,9 +111,7 @@ interface Entry {
   /** Requests handed to the pod. */
   calls: number;
   deleting: boolean;
-  /** Of its namespace when it was first seen. */
-  namespace: number | bigint | undefined;
-  missing_since_ms: number | undefined;
+  readonly namespace: NamespaceWatch;
 }
 
 class Cni implements Actor<CniMessage> {
@@ -114,20 +120,21 @@ class Cni implements Actor<CniMessage> {
   private readonly lane = new RemovalLane();
   private server: CniServer | undefined;
   private ready: NodeReady | undefined;
+  /** What VPP holds has been read since the node is ready, and every pod has its part. */
+  private surveyed = false;
   /** ADDs handed to pods and not answered yet. */
   private adds = 0;
   /** ADDs that wait for the removal with this id: of a pod, or of an orphan. */
   private readonly held = new Map<CniAdd, string>();
-  /** What is left of pods that nobody knows, by the id of its removal. */
-  private readonly orphans = new Map<string, OrphanGroup>();
-  private swept = 0;
+  private readonly orphans = new Orphans();
   /** Records could not be read: what looks like a living pod may be one. */
-  private records_lost = false;
-  private reading = false;
-  private readonly observers = new Set<PodKey>();
+  private readonly records_lost: boolean;
+  /** The reading of VPP under way. */
+  private reading: number | undefined;
+  private reads = 0;
+  /** A pod asked while a reading was under way that may be too old for it. */
+  private stale = false;
   private auditing = false;
-  /** Keys of the orphans that the last audit saw. */
-  private suspects: ReadonlySet<string> = new Set();
   private pacer: Timer | undefined;
 
   constructor(
@@ -152,7 +159,7 @@ class Cni implements Actor<CniMessage> {
       slots.add(slot);
       await this.spawn(spec, slot, phase === 'deleting');
     }
-    this.server = await deps.startServer(this.handlers());
+    this.server = await deps.startServer(cniHandlers(ctx));
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
     this.subscribe();
     ctx.after(deps.settings.collect_ms, { type: 'Collect' });
@@ -174,7 +181,7 @@ class Cni implements Actor<CniMessage> {
       case 'Del':
         return this.del(message.request, message.reply);
       case 'Observe':
-        this.observers.add(message.key);
+        this.stale = this.reading !== undefined;
         return this.read();
       case 'RemovalWanted':
         return this.removalWanted(message.key, message.urgent);
@@ -190,7 +197,7 @@ class Cni implements Actor<CniMessage> {
       case 'HeldExpired':
         return this.heldExpired(message.add);
       case 'Snapshot':
-        return this.observed(message.generation, message.asked_ms, message.snapshot);
+        return this.observed(message.read, message.asked_ms, message.snapshot);
       case 'Swept':
         return this.sweepEnded(message.id, message.error);
       case 'Pace':
@@ -232,7 +239,7 @@ class Cni implements Actor<CniMessage> {
         slot,
         deleting,
       })),
-      orphans: [...this.orphans.values()].map(({ tag, netns, objects }) => ({
+      orphans: this.orphans.list().map(([, { tag, netns, objects }]) => ({
         tag,
         netns,
         objects: objects.length,
@@ -241,35 +248,6 @@ class Cni implements Actor<CniMessage> {
   }
 
   // --- requests
-
-  private handlers(): CniHandlers {
-    const { ctx } = this;
-    const left = ({ deadline_ms }: CniCall): number => Math.max(1, deadline_ms - ctx.clock.now_ms());
-    return {
-      add: async (request, call) => {
-        const answer = await ctx.ask<CniMessage, AddAnswer>(
-          ctx.self,
-          (reply) => ({ type: 'Add', request, signal: call.signal, reply }),
-          left(call),
-        );
-        if ('error' in answer) return { successful: false, errorMessage: answer.error };
-        const { host_interface_name, container_mac } = answer;
-        return {
-          successful: true,
-          hostInterfaceName: host_interface_name,
-          ...(container_mac !== undefined && { containerMac: container_mac }),
-        };
-      },
-      del: async (request, call) => {
-        const answer = await ctx.ask<CniMessage, DeleteAnswer>(
-          ctx.self,
-          (reply) => ({ type: 'Del', request, reply }),
-          left(call),
-        );
-        return 'error' in answer ? { successful: false, errorMessage: answer.error } : { successful: true };
-      },
-    };
-  }
 
   private async add(add: CniAdd): Promise<void> {
     const parsed = parseAddRequest(add.request, this.deps.limits);
@@ -280,7 +258,7 @@ class Cni implements Actor<CniMessage> {
       this.ctx.log.warn({ pod: name, warnings }, 'pod(add) parts of the request are ignored');
 
     const known = this.pods.get(spec.key);
-    if (known !== undefined && this.isAnotherNamespace(known)) {
+    if (known?.namespace.isReplacedBy(this.namespaceId(spec.netns))) {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
       return this.makeRoom(add, known);
     }
@@ -301,8 +279,7 @@ class Cni implements Actor<CniMessage> {
     if (pod === undefined) return;
     pod.spec = spec;
     pod.deleting = false;
-    pod.namespace = this.deps.namespaceId(spec.netns);
-    pod.missing_since_ms = undefined;
+    pod.namespace.settle(this.namespaceId(spec.netns));
     pod.calls += 1;
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
@@ -320,19 +297,18 @@ class Cni implements Actor<CniMessage> {
 
   /** A pod that is new here, with what an unknown earlier life may have left of it; undefined: not yet. */
   private async admit(add: CniAdd, spec: PodSpec): Promise<Entry | undefined> {
-    const tag = podInterfaceTag(spec);
-    const [id, group] = [...this.orphans].find(([, orphan]) => orphan.tag === tag) ?? [];
+    const id = this.orphans.idOf(podInterfaceTag(spec));
     if (id !== undefined && this.lane.isBusy(id)) {
       this.hold(add, id);
       return undefined;
     }
+    const group = id === undefined ? undefined : this.orphans.get(id);
     if (id !== undefined) {
       this.orphans.delete(id);
       this.lane.end(id, this.ctx.clock.now_ms());
     }
     const pod = await this.spawn(spec, group?.slot ?? this.freeSlot(), false);
-    if (this.ready !== undefined)
-      this.tellPart(pod, this.ready, this.ctx.clock.now_ms(), { objects: group?.objects ?? [] });
+    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), { objects: group?.objects ?? [] });
     return pod;
   }
 
@@ -350,8 +326,8 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod === undefined) {
       // Without a record there is nobody to answer for it, but what looks like it goes.
-      const tag = podInterfaceTag(parsed.ok);
-      for (const [id, group] of this.orphans) if (group.tag === tag) this.sweep(id);
+      const id = this.orphans.idOf(podInterfaceTag(parsed.ok));
+      if (id !== undefined) this.sweep(id);
       this.pace();
       return reply.resolve({ deleted: true });
     }
@@ -425,8 +401,7 @@ class Cni implements Actor<CniMessage> {
       ref,
       calls: 0,
       deleting,
-      namespace: undefined,
-      missing_since_ms: undefined,
+      namespace: new NamespaceWatch(),
     };
     this.pods.set(key, pod);
     return pod;
@@ -436,7 +411,6 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls !== calls) return;
     this.pods.delete(key);
-    this.observers.delete(key);
     this.lane.end(key, this.ctx.clock.now_ms());
     void this.ctx.stopChild(key);
     this.release(key);
@@ -444,9 +418,8 @@ class Cni implements Actor<CniMessage> {
   }
 
   private freeSlot(): number {
-    const taken = new Set([...this.pods.values()].map(({ slot }) => slot));
-    for (const { slot } of this.orphans.values()) if (slot !== undefined) taken.add(slot);
-    return lowestFreeSlot(taken);
+    const taken = [...this.pods.values()].map(({ slot }) => slot);
+    return lowestFreeSlot(new Set([...taken, ...this.orphans.slots()]));
   }
 
   /** Pods of the Go implementation that are still there become ours; its file stays where it is. */
@@ -463,31 +436,22 @@ class Cni implements Actor<CniMessage> {
     this.ctx.event('import', `${alive.length} pods taken over from the Go implementation`);
   }
 
-  /** Whether the namespace at the pod's path is another one than that which the pod was in. */
-  private isAnotherNamespace(pod: Entry): boolean {
-    const now = this.deps.namespaceId(pod.spec.netns);
-    return now !== undefined && pod.namespace !== undefined && pod.namespace !== now;
+  private namespaceId(netns: string): number | bigint | undefined {
+    return this.deps.host.exists(netns) ? this.deps.namespaceId(netns) : undefined;
   }
 
   private collect(): void {
-    const { clock } = this.ctx;
     const { collect_ms } = this.deps.settings;
+    const now_ms = this.ctx.clock.now_ms();
     for (const pod of this.pods.values()) {
-      const there = this.deps.host.exists(pod.spec.netns);
-      if (there) pod.namespace ??= this.deps.namespaceId(pod.spec.netns);
-      if (there && !this.isAnotherNamespace(pod)) {
-        pod.missing_since_ms = undefined;
-        continue;
-      }
-      pod.missing_since_ms ??= clock.now_ms();
-      if (pod.deleting || clock.now_ms() - pod.missing_since_ms < collect_ms) continue;
-      const name = podName(pod.spec.workload, pod.spec.interface_name);
-      this.ctx.event('collected', `${name}: ${pod.spec.netns} has gone, the pod is deleted`);
+      const { netns, workload, interface_name } = pod.spec;
+      const missing_ms = pod.namespace.look(this.namespaceId(netns), now_ms);
+      if (missing_ms === undefined || missing_ms < collect_ms || pod.deleting) continue;
+      const name = podName(workload, interface_name);
+      this.ctx.event('collected', `${name}: ${netns} has gone, the pod is deleted`);
       this.remove(pod, false);
     }
-    for (const [id, { netns }] of this.orphans) {
-      if (netns === undefined || !this.deps.host.exists(netns)) this.sweep(id);
-    }
+    for (const [id, group] of this.orphans.list()) if (!this.looksAlive(group)) this.sweep(id);
     this.pace();
     this.ctx.after(collect_ms, { type: 'Collect' });
   }
@@ -500,29 +464,30 @@ class Cni implements Actor<CniMessage> {
 
   private nodeLost(reason: string): void {
     this.ready = undefined;
-    this.lane.clear();
-    this.orphans.clear();
-    this.suspects = new Set();
+    this.forget();
     for (const { ref } of this.pods.values()) ref.tell({ type: 'NodeLost', reason });
     this.ctx.blockedOn(`the node: ${reason}`);
     // What waited for an orphan is judged anew; it then waits for the node.
     for (const id of new Set(this.held.values())) if (!this.pods.has(id)) this.release(id);
   }
 
+  /**
+   * Reads VPP before anything is done: the snapshot that comes along may be as old as the connection, when it is the
+   * uplink actor that has started anew.
+   */
   private nodeReady(ready: NodeReady): void {
+    if (this.ready?.generation !== ready.generation) this.forget();
     this.ready = ready;
     this.ctx.blockedOn(undefined);
+    this.read();
+  }
+
+  /** What was known of VPP is void. */
+  private forget(): void {
+    this.surveyed = false;
+    this.reading = undefined;
     this.lane.clear();
     this.orphans.clear();
-    this.suspects = new Set();
-    const asked_ms = this.ctx.clock.now_ms();
-    const owners = this.owners(ready.snapshot);
-    // Before any interface is made or deleted: a new one would get the index that these still point to.
-    this.sweepDangling(owners.orphans);
-    for (const group of groupOrphans(owners.orphans)) this.found(group);
-    this.assignSlots(owners);
-    this.tellParts(ready.snapshot, owners, asked_ms, [...this.pods.values()]);
-    this.pace();
   }
 
   private owners(snapshot: Snapshot): Ownership {
@@ -539,54 +504,40 @@ class Cni implements Actor<CniMessage> {
     return { mtu, node, redirects, gso, workers };
   }
 
-  /** The tables that VPP holds for a pod decide; a slot that an orphan has is nobody's until that is gone. */
   private assignSlots({ pods }: Ownership): void {
-    const taken = new Set<number>();
-    for (const { slot } of this.orphans.values()) if (slot !== undefined) taken.add(slot);
-    const unsettled: Entry[] = [];
-    for (const pod of this.pods.values()) {
-      const tables = (pods.get(podInterfaceTag(pod.spec)) ?? []).filter(({ kind }) => kind === 'table');
-      const held = tables.flatMap((table) =>
-        table.kind === 'table' ? (podSlot(table.table_id) ?? []) : [],
-      )[0];
-      if (held === undefined || taken.has(held)) unsettled.push(pod);
-      else {
-        pod.slot = held;
-        taken.add(held);
-      }
-    }
-    for (const pod of unsettled) {
-      if (taken.has(pod.slot)) pod.slot = lowestFreeSlot(taken);
-      taken.add(pod.slot);
-    }
+    const claims = [...this.pods].map(([key, { spec, slot }]) => {
+      const held = heldSlot(pods.get(podInterfaceTag(spec)) ?? []);
+      return { key, wished: slot, ...(held !== undefined && { held }) };
+    });
+    for (const [key, slot] of assignSlots(claims, this.orphans.slots())) this.pods.get(key)!.slot = slot;
   }
 
-  private tellParts(snapshot: Snapshot, owners: Ownership, asked_ms: number, pods: readonly Entry[]): void {
+  private tellParts(snapshot: Snapshot, owners: Ownership, asked_ms: number): void {
     const indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
-    for (const pod of pods) {
+    for (const pod of this.pods.values()) {
       const tag = podInterfaceTag(pod.spec);
       const sw_if_index = indexes.get(tag);
-      this.tellPart(pod, this.ready!, asked_ms, {
+      this.tellPart(pod, asked_ms, {
         objects: owners.pods.get(tag) ?? [],
         ...(sw_if_index !== undefined && { sw_if_index }),
       });
     }
   }
 
-  private tellPart(pod: Entry, { generation }: NodeReady, asked_ms: number, holdings: PodHoldings): void {
+  private tellPart(pod: Entry, asked_ms: number, holdings: PodHoldings): void {
+    const { generation } = this.ready!;
     pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(), slot: pod.slot, holdings });
   }
 
-  /** One at a time; who asks meanwhile needs one that begins later. */
   private read(): void {
-    const { ctx, ready } = this;
-    if (this.reading || ready === undefined) return;
-    const { generation } = ready;
-    const asked_ms = ctx.clock.now_ms();
-    this.reading = true;
+    if (this.reading !== undefined || this.ready === undefined) return;
+    this.reads += 1;
+    const read = this.reads;
+    const asked_ms = this.ctx.clock.now_ms();
+    this.reading = read;
     const tell = (snapshot: Snapshot | Error): void =>
-      this.tellSelf({ type: 'Snapshot', generation, asked_ms, snapshot });
-    ctx
+      this.tellSelf({ type: 'Snapshot', read, asked_ms, snapshot });
+    this.ctx
       .ask<VppConnectionMessage, Snapshot>(
         this.deps.vpp,
         (reply) => ({ type: 'ReadSnapshot', reply }),
@@ -595,46 +546,53 @@ class Cni implements Actor<CniMessage> {
       .then(tell, tell);
   }
 
-  private observed(generation: number, asked_ms: number, snapshot: Snapshot | Error): void {
-    this.reading = false;
-    if (this.ready?.generation !== generation) return this.read();
+  private observed(read: number, asked_ms: number, snapshot: Snapshot | Error): void {
+    if (this.reading !== read) return;
+    this.reading = undefined;
     if (snapshot instanceof Error) {
-      this.ctx.log.warn({ err: snapshot }, 'pods(audit) VPP could not be read');
-      if (this.observers.size > 0) this.ctx.after(read_again_ms, { type: 'ReadAgain' });
+      this.ctx.log.warn({ err: snapshot }, 'pods(read) VPP does not tell what it holds');
+      this.ctx.after(read_again_ms, { type: 'ReadAgain' });
       return;
     }
     const owners = this.owners(snapshot);
-    if (this.auditing) this.audit(owners);
+    if (!this.surveyed) this.survey(owners);
+    else if (this.auditing) this.audit(owners);
     this.auditing = false;
-    this.observers.clear();
-    this.tellParts(snapshot, owners, asked_ms, [...this.pods.values()]);
+    this.tellParts(snapshot, owners, asked_ms);
     this.pace();
+    if (this.stale) this.read();
+    this.stale = false;
+  }
+
+  /** The first look at a VPP, when none of our pods is being programmed. */
+  private survey(owners: Ownership): void {
+    this.surveyed = true;
+    // Before any interface is made or deleted: a new one would get the index that these still point to.
+    this.sweepDangling(owners.orphans);
+    for (const id of this.orphans.add(owners.orphans)) this.judge(id);
+    this.assignSlots(owners);
+  }
+
+  private audit(owners: Ownership): void {
+    const orphans = owners.orphans.filter((object) => !this.isOfPod(object));
+    const confirmed = this.orphans.confirm(orphans);
+    this.sweepDangling(confirmed);
+    for (const id of this.orphans.add(confirmed)) this.judge(id);
   }
 
   // --- what belongs to no pod
 
-  /** A dump is not one moment: only what two audits have seen is an orphan, and nothing with the address of a pod. */
-  private audit(owners: Ownership): void {
-    const orphans = owners.orphans.filter((object) => !this.isOfPod(object));
-    const confirmed = orphans.filter((object) => this.suspects.has(keyOf(object)));
-    this.suspects = new Set(orphans.map(keyOf));
-    this.sweepDangling(confirmed);
-    const known = new Set([...this.orphans.values()].map(orphanName));
-    for (const group of groupOrphans(confirmed)) if (!known.has(orphanName(group))) this.found(group);
+  /** An interface in a living namespace may be a pod's whose record is lost: taken away, that pod would lose its network. */
+  private looksAlive({ netns }: OrphanGroup): boolean {
+    return this.records_lost && netns !== undefined && this.deps.host.exists(netns);
   }
 
-  private found(group: OrphanGroup): void {
-    this.swept += 1;
-    const id = `orphan ${this.swept}`;
-    this.orphans.set(id, group);
-    const { tag = 'tables without interface', netns } = group;
-    if (this.records_lost && netns !== undefined && this.deps.host.exists(netns)) {
-      const text = `${tag} in ${netns} has no record and its namespace lives: it is left as it is until that pod is deleted`;
-      this.ctx.event('orphan', text);
-      this.ctx.log.warn({ tag, netns }, 'pods(sweep) an interface without record is left alone');
-      return;
-    }
-    this.sweep(id);
+  private judge(id: string): void {
+    const group = this.orphans.get(id)!;
+    if (!this.looksAlive(group)) return this.sweep(id);
+    const { tag, netns } = group;
+    this.ctx.event('orphan', `${tag} in ${netns} has no record: left alone until that pod is deleted`);
+    this.ctx.log.warn({ tag, netns }, 'pods(sweep) an interface without record is left alone');
   }
 
   private sweep(id: string): void {
@@ -701,7 +659,7 @@ class Cni implements Actor<CniMessage> {
 
   private removalWanted(key: PodKey, urgent: boolean): void {
     const pod = this.pods.get(key);
-    if (pod === undefined || this.ready === undefined) return;
+    if (pod === undefined || !this.surveyed) return;
     const since_ms = urgent ? -Infinity : this.ctx.clock.now_ms();
     this.lane.want(key, since_ms, () => void pod.ref.tell({ type: 'RemovalTurn' }));
     this.pace();
@@ -715,7 +673,7 @@ class Cni implements Actor<CniMessage> {
   private pace(): void {
     this.pacer?.cancel();
     this.pacer = undefined;
-    if (this.ready === undefined) return;
+    if (!this.surveyed) return;
     const wait_ms = this.lane.pump(this.ctx.clock.now_ms(), this.adds);
     if (wait_ms !== undefined) this.pacer = this.ctx.after(wait_ms, { type: 'Pace' });
   }
@@ -723,8 +681,4 @@ class Cni implements Actor<CniMessage> {
   private tellSelf(message: CniMessage): void {
     if (!this.ctx.signal.aborted) this.ctx.self.tell(message);
   }
-}
-
-function orphanName({ tag, slot, objects }: OrphanGroup): string {
-  return tag ?? (slot === undefined ? keyOf(objects[0]!) : `slot ${slot}`);
 }

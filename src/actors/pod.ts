@@ -7,7 +7,14 @@
  *                       └──failed, given up, or from an earlier life──▶ deleting
  */
 import { isDeepStrictEqual } from 'node:util';
-import { type Actor, type ActorContext, type ActorRef, type ChildSpec, codeOf, type Reply } from '../actor-system.js';
+import {
+  type Actor,
+  type ActorContext,
+  type ActorRef,
+  type ChildSpec,
+  codeOf,
+  type Reply,
+} from '../actor-system.js';
 import { deviceInTheWay, dropDevice, programDevice } from '../cni/pod-device.js';
 import type { PodPhase, PodRecord } from '../cni/pod-record.js';
 import type { PodRecords } from '../cni/pod-records.js';

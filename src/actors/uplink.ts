@@ -9,7 +9,7 @@
 import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { splitPrefix } from '../desired/ip.js';
+import { isLinkLocal, splitPrefix } from '../desired/ip.js';
 import type { Family, ObjectKind, VppObject } from '../desired/objects.js';
 import { desiredNode, type NodeInputs, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
 import type { Watch } from '../host/types.js';
@@ -28,7 +28,7 @@ export interface UplinkDeps {
   readonly hooks: { run(point: HookPoint): Promise<void> };
   /** Calls back when the link of that name changes. */
   readonly watchLink: (name: string, changed: () => void) => Watch;
-  /** Makes the kernel resolve that gateway's neighbour: sends it one datagram. */
+  /** Makes VPP resolve that gateway: sends one datagram that leaves through it. Never throws. */
   readonly nudge: (gateway: string) => void;
   /** Tells the outside: the info file, readiness. */
   readonly report: (report: UplinkReport) => void;
@@ -310,7 +310,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private async failed(up: VppUp, error: Error): Promise<void> {
     this.ctx.blockedOn(undefined);
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
-    const stale = 'code' in error && (error.code === 'stale_generation' || error.code === 'actor_down');
+    const stale = 'code' in error && (error.code === 'stale_generation' || error.code === 'ACTOR_DOWN');
     // VPP went away in the middle: VppDown or VppExited is on its way and decides.
     if (stale) return this.is('failed', error.message);
     await this.transact(up.generation, removal(this.programmed(up))).catch(() => undefined);
@@ -421,9 +421,13 @@ function isNew(known: readonly VppObject[]): (operation: Operation) => boolean {
   return ({ object }) => !before.has(JSON.stringify(object));
 }
 
-/** Sends a datagram to the discard port: whatever becomes of it, the neighbour has to be resolved first. */
+/**
+ * Sends a datagram to the discard port: whatever becomes of it, the neighbour has to be resolved first. VPP does not forward
+ * to link-local addresses, so a gateway that has only one is reached by sending to where nobody is (RFC 3849).
+ */
 export function nudgeByDatagram(gateway: string): void {
-  const socket = createSocket(gateway.includes(':') ? 'udp6' : 'udp4');
+  const target = isLinkLocal(gateway) ? '2001:db8::' : gateway;
+  const socket = createSocket(target.includes(':') ? 'udp6' : 'udp4');
   socket.on('error', () => socket.close());
-  socket.send('', 9, gateway, () => socket.close());
+  socket.send('', 9, target, () => socket.close());
 }

@@ -14,8 +14,8 @@ import type {
   VppProcessMessage,
   VppStatus,
 } from '../messages/vpp.js';
-import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
+import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import { Quarantine, QuarantinedError } from '../vpp-conn/quarantine.js';
 import type { Session, SessionOpener } from '../vpp-conn/session.js';
 

@@ -22,7 +22,7 @@ import { joinVppCli, runVppCommands, VppCliError } from './vpp-cli.js';
 /** What a subcommand was given. */
 export interface Invocation {
   readonly env: NodeJS.ProcessEnv;
-  /** By the names of commands.ts, e.g. `dry-run`. */
+  /** By the names of commands.ts, e.g. `min-mailbox`. */
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
   readonly operands: readonly string[];
 }
@@ -203,7 +203,17 @@ async function dispatch(
   const own: Readonly<
     Record<Exclude<CommandName, keyof Handlers>, (call: Invocation, streams: Streams) => Promise<number>>
   > = { tree, status, vppctl };
-  return name in own ? own[name as keyof typeof own](call, streams) : handlers[name as keyof Handlers](call);
+  if (!(name in own)) return handlers[name as keyof Handlers](call);
+  // Whoever reads the output may have seen enough, as `head` does; that is no error.
+  streams.stdout.on('error', () => undefined);
+  const code = await own[name as keyof typeof own](call, streams);
+  await flush(streams.stdout);
+  return code;
+}
+
+/** A pipe takes long output in pieces: what is not through yet would be lost when the process exits. */
+function flush(stdout: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stdout.write('', () => resolve()));
 }
 
 /**

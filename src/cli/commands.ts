@@ -42,14 +42,14 @@ export const commands = {
     summary: 'check the configuration and the machine, change nothing',
     details:
       'Reports every problem of the environment with the step to take. Exit code 0 when `run` could start.',
-    options: { json: switched('print the effective configuration as JSON') },
+    options: {},
   },
   restore: {
     summary: 'give the network back to Linux from the undo journal',
     details:
       'Undoes, in reverse order, every change of the host that is still recorded. Needs nothing but the journal. Safe to\n' +
       'repeat. Do not use it while `run` is running.',
-    options: { 'dry-run': switched('print what would be undone') },
+    options: {},
   },
   tree: {
     summary: 'show the supervision tree of the running node',
@@ -85,8 +85,8 @@ export const commands = {
   },
   demo: {
     summary: 'run the node against a simulated VPP, on any machine',
-    details: 'Nothing of the machine is touched.',
-    options: {},
+    details: 'Shows the life of a node, faults included, and ends.',
+    options: { stay: switched('go on until interrupted') },
   },
 } as const satisfies Record<string, Command>;
 

@@ -15,6 +15,9 @@ const steps: Readonly<Record<string, string>> = {
 const unreachable = (path: string, error: NodeJS.ErrnoException): VppCliError =>
   new VppCliError(`${path}: ${steps[error.code ?? ''] ?? error.message}`, { cause: error });
 
+/** VPP ends answers with NUL; no text of it has one. */
+const withoutNul = (text: Buffer): Buffer => Buffer.from(text.filter((byte) => byte !== 0));
+
 /**
  * Runs commands one after the other on VPP's command line socket; their output goes to `write` as it comes. Resolves when
  * VPP has closed the connection after the last one; rejects with VppCliError, also when VPP is silent for `silent_ms`.
@@ -46,7 +49,7 @@ export function runVppCommands(
     );
     socket.on('data', (chunk) => {
       const { text, inquiries } = telnet.read(chunk);
-      const output = Buffer.from(text.filter((byte) => byte !== 0));
+      const output = withoutNul(text);
       if (output.length > 0) write(output);
       if (!greeted && inquiries.includes('terminal_type')) {
         greeted = true;
@@ -84,7 +87,7 @@ export function joinVppCli(path: string, { input, output, type }: Terminal): Pro
     });
     socket.on('data', (chunk) => {
       const { text, inquiries } = telnet.read(chunk);
-      output.write(text);
+      output.write(withoutNul(text));
       for (const inquiry of inquiries) {
         if (inquiry === 'terminal_type') socket.write(terminalType(type));
         else onResize();

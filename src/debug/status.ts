@@ -52,7 +52,7 @@ export interface StatusView extends HealthView {
 /** The conditions that a component of the Go implementation stands for; one that this node lacks counts as done. */
 const component_conditions = {
   vpp: ['vpp'],
-  'vpp-manager': ['uplink', 'host'],
+  'vpp-manager': ['uplink'],
   felix: ['policies'],
 } as const;
 

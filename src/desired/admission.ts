@@ -1,6 +1,7 @@
 /** Which pods can be on one node together, and which tables each is given. Pure. */
 import type { PodTables } from '../cni/pod-record.js';
 import { addressesOf, familiesOf, type PodSpec } from '../cni/pod-spec.js';
+import type { VppObject } from './objects.js';
 import { podSlot, podTables } from './tables.js';
 
 type Claim = Pick<PodSpec, 'key' | 'addresses' | 'network_name'>;
@@ -40,4 +41,37 @@ export function tablesOf(spec: PodSpec, slot: number): PodTables {
 export function recordedSlot(tables: PodTables): number | undefined {
   const table_id = tables.ip4 ?? tables.ip6;
   return table_id === undefined ? undefined : podSlot(table_id);
+}
+
+export interface SlotClaim {
+  readonly key: string;
+  /** Of the tables that VPP holds for the pod. */
+  readonly held?: number;
+  readonly wished: number;
+}
+
+/**
+ * A slot for each pod: that of the tables which VPP holds for it, else the one it wishes, else the lowest free one. A slot
+ * that an orphan has (`taken`) is nobody's.
+ */
+export function assignSlots(pods: readonly SlotClaim[], taken: readonly number[]): Map<string, number> {
+  const slots = new Map<string, number>();
+  const used = new Set(taken);
+  const give = ({ key }: SlotClaim, slot: number): void => {
+    slots.set(key, slot);
+    used.add(slot);
+  };
+  for (const pod of pods) if (pod.held !== undefined && !used.has(pod.held)) give(pod, pod.held);
+  for (const pod of pods) if (!slots.has(pod.key) && !used.has(pod.wished)) give(pod, pod.wished);
+  for (const pod of pods) if (!slots.has(pod.key)) give(pod, lowestFreeSlot(used));
+  return slots;
+}
+
+/** The slot of the pod tables among these objects. */
+export function heldSlot(objects: readonly VppObject[]): number | undefined {
+  for (const object of objects) {
+    const slot = object.kind === 'table' ? podSlot(object.table_id) : undefined;
+    if (slot !== undefined) return slot;
+  }
+  return undefined;
 }

@@ -34,7 +34,7 @@ export type CniMessage =
   /** From itself: what VPP held when it was asked at `asked_ms`, or why it did not say. */
   | {
       readonly type: 'Snapshot';
-      readonly generation: number;
+      readonly read: number;
       readonly asked_ms: number;
       readonly snapshot: Snapshot | Error;
     }

@@ -10,7 +10,7 @@ import type { Uplink } from '../desired/uplink.js';
 import { captureLink, restoreSteps } from '../host/capture.js';
 import type { HostNetwork, NetlinkError, NetworkNamespace } from '../host/types.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo.js';
-import type { UndoJournal } from '../host/undo-journal.js';
+import { JournalError, type UndoJournal } from '../host/undo-journal.js';
 import { identityOf, type UndoStep } from '../host/undo-step.js';
 import type { CapturedStore, CapturedUplink } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
@@ -90,8 +90,13 @@ export class UplinkHost {
   /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
   async restore(): Promise<UndoReport> {
     const report = await undo(this.journal.pending(), this.tools);
-    this.journal.replace(report.remaining);
-    if (report.remaining.length === 0) this.captured.clear();
+    try {
+      this.journal.replace(report.remaining);
+      if (report.remaining.length === 0) this.captured.clear();
+    } catch (error) {
+      // On a full disk all steps stay pending; to take them again is harmless.
+      if (!(error instanceof JournalError)) throw error;
+    }
     return report;
   }
 

@@ -19,10 +19,6 @@ export class Handles {
     return index;
   }
 
-  has(tag: InterfaceTag): boolean {
-    return this.interfaces.has(tag);
-  }
-
   setInterface(tag: InterfaceTag, sw_if_index: number): void {
     this.interfaces.set(tag, sw_if_index);
   }
@@ -54,7 +50,10 @@ export class Handles {
     return handle;
   }
 
-  list(): ReadonlyMap<InterfaceTag, number> {
-    return this.interfaces;
+  /** Takes over what `seen` knows beyond this: what was made here meanwhile is newer than any dump. */
+  learn(seen: Handles): void {
+    for (const [tag, index] of seen.interfaces)
+      if (!this.interfaces.has(tag)) this.interfaces.set(tag, index);
+    for (const [key, id] of seen.others) if (!this.others.has(key)) this.others.set(key, id);
   }
 }

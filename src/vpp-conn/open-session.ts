@@ -52,23 +52,21 @@ function dial(run: VppRun, settings: SessionSettings, clock: Clock, log: Log): P
 
 async function session(run: VppRun, client: Client): Promise<Session> {
   try {
-    const [{ version }, first] = await Promise.all([client.request(show_version, {}), observe(client)]);
-    let { handles } = first;
+    const [{ version }, { handles, snapshot }] = await Promise.all([
+      client.request(show_version, {}),
+      observe(client),
+    ]);
     return {
       run,
       version,
-      snapshot: first.snapshot,
+      snapshot,
       incompatible: client
         .compatible(messages_used)
         .mismatches.map(({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`),
       execute: (transaction) => execute(client, handles, transaction),
       async readSnapshot() {
         const observed = await observe(client);
-        // Handles that were made while the dumps ran are newer than what they show.
-        for (const [tag, index] of handles.list()) {
-          if (!observed.handles.has(tag)) observed.handles.setInterface(tag, index);
-        }
-        handles = observed.handles;
+        handles.learn(observed.handles);
         return observed.snapshot;
       },
       async neighbours(tag) {

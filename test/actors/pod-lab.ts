@@ -87,7 +87,12 @@ export class FakeVpp {
   snapshot(): Snapshot {
     return {
       objects: this.objects.filter((object) => !isUnknown(object)),
-      interfaces: [...this.indexes].map(([tag, sw_if_index]) => ({ tag, sw_if_index, name: `tun${sw_if_index}`, dev_type: 'virtio' })),
+      interfaces: [...this.indexes].map(([tag, sw_if_index]) => ({
+        tag,
+        sw_if_index,
+        name: `tun${sw_if_index}`,
+        dev_type: 'virtio',
+      })),
     };
   }
 
@@ -111,7 +116,9 @@ export class FakeVpp {
     let error: Error | undefined;
     for (const operation of operations) {
       const cause =
-        error !== undefined && on_error === 'rollback' ? 'not sent' : (this.refuses(operation) ?? this.#device(operation, interfaces));
+        error !== undefined && on_error === 'rollback'
+          ? 'not sent'
+          : (this.refuses(operation) ?? this.#device(operation, interfaces));
       if (cause === undefined) outcomes.push({ operation });
       else {
         error ??= new Error(cause);
@@ -141,7 +148,8 @@ export class FakeVpp {
     if (!this.host.exists(host_namespace)) return 'tap_create_v3: -12 netns not found';
     const link = this.host.open(host_namespace).link(host_if_name);
     if (link !== undefined && link.kind !== 'tun') return 'tap_create_v3: -13 tun ioctl failed';
-    if (link === undefined) this.host.addVirtual({ name: host_if_name, mac: '02:00:00:00:00:01', kind: 'tun' }, host_namespace);
+    if (link === undefined)
+      this.host.addVirtual({ name: host_if_name, mac: '02:00:00:00:00:01', kind: 'tun' }, host_namespace);
     this.#last_index += 1;
     this.indexes.set(tag, this.#last_index);
     made.set(tag, this.#last_index);
@@ -161,7 +169,8 @@ export class FakeStore implements PodStore {
   }
 
   put(record: PodRecord): void {
-    if (this.full) throw new CodedError('ENOSPC', `the state of ${record.spec.key} cannot be written: free space`);
+    if (this.full)
+      throw new CodedError('ENOSPC', `the state of ${record.spec.key} cannot be written: free space`);
     this.writes.push(record.phase);
     this.records.set(record.spec.key, record);
   }
@@ -186,7 +195,12 @@ export interface PodAsk {
   readonly without_netns?: true;
 }
 
-export type Answer = { successful?: boolean; errorMessage?: string; hostInterfaceName?: string; containerMac?: string };
+export type Answer = {
+  successful?: boolean;
+  errorMessage?: string;
+  hostInterfaceName?: string;
+  containerMac?: string;
+};
 
 /** A call under way. */
 export interface Call {
@@ -297,7 +311,10 @@ export class PodLab {
   }
 
   beginDel(name: string, ask: PodAsk = {}): Call {
-    const request = create(DelRequestSchema, { interfaceName: ask.ifname ?? 'eth0', netns: this.netns(name) });
+    const request = create(DelRequestSchema, {
+      interfaceName: ask.ifname ?? 'eth0',
+      netns: this.netns(name),
+    });
     return this.#call(this.handlers.del(request, this.#caller(ask)));
   }
 

@@ -15,6 +15,8 @@ export const devices: readonly Handler[] = [
   on(tap_create_v3, { sw_if_index: none }, (vpp, asked) => {
     const { instances } = vpp.interfaces;
     if (asked.id !== none && instances.tap.has(asked.id)) refuse(retval.INVALID_INTERFACE);
+    const attaches = (asked.tap_flags & tap_flags.TAP_API_FLAG_ATTACH) !== 0;
+    if (attaches && !asked.host_if_name_set) refuse(retval.NO_MATCHING_INTERFACE);
     const tun = (asked.tap_flags & tap_flags.TAP_API_FLAG_TUN) !== 0;
     const rx_queues = Math.max(1, asked.num_rx_queues);
     const single = asked.num_rx_queues === 1 && asked.num_tx_queues === 1;

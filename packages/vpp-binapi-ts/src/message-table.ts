@@ -38,10 +38,6 @@ export class MessageTable {
     return this.#ids.size;
   }
 
-  has(message: Named): boolean {
-    return this.#ids.has(entry(message));
-  }
-
   /** Throws IncompatibleError where VPP has not this very message. */
   id(message: Named): number {
     const id = this.#ids.get(entry(message));
@@ -60,7 +56,8 @@ export class MessageTable {
     const mismatches = new Map<string, Mismatch>();
     for (const message of messages) {
       for (const { name, crc } of family(message)) {
-        if (!this.has({ name, crc })) mismatches.set(name, { name, crc, vpp_crc: this.#crcs.get(name) });
+        if (!this.#ids.has(entry({ name, crc })))
+          mismatches.set(name, { name, crc, vpp_crc: this.#crcs.get(name) });
       }
     }
     return { compatible: mismatches.size === 0, mismatches: [...mismatches.values()] };

@@ -1,3 +1,4 @@
+import { type Asked, Call, type Route, settlers, takeSettlers } from './call.js';
 import type { Client, ConnectOptions, Log, RequestOptions } from './client.js';
 import {
   type BinapiError,
@@ -32,55 +33,6 @@ export const window_max = 1 << slot_bits;
 const slot_mask = window_max - 1;
 /** How long VPP has to close a connection that it was asked to close. It takes less than a millisecond unless it hangs. */
 const linger_ms = 1000;
-
-/** A message that is asked for, as this VPP numbers it and what answers it. */
-interface Route {
-  readonly message: Message<unknown>;
-  readonly kind: Asked['kind'];
-  readonly id: number;
-  readonly reply: Message<unknown> | undefined;
-  readonly reply_id: number;
-  readonly details: Message<unknown> | undefined;
-  readonly details_id: number;
-  readonly stats: MessageStats;
-}
-
-type Asked = Request<never, unknown> | Dump<never, unknown> | Stream<never, unknown, unknown> | OneWay<never>;
-
-/** A request from the call to the answer: first in the queue, then in a slot of the window. */
-class Call {
-  context = 0;
-  /** The deadline has passed and the caller knows. It keeps its slot: VPP is still to answer it, and before what was sent later. */
-  expired = false;
-  continued = false;
-  /** Of a dump or a stream. */
-  readonly details: unknown[] | undefined;
-
-  constructor(
-    readonly route: Route,
-    readonly fields: unknown,
-    readonly deadline_ms: number,
-    readonly deadline_at_ms: number,
-    readonly resolve: (value: unknown) => void,
-    readonly reject: (error: unknown) => void,
-  ) {
-    this.details = route.details === undefined ? undefined : [];
-  }
-}
-
-/**
- * Of the promise that was made last. One executor for all promises instead of a closure for each: at full rate collecting what a
- * request leaves behind is most of its cost.
- */
-const settlers: { resolve: (value: unknown) => void; reject: (error: unknown) => void } = {
-  resolve: () => {},
-  reject: () => {},
-};
-
-function takeSettlers(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
-  settlers.resolve = resolve;
-  settlers.reject = reject;
-}
 
 interface EventRoute {
   readonly message: Message<unknown>;
@@ -353,10 +305,10 @@ export class Session implements Client {
     this.#now_ms = this.#timers.now_ms();
   }
 
-  /** One message. Returns false when the connection is being closed; throws MalformedError. */
+  /** One message. Returns false when there is nothing more to read; throws MalformedError. */
   receive(from: Bytes, at: number, end: number): boolean {
-    if (this.#close_reason !== undefined) return false;
     const id = from.view.getUint16(at);
+    if (this.#close_reason !== undefined) return this.#linger(id);
     const header_bytes = this.#answer_header[id]!;
     if (header_bytes === 0) {
       this.#unasked(id, from, at, end);
@@ -406,11 +358,18 @@ export class Session implements Client {
   leave(reason: BinapiError): void {
     if (this.#close_reason !== undefined) return;
     this.#settle(reason);
-    if (!this.#table.has(sockclnt_delete)) return this.#transport.close();
+    if (!this.#table.compare([sockclnt_delete]).compatible) return this.#transport.close();
     this.#linger_timer = this.#timers.after(linger_ms, () => this.#transport.close());
     this.#outbox.discard();
     this.#encode(sockclnt_delete, this.#table.id(sockclnt_delete), 0, { index: this.#client_index });
     this.#outbox.flush();
+  }
+
+  /** Answers to what was given up are passed over, until VPP says that it closes the connection. */
+  #linger(id: number): boolean {
+    const leaving = id !== this.#table.id(sockclnt_delete.reply);
+    if (!leaving) this.#transport.close();
+    return leaving;
   }
 
   #settle(reason: BinapiError): void {

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { create_loopback, sw_interface_dump } from '../src/generated/interface.js';
 import { type ip_route, ip_route_add_del, ip_route_dump, ip_table_add_del_v2 } from '../src/generated/ip.js';
-import { messages as memclnt_messages } from '../src/generated/memclnt.js';
+import { control_ping, messages as memclnt_messages } from '../src/generated/memclnt.js';
 import { mss_clamp_dir, mss_clamp_enable_disable, mss_clamp_get } from '../src/generated/mss_clamp.js';
 import { show_version } from '../src/generated/vpe.js';
 import { type Client, connect, unixTransport } from '../src/index.js';
@@ -114,6 +114,16 @@ t.test('against a real VPP', { skip }, async (t) => {
         retval_name: 'VNET_API_ERROR_NO_SUCH_FIB',
       },
     );
+  });
+
+  t.test('connections that come and go leave nothing behind that stops VPP', async () => {
+    // 16 connections that VPP has not noticed the end of keep its main loop from all other work.
+    for (let i = 0; i < 20; i++) {
+      const visitor = await connect({ transport: unixTransport(vpp.socket), name: `visitor-${i}` });
+      await Promise.all(Array.from({ length: 5000 }, () => visitor.request(control_ping, {})));
+      visitor.close();
+    }
+    await client.request(show_version, {}, { deadline_ms: 2000 });
   });
 
   t.test('a VPP that is killed is noticed by all that is pending', async (t) => {

@@ -233,7 +233,10 @@ export class Peer implements Transport {
     };
     if (message.name === sockclnt_delete.name) {
       this.farewells.push(asked);
-      if (this.polite) queueMicrotask(() => this.hangUp());
+      if (this.polite) {
+        this.answer(asked, sockclnt_delete.reply, { response: 1 });
+        setImmediate(() => !this.closed && this.hangUp());
+      }
       return true;
     }
     this.asked.push(asked);

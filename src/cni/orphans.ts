@@ -1,0 +1,65 @@
+/** What is left in VPP of pods that nobody knows: what of it is to be removed, and what is let alone. */
+import type { InterfaceTag, VppObject } from '../desired/objects.js';
+import { keyOf } from '../reconcile/order.js';
+import { groupOrphans, isDangling, type OrphanGroup } from '../reconcile/ownership.js';
+
+export class Orphans {
+  readonly #groups = new Map<string, OrphanGroup>();
+  #found = 0;
+  /** Keys of the objects that the last audit took for orphans. */
+  #suspects: ReadonlySet<string> = new Set();
+
+  get size(): number {
+    return this.#groups.size;
+  }
+
+  list(): readonly (readonly [id: string, group: OrphanGroup])[] {
+    return [...this.#groups];
+  }
+
+  get(id: string): OrphanGroup | undefined {
+    return this.#groups.get(id);
+  }
+
+  idOf(tag: InterfaceTag): string | undefined {
+    return this.list().find(([, group]) => group.tag === tag)?.[0];
+  }
+
+  delete(id: string): void {
+    this.#groups.delete(id);
+  }
+
+  clear(): void {
+    this.#groups.clear();
+    this.#suspects = new Set();
+  }
+
+  slots(): number[] {
+    return this.list().flatMap(([, { slot }]) => slot ?? []);
+  }
+
+  /** Takes in what is new among these; answers the ids. Dangling objects are not kept: they are removed at once. */
+  add(orphans: readonly VppObject[]): string[] {
+    const known = new Set(this.list().map(([, group]) => nameOf(group)));
+    const groups = groupOrphans(orphans.filter((object) => !isDangling(object)));
+    return groups
+      .filter((group) => !known.has(nameOf(group)))
+      .map((group) => {
+        this.#found += 1;
+        const id = `orphan ${this.#found}`;
+        this.#groups.set(id, group);
+        return id;
+      });
+  }
+
+  /** A dump is not one moment, and may show half of a pod that comes or goes: an orphan is what two audits in a row have seen. */
+  confirm(orphans: readonly VppObject[]): VppObject[] {
+    const confirmed = orphans.filter((object) => this.#suspects.has(keyOf(object)));
+    this.#suspects = new Set(orphans.map(keyOf));
+    return confirmed;
+  }
+}
+
+function nameOf({ tag, slot, objects }: OrphanGroup): string {
+  return tag ?? (slot === undefined ? keyOf(objects[0]!) : `slot ${slot}`);
+}
