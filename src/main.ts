@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /** The entry of the process: which subcommand, from which environment. */
 import { runCli } from './cli/cli.js';
+import type { Problem } from './config/problem.js';
 import { type Config, ConfigError, loadConfig } from './config.js';
 import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './host/check.js';
 import { runCommand } from './host/command.js';
 import { LinuxHost } from './host/linux-host.js';
 import { lastWord, makeParts, runNode } from './run.js';
+import { driver_names } from './uplink/drivers.js';
 
 const failed = 1;
 
@@ -22,10 +24,30 @@ function readConfig(
   }
 }
 
+/** What a configuration may name and this version does not have. */
+function missing(config: Config): Problem[] {
+  return config.uplinks.flatMap(({ interface_name, driver }) =>
+    driver === undefined || driver_names.includes(driver)
+      ? []
+      : [
+          {
+            variable: 'CALICOVPP_INTERFACES',
+            path: `uplink ${interface_name}`,
+            cause: `driver ${driver} is not in this version`,
+            step: `use one of ${driver_names.join(', ')}`,
+          },
+        ],
+  );
+}
+
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(env);
-    return read === undefined ? failed : runNode(read.config, read.warnings);
+    if (read === undefined) return failed;
+    const problems = missing(read.config);
+    if (problems.length === 0) return runNode(read.config, read.warnings);
+    process.stderr.write(renderFindings(configFindings(problems)));
+    return failed;
   },
 
   async check({ env }) {
@@ -37,7 +59,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
       openNetwork: () => host.open(),
       run: runCommand,
     });
-    const found = [...configFindings([], read.warnings), ...findings(read.config, facts)];
+    const found = [...configFindings(missing(read.config), read.warnings), ...findings(read.config, facts)];
     process.stdout.write(renderFindings(found));
     return checkExitCode(found);
   },

@@ -27,7 +27,6 @@ import { openJournal } from './host/undo-journal.js';
 import { createLog, type Log, type RootLog } from './log.js';
 import { root_supervision, startTree } from './supervisor.js';
 import { CapturedStore } from './uplink/captured.js';
-import { driverFor } from './uplink/drivers.js';
 import { infoFile } from './uplink/info-file.js';
 import { hostNamespacePath, UplinkHost } from './uplink/uplink-host.js';
 import { createLauncher, type Launcher, type ProcessTable } from './vpp-conn/launcher.js';
@@ -97,7 +96,6 @@ export function makeParts(config: Config): NodeParts {
 export async function runNode(config: Config, warnings: readonly string[]): Promise<number> {
   const parts = makeParts(config);
   const { clock, log, host, launcher, uplinkHost } = parts;
-  for (const spec of config.uplinks) driverFor(spec);
   for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
   if (!launcher.isRunning()) await restoreHost(parts, 'an earlier life left the host changed');
 

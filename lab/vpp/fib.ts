@@ -46,7 +46,7 @@ class PathList {
 }
 
 export interface Entry {
-  /** As first written: IPv4 keeps bits behind the length, IPv6 does not. */
+  /** As first written, with the bits behind the length. */
   readonly prefix: string;
   readonly stats_index: number;
   readonly sources: Map<Source, PathList>;
@@ -186,8 +186,7 @@ export class Fib {
     const key = networkOf(prefix);
     let entry = table.entries.get(key);
     if (entry === undefined) {
-      const text = table.family === 4 ? prefix : key;
-      entry = { prefix: text, stats_index: this.#stats_index++, sources: new Map() };
+      entry = { prefix, stats_index: this.#stats_index++, sources: new Map() };
       table.entries.set(key, entry);
     }
     list.users += 1;

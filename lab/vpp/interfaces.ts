@@ -57,7 +57,6 @@ export interface Interface {
   readonly link_mtu: number;
   readonly rx: RxQueue[];
   readonly tx_queues: number;
-  readonly default_rx_mode: string;
   readonly host_if_name: string | undefined;
   readonly instance: number;
   readonly tap: TapInfo | undefined;
@@ -73,14 +72,14 @@ export interface Interface {
 }
 
 type NewInterface = Pick<Interface, 'name' | 'dev_type' | 'ethernet' | 'mac' | 'instance'> &
-  Partial<Pick<Interface, 'tap' | 'host_if_name' | 'tx_queues' | 'default_rx_mode'>> & {
+  Partial<Pick<Interface, 'tap' | 'host_if_name' | 'tx_queues' | 'rx_mode'>> & {
     readonly rx_queues?: number;
     readonly link_up?: boolean;
   };
 
 const no_mac = '00:00:00:00:00:00';
 const ethernet_mtu = 9000;
-const rx_default = 'RX_MODE_API_POLLING';
+export const rx_default = 'RX_MODE_API_POLLING';
 
 export class Interfaces {
   readonly all = new Pool<Interface>();
@@ -114,11 +113,10 @@ export class Interfaces {
       mac: made.mac,
       link_mtu: made.ethernet ? ethernet_mtu : 0,
       rx: Array.from({ length: made.rx_queues ?? 0 }, () => ({
-        mode: made.default_rx_mode ?? rx_default,
+        mode: made.rx_mode ?? rx_default,
         worker_id: 0,
       })),
       tx_queues: made.tx_queues ?? 0,
-      default_rx_mode: made.default_rx_mode ?? rx_default,
       host_if_name: made.host_if_name,
       instance: made.instance,
       tap: made.tap,
@@ -167,14 +165,14 @@ export class Interfaces {
 
   addMtable(family: Family, table_id: number): void {
     const known = this.mtable(family, table_id);
-    if (known) known.held = true;
+    if (known) known.holds += 1;
     else this.#mtables[family].set(table_id, new MfibTable(family, table_id));
   }
 
   deleteMtable(family: Family, table_id: number): void {
     const table = this.mtable(family, table_id);
     if (table === undefined || table_id === 0) return;
-    table.held = false;
+    table.holds = Math.max(0, table.holds - 1);
     this.#freeMulticast(table);
   }
 
@@ -199,7 +197,7 @@ export class Interfaces {
   }
 
   #freeMulticast(table: MfibTable): void {
-    if (table.table_id === 0 || table.held || table.bound_interfaces > 0) return;
+    if (table.table_id === 0 || table.holds > 0 || table.bound_interfaces > 0) return;
     this.#mtables[table.family].delete(table.table_id);
   }
 
@@ -213,7 +211,7 @@ export class Interfaces {
     one.addresses[family].push(prefix);
     if (family === 4) this.#enable4(one);
     else this.#lock6(one);
-    if (one.admin_up) this.#addRoutes(one, prefix);
+    if (one.admin_up) this.#addRoutes(one, prefix, !this.#sharesSubnet(one, prefix));
   }
 
   removeAddress(one: Interface, prefix: string): void {
@@ -224,7 +222,7 @@ export class Interfaces {
     }
     const at = one.addresses[family].indexOf(prefix);
     if (at < 0) refuse(retval.ADDRESS_NOT_FOUND_FOR_INTERFACE);
-    if (one.admin_up) this.#removeRoutes(one, prefix);
+    if (one.admin_up) this.#removeRoutes(one, prefix, !this.#sharesSubnet(one, prefix));
     one.addresses[family].splice(at, 1);
     if (family === 4) this.#disable4(one);
     else this.unlock6(one);
@@ -248,29 +246,31 @@ export class Interfaces {
     if (one.admin_up === up) return;
     one.admin_up = up;
     for (const family of families) {
-      for (const prefix of one.addresses[family]) {
-        if (up) this.#addRoutes(one, prefix);
-        else this.#removeRoutes(one, prefix);
+      const all = one.addresses[family];
+      for (const [index, prefix] of all.entries()) {
+        const first_of_subnet = all.findIndex((other) => networkOf(other) === networkOf(prefix)) === index;
+        if (up) this.#addRoutes(one, prefix, first_of_subnet);
+        else this.#removeRoutes(one, prefix, first_of_subnet);
       }
     }
   }
 
-  #addRoutes(one: Interface, prefix: string): void {
+  #addRoutes(one: Interface, prefix: string, with_subnet: boolean): void {
     const family = familyOf(prefix);
     const table = one.tables[family];
     const { sw_if_index } = one;
     const address = addressOf(prefix);
     const local = specialPath(family, 'FIB_API_PATH_TYPE_LOCAL', { sw_if_index, nh: address });
     this.fib.set(table, hostPrefix(address), source.interface, [local]);
-    if (this.#sharesSubnet(one, prefix)) return;
+    if (!with_subnet) return;
     for (const { to, path } of subnetRoutes(prefix, sw_if_index))
       this.fib.set(table, to, source.interface, [path]);
   }
 
-  #removeRoutes(one: Interface, prefix: string): void {
+  #removeRoutes(one: Interface, prefix: string, with_subnet: boolean): void {
     const table = one.tables[familyOf(prefix)];
     this.fib.remove(table, hostPrefix(addressOf(prefix)), source.interface);
-    if (this.#sharesSubnet(one, prefix)) return;
+    if (!with_subnet) return;
     for (const { to } of subnetRoutes(prefix, one.sw_if_index)) this.fib.remove(table, to, source.interface);
   }
 
@@ -350,7 +350,7 @@ function subnetRoutes(prefix: string, sw_if_index: number) {
   const address = addressOf(prefix);
   const connected = specialPath(family, 'FIB_API_PATH_TYPE_NORMAL', { sw_if_index });
   const drop = specialPath(family, 'FIB_API_PATH_TYPE_DROP');
-  if (family === 6) return length === 128 ? [] : [{ to: prefix, path: connected }];
+  if (family === 6) return length === 128 ? [] : [{ to: networkOf(prefix), path: connected }];
   if (length === 32) return [];
   if (length === 31) {
     const other = otherOf31(address);

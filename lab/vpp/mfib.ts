@@ -26,7 +26,8 @@ export class MfibTable {
   readonly entries = new Map<string, MulticastEntry>();
   /** Interfaces whose IP of this family is on: VPP accepts its own groups from them. */
   readonly accepting = new Map<number, number>();
-  held = true;
+  /** How often the API has added it: VPP counts, so that a table added twice has to be deleted twice. */
+  holds = 1;
   bound_interfaces = 0;
 
   constructor(

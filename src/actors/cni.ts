@@ -108,7 +108,7 @@ interface Entry {
   spec: PodSpec;
   slot: number;
   readonly ref: ActorRef<PodMessage>;
-  /** Requests handed to the pod. */
+  /** Requests handed to the pod and not answered yet. */
   calls: number;
   deleting: boolean;
   readonly namespace: NamespaceWatch;
@@ -188,12 +188,11 @@ class Cni implements Actor<CniMessage> {
       case 'RemovalEnded':
         return this.removalEnded(message.key);
       case 'PodGone':
-        return this.podGone(message.key, message.calls);
+        return this.podGone(message.key);
       case 'PodDown':
         return this.removalEnded(message.key);
-      case 'AddSettled':
-        this.adds -= 1;
-        return this.pace();
+      case 'Settled':
+        return this.settled(message.key, message.verb, message.there);
       case 'HeldExpired':
         return this.heldExpired(message.add);
       case 'Snapshot':
@@ -284,7 +283,7 @@ class Cni implements Actor<CniMessage> {
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
       add.reply.resolve(answer);
-      this.tellSelf({ type: 'AddSettled' });
+      this.tellSelf({ type: 'Settled', key: spec.key, verb: 'add', there: !('error' in answer) });
     };
     this.ctx
       .ask<PodMessage, AddAnswer>(
@@ -333,18 +332,20 @@ class Cni implements Actor<CniMessage> {
     }
     pod.deleting = true;
     pod.calls += 1;
+    const settled = (answer: DeleteAnswer): void => {
+      reply.resolve(answer);
+      this.tellSelf({ type: 'Settled', key, verb: 'del', there: false });
+    };
     this.ctx
       .ask<PodMessage, DeleteAnswer>(
         pod.ref,
         (answer) => ({ type: 'Delete', urgent: false, reply: answer }),
         Math.max(1, reply.deadline_ms - this.ctx.clock.now_ms()),
       )
-      .then(
-        (answer) => reply.resolve(answer),
-        (error: Error) =>
-          reply.resolve({
-            error: `pod ${request.netns} ${request.interfaceName}: ${error.message}: repeat the call`,
-          }),
+      .then(settled, (error: Error) =>
+        settled({
+          error: `pod ${request.netns} ${request.interfaceName}: ${error.message}: repeat the call`,
+        }),
       );
   }
 
@@ -407,9 +408,20 @@ class Cni implements Actor<CniMessage> {
     return pod;
   }
 
-  private podGone(key: PodKey, calls: number): void {
+  private settled(key: PodKey, verb: 'add' | 'del', there: boolean): void {
+    if (verb === 'add') this.adds -= 1;
     const pod = this.pods.get(key);
-    if (pod === undefined || pod.calls !== calls) return;
+    if (pod !== undefined) {
+      pod.calls -= 1;
+      if (pod.calls === 0 && !there) pod.ref.tell({ type: 'StillThere' });
+    }
+    this.pace();
+  }
+
+  /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
+  private podGone(key: PodKey): void {
+    const pod = this.pods.get(key);
+    if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
     this.lane.end(key, this.ctx.clock.now_ms());
     void this.ctx.stopChild(key);

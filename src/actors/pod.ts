@@ -98,7 +98,6 @@ class Pod implements Actor<PodMessage> {
   private dirty = true;
   private retry: Timer | undefined;
   private retries = 0;
-  private calls = 0;
   private last_call = 0;
   /** When it last changed something in VPP. */
   private busy_ms = -1;
@@ -112,7 +111,10 @@ class Pod implements Actor<PodMessage> {
   ) {
     this.record = deps.records.get(key);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
-    if (ctx.incarnation > 1) this.observe();
+    if (ctx.incarnation > 1) {
+      if (this.record === undefined) this.nothingLeft();
+      else this.observe();
+    }
   }
 
   receive(message: PodMessage): void {
@@ -127,6 +129,8 @@ class Pod implements Actor<PodMessage> {
         this.ground();
         this.part = undefined;
         this.unready = `VPP is not ready: ${message.reason}`;
+        return this.advance();
+      case 'StillThere':
         return this.advance();
       case 'RemovalTurn':
         this.turn = 'granted';
@@ -169,7 +173,6 @@ class Pod implements Actor<PodMessage> {
   // --- what is asked for
 
   private askedToAdd(spec: PodSpec, signal: AbortSignal, reply: Reply<AddAnswer>): void {
-    this.calls += 1;
     if (signal.aborted) return this.advance();
     const call = this.callUntil(reply.deadline_ms, signal);
     const { add, record } = this;
@@ -192,10 +195,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private askedToDelete(urgent: boolean, reply?: Reply<DeleteAnswer>): void {
-    if (reply !== undefined) {
-      this.calls += 1;
-      this.deletes.set(this.callUntil(reply.deadline_ms), reply);
-    }
+    if (reply !== undefined) this.deletes.set(this.callUntil(reply.deadline_ms), reply);
     const { add } = this;
     if (add !== undefined) {
       this.add = undefined;
@@ -306,7 +306,7 @@ class Pod implements Actor<PodMessage> {
     this.forgetRetry();
     this.fault = '';
     this.answerDeletes({ deleted: true });
-    this.deps.cni.tell({ type: 'PodGone', key: this.key, calls: this.calls });
+    this.deps.cni.tell({ type: 'PodGone', key: this.key });
   }
 
   private connect(add: Pending, actual: readonly VppObject[]): void {

@@ -164,7 +164,6 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (this.run?.pid !== session.run.pid || this.state !== 'Connecting') return session.close();
     this.session = session;
     this.state = 'Connected';
-    this.accused = [];
     this.generation += 1;
     session.closed.then((reason) => this.ctx.self.tell({ type: 'Closed', session, reason }));
     if (session.incompatible.length > 0) {

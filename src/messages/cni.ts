@@ -23,12 +23,12 @@ export type CniMessage =
   | { readonly type: 'RemovalWanted'; readonly key: PodKey; readonly urgent: boolean }
   /** From a pod: its turn is over, or not wanted any more. */
   | { readonly type: 'RemovalEnded'; readonly key: PodKey }
-  /** From a pod: nothing is left of it, and it has answered `calls` requests. */
-  | { readonly type: 'PodGone'; readonly key: PodKey; readonly calls: number }
+  /** From a pod: nothing is left of it. */
+  | { readonly type: 'PodGone'; readonly key: PodKey }
   | { readonly type: 'PodDown'; readonly key: PodKey; readonly down: Down }
   | { readonly type: 'UplinkDown'; readonly down: Down }
-  /** From itself: an ADD has been answered. */
-  | { readonly type: 'AddSettled' }
+  /** From itself: a request handed to a pod has been answered; `there`: by a pod that is connected. */
+  | { readonly type: 'Settled'; readonly key: PodKey; readonly verb: 'add' | 'del'; readonly there: boolean }
   /** From itself: an ADD that waits for another pod to go has to be answered. */
   | { readonly type: 'HeldExpired'; readonly add: CniAdd }
   /** From itself: what VPP held when it was asked at `asked_ms`, or why it did not say. */

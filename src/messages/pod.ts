@@ -55,6 +55,8 @@ export type PodMessage =
       readonly holdings: PodHoldings;
     }
   | NodeLost
+  /** Says PodGone if nothing is left of it. */
+  | { readonly type: 'StillThere' }
   /** Its turn to remove its objects has come; it says RemovalEnded when it has used it. */
   | { readonly type: 'RemovalTurn' }
   /** From itself: a transaction is over. */

@@ -7,6 +7,9 @@ import { none } from './none.js';
 
 const available: Readonly<Partial<Record<DriverName, UplinkDriver>>> = { af_packet, af_xdp, none };
 
+/** Names of the drivers that this version has. */
+export const driver_names = Object.keys(available) as readonly DriverName[];
+
 /** The configuration names a driver that this version does not have. */
 export class DriverMissing extends Error {
   override readonly name = 'DriverMissing';
@@ -17,7 +20,7 @@ export function driverFor(spec: Pick<UplinkSpec, 'interface_name' | 'driver'>): 
   const driver = available[spec.driver ?? 'af_packet'];
   if (driver === undefined) {
     throw new DriverMissing(
-      `uplink ${spec.interface_name}: driver ${spec.driver} is not in this version; use one of ${Object.keys(available).join(', ')}`,
+      `uplink ${spec.interface_name}: driver ${spec.driver} is not in this version; use one of ${driver_names.join(', ')}`,
     );
   }
   return driver;

@@ -215,6 +215,7 @@ t.test(
     t.equal(answers, 2);
     await kit.clock.advance(600_000);
     t.same(launcher.take(), ['forget'], 'nothing is started any more');
+    t.match(kit.node().gauges, { deaths_in_window: 0 }, 'an end that was asked for is no death');
     await kit.ask<void>((reply) => ({ type: 'Shutdown', reply }));
     t.pass('a VPP that is down already is answered at once');
   },

@@ -24,8 +24,11 @@ const internal_sources = [18, 23];
 
 async function answers(transport: Transport, { steps }: Sequence, namespace: string): Promise<string[][]> {
   const client = await connect({ transport, name: 'contract', deadline_ms: 10_000 });
+  // The client's deadlines do not keep a process alive, and a connection in memory does not either.
+  const alive = setInterval(() => {}, 60_000);
   const said: string[][] = [];
   for (const step of steps) said.push(await answer(client, step, namespace));
+  clearInterval(alive);
   client.close();
   return said;
 }

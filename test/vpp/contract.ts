@@ -216,14 +216,14 @@ const is_on = (sw_if_index: number, feature: string): Step => {
 };
 const cnat_feature = (sw_if_index: number, enable_disable = true): Step =>
   ask(feature_cnat_enable_disable, { sw_if_index, enable_disable });
-const snat_addresses = (snat_ip4: string, snat_ip6: string): Step =>
+const snat_addresses = (snat_ip4: string, snat_ip6: string, flags = 3): Step =>
   ask(cnat_set_snat_addresses_v2, {
     snat_ip4,
     snat_ip6,
     sw_if_index: none,
     fwd_fib_index: 0,
     ret_fib_index: 0,
-    flags: 3,
+    flags,
   });
 const urpf = (
   sw_if_index: number,
@@ -1041,6 +1041,18 @@ export const sequences: readonly Sequence[] = [
     ],
   },
   {
+    name: 'a multicast table that was added twice has to be deleted twice',
+    steps: [
+      table(7, false, 'a'),
+      table(7, false, 'a'),
+      no_table(7, false),
+      tables(),
+      mtables(),
+      no_table(7, false),
+      mtables(),
+    ],
+  },
+  {
     name: 'loopbacks',
     steps: [
       ask(create_loopback, { mac_address: '00:00:00:00:00:00' }),
@@ -1233,13 +1245,20 @@ export const sequences: readonly Sequence[] = [
     dies: true,
     steps: [route(0, '10.1.0.0/16', [path({ type: 'FIB_API_PATH_TYPE_BIER_IMP' })])],
   },
-  {
-    name: 'P7: SNAT addresses that were taken away are still told',
-    steps: [
-      snat_addresses('10.0.0.2', 'fd00::2'),
-      snat_addresses('0.0.0.0', '::'),
-      ask(cnat_get_snat_addresses, {}),
-      ask(cnat_snat_addresses_dump, {}),
-    ],
-  },
+  ...[0, 3].map(
+    (flags): Sequence => ({
+      name: `P7: SNAT addresses with flags ${flags} are taken away`,
+      steps: [
+        snat_addresses('10.0.0.2', 'fd00::2', flags),
+        snat_addresses('0.0.0.0', '::', flags),
+        ask(cnat_get_snat_addresses, {}),
+        ask(cnat_snat_addresses_dump, {}),
+        ask(cnat_set_snat_policy, { policy: 'CNAT_POLICY_K8S' }),
+        snat_addresses('0.0.0.0', '::', flags),
+        snat_addresses('10.0.0.3', '::', flags),
+        ask(cnat_get_snat_addresses, {}),
+        ask(cnat_snat_addresses_dump, {}),
+      ],
+    }),
+  ),
 ];

@@ -16,7 +16,7 @@ export const devices: readonly Handler[] = [
     const { instances } = vpp.interfaces;
     if (asked.id !== none && instances.tap.has(asked.id)) refuse(retval.INVALID_INTERFACE);
     const attaches = (asked.tap_flags & tap_flags.TAP_API_FLAG_ATTACH) !== 0;
-    if (attaches && !asked.host_if_name_set) refuse(retval.NO_MATCHING_INTERFACE);
+    if (attaches && !asked.host_if_name_set) refuse(retval.SYSCALL_ERROR_3);
     const tun = (asked.tap_flags & tap_flags.TAP_API_FLAG_TUN) !== 0;
     const rx_queues = Math.max(1, asked.num_rx_queues);
     const single = asked.num_rx_queues === 1 && asked.num_tx_queues === 1;
@@ -108,7 +108,7 @@ export const devices: readonly Handler[] = [
       host_if_name: asked.host_if_name,
       rx_queues: Math.max(1, asked.num_rx_queues),
       tx_queues: Math.max(1, asked.num_tx_queues),
-      default_rx_mode: 'RX_MODE_API_INTERRUPT',
+      rx_mode: 'RX_MODE_API_INTERRUPT',
       link_up: true,
     });
     return { sw_if_index: one.sw_if_index };

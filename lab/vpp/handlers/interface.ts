@@ -23,7 +23,7 @@ import { if_status_flags, type rx_mode } from 'vpp-binapi-ts/interface_types';
 import { ip_address_dump } from 'vpp-binapi-ts/ip';
 import { none } from '../fib.js';
 import { type Caller, type Handler, on, onDump, onPlain, onStream } from '../handler.js';
-import type { Interface } from '../interfaces.js';
+import { type Interface, rx_default } from '../interfaces.js';
 import { refuse, retval } from '../outcome.js';
 import type { VppState } from '../state.js';
 
@@ -107,7 +107,7 @@ function queues(): readonly Handler[] {
     onPlain(sw_interface_set_rx_mode, (vpp, { sw_if_index, queue_id_valid, queue_id, mode }) => {
       const one = vpp.interfaces.get(sw_if_index);
       if (mode === 'RX_MODE_API_ADAPTIVE' && one.dev_type === 'af-packet') refuse(retval.UNIMPLEMENTED);
-      const chosen = mode === 'RX_MODE_API_DEFAULT' ? one.default_rx_mode : mode;
+      const chosen = mode === 'RX_MODE_API_DEFAULT' ? rx_default : mode;
       for (const [id, queue] of one.rx.entries()) {
         if (!queue_id_valid || id === queue_id) queue.mode = chosen;
       }

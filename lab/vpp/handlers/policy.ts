@@ -174,7 +174,6 @@ function redirects(): readonly Handler[] {
   return [
     onPlain(ip_session_redirect_add_v2, (vpp, asked) => {
       const { table_index, opaque_index, is_punt, paths, proto } = asked;
-      if (vpp.classify_tables.get(table_index) === undefined) refuse(retval.NO_SUCH_TABLE);
       if (paths.length === 0) refuse(retval.NO_PATHS_IN_ROUTE);
       const match = asked.match.slice(0, asked.match_len);
       const key = sessionKey(table_index, match);
@@ -182,6 +181,8 @@ function redirects(): readonly Handler[] {
       vpp.redirects.get(key)?.release();
       const is_ip6 = proto === 'FIB_API_PATH_NH_PROTO_IP6';
       vpp.redirects.set(key, { ...held, table_index, opaque_index, is_punt, is_ip6, match });
+      // VPP refuses only now, and keeps the session.
+      if (vpp.classify_tables.get(table_index) === undefined) refuse(retval.NO_SUCH_TABLE);
     }),
     onPlain(ip_session_redirect_del, (vpp, { table_index, match }) => {
       const key = sessionKey(table_index, match);

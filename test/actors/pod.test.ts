@@ -1,0 +1,256 @@
+import t, { type Test } from 'tap';
+import { type Call, PodLab, podLab } from './pod-lab.js';
+
+/**
+ * Stories of one pod, as rows of words. `A1`, `D2`: an ADD or DEL begins. `A1:ok`, `A1:wait`, `A1:/text/`: what has become
+ * of it. Everything else is in `word`.
+ */
+type Story = readonly [protects: string, story: string];
+
+const stories: readonly Story[] = [
+  // ADD
+  ['an ADD connects the pod', 'ready A1 A1:ok phase:done vpp:some link'],
+  ['an ADD is repeated: verified, and a success', 'ready A1 A2 A1:ok A2:ok phase:done taps:1'],
+  ['an ADD with another address makes the pod as it asks', 'ready A1 A2=10.0.0.9 A2:ok address:10.0.0.9 taps:1'],
+  ['two ADDs at once with one spec are one', 'ready hold A1 A2 answer A1:ok A2:ok taps:1'],
+  ['of two ADDs at once the later one counts', 'ready hold A1 A2=10.0.0.9 answer A1:/superseded/ A2:ok address:10.0.0.9'],
+  ['an ADD waits for the node', 'A1 A1:wait phase:none ready A1:ok phase:done'],
+  ['an ADD for which the node comes too late is refused, with nothing left', 'A1 wait:4700 A1:/not_ready/ phase:none ready vpp:none pods:0'],
+  ['an ADD waits through a loss of the node', 'ready lost A1 A1:wait ready A1:ok'],
+  ['an ADD without namespace is refused', 'ready A1-netns A1:/no_network_namespace/ phase:none vpp:none pods:0'],
+  ['an ADD on a name that another plugin holds is refused', 'ready veth A1:none A2 A2:/already_in/ phase:none vpp:none'],
+  ['an ADD attaches to the device of a dead VPP', 'ready A1 A1:ok die ready vpp:some link phase:done'],
+  ['an ADD that cannot be recorded touches nothing', 'ready full A1 A1:/free_space/ space vpp:none phase:none'],
+  ['an ADD that VPP refuses is rolled back', 'ready refuse:urpf A1 A1:/refused/ vpp:none phase:none nolink pods:0'],
+  ['an ADD that Linux refuses is rolled back', 'ready linux A1 A1:/EPERM/ wait:1 vpp:none phase:none pods:0'],
+  ['an ADD answered too late by VPP is undone', 'ready hold A1 wait:4700 A1:/busy/ answer wait:1 vpp:none phase:none pods:0'],
+  ['an ADD whose caller goes is undone', 'ready hold A1 cancel:A1 answer wait:1 vpp:none phase:none pods:0'],
+  ['an ADD whose caller went before it began does nothing', 'A1 cancel:A1 ready vpp:none pods:0'],
+  ['an ADD that one of two callers gives up goes on', 'ready hold A1 A2 cancel:A1 answer A2:ok phase:done'],
+  ['an ADD survives the loss of VPP in its middle', 'ready hold A1 die lost ready A1:ok phase:done taps:1'],
+  ['an ADD survives the loss of the connection in its middle', 'ready hold A1 fail:stale_generation lost A1:wait ready A1:ok taps:1'],
+  ['an ADD fails when the answer of VPP is lost, and is undone', 'ready hold A1 lose wait:10100 A1:/busy/ wait:1 vpp:none phase:none'],
+  ['an ADD that waits for VPP too long after its loss is undone by the next', 'ready hold A1 die lost wait:4700 A1:/not_ready/ phase:intended ready vpp:none phase:none pods:0'],
+  ['an ADD refused by the quarantine leaves nothing', 'ready hold A1 fail:quarantined A1:/quarantined/ vpp:none phase:none pods:0'],
+  // DEL
+  ['a DEL removes everything', 'ready A1 D1 D1:ok vpp:none phase:none nolink pods:0'],
+  ['a DEL of an unknown pod is a success', 'ready D1 D1:ok'],
+  ['a DEL of an unknown pod is a success without a node', 'D1 D1:ok'],
+  ['a DEL is repeated', 'ready A1 D1 D2 D1:ok D2:ok vpp:none'],
+  ['a DEL works without the namespace', 'ready A1 netns- D1 D1:ok vpp:none phase:none'],
+  ['a DEL overtakes an ADD that waits for the node', 'A1 D1 D1:ok A1:/deleted/ phase:none ready vpp:none'],
+  ['a DEL overtakes an ADD under way', 'ready hold A1 D1 A1:/deleted/ D1:wait answer wait:1 D1:ok vpp:none phase:none'],
+  ['an ADD behind a DEL comes after it', 'ready A1 hold D1 A2 answer D1:ok A2:ok phase:done taps:1'],
+  ['a DEL behind an ADD behind a DEL', 'ready A1 hold D1 A2 D2 answer D1:ok D2:ok A2:/deleted/ vpp:none phase:none'],
+  ['a DEL without VPP is remembered, refused, and done when VPP is back', 'ready A1 lost D1 D1:wait phase:deleting wait:4700 D1:/repeat/ ready wait:1 vpp:none phase:none D2 D2:ok'],
+  ['a DEL that waits is answered when VPP comes back', 'ready A1 lost D1 wait:1000 ready wait:1 D1:ok vpp:none'],
+  ['a DEL after the death of VPP has nothing to remove', 'ready A1 die lost D1 D1:wait ready D1:ok vpp:none nolink'],
+  ['a DEL that VPP refuses in part is refused, and tried again', 'ready A1 refuse:tap D1 D1:/refused/ phase:deleting accept wait:1000 vpp:none phase:none'],
+  ['a DEL repeated after a refusal does not wait for the next try', 'ready A1 refuse:tap D1 accept D2 wait:100 D2:ok vpp:none'],
+  ['a DEL that cannot be recorded is refused', 'ready A1 full D1 D1:/free_space/ vpp:some space D2 D2:ok vpp:none'],
+  ['a DEL whose answer is lost is refused and found done', 'ready A1 hold D1 lose wait:10100 D1:/repeat/ wait:1100 vpp:none phase:none'],
+  ['a DEL and its answer survive the death of VPP', 'ready A1 hold D1 die lost D1:wait ready D1:ok vpp:none phase:none'],
+  ['a DEL whose caller has gone is carried out', 'ready A1 lost D1 wait:4700 ready wait:1 vpp:none phase:none'],
+  // lives
+  ['the death of VPP is repaired', 'ready A1 die lost ready vpp:some taps:1 phase:done link'],
+  ['a repair that fails is tried again', 'ready A1 die lost refuse:route ready accept wait:1000 vpp:same'],
+  ['a crash of the pod keeps the pod', 'ready A1 crash wait:200 vpp:same phase:done D1 D1:ok vpp:none'],
+  ['a crash in the middle of an ADD answers its caller and leaves nothing', 'ready hold A1 crash A1:/down/ answer wait:200 vpp:none phase:none pods:0'],
+  ['a crash in the middle of a DEL answers its caller and finishes it', 'ready A1 hold D1 crash D1:/down/ answer wait:200 vpp:none phase:none'],
+  ['a restart of everything keeps the pod', 'ready A1 restart wait:200 ready vpp:same phase:done'],
+  ['an ADD of an earlier life that was never answered is undone', 'ready hold A1 answer-vpp restart wait:200 ready wait:1 vpp:none phase:none pods:0'],
+  ['a DEL of an earlier life is finished', 'ready A1 lost D1 restart wait:200 phase:deleting ready wait:1 vpp:none phase:none'],
+];
+
+class Stage {
+  readonly calls = new Map<string, Call>();
+  readonly aborts = new Map<string, AbortController>();
+  ofPod: readonly object[] = [];
+
+  constructor(
+    readonly lab: PodLab,
+    readonly t: Test,
+  ) {}
+
+  async word(word: string): Promise<void> {
+    const { lab, t } = this;
+    const [head = '', ...rest] = word.split(':');
+    const value = rest.join(':');
+    const begin = /^([AD])\d(?:=([\d.]+))?(-netns)?$/.exec(word);
+    if (begin !== null) {
+      const [, kind, address = '10.0.0.1', without] = begin;
+      const name = word.slice(0, 2);
+      const abort = new AbortController();
+      this.aborts.set(name, abort);
+      const ask = {
+        ips: [`${address}/24`],
+        signal: abort.signal,
+        ...(without !== undefined && { without_netns: true as const }),
+      };
+      this.calls.set(name, kind === 'A' ? lab.begin('p', ask) : lab.beginDel('p', ask));
+    } else if (/^[AD]\d$/.test(head)) this.expectCall(head, value, word);
+    else await this.act(head, value, word);
+    await lab.kit.settle();
+    if (/^[AD]\d/.test(word) && lab.programmed > 0) this.ofPod = [...lab.vpp.objects];
+    t.notOk(lab.kit.escalated, word);
+  }
+
+  expectCall(name: string, value: string, word: string): void {
+    const { t } = this;
+    const answer = this.calls.get(name)?.answer;
+    if (value === 'ok') t.equal(answer?.successful, true, `${word}: ${answer?.errorMessage}`);
+    else if (value === 'wait') t.equal(answer, undefined, word);
+    else if (value !== 'none') {
+      t.equal(answer?.successful, false, word);
+      t.match(answer?.errorMessage, new RegExp(value.slice(1, -1).replaceAll('_', ' ')), word);
+    }
+  }
+
+  async act(head: string, value: string, word: string): Promise<void> {
+    const { lab, t } = this;
+    const { vpp, host, store } = lab;
+    const link = (): unknown => host.exists(lab.netns('p')) && host.open(lab.netns('p')).link('eth0');
+    switch (head) {
+      case 'ready':
+        return lab.ready();
+      case 'lost':
+        return lab.lost();
+      case 'die':
+        return vpp.die();
+      case 'hold':
+        vpp.holding = true;
+        return;
+      case 'answer':
+        return vpp.answer();
+      case 'answer-vpp':
+      case 'lose':
+        return vpp.loseAnswers();
+      case 'fail':
+        return vpp.fail(value);
+      case 'refuse':
+        vpp.refuses = ({ object }) => (object.kind === value ? `${value} refused` : undefined);
+        return;
+      case 'accept':
+        vpp.refuses = () => undefined;
+        return;
+      case 'linux':
+        return host.failChange(2, 'EPERM');
+      case 'full':
+        store.full = true;
+        return;
+      case 'space':
+        store.full = false;
+        return;
+      case 'netns-':
+        return lab.dropNetns('p');
+      case 'veth':
+        lab.makeNetns('p');
+        host.open(lab.netns('p')).apply({ do: 'add_link', link: { kind: 'dummy', name: 'eth0' } });
+        return;
+      case 'wait':
+        return lab.kit.clock.advance(Number(value));
+      case 'cancel':
+        this.aborts.get(value)!.abort(new Error('cancelled by the caller'));
+        return;
+      case 'crash':
+        return lab.kit.crash(new Error('boom'), lab.podPath('p'));
+      case 'restart':
+        return lab.kit.crash(new Error('boom'));
+      case 'phase':
+        t.equal(lab.phase('p'), value, word);
+        return;
+      case 'pods':
+        t.equal(lab.pods.length, Number(value), word);
+        return;
+      case 'taps':
+        t.equal(vpp.kinds().tap, Number(value), word);
+        return;
+      case 'vpp':
+        if (value === 'none') t.strictSame(vpp.objects, [], word);
+        else if (value === 'same') t.same(sorted(vpp.objects), sorted(this.ofPod), word);
+        else t.not(lab.programmed, 0, word);
+        return;
+      case 'link':
+        t.ok(link(), word);
+        return;
+      case 'nolink':
+        t.notOk(link(), word);
+        return;
+      case 'address': {
+        const namespace = host.open(lab.netns('p'));
+        const addresses = namespace.addresses().filter(({ family }) => family === 4);
+        t.strictSame(
+          addresses.map(({ prefix }) => prefix),
+          [`${value}/32`],
+          word,
+        );
+        const routes = vpp.objects.flatMap((object) =>
+          object.kind === 'route' && object.table_id === 0 ? object.prefix : [],
+        );
+        t.strictSame(routes, [`${value}/32`], word);
+        return;
+      }
+      default:
+        throw new Error(`the story has an unknown word: ${word}`);
+    }
+  }
+}
+
+function sorted(objects: readonly object[]): string[] {
+  return objects.map((object) => JSON.stringify(object)).sort();
+}
+
+t.test('stories of one pod', async (t) => {
+  for (const [protects, story] of stories) {
+    await t.test(protects, async (t) => {
+      const stage = new Stage(await new PodLab().start(t), t);
+      for (const word of story.split(' ')) await stage.word(word);
+    });
+  }
+});
+
+t.test('what VPP and Linux hold of a pod', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p', { ips: ['10.0.0.1/24', 'fd00::1/64'], mtu: 9000 });
+  const namespace = lab.host.open(lab.netns('p'));
+  t.equal(namespace.link('eth0')?.mtu, 1500, 'never above the MTU of the node');
+  t.equal(namespace.link('eth0')?.up, true);
+  t.strictSame(
+    namespace.routes({ table: 254 }).flatMap(({ protocol, prefix }) => (protocol === 3 ? prefix : [])),
+    ['0.0.0.0/0', '::/0'],
+  );
+  t.equal(namespace.readSysctl('net/ipv6/conf/all/disable_ipv6'), '0');
+  t.same(lab.vpp.transactions.length, 1, 'one transaction');
+  t.strictSame(lab.store.writes, ['intended', 'done']);
+  await lab.add('p', { ips: ['10.0.0.1/24', 'fd00::1/64'], mtu: 9000 });
+  t.same(lab.vpp.transactions.length, 1, 'a repeated ADD asks nothing of VPP');
+  t.strictSame(lab.store.writes, ['intended', 'done'], 'nor of the disk');
+});
+
+t.test('a secondary interface leaves the default route of the first one alone', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const answer = await lab.add('p', { ips: ['172.16.0.1/24'], ifname: 'eth1', network: 'red' });
+  t.match(answer, { successful: true });
+  const namespace = lab.host.open(lab.netns('p'));
+  const routes = namespace.routes({ table: 254 }).filter(({ prefix }) => prefix === '0.0.0.0/0');
+  t.strictSame(
+    routes.map(({ next_hops }) => namespace.link(next_hops[0]!.oif!)?.name),
+    ['eth0'],
+  );
+});
+
+t.test('a tap has its MAC in the answer, a tun has none', async (t) => {
+  const lab = await podLab(t);
+  const annotations = { 'cni.projectcalico.org/vppInterfacesSpec': '{"eth0":{"isl3":false}}' };
+  t.match(await lab.add('p', { annotations }), { successful: true, containerMac: '02:00:00:00:00:01' });
+  t.equal((await lab.add('q', { ips: ['10.0.0.2/24'] }))?.containerMac, undefined);
+});
+
+t.test('an ADD with other queues makes the interface anew', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const annotations = { 'cni.projectcalico.org/vppInterfacesSpec': '{"eth0":{"rx":2}}' };
+  t.match(await lab.add('p', { annotations }), { successful: true, hostInterfaceName: 'vpp-tun-2' });
+  t.equal(lab.vpp.kinds().tap, 1);
+});

@@ -1,0 +1,530 @@
+import t from 'tap';
+import { vppConnection } from '../../src/actors/vpp-connection.js';
+import type {
+  Transaction,
+  TransactionResult,
+  VppConnectionMessage,
+  VppProcessMessage,
+  VppStatus,
+} from '../../src/messages/vpp.js';
+import type { Operation } from '../../src/reconcile/reconcile.js';
+import { empty_snapshot, type Snapshot } from '../../src/reconcile/snapshot.js';
+import type { VppRun } from '../../src/vpp-conn/launcher.js';
+import type { Session, SessionOpener } from '../../src/vpp-conn/session.js';
+import { type ActorKit, actorKit, type Teardown } from '../kit/actor-kit.js';
+
+const settings = { probe_interval_ms: 1000, probe_deadline_ms: 3000, transactions_max: 4 };
+
+interface Open<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: Error): void;
+}
+
+function open<T>(): Open<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+/** A session whose answers the test gives. */
+class FakeSession implements Session {
+  readonly version = '26.10';
+  readonly incompatible: string[] = [];
+  snapshot: Snapshot = empty_snapshot;
+  /** What readSnapshot answers. */
+  now: Snapshot = empty_snapshot;
+  closes = 0;
+  /** Transactions sent and not answered yet, oldest first. */
+  readonly sent: { readonly owner: string; readonly outcome: Open<TransactionResult> }[] = [];
+  readonly pings: Open<void>[] = [];
+  private readonly end = open<string>();
+  readonly closed = this.end.promise;
+
+  constructor(readonly run: VppRun) {}
+
+  execute(transaction: Transaction): Promise<TransactionResult> {
+    const outcome = open<TransactionResult>();
+    this.sent.push({ owner: transaction.owner, outcome });
+    return outcome.promise;
+  }
+
+  async readSnapshot(): Promise<Snapshot> {
+    return this.now;
+  }
+
+  async neighbours(tag: string): Promise<readonly string[]> {
+    return [`neighbour of ${tag}`];
+  }
+
+  async cli(command: string): Promise<string> {
+    if (command === 'wrong') throw new Error('unknown input');
+    return `did ${command}`;
+  }
+
+  ping(deadline_ms: number): Promise<void> {
+    if (deadline_ms !== settings.probe_deadline_ms) throw new Error(`deadline ${deadline_ms}`);
+    const answer = open<void>();
+    this.pings.push(answer);
+    return answer.promise;
+  }
+
+  close(): void {
+    this.closes += 1;
+  }
+
+  stats(): unknown {
+    return {};
+  }
+
+  get owners(): string[] {
+    return this.sent.map(({ owner }) => owner);
+  }
+
+  /** VPP's socket is closed: as a real session does, what is under way rejects before anybody is told of the end. */
+  breaks(reason: string): void {
+    for (const { outcome } of this.sent.splice(0)) outcome.reject(new Error(`disconnected: ${reason}`));
+    this.end.resolve(reason);
+  }
+}
+
+const done: TransactionResult = { outcomes: [], interfaces: new Map() };
+
+function add(...prefixes: string[]): Operation[] {
+  return prefixes.map((prefix) => ({
+    action: 'add',
+    object: { kind: 'route', table_id: 0, prefix, paths: [{ via: 'drop' }] },
+  }));
+}
+
+function inWords(message: VppStatus): string {
+  switch (message.type) {
+    case 'VppUp':
+      return `VppUp ${message.generation}${message.adopted ? ' adopted' : ''}`;
+    case 'VppDown':
+      return `VppDown ${message.generation}: ${message.reason}`;
+    case 'VppExited':
+      return `VppExited: ${message.reason}`;
+  }
+}
+
+class Lab {
+  readonly opens: { readonly run: VppRun; readonly signal: AbortSignal; readonly answer: Open<Session> }[] =
+    [];
+  readonly board: string[] = [];
+  /** Transactions' answers: `pod ok`, `pod stale_generation`. */
+  readonly answers: string[] = [];
+  readonly kit!: ActorKit<VppConnectionMessage>;
+
+  static async start(t: Teardown): Promise<Lab> {
+    const lab = new Lab();
+    const opener: SessionOpener = {
+      open(run, signal) {
+        const answer = open<Session>();
+        lab.opens.push({ run, signal, answer });
+        return answer.promise;
+      },
+    };
+    const board = {
+      set: (name: string, ok: boolean, reason: string) => void lab.board.push(`${name} ${ok} ${reason}`),
+    };
+    const kit = await actorKit(t, (base) => {
+      const process = base.mailbox<VppProcessMessage>('process');
+      return vppConnection(process.ref, opener, settings, board);
+    });
+    Object.assign(lab, { kit });
+    await lab.process.message('Attach');
+    return lab;
+  }
+
+  get process() {
+    return this.kit.mailbox<VppProcessMessage>('process');
+  }
+
+  get state() {
+    return this.kit.node().gauges.state;
+  }
+
+  run(pid: number, adopted = false): VppRun {
+    return { pid, api_socket: '/run/vpp/api.sock', adopted, exited: new Promise(() => {}) };
+  }
+
+  /** VPP runs and answers. */
+  async up(pid: number, changes: { adopted?: boolean; snapshot?: Snapshot } = {}): Promise<FakeSession> {
+    await this.kit.tell({ type: 'Started', run: this.run(pid, changes.adopted) });
+    return this.answer(changes.snapshot);
+  }
+
+  /** The open that was asked for last succeeds. */
+  async answer(snapshot: Snapshot = empty_snapshot): Promise<FakeSession> {
+    const { run, answer } = this.opens.at(-1)!;
+    const session = new FakeSession(run);
+    session.snapshot = snapshot;
+    session.now = snapshot;
+    answer.resolve(session);
+    await this.kit.settle();
+    return session;
+  }
+
+  gone(pid: number, reason = 'SIGSEGV'): Promise<void> {
+    return this.kit.tell({ type: 'Gone', exit: { pid, reason } });
+  }
+
+  async transact(owner: string, changes: Partial<Transaction> = {}): Promise<void> {
+    const generation = Number(this.kit.node().gauges.generation);
+    const transaction: Transaction = {
+      generation,
+      owner,
+      operations: add(`10.0.0.0/24`),
+      on_error: 'continue',
+      ...changes,
+    };
+    this.kit
+      .ask<TransactionResult>((reply) => ({ type: 'Transact', transaction, reply }), 60_000)
+      .then(
+        () => this.answers.push(`${owner} ok`),
+        (error: Error & { code?: string }) => this.answers.push(`${owner} ${error.code}`),
+      );
+    await this.kit.settle();
+  }
+
+  /** VPP has done the oldest transaction that was sent. */
+  async does(session: FakeSession, result = done): Promise<void> {
+    session.sent.shift()!.outcome.resolve(result);
+    await this.kit.settle();
+  }
+
+  async subscribe(name: string): Promise<() => Promise<string[]>> {
+    const mailbox = this.kit.mailbox<VppStatus>(name);
+    await this.kit.tell({ type: 'Subscribe', subscriber: mailbox.ref });
+    return async () => (await mailbox.messages()).map(inWords);
+  }
+
+  take(): string[] {
+    return this.answers.splice(0);
+  }
+}
+
+const tagged: Snapshot = {
+  objects: [],
+  interfaces: [{ sw_if_index: 1, tag: 'main-eth0', name: 'host-eth0', dev_type: 'af-packet' }],
+};
+
+t.test('it asks to be told of VPP, connects, and numbers the connections', async (t) => {
+  const lab = await Lab.start(t);
+  t.match(lab.kit.node().gauges, { state: 'Disconnected', generation: 0 });
+  const heard = await lab.subscribe('uplink');
+  await lab.kit.tell({ type: 'Started', run: lab.run(1) });
+  t.equal(lab.state, 'Connecting');
+  t.same(await heard(), []);
+  await lab.answer();
+  t.match(lab.kit.node().gauges, { state: 'Connected', generation: 1, version: '26.10' });
+  await lab.gone(1);
+  t.match(lab.kit.node().gauges, { state: 'Disconnected', generation: 1 });
+  await lab.up(2);
+  t.match(lab.kit.node().gauges, { state: 'Connected', generation: 2 });
+  t.same(await heard(), ['VppUp 1', 'VppDown 1: SIGSEGV', 'VppExited: SIGSEGV', 'VppUp 2']);
+  t.same(lab.board, ['vpp true VPP 1 answers', 'vpp false SIGSEGV', 'vpp true VPP 2 answers']);
+});
+
+t.test('a VPP that dies before it answered is told as exited, without a VppDown', async (t) => {
+  const lab = await Lab.start(t);
+  const heard = await lab.subscribe('uplink');
+  await lab.kit.tell({ type: 'Started', run: lab.run(1) });
+  await lab.gone(1, 'exit code 1');
+  t.same(await heard(), ['VppExited: exit code 1']);
+  t.ok(lab.opens[0]!.signal.aborted, 'and the attempt to connect to it is given up');
+});
+
+t.test('the death of an older VPP changes nothing', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.up(2);
+  const heard = await lab.subscribe('uplink');
+  await heard();
+  await lab.gone(1);
+  t.same(await heard(), []);
+  t.equal(lab.state, 'Connected');
+});
+
+t.test('VppUp says whether VPP held anything before this connection', async (t) => {
+  const cases = [
+    { name: 'started by us, empty', adopted: false, snapshot: empty_snapshot, says: 'VppUp 1' },
+    { name: 'adopted', adopted: true, snapshot: empty_snapshot, says: 'VppUp 1 adopted' },
+    { name: 'started by us, and reconnected to', adopted: false, snapshot: tagged, says: 'VppUp 1 adopted' },
+  ];
+  for (const { name, adopted, snapshot, says } of cases) {
+    const lab = await Lab.start(t);
+    const heard = await lab.subscribe('uplink');
+    await lab.up(1, { adopted, snapshot });
+    t.same(await heard(), [says], name);
+  }
+});
+
+t.test('whoever subscribes twice is told once, and beginning with the present state', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  const heard = await lab.subscribe('uplink');
+  await lab.subscribe('uplink');
+  const other = await lab.subscribe('cni');
+  t.same(await heard(), ['VppUp 1', 'VppUp 1']);
+  session.breaks('EOF');
+  await lab.kit.settle();
+  t.same(await heard(), ['VppDown 1: EOF']);
+  t.same(await other(), ['VppUp 1', 'VppDown 1: EOF']);
+});
+
+t.test('a late subscriber is told what VPP holds by now, not what it held at first', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  session.now = tagged;
+  const heard = await lab.subscribe('uplink');
+  t.same(await heard(), ['VppUp 1 adopted']);
+  session.now = empty_snapshot;
+  session.readSnapshot = () => Promise.reject(new Error('disconnected'));
+  await lab.kit.tell({ type: 'Subscribe', subscriber: lab.kit.mailbox<VppStatus>('cni').ref });
+  t.same(await heard(), ['VppDown 1: disconnected'], 'and a snapshot that cannot be read ends the session');
+  await lab.answer();
+  t.same(await heard(), ['VppUp 2']);
+});
+
+t.test('a transaction computed for another generation is refused', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.transact('early');
+  const session = await lab.up(1);
+  await lab.transact('late', { generation: 0 });
+  await lab.transact('early bird', { generation: 2 });
+  t.same(lab.take(), ['early stale_generation', 'late stale_generation', 'early bird stale_generation']);
+  t.same(session.owners, []);
+});
+
+t.test('transactions are sent at once and in order, and each is answered with its own outcome', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  for (const owner of ['a', 'b', 'c']) await lab.transact(owner);
+  t.same(session.owners, ['a', 'b', 'c']);
+  t.match(lab.kit.node().gauges, { in_flight: 3, waiting: 0 });
+  session.sent.splice(1, 1)[0]!.outcome.resolve(done);
+  await lab.kit.settle();
+  t.same(lab.take(), ['b ok']);
+});
+
+t.test('one transaction more than the bound is refused', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  for (let i = 0; i < settings.transactions_max; i++) await lab.transact(`pod ${i}`);
+  await lab.transact('one more');
+  t.same(lab.take(), ['one more overflow']);
+  await lab.does(session);
+  await lab.transact('again');
+  t.same(lab.take(), ['pod 0 ok']);
+  t.equal(session.sent.length, settings.transactions_max);
+});
+
+t.test(
+  'a closed socket refuses what waits, and is no death: the same VPP is connected to again',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const heard = await lab.subscribe('uplink');
+    const first = await lab.up(1);
+    await lab.transact('pod a');
+    await lab.transact('pod b');
+    first.breaks('EOF');
+    await lab.kit.settle();
+    t.same(lab.take(), ['pod a stale_generation', 'pod b stale_generation']);
+    t.equal(lab.state, 'Connecting');
+    t.equal(first.closes, 1);
+    t.equal(lab.opens.length, 2);
+    const second = await lab.answer(tagged);
+    t.same(await heard(), ['VppUp 1', 'VppDown 1: disconnected: EOF', 'VppUp 2 adopted']);
+    for (const owner of ['pod a', 'pod b']) await lab.transact(owner);
+    t.same(second.owners, ['pod a', 'pod b'], 'nobody is a suspect: both run at once');
+    await lab.gone(7);
+    t.equal(lab.state, 'Connected');
+  },
+);
+
+t.test(
+  'a transaction whose outcome nobody knows ends the session: all begin anew with the next one',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const heard = await lab.subscribe('uplink');
+    const session = await lab.up(1);
+    await lab.transact('pod a');
+    await lab.transact('pod b');
+    session.sent[1]!.outcome.reject(new Error('no answer within 15 s'));
+    await lab.kit.settle();
+    t.same(lab.take(), ['pod a stale_generation', 'pod b stale_generation']);
+    await lab.answer();
+    t.same(await heard(), ['VppUp 1', 'VppDown 1: no answer within 15 s', 'VppUp 2']);
+  },
+);
+
+/** VPP dies; the connection learns of it by the socket first, or by the process first. */
+async function dies(lab: Lab, session: FakeSession, first: 'socket' | 'process'): Promise<void> {
+  const { pid } = session.run;
+  if (first === 'process') await lab.gone(pid);
+  session.breaks('EOF');
+  await lab.kit.settle();
+  if (first === 'socket') await lab.gone(pid);
+}
+
+t.test(
+  'an owner under whose programming VPP died runs alone next time, and a second death convicts it alone',
+  async (t) => {
+    for (const first of ['socket', 'process'] as const) {
+      const lab = await Lab.start(t);
+      let session = await lab.up(1);
+      for (const owner of ['guilty', 'bystander']) await lab.transact(owner);
+      await dies(lab, session, first);
+      t.same(lab.take(), ['guilty stale_generation', 'bystander stale_generation']);
+
+      session = await lab.up(2);
+      for (const owner of ['innocent', 'guilty', 'bystander', 'other']) await lab.transact(owner);
+      t.same(session.owners, ['innocent'], 'a suspect waits until it is alone');
+      await lab.does(session);
+      t.same(session.owners, ['guilty']);
+      t.match(lab.kit.node().gauges, { in_flight: 1, waiting: 2 });
+      await dies(lab, session, first);
+      t.match(lab.kit.node().gauges, { quarantined: 'guilty' });
+      lab.take();
+
+      session = await lab.up(3);
+      for (const owner of ['guilty', 'bystander', 'other']) await lab.transact(owner);
+      t.same(lab.take(), ['guilty quarantined']);
+      t.same(session.owners, ['bystander'], 'the other suspect gets its turn, alone');
+      await lab.does(session);
+      t.same(session.owners, ['other']);
+      await lab.transact('bystander');
+      t.same(session.owners, ['other', 'bystander'], 'and is acquitted when VPP has done it and lives');
+
+      await lab.transact('guilty', { operations: add('10.9.0.0/24') });
+      t.same(
+        session.owners,
+        ['other', 'bystander', 'guilty'],
+        'what asks for something else is let in again',
+      );
+      t.match(lab.kit.node().gauges, { quarantined: '' });
+    }
+  },
+);
+
+t.test('what the node needs itself is never suspected', async (t) => {
+  const lab = await Lab.start(t);
+  for (const pid of [1, 2, 3]) {
+    const session = await lab.up(pid);
+    await lab.transact('node', { essential: true });
+    await lab.transact('pod', { operations: add(`10.${pid}.0.0/24`) });
+    t.same(session.owners[0], 'node');
+    await dies(lab, session, 'socket');
+  }
+  t.same(
+    lab.take().filter((answer) => answer.startsWith('node')),
+    Array(3).fill('node stale_generation'),
+  );
+});
+
+t.test('a VPP that does not answer the probe in time is reported to be killed', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(7);
+  await lab.kit.clock.advance(settings.probe_interval_ms - 1);
+  t.equal(session.pings.length, 0);
+  await lab.kit.clock.advance(1);
+  t.equal(session.pings.length, 1);
+  session.pings[0]!.resolve();
+  await lab.kit.clock.advance(settings.probe_interval_ms);
+  t.equal(session.pings.length, 2, 'the next probe comes an interval after the answer');
+  await lab.kit.clock.advance(60_000);
+  t.equal(session.pings.length, 2, 'and not before');
+  await lab.process.none();
+  session.pings[1]!.reject(new Error('no answer within 3000 ms'));
+  await lab.kit.settle();
+  t.equal(lab.state, 'NotResponding');
+  t.match(await lab.process.messages(), [
+    { type: 'Unresponsive', pid: 7, reason: 'no answer within 3000 ms' },
+  ]);
+  await lab.gone(7, 'SIGKILL');
+  t.equal(lab.state, 'Disconnected');
+});
+
+t.test('a probe of an older session that fails late is ignored', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  await lab.kit.clock.advance(settings.probe_interval_ms);
+  session.breaks('EOF');
+  await lab.kit.settle();
+  await lab.answer();
+  session.pings[0]!.reject(new Error('disconnected'));
+  await lab.kit.settle();
+  await lab.process.none();
+  t.equal(lab.state, 'Connected');
+});
+
+t.test('a VPP that cannot be connected to is reported to be killed, an older one is not', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.kit.tell({ type: 'Started', run: lab.run(1) });
+  await lab.gone(1);
+  await lab.kit.tell({ type: 'Started', run: lab.run(2) });
+  lab.opens[0]!.answer.reject(new Error('given up'));
+  await lab.kit.settle();
+  await lab.process.none();
+  lab.opens[1]!.answer.reject(new Error('ECONNREFUSED'));
+  await lab.kit.settle();
+  t.match(await lab.process.messages(), [
+    { type: 'Unresponsive', pid: 2, reason: 'no API session: ECONNREFUSED' },
+  ]);
+});
+
+t.test('a session to an older VPP that comes late is closed', async (t) => {
+  const lab = await Lab.start(t);
+  const heard = await lab.subscribe('uplink');
+  await lab.kit.tell({ type: 'Started', run: lab.run(1) });
+  await lab.gone(1);
+  await lab.kit.tell({ type: 'Started', run: lab.run(2) });
+  const late = new FakeSession(lab.run(1));
+  lab.opens[0]!.answer.resolve(late);
+  await lab.kit.settle();
+  t.equal(late.closes, 1);
+  t.equal(lab.state, 'Connecting');
+  t.same(await heard(), ['VppExited: SIGSEGV']);
+});
+
+t.test('questions are passed to the session, with its answers and refusals', async (t) => {
+  const lab = await Lab.start(t);
+  const cli = (command: string) => lab.kit.ask<string>((reply) => ({ type: 'Cli', command, reply }));
+  await t.rejects(cli('show version'), { code: 'stale_generation' });
+  await lab.up(1, { snapshot: tagged });
+  t.equal(await cli('show version'), 'did show version');
+  await t.rejects(cli('wrong'), { message: 'unknown input' });
+  t.same(await lab.kit.ask((reply) => ({ type: 'ReadNeighbours', interface: 'main-eth0', reply })), [
+    'neighbour of main-eth0',
+  ]);
+  t.equal(await lab.kit.ask((reply) => ({ type: 'ReadSnapshot', reply })), tagged);
+});
+
+t.test('stopping refuses all that waits, closes the session and connects no more', async (t) => {
+  const lab = await Lab.start(t);
+  let session = await lab.up(1);
+  await lab.transact('suspect');
+  await dies(lab, session, 'socket');
+  session = await lab.up(2);
+  for (const owner of ['under way', 'suspect']) await lab.transact(owner);
+  lab.take();
+  const opens = lab.opens.length;
+  await lab.kit.system.stopChild('vpp-connection');
+  session.breaks('closed by us');
+  await lab.kit.settle();
+  t.same(lab.take(), ['under way ACTOR_DOWN', 'suspect ACTOR_DOWN']);
+  t.equal(session.closes, 1);
+  t.equal(lab.opens.length, opens);
+});
+
+t.test('stopping gives up an attempt to connect', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.kit.tell({ type: 'Started', run: lab.run(1) });
+  await lab.kit.system.stopChild('vpp-connection');
+  t.ok(lab.opens[0]!.signal.aborted);
+});
