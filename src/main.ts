@@ -6,7 +6,7 @@ import { type Config, ConfigError, loadConfig } from './config.js';
 import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './host/check.js';
 import { runCommand } from './host/command.js';
 import { LinuxHost } from './host/linux-host.js';
-import { lastWord, makeParts, runNode } from './run.js';
+import { lastWord, linuxParts, runNode } from './run.js';
 import { driver_names } from './uplink/drivers.js';
 
 const failed = 1;
@@ -45,7 +45,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     const read = readConfig(env);
     if (read === undefined) return failed;
     const problems = missing(read.config);
-    if (problems.length === 0) return runNode(read.config, read.warnings);
+    if (problems.length === 0) return runNode(linuxParts(read.config), read.warnings);
     process.stderr.write(renderFindings(configFindings(problems)));
     return failed;
   },
@@ -67,7 +67,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
   async restore({ env }) {
     const read = readConfig(env);
     if (read === undefined) return failed;
-    return (await lastWord(makeParts(read.config))) ? 0 : failed;
+    return (await lastWord(linuxParts(read.config))) ? 0 : failed;
   },
 
   async demo({ options }) {

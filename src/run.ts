@@ -23,6 +23,7 @@ import { unlimitLockedMemory } from './host/libc.js';
 import { LinuxHost } from './host/linux-host.js';
 import { watchExit } from './host/process-exit.js';
 import { bootId, HOST_ROOTS, hugepages, pciDeviceOfLink, processStartTime } from './host/sysfs.js';
+import type { HostNetwork } from './host/types.js';
 import { openJournal } from './host/undo-journal.js';
 import { createLog, type Log, type RootLog } from './log.js';
 import { root_supervision, startTree } from './supervisor.js';
@@ -35,18 +36,21 @@ import { firstCpu, startupConfig, startupExec, type TemplateFacts } from './vpp-
 
 export const exit_code = { stopped: 0, gave_up: 1 } as const;
 
-/** What both a running node and `restore` need to give the host back. */
+/** The concrete parts of a node: all that touches the machine. `restore` needs no more than these. */
 export interface NodeParts {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: RootLog;
-  readonly host: LinuxHost;
+  readonly host: HostNetwork;
   readonly launcher: Launcher;
   readonly uplinkHost: UplinkHost;
-  readonly hooks: Hooks;
+  readonly hooks: Pick<Hooks, 'run'>;
+  /** Identity of the namespace at a path; undefined when there is none. */
+  readonly namespaceId: (path: string) => bigint | undefined;
 }
 
-export function makeParts(config: Config): NodeParts {
+/** The parts of a node on this machine. */
+export function linuxParts(config: Config): NodeParts {
   const clock = systemClock;
   const log = createLog({ level: config.log.level, format: config.log.format, clock });
   const host = new LinuxHost(config.paths.netns_dir);
@@ -79,6 +83,7 @@ export function makeParts(config: Config): NodeParts {
       { host, clock, run: runCommand },
       vpp_netns,
     ),
+    namespaceId: (path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino,
     hooks: new Hooks({
       config,
       host_root: config.paths.host_root,
@@ -93,9 +98,8 @@ export function makeParts(config: Config): NodeParts {
 }
 
 /** Resolves with the exit code once the node has been stopped or has given up, and the host has its network back. */
-export async function runNode(config: Config, warnings: readonly string[]): Promise<number> {
-  const parts = makeParts(config);
-  const { clock, log, host, launcher, uplinkHost } = parts;
+export async function runNode(parts: NodeParts, warnings: readonly string[]): Promise<number> {
+  const { config, clock, log, host, launcher, uplinkHost } = parts;
   for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
   if (!launcher.isRunning()) await restoreHost(parts, 'an earlier life left the host changed');
 
@@ -211,7 +215,7 @@ export async function runNode(config: Config, warnings: readonly string[]): Prom
             return server;
           },
           readGoState: () => firstContent([config.paths.go_state_file, ...go_state_paths]),
-          namespaceId: inodeOf,
+          namespaceId: parts.namespaceId,
           limits: {
             default_spec: config.pods.spec,
             max_spec: config.pods.limits,
@@ -348,7 +352,7 @@ function writeInfoFile(config: Config, { state, uplinks }: UplinkReport, log: Lo
   }
 }
 
-function watchLink(host: LinuxHost, name: string, changed: () => void) {
+function watchLink(host: HostNetwork, name: string, changed: () => void) {
   const namespace = host.open();
   try {
     return namespace.watch(['link'], (event) => {
@@ -357,11 +361,6 @@ function watchLink(host: LinuxHost, name: string, changed: () => void) {
   } finally {
     namespace.close();
   }
-}
-
-/** Identity of the namespace at a path; undefined when there is none. */
-function inodeOf(path: string): bigint | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }
 
 function firstContent(paths: readonly string[]): string | undefined {

@@ -1,7 +1,7 @@
 /** VPP's cnat as far as the API shows it: SNAT policy, interface bits, translations. Sessions need packets: there are none. */
 import type { cnat_endpoint_tuple, cnat_translation } from 'vpp-binapi-ts/cnat';
 import { bundles } from './features.js';
-import type { FibTable } from './fib.js';
+import { type FibTable, none } from './fib.js';
 import type { Interface, Interfaces } from './interfaces.js';
 import { Death, refuse, retval, Spin } from './outcome.js';
 import { Pool } from './pool.js';
@@ -27,9 +27,7 @@ export class Cnat {
   #begun = false;
   /** Tables that had interfaces before the first cnat call: their VRFs never get sessions. */
   readonly #without_sessions = new Set<FibTable>();
-  #addresses: SnatAddresses | undefined;
-  /** Freed, and still answered by cnat_get_snat_addresses. */
-  #freed: SnatAddresses | undefined;
+  addresses: SnatAddresses | undefined;
   policy = 'CNAT_POLICY_NONE';
   readonly excluded = new Set<string>();
   /** `table/sw_if_index`. They outlive the interface. */
@@ -88,37 +86,29 @@ export class Cnat {
 
   // SNAT.
 
+  /** Each family keeps what it had where it is not given; with nothing given at all the policy goes. */
   setAddresses(wanted: SnatAddresses): void {
-    const nothing =
-      isUnspecified(wanted.ip4) && isUnspecified(wanted.ip6) && wanted.sw_if_index === 0xffff_ffff;
-    const known = this.#addresses;
-    if (nothing) {
+    const by_interface = wanted.sw_if_index !== none;
+    const has4 = by_interface || !isUnspecified(wanted.ip4);
+    const has6 = by_interface || !isUnspecified(wanted.ip6);
+    const known = this.addresses;
+    if (!has4 && !has6) {
       if (known === undefined) refuse(retval.FEATURE_DISABLED);
-      this.#begin();
-      this.#freed = known;
-      this.#addresses = undefined;
+      this.addresses = undefined;
       return;
     }
     this.#begin();
-    this.#freed = undefined;
-    this.#addresses = {
+    this.addresses = {
       ...wanted,
-      ip4: isUnspecified(wanted.ip4) ? (known?.ip4 ?? wanted.ip4) : wanted.ip4,
-      ip6: isUnspecified(wanted.ip6) ? (known?.ip6 ?? wanted.ip6) : wanted.ip6,
+      ip4: has4 ? wanted.ip4 : (known?.ip4 ?? wanted.ip4),
+      ip6: has6 ? wanted.ip6 : (known?.ip6 ?? wanted.ip6),
+      // That of the IPv6 half.
+      sw_if_index: has6 ? wanted.sw_if_index : (known?.sw_if_index ?? 0),
     };
   }
 
-  get addresses(): SnatAddresses | undefined {
-    return this.#addresses;
-  }
-
-  /** What cnat_get_snat_addresses tells: also a policy that was freed. */
-  get told_addresses(): SnatAddresses | undefined {
-    return this.#addresses ?? this.#freed;
-  }
-
-  checkPolicy(): void {
-    if (this.told_addresses === undefined) refuse(retval.FEATURE_DISABLED);
+  checkPolicy(): SnatAddresses {
+    return this.addresses ?? refuse(retval.FEATURE_DISABLED);
   }
 
   // Translations.

@@ -72,7 +72,8 @@ export interface Interface {
 }
 
 type NewInterface = Pick<Interface, 'name' | 'dev_type' | 'ethernet' | 'mac' | 'instance'> &
-  Partial<Pick<Interface, 'tap' | 'host_if_name' | 'tx_queues' | 'rx_mode'>> & {
+  Partial<Pick<Interface, 'tap' | 'host_if_name' | 'tx_queues'>> & {
+    readonly rx_mode?: string;
     readonly rx_queues?: number;
     readonly link_up?: boolean;
   };

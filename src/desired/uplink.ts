@@ -83,14 +83,19 @@ export function desiredNode(inputs: NodeInputs, taps_up: boolean): VppObject[] {
   const networks = [...new Set(inputs.uplinks.map((uplink) => uplink.physical_network))].filter(
     (name) => name !== '',
   );
+  const tableOf = ({ physical_network }: Uplink): number => {
+    const order = networks.indexOf(physical_network);
+    return order === -1 ? default_table : physicalNetworkTables(order).main;
+  };
   return [
     ...globals(inputs),
     ...networks.flatMap((name, order) => physicalNetwork(name, order)),
     ...inputs.uplinks.flatMap((uplink) => {
-      const order = networks.indexOf(uplink.physical_network);
-      const main_table = order === -1 ? default_table : physicalNetworkTables(order).main;
+      const main_table = tableOf(uplink);
       return [...uplinkObjects(uplink, main_table, inputs), ...hostTap(uplink, main_table, inputs, taps_up)];
     }),
+    ...uplinkRoutes(inputs, tableOf),
+    ...puntRoutes(inputs.uplinks),
     ...redirectTables(inputs),
   ];
 }
@@ -115,12 +120,12 @@ function globals(inputs: NodeInputs): VppObject[] {
   return [
     { kind: 'snat_addresses', ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
     { kind: 'snat_policy', policy: 'k8s' },
-    ...[ip4, ip6].flatMap((own): VppObject[] =>
-      own ? [{ kind: 'snat_exclude', prefix: hostPrefix(own) }] : [],
-    ),
-    ...inputs.service_prefixes.map(
-      (prefix): VppObject => ({ kind: 'snat_exclude', prefix: networkOf(prefix) }),
-    ),
+    ...[
+      ...new Set([
+        ...[ip4, ip6].flatMap((own) => (own ? [hostPrefix(own)] : [])),
+        ...inputs.service_prefixes.map(networkOf),
+      ]),
+    ].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
     ...both.flatMap((family): VppObject[] => [
       table(family, punt_table, `punt-table-ip${family}`),
       table(family, pods_table, `calico-pods-ip${family}`),
@@ -165,7 +170,7 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): 
       ? []
       : [{ kind: 'link_local', interface: tag, address: link_local } as const]),
     ...foreign.flatMap((prefix) => virtualAddress(splitPrefix(prefix).address, uplink, main_table)),
-    ...uplinkRoutes(uplink, main_table, inputs),
+    ...(foreign.some((prefix) => familyOf(prefix) === 4) ? [flag(tag, 'proxy_arp')] : []),
   ];
 }
 
@@ -176,35 +181,54 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): 
 function virtualAddress(address: string, uplink: Uplink, main_table: number): VppObject[] {
   const deliver = route(main_table, hostPrefix(address), [toHost(uplink, address)]);
   if (familyOf(address) === 6) return [deliver];
-  return [
-    deliver,
-    { kind: 'proxy_arp_range', table_id: main_table, low: address, high: address },
-    flag(uplinkTag(uplink.name), 'proxy_arp'),
-  ];
+  return [deliver, { kind: 'proxy_arp_range', table_id: main_table, low: address, high: address }];
 }
 
-/** The routes of Linux, the best of each prefix; connected ones come with the addresses. */
-function uplinkRoutes(uplink: Uplink, main_table: number, inputs: NodeInputs): Route[] {
-  const tag = uplinkTag(uplink.name);
-  const connected = new Set(vppAddresses(uplink, inputs.uplink_128_to_64).map(networkOf));
-  const best = new Map<string, { metric: number; paths: Path[] }>();
-  for (const { prefix, metric, type, next_hops } of uplink.routes) {
-    if (type !== 'unicast' || isLinkLocal(prefix) || connected.has(prefix)) continue;
-    const known = best.get(prefix);
-    if (known !== undefined && known.metric <= metric) continue;
-    const paths = next_hops
-      .filter((hop) => hop.oif === uplink.link)
-      .map((hop): Path => ({ via: 'interface', interface: tag, next_hop: hop.gateway ?? onLink(prefix) }));
-    if (paths.length > 0) best.set(prefix, { metric, paths });
-  }
-  if (uplink.is_main) {
+/**
+ * The routes of Linux, the best of each prefix over all uplinks of a network; connected ones come with the addresses. A
+ * default gateway that is configured stands in for a default route that the main uplink does not have.
+ */
+function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): Route[] {
+  const best = new Map<string, { readonly metric: number; readonly route: Route }>();
+  const offer = (table_id: number, prefix: string, metric: number, paths: readonly Path[]): void => {
+    const known = best.get(`${table_id}/${prefix}`);
+    if (paths.length > 0 && (known === undefined || metric < known.metric))
+      best.set(`${table_id}/${prefix}`, { metric, route: route(table_id, prefix, paths) });
+  };
+  for (const uplink of inputs.uplinks) {
+    const table_id = tableOf(uplink);
+    // A multipath route may lead through several of them.
+    const tags = new Map(
+      inputs.uplinks
+        .filter((other) => tableOf(other) === table_id)
+        .map((other) => [other.link, uplinkTag(other.name)]),
+    );
+    const connected = connectedPrefixes(uplink, inputs.uplink_128_to_64);
+    for (const { prefix, metric, type, next_hops } of uplink.routes) {
+      if (type !== 'unicast' || isLinkLocal(prefix) || connected.has(prefix)) continue;
+      const paths = next_hops.flatMap((hop): Path[] => {
+        const tag = hop.oif === undefined ? undefined : tags.get(hop.oif);
+        return tag === undefined
+          ? []
+          : [{ via: 'interface', interface: tag, next_hop: hop.gateway ?? onLink(prefix) }];
+      });
+      offer(table_id, prefix, metric, paths);
+    }
+    if (!uplink.is_main) continue;
     for (const gateway of inputs.default_gateways) {
       const prefix = everything(familyOf(gateway));
-      if (!best.has(prefix))
-        best.set(prefix, { metric: 0, paths: [{ via: 'interface', interface: tag, next_hop: gateway }] });
+      if (!uplink.routes.some((known) => known.type === 'unicast' && known.prefix === prefix))
+        offer(table_id, prefix, 0, [
+          { via: 'interface', interface: uplinkTag(uplink.name), next_hop: gateway },
+        ]);
     }
   }
-  return [...best].map(([prefix, { paths }]) => route(main_table, prefix, paths));
+  return [...best.values()].map(({ route }) => route);
+}
+
+/** Prefixes whose routes come with the addresses, in Linux and in VPP. */
+function connectedPrefixes(uplink: Uplink, to_64: boolean): ReadonlySet<string> {
+  return new Set([...vppAddresses(uplink, false), ...vppAddresses(uplink, to_64)].map(networkOf));
 }
 
 /** Next hop of a route without gateway: the host itself, or "whoever has the address" for a wider prefix. */
@@ -219,16 +243,6 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
   const tag = hostTapTag(uplink.name);
   const uplink_tag = uplinkTag(uplink.name);
   const own_table = hostTapTable(uplink.index);
-  const addresses = uplink.addresses
-    .filter((address) => !isLinkLocal(address.prefix))
-    .map((address) => address.prefix);
-  const link_local = linkLocalOf(uplink);
-  const delivered = [
-    ...new Set([
-      ...addresses.map((prefix) => splitPrefix(prefix).address),
-      ...(link_local ? [link_local] : []),
-    ]),
-  ];
   return [
     {
       kind: 'tap',
@@ -281,38 +295,48 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
     ...(up ? [flag(tag, 'admin_up')] : []),
     { kind: 'proxy_arp_range', table_id: own_table, low: '0.0.0.0', high: '255.255.255.255' },
     { kind: 'ttl_fixup', interface: tag, towards: uplink_tag },
-    ...delivered.flatMap((address): VppObject[] => [
+    ...deliveredAddresses(uplink).flatMap((address): VppObject[] => [
       route(own_table, hostPrefix(address), [toHost(uplink, address)]),
       { kind: 'neighbour', interface: tag, address, mac: uplink.mac },
     ]),
-    ...puntRoutes(uplink, delivered, addresses),
   ];
 }
 
+/** The host's own addresses, its link-local one among them. */
+function deliveredAddresses(uplink: Uplink): string[] {
+  const link_local = linkLocalOf(uplink);
+  const addresses = vppAddresses(uplink, false).map((prefix) => splitPrefix(prefix).address);
+  return [...new Set([...addresses, ...(link_local ? [link_local] : [])])];
+}
+
 /** Packets for the node that VPP punts, its subnets' broadcasts among them, go to the host. */
-function puntRoutes(uplink: Uplink, delivered: readonly string[], addresses: readonly string[]): Route[] {
+function puntRoutes(uplinks: readonly Uplink[]): Route[] {
   const routes = new Map<string, Route>();
-  for (const prefix of addresses) {
-    const network = networkOf(prefix);
-    if (!routes.has(network))
-      routes.set(network, route(punt_table, network, [toHost(uplink, splitPrefix(prefix).address)]));
-  }
-  for (const address of delivered) {
-    routes.set(hostPrefix(address), route(punt_table, hostPrefix(address), [toHost(uplink, address)]));
-  }
+  const offer = (prefix: string, uplink: Uplink, address: string): void => {
+    if (!routes.has(prefix)) routes.set(prefix, route(punt_table, prefix, [toHost(uplink, address)]));
+  };
+  for (const uplink of uplinks)
+    for (const address of deliveredAddresses(uplink)) offer(hostPrefix(address), uplink, address);
+  for (const uplink of uplinks)
+    for (const prefix of vppAddresses(uplink, false))
+      offer(networkOf(prefix), uplink, splitPrefix(prefix).address);
   return [...routes.values()];
 }
 
 function redirectTables(inputs: NodeInputs): VppObject[] {
   const main = inputs.uplinks.find((uplink) => uplink.is_main);
   return ([4, 6] as const).flatMap((family): VppObject[] => {
-    const rules = inputs.redirects.filter((rule) => familyOf(rule.address) === family);
+    const rules = new Map(
+      inputs.redirects
+        .filter((rule) => familyOf(rule.address) === family)
+        .map((rule) => [`${rule.protocol}/${rule.address}/${rule.port}`, rule]),
+    );
     const own = nodeAddress(inputs, family);
-    if (main === undefined || own === undefined || rules.length === 0) return [];
+    if (main === undefined || own === undefined || rules.size === 0) return [];
     const { address } = splitPrefix(own);
     return [
       { kind: 'redirect_table', family },
-      ...rules.map(
+      ...[...rules.values()].map(
         (rule): VppObject => ({
           kind: 'redirect_rule',
           ...rule,

@@ -27,8 +27,7 @@ export const cnat: readonly Handler[] = [
     vpp.cnat.setAddresses({ ip4: snat_ip4, ip6: snat_ip6, ...rest });
   }),
   on(cnat_get_snat_addresses, { id: 0, snat_ip4: '0.0.0.0', snat_ip6: '::', sw_if_index: 0 }, ({ cnat }) => {
-    cnat.checkPolicy();
-    const { ip4, ip6, sw_if_index } = cnat.told_addresses!;
+    const { ip4, ip6, sw_if_index } = cnat.checkPolicy();
     return { id: 0, snat_ip4: ip4, snat_ip6: ip6, sw_if_index };
   }),
   onDump(cnat_snat_addresses_dump, ({ cnat, fib }) => {

@@ -1,0 +1,280 @@
+/** Packets through a topology: pings, a continuous prober that finds gaps, TCP and UDP between its namespaces. */
+import type { ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Topology } from './topology.js';
+import type { AgentRequest, TcpOutcome, UdpOutcome } from './traffic-agent.js';
+
+const agent_program = fileURLToPath(new URL('traffic-agent.js', import.meta.url));
+const agent_deadline_ms = 60_000;
+
+/** A process in one namespace that listens and sends. */
+class Agent {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>();
+  #last = 0;
+
+  constructor(topology: Topology, name: string) {
+    const argv = [process.execPath, agent_program];
+    this.#child = topology.spawn(name, argv, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child.on('message', ({ id, answer, error }: { id: number; answer?: unknown; error?: string }) => {
+      const waiting = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) waiting?.resolve(answer);
+      else waiting?.reject(new Error(`${name}: ${error}`));
+    });
+    this.#child.once('exit', () => {
+      for (const { reject } of this.#waiting.values())
+        reject(new Error(`${name}: the traffic agent has ended`));
+      this.#waiting.clear();
+    });
+  }
+
+  ask<T>(request: AgentRequest): Promise<T> {
+    this.#last += 1;
+    const id = this.#last;
+    return new Promise<T>((resolve, reject) => {
+      const late = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new Error(`${request.do}: no answer within ${agent_deadline_ms} ms`));
+      }, agent_deadline_ms);
+      const settle = <A>(run: (value: A) => void) => {
+        return (value: A): void => {
+          clearTimeout(late);
+          run(value);
+        };
+      };
+      this.#waiting.set(id, {
+        resolve: settle(resolve as (answer: unknown) => void),
+        reject: settle(reject),
+      });
+      this.#child.send({ id, request });
+    });
+  }
+
+  end(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+export interface Transfer extends TcpOutcome {
+  /** All bytes arrived, in order. */
+  readonly whole: boolean;
+  readonly mbit_s: number;
+}
+
+/** What a prober has seen. */
+export interface ProbeReport {
+  readonly sent: number;
+  readonly received: number;
+  /** Numbers that were sent before the last answered one and never answered. */
+  readonly lost: number;
+  /** The longest time between two answers, or between the last one and the end. */
+  readonly longest_gap_ms: number;
+}
+
+export interface Prober {
+  /** Resolves when an answer to a probe sent after now has come; rejects after the deadline. Answers the time it took. */
+  untilAnswered(deadline_ms: number): Promise<number>;
+  stop(): Promise<ProbeReport>;
+}
+
+export const probe_interval_ms = 10;
+
+export class Traffic {
+  readonly #topology: Topology;
+  readonly #agents = new Map<string, Agent>();
+  readonly #listening = new Set<string>();
+
+  constructor(topology: Topology) {
+    this.#topology = topology;
+  }
+
+  /** Forgets what listens in a namespace: it is going away, or is another one by now. */
+  forget(name: string): void {
+    this.#agents.get(name)?.end();
+    this.#agents.delete(name);
+    for (const key of [...this.#listening]) if (key.startsWith(`${name} `)) this.#listening.delete(key);
+  }
+
+  close(): void {
+    for (const name of [...this.#agents.keys()]) this.forget(name);
+  }
+
+  /** How many of `count` echo requests were answered. */
+  async ping(
+    from: string,
+    target: string,
+    { count = 3, size = 56, wait_s = 1 }: { count?: number; size?: number; wait_s?: number } = {},
+  ): Promise<number> {
+    const argv = ['ping', '-n', '-c', `${count}`, '-i', '0.02', '-W', `${wait_s}`, '-s', `${size}`, target];
+    const child = this.#topology.spawn(from, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const text = await output(child);
+    return Number(/(\d+) received/.exec(text)?.[1] ?? 0);
+  }
+
+  /** Pings until one is answered. Answers the time it took; throws after the deadline. */
+  async untilReachable(from: string, target: string, deadline_ms: number): Promise<number> {
+    const prober = this.probe(from, target);
+    try {
+      return await prober.untilAnswered(deadline_ms);
+    } finally {
+      await prober.stop();
+    }
+  }
+
+  /** An echo request every 10 ms until stopped. */
+  probe(from: string, target: string): Prober {
+    const argv = ['ping', '-n', '-D', '-i', `${probe_interval_ms / 1000}`, target];
+    const child = this.#topology.spawn(from, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const began = performance.now();
+    let last_at = began;
+    let last_seq = 0;
+    let received = 0;
+    let longest = 0;
+    let summary = '';
+    const waiting = new Set<() => void>();
+    createInterface({ input: child.stdout! }).on('line', (line) => {
+      const seq = /icmp_seq=(\d+) .*time=/.exec(line)?.[1];
+      if (seq === undefined) {
+        summary += `${line}\n`;
+        return;
+      }
+      const now = performance.now();
+      longest = Math.max(longest, now - last_at);
+      last_at = now;
+      received += 1;
+      last_seq = Math.max(last_seq, Number(seq));
+      for (const wake of waiting) wake();
+    });
+    const closed = new Promise<void>((resolve) => {
+      child.once('close', () => resolve());
+    });
+    return {
+      untilAnswered(deadline_ms) {
+        const asked = performance.now();
+        return new Promise((resolve, reject) => {
+          const late = setTimeout(() => {
+            waiting.delete(wake);
+            reject(new Error(`${from}: ${target} has not answered for ${deadline_ms} ms`));
+          }, deadline_ms);
+          const wake = (): void => {
+            clearTimeout(late);
+            waiting.delete(wake);
+            resolve(Math.round(performance.now() - asked));
+          };
+          waiting.add(wake);
+        });
+      },
+      async stop() {
+        const stopped = performance.now();
+        child.kill('SIGINT');
+        await closed;
+        return {
+          sent: Number(/(\d+) packets transmitted/.exec(summary)?.[1] ?? 0),
+          received,
+          lost: last_seq - received,
+          longest_gap_ms: Math.round(Math.max(longest, stopped - last_at)),
+        };
+      },
+    };
+  }
+
+  /** Bytes over TCP to a listener that is started where it is not there yet. */
+  async tcp(
+    from: string,
+    to: string,
+    address: string,
+    { bytes = 1_000_000, port = 5001, listen_port = port, deadline_ms = 20_000 } = {},
+  ): Promise<Transfer> {
+    await this.#listen(to, { do: 'tcp_sink', address: anyOf(address), port: listen_port });
+    const sent = await this.#agent(from).ask<TcpOutcome>({
+      do: 'tcp_send',
+      address,
+      port,
+      bytes,
+      deadline_ms,
+    });
+    const whole = sent.receipt?.bytes === bytes && sent.receipt.checksum === sent.checksum;
+    return { ...sent, whole, mbit_s: Math.round((bytes * 8) / 1000 / Math.max(1, sent.ms)) };
+  }
+
+  /** Questions and answers over UDP, one after the other. */
+  async udp(
+    from: string,
+    to: string,
+    address: string,
+    {
+      port = 53,
+      listen_port = port,
+      count = 5,
+      wait_ms = 500,
+      source,
+    }: { port?: number; listen_port?: number; count?: number; wait_ms?: number; source?: string } = {},
+  ): Promise<UdpOutcome> {
+    await this.#listen(to, { do: 'udp_answer', address: anyOf(address), port: listen_port });
+    return this.#agent(from).ask<UdpOutcome>({
+      do: 'udp_ask',
+      address,
+      port,
+      count,
+      wait_ms,
+      ...(source !== undefined && { source }),
+    });
+  }
+
+  /** From whom a listener of `udp` has had datagrams. */
+  senders(at: string, port = 53): Promise<readonly string[]> {
+    return this.#agent(at).ask({ do: 'udp_senders', port });
+  }
+
+  #agent(name: string): Agent {
+    let agent = this.#agents.get(name);
+    if (agent === undefined) {
+      agent = new Agent(this.#topology, name);
+      this.#agents.set(name, agent);
+    }
+    return agent;
+  }
+
+  async #listen(
+    name: string,
+    request: Extract<AgentRequest, { do: 'tcp_sink' | 'udp_answer' }>,
+  ): Promise<void> {
+    const key = `${name} ${request.do} ${request.address} ${request.port}`;
+    if (this.#listening.has(key)) return;
+    this.#listening.add(key);
+    await this.#agent(name).ask(request);
+  }
+}
+
+/** Listeners take every address of the family, so that translated packets reach them too. */
+function anyOf(address: string): string {
+  return address.includes(':') ? '::' : '0.0.0.0';
+}
+
+async function output(child: ChildProcess): Promise<string> {
+  let text = '';
+  child.stdout!.on('data', (chunk) => {
+    text += chunk;
+  });
+  await new Promise((resolve) => child.once('close', resolve));
+  return text;
+}
+
+type Json = Record<string, unknown>;
+
+/** What `ip` says of links, addresses, routes of all tables and rules: two are equal when Linux is the same. */
+export function ipState(topology: Topology, name: string): Readonly<Record<string, readonly string[]>> {
+  const ask = (...argv: string[]): Json[] => JSON.parse(topology.lab.run(name, 'ip', '-j', ...argv) || '[]');
+  const told = (entries: Json[]): string[] => entries.map((entry) => JSON.stringify(entry));
+  return {
+    links: told(ask('-d', 'link')),
+    addresses: told(ask('addr')),
+    routes4: told(ask('-4', 'route', 'show', 'table', 'all')).sort(),
+    routes6: told(ask('-6', 'route', 'show', 'table', 'all')).sort(),
+    rules4: told(ask('-4', 'rule')),
+    rules6: told(ask('-6', 'rule')),
+    neighbours: told(ask('neigh', 'show', 'nud', 'permanent')),
+  };
+}

@@ -1,0 +1,26 @@
+/** What the programs of all kinds share. */
+import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
+import type { Family, ObjectKind, ObjectOf } from '../../desired/objects.js';
+import type { Call } from '../call.js';
+import type { Handles } from '../handles.js';
+
+/** How an object of one kind is added and removed. */
+export interface Program<O> {
+  readonly add: (o: O, at: Handles) => readonly Call[];
+  /** What can only be sent once VPP has told the handle of `o`. */
+  readonly follow?: (o: O, at: Handles) => readonly Call[];
+  /** Nothing where VPP keeps what cannot be taken back, or where it goes with what holds it. */
+  readonly remove: (o: O, at: Handles) => readonly Call[];
+}
+
+export type Programs<Kinds extends ObjectKind> = { readonly [K in Kinds]: Program<ObjectOf<K>> };
+
+export const none: readonly Call[] = [];
+
+export const afOf = (family: Family): address_family => (family === 4 ? 'ADDRESS_IP4' : 'ADDRESS_IP6');
+
+export const protocols: Readonly<Record<'tcp' | 'udp' | 'sctp', ip_proto>> = {
+  tcp: 'IP_API_PROTO_TCP',
+  udp: 'IP_API_PROTO_UDP',
+  sctp: 'IP_API_PROTO_SCTP',
+};

@@ -1,0 +1,471 @@
+import t from 'tap';
+import { done_within_ms, gap_ms_max, nextRemoval, patience_ms, removal_ms } from '../../src/cni/pacing.js';
+import type { VppObject } from '../../src/desired/objects.js';
+import { type Call, PodLab, podLab } from './pod-lab.js';
+
+const octets = (n: number): string => `10.0.${n >> 8}.${n & 255}`;
+const ip = (n: number): string => `${octets(n)}/24`;
+
+/** VPP does its work in the time that it was seen to need: a removal of a tap takes 20 ms of the main thread. */
+function slowVpp(lab: PodLab, removal_ms = 20): void {
+  const take = lab.vpp.take.bind(lab.vpp);
+  let free_at_ms = 0;
+  lab.vpp.take = (message) => {
+    const { clock } = lab.kit;
+    const taps =
+      message.type !== 'Transact'
+        ? 0
+        : message.transaction.operations.filter(({ action, object }) => action === 'remove' && object.kind === 'tap').length;
+    free_at_ms = Math.max(free_at_ms, clock.now_ms()) + (taps === 0 ? 2 : removal_ms);
+    clock.after(free_at_ms - clock.now_ms(), () => take(message));
+  };
+}
+
+async function population(lab: PodLab, count: number): Promise<void> {
+  const calls = Array.from({ length: count }, (_, n) => lab.begin(`p${n}`, { ips: [ip(n + 1)] }));
+  await lab.kit.settle();
+  for (const call of calls) if (!call.answer?.successful) throw new Error(call.answer?.errorMessage ?? 'no answer');
+}
+
+function removals(lab: PodLab): { at_ms: number; tags: string[] }[] {
+  return lab.vpp.transactions.flatMap(({ at_ms, message }) => {
+    const tags = message.transaction.operations.flatMap(({ action, object }) =>
+      action === 'remove' && object.kind === 'tap' ? object.tag : [],
+    );
+    return tags.length === 0 ? [] : [{ at_ms, tags }];
+  });
+}
+
+t.test('when the next removal may go', async (t) => {
+  const rows: [protects: string, lane: Partial<Parameters<typeof nextRemoval>[0]>, wait_ms: number | undefined][] = [
+    ['nothing waits', {}, undefined],
+    ['one at a time', { busy: true, waiting: [0] }, undefined],
+    ['the first one goes at once', { waiting: [1000] }, 0],
+    ['a pause after the last one', { waiting: [1000], ended_ms: 990 }, gap_ms_max - 10],
+    ['the pause is over', { waiting: [1000], ended_ms: 900 }, 0],
+    ['ADDs go first', { waiting: [1000], adds: 1 }, patience_ms],
+    ['ADDs go first for a while', { waiting: [0], adds: 1 }, patience_ms - 1000],
+    ['patience ends', { now_ms: 5000, waiting: [5000 - patience_ms], adds: 3 }, 0],
+    ['what is urgent does not wait', { waiting: [-Infinity, 0], adds: 3, ended_ms: 1000 }, 0],
+    ['nobody waits for it: when there are no ADDs', { waiting: [Infinity], adds: 1 }, Infinity],
+    ['nobody waits for it: after the pause', { waiting: [Infinity], ended_ms: 1000 }, gap_ms_max],
+    ['a long queue has short pauses', { waiting: Array(100).fill(1000), ended_ms: 1000 }, done_within_ms / 100 - removal_ms],
+    ['a queue that is late has none', { now_ms: 4000, waiting: Array(100).fill(0), ended_ms: 4000 }, 0],
+    ['one that is late in the queue shortens the pause of all', { now_ms: 3900, waiting: [0, 3900], ended_ms: 3900 }, gap_ms_max + 25 - removal_ms],
+  ];
+  for (const [protects, lane, wait_ms] of rows) {
+    const found = nextRemoval({ now_ms: 1000, busy: false, ended_ms: 0, adds: 0, waiting: [], ...lane });
+    t.equal(found, wait_ms, protects);
+  }
+});
+
+t.test('110 ADDs at once are all answered, each with its own tables and interface', async (t) => {
+  const lab = await podLab(t);
+  await population(lab, 110);
+  t.equal(lab.vpp.kinds().tap, 110);
+  const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
+  t.equal(new Set(ids).size, 110);
+  t.equal(lab.vpp.transactions.length, 110);
+  t.match(lab.kit.node().gauges, { pods: 110, adds: 0, ready: true });
+});
+
+t.test('110 DELs at once are done within their deadline, one at a time', async (t) => {
+  const lab = await podLab(t);
+  await population(lab, 110);
+  slowVpp(lab);
+  const calls = Array.from({ length: 110 }, (_, n) => lab.beginDel(`p${n}`));
+  await lab.kit.clock.advance(5000);
+  t.ok(calls.every(({ answer }) => answer?.successful));
+  const last_ms = Math.max(...calls.map(({ at_ms }) => at_ms!));
+  t.ok(last_ms > 3000 && last_ms <= 4500, `spread over the time there is: ${last_ms} ms`);
+  const starts = removals(lab).map(({ at_ms }) => at_ms);
+  t.equal(starts.length, 110);
+  t.ok(starts.every((at, n) => n === 0 || at - starts[n - 1]! >= 20), 'each begins when the one before has ended');
+  t.strictSame(lab.vpp.objects, []);
+  t.strictSame(lab.kit.children, []);
+});
+
+t.test('removals do not hold ADDs up, nor ADDs removals for ever', async (t) => {
+  const lab = await podLab(t);
+  await population(lab, 20);
+  slowVpp(lab);
+  const dels = Array.from({ length: 20 }, (_, n) => lab.beginDel(`p${n}`));
+  const adds: Call[] = [];
+  // ADDs keep coming, so that one is always under way.
+  for (let ms = 0; ms < 5000; ms += 2) {
+    if (ms < 2500 && adds.filter(({ answer }) => answer === undefined).length < 2) {
+      adds.push(lab.begin(`q${adds.length}`, { ips: [ip(1000 + adds.length)] }));
+    }
+    await lab.kit.clock.advance(2);
+  }
+  t.ok(dels.every(({ answer }) => answer?.successful));
+  const starts = removals(lab).map(({ at_ms }) => at_ms);
+  t.ok(starts[1]! >= patience_ms, `after the first, ADDs go first: ${starts[1]} ms`);
+  t.ok(Math.max(...dels.map(({ at_ms }) => at_ms!)) < 4750, 'in time');
+  t.ok(adds.length > 50 && adds.every(({ answer }) => answer?.successful));
+});
+
+t.test('an address that another pod has', async (t) => {
+  await t.test('is refused, with the name of that pod', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ips: ['10.0.0.1/24', 'fd00::1/64'] });
+    const answer = await lab.add('b', { ips: ['10.0.0.2/24', 'fd00::1/64'] });
+    t.match(answer, { successful: false, errorMessage: /pod default\/b eth0: fd00::1 is that of pod default\/a eth0/ });
+    t.strictSame(lab.pods, ['a']);
+  });
+  await t.test('is taken over when the namespace of that pod has gone', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a');
+    lab.dropNetns('a');
+    t.match(await lab.add('b'), { successful: true });
+    t.strictSame(lab.pods, ['b']);
+    t.equal(lab.vpp.kinds().tap, 1);
+  });
+  await t.test('is waited for while that pod is deleted', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a');
+    lab.vpp.holding = true;
+    const del = lab.beginDel('a');
+    const add = lab.begin('b');
+    await lab.kit.settle();
+    t.equal(add.answer, undefined);
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match([del.answer, add.answer], [{ successful: true }, { successful: true }]);
+  });
+  await t.test('is not waited for beyond the deadline', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a');
+    lab.vpp.holding = true;
+    lab.beginDel('a');
+    const add = lab.begin('b');
+    await lab.kit.clock.advance(4700);
+    t.match(add.answer, { successful: false, errorMessage: /is not removed yet: retry/ });
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.strictSame(lab.pods, []);
+  });
+  await t.test('does not matter on another network', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a');
+    t.match(await lab.add('b', { network: 'red' }), { successful: true });
+  });
+  await t.test('is given up by a DEL of the one that waits', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a');
+    lab.vpp.holding = true;
+    lab.beginDel('a');
+    const add = lab.begin('b');
+    await lab.kit.settle();
+    t.match(await lab.del('b'), { successful: true });
+    t.match(add.answer, { successful: false, errorMessage: /deleted/ });
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.strictSame(lab.pods, []);
+  });
+});
+
+t.test('a pod whose namespace has gone', async (t) => {
+  await t.test('is deleted after a minute, not at first sight', async (t) => {
+    const lab = await podLab(t);
+    await population(lab, 3);
+    await lab.kit.clock.advance(50_000);
+    lab.dropNetns('p1');
+    await lab.kit.clock.advance(60_000);
+    t.strictSame(lab.pods, ['p0', 'p1', 'p2'], 'seen missing once');
+    await lab.kit.clock.advance(60_000);
+    t.strictSame(lab.pods, ['p0', 'p2']);
+    t.equal(lab.vpp.kinds().tap, 2);
+    t.equal(lab.phase('p1'), 'none');
+    t.ok(lab.kit.node().events.some(({ kind }) => kind === 'collected'));
+  });
+  await t.test('is let alone when it comes back', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('p');
+    await lab.kit.clock.advance(60_000);
+    const id = lab.namespaces.get(lab.netns('p'))!;
+    lab.dropNetns('p');
+    await lab.kit.clock.advance(60_000);
+    lab.makeNetns('p');
+    lab.namespaces.set(lab.netns('p'), id);
+    await lab.kit.clock.advance(120_000);
+    t.strictSame(lab.pods, ['p']);
+  });
+  await t.test('is deleted when another namespace stands at its path', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('p');
+    lab.dropNetns('p');
+    lab.makeNetns('p');
+    await lab.kit.clock.advance(130_000);
+    t.strictSame(lab.pods, []);
+    t.strictSame(lab.vpp.objects, []);
+  });
+  await t.test('makes room at once for an ADD at the same path', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('p');
+    lab.dropNetns('p');
+    t.match(await lab.add('p', { ips: ['10.0.0.2/24'] }), { successful: true, hostInterfaceName: 'vpp-tun-2' });
+    t.equal(lab.vpp.kinds().tap, 1);
+    t.ok(lab.host.open(lab.netns('p')).link('eth0'));
+  });
+});
+
+t.test('an audit', async (t) => {
+  const isRoute = (object: VppObject): boolean => object.kind === 'route' && object.table_id === 0;
+  await t.test('puts back what has gone', async (t) => {
+    const lab = await podLab(t);
+    await population(lab, 3);
+    const before = [...lab.vpp.objects];
+    lab.vpp.objects = before.filter((object) => !isRoute(object));
+    await lab.kit.clock.advance(61_000);
+    t.equal(lab.vpp.objects.filter(isRoute).length, 3);
+    t.equal(lab.vpp.objects.length, before.length);
+  });
+  await t.test('asks nothing of VPP but to be read when all is well', async (t) => {
+    const lab = await podLab(t);
+    await population(lab, 3);
+    const { length } = lab.vpp.transactions;
+    await lab.kit.clock.advance(300_000);
+    t.equal(lab.vpp.transactions.length, length);
+  });
+  await t.test('leaves a pod alone that changed while VPP was read', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ips: [ip(1)] });
+    await lab.kit.clock.advance(59_990);
+    const reads: Parameters<typeof lab.vpp.take>[0][] = [];
+    const take = lab.vpp.take.bind(lab.vpp);
+    lab.vpp.take = (message) => (message.type === 'ReadSnapshot' ? void reads.push(message) : take(message));
+    const seen = lab.vpp.snapshot();
+    await lab.kit.clock.advance(15);
+    t.equal(reads.length, 1);
+    t.match(await lab.add('b', { ips: [ip(2)] }), { successful: true });
+    const { length } = lab.vpp.transactions;
+    for (const message of reads) if (message.type === 'ReadSnapshot') message.reply.resolve(seen);
+    await lab.kit.settle();
+    t.equal(lab.vpp.transactions.length, length, 'the dump says that b has nothing: it is too old');
+    t.equal(lab.vpp.kinds().tap, 2);
+  });
+  await t.test('removes what belongs to nobody when it has seen it twice', async (t) => {
+    const lab = await podLab(t);
+    await population(lab, 2);
+    const stray = lab.vpp.objects.filter((object) => JSON.stringify(object).includes('-eth0-p1'));
+    await lab.del('p1');
+    await lab.kit.clock.advance(1000);
+    const { length } = lab.vpp.objects;
+    lab.vpp.objects.push(...stray);
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.vpp.objects.length, length + stray.length, 'once');
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.vpp.objects.length, length, 'twice');
+  });
+  await t.test('never takes away the route to an address that a pod has', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a');
+    const at = lab.vpp.objects.findIndex(isRoute);
+    const route = lab.vpp.objects[at]! as Extract<VppObject, { kind: 'route' }>;
+    lab.vpp.objects[at] = { ...route, paths: [{ via: 'interface', interface: '#77', next_hop: '10.0.0.1' }] };
+    await lab.kit.clock.advance(200_000);
+    t.same(lab.vpp.objects.filter(isRoute), [route], 'it is made right');
+  });
+});
+
+t.test('what VPP holds at the start', async (t) => {
+  /** A VPP with the pods of an earlier life. */
+  async function after(t: Parameters<typeof podLab>[0], change: (lab: PodLab) => void): Promise<PodLab> {
+    const lab = await podLab(t);
+    await population(lab, 3);
+    await lab.kit.crash(new Error('boom'));
+    change(lab);
+    await lab.kit.clock.advance(200);
+    return lab;
+  }
+
+  await t.test('is kept where a record says so, without a word to VPP but for what no dump shows', async (t) => {
+    const lab = await after(t, () => {});
+    const { length } = lab.vpp.transactions;
+    await lab.ready();
+    const added = lab.vpp.transactions.slice(length).flatMap(({ message }) => message.transaction.operations);
+    t.strictSame(
+      [...new Set(added.map(({ action, object }) => `${action} ${object.kind === 'interface_flag' ? object.flag : object.kind}`))],
+      ['add snat_pod'],
+    );
+    t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
+  });
+  await t.test('is removed where there is no record', async (t) => {
+    const lab = await after(t, ({ store }) => store.records.delete('netns:/var/run/netns/p1,if:eth0'));
+    await lab.ready();
+    await lab.kit.clock.advance(200);
+    t.equal(lab.vpp.kinds().tap, 2);
+    t.equal(lab.vpp.kinds().table, 2);
+  });
+  await t.test('is left alone in a living namespace when records were lost, until it is deleted', async (t) => {
+    const lab = await after(t, ({ store }) => {
+      store.records.clear();
+      store.problems = [{ file: 'x.json', fault: 'corrupt', text: 'is cut or damaged' }];
+    });
+    lab.dropNetns('p2');
+    await lab.ready();
+    await lab.kit.clock.advance(200);
+    t.equal(lab.vpp.kinds().tap, 2, 'that of p2 had no namespace');
+    t.match(await lab.del('p0'), { successful: true });
+    await lab.kit.clock.advance(200);
+    t.equal(lab.vpp.kinds().tap, 1);
+    t.match(await lab.add('p1', { ips: [ip(2)] }), { successful: true });
+    t.equal(lab.vpp.kinds().tap, 1, 'the ADD takes over what is there');
+    t.equal(lab.vpp.kinds().table, 1);
+    lab.dropNetns('p1');
+    await lab.kit.clock.advance(200_000);
+    t.strictSame(lab.vpp.objects, []);
+  });
+  await t.test('is taken over by an ADD that comes before it is removed', async (t) => {
+    const lab = await after(t, ({ store }) => store.records.clear());
+    const add = lab.begin('p1', { ips: [ip(2)] });
+    await lab.kit.settle();
+    await lab.ready();
+    t.match(add.answer, { successful: true, hostInterfaceName: 'vpp-tun-2' });
+    await lab.kit.clock.advance(1000);
+    t.equal(lab.vpp.kinds().tap, 1);
+  });
+  await t.test('loses routes to interfaces that are gone before anything else happens', async (t) => {
+    const lab = await after(t, ({ vpp }) => {
+      vpp.die();
+      vpp.objects = [
+        {
+          kind: 'route',
+          table_id: 0,
+          prefix: '10.0.0.1/32',
+          paths: [{ via: 'interface', interface: '#1', next_hop: '10.0.0.1' }],
+        },
+      ];
+    });
+    const { length } = lab.vpp.transactions;
+    await lab.ready();
+    const first = lab.vpp.transactions[length]!.message.transaction;
+    t.match(first.operations, [{ action: 'remove', object: { prefix: '10.0.0.1/32' } }]);
+    t.equal(lab.vpp.objects.filter(({ kind }) => kind === 'tap').length, 3);
+  });
+  await t.test('is asked for again when VPP does not answer', async (t) => {
+    const lab = await new PodLab().start(t);
+    lab.vpp.holding = true;
+    await lab.ready();
+    const add = lab.begin('p');
+    await lab.kit.settle();
+    lab.vpp.fail('ASK_DEADLINE');
+    await lab.kit.clock.advance(1100);
+    t.match(add.answer, { successful: true });
+  });
+});
+
+t.test('tables of an orphan are nobody else’s until they are gone', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('a', { ips: [ip(1)] });
+  await lab.kit.crash(new Error('boom'));
+  lab.store.records.clear();
+  await lab.kit.clock.advance(200);
+  lab.vpp.refuses = ({ action }) => (action === 'remove' ? 'refused' : undefined);
+  const add = lab.begin('b', { ips: [ip(2)] });
+  await lab.ready();
+  t.match(add.answer, { successful: true });
+  const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
+  t.equal(new Set(ids).size, 2);
+});
+
+t.test('the node comes back with other inputs: every pod follows', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p', { ports: [{ protocol: 'TCP', port: 80, hostPort: 8080 }] });
+  t.match(lab.vpp.objects.find(({ kind }) => kind === 'translation'), { address: '192.0.2.1' });
+  await lab.kit.clock.advance(10);
+  await lab.ready({ node: { ip4: '192.0.2.9' }, mtu: 1400 });
+  t.match(lab.vpp.objects.filter(({ kind }) => kind === 'translation'), [{ address: '192.0.2.9' }]);
+  t.equal(lab.host.open(lab.netns('p')).link('eth0')?.mtu, 1400);
+});
+
+t.test('pods of the Go implementation', async (t) => {
+  const entry = (name: string, address: string) => ({
+    interfaceName: 'eth0',
+    netnsName: `/var/run/netns/${name}`,
+    allowIpForwarding: false,
+    routes: [{ IP: '0.0.0.0', Mask: 'AAAAAA==' }],
+    containerIps: [address],
+    mtu: 0,
+    orchestratorID: 'k8s',
+    workloadID: `default/${name}`,
+    endpointID: 'eth0',
+    hostPorts: [],
+    networkName: '',
+    podAnnotations: { allowedSpoofingPrefixes: [], ifSpec: { rx: 1, tx: 1, rxqsz: 1024, txqsz: 1024, isl3: true } },
+  });
+  const state = JSON.stringify({
+    version: 11,
+    podSpecs: {
+      'netns:/var/run/netns/a,if:eth0': entry('a', '10.0.0.1'),
+      'netns:/var/run/netns/gone,if:eth0': entry('gone', '10.0.0.2'),
+    },
+  });
+  await t.test('are connected again if they are still there', async (t) => {
+    const lab = new PodLab();
+    lab.goState = state;
+    lab.makeNetns('a');
+    await lab.start(t);
+    t.strictSame(lab.pods, ['a']);
+    await lab.ready();
+    t.equal(lab.vpp.kinds().tap, 1);
+    t.equal(lab.phase('a'), 'done');
+  });
+  await t.test('are not asked for when there are records', async (t) => {
+    const lab = new PodLab();
+    await lab.start(t);
+    await lab.ready();
+    await lab.add('p');
+    lab.goState = state;
+    lab.makeNetns('a');
+    await lab.kit.crash(new Error('boom'));
+    await lab.kit.clock.advance(200);
+    t.strictSame(lab.pods, ['p']);
+  });
+});
+
+t.test('requests that nobody can carry out are answered, and crash nothing', async (t) => {
+  const lab = await podLab(t);
+  t.match(await lab.add('p', { ips: ['no address'] }), { successful: false, errorMessage: /container_ips/ });
+  t.match(await lab.add('p', { ifname: 'much-too-long-for-linux' }), { successful: false });
+  t.match(await lab.del('p', { ifname: '' }), { successful: true }, 'there is nothing to delete');
+  t.strictSame(lab.kit.children, []);
+  t.equal(lab.kit.node().incarnation, 1);
+  t.ok(lab.kit.node().events.some(({ kind }) => kind === 'refused'));
+  t.match(await lab.kit.system.describe('root/cni', 1000), { pods: [], orphans: [] });
+});
+
+t.test('the uplink starts anew: pods wait for the node and go on', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('a', { ips: [ip(1)] });
+  await lab.kit.crash(new Error('boom'), 'root/uplink');
+  await lab.kit.clock.advance(200);
+  t.equal(lab.subscriptions, 2);
+  const add = lab.begin('b', { ips: [ip(2)] });
+  await lab.kit.settle();
+  t.equal(add.answer, undefined);
+  const { length } = lab.vpp.objects;
+  await lab.ready({ snapshot: { objects: [], interfaces: [] } });
+  t.match(add.answer, { successful: true });
+  t.equal(lab.vpp.kinds().tap, 2, 'what VPP holds counts, not the old snapshot');
+  t.equal(lab.vpp.objects.length, 2 * length);
+});
+
+t.test('a pod that crashes again and again takes nobody along', async (t) => {
+  const lab = await podLab(t);
+  await population(lab, 3);
+  for (let n = 0; n < 5; n += 1) {
+    await lab.kit.crash(new Error('boom'), lab.podPath('p1'));
+    await lab.kit.clock.advance(5000);
+  }
+  t.equal(lab.kit.node().incarnation, 1);
+  t.equal(lab.vpp.kinds().tap, 3);
+  t.match(await lab.del('p1'), { successful: true });
+});
+
+t.test('the server ends with the actor', async (t) => {
+  const lab = await podLab(t);
+  await lab.kit.system.stopChild('cni');
+  t.equal(lab.serverStops, 1);
+});
