@@ -185,7 +185,12 @@ export class Traffic {
     from: string,
     to: string,
     address: string,
-    { bytes = 1_000_000, port = 5001, listen_port = port, deadline_ms = 20_000 } = {},
+    {
+      bytes = 1_000_000,
+      port = 5001,
+      listen_port = port,
+      deadline_ms = 20_000,
+    }: { bytes?: number; port?: number; listen_port?: number; deadline_ms?: number } = {},
   ): Promise<Transfer> {
     await this.#listen(to, { do: 'tcp_sink', address: anyOf(address), port: listen_port });
     const sent = await this.#agent(from).ask<TcpOutcome>({

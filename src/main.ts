@@ -6,7 +6,8 @@ import { type Config, ConfigError, loadConfig } from './config.js';
 import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './host/check.js';
 import { runCommand } from './host/command.js';
 import { LinuxHost } from './host/linux-host.js';
-import { lastWord, linuxParts, runNode } from './run.js';
+import { without_cluster } from './k8s/cluster.js';
+import { lastWord, linuxParts, type NodeParts, runNode } from './run.js';
 import { driver_names } from './uplink/drivers.js';
 
 const failed = 1;
@@ -22,6 +23,12 @@ function readConfig(
     process.stderr.write(renderFindings(configFindings(error.problems)));
     return undefined;
   }
+}
+
+/** Until there is a client of the Kubernetes API, the configuration is all there is. */
+async function nodeParts(config: Config): Promise<NodeParts> {
+  const cluster = without_cluster;
+  return linuxParts(config, cluster, await cluster.nodeAnnotations());
 }
 
 /** What a configuration may name and this version does not have. */
@@ -45,7 +52,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     const read = readConfig(env);
     if (read === undefined) return failed;
     const problems = missing(read.config);
-    if (problems.length === 0) return runNode(linuxParts(read.config), read.warnings);
+    if (problems.length === 0) return runNode(await nodeParts(read.config), read.warnings);
     process.stderr.write(renderFindings(configFindings(problems)));
     return failed;
   },
@@ -67,7 +74,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
   async restore({ env }) {
     const read = readConfig(env);
     if (read === undefined) return failed;
-    return (await lastWord(linuxParts(read.config))) ? 0 : failed;
+    return (await lastWord(await nodeParts(read.config))) ? 0 : failed;
   },
 
   async demo({ options }) {

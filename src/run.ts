@@ -17,6 +17,7 @@ import type { RedirectMatch } from './desired/objects.js';
 import { memoryBytes } from './host/check-facts.js';
 import { type Clock, systemClock } from './host/clock.js';
 import { runCommand } from './host/command.js';
+import { pruneCoreFiles, setCorePattern } from './host/core-files.js';
 import { makeDirectory, readIfExists, writeAtomic } from './host/files.js';
 import { Hooks } from './host/hooks.js';
 import { unlimitLockedMemory } from './host/libc.js';
@@ -24,7 +25,9 @@ import { LinuxHost } from './host/linux-host.js';
 import { watchExit } from './host/process-exit.js';
 import { bootId, HOST_ROOTS, hugepages, pciDeviceOfLink, processStartTime } from './host/sysfs.js';
 import type { HostNetwork } from './host/types.js';
-import { openJournal } from './host/undo-journal.js';
+import { undo } from './host/undo.js';
+import { openJournal, type UndoJournal } from './host/undo-journal.js';
+import type { Cluster } from './k8s/cluster.js';
 import { createLog, type Log, type RootLog } from './log.js';
 import { root_supervision, startTree } from './supervisor.js';
 import { CapturedStore } from './uplink/captured.js';
@@ -45,12 +48,19 @@ export interface NodeParts {
   readonly launcher: Launcher;
   readonly uplinkHost: UplinkHost;
   readonly hooks: Pick<Hooks, 'run'>;
+  readonly cluster: Cluster;
+  /** What undoes the kernel's core pattern, when the node stops for good. */
+  readonly core_journal: UndoJournal;
   /** Identity of the namespace at a path; undefined when there is none. */
   readonly namespaceId: (path: string) => bigint | undefined;
 }
 
 /** The parts of a node on this machine. */
-export function linuxParts(config: Config): NodeParts {
+export function linuxParts(
+  config: Config,
+  cluster: Cluster,
+  annotations: Readonly<Record<string, string>>,
+): NodeParts {
   const clock = systemClock;
   const log = createLog({ level: config.log.level, format: config.log.format, clock });
   const host = new LinuxHost(config.paths.netns_dir);
@@ -59,23 +69,31 @@ export function linuxParts(config: Config): NodeParts {
   makeDirectory(config.paths.state_dir, 0o700);
   const vpp_netns = host.createNamed(config.vpp.netns);
 
-  const { journal, set_aside, dropped_steps } = openJournal(
-    join(config.paths.state_dir, 'undo.journal'),
-    boot_id,
-    clock.wall_ms(),
-  );
-  if (set_aside !== undefined)
-    log.error({ ...set_aside }, `journal(open) ${set_aside.reason}; kept at ${set_aside.path}`);
-  if (dropped_steps > 0)
-    log.info({ dropped_steps }, 'journal(open) the machine was restarted: nothing of the network to undo');
-
-  const placeholders = placeholdersOf(config);
+  const open = (name: string): UndoJournal => {
+    const path = join(config.paths.state_dir, name);
+    const { journal, set_aside, dropped_steps } = openJournal(path, boot_id, clock.wall_ms());
+    if (set_aside !== undefined) {
+      log.error({ ...set_aside }, `journal(open) ${set_aside.reason}; kept at ${set_aside.path}`);
+    }
+    if (dropped_steps > 0) {
+      log.info(
+        { dropped_steps },
+        `journal(open) ${path}: the machine was restarted, nothing of its network to undo`,
+      );
+    }
+    return journal;
+  };
+  const journal = open('undo.journal');
+  const core_journal = open('core-pattern.journal');
+  const placeholders = placeholdersOf(config, annotations);
   return {
     config,
     clock,
     log,
     host,
-    launcher: makeLauncher(config, boot_id, vpp_netns, placeholders, log),
+    cluster,
+    launcher: makeLauncher(config, boot_id, vpp_netns, placeholders, core_journal, log),
+    core_journal,
     uplinkHost: new UplinkHost(
       host,
       journal,
@@ -173,6 +191,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
             hooks: parts.hooks,
             watchLink: (name, changed) => watchLink(host, name, changed),
             nudge: nudgeByDatagram,
+            cluster: parts.cluster,
             report: (report) => {
               board.set('uplink', report.state === 'vpp', report.reason);
               writeInfoFile(config, report, log);
@@ -243,6 +262,9 @@ export async function lastWord(parts: NodeParts): Promise<boolean> {
     launcher.forget();
   }
   const restored = await restoreHost(parts, 'VPP has ended');
+  const { host, core_journal } = parts;
+  const { remaining } = await undo(core_journal.pending(), { host, clock, run: runCommand });
+  core_journal.replace(remaining);
   if (restored) parts.host.removeNamed(parts.config.vpp.netns);
   return restored;
 }
@@ -263,6 +285,7 @@ function makeLauncher(
   boot_id: string,
   netns: string,
   placeholders: TemplateFacts,
+  core_journal: UndoJournal,
   log: Log,
 ): Launcher {
   const { paths, vpp } = config;
@@ -292,7 +315,8 @@ function makeLauncher(
     watchExit: (pid, ended) => {
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
     },
-    raiseMemoryLock: () => {
+    prepare: () => {
+      keepCoreFiles(vpp.core_pattern, core_journal, log);
       try {
         unlimitLockedMemory(0);
       } catch (error) {
@@ -320,14 +344,26 @@ function makeLauncher(
   );
 }
 
-function placeholdersOf(config: Config): TemplateFacts {
+function placeholdersOf(config: Config, node_annotations: Readonly<Record<string, string>>): TemplateFacts {
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
   return {
     uplinks,
     pci_addresses: uplinks.map((name) => pciDeviceOfLink(name)?.address ?? ''),
     first_cpu: firstCpu(readIfExists(`${HOST_ROOTS.sys}/fs/cgroup/cpuset.cpus`) ?? ''),
-    node_annotations: {},
+    node_annotations,
   };
+}
+
+/** Core files are a help after a crash; that they cannot be had is no reason to be without VPP. */
+function keepCoreFiles(pattern: string, journal: UndoJournal, log: Log): void {
+  if (pattern === '') return;
+  try {
+    setCorePattern(pattern, journal);
+    const removed = pruneCoreFiles(pattern);
+    if (removed.length > 0) log.info({ removed }, 'vpp(start) old core files removed');
+  } catch (error) {
+    log.warn({ err: error }, `vpp(start) the core pattern ${pattern} cannot be set`);
+  }
 }
 
 /** VPP's classifier matches ports, so that only protocols with ports can be redirected. */

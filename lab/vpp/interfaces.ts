@@ -50,10 +50,10 @@ interface Link6 {
 export interface Interface {
   readonly sw_if_index: number;
   readonly name: string;
-  readonly dev_type: 'local' | 'tap' | 'af-packet' | 'Loopback';
+  readonly dev_type: 'local' | 'tap' | 'af-packet' | 'AF_XDP interface' | 'Loopback';
   /** False: IP alone, without MAC, RA or ARP. */
   readonly ethernet: boolean;
-  readonly mac: string;
+  mac: string;
   readonly link_mtu: number;
   readonly rx: RxQueue[];
   readonly tx_queues: number;

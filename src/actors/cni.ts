@@ -42,6 +42,7 @@ import {
   isDangling,
   type OrphanGroup,
   type Ownership,
+  type PodIdentity,
   podIdentity,
 } from '../reconcile/ownership.js';
 import { type Operation, removal } from '../reconcile/reconcile.js';
@@ -78,7 +79,7 @@ export const cni_settings_default: Omit<CniSettings, 'gso' | 'workers'> = {
 };
 
 const read_ms = 10_000;
-const read_again_ms = 5000;
+const read_again_ms = 1000;
 const sweep_ms = 10_000;
 /** See pod.ts: an ADD held here is answered while its answer still reaches the caller. */
 const answer_margin_ms = 100;
@@ -112,6 +113,8 @@ interface Entry {
   calls: number;
   deleting: boolean;
   readonly namespace: NamespaceWatch;
+  /** Keys of the translations that were its host ports, also under earlier addresses of the node. */
+  readonly host_ports: Set<string>;
 }
 
 class Cni implements Actor<CniMessage> {
@@ -279,6 +282,7 @@ class Cni implements Actor<CniMessage> {
     pod.spec = spec;
     pod.deleting = false;
     pod.namespace.settle(this.namespaceId(spec.netns));
+    if (this.ready !== undefined) this.identity(pod);
     pod.calls += 1;
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
@@ -403,6 +407,7 @@ class Cni implements Actor<CniMessage> {
       calls: 0,
       deleting,
       namespace: new NamespaceWatch(),
+      host_ports: new Set(),
     };
     this.pods.set(key, pod);
     return pod;
@@ -503,11 +508,17 @@ class Cni implements Actor<CniMessage> {
   }
 
   private owners(snapshot: Snapshot): Ownership {
-    const node = this.node();
-    const known = [...this.pods.values()].map(({ spec, slot }) =>
-      podIdentity(spec, desiredPod(spec, { ...node, tables: podTables(slot) })),
+    return assignOwners(
+      snapshot,
+      [...this.pods.values()].map((pod) => this.identity(pod)),
     );
-    return assignOwners(snapshot, known);
+  }
+
+  private identity({ spec, slot, host_ports }: Entry): PodIdentity {
+    const desired = desiredPod(spec, { ...this.node(), tables: podTables(slot) });
+    const identity = podIdentity(spec, desired);
+    for (const key of identity.host_ports) host_ports.add(key);
+    return { ...identity, host_ports: [...host_ports] };
   }
 
   private node(): PodNode {

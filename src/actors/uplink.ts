@@ -10,9 +10,10 @@ import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { isLinkLocal, splitPrefix } from '../desired/ip.js';
-import type { Family, ObjectKind, VppObject } from '../desired/objects.js';
+import type { ObjectKind, VppObject } from '../desired/objects.js';
 import { desiredNode, type NodeInputs, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
 import type { Watch } from '../host/types.js';
+import type { Cluster } from '../k8s/cluster.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { TransactionResult, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
@@ -26,6 +27,7 @@ export interface UplinkDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
   readonly host: UplinkHost;
   readonly hooks: { run(point: HookPoint): Promise<void> };
+  readonly cluster: Pick<Cluster, 'publishNodeAddresses'>;
   /** Calls back when the link of that name changes. */
   readonly watchLink: (name: string, changed: () => void) => Watch;
   /** Makes VPP resolve that gateway: sends one datagram that leaves through it. Never throws. */
@@ -251,7 +253,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   private dress(uplinks: readonly Uplink[]): void {
-    for (const error of this.deps.host.dressTaps(uplinks)) {
+    const { service_prefixes, tap_address } = this.settings.inputs;
+    for (const error of this.deps.host.dressTaps(uplinks, { prefixes: service_prefixes, tap_address })) {
       this.ctx.log.warn({ err: error }, `uplink(tap) Linux refused: ${error.message}`);
     }
   }
@@ -284,12 +287,9 @@ class UplinkActor implements Actor<UplinkMessage> {
   private publish(up: VppUp, uplinks: readonly Uplink[], how: string): void {
     this.ctx.blockedOn(undefined);
     const inputs = { ...this.settings.inputs, uplinks };
-    const address = (family: Family) => {
-      const prefix = nodeAddress(inputs, family);
-      return prefix && splitPrefix(prefix).address;
-    };
-    const ip4 = address(4);
-    const ip6 = address(6);
+    const prefixes = { ip4: nodeAddress(inputs, 4), ip6: nodeAddress(inputs, 6) };
+    const ip4 = prefixes.ip4 && splitPrefix(prefixes.ip4).address;
+    const ip6 = prefixes.ip6 && splitPrefix(prefixes.ip6).address;
     const families = desiredNode(inputs, true).flatMap((object) =>
       object.kind === 'redirect_table' ? [object.family] : [],
     );
@@ -305,6 +305,14 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.watch();
     this.is('vpp', `${uplinks.map(({ name }) => name).join(', ')} ${how}`);
     for (const subscriber of this.subscribers.values()) subscriber.tell(this.ready);
+    this.deps.cluster
+      .publishNodeAddresses({
+        ...(prefixes.ip4 && { ip4: prefixes.ip4 }),
+        ...(prefixes.ip6 && { ip6: prefixes.ip6 }),
+      })
+      .catch((error: Error) =>
+        this.ctx.log.warn({ err: error }, `uplink(node) addresses not published: ${error.message}`),
+      );
   }
 
   private async failed(up: VppUp, error: Error): Promise<void> {

@@ -7,7 +7,7 @@
  * on-link prefixes to VPP's link-local address.
  */
 import type { NetworkChange, NewAddress, NewNeighbour, NewRoute } from '../host/types.js';
-import { isLinkLocal, networkOf } from './ip.js';
+import { isLinkLocal, networkOf, splitPrefix } from './ip.js';
 import { hostTapMac, linkLocalOf, type Uplink } from './uplink.js';
 
 /** IFA_F_NODAD: the address was verified on the uplink already, and is needed at once. */
@@ -22,11 +22,18 @@ export function hostTapLinkLocal(index: number): string {
   return `fe80::ca:11ff:fec0:fd${index.toString(16).padStart(2, '0')}`;
 }
 
+/** Prefixes of the cluster that only VPP knows how to reach, and the address of VPP's side of the tap. */
+export interface ClusterPrefixes {
+  readonly prefixes: readonly string[];
+  readonly tap_address: string;
+}
+
 /** Changes that make the tap, with ifindex `link`, what the uplink was. All can be repeated. */
 export function hostTapChanges(
   uplink: Uplink,
   link: number,
   tap_link_locals: readonly string[],
+  cluster: ClusterPrefixes,
 ): NetworkChange[] {
   const link_local = linkLocalOf(uplink);
   return [
@@ -44,6 +51,7 @@ export function hostTapChanges(
     ...gatewayRoutes(uplink, link),
     ...onLinkRoutes(uplink, link),
     ...routesOnTap(uplink, link),
+    ...(uplink.is_main ? clusterRoutes(uplink, link, cluster) : []),
   ];
 }
 
@@ -130,4 +138,29 @@ function onLinkRoutes(uplink: Uplink, link: number): NetworkChange[] {
       },
     }),
   );
+}
+
+/** Room for the encapsulation that cluster traffic may get on its way. */
+const cluster_mtu_reduction = 60;
+
+/** Services are reached through VPP whatever routes the host has; the routes go with the tap. */
+function clusterRoutes(
+  uplink: Uplink,
+  link: number,
+  { prefixes, tap_address }: ClusterPrefixes,
+): NetworkChange[] {
+  return prefixes.map((prefix): NetworkChange => {
+    const family = prefix.includes(':') ? 6 : 4;
+    const gateway = family === 6 ? hostTapLinkLocal(uplink.index) : splitPrefix(tap_address).address;
+    return {
+      do: 'replace_route',
+      route: {
+        family,
+        prefix: networkOf(prefix),
+        protocol: static_protocol,
+        metrics: { mtu: uplink.mtu - cluster_mtu_reduction },
+        next_hops: [{ oif: link, gateway, onlink: true }],
+      },
+    };
+  });
 }

@@ -4,7 +4,7 @@
  */
 import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
-import { hostTapChanges } from '../desired/host-tap.js';
+import { type ClusterPrefixes, hostTapChanges } from '../desired/host-tap.js';
 import { isLinkLocal } from '../desired/ip.js';
 import type { Uplink } from '../desired/uplink.js';
 import { captureLink, restoreSteps } from '../host/capture.js';
@@ -56,7 +56,7 @@ export class UplinkHost {
   }
 
   /** Makes each tap what its uplink was; answers what Linux refused. Can be repeated. */
-  dressTaps(uplinks: readonly Uplink[]): NetlinkError[] {
+  dressTaps(uplinks: readonly Uplink[], cluster: ClusterPrefixes): NetlinkError[] {
     return this.inHost((namespace) =>
       uplinks.flatMap((uplink) => {
         const tap = namespace.link(uplink.name);
@@ -71,7 +71,7 @@ export class UplinkHost {
           .filter((address) => address.family === 6 && isLinkLocal(address.prefix))
           .map((address) => address.prefix);
         return namespace
-          .batch(hostTapChanges(uplink, tap.index, link_locals))
+          .batch(hostTapChanges(uplink, tap.index, link_locals, cluster))
           .filter((error) => error !== undefined);
       }),
     );

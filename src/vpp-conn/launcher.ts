@@ -44,8 +44,8 @@ export interface ProcessTable {
   startTime(pid: number): string | undefined;
   /** Calls back once when the process has ended; works for processes that are not our children. */
   watchExit(pid: number, ended: () => void): void;
-  /** Lifts the limit of locked memory, which the child inherits. */
-  raiseMemoryLock(): void;
+  /** Lifts the limit of locked memory, which the child inherits, and sees to the core files. Never throws. */
+  prepare(): void;
 }
 
 export interface LaunchSettings {
@@ -109,7 +109,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     }
     writeAtomic(settings.startup_conf.path, settings.startup_conf.text, 0o644);
     writeAtomic(settings.startup_exec.path, settings.startup_exec.text, 0o744);
-    processes.raiseMemoryLock();
+    processes.prepare();
 
     const output = openSync(settings.output, 'w', 0o644);
     let child: ChildProcess;

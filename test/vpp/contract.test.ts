@@ -1,5 +1,5 @@
 /**
- * The stand-in answers as a real VPP. `contract.recorded.json` holds what a real one answered: the stand-in is held against
+ * The stand-in answers as a real VPP. `contract.recorded.txt` holds what a real one answered: the stand-in is held against
  * it everywhere, and a real VPP where there is one. CONTRACT_RECORD=1 writes it anew, from a real VPP.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -13,21 +13,24 @@ import { startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { TunDevices } from '../../lab/vpp/tun-devices.js';
 import { namespace_placeholder, type Sequence, type Step, sequences } from './contract.js';
 
-const recorded_file = fileURLToPath(new URL('../../../test/vpp/contract.recorded.json', import.meta.url));
+const recorded_file = fileURLToPath(new URL('../../../test/vpp/contract.recorded.txt', import.meta.url));
 const recording = process.env.CONTRACT_RECORD === '1';
 
-/** Per sequence, per step: what was answered, as text. */
-type Recorded = Readonly<Record<string, readonly (readonly string[])[]>>;
+/** By name of the sequence: `> ` and what was asked, then `< ` and what was answered, a line each. */
+type Recorded = ReadonlyMap<string, readonly string[]>;
 
 /** Entries that VPP makes for itself to follow recursive next hops and cnat clients; the stand-in has none. */
 const internal_sources = [18, 23];
 
-async function answers(transport: Transport, { steps }: Sequence, namespace: string): Promise<string[][]> {
+async function answers(transport: Transport, { steps }: Sequence, namespace: string): Promise<string[]> {
   const client = await connect({ transport, name: 'contract', deadline_ms: 10_000 });
   // The client's deadlines do not keep a process alive, and a connection in memory does not either.
   const alive = setInterval(() => {}, 60_000);
-  const said: string[][] = [];
-  for (const step of steps) said.push(await answer(client, step, namespace));
+  const said: string[] = [];
+  for (const step of steps) {
+    said.push(`> ${step.message.name} ${normal(step.fields, namespace_placeholder)}`);
+    for (const line of await answer(client, step, namespace)) said.push(`< ${line}`);
+  }
   clearInterval(alive);
   client.close();
   return said;
@@ -69,25 +72,43 @@ function isInternal(details: unknown): boolean {
   return route?.src !== undefined && internal_sources.includes(route.src);
 }
 
-/** Without what differs between two runs: counters, ages, random MACs, paths of this test. */
+/** Without what differs between two runs (counters, ages, random MACs, paths of this test), and without fields that are zero. */
 function normal(value: unknown, namespace: string): string {
-  return JSON.stringify(value, (key, field: unknown) => {
-    if (key === 'stats_index' || key === 'age') return 0;
-    if (field instanceof Uint8Array) return Buffer.from(field).toString('hex');
-    return field;
-  })
+  const shorten = function (this: unknown, key: string, field: unknown): unknown {
+    if (key === 'stats_index' || key === 'age') return undefined;
+    if (field instanceof Uint8Array)
+      return Buffer.from(field)
+        .toString('hex')
+        .replace(/(00)+$/, '');
+    if (field === 0xffff_ffff) return '~0';
+    const is_zero =
+      field === 0 || field === false || field === '' || (Array.isArray(field) && field.length === 0);
+    return is_zero && !Array.isArray(this) ? undefined : field;
+  };
+  return JSON.stringify(value, shorten)
     .replaceAll(namespace, namespace_placeholder)
     .replace(/02:fe:[0-9a-f:]{11}/g, 'random')
-    .replace(/fe80::fe:[0-9a-f:]+/g, 'random');
+    .replace(/fe80::fe:[0-9a-f:]+/g, 'random')
+    .replaceAll('"', '');
 }
+
+const title = '= ';
 
 function readRecorded(): Recorded {
-  return JSON.parse(readFileSync(recorded_file, 'utf8')) as Recorded;
+  const recorded = new Map<string, string[]>();
+  let lines: string[] = [];
+  for (const line of readFileSync(recorded_file, 'utf8').trimEnd().split('\n')) {
+    if (line.startsWith(title)) {
+      lines = [];
+      recorded.set(line.slice(title.length), lines);
+    } else lines.push(line);
+  }
+  return recorded;
 }
 
-/** One line per answer, so that a change of VPP reads as a diff. */
 function writeRecorded(recorded: Recorded): void {
-  writeFileSync(recorded_file, `${JSON.stringify(recorded, undefined, 1)}\n`);
+  const text = [...recorded].map(([name, lines]) => `${title}${name}\n${lines.join('\n')}\n`);
+  writeFileSync(recorded_file, text.join(''));
 }
 
 const netns = canUseNetns();
@@ -106,7 +127,7 @@ t.test('the stand-in answers as a real VPP has answered', { skip: recording && '
         lab?.close();
       });
       const said = await answers(vpp.transport(), sequence, namespace);
-      t.same(explained(sequence, said), explained(sequence, recorded[sequence.name] ?? []));
+      t.same(said, recorded.get(sequence.name));
       if (sequence.dies) t.match(await vpp.ended, { how: 'died' });
     });
   }
@@ -117,7 +138,7 @@ const skip = real.usable ? (netns ?? false) : real.why;
 
 t.test('a real VPP answers as it was recorded', { skip }, async (t) => {
   if (!real.usable) return;
-  const recorded: Record<string, string[][]> = {};
+  const recorded = new Map<string, string[]>();
   for (const sequence of sequences) {
     await t.test(sequence.name, async (t) => {
       const lab = labWithUplink();
@@ -127,22 +148,13 @@ t.test('a real VPP answers as it was recorded', { skip }, async (t) => {
         lab.close();
       });
       const said = await answers(unixTransport(vpp.api_socket), sequence, lab.namespace('pod'));
-      recorded[sequence.name] = said;
-      if (sequence.dies) t.same(said.at(-1), ['VPP is gone']);
-      if (!recording)
-        t.same(explained(sequence, said), explained(sequence, readRecorded()[sequence.name] ?? []));
+      recorded.set(sequence.name, said);
+      if (sequence.dies) t.equal(said.at(-1), '< VPP is gone');
+      if (!recording) t.same(said, readRecorded().get(sequence.name));
     });
   }
   if (recording) writeRecorded(recorded);
 });
-
-/** Each answer with what was asked, so that a difference says where it is. */
-function explained({ steps }: Sequence, said: readonly (readonly string[])[]): unknown[] {
-  return said.map((lines, index) => {
-    const { message, fields } = steps[index]!;
-    return { step: index, asked: `${message.name} ${normal(fields, namespace_placeholder)}`, lines };
-  });
-}
 
 function labWithUplink(): NetnsLab {
   const lab = new NetnsLab();

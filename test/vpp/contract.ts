@@ -1,6 +1,7 @@
 /** The sequences of requests that a real VPP and the stand-in have to answer alike, each on a VPP that was just started. */
 import type { Dump, Request, Stream } from 'vpp-binapi-ts';
 import { af_packet_create_v3, af_packet_delete, af_packet_dump } from 'vpp-binapi-ts/af_packet';
+import { af_xdp_create_v3, af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
 import {
   proxy_arp_add_del,
   proxy_arp_dump,
@@ -41,6 +42,7 @@ import {
   sw_interface_get_table,
   sw_interface_rx_placement_dump,
   sw_interface_set_flags,
+  sw_interface_set_mac_address,
   sw_interface_set_mtu,
   sw_interface_set_promisc,
   sw_interface_set_rx_mode,
@@ -283,6 +285,21 @@ const af_packet = (host_if_name: string): Step =>
     num_rx_queues: 1,
     num_tx_queues: 1,
   });
+
+const af_xdp = (host_if: string, rxq_size = 1024): Step =>
+  ask(af_xdp_create_v3, {
+    host_if,
+    name: '',
+    rxq_num: 1,
+    rxq_size,
+    txq_size: 1024,
+    mode: 'AF_XDP_API_MODE_AUTO',
+    flags: 0,
+    prog: '',
+    netns: '',
+  });
+const mac = (sw_if_index: number, mac_address: string): Step =>
+  ask(sw_interface_set_mac_address, { sw_if_index, mac_address });
 
 function mroute(
   table_id: number,
@@ -1064,6 +1081,41 @@ export const sequences: readonly Sequence[] = [
       ask(create_loopback, { mac_address: '00:00:00:00:00:00' }),
       interfaces(),
       no_tap(1),
+    ],
+  },
+  {
+    name: 'af_xdp: one for each device',
+    devices: true,
+    steps: [
+      af_xdp('up0'),
+      af_xdp('up0'),
+      af_xdp('no-such-device'),
+      interfaces(),
+      placements(),
+      rx_mode(1, 'ADAPTIVE'),
+      placements(),
+      mac(1, '02:11:22:33:44:66'),
+      interfaces(),
+      no_tap(1),
+      ask(af_xdp_delete, { sw_if_index: 1 }),
+      ask(af_xdp_delete, { sw_if_index: 1 }),
+      ask(af_xdp_delete, { sw_if_index: 0 }),
+      interfaces(),
+      af_xdp('up0', 1000),
+    ],
+  },
+  {
+    name: 'MACs of Ethernet interfaces can be changed, others have none',
+    steps: [
+      tap(),
+      tun({ host_if_name: 'eth1' }),
+      ask(create_loopback, { mac_address: '00:00:00:00:00:00' }),
+      ...[0, 1, 2, 3, 99].map((sw_if_index) => mac(sw_if_index, '02:11:22:33:44:66')),
+      enable6(1),
+      link_local(1),
+      mac(1, '02:11:22:33:44:77'),
+      link_local(1),
+      interfaces(),
     ],
   },
   {

@@ -1,4 +1,5 @@
 import { af_packet_create_v3, af_packet_delete, af_packet_dump } from 'vpp-binapi-ts/af_packet';
+import { af_xdp_create_v3, af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
 import { sw_interface_tap_v2_dump, tap_create_v3, tap_delete_v2, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { none } from '../fib.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
@@ -121,7 +122,37 @@ export const devices: readonly Handler[] = [
       .filter((one) => one.dev_type === 'af-packet')
       .map((one) => ({ sw_if_index: one.sw_if_index, host_if_name: one.host_if_name! })),
   ),
+  ...afXdp(),
 ];
+
+function afXdp(): readonly Handler[] {
+  return [
+    on(af_xdp_create_v3, { sw_if_index: 0 }, (vpp, { host_if, name, rxq_num, rxq_size, txq_size }) => {
+      if (!vpp.facts.devices.hasLink(host_if)) refuse(retval.INVALID_VALUE);
+      if (!isRingSize(rxq_size) || !isRingSize(txq_size)) refuse(retval.INVALID_VALUE);
+      const known = [...vpp.interfaces.all].some(
+        (one) => one.dev_type === 'AF_XDP interface' && one.host_if_name === host_if,
+      );
+      if (known) refuse(retval.SYSCALL_ERROR_2);
+      const one = vpp.interfaces.create({
+        name: name === '' ? `${host_if}/0` : name,
+        dev_type: 'AF_XDP interface',
+        ethernet: true,
+        mac: vpp.interfaces.randomMac(),
+        instance: 0,
+        host_if_name: host_if,
+        rx_queues: Math.max(1, rxq_num),
+        tx_queues: Math.max(1, rxq_num),
+      });
+      return { sw_if_index: one.sw_if_index };
+    }),
+    onPlain(af_xdp_delete, (vpp, { sw_if_index }) => {
+      const one = vpp.interfaces.all.get(sw_if_index);
+      if (one?.dev_type !== 'AF_XDP interface') return refuse(retval.INVALID_INTERFACE);
+      removeInterface(vpp, one);
+    }),
+  ];
+}
 
 function isRingSize(size: number): boolean {
   return size <= ring_max && (size & (size - 1)) === 0;

@@ -9,6 +9,7 @@ import {
   sw_interface_get_table,
   sw_interface_rx_placement_dump,
   sw_interface_set_flags,
+  sw_interface_set_mac_address,
   sw_interface_set_mtu,
   sw_interface_set_promisc,
   sw_interface_set_rx_mode,
@@ -59,6 +60,11 @@ export const interfaces: readonly Handler[] = [
     const one = vpp.interfaces.get(sw_if_index);
     vpp.cnat.checkBind();
     vpp.interfaces.bind(one, is_ipv6 ? 6 : 4, vrf_id);
+  }),
+  onPlain(sw_interface_set_mac_address, (vpp, { sw_if_index, mac_address }) => {
+    const one = vpp.interfaces.get(sw_if_index);
+    if (!one.ethernet) refuse(retval.UNIMPLEMENTED);
+    one.mac = mac_address;
   }),
   on(sw_interface_get_table, { vrf_id: none }, (vpp, { sw_if_index, is_ipv6 }) => ({
     vrf_id: vpp.interfaces.get(sw_if_index).tables[is_ipv6 ? 6 : 4].table_id,

@@ -1,0 +1,570 @@
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import t from 'tap';
+import type { ObjectKind, ObjectOf, VppObject } from '../../src/desired/objects.js';
+import { hostTapTable, physicalNetworkTables } from '../../src/desired/tables.js';
+import {
+  desiredNode,
+  hostTapMac,
+  type NodeInputs,
+  nodeAddress,
+  type Uplink,
+  vppAddresses,
+} from '../../src/desired/uplink.js';
+import { interfaceMade, interfacesUsed, keyOf } from '../../src/reconcile/order.js';
+import { reconcile } from '../../src/reconcile/reconcile.js';
+import { address, inWords, linuxRoute, nodeOf, uplinkOf } from './sample.js';
+
+function of<K extends ObjectKind>(objects: readonly VppObject[], kind: K): ObjectOf<K>[] {
+  return objects.filter((object): object is ObjectOf<K> => object.kind === kind);
+}
+
+/** The routes of a table, in words: `10.0.0.0/8 main-eth0 10.0.0.1`. */
+function routesOf(inputs: NodeInputs, table_id = 0): string[] {
+  return of(desiredNode(inputs, true), 'route')
+    .filter((route) => route.table_id === table_id)
+    .map((route) => inWords(route).replace(`route:${table_id}/`, ''));
+}
+
+/** Routes of the default table when Linux had these through a main uplink with 10.0.0.2/24 and fd00::2/64. */
+function routesBy(routes: Uplink['routes'], changes: Partial<NodeInputs> = {}): string[] {
+  return routesOf(nodeOf({ uplinks: [uplinkOf({ routes })], ...changes }));
+}
+
+t.test('a dual-stack node', async (t) => {
+  const inputs = nodeOf({ redirects: [{ protocol: 'udp', port: 53, address: '10.96.0.10' }] });
+  const objects = desiredNode(inputs, true);
+  t.same(objects.map(inWords), [
+    'snat_addresses:',
+    'snat_policy:',
+    'snat_exclude:10.0.0.2/32',
+    'snat_exclude:fd00::2/128',
+    'snat_exclude:10.96.0.0/16',
+    'snat_exclude:fd00:96::/112',
+    'table:4/1',
+    'table:4/2',
+    'route:2/0.0.0.0/0 table 0',
+    'neighbour_limits:4',
+    'punt_redirect:4',
+    'punt_l4:4/tcp',
+    'punt_l4:4/udp',
+    'table:6/1',
+    'table:6/2',
+    'route:2/::/0 table 0',
+    'neighbour_limits:6',
+    'punt_redirect:6',
+    'punt_l4:6/tcp',
+    'punt_l4:6/udp',
+    'af_packet:main-eth0',
+    'interface_mtu:main-eth0',
+    'interface_rx_mode:main-eth0',
+    'interface_flag:main-eth0/gso_feature',
+    'interface_flag:main-eth0/ip6_enabled',
+    'interface_flag:main-eth0/ra_suppressed',
+    'interface_flag:main-eth0/cnat_feature',
+    'interface_flag:main-eth0/admin_up',
+    'interface_address:main-eth0/10.0.0.2/24',
+    'interface_address:main-eth0/fd00::2/64',
+    'link_local:main-eth0',
+    'tap:host-eth0',
+    'table:4/1048576',
+    'table:6/1048576',
+    'interface_table:host-eth0/4',
+    'route:1048576/0.0.0.0/0 table 0',
+    'interface_table:host-eth0/6',
+    'route:1048576/::/0 table 0',
+    'route:1048576/255.255.255.255/32 main-eth0 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    'mroute:1048576/ff02::1:2/128',
+    'interface_address:host-eth0/169.254.0.1/32',
+    'interface_mtu:host-eth0',
+    'interface_rx_mode:host-eth0',
+    'rx_placement:host-eth0/0',
+    'interface_flag:host-eth0/ip6_enabled',
+    'interface_flag:host-eth0/ra_suppressed',
+    'interface_flag:host-eth0/cnat_feature',
+    'interface_flag:host-eth0/snat_pod',
+    'interface_flag:host-eth0/snat_host',
+    'interface_flag:host-eth0/proxy_arp',
+    'interface_flag:host-eth0/gso_feature',
+    'interface_flag:host-eth0/admin_up',
+    'proxy_arp_range:1048576/0.0.0.0-255.255.255.255',
+    'ttl_fixup:host-eth0/main-eth0',
+    'route:1048576/10.0.0.2/32 host-eth0 10.0.0.2',
+    'neighbour:host-eth0/10.0.0.2',
+    'route:1048576/fd00::2/128 host-eth0 fd00::2',
+    'neighbour:host-eth0/fd00::2',
+    'route:1048576/fe80::1:2/128 host-eth0 fe80::1:2',
+    'neighbour:host-eth0/fe80::1:2',
+    'route:0/0.0.0.0/0 main-eth0 10.0.0.1',
+    'route:0/::/0 main-eth0 fe80::1',
+    'route:1/10.0.0.2/32 host-eth0 10.0.0.2',
+    'route:1/fd00::2/128 host-eth0 fd00::2',
+    'route:1/fe80::1:2/128 host-eth0 fe80::1:2',
+    'route:1/10.0.0.0/24 host-eth0 10.0.0.2',
+    'route:1/fd00::/64 host-eth0 fd00::2',
+    'redirect_table:4',
+    'redirect_rule:udp/10.96.0.10/53',
+  ]);
+  t.match(of(objects, 'snat_addresses'), [{ ip4: '10.0.0.2', ip6: 'fd00::2' }]);
+  t.match(of(objects, 'tap'), [
+    {
+      host_if_name: 'eth0',
+      host_mac: '02:00:00:00:00:01',
+      mac: '02:ca:11:c0:fd:00',
+      host_namespace: 'pid:1',
+      host_mtu: 1500,
+      type: 'tap',
+      persistent: false,
+    },
+  ]);
+  t.match(of(objects, 'redirect_rule'), [{ interface: 'host-eth0', next_hop: '10.0.0.2' }]);
+  t.same(
+    of(objects, 'interface_mtu').map(({ mtu }) => mtu),
+    [1500, 9216],
+  );
+});
+
+t.test('before the host is ready the taps are down, and nothing else differs', async (t) => {
+  const inputs = nodeOf();
+  const later = reconcile(desiredNode(inputs, true), desiredNode(inputs, false));
+  t.same(
+    later.map(({ action, object }) => `${action} ${keyOf(object)}`),
+    ['add interface_flag:host-eth0/admin_up'],
+  );
+});
+
+t.test('without offload no interface has the GSO feature', async (t) => {
+  t.notOk(
+    desiredNode(nodeOf({ gso: false }), true).some(
+      (o) => o.kind === 'interface_flag' && o.flag === 'gso_feature',
+    ),
+  );
+});
+
+t.test('the addresses that VPP gets', async (t) => {
+  const cases: {
+    name: string;
+    linux: string[];
+    to_64: boolean;
+    vpp: string[];
+    node: (string | undefined)[];
+  }[] = [
+    {
+      name: 'link-local ones are VPP’s own business',
+      linux: ['fe80::5/64', '10.0.0.2/24'],
+      to_64: true,
+      vpp: ['10.0.0.2/24'],
+      node: ['10.0.0.2/24', undefined],
+    },
+    {
+      name: '/128 becomes /64',
+      linux: ['fd00::2/128'],
+      to_64: true,
+      vpp: ['fd00::2/64'],
+      node: [undefined, 'fd00::2/64'],
+    },
+    {
+      name: '/128 stays, when asked to',
+      linux: ['fd00::2/128'],
+      to_64: false,
+      vpp: ['fd00::2/128'],
+      node: [undefined, 'fd00::2/128'],
+    },
+    {
+      name: 'kernel order decides which is the node’s',
+      linux: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
+      to_64: true,
+      vpp: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
+      node: ['10.0.0.9/24', 'fd00::9/64'],
+    },
+  ];
+  for (const { name, linux, to_64, vpp, node } of cases) {
+    const uplinks = [uplinkOf({ addresses: linux.map((prefix) => address(prefix)), routes: [] })];
+    const inputs = nodeOf({ uplinks, uplink_128_to_64: to_64 });
+    t.same(vppAddresses(uplinks[0]!, to_64), vpp, name);
+    t.same([nodeAddress(inputs, 4), nodeAddress(inputs, 6)], node, name);
+    const on_uplink = of(desiredNode(inputs, true), 'interface_address').filter(
+      (o) => o.interface === 'main-eth0',
+    );
+    t.same(
+      on_uplink.map(({ prefix }) => prefix),
+      vpp,
+      name,
+    );
+  }
+});
+
+t.test('an address inside another one’s subnet is answered for and handed to the host', async (t) => {
+  const addresses = ['10.0.0.2/24', '10.0.0.100/32', '10.0.0.101/32', 'fd00::2/64'].map((prefix) =>
+    address(prefix),
+  );
+  const objects = desiredNode(nodeOf({ uplinks: [uplinkOf({ addresses, routes: [] })] }), true);
+  const about = objects
+    .map(inWords)
+    .filter((text) => text.includes('10.0.0.10') && !text.includes('1048576'));
+  t.same(about, [
+    'route:0/10.0.0.100/32 host-eth0 10.0.0.100',
+    'proxy_arp_range:0/10.0.0.100-10.0.0.100',
+    'route:0/10.0.0.101/32 host-eth0 10.0.0.101',
+    'proxy_arp_range:0/10.0.0.101-10.0.0.101',
+    'route:1/10.0.0.100/32 host-eth0 10.0.0.100',
+    'route:1/10.0.0.101/32 host-eth0 10.0.0.101',
+  ]);
+  t.ok(objects.some((o) => keyOf(o) === 'interface_flag:main-eth0/proxy_arp'));
+  const first = uplinkOf({ addresses: [address('10.0.0.100/32'), address('10.0.0.2/24')], routes: [] });
+  t.same(
+    of(desiredNode(nodeOf({ uplinks: [first] }), true), 'interface_address').map(({ prefix }) => prefix),
+    ['10.0.0.2/24', '169.254.0.1/32'],
+    'whichever of them comes first',
+  );
+});
+
+t.test('the routes of Linux', async (t) => {
+  const cases: { name: string; linux: Uplink['routes']; vpp: string[] }[] = [
+    {
+      name: 'by a gateway',
+      linux: [linuxRoute('10.8.0.0/16', ['10.0.0.7'])],
+      vpp: ['10.8.0.0/16 main-eth0 10.0.0.7'],
+    },
+    {
+      name: 'without gateway: the host itself, or whoever answers for a wider prefix',
+      linux: [
+        linuxRoute('10.8.0.1/32'),
+        linuxRoute('10.9.0.0/16'),
+        linuxRoute('fd08::1/128'),
+        linuxRoute('fd09::/64'),
+      ],
+      vpp: [
+        '10.8.0.1/32 main-eth0 10.8.0.1',
+        '10.9.0.0/16 main-eth0 0.0.0.0',
+        'fd08::1/128 main-eth0 fd08::1',
+        'fd09::/64 main-eth0 ::',
+      ],
+    },
+    {
+      name: 'the best metric of a prefix wins, whatever the order; of equals the first',
+      linux: [
+        linuxRoute('0.0.0.0/0', ['10.0.0.9'], { metric: 200 }),
+        linuxRoute('0.0.0.0/0', ['10.0.0.1'], { metric: 100 }),
+        linuxRoute('0.0.0.0/0', ['10.0.0.8'], { metric: 100 }),
+        linuxRoute('10.8.0.0/16', ['10.0.0.1'], { metric: 1 }),
+        linuxRoute('10.8.0.0/16', ['10.0.0.9'], { metric: 2 }),
+      ],
+      vpp: ['0.0.0.0/0 main-eth0 10.0.0.1', '10.8.0.0/16 main-eth0 10.0.0.1'],
+    },
+    {
+      name: 'all next hops of a multipath route that lead through uplinks',
+      linux: [linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.0.0.9', '10.77.0.1 dev 7'])],
+      vpp: ['0.0.0.0/0 main-eth0 10.0.0.1 + main-eth0 10.0.0.9'],
+    },
+    { name: 'none through other links', linux: [linuxRoute('10.8.0.0/16', ['10.77.0.1 dev 7'])], vpp: [] },
+    {
+      name: 'an IPv4 route by an IPv6 gateway',
+      linux: [linuxRoute('0.0.0.0/0', ['fe80::1'])],
+      vpp: ['0.0.0.0/0 main-eth0 fe80::1'],
+    },
+    {
+      name: 'connected ones come with the addresses, link-local ones with IPv6',
+      linux: [
+        linuxRoute('10.0.0.0/24', [], { protocol: 2 }),
+        linuxRoute('fd00::/64', [], { protocol: 2 }),
+        linuxRoute('fe80::/64', [], { protocol: 2 }),
+      ],
+      vpp: [],
+    },
+    {
+      name: 'what does not forward stays in Linux',
+      linux: [
+        linuxRoute('10.8.0.0/16', [], { type: 'blackhole' }),
+        linuxRoute('10.9.0.0/16', [], { type: 'multicast' }),
+      ],
+      vpp: [],
+    },
+  ];
+  for (const { name, linux, vpp } of cases) t.same(routesBy(linux), vpp, name);
+  t.same(
+    routesOf(
+      nodeOf({
+        uplinks: [
+          uplinkOf({
+            addresses: [address('fd00::2/128')],
+            routes: [linuxRoute('fd00::2/128', [], { protocol: 2 })],
+          }),
+        ],
+      }),
+    ),
+    [],
+    'the kernel’s route for an address that VPP has with another length is no route of VPP',
+  );
+});
+
+t.test('configured default gateways', async (t) => {
+  const both = { default_gateways: ['10.0.0.254', 'fd00::fe'] };
+  t.same(routesBy([], both), ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'], 'one per family');
+  t.same(
+    routesBy([linuxRoute('0.0.0.0/0', ['10.0.0.1'], { metric: 100 })], both),
+    ['0.0.0.0/0 main-eth0 10.0.0.1', '::/0 main-eth0 fd00::fe'],
+    'where Linux had none',
+  );
+  const second = uplinkOf({
+    name: 'eth1',
+    index: 1,
+    is_main: false,
+    link: 3,
+    addresses: [address('10.2.0.2/24')],
+    routes: [linuxRoute('0.0.0.0/0', ['10.2.0.1 dev 3'], { metric: 50 })],
+  });
+  t.same(
+    routesOf(nodeOf({ uplinks: [uplinkOf({ routes: [] }), second], ...both })),
+    ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'],
+    'through the main uplink, also where another one had a default route',
+  );
+});
+
+t.test('several uplinks', async (t) => {
+  const first = uplinkOf({
+    routes: [
+      linuxRoute('0.0.0.0/0', ['10.0.0.1'], { metric: 100 }),
+      linuxRoute('10.8.0.0/16', ['10.0.0.7', '10.2.0.7 dev 3']),
+    ],
+  });
+  const second = uplinkOf({
+    name: 'eth1',
+    index: 1,
+    is_main: false,
+    link: 3,
+    mac: '02:00:00:00:00:02',
+    addresses: [address('10.2.0.2/24', { link: 3 }), address('fe80::9/64', { link: 3 })],
+    routes: [
+      linuxRoute('0.0.0.0/0', ['10.2.0.1 dev 3'], { metric: 200 }),
+      linuxRoute('10.8.0.0/16', ['10.0.0.7', '10.2.0.7 dev 3']),
+    ],
+  });
+  const inputs = nodeOf({ uplinks: [first, second] });
+  t.same(
+    routesOf(inputs),
+    ['0.0.0.0/0 main-eth0 10.0.0.1', '10.8.0.0/16 main-eth0 10.0.0.7 + main-eth1 10.2.0.7'],
+    'the best route over all of them, and multipath through both',
+  );
+  t.same(routesOf(inputs, hostTapTable(1)), [
+    '0.0.0.0/0 table 0',
+    '::/0 table 0',
+    '255.255.255.255/32 main-eth1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    '10.2.0.2/32 host-eth1 10.2.0.2',
+    'fe80::9/128 host-eth1 fe80::9',
+  ]);
+  const taps = of(desiredNode(inputs, true), 'tap');
+  t.same(
+    taps.map(({ mac }) => mac),
+    ['02:ca:11:c0:fd:00', '02:ca:11:c0:fd:01'],
+  );
+  t.match(of(desiredNode(inputs, true), 'snat_addresses'), [{ ip4: '10.0.0.2', ip6: 'fd00::2' }]);
+  t.equal(hostTapMac(255), '02:ca:11:c0:fd:ff');
+});
+
+t.test('two uplinks in one subnet: packets that VPP punts go to the one that comes first', async (t) => {
+  const second = uplinkOf({
+    name: 'eth1',
+    index: 1,
+    is_main: false,
+    link: 3,
+    addresses: [address('10.0.0.3/24')],
+  });
+  t.same(routesOf(nodeOf({ uplinks: [uplinkOf({ addresses: [address('10.0.0.2/24')] }), second] }), 1), [
+    '10.0.0.2/32 host-eth0 10.0.0.2',
+    '10.0.0.3/32 host-eth1 10.0.0.3',
+    '10.0.0.0/24 host-eth0 10.0.0.2',
+  ]);
+});
+
+t.test('a physical network has tables of its own, for the uplink and for its pods', async (t) => {
+  const networks = ['', 'blue', 'red', 'blue'];
+  const uplinks = networks.map((physical_network, index) =>
+    uplinkOf({
+      name: `eth${index}`,
+      index,
+      is_main: index === 0,
+      link: 2 + index,
+      physical_network,
+      addresses: [address(`10.${index}.0.2/24`)],
+      routes: [linuxRoute('0.0.0.0/0', [`10.${index}.0.1 dev ${2 + index}`], { metric: index })],
+    }),
+  );
+  const inputs = nodeOf({ uplinks });
+  const objects = desiredNode(inputs, true);
+  const blue = physicalNetworkTables(0);
+  const red = physicalNetworkTables(1);
+  t.same(
+    of(objects, 'table').flatMap(({ family, table_id, name }) =>
+      family === 4 && /blue|red/.test(name) ? [[table_id, name]] : [],
+    ),
+    [
+      [blue.main, 'physical-net-blue-ip4'],
+      [blue.pods, 'calico-pods-blue-ip4'],
+      [red.main, 'physical-net-red-ip4'],
+      [red.pods, 'calico-pods-red-ip4'],
+    ],
+  );
+  t.same(
+    of(objects, 'interface_table')
+      .filter(({ interface: tag }) => tag.startsWith('main-'))
+      .map((o) => `${keyOf(o)} ${o.table_id}`),
+    [
+      ...[`interface_table:main-eth1/4 ${blue.main}`, `interface_table:main-eth1/6 ${blue.main}`],
+      ...[`interface_table:main-eth2/4 ${red.main}`, `interface_table:main-eth2/6 ${red.main}`],
+      ...[`interface_table:main-eth3/4 ${blue.main}`, `interface_table:main-eth3/6 ${blue.main}`],
+    ],
+  );
+  t.same(routesOf(inputs, 0), ['0.0.0.0/0 main-eth0 10.0.0.1']);
+  t.same(routesOf(inputs, blue.main), ['0.0.0.0/0 main-eth1 10.1.0.1'], 'the better of its two uplinks');
+  t.same(routesOf(inputs, red.main), ['0.0.0.0/0 main-eth2 10.2.0.1']);
+  t.same(routesOf(inputs, red.pods), [`0.0.0.0/0 table ${red.main}`, `::/0 table ${red.main}`]);
+  t.same(routesOf(inputs, hostTapTable(2)).slice(0, 2), [
+    `0.0.0.0/0 table ${red.main}`,
+    `::/0 table ${red.main}`,
+  ]);
+});
+
+t.test('redirect rules, per family', async (t) => {
+  const redirects = [
+    { protocol: 'udp', port: 53, address: '172.18.0.1' },
+    { protocol: 'tcp', port: 53, address: '172.18.0.1' },
+    { protocol: 'tcp', port: 53, address: 'fd00::53' },
+    { protocol: 'udp', port: 53, address: '172.18.0.1' },
+  ] as const;
+  const rules = (uplink: Uplink) =>
+    desiredNode(nodeOf({ uplinks: [uplink], redirects }), true).flatMap((o) =>
+      o.kind === 'redirect_rule'
+        ? [`${keyOf(o)} ${o.next_hop}`]
+        : o.kind === 'redirect_table'
+          ? [keyOf(o)]
+          : [],
+    );
+  t.same(rules(uplinkOf()), [
+    'redirect_table:4',
+    'redirect_rule:udp/172.18.0.1/53 10.0.0.2',
+    'redirect_rule:tcp/172.18.0.1/53 10.0.0.2',
+    'redirect_table:6',
+    'redirect_rule:tcp/fd00::53/53 fd00::2',
+  ]);
+  t.same(
+    rules(uplinkOf({ addresses: [address('10.0.0.2/24')] })),
+    [
+      'redirect_table:4',
+      'redirect_rule:udp/172.18.0.1/53 10.0.0.2',
+      'redirect_rule:tcp/172.18.0.1/53 10.0.0.2',
+    ],
+    'a family that the node does not have is not redirected',
+  );
+});
+
+const host4 = fc
+  .tuple(fc.nat(3), fc.integer({ min: 1, max: 250 }))
+  .map(([net, host]) => `10.${net}.0.${host}`);
+const host6 = fc
+  .tuple(fc.nat(3), fc.integer({ min: 1, max: 250 }))
+  .map(([net, host]) => `fd0${net}::${host.toString(16)}`);
+const prefix4 = fc.tuple(host4, fc.constantFrom(8, 16, 24, 25, 32)).map(([ip, length]) => `${ip}/${length}`);
+const prefix6 = fc.tuple(host6, fc.constantFrom(64, 128)).map(([ip, length]) => `${ip}/${length}`);
+const network = fc.constantFrom(
+  '0.0.0.0/0',
+  '10.8.0.0/16',
+  '10.0.0.0/24',
+  '10.1.0.0/24',
+  '::/0',
+  'fd08::/48',
+  'fd00::/64',
+);
+
+function anyUplink(index: number): fc.Arbitrary<Uplink> {
+  const link = 2 + index;
+  return fc
+    .record({
+      ip: fc.uniqueArray(prefix4, { maxLength: 4, selector: (prefix) => prefix.split('/')[0] }),
+      ip6: fc.uniqueArray(prefix6, { maxLength: 4, selector: (prefix) => prefix.split('/')[0] }),
+      link_local: fc.boolean(),
+      physical_network: fc.constantFrom('', '', 'blue', 'red'),
+      routes: fc.array(
+        fc.tuple(
+          network,
+          fc.array(fc.tuple(host4, fc.integer({ min: 2, max: 5 })), { maxLength: 3 }),
+          fc.nat(2),
+          fc.constantFrom('unicast' as const, 'blackhole' as const),
+        ),
+        { maxLength: 6 },
+      ),
+    })
+    .map(({ ip, ip6, link_local, physical_network, routes }) =>
+      uplinkOf({
+        name: `eth${index}`,
+        index,
+        is_main: index === 0,
+        link,
+        physical_network,
+        addresses: [...ip, ...ip6, ...(link_local ? ['fe80::1/64'] : [])].map((prefix) =>
+          address(prefix, { link }),
+        ),
+        routes: routes.map(([prefix, hops, metric, type]) =>
+          linuxRoute(
+            prefix,
+            hops.map(([gateway, oif]) => `${gateway} dev ${oif}`),
+            { metric, type },
+          ),
+        ),
+      }),
+    );
+}
+
+const anyNode = fc
+  .record({
+    uplinks: fc
+      .integer({ min: 1, max: 3 })
+      .chain((count) => fc.tuple(...Array.from({ length: count }, (_, i) => anyUplink(i)))),
+    service_prefixes: fc.array(prefix4, { maxLength: 3 }),
+    default_gateways: fc.array(fc.oneof(host4, host6), { maxLength: 3 }),
+    redirects: fc.array(
+      fc.record({
+        protocol: fc.constantFrom('tcp' as const, 'udp' as const),
+        port: fc.constantFrom(53, 80),
+        address: fc.oneof(host4, host6),
+      }),
+      { maxLength: 4 },
+    ),
+    uplink_128_to_64: fc.boolean(),
+    gso: fc.boolean(),
+  })
+  .map(nodeOf);
+
+t.test(
+  'whatever the node: one object per key, every interface is there, and the same inputs give the same objects',
+  async () => {
+    fc.assert(
+      fc.property(anyNode, fc.boolean(), (inputs, taps_up) => {
+        const objects = desiredNode(inputs, taps_up);
+        const keys = objects.map(keyOf);
+        const made = new Set(objects.flatMap((object) => interfaceMade(object) ?? []));
+        const tables = new Set([
+          '4/0',
+          '6/0',
+          ...of(objects, 'table').map((o) => `${o.family}/${o.table_id}`),
+        ]);
+        const unknown_tables = objects.flatMap((object) => {
+          if (object.kind === 'interface_table') return [`${object.family}/${object.table_id}`];
+          if (object.kind !== 'route') return [];
+          const family = object.prefix.includes(':') ? 6 : 4;
+          const looked_up = object.paths.flatMap((path) => (path.via === 'lookup' ? [path.table_id] : []));
+          return [object.table_id, ...looked_up].map((id) => `${family}/${id}`);
+        });
+        return (
+          new Set(keys).size === keys.length &&
+          objects.flatMap(interfacesUsed).every((tag) => made.has(tag)) &&
+          unknown_tables.every((name) => tables.has(name)) &&
+          of(objects, 'route').every(({ paths }) => paths.length > 0) &&
+          isDeepStrictEqual(objects, desiredNode(structuredClone(inputs), taps_up)) &&
+          reconcile(objects, objects).length === 0
+        );
+      }),
+      { numRuns: 300, seed: 1 },
+    );
+  },
+);
