@@ -1,11 +1,9 @@
 /**
  * The API client against a real VPP, beside a writer of messages that were encoded before, over a bare socket: what the client
  * costs. Beside GoVPP too, where there is a Go to build it with. All take turns in one run, on one VPP, with one window.
- *
- *     VPP_BIN=/usr/bin/vpp node out/bench/binapi.js [--json]
  */
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,14 +24,7 @@ import {
 import { ip_route_add_del, type ip_route_add_del_in } from 'vpp-binapi-ts/ip';
 import { control_ping, sockclnt_create } from 'vpp-binapi-ts/memclnt';
 import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
-
-export interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly goal?: string;
-  readonly ok?: boolean;
-}
+import { atLeast, CannotRun, median, type Report } from './figures.js';
 
 const window = 512;
 const rounds = 7;
@@ -215,10 +206,6 @@ class Rates {
   }
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-}
-
 type GoVpp =
   | { readonly rates: (socket: string) => Promise<Record<string, number>> }
   | { readonly why: string };
@@ -291,17 +278,15 @@ async function measure(socket: string, govpp: GoVpp): Promise<Rates> {
   return rates;
 }
 
-export async function bench(report: (figure: Figure) => void): Promise<void> {
+export async function bench(report: Report): Promise<void> {
   const found = findRealVpp();
-  if (!found.usable) throw new Error(`bench binapi: ${found.why}`);
+  if (!found.usable) throw new CannotRun(found.why);
   const directory = mkdtempSync(join(tmpdir(), 'govpp-'));
   const vpp = await startRealVpp(found);
   try {
     const govpp = await buildGoVpp(directory);
     if ('why' in govpp) console.error(`bench binapi: without GoVPP: ${govpp.why}`);
     const rates = await measure(vpp.api_socket, govpp);
-    const goal = (name: string, value: number, min: number) =>
-      report({ name, value, unit: 'ratio', goal: `>= ${min}`, ok: value >= min });
     for (const load of ['ping', 'route']) {
       for (const way of ['', ' serial']) {
         const label = `${load}${way === '' ? ' pipelined' : way}`;
@@ -312,34 +297,24 @@ export async function bench(report: (figure: Figure) => void): Promise<void> {
         });
         report({ name: `${label}, client`, value: rates.median(`${load} client${way}`), unit: 'requests/s' });
         const ratio = rates.ratio(`${load} client${way}`, `${load} raw${way}`);
-        if (way === '') goal(`${label}, client to raw socket`, ratio, ratio_min);
+        if (way === '') report(atLeast(`${label}, client to raw socket`, ratio, 'ratio', ratio_min));
         else report({ name: `${label}, client to raw socket`, value: ratio, unit: 'ratio' });
       }
       if ('why' in govpp) continue;
       const ways = ['stream', 'channel', 'serial'].map((way) => `govpp ${load} ${way}`);
       for (const way of ways) report({ name: way, value: rates.median(way), unit: 'requests/s' });
       const best = rates.median(ways[0]!) >= rates.median(ways[1]!) ? ways[0]! : ways[1]!;
-      goal(`${load} pipelined, client to ${best}`, rates.ratio(`${load} client`, best), govpp_ratio_min);
+      report(
+        atLeast(
+          `${load} pipelined, client to ${best}`,
+          rates.ratio(`${load} client`, best),
+          'ratio',
+          govpp_ratio_min,
+        ),
+      );
     }
   } finally {
     await vpp.stop();
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-async function main(): Promise<void> {
-  const json = process.argv.includes('--json');
-  await bench((figure) => {
-    const { name, value, unit, goal, ok } = figure;
-    const text = unit === 'ratio' ? value.toFixed(2) : Math.round(value).toLocaleString('en-US');
-    const verdict = goal === undefined ? '' : ` (goal ${goal}: ${ok ? 'held' : 'MISSED'})`;
-    console.log(json ? JSON.stringify(figure) : `${name.padEnd(48)} ${text.padStart(10)} ${unit}${verdict}`);
-  });
-}
-
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  main().catch((error: Error) => {
-    console.error(error.message);
-    process.exitCode = 1;
-  });
 }

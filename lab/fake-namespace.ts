@@ -212,9 +212,11 @@ export class FakeNamespaceState {
     this.addresses = this.addresses.filter((a) => !gone.includes(a));
     const locals = new Set(gone.map((a) => a.prefix.split('/')[0]));
     const prefix = maskedPrefix(present.prefix);
+    const shared = this.addresses.some((a) => a.link === link.index && maskedPrefix(a.prefix) === prefix);
     this.routes = this.routes.filter((route) => {
       if (route.prefsrc !== undefined && locals.has(route.prefsrc)) return false;
-      const connected = route.family === 6 && route.protocol === RTPROT_KERNEL && route.prefix === prefix;
+      const connected =
+        !shared && route.family === 6 && route.protocol === RTPROT_KERNEL && route.prefix === prefix;
       return !(connected && route.next_hops[0]?.oif === link.index);
     });
   }

@@ -253,10 +253,12 @@ function removeStale(): void {
     for (const file of readdirSync(directory)) {
       if (host.exists(join(directory, file))) host.removeNamed(file);
     }
-    try {
-      unmount(directory);
-    } catch {
-      // It never became a mount point.
+    for (const path of ['run', 'state', '.'].map((inside) => join(directory, inside))) {
+      try {
+        unmount(path);
+      } catch {
+        // It never became a mount point.
+      }
     }
     rmSync(directory, { recursive: true, force: true });
   }

@@ -1,6 +1,7 @@
 /** Packets through a topology: pings, a continuous prober that finds gaps, TCP and UDP between its namespaces. */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Topology } from './topology.js';
 import type { AgentRequest, TcpOutcome, UdpOutcome } from './traffic-agent.js';
@@ -269,8 +270,10 @@ async function output(child: ChildProcess): Promise<string> {
 
 type Json = Record<string, unknown>;
 
+export type IpState = Readonly<Record<string, readonly string[]>>;
+
 /** What `ip` says of links, addresses, routes of all tables and rules: two are equal when Linux is the same. */
-export function ipState(topology: Topology, name: string): Readonly<Record<string, readonly string[]>> {
+export function ipState(topology: Topology, name: string): IpState {
   const ask = (...argv: string[]): Json[] => JSON.parse(topology.lab.run(name, 'ip', '-j', ...argv) || '[]');
   const told = (entries: Json[]): string[] => entries.map((entry) => JSON.stringify(entry));
   return {
@@ -282,4 +285,23 @@ export function ipState(topology: Topology, name: string): Readonly<Record<strin
     rules6: told(ask('-6', 'rule')),
     neighbours: told(ask('neigh', 'show', 'nud', 'permanent')),
   };
+}
+
+/** Waits until `ip` says the same again: Linux tells of a carrier up to a second late. Answers what differs in the end. */
+export async function ipStateIs(
+  topology: Topology,
+  name: string,
+  before: IpState,
+  deadline_ms = 3000,
+): Promise<string[]> {
+  const deadline = performance.now() + deadline_ms;
+  for (;;) {
+    const now = ipState(topology, name);
+    const differs = Object.keys(before).flatMap((part) => [
+      ...(before[part] ?? []).filter((line) => !now[part]?.includes(line)).map((line) => `${part} - ${line}`),
+      ...(now[part] ?? []).filter((line) => !before[part]?.includes(line)).map((line) => `${part} + ${line}`),
+    ]);
+    if (differs.length === 0 || performance.now() > deadline) return differs;
+    await sleep(50);
+  }
 }

@@ -1,5 +1,7 @@
 /** Runs the tests that need a real VPP. Fails where there is none: silence would look like success. */
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { findRealVpp } from '../lab/real-vpp.js';
 
 const vpp = findRealVpp();
@@ -7,9 +9,19 @@ if (!vpp.usable) {
   process.stderr.write(`test:vpp needs a real VPP: ${vpp.why}\n`);
   process.exit(1);
 }
-const files = ['out/test/vpp', 'packages/vpp-binapi-ts/dist/test/live.test.js'];
+const directory = 'out/test/vpp';
+const files = [
+  ...readdirSync(directory)
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => join(directory, name)),
+  'packages/vpp-binapi-ts/dist/test/live.test.js',
+];
 // One at a time: each starts a VPP of its own, and two polling VPPs on two cores are not what is to be tested.
-const { status } = spawnSync('npx', ['tap', 'run', '--jobs=1', '--timeout=300', ...files, ...process.argv.slice(2)], {
-  stdio: 'inherit',
-});
+const { status } = spawnSync(
+  'npx',
+  ['tap', 'run', '--jobs=1', '--timeout=300', ...files, ...process.argv.slice(2)],
+  {
+    stdio: 'inherit',
+  },
+);
 process.exit(status ?? 1);

@@ -1,7 +1,7 @@
 /** Runs a node: makes the concrete parts from the configuration, starts the tree, and has the last word when it ends. */
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createActorSystem } from './actor-system.js';
 import { cni_settings_default, cniActor } from './actors/cni.js';
 import { nudgeByDatagram, type UplinkReport, uplink } from './actors/uplink.js';
@@ -48,6 +48,8 @@ export interface NodeParts {
   readonly launcher: Launcher;
   readonly uplinkHost: UplinkHost;
   readonly hooks: Pick<Hooks, 'run'>;
+  /** Makes Linux resolve the gateway. */
+  readonly nudge: (gateway: string) => void;
   readonly cluster: Cluster;
   /** What undoes the kernel's core pattern, when the node stops for good. */
   readonly core_journal: UndoJournal;
@@ -101,6 +103,7 @@ export function linuxParts(
       { host, clock, run: runCommand },
       vpp_netns,
     ),
+    nudge: nudgeByDatagram,
     namespaceId: (path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino,
     hooks: new Hooks({
       config,
@@ -190,7 +193,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
             host: uplinkHost,
             hooks: parts.hooks,
             watchLink: (name, changed) => watchLink(host, name, changed),
-            nudge: nudgeByDatagram,
+            nudge: parts.nudge,
             cluster: parts.cluster,
             report: (report) => {
               board.set('uplink', report.state === 'vpp', report.reason);
@@ -233,7 +236,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
             board.set('cni', true, `listening on ${config.paths.cni_socket}`);
             return server;
           },
-          readGoState: () => firstContent([config.paths.go_state_file, ...go_state_paths]),
+          readGoState: () => firstContent(goStateFiles(config)),
           namespaceId: parts.namespaceId,
           limits: {
             default_spec: config.pods.spec,
@@ -397,6 +400,11 @@ function watchLink(host: HostNetwork, name: string, changed: () => void) {
   } finally {
     namespace.close();
   }
+}
+
+/** Where the Go implementation keeps them: beside its sockets, which are here too. */
+function goStateFiles({ paths }: Config): string[] {
+  return [paths.go_state_file, ...go_state_paths.map((path) => join(paths.run_dir, basename(path)))];
 }
 
 function firstContent(paths: readonly string[]): string | undefined {

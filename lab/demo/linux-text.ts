@@ -19,12 +19,15 @@ export function namespaceText(namespace: NetworkNamespace): string {
 function routeLines(namespace: NetworkNamespace, links: readonly Link[]): string[] {
   const nameOf = (index: number | undefined): string =>
     links.find((link) => link.index === index)?.name ?? `#${index}`;
-  return namespace.routes({ table: main_table }).filter(isConfigured).flatMap(({ prefix, next_hops }) =>
-    next_hops.map(({ gateway, oif }) => {
-      const via = gateway === undefined ? '' : ` via ${gateway}`;
-      return `route  ${prefix}${via} dev ${nameOf(oif)}`;
-    }),
-  );
+  return namespace
+    .routes({ table: main_table })
+    .filter(isConfigured)
+    .flatMap(({ prefix, next_hops }) =>
+      next_hops.map(({ gateway, oif }) => {
+        const via = gateway === undefined ? '' : ` via ${gateway}`;
+        return `route  ${prefix}${via} dev ${nameOf(oif)}`;
+      }),
+    );
 }
 
 const made_by_kernel = 2;

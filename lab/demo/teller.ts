@@ -5,7 +5,8 @@ import { stripVTControlCharacters } from 'node:util';
 export const columns_max = 100;
 const prose_indent = '  ';
 const shown_indent = '    ';
-const columns_min_for_cells = 2;
+/** Columns that are left for what is shown. */
+export const columns_shown = columns_max - shown_indent.length;
 
 export interface Page {
   write(text: string): unknown;
@@ -17,6 +18,7 @@ export class Teller {
   readonly #broken: string[] = [];
   #chapters = 0;
   #proofs = 0;
+  #silent = false;
 
   constructor(page: Page) {
     this.#page = page;
@@ -58,7 +60,7 @@ export class Teller {
     const widths: number[] = [];
     for (const row of rows) {
       row.forEach((cell, at) => {
-        widths[at] = Math.max(widths[at] ?? columns_min_for_cells, cell.length);
+        widths[at] = Math.max(widths[at] ?? 0, cell.length);
       });
     }
     this.show(rows.map((row) => row.map((cell, at) => cell.padEnd(widths[at]!)).join('  ')).join('\n'));
@@ -72,7 +74,13 @@ export class Teller {
     this.#line(`${prose_indent}${mark} ${text}`);
   }
 
+  /** Nothing more is told. */
+  hush(): void {
+    this.#silent = true;
+  }
+
   #line(text: string): void {
+    if (this.#silent) return;
     this.#page.write(`${text}\n`);
   }
 

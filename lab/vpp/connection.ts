@@ -112,32 +112,35 @@ export class Connection implements Caller {
     const context =
       handler.request.header === 'request' ? from.view.getUint32(at + 6) : from.view.getUint32(at + 2);
     const begin = this.#used;
+    const fields = this.#decode(handler, from, at, end);
+    if (fields === undefined) return;
+    if (strike?.fault === 'refuse' && handler.refused !== undefined) {
+      const reply = handler.answers[0]!;
+      this.#put(this.#life.ids.idOf(reply)!, reply, context, { retval: strike.retval, ...handler.refused });
+      return;
+    }
     try {
-      const fields = handler.request.decode(from, at + header_size[handler.request.header], end);
-      if (strike?.fault === 'refuse' && handler.refused !== undefined) {
-        const reply = handler.answers[0]!;
-        this.#put(this.#life.ids.idOf(reply)!, reply, context, { retval: strike.retval, ...handler.refused });
-        return;
-      }
       handler.run(this.#life.state, fields, this, (message, answer) => {
         this.#put(this.#life.ids.idOf(message)!, message, context, answer);
       });
     } catch (error) {
-      this.#failed(handler, error);
+      if (!(error instanceof Death || error instanceof Spin)) throw error;
+      this.#flush();
+      if (error instanceof Death) this.#life.die(error.message);
+      else this.#life.hang(error.message);
     }
     if (strike !== undefined) this.#spoil(strike, begin);
   }
 
-  #failed(handler: Handler, error: unknown): void {
-    // VPP logs "Truncated message … dropped" and answers nothing; the next message is answered.
-    if (error instanceof MalformedError) this.#life.log(`${handler.request.name} dropped: ${error.message}`);
-    else if (error instanceof Death) {
-      this.#flush();
-      this.#life.die(error.message);
-    } else if (error instanceof Spin) {
-      this.#flush();
-      this.#life.hang(error.message);
-    } else throw error;
+  /** Undefined where the message is cut: VPP logs "Truncated message … dropped", and goes on with the next. */
+  #decode({ request }: Handler, from: Bytes, at: number, end: number): unknown {
+    try {
+      return request.decode(from, at + header_size[request.header], end);
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      this.#life.log(`${request.name} dropped: ${error.message}`);
+      return undefined;
+    }
   }
 
   /** True: the message is not handled now. */

@@ -9,9 +9,12 @@ import type { Clock } from '../../src/host/clock.js';
 import { Cnat } from './cnat.js';
 import type { Devices } from './devices.js';
 import { Features } from './features.js';
+import { source } from './fib.js';
+import type { Caller } from './handler.js';
 import { Interfaces } from './interfaces.js';
+import { Npol } from './npol.js';
 import { Pool } from './pool.js';
-import type { Family } from './prefix.js';
+import { type Family, familyOf, hostPrefix } from './prefix.js';
 
 /** What VPP would have read from its start-up file and found on the machine. */
 export interface VppFacts {
@@ -74,6 +77,7 @@ export class VppState {
   readonly features = new Features();
   readonly interfaces: Interfaces;
   readonly cnat: Cnat;
+  readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
     4: { max_number: 50_000, max_age: 0, recycle: false },
@@ -95,6 +99,8 @@ export class VppState {
   /** By `sw_if_index/family`: remembered when the interface goes, and then not turned on again. */
   readonly input_acls = new Map<string, number>();
   readonly ttl_fixups = new Set<string>();
+  /** Clients that want interface events, with the pid that each gave. */
+  readonly interface_listeners = new Map<Caller, number>();
   buffers_used = 0;
 
   constructor(readonly facts: VppFacts) {
@@ -114,13 +120,12 @@ export class VppState {
       this.neighbours.delete(key);
       this.dropNeighbourRoute(neighbour);
     }
+    this.npol.interfaces.delete(sw_if_index);
     this.interfaces.delete(one);
   }
 
-  dropNeighbourRoute(neighbour: Neighbour): void {
-    if (!neighbour.has_route) return;
-    const one = this.interfaces.all.get(neighbour.sw_if_index);
-    const family: Family = neighbour.ip_address.includes(':') ? 6 : 4;
-    if (one) this.fib.remove(one.tables[family], `${neighbour.ip_address}/${family === 4 ? 32 : 128}`, 15);
+  dropNeighbourRoute({ has_route, sw_if_index, ip_address }: Neighbour): void {
+    const table = this.interfaces.all.get(sw_if_index)?.tables[familyOf(ip_address)];
+    if (has_route && table) this.fib.remove(table, hostPrefix(ip_address), source.adjacency);
   }
 }

@@ -3,14 +3,12 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import { importGoState } from '../cni/go-state.js';
+import { answer_margin_ms } from '../cni/callers.js';
 import { cniHandlers } from '../cni/handlers.js';
+import { HeldAdds } from '../cni/held-adds.js';
 import { podInterfaceTag } from '../cni/names.js';
-import { NamespaceWatch } from '../cni/namespace-watch.js';
-import { Orphans } from '../cni/orphans.js';
 import { PodRecords, type PodStore } from '../cni/pod-records.js';
 import {
-  addressesOf,
   type PodKey,
   type PodLimits,
   type PodSpec,
@@ -18,34 +16,20 @@ import {
   parseDelRequest,
   podName,
 } from '../cni/pod-spec.js';
+import { PodEntry, PodTable } from '../cni/pod-table.js';
 import { RemovalLane } from '../cni/removal-lane.js';
 import type { CniHandlers, CniServer } from '../cni/server.js';
-import {
-  assignSlots,
-  conflictOf,
-  heldSlot,
-  lowestFreeSlot,
-  recordedSlot,
-  tablesOf,
-} from '../desired/admission.js';
-import type { VppObject } from '../desired/objects.js';
-import { desiredPod } from '../desired/pod.js';
-import { default_table, hostPrefix, podTables } from '../desired/tables.js';
+import { Sweeper } from '../cni/sweeper.js';
+import { takeOver } from '../cni/take-over.js';
+import { VppReader } from '../cni/vpp-reader.js';
+import { recordedSlot } from '../desired/admission.js';
+import type { InterfaceTag, VppObject } from '../desired/objects.js';
 import type { Timer } from '../host/clock.js';
 import type { HostNetwork } from '../host/types.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
-import type { AddAnswer, DeleteAnswer, PodHoldings, PodMessage, PodNode } from '../messages/pod.js';
-import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
-import {
-  assignOwners,
-  isDangling,
-  type OrphanGroup,
-  type Ownership,
-  type PodIdentity,
-  podIdentity,
-} from '../reconcile/ownership.js';
-import { type Operation, removal } from '../reconcile/reconcile.js';
+import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import { podActor } from './pod.js';
 
@@ -78,12 +62,6 @@ export const cni_settings_default: Omit<CniSettings, 'gso' | 'workers'> = {
   audit_ms: 60_000,
 };
 
-const read_ms = 10_000;
-const read_again_ms = 1000;
-const sweep_ms = 10_000;
-/** See pod.ts: an ADD held here is answered while its answer still reaches the caller. */
-const answer_margin_ms = 100;
-
 export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   return {
     name: 'cni',
@@ -105,21 +83,9 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   };
 }
 
-interface Entry {
-  spec: PodSpec;
-  slot: number;
-  readonly ref: ActorRef<PodMessage>;
-  /** Requests handed to the pod and not answered yet. */
-  calls: number;
-  deleting: boolean;
-  readonly namespace: NamespaceWatch;
-  /** Keys of the translations that were its host ports, also under earlier addresses of the node. */
-  readonly host_ports: Set<string>;
-}
-
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
-  private readonly pods = new Map<PodKey, Entry>();
+  private readonly pods = new PodTable();
   private readonly lane = new RemovalLane();
   private server: CniServer | undefined;
   private ready: NodeReady | undefined;
@@ -127,16 +93,11 @@ class Cni implements Actor<CniMessage> {
   private surveyed = false;
   /** ADDs handed to pods and not answered yet. */
   private adds = 0;
-  /** ADDs that wait for the removal with this id: of a pod, or of an orphan. */
-  private readonly held = new Map<CniAdd, string>();
-  private readonly orphans = new Orphans();
-  /** Records could not be read: what looks like a living pod may be one. */
-  private readonly records_lost: boolean;
-  /** The reading of VPP under way. */
-  private reading: number | undefined;
-  private reads = 0;
-  /** A pod asked while a reading was under way that may be too old for it. */
-  private stale = false;
+  private readonly held = new HeldAdds();
+  private readonly reader: VppReader;
+  private readonly sweeper: Sweeper;
+  /** sw_if_index of each interface that VPP had when it was read last. */
+  private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
   private pacer: Timer | undefined;
 
@@ -149,17 +110,22 @@ class Cni implements Actor<CniMessage> {
       ctx.log.error({ file }, `pods(load) ${text}`);
       ctx.event('records', `${file} ${text}`);
     }
-    this.records_lost = this.records.problems.length > 0;
+    const records_lost = this.records.problems.length > 0;
+    this.reader = new VppReader(ctx, deps.vpp);
+    this.sweeper = new Sweeper(ctx, {
+      vpp: deps.vpp,
+      host: deps.host,
+      lane: this.lane,
+      records_lost,
+      claimed: (object) => this.pods.claims(object),
+    });
   }
 
   async begin(): Promise<void> {
     const { ctx, deps } = this;
-    if (this.records.list().length === 0 && !this.records_lost) this.takeOver();
-    const slots = new Set<number>();
+    this.importPods();
     for (const { spec, phase, tables } of this.records.list()) {
-      const recorded = recordedSlot(tables);
-      const slot = recorded === undefined || slots.has(recorded) ? lowestFreeSlot(slots) : recorded;
-      slots.add(slot);
+      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
       await this.spawn(spec, slot, phase === 'deleting');
     }
     this.server = await deps.startServer(cniHandlers(ctx));
@@ -184,8 +150,7 @@ class Cni implements Actor<CniMessage> {
       case 'Del':
         return this.del(message.request, message.reply);
       case 'Observe':
-        this.stale = this.reading !== undefined;
-        return this.read();
+        return this.read(true);
       case 'RemovalWanted':
         return this.removalWanted(message.key, message.urgent);
       case 'RemovalEnded':
@@ -201,7 +166,7 @@ class Cni implements Actor<CniMessage> {
       case 'Snapshot':
         return this.observed(message.read, message.asked_ms, message.snapshot);
       case 'Swept':
-        return this.sweepEnded(message.id, message.error);
+        return this.swept(message.id, message.error);
       case 'Pace':
         this.pacer = undefined;
         return this.pace();
@@ -227,25 +192,15 @@ class Cni implements Actor<CniMessage> {
       adds: this.adds,
       held: this.held.size,
       removals_waiting: this.lane.size,
-      orphans: this.orphans.size,
+      orphans: this.sweeper.orphans.size,
     };
   }
 
   describe() {
     return {
       generation: this.ready?.generation,
-      pods: [...this.pods.values()].map(({ spec, slot, deleting }) => ({
-        pod: podName(spec.workload, spec.interface_name),
-        key: spec.key,
-        addresses: addressesOf(spec),
-        slot,
-        deleting,
-      })),
-      orphans: this.orphans.list().map(([, { tag, netns, objects }]) => ({
-        tag,
-        netns,
-        objects: objects.length,
-      })),
+      pods: this.pods.describe(),
+      orphans: this.sweeper.orphans.describe(),
     };
   }
 
@@ -264,10 +219,7 @@ class Cni implements Actor<CniMessage> {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
       return this.makeRoom(add, known);
     }
-    const conflict = conflictOf(
-      spec,
-      [...this.pods.values()].map((pod) => pod.spec),
-    );
+    const conflict = this.pods.conflictOf(spec);
     if (conflict !== undefined) {
       const holder = this.pods.get(conflict.holder.key)!;
       if (holder.deleting || !this.deps.host.exists(holder.spec.netns)) return this.makeRoom(add, holder);
@@ -282,7 +234,7 @@ class Cni implements Actor<CniMessage> {
     pod.spec = spec;
     pod.deleting = false;
     pod.namespace.settle(this.namespaceId(spec.netns));
-    if (this.ready !== undefined) this.identity(pod);
+    if (this.ready !== undefined) pod.identity(this.node(this.ready));
     pod.calls += 1;
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
@@ -299,19 +251,15 @@ class Cni implements Actor<CniMessage> {
   }
 
   /** A pod that is new here, with what an unknown earlier life may have left of it; undefined: not yet. */
-  private async admit(add: CniAdd, spec: PodSpec): Promise<Entry | undefined> {
-    const id = this.orphans.idOf(podInterfaceTag(spec));
-    if (id !== undefined && this.lane.isBusy(id)) {
-      this.hold(add, id);
+  private async admit(add: CniAdd, spec: PodSpec): Promise<PodEntry | undefined> {
+    const left = this.sweeper.adopt(podInterfaceTag(spec));
+    if (left !== undefined && 'wait' in left) {
+      this.hold(add, left.wait);
       return undefined;
     }
-    const group = id === undefined ? undefined : this.orphans.get(id);
-    if (id !== undefined) {
-      this.orphans.delete(id);
-      this.lane.end(id, this.ctx.clock.now_ms());
-    }
-    const pod = await this.spawn(spec, group?.slot ?? this.freeSlot(), false);
-    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), { objects: group?.objects ?? [] });
+    const slot = left?.slot ?? this.pods.freeSlot(this.sweeper.orphans.slots());
+    const pod = await this.spawn(spec, slot, false);
+    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), left?.objects ?? []);
     return pod;
   }
 
@@ -319,18 +267,13 @@ class Cni implements Actor<CniMessage> {
     const parsed = parseDelRequest(request);
     if ('nothing' in parsed) return reply.resolve({ deleted: true });
     const { key } = parsed.ok;
-    for (const add of [...this.held.keys()]) {
-      const { netns, interfaceName } = add.request;
-      if (netns === parsed.ok.netns && interfaceName === parsed.ok.interface_name) {
-        this.held.delete(add);
-        this.refuse(add.reply, `pod ${netns} ${interfaceName}: the pod is deleted`);
-      }
+    for (const add of this.held.withdraw(request.netns, request.interfaceName)) {
+      this.refuse(add.reply, `pod ${request.netns} ${request.interfaceName}: the pod is deleted`);
     }
     const pod = this.pods.get(key);
     if (pod === undefined) {
       // Without a record there is nobody to answer for it, but what looks like it goes.
-      const id = this.orphans.idOf(podInterfaceTag(parsed.ok));
-      if (id !== undefined) this.sweep(id);
+      this.sweeper.sweepTag(podInterfaceTag(parsed.ok));
       this.pace();
       return reply.resolve({ deleted: true });
     }
@@ -359,25 +302,25 @@ class Cni implements Actor<CniMessage> {
   }
 
   /** The other pod has to go first, and nobody will ask for that. */
-  private makeRoom(add: CniAdd, other: Entry): void {
+  private makeRoom(add: CniAdd, other: PodEntry): void {
     this.remove(other, true);
     this.hold(add, other.spec.key);
   }
 
-  private remove(pod: Entry, urgent: boolean): void {
+  private remove(pod: PodEntry, urgent: boolean): void {
     pod.deleting = true;
     pod.ref.tell({ type: 'Delete', urgent });
   }
 
   private hold(add: CniAdd, id: string): void {
-    this.held.set(add, id);
+    this.held.hold(add, id);
     const left_ms = add.reply.deadline_ms - this.ctx.clock.now_ms() - answer_margin_ms;
     this.ctx.after(Math.max(0, left_ms), { type: 'HeldExpired', add });
   }
 
   private heldExpired(add: CniAdd): void {
-    const id = this.held.get(add);
-    if (!this.held.delete(add)) return;
+    const id = this.held.giveUp(add);
+    if (id === undefined) return;
     const { netns, interfaceName } = add.request;
     this.refuse(
       add.reply,
@@ -385,30 +328,18 @@ class Cni implements Actor<CniMessage> {
     );
   }
 
-  private release(id: string): void {
-    for (const [add, waits_for] of [...this.held]) {
-      if (waits_for !== id) continue;
-      this.held.delete(add);
-      this.tellSelf(add);
-    }
+  private release(adds: readonly CniAdd[]): void {
+    for (const add of adds) this.tellSelf(add);
   }
 
   // --- pods
 
-  private async spawn(spec: PodSpec, slot: number, deleting: boolean): Promise<Entry> {
+  private async spawn(spec: PodSpec, slot: number, deleting: boolean): Promise<PodEntry> {
     const { ctx, deps, records } = this;
     const { key } = spec;
     const ref = await ctx.spawn(podActor(key, { cni: ctx.self, vpp: deps.vpp, host: deps.host, records }));
     ctx.watch(ref as ActorRef<never>, (down) => ({ type: 'PodDown', key, down }));
-    const pod: Entry = {
-      spec,
-      slot,
-      ref,
-      calls: 0,
-      deleting,
-      namespace: new NamespaceWatch(),
-      host_ports: new Set(),
-    };
+    const pod = new PodEntry(spec, slot, ref, deleting);
     this.pods.set(key, pod);
     return pod;
   }
@@ -430,27 +361,18 @@ class Cni implements Actor<CniMessage> {
     this.pods.delete(key);
     this.lane.end(key, this.ctx.clock.now_ms());
     void this.ctx.stopChild(key);
-    this.release(key);
+    this.release(this.held.release(key));
     this.pace();
   }
 
-  private freeSlot(): number {
-    const taken = [...this.pods.values()].map(({ slot }) => slot);
-    return lowestFreeSlot(new Set([...taken, ...this.orphans.slots()]));
-  }
-
-  /** Pods of the Go implementation that are still there become ours; its file stays where it is. */
-  private takeOver(): void {
+  private importPods(): void {
+    if (this.records.list().length > 0 || this.records.problems.length > 0) return;
     const text = this.deps.readGoState();
     if (text === undefined) return;
-    const { specs, problems } = importGoState(text);
-    for (const problem of problems) this.ctx.event('import', problem);
-    if (problems.length > 0) this.ctx.log.warn({ problems: problems.length }, 'pods(import) see the events');
-    const alive = specs.filter(({ netns }) => this.deps.host.exists(netns));
-    for (const [slot, spec] of alive.entries()) {
-      this.records.put({ phase: 'done', spec, tables: tablesOf(spec, slot) });
+    for (const told of takeOver(text, this.records, this.deps.host)) {
+      this.ctx.event('import', told);
+      this.ctx.log.info({ told }, 'pods(import) from the Go implementation');
     }
-    this.ctx.event('import', `${alive.length} pods taken over from the Go implementation`);
   }
 
   private namespaceId(netns: string): number | bigint | undefined {
@@ -468,7 +390,7 @@ class Cni implements Actor<CniMessage> {
       this.ctx.event('collected', `${name}: ${netns} has gone, the pod is deleted`);
       this.remove(pod, false);
     }
-    for (const [id, group] of this.orphans.list()) if (!this.looksAlive(group)) this.sweep(id);
+    this.sweeper.collect();
     this.pace();
     this.ctx.after(collect_ms, { type: 'Collect' });
   }
@@ -485,7 +407,7 @@ class Cni implements Actor<CniMessage> {
     for (const { ref } of this.pods.values()) ref.tell({ type: 'NodeLost', reason });
     this.ctx.blockedOn(`the node: ${reason}`);
     // What waited for an orphan is judged anew; it then waits for the node.
-    for (const id of new Set(this.held.values())) if (!this.pods.has(id)) this.release(id);
+    this.release(this.held.releaseOthers(this.pods));
   }
 
   /**
@@ -502,180 +424,51 @@ class Cni implements Actor<CniMessage> {
   /** What was known of VPP is void. */
   private forget(): void {
     this.surveyed = false;
-    this.reading = undefined;
+    this.reader.forget();
     this.lane.clear();
-    this.orphans.clear();
+    this.sweeper.orphans.clear();
   }
 
-  private owners(snapshot: Snapshot): Ownership {
-    return assignOwners(
-      snapshot,
-      [...this.pods.values()].map((pod) => this.identity(pod)),
-    );
+  private read(fresh = false): void {
+    if (this.ready !== undefined) this.reader.read(fresh);
   }
 
-  private identity({ spec, slot, host_ports }: Entry): PodIdentity {
-    const desired = desiredPod(spec, { ...this.node(), tables: podTables(slot) });
-    const identity = podIdentity(spec, desired);
-    for (const key of identity.host_ports) host_ports.add(key);
-    return { ...identity, host_ports: [...host_ports] };
+  private observed(read: number, asked_ms: number, told: Snapshot | Error): void {
+    const snapshot = this.reader.result(read, told);
+    const { ready } = this;
+    if (snapshot === undefined || ready === undefined) return;
+    this.indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
+    const owners = this.pods.owners(snapshot, this.node(ready));
+    if (!this.surveyed) {
+      this.surveyed = true;
+      this.sweeper.survey(ready.generation, owners.orphans);
+      this.pods.assignSlots(owners, this.sweeper.orphans.slots());
+    } else if (this.auditing) this.sweeper.audit(owners.orphans);
+    this.auditing = false;
+    for (const pod of this.pods.values()) {
+      this.tellPart(pod, asked_ms, owners.pods.get(podInterfaceTag(pod.spec)) ?? []);
+    }
+    this.pace();
+    this.reader.readAgain();
   }
 
-  private node(): PodNode {
-    const { mtu, node, redirects } = this.ready!;
+  private tellPart(pod: PodEntry, asked_ms: number, objects: readonly VppObject[]): void {
+    const ready = this.ready!;
+    const sw_if_index = this.indexes.get(podInterfaceTag(pod.spec));
+    const holdings = { objects, ...(sw_if_index !== undefined && { sw_if_index }) };
+    const { generation } = ready;
+    pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(ready), slot: pod.slot, holdings });
+  }
+
+  private node({ mtu, node, redirects }: NodeReady): PodNode {
     const { gso, workers } = this.deps.settings;
     return { mtu, node, redirects, gso, workers };
   }
 
-  private assignSlots({ pods }: Ownership): void {
-    const claims = [...this.pods].map(([key, { spec, slot }]) => {
-      const held = heldSlot(pods.get(podInterfaceTag(spec)) ?? []);
-      return { key, wished: slot, ...(held !== undefined && { held }) };
-    });
-    for (const [key, slot] of assignSlots(claims, this.orphans.slots())) this.pods.get(key)!.slot = slot;
-  }
-
-  private tellParts(snapshot: Snapshot, owners: Ownership, asked_ms: number): void {
-    const indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
-    for (const pod of this.pods.values()) {
-      const tag = podInterfaceTag(pod.spec);
-      const sw_if_index = indexes.get(tag);
-      this.tellPart(pod, asked_ms, {
-        objects: owners.pods.get(tag) ?? [],
-        ...(sw_if_index !== undefined && { sw_if_index }),
-      });
-    }
-  }
-
-  private tellPart(pod: Entry, asked_ms: number, holdings: PodHoldings): void {
-    const { generation } = this.ready!;
-    pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(), slot: pod.slot, holdings });
-  }
-
-  private read(): void {
-    if (this.reading !== undefined || this.ready === undefined) return;
-    this.reads += 1;
-    const read = this.reads;
-    const asked_ms = this.ctx.clock.now_ms();
-    this.reading = read;
-    const tell = (snapshot: Snapshot | Error): void =>
-      this.tellSelf({ type: 'Snapshot', read, asked_ms, snapshot });
-    this.ctx
-      .ask<VppConnectionMessage, Snapshot>(
-        this.deps.vpp,
-        (reply) => ({ type: 'ReadSnapshot', reply }),
-        read_ms,
-      )
-      .then(tell, tell);
-  }
-
-  private observed(read: number, asked_ms: number, snapshot: Snapshot | Error): void {
-    if (this.reading !== read) return;
-    this.reading = undefined;
-    if (snapshot instanceof Error) {
-      this.ctx.log.warn({ err: snapshot }, 'pods(read) VPP does not tell what it holds');
-      this.ctx.after(read_again_ms, { type: 'ReadAgain' });
-      return;
-    }
-    const owners = this.owners(snapshot);
-    if (!this.surveyed) this.survey(owners);
-    else if (this.auditing) this.audit(owners);
-    this.auditing = false;
-    this.tellParts(snapshot, owners, asked_ms);
+  private swept(id: string, error?: Error): void {
+    this.sweeper.ended(id, error);
+    this.release(this.held.release(id));
     this.pace();
-    if (this.stale) this.read();
-    this.stale = false;
-  }
-
-  /** The first look at a VPP, when none of our pods is being programmed. */
-  private survey(owners: Ownership): void {
-    this.surveyed = true;
-    // Before any interface is made or deleted: a new one would get the index that these still point to.
-    this.sweepDangling(owners.orphans);
-    for (const id of this.orphans.add(owners.orphans)) this.judge(id);
-    this.assignSlots(owners);
-  }
-
-  private audit(owners: Ownership): void {
-    const orphans = owners.orphans.filter((object) => !this.isOfPod(object));
-    const confirmed = this.orphans.confirm(orphans);
-    this.sweepDangling(confirmed);
-    for (const id of this.orphans.add(confirmed)) this.judge(id);
-  }
-
-  // --- what belongs to no pod
-
-  /** An interface in a living namespace may be a pod's whose record is lost: taken away, that pod would lose its network. */
-  private looksAlive({ netns }: OrphanGroup): boolean {
-    return this.records_lost && netns !== undefined && this.deps.host.exists(netns);
-  }
-
-  private judge(id: string): void {
-    const group = this.orphans.get(id)!;
-    if (!this.looksAlive(group)) return this.sweep(id);
-    const { tag, netns } = group;
-    this.ctx.event('orphan', `${tag} in ${netns} has no record: left alone until that pod is deleted`);
-    this.ctx.log.warn({ tag, netns }, 'pods(sweep) an interface without record is left alone');
-  }
-
-  private sweep(id: string): void {
-    if (!this.lane.has(id)) this.lane.want(id, Infinity, () => this.sweepNow(id));
-  }
-
-  private sweepNow(id: string): void {
-    const group = this.orphans.get(id)!;
-    this.ctx.event(
-      'orphan',
-      `${group.tag ?? 'tables'}: removed, ${group.objects.length} objects of no known pod`,
-    );
-    const operations = removal(group.objects.filter((object) => !this.isOfPod(object)));
-    this.transact(group.tag ?? id, operations, (error) => ({ type: 'Swept', id, ...(error && { error }) }));
-  }
-
-  private sweepEnded(id: string, error?: Error): void {
-    this.lane.end(id, this.ctx.clock.now_ms());
-    // What VPP would not give up is seen again by the audits.
-    this.orphans.delete(id);
-    if (error !== undefined) this.ctx.log.warn({ err: error }, 'pods(sweep) not all could be removed');
-    this.release(id);
-    this.pace();
-  }
-
-  private sweepDangling(orphans: readonly VppObject[]): void {
-    const dangling = orphans.filter(isDangling);
-    if (dangling.length > 0) this.transact('routes', removal(dangling));
-  }
-
-  private transact(
-    what: string,
-    operations: readonly Operation[],
-    done?: (error?: Error) => CniMessage,
-  ): void {
-    const transaction = {
-      generation: this.ready!.generation,
-      owner: `left over: ${what}`,
-      operations,
-      on_error: 'continue' as const,
-    };
-    const tell = (error?: Error): void => {
-      if (done !== undefined) this.tellSelf(done(error));
-    };
-    this.ctx
-      .ask<VppConnectionMessage, TransactionResult>(
-        this.deps.vpp,
-        (reply) => ({ type: 'Transact', transaction, reply }),
-        sweep_ms,
-      )
-      .then(({ error }) => tell(error), tell);
-  }
-
-  /** The route to an address that a pod has now, whoever made it. */
-  private isOfPod(object: VppObject): boolean {
-    if (object.kind !== 'route' || object.table_id !== default_table) return false;
-    for (const { spec } of this.pods.values()) {
-      if (addressesOf(spec).some((address) => hostPrefix(address) === object.prefix)) return true;
-    }
-    return false;
   }
 
   // --- the lane of removals

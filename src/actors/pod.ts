@@ -15,15 +15,18 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { deviceInTheWay, dropDevice, programDevice } from '../cni/pod-device.js';
+import { Callers } from '../cni/callers.js';
+import { PendingAdd } from '../cni/pending-add.js';
+import { dropDevice, programDevice, whyNot } from '../cni/pod-device.js';
 import type { PodPhase, PodRecord } from '../cni/pod-record.js';
 import type { PodRecords } from '../cni/pod-records.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../cni/pod-spec.js';
+import { PodTransaction, type Purpose } from '../cni/pod-transaction.js';
+import { Retry } from '../cni/retry.js';
 import { recordedSlot, tablesOf } from '../desired/admission.js';
 import type { VppObject } from '../desired/objects.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
-import type { Timer } from '../host/clock.js';
 import type { HostNetwork } from '../host/types.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
@@ -38,13 +41,6 @@ export interface PodDeps {
   readonly records: PodRecords;
 }
 
-/** VPP does a transaction in milliseconds; one that lasts longer than this has got lost, or VPP is about to be killed. */
-const transaction_ms = 10_000;
-/** A caller is answered this long before it gives up, while its answer still reaches it. */
-const answer_margin_ms = 100;
-const retry_first_ms = 1000;
-const retry_max_ms = 60_000;
-
 export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
   return {
     name: key,
@@ -56,49 +52,24 @@ export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
   };
 }
 
-/** An ADD that waits or is carried out, and all who asked for the same. */
-interface Pending {
-  readonly spec: PodSpec;
-  /** There was no such pod before: when it fails, nothing is to be left of it. */
-  readonly fresh: boolean;
-  /** What the pod was until now. */
-  readonly before?: PodSpec;
-  readonly callers: Map<number, Reply<AddAnswer>>;
-  /** The record says so: VPP may hold some of it. */
-  begun: boolean;
-  /** Its interface has been removed to be made with other queues. */
-  remade: boolean;
-}
-
-type Purpose = 'add' | 'resync' | 'remove';
-
-interface Flight {
-  readonly id: number;
-  readonly purpose: Purpose;
-  readonly generation: number;
-  readonly on_error: 'rollback' | 'continue';
-}
-
 class Pod implements Actor<PodMessage> {
   private record: PodRecord | undefined;
   private part: { readonly generation: number; readonly node: PodNode; readonly slot: number } | undefined;
+  /** What the pod is to have, kept: it is compared before a transaction and after it. */
+  private wanted:
+    | { readonly spec: PodSpec; readonly part: object; readonly objects: readonly VppObject[] }
+    | undefined;
   /** What VPP holds for this pod; undefined: not known. */
   private actual: readonly VppObject[] | undefined;
   private sw_if_index: number | undefined;
-  private add: Pending | undefined;
-  private readonly deletes = new Map<number, Reply<DeleteAnswer>>();
-  /** Ends the watch over each call. */
-  private readonly over = new Map<number, () => void>();
-  /** The transaction under way. */
-  private flight: Flight | undefined;
-  private flights = 0;
+  private add: PendingAdd | undefined;
+  private readonly deletes: Callers<DeleteAnswer>;
+  private readonly transaction: PodTransaction;
+  private readonly retry: Retry;
   private turn: 'none' | 'asked' | 'urgent' | 'granted' = 'none';
   private observing = false;
   /** VPP or Linux may lack something of a pod that is done. */
   private dirty = true;
-  private retry: Timer | undefined;
-  private retries = 0;
-  private last_call = 0;
   /** When it last changed something in VPP. */
   private busy_ms = -1;
   private unready = 'VPP is not ready yet';
@@ -109,6 +80,9 @@ class Pod implements Actor<PodMessage> {
     private readonly key: PodKey,
     private readonly deps: PodDeps,
   ) {
+    this.deletes = new Callers(ctx);
+    this.transaction = new PodTransaction(ctx, deps.vpp);
+    this.retry = new Retry(ctx);
     this.record = deps.records.get(key);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
@@ -135,12 +109,14 @@ class Pod implements Actor<PodMessage> {
       case 'RemovalTurn':
         this.turn = 'granted';
         return this.advance();
+      case 'DeviceMade':
+        return this.deviceMade(message.flight);
       case 'Transacted':
         return this.transacted(message.flight, message.outcome);
       case 'GaveUp':
-        return this.gaveUp(message.call);
+        return this.gaveUp(message.reply);
       case 'Retry':
-        this.retry = undefined;
+        this.retry.due();
         return this.advance();
     }
   }
@@ -150,8 +126,8 @@ class Pod implements Actor<PodMessage> {
       phase: this.record?.phase ?? 'none',
       sw_if_index: this.sw_if_index ?? -1,
       callers: (this.add?.callers.size ?? 0) + this.deletes.size,
-      retries: this.retries,
-      in_flight: this.flight?.purpose ?? '',
+      retries: this.retry.count,
+      in_flight: this.transaction.purpose ?? '',
       fault: this.fault.slice(0, 200),
     };
   }
@@ -174,74 +150,47 @@ class Pod implements Actor<PodMessage> {
 
   private askedToAdd(spec: PodSpec, signal: AbortSignal, reply: Reply<AddAnswer>): void {
     if (signal.aborted) return this.advance();
-    const call = this.callUntil(reply.deadline_ms, signal);
     const { add, record } = this;
     if (add !== undefined && isDeepStrictEqual(add.spec, spec)) {
-      add.callers.set(call, reply);
+      add.callers.join(reply, signal);
       return this.advance();
     }
-    if (add !== undefined) this.refuse(add, 'superseded by another ADD for the same interface');
+    if (add !== undefined) add.refuse('superseded by another ADD for the same interface');
     const before = record?.phase === 'done' ? record.spec : undefined;
-    this.add = {
-      spec,
-      fresh: before === undefined,
-      ...(before !== undefined && { before }),
-      callers: new Map([[call, reply]]),
-      begun: false,
-      remade: false,
-    };
+    const callers = new Callers<AddAnswer>(this.ctx);
+    callers.join(reply, signal);
+    this.add = new PendingAdd(spec, before, callers);
     if (this.turn === 'asked') this.askTurn();
     this.advance();
   }
 
   private askedToDelete(urgent: boolean, reply?: Reply<DeleteAnswer>): void {
-    if (reply !== undefined) this.deletes.set(this.callUntil(reply.deadline_ms), reply);
+    if (reply !== undefined) this.deletes.join(reply);
     const { add } = this;
     if (add !== undefined) {
       this.add = undefined;
-      this.refuse(add, 'the pod is deleted');
+      add.refuse('the pod is deleted');
     }
     // What has a record may be in VPP. A failed write leaves the pod as it is; the caller repeats the DEL.
     if (this.record !== undefined && !this.write(this.record.spec, 'deleting')) {
-      return this.answerDeletes({ error: this.fault });
+      return this.deletes.answerAll({ error: this.fault });
     }
-    this.forgetRetry();
+    this.retry.forget();
     if (urgent) this.askTurn(true);
     this.advance();
   }
 
-  /** Has GaveUp told when the call is over: its number. */
-  private callUntil(deadline_ms: number, signal?: AbortSignal): number {
-    const { ctx } = this;
-    this.last_call += 1;
-    const call = this.last_call;
-    const left_ms = Math.max(0, deadline_ms - ctx.clock.now_ms() - answer_margin_ms);
-    const timer = ctx.after(left_ms, { type: 'GaveUp', call });
-    const onAbort = (): void => {
-      if (!ctx.signal.aborted) ctx.self.tell({ type: 'GaveUp', call });
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    this.over.set(call, () => {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
-    });
-    return call;
-  }
-
-  private gaveUp(call: number): void {
-    const name = this.name();
-    const state = this.part === undefined ? this.unready : 'VPP is busy';
+  private gaveUp(reply: Reply<never>): void {
+    const state = `in time, ${this.part === undefined ? this.unready : 'VPP is busy'}`;
     const { add } = this;
-    this.settled(call);
-    this.deletes
-      .get(call)
-      ?.resolve({ error: `${name}: not deleted in time, ${state}: it will be; repeat the call` });
-    this.deletes.delete(call);
-    add?.callers.get(call)?.resolve({ error: `${name}: not connected in time, ${state}: retry` });
-    if (add?.callers.delete(call) && add.callers.size === 0) {
-      // Nobody would learn that the pod is there: what was done of it is undone.
+    this.deletes.answer(reply, {
+      error: `${this.name()}: not deleted ${state}: it will be; repeat the call`,
+    });
+    const late = add?.callers.answer(reply, { error: `${this.name()}: not connected ${state}: retry` });
+    // Nobody would learn that the pod is there: what was done of it is undone.
+    if (late && add?.callers.size === 0) {
       this.add = undefined;
-      if (!add.fresh) this.dirty = true;
+      this.dirty = true;
     }
     this.advance();
   }
@@ -250,21 +199,21 @@ class Pod implements Actor<PodMessage> {
 
   /** Whatever is under way will not be answered, or does not count any more. */
   private ground(): void {
-    this.flight = undefined;
+    this.transaction.forget();
     this.endTurn();
     this.actual = undefined;
     this.sw_if_index = undefined;
     this.observing = false;
     this.dirty = true;
-    if (this.add !== undefined) this.add.begun = false;
-    this.forgetRetry();
+    this.add?.rewind();
+    this.retry.forget();
   }
 
   private observed(part: Extract<PodMessage, { type: 'Part' }>): void {
     const { generation, asked_ms, holdings } = part;
     const first = this.part?.generation !== generation;
     if (first) this.ground();
-    else if (this.flight !== undefined) return;
+    else if (this.transaction.purpose !== undefined) return;
     else if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
     else if (this.busy_ms > asked_ms) return this.observe();
     // No dump shows some of it, which is still there if it was: this is the same VPP.
@@ -285,7 +234,7 @@ class Pod implements Actor<PodMessage> {
   // --- what is to be done next
 
   private advance(): void {
-    if (this.flight !== undefined) return;
+    if (this.transaction.purpose !== undefined) return;
     const { record, add, part, actual } = this;
     if (record === undefined && add === undefined) return this.nothingLeft();
     this.ctx.blockedOn(part === undefined ? this.unready : undefined);
@@ -303,15 +252,15 @@ class Pod implements Actor<PodMessage> {
   private nothingLeft(): void {
     this.ctx.blockedOn(undefined);
     this.endTurn();
-    this.forgetRetry();
+    this.retry.forget();
     this.fault = '';
-    this.answerDeletes({ deleted: true });
+    this.deletes.answerAll({ deleted: true });
     this.deps.cni.tell({ type: 'PodGone', key: this.key });
   }
 
-  private connect(add: Pending, actual: readonly VppObject[]): void {
+  private connect(add: PendingAdd, actual: readonly VppObject[]): void {
     if (!add.begun) {
-      const refusal = this.refusal(add, actual);
+      const refusal = whyNot(this.deps.host, add.spec, hasTap(actual));
       if (refusal !== undefined) return this.addFailed(add, refusal);
       const unchanged = add.before !== undefined && isDeepStrictEqual(add.before, add.spec);
       if (!unchanged && !this.write(add.spec, add.fresh ? 'intended' : 'done')) {
@@ -319,28 +268,19 @@ class Pod implements Actor<PodMessage> {
       }
       add.begun = true;
     }
-    // Queues are not seen in a dump: an interface with others is made anew.
-    const { before, spec } = add;
-    if (
-      before !== undefined &&
-      !add.remade &&
-      !isDeepStrictEqual(before.interface_spec, spec.interface_spec)
-    ) {
-      add.remade = true;
+    if (add.remakes) {
+      add.remakes = false;
       return this.transact('add', removal(actual), 'continue');
     }
-    const operations = reconcile(this.desired(spec), actual);
+    const operations = reconcile(this.desired(add.spec), actual);
     if (operations.length > 0) return this.transact('add', operations, add.fresh ? 'rollback' : 'continue');
     this.finishAdd(add);
   }
 
-  private finishAdd(add: Pending): void {
-    let mac: string | undefined;
-    try {
-      mac = programDevice(this.deps.host, add.spec, this.mtu(add.spec), add.before).mac;
-    } catch (error) {
-      return this.addFailed(add, (error as Error).message);
-    }
+  private finishAdd(add: PendingAdd): void {
+    const device = add.device ?? add.connectDevice(this.deps.host, this.mtu(add.spec));
+    if ('error' in device) return this.addFailed(add, device.error);
+    const { mac } = device;
     if (this.record?.phase !== 'done' && !this.write(add.spec, 'done'))
       return this.addFailed(add, this.fault);
     this.clean();
@@ -349,10 +289,7 @@ class Pod implements Actor<PodMessage> {
       host_interface_name: `vpp-tun-${this.sw_if_index}`,
       ...(add.spec.interface_type === 'tap' && mac !== undefined && { container_mac: mac }),
     };
-    for (const [call, reply] of add.callers) {
-      this.settled(call);
-      reply.resolve(answer);
-    }
+    add.callers.answerAll(answer);
     this.ctx.log.info(
       { pod: this.name(), addresses: addressesOf(add.spec), interface: answer.host_interface_name },
       'pod(add) connected',
@@ -360,24 +297,16 @@ class Pod implements Actor<PodMessage> {
     this.advance();
   }
 
-  /** Why the pod cannot be connected, before anything has been touched for it. */
-  private refusal(add: Pending, actual: readonly VppObject[]): string | undefined {
-    const { host } = this.deps;
-    const { spec } = add;
-    if (!host.exists(spec.netns)) {
-      return `${spec.netns} is no network namespace: the sandbox has gone, the runtime makes another`;
-    }
-    if (actual.some(({ kind }) => kind === 'tap')) return undefined;
-    try {
-      return deviceInTheWay(host, spec);
-    } catch (error) {
-      return (error as Error).message;
-    }
+  /** Linux's part of an ADD does not wait for the rest of VPP's. */
+  private deviceMade(flight: number): void {
+    const { add } = this;
+    if (this.transaction.isUnderWay(flight) && add?.begun)
+      add.connectDevice(this.deps.host, this.mtu(add.spec));
   }
 
-  private addFailed(add: Pending, cause: string): void {
+  private addFailed(add: PendingAdd, cause: string): void {
     this.add = undefined;
-    this.refuse(add, cause);
+    add.refuse(cause);
     this.ctx.event('refused', `${this.name()}: ${cause}`);
     if (add.fresh) this.fault = cause;
     else this.tryAgain(cause);
@@ -385,7 +314,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private resync(record: PodRecord, actual: readonly VppObject[]): void {
-    if (this.retry !== undefined) return;
+    if (this.retry.waits) return;
     const { spec } = record;
     if (!this.deps.host.exists(spec.netns)) return this.tryAgain(`${spec.netns} has gone`);
     const operations = reconcile(this.desired(spec), actual);
@@ -401,12 +330,11 @@ class Pod implements Actor<PodMessage> {
   }
 
   private remove(record: PodRecord, actual: readonly VppObject[]): void {
-    if (this.retry !== undefined) return;
+    if (this.retry.waits) return;
     const operations = removal(actual);
     if (operations.length === 0) return this.removed(record);
     if (record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) return this.tryAgain(this.fault);
-    const costly = actual.some(({ kind }) => kind === 'tap');
-    if (costly && this.turn !== 'granted') return this.askTurn();
+    if (hasTap(actual) && this.turn !== 'granted') return this.askTurn();
     this.transact('remove', operations, 'continue');
   }
 
@@ -416,14 +344,14 @@ class Pod implements Actor<PodMessage> {
     try {
       this.deps.records.remove(this.key);
     } catch (error) {
-      this.answerDeletes({ error: (error as Error).message });
+      this.deletes.answerAll({ error: (error as Error).message });
       return this.tryAgain((error as Error).message);
     }
     const name = this.name();
     this.record = undefined;
     this.sw_if_index = undefined;
-    this.retries = 0;
-    this.answerDeletes({ deleted: true });
+    this.retry.forget();
+    this.deletes.answerAll({ deleted: true });
     this.ctx.log.info({ pod: name }, 'pod(del) removed');
     this.advance();
   }
@@ -448,32 +376,19 @@ class Pod implements Actor<PodMessage> {
     operations: readonly Operation[],
     on_error: 'rollback' | 'continue',
   ): void {
-    const { ctx } = this;
-    const generation = this.part!.generation;
-    this.flights += 1;
-    const flight = this.flights;
-    this.flight = { id: flight, purpose, generation, on_error };
-    const transaction = { generation, owner: `${this.name()} (${this.key})`, operations, on_error };
-    const tell = (outcome: TransactionResult | Error): void => {
-      if (!ctx.signal.aborted) ctx.self.tell({ type: 'Transacted', flight, outcome });
-    };
-    ctx
-      .ask<VppConnectionMessage, TransactionResult>(
-        this.deps.vpp,
-        (reply) => ({ type: 'Transact', transaction, reply }),
-        transaction_ms,
-      )
-      .then(tell, tell);
+    const { generation } = this.part!;
+    const owner = `${this.name()} (${this.key})`;
+    this.transaction.begin(purpose, { generation, owner, operations, on_error });
   }
 
   private transacted(id: number, outcome: TransactionResult | Error): void {
-    const { flight } = this;
-    if (flight?.id !== id) return;
-    this.flight = undefined;
+    const flight = this.transaction.land(id);
+    if (flight === undefined) return;
+    const { generation, on_error } = flight.transaction;
     this.busy_ms = this.ctx.clock.now_ms();
     if (flight.purpose === 'remove') this.endTurn();
     if (!(outcome instanceof Error)) {
-      const rolled_back = outcome.error !== undefined && flight.on_error === 'rollback';
+      const rolled_back = outcome.error !== undefined && on_error === 'rollback';
       this.actual = applyOutcomes(this.actual!, outcome, rolled_back);
       const tap = this.actual.find((object) => object.kind === 'tap');
       if (tap === undefined) this.sw_if_index = undefined;
@@ -485,7 +400,7 @@ class Pod implements Actor<PodMessage> {
     switch (codeOf(outcome)) {
       case 'stale_generation':
         // That VPP, or the connection to it, is no more; a Part with what holds then is on its way.
-        if (this.part?.generation === flight.generation) this.part = undefined;
+        if (this.part?.generation === generation) this.part = undefined;
         this.actual = undefined;
         return this.advance();
       case 'quarantined':
@@ -502,7 +417,7 @@ class Pod implements Actor<PodMessage> {
     const { add } = this;
     if (purpose === 'add' && add?.begun) return this.addFailed(add, `VPP: ${cause}`);
     if (purpose === 'remove') {
-      this.answerDeletes({ error: `${this.name()}: VPP: ${cause}: it is tried again; repeat the call` });
+      this.deletes.answerAll({ error: `${this.name()}: VPP: ${cause}: it is tried again; repeat the call` });
     }
     if (purpose !== 'add') this.tryAgain(`VPP: ${cause}`);
     this.advance();
@@ -510,9 +425,14 @@ class Pod implements Actor<PodMessage> {
 
   // --- small things
 
-  private desired(spec: PodSpec): VppObject[] {
-    const { node, slot } = this.part!;
-    return desiredPod(spec, { ...node, mtu: this.mtu(spec), tables: podTables(slot) });
+  private desired(spec: PodSpec): readonly VppObject[] {
+    const part = this.part!;
+    if (this.wanted?.spec !== spec || this.wanted.part !== part) {
+      const { node, slot } = part;
+      const objects = desiredPod(spec, { ...node, mtu: this.mtu(spec), tables: podTables(slot) });
+      this.wanted = { spec, part, objects };
+    }
+    return this.wanted.objects;
   }
 
   private mtu(spec: PodSpec): number {
@@ -539,31 +459,9 @@ class Pod implements Actor<PodMessage> {
     return true;
   }
 
-  private refuse(add: Pending, cause: string): void {
-    const error = `${podName(add.spec.workload, add.spec.interface_name)}: ${cause}`;
-    for (const [call, reply] of add.callers) {
-      this.settled(call);
-      reply.resolve({ error });
-    }
-    add.callers.clear();
-  }
-
-  private answerDeletes(answer: DeleteAnswer): void {
-    for (const [call, reply] of this.deletes) {
-      this.settled(call);
-      reply.resolve(answer);
-    }
-    this.deletes.clear();
-  }
-
-  private settled(call: number): void {
-    this.over.get(call)?.();
-    this.over.delete(call);
-  }
-
   private clean(): void {
     this.dirty = false;
-    this.retries = 0;
+    this.retry.forget();
     this.fault = '';
   }
 
@@ -571,15 +469,10 @@ class Pod implements Actor<PodMessage> {
     if (cause !== this.fault) this.ctx.event('retry', `${this.name()}: ${cause}`);
     this.fault = cause;
     this.dirty = true;
-    if (this.retry !== undefined) return;
-    const wait_ms = Math.min(retry_first_ms * 2 ** this.retries, retry_max_ms);
-    this.retries += 1;
-    this.retry = this.ctx.after(wait_ms, { type: 'Retry' });
+    this.retry.later();
   }
+}
 
-  private forgetRetry(): void {
-    this.retry?.cancel();
-    this.retry = undefined;
-    this.retries = 0;
-  }
+function hasTap(objects: readonly VppObject[]): boolean {
+  return objects.some(({ kind }) => kind === 'tap');
 }

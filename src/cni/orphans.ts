@@ -25,6 +25,10 @@ export class Orphans {
     return this.list().find(([, group]) => group.tag === tag)?.[0];
   }
 
+  describe() {
+    return this.list().map(([, { tag, netns, objects }]) => ({ tag, netns, objects: objects.length }));
+  }
+
   delete(id: string): void {
     this.#groups.delete(id);
   }

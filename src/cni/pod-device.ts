@@ -1,6 +1,6 @@
 /** The Linux side of a pod interface: the device that VPP's tap driver makes in the pod's network namespace. */
 import { isHarmless, podChanges, podSysctls, staleChanges } from '../desired/pod.js';
-import type { HostNetwork, NetworkChange, NetworkNamespace } from '../host/types.js';
+import type { HostNetwork, Link, NetworkChange, NetworkNamespace } from '../host/types.js';
 import type { PodSpec } from './pod-spec.js';
 
 type PodDevice = Pick<PodSpec, 'netns' | 'interface_name'>;
@@ -10,16 +10,26 @@ const tun_kind = 'tun';
 /** What Linux answers to the deletion of what is not there. */
 const not_there: readonly string[] = ['ENOENT', 'ESRCH', 'EADDRNOTAVAIL'];
 
-/** Why VPP cannot have this name in the namespace. A tun or tap may be ours, left by a VPP that died: VPP attaches to it. */
-export function deviceInTheWay(host: HostNetwork, pod: PodDevice): string | undefined {
-  return within(host, pod, (namespace) => {
-    const link = namespace.link(pod.interface_name);
-    if (link === undefined || link.kind === tun_kind) return undefined;
-    return (
-      `${pod.interface_name} is already in ${pod.netns} (a ${link.kind ?? 'physical'} device): ` +
-      'remove the other CNI plugin or network that made it'
-    );
-  });
+/** Why a pod cannot be connected, before anything is touched for it. `made`: VPP has its device already. */
+export function whyNot(host: HostNetwork, pod: PodDevice, made: boolean): string | undefined {
+  if (!host.exists(pod.netns)) {
+    return `${pod.netns} is no network namespace: the sandbox has gone, the runtime makes another`;
+  }
+  if (made) return undefined;
+  try {
+    return within(host, pod, (namespace) => inTheWay(pod, namespace.link(pod.interface_name)));
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** A tun or tap may be ours, left by a VPP that died: VPP attaches to it. */
+function inTheWay(pod: PodDevice, link: Link | undefined): string | undefined {
+  if (link === undefined || link.kind === tun_kind) return undefined;
+  return (
+    `${pod.interface_name} is already in ${pod.netns} (a ${link.kind ?? 'physical'} device): ` +
+    'remove the other CNI plugin or network that made it'
+  );
 }
 
 /**

@@ -15,10 +15,10 @@ export class PodRecords {
   readonly #store: PodStore;
   readonly #records = new Map<PodKey, PodRecord>();
 
-  /** Reads the store; throws when that cannot be read at all. */
+  /** Reads the store. One that cannot be read at all is a problem like a record that cannot: each pod then tells why. */
   constructor(store: PodStore) {
     this.#store = store;
-    const { records, problems } = store.load();
+    const { records, problems } = load(store);
     for (const record of records) this.#records.set(record.spec.key, record);
     this.problems = problems;
   }
@@ -39,5 +39,14 @@ export class PodRecords {
   remove(key: PodKey): void {
     this.#store.remove(key);
     this.#records.delete(key);
+  }
+}
+
+function load(store: PodStore): ReturnType<PodStore['load']> {
+  try {
+    return store.load();
+  } catch (error) {
+    const text = `cannot be read: ${(error as Error).message}`;
+    return { records: [], problems: [{ file: 'the directory of the records', fault: 'unreadable', text }] };
   }
 }

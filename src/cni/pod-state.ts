@@ -1,11 +1,11 @@
 /**
  * The pods of this node on disk: one file per pod interface, so that a damaged file costs one pod and a change writes one
- * pod. Calls are synchronous and a write is on the disk when it returns; on a tmpfs, where the records belong (like
- * the interfaces they describe they do not outlive the machine's boot), that takes tens of microseconds.
+ * pod. Calls are synchronous, and what they have done outlives this process, but not the machine's boot: nor do the
+ * interfaces that the records describe, so that no ADD has to wait for a disk.
  */
-import { readdirSync, readFileSync, renameSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorCode, makeDirectory, removeIfExists, writeAtomic } from '../host/files.js';
+import { errorCode, makeDirectory, writeAtomicUnsynced } from '../host/files.js';
 import {
   type DecodedRecord,
   decodeRecord,
@@ -20,7 +20,7 @@ export interface StateFiles {
   makeDirectory(path: string, mode: number): void;
   list(directory: string): readonly string[];
   read(path: string): string;
-  /** On the disk when it returns; the old content stays when it throws. */
+  /** Readers see the old content or the new one; the old content stays when it throws. */
   write(path: string, data: string, mode: number): void;
   rename(from: string, to: string): void;
   /** No error when there is no such file. */
@@ -31,9 +31,9 @@ const disk: StateFiles = {
   makeDirectory,
   list: (directory) => readdirSync(directory),
   read: (path) => readFileSync(path, 'utf8'),
-  write: writeAtomic,
+  write: writeAtomicUnsynced,
   rename: renameSync,
-  remove: (path) => void removeIfExists(path),
+  remove: (path) => rmSync(path, { force: true }),
 };
 
 export interface PodStateProblem {

@@ -80,7 +80,11 @@ type Reply = { successful?: boolean; errorMessage?: string };
 export async function startCniServer(options: CniServerOptions): Promise<CniServer> {
   const { path, handlers, log } = options;
   const calls = new Calls(options);
-  const server = new Server({ 'grpc.max_receive_message_length': request_bytes_max });
+  const server = new Server({
+    'grpc.max_receive_message_length': request_bytes_max,
+    // Statistics that nobody reads, kept for every connection: the plugin makes a new one for each call.
+    'grpc.enable_channelz': 0,
+  });
   const [definition, implementation] = serviceWith(CniDataplane, {
     add: async (request, call) => {
       const { namespace = '', pod = '' } = request.workload ?? {};

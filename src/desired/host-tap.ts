@@ -28,7 +28,7 @@ export interface ClusterPrefixes {
   readonly tap_address: string;
 }
 
-/** Changes that make the tap, with ifindex `link`, what the uplink was. All can be repeated. */
+/** Changes that make the tap, which is up and has ifindex `link`, what the uplink was. All can be repeated. */
 export function hostTapChanges(
   uplink: Uplink,
   link: number,
@@ -37,7 +37,6 @@ export function hostTapChanges(
 ): NetworkChange[] {
   const link_local = linkLocalOf(uplink);
   return [
-    { do: 'set_link', link, up: true },
     ...uplink.addresses.map(
       (address): NetworkChange => ({ do: 'replace_address', address: onTap(address, link) }),
     ),

@@ -11,33 +11,41 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Small files that must survive a crash: after a function here has returned, its effect is on the disk. */
+/**
+ * Small files that must survive a crash: after a function here has returned, its effect is on the disk, unless it says
+ * otherwise.
+ */
 
 /**
  * Readers see the old content or the new one, never a part. Throws what the file system answers (ENOSPC, EROFS …);
  * the old content is then still there.
  */
 export function writeAtomic(path: string, data: string | Uint8Array, mode = 0o644): void {
+  replace(path, data, mode, fsyncSync);
+  syncDirectory(dirname(path));
+}
+
+/** As writeAtomic, for what outlives this process but not the machine's boot: nothing waits for a disk. */
+export function writeAtomicUnsynced(path: string, data: string | Uint8Array, mode = 0o644): void {
+  replace(path, data, mode, () => {});
+}
+
+function replace(path: string, data: string | Uint8Array, mode: number, sync: (fd: number) => void): void {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    writeDurably(temporary, data, mode);
+    const fd = openSync(temporary, 'w', mode);
+    try {
+      // The mode given to open passes through the umask and is ignored for a left-over file.
+      fchmodSync(fd, mode);
+      writeFileSync(fd, data);
+      sync(fd);
+    } finally {
+      closeSync(fd);
+    }
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
-  }
-  syncDirectory(dirname(path));
-}
-
-function writeDurably(path: string, data: string | Uint8Array, mode: number): void {
-  const fd = openSync(path, 'w', mode);
-  try {
-    // The mode given to open passes through the umask and is ignored for a left-over file.
-    fchmodSync(fd, mode);
-    writeFileSync(fd, data);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -59,6 +59,8 @@ export type PodMessage =
   | { readonly type: 'StillThere' }
   /** Its turn to remove its objects has come; it says RemovalEnded when it has used it. */
   | { readonly type: 'RemovalTurn' }
+  /** From itself: VPP has made the device in the namespace; the rest of that transaction is under way. */
+  | { readonly type: 'DeviceMade'; readonly flight: number }
   /** From itself: a transaction is over. */
   | {
       readonly type: 'Transacted';
@@ -66,6 +68,6 @@ export type PodMessage =
       readonly outcome: TransactionResult | Error;
     }
   /** From itself: the caller waits no more, or will not much longer and has to be told. */
-  | { readonly type: 'GaveUp'; readonly call: number }
+  | { readonly type: 'GaveUp'; readonly reply: Reply<never> }
   /** From itself: time to try again what failed. */
   | { readonly type: 'Retry' };

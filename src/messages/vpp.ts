@@ -78,6 +78,8 @@ export interface Transaction {
   readonly operations: readonly Operation[];
   /** After a failed operation: `rollback` undoes what was done, `continue` isolates the object that failed. */
   readonly on_error: 'rollback' | 'continue';
+  /** Told that VPP has made this interface as soon as what needs it has been sent: time to do Linux's part meanwhile. */
+  readonly interface_made?: (tag: InterfaceTag) => void;
   /** Without it there is no node: never quarantined. */
   readonly essential?: true;
 }

@@ -191,7 +191,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     on: (o) => [o.interface],
     add: 75,
     remove: remove.feature,
-    change: 'overwrite',
+    change: 'remove_first',
   },
   ttl_fixup: {
     key: (o) => `${o.interface}/${o.towards}`,
@@ -301,7 +301,7 @@ const snat_flags: readonly InterfaceSwitch[] = [
   'snat_include_ip4',
   'snat_include_ip6',
 ];
-const unobservable_flags: ReadonlySet<string> = new Set(snat_flags);
+const unobservable_flags: ReadonlySet<string> = new Set([...snat_flags, 'promisc']);
 
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */
 export function outlives(object: VppObject): readonly VppObject[] {

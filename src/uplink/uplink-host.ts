@@ -66,6 +66,8 @@ export class UplinkHost {
         if (uplink.addresses.some((address) => address.family === 6)) {
           namespace.writeSysctl(`net/ipv6/conf/${uplink.name}/disable_ipv6`, '0');
         }
+        // Up it gets the link-local address that is to go, if the uplink had another.
+        namespace.apply({ do: 'set_link', link: tap.index, up: true });
         const link_locals = namespace
           .addresses(tap.index)
           .filter((address) => address.family === 6 && isLinkLocal(address.prefix))

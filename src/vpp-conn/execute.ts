@@ -33,6 +33,7 @@ export async function execute(
   const errors = new Map<Operation, Error>();
   const done: Operation[] = [];
   let first: Error | undefined;
+  let announced = 0;
 
   for (const wave of waves(operations)) {
     if (first !== undefined && on_error === 'rollback') {
@@ -40,6 +41,8 @@ export async function execute(
       continue;
     }
     const settled = wave.map((operation) => perform(vpp, handles, operation));
+    for (const tag of [...made.keys()].slice(announced)) transaction.interface_made?.(tag);
+    announced = made.size;
     for (const [at, outcome] of (await Promise.all(settled)).entries()) {
       const operation = wave[at]!;
       if (outcome instanceof Error) {

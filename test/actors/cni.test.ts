@@ -15,7 +15,9 @@ function slowVpp(lab: PodLab, removal_ms = 20): void {
     const taps =
       message.type !== 'Transact'
         ? 0
-        : message.transaction.operations.filter(({ action, object }) => action === 'remove' && object.kind === 'tap').length;
+        : message.transaction.operations.filter(
+            ({ action, object }) => action === 'remove' && object.kind === 'tap',
+          ).length;
     free_at_ms = Math.max(free_at_ms, clock.now_ms()) + (taps === 0 ? 2 : removal_ms);
     clock.after(free_at_ms - clock.now_ms(), () => take(message));
   };
@@ -24,7 +26,8 @@ function slowVpp(lab: PodLab, removal_ms = 20): void {
 async function population(lab: PodLab, count: number): Promise<void> {
   const calls = Array.from({ length: count }, (_, n) => lab.begin(`p${n}`, { ips: [ip(n + 1)] }));
   await lab.kit.settle();
-  for (const call of calls) if (!call.answer?.successful) throw new Error(call.answer?.errorMessage ?? 'no answer');
+  for (const call of calls)
+    if (!call.answer?.successful) throw new Error(call.answer?.errorMessage ?? 'no answer');
 }
 
 function removals(lab: PodLab): { at_ms: number; tags: string[] }[] {
@@ -37,7 +40,11 @@ function removals(lab: PodLab): { at_ms: number; tags: string[] }[] {
 }
 
 t.test('when the next removal may go', async (t) => {
-  const rows: [protects: string, lane: Partial<Parameters<typeof nextRemoval>[0]>, wait_ms: number | undefined][] = [
+  const rows: [
+    protects: string,
+    lane: Partial<Parameters<typeof nextRemoval>[0]>,
+    wait_ms: number | undefined,
+  ][] = [
     ['nothing waits', {}, undefined],
     ['one at a time', { busy: true, waiting: [0] }, undefined],
     ['the first one goes at once', { waiting: [1000] }, 0],
@@ -49,9 +56,17 @@ t.test('when the next removal may go', async (t) => {
     ['what is urgent does not wait', { waiting: [-Infinity, 0], adds: 3, ended_ms: 1000 }, 0],
     ['nobody waits for it: when there are no ADDs', { waiting: [Infinity], adds: 1 }, Infinity],
     ['nobody waits for it: after the pause', { waiting: [Infinity], ended_ms: 1000 }, gap_ms_max],
-    ['a long queue has short pauses', { waiting: Array(100).fill(1000), ended_ms: 1000 }, done_within_ms / 100 - removal_ms],
+    [
+      'a long queue has short pauses',
+      { waiting: Array(100).fill(1000), ended_ms: 1000 },
+      done_within_ms / 100 - removal_ms,
+    ],
     ['a queue that is late has none', { now_ms: 4000, waiting: Array(100).fill(0), ended_ms: 4000 }, 0],
-    ['one that is late in the queue shortens the pause of all', { now_ms: 3900, waiting: [0, 3900], ended_ms: 3900 }, gap_ms_max + 25 - removal_ms],
+    [
+      'one that is late in the queue shortens the pause of all',
+      { now_ms: 3900, waiting: [0, 3900], ended_ms: 3900 },
+      gap_ms_max + 25 - removal_ms,
+    ],
   ];
   for (const [protects, lane, wait_ms] of rows) {
     const found = nextRemoval({ now_ms: 1000, busy: false, ended_ms: 0, adds: 0, waiting: [], ...lane });
@@ -80,7 +95,10 @@ t.test('110 DELs at once are done within their deadline, one at a time', async (
   t.ok(last_ms > 3000 && last_ms <= 4500, `spread over the time there is: ${last_ms} ms`);
   const starts = removals(lab).map(({ at_ms }) => at_ms);
   t.equal(starts.length, 110);
-  t.ok(starts.every((at, n) => n === 0 || at - starts[n - 1]! >= 20), 'each begins when the one before has ended');
+  t.ok(
+    starts.every((at, n) => n === 0 || at - starts[n - 1]! >= 20),
+    'each begins when the one before has ended',
+  );
   t.strictSame(lab.vpp.objects, []);
   t.strictSame(lab.kit.children, []);
 });
@@ -110,7 +128,10 @@ t.test('an address that another pod has', async (t) => {
     const lab = await podLab(t);
     await lab.add('a', { ips: ['10.0.0.1/24', 'fd00::1/64'] });
     const answer = await lab.add('b', { ips: ['10.0.0.2/24', 'fd00::1/64'] });
-    t.match(answer, { successful: false, errorMessage: /pod default\/b eth0: fd00::1 is that of pod default\/a eth0/ });
+    t.match(answer, {
+      successful: false,
+      errorMessage: /pod default\/b eth0: fd00::1 is that of pod default\/a eth0/,
+    });
     t.strictSame(lab.pods, ['a']);
   });
   await t.test('is taken over when the namespace of that pod has gone', async (t) => {
@@ -204,7 +225,10 @@ t.test('a pod whose namespace has gone', async (t) => {
     const lab = await podLab(t);
     await lab.add('p');
     lab.dropNetns('p');
-    t.match(await lab.add('p', { ips: ['10.0.0.2/24'] }), { successful: true, hostInterfaceName: 'vpp-tun-2' });
+    t.match(await lab.add('p', { ips: ['10.0.0.2/24'] }), {
+      successful: true,
+      hostInterfaceName: 'vpp-tun-2',
+    });
     t.equal(lab.vpp.kinds().tap, 1);
     t.ok(lab.host.open(lab.netns('p')).link('eth0'));
   });
@@ -243,6 +267,7 @@ t.test('an audit', async (t) => {
     for (const message of reads) if (message.type === 'ReadSnapshot') message.reply.resolve(seen);
     await lab.kit.settle();
     t.equal(lab.vpp.transactions.length, length, 'the dump says that b has nothing: it is too old');
+    t.equal(reads.length, 1, 'nor is VPP read again for it');
     t.equal(lab.vpp.kinds().tap, 2);
   });
   await t.test('removes what belongs to nobody when it has seen it twice', async (t) => {
@@ -280,17 +305,29 @@ t.test('what VPP holds at the start', async (t) => {
     return lab;
   }
 
-  await t.test('is kept where a record says so, without a word to VPP but for what no dump shows', async (t) => {
-    const lab = await after(t, () => {});
-    const { length } = lab.vpp.transactions;
-    await lab.ready();
-    const added = lab.vpp.transactions.slice(length).flatMap(({ message }) => message.transaction.operations);
-    t.strictSame(
-      [...new Set(added.map(({ action, object }) => `${action} ${object.kind === 'interface_flag' ? object.flag : object.kind}`))],
-      ['add snat_pod'],
-    );
-    t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
-  });
+  await t.test(
+    'is kept where a record says so, without a word to VPP but for what no dump shows',
+    async (t) => {
+      const lab = await after(t, () => {});
+      const { length } = lab.vpp.transactions;
+      await lab.ready();
+      const added = lab.vpp.transactions
+        .slice(length)
+        .flatMap(({ message }) => message.transaction.operations);
+      t.strictSame(
+        [
+          ...new Set(
+            added.map(
+              ({ action, object }) =>
+                `${action} ${object.kind === 'interface_flag' ? object.flag : object.kind}`,
+            ),
+          ),
+        ],
+        ['add snat_pod'],
+      );
+      t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
+    },
+  );
   await t.test('is removed where there is no record', async (t) => {
     const lab = await after(t, ({ store }) => store.records.delete('netns:/var/run/netns/p1,if:eth0'));
     await lab.ready();
@@ -298,25 +335,28 @@ t.test('what VPP holds at the start', async (t) => {
     t.equal(lab.vpp.kinds().tap, 2);
     t.equal(lab.vpp.kinds().table, 2);
   });
-  await t.test('is left alone in a living namespace when records were lost, until it is deleted', async (t) => {
-    const lab = await after(t, ({ store }) => {
-      store.records.clear();
-      store.problems = [{ file: 'x.json', fault: 'corrupt', text: 'is cut or damaged' }];
-    });
-    lab.dropNetns('p2');
-    await lab.ready();
-    await lab.kit.clock.advance(200);
-    t.equal(lab.vpp.kinds().tap, 2, 'that of p2 had no namespace');
-    t.match(await lab.del('p0'), { successful: true });
-    await lab.kit.clock.advance(200);
-    t.equal(lab.vpp.kinds().tap, 1);
-    t.match(await lab.add('p1', { ips: [ip(2)] }), { successful: true });
-    t.equal(lab.vpp.kinds().tap, 1, 'the ADD takes over what is there');
-    t.equal(lab.vpp.kinds().table, 1);
-    lab.dropNetns('p1');
-    await lab.kit.clock.advance(200_000);
-    t.strictSame(lab.vpp.objects, []);
-  });
+  await t.test(
+    'is left alone in a living namespace when records were lost, until it is deleted',
+    async (t) => {
+      const lab = await after(t, ({ store }) => {
+        store.records.clear();
+        store.problems = [{ file: 'x.json', fault: 'corrupt', text: 'is cut or damaged' }];
+      });
+      lab.dropNetns('p2');
+      await lab.ready();
+      await lab.kit.clock.advance(200);
+      t.equal(lab.vpp.kinds().tap, 2, 'that of p2 had no namespace');
+      t.match(await lab.del('p0'), { successful: true });
+      await lab.kit.clock.advance(200);
+      t.equal(lab.vpp.kinds().tap, 1);
+      t.match(await lab.add('p1', { ips: [ip(2)] }), { successful: true, hostInterfaceName: 'vpp-tun-2' });
+      t.equal(lab.vpp.kinds().tap, 1, 'the ADD takes over what is there');
+      t.equal(lab.vpp.kinds().table, 1);
+      lab.dropNetns('p1');
+      await lab.kit.clock.advance(200_000);
+      t.strictSame(lab.vpp.objects, []);
+    },
+  );
   await t.test('is taken over by an ADD that comes before it is removed', async (t) => {
     const lab = await after(t, ({ store }) => store.records.clear());
     const add = lab.begin('p1', { ips: [ip(2)] });
@@ -343,6 +383,21 @@ t.test('what VPP holds at the start', async (t) => {
     const first = lab.vpp.transactions[length]!.message.transaction;
     t.match(first.operations, [{ action: 'remove', object: { prefix: '10.0.0.1/32' } }]);
     t.equal(lab.vpp.objects.filter(({ kind }) => kind === 'tap').length, 3);
+  });
+  await t.test('is waited for by an ADD of that pod while it is removed', async (t) => {
+    const lab = await after(t, ({ store }) => store.records.clear());
+    await lab.ready();
+    await lab.kit.clock.advance(gap_ms_max);
+    lab.vpp.holding = true;
+    await lab.kit.clock.advance(gap_ms_max);
+    const tag = removals(lab).at(-1)!.tags[0]!;
+    const name = tag.slice(tag.lastIndexOf('-') + 1);
+    const add = lab.begin(name, { ips: [ip(9)] });
+    await lab.kit.settle();
+    t.equal(add.answer, undefined);
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(add.answer, { successful: true });
   });
   await t.test('is asked for again when VPP does not answer', async (t) => {
     const lab = await new PodLab().start(t);
@@ -373,10 +428,16 @@ t.test('tables of an orphan are nobody else’s until they are gone', async (t) 
 t.test('the node comes back with other inputs: every pod follows', async (t) => {
   const lab = await podLab(t);
   await lab.add('p', { ports: [{ protocol: 'TCP', port: 80, hostPort: 8080 }] });
-  t.match(lab.vpp.objects.find(({ kind }) => kind === 'translation'), { address: '192.0.2.1' });
+  t.match(
+    lab.vpp.objects.find(({ kind }) => kind === 'translation'),
+    { address: '192.0.2.1' },
+  );
   await lab.kit.clock.advance(10);
   await lab.ready({ node: { ip4: '192.0.2.9' }, mtu: 1400 });
-  t.match(lab.vpp.objects.filter(({ kind }) => kind === 'translation'), [{ address: '192.0.2.9' }]);
+  t.match(
+    lab.vpp.objects.filter(({ kind }) => kind === 'translation'),
+    [{ address: '192.0.2.9' }],
+  );
   t.equal(lab.host.open(lab.netns('p')).link('eth0')?.mtu, 1400);
 });
 
@@ -393,7 +454,10 @@ t.test('pods of the Go implementation', async (t) => {
     endpointID: 'eth0',
     hostPorts: [],
     networkName: '',
-    podAnnotations: { allowedSpoofingPrefixes: [], ifSpec: { rx: 1, tx: 1, rxqsz: 1024, txqsz: 1024, isl3: true } },
+    podAnnotations: {
+      allowedSpoofingPrefixes: [],
+      ifSpec: { rx: 1, tx: 1, rxqsz: 1024, txqsz: 1024, isl3: true },
+    },
   });
   const state = JSON.stringify({
     version: 11,
@@ -423,6 +487,17 @@ t.test('pods of the Go implementation', async (t) => {
     await lab.kit.clock.advance(200);
     t.strictSame(lab.pods, ['p']);
   });
+});
+
+t.test('records that cannot be read at all are told, and the server serves', async (t) => {
+  const lab = new PodLab();
+  lab.store.load = () => {
+    throw new Error('EACCES: permission denied');
+  };
+  await lab.start(t);
+  await lab.ready();
+  t.match(await lab.add('p'), { successful: true });
+  t.ok(lab.kit.node().events.some(({ kind, text }) => kind === 'records' && text.includes('EACCES')));
 });
 
 t.test('requests that nobody can carry out are answered, and crash nothing', async (t) => {

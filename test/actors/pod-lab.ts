@@ -125,6 +125,7 @@ export class FakeVpp {
         outcomes.push({ operation, error: new Error(cause) });
       }
     }
+    for (const tag of interfaces.keys()) transaction.interface_made?.(tag);
     const rolled_back = error !== undefined && on_error === 'rollback';
     if (rolled_back)
       for (const { operation, error: refused } of outcomes)

@@ -11,27 +11,63 @@ const stories: readonly Story[] = [
   // ADD
   ['an ADD connects the pod', 'ready A1 A1:ok phase:done vpp:some link'],
   ['an ADD is repeated: verified, and a success', 'ready A1 A2 A1:ok A2:ok phase:done taps:1'],
-  ['an ADD with another address makes the pod as it asks', 'ready A1 A2=10.0.0.9 A2:ok address:10.0.0.9 taps:1'],
+  [
+    'an ADD with another address makes the pod as it asks',
+    'ready A1 A2=10.0.0.9 A2:ok address:10.0.0.9 taps:1',
+  ],
   ['two ADDs at once with one spec are one', 'ready hold A1 A2 answer A1:ok A2:ok taps:1'],
-  ['of two ADDs at once the later one counts', 'ready hold A1 A2=10.0.0.9 answer A1:/superseded/ A2:ok address:10.0.0.9'],
+  [
+    'of two ADDs at once the later one counts',
+    'ready hold A1 A2=10.0.0.9 answer A1:/superseded/ A2:ok address:10.0.0.9',
+  ],
   ['an ADD waits for the node', 'A1 A1:wait phase:none ready A1:ok phase:done'],
-  ['an ADD for which the node comes too late is refused, with nothing left', 'A1 wait:4700 A1:/not_ready/ phase:none ready vpp:none pods:0'],
+  [
+    'an ADD for which the node comes too late is refused, with nothing left',
+    'A1 wait:4700 A1:/not_ready/ phase:none ready vpp:none pods:0',
+  ],
   ['an ADD waits through a loss of the node', 'ready lost A1 A1:wait ready A1:ok'],
-  ['an ADD without namespace is refused', 'ready A1-netns A1:/no_network_namespace/ phase:none vpp:none pods:0'],
-  ['an ADD on a name that another plugin holds is refused', 'ready veth A1:none A2 A2:/already_in/ phase:none vpp:none'],
+  [
+    'an ADD without namespace is refused',
+    'ready A1-netns A1:/no_network_namespace/ phase:none vpp:none pods:0',
+  ],
+  [
+    'an ADD on a name that another plugin holds is refused',
+    'ready veth A1:none A2 A2:/already_in/ phase:none vpp:none',
+  ],
   ['an ADD attaches to the device of a dead VPP', 'ready A1 A1:ok die ready vpp:some link phase:done'],
-  ['an ADD that cannot be recorded touches nothing', 'ready full A1 A1:/free_space/ space vpp:none phase:none'],
-  ['an ADD that VPP refuses is rolled back', 'ready refuse:urpf A1 A1:/refused/ vpp:none phase:none nolink pods:0'],
+  [
+    'an ADD that cannot be recorded touches nothing',
+    'ready full A1 A1:/free_space/ space vpp:none phase:none',
+  ],
+  [
+    'an ADD that VPP refuses is rolled back',
+    'ready refuse:urpf A1 A1:/refused/ vpp:none phase:none nolink pods:0',
+  ],
   ['an ADD that Linux refuses is rolled back', 'ready linux A1 A1:/EPERM/ wait:1 vpp:none phase:none pods:0'],
-  ['an ADD answered too late by VPP is undone', 'ready hold A1 wait:4700 A1:/busy/ answer wait:1 vpp:none phase:none pods:0'],
+  [
+    'an ADD answered too late by VPP is undone',
+    'ready hold A1 wait:4700 A1:/busy/ answer wait:1 vpp:none phase:none pods:0',
+  ],
   ['an ADD whose caller goes is undone', 'ready hold A1 cancel:A1 answer wait:1 vpp:none phase:none pods:0'],
   ['an ADD whose caller went before it began does nothing', 'A1 cancel:A1 ready vpp:none pods:0'],
   ['an ADD that one of two callers gives up goes on', 'ready hold A1 A2 cancel:A1 answer A2:ok phase:done'],
   ['an ADD survives the loss of VPP in its middle', 'ready hold A1 die lost ready A1:ok phase:done taps:1'],
-  ['an ADD survives the loss of the connection in its middle', 'ready hold A1 fail:stale_generation lost A1:wait ready A1:ok taps:1'],
-  ['an ADD fails when the answer of VPP is lost, and is undone', 'ready hold A1 lose wait:10100 A1:/busy/ wait:1 vpp:none phase:none'],
-  ['an ADD that waits for VPP too long after its loss is undone by the next', 'ready hold A1 die lost wait:4700 A1:/not_ready/ phase:intended ready vpp:none phase:none pods:0'],
-  ['an ADD refused by the quarantine leaves nothing', 'ready hold A1 fail:quarantined A1:/quarantined/ vpp:none phase:none pods:0'],
+  [
+    'an ADD survives the loss of the connection in its middle',
+    'ready hold A1 fail:stale_generation lost A1:wait ready A1:ok taps:1',
+  ],
+  [
+    'an ADD fails when the answer of VPP is lost, and is undone',
+    'ready hold A1 lose wait:10100 A1:/busy/ wait:1 vpp:none phase:none',
+  ],
+  [
+    'an ADD that waits for VPP too long after its loss is undone by the next',
+    'ready hold A1 die lost wait:4700 A1:/not_ready/ phase:intended ready vpp:none phase:none pods:0',
+  ],
+  [
+    'an ADD refused by the quarantine leaves nothing',
+    'ready hold A1 fail:quarantined A1:/quarantined/ vpp:none phase:none pods:0',
+  ],
   // DEL
   ['a DEL removes everything', 'ready A1 D1 D1:ok vpp:none phase:none nolink pods:0'],
   ['a DEL of an unknown pod is a success', 'ready D1 D1:ok'],
@@ -39,27 +75,72 @@ const stories: readonly Story[] = [
   ['a DEL is repeated', 'ready A1 D1 D2 D1:ok D2:ok vpp:none'],
   ['a DEL works without the namespace', 'ready A1 netns- D1 D1:ok vpp:none phase:none'],
   ['a DEL overtakes an ADD that waits for the node', 'A1 D1 D1:ok A1:/deleted/ phase:none ready vpp:none'],
-  ['a DEL overtakes an ADD under way', 'ready hold A1 D1 A1:/deleted/ D1:wait answer wait:1 D1:ok vpp:none phase:none'],
+  [
+    'a DEL overtakes an ADD under way',
+    'ready hold A1 D1 A1:/deleted/ D1:wait answer wait:1 D1:ok vpp:none phase:none',
+  ],
   ['an ADD behind a DEL comes after it', 'ready A1 hold D1 A2 answer D1:ok A2:ok phase:done taps:1'],
-  ['a DEL behind an ADD behind a DEL', 'ready A1 hold D1 A2 D2 answer D1:ok D2:ok A2:/deleted/ vpp:none phase:none'],
-  ['a DEL without VPP is remembered, refused, and done when VPP is back', 'ready A1 lost D1 D1:wait phase:deleting wait:4700 D1:/repeat/ ready wait:1 vpp:none phase:none D2 D2:ok'],
-  ['a DEL that waits is answered when VPP comes back', 'ready A1 lost D1 wait:1000 ready wait:1 D1:ok vpp:none'],
-  ['a DEL after the death of VPP has nothing to remove', 'ready A1 die lost D1 D1:wait ready D1:ok vpp:none nolink'],
-  ['a DEL that VPP refuses in part is refused, and tried again', 'ready A1 refuse:tap D1 D1:/refused/ phase:deleting accept wait:1000 vpp:none phase:none'],
-  ['a DEL repeated after a refusal does not wait for the next try', 'ready A1 refuse:tap D1 accept D2 wait:100 D2:ok vpp:none'],
-  ['a DEL that cannot be recorded is refused', 'ready A1 full D1 D1:/free_space/ vpp:some space D2 D2:ok vpp:none'],
-  ['a DEL whose answer is lost is refused and found done', 'ready A1 hold D1 lose wait:10100 D1:/repeat/ wait:1100 vpp:none phase:none'],
-  ['a DEL and its answer survive the death of VPP', 'ready A1 hold D1 die lost D1:wait ready D1:ok vpp:none phase:none'],
-  ['a DEL whose caller has gone is carried out', 'ready A1 lost D1 wait:4700 ready wait:1 vpp:none phase:none'],
+  [
+    'a DEL behind an ADD behind a DEL',
+    'ready A1 hold D1 A2 D2 answer D1:ok D2:ok A2:/deleted/ vpp:none phase:none',
+  ],
+  [
+    'a DEL without VPP is remembered, refused, and done when VPP is back',
+    'ready A1 lost D1 D1:wait phase:deleting wait:4700 D1:/repeat/ ready wait:1 vpp:none phase:none D2 D2:ok',
+  ],
+  [
+    'a DEL that waits is answered when VPP comes back',
+    'ready A1 lost D1 wait:1000 ready wait:1 D1:ok vpp:none',
+  ],
+  [
+    'a DEL after the death of VPP has nothing to remove',
+    'ready A1 die lost D1 D1:wait ready D1:ok vpp:none nolink',
+  ],
+  [
+    'a DEL that VPP refuses in part is refused, and tried again',
+    'ready A1 refuse:tap D1 D1:/refused/ phase:deleting accept wait:1000 vpp:none phase:none',
+  ],
+  [
+    'a DEL repeated after a refusal does not wait for the next try',
+    'ready A1 refuse:tap D1 accept D2 wait:100 D2:ok vpp:none',
+  ],
+  [
+    'a DEL that cannot be recorded is refused',
+    'ready A1 full D1 D1:/free_space/ vpp:some space D2 D2:ok vpp:none',
+  ],
+  [
+    'a DEL whose answer is lost is refused and found done',
+    'ready A1 hold D1 lose wait:10100 D1:/repeat/ wait:1100 vpp:none phase:none',
+  ],
+  [
+    'a DEL and its answer survive the death of VPP',
+    'ready A1 hold D1 die lost D1:wait ready D1:ok vpp:none phase:none',
+  ],
+  [
+    'a DEL whose caller has gone is carried out',
+    'ready A1 lost D1 wait:4700 ready wait:1 vpp:none phase:none',
+  ],
   // lives
   ['the death of VPP is repaired', 'ready A1 die lost ready vpp:some taps:1 phase:done link'],
   ['a repair that fails is tried again', 'ready A1 die lost refuse:route ready accept wait:1000 vpp:same'],
   ['a crash of the pod keeps the pod', 'ready A1 crash wait:200 vpp:same phase:done D1 D1:ok vpp:none'],
-  ['a crash in the middle of an ADD answers its caller and leaves nothing', 'ready hold A1 crash A1:/down/ answer wait:200 vpp:none phase:none pods:0'],
-  ['a crash in the middle of a DEL answers its caller and finishes it', 'ready A1 hold D1 crash D1:/down/ answer wait:200 vpp:none phase:none'],
+  [
+    'a crash in the middle of an ADD answers its caller and leaves nothing',
+    'ready hold A1 crash A1:/down/ answer wait:200 vpp:none phase:none pods:0',
+  ],
+  [
+    'a crash in the middle of a DEL answers its caller and finishes it',
+    'ready A1 hold D1 crash D1:/down/ answer wait:200 vpp:none phase:none',
+  ],
   ['a restart of everything keeps the pod', 'ready A1 restart wait:200 ready vpp:same phase:done'],
-  ['an ADD of an earlier life that was never answered is undone', 'ready hold A1 answer-vpp restart wait:200 ready wait:1 vpp:none phase:none pods:0'],
-  ['a DEL of an earlier life is finished', 'ready A1 lost D1 restart wait:200 phase:deleting ready wait:1 vpp:none phase:none'],
+  [
+    'an ADD of an earlier life that was never answered is undone',
+    'ready hold A1 answer-vpp restart wait:200 ready wait:1 vpp:none phase:none pods:0',
+  ],
+  [
+    'a DEL of an earlier life is finished',
+    'ready A1 lost D1 restart wait:200 phase:deleting ready wait:1 vpp:none phase:none',
+  ],
 ];
 
 class Stage {
@@ -253,4 +334,26 @@ t.test('an ADD with other queues makes the interface anew', async (t) => {
   const annotations = { 'cni.projectcalico.org/vppInterfacesSpec': '{"eth0":{"rx":2}}' };
   t.match(await lab.add('p', { annotations }), { successful: true, hostInterfaceName: 'vpp-tun-2' });
   t.equal(lab.vpp.kinds().tap, 1);
+});
+
+t.test('the node is lost at any moment of an ADD, and comes back', async (t) => {
+  /** Turns of the event loop within which an undisturbed ADD is done. */
+  const turns = 24;
+  for (const how of ['the connection', 'VPP'] as const) {
+    for (let after = 0; after <= turns; after += 1) {
+      const lab = await podLab(t);
+      const call = lab.begin('p', { ips: ['10.0.0.1/24', 'fd00::1/64'] });
+      for (let turn = 0; turn < after; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      if (how === 'VPP') lab.vpp.die();
+      else lab.vpp.generation += 1;
+      await lab.lost();
+      await lab.ready();
+      const what = `${how} after ${after} turns`;
+      if (!call.answer?.successful) t.fail(`${what}: ${call.answer?.errorMessage}`);
+      const { tap, table, urpf } = lab.vpp.kinds();
+      t.strictSame([tap, table, urpf, lab.phase('p')], [1, 2, 2, 'done'], what);
+      t.match(await lab.del('p'), { successful: true }, what);
+      t.strictSame([lab.vpp.objects, lab.pods], [[], []], what);
+    }
+  }
 });

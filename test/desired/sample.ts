@@ -50,10 +50,10 @@ export function uplinkOf(changes: Partial<Uplink> = {}): Uplink {
     mtu: 1500,
     addresses: [address('10.0.0.2/24'), address('fd00::2/64'), address('fe80::1:2/64')],
     routes: [
-      linuxRoute('10.0.0.0/24', [], { protocol: 2 }),
+      linuxRoute('10.0.0.0/24', [], { protocol: 2, scope: 253, prefsrc: '10.0.0.2' }),
       linuxRoute('0.0.0.0/0', ['10.0.0.1']),
-      linuxRoute('fd00::/64', [], { protocol: 2 }),
-      linuxRoute('fe80::/64', [], { protocol: 2 }),
+      linuxRoute('fd00::/64', [], { protocol: 2, metric: 256 }),
+      linuxRoute('fe80::/64', [], { protocol: 2, metric: 256 }),
       linuxRoute('::/0', ['fe80::1']),
     ],
     link: 2,

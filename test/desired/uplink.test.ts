@@ -150,7 +150,7 @@ t.test('the addresses that VPP gets', async (t) => {
     node: (string | undefined)[];
   }[] = [
     {
-      name: 'link-local ones are VPP’s own business',
+      name: 'link-local ones are left to VPP',
       linux: ['fe80::5/64', '10.0.0.2/24'],
       to_64: true,
       vpp: ['10.0.0.2/24'],
@@ -171,7 +171,7 @@ t.test('the addresses that VPP gets', async (t) => {
       node: [undefined, 'fd00::2/128'],
     },
     {
-      name: 'kernel order decides which is the node’s',
+      name: 'kernel order decides which one the node has',
       linux: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
       to_64: true,
       vpp: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
@@ -194,7 +194,7 @@ t.test('the addresses that VPP gets', async (t) => {
   }
 });
 
-t.test('an address inside another one’s subnet is answered for and handed to the host', async (t) => {
+t.test('an address inside the subnet of another one is answered for and handed to the host', async (t) => {
   const addresses = ['10.0.0.2/24', '10.0.0.100/32', '10.0.0.101/32', 'fd00::2/64'].map((prefix) =>
     address(prefix),
   );
@@ -207,6 +207,8 @@ t.test('an address inside another one’s subnet is answered for and handed to t
     'proxy_arp_range:0/10.0.0.100-10.0.0.100',
     'route:0/10.0.0.101/32 host-eth0 10.0.0.101',
     'proxy_arp_range:0/10.0.0.101-10.0.0.101',
+    'neighbour:host-eth0/10.0.0.100',
+    'neighbour:host-eth0/10.0.0.101',
     'route:1/10.0.0.100/32 host-eth0 10.0.0.100',
     'route:1/10.0.0.101/32 host-eth0 10.0.0.101',
   ]);
@@ -294,7 +296,7 @@ t.test('the routes of Linux', async (t) => {
       }),
     ),
     [],
-    'the kernel’s route for an address that VPP has with another length is no route of VPP',
+    'the route that the kernel made for an address that VPP has with another length is no route of VPP',
   );
 });
 
@@ -319,6 +321,11 @@ t.test('configured default gateways', async (t) => {
     ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'],
     'through the main uplink, also where another one had a default route',
   );
+  t.same(
+    routesOf(nodeOf({ uplinks: [uplinkOf(), { ...second, routes: [] }], ...both })),
+    ['0.0.0.0/0 main-eth0 10.0.0.1', '::/0 main-eth0 fe80::1'],
+    'and through no other',
+  );
 });
 
 t.test('several uplinks', async (t) => {
@@ -340,6 +347,12 @@ t.test('several uplinks', async (t) => {
       linuxRoute('10.8.0.0/16', ['10.0.0.7', '10.2.0.7 dev 3']),
     ],
   });
+  const elsewhere = { ...second, physical_network: 'blue' };
+  t.same(
+    routesOf(nodeOf({ uplinks: [first, elsewhere] })),
+    ['0.0.0.0/0 main-eth0 10.0.0.1', '10.8.0.0/16 main-eth0 10.0.0.7'],
+    'no path leads into another physical network',
+  );
   const inputs = nodeOf({ uplinks: [first, second] });
   t.same(
     routesOf(inputs),

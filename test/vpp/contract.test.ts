@@ -11,7 +11,8 @@ import { findRealVpp, startRealVpp } from '../../lab/real-vpp.js';
 import { type Devices, RecordedDevices } from '../../lab/vpp/devices.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { TunDevices } from '../../lab/vpp/tun-devices.js';
-import { namespace_placeholder, type Sequence, type Step, sequences } from './contract.js';
+import { sequences } from './contract/index.js';
+import { namespace_placeholder, type Sequence, type Step } from './contract/steps.js';
 
 const recorded_file = fileURLToPath(new URL('../../../test/vpp/contract.recorded.txt', import.meta.url));
 const recording = process.env.CONTRACT_RECORD === '1';
@@ -134,9 +135,12 @@ t.test('the stand-in answers as a real VPP has answered', { skip: recording && '
 });
 
 const real = findRealVpp();
+/** Each sequence has a VPP of its own, which takes half a second to start. */
+const real_timeout_ms = 300_000;
+if (real.usable) t.setTimeout(real_timeout_ms);
 const skip = real.usable ? (netns ?? false) : real.why;
 
-t.test('a real VPP answers as it was recorded', { skip }, async (t) => {
+t.test('a real VPP answers as it was recorded', { skip, timeout: real_timeout_ms }, async (t) => {
   if (!real.usable) return;
   const recorded = new Map<string, string[]>();
   for (const sequence of sequences) {

@@ -69,7 +69,8 @@ export const devices: readonly Handler[] = [
       tx_queues: single ? 1 : Math.max(1, asked.num_tx_queues),
       link_up: true,
     });
-    one.tag = asked.tag;
+    // A text of VPP ends at its first NUL.
+    one.tag = asked.tag.replace(/\0.*$/s, '');
     return { sw_if_index: one.sw_if_index };
   }),
   onPlain(tap_delete_v2, (vpp, { sw_if_index }) => {

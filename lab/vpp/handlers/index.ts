@@ -4,6 +4,7 @@ import { devices } from './device.js';
 import { general } from './general.js';
 import { interfaces } from './interface.js';
 import { neighbours } from './neighbour.js';
+import { npol } from './npol.js';
 import { policy } from './policy.js';
 import { routes } from './route.js';
 
@@ -16,4 +17,5 @@ export const handlers: readonly Handler[] = [
   ...neighbours,
   ...policy,
   ...cnat,
+  ...npol,
 ];

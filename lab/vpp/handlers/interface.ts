@@ -23,7 +23,7 @@ import {
 import { if_status_flags, type rx_mode } from 'vpp-binapi-ts/interface_types';
 import { ip_address_dump } from 'vpp-binapi-ts/ip';
 import { none } from '../fib.js';
-import { type Caller, type Handler, on, onDump, onPlain, onStream } from '../handler.js';
+import { type Handler, on, onDump, onPlain, onStream } from '../handler.js';
 import { type Interface, rx_default } from '../interfaces.js';
 import { refuse, retval } from '../outcome.js';
 import type { VppState } from '../state.js';
@@ -98,7 +98,7 @@ export const interfaces: readonly Handler[] = [
     vpp.interfaces.instances.loopback.free(one.instance);
   }),
   onPlain(want_interface_events, (vpp, { enable_disable, pid }, caller) => {
-    const known = listeners(vpp);
+    const known = vpp.interface_listeners;
     if (enable_disable === 0) known.delete(caller);
     else if (!known.has(caller)) {
       known.set(caller, pid);
@@ -193,17 +193,8 @@ function details(one: Interface): sw_interface_details {
   };
 }
 
-/** Clients that want events, with the pid that each gave. */
-const all_listeners = new WeakMap<VppState, Map<Caller, number>>();
-
-function listeners(vpp: VppState): Map<Caller, number> {
-  const known = all_listeners.get(vpp) ?? new Map<Caller, number>();
-  all_listeners.set(vpp, known);
-  return known;
-}
-
 function tell(vpp: VppState, one: Interface, deleted: boolean): void {
-  for (const [caller, pid] of listeners(vpp)) {
+  for (const [caller, pid] of vpp.interface_listeners) {
     caller.send(sw_interface_event, { pid, sw_if_index: one.sw_if_index, flags: flagsOf(one), deleted });
   }
 }

@@ -43,6 +43,7 @@ const af_packet_frame_bytes = 65536;
 /** VNET_API_ERROR_IF_ALREADY_EXISTS and friends are errors: an object that is there twice is not what was asked for. */
 const address_exists = -105;
 const address_not_there = -60;
+const ip6_not_enabled = -62;
 
 /** How each switch is turned. */
 const switches: { readonly [S in InterfaceSwitch]: (sw_if_index: number, on: boolean) => readonly Call[] } = {
@@ -55,28 +56,37 @@ const switches: { readonly [S in InterfaceSwitch]: (sw_if_index: number, on: boo
   promisc: (index, on) => [call(sw_interface_set_promisc, { sw_if_index: index, promisc_on: on })],
   ip6_enabled: (index, on) => [call(sw_interface_ip6_enable_disable, { sw_if_index: index, enable: on })],
   ra_suppressed: (index, on) => [
-    call(sw_interface_ip6nd_ra_config, {
-      sw_if_index: index,
-      suppress: 1,
-      managed: 0,
-      other: 0,
-      ll_option: 0,
-      send_unicast: 0,
-      cease: 0,
-      is_no: !on,
-      default_router: 0,
-      max_interval: 0,
-      min_interval: 0,
-      lifetime: 0,
-      initial_count: 0,
-      initial_interval: 0,
-    }),
+    call(
+      sw_interface_ip6nd_ra_config,
+      {
+        sw_if_index: index,
+        suppress: 1,
+        managed: 0,
+        other: 0,
+        ll_option: 0,
+        send_unicast: 0,
+        cease: 0,
+        is_no: !on,
+        default_router: 0,
+        max_interval: 0,
+        min_interval: 0,
+        lifetime: 0,
+        initial_count: 0,
+        initial_interval: 0,
+      },
+      // It went with IPv6.
+      on ? {} : { tolerated: [ip6_not_enabled] },
+    ),
   ],
   cnat_feature: (index, on) => [
     call(feature_cnat_enable_disable, { sw_if_index: index, enable_disable: on }),
   ],
   gso_feature: (index, on) => [call(feature_gso_enable_disable, { sw_if_index: index, enable_disable: on })],
-  proxy_arp: (index, on) => [call(proxy_arp_intfc_enable_disable, { sw_if_index: index, enable: on })],
+  // VPP remembers it beyond the life of an interface, and then does nothing for the next one of that index: off comes first.
+  proxy_arp: (index, on) => [
+    call(proxy_arp_intfc_enable_disable, { sw_if_index: index, enable: false }),
+    ...(on ? [call(proxy_arp_intfc_enable_disable, { sw_if_index: index, enable: true })] : []),
+  ],
   snat_pod: (index, on) => [snatInterface(index, on, 'CNAT_POLICY_POD')],
   snat_host: (index, on) => [snatInterface(index, on, 'CNAT_POLICY_HOST')],
   snat_include_ip4: (index, on) => [snatInterface(index, on, 'CNAT_POLICY_INCLUDE_V4')],
@@ -188,7 +198,8 @@ export const interfaces: Programs<
           host_if_name: o.host_if_name,
           host_bridge_set: false,
           host_bridge: '',
-          tag: o.tag,
+          // VPP keeps the bytes that it gets, and its dumps read on to the next NUL.
+          tag: `${o.tag}\0`,
         },
         { made: sw_if_index },
       ),

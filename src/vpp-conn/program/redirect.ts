@@ -54,21 +54,25 @@ export const redirect: Programs<'redirect_table' | 'redirect_rule' | 'redirect_a
       ];
     },
     remove: (o, at) => {
-      const { match } = redirectMatch(o);
+      const { match, length } = redirectMatch(o);
+      // VPP finds the session by exactly the bytes that count.
       return [
         call(ip_session_redirect_del, {
           table_index: redirectTable(familyOf(o.address), at),
-
-          match,
+          match: match.subarray(0, length),
         }),
       ];
     },
   },
   redirect_acl: {
-    add: (o, at) => [redirectAcl(o, at, true)],
+    // As with proxy ARP: what VPP remembers of an earlier interface of that index has to go first.
+    add: (o, at) => [redirectAcl(o, at, false), redirectAcl(o, at, true)],
     remove: (o, at) => [redirectAcl(o, at, false)],
   },
 };
+
+/** VNET_API_ERROR_NO_SUCH_TABLE: the interface had none. */
+const acl_not_set = -65;
 
 function redirectTable(family: Family, at: Handles): number {
   return at.of({ kind: 'redirect_table', family });
@@ -76,11 +80,15 @@ function redirectTable(family: Family, at: Handles): number {
 
 function redirectAcl(o: ObjectOf<'redirect_acl'>, at: Handles, is_add: boolean): Call {
   const index = redirectTable(o.family, at);
-  return call(input_acl_set_interface, {
-    sw_if_index: at.interface(o.interface),
-    ip4_table_index: o.family === 4 ? index : no_interface,
-    ip6_table_index: o.family === 6 ? index : no_interface,
-    l2_table_index: no_interface,
-    is_add,
-  });
+  return call(
+    input_acl_set_interface,
+    {
+      sw_if_index: at.interface(o.interface),
+      ip4_table_index: o.family === 4 ? index : no_interface,
+      ip6_table_index: o.family === 6 ? index : no_interface,
+      l2_table_index: no_interface,
+      is_add,
+    },
+    { tolerated: is_add ? [] : [acl_not_set] },
+  );
 }

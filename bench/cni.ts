@@ -1,0 +1,86 @@
+/** Pods connected and disconnected through the CNI socket as Calico's plugin does it: a new connection for each call. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunningNode } from '../lab/running-node.js';
+import { BarePod } from './bare-pod.js';
+import { atMost, type BenchOptions, median, quantile, type Report } from './figures.js';
+import { Plugin, range, withNode } from './node.js';
+
+const pods_at_once = 110;
+const call_ms_max = 5000;
+const add_p50_ms_max = 6;
+const add_p99_ms_max = 30;
+const at_once_ms_max = 1500;
+const growth_max = 1.5;
+
+const pods_in_row = { full: 500, quick: 120 };
+/** A median of so many ADDs is the time of the first, and of the last. */
+const around = 20;
+/** Bare messages and bare calls take turns with the ADDs, so that what disturbs one disturbs all. */
+const bare_every = 10;
+
+/** ADDs one after the other, beside what VPP needs for the same messages and what a call costs that does nothing. */
+async function inRow(node: RunningNode, count: number, report: Report): Promise<void> {
+  const plugin = new Plugin(node);
+  const adds = [await plugin.add(0)];
+  const calls: number[] = [];
+  const serial: number[] = [];
+  const waves: number[] = [];
+  const bare = await BarePod.connect(node, node.topology.pods[count]!);
+  for (const at of range(1, count)) {
+    adds.push(await plugin.add(at));
+    if (at % bare_every !== 0) continue;
+    calls.push(await plugin.nothing());
+    serial.push(await bare.serial());
+    waves.push(await bare.inWaves());
+  }
+  bare.close();
+  report(atMost('ADD, p50', median(adds), 'ms', add_p50_ms_max));
+  report(atMost('ADD, p99', quantile(adds, 0.99), 'ms', add_p99_ms_max));
+  report({ name: 'a call that does nothing, p50', value: median(calls), unit: 'ms' });
+  report({ name: "VPP's part, messages one at a time, p50", value: median(serial), unit: 'ms' });
+  report({ name: "VPP's part, messages in waves, p50", value: median(waves), unit: 'ms' });
+  const floor = median(calls) + median(waves);
+  report({ name: 'ADD to that call and those waves', value: median(adds) / floor, unit: 'ratio' });
+  // The very first ADDs meet a program that has never run: they are no measure of what many pods cost.
+  const first = median(adds.slice(around, 2 * around));
+  const last = median(adds.slice(-around));
+  report(atMost(`ADD with ${count} pods to ADD with ${around}`, last / first, 'ratio', growth_max));
+}
+
+/** A node that starts: all pods at once. Then all go at once, while others come. */
+async function atOnce(node: RunningNode, report: Report): Promise<void> {
+  const plugin = new Plugin(node);
+  const began_ms = performance.now();
+  const adds = await Promise.all(range(0, pods_at_once).map((at) => plugin.add(at)));
+  report(atMost(`${pods_at_once} ADDs at once, all`, performance.now() - began_ms, 'ms', at_once_ms_max));
+  report(atMost(`${pods_at_once} ADDs at once, slowest`, Math.max(...adds), 'ms', call_ms_max));
+
+  const alone: number[] = [];
+  for (const at of range(100, pods_at_once)) {
+    // Longer than the pause that the node makes between two removals.
+    await sleep(100);
+    alone.push(await plugin.del(at));
+  }
+  report({ name: 'DEL, p50', value: median(alone), unit: 'ms' });
+
+  let leaving = true;
+  const dels = Promise.all(range(0, 100).map((at) => plugin.del(at))).finally(() => {
+    leaving = false;
+  });
+  const meanwhile: number[] = [];
+  for (const at of range(pods_at_once, node.topology.pods.length)) {
+    if (!leaving) break;
+    meanwhile.push(await plugin.add(at));
+    await sleep(20);
+  }
+  report(atMost('100 DELs at once, slowest', Math.max(...(await dels)), 'ms', call_ms_max));
+  report({ name: `ADD during 100 DELs, p50 of ${meanwhile.length}`, value: median(meanwhile), unit: 'ms' });
+  report({ name: 'ADD during 100 DELs, p99', value: quantile(meanwhile, 0.99), unit: 'ms' });
+}
+
+export async function bench(report: Report, { quick }: BenchOptions): Promise<void> {
+  const count = quick ? pods_in_row.quick : pods_in_row.full;
+  await withNode(pods_at_once + 100, (node) => atOnce(node, report));
+  // One more, for the bare messages.
+  await withNode(count + 1, (node) => inRow(node, count, report));
+}

@@ -1,0 +1,224 @@
+/** The demo without root: the real actors and sockets in this process, over a Linux network and a VPP that are in memory. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../src/config.js';
+import { systemClock } from '../../src/host/clock.js';
+import type { CommandResult } from '../../src/host/command.js';
+import { makeDirectory } from '../../src/host/files.js';
+import { openJournal } from '../../src/host/undo-journal.js';
+import { createLog } from '../../src/log.js';
+import { type NodeParts, runNode } from '../../src/run.js';
+import { CapturedStore } from '../../src/uplink/captured.js';
+import { hostNamespacePath, UplinkHost } from '../../src/uplink/uplink-host.js';
+import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
+import { FakeHostNetwork } from '../fake-host-network.js';
+import type { Pod } from '../topology.js';
+import type { Devices, OpenTap, TapDevice } from '../vpp/devices.js';
+import { type StandInVpp, startStandInVpp } from '../vpp/stand-in.js';
+import type { Stage } from './stage.js';
+
+const opening = (why: string): string =>
+  `This machine allows no network namespaces to the demo (${why}), so nothing of it is touched but a temporary ` +
+  'directory. The Linux network below is kept in memory. So is VPP: a stand-in that speaks its API and remembers what ' +
+  'it is told; NO PACKETS pass. Real are the supervision tree with its actors, what they decide, and the sockets ' +
+  'through which they talk to VPP, to the CNI plugin and to you.';
+
+/** Milliseconds since 1970 do not tell one boot from the next, this does; nothing here outlives the process. */
+const boot_id = 'in-memory';
+
+/** `why`: what is missing for more. */
+export async function memoryStage(why: string): Promise<Stage> {
+  const directory = mkdtempSync(join(tmpdir(), 'calico-vpp-demo-'));
+  const host = hostInMemory();
+  const pods = ['p1', 'p2'].map(
+    (name, at): Pod => ({
+      name,
+      netns: host.createNamed(name),
+      ip4: `10.44.0.${11 + at}`,
+      ip6: `fd44::a${1 + at}`,
+    }),
+  );
+  const log: string[] = [];
+  const vpp = new StandInLauncher(join(directory, 'run', 'vpp-api.sock'), new DevicesInMemory(host));
+  const parts = partsInMemory(directory, await freePort(), host, vpp, log);
+  let node: Promise<number> = Promise.resolve(0);
+  return {
+    opening: opening(why),
+    paths: parts.config.paths,
+    pods,
+    log,
+    openHost: () => host.open(),
+    openPod: ({ netns }) => host.open(netns),
+    hostState: () => ({ ...host.snapshot() }),
+    launchNode() {
+      node = runNode(parts, []);
+    },
+    killVpp: () => vpp.kill(),
+    async stopNode() {
+      // Nobody but the node listens to this one.
+      process.kill(process.pid, 'SIGQUIT');
+      return node;
+    },
+    async close() {
+      vpp.kill();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function hostInMemory(): FakeHostNetwork {
+  const host = new FakeHostNetwork();
+  const link = host.addPhysical({ name: 'eth0', mac: '02:00:00:00:00:02' });
+  const own = host.open();
+  own.apply({ do: 'set_link', link, up: true });
+  for (const [family, prefix, gateway, all] of [
+    [4, '10.0.0.2/24', '10.0.0.1', '0.0.0.0/0'],
+    [6, 'fd00::2/64', 'fd00::1', '::/0'],
+  ] as const) {
+    own.apply({ do: 'add_address', address: { link, family, prefix } });
+    own.apply({ do: 'add_route', route: { family, prefix: all, next_hops: [{ oif: link, gateway }] } });
+  }
+  return host;
+}
+
+const no_program: CommandResult = { code: 127, stdout: '', stderr: 'no program is run in the demo' };
+
+function partsInMemory(
+  directory: string,
+  health_port: number,
+  host: FakeHostNetwork,
+  launcher: Launcher,
+  lines: string[],
+): NodeParts {
+  const inside = (name: string): string => join(directory, name);
+  const { config } = loadConfig({
+    NODENAME: 'node',
+    CALICOVPP_RUN_DIR: inside('run'),
+    CALICOVPP_STATE_DIR: inside('state'),
+    CALICOVPP_CONFIG_DIR: inside('etc'),
+    CALICOVPP_HOST_ROOT: inside('host'),
+    CALICOVPP_CNI_SOCKET: inside('run/cni.sock'),
+    CALICOVPP_KUBERNETES: 'off',
+    CALICOVPP_INTERFACES: JSON.stringify({ uplinkInterfaces: [{ interfaceName: 'eth0', isMain: true }] }),
+    CALICOVPP_HEALTH_ADDRESS: '127.0.0.1',
+    CALICOVPP_INITIAL_CONFIG: JSON.stringify({ healthCheckPort: health_port }),
+  });
+  makeDirectory(config.paths.run_dir);
+  makeDirectory(config.paths.state_dir, 0o700);
+  const clock = systemClock;
+  const log = createLog({
+    level: 'info',
+    format: 'text',
+    clock,
+    write: (line) => lines.push(line.trimEnd()),
+  });
+  const { journal } = openJournal(inside('state/undo.journal'), boot_id, clock.wall_ms());
+  return {
+    config,
+    clock,
+    log,
+    host,
+    launcher,
+    uplinkHost: new UplinkHost(
+      host,
+      journal,
+      new CapturedStore(inside('state/uplinks.json'), boot_id),
+      { host, clock, run: async () => no_program },
+      host.createNamed(config.vpp.netns),
+    ),
+    hooks: { run: async () => undefined },
+    nudge: () => undefined,
+    namespaceId: (path) => (host.exists(path) ? 1n : undefined),
+  };
+}
+
+/** Probes of the health endpoint are a part of the node, and the usual port may be taken. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+/** Taps appear in the network in memory as VPP's do in the kernel: up, and gone with VPP unless they are persistent. */
+class DevicesInMemory implements Devices {
+  readonly #host: FakeHostNetwork;
+
+  constructor(host: FakeHostNetwork) {
+    this.#host = host;
+  }
+
+  openTap({ namespace, name = 'tap0', mac = '00:00:00:00:00:00', mtu }: TapDevice): OpenTap {
+    const path = namespace === hostNamespacePath() ? undefined : namespace;
+    const inside = this.#host.open(path);
+    const link = inside.link(name)?.index ?? this.#host.addVirtual({ name, mac, kind: 'tun' }, path);
+    inside.apply({ do: 'set_link', link, up: true, ...(mtu !== undefined && { mtu }) });
+    return {
+      name,
+      close(persistent) {
+        if (!persistent && inside.link(name)?.index === link) inside.apply({ do: 'delete_link', link });
+      },
+    };
+  }
+
+  hasLink(): boolean {
+    return true;
+  }
+}
+
+interface Life {
+  readonly run: VppRun;
+  readonly vpp: Promise<StandInVpp>;
+}
+
+/** Lives of the stand-in in this process, numbered in place of process ids. */
+class StandInLauncher implements Launcher {
+  readonly #socket: string;
+  readonly #devices: Devices;
+  #lives = 0;
+  #life: Life | undefined;
+
+  constructor(socket: string, devices: Devices) {
+    this.#socket = socket;
+    this.#devices = devices;
+  }
+
+  isRunning(): boolean {
+    return this.#life !== undefined;
+  }
+
+  adopt(): VppRun | undefined {
+    return this.#life === undefined ? undefined : { ...this.#life.run, adopted: true };
+  }
+
+  start(): VppRun {
+    this.#lives += 1;
+    const pid = this.#lives;
+    const vpp = startStandInVpp({ socket: this.#socket, devices: this.#devices, pid });
+    const exited = vpp
+      .then(async ({ ended }): Promise<VppExit> => ({ pid, reason: (await ended).reason }))
+      .catch(({ message }: Error) => ({ pid, reason: message }));
+    const run: VppRun = { pid, api_socket: this.#socket, adopted: false, exited };
+    this.#life = { run, vpp };
+    return run;
+  }
+
+  signal({ pid }: VppRun, signal: 'SIGINT' | 'SIGKILL'): void {
+    if (this.#life?.run.pid !== pid) return;
+    void this.#life.vpp.then((vpp) => (signal === 'SIGINT' ? vpp.close() : vpp.kill()));
+  }
+
+  forget(): void {
+    this.#life = undefined;
+  }
+
+  kill(): void {
+    if (this.#life !== undefined) this.signal(this.#life.run, 'SIGKILL');
+  }
+}

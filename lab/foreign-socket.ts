@@ -1,0 +1,44 @@
+/** Shuts sockets of another process down, as a fault inside that process would: it keeps the descriptor and reads its end. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import koffi from 'koffi';
+
+const PIDFD_OPEN = 434;
+const PIDFD_GETFD = 438;
+const SHUT_RDWR = 2;
+/** SS_CONNECTED, as /proc/net/unix shows it. */
+const connected = '03';
+
+const program = koffi.load(null);
+const syscall = program.func('syscall', 'long', ['long', 'long', 'long', 'long']);
+const shutdown = program.func('shutdown', 'int', ['int', 'int']);
+const close = program.func('close', 'int', ['int']);
+
+/** All connections that the process has accepted on the Unix socket at this path. Answers how many. */
+export function shutAccepted(pid: number, path: string): number {
+  const inodes = new Set(
+    readFileSync(`/proc/${pid}/net/unix`, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((words) => words[5] === connected && words[7] === path)
+      .map((words) => words[6]),
+  );
+  const pidfd = syscall(PIDFD_OPEN, pid, 0, 0);
+  let shut = 0;
+  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+    const inode = /^socket:\[(\d+)\]$/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1];
+    if (inode === undefined || !inodes.has(inode)) continue;
+    const own = syscall(PIDFD_GETFD, pidfd, Number(fd), 0);
+    if (own >= 0 && shutdown(own, SHUT_RDWR) === 0) shut += 1;
+    if (own >= 0) close(own);
+  }
+  close(pidfd);
+  return shut;
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}

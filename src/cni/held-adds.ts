@@ -1,0 +1,43 @@
+/** ADDs that wait until something has been removed: another pod, or what is left of one. */
+import type { CniAdd } from '../messages/cni.js';
+
+export class HeldAdds {
+  /** With the id of the removal that each waits for. */
+  readonly #held = new Map<CniAdd, string>();
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  hold(add: CniAdd, id: string): void {
+    this.#held.set(add, id);
+  }
+
+  /** What it has been waiting for; undefined when it waits no more. */
+  giveUp(add: CniAdd): string | undefined {
+    const id = this.#held.get(add);
+    this.#held.delete(add);
+    return id;
+  }
+
+  /** Those that waited for `id`. */
+  release(id: string): CniAdd[] {
+    return this.#take((_add, waits_for) => waits_for === id);
+  }
+
+  /** Those that wait for something that is not among `ids`. */
+  releaseOthers(ids: { has(id: string): boolean }): CniAdd[] {
+    return this.#take((_add, waits_for) => !ids.has(waits_for));
+  }
+
+  /** Those for this interface. */
+  withdraw(netns: string, interface_name: string): CniAdd[] {
+    return this.#take(({ request }) => request.netns === netns && request.interfaceName === interface_name);
+  }
+
+  #take(test: (add: CniAdd, id: string) => boolean): CniAdd[] {
+    const taken = [...this.#held].flatMap(([add, id]) => (test(add, id) ? add : []));
+    for (const add of taken) this.#held.delete(add);
+    return taken;
+  }
+}

@@ -1,0 +1,208 @@
+import t from 'tap';
+import { FakeHostNetwork } from '../../lab/fake-host-network.js';
+import { type ClusterPrefixes, hostTapChanges, hostTapLinkLocal } from '../../src/desired/host-tap.js';
+import { hostTapMac } from '../../src/desired/uplink.js';
+import type { NetworkChange } from '../../src/host/types.js';
+import { address, linuxRoute, uplink_mac, uplinkOf } from './sample.js';
+
+const tap = 9;
+const no_cluster: ClusterPrefixes = { prefixes: [], tap_address: '169.254.0.1/32' };
+
+/** A change in words: `address 10.0.0.2/24`, `route 0.0.0.0/0 via 10.0.0.1 dev 9 metric 0`. */
+function inWords(change: NetworkChange): string {
+  switch (change.do) {
+    case 'replace_address':
+    case 'delete_address':
+      return `${change.do} ${change.address.prefix} dev ${change.address.link}`;
+    case 'replace_route': {
+      const { prefix, metric, next_hops = [] } = change.route;
+      const hops = next_hops.map(({ gateway, oif }) => `${gateway ? `via ${gateway} ` : ''}dev ${oif}`);
+      return `${change.do} ${prefix} ${hops.join(' + ')} metric ${metric}`;
+    }
+    case 'set_neighbour':
+      return `${change.do} ${change.neighbour.address} ${change.neighbour.mac} dev ${change.neighbour.link}`;
+    default:
+      return change.do;
+  }
+}
+
+t.test('a dual-stack tap', async (t) => {
+  const changes = hostTapChanges(uplinkOf(), tap, ['fe80::aa/64', 'fe80::1:2/64'], no_cluster);
+  t.same(changes.map(inWords), [
+    'replace_address 10.0.0.2/24 dev 9',
+    'replace_address fd00::2/64 dev 9',
+    'replace_address fe80::1:2/64 dev 9',
+    'delete_address fe80::aa/64 dev 9',
+    'set_neighbour fe80::1 02:ca:11:c0:fd:00 dev 9',
+    'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
+    'replace_route fd00::/64 via fe80::ca:11ff:fec0:fd00 dev 9 metric 64',
+    'replace_route 10.0.0.0/24 dev 9 metric 0',
+    'replace_route fd00::/64 dev 9 metric 256',
+    'replace_route 0.0.0.0/0 via 10.0.0.1 dev 9 metric 0',
+    'replace_route ::/0 via fe80::1 dev 9 metric 1024',
+  ]);
+});
+
+t.test('the addresses keep all that Linux knew of them; those of IPv6 are usable at once', async (t) => {
+  const ip4 = address('10.0.0.2/24', {
+    flags: 0x200,
+    broadcast: '10.0.0.255',
+    label: 'eth0',
+    valid_s: 3600,
+    preferred_s: 1800,
+  });
+  const ip6 = address('fd00::2/64', { flags: 0x100, valid_s: 7200 });
+  const changes = hostTapChanges(uplinkOf({ addresses: [ip4, ip6], routes: [] }), tap, [], no_cluster);
+  t.match(changes.slice(0, 2), [
+    { address: { ...ip4, link: tap } },
+    { address: { ...ip6, link: tap, flags: 0x102 } },
+  ]);
+});
+
+t.test('a tap without IPv6 keeps the link-local address that the kernel gave it', async (t) => {
+  const changes = hostTapChanges(
+    uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [] }),
+    tap,
+    ['fe80::aa/64'],
+    no_cluster,
+  );
+  t.notOk(changes.some((change) => change.do === 'delete_address'));
+});
+
+t.test(
+  'a gateway with an address of its own is reached on the link itself, before the routes through it',
+  async (t) => {
+    const uplink = uplinkOf({
+      addresses: [address('fd00::2/64')],
+      routes: [
+        linuxRoute('::/0', ['fd00::1'], { metric: 100 }),
+        linuxRoute('fd08::/48', ['fd00::1', 'fd00::9']),
+        linuxRoute('fd00::/64', [], { protocol: 2, metric: 256 }),
+      ],
+    });
+    t.same(hostTapChanges(uplink, tap, [], no_cluster).map(inWords).slice(1), [
+      'set_neighbour fd00::1 02:ca:11:c0:fd:00 dev 9',
+      'set_neighbour fd00::9 02:ca:11:c0:fd:00 dev 9',
+      'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
+      'replace_route fd00::1/128 dev 9 metric 64',
+      'replace_route fd00::9/128 dev 9 metric 64',
+      'replace_route fd00::/64 via fe80::ca:11ff:fec0:fd00 dev 9 metric 64',
+      'replace_route fd00::/64 dev 9 metric 256',
+      'replace_route ::/0 via fd00::1 dev 9 metric 100',
+      'replace_route fd08::/48 via fd00::1 dev 9 + via fd00::9 dev 9 metric 1024',
+    ]);
+  },
+);
+
+t.test('on-link prefixes are sent to VPP once each, hosts alone are not', async (t) => {
+  const addresses = ['fd00::2/64', 'fd00::3/64', 'fd09::1/128', 'fe80::1:2/64'].map((prefix) =>
+    address(prefix),
+  );
+  const changes = hostTapChanges(uplinkOf({ addresses, routes: [], index: 3 }), tap, [], no_cluster);
+  t.same(
+    changes.map(inWords).filter((text) => text.startsWith('replace_route')),
+    ['replace_route fd00::/64 via fe80::ca:11ff:fec0:fd03 dev 9 metric 64'],
+  );
+});
+
+t.test('next hops through other links stay there, and what only a dump shows is left out', async (t) => {
+  const shared = linuxRoute('10.8.0.0/16', ['10.0.0.1', '10.7.0.1 dev 7'], {
+    flags: 16,
+    nexthop_id: 5,
+    prefsrc: '10.0.0.2',
+  });
+  const [change] = hostTapChanges(uplinkOf({ addresses: [], routes: [shared] }), tap, [], no_cluster).slice(
+    -1,
+  );
+  t.same(change, {
+    do: 'replace_route',
+    route: {
+      family: 4,
+      prefix: '10.8.0.0/16',
+      table: 254,
+      type: 'unicast',
+      protocol: 4,
+      scope: 0,
+      metric: 0,
+      prefsrc: '10.0.0.2',
+      next_hops: [
+        { oif: tap, gateway: '10.0.0.1' },
+        { oif: 7, gateway: '10.7.0.1' },
+      ],
+    },
+  });
+});
+
+t.test(
+  'prefixes of the cluster are reached through the tap of the main uplink, with room for encapsulation',
+  async (t) => {
+    const cluster = { prefixes: ['10.96.0.1/16', 'fd00:96::/112'], tap_address: '169.254.0.1/32' };
+    const dressed = (is_main: boolean) =>
+      hostTapChanges(uplinkOf({ addresses: [], routes: [], is_main }), tap, [], cluster).filter(
+        (change) => change.do === 'replace_route',
+      );
+    t.match(dressed(true), [
+      {
+        route: {
+          prefix: '10.96.0.0/16',
+          metrics: { mtu: 1440 },
+          next_hops: [{ oif: tap, gateway: '169.254.0.1', onlink: true }],
+        },
+      },
+      {
+        route: {
+          prefix: 'fd00:96::/112',
+          metrics: { mtu: 1440 },
+          next_hops: [{ oif: tap, gateway: 'fe80::ca:11ff:fec0:fd00', onlink: true }],
+        },
+      },
+    ]);
+    t.same(dressed(false), []);
+  },
+);
+
+t.test('the link-local address of VPP is the one that follows from its MAC', async (t) => {
+  for (const index of [0, 1, 15, 16, 255]) {
+    const network = new FakeHostNetwork();
+    const link = network.addVirtual({ name: 'tap', mac: hostTapMac(index), kind: 'tun' });
+    const own = network.open();
+    own.apply({ do: 'set_link', link, up: true });
+    t.same(
+      own.addresses(link).map(({ prefix }) => prefix),
+      [`${hostTapLinkLocal(index)}/64`],
+    );
+  }
+});
+
+t.test('Linux takes all changes, in this order, and a second time', async (t) => {
+  const network = new FakeHostNetwork();
+  const link = network.addVirtual({ name: 'eth0', mac: uplink_mac, kind: 'tun' });
+  const own = network.open();
+  own.apply({ do: 'set_link', link, up: true });
+  const uplink = uplinkOf({
+    routes: [
+      linuxRoute('::/0', ['fd00::1']),
+      linuxRoute('10.9.0.0/16', ['10.0.0.7'], { prefsrc: '10.0.0.2' }),
+      ...uplinkOf().routes.slice(0, 4),
+    ],
+  });
+  const dress = () =>
+    own
+      .batch(
+        hostTapChanges(
+          uplink,
+          link,
+          own.addresses(link).flatMap(({ prefix }) => (prefix.startsWith('fe80:') ? [prefix] : [])),
+          { ...no_cluster, prefixes: ['10.96.0.0/16', 'fd00:96::/112'] },
+        ),
+      )
+      .filter((error) => error !== undefined);
+  t.same(dress(), []);
+  const once = network.snapshot();
+  t.same(
+    own.addresses(link).map(({ prefix }) => prefix),
+    ['10.0.0.2/24', 'fd00::2/64', 'fe80::1:2/64'],
+  );
+  t.same(dress(), []);
+  t.same(network.snapshot(), once);
+});

@@ -1,0 +1,23 @@
+import { strict as assert } from 'node:assert';
+import { shutAccepted } from '../../lab/foreign-socket.js';
+import type { Fault } from './fault-lab.js';
+
+export const fault: Fault = {
+  name: 'vpp-socket-shut',
+  what: 'the API connection ends while VPP lives: connected again, VPP kept, no packet lost',
+  async run(lab) {
+    const { node } = lab;
+    const pid = node.vppPid()!;
+    const gaps = await lab.watching(async () => {
+      const { generation } = (await node.status())!.vpp;
+      assert.equal(shutAccepted(pid, node.config.paths.api_socket), 1, 'one connection was shut');
+      await node.untilStatus(
+        (status) => status.ready && status.vpp.generation > generation,
+        'is not connected again',
+      );
+    });
+    assert.equal(node.vppPid(), pid, 'the same VPP');
+    assert.equal(gaps.lost, 0, 'no packet is lost');
+    return gaps;
+  },
+};

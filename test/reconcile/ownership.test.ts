@@ -1,0 +1,140 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { podInterfaceTag, podTableName } from '../../src/cni/names.js';
+import type { VppObject } from '../../src/desired/objects.js';
+import { desiredPod } from '../../src/desired/pod.js';
+import { hostTapTable, podTables, table } from '../../src/desired/tables.js';
+import { keyOf } from '../../src/reconcile/order.js';
+import { assignOwners, groupOrphans, podIdentity } from '../../src/reconcile/ownership.js';
+import { isUnknown } from '../../src/reconcile/reconcile.js';
+import { empty_snapshot, hasInterface, type Snapshot, tableNamed } from '../../src/reconcile/snapshot.js';
+import { arbitraryPod, inputs, podSpec } from './pods.js';
+
+const node: VppObject[] = [
+  { kind: 'snat_addresses', ip4: '192.0.2.1' },
+  table(4, 1, 'punt-table-ip4'),
+  table(4, hostTapTable(0), 'host-tap-0-ip4'),
+  { kind: 'existing_interface', tag: 'main-eth0' },
+  { kind: 'interface_address', interface: 'main-eth0', prefix: '192.0.2.1/24' },
+  {
+    kind: 'route',
+    table_id: 0,
+    prefix: '0.0.0.0/0',
+    paths: [{ via: 'interface', interface: 'main-eth0', next_hop: '192.0.2.254' }],
+  },
+  { kind: 'route', table_id: 1, prefix: '192.0.2.1/32', paths: [{ via: 'drop' }] },
+];
+const service: VppObject = {
+  kind: 'translation',
+  address: '10.96.0.1',
+  port: 443,
+  protocol: 'tcp',
+  backends: [{ address: '10.0.1.1', port: 443 }],
+};
+
+const snapshotOf = (objects: readonly VppObject[]): Snapshot => ({
+  objects: objects.filter((object) => !isUnknown(object)),
+  interfaces: [],
+});
+const keys = (objects: readonly VppObject[]): string[] => objects.map(keyOf).sort();
+
+t.test('every object has one owner, and it is the right one', async () => {
+  const pods = fc.tuple(
+    ...[1, 2, 3].map((n) => fc.record({ pod: arbitraryPod(n), known: fc.boolean(), there: fc.boolean() })),
+  );
+  fc.assert(
+    fc.property(pods, (entries) => {
+      const held = entries.filter(({ there }) => there);
+      const snapshot = snapshotOf([...node, service, ...held.flatMap(({ pod }) => pod.objects)]);
+      const known = entries
+        .filter((entry) => entry.known)
+        .map(({ pod }) => podIdentity(pod.spec, pod.objects));
+      const owners = assignOwners(snapshot, known);
+
+      const expect = (found: readonly VppObject[], wanted: readonly VppObject[], whose: string): void => {
+        const seen = wanted.filter((object) => !isUnknown(object));
+        if (keys(found).join() !== keys(seen).join()) throw new Error(`${whose}: ${keys(found)}`);
+      };
+      for (const { pod, there } of entries.filter((entry) => entry.known)) {
+        expect(owners.pods.get(podInterfaceTag(pod.spec)) ?? [], there ? pod.objects : [], pod.spec.key);
+      }
+      const lost = held.filter((entry) => !entry.known).flatMap(({ pod }) => pod.objects);
+      expect(
+        owners.orphans,
+        lost.filter(({ kind }) => kind !== 'translation'),
+        'orphans',
+      );
+      expect(owners.services, [service, ...lost.filter(({ kind }) => kind === 'translation')], 'services');
+      expect(owners.node, node, 'node');
+
+      const groups = groupOrphans(owners.orphans);
+      expect(
+        groups.flatMap(({ objects }) => objects),
+        owners.orphans,
+        'groups',
+      );
+      const unknown = held.filter((entry) => !entry.known);
+      if (groups.length !== unknown.length) throw new Error(`${groups.length} groups`);
+      for (const { pod } of unknown) {
+        const group = groups.find(({ tag }) => tag === podInterfaceTag(pod.spec));
+        if (group?.netns !== pod.spec.netns || group.slot === undefined) throw new Error('no such group');
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test('single rules', async (t) => {
+  const spec = podSpec(1);
+  const objects = desiredPod(spec, inputs);
+  const known = [podIdentity(spec, objects)];
+  const tag = podInterfaceTag(spec);
+
+  const dangling: VppObject[] = [
+    {
+      kind: 'route',
+      table_id: 0,
+      prefix: '10.0.0.1/32',
+      paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.1' }],
+    },
+    {
+      kind: 'route',
+      table_id: inputs.tables.pod,
+      prefix: '10.0.0.7/32',
+      paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.7' }],
+    },
+  ];
+  const owners = assignOwners(snapshotOf([...objects, ...dangling]), known);
+  t.same(owners.orphans, dangling, 'a route to an interface that is gone is nobody’s, in whatever table');
+  t.strictSame(groupOrphans(dangling), [], 'and of no group: it goes at once');
+
+  const name = podTableName(spec, 4);
+  const garbled = assignOwners(snapshotOf([table(4, 7, `${name}x`)]), known);
+  t.strictSame([...garbled.pods.keys()], [tag], 'a byte of garbage behind a table’s name');
+
+  const foreign: VppObject = {
+    ...(objects.find(({ kind }) => kind === 'tap') as VppObject & { kind: 'tap' }),
+    tag: 'mine',
+  };
+  t.same(
+    assignOwners(snapshotOf([foreign]), []).node,
+    [foreign],
+    'a tap whose tag is not that of its namespace is no pod’s',
+  );
+
+  const bare = [table(4, podTables(4).pod, name), table(4, podTables(4).rpf, podTableName(spec, 4, 'rpf'))];
+  t.match(groupOrphans(bare), [{ slot: 4, objects: bare }], 'tables without interface, by their slot');
+  const random = [table(4, 77, name), table(6, 77, podTableName(spec, 6))];
+  t.match(groupOrphans(random), [{ objects: random }], 'tables of another numbering, by their id');
+});
+
+t.test('a snapshot is asked by name', async (t) => {
+  const snapshot: Snapshot = {
+    objects: [table(4, 7, 'pods'), table(6, 8, 'pods')],
+    interfaces: [{ sw_if_index: 1, tag: 'main-eth0', name: 'host-eth0', dev_type: 'af_packet' }],
+  };
+  t.equal(tableNamed(snapshot, 6, 'pods'), 8);
+  t.equal(tableNamed(snapshot, 4, 'others'), undefined);
+  t.equal(hasInterface(snapshot, 'main-eth0'), true);
+  t.equal(hasInterface(empty_snapshot, 'main-eth0'), false);
+});

@@ -1,0 +1,135 @@
+/** A VPP that refuses every order of operations that hurts a real one, or that a real one gets wrong without a word. */
+import { type Family, familyOf, type InterfaceTag, type VppObject } from '../../src/desired/objects.js';
+import { default_table } from '../../src/desired/tables.js';
+import { diesWithInterface, interfaceMade, interfacesUsed, keyOf } from '../../src/reconcile/order.js';
+import { isDangling } from '../../src/reconcile/ownership.js';
+import type { Operation } from '../../src/reconcile/reconcile.js';
+
+export class StrictVpp {
+  readonly #objects: Map<string, VppObject>;
+  /** Interfaces that have some cnat bit, which outlives them. */
+  readonly #bits = new Map<InterfaceTag, Set<string>>();
+
+  constructor(objects: Iterable<VppObject> = []) {
+    this.#objects = new Map([...objects].map((object) => [keyOf(object), object]));
+    for (const object of this.#objects.values()) this.#note('add', object);
+  }
+
+  get objects(): VppObject[] {
+    return [...this.#objects.values()];
+  }
+
+  run(operations: readonly Operation[]): void {
+    for (const { action, object } of operations) {
+      if (action === 'add') this.#add(object);
+      else this.#remove(object);
+    }
+  }
+
+  #has(test: (object: VppObject) => boolean): VppObject | undefined {
+    return this.objects.find(test);
+  }
+
+  #interface(tag: InterfaceTag): boolean {
+    return this.#has((object) => interfaceMade(object) === tag) !== undefined;
+  }
+
+  /** Without addresses of the family: VPP binds no other interface. */
+  #bare({ interface: tag, family }: { readonly interface: InterfaceTag; readonly family: Family }): boolean {
+    return !this.#has(
+      (o) => o.kind === 'interface_address' && o.interface === tag && familyOf(o.prefix) === family,
+    );
+  }
+
+  #table(family: Family, table_id: number): boolean {
+    return (
+      table_id === default_table ||
+      this.#has((o) => o.kind === 'table' && o.family === family && o.table_id === table_id) !== undefined
+    );
+  }
+
+  #add(object: VppObject): void {
+    const key = keyOf(object);
+    const old = this.#objects.get(key);
+    const must = (holds: boolean, rule: string): void => {
+      if (!holds) throw new Error(`add ${key}: ${rule}`);
+    };
+    if (old !== undefined) must(!isDangling(old), 'is a path to an interface that is gone: a permanent drop');
+    must(interfaceMade(object) === undefined || old === undefined, 'the interface is there already');
+    for (const tag of interfacesUsed(object)) must(this.#interface(tag), `there is no interface ${tag}`);
+    if (object.kind === 'table') must(old === undefined, 'the table would be shared');
+    if (object.kind === 'interface_table') {
+      must(this.#table(object.family, object.table_id), 'no such table');
+      must(this.#bare(object) || isSame(old, object), 'an interface with an address is not bound');
+    }
+    if (object.kind === 'route') {
+      const family = familyOf(object.prefix);
+      must(this.#table(family, object.table_id), 'no such table');
+      for (const path of object.paths)
+        if (path.via === 'lookup' && path.table_id > 2)
+          must(this.#table(family, path.table_id), 'no table to look up');
+    }
+    if (object.kind === 'urpf') must(this.#table(object.family, object.table_id), 'no such table');
+    if (object.kind === 'interface_flag' && object.flag === 'admin_up') {
+      must(
+        this.#objects.has(`interface_flag:${object.interface}/cnat_feature`),
+        'up without cnat: packets pass without policy',
+      );
+    }
+    this.#objects.set(key, object);
+    this.#note('add', object);
+  }
+
+  #remove(object: VppObject): void {
+    const key = keyOf(object);
+    const must = (holds: boolean, rule: string): void => {
+      if (!holds) throw new Error(`remove ${key}: ${rule}`);
+    };
+    const tag = interfaceMade(object);
+    if (tag !== undefined) {
+      const holder = this.#has(
+        (o) => o !== object && interfacesUsed(o).includes(tag) && !diesWithInterface(o) && !isHarmless(o),
+      );
+      must(holder === undefined, `still in use by ${holder && keyOf(holder)}`);
+      const left = [...(this.#bits.get(tag) ?? [])];
+      must(left.length === 0, `the next interface would inherit ${left}`);
+      for (const [other_key, other] of this.#objects) {
+        if (interfacesUsed(other).includes(tag)) this.#objects.delete(other_key);
+      }
+    }
+    if (object.kind === 'table') {
+      const { family, table_id } = object;
+      const route = this.#has(
+        (o) =>
+          (o.kind === 'route' && o.table_id === table_id && familyOf(o.prefix) === family) ||
+          (o.kind === 'mroute' && o.table_id === table_id && familyOf(o.group) === family),
+      );
+      must(route === undefined, `still has ${route && keyOf(route)}`);
+      must(
+        !this.#has((o) => o.kind === 'urpf' && o.family === family && o.table_id === table_id),
+        'uRPF looks at it',
+      );
+    }
+    if (object.kind === 'interface_table')
+      must(this.#bare(object), 'an interface with an address is not bound');
+    this.#objects.delete(key);
+    this.#note('remove', object);
+  }
+
+  #note(action: Operation['action'], object: VppObject): void {
+    if (object.kind !== 'interface_flag' || !object.flag.startsWith('snat_')) return;
+    const bits = this.#bits.get(object.interface) ?? new Set();
+    this.#bits.set(object.interface, bits);
+    if (action === 'add') bits.add(object.flag);
+    else bits.delete(object.flag);
+  }
+}
+
+function isSame(a: VppObject | undefined, b: VppObject): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** Promiscuity is a property of the device alone, and ends with it. */
+function isHarmless(object: VppObject): boolean {
+  return object.kind === 'interface_flag' && object.flag === 'promisc';
+}

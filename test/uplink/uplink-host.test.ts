@@ -1,0 +1,267 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { UplinkSpec } from '../../src/config.js';
+import { uplinkTag } from '../../src/desired/uplink.js';
+import { UplinkError, uplinkOf } from '../../src/uplink/uplink-host.js';
+import { macs, second_spec, specOf, UplinkLab, vpp_netns } from './uplink-lab.js';
+
+const cluster = { prefixes: ['10.96.0.0/16'], tap_address: '169.254.0.1/32' };
+const drivers: Record<string, Partial<UplinkSpec>> = {
+  af_packet: { driver: 'af_packet' },
+  af_xdp: { driver: 'af_xdp', rx_queues: 4 },
+  none: { driver: 'none' },
+};
+
+/** Everything that a take-over does to the host. */
+function takeOver(lab: UplinkLab, specs: readonly UplinkSpec[]): void {
+  const captured = lab.host.capture(specs);
+  lab.host.take(captured);
+  for (const { interface_name, index } of specs) lab.makeTap(interface_name, macs[index]!);
+  const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
+  lab.host.dressTaps(uplinks, cluster);
+}
+
+t.test('what is captured', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const [captured] = lab.host.capture([specOf()]);
+  t.match(captured, {
+    link: { name: 'eth0', mac: macs[0], mtu: 9000, up: true },
+    answering_gateways: ['10.0.0.1', 'fd00::1'],
+    channels: { combined: 1 },
+  });
+  t.same(
+    captured?.addresses.map(({ prefix }) => prefix),
+    ['fe80::ff:fe00:1/64', '10.0.0.2/24', '10.0.0.100/32', 'fd00::2/64'],
+  );
+  t.same(
+    captured?.routes
+      .filter(({ next_hops }) => next_hops[0]?.gateway)
+      .map(({ prefix, table }) => `${prefix} ${table}`),
+    ['0.0.0.0/0 254', '10.50.0.0/16 254', '::/0 254'],
+    'of the main table alone',
+  );
+  t.same(lab.network.mutations, [], 'nothing is changed by it');
+});
+
+t.test('an uplink that cannot be taken over is named, with what is wrong', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const capture = (changes: Partial<UplinkSpec>) => () => lab.host.capture([specOf(changes)]);
+  t.throws(capture({ interface_name: 'eth9' }), { message: /eth9.*it has lo, eth0.*correct interfaceName/ });
+});
+
+t.test('an uplink that lacks an address of a family that it must have is not taken over', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  t.doesNotThrow(() => lab.host.capture([specOf({ families: [4, 6] })]));
+  const own = lab.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'delete_address', address: { link, family: 6, prefix: 'fd00::2/64' } });
+  t.throws(() => lab.host.capture([specOf({ families: [4, 6] })]), {
+    name: 'UplinkError',
+    message: /no IPv6 address yet/,
+  });
+  t.doesNotThrow(() => lab.host.capture([specOf()]), 'any one address will do when none is demanded');
+  for (const prefix of ['10.0.0.2/24', '10.0.0.100/32'])
+    own.apply({ do: 'delete_address', address: { link, family: 4, prefix } });
+  t.throws(() => lab.host.capture([specOf()]), /no IP address yet/, 'a link-local one is none');
+});
+
+t.test(
+  'a driver that this version does not have is refused by name, before anything is changed',
+  async (t) => {
+    const lab = new UplinkLab(t.testdir());
+    const captured = lab.host.capture([specOf({ driver: 'rdma' as never })]);
+    t.throws(() => lab.host.take(captured), {
+      name: 'DriverMissing',
+      message: /eth0: driver rdma.*af_packet/,
+    });
+    t.same(lab.network.mutations, []);
+    t.notOk(lab.host.isChanged());
+  },
+);
+
+t.test('the device moves into the namespace of VPP, and is up and promiscuous there', async (t) => {
+  for (const [name, changes] of Object.entries(drivers)) {
+    const lab = new UplinkLab(t.testdir());
+    lab.host.take(lab.host.capture([specOf(changes)]));
+    t.equal(lab.network.open().link('eth0'), undefined, name);
+    const moved = lab.network.open(vpp_netns).link('eth0');
+    t.match(moved, { up: true, promisc: true, mtu: name === 'af_xdp' ? 3072 : 9000 }, name);
+  }
+});
+
+t.test('the tap becomes what the uplink was', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  takeOver(lab, [specOf()]);
+  const own = lab.network.open();
+  const tap = own.link('eth0')!;
+  t.match(tap, { kind: 'tun', up: true });
+  t.same(
+    own
+      .addresses(tap.index)
+      .map(({ prefix }) => prefix)
+      .sort(),
+    ['10.0.0.100/32', '10.0.0.2/24', 'fd00::2/64', 'fe80::ff:fe00:1/64'],
+  );
+  const routes = own.routes({ table: 254, link: tap.index });
+  for (const prefix of ['0.0.0.0/0', '10.50.0.0/16', '::/0', '10.96.0.0/16'])
+    t.ok(
+      routes.some((route) => route.prefix === prefix),
+      prefix,
+    );
+  const before = lab.network.snapshot();
+  t.same(lab.host.dressTaps([uplinkOf(lab.host.taken()![0]!, true, 'main-eth0')], cluster), []);
+  t.same(lab.network.snapshot(), before, 'and can be dressed again');
+});
+
+t.test('without a tap there is nothing to dress: the device itself is left alone', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const [captured] = lab.host.capture([specOf()]);
+  t.throws(() => lab.host.dressTaps([uplinkOf(captured!, true, 'main-eth0')], cluster), UplinkError);
+  t.same(lab.network.mutations, []);
+});
+
+t.test('the MTU of the tap is mended, that of the device is not touched', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const [captured] = lab.host.capture([specOf({ mtu: 1400 })]);
+  const uplink = uplinkOf(captured!, true, 'main-eth0');
+  t.notOk(lab.host.mendMtu(uplink), 'it is the device');
+  lab.host.take([captured!]);
+  t.notOk(lab.host.mendMtu(uplink), 'there is no tap');
+  lab.makeTap();
+  t.ok(lab.host.mendMtu(uplink));
+  t.equal(lab.network.open().link('eth0')?.mtu, 1400);
+  t.notOk(lab.host.mendMtu(uplink));
+});
+
+t.test('whichever change of a take-over fails, restoring gives the host back exactly', async (t) => {
+  for (const kind of ['physical', 'veth'] as const) {
+    for (const [name, changes] of Object.entries(drivers)) {
+      const specs = [specOf(changes), { ...second_spec, ...changes }];
+      let failures = 0;
+      for (let n = 1; ; n++) {
+        const lab = new UplinkLab(t.testdir(), undefined, kind, true);
+        const before = lab.state();
+        lab.network.failChange(n);
+        let failed = false;
+        try {
+          takeOver(lab, specs);
+          failed = lab.network.mutations.length < n;
+        } catch {
+          failed = true;
+        }
+        const made = lab.network.mutations.length;
+        // A fault that was not reached must not strike the restoration.
+        if (made < n - 1) break;
+        const { remaining } = await lab.host.restore();
+        t.same(remaining, []);
+        t.same(lab.state(), before, `${kind} ${name}: change ${n} failed`);
+        t.notOk(lab.host.isChanged());
+        t.equal(lab.host.taken(), undefined);
+        failures = n;
+        if (!failed) break;
+        if (n > 60) break;
+      }
+      t.ok(failures > 10, `${failures} changes`);
+    }
+  }
+});
+
+t.test(
+  'a process that dies after any change of a take-over leaves what the next one needs to give the host back',
+  async (t) => {
+    class Dies extends Error {}
+    let deaths = 0;
+    for (let n = 0; n < 200; n++) {
+      const lab = new UplinkLab(t.testdir(), undefined, 'physical', true);
+      const before = lab.state();
+      let died = false;
+      const push = lab.network.mutations.push.bind(lab.network.mutations);
+      let left = n;
+      lab.network.mutations.push = (...made) => {
+        const length = push(...made);
+        if (left-- === 0) throw new Dies();
+        return length;
+      };
+      try {
+        takeOver(lab, [specOf({ driver: 'af_xdp', rx_queues: 4 }), second_spec]);
+      } catch (error) {
+        died = error instanceof Dies;
+      }
+      lab.network.mutations.push = push;
+      const host = lab.restarted();
+      t.ok(host.isChanged(), 'the undo was on the disk before the change');
+      await host.restore();
+      t.same(lab.state(), before, `died after change ${n + 1}`);
+      const made = lab.network.mutations.length;
+      await host.restore();
+      t.equal(lab.network.mutations.length, made, 'and a second time changes nothing');
+      if (!died) break;
+      deaths = n + 1;
+    }
+    t.ok(deaths > 20, `${deaths} changes`);
+  },
+);
+
+t.test('a full disk changes nothing on the host', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const before = lab.network.snapshot();
+  lab.files.full = true;
+  t.throws(() => takeOver(lab, [specOf()]), { name: 'JournalError' });
+  t.same(lab.network.snapshot(), before);
+  t.same(lab.network.mutations, []);
+  t.notOk(lab.host.isChanged());
+});
+
+t.test('what the host is to be like cannot be kept: nothing is changed', async (t) => {
+  const lab = new UplinkLab(t.testdir({ 'uplinks.json': {} }));
+  t.throws(() => takeOver(lab, [specOf()]), { code: 'EISDIR' });
+  t.same(lab.network.mutations, []);
+  t.notOk(lab.host.isChanged());
+});
+
+t.test('a disk that fills up during the take-over does not keep the host from being restored', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const before = lab.state();
+  takeOver(lab, [specOf()]);
+  lab.network
+    .open(vpp_netns)
+    .apply({ do: 'set_link', link: lab.network.open(vpp_netns).link('eth0')!.index, name: 'stolen' });
+  lab.files.full = true;
+  t.ok((await lab.host.restore()).remaining.length > 0, 'the device is not to be found');
+  t.ok(lab.host.isChanged());
+  t.ok(lab.host.taken());
+  lab.files.full = false;
+  lab.network
+    .open(vpp_netns)
+    .apply({ do: 'set_link', link: lab.network.open(vpp_netns).link('stolen')!.index, name: 'eth0' });
+  t.same((await lab.host.restore()).remaining, []);
+  t.same(lab.state(), before);
+});
+
+t.test('the captured uplinks survive the process and no restart of the machine', async (t) => {
+  const { CapturedStore } = await import('../../src/uplink/captured.js');
+  const directory = t.testdir();
+  const path = join(directory, 'uplinks.json');
+  const lab = new UplinkLab(t.testdir());
+  const captured = lab.host.capture([specOf()]);
+  const store = new CapturedStore(path, 'boot 1');
+  t.equal(store.load(), undefined);
+  store.save(captured);
+  t.same(new CapturedStore(path, 'boot 1').load(), captured);
+  t.equal(new CapturedStore(path, 'boot 2').load(), undefined);
+  for (const text of [
+    '',
+    '{',
+    'null',
+    '{"version":2,"boot_id":"boot 1","uplinks":[1]}',
+    '{"version":1,"boot_id":"boot 1","uplinks":[]}',
+  ]) {
+    writeFileSync(path, text);
+    t.equal(store.load(), undefined, text);
+  }
+  store.clear();
+  store.clear();
+  mkdirSync(path);
+  t.throws(() => store.load(), { code: 'EISDIR' });
+});

@@ -1,0 +1,297 @@
+import t from 'tap';
+import type { ObjectKind, VppObject } from '../../src/desired/objects.js';
+import { desiredPod } from '../../src/desired/pod.js';
+import { desiredNode } from '../../src/desired/uplink.js';
+import { reconcile, removal } from '../../src/reconcile/reconcile.js';
+import { Handles } from '../../src/vpp-conn/handles.js';
+import { programAdd, programFollow, programRemove } from '../../src/vpp-conn/program.js';
+import { nodeOf, podInputsOf, podOf, uplinkOf } from '../desired/sample.js';
+import { callsOf } from './recorded-calls.js';
+
+t.test('a dual-stack node with redirect rules is programmed in three waves', async (t) => {
+  const redirects = [
+    { protocol: 'udp', port: 53, address: '10.96.0.10' },
+    { protocol: 'tcp', port: 5353, address: 'fd00::53' },
+  ] as const;
+  t.same(await callsOf(reconcile(desiredNode(nodeOf({ redirects }), true), [])), [
+    'cnat_set_snat_addresses_v2 snat_ip4=10.0.0.2 snat_ip6=fd00::2 flags=6',
+    'cnat_set_snat_policy policy=CNAT_POLICY_K8S',
+    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.0.0.2/32',
+    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=fd00::2/128',
+    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.96.0.0/16',
+    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=fd00:96::/112',
+    'ip_neighbor_config max_number=50000 max_age=30',
+    'ip_neighbor_config af=ADDRESS_IP6 max_number=50000 max_age=30',
+    'ip_table_add_del_v2 is_add create_mfib table_id=1 name=punt-table-ip4',
+    'ip_table_add_del_v2 is_add create_mfib table_id=2 name=calico-pods-ip4',
+    'ip_table_add_del_v2 is_add create_mfib table_id=1 is_ip6 name=punt-table-ip6',
+    'ip_table_add_del_v2 is_add create_mfib table_id=2 is_ip6 name=calico-pods-ip6',
+    'ip_table_add_del_v2 is_add create_mfib table_id=1048576 name=host-tap-eth0-ip4',
+    'ip_table_add_del_v2 is_add create_mfib table_id=1048576 is_ip6 name=host-tap-eth0-ip6',
+    'af_packet_create_v3 mode=AF_PACKET_API_MODE_ETHERNET hw_addr=02:00:00:00:00:01 host_if_name=eth0 rx_frame_size=65536 tx_frame_size=65536 rx_frames_per_block=1024 tx_frames_per_block=1024 num_rx_queues=1 num_tx_queues=1 flags=10',
+    'tap_create_v3 mac_address=02:ca:11:c0:fd:00 num_rx_queues=1 num_tx_queues=1 rx_ring_sz=1024 tx_ring_sz=1024 host_mtu_size=1500 host_mac_addr_set host_mac_addr=02:00:00:00:00:01 host_ip4_prefix=0.0.0.0/0 host_ip6_prefix=::/0 tap_flags=33 host_namespace=pid:1 host_if_name=eth0 tag=host-eth0<NUL>',
+    'sw_interface_tag_add_del is_add sw_if_index=1 tag=main-eth0',
+    '|',
+    'sw_interface_set_table sw_if_index=2 vrf_id=1048576',
+    'sw_interface_set_table sw_if_index=2 is_ipv6 vrf_id=1048576',
+    'sw_interface_set_mtu sw_if_index=1 mtu=1500',
+    'sw_interface_set_mtu sw_if_index=2 mtu=9216',
+    'sw_interface_set_rx_mode sw_if_index=1 mode=RX_MODE_API_INTERRUPT',
+    'sw_interface_set_rx_mode sw_if_index=2 mode=RX_MODE_API_ADAPTIVE',
+    'sw_interface_set_rx_placement sw_if_index=2',
+    'feature_gso_enable_disable sw_if_index=1 enable_disable',
+    'sw_interface_ip6_enable_disable sw_if_index=1 enable',
+    'sw_interface_ip6nd_ra_config sw_if_index=1 suppress=1',
+    'feature_cnat_enable_disable sw_if_index=1 enable_disable',
+    'sw_interface_ip6_enable_disable sw_if_index=2 enable',
+    'sw_interface_ip6nd_ra_config sw_if_index=2 suppress=1',
+    'feature_cnat_enable_disable sw_if_index=2 enable_disable',
+    'cnat_snat_policy_add_del_if sw_if_index=2 is_add=1 table=CNAT_POLICY_POD',
+    'cnat_snat_policy_add_del_if sw_if_index=2 is_add=1 table=CNAT_POLICY_HOST',
+    'proxy_arp_intfc_enable_disable sw_if_index=2 enable',
+    'feature_gso_enable_disable sw_if_index=2 enable_disable',
+    'sw_interface_set_flags sw_if_index=1 flags=1',
+    'sw_interface_set_flags sw_if_index=2 flags=1',
+    'sw_interface_add_del_address sw_if_index=1 is_add prefix=10.0.0.2/24',
+    'sw_interface_add_del_address sw_if_index=1 is_add prefix=fd00::2/64',
+    'sw_interface_add_del_address sw_if_index=2 is_add prefix=169.254.0.1/32',
+    'sw_interface_ip6_set_link_local_address sw_if_index=1 ip=fe80::1:2',
+    'ip_neighbor_add_del is_add sw_if_index=2 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.0.0.2',
+    'ip_neighbor_add_del is_add sw_if_index=2 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd00::2',
+    'ip_neighbor_add_del is_add sw_if_index=2 flags=1 mac_address=02:00:00:00:00:01 ip_address=fe80::1:2',
+    'ip_route_add_del is_add table_id=2 prefix=0.0.0.0/0',
+    'ip_route_add_del is_add table_id=2 prefix=::/0 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del is_add table_id=1048576 prefix=0.0.0.0/0',
+    'ip_route_add_del is_add table_id=1048576 prefix=::/0 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del is_add table_id=1048576 prefix=255.255.255.255/32 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    'ip_mroute_add_del is_add table_id=1048576 af=ADDRESS_IP6 grp_address_length=128 grp_address=ff02::1:2 itf_flags=6 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 itf_flags=2 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del is_add table_id=1048576 prefix=10.0.0.2/32 sw_if_index=2 address=10.0.0.2',
+    'ip_route_add_del is_add table_id=1048576 prefix=fd00::2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'ip_route_add_del is_add table_id=1048576 prefix=fe80::1:2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1:2',
+    'ip_route_add_del is_add prefix=0.0.0.0/0 sw_if_index=1 address=10.0.0.1',
+    'ip_route_add_del is_add prefix=::/0 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1',
+    'ip_route_add_del is_add table_id=1 prefix=10.0.0.2/32 sw_if_index=2 address=10.0.0.2',
+    'ip_route_add_del is_add table_id=1 prefix=fd00::2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'ip_route_add_del is_add table_id=1 prefix=fe80::1:2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1:2',
+    'ip_route_add_del is_add table_id=1 prefix=10.0.0.0/24 sw_if_index=2 address=10.0.0.2',
+    'ip_route_add_del is_add table_id=1 prefix=fd00::/64 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'proxy_arp_add_del is_add table_id=1048576 hi=255.255.255.255',
+    'ip_ttl_fixup_configure src_sw_if_index=2 dst_sw_if_index=1 enable',
+    'add_del_ip_punt_redirect_v2 is_add table_id=1',
+    'add_del_ip_punt_redirect_v2 is_add af=ADDRESS_IP6 table_id=1 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'set_punt is_add type=PUNT_API_TYPE_L4 protocol=IP_API_PROTO_TCP port=65535',
+    'set_punt is_add type=PUNT_API_TYPE_L4 protocol=IP_API_PROTO_UDP port=65535',
+    'set_punt is_add type=PUNT_API_TYPE_L4 af=ADDRESS_IP6 protocol=IP_API_PROTO_TCP port=65535',
+    'set_punt is_add type=PUNT_API_TYPE_L4 af=ADDRESS_IP6 protocol=IP_API_PROTO_UDP port=65535',
+    'classify_add_del_table is_add nbuckets=64 memory_size=1048576 match_n_vectors=2 current_data_flag=1 mask=..ff000000000000ffffffff0000ffff..',
+    'classify_add_del_table is_add nbuckets=64 memory_size=1048576 match_n_vectors=3 current_data_flag=1 mask=000000000000ff..ffffffffffffffffffffffffffffffff0000ffff00000000',
+    '|',
+    'ip_session_redirect_add_v2 table_index=3 match_len=32 match=..110000000000000a60000a00000035.. sw_if_index=2 address=10.0.0.2',
+    'ip_session_redirect_add_v2 table_index=4 proto=FIB_API_PATH_NH_PROTO_IP6 match_len=48 match=00000000000006..fd..53000014e9.. sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+  ]);
+});
+
+const pod = desiredPod(
+  podOf({ interface_type: 'tap', allowed_source_prefixes: ['10.9.0.0/24'] }),
+  podInputsOf({ redirects: [4], workers: 2 }),
+);
+
+t.test('a dual-stack pod is programmed in two waves and removed in one', async (t) => {
+  const handles = new Handles();
+  handles.made({ kind: 'redirect_table', family: 4 }, 7);
+  t.same(await callsOf(reconcile(pod, []), handles), [
+    'ip_table_add_del_v2 is_add create_mfib table_id=16777216 name=3yGQeEBZ-4-eth0-cni-1',
+    'ip_table_add_del_v2 is_add create_mfib table_id=16777216 is_ip6 name=1C3ti1zG-6-eth0-cni-1',
+    'ip_table_add_del_v2 is_add table_id=16777217 name=DFMf6I9i-4-eth0RPF-cni-1',
+    'tap_create_v3 mac_address=02:ca:11:c0:fe:01 num_rx_queues=1 num_tx_queues=1 rx_ring_sz=1024 tx_ring_sz=1024 host_mtu_size=1440 host_mac_addr_set host_mac_addr=02:00:00:00:00:01 host_ip4_prefix=0.0.0.0/0 host_ip6_prefix=::/0 tap_flags=45 host_namespace=/var/run/netns/cni-1 host_if_name=eth0 tag=vbNH4k0a-eth0-cni-1<NUL>',
+    '|',
+    'sw_interface_set_table sw_if_index=1 vrf_id=16777216',
+    'sw_interface_set_table sw_if_index=1 is_ipv6 vrf_id=16777216',
+    'sw_interface_set_mtu sw_if_index=1 mtu=9216',
+    'sw_interface_set_rx_mode sw_if_index=1 mode=RX_MODE_API_ADAPTIVE',
+    'sw_interface_set_rx_placement sw_if_index=1 worker_id=1',
+    'cnat_snat_policy_add_del_if sw_if_index=1 is_add=1 table=CNAT_POLICY_POD',
+    'feature_cnat_enable_disable sw_if_index=1 enable_disable',
+    'sw_interface_ip6_enable_disable sw_if_index=1 enable',
+    'sw_interface_set_promisc sw_if_index=1 promisc_on',
+    'sw_interface_set_flags sw_if_index=1 flags=1',
+    'sw_interface_add_del_address sw_if_index=1 is_add prefix=169.254.1.1/32',
+    'sw_interface_add_del_address sw_if_index=1 is_add prefix=fdca:11c0::1/128',
+    'ip_neighbor_add_del is_add sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.1.0.5',
+    'ip_neighbor_add_del is_add sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd01::5',
+    'ip_route_add_del is_add table_id=16777216 prefix=0.0.0.0/0 table_id=2',
+    'ip_mroute_add_del is_add table_id=16777216 entry_flags=8 grp_address_length=4 grp_address=224.0.0.0 itf_flags=4 table_id=2 rpf_id=16777216',
+    'ip_route_add_del is_add table_id=16777216 prefix=::/0 table_id=2 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_mroute_add_del is_add table_id=16777216 entry_flags=8 af=ADDRESS_IP6 grp_address_length=8 grp_address=ff00:: itf_flags=4 table_id=2 rpf_id=16777216 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del is_add prefix=10.1.0.5/32 sw_if_index=1 address=10.1.0.5',
+    'ip_route_add_del is_add prefix=fd01::5/128 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd01::5',
+    'ip_route_add_del is_add table_id=16777217 prefix=10.1.0.5/32 sw_if_index=1 address=10.1.0.5',
+    'ip_route_add_del is_add table_id=16777217 prefix=10.9.0.0/24 sw_if_index=1 address=10.1.0.5',
+    'urpf_update_v2 is_input mode=URPF_API_MODE_OFF sw_if_index=1 table_id=16777217',
+    'urpf_update_v2 is_input mode=URPF_API_MODE_LOOSE sw_if_index=1 table_id=16777217',
+    'urpf_update_v2 is_input mode=URPF_API_MODE_OFF af=ADDRESS_IP6 sw_if_index=1',
+    'urpf_update_v2 is_input mode=URPF_API_MODE_STRICT af=ADDRESS_IP6 sw_if_index=1',
+    'input_acl_set_interface sw_if_index=1 ip4_table_index=7 is_add',
+    'cnat_translation_update addr=10.0.0.2 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=10.1.0.5 port=80',
+    'cnat_translation_update addr=fd00::2 if_af=ADDRESS_IP6 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=fd01::5 if_af=ADDRESS_IP6 port=80 if_af=ADDRESS_IP6',
+  ]);
+  t.same(await callsOf(removal(pod), handles), [
+    'ip_route_add_del prefix=10.1.0.5/32',
+    'ip_neighbor_add_del sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.1.0.5',
+    'ip_route_add_del prefix=fd01::5/128 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_neighbor_add_del sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd01::5',
+    'ip_route_add_del table_id=16777217 prefix=10.1.0.5/32',
+    'ip_route_add_del table_id=16777217 prefix=10.9.0.0/24',
+    'cnat_translation_del id=2',
+    'cnat_translation_del id=3',
+    'input_acl_set_interface sw_if_index=1 ip4_table_index=7',
+    'sw_interface_set_flags sw_if_index=1',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_POD',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_HOST',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V4',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V6',
+    'feature_cnat_enable_disable sw_if_index=1',
+    'sw_interface_ip6_enable_disable sw_if_index=1',
+    'sw_interface_set_promisc sw_if_index=1',
+    'urpf_update_v2 is_input mode=URPF_API_MODE_OFF sw_if_index=1 table_id=16777217',
+    'urpf_update_v2 is_input mode=URPF_API_MODE_OFF af=ADDRESS_IP6 sw_if_index=1',
+    'tap_delete_v2 sw_if_index=1',
+    'ip_route_add_del table_id=16777216 prefix=0.0.0.0/0',
+    'ip_mroute_add_del table_id=16777216 entry_flags=8 grp_address_length=4 grp_address=224.0.0.0 itf_flags=4 table_id=2 rpf_id=16777216',
+    'ip_route_add_del table_id=16777216 prefix=::/0 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_mroute_add_del table_id=16777216 entry_flags=8 af=ADDRESS_IP6 grp_address_length=8 grp_address=ff00:: itf_flags=4 table_id=2 rpf_id=16777216 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_table_add_del_v2 create_mfib table_id=16777216 name=3yGQeEBZ-4-eth0-cni-1',
+    'ip_table_add_del_v2 create_mfib table_id=16777216 is_ip6 name=1C3ti1zG-6-eth0-cni-1',
+    'ip_table_add_del_v2 table_id=16777217 name=DFMf6I9i-4-eth0RPF-cni-1',
+  ]);
+});
+
+/** The messages for one object on interface `main-eth0`, whose index is 1. */
+async function messages(action: 'add' | 'remove', object: VppObject): Promise<string[]> {
+  const handles = new Handles();
+  handles.setInterface('main-eth0', 1);
+  return callsOf([{ action, object }], handles);
+}
+
+t.test('a tun has no MAC', async (t) => {
+  const tap = pod.find(({ kind }) => kind === 'tap') as Extract<VppObject, { kind: 'tap' }>;
+  const { mac: _, host_mac: __, ...tun } = { ...tap, type: 'tun', gso: false, persistent: false } as const;
+  const [line] = await messages('add', tun);
+  t.match(line, /^tap_create_v3 use_random_mac /);
+  t.match(line, / tap_flags=16 /, 'TAP_API_FLAG_TUN alone');
+  t.notMatch(line, /host_mac/);
+  const [offloaded] = await messages('add', { ...tun, gso: true, persistent: true });
+  t.match(offloaded, / tap_flags=61 /, 'with GSO, PERSIST, ATTACH and GRO_COALESCE');
+});
+
+t.test('the rings of a packet socket', async (t) => {
+  const { device } = uplinkOf();
+  const flags = async (changes: object) =>
+    (await messages('add', { ...device, ...changes } as VppObject))[0]?.replace(/.* flags=/, '');
+  t.equal(await flags({}), '10', 'TPACKET_V2 with offload');
+  t.equal(await flags({ gso: false }), '8');
+  t.equal(await flags({ version_3: true }), '2');
+  t.equal(await flags({ qdisc_bypass: true }), '11');
+  t.same(await messages('remove', device), ['af_packet_delete host_if_name=eth0']);
+});
+
+t.test('an XDP socket takes on the MAC of its device', async (t) => {
+  const device: VppObject = {
+    kind: 'af_xdp',
+    tag: 'main-eth0',
+    host_if_name: 'eth0',
+    mac: '02:00:00:00:00:01',
+    rx_queues: 2,
+    rx_queue_size: 1024,
+    tx_queue_size: 2048,
+  };
+  t.same(await messages('add', device), [
+    'af_xdp_create_v3 host_if=eth0 rxq_num=2 rxq_size=1024 txq_size=2048',
+    '|',
+    'sw_interface_tag_add_del is_add sw_if_index=1 tag=main-eth0',
+    'sw_interface_set_mac_address sw_if_index=1 mac_address=02:00:00:00:00:01',
+  ]);
+  t.same(await messages('remove', device), ['af_xdp_delete sw_if_index=1']);
+});
+
+t.test('what cannot be taken back, or goes with its interface, is removed by no message', async (t) => {
+  const on = { interface: 'main-eth0' };
+  const kept: VppObject[] = [
+    { kind: 'snat_addresses', ip4: '10.0.0.2' },
+    { kind: 'snat_policy', policy: 'k8s' },
+    { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 1 },
+    { kind: 'redirect_table', family: 4 },
+    { kind: 'existing_interface', tag: 'main-eth0' },
+    { kind: 'interface_mtu', ...on, mtu: 1500 },
+    { kind: 'interface_rx_mode', ...on, mode: 'polling' },
+    { kind: 'rx_placement', ...on, queue_id: 0, worker_id: 0 },
+    { kind: 'link_local', ...on, address: 'fe80::1' },
+  ];
+  for (const object of kept) t.same(await messages('remove', object), [], object.kind);
+});
+
+t.test('one family alone is SNATed to one address', async (t) => {
+  t.same(await messages('add', { kind: 'snat_addresses', ip6: 'fd00::2' }), [
+    'cnat_set_snat_addresses_v2 snat_ip6=fd00::2 flags=6',
+  ]);
+});
+
+t.test('switches are turned on and off by the same message', async (t) => {
+  const flags = {
+    admin_up: ['sw_interface_set_flags sw_if_index=1 flags=1', 'sw_interface_set_flags sw_if_index=1'],
+    promisc: ['sw_interface_set_promisc sw_if_index=1 promisc_on', 'sw_interface_set_promisc sw_if_index=1'],
+    ra_suppressed: [
+      'sw_interface_ip6nd_ra_config sw_if_index=1 suppress=1',
+      'sw_interface_ip6nd_ra_config sw_if_index=1 suppress=1 is_no',
+    ],
+    snat_include_ip6: [
+      'cnat_snat_policy_add_del_if sw_if_index=1 is_add=1 table=CNAT_POLICY_INCLUDE_V6',
+      'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V6',
+    ],
+  } as const;
+  for (const [flag, [on, off]] of Object.entries(flags)) {
+    const object = { kind: 'interface_flag', interface: 'main-eth0', flag } as VppObject;
+    t.same(await messages('add', object), [on]);
+    t.same(await messages('remove', object), [off]);
+  }
+});
+
+t.test('a multipath route is sent whole, and removed without naming its interfaces', async (t) => {
+  const route: VppObject = {
+    kind: 'route',
+    table_id: 0,
+    prefix: '0.0.0.0/0',
+    paths: [
+      { via: 'interface', interface: 'main-eth0', next_hop: '10.0.0.1' },
+      { via: 'interface', interface: '#9', next_hop: 'fe80::1' },
+      { via: 'drop' },
+    ],
+  };
+  t.same(await messages('add', route), [
+    'ip_route_add_del is_add prefix=0.0.0.0/0 sw_if_index=1 address=10.0.0.1' +
+      ' sw_if_index=9 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1 type=FIB_API_PATH_TYPE_DROP',
+  ]);
+  t.same(await messages('remove', route), ['ip_route_add_del prefix=0.0.0.0/0']);
+});
+
+t.test(
+  'every message that is sent is one that is compared with the message table of VPP at connect',
+  async (t) => {
+    const { messages_used } = await import('../../src/vpp-conn/messages.js');
+    const known = new Set(messages_used.map(({ name }) => name));
+    const redirects = [{ protocol: 'udp', port: 53, address: '10.96.0.10' }] as const;
+    const objects = [...desiredNode(nodeOf({ redirects }), true), ...pod];
+    const handles = new Handles();
+    for (const tag of ['main-eth0', 'host-eth0']) handles.setInterface(tag, 1);
+    const kinds = new Set<ObjectKind>();
+    for (const object of objects) {
+      kinds.add(object.kind);
+      if ('tag' in object) handles.setInterface(object.tag, 2);
+      handles.made({ kind: 'redirect_table', family: 4 }, 3);
+      if (object.kind === 'translation') handles.made(object, 4);
+      for (const program of [programAdd, programFollow, programRemove])
+        for (const { message } of program(object, handles)) t.ok(known.has(message.name), message.name);
+    }
+    t.ok(kinds.size >= 26, `${kinds.size} kinds of objects`);
+  },
+);

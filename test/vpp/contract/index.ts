@@ -1,0 +1,17 @@
+/** The sequences of requests that a real VPP and the stand-in have to answer alike, each on a VPP that was just started. */
+import { sequences as features } from './features.js';
+import { sequences as forwarding } from './forwarding.js';
+import { sequences as interfaces } from './interfaces.js';
+import { sequences as policies } from './policies.js';
+import { sequences as product } from './product.js';
+import { sequences as sequences_that_kill } from './sequences-that-kill.js';
+import type { Sequence } from './steps.js';
+
+export const sequences: readonly Sequence[] = [
+  ...interfaces,
+  ...forwarding,
+  ...features,
+  ...policies,
+  ...product,
+  ...sequences_that_kill,
+];
