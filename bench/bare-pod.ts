@@ -5,7 +5,6 @@
 import { join } from 'node:path';
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import type { RunningNode } from '../lab/running-node.js';
-import type { Pod } from '../lab/topology.js';
 import type { PodSpec } from '../src/cni/pod-spec.js';
 import { PodState } from '../src/cni/pod-state.js';
 import { desiredPod } from '../src/desired/pod.js';
@@ -16,6 +15,7 @@ import { Handles } from '../src/vpp-conn/handles.js';
 
 /** Far from the slots that the node gives its pods. */
 const slot = 5000;
+const addresses = { ip4: ['10.44.255.1'], ip6: ['fd44::ffff'] };
 const mtu = 1500;
 
 export class BarePod {
@@ -25,14 +25,22 @@ export class BarePod {
 
   private constructor(vpp: Client, spec: PodSpec, gso: boolean) {
     this.#vpp = vpp;
-    const inputs = { tables: podTables(slot), mtu, gso, node: {}, redirects: [], workers: 0 };
+    const inputs = {
+      tables: podTables(slot),
+      mtu,
+      gso,
+      node: {},
+      redirects: [],
+      workers: 0,
+      default_verdict: 'allow' as const,
+    };
     this.#operations = reconcile(desiredPod(spec, inputs), []);
   }
 
   /** Like a pod that the node has already, in another namespace and with other addresses. */
-  static async connect(node: RunningNode, { netns, ip4, ip6 }: Pod): Promise<BarePod> {
+  static async connect(node: RunningNode, netns: string): Promise<BarePod> {
     const { records } = new PodState(join(node.config.paths.run_dir, 'pods')).load();
-    const spec = { ...records[0]!.spec, netns, addresses: { ip4: [ip4], ip6: [ip6] } };
+    const spec = { ...records[0]!.spec, netns, addresses };
     const vpp = await connect({ transport: unixTransport(node.config.paths.api_socket), name: 'bench' });
     return new BarePod(vpp, spec, node.config.gates.gso);
   }

@@ -35,7 +35,7 @@ export async function runDemo({ stay }: DemoOptions): Promise<number> {
     }
   } catch (error) {
     teller.prove(`the story could be told to its end: ${(error as Error).message}`, false);
-    teller.show(stage.log.slice(-log_lines_shown).join('\n'), "the node's log, its last lines");
+    teller.show(stage.lastWords(log_lines_shown), "the node's log, its last lines");
   } finally {
     await stage.close();
   }
@@ -55,16 +55,15 @@ async function tell(story: Story, stay: boolean, interrupted: Promise<NodeJS.Sig
 
 function conclude(teller: Teller, story: Story): number {
   const { broken, proofs } = teller;
-  teller.title('\nIn short');
+  teller.title('In short');
   if (broken.length > 0) {
     teller.say(`${broken.length} of ${proofs} proofs did not hold:`);
     for (const text of broken) teller.say(`- ${text}`);
     return exit_code.not_proved;
   }
-  teller.say(
-    `All ${proofs} proofs held: ${story.summary}. Nothing of the demo is left on this machine. To look around ` +
-      'yourself: npm run demo -- --stay',
-  );
+  teller.say(`All ${proofs} proofs held: ${story.summary}. Nothing of the demo is left on this machine.`);
+  teller.say('To have the node to yourself, with the commands to look into it:');
+  teller.show('npm run demo -- --stay');
   return exit_code.proved;
 }
 

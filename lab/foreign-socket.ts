@@ -13,10 +13,13 @@ const syscall = program.func('syscall', 'long', ['long', 'long', 'long', 'long']
 const shutdown = program.func('shutdown', 'int', ['int', 'int']);
 const close = program.func('close', 'int', ['int']);
 
-/** All connections that the process has accepted on the Unix socket at this path. Answers how many. */
-export function shutAccepted(pid: number, path: string): number {
+/**
+ * All connections that process `pid` has accepted from `client` on the Unix socket at this path. Answers how many. Linux
+ * lists an accepted socket in the network namespace of the one that connected.
+ */
+export function shutAccepted(pid: number, client: number, path: string): number {
   const inodes = new Set(
-    readFileSync(`/proc/${pid}/net/unix`, 'utf8')
+    readFileSync(`/proc/${client}/net/unix`, 'utf8')
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
       .filter((words) => words[5] === connected && words[7] === path)

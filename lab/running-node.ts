@@ -157,10 +157,10 @@ export class RunningNode {
       .slice(-lines)
       .map((line) => {
         try {
-          const { level, actor = '', msg, pod = '' } = JSON.parse(line);
-          return `${level} ${actor} ${msg} ${pod}`.slice(0, 400);
+          const { level, actor = '', msg, pod = '', reason = '' } = JSON.parse(line);
+          return `${level} ${actor} ${msg} ${pod} ${reason}`.slice(0, 200);
         } catch {
-          return line.slice(0, 400);
+          return line.slice(0, 200);
         }
       })
       .join('\n');
@@ -365,6 +365,7 @@ export class RunningNode {
           node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
           redirects: [],
           workers: 0,
+          default_verdict: 'allow',
         }),
       ),
     ];
@@ -386,13 +387,13 @@ export class RunningNode {
       const said: Record<string, string> = {};
       for (const { name, tag } of tagged)
         said[`features of ${tag}`] = named(await ask(`show interface features ${name}`));
-      for (const command of [
-        'show interface addr',
-        'show cnat snat-policy',
-        'show ip fib summary',
-        'show ip6 fib summary',
-      ])
-        said[command] = inBlocks(named(await ask(command)));
+      said['addresses'] = inBlocks(named(await ask('show interface addr')));
+      said['source NAT'] = inOrder(named(await ask('show cnat snat-policy')));
+      for (const family of ['ip', 'ip6']) {
+        // Its counts are also those of neighbours that VPP has learned.
+        const summary = await ask(`show ${family} fib summary`);
+        said[`${family} tables`] = inOrder(summary.replaceAll(/^(?!.*flow hash).*$/gm, ''));
+      }
       return said;
     });
   }
@@ -439,10 +440,18 @@ export class RunningNode {
   }
 }
 
-/** VPP's text without its own numbers, each line that is not indented with those that follow it, in order of the alphabet. */
+/** VPP's own numbers. */
+const numbers = /fib[-_](?:idx |index:)\d+|heap offset \d+|locks:\[.*\]/g;
+
+function inOrder(text: string): string {
+  return text.replaceAll(numbers, '').split('\n').sort().join('\n').trim();
+}
+
+/** Each line that is not indented with those that follow it. */
 function inBlocks(text: string): string {
   return text
-    .replaceAll(/fib[-_](?:idx |index:)\d+/g, '')
+    .replaceAll(numbers, '')
+    .trim()
     .split(/\n(?!\s)/)
     .sort()
     .join('\n');

@@ -65,6 +65,8 @@ export interface Config {
   readonly pods: {
     readonly spec: InterfaceSpec;
     readonly limits: InterfaceLimits;
+    /** Of flows for which no policy is configured yet. */
+    readonly default_verdict: 'allow' | 'deny';
     readonly count_max: number;
   };
   /** Each gives a default route in VPP through the main uplink. */
@@ -329,7 +331,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     main_uplink,
     host_tap,
     tap_address: read.tap_address,
-    pods: { ...pods, count_max: read.pods_max },
+    pods: { ...pods, count_max: read.pods_max, default_verdict: read.pod_default_verdict },
     default_gateways,
     redirect_to_host,
     neighbours: {

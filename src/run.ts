@@ -154,17 +154,18 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
     publish = () => debug.publish();
 
     let stopping = false;
-    const stop = (signal: NodeJS.Signals): void => {
+    const stop = (why: string, code: number): void => {
       if (stopping) return;
       stopping = true;
-      log.info({ signal }, `node(stop) ${signal}`);
+      log.info({}, `node(stop) ${why}`);
       system
         .stop()
         .then(() => lastWord(parts))
         .then(() => debug.close())
-        .then(() => resolve(exit_code.stopped));
+        .then(() => resolve(code));
     };
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const)
+      process.on(signal, () => stop(signal, exit_code.stopped));
 
     startTree(system, {
       vppProcess: vppProcess(launcher, {
@@ -243,11 +244,15 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
             max_spec: config.pods.limits,
             gates: config.gates,
           },
-          settings: { ...cni_settings_default, gso: config.gates.gso, workers: 0 },
+          settings: {
+            ...cni_settings_default,
+            gso: config.gates.gso,
+            default_verdict: config.pods.default_verdict,
+          },
         }),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);
-      stop('SIGTERM');
+      stop('a part could not be started', exit_code.gave_up);
     });
   });
   return ended;

@@ -3,6 +3,33 @@ import type { ObjectKind, ObjectOf, Path } from '../../src/desired/objects.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { Pod } from '../topology.js';
 
+/**
+ * What the node has programmed, as text, in any order. Not so the link-local addresses of tuns: VPP draws them by lot.
+ */
+function programmed(snapshot: Snapshot): readonly string[] {
+  const tuns = of(snapshot, 'tap').flatMap(({ type, tag }) => (type === 'tun' ? [tag] : []));
+  return snapshot.objects
+    .filter((object) => object.kind !== 'link_local' || !tuns.includes(object.interface))
+    .map((object) => JSON.stringify(object));
+}
+
+export interface Comparison {
+  readonly objects: number;
+  /** One line for each object that only one of them holds. */
+  readonly differences: readonly string[];
+}
+
+export function compare(old: Snapshot, now: Snapshot): Comparison {
+  const [before, after] = [programmed(old), programmed(now)];
+  return {
+    objects: before.length,
+    differences: [
+      ...before.filter((text) => !after.includes(text)).map((text) => `gone: ${text}`),
+      ...after.filter((text) => !before.includes(text)).map((text) => `new:  ${text}`),
+    ],
+  };
+}
+
 function of<K extends ObjectKind>({ objects }: Snapshot, kind: K): ObjectOf<K>[] {
   return objects.filter((object): object is ObjectOf<K> => object.kind === kind);
 }
@@ -20,8 +47,13 @@ export function heldText(snapshot: Snapshot): string {
   }
   const interfaces = snapshot.interfaces
     .filter(({ tag }) => tag !== '')
-    .map(({ name, tag }) => `${name.padEnd(12)} ${tag}`);
+    .map(({ name, tag }) => `${name.padEnd(12)} ${tag.padEnd(20)} ${roleOf(tag)}`);
   return [...interfaces, '', ...lines].join('\n');
+}
+
+function roleOf(tag: string): string {
+  if (tag.startsWith('main-')) return 'uplink';
+  return tag.startsWith('host-') ? 'tap of the host' : 'tun of a pod';
 }
 
 /** The routes by which VPP finds the pod. */

@@ -24,7 +24,7 @@ export function machineStage(vpp: RealVpp): Stage {
     opening: vpp.usable ? with_vpp : with_stand_in(vpp.why),
     paths: node.config.paths,
     pods: topology.pods,
-    log: node.log,
+    lastWords: (lines) => node.lastWords(lines),
     machine: {
       topology,
       traffic,

@@ -8,6 +8,7 @@ import { systemClock } from '../../src/host/clock.js';
 import type { CommandResult } from '../../src/host/command.js';
 import { makeDirectory } from '../../src/host/files.js';
 import { openJournal } from '../../src/host/undo-journal.js';
+import { without_cluster } from '../../src/k8s/cluster.js';
 import { createLog } from '../../src/log.js';
 import { type NodeParts, runNode } from '../../src/run.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
@@ -20,12 +21,12 @@ import { type StandInVpp, startStandInVpp } from '../vpp/stand-in.js';
 import type { Stage } from './stage.js';
 
 const opening = (why: string): string =>
-  `This machine allows no network namespaces to the demo (${why}), so nothing of it is touched but a temporary ` +
+  `The demo cannot use network namespaces here (${why}), so nothing of this machine is touched but a temporary ` +
   'directory. The Linux network below is kept in memory. So is VPP: a stand-in that speaks its API and remembers what ' +
   'it is told; NO PACKETS pass. Real are the supervision tree with its actors, what they decide, and the sockets ' +
   'through which they talk to VPP, to the CNI plugin and to you.';
 
-/** Milliseconds since 1970 do not tell one boot from the next, this does; nothing here outlives the process. */
+/** Nothing here outlives the process, so there is only one. */
 const boot_id = 'in-memory';
 
 /** `why`: what is missing for more. */
@@ -48,10 +49,10 @@ export async function memoryStage(why: string): Promise<Stage> {
     opening: opening(why),
     paths: parts.config.paths,
     pods,
-    log,
+    lastWords: (lines) => log.slice(-lines).join('\n'),
     openHost: () => host.open(),
     openPod: ({ netns }) => host.open(netns),
-    hostState: () => ({ ...host.snapshot() }),
+    hostState: () => visibleState(host),
     launchNode() {
       node = runNode(parts, []);
     },
@@ -66,6 +67,12 @@ export async function memoryStage(why: string): Promise<Stage> {
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Linux forgets the settings of a device with the device; the network in memory does not. */
+function visibleState(host: FakeHostNetwork): Readonly<Record<string, unknown>> {
+  const { sysctls, ...state } = host.snapshot() as Readonly<Record<string, readonly string[]>>;
+  return { ...state, sysctls: sysctls?.filter((text) => !text.includes('/conf/eth0/')) };
 }
 
 function hostInMemory(): FakeHostNetwork {
@@ -114,7 +121,7 @@ function partsInMemory(
     clock,
     write: (line) => lines.push(line.trimEnd()),
   });
-  const { journal } = openJournal(inside('state/undo.journal'), boot_id, clock.wall_ms());
+  const journal = (name: string) => openJournal(inside(`state/${name}`), boot_id, clock.wall_ms()).journal;
   return {
     config,
     clock,
@@ -123,13 +130,15 @@ function partsInMemory(
     launcher,
     uplinkHost: new UplinkHost(
       host,
-      journal,
+      journal('undo.journal'),
       new CapturedStore(inside('state/uplinks.json'), boot_id),
       { host, clock, run: async () => no_program },
       host.createNamed(config.vpp.netns),
     ),
     hooks: { run: async () => undefined },
     nudge: () => undefined,
+    cluster: without_cluster,
+    core_journal: journal('core-pattern.journal'),
     namespaceId: (path) => (host.exists(path) ? 1n : undefined),
   };
 }

@@ -1,5 +1,6 @@
 /** The node as anyone sees it from outside: over its debug socket, and in what VPP answers to dumps. */
-import { isDeepStrictEqual } from 'node:util';
+import { dirname } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { connect, unixTransport } from 'vpp-binapi-ts';
 import { runVppCommands } from '../../src/cli/vpp-cli.js';
 import { DebugUnreachable, fetchDebug } from '../../src/debug/client.js';
@@ -22,9 +23,12 @@ export interface NodeEvent {
 
 export class NodeView {
   readonly #paths: Stage['paths'];
+  /** Of the pods' namespaces: a path of no interest, and too long for a line. */
+  readonly #directory: string;
 
-  constructor({ paths }: Stage) {
+  constructor({ paths, pods }: Stage) {
     this.#paths = paths;
+    this.#directory = dirname(pods[0]!.netns);
   }
 
   /** Undefined while nobody answers. */
@@ -52,16 +56,49 @@ export class NodeView {
     );
   }
 
-  /** As `calico-vpp-node tree` prints it. */
-  async tree(columns: number): Promise<string> {
+  async #root(): Promise<{ readonly tree: ShownNode; readonly as_of: string }> {
     const { body } = await fetchDebug(this.#paths.debug_socket, '/debug/tree');
-    const { tree, as_of } = JSON.parse(body) as { tree: ShownNode; as_of: string };
-    return treeText(tree, { now_ms: Date.parse(as_of), columns });
+    return JSON.parse(body);
+  }
+
+  /** What an actor measures of itself, on one line. */
+  async gauges(name: string): Promise<string> {
+    const actor = [...nodesOf((await this.#root()).tree)].find((node) => node.name === name);
+    return Object.entries(actor?.gauges ?? {})
+      .map(([gauge, value]) => `${gauge} ${stripVTControlCharacters(String(value)).split(';')[0]}`)
+      .join('  ');
+  }
+
+  /** Of all actors together. */
+  async restarts(): Promise<number> {
+    return [...nodesOf((await this.#root()).tree)].reduce((sum, { restarts }) => sum + restarts.total, 0);
+  }
+
+  /** As `calico-vpp-node tree` prints it, with shorter names of pods. */
+  async tree(columns: number): Promise<string> {
+    const { tree, as_of } = await this.#root();
+    return treeText(this.#withShortNames(tree), { now_ms: Date.parse(as_of), columns });
   }
 
   async eventsSince(wall_ms: number): Promise<readonly NodeEvent[]> {
     const { body } = await fetchDebug(this.#paths.debug_socket, '/debug/events');
-    return (JSON.parse(body) as { events: NodeEvent[] }).events.filter(({ at }) => at >= wall_ms);
+    const { events } = JSON.parse(body) as { events: NodeEvent[] };
+    return events
+      .filter(({ at }) => at >= wall_ms)
+      .map(({ at, path, text }) => ({
+        at,
+        path: this.#short(path),
+        text: this.#short(stripVTControlCharacters(text)),
+      }));
+  }
+
+  #withShortNames(node: ShownNode): ShownNode {
+    const children = node.children.map((child) => this.#withShortNames(child));
+    return { ...node, name: this.#short(node.name), children };
+  }
+
+  #short(text: string): string {
+    return text.replaceAll(this.#directory, '…');
   }
 
   /** What VPP holds, asked from VPP by a client of our own. */
@@ -85,8 +122,7 @@ export class NodeView {
   }
 }
 
-/** The objects without regard to the order in which VPP lists them. */
-export function holdsTheSame(a: Snapshot, b: Snapshot): boolean {
-  const texts = ({ objects }: Snapshot): string[] => objects.map((object) => JSON.stringify(object)).sort();
-  return isDeepStrictEqual(texts(a), texts(b));
+function* nodesOf(node: ShownNode): Generator<ShownNode> {
+  yield node;
+  for (const child of node.children) yield* nodesOf(child);
 }

@@ -63,17 +63,16 @@ export interface WatchedFlow {
   readonly report: ProbeReport;
 }
 
-/** Echo requests every 10 ms on several ways at once. */
+/** Echo requests every 10 ms on several ways at once, each a flow that begins before a fault and goes on after it. */
 export class Watch {
   readonly #probers: readonly { readonly name: string; readonly prober: Prober }[];
 
   constructor(topology: Topology, traffic: Traffic) {
-    const { node, pods } = topology;
-    const [first, second] = pods;
+    const { node, outside, pods } = topology;
     this.#probers = [
       { name: 'gateway to host', from: 'outside', target: node.ip4! },
-      { name: 'gateway to pod p1', from: 'outside', target: first!.ip4 },
-      { name: 'pod p1 to pod p2', from: 'p1', target: second!.ip4 },
+      { name: 'pod p1 to pod p2', from: 'p1', target: pods[1]!.ip4 },
+      { name: 'pod p1 to the gateway', from: 'p1', target: outside.ip4! },
     ].map(({ name, from, target }) => ({ name, prober: traffic.probe(from, target) }));
   }
 

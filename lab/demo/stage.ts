@@ -19,8 +19,8 @@ export interface Stage {
   readonly opening: string;
   readonly paths: Pick<Config['paths'], 'debug_socket' | 'cni_socket' | 'api_socket' | 'cli_socket'>;
   readonly pods: readonly Pod[];
-  /** What the node has logged, by line. */
-  readonly log: readonly string[];
+  /** The end of the node's log. */
+  lastWords(lines: number): string;
   /** Absent where everything is in memory. */
   readonly machine?: Machine;
   /** The caller closes it. */

@@ -1,16 +1,16 @@
 /** The life of a node in nine chapters. Every chapter ends with what it has proved. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { durationText } from '../../src/debug/duration.js';
 import type { NetworkNamespace } from '../../src/host/types.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import { cniAdd } from '../cni-driver.js';
-import { waitFor } from '../running-node.js';
 import type { Pod } from '../topology.js';
 import { probe_interval_ms } from '../traffic.js';
 import { exploreText } from './explore.js';
-import { heldText, podRoutes } from './held.js';
+import { type Comparison, compare, heldText, podRoutes } from './held.js';
 import { namespaceText } from './linux-text.js';
-import { holdsTheSame, type NodeEvent, NodeView } from './node-view.js';
+import { type NodeEvent, NodeView } from './node-view.js';
 import { pingAll, tcpRate, Watch, type WatchedFlow } from './packets.js';
 import type { Machine, Stage } from './stage.js';
 import { columns_shown, type Teller } from './teller.js';
@@ -129,9 +129,9 @@ export class Story {
       teller.show(routeOnly(await this.#view.vppctl(route)), `calico-vpp-node vppctl ${route}`);
     }
     teller.say(
-      "What the node has programmed, read back over VPP's API. The interfaces, by the tags that tell",
+      "What the node has programmed, read back over VPP's API: the interfaces with the tags by which a node knows them " +
+        'again after a crash, and how many objects there are of each kind.',
     );
-    teller.say('the node after a crash whose they are, and how many objects of each kind:');
     const snapshot = await this.#view.snapshot();
     teller.show(heldText(snapshot));
     for (const pod of pods) {
@@ -176,17 +176,19 @@ export class Story {
       ({ vpp }) => vpp.pid !== 0 && vpp.pid !== before?.vpp.pid,
     );
     await watch?.untilAnswered(ready_ms);
-    const equal_ms = await this.#untilHolding(held);
+    if (machine?.has_packets) {
+      await machine.traffic.untilReachable('outside', this.#stage.pods[0]!.ip4, ready_ms);
+    }
+    const { objects, differences } = await this.#untilHolding(held);
     const flows = await watch?.stop();
     teller.show(eventsText(await this.#view.eventsSince(killed_at), killed_at));
-    teller.say('The tree remembers it: a new life of VPP, and no actor that had to be restarted.');
-    teller.show(await this.#view.tree(columns_shown), 'calico-vpp-node tree');
+    teller.say("What the actor of VPP's process says of itself now, in the tree:");
+    teller.show(await this.#view.gauges('vpp-process'));
     if (flows !== undefined) this.#outages(flows);
     teller.prove(`the node was ready again after ${durationText(took_ms)}`, took_ms < recovery_ms_max);
-    teller.prove(
-      `the new VPP holds the same ${held.objects.length} objects as the old one`,
-      equal_ms !== undefined,
-    );
+    if (differences.length > 0) teller.show(differences.join('\n'));
+    teller.prove(`the new VPP holds the same ${objects} objects as the old one`, differences.length === 0);
+    teller.prove('no actor had to be restarted for it', (await this.#view.restarts()) === 0);
     this.#times.push(`VPP replaced within ${durationText(took_ms)}`);
   }
 
@@ -210,9 +212,9 @@ export class Story {
     teller.chapter('The node itself is killed');
     if (machine === undefined) {
       teller.say(
-        'Not here: node and VPP share the process of the demo. With root this chapter kills the one and',
+        'Not here, where node and VPP share the process of the demo. With root, this chapter kills the one and shows ' +
+          'that the other runs on.',
       );
-      teller.say('shows that the other runs on.');
       return;
     }
     teller.say(
@@ -235,7 +237,8 @@ export class Story {
     teller.prove(`the node was back after ${durationText(took_ms)}`, took_ms < recovery_ms_max);
     teller.prove(
       `it has adopted VPP ${before?.vpp.pid}, which holds the same objects`,
-      before?.vpp.pid === after?.vpp.pid && holdsTheSame(held, await this.#view.snapshot()),
+      before?.vpp.pid === after?.vpp.pid &&
+        compare(held, await this.#view.snapshot()).differences.length === 0,
     );
     this.#times.push(`a killed node back after ${durationText(took_ms)}`);
   }
@@ -255,8 +258,8 @@ export class Story {
     const teller = this.#teller;
     teller.chapter('The node stops');
     teller.say(
-      'SIGTERM, as Kubernetes does. The node ends VPP and undoes, step by step, what it has written down before it ' +
-        'changed it.',
+      'Told to end, as Kubernetes does with SIGTERM, the node stops VPP and undoes, step by step, what it had ' +
+        'written down before it changed it.',
     );
     const began = performance.now();
     const code = await this.#stage.stopNode();
@@ -265,11 +268,12 @@ export class Story {
     teller.prove(`the node ended with exit code ${code} after ${took}`, code === 0);
     const after = this.#stage.hostState();
     const topics = Object.keys(this.#before);
+    teller.say(`Compared with what was there before the node was started: ${topics.join(', ')}.`);
     const differing = topics.filter((topic) => !isDeepStrictEqual(this.#before[topic], after[topic]));
     teller.prove(
       differing.length === 0
-        ? `the host is as it was before the demo (${topics.join(', ')} compared)`
-        : `the host is as it was, but for: ${differing.join(', ')}`,
+        ? 'the host is exactly as it was before the demo'
+        : `the host is as it was before the demo, but for ${differing.join(', ')}`,
       differing.length === 0,
     );
   }
@@ -312,43 +316,46 @@ export class Story {
     return machine?.has_packets ? new Watch(machine.topology, machine.traffic) : undefined;
   }
 
-  /** Pods follow the node: VPP may be ready a little before it holds all. Undefined: it never did. */
-  async #untilHolding(held: Snapshot): Promise<number | undefined> {
-    try {
-      return await waitFor(
-        async () => holdsTheSame(held, await this.#view.snapshot()),
-        recovery_ms_max,
-        () => 'VPP holds something else',
-      );
-    } catch {
-      return undefined;
+  /** Pods follow the node: it may be ready a little before VPP holds all. Answers what differs in the end. */
+  async #untilHolding(held: Snapshot): Promise<Comparison> {
+    const deadline = performance.now() + recovery_ms_max;
+    for (;;) {
+      const comparison = compare(held, await this.#view.snapshot());
+      if (comparison.differences.length === 0 || performance.now() > deadline) return comparison;
+      await sleep(look_ms);
     }
   }
 }
 
+const look_ms = 50;
+
 const interface_lines_max = 12;
 
-/** `show interface` without its counters. */
+/** `show interface` without its counters: they have lines and columns of their own. */
 function interfacesOnly(text: string): string {
   return text
     .split('\n')
-    .filter((line) => !/^\s/.test(line) && line.trim() !== '')
-    .map((line) => line.slice(0, 64))
+    .filter((line, at) => at === 0 || /^\S/.test(line))
+    .map((line) => line.slice(0, 68))
     .slice(0, interface_lines_max)
     .join('\n');
 }
 
-/** The route itself, without the graph that VPP shows below it. */
+/** The route itself, without the tables before and after it and the graph that VPP shows below it. */
 function routeOnly(text: string): string {
-  return text.split('\n').slice(0, 8).join('\n');
+  const [, ...route] = text.split(/\n\s*\n/)[0]!.split('\n');
+  return route.join('\n');
 }
 
-const events_max = 16;
+const events_max = 18;
 
-function eventsText(events: readonly NodeEvent[], since_ms: number): string {
-  const lines = events
-    .slice(0, events_max)
-    .map(({ at, path, text }) => `${`+${durationText(at - since_ms)}`.padStart(7)}  ${path}: ${text}`);
+/** What happened after a fault. That an actor starts is followed by that it runs: once is enough. */
+function eventsText(all: readonly NodeEvent[], since_ms: number): string {
+  const events = all.filter(({ text }) => text !== 'starting');
+  const lines = events.slice(0, events_max).map(({ at, path, text }) => {
+    const [what] = text.split('; its last output');
+    return `${`+${durationText(at - since_ms)}`.padStart(7)}  ${path.replace(/^root\//, '')}: ${what}`;
+  });
   const more = events.length - lines.length;
   return [...lines, ...(more > 0 ? [`${' '.repeat(9)}and ${more} more`] : [])].join('\n');
 }

@@ -19,6 +19,7 @@ export class Teller {
   #chapters = 0;
   #proofs = 0;
   #silent = false;
+  #after_gap = false;
 
   constructor(page: Page) {
     this.#page = page;
@@ -34,12 +35,13 @@ export class Teller {
   }
 
   title(text: string): void {
+    this.#gap();
     this.#line(this.#styled('bold', text));
   }
 
   chapter(title: string): void {
     this.#chapters += 1;
-    this.#line('');
+    this.#gap();
     this.#line(this.#styled('bold', `${this.#chapters}. ${title}`));
   }
 
@@ -50,10 +52,10 @@ export class Teller {
 
   /** Output of something, as it is but for what is too wide. `$ command` before it when a command gives the same. */
   show(text: string, command?: string): void {
-    this.#line('');
+    this.#gap();
     if (command !== undefined) this.#line(this.#styled('dim', `${shown_indent}$ ${command}`));
-    for (const line of text.trimEnd().split('\n')) this.#line(cut(shown_indent + line.trimEnd()));
-    this.#line('');
+    for (const line of text.trimEnd().split('\n')) this.#line(cut(`${shown_indent}${line}`.trimEnd()));
+    this.#gap();
   }
 
   table(rows: readonly (readonly string[])[]): void {
@@ -79,8 +81,14 @@ export class Teller {
     this.#silent = true;
   }
 
+  /** One empty line, however often asked for. */
+  #gap(): void {
+    if (!this.#after_gap) this.#line('');
+  }
+
   #line(text: string): void {
     if (this.#silent) return;
+    this.#after_gap = text === '';
     this.#page.write(`${text}\n`);
   }
 

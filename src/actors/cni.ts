@@ -50,14 +50,14 @@ export interface CniDeps {
 
 export interface CniSettings {
   readonly gso: boolean;
-  /** Worker threads of VPP. */
-  readonly workers: number;
+  /** Of pods' flows until policies say otherwise. */
+  readonly default_verdict: 'allow' | 'deny';
   /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
   readonly collect_ms: number;
   readonly audit_ms: number;
 }
 
-export const cni_settings_default: Omit<CniSettings, 'gso' | 'workers'> = {
+export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms'> = {
   collect_ms: 60_000,
   audit_ms: 60_000,
 };
@@ -460,9 +460,9 @@ class Cni implements Actor<CniMessage> {
     pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(ready), slot: pod.slot, holdings });
   }
 
-  private node({ mtu, node, redirects }: NodeReady): PodNode {
-    const { gso, workers } = this.deps.settings;
-    return { mtu, node, redirects, gso, workers };
+  private node({ mtu, node, redirects, workers }: NodeReady): PodNode {
+    const { gso, default_verdict } = this.deps.settings;
+    return { mtu, node, redirects, workers, gso, default_verdict };
   }
 
   private swept(id: string, error?: Error): void {

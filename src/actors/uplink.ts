@@ -17,6 +17,7 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { TransactionResult, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import { isDangling } from '../reconcile/order.js';
 import { assignOwners } from '../reconcile/ownership.js';
 import { type Operation, reconcile, removal } from '../reconcile/reconcile.js';
 import type { CapturedUplink } from '../uplink/captured.js';
@@ -170,6 +171,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private async attempt(up: VppUp): Promise<void> {
     this.tries += 1;
     try {
+      await this.clearDangling(up);
       const taken = up.adopted ? this.deps.host.taken() : undefined;
       if (taken !== undefined && (await this.resume(up, taken))) return;
       await this.takeOver(up);
@@ -218,6 +220,12 @@ class UplinkActor implements Actor<UplinkMessage> {
     );
     await this.verify(captured);
     this.publish(up, uplinks, 'taken over');
+  }
+
+  /** Before any interface is made: a new one may get the index that a route of an earlier one still names. */
+  private async clearDangling(up: VppUp): Promise<void> {
+    const dangling = up.snapshot.objects.filter(isDangling);
+    if (dangling.length > 0) await this.transact(up.generation, removal(dangling));
   }
 
   /** A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. */
@@ -296,10 +304,10 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.ready = {
       type: 'NodeReady',
       generation: up.generation,
-      snapshot: up.snapshot,
       mtu: Math.min(...uplinks.map(({ mtu }) => mtu)),
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
       redirects: families,
+      workers: up.snapshot.workers,
     };
     this.uplinks = uplinks;
     this.watch();

@@ -1,7 +1,7 @@
 /** What is left in VPP of pods that nobody knows: what of it is to be removed, and what is let alone. */
 import type { InterfaceTag, VppObject } from '../desired/objects.js';
-import { keyOf } from '../reconcile/order.js';
-import { groupOrphans, isDangling, type OrphanGroup } from '../reconcile/ownership.js';
+import { isDangling, keyOf } from '../reconcile/order.js';
+import { groupOrphans, type OrphanGroup } from '../reconcile/ownership.js';
 
 export class Orphans {
   readonly #groups = new Map<string, OrphanGroup>();

@@ -128,6 +128,11 @@ export const variables = {
   vpp_connect_timeout_ms: variable('CALICOVPP_VPP_CONNECT_TIMEOUT', duration_ms, 20_000),
   vpp_restarts_max: variable('CALICOVPP_VPP_RESTARTS', whole_number(0, 100), 5),
   vpp_restart_window_ms: variable('CALICOVPP_VPP_RESTART_WINDOW', duration_ms, 120_000),
+  pod_default_verdict: variable(
+    'CALICOVPP_POD_DEFAULT_VERDICT',
+    one_of<'allow' | 'deny'>({ allow: 'allow', deny: 'deny' }),
+    'allow',
+  ),
   pods_max: variable('CALICOVPP_MAX_PODS', whole_number(1, 10_000), 110),
   hook_timeout_ms: variable('CALICOVPP_HOOK_TIMEOUT', duration_ms, 30_000),
   gobgpd_binary: variable('CALICOVPP_GOBGPD_BINARY', absolute_path, '/usr/bin/gobgpd'),

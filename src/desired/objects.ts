@@ -139,6 +139,13 @@ export interface InterfaceFlag {
   readonly flag: InterfaceSwitch;
 }
 
+/** What npol says of a flow, in either direction, while no policy of Felix is configured on the interface. */
+export interface DefaultVerdict {
+  readonly kind: 'default_verdict';
+  readonly interface: InterfaceTag;
+  readonly verdict: 'allow' | 'deny';
+}
+
 /** Drops what comes in with a source that `table_id` has no route to (loose), or no route through this interface (strict). */
 export interface Urpf {
   readonly kind: 'urpf';
@@ -296,6 +303,7 @@ export type VppObject =
   | InterfaceRxMode
   | RxPlacement
   | InterfaceFlag
+  | DefaultVerdict
   | Urpf
   | TtlFixup
   | ProxyArpRange

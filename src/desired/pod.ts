@@ -52,6 +52,8 @@ export interface PodInputs {
   readonly redirects: readonly Family[];
   /** Worker threads that receive queues are spread over. */
   readonly workers: number;
+  /** Of flows for which Felix has configured no policy yet. */
+  readonly default_verdict: 'allow' | 'deny';
 }
 
 export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
@@ -105,6 +107,7 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       ...(is_tap ? (['promisc'] as const) : []),
       'admin_up',
     ]),
+    { kind: 'default_verdict', interface: tag, verdict: inputs.default_verdict },
     ...addressesOf(spec).flatMap((address): VppObject[] => [
       {
         kind: 'route',

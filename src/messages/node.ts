@@ -1,7 +1,6 @@
 /** What the uplink actor tells those who build on the node: pods, later services, policies and BGP. */
 import type { ActorRef } from '../actor-system.js';
 import type { Family } from '../desired/objects.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
 
 export type NodeStatus = NodeReady | NodeLost;
 
@@ -13,14 +12,14 @@ export interface NodeReady {
   readonly type: 'NodeReady';
   /** That of VppUp; transactions name it. */
   readonly generation: number;
-  /** What VPP held when this generation began, the objects of pods among it. */
-  readonly snapshot: Snapshot;
   /** The smallest MTU of the uplinks. */
   readonly mtu: number;
   /** The node's addresses, without length. */
   readonly node: { readonly ip4?: string; readonly ip6?: string };
   /** Families for which there is a table of redirect rules. */
   readonly redirects: readonly Family[];
+  /** Worker threads of VPP. */
+  readonly workers: number;
 }
 
 /** Nothing can be programmed until the next NodeReady; what was programmed may go on working. */

@@ -2,13 +2,14 @@
  * For each kind of object: its identity, what it needs, and its place in the order of adding and of removing.
  * The orders are those that VPP survives; each one that is not obvious says why.
  */
-import type {
-  InterfaceSwitch,
-  InterfaceTag,
-  ObjectKind,
-  ObjectOf,
-  Path,
-  VppObject,
+import {
+  dangling_prefix,
+  type InterfaceSwitch,
+  type InterfaceTag,
+  type ObjectKind,
+  type ObjectOf,
+  type Path,
+  type VppObject,
 } from '../desired/objects.js';
 
 export interface Place<O> {
@@ -185,6 +186,16 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     remove: remove.through,
     change: 'overwrite',
   },
+  // Before the interface is up: a verdict holds for the life of a flow, so none may be made before this one.
+  default_verdict: {
+    key: (o) => o.interface,
+    on: (o) => [o.interface],
+    add: 45,
+    remove: remove.bound,
+    change: 'overwrite',
+    dies_with_interface: true,
+    unobservable: true,
+  },
   // uRPF looks at routes that have to be there first, and comes off while its table is still there.
   urpf: {
     key: (o) => `${o.interface}/${o.family}`,
@@ -307,4 +318,12 @@ const unobservable_flags: ReadonlySet<string> = new Set([...snat_flags, 'promisc
 export function outlives(object: VppObject): readonly VppObject[] {
   if (object.kind !== 'tap') return [];
   return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
+}
+
+/**
+ * Refers to an interface that VPP no longer has. VPP shares the path list of such a route with the next one that looks
+ * alike and drops its packets for ever, so it has to be removed before anything like it is added.
+ */
+export function isDangling(object: VppObject): boolean {
+  return interfacesUsed(object).some((tag) => tag.startsWith(dangling_prefix));
 }

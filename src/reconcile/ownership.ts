@@ -4,15 +4,9 @@
  */
 import { isPodInterfaceTag, isPodTableName, podInterfaceTag, podTableName } from '../cni/names.js';
 import type { PodSpec } from '../cni/pod-spec.js';
-import {
-  dangling_prefix,
-  type Family,
-  familyOf,
-  type InterfaceTag,
-  type VppObject,
-} from '../desired/objects.js';
+import { type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
 import { podSlot } from '../desired/tables.js';
-import { interfaceMade, interfacesUsed, keyOf } from './order.js';
+import { interfaceMade, interfacesUsed, isDangling, keyOf } from './order.js';
 import type { Snapshot } from './snapshot.js';
 
 /** How a pod interface that is known to be wanted is recognised. */
@@ -108,11 +102,6 @@ export function assignOwners(snapshot: Snapshot, known: readonly PodIdentity[]):
     }
     return 'node';
   }
-}
-
-/** Refers to an interface that VPP no longer has. */
-export function isDangling(object: VppObject): boolean {
-  return interfacesUsed(object).some((tag) => tag.startsWith(dangling_prefix));
 }
 
 /** What is left of one pod that nobody knows. */

@@ -3,19 +3,14 @@
  * Pure. The caller hands in the part of the actual objects that it owns; what it does not hand in stays untouched.
  */
 import { isDeepStrictEqual } from 'node:util';
-import {
-  dangling_prefix,
-  type Family,
-  familyOf,
-  type InterfaceTag,
-  type VppObject,
-} from '../desired/objects.js';
+import { type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
 import {
   addPlace,
   changeOf,
   diesWithInterface,
   interfaceMade,
   interfacesUsed,
+  isDangling,
   isObservable,
   isSetting,
   keyOf,
@@ -111,14 +106,6 @@ function orderRemovals(objects: VppObject[]): Operation[] {
 
 function orderAdditions(objects: VppObject[]): Operation[] {
   return objects.sort((a, b) => addPlace(a) - addPlace(b)).map((object) => ({ action: 'add', object }));
-}
-
-/**
- * Refers to an interface that VPP no longer has. VPP shares the path list of such a route with the next one that looks
- * alike and drops its packets for ever, so it has to be removed before it is added again.
- */
-function isDangling(object: VppObject): boolean {
-  return interfacesUsed(object).some((tag) => tag.startsWith(dangling_prefix));
 }
 
 function same(a: VppObject, b: VppObject): boolean {

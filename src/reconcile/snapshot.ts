@@ -12,9 +12,11 @@ export interface SnapshotInterface {
 export interface Snapshot {
   readonly objects: readonly VppObject[];
   readonly interfaces: readonly SnapshotInterface[];
+  /** Worker threads, without the main thread. */
+  readonly workers: number;
 }
 
-export const empty_snapshot: Snapshot = { objects: [], interfaces: [] };
+export const empty_snapshot: Snapshot = { objects: [], interfaces: [], workers: 0 };
 
 /** The id of the table of that name, if VPP has it. */
 export function tableNamed(snapshot: Snapshot, family: Family, name: string): number | undefined {

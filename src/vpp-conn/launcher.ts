@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { removeIfExists, writeAtomic } from '../host/files.js';
 import type { Log } from '../log.js';
 import { type RunRecord, readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
@@ -192,7 +193,7 @@ function lastWords(path: string): string {
     } finally {
       closeSync(fd);
     }
-    return buffer.toString('utf8').trim().split('\n').slice(-6).join(' | ');
+    return stripVTControlCharacters(buffer.toString('utf8')).trim().split('\n').slice(-6).join(' | ');
   } catch {
     return '';
   }

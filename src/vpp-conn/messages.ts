@@ -61,7 +61,9 @@ const names: ReadonlySet<string> = new Set([
     'proxy_arp_intfc_enable_disable',
   ],
   ...[
+    'npol_configure_policies',
     'set_punt',
+    'show_threads',
     'show_version',
     'sw_interface_add_del_address',
     'sw_interface_dump',

@@ -34,6 +34,7 @@ import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
 import { sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
 import { sw_interface_tap_v2_dump, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { urpf_interface_dump } from 'vpp-binapi-ts/urpf';
+import { show_threads } from 'vpp-binapi-ts/vlib';
 import type {
   Family,
   InterfaceSwitch,
@@ -85,6 +86,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
     limits,
     punts,
     urpfs,
+    threads,
   ] = await Promise.all([
     vpp.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
     vpp.dump(ip_table_dump, {}),
@@ -103,6 +105,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
       ),
     ),
     vpp.dump(urpf_interface_dump, {}),
+    vpp.request(show_threads, {}),
   ]);
 
   const handles = new Handles();
@@ -213,7 +216,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
       dev_type: interface_dev_type,
     }),
   );
-  return { snapshot: { objects, interfaces }, handles };
+  return { snapshot: { objects, interfaces, workers: threads.thread_data.length - 1 }, handles };
 }
 
 const rx_modes: Readonly<Partial<Record<rx_mode, RxMode>>> = {

@@ -8,10 +8,11 @@ import type { Handles } from './handles.js';
 import { cnat } from './program/cnat.js';
 import { none, type Program, type Programs } from './program/common.js';
 import { interfaces } from './program/interfaces.js';
+import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
 
-const programs: Programs<ObjectKind> = { ...interfaces, ...routing, ...cnat, ...redirect };
+const programs: Programs<ObjectKind> = { ...interfaces, ...routing, ...cnat, ...policy, ...redirect };
 
 /** Requests that add `object`; the first one makes its handle, where it has one. */
 export function programAdd(object: VppObject, at: Handles): readonly Call[] {

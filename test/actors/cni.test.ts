@@ -1,127 +1,7 @@
 import t from 'tap';
-import { done_within_ms, gap_ms_max, nextRemoval, patience_ms, removal_ms } from '../../src/cni/pacing.js';
+import { gap_ms_max } from '../../src/cni/pacing.js';
 import type { VppObject } from '../../src/desired/objects.js';
-import { type Call, PodLab, podLab } from './pod-lab.js';
-
-const octets = (n: number): string => `10.0.${n >> 8}.${n & 255}`;
-const ip = (n: number): string => `${octets(n)}/24`;
-
-/** VPP does its work in the time that it was seen to need: a removal of a tap takes 20 ms of the main thread. */
-function slowVpp(lab: PodLab, removal_ms = 20): void {
-  const take = lab.vpp.take.bind(lab.vpp);
-  let free_at_ms = 0;
-  lab.vpp.take = (message) => {
-    const { clock } = lab.kit;
-    const taps =
-      message.type !== 'Transact'
-        ? 0
-        : message.transaction.operations.filter(
-            ({ action, object }) => action === 'remove' && object.kind === 'tap',
-          ).length;
-    free_at_ms = Math.max(free_at_ms, clock.now_ms()) + (taps === 0 ? 2 : removal_ms);
-    clock.after(free_at_ms - clock.now_ms(), () => take(message));
-  };
-}
-
-async function population(lab: PodLab, count: number): Promise<void> {
-  const calls = Array.from({ length: count }, (_, n) => lab.begin(`p${n}`, { ips: [ip(n + 1)] }));
-  await lab.kit.settle();
-  for (const call of calls)
-    if (!call.answer?.successful) throw new Error(call.answer?.errorMessage ?? 'no answer');
-}
-
-function removals(lab: PodLab): { at_ms: number; tags: string[] }[] {
-  return lab.vpp.transactions.flatMap(({ at_ms, message }) => {
-    const tags = message.transaction.operations.flatMap(({ action, object }) =>
-      action === 'remove' && object.kind === 'tap' ? object.tag : [],
-    );
-    return tags.length === 0 ? [] : [{ at_ms, tags }];
-  });
-}
-
-t.test('when the next removal may go', async (t) => {
-  const rows: [
-    protects: string,
-    lane: Partial<Parameters<typeof nextRemoval>[0]>,
-    wait_ms: number | undefined,
-  ][] = [
-    ['nothing waits', {}, undefined],
-    ['one at a time', { busy: true, waiting: [0] }, undefined],
-    ['the first one goes at once', { waiting: [1000] }, 0],
-    ['a pause after the last one', { waiting: [1000], ended_ms: 990 }, gap_ms_max - 10],
-    ['the pause is over', { waiting: [1000], ended_ms: 900 }, 0],
-    ['ADDs go first', { waiting: [1000], adds: 1 }, patience_ms],
-    ['ADDs go first for a while', { waiting: [0], adds: 1 }, patience_ms - 1000],
-    ['patience ends', { now_ms: 5000, waiting: [5000 - patience_ms], adds: 3 }, 0],
-    ['what is urgent does not wait', { waiting: [-Infinity, 0], adds: 3, ended_ms: 1000 }, 0],
-    ['nobody waits for it: when there are no ADDs', { waiting: [Infinity], adds: 1 }, Infinity],
-    ['nobody waits for it: after the pause', { waiting: [Infinity], ended_ms: 1000 }, gap_ms_max],
-    [
-      'a long queue has short pauses',
-      { waiting: Array(100).fill(1000), ended_ms: 1000 },
-      done_within_ms / 100 - removal_ms,
-    ],
-    ['a queue that is late has none', { now_ms: 4000, waiting: Array(100).fill(0), ended_ms: 4000 }, 0],
-    [
-      'one that is late in the queue shortens the pause of all',
-      { now_ms: 3900, waiting: [0, 3900], ended_ms: 3900 },
-      gap_ms_max + 25 - removal_ms,
-    ],
-  ];
-  for (const [protects, lane, wait_ms] of rows) {
-    const found = nextRemoval({ now_ms: 1000, busy: false, ended_ms: 0, adds: 0, waiting: [], ...lane });
-    t.equal(found, wait_ms, protects);
-  }
-});
-
-t.test('110 ADDs at once are all answered, each with its own tables and interface', async (t) => {
-  const lab = await podLab(t);
-  await population(lab, 110);
-  t.equal(lab.vpp.kinds().tap, 110);
-  const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
-  t.equal(new Set(ids).size, 110);
-  t.equal(lab.vpp.transactions.length, 110);
-  t.match(lab.kit.node().gauges, { pods: 110, adds: 0, ready: true });
-});
-
-t.test('110 DELs at once are done within their deadline, one at a time', async (t) => {
-  const lab = await podLab(t);
-  await population(lab, 110);
-  slowVpp(lab);
-  const calls = Array.from({ length: 110 }, (_, n) => lab.beginDel(`p${n}`));
-  await lab.kit.clock.advance(5000);
-  t.ok(calls.every(({ answer }) => answer?.successful));
-  const last_ms = Math.max(...calls.map(({ at_ms }) => at_ms!));
-  t.ok(last_ms > 3000 && last_ms <= 4500, `spread over the time there is: ${last_ms} ms`);
-  const starts = removals(lab).map(({ at_ms }) => at_ms);
-  t.equal(starts.length, 110);
-  t.ok(
-    starts.every((at, n) => n === 0 || at - starts[n - 1]! >= 20),
-    'each begins when the one before has ended',
-  );
-  t.strictSame(lab.vpp.objects, []);
-  t.strictSame(lab.kit.children, []);
-});
-
-t.test('removals do not hold ADDs up, nor ADDs removals for ever', async (t) => {
-  const lab = await podLab(t);
-  await population(lab, 20);
-  slowVpp(lab);
-  const dels = Array.from({ length: 20 }, (_, n) => lab.beginDel(`p${n}`));
-  const adds: Call[] = [];
-  // ADDs keep coming, so that one is always under way.
-  for (let ms = 0; ms < 5000; ms += 2) {
-    if (ms < 2500 && adds.filter(({ answer }) => answer === undefined).length < 2) {
-      adds.push(lab.begin(`q${adds.length}`, { ips: [ip(1000 + adds.length)] }));
-    }
-    await lab.kit.clock.advance(2);
-  }
-  t.ok(dels.every(({ answer }) => answer?.successful));
-  const starts = removals(lab).map(({ at_ms }) => at_ms);
-  t.ok(starts[1]! >= patience_ms, `after the first, ADDs go first: ${starts[1]} ms`);
-  t.ok(Math.max(...dels.map(({ at_ms }) => at_ms!)) < 4750, 'in time');
-  t.ok(adds.length > 50 && adds.every(({ answer }) => answer?.successful));
-});
+import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
 t.test('an address that another pod has', async (t) => {
   await t.test('is refused, with the name of that pod', async (t) => {
@@ -189,7 +69,7 @@ t.test('an address that another pod has', async (t) => {
 t.test('a pod whose namespace has gone', async (t) => {
   await t.test('is deleted after a minute, not at first sight', async (t) => {
     const lab = await podLab(t);
-    await population(lab, 3);
+    await lab.population(3);
     await lab.kit.clock.advance(50_000);
     lab.dropNetns('p1');
     await lab.kit.clock.advance(60_000);
@@ -238,7 +118,7 @@ t.test('an audit', async (t) => {
   const isRoute = (object: VppObject): boolean => object.kind === 'route' && object.table_id === 0;
   await t.test('puts back what has gone', async (t) => {
     const lab = await podLab(t);
-    await population(lab, 3);
+    await lab.population(3);
     const before = [...lab.vpp.objects];
     lab.vpp.objects = before.filter((object) => !isRoute(object));
     await lab.kit.clock.advance(61_000);
@@ -247,7 +127,7 @@ t.test('an audit', async (t) => {
   });
   await t.test('asks nothing of VPP but to be read when all is well', async (t) => {
     const lab = await podLab(t);
-    await population(lab, 3);
+    await lab.population(3);
     const { length } = lab.vpp.transactions;
     await lab.kit.clock.advance(300_000);
     t.equal(lab.vpp.transactions.length, length);
@@ -272,7 +152,7 @@ t.test('an audit', async (t) => {
   });
   await t.test('removes what belongs to nobody when it has seen it twice', async (t) => {
     const lab = await podLab(t);
-    await population(lab, 2);
+    await lab.population(2);
     const stray = lab.vpp.objects.filter((object) => JSON.stringify(object).includes('-eth0-p1'));
     await lab.del('p1');
     await lab.kit.clock.advance(1000);
@@ -298,7 +178,7 @@ t.test('what VPP holds at the start', async (t) => {
   /** A VPP with the pods of an earlier life. */
   async function after(t: Parameters<typeof podLab>[0], change: (lab: PodLab) => void): Promise<PodLab> {
     const lab = await podLab(t);
-    await population(lab, 3);
+    await lab.population(3);
     await lab.kit.crash(new Error('boom'));
     change(lab);
     await lab.kit.clock.advance(200);
@@ -390,7 +270,7 @@ t.test('what VPP holds at the start', async (t) => {
     await lab.kit.clock.advance(gap_ms_max);
     lab.vpp.holding = true;
     await lab.kit.clock.advance(gap_ms_max);
-    const tag = removals(lab).at(-1)!.tags[0]!;
+    const tag = lab.removals().at(-1)!.tags[0]!;
     const name = tag.slice(tag.lastIndexOf('-') + 1);
     const add = lab.begin(name, { ips: [ip(9)] });
     await lab.kit.settle();
@@ -521,7 +401,7 @@ t.test('the uplink starts anew: pods wait for the node and go on', async (t) => 
   await lab.kit.settle();
   t.equal(add.answer, undefined);
   const { length } = lab.vpp.objects;
-  await lab.ready({ snapshot: { objects: [], interfaces: [] } });
+  await lab.ready();
   t.match(add.answer, { successful: true });
   t.equal(lab.vpp.kinds().tap, 2, 'what VPP holds counts, not the old snapshot');
   t.equal(lab.vpp.objects.length, 2 * length);
@@ -529,7 +409,7 @@ t.test('the uplink starts anew: pods wait for the node and go on', async (t) => 
 
 t.test('a pod that crashes again and again takes nobody along', async (t) => {
   const lab = await podLab(t);
-  await population(lab, 3);
+  await lab.population(3);
   for (let n = 0; n < 5; n += 1) {
     await lab.kit.crash(new Error('boom'), lab.podPath('p1'));
     await lab.kit.clock.advance(5000);

@@ -21,6 +21,11 @@ import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/act
 type Transact = Extract<VppConnectionMessage, { type: 'Transact' }>;
 type Read = Extract<VppConnectionMessage, { type: 'ReadSnapshot' }>;
 
+/** The address of the n-th pod, as the plugin sends it. */
+export function podAddress(n: number): string {
+  return `10.0.${n >> 8}.${n & 255}/24`;
+}
+
 export class CodedError extends Error {
   constructor(
     readonly code: string,
@@ -70,6 +75,12 @@ export class FakeVpp {
     for (const message of this.#held.splice(0)) if (message.type === 'Transact') this.#execute(message);
   }
 
+  /** Never answers what is held back, nor does it. */
+  forget(): void {
+    this.holding = false;
+    this.#held.length = 0;
+  }
+
   /** Answers all that is held back with an error, without doing it. */
   fail(code: string): void {
     this.holding = false;
@@ -86,6 +97,7 @@ export class FakeVpp {
 
   snapshot(): Snapshot {
     return {
+      workers: 0,
       objects: this.objects.filter((object) => !isUnknown(object)),
       interfaces: [...this.indexes].map(([tag, sw_if_index]) => ({
         tag,
@@ -252,7 +264,7 @@ export class PodLab {
       readGoState: () => this.goState,
       namespaceId: (path) => (this.host.exists(path) ? (this.namespaces.get(path) ?? 0) : undefined),
       limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
-      settings: { gso: true, workers: 0, collect_ms: 60_000, audit_ms: 60_000 },
+      settings: { gso: true, default_verdict: 'allow', collect_ms: 60_000, audit_ms: 60_000 },
     };
   }
 
@@ -261,7 +273,7 @@ export class PodLab {
     await this.kit.tell({
       type: 'NodeReady',
       generation: this.vpp.generation,
-      snapshot: this.vpp.snapshot(),
+      workers: 0,
       mtu: 1500,
       node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
       redirects: [],
@@ -329,6 +341,24 @@ export class PodLab {
     const call = this.beginDel(name, ask);
     await this.kit.settle();
     return call.answer;
+  }
+
+  /** Pods `p0`, `p1` ... with the addresses of `podAddress(1)`, `podAddress(2)` ..., all at once. */
+  async population(count: number): Promise<void> {
+    const calls = Array.from({ length: count }, (_, n) => this.begin(`p${n}`, { ips: [podAddress(n + 1)] }));
+    await this.kit.settle();
+    for (const { answer } of calls)
+      if (!answer?.successful) throw new Error(answer?.errorMessage ?? 'no answer');
+  }
+
+  /** Transactions that removed interfaces. */
+  removals(): { at_ms: number; tags: string[] }[] {
+    return this.vpp.transactions.flatMap(({ at_ms, message }) => {
+      const tags = message.transaction.operations.flatMap(({ action, object }) =>
+        action === 'remove' && object.kind === 'tap' ? object.tag : [],
+      );
+      return tags.length === 0 ? [] : [{ at_ms, tags }];
+    });
   }
 
   record(name: string, ifname = 'eth0'): PodRecord | undefined {

@@ -57,6 +57,10 @@ const stories: readonly Story[] = [
     'ready hold A1 fail:stale_generation lost A1:wait ready A1:ok taps:1',
   ],
   [
+    'an ADD does not wait for an answer of before the loss of the node',
+    'ready hold A1 lost forget ready A1:ok phase:done taps:1',
+  ],
+  [
     'an ADD fails when the answer of VPP is lost, and is undone',
     'ready hold A1 lose wait:10100 A1:/busy/ wait:1 vpp:none phase:none',
   ],
@@ -206,6 +210,8 @@ class Stage {
       case 'answer-vpp':
       case 'lose':
         return vpp.loseAnswers();
+      case 'forget':
+        return vpp.forget();
       case 'fail':
         return vpp.fail(value);
       case 'refuse':
@@ -338,7 +344,7 @@ t.test('an ADD with other queues makes the interface anew', async (t) => {
 
 t.test('the node is lost at any moment of an ADD, and comes back', async (t) => {
   /** Turns of the event loop within which an undisturbed ADD is done. */
-  const turns = 24;
+  const turns = 9;
   for (const how of ['the connection', 'VPP'] as const) {
     for (let after = 0; after <= turns; after += 1) {
       const lab = await podLab(t);

@@ -210,6 +210,7 @@ class Lab {
 }
 
 const tagged: Snapshot = {
+  workers: 0,
   objects: [],
   interfaces: [{ sw_if_index: 1, tag: 'main-eth0', name: 'host-eth0', dev_type: 'af-packet' }],
 };

@@ -123,6 +123,7 @@ export function podInputsOf(changes: Partial<PodInputs> = {}): PodInputs {
     node: { ip4: '10.0.0.2', ip6: 'fd00::2' },
     redirects: [],
     workers: 0,
+    default_verdict: 'allow',
     ...changes,
   };
 }

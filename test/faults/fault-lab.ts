@@ -36,7 +36,7 @@ export class FaultLab {
   readonly node: RunningNode;
   /** The node's namespace before anything was started. */
   readonly before: IpState;
-  #fingerprint: Readonly<Record<string, string>> = {};
+  #fingerprint: Fingerprint = {};
 
   constructor(vpp: Extract<RealVpp, { usable: true }>, fault: Pick<Fault, 'topology' | 'node'>) {
     this.topology = new Topology(fault.topology);
@@ -123,16 +123,11 @@ export class FaultLab {
     let differs: string[] = [];
     await waitFor(
       async () => {
-        const now = await this.node.fingerprint();
-        differs = Object.keys({ ...this.#fingerprint, ...now }).filter(
-          (part) => this.#fingerprint[part] !== now[part],
-        );
-        if (differs.length > 0)
-          differs = differs.map((part) => `${part}\nwas:\n${this.#fingerprint[part]}\nis:\n${now[part]}`);
+        differs = changes(this.#fingerprint, await this.node.fingerprint());
         return differs.length === 0;
       },
       3000,
-      () => `VPP's command line says something else than before: ${differs.join('\n')}`,
+      () => `VPP's command line says something else than before:\n${differs.join('\n')}`,
     );
     await this.connected();
   }
@@ -155,6 +150,19 @@ export class FaultLab {
   }
 }
 
+type Fingerprint = Readonly<Record<string, string>>;
+
+/** The lines that are in one and not in the other. */
+function changes(before: Fingerprint, now: Fingerprint): string[] {
+  return Object.keys({ ...before, ...now }).flatMap((part) => {
+    const [was, is] = [before, now].map((all) => all[part]?.split('\n') ?? []) as [string[], string[]];
+    return [
+      ...was.filter((line) => !is.includes(line)).map((line) => `${part} - ${line}`),
+      ...is.filter((line) => !was.includes(line)).map((line) => `${part} + ${line}`),
+    ];
+  });
+}
+
 /** Runs a fault from beginning to end. Throws with the end of the node's log where it fails. */
 export async function runFault(
   vpp: Extract<RealVpp, { usable: true }>,
@@ -169,12 +177,9 @@ export async function runFault(
     await lab.end();
     return gaps;
   } catch (error) {
-    throw new Error(
-      `${(error as Error).message}\nthe node's last words:\n${lab.node.lastWords()}`,
-      {
-        cause: error,
-      },
-    );
+    throw new Error(`${(error as Error).message}\nthe node's last words:\n${lab.node.lastWords()}`, {
+      cause: error,
+    });
   } finally {
     await lab.close();
   }

@@ -17,7 +17,7 @@ export const fault: Fault = {
     writeFileSync(
       wrapper,
       `#!/bin/sh
-sed 's/plugin default { enable }/& plugin acl_plugin.so { disable } plugin nat_plugin.so { disable }/' "$2" > ${conf}
+sed 's/plugin default { enable }/& plugin adl_plugin.so { disable } plugin arping_plugin.so { disable }/' "$2" > ${conf}
 exec ${binary} -c ${conf}
 `,
     );

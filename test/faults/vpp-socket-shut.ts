@@ -10,7 +10,7 @@ export const fault: Fault = {
     const pid = node.vppPid()!;
     const gaps = await lab.watching(async () => {
       const { generation } = (await node.status())!.vpp;
-      assert.equal(shutAccepted(pid, node.config.paths.api_socket), 1, 'one connection was shut');
+      assert.equal(shutAccepted(pid, node.pid, node.config.paths.api_socket), 1, 'one connection was shut');
       await node.untilStatus(
         (status) => status.ready && status.vpp.generation > generation,
         'is not connected again',

@@ -35,6 +35,7 @@ const service: VppObject = {
 const snapshotOf = (objects: readonly VppObject[]): Snapshot => ({
   objects: objects.filter((object) => !isUnknown(object)),
   interfaces: [],
+  workers: 0,
 });
 const keys = (objects: readonly VppObject[]): string[] => objects.map(keyOf).sort();
 
@@ -132,6 +133,7 @@ t.test('a snapshot is asked by name', async (t) => {
   const snapshot: Snapshot = {
     objects: [table(4, 7, 'pods'), table(6, 8, 'pods')],
     interfaces: [{ sw_if_index: 1, tag: 'main-eth0', name: 'host-eth0', dev_type: 'af_packet' }],
+    workers: 0,
   };
   t.equal(tableNamed(snapshot, 6, 'pods'), 8);
   t.equal(tableNamed(snapshot, 4, 'others'), undefined);

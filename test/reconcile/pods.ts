@@ -41,6 +41,7 @@ export const inputs: PodInputs = {
   node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
   redirects: [],
   workers: 0,
+  default_verdict: 'allow',
 };
 
 /** A pod with number `n`: addresses of different numbers never meet. */

@@ -1,8 +1,13 @@
 /** A VPP that refuses every order of operations that hurts a real one, or that a real one gets wrong without a word. */
 import { type Family, familyOf, type InterfaceTag, type VppObject } from '../../src/desired/objects.js';
 import { default_table } from '../../src/desired/tables.js';
-import { diesWithInterface, interfaceMade, interfacesUsed, keyOf } from '../../src/reconcile/order.js';
-import { isDangling } from '../../src/reconcile/ownership.js';
+import {
+  diesWithInterface,
+  interfaceMade,
+  interfacesUsed,
+  isDangling,
+  keyOf,
+} from '../../src/reconcile/order.js';
 import type { Operation } from '../../src/reconcile/reconcile.js';
 
 export class StrictVpp {

@@ -4,6 +4,7 @@ import {
   cnat_set_snat_addresses_v2,
   cnat_set_snat_policy,
   cnat_snat_policy_add_del_exclude_pfx,
+  cnat_snat_policy_add_del_if,
   cnat_snat_policy_flags,
   cnat_translation_del,
   cnat_translation_flags,
@@ -13,6 +14,9 @@ import { familyOf } from '../../desired/objects.js';
 import { call } from '../call.js';
 import { no_interface } from '../paths.js';
 import { afOf, none, type Programs, protocols } from './common.js';
+
+/** The interface that every VPP has. */
+const local0 = 0;
 
 export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 'translation'> = {
   snat_addresses: {
@@ -31,7 +35,15 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
     // To set all of them to zero frees a policy that VPP goes on using.
     remove: () => none,
   },
-  snat_policy: { add: () => [call(cnat_set_snat_policy, { policy: 'CNAT_POLICY_K8S' })], remove: () => none },
+  snat_policy: {
+    add: () => [
+      call(cnat_set_snat_policy, { policy: 'CNAT_POLICY_K8S' }),
+      // VPP takes a policy whose first map of interfaces is empty for one that was never set up, sets it up again and forgets
+      // the excluded prefixes: with the first pod that goes. local0, which has no packets, keeps the map from being empty.
+      call(cnat_snat_policy_add_del_if, { sw_if_index: local0, is_add: 1, table: 'CNAT_POLICY_INCLUDE_V4' }),
+    ],
+    remove: () => none,
+  },
   snat_exclude: {
     add: (o) => [call(cnat_snat_policy_add_del_exclude_pfx, { is_add: 1, prefix: o.prefix })],
     remove: (o) => [call(cnat_snat_policy_add_del_exclude_pfx, { is_add: 0, prefix: o.prefix })],

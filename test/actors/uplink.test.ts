@@ -1,0 +1,635 @@
+import t from 'tap';
+import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
+import type { UplinkSpec } from '../../src/config.js';
+import type { VppObject } from '../../src/desired/objects.js';
+import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
+import type { NodeStatus } from '../../src/messages/node.js';
+import type { UplinkMessage } from '../../src/messages/uplink.js';
+import type { TransactionResult, VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
+import { applyOutcomes } from '../../src/reconcile/outcome.js';
+import { isUnknown, type Operation } from '../../src/reconcile/reconcile.js';
+import type { Snapshot } from '../../src/reconcile/snapshot.js';
+import { uplinkOf } from '../../src/uplink/uplink-host.js';
+import { nodeOf } from '../desired/sample.js';
+import { type ActorKit, actorKit, type KitBase, supervision, type Teardown } from '../kit/actor-kit.js';
+import { macs, second_spec, specOf, UplinkLab } from '../uplink/uplink-lab.js';
+
+const { uplinks: _, ...inputs } = nodeOf();
+const settings: UplinkSettings = {
+  specs: [specOf()],
+  inputs,
+  transaction_ms: 20_000,
+  verify_ms: 2000,
+  retry_ms: 1000,
+  tries_max: 3,
+  shutdown_ms: 8000,
+};
+
+class Stale extends Error {
+  readonly code = 'stale_generation';
+}
+
+/** The uplink actor between a VPP that keeps objects, a Linux in memory and hooks that do nothing. */
+class Lab {
+  readonly kit!: ActorKit<UplinkMessage>;
+  readonly linux: UplinkLab;
+  /** What was done, in order, to the host, to VPP and to the outside. */
+  readonly effects: string[] = [];
+  readonly reports: UplinkReport[] = [];
+  /** What VPP holds. */
+  objects: readonly VppObject[] = [];
+  refuses: (operation: Operation) => boolean = () => false;
+  /** Neighbours that VPP resolves once it is nudged. */
+  answering = new Set(['10.0.0.1', 'fd00::1']);
+  nudged = new Set<string>();
+  /** Fails the transaction that is under way. */
+  lost: string | undefined;
+  pid = 1;
+  generation = 0;
+  tapChanged: (() => void) | undefined;
+
+  private constructor(
+    t: Teardown & { testdir(): string },
+    readonly base: KitBase,
+    readonly specs: readonly UplinkSpec[],
+  ) {
+    this.linux = new UplinkLab(t.testdir(), base.clock, 'physical', specs.length > 1);
+  }
+
+  static async start(
+    t: Teardown & { testdir(): string },
+    changes: Partial<UplinkSettings> = {},
+    prepare: (lab: Lab) => void = () => undefined,
+  ): Promise<Lab> {
+    let lab!: Lab;
+    const kit = await actorKit(
+      t,
+      (base) => {
+        lab = new Lab(t, base, changes.specs ?? settings.specs);
+        prepare(lab);
+        return lab.spec(base, changes);
+      },
+      { supervision: supervision({ intensity: { restarts_max: 3, window_ms: 600_000 } }) },
+    );
+    Object.assign(lab, { kit });
+    return lab;
+  }
+
+  private spec(base: KitBase, changes: Partial<UplinkSettings>) {
+    const process = base.mailbox<VppProcessMessage>('process');
+    process.on('Shutdown', ({ reply }) => {
+      this.note('end VPP');
+      this.dies();
+      reply.resolve();
+    });
+    const vpp = base.mailbox<VppConnectionMessage>('vpp');
+    vpp.on('Subscribe', () => this.note('subscribe'));
+    vpp.on('Transact', ({ transaction, reply }) => {
+      if (this.lost !== undefined) {
+        this.note(`transact ${this.lost}`);
+        return reply.reject(new Stale(this.lost));
+      }
+      reply.resolve(this.does(transaction.operations, transaction.essential === true));
+    });
+    vpp.on('ReadNeighbours', ({ interface: tag, reply }) => {
+      this.note(`neighbours of ${tag}`);
+      reply.resolve([...this.nudged].filter((address) => this.answering.has(address)));
+    });
+    return uplink(
+      {
+        process: process.ref,
+        vpp: vpp.ref,
+        host: this.linux.host,
+        hooks: { run: async (point) => this.note(`hook ${point}`) },
+        cluster: {
+          publishNodeAddresses: async (addresses) => this.note(`publish ${Object.values(addresses)}`),
+        },
+        watchLink: (name, changed) => {
+          this.note(`watch ${name}`);
+          this.tapChanged = changed;
+          return { close: () => this.note(`unwatch ${name}`) };
+        },
+        nudge: (gateway) => {
+          this.nudged.add(gateway);
+          this.note(`nudge ${gateway}`);
+        },
+        report: (report) => {
+          this.reports.push(report);
+          this.note(`report ${report.state}`);
+        },
+      },
+      { ...settings, ...changes },
+    );
+  }
+
+  /** Notes what has been done to Linux since the last time, and then this. */
+  note(text: string): void {
+    const kinds = this.linux.network.mutations.splice(0).map(({ change }) => change.do);
+    for (const [at, kind] of kinds.entries()) if (kinds[at - 1] !== kind) this.effects.push(`linux ${kind}`);
+    this.effects.push(text);
+  }
+
+  /** The effects since the last call; `short` leaves out what is done to Linux. */
+  take(short = true): string[] {
+    this.note('');
+    return this.effects.splice(0).filter((text) => text !== '' && !(short && text.startsWith('linux ')));
+  }
+
+  private does(operations: readonly Operation[], essential: boolean): TransactionResult {
+    const outcomes = operations.map((operation) =>
+      this.refuses(operation) ? { operation, error: new Error('VPP says no') } : { operation },
+    );
+    const done = outcomes.filter(({ error }) => error === undefined);
+    const count = (action: string) => operations.filter((operation) => operation.action === action).length;
+    const what = [count('add') > 0 ? 'add' : [], count('remove') > 0 ? 'remove' : []].flat().join(' and ');
+    const ups = operations.filter(
+      ({ object: o }) => o.kind === 'interface_flag' && o.flag === 'admin_up',
+    ).length;
+    const only_up = ups === operations.length ? ' taps up' : '';
+    this.note(`transact ${what}${only_up}${essential ? '' : ' not essential'}`);
+    for (const { operation } of done) {
+      const { action, object } = operation;
+      if (object.kind !== 'tap') continue;
+      if (action === 'add') this.linux.makeTap(object.host_if_name, object.host_mac ?? macs[0]!);
+      else this.linux.removeTap(object.host_if_name);
+    }
+    this.objects = applyOutcomes(this.objects, { outcomes: done });
+    return { outcomes, interfaces: new Map() };
+  }
+
+  snapshot(): Snapshot {
+    const tags = this.objects.flatMap((object) => ('tag' in object ? [object.tag] : []));
+    return {
+      workers: 0,
+      objects: this.objects.filter((object) => !isUnknown(object)),
+      interfaces: tags.map((tag, sw_if_index) => ({ tag, sw_if_index, name: tag, dev_type: '' })),
+    };
+  }
+
+  /** VPP's end: its tap is gone, the device stays where it is. */
+  dies(): void {
+    for (const { interface_name } of this.specs) this.linux.removeTap(interface_name);
+    this.linux.network.mutations.length = 0;
+    this.objects = [];
+    this.nudged.clear();
+  }
+
+  async up(adopted = this.objects.length > 0): Promise<void> {
+    this.generation += 1;
+    const { generation } = this;
+    await this.kit.tell({ type: 'VppUp', generation, adopted, snapshot: this.snapshot() });
+  }
+
+  /** VPP is up, and the gateways have answered. */
+  async taken(): Promise<void> {
+    await this.up();
+    await this.kit.clock.advance(1000);
+  }
+
+  async exited(reason = 'SIGSEGV'): Promise<void> {
+    this.dies();
+    await this.kit.tell({ type: 'VppExited', reason });
+  }
+
+  get state() {
+    return this.kit.node().gauges.state;
+  }
+
+  async subscribe(name: string): Promise<() => Promise<NodeStatus[]>> {
+    const mailbox = this.kit.mailbox<NodeStatus>(name);
+    await this.kit.tell({ type: 'SubscribeNode', subscriber: mailbox.ref });
+    return () => mailbox.messages();
+  }
+
+  /** What the node is to hold, with its taps up. */
+  get wanted(): VppObject[] {
+    const uplinks = this.linux.host
+      .taken()!
+      .map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
+    return desiredNode({ ...inputs, uplinks }, true);
+  }
+}
+
+t.test('a take-over, in the order in which the host suffers least', async (t) => {
+  const lab = await Lab.start(t);
+  t.same(lab.take(), ['report linux', 'subscribe']);
+  await lab.taken();
+  t.same(lab.take(false), [
+    'hook BEFORE_IF_READ',
+    'hook BEFORE_VPP_RUN',
+    'linux set_link',
+    'linux move_link',
+    'linux set_link',
+    'transact add',
+    'linux set_link',
+    'linux replace_address',
+    'linux set_neighbour',
+    'linux replace_route',
+    'hook VPP_RUNNING',
+    'transact add taps up',
+    'nudge 10.0.0.1',
+    'nudge fd00::1',
+    'neighbours of main-eth0',
+    'watch eth0',
+    'report vpp',
+    'publish 10.0.0.2/24,fd00::2/64',
+  ]);
+  t.equal(lab.state, 'vpp');
+  t.same(
+    new Set(lab.objects.map((o) => JSON.stringify(o))),
+    new Set(lab.wanted.map((o) => JSON.stringify(o))),
+  );
+  t.match(lab.reports.at(-1), { state: 'vpp', uplinks: [{ name: 'eth0' }] });
+});
+
+t.test('subscribers are told when the node is ready and when it is lost', async (t) => {
+  const lab = await Lab.start(t);
+  const heard = await lab.subscribe('cni');
+  t.same(await heard(), []);
+  await lab.taken();
+  t.match(await heard(), [
+    {
+      type: 'NodeReady',
+      generation: 1,
+      mtu: 9000,
+      node: { ip4: '10.0.0.2', ip6: 'fd00::2' },
+      redirects: [],
+    },
+  ]);
+  const late = await lab.subscribe('late');
+  t.match(await late(), [{ type: 'NodeReady', generation: 1 }]);
+  await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  t.same(await heard(), [{ type: 'NodeLost', reason: 'connection to VPP lost: EOF' }]);
+  await lab.exited();
+  t.same(await heard(), [], 'once');
+  t.same(
+    (await late()).map(({ type }) => type),
+    ['NodeLost'],
+  );
+});
+
+t.test(
+  'a lost connection changes nothing on the host, and the running VPP is mended and told as ready again',
+  async (t) => {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    const host = lab.linux.network.snapshot();
+    lab.take();
+    await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+    t.same(lab.take(false), ['unwatch eth0', 'report linux']);
+    const heard = await lab.subscribe('cni');
+    lab.objects = lab.objects.filter(({ kind }) => kind !== 'neighbour');
+    await lab.up();
+    t.same(lab.take(), ['transact add', 'watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64']);
+    t.same(lab.linux.network.snapshot(), host);
+    t.match(await heard(), [{ type: 'NodeReady', generation: 2 }]);
+    t.same(
+      new Set(lab.objects.map((o) => JSON.stringify(o))),
+      new Set(lab.wanted.map((o) => JSON.stringify(o))),
+    );
+  },
+);
+
+t.test('what a running VPP refuses to remove is a warning', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  lab.objects = [...lab.objects, { kind: 'proxy_arp_range', table_id: 0, low: '10.0.0.9', high: '10.0.0.9' }];
+  lab.refuses = ({ action }) => action === 'remove';
+  await lab.up();
+  t.equal(lab.state, 'vpp');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /VPP refused remove .*10\.0\.0\.9/ });
+});
+
+t.test('when VPP dies the host gets its network back, and loses it again to the next VPP', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  for (let life = 1; life <= 3; life++) {
+    await lab.taken();
+    t.equal(lab.state, 'vpp');
+    t.notSame(lab.linux.state(), before);
+    const hooks = lab.take().filter((text) => text.startsWith('hook'));
+    t.same(hooks, [
+      ...(life === 1 ? ['hook BEFORE_IF_READ'] : []),
+      ...['hook BEFORE_VPP_RUN', 'hook VPP_RUNNING'],
+    ]);
+    await lab.exited();
+    t.same(lab.linux.state(), before, `life ${life}`);
+    t.same(
+      lab.take(false).filter((text) => !/^linux (set|add|append|replace|move)/.test(text)),
+      ['unwatch eth0', 'report linux', 'report linux', 'hook VPP_DONE_OK'],
+      'the hook comes when the host is restored',
+    );
+    t.equal(lab.state, 'linux');
+  }
+});
+
+t.test(
+  'a fresh process resumes what a running VPP has: the host is dressed again and otherwise not touched',
+  async (t) => {
+    const first = await Lab.start(t);
+    await first.taken();
+    const lab = await Lab.start(t);
+    // The disk, Linux and VPP are those of the first process.
+    for (const [path, text] of first.linux.files.contents) lab.linux.files.contents.set(path, text);
+    lab.objects = first.objects;
+    const captured = lab.linux.host.capture([specOf()]);
+    lab.linux.host.take(captured);
+    lab.linux.makeTap();
+    lab.take();
+    await lab.up(true);
+    t.same(lab.take(false), [
+      'transact add',
+      'linux set_link',
+      'linux replace_address',
+      'linux set_neighbour',
+      'linux replace_route',
+      'watch eth0',
+      'report vpp',
+      'publish 10.0.0.2/24,fd00::2/64',
+    ]);
+    t.match(lab.reports.at(-1)?.reason, /eth0 adopted/);
+  },
+);
+
+t.test(
+  'an adopted VPP without our uplinks gets them anew, after what is left of an earlier attempt is gone',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const before = lab.linux.state();
+    lab.linux.host.take(lab.linux.host.capture([specOf()]));
+    lab.objects = [
+      { kind: 'table', family: 4, table_id: 1_048_576, name: 'host-tap-eth0-ip4', multicast: true },
+      { kind: 'snat_addresses', ip4: '10.0.0.2' },
+    ];
+    lab.take();
+    await lab.up(true);
+    await lab.kit.clock.advance(1000);
+    const effects = lab.take();
+    t.same(effects.slice(0, 4), [
+      'transact remove',
+      'hook BEFORE_IF_READ',
+      'hook BEFORE_VPP_RUN',
+      'transact add',
+    ]);
+    t.equal(lab.state, 'vpp');
+    await lab.exited();
+    t.same(lab.linux.state(), before);
+  },
+);
+
+const failures: Record<string, { prepare: (lab: Lab) => void; reason: RegExp; untouched?: true }> = {
+  'the uplink is not there': {
+    prepare: (lab) => {
+      const own = lab.linux.network.open();
+      own.apply({ do: 'set_link', link: own.link('eth0')!.index, name: 'eth9' });
+    },
+    reason: /eth0: Linux has no such interface.*eth9/,
+    untouched: true,
+  },
+  'the disk is full': {
+    prepare: (lab) => {
+      lab.linux.files.full = true;
+    },
+    reason: /undo journal.*no space left/,
+    untouched: true,
+  },
+  'Linux does not let the device go': { prepare: (lab) => lab.linux.network.failChange(2), reason: /EIO/ },
+  'VPP refuses the device': {
+    prepare: (lab) => {
+      lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'af_packet';
+    },
+    reason: /VPP refused add .*af_packet.*VPP says no/,
+  },
+  'VPP refuses the tap': {
+    prepare: (lab) => {
+      lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'tap';
+    },
+    reason: /VPP refused add .*"tap"/,
+  },
+  'the tap cannot be raised': {
+    prepare: (lab) => {
+      lab.refuses = ({ action, object }) =>
+        action === 'add' &&
+        object.kind === 'interface_flag' &&
+        object.interface === 'host-eth0' &&
+        object.flag === 'admin_up';
+    },
+    reason: /VPP refused add .*admin_up/,
+  },
+  'a gateway does not answer': {
+    prepare: (lab) => {
+      lab.answering.delete('10.0.0.1');
+    },
+    reason: /gateway 10\.0\.0\.1 answered Linux on eth0 and does not answer VPP; check/,
+  },
+};
+
+for (const [name, { prepare, reason, untouched }] of Object.entries(failures)) {
+  t.test(
+    `${name}: the host is as it was, VPP holds nothing of the uplink, and hooks and operator are told`,
+    async (t) => {
+      const lab = await Lab.start(t, { tries_max: 1 });
+      prepare(lab);
+      const before = lab.linux.state();
+      const heard = await lab.subscribe('cni');
+      lab.take();
+      await lab.up();
+      await lab.kit.clock.advance(10_000);
+      t.equal(lab.state, 'failed');
+      t.same(lab.linux.state(), before);
+      t.match(lab.reports.at(-1), { state: 'failed', reason });
+      t.same(
+        lab.objects.filter((object) => 'tag' in object || 'interface' in object).map((object) => object.kind),
+        [],
+      );
+      const effects = lab.take(false);
+      t.same(
+        effects.filter((text) => text.startsWith('hook')),
+        [
+          'hook BEFORE_IF_READ',
+          ...(name === 'the uplink is not there' ? [] : ['hook BEFORE_VPP_RUN']),
+          ...(/raised|gateway/.test(name) ? ['hook VPP_RUNNING'] : []),
+          ...(untouched ? [] : ['hook VPP_ERRORED']),
+        ],
+      );
+      if (untouched)
+        t.notOk(
+          effects.some((text) => text.startsWith('linux ')),
+          'nothing was touched at all',
+        );
+      t.same(await heard(), []);
+      t.match(
+        lab.kit.log.lines.find(({ level }) => level === 'error'),
+        { text: reason },
+      );
+      t.notOk(lab.linux.host.isChanged());
+    },
+  );
+}
+
+t.test('what the node can do without is a warning', async (t) => {
+  const lab = await Lab.start(t);
+  const dispensable = new Set(['interface_rx_mode', 'rx_placement', 'ttl_fixup']);
+  lab.refuses = ({ object }) => dispensable.has(object.kind);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+  const warned = lab.kit.log.lines.filter(({ level }) => level === 'warn');
+  t.equal(warned.length, 4);
+  t.match(warned[0]?.text, /VPP refused add .*: VPP says no/);
+});
+
+t.test('gateways are nudged until they answer, within the limit', async (t) => {
+  const lab = await Lab.start(t);
+  lab.answering.clear();
+  await lab.up();
+  await lab.kit.clock.advance(1500);
+  t.not(lab.state, 'vpp');
+  lab.take();
+  lab.answering = new Set(['10.0.0.1']);
+  await lab.kit.clock.advance(100);
+  t.same(lab.take(), ['neighbours of main-eth0', 'nudge fd00::1'], 'one that has answered is left alone');
+  lab.answering = new Set(['fd00::1']);
+  await lab.kit.clock.advance(100);
+  t.equal(lab.state, 'vpp');
+});
+
+t.test('gateways that did not answer Linux need not answer VPP', async (t) => {
+  const lab = await Lab.start(t);
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'set_neighbour', neighbour: { link, family: 4, address: '10.0.0.1', state: 0x20 } });
+  lab.answering.delete('10.0.0.1');
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+  t.notOk(lab.nudged.has('10.0.0.1'));
+});
+
+t.test(
+  'a failed take-over is tried again after a pause that doubles, a bounded number of times',
+  async (t) => {
+    const lab = await Lab.start(t);
+    lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'tap';
+    await lab.up();
+    const tries = () => lab.take().filter((text) => text === 'hook BEFORE_VPP_RUN').length;
+    t.equal(tries(), 1);
+    await lab.kit.clock.advance(999);
+    t.equal(tries(), 0);
+    await lab.kit.clock.advance(1);
+    t.equal(tries(), 1);
+    await lab.kit.clock.advance(1999);
+    t.equal(tries(), 0);
+    await lab.kit.clock.advance(1);
+    t.equal(tries(), 1);
+    await lab.kit.clock.advance(600_000);
+    t.equal(tries(), 0, 'three in all');
+    t.equal(lab.state, 'failed');
+    lab.refuses = () => false;
+    await lab.exited();
+    await lab.taken();
+    t.equal(lab.state, 'vpp', 'the next VPP is a new beginning');
+  },
+);
+
+t.test('a retry for a VPP that is no more, or that has the uplinks by now, does nothing', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  lab.take();
+  await lab.kit.tell({ type: 'Retry', generation: 1 });
+  await lab.kit.tell({ type: 'Retry', generation: 7 });
+  t.same(lab.take(false), []);
+});
+
+t.test(
+  'a VPP that goes away in the middle is waited for: the host is given back when it is known to be dead',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const before = lab.linux.state();
+    lab.lost = 'connection lost';
+    await lab.up();
+    t.equal(lab.state, 'failed');
+    t.ok(lab.linux.host.isChanged());
+    t.notOk(lab.take().includes('hook VPP_ERRORED'));
+    await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+    t.ok(lab.linux.host.isChanged());
+    await lab.exited();
+    t.same(lab.linux.state(), before);
+    t.ok(lab.take().includes('hook VPP_DONE_OK'));
+    lab.lost = undefined;
+    await lab.taken();
+    t.equal(lab.state, 'vpp');
+  },
+);
+
+t.test('a stop for good ends VPP, then restores the host, then tells the hooks', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  await lab.taken();
+  lab.take();
+  await lab.kit.system.stopChild('uplink');
+  t.same(
+    lab.take(false).filter((text) => !/^linux (set|add|append)/.test(text)),
+    ['unwatch eth0', 'end VPP', 'linux move_link', 'report linux', 'hook VPP_DONE_OK'],
+  );
+  t.same(lab.linux.state(), before);
+});
+
+t.test('a VPP that does not end in time does not keep the host from being restored', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  await lab.taken();
+  lab.kit.mailbox<VppProcessMessage>('process').on('Shutdown', () => undefined);
+  const stopped = lab.kit.system.stopChild('uplink');
+  await lab.kit.clock.advance(settings.shutdown_ms / 2);
+  await stopped;
+  t.same(lab.linux.state(), before);
+});
+
+t.test('a restart of the actor leaves host and VPP alone, and resumes', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  const host = lab.linux.network.snapshot();
+  lab.take();
+  await lab.kit.crash(new Error('defect'));
+  await lab.kit.clock.advance(100);
+  t.same(lab.take(false), ['unwatch eth0', 'report linux', 'subscribe']);
+  lab.generation = 0;
+  await lab.up(true);
+  t.equal(lab.state, 'vpp');
+  t.same(lab.linux.network.snapshot(), host);
+});
+
+t.test('the MTU of the tap is set back when somebody changes it', async (t) => {
+  const lab = await Lab.start(t, { specs: [specOf({ mtu: 1400 })] });
+  await lab.taken();
+  const own = lab.linux.network.open();
+  const tap = own.link('eth0')!.index;
+  own.apply({ do: 'set_link', link: tap, mtu: 1500 });
+  lab.tapChanged!();
+  await lab.kit.settle();
+  t.equal(own.link('eth0')?.mtu, 1400);
+  await lab.kit.tell({ type: 'TapChanged', name: 'eth7' });
+  await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  own.apply({ do: 'set_link', link: tap, mtu: 1500 });
+  await lab.kit.tell({ type: 'TapChanged', name: 'eth0' });
+  t.equal(own.link('eth0')?.mtu, 1500, 'without VPP nothing is mended');
+  await lab.exited();
+  own.apply({ do: 'set_link', link: own.link('eth0')!.index, mtu: 1500 });
+  await lab.kit.tell({ type: 'TapChanged', name: 'eth0' });
+  t.equal(own.link('eth0')?.mtu, 1500, 'the device itself is not ours any more');
+});
+
+t.test('several uplinks are taken over together, and given back together', async (t) => {
+  const lab = await Lab.start(t, { specs: [specOf(), second_spec] });
+  const before = lab.linux.state();
+  lab.answering = new Set(['10.0.0.1', 'fd00::1', '10.1.0.1', 'fd01::1']);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+  t.equal(lab.kit.node().gauges.uplinks, 'eth0 eth1');
+  await lab.exited();
+  t.same(lab.linux.state(), before);
+  lab.refuses = ({ action, object }) =>
+    action === 'add' && object.kind === 'af_packet' && object.host_if_name === 'eth1';
+  await lab.up();
+  t.same(lab.linux.state(), before, 'one that fails takes the other along');
+});
