@@ -1,7 +1,7 @@
 /** Pods connected and disconnected through the CNI socket as Calico's plugin does it: a new connection for each call. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningNode } from '../lab/running-node.js';
-import { BarePod } from './bare-pod.js';
+import { BarePods } from './bare-pods.js';
 import { atMost, type BenchOptions, median, quantile, type Report } from './figures.js';
 import { Plugin, range, withNode } from './node.js';
 
@@ -12,7 +12,7 @@ const add_p99_ms_max = 30;
 const at_once_ms_max = 1500;
 const growth_max = 1.5;
 
-const pods_in_row = { full: 500, quick: 120 };
+const pods_in_row = { full: 500, quick: 120 } as const;
 /** A median of so many ADDs is the time of the first, and of the last. */
 const around = 20;
 /** Bare messages and bare calls take turns with the ADDs, so that what disturbs one disturbs all. */
@@ -25,13 +25,14 @@ async function inRow(node: RunningNode, count: number, report: Report): Promise<
   const calls: number[] = [];
   const serial: number[] = [];
   const waves: number[] = [];
-  const bare = await BarePod.connect(node, node.topology.pods[count]!.netns);
+  const bare = await BarePods.connect(node);
+  const spare = node.topology.pods.slice(count).map(({ netns }) => netns);
   for (const at of range(1, count)) {
     adds.push(await plugin.add(at));
     if (at % bare_every !== 0) continue;
     calls.push(await plugin.nothing());
-    serial.push(await bare.serial());
-    waves.push(await bare.inWaves());
+    serial.push(await bare.serial(spare.pop()!));
+    waves.push(await bare.inWaves(spare.pop()!));
   }
   bare.close();
   report(atMost('ADD, p50', median(adds), 'ms', add_p50_ms_max));
@@ -40,7 +41,7 @@ async function inRow(node: RunningNode, count: number, report: Report): Promise<
   report({ name: "VPP's part, messages one at a time, p50", value: median(serial), unit: 'ms' });
   report({ name: "VPP's part, messages in waves, p50", value: median(waves), unit: 'ms' });
   const floor = median(calls) + median(waves);
-  report({ name: 'ADD to that call and those waves', value: median(adds) / floor, unit: 'ratio' });
+  report({ name: 'ADD, to that call and those waves together', value: median(adds) / floor, unit: 'ratio' });
   // The very first ADDs meet a program that has never run: they are no measure of what many pods cost.
   const first = median(adds.slice(around, 2 * around));
   const last = median(adds.slice(-around));
@@ -101,6 +102,6 @@ async function atOnce(node: RunningNode, report: Report): Promise<void> {
 export async function bench(report: Report, { quick }: BenchOptions): Promise<void> {
   const count = quick ? pods_in_row.quick : pods_in_row.full;
   await withNode(pods_at_once + 100, (node) => atOnce(node, report));
-  // One more, for the bare messages.
-  await withNode(count + 1, (node) => inRow(node, count, report));
+  const bare_pods = 2 * Math.floor(count / bare_every);
+  await withNode(count + bare_pods, (node) => inRow(node, count, report));
 }

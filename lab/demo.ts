@@ -19,8 +19,9 @@ const usual_vpp = '/usr/bin/vpp';
 /** Resolves with the exit code: 0 only when everything that was to be proved held, and all was removed again. */
 export async function runDemo({ stay }: DemoOptions): Promise<number> {
   const teller = new Teller(process.stdout);
-  const stage = await chooseStage();
+  // Before anything is made: a signal must find somebody who removes it.
   const interrupted = firstSignal();
+  const stage = await chooseStage();
   teller.title('calico-vpp-node: the life of a node');
   teller.say(stage.opening);
   const story = new Story(stage, teller);

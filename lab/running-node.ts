@@ -387,7 +387,7 @@ export class RunningNode {
       const said: Record<string, string> = {};
       for (const { name, tag } of tagged)
         said[`features of ${tag}`] = named(await ask(`show interface features ${name}`));
-      said['addresses'] = inBlocks(named(await ask('show interface addr')));
+      said.addresses = inBlocks(named(await ask('show interface addr')));
       said['source NAT'] = inOrder(named(await ask('show cnat snat-policy')));
       for (const family of ['ip', 'ip6']) {
         // Its counts are also those of neighbours that VPP has learned.

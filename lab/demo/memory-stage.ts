@@ -70,9 +70,9 @@ export async function memoryStage(why: string): Promise<Stage> {
 }
 
 /** Linux forgets the settings of a device with the device; the network in memory does not. */
-function visibleState(host: FakeHostNetwork): Readonly<Record<string, unknown>> {
-  const { sysctls, ...state } = host.snapshot() as Readonly<Record<string, readonly string[]>>;
-  return { ...state, sysctls: sysctls?.filter((text) => !text.includes('/conf/eth0/')) };
+function visibleState(host: FakeHostNetwork): Readonly<Record<string, readonly string[]>> {
+  const { sysctls = [], ...state } = host.snapshot() as Readonly<Record<string, readonly string[]>>;
+  return { ...state, sysctls: sysctls.filter((text) => !text.includes('/conf/eth0/')) };
 }
 
 function hostInMemory(): FakeHostNetwork {

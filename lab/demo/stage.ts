@@ -26,8 +26,8 @@ export interface Stage {
   /** The caller closes it. */
   openHost(): NetworkNamespace;
   openPod(pod: Pod): NetworkNamespace;
-  /** All that an observer of the host can see, by topic: two are deeply equal when the host is the same. */
-  hostState(): Readonly<Record<string, unknown>>;
+  /** All that an observer of the host can see, by topic, one text an entry: the same texts when the host is the same. */
+  hostState(): Readonly<Record<string, readonly string[]>>;
   /** Begins a life of the node without waiting for it. */
   launchNode(): void;
   killVpp(): void;

@@ -86,11 +86,14 @@ function lab(t: { testdir(): string; teardown(run: () => void): void }, script: 
     record: join(directory, 'vpp-run.json'),
     output: join(directory, 'log', 'vpp.log'),
   };
+  const started = new Map<number, string>();
   const table: ProcessTable = {
     boot_id,
     startTime: (pid) => {
+      const start_time = processStartTime(pid)?.toString();
       pids.push(pid);
-      return processStartTime(pid)?.toString();
+      if (start_time !== undefined && !started.has(pid)) started.set(pid, start_time);
+      return start_time;
     },
     watchExit: (pid, ended) => {
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
@@ -98,10 +101,8 @@ function lab(t: { testdir(): string; teardown(run: () => void): void }, script: 
     prepare: () => undefined,
   };
   t.teardown(() => {
-    // Only what a launcher of this test has started.
-    const record = readRunRecord(settings.record);
-    if (record !== undefined && processStartTime(record.pid)?.toString() === record.start_time)
-      process.kill(record.pid, 'SIGKILL');
+    for (const [pid, start_time] of started)
+      if (processStartTime(pid)?.toString() === start_time) process.kill(pid, 'SIGKILL');
   });
   return {
     directory,
@@ -152,7 +153,7 @@ t.test('starting and adopting processes', { skip: usable ? false : 'needs root a
   });
 
   t.test('output is that of this life alone, and its end where it is long', async (t) => {
-    const { launcher } = lab(t, 'yes x | head -c 100000; echo; echo end; exit 1');
+    const { launcher } = lab(t, 'yes x | head -c 100000; echo end; exit 1');
     const each = launcher();
     await each.start().exited;
     const { reason } = await each.start().exited;

@@ -1,0 +1,72 @@
+/**
+ * What an ADD costs VPP itself: the messages that the node sends for a pod, sent by a bare client to the same VPP, each
+ * after the reply to the one before, or in waves. The pods stay, as those of the node do: memory that VPP has used before
+ * is cheaper. The node does not look at what belongs to nobody before its second audit, which this does not live to see.
+ */
+import { join } from 'node:path';
+import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
+import type { RunningNode } from '../lab/running-node.js';
+import type { PodSpec } from '../src/cni/pod-spec.js';
+import { PodState } from '../src/cni/pod-state.js';
+import { desiredPod } from '../src/desired/pod.js';
+import { podTables } from '../src/desired/tables.js';
+import { type Operation, reconcile } from '../src/reconcile/reconcile.js';
+import { execute } from '../src/vpp-conn/execute.js';
+import { Handles } from '../src/vpp-conn/handles.js';
+
+/** Far from the slots that the node gives its pods. */
+const slot_first = 5000;
+const mtu = 1500;
+
+export class BarePods {
+  readonly #vpp: Client;
+  readonly #handles = new Handles();
+  /** Another pod of the same kind. */
+  readonly #like: PodSpec;
+  readonly #gso: boolean;
+  #made = 0;
+
+  private constructor(vpp: Client, like: PodSpec, gso: boolean) {
+    this.#vpp = vpp;
+    this.#like = like;
+    this.#gso = gso;
+  }
+
+  /** The node must have a pod already. */
+  static async connect(node: RunningNode): Promise<BarePods> {
+    const { records } = new PodState(join(node.config.paths.run_dir, 'pods')).load();
+    const vpp = await connect({ transport: unixTransport(node.config.paths.api_socket), name: 'bench' });
+    return new BarePods(vpp, records[0]!.spec, node.config.gates.gso);
+  }
+
+  /** Milliseconds for a pod in this namespace, one message after the other. */
+  serial(netns: string): Promise<number> {
+    return this.#measure(this.#operations(netns).map((operation) => [operation]));
+  }
+
+  inWaves(netns: string): Promise<number> {
+    return this.#measure([this.#operations(netns)]);
+  }
+
+  #operations(netns: string): Operation[] {
+    this.#made += 1;
+    const addresses = { ip4: [`10.45.0.${this.#made}`], ip6: [`fd45::${this.#made}`] };
+    const inputs = { mtu, gso: this.#gso, node: {}, redirects: [], workers: 0 };
+    const tables = podTables(slot_first + this.#made);
+    return reconcile(desiredPod({ ...this.#like, netns, addresses }, { ...inputs, tables }), []);
+  }
+
+  async #measure(steps: readonly (readonly Operation[])[]): Promise<number> {
+    const began_ms = performance.now();
+    for (const operations of steps) {
+      const transaction = { generation: 0, owner: 'bench', operations, on_error: 'continue' } as const;
+      const { error } = await execute(this.#vpp, this.#handles, transaction);
+      if (error !== undefined) throw error;
+    }
+    return performance.now() - began_ms;
+  }
+
+  close(): void {
+    this.#vpp.close();
+  }
+}
