@@ -8,7 +8,7 @@ import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import type { RunningNode } from '../lab/running-node.js';
 import type { PodSpec } from '../src/cni/pod-spec.js';
 import { PodState } from '../src/cni/pod-state.js';
-import { desiredPod } from '../src/desired/pod.js';
+import { desiredPod, type PodInputs } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
 import { type Operation, reconcile } from '../src/reconcile/reconcile.js';
 import { execute } from '../src/vpp-conn/execute.js';
@@ -23,20 +23,28 @@ export class BarePods {
   readonly #handles = new Handles();
   /** Another pod of the same kind. */
   readonly #like: PodSpec;
-  readonly #gso: boolean;
+  readonly #inputs: Omit<PodInputs, 'tables'>;
   #made = 0;
 
-  private constructor(vpp: Client, like: PodSpec, gso: boolean) {
+  private constructor(vpp: Client, like: PodSpec, inputs: Omit<PodInputs, 'tables'>) {
     this.#vpp = vpp;
     this.#like = like;
-    this.#gso = gso;
+    this.#inputs = inputs;
   }
 
   /** The node must have a pod already. */
   static async connect(node: RunningNode): Promise<BarePods> {
     const { records } = new PodState(join(node.config.paths.run_dir, 'pods')).load();
     const vpp = await connect({ transport: unixTransport(node.config.paths.api_socket), name: 'bench' });
-    return new BarePods(vpp, records[0]!.spec, node.config.gates.gso);
+    const { gates, pods } = node.config;
+    return new BarePods(vpp, records[0]!.spec, {
+      mtu,
+      gso: gates.gso,
+      node: {},
+      redirects: [],
+      workers: 0,
+      default_verdict: pods.default_verdict,
+    });
   }
 
   /** Milliseconds for a pod in this namespace, one message after the other. */
@@ -51,9 +59,8 @@ export class BarePods {
   #operations(netns: string): Operation[] {
     this.#made += 1;
     const addresses = { ip4: [`10.45.0.${this.#made}`], ip6: [`fd45::${this.#made}`] };
-    const inputs = { mtu, gso: this.#gso, node: {}, redirects: [], workers: 0 };
     const tables = podTables(slot_first + this.#made);
-    return reconcile(desiredPod({ ...this.#like, netns, addresses }, { ...inputs, tables }), []);
+    return reconcile(desiredPod({ ...this.#like, netns, addresses }, { ...this.#inputs, tables }), []);
   }
 
   async #measure(steps: readonly (readonly Operation[])[]): Promise<number> {

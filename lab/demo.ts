@@ -64,7 +64,7 @@ function conclude(teller: Teller, story: Story): number {
   }
   teller.say(`All ${proofs} proofs held: ${story.summary}. Nothing of the demo is left on this machine.`);
   teller.say('To have the node to yourself, with the commands to look into it:');
-  teller.show('npm run demo -- --stay');
+  teller.offer(['npm run demo -- --stay']);
   return exit_code.proved;
 }
 

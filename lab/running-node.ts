@@ -332,7 +332,7 @@ export class RunningNode {
   desired(): VppObject[] {
     const { config } = this;
     const store = new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), bootId() ?? '');
-    const uplinks = (store.load() ?? []).map((captured) =>
+    const uplinks = (store.load()?.uplinks ?? []).map((captured) =>
       uplinkOf(captured, config.gates.gso, uplinkTag(captured.spec.interface_name)),
     );
     const inputs: NodeInputs = {
@@ -444,7 +444,7 @@ export class RunningNode {
 const numbers = /fib[-_](?:idx |index:)\d+|heap offset \d+|locks:\[.*\]/g;
 
 function inOrder(text: string): string {
-  return text.replaceAll(numbers, '').split('\n').sort().join('\n').trim();
+  return text.replaceAll(numbers, '').split(/ *\n/).sort().join('\n').trim();
 }
 
 /** Each line that is not indented with those that follow it. */
@@ -452,7 +452,7 @@ function inBlocks(text: string): string {
   return text
     .replaceAll(numbers, '')
     .trim()
-    .split(/\n(?!\s)/)
+    .split(/ *\n(?!\s)/)
     .sort()
     .join('\n');
 }

@@ -93,7 +93,7 @@ export type VariantName = keyof typeof variants;
 
 export const virtual_address = '10.0.0.200';
 export const pod_prefixes = { ip4: '10.44.0.0/24', ip6: 'fd44::/64' } as const;
-/** Reached through a link of this MTU. */
+/** Reached over a link that only its router knows to be of this MTU. */
 export const far = { ip4: '10.9.0.2', ip6: 'fd09::b2', mtu: 1300 } as const;
 
 export interface TopologyOptions {
@@ -101,10 +101,15 @@ export interface TopologyOptions {
   readonly variant?: VariantName;
   /** Two when absent. */
   readonly pods?: number;
-  /** Of the cables between node and outside; 1500 when absent. */
+  /** Of the node's ends of its cables; 1500, as the other ends have, when absent. */
   readonly mtu?: number;
   /** Receive and transmit queues of the cables. */
   readonly queues?: number;
+  /**
+   * False: outside completes its checksums itself. XDP on the node's end takes packets as they are, and those of a cable with
+   * offloading have none.
+   */
+  readonly offload?: boolean;
 }
 
 export class Topology {
@@ -115,7 +120,7 @@ export class Topology {
   readonly pods: readonly Pod[];
   readonly #children = new Set<ChildProcess>();
 
-  constructor({ variant = 'plain', pods = 2, mtu = 1500, queues = 1 }: TopologyOptions = {}) {
+  constructor({ variant = 'plain', pods = 2, mtu = 1500, queues = 1, offload = true }: TopologyOptions = {}) {
     removeStale();
     const chosen: Variant = variants[variant];
     this.node = chosen.node;
@@ -127,7 +132,7 @@ export class Topology {
         const other = { namespace: 'outside', name: cable.peer, addresses: cable.outside };
         this.lab.veth(near, other, queues);
         this.#setMtu('node', cable.uplink, mtu);
-        this.#setMtu('outside', cable.peer, mtu);
+        if (!offload) this.lab.run('outside', 'ethtool', '-K', cable.peer, 'tx', 'off');
       }
       this.#addRouter(chosen.cables);
       for (const route of chosen.routes) this.#addRoute('node', route.prefix, route.via, route.gateway);
@@ -226,7 +231,7 @@ export class Topology {
       { namespace: 'far', name: 'eth0', addresses: [`${far.ip4}/24`, `${far.ip6}/64`] },
     ] as const;
     this.lab.veth(...ends);
-    for (const { namespace, name } of ends) this.#setMtu(namespace, name, far.mtu);
+    this.#setMtu('outside', 'far0', far.mtu);
     this.#addRoute('far', '0.0.0.0/0', 'eth0', '10.9.0.1');
     this.#addRoute('far', '::/0', 'eth0', 'fd09::b1');
     this.within('outside', (outside) => {

@@ -72,7 +72,7 @@ function tcpSink(address: string, port: number): Promise<null> {
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, address, () => resolve(null));
+    server.listen({ port, host: address, ipv6Only: true }, () => resolve(null));
   });
 }
 
@@ -114,7 +114,7 @@ async function tcpSend(request: Extract<AgentRequest, { do: 'tcp_send' }>): Prom
 }
 
 function datagramSocket(address: string): DatagramSocket {
-  return createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  return createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', ipv6Only: address.includes(':') });
 }
 
 function udpAnswer(address: string, port: number): Promise<null> {

@@ -4,13 +4,19 @@ import { runCli } from './cli/cli.js';
 import type { Problem } from './config/problem.js';
 import { type Config, ConfigError, loadConfig } from './config.js';
 import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './host/check.js';
+import { systemClock } from './host/clock.js';
 import { runCommand } from './host/command.js';
+import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
-import { lastWord, linuxParts, type NodeParts, runNode } from './run.js';
+import { lastWord } from './last-word.js';
+import { linuxParts, type NodeParts } from './parts.js';
+import { runNode } from './run.js';
 import { driver_names } from './uplink/drivers.js';
 
 const failed = 1;
+/** In an upgrade the old life is still giving the host back when the new one begins. */
+const upgrade_ms = 60_000;
 
 /** The configuration, or nothing after its faults have been printed. */
 function readConfig(
@@ -22,6 +28,23 @@ function readConfig(
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(renderFindings(configFindings(error.problems)));
     return undefined;
+  }
+}
+
+/** Runs what only one life on a node may do; waits so long for the one before to end. */
+async function alone(config: Config, wait_ms: number, run: () => Promise<number>): Promise<number> {
+  let lock: InstanceLock;
+  try {
+    lock = await lockInstance(config.paths.state_dir, systemClock, wait_ms);
+  } catch (error) {
+    if (!(error instanceof AlreadyRunning)) throw error;
+    process.stderr.write(`calico-vpp-node: ${error.message}\n`);
+    return failed;
+  }
+  try {
+    return await run();
+  } finally {
+    lock.release();
   }
 }
 
@@ -52,9 +75,13 @@ const code = await runCli(process.argv.slice(2), process.env, {
     const read = readConfig(env);
     if (read === undefined) return failed;
     const problems = missing(read.config);
-    if (problems.length === 0) return runNode(await nodeParts(read.config), read.warnings);
-    process.stderr.write(renderFindings(configFindings(problems)));
-    return failed;
+    if (problems.length > 0) {
+      process.stderr.write(renderFindings(configFindings(problems)));
+      return failed;
+    }
+    // Neither VPP nor a hook has any use for it.
+    delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
+    return alone(read.config, upgrade_ms, async () => runNode(await nodeParts(read.config), read.warnings));
   },
 
   async check({ env }) {
@@ -74,7 +101,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
   async restore({ env }) {
     const read = readConfig(env);
     if (read === undefined) return failed;
-    return (await lastWord(await nodeParts(read.config))) ? 0 : failed;
+    return alone(read.config, 0, async () => ((await lastWord(await nodeParts(read.config))) ? 0 : failed));
   },
 
   async demo({ options }) {

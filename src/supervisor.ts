@@ -2,7 +2,7 @@
  * The supervision tree of the node. Start order is dependency order; what crashes takes along what was started after it.
  *
  *   root                 rest_for_one, 3 restarts in 10 min; then the host is restored and the process exits
- *   ├─ vpp               rest_for_one, 3 restarts in 60 s
+ *   ├─ vpp               a crash in it restarts everything: all others hold what they were told of its VPP
  *   │  ├─ vpp-process
  *   │  └─ vpp-connection
  *   ├─ uplink
@@ -23,7 +23,7 @@ export const root_supervision: Supervision = {
 
 const vpp_supervision: Supervision = {
   strategy: 'rest_for_one',
-  intensity: { restarts_max: 3, window_ms: 60_000 },
+  intensity: { restarts_max: 0, window_ms: 60_000 },
   backoff: { first_ms: 100, max_ms: 5000, jitter: 0.2 },
 };
 

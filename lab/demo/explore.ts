@@ -4,7 +4,7 @@ import type { Stage } from './stage.js';
 
 const program = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
-export function exploreText({ paths, machine, pods }: Stage): string {
+export function exploring({ paths, machine, pods }: Stage): readonly string[] {
   const node = `node ${shortened(program)}`;
   const lines = [
     `${node} tree --socket ${paths.debug_socket}`,
@@ -21,7 +21,7 @@ export function exploreText({ paths, machine, pods }: Stage): string {
       machine.has_packets ? `${enter(first!.name)} ping ${second!.ip4}` : `${enter(first!.name)} ip route`,
     );
   }
-  return lines.join('\n');
+  return lines;
 }
 
 /** Relative to where the visitor stands, if that is shorter. */

@@ -10,7 +10,8 @@ import { makeDirectory } from '../../src/host/files.js';
 import { openJournal } from '../../src/host/undo-journal.js';
 import { without_cluster } from '../../src/k8s/cluster.js';
 import { createLog } from '../../src/log.js';
-import { type NodeParts, runNode } from '../../src/run.js';
+import type { NodeParts } from '../../src/parts.js';
+import { runNode } from '../../src/run.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
 import { hostNamespacePath, UplinkHost } from '../../src/uplink/uplink-host.js';
 import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
@@ -44,7 +45,13 @@ export async function memoryStage(why: string): Promise<Stage> {
   const log: string[] = [];
   const vpp = new StandInLauncher(join(directory, 'run', 'vpp-api.sock'), new DevicesInMemory(host));
   const parts = partsInMemory(directory, await freePort(), host, vpp, log);
-  let node: Promise<number> = Promise.resolve(0);
+  let node: Promise<number> | undefined;
+  const stopNode = async (): Promise<number> => {
+    if (node === undefined) return 0;
+    // Nobody but the node listens to this one.
+    process.kill(process.pid, 'SIGQUIT');
+    return node;
+  };
   return {
     opening: opening(why),
     paths: parts.config.paths,
@@ -57,12 +64,9 @@ export async function memoryStage(why: string): Promise<Stage> {
       node = runNode(parts, []);
     },
     killVpp: () => vpp.kill(),
-    async stopNode() {
-      // Nobody but the node listens to this one.
-      process.kill(process.pid, 'SIGQUIT');
-      return node;
-    },
+    stopNode,
     async close() {
+      await stopNode();
       vpp.kill();
       rmSync(directory, { recursive: true, force: true });
     },

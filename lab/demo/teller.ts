@@ -58,6 +58,13 @@ export class Teller {
     this.#gap();
   }
 
+  /** Commands to be copied: whole, however wide. */
+  offer(commands: readonly string[]): void {
+    this.#gap();
+    for (const command of commands) this.#line(shown_indent + command);
+    this.#gap();
+  }
+
   table(rows: readonly (readonly string[])[]): void {
     const widths: number[] = [];
     for (const row of rows) {

@@ -1,39 +1,35 @@
 /**
- * Takes the uplinks over for VPP and gives the host its network back: through a tap while VPP lives, as it was when VPP is
- * gone. The order of a take-over is the order in which the host suffers least:
- *
- *   hooks, read Linux ─▶ journal, move the device ─▶ program VPP (tap down) ─▶ dress the tap ─▶ hook ─▶ tap up ─▶ gateways answer?
- *
- * Whatever fails on the way leads to `giveBack`, which needs nothing but the journal.
+ * Gives VPP the uplinks and the host its network: through a tap while VPP lives, as it was when VPP is gone. What is done
+ * step by step stands in `uplink/take-over.ts`; here stands when. The steps run beside the mailbox, so that VPP's death or
+ * the end of the node cuts them short wherever they are.
  */
 import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
-import type { HookPoint, UplinkSpec } from '../config.js';
+import type { HookPoint } from '../config.js';
 import { isLinkLocal, splitPrefix } from '../desired/ip.js';
-import type { ObjectKind, VppObject } from '../desired/objects.js';
-import { desiredNode, type NodeInputs, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
+import { desiredNode, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
+import type { Timer } from '../host/clock.js';
 import type { Watch } from '../host/types.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
-import type { TransactionResult, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
-import { isDangling } from '../reconcile/order.js';
-import { assignOwners } from '../reconcile/ownership.js';
-import { type Operation, reconcile, removal } from '../reconcile/reconcile.js';
-import type { CapturedUplink } from '../uplink/captured.js';
-import { type UplinkHost, uplinkOf } from '../uplink/uplink-host.js';
+import type { VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import { type Taken, TakeOver, type TakeOverSettings, type VppPort } from '../uplink/take-over.js';
+import { UplinkError, type UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {
   readonly process: ActorRef<VppProcessMessage>;
   readonly vpp: ActorRef<VppConnectionMessage>;
+  /** Is there a VPP, connected or not? */
+  readonly isVppRunning: () => boolean;
   readonly host: UplinkHost;
   readonly hooks: { run(point: HookPoint): Promise<void> };
   readonly cluster: Pick<Cluster, 'publishNodeAddresses'>;
-  /** Calls back when the link of that name changes. */
+  /** Calls back when the link of that name, its addresses or its routes change. */
   readonly watchLink: (name: string, changed: () => void) => Watch;
-  /** Makes VPP resolve that gateway: sends one datagram that leaves through it. Never throws. */
+  /** Has a gateway resolved: sends one datagram that leaves through it. Never throws. */
   readonly nudge: (gateway: string) => void;
-  /** Tells the outside: the info file, readiness. */
+  /** Tells the outside: the info file, readiness. Never throws. */
   readonly report: (report: UplinkReport) => void;
 }
 
@@ -43,30 +39,20 @@ export interface UplinkReport {
   readonly uplinks: readonly Uplink[];
 }
 
-export interface UplinkSettings {
-  readonly specs: readonly UplinkSpec[];
-  readonly inputs: Omit<NodeInputs, 'uplinks'>;
+export interface UplinkSettings extends TakeOverSettings {
   /** For one transaction: af_packet rings of a large node take a second. */
   readonly transaction_ms: number;
-  /** How long the gateways have to answer. */
-  readonly verify_ms: number;
-  /** Pause after a failed take-over, doubled each time, and how many are made for one VPP. */
+  /** Pause after a failed take-over, doubled each time. */
   readonly retry_ms: number;
-  readonly tries_max: number;
+  readonly retry_max_ms: number;
+  /** Take-overs that cut the host off for a moment and failed: no more are made for this VPP. */
+  readonly failures_max: number;
   readonly shutdown_ms: number;
 }
 
-/** Without them the node still works: a warning names what VPP refused. */
-const dispensable: ReadonlySet<ObjectKind> = new Set([
-  'interface_rx_mode',
-  'rx_placement',
-  'ttl_fixup',
-  'route',
-  'redirect_rule',
-]);
-
-const verify_interval_ms = 100;
 const owner = 'node';
+/** A DHCP client removes an address and adds the next: only what lasts is followed. */
+const settle_ms = 300;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -83,30 +69,61 @@ export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<Up
   };
 }
 
-/** A take-over failed; `reason` says why, for the operator. */
-class TakeOverFailed extends Error {
-  override readonly name = 'TakeOverFailed';
+interface Task {
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
 }
 
 class UplinkActor implements Actor<UplinkMessage> {
+  private readonly takeOver: TakeOver;
   private readonly subscribers = new Map<string, ActorRef<NodeStatus>>();
+  private readonly watches: Watch[] = [];
   private ready: NodeReady | undefined;
+  private taken: Taken | undefined;
   private up: VppUp | undefined;
-  private uplinks: readonly Uplink[] = [];
-  private watches: Watch[] = [];
+  private task: Task | undefined;
+  private settling: Timer | undefined;
   private tries = 0;
+  private failures = 0;
   private state: UplinkReport['state'] = 'linux';
   private reason = 'VPP is not up yet';
-  private hooksBegun = false;
 
   constructor(
     private readonly ctx: ActorContext<UplinkMessage>,
     private readonly deps: UplinkDeps,
     private readonly settings: UplinkSettings,
-  ) {}
+  ) {
+    const vpp: VppPort = {
+      transact: (generation, operations) =>
+        this.ctx.ask(
+          deps.vpp,
+          (reply) => {
+            const transaction = {
+              generation,
+              owner,
+              operations,
+              on_error: 'continue',
+              essential: true,
+            } as const;
+            return { type: 'Transact', transaction, reply } as const;
+          },
+          settings.transaction_ms,
+        ),
+      neighbours: (name) =>
+        this.ctx.ask(
+          deps.vpp,
+          (reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(name), reply }) as const,
+          settings.transaction_ms,
+        ),
+    };
+    const { clock, log } = ctx;
+    const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
+    this.takeOver = new TakeOver({ ...deps, vpp, clock, log, waitsFor }, settings);
+  }
 
-  /** VPP's first word decides whether an earlier take-over is resumed or undone. */
+  /** A take-over of an earlier life, or of an earlier incarnation, is resumed when VPP lives, and undone at once when not. */
   async begin(): Promise<void> {
+    if (!this.deps.isVppRunning()) await this.giveBack('VPP is not running', 'VPP_DONE_OK');
     this.deps.vpp.tell({ type: 'Subscribe', subscriber: this.ctx.self });
     this.deps.report({ state: this.state, reason: this.reason, uplinks: [] });
   }
@@ -114,204 +131,148 @@ class UplinkActor implements Actor<UplinkMessage> {
   async receive(message: UplinkMessage): Promise<void> {
     switch (message.type) {
       case 'VppUp':
+        await this.cancel();
         this.up = message;
-        this.tries = 0;
         return this.attempt(message);
       case 'Retry':
-        if (this.up?.generation === message.generation && this.ready === undefined)
-          return this.attempt(this.up);
+        if (this.up?.generation === message.generation && this.ready === undefined) this.attempt(this.up);
         return;
       case 'VppDown':
         return this.lost(`connection to VPP lost: ${message.reason}`);
       case 'VppExited':
-        this.lost(`VPP died: ${message.reason}`);
+        await this.lost(`VPP died: ${message.reason}`);
         this.up = undefined;
-        return this.giveBack('VPP_DONE_OK', `VPP died: ${message.reason}`);
+        this.tries = 0;
+        this.failures = 0;
+        return this.giveBack(`VPP died: ${message.reason}`, 'VPP_DONE_OK');
       case 'SubscribeNode':
         this.subscribers.set(message.subscriber.path, message.subscriber);
         if (this.ready !== undefined) message.subscriber.tell(this.ready);
         return;
+      case 'Taken':
+        if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
+        return;
+      case 'TakeOverFailed':
+        if (this.up?.generation === message.generation) await this.failed(this.up, message.error);
+        return;
       case 'TapChanged':
-        return this.mend(message.name);
+        this.mend(message.name);
+        this.settling?.cancel();
+        this.settling = this.ctx.after(settle_ms, { type: 'TapSettled' });
+        return;
+      case 'TapSettled':
+        return this.follow();
     }
   }
 
   /** Only a stop for good gives the host back; over a restart of this actor VPP goes on forwarding. */
   async stop(reason: StopReason): Promise<void> {
+    await this.cancel();
     this.unwatch();
     if (reason.kind !== 'shutdown') return;
     await this.ctx
       .ask(
         this.deps.process,
         (reply) => ({ type: 'Shutdown', reply }) as const,
-        this.settings.shutdown_ms / 2,
+        this.settings.shutdown_ms / 4,
       )
       .catch((error: Error) => this.ctx.log.warn({ err: error }, 'uplink(stop) VPP did not end in time'));
-    await this.giveBack('VPP_DONE_OK', 'stopped');
+    await this.giveBack('stopped', 'VPP_DONE_OK');
   }
 
   gauges() {
     return {
       state: this.state,
       reason: this.reason.slice(0, 200),
-      uplinks: this.uplinks.map(({ name }) => name).join(' '),
+      uplinks: this.uplinks()
+        .map(({ name }) => name)
+        .join(' '),
       generation: this.ready?.generation ?? 0,
     };
   }
 
   describe() {
-    return {
-      state: this.state,
-      reason: this.reason,
-      uplinks: this.uplinks,
-      journal_pending: this.deps.host.isChanged(),
-    };
+    const { state, reason } = this;
+    return { state, reason, uplinks: this.uplinks(), journal_pending: this.deps.host.isChanged() };
   }
 
-  private async attempt(up: VppUp): Promise<void> {
+  private uplinks(): readonly Uplink[] {
+    return this.taken?.uplinks ?? [];
+  }
+
+  private attempt(up: VppUp): void {
     this.tries += 1;
-    try {
-      await this.clearDangling(up);
-      const taken = up.adopted ? this.deps.host.taken() : undefined;
-      if (taken !== undefined && (await this.resume(up, taken))) return;
-      await this.takeOver(up);
-    } catch (error) {
-      await this.failed(up, error as Error);
-    }
-  }
-
-  /** VPP has the uplinks already: mend what differs. False when it has not, after all. */
-  private async resume(up: VppUp, taken: readonly CapturedUplink[]): Promise<boolean> {
-    const uplinks = this.fromCaptured(taken);
-    const present = new Set(up.snapshot.interfaces.map(({ tag }) => tag));
-    if (!uplinks.every(({ name }) => present.has(uplinkTag(name)))) return false;
-    this.ctx.blockedOn('reconciling the running VPP');
-    const inputs = { ...this.settings.inputs, uplinks };
-    const actual = assignOwners(up.snapshot, []).node;
-    await this.program(up.generation, reconcile(desiredNode(inputs, true), actual));
-    this.dress(uplinks);
-    this.publish(up, uplinks, 'adopted');
-    return true;
-  }
-
-  private async takeOver(up: VppUp): Promise<void> {
-    const { host, hooks } = this.deps;
-    if (host.isChanged()) await this.undo();
-    await this.clearNode(up);
-    if (!this.hooksBegun) {
-      this.hooksBegun = true;
-      await hooks.run('BEFORE_IF_READ');
-    }
-    const captured = host.capture(this.settings.specs);
-    const uplinks = this.fromCaptured(captured);
-    const inputs = { ...this.settings.inputs, uplinks };
-    await hooks.run('BEFORE_VPP_RUN');
-
-    this.ctx.blockedOn('taking the uplinks over');
-    this.ctx.event('uplink', `taking over ${uplinks.map(({ name }) => name).join(', ')}`);
-    host.take(captured);
-    const taps_down = desiredNode(inputs, false);
-    await this.program(up.generation, reconcile(taps_down, []));
-    this.dress(uplinks);
-    await hooks.run('VPP_RUNNING');
-    await this.program(
-      up.generation,
-      reconcile(desiredNode(inputs, true), taps_down).filter(isNew(taps_down)),
-    );
-    await this.verify(captured);
-    this.publish(up, uplinks, 'taken over');
-  }
-
-  /** Before any interface is made: a new one may get the index that a route of an earlier one still names. */
-  private async clearDangling(up: VppUp): Promise<void> {
-    const dangling = up.snapshot.objects.filter(isDangling);
-    if (dangling.length > 0) await this.transact(up.generation, removal(dangling));
-  }
-
-  /** A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. */
-  private async clearNode(up: VppUp): Promise<void> {
-    const interfaces = assignOwners(up.snapshot, []).node.filter(
-      (object) => object.kind !== 'existing_interface' && !isGlobal(object),
-    );
-    if (interfaces.length > 0) await this.transact(up.generation, removal(interfaces));
-  }
-
-  private async program(generation: number, operations: readonly Operation[]): Promise<void> {
-    const { outcomes } = await this.transact(generation, operations);
-    for (const { operation, error } of outcomes) {
-      if (error === undefined) continue;
-      const what = `${operation.action} ${JSON.stringify(operation.object)}: ${error.message}`;
-      if (operation.action === 'add' && !dispensable.has(operation.object.kind))
-        throw new TakeOverFailed(`VPP refused ${what}`);
-      this.ctx.log.warn({ err: error, object: operation.object }, `uplink(program) VPP refused ${what}`);
-    }
-  }
-
-  private transact(generation: number, operations: readonly Operation[]): Promise<TransactionResult> {
-    return this.ctx.ask(
-      this.deps.vpp,
-      (reply) =>
-        ({
-          type: 'Transact',
-          transaction: { generation, owner, operations, on_error: 'continue', essential: true },
-          reply,
-        }) as const,
-      this.settings.transaction_ms,
-    );
-  }
-
-  private dress(uplinks: readonly Uplink[]): void {
-    const { service_prefixes, tap_address } = this.settings.inputs;
-    for (const error of this.deps.host.dressTaps(uplinks, { prefixes: service_prefixes, tap_address })) {
-      this.ctx.log.warn({ err: error }, `uplink(tap) Linux refused: ${error.message}`);
-    }
-  }
-
-  /** Gateways that answered Linux must answer through VPP. */
-  private async verify(captured: readonly CapturedUplink[]): Promise<void> {
-    const deadline = this.ctx.clock.now_ms() + this.settings.verify_ms;
-    for (const { spec, answering_gateways } of captured) {
-      this.ctx.blockedOn(`gateways of ${spec.interface_name}`);
-      const silent = new Set(answering_gateways);
-      while (silent.size > 0) {
-        for (const gateway of silent) this.deps.nudge(gateway);
-        await this.ctx.clock.sleep(verify_interval_ms, this.ctx.signal);
-        const answered: readonly string[] = await this.ctx.ask(
-          this.deps.vpp,
-          (reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(spec.interface_name), reply }) as const,
-          this.settings.transaction_ms,
-        );
-        for (const address of answered) silent.delete(address);
-        if (silent.size > 0 && this.ctx.clock.now_ms() >= deadline) {
-          throw new TakeOverFailed(
-            `gateway ${[...silent].join(', ')} answered Linux on ${spec.interface_name} and does not answer VPP; ` +
-              'check that the network accepts this driver and VLAN',
-          );
+    this.begun(async (signal) => {
+      try {
+        const resumed = up.adopted ? await this.takeOver.resume(up, signal) : undefined;
+        const taken = resumed ?? (await this.takeOver.run(up, signal));
+        this.ctx.self.tell({ type: 'Taken', generation: up.generation, taken });
+      } catch (error) {
+        if (!signal.aborted) {
+          this.ctx.self.tell({ type: 'TakeOverFailed', generation: up.generation, error: error as Error });
         }
       }
-    }
+    });
   }
 
-  private publish(up: VppUp, uplinks: readonly Uplink[], how: string): void {
-    this.ctx.blockedOn(undefined);
+  /** What the host has changed on its tap goes to VPP and into the journal. */
+  private follow(): void {
+    const { taken, up, ready } = this;
+    if (taken === undefined || up === undefined || ready === undefined || this.task !== undefined) return;
+    this.begun(async (signal) => {
+      try {
+        const now = await this.takeOver.follow(taken, up.generation, signal);
+        if (now !== undefined) this.ctx.self.tell({ type: 'Taken', generation: up.generation, taken: now });
+      } catch (error) {
+        if (!signal.aborted) {
+          this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
+        }
+      }
+    });
+  }
+
+  /** One task at a time; `run` never rejects. */
+  private begun(run: (signal: AbortSignal) => Promise<void>): void {
+    const abort = new AbortController();
+    const task: Task = {
+      abort,
+      ended: run(abort.signal).finally(() => {
+        if (this.task === task) this.task = undefined;
+        this.ctx.blockedOn(undefined);
+      }),
+    };
+    this.task = task;
+  }
+
+  /** Ends the task under way. It ends at its next step: every wait of it is cut short. */
+  private async cancel(): Promise<void> {
+    const { task } = this;
+    if (task === undefined) return;
+    task.abort.abort(new Error('the take-over was cut short'));
+    await task.ended;
+  }
+
+  private publish(up: VppUp, taken: Taken): void {
+    const { uplinks } = taken;
     const inputs = { ...this.settings.inputs, uplinks };
     const prefixes = { ip4: nodeAddress(inputs, 4), ip6: nodeAddress(inputs, 6) };
     const ip4 = prefixes.ip4 && splitPrefix(prefixes.ip4).address;
     const ip6 = prefixes.ip6 && splitPrefix(prefixes.ip6).address;
-    const families = desiredNode(inputs, true).flatMap((object) =>
-      object.kind === 'redirect_table' ? [object.family] : [],
-    );
     this.ready = {
       type: 'NodeReady',
       generation: up.generation,
       mtu: Math.min(...uplinks.map(({ mtu }) => mtu)),
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
-      redirects: families,
+      redirects: desiredNode(inputs, true).flatMap((object) =>
+        object.kind === 'redirect_table' ? [object.family] : [],
+      ),
       workers: up.snapshot.workers,
     };
-    this.uplinks = uplinks;
+    this.taken = taken;
+    this.tries = 0;
+    this.failures = 0;
     this.watch();
-    this.is('vpp', `${uplinks.map(({ name }) => name).join(', ')} ${how}`);
+    this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
     for (const subscriber of this.subscribers.values()) subscriber.tell(this.ready);
     this.deps.cluster
       .publishNodeAddresses({
@@ -324,31 +285,28 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   private async failed(up: VppUp, error: Error): Promise<void> {
-    this.ctx.blockedOn(undefined);
-    this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
-    const stale = 'code' in error && (error.code === 'stale_generation' || error.code === 'ACTOR_DOWN');
     // VPP went away in the middle: VppDown or VppExited is on its way and decides.
-    if (stale) return this.is('failed', error.message);
-    await this.transact(up.generation, removal(this.programmed(up))).catch(() => undefined);
-    await this.giveBack('VPP_ERRORED', error.message);
-    this.is('failed', error.message);
-    if (this.tries < this.settings.tries_max) {
-      this.ctx.after(this.settings.retry_ms * 2 ** (this.tries - 1), {
-        type: 'Retry',
-        generation: up.generation,
-      });
+    if ('code' in error && (error.code === 'stale_generation' || error.code === 'ACTOR_DOWN')) {
+      return this.is('failed', error.message);
     }
+    this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
+    // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
+    if (!(error instanceof UplinkError)) {
+      this.failures += 1;
+      await this.takeOver
+        .abandon(up)
+        .catch((reason: Error) => this.ctx.log.warn({ err: reason }, `uplink(abandon) ${reason.message}`));
+      await this.giveBack(error.message, 'VPP_ERRORED');
+    }
+    this.is('failed', error.message);
+    if (this.failures >= this.settings.failures_max) return;
+    const { retry_ms, retry_max_ms } = this.settings;
+    const delay = Math.min(retry_ms * 2 ** (this.tries - 1), retry_max_ms);
+    this.ctx.after(delay, { type: 'Retry', generation: up.generation });
   }
 
-  /** All that a take-over may have left in VPP. */
-  private programmed(up: VppUp): readonly VppObject[] {
-    const taken = this.deps.host.taken();
-    const uplinks = taken === undefined ? [] : this.fromCaptured(taken);
-    const desired = desiredNode({ ...this.settings.inputs, uplinks }, true);
-    return [...desired, ...assignOwners(up.snapshot, []).node].filter((object) => !isGlobal(object));
-  }
-
-  private lost(reason: string): void {
+  private async lost(reason: string): Promise<void> {
+    await this.cancel();
     this.unwatch();
     if (this.ready === undefined) return;
     this.ready = undefined;
@@ -357,84 +315,48 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   /** Linux gets its network back; then, and only then, the hooks are told. */
-  private async giveBack(point: HookPoint, reason: string): Promise<void> {
-    const had = this.deps.host.isChanged();
-    await this.undo();
-    this.uplinks = [];
+  private async giveBack(reason: string, point: HookPoint): Promise<void> {
+    const { host, hooks } = this.deps;
+    this.taken = undefined;
     this.is('linux', reason);
-    if (had) await this.deps.hooks.run(point);
-  }
-
-  private async undo(): Promise<void> {
-    if (!this.deps.host.isChanged()) return;
-    const { results, remaining } = await this.deps.host.restore();
+    if (!host.isChanged()) return;
+    const { results, remaining } = await host.restore();
     this.ctx.event(
       'uplink',
       `host restored: ${results.length - remaining.length} of ${results.length} steps`,
     );
     for (const result of results) {
-      if (result.outcome === 'failed')
-        this.ctx.log.error({ reason: result.reason }, `uplink(restore) ${result.reason}`);
+      if (result.outcome !== 'failed') continue;
+      this.ctx.log.error({ reason: result.reason }, `uplink(restore) ${result.reason}`);
     }
+    await hooks.run(point);
   }
 
   private is(state: UplinkReport['state'], reason: string): void {
     this.state = state;
     this.reason = reason;
     this.ctx.event('uplink', `${state}: ${reason}`);
-    this.deps.report({ state, reason, uplinks: this.uplinks });
-  }
-
-  private fromCaptured(captured: readonly CapturedUplink[]): Uplink[] {
-    return captured.map((each) =>
-      uplinkOf(each, this.settings.inputs.gso, uplinkTag(each.spec.interface_name)),
-    );
+    this.deps.report({ state, reason, uplinks: this.uplinks() });
   }
 
   private watch(): void {
     this.unwatch();
-    this.watches = this.uplinks.map(({ name }) =>
-      this.deps.watchLink(name, () => this.ctx.self.tell({ type: 'TapChanged', name })),
-    );
+    for (const { name } of this.uplinks()) {
+      this.watches.push(this.deps.watchLink(name, () => this.ctx.self.tell({ type: 'TapChanged', name })));
+    }
   }
 
   private unwatch(): void {
+    this.settling?.cancel();
     for (const watch of this.watches.splice(0)) watch.close();
   }
 
   private mend(name: string): void {
-    const uplink = this.uplinks.find((each) => each.name === name);
-    if (uplink === undefined || this.ready === undefined) return;
-    if (this.deps.host.mendMtu(uplink)) this.ctx.event('uplink', `MTU of ${name} set back to ${uplink.mtu}`);
+    const changed = this.uplinks().find((each) => each.name === name);
+    if (changed === undefined || this.ready === undefined) return;
+    if (this.deps.host.mendMtu(changed))
+      this.ctx.event('uplink', `MTU of ${name} set back to ${changed.mtu}`);
   }
-}
-
-/** Objects that every VPP has, or that others than uplinks use: left in place when the uplinks go. */
-function isGlobal(object: VppObject): boolean {
-  switch (object.kind) {
-    case 'snat_addresses':
-    case 'snat_policy':
-    case 'snat_exclude':
-    case 'neighbour_limits':
-    case 'punt_l4':
-    case 'punt_redirect':
-    case 'redirect_table':
-      return true;
-    case 'table':
-    case 'route':
-      return (
-        object.table_id <= 2 &&
-        !(object.kind === 'route' && object.paths.some((path) => path.via === 'interface'))
-      );
-    default:
-      return false;
-  }
-}
-
-/** What an earlier transaction has added already need not be added again because no dump shows it. */
-function isNew(known: readonly VppObject[]): (operation: Operation) => boolean {
-  const before = new Set(known.map((object) => JSON.stringify(object)));
-  return ({ object }) => !before.has(JSON.stringify(object));
 }
 
 /**

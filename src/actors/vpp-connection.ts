@@ -7,6 +7,7 @@
  *        └────────Gone────────────┘ └──────Closed────────┘
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import type { Timer } from '../host/clock.js';
 import type {
   Transaction,
   TransactionResult,
@@ -20,6 +21,8 @@ import { Quarantine, QuarantinedError } from '../vpp-conn/quarantine.js';
 import type { Session, SessionOpener } from '../vpp-conn/session.js';
 
 export interface VppConnectionSettings {
+  /** How long a starting VPP may take to answer. */
+  readonly open_ms: number;
   readonly probe_interval_ms: number;
   /** A VPP that does not answer for this long is killed. */
   readonly probe_deadline_ms: number;
@@ -51,13 +54,15 @@ export function vppConnection(
   settings: VppConnectionSettings,
   board: Board,
 ): ChildSpec<VppConnectionMessage> {
+  // Outlives a restart of the actor: a generation must never come again, or what was computed for the first would be taken.
+  const generations = { last: 0 };
   return {
     name: 'vpp-connection',
     restart: 'permanent',
     shutdown_ms: 1000,
     mailbox_max: 4096,
     handler_ms_max: 5000,
-    start: (ctx) => new VppConnection(ctx, process, opener, settings, board),
+    start: (ctx) => new VppConnection(ctx, process, opener, settings, board, generations),
   };
 }
 
@@ -69,6 +74,8 @@ interface Waiting {
 class VppConnection implements Actor<VppConnectionMessage> {
   private state: ConnectionState = 'Disconnected';
   private run: VppRun | undefined;
+  /** VPP is known to be dead. */
+  private exit: VppExit | undefined;
   private session: Session | undefined;
   private generation = 0;
   private readonly subscribers = new Map<string, ActorRef<VppStatus>>();
@@ -76,6 +83,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private readonly running = new Set<Waiting>();
   private readonly quarantine = new Quarantine();
   private opening = new AbortController();
+  private nextProbe: Timer | undefined;
   /** Under way when the connection was lost: suspects, if VPP turns out to be dead. */
   private accused: Transaction[] = [];
 
@@ -85,6 +93,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     private readonly opener: SessionOpener,
     private readonly settings: VppConnectionSettings,
     private readonly board: Board,
+    private readonly generations: { last: number },
   ) {
     process.tell({ type: 'Attach', connection: ctx.self });
   }
@@ -152,11 +161,18 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private connect(run: VppRun): void {
     this.opening.abort();
     this.opening = new AbortController();
+    const { signal } = this.opening;
+    // A VPP that is up already has to answer at once, as it would have to answer a probe.
+    const within_ms =
+      run.adopted || this.run?.pid === run.pid ? this.settings.probe_deadline_ms : this.settings.open_ms;
     this.run = run;
+    this.exit = undefined;
     this.state = 'Connecting';
-    this.opener.open(run, this.opening.signal).then(
+    this.opener.open(run, within_ms, signal).then(
       (session) => this.ctx.self.tell({ type: 'Opened', session }),
-      (error: Error) => this.ctx.self.tell({ type: 'OpenFailed', pid: run.pid, reason: error.message }),
+      (error: Error) => {
+        if (!signal.aborted) this.ctx.self.tell({ type: 'OpenFailed', pid: run.pid, reason: error.message });
+      },
     );
   }
 
@@ -164,7 +180,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (this.run?.pid !== session.run.pid || this.state !== 'Connecting') return session.close();
     this.session = session;
     this.state = 'Connected';
-    this.generation += 1;
+    this.generations.last += 1;
+    this.generation = this.generations.last;
     session.closed.then((reason) => this.ctx.self.tell({ type: 'Closed', session, reason }));
     if (session.incompatible.length > 0) {
       this.ctx.log.warn(
@@ -178,7 +195,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     );
     this.board.set('vpp', true, `VPP ${session.run.pid} answers`);
     for (const subscriber of this.subscribers.values()) this.announce(subscriber, session, session.snapshot);
-    this.ctx.after(this.settings.probe_interval_ms, { type: 'Probe' });
+    this.probeLater();
   }
 
   /** Only a connection to a VPP that nobody had before this process finds it empty. */
@@ -187,9 +204,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
     subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, snapshot });
   }
 
-  /** One that comes late (it was restarted) is told what VPP holds by now, not what it held when the session began. */
+  /** One that comes late (it was restarted) is told how things are by now, not how they were when the session began. */
   private introduce(subscriber: ActorRef<VppStatus>): void {
-    const { session } = this;
+    const { session, exit } = this;
+    if (exit !== undefined) subscriber.tell({ type: 'VppExited', reason: exit.reason });
     session?.readSnapshot().then(
       (snapshot) => {
         if (this.session === session) this.announce(subscriber, session, snapshot);
@@ -210,6 +228,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (this.run !== undefined && exit.pid !== 0 && this.run.pid !== exit.pid) return;
     this.opening.abort();
     this.run = undefined;
+    this.exit = exit;
     this.lose(exit.reason);
     for (const transaction of this.accused.splice(0)) this.quarantine.suspect(transaction);
     this.state = 'Disconnected';
@@ -238,12 +257,22 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.process.tell({ type: 'Unresponsive', pid: this.run.pid, reason });
   }
 
+  /** One probe at a time, however often the connection is made anew. */
+  private probeLater(): void {
+    this.nextProbe?.cancel();
+    this.nextProbe = this.ctx.after(this.settings.probe_interval_ms, { type: 'Probe' });
+  }
+
   private probe(): void {
     const { session } = this;
     if (session === undefined) return;
-    const { probe_deadline_ms, probe_interval_ms } = this.settings;
-    session.ping(probe_deadline_ms).then(
-      () => this.ctx.after(probe_interval_ms, { type: 'Probe' }),
+    // Some drivers keep VPP's main thread for seconds while a device is attached; such transactions have a deadline of their own.
+    if ([...this.running].some(({ transaction }) => transaction.essential)) {
+      this.probeLater();
+      return;
+    }
+    session.ping(this.settings.probe_deadline_ms).then(
+      () => this.probeLater(),
       (error: Error) => this.ctx.self.tell({ type: 'ProbeFailed', session, reason: error.message }),
     );
   }

@@ -1,14 +1,14 @@
 /**
  * Owns VPP's process: adopts or starts it, notices its death, starts it again after a back-off, ends it when told to.
- * A death is a message, not a crash of this actor; only a VPP that keeps dying is, because then the node has to be given
- * back to Linux by those above.
+ * A death is a message, not a crash of this actor. A VPP that keeps dying is no matter for restarts of actors either: the
+ * node is given back to Linux.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
 import type { Launcher, VppExit, VppRun } from '../vpp-conn/launcher.js';
 
 export interface VppProcessSettings {
-  /** More deaths than this within the window, and the actor gives up. */
+  /** More deaths than this within the window, and the node gives up. */
   readonly deaths_max: number;
   readonly deaths_window_ms: number;
   /** Pause before the second start in a row; doubled for each further one. The first start after a death is immediate. */
@@ -18,12 +18,17 @@ export interface VppProcessSettings {
   readonly interrupt_ms: number;
 }
 
-/** VPP died more often than its budget allows. */
+/** VPP died more often than its budget allows: no restart of an actor will mend that. */
 export class VppKeepsDying extends Error {
   override readonly name = 'VppKeepsDying';
 }
 
-export function vppProcess(launcher: Launcher, settings: VppProcessSettings): ChildSpec<VppProcessMessage> {
+/** `giveUp` is the last word for a VPP that keeps dying: it stops the whole tree. */
+export function vppProcess(
+  launcher: Launcher,
+  settings: VppProcessSettings,
+  giveUp: (reason: VppKeepsDying) => void,
+): ChildSpec<VppProcessMessage> {
   // Outlives a restart of the actor: a VPP that keeps dying is not forgiven because the actor gave up on it once.
   const deaths: number[] = [];
   return {
@@ -32,7 +37,7 @@ export function vppProcess(launcher: Launcher, settings: VppProcessSettings): Ch
     shutdown_ms: settings.interrupt_ms + 2000,
     mailbox_max: 64,
     handler_ms_max: settings.interrupt_ms + 2000,
-    start: (ctx) => new VppProcess(ctx, launcher, settings, deaths),
+    start: (ctx) => new VppProcess(ctx, launcher, settings, deaths, giveUp),
   };
 }
 
@@ -50,6 +55,7 @@ class VppProcess implements Actor<VppProcessMessage> {
     private readonly settings: VppProcessSettings,
     /** Times of the deaths within the window. */
     private readonly deaths: number[],
+    private readonly giveUp: (reason: VppKeepsDying) => void,
   ) {
     const adopted = launcher.adopt();
     if (adopted === undefined) this.launch();
@@ -61,6 +67,7 @@ class VppProcess implements Actor<VppProcessMessage> {
       case 'Attach':
         this.connection = message.connection;
         if (this.run !== undefined) this.connection.tell({ type: 'Started', run: this.run });
+        else this.connection.tell({ type: 'Gone', exit: { pid: 0, reason: this.lastExit } });
         return;
       case 'Unresponsive':
         if (this.run?.pid !== message.pid) return;
@@ -128,9 +135,8 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.deaths.splice(0, this.deaths.length, ...recent, now);
     if (this.deaths.length > this.settings.deaths_max) {
       const seconds = Math.round(this.settings.deaths_window_ms / 1000);
-      throw new VppKeepsDying(
-        `VPP died ${this.deaths.length} times within ${seconds} s; last: ${exit.reason}`,
-      );
+      const text = `VPP died ${this.deaths.length} times within ${seconds} s; last: ${exit.reason}`;
+      return this.giveUp(new VppKeepsDying(text));
     }
     this.ctx.after(this.backoff(), { type: 'StartAgain' });
   }

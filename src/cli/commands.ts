@@ -84,9 +84,11 @@ export const commands = {
     },
   },
   demo: {
-    summary: 'run the node against a simulated VPP, on any machine',
-    details: 'Shows the life of a node, faults included, and ends.',
-    options: { stay: switched('go on until interrupted') },
+    summary: 'show the life of a node, on any machine',
+    details:
+      'Boots a node, adds pods, kills VPP and the node, stops, and proves what it shows. With root in network namespaces;\n' +
+      'with the VPP that VPP_BIN names, or /usr/bin/vpp, with real packets. Exit code 0 when every proof held.',
+    options: { stay: switched('leave the node running with its pods until interrupted') },
   },
 } as const satisfies Record<string, Command>;
 

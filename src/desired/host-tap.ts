@@ -6,21 +6,28 @@
  * told instead: gateways are permanent neighbours with VPP's MAC, and a better route than the connected one sends
  * on-link prefixes to VPP's link-local address.
  */
-import type { NetworkChange, NewAddress, NewNeighbour, NewRoute } from '../host/types.js';
+import type {
+  Route as LinuxRoute,
+  NetworkChange,
+  NewAddress,
+  NewNeighbour,
+  NewRoute,
+  NextHop,
+} from '../host/types.js';
 import { isLinkLocal, networkOf, splitPrefix } from './ip.js';
 import { hostTapMac, linkLocalOf, type Uplink } from './uplink.js';
+
+/** RTPROT of the routes that are ours alone: whoever reads the host's own routes off the tap leaves these out. */
+export const own_route_protocol = 77;
 
 /** IFA_F_NODAD: the address was verified on the uplink already, and is needed at once. */
 const no_duplicate_detection = 0x02;
 const permanent = 0x80;
-const static_protocol = 4;
+const kernel_protocol = 2;
 /** Below 256, that of the kernel's own connected routes. */
 const on_link_metric = 64;
-
-/** The link-local address that VPP's side of the tap derives from its MAC (RFC 4291, modified EUI-64). */
-export function hostTapLinkLocal(index: number): string {
-  return `fe80::ca:11ff:fec0:fd${index.toString(16).padStart(2, '0')}`;
-}
+/** Room for the encapsulation that cluster traffic may get on its way. */
+const cluster_mtu_reduction = 60;
 
 /** Prefixes of the cluster that only VPP knows how to reach, and the address of VPP's side of the tap. */
 export interface ClusterPrefixes {
@@ -28,15 +35,25 @@ export interface ClusterPrefixes {
   readonly tap_address: string;
 }
 
-/** Changes that make the tap, which is up and has ifindex `link`, what the uplink was. All can be repeated. */
+/** Ifindexes of the taps by those of the uplinks that they stand for. */
+export type Taps = ReadonlyMap<number, number>;
+
+/** The link-local address that VPP's side of the tap derives from its MAC (RFC 4291, modified EUI-64). */
+export function hostTapLinkLocal(index: number): string {
+  return `fe80::ca:11ff:fec0:fd${index.toString(16).padStart(2, '0')}`;
+}
+
+/** Changes that make the tap what the uplink was. All can be repeated. */
 export function hostTapChanges(
   uplink: Uplink,
-  link: number,
+  taps: Taps,
   tap_link_locals: readonly string[],
   cluster: ClusterPrefixes,
 ): NetworkChange[] {
+  const link = taps.get(uplink.link)!;
   const link_local = linkLocalOf(uplink);
   return [
+    { do: 'set_link', link, up: true, mtu: uplink.mtu },
     ...uplink.addresses.map(
       (address): NetworkChange => ({ do: 'replace_address', address: onTap(address, link) }),
     ),
@@ -49,35 +66,41 @@ export function hostTapChanges(
     ...neighbours(uplink, link),
     ...gatewayRoutes(uplink, link),
     ...onLinkRoutes(uplink, link),
-    ...routesOnTap(uplink, link),
+    ...routesOnTap(uplink, taps),
     ...(uplink.is_main ? clusterRoutes(uplink, link, cluster) : []),
   ];
 }
 
-function onTap(address: Uplink['addresses'][number], link: number): NewAddress {
-  return address.family === 6
-    ? { ...address, link, flags: address.flags | no_duplicate_detection }
-    : { ...address, link };
+/**
+ * Without the lifetimes: no router advertisement and perhaps no DHCP client renews them here, and the node must not lose
+ * its address while it is in use. A client that does renew sets its own.
+ */
+function onTap(
+  { valid_s: _, preferred_s: __, ...address }: Uplink['addresses'][number],
+  link: number,
+): NewAddress {
+  const flags = address.family === 6 ? address.flags | no_duplicate_detection : address.flags;
+  return { ...address, link, flags };
 }
 
 /** Routes in the order that the kernel takes them: those without gateway first. Connected ones came with the addresses. */
-function routesOnTap(uplink: Uplink, link: number): NetworkChange[] {
-  const kernel_protocol = 2;
+function routesOnTap(uplink: Uplink, taps: Taps): NetworkChange[] {
   return [...uplink.routes]
+    .filter((route) => route.unsupported === undefined)
     .filter((route) => !(route.protocol === kernel_protocol && isLinkLocal(route.prefix)))
     .sort((a, b) => Number(hasGateway(a)) - Number(hasGateway(b)))
     .map((route): NetworkChange => {
-      const { flags: _, nexthop_id: __, ...kept } = route;
-      const next_hops = route.next_hops.map((hop) => ({
-        ...hop,
-        oif: hop.oif === uplink.link ? link : hop.oif!,
-      }));
-      const moved: NewRoute = { ...kept, next_hops };
+      const { flags: _, nexthop_id: __, expires_s: ___, ...kept } = route;
+      const moved: NewRoute = { ...kept, next_hops: route.next_hops.map((hop) => throughTap(hop, taps)) };
       return { do: 'replace_route', route: moved };
     });
 }
 
-function hasGateway(route: Uplink['routes'][number]): boolean {
+function throughTap(hop: NextHop, taps: Taps): NextHop {
+  return hop.oif === undefined ? hop : { ...hop, oif: taps.get(hop.oif) ?? hop.oif };
+}
+
+function hasGateway(route: LinuxRoute): boolean {
   return route.next_hops.some((hop) => hop.gateway !== undefined);
 }
 
@@ -94,53 +117,30 @@ function neighbours(uplink: Uplink, link: number): NetworkChange[] {
   });
 }
 
+/** Gateways of IPv6 routes through this uplink. */
 function ip6Gateways(uplink: Uplink): string[] {
-  const gateways = uplink.routes.flatMap((route) => route.next_hops.flatMap((hop) => hop.gateway ?? []));
-  return [...new Set(gateways.filter((gateway) => gateway.includes(':')))];
+  const hops = uplink.routes.flatMap((route) => route.next_hops).filter((hop) => hop.oif === uplink.link);
+  return [...new Set(hops.flatMap((hop) => hop.gateway ?? []))].filter((gateway) => gateway.includes(':'));
 }
 
 /** A gateway is on the link itself: Linux takes no route by a gateway that is reached through another one. */
 function gatewayRoutes(uplink: Uplink, link: number): NetworkChange[] {
   return ip6Gateways(uplink)
     .filter((gateway) => !isLinkLocal(gateway))
-    .map(
-      (gateway): NetworkChange => ({
-        do: 'replace_route',
-        route: {
-          family: 6,
-          prefix: `${gateway}/128`,
-          metric: on_link_metric,
-          protocol: static_protocol,
-          next_hops: [{ oif: link }],
-        },
-      }),
+    .map((gateway) =>
+      ownRoute({ family: 6, prefix: `${gateway}/128`, metric: on_link_metric, next_hops: [{ oif: link }] }),
     );
 }
 
 function onLinkRoutes(uplink: Uplink, link: number): NetworkChange[] {
   const prefixes = new Set(
     uplink.addresses
-      .filter(
-        (address) => address.family === 6 && !isLinkLocal(address.prefix) && !address.prefix.endsWith('/128'),
-      )
+      .filter(({ family, prefix }) => family === 6 && !isLinkLocal(prefix) && !prefix.endsWith('/128'))
       .map((address) => networkOf(address.prefix)),
   );
-  return [...prefixes].map(
-    (prefix): NetworkChange => ({
-      do: 'replace_route',
-      route: {
-        family: 6,
-        prefix,
-        metric: on_link_metric,
-        protocol: static_protocol,
-        next_hops: [{ oif: link, gateway: hostTapLinkLocal(uplink.index) }],
-      },
-    }),
-  );
+  const next_hops = [{ oif: link, gateway: hostTapLinkLocal(uplink.index) }];
+  return [...prefixes].map((prefix) => ownRoute({ family: 6, prefix, metric: on_link_metric, next_hops }));
 }
-
-/** Room for the encapsulation that cluster traffic may get on its way. */
-const cluster_mtu_reduction = 60;
 
 /** Services are reached through VPP whatever routes the host has; the routes go with the tap. */
 function clusterRoutes(
@@ -148,18 +148,45 @@ function clusterRoutes(
   link: number,
   { prefixes, tap_address }: ClusterPrefixes,
 ): NetworkChange[] {
-  return prefixes.map((prefix): NetworkChange => {
+  return prefixes.map((prefix) => {
     const family = prefix.includes(':') ? 6 : 4;
     const gateway = family === 6 ? hostTapLinkLocal(uplink.index) : splitPrefix(tap_address).address;
-    return {
-      do: 'replace_route',
-      route: {
-        family,
-        prefix: networkOf(prefix),
-        protocol: static_protocol,
-        metrics: { mtu: uplink.mtu - cluster_mtu_reduction },
-        next_hops: [{ oif: link, gateway, onlink: true }],
-      },
-    };
+    return ownRoute({
+      family,
+      prefix: networkOf(prefix),
+      metrics: { mtu: uplink.mtu - cluster_mtu_reduction },
+      next_hops: [{ oif: link, gateway, onlink: true }],
+    });
   });
+}
+
+function ownRoute(route: NewRoute): NetworkChange {
+  return { do: 'replace_route', route: { ...route, protocol: own_route_protocol } };
+}
+
+/** What the host itself has on the tap by now: a DHCP client, or an administrator, may have changed it since the take-over. */
+export function hostOwn(
+  uplink: Pick<Uplink, 'link' | 'addresses'>,
+  tap: number,
+  addresses: readonly Uplink['addresses'][number][],
+  routes: readonly LinuxRoute[],
+): Pick<Uplink, 'addresses' | 'routes'> | undefined {
+  const global = addresses.filter((address) => !isLinkLocal(address.prefix));
+  // A tap without an address is one that nobody has dressed yet, or one in the middle of a change.
+  if (global.length === 0) return undefined;
+  const link_local = uplink.addresses.filter((address) => isLinkLocal(address.prefix));
+  return {
+    addresses: [...global.map((address) => ({ ...address, link: uplink.link })), ...link_local],
+    routes: routes
+      .filter((route) => route.protocol !== own_route_protocol && !isMulticast(route.prefix))
+      .map((route) => ({
+        ...route,
+        next_hops: route.next_hops.map((hop) => (hop.oif === tap ? { ...hop, oif: uplink.link } : hop)),
+      })),
+  };
+}
+
+/** The kernel's own multicast routes of IPv6, which no address of ours brings. */
+function isMulticast(prefix: string): boolean {
+  return prefix.startsWith('ff');
 }

@@ -242,10 +242,14 @@ export interface SnatAddresses {
   readonly ip6?: string;
 }
 
-/** `k8s`: only what comes from interfaces with a `snat_include` flag and goes out of the cluster is source NATed. */
+/**
+ * `if_pfx`: what comes from interfaces with a `snat_include` flag is source NATed, unless it goes to an excluded prefix. (VPP's
+ * default translates everything; its policy for Kubernetes also what passes from uplink to uplink, as a packet to a pod does
+ * in the moment before the pod is programmed, and its flow then stays so.)
+ */
 export interface SnatPolicy {
   readonly kind: 'snat_policy';
-  readonly policy: 'k8s';
+  readonly policy: 'if_pfx';
 }
 
 /** Never source NATed when it goes there. */

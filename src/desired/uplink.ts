@@ -27,6 +27,8 @@ import {
   table,
 } from './tables.js';
 
+/** RT_TABLE_MAIN. */
+const linux_main_table = 254;
 /** VPP's side of every host tap; the last byte is the uplink's index. */
 const tap_mac_prefix = '02:ca:11:c0:fd';
 /** The L3 MTU of taps inside VPP: Linux's own MTU is what limits. */
@@ -41,7 +43,7 @@ export interface Uplink {
   readonly mtu: number;
   /** All addresses that Linux had on it, in kernel order. */
   readonly addresses: readonly Address[];
-  /** The routes of Linux's main table through it. */
+  /** The routes of Linux through it, of all tables; VPP gets those of the main table. */
   readonly routes: readonly LinuxRoute[];
   /** Its ifindex in Linux: which next hops of `routes` are meant. */
   readonly link: number;
@@ -119,7 +121,7 @@ function globals(inputs: NodeInputs): VppObject[] {
   const ip6 = address(6);
   return [
     { kind: 'snat_addresses', ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
-    { kind: 'snat_policy', policy: 'k8s' },
+    { kind: 'snat_policy', policy: 'if_pfx' },
     ...[
       ...new Set([
         ...[ip4, ip6].flatMap((own) => (own ? [hostPrefix(own)] : [])),
@@ -204,8 +206,8 @@ function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): 
         .map((other) => [other.link, uplinkTag(other.name)]),
     );
     const connected = connectedPrefixes(uplink, inputs.uplink_128_to_64);
-    for (const { prefix, metric, type, next_hops } of uplink.routes) {
-      if (type !== 'unicast' || isLinkLocal(prefix) || connected.has(prefix)) continue;
+    for (const { prefix, metric, next_hops } of uplink.routes.filter(isForwarded)) {
+      if (isLinkLocal(prefix) || connected.has(prefix)) continue;
       const paths = next_hops.flatMap((hop): Path[] => {
         const tag = hop.oif === undefined ? undefined : tags.get(hop.oif);
         return tag === undefined
@@ -217,13 +219,18 @@ function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): 
     if (!uplink.is_main) continue;
     for (const gateway of inputs.default_gateways) {
       const prefix = everything(familyOf(gateway));
-      if (!uplink.routes.some((known) => known.type === 'unicast' && known.prefix === prefix))
+      if (!uplink.routes.some((known) => isForwarded(known) && known.prefix === prefix))
         offer(table_id, prefix, 0, [
           { via: 'interface', interface: uplinkTag(uplink.name), next_hop: gateway },
         ]);
     }
   }
   return [...best.values()].map(({ route }) => route);
+}
+
+/** Routes of other tables, and those that drop or reject, are for Linux alone. */
+function isForwarded(route: LinuxRoute): boolean {
+  return route.table === linux_main_table && route.type === 'unicast';
 }
 
 /** Prefixes whose routes come with the addresses, in Linux and in VPP. */

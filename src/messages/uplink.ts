@@ -1,3 +1,5 @@
+/** The mailbox of the uplink actor. */
+import type { Taken } from '../uplink/take-over.js';
 import type { SubscribeNode } from './node.js';
 import type { VppStatus } from './vpp.js';
 
@@ -6,5 +8,11 @@ export type UplinkMessage =
   | SubscribeNode
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
-  /** From itself: Linux says that the tap's link has changed. */
-  | { readonly type: 'TapChanged'; readonly name: string };
+  /** From itself: VPP of this generation has the uplinks, in this form. */
+  | { readonly type: 'Taken'; readonly generation: number; readonly taken: Taken }
+  /** From itself: it could not be done; the host is still to be given back. */
+  | { readonly type: 'TakeOverFailed'; readonly generation: number; readonly error: Error }
+  /** From itself: Linux says that the tap, its addresses or its routes have changed. */
+  | { readonly type: 'TapChanged'; readonly name: string }
+  /** From itself: they have not changed again for a while. */
+  | { readonly type: 'TapSettled' };

@@ -32,7 +32,7 @@ export interface VppExited {
 }
 
 export type VppProcessMessage =
-  /** Sent by the connection when it is ready to be told of VPP's life. Answered by `Started` to it. Idempotent. */
+  /** Sent by the connection when it is ready to be told of VPP's life. Answered by `Started` or `Gone` to it. Idempotent. */
   | { readonly type: 'Attach'; readonly connection: ActorRef<VppConnectionMessage> }
   /** VPP does not answer: end it (SIGKILL, since a spinning VPP blocks all others). Idempotent, concerns this pid only. */
   | { readonly type: 'Unresponsive'; readonly pid: number; readonly reason: string }

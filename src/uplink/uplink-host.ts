@@ -4,26 +4,34 @@
  */
 import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, hostTapChanges } from '../desired/host-tap.js';
+import { type ClusterPrefixes, hostOwn, hostTapChanges } from '../desired/host-tap.js';
 import { isLinkLocal } from '../desired/ip.js';
 import type { Uplink } from '../desired/uplink.js';
-import { captureLink, restoreSteps } from '../host/capture.js';
-import type { HostNetwork, NetlinkError, NetworkNamespace } from '../host/types.js';
+import { captureLink, type LinkState, restoreSteps } from '../host/capture.js';
+import type { HostNetwork, Link, NetlinkError, NetworkChange, NetworkNamespace } from '../host/types.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo.js';
 import { JournalError, type UndoJournal } from '../host/undo-journal.js';
 import { identityOf, type UndoStep } from '../host/undo-step.js';
-import type { CapturedStore, CapturedUplink } from './captured.js';
+import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';
+import { linkSysctls } from './link-sysctls.js';
 
-/** The uplink cannot be taken over as it is. Nothing was changed, or what was changed has been undone. */
+/** The uplink cannot be taken over as it is. Nothing of it was changed. */
 export class UplinkError extends Error {
   override readonly name = 'UplinkError';
 }
 
-const main_table = 254;
+/** A change of the tap that Linux refused. */
+export interface Refusal {
+  readonly change: NetworkChange;
+  readonly error: NetlinkError;
+}
+
 /** NUD_REACHABLE, STALE, DELAY, PROBE, PERMANENT: the neighbour has answered. */
 const neighbour_answered = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+/** The kernel makes these in every namespace by itself. */
+const fallback_devices = /^(lo|(ip6?_vti|ip6?gre|gre|gretap|erspan|tunl|sit|ip6tnl)0)$/;
 
 export class UplinkHost {
   constructor(
@@ -40,43 +48,107 @@ export class UplinkHost {
     return this.journal.pending().length > 0;
   }
 
-  /** The uplinks of a take-over that is in force. */
-  taken(): readonly CapturedUplink[] | undefined {
+  /** The uplinks of the take-over that is in force, or that broke off. */
+  taken(): { readonly phase: Phase; readonly uplinks: readonly CapturedUplink[] } | undefined {
     return this.captured.load();
   }
 
+  /** Throws UplinkError. */
   capture(specs: readonly UplinkSpec[]): CapturedUplink[] {
     return this.inHost((namespace) => specs.map((spec) => captureUplink(namespace, spec)));
   }
 
+  /** Brings back devices that a life whose journal was lost left in VPP's namespace; answers their names. */
+  async rescue(specs: readonly UplinkSpec[]): Promise<string[]> {
+    const left = this.strays();
+    const absent = this.inHost((namespace) =>
+      specs.map((spec) => spec.interface_name).filter((name) => namespace.link(name) === undefined),
+    );
+    const found = absent.filter((name) => left.includes(name));
+    const known = this.captured.load()?.uplinks ?? [];
+    for (const name of found) {
+      const link = this.inVpp((namespace) => namespace.link(name));
+      const captured = known.find((uplink) => uplink.link.name === name);
+      if (captured !== undefined) await undo(stepsOf(captured, this.vpp_netns), this.tools);
+      else if (link !== undefined) {
+        const identity = identityOf(link);
+        const from = this.vpp_netns;
+        await undo(
+          [
+            { kind: 'set_link', link: identity, up: true },
+            { kind: 'link_to_netns', link: identity, from },
+          ],
+          this.tools,
+        );
+      }
+    }
+    return found;
+  }
+
   /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
   take(uplinks: readonly CapturedUplink[]): void {
-    this.captured.save(uplinks);
+    this.captured.save('taking', uplinks);
     for (const uplink of uplinks) this.inHost((namespace) => this.takeOne(namespace, uplink));
   }
 
+  /** The take-over is complete: from now on it is resumed, and not undone, by a process that finds it. */
+  complete(uplinks: readonly CapturedUplink[]): void {
+    this.captured.save('taken', uplinks);
+  }
+
   /** Makes each tap what its uplink was; answers what Linux refused. Can be repeated. */
-  dressTaps(uplinks: readonly Uplink[], cluster: ClusterPrefixes): NetlinkError[] {
-    return this.inHost((namespace) =>
-      uplinks.flatMap((uplink) => {
-        const tap = namespace.link(uplink.name);
-        if (tap === undefined || tap.kind !== 'tun') {
-          throw new UplinkError(`uplink ${uplink.name}: VPP made no tap of that name in the host`);
-        }
-        if (uplink.addresses.some((address) => address.family === 6)) {
+  dress(
+    uplinks: readonly Uplink[],
+    captured: readonly CapturedUplink[],
+    cluster: ClusterPrefixes,
+  ): Refusal[] {
+    return this.inHost((namespace) => {
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
+      return uplinks.flatMap((uplink, at) => {
+        if (uplink.addresses.some(({ family }) => family === 6)) {
           namespace.writeSysctl(`net/ipv6/conf/${uplink.name}/disable_ipv6`, '0');
         }
-        // Up it gets the link-local address that is to go, if the uplink had another.
-        namespace.apply({ do: 'set_link', link: tap.index, up: true });
+        for (const { path, value } of captured[at]?.sysctls ?? []) namespace.writeSysctl(path, value);
         const link_locals = namespace
-          .addresses(tap.index)
-          .filter((address) => address.family === 6 && isLinkLocal(address.prefix))
-          .map((address) => address.prefix);
+          .addresses(links[at]!.index)
+          .filter(({ family, prefix }) => family === 6 && isLinkLocal(prefix))
+          .map(({ prefix }) => prefix);
+        const changes = hostTapChanges(uplink, taps, link_locals, cluster);
         return namespace
-          .batch(hostTapChanges(uplink, tap.index, link_locals, cluster))
-          .filter((error) => error !== undefined);
-      }),
-    );
+          .batch(changes)
+          .flatMap((error, i) => (error === undefined ? [] : [{ change: changes[i]!, error }]));
+      });
+    });
+  }
+
+  /**
+   * The uplinks with what the host itself has on their taps by now; nothing where a tap is bare, as it is until it has been
+   * dressed.
+   */
+  current(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    return this.inHost((namespace) => {
+      const now = captured.map((uplink) => {
+        const tap = namespace.link(uplink.link.name);
+        if (tap?.kind !== 'tun') return undefined;
+        const own = hostOwn(
+          { link: uplink.link.index, addresses: uplink.addresses },
+          tap.index,
+          namespace.addresses(tap.index),
+          namespace.routes({ link: tap.index }).filter((route) => !madeForAddress(route)),
+        );
+        return own && { ...uplink, ...own };
+      });
+      return now.every((uplink) => uplink !== undefined) ? now : undefined;
+    });
+  }
+
+  /** What the host wants has changed: a restore gives it this. Throws when it cannot be written; the old holds then. */
+  remember(uplinks: readonly CapturedUplink[]): void {
+    let steps = this.journal.pending();
+    for (const uplink of uplinks) steps = withState(steps, uplink, this.vpp_netns);
+    this.journal.replace(steps);
+    this.captured.save('taken', uplinks);
   }
 
   /** The MTU that Linux lost to a DHCP client or a network manager comes back. True if one had to be mended. */
@@ -102,48 +174,95 @@ export class UplinkHost {
     return report;
   }
 
+  /** Links in VPP's namespace that would be destroyed with it. */
+  strays(): string[] {
+    if (!this.host.exists(this.vpp_netns)) return [];
+    return this.inVpp((namespace) => namespace.links().map(({ name }) => name)).filter(
+      (name) => !fallback_devices.test(name),
+    );
+  }
+
   private inHost<T>(run: (namespace: NetworkNamespace) => T): T {
-    const namespace = this.host.open();
-    try {
-      return run(namespace);
-    } finally {
-      namespace.close();
-    }
+    return within(this.host.open(), run);
+  }
+
+  private inVpp<T>(run: (namespace: NetworkNamespace) => T): T {
+    return within(this.host.open(this.vpp_netns), run);
   }
 
   private takeOne(namespace: NetworkNamespace, uplink: CapturedUplink): void {
     const { spec } = uplink;
     const driver = driverFor(spec);
-    const state = captureLink(namespace, spec.interface_name);
-    if (state === undefined)
+    const link = namespace.link(spec.interface_name);
+    if (link === undefined)
       throw new UplinkError(`uplink ${spec.interface_name} vanished before it was taken over`);
-    const { link } = state;
     const changes = driver.prepare({ ...uplink, gso: false });
-    this.journal.record([
-      ...restoreSteps(state),
-      ...changes.flatMap((change) => undoOf(change, uplink)),
-      { kind: 'link_to_netns', link: identityOf(link), from: this.vpp_netns },
-      // The host tap, which has the name of the uplink.
-      ...(link.kind === 'tun'
-        ? []
-        : [{ kind: 'delete_link', name: spec.interface_name, link_kind: 'tun' } as const]),
-    ]);
+    this.journal.record(stepsOf(uplink, this.vpp_netns, changes));
     for (const change of changes) makeChange(namespace, uplink, change);
     if (driver.moves) this.move(namespace, link.index, spec.interface_name);
   }
 
   private move(namespace: NetworkNamespace, link: number, name: string): void {
     namespace.apply({ do: 'move_link', link, netns: this.vpp_netns });
-    const inside = this.host.open(this.vpp_netns);
-    try {
+    this.inVpp((inside) => {
       const moved = inside.link(name);
       if (moved === undefined)
         throw new UplinkError(`uplink ${name} did not arrive in VPP's network namespace`);
       inside.apply({ do: 'set_link', link: moved.index, up: true, promisc: true });
-    } finally {
-      inside.close();
-    }
+    });
   }
+}
+
+function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
+  try {
+    return run(namespace);
+  } finally {
+    namespace.close();
+  }
+}
+
+function tapOf(namespace: NetworkNamespace, name: string): Link {
+  const tap = namespace.link(name);
+  if (tap === undefined || tap.kind !== 'tun') {
+    throw new UplinkError(`uplink ${name}: VPP made no tap of that name in the host`);
+  }
+  return tap;
+}
+
+/** What undoes the take-over of one uplink, oldest first: undone from the end, its tap goes before it comes back. */
+function stepsOf(
+  uplink: CapturedUplink,
+  vpp_netns: string,
+  changes: readonly DeviceChange[] = [],
+): UndoStep[] {
+  const { link, sysctls } = uplink;
+  return [
+    ...restoreSteps(stateOf(uplink)),
+    ...sysctls.map(
+      ({ path, value }): UndoStep => ({ kind: 'write_kernel_file', path: `/proc/sys/${path}`, value }),
+    ),
+    ...changes.flatMap((change) => undoOf(change, uplink)),
+    { kind: 'link_to_netns', link: identityOf(link), from: vpp_netns },
+    // The host tap, which has the name of the uplink.
+    ...(link.kind === 'tun' ? [] : [{ kind: 'delete_link', name: link.name, link_kind: 'tun' } as const]),
+  ];
+}
+
+/** The steps with the addresses and routes of this uplink replaced by those that it has now; all of them, if none is there. */
+function withState(steps: readonly UndoStep[], uplink: CapturedUplink, vpp_netns: string): UndoStep[] {
+  const { name } = uplink.link;
+  const isIts = (step: UndoStep): boolean =>
+    (step.kind === 'add_address' && step.link.name === name) ||
+    (step.kind === 'add_route' && step.route.next_hops.some(({ link }) => link?.name === name));
+  const at = steps.findIndex(isIts);
+  if (at === -1) return [...steps, ...stepsOf(uplink, vpp_netns)];
+  const rest = steps.slice(at).filter((step) => !isIts(step));
+  return [...steps.slice(0, at), ...restoreSteps(stateOf(uplink)).filter(isIts), ...rest];
+}
+
+function stateOf(uplink: CapturedUplink): LinkState {
+  const { link, addresses, routes, neighbours, channels, others } = uplink;
+  return { link, addresses, routes, neighbours, others: new Map(others), ...(channels && { channels }) };
 }
 
 function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedUplink {
@@ -155,29 +274,43 @@ function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedU
       `uplink ${name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
     );
   }
-  const { link, addresses, channels } = state;
+  const { link, addresses, routes, neighbours, channels, others } = state;
   const global = addresses.filter((address) => !isLinkLocal(address.prefix));
   const missing = spec.families.filter((family) => !global.some((address) => address.family === family));
   if (global.length === 0 || missing.length > 0) {
     const what = missing.length > 0 ? missing.map((family) => `IPv${family}`).join(' and ') : 'IP';
     throw new UplinkError(`uplink ${name} has no ${what} address yet; it is taken over once it has one`);
   }
-  const routes = state.routes.filter((route) => route.table === main_table);
   const answering = new Set(
     namespace
       .neighbours(link.index)
-      .filter((neighbour) => neighbour.mac !== undefined && (neighbour.state & neighbour_answered) !== 0)
-      .map((neighbour) => neighbour.address),
+      .filter(({ mac, state }) => mac !== undefined && (state & neighbour_answered) !== 0)
+      .map(({ address }) => address),
   );
-  const gateways = routes.flatMap((route) => route.next_hops.flatMap((hop) => hop.gateway ?? []));
   return {
     spec,
     link,
     addresses,
     routes,
-    answering_gateways: [...new Set(gateways)].filter((gateway) => answering.has(gateway)),
+    neighbours,
+    others: [...others],
+    sysctls: linkSysctls(namespace, name),
+    answering_gateways: gatewaysOf({ link, routes }).filter((gateway) => answering.has(gateway)),
     ...(channels && { channels }),
   };
+}
+
+/** Gateways of the routes through this link. */
+export function gatewaysOf({ link, routes }: Pick<CapturedUplink, 'link' | 'routes'>): string[] {
+  const hops = routes.flatMap((route) => route.next_hops).filter((hop) => hop.oif === link.index);
+  return [...new Set(hops.flatMap((hop) => hop.gateway ?? []))];
+}
+
+const local_table = 255;
+const kernel_protocol = 2;
+
+function madeForAddress(route: { readonly table: number; readonly protocol: number }): boolean {
+  return route.table === local_table && route.protocol === kernel_protocol;
 }
 
 function makeChange(namespace: NetworkNamespace, { link, spec }: CapturedUplink, change: DeviceChange): void {

@@ -45,7 +45,7 @@ export interface ProcessTable {
   startTime(pid: number): string | undefined;
   /** Calls back once when the process has ended; works for processes that are not our children. */
   watchExit(pid: number, ended: () => void): void;
-  /** Lifts the limit of locked memory, which the child inherits, and sees to the core files. Never throws. */
+  /** Makes VPP's namespace, lifts the limit of locked memory, which the child inherits, and sees to the core files. */
   prepare(): void;
 }
 

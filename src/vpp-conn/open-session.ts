@@ -13,24 +13,18 @@ import { messages_used } from './messages.js';
 import { observe } from './observe.js';
 import type { Session, SessionOpener } from './session.js';
 
-export interface SessionSettings {
-  /** How long a starting VPP may take to answer. */
-  readonly open_ms: number;
-  /** For one request. Some drivers keep VPP busy for seconds. */
-  readonly request_ms: number;
-}
-
 const retry_ms = 20;
 const client_name = 'calico-vpp-node';
 
-export function sessionOpener(settings: SessionSettings, clock: Clock, log: Log): SessionOpener {
+/** `request_ms` is the deadline of one request: some drivers keep VPP busy for seconds. */
+export function sessionOpener(request_ms: number, clock: Clock, log: Log): SessionOpener {
   return {
-    async open(run, signal) {
-      const deadline = clock.now_ms() + settings.open_ms;
+    async open(run, within_ms, signal) {
+      const deadline = clock.now_ms() + within_ms;
       for (;;) {
         if (signal.aborted) throw new Error('given up');
         try {
-          return await session(run, await dial(run, settings, clock, log));
+          return await session(run, await dial(run, deadline, request_ms, clock, log));
         } catch (error) {
           if (clock.now_ms() >= deadline) throw error;
           await clock.sleep(retry_ms, signal).catch(() => undefined);
@@ -40,14 +34,36 @@ export function sessionOpener(settings: SessionSettings, clock: Clock, log: Log)
   };
 }
 
-function dial(run: VppRun, settings: SessionSettings, clock: Clock, log: Log): Promise<Client> {
-  return connect({
+/** A client that VPP has answered before the deadline. */
+async function dial(
+  run: VppRun,
+  deadline: number,
+  request_ms: number,
+  clock: Clock,
+  log: Log,
+): Promise<Client> {
+  const client = connect({
     transport: unixTransport(run.api_socket),
     name: client_name,
     timers: clock,
-    deadline_ms: settings.request_ms,
+    deadline_ms: request_ms,
     log,
   });
+  const waiting = new AbortController();
+  const late = clock.sleep(Math.max(0, deadline - clock.now_ms()), waiting.signal).then(() => {
+    // A hung VPP takes the connection and says nothing; the client may still come, and is not wanted then.
+    client.then(
+      (unwanted) => unwanted.close(),
+      () => undefined,
+    );
+    throw new Error(`VPP ${run.pid} does not answer`);
+  });
+  try {
+    return await Promise.race([client, late]);
+  } finally {
+    waiting.abort();
+    late.catch(() => undefined);
+  }
 }
 
 async function session(run: VppRun, client: Client): Promise<Session> {

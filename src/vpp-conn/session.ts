@@ -27,6 +27,6 @@ export interface Session {
 }
 
 export interface SessionOpener {
-  /** Connects, checks the message table, reads the snapshot. Tries until VPP's socket is there, the deadline is over or `signal` aborts. */
-  open(run: VppRun, signal: AbortSignal): Promise<Session>;
+  /** Connects, checks the message table, reads the snapshot. Tries until VPP answers, `within_ms` is over or `signal` aborts. */
+  open(run: VppRun, within_ms: number, signal: AbortSignal): Promise<Session>;
 }

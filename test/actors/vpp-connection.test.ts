@@ -13,7 +13,7 @@ import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import type { Session, SessionOpener } from '../../src/vpp-conn/session.js';
 import { type ActorKit, actorKit, type Teardown } from '../kit/actor-kit.js';
 
-const settings = { probe_interval_ms: 1000, probe_deadline_ms: 3000, transactions_max: 4 };
+const settings = { open_ms: 30_000, probe_interval_ms: 1000, probe_deadline_ms: 3000, transactions_max: 4 };
 
 interface Open<T> {
   readonly promise: Promise<T>;
@@ -113,8 +113,12 @@ function inWords(message: VppStatus): string {
 }
 
 class Lab {
-  readonly opens: { readonly run: VppRun; readonly signal: AbortSignal; readonly answer: Open<Session> }[] =
-    [];
+  readonly opens: {
+    readonly run: VppRun;
+    readonly within_ms: number;
+    readonly signal: AbortSignal;
+    readonly answer: Open<Session>;
+  }[] = [];
   readonly board: string[] = [];
   /** Transactions' answers: `pod ok`, `pod stale_generation`. */
   readonly answers: string[] = [];
@@ -123,9 +127,9 @@ class Lab {
   static async start(t: Teardown): Promise<Lab> {
     const lab = new Lab();
     const opener: SessionOpener = {
-      open(run, signal) {
+      open(run, within_ms, signal) {
         const answer = open<Session>();
-        lab.opens.push({ run, signal, answer });
+        lab.opens.push({ run, within_ms, signal, answer });
         return answer.promise;
       },
     };
@@ -477,6 +481,63 @@ t.test('a VPP that cannot be connected to is reported to be killed, an older one
   t.match(await lab.process.messages(), [
     { type: 'Unresponsive', pid: 2, reason: 'no API session: ECONNREFUSED' },
   ]);
+});
+
+t.test('a starting VPP has its time to answer, one that was up already has that of a probe', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  session.breaks('EOF');
+  await lab.kit.settle();
+  await lab.gone(1);
+  await lab.up(2, { adopted: true });
+  t.same(
+    lab.opens.map(({ within_ms }) => within_ms),
+    [settings.open_ms, settings.probe_deadline_ms, settings.probe_deadline_ms],
+  );
+});
+
+t.test('one probe at a time, however often the connection is made anew', async (t) => {
+  const lab = await Lab.start(t);
+  let session = await lab.up(1);
+  for (let i = 0; i < 5; i++) {
+    await lab.kit.clock.advance(100);
+    session.breaks('EOF');
+    await lab.kit.settle();
+    session = await lab.answer();
+  }
+  await lab.kit.clock.advance(settings.probe_interval_ms);
+  t.equal(session.pings.length, 1);
+  for (let n = 1; n <= 3; n++) {
+    session.pings.at(-1)!.resolve();
+    await lab.kit.clock.advance(settings.probe_interval_ms);
+    t.equal(session.pings.length, n + 1);
+  }
+});
+
+t.test(
+  'VPP is not probed while it attaches devices: those transactions have a deadline of their own',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const session = await lab.up(1);
+    await lab.transact('node', { essential: true });
+    await lab.kit.clock.advance(10_000);
+    t.equal(session.pings.length, 0);
+    await lab.does(session);
+    await lab.transact('pod');
+    await lab.kit.clock.advance(settings.probe_interval_ms);
+    t.equal(session.pings.length, 1);
+  },
+);
+
+t.test('generations go on counting over a restart of the actor', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.up(1);
+  await lab.kit.crash(new Error('defect'));
+  await lab.kit.clock.advance(100);
+  await lab.process.message('Attach');
+  const heard = await lab.subscribe('uplink');
+  await lab.up(1, { adopted: true });
+  t.same(await heard(), ['VppUp 2 adopted']);
 });
 
 t.test('a session to an older VPP that comes late is closed', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { vppProcess } from '../../src/actors/vpp-process.js';
+import { type VppKeepsDying, vppProcess } from '../../src/actors/vpp-process.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
 import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
 import { type ActorKit, actorKit, supervision, type Teardown } from '../kit/actor-kit.js';
@@ -72,7 +72,9 @@ class FakeLauncher implements Launcher {
 }
 
 async function started(t: Teardown, launcher = new FakeLauncher(), restarts_max = 0) {
-  const kit: ActorKit<VppProcessMessage> = await actorKit(t, vppProcess(launcher, settings), {
+  const given_up: VppKeepsDying[] = [];
+  const spec = vppProcess(launcher, settings, (reason) => given_up.push(reason));
+  const kit: ActorKit<VppProcessMessage> = await actorKit(t, spec, {
     supervision: supervision({ intensity: { restarts_max, window_ms: 600_000 } }),
   });
   const connection = kit.mailbox<VppConnectionMessage>('connection');
@@ -90,7 +92,7 @@ async function started(t: Teardown, launcher = new FakeLauncher(), restarts_max 
     launcher.end(pid, reason);
     await kit.settle();
   };
-  return { kit, launcher, told, end };
+  return { kit, launcher, told, end, given_up };
 }
 
 t.test('a VPP of an earlier life is adopted and not started', async (t) => {
@@ -150,38 +152,45 @@ t.test('deaths older than the window are forgiven', async (t) => {
   t.equal(kit.escalated, undefined);
 });
 
-t.test(
-  'a VPP that keeps dying crashes the actor, and a restart of the actor does not forgive it',
-  async (t) => {
-    const { end, kit, told } = await started(t, new FakeLauncher(), 1);
-    for (const pid of [101, 102, 103, 104]) {
-      await end(pid);
-      await kit.clock.advance(700);
-    }
-    t.equal(kit.node().incarnation, 1);
-    await told();
-    await end(105, 'SIGABRT');
-    t.same(await told(), ['Gone 105: SIGABRT'], 'the connection is told of the last death, too');
-    t.match(kit.node().lastError, {
-      message: 'VPP died 5 times within 60 s; last: SIGABRT',
-    });
-    await kit.clock.advance(100);
-    t.match(kit.node(), { incarnation: 2, gauges: { pid: 106, deaths_in_window: 5 } });
-    await end(106);
-    await kit.settle();
-    t.match(
-      kit.escalated?.message,
-      /VPP died 6 times|restart/,
-      'one more death, and the new one gives up at once',
-    );
-  },
-);
+t.test('a VPP that keeps dying is given up, and a restart of the actor does not forgive it', async (t) => {
+  const { end, kit, told, given_up, launcher } = await started(t, new FakeLauncher(), 1);
+  for (const pid of [101, 102]) {
+    await end(pid);
+    await kit.clock.advance(700);
+  }
+  await kit.crash(new Error('defect'));
+  await kit.clock.advance(100);
+  await kit.tell({ type: 'Attach', connection: kit.mailbox<VppConnectionMessage>('connection').ref });
+  for (const pid of [103, 104]) {
+    await end(pid);
+    await kit.clock.advance(700);
+  }
+  t.same(given_up, []);
+  await told();
+  launcher.take();
+  await end(105, 'SIGABRT');
+  t.same(await told(), ['Gone 105: SIGABRT'], 'the connection is told of the last death, too');
+  t.match(given_up, [{ name: 'VppKeepsDying', message: 'VPP died 5 times within 60 s; last: SIGABRT' }]);
+  await kit.clock.advance(60_000);
+  t.same(launcher.take(), ['forget'], 'it is not started again');
+  t.equal(kit.node().incarnation, 2, 'and no actor crashes of it');
+});
+
+t.test('whoever attaches while there is no VPP is told so', async (t) => {
+  const { kit, told, end } = await started(t);
+  await end(101);
+  await kit.clock.advance(0);
+  await end(102, 'SIGABRT');
+  await told();
+  await kit.tell({ type: 'Attach', connection: kit.mailbox<VppConnectionMessage>('connection').ref });
+  t.same(await told(), ['Gone 0: SIGABRT']);
+});
 
 t.test('a start that throws counts as a death and is tried again', async (t) => {
   const launcher = new FakeLauncher();
   launcher.refuses = 'ENOSPC';
   const { kit, told } = await started(t, launcher);
-  t.same(await told(), [], 'there was no VPP that could have gone');
+  t.same(await told(), ['Gone 0: cannot be started: ENOSPC']);
   await kit.clock.advance(0);
   t.same(await told(), ['Gone 0: cannot be started: ENOSPC']);
   t.match(kit.node().gauges, { pid: 0, deaths_in_window: 2 });

@@ -1,11 +1,20 @@
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
-import { type ClusterPrefixes, hostTapChanges, hostTapLinkLocal } from '../../src/desired/host-tap.js';
+import {
+  type ClusterPrefixes,
+  hostOwn,
+  hostTapChanges,
+  hostTapLinkLocal,
+  own_route_protocol,
+  type Taps,
+} from '../../src/desired/host-tap.js';
 import { hostTapMac } from '../../src/desired/uplink.js';
 import type { NetworkChange } from '../../src/host/types.js';
 import { address, linuxRoute, uplink_mac, uplinkOf } from './sample.js';
 
 const tap = 9;
+/** The uplink is link 2. */
+const taps: Taps = new Map([[2, tap]]);
 const no_cluster: ClusterPrefixes = { prefixes: [], tap_address: '169.254.0.1/32' };
 
 /** A change in words: `address 10.0.0.2/24`, `route 0.0.0.0/0 via 10.0.0.1 dev 9 metric 0`. */
@@ -21,14 +30,17 @@ function inWords(change: NetworkChange): string {
     }
     case 'set_neighbour':
       return `${change.do} ${change.neighbour.address} ${change.neighbour.mac} dev ${change.neighbour.link}`;
+    case 'set_link':
+      return `${change.do} ${change.up ? 'up' : ''} ${change.mtu} dev ${change.link}`;
     default:
       return change.do;
   }
 }
 
 t.test('a dual-stack tap', async (t) => {
-  const changes = hostTapChanges(uplinkOf(), tap, ['fe80::aa/64', 'fe80::1:2/64'], no_cluster);
+  const changes = hostTapChanges(uplinkOf(), taps, ['fe80::aa/64', 'fe80::1:2/64'], no_cluster);
   t.same(changes.map(inWords), [
+    'set_link up 1500 dev 9',
     'replace_address 10.0.0.2/24 dev 9',
     'replace_address fd00::2/64 dev 9',
     'replace_address fe80::1:2/64 dev 9',
@@ -43,26 +55,31 @@ t.test('a dual-stack tap', async (t) => {
   ]);
 });
 
-t.test('the addresses keep all that Linux knew of them; those of IPv6 are usable at once', async (t) => {
-  const ip4 = address('10.0.0.2/24', {
-    flags: 0x200,
-    broadcast: '10.0.0.255',
-    label: 'eth0',
-    valid_s: 3600,
-    preferred_s: 1800,
-  });
-  const ip6 = address('fd00::2/64', { flags: 0x100, valid_s: 7200 });
-  const changes = hostTapChanges(uplinkOf({ addresses: [ip4, ip6], routes: [] }), tap, [], no_cluster);
-  t.match(changes.slice(0, 2), [
-    { address: { ...ip4, link: tap } },
-    { address: { ...ip6, link: tap, flags: 0x102 } },
-  ]);
-});
+t.test(
+  'the addresses keep all that Linux knew of them but their lifetimes; those of IPv6 are usable at once',
+  async (t) => {
+    const ip4 = address('10.0.0.2/24', {
+      flags: 0x200,
+      broadcast: '10.0.0.255',
+      label: 'eth0',
+      valid_s: 3600,
+      preferred_s: 1800,
+    });
+    const ip6 = address('fd00::2/64', { flags: 0x100, valid_s: 7200 });
+    const changes = hostTapChanges(uplinkOf({ addresses: [ip4, ip6], routes: [] }), taps, [], no_cluster);
+    const { valid_s: _, preferred_s: __, ...lasting4 } = ip4;
+    const { valid_s: ___, ...lasting6 } = ip6;
+    t.same(changes.slice(1, 3), [
+      { do: 'replace_address', address: { ...lasting4, link: tap } },
+      { do: 'replace_address', address: { ...lasting6, link: tap, flags: 0x102 } },
+    ]);
+  },
+);
 
 t.test('a tap without IPv6 keeps the link-local address that the kernel gave it', async (t) => {
   const changes = hostTapChanges(
     uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [] }),
-    tap,
+    taps,
     ['fe80::aa/64'],
     no_cluster,
   );
@@ -80,7 +97,7 @@ t.test(
         linuxRoute('fd00::/64', [], { protocol: 2, metric: 256 }),
       ],
     });
-    t.same(hostTapChanges(uplink, tap, [], no_cluster).map(inWords).slice(1), [
+    t.same(hostTapChanges(uplink, taps, [], no_cluster).map(inWords).slice(2), [
       'set_neighbour fd00::1 02:ca:11:c0:fd:00 dev 9',
       'set_neighbour fd00::9 02:ca:11:c0:fd:00 dev 9',
       'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
@@ -98,12 +115,64 @@ t.test('on-link prefixes are sent to VPP once each, hosts alone are not', async 
   const addresses = ['fd00::2/64', 'fd00::3/64', 'fd09::1/128', 'fe80::1:2/64'].map((prefix) =>
     address(prefix),
   );
-  const changes = hostTapChanges(uplinkOf({ addresses, routes: [], index: 3 }), tap, [], no_cluster);
+  const changes = hostTapChanges(uplinkOf({ addresses, routes: [], index: 3 }), taps, [], no_cluster);
   t.same(
     changes.map(inWords).filter((text) => text.startsWith('replace_route')),
     ['replace_route fd00::/64 via fe80::ca:11ff:fec0:fd03 dev 9 metric 64'],
   );
 });
+
+t.test('next hops through another uplink lead through its tap, and its gateways are its own', async (t) => {
+  const both = new Map([
+    [2, tap],
+    [3, 10],
+  ]);
+  const shared = linuxRoute('fd08::/48', ['fd00::1', 'fd02::1 dev 3']);
+  const uplink = uplinkOf({ addresses: [], routes: [shared] });
+  t.same(hostTapChanges(uplink, both, [], no_cluster).map(inWords).slice(1), [
+    'set_neighbour fd00::1 02:ca:11:c0:fd:00 dev 9',
+    'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
+    'replace_route fd00::1/128 dev 9 metric 64',
+    'replace_route fd08::/48 via fd00::1 dev 9 + via fd02::1 dev 10 metric 1024',
+  ]);
+});
+
+t.test(
+  'a route with attributes that cannot be given back is left out: one that does something else is worse than none',
+  async (t) => {
+    const routes = [linuxRoute('10.8.0.0/16', ['10.0.0.1'], { unsupported: ['encap'] })];
+    const changes = hostTapChanges(uplinkOf({ addresses: [], routes }), taps, [], no_cluster);
+    t.notOk(changes.some((change) => change.do === 'replace_route'));
+  },
+);
+
+t.test(
+  'what the host has on the tap by now is read as if it were on the uplink, without what is ours',
+  async (t) => {
+    const uplink = uplinkOf();
+    const read = hostOwn(
+      uplink,
+      tap,
+      [address('10.0.0.77/24', { link: tap }), address('fe80::aa/64', { link: tap })],
+      [
+        linuxRoute('0.0.0.0/0', ['10.0.0.1 dev 9', '10.7.0.1 dev 7']),
+        linuxRoute('fd00::/64', ['dev 9'], { protocol: own_route_protocol }),
+        linuxRoute('ff00::/8', ['dev 9']),
+      ],
+    );
+    t.same(
+      read?.addresses.map(({ prefix, link }) => `${prefix} ${link}`),
+      ['10.0.0.77/24 2', 'fe80::1:2/64 2'],
+      'the link-local address is that of the uplink',
+    );
+    t.same(read?.routes, [linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.7.0.1 dev 7'])]);
+    t.equal(
+      hostOwn(uplink, tap, [address('fe80::aa/64')], []),
+      undefined,
+      'a tap without an address tells nothing',
+    );
+  },
+);
 
 t.test('next hops through other links stay there, and what only a dump shows is left out', async (t) => {
   const shared = linuxRoute('10.8.0.0/16', ['10.0.0.1', '10.7.0.1 dev 7'], {
@@ -111,7 +180,7 @@ t.test('next hops through other links stay there, and what only a dump shows is 
     nexthop_id: 5,
     prefsrc: '10.0.0.2',
   });
-  const [change] = hostTapChanges(uplinkOf({ addresses: [], routes: [shared] }), tap, [], no_cluster).slice(
+  const [change] = hostTapChanges(uplinkOf({ addresses: [], routes: [shared] }), taps, [], no_cluster).slice(
     -1,
   );
   t.same(change, {
@@ -138,7 +207,7 @@ t.test(
   async (t) => {
     const cluster = { prefixes: ['10.96.0.1/16', 'fd00:96::/112'], tap_address: '169.254.0.1/32' };
     const dressed = (is_main: boolean) =>
-      hostTapChanges(uplinkOf({ addresses: [], routes: [], is_main }), tap, [], cluster).filter(
+      hostTapChanges(uplinkOf({ addresses: [], routes: [], is_main }), taps, [], cluster).filter(
         (change) => change.do === 'replace_route',
       );
     t.match(dressed(true), [
@@ -191,7 +260,7 @@ t.test('Linux takes all changes, in this order, and a second time', async (t) =>
       .batch(
         hostTapChanges(
           uplink,
-          link,
+          new Map([[2, link]]),
           own.addresses(link).flatMap(({ prefix }) => (prefix.startsWith('fe80:') ? [prefix] : [])),
           { ...no_cluster, prefixes: ['10.96.0.0/16', 'fd00:96::/112'] },
         ),

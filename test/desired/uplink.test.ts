@@ -279,6 +279,7 @@ t.test('the routes of Linux', async (t) => {
       linux: [
         linuxRoute('10.8.0.0/16', [], { type: 'blackhole' }),
         linuxRoute('10.9.0.0/16', [], { type: 'multicast' }),
+        linuxRoute('10.10.0.0/16', ['10.0.0.1'], { table: 100 }),
       ],
       vpp: [],
     },
@@ -307,6 +308,11 @@ t.test('configured default gateways', async (t) => {
     routesBy([linuxRoute('0.0.0.0/0', ['10.0.0.1'], { metric: 100 })], both),
     ['0.0.0.0/0 main-eth0 10.0.0.1', '::/0 main-eth0 fd00::fe'],
     'where Linux had none',
+  );
+  t.same(
+    routesBy([linuxRoute('0.0.0.0/0', ['10.0.0.1'], { table: 100 })], both),
+    ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'],
+    'one of another table is none',
   );
   const second = uplinkOf({
     name: 'eth1',

@@ -21,12 +21,12 @@ export const fault: Fault = {
     const old = node.vppPid()!;
     for (const pod of lab.pods) await node.add(pod);
 
+    // What the journal of the first take-over had is enough for that of the next one.
     const again = fill(join(node.directory, 'state'));
     process.kill(old, 'SIGKILL');
-    await node.untilStatus(({ message }) => message.includes('ENOSPC'), 'does not say that the disk is full');
-    assert.deepEqual(await ipStateIs(topology, 'node', lab.before), [], 'Linux has its network back');
-    rmSync(again);
+    await node.untilOtherVpp(old);
     await node.untilReady();
+    rmSync(again);
     await node.untilConverged();
     await lab.connected();
     await lab.end();

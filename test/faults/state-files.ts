@@ -12,32 +12,39 @@ const damages: Readonly<Record<string, (text: string) => string>> = {
   older: (text) => text.replace(/"version": ?\d+/, '"version":0'),
 };
 
-const files: Readonly<Record<string, (node: RunningNode) => string>> = {
-  'undo.journal': (node) => join(node.config.paths.state_dir, 'undo.journal'),
-  'uplinks.json': (node) => join(node.config.paths.state_dir, 'uplinks.json'),
-  'vpp-run.json': (node) => join(node.config.paths.run_dir, 'vpp-run.json'),
-  'pod-record': (node) => {
-    const directory = join(node.config.paths.run_dir, 'pods');
-    const file = readdirSync(directory).find((name) =>
-      readFileSync(join(directory, name), 'utf8').includes('"p1"'),
-    );
-    return join(directory, file!);
-  },
-};
+interface StateFile {
+  readonly name: string;
+  path(node: RunningNode): string;
+  /** Linux gets its network back with its help. */
+  readonly undoes?: true;
+}
 
-export const faults: readonly Fault[] = Object.entries(files).map(([name, pathOf]) => ({
+const files: readonly StateFile[] = [
+  { name: 'undo.journal', path: ({ config }) => join(config.paths.state_dir, 'undo.journal'), undoes: true },
+  { name: 'uplinks.json', path: ({ config }) => join(config.paths.state_dir, 'uplinks.json'), undoes: true },
+  { name: 'vpp-run.json', path: ({ config }) => join(config.paths.run_dir, 'vpp-run.json') },
+  { name: 'pod-record', path: ({ config }) => recordOf('p1', join(config.paths.run_dir, 'pods')) },
+];
+
+function recordOf(pod: string, directory: string): string {
+  const records = readdirSync(directory).map((name) => join(directory, name));
+  return records.find((path) => readFileSync(path, 'utf8').includes(`"${pod}"`))!;
+}
+
+export const faults: readonly Fault[] = files.map(({ name, path, undoes }) => ({
   name: `state-${name.replace('.', '-')}`,
-  what: `${name} is cut, empty, foreign or of an older version when the node starts again: it serves, and gives Linux back in the end`,
+  what: `${name} is cut, empty, foreign or of an older version when the node starts again: it serves, and gives Linux back`,
   async run(lab) {
     const { node } = lab;
     for (const damage of Object.values(damages)) {
       await node.kill('SIGKILL');
-      const path = pathOf(node);
-      writeFileSync(path, damage(readFileSync(path, 'utf8')));
+      const file = path(node);
+      writeFileSync(file, damage(readFileSync(file, 'utf8')));
       await node.restart();
       // What the runtime does for a pod that is not there any more, and may do for every other one.
       for (const pod of lab.pods) await node.add(pod);
       await lab.settled();
+      if (!undoes) continue;
       await lab.end();
       await node.restart();
     }

@@ -193,7 +193,7 @@ t.test('single rules', async (t) => {
 t.test('every kind of object has its place', async (t) => {
   const objects: VppObject[] = [
     { kind: 'snat_addresses', ip4: '192.0.2.1' },
-    { kind: 'snat_policy', policy: 'k8s' },
+    { kind: 'snat_policy', policy: 'if_pfx' },
     { kind: 'snat_exclude', prefix: '10.0.0.0/8' },
     { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 0 },
     { kind: 'table', family: 4, table_id: 5, name: 't', multicast: true },

@@ -20,7 +20,8 @@ function takeOver(lab: UplinkLab, specs: readonly UplinkSpec[]): void {
   lab.host.take(captured);
   for (const { interface_name, index } of specs) lab.makeTap(interface_name, macs[index]!);
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
-  lab.host.dressTaps(uplinks, cluster);
+  const refused = lab.host.dress(uplinks, captured, cluster);
+  if (refused.length === 0) lab.host.complete(captured);
 }
 
 t.test('what is captured', async (t) => {
@@ -36,11 +37,16 @@ t.test('what is captured', async (t) => {
     ['fe80::ff:fe00:1/64', '10.0.0.2/24', '10.0.0.100/32', 'fd00::2/64'],
   );
   t.same(
-    captured?.routes
-      .filter(({ next_hops }) => next_hops[0]?.gateway)
-      .map(({ prefix, table }) => `${prefix} ${table}`),
-    ['0.0.0.0/0 254', '10.50.0.0/16 254', '::/0 254'],
-    'of the main table alone',
+    captured?.routes.flatMap(({ prefix, table, next_hops }) =>
+      next_hops[0]?.gateway ? [`${prefix} ${table}`] : [],
+    ),
+    ['0.0.0.0/0 254', '10.50.0.0/16 254', '10.60.0.0/16 100', '::/0 254'],
+    'of all tables',
+  );
+  t.same(
+    captured?.neighbours.map((neighbour) => neighbour.address),
+    ['10.0.0.50'],
+    'permanent ones',
   );
   t.same(lab.network.mutations, [], 'nothing is changed by it');
 });
@@ -111,14 +117,15 @@ t.test('the tap becomes what the uplink was', async (t) => {
       prefix,
     );
   const before = lab.network.snapshot();
-  t.same(lab.host.dressTaps([uplinkOf(lab.host.taken()![0]!, true, 'main-eth0')], cluster), []);
+  const [taken] = lab.host.taken()!.uplinks;
+  t.same(lab.host.dress([uplinkOf(taken!, true, 'main-eth0')], [taken!], cluster), []);
   t.same(lab.network.snapshot(), before, 'and can be dressed again');
 });
 
 t.test('without a tap there is nothing to dress: the device itself is left alone', async (t) => {
   const lab = new UplinkLab(t.testdir());
   const [captured] = lab.host.capture([specOf()]);
-  t.throws(() => lab.host.dressTaps([uplinkOf(captured!, true, 'main-eth0')], cluster), UplinkError);
+  t.throws(() => lab.host.dress([uplinkOf(captured!, true, 'main-eth0')], [captured!], cluster), UplinkError);
   t.same(lab.network.mutations, []);
 });
 
@@ -233,6 +240,69 @@ t.test('a disk that is full when the host is restored keeps all steps for the ne
   t.same(lab.state(), before);
 });
 
+t.test('a take-over is told as broken off until it is complete', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const captured = lab.host.capture([specOf()]);
+  t.equal(lab.host.taken(), undefined);
+  lab.host.take(captured);
+  t.equal(lab.restarted().taken()?.phase, 'taking');
+  lab.host.complete(captured);
+  t.equal(lab.restarted().taken()?.phase, 'taken');
+});
+
+t.test('what a DHCP client has changed on the tap is what a restore gives back', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  takeOver(lab, [specOf()]);
+  const { uplinks } = lab.host.taken()!;
+  t.match(lab.host.current(uplinks), [{ link: { name: 'eth0' } }], 'the tap is dressed');
+  const own = lab.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  own.apply({
+    do: 'add_route',
+    route: { family: 4, prefix: '10.88.0.0/16', next_hops: [{ oif: link, gateway: '10.0.0.1' }] },
+  });
+  const now = lab.host.current(uplinks)!;
+  lab.host.remember(now);
+  const next = lab.restarted();
+  t.ok(next.taken()?.uplinks[0]?.addresses.some(({ prefix }) => prefix === '10.0.0.77/24'));
+  t.same((await next.restore()).remaining, []);
+  const back = lab.network.open().link('eth0')!;
+  t.equal(back.kind, undefined, 'it is the device');
+  const addresses = lab.network
+    .open()
+    .addresses(back.index)
+    .map(({ prefix }) => prefix);
+  for (const prefix of ['10.0.0.2/24', '10.0.0.77/24', '10.0.0.100/32', 'fd00::2/64'])
+    t.ok(addresses.includes(prefix), prefix);
+  const routes = lab.network
+    .open()
+    .routes({ link: back.index })
+    .map(({ prefix }) => prefix);
+  for (const prefix of ['10.88.0.0/16', '10.50.0.0/16', '10.60.0.0/16', '0.0.0.0/0', '::/0'])
+    t.ok(routes.includes(prefix), prefix);
+  t.notOk(routes.includes('10.96.0.0/16'), 'what was ours alone is gone');
+});
+
+t.test('a bare tap tells nothing of what the host wants', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const captured = lab.host.capture([specOf()]);
+  t.equal(lab.host.current(captured), undefined, 'it is the device');
+  lab.host.take(captured);
+  t.equal(lab.host.current(captured), undefined, 'there is no tap');
+  lab.makeTap();
+  t.equal(lab.host.current(captured), undefined);
+});
+
+t.test('what VPP would take along when its namespace goes is named', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  t.same(lab.host.strays(), []);
+  lab.host.take(lab.host.capture([specOf()]));
+  t.same(lab.host.strays(), ['eth0']);
+  await lab.host.restore();
+  t.same(lab.host.strays(), []);
+});
+
 t.test('the captured uplinks survive the process and no restart of the machine', async (t) => {
   const { CapturedStore } = await import('../../src/uplink/captured.js');
   const directory = t.testdir();
@@ -241,8 +311,10 @@ t.test('the captured uplinks survive the process and no restart of the machine',
   const captured = lab.host.capture([specOf()]);
   const store = new CapturedStore(path, 'boot 1');
   t.equal(store.load(), undefined);
-  store.save(captured);
-  t.same(new CapturedStore(path, 'boot 1').load(), captured);
+  for (const phase of ['taking', 'taken'] as const) {
+    store.save(phase, captured);
+    t.same(new CapturedStore(path, 'boot 1').load(), { phase, uplinks: captured });
+  }
   t.equal(new CapturedStore(path, 'boot 2').load(), undefined);
   for (const text of [
     '',

@@ -161,6 +161,24 @@ t.test('only what needs a handle waits for its reply', async (t) => {
   t.equal(result.error, undefined);
 });
 
+t.test('an interface is announced when what needs it has been sent and is not answered yet', async (t) => {
+  const vpp = new RecordedVpp();
+  const announce = (tag: string): void => {
+    vpp.log.push(`made ${tag}`);
+  };
+  const told = {
+    ...transaction(adds(tap('a'), up('a'), route('10.1.0.0/16'))),
+    interface_made: announce,
+  };
+  await execute(vpp, new Handles(), told);
+  t.strictSame(vpp.log, ['tap_create_v3', '|', 'sw_interface_set_flags', 'ip_route_add_del', 'made a']);
+
+  vpp.log.length = 0;
+  vpp.refuses.set('tap_create_v3', -12);
+  await execute(vpp, new Handles(), told);
+  t.notOk(vpp.log.includes('made a'), 'one that was not made is not');
+});
+
 t.test('an interface that is made anew in one transaction is the new one from then on', async (t) => {
   const vpp = new RecordedVpp();
   const handles = new Handles();
@@ -278,6 +296,21 @@ t.test('an interface that VPP made by itself is neither made nor forgotten', asy
   );
   t.equal(error, undefined);
   t.same(vpp.log, ['sw_interface_set_flags']);
+});
+
+t.test('what a later dump shows is learned, but never over what has been made meanwhile', async (t) => {
+  const handles = new Handles();
+  const table: VppObject = { kind: 'redirect_table', family: 4 };
+  const seen = new Handles();
+  for (const [tag, index] of [
+    ['a', 1],
+    ['b', 2],
+  ] as const)
+    seen.setInterface(tag, index);
+  seen.made(table, 3);
+  handles.setInterface('a', 11);
+  handles.learn(seen);
+  t.same([handles.interface('a'), handles.interface('b'), handles.of(table)], [11, 2, 3]);
 });
 
 t.test('the end of the connection rejects the transaction', async (t) => {

@@ -152,11 +152,16 @@ t.test('starting and adopting processes', { skip: usable ? false : 'needs root a
     );
   });
 
-  t.test('output is that of this life alone, and its end where it is long', async (t) => {
-    const { launcher } = lab(t, 'yes x | head -c 100000; echo end; exit 1');
+  t.test('what an earlier VPP has printed is not the reason', async (t) => {
+    const { launcher } = lab(t, 'echo once; exit 1');
     const each = launcher();
-    await each.start().exited;
-    const { reason } = await each.start().exited;
+    for (let life = 1; life <= 2; life++)
+      t.equal((await each.start().exited).reason, 'exit code 1; its last output: once');
+  });
+
+  t.test('of much output the end is the reason', async (t) => {
+    const { launcher } = lab(t, 'yes x | head -c 100000; echo end; exit 1');
+    const { reason } = await launcher().start().exited;
     t.match(reason, /x \| end$/);
     t.ok(reason.length < 4300);
   });

@@ -15,7 +15,8 @@ t.test('a dual-stack node with redirect rules is programmed in three waves', asy
   ] as const;
   t.same(await callsOf(reconcile(desiredNode(nodeOf({ redirects }), true), [])), [
     'cnat_set_snat_addresses_v2 snat_ip4=10.0.0.2 snat_ip6=fd00::2 flags=6',
-    'cnat_set_snat_policy policy=CNAT_POLICY_K8S',
+    'cnat_set_snat_policy policy=CNAT_POLICY_IF_PFX',
+    'cnat_snat_policy_add_del_if is_add=1 table=CNAT_POLICY_INCLUDE_V4',
     'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.0.0.2/32',
     'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=fd00::2/128',
     'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.96.0.0/16',
@@ -48,6 +49,7 @@ t.test('a dual-stack node with redirect rules is programmed in three waves', asy
     'feature_cnat_enable_disable sw_if_index=2 enable_disable',
     'cnat_snat_policy_add_del_if sw_if_index=2 is_add=1 table=CNAT_POLICY_POD',
     'cnat_snat_policy_add_del_if sw_if_index=2 is_add=1 table=CNAT_POLICY_HOST',
+    'proxy_arp_intfc_enable_disable sw_if_index=2',
     'proxy_arp_intfc_enable_disable sw_if_index=2 enable',
     'feature_gso_enable_disable sw_if_index=2 enable_disable',
     'sw_interface_set_flags sw_if_index=1 flags=1',
@@ -114,6 +116,7 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
     'feature_cnat_enable_disable sw_if_index=1 enable_disable',
     'sw_interface_ip6_enable_disable sw_if_index=1 enable',
     'sw_interface_set_promisc sw_if_index=1 promisc_on',
+    'npol_configure_policies sw_if_index=1 policy_default_rx=NPOL_DEFAULT_ALLOW policy_default_tx=NPOL_DEFAULT_ALLOW profile_default_rx=NPOL_DEFAULT_ALLOW profile_default_tx=NPOL_DEFAULT_ALLOW',
     'sw_interface_set_flags sw_if_index=1 flags=1',
     'sw_interface_add_del_address sw_if_index=1 is_add prefix=169.254.1.1/32',
     'sw_interface_add_del_address sw_if_index=1 is_add prefix=fdca:11c0::1/128',
@@ -131,6 +134,7 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
     'urpf_update_v2 is_input mode=URPF_API_MODE_LOOSE sw_if_index=1 table_id=16777217',
     'urpf_update_v2 is_input mode=URPF_API_MODE_OFF af=ADDRESS_IP6 sw_if_index=1',
     'urpf_update_v2 is_input mode=URPF_API_MODE_STRICT af=ADDRESS_IP6 sw_if_index=1',
+    'input_acl_set_interface sw_if_index=1 ip4_table_index=7',
     'input_acl_set_interface sw_if_index=1 ip4_table_index=7 is_add',
     'cnat_translation_update addr=10.0.0.2 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=10.1.0.5 port=80',
     'cnat_translation_update addr=fd00::2 if_af=ADDRESS_IP6 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=fd01::5 if_af=ADDRESS_IP6 port=80 if_af=ADDRESS_IP6',
@@ -218,7 +222,7 @@ t.test('what cannot be taken back, or goes with its interface, is removed by no 
   const on = { interface: 'main-eth0' };
   const kept: VppObject[] = [
     { kind: 'snat_addresses', ip4: '10.0.0.2' },
-    { kind: 'snat_policy', policy: 'k8s' },
+    { kind: 'snat_policy', policy: 'if_pfx' },
     { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 1 },
     { kind: 'redirect_table', family: 4 },
     { kind: 'existing_interface', tag: 'main-eth0' },

@@ -37,7 +37,7 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
   },
   snat_policy: {
     add: () => [
-      call(cnat_set_snat_policy, { policy: 'CNAT_POLICY_K8S' }),
+      call(cnat_set_snat_policy, { policy: 'CNAT_POLICY_IF_PFX' }),
       // VPP takes a policy whose first map of interfaces is empty for one that was never set up, sets it up again and forgets
       // the excluded prefixes: with the first pod that goes. local0, which has no packets, keeps the map from being empty.
       call(cnat_snat_policy_add_del_if, { sw_if_index: local0, is_add: 1, table: 'CNAT_POLICY_INCLUDE_V4' }),

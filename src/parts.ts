@@ -1,0 +1,191 @@
+/** The concrete parts of a node, made from its configuration: the only place where they meet. */
+import { statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { nudgeByDatagram } from './actors/uplink.js';
+import type { Config } from './config.js';
+import { memoryBytes } from './host/check-facts.js';
+import { type Clock, systemClock } from './host/clock.js';
+import { runCommand } from './host/command.js';
+import { pruneCoreFiles, setCorePattern } from './host/core-files.js';
+import { makeDirectory, readIfExists } from './host/files.js';
+import { Hooks } from './host/hooks.js';
+import { unlimitLockedMemory } from './host/libc.js';
+import { LinuxHost } from './host/linux-host.js';
+import { watchExit } from './host/process-exit.js';
+import { bootId, HOST_ROOTS, hugepages, pciDeviceOfLink, processStartTime } from './host/sysfs.js';
+import type { HostNetwork } from './host/types.js';
+import { openJournal, type UndoJournal } from './host/undo-journal.js';
+import type { Cluster } from './k8s/cluster.js';
+import { createLog, type Log, type RootLog } from './log.js';
+import { CapturedStore } from './uplink/captured.js';
+import { UplinkHost } from './uplink/uplink-host.js';
+import { createLauncher, type Launcher, type ProcessTable } from './vpp-conn/launcher.js';
+import { firstCpu, startupConfig, startupExec, type TemplateFacts } from './vpp-conn/startup-config.js';
+
+/** The concrete parts of a node: all that touches the machine. `restore` needs no more than these. */
+export interface NodeParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: RootLog;
+  readonly host: HostNetwork;
+  readonly launcher: Launcher;
+  readonly uplinkHost: UplinkHost;
+  readonly hooks: Pick<Hooks, 'run'>;
+  /** Makes Linux resolve the gateway. */
+  readonly nudge: (gateway: string) => void;
+  readonly cluster: Cluster;
+  /** What undoes the kernel's core pattern, when the node stops for good. */
+  readonly core_journal: UndoJournal;
+  /** Identity of the namespace at a path; undefined when there is none. */
+  readonly namespaceId: (path: string) => bigint | undefined;
+}
+
+/** The parts of a node on this machine. */
+export function linuxParts(
+  config: Config,
+  cluster: Cluster,
+  annotations: Readonly<Record<string, string>>,
+): NodeParts {
+  const clock = systemClock;
+  const log = createLog({ level: config.log.level, format: config.log.format, clock });
+  const host = new LinuxHost(config.paths.netns_dir);
+  const boot_id = bootId() ?? 'unknown';
+  makeDirectory(config.paths.run_dir);
+  makeDirectory(config.paths.state_dir, 0o700);
+  const vpp_netns = join(config.paths.netns_dir, config.vpp.netns);
+
+  const open = (name: string): UndoJournal => {
+    const path = join(config.paths.state_dir, name);
+    const { journal, set_aside, dropped_steps } = openJournal(path, boot_id, clock.wall_ms());
+    if (set_aside !== undefined) {
+      log.error({ ...set_aside }, `journal(open) ${set_aside.reason}; kept at ${set_aside.path}`);
+    }
+    if (dropped_steps > 0) {
+      log.info(
+        { dropped_steps },
+        `journal(open) ${path}: the machine was restarted, nothing of its network to undo`,
+      );
+    }
+    return journal;
+  };
+  const journal = open('undo.journal');
+  const core_journal = open('core-pattern.journal');
+  const placeholders = placeholdersOf(config, annotations);
+  return {
+    config,
+    clock,
+    log,
+    host,
+    cluster,
+    launcher: makeLauncher(config, boot_id, host, vpp_netns, placeholders, core_journal, log),
+    core_journal,
+    uplinkHost: new UplinkHost(
+      host,
+      journal,
+      new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), boot_id),
+      { host, clock, run: runCommand },
+      vpp_netns,
+    ),
+    nudge: nudgeByDatagram,
+    namespaceId: (path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino,
+    hooks: new Hooks({
+      config,
+      host_root: config.paths.host_root,
+      placeholders,
+      journal,
+      openNetwork: () => host.open(),
+      run: runCommand,
+      clock,
+      log,
+    }),
+  };
+}
+
+function makeLauncher(
+  config: Config,
+  boot_id: string,
+  host: HostNetwork,
+  netns: string,
+  placeholders: TemplateFacts,
+  core_journal: UndoJournal,
+  log: Log,
+): Launcher {
+  const { paths, vpp } = config;
+  const total = hugepages().reduce((bytes, { size_bytes, total }) => bytes + size_bytes * total, 0);
+  const startup = startupConfig(
+    vpp.config_template,
+    placeholders,
+    config.uplinks.map((spec) => ({
+      ...spec,
+      pci_address: pciDeviceOfLink(spec.interface_name)?.address ?? '',
+    })),
+    {
+      cpus: availableParallelism(),
+      hugepages_bytes: total,
+      memory_bytes: memoryBytes('MemTotal'),
+      pods_max: config.pods.count_max,
+      pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
+      core_dumps: vpp.core_pattern !== '',
+      paths,
+    },
+  );
+  for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
+  for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
+  const processes: ProcessTable = {
+    boot_id,
+    startTime: (pid) => processStartTime(pid)?.toString(),
+    watchExit: (pid, ended) => {
+      if (watchExit(pid, ended) === undefined) setImmediate(ended);
+    },
+    prepare: () => {
+      host.createNamed(vpp.netns);
+      keepCoreFiles(vpp.core_pattern, core_journal, log);
+      try {
+        unlimitLockedMemory(0);
+      } catch (error) {
+        log.warn(
+          { err: error },
+          'vpp(start) the limit of locked memory cannot be lifted (CAP_SYS_RESOURCE); DPDK and RDMA need it',
+        );
+      }
+    },
+  };
+  return createLauncher(
+    {
+      binary: vpp.binary,
+      startup_conf: { path: paths.startup_config, text: startup.text },
+      startup_exec: { path: paths.startup_exec, text: startupExec(vpp.exec_template, placeholders) },
+      netns,
+      api_socket: paths.api_socket,
+      leftovers: [paths.api_socket, paths.cli_socket, paths.stats_socket, paths.vpp_pid_file],
+      environment: vpp.environment,
+      record: join(paths.run_dir, 'vpp-run.json'),
+      output: join(paths.run_dir, 'vpp-output.log'),
+    },
+    processes,
+    log,
+  );
+}
+
+function placeholdersOf(config: Config, node_annotations: Readonly<Record<string, string>>): TemplateFacts {
+  const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
+  return {
+    uplinks,
+    pci_addresses: uplinks.map((name) => pciDeviceOfLink(name)?.address ?? ''),
+    first_cpu: firstCpu(readIfExists(`${HOST_ROOTS.sys}/fs/cgroup/cpuset.cpus`) ?? ''),
+    node_annotations,
+  };
+}
+
+/** Core files are a help after a crash; that they cannot be had is no reason to be without VPP. */
+function keepCoreFiles(pattern: string, journal: UndoJournal, log: Log): void {
+  if (pattern === '') return;
+  try {
+    setCorePattern(pattern, journal);
+    const removed = pruneCoreFiles(pattern);
+    if (removed.length > 0) log.info({ removed }, 'vpp(start) old core files removed');
+  } catch (error) {
+    log.warn({ err: error }, `vpp(start) the core pattern ${pattern} cannot be set`);
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * How the uplinks come into VPP's hands, step by step, in the order in which the host suffers least:
+ *
+ *   hooks, read Linux ─▶ journal, move the device ─▶ program VPP (tap down) ─▶ dress the tap ─▶ hook ─▶ tap up ─▶ gateways answer?
+ *
+ * Every step may fail, and every wait may be aborted: the caller then gives the host back from the journal.
+ */
+import type { HookPoint, UplinkSpec } from '../config.js';
+import { isLinkLocal } from '../desired/ip.js';
+import type { ObjectKind, VppObject } from '../desired/objects.js';
+import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
+import type { Clock } from '../host/clock.js';
+import type { Log } from '../log.js';
+import type { TransactionResult, VppUp } from '../messages/vpp.js';
+import { isDangling } from '../reconcile/order.js';
+import { assignOwners } from '../reconcile/ownership.js';
+import { type Operation, reconcile, removal } from '../reconcile/reconcile.js';
+import type { CapturedUplink } from './captured.js';
+import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+
+/** VPP as the take-over sees it. Both reject when the generation is over. */
+export interface VppPort {
+  transact(generation: number, operations: readonly Operation[]): Promise<TransactionResult>;
+  /** Addresses of the neighbours that VPP has resolved on this uplink. */
+  neighbours(uplink: string): Promise<readonly string[]>;
+}
+
+export interface TakeOverSettings {
+  readonly specs: readonly UplinkSpec[];
+  readonly inputs: Omit<NodeInputs, 'uplinks'>;
+  /** How long the gateways have to answer through VPP. */
+  readonly verify_ms: number;
+  /** How long they are given to answer Linux before, so that those which do are known. */
+  readonly survey_ms: number;
+}
+
+export interface TakeOverDeps {
+  readonly host: UplinkHost;
+  readonly vpp: VppPort;
+  readonly hooks: { run(point: HookPoint): Promise<void> };
+  /** Has a gateway resolved: sends one datagram that leaves through it. Never throws. */
+  readonly nudge: (gateway: string) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Shows what is being waited for. */
+  readonly waitsFor: (what: string | undefined) => void;
+}
+
+/** The uplinks in VPP's hands. */
+export interface Taken {
+  readonly captured: readonly CapturedUplink[];
+  readonly uplinks: readonly Uplink[];
+}
+
+/** A take-over failed; the message says why, for the operator. */
+export class TakeOverFailed extends Error {
+  override readonly name = 'TakeOverFailed';
+}
+
+/** Without them the node still works: a warning names what VPP refused. */
+const dispensable: ReadonlySet<ObjectKind> = new Set([
+  'interface_rx_mode',
+  'rx_placement',
+  'ttl_fixup',
+  'route',
+  'redirect_rule',
+]);
+const poll_ms = 50;
+
+export class TakeOver {
+  constructor(
+    private readonly deps: TakeOverDeps,
+    private readonly settings: TakeOverSettings,
+  ) {}
+
+  /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
+  async resume(up: VppUp, signal: AbortSignal): Promise<Taken | undefined> {
+    const { host, waitsFor } = this.deps;
+    const found = host.taken();
+    if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
+    const present = new Set(up.snapshot.interfaces.map(({ tag }) => tag));
+    if (!found.uplinks.every(({ spec }) => present.has(uplinkTag(spec.interface_name)))) return undefined;
+
+    waitsFor('reconciling the running VPP');
+    await this.clearDangling(up);
+    signal.throwIfAborted();
+    // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
+    const current = host.current(found.uplinks);
+    const taken = this.taken(current ?? found.uplinks);
+    const actual = assignOwners(up.snapshot, []).node;
+    const operations = reconcile(this.desired(taken.uplinks, true), actual);
+    for (const refused of await this.program(up.generation, operations)) this.warn(refused);
+    signal.throwIfAborted();
+    if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    host.remember(taken.captured);
+    return taken;
+  }
+
+  async run(up: VppUp, signal: AbortSignal): Promise<Taken> {
+    const { host, waitsFor } = this.deps;
+    await this.clear(up);
+    if (host.isChanged()) await host.restore();
+    for (const name of await host.rescue(this.settings.specs)) {
+      this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
+    }
+    await this.hook('BEFORE_IF_READ', signal);
+    const captured = await this.survey(signal);
+    const taken = this.taken(captured);
+    await this.hook('BEFORE_VPP_RUN', signal);
+
+    waitsFor('taking the uplinks over');
+    host.take(captured);
+    const taps_down = this.desired(taken.uplinks, false);
+    this.fatal(await this.program(up.generation, reconcile(taps_down, [])));
+    signal.throwIfAborted();
+    this.dressed(this.dress(taken));
+    await this.hook('VPP_RUNNING', signal);
+    const taps_up = reconcile(this.desired(taken.uplinks, true), taps_down).filter(isNew(taps_down));
+    this.fatal(await this.program(up.generation, taps_up));
+    signal.throwIfAborted();
+    await this.verify(captured, signal);
+    host.complete(captured);
+    return taken;
+  }
+
+  /** VPP as the host wants it by now. Nothing when nothing has changed. */
+  async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
+    const current = this.deps.host.current(before.captured);
+    if (current === undefined) return undefined;
+    const now = this.taken(current);
+    const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
+    if (operations.length === 0) return undefined;
+    this.deps.host.remember(current);
+    for (const refused of await this.program(generation, operations)) this.warn(refused);
+    signal.throwIfAborted();
+    return now;
+  }
+
+  /** Takes out of a living VPP what a take-over may have left in it. */
+  async abandon(up: VppUp): Promise<void> {
+    const uplinks = this.taken(this.deps.host.taken()?.uplinks ?? []).uplinks;
+    const objects = [...this.desired(uplinks, true), ...assignOwners(up.snapshot, []).node];
+    await this.deps.vpp.transact(up.generation, removal(objects.filter((object) => !isGlobal(object))));
+  }
+
+  private desired(uplinks: readonly Uplink[], taps_up: boolean): VppObject[] {
+    return desiredNode({ ...this.settings.inputs, uplinks }, taps_up);
+  }
+
+  private taken(captured: readonly CapturedUplink[]): Taken {
+    const { gso } = this.settings.inputs;
+    return {
+      captured,
+      uplinks: captured.map((each) => uplinkOf(each, gso, uplinkTag(each.spec.interface_name))),
+    };
+  }
+
+  /** Before any interface is made: a new one may get the index that a route of an earlier one still names. */
+  private async clearDangling(up: VppUp): Promise<void> {
+    const dangling = up.snapshot.objects.filter(isDangling);
+    if (dangling.length > 0) await this.deps.vpp.transact(up.generation, removal(dangling));
+  }
+
+  /** A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. */
+  private async clear(up: VppUp): Promise<void> {
+    await this.clearDangling(up);
+    const left = assignOwners(up.snapshot, []).node.filter(
+      (object) => object.kind !== 'existing_interface' && !isGlobal(object),
+    );
+    if (left.length > 0) await this.deps.vpp.transact(up.generation, removal(left));
+  }
+
+  /** Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do. */
+  private async survey(signal: AbortSignal): Promise<CapturedUplink[]> {
+    const { host, clock, nudge, waitsFor } = this.deps;
+    const deadline = clock.now_ms() + this.settings.survey_ms;
+    waitsFor('gateways answering Linux');
+    for (;;) {
+      const captured = host.capture(this.settings.specs);
+      const silent = captured.flatMap((uplink) =>
+        gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
+      );
+      if (silent.length === 0 || clock.now_ms() >= deadline) return captured;
+      for (const gateway of silent) nudge(gateway);
+      await clock.sleep(poll_ms, signal);
+    }
+  }
+
+  /** What VPP refused and the node cannot do without, and, as a warning at once, what it can. */
+  private async program(generation: number, operations: readonly Operation[]): Promise<string[]> {
+    if (operations.length === 0) return [];
+    const { outcomes } = await this.deps.vpp.transact(generation, operations);
+    return outcomes.flatMap(({ operation, error }) => {
+      if (error === undefined) return [];
+      const text = `VPP refused to ${operation.action} ${JSON.stringify(operation.object)}: ${error.message}`;
+      if (operation.action === 'add' && !dispensable.has(operation.object.kind)) return [text];
+      this.warn(text);
+      return [];
+    });
+  }
+
+  private fatal([refused]: readonly string[]): void {
+    if (refused !== undefined) throw new TakeOverFailed(refused);
+  }
+
+  private dress({ uplinks, captured }: Taken): Refusal[] {
+    const { service_prefixes, tap_address } = this.settings.inputs;
+    return this.deps.host.dress(uplinks, captured, { prefixes: service_prefixes, tap_address });
+  }
+
+  /** Without its addresses and default routes the host is not what it was; anything else is worth a warning. */
+  private dressed(refusals: readonly Refusal[]): void {
+    for (const refusal of refusals) {
+      const { change } = refusal;
+      const is_default = change.do === 'replace_route' && /^(0\.0\.0\.0|::)\/0$/.test(change.route.prefix);
+      if (change.do === 'replace_address' || is_default) throw new TakeOverFailed(refusalText(refusal));
+      this.warn(refusalText(refusal));
+    }
+  }
+
+  /** Hooks have their own time limit; an abort does not wait for it. */
+  private async hook(point: HookPoint, signal: AbortSignal): Promise<void> {
+    this.deps.waitsFor(`hook ${point}`);
+    await abortable(this.deps.hooks.run(point), signal);
+  }
+
+  /** Gateways that answered Linux must answer through VPP. */
+  private async verify(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
+    const { clock, nudge, vpp, waitsFor } = this.deps;
+    const deadline = clock.now_ms() + this.settings.verify_ms;
+    for (const { spec, answering_gateways } of captured) {
+      waitsFor(`gateways of ${spec.interface_name} answering VPP`);
+      for (;;) {
+        const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(spec.interface_name)));
+        if (silent.length === 0) break;
+        if (clock.now_ms() >= deadline) {
+          throw new TakeOverFailed(
+            `gateway ${silent.join(', ')} answered Linux on ${spec.interface_name} and does not answer VPP; ` +
+              'check that the network accepts this driver and VLAN',
+          );
+        }
+        for (const gateway of silent) nudge(gateway);
+        await clock.sleep(poll_ms, signal);
+      }
+    }
+  }
+
+  private warn(text: string): void {
+    this.deps.log.warn({}, `uplink(take over) ${text}`);
+  }
+}
+
+/**
+ * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route
+ * uses can be made to answer: one is proof enough.
+ */
+export function unanswered(expected: readonly string[], answered: ReadonlySet<string>): string[] {
+  const silent = expected.filter((gateway) => !answered.has(gateway));
+  const one_is_there = expected.some((gateway) => isLinkLocal(gateway) && answered.has(gateway));
+  return silent.filter((gateway) => !(isLinkLocal(gateway) && one_is_there));
+}
+
+/** Rejects as soon as `signal` aborts, whatever becomes of the promise. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function sameSpecs(captured: readonly CapturedUplink[], specs: readonly UplinkSpec[]): boolean {
+  return JSON.stringify(captured.map(({ spec }) => spec)) === JSON.stringify(specs);
+}
+
+function refusalText({ error }: Refusal): string {
+  return `Linux refused ${error.message}`;
+}
+
+/** Objects that every VPP has, or that others than uplinks use: left in place when the uplinks go. */
+function isGlobal(object: VppObject): boolean {
+  switch (object.kind) {
+    case 'snat_addresses':
+    case 'snat_policy':
+    case 'snat_exclude':
+    case 'neighbour_limits':
+    case 'punt_l4':
+    case 'punt_redirect':
+    case 'redirect_table':
+      return true;
+    case 'table':
+      return object.table_id <= 2;
+    case 'route':
+      return object.table_id <= 2 && !object.paths.some((path) => path.via === 'interface');
+    default:
+      return false;
+  }
+}
+
+/** What an earlier transaction has added already need not be added again because no dump shows it. */
+function isNew(known: readonly VppObject[]): (operation: Operation) => boolean {
+  const before = new Set(known.map((object) => JSON.stringify(object)));
+  return ({ object }) => !before.has(JSON.stringify(object));
+}
