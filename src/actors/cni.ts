@@ -229,6 +229,14 @@ class Cni implements Actor<CniMessage> {
         `${name}: ${conflict.address} is that of ${other} (${holder.spec.netns}), which still runs on this node: delete that pod, or free the address in IPAM`,
       );
     }
+    const { buffers } = this.ready ?? {};
+    const missing = buffers === undefined ? 0 : this.pods.buffersMissing(spec, buffers);
+    if (missing > 0) {
+      return this.refuse(
+        add.reply,
+        `${name}: VPP's ${buffers} buffers are ${missing} too few for one more pod: raise buffers-per-numa in the start-up template, or CALICOVPP_MAX_PODS, or ask for smaller rings`,
+      );
+    }
     const pod = known ?? (await this.admit(add, spec));
     if (pod === undefined) return;
     pod.spec = spec;

@@ -138,7 +138,10 @@ class UplinkActor implements Actor<UplinkMessage> {
         if (this.up?.generation === message.generation && this.ready === undefined) this.attempt(this.up);
         return;
       case 'VppDown':
-        return this.lost(`connection to VPP lost: ${message.reason}`);
+        await this.lost(`connection to VPP lost: ${message.reason}`);
+        // The end of a take-over may be in the mailbox already: it concerns nobody any more.
+        this.up = undefined;
+        return;
       case 'VppExited':
         await this.lost(`VPP died: ${message.reason}`);
         this.up = undefined;
@@ -267,6 +270,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         object.kind === 'redirect_table' ? [object.family] : [],
       ),
       workers: up.snapshot.workers,
+      ...(up.snapshot.buffers !== undefined && { buffers: up.snapshot.buffers }),
     };
     this.taken = taken;
     this.tries = 0;

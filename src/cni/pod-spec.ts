@@ -107,9 +107,9 @@ export function addressesOf(spec: Pick<PodSpec, 'addresses'>): readonly string[]
   return [...spec.addresses.ip4, ...spec.addresses.ip6];
 }
 
-/** Buffers of VPP that the rings of this interface hold when they are full. */
+/** Buffers of VPP that this interface takes from the pool for good: VPP fills its receive rings when it makes it. */
 export function buffersNeeded({ interface_spec: spec }: Pick<PodSpec, 'interface_spec'>): number {
-  return spec.rx_queues * spec.rx_ring_size + spec.tx_queues * spec.tx_ring_size;
+  return spec.rx_queues * spec.rx_ring_size;
 }
 
 /** Reads an ADD. Never throws: what is wrong with the request is the answer to it. */

@@ -1,6 +1,13 @@
 /** The pods of this node as the CNI actor knows them, and what follows from all of them together. */
 import type { ActorRef } from '../actor-system.js';
-import { assignSlots, type Conflict, conflictOf, heldSlot, lowestFreeSlot } from '../desired/admission.js';
+import {
+  assignSlots,
+  buffersMissing,
+  type Conflict,
+  conflictOf,
+  heldSlot,
+  lowestFreeSlot,
+} from '../desired/admission.js';
 import type { VppObject } from '../desired/objects.js';
 import { desiredPod } from '../desired/pod.js';
 import { default_table, hostPrefix, podTables } from '../desired/tables.js';
@@ -39,6 +46,14 @@ export class PodTable extends Map<PodKey, PodEntry> {
     return conflictOf(
       spec,
       [...this.values()].map((pod) => pod.spec),
+    );
+  }
+
+  buffersMissing(spec: PodSpec, total: number): number {
+    return buffersMissing(
+      spec,
+      [...this.values()].map((pod) => pod.spec),
+      total,
     );
   }
 

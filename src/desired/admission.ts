@@ -1,6 +1,6 @@
 /** Which pods can be on one node together, and which tables each is given. Pure. */
 import type { PodTables } from '../cni/pod-record.js';
-import { addressesOf, familiesOf, type PodSpec } from '../cni/pod-spec.js';
+import { addressesOf, buffersNeeded, familiesOf, type PodSpec } from '../cni/pod-spec.js';
 import type { VppObject } from './objects.js';
 import { podSlot, podTables } from './tables.js';
 
@@ -20,6 +20,23 @@ export function conflictOf<C extends Claim>(spec: Claim, others: Iterable<C>): C
     if (address !== undefined) return { address, holder };
   }
   return undefined;
+}
+
+/** Of every pool, what uplinks, host taps and packets on their way need. */
+const buffers_reserved = 4096;
+
+/**
+ * How many buffers are missing for one more pod; 0 when it fits. VPP makes an interface without any buffers, answers that all
+ * is well, and the pod never receives a packet from its namespace.
+ */
+export function buffersMissing(
+  spec: Pick<PodSpec, 'key' | 'interface_spec'>,
+  others: Iterable<Pick<PodSpec, 'key' | 'interface_spec'>>,
+  total: number,
+): number {
+  let taken = buffers_reserved;
+  for (const other of others) if (other.key !== spec.key) taken += buffersNeeded(other);
+  return Math.max(0, taken + buffersNeeded(spec) - total);
 }
 
 export function lowestFreeSlot(taken: ReadonlySet<number>): number {

@@ -18,6 +18,8 @@ export interface NodeReady {
   readonly node: { readonly ip4?: string; readonly ip6?: string };
   /** Families for which there is a table of redirect rules. */
   readonly redirects: readonly Family[];
+  /** Buffers of VPP's pools, taken ones included. Absent where VPP does not tell. */
+  readonly buffers?: number;
   /** Worker threads of VPP. */
   readonly workers: number;
 }

@@ -14,6 +14,8 @@ export interface Snapshot {
   readonly interfaces: readonly SnapshotInterface[];
   /** Worker threads, without the main thread. */
   readonly workers: number;
+  /** Packet buffers of all pools, taken ones included. Absent where VPP does not tell. */
+  readonly buffers?: number;
 }
 
 export const empty_snapshot: Snapshot = { objects: [], interfaces: [], workers: 0 };

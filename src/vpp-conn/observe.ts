@@ -34,7 +34,7 @@ import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
 import { sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
 import { sw_interface_tap_v2_dump, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { urpf_interface_dump } from 'vpp-binapi-ts/urpf';
-import { show_threads } from 'vpp-binapi-ts/vlib';
+import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
 import type {
   Family,
   InterfaceSwitch,
@@ -87,6 +87,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
     punts,
     urpfs,
     threads,
+    pools,
   ] = await Promise.all([
     vpp.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
     vpp.dump(ip_table_dump, {}),
@@ -106,6 +107,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
     ),
     vpp.dump(urpf_interface_dump, {}),
     vpp.request(show_threads, {}),
+    vpp.request(cli_inband, { cmd: 'show buffers' }),
   ]);
 
   const handles = new Handles();
@@ -216,7 +218,12 @@ export async function observe(vpp: Reader): Promise<Observation> {
       dev_type: interface_dev_type,
     }),
   );
-  return { snapshot: { objects, interfaces, workers: threads.thread_data.length - 1 }, handles };
+  const buffers = buffersIn(pools.reply);
+  const workers = threads.thread_data.length - 1;
+  return {
+    snapshot: { objects, interfaces, workers, ...(buffers !== undefined && { buffers }) },
+    handles,
+  };
 }
 
 const rx_modes: Readonly<Partial<Record<rx_mode, RxMode>>> = {
@@ -407,4 +414,17 @@ async function observeRedirects(vpp: Reader, ids: readonly number[], handles: Ha
     }),
   );
   return observed.flat();
+}
+
+/**
+ * The column Total of `show buffers`; no message tells it.
+ *
+ *     Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used
+ *     default-numa-0         0     0   2304     2048    23912  23912     0       0
+ */
+export function buffersIn(text: string): number | undefined {
+  const totals = [...text.matchAll(/^\s*\S+\s+\d+\s+\d+\s+\d+\s+\d+\s+(\d+)(?:\s+\d+){3}\s*$/gm)].map(
+    ([, total]) => Number(total),
+  );
+  return totals.length === 0 ? undefined : totals.reduce((sum, total) => sum + total);
 }

@@ -80,7 +80,7 @@ t.test('a plain request becomes a spec', async (t) => {
   t.strictSame(JSON.parse(JSON.stringify(expected)), expected, 'it survives JSON');
   t.strictSame(familiesOf(expected), [4, 6]);
   t.strictSame(addressesOf(expected), ['10.0.0.5', 'fd00::5']);
-  t.equal(buffersNeeded(expected), 2048);
+  t.equal(buffersNeeded(expected), 1024);
 });
 
 /** What is taken: the change to the request, a part of the spec, and what the warnings say. */
