@@ -322,8 +322,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private async giveBack(reason: string, point: HookPoint): Promise<void> {
     const { host, hooks } = this.deps;
     this.taken = undefined;
-    this.is('linux', reason);
-    if (!host.isChanged()) return;
+    if (!host.isChanged()) return this.is('linux', reason);
     const { results, remaining } = await host.restore();
     this.ctx.event(
       'uplink',
@@ -333,6 +332,7 @@ class UplinkActor implements Actor<UplinkMessage> {
       if (result.outcome !== 'failed') continue;
       this.ctx.log.error({ reason: result.reason }, `uplink(restore) ${result.reason}`);
     }
+    this.is('linux', reason);
     await hooks.run(point);
   }
 

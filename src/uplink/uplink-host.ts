@@ -104,6 +104,8 @@ export class UplinkHost {
   ): Refusal[] {
     return this.inHost((namespace) => {
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      // A tap that comes up gets a link-local address, which has to be known when it is dressed.
+      for (const { index } of links) namespace.apply({ do: 'set_link', link: index, up: true });
       const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
       return uplinks.flatMap((uplink, at) => {
         if (uplink.addresses.some(({ family }) => family === 6)) {

@@ -2,7 +2,7 @@
  * Reads what a VPP holds, in two waves of pipelined dumps, and turns it into objects: the other direction of program.ts.
  * Only what this product makes is read: our tagged interfaces and what hangs on them, named tables, API routes.
  */
-import type { Client } from 'vpp-binapi-ts';
+import { type Client, RetvalError } from 'vpp-binapi-ts';
 import { af_packet_dump } from 'vpp-binapi-ts/af_packet';
 import { proxy_arp_dump, proxy_arp_intfc_dump } from 'vpp-binapi-ts/arp';
 import {
@@ -107,7 +107,7 @@ export async function observe(vpp: Reader): Promise<Observation> {
     ),
     vpp.dump(urpf_interface_dump, {}),
     vpp.request(show_threads, {}),
-    vpp.request(cli_inband, { cmd: 'show buffers' }),
+    vpp.request(cli_inband, { cmd: 'show buffers' }).catch(unlessRefused),
   ]);
 
   const handles = new Handles();
@@ -218,12 +218,17 @@ export async function observe(vpp: Reader): Promise<Observation> {
       dev_type: interface_dev_type,
     }),
   );
-  const buffers = buffersIn(pools.reply);
+  const buffers = pools && buffersIn(pools.reply);
   const workers = threads.thread_data.length - 1;
   return {
     snapshot: { objects, interfaces, workers, ...(buffers !== undefined && { buffers }) },
     handles,
   };
+}
+
+/** What VPP does not tell is absent; without a connection there is nothing to be read. */
+function unlessRefused(error: unknown): undefined {
+  if (!(error instanceof RetvalError)) throw error;
 }
 
 const rx_modes: Readonly<Partial<Record<rx_mode, RxMode>>> = {
@@ -252,7 +257,7 @@ async function observeInterface(
       ),
     ),
     // Refused for an interface without IPv6.
-    vpp.request(sw_interface_ip6_get_link_local_address, { sw_if_index }).catch(() => undefined),
+    vpp.request(sw_interface_ip6_get_link_local_address, { sw_if_index }).catch(unlessRefused),
     vpp.dump(sw_interface_ip6nd_ra_dump, { sw_if_index }),
     vpp.request(classify_table_by_interface, { sw_if_index }),
   ]);

@@ -203,7 +203,7 @@ t.test('what VPP holds at the start', async (t) => {
             ),
           ),
         ],
-        ['add snat_pod'],
+        ['add snat_pod', 'add default_verdict'],
       );
       t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
     },

@@ -336,7 +336,7 @@ t.test('when VPP dies the host gets its network back, and loses it again to the 
 /** A fresh process on a host whose uplink a VPP of an earlier life has. */
 async function adopted(
   t: Teardown & { testdir(): string },
-  phase: 'bare tap' | 'complete',
+  phase: 'broken off' | 'bare tap' | 'complete',
   changes = {},
 ): Promise<Lab> {
   const first = await Lab.start(t);
@@ -348,7 +348,7 @@ async function adopted(
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
   const cluster = { prefixes: inputs.service_prefixes, tap_address: inputs.tap_address };
   if (phase === 'complete') lab.linux.host.dress(uplinks, captured, cluster);
-  lab.linux.host.complete(captured);
+  if (phase !== 'broken off') lab.linux.host.complete(captured);
   lab.objects = first.objects;
   lab.take();
   return lab;
@@ -375,6 +375,16 @@ t.test('a tap that a dying process has left bare is dressed', async (t) => {
     'report vpp',
     'publish 10.0.0.2/24,fd00::2/64',
   ]);
+});
+
+t.test('a take-over that broke off is undone and begun anew', async (t) => {
+  const lab = await adopted(t, 'broken off');
+  await lab.up(true);
+  await lab.kit.clock.advance(5000);
+  const effects = lab.take();
+  t.same(effects.slice(0, 2), ['transact remove', 'hook BEFORE_IF_READ']);
+  t.equal(lab.state, 'vpp');
+  t.equal(lab.linux.restarted().taken()?.phase, 'taken');
 });
 
 t.test('with another configuration the uplinks are given back and taken over anew', async (t) => {
@@ -440,7 +450,7 @@ const failures: Record<string, { prepare: (lab: Lab) => void; reason: RegExp; un
   'Linux does not let the device go': { prepare: (lab) => lab.linux.network.failChange(2), reason: /EIO/ },
   'Linux refuses an address of the tap': {
     // The fifth change, behind those of the device and the tap itself.
-    prepare: (lab) => lab.linux.network.failChange(5),
+    prepare: (lab) => lab.linux.network.failChange(6),
     reason: /Linux refused replace_address .*EIO/,
   },
   'VPP refuses the device': {

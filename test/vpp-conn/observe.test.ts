@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Client, connect } from 'vpp-binapi-ts';
+import { type Client, connect, RetvalError } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_table_dump } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del } from 'vpp-binapi-ts/ip_neighbor';
@@ -13,7 +13,7 @@ import { isUnknown, type Operation, reconcile, removal } from '../../src/reconci
 import { execute } from '../../src/vpp-conn/execute.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { messages_used } from '../../src/vpp-conn/messages.js';
-import { observe } from '../../src/vpp-conn/observe.js';
+import { buffersIn, observe } from '../../src/vpp-conn/observe.js';
 import { address, linuxRoute, nodeOf, podInputsOf, podOf, uplinkOf } from '../desired/sample.js';
 
 /** A client of a stand-in VPP, as a session of this process has one. */
@@ -221,6 +221,24 @@ t.test('neighbours that VPP has learned are not ours', async (t) => {
     neighbor: { sw_if_index: 1, flags: 0, mac_address: '02:00:00:00:00:99', ip_address: '10.0.0.1' },
   });
   t.same(await missing(wanted), []);
+});
+
+t.test('the buffers of all pools are counted, and are absent where VPP does not tell', async (t) => {
+  const text = `Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used
+default-numa-0         0     0   2304     2048    23912  23900     12       0
+default-numa-1         1     1   2304     2048      100     50      0      50
+`;
+  t.equal(buffersIn(text), 24_012);
+  t.equal(buffersIn('unknown input'), undefined);
+  const { client } = await connected(t);
+  const request = (async (...[message, fields]: Parameters<Client['request']>) => {
+    if (message.name === 'cli_inband') throw new RetvalError(message.name, -1, {});
+    return client.request(message, fields);
+  }) as Client['request'];
+  const reader = { dump: client.dump.bind(client), request };
+  t.equal((await observe(reader)).snapshot.buffers, undefined);
+  client.close();
+  await t.rejects(observe(reader), { code: 'disconnected' }, 'a lost connection is no such answer');
 });
 
 t.test('a byte of garbage behind the name of a table is not part of it', async (t) => {

@@ -222,9 +222,17 @@ for (const variant of ['ip6_only', 'on_link_gateway', 'virtual_address', 'two_up
       t.equal(await traffic.ping('p1', virtual_address), 3, 'a pod to the virtual address');
     }
     if (variant === 'two_uplinks') {
-      t.equal(await traffic.ping('node', '10.1.0.11'), 3, 'the node through its second uplink, ip4');
-      t.equal(await traffic.ping('node', 'fd01::11'), 3, 'the node through its second uplink, ip6');
-      t.equal(await traffic.ping('outside', '10.1.0.12'), 3, 'outside to the node by its second uplink');
+      for (const [own, outside] of [
+        ['10.1.0.12', '10.1.0.11'],
+        ['fd01::12', 'fd01::11'],
+      ] as const) {
+        // In this order: the address translation of VPP 26.10 swallows VPP's own questions for IPv6 neighbours.
+        t.ok(await traffic.untilReachable('outside', own, 3000), `outside to ${own} on the second uplink`);
+        t.ok(
+          await traffic.untilReachable('node', outside, 3000),
+          `the node to ${outside} by its second uplink`,
+        );
+      }
     }
     const pid = node.vppPid();
     await node.kill('SIGKILL');
