@@ -730,7 +730,7 @@ t.test('a stop for good ends VPP, then restores the host, then tells the hooks',
   await lab.kit.system.stopChild('uplink');
   t.same(
     lab.take(false).filter((text) => !/^linux (set|add|append)/.test(text)),
-    ['unwatch eth0', 'end VPP', 'report linux', 'linux move_link', 'hook VPP_DONE_OK'],
+    ['unwatch eth0', 'end VPP', 'linux move_link', 'report linux', 'hook VPP_DONE_OK'],
   );
   t.same(lab.linux.state(), before);
 });
