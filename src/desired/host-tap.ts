@@ -175,8 +175,16 @@ export function hostOwn(
   // A tap without an address is one that nobody has dressed yet, or one in the middle of a change.
   if (global.length === 0) return undefined;
   const link_local = uplink.addresses.filter((address) => isLinkLocal(address.prefix));
+  // That an address of the tap is not verified anew is our wish; the host's was with the uplink.
+  const verified = (address: Uplink['addresses'][number]): number => {
+    const before = uplink.addresses.find(({ prefix }) => prefix === address.prefix);
+    return (address.flags & ~no_duplicate_detection) | ((before?.flags ?? 0) & no_duplicate_detection);
+  };
   return {
-    addresses: [...global.map((address) => ({ ...address, link: uplink.link })), ...link_local],
+    addresses: [
+      ...global.map((address) => ({ ...address, link: uplink.link, flags: verified(address) })),
+      ...link_local,
+    ],
     routes: routes
       .filter((route) => route.protocol !== own_route_protocol && !isMulticast(route.prefix))
       .map((route) => ({

@@ -13,6 +13,7 @@ import {
   ip_neighbor_add_del,
   ip_neighbor_config,
   ip_neighbor_config_get,
+  type ip_neighbor_details,
   ip_neighbor_dump,
   ip_neighbor_flags,
 } from 'vpp-binapi-ts/ip_neighbor';
@@ -29,8 +30,9 @@ import { none, source, specialPath } from '../fib.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
 import type { Interface } from '../interfaces.js';
 import { refuse, retval } from '../outcome.js';
-import { familyFrom, familyOf, hostPrefix } from '../prefix.js';
+import { type Family, familyFrom, familyOf, hostPrefix } from '../prefix.js';
 import type { VppState } from '../state.js';
+import { entries } from './route.js';
 
 const { IP_API_NEIGHBOR_FLAG_STATIC: is_static, IP_API_NEIGHBOR_FLAG_NO_FIB_ENTRY: no_fib_entry } =
   ip_neighbor_flags;
@@ -61,7 +63,8 @@ export const neighbours: readonly Handler[] = [
       .map(({ since_ms, has_route: _, ...neighbor }) => ({
         age: (vpp.facts.clock.now_ms() - since_ms) / 1000,
         neighbor,
-      })),
+      }))
+      .concat(answering(vpp, sw_if_index, familyFrom(af))),
   ),
   onPlain(ip_neighbor_config, (vpp, { af, max_number, max_age, recycle }) => {
     vpp.neighbour_config[familyFrom(af)] = { max_number, max_age, recycle };
@@ -74,6 +77,22 @@ export const neighbours: readonly Handler[] = [
   ...arp(),
   ...ip6(),
 ];
+
+/** No packet passes here: gateways of routes through a device count as having answered, as they do where there are any. */
+function answering(vpp: VppState, sw_if_index: number, family: Family): ip_neighbor_details[] {
+  const device = sw_if_index === none ? undefined : vpp.interfaces.get(sw_if_index);
+  if (device?.admin_up !== true || !/^af/i.test(device.dev_type)) return [];
+  const { table_id } = device.tables[family];
+  const gateways = entries(vpp, { table_id, is_ip6: family === 6, name: '' })
+    .flatMap(({ paths }) => paths)
+    .filter((path) => path.sw_if_index === sw_if_index && !/^(0\.0\.0\.0|::)$/.test(path.nh.address))
+    .map(({ nh }) => nh.address)
+    .filter((address) => familyOf(address) === family);
+  return [...new Set(gateways)].map((ip_address) => ({
+    age: 0,
+    neighbor: { sw_if_index, flags: 0, mac_address: '02:00:00:00:00:fe', ip_address },
+  }));
+}
 
 /** The host route of a neighbour; those of link-local addresses are in no table that can be dumped. */
 function addRoute(vpp: VppState, one: Interface, address: string, flags: number): boolean {

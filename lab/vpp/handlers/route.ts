@@ -172,7 +172,7 @@ function changeRoute(
   return none;
 }
 
-function entries(
+export function entries(
   vpp: VppState,
   { table_id, is_ip6 }: { readonly table_id: number; readonly is_ip6: boolean },
 ) {
