@@ -83,7 +83,7 @@ function answering(vpp: VppState, sw_if_index: number, family: Family): ip_neigh
   const device = sw_if_index === none ? undefined : vpp.interfaces.get(sw_if_index);
   if (device?.admin_up !== true || !/^af/i.test(device.dev_type)) return [];
   const { table_id } = device.tables[family];
-  const gateways = entries(vpp, { table_id, is_ip6: family === 6, name: '' })
+  const gateways = entries(vpp, { table_id, is_ip6: family === 6 })
     .flatMap(({ paths }) => paths)
     .filter((path) => path.sw_if_index === sw_if_index && !/^(0\.0\.0\.0|::)$/.test(path.nh.address))
     .map(({ nh }) => nh.address)
