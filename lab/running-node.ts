@@ -23,6 +23,7 @@ import { desiredNode, type NodeInputs, nodeAddress, uplinkTag } from '../src/des
 import { bootId, processStartTime } from '../src/host/sysfs.js';
 import { isUnknown, reconcile } from '../src/reconcile/reconcile.js';
 import { CapturedStore } from '../src/uplink/captured.js';
+import { largeSegments } from '../src/uplink/drivers.js';
 import { uplinkOf } from '../src/uplink/uplink-host.js';
 import { observe } from '../src/vpp-conn/observe.js';
 import { readRunRecord } from '../src/vpp-conn/run-record.js';
@@ -331,9 +332,10 @@ export class RunningNode {
   /** All objects of the node and its pods, computed from what is on disk by the functions that the node uses. */
   desired(): VppObject[] {
     const { config } = this;
+    const gso = largeSegments(config.gates.gso, config.uplinks);
     const store = new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), bootId() ?? '');
     const uplinks = (store.load()?.uplinks ?? []).map((captured) =>
-      uplinkOf(captured, config.gates.gso, uplinkTag(captured.spec.interface_name)),
+      uplinkOf(captured, gso, uplinkTag(captured.spec.interface_name)),
     );
     const inputs: NodeInputs = {
       uplinks,
@@ -344,7 +346,7 @@ export class RunningNode {
         rx_mode: config.host_tap.rx_mode ?? 'adaptive',
       },
       host_namespace: '',
-      gso: config.gates.gso,
+      gso,
       neighbours: config.neighbours,
       service_prefixes: config.service_prefixes,
       default_gateways: config.default_gateways,
@@ -361,7 +363,7 @@ export class RunningNode {
         desiredPod(spec, {
           tables: podTables(recordedSlot(tables)!),
           mtu: podMtu(spec, node_mtu),
-          gso: config.gates.gso,
+          gso,
           node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
           redirects: [],
           workers: 0,

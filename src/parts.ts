@@ -13,7 +13,14 @@ import { Hooks } from './host/hooks.js';
 import { unlimitLockedMemory } from './host/libc.js';
 import { LinuxHost } from './host/linux-host.js';
 import { watchExit } from './host/process-exit.js';
-import { bootId, HOST_ROOTS, hugepages, pciDeviceOfLink, processStartTime } from './host/sysfs.js';
+import {
+  bootId,
+  HOST_ROOTS,
+  hugepages,
+  pciDeviceOfLink,
+  processRunningAs,
+  processStartTime,
+} from './host/sysfs.js';
 import type { HostNetwork } from './host/types.js';
 import { openJournal, type UndoJournal } from './host/undo-journal.js';
 import type { Cluster } from './k8s/cluster.js';
@@ -135,6 +142,7 @@ function makeLauncher(
   const processes: ProcessTable = {
     boot_id,
     startTime: (pid) => processStartTime(pid)?.toString(),
+    runningAs: (words) => processRunningAs(words),
     watchExit: (pid, ended) => {
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
     },

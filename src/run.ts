@@ -18,6 +18,7 @@ import { lastWord, restoreHost } from './last-word.js';
 import type { Log } from './log.js';
 import type { NodeParts } from './parts.js';
 import { root_supervision, startTree } from './supervisor.js';
+import { largeSegments } from './uplink/drivers.js';
 import { infoFile } from './uplink/info-file.js';
 import { hostNamespacePath } from './uplink/uplink-host.js';
 import { sessionOpener } from './vpp-conn/open-session.js';
@@ -76,6 +77,10 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const)
       process.on(signal, () => stop(signal, exit_code.stopped));
 
+    const gso = largeSegments(config.gates.gso, config.uplinks);
+    if (gso !== config.gates.gso)
+      log.info({}, 'config(gso) off: the driver of an uplink cannot cut large segments');
+
     startTree(system, {
       vppProcess: vppProcess(
         launcher,
@@ -126,7 +131,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
                 rx_mode: config.host_tap.rx_mode ?? 'adaptive',
               },
               host_namespace: hostNamespacePath(),
-              gso: config.gates.gso,
+              gso,
               neighbours: config.neighbours,
               service_prefixes: config.service_prefixes,
               default_gateways: config.default_gateways,
@@ -164,7 +169,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
           },
           settings: {
             ...cni_settings_default,
-            gso: config.gates.gso,
+            gso,
             default_verdict: config.pods.default_verdict,
           },
         }),

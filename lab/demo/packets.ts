@@ -69,10 +69,9 @@ export class Watch {
 
   constructor(topology: Topology, traffic: Traffic) {
     const { node, outside, pods } = topology;
-    // None from the gateway to a pod. Until a new VPP knows the pod, cnat takes that flow for one between outsiders and
-    // translates its source, and goes on doing so as long as the flow lasts; one that begins later is left alone.
     this.#probers = [
       { name: 'gateway to host', from: 'outside', target: node.ip4! },
+      { name: 'gateway to pod p1', from: 'outside', target: pods[0]!.ip4 },
       { name: 'pod p1 to pod p2', from: 'p1', target: pods[1]!.ip4 },
       { name: 'pod p1 to the gateway', from: 'p1', target: outside.ip4! },
     ].map(({ name, from, target }) => ({ name, prober: traffic.probe(from, target) }));

@@ -295,7 +295,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     }
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
-    if (!(error instanceof UplinkError)) {
+    const untouched = error instanceof UplinkError && this.deps.host.taken() === undefined;
+    if (!untouched) {
       this.failures += 1;
       await this.takeOver
         .abandon(up)

@@ -238,11 +238,12 @@ function connectedPrefixes(uplink: Uplink, to_64: boolean): ReadonlySet<string> 
   return new Set([...vppAddresses(uplink, false), ...vppAddresses(uplink, to_64)].map(networkOf));
 }
 
-/** Next hop of a route without gateway: the host itself, or "whoever has the address" for a wider prefix. */
+/**
+ * Next hop of a route without gateway: "whoever has the address". Of a single host VPP would take its own address as well,
+ * but not as attached: it would refuse that host's ARP requests and answers.
+ */
 function onLink(prefix: string): string {
-  const { address, length } = splitPrefix(prefix);
-  const host = familyOf(prefix) === 4 ? 32 : 128;
-  return length === host ? address : familyOf(prefix) === 4 ? '0.0.0.0' : '::';
+  return familyOf(prefix) === 4 ? '0.0.0.0' : '::';
 }
 
 /** VPP's side of the tap that has the uplink's name and MAC in Linux. */

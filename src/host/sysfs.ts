@@ -142,6 +142,18 @@ export function processStartTime(pid: number, roots: HostRoots = HOST_ROOTS): nu
   return start === undefined || state === 'Z' ? undefined : Number(start);
 }
 
+/** The process whose command line ends in these words; the first, if there are several. */
+export function processRunningAs(
+  words: readonly string[],
+  roots: HostRoots = HOST_ROOTS,
+): number | undefined {
+  const end = `${words.join('\0')}\0`;
+  const pid = readdirSync(roots.proc)
+    .filter((name) => /^\d+$/.test(name))
+    .find((name) => readProcessFile(join(roots.proc, name, 'cmdline'))?.endsWith(end));
+  return pid === undefined ? undefined : Number(pid);
+}
+
 /** A process can vanish between open and read. */
 function readProcessFile(path: string): string | undefined {
   try {

@@ -25,6 +25,8 @@ export interface Place<O> {
   readonly is?: (o: O) => InterfaceTag;
   /** The fields that a dump shows, beside the key; absent: all. An object whose other fields differ cannot be told from it. */
   readonly visible?: readonly (keyof O)[];
+  /** How a dump shows the object, where that is not how it was sent. */
+  readonly shown?: (o: O) => O;
   /** A changed object: `overwrite` adds the new version over the old, `remove_first` removes the old one before. */
   readonly change: 'overwrite' | 'remove_first';
   /** Goes with its interface, so that it need not be removed before it. */
@@ -37,6 +39,14 @@ export interface Place<O> {
 
 const interfacesOf = (paths: readonly Path[]): InterfaceTag[] =>
   paths.flatMap((path) => (path.via === 'interface' ? [path.interface] : []));
+
+/** VPP gives the path of an attached host the address of that host as next hop. */
+function pathShown(path: Path, prefix: string): Path {
+  const host = /^(.*)\/(?:32|128)$/.exec(prefix)?.[1];
+  return path.via === 'interface' && ['0.0.0.0', '::'].includes(path.next_hop) && host !== undefined
+    ? { ...path, next_hop: host }
+    : path;
+}
 
 /** Removal, in this order: routes through interfaces, interface down, features off, addresses, bindings, interface gone, tables emptied, tables gone. */
 const remove = {
@@ -169,6 +179,7 @@ export const place: { readonly [K in ObjectKind]: Place<ObjectOf<K>> } = {
     on: (o) => interfacesOf(o.paths),
     add: 70,
     remove: (o) => (interfacesOf(o.paths).length > 0 ? remove.through : remove.in_table),
+    shown: (o) => ({ ...o, paths: o.paths.map((path) => pathShown(path, o.prefix)) }),
     change: 'overwrite',
   },
   mroute: {
@@ -275,6 +286,11 @@ export function removePlace(object: VppObject): number {
 /** The fields in which two versions of this object can be told apart; undefined: all. */
 export function visibleFields(object: VppObject): readonly string[] | undefined {
   return placeOf(object).visible;
+}
+
+/** The object as a dump shows it. */
+export function asShown(object: VppObject): VppObject {
+  return placeOf(object).shown?.(object) ?? object;
 }
 
 /** The interfaces that this object refers to. */

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
 import {
   addPlace,
+  asShown,
   changeOf,
   diesWithInterface,
   interfaceMade,
@@ -110,7 +111,7 @@ function orderAdditions(objects: VppObject[]): Operation[] {
 
 function same(a: VppObject, b: VppObject): boolean {
   const visible = visibleFields(a);
-  if (visible === undefined) return isDeepStrictEqual(a, b);
+  if (visible === undefined) return isDeepStrictEqual(asShown(a), asShown(b));
   return visible.every((field) =>
     isDeepStrictEqual(a[field as keyof VppObject], b[field as keyof VppObject]),
   );

@@ -6,6 +6,7 @@ export const af_packet: UplinkDriver = {
   // It has no adaptive mode.
   default_rx_mode: 'interrupt',
   moves: true,
+  large_segments: true,
   mtu: askedMtu,
   prepare: () => [{ do: 'promisc' }],
   device: ({ spec, link, gso }, tag) => ({

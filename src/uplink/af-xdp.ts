@@ -8,6 +8,7 @@ export const af_xdp: UplinkDriver = {
   name: 'af_xdp',
   default_rx_mode: 'adaptive',
   moves: true,
+  large_segments: false,
   mtu: (facts) => Math.min(mtu_max, askedMtu(facts)),
   prepare: ({ spec, link, channels }) => [
     { do: 'promisc' },
@@ -25,7 +26,8 @@ export const af_xdp: UplinkDriver = {
     tag,
     host_if_name: spec.interface_name,
     mac: link.mac ?? '00:00:00:00:00:00',
-    rx_queues: Math.min(spec.rx_queues, channels?.max_combined ?? link.rx_queues),
+    // A veth has channels, but no combined ones.
+    rx_queues: Math.min(spec.rx_queues, channels?.max_combined || link.rx_queues),
     rx_queue_size: spec.rx_ring_size,
     tx_queue_size: spec.tx_ring_size,
   }),

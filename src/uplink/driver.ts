@@ -26,6 +26,8 @@ export interface UplinkDriver {
   readonly default_rx_mode: RxMode;
   /** The Linux device moves into VPP's network namespace, and comes back from there. */
   readonly moves: boolean;
+  /** It takes segments larger than a packet and has them cut by the device. */
+  readonly large_segments: boolean;
   /** What the uplink and the host tap get as MTU. */
   mtu(facts: DeviceFacts): number;
   prepare(facts: DeviceFacts): readonly DeviceChange[];

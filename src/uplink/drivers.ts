@@ -25,3 +25,11 @@ export function driverFor(spec: Pick<UplinkSpec, 'interface_name' | 'driver'>): 
   }
   return driver;
 }
+
+/**
+ * May pods and the host send segments larger than a packet? Not where an uplink's driver cannot cut them: VPP 26.10 does it
+ * itself then, and dies of the first one that has passed its address translation.
+ */
+export function largeSegments(asked: boolean, specs: readonly Pick<UplinkSpec, 'driver'>[]): boolean {
+  return asked && specs.every(({ driver }) => available[driver ?? 'af_packet']?.large_segments ?? true);
+}

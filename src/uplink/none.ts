@@ -5,6 +5,8 @@ export const none: UplinkDriver = {
   name: 'none',
   default_rx_mode: 'adaptive',
   moves: true,
+  // Not known: gsoEnabled is the user's word on it.
+  large_segments: true,
   mtu: askedMtu,
   prepare: () => [],
   device: (_, tag) => ({ kind: 'existing_interface', tag }),

@@ -43,6 +43,8 @@ export interface ProcessTable {
   readonly boot_id: string;
   /** Field 22 of /proc/<pid>/stat; undefined when there is no such process (a zombie counts as none). */
   startTime(pid: number): string | undefined;
+  /** The process whose command line ends in these words, if there is one. */
+  runningAs(words: readonly string[]): number | undefined;
   /** Calls back once when the process has ended; works for processes that are not our children. */
   watchExit(pid: number, ended: () => void): void;
   /** Makes VPP's namespace, lifts the limit of locked memory, which the child inherits, and sees to the core files. */
@@ -69,6 +71,8 @@ const output_tail_bytes = 4096;
 export function createLauncher(settings: LaunchSettings, processes: ProcessTable, log: Log): Launcher {
   const config_hash = createHash('sha256').update(settings.startup_conf.text).digest('hex').slice(0, 16);
 
+  const command = [settings.binary, '-c', settings.startup_conf.path];
+
   /** By which a process is told from another one that got its number later. */
   const start_times = new WeakMap<VppRun, string>();
 
@@ -84,7 +88,23 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   function recorded(): RunRecord | undefined {
     const record = readRunRecord(settings.record);
     const ours = record?.boot_id === processes.boot_id && isAlive(record.pid, record.start_time);
-    return ours ? record : undefined;
+    return ours ? record : unrecorded();
+  }
+
+  /** A VPP whose record was lost, or not written in time: a second one beside it could have neither uplinks nor pods. */
+  function unrecorded(): RunRecord | undefined {
+    const pid = processes.runningAs(command);
+    const start_time = pid === undefined ? undefined : processes.startTime(pid);
+    if (pid === undefined || start_time === undefined) return undefined;
+    const { boot_id } = processes;
+    return {
+      version: 1,
+      pid,
+      start_time,
+      boot_id,
+      api_socket: settings.api_socket,
+      config_hash: 'not recorded',
+    };
   }
 
   function adopt(): VppRun | undefined {
@@ -96,6 +116,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
         'vpp(adopt) runs with an older start-up file; the new one takes effect when VPP is started next',
       );
     }
+    writeRunRecord(settings.record, record);
     const exited = new Promise<VppExit>((resolve) => {
       processes.watchExit(record.pid, () => resolve({ pid: record.pid, reason: describe(null, null) }));
     });
@@ -115,15 +136,11 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const output = openSync(settings.output, 'w', 0o644);
     let child: ChildProcess;
     try {
-      child = spawn(
-        'nsenter',
-        [`--net=${settings.netns}`, '--', settings.binary, '-c', settings.startup_conf.path],
-        {
-          detached: true,
-          stdio: ['ignore', output, output],
-          env: { ...process.env, ...settings.environment },
-        },
-      );
+      child = spawn('nsenter', [`--net=${settings.netns}`, '--', ...command], {
+        detached: true,
+        stdio: ['ignore', output, output],
+        env: { ...process.env, ...settings.environment },
+      });
     } finally {
       closeSync(output);
     }

@@ -48,6 +48,9 @@ import { Handles } from './handles.js';
 import { danglingTag, no_interface, pathFrom } from './paths.js';
 import { redirectFrom, redirectMask } from './redirect-match.js';
 
+/** VPP's name for the class of these devices. */
+const af_xdp_dev_type = 'AF_XDP interface';
+
 /** FIB_SOURCE_API of VPP's fib_source.h: the routes that came through the API, hence ours. */
 const route_source_api = 8;
 const families: readonly Family[] = [4, 6];
@@ -152,6 +155,10 @@ export async function observe(vpp: Reader): Promise<Observation> {
       if (tag === undefined) return [];
       return [{ kind: 'af_packet', tag, host_if_name: details.host_if_name } as ObjectOf<'af_packet'>];
     }),
+    // There is no dump of them.
+    ...ours
+      .filter(({ interface_dev_type }) => interface_dev_type === af_xdp_dev_type)
+      .map(({ tag }): VppObject => ({ kind: 'af_xdp', tag }) as ObjectOf<'af_xdp'>),
     ...named.map(
       ({ table }): VppObject => ({
         kind: 'table',

@@ -229,7 +229,7 @@ t.test('the routes of Linux', async (t) => {
       vpp: ['10.8.0.0/16 main-eth0 10.0.0.7'],
     },
     {
-      name: 'without gateway: the host itself, or whoever answers for a wider prefix',
+      name: 'without gateway: attached, whoever answers for the address',
       linux: [
         linuxRoute('10.8.0.1/32'),
         linuxRoute('10.9.0.0/16'),
@@ -237,9 +237,9 @@ t.test('the routes of Linux', async (t) => {
         linuxRoute('fd09::/64'),
       ],
       vpp: [
-        '10.8.0.1/32 main-eth0 10.8.0.1',
+        '10.8.0.1/32 main-eth0 0.0.0.0',
         '10.9.0.0/16 main-eth0 0.0.0.0',
-        'fd08::1/128 main-eth0 fd08::1',
+        'fd08::1/128 main-eth0 ::',
         'fd09::/64 main-eth0 ::',
       ],
     },

@@ -23,28 +23,33 @@ import * as vpp_segfault_under_load from './vpp-segfault-under-load.js';
 import * as vpp_socket_shut from './vpp-socket-shut.js';
 import * as vpp_stopped from './vpp-stopped.js';
 
-const one_each: readonly { readonly fault: Fault }[] = [
-  vpp_killed,
-  vpp_segfault_under_load,
-  vpp_killed_in_resync,
-  vpp_crashes_five_times,
-  vpp_keeps_crashing,
-  vpp_stopped,
-  vpp_pauses,
-  vpp_socket_shut,
-  vpp_other_message_ids,
-  node_killed,
-  node_and_vpp_killed,
-  node_stalls,
-  node_stalls_vpp_killed,
-  node_killed_in_start,
-  node_stopped_in_start,
-  node_killed_in_add,
-  node_stopped_in_add,
-  disk_full,
-  run_directory_full,
-  netns_gone,
-  carrier_lost,
-];
+/** By what they happen to. */
+export const faults_of: Readonly<Record<'vpp' | 'node' | 'surroundings', readonly Fault[]>> = {
+  vpp: [
+    vpp_killed,
+    vpp_segfault_under_load,
+    vpp_killed_in_resync,
+    vpp_crashes_five_times,
+    vpp_keeps_crashing,
+    vpp_stopped,
+    vpp_pauses,
+    vpp_socket_shut,
+    vpp_other_message_ids,
+  ].map(({ fault }) => fault),
+  node: [
+    node_killed,
+    node_and_vpp_killed,
+    node_stalls,
+    node_stalls_vpp_killed,
+    node_killed_in_start,
+    node_stopped_in_start,
+    node_killed_in_add,
+    node_stopped_in_add,
+  ].map(({ fault }) => fault),
+  surroundings: [
+    ...[disk_full, run_directory_full, netns_gone, carrier_lost].map(({ fault }) => fault),
+    ...state_files,
+  ],
+};
 
-export const faults: readonly Fault[] = [...one_each.map(({ fault }) => fault), ...state_files];
+export const faults: readonly Fault[] = Object.values(faults_of).flat();

@@ -95,6 +95,7 @@ function lab(t: { testdir(): string; teardown(run: () => void): void }, script: 
       if (start_time !== undefined && !started.has(pid)) started.set(pid, start_time);
       return start_time;
     },
+    runningAs: () => undefined,
     watchExit: (pid, ended) => {
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
     },
@@ -225,6 +226,25 @@ t.test('starting and adopting processes', { skip: usable ? false : 'needs root a
     t.equal(launcher().adopt(), undefined, 'the record is cut');
     writeFileSync(settings.record, text);
     t.ok(launcher().adopt());
+  });
+
+  t.test('a VPP without a usable record is found by its command line, and recorded again', async (t) => {
+    const { launcher, settings } = lab(t, 'exec sleep 100');
+    const run = launcher().start();
+    writeFileSync(settings.record, '{');
+    const asked: (readonly string[])[] = [];
+    const next = launcher(
+      {},
+      {
+        runningAs: (words) => {
+          asked.push(words);
+          return run.pid;
+        },
+      },
+    );
+    t.equal(next.adopt()?.pid, run.pid);
+    t.strictSame(asked, [[settings.binary, '-c', settings.startup_conf.path]]);
+    t.equal(launcher().adopt()?.pid, run.pid, 'from then on by its record');
   });
 
   t.test('a process that got the number of a dead VPP is not signalled', async (t) => {
