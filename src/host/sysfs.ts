@@ -51,28 +51,12 @@ export function driverOf(address: string, roots: HostRoots = HOST_ROOTS): string
   }
 }
 
-/** Names of the links that a PCI function has in the namespace that /sys was mounted in: none while a user-space driver holds it. */
-export function linksOfPciDevice(address: string, roots: HostRoots = HOST_ROOTS): string[] {
-  const directory = pciDirectory(address, roots);
-  // virtio devices have theirs one level further down.
-  const below = entries(directory).filter((name) => name.startsWith('virtio'));
-  return ['', ...below].flatMap((name) => entries(join(directory, name, 'net')));
-}
-
-export function pciDriverPresent(driver: string, roots: HostRoots = HOST_ROOTS): boolean {
-  return existsSync(join(roots.sys, 'bus/pci/drivers', driver));
-}
-
 const NOIOMMU = 'module/vfio/parameters/enable_unsafe_noiommu_mode';
 
 /** May vfio drive a device without an IOMMU? Undefined: vfio is not loaded, or was built without the choice. */
 export function unsafeNoIommuMode(roots: HostRoots = HOST_ROOTS): boolean | undefined {
   const text = readIfExists(join(roots.sys, NOIOMMU))?.trim();
   return text === undefined ? undefined : text === 'Y' || text === '1';
-}
-
-export function unsafeNoIommuFile(roots: HostRoots = HOST_ROOTS): string {
-  return join(roots.sys, NOIOMMU);
 }
 
 /** Number of the group that isolates the device; undefined without an IOMMU. */

@@ -8,10 +8,12 @@ import type {
   VppStatus,
 } from '../../src/messages/vpp.js';
 import type { Operation } from '../../src/reconcile/reconcile.js';
-import { empty_snapshot, type Snapshot } from '../../src/reconcile/snapshot.js';
+import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import type { Session, SessionOpener } from '../../src/vpp-conn/session.js';
 import { type ActorKit, actorKit, type Teardown } from '../kit/actor-kit.js';
+
+const empty_snapshot: Snapshot = { objects: [], interfaces: [], workers: 0 };
 
 const settings = { open_ms: 30_000, probe_interval_ms: 1000, probe_deadline_ms: 3000, transactions_max: 4 };
 

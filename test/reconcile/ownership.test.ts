@@ -7,7 +7,7 @@ import { hostTapTable, podTables, table } from '../../src/desired/tables.js';
 import { keyOf } from '../../src/reconcile/order.js';
 import { assignOwners, groupOrphans, podIdentity } from '../../src/reconcile/ownership.js';
 import { isUnknown } from '../../src/reconcile/reconcile.js';
-import { empty_snapshot, hasInterface, type Snapshot, tableNamed } from '../../src/reconcile/snapshot.js';
+import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import { arbitraryPod, inputs, podSpec } from './pods.js';
 
 const node: VppObject[] = [
@@ -127,16 +127,4 @@ t.test('single rules', async (t) => {
   t.match(groupOrphans(bare), [{ slot: 4, objects: bare }], 'tables without interface, by their slot');
   const random = [table(4, 77, name), table(6, 77, podTableName(spec, 6))];
   t.match(groupOrphans(random), [{ objects: random }], 'tables of another numbering, by their id');
-});
-
-t.test('a snapshot is asked by name', async (t) => {
-  const snapshot: Snapshot = {
-    objects: [table(4, 7, 'pods'), table(6, 8, 'pods')],
-    interfaces: [{ sw_if_index: 1, tag: 'main-eth0', name: 'host-eth0', dev_type: 'af_packet' }],
-    workers: 0,
-  };
-  t.equal(tableNamed(snapshot, 6, 'pods'), 8);
-  t.equal(tableNamed(snapshot, 4, 'others'), undefined);
-  t.equal(hasInterface(snapshot, 'main-eth0'), true);
-  t.equal(hasInterface(empty_snapshot, 'main-eth0'), false);
 });
