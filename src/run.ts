@@ -165,7 +165,8 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
           limits: {
             default_spec: config.pods.spec,
             max_spec: config.pods.limits,
-            gates: config.gates,
+            // Without tables of its own a secondary network would be the default one under another name.
+            gates: { ...config.gates, multinet: false },
           },
           settings: {
             ...cni_settings_default,

@@ -216,7 +216,7 @@ function checkNetwork(network_name: string, interface_name: string, { gates }: P
     throw new InvalidRequest(
       'dataplane_options.network_name',
       network_name,
-      'needs secondary networks: set multinetEnabled to true in CALICOVPP_FEATURE_GATES',
+      'names a secondary network, which this version does not have: take the interface off the pod',
     );
   }
   if (interface_name.startsWith('memif')) {

@@ -453,7 +453,7 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
   [
     'a secondary network with its gate closed',
     network('blue'),
-    /dataplane_options\.network_name "blue" needs secondary networks: set multinetEnabled/,
+    /dataplane_options\.network_name "blue" names a secondary network, which this version does not have/,
   ],
   [
     'a memif on a secondary network',
