@@ -9,6 +9,7 @@ const kill_ms = 3000;
 
 /** False when something could not be undone; it stays in the journal and is told. Never rejects. */
 export async function lastWord(parts: NodeParts): Promise<boolean> {
+  await attempt(parts, 'uplink(read)', async () => rememberTaps(parts));
   await attempt(parts, 'vpp(end)', () => endVpp(parts));
   const restored =
     (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended'))) ?? false;
@@ -25,6 +26,14 @@ export async function restoreHost({ uplinkHost, log }: NodeParts, why: string): 
     if (result.outcome === 'failed') log.error({}, `host(restore) ${result.reason}`);
   }
   return remaining.length === 0;
+}
+
+/** While VPP lives the host may have changed its taps unseen, for nobody was there to follow: what it has by now it gets. */
+function rememberTaps({ uplinkHost }: NodeParts): void {
+  const found = uplinkHost.taken();
+  if (found?.phase !== 'taken') return;
+  const current = uplinkHost.current(found.uplinks);
+  if (current !== undefined) uplinkHost.remember(current);
 }
 
 async function endVpp({ launcher, clock }: NodeParts): Promise<void> {

@@ -59,14 +59,18 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
     });
     publish = () => debug.publish();
 
+    // Nothing that goes wrong on the way to the end keeps the host from its network.
+    const finished = (what: string, promise: Promise<void>): Promise<void> =>
+      promise.catch((error: Error) => log.error({ err: error }, `node(stop) ${what}: ${error.message}`));
+
     let stopping = false;
     const stop = async (why: string, code: number): Promise<void> => {
       if (stopping) return;
       stopping = true;
       log.info({}, `node(stop) ${why}`);
-      await system.stop();
+      await finished('tree', system.stop());
       const restored = await lastWord(parts);
-      await debug.close();
+      await finished('debug', debug.close());
       resolve(restored ? code : exit_code.not_restored);
     };
     const giveUp = (reason: Error): void => {

@@ -51,7 +51,7 @@ export interface UplinkSettings extends TakeOverSettings {
 }
 
 const owner = 'node';
-/** A DHCP client removes an address and adds the next: only what lasts is followed. */
+/** A DHCP client removes an address and adds the next: what lasts that long is followed. */
 const settle_ms = 300;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
@@ -132,6 +132,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     switch (message.type) {
       case 'VppUp':
         await this.cancel();
+        this.unwatch();
         this.up = message;
         return this.attempt(message);
       case 'Retry':
@@ -160,10 +161,9 @@ class UplinkActor implements Actor<UplinkMessage> {
         return;
       case 'TapChanged':
         this.mend(message.name);
-        this.settling?.cancel();
-        this.settling = this.ctx.after(settle_ms, { type: 'TapSettled' });
-        return;
+        return this.settle(settle_ms);
       case 'TapSettled':
+        this.settling = undefined;
         return this.follow();
     }
   }
@@ -173,6 +173,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     await this.cancel();
     this.unwatch();
     if (reason.kind !== 'shutdown') return;
+    this.rememberLast();
     await this.ctx
       .ask(
         this.deps.process,
@@ -221,7 +222,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   /** What the host has changed on its tap goes to VPP and into the journal. */
   private follow(): void {
     const { taken, up, ready } = this;
-    if (taken === undefined || up === undefined || ready === undefined || this.task !== undefined) return;
+    if (taken === undefined || up === undefined || ready === undefined) return;
+    if (this.task !== undefined) return this.settle(settle_ms);
     this.begun(async (signal) => {
       try {
         const now = await this.takeOver.follow(taken, up.generation, signal);
@@ -229,9 +231,28 @@ class UplinkActor implements Actor<UplinkMessage> {
       } catch (error) {
         if (!signal.aborted) {
           this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
+          this.settle(this.settings.retry_max_ms);
         }
       }
     });
+  }
+
+  /** While changes keep coming the timer is not put off: they are followed at most once in `delay_ms`. */
+  private settle(delay_ms: number): void {
+    this.settling ??= this.ctx.after(delay_ms, { type: 'TapSettled' });
+  }
+
+  /** What has changed on the tap a moment before the end: with VPP the tap goes, and with it the last chance to read it. */
+  private rememberLast(): void {
+    if (this.taken === undefined) return;
+    try {
+      this.takeOver.remember(this.taken);
+    } catch (error) {
+      this.ctx.log.warn(
+        { err: error as Error },
+        `uplink(stop) the tap was not read: ${(error as Error).message}`,
+      );
+    }
   }
 
   /** One task at a time; `run` never rejects. */
@@ -261,6 +282,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     const prefixes = { ip4: nodeAddress(inputs, 4), ip6: nodeAddress(inputs, 6) };
     const ip4 = prefixes.ip4 && splitPrefix(prefixes.ip4).address;
     const ip6 = prefixes.ip6 && splitPrefix(prefixes.ip6).address;
+    const before = this.ready;
     this.ready = {
       type: 'NodeReady',
       generation: up.generation,
@@ -275,7 +297,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.taken = taken;
     this.tries = 0;
     this.failures = 0;
-    this.watch();
+    if (this.watches.length === 0) this.watch();
+    if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
     for (const subscriber of this.subscribers.values()) subscriber.tell(this.ready);
     this.deps.cluster
@@ -345,14 +368,16 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   private watch(): void {
-    this.unwatch();
     for (const { name } of this.uplinks()) {
       this.watches.push(this.deps.watchLink(name, () => this.ctx.self.tell({ type: 'TapChanged', name })));
     }
+    // What has changed between the dressing of the tap and now has woken nobody.
+    this.settle(settle_ms);
   }
 
   private unwatch(): void {
     this.settling?.cancel();
+    this.settling = undefined;
     for (const watch of this.watches.splice(0)) watch.close();
   }
 

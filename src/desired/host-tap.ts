@@ -96,8 +96,8 @@ function routesOnTap(uplink: Uplink, taps: Taps): NetworkChange[] {
     });
 }
 
-function throughTap(hop: NextHop, taps: Taps): NextHop {
-  return hop.oif === undefined ? hop : { ...hop, oif: taps.get(hop.oif) ?? hop.oif };
+function throughTap(hop: NextHop, links: ReadonlyMap<number, number>): NextHop {
+  return hop.oif === undefined ? hop : { ...hop, oif: links.get(hop.oif) ?? hop.oif };
 }
 
 function hasGateway(route: LinuxRoute): boolean {
@@ -166,32 +166,61 @@ function ownRoute(route: NewRoute): NetworkChange {
 
 /** What the host itself has on the tap by now: a DHCP client, or an administrator, may have changed it since the take-over. */
 export function hostOwn(
-  uplink: Pick<Uplink, 'link' | 'addresses'>,
-  tap: number,
+  uplink: Pick<Uplink, 'link' | 'addresses' | 'routes'>,
+  taps: Taps,
   addresses: readonly Uplink['addresses'][number][],
   routes: readonly LinuxRoute[],
 ): Pick<Uplink, 'addresses' | 'routes'> | undefined {
   const global = addresses.filter((address) => !isLinkLocal(address.prefix));
   // A tap without an address is one that nobody has dressed yet, or one in the middle of a change.
   if (global.length === 0) return undefined;
+  const uplinks = new Map([...taps].map(([link, tap]) => [tap, link]));
   const link_local = uplink.addresses.filter((address) => isLinkLocal(address.prefix));
-  // That an address of the tap is not verified anew is our wish; the host's was with the uplink.
-  const verified = (address: Uplink['addresses'][number]): number => {
+  const ownAddress = (address: Uplink['addresses'][number]): Uplink['addresses'][number] => {
     const before = uplink.addresses.find(({ prefix }) => prefix === address.prefix);
-    return (address.flags & ~no_duplicate_detection) | ((before?.flags ?? 0) & no_duplicate_detection);
+    // On the tap for ever because `onTap` gave it no lifetime: the host's has the one that it had.
+    if (address.valid_s === undefined && before?.valid_s !== undefined) return before;
+    // That an address of the tap is not verified anew is our wish; the host's was with the uplink.
+    const verified = (before?.flags ?? 0) & no_duplicate_detection;
+    return { ...address, link: uplink.link, flags: (address.flags & ~no_duplicate_detection) | verified };
+  };
+  const lifetimeOf = (route: LinuxRoute): Pick<LinuxRoute, 'expires_s'> => {
+    const before = uplink.routes.find((each) => isSameRoute(each, route));
+    const expires_s = route.expires_s ?? before?.expires_s;
+    return expires_s === undefined ? {} : { expires_s };
   };
   return {
-    addresses: [
-      ...global.map((address) => ({ ...address, link: uplink.link, flags: verified(address) })),
-      ...link_local,
-    ],
+    addresses: [...global.map(ownAddress), ...link_local],
     routes: routes
       .filter((route) => route.protocol !== own_route_protocol && !isMulticast(route.prefix))
       .map((route) => ({
         ...route,
-        next_hops: route.next_hops.map((hop) => (hop.oif === tap ? { ...hop, oif: uplink.link } : hop)),
+        ...lifetimeOf(route),
+        next_hops: route.next_hops.map((hop) => throughTap(hop, uplinks)),
       })),
   };
+}
+
+/** By what the kernel tells routes apart, apart from their next hops. */
+function isSameRoute(a: LinuxRoute, b: LinuxRoute): boolean {
+  return a.prefix === b.prefix && a.table === b.table && a.metric === b.metric && a.protocol === b.protocol;
+}
+
+/**
+ * What the host itself has, in a form that can be compared: without what the kernel adds by itself, and without lifetimes,
+ * which run.
+ */
+export function fingerprint(uplinks: readonly Pick<Uplink, 'addresses' | 'routes'>[]): string {
+  const lines = uplinks.flatMap(({ addresses, routes }, at) => [
+    ...addresses.map(({ prefix, peer, label }) => JSON.stringify([at, prefix, peer, label])),
+    ...routes
+      .filter(({ protocol }) => protocol !== kernel_protocol)
+      .map(({ flags: _, expires_s: __, next_hops, ...route }) => {
+        const hops = next_hops.map(({ flags: ___, ...hop }) => hop);
+        return JSON.stringify([at, route, hops]);
+      }),
+  ]);
+  return lines.sort().join('\n');
 }
 
 /** The kernel's own multicast routes of IPv6, which no address of ours brings. */

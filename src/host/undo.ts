@@ -45,7 +45,7 @@ const SETTLE_TRIES = 100;
 const RTPROT_KERNEL = 2;
 
 /**
- * Takes the steps (oldest first, as the journal has them) from the end. Never throws, and no failure stops the steps
+ * Takes the steps (oldest first, as the journal has them) from the end, routes over several links last. Never throws, and no failure stops the steps
  * behind it. Bounded: waits at most `link_wait_ms` in all for physical links, and for each command its own limit.
  */
 export async function undo(
@@ -57,7 +57,7 @@ export async function undo(
   const failed = new Set<UndoStep>();
   const session = new UndoSession(tools, link_wait_ms);
   try {
-    for (const step of [...steps].reverse()) {
+    for (const step of inOrder(steps)) {
       try {
         results.push({ step, outcome: (await session.take(step)) ? 'done' : 'already' });
       } catch (error) {
@@ -71,6 +71,19 @@ export async function undo(
     session.close();
   }
   return { results, remaining: steps.filter((step) => failed.has(step)) };
+}
+
+/** Newest first; routes over several links come when all their links are back. */
+function inOrder(steps: readonly UndoStep[]): UndoStep[] {
+  const newest_first = [...steps].reverse();
+  return [
+    ...newest_first.filter((step) => !spansLinks(step)),
+    ...newest_first.filter((step) => spansLinks(step)),
+  ];
+}
+
+function spansLinks(step: UndoStep): boolean {
+  return step.kind === 'add_route' && new Set(step.route.next_hops.map(({ link }) => link?.name)).size > 1;
 }
 
 /** One replay: the own namespace stays open, and a link that did not come is not waited for twice. */

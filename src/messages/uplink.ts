@@ -14,5 +14,5 @@ export type UplinkMessage =
   | { readonly type: 'TakeOverFailed'; readonly generation: number; readonly error: Error }
   /** From itself: Linux says that the tap, its addresses or its routes have changed. */
   | { readonly type: 'TapChanged'; readonly name: string }
-  /** From itself: they have not changed again for a while. */
+  /** From itself: they have changed a moment ago. */
   | { readonly type: 'TapSettled' };

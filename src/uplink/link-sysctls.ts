@@ -14,6 +14,7 @@ const names: Readonly<Record<'ipv4' | 'ipv6', readonly string[]>> = {
     ...[
       'arp_ignore',
       'arp_notify',
+      'disable_policy',
       'forwarding',
       'log_martians',
       'promote_secondaries',
@@ -47,7 +48,8 @@ const names: Readonly<Record<'ipv4' | 'ipv6', readonly string[]>> = {
       'keep_addr_on_down',
       'ndisc_notify',
     ],
-    ...['optimistic_dad', 'proxy_ndp', 'router_solicitations', 'use_tempaddr'],
+    ...['optimistic_dad', 'proxy_ndp', 'router_solicitations', 'use_tempaddr', 'disable_policy'],
+    'disable_ipv6',
   ],
 };
 

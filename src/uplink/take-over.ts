@@ -6,6 +6,7 @@
  * Every step may fail, and every wait may be aborted: the caller then gives the host back from the journal.
  */
 import type { HookPoint, UplinkSpec } from '../config.js';
+import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
 import { isLinkLocal } from '../desired/ip.js';
 import type { ObjectKind, VppObject } from '../desired/objects.js';
 import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
@@ -50,6 +51,8 @@ export interface TakeOverDeps {
 export interface Taken {
   readonly captured: readonly CapturedUplink[];
   readonly uplinks: readonly Uplink[];
+  /** What the host itself had on the taps when they were looked at last (`fingerprint`). */
+  readonly seen?: string | undefined;
 }
 
 /** A take-over failed; the message says why, for the operator. */
@@ -93,7 +96,7 @@ export class TakeOver {
     signal.throwIfAborted();
     if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
     host.remember(taken.captured);
-    return taken;
+    return { ...taken, seen: this.seen(taken.captured) };
   }
 
   async run(up: VppUp, signal: AbortSignal): Promise<Taken> {
@@ -114,26 +117,41 @@ export class TakeOver {
     this.fatal(await this.program(up.generation, reconcile(taps_down, [])));
     signal.throwIfAborted();
     this.dressed(this.dress(taken));
+    const seen = this.seen(captured);
     await this.hook('VPP_RUNNING', signal);
     const taps_up = reconcile(this.desired(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.program(up.generation, taps_up));
     signal.throwIfAborted();
     await this.verify(captured, signal);
     host.complete(captured);
-    return taken;
+    return { ...taken, seen };
   }
 
-  /** VPP as the host wants it by now. Nothing when nothing has changed. */
+  /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const current = this.deps.host.current(before.captured);
-    if (current === undefined) return undefined;
-    const now = this.taken(current);
+    const now = this.remember(before);
+    if (now === undefined) return undefined;
     const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
-    if (operations.length === 0) return undefined;
-    this.deps.host.remember(current);
     for (const refused of await this.program(generation, operations)) this.warn(refused);
     signal.throwIfAborted();
+    const cluster = this.cluster();
+    for (const refusal of this.deps.host.redress(now.uplinks, cluster)) this.warn(refusalText(refusal));
     return now;
+  }
+
+  /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
+  remember(before: Taken): Taken | undefined {
+    const current = this.deps.host.current(before.captured);
+    if (current === undefined) return undefined;
+    const seen = fingerprint(current);
+    if (seen === before.seen) return undefined;
+    this.deps.host.remember(current);
+    return { ...this.taken(current), seen };
+  }
+
+  private seen(captured: readonly CapturedUplink[]): string | undefined {
+    const current = this.deps.host.current(captured);
+    return current && fingerprint(current);
   }
 
   /** Takes out of a living VPP what a take-over may have left in it. */
@@ -204,8 +222,12 @@ export class TakeOver {
   }
 
   private dress({ uplinks, captured }: Taken): Refusal[] {
+    return this.deps.host.dress(uplinks, captured, this.cluster());
+  }
+
+  private cluster(): ClusterPrefixes {
     const { service_prefixes, tap_address } = this.settings.inputs;
-    return this.deps.host.dress(uplinks, captured, { prefixes: service_prefixes, tap_address });
+    return { prefixes: service_prefixes, tap_address };
   }
 
   /** Without its addresses and default routes the host is not what it was; anything else is worth a warning. */

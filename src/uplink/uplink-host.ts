@@ -4,11 +4,18 @@
  */
 import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, hostOwn, hostTapChanges } from '../desired/host-tap.js';
+import { type ClusterPrefixes, hostOwn, hostTapChanges, own_route_protocol } from '../desired/host-tap.js';
 import { isLinkLocal } from '../desired/ip.js';
 import type { Uplink } from '../desired/uplink.js';
 import { captureLink, type LinkState, restoreSteps } from '../host/capture.js';
-import type { HostNetwork, Link, NetlinkError, NetworkChange, NetworkNamespace } from '../host/types.js';
+import type {
+  HostNetwork,
+  Link,
+  NetlinkError,
+  NetworkChange,
+  NetworkNamespace,
+  NewRoute,
+} from '../host/types.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo.js';
 import { JournalError, type UndoJournal } from '../host/undo-journal.js';
 import { identityOf, type UndoStep } from '../host/undo-step.js';
@@ -107,7 +114,7 @@ export class UplinkHost {
       // A tap that comes up gets a link-local address, which has to be known when it is dressed.
       for (const { index } of links) namespace.apply({ do: 'set_link', link: index, up: true });
       const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
-      return uplinks.flatMap((uplink, at) => {
+      const all = uplinks.flatMap((uplink, at) => {
         if (uplink.addresses.some(({ family }) => family === 6)) {
           namespace.writeSysctl(`net/ipv6/conf/${uplink.name}/disable_ipv6`, '0');
         }
@@ -116,11 +123,29 @@ export class UplinkHost {
           .addresses(links[at]!.index)
           .filter(({ family, prefix }) => family === 6 && isLinkLocal(prefix))
           .map(({ prefix }) => prefix);
-        const changes = hostTapChanges(uplink, taps, link_locals, cluster);
-        return namespace
-          .batch(changes)
-          .flatMap((error, i) => (error === undefined ? [] : [{ change: changes[i]!, error }]));
+        return hostTapChanges(uplink, taps, link_locals, cluster);
       });
+      // A route over several uplinks needs the addresses of all.
+      const isRoute = ({ do: what }: NetworkChange): boolean => what === 'replace_route';
+      const changes = [...all.filter((change) => !isRoute(change)), ...all.filter(isRoute)];
+      return refusals(namespace, changes);
+    });
+  }
+
+  /** After the host has changed its tap: what is ours beside what is the host's, and nothing that is ours no more. */
+  redress(uplinks: readonly Uplink[], cluster: ClusterPrefixes): Refusal[] {
+    return this.inHost((namespace) => {
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
+      const changes = uplinks.flatMap((uplink) => hostTapChanges(uplink, taps, [], cluster)).filter(isOurs);
+      const wanted = new Set(
+        changes.flatMap((change) => ('route' in change ? [routeKey(change.route)] : [])),
+      );
+      const stale = links
+        .flatMap(({ index }) => namespace.routes({ link: index }))
+        .filter((route) => route.protocol === own_route_protocol && !wanted.has(routeKey(route)))
+        .map((route): NetworkChange => ({ do: 'delete_route', route }));
+      return refusals(namespace, [...stale, ...changes]);
     });
   }
 
@@ -130,16 +155,18 @@ export class UplinkHost {
    */
   current(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
     return this.inHost((namespace) => {
-      const now = captured.map((uplink) => {
-        const tap = namespace.link(uplink.link.name);
+      const found = captured.map((uplink) => namespace.link(uplink.link.name));
+      const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
+      const now = captured.map((uplink, at) => {
+        const tap = found[at];
         if (tap?.kind !== 'tun') return undefined;
         const own = hostOwn(
-          { link: uplink.link.index, addresses: uplink.addresses },
-          tap.index,
+          { ...uplink, link: uplink.link.index },
+          taps,
           namespace.addresses(tap.index),
           namespace.routes({ link: tap.index }).filter((route) => !madeForAddress(route)),
         );
-        return own && { ...uplink, ...own };
+        return own && { ...uplink, ...own, others: withPeers(uplink, captured) };
       });
       return now.every((uplink) => uplink !== undefined) ? now : undefined;
     });
@@ -221,6 +248,32 @@ function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespac
   } finally {
     namespace.close();
   }
+}
+
+function refusals(namespace: NetworkNamespace, changes: readonly NetworkChange[]): Refusal[] {
+  return namespace
+    .batch(changes)
+    .flatMap((error, i) => (error === undefined ? [] : [{ change: changes[i]!, error }]));
+}
+
+/** Changes of a tap that no uplink has had: permanent neighbours, and routes with our protocol. */
+function isOurs(change: NetworkChange): boolean {
+  return (
+    change.do === 'set_neighbour' ||
+    (change.do === 'replace_route' && change.route.protocol === own_route_protocol)
+  );
+}
+
+function routeKey({ family, prefix, next_hops = [] }: NewRoute): string {
+  return [family, prefix, ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`)].join(' ');
+}
+
+/** A route over several uplinks may have come after the take-over: each of them may be named in the other's journal. */
+function withPeers(uplink: CapturedUplink, captured: readonly CapturedUplink[]): CapturedUplink['others'] {
+  const peers = captured
+    .filter((each) => each !== uplink)
+    .map(({ link }) => [link.index, identityOf(link)] as const);
+  return [...new Map([...uplink.others, ...peers])];
 }
 
 function tapOf(namespace: NetworkNamespace, name: string): Link {

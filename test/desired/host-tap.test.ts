@@ -152,7 +152,7 @@ t.test(
     const uplink = uplinkOf();
     const read = hostOwn(
       uplink,
-      tap,
+      taps,
       [address('10.0.0.77/24', { link: tap }), address('fe80::aa/64', { link: tap })],
       [
         linuxRoute('0.0.0.0/0', ['10.0.0.1 dev 9', '10.7.0.1 dev 7']),
@@ -167,7 +167,7 @@ t.test(
     );
     t.same(read?.routes, [linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.7.0.1 dev 7'])]);
     t.equal(
-      hostOwn(uplink, tap, [address('fe80::aa/64')], []),
+      hostOwn(uplink, taps, [address('fe80::aa/64')], []),
       undefined,
       'a tap without an address tells nothing',
     );
