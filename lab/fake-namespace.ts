@@ -132,7 +132,7 @@ export class FakeNamespaceState {
     const elsewhere = ({ link: index }: { link: number }) => index !== link.index;
     this.addresses = this.addresses.filter(elsewhere);
     this.neighbours = this.neighbours.filter(elsewhere);
-    this.#dropRoutes((hop) => hop.oif === link.index);
+    this.#dropRoutes((hop) => hop.oif === link.index, true);
     for (const member of this.links.values()) if (member.master === link.index) delete member.master;
   }
 
@@ -292,12 +292,13 @@ export class FakeNamespaceState {
     return (oif === undefined || hop.oif === oif) && contains(route.prefix, gateway);
   }
 
-  #dropRoutes(through: (hop: NextHop) => boolean): void {
+  #dropRoutes(through: (hop: NextHop) => boolean, gone = false): void {
     this.routes = this.routes.flatMap((route) => {
       const left = route.next_hops.filter((hop) => !through(hop));
       if (left.length === route.next_hops.length) return [route];
-      // A multipath route of IPv4 stays until all its links are down; each hop of an IPv6 one goes by itself.
-      if (left.length === 0) return [];
+      // A multipath route of IPv4 stays until one of its links is gone or all are down; each hop of an IPv6 one goes by itself.
+      if (gone && route.family === 4) return [];
+      if (!left.some((hop) => hop.oif !== undefined && this.links.get(hop.oif)?.up)) return [];
       return [route.family === 6 ? { ...route, next_hops: left } : route];
     });
   }

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
+import { own_route_protocol } from '../../src/desired/host-tap.js';
 import type { VppObject } from '../../src/desired/objects.js';
 import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
 import type { NodeStatus } from '../../src/messages/node.js';
@@ -722,6 +723,106 @@ t.test(
   },
 );
 
+t.test(
+  'what the host changes while its last change is followed, or unseen before the watch, is followed too',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const own = lab.linux.network.open();
+    const add = (prefix: string) => {
+      const link = own.link('eth0')!.index;
+      own.apply({ do: 'replace_address', address: { link, family: 4, prefix } });
+    };
+    // VPP is asked once more when the tap has been dressed, to raise it.
+    lab.refuses = () => {
+      const tap = own.link('eth0');
+      if (tap?.kind === 'tun' && own.addresses(tap.index).length > 1) add('10.0.0.101/32');
+      return false;
+    };
+    await lab.taken();
+    lab.refuses = () => false;
+    const followed = () => lab.linux.host.taken()!.uplinks[0]!.addresses.map(({ prefix }) => prefix);
+    await lab.kit.clock.advance(300);
+    t.ok(followed().includes('10.0.0.101/32'), 'although nothing was told: the first watch looks once');
+    add('10.0.0.102/32');
+    lab.tapChanged!();
+    await lab.kit.settle();
+    const { taken } = { taken: lab.linux.host.taken()! };
+    await lab.kit.tell({
+      type: 'Taken',
+      generation: 1,
+      taken: {
+        captured: taken.uplinks,
+        uplinks: taken.uplinks.map((each) => uplinkOf(each, true, 'main-eth0')),
+      },
+    });
+    await lab.kit.clock.advance(300);
+    t.ok(followed().includes('10.0.0.102/32'), 'the end of the follow before does not take the timer along');
+    for (let i = 0; i < 4; i++) {
+      if (i === 0) add('10.0.0.103/32');
+      lab.tapChanged!();
+      await lab.kit.clock.advance(100);
+    }
+    t.ok(followed().includes('10.0.0.103/32'), 'changes that do not end put nothing off');
+  },
+);
+
+t.test('a route of a table that VPP does not know is remembered too, and nobody is disturbed', async (t) => {
+  const lab = await Lab.start(t);
+  const heard = await lab.subscribe('cni');
+  await lab.taken();
+  await heard();
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const next_hops = [{ oif: link, gateway: '10.0.0.1' }];
+  own.apply({ do: 'add_route', route: { family: 4, prefix: '10.77.0.0/16', table: 100, next_hops } });
+  lab.take();
+  lab.tapChanged!();
+  await lab.kit.clock.advance(300);
+  t.same(lab.take(), [], 'VPP is not asked');
+  t.same(await heard(), []);
+  await lab.exited();
+  const back = lab.linux.network.open();
+  const routes = back.routes({ link: back.link('eth0')!.index }).map(({ prefix }) => prefix);
+  t.ok(routes.includes('10.77.0.0/16'));
+});
+
+t.test('what the host has changed a moment before the stop is what it gets back', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.111/32' } });
+  await lab.kit.system.stopChild('uplink');
+  const back = lab.linux.network.open();
+  const addresses = back.addresses(back.link('eth0')!.index).map(({ prefix }) => prefix);
+  t.ok(addresses.includes('10.0.0.111/32'));
+});
+
+t.test(
+  'after a renumbering our own routes and neighbours on the tap are those of the new addresses',
+  async (t) => {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    const own = lab.linux.network.open();
+    const link = own.link('eth0')!.index;
+    const next_hops = [{ oif: link, gateway: 'fd07::1' }];
+    own.apply({ do: 'delete_address', address: { link, family: 6, prefix: 'fd00::2/64' } });
+    own.apply({ do: 'add_address', address: { link, family: 6, prefix: 'fd07::2/64' } });
+    own.apply({ do: 'replace_route', route: { family: 6, prefix: '::/0', metric: 100, next_hops } });
+    lab.tapChanged!();
+    await lab.kit.clock.advance(300);
+    const ours = own.routes({ link }).filter(({ protocol }) => protocol === own_route_protocol);
+    t.same(
+      ours
+        .filter(({ family }) => family === 6)
+        .map(({ prefix }) => prefix)
+        .sort(),
+      ['fd00:96::/112', 'fd07::/64', 'fd07::1/128'],
+    );
+    t.ok(own.neighbours(link).some(({ address, state }) => address === 'fd07::1' && state === 0x80));
+  },
+);
+
 t.test('a stop for good ends VPP, then restores the host, then tells the hooks', async (t) => {
   const lab = await Lab.start(t);
   const before = lab.linux.state();
@@ -778,6 +879,26 @@ t.test('the MTU of the tap is set back when somebody changes it', async (t) => {
   own.apply({ do: 'set_link', link: own.link('eth0')!.index, mtu: 1500 });
   await lab.kit.tell({ type: 'TapChanged', name: 'eth0' });
   t.equal(own.link('eth0')?.mtu, 1500, 'the device itself is not ours any more');
+});
+
+t.test('a default route over two uplinks is taken over, and comes back', async (t) => {
+  const lab = await Lab.start(t, { specs: [specOf(), second_spec] }, ({ linux }) => {
+    const own = linux.network.open();
+    const hop = (name: string, gateway: string) => ({ oif: own.link(name)!.index, gateway });
+    const next_hops = [hop('eth0', '10.0.0.1'), hop('eth1', '10.1.0.1')];
+    own.apply({ do: 'add_route', route: { family: 4, prefix: '0.0.0.0/0', metric: 5, next_hops } });
+  });
+  const before = lab.linux.state();
+  lab.answering = new Set(['10.0.0.1', 'fd00::1', '10.1.0.1', 'fd01::1']);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  t.same(lab.linux.state(), before);
+  t.same(
+    lab.reports.filter(({ state }) => state === 'failed'),
+    [],
+  );
+  t.notOk(lab.linux.host.isChanged(), 'at the first attempt');
 });
 
 t.test('several uplinks are taken over together, and given back together', async (t) => {

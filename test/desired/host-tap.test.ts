@@ -2,6 +2,7 @@ import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import {
   type ClusterPrefixes,
+  fingerprint,
   hostOwn,
   hostTapChanges,
   hostTapLinkLocal,
@@ -9,7 +10,7 @@ import {
   type Taps,
 } from '../../src/desired/host-tap.js';
 import { hostTapMac } from '../../src/desired/uplink.js';
-import type { NetworkChange } from '../../src/host/types.js';
+import type { Route as LinuxRoute, NetworkChange } from '../../src/host/types.js';
 import { address, linuxRoute, uplink_mac, uplinkOf } from './sample.js';
 
 const tap = 9;
@@ -173,6 +174,53 @@ t.test(
     );
   },
 );
+
+t.test(
+  'a lifetime that the tap was not given is that of the uplink; one that the host has set since counts',
+  async (t) => {
+    const dynamic = address('10.0.0.2/24', { flags: 0, valid_s: 3600, preferred_s: 1800 });
+    const learned = linuxRoute('::/0', ['fe80::1'], { expires_s: 1700, protocol: 9 });
+    const uplink = uplinkOf({ addresses: [dynamic], routes: [learned] });
+    const read = (on_tap: Partial<typeof dynamic>, route: Partial<typeof learned>) =>
+      hostOwn(
+        uplink,
+        taps,
+        [address('10.0.0.2/24', { link: tap, ...on_tap })],
+        [linuxRoute('::/0', ['fe80::1 dev 9'], { protocol: 9, ...route })],
+      );
+    t.same(read({}, {}), { addresses: [dynamic], routes: [learned] });
+    t.match(read({ valid_s: 60, preferred_s: 30 }, { expires_s: 5 }), {
+      addresses: [{ valid_s: 60, preferred_s: 30, link: 2 }],
+      routes: [{ expires_s: 5 }],
+    });
+  },
+);
+
+t.test('two states are told apart by what the host has set, and not by what the kernel adds', async (t) => {
+  const state = (prefix: string, route: Partial<LinuxRoute> = {}, flags = 0x80) =>
+    fingerprint([
+      uplinkOf({
+        addresses: [address(prefix, { flags })],
+        routes: [linuxRoute('10.8.0.0/16', ['10.0.0.1'], { table: 100, ...route })],
+      }),
+    ]);
+  const usual = state('10.0.0.2/24');
+  t.equal(state('10.0.0.2/24', { flags: 16, expires_s: 3 }, 0), usual);
+  t.not(state('10.0.0.3/24'), usual);
+  t.not(state('10.0.0.2/24', { metric: 7 }), usual);
+  t.not(state('10.0.0.2/24', { next_hops: [{ oif: 2, gateway: '10.0.0.9' }] }), usual);
+});
+
+t.test('a next hop through the tap of another uplink is one through that uplink', async (t) => {
+  const both = new Map([
+    [2, tap],
+    [3, 10],
+  ]);
+  const shared = linuxRoute('0.0.0.0/0', ['10.0.0.1 dev 9', '10.1.0.1 dev 10']);
+  t.same(hostOwn(uplinkOf(), both, [address('10.0.0.2/24')], [shared])?.routes, [
+    linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.1.0.1 dev 3']),
+  ]);
+});
 
 t.test('next hops through other links stay there, and what only a dump shows is left out', async (t) => {
   const shared = linuxRoute('10.8.0.0/16', ['10.0.0.1', '10.7.0.1 dev 7'], {

@@ -63,6 +63,24 @@ t.test('addresses have one text for each value', async (t) => {
   t.throws(() => parseMac('02:00:00:00:00'), RangeError);
 });
 
+t.test('a writer grows in the middle of any value', async (t) => {
+  for (const width of [1, 2, 4] as const) {
+    const writer = new MessageWriter();
+    const count = 5000;
+    for (let i = 0; i < count; i++) {
+      if (width === 1) writer.u8(i & 0xff);
+      else if (width === 2) writer.u16(i);
+      else writer.u32(i);
+    }
+    const bytes = writer.bytes();
+    t.equal(bytes.length, count * width);
+    const wrong = Array.from({ length: count }, (_, i) => i).filter(
+      (i) => bytes.readUIntLE(i * width, width) !== (width === 1 ? i & 0xff : i),
+    );
+    t.same(wrong, [], `values of ${width} bytes`);
+  }
+});
+
 t.test('requests are the bytes that the kernel reads', async (t) => {
   // By hand from the kernel's headers, independent of the tables in the code.
   t.equal(
