@@ -23,7 +23,7 @@ export interface UplinkDeps {
   /** Is there a VPP, connected or not? */
   readonly isVppRunning: () => boolean;
   readonly host: UplinkHost;
-  readonly hooks: { run(point: HookPoint): Promise<void> };
+  readonly hooks: { run(point: HookPoint, signal?: AbortSignal): Promise<void> };
   readonly cluster: Pick<Cluster, 'publishNodeAddresses'>;
   /** Calls back when the link of that name, its addresses or its routes change. */
   readonly watchLink: (name: string, changed: () => void) => Watch;

@@ -118,20 +118,23 @@ export class Hooks {
     this.#tools = tools;
   }
 
-  /** One point at a time: the next only when the promise of the last has resolved. It never rejects. */
-  async run(point: HookPoint): Promise<void> {
+  /**
+   * One point at a time: the next only when the promise of the last has resolved, or when its signal has been raised: then its
+   * script is killed, and of the built-in work no further change is begun. It never rejects.
+   */
+  async run(point: HookPoint, signal?: AbortSignal): Promise<void> {
     const { config, log } = this.#tools;
     const script = config.hooks.scripts[point];
     try {
-      if (script !== '') await this.#runScript(point, script);
+      if (script !== '') await this.#runScript(point, script, signal);
       // The built-in work of the first point is to look and to remember: the later ones need it, whoever did the first.
-      if (script === '' || point === 'BEFORE_IF_READ') await this.#runBuiltIn(point);
+      if (script === '' || point === 'BEFORE_IF_READ') await this.#runBuiltIn(point, signal);
     } catch (error) {
       log.warn({ err: error, point }, `hook(${point}) failed`);
     }
   }
 
-  async #runBuiltIn(point: HookPoint): Promise<void> {
+  async #runBuiltIn(point: HookPoint, signal: AbortSignal | undefined): Promise<void> {
     const { config } = this.#tools;
     this.#facts ??= await gatherHostFacts(
       this.#tools,
@@ -142,14 +145,20 @@ export class Hooks {
       ? this.#facts
       : { ...this.#facts, uplinks: this.#facts.uplinks.slice(0, 1) };
     const net_name_rules = !config.hooks.built_in || config.gates.udev_net_name_rules;
-    await this.#apply(point, planHook(point, facts, net_name_rules));
+    await this.#apply(point, planHook(point, facts, net_name_rules), signal);
   }
 
-  async #apply(point: HookPoint, { changes, undo }: HookPlan): Promise<void> {
+  async #apply(
+    point: HookPoint,
+    { changes, undo }: HookPlan,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const { journal, log } = this.#tools;
+    if (signal?.aborted) return;
     const pending = journal.pending();
     journal.record(undo.filter((step) => !pending.some((other) => isDeepStrictEqual(other, step))));
     for (const change of changes) {
+      if (signal?.aborted) return;
       try {
         await this.#make(change);
         log.info({ point, change: changeText(change) }, `hook(${point}) ${changeText(change)}`);
@@ -174,7 +183,8 @@ export class Hooks {
   }
 
   /** `$0` is the point, `$1` the name of the main uplink. The script has its own process group, which is killed when its time is up. */
-  async #runScript(point: HookPoint, script: string): Promise<void> {
+  async #runScript(point: HookPoint, script: string, signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted) return;
     const { config, placeholders, clock, log } = this.#tools;
     const { text, unknown } = substitute(script, placeholders);
     for (const name of unknown) log.warn({ point }, `hook(${point}) the placeholder ${name} has no value`);
@@ -185,13 +195,17 @@ export class Hooks {
     const say = (line: string): void => log.info({ point }, `hook(${point}) ${line}`);
     const output = Promise.all([followLines(child.stdout, say), followLines(child.stderr, say)]);
     const { timeout_ms } = config.hooks;
+    const kill = (): void => {
+      if (child.pid !== undefined) killGroup(child.pid);
+    };
+    signal?.addEventListener('abort', kill, { once: true });
     await new Promise<void>((resolve) => {
       const deadline = clock.after(timeout_ms, () => {
         log.warn(
           { point },
           `hook(${point}) is killed: it ran longer than ${timeout_ms} ms; raise CALICOVPP_HOOK_TIMEOUT if it needs more`,
         );
-        if (child.pid !== undefined) killGroup(child.pid);
+        kill();
       });
       const done = (failure: string | undefined): void => {
         if (failure !== undefined) log.warn({ point }, `hook(${point}) ${failure}; it goes on all the same`);
@@ -201,9 +215,10 @@ export class Hooks {
         deadline.cancel();
         done(`could not be started: ${error.message}`);
       });
-      child.once('exit', (code, signal) => {
+      child.once('exit', (code, killed_by) => {
         deadline.cancel();
-        const failure = code === 0 ? undefined : `ended with ${signal ?? `exit status ${code}`}`;
+        signal?.removeEventListener('abort', kill);
+        const failure = code === 0 ? undefined : `ended with ${killed_by ?? `exit status ${code}`}`;
         // Something that the script left in the background may keep its output open for ever.
         const grace = clock.after(output_grace_ms, () => done(failure));
         void output.then(() => {

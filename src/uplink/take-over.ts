@@ -3,7 +3,8 @@
  *
  *   hooks, read Linux ─▶ journal, move the device ─▶ program VPP (tap down) ─▶ dress the tap ─▶ hook ─▶ tap up ─▶ gateways answer?
  *
- * Every step may fail, and every wait may be aborted: the caller then gives the host back from the journal.
+ * Every step may fail, and every wait but that for a transaction may be aborted: the caller then gives the host back from the
+ * journal.
  */
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
@@ -38,7 +39,7 @@ export interface TakeOverSettings {
 export interface TakeOverDeps {
   readonly host: UplinkHost;
   readonly vpp: VppPort;
-  readonly hooks: { run(point: HookPoint): Promise<void> };
+  readonly hooks: { run(point: HookPoint, signal?: AbortSignal): Promise<void> };
   /** Has a gateway resolved: sends one datagram that leaves through it. Never throws. */
   readonly nudge: (gateway: string) => void;
   readonly clock: Clock;
@@ -240,10 +241,10 @@ export class TakeOver {
     }
   }
 
-  /** Hooks have their own time limit; an abort does not wait for it. */
+  /** Hooks have their own time limit; an abort cuts it short. */
   private async hook(point: HookPoint, signal: AbortSignal): Promise<void> {
     this.deps.waitsFor(`hook ${point}`);
-    await abortable(this.deps.hooks.run(point), signal);
+    await abortable(this.deps.hooks.run(point, signal), signal);
   }
 
   /** Gateways that answered Linux must answer through VPP. */

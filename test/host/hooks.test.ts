@@ -391,6 +391,25 @@ t.test('a script that does not end is killed with all that it started', async (t
   t.pass('nothing of the process group lives');
 });
 
+t.test('a hook whose time has passed does nothing more', async (t) => {
+  const script = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'echo begun; sleep 1000' });
+  const abort = new AbortController();
+  const ended = script.hooks.run('VPP_RUNNING', abort.signal);
+  await said(() => script.lines.length > 0);
+  abort.abort();
+  await ended;
+  t.match(
+    script.lines.slice(1).map(({ text }) => text),
+    [/ended with SIGKILL/],
+  );
+  await script.hooks.run('VPP_RUNNING', abort.signal);
+  t.equal(script.lines.length, 2, 'nor is it begun');
+
+  const built_in = rig(t, {}, networkd);
+  await built_in.hooks.run('BEFORE_IF_READ', abort.signal);
+  t.same(built_in.recorded, [], 'the host is looked at and not changed');
+});
+
 t.test('a script that leaves something in the background does not hold up the start', async (t) => {
   const { hooks, lines, clock } = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'sleep 1000 & echo $!' });
   const ended = hooks.run('VPP_RUNNING');
