@@ -83,6 +83,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   private up: VppUp | undefined;
   private task: Task | undefined;
   private settling: Timer | undefined;
+  /** Uplinks whose TapChanged is in the mailbox: a thousand routes that go at once are one message. */
+  private readonly told = new Set<string>();
   private tries = 0;
   private failures = 0;
   private state: UplinkReport['state'] = 'linux';
@@ -160,6 +162,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         if (this.up?.generation === message.generation) await this.failed(this.up, message.error);
         return;
       case 'TapChanged':
+        this.told.delete(message.name);
         this.mend(message.name);
         return this.settle(settle_ms);
       case 'TapSettled':
@@ -369,13 +372,20 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   private watch(): void {
     for (const { name } of this.uplinks()) {
-      this.watches.push(this.deps.watchLink(name, () => this.ctx.self.tell({ type: 'TapChanged', name })));
+      this.watches.push(this.deps.watchLink(name, () => this.tapChanged(name)));
     }
     // What has changed between the dressing of the tap and now has woken nobody.
     this.settle(settle_ms);
   }
 
+  private tapChanged(name: string): void {
+    if (this.told.has(name)) return;
+    this.told.add(name);
+    this.ctx.self.tell({ type: 'TapChanged', name });
+  }
+
   private unwatch(): void {
+    this.told.clear();
     this.settling?.cancel();
     this.settling = undefined;
     for (const watch of this.watches.splice(0)) watch.close();

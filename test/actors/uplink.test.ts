@@ -766,6 +766,15 @@ t.test(
   },
 );
 
+t.test('any number of changes at once leaves room in the mailbox for the death of VPP', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  for (let i = 0; i < 1000; i++) lab.tapChanged!();
+  await lab.exited();
+  t.equal(lab.state, 'linux');
+  t.notOk(lab.linux.host.isChanged());
+});
+
 t.test('a route of a table that VPP does not know is remembered too, and nobody is disturbed', async (t) => {
   const lab = await Lab.start(t);
   const heard = await lab.subscribe('cni');
