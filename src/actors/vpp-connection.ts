@@ -86,6 +86,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private nextProbe: Timer | undefined;
   /** Under way when the connection was lost: suspects, if VPP turns out to be dead. */
   private accused: Transaction[] = [];
+  /** Of the VPP that is to be killed because it does not answer. */
+  private hung: number | undefined;
 
   constructor(
     private readonly ctx: ActorContext<VppConnectionMessage>,
@@ -230,7 +232,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.run = undefined;
     this.exit = exit;
     this.lose(exit.reason);
-    for (const transaction of this.accused.splice(0)) this.quarantine.suspect(transaction);
+    const accused = this.accused.splice(0);
+    // Nothing that VPP is told has it end by SIGKILL: somebody else killed it, and what was under way is innocent.
+    const killed_by_others = exit.signal === 'SIGKILL' && this.hung !== exit.pid;
+    if (!killed_by_others) for (const transaction of accused) this.quarantine.suspect(transaction);
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())
       subscriber.tell({ type: 'VppExited', reason: exit.reason });
@@ -254,6 +259,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private unresponsive(reason: string): void {
     if (this.run === undefined) return;
     this.state = 'NotResponding';
+    this.hung = this.run.pid;
     this.process.tell({ type: 'Unresponsive', pid: this.run.pid, reason });
   }
 

@@ -15,6 +15,8 @@ export interface VppExit {
   readonly pid: number;
   /** For a human: signal or exit code, and what VPP said last. */
   readonly reason: string;
+  /** That ended it. Absent when it ended by itself, and when nobody knows: of an adopted VPP this process is not the parent. */
+  readonly signal?: NodeJS.Signals;
 }
 
 /** One life of VPP. */
@@ -148,7 +150,9 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
       child.once('error', (error) =>
         resolve({ pid: child.pid ?? 0, reason: `cannot be started: ${error.message}` }),
       );
-      child.once('exit', (code, signal) => resolve({ pid: child.pid ?? 0, reason: describe(code, signal) }));
+      child.once('exit', (code, signal) =>
+        resolve({ pid: child.pid ?? 0, reason: describe(code, signal), ...(signal && { signal }) }),
+      );
     });
     child.unref();
     const pid = child.pid ?? 0;

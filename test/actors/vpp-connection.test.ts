@@ -176,8 +176,8 @@ class Lab {
     return session;
   }
 
-  gone(pid: number, reason = 'SIGSEGV'): Promise<void> {
-    return this.kit.tell({ type: 'Gone', exit: { pid, reason } });
+  gone(pid: number, reason = 'SIGSEGV', signal?: NodeJS.Signals): Promise<void> {
+    return this.kit.tell({ type: 'Gone', exit: { pid, reason, ...(signal && { signal }) } });
   }
 
   async transact(owner: string, changes: Partial<Transaction> = {}): Promise<void> {
@@ -378,6 +378,25 @@ async function dies(lab: Lab, session: FakeSession, first: 'socket' | 'process')
   await lab.kit.settle();
   if (first === 'socket') await lab.gone(pid);
 }
+
+t.test('a VPP that somebody kills accuses nobody, one that is killed because it hangs does', async (t) => {
+  const lab = await Lab.start(t);
+  for (const pid of [1, 2, 3]) {
+    const session = await lab.up(pid);
+    for (const owner of ['pod a', 'pod b']) await lab.transact(owner);
+    t.same(session.owners, ['pod a', 'pod b'], 'nobody is a suspect: both run at once');
+    session.breaks('EOF');
+    await lab.kit.settle();
+    await lab.gone(pid, 'SIGKILL', 'SIGKILL');
+  }
+  const session = await lab.up(4);
+  for (const owner of ['pod a', 'pod b']) await lab.transact(owner);
+  await lab.kit.tell({ type: 'ProbeFailed', session, reason: 'no answer' } as never);
+  await lab.gone(4, 'SIGKILL', 'SIGKILL');
+  const next = await lab.up(5);
+  for (const owner of ['pod a', 'pod b']) await lab.transact(owner);
+  t.same(next.owners, ['pod a'], 'the other waits until it is alone');
+});
 
 t.test(
   'an owner under whose programming VPP died runs alone next time, and a second death convicts it alone',
