@@ -6,10 +6,10 @@
 import { join } from 'node:path';
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import type { RunningNode } from '../lab/running-node.js';
-import type { PodSpec } from '../src/cni/pod-spec.js';
-import { PodState } from '../src/cni/pod-state.js';
 import { desiredPod, type PodInputs } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
+import type { PodSpec } from '../src/pod/spec.js';
+import { PodState } from '../src/pods/pod-state.js';
 import { type Operation, reconcile } from '../src/reconcile/reconcile.js';
 import { execute } from '../src/vpp-conn/execute.js';
 import { Handles } from '../src/vpp-conn/handles.js';

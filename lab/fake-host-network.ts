@@ -1,4 +1,4 @@
-import { describeChange } from '../src/host/rtnetlink-encode.js';
+import { describeChange } from '../src/host/netlink/rtnetlink-encode.js';
 import {
   type Address,
   type Channels,
@@ -16,7 +16,7 @@ import {
   type Route,
   type Rule,
   type Watch,
-} from '../src/host/types.js';
+} from '../src/linux/network.js';
 import { type FakeLink, FakeNamespaceState, Refusal, refused, toLink } from './fake-namespace.js';
 
 /** A change that was made, with the namespace that it was made in (OWN_NAMESPACE_PATH for the host's own). */

@@ -1,8 +1,8 @@
-import { formatAddress, parseMac, parsePrefix } from '../src/host/ip-text.js';
+import type { Family } from '../src/ip/text.js';
+import { formatAddress, parseMac, parsePrefix } from '../src/ip/text.js';
 import {
   type Address,
   type Channels,
-  type Family,
   type Link,
   type Neighbour,
   NetlinkError,
@@ -11,7 +11,7 @@ import {
   type NextHop,
   type Route,
   type Rule,
-} from '../src/host/types.js';
+} from '../src/linux/network.js';
 
 /**
  * The state of one namespace as Linux would keep it: what a change of a link does to addresses and routes, and the errors

@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { unmount } from '../src/host/libc.js';
-import { LinuxHost } from '../src/host/linux-host.js';
-import type { NetworkNamespace } from '../src/host/types.js';
+import { LinuxHost } from '../src/host/netlink/linux-host.js';
+import type { NetworkNamespace } from '../src/linux/network.js';
 
 /**
  * Network namespaces for the demo and for tests with a real kernel. All are made below a directory of their own and

@@ -12,8 +12,8 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { unmount } from '../src/host/libc.js';
-import { LinuxHost } from '../src/host/linux-host.js';
-import type { NetworkNamespace, NewRoute } from '../src/host/types.js';
+import { LinuxHost } from '../src/host/netlink/linux-host.js';
+import type { NetworkNamespace, NewRoute } from '../src/linux/network.js';
 import { NetnsLab } from './netns.js';
 
 /** Addresses of one end, without length. */

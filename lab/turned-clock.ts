@@ -1,4 +1,4 @@
-import { type Clock, checkTimer, sleepOn, type Timer } from '../src/host/clock.js';
+import { type Clock, checkTimer, sleepOn, type Timer } from '../src/clock.js';
 
 interface Entry {
   readonly due_ms: number;

@@ -5,7 +5,7 @@ import {
   start as startNact,
   stop as stopNact,
 } from 'nact';
-import type { Clock } from './host/clock.js';
+import type { Clock } from './clock.js';
 import type { Log } from './log.js';
 import { AskTable } from './supervision/asks.js';
 import { Cell, type Supervisor } from './supervision/cell.js';

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import type { Clock } from './host/clock.js';
+import type { Clock } from './clock.js';
 
 /**
  * Where parts of the product write to. The text follows `object(verb) text`, such as `pod(add) ...`; what differs from one

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
+import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './check/check.js';
 /** The entry of the process: which subcommand, from which environment. */
 import { runCli } from './cli/cli.js';
+import { systemClock } from './clock.js';
 import type { Problem } from './config/problem.js';
 import { type Config, ConfigError, loadConfig } from './config.js';
-import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './host/check.js';
-import { systemClock } from './host/clock.js';
 import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
-import { LinuxHost } from './host/linux-host.js';
+import { LinuxHost } from './host/netlink/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
 import { lastWord } from './last-word.js';
 import { linuxParts, type NodeParts } from './parts.js';

@@ -3,16 +3,11 @@ import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { nudgeByDatagram } from './actors/uplink.js';
+import { memoryBytes } from './check/check-facts.js';
+import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
-import { memoryBytes } from './host/check-facts.js';
-import { type Clock, systemClock } from './host/clock.js';
 import { runCommand } from './host/command.js';
 import { pruneCoreFiles, setCorePattern } from './host/core-files.js';
-import { makeDirectory, readIfExists } from './host/files.js';
-import { Hooks } from './host/hooks.js';
-import { unlimitLockedMemory } from './host/libc.js';
-import { LinuxHost } from './host/linux-host.js';
-import { watchExit } from './host/process-exit.js';
 import {
   bootId,
   HOST_ROOTS,
@@ -20,10 +15,15 @@ import {
   pciDeviceOfLink,
   processRunningAs,
   processStartTime,
-} from './host/sysfs.js';
-import type { HostNetwork } from './host/types.js';
-import { openJournal, type UndoJournal } from './host/undo-journal.js';
+} from './host/devices/sysfs.js';
+import { makeDirectory, readIfExists } from './host/files.js';
+import { unlimitLockedMemory } from './host/libc.js';
+import { LinuxHost } from './host/netlink/linux-host.js';
+import { watchExit } from './host/process-exit.js';
+import { Hooks } from './host/services/hooks.js';
+import { openJournal, type UndoJournal } from './host/undo/undo-journal.js';
 import type { Cluster } from './k8s/cluster.js';
+import type { HostNetwork } from './linux/network.js';
 import { createLog, type Log, type RootLog } from './log.js';
 import { CapturedStore } from './uplink/captured.js';
 import { UplinkHost } from './uplink/uplink-host.js';

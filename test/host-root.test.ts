@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { canUseNetns, NetnsLab } from '../lab/netns.js';
 import { enterNewNamespace } from '../src/host/netns.js';
 import { type HeldProcess, watchExit } from '../src/host/process-exit.js';
-import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../src/host/types.js';
+import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../src/linux/network.js';
 
 /** With a real kernel, inside namespaces that are made and removed here. */
 

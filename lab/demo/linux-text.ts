@@ -1,5 +1,5 @@
 /** What Linux has in a network namespace, in the manner of `ip -brief`: short enough to be read by a newcomer. */
-import type { Link, NetworkNamespace, Route } from '../../src/host/types.js';
+import type { Link, NetworkNamespace, Route } from '../../src/linux/network.js';
 
 const main_table = 254;
 const kinds: Readonly<Record<string, string>> = { tun: 'tun/tap' };

@@ -1,6 +1,6 @@
 /** Where the demo plays: a node, its host, its pods and a VPP, all real or some of it played. */
 import type { Config } from '../../src/config.js';
-import type { NetworkNamespace } from '../../src/host/types.js';
+import type { NetworkNamespace } from '../../src/linux/network.js';
 import type { Pod, Topology } from '../topology.js';
 import type { Traffic } from '../traffic.js';
 

@@ -1,7 +1,7 @@
 /** The life of a node in nine chapters. Every chapter ends with what it has proved. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../../src/debug/duration.js';
-import type { NetworkNamespace } from '../../src/host/types.js';
+import type { NetworkNamespace } from '../../src/linux/network.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import { cniAdd } from '../cni-driver.js';
 import type { Pod } from '../topology.js';

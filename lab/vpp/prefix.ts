@@ -1,6 +1,6 @@
 /** Addresses and prefixes as VPP's tables compare them. Texts are canonical, as the codecs decode them. */
-import { networkOf as masked } from '../../src/desired/ip.js';
-import { formatAddress, parseAddress } from '../../src/host/ip-text.js';
+import { networkOf as masked } from '../../src/ip/prefix.js';
+import { formatAddress, parseAddress } from '../../src/ip/text.js';
 
 export type Family = 4 | 6;
 export const families: readonly Family[] = [4, 6];

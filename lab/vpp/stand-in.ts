@@ -5,7 +5,7 @@
 import { existsSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Receiver, Transport } from 'vpp-binapi-ts';
-import { type Clock, systemClock } from '../../src/host/clock.js';
+import { type Clock, systemClock } from '../../src/clock.js';
 import { Connection, type Life, type Outlet } from './connection.js';
 import { type Devices, RecordedDevices } from './devices.js';
 import { type Fault, Faults } from './faults.js';

@@ -5,7 +5,7 @@
 
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import type { ip_neighbor } from 'vpp-binapi-ts/ip_neighbor';
-import type { Clock } from '../../src/host/clock.js';
+import type { Clock } from '../../src/clock.js';
 import { Cnat } from './cnat.js';
 import type { Devices } from './devices.js';
 import { Features } from './features.js';

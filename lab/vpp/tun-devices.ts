@@ -1,7 +1,7 @@
 /** Real devices of the kernel, made as VPP makes them. Needs root and /dev/net/tun. */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import koffi from 'koffi';
-import { LinuxNamespace } from '../../src/host/namespace.js';
+import { LinuxNamespace } from '../../src/host/netlink/namespace.js';
 import { enterNamespace, openNamespace } from '../../src/host/netns.js';
 import { checkMtu, type Devices, deviceName, type OpenTap, type TapDevice } from './devices.js';
 import { refuse, retval } from './outcome.js';

@@ -3,33 +3,28 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import { answer_margin_ms } from '../cni/callers.js';
-import { cniHandlers } from '../cni/handlers.js';
-import { HeldAdds } from '../cni/held-adds.js';
-import { podInterfaceTag } from '../cni/names.js';
-import { PodRecords, type PodStore } from '../cni/pod-records.js';
-import {
-  type PodKey,
-  type PodLimits,
-  type PodSpec,
-  parseAddRequest,
-  parseDelRequest,
-  podName,
-} from '../cni/pod-spec.js';
-import { PodEntry, PodTable } from '../cni/pod-table.js';
-import { RemovalLane } from '../cni/removal-lane.js';
+import type { Timer } from '../clock.js';
+import type { PodLimits } from '../cni/annotations.js';
+import { parseAddRequest, parseDelRequest } from '../cni/request.js';
 import type { CniHandlers, CniServer } from '../cni/server.js';
-import { Sweeper } from '../cni/sweeper.js';
-import { takeOver } from '../cni/take-over.js';
-import { VppReader } from '../cni/vpp-reader.js';
 import { recordedSlot } from '../desired/admission.js';
 import type { InterfaceTag, VppObject } from '../desired/objects.js';
-import type { Timer } from '../host/clock.js';
-import type { HostNetwork } from '../host/types.js';
+import type { HostNetwork } from '../linux/network.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import { podInterfaceTag } from '../pod/names.js';
+import { type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import { answer_margin_ms } from '../pods/callers.js';
+import { takeOver } from '../pods/go-import.js';
+import { cniHandlers } from '../pods/handlers.js';
+import { HeldAdds } from '../pods/held-adds.js';
+import { PodRecords, type PodStore } from '../pods/pod-records.js';
+import { PodEntry, PodTable } from '../pods/pod-table.js';
+import { RemovalLane } from '../pods/removal-lane.js';
+import { Sweeper } from '../pods/sweeper.js';
+import { VppReader } from '../pods/vpp-reader.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import { podActor } from './pod.js';
 

@@ -15,22 +15,22 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { Callers } from '../cni/callers.js';
-import { PendingAdd } from '../cni/pending-add.js';
-import { dropDevice, programDevice, whyNot } from '../cni/pod-device.js';
-import type { PodPhase, PodRecord } from '../cni/pod-record.js';
-import type { PodRecords } from '../cni/pod-records.js';
-import { addressesOf, type PodKey, type PodSpec, podName } from '../cni/pod-spec.js';
-import { PodTransaction, type Purpose } from '../cni/pod-transaction.js';
-import { Retry } from '../cni/retry.js';
 import { recordedSlot, tablesOf } from '../desired/admission.js';
 import type { VppObject } from '../desired/objects.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
-import type { HostNetwork } from '../host/types.js';
+import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
+import type { PodPhase, PodRecord } from '../pod/record.js';
+import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import { Callers } from '../pods/callers.js';
+import { PendingAdd } from '../pods/pending-add.js';
+import { dropDevice, programDevice, whyNot } from '../pods/pod-device.js';
+import type { PodRecords } from '../pods/pod-records.js';
+import { PodTransaction, type Purpose } from '../pods/pod-transaction.js';
+import { Retry } from '../pods/retry.js';
 import { applyOutcomes } from '../reconcile/outcome.js';
 import { isUnknown, type Operation, reconcile, removal } from '../reconcile/reconcile.js';
 

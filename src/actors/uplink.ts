@@ -5,12 +5,12 @@
  */
 import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
+import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
-import { isLinkLocal, splitPrefix } from '../desired/ip.js';
 import { desiredNode, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
-import type { Timer } from '../host/clock.js';
-import type { Watch } from '../host/types.js';
+import { isLinkLocal, splitPrefix } from '../ip/prefix.js';
 import type { Cluster } from '../k8s/cluster.js';
+import type { Watch } from '../linux/network.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';

@@ -7,7 +7,7 @@
  *        └────────Gone────────────┘ └──────Closed────────┘
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import type { Timer } from '../host/clock.js';
+import type { Timer } from '../clock.js';
 import type {
   Transaction,
   TransactionResult,

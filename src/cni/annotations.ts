@@ -6,7 +6,8 @@ import {
   readInterfaceSpec,
 } from '../config/interface-spec.js';
 import { BadValue } from '../config/problem.js';
-import { canonicalPrefix } from './address.js';
+import { canonicalPrefix } from '../ip/spelling.js';
+import type { PodInterfaceSpec } from '../pod/spec.js';
 import { InvalidRequest, shown } from './invalid-request.js';
 
 export const annotation = {
@@ -51,9 +52,6 @@ function parseJson(name: string, text: string): unknown {
     );
   }
 }
-
-/** An interface spec in which nothing is left to choose. */
-export type PodInterfaceSpec = Required<InterfaceSpec>;
 
 /** Reads one spec, filling in what is absent, null or 0. */
 export function readPodInterfaceSpec(

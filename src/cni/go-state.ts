@@ -7,9 +7,10 @@ import { isIPv4 } from 'node:net';
 import { create } from '@bufbuild/protobuf';
 import * as v from 'valibot';
 import { interface_spec_default } from '../config/interface-spec.js';
+import { type PodSpec, podKey } from '../pod/spec.js';
 import { annotation } from './annotations.js';
 import { AddRequestSchema } from './generated/cni_pb.js';
-import { type PodSpec, parseAddRequest, podKey } from './pod-spec.js';
+import { parseAddRequest } from './request.js';
 
 /** Where the Go implementation keeps its state, newest version first. Before version 9 the file was binary: not read. */
 export const go_state_paths: readonly string[] = [11, 10, 9].map(

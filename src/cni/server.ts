@@ -7,9 +7,10 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerUnaryCall } from '@grpc/grpc-js';
-import type { Clock } from '../host/clock.js';
+import type { Clock } from '../clock.js';
 import { errorCode } from '../host/files.js';
 import type { Log } from '../log.js';
+import { podName } from '../pod/spec.js';
 import {
   type AddReplySchema,
   type AddRequestSchema,
@@ -18,7 +19,6 @@ import {
   type DelRequestSchema,
 } from './generated/cni_pb.js';
 import { serviceWith } from './grpc.js';
-import { podName } from './pod-spec.js';
 
 export interface CniCall {
   /** On the scale of `Clock.now_ms`: the latest moment at which an answer still reaches the plugin. */

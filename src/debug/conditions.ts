@@ -1,4 +1,4 @@
-import type { Clock } from '../host/clock.js';
+import type { Clock } from '../clock.js';
 
 /** A named predicate that must hold for new pods to be scheduled on this node. */
 export interface Condition {

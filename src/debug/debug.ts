@@ -1,7 +1,7 @@
 import { PerformanceObserver } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
+import type { Clock, Timer } from '../clock.js';
 import { type Config, describeConfig } from '../config.js';
-import type { Clock, Timer } from '../host/clock.js';
 import type { Log } from '../log.js';
 import { AskDeadline } from '../supervision/errors.js';
 import { build } from './build.js';

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 
 import type { Server } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { dirname, join } from 'node:path';
-import type { Clock, Timer } from '../host/clock.js';
+import type { Clock, Timer } from '../clock.js';
 
 /** Where to listen. */
 export type Address =

@@ -1,5 +1,5 @@
 import { getHeapStatistics } from 'node:v8';
-import type { Clock } from '../host/clock.js';
+import type { Clock } from '../clock.js';
 import { Histogram } from '../supervision/histogram.js';
 import type { ActorDetails, Counters, Event, TreeNode } from '../supervision/types.js';
 import { build } from './build.js';

@@ -1,7 +1,7 @@
 /** Entry of the debug worker: serves HTTP from shared memory, asks the main thread for the rest. */
 import { readdirSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { systemClock } from '../host/clock.js';
+import { systemClock } from '../clock.js';
 import { type Address, Listener } from './listener.js';
 import {
   answer_within_ms,

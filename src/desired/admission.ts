@@ -1,6 +1,6 @@
 /** Which pods can be on one node together, and which tables each is given. Pure. */
-import type { PodTables } from '../cni/pod-record.js';
-import { addressesOf, buffersNeeded, familiesOf, type PodSpec } from '../cni/pod-spec.js';
+import type { PodTables } from '../pod/record.js';
+import { addressesOf, buffersNeeded, familiesOf, type PodSpec } from '../pod/spec.js';
 import type { VppObject } from './objects.js';
 import { podSlot, podTables } from './tables.js';
 

@@ -6,6 +6,8 @@
  * told instead: gateways are permanent neighbours with VPP's MAC, and a better route than the connected one sends
  * on-link prefixes to VPP's link-local address.
  */
+
+import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import type {
   Route as LinuxRoute,
   NetworkChange,
@@ -13,8 +15,7 @@ import type {
   NewNeighbour,
   NewRoute,
   NextHop,
-} from '../host/types.js';
-import { isLinkLocal, networkOf, splitPrefix } from './ip.js';
+} from '../linux/network.js';
 import { hostTapMac, linkLocalOf, type Uplink } from './uplink.js';
 
 /** RTPROT of the routes that are ours alone: whoever reads the host's own routes off the tap leaves these out. */

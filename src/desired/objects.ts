@@ -3,8 +3,7 @@
  * into, and what `reconcile` compares. An interface is named by its tag, never by its sw_if_index: tags survive a restart
  * of VPP and of this process, indexes do not. Tables are named by their id.
  */
-
-export type Family = 4 | 6;
+import type { Family } from '../ip/text.js';
 
 /** `main-eth0`, `host-eth0`, or a pod's tag: at most 63 characters, unique in a VPP. */
 export type InterfaceTag = string;
@@ -327,7 +326,3 @@ export type VppObject =
 
 export type ObjectKind = VppObject['kind'];
 export type ObjectOf<K extends ObjectKind> = Extract<VppObject, { kind: K }>;
-
-export function familyOf(prefixOrAddress: string): Family {
-  return prefixOrAddress.includes(':') ? 6 : 4;
-}

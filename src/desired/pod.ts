@@ -9,17 +9,11 @@
  * ICMP errors from it. With the pod's own address there, Linux discards them and path MTU discovery never works.
  */
 
-import { podInterfaceTag, podTableName } from '../cni/names.js';
-import { addressesOf, familiesOf, type PodSpec } from '../cni/pod-spec.js';
-import type { NetworkChange, NewRoute } from '../host/types.js';
-import {
-  type Family,
-  familyOf,
-  type InterfaceSwitch,
-  type InterfaceTag,
-  type RxMode,
-  type VppObject,
-} from './objects.js';
+import { type Family, familyOf } from '../ip/text.js';
+import type { NetworkChange, NewRoute } from '../linux/network.js';
+import { podInterfaceTag, podTableName } from '../pod/names.js';
+import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
+import type { InterfaceSwitch, InterfaceTag, RxMode, VppObject } from './objects.js';
 import { default_table, everything, hostPrefix, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
 

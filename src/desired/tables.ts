@@ -2,7 +2,8 @@
  * Ids of the forwarding tables, chosen here and not by VPP: adding a table whose id is in use is no error for VPP, it
  * silently shares it. Each kind has a range of its own; a fresh process finds its tables again by name.
  */
-import type { Family, Table } from './objects.js';
+import type { Family } from '../ip/text.js';
+import type { Table } from './objects.js';
 
 export const default_table = 0;
 /** Where punted packets are routed: node addresses to the host tap. */

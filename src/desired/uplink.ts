@@ -2,19 +2,19 @@
  * What VPP holds for the node itself: the global tables, each uplink as Linux had it, and the tap that gives the host its
  * network back. Pure: from the captured state of the devices and the configuration to VPP objects.
  */
-import type { Address, Route as LinuxRoute } from '../host/types.js';
-import { isLinkLocal, networkOf, splitPrefix } from './ip.js';
-import {
-  type Family,
-  familyOf,
-  type InterfaceFlag,
-  type InterfaceSwitch,
-  type InterfaceTag,
-  type Path,
-  type RedirectMatch,
-  type Route,
-  type RxMode,
-  type VppObject,
+
+import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
+import { type Family, familyOf } from '../ip/text.js';
+import type { Address, Route as LinuxRoute } from '../linux/network.js';
+import type {
+  InterfaceFlag,
+  InterfaceSwitch,
+  InterfaceTag,
+  Path,
+  RedirectMatch,
+  Route,
+  RxMode,
+  VppObject,
 } from './objects.js';
 import {
   default_table,

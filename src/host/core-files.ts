@@ -5,7 +5,7 @@
 import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readIfExists } from './files.js';
-import type { UndoStep } from './undo-step.js';
+import type { UndoStep } from './undo/undo-step.js';
 
 const pattern_path = '/proc/sys/kernel/core_pattern';
 /** The newest ones: the first crash and the last usually tell the story. */

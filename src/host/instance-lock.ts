@@ -3,7 +3,7 @@
  * socket, which the kernel takes away with the process, however it ends; it belongs to the network namespace of the host.
  */
 import { createServer } from 'node:net';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock.js';
 import { errorCode } from './files.js';
 
 /** Another life holds the lock. */

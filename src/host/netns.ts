@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
+import { OWN_NAMESPACE_PATH } from '../linux/network.js';
 import { setns, unshareNetwork } from './libc.js';
-import { OWN_NAMESPACE_PATH } from './types.js';
 
 /**
  * Entering network namespaces. setns moves only the calling thread, here always the main one, so that a stay is one

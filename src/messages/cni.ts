@@ -2,7 +2,7 @@
 import type { MessageShape } from '@bufbuild/protobuf';
 import type { Down, Reply } from '../actor-system.js';
 import type { AddRequestSchema, DelRequestSchema } from '../cni/generated/cni_pb.js';
-import type { PodKey } from '../cni/pod-spec.js';
+import type { PodKey } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { NodeStatus } from './node.js';
 import type { AddAnswer, DeleteAnswer } from './pod.js';

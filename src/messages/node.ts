@@ -1,6 +1,6 @@
 /** What the uplink actor tells those who build on the node: pods, later services, policies and BGP. */
 import type { ActorRef } from '../actor-system.js';
-import type { Family } from '../desired/objects.js';
+import type { Family } from '../ip/text.js';
 
 export type NodeStatus = NodeReady | NodeLost;
 

@@ -1,8 +1,8 @@
 /** The mailbox of a pod: one actor per pod interface. */
 import type { Reply } from '../actor-system.js';
-import type { PodSpec } from '../cni/pod-spec.js';
 import type { VppObject } from '../desired/objects.js';
 import type { PodInputs } from '../desired/pod.js';
+import type { PodSpec } from '../pod/spec.js';
 import type { NodeLost } from './node.js';
 import type { TransactionResult } from './vpp.js';
 

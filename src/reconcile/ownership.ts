@@ -2,10 +2,12 @@
  * Whose an object of a snapshot is: a pod's, nobody's (left by a pod that is gone), the services', or the node's. A fresh
  * process tells by interface tags and table names alone.
  */
-import { isPodInterfaceTag, isPodTableName, podInterfaceTag, podTableName } from '../cni/names.js';
-import type { PodSpec } from '../cni/pod-spec.js';
-import { type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
+
+import type { InterfaceTag, VppObject } from '../desired/objects.js';
 import { podSlot } from '../desired/tables.js';
+import { type Family, familyOf } from '../ip/text.js';
+import { isPodInterfaceTag, isPodTableName, podInterfaceTag, podTableName } from '../pod/names.js';
+import type { PodSpec } from '../pod/spec.js';
 import { interfaceMade, interfacesUsed, isDangling, keyOf } from './order.js';
 import type { Snapshot } from './snapshot.js';
 

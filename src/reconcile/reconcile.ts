@@ -3,7 +3,8 @@
  * Pure. The caller hands in the part of the actual objects that it owns; what it does not hand in stays untouched.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { type Family, familyOf, type InterfaceTag, type VppObject } from '../desired/objects.js';
+import type { InterfaceTag, VppObject } from '../desired/objects.js';
+import { type Family, familyOf } from '../ip/text.js';
 import {
   addPlace,
   asShown,

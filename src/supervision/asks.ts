@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../host/clock.js';
+import type { Clock, Timer } from '../clock.js';
 import { ActorDown, AskDeadline, MailboxFull } from './errors.js';
 import { typeOf } from './mailbox.js';
 import { cellOf } from './ref.js';

@@ -1,4 +1,4 @@
-import type { Timer } from '../host/clock.js';
+import type { Timer } from '../clock.js';
 import { backoffDelay } from './backoff.js';
 import { Cell, type Supervisor } from './cell.js';
 import { ActorDown, IntensityExceeded, NameTaken } from './errors.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../host/clock.js';
+import type { Clock, Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import { rejected } from './asks.js';
 import { Children } from './children.js';

@@ -1,4 +1,4 @@
-import type { Timer } from '../host/clock.js';
+import type { Timer } from '../clock.js';
 import type { Ask } from './asks.js';
 import type { Cell } from './cell.js';
 import type { Children } from './children.js';

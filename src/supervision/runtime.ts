@@ -1,4 +1,4 @@
-import type { Clock } from '../host/clock.js';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AskTable } from './asks.js';
 import type { Cell } from './cell.js';

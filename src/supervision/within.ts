@@ -1,4 +1,4 @@
-import type { Clock } from '../host/clock.js';
+import type { Clock } from '../clock.js';
 
 /** Waits for work to settle, either way, for at most `ms`. True when it did; its error is the worker's business. */
 export function within(clock: Clock, work: PromiseLike<unknown>, ms: number): Promise<boolean> {

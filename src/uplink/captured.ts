@@ -4,8 +4,8 @@
  */
 import type { UplinkSpec } from '../config.js';
 import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
-import type { Address, Channels, Link, Neighbour, Route } from '../host/types.js';
-import type { LinkIdentity } from '../host/undo-step.js';
+import type { LinkIdentity } from '../host/undo/undo-step.js';
+import type { Address, Channels, Link, Neighbour, Route } from '../linux/network.js';
 
 export interface CapturedUplink {
   readonly spec: UplinkSpec;

@@ -3,7 +3,7 @@
  */
 import type { Driver as DriverName, UplinkSpec } from '../config.js';
 import type { ObjectOf, RxMode } from '../desired/objects.js';
-import type { Channels, Link } from '../host/types.js';
+import type { Channels, Link } from '../linux/network.js';
 
 /** The device as it was found, and what was asked for it. */
 export interface DeviceFacts {

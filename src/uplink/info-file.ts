@@ -1,6 +1,7 @@
 /** The state file of the Go implementation, kept up for tools that read it. Its keys and encodings are Go's. */
-import { splitPrefix } from '../desired/ip.js';
+
 import { type Uplink, vppAddresses } from '../desired/uplink.js';
+import { splitPrefix } from '../ip/prefix.js';
 
 export function infoFile(status: 'starting' | 'ready', uplinks: readonly Uplink[], to_64: boolean): string {
   const statuses = Object.fromEntries(

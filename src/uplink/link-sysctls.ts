@@ -1,5 +1,5 @@
 /** Sysctls of one link, which Linux forgets when the link changes its namespace. */
-import type { NetworkNamespace } from '../host/types.js';
+import type { NetworkNamespace } from '../linux/network.js';
 
 const names: Readonly<Record<'ipv4' | 'ipv6', readonly string[]>> = {
   ipv4: [

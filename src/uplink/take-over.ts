@@ -6,12 +6,13 @@
  * Every step may fail, and every wait but that for a transaction may be aborted: the caller then gives the host back from the
  * journal.
  */
+
+import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
-import { isLinkLocal } from '../desired/ip.js';
 import type { ObjectKind, VppObject } from '../desired/objects.js';
 import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
-import type { Clock } from '../host/clock.js';
+import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
 import type { TransactionResult, VppUp } from '../messages/vpp.js';
 import { isDangling } from '../reconcile/order.js';

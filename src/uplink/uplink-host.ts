@@ -5,9 +5,12 @@
 import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, hostOwn, hostTapChanges, own_route_protocol } from '../desired/host-tap.js';
-import { isLinkLocal } from '../desired/ip.js';
 import type { Uplink } from '../desired/uplink.js';
-import { captureLink, type LinkState, restoreSteps } from '../host/capture.js';
+import { captureLink, type LinkState, restoreSteps } from '../host/undo/capture.js';
+import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
+import { JournalError, type UndoJournal } from '../host/undo/undo-journal.js';
+import { identityOf, type UndoStep } from '../host/undo/undo-step.js';
+import { isLinkLocal } from '../ip/prefix.js';
 import type {
   HostNetwork,
   Link,
@@ -15,10 +18,7 @@ import type {
   NetworkChange,
   NetworkNamespace,
   NewRoute,
-} from '../host/types.js';
-import { type UndoReport, type UndoTools, undo } from '../host/undo.js';
-import { JournalError, type UndoJournal } from '../host/undo-journal.js';
-import { identityOf, type UndoStep } from '../host/undo-step.js';
+} from '../linux/network.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';

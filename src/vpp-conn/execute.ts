@@ -3,7 +3,8 @@
  * only an operation that needs a handle which an earlier one makes has to wait for a reply.
  */
 import { type Client, RetvalError } from 'vpp-binapi-ts';
-import { type Family, familyOf, type VppObject } from '../desired/objects.js';
+import type { VppObject } from '../desired/objects.js';
+import { type Family, familyOf } from '../ip/text.js';
 import type { Outcome, Transaction, TransactionResult } from '../messages/vpp.js';
 import { interfaceMade, interfacesUsed, keyOf } from '../reconcile/order.js';
 import { type Operation, removal } from '../reconcile/reconcile.js';

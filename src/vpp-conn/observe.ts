@@ -35,14 +35,8 @@ import { sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
 import { sw_interface_tap_v2_dump, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { urpf_interface_dump } from 'vpp-binapi-ts/urpf';
 import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
-import type {
-  Family,
-  InterfaceSwitch,
-  InterfaceTag,
-  ObjectOf,
-  RxMode,
-  VppObject,
-} from '../desired/objects.js';
+import type { InterfaceSwitch, InterfaceTag, ObjectOf, RxMode, VppObject } from '../desired/objects.js';
+import type { Family } from '../ip/text.js';
 import type { Snapshot, SnapshotInterface } from '../reconcile/snapshot.js';
 import { Handles } from './handles.js';
 import { danglingTag, no_interface, pathFrom } from './paths.js';

@@ -5,7 +5,7 @@ import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import { show_version } from 'vpp-binapi-ts/vpe';
-import type { Clock } from '../host/clock.js';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { execute } from './execute.js';
 import type { VppRun } from './launcher.js';

@@ -1,13 +1,7 @@
 /** Route paths between our form and VPP's fib_path, both ways. */
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
-import {
-  dangling_prefix,
-  type Family,
-  familyOf,
-  type InterfaceTag,
-  type ObjectOf,
-  type Path,
-} from '../desired/objects.js';
+import { dangling_prefix, type InterfaceTag, type ObjectOf, type Path } from '../desired/objects.js';
+import { type Family, familyOf } from '../ip/text.js';
 import type { Handles } from './handles.js';
 
 /** VPP's "none" for indexes and ids. */

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { gap_ms_max } from '../../src/cni/pacing.js';
 import type { VppObject } from '../../src/desired/objects.js';
+import { gap_ms_max } from '../../src/pods/pacing.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
 t.test('an address that another pod has', async (t) => {

@@ -9,7 +9,7 @@ import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { type Handlers, type Invocation, runCli, type Streams } from '../../src/cli/cli.js';
 import { command_names } from '../../src/cli/commands.js';
-import { systemClock } from '../../src/host/clock.js';
+import { systemClock } from '../../src/clock.js';
 import { sampleTree } from '../debug/sample.js';
 
 function run(argv: readonly string[], env: NodeJS.ProcessEnv = {}, input = '') {

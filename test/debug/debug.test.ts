@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { type ActorSystem, type ChildSpec, createActorSystem } from '../../src/actor-system.js';
+import { systemClock } from '../../src/clock.js';
 import { type Config, loadConfig } from '../../src/config.js';
 import { fetchDebug } from '../../src/debug/client.js';
 import { conditionBoard } from '../../src/debug/conditions.js';
 import { type DebugOptions, startDebug } from '../../src/debug/debug.js';
-import { systemClock } from '../../src/host/clock.js';
 import type { Log } from '../../src/log.js';
 
 const PSK = 'correct horse "battery"';

@@ -10,7 +10,7 @@ import {
   type Taps,
 } from '../../src/desired/host-tap.js';
 import { hostTapMac } from '../../src/desired/uplink.js';
-import type { Route as LinuxRoute, NetworkChange } from '../../src/host/types.js';
+import type { Route as LinuxRoute, NetworkChange } from '../../src/linux/network.js';
 import { address, linuxRoute, uplink_mac, uplinkOf } from './sample.js';
 
 const tap = 9;

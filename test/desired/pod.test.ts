@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { addressesOf, familiesOf } from '../../src/cni/pod-spec.js';
 import {
   assignSlots,
   conflictOf,
@@ -9,7 +8,7 @@ import {
   recordedSlot,
   tablesOf,
 } from '../../src/desired/admission.js';
-import { familyOf, type VppObject } from '../../src/desired/objects.js';
+import type { VppObject } from '../../src/desired/objects.js';
 import {
   desiredPod,
   isHarmless,
@@ -22,6 +21,8 @@ import {
   staleChanges,
 } from '../../src/desired/pod.js';
 import { everything, hostPrefix, podTables, table } from '../../src/desired/tables.js';
+import { familyOf } from '../../src/ip/text.js';
+import { addressesOf, familiesOf } from '../../src/pod/spec.js';
 import { keyOf } from '../../src/reconcile/order.js';
 import { arbitrarySpec, inputs, podSpec } from '../reconcile/pods.js';
 

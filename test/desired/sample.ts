@@ -1,12 +1,12 @@
 /** A node and a pod as inputs of `desired`, for the tests to vary. */
 
-import type { PodSpec } from '../../src/cni/pod-spec.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
 import type { Path, VppObject } from '../../src/desired/objects.js';
 import type { PodInputs } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import { type NodeInputs, type Uplink, uplinkTag } from '../../src/desired/uplink.js';
-import type { Address, NextHop, Route } from '../../src/host/types.js';
+import type { Address, NextHop, Route } from '../../src/linux/network.js';
+import type { PodSpec } from '../../src/pod/spec.js';
 import { keyOf } from '../../src/reconcile/order.js';
 
 export const uplink_mac = '02:00:00:00:00:01';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Topology } from '../../lab/topology.js';
-import type { Link } from '../../src/host/types.js';
+import type { Link } from '../../src/linux/network.js';
 
 export interface Milestone {
   readonly name: string;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { pruneCoreFiles, setCorePattern } from '../../src/host/core-files.js';
-import type { UndoStep } from '../../src/host/undo-step.js';
+import type { UndoStep } from '../../src/host/undo/undo-step.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'cores-'));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { canUseNetns, NetnsLab } from '../../lab/netns.js';
-import type { NetworkChange, NetworkNamespace } from '../../src/host/types.js';
+import type { NetworkChange, NetworkNamespace } from '../../src/linux/network.js';
 
 /** What the fake host promises is held against the real kernel, change by change. */
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { systemClock } from '../../src/host/clock.js';
+import { systemClock } from '../../src/clock.js';
 import { AlreadyRunning, lockInstance } from '../../src/host/instance-lock.js';
 
 t.test('the second life is refused until the first one has gone', async (t) => {

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { podInterfaceTag, podTableName } from '../../src/cni/names.js';
 import type { VppObject } from '../../src/desired/objects.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { hostTapTable, podTables, table } from '../../src/desired/tables.js';
+import { podInterfaceTag, podTableName } from '../../src/pod/names.js';
 import { keyOf } from '../../src/reconcile/order.js';
 import { assignOwners, groupOrphans, podIdentity } from '../../src/reconcile/ownership.js';
 import { isUnknown } from '../../src/reconcile/reconcile.js';

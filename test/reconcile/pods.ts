@@ -1,10 +1,11 @@
 /** Pods for property tests: few addresses, names and values, so that they often meet. */
 import fc from 'fast-check';
-import type { HostPort, PodSpec } from '../../src/cni/pod-spec.js';
-import { podKey } from '../../src/cni/pod-spec.js';
-import type { Family, VppObject } from '../../src/desired/objects.js';
+import type { VppObject } from '../../src/desired/objects.js';
 import { desiredPod, type PodInputs } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
+import type { Family } from '../../src/ip/text.js';
+import type { HostPort, PodSpec } from '../../src/pod/spec.js';
+import { podKey } from '../../src/pod/spec.js';
 
 export function podSpec(n: number, changes: Partial<PodSpec> = {}): PodSpec {
   const netns = `/var/run/netns/pod${n}`;

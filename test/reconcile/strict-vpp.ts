@@ -1,6 +1,8 @@
 /** A VPP that refuses every order of operations that hurts a real one, or that a real one gets wrong without a word. */
-import { type Family, familyOf, type InterfaceTag, type VppObject } from '../../src/desired/objects.js';
+
+import type { InterfaceTag, VppObject } from '../../src/desired/objects.js';
 import { default_table } from '../../src/desired/tables.js';
+import { type Family, familyOf } from '../../src/ip/text.js';
 import {
   diesWithInterface,
   interfaceMade,

@@ -2,11 +2,11 @@
 import { join } from 'node:path';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
+import type { Clock } from '../../src/clock.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
 import type { UplinkSpec } from '../../src/config.js';
-import type { Clock } from '../../src/host/clock.js';
-import type { NetworkChange, Route } from '../../src/host/types.js';
-import { type JournalFiles, openJournal, type UndoJournal } from '../../src/host/undo-journal.js';
+import { type JournalFiles, openJournal, type UndoJournal } from '../../src/host/undo/undo-journal.js';
+import type { NetworkChange, Route } from '../../src/linux/network.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
 import { UplinkHost } from '../../src/uplink/uplink-host.js';
 

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { processStartTime } from '../../src/host/devices/sysfs.js';
 import { watchExit } from '../../src/host/process-exit.js';
-import { processStartTime } from '../../src/host/sysfs.js';
 import {
   createLauncher,
   type LaunchSettings,

@@ -10,7 +10,7 @@ import {
   cnat_translation_flags,
   cnat_translation_update,
 } from 'vpp-binapi-ts/cnat';
-import { familyOf } from '../../desired/objects.js';
+import { familyOf } from '../../ip/text.js';
 import { call } from '../call.js';
 import { no_interface } from '../paths.js';
 import { afOf, none, type Programs, protocols } from './common.js';

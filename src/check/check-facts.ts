@@ -1,0 +1,105 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../config.js';
+import type { RunCommand } from '../host/command.js';
+import {
+  HOST_ROOTS,
+  type HostDevices,
+  type HostRoots,
+  type Hugepages,
+  hostDevices,
+  hugepages,
+  iommuGroup,
+  type KernelVersion,
+  kernelVersion,
+  type PciDevice,
+  pciDeviceOfLink,
+  unsafeNoIommuMode,
+} from '../host/devices/sysfs.js';
+import { readIfExists } from '../host/files.js';
+import { gatherHostFacts } from '../host/services/hooks.js';
+import type { HostFacts } from '../host/services/network-managers.js';
+import type { Address, Channels, Link, NetworkNamespace, Route, Rule } from '../linux/network.js';
+
+export interface CheckFacts {
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  readonly routes: readonly Route[];
+  readonly rules: readonly Rule[];
+  /** By name of the uplink; absent where it is on no PCI bus. `iommu_group` absent: nothing isolates it. */
+  readonly pci: ReadonlyMap<string, PciDevice & { readonly iommu_group?: string }>;
+  readonly channels: ReadonlyMap<string, Channels>;
+  /** May vfio drive a device without an IOMMU? Undefined: vfio is not loaded. */
+  readonly unsafe_no_iommu: boolean | undefined;
+  readonly devices: HostDevices;
+  readonly hugepages: readonly Hugepages[];
+  readonly kernel: KernelVersion | undefined;
+  readonly memory_available_bytes: number;
+  readonly is_root: boolean;
+  readonly vpp_binary: 'ok' | 'missing' | 'not executable';
+  readonly host: HostFacts;
+}
+
+/** `MemAvailable` or another line of /proc/meminfo, in bytes; 0 when there is none. */
+export function memoryBytes(line: 'MemAvailable' | 'MemTotal', roots: HostRoots = HOST_ROOTS): number {
+  const text = readIfExists(join(roots.proc, 'meminfo')) ?? '';
+  return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
+}
+
+function binaryState(path: string): CheckFacts['vpp_binary'] {
+  if (!existsSync(path)) return 'missing';
+  try {
+    accessSync(path, constants.X_OK);
+    return 'ok';
+  } catch {
+    return 'not executable';
+  }
+}
+
+/** Reads what the check needs and changes nothing. `openNetwork` opens the namespace that has the uplinks. */
+export async function gatherCheckFacts(
+  config: Config,
+  tools: {
+    readonly host_root: string;
+    readonly openNetwork: () => NetworkNamespace;
+    readonly run: RunCommand;
+  },
+  roots: HostRoots = HOST_ROOTS,
+): Promise<CheckFacts> {
+  const names = config.uplinks.map(({ interface_name }) => interface_name);
+  const host = await gatherHostFacts(tools, names);
+  const network = tools.openNetwork();
+  try {
+    const present = names.filter((name) => network.link(name));
+    return {
+      links: network.links(),
+      addresses: network.addresses(),
+      routes: network.routes(),
+      rules: network.rules(),
+      pci: new Map(
+        present.flatMap((name) => {
+          const pci = pciDeviceOfLink(name, roots);
+          if (!pci) return [];
+          const iommu_group = iommuGroup(pci.address, roots);
+          return [[name, { ...pci, ...(iommu_group !== undefined && { iommu_group }) }] as const];
+        }),
+      ),
+      channels: new Map(
+        present.flatMap((name) => {
+          const channels = network.channels(name);
+          return channels ? [[name, channels] as const] : [];
+        }),
+      ),
+      unsafe_no_iommu: unsafeNoIommuMode(roots),
+      devices: hostDevices(roots),
+      hugepages: hugepages(roots),
+      kernel: kernelVersion(roots),
+      memory_available_bytes: memoryBytes('MemAvailable', roots),
+      is_root: process.geteuid?.() === 0,
+      vpp_binary: binaryState(config.vpp.binary),
+      host,
+    };
+  } finally {
+    network.close();
+  }
+}

@@ -1,0 +1,355 @@
+/** The part of the check that looks at one uplink, and at the addresses of all of them. */
+
+import { nearest } from '../config/nearest.js';
+import type { Config, UplinkSpec } from '../config.js';
+import { kernelAtLeast } from '../host/devices/sysfs.js';
+import { appliesToTap } from '../host/services/network-managers.js';
+import { addressBits, parseAddress, parsePrefix } from '../ip/text.js';
+import type { Address, Link, Route } from '../linux/network.js';
+import type { CheckFacts } from './check-facts.js';
+import { error, type Finding, ok, warning } from './finding.js';
+
+export interface UplinkView {
+  readonly uplink: UplinkSpec;
+  readonly link: Link;
+  readonly addresses: readonly Address[];
+  readonly facts: CheckFacts;
+  readonly config: Config;
+}
+
+type UplinkCheck = (view: UplinkView) => readonly Finding[];
+
+const arphrd_ethernet = 1;
+const af_xdp_mtu_max = 3072;
+/** Kinds whose namespace the kernel does not let anybody change. */
+const immovable: readonly string[] = ['bridge', 'bond', 'team', 'vrf'];
+/** Kinds that sit on a device which stays behind. */
+const on_top: readonly string[] = ['vlan', 'macvlan', 'ipvlan'];
+
+const isLinkLocal = ({ family, scope }: Address): boolean => family === 6 && scope === 253;
+
+function kindFindings({ link, facts }: UplinkView): Finding[] {
+  const { name, kind } = link;
+  const lower = facts.links.find(({ index }) => index === link.link)?.name;
+  if (link.type !== arphrd_ethernet) {
+    return [
+      error(
+        name,
+        'is no Ethernet device',
+        'VPP takes over Ethernet devices alone',
+        'name the device of the node network',
+      ),
+    ];
+  }
+  if (link.master !== undefined && link.master !== 0) {
+    const master = facts.links.find(({ index }) => index === link.master)?.name ?? `device ${link.master}`;
+    return [
+      error(
+        name,
+        `belongs to ${master}`,
+        'taken out of it, the traffic of the others is lost, and it has no address itself',
+        `take it out of ${master} first`,
+      ),
+    ];
+  }
+  if (kind !== undefined && immovable.includes(kind)) {
+    const members = facts.links.filter(({ master }) => master === link.index).map((member) => member.name);
+    return [
+      error(
+        name,
+        `is a ${kind}`,
+        "Linux does not let such a device move to VPP's namespace",
+        members.length > 0
+          ? `name the device below it (${members.join(', ')}) and give that the addresses`
+          : 'name the device below it',
+      ),
+    ];
+  }
+  if (kind !== undefined && on_top.includes(kind)) {
+    return [
+      warning(
+        name,
+        `is a ${kind} on ${lower ?? 'another device'}`,
+        'the device below stays with Linux, whose path every packet takes',
+        'expect less speed; a device of its own is better',
+      ),
+    ];
+  }
+  return [];
+}
+
+function addressFindings({ link, uplink, addresses }: UplinkView): Finding[] {
+  const { name } = link;
+  if (!link.up) {
+    return [
+      error(
+        name,
+        'is down',
+        'addresses and routes are taken from a device that is up',
+        `run "ip link set ${name} up", or have the network manager do it at boot`,
+      ),
+    ];
+  }
+  const global = addresses.filter((address) => !isLinkLocal(address));
+  if (global.length === 0) {
+    return [
+      error(
+        name,
+        'has no address',
+        "they become the node's in VPP",
+        'give it one, or wait for DHCP before the node starts',
+      ),
+    ];
+  }
+  const missing = uplink.families.filter((family) => !global.some((address) => address.family === family));
+  return missing.map((family) =>
+    error(
+      name,
+      `has no IPv${family} address`,
+      'ipFamilies asks for one',
+      'give it one, or take the family out of ipFamilies',
+    ),
+  );
+}
+
+function mtuFindings({ link, uplink }: UplinkView): Finding[] {
+  const { name, mtu } = link;
+  const wanted = uplink.mtu ?? mtu;
+  const findings: Finding[] = [];
+  if (wanted > mtu) {
+    findings.push(
+      warning(
+        name,
+        `has an MTU of ${mtu}, ${wanted} is asked for`,
+        'VPP would send packets that the device drops',
+        `raise that of the device, or set mtu to ${mtu}`,
+      ),
+    );
+  }
+  if (uplink.driver === 'af_xdp' && wanted > af_xdp_mtu_max) {
+    findings.push(
+      warning(
+        name,
+        `has an MTU of ${wanted}`,
+        `af_xdp takes ${af_xdp_mtu_max} at most: the node network gets that`,
+        `set it to ${af_xdp_mtu_max} on all nodes, or use another driver`,
+      ),
+    );
+  }
+  return findings;
+}
+
+/** Kernel driver that a VPP driver works with in place of an ordinary one. */
+const kernel_drivers: Readonly<Record<string, string>> = {
+  virtio: 'virtio-pci',
+  vmxnet3: 'vmxnet3',
+  rdma: 'mlx5_core',
+};
+const user_space_drivers: readonly string[] = ['virtio', 'vmxnet3', 'dpdk'];
+
+function pciFindings({ link, uplink, facts }: UplinkView): Finding[] {
+  const { name } = link;
+  const { driver = '' } = uplink;
+  const kernel_driver = kernel_drivers[driver];
+  if (kernel_driver === undefined && driver !== 'dpdk') return [];
+  const pci = facts.pci.get(name);
+  if (!pci) {
+    return [error(name, 'is on no PCI bus', `${driver} drives PCI devices`, 'use af_packet')];
+  }
+  const findings: Finding[] = [];
+  const bound_for_vpp = ['vfio-pci', 'uio_pci_generic', 'igb_uio'].includes(pci.driver ?? '');
+  if (kernel_driver !== undefined && pci.driver !== kernel_driver && !bound_for_vpp) {
+    findings.push(
+      error(
+        name,
+        `has the kernel driver ${pci.driver ?? '(none)'}`,
+        `${driver} is for devices of ${kernel_driver}`,
+        'leave vppDriver empty to have it found out, or use af_packet',
+      ),
+    );
+  }
+  if (!user_space_drivers.includes(driver)) return findings;
+  const by_vfio = driver !== 'dpdk' || uplink.new_driver === 'vfio-pci' || pci.driver === 'vfio-pci';
+  if (by_vfio && !facts.devices.vfio) {
+    findings.push(
+      error(
+        name,
+        'cannot be bound to vfio-pci',
+        'the module is not loaded',
+        'run "modprobe vfio-pci" on the host',
+      ),
+    );
+  } else if (by_vfio && pci.iommu_group === undefined && facts.unsafe_no_iommu !== true) {
+    findings.push(
+      warning(
+        name,
+        'is isolated by no IOMMU',
+        'vfio then drives it in its unsafe mode alone, which is turned on while VPP runs',
+        'turn the IOMMU on (intel_iommu=on or amd_iommu=on), or accept it',
+      ),
+    );
+  }
+  if (driver === 'virtio' && facts.hugepages.every(({ total }) => total === 0)) {
+    findings.push(
+      error(
+        name,
+        'needs hugepages with virtio',
+        'the device reaches its rings by physical address',
+        'set vm.nr_hugepages on the host, or use af_packet',
+      ),
+    );
+  }
+  return findings;
+}
+
+function afXdpFindings({ link, uplink, facts }: UplinkView): Finding[] {
+  if (uplink.driver !== 'af_xdp') return [];
+  const { name } = link;
+  const findings: Finding[] = [];
+  if (facts.kernel && !kernelAtLeast(facts.kernel, 5, 4)) {
+    findings.push(
+      error(name, 'cannot use af_xdp', `the kernel is ${facts.kernel.text}, it needs 5.4`, 'use af_packet'),
+    );
+  }
+  const channels = facts.channels.get(name);
+  if (channels && uplink.rx_queues > channels.max_combined) {
+    findings.push(
+      error(
+        name,
+        `has ${channels.max_combined} channels, rx is ${uplink.rx_queues}`,
+        'VPP refuses more queues than channels',
+        `set rx to ${channels.max_combined} or less`,
+      ),
+    );
+  }
+  return findings;
+}
+
+const table_main = 254;
+const table_local = 255;
+
+function routeFindings({ link, facts }: UplinkView): Finding[] {
+  const own = facts.routes.filter(({ next_hops }) => next_hops.some(({ oif }) => oif === link.index));
+  const list = (routes: readonly Route[]): string =>
+    `${routes.length} route(s), e.g. ${routes[0]!.prefix} in table ${routes[0]!.table}`;
+  const kinds = [
+    {
+      routes: own.filter(({ table }) => table !== table_main && table !== table_local),
+      what: 'are in another table than main',
+      step: 'move them to the main table if pods or the node need them',
+    },
+    {
+      routes: own.filter(({ table, next_hops }) => table === table_main && next_hops.length > 1),
+      what: 'have several next hops',
+      step: 'expect traffic through this uplink to take its own next hop alone',
+    },
+    {
+      routes: own.filter(({ unsupported }) => unsupported !== undefined),
+      what: 'have attributes that cannot be given back when VPP ends',
+      step: 'have the network manager restore them, or do without',
+    },
+  ];
+  return kinds.flatMap(({ routes, what, step }) =>
+    routes.length === 0
+      ? []
+      : [warning(link.name, `${list(routes)}, ${what}`, 'VPP gets plain routes of the main table', step)],
+  );
+}
+
+/** Somebody must renew a leased address on the tap that takes the place of the device. */
+function leaseFindings({ link, facts, config }: UplinkView): Finding[] {
+  const { name } = link;
+  const seen = facts.host.uplinks.find((uplink) => uplink.name === name);
+  if (!seen?.has_lease) return [];
+  const { active } = facts.host;
+  const scripted = config.hooks.scripts.VPP_RUNNING !== '';
+  if (active[0] === 'systemd-networkd' && seen.network_file !== undefined) {
+    if (scripted && !appliesToTap(seen.network_file)) {
+      return [
+        warning(
+          name,
+          'has a leased address, and its .network file does not match a tap',
+          'the script CALICOVPP_HOOK_VPP_RUNNING takes the place of the built-in repair: nobody would renew the lease',
+          'have the script write a .network file that matches by Name',
+        ),
+      ];
+    }
+    return [ok(name, 'has a leased address that systemd-networkd renews on the tap')];
+  }
+  if (active[0] === 'NetworkManager')
+    return [ok(name, 'has a leased address that NetworkManager renews on the tap')];
+  return [
+    warning(
+      name,
+      'has a leased address, and no service is known to renew it on the tap',
+      'when the lease runs out the node loses its network',
+      'use a fixed address, or a DHCP client that follows the name of the device',
+    ),
+  ];
+}
+
+export const uplink_checks: readonly UplinkCheck[] = [
+  kindFindings,
+  addressFindings,
+  mtuFindings,
+  pciFindings,
+  afXdpFindings,
+  routeFindings,
+  leaseFindings,
+];
+
+export function missingLink(uplink: UplinkSpec, facts: CheckFacts): Finding {
+  const names = facts.links.filter(({ type }) => type === arphrd_ethernet).map(({ name }) => name);
+  const near = nearest(uplink.interface_name, names, 3);
+  const others = names.filter((name) => !near.includes(name)).slice(0, 10 - near.length);
+  return error(
+    uplink.interface_name,
+    'there is no device of this name',
+    'it is to become the uplink of VPP',
+    `set interfaceName to one of: ${[...near, ...others].join(', ') || '(this host has no Ethernet device)'}`,
+  );
+}
+
+interface Placed {
+  readonly link: string;
+  readonly prefix: string;
+  readonly physical_network: string;
+}
+
+/** Do two prefixes share an address? */
+export function overlap(a: string, b: string): boolean {
+  const [first, second] = [parsePrefix(a), parsePrefix(b)];
+  if (first.family !== second.family) return false;
+  const shared_bits = Math.min(first.length, second.length);
+  const bits = (text: string): bigint => BigInt(`0x${parseAddress(text).toString('hex')}`);
+  const shift = BigInt(addressBits(first.family) - shared_bits);
+  return bits(first.address) >> shift === bits(second.address) >> shift;
+}
+
+export function overlapFindings(placed: readonly Placed[]): Finding[] {
+  return placed.flatMap((one, i) =>
+    placed.slice(i + 1).flatMap((other): Finding[] => {
+      if (one.physical_network !== other.physical_network || !overlap(one.prefix, other.prefix)) return [];
+      const both = `${one.prefix} and ${other.prefix}`;
+      if (one.link !== other.link) {
+        return [
+          error(
+            `${one.link}, ${other.link}`,
+            `${both} overlap`,
+            'VPP refuses two uplinks in one subnet',
+            'give one of them another subnet, or another physicalNetworkName',
+          ),
+        ];
+      }
+      if (parsePrefix(one.prefix).length === parsePrefix(other.prefix).length) return [];
+      return [
+        warning(
+          one.link,
+          `${both} overlap`,
+          'VPP holds the wider one alone; the other is reached through the host tap',
+          'nothing, if it is a virtual address (keepalived, kube-vip)',
+        ),
+      ];
+    }),
+  );
+}

@@ -1,0 +1,176 @@
+import { existsSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { readIfExists } from '../files.js';
+
+/** What the machine is: read from sysfs, procfs and /dev, whose places are given so that tests can bring their own. */
+export interface HostRoots {
+  readonly sys: string;
+  readonly proc: string;
+  readonly dev: string;
+}
+
+export const HOST_ROOTS: HostRoots = { sys: '/sys', proc: '/proc', dev: '/dev' };
+
+const PCI_ADDRESS = /[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/gi;
+
+export interface PciDevice {
+  /** `0000:03:00.0`; for virtio, the PCI function that the virtio device sits on. */
+  readonly address: string;
+  /** Kernel driver that holds it; absent: none. */
+  readonly driver?: string;
+  /** Four hex digits each, without 0x. */
+  readonly vendor: string;
+  readonly device: string;
+}
+
+/** Undefined for a link that is no PCI device. Names a link of the namespace that /sys was mounted in. */
+export function pciDeviceOfLink(link_name: string, roots: HostRoots = HOST_ROOTS): PciDevice | undefined {
+  const path = realPath(join(roots.sys, 'class/net', link_name, 'device'));
+  const address = path?.match(PCI_ADDRESS)?.at(-1);
+  return address === undefined ? undefined : pciDevice(address, roots);
+}
+
+/** Undefined when there is no such device. */
+export function pciDevice(address: string, roots: HostRoots = HOST_ROOTS): PciDevice | undefined {
+  const directory = pciDirectory(address, roots);
+  if (!existsSync(directory)) return undefined;
+  const driver = driverOf(address, roots);
+  const id = (name: string) => (readIfExists(join(directory, name)) ?? '').trim().replace(/^0x/, '');
+  return { address, vendor: id('vendor'), device: id('device'), ...(driver === undefined ? {} : { driver }) };
+}
+
+export function pciDirectory(address: string, roots: HostRoots = HOST_ROOTS): string {
+  return join(roots.sys, 'bus/pci/devices', address);
+}
+
+export function driverOf(address: string, roots: HostRoots = HOST_ROOTS): string | undefined {
+  try {
+    return basename(readlinkSync(join(pciDirectory(address, roots), 'driver')));
+  } catch {
+    return undefined;
+  }
+}
+
+const NOIOMMU = 'module/vfio/parameters/enable_unsafe_noiommu_mode';
+
+/** May vfio drive a device without an IOMMU? Undefined: vfio is not loaded, or was built without the choice. */
+export function unsafeNoIommuMode(roots: HostRoots = HOST_ROOTS): boolean | undefined {
+  const text = readIfExists(join(roots.sys, NOIOMMU))?.trim();
+  return text === undefined ? undefined : text === 'Y' || text === '1';
+}
+
+/** Number of the group that isolates the device; undefined without an IOMMU. */
+export function iommuGroup(address: string, roots: HostRoots = HOST_ROOTS): string | undefined {
+  const path = realPath(join(pciDirectory(address, roots), 'iommu_group'));
+  return path && basename(path);
+}
+
+export interface Hugepages {
+  readonly size_bytes: number;
+  readonly total: number;
+  readonly free: number;
+}
+
+/** Of all sizes that the kernel knows, on all NUMA nodes together, smallest size first. */
+export function hugepages(roots: HostRoots = HOST_ROOTS): Hugepages[] {
+  const directory = join(roots.sys, 'kernel/mm/hugepages');
+  return entries(directory)
+    .flatMap((name) => {
+      const kilobytes = /^hugepages-(\d+)kB$/.exec(name)?.[1];
+      if (kilobytes === undefined) return [];
+      const count = (file: string) => Number(readIfExists(join(directory, name, file)) ?? 0);
+      return [
+        { size_bytes: Number(kilobytes) * 1024, total: count('nr_hugepages'), free: count('free_hugepages') },
+      ];
+    })
+    .sort((a, b) => a.size_bytes - b.size_bytes);
+}
+
+export interface KernelVersion {
+  readonly text: string;
+  readonly major: number;
+  readonly minor: number;
+  readonly patch: number;
+}
+
+/** From `uname -r` of any distribution: `5.15.0-91-generic`, `6.6.10`, `6.18-rc1`. Undefined when it begins otherwise. */
+export function parseKernelVersion(text: string): KernelVersion | undefined {
+  const match = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(text);
+  if (!match) return undefined;
+  return { text, major: Number(match[1]), minor: Number(match[2]), patch: Number(match[3] ?? 0) };
+}
+
+export function kernelVersion(roots: HostRoots = HOST_ROOTS): KernelVersion | undefined {
+  return parseKernelVersion((readIfExists(join(roots.proc, 'sys/kernel/osrelease')) ?? '').trim());
+}
+
+export function kernelAtLeast(version: KernelVersion, major: number, minor: number, patch = 0): boolean {
+  const difference = version.major - major || version.minor - minor || version.patch - patch;
+  return difference >= 0;
+}
+
+/** Changes with every start of the machine. Undefined where the kernel does not tell. */
+export function bootId(roots: HostRoots = HOST_ROOTS): string | undefined {
+  return readIfExists(join(roots.proc, 'sys/kernel/random/boot_id'))?.trim() || undefined;
+}
+
+/**
+ * When process `pid` was started, in clock ticks since boot: with the number it names a process for good.
+ * Undefined when there is none; one that has exited and is not waited for yet counts as none.
+ */
+export function processStartTime(pid: number, roots: HostRoots = HOST_ROOTS): number | undefined {
+  const stat = readProcessFile(join(roots.proc, String(pid), 'stat'));
+  // The second field is the program's name in parentheses, which may hold blanks and parentheses itself.
+  const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
+  const start = fields[22 - 4];
+  return start === undefined || state === 'Z' ? undefined : Number(start);
+}
+
+/** The process whose command line ends in these words; the first, if there are several. */
+export function processRunningAs(
+  words: readonly string[],
+  roots: HostRoots = HOST_ROOTS,
+): number | undefined {
+  const end = `${words.join('\0')}\0`;
+  const pid = readdirSync(roots.proc)
+    .filter((name) => /^\d+$/.test(name))
+    .find((name) => readProcessFile(join(roots.proc, name, 'cmdline'))?.endsWith(end));
+  return pid === undefined ? undefined : Number(pid);
+}
+
+/** A process can vanish between open and read. */
+function readProcessFile(path: string): string | undefined {
+  try {
+    return readIfExists(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** What VPP may need of the machine, each by its presence. */
+export interface HostDevices {
+  readonly tun: boolean;
+  readonly vhost_net: boolean;
+  readonly vfio: boolean;
+}
+
+export function hostDevices(roots: HostRoots = HOST_ROOTS): HostDevices {
+  const present = (name: string) => existsSync(join(roots.dev, name));
+  return { tun: present('net/tun'), vhost_net: present('vhost-net'), vfio: present('vfio/vfio') };
+}
+
+function entries(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}

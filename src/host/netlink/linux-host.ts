@@ -1,0 +1,84 @@
+import { closeSync, openSync, rmSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type HostNetwork, type NetworkNamespace, OWN_NAMESPACE_PATH } from '../../linux/network.js';
+import { errorCode, makeDirectory } from '../files.js';
+import { MS_BIND, MS_REC, MS_SHARED, mount, unmount } from '../libc.js';
+import { enterNewNamespace, inNamespace } from '../netns.js';
+import { LinuxNamespace } from './namespace.js';
+
+const NSFS_MAGIC = 0x6e73_6673;
+
+/** Where `ip netns` keeps its names. */
+export const NETNS_DIRECTORY = '/var/run/netns';
+
+/** The network of the machine that this process runs on. */
+export class LinuxHost implements HostNetwork {
+  readonly #directory: string;
+
+  /** `directory`: where named namespaces are. */
+  constructor(directory = NETNS_DIRECTORY) {
+    this.#directory = directory;
+  }
+
+  open(path?: string): NetworkNamespace {
+    return new LinuxNamespace(path);
+  }
+
+  inNamespace<T>(path: string, run: () => T): T {
+    return inNamespace(path, run);
+  }
+
+  exists(path: string): boolean {
+    try {
+      return statfsSync(path).type === NSFS_MAGIC;
+    } catch (error) {
+      // ESRCH, EACCES: the process behind a /proc path is going, or gone.
+      if (['ENOENT', 'ENOTDIR', 'ESRCH', 'EACCES'].includes(errorCode(error) ?? '')) return false;
+      throw error;
+    }
+  }
+
+  createNamed(name: string): string {
+    const path = this.#pathOf(name);
+    if (this.exists(path)) return path;
+    makeDirectory(this.#directory);
+    shareMounts(this.#directory);
+    closeSync(openSync(path, 'a', 0));
+    try {
+      enterNewNamespace(() => mount(OWN_NAMESPACE_PATH, path, MS_BIND));
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
+    return path;
+  }
+
+  removeNamed(name: string): void {
+    const path = this.#pathOf(name);
+    // A name may have been bound more than once; the bound is for a kernel that never says "not mounted".
+    for (let layers = 0; layers < 8 && this.exists(path); layers++) unmount(path);
+    rmSync(path, { force: true });
+  }
+
+  #pathOf(name: string): string {
+    if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name))
+      throw new RangeError(
+        `'${name}' is no name for a namespace: letters, digits, '_', '.', '-', at most 64`,
+      );
+    return join(this.#directory, name);
+  }
+}
+
+/**
+ * A named namespace is a mount: it must show in the mount namespaces of all others who use the directory, so the
+ * directory has to be a shared mount point. The first bind makes it a mount point.
+ */
+function shareMounts(directory: string): void {
+  try {
+    mount('', directory, MS_SHARED | MS_REC);
+  } catch (error) {
+    if (errorCode(error) !== 'EINVAL') throw error;
+    mount(directory, directory, MS_BIND | MS_REC);
+    mount('', directory, MS_SHARED | MS_REC);
+  }
+}

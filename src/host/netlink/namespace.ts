@@ -1,0 +1,325 @@
+import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, normalize } from 'node:path';
+import {
+  type Address,
+  type Channels,
+  type EventGroup,
+  type Link,
+  type Neighbour,
+  NetlinkError,
+  type NetworkChange,
+  type NetworkEvent,
+  type NetworkNamespace,
+  type NewChannels,
+  type Route,
+  type Rule,
+  type Watch,
+} from '../../linux/network.js';
+import { errorCode } from '../files.js';
+import { interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from '../libc.js';
+import { enterNamespace, openNamespace } from '../netns.js';
+import type { Message, MessageWriter } from './netlink-message.js';
+import { openRtnetlinkSocket, RtnetlinkSocket, receiveMessages } from './rtnetlink.js';
+import {
+  AF_INET,
+  AF_INET6,
+  GROUP,
+  IFLA,
+  RTA,
+  RTEXT_FILTER_SKIP_STATS,
+  RTM,
+  RTM_F_CLONED,
+} from './rtnetlink-constants.js';
+import { decodeAddress, decodeLink, decodeNeighbour, decodeRoute, decodeRule } from './rtnetlink-decode.js';
+import { encodeDumpHeader } from './rtnetlink-encode.js';
+
+const SIOCETHTOOL = 0x8946;
+const ETHTOOL_GCHANNELS = 0x3c;
+const ETHTOOL_SCHANNELS = 0x3d;
+const INTERFACE_NAME_BYTES_MAX = 15;
+const BOTH_FAMILIES = [AF_INET, AF_INET6];
+
+/** A namespace of the running kernel. */
+export class LinuxNamespace implements NetworkNamespace {
+  readonly #rtnetlink: RtnetlinkSocket;
+  /** Undefined for the process's own namespace, which needs no entering. */
+  readonly #fd: number | undefined;
+
+  constructor(path: string | undefined) {
+    this.#fd = path === undefined ? undefined : openNamespace(path);
+    try {
+      this.#rtnetlink = this.#inside(() => new RtnetlinkSocket());
+    } catch (error) {
+      if (this.#fd !== undefined) closeSync(this.#fd);
+      throw error;
+    }
+  }
+
+  links(): Link[] {
+    return this.#rtnetlink.dump(
+      { operation: 'dump', object: 'links' },
+      RTM.GETLINK,
+      (writer) => {
+        encodeDumpHeader(writer, RTM.GETLINK, 0, 0);
+        writer.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+      },
+      ({ payload }) => decodeLink(payload),
+    );
+  }
+
+  link(name_or_index: string | number): Link | undefined {
+    try {
+      return this.#rtnetlink.get(
+        { operation: 'get_link', object: String(name_or_index) },
+        RTM.GETLINK,
+        (writer) => encodeLinkQuery(writer, name_or_index),
+        ({ payload }) => decodeLink(payload),
+      );
+    } catch (error) {
+      if (errorCode(error) === 'ENODEV') return undefined;
+      throw error;
+    }
+  }
+
+  addresses(link?: number): Address[] {
+    const all = this.#dumpFamilies('addresses', RTM.GETADDR, link, ({ payload }) => decodeAddress(payload));
+    return link === undefined ? all : all.filter((address) => address.link === link);
+  }
+
+  routes({ table, link }: { table?: number; link?: number } = {}): Route[] {
+    return this.#dumpFamilies(
+      'routes',
+      RTM.GETROUTE,
+      undefined,
+      ({ payload }) => {
+        const route = decodeRoute(payload);
+        return route && wantedRoute(route, table, link) ? route : undefined;
+      },
+      (writer) => {
+        if (table !== undefined) writer.attributeU32(RTA.TABLE, table);
+        if (link !== undefined) writer.attributeU32(RTA.OIF, link);
+      },
+    );
+  }
+
+  rules(): Rule[] {
+    return this.#dumpFamilies('rules', RTM.GETRULE, undefined, ({ payload }) => decodeRule(payload));
+  }
+
+  neighbours(link?: number): Neighbour[] {
+    const all = this.#dumpFamilies('neighbours', RTM.GETNEIGH, undefined, ({ payload }) =>
+      decodeNeighbour(payload),
+    );
+    return link === undefined ? all : all.filter((neighbour) => neighbour.link === link);
+  }
+
+  #dumpFamilies<T>(
+    object: string,
+    type: number,
+    link: number | undefined,
+    decode: (message: Message) => T | undefined,
+    filter?: (writer: MessageWriter) => void,
+  ): T[] {
+    return BOTH_FAMILIES.flatMap((family) => {
+      const request = (writer: MessageWriter) => {
+        encodeDumpHeader(writer, type, family, link ?? 0);
+        filter?.(writer);
+      };
+      try {
+        return this.#rtnetlink.dump({ operation: 'dump', object }, type, request, decode);
+      } catch (error) {
+        // No such table or link, or a kernel without IPv6: nothing is there to be listed.
+        if (['ENOENT', 'ENODEV', 'EAFNOSUPPORT', 'EOPNOTSUPP'].includes(errorCode(error) ?? '')) return [];
+        throw error;
+      }
+    });
+  }
+
+  apply(change: NetworkChange): void {
+    const [failure] = this.batch([change]);
+    if (failure) throw failure;
+  }
+
+  batch(changes: readonly NetworkChange[]): (NetlinkError | undefined)[] {
+    const opened = new Map<string, number>();
+    const descriptor = (path: string): number => {
+      const fd = opened.get(path) ?? openNamespace(path);
+      opened.set(path, fd);
+      return fd;
+    };
+    try {
+      return this.#rtnetlink.batch(changes, descriptor);
+    } finally {
+      for (const fd of opened.values()) closeSync(fd);
+    }
+  }
+
+  channels(link_name: string): Channels | undefined {
+    const bytes = channelsRequest(ETHTOOL_GCHANNELS);
+    try {
+      this.#ethtool('get_channels', link_name, bytes);
+    } catch (error) {
+      if (errorCode(error) === 'EOPNOTSUPP') return undefined;
+      throw error;
+    }
+    const [, max_rx = 0, max_tx = 0, , max_combined = 0, rx = 0, tx = 0, , combined = 0] = new Uint32Array(
+      bytes.buffer,
+      bytes.byteOffset,
+      9,
+    );
+    return { rx, tx, combined, max_rx, max_tx, max_combined };
+  }
+
+  setChannels(link_name: string, { rx, tx, combined }: NewChannels): void {
+    const bytes = channelsRequest(ETHTOOL_GCHANNELS);
+    this.#ethtool('get_channels', link_name, bytes);
+    bytes.writeUInt32LE(ETHTOOL_SCHANNELS, 0);
+    if (rx !== undefined) bytes.writeUInt32LE(rx, 20);
+    if (tx !== undefined) bytes.writeUInt32LE(tx, 24);
+    if (combined !== undefined) bytes.writeUInt32LE(combined, 32);
+    this.#ethtool('set_channels', link_name, bytes);
+  }
+
+  #ethtool(operation: string, link_name: string, argument: Uint8Array): void {
+    const fd = this.#inside(() => socket(AF_INET, SOCK_DGRAM, 0));
+    try {
+      interfaceControl(fd, SIOCETHTOOL, link_name, argument);
+    } catch (error) {
+      throw new NetlinkError(errorCode(error) ?? 'EIO', operation, link_name);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  readSysctl(path: string): string | undefined {
+    const file = sysctlFile(path);
+    return this.#inside(() => {
+      try {
+        return readFileSync(file, 'utf8').trimEnd();
+      } catch (error) {
+        if (errorCode(error) === 'ENOENT') return undefined;
+        throw error;
+      }
+    });
+  }
+
+  writeSysctl(path: string, value: string): void {
+    const file = sysctlFile(path);
+    this.#inside(() => writeFileSync(file, `${value}\n`, { flag: 'r+' }));
+  }
+
+  watch(groups: readonly EventGroup[], on_event: (event: NetworkEvent) => void): Watch {
+    const mask = groups.reduce((bits, group) => bits | GROUP_BITS[group], 0);
+    const fd = this.#inside(() => openRtnetlinkSocket(mask));
+    let open = true;
+    const poll = onReadable(fd, () => {
+      for (const event of readEvents(fd)) if (open) on_event(event);
+    });
+    return {
+      close() {
+        if (!open) return;
+        open = false;
+        poll.close();
+        closeSync(fd);
+      },
+    };
+  }
+
+  close(): void {
+    this.#rtnetlink.close();
+    if (this.#fd !== undefined) closeSync(this.#fd);
+  }
+
+  #inside<T>(run: () => T): T {
+    return this.#fd === undefined ? run() : enterNamespace(this.#fd, run);
+  }
+}
+
+function encodeLinkQuery(writer: MessageWriter, name_or_index: string | number): void {
+  writer
+    .u32(0)
+    .u32(typeof name_or_index === 'number' ? name_or_index : 0)
+    .u32(0)
+    .u32(0);
+  if (typeof name_or_index === 'string') {
+    const long = Buffer.byteLength(name_or_index) > INTERFACE_NAME_BYTES_MAX;
+    writer.attributeText(long ? IFLA.ALT_IFNAME : IFLA.IFNAME, name_or_index);
+  }
+  writer.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
+function wantedRoute(route: Route, table: number | undefined, link: number | undefined): boolean {
+  if ((route.flags ?? 0) & RTM_F_CLONED) return false;
+  if (table !== undefined && route.table !== table) return false;
+  return link === undefined || route.next_hops.some((hop) => hop.oif === link);
+}
+
+/** `struct ethtool_channels`: cmd, max rx, tx, other, combined, then the present four; u32 each. */
+function channelsRequest(command: number): Buffer {
+  const bytes = Buffer.from(new ArrayBuffer(36));
+  bytes.writeUInt32LE(command);
+  return bytes;
+}
+
+function sysctlFile(path: string): string {
+  const file = normalize(join('/proc/sys', path));
+  if (!file.startsWith('/proc/sys/')) throw new RangeError(`'${path}' is not below /proc/sys`);
+  return file;
+}
+
+const GROUP_BITS: Readonly<Record<EventGroup, number>> = {
+  link: GROUP.LINK,
+  address: GROUP.IPV4_IFADDR | GROUP.IPV6_IFADDR,
+  route: GROUP.IPV4_ROUTE | GROUP.IPV6_ROUTE,
+  neighbour: GROUP.NEIGH,
+};
+
+/** At most this many datagrams in one turn of the event loop; the poll calls again for the rest. */
+const EVENT_DATAGRAMS_MAX = 64;
+
+function readEvents(fd: number): NetworkEvent[] {
+  const events: NetworkEvent[] = [];
+  for (let i = 0; i < EVENT_DATAGRAMS_MAX; i++) {
+    try {
+      for (const message of receiveMessages(fd, MSG_DONTWAIT)) events.push(...eventOf(message));
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === 'ENOBUFS') events.push({ event: 'overrun' });
+      else if (code === 'EAGAIN') break;
+      else throw error;
+    }
+  }
+  return events;
+}
+
+function eventOf({ type, payload }: Message): NetworkEvent[] {
+  switch (type) {
+    case RTM.NEWLINK:
+    case RTM.DELLINK: {
+      // Bridge ports are announced a second time, in a family of their own and with few attributes.
+      if (payload.readUInt8(0) !== 0) return [];
+      return [{ event: type === RTM.NEWLINK ? 'link' : 'link_removed', link: decodeLink(payload) }];
+    }
+    case RTM.NEWADDR:
+    case RTM.DELADDR: {
+      const address = decodeAddress(payload);
+      return address ? [{ event: type === RTM.NEWADDR ? 'address' : 'address_removed', address }] : [];
+    }
+    case RTM.NEWROUTE:
+    case RTM.DELROUTE: {
+      const route = decodeRoute(payload);
+      return route && wantedRoute(route, undefined, undefined)
+        ? [{ event: type === RTM.NEWROUTE ? 'route' : 'route_removed', route }]
+        : [];
+    }
+    case RTM.NEWNEIGH:
+    case RTM.DELNEIGH: {
+      const neighbour = decodeNeighbour(payload);
+      return neighbour
+        ? [{ event: type === RTM.NEWNEIGH ? 'neighbour' : 'neighbour_removed', neighbour }]
+        : [];
+    }
+    default:
+      return [];
+  }
+}

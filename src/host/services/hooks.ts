@@ -1,0 +1,265 @@
+/**
+ * The five points of VPP's life at which the host is told. At each, a script of the user runs if there is one, else the built-in
+ * work is done. Nothing here is ever fatal: what fails is a warning.
+ */
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Readable } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '../../clock.js';
+import type { Config, HookPoint } from '../../config.js';
+import type { NetworkNamespace } from '../../linux/network.js';
+import type { Log } from '../../log.js';
+import { substitute, type TemplateFacts } from '../../vpp-conn/startup-config.js';
+import type { RunCommand } from '../command.js';
+import { errorCode, makeDirectory, readIfExists, writeAtomic } from '../files.js';
+import type { UndoStep } from '../undo/undo-step.js';
+import {
+  type HookPlan,
+  type HostChange,
+  type HostFacts,
+  netNames,
+  networkFilePaths,
+  onHost,
+  planHook,
+  saysDnsNone,
+  type UplinkFacts,
+} from './network-managers.js';
+import { networkServices, udevProperties } from './network-service.js';
+
+export interface HookTools {
+  readonly config: Pick<Config, 'hooks' | 'gates' | 'uplinks' | 'main_uplink'>;
+  /** The host's root directory as this process sees it; empty when it is its own. */
+  readonly host_root: string;
+  readonly placeholders: TemplateFacts;
+  readonly journal: { pending(): UndoStep[]; record(steps: readonly UndoStep[]): void };
+  /** Opens the namespace that has the uplinks. */
+  readonly openNetwork: () => Pick<NetworkNamespace, 'link' | 'addresses' | 'close'>;
+  readonly run: RunCommand;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const probe_timeout_ms = 5000;
+
+/** Looks at the host. Without systemd and udev there is nothing to see, and nothing will be done. */
+export async function gatherHostFacts(
+  tools: Pick<HookTools, 'host_root' | 'openNetwork' | 'run'>,
+  uplink_names: readonly string[],
+): Promise<HostFacts> {
+  const { host_root: root } = tools;
+  const ask = (...argv: string[]) => tools.run(onHost(root, ...argv), { timeout_ms: probe_timeout_ms });
+  const prefix = onHost(root);
+  const { systemd, active } = await networkServices(tools.run, prefix);
+  const has_udev = systemd && (await ask('udevadm', '--version')).code === 0;
+
+  const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
+    const properties = has_udev ? await udevProperties(name, tools.run, prefix) : new Map();
+    const status = active.includes('systemd-networkd')
+      ? await ask('networkctl', '--no-pager', 'status', name)
+      : undefined;
+    const files = networkFilePaths(status?.stdout ?? '').map((path) => readIfExists(root + path) ?? '');
+    return {
+      name,
+      ...linkFacts(tools.openNetwork, name),
+      net_names: netNames(properties),
+      ...(files.length > 0 && { network_file: files.join('\n') }),
+    };
+  });
+  return {
+    root,
+    active,
+    has_udev,
+    dns_none: networkManagerConfigs(root).some(saysDnsNone),
+    uplinks: await Promise.all(uplinks),
+  };
+}
+
+function linkFacts(
+  openNetwork: HookTools['openNetwork'],
+  name: string,
+): Pick<UplinkFacts, 'mac' | 'has_lease'> {
+  const network = openNetwork();
+  try {
+    const link = network.link(name);
+    if (!link) return { has_lease: false };
+    const has_lease = network.addresses(link.index).some(({ valid_s }) => valid_s !== undefined);
+    return { has_lease, ...(link.mac !== undefined && { mac: link.mac }) };
+  } finally {
+    network.close();
+  }
+}
+
+function networkManagerConfigs(root: string): string[] {
+  const directory = `${root}/etc/NetworkManager`;
+  const paths = [
+    `${directory}/NetworkManager.conf`,
+    ...namesIn(`${directory}/conf.d`).map((name) => `${directory}/conf.d/${name}`),
+  ];
+  return paths.flatMap((path) => readIfExists(path) ?? []);
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).filter((name) => name.endsWith('.conf'));
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+export class Hooks {
+  readonly #tools: HookTools;
+  /** As the host was at BEFORE_IF_READ: later the uplink is not there to be asked. */
+  #facts: HostFacts | undefined;
+
+  constructor(tools: HookTools) {
+    this.#tools = tools;
+  }
+
+  /**
+   * One point at a time: the next only when the promise of the last has resolved, or when its signal has been raised: then its
+   * script is killed, and of the built-in work no further change is begun. It never rejects.
+   */
+  async run(point: HookPoint, signal?: AbortSignal): Promise<void> {
+    const { config, log } = this.#tools;
+    const script = config.hooks.scripts[point];
+    try {
+      if (script !== '') await this.#runScript(point, script, signal);
+      // The built-in work of the first point is to look and to remember: the later ones need it, whoever did the first.
+      if (script === '' || point === 'BEFORE_IF_READ') await this.#runBuiltIn(point, signal);
+    } catch (error) {
+      log.warn({ err: error, point }, `hook(${point}) failed`);
+    }
+  }
+
+  async #runBuiltIn(point: HookPoint, signal: AbortSignal | undefined): Promise<void> {
+    const { config } = this.#tools;
+    this.#facts ??= await gatherHostFacts(
+      this.#tools,
+      config.uplinks.map(({ interface_name }) => interface_name),
+    );
+    // The shell script that the built-in work replaced knew one uplink and no gate.
+    const facts = config.hooks.built_in
+      ? this.#facts
+      : { ...this.#facts, uplinks: this.#facts.uplinks.slice(0, 1) };
+    const net_name_rules = !config.hooks.built_in || config.gates.udev_net_name_rules;
+    await this.#apply(point, planHook(point, facts, net_name_rules), signal);
+  }
+
+  async #apply(
+    point: HookPoint,
+    { changes, undo }: HookPlan,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { journal, log } = this.#tools;
+    if (signal?.aborted) return;
+    const pending = journal.pending();
+    journal.record(undo.filter((step) => !pending.some((other) => isDeepStrictEqual(other, step))));
+    for (const change of changes) {
+      if (signal?.aborted) return;
+      try {
+        await this.#make(change);
+        log.info({ point, change: changeText(change) }, `hook(${point}) ${changeText(change)}`);
+      } catch (error) {
+        log.warn(
+          { err: error, point },
+          `hook(${point}) ${changeText(change)} failed: ${(error as Error).message}`,
+        );
+      }
+    }
+  }
+
+  async #make(change: HostChange): Promise<void> {
+    if (change.do === 'write_file') {
+      makeDirectory(dirname(change.path));
+      writeAtomic(change.path, change.content, change.mode);
+      return;
+    }
+    const { code, stderr } = await this.#tools.run(change.argv, change);
+    if (code !== 0)
+      throw new Error(`exit status ${code}${stderr === '' ? '' : `: ${stderr.trim().slice(0, 500)}`}`);
+  }
+
+  /** `$0` is the point, `$1` the name of the main uplink. The script has its own process group, which is killed when its time is up. */
+  async #runScript(point: HookPoint, script: string, signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted) return;
+    const { config, placeholders, clock, log } = this.#tools;
+    const { text, unknown } = substitute(script, placeholders);
+    for (const name of unknown) log.warn({ point }, `hook(${point}) the placeholder ${name} has no value`);
+    const child = spawn('/bin/bash', ['-c', text, point, config.main_uplink.interface_name], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    const say = (line: string): void => log.info({ point }, `hook(${point}) ${line}`);
+    const output = Promise.all([followLines(child.stdout, say), followLines(child.stderr, say)]);
+    const { timeout_ms } = config.hooks;
+    const kill = (): void => {
+      if (child.pid !== undefined) killGroup(child.pid);
+    };
+    signal?.addEventListener('abort', kill, { once: true });
+    await new Promise<void>((resolve) => {
+      const deadline = clock.after(timeout_ms, () => {
+        log.warn(
+          { point },
+          `hook(${point}) is killed: it ran longer than ${timeout_ms} ms; raise CALICOVPP_HOOK_TIMEOUT if it needs more`,
+        );
+        kill();
+      });
+      const done = (failure: string | undefined): void => {
+        if (failure !== undefined) log.warn({ point }, `hook(${point}) ${failure}; it goes on all the same`);
+        resolve();
+      };
+      child.once('error', (error) => {
+        deadline.cancel();
+        done(`could not be started: ${error.message}`);
+      });
+      child.once('exit', (code, killed_by) => {
+        deadline.cancel();
+        signal?.removeEventListener('abort', kill);
+        const failure = code === 0 ? undefined : `ended with ${killed_by ?? `exit status ${code}`}`;
+        // Something that the script left in the background may keep its output open for ever.
+        const grace = clock.after(output_grace_ms, () => done(failure));
+        void output.then(() => {
+          grace.cancel();
+          done(failure);
+        });
+      });
+    });
+  }
+}
+
+/** From the end of a script to the end of its output. */
+const output_grace_ms = 200;
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if (errorCode(error) !== 'ESRCH') throw error;
+  }
+}
+
+const line_length_max = 2000;
+
+/** Calls back with each line; longer ones are cut, so that a script without newlines costs no memory. Resolves at the end. */
+function followLines(stream: Readable, say: (line: string) => void): Promise<void> {
+  let rest = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop()!.slice(0, line_length_max);
+    for (const line of lines) say(line.slice(0, line_length_max));
+  });
+  return new Promise((resolve) => {
+    stream.once('close', () => {
+      if (rest !== '') say(rest);
+      resolve();
+    });
+  });
+}
+
+function changeText(change: HostChange): string {
+  return change.do === 'write_file' ? `write ${change.path}` : `run ${change.argv.join(' ')}`;
+}

@@ -1,0 +1,272 @@
+/**
+ * The built-in hooks: what NetworkManager, systemd-networkd and udev must be told because a tap takes the place of the uplink,
+ * under its name and MAC. Pure: facts about the host in, changes and their undo steps out.
+ *
+ * What is written are files of our own beside those of the administrator, so that undoing is removing them. All undo
+ * goes through the journal, also after a normal end: the two ending points have nothing left to do.
+ */
+import type { HookPoint } from '../../config.js';
+import type { UndoStep } from '../undo/undo-step.js';
+import { NETWORK_SERVICES, type NetworkService } from './network-service.js';
+
+const net_name_properties = [
+  'ID_NET_NAME_ONBOARD',
+  'ID_NET_NAME_SLOT',
+  'ID_NET_NAME_PATH',
+  'ID_NET_NAME_MAC',
+] as const;
+
+export interface UplinkFacts {
+  readonly name: string;
+  readonly mac?: string;
+  /** `ID_NET_NAME_*`: names that udev derives from where the device sits. A tap has none; systemd-networkd derives the DHCPv6 IAID from them. */
+  readonly net_names: Readonly<Record<string, string>>;
+  /** An address with a limited life: leased by DHCP or learned from a router. */
+  readonly has_lease: boolean;
+  /** Text of the .network file, with its drop-ins behind it, by which systemd-networkd manages the device. Absent: it does not. */
+  readonly network_file?: string;
+}
+
+/** The host before the take-over. */
+export interface HostFacts {
+  /** Where the host's files are, without a closing slash: empty in the host itself. */
+  readonly root: string;
+  /** The first of them looks after the uplink. */
+  readonly active: readonly NetworkService[];
+  readonly has_udev: boolean;
+  /** NetworkManager leaves resolv.conf alone already. */
+  readonly dns_none: boolean;
+  readonly uplinks: readonly UplinkFacts[];
+}
+
+export type HostChange =
+  | { readonly do: 'write_file'; readonly path: string; readonly content: string; readonly mode: number }
+  | { readonly do: 'run_command'; readonly argv: readonly string[]; readonly timeout_ms: number };
+
+export interface HookPlan {
+  /** In this order. Each stands alone: a failed one does not stop the next. */
+  readonly changes: readonly HostChange[];
+  /** To be recorded before the first change. They are taken from the end. */
+  readonly undo: readonly UndoStep[];
+}
+
+const nothing: HookPlan = { changes: [], undo: [] };
+
+const join = (...plans: readonly HookPlan[]): HookPlan => ({
+  changes: plans.flatMap(({ changes }) => changes),
+  undo: plans.flatMap(({ undo }) => undo),
+});
+
+/** A command as the host runs it: an argument vector, never a line for a shell. */
+export function onHost(root: string, ...argv: readonly string[]): readonly string[] {
+  return root === '' ? argv : ['chroot', root, ...argv];
+}
+
+const command_timeout_ms = 20_000;
+
+const run = (facts: HostFacts, ...argv: string[]): HostChange => ({
+  do: 'run_command',
+  argv: onHost(facts.root, ...argv),
+  timeout_ms: command_timeout_ms,
+});
+
+const undoRun = (facts: HostFacts, after_boot: boolean, ...argv: string[]): UndoStep => ({
+  kind: 'run_command',
+  argv: onHost(facts.root, ...argv),
+  timeout_ms: command_timeout_ms,
+  after_boot,
+});
+
+/** A file that nobody else writes: undone by removing it. */
+const ownFile = (facts: HostFacts, path: string, content: string): HookPlan => ({
+  changes: [{ do: 'write_file', path: facts.root + path, content, mode: 0o644 }],
+  undo: [{ kind: 'write_file', path: facts.root + path, content: null, mode: 0o644 }],
+});
+
+const by_us = '# Written by calico-vpp-node while VPP holds the uplink. It is removed when VPP ends.\n';
+
+/** Files in conf.d outrank NetworkManager.conf. Without this, resolv.conf is emptied when the uplink vanishes. */
+const dns_file = '/etc/NetworkManager/conf.d/99-calico-vpp.conf';
+const rules_file = '/etc/udev/rules.d/99-vpp-restore-id_net_name.rules';
+/** udev takes the first .link file that matches. */
+const tap_link_file = '/etc/systemd/network/00-calico-vpp-tap.link';
+const networkFile = (name: string): string => `/etc/systemd/network/00-calico-vpp-${name}.network`;
+
+/** The properties go to what has the uplink's MAC and is no VLAN, bridge or bond above it (those have a device type). */
+export function udevRules(uplinks: readonly UplinkFacts[]): string {
+  const lines = uplinks.flatMap(({ mac, net_names }) => {
+    const names = Object.entries(net_names);
+    if (mac === undefined || names.length === 0) return [];
+    const match = ['SUBSYSTEM=="net"', `ATTR{address}=="${mac}"`, 'ENV{DEVTYPE}==""'];
+    return [`${[...match, ...names.map(([key, value]) => `ENV{${key}}:="${value}"`)].join(', ')}\n`];
+  });
+  return lines.length === 0 ? '' : by_us + lines.join('');
+}
+
+/** udev would give a fresh tap a MAC of its own choice, at times after VPP has set the right one. */
+const tap_link = `${by_us}[Match]\nDriver=tun\n\n[Link]\nNamePolicy=keep\nMACAddressPolicy=none\n`;
+
+/** Keys of `[Match]` that a tap of the same name and MAC meets as the device did. */
+const tap_meets: readonly string[] = [
+  'Name',
+  'MACAddress',
+  'Host',
+  'Virtualization',
+  'KernelCommandLine',
+  'KernelVersion',
+  'Architecture',
+  'Firmware',
+];
+
+interface IniSection {
+  readonly name: string;
+  readonly lines: readonly string[];
+}
+
+function iniSections(text: string): IniSection[] {
+  const found: { name: string; lines: string[] }[] = [];
+  for (const line of text.split('\n')) {
+    const header = /^\s*\[([^\]]*)\]\s*$/.exec(line);
+    if (header) found.push({ name: header[1]!, lines: [] });
+    else if (!/^\s*([#;]|$)/.test(line)) found.at(-1)?.lines.push(line.trim());
+  }
+  return found;
+}
+
+const keyOf = (line: string): string => line.split('=', 1)[0]!.trim();
+
+/** Does this .network file, which manages the device, still apply when a tap has its place? */
+export function appliesToTap(network_file: string): boolean {
+  const match = iniSections(network_file).filter(({ name }) => name === 'Match');
+  return match.every(({ lines }) => lines.every((line) => tap_meets.includes(keyOf(line))));
+}
+
+/** The same settings for whatever has this name. */
+export function networkFileByName(network_file: string, name: string): string {
+  const rest = iniSections(network_file).filter((section) => section.name !== 'Match');
+  const sections = [{ name: 'Match', lines: [`Name=${name}`] }, ...rest];
+  return (
+    by_us +
+    sections
+      .map((section) => `[${section.name}]\n${section.lines.map((line) => `${line}\n`).join('')}`)
+      .join('\n')
+  );
+}
+
+/** Does a NetworkManager configuration keep it from writing resolv.conf? */
+export function saysDnsNone(config: string): boolean {
+  const main = iniSections(config).filter(({ name }) => name === 'main');
+  const dns = main.flatMap(({ lines }) => lines).findLast((line) => keyOf(line) === 'dns');
+  return dns !== undefined && /^dns\s*=\s*none$/.test(dns);
+}
+
+/** One backend manages the uplink; starting it anew makes it take the tap, or the device that is back, for its own. */
+const restarts: Readonly<Record<NetworkService, readonly (readonly string[])[]>> = {
+  'systemd-networkd': [
+    ['systemctl', 'restart', 'systemd-udev-trigger'],
+    ['udevadm', 'settle', '--timeout=5'],
+    ['systemctl', 'restart', 'systemd-networkd'],
+  ],
+  NetworkManager: [['systemctl', 'restart', 'NetworkManager']],
+  networking: [['systemctl', 'restart', 'networking']],
+  network: [['systemctl', 'restart', 'network']],
+};
+
+const backendOf = (facts: HostFacts): NetworkService | undefined =>
+  NETWORK_SERVICES.find((name) => facts.active.includes(name));
+
+/**
+ * Recorded before anything else, hence undone last: when the uplink is back, its backend must see it.
+ * After a restart of the machine the backend has been started anew anyhow.
+ */
+function planBeforeRead(facts: HostFacts): HookPlan {
+  const backend = backendOf(facts);
+  if (!backend) return nothing;
+  return { changes: [], undo: restarts[backend].map((argv) => undoRun(facts, false, ...argv)).reverse() };
+}
+
+function planDns(facts: HostFacts): HookPlan {
+  if (!facts.active.includes('NetworkManager') || facts.dns_none) return nothing;
+  const restart = ['systemctl', 'restart', 'NetworkManager'];
+  return join(
+    { changes: [], undo: [undoRun(facts, true, ...restart)] },
+    ownFile(facts, dns_file, `${by_us}[main]\ndns=none\n`),
+    { changes: [run(facts, ...restart)], undo: [] },
+  );
+}
+
+/** Before the tap exists, so that its "add" event gets the properties. */
+function planUdev(facts: HostFacts, net_name_rules: boolean): HookPlan {
+  if (!facts.has_udev) return nothing;
+  const rules = net_name_rules ? udevRules(facts.uplinks) : '';
+  const reload = ['udevadm', 'control', '--reload'];
+  return join(
+    {
+      changes: [],
+      undo: [
+        undoRun(facts, true, 'udevadm', 'trigger', '--subsystem-match=net', '--action=change'),
+        undoRun(facts, true, ...reload),
+      ],
+    },
+    rules === '' ? nothing : ownFile(facts, rules_file, rules),
+    ownFile(facts, tap_link_file, tap_link),
+    { changes: [run(facts, ...reload)], undo: [] },
+  );
+}
+
+/** A leased address would run out if networkd did not take the tap for the uplink. */
+function planRunning(facts: HostFacts): HookPlan {
+  const backend = backendOf(facts);
+  if (!backend) return nothing;
+  const restart: HookPlan = { changes: restarts[backend].map((argv) => run(facts, ...argv)), undo: [] };
+  if (backend !== 'systemd-networkd') return restart;
+  const lost = facts.uplinks.filter(
+    ({ has_lease, network_file }) => has_lease && network_file !== undefined && !appliesToTap(network_file),
+  );
+  if (lost.length === 0) return restart;
+  return join(
+    { changes: [], undo: [undoRun(facts, true, 'systemctl', 'restart', 'systemd-networkd')] },
+    ...lost.map(({ name, network_file }) =>
+      ownFile(facts, networkFile(name), networkFileByName(network_file!, name)),
+    ),
+    restart,
+  );
+}
+
+/** What the built-in hook does at one point. `net_name_rules`: the udev rules for the names of the device are wanted. */
+export function planHook(point: HookPoint, facts: HostFacts, net_name_rules: boolean): HookPlan {
+  switch (point) {
+    case 'BEFORE_IF_READ':
+      return planBeforeRead(facts);
+    case 'BEFORE_VPP_RUN':
+      return join(planDns(facts), planUdev(facts, net_name_rules));
+    case 'VPP_RUNNING':
+      return planRunning(facts);
+    case 'VPP_DONE_OK':
+    case 'VPP_ERRORED':
+      return nothing;
+  }
+}
+
+/** The names among the properties that udev gave a link. A quote or a backslash cannot stand in a rule, and no name has one. */
+export function netNames(properties: ReadonlyMap<string, string>): Record<string, string> {
+  const names = net_name_properties.flatMap((key): [string, string][] => {
+    const value = properties.get(key) ?? '';
+    return /^[\w.:@-]+$/.test(value) ? [[key, value]] : [];
+  });
+  return Object.fromEntries(names);
+}
+
+/** Paths behind "Network File:" of `networkctl status <device>`: the file, then its drop-ins, each on a line of its own. */
+export function networkFilePaths(status: string): string[] {
+  const lines = status.split('\n');
+  const first = lines.findIndex((line) => /^\s*Network File:/.test(line));
+  if (first < 0) return [];
+  const paths = [lines[first]!.slice(lines[first]!.indexOf(':') + 1).trim()];
+  for (const line of lines.slice(first + 1)) {
+    const path = line.trim().replace(/^[├└]─/, '');
+    if (!/^\/\S*$/.test(path)) break;
+    paths.push(path);
+  }
+  return paths.filter((path) => path.startsWith('/'));
+}

@@ -1,0 +1,50 @@
+/**
+ * The names by which a pod's tables and interfaces are known in VPP. They are derived from the network namespace and the
+ * interface name alone, and are those of the Go implementation: a fresh process finds again what an earlier one made.
+ */
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import type { Family } from '../ip/text.js';
+import type { PodSpec } from './spec.js';
+
+type PodInterface = Pick<PodSpec, 'netns' | 'interface_name'>;
+
+/** `pod`: the table that the pod's packets are looked up in. `rpf`: the sources that it may use. */
+export type PodTableRole = 'pod' | 'rpf';
+/** The VPP driver, as it stands in the hash of an interface tag. A tap hashes as `tun` too. */
+type Driver = 'tun' | 'memif';
+
+/** VPP's table names and tags are strings of 64 bytes with their terminator. */
+const name_length_max = 63;
+
+/** Eight characters that stand for any text: the first of base64 of SHA-512. */
+export function hash8(text: string): string {
+  return createHash('sha512').update(text).digest('base64').slice(0, 8);
+}
+
+export function podTableName(pod: PodInterface, family: Family, role: PodTableRole = 'pod'): string {
+  const suffix = role === 'rpf' ? 'RPF' : '';
+  const hash = hash8(`${family}${pod.netns}${pod.interface_name}${suffix}`);
+  return `${hash}-${family}-${pod.interface_name}${suffix}-${basename(pod.netns)}`.slice(0, name_length_max);
+}
+
+export function podInterfaceTag(pod: PodInterface, driver: Driver = 'tun'): string {
+  const hash = hash8(`${driver}${pod.netns}${pod.interface_name}`);
+  return `${hash}-${pod.interface_name}-${basename(pod.netns)}`.slice(0, name_length_max);
+}
+
+/**
+ * Whether a table of this name is a pod's, of this or an earlier life of the product: for the sweep of tables that belong
+ * to no pod any more. The node's own tables (`calico-pods-ip4`, `physical-net-...`) do not match.
+ */
+export function isPodTableName(name: string, family: Family): boolean {
+  return name.length <= name_length_max && new RegExp(`^[A-Za-z0-9+/]{8}-${family}-[!-~]+-`).test(name);
+}
+
+/**
+ * Whether a tun or tap with this tag is a pod's. The namespace and device name that VPP reports for it settle the
+ * question: the tag has to be the one that follows from them, so that no tag of another origin is ever taken for a pod's.
+ */
+export function isPodInterfaceTag(tag: string, netns: string, interface_name: string): boolean {
+  return tag === podInterfaceTag({ netns, interface_name });
+}

@@ -1,0 +1,129 @@
+/**
+ * What is kept on disk of one pod interface, and its form in a file: JSON with a version and a checksum over the content,
+ * so that a cut or altered file is recognised and never taken for a pod.
+ */
+import { createHash } from 'node:crypto';
+import * as v from 'valibot';
+import { type PodKey, type PodSpec, podKey } from './spec.js';
+
+/**
+ * `intended`: written before VPP is touched for an ADD. `done`: everything is programmed. `deleting`: written before VPP is
+ * touched for a DEL; the file goes when the last object has gone.
+ */
+export type PodPhase = 'intended' | 'done' | 'deleting';
+
+/** Ids of the tables that the pod was given, per family. */
+export interface PodTables {
+  readonly ip4?: number;
+  readonly ip6?: number;
+  readonly rpf4?: number;
+  readonly rpf6?: number;
+}
+
+export interface PodRecord {
+  readonly phase: PodPhase;
+  readonly spec: PodSpec;
+  readonly tables: PodTables;
+}
+
+export type DecodedRecord =
+  | { readonly ok: PodRecord }
+  /** `newer`: by a later version of this product; `foreign`: not a record, or not the one of this file name. */
+  | { readonly fault: 'corrupt' | 'foreign' | 'newer'; readonly text: string };
+
+const format = 'calico-vpp-node pod';
+/** Raised with every change of PodRecord that older code cannot read; decode then has to read the older ones too. */
+const version = 1;
+
+const table_id = v.exactOptional(v.number());
+const texts = v.array(v.string());
+
+const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
+  phase: v.picklist(['intended', 'done', 'deleting']),
+  spec: v.object({
+    key: v.string(),
+    interface_name: v.string(),
+    netns: v.string(),
+    workload: v.object({
+      orchestrator: v.string(),
+      namespace: v.string(),
+      pod: v.string(),
+      endpoint: v.string(),
+    }),
+    addresses: v.object({ ip4: texts, ip6: texts }),
+    routes: texts,
+    mtu: v.number(),
+    allow_ip_forwarding: v.boolean(),
+    host_ports: v.array(
+      v.object({
+        protocol: v.picklist(['tcp', 'udp', 'sctp']),
+        host_port: v.number(),
+        container_port: v.number(),
+        host_ip: v.exactOptional(v.string()),
+      }),
+    ),
+    allowed_source_prefixes: texts,
+    network_name: v.string(),
+    interface_spec: v.object({
+      rx_queues: v.number(),
+      tx_queues: v.number(),
+      rx_ring_size: v.number(),
+      tx_ring_size: v.number(),
+      is_l3: v.boolean(),
+      rx_mode: v.picklist(['polling', 'interrupt', 'adaptive', 'default']),
+    }),
+    interface_type: v.picklist(['tun', 'tap']),
+  }),
+  tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
+});
+
+const envelope = v.object({
+  format: v.literal(format),
+  version: v.number(),
+  sha256: v.string(),
+  pod: v.unknown(),
+});
+
+/** The file that a pod's record is in: keys hold slashes and are long. */
+export function recordFileName(key: PodKey): string {
+  return `${createHash('sha256').update(key).digest('hex').slice(0, 32)}.json`;
+}
+
+/** Over the JSON of version and content, which parsing and writing again reproduces. */
+function checksum(of_version: number, pod: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify([of_version, pod]))
+    .digest('hex');
+}
+
+export function encodeRecord(record: PodRecord): string {
+  return `${JSON.stringify({ format, version, sha256: checksum(version, record), pod: record })}\n`;
+}
+
+/** Reads the content of the file called `file_name`. Never throws. */
+export function decodeRecord(text: string, file_name: string): DecodedRecord {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { fault: 'corrupt', text: 'is cut or damaged' };
+  }
+  const read = v.safeParse(envelope, json);
+  if (!read.success) return { fault: 'foreign', text: 'is not a pod record' };
+  const { version: found, sha256, pod } = read.output;
+  if (found > version) {
+    return {
+      fault: 'newer',
+      text: `has version ${found}, this program knows ${version}: it was written by a later release`,
+    };
+  }
+  if (checksum(found, pod) !== sha256) return { fault: 'corrupt', text: 'does not match its checksum' };
+  const record = v.safeParse(pod_record, pod);
+  if (!record.success)
+    return { fault: 'corrupt', text: `lacks what a pod record has: ${v.summarize(record.issues)}` };
+  const { key, netns, interface_name } = record.output.spec;
+  if (key !== podKey(netns, interface_name) || recordFileName(key) !== file_name) {
+    return { fault: 'foreign', text: `is the record of ${key}, which belongs into ${recordFileName(key)}` };
+  }
+  return { ok: record.output };
+}

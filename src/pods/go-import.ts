@@ -1,0 +1,23 @@
+/** Pods of the Go implementation that are still there become ours; its file stays where it is. */
+
+import { importGoState } from '../cni/go-state.js';
+import { tablesOf } from '../desired/admission.js';
+import type { HostNetwork } from '../linux/network.js';
+import type { PodRecords } from './pod-records.js';
+
+/** Answers what there is to tell about it, a sentence each. */
+export function takeOver(text: string, records: PodRecords, host: Pick<HostNetwork, 'exists'>): string[] {
+  const { specs, problems } = importGoState(text);
+  const told = [...problems];
+  let count = 0;
+  for (const spec of specs) {
+    if (!host.exists(spec.netns)) continue;
+    try {
+      records.put({ phase: 'done', spec, tables: tablesOf(spec, count) });
+      count += 1;
+    } catch (error) {
+      told.push(`${spec.key}: re-create the pod: ${(error as Error).message}`);
+    }
+  }
+  return [...told, `${count} pods taken over from the Go implementation`];
+}

@@ -1,0 +1,52 @@
+/** An ADD that waits or is carried out, with all who asked for the same. */
+import { isDeepStrictEqual } from 'node:util';
+import type { HostNetwork } from '../linux/network.js';
+import type { AddAnswer } from '../messages/pod.js';
+import { type PodSpec, podName } from '../pod/spec.js';
+import type { Callers } from './callers.js';
+import { programDevice } from './pod-device.js';
+
+export type DeviceOutcome = { readonly mac?: string } | { readonly error: string };
+
+export class PendingAdd {
+  /** The record says so: VPP may hold some of it. */
+  begun = false;
+  /** What became of Linux's part, if that has been done. */
+  device: DeviceOutcome | undefined;
+  /** Queues are not seen in a dump: an interface with others has to be removed first, and made anew. */
+  remakes: boolean;
+
+  /** `before`: what the pod was until now. */
+  constructor(
+    readonly spec: PodSpec,
+    readonly before: PodSpec | undefined,
+    readonly callers: Callers<AddAnswer>,
+  ) {
+    this.remakes = before !== undefined && !isDeepStrictEqual(before.interface_spec, spec.interface_spec);
+  }
+
+  /** There was no such pod before: when it fails, nothing is to be left of it. */
+  get fresh(): boolean {
+    return this.before === undefined;
+  }
+
+  /** VPP has been lost: it begins again. */
+  rewind(): void {
+    this.begun = false;
+    this.device = undefined;
+  }
+
+  refuse(cause: string): void {
+    this.callers.answerAll({ error: `${podName(this.spec.workload, this.spec.interface_name)}: ${cause}` });
+  }
+
+  /** Linux's part. */
+  connectDevice(host: HostNetwork, mtu: number): DeviceOutcome {
+    try {
+      this.device = programDevice(host, this.spec, mtu, this.before);
+    } catch (error) {
+      this.device = { error: (error as Error).message };
+    }
+    return this.device;
+  }
+}

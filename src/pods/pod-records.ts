@@ -1,0 +1,52 @@
+/** The records of all pods, in memory and on disk: what a pod actor that starts again knows about itself. */
+import type { PodRecord } from '../pod/record.js';
+import type { PodKey } from '../pod/spec.js';
+import type { PodStateProblem } from './pod-state.js';
+
+/** Where records are kept; PodState is one. `put` and `remove` throw PodStateError and have then changed nothing. */
+export interface PodStore {
+  load(): { readonly records: readonly PodRecord[]; readonly problems: readonly PodStateProblem[] };
+  put(record: PodRecord): void;
+  remove(key: PodKey): void;
+}
+
+export class PodRecords {
+  readonly problems: readonly PodStateProblem[];
+  readonly #store: PodStore;
+  readonly #records = new Map<PodKey, PodRecord>();
+
+  /** Reads the store. One that cannot be read at all is a problem like a record that cannot: each pod then tells why. */
+  constructor(store: PodStore) {
+    this.#store = store;
+    const { records, problems } = load(store);
+    for (const record of records) this.#records.set(record.spec.key, record);
+    this.problems = problems;
+  }
+
+  get(key: PodKey): PodRecord | undefined {
+    return this.#records.get(key);
+  }
+
+  list(): readonly PodRecord[] {
+    return [...this.#records.values()];
+  }
+
+  put(record: PodRecord): void {
+    this.#store.put(record);
+    this.#records.set(record.spec.key, record);
+  }
+
+  remove(key: PodKey): void {
+    this.#store.remove(key);
+    this.#records.delete(key);
+  }
+}
+
+function load(store: PodStore): ReturnType<PodStore['load']> {
+  try {
+    return store.load();
+  } catch (error) {
+    const text = `cannot be read: ${(error as Error).message}`;
+    return { records: [], problems: [{ file: 'the directory of the records', fault: 'unreadable', text }] };
+  }
+}

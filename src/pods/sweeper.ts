@@ -1,0 +1,127 @@
+/** Removes from VPP what belongs to no pod: one pod's leavings at a time, behind all that somebody waits for. */
+import type { ActorContext, ActorRef } from '../actor-system.js';
+import type { InterfaceTag, VppObject } from '../desired/objects.js';
+import type { HostNetwork } from '../linux/network.js';
+import type { CniMessage } from '../messages/cni.js';
+import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
+import { isDangling } from '../reconcile/order.js';
+import type { OrphanGroup } from '../reconcile/ownership.js';
+import { removal } from '../reconcile/reconcile.js';
+import { Orphans } from './orphans.js';
+import type { RemovalLane } from './removal-lane.js';
+
+const sweep_ms = 10_000;
+
+export interface SweeperParts {
+  readonly vpp: ActorRef<VppConnectionMessage>;
+  readonly host: Pick<HostNetwork, 'exists'>;
+  readonly lane: RemovalLane;
+  /** Records could not be read: what looks like a living pod may be one. */
+  readonly records_lost: boolean;
+  /** Whether a pod that is known has this now. */
+  readonly claimed: (object: VppObject) => boolean;
+}
+
+export class Sweeper {
+  readonly orphans = new Orphans();
+  readonly #ctx: ActorContext<CniMessage>;
+  readonly #parts: SweeperParts;
+  #generation = 0;
+
+  constructor(ctx: ActorContext<CniMessage>, parts: SweeperParts) {
+    this.#ctx = ctx;
+    this.#parts = parts;
+  }
+
+  /** The first look at a VPP of this generation, when no pod is being programmed. */
+  survey(generation: number, orphans: readonly VppObject[]): void {
+    this.#generation = generation;
+    // Before any interface is made or deleted: a new one would get the index that these still point to.
+    this.#sweepDangling(orphans);
+    for (const id of this.orphans.add(orphans)) this.#judge(id);
+  }
+
+  audit(orphans: readonly VppObject[]): void {
+    const confirmed = this.orphans.confirm(orphans.filter((object) => !this.#parts.claimed(object)));
+    this.#sweepDangling(confirmed);
+    for (const id of this.orphans.add(confirmed)) this.#judge(id);
+  }
+
+  /** Removes what was left alone as long as its namespace lived. */
+  collect(): void {
+    for (const [id, group] of this.orphans.list()) if (!this.#looksAlive(group)) this.#sweep(id);
+  }
+
+  /** Removes what looks like the interface with this tag. */
+  sweepTag(tag: InterfaceTag): void {
+    const id = this.orphans.idOf(tag);
+    if (id !== undefined) this.#sweep(id);
+  }
+
+  /** Gives what is left of this interface to the pod that has come for it; `wait`: it is just being removed. */
+  adopt(tag: InterfaceTag): { readonly wait: string } | OrphanGroup | undefined {
+    const { lane } = this.#parts;
+    const id = this.orphans.idOf(tag);
+    if (id === undefined) return undefined;
+    if (lane.isBusy(id)) return { wait: id };
+    const group = this.orphans.get(id);
+    this.orphans.delete(id);
+    lane.end(id, this.#ctx.clock.now_ms());
+    return group;
+  }
+
+  /** What VPP would not give up is seen again by the audits. */
+  ended(id: string, error?: Error): void {
+    this.#parts.lane.end(id, this.#ctx.clock.now_ms());
+    this.orphans.delete(id);
+    if (error !== undefined) this.#ctx.log.warn({ err: error }, 'pods(sweep) not all could be removed');
+  }
+
+  /** An interface in a living namespace may be a pod's whose record is lost: taken away, that pod would lose its network. */
+  #looksAlive({ netns }: OrphanGroup): boolean {
+    return this.#parts.records_lost && netns !== undefined && this.#parts.host.exists(netns);
+  }
+
+  #judge(id: string): void {
+    const group = this.orphans.get(id)!;
+    if (!this.#looksAlive(group)) return this.#sweep(id);
+    const { tag, netns } = group;
+    this.#ctx.event('orphan', `${tag} in ${netns} has no record: left alone until that pod is deleted`);
+    this.#ctx.log.warn({ tag, netns }, 'pods(sweep) an interface without record is left alone');
+  }
+
+  #sweep(id: string): void {
+    const { lane } = this.#parts;
+    if (!lane.has(id)) lane.want(id, Infinity, () => this.#sweepNow(id));
+  }
+
+  #sweepNow(id: string): void {
+    const { tag = 'tables', objects } = this.orphans.get(id)!;
+    this.#ctx.event('orphan', `${tag}: removed, ${objects.length} objects of no known pod`);
+    const tell = (error?: Error): void => {
+      if (!this.#ctx.signal.aborted) this.#ctx.self.tell({ type: 'Swept', id, ...(error && { error }) });
+    };
+    const left = objects.filter((object) => !this.#parts.claimed(object));
+    this.#transact(tag, left).then(({ error }) => tell(error), tell);
+  }
+
+  #sweepDangling(orphans: readonly VppObject[]): void {
+    const dangling = orphans.filter(isDangling);
+    // A failure is seen again by the audits.
+    if (dangling.length > 0) this.#transact('routes', dangling).catch(() => {});
+  }
+
+  #transact(what: string, objects: readonly VppObject[]): Promise<TransactionResult> {
+    const transaction = {
+      generation: this.#generation,
+      owner: `left over: ${what}`,
+      operations: removal(objects),
+      on_error: 'continue' as const,
+    };
+    return this.#ctx.ask<VppConnectionMessage, TransactionResult>(
+      this.#parts.vpp,
+      (reply) => ({ type: 'Transact', transaction, reply }),
+      sweep_ms,
+    );
+  }
+}

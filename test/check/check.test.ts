@@ -1,0 +1,308 @@
+import t from 'tap';
+import {
+  type CheckFacts,
+  checkExitCode,
+  configFindings,
+  type Finding,
+  findings,
+  gatherCheckFacts,
+  renderFindings,
+} from '../../src/check/check.js';
+import { overlap } from '../../src/check/check-uplink.js';
+import { ConfigError, loadConfig } from '../../src/config.js';
+import { LinuxHost } from '../../src/host/netlink/linux-host.js';
+import type { Address, Link, Route } from '../../src/linux/network.js';
+
+const MiB = 2 ** 20;
+
+const link = (name: string, index: number, more: Partial<Link> = {}): Link => ({
+  name,
+  index,
+  mac: `02:00:00:00:00:0${index}`,
+  mtu: 1500,
+  up: true,
+  running: true,
+  carrier: true,
+  promiscuity: 0,
+  promisc: false,
+  rx_queues: 1,
+  tx_queues: 1,
+  flags: 1,
+  type: 1,
+  altnames: [],
+  txqlen: 1000,
+  ...more,
+});
+const address = (on: number, prefix: string, more: Partial<Address> = {}): Address => ({
+  link: on,
+  family: prefix.includes(':') ? 6 : 4,
+  prefix,
+  scope: prefix.startsWith('fe80') ? 253 : 0,
+  flags: 0x80,
+  ...more,
+});
+const route = (more: Partial<Route> = {}): Route => ({
+  family: 4,
+  prefix: '0.0.0.0/0',
+  table: 254,
+  type: 'unicast',
+  protocol: 4,
+  scope: 0,
+  metric: 0,
+  next_hops: [{ oif: 2, gateway: '10.0.0.1' }],
+  ...more,
+});
+
+/** A host on which nothing is wrong. */
+const good: CheckFacts = {
+  links: [link('lo', 1, { type: 772 }), link('eth0', 2), link('ens5', 3)],
+  addresses: [address(2, '10.0.0.2/24'), address(2, 'fe80::1/64')],
+  routes: [route()],
+  rules: [0, 32766, 32767].map((priority) => ({ family: 4, priority, action: 1, table: 254 })),
+  pci: new Map(),
+  channels: new Map(),
+  unsafe_no_iommu: undefined,
+  devices: { tun: true, vhost_net: true, vfio: false },
+  hugepages: [],
+  kernel: { text: '6.1.0', major: 6, minor: 1, patch: 0 },
+  memory_available_bytes: 4096 * MiB,
+  is_root: true,
+  vpp_binary: 'ok',
+  host: { root: '', active: [], has_udev: false, dns_none: false, uplinks: [] },
+};
+
+function check(
+  more: Partial<CheckFacts> = {},
+  uplinks: object[] = [{}],
+  env: NodeJS.ProcessEnv = {},
+): Finding[] {
+  const uplinkInterfaces = uplinks.map((uplink, i) => ({
+    interfaceName: ['eth0', 'ens5'][i],
+    vppDriver: 'af_packet',
+    ...uplink,
+  }));
+  const { config } = loadConfig({
+    NODENAME: 'n',
+    CALICOVPP_INTERFACES: JSON.stringify({ uplinkInterfaces }),
+    ...env,
+  });
+  return findings(config, { ...good, ...more });
+}
+const told = (found: Finding[]) =>
+  found
+    .filter(({ severity }) => severity !== 'ok')
+    .map(({ severity, subject, what }) => `${severity} ${subject}: ${what}`);
+
+t.test('a good host has nothing to tell', async (t) => {
+  const found = check();
+  t.same(told(found), []);
+  t.match(found, [
+    { subject: '/usr/bin/vpp' },
+    {},
+    {},
+    {},
+    {},
+    { severity: 'ok', subject: 'eth0', what: 'can be taken over' },
+  ]);
+  t.equal(checkExitCode(found), 0);
+  t.match(renderFindings(found), /0 error\(s\), 0 warning\(s\)\. Nothing was changed\.\n$/);
+});
+
+t.test('every warning and error says why, and the step to take', async (t) => {
+  const found = check(
+    { is_root: false, vpp_binary: 'missing', devices: { tun: false, vhost_net: false, vfio: false } },
+    [{ interfaceName: 'eht0' }],
+  );
+  t.equal(checkExitCode(found), 1);
+  t.ok(found.every(({ severity, why, step }) => severity === 'ok' || (why && step)));
+  t.match(renderFindings(found), /^ERROR .*\n +why: .*\n +step: /);
+});
+
+t.test('the machine', async (t) => {
+  t.match(told(check({ is_root: false })), [/error process: does not run as root/]);
+  t.match(told(check({ vpp_binary: 'not executable' })), [/error \/usr\/bin\/vpp: is not executable/]);
+  t.match(told(check({ devices: { ...good.devices, tun: false } })), [/error \/dev\/net\/tun/]);
+  const no_vhost = { devices: { ...good.devices, vhost_net: false } };
+  t.match(told(check(no_vhost)), [/error \/dev\/vhost-net/]);
+  const shim = { CALICOVPP_VPP_ENVIRONMENT: '{"LD_PRELOAD":"/x.so"}' };
+  t.match(told(check(no_vhost, [{}], shim)), [/warning \/dev\/vhost-net/]);
+  t.match(told(check({ rules: [...good.rules, { family: 4, priority: 100, action: 1, table: 7 }] })), [
+    /warning routing rules: 1 rule/,
+  ]);
+  t.match(
+    told(check({ host: { ...good.host, has_udev: true } }, [{}], { CALICOVPP_HOOK_BEFORE_VPP_RUN: 'true' })),
+    [/warning udev: may give the host tap a MAC/],
+  );
+});
+
+t.test('packet rings must fit into memory', async (t) => {
+  t.match(told(check({ memory_available_bytes: 200 * MiB })), [
+    /warning memory: 200 MiB are free, .* pin 128 MiB/,
+  ]);
+  t.match(told(check({ memory_available_bytes: 100 * MiB })), [/error memory/]);
+  t.match(told(check({}, [{ rx: 8, annotations: { AfPacketUseV3: 'true' } }])), [
+    /warning memory: .* pin 2624 MiB/,
+  ]);
+});
+
+t.test('an uplink that is not there is told with the names that are', async (t) => {
+  const found = check({}, [{ interfaceName: 'eht0' }]);
+  t.match(told(found), [/error eht0: there is no device/]);
+  t.match(found.find(({ severity }) => severity === 'error')?.step, /one of: eth0, ens5/);
+  t.match(check({ links: [] }, [{}]).at(-1)?.step, /this host has no Ethernet device/);
+  t.same(
+    told(check({ links: [link('enp0s5', 2, { altnames: ['eth0'] })] })),
+    [],
+    'an alternative name is a name',
+  );
+});
+
+t.test('an uplink that cannot be taken over', async (t) => {
+  const eth0 = (more: Partial<Link>, rest: Partial<CheckFacts> = {}) =>
+    told(check({ links: [link('eth0', 2, more), link('br0', 9), link('eth5', 5, { master: 2 })], ...rest }));
+  t.match(eth0({ type: 772 }), [/error eth0: is no Ethernet device/]);
+  t.match(eth0({ master: 9 }), [/error eth0: belongs to br0/]);
+  t.match(eth0({ kind: 'bond' }), [/error eth0: is a bond/]);
+  t.match(eth0({ kind: 'bridge' }), [/error eth0: is a bridge/]);
+  t.match(eth0({ kind: 'vlan', link: 5 }), [/warning eth0: is a vlan on eth5/]);
+  t.same(eth0({ kind: 'veth', link: 77, link_netnsid: 0 }), []);
+  t.match(eth0({ up: false }), [/error eth0: is down/]);
+  t.match(eth0({}, { addresses: [address(2, 'fe80::1/64')] }), [/error eth0: has no address/]);
+  t.match(told(check({}, [{ ipFamilies: 'IPv4,IPv6' }])), [/error eth0: has no IPv6 address/]);
+});
+
+t.test('MTU', async (t) => {
+  t.match(told(check({}, [{ mtu: 9000 }])), [/warning eth0: has an MTU of 1500, 9000 is asked for/]);
+  const jumbo = { links: [link('eth0', 2, { mtu: 9000 })] };
+  t.same(told(check(jumbo)), []);
+  t.match(told(check(jumbo, [{ vppDriver: 'af_xdp' }])), [/warning eth0: has an MTU of 9000/]);
+  t.same(told(check(jumbo, [{ vppDriver: 'af_xdp', mtu: 3072 }])), []);
+});
+
+t.test('drivers', async (t) => {
+  const nic = {
+    address: '0000:00:05.0',
+    vendor: '1af4',
+    device: '1000',
+    driver: 'virtio-pci',
+    iommu_group: '3',
+  };
+  const on = (driver: string, pci: Partial<typeof nic> = {}, more: Partial<CheckFacts> = {}) =>
+    told(
+      check(
+        {
+          pci: new Map([['eth0', { ...nic, ...pci }]]),
+          devices: { ...good.devices, vfio: true },
+          hugepages: [{ size_bytes: 2 * MiB, total: 512, free: 512 }],
+          ...more,
+        },
+        [{ vppDriver: driver }],
+      ),
+    );
+  t.same(on('virtio'), []);
+  t.match(told(check({}, [{ vppDriver: 'virtio' }])), [/error eth0: is on no PCI bus/]);
+  t.match(on('virtio', {}, { hugepages: [] }), [/error eth0: needs hugepages/]);
+  t.match(on('virtio', {}, { devices: good.devices }), [/error eth0: cannot be bound to vfio-pci/]);
+  t.match(on('vmxnet3'), [/error eth0: has the kernel driver virtio-pci/]);
+  t.same(
+    on('rdma', { driver: 'mlx5_core' }, { devices: good.devices, hugepages: [] }),
+    [],
+    'rdma leaves the device to its kernel driver',
+  );
+  const { iommu_group: _, ...bare } = nic;
+  const no_iommu = { pci: new Map([['eth0', bare]]) };
+  t.match(on('virtio', {}, no_iommu), [/warning eth0: is isolated by no IOMMU/]);
+  t.same(on('virtio', {}, { ...no_iommu, unsafe_no_iommu: true }), []);
+  t.same(on('dpdk'), [], 'dpdk on a device that stays with its driver needs no vfio');
+
+  const queues = (max_combined: number) => ({
+    channels: new Map([['eth0', { rx: 0, tx: 0, combined: 1, max_rx: 0, max_tx: 0, max_combined }]]),
+  });
+  t.match(told(check(queues(2), [{ vppDriver: 'af_xdp', rx: 4 }])), [/error eth0: has 2 channels, rx is 4/]);
+  t.same(told(check(queues(4), [{ vppDriver: 'af_xdp', rx: 4 }])), []);
+  t.match(
+    told(check({ kernel: { text: '5.3.18', major: 5, minor: 3, patch: 18 } }, [{ vppDriver: 'af_xdp' }])),
+    [/error eth0: cannot use af_xdp/],
+  );
+});
+
+t.test('routes that VPP does not get', async (t) => {
+  const with_route = (more: Partial<Route>) => told(check({ routes: [route(more)] }));
+  t.match(with_route({ table: 100 }), [
+    /warning eth0: 1 route\(s\), e\.g\. 0\.0\.0\.0\/0 in table 100, are in another table/,
+  ]);
+  t.same(with_route({ table: 255 }), []);
+  t.match(with_route({ next_hops: [{ oif: 2 }, { oif: 3 }] }), [/have several next hops/]);
+  t.match(with_route({ unsupported: ['encap'] }), [/cannot be given back/]);
+  t.same(with_route({ table: 100, next_hops: [{ oif: 3 }] }), [], 'another device is none of our business');
+});
+
+t.test('overlapping addresses', async (t) => {
+  const two = [address(2, '10.0.0.2/24'), address(2, '10.0.0.9/32')];
+  t.match(told(check({ addresses: two })), [/warning eth0: 10\.0\.0\.2\/24 and 10\.0\.0\.9\/32 overlap/]);
+  t.same(
+    told(check({ addresses: [address(2, '10.0.0.2/24'), address(2, '10.0.0.3/24')] })),
+    [],
+    'two addresses of one subnet are fine',
+  );
+  const siblings = { addresses: [address(2, '10.0.0.2/24'), address(3, '10.0.0.3/24')] };
+  t.match(told(check(siblings, [{}, {}])), [/error eth0, ens5: 10\.0\.0\.2\/24 and 10\.0\.0\.3\/24 overlap/]);
+  t.same(
+    told(check(siblings, [{}, { physicalNetworkName: 'blue' }])),
+    [],
+    'each physical network has its own table',
+  );
+  t.ok(overlap('10.0.0.0/8', '10.255.0.1/32'));
+  t.notOk(overlap('10.0.0.0/24', '10.0.1.0/24'));
+  t.ok(overlap('0.0.0.0/0', '1.2.3.4/32'));
+  t.notOk(overlap('::/0', '1.2.3.4/32'));
+  t.ok(overlap('fd00::/64', 'fd00::1/128'));
+});
+
+t.test('a leased address needs somebody who renews it', async (t) => {
+  const lease = { name: 'eth0', net_names: {}, has_lease: true };
+  const with_host = (host: Partial<CheckFacts['host']>, env: NodeJS.ProcessEnv = {}) =>
+    told(check({ host: { ...good.host, uplinks: [lease], ...host } }, [{}], env));
+  t.match(with_host({}), [/warning eth0: has a leased address, and no service/]);
+  t.same(with_host({ active: ['NetworkManager'] }), []);
+  t.match(with_host({ active: ['networking'] }), [/no service is known/]);
+  const networkd = {
+    active: ['systemd-networkd'] as const,
+    uplinks: [{ ...lease, network_file: '[Match]\nPath=pci-1\n' }],
+  };
+  t.same(with_host(networkd), []);
+  t.match(with_host(networkd, { CALICOVPP_HOOK_VPP_RUNNING: 'true' }), [
+    /\.network file does not match a tap/,
+  ]);
+});
+
+t.test('a configuration that cannot be read is told in the same way', async (t) => {
+  const failure = t.throws(() => loadConfig({})) as unknown as ConfigError;
+  t.type(failure, ConfigError);
+  const found = configFindings(failure.problems, ['X is unknown']);
+  t.equal(checkExitCode(found), 1);
+  t.match(renderFindings(found), /^ERROR {3}NODENAME: it is required/m);
+  t.match(renderFindings(found), /^WARNING configuration: X is unknown/m);
+  t.equal(checkExitCode(configFindings([], ['X is unknown'])), 0);
+});
+
+t.test(
+  'the facts of this machine can be read',
+  { skip: process.geteuid?.() === 0 ? false : 'needs root' },
+  async (t) => {
+    const { config } = loadConfig({
+      NODENAME: 'n',
+      CALICOVPP_INTERFACES: '{"uplinkInterfaces":[{"interfaceName":"lo"}]}',
+      CALICOVPP_VPP_BINARY: '/nowhere/vpp',
+    });
+    const host = new LinuxHost();
+    const facts = await gatherCheckFacts(config, {
+      host_root: '',
+      openNetwork: () => host.open(),
+      run: async () => ({ code: 127, stdout: '', stderr: '' }),
+    });
+    t.ok(facts.memory_available_bytes > 0);
+    t.match(facts, { vpp_binary: 'missing', is_root: true, host: { active: [], has_udev: false } });
+    t.match(told(findings(config, facts)).join('\n'), /error lo: is no Ethernet device/);
+  },
+);

@@ -1,0 +1,206 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { runCommand } from '../../../src/host/command.js';
+import {
+  bootId,
+  hostDevices,
+  hugepages,
+  iommuGroup,
+  kernelAtLeast,
+  kernelVersion,
+  parseKernelVersion,
+  pciDevice,
+  pciDeviceOfLink,
+  processStartTime,
+  unsafeNoIommuMode,
+} from '../../../src/host/devices/sysfs.js';
+import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../../../src/host/files.js';
+import { networkServices, udevProperties } from '../../../src/host/services/network-service.js';
+
+t.test('the PCI device of a link is found through sysfs, also behind virtio and bridges', async (t) => {
+  const root = t.testdir({
+    sys: {
+      bus: { pci: { devices: {}, drivers: { 'virtio-pci': {}, 'vfio-pci': {} } } },
+      class: { net: { eth0: {}, eth1: {}, veth0: {}, eth2: {} } },
+      devices: {
+        'pci0000:00': {
+          '0000:00:02.0': {
+            '0000:03:00.1': { vendor: '0x8086\n', device: '0x1572\n', net: { eth0: {} } },
+          },
+          '0000:00:04.0': {
+            vendor: '0x1af4\n',
+            device: '0x1041\n',
+            virtio0: { net: { eth1: {} } },
+          },
+        },
+        'pci7fff:00': { '7fff:00:1f.7': { vendor: '0x15b3\n', device: '0x1017\n' } },
+      },
+      kernel: { iommu_groups: { 12: {} } },
+    },
+  });
+  const sys = join(root, 'sys');
+  const link = (from: string, to: string) => symlinkSync(join(sys, to), join(sys, from));
+  const [bridged, virtio, far] = [
+    'devices/pci0000:00/0000:00:02.0/0000:03:00.1',
+    'devices/pci0000:00/0000:00:04.0',
+    'devices/pci7fff:00/7fff:00:1f.7',
+  ];
+  link('class/net/eth0/device', bridged);
+  link('class/net/eth1/device', `${virtio}/virtio0`);
+  link('class/net/eth2/device', far);
+  link('bus/pci/devices/0000:03:00.1', bridged);
+  link('bus/pci/devices/0000:00:04.0', virtio);
+  link('bus/pci/devices/7fff:00:1f.7', far);
+  link(`${virtio}/driver`, 'bus/pci/drivers/virtio-pci');
+  link(`${bridged}/iommu_group`, 'kernel/iommu_groups/12');
+  const roots = { sys, proc: '/proc', dev: '/dev' };
+  t.strictSame(pciDeviceOfLink('eth0', roots), { address: '0000:03:00.1', vendor: '8086', device: '1572' });
+  t.strictSame(pciDeviceOfLink('eth1', roots), {
+    address: '0000:00:04.0',
+    vendor: '1af4',
+    device: '1041',
+    driver: 'virtio-pci',
+  });
+  t.match(pciDeviceOfLink('eth2', roots), { address: '7fff:00:1f.7' }, 'a domain of its own');
+  t.equal(pciDeviceOfLink('veth0', roots), undefined);
+  t.equal(pciDeviceOfLink('nothing', roots), undefined);
+  t.equal(pciDevice('0000:99:00.0', roots), undefined);
+  t.equal(iommuGroup('0000:03:00.1', roots), '12');
+  t.equal(iommuGroup('0000:00:04.0', roots), undefined);
+});
+
+t.test('kernel versions are compared as versions', async (t) => {
+  const at_least = (text: string, ...version: [number, number, number?]) => {
+    const parsed = parseKernelVersion(text);
+    return parsed && kernelAtLeast(parsed, ...version);
+  };
+  t.equal(at_least('6.1.0-13-amd64', 5, 4), true, '6.1 is newer than 5.4');
+  t.equal(at_least('5.15.0', 5, 4), true, 'no dash is needed');
+  t.equal(at_least('5.4.0-0', 5, 4), true);
+  t.equal(at_least('5.3.18-lp152', 5, 4), false);
+  t.equal(at_least('4.19.0', 5, 4), false);
+  t.equal(at_least('6.18-rc1', 6, 18), true);
+  t.equal(at_least('5.4.17', 5, 4, 18), false);
+  t.equal(parseKernelVersion('FreeBSD'), undefined);
+});
+
+t.test('what a machine lacks is answered, not thrown', async (t) => {
+  const root = t.testdir({
+    proc: {
+      sys: { kernel: { osrelease: '6.1.7\n', random: { boot_id: 'abc\n' } } },
+      41: { stat: `41 (a) Z ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
+      42: { stat: `42 (a ) b (c) S ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
+    },
+    sys: {
+      module: { vfio: { parameters: { enable_unsafe_noiommu_mode: 'Y\n' } } },
+      kernel: {
+        mm: {
+          hugepages: {
+            'hugepages-1048576kB': { nr_hugepages: '2\n', free_hugepages: '1\n' },
+            'hugepages-2048kB': { nr_hugepages: '512\n', free_hugepages: '500\n' },
+          },
+        },
+      },
+    },
+    dev: { net: { tun: '' } },
+    empty: {},
+  });
+  const roots = { sys: join(root, 'sys'), proc: join(root, 'proc'), dev: join(root, 'dev') };
+  const empty = { sys: join(root, 'empty'), proc: join(root, 'empty'), dev: join(root, 'empty') };
+  t.match(kernelVersion(roots), { major: 6, minor: 1, patch: 7 });
+  t.equal(kernelVersion(empty), undefined);
+  t.equal(bootId(roots), 'abc');
+  t.equal(bootId(empty), undefined);
+  t.equal(processStartTime(42, roots), 22, "the name's blanks and parentheses do not shift the fields");
+  t.equal(processStartTime(43, roots), undefined);
+  t.equal(processStartTime(41, roots), undefined, 'one that has only not been waited for is gone');
+  t.equal(unsafeNoIommuMode(roots), true);
+  t.equal(unsafeNoIommuMode(empty), undefined);
+  t.strictSame(hugepages(roots), [
+    { size_bytes: 2097152, total: 512, free: 500 },
+    { size_bytes: 1073741824, total: 2, free: 1 },
+  ]);
+  t.strictSame(hugepages(empty), []);
+  t.strictSame(hostDevices(roots), { tun: true, vhost_net: false, vfio: false });
+  t.type(processStartTime(process.pid), 'number', 'on the real machine too');
+});
+
+t.test('a file is written whole or not at all', async (t) => {
+  const directory = t.testdir({ old: 'old' });
+  const path = join(directory, 'old');
+  writeAtomic(path, 'new', 0o600);
+  t.equal(readFileSync(path, 'utf8'), 'new');
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  mkdirSync(join(directory, 'taken'));
+  t.throws(() => writeAtomic(join(directory, 'taken'), 'x'), { code: 'EISDIR' });
+  t.throws(() => writeAtomic(join(directory, 'none', 'x'), 'x'), { code: 'ENOENT' });
+  t.strictSame(readdirSync(directory).sort(), ['old', 'taken'], 'no temporary file is left behind');
+  t.equal(readIfExists(join(directory, 'gone')), undefined);
+  t.equal(readIfExists(join(path, 'below-a-file')), undefined);
+  t.throws(() => readIfExists(directory), { code: 'EISDIR' });
+  t.equal(removeIfExists(path), true);
+  t.equal(removeIfExists(path), false);
+  t.equal(existsSync(path), false);
+  t.equal(errorCode('text'), undefined);
+});
+
+t.test('commands end with a status, whatever happens', async (t) => {
+  const directory = t.testdir({ script: '#!/bin/sh\necho out; echo err >&2; exit 3\n' });
+  const script = join(directory, 'script');
+  chmodSync(script, 0o755);
+  t.strictSame(await runCommand([script], { timeout_ms: 10_000 }), {
+    code: 3,
+    stdout: 'out\n',
+    stderr: 'err\n',
+  });
+  t.match(await runCommand(['true'], { timeout_ms: 10_000 }), { code: 0 });
+  t.match(await runCommand([join(directory, 'none')], { timeout_ms: 10_000 }), {
+    code: 127,
+    stderr: /ENOENT/,
+  });
+  t.match(await runCommand(['sleep', '1000'], { timeout_ms: 20 }), { code: 124 });
+  writeFileSync(script, 'not a program');
+  t.match(await runCommand([script], { timeout_ms: 10_000 }), { code: Number });
+  t.match(await runCommand([], { timeout_ms: 10_000 }), { code: 127 });
+});
+
+t.test('the services that manage the network are asked for once', async (t) => {
+  const asked: string[] = [];
+  const services = await networkServices(
+    async (argv) => {
+      asked.push(argv.join(' '));
+      return { code: 3, stdout: 'inactive\nactive\ninactive\nunknown\n', stderr: '' };
+    },
+    ['chroot', '/host'],
+  );
+  t.strictSame(services, { systemd: true, active: ['NetworkManager'] });
+  t.strictSame(asked, [
+    'chroot /host systemctl is-active systemd-networkd NetworkManager networking network',
+  ]);
+  const without = { systemd: false, active: [] };
+  t.strictSame(await networkServices(async () => ({ code: 127, stdout: '', stderr: '' })), without);
+  t.strictSame(await networkServices(async () => ({ code: 1, stdout: '', stderr: 'no bus' })), without);
+  const properties = await udevProperties('eth0', async () => ({
+    code: 0,
+    stdout: 'ID_NET_NAME_PATH=enp3s0\nX=a=b\n\n',
+    stderr: '',
+  }));
+  t.strictSame(
+    [...properties],
+    [
+      ['ID_NET_NAME_PATH', 'enp3s0'],
+      ['X', 'a=b'],
+    ],
+  );
+  t.equal((await udevProperties('eth0', async () => ({ code: 1, stdout: '', stderr: '' }))).size, 0);
+});

@@ -1,0 +1,430 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { TurnedClock } from '../../../lab/turned-clock.js';
+import { type HookPoint, hook_points, loadConfig } from '../../../src/config.js';
+import type { CommandResult } from '../../../src/host/command.js';
+import { Hooks, type HookTools } from '../../../src/host/services/hooks.js';
+import {
+  appliesToTap,
+  type HookPlan,
+  type HostFacts,
+  netNames,
+  networkFileByName,
+  networkFilePaths,
+  planHook,
+  saysDnsNone,
+  udevRules,
+} from '../../../src/host/services/network-managers.js';
+import type { UndoStep } from '../../../src/host/undo/undo-step.js';
+
+const permanent =
+  '[Match]\nPermanentMACAddress=02:00:00:00:00:01\nName=eth0\n\n[Network]\nDHCP=yes\n# why\n\n[DHCP]\nRouteMetric=100\n';
+
+const host: HostFacts = {
+  root: '/host',
+  active: ['systemd-networkd'],
+  has_udev: true,
+  dns_none: false,
+  uplinks: [
+    {
+      name: 'eth0',
+      mac: '02:00:00:00:00:01',
+      net_names: { ID_NET_NAME_PATH: 'enp0s5', ID_NET_NAME_MAC: 'enx020000000001' },
+      has_lease: true,
+      network_file: permanent,
+    },
+    { name: 'eth1', mac: '02:00:00:00:00:02', net_names: {}, has_lease: false },
+  ],
+};
+
+/** One word per change or step. */
+const changes = (plan: HookPlan) =>
+  plan.changes.map((each) => (each.do === 'write_file' ? each.path : each.argv.join(' ')));
+const undo = (plan: HookPlan) =>
+  plan.undo.map((each) =>
+    each.kind === 'write_file' && each.content === null
+      ? `remove ${each.path}`
+      : each.kind === 'run_command'
+        ? each.argv.join(' ')
+        : each.kind,
+  );
+const plan = (point: HookPoint, more: Partial<HostFacts> = {}, rules = true) =>
+  planHook(point, { ...host, ...more }, rules);
+
+t.test('a host without systemd is left alone', async (t) => {
+  for (const point of hook_points)
+    t.same(plan(point, { active: [], has_udev: false }), { changes: [], undo: [] }, point);
+});
+
+t.test('every file and every change of service has its undo', async (t) => {
+  for (const active of [
+    ['systemd-networkd'],
+    ['NetworkManager'],
+    ['NetworkManager', 'networking'],
+  ] as const) {
+    for (const point of hook_points) {
+      const { changes, undo } = plan(point, { active });
+      for (const change of changes) {
+        if (change.do === 'write_file') {
+          t.ok(
+            undo.some(
+              (step) => step.kind === 'write_file' && step.path === change.path && step.content === null,
+            ),
+            change.path,
+          );
+        }
+      }
+    }
+  }
+});
+
+t.test(
+  'the backend of the uplink is started anew when the tap is there, and last of all when the uplink is back',
+  async (t) => {
+    const networkd = plan('BEFORE_IF_READ');
+    t.same(networkd.changes, [], 'nothing is changed before the host was read');
+    t.same(undo(networkd).reverse(), [
+      'chroot /host systemctl restart systemd-udev-trigger',
+      'chroot /host udevadm settle --timeout=5',
+      'chroot /host systemctl restart systemd-networkd',
+    ]);
+    t.ok(networkd.undo.every((step) => step.kind === 'run_command' && !step.after_boot));
+    t.same(changes(plan('VPP_RUNNING', { active: ['NetworkManager'] })), [
+      'chroot /host systemctl restart NetworkManager',
+    ]);
+    t.same(changes(plan('VPP_RUNNING', { active: ['NetworkManager', 'network'] })), [
+      'chroot /host systemctl restart NetworkManager',
+    ]);
+    t.same(changes(plan('VPP_RUNNING', { active: ['networking'], root: '' })), [
+      'systemctl restart networking',
+    ]);
+  },
+);
+
+t.test('NetworkManager is kept from resolv.conf by a file of ours', async (t) => {
+  const dns = plan('BEFORE_VPP_RUN', { active: ['NetworkManager'], has_udev: false });
+  const file = '/host/etc/NetworkManager/conf.d/99-calico-vpp.conf';
+  t.same(changes(dns), [file, 'chroot /host systemctl restart NetworkManager']);
+  t.match(dns.changes[0], { content: /\[main\]\ndns=none\n$/ });
+  t.same(
+    undo(dns),
+    ['chroot /host systemctl restart NetworkManager', `remove ${file}`],
+    'the restart comes after the removal',
+  );
+  t.same(plan('BEFORE_VPP_RUN', { active: ['NetworkManager'], has_udev: false, dns_none: true }), {
+    changes: [],
+    undo: [],
+  });
+  t.same(plan('BEFORE_VPP_RUN', { has_udev: false }), { changes: [], undo: [] });
+
+  t.ok(saysDnsNone('[main]\nplugins=keyfile\ndns = none\n'));
+  t.notOk(saysDnsNone('[main]\n#dns=none\n'));
+  t.notOk(saysDnsNone('[main]\ndns=none\ndns=default\n'), 'the last one counts');
+  t.notOk(saysDnsNone('[device]\ndns=none\n'));
+  t.notOk(saysDnsNone('[main]\nrc-manager=unmanaged # dns=none\n'));
+});
+
+t.test('udev gives the tap the names of the device and leaves its MAC alone', async (t) => {
+  t.match(udevRules(host.uplinks).split('\n'), [
+    /^#/,
+    'SUBSYSTEM=="net", ATTR{address}=="02:00:00:00:00:01", ENV{DEVTYPE}=="", ENV{ID_NET_NAME_PATH}:="enp0s5", ENV{ID_NET_NAME_MAC}:="enx020000000001"',
+    '',
+  ]);
+  const udev = plan('BEFORE_VPP_RUN');
+  const rules = '/host/etc/udev/rules.d/99-vpp-restore-id_net_name.rules';
+  const link = '/host/etc/systemd/network/00-calico-vpp-tap.link';
+  t.same(changes(udev), [rules, link, 'chroot /host udevadm control --reload']);
+  t.match(udev.changes[1], { content: /Driver=tun\n\n\[Link\]\nNamePolicy=keep\nMACAddressPolicy=none/ });
+  t.same(undo(udev).reverse(), [
+    `remove ${link}`,
+    `remove ${rules}`,
+    'chroot /host udevadm control --reload',
+    'chroot /host udevadm trigger --subsystem-match=net --action=change',
+  ]);
+  t.ok(
+    udev.undo.every((step) => step.kind === 'write_file' || (step.kind === 'run_command' && step.after_boot)),
+    'these files outlive a restart of the machine, and so must their undo',
+  );
+  t.same(changes(plan('BEFORE_VPP_RUN', {}, false)), [link, 'chroot /host udevadm control --reload']);
+  t.equal(udevRules([host.uplinks[1]!]), '');
+});
+
+t.test('networkd manages the tap by name where its own file would not take it', async (t) => {
+  const file = '/host/etc/systemd/network/00-calico-vpp-eth0.network';
+  const running = plan('VPP_RUNNING');
+  t.same(changes(running), [
+    file,
+    'chroot /host systemctl restart systemd-udev-trigger',
+    'chroot /host udevadm settle --timeout=5',
+    'chroot /host systemctl restart systemd-networkd',
+  ]);
+  t.match(running.changes[0], {
+    content: /^#.*\n\[Match\]\nName=eth0\n\n\[Network\]\nDHCP=yes\n\n\[DHCP\]\nRouteMetric=100\n$/,
+  });
+  t.same(undo(running), ['chroot /host systemctl restart systemd-networkd', `remove ${file}`]);
+
+  const [eth0] = host.uplinks;
+  const untouched = (more: object) =>
+    changes(plan('VPP_RUNNING', { uplinks: [{ ...eth0!, ...more }] })).length === 3;
+  t.ok(untouched({ has_lease: false }), 'a static address cannot run out');
+  t.ok(untouched({ network_file: '[Match]\nName=e*\nMACAddress=02:00:00:00:00:01\n[Network]\nDHCP=yes\n' }));
+  t.ok(untouched({ network_file: undefined }));
+
+  t.notOk(appliesToTap('[Match]\nName=eth0\nDriver=ena\n'));
+  t.notOk(appliesToTap('[Match]\nPath=pci-0000:00:05.0\n'));
+  t.ok(appliesToTap('[Network]\nDriver=x\n'));
+  t.equal(
+    networkFileByName('[Match]\nPath=a\n[Network]\nDHCP=yes\n[Match]\nDriver=b\n', 'x').match(/\[Match\]/g)
+      ?.length,
+    1,
+  );
+});
+
+t.test('what udev and networkctl tell', async (t) => {
+  t.same(
+    netNames(
+      new Map([
+        ['ID_NET_NAME_SLOT', 'ens5'],
+        ['ID_NET_NAME_PATH', 'enp0s5'],
+        ['ID_NET_NAME', 'ens5'],
+        ['ID_NET_NAME_MAC', 'a"b'],
+      ]),
+    ),
+    {
+      ID_NET_NAME_SLOT: 'ens5',
+      ID_NET_NAME_PATH: 'enp0s5',
+    },
+  );
+  const status = (lines: string) =>
+    networkFilePaths(
+      `● 2: eth0\n      Link File: /usr/lib/a.link\n${lines}\n          State: routable (configured)\n`,
+    );
+  t.same(status('   Network File: /run/systemd/network/10-eth0.network'), [
+    '/run/systemd/network/10-eth0.network',
+  ]);
+  t.same(
+    status(
+      '   Network File: /etc/a.network\n                 ├─/etc/a.network.d/x.conf\n                 └─/etc/a.network.d/y.conf',
+    ),
+    ['/etc/a.network', '/etc/a.network.d/x.conf', '/etc/a.network.d/y.conf'],
+  );
+  t.same(status('   Network File: n/a'), []);
+});
+
+// --- the shell around the plans -------------------------------------------------------------------------------------------
+
+interface Line {
+  readonly level: string;
+  readonly text: string;
+}
+
+function rig(
+  t: Pick<Test, 'teardown'>,
+  env: NodeJS.ProcessEnv = {},
+  answers: Record<string, Partial<CommandResult>> = {},
+) {
+  const root = mkdtempSync(join(tmpdir(), 'hooks-'));
+  t.teardown(() => rmSync(root, { recursive: true }));
+  const uplinkInterfaces = [
+    { interfaceName: 'eth0', vppDriver: 'af_packet' },
+    { interfaceName: 'eth10', vppDriver: 'af_packet', isMain: true },
+  ];
+  const { config } = loadConfig({
+    NODENAME: 'n',
+    CALICOVPP_INTERFACES: JSON.stringify({ uplinkInterfaces }),
+    ...env,
+  });
+  const lines: Line[] = [];
+  const say = (level: string) => (_: object, text: string) => {
+    lines.push({ level, text });
+  };
+  const log = {
+    debug: say('debug'),
+    info: say('info'),
+    warn: say('warn'),
+    error: say('error'),
+    fatal: say('fatal'),
+    child: () => log,
+  };
+  const recorded: UndoStep[] = [];
+  /** What happened, in order. */
+  const trace: string[] = [];
+  const clock = new TurnedClock();
+  const tools: HookTools = {
+    config,
+    host_root: root,
+    placeholders: { uplinks: ['eth0', 'eth10'], first_cpu: '0', node_annotations: { a: 'b' } },
+    journal: {
+      pending: () => recorded,
+      record: (steps) => {
+        recorded.push(...steps);
+        if (steps.length > 0) trace.push(`record ${steps.length}`);
+      },
+    },
+    openNetwork: () => ({
+      link: (name) => (name === 'eth0' ? ({ index: 7, mac: '02:00:00:00:00:01' } as never) : undefined),
+      addresses: () => [{ link: 7, family: 4, prefix: '10.0.0.2/24', scope: 0, flags: 0, valid_s: 3600 }],
+      close: () => {
+        trace.push('close');
+      },
+    }),
+    run: async (argv) => {
+      const line = argv.slice(2).join(' ');
+      trace.push(line);
+      return { code: 1, stdout: '', stderr: '', ...answers[line] };
+    },
+    clock,
+    log,
+  };
+  return { hooks: new Hooks(tools), root, lines, recorded, trace, clock, tools };
+}
+
+const networkd: Record<string, Partial<CommandResult>> = {
+  'udevadm --version': { code: 0 },
+  'systemctl is-active systemd-networkd NetworkManager networking network': {
+    code: 3,
+    stdout: 'active\ninactive\ninactive\ninactive\n',
+  },
+  'networkctl --no-pager status eth0': { code: 0, stdout: ' Network File: /run/10-eth0.network\n' },
+  'udevadm info --query=property /sys/class/net/eth0': {
+    code: 0,
+    stdout: 'ID_NET_NAME_PATH=enp0s5\n',
+  },
+  'udevadm control --reload': { code: 0 },
+};
+
+t.test('the built-in work is recorded before it is done, once, and goes on past a failure', async (t) => {
+  const { hooks, root, lines, recorded, trace } = rig(t, {}, networkd);
+  mkdirSync(join(root, 'run'));
+  writeFileSync(join(root, 'run/10-eth0.network'), permanent);
+
+  await hooks.run('BEFORE_IF_READ');
+  t.equal(recorded.length, 3);
+  trace.length = 0;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.same(trace, ['record 4', 'udevadm control --reload']);
+  t.match(
+    readFileSync(join(root, 'etc/udev/rules.d/99-vpp-restore-id_net_name.rules'), 'utf8'),
+    /02:00:00:00:00:01.*enp0s5/,
+  );
+  trace.length = 0;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.same(trace, ['udevadm control --reload'], 'a second life of VPP adds nothing to the journal');
+
+  trace.length = 0;
+  await hooks.run('VPP_RUNNING');
+  t.same(trace, [
+    'record 2',
+    'systemctl restart systemd-udev-trigger',
+    'udevadm settle --timeout=5',
+    'systemctl restart systemd-networkd',
+  ]);
+  t.match(readFileSync(join(root, 'etc/systemd/network/00-calico-vpp-eth0.network'), 'utf8'), /Name=eth0\n/);
+  t.notOk(existsSync(join(root, 'etc/systemd/network/00-calico-vpp-eth10.network')));
+  t.equal(lines.filter(({ level }) => level === 'warn').length, 3, 'the failed commands are told');
+  await hooks.run('VPP_DONE_OK');
+  t.equal(recorded.length, 9);
+});
+
+t.test('nothing is changed when the journal cannot take the undo', async (t) => {
+  const { hooks, root, lines, tools } = rig(t, {}, networkd);
+  tools.journal.record = () => {
+    throw new Error('disk full');
+  };
+  await hooks.run('BEFORE_VPP_RUN');
+  t.notOk(existsSync(join(root, 'etc')));
+  t.match(lines, [{ level: 'warn', text: /hook\(BEFORE_VPP_RUN\) failed/ }]);
+});
+
+t.test('with the built-in work turned off, the first uplink alone is looked after', async (t) => {
+  const { hooks, root } = rig(
+    t,
+    { CALICOVPP_ENABLE_NETWORK_MANAGER_HOOK: 'false', CALICOVPP_DEBUG: '{"enableUdevNetNameRules":false}' },
+    networkd,
+  );
+  await hooks.run('BEFORE_VPP_RUN');
+  t.ok(existsSync(join(root, 'etc/udev/rules.d/99-vpp-restore-id_net_name.rules')));
+});
+
+t.test('a script of the user takes the place of the built-in work', async (t) => {
+  const script = `echo "$0|$1|__VPP_DATAPLANE_IF__|__NODE_ANNOTATION:a__|$CANARY"; printf 'to stderr' >&2; exit 3`;
+  process.env.CANARY = 'inherited';
+  t.teardown(() => delete process.env.CANARY);
+  const { hooks, lines, recorded, clock } = rig(t, { CALICOVPP_HOOK_BEFORE_VPP_RUN: script }, networkd);
+  await hooks.run('BEFORE_VPP_RUN');
+  t.same(recorded, []);
+  t.equal(clock.pending, 0, 'the time limit is gone with the script');
+  t.match(
+    lines.map(({ text }) => text),
+    [
+      'hook(BEFORE_VPP_RUN) BEFORE_VPP_RUN|eth10|eth0|b|inherited',
+      'hook(BEFORE_VPP_RUN) to stderr',
+      /exit status 3; it goes on/,
+    ],
+  );
+});
+
+t.test('a script at the first point does not hide the host from the later ones', async (t) => {
+  const { hooks, recorded, lines } = rig(t, { CALICOVPP_HOOK_BEFORE_IF_READ: 'echo made eth0' }, networkd);
+  await hooks.run('BEFORE_IF_READ');
+  t.match(lines[0], { text: 'hook(BEFORE_IF_READ) made eth0' });
+  t.equal(recorded.length, 3);
+});
+
+t.test('a script that does not end is killed with all that it started', async (t) => {
+  const { hooks, lines, clock, root } = rig(t, {
+    CALICOVPP_HOOK_VPP_RUNNING: 'sleep 1000 & echo $! ; sleep 1000',
+  });
+  const ended = hooks.run('VPP_RUNNING');
+  await said(() => lines.length > 0);
+  const pid = /(\d+)$/.exec(lines[0]!.text)![1]!;
+  t.ok(existsSync(`/proc/${pid}`), root);
+  await clock.advance(30_000);
+  await ended;
+  t.match(
+    lines.slice(1).map(({ text }) => text),
+    [/is killed: it ran longer than 30000 ms; raise CALICOVPP_HOOK_TIMEOUT/, /ended with SIGKILL/],
+  );
+  await said(() => !existsSync(`/proc/${pid}`) || / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8')));
+  t.pass('nothing of the process group lives');
+});
+
+t.test('a hook whose time has passed does nothing more', async (t) => {
+  const script = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'echo begun; sleep 1000' });
+  const abort = new AbortController();
+  const ended = script.hooks.run('VPP_RUNNING', abort.signal);
+  await said(() => script.lines.length > 0);
+  abort.abort();
+  await ended;
+  t.match(
+    script.lines.slice(1).map(({ text }) => text),
+    [/ended with SIGKILL/],
+  );
+  await script.hooks.run('VPP_RUNNING', abort.signal);
+  t.equal(script.lines.length, 2, 'nor is it begun');
+
+  const built_in = rig(t, {}, networkd);
+  await built_in.hooks.run('BEFORE_IF_READ', abort.signal);
+  t.same(built_in.recorded, [], 'the host is looked at and not changed');
+});
+
+t.test('a script that leaves something in the background does not hold up the start', async (t) => {
+  const { hooks, lines, clock } = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'sleep 1000 & echo $!' });
+  const ended = hooks.run('VPP_RUNNING');
+  await said(() => lines.length > 0 && clock.next_ms === 200);
+  await clock.advance(200);
+  await ended;
+  process.kill(Number(/(\d+)$/.exec(lines[0]!.text)![1]), 'SIGKILL');
+  t.equal(lines.length, 1, 'and is no failure');
+});
+
+/** Turns the event loop until the condition holds. */
+async function said(condition: () => boolean): Promise<void> {
+  const signal = AbortSignal.timeout(10_000);
+  while (!condition()) {
+    signal.throwIfAborted();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

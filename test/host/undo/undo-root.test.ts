@@ -1,0 +1,286 @@
+import t, { type Test } from 'tap';
+import { canUseNetns, NetnsLab } from '../../../lab/netns.js';
+import { systemClock } from '../../../src/clock.js';
+import { runCommand } from '../../../src/host/command.js';
+import { captureLink, restoreSteps } from '../../../src/host/undo/capture.js';
+import { undo } from '../../../src/host/undo/undo.js';
+import { identityOf, type UndoStep } from '../../../src/host/undo/undo-step.js';
+import {
+  type HostNetwork,
+  type NetworkChange,
+  type NetworkNamespace,
+  OWN_NAMESPACE_PATH,
+} from '../../../src/linux/network.js';
+
+/** Reading, taking away and giving back a link with a real kernel. `ip -j` is the second opinion. */
+
+const reason = canUseNetns();
+const root = reason === undefined ? {} : { skip: reason };
+
+function withLab(test: Test): NetnsLab {
+  const lab = new NetnsLab();
+  test.teardown(() => lab.close());
+  return lab;
+}
+
+type Json = Record<string, unknown>;
+
+function ipJson(lab: NetnsLab, name: string, ...argv: string[]): Json[] {
+  return JSON.parse(lab.run(name, 'ip', '-j', ...argv));
+}
+
+/** Addresses and routes of all tables as `ip` tells them, without what may differ after a restore: indices. */
+function told(lab: NetnsLab, name: string): object {
+  const addresses = ipJson(lab, name, 'addr').map(({ ifname, mtu, address, addr_info }) => ({
+    ifname,
+    mtu,
+    address,
+    addr_info: (addr_info as Json[])
+      .map(({ tentative: _, ...rest }) => rest)
+      .sort((a, b) => String(a.local).localeCompare(String(b.local))),
+  }));
+  const routes = ['-4', '-6'].flatMap((family) => ipJson(lab, name, family, 'route', 'show', 'table', 'all'));
+  const neighbours = ipJson(lab, name, 'neigh', 'show', 'nud', 'permanent');
+  return { addresses, routes: routes.map((route) => JSON.stringify(route)).sort(), neighbours };
+}
+
+/** The machine as this process would see it if it lived in the namespace called `name`. */
+function hostInside(lab: NetnsLab, name: string): HostNetwork {
+  const own = lab.namespace(name);
+  return {
+    open(path) {
+      const namespace = lab.host.open(path ?? own);
+      const come_home = (change: NetworkChange): NetworkChange =>
+        change.do === 'move_link' && change.netns === OWN_NAMESPACE_PATH ? { ...change, netns: own } : change;
+      const { apply } = namespace;
+      namespace.apply = (change) => apply.call(namespace, come_home(change));
+      return namespace;
+    },
+    inNamespace: (path, run) => lab.host.inNamespace(path, run),
+    exists: (path) => lab.host.exists(path),
+    createNamed: (other) => lab.host.createNamed(other),
+    removeNamed: (other) => lab.host.removeNamed(other),
+  };
+}
+
+/** The node of the tests: a veth uplink `up0` with everything on it that an administrator can think of. */
+async function furnish(lab: NetnsLab): Promise<NetworkNamespace> {
+  const node = lab.open('node');
+  // Else the kernel adds a link-local address whenever it gets to it.
+  node.writeSysctl('net/ipv6/conf/default/addr_gen_mode', '1');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24', 'fd00::2/64'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+  );
+  lab.veth(
+    { namespace: 'node', name: 'up1', addresses: ['10.1.0.2/24', 'fd01::2/64'] },
+    { namespace: 'peer', name: 'p1', addresses: ['10.1.0.1/24', 'fd01::1/64'] },
+  );
+  const commands = [
+    'link set up0 mtu 1400',
+    'link set up0 promisc on',
+    'addr add 10.0.0.3/24 dev up0 label up0:vip',
+    'addr add 10.0.7.1/32 dev up0',
+    'addr add 10.9.0.1 peer 10.9.0.2/32 dev up0',
+    'addr add 10.8.0.1/24 brd + dev up0 metric 77',
+    'addr add 10.6.0.1/24 dev up0 valid_lft 9000 preferred_lft 8000',
+    'addr add fd00::7/128 dev up0 nodad',
+    'addr add fe80::77/64 dev up0 nodad scope link',
+    'addr add fd02::1/64 dev up0 nodad noprefixroute',
+    'route add default via 10.0.0.1 proto dhcp metric 100 mtu 1300 advmss 1200',
+    'route append default via 10.0.0.9 proto dhcp metric 100',
+    'route add 172.16.0.0/12 via 10.0.0.1 src 10.0.0.3',
+    'route add 192.168.0.0/16 nexthop via 10.0.0.1 dev up0 weight 2 nexthop via 10.1.0.1 dev up1 weight 5',
+    'route add 10.77.0.0/16 via 10.77.0.1 dev up0 onlink',
+    'route add 10.66.0.0/16 via inet6 fd00::1 dev up0',
+    'route add 10.50.0.0/16 via 10.0.0.1 table 100',
+    'route add 10.50.0.0/16 via 10.0.0.8 table 1000 tos 0x10',
+    'route add 10.40.0.0/16 dev up0 scope link initcwnd 20 quickack 1',
+    'route add 172.31.5.0/24 via 10.40.0.1',
+    'route add local 10.30.0.1 dev up0 table local',
+    '-6 route add default via fd00::1 dev up0 metric 512',
+    '-6 route add default via fe80::1 dev up0 metric 2048 pref high',
+    '-6 route add fd10::/48 nexthop via fd00::1 dev up0 nexthop via fd01::1 dev up1',
+    '-6 route add fd11::/48 via fd00::1 src fd00::7 table 100',
+    '-6 route add fd12::/48 from fd00::/64 via fd00::1 dev up0',
+    'neigh add 10.0.0.200 lladdr 02:00:00:00:00:99 dev up0 nud permanent',
+    'rule add from 10.0.0.0/24 lookup 100 priority 50',
+  ];
+  for (const command of commands) lab.run('node', 'ip', ...command.split(' '));
+  await settled(node);
+  return node;
+}
+
+/** Resolves when the kernel has seen the carrier of all links that are up: then it adds the multicast route of IPv6. */
+async function settled(namespace: NetworkNamespace): Promise<void> {
+  const isSettled = () => {
+    const multicast = namespace.routes({ table: 255 }).filter(({ prefix }) => prefix === 'ff00::/8');
+    const ready = new Set(multicast.flatMap(({ next_hops }) => next_hops.map(({ oif }) => oif)));
+    return namespace.links().every(({ index, kind, up }) => !up || kind !== 'veth' || ready.has(index));
+  };
+  await new Promise<void>((resolve) => {
+    const check = () => {
+      if (!isSettled()) return;
+      watch.close();
+      resolve();
+    };
+    const watch = namespace.watch(['route', 'link'], check);
+    check();
+  });
+}
+
+t.test('what rtnetlink dumps is what ip shows', root, async (t) => {
+  const lab = withLab(t);
+  const node = await furnish(lab);
+  const links = ipJson(lab, 'node', '-d', 'link');
+  t.same(
+    node.links().map(({ name, index, mtu, mac, promiscuity, rx_queues }) => ({
+      name,
+      index,
+      mtu,
+      mac,
+      promiscuity,
+      rx_queues,
+    })),
+    links.map((l) => ({
+      name: l.ifname,
+      index: l.ifindex,
+      mtu: l.mtu,
+      mac: l.address,
+      promiscuity: l.promiscuity,
+      rx_queues: l.num_rx_queues,
+    })),
+    'links',
+  );
+  t.equal(node.link('up0')?.kind, 'veth');
+  t.match(node.link('up0'), { promisc: true, up: true, running: true, mtu: 1400 });
+  const up0 = node.link('up0')!.index;
+  const addresses = ipJson(lab, 'node', 'addr', 'show', 'dev', 'up0')[0]!.addr_info as Json[];
+  t.strictSame(
+    node.addresses(up0).map((a) => [a.prefix, a.peer, a.label, a.broadcast, a.metric]),
+    addresses.map((a) => [
+      `${a.local}/${a.prefixlen}`,
+      a.address,
+      a.label,
+      a.broadcast,
+      a.metric as number | undefined,
+    ]),
+    'addresses',
+  );
+  t.match(
+    node.addresses(up0).find((a) => a.prefix === '10.6.0.1/24'),
+    { valid_s: Number, preferred_s: Number },
+  );
+  const shown = ['-4', '-6'].flatMap((f) => ipJson(lab, 'node', f, 'route', 'show', 'table', 'all'));
+  t.equal(node.routes().length, shown.length, 'as many routes');
+  t.equal(node.routes({ table: 100 }).length, 2, 'one table');
+  t.equal(node.routes({ table: 4711 }).length, 0, 'a table that does not exist is empty');
+  t.ok(
+    node.routes({ link: up0 }).every((r) => r.next_hops.some((h) => h.oif === up0)),
+    'one link',
+  );
+  t.match(node.routes().find((r) => r.prefix === '192.168.0.0/16')?.next_hops, [
+    { gateway: '10.0.0.1', weight: 2 },
+    { gateway: '10.1.0.1', weight: 5 },
+  ]);
+  t.match(
+    node.routes().find((r) => r.metrics?.mtu === 1300),
+    { prefix: '0.0.0.0/0', protocol: 16, metrics: { mtu: 1300, advmss: 1200 } },
+  );
+  t.match(node.routes().find((r) => r.prefix === '10.66.0.0/16')?.next_hops, [{ gateway: 'fd00::1' }]);
+  t.match(
+    node.rules().find((r) => r.priority === 50),
+    { source: '10.0.0.0/24', table: 100 },
+  );
+  t.match(
+    node.neighbours(up0).find((n) => n.address === '10.0.0.200'),
+    { mac: '02:00:00:00:00:99', state: 0x80 },
+  );
+  t.equal(node.link('nothing'), undefined);
+  t.equal(node.link(4711), undefined);
+});
+
+/** Undo in the namespace `node`, waiting for nothing. */
+async function undoIn(lab: NetnsLab, steps: readonly UndoStep[]) {
+  return undo(steps, { host: hostInside(lab, 'node'), clock: systemClock, run: runCommand }, 0);
+}
+
+t.test(
+  'a link that was moved away comes back with all it had, and a second undo finds nothing to do',
+  root,
+  async (t) => {
+    const lab = withLab(t);
+    const node = await furnish(lab);
+    const away = lab.namespace('away');
+    const before = told(lab, 'node');
+    const state = captureLink(node, 'up0')!;
+    t.equal(
+      state.routes.some((route) => route.unsupported),
+      false,
+    );
+    const steps: UndoStep[] = [
+      ...restoreSteps(state),
+      { kind: 'link_to_netns', link: identityOf(state.link), from: away },
+    ];
+    const parsed = JSON.parse(JSON.stringify(steps)) as UndoStep[];
+    t.strictSame(parsed, steps, 'the steps survive the journal');
+
+    node.apply({ do: 'move_link', link: state.link.index, netns: away });
+    t.equal(node.link('up0'), undefined);
+    const report = await undoIn(lab, parsed);
+    t.strictSame(
+      report.results.filter((r) => r.outcome === 'failed'),
+      [],
+    );
+    await settled(node);
+    t.strictSame(told(lab, 'node'), before, 'as ip shows it');
+    const again = await undoIn(lab, parsed);
+    t.ok(
+      again.results.every((r) => r.outcome === 'already'),
+      'nothing left to do',
+    );
+    t.strictSame(told(lab, 'node'), before);
+  },
+);
+
+t.test('a link that was down is given back down, with its addresses', root, async (t) => {
+  const lab = withLab(t);
+  const node = await furnish(lab);
+  const away = lab.namespace('away');
+  // Their next hops over a link that is down are dead, and no command could add such a route.
+  for (const multipath of ['192.168.0.0/16', 'fd10::/48']) lab.run('node', 'ip', 'route', 'del', multipath);
+  lab.run('node', 'ip', 'link', 'set', 'up0', 'down');
+  const before = told(lab, 'node');
+  const state = captureLink(node, 'up0')!;
+  node.apply({ do: 'move_link', link: state.link.index, netns: away });
+  const steps: UndoStep[] = [
+    ...restoreSteps(state),
+    { kind: 'link_to_netns', link: identityOf(state.link), from: away },
+  ];
+  const report = await undoIn(lab, steps);
+  t.strictSame(report.remaining, []);
+  t.strictSame(told(lab, 'node'), before);
+});
+
+t.test(
+  'undo tells links apart by kind and MAC: the tap with the name of the uplink goes, the uplink comes',
+  root,
+  async (t) => {
+    const lab = withLab(t);
+    const node = await furnish(lab);
+    const away = lab.namespace('away');
+    const state = captureLink(node, 'up0')!;
+    node.apply({ do: 'move_link', link: state.link.index, netns: away });
+    for (const command of ['tuntap add up0 mode tap', `link set up0 address ${state.link.mac}`])
+      lab.run('node', 'ip', ...command.split(' '));
+    const steps: UndoStep[] = [
+      ...restoreSteps(state),
+      { kind: 'link_to_netns', link: identityOf(state.link), from: away },
+      { kind: 'delete_link', name: 'up0', link_kind: 'tun' },
+    ];
+    t.strictSame((await undoIn(lab, steps)).remaining, []);
+    t.equal(node.link('up0')?.kind, 'veth');
+    t.strictSame((await undoIn(lab, steps)).remaining, []);
+    t.equal(node.link('up0')?.kind, 'veth', 'a second undo does not take the uplink for the tap');
+  },
+);
