@@ -10,7 +10,8 @@ import { desiredPod, type PodInputs } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
 import type { PodSpec } from '../src/pod/spec.js';
 import { PodState } from '../src/pods/pod-state.js';
-import { type Operation, reconcile } from '../src/reconcile/reconcile.js';
+import type { Operation } from '../src/reconcile/operation.js';
+import { reconcile } from '../src/reconcile/reconcile.js';
 import { execute } from '../src/vpp-conn/execute.js';
 import { Handles } from '../src/vpp-conn/handles.js';
 

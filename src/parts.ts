@@ -28,7 +28,10 @@ import { createLog, type Log, type RootLog } from './log.js';
 import { CapturedStore } from './uplink/captured.js';
 import { UplinkHost } from './uplink/uplink-host.js';
 import { createLauncher, type Launcher, type ProcessTable } from './vpp-conn/launcher.js';
+import { Quarantine } from './vpp-conn/quarantine.js';
+import type { RegistryFile } from './vpp-conn/registry.js';
 import { firstCpu, startupConfig, startupExec, type TemplateFacts } from './vpp-conn/startup-config.js';
+import { quarantineFile, registryFile } from './vpp-conn/state-files.js';
 
 /** The concrete parts of a node: all that touches the machine. `restore` needs no more than these. */
 export interface NodeParts {
@@ -37,6 +40,9 @@ export interface NodeParts {
   readonly log: RootLog;
   readonly host: HostNetwork;
   readonly launcher: Launcher;
+  /** Of what VPP holds and does not show. */
+  readonly registry: RegistryFile;
+  readonly quarantine: Quarantine;
   readonly uplinkHost: UplinkHost;
   readonly hooks: Pick<Hooks, 'run'>;
   /** Makes Linux resolve the gateway. */
@@ -86,6 +92,10 @@ export function linuxParts(
     host,
     cluster,
     launcher: makeLauncher(config, boot_id, host, vpp_netns, placeholders, core_journal, log),
+    registry: registryFile(join(config.paths.run_dir, 'vpp-objects.jsonl')),
+    quarantine: new Quarantine(quarantineFile(join(config.paths.state_dir, 'quarantine.json')), (error) =>
+      log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
+    ),
     core_journal,
     uplinkHost: new UplinkHost(
       host,

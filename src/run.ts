@@ -10,11 +10,11 @@ import { startCniServer } from './cni/server.js';
 import type { Config } from './config.js';
 import { conditionBoard } from './debug/conditions.js';
 import { startDebug } from './debug/debug.js';
-import type { RedirectMatch } from './desired/objects.js';
 import { readIfExists, writeAtomic } from './host/files.js';
 import { lastWord, restoreHost } from './last-word.js';
 import type { HostNetwork, NetworkEvent } from './linux/network.js';
 import type { Log } from './log.js';
+import type { RedirectMatch } from './objects/redirect.js';
 import type { NodeParts } from './parts.js';
 import { PodState } from './pods/pod-state.js';
 import { root_supervision, startTree } from './supervisor.js';
@@ -100,7 +100,8 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
       vppConnection: (vpp_process) =>
         vppConnection(
           vpp_process,
-          sessionOpener(request_ms, clock, log),
+          sessionOpener({ request_ms, registry: parts.registry, quarantine: parts.quarantine, clock, log }),
+          parts.quarantine,
           {
             open_ms: config.vpp.connect_timeout_ms,
             probe_interval_ms: config.vpp.probe.interval_ms,

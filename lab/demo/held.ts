@@ -1,5 +1,6 @@
 /** What VPP holds, in few lines for a reader. */
-import type { ObjectKind, ObjectOf, Path } from '../../src/desired/objects.js';
+import type { ObjectKind, ObjectOf } from '../../src/objects/object.js';
+import type { Path } from '../../src/objects/routing.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { Pod } from '../topology.js';
 

@@ -8,12 +8,13 @@ import type { PodLimits } from '../cni/annotations.js';
 import { parseAddRequest, parseDelRequest } from '../cni/request.js';
 import type { CniHandlers, CniServer } from '../cni/server.js';
 import { recordedSlot } from '../desired/admission.js';
-import type { InterfaceTag, VppObject } from '../desired/objects.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
@@ -25,7 +26,6 @@ import { PodEntry, PodTable } from '../pods/pod-table.js';
 import { RemovalLane } from '../pods/removal-lane.js';
 import { Sweeper } from '../pods/sweeper.js';
 import { VppReader } from '../pods/vpp-reader.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
 import { podActor } from './pod.js';
 
 export interface CniDeps {
@@ -145,7 +145,7 @@ class Cni implements Actor<CniMessage> {
       case 'Del':
         return this.del(message.request, message.reply);
       case 'Observe':
-        return this.read(true);
+        return this.read({ fresh: true });
       case 'RemovalWanted':
         return this.removalWanted(message.key, message.urgent);
       case 'RemovalEnded':
@@ -159,7 +159,7 @@ class Cni implements Actor<CniMessage> {
       case 'HeldExpired':
         return this.heldExpired(message.add);
       case 'Snapshot':
-        return this.observed(message.read, message.asked_ms, message.snapshot);
+        return this.observed(message);
       case 'Swept':
         return this.swept(message.id, message.error);
       case 'Pace':
@@ -170,7 +170,7 @@ class Cni implements Actor<CniMessage> {
       case 'Audit':
         this.ctx.after(this.deps.settings.audit_ms, { type: 'Audit' });
         this.auditing = true;
-        return this.read();
+        return this.read({ audit: this.surveyed });
       case 'ReadAgain':
         return this.read();
     }
@@ -262,7 +262,7 @@ class Cni implements Actor<CniMessage> {
     }
     const slot = left?.slot ?? this.pods.freeSlot(this.sweeper.orphans.slots());
     const pod = await this.spawn(spec, slot, false);
-    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), left?.objects ?? []);
+    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), left?.objects ?? [], true);
     return pod;
   }
 
@@ -432,33 +432,43 @@ class Cni implements Actor<CniMessage> {
     this.sweeper.orphans.clear();
   }
 
-  private read(fresh = false): void {
-    if (this.ready !== undefined) this.reader.read(fresh);
+  private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
+    if (this.ready !== undefined) this.reader.read(how);
   }
 
-  private observed(read: number, asked_ms: number, told: Snapshot | Error): void {
+  private observed({
+    read,
+    asked_ms,
+    audit,
+    snapshot: told,
+  }: Extract<CniMessage, { type: 'Snapshot' }>): void {
     const snapshot = this.reader.result(read, told);
     const { ready } = this;
     if (snapshot === undefined || ready === undefined) return;
     this.indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
-    const owners = this.pods.owners(snapshot, this.node(ready));
+    const holdings = this.pods.holdings(snapshot, this.node(ready));
     if (!this.surveyed) {
       this.surveyed = true;
-      this.sweeper.survey(ready.generation, owners.orphans);
-      this.pods.assignSlots(owners, this.sweeper.orphans.slots());
-    } else if (this.auditing) this.sweeper.audit(owners.orphans);
+      this.sweeper.survey(ready.generation, holdings.orphans);
+      this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
+    } else if (this.auditing) this.sweeper.audit(holdings.orphans);
     this.auditing = false;
     for (const pod of this.pods.values()) {
-      this.tellPart(pod, asked_ms, owners.pods.get(podInterfaceTag(pod.spec)) ?? []);
+      this.tellPart(pod, asked_ms, holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], !audit);
     }
     this.pace();
     this.reader.readAgain();
   }
 
-  private tellPart(pod: PodEntry, asked_ms: number, objects: readonly VppObject[]): void {
+  private tellPart(
+    pod: PodEntry,
+    asked_ms: number,
+    objects: readonly VppObject[],
+    with_host_ports: boolean,
+  ): void {
     const ready = this.ready!;
     const sw_if_index = this.indexes.get(podInterfaceTag(pod.spec));
-    const holdings = { objects, ...(sw_if_index !== undefined && { sw_if_index }) };
+    const holdings = { objects, with_host_ports, ...(sw_if_index !== undefined && { sw_if_index }) };
     const { generation } = ready;
     pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(ready), slot: pod.slot, holdings });
   }

@@ -16,13 +16,13 @@ import {
   type Reply,
 } from '../actor-system.js';
 import { recordedSlot, tablesOf } from '../desired/admission.js';
-import type { VppObject } from '../desired/objects.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
-import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
@@ -31,8 +31,9 @@ import { dropDevice, programDevice, whyNot } from '../pods/pod-device.js';
 import type { PodRecords } from '../pods/pod-records.js';
 import { PodTransaction, type Purpose } from '../pods/pod-transaction.js';
 import { Retry } from '../pods/retry.js';
-import { applyOutcomes } from '../reconcile/outcome.js';
-import { isUnknown, type Operation, reconcile, removal } from '../reconcile/reconcile.js';
+import type { Operation } from '../reconcile/operation.js';
+import { applyOutcomes, reconcile, removal } from '../reconcile/reconcile.js';
+import type { Subject, TransactionResult } from '../reconcile/transaction.js';
 
 export interface PodDeps {
   readonly cni: ActorRef<CniMessage>;
@@ -216,10 +217,10 @@ class Pod implements Actor<PodMessage> {
     else if (this.transaction.purpose !== undefined) return;
     else if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
     else if (this.busy_ms > asked_ms) return this.observe();
-    // No dump shows some of it, which is still there if it was: this is the same VPP.
-    const unseen = first ? [] : (this.actual ?? []).filter(isUnknown);
+    // What the reading passed over is still there if it was: this is the same VPP.
+    const unread = first || holdings.with_host_ports ? [] : (this.actual ?? []).filter(isHostPort);
     this.part = part;
-    this.actual = [...holdings.objects, ...unseen];
+    this.actual = [...holdings.objects, ...unread];
     this.sw_if_index = holdings.sw_if_index;
     this.observing = false;
     this.dirty = true;
@@ -378,18 +379,19 @@ class Pod implements Actor<PodMessage> {
   ): void {
     const { generation } = this.part!;
     const owner = `${this.name()} (${this.key})`;
-    this.transaction.begin(purpose, { generation, owner, operations, on_error });
+    const urgency = purpose === 'add' ? 'urgent' : 'prompt';
+    const subject = this.subject(purpose);
+    this.transaction.begin(purpose, { generation, owner, operations, on_error, urgency, subject });
   }
 
   private transacted(id: number, outcome: TransactionResult | Error): void {
     const flight = this.transaction.land(id);
     if (flight === undefined) return;
-    const { generation, on_error } = flight.transaction;
+    const { generation } = flight.transaction;
     this.busy_ms = this.ctx.clock.now_ms();
     if (flight.purpose === 'remove') this.endTurn();
     if (!(outcome instanceof Error)) {
-      const rolled_back = outcome.error !== undefined && on_error === 'rollback';
-      this.actual = applyOutcomes(this.actual!, outcome, rolled_back);
+      this.actual = applyOutcomes(this.actual!, outcome.outcomes);
       const tap = this.actual.find((object) => object.kind === 'tap');
       if (tap === undefined) this.sw_if_index = undefined;
       else if (tap.kind === 'tap') this.sw_if_index = outcome.interfaces.get(tap.tag) ?? this.sw_if_index;
@@ -403,7 +405,7 @@ class Pod implements Actor<PodMessage> {
         if (this.part?.generation === generation) this.part = undefined;
         this.actual = undefined;
         return this.advance();
-      case 'quarantined':
+      case 'abandoned':
       case 'overflow':
         return this.transactionFailed(flight.purpose, outcome.message);
       default:
@@ -421,6 +423,13 @@ class Pod implements Actor<PodMessage> {
     }
     if (purpose !== 'add') this.tryAgain(`VPP: ${cause}`);
     this.advance();
+  }
+
+  /** The workload and what it asks for: each sandbox of it has another namespace, which is no change of what is asked. */
+  private subject(purpose: Purpose): Subject {
+    const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
+    const content = { ...spec, key: '', netns: '' };
+    return { name: this.name(), content: `${purpose === 'remove' ? 'no' : ''} ${JSON.stringify(content)}` };
   }
 
   // --- small things
@@ -471,6 +480,10 @@ class Pod implements Actor<PodMessage> {
     this.dirty = true;
     this.retry.later();
   }
+}
+
+function isHostPort({ kind }: VppObject): boolean {
+  return kind === 'translation';
 }
 
 function hasTap(objects: readonly VppObject[]): boolean {

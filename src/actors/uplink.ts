@@ -105,10 +105,17 @@ class UplinkActor implements Actor<UplinkMessage> {
               owner,
               operations,
               on_error: 'continue',
+              urgency: 'prompt',
               essential: true,
             } as const;
             return { type: 'Transact', transaction, reply } as const;
           },
+          settings.transaction_ms,
+        ),
+      read: (scopes) =>
+        this.ctx.ask(
+          deps.vpp,
+          (reply) => ({ type: 'Read', scopes, reply }) as const,
           settings.transaction_ms,
         ),
       neighbours: (name) =>
@@ -294,8 +301,8 @@ class UplinkActor implements Actor<UplinkMessage> {
       redirects: desiredNode(inputs, true).flatMap((object) =>
         object.kind === 'redirect_table' ? [object.family] : [],
       ),
-      workers: up.snapshot.workers,
-      ...(up.snapshot.buffers !== undefined && { buffers: up.snapshot.buffers }),
+      workers: up.workers,
+      ...(taken.buffers !== undefined && { buffers: taken.buffers }),
     };
     this.taken = taken;
     this.tries = 0;

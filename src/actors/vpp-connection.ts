@@ -8,16 +8,11 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type {
-  Transaction,
-  TransactionResult,
-  VppConnectionMessage,
-  VppProcessMessage,
-  VppStatus,
-} from '../messages/vpp.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
+import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../messages/vpp.js';
+import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
+import { Abandoned } from '../vpp-conn/execute.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
-import { Quarantine, QuarantinedError } from '../vpp-conn/quarantine.js';
+import type { Quarantine, Suspect } from '../vpp-conn/quarantine.js';
 import type { Session, SessionOpener } from '../vpp-conn/session.js';
 
 export interface VppConnectionSettings {
@@ -51,6 +46,7 @@ export type ConnectionState = 'Disconnected' | 'Connecting' | 'Connected' | 'Not
 export function vppConnection(
   process: ActorRef<VppProcessMessage>,
   opener: SessionOpener,
+  quarantine: Quarantine,
   settings: VppConnectionSettings,
   board: Board,
 ): ChildSpec<VppConnectionMessage> {
@@ -62,7 +58,7 @@ export function vppConnection(
     shutdown_ms: 1000,
     mailbox_max: 4096,
     handler_ms_max: 5000,
-    start: (ctx) => new VppConnection(ctx, process, opener, settings, board, generations),
+    start: (ctx) => new VppConnection(ctx, process, opener, quarantine, settings, board, generations),
   };
 }
 
@@ -79,13 +75,12 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private session: Session | undefined;
   private generation = 0;
   private readonly subscribers = new Map<string, ActorRef<VppStatus>>();
-  private readonly waiting: Waiting[] = [];
+  /** Handed to the session and not answered. */
   private readonly running = new Set<Waiting>();
-  private readonly quarantine = new Quarantine();
   private opening = new AbortController();
   private nextProbe: Timer | undefined;
   /** Under way when the connection was lost: suspects, if VPP turns out to be dead. */
-  private accused: Transaction[] = [];
+  private accused: readonly Suspect[] = [];
   /** Of the VPP that is to be killed because it does not answer. */
   private hung: number | undefined;
 
@@ -93,6 +88,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     private readonly ctx: ActorContext<VppConnectionMessage>,
     private readonly process: ActorRef<VppProcessMessage>,
     private readonly opener: SessionOpener,
+    private readonly quarantine: Quarantine,
     private readonly settings: VppConnectionSettings,
     private readonly board: Board,
     private readonly generations: { last: number },
@@ -123,8 +119,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
         return this.introduce(message.subscriber);
       case 'Transact':
         return this.admit(message);
-      case 'ReadSnapshot':
-        return this.answer(message.reply, (session) => session.readSnapshot());
+      case 'Read':
+        return this.answer(message.reply, (session) => session.read(message.scopes));
       case 'ReadNeighbours':
         return this.answer(message.reply, (session) => session.neighbours(message.interface));
       case 'Cli':
@@ -143,8 +139,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     return {
       state: this.state,
       generation: this.generation,
-      in_flight: this.running.size,
-      waiting: this.waiting.length,
+      transactions: this.running.size,
       quarantined: this.quarantine.list().join(' '),
       version: this.session?.version ?? '',
     };
@@ -196,26 +191,23 @@ class VppConnection implements Actor<VppConnectionMessage> {
       `connected to VPP ${session.run.pid} (${session.version}), generation ${this.generation}`,
     );
     this.board.set('vpp', true, `VPP ${session.run.pid} answers`);
-    for (const subscriber of this.subscribers.values()) this.announce(subscriber, session, session.snapshot);
+    for (const subscriber of this.subscribers.values()) this.announce(subscriber, session);
     this.probeLater();
   }
 
   /** Only a connection to a VPP that nobody had before this process finds it empty. */
-  private announce(subscriber: ActorRef<VppStatus>, session: Session, snapshot: Snapshot): void {
-    const adopted = session.run.adopted || snapshot.interfaces.some((known) => known.tag !== '');
-    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, snapshot });
+  private announce(subscriber: ActorRef<VppStatus>, session: Session): void {
+    const adopted = session.run.adopted || session.had_interfaces;
+    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, workers: session.workers });
   }
 
-  /** One that comes late (it was restarted) is told how things are by now, not how they were when the session began. */
+  /** One that comes late (it was restarted) finds what others have programmed meanwhile: to it this VPP is an adopted one. */
   private introduce(subscriber: ActorRef<VppStatus>): void {
     const { session, exit } = this;
     if (exit !== undefined) subscriber.tell({ type: 'VppExited', reason: exit.reason });
-    session?.readSnapshot().then(
-      (snapshot) => {
-        if (this.session === session) this.announce(subscriber, session, snapshot);
-      },
-      (error: Error) => this.closed(session, error.message),
-    );
+    if (session === undefined) return;
+    const { workers } = session;
+    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted: true, workers });
   }
 
   private closed(session: Session, reason: string): void {
@@ -232,10 +224,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.run = undefined;
     this.exit = exit;
     this.lose(exit.reason);
-    const accused = this.accused.splice(0);
-    // Nothing that VPP is told has it end by SIGKILL: somebody else killed it, and what was under way is innocent.
+    // Nothing that VPP is told has it end by SIGKILL: an operator killed it, and what was under way is innocent.
     const killed_by_others = exit.signal === 'SIGKILL' && this.hung !== exit.pid;
-    if (!killed_by_others) for (const transaction of accused) this.quarantine.suspect(transaction);
+    if (!killed_by_others) this.quarantine.accuse(this.accused);
+    this.accused = [];
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())
       subscriber.tell({ type: 'VppExited', reason: exit.reason });
@@ -248,7 +240,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.session = undefined;
     this.state = 'Connecting';
     this.board.set('vpp', false, reason);
-    this.accused = [...this.running].map(({ transaction }) => transaction);
+    this.accused = session.suspects();
     session.close();
     this.refuseAll(reason);
     for (const subscriber of this.subscribers.values()) {
@@ -293,55 +285,33 @@ class VppConnection implements Actor<VppConnectionMessage> {
         ),
       );
     }
-    if (this.quarantine.holds(transaction)) {
-      return reply.reject(
-        new QuarantinedError(
-          `${transaction.owner}: VPP died twice while it was programmed; change or delete it`,
-        ),
-      );
-    }
-    if (this.waiting.length + this.running.size >= this.settings.transactions_max) {
+    if (this.running.size >= this.settings.transactions_max) {
       return reply.reject(
         new TransactionOverflow(
           `${transaction.owner}: ${this.settings.transactions_max} transactions wait for VPP`,
         ),
       );
     }
-    this.waiting.push({ transaction, reply });
-    this.pump();
-  }
-
-  /** Starts what may run: all at once, but a suspect alone, so that a second death convicts the right one. */
-  private pump(): void {
-    for (;;) {
-      const next = this.waiting[0];
-      const { session } = this;
-      if (next === undefined || session === undefined) return;
-      const alone =
-        this.quarantine.suspects(next.transaction) ||
-        [...this.running].some((other) => this.quarantine.suspects(other.transaction));
-      if (alone && this.running.size > 0) return;
-      this.waiting.shift();
-      this.running.add(next);
-      session.execute(next.transaction).then(
-        (result) => this.settle(next, result),
-        // How much of it VPP has done nobody knows: it stays under way, accused, and all begin anew with a new session.
-        (error: Error) => this.closed(session, error.message),
+    const { session } = this;
+    const waiting = { transaction, reply };
+    this.running.add(waiting);
+    session
+      .execute(transaction, () => reply.expired())
+      .then(
+        (result) => {
+          if (this.running.delete(waiting)) reply.resolve(result);
+        },
+        (error: Error) => {
+          // What was abandoned concerns nobody; any other end is the session's, and all begin anew with another.
+          if (!(error instanceof Abandoned)) return this.closed(session, error.message);
+          if (this.running.delete(waiting)) reply.reject(error);
+        },
       );
-    }
-  }
-
-  private settle(done: Waiting, result: TransactionResult): void {
-    if (!this.running.delete(done)) return;
-    this.quarantine.acquit(done.transaction);
-    done.reply.resolve(result);
-    this.pump();
   }
 
   private refuseAll(reason: string): void {
-    const refused = [...this.running, ...this.waiting];
+    const refused = [...this.running];
     this.running.clear();
-    this.waiting.length = 0;
     for (const { transaction, reply } of refused) {
       reply.reject(new StaleGeneration(`${transaction.owner}: the connection to VPP was lost: ${reason}`));
     }

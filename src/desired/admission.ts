@@ -1,7 +1,8 @@
 /** Which pods can be on one node together, and which tables each is given. Pure. */
+
+import type { VppObject } from '../objects/object.js';
 import type { PodTables } from '../pod/record.js';
 import { addressesOf, buffersNeeded, familiesOf, type PodSpec } from '../pod/spec.js';
-import type { VppObject } from './objects.js';
 import { podSlot, podTables } from './tables.js';
 
 type Claim = Pick<PodSpec, 'key' | 'addresses' | 'network_name'>;

@@ -11,9 +11,10 @@
 
 import { type Family, familyOf } from '../ip/text.js';
 import type { NetworkChange, NewRoute } from '../linux/network.js';
+import type { InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
-import type { InterfaceSwitch, InterfaceTag, RxMode, VppObject } from './objects.js';
 import { default_table, everything, hostPrefix, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
 
@@ -61,6 +62,7 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       table(family, tables.pod, podTableName(spec, family)),
       {
         kind: 'route',
+        source: 'pods',
         table_id: tables.pod,
         prefix: everything(family),
         paths: [{ via: 'lookup', table_id: pods_table }],
@@ -105,6 +107,7 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
     ...addressesOf(spec).flatMap((address): VppObject[] => [
       {
         kind: 'route',
+        source: 'pods',
         table_id: default_table,
         prefix: hostPrefix(address),
         paths: [{ via: 'interface', interface: tag, next_hop: address }],
@@ -146,6 +149,7 @@ function antiSpoofing(
       ...[...new Set([...own.map(hostPrefix), ...allowed])].map(
         (prefix): VppObject => ({
           kind: 'route',
+          source: 'pods',
           table_id: tables.rpf,
           prefix,
           paths: [{ via: 'interface', interface: tag, next_hop }],

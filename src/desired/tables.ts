@@ -3,7 +3,7 @@
  * silently shares it. Each kind has a range of its own; a fresh process finds its tables again by name.
  */
 import type { Family } from '../ip/text.js';
-import type { Table } from './objects.js';
+import type { Table } from '../objects/routing.js';
 
 export const default_table = 0;
 /** Where punted packets are routed: node addresses to the host tap. */

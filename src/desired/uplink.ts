@@ -6,16 +6,10 @@
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { Address, Route as LinuxRoute } from '../linux/network.js';
-import type {
-  InterfaceFlag,
-  InterfaceSwitch,
-  InterfaceTag,
-  Path,
-  RedirectMatch,
-  Route,
-  RxMode,
-  VppObject,
-} from './objects.js';
+import type { InterfaceFlag, InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
+import type { RedirectMatch } from '../objects/redirect.js';
+import type { Path, Route } from '../objects/routing.js';
 import {
   default_table,
   everything,
@@ -72,6 +66,9 @@ export interface NodeInputs {
   readonly uplink_128_to_64: boolean;
 }
 
+/** See SnatPolicy. */
+const snat_keeper: InterfaceTag = 'node-snat';
+
 export const uplinkTag = (name: string): InterfaceTag => `main-${name}`;
 export const hostTapTag = (name: string): InterfaceTag => `host-${name}`;
 export const hostTapMac = (index: number): string =>
@@ -121,7 +118,8 @@ function globals(inputs: NodeInputs): VppObject[] {
   const ip6 = address(6);
   return [
     { kind: 'snat_addresses', ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
-    { kind: 'snat_policy', policy: 'if_pfx' },
+    { kind: 'loopback', tag: snat_keeper },
+    { kind: 'snat_policy', policy: 'if_pfx', keeper: snat_keeper },
     ...[
       ...new Set([
         ...[ip4, ip6].flatMap((own) => (own ? [hostPrefix(own)] : [])),
@@ -393,7 +391,7 @@ function splitOverlapping(prefixes: readonly string[]): { own: string[]; foreign
 }
 
 function route(table_id: number, prefix: string, paths: readonly Path[]): Route {
-  return { kind: 'route', table_id, prefix, paths };
+  return { kind: 'route', source: 'node', table_id, prefix, paths };
 }
 
 function flag(tag: InterfaceTag, name: InterfaceSwitch): InterfaceFlag {

@@ -36,6 +36,8 @@ export type CniMessage =
       readonly type: 'Snapshot';
       readonly read: number;
       readonly asked_ms: number;
+      /** Without host ports. */
+      readonly audit: boolean;
       readonly snapshot: Snapshot | Error;
     }
   /** From itself: the removal of an orphan is over. */

@@ -1,10 +1,10 @@
 /** The mailbox of a pod: one actor per pod interface. */
 import type { Reply } from '../actor-system.js';
-import type { VppObject } from '../desired/objects.js';
 import type { PodInputs } from '../desired/pod.js';
+import type { VppObject } from '../objects/object.js';
 import type { PodSpec } from '../pod/spec.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
 import type { NodeLost } from './node.js';
-import type { TransactionResult } from './vpp.js';
 
 /** One sentence with the pod, the cause and the step to take. */
 export interface Refused {
@@ -23,6 +23,8 @@ export type PodNode = Omit<PodInputs, 'tables'>;
 /** What VPP holds for one pod. */
 export interface PodHoldings {
   readonly objects: readonly VppObject[];
+  /** Host ports are among the objects, if VPP has any. */
+  readonly with_host_ports: boolean;
   /** Of its interface, if VPP has it. */
   readonly sw_if_index?: number;
 }

@@ -1,21 +1,22 @@
 /** Mailboxes of the vpp group: the process actor, the connection actor, and what the connection tells its subscribers. */
 import type { ActorRef, Reply } from '../actor-system.js';
-import type { InterfaceTag } from '../desired/objects.js';
-import type { Operation } from '../reconcile/reconcile.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { Scope, Snapshot } from '../reconcile/snapshot.js';
+import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import type { Session } from '../vpp-conn/session.js';
 
 /** Told to every subscriber, in this order for one VPP: VppUp, then VppDown (connection lost) or VppExited, or both. */
 export type VppStatus = VppUp | VppDown | VppExited;
 
-/** VPP answers. Everything learned from an earlier generation (indexes, what is programmed) is void; `snapshot` is what VPP holds now. */
+/** VPP answers. Everything learned from an earlier generation (indexes, what is programmed) is void: what it holds is to be read. */
 export interface VppUp {
   readonly type: 'VppUp';
   readonly generation: number;
   /** VPP was running before this connection: it holds state, and packets flow. */
   readonly adopted: boolean;
-  readonly snapshot: Snapshot;
+  /** Worker threads, without the main thread. */
+  readonly workers: number;
 }
 
 /** The connection is lost, VPP may well go on forwarding: nothing on the host is to be changed. */
@@ -50,11 +51,14 @@ export type VppConnectionMessage =
   | { readonly type: 'Gone'; readonly exit: VppExit }
   /** Told VppStatus from now on, beginning with the present state if VPP is up. Idempotent per reference. */
   | { readonly type: 'Subscribe'; readonly subscriber: ActorRef<VppStatus> }
-  /** Answered with the outcome of every operation; rejected when the generation is stale or VPP goes away. Transactions are
-   * sent in the order in which they arrive. */
+  /**
+   * Answered with the outcome of every operation; rejected when the generation is stale or VPP goes away. An owner's transactions
+   * are carried out in the order in which they arrive, one at a time; those of several owners side by side (see Urgency). One whose
+   * asker has given up before its turn is not carried out.
+   */
   | { readonly type: 'Transact'; readonly transaction: Transaction; readonly reply: Reply<TransactionResult> }
-  /** What VPP holds now. Answered. */
-  | { readonly type: 'ReadSnapshot'; readonly reply: Reply<Snapshot> }
+  /** What VPP holds now of these owners. Answered. */
+  | { readonly type: 'Read'; readonly scopes: readonly Scope[]; readonly reply: Reply<Snapshot> }
   /** The addresses of the neighbours that VPP has resolved on an interface. Answered. */
   | {
       readonly type: 'ReadNeighbours';
@@ -69,32 +73,3 @@ export type VppConnectionMessage =
   | { readonly type: 'Closed'; readonly session: Session; readonly reason: string }
   | { readonly type: 'Probe' }
   | { readonly type: 'ProbeFailed'; readonly session: Session; readonly reason: string };
-
-export interface Transaction {
-  /** As in VppUp: a transaction computed for another generation is refused with StaleGeneration. */
-  readonly generation: number;
-  /** What a human calls this: a pod, an uplink. An owner whose programming precedes two deaths of VPP is quarantined. */
-  readonly owner: string;
-  readonly operations: readonly Operation[];
-  /** After a failed operation: `rollback` undoes what was done, `continue` isolates the object that failed. */
-  readonly on_error: 'rollback' | 'continue';
-  /** Told that VPP has made this interface as soon as what needs it has been sent: time to do Linux's part meanwhile. */
-  readonly interface_made?: (tag: InterfaceTag) => void;
-  /** Without it there is no node: never quarantined. */
-  readonly essential?: true;
-}
-
-export interface Outcome {
-  readonly operation: Operation;
-  /** Absent: VPP did it. */
-  readonly error?: Error;
-}
-
-export interface TransactionResult {
-  /** One per operation, in order; operations that were not sent because an earlier one failed carry that error. */
-  readonly outcomes: readonly Outcome[];
-  /** sw_if_index of each interface that the transaction created. */
-  readonly interfaces: ReadonlyMap<InterfaceTag, number>;
-  /** The first error, if any. */
-  readonly error?: Error;
-}

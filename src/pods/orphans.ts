@@ -1,7 +1,8 @@
 /** What is left in VPP of pods that nobody knows: what of it is to be removed, and what is let alone. */
-import type { InterfaceTag, VppObject } from '../desired/objects.js';
-import { isDangling, keyOf } from '../reconcile/order.js';
-import { groupOrphans, type OrphanGroup } from '../reconcile/ownership.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
+import { isDangling, keyOf } from '../objects/object.js';
+import { groupOrphans, type OrphanGroup } from './holdings.js';
 
 export class Orphans {
   readonly #groups = new Map<string, OrphanGroup>();

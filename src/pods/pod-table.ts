@@ -8,14 +8,14 @@ import {
   heldSlot,
   lowestFreeSlot,
 } from '../desired/admission.js';
-import type { VppObject } from '../desired/objects.js';
 import { desiredPod } from '../desired/pod.js';
 import { default_table, hostPrefix, podTables } from '../desired/tables.js';
 import type { PodMessage, PodNode } from '../messages/pod.js';
+import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
-import { assignOwners, type Ownership, type PodIdentity, podIdentity } from '../reconcile/ownership.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
+import { assignPods, type Holdings, type PodIdentity, podIdentity } from './holdings.js';
 import { NamespaceWatch } from './namespace-watch.js';
 
 export class PodEntry {
@@ -61,14 +61,14 @@ export class PodTable extends Map<PodKey, PodEntry> {
     return lowestFreeSlot(new Set([...taken, ...[...this.values()].map(({ slot }) => slot)]));
   }
 
-  owners(snapshot: Snapshot, node: PodNode): Ownership {
-    return assignOwners(
-      snapshot,
+  holdings(snapshot: Snapshot, node: PodNode): Holdings {
+    return assignPods(
+      snapshot.objects.filter((object) => !snapshot.unsure.has(keyOf(object))),
       [...this.values()].map((pod) => pod.identity(node)),
     );
   }
 
-  assignSlots({ pods }: Ownership, taken: readonly number[]): void {
+  assignSlots({ pods }: Holdings, taken: readonly number[]): void {
     const claims = [...this].map(([key, { spec, slot }]) => {
       const held = heldSlot(pods.get(podInterfaceTag(spec)) ?? []);
       return { key, wished: slot, ...(held !== undefined && { held }) };

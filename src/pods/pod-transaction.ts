@@ -1,7 +1,8 @@
 /** A pod's transaction with VPP: one at a time, without waiting for it in a handler. */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { PodMessage } from '../messages/pod.js';
-import type { Transaction, TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 
 /** VPP does a transaction in milliseconds; one that lasts longer than this has got lost, or VPP is about to be killed. */
 const transaction_ms = 10_000;

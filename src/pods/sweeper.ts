@@ -1,12 +1,14 @@
 /** Removes from VPP what belongs to no pod: one pod's leavings at a time, behind all that somebody waits for. */
 import type { ActorContext, ActorRef } from '../actor-system.js';
-import type { InterfaceTag, VppObject } from '../desired/objects.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
-import type { TransactionResult, VppConnectionMessage } from '../messages/vpp.js';
-import { isDangling } from '../reconcile/order.js';
-import type { OrphanGroup } from '../reconcile/ownership.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
+import { isDangling } from '../objects/object.js';
 import { removal } from '../reconcile/reconcile.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
+import type { OrphanGroup } from './holdings.js';
 import { Orphans } from './orphans.js';
 import type { RemovalLane } from './removal-lane.js';
 
@@ -117,6 +119,7 @@ export class Sweeper {
       owner: `left over: ${what}`,
       operations: removal(objects),
       on_error: 'continue' as const,
+      urgency: 'prompt' as const,
     };
     return this.#ctx.ask<VppConnectionMessage, TransactionResult>(
       this.#parts.vpp,

@@ -2,7 +2,12 @@
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
+import type { Scope, Snapshot } from '../reconcile/snapshot.js';
+
+/** With the host ports, which are among the translations, and with what nobody owns. */
+const everything: readonly Scope[] = ['pods', 'services', 'nobody'];
+/** What an audit looks at: nothing of what other owners have by the thousand. */
+const own: readonly Scope[] = ['pods'];
 
 const read_ms = 10_000;
 const read_again_ms = 1000;
@@ -19,8 +24,8 @@ export class VppReader {
     this.#vpp = vpp;
   }
 
-  /** Has Snapshot told. `fresh`: of now, not of a reading that has begun earlier. */
-  read(fresh = false): void {
+  /** Has Snapshot told. `fresh`: of now, not of a reading that has begun earlier. `audit`: of the pods' own alone. */
+  read({ fresh = false, audit = false } = {}): void {
     if (this.#under_way !== undefined) {
       this.#again ||= fresh;
       return;
@@ -31,10 +36,14 @@ export class VppReader {
     this.#under_way = read;
     const asked_ms = ctx.clock.now_ms();
     const tell = (snapshot: Snapshot | Error): void => {
-      if (!ctx.signal.aborted) ctx.self.tell({ type: 'Snapshot', read, asked_ms, snapshot });
+      if (!ctx.signal.aborted) ctx.self.tell({ type: 'Snapshot', read, asked_ms, audit, snapshot });
     };
     ctx
-      .ask<VppConnectionMessage, Snapshot>(this.#vpp, (reply) => ({ type: 'ReadSnapshot', reply }), read_ms)
+      .ask<VppConnectionMessage, Snapshot>(
+        this.#vpp,
+        (reply) => ({ type: 'Read', scopes: audit ? own : everything, reply }),
+        read_ms,
+      )
       .then(tell, tell);
   }
 

@@ -2,8 +2,9 @@
  * A way to give VPP a network device. One file per driver; what is specific to one is data that the others need not know.
  */
 import type { Driver as DriverName, UplinkSpec } from '../config.js';
-import type { ObjectOf, RxMode } from '../desired/objects.js';
 import type { Channels, Link } from '../linux/network.js';
+import type { RxMode } from '../objects/interfaces.js';
+import type { ObjectOf } from '../objects/object.js';
 
 /** The device as it was found, and what was asked for it. */
 export interface DeviceFacts {

@@ -10,20 +10,25 @@
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
-import type { ObjectKind, VppObject } from '../desired/objects.js';
 import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
-import type { TransactionResult, VppUp } from '../messages/vpp.js';
-import { isDangling } from '../reconcile/order.js';
-import { assignOwners } from '../reconcile/ownership.js';
-import { type Operation, reconcile, removal } from '../reconcile/reconcile.js';
+import type { VppUp } from '../messages/vpp.js';
+import type { ObjectKind, VppObject } from '../objects/object.js';
+import { isDangling } from '../objects/object.js';
+import type { Operation } from '../reconcile/operation.js';
+import { OwnerIndex } from '../reconcile/ownership.js';
+import { reconcile, removal } from '../reconcile/reconcile.js';
+import type { Scope, Snapshot } from '../reconcile/snapshot.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
 import type { CapturedUplink } from './captured.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
 
 /** VPP as the take-over sees it. Both reject when the generation is over. */
 export interface VppPort {
   transact(generation: number, operations: readonly Operation[]): Promise<TransactionResult>;
+  /** What VPP holds of these owners now. */
+  read(scopes: readonly Scope[]): Promise<Snapshot>;
   /** Addresses of the neighbours that VPP has resolved on this uplink. */
   neighbours(uplink: string): Promise<readonly string[]>;
 }
@@ -55,6 +60,8 @@ export interface Taken {
   readonly uplinks: readonly Uplink[];
   /** What the host itself had on the taps when they were looked at last (`fingerprint`). */
   readonly seen?: string | undefined;
+  /** Packet buffers of VPP's pools, taken ones included. Absent where VPP does not tell. */
+  readonly buffers?: number | undefined;
 }
 
 /** A take-over failed; the message says why, for the operator. */
@@ -83,27 +90,26 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
-    const present = new Set(up.snapshot.interfaces.map(({ tag }) => tag));
+    const snapshot = await this.read(up);
+    signal.throwIfAborted();
+    const present = new Set(snapshot.interfaces.map(({ tag }) => tag));
     if (!found.uplinks.every(({ spec }) => present.has(uplinkTag(spec.interface_name)))) return undefined;
 
     waitsFor('reconciling the running VPP');
-    await this.clearDangling(up);
-    signal.throwIfAborted();
     // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
     const current = host.current(found.uplinks);
     const taken = this.taken(current ?? found.uplinks);
-    const actual = assignOwners(up.snapshot, []).node;
-    const operations = reconcile(this.desired(taken.uplinks, true), actual);
+    const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
     signal.throwIfAborted();
     if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
     host.remember(taken.captured);
-    return { ...taken, seen: this.seen(taken.captured) };
+    return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
   }
 
   async run(up: VppUp, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
-    await this.clear(up);
+    const { buffers } = await this.clear(up);
     if (host.isChanged()) await host.restore();
     for (const name of await host.rescue(this.settings.specs)) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
@@ -126,7 +132,7 @@ export class TakeOver {
     signal.throwIfAborted();
     await this.verify(captured, signal);
     host.complete(captured);
-    return { ...taken, seen };
+    return { ...taken, seen, buffers };
   }
 
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
@@ -148,7 +154,7 @@ export class TakeOver {
     const seen = fingerprint(current);
     if (seen === before.seen) return undefined;
     this.deps.host.remember(current);
-    return { ...this.taken(current), seen };
+    return { ...this.taken(current), seen, buffers: before.buffers };
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {
@@ -159,7 +165,8 @@ export class TakeOver {
   /** Takes out of a living VPP what a take-over may have left in it. */
   async abandon(up: VppUp): Promise<void> {
     const uplinks = this.taken(this.deps.host.taken()?.uplinks ?? []).uplinks;
-    const objects = [...this.desired(uplinks, true), ...assignOwners(up.snapshot, []).node];
+    const { objects: left } = await this.deps.vpp.read(['node']);
+    const objects = [...this.desired(uplinks, true), ...left];
     await this.deps.vpp.transact(up.generation, removal(objects.filter((object) => !isGlobal(object))));
   }
 
@@ -175,19 +182,27 @@ export class TakeOver {
     };
   }
 
-  /** Before any interface is made: a new one may get the index that a route of an earlier one still names. */
-  private async clearDangling(up: VppUp): Promise<void> {
-    const dangling = up.snapshot.objects.filter(isDangling);
+  /**
+   * What VPP holds of the node's, cleared of what refers to interfaces that are gone: before any interface is made, since a new one may
+   * get the index that a route of an earlier one still names.
+   */
+  private async read(up: VppUp): Promise<Snapshot> {
+    const snapshot = await this.deps.vpp.read(['node', 'nobody']);
+    const dangling = snapshot.objects.filter(isDangling);
     if (dangling.length > 0) await this.deps.vpp.transact(up.generation, removal(dangling));
+    const owners = new OwnerIndex(snapshot.objects);
+    const node = snapshot.objects.filter((object) => !isDangling(object) && owners.of(object) === 'node');
+    return { ...snapshot, objects: node };
   }
 
   /** A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. */
-  private async clear(up: VppUp): Promise<void> {
-    await this.clearDangling(up);
-    const left = assignOwners(up.snapshot, []).node.filter(
+  private async clear(up: VppUp): Promise<Snapshot> {
+    const snapshot = await this.read(up);
+    const left = snapshot.objects.filter(
       (object) => object.kind !== 'existing_interface' && !isGlobal(object),
     );
     if (left.length > 0) await this.deps.vpp.transact(up.generation, removal(left));
+    return snapshot;
   }
 
   /** Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do. */
@@ -310,6 +325,7 @@ function refusalText({ error }: Refusal): string {
 /** Objects that every VPP has, or that others than uplinks use: left in place when the uplinks go. */
 function isGlobal(object: VppObject): boolean {
   switch (object.kind) {
+    case 'loopback':
     case 'snat_addresses':
     case 'snat_policy':
     case 'snat_exclude':

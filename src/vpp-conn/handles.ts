@@ -1,7 +1,12 @@
-/** VPP's own numbers for what we name: sw_if_index by tag, translation id, classify table index. Valid for one session. */
-import type { InterfaceTag, VppObject } from '../desired/objects.js';
-import { dangling_prefix } from '../desired/objects.js';
-import { interfaceMade, keyOf } from '../reconcile/order.js';
+/**
+ * VPP's own numbers for what we name: sw_if_index by tag, translation id, classify table index, FIB source. Valid for one session.
+ *
+ * A reading takes time, and what it shows may be gone when it ends: VPP gives a freed number to the next object. So each change here
+ * is stamped, and a reading teaches only what has not changed since it began.
+ */
+import { dangling_prefix, type InterfaceTag } from '../objects/interfaces.js';
+import { interfaceMade, keyOf, type VppObject } from '../objects/object.js';
+import type { RouteSource } from '../objects/routing.js';
 
 /** An object refers to an interface, or has to be removed by an id, that this VPP does not have. */
 export class UnknownHandle extends Error {
@@ -9,18 +14,22 @@ export class UnknownHandle extends Error {
   readonly code = 'unknown_handle';
 }
 
+/** Of a reading: what was known when it began. */
+export type Stamp = number;
+
 export class Handles {
-  private readonly interfaces = new Map<InterfaceTag, number>();
-  private readonly others = new Map<string, number>();
+  readonly #interfaces = new Map<InterfaceTag, number>();
+  readonly #others = new Map<string, number>();
+  readonly #fib_sources = new Map<RouteSource, number>();
+  /** When a name was made or forgotten last, as long as a reading is under way that began before. */
+  readonly #changed = new Map<string, Stamp>();
+  readonly #readings = new Set<Stamp>();
+  #now: Stamp = 0;
 
   interface(tag: InterfaceTag): number {
-    const index = tag.startsWith(dangling_prefix) ? Number(tag.slice(1)) : this.interfaces.get(tag);
+    const index = tag.startsWith(dangling_prefix) ? Number(tag.slice(1)) : this.#interfaces.get(tag);
     if (index === undefined) throw new UnknownHandle(`VPP has no interface with tag ${tag}`);
     return index;
-  }
-
-  setInterface(tag: InterfaceTag, sw_if_index: number): void {
-    this.interfaces.set(tag, sw_if_index);
   }
 
   of(object: VppObject): number {
@@ -30,30 +39,68 @@ export class Handles {
   }
 
   find(object: VppObject): number | undefined {
-    return this.others.get(keyOf(object));
+    return this.#others.get(keyOf(object));
+  }
+
+  fibSource(source: RouteSource): number {
+    const id = this.#fib_sources.get(source);
+    if (id === undefined) throw new UnknownHandle(`VPP has no FIB source for routes of ${source}`);
+    return id;
+  }
+
+  setFibSource(source: RouteSource, id: number): void {
+    this.#fib_sources.set(source, id);
   }
 
   /** `object` was made and VPP calls it `handle`. */
   made(object: VppObject, handle: number): void {
-    const tag = interfaceMade(object);
-    if (tag === undefined) this.others.set(keyOf(object), handle);
-    else this.interfaces.set(tag, handle);
+    const [handles, name] = this.#place(object);
+    handles.set(name, handle);
+    this.#change(name);
   }
 
   /** `object` goes; answers what VPP called it. An interface that others have made stays. */
   forget(object: VppObject): number | undefined {
     if (object.kind === 'existing_interface') return undefined;
-    const tag = interfaceMade(object);
-    const [handles, name] = tag === undefined ? [this.others, keyOf(object)] : [this.interfaces, tag];
+    const [handles, name] = this.#place(object);
     const handle = handles.get(name);
+    if (handle === undefined) return undefined;
     handles.delete(name);
+    this.#change(name);
     return handle;
   }
 
-  /** Takes over what `seen` knows beyond this: what was made here meanwhile is newer than any dump. */
-  learn(seen: Handles): void {
-    for (const [tag, index] of seen.interfaces)
-      if (!this.interfaces.has(tag)) this.interfaces.set(tag, index);
-    for (const [key, id] of seen.others) if (!this.others.has(key)) this.others.set(key, id);
+  /** A reading begins; it has to end by `learn` or `unread`. */
+  reading(): Stamp {
+    this.#now += 1;
+    this.#readings.add(this.#now);
+    return this.#now;
+  }
+
+  /** Takes over what a reading has seen. What was made or forgotten here since it began is newer. */
+  learn(begun: Stamp, seen: Iterable<readonly [object: VppObject, handle: number]>): void {
+    for (const [object, handle] of seen) {
+      const [handles, name] = this.#place(object);
+      if ((this.#changed.get(name) ?? -1) < begun) handles.set(name, handle);
+    }
+    this.unread(begun);
+  }
+
+  /** A reading came to nothing. */
+  unread(begun: Stamp): void {
+    this.#readings.delete(begun);
+    if (this.#readings.size === 0) this.#changed.clear();
+  }
+
+  #change(name: string): void {
+    if (this.#readings.size === 0) return;
+    this.#now += 1;
+    this.#changed.set(name, this.#now);
+  }
+
+  /** Tags and keys do not look alike: one map of changes serves both. */
+  #place(object: VppObject): readonly [handles: Map<string, number>, name: string] {
+    const tag = interfaceMade(object);
+    return tag === undefined ? [this.#others, keyOf(object)] : [this.#interfaces, tag];
   }
 }

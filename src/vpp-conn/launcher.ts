@@ -22,6 +22,8 @@ export interface VppExit {
 /** One life of VPP. */
 export interface VppRun {
   readonly pid: number;
+  /** Of this one process: pid, start time and boot. */
+  readonly identity: string;
   readonly api_socket: string;
   readonly adopted: boolean;
   /** Resolves once, when the process is gone. Never rejects. */
@@ -83,6 +85,10 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     return run;
   }
 
+  function identityOf(pid: number, start_time = 'unknown'): string {
+    return `${pid} ${start_time} ${processes.boot_id}`;
+  }
+
   function isAlive(pid: number, start_time: string): boolean {
     return processes.startTime(pid) === start_time;
   }
@@ -123,7 +129,10 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
       processes.watchExit(record.pid, () => resolve({ pid: record.pid, reason: describe(null, null) }));
     });
     const { pid, api_socket, start_time } = record;
-    return followed({ pid, api_socket, adopted: true, exited }, start_time);
+    return followed(
+      { pid, identity: identityOf(pid, start_time), api_socket, adopted: true, exited },
+      start_time,
+    );
   }
 
   function start(): VppRun {
@@ -173,7 +182,16 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
         throw error;
       }
     }
-    return followed({ pid, api_socket: settings.api_socket, adopted: false, exited }, start_time);
+    return followed(
+      {
+        pid,
+        identity: identityOf(pid, start_time),
+        api_socket: settings.api_socket,
+        adopted: false,
+        exited,
+      },
+      start_time,
+    );
   }
 
   function describe(code: number | null, signal: NodeJS.Signals | null): string {

@@ -18,7 +18,14 @@ const names: ReadonlySet<string> = new Set([
     'classify_table_ids',
     'classify_table_info',
   ],
-  ...['cli_inband', 'cnat_set_snat_addresses_v2', 'cnat_set_snat_policy', 'cnat_snat_addresses_dump'],
+  ...[
+    'cli_inband',
+    'create_loopback_instance',
+    'delete_loopback',
+    'cnat_set_snat_addresses_v2',
+    'cnat_set_snat_policy',
+    'cnat_snat_addresses_dump',
+  ],
   ...[
     'cnat_snat_policy_add_del_exclude_pfx',
     'cnat_snat_policy_add_del_if',
@@ -31,6 +38,8 @@ const names: ReadonlySet<string> = new Set([
     'feature_cnat_enable_disable',
     'feature_gso_enable_disable',
     'feature_is_enabled',
+    'fib_source_add',
+    'fib_source_dump',
   ],
   ...[
     'input_acl_set_interface',
@@ -44,7 +53,7 @@ const names: ReadonlySet<string> = new Set([
     'ip_neighbor_config_get',
     'ip_neighbor_dump',
     'ip_punt_redirect_v2_dump',
-    'ip_route_add_del',
+    'ip_route_add_del_v2',
   ],
   ...[
     'ip_route_v2_dump',

@@ -1,30 +1,53 @@
-/** Opens sessions to a real API socket: connects, compares the message table, reads the snapshot. */
+/**
+ * Opens sessions to a real API socket. A session is three connections: `prompt` for what somebody waits for, `bulk` for what comes by the
+ * thousand, and one for the probe, which no queue of ours is before.
+ */
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
-
+import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
-import { cli_inband } from 'vpp-binapi-ts/vlib';
+import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
 import { show_version } from 'vpp-binapi-ts/vpe';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import { execute } from './execute.js';
+import { Executor } from './execute.js';
+import { openFibSources } from './fib-sources.js';
+import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
 import { messages_used } from './messages.js';
-import { observe } from './observe.js';
+import { observe } from './observe/observe.js';
+import type { Quarantine } from './quarantine.js';
+import { Readings } from './readings.js';
+import { Registry, type RegistryFile } from './registry.js';
 import type { Session, SessionOpener } from './session.js';
 
 const retry_ms = 20;
 const client_name = 'calico-vpp-node';
 
-/** `request_ms` is the deadline of one request: some drivers keep VPP busy for seconds. */
-export function sessionOpener(request_ms: number, clock: Clock, log: Log): SessionOpener {
+export interface OpenerParts {
+  /** Deadline of one request: some drivers keep VPP busy for seconds. */
+  readonly request_ms: number;
+  readonly registry: RegistryFile;
+  readonly quarantine: Quarantine;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Connections {
+  readonly prompt: Client;
+  readonly bulk: Client;
+  readonly probe: Client;
+}
+
+export function sessionOpener(parts: OpenerParts): SessionOpener {
+  const { clock } = parts;
   return {
     async open(run, within_ms, signal) {
       const deadline = clock.now_ms() + within_ms;
       for (;;) {
         if (signal.aborted) throw new Error('given up');
         try {
-          return await session(run, await dial(run, deadline, request_ms, clock, log));
+          return await session(run, await dialAll(run, deadline, parts), parts);
         } catch (error) {
           if (clock.now_ms() >= deadline) throw error;
           await clock.sleep(retry_ms, signal).catch(() => undefined);
@@ -34,17 +57,30 @@ export function sessionOpener(request_ms: number, clock: Clock, log: Log): Sessi
   };
 }
 
+async function dialAll(run: VppRun, deadline: number, parts: OpenerParts): Promise<Connections> {
+  const opened = await Promise.allSettled(
+    ['', '-bulk', '-probe'].map((suffix) => dial(run, `${client_name}${suffix}`, deadline, parts)),
+  );
+  const clients = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const failed = opened.find((each) => each.status === 'rejected');
+  if (failed !== undefined) {
+    for (const client of clients) client.close();
+    throw failed.reason;
+  }
+  const [prompt, bulk, probe] = clients;
+  return { prompt: prompt!, bulk: bulk!, probe: probe! };
+}
+
 /** A client that VPP has answered before the deadline. */
 async function dial(
   run: VppRun,
+  name: string,
   deadline: number,
-  request_ms: number,
-  clock: Clock,
-  log: Log,
+  { request_ms, clock, log }: OpenerParts,
 ): Promise<Client> {
   const client = connect({
     transport: unixTransport(run.api_socket),
-    name: client_name,
+    name,
     timers: clock,
     deadline_ms: request_ms,
     log,
@@ -66,44 +102,68 @@ async function dial(
   }
 }
 
-async function session(run: VppRun, client: Client): Promise<Session> {
+async function session(run: VppRun, connections: Connections, parts: OpenerParts): Promise<Session> {
+  const { prompt, bulk, probe } = connections;
+  const clients = [prompt, bulk, probe];
+  const close = (): void => {
+    for (const client of clients) client.close();
+  };
   try {
-    const [{ version }, { handles, snapshot }] = await Promise.all([
-      client.request(show_version, {}),
-      observe(client),
+    const handles = new Handles();
+    const registry = new Registry(parts.registry, run.identity);
+    const [{ version }, { thread_data }, interfaces] = await Promise.all([
+      prompt.request(show_version, {}),
+      prompt.request(show_threads, {}),
+      prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
+      openFibSources(prompt, handles),
     ]);
+    const executor = new Executor({ ...parts, connections, handles, registry });
+    const readings = new Readings((scopes) => observe(prompt, scopes, handles, registry));
+    const closed = Promise.race(clients.map((client) => client.closed));
+    closed.then((reason) => {
+      executor.fail(reason);
+      close();
+    });
+    const heard = (): number => clients.reduce((sum, client) => sum + client.stats().bytes_read, 0);
     return {
       run,
       version,
-      snapshot,
-      incompatible: client
+      had_interfaces: interfaces.some(({ tag }) => tag !== ''),
+      workers: thread_data.length - 1,
+      incompatible: prompt
         .compatible(messages_used)
         .mismatches.map(({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`),
-      execute: (transaction) => execute(client, handles, transaction),
-      async readSnapshot() {
-        const observed = await observe(client);
-        handles.learn(observed.handles);
-        return observed.snapshot;
-      },
+      execute: (transaction, abandoned) => executor.run(transaction, abandoned),
+      read: (scopes) => readings.read(scopes),
       async neighbours(tag) {
         const sw_if_index = handles.interface(tag);
         const both = await Promise.all(
           (['ADDRESS_IP4', 'ADDRESS_IP6'] as const).map((af) =>
-            client.dump(ip_neighbor_dump, { sw_if_index, af }),
+            prompt.dump(ip_neighbor_dump, { sw_if_index, af }),
           ),
         );
         return both.flat().map(({ neighbor }) => neighbor.ip_address);
       },
-      cli: async (command) => (await client.request(cli_inband, { cmd: command })).reply,
-      ping: async (deadline_ms) => {
-        await client.request(control_ping, {}, { deadline_ms });
+      cli: async (command) => (await prompt.request(cli_inband, { cmd: command })).reply,
+      async ping(deadline_ms) {
+        const before = heard();
+        await probe.request(control_ping, {}, { deadline_ms }).catch((error: Error) => {
+          // Busy it is, but it answers: somebody else just now.
+          if (heard() === before) throw error;
+        });
       },
-      closed: client.closed.then((reason) => reason.message),
-      close: () => client.close(),
-      stats: () => client.stats(),
+      suspects: () => executor.suspects(),
+      closed: closed.then((reason) => reason.message),
+      close,
+      stats: () => ({
+        ...executor.gauges(),
+        prompt: prompt.stats(),
+        bulk: bulk.stats(),
+        probe: probe.stats(),
+      }),
     };
   } catch (error) {
-    client.close();
+    close();
     throw error;
   }
 }

@@ -1,7 +1,9 @@
 /** Route paths between our form and VPP's fib_path, both ways. */
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
-import { dangling_prefix, type InterfaceTag, type ObjectOf, type Path } from '../desired/objects.js';
 import { type Family, familyOf } from '../ip/text.js';
+import { dangling_prefix, type InterfaceTag } from '../objects/interfaces.js';
+import type { ObjectOf } from '../objects/object.js';
+import type { Path } from '../objects/routing.js';
 import type { Handles } from './handles.js';
 
 /** VPP's "none" for indexes and ids. */

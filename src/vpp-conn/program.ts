@@ -2,7 +2,7 @@
  * Objects to API requests: for each kind how it is added and how it is removed. Everything here can be sent without
  * waiting for what was sent before it, but for the handles that a request makes.
  */
-import type { ObjectKind, VppObject } from '../desired/objects.js';
+import type { ObjectKind, VppObject } from '../objects/object.js';
 import type { Call } from './call.js';
 import type { Handles } from './handles.js';
 import { cnat } from './program/cnat.js';

@@ -1,64 +1,108 @@
 /**
- * Which owners' programming may be what kills VPP. An owner whose transaction was under way when VPP died is a suspect; a
- * suspect is programmed alone next time, so that a second death convicts it and nobody else. Convicted owners are held
- * until what they ask for changes.
+ * Which subjects kill VPP. What was on its way to VPP when it died is suspect: a few subjects, since few messages are in flight.
+ * A suspect is programmed alone, so that a second death convicts it and nobody else. Convicted, it is refused until what it
+ * asks for changes: over a restart of this process, of VPP, and of the pod's sandbox.
  */
-import { createHash } from 'node:crypto';
-import type { Transaction } from '../messages/vpp.js';
+import * as v from 'valibot';
+import type { Subject } from '../reconcile/transaction.js';
 
-/** VPP died twice while this owner was programmed. */
+/** Was refused because VPP died twice of it. */
 export class QuarantinedError extends Error {
   override readonly name = 'QuarantinedError';
   readonly code = 'quarantined';
 }
 
-/** Deaths that convict. */
-const deaths_max = 2;
-/** More suspects than this are not remembered: a VPP that dies under everything is not one owner's fault. */
-const suspects_max = 4096;
-
-interface Suspicion {
-  deaths: number;
-  readonly fingerprint: string;
+export interface Suspect extends Subject {
+  /** VPP had answered it when it died: how long one has to wait for the effect is not known. */
+  readonly answered: boolean;
 }
 
-export class Quarantine {
-  private readonly suspicions = new Map<string, Suspicion>();
+/** Where it is kept. Both throw when they cannot. */
+export interface QuarantineFile {
+  read(): string | undefined;
+  write(text: string): void;
+}
 
-  /** The connection was lost while this transaction was under way. */
-  suspect(transaction: Transaction): void {
-    if (transaction.essential === true) return;
-    const fingerprint = fingerprintOf(transaction);
-    const known = this.suspicions.get(transaction.owner);
-    if (known?.fingerprint === fingerprint) known.deaths += 1;
-    else if (this.suspicions.size < suspects_max)
-      this.suspicions.set(transaction.owner, { deaths: 1, fingerprint });
+/** Deaths that convict. */
+const deaths_max = 2;
+/** More are not remembered: a VPP that dies under everything is not one subject's fault. */
+const suspicions_max = 4096;
+
+const suspicion = v.object({
+  content: v.string(),
+  deaths: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  answered: v.boolean(),
+});
+const document = v.object({ version: v.literal(1), suspicions: v.record(v.string(), suspicion) });
+
+type Suspicion = v.InferOutput<typeof suspicion>;
+
+export class Quarantine {
+  readonly #file: QuarantineFile;
+  readonly #suspicions = new Map<string, Suspicion>();
+  /** Told when it cannot be kept: it then holds for this life of the process. */
+  readonly #unwritable: (error: Error) => void;
+
+  constructor(file: QuarantineFile, unwritable: (error: Error) => void) {
+    this.#file = file;
+    this.#unwritable = unwritable;
+    for (const [name, known] of Object.entries(load(file))) this.#suspicions.set(name, known);
+  }
+
+  /** VPP died while these were on their way, or just after. */
+  accuse(suspects: readonly Suspect[]): void {
+    for (const { name, content, answered } of suspects) {
+      const known = this.#suspicions.get(name);
+      if (known?.content === content) {
+        this.#suspicions.set(name, { content, answered, deaths: known.deaths + 1 });
+      } else if (known !== undefined || this.#suspicions.size < suspicions_max) {
+        this.#suspicions.set(name, { content, answered, deaths: 1 });
+      }
+    }
+    if (suspects.length > 0) this.#save();
   }
 
   /** VPP did it and lived. */
-  acquit(transaction: Transaction): void {
-    const known = this.suspicions.get(transaction.owner);
-    if (known !== undefined && known.deaths < deaths_max) this.suspicions.delete(transaction.owner);
+  acquit({ name, content }: Subject): void {
+    const known = this.#suspicions.get(name);
+    if (known === undefined || (known.content === content && known.deaths >= deaths_max)) return;
+    this.#suspicions.delete(name);
+    this.#save();
   }
 
-  suspects(transaction: Transaction): boolean {
-    return this.suspicions.has(transaction.owner);
+  /** `innocent` also when it asks for something else than what it is held for. */
+  judge({ name, content }: Subject): 'innocent' | 'suspect' | 'slow suspect' | 'convicted' {
+    const known = this.#suspicions.get(name);
+    if (known?.content !== content) return 'innocent';
+    if (known.deaths >= deaths_max) return 'convicted';
+    return known.answered ? 'slow suspect' : 'suspect';
   }
 
-  /** True while the owner asks for the very operations that killed VPP. */
-  holds(transaction: Transaction): boolean {
-    const known = this.suspicions.get(transaction.owner);
-    if (known === undefined || known.deaths < deaths_max) return false;
-    if (known.fingerprint === fingerprintOf(transaction)) return true;
-    this.suspicions.delete(transaction.owner);
-    return false;
+  /** Nobody is suspected: nothing has to be judged. */
+  get empty(): boolean {
+    return this.#suspicions.size === 0;
   }
 
+  /** Names of the convicted. */
   list(): string[] {
-    return [...this.suspicions].flatMap(([owner, { deaths }]) => (deaths >= deaths_max ? [owner] : []));
+    return [...this.#suspicions].flatMap(([name, { deaths }]) => (deaths >= deaths_max ? [name] : []));
+  }
+
+  #save(): void {
+    try {
+      this.#file.write(JSON.stringify({ version: 1, suspicions: Object.fromEntries(this.#suspicions) }));
+    } catch (error) {
+      this.#unwritable(error as Error);
+    }
   }
 }
 
-function fingerprintOf(transaction: Transaction): string {
-  return createHash('sha256').update(JSON.stringify(transaction.operations)).digest('base64').slice(0, 16);
+/** A file that cannot be read accuses nobody. */
+function load(file: QuarantineFile): Readonly<Record<string, Suspicion>> {
+  try {
+    const text = file.read();
+    return text === undefined ? {} : v.parse(document, JSON.parse(text)).suspicions;
+  } catch {
+    return {};
+  }
 }

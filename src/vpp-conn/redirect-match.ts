@@ -3,8 +3,8 @@
  * without options followed by TCP or UDP, padded to whole vectors of 16 bytes.
  */
 
-import type { RedirectMatch } from '../desired/objects.js';
 import { type Family, familyOf, formatAddress, parseAddress } from '../ip/text.js';
+import type { RedirectMatch } from '../objects/redirect.js';
 
 /** Offsets within the IP header, and of the destination port behind it. */
 const layout: Readonly<

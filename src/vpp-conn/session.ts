@@ -1,24 +1,33 @@
 /** One connection's life: what the connection actor sees of the API client, so that its tests need none. */
-import type { InterfaceTag } from '../desired/objects.js';
-import type { Transaction, TransactionResult } from '../messages/vpp.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { Scope, Snapshot } from '../reconcile/snapshot.js';
+import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppRun } from './launcher.js';
+import type { Suspect } from './quarantine.js';
 
 export interface Session {
   readonly run: VppRun;
-  /** What VPP held when the session began. */
-  readonly snapshot: Snapshot;
   readonly version: string;
+  /** VPP had tagged interfaces when the session began: somebody has programmed it before. */
+  readonly had_interfaces: boolean;
+  /** Worker threads, without the main thread. */
+  readonly workers: number;
   /** Messages that this VPP lacks or knows with another CRC: what depends on them is refused by name. */
   readonly incompatible: readonly string[];
-  /** Resolves with the outcome of each operation; rejects only when the session ends before all are known. */
-  execute(transaction: Transaction): Promise<TransactionResult>;
-  readSnapshot(): Promise<Snapshot>;
+  /**
+   * Resolves with the outcome of each operation; rejects only when the session ends before all are known, or, with `Abandoned`, when
+   * nobody waited any more as its turn came: then nothing of it was sent.
+   */
+  execute(transaction: Transaction, abandoned: () => boolean): Promise<TransactionResult>;
+  /** What VPP holds now of these scopes. Askers of one scope share a reading that has not begun. */
+  read(scopes: readonly Scope[]): Promise<Snapshot>;
   /** Addresses of the neighbours that VPP has resolved on this interface. */
   neighbours(tag: InterfaceTag): Promise<readonly string[]>;
   cli(command: string): Promise<string>;
-  /** Rejects when VPP has not answered within `deadline_ms`. */
+  /** Rejects when VPP has said nothing at all, to nobody, for `deadline_ms`. Goes by a connection of its own. */
   ping(deadline_ms: number): Promise<void>;
+  /** What VPP may be dying of just now. */
+  suspects(): readonly Suspect[];
   /** Resolves with the reason when the connection is closed, by either side. */
   readonly closed: Promise<string>;
   close(): void;
@@ -27,6 +36,6 @@ export interface Session {
 }
 
 export interface SessionOpener {
-  /** Connects, checks the message table, reads the snapshot. Tries until VPP answers, `within_ms` is over or `signal` aborts. */
+  /** Connects and checks the message table. Tries until VPP answers, `within_ms` is over or `signal` aborts. */
   open(run: VppRun, within_ms: number, signal: AbortSignal): Promise<Session>;
 }

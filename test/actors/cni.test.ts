@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { VppObject } from '../../src/desired/objects.js';
+import type { VppObject } from '../../src/objects/object.js';
 import { gap_ms_max } from '../../src/pods/pacing.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -252,6 +252,7 @@ t.test('what VPP holds at the start', async (t) => {
       vpp.objects = [
         {
           kind: 'route',
+          source: 'pods',
           table_id: 0,
           prefix: '10.0.0.1/32',
           paths: [{ via: 'interface', interface: '#1', next_hop: '10.0.0.1' }],

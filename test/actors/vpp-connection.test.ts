@@ -1,14 +1,9 @@
 import t from 'tap';
 import { vppConnection } from '../../src/actors/vpp-connection.js';
-import type {
-  Transaction,
-  TransactionResult,
-  VppConnectionMessage,
-  VppProcessMessage,
-  VppStatus,
-} from '../../src/messages/vpp.js';
-import type { Operation } from '../../src/reconcile/reconcile.js';
+import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../../src/messages/vpp.js';
+import type { Operation } from '../../src/reconcile/operation.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
+import type { Transaction, TransactionResult } from '../../src/reconcile/transaction.js';
 import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import type { Session, SessionOpener } from '../../src/vpp-conn/session.js';
 import { type ActorKit, actorKit, type Teardown } from '../kit/actor-kit.js';
@@ -99,7 +94,7 @@ const done: TransactionResult = { outcomes: [], interfaces: new Map() };
 function add(...prefixes: string[]): Operation[] {
   return prefixes.map((prefix) => ({
     action: 'add',
-    object: { kind: 'route', table_id: 0, prefix, paths: [{ via: 'drop' }] },
+    object: { kind: 'route', source: 'node', table_id: 0, prefix, paths: [{ via: 'drop' }] },
   }));
 }
 

@@ -8,7 +8,6 @@ import {
   recordedSlot,
   tablesOf,
 } from '../../src/desired/admission.js';
-import type { VppObject } from '../../src/desired/objects.js';
 import {
   desiredPod,
   isHarmless,
@@ -22,8 +21,9 @@ import {
 } from '../../src/desired/pod.js';
 import { everything, hostPrefix, podTables, table } from '../../src/desired/tables.js';
 import { familyOf } from '../../src/ip/text.js';
+import type { VppObject } from '../../src/objects/object.js';
+import { keyOf } from '../../src/objects/object.js';
 import { addressesOf, familiesOf } from '../../src/pod/spec.js';
-import { keyOf } from '../../src/reconcile/order.js';
 import { arbitrarySpec, inputs, podSpec } from '../reconcile/pods.js';
 
 const dual = podSpec(1, {
@@ -47,7 +47,7 @@ t.test('what VPP holds for any pod', async () => {
       must(new Set(objects.map(keyOf)).size === objects.length, 'no object twice');
       for (const address of addressesOf(spec))
         must(
-          has(objects, { kind: 'route', table_id: 0, prefix: hostPrefix(address) }),
+          has(objects, { kind: 'route', source: 'pods', table_id: 0, prefix: hostPrefix(address) }),
           `a way to ${address}`,
         );
       for (const object of objects) {
@@ -74,7 +74,12 @@ t.test('what VPP holds for any pod', async () => {
           'a source for ICMP errors',
         );
         must(
-          has(objects, { kind: 'route', table_id: inputs.tables.pod, prefix: everything(family) }),
+          has(objects, {
+            kind: 'route',
+            source: 'pods',
+            table_id: inputs.tables.pod,
+            prefix: everything(family),
+          }),
           'a way out',
         );
       }

@@ -1,13 +1,14 @@
 /** A node and a pod as inputs of `desired`, for the tests to vary. */
 
 import { interface_spec_default } from '../../src/config/interface-spec.js';
-import type { Path, VppObject } from '../../src/desired/objects.js';
 import type { PodInputs } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import { type NodeInputs, type Uplink, uplinkTag } from '../../src/desired/uplink.js';
 import type { Address, NextHop, Route } from '../../src/linux/network.js';
+import type { VppObject } from '../../src/objects/object.js';
+import { keyOf } from '../../src/objects/object.js';
+import type { Path } from '../../src/objects/routing.js';
 import type { PodSpec } from '../../src/pod/spec.js';
-import { keyOf } from '../../src/reconcile/order.js';
 
 export const uplink_mac = '02:00:00:00:00:01';
 

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
-import type { ObjectKind, ObjectOf, VppObject } from '../../src/desired/objects.js';
 import { hostTapTable, physicalNetworkTables } from '../../src/desired/tables.js';
 import {
   desiredNode,
@@ -11,7 +10,8 @@ import {
   type Uplink,
   vppAddresses,
 } from '../../src/desired/uplink.js';
-import { interfaceMade, interfacesUsed, keyOf } from '../../src/reconcile/order.js';
+import type { ObjectKind, ObjectOf, VppObject } from '../../src/objects/object.js';
+import { interfaceMade, interfacesUsed, keyOf } from '../../src/objects/object.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
 import { address, inWords, linuxRoute, nodeOf, uplinkOf } from './sample.js';
 

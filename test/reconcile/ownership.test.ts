@@ -1,12 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
-import type { VppObject } from '../../src/desired/objects.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { hostTapTable, podTables, table } from '../../src/desired/tables.js';
+import type { VppObject } from '../../src/objects/object.js';
+import { isUnknown, keyOf } from '../../src/objects/object.js';
 import { podInterfaceTag, podTableName } from '../../src/pod/names.js';
-import { keyOf } from '../../src/reconcile/order.js';
 import { assignOwners, groupOrphans, podIdentity } from '../../src/reconcile/ownership.js';
-import { isUnknown } from '../../src/reconcile/reconcile.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import { arbitraryPod, inputs, podSpec } from './pods.js';
 
@@ -18,11 +17,12 @@ const node: VppObject[] = [
   { kind: 'interface_address', interface: 'main-eth0', prefix: '192.0.2.1/24' },
   {
     kind: 'route',
+    source: 'pods',
     table_id: 0,
     prefix: '0.0.0.0/0',
     paths: [{ via: 'interface', interface: 'main-eth0', next_hop: '192.0.2.254' }],
   },
-  { kind: 'route', table_id: 1, prefix: '192.0.2.1/32', paths: [{ via: 'drop' }] },
+  { kind: 'route', source: 'pods', table_id: 1, prefix: '192.0.2.1/32', paths: [{ via: 'drop' }] },
 ];
 const service: VppObject = {
   kind: 'translation',
@@ -94,12 +94,14 @@ t.test('single rules', async (t) => {
   const dangling: VppObject[] = [
     {
       kind: 'route',
+      source: 'pods',
       table_id: 0,
       prefix: '10.0.0.1/32',
       paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.1' }],
     },
     {
       kind: 'route',
+      source: 'pods',
       table_id: inputs.tables.pod,
       prefix: '10.0.0.7/32',
       paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.7' }],

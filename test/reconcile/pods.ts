@@ -1,9 +1,9 @@
 /** Pods for property tests: few addresses, names and values, so that they often meet. */
 import fc from 'fast-check';
-import type { VppObject } from '../../src/desired/objects.js';
 import { desiredPod, type PodInputs } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import type { Family } from '../../src/ip/text.js';
+import type { VppObject } from '../../src/objects/object.js';
 import type { HostPort, PodSpec } from '../../src/pod/spec.js';
 import { podKey } from '../../src/pod/spec.js';
 

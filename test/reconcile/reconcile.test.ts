@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import t from 'tap';
-import type { Tap, VppObject } from '../../src/desired/objects.js';
 import { desiredPod } from '../../src/desired/pod.js';
-import { interfacesUsed, isObservable, isSetting, keyOf } from '../../src/reconcile/order.js';
+import type { Tap } from '../../src/objects/interfaces.js';
+import type { VppObject } from '../../src/objects/object.js';
+import { interfacesUsed, isObservable, isSetting, isUnknown, keyOf } from '../../src/objects/object.js';
+import type { Operation } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/outcome.js';
-import { isUnknown, type Operation, reconcile, removal } from '../../src/reconcile/reconcile.js';
+import { reconcile, removal } from '../../src/reconcile/reconcile.js';
 import { arbitraryPod, inputs, podSpec } from './pods.js';
 import { StrictVpp } from './strict-vpp.js';
 
@@ -132,6 +134,7 @@ t.test('single rules', async (t) => {
   };
   const route = (tag_of_path: string): VppObject => ({
     kind: 'route',
+    source: 'node',
     table_id: 0,
     prefix: '10.0.0.1/32',
     paths: [{ via: 'interface', interface: tag_of_path, next_hop: '10.0.0.1' }],
@@ -229,7 +232,7 @@ t.test('every kind of object has its place', async (t) => {
     { kind: 'interface_address', interface: 'main-eth0', prefix: '192.0.2.1/24' },
     { kind: 'link_local', interface: 'main-eth0', address: 'fe80::1' },
     { kind: 'neighbour', interface: 'main-eth0', address: '192.0.2.9', mac: '02:00:00:00:00:09' },
-    { kind: 'route', table_id: 5, prefix: '0.0.0.0/0', paths: [{ via: 'drop' }] },
+    { kind: 'route', source: 'node', table_id: 5, prefix: '0.0.0.0/0', paths: [{ via: 'drop' }] },
     {
       kind: 'mroute',
       table_id: 5,

@@ -1,16 +1,17 @@
 /** A VPP that refuses every order of operations that hurts a real one, or that a real one gets wrong without a word. */
 
-import type { InterfaceTag, VppObject } from '../../src/desired/objects.js';
 import { default_table } from '../../src/desired/tables.js';
 import { type Family, familyOf } from '../../src/ip/text.js';
+import type { InterfaceTag } from '../../src/objects/interfaces.js';
+import type { VppObject } from '../../src/objects/object.js';
 import {
   diesWithInterface,
   interfaceMade,
   interfacesUsed,
   isDangling,
   keyOf,
-} from '../../src/reconcile/order.js';
-import type { Operation } from '../../src/reconcile/reconcile.js';
+} from '../../src/objects/object.js';
+import type { Operation } from '../../src/reconcile/operation.js';
 
 export class StrictVpp {
   readonly #objects: Map<string, VppObject>;

@@ -2,12 +2,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type Client, connect, MalformedError, RetvalError } from 'vpp-binapi-ts';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
-import type { VppObject } from '../../src/desired/objects.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { desiredNode } from '../../src/desired/uplink.js';
-import type { Transaction } from '../../src/messages/vpp.js';
-import { keyOf } from '../../src/reconcile/order.js';
-import { type Operation, reconcile, removal } from '../../src/reconcile/reconcile.js';
+import type { VppObject } from '../../src/objects/object.js';
+import { keyOf } from '../../src/objects/object.js';
+import type { Operation } from '../../src/reconcile/operation.js';
+import { reconcile, removal } from '../../src/reconcile/reconcile.js';
+import type { Transaction } from '../../src/reconcile/transaction.js';
 import { execute, NotSent, waves } from '../../src/vpp-conn/execute.js';
 import { Handles, UnknownHandle } from '../../src/vpp-conn/handles.js';
 import { observe } from '../../src/vpp-conn/observe.js';
@@ -67,6 +68,7 @@ const tap = (tag: string): VppObject => ({
 const up = (tag: string): VppObject => ({ kind: 'interface_flag', interface: tag, flag: 'admin_up' });
 const route = (prefix: string, tag?: string): VppObject => ({
   kind: 'route',
+  source: 'node',
   table_id: 0,
   prefix,
   paths: [tag === undefined ? { via: 'drop' } : { via: 'interface', interface: tag, next_hop: '10.0.0.9' }],

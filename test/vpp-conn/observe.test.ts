@@ -4,12 +4,13 @@ import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_table_dump } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del } from 'vpp-binapi-ts/ip_neighbor';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
-import type { VppObject } from '../../src/desired/objects.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import { desiredNode } from '../../src/desired/uplink.js';
-import { keyOf } from '../../src/reconcile/order.js';
-import { isUnknown, type Operation, reconcile, removal } from '../../src/reconcile/reconcile.js';
+import type { VppObject } from '../../src/objects/object.js';
+import { isUnknown, keyOf } from '../../src/objects/object.js';
+import type { Operation } from '../../src/reconcile/operation.js';
+import { reconcile, removal } from '../../src/reconcile/reconcile.js';
 import { execute } from '../../src/vpp-conn/execute.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { messages_used } from '../../src/vpp-conn/messages.js';
@@ -86,7 +87,7 @@ const nodes: Record<string, VppObject[]> = {
   'two uplinks, one in a physical network': desiredNode(nodeOf({ uplinks: [uplinkOf(), second] }), true),
   'a route that drops': [
     ...desiredNode(nodeOf(), true),
-    { kind: 'route', table_id: 0, prefix: '10.66.0.0/16', paths: [{ via: 'drop' }] },
+    { kind: 'route', source: 'node', table_id: 0, prefix: '10.66.0.0/16', paths: [{ via: 'drop' }] },
   ],
   'a node without offload': desiredNode(nodeOf({ gso: false }), true),
 };

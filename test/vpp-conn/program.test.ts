@@ -1,7 +1,7 @@
 import t from 'tap';
-import type { ObjectKind, VppObject } from '../../src/desired/objects.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { desiredNode } from '../../src/desired/uplink.js';
+import type { ObjectKind, VppObject } from '../../src/objects/object.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { programAdd, programFollow, programRemove } from '../../src/vpp-conn/program.js';
@@ -263,6 +263,7 @@ t.test('switches are turned on and off by the same message', async (t) => {
 t.test('a multipath route is sent whole, and removed without naming its interfaces', async (t) => {
   const route: VppObject = {
     kind: 'route',
+    source: 'node',
     table_id: 0,
     prefix: '0.0.0.0/0',
     paths: [

@@ -1,12 +1,17 @@
 import t from 'tap';
-import type { Transaction } from '../../src/messages/vpp.js';
+import type { Transaction } from '../../src/reconcile/transaction.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 
 function transaction(owner: string, prefix = '10.0.0.0/24', essential?: true): Transaction {
   return {
     generation: 1,
     owner,
-    operations: [{ action: 'add', object: { kind: 'route', table_id: 0, prefix, paths: [{ via: 'drop' }] } }],
+    operations: [
+      {
+        action: 'add',
+        object: { kind: 'route', source: 'node', table_id: 0, prefix, paths: [{ via: 'drop' }] },
+      },
+    ],
     on_error: 'continue',
     ...(essential && { essential }),
   };

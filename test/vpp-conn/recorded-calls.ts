@@ -1,6 +1,6 @@
 /** What `execute` sends, one line per message: its name and the fields that say anything. */
 import type { Client } from 'vpp-binapi-ts';
-import type { Operation } from '../../src/reconcile/reconcile.js';
+import type { Operation } from '../../src/reconcile/operation.js';
 import { execute } from '../../src/vpp-conn/execute.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 

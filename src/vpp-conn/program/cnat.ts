@@ -15,9 +15,6 @@ import { call } from '../call.js';
 import { no_interface } from '../paths.js';
 import { afOf, none, type Programs, protocols } from './common.js';
 
-/** The interface that every VPP has. */
-const local0 = 0;
-
 export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 'translation'> = {
   snat_addresses: {
     add: (o) => [
@@ -36,11 +33,13 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
     remove: () => none,
   },
   snat_policy: {
-    add: () => [
+    add: (o, at) => [
       call(cnat_set_snat_policy, { policy: 'CNAT_POLICY_IF_PFX' }),
-      // VPP takes a policy whose first map of interfaces is empty for one that was never set up, sets it up again and forgets
-      // the excluded prefixes: with the first pod that goes. local0, which has no packets, keeps the map from being empty.
-      call(cnat_snat_policy_add_del_if, { sw_if_index: local0, is_add: 1, table: 'CNAT_POLICY_INCLUDE_V4' }),
+      call(cnat_snat_policy_add_del_if, {
+        sw_if_index: at.interface(o.keeper),
+        is_add: 1,
+        table: 'CNAT_POLICY_INCLUDE_V4',
+      }),
     ],
     remove: () => none,
   },

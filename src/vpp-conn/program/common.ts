@@ -1,7 +1,7 @@
 /** What the programs of all kinds share. */
 import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
-import type { ObjectKind, ObjectOf } from '../../desired/objects.js';
 import type { Family } from '../../ip/text.js';
+import type { ObjectKind, ObjectOf } from '../../objects/object.js';
 import type { Call } from '../call.js';
 import type { Handles } from '../handles.js';
 

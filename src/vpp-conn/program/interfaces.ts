@@ -9,6 +9,8 @@ import {
 } from 'vpp-binapi-ts/cnat';
 import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
 import {
+  create_loopback_instance,
+  delete_loopback,
   sw_interface_add_del_address,
   sw_interface_set_flags,
   sw_interface_set_mac_address,
@@ -23,7 +25,8 @@ import { if_status_flags, type rx_mode } from 'vpp-binapi-ts/interface_types';
 import { sw_interface_ip6_enable_disable, sw_interface_ip6_set_link_local_address } from 'vpp-binapi-ts/ip';
 import { sw_interface_ip6nd_ra_config } from 'vpp-binapi-ts/ip6_nd';
 import { tap_create_v3, tap_delete_v2, tap_flags } from 'vpp-binapi-ts/tapv2';
-import type { InterfaceSwitch, ObjectOf } from '../../desired/objects.js';
+import type { InterfaceSwitch } from '../../objects/interfaces.js';
+import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 import { no_interface } from '../paths.js';
@@ -100,6 +103,7 @@ function snatInterface(index: number, on: boolean, table: cnat_snat_policy_table
 export const interfaces: Programs<
   | 'af_packet'
   | 'af_xdp'
+  | 'loopback'
   | 'existing_interface'
   | 'tap'
   | 'interface_table'
@@ -157,6 +161,17 @@ export const interfaces: Programs<
       call(sw_interface_set_mac_address, { sw_if_index: at.interface(o.tag), mac_address: o.mac }),
     ],
     remove: (o, at) => [call(af_xdp_delete, { sw_if_index: at.interface(o.tag) })],
+  },
+  loopback: {
+    add: () => [
+      call(
+        create_loopback_instance,
+        { mac_address: no_mac, is_specified: false, user_instance: 0 },
+        { made: sw_if_index },
+      ),
+    ],
+    follow: (o, at) => [tag(o.tag, at)],
+    remove: (o, at) => [call(delete_loopback, { sw_if_index: at.interface(o.tag) })],
   },
   existing_interface: {
     add: (o, at) => {

@@ -1,6 +1,6 @@
 /** What npol decides of flows. */
 import { npol_configure_policies, type npol_policy_default } from 'vpp-binapi-ts/npol';
-import type { ObjectOf } from '../../desired/objects.js';
+import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 import type { Programs } from './common.js';

@@ -1,8 +1,8 @@
 /** What is sent to the host instead of where the route says: a classifier table and its users. */
 import { classify_add_del_table, input_acl_set_interface } from 'vpp-binapi-ts/classify';
 import { ip_session_redirect_add_v2, ip_session_redirect_del } from 'vpp-binapi-ts/ip_session_redirect';
-import type { ObjectOf } from '../../desired/objects.js';
 import { type Family, familyOf } from '../../ip/text.js';
+import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 import { no_interface, pathTo } from '../paths.js';

@@ -3,7 +3,7 @@ import { proxy_arp_add_del } from 'vpp-binapi-ts/arp';
 import {
   add_del_ip_punt_redirect_v2,
   ip_mroute_add_del,
-  ip_route_add_del,
+  ip_route_add_del_v2,
   ip_table_add_del_v2,
 } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del, ip_neighbor_config, ip_neighbor_flags } from 'vpp-binapi-ts/ip_neighbor';
@@ -11,8 +11,8 @@ import { ip_ttl_fixup_configure } from 'vpp-binapi-ts/ip_ttl_fixup';
 import { mfib_entry_flags, mfib_itf_flags } from 'vpp-binapi-ts/mfib_types';
 import { set_punt } from 'vpp-binapi-ts/punt';
 import { urpf_update_v2 } from 'vpp-binapi-ts/urpf';
-import type { ObjectOf } from '../../desired/objects.js';
 import { familyOf } from '../../ip/text.js';
+import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 import { no_interface, pathsTo, pathTo } from '../paths.js';
@@ -48,21 +48,28 @@ export const routing: Programs<
   },
   route: {
     add: (o, at) => [
-      call(ip_route_add_del, {
+      call(ip_route_add_del_v2, {
         is_add: true,
         is_multipath: false,
-        route: { table_id: o.table_id, stats_index: 0, prefix: o.prefix, paths: pathsTo(o, at) },
+        route: {
+          table_id: o.table_id,
+          stats_index: 0,
+          prefix: o.prefix,
+          src: at.fibSource(o.source),
+          paths: pathsTo(o, at),
+        },
       }),
     ],
     // A path without interface: VPP refuses to remove a route by an interface that is gone, and takes the whole route anyway.
-    remove: (o) => [
-      call(ip_route_add_del, {
+    remove: (o, at) => [
+      call(ip_route_add_del_v2, {
         is_add: false,
         is_multipath: false,
         route: {
           table_id: o.table_id,
           stats_index: 0,
           prefix: o.prefix,
+          src: at.fibSource(o.source),
           paths: [pathTo(familyOf(o.prefix), {})],
         },
       }),

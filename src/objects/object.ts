@@ -1,0 +1,119 @@
+/**
+ * The VPP objects that this product programs, as data: what `desired` functions return, what is read from VPP is turned into, and
+ * what is compared. An interface is named by its tag, never by its sw_if_index: tags survive a restart of VPP and of this
+ * process, indexes do not. Tables are named by their id. Each area describes its kinds in a file of its own.
+ */
+import { type CnatObject, cnat_kinds } from './cnat.js';
+import {
+  dangling_prefix,
+  type InterfaceObject,
+  type InterfaceTag,
+  interface_kinds,
+  snat_flags,
+} from './interfaces.js';
+import type { Kind } from './kind.js';
+import type { OwnerName, OwnerRule } from './owner.js';
+import { type PolicyObject, policy_kinds } from './policy.js';
+import { type RedirectObject, redirect_kinds } from './redirect.js';
+import { type RoutingObject, routing_kinds } from './routing.js';
+
+export type VppObject = InterfaceObject | RoutingObject | CnatObject | PolicyObject | RedirectObject;
+export type ObjectKind = VppObject['kind'];
+export type ObjectOf<K extends ObjectKind> = Extract<VppObject, { kind: K }>;
+
+/** `keyOf` of an object. */
+export type ObjectKey = string;
+
+const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
+  ...interface_kinds,
+  ...routing_kinds,
+  ...cnat_kinds,
+  ...policy_kinds,
+  ...redirect_kinds,
+};
+
+function kindOf(object: VppObject): Kind<VppObject> {
+  return kinds[object.kind] as Kind<VppObject>;
+}
+
+/** How the owner of each kind is told: the table of ARCHITECTURE.md as data. */
+export const ownership: readonly {
+  readonly kind: ObjectKind;
+  readonly by: OwnerRule<never>['by'];
+  readonly owner?: OwnerName;
+}[] = (Object.keys(kinds) as ObjectKind[]).map((kind) => {
+  const { owner } = kinds[kind];
+  return { kind, by: owner.by, ...(owner.by === 'kind' && { owner: owner.owner }) };
+});
+
+export function ownerRule(object: VppObject): OwnerRule<VppObject> {
+  return kindOf(object).owner;
+}
+
+export function keyOf(object: VppObject): ObjectKey {
+  return `${object.kind}:${kindOf(object).key(object)}`;
+}
+
+/** The object in its one form; `object` itself when it has that. */
+export function canonical<O extends VppObject>(object: O): O {
+  return (kindOf(object).canonical?.(object) ?? object) as O;
+}
+
+/** Whether VPP, which shows `there`, need not be told of `wanted`: two canonical objects with one key. */
+export function same(wanted: VppObject, there: VppObject): boolean {
+  return wanted === there || kindOf(wanted).same(wanted, there);
+}
+
+export function addPlace(object: VppObject): number {
+  const { add } = kindOf(object);
+  return typeof add === 'number' ? add : add(object);
+}
+
+export function removePlace(object: VppObject): number {
+  const { remove } = kindOf(object);
+  return typeof remove === 'number' ? remove : remove(object);
+}
+
+const no_interfaces: readonly InterfaceTag[] = [];
+
+/** The interfaces that this object refers to. */
+export function interfacesUsed(object: VppObject): readonly InterfaceTag[] {
+  return kindOf(object).on?.(object) ?? no_interfaces;
+}
+
+/** The tag of the interface that this object is, if it is one. */
+export function interfaceMade(object: VppObject): InterfaceTag | undefined {
+  return kindOf(object).is?.(object);
+}
+
+export function diesWithInterface(object: VppObject): boolean {
+  return kindOf(object).dies_with_interface === true;
+}
+
+export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
+  return kindOf(object).change;
+}
+
+/** True for what has a value in VPP whether anybody asked for one or not. */
+export function isSetting(object: VppObject): boolean {
+  return kindOf(object).setting?.(object) === true;
+}
+
+/** True for what no dump shows: the registry of the VPP says whether it is there. */
+export function isRecorded(object: VppObject): boolean {
+  return kindOf(object).recorded?.(object) === true;
+}
+
+/** What has to be taken off an interface before it goes, whether it was seen there or not. */
+export function outlives(object: VppObject): readonly VppObject[] {
+  if (object.kind !== 'tap') return [];
+  return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
+}
+
+/**
+ * Refers to an interface that VPP no longer has. VPP shares the path list of such a route with the next one that looks
+ * alike and drops its packets for ever, so it has to be removed before anything like it is added.
+ */
+export function isDangling(object: VppObject): boolean {
+  return interfacesUsed(object).some((tag) => tag.startsWith(dangling_prefix));
+}

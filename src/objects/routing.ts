@@ -1,0 +1,292 @@
+/** Tables, routes, neighbours, and what else decides where a packet goes. */
+import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import { type Family, familyOf } from '../ip/text.js';
+import { isPodTableName } from '../pod/names.js';
+import type { InterfaceTag } from './interfaces.js';
+import { always, type Kinds, remove } from './kind.js';
+import { isNodeTable, type Ownership } from './owner.js';
+
+/** A forwarding table of one family. `multicast` false leaves out the multicast table that VPP makes beside it. */
+export interface Table {
+  readonly kind: 'table';
+  readonly family: Family;
+  readonly table_id: number;
+  readonly name: string;
+  readonly multicast: boolean;
+}
+
+/** One way out of a route. `lookup` continues in another table, `drop` discards. */
+export type Path =
+  | { readonly via: 'interface'; readonly interface: InterfaceTag; readonly next_hop: string }
+  | { readonly via: 'lookup'; readonly table_id: number }
+  | { readonly via: 'drop' };
+
+/**
+ * Whose a route is, told by the FIB source that VPP shows for it: one for each owner (`fib_sources`). Two owners may have a
+ * route to one prefix; VPP forwards by the better source and falls back to the other. `api`: by VPP's own source of API routes, as
+ * earlier releases made them; never wanted.
+ */
+export type RouteSource = 'node' | 'pods' | 'connectivity' | 'services' | 'api';
+
+/** Always sent whole: adding a prefix replaces its paths, removing it removes all of them. */
+export interface Route {
+  readonly kind: 'route';
+  readonly source: RouteSource;
+  readonly table_id: number;
+  readonly prefix: string;
+  readonly paths: readonly Path[];
+}
+
+export interface MulticastPath {
+  /** Absent: continue in the multicast table `table_id`. */
+  readonly interface?: InterfaceTag;
+  readonly table_id?: number;
+  readonly accept: boolean;
+  readonly forward: boolean;
+}
+
+export interface MulticastRoute {
+  readonly kind: 'mroute';
+  readonly table_id: number;
+  /** Group with its length, e.g. `ff02::1/128`. */
+  readonly group: string;
+  readonly accept_all_interfaces: boolean;
+  readonly paths: readonly MulticastPath[];
+}
+
+/** A static neighbour. */
+export interface Neighbour {
+  readonly kind: 'neighbour';
+  readonly interface: InterfaceTag;
+  readonly address: string;
+  readonly mac: string;
+}
+
+export interface NeighbourLimits {
+  readonly kind: 'neighbour_limits';
+  readonly family: Family;
+  readonly max_number: number;
+  /** Seconds; 0 turns ageing off. */
+  readonly max_age_s: number;
+}
+
+/** VPP answers ARP requests for this range in this table. */
+export interface ProxyArpRange {
+  readonly kind: 'proxy_arp_range';
+  readonly table_id: number;
+  readonly low: string;
+  readonly high: string;
+}
+
+/** Drops what comes in with a source that `table_id` has no route to (loose), or no route through this interface (strict). */
+export interface Urpf {
+  readonly kind: 'urpf';
+  readonly interface: InterfaceTag;
+  readonly family: Family;
+  readonly mode: 'loose' | 'strict';
+  readonly table_id: number;
+}
+
+/** What comes in on `interface` and leaves by `towards` keeps its TTL. */
+export interface TtlFixup {
+  readonly kind: 'ttl_fixup';
+  readonly interface: InterfaceTag;
+  readonly towards: InterfaceTag;
+}
+
+/** Where packets for the node itself go. */
+export interface PuntRedirect {
+  readonly kind: 'punt_redirect';
+  readonly family: Family;
+  readonly table_id: number;
+}
+
+/** Packets of this protocol that no socket of VPP takes are punted instead of answered. */
+export interface PuntL4 {
+  readonly kind: 'punt_l4';
+  readonly family: Family;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export type RoutingObject =
+  | Table
+  | Route
+  | MulticastRoute
+  | Neighbour
+  | NeighbourLimits
+  | ProxyArpRange
+  | Urpf
+  | TtlFixup
+  | PuntRedirect
+  | PuntL4;
+
+const interfacesOf = (paths: readonly Path[]): InterfaceTag[] =>
+  paths.flatMap((path) => (path.via === 'interface' ? [path.interface] : []));
+
+const ofInterface = {
+  by: 'interface',
+  of: (o: { readonly interface: InterfaceTag }): InterfaceTag => o.interface,
+} as const;
+const onInterface = (o: { readonly interface: InterfaceTag }): readonly InterfaceTag[] => [o.interface];
+const nodes = { by: 'kind', owner: 'node' } as const;
+
+function ownerOfTable({ name, family }: Table): Ownership {
+  if (isNodeTable(name)) return 'node';
+  return isPodTableName(name, family) ? 'pods' : 'foreign';
+}
+
+export const routing_kinds: Kinds<RoutingObject> = {
+  table: {
+    key: (o) => `${o.family}/${o.table_id}`,
+    owner: { by: 'name', of: ownerOfTable },
+    same: always,
+    add: 10,
+    remove: remove.table,
+    change: 'remove_first',
+  },
+  route: {
+    key: (o) => `${o.source}/${o.table_id}/${o.prefix}`,
+    canonical: canonicalRoute,
+    on: (o) => interfacesOf(o.paths),
+    owner: { by: 'fib_source', of: (o) => (o.source === 'api' ? 'nobody' : o.source) },
+    same: (wanted, there) => samePaths(wanted, there),
+    add: 70,
+    remove: (o) => (interfacesOf(o.paths).length > 0 ? remove.through : remove.in_table),
+    change: 'overwrite',
+  },
+  // The dump shows neither the entry's flags nor all of a path's.
+  mroute: {
+    key: (o) => `${o.table_id}/${o.group}`,
+    on: (o) => o.paths.flatMap((path) => (path.interface === undefined ? [] : [path.interface])),
+    owner: { by: 'table', of: (o) => ({ family: familyOf(o.group), table_id: o.table_id }) },
+    same: always,
+    add: 70,
+    remove: (o) => (o.paths.some((path) => path.interface !== undefined) ? remove.through : remove.in_table),
+    change: 'overwrite',
+  },
+  neighbour: {
+    key: (o) => `${o.interface}/${o.address}`,
+    canonical: (o) => {
+      const address = canonicalAddress(o.address) ?? o.address;
+      const mac = o.mac.toLowerCase();
+      return address === o.address && mac === o.mac ? o : { ...o, address, mac };
+    },
+    on: onInterface,
+    owner: ofInterface,
+    same: (wanted, there) => wanted.mac === there.mac,
+    add: 65,
+    remove: remove.through,
+    change: 'overwrite',
+  },
+  neighbour_limits: {
+    key: (o) => `${o.family}`,
+    owner: nodes,
+    same: (wanted, there) => wanted.max_number === there.max_number && wanted.max_age_s === there.max_age_s,
+    add: 4,
+    remove: remove.global,
+    change: 'overwrite',
+  },
+  // uRPF looks at routes that have to be there first, and comes off while its table is still there.
+  urpf: {
+    key: (o) => `${o.interface}/${o.family}`,
+    on: onInterface,
+    owner: ofInterface,
+    same: (wanted, there) => wanted.mode === there.mode && wanted.table_id === there.table_id,
+    add: 75,
+    remove: remove.feature,
+    change: 'remove_first',
+  },
+  ttl_fixup: {
+    key: (o) => `${o.interface}/${o.towards}`,
+    on: (o) => [o.interface, o.towards],
+    owner: ofInterface,
+    same: always,
+    add: 76,
+    remove: remove.feature,
+    change: 'overwrite',
+    recorded: always,
+  },
+  proxy_arp_range: {
+    key: (o) => `${o.table_id}/${o.low}-${o.high}`,
+    owner: { by: 'table', of: (o) => ({ family: 4, table_id: o.table_id }) },
+    same: always,
+    add: 76,
+    remove: remove.in_table,
+    change: 'overwrite',
+  },
+  punt_redirect: {
+    key: (o) => `${o.family}`,
+    owner: nodes,
+    same: (wanted, there) => wanted.table_id === there.table_id,
+    add: 80,
+    remove: remove.through,
+    change: 'overwrite',
+  },
+  punt_l4: {
+    key: (o) => `${o.family}/${o.protocol}`,
+    owner: nodes,
+    same: always,
+    add: 81,
+    remove: remove.global,
+    change: 'overwrite',
+    recorded: always,
+  },
+};
+
+/**
+ * A prefix with its host bits set is another key than the one that VPP makes of it: a hole in forwarding. VPP sorts paths as it
+ * likes, and takes one that is there twice as two.
+ */
+function canonicalRoute(o: Route): Route {
+  const prefix = canonicalPrefix(o.prefix) ?? o.prefix;
+  const paths = canonicalPaths(o.paths);
+  return prefix === o.prefix && paths === o.paths ? o : { ...o, prefix, paths };
+}
+
+function canonicalPaths(paths: readonly Path[]): readonly Path[] {
+  const spelled = paths.map((path) => {
+    if (path.via !== 'interface') return path;
+    const next_hop = canonicalAddress(path.next_hop) ?? path.next_hop;
+    return next_hop === path.next_hop ? path : { ...path, next_hop };
+  });
+  if (spelled.length === 1) return spelled[0] === paths[0] ? paths : spelled;
+  const by_text = new Map(spelled.map((path) => [pathText(path), path]));
+  const sorted = [...by_text.keys()].sort().map((text) => by_text.get(text)!);
+  return sorted.length === paths.length && sorted.every((path, at) => path === paths[at]) ? paths : sorted;
+}
+
+function pathText(path: Path): string {
+  switch (path.via) {
+    case 'interface':
+      return `interface ${path.next_hop} ${path.interface}`;
+    case 'lookup':
+      return `lookup ${path.table_id}`;
+    case 'drop':
+      return 'drop';
+  }
+}
+
+function samePaths(wanted: Route, there: Route): boolean {
+  return (
+    wanted.paths.length === there.paths.length &&
+    wanted.paths.every((path, at) => samePath(path, there.paths[at]!, wanted.prefix))
+  );
+}
+
+function samePath(wanted: Path, there: Path, prefix: string): boolean {
+  if (wanted.via === 'interface') {
+    return (
+      there.via === 'interface' &&
+      wanted.interface === there.interface &&
+      (wanted.next_hop === there.next_hop || nextHopShown(wanted.next_hop, prefix) === there.next_hop)
+    );
+  }
+  if (wanted.via === 'lookup') return there.via === 'lookup' && wanted.table_id === there.table_id;
+  return there.via === 'drop';
+}
+
+/** VPP gives the path of an attached host the address of that host as next hop. */
+function nextHopShown(next_hop: string, prefix: string): string {
+  const attached = next_hop === '0.0.0.0' || next_hop === '::';
+  return (attached && /^(.*)\/(?:32|128)$/.exec(prefix)?.[1]) || next_hop;
+}

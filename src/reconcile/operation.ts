@@ -1,0 +1,13 @@
+/** One step that makes VPP hold what is desired, and what came of it. */
+import type { VppObject } from '../objects/object.js';
+
+export interface Operation {
+  readonly action: 'add' | 'remove';
+  readonly object: VppObject;
+}
+
+export interface Outcome {
+  readonly operation: Operation;
+  /** Absent: VPP did it. */
+  readonly error?: Error;
+}

@@ -1,0 +1,40 @@
+/**
+ * FIB sources: how VPP itself tells whose a route is. One for each owner, by a name that a fresh process finds again. Where two owners
+ * have a route to one prefix, VPP forwards by the one with the lower priority, and by the other when that goes.
+ */
+import type { Client } from 'vpp-binapi-ts';
+import { fib_source_add, fib_source_dump } from 'vpp-binapi-ts/fib';
+import type { RouteSource } from '../objects/routing.js';
+import type { Handles } from './handles.js';
+
+/** FIB_SOURCE_API of VPP's fib_source.h: what comes without a source of its own. */
+export const api_source_id = 8;
+
+/**
+ * Before routes of the API (0x80), which nobody keeps, and behind what VPP knows of its own interfaces. A pod's address is its
+ * own whatever is learned from the network; what the host was configured with goes before what is learned.
+ */
+const sources: Readonly<
+  Record<Exclude<RouteSource, 'api'>, { readonly name: string; readonly priority: number }>
+> = {
+  pods: { name: 'calico-pods', priority: 0x70 },
+  node: { name: 'calico-node', priority: 0x71 },
+  services: { name: 'calico-services', priority: 0x72 },
+  connectivity: { name: 'calico-connectivity', priority: 0x73 },
+};
+
+export const route_sources: readonly RouteSource[] = ['pods', 'node', 'services', 'connectivity', 'api'];
+
+/** Finds our sources in this VPP, and makes those that it lacks: it has room for some two hundred. Rejects with the connection. */
+export async function openFibSources(vpp: Pick<Client, 'dump' | 'request'>, handles: Handles): Promise<void> {
+  const there = await vpp.dump(fib_source_dump, {});
+  const known = new Map(there.map(({ src }) => [src.name, src.id]));
+  handles.setFibSource('api', api_source_id);
+  await Promise.all(
+    Object.entries(sources).map(async ([source, { name, priority }]) => {
+      const id =
+        known.get(name) ?? (await vpp.request(fib_source_add, { src: { priority, id: 0, name } })).id;
+      handles.setFibSource(source as RouteSource, id);
+    }),
+  );
+}

@@ -1,0 +1,36 @@
+/** Redirect tables and rules, back from VPP. */
+import { classify_session_dump, classify_table_ids, classify_table_info } from 'vpp-binapi-ts/classify';
+import type { VppObject } from '../../objects/object.js';
+import { redirectFrom, redirectMask } from '../redirect-match.js';
+import { families, type Reader } from './reader.js';
+
+export interface ObservedRedirects {
+  readonly rules: readonly VppObject[];
+  /** Each with VPP's index of it. */
+  readonly tables: readonly (readonly [object: VppObject, index: number])[];
+}
+
+/** Classifier tables have no name: ours have our mask. */
+export async function observeRedirects(reader: Reader): Promise<ObservedRedirects> {
+  const ids = (await reader.ask(classify_table_ids, {}))?.ids ?? [];
+  const infos = await reader.askAll(
+    classify_table_info,
+    ids.map((table_id) => ({ table_id })),
+  );
+  const observed = await Promise.all(
+    infos.map(async (info) => {
+      const family = families.find(
+        (each) => info !== undefined && Buffer.compare(redirectMask(each), info.mask) === 0,
+      );
+      if (family === undefined || info === undefined) return undefined;
+      const sessions = await reader.dump(classify_session_dump, { table_id: info.table_id });
+      const rules = sessions.flatMap(({ match }): VppObject[] => {
+        const rule = redirectFrom(family, match);
+        return rule === undefined ? [] : [{ kind: 'redirect_rule', ...rule, interface: '', next_hop: '' }];
+      });
+      return { rules, table: [{ kind: 'redirect_table', family }, info.table_id] as const };
+    }),
+  );
+  const ours = observed.flatMap((each) => each ?? []);
+  return { rules: ours.flatMap(({ rules }) => rules), tables: ours.map(({ table }) => table) };
+}
