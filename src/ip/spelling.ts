@@ -12,8 +12,44 @@ function addressBytes(text: string): Buffer | undefined {
   return mapped ? undefined : bytes;
 }
 
+const dot = 46;
+const slash = 47;
+const zero = 48;
+
+/** The number of a dotted quad that begins at 0 and ends at `end`; -1 for any other text, leading zeros included. */
+function quad(text: string, end: number): number {
+  let value = 0;
+  let octet = -1;
+  let dots = 0;
+  for (let at = 0; at < end; at += 1) {
+    const code = text.charCodeAt(at);
+    const digit = code - zero;
+    if (code === dot && octet >= 0) {
+      value = value * 256 + octet;
+      octet = -1;
+      dots += 1;
+    } else if (digit >= 0 && digit <= 9 && octet !== 0) {
+      octet = octet < 0 ? digit : octet * 10 + digit;
+      if (octet > 255) return -1;
+    } else return -1;
+  }
+  return dots === 3 && octet >= 0 ? value * 256 + octet : -1;
+}
+
+/** True for IPv4 prefixes in canonical spelling, most of all that there are: nothing has to be taken apart. */
+function isPlainPrefix(text: string): boolean {
+  const at = text.length - (text.charCodeAt(text.length - 2) === slash ? 2 : 3);
+  if (text.charCodeAt(at) !== slash) return false;
+  const length_text = text.slice(at + 1);
+  const length = Number(length_text);
+  if (!(length >= 0 && length <= 32) || String(length) !== length_text) return false;
+  const address = quad(text, at);
+  return address >= 0 && address % 2 ** (32 - length) === 0;
+}
+
 /** The canonical spelling of an address without length; undefined when it is none. */
 export function canonicalAddress(text: string): string | undefined {
+  if (quad(text, text.length) >= 0) return text;
   const bytes = addressBytes(text);
   return bytes && formatAddress(bytes);
 }
@@ -30,6 +66,7 @@ export function splitPrefix(text: string): { readonly address: string; readonly 
 
 /** The canonical prefix of a prefix, or of a bare address (whose length is then 32 or 128). */
 export function canonicalPrefix(text: string): string | undefined {
+  if (isPlainPrefix(text)) return text;
   const bytes = addressBytes(text);
   return splitPrefix(bytes ? `${text}/${bytes.length * 8}` : text)?.prefix;
 }

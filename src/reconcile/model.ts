@@ -40,7 +40,7 @@ export class Model {
   readonly #wanted = new Map<ObjectKey, VppObject>();
   #there = new Map<ObjectKey, VppObject>();
   /** Keys of what refers to an interface, wanted or there. */
-  readonly #on = new Map<InterfaceTag, Set<ObjectKey>>();
+  #on = new Map<InterfaceTag, Set<ObjectKey>>();
   /** Interfaces that go, for good or to be made anew: all that hangs on them is removed with them. */
   readonly #remade = new Set<InterfaceTag>();
   /** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
@@ -116,9 +116,8 @@ export class Model {
 
   /** Another VPP, of which nothing is known but that it has nothing of this: `scan` files what is wanted. */
   forget(): void {
-    for (const [key, object] of this.#there) this.#leave(key, object);
     this.#there = new Map();
-    for (const key of this.#wanted.keys()) this.#index(key, this.#wanted.get(key)!);
+    this.#on = new Map();
     this.#remade.clear();
     this.#rebound.clear();
     this.#removals.clear();
@@ -145,8 +144,16 @@ export class Model {
     if (reading?.changed.has(key)) return;
     if (unsure) this.#unsure.add(key);
     else this.#unsure.delete(key);
-    this.#set(key, now);
+    this.#set(key, this.#known(key, now));
     this.#touch(key);
+  }
+
+  /** An equal object that is kept already: the one that has been read is then nobody's. */
+  #known(key: ObjectKey, seen: VppObject): VppObject {
+    const wanted = this.#wanted.get(key);
+    if (wanted !== undefined && !isDangling(seen) && same(wanted, seen)) return wanted;
+    const there = this.#there.get(key);
+    return there !== undefined && same(there, seen) && same(seen, there) ? there : seen;
   }
 
   /** All has been seen; what the reading covers and has not shown is gone, once `scan` has looked. */
@@ -169,7 +176,10 @@ export class Model {
     for (; this.#unfiled !== undefined && left > 0; left -= 1) {
       const { value: key, done } = this.#unfiled.next();
       if (done === true) this.#unfiled = undefined;
-      else this.#file(key);
+      else {
+        this.#index(key, this.#wanted.get(key)!);
+        this.#file(key);
+      }
     }
     return this.#unseen === undefined && this.#unfiled === undefined;
   }
@@ -188,7 +198,13 @@ export class Model {
     while (operations.length < max) {
       const key = this.#removals.shift();
       if (key === undefined) break;
-      give('remove', key, this.#there.get(key)!);
+      const object = this.#there.get(key)!;
+      // Taken off whether they were seen there or not.
+      for (const left of outlives(object)) {
+        const left_key = keyOf(left);
+        if (!this.#there.has(left_key)) give('remove', left_key, left);
+      }
+      give('remove', key, object);
     }
     while (operations.length < max) {
       const key = this.#additions.shift();
@@ -230,9 +246,10 @@ export class Model {
 
   #set(key: ObjectKey, object: VppObject): void {
     const before = this.#there.get(key);
+    if (before === object) return;
     this.#there.set(key, object);
-    if (before !== undefined && before !== object) this.#leave(key, before);
-    this.#index(key, object);
+    if (before !== undefined) this.#leave(key, before);
+    if (object !== this.#wanted.get(key)) this.#index(key, object);
   }
 
   #gone(key: ObjectKey): void {
@@ -316,6 +333,11 @@ export class Model {
     if (this.#flight.has(key)) return;
     const old = this.#there.get(key);
     const now = this.#wanted.get(key);
+    if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !this.#unsure.has(key)) {
+      this.#removals.delete(key);
+      this.#additions.delete(key);
+      return;
+    }
     const fresh = old !== undefined && now !== undefined && !isDangling(old) && same(now, old);
     const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
     const failed = this.#failed.has(key);
@@ -327,20 +349,10 @@ export class Model {
         : (!fresh && (changeOf(now) === 'remove_first' || isDangling(old))) || this.#isRemade(old));
     if (goes && !failed && !this.#diesAnyway(old)) this.#removals.put(key, removePlace(old));
     else this.#removals.delete(key);
-    if (goes) for (const object of outlives(old)) this.#suppose(object);
 
     const comes = now !== undefined && (!fresh || remade || this.#unsure.has(key));
     if (comes && !failed) this.#additions.put(key, addPlace(now));
     else this.#additions.delete(key);
-  }
-
-  /** It has to be taken off, whether it was seen there or not. */
-  #suppose(object: VppObject): void {
-    const key = keyOf(object);
-    if (this.#there.has(key)) return;
-    this.#set(key, object);
-    this.#unsure.add(key);
-    this.#file(key);
   }
 
   #isRemade(object: VppObject): boolean {

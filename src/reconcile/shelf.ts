@@ -1,6 +1,8 @@
 /** Keys by the place in which their turn comes: the next one is found without sorting, whatever waits. */
 export class Shelf {
   readonly #places = new Map<number, Set<string>>();
+  /** Where each place is read on: from the beginning, a set would be searched again past all that was taken from it. */
+  readonly #at = new Map<number, Iterator<string>>();
   /** The places that there are, ascending. */
   #order: number[] = [];
   readonly #of = new Map<string, number>();
@@ -39,16 +41,30 @@ export class Shelf {
   shift(): string | undefined {
     for (const place of this.#order) {
       const keys = this.#places.get(place)!;
-      for (const key of keys) {
-        keys.delete(key);
-        this.#of.delete(key);
-        return key;
-      }
+      if (keys.size === 0) continue;
+      const key = this.#next(place, keys);
+      keys.delete(key);
+      this.#of.delete(key);
+      return key;
     }
     return undefined;
   }
 
+  #next(place: number, keys: Set<string>): string {
+    for (;;) {
+      let at = this.#at.get(place);
+      if (at === undefined) {
+        at = keys.values();
+        this.#at.set(place, at);
+      }
+      const { value, done } = at.next();
+      if (done !== true) return value;
+      this.#at.delete(place);
+    }
+  }
+
   clear(): void {
+    this.#at.clear();
     this.#places.clear();
     this.#order = [];
     this.#of.clear();

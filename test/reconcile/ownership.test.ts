@@ -1,132 +1,69 @@
-import fc from 'fast-check';
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { desiredPod } from '../../src/desired/pod.js';
-import { hostTapTable, podTables, table } from '../../src/desired/tables.js';
-import type { VppObject } from '../../src/objects/object.js';
-import { isUnknown, keyOf } from '../../src/objects/object.js';
-import { podInterfaceTag, podTableName } from '../../src/pod/names.js';
-import { assignOwners, groupOrphans, podIdentity } from '../../src/reconcile/ownership.js';
-import type { Snapshot } from '../../src/reconcile/snapshot.js';
-import { arbitraryPod, inputs, podSpec } from './pods.js';
+import { desiredNode } from '../../src/desired/uplink.js';
+import { isRecorded, keyOf, ownership, type VppObject } from '../../src/objects/object.js';
+import { OwnerIndex } from '../../src/reconcile/ownership.js';
+import { nodeOf, podOf, uplinkOf } from '../desired/sample.js';
+import { inputs } from './pods.js';
 
-const node: VppObject[] = [
-  { kind: 'snat_addresses', ip4: '192.0.2.1' },
-  table(4, 1, 'punt-table-ip4'),
-  table(4, hostTapTable(0), 'host-tap-0-ip4'),
-  { kind: 'existing_interface', tag: 'main-eth0' },
-  { kind: 'interface_address', interface: 'main-eth0', prefix: '192.0.2.1/24' },
-  {
-    kind: 'route',
-    source: 'pods',
-    table_id: 0,
-    prefix: '0.0.0.0/0',
-    paths: [{ via: 'interface', interface: 'main-eth0', next_hop: '192.0.2.254' }],
-  },
-  { kind: 'route', source: 'pods', table_id: 1, prefix: '192.0.2.1/32', paths: [{ via: 'drop' }] },
-];
-const service: VppObject = {
-  kind: 'translation',
-  address: '10.96.0.1',
-  port: 443,
-  protocol: 'tcp',
-  backends: [{ address: '10.0.1.1', port: 443 }],
-};
+const node = desiredNode(nodeOf({ uplinks: [uplinkOf()] }), true);
+const pod = desiredPod(podOf(), inputs);
 
-const snapshotOf = (objects: readonly VppObject[]): Snapshot => ({
-  objects: objects.filter((object) => !isUnknown(object)),
-  interfaces: [],
-  workers: 0,
-});
-const keys = (objects: readonly VppObject[]): string[] => objects.map(keyOf).sort();
-
-t.test('every object has one owner, and it is the right one', async () => {
-  const pods = fc.tuple(
-    ...[1, 2, 3].map((n) => fc.record({ pod: arbitraryPod(n), known: fc.boolean(), there: fc.boolean() })),
-  );
-  fc.assert(
-    fc.property(pods, (entries) => {
-      const held = entries.filter(({ there }) => there);
-      const snapshot = snapshotOf([...node, service, ...held.flatMap(({ pod }) => pod.objects)]);
-      const known = entries
-        .filter((entry) => entry.known)
-        .map(({ pod }) => podIdentity(pod.spec, pod.objects));
-      const owners = assignOwners(snapshot, known);
-
-      const expect = (found: readonly VppObject[], wanted: readonly VppObject[], whose: string): void => {
-        const seen = wanted.filter((object) => !isUnknown(object));
-        if (keys(found).join() !== keys(seen).join()) throw new Error(`${whose}: ${keys(found)}`);
-      };
-      for (const { pod, there } of entries.filter((entry) => entry.known)) {
-        expect(owners.pods.get(podInterfaceTag(pod.spec)) ?? [], there ? pod.objects : [], pod.spec.key);
-      }
-      const lost = held.filter((entry) => !entry.known).flatMap(({ pod }) => pod.objects);
-      expect(
-        owners.orphans,
-        lost.filter(({ kind }) => kind !== 'translation'),
-        'orphans',
-      );
-      expect(owners.services, [service, ...lost.filter(({ kind }) => kind === 'translation')], 'services');
-      expect(owners.node, node, 'node');
-
-      const groups = groupOrphans(owners.orphans);
-      expect(
-        groups.flatMap(({ objects }) => objects),
-        owners.orphans,
-        'groups',
-      );
-      const unknown = held.filter((entry) => !entry.known);
-      if (groups.length !== unknown.length) throw new Error(`${groups.length} groups`);
-      for (const { pod } of unknown) {
-        const group = groups.find(({ tag }) => tag === podInterfaceTag(pod.spec));
-        if (group?.netns !== pod.spec.netns || group.slot === undefined) throw new Error('no such group');
-      }
-    }),
-    { numRuns: 300 },
-  );
+t.test('a fresh process tells the owner of every object from what VPP shows, and the registry', async (t) => {
+  const owners = new OwnerIndex([...node, ...pod]);
+  for (const object of node) t.equal(owners.of(object), 'node', keyOf(object));
+  for (const object of pod) {
+    t.equal(owners.of(object), object.kind === 'translation' ? 'services' : 'pods', keyOf(object));
+  }
 });
 
-t.test('single rules', async (t) => {
-  const spec = podSpec(1);
-  const objects = desiredPod(spec, inputs);
-  const known = [podIdentity(spec, objects)];
-  const tag = podInterfaceTag(spec);
-
-  const dangling: VppObject[] = [
-    {
-      kind: 'route',
-      source: 'pods',
-      table_id: 0,
-      prefix: '10.0.0.1/32',
-      paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.1' }],
-    },
-    {
-      kind: 'route',
-      source: 'pods',
-      table_id: inputs.tables.pod,
-      prefix: '10.0.0.7/32',
-      paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.7' }],
-    },
+t.test('what is not provably ours is nobody’s to remove', async (t) => {
+  const rows: [name: string, object: VppObject, owner: string][] = [
+    ['an interface of the operator', { kind: 'existing_interface', tag: 'lan0' }, 'foreign'],
+    [
+      'what is set on it',
+      { kind: 'interface_address', interface: 'lan0', prefix: '192.0.2.1/24' },
+      'foreign',
+    ],
+    ['a table of the operator', { kind: 'table', family: 4, table_id: 9, name: 'vrf', multicast: true }, 'foreign'],
+    [
+      'a multicast route in it',
+      { kind: 'mroute', table_id: 9, group: '224.0.0.0/4', accept_all_interfaces: false, paths: [] },
+      'foreign',
+    ],
+    [
+      'a route of an earlier release',
+      { kind: 'route', source: 'api', table_id: 0, prefix: '10.0.0.0/26', paths: [{ via: 'drop' }] },
+      'nobody',
+    ],
+    [
+      'a route of BGP through the node’s uplink',
+      {
+        kind: 'route',
+        source: 'connectivity',
+        table_id: 0,
+        prefix: '10.1.0.0/26',
+        paths: [{ via: 'interface', interface: 'main-eth0', next_hop: '192.0.2.7' }],
+      },
+      'connectivity',
+    ],
+    [
+      'an address on an interface that is gone',
+      { kind: 'interface_address', interface: '#7', prefix: '192.0.2.1/24' },
+      'nobody',
+    ],
   ];
-  const owners = assignOwners(snapshotOf([...objects, ...dangling]), known);
-  t.same(owners.orphans, dangling, 'a route to an interface that is gone is nobody’s, in whatever table');
-  t.strictSame(groupOrphans(dangling), [], 'and of no group: it goes at once');
+  const owners = new OwnerIndex(rows.map(([, object]) => object));
+  for (const [name, object, owner] of rows) t.equal(owners.of(object), owner, name);
+});
 
-  const name = podTableName(spec, 4);
-  const garbled = assignOwners(snapshotOf([table(4, 7, `${name}x`)]), known);
-  t.strictSame([...garbled.pods.keys()], [tag], 'a byte of garbage behind a table’s name');
-
-  const foreign: VppObject = {
-    ...(objects.find(({ kind }) => kind === 'tap') as VppObject & { kind: 'tap' }),
-    tag: 'mine',
-  };
-  t.same(
-    assignOwners(snapshotOf([foreign]), []).node,
-    [foreign],
-    'a tap whose tag is not that of its namespace is no pod’s',
-  );
-
-  const bare = [table(4, podTables(4).pod, name), table(4, podTables(4).rpf, podTableName(spec, 4, 'rpf'))];
-  t.match(groupOrphans(bare), [{ slot: 4, objects: bare }], 'tables without interface, by their slot');
-  const random = [table(4, 77, name), table(6, 77, podTableName(spec, 6))];
-  t.match(groupOrphans(random), [{ objects: random }], 'tables of another numbering, by their id');
+t.test('the table of kinds in ARCHITECTURE.md is that of the code', async (t) => {
+  const text = readFileSync(new URL('../../../ARCHITECTURE.md', import.meta.url), 'utf8');
+  const recorded = new Set([...node, ...pod].filter(isRecorded).map(({ kind }) => kind));
+  for (const { kind, by, owner } of ownership) {
+    const row = text.split('\n').find((line) => line.startsWith('|') && line.includes(`\`${kind}\``));
+    t.ok(row?.includes(owner ?? by.replace('_', ' ')), `${kind}: ${owner ?? by}`);
+    if (recorded.has(kind)) t.ok(row?.includes('registry'), `${kind}: recorded`);
+  }
 });

@@ -1,0 +1,188 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { keyOf, type VppObject } from '../../src/objects/object.js';
+import type { Route } from '../../src/objects/routing.js';
+import { Model } from '../../src/reconcile/model.js';
+import type { Operation, Outcome } from '../../src/reconcile/operation.js';
+import { arbitraryPod } from './pods.js';
+import { StrictVpp } from './strict-vpp.js';
+
+const text = ({ action, object }: Operation): string => `${action} ${keyOf(object)}`;
+const done = (operations: readonly Operation[]): Outcome[] => operations.map((operation) => ({ operation }));
+
+const route = (n: number, next_hop = '192.0.2.1'): Route => ({
+  kind: 'route',
+  source: 'connectivity',
+  table_id: 0,
+  prefix: `10.${n >> 8}.${n & 255}.0/24`,
+  paths: [{ via: 'interface', interface: 'main-eth0', next_hop }],
+});
+
+function settled(model: Model): string[] {
+  const all: Operation[] = [];
+  for (;;) {
+    const operations = model.take(100);
+    if (operations.length === 0) return all.map(text);
+    all.push(...operations);
+    model.settle(done(operations));
+  }
+}
+
+/** What an owner does with a model, in any order. */
+const steps = fc.array(
+  fc.oneof(
+    fc.record({ do: fc.constant('want' as const), pods: fc.tuple(arbitraryPod(1), arbitraryPod(2)) }),
+    fc.record({ do: fc.constant('drop' as const), pod: fc.constantFrom(1, 2) }),
+    fc.record({ do: fc.constant('send' as const), max: fc.integer({ min: 1, max: 30 }) }),
+    fc.record({ do: fc.constant('read' as const) }),
+  ),
+  { maxLength: 12 },
+);
+
+t.test('whatever is wanted in between, a piece at a time, VPP survives it and ends with what is wanted', async () => {
+  fc.assert(
+    fc.property(steps, (todo) => {
+      const model = new Model();
+      const vpp = new StrictVpp();
+      const wanted = new Map<number, readonly VppObject[]>();
+      const send = (max: number): number => {
+        const operations = model.take(max);
+        vpp.run(operations);
+        model.settle(done(operations));
+        return operations.length;
+      };
+      for (const step of todo) {
+        if (step.do === 'send') send(step.max);
+        else if (step.do === 'read') {
+          model.beginReading();
+          for (const object of vpp.objects) model.seen(object);
+          model.endReading();
+        } else {
+          if (step.do === 'drop') wanted.delete(step.pod);
+          else for (const [at, pod] of step.pods.entries()) wanted.set(at + 1, pod.objects);
+          model.wantOnly([...wanted.values()].flat());
+        }
+      }
+      let rounds = 0;
+      while (send(7) > 0) if (++rounds > 500) throw new Error('never settles');
+      const keys = new Set(vpp.objects.map(keyOf));
+      for (const object of [...wanted.values()].flat())
+        if (!keys.has(keyOf(object))) throw new Error(`lacks ${keyOf(object)}`);
+      if (model.take(1).length > 0) throw new Error('does more');
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test('a change costs what it touches', async (t) => {
+  const model = new Model();
+  for (let n = 0; n < 5000; n += 1) model.want(route(n));
+  t.equal(settled(model).length, 5000);
+  t.strictSame(settled(model), []);
+  model.want(route(7, '192.0.2.9'));
+  t.strictSame(settled(model), ['add route:connectivity/0/10.0.7.0/24'], 'overwritten, and nothing else');
+  model.unwant(keyOf(route(8)));
+  t.strictSame(settled(model), ['remove route:connectivity/0/10.0.8.0/24']);
+  model.want(route(9));
+  t.strictSame(settled(model), [], 'the same again is no change');
+});
+
+t.test('of what changes while it is on its way, the last version alone is sent', async (t) => {
+  const model = new Model();
+  model.want(route(1));
+  const first = model.take(10);
+  model.want(route(1, '192.0.2.2'));
+  model.want(route(1, '192.0.2.3'));
+  t.strictSame(model.take(10), [], 'its first version is not answered');
+  model.settle(done(first));
+  const [second] = model.take(10);
+  t.match(second, { action: 'add', object: { paths: [{ next_hop: '192.0.2.3' }] } });
+  model.unwant(keyOf(route(1)));
+  model.settle(done([second!]));
+  t.strictSame(settled(model), ['remove route:connectivity/0/10.0.1.0/24']);
+});
+
+t.test('what VPP refuses waits for a change or a retry; what was lost is sent again', async (t) => {
+  const model = new Model();
+  model.want(route(1));
+  model.want(route(2));
+  const refused = new Error('refused');
+  const lost = new Error('lost');
+  const [a, b] = model.take(10);
+  model.settle(
+    [
+      { operation: a!, error: refused },
+      { operation: b!, error: lost },
+    ],
+    (error) => error === lost,
+  );
+  t.strictSame([...model.failed], [[keyOf(route(1)), refused]]);
+  t.strictSame(settled(model), ['add route:connectivity/0/10.0.2.0/24']);
+  model.want(route(1));
+  t.strictSame(settled(model), [], 'the same again is not tried again');
+  model.retry();
+  t.strictSame(settled(model), ['add route:connectivity/0/10.0.1.0/24']);
+});
+
+t.test('a reading', async (t) => {
+  const model = new Model();
+  for (const n of [1, 2, 3]) model.want(route(n));
+  settled(model);
+
+  model.beginReading();
+  model.want(route(4));
+  const during = model.take(10);
+  model.settle(done(during));
+  model.seen(route(1));
+  model.seen(route(2, '192.0.2.66'));
+  model.seen(route(99));
+  model.endReading();
+  t.strictSame(settled(model).sort(), [
+    'add route:connectivity/0/10.0.2.0/24',
+    'add route:connectivity/0/10.0.3.0/24',
+    'remove route:connectivity/0/10.0.99.0/24',
+  ]);
+  t.equal(model.there.get(keyOf(route(1))), model.wanted.get(keyOf(route(1))), 'equal objects are kept once');
+});
+
+t.test('another VPP has nothing; what is wanted is filed piece by piece', async (t) => {
+  const model = new Model();
+  for (let n = 0; n < 100; n += 1) model.want(route(n));
+  settled(model);
+  model.forget();
+  t.equal(model.there.size, 0);
+  t.notOk(model.scan(99));
+  t.equal(model.waiting, 99);
+  t.ok(model.scan(10));
+  t.equal(settled(model).length, 100);
+});
+
+t.test('one form of each object', async (t) => {
+  const paths = ['192.0.2.9', '192.0.2.10'].map((next_hop) => ({
+    via: 'interface' as const,
+    interface: 'main-eth0',
+    next_hop,
+  }));
+  const ecmp: Route = { ...route(1), paths };
+  const model = new Model();
+  model.want(ecmp);
+  settled(model);
+  model.beginReading();
+  model.seen({ ...ecmp, paths: [...paths].reverse() });
+  model.endReading();
+  t.strictSame(settled(model), [], 'paths in another order are the same route');
+
+  const sloppy = new Model();
+  sloppy.want({ ...route(1), prefix: '10.0.1.77/24' });
+  sloppy.want({ ...route(1), prefix: 'FD00:0:0::1/64' });
+  sloppy.seen({ ...route(1), prefix: 'fd00::/64' });
+  t.strictSame(settled(sloppy), ['add route:connectivity/0/10.0.1.0/24'], 'a prefix has one text');
+
+  const backends = [2, 1, 2].map((n) => ({ address: `10.0.0.${n}`, port: 80 }));
+  const vip: VppObject = { kind: 'translation', address: '10.96.0.1', port: 80, protocol: 'tcp', backends };
+  const services = new Model();
+  services.want(vip);
+  const [add] = services.take(1);
+  t.match(add?.object, { backends: [{ address: '10.0.0.1' }, { address: '10.0.0.2' }] });
+  t.equal((add?.object as typeof vip).backends.length, 2, 'a back end is there once');
+});
