@@ -19,25 +19,37 @@ export type Asked =
   | Stream<never, unknown, unknown>
   | OneWay<never>;
 
+/** What a dump or a stream has got so far. */
+export class Collection {
+  count = 0;
+  /** Without a handler. */
+  readonly details: unknown[] = [];
+  /** VPP has interrupted the stream, and `fields` of its call have the cursor that it goes on from. */
+  continued = false;
+
+  constructor(readonly each: ((details: unknown) => void) | undefined) {}
+}
+
 /** A request from the call to the answer: first in the queue, then in a slot of the window. */
 export class Call {
   context = 0;
-  /** The deadline has passed and the caller knows. It keeps its slot: VPP is still to answer it, and before what was sent later. */
-  expired = false;
-  continued = false;
-  /** Of a dump or a stream. */
-  readonly details: unknown[] | undefined;
+  /**
+   * The caller has been told already: its deadline has passed, or its handler has thrown. It keeps its slot: VPP is still to answer
+   * it, and before what was sent later.
+   */
+  given_up = false;
 
   constructor(
     readonly route: Route,
-    readonly fields: unknown,
+    public fields: unknown,
     readonly deadline_ms: number,
-    readonly deadline_at_ms: number,
+    /** A whole number: a fraction in an object is an allocation of its own. */
+    readonly asked_ms: number,
+    /** Of a dump or a stream. */
+    readonly collection: Collection | undefined,
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
-  ) {
-    this.details = route.details === undefined ? undefined : [];
-  }
+  ) {}
 }
 
 /**
