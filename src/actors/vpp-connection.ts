@@ -167,13 +167,16 @@ class VppConnection implements Actor<VppConnectionMessage> {
     // A VPP that is up already has to answer at once, as it would have to answer a probe.
     const within_ms =
       run.adopted || this.run?.pid === run.pid ? this.settings.probe_deadline_ms : this.settings.open_ms;
+    // The end of the VPP before may have been superseded by this one's start, in a mailbox that was not looked at meanwhile.
+    if (this.run !== undefined && this.run.pid !== run.pid) this.lose(`VPP ${run.pid} has taken its place`);
     this.run = run;
     this.exit = undefined;
     this.state = 'Connecting';
     this.opener.open(run, within_ms, signal).then(
-      (session) => this.ctx.self.tell({ type: 'Opened', session }),
+      (session) => this.ctx.self.tellUrgent({ type: 'Opened', session }),
       (error: Error) => {
-        if (!signal.aborted) this.ctx.self.tell({ type: 'OpenFailed', pid: run.pid, reason: error.message });
+        if (!signal.aborted)
+          this.ctx.self.tellUrgent({ type: 'OpenFailed', pid: run.pid, reason: error.message });
       },
     );
   }
@@ -184,7 +187,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.state = 'Connected';
     this.generations.last += 1;
     this.generation = this.generations.last;
-    session.closed.then((reason) => this.ctx.self.tell({ type: 'Closed', session, reason }));
+    session.closed.then((reason) => this.ctx.self.tellUrgent({ type: 'Closed', session, reason }));
     if (session.incompatible.length > 0) {
       this.ctx.log.warn(
         { messages: session.incompatible },
@@ -203,13 +206,13 @@ class VppConnection implements Actor<VppConnectionMessage> {
   /** Only a connection to a VPP that nobody had before this process finds it empty. */
   private announce(subscriber: ActorRef<VppStatus>, session: Session, snapshot: Snapshot): void {
     const adopted = session.run.adopted || snapshot.interfaces.some((known) => known.tag !== '');
-    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, snapshot });
+    subscriber.tellUrgent({ type: 'VppUp', generation: this.generation, adopted, snapshot });
   }
 
   /** One that comes late (it was restarted) is told how things are by now, not how they were when the session began. */
   private introduce(subscriber: ActorRef<VppStatus>): void {
     const { session, exit } = this;
-    if (exit !== undefined) subscriber.tell({ type: 'VppExited', reason: exit.reason });
+    if (exit !== undefined) subscriber.tellUrgent({ type: 'VppExited', reason: exit.reason });
     session?.readSnapshot().then(
       (snapshot) => {
         if (this.session === session) this.announce(subscriber, session, snapshot);
@@ -238,7 +241,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (!killed_by_others) for (const transaction of accused) this.quarantine.suspect(transaction);
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())
-      subscriber.tell({ type: 'VppExited', reason: exit.reason });
+      subscriber.tellUrgent({ type: 'VppExited', reason: exit.reason });
   }
 
   /** The session is over, whatever has become of VPP. */
@@ -252,7 +255,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     session.close();
     this.refuseAll(reason);
     for (const subscriber of this.subscribers.values()) {
-      subscriber.tell({ type: 'VppDown', generation: this.generation, reason });
+      subscriber.tellUrgent({ type: 'VppDown', generation: this.generation, reason });
     }
   }
 
@@ -279,7 +282,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     }
     session.ping(this.settings.probe_deadline_ms).then(
       () => this.probeLater(),
-      (error: Error) => this.ctx.self.tell({ type: 'ProbeFailed', session, reason: error.message }),
+      (error: Error) => this.ctx.self.tellUrgent({ type: 'ProbeFailed', session, reason: error.message }),
     );
   }
 

@@ -66,8 +66,8 @@ class VppProcess implements Actor<VppProcessMessage> {
     switch (message.type) {
       case 'Attach':
         this.connection = message.connection;
-        if (this.run !== undefined) this.connection.tell({ type: 'Started', run: this.run });
-        else this.connection.tell({ type: 'Gone', exit: { pid: 0, reason: this.lastExit } });
+        if (this.run !== undefined) this.connection.tellUrgent({ type: 'Started', run: this.run });
+        else this.connection.tellUrgent({ type: 'Gone', exit: { pid: 0, reason: this.lastExit } });
         return;
       case 'Unresponsive':
         if (this.run?.pid !== message.pid) return;
@@ -113,8 +113,8 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.run = run;
     this.lives += 1;
     this.ctx.event('vpp', `VPP ${run.pid} ${run.adopted ? 'adopted' : 'started'}`);
-    run.exited.then((exit) => this.ctx.self.tell({ type: 'Exited', exit }));
-    this.connection?.tell({ type: 'Started', run });
+    run.exited.then((exit) => this.ctx.self.tellUrgent({ type: 'Exited', exit }));
+    this.connection?.tellUrgent({ type: 'Started', run });
   }
 
   /** VPP is gone: say so, and start the next one unless it was told to stay down. */
@@ -124,7 +124,7 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.run = undefined;
     this.lastExit = exit.reason;
     this.launcher.forget();
-    this.connection?.tell({ type: 'Gone', exit });
+    this.connection?.tellUrgent({ type: 'Gone', exit });
     for (const reply of this.shutdown.splice(0)) reply.resolve();
     if (this.keepDown) return;
 

@@ -6,7 +6,11 @@ import type { Snapshot } from '../reconcile/snapshot.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import type { Session } from '../vpp-conn/session.js';
 
-/** Told to every subscriber, in this order for one VPP: VppUp, then VppDown (connection lost) or VppExited, or both. */
+/**
+ * Told to every subscriber, in this order for one VPP: VppUp, then VppDown (connection lost) or VppExited, or both. Told urgently:
+ * not even a full mailbox keeps it from a subscriber, and none of it overtakes the other. Who is slow may be spared an
+ * earlier one of a kind, never the last.
+ */
 export type VppStatus = VppUp | VppDown | VppExited;
 
 /** VPP answers. Everything learned from an earlier generation (indexes, what is programmed) is void; `snapshot` is what VPP holds now. */
