@@ -153,7 +153,7 @@ t.test('messages', async (t) => {
     await w.clock.advance(100);
     t.ok(child.tell(NOTE(3)));
     await w.settle();
-    t.same(w.take(), ['c1+', 'p1+', 'c1:1', 'c1-shutdown', 'p1-crash', 'c2+', 'p2+', 'c2:3']);
+    t.same(w.take(), ['c1+', 'p1+', 'c1:1', 'c1-parent', 'p1-crash', 'c2+', 'p2+', 'c2:3']);
   });
 
   t.test('a rejection without a reason is a crash like any other', async (t) => {

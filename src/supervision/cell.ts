@@ -282,7 +282,7 @@ export class Cell {
       (actor) => {
         if (life.over) {
           this.runtime.totals.late += 1;
-          void this.#free(life, actor, { kind: 'shutdown' }, 0);
+          void this.#free(life, actor, life.overBy, 0);
           return;
         }
         life.actor = actor;
@@ -433,6 +433,7 @@ export class Cell {
   #close(life: Life, reason: StopReason, restarting: boolean): void {
     if (life.over) return;
     for (const watch of [...life.watches]) this.runtime.watches.remove(watch);
+    life.overBy = reason;
     life.close();
     this.#rejectAsks(describeReason(reason), null, reason.kind === 'crash' ? reason.error : undefined);
     this.down = { path: this.path, incarnation: life.incarnation, reason, restarting };

@@ -30,7 +30,7 @@ export interface Reply<in R> {
 
 /** Why an incarnation of an actor ended. */
 export type StopReason =
-  /** The parent, or the whole system, stops it for good. */
+  /** It is stopped for good: by its parent, with its parent, or with the whole system. */
   | { readonly kind: 'shutdown' }
   /** It asked for it with `ctx.exit()`. */
   | { readonly kind: 'exit' }
@@ -38,6 +38,8 @@ export type StopReason =
   | { readonly kind: 'crash'; readonly error: Error }
   /** Another child crashed, and the strategy restarts this one with it. */
   | { readonly kind: 'sibling'; readonly path: string }
+  /** Its parent ends and is started again, and is likely to start this one anew. */
+  | { readonly kind: 'parent'; readonly path: string }
   /** An operator asked for a restart. */
   | { readonly kind: 'restart' };
 
