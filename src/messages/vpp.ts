@@ -40,10 +40,12 @@ export type VppProcessMessage =
   | { readonly type: 'Attach'; readonly connection: ActorRef<VppConnectionMessage> }
   /** VPP does not answer: end it (SIGKILL, since a spinning VPP blocks all others). Idempotent, concerns this pid only. */
   | { readonly type: 'Unresponsive'; readonly pid: number; readonly reason: string }
-  /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone. Idempotent. */
+  /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone, or cannot be ended. Idempotent. */
   | { readonly type: 'Shutdown'; readonly reply: Reply<void> }
   /** From itself: VPP's process has ended. */
   | { readonly type: 'Exited'; readonly exit: VppExit }
+  /** From itself: VPP was killed, and should have ended by now. */
+  | { readonly type: 'NotEnded'; readonly pid: number }
   /** From itself: the back-off after a death is over. */
   | { readonly type: 'StartAgain' };
 

@@ -671,36 +671,39 @@ t.test(
   },
 );
 
-t.test('the host is not given back when only the parent is restarted, and is when it stops for good', async (t) => {
-  const lab = await Lab.start(t);
-  await lab.taken();
-  const during = lab.linux.state();
-  const group: ChildSpec<{ readonly type: 'Work' }> = {
-    name: 'group',
-    restart: 'permanent',
-    shutdown_ms: 1000,
-    mailbox_max: 8,
-    handler_ms_max: 1000,
-    start: async (ctx) => {
-      await ctx.spawn(lab.spec(lab.base, {}));
-      return { receive: () => undefined };
-    },
-  };
-  // The lab's own actor would watch over the same host.
-  await lab.kit.crash(new Error('defect'));
-  await lab.kit.system.spawn(group);
-  lab.take();
-  await lab.kit.crash(new Error('defect'), 'root/group');
-  await lab.kit.clock.advance(100);
-  t.equal(lab.kit.node('root/group/uplink').incarnation, 2);
-  t.notOk(lab.take().includes('end VPP'));
-  t.same(lab.linux.state(), during, 'VPP goes on forwarding');
-  const stopped = lab.kit.system.stopChild('group');
-  await lab.kit.clock.advance(1000);
-  await stopped;
-  t.ok(lab.take().includes('end VPP'));
-  t.notSame(lab.linux.state(), during);
-});
+t.test(
+  'the host is not given back when only the parent is restarted, and is when it stops for good',
+  async (t) => {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    const during = lab.linux.state();
+    const group: ChildSpec<{ readonly type: 'Work' }> = {
+      name: 'group',
+      restart: 'permanent',
+      shutdown_ms: 1000,
+      mailbox_max: 8,
+      handler_ms_max: 1000,
+      start: async (ctx) => {
+        await ctx.spawn(lab.spec(lab.base, {}));
+        return { receive: () => undefined };
+      },
+    };
+    // The lab's own actor would watch over the same host.
+    await lab.kit.crash(new Error('defect'));
+    await lab.kit.system.spawn(group);
+    lab.take();
+    await lab.kit.crash(new Error('defect'), 'root/group');
+    await lab.kit.clock.advance(100);
+    t.equal(lab.kit.node('root/group/uplink').incarnation, 2);
+    t.notOk(lab.take().includes('end VPP'));
+    t.same(lab.linux.state(), during, 'VPP goes on forwarding');
+    const stopped = lab.kit.system.stopChild('group');
+    await lab.kit.clock.advance(1000);
+    await stopped;
+    t.ok(lab.take().includes('end VPP'));
+    t.notSame(lab.linux.state(), during);
+  },
+);
 
 t.test('a subscriber with a full mailbox is told that the node is lost', async (t) => {
   const lab = await Lab.start(t);
