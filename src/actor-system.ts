@@ -139,7 +139,8 @@ function rootSpec(name: string, supervision: Supervision): ChildSpec<never> {
   return {
     name,
     start: () => ({ receive: () => {} }),
-    restart: 'permanent',
+    // Nobody is above it to start it again: when it gives up, all that it takes along ends for good.
+    restart: 'temporary',
     shutdown_ms: 0,
     mailbox_max: 16,
     handler_ms_max: 1000,

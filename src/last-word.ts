@@ -43,9 +43,11 @@ async function endVpp({ launcher, clock }: NodeParts): Promise<void> {
   const killed = clock.after(interrupt_ms, () => launcher.signal(run, 'SIGKILL'));
   const waiting = new AbortController();
   const given_up = clock.sleep(interrupt_ms + kill_ms, waiting.signal).catch(() => undefined);
-  await Promise.race([run.exited, given_up]);
+  const exit = await Promise.race([run.exited, given_up]);
   killed.cancel();
   waiting.abort();
+  // One that hangs in the kernel keeps its record: a later life must not start another beside it.
+  if (exit === undefined) throw new Error(`SIGKILL has not ended VPP ${run.pid}: restart the machine`);
   launcher.forget();
 }
 

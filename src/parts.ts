@@ -8,6 +8,7 @@ import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
 import { runCommand } from './host/command.js';
 import { pruneCoreFiles, setCorePattern } from './host/core-files.js';
+import { oomCounter } from './host/devices/oom.js';
 import {
   bootId,
   HOST_ROOTS,
@@ -156,6 +157,7 @@ function makeLauncher(
     watchExit: (pid, ended) => {
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
     },
+    oomCounter,
     prepare: () => {
       host.createNamed(vpp.netns);
       keepCoreFiles(vpp.core_pattern, core_journal, log);

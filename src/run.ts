@@ -94,6 +94,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
           backoff_first_ms: 250,
           backoff_max_ms: 10_000,
           interrupt_ms: 2000,
+          kill_ms: 10_000,
         },
         giveUp,
       ),

@@ -79,6 +79,55 @@ t.test('messages', async (t) => {
     t.same(await w.tell('a', NOTE(6)), [true]);
   });
 
+  t.test(
+    'that are urgent pass a full mailbox, come before all that waits, and keep their order',
+    async (t) => {
+      const w = world(t);
+      await w.spawn(w.probe('a', { mailbox_max: 2 }));
+      const busy = gate();
+      await w.tell('a', { type: 'hang', until: busy.opened });
+      await w.tell('a', NOTE(1), NOTE(2));
+      w.take();
+      const urgent = (...messages: Probe[]) => messages.map((message) => w.ref('a').tellUrgent(message));
+      const hang = gate();
+      const note = (n: number): Probe => ({ type: 'do', run: () => void w.seen.push(`do:${n}`) });
+      t.same(
+        urgent(note(1), { type: 'hang', until: hang.opened }, NOTE(8), note(2), NOTE(9)),
+        Array(5).fill(true),
+      );
+      t.same(await w.tell('a', NOTE(3)), [false], 'they do not make room for others');
+      t.match(w.node('a').mailbox, { depth: 5, dropped: 1, urgent: ['hang', 'do', 'note'] });
+      busy.open();
+      await w.settle();
+      t.same(w.take(), [], 'an urgent one that takes long is waited for, as any other');
+      hang.open();
+      await w.settle();
+      t.same(w.take(), ['do:2', 'a1:9', 'a1:1', 'a1:2'], 'of each type the last one, where it was told last');
+      t.match(w.node('a'), { mailbox: { depth: 0, urgent: [] }, processed: { total: 6 } });
+      urgent(NOTE(4));
+      await w.settle();
+      t.same(w.take(), ['a1:4'], 'and nothing else need be told for them to have their turn');
+    },
+  );
+
+  t.test('that are urgent wait for a restart, and are dead letters when there is none', async (t) => {
+    const w = world(t);
+    await w.spawn(w.probe('a'));
+    await w.tell('a', BOOM, NOTE(1));
+    w.take();
+    t.ok(w.ref('a').tellUrgent(NOTE(2)));
+    await w.clock.advance(100);
+    t.same(w.take(), ['a2+', 'a2:2', 'a2:1']);
+    w.ref('a').tellUrgent(BOOM);
+    w.ref('a').tellUrgent(NOTE(3));
+    await w.settle();
+    t.same(w.take(), ['a2-crash'], 'to crash over one costs no other');
+    await w.system.stopChild('a');
+    t.equal(w.system.counters().deadLetters, 1);
+    t.notOk(w.ref('a').tellUrgent(NOTE(4)));
+    t.equal(w.system.counters().deadLetters, 2);
+  });
+
   t.test('to an actor that has gone are refused and counted as dead letters', async (t) => {
     const w = world(t);
     await w.spawn(w.probe('a'));
@@ -104,7 +153,7 @@ t.test('messages', async (t) => {
     await w.clock.advance(100);
     t.ok(child.tell(NOTE(3)));
     await w.settle();
-    t.same(w.take(), ['c1+', 'p1+', 'c1:1', 'c1-shutdown', 'p1-crash', 'c2+', 'p2+', 'c2:3']);
+    t.same(w.take(), ['c1+', 'p1+', 'c1:1', 'c1-parent', 'p1-crash', 'c2+', 'p2+', 'c2:3']);
   });
 
   t.test('a rejection without a reason is a crash like any other', async (t) => {
@@ -234,7 +283,7 @@ t.test('questions', async (t) => {
     );
     await t.rejects(bad, { message: 'no question' });
     t.equal(w.clock.pending, 0);
-    const foreign = { path: 'elsewhere', tell: () => true };
+    const foreign = { path: 'elsewhere', tell: () => true, tellUrgent: () => true };
     t.throws(() => w.system.ask(foreign, question, 1000), TypeError);
   });
 });

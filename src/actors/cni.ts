@@ -84,6 +84,8 @@ class Cni implements Actor<CniMessage> {
   private readonly lane = new RemovalLane();
   private server: CniServer | undefined;
   private ready: NodeReady | undefined;
+  /** Of the last node that was lost. */
+  private lost = 0;
   /** What VPP holds has been read since the node is ready, and every pod has its part. */
   private surveyed = false;
   /** ADDs handed to pods and not answered yet. */
@@ -135,11 +137,19 @@ class Cni implements Actor<CniMessage> {
       case 'NodeReady':
         return this.nodeReady(message);
       case 'NodeLost':
-        return this.nodeLost(message.reason);
-      case 'UplinkDown':
-        this.nodeLost('the uplink actor is down');
+        this.lost = message.generation;
+        this.nodeLost(message.reason);
+        for (const { ref } of this.pods.values()) ref.tellUrgent(message);
+        return;
+      case 'UplinkDown': {
+        const reason = 'the uplink actor is down';
+        this.nodeLost(reason);
+        // VPP may well be the same afterwards: this must not overtake what pods have been told of it.
+        for (const { ref } of this.pods.values())
+          ref.tell({ type: 'NodeLost', generation: this.lost, reason });
         if (message.down.restarting) this.subscribe();
         return;
+      }
       case 'Add':
         return this.add(message);
       case 'Del':
@@ -407,7 +417,6 @@ class Cni implements Actor<CniMessage> {
   private nodeLost(reason: string): void {
     this.ready = undefined;
     this.forget();
-    for (const { ref } of this.pods.values()) ref.tell({ type: 'NodeLost', reason });
     this.ctx.blockedOn(`the node: ${reason}`);
     // What waited for an orphan is judged anew; it then waits for the node.
     this.release(this.held.releaseOthers(this.pods));

@@ -55,6 +55,8 @@ export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
 
 class Pod implements Actor<PodMessage> {
   private record: PodRecord | undefined;
+  /** A Part of this generation, or of an earlier one, is void. */
+  private lost = 0;
   private part: { readonly generation: number; readonly node: PodNode; readonly slot: number } | undefined;
   /** What the pod is to have, kept: it is compared before a transaction and after it. */
   private wanted:
@@ -101,6 +103,7 @@ class Pod implements Actor<PodMessage> {
       case 'Part':
         return this.observed(message);
       case 'NodeLost':
+        this.lost = message.generation;
         this.ground();
         this.part = undefined;
         this.unready = `VPP is not ready: ${message.reason}`;
@@ -212,6 +215,8 @@ class Pod implements Actor<PodMessage> {
 
   private observed(part: Extract<PodMessage, { type: 'Part' }>): void {
     const { generation, asked_ms, holdings } = part;
+    // What has overtaken it says that this VPP, or the connection to it, is no more.
+    if (generation <= this.lost) return;
     const first = this.part?.generation !== generation;
     if (first) this.ground();
     else if (this.transaction.purpose !== undefined) return;

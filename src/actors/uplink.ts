@@ -160,7 +160,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         return this.giveBack(`VPP died: ${message.reason}`, 'VPP_DONE_OK');
       case 'SubscribeNode':
         this.subscribers.set(message.subscriber.path, message.subscriber);
-        if (this.ready !== undefined) message.subscriber.tell(this.ready);
+        if (this.ready !== undefined) message.subscriber.tellUrgent(this.ready);
         return;
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
@@ -310,7 +310,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (this.watches.length === 0) this.watch();
     if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
-    for (const subscriber of this.subscribers.values()) subscriber.tell(this.ready);
+    for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(this.ready);
     this.deps.cluster
       .publishNodeAddresses({
         ...(prefixes.ip4 && { ip4: prefixes.ip4 }),
@@ -347,9 +347,11 @@ class UplinkActor implements Actor<UplinkMessage> {
     await this.cancel();
     this.unwatch();
     if (this.ready === undefined) return;
+    const { generation } = this.ready;
     this.ready = undefined;
     this.is('linux', reason);
-    for (const subscriber of this.subscribers.values()) subscriber.tell({ type: 'NodeLost', reason });
+    for (const subscriber of this.subscribers.values())
+      subscriber.tellUrgent({ type: 'NodeLost', generation, reason });
   }
 
   /** Linux gets its network back; then, and only then, the hooks are told. */

@@ -162,13 +162,16 @@ class VppConnection implements Actor<VppConnectionMessage> {
     // A VPP that is up already has to answer at once, as it would have to answer a probe.
     const within_ms =
       run.adopted || this.run?.pid === run.pid ? this.settings.probe_deadline_ms : this.settings.open_ms;
+    // The end of the VPP before may have been superseded by this one's start, in a mailbox that was not looked at meanwhile.
+    if (this.run !== undefined && this.run.pid !== run.pid) this.lose(`VPP ${run.pid} has taken its place`);
     this.run = run;
     this.exit = undefined;
     this.state = 'Connecting';
     this.opener.open(run, within_ms, signal).then(
-      (session) => this.ctx.self.tell({ type: 'Opened', session }),
+      (session) => this.ctx.self.tellUrgent({ type: 'Opened', session }),
       (error: Error) => {
-        if (!signal.aborted) this.ctx.self.tell({ type: 'OpenFailed', pid: run.pid, reason: error.message });
+        if (!signal.aborted)
+          this.ctx.self.tellUrgent({ type: 'OpenFailed', pid: run.pid, reason: error.message });
       },
     );
   }
@@ -179,7 +182,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.state = 'Connected';
     this.generations.last += 1;
     this.generation = this.generations.last;
-    session.closed.then((reason) => this.ctx.self.tell({ type: 'Closed', session, reason }));
+    session.closed.then((reason) => this.ctx.self.tellUrgent({ type: 'Closed', session, reason }));
     if (session.incompatible.length > 0) {
       this.ctx.log.warn(
         { messages: session.incompatible },
@@ -198,16 +201,17 @@ class VppConnection implements Actor<VppConnectionMessage> {
   /** Only a connection to a VPP that nobody had before this process finds it empty. */
   private announce(subscriber: ActorRef<VppStatus>, session: Session): void {
     const adopted = session.run.adopted || session.had_interfaces;
-    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted, workers: session.workers });
+    const { workers } = session;
+    subscriber.tellUrgent({ type: 'VppUp', generation: this.generation, adopted, workers });
   }
 
   /** One that comes late (it was restarted) finds what others have programmed meanwhile: to it this VPP is an adopted one. */
   private introduce(subscriber: ActorRef<VppStatus>): void {
     const { session, exit } = this;
-    if (exit !== undefined) subscriber.tell({ type: 'VppExited', reason: exit.reason });
+    if (exit !== undefined) subscriber.tellUrgent({ type: 'VppExited', reason: exit.reason });
     if (session === undefined) return;
     const { workers } = session;
-    subscriber.tell({ type: 'VppUp', generation: this.generation, adopted: true, workers });
+    subscriber.tellUrgent({ type: 'VppUp', generation: this.generation, adopted: true, workers });
   }
 
   private closed(session: Session, reason: string): void {
@@ -224,13 +228,13 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.run = undefined;
     this.exit = exit;
     this.lose(exit.reason);
-    // Nothing that VPP is told has it end by SIGKILL: an operator killed it, and what was under way is innocent.
-    const killed_by_others = exit.signal === 'SIGKILL' && this.hung !== exit.pid;
+    // Nothing that VPP is told has it end by SIGKILL, but what takes all memory: an operator's kill accuses nobody.
+    const killed_by_others = exit.signal === 'SIGKILL' && this.hung !== exit.pid && exit.oom !== true;
     if (!killed_by_others) this.quarantine.accuse(this.accused);
     this.accused = [];
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())
-      subscriber.tell({ type: 'VppExited', reason: exit.reason });
+      subscriber.tellUrgent({ type: 'VppExited', reason: exit.reason });
   }
 
   /** The session is over, whatever has become of VPP. */
@@ -244,7 +248,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     session.close();
     this.refuseAll(reason);
     for (const subscriber of this.subscribers.values()) {
-      subscriber.tell({ type: 'VppDown', generation: this.generation, reason });
+      subscriber.tellUrgent({ type: 'VppDown', generation: this.generation, reason });
     }
   }
 
@@ -271,7 +275,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     }
     session.ping(this.settings.probe_deadline_ms).then(
       () => this.probeLater(),
-      (error: Error) => this.ctx.self.tell({ type: 'ProbeFailed', session, reason: error.message }),
+      (error: Error) => this.ctx.self.tellUrgent({ type: 'ProbeFailed', session, reason: error.message }),
     );
   }
 

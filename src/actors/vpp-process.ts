@@ -16,6 +16,8 @@ export interface VppProcessSettings {
   readonly backoff_max_ms: number;
   /** From SIGINT to SIGKILL: VPP takes SIGTERM too slowly. */
   readonly interrupt_ms: number;
+  /** From SIGKILL to giving up on it: a large VPP takes seconds to free its memory, one stuck in the kernel never ends. */
+  readonly kill_ms: number;
 }
 
 /** VPP died more often than its budget allows: no restart of an actor will mend that. */
@@ -23,11 +25,16 @@ export class VppKeepsDying extends Error {
   override readonly name = 'VppKeepsDying';
 }
 
-/** `giveUp` is the last word for a VPP that keeps dying: it stops the whole tree. */
+/** A signal that nobody survives has not ended VPP: it hangs in the kernel (state D), and with it what it holds. */
+export class VppDoesNotEnd extends Error {
+  override readonly name = 'VppDoesNotEnd';
+}
+
+/** `giveUp` is the last word for a VPP that keeps dying, or does not end: it stops the whole tree. */
 export function vppProcess(
   launcher: Launcher,
   settings: VppProcessSettings,
-  giveUp: (reason: VppKeepsDying) => void,
+  giveUp: (reason: VppKeepsDying | VppDoesNotEnd) => void,
 ): ChildSpec<VppProcessMessage> {
   // Outlives a restart of the actor: a VPP that keeps dying is not forgiven because the actor gave up on it once.
   const deaths: number[] = [];
@@ -55,7 +62,7 @@ class VppProcess implements Actor<VppProcessMessage> {
     private readonly settings: VppProcessSettings,
     /** Times of the deaths within the window. */
     private readonly deaths: number[],
-    private readonly giveUp: (reason: VppKeepsDying) => void,
+    private readonly giveUp: (reason: VppKeepsDying | VppDoesNotEnd) => void,
   ) {
     const adopted = launcher.adopt();
     if (adopted === undefined) this.launch();
@@ -66,13 +73,16 @@ class VppProcess implements Actor<VppProcessMessage> {
     switch (message.type) {
       case 'Attach':
         this.connection = message.connection;
-        if (this.run !== undefined) this.connection.tell({ type: 'Started', run: this.run });
-        else this.connection.tell({ type: 'Gone', exit: { pid: 0, reason: this.lastExit } });
+        if (this.run !== undefined) this.connection.tellUrgent({ type: 'Started', run: this.run });
+        else this.connection.tellUrgent({ type: 'Gone', exit: { pid: 0, reason: this.lastExit } });
         return;
       case 'Unresponsive':
         if (this.run?.pid !== message.pid) return;
         this.ctx.event('vpp', `VPP ${message.pid} is killed: ${message.reason}`);
-        this.launcher.signal(this.run, 'SIGKILL');
+        this.kill(this.run);
+        return;
+      case 'NotEnded':
+        if (this.run?.pid === message.pid) this.abandon(this.run);
         return;
       case 'Shutdown':
         this.keepDown = true;
@@ -113,8 +123,8 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.run = run;
     this.lives += 1;
     this.ctx.event('vpp', `VPP ${run.pid} ${run.adopted ? 'adopted' : 'started'}`);
-    run.exited.then((exit) => this.ctx.self.tell({ type: 'Exited', exit }));
-    this.connection?.tell({ type: 'Started', run });
+    run.exited.then((exit) => this.ctx.self.tellUrgent({ type: 'Exited', exit }));
+    this.connection?.tellUrgent({ type: 'Started', run });
   }
 
   /** VPP is gone: say so, and start the next one unless it was told to stay down. */
@@ -124,8 +134,7 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.run = undefined;
     this.lastExit = exit.reason;
     this.launcher.forget();
-    this.connection?.tell({ type: 'Gone', exit });
-    for (const reply of this.shutdown.splice(0)) reply.resolve();
+    this.tellGone(exit);
     if (this.keepDown) return;
 
     this.ctx.event('vpp', `VPP ${exit.pid} died: ${exit.reason}`);
@@ -141,6 +150,28 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.ctx.after(this.backoff(), { type: 'StartAgain' });
   }
 
+  private tellGone(exit: VppExit): void {
+    this.connection?.tellUrgent({ type: 'Gone', exit });
+    for (const reply of this.shutdown.splice(0)) reply.resolve();
+  }
+
+  /**
+   * VPP is there and will never do anything again. The host is not to wait for it, and no other VPP may be started beside it:
+   * it keeps its record, by which a later life finds it.
+   */
+  private abandon(run: VppRun): void {
+    const seconds = this.settings.kill_ms / 1000;
+    const reason = `SIGKILL has not ended VPP ${run.pid} within ${seconds} s: it hangs in the kernel; restart the machine`;
+    const stopping = this.keepDown;
+    this.run = undefined;
+    this.keepDown = true;
+    this.lastExit = reason;
+    this.ctx.event('vpp', reason);
+    this.ctx.log.error({ pid: run.pid }, `vpp(kill) ${reason}`);
+    this.tellGone({ pid: run.pid, reason });
+    if (!stopping) this.giveUp(new VppDoesNotEnd(reason));
+  }
+
   private backoff(): number {
     const again = this.deaths.length - 2;
     return again < 0
@@ -152,7 +183,12 @@ class VppProcess implements Actor<VppProcessMessage> {
   private end(run: VppRun): void {
     this.launcher.signal(run, 'SIGINT');
     this.ctx.clock.after(this.settings.interrupt_ms, () => {
-      if (this.run?.pid === run.pid) this.launcher.signal(run, 'SIGKILL');
+      if (this.run?.pid === run.pid) this.kill(run);
     });
+  }
+
+  private kill(run: VppRun): void {
+    this.launcher.signal(run, 'SIGKILL');
+    this.ctx.after(this.settings.kill_ms, { type: 'NotEnded', pid: run.pid });
   }
 }

@@ -2,6 +2,7 @@
 import type { ActorRef } from '../actor-system.js';
 import type { Family } from '../ip/text.js';
 
+/** Told urgently, each in its turn: a subscriber with much to do hears of it before it goes on, and of the last one last. */
 export type NodeStatus = NodeReady | NodeLost;
 
 /**
@@ -27,6 +28,8 @@ export interface NodeReady {
 /** Nothing can be programmed until the next NodeReady; what was programmed may go on working. */
 export interface NodeLost {
   readonly type: 'NodeLost';
+  /** That of the NodeReady which it ends: what was told of it, or of an earlier one, and is heard later, is void. */
+  readonly generation: number;
   readonly reason: string;
 }
 

@@ -6,7 +6,11 @@ import type { Transaction, TransactionResult } from '../reconcile/transaction.js
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import type { Session } from '../vpp-conn/session.js';
 
-/** Told to every subscriber, in this order for one VPP: VppUp, then VppDown (connection lost) or VppExited, or both. */
+/**
+ * Told to every subscriber, in this order for one VPP: VppUp, then VppDown (connection lost) or VppExited, or both. Told urgently:
+ * not even a full mailbox keeps it from a subscriber, and none of it overtakes the other. Who is slow may be spared an
+ * earlier one of a kind, never the last.
+ */
 export type VppStatus = VppUp | VppDown | VppExited;
 
 /** VPP answers. Everything learned from an earlier generation (indexes, what is programmed) is void: what it holds is to be read. */
@@ -37,10 +41,12 @@ export type VppProcessMessage =
   | { readonly type: 'Attach'; readonly connection: ActorRef<VppConnectionMessage> }
   /** VPP does not answer: end it (SIGKILL, since a spinning VPP blocks all others). Idempotent, concerns this pid only. */
   | { readonly type: 'Unresponsive'; readonly pid: number; readonly reason: string }
-  /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone. Idempotent. */
+  /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone, or cannot be ended. Idempotent. */
   | { readonly type: 'Shutdown'; readonly reply: Reply<void> }
   /** From itself: VPP's process has ended. */
   | { readonly type: 'Exited'; readonly exit: VppExit }
+  /** From itself: VPP was killed, and should have ended by now. */
+  | { readonly type: 'NotEnded'; readonly pid: number }
   /** From itself: the back-off after a death is over. */
   | { readonly type: 'StartAgain' };
 

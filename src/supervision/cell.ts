@@ -1,5 +1,6 @@
 import type { Ask } from './asks.js';
 import { Context } from './context.js';
+import { ErrorLog } from './error-log.js';
 import {
   ActorDown,
   codeOf,
@@ -14,22 +15,14 @@ import { Life } from './life.js';
 import { MailboxStats, typeOf } from './mailbox.js';
 import { describeReason } from './reason.js';
 import { Ref } from './ref.js';
-import { Ring } from './ring.js';
 import type { Mailbox, Postmark, Runtime } from './runtime.js';
-import type {
-  Actor,
-  ActorRef,
-  ActorState,
-  ChildSpec,
-  Down,
-  ErrorNote,
-  StopReason,
-  Supervision,
-} from './types.js';
+import type { Actor, ActorRef, ActorState, ChildSpec, Down, StopReason, Supervision } from './types.js';
+import { UrgentQueue } from './urgent.js';
 import { deferred, within } from './within.js';
 
 const START_MS = 30_000;
-const ERRORS_KEPT = 20;
+/** In the mailbox, where there may be nothing else, it gives the urgent messages their turn. */
+const URGENT_TURN = Symbol('urgent turn');
 
 /** Decides what becomes of a child whose life has ended, or is to end. */
 export interface Supervisor {
@@ -39,12 +32,6 @@ export interface Supervisor {
   down(cell: Cell, reason: StopReason): void;
 }
 
-export interface ErrorEntry {
-  readonly at: number;
-  readonly incarnation: number;
-  readonly stack: string;
-}
-
 /**
  * An actor's place in the tree: its mailbox, its statistics and its lives, one after the other. It knows how to start,
  * run and end one life; its supervisor decides when.
@@ -52,6 +39,7 @@ export interface ErrorEntry {
 export class Cell {
   readonly ref: ActorRef<never>;
   readonly mailbox = new MailboxStats();
+  readonly urgent = new UrgentQueue();
   readonly durations = new Histogram();
   readonly asks = new Set<Ask<never>>();
   readonly #mailbox: Mailbox;
@@ -80,12 +68,11 @@ export class Cell {
   restartTimes: readonly number[] = [];
   /** Incarnations of former children, which go on counting when a restarted parent spawns them again. */
   formerChildren: ReadonlyMap<string, number> = new Map();
-  errors = 0;
+  readonly errors = new ErrorLog();
   expired = 0;
-  lastError: ErrorNote | undefined;
-  errorLog: Ring<ErrorEntry> | undefined;
 
   #held: (() => void) | undefined;
+  #urgentTurn = false;
   #overflowing = false;
   #retiring: Promise<void> | undefined;
   readonly #upWaiters: { resolve(): void; reject(error: Error): void }[] = [];
@@ -115,13 +102,13 @@ export class Cell {
 
   // --- messages
 
-  /** Puts a message in the mailbox. `urgent` passes its bound: timers and death notices, which the actor itself bounds. */
-  offer(message: unknown, mark: Postmark | null, urgent: boolean): 'queued' | 'full' | 'gone' {
+  /** Puts a message in the mailbox. `unbounded` passes its bound: timers and death notices, which the actor itself bounds. */
+  offer(message: unknown, mark: Postmark | null, unbounded: boolean): 'queued' | 'full' | 'gone' {
     if (this.leaving) {
       this.runtime.totals.deadLetters += 1;
       return 'gone';
     }
-    if (this.mailbox.depth >= this.spec.mailbox_max && !urgent) {
+    if (this.mailbox.depth >= this.spec.mailbox_max && !unbounded) {
       this.#overflow();
       return 'full';
     }
@@ -129,6 +116,21 @@ export class Cell {
     this.mailbox.put(typeOf(message), this.runtime.clock.now_ms());
     this.#mailbox.post(message, mark);
     return 'queued';
+  }
+
+  /** Takes an urgent message; see ActorRef.tellUrgent. False when the actor goes for good. */
+  offerFirst(message: unknown): boolean {
+    if (this.leaving) {
+      this.runtime.totals.deadLetters += 1;
+      return false;
+    }
+    this.runtime.totals.told += 1;
+    this.urgent.put(typeOf(message), message, this.runtime.clock.now_ms());
+    if (!this.#urgentTurn) {
+      this.#urgentTurn = true;
+      this.#mailbox.post(URGENT_TURN, null);
+    }
+    return true;
   }
 
   /** One event for each time that the mailbox becomes full, not for each message that it refuses. */
@@ -149,7 +151,15 @@ export class Cell {
   #receive(message: unknown, mark: Postmark | null): void | Promise<void> {
     if (this.gone) return undefined;
     const { life } = this;
-    if (life?.open) return this.#handle(life, life.actor!, message, mark);
+    if (life?.open) {
+      const urgent = this.urgent.take();
+      if (urgent === undefined) return this.#ordinary(life, life.actor!, message, mark);
+      this.mailbox.passed(urgent.type);
+      const work = this.#handle(life, life.actor!, urgent.message, urgent.type, null);
+      return work === undefined
+        ? this.#receive(message, mark)
+        : work.then(() => this.#receive(message, mark));
+    }
     return new Promise<void>((resolve) => {
       this.#held = resolve;
     }).then(() => this.#receive(message, mark));
@@ -161,7 +171,12 @@ export class Cell {
     held?.();
   }
 
-  #handle(life: Life, actor: Actor<never>, message: unknown, mark: Postmark | null): void | Promise<void> {
+  /** A message whose turn in the mailbox has come. */
+  #ordinary(life: Life, actor: Actor<never>, message: unknown, mark: Postmark | null): void | Promise<void> {
+    if (message === URGENT_TURN) {
+      this.#urgentTurn = false;
+      return undefined;
+    }
     const type = typeOf(message);
     const expired = mark?.expired() ?? false;
     this.mailbox.take(type, !expired);
@@ -174,6 +189,16 @@ export class Cell {
       mark.describe(() => actor.describe?.());
       return undefined;
     }
+    return this.#handle(life, actor, message, type, mark);
+  }
+
+  #handle(
+    life: Life,
+    actor: Actor<never>,
+    message: unknown,
+    type: string,
+    mark: Postmark | null,
+  ): void | Promise<void> {
     life.handling = type;
     life.handlingSince_ms = this.runtime.clock.now_ms();
     life.handlingMark = mark;
@@ -257,7 +282,7 @@ export class Cell {
       (actor) => {
         if (life.over) {
           this.runtime.totals.late += 1;
-          void this.#free(life, actor, { kind: 'shutdown' }, 0);
+          void this.#free(life, actor, life.overBy, 0);
           return;
         }
         life.actor = actor;
@@ -408,6 +433,7 @@ export class Cell {
   #close(life: Life, reason: StopReason, restarting: boolean): void {
     if (life.over) return;
     for (const watch of [...life.watches]) this.runtime.watches.remove(watch);
+    life.overBy = reason;
     life.close();
     this.#rejectAsks(describeReason(reason), null, reason.kind === 'crash' ? reason.error : undefined);
     this.down = { path: this.path, incarnation: life.incarnation, reason, restarting };
@@ -439,7 +465,7 @@ export class Cell {
     await this.end(reason, restarting);
     this.gone = true;
     this.runtime.cells.delete(this.path);
-    this.runtime.totals.deadLetters += this.mailbox.clear();
+    this.runtime.totals.deadLetters += this.mailbox.clear() + this.urgent.clear();
     this.#mailbox.close();
     this.#wake();
     const why = describeReason(reason);
@@ -471,21 +497,8 @@ export class Cell {
 
   /** Keeps an error for people; `type` is the message that was being handled. */
   record(error: Error, type?: string): void {
-    const at = this.runtime.clock.wall_ms();
-    const code = codeOf(error);
-    this.errors += 1;
-    const last = this.lastError;
-    const same = last?.message === error.message && last.code === code;
-    this.lastError = {
-      message: error.message,
-      code,
-      count: same ? last.count + 1 : 1,
-      firstAt: same ? last.firstAt : at,
-      lastAt: at,
-    };
-    this.errorLog ??= new Ring(ERRORS_KEPT);
-    this.errorLog.push({ at, incarnation: this.incarnation, stack: error.stack ?? error.message });
-    this.note('error', error.message, { code, ...(type !== undefined && { type }) });
+    this.errors.keep(error, this.runtime.clock.wall_ms(), this.incarnation);
+    this.note('error', error.message, { code: codeOf(error), ...(type !== undefined && { type }) });
     this.runtime.log.error(
       { actor: this.path, gen: this.incarnation, type, err: error },
       `actor(crash) ${error.message}`,

@@ -199,8 +199,9 @@ export class Children implements Supervisor {
   /** Stops all children in reverse start order. `restarting`: their parent returns, and is likely to spawn them again. */
   async stopAll(restarting: boolean): Promise<void> {
     const cells = [...this.cells.values()];
+    const reason: StopReason = restarting ? { kind: 'parent', path: this.path } : { kind: 'shutdown' };
     for (const cell of cells.toReversed()) {
-      if (!cell.gone) await cell.retire({ kind: 'shutdown' }, restarting);
+      if (!cell.gone) await cell.retire(reason, restarting);
     }
     if (restarting) {
       this.#life.cell.formerChildren = new Map(cells.map((cell) => [cell.spec.name, cell.incarnation]));

@@ -7,7 +7,7 @@ const EVENTS_SHOWN = 50;
 
 /** What a cell knows about itself and its children, read from plain fields: works while the actor is stuck. */
 export function nodeOf(cell: Cell): TreeNode {
-  const { life, spec, mailbox } = cell;
+  const { life, spec, mailbox, urgent } = cell;
   const { clock } = cell.runtime;
   const now_ms = clock.now_ms();
   const children = life?.children;
@@ -27,15 +27,16 @@ export function nodeOf(cell: Cell): TreeNode {
     supervision: supervision && { ...supervision, used: children?.used ?? 0 },
     restarts: { ...cell.restarts, inWindow: inWindow(cell.restartTimes, now_ms, window_ms).length },
     mailbox: {
-      depth: mailbox.depth,
+      depth: mailbox.depth + urgent.depth,
       highWater: mailbox.highWater,
       capacity: spec.mailbox_max,
-      oldestMs: mailbox.oldest_ms(now_ms),
+      oldestMs: Math.max(mailbox.oldest_ms(now_ms), urgent.oldest_ms(now_ms)),
       dropped: mailbox.dropped,
       byType: mailbox.waitingByType(TYPES_SHOWN),
+      urgent: urgent.types,
     },
     processed: { total: mailbox.handled, byType: mailbox.handledByType(), expired: cell.expired },
-    errors: cell.errors,
+    errors: cell.errors.count,
     handlerMs: {
       p50: cell.durations.quantile_ms(0.5),
       p99: cell.durations.quantile_ms(0.99),
@@ -50,14 +51,14 @@ export function nodeOf(cell: Cell): TreeNode {
     })),
     watches: [...(life?.watches ?? [])].map(({ path }) => path),
     gauges: gaugesOf(cell),
-    lastError: cell.lastError,
+    lastError: cell.errors.last,
     children: [...(children?.cells.values() ?? [])].map(nodeOf),
   };
 }
 
 export function detailsOf(cell: Cell): ActorDetails {
   const events = cell.runtime.events.toArray().filter(({ path }) => path === cell.path);
-  return { ...nodeOf(cell), events: events.slice(-EVENTS_SHOWN), errorLog: cell.errorLog?.toArray() ?? [] };
+  return { ...nodeOf(cell), events: events.slice(-EVENTS_SHOWN), errorLog: cell.errors.entries() };
 }
 
 /** Gauges are the actor's own code: a mistake there must not cost the whole tree. */

@@ -4,7 +4,7 @@ import type { Cell } from './cell.js';
 import type { Children } from './children.js';
 import { ActorDown } from './errors.js';
 import type { Postmark } from './runtime.js';
-import type { Actor } from './types.js';
+import type { Actor, StopReason } from './types.js';
 import type { Watch } from './watches.js';
 import { deferred } from './within.js';
 
@@ -28,6 +28,8 @@ export class Life implements Postmark {
   exiting = false;
   blockedOn: string | undefined;
   over = false;
+  /** What ended it, once it is over. */
+  overBy: StopReason = { kind: 'shutdown' };
   /** Resolves when the start has succeeded or failed, or the life is over. */
   readonly started: Promise<void>;
   readonly startDone: () => void;

@@ -55,10 +55,13 @@ export class MailboxStats {
   take(type: string, handled: boolean): void {
     this.#head = (this.#head + 1) & (this.#times.length - 1);
     this.#depth -= 1;
-    const count = this.#type(type);
-    count.waiting -= 1;
-    if (!handled) return;
-    count.handled += 1;
+    this.#type(type).waiting -= 1;
+    if (handled) this.passed(type);
+  }
+
+  /** Counts a message that is handled, also one that has not waited here. */
+  passed(type: string): void {
+    this.#type(type).handled += 1;
     this.#handled += 1;
   }
 

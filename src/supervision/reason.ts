@@ -7,6 +7,8 @@ export function describeReason(reason: StopReason): string {
       return reason.error.message;
     case 'sibling':
       return `restarted together with ${reason.path}`;
+    case 'parent':
+      return `stopped with ${reason.path}, which is restarted`;
     case 'shutdown':
       return 'told to stop';
     case 'exit':

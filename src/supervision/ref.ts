@@ -23,6 +23,14 @@ export class Ref<in M> implements ActorRef<M> {
   tell(message: M): boolean {
     const cell = this.cell();
     if (cell !== undefined) return cell.offer(message, null, false) === 'queued';
+    return this.#nobody(message);
+  }
+
+  tellUrgent(message: M): boolean {
+    return this.cell()?.offerFirst(message) ?? this.#nobody(message);
+  }
+
+  #nobody(message: M): false {
     this.#runtime.totals.deadLetters += 1;
     this.#runtime.log.debug({ actor: this.path, type: typeOf(message) }, 'message(drop) nobody lives there');
     return false;

@@ -9,6 +9,13 @@ export interface ActorRef<in M> {
   readonly path: string;
   /** Puts a message in the mailbox. False when the mailbox is full or nobody lives at the path; both are counted. */
   tell(message: M): boolean;
+  /**
+   * As `tell`, for news that must not be lost or late, such as VPP's death: it is never refused by a full mailbox, and is handled
+   * before all messages that wait there, in the order of such news among themselves. Of each type only the latest waits, so
+   * that a message has to say all that the one before it of its type said, and can carry no question. What is told of
+   * one thing (it is up, it is down) is all told urgently, or it would be overtaken by its own end.
+   */
+  tellUrgent(message: M): boolean;
 }
 
 /** The asker's end of a question, carried in the message by convention as `reply`. Settling it twice does nothing. */
@@ -23,7 +30,7 @@ export interface Reply<in R> {
 
 /** Why an incarnation of an actor ended. */
 export type StopReason =
-  /** The parent, or the whole system, stops it for good. */
+  /** It is stopped for good: by its parent, with its parent, or with the whole system. */
   | { readonly kind: 'shutdown' }
   /** It asked for it with `ctx.exit()`. */
   | { readonly kind: 'exit' }
@@ -31,6 +38,8 @@ export type StopReason =
   | { readonly kind: 'crash'; readonly error: Error }
   /** Another child crashed, and the strategy restarts this one with it. */
   | { readonly kind: 'sibling'; readonly path: string }
+  /** Its parent ends and is started again, and is likely to start this one anew. */
+  | { readonly kind: 'parent'; readonly path: string }
   /** An operator asked for a restart. */
   | { readonly kind: 'restart' };
 
@@ -206,6 +215,8 @@ export interface TreeNode {
     readonly dropped: number;
     /** The five types that most messages in the mailbox have. */
     readonly byType: Readonly<Record<string, number>>;
+    /** Types of the messages that pass the mailbox, in order; they count in `depth`. */
+    readonly urgent: readonly string[];
   };
   readonly processed: {
     readonly total: number;

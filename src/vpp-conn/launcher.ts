@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { removeIfExists, writeAtomic } from '../host/files.js';
+import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
 import type { Log } from '../log.js';
 import { type RunRecord, readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
 
@@ -17,6 +17,11 @@ export interface VppExit {
   readonly reason: string;
   /** That ended it. Absent when it ended by itself, and when nobody knows: of an adopted VPP this process is not the parent. */
   readonly signal?: NodeJS.Signals;
+  /**
+   * The kernel has killed it for want of memory: it ended by a SIGKILL that is not this process's, or nobody knows how, and the
+   * kernel has counted such a kill since VPP was started or adopted (see ProcessTable.oomCounter).
+   */
+  readonly oom?: true;
 }
 
 /** One life of VPP. */
@@ -51,6 +56,11 @@ export interface ProcessTable {
   runningAs(words: readonly string[]): number | undefined;
   /** Calls back once when the process has ended; works for processes that are not our children. */
   watchExit(pid: number, ended: () => void): void;
+  /**
+   * How many processes the kernel has killed for want of memory where `pid` lives: of its cgroup, or of the machine where that is all
+   * that is told. Asked for while the process lives, read again after its end. Undefined: not told.
+   */
+  oomCounter(pid: number): () => number | undefined;
   /** Makes VPP's namespace, lifts the limit of locked memory, which the child inherits, and sees to the core files. */
   prepare(): void;
 }
@@ -80,6 +90,9 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   /** By which a process is told from another one that got its number later. */
   const start_times = new WeakMap<VppRun, string>();
 
+  /** Processes that were sent SIGKILL here. */
+  const killed = new Set<string>();
+
   function followed(run: VppRun, start_time: string | undefined): VppRun {
     if (start_time !== undefined) start_times.set(run, start_time);
     return run;
@@ -89,14 +102,23 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     return `${pid} ${start_time} ${processes.boot_id}`;
   }
 
+  /** Says, after the end of that process, whether the kernel has killed it for want of memory. */
+  function oomWatch(pid: number, start_time: string): () => boolean {
+    const count = processes.oomCounter(pid);
+    const before = count();
+    return () => (count() ?? 0) > (before ?? Infinity) && !killed.has(`${pid} ${start_time}`);
+  }
+
   function isAlive(pid: number, start_time: string): boolean {
     return processes.startTime(pid) === start_time;
   }
 
+  /** The record of a VPP that is alive. */
   function recorded(): RunRecord | undefined {
     const record = readRunRecord(settings.record);
-    const ours = record?.boot_id === processes.boot_id && isAlive(record.pid, record.start_time);
-    return ours ? record : unrecorded();
+    return record?.boot_id === processes.boot_id && isAlive(record.pid, record.start_time)
+      ? record
+      : undefined;
   }
 
   /** A VPP whose record was lost, or not written in time: a second one beside it could have neither uplinks nor pods. */
@@ -116,7 +138,8 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   function adopt(): VppRun | undefined {
-    const record = recorded();
+    const known = recorded();
+    const record = known ?? unrecorded();
     if (record === undefined) return undefined;
     if (record.config_hash !== config_hash) {
       log.warn(
@@ -124,15 +147,25 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
         'vpp(adopt) runs with an older start-up file; the new one takes effect when VPP is started next',
       );
     }
-    writeRunRecord(settings.record, record);
-    const exited = new Promise<VppExit>((resolve) => {
-      processes.watchExit(record.pid, () => resolve({ pid: record.pid, reason: describe(null, null) }));
-    });
+    if (known === undefined) keepRecord(record);
     const { pid, api_socket, start_time } = record;
+    const oom = oomWatch(pid, start_time);
+    const exited = new Promise<VppExit>((resolve) => {
+      processes.watchExit(pid, () => resolve(exitOf(pid, null, null, oom())));
+    });
     return followed(
       { pid, identity: identityOf(pid, start_time), api_socket, adopted: true, exited },
       start_time,
     );
+  }
+
+  /** VPP is told by its command line, too, so that it can be held, and ended, where nothing can be written. */
+  function keepRecord(record: RunRecord): void {
+    try {
+      writeRunRecord(settings.record, record);
+    } catch (error) {
+      log.error({ pid: record.pid, err: error }, `vpp(record) ${settings.record} cannot be written`);
+    }
   }
 
   function start(): VppRun {
@@ -140,8 +173,8 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     for (const path of [settings.api_socket, settings.output, settings.startup_conf.path]) {
       mkdirSync(dirname(path), { recursive: true });
     }
-    writeAtomic(settings.startup_conf.path, settings.startup_conf.text, 0o644);
-    writeAtomic(settings.startup_exec.path, settings.startup_exec.text, 0o744);
+    writeIfOther(settings.startup_conf, 0o644);
+    writeIfOther(settings.startup_exec, 0o744);
     processes.prepare();
 
     const output = openSync(settings.output, 'w', 0o644);
@@ -155,32 +188,18 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     } finally {
       closeSync(output);
     }
-    const exited = new Promise<VppExit>((resolve) => {
-      child.once('error', (error) =>
-        resolve({ pid: child.pid ?? 0, reason: `cannot be started: ${error.message}` }),
-      );
-      child.once('exit', (code, signal) =>
-        resolve({ pid: child.pid ?? 0, reason: describe(code, signal), ...(signal && { signal }) }),
-      );
-    });
-    child.unref();
     const pid = child.pid ?? 0;
     const start_time = processes.startTime(pid);
+    const oom = start_time === undefined ? () => false : oomWatch(pid, start_time);
+    const exited = new Promise<VppExit>((resolve) => {
+      child.once('error', (error) => resolve({ pid, reason: `cannot be started: ${error.message}` }));
+      child.once('exit', (code, signal) => resolve(exitOf(pid, code, signal, signal === 'SIGKILL' && oom())));
+    });
+    child.unref();
     if (start_time !== undefined) {
-      try {
-        writeRunRecord(settings.record, {
-          version: 1,
-          pid,
-          start_time,
-          boot_id: processes.boot_id,
-          api_socket: settings.api_socket,
-          config_hash,
-        });
-      } catch (error) {
-        // Without a record no later life would find it.
-        child.kill('SIGKILL');
-        throw error;
-      }
+      const { boot_id } = processes;
+      const { api_socket } = settings;
+      keepRecord({ version: 1, pid, start_time, boot_id, api_socket, config_hash });
     }
     return followed(
       {
@@ -194,19 +213,22 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     );
   }
 
-  function describe(code: number | null, signal: NodeJS.Signals | null): string {
+  function exitOf(pid: number, code: number | null, signal: NodeJS.Signals | null, oom: boolean): VppExit {
     const how = signal ?? (code === null ? 'ended' : `exit code ${code}`);
+    const why = oom ? `${how}: the kernel has killed it for want of memory` : how;
     const said = lastWords(settings.output);
-    return said === '' ? how : `${how}; its last output: ${said}`;
+    const reason = said === '' ? why : `${why}; its last output: ${said}`;
+    return { pid, reason, ...(signal && { signal }), ...(oom && { oom }) };
   }
 
   return {
-    isRunning: () => recorded() !== undefined,
+    isRunning: () => (recorded() ?? unrecorded()) !== undefined,
     adopt,
     start,
     signal(run, signal) {
       const start_time = start_times.get(run);
       if (start_time === undefined || !isAlive(run.pid, start_time)) return;
+      if (signal === 'SIGKILL') killed.add(`${run.pid} ${start_time}`);
       try {
         process.kill(run.pid, signal);
       } catch (error) {
@@ -214,10 +236,16 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
       }
     },
     forget() {
+      killed.clear();
       removeRunRecord(settings.record);
       for (const path of settings.leftovers) removeIfExists(path);
     },
   };
+}
+
+/** Where there is no room for a file, the one of the VPP before is as good if it says the same. */
+function writeIfOther({ path, text }: { readonly path: string; readonly text: string }, mode: number): void {
+  if (readIfExists(path) !== text) writeAtomic(path, text, mode);
 }
 
 /** The end of what VPP printed, on one line. */

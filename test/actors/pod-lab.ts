@@ -284,7 +284,7 @@ export class PodLab {
   }
 
   async lost(): Promise<void> {
-    await this.kit.tell({ type: 'NodeLost', reason: 'the connection to VPP is lost' });
+    await this.kit.tell({ type: 'NodeLost', generation: 0, reason: 'the connection to VPP is lost' });
   }
 
   netns(name: string): string {

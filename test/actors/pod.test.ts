@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import type { PodMessage, PodNode } from '../../src/messages/pod.js';
 import { type Call, PodLab, podLab } from './pod-lab.js';
 
 /**
@@ -362,4 +363,40 @@ t.test('the node is lost at any moment of an ADD, and comes back', async (t) => 
       t.strictSame([lab.vpp.objects, lab.pods], [[], []], what);
     }
   }
+});
+
+t.test('what a pod was told of VPP is void once it has heard of the end of that VPP', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const pod = lab.kit.system.ref<PodMessage>(lab.podPath('p'));
+  const node: PodNode = {
+    mtu: 1500,
+    node: {},
+    redirects: [],
+    workers: 0,
+    gso: true,
+    default_verdict: 'allow',
+  };
+  const generation = lab.vpp.generation + 1;
+  const part = { type: 'Part', generation, asked_ms: 0, node, slot: 0, holdings: { objects: [] } } as const;
+  lab.vpp.die();
+  pod.tell(part);
+  pod.tellUrgent({ type: 'NodeLost', generation, reason: 'VPP died' });
+  await lab.kit.settle();
+  t.match(lab.kit.node(lab.podPath('p')), { state: 'blocked', detail: 'VPP is not ready: VPP died' });
+  t.same(lab.vpp.objects, []);
+  lab.vpp.generation += 1;
+  pod.tell({ ...part, generation: lab.vpp.generation });
+  await lab.kit.settle();
+  t.equal(lab.kit.node(lab.podPath('p')).state, 'running');
+});
+
+t.test('a pod with a full mailbox hears that the node is lost', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const pod = lab.kit.system.ref<PodMessage>(lab.podPath('p'));
+  while (pod.tell({ type: 'StillThere' }));
+  lab.kit.ref.tellUrgent({ type: 'NodeLost', generation: lab.vpp.generation, reason: 'VPP died' });
+  await lab.kit.settle();
+  t.match(lab.kit.node(lab.podPath('p')), { state: 'blocked', detail: 'VPP is not ready: VPP died' });
 });

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { ChildSpec } from '../../src/actor-system.js';
 import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
 import { own_route_protocol } from '../../src/desired/host-tap.js';
@@ -51,6 +52,7 @@ class Lab {
   lost: string | undefined;
   /** A hook that never ends. */
   hanging: HookPoint | undefined;
+  unhang: () => void = () => undefined;
   generation = 0;
   /** Whether there is a VPP when the actor starts. */
   running = true;
@@ -83,7 +85,7 @@ class Lab {
     return lab;
   }
 
-  private spec(base: KitBase, changes: Partial<UplinkSettings>) {
+  spec(base: KitBase, changes: Partial<UplinkSettings>) {
     const process = base.mailbox<VppProcessMessage>('process');
     process.on('Shutdown', ({ reply }) => {
       this.note('end VPP');
@@ -112,7 +114,10 @@ class Lab {
         hooks: {
           run: async (point) => {
             this.note(`hook ${point}`);
-            if (point === this.hanging) await new Promise(() => undefined);
+            if (point !== this.hanging) return;
+            await new Promise<void>((resolve) => {
+              this.unhang = resolve;
+            });
           },
         },
         cluster: {
@@ -274,7 +279,7 @@ t.test('subscribers are told when the node is ready and when it is lost', async 
   const late = await lab.subscribe('late');
   t.match(await late(), [{ type: 'NodeReady', generation: 1 }]);
   await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
-  t.same(await heard(), [{ type: 'NodeLost', reason: 'connection to VPP lost: EOF' }]);
+  t.same(await heard(), [{ type: 'NodeLost', generation: 1, reason: 'connection to VPP lost: EOF' }]);
   await lab.exited();
   t.same(await heard(), [], 'once');
   t.same(
@@ -642,6 +647,81 @@ t.test(
     t.equal(lab.state, 'vpp');
   },
 );
+
+t.test(
+  'with a full mailbox the end of VPP is heard, and its beginning is not believed after that',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const before = lab.linux.state();
+    await lab.taken();
+    lab.hanging = 'VPP_DONE_OK';
+    await lab.exited();
+    t.equal(lab.kit.node().currentHandler?.type, 'VppExited', 'it is busy');
+    while (lab.kit.ref.tell({ type: 'TapChanged', name: 'eth0' }));
+    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, adopted: false, snapshot: lab.snapshot() });
+    lab.kit.ref.tellUrgent({ type: 'VppDown', generation: 2, reason: 'EOF' });
+    lab.kit.ref.tellUrgent({ type: 'VppExited', reason: 'SIGABRT' });
+    lab.hanging = undefined;
+    lab.unhang();
+    await lab.kit.settle();
+    await lab.kit.clock.advance(60_000);
+    t.match(lab.kit.node().mailbox, { depth: 0 });
+    t.match(lab.kit.node().gauges, { state: 'linux', reason: 'VPP died: SIGABRT' });
+    t.same(lab.linux.state(), before, 'the host has its network');
+    await lab.taken();
+    t.equal(lab.state, 'vpp');
+  },
+);
+
+t.test(
+  'the host is not given back when only the parent is restarted, and is when it stops for good',
+  async (t) => {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    const during = lab.linux.state();
+    const group: ChildSpec<{ readonly type: 'Work' }> = {
+      name: 'group',
+      restart: 'permanent',
+      shutdown_ms: 1000,
+      mailbox_max: 8,
+      handler_ms_max: 1000,
+      start: async (ctx) => {
+        await ctx.spawn(lab.spec(lab.base, {}));
+        return { receive: () => undefined };
+      },
+    };
+    // The lab's own actor would watch over the same host.
+    await lab.kit.crash(new Error('defect'));
+    await lab.kit.system.spawn(group);
+    lab.take();
+    await lab.kit.crash(new Error('defect'), 'root/group');
+    await lab.kit.clock.advance(100);
+    t.equal(lab.kit.node('root/group/uplink').incarnation, 2);
+    t.notOk(lab.take().includes('end VPP'));
+    t.same(lab.linux.state(), during, 'VPP goes on forwarding');
+    const stopped = lab.kit.system.stopChild('group');
+    await lab.kit.clock.advance(1000);
+    await stopped;
+    t.ok(lab.take().includes('end VPP'));
+    t.notSame(lab.linux.state(), during);
+  },
+);
+
+t.test('a subscriber with a full mailbox is told that the node is lost', async (t) => {
+  const lab = await Lab.start(t);
+  const mailbox = lab.kit.mailbox<NodeStatus | { readonly type: 'Work' }>('busy', {
+    mailbox_max: 1,
+    handler_ms_max: 600_000,
+    start: () => ({ receive: (message) => (message.type === 'Work' ? new Promise(() => {}) : undefined) }),
+  });
+  await lab.kit.tell({ type: 'SubscribeNode', subscriber: mailbox.ref });
+  mailbox.ref.tell({ type: 'Work' });
+  await lab.kit.settle();
+  while (mailbox.ref.tell({ type: 'Work' }));
+  await lab.taken();
+  await lab.exited();
+  t.same(lab.kit.node('root/busy').mailbox.urgent, ['NodeReady', 'NodeLost']);
+});
 
 t.test('the death of VPP cuts a take-over short, wherever it is', async (t) => {
   for (const ms of [0, 25, 50, 100, 500, 1000]) {

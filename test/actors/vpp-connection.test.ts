@@ -293,6 +293,57 @@ t.test('a late subscriber is told what VPP holds by now, not what it held at fir
   t.same(await heard(), ['VppUp 2']);
 });
 
+t.test('a subscriber with a full mailbox hears of VPP all the same, and of its end last', async (t) => {
+  const lab = await Lab.start(t);
+  const busy = open<void>();
+  const heard: string[] = [];
+  await lab.kit.system.spawn<VppStatus | { readonly type: 'Work' }>({
+    name: 'busy',
+    restart: 'permanent',
+    shutdown_ms: 1000,
+    mailbox_max: 1,
+    handler_ms_max: 60_000,
+    start: () => ({
+      receive: (message) => {
+        if (message.type === 'Work') return busy.promise;
+        heard.push(inWords(message));
+        return undefined;
+      },
+    }),
+  });
+  const subscriber = lab.kit.system.ref<VppStatus | { readonly type: 'Work' }>('root/busy');
+  await lab.kit.tell({ type: 'Subscribe', subscriber });
+  subscriber.tell({ type: 'Work' });
+  await lab.kit.settle();
+  t.ok(subscriber.tell({ type: 'Work' }));
+  t.notOk(subscriber.tell({ type: 'Work' }), 'its mailbox is full');
+  await lab.up(1);
+  await lab.gone(1);
+  await lab.up(2);
+  await lab.gone(2, 'SIGABRT');
+  busy.resolve();
+  await lab.kit.settle();
+  t.same(heard, ['VppUp 2', 'VppDown 2: SIGABRT', 'VppExited: SIGABRT']);
+});
+
+t.test('a connection actor with a full mailbox hears of VPP, too', async (t) => {
+  const lab = await Lab.start(t);
+  const heard = await lab.subscribe('uplink');
+  const session = await lab.up(1);
+  await heard();
+  const status = { type: 'Cli', command: 'x', reply: { resolve: () => {}, reject: () => {} } } as never;
+  while (lab.kit.ref.tell(status));
+  t.ok(lab.kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 1, reason: 'SIGSEGV' } }));
+  t.ok(lab.kit.ref.tellUrgent({ type: 'Started', run: lab.run(2) }));
+  t.ok(lab.kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 2, reason: 'SIGABRT' } }));
+  t.ok(lab.kit.ref.tellUrgent({ type: 'Started', run: lab.run(3) }));
+  await lab.kit.settle();
+  t.same(await heard(), ['VppDown 1: VPP 3 has taken its place'], 'also when the first end was superseded');
+  t.equal(session.closes, 1);
+  await lab.answer();
+  t.same(await heard(), ['VppUp 2']);
+});
+
 t.test('a transaction computed for another generation is refused', async (t) => {
   const lab = await Lab.start(t);
   await lab.transact('early');

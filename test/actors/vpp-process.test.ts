@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type VppKeepsDying, vppProcess } from '../../src/actors/vpp-process.js';
+import { type VppDoesNotEnd, type VppKeepsDying, vppProcess } from '../../src/actors/vpp-process.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
 import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
 import { type ActorKit, actorKit, supervision, type Teardown } from '../kit/actor-kit.js';
@@ -10,6 +10,7 @@ const settings = {
   backoff_first_ms: 250,
   backoff_max_ms: 700,
   interrupt_ms: 2000,
+  kill_ms: 10_000,
 };
 
 /** Runs no process: its VPPs live until the test ends them. */
@@ -72,7 +73,7 @@ class FakeLauncher implements Launcher {
 }
 
 async function started(t: Teardown, launcher = new FakeLauncher(), restarts_max = 0) {
-  const given_up: VppKeepsDying[] = [];
+  const given_up: (VppKeepsDying | VppDoesNotEnd)[] = [];
   const spec = vppProcess(launcher, settings, (reason) => given_up.push(reason));
   const kit: ActorKit<VppProcessMessage> = await actorKit(t, spec, {
     supervision: supervision({ intensity: { restarts_max, window_ms: 600_000 } }),
@@ -288,4 +289,40 @@ t.test('a restarted actor adopts its own VPP, whose death is then counted once',
   t.match(kit.node().gauges, { deaths_in_window: 1 });
   await kit.clock.advance(0);
   t.same(launcher.take(), ['forget', 'start 102']);
+});
+
+t.test('a VPP that SIGKILL does not end is given up, and no other is started beside it', async (t) => {
+  const { kit, launcher, end, told, given_up } = await started(t);
+  await kit.tell({ type: 'Unresponsive', pid: 101, reason: 'probe missed' });
+  await kit.clock.advance(settings.kill_ms - 1);
+  t.same(await told(), ['Started 101']);
+  await kit.clock.advance(1);
+  const reason = 'SIGKILL has not ended VPP 101 within 10 s: it hangs in the kernel; restart the machine';
+  t.same(await told(), [`Gone 101: ${reason}`]);
+  t.match(given_up, [{ name: 'VppDoesNotEnd', message: reason }]);
+  await kit.ask<void>((reply) => ({ type: 'Shutdown', reply }));
+  await end(101, 'SIGKILL');
+  await kit.clock.advance(600_000);
+  t.same(await told(), [], 'that it ends after all is of no interest');
+  t.same(launcher.take(), ['start 101', 'SIGKILL 101'], 'its record stays for the next life to find it');
+});
+
+t.test('a stop does not wait for ever for a VPP that SIGKILL does not end', async (t) => {
+  const { kit, launcher, told, given_up } = await started(t);
+  const answer = kit.ask<void>((reply) => ({ type: 'Shutdown', reply }), 60_000);
+  await kit.clock.advance(settings.interrupt_ms + settings.kill_ms);
+  await answer;
+  t.match(await told(), ['Started 101', /^Gone 101: SIGKILL has not ended/]);
+  t.same(launcher.take(), ['start 101', 'SIGINT 101', 'SIGKILL 101']);
+  t.same(given_up, [], 'the node is stopping anyway');
+});
+
+t.test('a VPP that takes its time to end after SIGKILL is followed by the next one', async (t) => {
+  const { kit, launcher, end, given_up } = await started(t);
+  await kit.tell({ type: 'Unresponsive', pid: 101, reason: 'probe missed' });
+  await kit.clock.advance(settings.kill_ms - 1);
+  await end(101, 'SIGKILL');
+  await kit.clock.advance(600_000);
+  t.same(launcher.take(), ['start 101', 'SIGKILL 101', 'forget', 'start 102']);
+  t.same(given_up, []);
 });

@@ -56,7 +56,7 @@ t.test('what an actor can do', async (t) => {
       w.take();
       await w.tell('p', BOOM);
       await w.clock.advance(100);
-      t.same(w.take(), ['c1-shutdown', 'p1-crash', 'w1!root/p/c shutdown true', 'c2+', 'p2+']);
+      t.same(w.take(), ['c1-parent', 'p1-crash', 'w1!root/p/c parent true', 'c2+', 'p2+']);
       await w.tell('p/c', BOOM);
       t.same(w.take(), ['c2-crash', 'w1!root/p/c crash true']);
       await w.tell('w', BOOM);

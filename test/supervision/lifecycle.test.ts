@@ -53,7 +53,7 @@ t.test('starting', async (t) => {
     t.ok(aborted);
     ready.open();
     await w.settle();
-    t.same(w.take(), ['a1+', 'a1-shutdown']);
+    t.same(w.take(), ['a1+', 'a1-crash'], 'and told what has ended it');
     t.equal(w.system.counters().late, 1);
   });
 

@@ -254,7 +254,7 @@ t.test('escalation', async (t) => {
         'c2+',
         // too much for p, which its supervisor starts again with a fresh count
         'c2-crash',
-        'd1-shutdown',
+        'd1-parent',
         'p1-crash',
         'c3+',
         'd2+',

@@ -96,6 +96,7 @@ function lab(t: { testdir(): string; teardown(run: () => void): void }, script: 
       return start_time;
     },
     runningAs: () => undefined,
+    oomCounter: () => () => undefined,
     watchExit: (pid, ended) => {
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
     },
@@ -190,11 +191,13 @@ t.test('starting and adopting processes', { skip: usable ? false : 'needs root a
     t.equal(first.adopt(), undefined);
     t.notOk(first.isRunning());
     const run = first.start();
+    const { ino } = statSync(settings.record);
     const next = launcher();
     t.ok(next.isRunning());
     const adopted = next.adopt()!;
     t.match(adopted, { pid: run.pid, adopted: true, api_socket: settings.api_socket });
     t.same(log.lines, []);
+    t.equal(statSync(settings.record).ino, ino, 'and does not write what is written already');
     next.signal(adopted, 'SIGINT');
     t.equal((await adopted.exited).pid, run.pid);
     t.equal((await run.exited).reason, 'SIGINT');
@@ -263,15 +266,84 @@ t.test('starting and adopting processes', { skip: usable ? false : 'needs root a
     t.equal((await run.exited).reason, 'SIGKILL', 'it itself is, also when its record is gone');
   });
 
-  t.test('a VPP that could not be recorded does not stay: no later life would find it', async (t) => {
-    const { launcher, settings, pids } = lab(t, 'exec sleep 100');
-    mkdirSync(settings.record);
-    t.throws(() => launcher().start(), { code: 'EISDIR' });
-    const pid = pids[0]!;
-    await new Promise<void>((resolve) => {
-      if (watchExit(pid, resolve) === undefined) resolve();
-    });
-    t.pass('it is gone');
+  t.test(
+    'a VPP that cannot be recorded is held all the same, adopted by the next life, and ended',
+    async (t) => {
+      const { launcher, settings, log } = lab(t, 'exec sleep 100');
+      mkdirSync(settings.record);
+      const run = launcher().start();
+      t.match(log.lines, [
+        { level: 'error', text: /vpp-run.json cannot be written/, fields: { pid: run.pid } },
+      ]);
+      const next = launcher({}, { runningAs: () => run.pid });
+      t.ok(next.isRunning());
+      const adopted = next.adopt()!;
+      t.match(adopted, { pid: run.pid, adopted: true });
+      next.signal(adopted, 'SIGKILL');
+      t.equal((await adopted.exited).pid, run.pid);
+      t.notOk(alive(run));
+    },
+  );
+
+  t.test('start-up files that say what they have to say are not written again', async (t) => {
+    const { launcher, settings } = lab(t, 'exit 0');
+    const files = [settings.startup_conf.path, settings.startup_exec.path];
+    await launcher().start().exited;
+    const before = files.map((path) => statSync(path).ino);
+    await launcher().start().exited;
+    t.same(
+      files.map((path) => statSync(path).ino),
+      before,
+      'so that VPP can be started where there is no room',
+    );
+  });
+
+  t.test('the kernel kills VPP for want of memory, and it is told', async (t) => {
+    const { launcher } = lab(t, 'exec sleep 100');
+    let count: number | undefined = 3;
+    const asked: number[] = [];
+    const oomCounter = (pid: number) => {
+      asked.push(pid);
+      return () => count;
+    };
+    const first = launcher({}, { oomCounter });
+    const told = async (end: (run: VppRun) => void): Promise<boolean | undefined> => {
+      const run = first.start();
+      const adopted = first.adopt()!;
+      t.same(asked.splice(0), [run.pid, run.pid]);
+      end(run);
+      const [exit, of_adopted] = await Promise.all([run.exited, adopted.exited]);
+      t.equal(/for want of memory/.test(exit.reason), exit.oom === true);
+      t.equal(of_adopted.oom, count === 4 || count === 7 ? true : undefined, 'also of one that is no child');
+      return exit.oom;
+    };
+    t.equal(await told(({ pid }) => process.kill(pid, 'SIGKILL')), undefined, 'an operator');
+    t.equal(
+      await told(({ pid }) => {
+        count = 4;
+        process.kill(pid, 'SIGKILL');
+      }),
+      true,
+    );
+    count = 6;
+    t.equal(
+      await told(({ pid }) => {
+        count = 7;
+        process.kill(pid, 'SIGSEGV');
+      }),
+      undefined,
+      'another end while somebody else was killed so',
+    );
+    t.equal(
+      await told((run) => {
+        count = 8;
+        first.signal(run, 'SIGKILL');
+      }),
+      undefined,
+      'its own SIGKILL',
+    );
+    count = undefined;
+    t.equal(await told(({ pid }) => process.kill(pid, 'SIGKILL')), undefined, 'nobody counts');
   });
 
   t.test('a start-up file that cannot be written starts nothing', async (t) => {
