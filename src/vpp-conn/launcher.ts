@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { removeIfExists, writeAtomic } from '../host/files.js';
 import type { Log } from '../log.js';
-import { type RunRecord, readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
+import { type RunRecord, readRunRecord, removeRunRecord, runIdentity, writeRunRecord } from './run-record.js';
 
 export interface VppExit {
   readonly pid: number;
@@ -86,7 +86,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   function identityOf(pid: number, start_time = 'unknown'): string {
-    return `${pid} ${start_time} ${processes.boot_id}`;
+    return runIdentity({ pid, start_time, boot_id: processes.boot_id });
   }
 
   function isAlive(pid: number, start_time: string): boolean {
