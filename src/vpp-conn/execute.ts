@@ -15,6 +15,7 @@ import { removal } from '../reconcile/reconcile.js';
 import type { Subject, Transaction, TransactionResult, Urgency } from '../reconcile/transaction.js';
 import type { Call } from './call.js';
 import { type Handles, UnknownHandle } from './handles.js';
+import { Life } from './life.js';
 import { refusal } from './poison.js';
 import { programAdd, programFollow, programRemove } from './program.js';
 import { type Quarantine, QuarantinedError, type Suspect } from './quarantine.js';
@@ -52,6 +53,8 @@ export interface ExecutorParts {
   readonly registry: Registry;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
+  /** Absent: of a VPP that others have programmed before. */
+  readonly life?: Life;
 }
 
 /** A transaction that is being carried out, or waits for its turn. */
@@ -113,6 +116,7 @@ interface Flight {
 
 export class Executor {
   readonly #parts: ExecutorParts;
+  readonly #life: Life;
   readonly #lanes: Readonly<Record<Urgency, Lane>>;
   /** By owner: the transaction under way first, then those that wait for it. */
   readonly #owners = new Map<string, Run[]>();
@@ -125,6 +129,7 @@ export class Executor {
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
+    this.#life = parts.life ?? new Life('before');
     const prompt = new Lane(parts.connections.prompt);
     this.#lanes = { urgent: prompt, prompt, bulk: new Lane(parts.connections.bulk) };
   }
@@ -429,7 +434,7 @@ export class Executor {
     tolerated: readonly number[],
   ): Promise<number | undefined> {
     for (const call of calls) {
-      const fatal = refusal(call);
+      const fatal = refusal(call, this.#life);
       if (fatal !== undefined) throw fatal;
     }
     if (calls.length === 1) return this.#call(lane, calls[0]!, tolerated);
@@ -445,10 +450,13 @@ export class Executor {
 
   async #call(lane: Lane, call: Call, tolerated: readonly number[]): Promise<number | undefined> {
     lane.in_flight += 1;
+    const sent = this.#life.sent(call);
     try {
       const reply = await lane.vpp.request(call.message, call.fields);
+      sent.done(reply);
       return call.made?.(reply);
     } catch (error) {
+      sent.refused();
       const answered = error instanceof RetvalError ? error.retval : undefined;
       if (answered !== undefined && (tolerated.includes(answered) || call.tolerated?.includes(answered)))
         return undefined;

@@ -48,8 +48,14 @@ export async function findFibSources(
   });
 }
 
-/** Finds our sources in this VPP, and makes those that it lacks: it has room for some two hundred. Rejects with the connection. */
-export async function openFibSources(vpp: Pick<Client, 'dump' | 'request'>, handles: Handles): Promise<void> {
+/**
+ * Finds our sources in this VPP, and makes those that it lacks: it has room for some two hundred. Answers whether an earlier session
+ * of ours, of whatever process, was there before. Rejects with the connection.
+ */
+export async function openFibSources(
+  vpp: Pick<Client, 'dump' | 'request'>,
+  handles: Handles,
+): Promise<'never' | 'before'> {
   const lacking = await findFibSources(vpp, handles);
   await Promise.all(
     lacking.map(async ({ source, name, priority }) => {
@@ -57,4 +63,5 @@ export async function openFibSources(vpp: Pick<Client, 'dump' | 'request'>, hand
       handles.setFibSource(source, id);
     }),
   );
+  return lacking.length === Object.keys(sources).length ? 'never' : 'before';
 }

@@ -14,6 +14,7 @@ import { Executor } from './execute.js';
 import { openFibSources } from './fib-sources.js';
 import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
+import { Life } from './life.js';
 import { messages_used } from './messages.js';
 import { observe } from './observe/observe.js';
 import type { Quarantine } from './quarantine.js';
@@ -111,13 +112,13 @@ async function session(run: VppRun, connections: Connections, parts: OpenerParts
   try {
     const handles = new Handles();
     const registry = new Registry(parts.registry, run.identity);
-    const [{ version }, { thread_data }, interfaces] = await Promise.all([
+    const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
       prompt.request(show_version, {}),
       prompt.request(show_threads, {}),
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
     ]);
-    const executor = new Executor({ ...parts, connections, handles, registry });
+    const executor = new Executor({ ...parts, connections, handles, registry, life: new Life(programmed) });
     const readings = new Readings((scopes) => observe(prompt, scopes, handles, registry));
     const closed = Promise.race(clients.map((client) => client.closed));
     closed.then((reason) => {
