@@ -233,8 +233,9 @@ class VppConnection implements Actor<VppConnectionMessage> {
       subscriber.tell({ type: 'VppExited', reason: exit.reason });
   }
 
-  /** Nothing that VPP is told has it end by such a signal: somebody ended it, and what was under way is innocent. */
-  private isEnded({ pid, signal }: VppExit): boolean {
+  /** Nothing that VPP is told has it end like that: somebody ended it, and what was under way is innocent. */
+  private isEnded({ pid, signal, code }: VppExit): boolean {
+    if (code === 0) return true;
     return signal !== undefined && ending_signals.has(signal) && this.hung !== pid;
   }
 

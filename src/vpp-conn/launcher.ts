@@ -17,6 +17,8 @@ export interface VppExit {
   readonly reason: string;
   /** That ended it. Absent when it ended by itself, and when nobody knows: of an adopted VPP this process is not the parent. */
   readonly signal?: NodeJS.Signals;
+  /** That it ended with: 0 after SIGTERM, SIGINT and SIGHUP, and never by itself. Absent as above, and when a signal ended it. */
+  readonly code?: number;
 }
 
 /** One life of VPP. */
@@ -160,7 +162,12 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
         resolve({ pid: child.pid ?? 0, reason: `cannot be started: ${error.message}` }),
       );
       child.once('exit', (code, signal) =>
-        resolve({ pid: child.pid ?? 0, reason: describe(code, signal), ...(signal && { signal }) }),
+        resolve({
+          pid: child.pid ?? 0,
+          reason: describe(code, signal),
+          ...(signal && { signal }),
+          ...(code !== null && { code }),
+        }),
       );
     });
     child.unref();

@@ -2,7 +2,7 @@
  * Opens sessions to a real API socket. A session is three connections: `prompt` for what somebody waits for, `bulk` for what comes by the
  * thousand, and one for the probe, which no queue of ours is before.
  */
-import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
+import { type Client, connect, DeadlineError, unixTransport } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
@@ -149,8 +149,8 @@ async function session(run: VppRun, connections: Connections, parts: OpenerParts
       async ping(deadline_ms) {
         const before = heard();
         await probe.request(control_ping, {}, { deadline_ms }).catch((error: Error) => {
-          // Busy it is, but it answers: somebody else just now.
-          if (heard() === before) throw error;
+          // A connection that has ended is told by `closed`, and says nothing of VPP. Busy it is, but it answers: somebody else just now.
+          if (error instanceof DeadlineError && heard() === before) throw error;
         });
       },
       suspects: () => executor.suspects(),
