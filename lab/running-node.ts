@@ -19,19 +19,20 @@ import { desiredPod, podMtu } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
 import { desiredNode, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
 import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
+import { readIfExists } from '../src/host/files.js';
 import type { VppObject } from '../src/objects/object.js';
-import { isUnknown } from '../src/objects/object.js';
 import { PodState } from '../src/pods/pod-state.js';
 import { reconcile } from '../src/reconcile/reconcile.js';
 import { CapturedStore } from '../src/uplink/captured.js';
 import { largeSegments } from '../src/uplink/drivers.js';
 import { uplinkOf } from '../src/uplink/uplink-host.js';
-import { observe } from '../src/vpp-conn/observe.js';
-import { readRunRecord } from '../src/vpp-conn/run-record.js';
+import type { Registry } from '../src/vpp-conn/registry.js';
+import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
 import type { RealVpp } from './real-vpp.js';
 import type { Pod, Topology } from './topology.js';
 import { type ProgramSettings, programEnvironment, writeStandInBinary } from './vpp/program.js';
+import { lookAt, registryOf } from './vpp-view.js';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const cni_deadline_ms = 5000;
@@ -299,18 +300,26 @@ export class RunningNode {
     return pid!;
   }
 
-  /** Objects that VPP has and should not have, or should have and has not; those that no dump shows are left out. */
+  /** Objects that VPP has and should not have, or should have and has not. What no dump shows is as the node's registry says. */
   async differences(): Promise<string[]> {
     return this.#withVpp(async (vpp) => {
-      const { snapshot } = await observe(vpp);
+      const snapshot = await lookAt(vpp, this.#registry());
       const untagged = snapshot.interfaces
         .filter(({ tag, name }) => tag === '' && name !== 'local0')
         .map(({ name }) => `remove interface ${name}`);
-      const operations = reconcile(this.desired(), snapshot.objects)
-        .filter(({ action, object }) => action === 'remove' || !isUnknown(object))
-        .map(({ action, object }) => `${action} ${JSON.stringify(object)}`);
+      const operations = reconcile(this.desired(), snapshot.objects, snapshot.unsure).map(
+        ({ action, object }) => `${action} ${JSON.stringify(object)}`,
+      );
       return [...untagged, ...operations];
     });
+  }
+
+  /** What the node has written down of the present VPP. */
+  #registry(): Registry {
+    const { run_dir } = this.config.paths;
+    const record = readRunRecord(join(run_dir, 'vpp-run.json'));
+    const text = readIfExists(join(run_dir, 'vpp-objects.jsonl'));
+    return registryOf(text, record === undefined ? '' : runIdentity(record));
   }
 
   /** Waits until VPP holds what it should; answers the time it took. */
@@ -381,8 +390,8 @@ export class RunningNode {
   async fingerprint(): Promise<Readonly<Record<string, string>>> {
     return this.#withVpp(async (vpp) => {
       const ask = async (cmd: string): Promise<string> => (await vpp.request(cli_inband, { cmd })).reply;
-      const { snapshot } = await observe(vpp);
-      const tagged = snapshot.interfaces.filter(({ tag }) => tag !== '');
+      const { interfaces } = await lookAt(vpp);
+      const tagged = interfaces.filter(({ tag }) => tag !== '');
       const named = (text: string): string =>
         [...tagged]
           .sort((a, b) => b.name.length - a.name.length)

@@ -15,7 +15,9 @@ import { runNode } from '../../src/run.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
 import { hostNamespacePath, UplinkHost } from '../../src/uplink/uplink-host.js';
 import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
+import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { FakeHostNetwork } from '../fake-host-network.js';
+import { memoryFile } from '../memory-file.js';
 import type { Pod } from '../topology.js';
 import type { Devices, OpenTap, TapDevice } from '../vpp/devices.js';
 import { type StandInVpp, startStandInVpp } from '../vpp/stand-in.js';
@@ -132,6 +134,8 @@ function partsInMemory(
     log,
     host,
     launcher,
+    registry: memoryFile(),
+    quarantine: new Quarantine(memoryFile(), () => undefined),
     uplinkHost: new UplinkHost(
       host,
       journal('undo.journal'),
@@ -217,7 +221,7 @@ class StandInLauncher implements Launcher {
     const exited = vpp
       .then(async ({ ended }): Promise<VppExit> => ({ pid, reason: (await ended).reason }))
       .catch(({ message }: Error) => ({ pid, reason: message }));
-    const run: VppRun = { pid, api_socket: this.#socket, adopted: false, exited };
+    const run: VppRun = { pid, identity: `${pid}`, api_socket: this.#socket, adopted: false, exited };
     this.#life = { run, vpp };
     return run;
   }

@@ -8,8 +8,8 @@ import type { Status } from '../../src/debug/status.js';
 import type { ShownNode } from '../../src/debug/tree-filter.js';
 import { treeText } from '../../src/debug/tree-text.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
-import { observe } from '../../src/vpp-conn/observe.js';
 import { waitFor } from '../running-node.js';
+import { lookAt } from '../vpp-view.js';
 import type { Stage } from './stage.js';
 
 const request_ms = 5000;
@@ -109,7 +109,7 @@ export class NodeView {
       deadline_ms: request_ms,
     });
     try {
-      return (await observe(vpp)).snapshot;
+      return await lookAt(vpp);
     } finally {
       vpp.close();
     }

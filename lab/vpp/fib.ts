@@ -3,6 +3,7 @@
  * Left out: the entries that VPP makes for itself to follow recursive next hops and cnat clients.
  */
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import { FibSources, type SourceId, source } from './fib-sources.js';
 import { Death, refuse, retval } from './outcome.js';
 import {
   addressOf,
@@ -14,10 +15,6 @@ import {
   networkOf,
   unspecified,
 } from './prefix.js';
-
-/** VPP's numbers of those that put entries into a table; the lowest one's paths are used. */
-export const source = { special: 1, interface: 4, api: 8, adjacency: 15, default_route: 20 } as const;
-export type Source = (typeof source)[keyof typeof source];
 
 export const none = 0xffff_ffff;
 
@@ -49,7 +46,7 @@ export interface Entry {
   /** As first written, with the bits behind the length. */
   readonly prefix: string;
   readonly stats_index: number;
-  readonly sources: Map<Source, PathList>;
+  readonly sources: Map<SourceId, PathList>;
 }
 
 export class FibTable {
@@ -83,6 +80,8 @@ export class Fib {
   readonly #inherited = new Map<number, Map<string, Entry>>();
   readonly #path_lists = new Map<string, PathList>();
   #stats_index = 0;
+
+  readonly sources = new FibSources();
 
   constructor(readonly interfaces: InterfaceView) {
     for (const family of [4, 6] as const) this.addTable(family, 0, `ipv${family}-VRF:0`);
@@ -150,7 +149,9 @@ export class Fib {
     this.#by_id[table.family].delete(table.table_id);
     this.#tables[table.family][table.slot] = undefined;
     this.#free_slots[table.family].push(table.slot);
-    const left = new Map([...table.entries].filter(([, entry]) => entry.sources.has(source.api)));
+    const left = new Map(
+      [...table.entries].filter(([, { sources }]) => [...sources.keys()].some(isOfRoutes)),
+    );
     if (table.family === 4 && left.size > 0) this.#inherited.set(table.slot, left);
   }
 
@@ -170,18 +171,14 @@ export class Fib {
   // Entries.
 
   /** The best source and its paths; undefined when there is no such entry. */
-  best(entry: Entry): { readonly source: Source; readonly paths: readonly fib_path[] } | undefined {
-    const found = bestSource(entry);
-    return (
-      found && {
-        source: found,
-        paths: entry.sources.get(found)!.paths.map((path) => showPath(path)),
-      }
-    );
+  best(entry: Entry): { readonly source: SourceId; readonly paths: readonly fib_path[] } | undefined {
+    const found = this.sources.best(entry.sources.keys());
+    if (found === undefined) return undefined;
+    return { source: found, paths: entry.sources.get(found)!.paths.map((path) => showPath(path)) };
   }
 
   /** Replaces the paths of this source. */
-  set(table: FibTable, prefix: string, from: Source, paths: readonly fib_path[]): Entry {
+  set(table: FibTable, prefix: string, from: SourceId, paths: readonly fib_path[]): Entry {
     const list = this.#share(paths.map((path) => this.#decode(path, prefix)));
     const key = networkOf(prefix);
     let entry = table.entries.get(key);
@@ -198,7 +195,7 @@ export class Fib {
   }
 
   /** Adds to the paths of this source, or changes their weights. */
-  addPaths(table: FibTable, prefix: string, from: Source, paths: readonly fib_path[]): Entry {
+  addPaths(table: FibTable, prefix: string, from: SourceId, paths: readonly fib_path[]): Entry {
     const old = table.entries.get(networkOf(prefix))?.sources.get(from);
     if (old === undefined) return this.set(table, prefix, from, paths);
     if (
@@ -213,7 +210,7 @@ export class Fib {
     return this.set(table, prefix, from, [...kept, ...added]);
   }
 
-  removePaths(table: FibTable, prefix: string, from: Source, paths: readonly fib_path[]): void {
+  removePaths(table: FibTable, prefix: string, from: SourceId, paths: readonly fib_path[]): void {
     const old = table.entries.get(networkOf(prefix))?.sources.get(from);
     if (old === undefined) return;
     const removed = paths.map((path) => this.#decode(path, prefix).shown);
@@ -225,7 +222,7 @@ export class Fib {
   }
 
   /** No error when there is none. */
-  remove(table: FibTable, prefix: string, from: Source): void {
+  remove(table: FibTable, prefix: string, from: SourceId): void {
     const key = networkOf(prefix);
     const entry = table.entries.get(key);
     if (entry === undefined) return;
@@ -252,7 +249,7 @@ export class Fib {
    */
   isDead(table: FibTable, prefix: string): boolean {
     const entry = table.entries.get(networkOf(prefix));
-    const best = entry && bestSource(entry);
+    const best = entry && this.sources.best(entry.sources.keys());
     return best !== undefined && entry?.sources.get(best)?.resolved === false;
   }
 
@@ -369,7 +366,7 @@ export class Fib {
   /** An IPv4 table is born with its drops, an IPv6 one with its link-local prefix. */
   #addSpecials(table: FibTable): void {
     const family = table.family;
-    const add = (prefix: string, from: Source, type: fib_path['type']) => {
+    const add = (prefix: string, from: SourceId, type: fib_path['type']) => {
       const shown = specialPath(family, type);
       const list = this.#share([{ shown, table: undefined, attached: false }]);
       list.users += 1;
@@ -410,15 +407,14 @@ export function specialPath(
   };
 }
 
+/** By one who adds routes: the API, or a source that it has made. */
+function isOfRoutes(from: SourceId): boolean {
+  return from === source.api || from > source.default_route;
+}
+
 /** 0 stands for none, as ~0 does. */
 export function hasRpfId({ rpf_id }: fib_path): boolean {
   return rpf_id !== 0 && rpf_id !== none;
-}
-
-function bestSource(entry: Entry): Source | undefined {
-  let best: Source | undefined;
-  for (const from of entry.sources.keys()) if (best === undefined || from < best) best = from;
-  return best;
 }
 
 /** The table's present id: VPP asks for it when it dumps. */

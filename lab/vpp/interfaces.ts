@@ -1,7 +1,8 @@
 /** VPP's interfaces: what they are, their addresses, and what follows from admin up and down. */
 import type { Devices, OpenTap } from './devices.js';
 import type { Features } from './features.js';
-import { Fib, type FibTable, source, specialPath } from './fib.js';
+import { Fib, type FibTable, specialPath } from './fib.js';
+import { source } from './fib-sources.js';
 import { MfibTable } from './mfib.js';
 import { refuse, retval } from './outcome.js';
 import { Instances, Pool } from './pool.js';

@@ -9,7 +9,7 @@ import type { Clock } from '../../src/clock.js';
 import { Cnat } from './cnat.js';
 import type { Devices } from './devices.js';
 import { Features } from './features.js';
-import { source } from './fib.js';
+import { source } from './fib-sources.js';
 import type { Caller } from './handler.js';
 import { Interfaces } from './interfaces.js';
 import { Npol } from './npol.js';

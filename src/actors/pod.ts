@@ -430,11 +430,12 @@ class Pod implements Actor<PodMessage> {
     this.advance();
   }
 
-  /** The workload and what it asks for: each sandbox of it has another namespace, which is no change of what is asked. */
+  /** The workload and what it asks for: each sandbox of it has another namespace and another address, which is no change of that. */
   private subject(purpose: Purpose): Subject {
     const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
-    const content = { ...spec, key: '', netns: '' };
-    return { name: this.name(), content: `${purpose === 'remove' ? 'no' : ''} ${JSON.stringify(content)}` };
+    const addresses = spec && [spec.addresses.ip4.length, spec.addresses.ip6.length];
+    const content = JSON.stringify({ ...spec, key: '', netns: '', addresses });
+    return { name: this.name(), content: `${purpose === 'remove' ? 'no ' : ''}${content}` };
   }
 
   // --- small things

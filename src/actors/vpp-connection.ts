@@ -36,6 +36,9 @@ export class TransactionOverflow extends Error {
   readonly code = 'overflow';
 }
 
+/** By which VPP is ended from outside. */
+const ending_signals: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGQUIT']);
+
 /** Where the condition `vpp` is told: VPP answers. */
 export interface Board {
   set(name: string, ok: boolean, reason: string): void;
@@ -110,8 +113,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
       case 'Closed':
         return this.closed(message.session, message.reason);
       case 'ProbeFailed':
-        if (this.session === message.session) this.unresponsive(message.reason);
-        return;
+        return this.probeFailed(message.session, message.reason);
       case 'Probe':
         return this.probe();
       case 'Subscribe':
@@ -228,13 +230,21 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.run = undefined;
     this.exit = exit;
     this.lose(exit.reason);
-    // Nothing that VPP is told has it end by SIGKILL, but what takes all memory: an operator's kill accuses nobody.
-    const killed_by_others = exit.signal === 'SIGKILL' && this.hung !== exit.pid && exit.oom !== true;
-    if (!killed_by_others) this.quarantine.accuse(this.accused);
+    if (!this.isEnded(exit)) this.quarantine.accuse(this.accused);
     this.accused = [];
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())
       subscriber.tellUrgent({ type: 'VppExited', reason: exit.reason });
+  }
+
+  /**
+   * Nothing that VPP is told has it end like that: somebody ended it, and what was under way is innocent. What takes all memory has
+   * the kernel end it by SIGKILL, too, and is not.
+   */
+  private isEnded({ pid, signal, code, oom }: VppExit): boolean {
+    if (oom === true) return false;
+    if (code === 0) return true;
+    return signal !== undefined && ending_signals.has(signal) && this.hung !== pid;
   }
 
   /** The session is over, whatever has become of VPP. */
@@ -268,15 +278,22 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private probe(): void {
     const { session } = this;
     if (session === undefined) return;
-    // Some drivers keep VPP's main thread for seconds while a device is attached; such transactions have a deadline of their own.
-    if ([...this.running].some(({ transaction }) => transaction.essential)) {
-      this.probeLater();
-      return;
-    }
+    if (this.isExcused()) return this.probeLater();
     session.ping(this.settings.probe_deadline_ms).then(
       () => this.probeLater(),
       (error: Error) => this.ctx.self.tellUrgent({ type: 'ProbeFailed', session, reason: error.message }),
     );
+  }
+
+  private probeFailed(session: Session, reason: string): void {
+    if (this.session !== session) return;
+    if (this.isExcused()) return this.probeLater();
+    this.unresponsive(reason);
+  }
+
+  /** Some drivers keep VPP's main thread for seconds while a device is attached; such transactions have a deadline of their own. */
+  private isExcused(): boolean {
+    return [...this.running].some(({ transaction }) => transaction.essential);
   }
 
   private admit({ transaction, reply }: Waiting): void {

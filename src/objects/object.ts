@@ -86,8 +86,11 @@ export function interfaceMade(object: VppObject): InterfaceTag | undefined {
   return kindOf(object).is?.(object);
 }
 
+/** A setting of an interface goes with it, as what its kind says so of. */
 export function diesWithInterface(object: VppObject): boolean {
-  return kindOf(object).dies_with_interface === true;
+  return (
+    kindOf(object).dies_with_interface === true || (isSetting(object) && interfacesUsed(object).length > 0)
+  );
 }
 
 export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {

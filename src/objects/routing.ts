@@ -208,7 +208,8 @@ export const routing_kinds: Kinds<RoutingObject> = {
   },
   proxy_arp_range: {
     key: (o) => `${o.table_id}/${o.low}-${o.high}`,
-    owner: { by: 'table', of: (o) => ({ family: 4, table_id: o.table_id }) },
+    // The node's are in the default table, too, which is nobody's by its name.
+    owner: nodes,
     same: always,
     add: 76,
     remove: remove.in_table,

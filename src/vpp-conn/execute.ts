@@ -7,14 +7,22 @@
  *                └─▶ [bulk] ──────────▶ window ──▶ connection `bulk`
  */
 import { type Client, RetvalError } from 'vpp-binapi-ts';
-import type { Clock } from '../clock.js';
+import type { Clock, Timer } from '../clock.js';
 import { type Family, familyOf } from '../ip/text.js';
-import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../objects/object.js';
+import {
+  diesWithInterface,
+  interfaceMade,
+  interfacesUsed,
+  keyOf,
+  type ObjectKey,
+  type VppObject,
+} from '../objects/object.js';
 import type { Operation, Outcome } from '../reconcile/operation.js';
 import { removal } from '../reconcile/reconcile.js';
 import type { Subject, Transaction, TransactionResult, Urgency } from '../reconcile/transaction.js';
 import type { Call } from './call.js';
 import { type Handles, UnknownHandle } from './handles.js';
+import { Life } from './life.js';
 import { refusal } from './poison.js';
 import { programAdd, programFollow, programRemove } from './program.js';
 import { type Quarantine, QuarantinedError, type Suspect } from './quarantine.js';
@@ -52,6 +60,8 @@ export interface ExecutorParts {
   readonly registry: Registry;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
+  /** Absent: of a VPP that others have programmed before. */
+  readonly life?: Life;
 }
 
 /** A transaction that is being carried out, or waits for its turn. */
@@ -60,12 +70,18 @@ class Run {
   readonly made = new Map<string, number>();
   /** Handles that operations on their way will make. */
   readonly making = new Set<string>();
-  /** Made, and not yet announced. */
+  /** Interfaces that are made, and not yet announced. */
   readonly news: string[] = [];
+  /** What it asks for; after a failure, where it is rolled back, what takes it back. */
+  plan: readonly Operation[];
   next = 0;
   in_flight = 0;
+  begun = false;
+  queued = false;
+  over = false;
   first_error: Error | undefined;
-  undoing = false;
+  /** While it is rolled back: keys of what VPP refused to remove. */
+  refused_undo: Set<ObjectKey> | undefined;
 
   constructor(
     readonly transaction: Transaction,
@@ -73,12 +89,24 @@ class Run {
     readonly lane: Lane,
     readonly resolve: (result: TransactionResult) => void,
     readonly reject: (error: Error) => void,
-  ) {}
+  ) {
+    this.plan = transaction.operations;
+  }
+
+  /** Nothing more of it is sent; what is on its way is waited for, and then taken back. */
+  get failed(): boolean {
+    const { on_error } = this.transaction;
+    return this.first_error !== undefined && on_error === 'rollback' && this.refused_undo === undefined;
+  }
+
+  get all_sent(): boolean {
+    return this.next >= this.plan.length;
+  }
 
   /** The operation whose turn it is; undefined when there is none, or it has to wait for a handle. */
   get due(): Operation | undefined {
-    const operation = this.transaction.operations[this.next];
-    if (operation === undefined || this.undoing) return undefined;
+    const operation = this.plan[this.next];
+    if (operation === undefined || this.failed) return undefined;
     if (this.making.size > 0 && needs(operation.object).some((name) => this.making.has(name)))
       return undefined;
     return operation;
@@ -88,21 +116,48 @@ class Run {
 /** One connection and the transactions that go by it. */
 class Lane {
   /** Those that have something to send, in the order of their turns. */
-  readonly ready: { readonly urgent: Run[]; readonly other: Run[] } = { urgent: [], other: [] };
-  in_flight = 0;
+  readonly #urgent: Run[] = [];
+  readonly #other: Run[] = [];
+  /** Messages that VPP has not answered. */
+  messages = 0;
+  /** Operations of which not all is answered: some need no message. */
+  operations = 0;
 
   constructor(readonly vpp: Requester) {}
 
+  get full(): boolean {
+    return this.messages >= window || this.operations >= window;
+  }
+
   enqueue(run: Run): void {
-    (run.transaction.urgency === 'urgent' ? this.ready.urgent : this.ready.other).push(run);
+    if (run.queued) return;
+    run.queued = true;
+    this.#queue(run).push(run);
+  }
+
+  /** It keeps its turn. */
+  putBack(run: Run): void {
+    run.queued = true;
+    this.#queue(run).unshift(run);
   }
 
   shift(): Run | undefined {
-    return this.ready.urgent.shift() ?? this.ready.other.shift();
+    const run = this.#urgent.shift() ?? this.#other.shift();
+    if (run !== undefined) run.queued = false;
+    return run;
   }
 
-  unshift(run: Run): void {
-    (run.transaction.urgency === 'urgent' ? this.ready.urgent : this.ready.other).unshift(run);
+  /** Takes this one out of its turn. */
+  take(run: Run): Run | undefined {
+    if (!run.queued) return undefined;
+    const queue = this.#queue(run);
+    queue.splice(queue.indexOf(run), 1);
+    run.queued = false;
+    return run;
+  }
+
+  #queue(run: Run): Run[] {
+    return run.transaction.urgency === 'urgent' ? this.#urgent : this.#other;
   }
 }
 
@@ -111,20 +166,29 @@ interface Flight {
   readonly operation: Operation;
 }
 
+/** A suspect that is, or waits to be, the only one. */
+interface Alone {
+  readonly run: Run;
+  readonly subject: Subject;
+  phase: 'waiting' | 'sent' | 'answered';
+}
+
 export class Executor {
   readonly #parts: ExecutorParts;
+  readonly #life: Life;
   readonly #lanes: Readonly<Record<Urgency, Lane>>;
   /** By owner: the transaction under way first, then those that wait for it. */
   readonly #owners = new Map<string, Run[]>();
   readonly #flights = new Set<Flight>();
   /** Answered last. */
   readonly #recent: { readonly flight: Flight; readonly at_ms: number }[] = [];
-  /** A suspect that is, or waits to be, the only one. */
-  #alone: { readonly run: Run; readonly subject: Subject; answered: boolean } | undefined;
+  #alone: Alone | undefined;
+  #probation: Timer | undefined;
   #failure: Error | undefined;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
+    this.#life = parts.life ?? new Life('before');
     const prompt = new Lane(parts.connections.prompt);
     this.#lanes = { urgent: prompt, prompt, bulk: new Lane(parts.connections.bulk) };
   }
@@ -135,16 +199,19 @@ export class Executor {
       if (this.#failure !== undefined) return reject(this.#failure);
       const run = new Run(transaction, abandoned, this.#lanes[transaction.urgency], resolve, reject);
       const waiting = this.#owners.get(transaction.owner);
-      if (waiting === undefined) {
-        this.#owners.set(transaction.owner, [run]);
-        this.#begin(run);
-      } else waiting.push(run);
+      if (waiting !== undefined) {
+        waiting.push(run);
+        return;
+      }
+      this.#owners.set(transaction.owner, [run]);
+      run.lane.enqueue(run);
+      this.#pump();
     });
   }
 
   /** What VPP may be dying of: what is on its way, or what it answered last. */
   suspects(): Suspect[] {
-    if (this.#alone?.answered === true) return [{ ...this.#alone.subject, answered: true }];
+    if (this.#alone?.phase === 'answered') return [{ ...this.#alone.subject, answered: true }];
     const since_ms = this.#parts.clock.now_ms() - recent_ms;
     const [flights, answered] =
       this.#flights.size > 0
@@ -163,6 +230,7 @@ export class Executor {
   fail(error: Error): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
+    this.#probation?.cancel();
     for (const runs of this.#owners.values()) for (const run of runs) run.reject(error);
     this.#owners.clear();
   }
@@ -172,104 +240,131 @@ export class Executor {
     return {
       transactions: runs.length,
       transactions_waiting: runs.reduce((sum, { length }) => sum + length - 1, 0),
-      in_flight: this.#lanes.prompt.in_flight + this.#lanes.bulk.in_flight,
+      in_flight: this.#lanes.prompt.messages + this.#lanes.bulk.messages,
     };
   }
 
   // --- turns
 
-  #begin(run: Run): void {
-    if (run.abandoned()) {
-      run.reject(new Abandoned(`${run.transaction.owner}: nobody waits for it any more`));
-      return this.#ended(run);
-    }
-    run.lane.enqueue(run);
-    this.#pump(run.lane);
-  }
-
-  #ended(run: Run): void {
-    const { owner } = run.transaction;
-    const waiting = this.#owners.get(owner);
-    waiting?.shift();
-    const next = waiting?.[0];
-    if (next !== undefined) this.#begin(next);
-    else this.#owners.delete(owner);
-  }
-
-  #pumpAll(): void {
-    this.#pump(this.#lanes.prompt);
-    this.#pump(this.#lanes.bulk);
-  }
-
-  #pump(lane: Lane): void {
-    while (this.#failure === undefined && lane.in_flight < window) {
-      if (this.#alone !== undefined && !this.#mayGoAlone(this.#alone.run, lane)) return;
-      const run = this.#alone === undefined ? lane.shift() : this.#takeAlone(lane);
-      if (run === undefined) return;
-      this.#turn(run);
+  /** Gives turns, on either connection, as long as something can be sent. */
+  #pump(): void {
+    for (let moved = true; moved && this.#failure === undefined; ) {
+      moved = false;
+      for (const lane of [this.#lanes.prompt, this.#lanes.bulk]) {
+        const run = lane.full ? undefined : this.#whoseTurn(lane);
+        if (run === undefined) continue;
+        this.#turn(run);
+        moved = true;
+      }
     }
   }
 
-  /** A suspect waits until nothing else is on its way, on either connection. */
-  #mayGoAlone(run: Run, lane: Lane): boolean {
-    const others = [...this.#flights].some((flight) => flight.run !== run);
-    return run.lane === lane && !others && this.#alone?.answered === false;
-  }
-
-  #takeAlone(lane: Lane): Run | undefined {
-    const { run } = this.#alone!;
-    for (const queue of [lane.ready.urgent, lane.ready.other]) {
-      const at = queue.indexOf(run);
-      if (at !== -1) return queue.splice(at, 1)[0];
-    }
-    return undefined;
+  /** A suspect waits until nothing else is on its way, on either connection, and everybody else waits for it. */
+  #whoseTurn(lane: Lane): Run | undefined {
+    const alone = this.#alone;
+    if (alone === undefined) return lane.shift();
+    if (alone.run.lane !== lane) return undefined;
+    const may_send = alone.phase === 'sent' ? isWhole(alone.run) : alone.phase === 'waiting';
+    if (!may_send || (alone.phase === 'waiting' && this.#flights.size > 0)) return undefined;
+    return lane.take(alone.run);
   }
 
   /** Sends the next operations of a transaction, until its turn is over, the window full, or it has to wait for an answer. */
   #turn(run: Run): void {
     const { lane, transaction } = run;
-    for (let sent = 0; sent < turn_operations && lane.in_flight < window; sent += 1) {
+    if (!run.begun && run.abandoned()) {
+      run.reject(new Abandoned(`${transaction.owner}: nobody waits for it any more`));
+      return this.#end(run);
+    }
+    for (let sent = 0; sent < turn_operations && !lane.full; sent += 1) {
       const operation = run.due;
       if (operation === undefined) break;
-      if (run.first_error !== undefined && transaction.on_error === 'rollback') break;
-      if (!this.#admits(run, operation)) return this.#announce(run);
+      if (!this.#admits(run, operation)) {
+        lane.putBack(run);
+        return this.#announce(run);
+      }
       this.#send(run, operation);
-      if (this.#alone?.run === run && transaction.subject === undefined) break;
+      if (this.#alone?.run === run && !isWhole(run)) break;
     }
     this.#announce(run);
-    if (run.due !== undefined && !(run.first_error !== undefined && transaction.on_error === 'rollback')) {
-      lane.enqueue(run);
-    } else this.#finishIfDone(run);
+    this.#goOn(run);
   }
 
-  /** False: it is not its turn after all, and it is put back. */
+  /** False: it is a suspect, and not its turn before it is alone. */
   #admits(run: Run, operation: Operation): boolean {
     const { quarantine } = this.#parts;
-    if (quarantine.empty || run.transaction.essential === true || this.#alone?.run === run) return true;
+    if (quarantine.empty || run.transaction.essential === true || run.refused_undo !== undefined) return true;
+    if (this.#alone !== undefined) {
+      if (this.#alone.phase === 'waiting') this.#alone.phase = 'sent';
+      return true;
+    }
     const subject = subjectOf(run.transaction, operation);
     const verdict = quarantine.judge(subject);
     if (verdict !== 'suspect' && verdict !== 'slow suspect') return true;
-    run.lane.unshift(run);
-    this.#alone ??= { run, subject, answered: false };
+    this.#alone = { run, subject, phase: 'waiting' };
     return false;
   }
 
+  /** What needs them has been sent. */
   #announce(run: Run): void {
+    if (run.failed || run.refused_undo !== undefined) return;
     for (const tag of run.news.splice(0)) run.transaction.interface_made?.(tag);
+  }
+
+  /** It waits for its next turn, or for answers, or is through. */
+  #goOn(run: Run): void {
+    if (run.due !== undefined) return run.lane.enqueue(run);
+    if (run.in_flight > 0) return;
+    if (run.failed) return this.#rollback(run);
+    if (run.all_sent) this.#finish(run);
+  }
+
+  #end(run: Run): void {
+    run.over = true;
+    run.lane.take(run);
+    this.#waitNoMore(run);
+    const { owner } = run.transaction;
+    const waiting = this.#owners.get(owner);
+    waiting?.shift();
+    const next = waiting?.[0];
+    if (next !== undefined) next.lane.enqueue(next);
+    else this.#owners.delete(owner);
+  }
+
+  /** What it is a suspect for will not be sent. */
+  #waitNoMore(run: Run): void {
+    if (this.#alone?.run === run && this.#alone.phase === 'waiting') this.#alone = undefined;
+  }
+
+  /** The suspect is alone for a while longer; whoever then has not killed VPP is acquitted. */
+  #aloneAnswered(run: Run): void {
+    const alone = this.#alone;
+    if (alone?.run !== run || alone.phase !== 'sent' || run.in_flight > 0) return;
+    if (isWhole(run) && !run.over) return;
+    alone.phase = 'answered';
+    const { quarantine, clock } = this.#parts;
+    const verdict = quarantine.judge(alone.subject);
+    const wait_ms = verdict === 'slow suspect' ? probation_ms['slow suspect'] : probation_ms.suspect;
+    this.#probation = clock.after(wait_ms, () => {
+      quarantine.acquit(alone.subject);
+      this.#alone = undefined;
+      this.#pump();
+    });
   }
 
   // --- operations
 
   #send(run: Run, operation: Operation): void {
+    run.begun = true;
     run.next += 1;
-    const { transaction } = run;
-    const convicted = this.#convicted(transaction, operation);
+    const convicted = this.#convicted(run, operation);
     if (convicted !== undefined) return this.#settle(run, operation, convicted);
     const name = operation.action === 'add' ? handleMade(operation.object) : undefined;
     if (name !== undefined) run.making.add(name);
     const flight: Flight = { run, operation };
     this.#flights.add(flight);
     run.in_flight += 1;
+    run.lane.operations += 1;
     this.#perform(run.lane, operation).then(
       (outcome) => {
         this.#landed(flight);
@@ -280,24 +375,18 @@ export class Executor {
           run.news.push(tag);
         }
         this.#settle(run, operation, outcome instanceof Error ? outcome : undefined);
-        if (!run.undoing && run.due !== undefined && !this.#isReady(run)) run.lane.enqueue(run);
-        this.#finishIfDone(run);
+        if (run.all_sent) this.#announce(run);
+        this.#goOn(run);
         this.#aloneAnswered(run);
-        if (this.#alone === undefined) this.#pump(run.lane);
-        else this.#pumpAll();
+        this.#pump();
       },
       (error: Error) => this.fail(error),
     );
   }
 
-  #isReady(run: Run): boolean {
-    const { urgent, other } = run.lane.ready;
-    return (run.transaction.urgency === 'urgent' ? urgent : other).includes(run);
-  }
-
-  #convicted(transaction: Transaction, operation: Operation): Error | undefined {
+  #convicted({ transaction, refused_undo }: Run, operation: Operation): Error | undefined {
     const { quarantine } = this.#parts;
-    if (quarantine.empty || transaction.essential === true) return undefined;
+    if (quarantine.empty || transaction.essential === true || refused_undo !== undefined) return undefined;
     const subject = subjectOf(transaction, operation);
     if (quarantine.judge(subject) !== 'convicted') return undefined;
     return new QuarantinedError(
@@ -308,104 +397,80 @@ export class Executor {
   #landed(flight: Flight): void {
     this.#flights.delete(flight);
     flight.run.in_flight -= 1;
+    flight.run.lane.operations -= 1;
     this.#recent.push({ flight, at_ms: this.#parts.clock.now_ms() });
     if (this.#recent.length > recent_max) this.#recent.shift();
   }
 
   #settle(run: Run, operation: Operation, error: Error | undefined): void {
+    if (run.refused_undo !== undefined) {
+      if (error !== undefined) run.refused_undo.add(keyOf(operation.object));
+      return;
+    }
     run.outcomes.push(error === undefined ? { operation } : { operation, error });
     if (error !== undefined) run.first_error ??= error;
   }
 
-  /** The suspect is alone for a while longer; whoever then has not killed VPP is acquitted. */
-  #aloneAnswered(run: Run): void {
-    const alone = this.#alone;
-    if (alone?.run !== run || run.in_flight > 0 || alone.answered) return;
-    const whole = run.transaction.subject !== undefined;
-    if (whole && this.#owners.get(run.transaction.owner)?.[0] === run) return;
-    alone.answered = true;
-    const { quarantine, clock } = this.#parts;
-    const verdict = quarantine.judge(alone.subject);
-    const wait_ms = verdict === 'slow suspect' ? probation_ms['slow suspect'] : probation_ms.suspect;
-    clock.after(wait_ms, () => {
-      if (this.#failure !== undefined || this.#alone !== alone) return;
-      quarantine.acquit(alone.subject);
-      this.#alone = undefined;
-      this.#pumpAll();
-    });
-  }
-
-  #finishIfDone(run: Run): void {
-    if (run.in_flight > 0 || run.undoing) return;
-    const { operations, on_error } = run.transaction;
-    const failed = run.first_error !== undefined && on_error === 'rollback';
-    if (!failed && run.next < operations.length) return;
-    if (failed) return this.#rollback(run);
-    this.#finish(run);
-  }
-
   #finish(run: Run): void {
-    const order = new Map(run.transaction.operations.map((operation, at) => [operation, at]));
-    const outcomes = run.outcomes.sort((a, b) => order.get(a.operation)! - order.get(b.operation)!);
-    const { first_error: error } = run;
+    const { first_error: error, transaction } = run;
+    const order = new Map(transaction.operations.map((operation, at) => [operation, at]));
+    const outcomes = run.refused_undo === undefined ? run.outcomes : undone(run, run.refused_undo);
+    outcomes.sort((a, b) => order.get(a.operation)! - order.get(b.operation)!);
     run.resolve({ outcomes, interfaces: run.made, ...(error && { error }) });
-    this.#ended(run);
+    this.#end(run);
   }
 
   /** Removes what the transaction added, in the safe order; what VPP refuses to remove stays, and its outcome says so. */
   #rollback(run: Run): void {
-    run.undoing = true;
-    const { operations } = run.transaction;
-    for (const operation of operations.slice(run.next)) {
+    for (const operation of run.plan.slice(run.next)) {
       run.outcomes.push({ operation, error: new NotDone(`not sent: ${run.first_error!.message}`) });
     }
-    run.next = operations.length;
     const added = run.outcomes.filter(({ operation, error }) => operation.action === 'add' && !error);
-    const undo = removal(added.map(({ operation }) => operation.object));
-    Promise.all(undo.map(async (operation) => [operation, await this.#perform(run.lane, operation)] as const))
-      .then((results) => {
-        const left = new Set(
-          results.flatMap(([{ object }, result]) => (result instanceof Error ? [keyOf(object)] : [])),
-        );
-        const undone = new NotDone(`undone: ${run.first_error!.message}`);
-        for (const outcome of added) {
-          if (left.has(keyOf(outcome.operation.object))) continue;
-          run.outcomes[run.outcomes.indexOf(outcome)] = { operation: outcome.operation, error: undone };
-        }
-        this.#finish(run);
-        this.#aloneAnswered(run);
-        this.#pump(run.lane);
-      })
-      .catch((error: Error) => this.fail(error));
+    this.#waitNoMore(run);
+    run.refused_undo = new Set();
+    run.plan = removal(added.map(({ operation }) => operation.object));
+    run.next = 0;
+    this.#goOn(run);
   }
 
   /** The handle that the operation made, nothing, or why it failed. Rejects only with the connection. */
   async #perform(lane: Lane, { action, object }: Operation): Promise<number | undefined | Error> {
-    const { handles, registry } = this.#parts;
+    const { registry } = this.#parts;
     try {
       if (action === 'remove') {
         await this.#remove(lane, object);
         return undefined;
       }
-      const calls = programAdd(object, handles);
-      registry.begins(object);
-      const handle = await this.#calls(lane, calls, []);
-      if (handle !== undefined) handles.made(object, handle);
-      try {
-        const follow = programFollow(object, handles);
-        if (follow.length > 0) await this.#calls(lane, follow, []);
-      } catch (error) {
-        // Half made, it has no tag: nobody would ever find it again.
-        await this.#remove(lane, object);
-        throw error;
-      }
-      registry.done('add', object);
-      return handle;
+      return await this.#add(lane, object);
     } catch (error) {
-      if (error instanceof UnknownHandle && action === 'remove') return undefined;
+      if (error instanceof UnknownHandle && action === 'remove') {
+        registry.done('remove', object);
+        return undefined;
+      }
       if (isOwnFault(error)) return error;
       throw error;
     }
+  }
+
+  async #add(lane: Lane, object: VppObject): Promise<number | undefined> {
+    const { handles, registry } = this.#parts;
+    const calls = programAdd(object, handles);
+    const started = registry.begins(object);
+    const handle = await this.#calls(lane, calls, []).catch((error: Error) => {
+      if (isOwnFault(error)) registry.refused(object, started);
+      throw error;
+    });
+    if (handle !== undefined) handles.made(object, handle);
+    try {
+      const follow = programFollow(object, handles);
+      if (follow.length > 0) await this.#calls(lane, follow, []);
+    } catch (error) {
+      // Half made, it has no tag: nobody would ever find it again.
+      await this.#remove(lane, object);
+      throw error;
+    }
+    registry.done('add', object, started);
+    return handle;
   }
 
   /** The handle is forgotten when the request is sent, not when it is answered: what follows may make the object anew. */
@@ -413,50 +478,78 @@ export class Executor {
     const { handles, registry } = this.#parts;
     const calls = programRemove(object, handles);
     const handle = handles.forget(object);
-    registry.begins(object);
+    const started = registry.begins(object);
     try {
       await this.#calls(lane, calls, not_there);
     } catch (error) {
       if (handle !== undefined) handles.made(object, handle);
+      if (isOwnFault(error)) registry.refused(object, started);
       throw error;
     }
-    registry.done('remove', object);
+    if (handle !== undefined) handles.gone(object);
+    registry.done('remove', object, started);
   }
 
+  /** Rejects when all are answered: nothing of the operation is on its way then. */
   async #calls(
     lane: Lane,
     calls: readonly Call[],
     tolerated: readonly number[],
   ): Promise<number | undefined> {
     for (const call of calls) {
-      const fatal = refusal(call);
+      const fatal = refusal(call, this.#life);
       if (fatal !== undefined) throw fatal;
     }
     if (calls.length === 1) return this.#call(lane, calls[0]!, tolerated);
-    let handle: number | undefined;
-    await Promise.all(
-      calls.map(async (call) => {
-        const made = await this.#call(lane, call, tolerated);
-        if (made !== undefined) handle = made;
-      }),
-    );
-    return handle;
+    const answers = await Promise.allSettled(calls.map((call) => this.#call(lane, call, tolerated)));
+    const rejected = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
+    if (rejected.length > 0) throw rejected.find((error) => !isOwnFault(error)) ?? rejected[0];
+    return answers.flatMap((answer) =>
+      answer.status === 'fulfilled' && answer.value !== undefined ? [answer.value] : [],
+    )[0];
   }
 
   async #call(lane: Lane, call: Call, tolerated: readonly number[]): Promise<number | undefined> {
-    lane.in_flight += 1;
+    lane.messages += 1;
+    const sent = this.#life.sent(call);
     try {
       const reply = await lane.vpp.request(call.message, call.fields);
+      sent.done(reply);
       return call.made?.(reply);
     } catch (error) {
+      sent.refused();
       const answered = error instanceof RetvalError ? error.retval : undefined;
       if (answered !== undefined && (tolerated.includes(answered) || call.tolerated?.includes(answered)))
         return undefined;
       throw error;
     } finally {
-      lane.in_flight -= 1;
+      lane.messages -= 1;
     }
   }
+}
+
+/** The outcomes of a transaction that was rolled back. What goes with an interface stays where VPP has kept that. */
+function undone(run: Run, refused: ReadonlySet<ObjectKey>): Outcome[] {
+  const cause = new NotDone(`undone: ${run.first_error!.message}`);
+  const removed = new Set(run.plan.map(({ object }) => keyOf(object)));
+  const kept = new Set(
+    run.plan.flatMap(({ object }) => (refused.has(keyOf(object)) ? (interfaceMade(object) ?? []) : [])),
+  );
+  const isLeft = (object: VppObject): boolean => {
+    const key = keyOf(object);
+    if (removed.has(key)) return refused.has(key);
+    return diesWithInterface(object) && interfacesUsed(object).some((tag) => kept.has(tag));
+  };
+  return run.outcomes.map((outcome) => {
+    const { operation, error } = outcome;
+    if (operation.action === 'remove' || error !== undefined || isLeft(operation.object)) return outcome;
+    return { operation, error: cause };
+  });
+}
+
+/** The transaction stands for itself, not each of its objects. */
+function isWhole({ transaction }: Run): boolean {
+  return transaction.subject !== undefined;
 }
 
 const redirectTable = (family: Family): string => keyOf({ kind: 'redirect_table', family });

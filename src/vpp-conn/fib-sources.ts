@@ -25,16 +25,43 @@ const sources: Readonly<
 
 export const route_sources: readonly RouteSource[] = ['pods', 'node', 'services', 'connectivity', 'api'];
 
-/** Finds our sources in this VPP, and makes those that it lacks: it has room for some two hundred. Rejects with the connection. */
-export async function openFibSources(vpp: Pick<Client, 'dump' | 'request'>, handles: Handles): Promise<void> {
+interface OwnSource {
+  readonly source: RouteSource;
+  readonly name: string;
+  readonly priority: number;
+}
+
+/** Learns our sources in this VPP, without changing it; answers those that it lacks. Rejects with the connection. */
+export async function findFibSources(
+  vpp: Pick<Client, 'dump'>,
+  handles: Handles,
+): Promise<readonly OwnSource[]> {
   const there = await vpp.dump(fib_source_dump, {});
-  const known = new Map(there.map(({ src }) => [src.name, src.id]));
   handles.setFibSource('api', api_source_id);
+  return Object.entries(sources).flatMap(([own, { name, priority }]) => {
+    const source = own as RouteSource;
+    // VPP does not mind a name twice: the one that was made first has the routes.
+    const known = there.find(({ src }) => src.name === name);
+    if (known === undefined) return [{ source, name, priority }];
+    handles.setFibSource(source, known.src.id);
+    return [];
+  });
+}
+
+/**
+ * Finds our sources in this VPP, and makes those that it lacks: it has room for some two hundred. Answers whether an earlier session
+ * of ours, of whatever process, was there before. Rejects with the connection.
+ */
+export async function openFibSources(
+  vpp: Pick<Client, 'dump' | 'request'>,
+  handles: Handles,
+): Promise<'never' | 'before'> {
+  const lacking = await findFibSources(vpp, handles);
   await Promise.all(
-    Object.entries(sources).map(async ([source, { name, priority }]) => {
-      const id =
-        known.get(name) ?? (await vpp.request(fib_source_add, { src: { priority, id: 0, name } })).id;
-      handles.setFibSource(source as RouteSource, id);
+    lacking.map(async ({ source, name, priority }) => {
+      const { id } = await vpp.request(fib_source_add, { src: { priority, id: 0, name } });
+      handles.setFibSource(source, id);
     }),
   );
+  return lacking.length === Object.keys(sources).length ? 'never' : 'before';
 }

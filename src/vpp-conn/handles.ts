@@ -70,6 +70,11 @@ export class Handles {
     return handle;
   }
 
+  /** VPP has answered that it is gone: a reading that began before may still show it. */
+  gone(object: VppObject): void {
+    this.#change(this.#place(object)[1]);
+  }
+
   /** A reading begins; it has to end by `learn` or `unread`. */
   reading(): Stamp {
     this.#now += 1;

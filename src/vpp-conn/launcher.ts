@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
 import type { Log } from '../log.js';
-import { type RunRecord, readRunRecord, removeRunRecord, writeRunRecord } from './run-record.js';
+import { type RunRecord, readRunRecord, removeRunRecord, runIdentity, writeRunRecord } from './run-record.js';
 
 export interface VppExit {
   readonly pid: number;
@@ -22,6 +22,8 @@ export interface VppExit {
    * kernel has counted such a kill since VPP was started or adopted (see ProcessTable.oomCounter).
    */
   readonly oom?: true;
+  /** That it ended with: 0 after SIGTERM, SIGINT and SIGHUP, and never by itself. Absent as above, and when a signal ended it. */
+  readonly code?: number;
 }
 
 /** One life of VPP. */
@@ -99,7 +101,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   function identityOf(pid: number, start_time = 'unknown'): string {
-    return `${pid} ${start_time} ${processes.boot_id}`;
+    return runIdentity({ pid, start_time, boot_id: processes.boot_id });
   }
 
   /** Says, after the end of that process, whether the kernel has killed it for want of memory. */
@@ -218,7 +220,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const why = oom ? `${how}: the kernel has killed it for want of memory` : how;
     const said = lastWords(settings.output);
     const reason = said === '' ? why : `${why}; its last output: ${said}`;
-    return { pid, reason, ...(signal && { signal }), ...(oom && { oom }) };
+    return { pid, reason, ...(signal && { signal }), ...(code !== null && { code }), ...(oom && { oom }) };
   }
 
   return {

@@ -2,7 +2,7 @@
  * Opens sessions to a real API socket. A session is three connections: `prompt` for what somebody waits for, `bulk` for what comes by the
  * thousand, and one for the probe, which no queue of ours is before.
  */
-import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
+import { type Client, connect, DeadlineError, unixTransport } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
@@ -14,6 +14,7 @@ import { Executor } from './execute.js';
 import { openFibSources } from './fib-sources.js';
 import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
+import { Life } from './life.js';
 import { messages_used } from './messages.js';
 import { observe } from './observe/observe.js';
 import type { Quarantine } from './quarantine.js';
@@ -111,13 +112,13 @@ async function session(run: VppRun, connections: Connections, parts: OpenerParts
   try {
     const handles = new Handles();
     const registry = new Registry(parts.registry, run.identity);
-    const [{ version }, { thread_data }, interfaces] = await Promise.all([
+    const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
       prompt.request(show_version, {}),
       prompt.request(show_threads, {}),
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
     ]);
-    const executor = new Executor({ ...parts, connections, handles, registry });
+    const executor = new Executor({ ...parts, connections, handles, registry, life: new Life(programmed) });
     const readings = new Readings((scopes) => observe(prompt, scopes, handles, registry));
     const closed = Promise.race(clients.map((client) => client.closed));
     closed.then((reason) => {
@@ -148,8 +149,8 @@ async function session(run: VppRun, connections: Connections, parts: OpenerParts
       async ping(deadline_ms) {
         const before = heard();
         await probe.request(control_ping, {}, { deadline_ms }).catch((error: Error) => {
-          // Busy it is, but it answers: somebody else just now.
-          if (heard() === before) throw error;
+          // A connection that has ended is told by `closed`, and says nothing of VPP. Busy it is, but it answers: somebody else just now.
+          if (error instanceof DeadlineError && heard() === before) throw error;
         });
       },
       suspects: () => executor.suspects(),

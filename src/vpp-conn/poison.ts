@@ -1,16 +1,281 @@
 /**
  * Requests of which VPP dies, or which it accepts and gets wrong for good. They are refused here, before they are sent, whoever
- * asks and for whatever reason.
+ * asks and for whatever reason. Each rule names what was seen (docs/vpp-notes.md); those that need to know what VPP was told
+ * before ask its `Life`, and let pass what nobody can know.
  */
+import type { Request } from 'vpp-binapi-ts';
+import { af_packet_create_v3 } from 'vpp-binapi-ts/af_packet';
+import { af_xdp_create_v3 } from 'vpp-binapi-ts/af_xdp';
+import {
+  type cnat_endpoint_tuple,
+  cnat_set_snat_addresses,
+  cnat_set_snat_addresses_v2,
+  cnat_translation_update,
+  feature_cnat_enable_disable,
+} from 'vpp-binapi-ts/cnat';
+import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import {
+  add_del_ip_punt_redirect_v2,
+  ip_mroute_add_del,
+  ip_path_mtu_update,
+  ip_route_add_del,
+  ip_route_add_del_v2,
+  ip_table_add_del,
+  ip_table_add_del_v2,
+} from 'vpp-binapi-ts/ip';
+import { ip_session_redirect_add_v2 } from 'vpp-binapi-ts/ip_session_redirect';
+import { memif_create_v2 } from 'vpp-binapi-ts/memif';
+import {
+  npol_configure_policies,
+  npol_ipset_add_del_members,
+  npol_policy_create,
+  type npol_policy_item,
+  npol_policy_update,
+  type npol_rule,
+  npol_rule_create,
+  npol_rule_update,
+} from 'vpp-binapi-ts/npol';
+import { tap_create_v3 } from 'vpp-binapi-ts/tapv2';
+import { networkOf } from '../ip/prefix.js';
+import { isUnspecified } from '../ip/spelling.js';
+import { type Family, familyOf } from '../ip/text.js';
 import type { Call } from './call.js';
+import type { Life } from './life.js';
+import { no_interface } from './paths.js';
 
-/** VPP would not survive this. */
+/** VPP would not survive this, or would be wrong ever after. */
 export class DeadlyRequest extends Error {
   override readonly name = 'DeadlyRequest';
   readonly code = 'deadly';
 }
 
 /** Why this request is not sent; undefined: it is. */
-export function refusal(_call: Call): DeadlyRequest | undefined {
+export function refusal({ message, fields }: Call, life: Life): DeadlyRequest | undefined {
+  const why = rules.get(message)?.(fields, life);
+  return why === undefined ? undefined : new DeadlyRequest(`${message.name} is not sent: ${why}`);
+}
+
+type Why = string | undefined;
+type Rule = (fields: unknown, life: Life) => Why;
+
+function rule<In>(
+  message: Request<In, unknown>,
+  judge: (fields: NoInfer<In>, life: Life) => Why,
+): readonly [unknown, Rule] {
+  return [message, (fields, life) => judge(fields as In, life)];
+}
+
+/** A link's name has 15 characters; VPP cuts a longer one, says 0, and the link has another name than the one asked for. */
+const link_name_max = 15;
+const linkName = (name: string): Why =>
+  name.length > link_name_max
+    ? `the name ${name} of a Linux link has more than ${link_name_max} characters`
+    : undefined;
+
+// --- cnat
+
+/**
+ * An interface that was bound to a table before cnat set itself up gets no sessions, hence neither services nor policies; with
+ * traffic the next bind makes VPP spin for ever.
+ */
+function tooLate(life: Life): Why {
+  const [first] = life.cnat_begun ? [] : life.bound;
+  return first === undefined
+    ? undefined
+    : `it would be cnat's first, and interface ${first} is bound to a table already`;
+}
+
+function backends(paths: readonly cnat_endpoint_tuple[]): Why {
+  if (paths.length === 0) return 'a translation without back ends makes VPP allocate 2^32 of them';
+  const seen = new Set<string>();
+  for (const { dst_ep, src_ep } of paths) {
+    const text = `${dst_ep.addr} ${dst_ep.port} ${dst_ep.sw_if_index} ${src_ep.addr} ${src_ep.port}`;
+    if (seen.has(text)) {
+      return `back end ${dst_ep.addr} port ${dst_ep.port} is in it twice: VPP loses track of it, and dies at the next route to it`;
+    }
+    seen.add(text);
+  }
   return undefined;
 }
+
+function snatAddresses({ snat_ip4, snat_ip6, sw_if_index }: SnatAddresses, life: Life): Why {
+  const none_given =
+    isUnspecified(snat_ip4) && isUnspecified(snat_ip6) && (sw_if_index ?? no_interface) === no_interface;
+  return none_given ? 'without any address it frees the policy, which VPP goes on using' : tooLate(life);
+}
+
+interface SnatAddresses {
+  readonly snat_ip4: string;
+  readonly snat_ip6: string;
+  readonly sw_if_index?: number | undefined;
+}
+
+// --- routes
+
+function paths(all: readonly fib_path[]): Why {
+  const deadly = all.some(({ type }) => type === 'FIB_API_PATH_TYPE_BIER_IMP');
+  return deadly ? 'VPP dies of a path of type BIER whose id does not exist' : undefined;
+}
+
+interface RouteChange {
+  readonly is_add?: boolean | undefined;
+  readonly is_multipath: boolean;
+  readonly route: {
+    readonly table_id: number;
+    readonly prefix: string;
+    readonly paths: readonly fib_path[];
+  };
+}
+
+function route(
+  { is_add = true, is_multipath, route: { table_id, prefix, paths: all } }: RouteChange,
+  life: Life,
+): Why {
+  if (is_multipath) {
+    return 'VPP dies of a path that is added beside one through a deleted interface: routes are sent whole';
+  }
+  return paths(all) ?? (is_add ? firstOf(all, (path) => routePath(path, table_id, prefix, life)) : undefined);
+}
+
+function routePath(path: fib_path, table_id: number, prefix: string, life: Life): Why {
+  if (path.type !== 'FIB_API_PATH_TYPE_NORMAL' || path.sw_if_index === no_interface) return undefined;
+  if (path.rpf_id !== 0 && path.rpf_id !== no_interface) {
+    return `with RPF id ${path.rpf_id} VPP loses interface and next hop of the path`;
+  }
+  const bound_to = life.interfaces.get(path.sw_if_index)?.tables[familyOf(prefix)];
+  if (bound_to === undefined || bound_to === table_id || !isUnspecified(path.nh.address)) return undefined;
+  return (
+    `${prefix} of table ${table_id} is attached (has no next hop) to an interface of table ${bound_to}: ` +
+    'VPP dies when that interface and its table go'
+  );
+}
+
+/** A table that uRPF looks up is not kept by that: packets are dropped, and later judged by whichever table gets its place. */
+function tableChange(is_add: boolean, family: Family, table_id: number, life: Life): Why {
+  const user = is_add ? undefined : life.urpfOf(family, table_id);
+  return user === undefined ? undefined : `uRPF of interface ${user} looks up table ${table_id}`;
+}
+
+/** Without a route that covers them VPP's main thread spins for ever after some sixty addresses. */
+function pathMtu(nh: string, table_id: number, life: Life): Why {
+  if (life.programmed === 'before') return undefined;
+  const family = familyOf(nh);
+  const on_link = [...life.interfaces.values()].some(
+    ({ tables, addresses }) =>
+      tables[family] === table_id && [...addresses].some((prefix) => contains(prefix, nh)),
+  );
+  if (on_link || life.hasDefaultRoute(family, table_id)) return undefined;
+  return `no route of table ${table_id} covers ${nh}`;
+}
+
+function contains(prefix: string, address: string): boolean {
+  if (familyOf(prefix) !== familyOf(address)) return false;
+  return networkOf(`${address}${prefix.slice(prefix.indexOf('/'))}`) === networkOf(prefix);
+}
+
+// --- npol
+
+function npolRule({ matches }: npol_rule, life: Life): Why {
+  return firstOf(matches, ({ data }) => {
+    if (!('set_id' in data)) return undefined;
+    const { set_id } = data.set_id;
+    return life.isGone('sets', set_id)
+      ? `there is no IP set ${set_id}: VPP dies of the first packet`
+      : undefined;
+  });
+}
+
+function npolPolicy(items: readonly npol_policy_item[], life: Life): Why {
+  return firstOf(items, ({ rule_id }) =>
+    life.isGone('rules', rule_id) ? `there is no rule ${rule_id}: VPP dies of the first packet` : undefined,
+  );
+}
+
+/** VPP makes a new one in its place, and does not say which. */
+function updated(pool: 'rules' | 'policies', id: number, life: Life): Why {
+  return life.isGone(pool, id) ? `there is nothing with id ${id} to update` : undefined;
+}
+
+function configuration(
+  { num_rx_policies, num_tx_policies, invert_rx_tx, policy_ids }: Configuration,
+  life: Life,
+): Why {
+  const announced = num_rx_policies + num_tx_policies;
+  if (announced > policy_ids.length) {
+    return `it announces ${announced} policies and has ${policy_ids.length}: VPP dies of it`;
+  }
+  if (invert_rx_tx > 1) return `invert_rx_tx ${invert_rx_tx} makes VPP use one list for both directions`;
+  return firstOf(policy_ids, (id) => (life.isGone('policies', id) ? `there is no policy ${id}` : undefined));
+}
+
+interface Configuration {
+  readonly num_rx_policies: number;
+  readonly num_tx_policies: number;
+  readonly invert_rx_tx: number;
+  readonly policy_ids: readonly number[];
+}
+
+function firstOf<T>(all: readonly T[], judge: (one: T) => Why): Why {
+  for (const one of all) {
+    const why = judge(one);
+    if (why !== undefined) return why;
+  }
+  return undefined;
+}
+
+const match_bytes_max = 80;
+
+const rules: ReadonlyMap<unknown, Rule> = new Map([
+  rule(tap_create_v3, ({ host_if_name_set, host_if_name }) =>
+    host_if_name_set ? linkName(host_if_name) : undefined,
+  ),
+  rule(af_packet_create_v3, ({ host_if_name }) => linkName(host_if_name)),
+  rule(af_xdp_create_v3, ({ host_if }) => linkName(host_if)),
+  rule(memif_create_v2, ({ mode = 'MEMIF_MODE_API_ETHERNET' }) =>
+    mode === 'MEMIF_MODE_API_ETHERNET' || mode === 'MEMIF_MODE_API_IP'
+      ? undefined
+      : `VPP dies of a memif with mode ${mode}`,
+  ),
+
+  rule(cnat_translation_update, ({ translation }, life) => backends(translation.paths) ?? tooLate(life)),
+  rule(cnat_set_snat_addresses, snatAddresses),
+  rule(cnat_set_snat_addresses_v2, snatAddresses),
+  rule(feature_cnat_enable_disable, ({ enable_disable }, life) =>
+    enable_disable ? tooLate(life) : undefined,
+  ),
+
+  rule(ip_route_add_del, route),
+  rule(ip_route_add_del_v2, route),
+  rule(ip_mroute_add_del, (fields) => paths(fields.route.paths.map(({ path }) => path))),
+  rule(add_del_ip_punt_redirect_v2, ({ punt }) => paths(punt.paths)),
+  rule(ip_table_add_del, ({ is_add = true, table }, life) =>
+    tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
+  ),
+  rule(ip_table_add_del_v2, ({ is_add = true, table }, life) =>
+    tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
+  ),
+  rule(ip_path_mtu_update, ({ pmtu }, life) => pathMtu(pmtu.nh, pmtu.table_id, life)),
+  rule(ip_session_redirect_add_v2, (fields) =>
+    fields.match_len > match_bytes_max
+      ? `match_len ${fields.match_len} is more than the ${match_bytes_max} bytes of the match`
+      : paths(fields.paths),
+  ),
+
+  rule(npol_rule_create, (fields, life) => npolRule(fields.rule, life)),
+  rule(
+    npol_rule_update,
+    (fields, life) => updated('rules', fields.rule_id, life) ?? npolRule(fields.rule, life),
+  ),
+  rule(npol_policy_create, (fields, life) => npolPolicy(fields.rules, life)),
+  rule(
+    npol_policy_update,
+    (fields, life) => updated('policies', fields.policy_id, life) ?? npolPolicy(fields.rules, life),
+  ),
+  rule(npol_configure_policies, configuration),
+  // VPP's comparison is the wrong way round: all go but those of the same protocol and port with another address.
+  rule(npol_ipset_add_del_members, ({ is_add, set_id }, life) =>
+    !is_add && life.typeOfSet(set_id) === 'NPOL_IP_AND_PORT'
+      ? `VPP removes the wrong members of IP set ${set_id}, which are addresses with ports: make a new set`
+      : undefined,
+  ),
+]);

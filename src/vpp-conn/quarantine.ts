@@ -53,13 +53,19 @@ export class Quarantine {
   accuse(suspects: readonly Suspect[]): void {
     for (const { name, content, answered } of suspects) {
       const known = this.#suspicions.get(name);
-      if (known?.content === content) {
-        this.#suspicions.set(name, { content, answered, deaths: known.deaths + 1 });
-      } else if (known !== undefined || this.#suspicions.size < suspicions_max) {
-        this.#suspicions.set(name, { content, answered, deaths: 1 });
-      }
+      const deaths = known?.content === content ? known.deaths + 1 : 1;
+      this.#suspicions.delete(name);
+      this.#suspicions.set(name, { content, answered, deaths });
+      if (this.#suspicions.size > suspicions_max) this.#forgetOldest();
     }
     if (suspects.length > 0) this.#save();
+  }
+
+  /** Whoever was a suspect once and never came again; of the convicted only when there are no others. */
+  #forgetOldest(): void {
+    const [first] = this.#suspicions.keys();
+    const suspect = [...this.#suspicions].find(([, { deaths }]) => deaths < deaths_max)?.[0];
+    this.#suspicions.delete(suspect ?? first!);
   }
 
   /** VPP did it and lived. */

@@ -17,6 +17,12 @@ export interface RecordedObject {
   readonly sure: boolean;
 }
 
+/** The word that an object is about to be added or removed, and what was known before it. */
+export interface Started {
+  readonly word: RecordedObject;
+  readonly before: RecordedObject | undefined;
+}
+
 /** Where the lines go. Both throw when they cannot. */
 export interface RegistryFile {
   read(): string | undefined;
@@ -50,34 +56,59 @@ export class Registry {
   }
 
   /** It is about to be added or removed. Objects that dumps show are passed over. */
-  begins(object: VppObject): void {
-    if (!isRecorded(object)) return;
+  begins(object: VppObject): Started | undefined {
+    if (!isRecorded(object)) return undefined;
     const key = keyOf(object);
-    this.#objects.set(key, { object, sure: false });
+    const started = { word: { object, sure: false }, before: this.#objects.get(key) };
+    this.#objects.set(key, started.word);
     this.#append(['?', key, object]);
+    return started;
   }
 
-  /** VPP has done it. With an interface goes what was set on it. */
-  done(action: 'add' | 'remove', object: VppObject): void {
-    const gone = action === 'remove' ? interfaceMade(object) : undefined;
-    if (gone !== undefined) {
+  /**
+   * VPP has done it. With an interface goes what was set on it, and a new one has nothing of that. Where the object is on its way
+   * again meanwhile, it is the last word that counts.
+   */
+  done(action: 'add' | 'remove', object: VppObject, started?: Started): void {
+    const tag = object.kind === 'existing_interface' ? undefined : interfaceMade(object);
+    if (tag !== undefined) {
       for (const [key, recorded] of this.#objects) {
-        if (!interfacesUsed(recorded.object).includes(gone)) continue;
-        this.#objects.delete(key);
-        this.#append(['-', key]);
+        if (interfacesUsed(recorded.object).includes(tag)) this.#set(key, undefined);
       }
     }
-    if (!isRecorded(object)) return;
-    const key = keyOf(object);
-    if (action === 'add') this.#objects.set(key, { object, sure: true });
-    else this.#objects.delete(key);
-    this.#append([action === 'add' ? '+' : '-', key]);
+    if (!isRecorded(object) || this.#isStale(object, started)) return;
+    this.#set(keyOf(object), action === 'add' ? { object, sure: true } : undefined);
   }
 
-  /** The last line may be cut: its request had not left yet, or its answer is not known. After any other damage nothing is sure. */
+  /** VPP has refused it: all is as it was before. */
+  refused(object: VppObject, started: Started | undefined): void {
+    if (started === undefined || this.#isStale(object, started)) return;
+    const key = keyOf(object);
+    const { before } = started;
+    if (before === undefined) return this.#set(key, undefined);
+    this.#objects.set(key, { ...before, sure: false });
+    if (before.object !== object) this.#append(['?', key, before.object]);
+    if (before.sure) this.#set(key, before);
+  }
+
+  #isStale(object: VppObject, started: Started | undefined): boolean {
+    return started !== undefined && this.#objects.get(keyOf(object)) !== started.word;
+  }
+
+  /** What is there for sure, or is not there. */
+  #set(key: ObjectKey, recorded: RecordedObject | undefined): void {
+    if (recorded === undefined) this.#objects.delete(key);
+    else this.#objects.set(key, recorded);
+    this.#append([recorded === undefined ? '-' : '+', key]);
+  }
+
+  /**
+   * The last line may be cut: its request had not left yet, or its answer is not known. After any other damage, and after what another
+   * release of this product has written in its own way, nothing is sure.
+   */
   #replayAll(lines: readonly string[]): void {
-    const read = lines.findIndex((line) => !this.#replay(line));
-    if (read === -1 || read >= lines.length - 1) return;
+    const damaged = lines.filter((line, at) => !this.#replay(line) && at < lines.length - 1);
+    if (damaged.length === 0) return;
     for (const [key, recorded] of this.#objects) this.#objects.set(key, { ...recorded, sure: false });
   }
 
@@ -85,9 +116,12 @@ export class Registry {
     try {
       const [sign, key, object] = JSON.parse(line) as [string, ObjectKey, VppObject];
       const known = this.#objects.get(key);
-      if (sign === '?') this.#objects.set(key, { object, sure: false });
-      else if (sign === '-') this.#objects.delete(key);
-      else if (known !== undefined) this.#objects.set(key, { ...known, sure: true });
+      // Throws where the kind is none of ours.
+      if (sign === '?' && isRecorded(object) && keyOf(object) === key) {
+        this.#objects.set(key, { object, sure: false });
+      } else if (sign === '-') this.#objects.delete(key);
+      else if (sign === '+' && known !== undefined) this.#objects.set(key, { ...known, sure: true });
+      else return false;
       return true;
     } catch {
       return false;
@@ -97,7 +131,7 @@ export class Registry {
   #append(line: unknown): void {
     if (this.#lost) return;
     this.#lines += 1;
-    if (this.#lines > 2 * this.#objects.size + lines_spare) return this.#rewrite();
+    if (this.#lines > 4 * this.#objects.size + lines_spare) return this.#rewrite();
     this.#try(() => this.#file.append(`${JSON.stringify(line)}\n`));
   }
 

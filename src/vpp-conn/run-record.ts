@@ -16,6 +16,15 @@ export interface RunRecord {
   readonly config_hash: string;
 }
 
+/** Names this one process, as nothing else ever does. */
+export function runIdentity({
+  pid,
+  start_time,
+  boot_id,
+}: Pick<RunRecord, 'pid' | 'start_time' | 'boot_id'>): string {
+  return `${pid} ${start_time} ${boot_id}`;
+}
+
 /** The record, or why there is none that can be used. */
 export function readRunRecord(path: string): RunRecord | undefined {
   let text: string;

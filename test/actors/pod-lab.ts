@@ -10,18 +10,18 @@ import type { CniMessage } from '../../src/messages/cni.js';
 import type { NodeStatus, SubscribeNode } from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import type { VppObject } from '../../src/objects/object.js';
-import { isUnknown } from '../../src/objects/object.js';
+import { isDangling } from '../../src/objects/object.js';
 import type { PodRecord } from '../../src/pod/record.js';
 import type { PodKey } from '../../src/pod/spec.js';
 import type { PodStore } from '../../src/pods/pod-records.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
-import { applyOutcomes } from '../../src/reconcile/outcome.js';
-import type { Snapshot } from '../../src/reconcile/snapshot.js';
+import { applyOutcomes } from '../../src/reconcile/reconcile.js';
+import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
 import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
 
 type Transact = Extract<VppConnectionMessage, { type: 'Transact' }>;
-type Read = Extract<VppConnectionMessage, { type: 'ReadSnapshot' }>;
+type Read = Extract<VppConnectionMessage, { type: 'Read' }>;
 
 /** The address of the n-th pod, as the plugin sends it. */
 export function podAddress(n: number): string {
@@ -40,6 +40,8 @@ export class CodedError extends Error {
 /** Carries out transactions on objects, with the devices that Linux gets by them. */
 export class FakeVpp {
   objects: VppObject[] = [];
+  /** Keys of those that the registry is not sure of. */
+  unsure: ReadonlySet<string> = new Set();
   generation = 1;
   readonly indexes = new Map<string, number>();
   readonly transactions: { readonly at_ms: number; readonly message: Transact }[] = [];
@@ -97,10 +99,14 @@ export class FakeVpp {
     this.fail('stale_generation');
   }
 
-  snapshot(): Snapshot {
+  snapshot(scopes: readonly Scope[] = ['pods', 'services', 'nobody']): Snapshot {
+    const isRead = (object: VppObject): boolean => {
+      if (object.kind === 'translation') return scopes.includes('services');
+      return scopes.includes(isDangling(object) ? 'nobody' : 'pods');
+    };
     return {
-      workers: 0,
-      objects: this.objects.filter((object) => !isUnknown(object)),
+      objects: this.objects.filter(isRead),
+      unsure: this.unsure,
       interfaces: [...this.indexes].map(([tag, sw_if_index]) => ({
         tag,
         sw_if_index,
@@ -117,7 +123,7 @@ export class FakeVpp {
   }
 
   #serve(message: Transact | Read): void {
-    if (message.type === 'ReadSnapshot') return message.reply.resolve(this.snapshot());
+    if (message.type === 'Read') return message.reply.resolve(this.snapshot(message.scopes));
     if (message.transaction.generation !== this.generation)
       return message.reply.reject(new CodedError('stale_generation'));
     message.reply.resolve(this.#execute(message));
@@ -140,12 +146,14 @@ export class FakeVpp {
       }
     }
     for (const tag of interfaces.keys()) transaction.interface_made?.(tag);
-    const rolled_back = error !== undefined && on_error === 'rollback';
-    if (rolled_back)
-      for (const { operation, error: refused } of outcomes)
-        if (refused === undefined && operation.action === 'add')
-          this.#device({ action: 'remove', object: operation.object }, new Map());
-    this.objects = applyOutcomes(this.objects, { outcomes }, rolled_back);
+    if (error !== undefined && on_error === 'rollback') {
+      for (const [at, { operation, error: refused }] of outcomes.entries()) {
+        if (refused !== undefined || operation.action !== 'add') continue;
+        this.#device({ action: 'remove', object: operation.object }, new Map());
+        outcomes[at] = { operation, error: new Error('undone') };
+      }
+    }
+    this.objects = applyOutcomes(this.objects, outcomes);
     return { outcomes, interfaces, ...(error && { error }) };
   }
 
@@ -244,7 +252,7 @@ export class PodLab {
     this.vpp ??= new FakeVpp(this.host, kit.clock);
     const vpp = kit.mailbox<VppConnectionMessage>('vpp');
     vpp.on('Transact', (message) => this.vpp.take(message));
-    vpp.on('ReadSnapshot', (message) => this.vpp.take(message));
+    vpp.on('Read', (message) => this.vpp.take(message));
     const uplink = kit.mailbox<SubscribeNode>('uplink');
     uplink.on('SubscribeNode', () => {
       this.subscriptions += 1;

@@ -7,10 +7,9 @@ import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
 import type { NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
-import type { VppObject } from '../../src/objects/object.js';
-import { isUnknown } from '../../src/objects/object.js';
+import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Operation } from '../../src/reconcile/operation.js';
-import { applyOutcomes } from '../../src/reconcile/outcome.js';
+import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
 import { uplinkOf } from '../../src/uplink/uplink-host.js';
@@ -101,6 +100,7 @@ class Lab {
       }
       reply.resolve(this.does(transaction.operations, transaction.essential === true));
     });
+    vpp.on('Read', ({ reply }) => reply.resolve(this.snapshot()));
     vpp.on('ReadNeighbours', ({ interface: tag, reply }) => {
       this.note(`neighbours of ${tag}`);
       reply.resolve([...this.nudged].filter((address) => this.answering.has(address)));
@@ -155,9 +155,15 @@ class Lab {
   }
 
   private does(operations: readonly Operation[], essential: boolean): TransactionResult {
-    const outcomes = operations.map((operation) =>
-      this.refuses(operation) ? { operation, error: new Error('VPP says no') } : { operation },
-    );
+    const tags = new Set(this.objects.flatMap((object) => interfaceMade(object) ?? []));
+    const outcomes = operations.map((operation) => {
+      const { action, object } = operation;
+      const lacks = action === 'add' && interfacesUsed(object).some((tag) => !tags.has(tag));
+      if (lacks || this.refuses(operation)) return { operation, error: new Error('VPP says no') };
+      const tag = interfaceMade(object);
+      if (tag !== undefined && action === 'add') tags.add(tag);
+      return { operation };
+    });
     const done = outcomes.filter(({ error }) => error === undefined);
     const count = (action: string) => operations.filter((operation) => operation.action === action).length;
     const what = [count('add') > 0 ? 'add' : [], count('remove') > 0 ? 'remove' : []].flat().join(' and ');
@@ -172,15 +178,15 @@ class Lab {
       if (action === 'add') this.linux.makeTap(object.host_if_name, object.host_mac ?? macs[0]!);
       else this.linux.removeTap(object.host_if_name);
     }
-    this.objects = applyOutcomes(this.objects, { outcomes: done });
+    this.objects = applyOutcomes(this.objects, done);
     return { outcomes, interfaces: new Map() };
   }
 
   snapshot(): Snapshot {
     const tags = this.objects.flatMap((object) => ('tag' in object ? [object.tag] : []));
     return {
-      workers: 0,
-      objects: this.objects.filter((object) => !isUnknown(object)),
+      objects: this.objects,
+      unsure: new Set(),
       interfaces: tags.map((tag, sw_if_index) => ({ tag, sw_if_index, name: tag, dev_type: '' })),
     };
   }
@@ -196,7 +202,7 @@ class Lab {
   async up(adopted = this.objects.length > 0): Promise<void> {
     this.generation += 1;
     const { generation } = this;
-    await this.kit.tell({ type: 'VppUp', generation, adopted, snapshot: this.snapshot() });
+    await this.kit.tell({ type: 'VppUp', generation, adopted, workers: 0 });
   }
 
   /** VPP is up, and the gateways have answered. */
@@ -314,7 +320,10 @@ t.test('what a running VPP refuses to remove is a warning', async (t) => {
   const lab = await Lab.start(t);
   await lab.taken();
   await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
-  lab.objects = [...lab.objects, { kind: 'proxy_arp_range', table_id: 0, low: '10.0.0.9', high: '10.0.0.9' }];
+  lab.objects = [
+    ...lab.objects,
+    { kind: 'proxy_arp_range', table_id: 1 << 20, low: '10.0.0.9', high: '10.0.0.9' },
+  ];
   lab.refuses = ({ action }) => action === 'remove';
   await lab.up();
   t.equal(lab.state, 'vpp');
@@ -507,7 +516,10 @@ for (const [name, { prepare, reason, untouched }] of Object.entries(failures)) {
       t.same(lab.linux.state(), before);
       t.match(lab.reports.at(-1), { state: 'failed', reason });
       t.same(
-        lab.objects.filter((object) => 'tag' in object || 'interface' in object).map((object) => object.kind),
+        lab.objects
+          .filter((object) => 'tag' in object || 'interface' in object)
+          .map(keyOf)
+          .filter((key) => key !== 'loopback:node-snat'),
         [],
       );
       const effects = lab.take(false);

@@ -63,8 +63,15 @@ class FakeLauncher implements Launcher {
   private make(adopted: boolean): VppRun {
     this.pid += 1;
     const { pid } = this;
-    this.alive = { pid, api_socket: '/run/vpp/api.sock', adopted, exited: this.exitOf(pid) };
-    return this.alive;
+    const run = {
+      pid,
+      identity: `${pid} 1 boot`,
+      api_socket: '/run/vpp/api.sock',
+      adopted,
+      exited: this.exitOf(pid),
+    };
+    this.alive = run;
+    return run;
   }
 
   private exitOf(pid: number): Promise<VppExit> {

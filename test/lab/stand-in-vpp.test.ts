@@ -13,7 +13,7 @@ import {
   sw_interface_set_table,
   want_interface_events,
 } from 'vpp-binapi-ts/interface';
-import { ip_route_add_del, ip_table_add_del_v2, ip_table_dump } from 'vpp-binapi-ts/ip';
+import { ip_route_add_del_v2, ip_table_add_del_v2, ip_table_dump } from 'vpp-binapi-ts/ip';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { show_version } from 'vpp-binapi-ts/vpe';
@@ -106,10 +106,10 @@ function via(sw_if_index: number, address: string): fib_path {
   };
 }
 const route = (client: Client, is_add: boolean, prefix: string, paths: readonly fib_path[]) =>
-  client.request(ip_route_add_del, {
+  client.request(ip_route_add_del_v2, {
     is_add,
     is_multipath: false,
-    route: { table_id: 0, stats_index: 0, prefix, paths },
+    route: { table_id: 0, stats_index: 0, prefix, src: 0, paths },
   });
 
 t.test('faults strike when they are told to', async (t) => {

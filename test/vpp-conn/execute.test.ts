@@ -1,141 +1,16 @@
-import fc from 'fast-check';
 import t from 'tap';
-import { type Client, connect, MalformedError, RetvalError } from 'vpp-binapi-ts';
-import { startStandInVpp } from '../../lab/vpp/stand-in.js';
-import { desiredPod } from '../../src/desired/pod.js';
+import { MalformedError, RetvalError } from 'vpp-binapi-ts';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
-import { keyOf } from '../../src/objects/object.js';
-import type { Operation } from '../../src/reconcile/operation.js';
-import { reconcile, removal } from '../../src/reconcile/reconcile.js';
-import type { Transaction } from '../../src/reconcile/transaction.js';
-import { execute, NotSent, waves } from '../../src/vpp-conn/execute.js';
-import { Handles, UnknownHandle } from '../../src/vpp-conn/handles.js';
-import { observe } from '../../src/vpp-conn/observe.js';
-import { nodeOf, podInputsOf, podOf } from '../desired/sample.js';
+import { Abandoned, NotDone } from '../../src/vpp-conn/execute.js';
+import { UnknownHandle } from '../../src/vpp-conn/handles.js';
+import { nodeOf } from '../desired/sample.js';
+import { adds, ExecutorLab, removes, route, routes, sentRoute, tap, turn, up } from './executor-lab.js';
 
-type Requester = Pick<Client, 'request'>;
-
-/** Answers every request, in order and later, as VPP does; remembers what it was asked. */
-class RecordedVpp {
-  /** Names of the messages in the order in which they came, `|` where the sender waited for all answers. */
-  readonly log: string[] = [];
-  /** What VPP answers to a message instead of 0; an error is thrown as it is. */
-  readonly refuses = new Map<string, number | Error>();
-  private unanswered = 0;
-  private last = 10;
-
-  readonly request = (async (message: { readonly name: string }) => {
-    const { name } = message;
-    if (this.unanswered === 0 && this.log.length > 0) this.log.push('|');
-    this.unanswered += 1;
-    this.log.push(name);
-    await new Promise((resolve) => setImmediate(resolve));
-    this.unanswered -= 1;
-    const refusal = this.refuses.get(name);
-    if (refusal instanceof Error) throw refusal;
-    if (refusal !== undefined) throw new RetvalError(name, refusal, {});
-    this.last += 1;
-    return { retval: 0, sw_if_index: this.last, id: this.last, new_table_index: this.last };
-  }) as unknown as Client['request'];
-}
-
-function transaction(
-  operations: readonly Operation[],
-  on_error: Transaction['on_error'] = 'continue',
-): Transaction {
-  return { generation: 1, owner: 'test', operations, on_error };
-}
-
-const adds = (...objects: VppObject[]): Operation[] => objects.map((object) => ({ action: 'add', object }));
-const removes = (...objects: VppObject[]): Operation[] =>
-  objects.map((object) => ({ action: 'remove', object }));
-
-const tap = (tag: string): VppObject => ({
-  kind: 'tap',
-  tag,
-  host_namespace: 'pid:1',
-  host_if_name: tag,
-  host_mtu: 1500,
-  rx_queues: 1,
-  tx_queues: 1,
-  rx_ring_size: 1024,
-  tx_ring_size: 1024,
-  type: 'tun',
-  gso: false,
-  persistent: true,
-});
-const up = (tag: string): VppObject => ({ kind: 'interface_flag', interface: tag, flag: 'admin_up' });
-const route = (prefix: string, tag?: string): VppObject => ({
-  kind: 'route',
-  source: 'node',
-  table_id: 0,
-  prefix,
-  paths: [tag === undefined ? { via: 'drop' } : { via: 'interface', interface: tag, next_hop: '10.0.0.9' }],
-});
-const rule: VppObject = {
-  kind: 'redirect_rule',
-  protocol: 'udp',
-  port: 53,
-  address: '10.0.0.10',
-  interface: 'a',
-  next_hop: '10.0.0.2',
-};
-
-const pool: readonly Operation[] = [
-  ...adds(tap('a'), tap('b'), up('a'), up('b'), route('10.1.0.0/16'), route('10.2.0.0/16', 'a')),
-  ...adds({ kind: 'redirect_table', family: 4 }, { kind: 'redirect_table', family: 6 }, rule),
-  ...adds(
-    { kind: 'redirect_acl', interface: 'b', family: 6 },
-    { kind: 'ttl_fixup', interface: 'a', towards: 'b' },
-  ),
-  ...removes(tap('a'), up('b'), rule),
-];
-
-/** Pairs (maker, user) of the pool that must not be in one wave. */
-const needs: readonly (readonly [number, number])[] = (
-  [
-    [0, [2, 5, 8, 10, 13]],
-    [1, [3, 9, 10, 12]],
-    [6, [8, 13]],
-    [7, [9]],
-  ] as const
-).flatMap(([maker, users]) => users.map((user) => [maker, user] as const));
-
-t.test('waves keep the order, wait for every handle that is needed, and are as few as can be', async () => {
-  fc.assert(
-    fc.property(fc.array(fc.nat(pool.length - 1), { maxLength: 14 }), (picks) => {
-      const list = picks.map((pick) => ({ ...pool[pick]! }));
-      const split = waves(list);
-      const clash = (from: number, to: number): boolean =>
-        needs.some(([maker, user]) => {
-          const made = picks.slice(from, to).indexOf(maker);
-          return made !== -1 && picks.slice(from + made, to).includes(user);
-        });
-      const fewest = [0];
-      for (let to = 1; to <= picks.length; to++) {
-        const starts = [...Array(to).keys()].filter((from) => !clash(from, to));
-        fewest.push(1 + Math.min(...starts.map((from) => fewest[from]!)));
-      }
-      let at = 0;
-      return (
-        split.flat().every((operation, i) => operation === list[i]) &&
-        split.flat().length === list.length &&
-        split.length === fewest[picks.length] &&
-        split.every((wave) => {
-          const from = at;
-          at += wave.length;
-          return wave.length > 0 && !clash(from, at);
-        })
-      );
-    }),
-    { numRuns: 1000, seed: 1 },
-  );
-});
+const window = 64;
 
 t.test('only what needs a handle waits for its reply', async (t) => {
-  const vpp = new RecordedVpp();
-  const handles = new Handles();
+  const lab = new ExecutorLab();
   const operations = adds(
     route('10.1.0.0/16'),
     tap('a'),
@@ -144,63 +19,216 @@ t.test('only what needs a handle waits for its reply', async (t) => {
     route('10.2.0.0/16', 'b'),
     up('b'),
   );
-  const result = await execute(vpp, handles, transaction(operations));
-  t.same(vpp.log, [
-    ...['ip_route_add_del', 'tap_create_v3', 'tap_create_v3', '|'],
-    ...['sw_interface_set_flags', 'ip_route_add_del', 'sw_interface_set_flags'],
-  ]);
+  const result = lab.run(operations);
+  t.same(lab.vpp.take(), ['ip_route_add_del_v2 10.1.0.0/16', 'tap_create_v3 a', 'tap_create_v3 b']);
+  await lab.vpp.answer(2);
+  t.same(lab.vpp.take(), ['sw_interface_set_flags 12'], 'what needs b still waits');
+  await lab.vpp.answer(1);
+  t.same(lab.vpp.take(), ['ip_route_add_del_v2 10.2.0.0/16', 'sw_interface_set_flags 13']);
+  await lab.vpp.answerAll();
+  const { outcomes, interfaces, error } = await result;
   t.same(
-    [...result.interfaces],
+    [...interfaces],
     [
       ['a', 12],
       ['b', 13],
     ],
   );
   t.same(
-    result.outcomes.map(({ operation, error }) => [operation, error]),
+    outcomes.map((outcome) => [outcome.operation, outcome.error]),
     operations.map((operation) => [operation, undefined]),
   );
-  t.equal(result.error, undefined);
+  t.equal(error, undefined);
 });
 
-t.test('an interface is announced when what needs it has been sent and is not answered yet', async (t) => {
-  const vpp = new RecordedVpp();
-  const announce = (tag: string): void => {
-    vpp.log.push(`made ${tag}`);
-  };
-  const told = {
-    ...transaction(adds(tap('a'), up('a'), route('10.1.0.0/16'))),
-    interface_made: announce,
-  };
-  await execute(vpp, new Handles(), told);
-  t.strictSame(vpp.log, ['tap_create_v3', '|', 'sw_interface_set_flags', 'ip_route_add_del', 'made a']);
-
-  vpp.log.length = 0;
-  vpp.refuses.set('tap_create_v3', -12);
-  await execute(vpp, new Handles(), told);
-  t.notOk(vpp.log.includes('made a'), 'one that was not made is not');
+t.test('a transaction that waits for a handle holds nobody else up', async (t) => {
+  const lab = new ExecutorLab();
+  lab.run(adds(tap('a'), up('a')), { owner: 'pod' });
+  lab.run(adds({ kind: 'redirect_table', family: 4 }, { kind: 'redirect_acl', interface: 'a', family: 4 }));
+  lab.run(adds(...routes(2)), { owner: 'other' });
+  t.same(lab.vpp.take(), ['tap_create_v3 a', 'classify_add_del_table', sentRoute(0), sentRoute(1)]);
+  await lab.vpp.answer(1);
+  t.same(lab.vpp.take(), ['sw_interface_set_flags 11']);
+  await lab.vpp.answer(1);
+  t.same(
+    lab.vpp.take(),
+    ['-input_acl_set_interface 11', 'input_acl_set_interface 11'],
+    'the redirect table has its index',
+  );
+  await lab.vpp.answerAll();
+  t.match(lab.executor.gauges(), { transactions: 0, in_flight: 0 });
 });
+
+t.test('64 messages are in flight as long as there is work, and no more', async (t) => {
+  const lab = new ExecutorLab();
+  const result = lab.run(adds(...routes(1000)));
+  for (let sent = window; sent < 1000; sent += 7) {
+    t.equal(lab.vpp.inFlight('prompt').length, window);
+    t.equal(lab.vpp.log.length, sent);
+    await lab.vpp.answer(7);
+  }
+  await lab.vpp.answerAll();
+  t.equal(lab.vpp.most.prompt, window);
+  t.same(
+    lab.vpp.log,
+    routes(1000).map((_, n) => sentRoute(n)),
+    'in order',
+  );
+  t.equal((await result).error, undefined);
+});
+
+t.test('operations that need several messages exceed the window by less than one of them', async (t) => {
+  const lab = new ExecutorLab();
+  lab.handles.made(tap('a'), 1);
+  const urpf = (n: number): VppObject => ({
+    kind: 'urpf',
+    interface: 'a',
+    family: 4,
+    mode: 'strict',
+    table_id: n,
+  });
+  const result = lab.run(adds(...routes(1), ...Array.from({ length: 100 }, (_, n) => urpf(n))));
+  await lab.vpp.answerAll();
+  t.ok(lab.vpp.most.prompt <= window + 1, `${lab.vpp.most.prompt}`);
+  t.equal((await result).outcomes.length, 101);
+});
+
+t.test('operations that need no message are not all begun at once', async (t) => {
+  const lab = new ExecutorLab();
+  const result = lab.run([...adds(...routes(5).map((o) => ({ ...o, paths: [] }) as VppObject), tap('a'))]);
+  t.equal(lab.vpp.log.length, 6);
+  const lost = lab.run(adds(...Array.from({ length: 1000 }, (_, n) => route(`10.9.${n}.0/32`, 'gone'))), {
+    owner: 'lost',
+  });
+  t.equal(lab.executor.suspects().length, 6 + window - 6, 'what is begun is bounded');
+  await lab.vpp.answerAll();
+  await result;
+  const { outcomes } = await lost;
+  t.equal(outcomes.filter(({ error }) => error instanceof UnknownHandle).length, 1000);
+});
+
+t.test('owners with much to do take turns', async (t) => {
+  const lab = new ExecutorLab();
+  let done = '';
+  for (const net of [10, 11])
+    lab.run(adds(...routes(10_000, net)), { owner: `net ${net}`, urgency: 'bulk' }).then(() => {
+      done += `${net} `;
+    });
+  for (let answered = 0; answered < 10_000; answered += window) {
+    await lab.vpp.answer(window, 'bulk');
+    const count = (net: number) => lab.vpp.log.filter((text) => text.includes(` ${net}.`)).length;
+    if (answered % 1024 === 0)
+      t.ok(Math.abs(count(10) - count(11)) <= window + 16, `${count(10)} ${count(11)}`);
+  }
+  await lab.vpp.answerAll();
+  t.equal(done, '10 11 ');
+  t.equal(lab.vpp.most.bulk, window);
+});
+
+t.test('a pod that is made goes before whoever else waits on its connection', async (t) => {
+  const lab = new ExecutorLab();
+  lab.run(adds(...routes(200)), { owner: 'audit' });
+  lab.run(adds(...routes(200, 11)), { owner: 'node' });
+  lab.vpp.take();
+  lab.run(adds(...routes(20, 12)), { owner: 'pod', urgency: 'urgent' });
+  await lab.vpp.answer(20);
+  t.same(
+    lab.vpp.take(),
+    routes(20).map((_, n) => sentRoute(n, 12)),
+  );
+  await lab.vpp.answerAll();
+});
+
+t.test('bulk goes by a connection of its own and delays nobody', async (t) => {
+  const lab = new ExecutorLab();
+  lab.run(adds(...routes(1000)), { owner: 'bgp', urgency: 'bulk' });
+  t.equal(lab.vpp.inFlight('bulk').length, window);
+  lab.run(adds(...routes(3, 11)), { owner: 'node' });
+  t.same(lab.vpp.inFlight('prompt'), [sentRoute(0, 11), sentRoute(1, 11), sentRoute(2, 11)]);
+  await lab.vpp.answerAll();
+});
+
+t.test('one transaction of an owner is under way at a time', async (t) => {
+  const lab = new ExecutorLab();
+  const ends: string[] = [];
+  lab.run(adds(...routes(2))).then(() => ends.push('first'));
+  lab.run(adds(route('10.9.0.0/16')), { urgency: 'bulk' }).then(() => ends.push('second'));
+  lab.run(adds(route('10.8.0.0/16'))).then(() => ends.push('third'));
+  t.match(lab.executor.gauges(), { transactions: 1, transactions_waiting: 2 });
+  await lab.vpp.answer(1);
+  t.equal(lab.vpp.log.length, 2, 'the second waits for all answers to the first');
+  await lab.vpp.answer(1);
+  t.same(lab.vpp.inFlight('bulk'), ['ip_route_add_del_v2 10.9.0.0/16']);
+  t.same(lab.vpp.inFlight('prompt'), []);
+  await lab.vpp.answerAll();
+  t.same(ends, ['first', 'second', 'third']);
+});
+
+t.test('a transaction that nobody waits for any more when its turn comes is not sent', async (t) => {
+  const lab = new ExecutorLab();
+  let given_up = false;
+  lab.run(adds(...routes(100)));
+  const next = lab.run(adds(route('10.9.0.0/16')), {}, () => given_up);
+  const full = lab.run(adds(route('10.8.0.0/16')), { owner: 'other' }, () => given_up);
+  const after = lab.run(adds(route('10.7.0.0/16')));
+  given_up = true;
+  await lab.vpp.answerAll();
+  await t.rejects(next, Abandoned);
+  await t.rejects(full, Abandoned, 'also one whose turn comes late because the window was full');
+  t.equal((await after).error, undefined);
+  t.notOk(lab.vpp.log.some((text) => / 10\.[98]\.0\.0/.test(text)));
+});
+
+t.test('what was begun is carried out, whether somebody waits or not', async (t) => {
+  const lab = new ExecutorLab();
+  let given_up = false;
+  const result = lab.run(adds(...routes(100)), {}, () => given_up);
+  given_up = true;
+  await lab.vpp.answerAll();
+  t.equal((await result).outcomes.length, 100);
+});
+
+t.test(
+  'an interface is announced once, when what needs it has been sent and is not answered yet',
+  async (t) => {
+    const lab = new ExecutorLab();
+    const announced = { interface_made: (tag: string) => void lab.vpp.log.push(`made ${tag}`) };
+    lab.run(adds(tap('a'), up('a'), route('10.1.0.0/16')), announced);
+    await lab.vpp.answerAll();
+    t.same(lab.vpp.take(), [
+      'tap_create_v3 a',
+      'sw_interface_set_flags 11',
+      'ip_route_add_del_v2 10.1.0.0/16',
+      'made a',
+    ]);
+    await lab.does(adds(tap('b')), announced);
+    t.same(lab.vpp.take(), ['tap_create_v3 b', 'made b'], 'also one that nothing needs');
+
+    lab.vpp.refuses = (text) => (text.startsWith('tap_create') ? -12 : undefined);
+    await lab.does(adds(tap('c'), up('c')), announced);
+    t.notOk(lab.vpp.log.includes('made c'), 'one that was not made is not');
+
+    lab.vpp.refuses = (text) => (text.startsWith('sw_interface_set_flags') ? -1 : undefined);
+    lab.vpp.take();
+    await lab.does(adds(up('a'), tap('d')), { ...announced, on_error: 'rollback' });
+    t.notOk(lab.vpp.log.includes('made d'), 'nor one that is undone');
+  },
+);
 
 t.test('an interface that is made anew in one transaction is the new one from then on', async (t) => {
-  const vpp = new RecordedVpp();
-  const handles = new Handles();
-  handles.setInterface('a', 5);
-  const { outcomes } = await execute(
-    vpp,
-    handles,
-    transaction([...removes(up('a'), tap('a')), ...adds(tap('a'), up('a'))]),
-  );
+  const lab = new ExecutorLab();
+  lab.handles.made(tap('a'), 5);
+  const { outcomes } = await lab.does([...removes(up('a'), tap('a')), ...adds(tap('a'), up('a'))]);
   t.ok(outcomes.every(({ error }) => error === undefined));
-  t.equal(handles.interface('a'), 13);
+  t.equal(lab.handles.interface('a'), 13);
+  t.same(lab.vpp.log.at(-1), 'sw_interface_set_flags 13');
 });
 
 t.test('a refused operation is an outcome, and the others are carried out', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('tap_create_v3', -12);
-  const { outcomes, error } = await execute(
-    vpp,
-    new Handles(),
-    transaction(adds(route('10.1.0.0/16'), tap('a'), up('a'), route('10.2.0.0/16'))),
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) => (text.startsWith('tap_create') ? -12 : undefined);
+  const { outcomes, error } = await lab.does(
+    adds(route('10.1.0.0/16'), tap('a'), up('a'), route('10.2.0.0/16')),
   );
   t.match(
     outcomes.map((outcome) => outcome.error),
@@ -211,40 +239,94 @@ t.test('a refused operation is an outcome, and the others are carried out', asyn
 });
 
 t.test('a value that no message can hold is an error of its object alone', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('ip_neighbor_add_del', new MalformedError('ip_neighbor.mac_address'));
-  const handles = new Handles();
-  handles.setInterface('a', 1);
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) =>
+    /ip_neighbor_add_del/.test(text) ? new MalformedError('ip_neighbor.mac_address') : undefined;
+  lab.handles.made(tap('a'), 1);
   const neighbour: VppObject = { kind: 'neighbour', interface: 'a', address: '10.0.0.1', mac: 'nonsense' };
-  const { outcomes } = await execute(vpp, handles, transaction(adds(neighbour, route('10.1.0.0/16'))));
+  const { outcomes } = await lab.does(adds(neighbour, route('10.1.0.0/16')));
   t.match(
     outcomes.map(({ error }) => error),
     [{ code: 'malformed' }, undefined],
   );
 });
 
-t.test('after a refusal a transaction that is rolled back sends nothing more', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('tap_create_v3', -12);
-  const { outcomes } = await execute(
-    vpp,
-    new Handles(),
-    transaction(adds(route('10.1.0.0/16'), tap('a'), up('a'), route('10.2.0.0/16')), 'rollback'),
+t.test('after a refusal a transaction that is rolled back sends nothing more, and is undone', async (t) => {
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) => (text.startsWith('tap_create') ? -12 : undefined);
+  const { outcomes, error } = await lab.does(
+    adds(route('10.1.0.0/16'), tap('a'), up('a'), route('10.2.0.0/16')),
+    { on_error: 'rollback' },
   );
   t.match(
-    outcomes.map(({ error }) => error),
-    [undefined, RetvalError, NotSent, NotSent],
+    outcomes.map((outcome) => outcome.error),
+    [NotDone, RetvalError, NotDone, NotDone],
   );
-  t.same(vpp.log, ['ip_route_add_del', 'tap_create_v3', '|', 'ip_route_add_del']);
+  t.match(outcomes[0]?.error?.message, /^undone: /);
+  t.match(outcomes[2]?.error?.message, /^not sent: /);
+  t.match(error, { retval: -12 });
+  t.same(lab.vpp.log, [
+    'ip_route_add_del_v2 10.1.0.0/16',
+    'tap_create_v3 a',
+    '-ip_route_add_del_v2 10.1.0.0/16',
+  ]);
+});
+
+t.test('a rollback waits for what is on its way, and undoes it in the safe order', async (t) => {
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) => (text.endsWith(' 10.5.0.0/16') ? -1 : undefined);
+  const pod = adds(tap('a'), up('a'), route('10.5.0.0/16'), route('10.1.0.0/16', 'a'));
+  const result = lab.run(pod, { on_error: 'rollback' });
+  await lab.vpp.answer(1);
+  lab.vpp.take();
+  await lab.vpp.answer(2);
+  t.same(lab.vpp.take(), [], 'the route is not answered yet');
+  await lab.vpp.answerAll();
+  t.same(
+    lab.vpp.take().filter((text) => !text.includes('snat')),
+    ['-ip_route_add_del_v2 10.1.0.0/16', 'sw_interface_set_flags 11', 'tap_delete_v2 11'],
+  );
+  t.match(
+    (await result).outcomes.map(({ error }) => error),
+    [NotDone, NotDone, RetvalError, NotDone],
+  );
+});
+
+t.test('what VPP refuses to remove of a rolled back transaction is still there', async (t) => {
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) =>
+    text.endsWith(' 10.5.0.0/16') || text.startsWith('tap_delete') ? -1 : undefined;
+  const mtu: VppObject = { kind: 'interface_mtu', interface: 'a', mtu: 1500 };
+  const result = await lab.does(adds(tap('a'), mtu, up('a'), route('10.5.0.0/16')), { on_error: 'rollback' });
+  t.match(
+    result.outcomes.map(({ error }) => error),
+    [undefined, undefined, NotDone, RetvalError],
+    'and so is what only goes with it',
+  );
+  t.equal(lab.handles.interface('a'), 11);
+});
+
+t.test('a rollback keeps to the window, and others go on beside it', async (t) => {
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) => (text.endsWith(' 10.5.0.0/16') ? -1 : undefined);
+  const result = lab.run(adds(...routes(500), route('10.5.0.0/16')), { on_error: 'rollback' });
+  while (!lab.vpp.log.some((text) => text.startsWith('-'))) await lab.vpp.answer(window);
+  lab.vpp.take();
+  lab.run(adds(route('11.0.0.0/8')), { owner: 'other' });
+  await lab.vpp.answer(window);
+  t.ok(lab.vpp.take().includes('ip_route_add_del_v2 11.0.0.0/8'));
+  await lab.vpp.answerAll();
+  t.equal(lab.vpp.most.prompt, window);
+  const { outcomes } = await result;
+  t.equal(outcomes.filter(({ error }) => error instanceof NotDone).length, 500);
 });
 
 t.test('to remove what is not there is a success', async (t) => {
   for (const retval of [-2, -3, -6, -60]) {
-    const vpp = new RecordedVpp();
-    vpp.refuses.set('tap_delete_v2', retval);
-    const handles = new Handles();
-    handles.setInterface('a', 5);
-    const { outcomes } = await execute(vpp, handles, transaction(removes(tap('a'), tap('b'), up('b'))));
+    const lab = new ExecutorLab();
+    lab.vpp.refuses = (text) => (text.startsWith('tap_delete') ? retval : undefined);
+    lab.handles.made(tap('a'), 5);
+    const { outcomes } = await lab.does(removes(tap('a'), tap('b'), up('b')));
     t.same(
       outcomes.map(({ error }) => error),
       [undefined, undefined, undefined],
@@ -254,124 +336,95 @@ t.test('to remove what is not there is a success', async (t) => {
 });
 
 t.test('an interface that VPP refuses to delete keeps its name', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('tap_delete_v2', -1);
-  const handles = new Handles();
-  handles.setInterface('a', 5);
-  const { outcomes } = await execute(vpp, handles, transaction(removes(tap('a'))));
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) => (text.startsWith('tap_delete') ? -1 : undefined);
+  lab.handles.made(tap('a'), 5);
+  const { outcomes } = await lab.does(removes(tap('a')));
   t.match(outcomes[0]?.error, { retval: -1 });
-  t.equal(handles.interface('a'), 5);
+  t.equal(lab.handles.interface('a'), 5);
 });
 
 t.test('an address that is there already is as it should be', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('sw_interface_add_del_address', -105);
-  const handles = new Handles();
-  handles.setInterface('a', 5);
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = () => -105;
+  lab.handles.made(tap('a'), 5);
   const address: VppObject = { kind: 'interface_address', interface: 'a', prefix: '10.0.0.2/24' };
-  t.equal((await execute(vpp, handles, transaction(adds(address)))).error, undefined);
-  vpp.refuses.set('sw_interface_add_del_address', -114);
-  t.match((await execute(vpp, handles, transaction(adds(address)))).error, { retval: -114 });
+  t.equal((await lab.does(adds(address))).error, undefined);
+  lab.vpp.refuses = () => -114;
+  t.match((await lab.does(adds(address))).error, { retval: -114 });
 });
 
 t.test('an interface that cannot be given its tag is deleted again', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('sw_interface_tag_add_del', -2);
-  const handles = new Handles();
+  const lab = new ExecutorLab();
+  lab.vpp.refuses = (text) => (text.startsWith('sw_interface_tag_add_del') ? -2 : undefined);
   const device = desiredNode(nodeOf(), true).find(({ kind }) => kind === 'af_packet')!;
-  const { error } = await execute(vpp, handles, transaction(adds(device)));
+  const { error } = await lab.does(adds(device));
   t.match(error, { message_name: 'sw_interface_tag_add_del' });
-  t.same(vpp.log, ['af_packet_create_v3', '|', 'sw_interface_tag_add_del', '|', 'af_packet_delete']);
-  t.throws(() => handles.interface('main-eth0'), UnknownHandle);
+  t.same(lab.vpp.log, ['af_packet_create_v3 eth0', 'sw_interface_tag_add_del 11', 'af_packet_delete eth0']);
+  t.throws(() => lab.handles.interface('main-eth0'), UnknownHandle);
 });
 
 t.test('an interface that VPP made by itself is neither made nor forgotten', async (t) => {
-  const vpp = new RecordedVpp();
-  const handles = new Handles();
+  const lab = new ExecutorLab();
   const device: VppObject = { kind: 'existing_interface', tag: 'main-eth0' };
-  t.match((await execute(vpp, handles, transaction(adds(device)))).error, UnknownHandle);
-  handles.setInterface('main-eth0', 3);
-  const { error } = await execute(
-    vpp,
-    handles,
-    transaction([...removes(device), ...adds(device, up('main-eth0'))]),
-  );
+  t.match((await lab.does(adds(device))).error, UnknownHandle);
+  lab.handles.made(device, 3);
+  const { error } = await lab.does([...removes(device), ...adds(device, up('main-eth0'))]);
   t.equal(error, undefined);
-  t.same(vpp.log, ['sw_interface_set_flags']);
+  t.same(lab.vpp.log, ['sw_interface_set_flags 3']);
 });
 
-t.test('what a later dump shows is learned, but never over what has been made meanwhile', async (t) => {
-  const handles = new Handles();
-  const table: VppObject = { kind: 'redirect_table', family: 4 };
-  const seen = new Handles();
-  for (const [tag, index] of [
-    ['a', 1],
-    ['b', 2],
-  ] as const)
-    seen.setInterface(tag, index);
-  seen.made(table, 3);
-  handles.setInterface('a', 11);
-  handles.learn(seen);
-  t.same([handles.interface('a'), handles.interface('b'), handles.of(table)], [11, 2, 3]);
-});
-
-t.test('the end of the connection rejects the transaction', async (t) => {
-  const vpp = new RecordedVpp();
-  vpp.refuses.set('sw_interface_set_flags', new Error('disconnected'));
-  for (const on_error of ['continue', 'rollback'] as const) {
-    await t.rejects(execute(vpp, new Handles(), transaction(adds(tap('a'), up('a')), on_error)), {
-      message: 'disconnected',
-    });
-  }
-});
-
-/** Passes requests on to a stand-in, but for the n-th, which is refused. */
-async function refusing(t: { teardown(run: () => void): void }) {
-  const vpp = await startStandInVpp();
-  const client = await connect({ transport: vpp.transport(), name: 'test' });
-  t.teardown(() => {
-    client.close();
-    vpp.close();
+t.test('an operation of several messages ends with its last answer', async (t) => {
+  const lab = new ExecutorLab();
+  lab.handles.made(tap('node-snat'), 1);
+  lab.vpp.refuses = (text) => (text.startsWith('cnat_set_snat_policy') ? -1 : undefined);
+  let ended = false;
+  const result = lab.run(adds({ kind: 'snat_policy', policy: 'if_pfx', keeper: 'node-snat' }));
+  result.then(() => {
+    ended = true;
   });
-  let left = Number.POSITIVE_INFINITY;
-  const request = (async (...[message, fields]: Parameters<Client['request']>) => {
-    left -= 1;
-    if (left === 0) throw new RetvalError(message.name, -1, {});
-    return client.request(message, fields);
-  }) as Client['request'];
-  return {
-    vpp: { request } satisfies Requester,
-    handles: (await observe(client)).handles,
-    /** Refuses the n-th request from now on. True if it has come to that. */
-    refuse: (n: number) => {
-      left = n;
-    },
-    refused: () => left <= 0,
-    held: async () => (await observe(client)).snapshot.objects.map((object) => JSON.stringify(object)).sort(),
-  };
-}
+  await lab.vpp.answer(1);
+  t.notOk(ended, 'the first one was refused, the second is on its way');
+  await lab.vpp.answer(1);
+  t.match((await result).error, { retval: -1 });
+});
 
-t.test('whatever VPP refuses, a pod that is rolled back leaves nothing behind', async (t) => {
-  const { vpp, handles, refuse, refused, held } = await refusing(t);
-  const node = reconcile(desiredNode(nodeOf(), true), []);
-  t.equal((await execute(vpp, handles, transaction(node))).error, undefined);
-  const spec = podOf({ allowed_source_prefixes: ['10.9.0.0/24', 'fd09::/64'], interface_type: 'tap' });
-  const pod = reconcile(desiredPod(spec, podInputsOf()), []);
-  const before = await held();
-  let requests = 0;
-  for (let n = 1; ; n++) {
-    refuse(n);
-    const { error, outcomes } = await execute(vpp, handles, transaction(pod, 'rollback'));
-    const was_refused = refused();
-    refuse(0);
-    if (!was_refused) break;
-    requests = n;
-    t.match(error, RetvalError);
-    t.equal(outcomes.length, pod.length);
-    t.same(await held(), before, `request ${n}, ${keyOf(outcomes.find((o) => o.error)!.operation.object)}`);
+t.test('the end of the connection rejects all that waits, and whatever comes later', async (t) => {
+  for (const on_error of ['continue', 'rollback'] as const) {
+    const lab = new ExecutorLab();
+    const under_way = lab.run(adds(...routes(100)), { on_error });
+    const waits = lab.run(adds(tap('a')));
+    const bulk = lab.run(adds(...routes(100, 11)), { owner: 'bulk', urgency: 'bulk' });
+    await lab.vpp.answer(3);
+    lab.vpp.die();
+    await turn();
+    for (const each of [under_way, waits, bulk, lab.run(adds(tap('b')))])
+      await t.rejects(each, { message: 'disconnected' });
   }
-  t.ok(requests > 30, `${requests} requests were refused, each in turn`);
-  const undo = removal(pod.map(({ object }) => object));
-  t.equal((await execute(vpp, handles, transaction(undo))).error, undefined);
-  t.same(await held(), before, 'and so does one that was made and is removed');
+});
+
+t.test('what VPP answers after the end of a session moves nothing more', async (t) => {
+  const lab = new ExecutorLab();
+  const under_way = lab.run(adds(...routes(100)));
+  lab.executor.fail(new Error('closed'));
+  await lab.vpp.answer(64);
+  t.equal(lab.vpp.log.length, 64);
+  await t.rejects(under_way, { message: 'closed' });
+});
+
+t.test('a hundred thousand operations: what is in flight stays small', async (t) => {
+  const lab = new ExecutorLab();
+  const result = lab.run(adds(...routes(100_000)), { urgency: 'bulk' });
+  let suspects = 0;
+  while (lab.vpp.inFlight('bulk').length > 0) {
+    suspects = Math.max(suspects, lab.executor.suspects().length);
+    await lab.vpp.answer(window, 'bulk');
+    lab.vpp.take();
+  }
+  const { outcomes, error } = await result;
+  t.equal(error, undefined);
+  t.equal(outcomes.length, 100_000);
+  t.equal(suspects, window);
+  t.equal(lab.vpp.most.bulk, window);
+  t.match(lab.executor.gauges(), { transactions: 0, in_flight: 0 });
 });

@@ -1,23 +1,57 @@
 import t from 'tap';
-import { type Client, connect, RetvalError } from 'vpp-binapi-ts';
+import { type Client, connect, IncompatibleError, RetvalError } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_table_dump } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del } from 'vpp-binapi-ts/ip_neighbor';
+import { memoryFile } from '../../lab/memory-file.js';
+import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
-import { isUnknown, keyOf } from '../../src/objects/object.js';
+import { keyOf } from '../../src/objects/object.js';
+import { owners } from '../../src/objects/owner.js';
 import type { Operation } from '../../src/reconcile/operation.js';
+import { OwnerIndex } from '../../src/reconcile/ownership.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
-import { execute } from '../../src/vpp-conn/execute.js';
+import type { Scope } from '../../src/reconcile/snapshot.js';
+import { Executor } from '../../src/vpp-conn/execute.js';
+import { openFibSources } from '../../src/vpp-conn/fib-sources.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { messages_used } from '../../src/vpp-conn/messages.js';
-import { buffersIn, observe } from '../../src/vpp-conn/observe.js';
+import { buffersIn, observe } from '../../src/vpp-conn/observe/observe.js';
+import { Quarantine } from '../../src/vpp-conn/quarantine.js';
+import { Registry, type RegistryFile } from '../../src/vpp-conn/registry.js';
 import { address, linuxRoute, nodeOf, podInputsOf, podOf, uplinkOf } from '../desired/sample.js';
 
-/** A client of a stand-in VPP, as a session of this process has one. */
+type Vpp = Pick<Client, 'dump' | 'request' | 'compatible'>;
+const everything: readonly Scope[] = [...owners, 'nobody'];
+
+/** What one process knows of a VPP. */
+async function session(vpp: Vpp, file: RegistryFile) {
+  const handles = new Handles();
+  const registry = new Registry(file, 'vpp');
+  await openFibSources(vpp, handles);
+  const executor = new Executor({
+    connections: { prompt: vpp, bulk: vpp },
+    handles,
+    registry,
+    quarantine: new Quarantine(memoryFile(), () => undefined),
+    clock: new TurnedClock(),
+  });
+  return {
+    handles,
+    run: (operations: readonly Operation[]) =>
+      executor.run(
+        { generation: 1, owner: 'test', operations, on_error: 'continue', urgency: 'prompt' },
+        () => false,
+      ),
+    read: (scopes = everything, by: Vpp = vpp) => observe(by, scopes, handles, registry),
+  };
+}
+
+/** A client of a stand-in VPP, and processes that program it one after the other. */
 async function connected(t: { teardown(run: () => void): void }) {
   const vpp = await startStandInVpp();
   const client = await connect({ transport: vpp.transport(), name: 'test' });
@@ -25,25 +59,26 @@ async function connected(t: { teardown(run: () => void): void }) {
     client.close();
     vpp.close();
   });
-  const handles = new Handles();
+  const file = memoryFile();
+  const first = await session(client, file);
+  const does = async (operations: readonly Operation[], by = first): Promise<void> => {
+    const { error } = await by.run(operations);
+    if (error !== undefined) throw error;
+  };
   return {
     vpp,
     client,
+    read: first.read,
+    run: first.run,
+    /** The next process. */
+    fresh: () => session(client, file),
     /** Throws when VPP refuses an operation. */
-    async does(operations: readonly Operation[], known = handles): Promise<void> {
-      const { error } = await execute(client, known, {
-        generation: 1,
-        owner: 'test',
-        operations,
-        on_error: 'continue',
-      });
-      if (error !== undefined) throw error;
-    },
-    /** What is still to be done, but for what no dump shows. */
+    does,
+    /** What a fresh process finds still to be done. */
     async missing(wanted: readonly VppObject[]): Promise<string[]> {
-      const { snapshot } = await observe(client);
-      return reconcile(wanted, snapshot.objects).flatMap(({ action, object }) =>
-        action === 'add' && isUnknown(object) ? [] : [`${action} ${JSON.stringify(object)}`],
+      const { objects, unsure } = await (await session(client, file)).read();
+      return reconcile(wanted, objects, unsure).map(
+        ({ action, object }) => `${action} ${JSON.stringify(object)}`,
       );
     },
   };
@@ -114,6 +149,24 @@ const pods: Record<string, VppObject[]> = {
   ),
 };
 
+const voices = (client: Client): Vpp => ({
+  dump: client.dump.bind(client),
+  request: client.request.bind(client),
+  compatible: client.compatible.bind(client),
+});
+
+/** Writes down what is asked: the name of the message, and the source of routes. */
+function overheard(client: Client, asked: string[]): Vpp {
+  const told = <Call extends (...args: never[]) => unknown>(call: Call) =>
+    ((...args: never[]) => {
+      const [message, fields] = args as unknown as [{ name: string }, { src?: number }];
+      asked.push(fields.src === undefined ? message.name : `${message.name} ${fields.src}`);
+      return call(...args);
+    }) as Call;
+  const own = voices(client);
+  return { ...own, dump: told(own.dump), request: told(own.request) };
+}
+
 t.test('what was asked for is what is seen: nothing is left to do', async (t) => {
   for (const [name, objects] of Object.entries(nodes)) {
     const { does, missing } = await connected(t);
@@ -134,13 +187,14 @@ t.test('pods beside a node, too', async (t) => {
 });
 
 t.test('a fresh process removes all that an earlier one has made', async (t) => {
-  const { does, client } = await connected(t);
+  const { does, fresh } = await connected(t);
   const kept = /^(neighbour_limits|redirect_table|snat_addresses):/;
   await does(reconcile([...nodes['redirect rules of both families']!, ...Object.values(pods).flat()], []));
-  const { snapshot, handles } = await observe(client);
-  t.ok(snapshot.objects.length > 120, `${snapshot.objects.length} objects`);
-  await does(removal(snapshot.objects), handles);
-  const left = (await observe(client)).snapshot;
+  const next = await fresh();
+  const { objects } = await next.read();
+  t.ok(objects.length > 120, `${objects.length} objects`);
+  await does(removal(objects), next);
+  const left = await (await fresh()).read();
   t.same(
     left.objects.map(keyOf).filter((key) => !kept.test(key)),
     [],
@@ -177,19 +231,19 @@ t.test('whatever is taken away is missing, and nothing else', async (t) => {
 t.test(
   'what leads through an interface that is gone is named by its index, and removed before it is made anew',
   async (t) => {
-    const { does, client, missing } = await connected(t);
+    const { does, read, missing } = await connected(t);
     const pod = pods.tun!;
     const tap = pod.find(({ kind }) => kind === 'tap')!;
     await does(reconcile([...nodes['a dual-stack node']!, ...pod], []));
-    const { snapshot } = await observe(client);
+    const snapshot = await read();
     const index = snapshot.interfaces.find((known) => 'tag' in tap && known.tag === tap.tag)!.sw_if_index;
     await does([{ action: 'remove', object: tap }]);
-    const seen = (await observe(client)).snapshot.objects;
-    const route = seen.find((object) => keyOf(object) === 'route:0/10.1.0.5/32');
+    const seen = (await read()).objects;
+    const route = seen.find((object) => keyOf(object) === 'route:pods/0/10.1.0.5/32');
     t.match(route, { paths: [{ interface: `#${index}`, next_hop: '10.1.0.5' }] });
     const again = reconcile([...nodes['a dual-stack node']!, ...pod], seen);
     t.same(
-      again.filter(({ object }) => keyOf(object) === 'route:0/10.1.0.5/32').map(({ action }) => action),
+      again.filter(({ object }) => keyOf(object) === 'route:pods/0/10.1.0.5/32').map(({ action }) => action),
       ['remove', 'add'],
     );
     await does(again);
@@ -198,10 +252,10 @@ t.test(
 );
 
 t.test('interfaces that nobody has tagged are shown and never taken for ours', async (t) => {
-  const { does, client } = await connected(t);
+  const { does, read, client } = await connected(t);
   const { create_loopback } = await import('vpp-binapi-ts/interface');
   await client.request(create_loopback, { mac_address: '02:00:00:00:00:77' });
-  const { snapshot } = await observe(client);
+  const snapshot = await read();
   t.same(
     snapshot.interfaces.map(({ tag, name }) => [tag, name]),
     [
@@ -231,19 +285,23 @@ default-numa-1         1     1   2304     2048      100     50      0      50
 `;
   t.equal(buffersIn(text), 24_012);
   t.equal(buffersIn('unknown input'), undefined);
-  const { client } = await connected(t);
+  const { client, read } = await connected(t);
+  let answer: string | undefined = text;
   const request = (async (...[message, fields]: Parameters<Client['request']>) => {
-    if (message.name === 'cli_inband') throw new RetvalError(message.name, -1, {});
-    return client.request(message, fields);
+    if (message.name !== 'cli_inband') return client.request(message, fields);
+    if (answer === undefined) throw new RetvalError(message.name, -1, {});
+    return { retval: 0, reply: answer };
   }) as Client['request'];
-  const reader = { dump: client.dump.bind(client), request };
-  t.equal((await observe(reader)).snapshot.buffers, undefined);
+  const reader = { ...voices(client), request };
+  t.equal((await read(everything, reader)).buffers, 24_012);
+  answer = undefined;
+  t.equal((await read(everything, reader)).buffers, undefined);
   client.close();
-  await t.rejects(observe(reader), { code: 'disconnected' }, 'a lost connection is no such answer');
+  await t.rejects(read(everything, reader), { code: 'disconnected' }, 'a lost connection is no such answer');
 });
 
 t.test('a byte of garbage behind the name of a table is not part of it', async (t) => {
-  const { does, client } = await connected(t);
+  const { does, read, client } = await connected(t);
   await does(
     reconcile(
       pods.tun!.filter(({ kind }) => kind === 'table'),
@@ -258,26 +316,151 @@ t.test('a byte of garbage behind the name of a table is not part of it', async (
       return { ...detail, table: { ...table, name: `${table.name}\u0081` } };
     });
   }) as Client['dump'];
-  const { snapshot } = await observe({ dump, request: client.request.bind(client) });
+  const snapshot = await read(everything, { ...voices(client), dump });
   const names = snapshot.objects.flatMap((object) => (object.kind === 'table' ? [object.name] : []));
   const wanted = pods.tun!.flatMap((object) => (object.kind === 'table' ? [object.name] : []));
   t.same(names.sort(), wanted.sort());
 });
 
 t.test('every message that is read with is compared with the message table of VPP at connect', async (t) => {
-  const { does, client } = await connected(t);
+  const { does, client, read } = await connected(t);
   await does(reconcile([...nodes['redirect rules of both families']!, ...pods.tun!], []));
-  const sent = new Set<string>();
-  const told = <Call extends (...args: never[]) => unknown>(call: Call) =>
-    ((...args: never[]) => {
-      sent.add((args[0] as unknown as { name: string }).name);
-      return call(...args);
-    }) as Call;
-  await observe({ dump: told(client.dump.bind(client)), request: told(client.request.bind(client)) });
+  const asked: string[] = [];
+  await read(everything, overheard(client, asked));
+  const sent = new Set(asked.map((text) => text.split(' ')[0]!));
   const known = new Set(messages_used.map(({ name }) => name));
   t.same(
     [...sent].filter((name) => !known.has(name)),
     [],
   );
   t.ok(sent.has(sw_interface_dump.name) && sent.size > 15);
+});
+
+/** What VPP shows of these scopes, by key. */
+const shown = (objects: readonly VppObject[]): string[] => objects.map(keyOf).sort();
+
+t.test('an interface that is removed while all is read costs only itself', async (t) => {
+  const all = [...nodes['redirect rules of both families']!, ...Object.values(pods).flat()];
+  const taps = pods.tap!.flatMap((object) => (object.kind === 'tap' ? [object] : []));
+  const { does, read, run, client } = await connected(t);
+  await does(reconcile(all, []));
+  const before = (await read()).objects;
+  const asked: string[] = [];
+  await read(everything, overheard(client, asked));
+  let cut = 0;
+  for (let at = 0; at < asked.length; at += Math.ceil(asked.length / 30)) {
+    let sent = 0;
+    // Removed when so many requests of the reading have left.
+    const cutting = <Call extends (...args: never[]) => unknown>(call: Call) =>
+      ((...args: never[]) => {
+        if (sent === at) run(removal(taps));
+        sent += 1;
+        return call(...args);
+      }) as Call;
+    const own = voices(client);
+    const { objects } = await read(everything, {
+      ...own,
+      dump: cutting(own.dump),
+      request: cutting(own.request),
+    });
+    const seen = new Set(shown(objects));
+    const lost = before.filter((object) => !seen.has(keyOf(object)));
+    const others = lost.filter((object) => !JSON.stringify(object).includes(taps[0]!.tag));
+    t.same(others, [], `removed at request ${at}`);
+    if (lost.length > 0) cut += 1;
+    await does(reconcile(all, (await read()).objects));
+  }
+  t.ok(cut > 0, `${cut} readings were cut`);
+});
+
+t.test('a VPP without a plugin is read all the same, and what needs it is refused by name', async (t) => {
+  const { client, does } = await connected(t);
+  await does(reconcile(nodes['a dual-stack node']!, []));
+  const lacks = /^(af_packet|urpf|cnat|npol|classify|input_acl|ip_session_redirect|feature_cnat)/;
+  const isThere = (message: { readonly name: string }): boolean => !lacks.test(message.name);
+  const asked: string[] = [];
+  const heard = overheard(client, asked);
+  const without = <Call extends (...args: never[]) => unknown>(call: Call) =>
+    (async (...args: never[]) => {
+      const [{ name }] = args as unknown as [{ name: string }];
+      if (!isThere({ name })) throw new IncompatibleError(name, '0', undefined);
+      return call(...args);
+    }) as unknown as Call;
+  const poor: Vpp = {
+    dump: without(heard.dump),
+    request: without(heard.request),
+    compatible: (messages) => {
+      const all = [...messages];
+      const report = client.compatible(all);
+      return { ...report, compatible: report.compatible && all.every(isThere) };
+    },
+  };
+  const process = await session(poor, memoryFile());
+  const pod = pods['with sources of its own, and redirected']!;
+  const { outcomes } = await process.run(reconcile(pod, []));
+  const refused = outcomes.filter(({ error }) => error !== undefined);
+  t.ok(refused.length > 0 && refused.length < outcomes.length);
+  for (const { operation, error } of refused)
+    t.ok(
+      /^(urpf|npol|cnat|feature_cnat|classify|input_acl)\S*: VPP has no such message/.test(error!.message) ||
+        /id of redirect_table/.test(error!.message),
+      `${keyOf(operation.object)}: ${error!.message}`,
+    );
+  const { objects } = await process.read();
+  t.ok(objects.some(({ kind }) => kind === 'tap') && objects.some(({ kind }) => kind === 'route'));
+  t.same(
+    asked.filter((text) => lacks.test(text)),
+    [],
+  );
+});
+
+t.test('an owner is read without what others have', async (t) => {
+  const { does, client, read } = await connected(t);
+  await does(reconcile([...nodes['redirect rules of both families']!, ...Object.values(pods).flat()], []));
+  const asked: string[] = [];
+  const of = async (scopes: readonly Scope[]) => {
+    asked.length = 0;
+    const { objects } = await read(scopes, overheard(client, asked));
+    const names = new Set(asked.map((text) => text.split(' ')[0]!));
+    const sources = new Set(asked.flatMap((text) => (text.startsWith('ip_route_v2_dump') ? [text] : [])));
+    return { objects, names, sources };
+  };
+  const all = (await read()).objects;
+  const index = new OwnerIndex(all);
+
+  const own = await of(['pods']);
+  t.notOk(own.names.has('cnat_translation_dump'), 'no translations');
+  t.notOk(own.names.has('cnat_snat_addresses_dump'));
+  t.equal(own.sources.size, 1, 'and no routes of others');
+  t.same(shown(own.objects), shown(all.filter((object) => index.of(object) === 'pods')));
+
+  const node = await of(['node']);
+  t.notOk(node.names.has('cnat_translation_dump'));
+  t.equal(node.sources.size, 1);
+  t.same(shown(node.objects), shown(all.filter((object) => index.of(object) === 'node')));
+
+  const services = await of(['services']);
+  t.ok(services.names.has('cnat_translation_dump'));
+  t.equal(services.sources.size, 1);
+  t.notOk(services.names.has('ip_address_dump'), 'nothing of interfaces');
+  t.same([...new Set(services.objects.map(({ kind }) => kind))], ['translation']);
+  const connectivity = await of(['connectivity']);
+  t.same(connectivity.objects, []);
+  t.equal(connectivity.sources.size, 1);
+});
+
+t.test('a fresh process finds nothing to do, whatever variant of node and pod there is', async (t) => {
+  const kinds = new Set<string>();
+  for (const [name, node] of Object.entries(nodes)) {
+    for (const [pod_name, pod] of Object.entries(pods)) {
+      // Its ACL needs the redirect tables.
+      if (pod.some(({ kind }) => kind === 'redirect_acl') && !name.startsWith('redirect')) continue;
+      const { does, missing } = await connected(t);
+      const wanted = [...node, ...pod];
+      await does(reconcile(wanted, []));
+      t.same(await missing(wanted), [], `${name}, ${pod_name}`);
+      for (const { kind } of wanted) kinds.add(kind);
+    }
+  }
+  t.ok(kinds.size > 20, `${kinds.size} kinds`);
 });

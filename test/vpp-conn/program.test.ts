@@ -3,20 +3,23 @@ import { desiredPod } from '../../src/desired/pod.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { ObjectKind, VppObject } from '../../src/objects/object.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
-import { Handles } from '../../src/vpp-conn/handles.js';
 import { programAdd, programFollow, programRemove } from '../../src/vpp-conn/program.js';
 import { nodeOf, podInputsOf, podOf, uplinkOf } from '../desired/sample.js';
-import { callsOf } from './recorded-calls.js';
+import { callsOf, knownHandles } from './recorded-calls.js';
 
-t.test('a dual-stack node with redirect rules is programmed in three waves', async (t) => {
+t.test('of a dual-stack node with redirect rules only what needs an index waits for an answer', async (t) => {
   const redirects = [
     { protocol: 'udp', port: 53, address: '10.96.0.10' },
     { protocol: 'tcp', port: 5353, address: 'fd00::53' },
   ] as const;
   t.same(await callsOf(reconcile(desiredNode(nodeOf({ redirects }), true), [])), [
     'cnat_set_snat_addresses_v2 snat_ip4=10.0.0.2 snat_ip6=fd00::2 flags=6',
+    'create_loopback_instance',
+    '|',
+    'sw_interface_tag_add_del is_add sw_if_index=1 tag=node-snat',
+    '|',
     'cnat_set_snat_policy policy=CNAT_POLICY_IF_PFX',
-    'cnat_snat_policy_add_del_if is_add=1 table=CNAT_POLICY_INCLUDE_V4',
+    'cnat_snat_policy_add_del_if sw_if_index=1 is_add=1 table=CNAT_POLICY_INCLUDE_V4',
     'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.0.0.2/32',
     'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=fd00::2/128',
     'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.96.0.0/16',
@@ -31,54 +34,53 @@ t.test('a dual-stack node with redirect rules is programmed in three waves', asy
     'ip_table_add_del_v2 is_add create_mfib table_id=1048576 is_ip6 name=host-tap-eth0-ip6',
     'af_packet_create_v3 mode=AF_PACKET_API_MODE_ETHERNET hw_addr=02:00:00:00:00:01 host_if_name=eth0 rx_frame_size=65536 tx_frame_size=65536 rx_frames_per_block=1024 tx_frames_per_block=1024 num_rx_queues=1 num_tx_queues=1 flags=10',
     'tap_create_v3 mac_address=02:ca:11:c0:fd:00 num_rx_queues=1 num_tx_queues=1 rx_ring_sz=1024 tx_ring_sz=1024 host_mtu_size=1500 host_mac_addr_set host_mac_addr=02:00:00:00:00:01 host_ip4_prefix=0.0.0.0/0 host_ip6_prefix=::/0 tap_flags=33 host_namespace=pid:1 host_if_name=eth0 tag=host-eth0<NUL>',
-    'sw_interface_tag_add_del is_add sw_if_index=1 tag=main-eth0',
-    '|',
-    'sw_interface_set_table sw_if_index=2 vrf_id=1048576',
-    'sw_interface_set_table sw_if_index=2 is_ipv6 vrf_id=1048576',
-    'sw_interface_set_mtu sw_if_index=1 mtu=1500',
-    'sw_interface_set_mtu sw_if_index=2 mtu=9216',
-    'sw_interface_set_rx_mode sw_if_index=1 mode=RX_MODE_API_INTERRUPT',
-    'sw_interface_set_rx_mode sw_if_index=2 mode=RX_MODE_API_ADAPTIVE',
-    'sw_interface_set_rx_placement sw_if_index=2',
-    'feature_gso_enable_disable sw_if_index=1 enable_disable',
-    'sw_interface_ip6_enable_disable sw_if_index=1 enable',
-    'sw_interface_ip6nd_ra_config sw_if_index=1 suppress=1',
-    'feature_cnat_enable_disable sw_if_index=1 enable_disable',
+    'sw_interface_tag_add_del is_add sw_if_index=2 tag=main-eth0',
+    'sw_interface_set_table sw_if_index=3 vrf_id=1048576',
+    'sw_interface_set_table sw_if_index=3 is_ipv6 vrf_id=1048576',
+    'sw_interface_set_mtu sw_if_index=2 mtu=1500',
+    'sw_interface_set_mtu sw_if_index=3 mtu=9216',
+    'sw_interface_set_rx_mode sw_if_index=2 mode=RX_MODE_API_INTERRUPT',
+    'sw_interface_set_rx_mode sw_if_index=3 mode=RX_MODE_API_ADAPTIVE',
+    'sw_interface_set_rx_placement sw_if_index=3',
+    'feature_gso_enable_disable sw_if_index=2 enable_disable',
     'sw_interface_ip6_enable_disable sw_if_index=2 enable',
     'sw_interface_ip6nd_ra_config sw_if_index=2 suppress=1',
     'feature_cnat_enable_disable sw_if_index=2 enable_disable',
-    'cnat_snat_policy_add_del_if sw_if_index=2 is_add=1 table=CNAT_POLICY_POD',
-    'cnat_snat_policy_add_del_if sw_if_index=2 is_add=1 table=CNAT_POLICY_HOST',
-    'proxy_arp_intfc_enable_disable sw_if_index=2',
-    'proxy_arp_intfc_enable_disable sw_if_index=2 enable',
-    'feature_gso_enable_disable sw_if_index=2 enable_disable',
-    'sw_interface_set_flags sw_if_index=1 flags=1',
+    'sw_interface_ip6_enable_disable sw_if_index=3 enable',
+    'sw_interface_ip6nd_ra_config sw_if_index=3 suppress=1',
+    'feature_cnat_enable_disable sw_if_index=3 enable_disable',
+    'cnat_snat_policy_add_del_if sw_if_index=3 is_add=1 table=CNAT_POLICY_POD',
+    'cnat_snat_policy_add_del_if sw_if_index=3 is_add=1 table=CNAT_POLICY_HOST',
+    'proxy_arp_intfc_enable_disable sw_if_index=3',
+    'proxy_arp_intfc_enable_disable sw_if_index=3 enable',
+    'feature_gso_enable_disable sw_if_index=3 enable_disable',
     'sw_interface_set_flags sw_if_index=2 flags=1',
-    'sw_interface_add_del_address sw_if_index=1 is_add prefix=10.0.0.2/24',
-    'sw_interface_add_del_address sw_if_index=1 is_add prefix=fd00::2/64',
-    'sw_interface_add_del_address sw_if_index=2 is_add prefix=169.254.0.1/32',
-    'sw_interface_ip6_set_link_local_address sw_if_index=1 ip=fe80::1:2',
-    'ip_neighbor_add_del is_add sw_if_index=2 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.0.0.2',
-    'ip_neighbor_add_del is_add sw_if_index=2 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd00::2',
-    'ip_neighbor_add_del is_add sw_if_index=2 flags=1 mac_address=02:00:00:00:00:01 ip_address=fe80::1:2',
-    'ip_route_add_del is_add table_id=2 prefix=0.0.0.0/0',
-    'ip_route_add_del is_add table_id=2 prefix=::/0 proto=FIB_API_PATH_NH_PROTO_IP6',
-    'ip_route_add_del is_add table_id=1048576 prefix=0.0.0.0/0',
-    'ip_route_add_del is_add table_id=1048576 prefix=::/0 proto=FIB_API_PATH_NH_PROTO_IP6',
-    'ip_route_add_del is_add table_id=1048576 prefix=255.255.255.255/32 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
-    'ip_mroute_add_del is_add table_id=1048576 af=ADDRESS_IP6 grp_address_length=128 grp_address=ff02::1:2 itf_flags=6 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 itf_flags=2 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6',
-    'ip_route_add_del is_add table_id=1048576 prefix=10.0.0.2/32 sw_if_index=2 address=10.0.0.2',
-    'ip_route_add_del is_add table_id=1048576 prefix=fd00::2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
-    'ip_route_add_del is_add table_id=1048576 prefix=fe80::1:2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1:2',
-    'ip_route_add_del is_add prefix=0.0.0.0/0 sw_if_index=1 address=10.0.0.1',
-    'ip_route_add_del is_add prefix=::/0 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1',
-    'ip_route_add_del is_add table_id=1 prefix=10.0.0.2/32 sw_if_index=2 address=10.0.0.2',
-    'ip_route_add_del is_add table_id=1 prefix=fd00::2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
-    'ip_route_add_del is_add table_id=1 prefix=fe80::1:2/128 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1:2',
-    'ip_route_add_del is_add table_id=1 prefix=10.0.0.0/24 sw_if_index=2 address=10.0.0.2',
-    'ip_route_add_del is_add table_id=1 prefix=fd00::/64 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'sw_interface_set_flags sw_if_index=3 flags=1',
+    'sw_interface_add_del_address sw_if_index=2 is_add prefix=10.0.0.2/24',
+    'sw_interface_add_del_address sw_if_index=2 is_add prefix=fd00::2/64',
+    'sw_interface_add_del_address sw_if_index=3 is_add prefix=169.254.0.1/32',
+    'sw_interface_ip6_set_link_local_address sw_if_index=2 ip=fe80::1:2',
+    'ip_neighbor_add_del is_add sw_if_index=3 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.0.0.2',
+    'ip_neighbor_add_del is_add sw_if_index=3 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd00::2',
+    'ip_neighbor_add_del is_add sw_if_index=3 flags=1 mac_address=02:00:00:00:00:01 ip_address=fe80::1:2',
+    'ip_route_add_del_v2 is_add table_id=2 prefix=0.0.0.0/0 src=20',
+    'ip_route_add_del_v2 is_add table_id=2 prefix=::/0 src=20 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del_v2 is_add table_id=1048576 prefix=0.0.0.0/0 src=20',
+    'ip_route_add_del_v2 is_add table_id=1048576 prefix=::/0 src=20 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del_v2 is_add table_id=1048576 prefix=255.255.255.255/32 src=20 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    'ip_mroute_add_del is_add table_id=1048576 af=ADDRESS_IP6 grp_address_length=128 grp_address=ff02::1:2 itf_flags=6 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 itf_flags=2 sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del_v2 is_add table_id=1048576 prefix=10.0.0.2/32 src=20 sw_if_index=3 address=10.0.0.2',
+    'ip_route_add_del_v2 is_add table_id=1048576 prefix=fd00::2/128 src=20 sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'ip_route_add_del_v2 is_add table_id=1048576 prefix=fe80::1:2/128 src=20 sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1:2',
+    'ip_route_add_del_v2 is_add prefix=0.0.0.0/0 src=20 sw_if_index=2 address=10.0.0.1',
+    'ip_route_add_del_v2 is_add prefix=::/0 src=20 sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1',
+    'ip_route_add_del_v2 is_add table_id=1 prefix=10.0.0.2/32 src=20 sw_if_index=3 address=10.0.0.2',
+    'ip_route_add_del_v2 is_add table_id=1 prefix=fd00::2/128 src=20 sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'ip_route_add_del_v2 is_add table_id=1 prefix=fe80::1:2/128 src=20 sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1:2',
+    'ip_route_add_del_v2 is_add table_id=1 prefix=10.0.0.0/24 src=20 sw_if_index=3 address=10.0.0.2',
+    'ip_route_add_del_v2 is_add table_id=1 prefix=fd00::/64 src=20 sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
     'proxy_arp_add_del is_add table_id=1048576 hi=255.255.255.255',
-    'ip_ttl_fixup_configure src_sw_if_index=2 dst_sw_if_index=1 enable',
+    'ip_ttl_fixup_configure src_sw_if_index=3 dst_sw_if_index=2 enable',
     'add_del_ip_punt_redirect_v2 is_add table_id=1',
     'add_del_ip_punt_redirect_v2 is_add af=ADDRESS_IP6 table_id=1 proto=FIB_API_PATH_NH_PROTO_IP6',
     'set_punt is_add type=PUNT_API_TYPE_L4 protocol=IP_API_PROTO_TCP port=65535',
@@ -87,9 +89,8 @@ t.test('a dual-stack node with redirect rules is programmed in three waves', asy
     'set_punt is_add type=PUNT_API_TYPE_L4 af=ADDRESS_IP6 protocol=IP_API_PROTO_UDP port=65535',
     'classify_add_del_table is_add nbuckets=64 memory_size=1048576 match_n_vectors=2 current_data_flag=1 mask=..ff000000000000ffffffff0000ffff..',
     'classify_add_del_table is_add nbuckets=64 memory_size=1048576 match_n_vectors=3 current_data_flag=1 mask=000000000000ff..ffffffffffffffffffffffffffffffff0000ffff00000000',
-    '|',
-    'ip_session_redirect_add_v2 table_index=3 match_len=32 match=..110000000000000a60000a00000035.. sw_if_index=2 address=10.0.0.2',
-    'ip_session_redirect_add_v2 table_index=4 proto=FIB_API_PATH_NH_PROTO_IP6 match_len=48 match=00000000000006..fd..53000014e9.. sw_if_index=2 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
+    'ip_session_redirect_add_v2 table_index=4 match_len=32 match=..110000000000000a60000a00000035.. sw_if_index=3 address=10.0.0.2',
+    'ip_session_redirect_add_v2 table_index=5 proto=FIB_API_PATH_NH_PROTO_IP6 match_len=48 match=00000000000006..fd..53000014e9.. sw_if_index=3 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd00::2',
   ]);
 });
 
@@ -99,7 +100,7 @@ const pod = desiredPod(
 );
 
 t.test('a dual-stack pod is programmed in two waves and removed in one', async (t) => {
-  const handles = new Handles();
+  const handles = knownHandles();
   handles.made({ kind: 'redirect_table', family: 4 }, 7);
   t.same(await callsOf(reconcile(pod, []), handles), [
     'ip_table_add_del_v2 is_add create_mfib table_id=16777216 name=3yGQeEBZ-4-eth0-cni-1',
@@ -122,14 +123,14 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
     'sw_interface_add_del_address sw_if_index=1 is_add prefix=fdca:11c0::1/128',
     'ip_neighbor_add_del is_add sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.1.0.5',
     'ip_neighbor_add_del is_add sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd01::5',
-    'ip_route_add_del is_add table_id=16777216 prefix=0.0.0.0/0 table_id=2',
+    'ip_route_add_del_v2 is_add table_id=16777216 prefix=0.0.0.0/0 src=21 table_id=2',
     'ip_mroute_add_del is_add table_id=16777216 entry_flags=8 grp_address_length=4 grp_address=224.0.0.0 itf_flags=4 table_id=2 rpf_id=16777216',
-    'ip_route_add_del is_add table_id=16777216 prefix=::/0 table_id=2 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del_v2 is_add table_id=16777216 prefix=::/0 src=21 table_id=2 proto=FIB_API_PATH_NH_PROTO_IP6',
     'ip_mroute_add_del is_add table_id=16777216 entry_flags=8 af=ADDRESS_IP6 grp_address_length=8 grp_address=ff00:: itf_flags=4 table_id=2 rpf_id=16777216 proto=FIB_API_PATH_NH_PROTO_IP6',
-    'ip_route_add_del is_add prefix=10.1.0.5/32 sw_if_index=1 address=10.1.0.5',
-    'ip_route_add_del is_add prefix=fd01::5/128 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd01::5',
-    'ip_route_add_del is_add table_id=16777217 prefix=10.1.0.5/32 sw_if_index=1 address=10.1.0.5',
-    'ip_route_add_del is_add table_id=16777217 prefix=10.9.0.0/24 sw_if_index=1 address=10.1.0.5',
+    'ip_route_add_del_v2 is_add prefix=10.1.0.5/32 src=21 sw_if_index=1 address=10.1.0.5',
+    'ip_route_add_del_v2 is_add prefix=fd01::5/128 src=21 sw_if_index=1 proto=FIB_API_PATH_NH_PROTO_IP6 address=fd01::5',
+    'ip_route_add_del_v2 is_add table_id=16777217 prefix=10.1.0.5/32 src=21 sw_if_index=1 address=10.1.0.5',
+    'ip_route_add_del_v2 is_add table_id=16777217 prefix=10.9.0.0/24 src=21 sw_if_index=1 address=10.1.0.5',
     'urpf_update_v2 is_input mode=URPF_API_MODE_OFF sw_if_index=1 table_id=16777217',
     'urpf_update_v2 is_input mode=URPF_API_MODE_LOOSE sw_if_index=1 table_id=16777217',
     'urpf_update_v2 is_input mode=URPF_API_MODE_OFF af=ADDRESS_IP6 sw_if_index=1',
@@ -140,29 +141,29 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
     'cnat_translation_update addr=fd00::2 if_af=ADDRESS_IP6 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=fd01::5 if_af=ADDRESS_IP6 port=80 if_af=ADDRESS_IP6',
   ]);
   t.same(await callsOf(removal(pod), handles), [
-    'ip_route_add_del prefix=10.1.0.5/32',
+    'ip_route_add_del_v2 prefix=10.1.0.5/32 src=21',
     'ip_neighbor_add_del sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.1.0.5',
-    'ip_route_add_del prefix=fd01::5/128 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del_v2 prefix=fd01::5/128 src=21 proto=FIB_API_PATH_NH_PROTO_IP6',
     'ip_neighbor_add_del sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd01::5',
-    'ip_route_add_del table_id=16777217 prefix=10.1.0.5/32',
-    'ip_route_add_del table_id=16777217 prefix=10.9.0.0/24',
+    'ip_route_add_del_v2 table_id=16777217 prefix=10.1.0.5/32 src=21',
+    'ip_route_add_del_v2 table_id=16777217 prefix=10.9.0.0/24 src=21',
     'cnat_translation_del id=2',
     'cnat_translation_del id=3',
     'input_acl_set_interface sw_if_index=1 ip4_table_index=7',
     'sw_interface_set_flags sw_if_index=1',
     'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_POD',
-    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_HOST',
-    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V4',
-    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V6',
     'feature_cnat_enable_disable sw_if_index=1',
     'sw_interface_ip6_enable_disable sw_if_index=1',
     'sw_interface_set_promisc sw_if_index=1',
     'urpf_update_v2 is_input mode=URPF_API_MODE_OFF sw_if_index=1 table_id=16777217',
     'urpf_update_v2 is_input mode=URPF_API_MODE_OFF af=ADDRESS_IP6 sw_if_index=1',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_HOST',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V4',
+    'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_INCLUDE_V6',
     'tap_delete_v2 sw_if_index=1',
-    'ip_route_add_del table_id=16777216 prefix=0.0.0.0/0',
+    'ip_route_add_del_v2 table_id=16777216 prefix=0.0.0.0/0 src=21',
     'ip_mroute_add_del table_id=16777216 entry_flags=8 grp_address_length=4 grp_address=224.0.0.0 itf_flags=4 table_id=2 rpf_id=16777216',
-    'ip_route_add_del table_id=16777216 prefix=::/0 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'ip_route_add_del_v2 table_id=16777216 prefix=::/0 src=21 proto=FIB_API_PATH_NH_PROTO_IP6',
     'ip_mroute_add_del table_id=16777216 entry_flags=8 af=ADDRESS_IP6 grp_address_length=8 grp_address=ff00:: itf_flags=4 table_id=2 rpf_id=16777216 proto=FIB_API_PATH_NH_PROTO_IP6',
     'ip_table_add_del_v2 create_mfib table_id=16777216 name=3yGQeEBZ-4-eth0-cni-1',
     'ip_table_add_del_v2 create_mfib table_id=16777216 is_ip6 name=1C3ti1zG-6-eth0-cni-1',
@@ -172,8 +173,8 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
 
 /** The messages for one object on interface `main-eth0`, whose index is 1. */
 async function messages(action: 'add' | 'remove', object: VppObject): Promise<string[]> {
-  const handles = new Handles();
-  handles.setInterface('main-eth0', 1);
+  const handles = knownHandles();
+  handles.made({ kind: 'existing_interface', tag: 'main-eth0' }, 1);
   return callsOf([{ action, object }], handles);
 }
 
@@ -222,7 +223,7 @@ t.test('what cannot be taken back, or goes with its interface, is removed by no 
   const on = { interface: 'main-eth0' };
   const kept: VppObject[] = [
     { kind: 'snat_addresses', ip4: '10.0.0.2' },
-    { kind: 'snat_policy', policy: 'if_pfx' },
+    { kind: 'snat_policy', policy: 'if_pfx', keeper: 'node-snat' },
     { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 1 },
     { kind: 'redirect_table', family: 4 },
     { kind: 'existing_interface', tag: 'main-eth0' },
@@ -273,10 +274,10 @@ t.test('a multipath route is sent whole, and removed without naming its interfac
     ],
   };
   t.same(await messages('add', route), [
-    'ip_route_add_del is_add prefix=0.0.0.0/0 sw_if_index=1 address=10.0.0.1' +
+    'ip_route_add_del_v2 is_add prefix=0.0.0.0/0 src=20 sw_if_index=1 address=10.0.0.1' +
       ' sw_if_index=9 proto=FIB_API_PATH_NH_PROTO_IP6 address=fe80::1 type=FIB_API_PATH_TYPE_DROP',
   ]);
-  t.same(await messages('remove', route), ['ip_route_add_del prefix=0.0.0.0/0']);
+  t.same(await messages('remove', route), ['ip_route_add_del_v2 prefix=0.0.0.0/0 src=20']);
 });
 
 t.test(
@@ -286,12 +287,12 @@ t.test(
     const known = new Set(messages_used.map(({ name }) => name));
     const redirects = [{ protocol: 'udp', port: 53, address: '10.96.0.10' }] as const;
     const objects = [...desiredNode(nodeOf({ redirects }), true), ...pod];
-    const handles = new Handles();
-    for (const tag of ['main-eth0', 'host-eth0']) handles.setInterface(tag, 1);
+    const handles = knownHandles();
+    for (const tag of ['main-eth0', 'host-eth0']) handles.made({ kind: 'existing_interface', tag }, 1);
     const kinds = new Set<ObjectKind>();
     for (const object of objects) {
       kinds.add(object.kind);
-      if ('tag' in object) handles.setInterface(object.tag, 2);
+      if ('tag' in object) handles.made(object, 2);
       handles.made({ kind: 'redirect_table', family: 4 }, 3);
       if (object.kind === 'translation') handles.made(object, 4);
       for (const program of [programAdd, programFollow, programRemove])

@@ -1,71 +1,99 @@
 import t from 'tap';
-import type { Transaction } from '../../src/reconcile/transaction.js';
-import { Quarantine } from '../../src/vpp-conn/quarantine.js';
+import { memoryFile } from '../../lab/memory-file.js';
+import { Quarantine, type QuarantineFile } from '../../src/vpp-conn/quarantine.js';
 
-function transaction(owner: string, prefix = '10.0.0.0/24', essential?: true): Transaction {
-  return {
-    generation: 1,
-    owner,
-    operations: [
-      {
-        action: 'add',
-        object: { kind: 'route', source: 'node', table_id: 0, prefix, paths: [{ via: 'drop' }] },
-      },
-    ],
-    on_error: 'continue',
-    ...(essential && { essential }),
-  };
-}
+const subject = (name: string, content = 'asks') => ({ name, content, answered: false });
+const kept = (file: QuarantineFile = memoryFile()) => new Quarantine(file, () => undefined);
 
-t.test('one death makes a suspect, a second one under the same operations convicts', async (t) => {
-  const quarantine = new Quarantine();
-  const pod = transaction('pod');
-  t.notOk(quarantine.suspects(pod));
-  quarantine.suspect(pod);
-  t.ok(quarantine.suspects(pod));
-  t.notOk(quarantine.holds(pod));
-  quarantine.suspect({ ...pod, generation: 2 });
-  t.ok(quarantine.holds({ ...pod, generation: 3 }));
+t.test('one death makes a suspect, a second one of the same content convicts', async (t) => {
+  const quarantine = kept();
+  t.ok(quarantine.empty);
+  t.equal(quarantine.judge(subject('pod')), 'innocent');
+  quarantine.accuse([subject('pod')]);
+  t.equal(quarantine.judge(subject('pod')), 'suspect');
+  t.notOk(quarantine.empty);
+  t.same(quarantine.list(), []);
+  quarantine.accuse([subject('pod')]);
+  t.equal(quarantine.judge(subject('pod')), 'convicted');
   t.same(quarantine.list(), ['pod']);
-  t.notOk(quarantine.holds(transaction('other')));
+  t.equal(quarantine.judge(subject('other')), 'innocent');
 });
 
-t.test('deaths under different operations of one owner do not add up', async (t) => {
-  const quarantine = new Quarantine();
-  for (const prefix of ['10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16'])
-    quarantine.suspect(transaction('pod', prefix));
+t.test('deaths under different contents of one subject do not add up', async (t) => {
+  const quarantine = kept();
+  for (const content of ['a', 'b', 'c']) quarantine.accuse([subject('pod', content)]);
   t.same(quarantine.list(), []);
-  quarantine.suspect(transaction('pod', '10.3.0.0/16'));
+  quarantine.accuse([subject('pod', 'c')]);
   t.same(quarantine.list(), ['pod']);
 });
 
 t.test('a suspect that VPP survived is acquitted, a convict only by asking for something else', async (t) => {
-  const quarantine = new Quarantine();
-  const pod = transaction('pod');
-  quarantine.suspect(pod);
-  quarantine.acquit(pod);
-  t.notOk(quarantine.suspects(pod));
-  quarantine.suspect(pod);
-  quarantine.suspect(pod);
-  quarantine.acquit(pod);
-  t.ok(quarantine.holds(pod));
-  t.notOk(quarantine.holds(transaction('pod', '10.9.0.0/16')));
-  t.notOk(quarantine.holds(pod), 'who has asked for something else begins anew');
+  const quarantine = kept();
+  quarantine.accuse([subject('pod')]);
+  quarantine.acquit(subject('pod'));
+  t.equal(quarantine.judge(subject('pod')), 'innocent');
+  for (let deaths = 0; deaths < 2; deaths++) quarantine.accuse([subject('pod')]);
+  quarantine.acquit(subject('pod'));
+  t.equal(quarantine.judge(subject('pod')), 'convicted');
+  t.equal(quarantine.judge(subject('pod', 'something else')), 'innocent');
+  t.equal(quarantine.judge(subject('pod')), 'convicted', 'to ask for something else once is no acquittal');
 });
 
-t.test('what the node cannot be without is never suspected', async (t) => {
-  const quarantine = new Quarantine();
-  const node = transaction('node', '10.0.0.0/24', true);
-  for (let deaths = 0; deaths < 5; deaths++) quarantine.suspect(node);
-  t.notOk(quarantine.suspects(node));
-  t.notOk(quarantine.holds(node));
+t.test('what VPP had answered when it died is a suspect for longer', async (t) => {
+  const quarantine = kept();
+  quarantine.accuse([{ ...subject('pod'), answered: true }]);
+  t.equal(quarantine.judge(subject('pod')), 'slow suspect');
 });
 
-t.test('the number of suspects is bounded, and those known still count', async (t) => {
-  const quarantine = new Quarantine();
-  const owners = Array.from({ length: 5000 }, (_, i) => transaction(`pod ${i}`));
-  for (const each of owners) quarantine.suspect(each);
-  t.equal(owners.filter((each) => quarantine.suspects(each)).length, 4096);
-  quarantine.suspect(owners[0]!);
-  t.same(quarantine.list(), ['pod 0']);
+t.test('it is kept over a restart of the process', async (t) => {
+  const file = memoryFile();
+  const before = kept(file);
+  before.accuse([subject('suspect'), subject('convict'), subject('acquitted')]);
+  before.accuse([subject('convict')]);
+  before.acquit(subject('acquitted'));
+  const after = kept(file);
+  t.equal(after.judge(subject('suspect')), 'suspect');
+  t.equal(after.judge(subject('convict')), 'convicted');
+  t.equal(after.judge(subject('acquitted')), 'innocent');
+});
+
+t.test('a file that is damaged, or of another release, accuses nobody', async (t) => {
+  const texts = ['', 'nonsense', '{"version":1,"suspicions":{"a":{"content":1}}}', '{"version":2}', 'null'];
+  for (const text of texts) {
+    const quarantine = kept(memoryFile(text));
+    t.ok(quarantine.empty, text);
+    quarantine.accuse([subject('pod')]);
+    t.equal(quarantine.judge(subject('pod')), 'suspect');
+  }
+  const unreadable = {
+    ...memoryFile(),
+    read: () => {
+      throw new Error('EIO');
+    },
+  };
+  t.ok(kept(unreadable).empty);
+});
+
+t.test('what cannot be written holds for this life of the process, and is told', async (t) => {
+  const told: string[] = [];
+  const full: QuarantineFile = {
+    read: () => undefined,
+    write: () => {
+      throw new Error('ENOSPC');
+    },
+  };
+  const quarantine = new Quarantine(full, ({ message }) => told.push(message));
+  for (let deaths = 0; deaths < 2; deaths++) quarantine.accuse([subject('pod')]);
+  t.equal(quarantine.judge(subject('pod')), 'convicted');
+  t.same(told, ['ENOSPC', 'ENOSPC']);
+});
+
+t.test('the number of suspects is bounded: who was not heard of for longest is forgotten', async (t) => {
+  const quarantine = kept();
+  const all = Array.from({ length: 5000 }, (_, n) => subject(`pod ${n}`));
+  for (let deaths = 0; deaths < 2; deaths++) quarantine.accuse([subject('convict')]);
+  quarantine.accuse(all);
+  t.equal(all.filter((each) => quarantine.judge(each) === 'suspect').length, 4095);
+  t.equal(quarantine.judge(all[4999]!), 'suspect');
+  t.equal(quarantine.judge(subject('convict')), 'convicted');
 });

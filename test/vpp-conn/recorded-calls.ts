@@ -1,8 +1,12 @@
-/** What `execute` sends, one line per message: its name and the fields that say anything. */
+/** What an executor sends, one line per message: its name and the fields that say anything. */
 import type { Client } from 'vpp-binapi-ts';
+import { memoryFile } from '../../lab/memory-file.js';
+import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Operation } from '../../src/reconcile/operation.js';
-import { execute } from '../../src/vpp-conn/execute.js';
+import { Executor } from '../../src/vpp-conn/execute.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
+import { Quarantine } from '../../src/vpp-conn/quarantine.js';
+import { Registry } from '../../src/vpp-conn/registry.js';
 
 const says_nothing: ReadonlySet<unknown> = new Set([
   ...[false, 0, '', 0xffffffff, '0.0.0.0', '::', '00:00:00:00:00:00'],
@@ -27,11 +31,19 @@ function shortHex(bytes: Uint8Array): string {
     .replace(/(00){8,}/g, '..');
 }
 
+/** Handles of a session that knows its FIB sources: that of the node is 20, of the pods 21. */
+export function knownHandles(): Handles {
+  const handles = new Handles();
+  handles.setFibSource('node', 20);
+  handles.setFibSource('pods', 21);
+  return handles;
+}
+
 /**
  * Sends the operations to a VPP that says yes to everything and gives interfaces and ids the numbers 1, 2, ...; `|` where
- * the sender waited for all answers.
+ * all that was sent before is answered.
  */
-export async function callsOf(operations: readonly Operation[], handles = new Handles()): Promise<string[]> {
+export async function callsOf(operations: readonly Operation[], handles = knownHandles()): Promise<string[]> {
   const lines: string[] = [];
   let unanswered = 0;
   let last = 0;
@@ -46,11 +58,17 @@ export async function callsOf(operations: readonly Operation[], handles = new Ha
     unanswered -= 1;
     return { retval: 0, ...(makes && { sw_if_index: made, id: made, new_table_index: made }) };
   };
-  await execute({ request: request as unknown as Client['request'] }, handles, {
-    generation: 1,
-    owner: 'test',
-    operations,
-    on_error: 'continue',
+  const vpp = { request: request as unknown as Client['request'] };
+  const executor = new Executor({
+    connections: { prompt: vpp, bulk: vpp },
+    handles,
+    registry: new Registry(memoryFile(), 'vpp'),
+    quarantine: new Quarantine(memoryFile(), () => undefined),
+    clock: new TurnedClock(),
   });
+  await executor.run(
+    { generation: 1, owner: 'test', operations, on_error: 'continue', urgency: 'prompt' },
+    () => false,
+  );
   return lines;
 }

@@ -1,5 +1,6 @@
 import {
   create_loopback,
+  create_loopback_instance,
   delete_loopback,
   sw_interface_add_del_address,
   type sw_interface_details,
@@ -83,14 +84,10 @@ export const interfaces: readonly Handler[] = [
       prefix,
     })),
   ),
-  on(create_loopback, { sw_if_index: none }, (vpp, { mac_address }) => {
-    const instance = vpp.interfaces.instances.loopback.take();
-    const mac =
-      mac_address === no_mac ? `de:ad:00:00:00:${instance.toString(16).padStart(2, '0')}` : mac_address;
-    const name = `loop${instance}`;
-    const made = { name, dev_type: 'Loopback', ethernet: true, mac, instance } as const;
-    return { sw_if_index: vpp.interfaces.create(made).sw_if_index };
-  }),
+  on(create_loopback, { sw_if_index: none }, (vpp, { mac_address }) => loopback(vpp, mac_address)),
+  on(create_loopback_instance, { sw_if_index: none }, (vpp, { mac_address, is_specified, user_instance }) =>
+    loopback(vpp, mac_address, is_specified ? user_instance : undefined),
+  ),
   onPlain(delete_loopback, (vpp, { sw_if_index }) => {
     const one = vpp.interfaces.get(sw_if_index);
     if (one.dev_type !== 'Loopback') refuse(retval.INVALID_SW_IF_INDEX);
@@ -107,6 +104,19 @@ export const interfaces: readonly Handler[] = [
   }),
   ...queues(),
 ];
+
+const loopback_instances_max = 16 * 1024;
+
+function loopback(vpp: VppState, mac_address: string, wanted?: number): { readonly sw_if_index: number } {
+  const known = vpp.interfaces.instances.loopback;
+  if (wanted !== undefined && (wanted >= loopback_instances_max || known.has(wanted)))
+    refuse(retval.INVALID_REGISTRATION);
+  const instance = known.take(wanted);
+  const last_byte = (instance & 0xff).toString(16).padStart(2, '0');
+  const mac = mac_address === no_mac ? `de:ad:00:00:00:${last_byte}` : mac_address;
+  const made = { name: `loop${instance}`, dev_type: 'Loopback', ethernet: true, mac, instance } as const;
+  return { sw_if_index: vpp.interfaces.create(made).sw_if_index };
+}
 
 function queues(): readonly Handler[] {
   return [

@@ -26,7 +26,8 @@ import {
   sw_interface_ip6nd_ra_dump,
 } from 'vpp-binapi-ts/ip6_nd';
 import { bundles } from '../features.js';
-import { none, source, specialPath } from '../fib.js';
+import { none, specialPath } from '../fib.js';
+import { source } from '../fib-sources.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
 import type { Interface } from '../interfaces.js';
 import { refuse, retval } from '../outcome.js';

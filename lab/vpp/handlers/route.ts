@@ -1,3 +1,4 @@
+import { fib_source_add, fib_source_dump } from 'vpp-binapi-ts/fib';
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import {
   add_del_ip_punt_redirect_v2,
@@ -5,7 +6,6 @@ import {
   ip_mroute_dump,
   ip_mtable_dump,
   ip_punt_redirect_v2_dump,
-  ip_route_add_del,
   ip_route_add_del_v2,
   ip_route_dump,
   ip_route_lookup,
@@ -16,9 +16,10 @@ import {
   ip_table_allocate,
   ip_table_dump,
 } from 'vpp-binapi-ts/ip';
-import { type FibTable, hasRpfId, none, source } from '../fib.js';
+import { type FibTable, hasRpfId, none } from '../fib.js';
+import { source } from '../fib-sources.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
-import { refuse, retval } from '../outcome.js';
+import { Death, refuse, retval } from '../outcome.js';
 import { afOf, type Family, families, familyFrom, familyOf } from '../prefix.js';
 import type { VppState } from '../state.js';
 
@@ -51,9 +52,13 @@ export const routes: readonly Handler[] = [
         .map(({ table_id }) => ({ table: { table_id, is_ip6: family === 6, name: '' } })),
     ),
   ),
-  on(ip_route_add_del, { stats_index: none }, (vpp, { is_add, is_multipath, route }) => ({
-    stats_index: changeRoute(vpp, is_add, is_multipath, route),
+  // 0, which is no source, when none is left; and no error.
+  on(fib_source_add, { id: 0 }, (vpp, { src: { name, priority } }) => ({
+    id: vpp.fib.sources.add(name, priority) ?? 0,
   })),
+  onDump(fib_source_dump, ({ fib }) =>
+    fib.sources.all.map(({ id, name, priority }) => ({ src: { id, name, priority } })),
+  ),
   on(ip_route_add_del_v2, { stats_index: none }, (vpp, { is_add, is_multipath, route }) => ({
     stats_index: changeRoute(vpp, is_add, is_multipath, route),
   })),
@@ -143,6 +148,7 @@ function unusedId(vpp: VppState, family: Family): number {
 interface Change {
   readonly table_id: number;
   readonly prefix: string;
+  readonly src: number;
   readonly paths: readonly fib_path[];
 }
 
@@ -150,26 +156,34 @@ function changeRoute(
   vpp: VppState,
   is_add: boolean,
   is_multipath: boolean,
-  { table_id, prefix, paths }: Change,
+  { table_id, prefix, src, paths }: Change,
 ) {
+  const from = src === 0 ? source.api : src;
   const table = vpp.fib.table(familyOf(prefix), table_id) ?? refuse(retval.NO_SUCH_FIB);
   if (!is_add && !is_multipath) {
     // VPP decodes the paths of a deletion too, and refuses what it cannot resolve.
     if (paths.length > 0) vpp.fib.hold(paths).release();
+    checkSource(vpp, from);
     vpp.cnat.checkRoute(prefix);
-    vpp.fib.remove(table, prefix, source.api);
+    vpp.fib.remove(table, prefix, from);
     return none;
   }
   if (paths.length === 0) refuse(retval.NO_PATHS_IN_ROUTE);
+  checkSource(vpp, from);
   vpp.cnat.checkRoute(prefix);
   if (is_add) {
     const entry = is_multipath
-      ? vpp.fib.addPaths(table, prefix, source.api, paths)
-      : vpp.fib.set(table, prefix, source.api, paths);
+      ? vpp.fib.addPaths(table, prefix, from, paths)
+      : vpp.fib.set(table, prefix, from, paths);
     return entry.stats_index;
   }
-  vpp.fib.removePaths(table, prefix, source.api, paths);
+  vpp.fib.removePaths(table, prefix, from, paths);
   return none;
+}
+
+/** VPP looks up what it knows of a source behind the end of its list. */
+function checkSource(vpp: VppState, id: number): void {
+  if (!vpp.fib.sources.has(id)) throw new Death(`a route of FIB source ${id}, which does not exist`);
 }
 
 export function entries(

@@ -86,7 +86,7 @@ async function read(
         ),
       ),
       own_links.length === 0 ? [] : observeNeighbours(reader, tags),
-      own_tables.length === 0 ? [] : observeProxyRanges(reader),
+      scopes.has('node') ? observeProxyRanges(reader) : [],
       scopes.has('node') ? observeGlobals(reader) : [],
       scopes.has('node') ? observeSnat(reader) : [],
       scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },

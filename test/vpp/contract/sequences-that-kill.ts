@@ -34,7 +34,7 @@ export const sequences: readonly Sequence[] = [
         fields: {
           is_add: true,
           is_multipath: false,
-          route: { table_id: 0, stats_index: 0, prefix: '10.0.0.0/8', paths: [path()] },
+          route: { table_id: 0, stats_index: 0, prefix: '10.0.0.0/8', src: 0, paths: [path()] },
         },
         unanswered: true,
       },

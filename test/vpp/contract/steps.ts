@@ -27,7 +27,7 @@ import {
   ip_mroute_dump,
   ip_mtable_dump,
   ip_punt_redirect_v2_dump,
-  ip_route_add_del,
+  ip_route_add_del_v2,
   ip_route_v2_dump,
   ip_table_add_del_v2,
   ip_table_dump,
@@ -108,14 +108,22 @@ export const route = (
   paths: readonly fib_path[],
   is_multipath = false,
 ): Step =>
-  ask(ip_route_add_del, { is_add: true, is_multipath, route: { table_id, stats_index: 0, prefix, paths } });
+  ask(ip_route_add_del_v2, {
+    is_add: true,
+    is_multipath,
+    route: { table_id, stats_index: 0, prefix, src: 0, paths },
+  });
 export const no_route = (
   table_id: number,
   prefix: string,
   paths: readonly fib_path[] = [],
   is_multipath = false,
 ): Step =>
-  ask(ip_route_add_del, { is_add: false, is_multipath, route: { table_id, stats_index: 0, prefix, paths } });
+  ask(ip_route_add_del_v2, {
+    is_add: false,
+    is_multipath,
+    route: { table_id, stats_index: 0, prefix, src: 0, paths },
+  });
 export const routes = (table_id: number, is_ip6 = false): Step =>
   ask(ip_route_v2_dump, { src: 0, table: { table_id, is_ip6, name: '' } });
 export const mroutes = (table_id: number, is_ip6 = false): Step =>
@@ -371,11 +379,11 @@ export const punt_l4 = (
   });
 
 /** A request whose count of paths is larger than the message. */
-export const truncated_route: typeof ip_route_add_del = {
-  ...ip_route_add_del,
+export const truncated_route: typeof ip_route_add_del_v2 = {
+  ...ip_route_add_del_v2,
   encode(to, at, value) {
     const n_paths_at = at + 28;
-    const end = ip_route_add_del.encode(to, at, value);
+    const end = ip_route_add_del_v2.encode(to, at, value);
     to.bytes[n_paths_at] = 5;
     return end;
   },

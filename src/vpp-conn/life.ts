@@ -1,0 +1,319 @@
+/**
+ * What a session has to remember of its VPP to tell which requests would kill it: a few numbers for each interface, a bit for
+ * each npol object, never a route or a translation. Fed with every request on its way out and with its answer; a request counts
+ * from when it is sent, since what follows it finds it done. Of a VPP that was programmed before the session nothing is
+ * known, and what is not known is not held against a request.
+ */
+import type { Request } from 'vpp-binapi-ts';
+import { af_packet_create_v3, af_packet_delete } from 'vpp-binapi-ts/af_packet';
+import { af_xdp_create_v3, af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
+import {
+  cnat_set_snat_addresses,
+  cnat_set_snat_addresses_v2,
+  cnat_translation_update,
+  feature_cnat_enable_disable,
+} from 'vpp-binapi-ts/cnat';
+import {
+  create_loopback,
+  create_loopback_instance,
+  delete_loopback,
+  sw_interface_add_del_address,
+  sw_interface_set_table,
+} from 'vpp-binapi-ts/interface';
+import { ip_route_add_del, ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
+import {
+  npol_ipset_create,
+  npol_ipset_delete,
+  type npol_ipset_type,
+  npol_policy_create,
+  npol_policy_delete,
+  npol_rule_create,
+  npol_rule_delete,
+} from 'vpp-binapi-ts/npol';
+import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
+import { urpf_update, urpf_update_v2 } from 'vpp-binapi-ts/urpf';
+import { type Family, familyOf } from '../ip/text.js';
+import type { Call } from './call.js';
+import { no_interface } from './paths.js';
+
+type Reply = { readonly retval: number };
+
+/** What becomes of a request that was sent: exactly one of the two is called. */
+export interface Sent {
+  /** VPP did it. */
+  done(reply: Reply): void;
+  /** VPP refused it. */
+  refused(): void;
+}
+
+export interface KnownInterface {
+  /** The table it is bound to, by family. */
+  readonly tables: Record<Family, number>;
+  /** Addresses with their masks. */
+  readonly addresses: Set<string>;
+}
+
+export const npol_pools = ['rules', 'policies', 'sets'] as const;
+export type NpolPool = (typeof npol_pools)[number];
+
+/** VPP gives out the lowest numbers: beyond these nothing is known. */
+const npol_ids_max = 1 << 20;
+const gone = 1;
+const there = 2;
+
+/** Which numbers of a pool are taken, a byte for each. */
+class Ids {
+  #states = new Uint8Array(256);
+
+  /** `else_gone`: a number that was never heard of is free. */
+  constructor(readonly else_gone: boolean) {}
+
+  set(id: number, is_there: boolean): void {
+    if (id >= npol_ids_max) return;
+    if (id >= this.#states.length) {
+      const grown = new Uint8Array(Math.min(npol_ids_max, 2 * (id + 1)));
+      grown.set(this.#states);
+      this.#states = grown;
+    }
+    this.#states[id] = is_there ? there : gone;
+  }
+
+  /** Certainly free. */
+  isGone(id: number): boolean {
+    const state = this.#states[id] ?? 0;
+    return state === gone || (state === 0 && this.else_gone);
+  }
+}
+
+export class Life {
+  /** cnat has set itself up, as far as is known: it does with the first request of its own. */
+  cnat_begun: boolean;
+  /** Those that this session has made or bound. */
+  readonly interfaces = new Map<number, KnownInterface>();
+  readonly #af_packets = new Map<string, number>();
+  readonly #npol: Readonly<Record<NpolPool, Ids>>;
+  /** By set id. */
+  readonly #set_types = new Map<number, npol_ipset_type>();
+  /** Tables that uRPF looks up, by `interface/direction/family`. */
+  readonly #urpf = new Map<string, number>();
+  /** `family/table/source` of default routes. */
+  readonly #default_routes = new Set<string>();
+
+  /** `known`: by nobody before this session; or by others, whom nobody can ask. */
+  constructor(readonly programmed: 'never' | 'before') {
+    const fresh = programmed === 'never';
+    this.cnat_begun = !fresh;
+    this.#npol = { rules: new Ids(fresh), policies: new Ids(fresh), sets: new Ids(fresh) };
+  }
+
+  /** The request leaves now. */
+  sent(call: Call): Sent {
+    return effects.get(call.message)?.(this, call.fields) ?? without_effect;
+  }
+
+  // --- what the rules ask
+
+  /** Interfaces that are known to be bound to another table than the default one. */
+  get bound(): number[] {
+    return [...this.interfaces].flatMap(([index, { tables }]) =>
+      tables[4] !== 0 || tables[6] !== 0 ? [index] : [],
+    );
+  }
+
+  isGone(pool: NpolPool, id: number): boolean {
+    return this.#npol[pool].isGone(id);
+  }
+
+  typeOfSet(id: number): npol_ipset_type | undefined {
+    return this.#set_types.get(id);
+  }
+
+  /** The interface whose uRPF looks up this table. */
+  urpfOf(family: Family, table_id: number): number | undefined {
+    for (const [key, table] of this.#urpf) {
+      if (table === table_id && key.endsWith(`/${family}`)) return Number(key.slice(0, key.indexOf('/')));
+    }
+    return undefined;
+  }
+
+  /** Whether the table has a default route. */
+  hasDefaultRoute(family: Family, table_id: number): boolean {
+    return [...this.#default_routes].some((key) => key.startsWith(`${family}/${table_id}/`));
+  }
+
+  // --- what the effects tell
+
+  setNpol(pool: NpolPool, id: number, is_there: boolean, type?: npol_ipset_type): void {
+    this.#npol[pool].set(id, is_there);
+    if (pool !== 'sets') return;
+    if (type === undefined) this.#set_types.delete(id);
+    else this.#set_types.set(id, type);
+  }
+
+  made(sw_if_index: number, host_if_name?: string): void {
+    this.interfaces.set(sw_if_index, { tables: { 4: 0, 6: 0 }, addresses: new Set() });
+    if (host_if_name !== undefined) this.#af_packets.set(host_if_name, sw_if_index);
+  }
+
+  /** Answers what brings it back. */
+  deleted(sw_if_index: number): () => void {
+    const known = this.interfaces.get(sw_if_index);
+    const looked_up = [...this.#urpf].filter(([key]) => key.startsWith(`${sw_if_index}/`));
+    this.interfaces.delete(sw_if_index);
+    for (const [key] of looked_up) this.#urpf.delete(key);
+    return () => {
+      if (known !== undefined) this.interfaces.set(sw_if_index, known);
+      for (const [key, table] of looked_up) this.#urpf.set(key, table);
+    };
+  }
+
+  afPacket(host_if_name: string): number {
+    return this.#af_packets.get(host_if_name) ?? no_interface;
+  }
+
+  bind(sw_if_index: number, family: Family, table_id: number): () => void {
+    const before = this.interfaces.get(sw_if_index);
+    const tables = { 4: 0, 6: 0, ...before?.tables, [family]: table_id };
+    this.interfaces.set(sw_if_index, { addresses: before?.addresses ?? new Set(), tables });
+    return () => {
+      if (before !== undefined) this.interfaces.set(sw_if_index, before);
+      else this.interfaces.delete(sw_if_index);
+    };
+  }
+
+  setUrpf(key: string, table_id: number | undefined): () => void {
+    const before = this.#urpf.get(key);
+    const put = (table: number | undefined): void => {
+      if (table === undefined) this.#urpf.delete(key);
+      else this.#urpf.set(key, table);
+    };
+    put(table_id);
+    return () => put(before);
+  }
+
+  setDefaultRoute(key: string, is_there: boolean): () => void {
+    const before = this.#default_routes.has(key);
+    const put = (on: boolean): void => {
+      if (on) this.#default_routes.add(key);
+      else this.#default_routes.delete(key);
+    };
+    put(is_there);
+    return () => put(before);
+  }
+}
+
+const nothing = (): void => undefined;
+const without_effect: Sent = { done: nothing, refused: nothing };
+
+type Effect = (life: Life, fields: unknown) => Sent | undefined;
+
+function effect<In, R extends Reply>(
+  message: Request<In, R>,
+  run: (life: Life, fields: NoInfer<In>) => { done?(reply: NoInfer<R>): void; refused?(): void } | undefined,
+): readonly [unknown, Effect] {
+  return [message, (life, fields) => ({ ...without_effect, ...run(life, fields as In) }) as unknown as Sent];
+}
+
+/** Counts from when it is sent, and no more when it is refused. */
+const unless = (undo: () => void): { refused(): void } => ({ refused: undo });
+
+interface RouteChange {
+  readonly is_add?: boolean | undefined;
+  readonly route: {
+    readonly table_id: number;
+    readonly prefix: string;
+    readonly src?: number;
+    readonly paths: readonly { readonly type: string }[];
+  };
+}
+
+function defaultRoute(life: Life, { is_add = true, route }: RouteChange) {
+  const { table_id, prefix, src = 0, paths } = route;
+  if (!prefix.endsWith('/0')) return undefined;
+  const leads_on = paths.some(({ type }) => type !== 'FIB_API_PATH_TYPE_DROP');
+  return unless(life.setDefaultRoute(`${familyOf(prefix)}/${table_id}/${src}`, is_add && leads_on));
+}
+
+interface UrpfChange {
+  readonly is_input?: boolean | undefined;
+  readonly mode: string;
+  readonly af: string;
+  readonly sw_if_index: number;
+  readonly table_id?: number | undefined;
+}
+
+function urpf(life: Life, { is_input = true, mode, af, sw_if_index, table_id }: UrpfChange) {
+  const family: Family = af === 'ADDRESS_IP6' ? 6 : 4;
+  const own = life.interfaces.get(sw_if_index)?.tables[family];
+  const table = table_id === undefined || table_id === no_interface ? own : table_id;
+  const key = `${sw_if_index}/${is_input ? 'in' : 'out'}/${family}`;
+  return unless(life.setUrpf(key, mode === 'URPF_API_MODE_OFF' ? undefined : table));
+}
+
+function begins(life: Life): Pick<Sent, 'refused'> & { done(): void } {
+  const before = life.cnat_begun;
+  life.cnat_begun = true;
+  return {
+    done: () => {
+      life.cnat_begun = true;
+    },
+    refused: () => {
+      life.cnat_begun = before;
+    },
+  };
+}
+
+const deleted = (life: Life, { sw_if_index }: { readonly sw_if_index: number }): { refused(): void } =>
+  unless(life.deleted(sw_if_index));
+const made = (life: Life): { done(reply: { readonly sw_if_index: number }): void } => ({
+  done: ({ sw_if_index }) => life.made(sw_if_index),
+});
+const freed = (pool: NpolPool) => (life: Life, id: number) => {
+  const type = life.typeOfSet(id);
+  life.setNpol(pool, id, false);
+  return unless(() => life.setNpol(pool, id, true, type));
+};
+
+/** By message: what it changes. */
+const effects: ReadonlyMap<unknown, Effect> = new Map([
+  effect(tap_create_v3, made),
+  effect(af_xdp_create_v3, made),
+  effect(create_loopback, made),
+  effect(create_loopback_instance, made),
+  effect(af_packet_create_v3, (life, { host_if_name }) => ({
+    done: ({ sw_if_index }) => life.made(sw_if_index, host_if_name),
+  })),
+  effect(tap_delete_v2, deleted),
+  effect(af_xdp_delete, deleted),
+  effect(delete_loopback, deleted),
+  effect(af_packet_delete, (life, { host_if_name }) => unless(life.deleted(life.afPacket(host_if_name)))),
+  effect(sw_interface_set_table, (life, { sw_if_index, is_ipv6, vrf_id }) =>
+    unless(life.bind(sw_if_index, is_ipv6 ? 6 : 4, vrf_id)),
+  ),
+  effect(sw_interface_add_del_address, (life, { sw_if_index, is_add = true, del_all, prefix }) => {
+    const addresses = life.interfaces.get(sw_if_index)?.addresses;
+    if (addresses === undefined) return undefined;
+    if (del_all) addresses.clear();
+    else if (!is_add) addresses.delete(prefix);
+    else return { done: () => addresses.add(prefix) };
+    return undefined;
+  }),
+  effect(cnat_set_snat_addresses, begins),
+  effect(cnat_set_snat_addresses_v2, begins),
+  effect(cnat_translation_update, begins),
+  effect(feature_cnat_enable_disable, begins),
+  effect(ip_route_add_del, defaultRoute),
+  effect(ip_route_add_del_v2, defaultRoute),
+  effect(urpf_update, urpf),
+  effect(urpf_update_v2, urpf),
+  effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),
+  effect(npol_rule_delete, (life, { rule_id }) => freed('rules')(life, rule_id)),
+  effect(npol_policy_create, (life) => ({
+    done: ({ policy_id }) => life.setNpol('policies', policy_id, true),
+  })),
+  effect(npol_policy_delete, (life, { policy_id }) => freed('policies')(life, policy_id)),
+  effect(npol_ipset_create, (life, { type }) => ({
+    done: ({ set_id }) => life.setNpol('sets', set_id, true, type),
+  })),
+  effect(npol_ipset_delete, (life, { set_id }) => freed('sets')(life, set_id)),
+]);

@@ -1,0 +1,91 @@
+import t from 'tap';
+import type { VppObject } from '../../src/objects/object.js';
+import { Handles, UnknownHandle } from '../../src/vpp-conn/handles.js';
+import { adds, ExecutorLab, removes, tap } from './executor-lab.js';
+
+const table: VppObject = { kind: 'redirect_table', family: 4 };
+const host_port: VppObject = {
+  kind: 'translation',
+  address: '10.0.0.2',
+  port: 80,
+  protocol: 'tcp',
+  backends: [{ address: '10.1.0.5', port: 80 }],
+};
+
+t.test('a reading teaches what it has seen', async (t) => {
+  const handles = new Handles();
+  const begun = handles.reading();
+  handles.learn(begun, [
+    [tap('a'), 1],
+    [table, 3],
+  ]);
+  t.equal(handles.interface('a'), 1);
+  t.equal(handles.of(table), 3);
+  t.throws(() => handles.interface('b'), UnknownHandle);
+  t.throws(() => handles.of(host_port), UnknownHandle);
+});
+
+t.test('a reading that began before a removal does not teach the freed number again', async (t) => {
+  const handles = new Handles();
+  handles.made(host_port, 7);
+  const begun = handles.reading();
+  t.equal(handles.forget(host_port), 7);
+  handles.learn(begun, [[host_port, 7]]);
+  t.equal(handles.find(host_port), undefined);
+});
+
+t.test('nor does one that began before it was made anew', async (t) => {
+  const handles = new Handles();
+  handles.made(tap('a'), 1);
+  const begun = handles.reading();
+  handles.forget(tap('a'));
+  handles.made(tap('a'), 2);
+  handles.learn(begun, [[tap('a'), 1]]);
+  t.equal(handles.interface('a'), 2);
+});
+
+t.test(
+  'a reading that began since then teaches, whatever another one still under way remembers',
+  async (t) => {
+    const handles = new Handles();
+    handles.made(tap('a'), 1);
+    const first = handles.reading();
+    handles.forget(tap('a'));
+    const second = handles.reading();
+    handles.learn(second, [[tap('a'), 2]]);
+    handles.learn(first, [[tap('a'), 1]]);
+    t.equal(handles.interface('a'), 2);
+  },
+);
+
+t.test('changes are remembered while a reading is under way that they concern, and no longer', async (t) => {
+  const handles = new Handles();
+  const first = handles.reading();
+  handles.made(tap('a'), 1);
+  handles.unread(first);
+  handles.forget(tap('a'));
+  handles.learn(handles.reading(), [[tap('a'), 5]]);
+  t.equal(handles.interface('a'), 5);
+});
+
+t.test(
+  'what goes by another connection may be seen although it was removed before the reading began',
+  async (t) => {
+    const lab = new ExecutorLab();
+    await lab.does(adds(host_port));
+    lab.run(removes(host_port), { urgency: 'bulk' });
+    const begun = lab.handles.reading();
+    await lab.vpp.answerAll();
+    lab.handles.learn(begun, [[host_port, 11]]);
+    t.equal(lab.handles.find(host_port), undefined, 'VPP had not come to the removal yet');
+  },
+);
+
+t.test('an interface that VPP has by itself is not forgotten, a dangling one is its number', async (t) => {
+  const handles = new Handles();
+  const own: VppObject = { kind: 'existing_interface', tag: 'main-eth0' };
+  handles.made(own, 3);
+  t.equal(handles.forget(own), undefined);
+  t.equal(handles.interface('main-eth0'), 3);
+  t.equal(handles.interface('#12'), 12);
+});
