@@ -4,8 +4,10 @@
  */
 import t from 'tap';
 import { connect } from 'vpp-binapi-ts';
-import { af_packet_create_v3, af_packet_delete } from 'vpp-binapi-ts/af_packet';
+import { af_packet_delete } from 'vpp-binapi-ts/af_packet';
+import { af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
 import { cnat_set_snat_addresses_v2 } from 'vpp-binapi-ts/cnat';
+import { delete_loopback } from 'vpp-binapi-ts/interface';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { memif_create_v2, type memif_mode } from 'vpp-binapi-ts/memif';
 import { npol_configure_policies } from 'vpp-binapi-ts/npol';
@@ -36,14 +38,19 @@ import {
 } from '../vpp/contract/policies.js';
 import {
   address,
+  af_packet,
+  af_xdp,
   bind,
   cnat_feature,
   ip4,
+  loopback,
+  mroute,
   no_route,
   no_table,
   no_tap,
   path,
   path_mtu,
+  punt_redirect,
   redirect,
   route,
   type Step,
@@ -70,6 +77,8 @@ class Answering {
 const handle_of: Readonly<Record<string, 'sw_if_index' | 'rule_id' | 'policy_id' | 'set_id' | 'id'>> = {
   tap_create_v3: 'sw_if_index',
   af_packet_create_v3: 'sw_if_index',
+  af_xdp_create_v3: 'sw_if_index',
+  create_loopback_instance: 'sw_if_index',
   npol_rule_create: 'rule_id',
   npol_policy_create: 'policy_id',
   npol_ipset_create: 'set_id',
@@ -166,6 +175,16 @@ t.test('the first cnat call after a bind', async (t) => {
     }
   });
 
+  t.test('is none behind any of them', async (t) => {
+    for (const first of [
+      snat_addresses('10.0.0.2', '::'),
+      cnat_feature(1),
+      translation('10.0.0.2', 80, ['10.1.0.5']),
+    ]) {
+      t.equal(asked(first, ...bound, cnat_feature(1)), undefined);
+    }
+  });
+
   t.test('is none when one was sent before, answered or not', async (t) => {
     const vpp = new Conversation();
     vpp.life.sent(snat_addresses('10.0.0.2', '::') as unknown as Call);
@@ -199,6 +218,8 @@ t.test('routes: by path, of type BIER, with an RPF id', async (t) => {
   const bier = path({ type: 'FIB_API_PATH_TYPE_BIER_IMP' });
   t.match(asked(route(0, prefix, [path(), bier])), /BIER/);
   t.match(asked(redirect(0, [bier])), /BIER/);
+  t.match(asked(punt_redirect(ip4, [bier])), /BIER/);
+  t.match(asked(mroute(0, '224.0.0.0/4', [{ itf_flags: 2, path: bier }])), /BIER/);
   t.match(asked(tun(), route(0, prefix, [path({ sw_if_index: 1, nh: '10.0.0.1', rpf_id: 5 })])), /RPF id 5/);
   t.equal(asked(tun(), route(0, prefix, [path({ sw_if_index: 1, nh: '10.0.0.1', rpf_id: 0 })])), undefined);
 });
@@ -217,21 +238,22 @@ t.test('a route attached to an interface of another table', async (t) => {
 });
 
 t.test('an index that VPP gives again is another interface', async (t) => {
+  for (const [make, remove] of [
+    [tun(), no_tap(1)],
+    [loopback(), step(delete_loopback, { sw_if_index: 1 })],
+    [af_xdp('eth0'), step(af_xdp_delete, { sw_if_index: 1 })],
+    [af_packet('eth0'), step(af_packet_delete, { host_if_name: 'eth0' })],
+  ] as const) {
+    const { name } = make.message;
+    const gone = new Conversation();
+    gone.ask(make, bind(1, false, 7), remove);
+    t.same(gone.life.bound, [], name);
+    const again = new Conversation();
+    again.ask(bind(1, false, 7), make);
+    t.same(again.life.bound, [], name);
+  }
   const vpp = new Conversation();
-  const af_packet = step(af_packet_create_v3, {
-    mode: 'AF_PACKET_API_MODE_ETHERNET',
-    hw_addr: '02:00:00:00:00:01',
-    use_random_hw_addr: false,
-    host_if_name: 'eth0',
-    rx_frame_size: 0,
-    tx_frame_size: 0,
-    rx_frames_per_block: 1024,
-    tx_frames_per_block: 1024,
-    flags: 0,
-    num_rx_queues: 1,
-    num_tx_queues: 1,
-  });
-  vpp.ask(af_packet, bind(1, false, 7));
+  vpp.ask(af_packet('eth0'), bind(1, false, 7));
   t.same(vpp.life.bound, [1]);
   vpp.refusedByVpp(step(af_packet_delete, { host_if_name: 'eth0' }));
   t.same(vpp.life.bound, [1], 'it was not deleted');
@@ -261,6 +283,8 @@ t.test('path MTUs: only of addresses that something covers', async (t) => {
 
 t.test('names of links that Linux would cut', async (t) => {
   t.match(asked(tap({ host_if_name: 'a-name-of-sixteen' })), /more than 15/);
+  t.match(asked(af_packet('a-name-of-sixteen')), /more than 15/);
+  t.match(asked(af_xdp('a-name-of-sixteen')), /more than 15/);
   t.equal(asked(tap({ host_if_name: 'exactly-fifteen' })), undefined);
   t.equal(asked(tap({ host_if_name_set: false, host_if_name: 'of no importance here' })), undefined);
 });
