@@ -123,6 +123,8 @@ export class Connection implements Caller {
       handler.run(this.#life.state, fields, this, (message, answer) => {
         this.#put(this.#life.ids.idOf(message)!, message, context, answer);
       });
+      const deadly = this.#life.state.deadlyTraffic();
+      if (deadly !== undefined) throw new Death(deadly);
     } catch (error) {
       if (!(error instanceof Death || error instanceof Spin)) throw error;
       this.#flush();

@@ -36,17 +36,21 @@ export class Npol {
   readonly policies = new Pool<Stored<readonly npol_policy_item[]>>();
   readonly sets = new Pool<IpSet>();
   readonly interfaces = new Map<number, InterfacePolicies>();
+  /** Something refers, or has referred, to what was never there. */
+  dangling = false;
 
   /** An id that is not there makes a new object, under an id that the caller does not learn. */
   setRule(id: number | undefined, rule: npol_rule): number {
     for (const entry of rule.matches) {
       if (entry.type.startsWith('unknown_')) refuse(retval.UNSPECIFIED);
       if ('cidr' in entry.data) checkNetwork(entry.data.cidr);
+      if ('set_id' in entry.data) this.dangling ||= entry.data.set_id.set_id >= this.sets.end;
     }
     return store(this.rules, id, rule);
   }
 
   setPolicy(id: number | undefined, items: readonly npol_policy_item[]): number {
+    this.dangling ||= items.some(({ rule_id }) => rule_id >= this.rules.end);
     return store(this.policies, id, items);
   }
 
@@ -76,6 +80,19 @@ export class Npol {
     // Positive: callers that test for negative numbers take it for success.
     if (policy_ids.some((id) => this.policies.get(id) === undefined)) refuse(1);
     this.interfaces.set(sw_if_index, wanted);
+  }
+
+  /** Why VPP dies of a packet that is judged on this interface; undefined: it does not. */
+  deadlyOn(sw_if_index: number): string | undefined {
+    const { policy_ids = [] } = this.interfaces.get(sw_if_index) ?? {};
+    for (const { rule_id } of policy_ids.flatMap((id) => this.policies.get(id)?.value ?? [])) {
+      if (rule_id >= this.rules.end) return `a packet is judged by rule ${rule_id}, which does not exist`;
+      for (const { data } of this.rules.get(rule_id)?.value.matches ?? []) {
+        if ('set_id' in data && data.set_id.set_id >= this.sets.end)
+          return `a packet is compared with IP set ${data.set_id.set_id}, which does not exist`;
+      }
+    }
+    return undefined;
   }
 }
 

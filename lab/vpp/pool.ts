@@ -14,6 +14,11 @@ export class Pool<T> {
     return this.#items[index];
   }
 
+  /** Indexes at and beyond it were never given out: what VPP finds there is no item. */
+  get end(): number {
+    return this.#items.length;
+  }
+
   replace(index: number, item: T): void {
     if (this.#items[index] !== undefined) this.#items[index] = item;
   }

@@ -8,7 +8,7 @@ import type { ip_neighbor } from 'vpp-binapi-ts/ip_neighbor';
 import type { Clock } from '../../src/clock.js';
 import { Cnat } from './cnat.js';
 import type { Devices } from './devices.js';
-import { Features } from './features.js';
+import { bundles, Features } from './features.js';
 import { source } from './fib-sources.js';
 import type { Caller } from './handler.js';
 import { Interfaces } from './interfaces.js';
@@ -102,10 +102,23 @@ export class VppState {
   /** Clients that want interface events, with the pid that each gave. */
   readonly interface_listeners = new Map<Caller, number>();
   buffers_used = 0;
+  /** `table/address` of path MTUs that no route covers. */
+  readonly uncovered_path_mtus = new Set<string>();
 
   constructor(readonly facts: VppFacts) {
     this.interfaces = new Interfaces(this.features, facts.devices);
     this.cnat = new Cnat(this.interfaces);
+  }
+
+  /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */
+  deadlyTraffic(): string | undefined {
+    if (!this.npol.dangling) return undefined;
+    for (const { sw_if_index, admin_up } of this.interfaces.all) {
+      if (!admin_up || !this.features.isOn(sw_if_index, bundles.cnat[0])) continue;
+      const why = this.npol.deadlyOn(sw_if_index);
+      if (why !== undefined) return why;
+    }
+    return undefined;
   }
 
   get fib() {

@@ -8,19 +8,17 @@ import type { Request } from 'vpp-binapi-ts';
 import { af_packet_create_v3, af_packet_delete } from 'vpp-binapi-ts/af_packet';
 import { af_xdp_create_v3, af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
 import {
-  cnat_set_snat_addresses,
   cnat_set_snat_addresses_v2,
   cnat_translation_update,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
 import {
-  create_loopback,
   create_loopback_instance,
   delete_loopback,
   sw_interface_add_del_address,
   sw_interface_set_table,
 } from 'vpp-binapi-ts/interface';
-import { ip_route_add_del, ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
+import { ip_route_add_del_v2, type ip_route_add_del_v2_in } from 'vpp-binapi-ts/ip';
 import {
   npol_ipset_create,
   npol_ipset_delete,
@@ -31,7 +29,7 @@ import {
   npol_rule_delete,
 } from 'vpp-binapi-ts/npol';
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
-import { urpf_update, urpf_update_v2 } from 'vpp-binapi-ts/urpf';
+import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
 import { type Family, familyOf } from '../ip/text.js';
 import type { Call } from './call.js';
 import { no_interface } from './paths.js';
@@ -217,32 +215,14 @@ function effect<In, R extends Reply>(
 /** Counts from when it is sent, and no more when it is refused. */
 const unless = (undo: () => void): { refused(): void } => ({ refused: undo });
 
-interface RouteChange {
-  readonly is_add?: boolean | undefined;
-  readonly route: {
-    readonly table_id: number;
-    readonly prefix: string;
-    readonly src?: number;
-    readonly paths: readonly { readonly type: string }[];
-  };
-}
-
-function defaultRoute(life: Life, { is_add = true, route }: RouteChange) {
-  const { table_id, prefix, src = 0, paths } = route;
+function defaultRoute(life: Life, { is_add = true, route }: ip_route_add_del_v2_in) {
+  const { table_id, prefix, src, paths } = route;
   if (!prefix.endsWith('/0')) return undefined;
   const leads_on = paths.some(({ type }) => type !== 'FIB_API_PATH_TYPE_DROP');
   return unless(life.setDefaultRoute(`${familyOf(prefix)}/${table_id}/${src}`, is_add && leads_on));
 }
 
-interface UrpfChange {
-  readonly is_input?: boolean | undefined;
-  readonly mode: string;
-  readonly af: string;
-  readonly sw_if_index: number;
-  readonly table_id?: number | undefined;
-}
-
-function urpf(life: Life, { is_input = true, mode, af, sw_if_index, table_id }: UrpfChange) {
+function urpf(life: Life, { is_input = true, mode, af, sw_if_index, table_id }: urpf_update_v2_in) {
   const family: Family = af === 'ADDRESS_IP6' ? 6 : 4;
   const own = life.interfaces.get(sw_if_index)?.tables[family];
   const table = table_id === undefined || table_id === no_interface ? own : table_id;
@@ -278,7 +258,6 @@ const freed = (pool: NpolPool) => (life: Life, id: number) => {
 const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(tap_create_v3, made),
   effect(af_xdp_create_v3, made),
-  effect(create_loopback, made),
   effect(create_loopback_instance, made),
   effect(af_packet_create_v3, (life, { host_if_name }) => ({
     done: ({ sw_if_index }) => life.made(sw_if_index, host_if_name),
@@ -298,13 +277,10 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
     else return { done: () => addresses.add(prefix) };
     return undefined;
   }),
-  effect(cnat_set_snat_addresses, begins),
   effect(cnat_set_snat_addresses_v2, begins),
   effect(cnat_translation_update, begins),
   effect(feature_cnat_enable_disable, begins),
-  effect(ip_route_add_del, defaultRoute),
   effect(ip_route_add_del_v2, defaultRoute),
-  effect(urpf_update, urpf),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),
   effect(npol_rule_delete, (life, { rule_id }) => freed('rules')(life, rule_id)),

@@ -8,7 +8,6 @@ import { af_packet_create_v3 } from 'vpp-binapi-ts/af_packet';
 import { af_xdp_create_v3 } from 'vpp-binapi-ts/af_xdp';
 import {
   type cnat_endpoint_tuple,
-  cnat_set_snat_addresses,
   cnat_set_snat_addresses_v2,
   cnat_translation_update,
   feature_cnat_enable_disable,
@@ -18,9 +17,8 @@ import {
   add_del_ip_punt_redirect_v2,
   ip_mroute_add_del,
   ip_path_mtu_update,
-  ip_route_add_del,
   ip_route_add_del_v2,
-  ip_table_add_del,
+  type ip_route_add_del_v2_in,
   ip_table_add_del_v2,
 } from 'vpp-binapi-ts/ip';
 import { ip_session_redirect_add_v2 } from 'vpp-binapi-ts/ip_session_redirect';
@@ -98,16 +96,9 @@ function backends(paths: readonly cnat_endpoint_tuple[]): Why {
   return undefined;
 }
 
-function snatAddresses({ snat_ip4, snat_ip6, sw_if_index }: SnatAddresses, life: Life): Why {
-  const none_given =
-    isUnspecified(snat_ip4) && isUnspecified(snat_ip6) && (sw_if_index ?? no_interface) === no_interface;
+function snatAddresses({ snat_ip4, snat_ip6, sw_if_index }: cnat_set_snat_addresses_v2, life: Life): Why {
+  const none_given = isUnspecified(snat_ip4) && isUnspecified(snat_ip6) && sw_if_index === no_interface;
   return none_given ? 'without any address it frees the policy, which VPP goes on using' : tooLate(life);
-}
-
-interface SnatAddresses {
-  readonly snat_ip4: string;
-  readonly snat_ip6: string;
-  readonly sw_if_index?: number | undefined;
 }
 
 // --- routes
@@ -117,18 +108,8 @@ function paths(all: readonly fib_path[]): Why {
   return deadly ? 'VPP dies of a path of type BIER whose id does not exist' : undefined;
 }
 
-interface RouteChange {
-  readonly is_add?: boolean | undefined;
-  readonly is_multipath: boolean;
-  readonly route: {
-    readonly table_id: number;
-    readonly prefix: string;
-    readonly paths: readonly fib_path[];
-  };
-}
-
 function route(
-  { is_add = true, is_multipath, route: { table_id, prefix, paths: all } }: RouteChange,
+  { is_add = true, is_multipath, route: { table_id, prefix, paths: all } }: ip_route_add_del_v2_in,
   life: Life,
 ): Why {
   if (is_multipath) {
@@ -197,7 +178,7 @@ function updated(pool: 'rules' | 'policies', id: number, life: Life): Why {
 }
 
 function configuration(
-  { num_rx_policies, num_tx_policies, invert_rx_tx, policy_ids }: Configuration,
+  { num_rx_policies, num_tx_policies, invert_rx_tx, policy_ids }: npol_configure_policies,
   life: Life,
 ): Why {
   const announced = num_rx_policies + num_tx_policies;
@@ -206,13 +187,6 @@ function configuration(
   }
   if (invert_rx_tx > 1) return `invert_rx_tx ${invert_rx_tx} makes VPP use one list for both directions`;
   return firstOf(policy_ids, (id) => (life.isGone('policies', id) ? `there is no policy ${id}` : undefined));
-}
-
-interface Configuration {
-  readonly num_rx_policies: number;
-  readonly num_tx_policies: number;
-  readonly invert_rx_tx: number;
-  readonly policy_ids: readonly number[];
 }
 
 function firstOf<T>(all: readonly T[], judge: (one: T) => Why): Why {
@@ -238,19 +212,14 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   ),
 
   rule(cnat_translation_update, ({ translation }, life) => backends(translation.paths) ?? tooLate(life)),
-  rule(cnat_set_snat_addresses, snatAddresses),
   rule(cnat_set_snat_addresses_v2, snatAddresses),
   rule(feature_cnat_enable_disable, ({ enable_disable }, life) =>
     enable_disable ? tooLate(life) : undefined,
   ),
 
-  rule(ip_route_add_del, route),
   rule(ip_route_add_del_v2, route),
   rule(ip_mroute_add_del, (fields) => paths(fields.route.paths.map(({ path }) => path))),
   rule(add_del_ip_punt_redirect_v2, ({ punt }) => paths(punt.paths)),
-  rule(ip_table_add_del, ({ is_add = true, table }, life) =>
-    tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
-  ),
   rule(ip_table_add_del_v2, ({ is_add = true, table }, life) =>
     tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
   ),

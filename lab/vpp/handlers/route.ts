@@ -5,6 +5,7 @@ import {
   ip_mroute_add_del,
   ip_mroute_dump,
   ip_mtable_dump,
+  ip_path_mtu_update,
   ip_punt_redirect_v2_dump,
   ip_route_add_del_v2,
   ip_route_dump,
@@ -19,8 +20,8 @@ import {
 import { type FibTable, hasRpfId, none } from '../fib.js';
 import { source } from '../fib-sources.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
-import { Death, refuse, retval } from '../outcome.js';
-import { afOf, type Family, families, familyFrom, familyOf } from '../prefix.js';
+import { Death, refuse, retval, Spin } from '../outcome.js';
+import { afOf, type Family, families, familyFrom, familyOf, hostPrefix } from '../prefix.js';
 import type { VppState } from '../state.js';
 
 const no_route = { table_id: 0, stats_index: 0, prefix: '0.0.0.0/0', paths: [] };
@@ -75,6 +76,9 @@ export const routes: readonly Handler[] = [
   on(ip_route_lookup_v2, { route: { ...no_route, src: 0 } }, (vpp, { table_id, exact, prefix }) => ({
     route: lookup(vpp, table_id, exact, prefix),
   })),
+  onPlain(ip_path_mtu_update, (vpp, { pmtu: { table_id, nh, path_mtu } }) => {
+    setPathMtu(vpp, table_id, nh, path_mtu);
+  }),
   on(ip_mroute_add_del, { stats_index: none }, (vpp, { is_add, route }) => {
     const { prefix: group, paths, entry_flags, rpf_id } = route;
     const family = familyFrom(group.af);
@@ -204,6 +208,21 @@ function lookup(vpp: VppState, table_id: number, exact: number, prefix: string) 
   const table = vpp.fib.table(familyOf(prefix), table_id) ?? refuse(retval.NO_SUCH_FIB);
   const entry = vpp.fib.lookup(table, prefix, exact !== 0) ?? refuse(retval.NO_SUCH_ENTRY);
   return shown(vpp, table, entry);
+}
+
+/** More path MTUs than these that no route covers make VPP spin. */
+const uncovered_path_mtus_max = 62;
+
+function setPathMtu(vpp: VppState, table_id: number, nh: string, path_mtu: number): void {
+  const table = vpp.fib.table(familyOf(nh), table_id) ?? refuse(retval.NO_SUCH_TABLE);
+  const key = `${table_id}/${nh}`;
+  const cover = vpp.fib.lookup(table, hostPrefix(nh), false);
+  const covered = cover !== undefined && vpp.fib.best(cover)?.source !== source.default_route;
+  if (path_mtu === 0 || covered) vpp.uncovered_path_mtus.delete(key);
+  else vpp.uncovered_path_mtus.add(key);
+  if (vpp.uncovered_path_mtus.size > uncovered_path_mtus_max) {
+    throw new Spin(`path MTUs of more than ${uncovered_path_mtus_max} addresses that no route covers`);
+  }
 }
 
 function checkMulticastPath(vpp: VppState, path: fib_path, family: Family): void {

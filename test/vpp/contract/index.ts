@@ -1,5 +1,6 @@
 /** The sequences of requests that a real VPP and the stand-in have to answer alike, each on a VPP that was just started. */
 import { sequences as features } from './features.js';
+import { sequences as fib_sources } from './fib-sources.js';
 import { sequences as forwarding } from './forwarding.js';
 import { sequences as interfaces } from './interfaces.js';
 import { sequences as policies } from './policies.js';
@@ -10,6 +11,7 @@ import type { Sequence } from './steps.js';
 export const sequences: readonly Sequence[] = [
   ...interfaces,
   ...forwarding,
+  ...fib_sources,
   ...features,
   ...policies,
   ...product,

@@ -25,23 +25,24 @@ const cidr = (prefix: string): npol_rule_entry => ({
   type: 'NPOL_CIDR',
   data: { cidr: prefix },
 });
-const rule = (...matches: npol_rule_entry[]): Step => ask(npol_rule_create, { rule: ruleOf(matches) });
-const changed_rule = (rule_id: number, ...matches: npol_rule_entry[]): Step =>
+export const rule = (...matches: npol_rule_entry[]): Step => ask(npol_rule_create, { rule: ruleOf(matches) });
+export const changed_rule = (rule_id: number, ...matches: npol_rule_entry[]): Step =>
   ask(npol_rule_update, { rule_id, rule: ruleOf(matches) });
-const no_rule = (rule_id: number): Step => ask(npol_rule_delete, { rule_id });
+export const no_rule = (rule_id: number): Step => ask(npol_rule_delete, { rule_id });
 
 const items = (rule_ids: readonly number[]) => rule_ids.map((rule_id) => ({ is_inbound: true, rule_id }));
-const policy = (...rule_ids: number[]): Step => ask(npol_policy_create, { rules: items(rule_ids) });
-const changed_policy = (policy_id: number, ...rule_ids: number[]): Step =>
+export const policy = (...rule_ids: number[]): Step => ask(npol_policy_create, { rules: items(rule_ids) });
+export const changed_policy = (policy_id: number, ...rule_ids: number[]): Step =>
   ask(npol_policy_update, { policy_id, rules: items(rule_ids) });
-const no_policy = (policy_id: number): Step => ask(npol_policy_delete, { policy_id });
+export const no_policy = (policy_id: number): Step => ask(npol_policy_delete, { policy_id });
 
-const set = (type: 'NPOL_IP' | 'NPOL_IP_AND_PORT' | 'NPOL_NET'): Step => ask(npol_ipset_create, { type });
-const no_set = (set_id: number): Step => ask(npol_ipset_delete, { set_id });
-const members = (set_id: number, is_add: boolean, ...values: npol_ipset_member_val[]): Step =>
+export const set = (type: 'NPOL_IP' | 'NPOL_IP_AND_PORT' | 'NPOL_NET'): Step =>
+  ask(npol_ipset_create, { type });
+export const no_set = (set_id: number): Step => ask(npol_ipset_delete, { set_id });
+export const members = (set_id: number, is_add: boolean, ...values: npol_ipset_member_val[]): Step =>
   ask(npol_ipset_add_del_members, { set_id, is_add, members: values.map((val) => ({ val })) });
 
-const configure = (sw_if_index: number, rx: number, tx: number, policy_ids: readonly number[]): Step =>
+export const configure = (sw_if_index: number, rx: number, tx: number, policy_ids: readonly number[]): Step =>
   ask(npol_configure_policies, {
     sw_if_index,
     num_rx_policies: rx,

@@ -5,25 +5,45 @@ import {
   cnat_snat_addresses_dump,
   cnat_translation_del,
 } from 'vpp-binapi-ts/cnat';
+import { configure, policy, rule } from './policies.js';
 import {
   type Asked,
+  address,
   ask,
   bind,
+  cnat_feature,
   mtables,
   no_table,
   no_tap,
   path,
+  path_mtu,
   route,
+  route_of,
   routes,
   type Sequence,
+  type Step,
   snat_addresses,
   table,
   tables,
+  traffic,
   translation,
   truncated_route,
   tun,
+  up,
   via,
 } from './steps.js';
+
+const many_path_mtus = Array.from({ length: 100 }, (_, at) => path_mtu(0, `10.77.0.${at + 1}`, 1400));
+
+/** A pod whose packets to any address are judged: as they come in, and as they go back. */
+const judged_pod: readonly Step[] = [
+  snat_addresses('10.0.0.2', 'fd00::2'),
+  tun(),
+  cnat_feature(1),
+  up(1),
+  address(1, '169.254.1.1/32'),
+  route(0, '10.1.0.0/24', [via(1, '10.1.0.5')]),
+];
 
 export const sequences: readonly Sequence[] = [
   {
@@ -61,6 +81,45 @@ export const sequences: readonly Sequence[] = [
       ask(cnat_translation_del, { id: 0 }),
       route(0, '10.1.0.5/32', [via(1, '10.1.0.5')]),
       routes(0),
+    ],
+  },
+  {
+    name: 'P3: an interface is bound before the first cnat call, has traffic, and another one is bound',
+    devices: true,
+    spins: true,
+    steps: [
+      table(7, false, 'pod'),
+      table(8, false, 'another'),
+      tun(),
+      bind(1, false, 7),
+      route(7, '0.0.0.0/0', [path({ table_id: 0 })]),
+      snat_addresses('10.0.0.2', 'fd00::2'),
+      cnat_feature(1),
+      up(1),
+      address(1, '169.254.1.1/32'),
+      traffic,
+      tun({ host_if_name: 'eth1' }),
+      bind(2, false, 8),
+      tables(),
+    ],
+  },
+  {
+    name: 'P3 with the cnat call first is survived',
+    devices: true,
+    steps: [
+      snat_addresses('10.0.0.2', 'fd00::2'),
+      table(7, false, 'pod'),
+      table(8, false, 'another'),
+      tun(),
+      bind(1, false, 7),
+      route(7, '0.0.0.0/0', [path({ table_id: 0 })]),
+      cnat_feature(1),
+      up(1),
+      address(1, '169.254.1.1/32'),
+      traffic,
+      tun({ host_if_name: 'eth1' }),
+      bind(2, false, 8),
+      tables(),
     ],
   },
   {
@@ -126,6 +185,39 @@ export const sequences: readonly Sequence[] = [
     name: 'P6: a path of type BIER',
     dies: true,
     steps: [route(0, '10.1.0.0/16', [path({ type: 'FIB_API_PATH_TYPE_BIER_IMP' })])],
+  },
+  {
+    name: 'a route of a FIB source that does not exist',
+    dies: true,
+    steps: [route_of(200, '10.1.0.0/16', [path({ type: 'FIB_API_PATH_TYPE_DROP' })])],
+  },
+  {
+    name: 'path MTUs of addresses that no route covers',
+    spins: true,
+    steps: many_path_mtus,
+  },
+  {
+    name: 'path MTUs of addresses that a route covers',
+    steps: [tun(), up(1), route(0, '0.0.0.0/0', [via(1, '10.0.0.1')]), ...many_path_mtus.slice(0, 70)],
+  },
+  {
+    name: 'npol: a rule names an IP set that does not exist, and a packet comes',
+    devices: true,
+    dies: true,
+    steps: [
+      ...judged_pod,
+      rule({ is_src: true, is_not: false, type: 'NPOL_IP_SET', data: { set_id: { set_id: 100_000 } } }),
+      policy(0),
+      configure(1, 1, 1, [0, 0]),
+      traffic,
+      tables(),
+    ],
+  },
+  {
+    name: 'npol: a policy names a rule that does not exist, and a packet comes',
+    devices: true,
+    dies: true,
+    steps: [...judged_pod, policy(100_000), configure(1, 1, 1, [0, 0]), traffic, tables()],
   },
   ...[0, 3].map(
     (flags): Sequence => ({

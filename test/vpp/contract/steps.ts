@@ -10,8 +10,11 @@ import {
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
 import { feature_is_enabled } from 'vpp-binapi-ts/feature';
+import { fib_source_add, fib_source_dump } from 'vpp-binapi-ts/fib';
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import {
+  create_loopback_instance,
+  type create_loopback_instance as create_loopback_instance_request,
   sw_interface_add_del_address,
   sw_interface_dump,
   sw_interface_rx_placement_dump,
@@ -26,8 +29,10 @@ import {
   ip_mroute_add_del,
   ip_mroute_dump,
   ip_mtable_dump,
+  ip_path_mtu_update,
   ip_punt_redirect_v2_dump,
   ip_route_add_del_v2,
+  ip_route_lookup_v2,
   ip_route_v2_dump,
   ip_table_add_del_v2,
   ip_table_dump,
@@ -55,13 +60,18 @@ export interface Step {
   readonly unanswered?: true;
 }
 
+/** Packets from the pod's device `eth0`, where VPP is a real one: in the stand-in they come whenever they could. */
+export const traffic = 'traffic';
+
 export interface Sequence {
   readonly name: string;
-  readonly steps: readonly Step[];
+  readonly steps: readonly (Step | typeof traffic)[];
   /** The answers depend on real namespaces and devices. */
   readonly devices?: true;
   /** The last step kills VPP. */
   readonly dies?: true;
+  /** Its main thread spins for ever from some step on: that one is not answered, and none is sent behind it. */
+  readonly spins?: true;
 }
 
 export function ask<In extends object>(message: Asked<In>, fields: NoInfer<In>): Step {
@@ -70,6 +80,14 @@ export function ask<In extends object>(message: Asked<In>, fields: NoInfer<In>):
 
 /** The namespace that taps go to: replaced by the path of one that exists. */
 export const namespace_placeholder = '<pod>';
+
+/**
+ * FIB sources that a sequence makes, in their order: VPP's own numbers begin where those of its plugins end. A sequence writes
+ * `own(0)` where VPP's number of the first one goes, and reads it in the answers.
+ */
+const own_first = 240;
+export const own = (index: number): number => own_first + index;
+export const isOwn = (source: number): boolean => source >= own_first;
 
 export const none = 0xffff_ffff;
 export const ip4 = 'ADDRESS_IP4';
@@ -102,30 +120,51 @@ export const table = (table_id: number, is_ip6: boolean, name: string, create_mf
   ask(ip_table_add_del_v2, { table: { table_id, is_ip6, name }, create_mfib, is_add: true });
 export const no_table = (table_id: number, is_ip6: boolean): Step =>
   ask(ip_table_add_del_v2, { table: { table_id, is_ip6, name: '' }, create_mfib: true, is_add: false });
+/** `src` 0 is VPP's own source of routes from the API. */
 export const route = (
   table_id: number,
   prefix: string,
   paths: readonly fib_path[],
   is_multipath = false,
+  src = 0,
 ): Step =>
   ask(ip_route_add_del_v2, {
     is_add: true,
     is_multipath,
-    route: { table_id, stats_index: 0, prefix, src: 0, paths },
+    route: { table_id, stats_index: 0, prefix, src, paths },
   });
 export const no_route = (
   table_id: number,
   prefix: string,
   paths: readonly fib_path[] = [],
   is_multipath = false,
+  src = 0,
 ): Step =>
   ask(ip_route_add_del_v2, {
     is_add: false,
     is_multipath,
-    route: { table_id, stats_index: 0, prefix, src: 0, paths },
+    route: { table_id, stats_index: 0, prefix, src, paths },
   });
-export const routes = (table_id: number, is_ip6 = false): Step =>
-  ask(ip_route_v2_dump, { src: 0, table: { table_id, is_ip6, name: '' } });
+export const route_of = (src: number, prefix: string, paths: readonly fib_path[]): Step =>
+  route(0, prefix, paths, false, src);
+export const no_route_of = (src: number, prefix: string): Step => no_route(0, prefix, [], false, src);
+/** Of all sources; those of one are those where it is the best. */
+export const routes = (table_id: number, is_ip6 = false, src = 0): Step =>
+  ask(ip_route_v2_dump, { src, table: { table_id, is_ip6, name: '' } });
+export const routes_of = (src: number): Step => routes(0, false, src);
+export const lookup = (prefix: string): Step => ask(ip_route_lookup_v2, { table_id: 0, exact: 0, prefix });
+export const source = (name: string, priority: number): Step =>
+  ask(fib_source_add, { src: { name, priority, id: 0 } });
+export const sources = (): Step => ask(fib_source_dump, {});
+export const loopback = (more: Partial<create_loopback_instance_request> = {}): Step =>
+  ask(create_loopback_instance, {
+    mac_address: '00:00:00:00:00:00',
+    is_specified: false,
+    user_instance: 0,
+    ...more,
+  });
+export const path_mtu = (table_id: number, nh: string, path_mtu: number): Step =>
+  ask(ip_path_mtu_update, { pmtu: { client_index: 0, context: 0, table_id, nh, path_mtu } });
 export const mroutes = (table_id: number, is_ip6 = false): Step =>
   ask(ip_mroute_dump, { table: { table_id, is_ip6, name: '' } });
 export const address = (sw_if_index: number, prefix: string): Step =>
