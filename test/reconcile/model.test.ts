@@ -39,40 +39,43 @@ const steps = fc.array(
   { maxLength: 12 },
 );
 
-t.test('whatever is wanted in between, a piece at a time, VPP survives it and ends with what is wanted', async () => {
-  fc.assert(
-    fc.property(steps, (todo) => {
-      const model = new Model();
-      const vpp = new StrictVpp();
-      const wanted = new Map<number, readonly VppObject[]>();
-      const send = (max: number): number => {
-        const operations = model.take(max);
-        vpp.run(operations);
-        model.settle(done(operations));
-        return operations.length;
-      };
-      for (const step of todo) {
-        if (step.do === 'send') send(step.max);
-        else if (step.do === 'read') {
-          model.beginReading();
-          for (const object of vpp.objects) model.seen(object);
-          model.endReading();
-        } else {
-          if (step.do === 'drop') wanted.delete(step.pod);
-          else for (const [at, pod] of step.pods.entries()) wanted.set(at + 1, pod.objects);
-          model.wantOnly([...wanted.values()].flat());
+t.test(
+  'whatever is wanted in between, a piece at a time, VPP survives it and ends with what is wanted',
+  async () => {
+    fc.assert(
+      fc.property(steps, (todo) => {
+        const model = new Model();
+        const vpp = new StrictVpp();
+        const wanted = new Map<number, readonly VppObject[]>();
+        const send = (max: number): number => {
+          const operations = model.take(max);
+          vpp.run(operations);
+          model.settle(done(operations));
+          return operations.length;
+        };
+        for (const step of todo) {
+          if (step.do === 'send') send(step.max);
+          else if (step.do === 'read') {
+            model.beginReading();
+            for (const object of vpp.objects) model.seen(object);
+            model.endReading();
+          } else {
+            if (step.do === 'drop') wanted.delete(step.pod);
+            else for (const [at, pod] of step.pods.entries()) wanted.set(at + 1, pod.objects);
+            model.wantOnly([...wanted.values()].flat());
+          }
         }
-      }
-      let rounds = 0;
-      while (send(7) > 0) if (++rounds > 500) throw new Error('never settles');
-      const keys = new Set(vpp.objects.map(keyOf));
-      for (const object of [...wanted.values()].flat())
-        if (!keys.has(keyOf(object))) throw new Error(`lacks ${keyOf(object)}`);
-      if (model.take(1).length > 0) throw new Error('does more');
-    }),
-    { numRuns: 100 },
-  );
-});
+        let rounds = 0;
+        while (send(7) > 0) if (++rounds > 500) throw new Error('never settles');
+        const keys = new Set(vpp.objects.map(keyOf));
+        for (const object of [...wanted.values()].flat())
+          if (!keys.has(keyOf(object))) throw new Error(`lacks ${keyOf(object)}`);
+        if (model.take(1).length > 0) throw new Error('does more');
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
 
 t.test('a change costs what it touches', async (t) => {
   const model = new Model();

@@ -26,7 +26,11 @@ t.test('what is not provably ours is nobody’s to remove', async (t) => {
       { kind: 'interface_address', interface: 'lan0', prefix: '192.0.2.1/24' },
       'foreign',
     ],
-    ['a table of the operator', { kind: 'table', family: 4, table_id: 9, name: 'vrf', multicast: true }, 'foreign'],
+    [
+      'a table of the operator',
+      { kind: 'table', family: 4, table_id: 9, name: 'vrf', multicast: true },
+      'foreign',
+    ],
     [
       'a multicast route in it',
       { kind: 'mroute', table_id: 9, group: '224.0.0.0/4', accept_all_interfaces: false, paths: [] },
