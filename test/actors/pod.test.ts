@@ -379,7 +379,14 @@ t.test('what a pod was told of VPP is void once it has heard of the end of that 
     default_verdict: 'allow',
   };
   const generation = lab.vpp.generation + 1;
-  const part = { type: 'Part', generation, asked_ms: 0, node, slot: 0, holdings: { objects: [] } } as const;
+  const part = {
+    type: 'Part',
+    generation,
+    asked_ms: 0,
+    node,
+    slot: 0,
+    holdings: { objects: [], with_host_ports: true },
+  } as const;
   lab.vpp.die();
   pod.tell(part);
   pod.tellUrgent({ type: 'NodeLost', generation, reason: 'VPP died' });

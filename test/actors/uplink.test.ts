@@ -669,7 +669,7 @@ t.test(
     await lab.exited();
     t.equal(lab.kit.node().currentHandler?.type, 'VppExited', 'it is busy');
     while (lab.kit.ref.tell({ type: 'TapChanged', name: 'eth0' }));
-    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, adopted: false, snapshot: lab.snapshot() });
+    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, adopted: false, workers: 0 });
     lab.kit.ref.tellUrgent({ type: 'VppDown', generation: 2, reason: 'EOF' });
     lab.kit.ref.tellUrgent({ type: 'VppExited', reason: 'SIGABRT' });
     lab.hanging = undefined;
