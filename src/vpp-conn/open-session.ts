@@ -48,7 +48,7 @@ export function sessionOpener(parts: OpenerParts): SessionOpener {
       for (;;) {
         if (signal.aborted) throw new Error('given up');
         try {
-          return await session(run, await dialAll(run, deadline, parts), parts);
+          return await session(run, await dialAll(run, deadline, parts), deadline, parts);
         } catch (error) {
           if (clock.now_ms() >= deadline) throw error;
           await clock.sleep(retry_ms, signal).catch(() => undefined);
@@ -103,12 +103,23 @@ async function dial(
   }
 }
 
-async function session(run: VppRun, connections: Connections, parts: OpenerParts): Promise<Session> {
+async function session(
+  run: VppRun,
+  connections: Connections,
+  deadline: number,
+  parts: OpenerParts,
+): Promise<Session> {
   const { prompt, bulk, probe } = connections;
   const clients = [prompt, bulk, probe];
   const close = (): void => {
     for (const client of clients) client.close();
   };
+  // A VPP that hangs after the handshake has no longer than one that hangs before it.
+  let late = false;
+  const overdue = parts.clock.after(Math.max(0, deadline - parts.clock.now_ms()), () => {
+    late = true;
+    close();
+  });
   try {
     const handles = new Handles();
     const registry = new Registry(parts.registry, run.identity);
@@ -165,6 +176,8 @@ async function session(run: VppRun, connections: Connections, parts: OpenerParts
     };
   } catch (error) {
     close();
-    throw error;
+    throw late ? new Error(`VPP ${run.pid} does not answer`) : error;
+  } finally {
+    overdue.cancel();
   }
 }

@@ -214,6 +214,8 @@ export interface PodAsk {
   readonly ports?: { protocol: string; port: number; hostPort: number }[];
   readonly deadline_ms?: number;
   readonly signal?: AbortSignal;
+  /** Another sandbox of the pod: the name of its namespace. */
+  readonly sandbox?: string;
   /** The namespace is not made. */
   readonly without_netns?: true;
 }
@@ -313,10 +315,11 @@ export class PodLab {
   /** Begins an ADD as the plugin sends it; `name` is also that of the pod's namespace. */
   begin(name: string, ask: PodAsk = {}): Call {
     const { ips = ['10.0.0.1/24'], ifname = 'eth0', ports = [], network } = ask;
-    if (!ask.without_netns) this.makeNetns(name);
+    const sandbox = ask.sandbox ?? name;
+    if (!ask.without_netns) this.makeNetns(sandbox);
     const request = create(AddRequestSchema, {
       interfaceName: ifname,
-      netns: this.netns(name),
+      netns: this.netns(sandbox),
       settings: { mtu: ask.mtu ?? 0, allowIpForwarding: false },
       containerIps: ips.map((address) => ({ address })),
       containerRoutes: ['0.0.0.0/0', '::/0'],

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import type { PodMessage, PodNode } from '../../src/messages/pod.js';
+import type { Subject } from '../../src/reconcile/transaction.js';
 import { type Call, PodLab, podLab } from './pod-lab.js';
 
 /**
@@ -407,3 +408,35 @@ t.test('a pod with a full mailbox hears that the node is lost', async (t) => {
   await lab.kit.settle();
   t.match(lab.kit.node(lab.podPath('p')), { state: 'blocked', detail: 'VPP is not ready: VPP died' });
 });
+
+t.test(
+  'what kills VPP is told by the workload and what it asks for, whatever sandbox it is in',
+  async (t) => {
+    const lab = await podLab(t);
+    const subjects = (): (Subject | undefined)[] =>
+      lab.vpp.transactions.splice(0).map(({ message }) => message.transaction.subject);
+    await lab.add('p', { ips: ['10.0.0.1/24'] });
+    const [first] = subjects();
+    t.equal(first?.name, 'pod default/p eth0');
+
+    await lab.add('p', { sandbox: 'next', ips: ['10.0.0.2/24'] });
+    t.same(subjects(), [first], 'another namespace and another address are no change');
+
+    await lab.add('p', { sandbox: 'both', ips: ['10.0.0.3/24', 'fd00::3/64'] });
+    t.not(subjects()[0]?.content, first?.content, 'another family is one');
+    await lab.add('p', {
+      sandbox: 'port',
+      ips: ['10.0.0.4/24'],
+      ports: [{ protocol: 'TCP', port: 80, hostPort: 80 }],
+    });
+    t.not(subjects()[0]?.content, first?.content, 'and so is a host port');
+    await lab.add('q', { ips: ['10.0.0.5/24'] });
+    t.not(subjects()[0]?.name, first?.name);
+
+    await lab.del('p');
+    await lab.kit.clock.advance(1000);
+    const removed = subjects().filter((subject) => subject?.name === first?.name);
+    t.equal(removed.length, 1);
+    t.not(removed[0]?.content, first?.content, 'nor is its removal what it was held for');
+  },
+);

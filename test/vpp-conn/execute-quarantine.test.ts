@@ -251,3 +251,21 @@ t.test('a conviction holds over a restart of this process', async (t) => {
   t.match(await lab.does(adds(poison)), { error: { code: 'quarantined' } });
   t.same(lab.vpp.log, []);
 });
+
+t.test('when a suspect has had its time, nobody fills the window alone', async (t) => {
+  const lab = new ExecutorLab();
+  const suspect = route('10.0.0.1/32');
+  lab.quarantine.accuse([{ name: keyOf(suspect), content: content('add', suspect), answered: false }]);
+  lab.run(adds(suspect));
+  lab.run(adds(...routes(1000, 11)), { owner: 'many' });
+  lab.run(adds(...routes(3, 12)), { owner: 'few' });
+  await lab.vpp.answer(1);
+  t.same(lab.vpp.inFlight('prompt'), []);
+  await lab.clock.advance(probation_ms);
+  const sent = lab.vpp.inFlight('prompt');
+  t.equal(sent.length, window);
+  t.same(
+    sent.filter((text) => text.includes(' 12.')),
+    [0, 1, 2].map((n) => sentRoute(n, 12)),
+  );
+});

@@ -412,9 +412,9 @@ t.test('what VPP answers after the end of a session moves nothing more', async (
   await t.rejects(under_way, { message: 'closed' });
 });
 
-t.test('a hundred thousand operations: what is in flight stays small', async (t) => {
+t.test('twenty thousand operations: what is in flight stays small', async (t) => {
   const lab = new ExecutorLab();
-  const result = lab.run(adds(...routes(100_000)), { urgency: 'bulk' });
+  const result = lab.run(adds(...routes(20_000)), { urgency: 'bulk' });
   let suspects = 0;
   while (lab.vpp.inFlight('bulk').length > 0) {
     suspects = Math.max(suspects, lab.executor.suspects().length);
@@ -423,7 +423,7 @@ t.test('a hundred thousand operations: what is in flight stays small', async (t)
   }
   const { outcomes, error } = await result;
   t.equal(error, undefined);
-  t.equal(outcomes.length, 100_000);
+  t.equal(outcomes.length, 20_000);
   t.equal(suspects, window);
   t.equal(lab.vpp.most.bulk, window);
   t.match(lab.executor.gauges(), { transactions: 0, in_flight: 0 });

@@ -1,0 +1,112 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { memoryFile } from '../../lab/memory-file.js';
+import { TurnedClock } from '../../lab/turned-clock.js';
+import { type StandInVpp, startStandInVpp } from '../../lab/vpp/stand-in.js';
+import { sessionOpener } from '../../src/vpp-conn/open-session.js';
+import { Quarantine } from '../../src/vpp-conn/quarantine.js';
+import { KeptLog, type Teardown } from '../kit/actor-kit.js';
+import { adds, route, turn } from './executor-lab.js';
+
+const deadline_ms = 3000;
+
+/** Waits for what a socket brings. */
+async function until(come: () => boolean): Promise<void> {
+  for (let turns = 0; !come(); turns += 1) {
+    if (turns > 100_000) throw new Error('it does not come');
+    await turn();
+  }
+}
+
+async function opened(t: Teardown, before: (vpp: StandInVpp) => void = () => undefined) {
+  // The path of a socket has 107 bytes.
+  const directory = mkdtempSync(join(tmpdir(), 'session-'));
+  const api_socket = join(directory, 'api.sock');
+  const vpp = await startStandInVpp({ socket: api_socket });
+  before(vpp);
+  const clock = new TurnedClock();
+  const opener = sessionOpener({
+    request_ms: 10_000,
+    registry: memoryFile(),
+    quarantine: new Quarantine(memoryFile(), () => undefined),
+    clock,
+    log: new KeptLog(),
+  });
+  const identity = '1 1 boot';
+  const run = { pid: 1, identity, api_socket, adopted: false, exited: new Promise<never>(() => undefined) };
+  const opening = opener.open(run, deadline_ms, new AbortController().signal);
+  opening.catch(() => undefined);
+  t.teardown(() => {
+    vpp.close();
+    rmSync(directory, { recursive: true });
+  });
+  const probes = (): number => vpp.counts.get('control_ping') ?? 0;
+  return { vpp, clock, opening, probes };
+}
+
+t.test('a session ends with any of its connections', async (t) => {
+  const { vpp, opening } = await opened(t);
+  const session = await opening;
+  t.equal(session.had_interfaces, false);
+  t.equal(session.workers, 0);
+  vpp.fault({ fault: 'close', at: { message: 'control_ping' } });
+  await session.ping(deadline_ms);
+  t.type(await session.closed, 'string');
+  const transaction = {
+    generation: 1,
+    owner: 'test',
+    operations: adds(route('10.0.0.0/8')),
+    on_error: 'continue',
+    urgency: 'bulk',
+  } as const;
+  await t.rejects(session.execute(transaction, () => false));
+  await t.rejects(session.cli('show version'));
+});
+
+t.test('a VPP that says nothing at all for so long has missed its probe', async (t) => {
+  const { vpp, clock, opening, probes } = await opened(t);
+  const session = await opening;
+  const before = probes();
+  vpp.fault({ fault: 'hang', at: { message: 'control_ping' } });
+  const probe = session.ping(deadline_ms);
+  let missed = false;
+  probe.catch(() => {
+    missed = true;
+  });
+  await until(() => probes() > before);
+  await clock.advance(deadline_ms - 1);
+  t.notOk(missed);
+  await clock.advance(1);
+  await t.rejects(probe, { code: 'deadline' });
+  session.close();
+});
+
+t.test('a VPP that has answered somebody else meanwhile is busy, and lives', async (t) => {
+  const { vpp, clock, opening, probes } = await opened(t);
+  const session = await opening;
+  const before = probes();
+  vpp.fault({ fault: 'drop_reply', at: { message: 'control_ping' } });
+  const probe = session.ping(deadline_ms);
+  await until(() => probes() > before);
+  await session.cli('show version');
+  await clock.advance(deadline_ms);
+  await t.resolves(probe);
+  session.close();
+});
+
+t.test('a connection that ends in the middle of a probe is no probe missed', async (t) => {
+  const { vpp, opening } = await opened(t);
+  const session = await opening;
+  vpp.fault({ fault: 'die', at: { message: 'control_ping' } });
+  await t.resolves(session.ping(deadline_ms));
+  await session.closed;
+});
+
+t.test('a VPP that takes the connection and says nothing has so long to answer', async (t) => {
+  const { vpp, clock, opening } = await opened(t, (own) => own.fault({ fault: 'hang', at: {} }));
+  await until(() => vpp.hung !== undefined);
+  await clock.advance(deadline_ms);
+  await t.rejects(opening, { message: /VPP 1 does not answer/ });
+});
