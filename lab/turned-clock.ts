@@ -65,6 +65,11 @@ export class TurnedClock implements Clock {
     };
   }
 
+  /** A poll phase of the real event loop: `settle` waits for some. */
+  afterPoll(run: () => void): void {
+    setImmediate(run);
+  }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return sleepOn(this, ms, signal);
   }

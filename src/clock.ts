@@ -14,6 +14,8 @@ export interface Clock {
   wall_ms(): number;
   /** Runs once, `ms` from now (0 to 2^31-1; RangeError otherwise). */
   after(ms: number, run: () => void): Timer;
+  /** Runs once, behind the next poll phase of the event loop: when what lay in the sockets was read. Timers run before that. */
+  afterPoll(run: () => void): void;
   /** Resolves `ms` from now; rejects with the signal's reason, at once, when that is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -57,6 +59,9 @@ export const systemClock: Clock = {
     checkTimer(ms);
     const handle = setTimeout(run, ms);
     return { cancel: () => clearTimeout(handle) };
+  },
+  afterPoll(run) {
+    setImmediate(run);
   },
   sleep: (ms, signal) => sleepOn(systemClock, ms, signal),
 };

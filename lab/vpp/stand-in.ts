@@ -197,6 +197,9 @@ const persist_flag = 4;
 class MemoryTransport implements Transport {
   #receiver: Receiver | undefined;
   #connection: Connection | undefined;
+  /** On the way to the client. */
+  #chunks: Uint8Array[] = [];
+  #stopped = false;
   #closed = false;
 
   constructor(private readonly connect: (outlet: Outlet) => Connection) {}
@@ -204,7 +207,10 @@ class MemoryTransport implements Transport {
   attach(receiver: Receiver): void {
     this.#receiver = receiver;
     this.#connection = this.connect({
-      write: (bytes) => queueMicrotask(() => this.#closed || receiver.data(bytes)),
+      write: (bytes) => {
+        this.#chunks.push(bytes);
+        queueMicrotask(() => this.#deliver());
+      },
       close: () => queueMicrotask(() => this.#gone()),
     });
   }
@@ -215,11 +221,24 @@ class MemoryTransport implements Transport {
     return true;
   }
 
+  resume(): void {
+    this.#stopped = false;
+    queueMicrotask(() => this.#deliver());
+  }
+
   close(): void {
     queueMicrotask(() => {
       this.#connection?.close();
       this.#gone();
     });
+  }
+
+  #deliver(): void {
+    while (!this.#closed && !this.#stopped) {
+      const chunk = this.#chunks.shift();
+      if (chunk === undefined) return;
+      this.#stopped = this.#receiver?.data(chunk) === false;
+    }
   }
 
   #gone(): void {

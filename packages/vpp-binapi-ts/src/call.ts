@@ -22,21 +22,29 @@ export type Asked =
 /** A request from the call to the answer: first in the queue, then in a slot of the window. */
 export class Call {
   context = 0;
-  /** The deadline has passed and the caller knows. It keeps its slot: VPP is still to answer it, and before what was sent later. */
-  expired = false;
+  /**
+   * The caller has been told already: its deadline has passed, or its handler has thrown. It keeps its slot: VPP is still to answer
+   * it, and before what was sent later.
+   */
+  given_up = false;
+  /** Of a stream: VPP has interrupted it, and `fields` has the cursor that it goes on from. */
   continued = false;
-  /** Of a dump or a stream. */
+  /** Of a dump or a stream: how many details have come. */
+  count = 0;
+  /** Of a dump or a stream that has no handler for them. */
   readonly details: unknown[] | undefined;
 
   constructor(
     readonly route: Route,
-    readonly fields: unknown,
+    public fields: unknown,
     readonly deadline_ms: number,
-    readonly deadline_at_ms: number,
+    /** A whole number: a fraction in an object is an allocation of its own. */
+    readonly asked_ms: number,
+    readonly each: ((details: unknown) => void) | undefined,
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
   ) {
-    this.details = route.details === undefined ? undefined : [];
+    this.details = route.details === undefined || each !== undefined ? undefined : [];
   }
 }
 

@@ -16,7 +16,7 @@ export function writeFrameHeader(view: DataView, at: number, message_bytes: numb
   view.setUint32(at + 12, 0);
 }
 
-/** Receives one whole message, `[at, end)` of `from`, to be read before it returns. False: read no further. */
+/** Receives one whole message, `[at, end)` of `from`, to be read before it returns. False: read no further for now. */
 export type MessageSink = (from: Bytes, at: number, end: number) => boolean;
 
 /**
@@ -32,30 +32,51 @@ export class FrameReader {
   #partial_bytes = 0;
   /** The memory of the last chunk: a transport that reads into one buffer costs no view per chunk. */
   #chunk = this.#partial;
+  /** A copy of what the sink did not want yet. */
+  #rest: Uint8Array | undefined;
 
   constructor(max_message_bytes: number, sink: MessageSink) {
     this.#max_message_bytes = max_message_bytes;
     this.#sink = sink;
   }
 
-  /** Throws MalformedError on a length that no message has. */
-  push(chunk: Uint8Array): void {
+  /** Whether a part of a message has come whose end has not. */
+  get incomplete(): boolean {
+    return this.#partial_bytes > 0;
+  }
+
+  /**
+   * False: the sink has stopped it; the rest of the chunk is kept, and nothing more may be pushed before `goOn` has returned true.
+   * Throws MalformedError on a length that no message has.
+   */
+  push(chunk: Uint8Array): boolean {
     this.bytes_read += chunk.length;
+    return this.#read(chunk);
+  }
+
+  /** Hands on what a stopped `push` has kept; like it. */
+  goOn(): boolean {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    return rest === undefined || this.#read(rest);
+  }
+
+  #read(chunk: Uint8Array): boolean {
     let at = 0;
     while (this.#partial_bytes > 0) {
-      if (at === chunk.length) return;
+      if (at === chunk.length) return true;
       const have = this.#partial_bytes;
       const need = have < frame_header_bytes ? frame_header_bytes : this.#frameBytes(this.#partial.view, 0);
       const take = Math.min(need - have, chunk.length - at);
       this.#keep(chunk.subarray(at, at + take));
       at += take;
-      if (this.#partial_bytes < frame_header_bytes) return;
+      if (this.#partial_bytes < frame_header_bytes) return true;
       const frame_bytes = this.#frameBytes(this.#partial.view, 0);
       if (this.#partial_bytes < frame_bytes) continue;
       const whole = this.#partial;
       this.#partial_bytes = 0;
       if (frame_bytes > keep_bytes) this.#partial = bytesOf(new Uint8Array(512));
-      if (!this.#sink(whole, frame_header_bytes, frame_bytes)) return;
+      if (!this.#sink(whole, frame_header_bytes, frame_bytes)) return this.#stop(chunk.subarray(at));
     }
 
     const from = this.#view(chunk);
@@ -65,10 +86,17 @@ export class FrameReader {
     while (end - at >= frame_header_bytes) {
       const next = at + this.#frameBytes(from.view, at);
       if (next > end) break;
-      if (!this.#sink(from, at + frame_header_bytes, next)) return;
+      const on = this.#sink(from, at + frame_header_bytes, next);
       at = next;
+      if (!on) return this.#stop(from.bytes.subarray(at, end));
     }
     if (at < end) this.#keep(from.bytes.subarray(at, end));
+    return true;
+  }
+
+  #stop(rest: Uint8Array): false {
+    this.#rest = rest.slice();
+    return false;
   }
 
   #frameBytes(view: DataView, at: number): number {

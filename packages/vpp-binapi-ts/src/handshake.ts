@@ -2,11 +2,13 @@ import type { Client, ConnectOptions } from './client.js';
 import { BinapiError, DeadlineError, DisconnectedError, MalformedError, RetvalError } from './errors.js';
 import { FrameReader } from './frames.js';
 import { sockclnt_create } from './generated/memclnt.js';
+import { Intake } from './intake.js';
 import { type Bytes, header_size } from './message.js';
 import { MessageTable } from './message-table.js';
 import { Outbox } from './outbox.js';
-import { type Greeting, Session, type Settings, window_max } from './session.js';
+import { type Greeting, Session, type Settings } from './session.js';
 import { systemTimers } from './timers.js';
+import { window_max } from './window.js';
 
 /**
  * The two ids that are known before VPP's message table is: the places of the messages in memclnt.api, counted from 1.
@@ -59,42 +61,42 @@ function register(
       session.leave(reason);
       return;
     }
+    intake.close();
     outbox.close();
     transport.close();
     reject(reason);
   };
   const reader = new FrameReader(settings.message_bytes_max, (from, at, message_end) => {
-    if (session !== undefined) return session.receive(from, at, message_end);
-    session = new Session(settings, reader, outbox, readGreeting(from, at, message_end));
-    session.chunkBegins();
+    if (session !== undefined) return session.receive(from, at, message_end) && intake.more();
+    session = new Session(settings, intake, outbox, readGreeting(from, at, message_end));
     timer.cancel();
     resolve(session);
     return true;
   });
+  const intake = new Intake(transport, timers, reader, {
+    begins: (now_ms) => session?.pieceBegins(now_ms),
+    ends: () => session?.pieceEnds(),
+    failed: (error) =>
+      fail(
+        error instanceof BinapiError
+          ? error
+          : new MalformedError('VPP sent what cannot be read', { cause: error }),
+      ),
+  });
   const timer = timers.after(deadline_ms, () =>
-    fail(new DeadlineError(sockclnt_create.name, deadline_ms, true)),
+    intake.afterRead(() => {
+      if (session === undefined && !ended) fail(new DeadlineError(sockclnt_create.name, deadline_ms, true));
+    }),
   );
 
   transport.attach({
-    data(chunk) {
-      if (ended) return;
-      try {
-        session?.chunkBegins();
-        reader.push(chunk);
-        session?.chunkEnds();
-      } catch (error) {
-        fail(
-          error instanceof BinapiError
-            ? error
-            : new MalformedError('VPP sent what cannot be read', { cause: error }),
-        );
-      }
-    },
+    data: (chunk) => intake.data(chunk),
     drained() {
       outbox.drained();
       session?.drained();
     },
     closed(cause) {
+      intake.close();
       const text =
         cause === undefined ? 'VPP closed the connection' : `connection to VPP broke: ${cause.message}`;
       const reason = new DisconnectedError(text, undefined, false, { cause });

@@ -1,5 +1,5 @@
 import { type Asked, Call, type Route, settlers, takeSettlers } from './call.js';
-import type { Client, ConnectOptions, Log, RequestOptions } from './client.js';
+import type { Client, ConnectOptions, EachOptions, RequestOptions } from './client.js';
 import {
   type BinapiError,
   DeadlineError,
@@ -8,9 +8,9 @@ import {
   OverflowError,
   RetvalError,
 } from './errors.js';
-import { Fifo } from './fifo.js';
-import type { FrameReader } from './frames.js';
+import { Events } from './events.js';
 import { control_ping, memclnt_keepalive, sockclnt_delete } from './generated/memclnt.js';
+import type { Intake } from './intake.js';
 import {
   type Bytes,
   type Dump,
@@ -22,22 +22,16 @@ import {
 } from './message.js';
 import type { CompatibilityReport, MessageTable } from './message-table.js';
 import type { Outbox } from './outbox.js';
+import { Queue } from './queue.js';
 import { retval_eagain, retval_invalid_value } from './retval.js';
-import { type ClientStats, countLatency, type MessageStats, messageStats } from './stats.js';
+import { Routes } from './routes.js';
+import { type ClientStats, countLatency } from './stats.js';
 import type { Timers } from './timers.js';
 import type { Transport } from './transport.js';
+import { Window } from './window.js';
 
-/** The lower half of a context is the index of its slot. */
-const slot_bits = 16;
-export const window_max = 1 << slot_bits;
-const slot_mask = window_max - 1;
 /** How long VPP has to close a connection that it was asked to close. It takes less than a millisecond unless it hangs. */
 const linger_ms = 1000;
-
-interface EventRoute {
-  readonly message: Message<unknown>;
-  readonly handlers: Set<(event: unknown) => void>;
-}
 
 /** The options of `connect` with the defaults filled in. */
 export type Settings = Required<Omit<ConnectOptions, 'log'>> & Pick<ConnectOptions, 'log'>;
@@ -50,99 +44,103 @@ export interface Greeting {
 }
 
 /**
- * The connection behind the handshake, and the path that every message takes. A request is encoded into the outbox and stands in a
- * slot of the window; the index of the slot is part of the context that VPP returns with the answer, so that an answer is matched
- * by one array access. No request has a timer or a map entry of its own.
+ * The connection behind the handshake, and the path that every message takes: queue, window, outbox; intake, window, caller. No
+ * request has a timer or a map entry of its own.
  */
 export class Session implements Client {
   readonly closed: Promise<BinapiError>;
   readonly #transport: Transport;
-  readonly #reader: FrameReader;
+  readonly #intake: Intake;
   readonly #outbox: Outbox;
   readonly #timers: Timers;
-  readonly #log: Log | undefined;
   readonly #table: MessageTable;
   readonly #client_index: number;
   readonly #queue_max: number;
   readonly #deadline_ms: number;
   readonly #message_bytes_max: number;
 
-  readonly #slots: (Call | undefined)[];
-  readonly #free: number[];
-  /** By slot, when its request was encoded: an array of numbers, because a fraction in an object is an allocation of its own. */
-  readonly #sent_ms: Float64Array;
-  readonly #waiting = new Fifo<Call>();
-  #sequence = 0;
-  /** When the deadlines are looked at next: the earliest of all pending ones, or earlier. */
-  #sweep_at_ms = Number.POSITIVE_INFINITY;
-  #sweep_timer: { cancel(): void } | undefined;
+  readonly #window: Window;
+  readonly #queue = new Queue();
+  /** When the deadlines are looked at next: the earliest of all that run, or earlier. */
+  #judge_at_ms = Number.POSITIVE_INFINITY;
+  #judge_timer: { cancel(): void } | undefined;
 
-  readonly #routes = new Map<object, Route>();
-  /** Header size of the replies and details that routes expect, by message id; 0 for every other id. */
-  readonly #answer_header: Uint8Array;
-  readonly #events = new Map<number, EventRoute>();
-  readonly #messages = new Map<string, MessageStats>();
+  readonly #routes: Routes;
+  readonly #events: Events;
+  #late = 0;
   #linger_timer: { cancel(): void } | undefined;
-  #now_ms = 0;
+  /** When the piece that is being read began. */
+  #now_ms: number;
+  #heard_ms: number;
   #close_reason: BinapiError | undefined;
   #resolve_closed: (reason: BinapiError) => void = () => {};
-  readonly #counts = { late: 0, events: 0, events_ignored: 0, handler_errors: 0 };
 
-  constructor(settings: Settings, reader: FrameReader, outbox: Outbox, greeting: Greeting) {
-    const { window } = settings;
+  constructor(settings: Settings, intake: Intake, outbox: Outbox, greeting: Greeting) {
     this.#transport = settings.transport;
-    this.#reader = reader;
+    this.#intake = intake;
     this.#outbox = outbox;
     this.#timers = settings.timers;
-    this.#log = settings.log;
     this.#table = greeting.table;
     this.#client_index = greeting.client_index;
     this.#queue_max = settings.queue_max;
     this.#deadline_ms = settings.deadline_ms;
     this.#message_bytes_max = settings.message_bytes_max;
-    this.#slots = new Array<Call | undefined>(window).fill(undefined);
-    this.#free = Array.from({ length: window }, (_, slot) => window - 1 - slot);
-    this.#sent_ms = new Float64Array(window);
-    this.#answer_header = new Uint8Array(1 << 16);
+    this.#routes = new Routes(greeting.table);
+    this.#window = new Window(settings.window);
+    this.#events = new Events(settings.log);
+    this.#now_ms = settings.timers.now_ms();
+    this.#heard_ms = this.#now_ms;
     this.closed = new Promise((resolve) => {
       this.#resolve_closed = resolve;
     });
+  }
+
+  get last_answer_ms(): number {
+    return this.#heard_ms;
   }
 
   request<In, Reply>(message: Request<In, Reply>, fields: In, options?: RequestOptions): Promise<Reply> {
     return this.#ask(message, fields, options) as Promise<Reply>;
   }
 
-  dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<Details[]> {
-    return this.#ask(message, fields, options) as Promise<Details[]>;
+  dump<In, Details>(message: Dump<In, Details>, fields: In, options: EachOptions<Details>): Promise<number>;
+  dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<Details[]>;
+  dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<unknown> {
+    return this.#ask(message, fields, options);
   }
 
-  stream<In, Details, Reply>(message: Stream<In, Details, Reply>, fields: In, options?: RequestOptions) {
-    return this.#ask(message, fields, options) as Promise<{ details: Details[]; reply: Reply }>;
+  stream<In, Details, Reply>(
+    message: Stream<In, Details, Reply>,
+    fields: In,
+    options: EachOptions<Details>,
+  ): Promise<{ count: number; reply: Reply }>;
+  stream<In, Details, Reply>(
+    message: Stream<In, Details, Reply>,
+    fields: In,
+    options?: RequestOptions,
+  ): Promise<{ details: Details[]; reply: Reply }>;
+  stream<In, Details, Reply>(
+    message: Stream<In, Details, Reply>,
+    fields: In,
+    options?: RequestOptions,
+  ): Promise<unknown> {
+    return this.#ask(message, fields, options);
   }
 
   send<In>(message: OneWay<In>, fields: In): void {
     const route = this.#route(message);
     // Not before what was asked for earlier.
-    if (this.#waiting.length === 0 && !this.#outbox.full) {
+    if (this.#queue.length === 0 && !this.#outbox.full) {
       this.#encode(route.message, route.id, 0, fields);
       route.stats.sent += 1;
     } else {
       const ignore = () => {};
-      this.#wait(new Call(route, fields, 0, Number.POSITIVE_INFINITY, ignore, ignore));
+      this.#wait(new Call(route, fields, Number.POSITIVE_INFINITY, 0, undefined, ignore, ignore));
     }
   }
 
   on<Event>(event: Message<Event>, handler: (event: Event) => void): () => void {
-    const id = this.#table.id(event);
-    const route: EventRoute = this.#events.get(id) ?? { message: event, handlers: new Set() };
-    // A function of its own, so that one handler given twice is called twice and unsubscribed once.
-    const entry = (value: unknown) => handler(value as Event);
-    route.handlers.add(entry);
-    this.#events.set(id, route);
-    return () => {
-      route.handlers.delete(entry);
-    };
+    return this.#events.on(this.#table.id(event), event, handler);
   }
 
   compatible(messages: Iterable<Message<unknown, never>>): CompatibilityReport {
@@ -155,89 +153,57 @@ export class Session implements Client {
 
   stats(): ClientStats {
     const now_ms = this.#timers.now_ms();
-    const in_flight = this.#slots.flatMap((call, slot) =>
-      call === undefined
-        ? []
-        : [
-            {
-              message: call.route.message.name,
-              age_ms: now_ms - this.#sent_ms[slot]!,
-              expired: call.expired,
-            },
-          ],
-    );
+    const in_flight = Array.from(this.#window.calls(), (call) => ({
+      message: call.route.message.name,
+      age_ms: now_ms - this.#window.sentMs(call),
+      given_up: call.given_up,
+    }));
     return {
       in_flight: in_flight.sort((a, b) => b.age_ms - a.age_ms),
-      waiting: this.#waiting.length,
-      messages: [...this.#messages.values()],
-      bytes_read: this.#reader.bytes_read,
+      waiting: this.#queue.length,
+      messages: this.#routes.stats,
+      bytes_read: this.#intake.bytes_read,
       bytes_written: this.#outbox.bytes_written,
-      ...this.#counts,
+      late: this.#late,
+      ...this.#events.counts,
     };
   }
 
   // Out: ask, perhaps wait for the window, transmit.
 
-  #ask(message: Asked, fields: unknown, options: RequestOptions | undefined): Promise<unknown> {
+  #ask(
+    message: Asked,
+    fields: unknown,
+    options: (RequestOptions & { readonly each?: (details: never) => void }) | undefined,
+  ): Promise<unknown> {
     const promise = new Promise(takeSettlers);
     const { resolve, reject } = settlers;
     try {
       const route = this.#route(message);
       const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
+      const each = options?.each as Call['each'];
       const now_ms = this.#timers.now_ms();
-      const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms + deadline_ms), resolve, reject);
-      if (this.#waiting.length === 0 && this.#open()) this.#transmit(call, now_ms);
+      const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms), each, resolve, reject);
+      if (this.#queue.length === 0 && this.#window.open && !this.#outbox.full) this.#transmit(call, now_ms);
       else this.#wait(call);
-      this.#sweepBy(call.deadline_at_ms, now_ms);
+      this.#judgeBy(now_ms + deadline_ms, now_ms);
     } catch (error) {
       reject(error);
     }
     return promise;
   }
 
-  #open(): boolean {
-    return this.#free.length > 0 && !this.#outbox.full;
-  }
-
   #wait(call: Call): void {
-    if (this.#waiting.length >= this.#queue_max)
+    if (this.#queue.length >= this.#queue_max)
       throw new OverflowError(call.route.message.name, this.#queue_max);
-    this.#waiting.push(call);
+    this.#queue.push(call);
     // Nothing more can join what is encoded: VPP may begin while the caller goes on asking.
-    if (this.#waiting.length === 1) this.#outbox.flush();
+    if (this.#queue.length === 1) this.#outbox.flush();
   }
 
   #route(message: Asked): Route {
     if (this.#close_reason !== undefined) throw this.#disconnected(this.#close_reason, message.name, false);
-    return this.#routes.get(message) ?? this.#newRoute(message);
-  }
-
-  #newRoute(message: Asked): Route {
-    const id = this.#table.id(message);
-    const reply =
-      message.kind === 'one_way' ? undefined : message.kind === 'dump' ? control_ping.reply : message.reply;
-    const details = message.kind === 'dump' || message.kind === 'stream' ? message.details : undefined;
-    if (message.kind === 'dump') this.#table.id(control_ping);
-    const answer = (one: Message<unknown> | undefined): number => {
-      if (one === undefined) return -1;
-      const answer_id = this.#table.id(one);
-      this.#answer_header[answer_id] = header_size[one.header];
-      return answer_id;
-    };
-    const stats = this.#messages.get(message.name) ?? messageStats(message.name);
-    const route: Route = {
-      message: message as Message<unknown>,
-      kind: message.kind,
-      id,
-      reply,
-      reply_id: answer(reply),
-      details,
-      details_id: answer(details),
-      stats,
-    };
-    this.#messages.set(message.name, stats);
-    this.#routes.set(message, route);
-    return route;
+    return this.#routes.of(message);
   }
 
   /** Throws MalformedError, and takes no slot, where the fields cannot be encoded. */
@@ -246,18 +212,14 @@ export class Session implements Client {
     if (route.kind === 'one_way') {
       this.#encode(route.message, route.id, 0, call.fields);
     } else {
-      const slot = this.#free.at(-1)!;
-      this.#sequence = (this.#sequence + 1) & slot_mask;
-      call.context = ((this.#sequence << slot_bits) | slot) >>> 0;
-      this.#encodeCall(call, call.fields);
-      this.#free.pop();
-      this.#slots[slot] = call;
-      this.#sent_ms[slot] = now_ms;
+      this.#window.admit(call);
+      this.#encodeCall(call);
+      this.#window.send(call, now_ms);
     }
     route.stats.sent += 1;
   }
 
-  #encodeCall({ route, context }: Call, fields: unknown): void {
+  #encodeCall({ route, context, fields }: Call): void {
     this.#encode(route.message, route.id, context, fields);
     // The ping of a dump has the dump's context: one slot waits for the details of the one and the reply of the other.
     if (route.kind === 'dump') this.#encode(control_ping, this.#table.id(control_ping), context, {});
@@ -286,46 +248,52 @@ export class Session implements Client {
   }
 
   #pump(): void {
-    for (let call = this.#waiting.first; call !== undefined; call = this.#waiting.first) {
+    for (let call = this.#queue.first; call !== undefined; call = this.#queue.first) {
       const needs_slot = call.route.kind !== 'one_way';
-      if (this.#outbox.full || (needs_slot && this.#free.length === 0)) return;
-      this.#waiting.shift();
+      if (this.#outbox.full || (needs_slot && !this.#window.open)) return;
+      this.#queue.shift();
       try {
         this.#transmit(call, this.#now_ms);
+        this.#judgeBy(this.#now_ms + call.deadline_ms, this.#now_ms);
       } catch (error) {
         call.reject(error);
       }
     }
   }
 
-  // In: the handshake's frame reader and the transport call these.
+  // In: the handshake's frame reader and the intake call these.
 
-  /** A chunk is about to be read. */
-  chunkBegins(): void {
-    this.#now_ms = this.#timers.now_ms();
+  /** A piece of what has come is about to be read. */
+  pieceBegins(now_ms: number): void {
+    this.#now_ms = now_ms;
   }
 
   /** One message. Returns false when there is nothing more to read; throws MalformedError. */
   receive(from: Bytes, at: number, end: number): boolean {
     const id = from.view.getUint16(at);
     if (this.#close_reason !== undefined) return this.#linger(id);
-    const header_bytes = this.#answer_header[id]!;
+    const header_bytes = this.#routes.answer_header[id]!;
     if (header_bytes === 0) {
       this.#unasked(id, from, at, end);
       return true;
     }
     if (end - at < header_bytes) throw this.#cut(id, end - at);
+    this.#heard_ms = this.#now_ms;
     // The context is the last field of the header of all that can answer.
     const context = from.view.getUint32(at + header_bytes - 4);
-    const call = this.#slots[context & slot_mask];
-    if (call === undefined || call.context !== context) {
-      throw new MalformedError(`${this.#table.name(id)} answers context ${context}, which no request has`);
+    const call = this.#window.answered(context);
+    if (call === undefined) {
+      if (!this.#window.hasForsaken(context)) {
+        throw new MalformedError(`${this.#table.name(id)} answers context ${context}, which no request has`);
+      }
+      this.#late += 1;
+      return true;
     }
     const { route } = call;
     if (id === route.reply_id) {
       this.#answered(call, from, at + header_bytes, end);
     } else if (id === route.details_id) {
-      if (!call.expired) call.details!.push(route.details!.decode(from, at + header_bytes, end));
+      if (!call.given_up) this.#detail(call, route.details!.decode(from, at + header_bytes, end));
     } else {
       throw new MalformedError(
         `${this.#table.name(id)} is no answer to ${route.message.name} (context ${context})`,
@@ -334,14 +302,18 @@ export class Session implements Client {
     return true;
   }
 
-  chunkEnds(): void {
-    if (this.#close_reason === undefined) this.#pump();
+  pieceEnds(): void {
+    if (this.#close_reason !== undefined) return;
+    if (this.#intake.incomplete) this.#heard_ms = this.#now_ms;
+    if (this.#window.overtaken) this.#judge();
+    this.#pump();
   }
 
   /** The outbox is empty again. */
   drained(): void {
+    if (this.#close_reason !== undefined) return;
     this.#now_ms = this.#timers.now_ms();
-    this.chunkEnds();
+    this.#pump();
   }
 
   /** The transport is closed. */
@@ -375,7 +347,7 @@ export class Session implements Client {
   #settle(reason: BinapiError): void {
     if (this.#close_reason !== undefined) return;
     this.#close_reason = reason;
-    this.#sweep_timer?.cancel();
+    this.#judge_timer?.cancel();
     // One error per message name: thousands of requests may be pending.
     const errors = new Map<string, BinapiError>();
     const reject = (call: Call, sent: boolean) => {
@@ -384,9 +356,11 @@ export class Session implements Client {
       errors.set(`${name} ${sent}`, error);
       call.reject(error);
     };
-    for (const call of this.#slots.splice(0)) if (call !== undefined && !call.expired) reject(call, true);
-    for (let call = this.#waiting.shift(); call !== undefined; call = this.#waiting.shift())
-      reject(call, false);
+    for (const call of this.#window.calls()) {
+      if (!call.given_up) reject(call, true);
+      this.#window.release(call);
+    }
+    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) reject(call, false);
     this.#resolve_closed(reason);
   }
 
@@ -395,70 +369,72 @@ export class Session implements Client {
     return new DisconnectedError(reason.message, message_name, sent, { cause: reason });
   }
 
+  #detail(call: Call, details: unknown): void {
+    if (call.each === undefined) {
+      call.details!.push(details);
+      return;
+    }
+    call.count += 1;
+    try {
+      call.each(details);
+    } catch (error) {
+      call.given_up = true;
+      call.reject(error);
+    }
+  }
+
   #answered(call: Call, from: Bytes, body: number, end: number): void {
     const { route } = call;
-    const slot = call.context & slot_mask;
-    if (call.expired) {
-      this.#release(slot);
-      this.#counts.late += 1;
+    if (call.given_up) {
+      this.#window.release(call);
+      this.#late += 1;
       return;
     }
-    const reply = route.reply!.decode(from, body, end) as { retval?: number; cursor?: unknown };
+    const reply = route.reply!.decode(from, body, end) as { retval?: number; cursor?: number };
     const retval = reply.retval ?? 0;
-    if (route.kind === 'stream' && retval === retval_eagain) {
-      call.continued = true;
-      this.#encodeCall(call, { ...(call.fields as object), cursor: reply.cursor });
-      return;
-    }
-    this.#release(slot);
+    if (route.kind === 'stream' && retval === retval_eagain) return this.#goOn(call, reply.cursor ?? 0);
+    const latency_ms = this.#now_ms - this.#window.sentMs(call);
+    this.#window.release(call);
     route.stats.answered += 1;
-    countLatency(route.stats, this.#now_ms - this.#sent_ms[slot]!);
+    countLatency(route.stats, latency_ms);
     // What lay behind the cursor was deleted meanwhile: VPP calls the cursor invalid, and there is no more.
     const ended = route.kind === 'stream' && call.continued && retval === retval_invalid_value;
     if (retval !== 0 && !ended) {
       route.stats.refused += 1;
       call.reject(new RetvalError(route.message.name, retval, reply));
     } else if (route.kind === 'dump') {
-      call.resolve(call.details);
+      call.resolve(call.details ?? call.count);
     } else if (route.kind === 'stream') {
-      call.resolve({ details: call.details, reply });
+      const { details, count } = call;
+      call.resolve(details === undefined ? { count, reply } : { details, reply });
     } else {
       call.resolve(reply);
     }
   }
 
-  #release(slot: number): void {
-    this.#slots[slot] = undefined;
-    this.#free.push(slot);
+  /** Asks for what VPP has not told yet of a stream that it has interrupted. */
+  #goOn(call: Call, cursor: number): void {
+    const { message } = call.route;
+    const fields = call.fields as { readonly cursor: number };
+    if (cursor <= fields.cursor) {
+      this.#window.release(call);
+      call.reject(new MalformedError(`${message.name}: VPP does not get beyond cursor ${fields.cursor}`));
+      return;
+    }
+    call.continued = true;
+    call.fields = { ...fields, cursor };
+    this.#encodeCall(call);
+    this.#window.send(call, this.#now_ms);
   }
 
   /** An event, a keepalive, or an id that VPP's table does not have. */
   #unasked(id: number, from: Bytes, at: number, end: number): void {
-    const route = this.#events.get(id);
     const name = this.#table.name(id);
     if (name === undefined) throw new MalformedError(`message id ${id} is not in VPP's message table`);
-    if (name === memclnt_keepalive.name) {
-      if (end - at < header_size.request) throw this.#cut(id, end - at);
-      const { reply } = memclnt_keepalive;
-      this.#encode(reply, this.#table.id(reply), from.view.getUint32(at + 6), { retval: 0 });
-      return;
-    }
-    if (route === undefined || route.handlers.size === 0) {
-      this.#counts.events_ignored += 1;
-      return;
-    }
-    const header_bytes = header_size[route.message.header];
-    if (end - at < header_bytes) throw this.#cut(id, end - at);
-    const event = route.message.decode(from, at + header_bytes, end);
-    this.#counts.events += 1;
-    for (const handler of route.handlers) {
-      try {
-        handler(event);
-      } catch (error) {
-        this.#counts.handler_errors += 1;
-        this.#log?.error({ err: error, event: name }, `${name} handler failed`);
-      }
-    }
+    if (name !== memclnt_keepalive.name) return this.#events.receive(id, from, at, end);
+    if (end - at < header_size.request) throw this.#cut(id, end - at);
+    const { reply } = memclnt_keepalive;
+    this.#encode(reply, this.#table.id(reply), from.view.getUint32(at + 6), { retval: 0 });
   }
 
   #cut(id: number, bytes: number): MalformedError {
@@ -467,30 +443,35 @@ export class Session implements Client {
 
   // Deadlines: one timer for all, set to the earliest.
 
-  #sweepBy(at_ms: number, now_ms: number): void {
-    if (at_ms >= this.#sweep_at_ms) return;
-    this.#sweep_at_ms = at_ms;
-    this.#sweep_timer?.cancel();
-    this.#sweep_timer = this.#timers.after(Math.max(0, at_ms - now_ms), this.#sweep);
+  #judgeBy(at_ms: number, now_ms: number): void {
+    if (at_ms >= this.#judge_at_ms) return;
+    this.#judge_at_ms = at_ms;
+    this.#judge_timer?.cancel();
+    this.#judge_timer = this.#timers.after(Math.max(0, Math.ceil(at_ms - now_ms)), this.#due);
   }
 
-  readonly #sweep = (): void => {
-    const now_ms = this.#timers.now_ms();
-    let next_ms = Number.POSITIVE_INFINITY;
-    const expire = (call: Call, sent: boolean): boolean => {
-      if (call.deadline_at_ms > now_ms) {
-        next_ms = Math.min(next_ms, call.deadline_at_ms);
-        return false;
-      }
-      call.expired = true;
+  readonly #due = (): void => {
+    this.#judge_at_ms = Number.POSITIVE_INFINITY;
+    this.#intake.afterRead(() => {
+      if (this.#close_reason !== undefined) return;
+      this.#now_ms = this.#timers.now_ms();
+      this.#judge();
+      this.#pump();
+    });
+  };
+
+  /** Gives up, by the rules of RequestOptions, what is not answered any more. */
+  #judge(): void {
+    const expire = (sent: boolean) => (call: Call) => {
+      call.given_up = true;
       if (call.details !== undefined) call.details.length = 0;
       call.route.stats.expired += 1;
       call.reject(new DeadlineError(call.route.message.name, call.deadline_ms, sent));
-      return true;
     };
-    for (const call of this.#slots) if (call !== undefined && !call.expired) expire(call, true);
-    this.#waiting.retain((call) => !expire(call, false));
-    this.#sweep_at_ms = Number.POSITIVE_INFINITY;
-    this.#sweepBy(next_ms, now_ms);
-  };
+    const next_ms = Math.min(
+      this.#window.judge(this.#now_ms, this.#heard_ms, expire(true)),
+      this.#queue.judge(this.#now_ms, this.#heard_ms, expire(false)),
+    );
+    this.#judgeBy(next_ms, this.#now_ms);
+  }
 }

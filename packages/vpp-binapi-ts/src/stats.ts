@@ -8,9 +8,9 @@ export interface MessageStats {
   answered: number;
   /** Answered with a retval that is not 0. */
   refused: number;
-  /** Not answered within the deadline. */
+  /** Given up because VPP did not answer. */
   expired: number;
-  /** From encoding to decoding, of what was answered. */
+  /** From encoding to decoding, of what was answered; of an interrupted stream its last part. */
   readonly latency_us_log2: number[];
 }
 
@@ -19,14 +19,15 @@ export interface ClientStats {
   readonly in_flight: readonly {
     readonly message: string;
     readonly age_ms: number;
-    readonly expired: boolean;
+    /** The caller has been told that there is no answer, or its handler has thrown. */
+    readonly given_up: boolean;
   }[];
   /** Waiting for the window. */
   readonly waiting: number;
   readonly messages: readonly Readonly<MessageStats>[];
   readonly bytes_read: number;
   readonly bytes_written: number;
-  /** Answers to requests whose deadline had passed. */
+  /** Answers to requests that had been given up. */
   readonly late: number;
   readonly events: number;
   /** Events that nobody listens to. */

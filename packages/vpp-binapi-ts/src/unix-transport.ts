@@ -17,10 +17,7 @@ export function unixTransport(path: string): Transport {
     // One buffer for the life of the socket: a new one per read costs more than decoding what is in it.
     onread: {
       buffer: new Uint8Array(read_bytes),
-      callback: (length, buffer) => {
-        receiver?.data(buffer.subarray(0, length));
-        return true;
-      },
+      callback: (length, buffer) => receiver?.data(buffer.subarray(0, length)) ?? true,
     },
   });
   socket.on('error', (error) => {
@@ -42,6 +39,9 @@ export function unixTransport(path: string): Transport {
       // Node makes the system call inside write(); what the kernel did not take at once is what is left here.
       draining = socket.writableLength > 0;
       return !draining;
+    },
+    resume() {
+      socket.resume();
     },
     close() {
       socket.destroy();

@@ -292,6 +292,85 @@ t.test('many answers', async (t) => {
     },
   );
 
+  t.test('an interrupted stream whose cursor stands still is not asked for again', async (t) => {
+    const { client, peer } = await connected();
+    const failed = failure(client.stream(page_get, { cursor: 3 }));
+    await turn();
+    peer.answer(peer.asked[0], page_get_reply, { retval: -165, cursor: 3 });
+    t.match(await failed, new MalformedError('page_get: VPP does not get beyond cursor 3'));
+    t.equal(peer.asked.length, 1);
+    t.match(client.stats(), { in_flight: [] });
+    t.notOk(peer.closed);
+    client.close();
+  });
+
+  t.test(
+    'a handler is given each of the details when it comes, and the result is their number',
+    async (t) => {
+      const { client, peer } = await connected();
+      const seen: number[] = [];
+      const each = ({ item }: { item: number }) => seen.push(item);
+      const dump = client.dump(item_dump, { from: 1 }, { each });
+      await turn();
+      peer.answer(peer.asked[0], item_details, { item: 1 });
+      await turn();
+      t.same(seen, [1]);
+      peer.answer(peer.asked[0], item_details, { item: 2 });
+      peer.answer(peer.asked[1], control_ping.reply, { retval: 0, client_index, vpe_pid: 1 });
+      t.equal(await dump, 2);
+      serveNumbers(peer);
+      t.same(await client.stream(page_get, { cursor: 0 }, { each }), {
+        count: 6,
+        reply: { retval: 0, cursor: 6 },
+      });
+      t.same(seen, [1, 2, 0, 1, 2, 3, 4, 5]);
+      client.close();
+    },
+  );
+
+  t.test('an exception of a handler rejects its dump alone, and the handler is called no more', async (t) => {
+    const { client, peer } = await connected({ window: 3 });
+    serveNumbers(peer);
+    const seen: number[] = [];
+    const mine = new Error('mine');
+    const each = ({ item }: { item: number }) => {
+      seen.push(item);
+      if (item === 2) throw mine;
+    };
+    const [thrown, streamed, items, sum] = await Promise.all([
+      failure(client.dump(item_dump, { from: 1 }, { each })),
+      failure(client.stream(page_get, { cursor: 2 }, { each })),
+      client.dump(item_dump, { from: 1 }),
+      client.request(add, { a: 1, b: 1 }),
+    ]);
+    t.equal(thrown, mine);
+    t.equal(streamed, mine);
+    t.same(seen, [1, 2, 2]);
+    t.equal(items.length, 3);
+    t.equal(sum.sum, 2);
+    t.equal(peer.asked.filter(({ name }) => name === 'page_get').length, 1, 'not continued');
+    t.match(client.stats(), { in_flight: [], waiting: 0 });
+    client.close();
+  });
+
+  t.test('a handler may close the connection', async (t) => {
+    const { client, peer } = await connected();
+    serveNumbers(peer);
+    const seen: number[] = [];
+    const dump = client.dump(
+      item_dump,
+      { from: 1 },
+      {
+        each: ({ item }) => {
+          seen.push(item);
+          client.close();
+        },
+      },
+    );
+    t.match(await failure(dump), { code: 'disconnected' });
+    t.same(seen, [1]);
+  });
+
   t.test(
     'events reach their handlers until they unsubscribe; a handler that throws harms nobody',
     async (t) => {
@@ -361,35 +440,41 @@ t.test('bytes', async (t) => {
   };
 
   /** The recorded conversation again, in chunks that end at these offsets. The handshake comes whole or in parts like the rest. */
-  const replay = async (bytes: Uint8Array, cuts: readonly number[]) => {
+  const replay = async (bytes: Uint8Array, cuts: readonly number[], timers = new TurnedTimers()) => {
     const peer = new Peer();
-    const receiver = { data: (_chunk: Uint8Array) => {} };
+    const receiver = { data: (_chunk: Uint8Array): boolean => true };
     peer.attach = (to) => {
       receiver.data = (chunk) => to.data(chunk);
     };
     peer.write = () => true;
-    const connecting = connect({ transport: peer, name: 'test', timers: new TurnedTimers() });
+    const connecting = connect({ transport: peer, name: 'test', timers });
     // One buffer for all chunks, overwritten by the next: what is kept must have been copied.
     const shared = new Uint8Array(bytes.length);
-    const feed = (from: number, to: number) => {
+    let stopped = false;
+    peer.resume = () => {
+      stopped = false;
+    };
+    const feed = async (from: number, to: number) => {
+      while (stopped) await timers.poll();
       const chunk = shared.subarray(0, to - from);
       chunk.set(bytes.subarray(from, to));
-      receiver.data(chunk);
+      stopped = !receiver.data(chunk);
       shared.fill(0xee);
     };
     const ends = [...new Set([greeting_bytes, ...cuts, bytes.length])].sort((a, b) => a - b);
     let from = 0;
     for (const end of ends.filter((end) => end <= greeting_bytes)) {
-      feed(from, end);
+      await feed(from, end);
       from = end;
     }
     const client = await connecting;
     const talked = talk(client);
     await turn();
     for (const end of ends.filter((end) => end > greeting_bytes)) {
-      feed(from, end);
+      await feed(from, end);
       from = end;
     }
+    while (stopped) await timers.poll();
     const result = await talked;
     client.close();
     return result;
@@ -429,6 +514,68 @@ t.test('bytes', async (t) => {
       );
     },
   );
+
+  t.test('a conversation read in pieces is the same conversation', async (t) => {
+    const { expected, bytes } = await record();
+    /** Every look at it shows that the time of a piece is over. */
+    class Fast extends TurnedTimers {
+      override now_ms(): number {
+        this.pass(10);
+        return super.now_ms();
+      }
+    }
+    const different: number[] = [];
+    for (let cut = greeting_bytes; cut < bytes.length; cut += 7) {
+      const replayed = await replay(bytes, [cut], new Fast());
+      if (JSON.stringify(replayed) !== JSON.stringify(expected)) different.push(cut);
+    }
+    t.same(different, []);
+  });
+
+  t.test('a flood is read in pieces, and others have their turn between them', async (t) => {
+    const { client, peer, timers } = await connected();
+    let handled = 0;
+    const each = () => {
+      handled += 1;
+      timers.pass(1);
+    };
+    const dump = client.dump(item_dump, { from: 0 }, { each });
+    await turn();
+    const [asked, ping] = peer.asked;
+    const details = frame(peer.id('item_details'), item_details, asked!.context, { item: 1 });
+    for (let chunk = 0; chunk < 2; chunk++) peer.deliver(Buffer.concat(Array(30).fill(details)));
+    peer.answer(ping, control_ping.reply, { retval: 0, client_index, vpe_pid: 1 });
+    await turn();
+    const pieces = [handled];
+    while (peer.stopped) {
+      const before = handled;
+      await timers.poll();
+      pieces.push(handled - before);
+    }
+    // The end of one chunk and the begin of the next, at most.
+    t.same(
+      pieces.filter((details) => details > 16),
+      [],
+    );
+    t.equal(await dump, 60);
+    client.close();
+  });
+
+  t.test('a deadline that fires between two pieces waits for the next', async (t) => {
+    const { client, peer, timers } = await connected({ deadline_ms: 100 });
+    const sum = client.request(add, { a: 1, b: 0 });
+    await turn();
+    // A piece as large as one turn takes, and the answer behind it.
+    const event = frame(peer.id('thing_event'), thing_event, 0, { thing: 1 });
+    peer.deliver(Buffer.concat(Array(2000).fill(event)));
+    peer.answer(peer.asked[0], add_reply, { retval: 0, sum: 1 });
+    await turn();
+    t.ok(peer.stopped);
+    timers.fire(60_000);
+    while (await timers.poll());
+    t.equal((await sum).sum, 1);
+    client.close();
+  });
 
   t.test('bytes that make no sense close the connection and reject what is pending', async (t) => {
     const length = (n: number) => {
@@ -496,7 +643,7 @@ t.test('deadlines', async (t) => {
     await turn();
     t.equal(timers.armed, 1);
     await timers.advance(99);
-    t.equal(client.stats().in_flight.filter(({ expired }) => expired).length, 0);
+    t.equal(client.stats().in_flight.filter(({ given_up }) => given_up).length, 0);
     await timers.advance(1);
     t.match(await short, new DeadlineError('add', 100, true));
     t.equal(timers.armed, 1);
@@ -535,21 +682,205 @@ t.test('deadlines', async (t) => {
     client.close();
   });
 
-  t.test('a stream has one deadline for all its parts', async (t) => {
+  t.test('each part of a stream has the deadline', async (t) => {
     const { client, peer, timers } = await connected({ deadline_ms: 100 });
     const failed = failure(client.stream(page_get, { cursor: 0 }));
     for (let part = 0; part < 3; part++) {
-      await timers.advance(30);
+      await timers.advance(60);
       peer.answer(peer.asked.at(-1), page_get_reply, { retval: -165, cursor: part + 1 });
       await turn();
     }
     t.equal(peer.asked.length, 4);
-    await timers.advance(10);
+    await timers.advance(100);
     t.match(await failed, { code: 'deadline', message_name: 'page_get' });
     peer.answer(peer.asked.at(-1), page_get_reply, { retval: -165, cursor: 9 });
     await turn();
     t.equal(peer.asked.length, 4, 'not continued');
     client.close();
+  });
+
+  /** Answers the next so many of what a peer was asked to add. */
+  const adder = (peer: Peer) => {
+    let answered = 0;
+    return (count: number) => {
+      for (const asked of peer.asked.slice(answered, answered + count)) {
+        peer.answer(asked, add_reply, { retval: 0, sum: (asked.fields as { a: number }).a });
+      }
+      answered += count;
+    };
+  };
+
+  t.test(
+    'a VPP that answers all the time is given all the time, however many requests it is given',
+    async (t) => {
+      const { client, peer, timers } = await connected({ deadline_ms: 1000 });
+      const answer = adder(peer);
+      const count = 35_000;
+      const all = Array.from({ length: count }, (_, a) => client.request(add, { a, b: 0 }));
+      let last = -1;
+      for (const one of all) one.then(({ sum }) => (last = sum)).catch(() => {});
+      await turn();
+      for (let i = 0; i < 100; i++) {
+        await timers.advance(100);
+        answer(count / 100);
+        await turn();
+      }
+      t.equal((await Promise.all(all)).length, count);
+      t.equal(last, count - 1);
+      t.match(client.stats(), { in_flight: [], waiting: 0 });
+      client.close();
+    },
+  );
+
+  t.test(
+    'a request is given its whole deadline behind the last answer, also one that waits for the window',
+    async (t) => {
+      const { client, peer, timers } = await connected({ window: 2, deadline_ms: 100 });
+      const answer = adder(peer);
+      const failed: (BinapiError | null | undefined)[] = [undefined, undefined, undefined, undefined];
+      for (const a of failed.keys()) {
+        failure(client.request(add, { a, b: 0 })).then((error) => {
+          failed[a] = error;
+        });
+      }
+      await turn();
+      await timers.advance(90);
+      answer(1);
+      await turn();
+      await timers.advance(99);
+      t.same(failed, [null, undefined, undefined, undefined]);
+      await timers.advance(1);
+      t.match(failed, [
+        null,
+        new DeadlineError('add', 100, true),
+        // Sent when the first was answered.
+        new DeadlineError('add', 100, true),
+        new DeadlineError('add', 100, false),
+      ]);
+      t.equal(peer.asked.length, 3);
+      client.close();
+    },
+  );
+
+  t.test(
+    'a request that VPP has passed over is given up at its own deadline, and costs no slot',
+    async (t) => {
+      const { client, peer, timers } = await connected({ window: 2, deadline_ms: 100 });
+      const lost = failure(client.request(add, { a: 0, b: 0 }));
+      let given_up = false;
+      lost.then(() => {
+        given_up = true;
+      });
+      /** What is sent later is answered all the time. */
+      const ask = async (a: number) => {
+        const sum = client.request(add, { a, b: 0 });
+        await turn();
+        peer.answer(peer.asked.at(-1), add_reply, { retval: 0, sum: a });
+        return sum;
+      };
+      for (let a = 1; a <= 9; a++) {
+        await ask(a);
+        await timers.advance(10);
+      }
+      t.notOk(given_up);
+      await timers.advance(10);
+      t.match(await lost, new DeadlineError('add', 100, true));
+      t.match(client.stats(), { in_flight: [], late: 0 });
+
+      const [first, second] = [10, 11].map((a) => client.request(add, { a, b: 0 }));
+      await turn();
+      t.equal(peer.asked.length, 12, 'both are sent');
+      for (const asked of peer.asked.slice(-2)) peer.answer(asked, add_reply, { retval: 0, sum: 1 });
+      await Promise.all([first, second]);
+      // Not of VPP, which answers in order; but it harms nobody.
+      peer.answer(peer.asked[0], add_reply, { retval: 0, sum: 0 });
+      t.equal((await ask(12)).sum, 12);
+      t.match(client.stats(), { in_flight: [], late: 1 });
+      client.close();
+    },
+  );
+
+  t.test('what was passed over after its deadline is given up with the answer that shows it', async (t) => {
+    const { client, peer, timers } = await connected({ window: 4, deadline_ms: 100 });
+    const answer = adder(peer);
+    const first = client.request(add, { a: 0, b: 0 });
+    const lost = failure(client.request(add, { a: 1, b: 0 }));
+    const last = client.request(add, { a: 2, b: 0 });
+    await turn();
+    await timers.advance(90);
+    answer(1);
+    await first;
+    await timers.advance(90);
+    peer.answer(peer.asked[2], add_reply, { retval: 0, sum: 2 });
+    t.match(await lost, new DeadlineError('add', 100, true));
+    t.equal((await last).sum, 2);
+    t.match(client.stats(), { in_flight: [] });
+    client.close();
+  });
+
+  t.test('a part of an answer is a sign of life, an event is none', async (t) => {
+    for (const { sign, lives } of [
+      {
+        sign: (peer: Peer) =>
+          peer.deliver(frame(peer.id('add_reply'), add_reply, 0, { retval: 0, sum: 0 }).subarray(0, 20)),
+        lives: true,
+      },
+      { sign: (peer: Peer) => peer.say(thing_event, 0, { thing: 1 }), lives: false },
+    ]) {
+      const { client, peer, timers } = await connected({ deadline_ms: 100 });
+      let failed: BinapiError | null | undefined;
+      failure(client.request(add, { a: 1, b: 0 })).then((error) => {
+        failed = error;
+      });
+      await turn();
+      await timers.advance(60);
+      sign(peer);
+      await turn();
+      await timers.advance(60);
+      t.equal(failed === undefined, lives);
+      t.equal(client.last_answer_ms, lives ? 1060 : 1000);
+      client.close();
+    }
+  });
+
+  t.test('the time of the last answer is told', async (t) => {
+    const { client, peer, timers } = await connected();
+    t.equal(client.last_answer_ms, 1000);
+    const dump = client.dump(item_dump, { from: 4 });
+    await timers.advance(50);
+    t.equal(client.last_answer_ms, 1000);
+    peer.answer(peer.asked[0], item_details, { item: 4 });
+    await turn();
+    t.equal(client.last_answer_ms, 1050);
+    await timers.advance(50);
+    peer.answer(peer.asked[1], control_ping.reply, { retval: 0, client_index, vpe_pid: 1 });
+    await dump;
+    t.equal(client.last_answer_ms, 1100);
+    client.close();
+  });
+
+  t.test('an answer that lies in the socket when a deadline fires is in time', async (t) => {
+    const { client, peer, timers } = await connected({ window: 1, deadline_ms: 100 });
+    const sent = client.request(add, { a: 1, b: 0 });
+    const queued = client.request(add, { a: 2, b: 0 });
+    await turn();
+    // The event loop stands still for a minute, and looks at its timers first.
+    timers.fire(60_000);
+    peer.answer(peer.asked[0], add_reply, { retval: 0, sum: 1 });
+    while (await timers.poll());
+    t.equal((await sent).sum, 1);
+    peer.answer(peer.asked[1], add_reply, { retval: 0, sum: 2 });
+    t.equal((await queued).sum, 2);
+    client.close();
+  });
+
+  t.test('a greeting that lies in the socket when its deadline fires is in time', async (t) => {
+    const timers = new TurnedTimers();
+    const connecting = connect({ transport: new Peer(), name: 'test', timers, deadline_ms: 100 });
+    process.nextTick(() => timers.fire(60_000));
+    while (await timers.poll());
+    (await connecting).close();
+    t.equal(timers.armed, 1, 'that of the farewell');
   });
 });
 
@@ -653,8 +984,8 @@ t.test('stats tell ages, counts and latencies from plain counters', async (t) =>
   await turn();
   await timers.advance(5);
   t.match(client.stats().in_flight, [
-    { message: 'add', age_ms: 5, expired: false },
-    { message: 'add', age_ms: 5, expired: false },
+    { message: 'add', age_ms: 5, given_up: false },
+    { message: 'add', age_ms: 5, given_up: false },
   ]);
   for (const asked of peer.asked) peer.answer(asked, add_reply, { retval: 0, sum: 1 });
   await Promise.all(all);

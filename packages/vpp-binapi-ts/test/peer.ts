@@ -150,6 +150,7 @@ export class Peer implements Transport {
   readonly #table: readonly { index: number; name: string }[];
   #receiver: Receiver | undefined;
   #late: Uint8Array[] = [];
+  #stopped = false;
 
   /** @param change what VPP's message table has that the bindings do not expect. */
   constructor(change: (name_crc: string) => string | undefined = (name_crc) => name_crc) {
@@ -208,10 +209,24 @@ export class Peer implements Transport {
     if (this.#late.length === 1) queueMicrotask(() => this.#flush());
   }
 
+  /** Whether the client wants no more for now. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  resume(): void {
+    this.#stopped = false;
+    queueMicrotask(() => this.#flush());
+  }
+
   #flush(): void {
     const chunks = this.#late;
-    this.#late = [];
-    for (const chunk of chunks) if (!this.closed) this.#receiver?.data(chunk);
+    let taken = 0;
+    while (taken < chunks.length && !this.closed && !this.#stopped) {
+      this.#stopped = this.#receiver?.data(chunks[taken]!) === false;
+      taken += 1;
+    }
+    this.#late = chunks.slice(taken);
   }
 
   readonly #reader = new FrameReader(1 << 20, (from, at, end) => {
@@ -268,6 +283,7 @@ export function serveNumbers(peer: Peer): void {
 export class TurnedTimers implements Timers {
   #now_ms = 1000;
   #timers: { at_ms: number; run: () => void }[] = [];
+  #polls: (() => void)[] = [];
 
   now_ms(): number {
     return this.#now_ms;
@@ -283,15 +299,40 @@ export class TurnedTimers implements Timers {
     };
   }
 
+  afterPoll(run: () => void): void {
+    this.#polls.push(run);
+  }
+
   get armed(): number {
     return this.#timers.length;
   }
 
-  async advance(ms: number): Promise<void> {
+  /** Time that passes in which no turn of the event loop ends: as a handler that takes long. */
+  pass(ms: number): void {
+    this.#now_ms += ms;
+  }
+
+  /** Time passes, and the timers that are due run: nothing is read yet. */
+  fire(ms: number): void {
     this.#now_ms += ms;
     const due = this.#timers.filter((timer) => timer.at_ms <= this.#now_ms);
     this.#timers = this.#timers.filter((timer) => timer.at_ms > this.#now_ms);
     for (const timer of due) timer.run();
+  }
+
+  /** A poll phase: what was sent is read, and what waits for that runs. Returns whether anything did. */
+  async poll(): Promise<boolean> {
     await turn();
+    const polls = this.#polls;
+    this.#polls = [];
+    for (const run of polls) run();
+    await turn();
+    return polls.length > 0;
+  }
+
+  /** Turns until nothing is left to do at this time. */
+  async advance(ms: number): Promise<void> {
+    this.fire(ms);
+    while (await this.poll());
   }
 }
