@@ -19,6 +19,17 @@ export type Asked =
   | Stream<never, unknown, unknown>
   | OneWay<never>;
 
+/** What a dump or a stream has got so far. */
+export class Collection {
+  count = 0;
+  /** Without a handler. */
+  readonly details: unknown[] = [];
+  /** VPP has interrupted the stream, and `fields` of its call have the cursor that it goes on from. */
+  continued = false;
+
+  constructor(readonly each: ((details: unknown) => void) | undefined) {}
+}
+
 /** A request from the call to the answer: first in the queue, then in a slot of the window. */
 export class Call {
   context = 0;
@@ -27,12 +38,6 @@ export class Call {
    * it, and before what was sent later.
    */
   given_up = false;
-  /** Of a stream: VPP has interrupted it, and `fields` has the cursor that it goes on from. */
-  continued = false;
-  /** Of a dump or a stream: how many details have come. */
-  count = 0;
-  /** Of a dump or a stream that has no handler for them. */
-  readonly details: unknown[] | undefined;
 
   constructor(
     readonly route: Route,
@@ -40,12 +45,11 @@ export class Call {
     readonly deadline_ms: number,
     /** A whole number: a fraction in an object is an allocation of its own. */
     readonly asked_ms: number,
-    readonly each: ((details: unknown) => void) | undefined,
+    /** Of a dump or a stream. */
+    readonly collection: Collection | undefined,
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
-  ) {
-    this.details = route.details === undefined || each !== undefined ? undefined : [];
-  }
+  ) {}
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type Asked, Call, type Route, settlers, takeSettlers } from './call.js';
+import { type Asked, Call, Collection, type Route, settlers, takeSettlers } from './call.js';
 import type { Client, ConnectOptions, EachOptions, RequestOptions } from './client.js';
 import {
   type BinapiError,
@@ -60,6 +60,8 @@ export class Session implements Client {
   readonly #message_bytes_max: number;
 
   readonly #window: Window;
+  /** So many slots have to be free before answers make what waits move up: one write for all of them. */
+  readonly #refill: number;
   readonly #queue = new Queue();
   /** When the deadlines are looked at next: the earliest of all that run, or earlier. */
   #judge_at_ms = Number.POSITIVE_INFINITY;
@@ -87,6 +89,7 @@ export class Session implements Client {
     this.#message_bytes_max = settings.message_bytes_max;
     this.#routes = new Routes(greeting.table);
     this.#window = new Window(settings.window);
+    this.#refill = Math.ceil(settings.window / 4);
     this.#events = new Events(settings.log);
     this.#now_ms = settings.timers.now_ms();
     this.#heard_ms = this.#now_ms;
@@ -181,10 +184,12 @@ export class Session implements Client {
     try {
       const route = this.#route(message);
       const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
-      const each = options?.each as Call['each'];
+      const collection =
+        route.details === undefined ? undefined : new Collection(options?.each as Collection['each']);
       const now_ms = this.#timers.now_ms();
-      const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms), each, resolve, reject);
-      if (this.#queue.length === 0 && this.#window.open && !this.#outbox.full) this.#transmit(call, now_ms);
+      const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms), collection, resolve, reject);
+      if (this.#queue.length === 0 && this.#window.free > 0 && !this.#outbox.full)
+        this.#transmit(call, now_ms);
       else this.#wait(call);
       this.#judgeBy(now_ms + deadline_ms, now_ms);
     } catch (error) {
@@ -250,7 +255,7 @@ export class Session implements Client {
   #pump(): void {
     for (let call = this.#queue.first; call !== undefined; call = this.#queue.first) {
       const needs_slot = call.route.kind !== 'one_way';
-      if (this.#outbox.full || (needs_slot && !this.#window.open)) return;
+      if (this.#outbox.full || (needs_slot && this.#window.free === 0)) return;
       this.#queue.shift();
       try {
         this.#transmit(call, this.#now_ms);
@@ -293,7 +298,7 @@ export class Session implements Client {
     if (id === route.reply_id) {
       this.#answered(call, from, at + header_bytes, end);
     } else if (id === route.details_id) {
-      if (!call.given_up) this.#detail(call, route.details!.decode(from, at + header_bytes, end));
+      if (!call.given_up) this.#collect(call, route.details!.decode(from, at + header_bytes, end));
     } else {
       throw new MalformedError(
         `${this.#table.name(id)} is no answer to ${route.message.name} (context ${context})`,
@@ -306,7 +311,8 @@ export class Session implements Client {
     if (this.#close_reason !== undefined) return;
     if (this.#intake.incomplete) this.#heard_ms = this.#now_ms;
     if (this.#window.overtaken) this.#judge();
-    this.#pump();
+    // Not a write for every few answers: VPP has enough to do meanwhile.
+    if (this.#window.free >= Math.min(this.#refill, this.#queue.length)) this.#pump();
   }
 
   /** The outbox is empty again. */
@@ -369,14 +375,15 @@ export class Session implements Client {
     return new DisconnectedError(reason.message, message_name, sent, { cause: reason });
   }
 
-  #detail(call: Call, details: unknown): void {
-    if (call.each === undefined) {
-      call.details!.push(details);
+  #collect(call: Call, details: unknown): void {
+    const collection = call.collection!;
+    if (collection.each === undefined) {
+      collection.details.push(details);
       return;
     }
-    call.count += 1;
+    collection.count += 1;
     try {
-      call.each(details);
+      collection.each(details);
     } catch (error) {
       call.given_up = true;
       call.reject(error);
@@ -384,7 +391,7 @@ export class Session implements Client {
   }
 
   #answered(call: Call, from: Bytes, body: number, end: number): void {
-    const { route } = call;
+    const { route, collection } = call;
     if (call.given_up) {
       this.#window.release(call);
       this.#late += 1;
@@ -398,17 +405,16 @@ export class Session implements Client {
     route.stats.answered += 1;
     countLatency(route.stats, latency_ms);
     // What lay behind the cursor was deleted meanwhile: VPP calls the cursor invalid, and there is no more.
-    const ended = route.kind === 'stream' && call.continued && retval === retval_invalid_value;
+    const ended = collection?.continued === true && retval === retval_invalid_value;
     if (retval !== 0 && !ended) {
       route.stats.refused += 1;
       call.reject(new RetvalError(route.message.name, retval, reply));
-    } else if (route.kind === 'dump') {
-      call.resolve(call.details ?? call.count);
-    } else if (route.kind === 'stream') {
-      const { details, count } = call;
-      call.resolve(details === undefined ? { count, reply } : { details, reply });
-    } else {
+    } else if (collection === undefined) {
       call.resolve(reply);
+    } else {
+      const { each, details, count } = collection;
+      if (route.kind === 'dump') call.resolve(each === undefined ? details : count);
+      else call.resolve(each === undefined ? { details, reply } : { count, reply });
     }
   }
 
@@ -421,7 +427,7 @@ export class Session implements Client {
       call.reject(new MalformedError(`${message.name}: VPP does not get beyond cursor ${fields.cursor}`));
       return;
     }
-    call.continued = true;
+    call.collection!.continued = true;
     call.fields = { ...fields, cursor };
     this.#encodeCall(call);
     this.#window.send(call, this.#now_ms);
@@ -464,7 +470,7 @@ export class Session implements Client {
   #judge(): void {
     const expire = (sent: boolean) => (call: Call) => {
       call.given_up = true;
-      if (call.details !== undefined) call.details.length = 0;
+      if (call.collection !== undefined) call.collection.details.length = 0;
       call.route.stats.expired += 1;
       call.reject(new DeadlineError(call.route.message.name, call.deadline_ms, sent));
     };

@@ -33,8 +33,9 @@ export class Window {
     this.#order = new Float64Array(size);
   }
 
-  get open(): boolean {
-    return this.#free.length > 0;
+  /** Slots that no call has. */
+  get free(): number {
+    return this.#free.length;
   }
 
   /** Gives the call that is sent next its context. It takes no slot before `send`. */

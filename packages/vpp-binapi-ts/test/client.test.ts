@@ -149,6 +149,25 @@ t.test('requests', async (t) => {
     },
   );
 
+  t.test('what waits moves up in one write for a quarter of the window', async (t) => {
+    const { client, peer } = await connected({ window: 8 });
+    const all = Array.from({ length: 12 }, (_, a) => client.request(add, { a, b: 0 }));
+    await turn();
+    const answer = async (from: number, to: number) => {
+      for (const asked of peer.asked.slice(from, to)) peer.answer(asked, add_reply, { retval: 0, sum: 0 });
+      await turn();
+      return peer.asked.length;
+    };
+    t.equal(await answer(0, 1), 8);
+    t.equal(await answer(1, 2), 10);
+    t.equal(await answer(2, 3), 10);
+    t.equal(await answer(3, 8), 12);
+    await answer(8, 12);
+    await Promise.all(all);
+    t.equal(peer.writes.length, 4);
+    client.close();
+  });
+
   t.test('a one-way message does not overtake what waits', async (t) => {
     const { client, peer } = await connected({ window: 1 });
     client.send(nudge, { n: 0 });
