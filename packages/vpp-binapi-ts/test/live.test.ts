@@ -96,8 +96,13 @@ t.test('against a real VPP', { skip }, async (t) => {
         client.request(ip_route_add_del, { is_multipath: false, route: route(table_id, prefix) }),
       ),
     );
-    const dumped = await client.dump(ip_route_dump, { table: { table_id, is_ip6: false, name: '' } });
-    const found = new Set(dumped.map(({ route }) => route.prefix));
+    const table = { table_id, is_ip6: false, name: '' };
+    const dumped = await client.dump(ip_route_dump, { table });
+    const left = new Set(dumped.map(({ route }) => route.prefix));
+    const each = ({ route }: { route: ip_route }) => left.delete(route.prefix);
+    const found = new Set(left);
+    t.equal(await client.dump(ip_route_dump, { table }, { each }), dumped.length);
+    t.equal(left.size, 0);
     t.same(
       prefixes.filter((prefix) => !found.has(prefix)),
       [],
