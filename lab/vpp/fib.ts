@@ -37,6 +37,15 @@ class PathList {
     public resolved = true,
   ) {}
 
+  /** Those that VPP has to look for a route to. */
+  get nextHops(): string[] {
+    return this.paths.flatMap(({ shown: { type, sw_if_index, nh } }) =>
+      type === 'FIB_API_PATH_TYPE_NORMAL' && sw_if_index === none && !isUnspecified(nh.address)
+        ? [nh.address]
+        : [],
+    );
+  }
+
   uses(sw_if_index: number): boolean {
     return this.paths.some(({ shown }) => shown.sw_if_index === sw_if_index);
   }
@@ -182,6 +191,7 @@ export class Fib {
     const list = this.#share(paths.map((path) => this.#decode(path, prefix)));
     const key = networkOf(prefix);
     let entry = table.entries.get(key);
+    if (entry !== undefined) this.#checkRecursive(entry, from, list);
     if (entry === undefined) {
       entry = { prefix, stats_index: this.#stats_index++, sources: new Map() };
       table.entries.set(key, entry);
@@ -192,6 +202,17 @@ export class Fib {
     this.#forgetExports(entry);
     this.#noteExports(table, entry, list);
     return entry;
+  }
+
+  /** A better source takes over from one that has the same recursive next hop, and the rest of their paths differs in number. */
+  #checkRecursive(entry: Entry, from: SourceId, list: PathList): void {
+    const old = this.sources.best(entry.sources.keys());
+    if (old === undefined || old === from || this.sources.best([old, from]) !== from) return;
+    const before = entry.sources.get(old)!;
+    const shared = list.nextHops.some((next_hop) => before.nextHops.includes(next_hop));
+    if (shared && before.paths.length !== list.paths.length) {
+      throw new Death('two sources have a route to one prefix by one next hop without an interface');
+    }
   }
 
   /** Adds to the paths of this source, or changes their weights. */

@@ -102,8 +102,8 @@ export class VppState {
   /** Clients that want interface events, with the pid that each gave. */
   readonly interface_listeners = new Map<Caller, number>();
   buffers_used = 0;
-  /** `table/address` of path MTUs that no route covers. */
-  readonly uncovered_path_mtus = new Set<string>();
+  /** `table/address` of path MTUs of addresses that have no route of their own and are not on link. */
+  readonly remote_path_mtus = new Set<string>();
 
   constructor(readonly facts: VppFacts) {
     this.interfaces = new Interfaces(this.features, facts.devices);

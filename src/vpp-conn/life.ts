@@ -18,7 +18,7 @@ import {
   sw_interface_add_del_address,
   sw_interface_set_table,
 } from 'vpp-binapi-ts/interface';
-import { ip_route_add_del_v2, type ip_route_add_del_v2_in } from 'vpp-binapi-ts/ip';
+import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import {
   npol_ipset_create,
   npol_ipset_delete,
@@ -30,9 +30,9 @@ import {
 } from 'vpp-binapi-ts/npol';
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
-import { type Family, familyOf } from '../ip/text.js';
+import type { Family } from '../ip/text.js';
 import type { Call } from './call.js';
-import { no_interface } from './paths.js';
+import { isRecursive, no_interface } from './paths.js';
 
 type Reply = { readonly retval: number };
 
@@ -94,8 +94,8 @@ export class Life {
   readonly #set_types = new Map<number, npol_ipset_type>();
   /** Tables that uRPF looks up, by `interface/direction/family`. */
   readonly #urpf = new Map<string, number>();
-  /** `family/table/source` of default routes. */
-  readonly #default_routes = new Set<string>();
+  /** The first source whose routes have had a next hop without an interface. */
+  recursive_source: number | undefined;
 
   /** `known`: by nobody before this session; or by others, whom nobody can ask. */
   constructor(readonly programmed: 'never' | 'before') {
@@ -132,11 +132,6 @@ export class Life {
       if (table === table_id && key.endsWith(`/${family}`)) return Number(key.slice(0, key.indexOf('/')));
     }
     return undefined;
-  }
-
-  /** Whether the table has a default route. */
-  hasDefaultRoute(family: Family, table_id: number): boolean {
-    return [...this.#default_routes].some((key) => key.startsWith(`${family}/${table_id}/`));
   }
 
   // --- what the effects tell
@@ -188,16 +183,6 @@ export class Life {
     put(table_id);
     return () => put(before);
   }
-
-  setDefaultRoute(key: string, is_there: boolean): () => void {
-    const before = this.#default_routes.has(key);
-    const put = (on: boolean): void => {
-      if (on) this.#default_routes.add(key);
-      else this.#default_routes.delete(key);
-    };
-    put(is_there);
-    return () => put(before);
-  }
 }
 
 const nothing = (): void => undefined;
@@ -214,13 +199,6 @@ function effect<In, R extends Reply>(
 
 /** Counts from when it is sent, and no more when it is refused. */
 const unless = (undo: () => void): { refused(): void } => ({ refused: undo });
-
-function defaultRoute(life: Life, { is_add = true, route }: ip_route_add_del_v2_in) {
-  const { table_id, prefix, src, paths } = route;
-  if (!prefix.endsWith('/0')) return undefined;
-  const leads_on = paths.some(({ type }) => type !== 'FIB_API_PATH_TYPE_DROP');
-  return unless(life.setDefaultRoute(`${familyOf(prefix)}/${table_id}/${src}`, is_add && leads_on));
-}
 
 function urpf(life: Life, { is_input = true, mode, af, sw_if_index, table_id }: urpf_update_v2_in) {
   const family: Family = af === 'ADDRESS_IP6' ? 6 : 4;
@@ -280,7 +258,10 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(cnat_set_snat_addresses_v2, begins),
   effect(cnat_translation_update, begins),
   effect(feature_cnat_enable_disable, begins),
-  effect(ip_route_add_del_v2, defaultRoute),
+  effect(ip_route_add_del_v2, (life, { is_add = true, route: { src, paths } }) => {
+    if (is_add && paths.some(isRecursive)) life.recursive_source ??= src;
+    return undefined;
+  }),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),
   effect(npol_rule_delete, (life, { rule_id }) => freed('rules')(life, rule_id)),

@@ -1,5 +1,6 @@
 /** Route paths between our form and VPP's fib_path, both ways. */
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import { isUnspecified } from '../ip/spelling.js';
 import { type Family, familyOf } from '../ip/text.js';
 import { dangling_prefix, type InterfaceTag } from '../objects/interfaces.js';
 import type { ObjectOf } from '../objects/object.js';
@@ -54,6 +55,11 @@ export function pathFrom(path: fib_path, tagOf: (sw_if_index: number) => Interfa
   if (path.type === 'FIB_API_PATH_TYPE_DROP') return { via: 'drop' };
   if (path.sw_if_index === no_interface) return { via: 'lookup', table_id: path.table_id };
   return { via: 'interface', interface: tagOf(path.sw_if_index), next_hop: path.nh.address };
+}
+
+/** Has a next hop and no interface: VPP looks for a route to the next hop. */
+export function isRecursive({ type, sw_if_index, nh }: fib_path): boolean {
+  return type === 'FIB_API_PATH_TYPE_NORMAL' && sw_if_index === no_interface && !isUnspecified(nh.address);
 }
 
 export function danglingTag(sw_if_index: number): InterfaceTag {

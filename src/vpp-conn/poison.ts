@@ -39,7 +39,7 @@ import { isUnspecified } from '../ip/spelling.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { Call } from './call.js';
 import type { Life } from './life.js';
-import { no_interface } from './paths.js';
+import { isRecursive, no_interface } from './paths.js';
 
 /** VPP would not survive this, or would be wrong ever after. */
 export class DeadlyRequest extends Error {
@@ -109,13 +109,22 @@ function paths(all: readonly fib_path[]): Why {
 }
 
 function route(
-  { is_add = true, is_multipath, route: { table_id, prefix, paths: all } }: ip_route_add_del_v2_in,
+  { is_add = true, is_multipath, route: { table_id, prefix, src, paths: all } }: ip_route_add_del_v2_in,
   life: Life,
 ): Why {
   if (is_multipath) {
     return 'VPP dies of a path that is added beside one through a deleted interface: routes are sent whole';
   }
-  return paths(all) ?? (is_add ? firstOf(all, (path) => routePath(path, table_id, prefix, life)) : undefined);
+  const deadly = paths(all);
+  if (deadly !== undefined || !is_add) return deadly;
+  return firstOf(all, (path) => routePath(path, table_id, prefix, life)) ?? recursive(all, src, life);
+}
+
+/** VPP dies where two sources have such routes to one prefix, by one next hop among others. */
+function recursive(all: readonly fib_path[], src: number, life: Life): Why {
+  const { recursive_source } = life;
+  if (recursive_source === undefined || recursive_source === src || !all.some(isRecursive)) return undefined;
+  return `next hops without an interface are for one FIB source alone, and ${recursive_source} has some already`;
 }
 
 function routePath(path: fib_path, table_id: number, prefix: string, life: Life): Why {
@@ -137,7 +146,10 @@ function tableChange(is_add: boolean, family: Family, table_id: number, life: Li
   return user === undefined ? undefined : `uRPF of interface ${user} looks up table ${table_id}`;
 }
 
-/** Without a route that covers them VPP's main thread spins for ever after some sixty addresses. */
+/**
+ * VPP's main thread spins for ever at the 63rd address that is neither in the subnet of an interface nor has a host route, whatever
+ * route covers it.
+ */
 function pathMtu(nh: string, table_id: number, life: Life): Why {
   if (life.programmed === 'before') return undefined;
   const family = familyOf(nh);
@@ -145,8 +157,7 @@ function pathMtu(nh: string, table_id: number, life: Life): Why {
     ({ tables, addresses }) =>
       tables[family] === table_id && [...addresses].some((prefix) => contains(prefix, nh)),
   );
-  if (on_link || life.hasDefaultRoute(family, table_id)) return undefined;
-  return `no route of table ${table_id} covers ${nh}`;
+  return on_link ? undefined : `${nh} is in no subnet of an interface of table ${table_id}`;
 }
 
 function contains(prefix: string, address: string): boolean {

@@ -21,7 +21,7 @@ import { type FibTable, hasRpfId, none } from '../fib.js';
 import { source } from '../fib-sources.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
 import { Death, refuse, retval, Spin } from '../outcome.js';
-import { afOf, type Family, families, familyFrom, familyOf, hostPrefix } from '../prefix.js';
+import { afOf, type Family, families, familyFrom, familyOf, hostPrefix, isHost } from '../prefix.js';
 import type { VppState } from '../state.js';
 
 const no_route = { table_id: 0, stats_index: 0, prefix: '0.0.0.0/0', paths: [] };
@@ -210,18 +210,18 @@ function lookup(vpp: VppState, table_id: number, exact: number, prefix: string) 
   return shown(vpp, table, entry);
 }
 
-/** More path MTUs than these that no route covers make VPP spin. */
-const uncovered_path_mtus_max = 62;
+/** More path MTUs than these, of addresses that have no route of their own and are not on link, make VPP spin. */
+const remote_path_mtus_max = 62;
 
 function setPathMtu(vpp: VppState, table_id: number, nh: string, path_mtu: number): void {
   const table = vpp.fib.table(familyOf(nh), table_id) ?? refuse(retval.NO_SUCH_TABLE);
   const key = `${table_id}/${nh}`;
   const cover = vpp.fib.lookup(table, hostPrefix(nh), false);
-  const covered = cover !== undefined && vpp.fib.best(cover)?.source !== source.default_route;
-  if (path_mtu === 0 || covered) vpp.uncovered_path_mtus.delete(key);
-  else vpp.uncovered_path_mtus.add(key);
-  if (vpp.uncovered_path_mtus.size > uncovered_path_mtus_max) {
-    throw new Spin(`path MTUs of more than ${uncovered_path_mtus_max} addresses that no route covers`);
+  const near = cover !== undefined && (isHost(cover.prefix) || cover.sources.has(source.interface));
+  if (path_mtu === 0 || near) vpp.remote_path_mtus.delete(key);
+  else vpp.remote_path_mtus.add(key);
+  if (vpp.remote_path_mtus.size > remote_path_mtus_max) {
+    throw new Spin(`path MTUs of more than ${remote_path_mtus_max} addresses that are not on link`);
   }
 }
 

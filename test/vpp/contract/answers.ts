@@ -115,7 +115,8 @@ class Asker {
     if (message === fib_source_dump && src !== undefined) {
       return src.id > common_sources_last && !isOwn(this.#sourceName(src.id));
     }
-    return route?.src !== undefined && internal_sources.includes(route.src);
+    const from = route?.src === undefined ? undefined : this.#sourceName(route.src);
+    return from !== undefined && internal_sources.includes(from);
   }
 }
 

@@ -12,17 +12,21 @@ import {
   ask,
   bind,
   cnat_feature,
+  loopback,
   mtables,
   no_table,
   no_tap,
+  own,
   path,
   path_mtu,
   route,
   route_of,
   routes,
+  routes_of,
   type Sequence,
   type Step,
   snat_addresses,
+  source,
   table,
   tables,
   traffic,
@@ -33,7 +37,8 @@ import {
   via,
 } from './steps.js';
 
-const many_path_mtus = Array.from({ length: 100 }, (_, at) => path_mtu(0, `10.77.0.${at + 1}`, 1400));
+const path_mtu_addresses = Array.from({ length: 70 }, (_, at) => `10.77.0.${at + 1}`);
+const path_mtus = path_mtu_addresses.map((each) => path_mtu(0, each, 1400));
 
 /** A pod whose packets to any address are judged: as they come in, and as they go back. */
 const judged_pod: readonly Step[] = [
@@ -192,13 +197,41 @@ export const sequences: readonly Sequence[] = [
     steps: [route_of(200, '10.1.0.0/16', [path({ type: 'FIB_API_PATH_TYPE_DROP' })])],
   },
   {
-    name: 'path MTUs of addresses that no route covers',
+    name: 'path MTUs of addresses that are not on link',
     spins: true,
-    steps: many_path_mtus,
+    steps: [loopback(), up(1), route(0, '0.0.0.0/0', [via(1, '10.0.0.1')]), ...path_mtus],
   },
   {
-    name: 'path MTUs of addresses that a route covers',
-    steps: [tun(), up(1), route(0, '0.0.0.0/0', [via(1, '10.0.0.1')]), ...many_path_mtus.slice(0, 70)],
+    name: 'path MTUs of addresses in the subnet of an interface are survived',
+    steps: [loopback(), up(1), address(1, '10.77.0.254/24'), ...path_mtus],
+  },
+  {
+    name: 'path MTUs of addresses with host routes are survived',
+    steps: [
+      loopback(),
+      up(1),
+      ...path_mtu_addresses.map((each) => route(0, `${each}/32`, [via(1, '10.0.0.1')])),
+      ...path_mtus,
+    ],
+  },
+  {
+    name: 'two sources with a route to one prefix by one next hop without an interface, the better one also by another',
+    dies: true,
+    steps: [
+      source('better', 0x70),
+      source('worse', 0x71),
+      route_of(own(1), '10.3.0.0/24', [path({ nh: '10.1.0.9' })]),
+      route_of(own(0), '10.3.0.0/24', [path({ nh: '10.1.0.9' }), path({ nh: '10.1.0.8' })]),
+    ],
+  },
+  {
+    name: 'of one source alone they are survived',
+    steps: [
+      source('better', 0x70),
+      route_of(own(0), '10.3.0.0/24', [path({ nh: '10.1.0.9' })]),
+      route_of(own(0), '10.3.0.0/24', [path({ nh: '10.1.0.9' }), path({ nh: '10.1.0.8' })]),
+      routes_of(own(0)),
+    ],
   },
   {
     name: 'npol: a rule names an IP set that does not exist, and a packet comes',
