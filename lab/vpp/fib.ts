@@ -3,6 +3,7 @@
  * Left out: the entries that VPP makes for itself to follow recursive next hops and cnat clients.
  */
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import { parseAddress } from '../../src/ip/text.js';
 import { FibSources, type SourceId, source } from './fib-sources.js';
 import { Death, refuse, retval } from './outcome.js';
 import {
@@ -349,7 +350,8 @@ export class Fib {
     return { shown, table: undefined, attached };
   }
 
-  #share(paths: readonly Path[]): PathList {
+  #share(unsorted: readonly Path[]): PathList {
+    const paths = unsorted.length === 1 ? unsorted : [...unsorted].sort(compareForSort);
     const key = paths.map(({ shown }) => pathKey(shown)).join(';');
     const known = this.#path_lists.get(key);
     if (known !== undefined) return known;
@@ -441,6 +443,29 @@ export function hasRpfId({ rpf_id }: fib_path): boolean {
 /** The table's present id: VPP asks for it when it dumps. */
 function showPath({ shown, table }: Path): fib_path {
   return table === undefined ? shown : { ...shown, table_id: table.table_id };
+}
+
+/** VPP keeps the paths of a list in this order: preference, kind, family, next hop, interface or table. */
+function compareForSort(
+  { shown: a, attached: a_attached }: Path,
+  { shown: b, attached: b_attached }: Path,
+): number {
+  return (
+    a.preference - b.preference ||
+    kindOf(a, a_attached) - kindOf(b, b_attached) ||
+    familyOf(a.nh.address) - familyOf(b.nh.address) ||
+    Buffer.compare(parseAddress(a.nh.address), parseAddress(b.nh.address)) ||
+    a.sw_if_index - b.sw_if_index ||
+    a.table_id - b.table_id
+  );
+}
+
+/** fib_path_type_t, as far as there are such paths here. */
+function kindOf({ type, sw_if_index, nh }: fib_path, attached: boolean): number {
+  if (type === 'FIB_API_PATH_TYPE_LOCAL') return 10;
+  if (type !== 'FIB_API_PATH_TYPE_NORMAL') return 4;
+  if (sw_if_index !== none) return attached ? 2 : 1;
+  return isUnspecified(nh.address) ? 6 : 3;
 }
 
 function pathKey(path: fib_path): string {

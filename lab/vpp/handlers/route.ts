@@ -185,7 +185,7 @@ function changeRoute(
   return none;
 }
 
-/** VPP looks up what it knows of a source behind the end of its list. */
+/** VPP looks up what it knows of a source behind the end of its list: it has been seen to die of it, and not to. */
 function checkSource(vpp: VppState, id: number): void {
   if (!vpp.fib.sources.has(id)) throw new Death(`a route of FIB source ${id}, which does not exist`);
 }

@@ -92,6 +92,36 @@ export const sequences: readonly Sequence[] = [
     ],
   },
   {
+    name: 'paths come back in an order of VPP, whatever the order in which they were sent',
+    steps: [
+      tun(),
+      tun({ host_if_name: 'eth1' }),
+      up(1),
+      up(2),
+      table(7, false, 'looked up'),
+      route(0, '10.1.0.0/24', [
+        via(2, '10.0.0.9'),
+        via(1, '10.0.0.9'),
+        via(1, '10.0.0.10'),
+        via(2, '9.0.0.1'),
+      ]),
+      route(0, '10.2.0.0/24', [
+        path({ table_id: 7 }),
+        drop,
+        path({ nh: '10.9.0.1' }),
+        via(2),
+        via(1, '10.0.0.1'),
+      ]),
+      route(0, '10.3.0.0/24', [path({ table_id: 7 }), path(), via(1)]),
+      route(0, '10.4.0.0/24', [
+        path({ sw_if_index: 1, nh: '10.0.0.1', preference: 1 }),
+        path({ sw_if_index: 1, nh: '10.0.0.2', weight: 7 }),
+        path({ sw_if_index: 1, nh: '10.0.0.3', weight: 2 }),
+      ]),
+      routes_of(api),
+    ],
+  },
+  {
     name: 'own sources beside what VPP knows of its interfaces, its neighbours, and of nothing',
     steps: [
       source('pods', 0x70),

@@ -192,11 +192,6 @@ export const sequences: readonly Sequence[] = [
     steps: [route(0, '10.1.0.0/16', [path({ type: 'FIB_API_PATH_TYPE_BIER_IMP' })])],
   },
   {
-    name: 'a route of a FIB source that does not exist',
-    dies: true,
-    steps: [route_of(200, '10.1.0.0/16', [path({ type: 'FIB_API_PATH_TYPE_DROP' })])],
-  },
-  {
     name: 'path MTUs of addresses that are not on link',
     spins: true,
     steps: [loopback(), up(1), route(0, '0.0.0.0/0', [via(1, '10.0.0.1')]), ...path_mtus],
