@@ -4,7 +4,16 @@
  * `vhost-shim.c`, built once with cc.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -101,7 +110,7 @@ export async function startRealVpp(
     },
   };
   try {
-    await untilListening(api_socket, exited);
+    await untilListening(running.pid, api_socket, exited);
   } catch (error) {
     await running.stop();
     throw error;
@@ -132,18 +141,28 @@ ${sections}
 const start_deadline_ms = 20_000;
 const look_interval_ms = 20;
 
-async function untilListening(socket: string, exited: Promise<string>): Promise<void> {
+async function untilListening(pid: number, socket: string, exited: Promise<string>): Promise<void> {
   let gone: string | undefined;
   void exited.then((how) => {
     gone = how;
   });
   const deadline = Date.now() + start_deadline_ms;
-  while (!existsSync(socket)) {
+  while (!isListening(pid, socket)) {
     if (gone !== undefined) throw new Error(`VPP ended before its API socket was there: ${gone}`);
     if (Date.now() > deadline) throw new Error(`VPP made no API socket within ${start_deadline_ms} ms`);
     await sleep(look_interval_ms);
   }
 }
+
+/** The file is there before VPP listens; a connection made to find out would stay open in VPP. */
+function isListening(pid: number, socket: string): boolean {
+  if (!existsSync(socket)) return false;
+  const all = readFileSync(`/proc/${pid}/net/unix`, 'utf8').split('\n');
+  return all.some((line) => line.endsWith(` ${socket}`) && line.split(' ')[3] === accepting);
+}
+
+/** __SO_ACCEPTCON, the column Flags of /proc/net/unix. */
+const accepting = '00010000';
 
 async function stop(child: ChildProcess, exited: Promise<string>): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;

@@ -89,26 +89,6 @@ export const sequences: readonly Sequence[] = [
     ],
   },
   {
-    name: 'P3: an interface is bound before the first cnat call, has traffic, and another one is bound',
-    devices: true,
-    spins: true,
-    steps: [
-      table(7, false, 'pod'),
-      table(8, false, 'another'),
-      tun(),
-      bind(1, false, 7),
-      route(7, '0.0.0.0/0', [path({ table_id: 0 })]),
-      snat_addresses('10.0.0.2', 'fd00::2'),
-      cnat_feature(1),
-      up(1),
-      address(1, '169.254.1.1/32'),
-      traffic,
-      tun({ host_if_name: 'eth1' }),
-      bind(2, false, 8),
-      tables(),
-    ],
-  },
-  {
     name: 'P3 with the cnat call first is survived',
     devices: true,
     steps: [
