@@ -72,8 +72,6 @@ async function atOnce(node: RunningNode, report: Report): Promise<void> {
 
   const alone: number[] = [];
   for (const at of range(100, pods_at_once)) {
-    // Longer than the pause that the node makes between two removals.
-    await sleep(100);
     alone.push(await plugin.del(at));
   }
   report({ name: 'DEL, p50', value: median(alone), unit: 'ms' });

@@ -14,8 +14,9 @@ import { bench as cni } from './cni.js';
 import { type Bench, CannotRun, type Figure, valueText } from './figures.js';
 import { bench as footprint } from './footprint.js';
 import { bench as recovery } from './recovery.js';
+import { bench as removals } from './removals.js';
 
-const benches: Readonly<Record<string, Bench>> = { binapi, cni, recovery, footprint };
+const benches: Readonly<Record<string, Bench>> = { binapi, cni, removals, recovery, footprint };
 
 const widths = [52, 12, 11, 10] as const;
 

@@ -30,6 +30,10 @@ const NAMED_DIRECTORY = '/var/run/netns';
 /** The network of a machine in memory, with the rules of Linux as far as they matter here, and faults at will. */
 export class FakeHostNetwork implements HostNetwork {
   readonly mutations: Mutation[] = [];
+  /** What was asked of `removeTun`, in that order. */
+  readonly removals: { readonly path: string; readonly name: string; readonly urgent: boolean }[] = [];
+  /** The kernel removes nothing before this resolves. */
+  removable: Promise<void> = Promise.resolve();
   readonly #namespaces = new Map<string, FakeNamespaceState>();
   readonly #watches = new Set<{ state: FakeNamespaceState; tell: (event: NetworkEvent) => void }>();
   #faults: { remaining: number; code: string }[] = [];
@@ -113,6 +117,17 @@ export class FakeHostNetwork implements HostNetwork {
     } finally {
       this.#away = false;
     }
+  }
+
+  /** As a change, so that faults and mutations are those of `delete_link`. */
+  async removeTun(path: string, name: string, urgent = false): Promise<void> {
+    this.removals.push({ path, name, urgent });
+    await this.removable;
+    const state = this.#namespaces.get(path);
+    const link = state?.named(name);
+    if (state === undefined || link?.kind !== 'tun') return;
+    const failure = this.change(state, { do: 'delete_link', link: link.index });
+    if (failure) throw failure;
   }
 
   exists(path: string): boolean {

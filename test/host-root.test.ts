@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { canUseNetns, NetnsLab } from '../lab/netns.js';
+import { under_way_max } from '../src/host/netlink/link-removal.js';
 import { enterNewNamespace } from '../src/host/netns.js';
 import { type HeldProcess, watchExit } from '../src/host/process-exit.js';
 import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../src/linux/network.js';
@@ -83,6 +84,56 @@ t.test('work in another namespace leaves no thread behind there', root, async (t
   const fresh = enterNewNamespace(() => readlinkSync(OWN_NAMESPACE_PATH));
   t.not(fresh, home);
   t.equal(readlinkSync(OWN_NAMESPACE_PATH), home, 'back from a new one');
+});
+
+t.test('devices of many namespaces are removed beside the main loop', root, async (t) => {
+  const lab = withLab(t);
+  const names = Array.from({ length: 12 }, (_, n) => `pod${n}`);
+  for (const name of names)
+    lab.run(name, 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', Number(name.slice(3)) % 2 ? 'tap' : 'tun');
+  const opened = names.map((name) => lab.open(name));
+  const home = readlinkSync(OWN_NAMESPACE_PATH);
+
+  let worked = 0;
+  const beat = setInterval(() => {
+    worked += 1;
+  }, 1);
+  const removed = names.map((name) => lab.host.removeTun(lab.namespace(name), 'eth0'));
+  t.ok(opened.at(-1)!.link('eth0'), 'nothing has been waited for');
+  await Promise.all(removed);
+  clearInterval(beat);
+  t.ok(worked > 0, 'the main loop went on');
+  t.strictSame(
+    opened.map((namespace) => namespace.link('eth0')),
+    names.map(() => undefined),
+  );
+  const pool = await Promise.all(Array.from({ length: 16 }, () => readlink(OWN_NAMESPACE_PATH)));
+  t.strictSame(new Set(pool), new Set([home]), 'no thread of the pool is elsewhere');
+});
+
+t.test('what is no tun or tap is not removed', root, async (t) => {
+  const lab = withLab(t);
+  lab.veth({ namespace: 'pod', name: 'eth0' }, { namespace: 'peer', name: 'd1' });
+  await lab.host.removeTun(lab.namespace('pod'), 'eth0');
+  t.match(lab.open('pod').link('eth0'), { kind: 'veth' });
+  await lab.host.removeTun(lab.namespace('pod'), 'none');
+  await lab.host.removeTun(join(lab.directory, 'no-namespace'), 'eth0');
+  const file = join(lab.directory, 'a-file');
+  writeFileSync(file, '');
+  await lab.host.removeTun(file, 'eth0');
+});
+
+t.test('removals leave no descriptor open', root, async (t) => {
+  const lab = withLab(t);
+  const path = lab.namespace('pod');
+  const open = (): number => readdirSync('/proc/self/fd').length;
+  const before = open();
+  for (let n = 0; n < 20; n += 1) {
+    lab.run('pod', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
+    await lab.host.removeTun(path, 'eth0');
+  }
+  // Two sockets and the namespace, of each that the kernel has not answered yet.
+  t.ok(open() <= before + 3 * under_way_max + 1, `${open()} descriptors, ${before} before`);
 });
 
 t.test('a process that cannot come back to its own namespace ends at once', root, async (t) => {

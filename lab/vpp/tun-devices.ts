@@ -120,6 +120,7 @@ function configure(path: string, name: string, { mac, mtu }: TapDevice): void {
 }
 
 function closeQueues(fds: readonly number[], persistent: boolean): void {
-  if (!persistent) setPersistent(fds[0]!, false);
+  // Fails, as in VPP without consequence, where the device has been removed.
+  if (!persistent) ioctl(fds[0]!, TUNSETPERSIST, null);
   for (const fd of fds) closeSync(fd);
 }

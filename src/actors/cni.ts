@@ -3,7 +3,6 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import type { Timer } from '../clock.js';
 import type { PodLimits } from '../cni/annotations.js';
 import { parseAddRequest, parseDelRequest } from '../cni/request.js';
 import type { CniHandlers, CniServer } from '../cni/server.js';
@@ -23,7 +22,6 @@ import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds } from '../pods/held-adds.js';
 import { PodRecords, type PodStore } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
-import { RemovalLane } from '../pods/removal-lane.js';
 import { Sweeper } from '../pods/sweeper.js';
 import { VppReader } from '../pods/vpp-reader.js';
 import { podActor } from './pod.js';
@@ -57,6 +55,12 @@ export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms'> 
   audit_ms: 60_000,
 };
 
+/**
+ * At one look for namespaces that have gone: nobody gets into one without a path, to remove the device first, so that each
+ * of these pods stops VPP for some 20 ms. None of them is waited for.
+ */
+export const collected_max = 16;
+
 export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   return {
     name: 'cni',
@@ -81,7 +85,6 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
   private readonly pods = new PodTable();
-  private readonly lane = new RemovalLane();
   private server: CniServer | undefined;
   private ready: NodeReady | undefined;
   /** Of the last node that was lost. */
@@ -96,7 +99,6 @@ class Cni implements Actor<CniMessage> {
   /** sw_if_index of each interface that VPP had when it was read last. */
   private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
-  private pacer: Timer | undefined;
 
   constructor(
     private readonly ctx: ActorContext<CniMessage>,
@@ -112,7 +114,6 @@ class Cni implements Actor<CniMessage> {
     this.sweeper = new Sweeper(ctx, {
       vpp: deps.vpp,
       host: deps.host,
-      lane: this.lane,
       records_lost,
       claimed: (object) => this.pods.claims(object),
     });
@@ -156,14 +157,8 @@ class Cni implements Actor<CniMessage> {
         return this.del(message.request, message.reply);
       case 'Observe':
         return this.read({ fresh: true });
-      case 'RemovalWanted':
-        return this.removalWanted(message.key, message.urgent);
-      case 'RemovalEnded':
-        return this.removalEnded(message.key);
       case 'PodGone':
         return this.podGone(message.key);
-      case 'PodDown':
-        return this.removalEnded(message.key);
       case 'Settled':
         return this.settled(message.key, message.verb, message.there);
       case 'HeldExpired':
@@ -172,9 +167,6 @@ class Cni implements Actor<CniMessage> {
         return this.observed(message);
       case 'Swept':
         return this.swept(message.id, message.error);
-      case 'Pace':
-        this.pacer = undefined;
-        return this.pace();
       case 'Collect':
         return this.collect();
       case 'Audit':
@@ -196,7 +188,7 @@ class Cni implements Actor<CniMessage> {
       pods: this.pods.size,
       adds: this.adds,
       held: this.held.size,
-      removals_waiting: this.lane.size,
+      deleting: [...this.pods.values()].filter(({ deleting }) => deleting).length,
       orphans: this.sweeper.orphans.size,
     };
   }
@@ -287,7 +279,6 @@ class Cni implements Actor<CniMessage> {
     if (pod === undefined) {
       // Without a record there is nobody to answer for it, but what looks like it goes.
       this.sweeper.sweepTag(podInterfaceTag(parsed.ok));
-      this.pace();
       return reply.resolve({ deleted: true });
     }
     pod.deleting = true;
@@ -351,7 +342,6 @@ class Cni implements Actor<CniMessage> {
     const { ctx, deps, records } = this;
     const { key } = spec;
     const ref = await ctx.spawn(podActor(key, { cni: ctx.self, vpp: deps.vpp, host: deps.host, records }));
-    ctx.watch(ref as ActorRef<never>, (down) => ({ type: 'PodDown', key, down }));
     const pod = new PodEntry(spec, slot, ref, deleting);
     this.pods.set(key, pod);
     return pod;
@@ -364,7 +354,6 @@ class Cni implements Actor<CniMessage> {
       pod.calls -= 1;
       if (pod.calls === 0 && !there) pod.ref.tell({ type: 'StillThere' });
     }
-    this.pace();
   }
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
@@ -372,10 +361,8 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
-    this.lane.end(key, this.ctx.clock.now_ms());
     void this.ctx.stopChild(key);
     this.release(this.held.release(key));
-    this.pace();
   }
 
   private importPods(): void {
@@ -395,16 +382,18 @@ class Cni implements Actor<CniMessage> {
   private collect(): void {
     const { collect_ms } = this.deps.settings;
     const now_ms = this.ctx.clock.now_ms();
+    let collected = 0;
     for (const pod of this.pods.values()) {
       const { netns, workload, interface_name } = pod.spec;
       const missing_ms = pod.namespace.look(this.namespaceId(netns), now_ms);
       if (missing_ms === undefined || missing_ms < collect_ms || pod.deleting) continue;
+      if (collected === collected_max) break;
+      collected += 1;
       const name = podName(workload, interface_name);
       this.ctx.event('collected', `${name}: ${netns} has gone, the pod is deleted`);
       this.remove(pod, false);
     }
     this.sweeper.collect();
-    this.pace();
     this.ctx.after(collect_ms, { type: 'Collect' });
   }
 
@@ -437,8 +426,7 @@ class Cni implements Actor<CniMessage> {
   private forget(): void {
     this.surveyed = false;
     this.reader.forget();
-    this.lane.clear();
-    this.sweeper.orphans.clear();
+    this.sweeper.forget();
   }
 
   private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
@@ -465,7 +453,6 @@ class Cni implements Actor<CniMessage> {
     for (const pod of this.pods.values()) {
       this.tellPart(pod, asked_ms, holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], !audit);
     }
-    this.pace();
     this.reader.readAgain();
   }
 
@@ -490,30 +477,6 @@ class Cni implements Actor<CniMessage> {
   private swept(id: string, error?: Error): void {
     this.sweeper.ended(id, error);
     this.release(this.held.release(id));
-    this.pace();
-  }
-
-  // --- the lane of removals
-
-  private removalWanted(key: PodKey, urgent: boolean): void {
-    const pod = this.pods.get(key);
-    if (pod === undefined || !this.surveyed) return;
-    const since_ms = urgent ? -Infinity : this.ctx.clock.now_ms();
-    this.lane.want(key, since_ms, () => void pod.ref.tell({ type: 'RemovalTurn' }));
-    this.pace();
-  }
-
-  private removalEnded(key: PodKey): void {
-    this.lane.end(key, this.ctx.clock.now_ms());
-    this.pace();
-  }
-
-  private pace(): void {
-    this.pacer?.cancel();
-    this.pacer = undefined;
-    if (!this.surveyed) return;
-    const wait_ms = this.lane.pump(this.ctx.clock.now_ms(), this.adds);
-    if (wait_ms !== undefined) this.pacer = this.ctx.after(wait_ms, { type: 'Pace' });
   }
 
   private tellSelf(message: CniMessage): void {

@@ -69,7 +69,10 @@ class Pod implements Actor<PodMessage> {
   private readonly deletes: Callers<DeleteAnswer>;
   private readonly transaction: PodTransaction;
   private readonly retry: Retry;
-  private turn: 'none' | 'asked' | 'urgent' | 'granted' = 'none';
+  /** The Linux side of its interface: as VPP made it, being removed, or removed by us. */
+  private device: 'there' | 'going' | 'gone' = 'there';
+  /** Somebody waits for the room. */
+  private urgent = false;
   private observing = false;
   /** VPP or Linux may lack something of a pod that is done. */
   private dirty = true;
@@ -110,11 +113,11 @@ class Pod implements Actor<PodMessage> {
         return this.advance();
       case 'StillThere':
         return this.advance();
-      case 'RemovalTurn':
-        this.turn = 'granted';
-        return this.advance();
       case 'DeviceMade':
         return this.deviceMade(message.flight);
+      case 'DeviceGone':
+        this.device = 'gone';
+        return this.advance();
       case 'Transacted':
         return this.transacted(message.flight, message.outcome);
       case 'GaveUp':
@@ -164,7 +167,7 @@ class Pod implements Actor<PodMessage> {
     const callers = new Callers<AddAnswer>(this.ctx);
     callers.join(reply, signal);
     this.add = new PendingAdd(spec, before, callers);
-    if (this.turn === 'asked') this.askTurn();
+    this.hurry();
     this.advance();
   }
 
@@ -180,7 +183,10 @@ class Pod implements Actor<PodMessage> {
       return this.deletes.answerAll({ error: this.fault });
     }
     this.retry.forget();
-    if (urgent) this.askTurn(true);
+    if (urgent) {
+      this.urgent = true;
+      this.hurry();
+    }
     this.advance();
   }
 
@@ -204,7 +210,6 @@ class Pod implements Actor<PodMessage> {
   /** Whatever is under way will not be answered, or does not count any more. */
   private ground(): void {
     this.transaction.forget();
-    this.endTurn();
     this.actual = undefined;
     this.sw_if_index = undefined;
     this.observing = false;
@@ -240,7 +245,7 @@ class Pod implements Actor<PodMessage> {
   // --- what is to be done next
 
   private advance(): void {
-    if (this.transaction.purpose !== undefined) return;
+    if (this.transaction.purpose !== undefined || this.device === 'going') return;
     const { record, add, part, actual } = this;
     if (record === undefined && add === undefined) return this.nothingLeft();
     this.ctx.blockedOn(part === undefined ? this.unready : undefined);
@@ -257,7 +262,6 @@ class Pod implements Actor<PodMessage> {
 
   private nothingLeft(): void {
     this.ctx.blockedOn(undefined);
-    this.endTurn();
     this.retry.forget();
     this.fault = '';
     this.deletes.answerAll({ deleted: true });
@@ -338,15 +342,30 @@ class Pod implements Actor<PodMessage> {
   private remove(record: PodRecord, actual: readonly VppObject[]): void {
     if (this.retry.waits) return;
     const operations = removal(actual);
-    if (operations.length === 0) return this.removed(record);
-    if (record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) return this.tryAgain(this.fault);
-    if (hasTap(actual) && this.turn !== 'granted') return this.askTurn();
-    this.transact('remove', operations, 'continue');
+    const left = operations.length > 0;
+    if (left && record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) {
+      return this.tryAgain(this.fault);
+    }
+    if (this.device === 'there') return this.dropDevice(record.spec);
+    if (left) this.transact('remove', operations, 'continue');
+    else this.removed();
   }
 
-  private removed(record: PodRecord): void {
-    this.endTurn();
-    dropDevice(this.deps.host, record.spec);
+  /** Linux first, see dropDevice; the record says by now that what VPP has of it goes too. */
+  private dropDevice(spec: PodSpec): void {
+    this.device = 'going';
+    dropDevice(this.deps.host, spec, this.urgent || this.add !== undefined).then(() => {
+      if (!this.ctx.signal.aborted) this.ctx.self.tell({ type: 'DeviceGone' });
+    });
+  }
+
+  /** An ADD waits behind the removal. */
+  private hurry(): void {
+    if (this.device === 'going' && this.record !== undefined)
+      dropDevice(this.deps.host, this.record.spec, true);
+  }
+
+  private removed(): void {
     try {
       this.deps.records.remove(this.key);
     } catch (error) {
@@ -356,23 +375,12 @@ class Pod implements Actor<PodMessage> {
     const name = this.name();
     this.record = undefined;
     this.sw_if_index = undefined;
+    this.device = 'there';
+    this.urgent = false;
     this.retry.forget();
     this.deletes.answerAll({ deleted: true });
     this.ctx.log.info({ pod: name }, 'pod(del) removed');
     this.advance();
-  }
-
-  /** Removals are costly for VPP: one at a time, and urgent when an ADD waits behind it. */
-  private askTurn(urgent = this.add !== undefined): void {
-    if (this.turn === 'granted' || this.turn === 'urgent' || (this.turn === 'asked' && !urgent)) return;
-    this.turn = urgent ? 'urgent' : 'asked';
-    this.deps.cni.tell({ type: 'RemovalWanted', key: this.key, urgent });
-  }
-
-  private endTurn(): void {
-    if (this.turn === 'none') return;
-    this.turn = 'none';
-    this.deps.cni.tell({ type: 'RemovalEnded', key: this.key });
   }
 
   // --- transactions
@@ -386,6 +394,7 @@ class Pod implements Actor<PodMessage> {
     const owner = `${this.name()} (${this.key})`;
     const urgency = purpose === 'add' ? 'urgent' : 'prompt';
     const subject = this.subject(purpose);
+    if (purpose !== 'remove') this.device = 'there';
     this.transaction.begin(purpose, { generation, owner, operations, on_error, urgency, subject });
   }
 
@@ -394,7 +403,6 @@ class Pod implements Actor<PodMessage> {
     if (flight === undefined) return;
     const { generation } = flight.transaction;
     this.busy_ms = this.ctx.clock.now_ms();
-    if (flight.purpose === 'remove') this.endTurn();
     if (!(outcome instanceof Error)) {
       this.actual = applyOutcomes(this.actual!, outcome.outcomes);
       const tap = this.actual.find((object) => object.kind === 'tap');

@@ -39,6 +39,17 @@ function bind<F extends (...args: never[]) => unknown>(name: string, result: str
   return program.func(name, result, args) as unknown as F;
 }
 
+/** What koffi adds to each function: a call on another thread. */
+interface AsideFunction {
+  async(
+    fd: number,
+    data: Pointer,
+    length: number,
+    flags: number,
+    done: (error: Error | null, result: number) => void,
+  ): void;
+}
+
 const c_setns = bind<(fd: number, type: number) => number>('setns', 'int', ['int', 'int']);
 const c_unshare = bind<(flags: number) => number>('unshare', 'int', ['int']);
 const c_socket = bind<(family: number, type: number, protocol: number) => number>('socket', 'int', [
@@ -59,6 +70,7 @@ const c_send = bind<(fd: number, data: Pointer, length: number, flags: number) =
   'intptr_t',
   ['int', 'void *', 'size_t', 'int'],
 );
+const c_send_aside = (c_send as unknown as AsideFunction).async;
 const c_recv = bind<(fd: number, data: Pointer, length: number, flags: number) => number>(
   'recv',
   'intptr_t',
@@ -138,6 +150,16 @@ export function setReceiveTimeout(fd: number, timeout_ms: number): void {
 
 export function send(fd: number, data: Uint8Array): number {
   return checked(c_send(fd, data, data.length, 0), 'send', `fd ${fd}`);
+}
+
+/**
+ * As `send`, but on a thread of libuv's pool, for a request that the kernel is slow to work off. What counts is where the
+ * socket was born, not the thread. Until it resolves, `fd` stays open and `data` unchanged. -1: it failed; the errno is lost.
+ */
+export function sendAside(fd: number, data: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    c_send_aside(fd, data, data.length, 0, (error, sent) => (error ? reject(error) : resolve(sent)));
+  });
 }
 
 /** Bytes received into `data`. */

@@ -19,13 +19,8 @@ export type CniMessage =
     }
   /** From a pod: it does not know what VPP holds for it. Answered by Part to it. */
   | { readonly type: 'Observe'; readonly key: PodKey }
-  /** From a pod: it wants its turn to remove its objects. Idempotent. */
-  | { readonly type: 'RemovalWanted'; readonly key: PodKey; readonly urgent: boolean }
-  /** From a pod: its turn is over, or not wanted any more. */
-  | { readonly type: 'RemovalEnded'; readonly key: PodKey }
   /** From a pod: nothing is left of it. */
   | { readonly type: 'PodGone'; readonly key: PodKey }
-  | { readonly type: 'PodDown'; readonly key: PodKey; readonly down: Down }
   | { readonly type: 'UplinkDown'; readonly down: Down }
   /** From itself: a request handed to a pod has been answered; `there`: by a pod that is connected. */
   | { readonly type: 'Settled'; readonly key: PodKey; readonly verb: 'add' | 'del'; readonly there: boolean }
@@ -42,8 +37,6 @@ export type CniMessage =
     }
   /** From itself: the removal of an orphan is over. */
   | { readonly type: 'Swept'; readonly id: string; readonly error?: Error }
-  /** From itself: the next removal may be due. */
-  | { readonly type: 'Pace' }
   /** From itself: look for pods whose namespace is gone. */
   | { readonly type: 'Collect' }
   /** From itself: compare VPP with what it should hold. */

@@ -59,10 +59,10 @@ export type PodMessage =
   | NodeLost
   /** Says PodGone if nothing is left of it. */
   | { readonly type: 'StillThere' }
-  /** Its turn to remove its objects has come; it says RemovalEnded when it has used it. */
-  | { readonly type: 'RemovalTurn' }
   /** From itself: VPP has made the device in the namespace; the rest of that transaction is under way. */
   | { readonly type: 'DeviceMade'; readonly flight: number }
+  /** From itself: its device is not in the namespace any more, or will not go. */
+  | { readonly type: 'DeviceGone' }
   /** From itself: a transaction is over. */
   | {
       readonly type: 'Transacted';

@@ -1,4 +1,4 @@
-/** Removes from VPP what belongs to no pod: one pod's leavings at a time, behind all that somebody waits for. */
+/** Removes from VPP what belongs to no pod, one pod's leavings at a time: nobody waits for it. */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
@@ -10,14 +10,13 @@ import { removal } from '../reconcile/reconcile.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { OrphanGroup } from './holdings.js';
 import { Orphans } from './orphans.js';
-import type { RemovalLane } from './removal-lane.js';
+import { dropDevice } from './pod-device.js';
 
 const sweep_ms = 10_000;
 
 export interface SweeperParts {
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly host: Pick<HostNetwork, 'exists'>;
-  readonly lane: RemovalLane;
+  readonly host: Pick<HostNetwork, 'exists' | 'removeTun'>;
   /** Records could not be read: what looks like a living pod may be one. */
   readonly records_lost: boolean;
   /** Whether a pod that is known has this now. */
@@ -29,6 +28,9 @@ export class Sweeper {
   readonly #ctx: ActorContext<CniMessage>;
   readonly #parts: SweeperParts;
   #generation = 0;
+  /** Ids of what is to be removed, and of what is being removed. */
+  readonly #waiting = new Set<string>();
+  #busy: string | undefined;
 
   constructor(ctx: ActorContext<CniMessage>, parts: SweeperParts) {
     this.#ctx = ctx;
@@ -62,20 +64,28 @@ export class Sweeper {
 
   /** Gives what is left of this interface to the pod that has come for it; `wait`: it is just being removed. */
   adopt(tag: InterfaceTag): { readonly wait: string } | OrphanGroup | undefined {
-    const { lane } = this.#parts;
     const id = this.orphans.idOf(tag);
     if (id === undefined) return undefined;
-    if (lane.isBusy(id)) return { wait: id };
+    if (this.#busy === id) return { wait: id };
     const group = this.orphans.get(id);
     this.orphans.delete(id);
-    lane.end(id, this.#ctx.clock.now_ms());
+    this.#waiting.delete(id);
     return group;
+  }
+
+  /** Another VPP, of which nothing is known yet. */
+  forget(): void {
+    this.orphans.clear();
+    this.#waiting.clear();
+    this.#busy = undefined;
   }
 
   /** What VPP would not give up is seen again by the audits. */
   ended(id: string, error?: Error): void {
-    this.#parts.lane.end(id, this.#ctx.clock.now_ms());
+    if (this.#busy !== id) return;
+    this.#busy = undefined;
     this.orphans.delete(id);
+    this.#next();
     if (error !== undefined) this.#ctx.log.warn({ err: error }, 'pods(sweep) not all could be removed');
   }
 
@@ -93,29 +103,42 @@ export class Sweeper {
   }
 
   #sweep(id: string): void {
-    const { lane } = this.#parts;
-    if (!lane.has(id)) lane.want(id, Infinity, () => this.#sweepNow(id));
+    if (this.#busy === id) return;
+    this.#waiting.add(id);
+    this.#next();
   }
 
-  #sweepNow(id: string): void {
-    const { tag = 'tables', objects } = this.orphans.get(id)!;
-    this.#ctx.event('orphan', `${tag}: removed, ${objects.length} objects of no known pod`);
+  #next(): void {
+    const [id] = this.#waiting;
+    if (this.#busy !== undefined || id === undefined) return;
+    this.#waiting.delete(id);
+    this.#busy = id;
     const tell = (error?: Error): void => {
       if (!this.#ctx.signal.aborted) this.#ctx.self.tell({ type: 'Swept', id, ...(error && { error }) });
     };
+    this.#sweepNow(this.orphans.get(id)!, this.#generation).then(({ error }) => tell(error), tell);
+  }
+
+  async #sweepNow({ tag = 'tables', objects }: OrphanGroup, generation: number): Promise<TransactionResult> {
+    this.#ctx.event('orphan', `${tag}: removed, ${objects.length} objects of no known pod`);
+    for (const object of objects) {
+      if (object.kind !== 'tap') continue;
+      const { host_namespace: netns, host_if_name: interface_name } = object;
+      await dropDevice(this.#parts.host, { netns, interface_name }, false);
+    }
     const left = objects.filter((object) => !this.#parts.claimed(object));
-    this.#transact(tag, left).then(({ error }) => tell(error), tell);
+    return this.#transact(tag, left, generation);
   }
 
   #sweepDangling(orphans: readonly VppObject[]): void {
     const dangling = orphans.filter(isDangling);
     // A failure is seen again by the audits.
-    if (dangling.length > 0) this.#transact('routes', dangling).catch(() => {});
+    if (dangling.length > 0) this.#transact('routes', dangling, this.#generation).catch(() => {});
   }
 
-  #transact(what: string, objects: readonly VppObject[]): Promise<TransactionResult> {
+  #transact(what: string, objects: readonly VppObject[], generation: number): Promise<TransactionResult> {
     const transaction = {
-      generation: this.#generation,
+      generation,
       owner: `left over: ${what}`,
       operations: removal(objects),
       on_error: 'continue' as const,

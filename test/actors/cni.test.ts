@@ -1,6 +1,5 @@
 import t from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
-import { gap_ms_max } from '../../src/pods/pacing.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
 t.test('an address that another pod has', async (t) => {
@@ -271,10 +270,8 @@ t.test('what VPP holds at the start', async (t) => {
   });
   await t.test('is waited for by an ADD of that pod while it is removed', async (t) => {
     const lab = await after(t, ({ store }) => store.records.clear());
+    lab.vpp.holdsBack = ({ type }) => type === 'Transact';
     await lab.ready();
-    await lab.kit.clock.advance(gap_ms_max);
-    lab.vpp.holding = true;
-    await lab.kit.clock.advance(gap_ms_max);
     const tag = lab.removals().at(-1)!.tags[0]!;
     const name = tag.slice(tag.lastIndexOf('-') + 1);
     const add = lab.begin(name, { ips: [ip(9)] });

@@ -47,6 +47,8 @@ export class FakeVpp {
   readonly transactions: { readonly at_ms: number; readonly message: Transact }[] = [];
   /** Answers nothing until `answer`. */
   holding = false;
+  /** Answers no such message until `answer`. */
+  holdsBack: (message: Transact | Read) => boolean = () => false;
   /** What VPP refuses. */
   refuses: (operation: Operation) => string | undefined = () => undefined;
   readonly #held: (Transact | Read)[] = [];
@@ -59,7 +61,7 @@ export class FakeVpp {
 
   take(message: Transact | Read): void {
     if (message.type === 'Transact') this.transactions.push({ at_ms: this.clock.now_ms(), message });
-    if (this.holding) this.#held.push(message);
+    if (this.holding || this.holdsBack(message)) this.#held.push(message);
     else this.#serve(message);
   }
 
@@ -70,6 +72,7 @@ export class FakeVpp {
   /** Does what was held back, and answers. */
   answer(): void {
     this.holding = false;
+    this.holdsBack = () => false;
     for (const message of this.#held.splice(0)) this.#serve(message);
   }
 

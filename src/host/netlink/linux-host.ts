@@ -1,9 +1,11 @@
 import { closeSync, openSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Clock, systemClock } from '../../clock.js';
 import { type HostNetwork, type NetworkNamespace, OWN_NAMESPACE_PATH } from '../../linux/network.js';
 import { errorCode, makeDirectory } from '../files.js';
 import { MS_BIND, MS_REC, MS_SHARED, mount, unmount } from '../libc.js';
 import { enterNewNamespace, inNamespace } from '../netns.js';
+import { type LinkRemoval, LinkRemovals } from './link-removal.js';
 import { LinuxNamespace } from './namespace.js';
 
 const NSFS_MAGIC = 0x6e73_6673;
@@ -14,14 +16,34 @@ export const NETNS_DIRECTORY = '/var/run/netns';
 /** The network of the machine that this process runs on. */
 export class LinuxHost implements HostNetwork {
   readonly #directory: string;
+  readonly #removals: LinkRemovals;
 
   /** `directory`: where named namespaces are. */
-  constructor(directory = NETNS_DIRECTORY) {
+  constructor(directory = NETNS_DIRECTORY, clock: Clock = systemClock) {
     this.#directory = directory;
+    this.#removals = new LinkRemovals(clock);
   }
 
   open(path?: string): NetworkNamespace {
     return new LinuxNamespace(path);
+  }
+
+  removeTun(path: string, name: string, urgent = false): Promise<void> {
+    return this.#removals.remove(`${name} in ${path}`, urgent, () => this.#beginRemoval(path, name));
+  }
+
+  #beginRemoval(path: string, name: string): LinkRemoval | undefined {
+    if (!this.exists(path)) return undefined;
+    const namespace = new LinuxNamespace(path);
+    let removal: LinkRemoval | undefined;
+    try {
+      const link = namespace.link(name);
+      if (link?.kind === 'tun') removal = namespace.removeLinkAside(link.index);
+      return removal;
+    } finally {
+      if (removal === undefined) namespace.close();
+      else void removal.answered.then(() => namespace.close());
+    }
   }
 
   inNamespace<T>(path: string, run: () => T): T {

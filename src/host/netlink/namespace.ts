@@ -18,6 +18,7 @@ import {
 import { errorCode } from '../files.js';
 import { interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from '../libc.js';
 import { enterNamespace, openNamespace } from '../netns.js';
+import type { LinkRemoval } from './link-removal.js';
 import type { Message, MessageWriter } from './netlink-message.js';
 import { openRtnetlinkSocket, RtnetlinkSocket, receiveMessages } from './rtnetlink.js';
 import {
@@ -223,6 +224,22 @@ export class LinuxNamespace implements NetworkNamespace {
         closeSync(fd);
       },
     };
+  }
+
+  /** Removes a link beside the main loop. Nothing else may be asked of this namespace, nor it be closed, before the answer. */
+  removeLinkAside(link: number): LinkRemoval {
+    let watch: Watch | undefined;
+    const seen = new Promise<void>((resolve) => {
+      watch = this.watch(['link'], (event) => {
+        if (event.event === 'link_removed' && event.link.index === link) resolve();
+      });
+    });
+    const outcome = this.#rtnetlink.applyAside({ do: 'delete_link', link });
+    const done = outcome.then((failure) => {
+      watch?.close();
+      if (failure) throw failure;
+    });
+    return { detached: Promise.race([seen, done]), answered: outcome.then(() => {}) };
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import {
   SOCK_RAW,
   SOL_NETLINK,
   send,
+  sendAside,
   setReceiveTimeout,
   setSocketOption,
   socket,
@@ -139,19 +140,42 @@ export class RtnetlinkSocket {
     if (index_of_sequence.size === 0) return;
     try {
       send(this.#fd, this.#writer.bytes());
-      while (index_of_sequence.size > 0) {
-        for (const message of receiveMessages(this.#fd)) {
-          const index = index_of_sequence.get(message.sequence);
-          if (index === undefined || message.type !== NLMSG_ERROR) continue;
-          index_of_sequence.delete(message.sequence);
-          const { errno, detail } = acknowledgementOf(message);
-          if (errno !== 0) outcomes[index] = failure(errnoName(errno), changes[index]!, detail);
-        }
-      }
+      this.#awaitAnswers(changes, index_of_sequence, outcomes);
     } catch (error) {
       // Whether these were done is not known: that is an error for each of them.
       for (const index of index_of_sequence.values())
         outcomes[index] = failure(answerCode(error), changes[index]!, 'no answer from the kernel');
+    }
+  }
+
+  #awaitAnswers(
+    changes: readonly NetworkChange[],
+    index_of_sequence: Map<number, number>,
+    outcomes: (NetlinkError | undefined)[],
+  ): void {
+    while (index_of_sequence.size > 0) {
+      for (const message of receiveMessages(this.#fd)) {
+        const index = index_of_sequence.get(message.sequence);
+        if (index === undefined || message.type !== NLMSG_ERROR) continue;
+        index_of_sequence.delete(message.sequence);
+        const { errno, detail } = acknowledgementOf(message);
+        if (errno !== 0) outcomes[index] = failure(errnoName(errno), changes[index]!, detail);
+      }
+    }
+  }
+
+  /** One change, by a thread of its own; nothing else may be asked here until it resolves. Answers why it failed. */
+  async applyAside(change: NetworkChange): Promise<NetlinkError | undefined> {
+    const outcomes: (NetlinkError | undefined)[] = [];
+    const sent = this.#encodeSome([change], 0, noNamespace, outcomes);
+    if (sent.size === 0) return outcomes[0];
+    const request = Buffer.from(this.#writer.bytes());
+    try {
+      if ((await sendAside(this.#fd, request)) !== request.length) return failure('EIO', change, 'not sent');
+      this.#awaitAnswers([change], sent, outcomes);
+      return outcomes[0];
+    } catch (error) {
+      return failure(errorCode(error) === undefined ? 'EIO' : answerCode(error), change, String(error));
     }
   }
 
@@ -234,6 +258,10 @@ export class RtnetlinkSocket {
   close(): void {
     closeSync(this.#fd);
   }
+}
+
+function noNamespace(path: string): number {
+  throw new Error(`no change of ${path} is made aside`);
 }
 
 function throwIfRefused(question: Question, message: Message): void {

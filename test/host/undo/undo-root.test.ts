@@ -57,6 +57,7 @@ function hostInside(lab: NetnsLab, name: string): HostNetwork {
       return namespace;
     },
     inNamespace: (path, run) => lab.host.inNamespace(path, run),
+    removeTun: (path, tun, urgent) => lab.host.removeTun(path, tun, urgent),
     exists: (path) => lab.host.exists(path),
     createNamed: (other) => lab.host.createNamed(other),
     removeNamed: (other) => lab.host.removeNamed(other),
