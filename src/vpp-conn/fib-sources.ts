@@ -60,7 +60,8 @@ export async function openFibSources(
   await Promise.all(
     lacking.map(async ({ source, name, priority }) => {
       const { id } = await vpp.request(fib_source_add, { src: { priority, id: 0, name } });
-      handles.setFibSource(source, id);
+      // 0 says that none is left, and means VPP's own one: routes of this owner are then refused for want of a source.
+      if (id !== 0) handles.setFibSource(source, id);
     }),
   );
   return lacking.length === Object.keys(sources).length ? 'never' : 'before';

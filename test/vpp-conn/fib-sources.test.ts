@@ -42,6 +42,15 @@ t.test('of a name that is there twice the first one counts', async (t) => {
   t.equal(handles.fibSource('pods'), first.id);
 });
 
+t.test('where VPP has no number left, an owner has no source', async (t) => {
+  const vpp = await connected(t);
+  const add = () => vpp.request(fib_source_add, { src: { name: 'other', priority: 0x90, id: 0 } });
+  while ((await add()).id !== 0);
+  const handles = new Handles();
+  await openFibSources(vpp, handles);
+  t.throws(() => handles.fibSource('node'), UnknownHandle);
+});
+
 t.test('to look for them changes nothing', async (t) => {
   const vpp = await connected(t);
   const before = await dumped(vpp);
