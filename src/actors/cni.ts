@@ -61,6 +61,9 @@ export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms'> 
  */
 export const collected_max = 16;
 
+/** Every so many audits all is read: VPP does nothing else while it walks a table that others may have filled. */
+const audits_whole = 10;
+
 export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   return {
     name: 'cni',
@@ -99,6 +102,7 @@ class Cni implements Actor<CniMessage> {
   /** sw_if_index of each interface that VPP had when it was read last. */
   private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
+  private audits = 0;
 
   constructor(
     private readonly ctx: ActorContext<CniMessage>,
@@ -172,7 +176,8 @@ class Cni implements Actor<CniMessage> {
       case 'Audit':
         this.ctx.after(this.deps.settings.audit_ms, { type: 'Audit' });
         this.auditing = true;
-        return this.read({ audit: this.surveyed });
+        this.audits += 1;
+        return this.read({ audit: this.surveyed && this.audits % audits_whole !== 0 });
       case 'ReadAgain':
         return this.read();
     }
@@ -456,15 +461,10 @@ class Cni implements Actor<CniMessage> {
     this.reader.readAgain();
   }
 
-  private tellPart(
-    pod: PodEntry,
-    asked_ms: number,
-    objects: readonly VppObject[],
-    with_host_ports: boolean,
-  ): void {
+  private tellPart(pod: PodEntry, asked_ms: number, objects: readonly VppObject[], whole: boolean): void {
     const ready = this.ready!;
     const sw_if_index = this.indexes.get(podInterfaceTag(pod.spec));
-    const holdings = { objects, with_host_ports, ...(sw_if_index !== undefined && { sw_if_index }) };
+    const holdings = { objects, whole, ...(sw_if_index !== undefined && { sw_if_index }) };
     const { generation } = ready;
     pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(ready), slot: pod.slot, holdings });
   }

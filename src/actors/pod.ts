@@ -17,7 +17,7 @@ import {
 } from '../actor-system.js';
 import { recordedSlot, tablesOf } from '../desired/admission.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
-import { podTables } from '../desired/tables.js';
+import { default_table, podTables } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
@@ -228,7 +228,7 @@ class Pod implements Actor<PodMessage> {
     else if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
     else if (this.busy_ms > asked_ms) return this.observe();
     // What the reading passed over is still there if it was: this is the same VPP.
-    const unread = first || holdings.with_host_ports ? [] : (this.actual ?? []).filter(isHostPort);
+    const unread = first || holdings.whole ? [] : (this.actual ?? []).filter(isAmongMany);
     this.part = part;
     this.actual = [...holdings.objects, ...unread];
     this.sw_if_index = holdings.sw_if_index;
@@ -496,8 +496,9 @@ class Pod implements Actor<PodMessage> {
   }
 }
 
-function isHostPort({ kind }: VppObject): boolean {
-  return kind === 'translation';
+/** Where other owners have objects by the thousand: only whole readings look there. */
+function isAmongMany(object: VppObject): boolean {
+  return object.kind === 'translation' || (object.kind === 'route' && object.table_id === default_table);
 }
 
 function hasTap(objects: readonly VppObject[]): boolean {

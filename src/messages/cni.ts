@@ -31,7 +31,7 @@ export type CniMessage =
       readonly type: 'Snapshot';
       readonly read: number;
       readonly asked_ms: number;
-      /** Without host ports. */
+      /** Without the pods' routes in the default table, and without host ports. */
       readonly audit: boolean;
       readonly snapshot: Snapshot | Error;
     }

@@ -23,8 +23,8 @@ export type PodNode = Omit<PodInputs, 'tables'>;
 /** What VPP holds for one pod. */
 export interface PodHoldings {
   readonly objects: readonly VppObject[];
-  /** Host ports are among the objects, if VPP has any. */
-  readonly with_host_ports: boolean;
+  /** Host ports and routes in the default table are among the objects, if VPP has any. */
+  readonly whole: boolean;
   /** Of its interface, if VPP has it. */
   readonly sw_if_index?: number;
 }

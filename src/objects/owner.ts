@@ -13,8 +13,8 @@ export const owners = ['node', 'pods', 'connectivity', 'services', 'policies'] a
 export type OwnerName = (typeof owners)[number];
 
 /**
- * `nobody`: made by an earlier release of this product, or about an interface that VPP has no more: swept once every owner has had
- * its inputs. `foreign`: made by others, the operator's start-up commands for example: never touched.
+ * `nobody`: about an interface that VPP has no more, and not told by anything else: whoever makes interfaces next removes it first.
+ * `foreign`: made by others, the operator's start-up commands for example: never touched.
  */
 export type Ownership = OwnerName | 'nobody' | 'foreign';
 
@@ -28,7 +28,7 @@ export type OwnerRule<O> =
   /** That of the table it is in. */
   | { readonly by: 'table'; readonly of: (o: O) => { readonly family: Family; readonly table_id: number } }
   /** By the FIB source that VPP shows for it. */
-  | { readonly by: 'fib_source'; readonly of: (o: O) => Ownership };
+  | { readonly by: 'fib_source'; readonly of: (o: O) => OwnerName };
 
 /** The beginnings of names and tags that the node gives, and nobody else. Those of pods are hashes: see pod/names.ts. */
 const node_tags: readonly string[] = ['main-', 'host-', 'node-'];

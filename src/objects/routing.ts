@@ -22,11 +22,10 @@ export type Path =
   | { readonly via: 'drop' };
 
 /**
- * Whose a route is, told by the FIB source that VPP shows for it: one for each owner (`fib_sources`). Two owners may have a
- * route to one prefix; VPP forwards by the better source and falls back to the other. `api`: by VPP's own source of API routes, as
- * earlier releases made them; never wanted.
+ * Whose a route is, told by the FIB source that VPP shows for it: one for each owner (`vpp-conn/fib-sources.ts`). Two owners may have a
+ * route to one prefix; VPP forwards by the better source and falls back to the other.
  */
-export type RouteSource = 'node' | 'pods' | 'connectivity' | 'services' | 'api';
+export type RouteSource = 'node' | 'pods' | 'connectivity' | 'services';
 
 /** Always sent whole: adding a prefix replaces its paths, removing it removes all of them. */
 export interface Route {
@@ -148,7 +147,7 @@ export const routing_kinds: Kinds<RoutingObject> = {
     key: (o) => `${o.source}/${o.table_id}/${o.prefix}`,
     canonical: canonicalRoute,
     on: (o) => interfacesOf(o.paths),
-    owner: { by: 'fib_source', of: (o) => (o.source === 'api' ? 'nobody' : o.source) },
+    owner: { by: 'fib_source', of: (o) => o.source },
     same: (wanted, there) => samePaths(wanted, there),
     add: 70,
     remove: (o) => (interfacesOf(o.paths).length > 0 ? remove.through : remove.in_table),

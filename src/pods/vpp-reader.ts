@@ -4,9 +4,9 @@ import type { CniMessage } from '../messages/cni.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 
-/** With the host ports, which are among the translations, and with what nobody owns. */
-const everything: readonly Scope[] = ['pods', 'services', 'nobody'];
-/** What an audit looks at: nothing of what other owners have by the thousand. */
+/** With the host ports, which are among the translations, and with what refers to interfaces that are gone. */
+const everything: readonly Scope[] = ['pods', 'pod_routes', 'services', 'nobody'];
+/** What an audit looks at: nothing that grows with what other owners have. */
 const own: readonly Scope[] = ['pods'];
 
 const read_ms = 10_000;
@@ -24,7 +24,7 @@ export class VppReader {
     this.#vpp = vpp;
   }
 
-  /** Has Snapshot told. `fresh`: of now, not of a reading that has begun earlier. `audit`: of the pods' own alone. */
+  /** Has Snapshot told. `fresh`: of now, not of a reading that has begun earlier. `audit`: without routes and host ports. */
   read({ fresh = false, audit = false } = {}): void {
     if (this.#under_way !== undefined) {
       this.#again ||= fresh;

@@ -3,10 +3,13 @@ import type { VppObject } from '../objects/object.js';
 import type { OwnerName } from '../objects/owner.js';
 
 /**
- * What is read: an owner's objects, so that nobody pays for another one's; `nobody`: those that no owner has, see `Ownership`. A
- * translation is the services', also that of a pod's host port.
+ * What is read: an owner's objects, so that nobody pays for another one's. A translation is the services', also that of a pod's host
+ * port.
+ *
+ * `pod_routes`: of the pods, their routes in the default table, too, for which VPP walks all that are in it.
+ * `nobody`: what refers to an interface that VPP has no more, whosever it is, for which it does so for each owner.
  */
-export type Scope = OwnerName | 'nobody';
+export type Scope = OwnerName | 'pod_routes' | 'nobody';
 
 export interface SnapshotInterface {
   readonly sw_if_index: number;

@@ -7,23 +7,25 @@ import { fib_source_add, fib_source_dump } from 'vpp-binapi-ts/fib';
 import type { RouteSource } from '../objects/routing.js';
 import type { Handles } from './handles.js';
 
-/** FIB_SOURCE_API of VPP's fib_source.h: what comes without a source of its own. */
-export const api_source_id = 8;
+/**
+ * FIB_SOURCE_API of VPP's fib_source.h, which every VPP has. It is the node's: of the routes of the API and of the CLI alone VPP makes
+ * attached ones (seen: with a source of one's own VPP refuses the ARP requests of a gateway that has a /32), and only the node has such.
+ */
+const api_source_id = 8;
 
 /**
- * Before routes of the API (0x80), which nobody keeps, and behind what VPP knows of its own interfaces. A pod's address is its
- * own whatever is learned from the network; what the host was configured with goes before what is learned.
+ * A pod's address is its own whatever else is known of it; what the host was configured with (VPP gives its API 0x80) goes before what
+ * is learned from the network.
  */
 const sources: Readonly<
-  Record<Exclude<RouteSource, 'api'>, { readonly name: string; readonly priority: number }>
+  Record<Exclude<RouteSource, 'node'>, { readonly name: string; readonly priority: number }>
 > = {
   pods: { name: 'calico-pods', priority: 0x70 },
-  node: { name: 'calico-node', priority: 0x71 },
-  services: { name: 'calico-services', priority: 0x72 },
-  connectivity: { name: 'calico-connectivity', priority: 0x73 },
+  services: { name: 'calico-services', priority: 0x71 },
+  connectivity: { name: 'calico-connectivity', priority: 0x88 },
 };
 
-export const route_sources: readonly RouteSource[] = ['pods', 'node', 'services', 'connectivity', 'api'];
+export const route_sources: readonly RouteSource[] = ['pods', 'node', 'services', 'connectivity'];
 
 interface OwnSource {
   readonly source: RouteSource;
@@ -37,7 +39,7 @@ export async function findFibSources(
   handles: Handles,
 ): Promise<readonly OwnSource[]> {
   const there = await vpp.dump(fib_source_dump, {});
-  handles.setFibSource('api', api_source_id);
+  handles.setFibSource('node', api_source_id);
   return Object.entries(sources).flatMap(([own, { name, priority }]) => {
     const source = own as RouteSource;
     // VPP does not mind a name twice: the one that was made first has the routes.

@@ -385,7 +385,7 @@ t.test('what a pod was told of VPP is void once it has heard of the end of that 
     asked_ms: 0,
     node,
     slot: 0,
-    holdings: { objects: [], with_host_ports: true },
+    holdings: { objects: [], whole: true },
   } as const;
   lab.vpp.die();
   pod.tell(part);

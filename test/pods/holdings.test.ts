@@ -111,8 +111,6 @@ t.test('single rules', async (t) => {
     tag: 'mine',
   };
   t.same(assignPods([foreign], []).orphans, [], 'a tap whose tag is not that of its namespace is no pod’s');
-  const old: VppObject = { ...(dangling[0] as VppObject & { kind: 'route' }), source: 'api', paths: [] };
-  t.same(assignPods([old], known).orphans, [old], 'a route without a source of ours is nobody’s');
 
   const bare = [table(4, podTables(4).pod, name), table(4, podTables(4).rpf, podTableName(spec, 4, 'rpf'))];
   t.match(groupOrphans(bare), [{ slot: 4, objects: bare }], 'tables without interface, by their slot');

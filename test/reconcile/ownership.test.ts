@@ -37,11 +37,6 @@ t.test('what is not provably ours is nobody’s to remove', async (t) => {
       'foreign',
     ],
     [
-      'a route of an earlier release',
-      { kind: 'route', source: 'api', table_id: 0, prefix: '10.0.0.0/26', paths: [{ via: 'drop' }] },
-      'nobody',
-    ],
-    [
       'a route of BGP through the node’s uplink',
       {
         kind: 'route',

@@ -59,5 +59,5 @@ t.test('to look for them changes nothing', async (t) => {
   t.same(lacking.map(({ source }) => source).sort(), ['connectivity', 'node', 'pods', 'services']);
   t.equal(await dumped(vpp), before);
   t.throws(() => handles.fibSource('pods'), UnknownHandle);
-  t.equal(handles.fibSource('api'), 8);
+  t.equal(handles.fibSource('node'), 8);
 });

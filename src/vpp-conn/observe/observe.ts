@@ -11,7 +11,7 @@ import type { Ownership } from '../../objects/owner.js';
 import type { RouteSource } from '../../objects/routing.js';
 import { OwnerIndex } from '../../reconcile/ownership.js';
 import type { Scope, Snapshot } from '../../reconcile/snapshot.js';
-import { api_source_id, route_sources } from '../fib-sources.js';
+import { route_sources } from '../fib-sources.js';
 import type { Handles } from '../handles.js';
 import { danglingTag } from '../paths.js';
 import type { Registry } from '../registry.js';
@@ -97,7 +97,7 @@ async function read(
     ...own_tables,
     ...settings,
     ...groups,
-    ...routes.flatMap((each) => [...each.routes, ...each.shadowed]),
+    ...routes.flat(),
     ...neighbours,
     ...ranges,
     ...globals,
@@ -113,10 +113,7 @@ async function read(
     seen: [...handle_of_interface, ...redirects.tables, ...translations],
     snapshot: {
       objects: [...dumped, ...recorded.map(({ object }) => object)],
-      unsure: new Set([
-        ...recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object)),
-        ...routes.flatMap(({ shadowed }) => shadowed.map(keyOf)),
-      ]),
+      unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),
       interfaces: all_interfaces.map(({ sw_if_index, tag, interface_name, interface_dev_type }) => ({
         sw_if_index,
         tag,
@@ -137,13 +134,14 @@ async function routesOf(
   tables: Parameters<typeof observeRoutes>[1]['tables'],
   tagOf: (sw_if_index: number) => InterfaceTag,
 ) {
-  const whole = scopes.has(source === 'api' ? 'nobody' : source);
-  if (!whole && !scopes.has('nobody')) return { routes: [], shadowed: [] };
-  const source_id = source === 'api' ? api_source_id : handles.fibSource(source);
-  const dangling = !whole;
+  const whole = scopes.has(source);
+  const everywhere = scopes.has('nobody');
+  if (!whole && !everywhere) return [];
+  const beside = source === 'pods' && !scopes.has('pod_routes') && !everywhere ? [] : default_tables;
+  const source_id = handles.fibSource(source);
   return observeRoutes(
     reader,
-    { source, source_id, tables: [...default_tables, ...tables], dangling },
+    { source, source_id, tables: [...beside, ...tables], dangling: !whole },
     tagOf,
   );
 }
