@@ -61,8 +61,8 @@ export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms'> 
  */
 export const collected_max = 16;
 
-/** Every so many audits all is read: VPP does nothing else while it walks a table that others may have filled. */
-const audits_whole = 10;
+/** So many audits pass over the tables that others may have filled: VPP does nothing else while it walks one. */
+const light_audits_max = 9;
 
 export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   return {
@@ -102,7 +102,8 @@ class Cni implements Actor<CniMessage> {
   /** sw_if_index of each interface that VPP had when it was read last. */
   private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
-  private audits = 0;
+  /** Audits that may pass over what others fill, until the next whole one. */
+  private light_audits = 0;
 
   constructor(
     private readonly ctx: ActorContext<CniMessage>,
@@ -176,8 +177,7 @@ class Cni implements Actor<CniMessage> {
       case 'Audit':
         this.ctx.after(this.deps.settings.audit_ms, { type: 'Audit' });
         this.auditing = true;
-        this.audits += 1;
-        return this.read({ audit: this.surveyed && this.audits % audits_whole !== 0 });
+        return this.audit();
       case 'ReadAgain':
         return this.read();
     }
@@ -434,6 +434,12 @@ class Cni implements Actor<CniMessage> {
     this.sweeper.forget();
   }
 
+  private audit(): void {
+    const light = this.surveyed && this.light_audits > 0;
+    if (light) this.light_audits -= 1;
+    this.read({ audit: light });
+  }
+
   private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
     if (this.ready !== undefined) this.reader.read(how);
   }
@@ -454,6 +460,8 @@ class Cni implements Actor<CniMessage> {
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
     } else if (this.auditing) this.sweeper.audit(holdings.orphans);
+    // What looks like an orphan has to be seen twice in a row.
+    if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
     this.auditing = false;
     for (const pod of this.pods.values()) {
       this.tellPart(pod, asked_ms, holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], !audit);

@@ -14,6 +14,11 @@ export class Orphans {
     return this.#groups.size;
   }
 
+  /** Seen once, by the last audit. */
+  get suspects(): number {
+    return this.#suspects.size;
+  }
+
   list(): readonly (readonly [id: string, group: OrphanGroup])[] {
     return [...this.#groups];
   }

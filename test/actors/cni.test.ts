@@ -115,12 +115,25 @@ t.test('a pod whose namespace has gone', async (t) => {
 
 t.test('an audit', async (t) => {
   const isRoute = (object: VppObject): boolean => object.kind === 'route' && object.table_id === 0;
+  const isUrpf = (object: VppObject): boolean => object.kind === 'urpf';
   await t.test('puts back what has gone', async (t) => {
     const lab = await podLab(t);
     await lab.population(3);
     const before = [...lab.vpp.objects];
-    lab.vpp.objects = before.filter((object) => !isRoute(object));
+    lab.vpp.objects = before.filter((object) => !isUrpf(object));
     await lab.kit.clock.advance(61_000);
+    t.equal(lab.vpp.objects.filter(isUrpf).length, 3);
+    t.equal(lab.vpp.objects.length, before.length);
+  });
+  await t.test('looks into the tables that others fill every tenth time', async (t) => {
+    const lab = await podLab(t);
+    await lab.population(3);
+    const before = [...lab.vpp.objects];
+    await lab.kit.clock.advance(61_000);
+    lab.vpp.objects = before.filter((object) => !isRoute(object));
+    await lab.kit.clock.advance(480_000);
+    t.equal(lab.vpp.objects.filter(isRoute).length, 0, 'for nine minutes it is taken for there');
+    await lab.kit.clock.advance(120_000);
     t.equal(lab.vpp.objects.filter(isRoute).length, 3);
     t.equal(lab.vpp.objects.length, before.length);
   });
@@ -168,7 +181,7 @@ t.test('an audit', async (t) => {
     const at = lab.vpp.objects.findIndex(isRoute);
     const route = lab.vpp.objects[at]! as Extract<VppObject, { kind: 'route' }>;
     lab.vpp.objects[at] = { ...route, paths: [{ via: 'interface', interface: '#77', next_hop: '10.0.0.1' }] };
-    await lab.kit.clock.advance(200_000);
+    await lab.kit.clock.advance(800_000);
     t.same(lab.vpp.objects.filter(isRoute), [route], 'it is made right');
   });
 });

@@ -23,7 +23,7 @@ function of<K extends ObjectKind>(objects: readonly VppObject[], kind: K): Objec
 function routesOf(inputs: NodeInputs, table_id = 0): string[] {
   return of(desiredNode(inputs, true), 'route')
     .filter((route) => route.table_id === table_id)
-    .map((route) => inWords(route).replace(`route:${table_id}/`, ''));
+    .map((route) => inWords(route).replace(`route:node/${table_id}/`, ''));
 }
 
 /** Routes of the default table when Linux had these through a main uplink with 10.0.0.2/24 and fd00::2/64. */
@@ -36,21 +36,22 @@ t.test('a dual-stack node', async (t) => {
   const objects = desiredNode(inputs, true);
   t.same(objects.map(inWords), [
     'snat_addresses:',
-    'snat_policy:',
+    'loopback:node-snat',
+      'snat_policy:',
     'snat_exclude:10.0.0.2/32',
     'snat_exclude:fd00::2/128',
     'snat_exclude:10.96.0.0/16',
     'snat_exclude:fd00:96::/112',
     'table:4/1',
     'table:4/2',
-    'route:2/0.0.0.0/0 table 0',
+    'route:node/2/0.0.0.0/0 table 0',
     'neighbour_limits:4',
     'punt_redirect:4',
     'punt_l4:4/tcp',
     'punt_l4:4/udp',
     'table:6/1',
     'table:6/2',
-    'route:2/::/0 table 0',
+    'route:node/2/::/0 table 0',
     'neighbour_limits:6',
     'punt_redirect:6',
     'punt_l4:6/tcp',
@@ -70,10 +71,10 @@ t.test('a dual-stack node', async (t) => {
     'table:4/1048576',
     'table:6/1048576',
     'interface_table:host-eth0/4',
-    'route:1048576/0.0.0.0/0 table 0',
+    'route:node/1048576/0.0.0.0/0 table 0',
     'interface_table:host-eth0/6',
-    'route:1048576/::/0 table 0',
-    'route:1048576/255.255.255.255/32 main-eth0 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    'route:node/1048576/::/0 table 0',
+    'route:node/1048576/255.255.255.255/32 main-eth0 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
     'mroute:1048576/ff02::1:2/128',
     'interface_address:host-eth0/169.254.0.1/32',
     'interface_mtu:host-eth0',
@@ -89,19 +90,19 @@ t.test('a dual-stack node', async (t) => {
     'interface_flag:host-eth0/admin_up',
     'proxy_arp_range:1048576/0.0.0.0-255.255.255.255',
     'ttl_fixup:host-eth0/main-eth0',
-    'route:1048576/10.0.0.2/32 host-eth0 10.0.0.2',
+    'route:node/1048576/10.0.0.2/32 host-eth0 10.0.0.2',
     'neighbour:host-eth0/10.0.0.2',
-    'route:1048576/fd00::2/128 host-eth0 fd00::2',
+    'route:node/1048576/fd00::2/128 host-eth0 fd00::2',
     'neighbour:host-eth0/fd00::2',
-    'route:1048576/fe80::1:2/128 host-eth0 fe80::1:2',
+    'route:node/1048576/fe80::1:2/128 host-eth0 fe80::1:2',
     'neighbour:host-eth0/fe80::1:2',
-    'route:0/0.0.0.0/0 main-eth0 10.0.0.1',
-    'route:0/::/0 main-eth0 fe80::1',
-    'route:1/10.0.0.2/32 host-eth0 10.0.0.2',
-    'route:1/fd00::2/128 host-eth0 fd00::2',
-    'route:1/fe80::1:2/128 host-eth0 fe80::1:2',
-    'route:1/10.0.0.0/24 host-eth0 10.0.0.2',
-    'route:1/fd00::/64 host-eth0 fd00::2',
+    'route:node/0/0.0.0.0/0 main-eth0 10.0.0.1',
+    'route:node/0/::/0 main-eth0 fe80::1',
+    'route:node/1/10.0.0.2/32 host-eth0 10.0.0.2',
+    'route:node/1/fd00::2/128 host-eth0 fd00::2',
+    'route:node/1/fe80::1:2/128 host-eth0 fe80::1:2',
+    'route:node/1/10.0.0.0/24 host-eth0 10.0.0.2',
+    'route:node/1/fd00::/64 host-eth0 fd00::2',
     'redirect_table:4',
     'redirect_rule:udp/10.96.0.10/53',
   ]);
@@ -203,14 +204,14 @@ t.test('an address inside the subnet of another one is answered for and handed t
     .map(inWords)
     .filter((text) => text.includes('10.0.0.10') && !text.includes('1048576'));
   t.same(about, [
-    'route:0/10.0.0.100/32 host-eth0 10.0.0.100',
+    'route:node/0/10.0.0.100/32 host-eth0 10.0.0.100',
     'proxy_arp_range:0/10.0.0.100-10.0.0.100',
-    'route:0/10.0.0.101/32 host-eth0 10.0.0.101',
+    'route:node/0/10.0.0.101/32 host-eth0 10.0.0.101',
     'proxy_arp_range:0/10.0.0.101-10.0.0.101',
     'neighbour:host-eth0/10.0.0.100',
     'neighbour:host-eth0/10.0.0.101',
-    'route:1/10.0.0.100/32 host-eth0 10.0.0.100',
-    'route:1/10.0.0.101/32 host-eth0 10.0.0.101',
+    'route:node/1/10.0.0.100/32 host-eth0 10.0.0.100',
+    'route:node/1/10.0.0.101/32 host-eth0 10.0.0.101',
   ]);
   t.ok(objects.some((o) => keyOf(o) === 'interface_flag:main-eth0/proxy_arp'));
   const first = uplinkOf({ addresses: [address('10.0.0.100/32'), address('10.0.0.2/24')], routes: [] });

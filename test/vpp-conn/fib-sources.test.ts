@@ -48,7 +48,7 @@ t.test('where VPP has no number left, an owner has no source', async (t) => {
   while ((await add()).id !== 0);
   const handles = new Handles();
   await openFibSources(vpp, handles);
-  t.throws(() => handles.fibSource('node'), UnknownHandle);
+  t.throws(() => handles.fibSource('connectivity'), UnknownHandle);
 });
 
 t.test('to look for them changes nothing', async (t) => {
@@ -56,7 +56,7 @@ t.test('to look for them changes nothing', async (t) => {
   const before = await dumped(vpp);
   const handles = new Handles();
   const lacking = await findFibSources(vpp, handles);
-  t.same(lacking.map(({ source }) => source).sort(), ['connectivity', 'node', 'pods', 'services']);
+  t.same(lacking.map(({ source }) => source).sort(), ['connectivity', 'pods', 'services']);
   t.equal(await dumped(vpp), before);
   t.throws(() => handles.fibSource('pods'), UnknownHandle);
   t.equal(handles.fibSource('node'), 8);
