@@ -9,9 +9,9 @@ import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
-import { lastWord } from './last-word.js';
-import { linuxParts, type NodeParts } from './parts.js';
-import { runNode } from './run.js';
+import { lastWord } from './node/last-word.js';
+import { linuxParts, type NodeParts } from './node/parts.js';
+import { runNode } from './node/run.js';
 import { driver_names } from './uplink/drivers.js';
 
 const failed = 1;

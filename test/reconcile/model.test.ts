@@ -187,5 +187,5 @@ t.test('one form of each object', async (t) => {
   services.want(vip);
   const [add] = services.take(1);
   t.match(add?.object, { backends: [{ address: '10.0.0.1' }, { address: '10.0.0.2' }] });
-  t.equal((add?.object as typeof vip).backends.length, 2, 'a back end is there once');
+  t.equal((add!.object as typeof vip).backends.length, 2, 'a back end is there once');
 });

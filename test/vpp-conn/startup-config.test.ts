@@ -4,15 +4,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { firstCpu, substitute, type TemplateFacts } from '../../src/config/placeholders.js';
 import {
   defaultTemplate,
-  firstCpu,
   type StartupFacts,
   sections,
   startupConfig,
   startupExec,
-  substitute,
-  type TemplateFacts,
 } from '../../src/vpp-conn/startup-config.js';
 
 const MiB = 2 ** 20;

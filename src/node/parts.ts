@@ -2,13 +2,14 @@
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { nudgeByDatagram } from './actors/uplink.js';
-import { memoryBytes } from './check/check-facts.js';
-import { type Clock, systemClock } from './clock.js';
-import type { Config } from './config.js';
-import { runCommand } from './host/command.js';
-import { pruneCoreFiles, setCorePattern } from './host/core-files.js';
-import { oomCounter } from './host/devices/oom.js';
+import { nudgeByDatagram } from '../actors/uplink.js';
+import { memoryBytes } from '../check/check-facts.js';
+import { type Clock, systemClock } from '../clock.js';
+import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
+import type { Config } from '../config.js';
+import { runCommand } from '../host/command.js';
+import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
+import { oomCounter } from '../host/devices/oom.js';
 import {
   bootId,
   HOST_ROOTS,
@@ -16,23 +17,23 @@ import {
   pciDeviceOfLink,
   processRunningAs,
   processStartTime,
-} from './host/devices/sysfs.js';
-import { makeDirectory, readIfExists } from './host/files.js';
-import { unlimitLockedMemory } from './host/libc.js';
-import { LinuxHost } from './host/netlink/linux-host.js';
-import { watchExit } from './host/process-exit.js';
-import { Hooks } from './host/services/hooks.js';
-import { openJournal, type UndoJournal } from './host/undo/undo-journal.js';
-import type { Cluster } from './k8s/cluster.js';
-import type { HostNetwork } from './linux/network.js';
-import { createLog, type Log, type RootLog } from './log.js';
-import { CapturedStore } from './uplink/captured.js';
-import { UplinkHost } from './uplink/uplink-host.js';
-import { createLauncher, type Launcher, type ProcessTable } from './vpp-conn/launcher.js';
-import { Quarantine } from './vpp-conn/quarantine.js';
-import type { RegistryFile } from './vpp-conn/registry.js';
-import { firstCpu, startupConfig, startupExec, type TemplateFacts } from './vpp-conn/startup-config.js';
-import { quarantineFile, registryFile } from './vpp-conn/state-files.js';
+} from '../host/devices/sysfs.js';
+import { makeDirectory, readIfExists } from '../host/files.js';
+import { unlimitLockedMemory } from '../host/libc.js';
+import { LinuxHost } from '../host/netlink/linux-host.js';
+import { watchExit } from '../host/process-exit.js';
+import { Hooks } from '../host/services/hooks.js';
+import { openJournal, type UndoJournal } from '../host/undo/undo-journal.js';
+import type { Cluster } from '../k8s/cluster.js';
+import type { HostNetwork } from '../linux/network.js';
+import { createLog, type Log, type RootLog } from '../log.js';
+import { CapturedStore } from '../uplink/captured.js';
+import { UplinkHost } from '../uplink/uplink-host.js';
+import { createLauncher, type Launcher, type ProcessTable } from '../vpp-conn/launcher.js';
+import { Quarantine } from '../vpp-conn/quarantine.js';
+import type { RegistryFile } from '../vpp-conn/registry.js';
+import { startupConfig, startupExec } from '../vpp-conn/startup-config.js';
+import { quarantineFile, registryFile } from '../vpp-conn/state-files.js';
 
 /** The concrete parts of a node: all that touches the machine. `restore` needs no more than these. */
 export interface NodeParts {

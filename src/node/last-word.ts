@@ -1,6 +1,6 @@
 /** What is done when the tree is gone, and by `restore`: VPP ends and the host gets its network back. Needs no actor. */
-import { runCommand } from './host/command.js';
-import { undo } from './host/undo/undo.js';
+import { runCommand } from '../host/command.js';
+import { undo } from '../host/undo/undo.js';
 import type { NodeParts } from './parts.js';
 
 /** From SIGINT to SIGKILL, and from there to the end of the wait: a process in the kernel's hands may not die. */

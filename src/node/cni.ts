@@ -1,0 +1,55 @@
+/** The CNI actor, with its settings. */
+import { basename, join } from 'node:path';
+import type { ActorRef } from '../actor-system.js';
+import { cni_settings_default, cniActor } from '../actors/cni.js';
+import { go_state_paths } from '../cni/go-state.js';
+import { startCniServer } from '../cni/server.js';
+import type { Config } from '../config.js';
+import { readIfExists } from '../host/files.js';
+import type { UplinkMessage } from '../messages/uplink.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import { PodState } from '../pods/pod-state.js';
+import type { Wiring } from './wiring.js';
+
+export function cniOf(
+  { parts, board, gso }: Wiring,
+  vpp: ActorRef<VppConnectionMessage>,
+  uplink: ActorRef<UplinkMessage>,
+) {
+  const { config, log, clock, host, namespaceId } = parts;
+  const { paths, pods, gates } = config;
+  return cniActor({
+    vpp,
+    uplink,
+    host,
+    // Pods do not outlive a restart of the machine, nor does the run directory.
+    store: new PodState(join(paths.run_dir, 'pods')),
+    startServer: async (handlers) => {
+      const server = await startCniServer({ path: paths.cni_socket, handlers, log, clock });
+      board.set('cni', true, `listening on ${paths.cni_socket}`);
+      return server;
+    },
+    readGoState: () => firstContent(goStateFiles(config)),
+    namespaceId,
+    limits: {
+      default_spec: pods.spec,
+      max_spec: pods.limits,
+      // Without tables of its own a secondary network would be the default one under another name.
+      gates: { ...gates, multinet: false },
+    },
+    settings: { ...cni_settings_default, gso, default_verdict: pods.default_verdict },
+  });
+}
+
+/** Where the Go implementation keeps them: beside its sockets, which are here too. */
+function goStateFiles({ paths }: Config): string[] {
+  return [paths.go_state_file, ...go_state_paths.map((path) => join(paths.run_dir, basename(path)))];
+}
+
+function firstContent(paths: readonly string[]): string | undefined {
+  for (const path of paths) {
+    const text = readIfExists(path);
+    if (text !== undefined) return text;
+  }
+  return undefined;
+}

@@ -1,0 +1,84 @@
+/** Runs a node: starts the tree over its parts, serves until it is told to stop, and has the last word. */
+import { createActorSystem } from '../actor-system.js';
+import { conditionBoard } from '../debug/conditions.js';
+import { startDebug } from '../debug/debug.js';
+import { root_supervision, startTree } from '../supervisor.js';
+import { largeSegments } from '../uplink/drivers.js';
+import { cniOf } from './cni.js';
+import { lastWord, restoreHost } from './last-word.js';
+import type { NodeParts } from './parts.js';
+import { uplinkOf } from './uplink.js';
+import { connectionOf, processOf } from './vpp.js';
+
+export const exit_code = { stopped: 0, gave_up: 1, not_restored: 3 } as const;
+
+/** Resolves with the exit code once the node has been stopped or has given up, and the host has its network back. */
+export async function runNode(parts: NodeParts, warnings: readonly string[]): Promise<number> {
+  const { config, clock, log, launcher } = parts;
+  for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
+  if (!launcher.isRunning()) await restoreHost(parts, 'an earlier life left the host changed');
+
+  let publish = (): void => undefined;
+  const board = conditionBoard(clock, ['vpp', 'uplink', 'cni'], () => publish());
+  let gaveUp: string | undefined;
+  const ended = new Promise<number>((resolve) => {
+    const system = createActorSystem({
+      name: 'root',
+      clock,
+      log,
+      supervision: root_supervision,
+      escalated: (reason) => giveUp(reason),
+    });
+    const debug = startDebug({
+      config,
+      warnings,
+      system,
+      conditions: () => board.list(),
+      sync: () => Object.fromEntries(board.list().map(({ name, ...condition }) => [name, condition])),
+      vppApi: () => system.describe(`${system.root.path}/vpp/vpp-connection`, 500),
+      describe: (path) => system.describe(path, 500),
+      failed: () => gaveUp,
+      clock,
+      log,
+    });
+    publish = () => debug.publish();
+
+    // Nothing that goes wrong on the way to the end keeps the host from its network.
+    const finished = (what: string, promise: Promise<void>): Promise<void> =>
+      promise.catch((error: Error) => log.error({ err: error }, `node(stop) ${what}: ${error.message}`));
+
+    let stopping = false;
+    const stop = async (why: string, code: number): Promise<void> => {
+      if (stopping) return;
+      stopping = true;
+      log.info({}, `node(stop) ${why}`);
+      await finished('tree', system.stop());
+      const restored = await lastWord(parts);
+      await finished('debug', debug.close());
+      resolve(restored ? code : exit_code.not_restored);
+    };
+    const giveUp = (reason: Error): void => {
+      gaveUp = reason.message;
+      log.fatal({ err: reason }, `node(give up) ${reason.message}`);
+      stop(reason.message, exit_code.gave_up);
+    };
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const)
+      process.on(signal, () => stop(signal, exit_code.stopped));
+
+    const gso = largeSegments(config.gates.gso, config.uplinks);
+    if (gso !== config.gates.gso)
+      log.info({}, 'config(gso) off: the driver of an uplink cannot cut large segments');
+
+    const wiring = { parts, board, gso };
+    startTree(system, {
+      vppProcess: processOf(wiring, giveUp),
+      vppConnection: (vpp_process) => connectionOf(wiring, vpp_process),
+      uplink: (vpp_process, vpp) => uplinkOf(wiring, vpp_process, vpp),
+      cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
+    }).catch((error: Error) => {
+      log.fatal({ err: error }, `node(start) ${error.message}`);
+      stop('a part could not be started', exit_code.gave_up);
+    });
+  });
+  return ended;
+}

@@ -1,0 +1,115 @@
+/** The uplink actor, with its settings. */
+import type { ActorRef } from '../actor-system.js';
+import { type UplinkReport, uplink } from '../actors/uplink.js';
+import type { Config } from '../config.js';
+import { writeAtomic } from '../host/files.js';
+import type { HostNetwork, NetworkEvent } from '../linux/network.js';
+import type { Log } from '../log.js';
+import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
+import type { RedirectMatch } from '../objects/redirect.js';
+import { infoFile } from '../uplink/info-file.js';
+import { hostNamespacePath } from '../uplink/uplink-host.js';
+import type { Wiring } from './wiring.js';
+
+export function uplinkOf(
+  { parts, board, gso }: Wiring,
+  process: ActorRef<VppProcessMessage>,
+  vpp: ActorRef<VppConnectionMessage>,
+) {
+  const { config, log, host, launcher, uplinkHost, hooks, nudge, cluster } = parts;
+  const { host_tap } = config;
+  return uplink(
+    {
+      process,
+      vpp,
+      isVppRunning: () => launcher.isRunning(),
+      host: uplinkHost,
+      hooks,
+      watchLink: (name, changed) => watchLink(host, name, changed),
+      nudge,
+      cluster,
+      report: (report) => {
+        board.set('uplink', report.state === 'vpp', report.reason);
+        writeInfoFile(config, report, log);
+      },
+    },
+    {
+      specs: config.uplinks,
+      inputs: {
+        tap_address: config.tap_address,
+        tap: {
+          rx_ring_size: host_tap.rx_ring_size,
+          tx_ring_size: host_tap.tx_ring_size,
+          rx_mode: host_tap.rx_mode ?? 'adaptive',
+        },
+        host_namespace: hostNamespacePath(),
+        gso,
+        neighbours: config.neighbours,
+        service_prefixes: config.service_prefixes,
+        default_gateways: config.default_gateways,
+        redirects: redirectsOf(config, log),
+        uplink_128_to_64: config.gates.uplink_128_to_64,
+      },
+      transaction_ms: 20_000,
+      survey_ms: 500,
+      verify_ms: 2000,
+      retry_ms: 2000,
+      retry_max_ms: 30_000,
+      failures_max: 3,
+      // Services of the host may have to be started again: each has its own limit in the journal.
+      shutdown_ms: 60_000,
+    },
+  );
+}
+
+/** VPP's classifier matches ports, so that only protocols with ports can be redirected. */
+function redirectsOf(config: Config, log: Log): RedirectMatch[] {
+  return config.redirect_to_host.flatMap(({ protocol: proto, port, ip }) => {
+    if (proto === 'tcp' || proto === 'udp') return [{ protocol: proto, port, address: ip }];
+    log.warn(
+      { proto, port, ip },
+      `config(redirect) redirectToHostRules: ${proto} cannot be redirected, only tcp and udp`,
+    );
+    return [];
+  });
+}
+
+/** For tools that read the Go implementation's file; nothing here depends on it. */
+function writeInfoFile(config: Config, { state, uplinks }: UplinkReport, log: Log): void {
+  const status = state === 'vpp' ? 'ready' : 'starting';
+  try {
+    writeAtomic(config.paths.info_file, infoFile(status, uplinks, config.gates.uplink_128_to_64));
+  } catch (error) {
+    log.warn({ err: error }, `uplink(info) ${config.paths.info_file} cannot be written`);
+  }
+}
+
+function watchLink(host: HostNetwork, name: string, changed: () => void) {
+  const namespace = host.open();
+  try {
+    const index = namespace.link(name)?.index;
+    return namespace.watch(['link', 'address', 'route'], (event) => {
+      if (concerns(event, index)) changed();
+    });
+  } finally {
+    namespace.close();
+  }
+}
+
+function concerns(event: NetworkEvent, index: number | undefined): boolean {
+  switch (event.event) {
+    case 'overrun':
+      return true;
+    case 'link':
+    case 'link_removed':
+      return event.link.index === index;
+    case 'address':
+    case 'address_removed':
+      return event.address.link === index;
+    case 'route':
+    case 'route_removed':
+      return event.route.next_hops.some((hop) => hop.oif === index);
+    default:
+      return false;
+  }
+}

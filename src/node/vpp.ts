@@ -1,0 +1,46 @@
+/** VPP's process and the connection to it, with their settings. */
+import type { ActorRef } from '../actor-system.js';
+import { vppConnection } from '../actors/vpp-connection.js';
+import { type VppDoesNotEnd, type VppKeepsDying, vppProcess } from '../actors/vpp-process.js';
+import type { VppProcessMessage } from '../messages/vpp.js';
+import { sessionOpener } from '../vpp-conn/open-session.js';
+import type { Wiring } from './wiring.js';
+
+/** Deadline of one request to VPP. */
+const request_ms = 15_000;
+
+export function processOf(
+  { parts: { launcher, config } }: Wiring,
+  giveUp: (reason: VppDoesNotEnd | VppKeepsDying) => void,
+) {
+  const { restarts } = config.vpp;
+  return vppProcess(
+    launcher,
+    {
+      deaths_max: restarts.count,
+      deaths_window_ms: restarts.within_ms,
+      backoff_first_ms: 250,
+      backoff_max_ms: 10_000,
+      interrupt_ms: 2000,
+      kill_ms: 10_000,
+    },
+    giveUp,
+  );
+}
+
+export function connectionOf({ parts, board }: Wiring, process: ActorRef<VppProcessMessage>) {
+  const { config, registry, quarantine, clock, log } = parts;
+  const { connect_timeout_ms, probe } = config.vpp;
+  return vppConnection(
+    process,
+    sessionOpener({ request_ms, registry, quarantine, clock, log }),
+    quarantine,
+    {
+      open_ms: connect_timeout_ms,
+      probe_interval_ms: probe.interval_ms,
+      probe_deadline_ms: probe.timeout_ms * probe.failures,
+      transactions_max: 4096,
+    },
+    board,
+  );
+}
