@@ -13,7 +13,6 @@ import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
 import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
-import type { VppUp } from '../messages/vpp.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
@@ -23,6 +22,13 @@ import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { CapturedUplink } from './captured.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+
+/** A connection to one VPP. */
+export interface VppLife {
+  readonly generation: number;
+  /** It was running before this connection: it holds state, and packets flow. */
+  readonly adopted: boolean;
+}
 
 /** VPP as the take-over sees it. Both reject when the generation is over. */
 export interface VppPort {
@@ -86,7 +92,7 @@ export class TakeOver {
   ) {}
 
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
-  async resume(up: VppUp, signal: AbortSignal): Promise<Taken | undefined> {
+  async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
     const { host, waitsFor } = this.deps;
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
@@ -107,7 +113,7 @@ export class TakeOver {
     return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
   }
 
-  async run(up: VppUp, signal: AbortSignal): Promise<Taken> {
+  async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
     const { buffers } = await this.clear(up);
     if (host.isChanged()) await host.restore();
@@ -163,7 +169,7 @@ export class TakeOver {
   }
 
   /** Takes out of a living VPP what a take-over may have left in it. */
-  async abandon(up: VppUp): Promise<void> {
+  async abandon(up: VppLife): Promise<void> {
     const uplinks = this.taken(this.deps.host.taken()?.uplinks ?? []).uplinks;
     const { objects: left } = await this.deps.vpp.read(['node']);
     const objects = [...this.desired(uplinks, true), ...left];
@@ -186,7 +192,7 @@ export class TakeOver {
    * What VPP holds of the node's, cleared of what refers to interfaces that are gone: before any interface is made, since a new one may
    * get the index that a route of an earlier one still names.
    */
-  private async read(up: VppUp): Promise<Snapshot> {
+  private async read(up: VppLife): Promise<Snapshot> {
     const snapshot = await this.deps.vpp.read(['node', 'nobody']);
     const dangling = snapshot.objects.filter(isDangling);
     if (dangling.length > 0) await this.deps.vpp.transact(up.generation, removal(dangling));
@@ -196,7 +202,7 @@ export class TakeOver {
   }
 
   /** A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. */
-  private async clear(up: VppUp): Promise<Snapshot> {
+  private async clear(up: VppLife): Promise<Snapshot> {
     const snapshot = await this.read(up);
     const left = snapshot.objects.filter(
       (object) => object.kind !== 'existing_interface' && !isGlobal(object),
