@@ -128,6 +128,8 @@ export class RunningNode {
       }),
       // Fewer buffers: VPP touches all of them when it starts.
       CALICOVPP_MAX_PODS: '16',
+      // As in the image.
+      UV_THREADPOOL_SIZE: '16',
     };
   }
 

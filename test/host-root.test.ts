@@ -4,7 +4,7 @@ import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { canUseNetns, NetnsLab } from '../lab/netns.js';
-import { under_way_max } from '../src/host/netlink/link-removal.js';
+import { pool_threads } from '../src/host/netlink/link-removal.js';
 import { enterNewNamespace } from '../src/host/netns.js';
 import { type HeldProcess, watchExit } from '../src/host/process-exit.js';
 import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../src/linux/network.js';
@@ -133,7 +133,7 @@ t.test('removals leave no descriptor open', root, async (t) => {
     await lab.host.removeTun(path, 'eth0');
   }
   // Two sockets and the namespace, of each that the kernel has not answered yet.
-  t.ok(open() <= before + 3 * under_way_max + 1, `${open()} descriptors, ${before} before`);
+  t.ok(open() <= before + 3 * pool_threads + 1, `${open()} descriptors, ${before} before`);
 });
 
 t.test('a process that cannot come back to its own namespace ends at once', root, async (t) => {

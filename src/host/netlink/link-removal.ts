@@ -2,13 +2,13 @@
  * Removal of network devices beside the main loop. The kernel takes a device out of use within a millisecond, under the lock
  * that all changes of networks wait for, VPP's too (RTNL); the request lasts some 20 ms more, in which it waits, without
  * that lock, for those who may still read what the device was (RCU). So one device after the other is taken out of use,
- * and several requests wait at the same time, each on a thread of libuv's pool, which are four.
+ * and several requests wait at the same time, each on a thread of libuv's pool.
  */
 import type { Clock, Timer } from '../../clock.js';
 import { NetlinkError } from '../../linux/network.js';
 
-/** Requests that the kernel has not answered yet. */
-export const under_way_max = 4;
+/** Threads of libuv's pool, as libuv reads it: from the environment that this process was started with. */
+export const pool_threads = Math.min(1024, Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? '', 10) || 4);
 /** From asking. Whoever asked goes on without, while what the kernel has been asked for takes its course. */
 export const removal_ms_max = 3000;
 
@@ -31,6 +31,7 @@ interface Job {
 
 export class LinkRemovals {
   readonly #clock: Pick<Clock, 'after'>;
+  readonly #under_way_max: number;
   /** Those that somebody waits for. */
   readonly #jobs = new Map<string, Job>();
   /** Of these, those that have not begun, in the order of their asking. */
@@ -38,8 +39,10 @@ export class LinkRemovals {
   #under_way = 0;
   #detaching = false;
 
-  constructor(clock: Pick<Clock, 'after'>) {
+  /** `under_way_max`: requests that the kernel has not answered yet; more than there are threads only wait for each other. */
+  constructor(clock: Pick<Clock, 'after'>, under_way_max: number = pool_threads) {
     this.#clock = clock;
+    this.#under_way_max = under_way_max;
   }
 
   /**
@@ -73,7 +76,7 @@ export class LinkRemovals {
   }
 
   #pump(): void {
-    while (!this.#detaching && this.#under_way < under_way_max) {
+    while (!this.#detaching && this.#under_way < this.#under_way_max) {
       const waiting = [...this.#waiting];
       const job = waiting.find(({ urgent }) => urgent) ?? waiting[0];
       if (job === undefined) return;

@@ -1,16 +1,13 @@
 import t from 'tap';
 import { TurnedClock } from '../../../lab/turned-clock.js';
-import {
-  type LinkRemoval,
-  LinkRemovals,
-  removal_ms_max,
-  under_way_max,
-} from '../../../src/host/netlink/link-removal.js';
+import { type LinkRemoval, LinkRemovals, removal_ms_max } from '../../../src/host/netlink/link-removal.js';
+
+const under_way_max = 4;
 
 /** A kernel that takes its time: each removal goes on when it is told. */
 class Kernel {
   readonly clock = new TurnedClock();
-  readonly removals = new LinkRemovals(this.clock);
+  readonly removals = new LinkRemovals(this.clock, under_way_max);
   readonly begun: string[] = [];
   readonly #detach = new Map<string, (failure?: Error) => void>();
   readonly #answer = new Map<string, () => void>();
