@@ -7,8 +7,9 @@
 import type { Clock, Timer } from '../../clock.js';
 import { NetlinkError } from '../../linux/network.js';
 
+const asked_threads = Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? '', 10) || 4;
 /** Threads of libuv's pool, as libuv reads it: from the environment that this process was started with. */
-export const pool_threads = Math.min(1024, Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? '', 10) || 4);
+export const pool_threads = Math.min(Math.max(asked_threads, 1), 1024);
 /** From asking. Whoever asked goes on without, while what the kernel has been asked for takes its course. */
 export const removal_ms_max = 3000;
 
