@@ -1,5 +1,4 @@
 /** Pods connected and disconnected through the CNI socket as Calico's plugin does it: a new connection for each call. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningNode } from '../lab/running-node.js';
 import { BarePods } from './bare-pods.js';
 import { atMost, type BenchOptions, median, quantile, type Report } from './figures.js';
