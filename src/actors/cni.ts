@@ -43,6 +43,8 @@ export interface CniDeps {
 
 export interface CniSettings {
   readonly gso: boolean;
+  /** Packet buffers that VPP should have when the node has all its pods. */
+  readonly buffers_wanted: number;
   /** Of pods' flows until policies say otherwise. */
   readonly default_verdict: 'allow' | 'deny';
   /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
@@ -236,7 +238,7 @@ class Cni implements Actor<CniMessage> {
     if (missing > 0) {
       return this.refuse(
         add.reply,
-        `${name}: VPP's ${buffers} buffers are ${missing} too few for one more pod: raise buffers-per-numa in the start-up template, or CALICOVPP_MAX_PODS, or ask for smaller rings`,
+        `${name}: of VPP's ${buffers} packet buffers ${missing} are missing for one more pod: raise buffers-per-numa in the start-up template, or ask for smaller receive rings`,
       );
     }
     const pod = known ?? (await this.admit(add, spec));
@@ -424,7 +426,17 @@ class Cni implements Actor<CniMessage> {
     if (this.ready?.generation !== ready.generation) this.forget();
     this.ready = ready;
     this.ctx.blockedOn(undefined);
+    this.lookAtBuffers(ready);
     this.read();
+  }
+
+  /** Better said at the start than with the first pod that does not fit. */
+  private lookAtBuffers({ buffers }: NodeReady): void {
+    const { buffers_wanted } = this.deps.settings;
+    if (buffers === undefined || buffers >= buffers_wanted) return;
+    const text = `VPP has ${buffers} packet buffers, all pods of the node would need ${buffers_wanted}: raise buffers-per-numa in the start-up template, or give the node more memory or hugepages`;
+    this.ctx.event('buffers', text);
+    this.ctx.log.warn({ buffers, buffers_wanted }, `pods(buffers) ${text}`);
   }
 
   /** What was known of VPP is void. */

@@ -9,6 +9,7 @@ import { readIfExists } from '../host/files.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { PodState } from '../pods/pod-state.js';
+import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
@@ -37,7 +38,15 @@ export function cniOf(
       // Without tables of its own a secondary network would be the default one under another name.
       gates: { ...gates, multinet: false },
     },
-    settings: { ...cni_settings_default, gso, default_verdict: pods.default_verdict },
+    settings: {
+      ...cni_settings_default,
+      gso,
+      buffers_wanted: buffersWanted({
+        pods_max: pods.count_max,
+        pod_rx_buffers: pods.spec.rx_queues * pods.spec.rx_ring_size,
+      }),
+      default_verdict: pods.default_verdict,
+    },
   });
 }
 

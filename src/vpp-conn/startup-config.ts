@@ -66,27 +66,46 @@ export interface StartupFacts {
 
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
-const buffers_step = 16_384;
 
-/** 2048 data bytes, 256 of header: one to a 4 KiB page, 2304 bytes each on hugepages. */
-const buffer_bytes = { small_page: 4096, hugepage: 2304 };
+/** For packets on their way, uplinks and host taps, beside what the receive rings of pods keep. */
+const buffers_spare = 16_384;
+/** Numbers that a person can read. */
+const buffers_step = 1024;
+/** 256 bytes of header, 2048 of data, and the cache line by which VPP makes the stride odd (`vlib_buffer_alloc_size`). */
+const buffer_stride = 2368;
+const page_bytes = { small: 4096, huge: 2 * MiB };
+
+type PageSize = keyof typeof page_bytes;
+
+/** Buffers that a node with all its pods wants to find in VPP's pool. */
+export const buffersWanted = (facts: Pick<StartupFacts, 'pods_max' | 'pod_rx_buffers'>): number =>
+  facts.pods_max * facts.pod_rx_buffers + buffers_spare;
 
 /**
- * Every receive ring of a pod keeps its buffers for itself, the rest is for packets on their way. With 110 pods of one ring
- * of 1024 this is the 131072 of the Go implementation. VPP touches all of them at start (512 MiB on 4 KiB pages, seen), so they
- * get at most an eighth of the memory, in steps of 16384.
+ * VPP takes as many pages as the buffers asked for would need if none were cut, lays buffers over them end to end, and leaves out
+ * those that would cross a page (`vlib_buffer_pool_create`): of 131,072 asked for on pages of 4 KiB there are 95,647 (seen).
+ */
+const buffersOfPage = (pages: PageSize): number => page_bytes[pages] / buffer_stride - 1;
+
+/**
+ * What VPP has to be asked for so that a node with all its pods has its buffers. VPP touches all of them at its start, so that pages of
+ * 4 KiB get at most an eighth of the memory.
  */
 function buffersPerNuma(facts: StartupFacts): number {
-  const wanted = Math.ceil((facts.pods_max * facts.pod_rx_buffers + buffers_step) / buffers_step);
-  const affordable = usesHugepages(facts)
-    ? facts.hugepages_bytes / buffer_bytes.hugepage
-    : facts.memory_bytes / 8 / buffer_bytes.small_page;
-  return Math.max(1, Math.min(wanted, Math.floor(affordable / buffers_step))) * buffers_step;
+  const size: PageSize = usesHugepages(facts) ? 'huge' : 'small';
+  const affordable = (size === 'huge' ? facts.hugepages_bytes : facts.memory_bytes / 8) / page_bytes[size];
+  const pages = Math.min(pagesWanted(facts, size), Math.floor(affordable));
+  const asked = pages * Math.floor(page_bytes[size] / buffer_stride);
+  return Math.max(1, Math.floor(asked / buffers_step)) * buffers_step;
 }
 
-/** Less than one step of buffers is not worth a hugepage: VPP would fall back by itself, to 8192 buffers. */
+/** With room for the step that is rounded off, and for the first buffer, which does not begin where the first page does. */
+const pagesWanted = (facts: StartupFacts, size: PageSize): number =>
+  Math.ceil((buffersWanted(facts) + buffers_step) / buffersOfPage(size));
+
+/** Hugepages that do not suffice for all are worse than none. */
 const usesHugepages = (facts: StartupFacts): boolean =>
-  facts.hugepages_bytes >= buffers_step * buffer_bytes.hugepage;
+  facts.hugepages_bytes >= pagesWanted(facts, 'huge') * page_bytes.huge;
 
 /** 500 pods in the layout of the Go implementation took 404 MiB (seen), 1 MiB each is asked for; VPP's own default is 1 GiB. */
 const mainHeapGib = (pods_max: number): number => Math.ceil((512 * MiB + pods_max * MiB) / GiB);

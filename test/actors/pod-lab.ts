@@ -279,7 +279,13 @@ export class PodLab {
       readGoState: () => this.goState,
       namespaceId: (path) => (this.host.exists(path) ? (this.namespaces.get(path) ?? 0) : undefined),
       limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
-      settings: { gso: true, default_verdict: 'allow', collect_ms: 60_000, audit_ms: 60_000 },
+      settings: {
+        gso: true,
+        buffers_wanted: 0,
+        default_verdict: 'allow',
+        collect_ms: 60_000,
+        audit_ms: 60_000,
+      },
     };
   }
 
