@@ -161,11 +161,8 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
           host,
           // Pods do not outlive a restart of the machine, nor does the run directory.
           store: new PodState(join(config.paths.run_dir, 'pods')),
-          startServer: async (handlers) => {
-            const server = await startCniServer({ path: config.paths.cni_socket, handlers, log, clock });
-            board.set('cni', true, `listening on ${config.paths.cni_socket}`);
-            return server;
-          },
+          startServer: (handlers) => startCniServer({ path: config.paths.cni_socket, handlers, log, clock }),
+          report: ({ settled, reason }) => board.set('cni', settled, reason),
           readGoState: () => firstContent(goStateFiles(config)),
           namespaceId: parts.namespaceId,
           limits: {
