@@ -22,6 +22,7 @@ import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds } from '../pods/held-adds.js';
 import { PodRecords, type PodStore } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
+import { type Settledness, Settling } from '../pods/settling.js';
 import { Sweeper } from '../pods/sweeper.js';
 import { VppReader } from '../pods/vpp-reader.js';
 import { podActor } from './pod.js';
@@ -38,6 +39,8 @@ export interface CniDeps {
   /** Identity of the namespace at a path, undefined when there is none: another one may come to stand at the same path. */
   readonly namespaceId: (path: string) => number | bigint | undefined;
   readonly limits: PodLimits;
+  /** The readiness of the pods, whenever it or its reason may have changed. */
+  readonly report: (state: Settledness) => void;
   readonly settings: CniSettings;
 }
 
@@ -50,11 +53,14 @@ export interface CniSettings {
   /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
   readonly collect_ms: number;
   readonly audit_ms: number;
+  /** From the first look at a VPP: for how long pods that have not come to rest keep the node from being ready. */
+  readonly settle_ms: number;
 }
 
-export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms'> = {
+export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms' | 'settle_ms'> = {
   collect_ms: 60_000,
   audit_ms: 60_000,
+  settle_ms: 30_000,
 };
 
 /**
@@ -101,6 +107,7 @@ class Cni implements Actor<CniMessage> {
   private readonly held = new HeldAdds();
   private readonly reader: VppReader;
   private readonly sweeper: Sweeper;
+  private readonly settling = new Settling('VPP is not ready yet');
   /** sw_if_index of each interface that VPP had when it was read last. */
   private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
@@ -134,6 +141,7 @@ class Cni implements Actor<CniMessage> {
       await this.spawn(spec, slot, phase === 'deleting');
     }
     this.server = await deps.startServer(cniHandlers(ctx));
+    this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
     this.subscribe();
     ctx.after(deps.settings.collect_ms, { type: 'Collect' });
@@ -164,6 +172,9 @@ class Cni implements Actor<CniMessage> {
         return this.del(message.request, message.reply);
       case 'Observe':
         return this.read({ fresh: true });
+      case 'PodSettled':
+        if (message.generation === this.ready?.generation) this.settling.pod(message.key, message.fault);
+        return this.report();
       case 'PodGone':
         return this.podGone(message.key);
       case 'Settled':
@@ -182,6 +193,8 @@ class Cni implements Actor<CniMessage> {
         return this.audit();
       case 'ReadAgain':
         return this.read();
+      case 'SettledLate':
+        return this.settledLate(message.generation);
     }
   }
 
@@ -365,6 +378,8 @@ class Cni implements Actor<CniMessage> {
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
   private podGone(key: PodKey): void {
+    this.settling.gone(key);
+    this.report();
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
@@ -412,7 +427,7 @@ class Cni implements Actor<CniMessage> {
 
   private nodeLost(reason: string): void {
     this.ready = undefined;
-    this.forget();
+    this.forget(`the node: ${reason}`);
     this.ctx.blockedOn(`the node: ${reason}`);
     // What waited for an orphan is judged anew; it then waits for the node.
     this.release(this.held.releaseOthers(this.pods));
@@ -423,7 +438,7 @@ class Cni implements Actor<CniMessage> {
    * uplink actor that has started anew.
    */
   private nodeReady(ready: NodeReady): void {
-    if (this.ready?.generation !== ready.generation) this.forget();
+    if (this.ready?.generation !== ready.generation) this.forget('VPP is asked what it holds');
     this.ready = ready;
     this.ctx.blockedOn(undefined);
     this.lookAtBuffers(ready);
@@ -440,8 +455,10 @@ class Cni implements Actor<CniMessage> {
   }
 
   /** What was known of VPP is void. */
-  private forget(): void {
+  private forget(reason: string): void {
     this.surveyed = false;
+    this.settling.block(reason);
+    this.report();
     this.reader.forget();
     this.sweeper.forget();
   }
@@ -471,6 +488,9 @@ class Cni implements Actor<CniMessage> {
       this.surveyed = true;
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
+      this.settling.begin(this.pods.keys());
+      this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });
+      this.report();
     } else if (this.auditing) this.sweeper.audit(holdings.orphans);
     // What looks like an orphan has to be seen twice in a row.
     if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
@@ -496,7 +516,19 @@ class Cni implements Actor<CniMessage> {
 
   private swept(id: string, error?: Error): void {
     this.sweeper.ended(id, error);
+    this.report();
     this.release(this.held.release(id));
+  }
+
+  private settledLate(generation: number): void {
+    if (generation !== this.ready?.generation) return;
+    for (const key of this.settling.giveUp())
+      this.ctx.log.warn({ key }, 'pods(settle) not dealt with in time: the node does not wait for it');
+    this.report();
+  }
+
+  private report(): void {
+    this.deps.report(this.settling.state(this.sweeper.busy));
   }
 
   private tellSelf(message: CniMessage): void {

@@ -80,6 +80,8 @@ class Pod implements Actor<PodMessage> {
   private busy_ms = -1;
   private unready = 'VPP is not ready yet';
   private fault = '';
+  /** The fault that was told when it came to rest on this VPP; undefined: it has not yet. */
+  private told: string | undefined;
 
   constructor(
     private readonly ctx: ActorContext<PodMessage>,
@@ -214,6 +216,7 @@ class Pod implements Actor<PodMessage> {
     this.sw_if_index = undefined;
     this.observing = false;
     this.dirty = true;
+    this.told = undefined;
     this.add?.rewind();
     this.retry.forget();
   }
@@ -486,6 +489,7 @@ class Pod implements Actor<PodMessage> {
     this.dirty = false;
     this.retry.forget();
     this.fault = '';
+    this.atRest();
   }
 
   private tryAgain(cause: string): void {
@@ -493,6 +497,21 @@ class Pod implements Actor<PodMessage> {
     this.fault = cause;
     this.dirty = true;
     this.retry.later();
+    this.atRest();
+  }
+
+  /** It is as it should be, or waits before it tries again. */
+  private atRest(): void {
+    const { part, fault, key } = this;
+    if (part === undefined || this.told === fault) return;
+    this.told = fault;
+    const { generation } = part;
+    this.deps.cni.tell({
+      type: 'PodSettled',
+      key,
+      generation,
+      fault: fault === '' ? '' : `${this.name()}: ${fault}`,
+    });
   }
 }
 

@@ -19,6 +19,16 @@ export type CniMessage =
     }
   /** From a pod: it does not know what VPP holds for it. Answered by Part to it. */
   | { readonly type: 'Observe'; readonly key: PodKey }
+  /**
+   * From a pod: it has come to rest on the VPP of this generation. `fault`: the pod and why it is not as it should be, empty when it
+   * is. Told again when that changes.
+   */
+  | {
+      readonly type: 'PodSettled';
+      readonly key: PodKey;
+      readonly generation: number;
+      readonly fault: string;
+    }
   /** From a pod: nothing is left of it. */
   | { readonly type: 'PodGone'; readonly key: PodKey }
   | { readonly type: 'UplinkDown'; readonly down: Down }
@@ -41,7 +51,9 @@ export type CniMessage =
   | { readonly type: 'Collect' }
   /** From itself: compare VPP with what it should hold. */
   | { readonly type: 'Audit' }
-  | { readonly type: 'ReadAgain' };
+  | { readonly type: 'ReadAgain' }
+  /** From itself: pods have had their time to settle on the VPP of this generation. */
+  | { readonly type: 'SettledLate'; readonly generation: number };
 
 export interface CniAdd {
   readonly type: 'Add';

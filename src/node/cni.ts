@@ -25,11 +25,8 @@ export function cniOf(
     host,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
-    startServer: async (handlers) => {
-      const server = await startCniServer({ path: paths.cni_socket, handlers, log, clock });
-      board.set('cni', true, `listening on ${paths.cni_socket}`);
-      return server;
-    },
+    startServer: (handlers) => startCniServer({ path: paths.cni_socket, handlers, log, clock }),
+    report: ({ settled, reason }) => board.set('cni', settled, reason),
     readGoState: () => firstContent(goStateFiles(config)),
     namespaceId,
     limits: {

@@ -37,6 +37,11 @@ export class Sweeper {
     this.#parts = parts;
   }
 
+  /** Something is being removed, or is to be. */
+  get busy(): boolean {
+    return this.#busy !== undefined || this.#waiting.size > 0;
+  }
+
   /** The first look at a VPP of this generation, when no pod is being programmed. */
   survey(generation: number, orphans: readonly VppObject[]): void {
     this.#generation = generation;

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -303,6 +303,87 @@ t.test('what VPP holds at the start', async (t) => {
     lab.vpp.fail('ASK_DEADLINE');
     await lab.kit.clock.advance(1100);
     t.match(add.answer, { successful: true });
+  });
+});
+
+t.test('the node is not ready before every pod of the records is dealt with', async (t) => {
+  async function again(t: Test, change: (lab: PodLab) => void): Promise<PodLab> {
+    const lab = await podLab(t);
+    await lab.population(3);
+    t.match(lab.settledness, { settled: true });
+    await lab.kit.crash(new Error('boom'));
+    change(lab);
+    await lab.kit.clock.advance(200);
+    t.match(lab.settledness, { settled: false, reason: 'VPP is not ready yet' });
+    return lab;
+  }
+
+  await t.test('not before VPP has said what it holds', async (t) => {
+    const lab = await again(t, () => {});
+    lab.vpp.holding = true;
+    await lab.ready();
+    t.match(lab.settledness, { settled: false, reason: 'VPP is asked what it holds' });
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(lab.settledness, { settled: true, reason: 'pods are settled' });
+  });
+  await t.test('not before half of a pod is removed', async (t) => {
+    const lab = await again(t, ({ store, vpp }) => {
+      const key = 'netns:/var/run/netns/p1,if:eth0';
+      store.records.set(key, { ...store.records.get(key)!, phase: 'intended' });
+      vpp.holdsBack = ({ type }) => type === 'Transact';
+    });
+    await lab.ready();
+    await lab.kit.clock.advance(100);
+    t.match(lab.settledness, { settled: false, reason: '1 of 3 pods are being dealt with' });
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(lab.settledness, { settled: true });
+    t.equal(lab.vpp.kinds().tap, 2);
+  });
+  await t.test('not before what is nobody’s is removed', async (t) => {
+    const lab = await again(t, ({ store, vpp }) => {
+      store.records.delete('netns:/var/run/netns/p1,if:eth0');
+      vpp.holdsBack = ({ type }) => type === 'Transact';
+    });
+    await lab.ready();
+    await lab.kit.clock.advance(100);
+    t.match(lab.settledness, { settled: false, reason: /unknown pods/ });
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(lab.settledness, { settled: true });
+  });
+  await t.test('a pod whose namespace has gone is told, and waited for no longer', async (t) => {
+    const lab = await again(t, (lab) => {
+      lab.dropNetns('p1');
+      lab.vpp.die();
+    });
+    await lab.ready();
+    t.match(lab.settledness, {
+      settled: true,
+      reason: 'pods are settled, but not pod default/p1 eth0: /var/run/netns/p1 has gone',
+    });
+    await lab.kit.clock.advance(130_000);
+    t.match(lab.settledness, { settled: true, reason: 'pods are settled' });
+  });
+  await t.test('a pod that VPP never answers for is waited for half a minute', async (t) => {
+    const lab = await again(t, ({ vpp }) => {
+      vpp.die();
+      vpp.holdsBack = (message) =>
+        message.type === 'Transact' && message.transaction.owner.includes('default/p1');
+    });
+    await lab.ready();
+    await lab.kit.clock.advance(9000);
+    t.match(lab.settledness, { settled: false });
+    await lab.kit.clock.advance(21_000);
+    t.match(lab.settledness, { settled: true, reason: /p1/ });
+  });
+  await t.test('it is not when VPP is lost', async (t) => {
+    const lab = await again(t, () => {});
+    await lab.ready();
+    t.match(lab.settledness, { settled: true });
+    await lab.lost();
+    t.match(lab.settledness, { settled: false, reason: 'the node: the connection to VPP is lost' });
   });
 });
 

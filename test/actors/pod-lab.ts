@@ -14,6 +14,7 @@ import { isDangling } from '../../src/objects/object.js';
 import type { PodRecord } from '../../src/pod/record.js';
 import type { PodKey } from '../../src/pod/spec.js';
 import type { PodStore } from '../../src/pods/pod-records.js';
+import type { Settledness } from '../../src/pods/settling.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
@@ -241,6 +242,7 @@ export class PodLab {
   readonly store = new FakeStore();
   readonly namespaces = new Map<string, number>();
   goState: string | undefined;
+  settledness: Settledness | undefined;
   vpp!: FakeVpp;
   kit!: ActorKit<CniMessage>;
   handlers!: CniHandlers;
@@ -277,6 +279,9 @@ export class PodLab {
         };
       },
       readGoState: () => this.goState,
+      report: (state) => {
+        this.settledness = state;
+      },
       namespaceId: (path) => (this.host.exists(path) ? (this.namespaces.get(path) ?? 0) : undefined),
       limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
       settings: {
@@ -285,6 +290,7 @@ export class PodLab {
         default_verdict: 'allow',
         collect_ms: 60_000,
         audit_ms: 60_000,
+        settle_ms: 30_000,
       },
     };
   }

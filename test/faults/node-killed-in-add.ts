@@ -1,3 +1,4 @@
+import { strict as assert } from 'node:assert';
 import type { Fault } from './fault-lab.js';
 import { add_milestones } from './milestones.js';
 
@@ -15,6 +16,7 @@ export const fault: Fault = {
         await node.kill('SIGKILL');
         await adding;
         await node.restart();
+        assert.deepEqual(await node.differences(), [], 'a node that is ready has dealt with what it found');
         await node[then](p1);
         await node.untilConverged();
         if (then === 'add') {
