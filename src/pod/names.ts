@@ -17,9 +17,19 @@ type Driver = 'tun' | 'memif';
 /** VPP's table names and tags are strings of 64 bytes with their terminator. */
 const name_length_max = 63;
 
+/** Of the names asked for last: each is needed again and again, and SHA-512 costs more than all else of a comparison. */
+const hashes = new Map<string, string>();
+const hashes_max = 8192;
+
 /** Eight characters that stand for any text: the first of base64 of SHA-512. */
 export function hash8(text: string): string {
-  return createHash('sha512').update(text).digest('base64').slice(0, 8);
+  let hash = hashes.get(text);
+  if (hash === undefined) {
+    if (hashes.size >= hashes_max) hashes.clear();
+    hash = createHash('sha512').update(text).digest('base64').slice(0, 8);
+    hashes.set(text, hash);
+  }
+  return hash;
 }
 
 export function podTableName(pod: PodInterface, family: Family, role: PodTableRole = 'pod'): string {
