@@ -224,9 +224,13 @@ export class RunningNode {
 
   /** The requests by which the node has changed VPP since it connected to it last. */
   async changesSent(): Promise<string[]> {
+    return changesSent((await this.vppApi()).vpp);
+  }
+
+  /** What the node says of its connection to VPP. */
+  async vppApi(): Promise<{ readonly vpp: ApiCounts & { readonly quarantined: readonly string[] } }> {
     const { body } = await fetchDebug(this.config.paths.debug_socket, '/debug/vpp/api');
-    const { vpp } = JSON.parse(body) as { readonly vpp: ApiCounts };
-    return changesSent(vpp);
+    return JSON.parse(body);
   }
 
   /** Connects a pod; throws what the node refused it for. Answers the time it took. */
