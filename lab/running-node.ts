@@ -32,6 +32,7 @@ import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
 import type { RealVpp } from './real-vpp.js';
 import type { Pod, Topology } from './topology.js';
 import { type ProgramSettings, programEnvironment, writeStandInBinary } from './vpp/program.js';
+import { type ApiCounts, changesSent } from './vpp-changes.js';
 import { lookAt, registryOf } from './vpp-view.js';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
@@ -221,6 +222,17 @@ export class RunningNode {
       if (error instanceof DebugUnreachable) return undefined;
       throw error;
     }
+  }
+
+  /** The requests by which the node has changed VPP since it connected to it last. */
+  async changesSent(): Promise<string[]> {
+    return changesSent((await this.vppApi()).vpp);
+  }
+
+  /** What the node says of its connection to VPP. */
+  async vppApi(): Promise<{ readonly vpp: ApiCounts & { readonly quarantined: readonly string[] } }> {
+    const { body } = await fetchDebug(this.config.paths.debug_socket, '/debug/vpp/api');
+    return JSON.parse(body);
   }
 
   /** Connects a pod; throws what the node refused it for. Answers the time it took. */

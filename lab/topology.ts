@@ -70,6 +70,12 @@ const plain: Variant = {
 /** How the node is connected. */
 export const variants = {
   plain,
+  ip4_only: {
+    cables: [{ ...main_cable, node: ['10.0.0.2/24'], outside: ['10.0.0.1/24'] }],
+    routes: defaults.slice(0, 1),
+    node: { ip4: '10.0.0.2' },
+    outside: { ip4: '10.0.0.1' },
+  },
   ip6_only: {
     cables: [{ ...main_cable, node: ['fd00::2/64'], outside: ['fd00::1/64'] }],
     routes: defaults.slice(1),

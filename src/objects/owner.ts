@@ -31,12 +31,18 @@ export type OwnerRule<O> =
   | { readonly by: 'fib_source'; readonly of: (o: O) => OwnerName };
 
 /** The beginnings of names and tags that the node gives, and nobody else. Those of pods are hashes: see pod/names.ts. */
-const node_tags: readonly string[] = ['main-', 'host-', 'node-'];
+const uplink_tag = 'main-';
+const node_tags: readonly string[] = [uplink_tag, 'host-', 'node-'];
 const node_tables: readonly string[] = ['punt-table-', 'calico-pods-', 'physical-net-', 'host-tap-'];
 
 /** Whether the node gives such tags. */
 export function isNodeTag(tag: InterfaceTag): boolean {
   return node_tags.some((start) => tag.startsWith(start));
+}
+
+/** Whether it is the tag of an uplink, made by the node or by VPP's start-up files. */
+export function isUplinkTag(tag: InterfaceTag): boolean {
+  return tag.startsWith(uplink_tag);
 }
 
 /** Whether the node gives tables such names. */

@@ -11,6 +11,7 @@ import * as node_stalls from './node-stalls.js';
 import * as node_stalls_vpp_killed from './node-stalls-vpp-killed.js';
 import * as node_stopped_in_add from './node-stopped-in-add.js';
 import * as node_stopped_in_start from './node-stopped-in-start.js';
+import * as poison_pod from './poison-pod.js';
 import * as run_directory_full from './run-directory-full.js';
 import { faults as state_files } from './state-files.js';
 import * as vpp_crashes_five_times from './vpp-crashes-five-times.js';
@@ -35,6 +36,7 @@ export const faults_of: Readonly<Record<'vpp' | 'node' | 'surroundings', readonl
     vpp_pauses,
     vpp_socket_shut,
     vpp_other_message_ids,
+    poison_pod,
   ].map(({ fault }) => fault),
   node: [
     node_killed,

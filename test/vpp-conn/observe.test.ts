@@ -471,3 +471,17 @@ t.test('a fresh process finds nothing to do, whatever variant of node and pod th
   }
   t.ok(kinds.size > 20, `${kinds.size} kinds`);
 });
+
+t.test('a tap or loopback with the tag of an uplink is of VPP’s start-up files', async (t) => {
+  const { does, read } = await connected(t);
+  const tap = desiredNode(nodeOf(), true).find(({ kind }) => kind === 'tap')!;
+  await does([
+    { action: 'add', object: { ...tap, tag: 'main-own0' } as VppObject },
+    { action: 'add', object: { kind: 'loopback', tag: 'main-own1' } },
+  ]);
+  const { objects } = await read();
+  t.strictSame(
+    objects.filter((object) => 'tag' in object),
+    ['main-own0', 'main-own1'].map((tag) => ({ kind: 'existing_interface', tag })),
+  );
+});

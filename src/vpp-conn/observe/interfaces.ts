@@ -15,6 +15,7 @@ import { sw_interface_tap_v2_dump, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { type urpf_interface_details, urpf_interface_dump } from 'vpp-binapi-ts/urpf';
 import type { InterfaceSwitch, InterfaceTag, RxMode } from '../../objects/interfaces.js';
 import type { ObjectOf, VppObject } from '../../objects/object.js';
+import { isUplinkTag } from '../../objects/owner.js';
 import { no_interface } from '../paths.js';
 import { families, familyOfAf, type Reader } from './reader.js';
 
@@ -60,7 +61,9 @@ export async function observeLinks(
   const af_packet_of = new Map(af_packets.map((details) => [details.sw_if_index, details]));
   return tagged.map((details) => {
     const { sw_if_index, tag, interface_dev_type } = details;
-    const tap = tap_of.get(sw_if_index);
+    // The node's own taps and loopbacks are no uplinks: one with such a tag is of VPP's start-up files.
+    const is_uplink = isUplinkTag(tag);
+    const tap = is_uplink ? undefined : tap_of.get(sw_if_index);
     const af_packet = af_packet_of.get(sw_if_index);
     if (tap !== undefined) {
       const has = (bit: number): boolean => (tap.tap_flags & bit) !== 0;
@@ -86,7 +89,8 @@ export async function observeLinks(
       } as ObjectOf<'af_packet'>;
       return { object, details };
     }
-    const kind = dev_types[interface_dev_type] ?? 'existing_interface';
+    const made = dev_types[interface_dev_type] ?? 'existing_interface';
+    const kind = made === 'loopback' && is_uplink ? 'existing_interface' : made;
     return { object: { kind, tag } as VppObject, details };
   });
 }
