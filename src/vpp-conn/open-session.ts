@@ -17,6 +17,7 @@ import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_used } from './messages.js';
 import { observe } from './observe/observe.js';
+import { Patience } from './patience.js';
 import type { Quarantine } from './quarantine.js';
 import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
@@ -44,23 +45,27 @@ export function sessionOpener(parts: OpenerParts): SessionOpener {
   const { clock } = parts;
   return {
     async open(run, within_ms, signal) {
-      const deadline = clock.now_ms() + within_ms;
-      for (;;) {
-        if (signal.aborted) throw new Error('given up');
-        try {
-          return await session(run, await dialAll(run, deadline, parts), deadline, parts);
-        } catch (error) {
-          if (clock.now_ms() >= deadline) throw error;
-          await clock.sleep(retry_ms, signal).catch(() => undefined);
+      const patience = new Patience(clock, within_ms);
+      try {
+        for (;;) {
+          if (signal.aborted) throw new Error('given up');
+          try {
+            return await session(run, await dialAll(run, patience, parts), patience, parts);
+          } catch (error) {
+            if (patience.isOver) throw error;
+            await clock.sleep(retry_ms, signal).catch(() => undefined);
+          }
         }
+      } finally {
+        patience.end();
       }
     },
   };
 }
 
-async function dialAll(run: VppRun, deadline: number, parts: OpenerParts): Promise<Connections> {
+async function dialAll(run: VppRun, patience: Patience, parts: OpenerParts): Promise<Connections> {
   const opened = await Promise.allSettled(
-    ['', '-bulk', '-probe'].map((suffix) => dial(run, `${client_name}${suffix}`, deadline, parts)),
+    ['', '-bulk', '-probe'].map((suffix) => dial(run, `${client_name}${suffix}`, patience, parts)),
   );
   const clients = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const failed = opened.find((each) => each.status === 'rejected');
@@ -72,11 +77,11 @@ async function dialAll(run: VppRun, deadline: number, parts: OpenerParts): Promi
   return { prompt: prompt!, bulk: bulk!, probe: probe! };
 }
 
-/** A client that VPP has answered before the deadline. */
+/** A client that VPP has answered in time. */
 async function dial(
   run: VppRun,
   name: string,
-  deadline: number,
+  patience: Patience,
   { request_ms, clock, log }: OpenerParts,
 ): Promise<Client> {
   const client = connect({
@@ -86,8 +91,7 @@ async function dial(
     deadline_ms: request_ms,
     log,
   });
-  const waiting = new AbortController();
-  const late = clock.sleep(Math.max(0, deadline - clock.now_ms()), waiting.signal).then(() => {
+  const late = patience.over.then(() => {
     // A hung VPP takes the connection and says nothing; the client may still come, and is not wanted then.
     client.then(
       (unwanted) => unwanted.close(),
@@ -95,18 +99,13 @@ async function dial(
     );
     throw new Error(`VPP ${run.pid} does not answer`);
   });
-  try {
-    return await Promise.race([client, late]);
-  } finally {
-    waiting.abort();
-    late.catch(() => undefined);
-  }
+  return Promise.race([client, late]);
 }
 
 async function session(
   run: VppRun,
   connections: Connections,
-  deadline: number,
+  patience: Patience,
   parts: OpenerParts,
 ): Promise<Session> {
   const { prompt, bulk, probe } = connections;
@@ -116,7 +115,7 @@ async function session(
   };
   // A VPP that hangs after the handshake has no longer than one that hangs before it.
   let late = false;
-  const overdue = parts.clock.after(Math.max(0, deadline - parts.clock.now_ms()), () => {
+  void patience.over.then(() => {
     late = true;
     close();
   });
@@ -177,7 +176,5 @@ async function session(
   } catch (error) {
     close();
     throw late ? new Error(`VPP ${run.pid} does not answer`) : error;
-  } finally {
-    overdue.cancel();
   }
 }

@@ -110,3 +110,14 @@ t.test('a VPP that takes the connection and says nothing has so long to answer',
   await clock.advance(deadline_ms);
   await t.rejects(opening, { message: /VPP 1 does not answer/ });
 });
+
+t.test('what VPP says while our own loop stands still is not missed', async (t) => {
+  for (const turns of [0, 1, 3, 10]) {
+    const { clock, opening } = await opened(t);
+    for (let n = 0; n < turns; n += 1) await turn();
+    await clock.stall(2 * deadline_ms);
+    const session = await opening;
+    t.equal(session.had_interfaces, false, `after ${turns} turns`);
+    session.close();
+  }
+});
