@@ -128,7 +128,10 @@ async function session(
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
     ]);
-    const executor = new Executor({ ...parts, connections, handles, registry, life: new Life(programmed) });
+    const had_interfaces = interfaces.some(({ tag }) => tag !== '');
+    // A release that knew no FIB sources of ours may have programmed it.
+    const life = new Life(had_interfaces ? 'before' : programmed);
+    const executor = new Executor({ ...parts, connections, handles, registry, life });
     const readings = new Readings((scopes) => observe(prompt, scopes, handles, registry));
     const closed = Promise.race(clients.map((client) => client.closed));
     closed.then((reason) => {
@@ -139,7 +142,7 @@ async function session(
     return {
       run,
       version,
-      had_interfaces: interfaces.some(({ tag }) => tag !== ''),
+      had_interfaces,
       workers: thread_data.length - 1,
       incompatible: prompt
         .compatible(messages_used)

@@ -8,9 +8,10 @@ import { type StandInVpp, startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { sessionOpener } from '../../src/vpp-conn/open-session.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { KeptLog, type Teardown } from '../kit/actor-kit.js';
-import { adds, route, turn } from './executor-lab.js';
+import { adds, route, tap, turn } from './executor-lab.js';
 
 const deadline_ms = 3000;
+const settings = { generation: 1, owner: 'test', on_error: 'continue', urgency: 'prompt' } as const;
 
 /** Waits for what a socket brings. */
 async function until(come: () => boolean): Promise<void> {
@@ -118,6 +119,34 @@ t.test('what VPP says while our own loop stands still is not missed', async (t) 
     await clock.stall(2 * deadline_ms);
     const session = await opening;
     t.equal(session.had_interfaces, false, `after ${turns} turns`);
+    session.close();
+  }
+});
+
+t.test('a VPP with interfaces of a release that had no FIB sources was programmed before', async (t) => {
+  const pod = adds(
+    tap('pod'),
+    { kind: 'table', family: 4, table_id: 1001, name: 'pod', multicast: false },
+    { kind: 'interface_table', interface: 'pod', family: 4, table_id: 1001 },
+    { kind: 'interface_flag', interface: 'pod', flag: 'cnat_feature' },
+  );
+  for (const old of [true, false]) {
+    const { opening } = await opened(t, ({ state: { interfaces } }) => {
+      if (!old) return;
+      const left = {
+        name: 'loop7',
+        dev_type: 'Loopback',
+        ethernet: true,
+        mac: '02:00:00:00:00:07',
+        instance: 7,
+      } as const;
+      interfaces.create(left).tag = 'main-eth0';
+    });
+    const session = await opening;
+    t.equal(session.had_interfaces, old);
+    const { error } = await session.execute({ ...settings, operations: pod }, () => false);
+    if (old) t.equal(error, undefined, 'its cnat was begun by the addresses of source NAT');
+    else t.match(error, { code: 'deadly' });
     session.close();
   }
 });
