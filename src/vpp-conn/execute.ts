@@ -486,7 +486,7 @@ export class Executor {
       if (isOwnFault(error)) registry.refused(object, started);
       throw error;
     }
-    if (handle !== undefined) handles.gone(object);
+    if (handle !== undefined) handles.gone(object, handle);
     registry.done('remove', object, started);
   }
 

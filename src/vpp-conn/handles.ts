@@ -70,9 +70,14 @@ export class Handles {
     return handle;
   }
 
-  /** VPP has answered that it is gone: a reading that began before may still show it. */
-  gone(object: VppObject): void {
-    this.#change(this.#place(object)[1]);
+  /**
+   * VPP has answered that what it called `handle` is gone. A reading that began before may still show it, and one that went by
+   * another connection, and ended before this answer came, has taught it again.
+   */
+  gone(object: VppObject, handle: number): void {
+    const [handles, name] = this.#place(object);
+    if (handles.get(name) === handle) handles.delete(name);
+    this.#change(name);
   }
 
   /** A reading begins; it has to end by `learn` or `unread`. */

@@ -81,6 +81,22 @@ t.test(
   },
 );
 
+t.test('nor is it known again when that reading has ended before the removal was answered', async (t) => {
+  const lab = new ExecutorLab();
+  await lab.does(adds(host_port));
+  lab.run(removes(host_port), { urgency: 'bulk' });
+  lab.handles.learn(lab.handles.reading(), [[host_port, 11]]);
+  await lab.vpp.answerAll();
+  t.equal(lab.handles.find(host_port), undefined, 'the next removal would be that of somebody else');
+});
+
+t.test('what was made anew meanwhile is known', async (t) => {
+  const lab = new ExecutorLab();
+  await lab.does(adds(host_port));
+  await lab.does([...removes(host_port), ...adds(host_port)]);
+  t.not(lab.handles.find(host_port), undefined);
+});
+
 t.test('an interface that VPP has by itself is not forgotten, a dangling one is its number', async (t) => {
   const handles = new Handles();
   const own: VppObject = { kind: 'existing_interface', tag: 'main-eth0' };
