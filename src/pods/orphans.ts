@@ -35,6 +35,14 @@ export class Orphans {
     return this.list().map(([, { tag, netns, objects }]) => ({ tag, netns, objects: objects.length }));
   }
 
+  /** This is left of it. */
+  keep(id: string, objects: readonly VppObject[]): void {
+    const group = this.#groups.get(id);
+    if (group === undefined) return;
+    if (objects.length === 0) this.#groups.delete(id);
+    else this.#groups.set(id, { ...group, objects });
+  }
+
   delete(id: string): void {
     this.#groups.delete(id);
   }

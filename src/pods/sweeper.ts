@@ -6,7 +6,7 @@ import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
-import { removal } from '../reconcile/reconcile.js';
+import { applyOutcomes, removal } from '../reconcile/reconcile.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { OrphanGroup } from './holdings.js';
 import { Orphans } from './orphans.js';
@@ -51,7 +51,7 @@ export class Sweeper {
     for (const id of this.orphans.add(confirmed)) this.#judge(id);
   }
 
-  /** Removes what was left alone as long as its namespace lived. */
+  /** Removes what was left alone as long as its namespace lived, and what could not be removed before. */
   collect(): void {
     for (const [id, group] of this.orphans.list()) if (!this.#looksAlive(group)) this.#sweep(id);
   }
@@ -80,13 +80,16 @@ export class Sweeper {
     this.#busy = undefined;
   }
 
-  /** What VPP would not give up is seen again by the audits. */
+  /**
+   * What VPP would not give up keeps its slot: a table that is there already would be shared, and later swept away from a living pod.
+   * `collect` tries again.
+   */
   ended(id: string, error?: Error): void {
     if (this.#busy !== id) return;
     this.#busy = undefined;
-    this.orphans.delete(id);
+    if (error === undefined) this.orphans.delete(id);
+    else this.#ctx.log.warn({ err: error }, 'pods(sweep) not all could be removed');
     this.#next();
-    if (error !== undefined) this.#ctx.log.warn({ err: error }, 'pods(sweep) not all could be removed');
   }
 
   /** An interface in a living namespace may be a pod's whose record is lost: taken away, that pod would lose its network. */
@@ -116,10 +119,14 @@ export class Sweeper {
     const tell = (error?: Error): void => {
       if (!this.#ctx.signal.aborted) this.#ctx.self.tell({ type: 'Swept', id, ...(error && { error }) });
     };
-    this.#sweepNow(this.orphans.get(id)!, this.#generation).then(({ error }) => tell(error), tell);
+    this.#sweepNow(id, this.orphans.get(id)!, this.#generation).then(({ error }) => tell(error), tell);
   }
 
-  async #sweepNow({ tag = 'tables', objects }: OrphanGroup, generation: number): Promise<TransactionResult> {
+  async #sweepNow(
+    id: string,
+    { tag = 'tables', objects }: OrphanGroup,
+    generation: number,
+  ): Promise<TransactionResult> {
     this.#ctx.event('orphan', `${tag}: removed, ${objects.length} objects of no known pod`);
     for (const object of objects) {
       if (object.kind !== 'tap') continue;
@@ -127,7 +134,9 @@ export class Sweeper {
       await dropDevice(this.#parts.host, { netns, interface_name }, false);
     }
     const left = objects.filter((object) => !this.#parts.claimed(object));
-    return this.#transact(tag, left, generation);
+    const result = await this.#transact(tag, left, generation);
+    if (result.error !== undefined) this.orphans.keep(id, applyOutcomes(left, result.outcomes));
+    return result;
   }
 
   #sweepDangling(orphans: readonly VppObject[]): void {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
+import type { Teardown } from '../kit/actor-kit.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
 t.test('an address that another pod has', async (t) => {
@@ -318,6 +319,41 @@ t.test('tables of an orphan are nobody else’s until they are gone', async (t) 
   t.match(add.answer, { successful: true });
   const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
   t.equal(new Set(ids).size, 2);
+});
+
+t.test('what VPP would not give up of an orphan', async (t) => {
+  const taps = ({ message }: PodLab['vpp']['transactions'][number]) =>
+    message.transaction.operations.filter(({ action, object }) => action === 'add' && object.kind === 'tap');
+  const left = async (t: Teardown): Promise<PodLab> => {
+    const lab = await podLab(t);
+    await lab.add('a', { ips: [ip(1)] });
+    await lab.kit.crash(new Error('boom'));
+    lab.store.records.clear();
+    await lab.kit.clock.advance(200);
+    lab.vpp.refuses = ({ action, object }) =>
+      action === 'remove' && ['tap', 'table'].includes(object.kind) ? 'refused' : undefined;
+    await lab.ready();
+    return lab;
+  };
+  await t.test('keeps its tables to itself, and goes when VPP lets it', async (t) => {
+    const lab = await left(t);
+    t.match(await lab.add('b', { ips: [ip(2)] }), { successful: true });
+    const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
+    t.equal(new Set(ids).size, 2);
+    lab.vpp.refuses = () => undefined;
+    await lab.kit.clock.advance(61_000);
+    t.equal(lab.vpp.kinds().table, 1);
+    t.equal(lab.vpp.kinds().tap, 1);
+  });
+  await t.test('is not made a second time by an ADD of that pod, which waits until it is gone', async (t) => {
+    const lab = await left(t);
+    t.match(await lab.add('a', { ips: [ip(1)] }), { errorMessage: /eth0 is not in .* although VPP made it/ });
+    t.equal(lab.vpp.transactions.flatMap(taps).length, 1);
+    lab.vpp.refuses = () => undefined;
+    t.match(await lab.del('a'), { successful: true });
+    t.match(await lab.add('a', { ips: [ip(1)] }), { successful: true });
+    t.match(lab.vpp.kinds(), { tap: 1, table: 1 });
+  });
 });
 
 t.test('the node comes back with other inputs: every pod follows', async (t) => {
