@@ -584,9 +584,13 @@ function subjectOf({ subject }: Transaction, { action, object }: Operation): Sub
   return subject ?? { name: keyOf(object), content: `${action} ${JSON.stringify(object)}` };
 }
 
-/** An error of this object, not of the connection: VPP refuses it, a field is none that a message holds, a message is not there. */
+/**
+ * An error of this object, not of the connection: VPP refuses it, no request can be made of it (RangeError, TypeError), a field is none
+ * that a message holds, a message is not there.
+ */
 function isOwnFault(error: unknown): error is Error {
   if (error instanceof RetvalError || error instanceof UnknownHandle) return true;
+  if (error instanceof RangeError || error instanceof TypeError) return true;
   return (
     error instanceof Error &&
     'code' in error &&
