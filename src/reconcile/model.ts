@@ -297,7 +297,10 @@ export class Model {
       return;
     }
     const tag = interfaceMade(object);
-    if (tag !== undefined) this.#mark(this.#remade, tag, this.#isReplaced(key), tag);
+    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
+    if (tag !== undefined) {
+      this.#mark(this.#remade, tag, this.#isReplaced(key) && !this.#failed.has(key), tag);
+    }
     if (object.kind === 'interface_table') {
       const old = this.#there.get(key);
       const now = this.#wanted.get(key);
