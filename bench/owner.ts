@@ -3,13 +3,13 @@
  * has changed in transactions, one at a time, as the owners of routes, services and policies do.
  */
 import { pino } from 'pino';
-import type { VppConnectionMessage, VppProcessMessage } from '../src/messages/vpp.js';
-import { type ActorSystem, type ActorRef, createActorSystem, type Reply } from '../src/actor-system.js';
+import { memoryFile } from '../lab/memory-file.js';
+import { type ActorRef, type ActorSystem, createActorSystem, type Reply } from '../src/actor-system.js';
 import { vppConnection } from '../src/actors/vpp-connection.js';
 import { systemClock } from '../src/clock.js';
-import { memoryFile } from '../lab/memory-file.js';
+import type { VppConnectionMessage, VppProcessMessage } from '../src/messages/vpp.js';
+import type { Model } from '../src/reconcile/model.js';
 import type { Operation } from '../src/reconcile/operation.js';
-import { Model } from '../src/reconcile/model.js';
 import type { Scope, Snapshot } from '../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../src/reconcile/transaction.js';
 import { sessionOpener } from '../src/vpp-conn/open-session.js';

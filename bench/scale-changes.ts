@@ -38,9 +38,7 @@ async function oneChanged(model: Model, report: Report): Promise<void> {
       model.settle(operations.map((operation) => ({ operation })));
     }
   });
-  report(
-    atMost('one of 100,000 routes changed: CPU of the compare', cpu_ms / changes, 'ms', change_ms_max),
-  );
+  report(atMost('one of 100,000 routes changed: CPU of the compare', cpu_ms / changes, 'ms', change_ms_max));
 }
 
 /** A change until VPP has answered it. */
@@ -77,10 +75,19 @@ async function adoption(connection: Connection, wanted: readonly VppObject[], re
     await wantAll(model, wanted);
     costs.push(await costOf(() => adopt(connection, 'connectivity', model)));
     const { length } = model.take(Number.POSITIVE_INFINITY);
-    if (length > 0) throw new Error(`bench scale: an adoption wants ${length} changes of what is as it should be`);
+    if (length > 0)
+      throw new Error(`bench scale: an adoption wants ${length} changes of what is as it should be`);
   }
-  report({ name: '100,000 routes read and compared', value: median(costs.map((c) => c.took_ms)), unit: 'ms' });
-  report({ name: '100,000 routes read and compared, CPU', value: median(costs.map((c) => c.cpu_ms)), unit: 'ms' });
+  report({
+    name: '100,000 routes read and compared',
+    value: median(costs.map((c) => c.took_ms)),
+    unit: 'ms',
+  });
+  report({
+    name: '100,000 routes read and compared, CPU',
+    value: median(costs.map((c) => c.cpu_ms)),
+    unit: 'ms',
+  });
   const block = median(costs.map((c) => c.block_ms));
   report(atMost('100,000 routes read and compared, longest block', block, 'ms', block_ms_max));
 }
@@ -95,7 +102,14 @@ async function anotherVpp(model: Model, report: Report): Promise<void> {
     });
     costs.push(cost);
   }
-  report(atMost('another VPP, 100,000 routes filed anew, longest block', median(costs.map((c) => c.block_ms)), 'ms', block_ms_max));
+  report(
+    atMost(
+      'another VPP, 100,000 routes filed anew, longest block',
+      median(costs.map((c) => c.block_ms)),
+      'ms',
+      block_ms_max,
+    ),
+  );
 }
 
 /** Readings of those who have no routes. */
@@ -132,7 +146,9 @@ async function flat(
   const before = process.getActiveResourcesInfo().length;
   for (done = 0; done < churn; ) await round();
   const grown = heapMegabytes() - before_mb;
-  report(atMost(`${churn.toLocaleString('en-US')} changes of ${what}, heap grows by`, grown, 'MB', growth_mb_max));
+  report(
+    atMost(`${churn.toLocaleString('en-US')} changes of ${what}, heap grows by`, grown, 'MB', growth_mb_max),
+  );
   const handles = process.getActiveResourcesInfo().length - before;
   report(atMost(`${churn.toLocaleString('en-US')} changes of ${what}, more handles`, handles, 'handles', 0));
 }
@@ -154,12 +170,24 @@ export async function benchChanges(connection: Connection, report: Report): Prom
   await oneChanged(model, report);
   await anotherVpp(model, report);
 
-  await flat(connection, 'routes', 'connectivity', (at) => {
-    const route = { ...routeAt(at), prefix: `13.0.${at >> 8}.${at & 255}/32` };
-    return [route, other(route)];
-  }, report);
-  await flat(connection, 'services', 'services', (at) => {
-    const service = translationAt(services + at);
-    return [service, { ...service, backends: service.backends.slice(1) }];
-  }, report);
+  await flat(
+    connection,
+    'routes',
+    'connectivity',
+    (at) => {
+      const route = { ...routeAt(at), prefix: `13.0.${at >> 8}.${at & 255}/32` };
+      return [route, other(route)];
+    },
+    report,
+  );
+  await flat(
+    connection,
+    'services',
+    'services',
+    (at) => {
+      const service = translationAt(services + at);
+      return [service, { ...service, backends: service.backends.slice(1) }];
+    },
+    report,
+  );
 }

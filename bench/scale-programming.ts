@@ -120,7 +120,9 @@ async function meanwhile(connection: Connection, api_socket: string, report: Rep
   clearInterval(sampling);
   model.settle(outcomes);
   const most_mb = Math.max(...sampled_mb) - before_mb;
-  report(atMost(`${many.toLocaleString('en-US')} routes in one transaction, heap`, most_mb, 'MB', heap_mb_max));
+  report(
+    atMost(`${many.toLocaleString('en-US')} routes in one transaction, heap`, most_mb, 'MB', heap_mb_max),
+  );
 
   await unwantAll(model, objects);
   await programAll(connection, 'connectivity', model);

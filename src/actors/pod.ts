@@ -109,7 +109,7 @@ class Pod implements Actor<PodMessage> {
         return this.observed(message);
       case 'NodeLost':
         this.lost = message.generation;
-        this.ground();
+        this.ground(this.lost);
         this.part = undefined;
         this.unready = `VPP is not ready: ${message.reason}`;
         return this.advance();
@@ -209,9 +209,12 @@ class Pod implements Actor<PodMessage> {
 
   // --- what VPP holds
 
-  /** Whatever is under way will not be answered, or does not count any more. */
-  private ground(): void {
-    this.transaction.forget();
+  /**
+   * What VPP holds is not known any more. What is under way with a VPP up to `lost` will not be answered, or does not count; with a
+   * later one, which only the uplink actor has let go of, it goes on and is waited for: a reading meanwhile would show half of it.
+   */
+  private ground(lost: number): void {
+    if ((this.transaction.generation ?? 0) <= lost) this.transaction.forget();
     this.actual = undefined;
     this.sw_if_index = undefined;
     this.observing = false;
@@ -226,10 +229,13 @@ class Pod implements Actor<PodMessage> {
     // What has overtaken it says that this VPP, or the connection to it, is no more.
     if (generation <= this.lost) return;
     const first = this.part?.generation !== generation;
-    if (first) this.ground();
-    else if (this.transaction.purpose !== undefined) return;
-    else if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
-    else if (this.busy_ms > asked_ms) return this.observe();
+    if (first) {
+      this.ground(generation - 1);
+      this.part = part;
+    }
+    if (this.transaction.purpose !== undefined) return;
+    if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
+    if (this.busy_ms > asked_ms) return this.observe();
     // What the reading passed over is still there if it was: this is the same VPP.
     const unread = first || holdings.whole ? [] : (this.actual ?? []).filter(isAmongMany);
     this.part = part;
@@ -407,7 +413,9 @@ class Pod implements Actor<PodMessage> {
     const { generation } = flight.transaction;
     this.busy_ms = this.ctx.clock.now_ms();
     if (!(outcome instanceof Error)) {
-      this.actual = applyOutcomes(this.actual!, outcome.outcomes);
+      // What was known before it is void.
+      if (this.actual === undefined) return this.advance();
+      this.actual = applyOutcomes(this.actual, outcome.outcomes);
       const tap = this.actual.find((object) => object.kind === 'tap');
       if (tap === undefined) this.sw_if_index = undefined;
       else if (tap.kind === 'tap') this.sw_if_index = outcome.interfaces.get(tap.tag) ?? this.sw_if_index;

@@ -31,6 +31,11 @@ export class PodTransaction {
     return this.#flight?.purpose;
   }
 
+  /** That of the VPP which is at it; undefined: none is. */
+  get generation(): number | undefined {
+    return this.#flight?.transaction.generation;
+  }
+
   isUnderWay(id: number): boolean {
     return this.#flight?.id === id;
   }

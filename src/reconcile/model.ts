@@ -336,7 +336,10 @@ export class Model {
       return;
     }
     const tag = interfaceMade(object);
-    if (tag !== undefined) this.#mark(this.#remade, tag, isReplaced(entry), tag);
+    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
+    if (tag !== undefined) {
+      this.#mark(this.#remade, tag, isReplaced(entry) && !this.#failed.has(entry.key), tag);
+    }
     if (object.kind === 'interface_table') {
       const { there, wanted } = entry;
       const changes = there !== undefined && wanted !== undefined && !same(wanted, there);

@@ -115,7 +115,7 @@ export class TakeOver {
 
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
-    const { buffers } = await this.clear(up);
+    const { buffers, kept, unsure } = await this.clear(up);
     if (host.isChanged()) await host.restore();
     for (const name of await host.rescue(this.settings.specs)) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
@@ -128,7 +128,7 @@ export class TakeOver {
     waitsFor('taking the uplinks over');
     host.take(captured);
     const taps_down = this.desired(taken.uplinks, false);
-    this.fatal(await this.program(up.generation, reconcile(taps_down, [])));
+    this.fatal(await this.program(up.generation, reconcile(taps_down, kept, unsure)));
     signal.throwIfAborted();
     this.dressed(this.dress(taken));
     const seen = this.seen(captured);
@@ -201,14 +201,17 @@ export class TakeOver {
     return { ...snapshot, objects: node };
   }
 
-  /** A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. */
-  private async clear(up: VppLife): Promise<Snapshot> {
+  /**
+   * A VPP that lives on without our uplinks (a failed take-over, a lost journal) may hold parts of them. `kept`: what stays, and is not
+   * made again: VPP would have a second loopback, and a second redirect table, which the pods do not look up.
+   */
+  private async clear(up: VppLife): Promise<Snapshot & { readonly kept: readonly VppObject[] }> {
     const snapshot = await this.read(up);
     const left = snapshot.objects.filter(
       (object) => object.kind !== 'existing_interface' && !isGlobal(object),
     );
     if (left.length > 0) await this.deps.vpp.transact(up.generation, removal(left));
-    return snapshot;
+    return { ...snapshot, kept: snapshot.objects.filter(isGlobal) };
   }
 
   /** Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do. */

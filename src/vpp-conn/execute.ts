@@ -39,8 +39,9 @@ const turn_operations = 16;
 const unsent_max = 256;
 /** How long a suspect stays alone after its answer. A crash in a handler leaves no answer; one by a packet comes when it comes. */
 const probation_ms = { suspect: 20, 'slow suspect': 1000 } as const;
-/** What VPP answered this short before it died is suspect when nothing was on its way. */
+/** What VPP answered this short before it was heard last is suspect when nothing was on its way. */
 const recent_ms = 1000;
+/** Subjects: a pod is one, whatever it is made of. Each of them is alone for a second when VPP is there again. */
 const recent_max = 32;
 
 /** An operation that was not sent because one before it failed, or that was undone because of it. */
@@ -63,6 +64,8 @@ export interface ExecutorParts {
   readonly registry: Registry;
   readonly quarantine: Quarantine;
   readonly clock: Clock;
+  /** When VPP was heard last, by the same clock; absent: just now. One that hangs has died then, not when it was found out. */
+  readonly heard_ms?: () => number;
   /** Absent: of a VPP that others have programmed before. */
   readonly life?: Life;
 }
@@ -188,8 +191,8 @@ export class Executor {
   /** By owner: the transaction under way first, then those that wait for it. */
   readonly #owners = new Map<string, Run[]>();
   readonly #flights = new Set<Flight>();
-  /** Answered last. */
-  readonly #recent: { readonly flight: Flight; readonly at_ms: number }[] = [];
+  /** Answered last, one for each subject (by name, or the object that stands for itself), the latest at the end. */
+  readonly #recent = new Map<string | VppObject, { readonly flight: Flight; readonly at_ms: number }>();
   #alone: Alone | undefined;
   #probation: Timer | undefined;
   #failure: Error | undefined;
@@ -222,18 +225,20 @@ export class Executor {
   /** What VPP may be dying of: what is on its way, or what it answered last. */
   suspects(): Suspect[] {
     if (this.#alone?.phase === 'answered') return [{ ...this.#alone.subject, answered: true }];
-    const since_ms = this.#parts.clock.now_ms() - recent_ms;
-    const [flights, answered] =
-      this.#flights.size > 0
-        ? [[...this.#flights], false]
-        : [this.#recent.filter(({ at_ms }) => at_ms >= since_ms).map(({ flight }) => flight), true];
+    const answered = this.#flights.size === 0;
     const suspects = new Map<string, Suspect>();
-    for (const { run, operation } of flights) {
+    for (const { run, operation } of answered ? this.#answeredLast() : this.#flights) {
       if (run.transaction.essential === true) continue;
       const subject = subjectOf(run.transaction, operation);
       suspects.set(subject.name, { ...subject, answered });
     }
     return [...suspects.values()];
+  }
+
+  #answeredLast(): Flight[] {
+    const { clock, heard_ms } = this.#parts;
+    const since_ms = (heard_ms?.() ?? clock.now_ms()) - recent_ms;
+    return [...this.#recent.values()].flatMap(({ flight, at_ms }) => (at_ms >= since_ms ? flight : []));
   }
 
   /** The connection has ended: how much of what was under way VPP has done nobody knows. */
@@ -405,8 +410,7 @@ export class Executor {
     this.#flights.delete(flight);
     run.in_flight -= 1;
     run.lane.operations -= 1;
-    this.#recent.push({ flight, at_ms: this.#parts.clock.now_ms() });
-    if (this.#recent.length > recent_max) this.#recent.shift();
+    this.#remember(flight);
     if (name !== undefined) run.making.delete(name);
     const tag = handle === undefined ? undefined : interfaceMade(operation.object);
     if (tag !== undefined) {
@@ -428,6 +432,16 @@ export class Executor {
     return new QuarantinedError(
       `${subject.name}: VPP died twice while it was programmed; change or delete it`,
     );
+  }
+
+  #remember(flight: Flight): void {
+    const { run, operation } = flight;
+    const whose = run.transaction.subject?.name ?? operation.object;
+    this.#recent.delete(whose);
+    this.#recent.set(whose, { flight, at_ms: this.#parts.clock.now_ms() });
+    if (this.#recent.size <= recent_max) return;
+    const [oldest] = this.#recent.keys();
+    this.#recent.delete(oldest!);
   }
 
   #settle(run: Run, at: number, operation: Operation, error: Error | undefined): void {
@@ -510,11 +524,7 @@ export class Executor {
   }
 
   /** Rejects when all are answered: nothing of the operation is on its way then. Throws what is not sent at all. */
-  #calls(
-    lane: Lane,
-    calls: readonly Call[],
-    tolerated: readonly number[],
-  ): Promise<number | undefined> {
+  #calls(lane: Lane, calls: readonly Call[], tolerated: readonly number[]): Promise<number | undefined> {
     for (const call of calls) {
       const fatal = refusal(call, this.#life);
       if (fatal !== undefined) throw fatal;
@@ -522,11 +532,7 @@ export class Executor {
     return calls.length === 1 ? this.#call(lane, calls[0]!, tolerated) : this.#each(lane, calls, tolerated);
   }
 
-  async #each(
-    lane: Lane,
-    calls: readonly Call[],
-    tolerated: readonly number[],
-  ): Promise<number | undefined> {
+  async #each(lane: Lane, calls: readonly Call[], tolerated: readonly number[]): Promise<number | undefined> {
     const answers = await Promise.allSettled(calls.map((call) => this.#call(lane, call, tolerated)));
     const rejected = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
     if (rejected.length > 0) throw rejected.find((error) => !isOwnFault(error)) ?? rejected[0];
@@ -596,9 +602,13 @@ function subjectOf({ subject }: Transaction, { action, object }: Operation): Sub
   return subject ?? { name: keyOf(object), content: `${action} ${JSON.stringify(object)}` };
 }
 
-/** An error of this object, not of the connection: VPP refuses it, a field is none that a message holds, a message is not there. */
+/**
+ * An error of this object, not of the connection: VPP refuses it, no request can be made of it (RangeError, TypeError), a field is none
+ * that a message holds, a message is not there.
+ */
 function isOwnFault(error: unknown): error is Error {
   if (error instanceof RetvalError || error instanceof UnknownHandle) return true;
+  if (error instanceof RangeError || error instanceof TypeError) return true;
   return (
     error instanceof Error &&
     'code' in error &&

@@ -94,8 +94,9 @@ export class Life {
   readonly #set_types = new Map<number, npol_ipset_type>();
   /** Tables that uRPF looks up, by `interface/direction/family`. */
   readonly #urpf = new Map<string, number>();
-  /** The first source whose routes have had a next hop without an interface. */
+  /** The first source whose routes have had a next hop without an interface; routes are counted that VPP has not refused. */
   recursive_source: number | undefined;
+  #recursive_routes = 0;
 
   /** `known`: by nobody before this session; or by others, whom nobody can ask. */
   constructor(readonly programmed: 'never' | 'before') {
@@ -135,6 +136,16 @@ export class Life {
   }
 
   // --- what the effects tell
+
+  /** Answers what takes it back. */
+  recursive(source: number): () => void {
+    this.recursive_source ??= source;
+    this.#recursive_routes += 1;
+    return () => {
+      this.#recursive_routes -= 1;
+      if (this.#recursive_routes === 0) this.recursive_source = undefined;
+    };
+  }
 
   setNpol(pool: NpolPool, id: number, is_there: boolean, type?: npol_ipset_type): void {
     this.#npol[pool].set(id, is_there);
@@ -258,10 +269,9 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(cnat_set_snat_addresses_v2, begins),
   effect(cnat_translation_update, begins),
   effect(feature_cnat_enable_disable, begins),
-  effect(ip_route_add_del_v2, (life, { is_add = true, route: { src, paths } }) => {
-    if (is_add && paths.some(isRecursive)) life.recursive_source ??= src;
-    return undefined;
-  }),
+  effect(ip_route_add_del_v2, (life, { is_add = true, route: { src, paths } }) =>
+    is_add && paths.some(isRecursive) ? unless(life.recursive(src)) : undefined,
+  ),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),
   effect(npol_rule_delete, (life, { rule_id }) => freed('rules')(life, rule_id)),

@@ -131,7 +131,8 @@ async function session(
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
     // A release that knew no FIB sources of ours may have programmed it.
     const life = new Life(had_interfaces ? 'before' : programmed);
-    const executor = new Executor({ ...parts, connections, handles, registry, life });
+    const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
+    const executor = new Executor({ ...parts, connections, handles, registry, heard_ms, life });
     const readings = new Readings((scopes) => observe(prompt, scopes, handles, registry));
     const closed = Promise.race(clients.map((client) => client.closed));
     closed.then((reason) => {

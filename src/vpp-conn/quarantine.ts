@@ -29,16 +29,18 @@ const deaths_max = 2;
 const suspicions_max = 4096;
 
 const suspicion = v.object({
+  name: v.string(),
   content: v.string(),
   deaths: v.pipe(v.number(), v.integer(), v.minValue(1)),
   answered: v.boolean(),
 });
-const document = v.object({ version: v.literal(1), suspicions: v.record(v.string(), suspicion) });
+const document = v.object({ version: v.literal(2), suspicions: v.array(suspicion) });
 
 type Suspicion = v.InferOutput<typeof suspicion>;
 
 export class Quarantine {
   readonly #file: QuarantineFile;
+  /** By name and content: that a pod is added and that it is removed are two things, and so is what it was before a change. */
   readonly #suspicions = new Map<string, Suspicion>();
   /** Told when it cannot be kept: it then holds for this life of the process. */
   readonly #unwritable: (error: Error) => void;
@@ -46,16 +48,16 @@ export class Quarantine {
   constructor(file: QuarantineFile, unwritable: (error: Error) => void) {
     this.#file = file;
     this.#unwritable = unwritable;
-    for (const [name, known] of Object.entries(load(file))) this.#suspicions.set(name, known);
+    for (const known of load(file)) this.#suspicions.set(keyOf(known), known);
   }
 
   /** VPP died while these were on their way, or just after. */
   accuse(suspects: readonly Suspect[]): void {
     for (const { name, content, answered } of suspects) {
-      const known = this.#suspicions.get(name);
-      const deaths = known?.content === content ? known.deaths + 1 : 1;
-      this.#suspicions.delete(name);
-      this.#suspicions.set(name, { content, answered, deaths });
+      const key = keyOf({ name, content });
+      const deaths = (this.#suspicions.get(key)?.deaths ?? 0) + 1;
+      this.#suspicions.delete(key);
+      this.#suspicions.set(key, { name, content, answered, deaths });
       if (this.#suspicions.size > suspicions_max) this.#forgetOldest();
     }
     if (suspects.length > 0) this.#save();
@@ -69,17 +71,18 @@ export class Quarantine {
   }
 
   /** VPP did it and lived. */
-  acquit({ name, content }: Subject): void {
-    const known = this.#suspicions.get(name);
-    if (known === undefined || (known.content === content && known.deaths >= deaths_max)) return;
-    this.#suspicions.delete(name);
+  acquit(subject: Subject): void {
+    const key = keyOf(subject);
+    const known = this.#suspicions.get(key);
+    if (known === undefined || known.deaths >= deaths_max) return;
+    this.#suspicions.delete(key);
     this.#save();
   }
 
   /** `innocent` also when it asks for something else than what it is held for. */
-  judge({ name, content }: Subject): 'innocent' | 'suspect' | 'slow suspect' | 'convicted' {
-    const known = this.#suspicions.get(name);
-    if (known?.content !== content) return 'innocent';
+  judge(subject: Subject): 'innocent' | 'suspect' | 'slow suspect' | 'convicted' {
+    const known = this.#suspicions.get(keyOf(subject));
+    if (known === undefined) return 'innocent';
     if (known.deaths >= deaths_max) return 'convicted';
     return known.answered ? 'slow suspect' : 'suspect';
   }
@@ -91,24 +94,29 @@ export class Quarantine {
 
   /** Names of the convicted. */
   list(): string[] {
-    return [...this.#suspicions].flatMap(([name, { deaths }]) => (deaths >= deaths_max ? [name] : []));
+    const convicted = [...this.#suspicions.values()].filter(({ deaths }) => deaths >= deaths_max);
+    return [...new Set(convicted.map(({ name }) => name))];
   }
 
   #save(): void {
     try {
-      this.#file.write(JSON.stringify({ version: 1, suspicions: Object.fromEntries(this.#suspicions) }));
+      this.#file.write(JSON.stringify({ version: 2, suspicions: [...this.#suspicions.values()] }));
     } catch (error) {
       this.#unwritable(error as Error);
     }
   }
 }
 
+function keyOf({ name, content }: Subject): string {
+  return `${name}\n${content}`;
+}
+
 /** A file that cannot be read accuses nobody. */
-function load(file: QuarantineFile): Readonly<Record<string, Suspicion>> {
+function load(file: QuarantineFile): readonly Suspicion[] {
   try {
     const text = file.read();
-    return text === undefined ? {} : v.parse(document, JSON.parse(text)).suspicions;
+    return text === undefined ? [] : v.parse(document, JSON.parse(text)).suspicions;
   } catch {
-    return {};
+    return [];
   }
 }

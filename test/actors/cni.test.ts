@@ -539,6 +539,37 @@ t.test('the uplink starts anew: pods wait for the node and go on', async (t) => 
   t.equal(lab.vpp.objects.length, 2 * length);
 });
 
+t.test('the uplink starts anew in the middle of an ADD: what VPP is at is waited for', async (t) => {
+  for (const answered of ['before the node is ready', 'after it', 'between the reading and its answer']) {
+    const lab = await podLab(t);
+    lab.vpp.holdsBack = ({ type }) => type === 'Transact';
+    const add = lab.begin('a', { ips: [ip(1)] });
+    await lab.kit.settle();
+    t.equal(lab.vpp.heldBack, 1);
+    await lab.kit.crash(new Error('boom'), 'root/uplink');
+    await lab.kit.clock.advance(200);
+    if (answered === 'before the node is ready') lab.vpp.answer();
+    await lab.kit.settle();
+    if (answered === 'between the reading and its answer') {
+      const empty = lab.vpp.snapshot();
+      lab.vpp.snapshot = () => {
+        delete (lab.vpp as { snapshot?: unknown }).snapshot;
+        return empty;
+      };
+    }
+    await lab.ready();
+    await lab.kit.clock.advance(1);
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(add.answer, { successful: true }, answered);
+    const taps = lab.vpp.transactions.flatMap(({ message }) =>
+      message.transaction.operations.filter(({ object }) => object.kind === 'tap'),
+    );
+    t.equal(taps.length, 1, answered);
+    t.match(lab.vpp.kinds(), { tap: 1, table: 1 });
+  }
+});
+
 t.test('a pod that crashes again and again takes nobody along', async (t) => {
   const lab = await podLab(t);
   await lab.population(3);

@@ -249,6 +249,7 @@ export class PodLab {
   serverStops = 0;
   subscriptions = 0;
   #next_namespace = 1;
+  #ready_generation = 0;
 
   async start(t: Teardown, changes: Partial<CniDeps> = {}): Promise<this> {
     this.kit = await actorKit<CniMessage>(t, (kit) => cniActor({ ...this.deps(kit), ...changes }));
@@ -297,6 +298,7 @@ export class PodLab {
 
   /** VPP is there, with what it holds. */
   async ready(changes: Partial<Extract<NodeStatus, { type: 'NodeReady' }>> = {}): Promise<void> {
+    this.#ready_generation = this.vpp.generation;
     await this.kit.tell({
       type: 'NodeReady',
       generation: this.vpp.generation,
@@ -308,8 +310,11 @@ export class PodLab {
     });
   }
 
+  /** With its connection to VPP, whether that lives or not. */
   async lost(): Promise<void> {
-    await this.kit.tell({ type: 'NodeLost', generation: 0, reason: 'the connection to VPP is lost' });
+    const generation = this.#ready_generation;
+    this.vpp.generation = Math.max(this.vpp.generation, generation + 1);
+    await this.kit.tell({ type: 'NodeLost', generation, reason: 'the connection to VPP is lost' });
   }
 
   netns(name: string): string {

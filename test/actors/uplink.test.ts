@@ -546,6 +546,24 @@ for (const [name, { prepare, reason, untouched }] of Object.entries(failures)) {
   );
 }
 
+t.test('what stays in VPP over a failed take-over is not made a second time by the next one', async (t) => {
+  const lab = await Lab.start(t);
+  const made: string[] = [];
+  lab.refuses = ({ action, object }) => {
+    if (action === 'add') made.push(keyOf(object));
+    return false;
+  };
+  lab.answering.delete('10.0.0.1');
+  await lab.up();
+  await lab.kit.clock.advance(3000);
+  lab.answering.add('10.0.0.1');
+  await lab.kit.clock.advance(6000);
+  t.equal(lab.state, 'vpp');
+  t.equal(made.filter((key) => key === 'af_packet:main-eth0').length, 2);
+  t.equal(made.filter((key) => key === 'loopback:node-snat').length, 1);
+  t.same(new Set(lab.objects.map(keyOf)), new Set(lab.wanted.map(keyOf)));
+});
+
 t.test('what the node can do without is a warning', async (t) => {
   const lab = await Lab.start(t);
   const dispensable = new Set(['interface_rx_mode', 'rx_placement', 'ttl_fixup']);

@@ -127,6 +127,49 @@ t.test('what VPP refuses waits for a change or a retry; what was lost is sent ag
   t.strictSame(settled(model), ['add route:connectivity/0/10.0.1.0/24']);
 });
 
+t.test(
+  'an interface that VPP would not let go is not asked for its belongings again and again',
+  async (t) => {
+    const tap = (rx_ring_size: number): VppObject => ({
+      kind: 'tap',
+      tag: 'main-eth0',
+      host_namespace: 'pid:1',
+      host_if_name: 'eth0',
+      host_mtu: 1500,
+      rx_queues: 1,
+      tx_queues: 1,
+      rx_ring_size,
+      tx_ring_size: 1024,
+      type: 'tun',
+      gso: false,
+      persistent: true,
+    });
+    const up: VppObject = { kind: 'interface_flag', interface: 'main-eth0', flag: 'admin_up' };
+    const model = new Model();
+    for (const object of [tap(1024), up, route(1)]) {
+      model.want(object);
+      model.seen(object);
+    }
+    t.same(model.take(100), []);
+    model.want(tap(2048));
+    let rounds = 0;
+    for (let taken = model.take(100); taken.length > 0 && rounds < 10; taken = model.take(100)) {
+      rounds += 1;
+      model.settle(
+        taken.map((operation) =>
+          operation.object.kind === 'tap' ? { operation, error: new Error('busy') } : { operation },
+        ),
+      );
+    }
+    t.ok(rounds < 10, `${rounds} rounds`);
+    t.ok(model.there(keyOf(up)) !== undefined);
+    t.ok(model.there(keyOf(route(1))) !== undefined);
+    model.retry();
+    const again = model.take(100).map(text);
+    t.ok(again.includes('remove tap:main-eth0') && again.includes('remove route:connectivity/0/10.0.1.0/24'));
+  },
+);
+
 t.test('a reading', async (t) => {
   const model = new Model();
   for (const n of [1, 2, 3]) model.want(route(n));

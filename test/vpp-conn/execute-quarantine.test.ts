@@ -155,6 +155,26 @@ t.test('a death with nothing on its way accuses what was answered in the last se
   t.same(lab.quarantine.list(), [third]);
 });
 
+t.test('a VPP that hangs has died when it was heard last, not when it was found out', async (t) => {
+  const lab = new ExecutorLab();
+  await lab.does(adds(route('10.0.0.1/32')));
+  await lab.clock.advance(1500);
+  await lab.does(adds(route('10.0.0.2/32')));
+  lab.heard_ms = lab.clock.now_ms() + 400;
+  await lab.clock.advance(3000);
+  t.same(lab.dies(), [keyOf(route('10.0.0.2/32'))]);
+});
+
+t.test('of pods that were made together none is too large for another one to be remembered', async (t) => {
+  const lab = new ExecutorLab();
+  const names = Array.from({ length: 20 }, (_, n) => `pod ${n}`);
+  for (const name of names) {
+    const subject = { name, content: name };
+    await lab.does(adds(tap(name), up(name), ...routes(3)), { owner: name, subject });
+  }
+  t.same(lab.dies(), names);
+});
+
 t.test('what VPP answered before is no suspect while something is on its way', async (t) => {
   const lab = new ExecutorLab();
   await lab.does(adds(route('10.0.0.1/32')));

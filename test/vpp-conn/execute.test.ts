@@ -251,6 +251,27 @@ t.test('a value that no message can hold is an error of its object alone', async
   );
 });
 
+t.test('nor does an object of which no request can be made cost anybody else', async (t) => {
+  const lab = new ExecutorLab();
+  lab.handles.made({ kind: 'redirect_table', family: 4 }, 3);
+  lab.handles.made(tap('a'), 1);
+  const rule = {
+    kind: 'redirect_rule',
+    protocol: 'udp',
+    port: 53,
+    address: 'nonsense',
+    interface: 'a',
+    next_hop: '10.0.0.1',
+  } as const;
+  for (const operations of [adds(rule), removes(rule)]) {
+    const { outcomes } = await lab.does([...operations, ...adds(route('10.1.0.0/16'))]);
+    t.match(
+      outcomes.map(({ error }) => error),
+      [RangeError, undefined],
+    );
+  }
+});
+
 t.test('after a refusal a transaction that is rolled back sends nothing more, and is undone', async (t) => {
   const lab = new ExecutorLab();
   lab.vpp.refuses = (text) => (text.startsWith('tap_create') ? -12 : undefined);

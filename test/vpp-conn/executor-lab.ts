@@ -114,6 +114,8 @@ export class ExecutorLab {
   handles!: Handles;
   registry!: Registry;
   executor!: Executor;
+  /** When VPP was heard last, if that is not now. */
+  heard_ms: number | undefined;
   #lives = 0;
 
   constructor() {
@@ -133,6 +135,7 @@ export class ExecutorLab {
       registry: this.registry,
       quarantine: this.quarantine,
       clock: this.clock,
+      heard_ms: () => this.heard_ms ?? this.clock.now_ms(),
     });
   }
 

@@ -10,7 +10,7 @@ import { desiredPod } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
-import { keyOf } from '../../src/objects/object.js';
+import { isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { OwnerIndex } from '../../src/reconcile/ownership.js';
@@ -372,6 +372,36 @@ t.test('an interface that is removed while all is read costs only itself', async
   }
   t.ok(cut > 0, `${cut} readings were cut`);
 });
+
+t.test(
+  'what leads through an interface that is made while all is read is not taken for left over',
+  async (t) => {
+    const { does, read, run, client } = await connected(t);
+    const pod = pods.tun!;
+    await does(reconcile(nodes['a dual-stack node']!, []));
+    let late = 0;
+    for (const message of ['ip_table_dump', 'ip_route_v2_dump', 'ip_neighbor_dump']) {
+      let begun = false;
+      const own = voices(client);
+      // All of the pod is there before the reading goes on with this message.
+      const waiting = <Call extends (...args: never[]) => Promise<unknown>>(call: Call) =>
+        (async (...args: never[]) => {
+          const [{ name }] = args as unknown as [{ name: string }];
+          if (name === message && !begun) {
+            begun = true;
+            await run(reconcile(pod, []));
+          }
+          return call(...args);
+        }) as unknown as Call;
+      const { objects } = await read(everything, { ...own, dump: waiting(own.dump) });
+      t.same(objects.filter(isDangling), [], message);
+      const whole = (await read()).objects;
+      if (whole.length > objects.length) late += 1;
+      await does(removal(pod));
+    }
+    t.ok(late > 0, 'some were made too late for the reading');
+  },
+);
 
 t.test('a VPP without a plugin is read all the same, and what needs it is refused by name', async (t) => {
   const { client, does } = await connected(t);

@@ -222,6 +222,26 @@ t.test('routes: by path, of type BIER, with an RPF id', async (t) => {
   t.equal(asked(tun(), route(0, prefix, [path({ sw_if_index: 1, nh: '10.0.0.1', rpf_id: 0 })])), undefined);
 });
 
+t.test('next hops without an interface are for one source alone', async (t) => {
+  const by = (src: number, prefix = '10.1.0.0/24'): Step => {
+    const { message, fields } = route(0, prefix, [path({ nh: '10.0.0.1' })]) as unknown as Call;
+    const { route: one, ...others } = fields as { readonly route: object };
+    return { message, fields: { ...others, route: { ...one, src } } } as unknown as Step;
+  };
+  t.equal(asked(by(20), by(20, '10.2.0.0/24')), undefined);
+  t.match(asked(by(20), by(21)), /for one FIB source alone, and 20 has some already/);
+  t.equal(
+    asked(tun(), route(0, '10.1.0.0/24', [via(1, '10.0.0.1')]), by(21)),
+    undefined,
+    'it had an interface',
+  );
+  const refused = new Conversation();
+  refused.refusedByVpp(by(20));
+  t.equal(refused.ask(by(21)), undefined, 'VPP has none of the first one');
+  refused.refusedByVpp(by(21, '10.2.0.0/24'));
+  t.match(refused.ask(by(20)), /21 has some already/, 'but one of the second');
+});
+
 t.test('a route attached to an interface of another table', async (t) => {
   const bound = [table(7, false, 'pod'), tun(), bind(1, false, 7)];
   const attached = route(0, '10.1.0.5/32', [via(1)]);

@@ -39,6 +39,16 @@ t.test('a suspect that VPP survived is acquitted, a convict only by asking for s
   t.equal(quarantine.judge(subject('pod')), 'convicted', 'to ask for something else once is no acquittal');
 });
 
+t.test('a convict is one whatever else of it was on its way when VPP died', async (t) => {
+  const quarantine = kept();
+  for (let deaths = 0; deaths < 2; deaths++) quarantine.accuse([subject('pod', 'added')]);
+  quarantine.accuse([subject('pod', 'removed')]);
+  t.equal(quarantine.judge(subject('pod', 'added')), 'convicted');
+  t.equal(quarantine.judge(subject('pod', 'removed')), 'suspect');
+  quarantine.accuse([subject('pod', 'removed')]);
+  t.same(quarantine.list(), ['pod']);
+});
+
 t.test('what VPP had answered when it died is a suspect for longer', async (t) => {
   const quarantine = kept();
   quarantine.accuse([{ ...subject('pod'), answered: true }]);
@@ -58,7 +68,13 @@ t.test('it is kept over a restart of the process', async (t) => {
 });
 
 t.test('a file that is damaged, or of another release, accuses nobody', async (t) => {
-  const texts = ['', 'nonsense', '{"version":1,"suspicions":{"a":{"content":1}}}', '{"version":2}', 'null'];
+  const texts = [
+    '',
+    'nonsense',
+    '{"version":2,"suspicions":[{"name":"a","content":1}]}',
+    '{"version":1}',
+    'null',
+  ];
   for (const text of texts) {
     const quarantine = kept(memoryFile(text));
     t.ok(quarantine.empty, text);

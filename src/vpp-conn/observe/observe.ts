@@ -6,7 +6,7 @@ import type { Client } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import type { InterfaceTag } from '../../objects/interfaces.js';
-import { isDangling, keyOf, type VppObject } from '../../objects/object.js';
+import { interfacesUsed, isDangling, keyOf, type VppObject } from '../../objects/object.js';
 import type { Ownership } from '../../objects/owner.js';
 import type { RouteSource } from '../../objects/routing.js';
 import { OwnerIndex } from '../../reconcile/ownership.js';
@@ -104,20 +104,15 @@ async function read(
     ...redirects.rules,
     ...redirects.tables.map(([object]) => object),
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
-  // Of these, which may be many, nothing was asked for that is not wanted.
-  const by_source = routes.flat();
+  // Of routes, which may be many, nothing was asked for that is not wanted.
+  const shown = await withoutLate(reader, dumped.concat(...routes), indexes);
   const recorded = registry.list().filter(({ object }) => wanted(owners.of(object)));
 
   const buffers = pools && buffersIn(pools.reply);
   return {
     seen: [...handle_of_interface, ...redirects.tables, ...translations],
     snapshot: {
-      objects: [
-        ...dumped,
-        ...by_source,
-        ...translations.map(([object]) => object),
-        ...recorded.map(({ object }) => object),
-      ],
+      objects: [...shown, ...translations.map(([object]) => object), ...recorded.map(({ object }) => object)],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),
       interfaces: all_interfaces.map(({ sw_if_index, tag, interface_name, interface_dev_type }) => ({
         sw_if_index,
@@ -128,6 +123,25 @@ async function read(
       ...(buffers !== undefined && { buffers }),
     },
   };
+}
+
+/**
+ * What refers to an interface that was made since the list of them was read looks as if it referred to one that is gone, and would be
+ * removed for that: it is left for the next reading.
+ */
+async function withoutLate(
+  reader: Reader,
+  objects: readonly VppObject[],
+  indexes: ReadonlySet<number>,
+): Promise<readonly VppObject[]> {
+  if (!objects.some(isDangling)) return objects;
+  const interfaces = await reader.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' });
+  const late = new Set(
+    interfaces.flatMap(({ sw_if_index }) => (indexes.has(sw_if_index) ? [] : danglingTag(sw_if_index))),
+  );
+  return late.size === 0
+    ? objects
+    : objects.filter((object) => !interfacesUsed(object).some((tag) => late.has(tag)));
 }
 
 /** Routes of a source that is not asked for are looked through for those that refer to an interface that is gone. */
