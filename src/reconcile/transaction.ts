@@ -25,6 +25,7 @@ export interface Transaction {
   readonly generation: number;
   /** What a human calls this: a pod, an uplink. One transaction of an owner is under way at a time, the next one waits. */
   readonly owner: string;
+  /** A thousand at a time, or so: what comes of all of them is told in one piece. */
   readonly operations: readonly Operation[];
   /** After a failed operation: `rollback` undoes what was done, `continue` isolates the object that failed. */
   readonly on_error: 'rollback' | 'continue';

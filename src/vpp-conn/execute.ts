@@ -38,11 +38,11 @@ const turn_operations = 16;
 /** Operations that end without a message to VPP before whatever else waits in this process has its turn. */
 const unsent_max = 256;
 /** How long a suspect stays alone after its answer. A crash in a handler leaves no answer; one by a packet comes when it comes. */
-const probation_ms = { suspect: 20, 'slow suspect': 1000 } as const;
+const probation_ms = { suspect: 20, 'slow suspect': 250 } as const;
 /** What VPP answered this short before it was heard last is suspect when nothing was on its way. */
 const recent_ms = 1000;
-/** Subjects: a pod is one, whatever it is made of. Each of them is alone for a second when VPP is there again. */
-const recent_max = 32;
+/** Subjects: a pod is one, whatever it is made of. Each is alone for its probation when VPP is there again: four seconds in all. */
+const recent_max = 16;
 
 /** An operation that was not sent because one before it failed, or that was undone because of it. */
 export class NotDone extends Error {

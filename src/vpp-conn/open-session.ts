@@ -43,6 +43,12 @@ interface Connections {
 
 export function sessionOpener(parts: OpenerParts): SessionOpener {
   const { clock } = parts;
+  // A connection that is lost takes nothing from what is known of its VPP.
+  let known: Registry | undefined;
+  const registryOf = ({ identity }: VppRun): Registry => {
+    if (known?.vpp !== identity) known = new Registry(parts.registry, identity);
+    return known;
+  };
   return {
     async open(run, within_ms, signal) {
       const patience = new Patience(clock, within_ms);
@@ -50,7 +56,8 @@ export function sessionOpener(parts: OpenerParts): SessionOpener {
         for (;;) {
           if (signal.aborted) throw new Error('given up');
           try {
-            return await session(run, await dialAll(run, patience, parts), patience, parts);
+            const connections = await dialAll(run, patience, parts);
+            return await session(run, connections, registryOf(run), patience, parts);
           } catch (error) {
             if (patience.isOver) throw error;
             await clock.sleep(retry_ms, signal).catch(() => undefined);
@@ -105,6 +112,7 @@ async function dial(
 async function session(
   run: VppRun,
   connections: Connections,
+  registry: Registry,
   patience: Patience,
   parts: OpenerParts,
 ): Promise<Session> {
@@ -121,7 +129,6 @@ async function session(
   });
   try {
     const handles = new Handles();
-    const registry = new Registry(parts.registry, run.identity);
     const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
       prompt.request(show_version, {}),
       prompt.request(show_threads, {}),

@@ -36,7 +36,8 @@ const lines_spare = 4096;
 
 export class Registry {
   readonly #file: RegistryFile;
-  readonly #vpp: string;
+  /** That it speaks of: pid, start time and boot. */
+  readonly vpp: string;
   readonly #objects = new Map<ObjectKey, RecordedObject>();
   #lines = 0;
   /** The file could not be written: it is gone, and a later process adds all that it does not know of. */
@@ -45,7 +46,7 @@ export class Registry {
   /** The registry of this VPP: empty where the file is another's, damaged from where it is. `vpp`: pid, start time and boot. */
   constructor(file: RegistryFile, vpp: string) {
     this.#file = file;
-    this.#vpp = vpp;
+    this.vpp = vpp;
     const [head, ...lines] = (readable(file) ?? '').split('\n');
     if (head === headOf(vpp)) this.#replayAll(lines);
     this.#rewrite();
@@ -141,7 +142,7 @@ export class Registry {
       ...(sure ? [JSON.stringify(['+', key])] : []),
     ]);
     this.#lines = lines.length;
-    this.#try(() => this.#file.replace(`${[headOf(this.#vpp), ...lines].join('\n')}\n`));
+    this.#try(() => this.#file.replace(`${[headOf(this.vpp), ...lines].join('\n')}\n`));
   }
 
   /** An old word is worse than none: what it calls there may have been taken away since. */

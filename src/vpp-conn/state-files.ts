@@ -1,6 +1,6 @@
 /** Where registry and quarantine lie on disk. */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { readIfExists, removeIfExists, writeAtomic, writeAtomicUnsynced } from '../host/files.js';
+import { readIfExists, removeIfExists, writeAtomicUnsynced } from '../host/files.js';
 import type { QuarantineFile } from './quarantine.js';
 import type { RegistryFile } from './registry.js';
 
@@ -26,9 +26,10 @@ export function registryFile(path: string): RegistryFile {
   };
 }
 
+/** It has to outlive this process, not a power cut: after that nothing is suspect. */
 export function quarantineFile(path: string): QuarantineFile {
   return {
     read: () => readIfExists(path),
-    write: (text) => writeAtomic(path, text, 0o600),
+    write: (text) => writeAtomicUnsynced(path, text, 0o600),
   };
 }

@@ -5,7 +5,7 @@ import { adds, ExecutorLab, removes, route, routes, sentRoute, tap, turn, up } f
 
 const window = 64;
 const probation_ms = 20;
-const slow_probation_ms = 1000;
+const slow_probation_ms = 250;
 
 /** Answers until VPP gets what kills it; true if it did. The clock is turned whenever nothing else is to be done. */
 async function live(lab: ExecutorLab, deadly: string, until: () => boolean): Promise<boolean> {
