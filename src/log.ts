@@ -2,7 +2,8 @@ import { pino } from 'pino';
 import type { Clock } from './clock.js';
 
 /**
- * Where parts of the product write to. The text follows `object(verb) text`, such as `pod(add) ...`; what differs from one
+ * Where parts of the product write to. No method throws, or waits for more than a moment: nothing that is to be done depends on
+ * whether it can be told. The text follows `object(verb) text`, such as `pod(add) ...`; what differs from one
  * line to the next goes into the fields, so that identical messages can be told.
  */
 export interface Log {
@@ -80,8 +81,8 @@ export interface LogOptions {
   /** json: one object a line; text: key=value, readable by what parses the Go implementation's; pretty: for a terminal. */
   readonly format: LogFormat;
   readonly clock: Clock;
-  /** Takes one line with its line end; standard output, written at once, unless given. */
-  readonly write?: (line: string) => void;
+  /** Takes one line with its line end. Not to throw; false: the line is lost. */
+  readonly write: (line: string) => boolean;
 }
 
 /** The root of all logs. Its level holds for all children and can be changed at run time. */
@@ -93,6 +94,8 @@ interface Shared {
   level: LogLevel;
   readonly clock: Clock;
   readonly limit: RateLimit;
+  /** Lines that could not be written since the last one that could. */
+  lost: number;
 }
 
 class PinoLog implements RootLog {
@@ -144,7 +147,14 @@ class PinoLog implements RootLog {
     const key = `${level} ${actorOf(fields) ?? this.#actor} ${text}`;
     const suppressed = level === 'fatal' ? 0 : this.#shared.limit.admit(key, this.#shared.clock.now_ms());
     if (suppressed === undefined) return;
-    this.#pino[level](suppressed === 0 ? fields : { ...fields, suppressed }, text);
+    const { lost } = this.#shared;
+    const told = { ...fields, ...(suppressed > 0 && { suppressed }), ...(lost > 0 && { lost }) };
+    try {
+      this.#pino[level](told, text);
+    } catch {
+      // A field that cannot be rendered.
+      this.#shared.lost += 1;
+    }
   }
 }
 
@@ -155,7 +165,10 @@ function actorOf(fields: object): string | undefined {
 
 export function createLog(options: LogOptions): RootLog {
   const { clock, format, level } = options;
-  const write = options.write ?? standardOutput();
+  const shared: Shared = { level, clock, limit: new RateLimit(), lost: 0 };
+  const write = (line: string): void => {
+    shared.lost = options.write(line) ? 0 : shared.lost + 1;
+  };
   const render = { json: (line: string) => line, text: textLine, pretty: prettyLine }[format];
   const logger = pino(
     {
@@ -167,13 +180,7 @@ export function createLog(options: LogOptions): RootLog {
     },
     { write: (line: string) => write(render(line)) },
   );
-  return new PinoLog(logger, { level, clock, limit: new RateLimit() }, '');
-}
-
-/** Written at once: the last line before a crash is the one that matters. */
-function standardOutput(): (line: string) => void {
-  const destination = pino.destination({ dest: 1, sync: true });
-  return (line) => void destination.write(line);
+  return new PinoLog(logger, shared, '');
 }
 
 /** Fields that come first in a text line, before those of the message. */

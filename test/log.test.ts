@@ -5,7 +5,7 @@ import { createLog, type LogFormat, type LogLevel, parseLogLevel, RateLimit } fr
 function setup(format: LogFormat, level: LogLevel = 'info') {
   const clock = new TurnedClock({ wall_ms: Date.UTC(2030, 0, 2, 3, 4, 5, 6) });
   const lines: string[] = [];
-  return { clock, lines, log: createLog({ format, level, clock, write: (line) => void lines.push(line) }) };
+  return { clock, lines, log: createLog({ format, level, clock, write: (line) => lines.push(line) > 0 }) };
 }
 
 t.test('the words of CALICOVPP_LOG_LEVEL', async (t) => {

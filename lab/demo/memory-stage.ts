@@ -125,7 +125,7 @@ function partsInMemory(
     level: 'info',
     format: 'text',
     clock,
-    write: (line) => lines.push(line.trimEnd()),
+    write: (line) => lines.push(line.trimEnd()) > 0,
   });
   const journal = (name: string) => openJournal(inside(`state/${name}`), boot_id, clock.wall_ms()).journal;
   return {

@@ -76,6 +76,11 @@ const c_recv = bind<(fd: number, data: Pointer, length: number, flags: number) =
   'intptr_t',
   ['int', 'void *', 'size_t', 'int'],
 );
+const c_poll = bind<(fds: Pointer, count: number, timeout_ms: number) => number>('poll', 'int', [
+  'void *',
+  'ulong',
+  'int',
+]);
 // Variadic in C; with pointer and word arguments both calling conventions are the same on these machines.
 const c_ioctl = bind<(fd: number, request: number, data: Pointer) => number>('ioctl', 'int', [
   'int',
@@ -204,6 +209,20 @@ export function pidfdOpen(pid: number): number {
 
 export function pidfdSendSignal(fd: number, signal: number): void {
   checked(c_syscall(PIDFD_SEND_SIGNAL, fd, signal, 0, 0), 'pidfd_send_signal', `signal ${signal}`);
+}
+
+const POLLOUT = 4;
+
+/**
+ * Can the descriptor take bytes within `ms`, a pipe at least 4096 of them, without waiting any longer? Also true where writing
+ * fails at once. The thread waits.
+ */
+export function isWritable(fd: number, ms: number): boolean {
+  const poll = Buffer.alloc(8);
+  poll.writeInt32LE(fd, 0);
+  poll.writeInt16LE(POLLOUT, 4);
+  // A signal that interrupts the wait counts as its end.
+  return c_poll(poll, 1, ms) === 1;
 }
 
 /** Calls back on the main thread each time the descriptor can be read. Close the poll before the descriptor. */

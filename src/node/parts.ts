@@ -20,6 +20,7 @@ import {
 } from '../host/devices/sysfs.js';
 import { makeDirectory, readIfExists } from '../host/files.js';
 import { unlimitLockedMemory } from '../host/libc.js';
+import { lineWriter, standard_output } from '../host/line-writer.js';
 import { LinuxHost } from '../host/netlink/linux-host.js';
 import { watchExit } from '../host/process-exit.js';
 import { Hooks } from '../host/services/hooks.js';
@@ -63,7 +64,12 @@ export function linuxParts(
   annotations: Readonly<Record<string, string>>,
 ): NodeParts {
   const clock = systemClock;
-  const log = createLog({ level: config.log.level, format: config.log.format, clock });
+  const log = createLog({
+    level: config.log.level,
+    format: config.log.format,
+    clock,
+    write: lineWriter(standard_output),
+  });
   const host = new LinuxHost(config.paths.netns_dir);
   const boot_id = bootId() ?? 'unknown';
   makeDirectory(config.paths.run_dir);
