@@ -284,7 +284,13 @@ export class PodLab {
       },
       namespaceId: (path) => (this.host.exists(path) ? (this.namespaces.get(path) ?? 0) : undefined),
       limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
-      settings: { gso: true, default_verdict: 'allow', collect_ms: 60_000, audit_ms: 60_000, settle_ms: 30_000 },
+      settings: {
+        gso: true,
+        default_verdict: 'allow',
+        collect_ms: 60_000,
+        audit_ms: 60_000,
+        settle_ms: 30_000,
+      },
     };
   }
 

@@ -37,7 +37,7 @@ t.test('a dual-stack node', async (t) => {
   t.same(objects.map(inWords), [
     'snat_addresses:',
     'loopback:node-snat',
-      'snat_policy:',
+    'snat_policy:',
     'snat_exclude:10.0.0.2/32',
     'snat_exclude:fd00::2/128',
     'snat_exclude:10.96.0.0/16',

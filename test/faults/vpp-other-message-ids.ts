@@ -5,7 +5,9 @@ import type { RunningNode } from '../../lab/running-node.js';
 import type { Fault } from './fault-lab.js';
 
 /** Whichever of these are installed: none is needed here, and their messages come before those of the others. */
-const without = ['abf', 'acl', 'adl', 'arping'].map((name) => `plugin ${name}_plugin.so { disable }`).join(' ');
+const without = ['abf', 'acl', 'adl', 'arping']
+  .map((name) => `plugin ${name}_plugin.so { disable }`)
+  .join(' ');
 
 export const fault: Fault = {
   name: 'vpp-other-message-ids',

@@ -99,8 +99,7 @@ const uplink_variants: Readonly<Record<string, Variant>> = {
     topology: { variant: 'two_uplinks' },
     environment: {
       ...uplinks(uplink({}), uplink({ vppDriver: 'none' }, 'eth1')),
-      CALICOVPP_CONFIG_EXEC_TEMPLATE:
-        'create tap id 7 host-if-name own7\nset interface tag tap7 main-eth1',
+      CALICOVPP_CONFIG_EXEC_TEMPLATE: 'create tap id 7 host-if-name own7\nset interface tag tap7 main-eth1',
     },
     real_alone: true,
   },
@@ -111,7 +110,11 @@ async function changesNothing(t: Test, vpp: NodeOptions['vpp'], variant: Variant
   const topology = new Topology({ ...variant.topology, pods: pods.length });
   t.teardown(() => topology.close());
   const { driver, environment } = variant;
-  const node = await startNode(topology, { vpp, ...(driver && { driver }), ...(environment && { environment }) });
+  const node = await startNode(topology, {
+    vpp,
+    ...(driver && { driver }),
+    ...(environment && { environment }),
+  });
   t.teardown(() => node.close());
   const { ip4, ip6 } = topology.node;
   for (const [at, [name, options]] of pods.entries()) {
