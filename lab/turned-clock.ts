@@ -74,6 +74,15 @@ export class TurnedClock implements Clock {
     return sleepOn(this, ms, signal);
   }
 
+  /** The event loop stands still for so long: then all timers that have fallen due run at once, before anything is read. */
+  async stall(ms: number): Promise<void> {
+    this.#now_ms += ms;
+    const due = this.#timers.filter(({ due_ms }) => due_ms <= this.#now_ms);
+    this.#timers.splice(0, due.length);
+    for (const { run } of due) run();
+    await this.settle();
+  }
+
   /** Turns the clock: runs every timer that falls due on the way, also those set meanwhile. */
   async advance(ms: number): Promise<void> {
     const end_ms = this.#now_ms + ms;

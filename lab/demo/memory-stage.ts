@@ -13,13 +13,14 @@ import { createLog } from '../../src/log.js';
 import type { NodeParts } from '../../src/node/parts.js';
 import { runNode } from '../../src/node/run.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
-import { hostNamespacePath, UplinkHost } from '../../src/uplink/uplink-host.js';
+import { UplinkHost } from '../../src/uplink/uplink-host.js';
 import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
+import { DevicesInMemory } from '../devices-in-memory.js';
 import { FakeHostNetwork } from '../fake-host-network.js';
 import { memoryFile } from '../memory-file.js';
 import type { Pod } from '../topology.js';
-import type { Devices, OpenTap, TapDevice } from '../vpp/devices.js';
+import type { Devices } from '../vpp/devices.js';
 import { type StandInVpp, startStandInVpp } from '../vpp/stand-in.js';
 import type { Stage } from './stage.js';
 
@@ -161,32 +162,6 @@ function freePort(): Promise<number> {
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
     });
   });
-}
-
-/** Taps appear in the network in memory as VPP's do in the kernel: up, and gone with VPP unless they are persistent. */
-class DevicesInMemory implements Devices {
-  readonly #host: FakeHostNetwork;
-
-  constructor(host: FakeHostNetwork) {
-    this.#host = host;
-  }
-
-  openTap({ namespace, name = 'tap0', mac = '00:00:00:00:00:00', mtu }: TapDevice): OpenTap {
-    const path = namespace === hostNamespacePath() ? undefined : namespace;
-    const inside = this.#host.open(path);
-    const link = inside.link(name)?.index ?? this.#host.addVirtual({ name, mac, kind: 'tun' }, path);
-    inside.apply({ do: 'set_link', link, up: true, ...(mtu !== undefined && { mtu }) });
-    return {
-      name,
-      close(persistent) {
-        if (!persistent && inside.link(name)?.index === link) inside.apply({ do: 'delete_link', link });
-      },
-    };
-  }
-
-  hasLink(): boolean {
-    return true;
-  }
 }
 
 interface Life {

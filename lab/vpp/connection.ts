@@ -20,8 +20,8 @@ export interface Life {
   readonly state: VppState;
   readonly ids: MessageIds;
   readonly handlers: ReadonlyMap<number, Handler>;
-  /** A message of this name has come. */
-  strike(message: string): Strike | undefined;
+  /** A message of this name has come, with these fields as JSON. */
+  strike(message: string, fields: () => string): Strike | undefined;
   /** Whether VPP answers nobody any more. */
   readonly hung: string | undefined;
   after(ms: number, run: () => void): void;
@@ -39,6 +39,9 @@ export interface Outlet {
 const request_bytes_max = 64 * 1024 * 1024;
 /** VPP sets the highest bit of the indexes of socket clients. */
 const socket_client_bit = 0x8000_0000;
+
+/** Wide numbers are no JSON. */
+const inJson = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}` : value);
 
 export class Connection implements Caller {
   readonly client_index: number;
@@ -103,7 +106,9 @@ export class Connection implements Caller {
       this.#life.log(`message id ${id} is not in the table: no answer`);
       return;
     }
-    const strike = this.#life.strike(handler.request.name);
+    const strike = this.#life.strike(handler.request.name, () =>
+      JSON.stringify(this.#decode(handler, from, at, end), inJson),
+    );
     if (strike !== undefined && this.#isStruck(strike, from, at, end)) return;
     this.#handle(handler, from, at, end, strike);
   }

@@ -4,6 +4,8 @@
 export interface Trigger {
   readonly nth?: number;
   readonly message?: string;
+  /** Counts only those whose fields, as JSON, hold this text. */
+  readonly holding?: string;
 }
 
 export type Fault =
@@ -47,13 +49,15 @@ export class Faults {
     this.#armed.clear();
   }
 
-  /** A message of this name has come: what strikes it, if anything. */
-  next(message: string): Strike | undefined {
+  /** A message of this name has come, with these fields as JSON: what strikes it, if anything. */
+  next(message: string, fields: () => string): Strike | undefined {
     let strike: Strike | undefined;
     for (const armed of this.#armed) {
       const { fault } = armed;
       const name = fault.fault === 'refuse' ? fault.message : fault.at.message;
       if (name !== undefined && name !== message) continue;
+      const holding = fault.fault === 'refuse' ? undefined : fault.at.holding;
+      if (holding !== undefined && !fields().includes(holding)) continue;
       armed.left -= 1;
       if (armed.left <= 0) this.#armed.delete(armed);
       if (fault.fault === 'refuse') strike ??= { fault: 'refuse', retval: fault.retval };

@@ -134,9 +134,9 @@ class StandIn implements StandInVpp, Life {
 
   // Of Life.
 
-  strike(message: string) {
+  strike(message: string, fields: () => string) {
     this.counts.set(message, (this.counts.get(message) ?? 0) + 1);
-    return this.#faults.next(message);
+    return this.#faults.next(message, fields);
   }
 
   after(ms: number, run: () => void): void {

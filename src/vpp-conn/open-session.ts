@@ -2,7 +2,7 @@
  * Opens sessions to a real API socket. A session is three connections: `prompt` for what somebody waits for, `bulk` for what comes by the
  * thousand, and one for the probe, which no queue of ours is before.
  */
-import { type Client, connect, DeadlineError, unixTransport } from 'vpp-binapi-ts';
+import { type Client, connect, DeadlineError, type Transport, unixTransport } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
@@ -33,6 +33,8 @@ export interface OpenerParts {
   readonly quarantine: Quarantine;
   readonly clock: Clock;
   readonly log: Log;
+  /** How a VPP is reached; its socket when absent. */
+  readonly transport?: (run: VppRun) => Transport;
 }
 
 interface Connections {
@@ -89,10 +91,15 @@ async function dial(
   run: VppRun,
   name: string,
   patience: Patience,
-  { request_ms, clock, log }: OpenerParts,
+  {
+    request_ms,
+    clock,
+    log,
+    transport = ({ api_socket }: VppRun): Transport => unixTransport(api_socket),
+  }: OpenerParts,
 ): Promise<Client> {
   const client = connect({
-    transport: unixTransport(run.api_socket),
+    transport: transport(run),
     name,
     timers: clock,
     deadline_ms: request_ms,
