@@ -6,15 +6,13 @@ import { Model } from '../src/reconcile/model.js';
 import type { Scope } from '../src/reconcile/snapshot.js';
 import { atMost, median, type Report } from './figures.js';
 import { type Cost, costOf, heapMegabytes } from './loop-meter.js';
-import { routeAt, routes, translationAt, translations } from './many-objects.js';
-import { type Connection, programAll } from './owner.js';
-import { wantAll } from './scale-programming.js';
+import { routeAt, translationAt } from './many-objects.js';
+import { adopt, type Connection, piece, programAll, wantAll } from './owner.js';
 
 const many = 100_000;
 const services = 10_000;
 const changes = 1000;
 const rounds = 5;
-const piece = 1024;
 const change_ms_max = 1;
 const block_ms_max = 20;
 const growth_mb_max = 2;
@@ -56,23 +54,11 @@ async function oneProgrammed(connection: Connection, model: Model, report: Repor
   report({ name: 'one of 100,000 routes changed, all its CPU', value: cpu_ms / changes, unit: 'ms' });
 }
 
-/** Reads what VPP has of an owner and compares it with what is wanted: in pieces, between which others have their turns. */
-export async function adopt(connection: Connection, scope: Scope, model: Model): Promise<void> {
-  model.beginReading();
-  const { objects } = await connection.read([scope]);
-  for (let at = 0; at < objects.length; at += piece) {
-    for (const object of objects.slice(at, at + piece)) model.seen(object);
-    await turn();
-  }
-  model.endReading();
-  while (!model.scan(piece)) await turn();
-}
-
-async function adoption(connection: Connection, wanted: readonly VppObject[], report: Report): Promise<void> {
+async function adoption(connection: Connection, report: Report): Promise<void> {
   const costs: Cost[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const model = new Model();
-    await wantAll(model, wanted);
+    await wantAll(model, many, routeAt);
     costs.push(await costOf(() => adopt(connection, 'connectivity', model)));
     const { length } = model.take(Number.POSITIVE_INFINITY);
     if (length > 0)
@@ -154,16 +140,15 @@ async function flat(
 }
 
 export async function benchChanges(connection: Connection, report: Report): Promise<void> {
-  const wanted = routes(many);
   const model = new Model();
-  await wantAll(model, wanted);
+  await wantAll(model, many, routeAt);
   await programAll(connection, 'connectivity', model);
   const service_model = new Model();
-  await wantAll(service_model, translations(services));
+  await wantAll(service_model, services, translationAt);
   await programAll(connection, 'services', service_model);
 
   await oneProgrammed(connection, model, report);
-  await adoption(connection, wanted, report);
+  await adoption(connection, report);
   await readings(connection, ['pods'], report);
   await readings(connection, ['node'], report);
   await readings(connection, ['services'], report);
@@ -175,7 +160,7 @@ export async function benchChanges(connection: Connection, report: Report): Prom
     'routes',
     'connectivity',
     (at) => {
-      const route = { ...routeAt(at), prefix: `13.0.${at >> 8}.${at & 255}/32` };
+      const route = { ...routeAt(at), prefix: `23.0.${at >> 8}.${at & 255}/32` };
       return [route, other(route)];
     },
     report,

@@ -3,6 +3,7 @@ import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
 import { CannotRun, type Report } from './figures.js';
 import { Connection } from './owner.js';
 import { benchChanges } from './scale-changes.js';
+import { benchNode } from './scale-node.js';
 import { benchProgramming } from './scale-programming.js';
 
 export async function bench(report: Report): Promise<void> {
@@ -11,10 +12,11 @@ export async function bench(report: Report): Promise<void> {
   const vpp = await startRealVpp(found);
   try {
     const connection = await Connection.open(vpp.api_socket);
-    if (process.env.SKIP === undefined) await benchProgramming(connection, vpp.api_socket, report);
+    await benchProgramming(connection, vpp.api_socket, report);
     await benchChanges(connection, report);
     await connection.close();
   } finally {
     await vpp.stop();
   }
+  await benchNode(report);
 }

@@ -98,12 +98,4 @@ export class TurnedClock implements Clock {
     this.#now_ms = end_ms;
     await this.settle();
   }
-
-  /** The event loop stands still for so long: what falls due meanwhile runs late, all at once, before any socket is read. */
-  async stall(ms: number): Promise<void> {
-    this.#now_ms += ms;
-    const next = this.#timers.findIndex(({ due_ms }) => due_ms > this.#now_ms);
-    for (const { run } of this.#timers.splice(0, next < 0 ? this.#timers.length : next)) run();
-    await this.settle();
-  }
 }

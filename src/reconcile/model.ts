@@ -63,6 +63,7 @@ export class Model {
   /** Operations taken and not settled. */
   readonly #taken = new Map<Operation, Entry>();
   readonly #failed = new Map<ObjectKey, Error>();
+  #there_count = 0;
   /** Readings are numbered; 0 is none. */
   #readings = 0;
   #reading = 0;
@@ -83,6 +84,11 @@ export class Model {
   /** All that VPP has. */
   *allThere(): Iterable<VppObject> {
     for (const { there } of this.#entries.values()) if (there !== undefined) yield there;
+  }
+
+  /** How many VPP has. */
+  get there_count(): number {
+    return this.#there_count;
   }
 
   /** Objects that VPP refused, and why; not tried again before `retry`, or before they change. */
@@ -143,6 +149,7 @@ export class Model {
     this.#additions.clear();
     this.#taken.clear();
     this.#failed.clear();
+    this.#there_count = 0;
     this.#reading = 0;
     this.#unseen = undefined;
     for (const entry of this.#entries.values()) {
@@ -285,7 +292,8 @@ export class Model {
     const before = entry.there;
     if (before === object) return;
     entry.there = object;
-    if (before !== undefined) this.#leave(entry, before);
+    if (before === undefined) this.#there_count += 1;
+    else this.#leave(entry, before);
     if (object !== entry.wanted) this.#index(entry, object);
   }
 
@@ -294,6 +302,7 @@ export class Model {
     if (before === undefined) return this.#drop(entry);
     entry.there = undefined;
     entry.unsure = false;
+    this.#there_count -= 1;
     this.#leave(entry, before);
     const tag = interfaceMade(before);
     if (tag !== undefined) {
