@@ -1,7 +1,7 @@
 /** Runs a node: starts the tree over its parts, serves until it is told to stop, and has the last word. */
 import { basename, join } from 'node:path';
 import { createActorSystem } from './actor-system.js';
-import { cni_settings_default, cniActor } from './actors/cni.js';
+import { cniActor } from './actors/cni.js';
 import { type UplinkReport, uplink } from './actors/uplink.js';
 import { vppConnection } from './actors/vpp-connection.js';
 import { vppProcess } from './actors/vpp-process.js';
@@ -16,6 +16,7 @@ import type { HostNetwork, NetworkEvent } from './linux/network.js';
 import type { Log } from './log.js';
 import type { RedirectMatch } from './objects/redirect.js';
 import type { NodeParts } from './parts.js';
+import { cni_settings_default } from './pods/cni-deps.js';
 import { PodState } from './pods/pod-state.js';
 import { root_supervision, startTree } from './supervisor.js';
 import { largeSegments } from './uplink/drivers.js';
