@@ -10,18 +10,34 @@ const host_ms_max = 3000;
 const pods_ms_max = 5000;
 const adopted_ms_max = 2000;
 const deadline_ms = 30_000;
+/** What has been reached when a condition of readiness holds again, in order: where the time goes. */
+const stages: Readonly<Record<string, string>> = {
+  vpp: 'a new one answers (its own start)',
+  uplink: 'uplinks taken over (restore, gateways, VPP’s part, the tap, gateways again)',
+  cni: 'every pod programmed',
+};
 
 async function vppKilled(node: RunningNode, traffic: Traffic, report: Report): Promise<void> {
   const { topology } = node;
   const prober = traffic.probe('outside', topology.node.ip4!);
   await prober.untilAnswered(deadline_ms);
-  process.kill(node.vppPid()!, 'SIGKILL');
+  const pid = node.vppPid()!;
+  const killed_at_ms = Date.now();
+  process.kill(pid, 'SIGKILL');
   const addresses = topology.pods.map(({ ip4 }) => ip4);
   const pods_ms = await untilAllReached(topology, addresses, deadline_ms);
   await prober.untilAnswered(deadline_ms);
   const { longest_gap_ms } = await prober.stop();
   report(atMost('VPP killed, host away at a time', longest_gap_ms, 'ms', host_ms_max));
   report(atMost(`VPP killed, all ${pods} pods reachable`, pods_ms, 'ms', pods_ms_max));
+  await node.untilStatus(({ ready, vpp }) => ready && vpp.pid !== pid, 'is not ready again', deadline_ms);
+  for (const { name, since_ms } of (await node.status())!.conditions) {
+    report({
+      name: `VPP killed, ${stages[name] ?? name}`,
+      value: since_ms - killed_at_ms,
+      unit: 'ms after it',
+    });
+  }
 }
 
 async function nodeKilled(node: RunningNode, traffic: Traffic, report: Report): Promise<void> {

@@ -3,65 +3,27 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import type { PodLimits } from '../cni/annotations.js';
 import { parseAddRequest, parseDelRequest } from '../cni/request.js';
-import type { CniHandlers, CniServer } from '../cni/server.js';
+import type { CniServer } from '../cni/server.js';
 import { recordedSlot } from '../desired/admission.js';
-import type { HostNetwork } from '../linux/network.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
-import type { NodeReady, SubscribeNode } from '../messages/node.js';
+import type { NodeReady } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
-import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
+import type { CniDeps } from '../pods/cni-deps.js';
 import { takeOver } from '../pods/go-import.js';
 import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds } from '../pods/held-adds.js';
-import { PodRecords, type PodStore } from '../pods/pod-records.js';
+import { PodRecords } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
-import { type Settledness, Settling } from '../pods/settling.js';
+import { Settling } from '../pods/settling.js';
 import { Sweeper } from '../pods/sweeper.js';
 import { VppReader } from '../pods/vpp-reader.js';
 import { podActor } from './pod.js';
-
-export interface CniDeps {
-  readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly uplink: ActorRef<SubscribeNode>;
-  readonly host: HostNetwork;
-  readonly store: PodStore;
-  /** Begins to serve; see startCniServer. */
-  readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
-  /** Content of the Go implementation's state file, if there is one. Asked for only when there are no records at all. */
-  readonly readGoState: () => string | undefined;
-  /** Identity of the namespace at a path, undefined when there is none: another one may come to stand at the same path. */
-  readonly namespaceId: (path: string) => number | bigint | undefined;
-  readonly limits: PodLimits;
-  /** The readiness of the pods, whenever it or its reason may have changed. */
-  readonly report: (state: Settledness) => void;
-  readonly settings: CniSettings;
-}
-
-export interface CniSettings {
-  readonly gso: boolean;
-  /** Packet buffers that VPP should have when the node has all its pods. */
-  readonly buffers_wanted: number;
-  /** Of pods' flows until policies say otherwise. */
-  readonly default_verdict: 'allow' | 'deny';
-  /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
-  readonly collect_ms: number;
-  readonly audit_ms: number;
-  /** From the first look at a VPP: for how long pods that have not come to rest keep the node from being ready. */
-  readonly settle_ms: number;
-}
-
-export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms' | 'settle_ms'> = {
-  collect_ms: 60_000,
-  audit_ms: 60_000,
-  settle_ms: 30_000,
-};
 
 /**
  * At one look for namespaces that have gone: nobody gets into one without a path, to remove the device first, so that each

@@ -1,13 +1,14 @@
 /** The CNI actor, with its settings. */
 import { basename, join } from 'node:path';
 import type { ActorRef } from '../actor-system.js';
-import { cni_settings_default, cniActor } from '../actors/cni.js';
+import { cniActor } from '../actors/cni.js';
 import { go_state_paths } from '../cni/go-state.js';
 import { startCniServer } from '../cni/server.js';
 import type { Config } from '../config.js';
 import { readIfExists } from '../host/files.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import { cni_settings_default } from '../pods/cni-deps.js';
 import { PodState } from '../pods/pod-state.js';
 import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';

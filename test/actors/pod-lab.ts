@@ -2,7 +2,7 @@
 import { create } from '@bufbuild/protobuf';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import type { TurnedClock } from '../../lab/turned-clock.js';
-import { type CniDeps, cniActor } from '../../src/actors/cni.js';
+import { cniActor } from '../../src/actors/cni.js';
 import { AddRequestSchema, DelRequestSchema } from '../../src/cni/generated/cni_pb.js';
 import type { CniHandlers } from '../../src/cni/server.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
@@ -13,6 +13,7 @@ import type { VppObject } from '../../src/objects/object.js';
 import { isDangling } from '../../src/objects/object.js';
 import type { PodRecord } from '../../src/pod/record.js';
 import type { PodKey } from '../../src/pod/spec.js';
+import type { CniDeps } from '../../src/pods/cni-deps.js';
 import type { PodStore } from '../../src/pods/pod-records.js';
 import type { Settledness } from '../../src/pods/settling.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';

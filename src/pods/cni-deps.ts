@@ -1,0 +1,45 @@
+/** What the CNI actor is made of, and its settings. */
+import type { ActorRef } from '../actor-system.js';
+import type { PodLimits } from '../cni/annotations.js';
+import type { CniHandlers, CniServer } from '../cni/server.js';
+import type { HostNetwork } from '../linux/network.js';
+import type { SubscribeNode } from '../messages/node.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { PodStore } from './pod-records.js';
+import type { Settledness } from './settling.js';
+
+export interface CniDeps {
+  readonly vpp: ActorRef<VppConnectionMessage>;
+  readonly uplink: ActorRef<SubscribeNode>;
+  readonly host: HostNetwork;
+  readonly store: PodStore;
+  /** Begins to serve; see startCniServer. */
+  readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
+  /** Content of the Go implementation's state file, if there is one. Asked for only when there are no records at all. */
+  readonly readGoState: () => string | undefined;
+  /** Identity of the namespace at a path, undefined when there is none: another one may come to stand at the same path. */
+  readonly namespaceId: (path: string) => number | bigint | undefined;
+  readonly limits: PodLimits;
+  /** The readiness of the pods, whenever it or its reason may have changed. */
+  readonly report: (state: Settledness) => void;
+  readonly settings: CniSettings;
+}
+
+export interface CniSettings {
+  readonly gso: boolean;
+  /** Packet buffers that VPP should have when the node has all its pods. */
+  readonly buffers_wanted: number;
+  /** Of pods' flows until policies say otherwise. */
+  readonly default_verdict: 'allow' | 'deny';
+  /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
+  readonly collect_ms: number;
+  readonly audit_ms: number;
+  /** From the first look at a VPP: for how long pods that have not come to rest keep the node from being ready. */
+  readonly settle_ms: number;
+}
+
+export const cni_settings_default: Pick<CniSettings, 'collect_ms' | 'audit_ms' | 'settle_ms'> = {
+  collect_ms: 60_000,
+  audit_ms: 60_000,
+  settle_ms: 30_000,
+};
