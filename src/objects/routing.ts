@@ -119,8 +119,11 @@ export type RoutingObject =
   | PuntRedirect
   | PuntL4;
 
-const interfacesOf = (paths: readonly Path[]): InterfaceTag[] =>
-  paths.flatMap((path) => (path.via === 'interface' ? [path.interface] : []));
+function interfacesOf(paths: readonly Path[]): readonly InterfaceTag[] {
+  const tags: InterfaceTag[] = [];
+  for (const path of paths) if (path.via === 'interface') tags.push(path.interface);
+  return tags;
+}
 
 const ofInterface = {
   by: 'interface',
@@ -244,15 +247,21 @@ function canonicalRoute(o: Route): Route {
 }
 
 function canonicalPaths(paths: readonly Path[]): readonly Path[] {
-  const spelled = paths.map((path) => {
-    if (path.via !== 'interface') return path;
-    const next_hop = canonicalAddress(path.next_hop) ?? path.next_hop;
-    return next_hop === path.next_hop ? path : { ...path, next_hop };
-  });
-  if (spelled.length === 1) return spelled[0] === paths[0] ? paths : spelled;
+  const [only, another] = paths;
+  if (only !== undefined && another === undefined) {
+    const path = canonicalPath(only);
+    return path === only ? paths : [path];
+  }
+  const spelled = paths.map(canonicalPath);
   const by_text = new Map(spelled.map((path) => [pathText(path), path]));
   const sorted = [...by_text.keys()].sort().map((text) => by_text.get(text)!);
   return sorted.length === paths.length && sorted.every((path, at) => path === paths[at]) ? paths : sorted;
+}
+
+function canonicalPath(path: Path): Path {
+  if (path.via !== 'interface') return path;
+  const next_hop = canonicalAddress(path.next_hop) ?? path.next_hop;
+  return next_hop === path.next_hop ? path : { ...path, next_hop };
 }
 
 function pathText(path: Path): string {

@@ -28,42 +28,61 @@ import {
   type VppObject,
 } from '../objects/object.js';
 import type { Operation, Outcome } from './operation.js';
-import { Shelf } from './shelf.js';
+import { Shelf, type Spot } from './shelf.js';
 
-interface Reading {
-  readonly seen: Set<ObjectKey>;
-  /** Changed since it began: what it shows of them is of no use. */
-  readonly changed: Set<ObjectKey>;
+/** What is known of one key. */
+class Entry {
+  wanted: VppObject | undefined;
+  there: VppObject | undefined;
+  /** May or may not be there: added again. */
+  unsure = false;
+  /** Operations taken and not settled. */
+  in_flight = 0;
+  /** The last reading that has shown it. */
+  seen = 0;
+  /** The last reading during which it changed: what that shows of it is of no use. */
+  changed = 0;
+  /** Where its removal and its addition wait for their turns. */
+  going: Spot<Entry> | undefined;
+  coming: Spot<Entry> | undefined;
+
+  constructor(readonly key: ObjectKey) {}
 }
 
 export class Model {
-  readonly #wanted = new Map<ObjectKey, VppObject>();
-  #there = new Map<ObjectKey, VppObject>();
-  /** Keys of what refers to an interface, wanted or there. */
-  #on = new Map<InterfaceTag, Set<ObjectKey>>();
+  /** A key stays as long as it is wanted, there, or on its way, and until a reading that may still show it is over. */
+  readonly #entries = new Map<ObjectKey, Entry>();
+  /** What refers to an interface, wanted or there. */
+  readonly #on = new Map<InterfaceTag, Set<Entry>>();
   /** Interfaces that go, for good or to be made anew: all that hangs on them is removed with them. */
   readonly #remade = new Set<InterfaceTag>();
   /** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
   readonly #rebound = new Set<string>();
-  readonly #removals = new Shelf();
-  readonly #additions = new Shelf();
+  readonly #removals = new Shelf<Entry>();
+  readonly #additions = new Shelf<Entry>();
   /** Operations taken and not settled. */
-  readonly #flight = new Map<ObjectKey, number>();
+  readonly #taken = new Map<Operation, Entry>();
   readonly #failed = new Map<ObjectKey, Error>();
-  /** May or may not be there: added again. */
-  readonly #unsure = new Set<ObjectKey>();
-  #reading: Reading | undefined;
+  /** Readings are numbered; 0 is none. */
+  #readings = 0;
+  #reading = 0;
   /** What `scan` has still to look at. */
-  #unseen: { readonly keys: Iterator<ObjectKey>; readonly reading: Reading } | undefined;
-  #unfiled: Iterator<ObjectKey> | undefined;
+  #unseen: { readonly entries: Iterator<Entry>; readonly reading: number } | undefined;
+  #unfiled: Iterator<Entry> | undefined;
 
-  get wanted(): ReadonlyMap<ObjectKey, VppObject> {
-    return this.#wanted;
+  /** The version that is wanted. */
+  wanted(key: ObjectKey): VppObject | undefined {
+    return this.#entries.get(key)?.wanted;
   }
 
-  /** What VPP has, as far as readings and outcomes tell. */
-  get there(): ReadonlyMap<ObjectKey, VppObject> {
-    return this.#there;
+  /** What VPP has under this key, as far as readings and outcomes tell. */
+  there(key: ObjectKey): VppObject | undefined {
+    return this.#entries.get(key)?.there;
+  }
+
+  /** All that VPP has. */
+  *allThere(): Iterable<VppObject> {
+    for (const { there } of this.#entries.values()) if (there !== undefined) yield there;
   }
 
   /** Objects that VPP refused, and why; not tried again before `retry`, or before they change. */
@@ -77,29 +96,30 @@ export class Model {
   }
 
   get inFlight(): number {
-    return this.#flight.size;
+    return this.#taken.size;
   }
 
   /** From now on this is wanted, in this version. */
   want(object: VppObject): void {
     const now = canonical(object);
-    const key = keyOf(now);
-    const before = this.#wanted.get(key);
+    const entry = this.#entry(keyOf(now));
+    const before = entry.wanted;
     if (before === now) return;
-    this.#wanted.set(key, now);
-    if (before !== undefined) this.#leave(key, before);
-    this.#index(key, now);
-    if (before === undefined || !same(now, before) || !same(before, now)) this.#failed.delete(key);
-    this.#touch(key);
+    entry.wanted = now;
+    if (before !== undefined) this.#leave(entry, before);
+    this.#index(entry, now);
+    if (before === undefined || !same(now, before) || !same(before, now)) this.#failed.delete(entry.key);
+    this.#touch(entry);
   }
 
   unwant(key: ObjectKey): void {
-    const before = this.#wanted.get(key);
-    if (before === undefined) return;
-    this.#wanted.delete(key);
-    this.#leave(key, before);
+    const entry = this.#entries.get(key);
+    if (entry?.wanted === undefined) return;
+    const before = entry.wanted;
+    entry.wanted = undefined;
+    this.#leave(entry, before);
     this.#failed.delete(key);
-    this.#touch(key);
+    this.#touch(entry);
   }
 
   /** Exactly these are wanted. */
@@ -109,76 +129,77 @@ export class Model {
       this.want(object);
       keys.add(keyOf(canonical(object)));
     }
-    for (const key of [...this.#wanted.keys()]) if (!keys.has(key)) this.unwant(key);
+    for (const key of this.#entries.keys()) if (!keys.has(key)) this.unwant(key);
   }
 
   // --- what VPP has
 
   /** Another VPP, of which nothing is known but that it has nothing of this: `scan` files what is wanted. */
   forget(): void {
-    this.#there = new Map();
-    this.#on = new Map();
+    this.#on.clear();
     this.#remade.clear();
     this.#rebound.clear();
     this.#removals.clear();
     this.#additions.clear();
-    this.#flight.clear();
+    this.#taken.clear();
     this.#failed.clear();
-    this.#unsure.clear();
-    this.#reading = undefined;
+    this.#reading = 0;
     this.#unseen = undefined;
-    this.#unfiled = this.#wanted.keys();
+    for (const entry of this.#entries.values()) {
+      entry.there = undefined;
+      entry.unsure = false;
+      entry.in_flight = 0;
+      entry.going = undefined;
+      entry.coming = undefined;
+      if (entry.wanted === undefined) this.#entries.delete(entry.key);
+    }
+    this.#unfiled = this.#entries.values();
   }
 
-  /** From here on objects are `seen`; what changes meanwhile is not touched by them. */
+  /** From here on objects are `seen`; what changes meanwhile is not touched by them. It takes the place of an earlier reading. */
   beginReading(): void {
-    this.#reading = { seen: new Set(), changed: new Set(this.#flight.keys()) };
+    this.#unseen = undefined;
+    this.#readings += 1;
+    this.#reading = this.#readings;
+    for (const entry of this.#taken.values()) entry.changed = this.#reading;
   }
 
   /** VPP has this. `unsure`: the registry says that it may have. */
   seen(object: VppObject, unsure = false): void {
     const now = canonical(object);
-    const key = keyOf(now);
-    const reading = this.#reading;
-    reading?.seen.add(key);
-    if (reading?.changed.has(key)) return;
-    if (unsure) this.#unsure.add(key);
-    else this.#unsure.delete(key);
-    this.#set(key, this.#known(key, now));
-    this.#touch(key);
-  }
-
-  /** An equal object that is kept already: the one that has been read is then nobody's. */
-  #known(key: ObjectKey, seen: VppObject): VppObject {
-    const wanted = this.#wanted.get(key);
-    if (wanted !== undefined && !isDangling(seen) && same(wanted, seen)) return wanted;
-    const there = this.#there.get(key);
-    return there !== undefined && same(there, seen) && same(seen, there) ? there : seen;
+    const entry = this.#entry(keyOf(now));
+    if (this.#reading !== 0) {
+      entry.seen = this.#reading;
+      if (entry.changed === this.#reading) return;
+    }
+    entry.unsure = unsure;
+    this.#set(entry, known(entry, now));
+    this.#touch(entry);
   }
 
   /** All has been seen; what the reading covers and has not shown is gone, once `scan` has looked. */
   endReading(): void {
-    const reading = this.#reading;
-    if (reading === undefined) return;
-    this.#reading = undefined;
-    this.#unseen = { keys: this.#there.keys(), reading };
+    if (this.#reading === 0) return;
+    this.#unseen = { entries: this.#entries.values(), reading: this.#reading };
+    this.#reading = 0;
   }
 
   /** Looks at so many more of the keys that a reading, or `forget`, has left to be looked at. True: none is left. */
   scan(max: number): boolean {
     let left = max;
     for (; this.#unseen !== undefined && left > 0; left -= 1) {
-      const { keys, reading } = this.#unseen;
-      const { value: key, done } = keys.next();
+      const { entries, reading } = this.#unseen;
+      const { value: entry, done } = entries.next();
       if (done === true) this.#unseen = undefined;
-      else if (!reading.seen.has(key) && !reading.changed.has(key)) this.#gone(key);
+      else if (entry.seen !== reading && entry.changed !== reading) this.#gone(entry);
+      else this.#drop(entry);
     }
     for (; this.#unfiled !== undefined && left > 0; left -= 1) {
-      const { value: key, done } = this.#unfiled.next();
+      const { value: entry, done } = this.#unfiled.next();
       if (done === true) this.#unfiled = undefined;
       else {
-        this.#index(key, this.#wanted.get(key)!);
-        this.#file(key);
+        if (entry.wanted !== undefined) this.#index(entry, entry.wanted);
+        this.#file(entry);
       }
     }
     return this.#unseen === undefined && this.#unfiled === undefined;
@@ -190,26 +211,30 @@ export class Model {
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
     const operations: Operation[] = [];
-    const give = (action: 'add' | 'remove', key: ObjectKey, object: VppObject): void => {
-      this.#flight.set(key, (this.#flight.get(key) ?? 0) + 1);
-      this.#reading?.changed.add(key);
-      operations.push({ action, object });
+    const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
+      const operation = { action, object };
+      entry.in_flight += 1;
+      entry.changed = this.#reading;
+      this.#taken.set(operation, entry);
+      operations.push(operation);
     };
     while (operations.length < max) {
-      const key = this.#removals.shift();
-      if (key === undefined) break;
-      const object = this.#there.get(key)!;
+      const entry = this.#removals.shift();
+      if (entry === undefined) break;
+      entry.going = undefined;
+      const object = entry.there!;
       // Taken off whether they were seen there or not.
       for (const left of outlives(object)) {
-        const left_key = keyOf(left);
-        if (!this.#there.has(left_key)) give('remove', left_key, left);
+        const other = this.#entry(keyOf(left));
+        if (other.there === undefined) give('remove', other, left);
       }
-      give('remove', key, object);
+      give('remove', entry, object);
     }
     while (operations.length < max) {
-      const key = this.#additions.shift();
-      if (key === undefined) break;
-      give('add', key, this.#wanted.get(key)!);
+      const entry = this.#additions.shift();
+      if (entry === undefined) break;
+      entry.coming = undefined;
+      give('add', entry, entry.wanted!);
     }
     return operations;
   }
@@ -218,15 +243,11 @@ export class Model {
   settle(outcomes: Iterable<Outcome>, isLost: (error: Error) => boolean = () => false): void {
     for (const { operation, error } of outcomes) {
       const { action, object } = operation;
-      const key = keyOf(object);
-      if (error === undefined) this.#done(action, key, object);
-      else if (!isLost(error)) this.#failed.set(key, error);
-      const under_way = (this.#flight.get(key) ?? 0) - 1;
-      if (under_way > 0) this.#flight.set(key, under_way);
-      else {
-        this.#flight.delete(key);
-        this.#touch(key);
-      }
+      const entry = this.#taken.get(operation) ?? this.#entry(keyOf(object));
+      if (this.#taken.delete(operation)) entry.in_flight -= 1;
+      if (error === undefined) this.#done(action, entry, object);
+      else if (!isLost(error)) this.#failed.set(entry.key, error);
+      if (entry.in_flight === 0) this.#touch(entry);
     }
   }
 
@@ -234,80 +255,98 @@ export class Model {
   retry(): void {
     const keys = [...this.#failed.keys()];
     this.#failed.clear();
-    for (const key of keys) this.#touch(key);
+    for (const key of keys) this.#touch(this.#entry(key));
   }
 
-  #done(action: 'add' | 'remove', key: ObjectKey, object: VppObject): void {
-    this.#failed.delete(key);
-    this.#unsure.delete(key);
-    if (action === 'add') return this.#set(key, object);
-    this.#gone(key);
+  #done(action: 'add' | 'remove', entry: Entry, object: VppObject): void {
+    this.#failed.delete(entry.key);
+    entry.unsure = false;
+    if (action === 'add') this.#set(entry, object);
+    else this.#gone(entry);
   }
 
-  #set(key: ObjectKey, object: VppObject): void {
-    const before = this.#there.get(key);
+  #entry(key: ObjectKey): Entry {
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    const entry = new Entry(key);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  /** Nothing is left to be known of it. */
+  #drop(entry: Entry): void {
+    if (entry.wanted !== undefined || entry.there !== undefined || entry.in_flight > 0) return;
+    if (this.#reading !== 0 && entry.changed === this.#reading) return;
+    this.#entries.delete(entry.key);
+    this.#failed.delete(entry.key);
+  }
+
+  #set(entry: Entry, object: VppObject): void {
+    const before = entry.there;
     if (before === object) return;
-    this.#there.set(key, object);
-    if (before !== undefined) this.#leave(key, before);
-    if (object !== this.#wanted.get(key)) this.#index(key, object);
+    entry.there = object;
+    if (before !== undefined) this.#leave(entry, before);
+    if (object !== entry.wanted) this.#index(entry, object);
   }
 
-  #gone(key: ObjectKey): void {
-    const before = this.#there.get(key);
-    if (before === undefined) return;
-    this.#there.delete(key);
-    this.#unsure.delete(key);
-    this.#leave(key, before);
+  #gone(entry: Entry): void {
+    const before = entry.there;
+    if (before === undefined) return this.#drop(entry);
+    entry.there = undefined;
+    entry.unsure = false;
+    this.#leave(entry, before);
     const tag = interfaceMade(before);
     if (tag !== undefined) {
       for (const other of [...(this.#on.get(tag) ?? [])]) {
-        const object = this.#there.get(other);
-        if (object !== undefined && diesWithInterface(object)) this.#gone(other);
+        if (other.there !== undefined && diesWithInterface(other.there)) this.#gone(other);
       }
     }
-    this.#touch(key);
+    this.#touch(entry);
   }
 
-  #index(key: ObjectKey, object: VppObject): void {
+  #index(entry: Entry, object: VppObject): void {
     for (const tag of interfacesUsed(object)) {
-      const keys = this.#on.get(tag);
-      if (keys === undefined) this.#on.set(tag, new Set([key]));
-      else keys.add(key);
+      const entries = this.#on.get(tag);
+      if (entries === undefined) this.#on.set(tag, new Set([entry]));
+      else entries.add(entry);
     }
   }
 
   /** One version of it refers to its interfaces no more; the other one may. */
-  #leave(key: ObjectKey, object: VppObject): void {
-    const kept = [this.#wanted.get(key), this.#there.get(key)].flatMap((other) =>
-      other === undefined ? [] : interfacesUsed(other),
-    );
+  #leave(entry: Entry, object: VppObject): void {
+    const { wanted, there } = entry;
+    if (object === wanted || object === there) return;
     for (const tag of interfacesUsed(object)) {
-      if (kept.includes(tag)) continue;
-      const keys = this.#on.get(tag);
-      keys?.delete(key);
-      if (keys?.size === 0) this.#on.delete(tag);
+      const kept = [wanted, there].some(
+        (other) => other !== undefined && interfacesUsed(other).includes(tag),
+      );
+      if (kept) continue;
+      const entries = this.#on.get(tag);
+      entries?.delete(entry);
+      if (entries?.size === 0) this.#on.delete(tag);
     }
   }
 
-  #touch(key: ObjectKey): void {
-    this.#file(key);
-    const object = this.#there.get(key) ?? this.#wanted.get(key);
+  #touch(entry: Entry): void {
+    this.#file(entry);
+    const object = entry.there ?? entry.wanted;
     if (object === undefined) {
-      this.#unhang(key);
+      this.#unhang(entry.key);
+      this.#drop(entry);
       return;
     }
     const tag = interfaceMade(object);
-    if (tag !== undefined) this.#mark(this.#remade, tag, this.#isReplaced(key), tag);
+    if (tag !== undefined) this.#mark(this.#remade, tag, isReplaced(entry), tag);
     if (object.kind === 'interface_table') {
-      const old = this.#there.get(key);
-      const now = this.#wanted.get(key);
-      const changes = old !== undefined && now !== undefined && !same(now, old);
+      const { there, wanted } = entry;
+      const changes = there !== undefined && wanted !== undefined && !same(wanted, there);
       this.#mark(this.#rebound, bindingOf(object), changes, object.interface);
     }
   }
 
   /** An interface that is neither wanted nor there is not on its way to be remade. */
   #unhang(key: ObjectKey): void {
+    if (this.#remade.size === 0 && this.#rebound.size === 0) return;
     const [kind, name = ''] = split(key);
     if (kind === 'interface_table') this.#rebound.delete(name);
     else this.#mark(this.#remade, name, false, name);
@@ -317,42 +356,36 @@ export class Model {
     if (marks.has(mark) === on) return;
     if (on) marks.add(mark);
     else marks.delete(mark);
-    for (const key of this.#on.get(tag) ?? []) this.#file(key);
-  }
-
-  #isReplaced(key: ObjectKey): boolean {
-    const old = this.#there.get(key);
-    if (old === undefined) return false;
-    const now = this.#wanted.get(key);
-    if (now === undefined) return !isSetting(old);
-    return !same(now, old) && changeOf(now) === 'remove_first';
+    for (const entry of this.#on.get(tag) ?? []) this.#file(entry);
   }
 
   /** Puts the key where what has to be done with it waits for its turn, or nowhere. */
-  #file(key: ObjectKey): void {
-    if (this.#flight.has(key)) return;
-    const old = this.#there.get(key);
-    const now = this.#wanted.get(key);
-    if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !this.#unsure.has(key)) {
-      this.#removals.delete(key);
-      this.#additions.delete(key);
-      return;
+  #file(entry: Entry): void {
+    if (entry.in_flight > 0) return;
+    const { there: old, wanted: now, unsure } = entry;
+    if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !unsure) {
+      return this.#wait(entry, undefined, undefined);
     }
+    const failed = this.#failed.has(entry.key);
     const fresh = old !== undefined && now !== undefined && !isDangling(old) && same(now, old);
-    const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
-    const failed = this.#failed.has(key);
-
     const goes =
       old !== undefined &&
       (now === undefined
         ? !isSetting(old)
         : (!fresh && (changeOf(now) === 'remove_first' || isDangling(old))) || this.#isRemade(old));
-    if (goes && !failed && !this.#diesAnyway(old)) this.#removals.put(key, removePlace(old));
-    else this.#removals.delete(key);
+    const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
+    const comes = now !== undefined && (!fresh || remade || unsure);
+    this.#wait(
+      entry,
+      goes && !failed && !this.#diesAnyway(old) ? removePlace(old) : undefined,
+      comes && !failed ? addPlace(now) : undefined,
+    );
+  }
 
-    const comes = now !== undefined && (!fresh || remade || this.#unsure.has(key));
-    if (comes && !failed) this.#additions.put(key, addPlace(now));
-    else this.#additions.delete(key);
+  /** Removal and addition wait in these places; undefined: there is nothing to be done. */
+  #wait(entry: Entry, removal: number | undefined, addition: number | undefined): void {
+    entry.going = moved(this.#removals, entry, entry.going, removal);
+    entry.coming = moved(this.#additions, entry, entry.coming, addition);
   }
 
   #isRemade(object: VppObject): boolean {
@@ -368,6 +401,29 @@ export class Model {
     if (!diesWithInterface(object)) return false;
     return interfacesUsed(object).every((tag) => this.#remade.has(tag));
   }
+}
+
+/** An equal object that is kept already: the one that has been read is then nobody's. */
+function known({ wanted, there }: Entry, seen: VppObject): VppObject {
+  if (wanted !== undefined && !isDangling(seen) && same(wanted, seen)) return wanted;
+  return there !== undefined && same(there, seen) && same(seen, there) ? there : seen;
+}
+
+function isReplaced({ there, wanted }: Entry): boolean {
+  if (there === undefined) return false;
+  if (wanted === undefined) return !isSetting(there);
+  return !same(wanted, there) && changeOf(wanted) === 'remove_first';
+}
+
+function moved(
+  shelf: Shelf<Entry>,
+  entry: Entry,
+  spot: Spot<Entry> | undefined,
+  place: number | undefined,
+): Spot<Entry> | undefined {
+  if (spot?.row.place === place) return spot;
+  if (spot !== undefined) shelf.take(spot);
+  return place === undefined ? undefined : shelf.put(entry, place);
 }
 
 function bindingOf(binding: { readonly interface: InterfaceTag; readonly family: 4 | 6 }): string {

@@ -28,7 +28,7 @@ export function removal(objects: Iterable<VppObject>): Operation[] {
 export function applyOutcomes(actual: Iterable<VppObject>, outcomes: Iterable<Outcome>): VppObject[] {
   const model = holding(actual);
   model.settle(outcomes);
-  return [...model.there.values()];
+  return [...model.allThere()];
 }
 
 function holding(objects: Iterable<VppObject>, unsure = none): Model {

@@ -1,72 +1,73 @@
-/** Keys by the place in which their turn comes: the next one is found without sorting, whatever waits. */
-export class Shelf {
-  readonly #places = new Map<number, Set<string>>();
-  /** Where each place is read on: from the beginning, a set would be searched again past all that was taken from it. */
-  readonly #at = new Map<number, Iterator<string>>();
-  /** The places that there are, ascending. */
-  #order: number[] = [];
-  readonly #of = new Map<string, number>();
+/** Items by the place in which their turn comes: the next one is found without sorting, whatever waits, and each one can leave at any time. */
+
+/** Where an item stands: what it is given back by. */
+export class Spot<T> {
+  before: Spot<T> | undefined;
+  behind: Spot<T> | undefined;
+
+  constructor(
+    readonly item: T,
+    readonly row: Row<T>,
+  ) {}
+}
+
+/** Those of one place, the one that has waited longest first. */
+class Row<T> {
+  first: Spot<T> | undefined;
+  last: Spot<T> | undefined;
+
+  constructor(readonly place: number) {}
+}
+
+export class Shelf<T> {
+  /** Ascending by place. */
+  #rows: Row<T>[] = [];
+  #size = 0;
 
   get size(): number {
-    return this.#of.size;
+    return this.#size;
   }
 
-  has(key: string): boolean {
-    return this.#of.has(key);
+  put(item: T, place: number): Spot<T> {
+    const row = this.#row(place);
+    const spot = new Spot(item, row);
+    spot.before = row.last;
+    if (row.last === undefined) row.first = spot;
+    else row.last.behind = spot;
+    row.last = spot;
+    this.#size += 1;
+    return spot;
   }
 
-  /** A key stands in one place: the last one that it was put to. */
-  put(key: string, place: number): void {
-    const before = this.#of.get(key);
-    if (before === place) return;
-    if (before !== undefined) this.#places.get(before)!.delete(key);
-    this.#of.set(key, place);
-    let keys = this.#places.get(place);
-    if (keys === undefined) {
-      keys = new Set();
-      this.#places.set(place, keys);
-      this.#order = [...this.#order, place].sort((a, b) => a - b);
-    }
-    keys.add(key);
+  /** The item leaves; it must stand there. */
+  take({ row, before, behind }: Spot<T>): void {
+    if (before === undefined) row.first = behind;
+    else before.behind = behind;
+    if (behind === undefined) row.last = before;
+    else behind.before = before;
+    this.#size -= 1;
   }
 
-  delete(key: string): void {
-    const place = this.#of.get(key);
-    if (place === undefined) return;
-    this.#of.delete(key);
-    this.#places.get(place)!.delete(key);
-  }
-
-  /** Takes the first key off: lowest place, and the one that has waited longest there. */
-  shift(): string | undefined {
-    for (const place of this.#order) {
-      const keys = this.#places.get(place)!;
-      if (keys.size === 0) continue;
-      const key = this.#next(place, keys);
-      keys.delete(key);
-      this.#of.delete(key);
-      return key;
+  /** Takes the first one off: lowest place, and the one that has waited longest there. */
+  shift(): T | undefined {
+    for (const { first } of this.#rows) {
+      if (first === undefined) continue;
+      this.take(first);
+      return first.item;
     }
     return undefined;
   }
 
-  #next(place: number, keys: Set<string>): string {
-    for (;;) {
-      let at = this.#at.get(place);
-      if (at === undefined) {
-        at = keys.values();
-        this.#at.set(place, at);
-      }
-      const { value, done } = at.next();
-      if (done !== true) return value;
-      this.#at.delete(place);
-    }
+  clear(): void {
+    this.#rows = [];
+    this.#size = 0;
   }
 
-  clear(): void {
-    this.#at.clear();
-    this.#places.clear();
-    this.#order = [];
-    this.#of.clear();
+  #row(place: number): Row<T> {
+    const known = this.#rows.find((row) => row.place === place);
+    if (known !== undefined) return known;
+    const row = new Row<T>(place);
+    this.#rows = [...this.#rows, row].sort((a, b) => a.place - b.place);
+    return row;
   }
 }
