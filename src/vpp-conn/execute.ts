@@ -30,10 +30,13 @@ import type { Registry } from './registry.js';
 
 /** What VPP answers to the removal of something that is not there: no such interface, table, entry or address. */
 const not_there: readonly number[] = [-2, -3, -6, -60];
+const none_tolerated: readonly number[] = [];
 /** Messages in flight on a connection: more make VPP no faster and whoever comes behind them wait (seen: 64 to 2,048 alike). */
 const window = 64;
 /** Operations of one transaction before the next one has its turn. */
 const turn_operations = 16;
+/** Operations that end without a message to VPP before whatever else waits in this process has its turn. */
+const unsent_max = 256;
 /** How long a suspect stays alone after its answer. A crash in a handler leaves no answer; one by a packet comes when it comes. */
 const probation_ms = { suspect: 20, 'slow suspect': 1000 } as const;
 /** What VPP answered this short before it died is suspect when nothing was on its way. */
@@ -66,6 +69,7 @@ export interface ExecutorParts {
 
 /** A transaction that is being carried out, or waits for its turn. */
 class Run {
+  /** In the order of the operations, each in its place once it is known. */
   readonly outcomes: Outcome[] = [];
   readonly made = new Map<string, number>();
   /** Handles that operations on their way will make. */
@@ -164,6 +168,10 @@ class Lane {
 interface Flight {
   readonly run: Run;
   readonly operation: Operation;
+  /** Its place in the plan. */
+  readonly at: number;
+  /** Of the handle that it makes. */
+  readonly name: string | undefined;
 }
 
 /** A suspect that is, or waits to be, the only one. */
@@ -185,6 +193,8 @@ export class Executor {
   #alone: Alone | undefined;
   #probation: Timer | undefined;
   #failure: Error | undefined;
+  /** Operations that have ended without a message since the event loop has turned last. */
+  #unsent = 0;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
@@ -248,7 +258,7 @@ export class Executor {
 
   /** Gives turns, on either connection, as long as something can be sent. */
   #pump(): void {
-    for (let moved = true; moved && this.#failure === undefined; ) {
+    for (let moved = true; moved && this.#failure === undefined && this.#unsent < unsent_max; ) {
       moved = false;
       for (const lane of [this.#lanes.prompt, this.#lanes.bulk]) {
         const run = lane.full ? undefined : this.#whoseTurn(lane);
@@ -352,36 +362,62 @@ export class Executor {
     });
   }
 
+  /** What is refused here answers at once, by the thousand: a transaction of nothing else would keep the event loop for itself. */
+  #endedUnsent(): void {
+    this.#unsent += 1;
+    if (this.#unsent !== unsent_max) return;
+    this.#parts.clock.afterPoll(() => {
+      this.#unsent = 0;
+      this.#pump();
+    });
+  }
+
   // --- operations
 
   #send(run: Run, operation: Operation): void {
+    const { lane, next: at } = run;
     run.begun = true;
     run.next += 1;
     const convicted = this.#convicted(run, operation);
-    if (convicted !== undefined) return this.#settle(run, operation, convicted);
+    if (convicted !== undefined) {
+      this.#endedUnsent();
+      return this.#settle(run, at, operation, convicted);
+    }
     const name = operation.action === 'add' ? handleMade(operation.object) : undefined;
     if (name !== undefined) run.making.add(name);
-    const flight: Flight = { run, operation };
+    const flight: Flight = { run, operation, at, name };
     this.#flights.add(flight);
     run.in_flight += 1;
-    run.lane.operations += 1;
-    this.#perform(run.lane, operation).then(
-      (outcome) => {
-        this.#landed(flight);
-        if (name !== undefined) run.making.delete(name);
-        const tag = interfaceMade(operation.object);
-        if (typeof outcome === 'number' && tag !== undefined) {
-          run.made.set(tag, outcome);
-          run.news.push(tag);
-        }
-        this.#settle(run, operation, outcome instanceof Error ? outcome : undefined);
-        if (run.all_sent) this.#announce(run);
-        this.#goOn(run);
-        this.#aloneAnswered(run);
-        this.#pump();
-      },
-      (error: Error) => this.fail(error),
+    lane.operations += 1;
+    const { messages } = lane;
+    const { action, object } = operation;
+    const answer = action === 'add' ? this.#add(lane, object) : this.#remove(lane, object);
+    answer.then(
+      (handle) => this.#landed(flight, handle, undefined),
+      (error: Error) => (isOwnFault(error) ? this.#landed(flight, undefined, error) : this.fail(error)),
     );
+    if (lane.messages === messages) this.#endedUnsent();
+  }
+
+  /** All of an operation is answered, or it was refused before it was sent. */
+  #landed(flight: Flight, handle: number | undefined, error: Error | undefined): void {
+    const { run, operation, at, name } = flight;
+    this.#flights.delete(flight);
+    run.in_flight -= 1;
+    run.lane.operations -= 1;
+    this.#recent.push({ flight, at_ms: this.#parts.clock.now_ms() });
+    if (this.#recent.length > recent_max) this.#recent.shift();
+    if (name !== undefined) run.making.delete(name);
+    const tag = handle === undefined ? undefined : interfaceMade(operation.object);
+    if (tag !== undefined) {
+      run.made.set(tag, handle!);
+      run.news.push(tag);
+    }
+    this.#settle(run, at, operation, error);
+    if (run.all_sent) this.#announce(run);
+    this.#goOn(run);
+    this.#aloneAnswered(run);
+    this.#pump();
   }
 
   #convicted({ transaction, refused_undo }: Run, operation: Operation): Error | undefined {
@@ -394,28 +430,18 @@ export class Executor {
     );
   }
 
-  #landed(flight: Flight): void {
-    this.#flights.delete(flight);
-    flight.run.in_flight -= 1;
-    flight.run.lane.operations -= 1;
-    this.#recent.push({ flight, at_ms: this.#parts.clock.now_ms() });
-    if (this.#recent.length > recent_max) this.#recent.shift();
-  }
-
-  #settle(run: Run, operation: Operation, error: Error | undefined): void {
+  #settle(run: Run, at: number, operation: Operation, error: Error | undefined): void {
     if (run.refused_undo !== undefined) {
       if (error !== undefined) run.refused_undo.add(keyOf(operation.object));
       return;
     }
-    run.outcomes.push(error === undefined ? { operation } : { operation, error });
+    run.outcomes[at] = error === undefined ? { operation } : { operation, error };
     if (error !== undefined) run.first_error ??= error;
   }
 
   #finish(run: Run): void {
-    const { first_error: error, transaction } = run;
-    const order = new Map(transaction.operations.map((operation, at) => [operation, at]));
+    const { first_error: error } = run;
     const outcomes = run.refused_undo === undefined ? run.outcomes : undone(run, run.refused_undo);
-    outcomes.sort((a, b) => order.get(a.operation)! - order.get(b.operation)!);
     run.resolve({ outcomes, interfaces: run.made, ...(error && { error }) });
     this.#end(run);
   }
@@ -433,37 +459,22 @@ export class Executor {
     this.#goOn(run);
   }
 
-  /** The handle that the operation made, nothing, or why it failed. Rejects only with the connection. */
-  async #perform(lane: Lane, { action, object }: Operation): Promise<number | undefined | Error> {
-    const { registry } = this.#parts;
-    try {
-      if (action === 'remove') {
-        await this.#remove(lane, object);
-        return undefined;
-      }
-      return await this.#add(lane, object);
-    } catch (error) {
-      if (error instanceof UnknownHandle && action === 'remove') {
-        registry.done('remove', object);
-        return undefined;
-      }
-      if (isOwnFault(error)) return error;
-      throw error;
-    }
-  }
-
+  /** Answers the handle that it made, if it has one. */
   async #add(lane: Lane, object: VppObject): Promise<number | undefined> {
     const { handles, registry } = this.#parts;
     const calls = programAdd(object, handles);
     const started = registry.begins(object);
-    const handle = await this.#calls(lane, calls, []).catch((error: Error) => {
+    let handle: number | undefined;
+    try {
+      handle = await this.#calls(lane, calls, none_tolerated);
+    } catch (error) {
       if (isOwnFault(error)) registry.refused(object, started);
       throw error;
-    });
+    }
     if (handle !== undefined) handles.made(object, handle);
     try {
       const follow = programFollow(object, handles);
-      if (follow.length > 0) await this.#calls(lane, follow, []);
+      if (follow.length > 0) await this.#calls(lane, follow, none_tolerated);
     } catch (error) {
       // Half made, it has no tag: nobody would ever find it again.
       await this.#remove(lane, object);
@@ -474,9 +485,17 @@ export class Executor {
   }
 
   /** The handle is forgotten when the request is sent, not when it is answered: what follows may make the object anew. */
-  async #remove(lane: Lane, object: VppObject): Promise<void> {
+  async #remove(lane: Lane, object: VppObject): Promise<undefined> {
     const { handles, registry } = this.#parts;
-    const calls = programRemove(object, handles);
+    let calls: readonly Call[];
+    try {
+      calls = programRemove(object, handles);
+    } catch (error) {
+      // What VPP is not known to have need not be removed.
+      if (!(error instanceof UnknownHandle)) throw error;
+      registry.done('remove', object);
+      return;
+    }
     const handle = handles.forget(object);
     const started = registry.begins(object);
     try {
@@ -490,8 +509,8 @@ export class Executor {
     registry.done('remove', object, started);
   }
 
-  /** Rejects when all are answered: nothing of the operation is on its way then. */
-  async #calls(
+  /** Rejects when all are answered: nothing of the operation is on its way then. Throws what is not sent at all. */
+  #calls(
     lane: Lane,
     calls: readonly Call[],
     tolerated: readonly number[],
@@ -500,7 +519,14 @@ export class Executor {
       const fatal = refusal(call, this.#life);
       if (fatal !== undefined) throw fatal;
     }
-    if (calls.length === 1) return this.#call(lane, calls[0]!, tolerated);
+    return calls.length === 1 ? this.#call(lane, calls[0]!, tolerated) : this.#each(lane, calls, tolerated);
+  }
+
+  async #each(
+    lane: Lane,
+    calls: readonly Call[],
+    tolerated: readonly number[],
+  ): Promise<number | undefined> {
     const answers = await Promise.allSettled(calls.map((call) => this.#call(lane, call, tolerated)));
     const rejected = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
     if (rejected.length > 0) throw rejected.find((error) => !isOwnFault(error)) ?? rejected[0];
