@@ -97,22 +97,27 @@ async function read(
     ...own_tables,
     ...settings,
     ...groups,
-    ...routes.flat(),
     ...neighbours,
     ...ranges,
     ...globals,
     ...snat,
     ...redirects.rules,
     ...redirects.tables.map(([object]) => object),
-    ...translations.map(([object]) => object),
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
+  // Of these, which may be many, nothing was asked for that is not wanted.
+  const by_source = routes.flat();
   const recorded = registry.list().filter(({ object }) => wanted(owners.of(object)));
 
   const buffers = pools && buffersIn(pools.reply);
   return {
     seen: [...handle_of_interface, ...redirects.tables, ...translations],
     snapshot: {
-      objects: [...dumped, ...recorded.map(({ object }) => object)],
+      objects: [
+        ...dumped,
+        ...by_source,
+        ...translations.map(([object]) => object),
+        ...recorded.map(({ object }) => object),
+      ],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),
       interfaces: all_interfaces.map(({ sw_if_index, tag, interface_name, interface_dev_type }) => ({
         sw_if_index,

@@ -36,7 +36,12 @@ export class Reader {
     fields: In,
     take: (details: Details) => void,
   ): Promise<void> {
-    for (const details of await this.dump(message, fields)) take(details);
+    if (!this.#has(message)) return;
+    try {
+      await this.#vpp.dump(message, fields, { each: take });
+    } catch (error) {
+      if (!(error instanceof RetvalError)) throw error;
+    }
   }
 
   /** Undefined where VPP has not this message, or refuses. */

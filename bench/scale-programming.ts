@@ -1,0 +1,167 @@
+/**
+ * A hundred thousand routes, programmed as an owner does it, beside a bare client that keeps as many messages in flight on the same VPP;
+ * and three owners that write at the same time.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
+import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
+import type { VppObject } from '../src/objects/object.js';
+import { keyOf } from '../src/objects/object.js';
+import { Model } from '../src/reconcile/model.js';
+import { pathTo } from '../src/vpp-conn/paths.js';
+import { atLeast, atMost, median, quantile, type Report } from './figures.js';
+import { type Cost, costOf, heapMegabytes } from './loop-meter.js';
+import { routeAt, routes, translations } from './many-objects.js';
+import { type Connection, programAll } from './owner.js';
+import { probePauses } from './pause-probe.js';
+
+const many = 100_000;
+const services = 10_000;
+const rounds = 3;
+const in_flight = 64;
+const ratio_max = 1.2;
+const heap_mb_max = 20;
+const delay_ms_max = 20;
+const fair_min = 0.8;
+/** Objects that an owner takes over before others have their turn. */
+const piece = 1024;
+/** VPP's own source for what its API adds. */
+const api_source = 8;
+
+/** As routes come: so many, and then others have their turn. */
+export async function wantAll(model: Model, objects: readonly VppObject[]): Promise<void> {
+  for (let at = 0; at < objects.length; at += piece) {
+    for (const object of objects.slice(at, at + piece)) model.want(object);
+    await turn();
+  }
+}
+
+export async function unwantAll(model: Model, objects: readonly VppObject[]): Promise<void> {
+  for (let at = 0; at < objects.length; at += piece) {
+    for (const object of objects.slice(at, at + piece)) model.unwant(keyOf(object));
+    await turn();
+  }
+}
+
+async function bareClient(client: Client, is_add: boolean): Promise<void> {
+  let next = 0;
+  const one = async (): Promise<void> => {
+    while (next < many) {
+      const { table_id, prefix } = routeAt(next++, 'node', 11);
+      const paths = [{ ...pathTo(4, {}), type: 'FIB_API_PATH_TYPE_DROP' as const }];
+      const route = { table_id, prefix, stats_index: 0, src: api_source, paths };
+      await client.request(ip_route_add_del_v2, { is_add, is_multipath: false, route });
+    }
+  };
+  await Promise.all(Array.from({ length: in_flight }, one));
+}
+
+/** Round trips of what somebody waits for, one after the other, until `work` is done. */
+async function waitsBeside(connection: Connection, work: Promise<unknown>): Promise<number[]> {
+  let working = true;
+  void work.finally(() => {
+    working = false;
+  });
+  const waits: number[] = [];
+  while (working) {
+    const began_ms = performance.now();
+    await connection.cli('show version');
+    waits.push(performance.now() - began_ms);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await work;
+  return waits;
+}
+
+async function besideBareClient(connection: Connection, api_socket: string, report: Report): Promise<void> {
+  const bare = await connect({ transport: unixTransport(api_socket), name: 'bench-bare', window: in_flight });
+  const objects = routes(many);
+  const owner = async (model: Model): Promise<void> => {
+    await wantAll(model, objects);
+    await programAll(connection, 'connectivity', model);
+  };
+  const costs: { readonly bare: Cost; readonly ours: Cost }[] = [];
+  // The first round warms up both, and is not counted.
+  for (let round = 0; round <= rounds; round += 1) {
+    const model = new Model();
+    const alone = await costOf(() => bareClient(bare, true));
+    await bareClient(bare, false);
+    const ours = await costOf(() => owner(model));
+    await unwantAll(model, objects);
+    await programAll(connection, 'connectivity', model);
+    if (round > 0) costs.push({ bare: alone, ours });
+  }
+  bare.close();
+  const of = (what: (cost: { bare: Cost; ours: Cost }) => number): number => median(costs.map(what));
+  const name = `${many.toLocaleString('en-US')} routes`;
+  report({ name: `${name}, bare client`, value: of((c) => c.bare.took_ms), unit: 'ms' });
+  report({ name: `${name}, an owner`, value: of((c) => c.ours.took_ms), unit: 'ms' });
+  const ratio = of((c) => c.ours.took_ms / c.bare.took_ms);
+  report(atMost(`${name}, owner to bare client`, ratio, 'ratio', ratio_max));
+  report({ name: `${name}, bare client, CPU`, value: of((c) => c.bare.cpu_ms), unit: 'ms' });
+  report({ name: `${name}, an owner, CPU`, value: of((c) => c.ours.cpu_ms), unit: 'ms' });
+  const delay = of((c) => c.ours.delay_p99_ms);
+  report(atMost(`${name}, event loop delay, p99`, delay, 'ms', delay_ms_max));
+  report({ name: `${name}, longest block, bare client`, value: of((c) => c.bare.block_ms), unit: 'ms' });
+  report({ name: `${name}, longest block, an owner`, value: of((c) => c.ours.block_ms), unit: 'ms' });
+}
+
+/** What lives beside the model while it is programmed, and what others wait for meanwhile. */
+async function meanwhile(connection: Connection, api_socket: string, report: Report): Promise<void> {
+  const model = new Model();
+  const objects = routes(many);
+  await wantAll(model, objects);
+  const before_mb = heapMegabytes();
+  let most_mb = 0;
+  let transactions = 0;
+  await programAll(connection, 'connectivity', model, () => {
+    transactions += 1;
+    if (transactions % 10 === 0) most_mb = Math.max(most_mb, heapMegabytes());
+  });
+  report(atMost('heap beside the model, most', most_mb - before_mb, 'MB', heap_mb_max));
+
+  await unwantAll(model, objects);
+  const pauses = await probePauses(api_socket);
+  const waits = await waitsBeside(connection, programAll(connection, 'connectivity', model));
+  const pings = await pauses();
+  report({ name: 'meanwhile: a ping of another process, p50', value: median(pings), unit: 'ms' });
+  report({ name: 'meanwhile: a ping of another process, p99', value: quantile(pings, 0.99), unit: 'ms' });
+  report({ name: 'meanwhile: a debug command, p50', value: median(waits), unit: 'ms' });
+  report({ name: 'meanwhile: a debug command, p99', value: quantile(waits, 0.99), unit: 'ms' });
+}
+
+/** Routes, services, and the routes of services, each by its owner. Nobody may have gone on while another waited. */
+async function sideBySide(connection: Connection, report: Report): Promise<void> {
+  const owners = [
+    { name: 'connectivity', objects: routes(many) },
+    { name: 'services', objects: translations(services) },
+    { name: 'announcements', objects: routes(many, 'services', 12) },
+  ].map((owner) => ({ ...owner, model: new Model(), done: 0 }));
+  for (const { model, objects } of owners) await wantAll(model, objects);
+  let least: number | undefined;
+  const cost = await costOf(() =>
+    Promise.all(
+      owners.map(async (owner) => {
+        await programAll(connection, owner.name, owner.model, (operations) => {
+          owner.done += operations;
+        });
+        least ??= Math.min(...owners.map(({ done }) => done)) / Math.max(...owners.map(({ done }) => done));
+      }),
+    ),
+  );
+  const name = 'three owners at once';
+  report({ name: `${name}, all`, value: cost.took_ms, unit: 'ms' });
+  report(atLeast(`${name}, least to most when one is through`, least!, 'ratio', fair_min));
+  report(atMost(`${name}, event loop delay, p99`, cost.delay_p99_ms, 'ms', delay_ms_max));
+  report({ name: `${name}, longest block`, value: cost.block_ms, unit: 'ms' });
+  for (const { model, objects, name } of owners) {
+    await unwantAll(model, objects);
+    await programAll(connection, name, model);
+  }
+}
+
+export async function benchProgramming(connection: Connection, api_socket: string, report: Report) {
+  await besideBareClient(connection, api_socket, report);
+  await meanwhile(connection, api_socket, report);
+  await sideBySide(connection, report);
+}

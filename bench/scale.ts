@@ -1,0 +1,18 @@
+/** VPP held by many owners, at a hundred thousand objects: what each change costs, and what it costs those who wait meanwhile. */
+import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
+import { CannotRun, type Report } from './figures.js';
+import { Connection } from './owner.js';
+import { benchProgramming } from './scale-programming.js';
+
+export async function bench(report: Report): Promise<void> {
+  const found = findRealVpp();
+  if (!found.usable) throw new CannotRun(found.why);
+  const vpp = await startRealVpp(found);
+  try {
+    const connection = await Connection.open(vpp.api_socket);
+    await benchProgramming(connection, vpp.api_socket, report);
+    await connection.close();
+  } finally {
+    await vpp.stop();
+  }
+}
