@@ -2,6 +2,7 @@
 import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
 import { CannotRun, type Report } from './figures.js';
 import { Connection } from './owner.js';
+import { benchChanges } from './scale-changes.js';
 import { benchProgramming } from './scale-programming.js';
 
 export async function bench(report: Report): Promise<void> {
@@ -10,7 +11,8 @@ export async function bench(report: Report): Promise<void> {
   const vpp = await startRealVpp(found);
   try {
     const connection = await Connection.open(vpp.api_socket);
-    await benchProgramming(connection, vpp.api_socket, report);
+    if (process.env.SKIP === undefined) await benchProgramming(connection, vpp.api_socket, report);
+    await benchChanges(connection, report);
     await connection.close();
   } finally {
     await vpp.stop();
