@@ -4,7 +4,7 @@ import type { Route } from '../src/objects/routing.js';
 import { range } from './node.js';
 
 /** A route to a prefix of its own, for which no interface is needed. `source`: whose it is. */
-export function routeAt(at: number, source: Route['source'] = 'connectivity', net = 10): Route {
+export function routeAt(at: number, source: Route['source'] = 'connectivity', net = 20): Route {
   return {
     kind: 'route',
     source,
@@ -12,10 +12,6 @@ export function routeAt(at: number, source: Route['source'] = 'connectivity', ne
     prefix: `${net}.${at >> 16}.${(at >> 8) & 255}.${at & 255}/32`,
     paths: [{ via: 'drop' }],
   };
-}
-
-export function routes(count: number, source: Route['source'] = 'connectivity', net = 10): Route[] {
-  return range(0, count).map((at) => routeAt(at, source, net));
 }
 
 const backends_each = 10;
@@ -33,8 +29,4 @@ export function translationAt(at: number): Translation {
     protocol: 'tcp',
     backends,
   };
-}
-
-export function translations(count: number): Translation[] {
-  return range(0, count).map(translationAt);
 }

@@ -2,14 +2,16 @@
  * The product's own way to a VPP that is there: the actor of the connection, and an owner that keeps its objects in a model and sends what
  * has changed in transactions, one at a time, as the owners of routes, services and policies do.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
-import type { VppConnectionMessage, VppProcessMessage } from '../src/messages/vpp.js';
-import { type ActorSystem, type ActorRef, createActorSystem, type Reply } from '../src/actor-system.js';
+import { memoryFile } from '../lab/memory-file.js';
+import { type ActorRef, type ActorSystem, createActorSystem, type Reply } from '../src/actor-system.js';
 import { vppConnection } from '../src/actors/vpp-connection.js';
 import { systemClock } from '../src/clock.js';
-import { memoryFile } from '../lab/memory-file.js';
+import type { VppConnectionMessage, VppProcessMessage } from '../src/messages/vpp.js';
+import { keyOf, type VppObject } from '../src/objects/object.js';
+import type { Model } from '../src/reconcile/model.js';
 import type { Operation } from '../src/reconcile/operation.js';
-import { Model } from '../src/reconcile/model.js';
 import type { Scope, Snapshot } from '../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../src/reconcile/transaction.js';
 import { sessionOpener } from '../src/vpp-conn/open-session.js';
@@ -85,6 +87,42 @@ export class Connection {
   close(): Promise<void> {
     return this.#system.stop();
   }
+}
+
+/** Objects that an owner takes over before others have their turn. */
+export const piece = 1024;
+
+/** So many objects by their numbers, as they come: a piece, and then others have their turn. */
+export async function eachOf<T>(
+  count: number,
+  at: (n: number) => T,
+  take: (object: T) => void,
+): Promise<void> {
+  for (let n = 0; n < count; n += 1) {
+    take(at(n));
+    if (n % piece === piece - 1) await turn();
+  }
+}
+
+export function wantAll(model: Model, count: number, at: (n: number) => VppObject): Promise<void> {
+  return eachOf(count, at, (object) => model.want(object));
+}
+
+export function unwantAll(model: Model, count: number, at: (n: number) => VppObject): Promise<void> {
+  return eachOf(count, at, (object) => model.unwant(keyOf(object)));
+}
+
+/** Reads what VPP has of an owner and compares it with what is wanted. */
+export async function adopt(connection: Connection, scope: Scope, model: Model): Promise<void> {
+  model.beginReading();
+  const { objects } = await connection.read([scope]);
+  await eachOf(
+    objects.length,
+    (n) => objects[n]!,
+    (object) => model.seen(object),
+  );
+  model.endReading();
+  while (!model.scan(piece)) await turn();
 }
 
 /** Has VPP hold what the model wants; throws the first refusal. */

@@ -6,15 +6,13 @@ import { Model } from '../src/reconcile/model.js';
 import type { Scope } from '../src/reconcile/snapshot.js';
 import { atMost, median, type Report } from './figures.js';
 import { type Cost, costOf, heapMegabytes } from './loop-meter.js';
-import { routeAt, routes, translationAt, translations } from './many-objects.js';
-import { type Connection, programAll } from './owner.js';
-import { wantAll } from './scale-programming.js';
+import { routeAt, translationAt } from './many-objects.js';
+import { adopt, type Connection, piece, programAll, wantAll } from './owner.js';
 
 const many = 100_000;
 const services = 10_000;
 const changes = 1000;
 const rounds = 5;
-const piece = 1024;
 const change_ms_max = 1;
 const block_ms_max = 20;
 const growth_mb_max = 2;
@@ -38,9 +36,7 @@ async function oneChanged(model: Model, report: Report): Promise<void> {
       model.settle(operations.map((operation) => ({ operation })));
     }
   });
-  report(
-    atMost('one of 100,000 routes changed: CPU of the compare', cpu_ms / changes, 'ms', change_ms_max),
-  );
+  report(atMost('one of 100,000 routes changed: CPU of the compare', cpu_ms / changes, 'ms', change_ms_max));
 }
 
 /** A change until VPP has answered it. */
@@ -58,29 +54,26 @@ async function oneProgrammed(connection: Connection, model: Model, report: Repor
   report({ name: 'one of 100,000 routes changed, all its CPU', value: cpu_ms / changes, unit: 'ms' });
 }
 
-/** Reads what VPP has of an owner and compares it with what is wanted: in pieces, between which others have their turns. */
-export async function adopt(connection: Connection, scope: Scope, model: Model): Promise<void> {
-  model.beginReading();
-  const { objects } = await connection.read([scope]);
-  for (let at = 0; at < objects.length; at += piece) {
-    for (const object of objects.slice(at, at + piece)) model.seen(object);
-    await turn();
-  }
-  model.endReading();
-  while (!model.scan(piece)) await turn();
-}
-
-async function adoption(connection: Connection, wanted: readonly VppObject[], report: Report): Promise<void> {
+async function adoption(connection: Connection, report: Report): Promise<void> {
   const costs: Cost[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const model = new Model();
-    await wantAll(model, wanted);
+    await wantAll(model, many, routeAt);
     costs.push(await costOf(() => adopt(connection, 'connectivity', model)));
     const { length } = model.take(Number.POSITIVE_INFINITY);
-    if (length > 0) throw new Error(`bench scale: an adoption wants ${length} changes of what is as it should be`);
+    if (length > 0)
+      throw new Error(`bench scale: an adoption wants ${length} changes of what is as it should be`);
   }
-  report({ name: '100,000 routes read and compared', value: median(costs.map((c) => c.took_ms)), unit: 'ms' });
-  report({ name: '100,000 routes read and compared, CPU', value: median(costs.map((c) => c.cpu_ms)), unit: 'ms' });
+  report({
+    name: '100,000 routes read and compared',
+    value: median(costs.map((c) => c.took_ms)),
+    unit: 'ms',
+  });
+  report({
+    name: '100,000 routes read and compared, CPU',
+    value: median(costs.map((c) => c.cpu_ms)),
+    unit: 'ms',
+  });
   const block = median(costs.map((c) => c.block_ms));
   report(atMost('100,000 routes read and compared, longest block', block, 'ms', block_ms_max));
 }
@@ -95,7 +88,14 @@ async function anotherVpp(model: Model, report: Report): Promise<void> {
     });
     costs.push(cost);
   }
-  report(atMost('another VPP, 100,000 routes filed anew, longest block', median(costs.map((c) => c.block_ms)), 'ms', block_ms_max));
+  report(
+    atMost(
+      'another VPP, 100,000 routes filed anew, longest block',
+      median(costs.map((c) => c.block_ms)),
+      'ms',
+      block_ms_max,
+    ),
+  );
 }
 
 /** Readings of those who have no routes. */
@@ -132,34 +132,47 @@ async function flat(
   const before = process.getActiveResourcesInfo().length;
   for (done = 0; done < churn; ) await round();
   const grown = heapMegabytes() - before_mb;
-  report(atMost(`${churn.toLocaleString('en-US')} changes of ${what}, heap grows by`, grown, 'MB', growth_mb_max));
+  report(
+    atMost(`${churn.toLocaleString('en-US')} changes of ${what}, heap grows by`, grown, 'MB', growth_mb_max),
+  );
   const handles = process.getActiveResourcesInfo().length - before;
   report(atMost(`${churn.toLocaleString('en-US')} changes of ${what}, more handles`, handles, 'handles', 0));
 }
 
 export async function benchChanges(connection: Connection, report: Report): Promise<void> {
-  const wanted = routes(many);
   const model = new Model();
-  await wantAll(model, wanted);
+  await wantAll(model, many, routeAt);
   await programAll(connection, 'connectivity', model);
   const service_model = new Model();
-  await wantAll(service_model, translations(services));
+  await wantAll(service_model, services, translationAt);
   await programAll(connection, 'services', service_model);
 
   await oneProgrammed(connection, model, report);
-  await adoption(connection, wanted, report);
+  await adoption(connection, report);
   await readings(connection, ['pods'], report);
   await readings(connection, ['node'], report);
   await readings(connection, ['services'], report);
   await oneChanged(model, report);
   await anotherVpp(model, report);
 
-  await flat(connection, 'routes', 'connectivity', (at) => {
-    const route = { ...routeAt(at), prefix: `13.0.${at >> 8}.${at & 255}/32` };
-    return [route, other(route)];
-  }, report);
-  await flat(connection, 'services', 'services', (at) => {
-    const service = translationAt(services + at);
-    return [service, { ...service, backends: service.backends.slice(1) }];
-  }, report);
+  await flat(
+    connection,
+    'routes',
+    'connectivity',
+    (at) => {
+      const route = { ...routeAt(at), prefix: `23.0.${at >> 8}.${at & 255}/32` };
+      return [route, other(route)];
+    },
+    report,
+  );
+  await flat(
+    connection,
+    'services',
+    'services',
+    (at) => {
+      const service = translationAt(services + at);
+      return [service, { ...service, backends: service.backends.slice(1) }];
+    },
+    report,
+  );
 }

@@ -2,17 +2,15 @@
  * A hundred thousand routes, programmed as an owner does it, beside a bare client that keeps as many messages in flight on the same VPP;
  * and three owners that write at the same time.
  */
-import { setImmediate as turn } from 'node:timers/promises';
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import type { VppObject } from '../src/objects/object.js';
-import { keyOf } from '../src/objects/object.js';
 import { Model } from '../src/reconcile/model.js';
 import { pathTo } from '../src/vpp-conn/paths.js';
 import { atLeast, atMost, median, quantile, type Report } from './figures.js';
 import { type Cost, costOf, heapMegabytes } from './loop-meter.js';
-import { routeAt, routes, translations } from './many-objects.js';
-import { type Connection, programAll } from './owner.js';
+import { routeAt, translationAt } from './many-objects.js';
+import { type Connection, programAll, unwantAll, wantAll } from './owner.js';
 import { probePauses } from './pause-probe.js';
 
 const many = 100_000;
@@ -23,32 +21,15 @@ const ratio_max = 1.2;
 const heap_mb_max = 20;
 const delay_ms_max = 20;
 const fair_min = 0.8;
-/** Objects that an owner takes over before others have their turn. */
-const piece = 1024;
 const sample_ms = 200;
 /** VPP's own source for what its API adds. */
 const api_source = 8;
-
-/** As routes come: so many, and then others have their turn. */
-export async function wantAll(model: Model, objects: readonly VppObject[]): Promise<void> {
-  for (let at = 0; at < objects.length; at += piece) {
-    for (const object of objects.slice(at, at + piece)) model.want(object);
-    await turn();
-  }
-}
-
-export async function unwantAll(model: Model, objects: readonly VppObject[]): Promise<void> {
-  for (let at = 0; at < objects.length; at += piece) {
-    for (const object of objects.slice(at, at + piece)) model.unwant(keyOf(object));
-    await turn();
-  }
-}
 
 async function bareClient(client: Client, is_add: boolean): Promise<void> {
   let next = 0;
   const one = async (): Promise<void> => {
     while (next < many) {
-      const { table_id, prefix } = routeAt(next++, 'node', 11);
+      const { table_id, prefix } = routeAt(next++, 'node', 21);
       const paths = [{ ...pathTo(4, {}), type: 'FIB_API_PATH_TYPE_DROP' as const }];
       const route = { table_id, prefix, stats_index: 0, src: api_source, paths };
       await client.request(ip_route_add_del_v2, { is_add, is_multipath: false, route });
@@ -76,9 +57,8 @@ async function waitsBeside(connection: Connection, work: Promise<unknown>): Prom
 
 async function besideBareClient(connection: Connection, api_socket: string, report: Report): Promise<void> {
   const bare = await connect({ transport: unixTransport(api_socket), name: 'bench-bare', window: in_flight });
-  const objects = routes(many);
   const owner = async (model: Model): Promise<void> => {
-    await wantAll(model, objects);
+    await wantAll(model, many, routeAt);
     await programAll(connection, 'connectivity', model);
   };
   const costs: { readonly bare: Cost; readonly ours: Cost }[] = [];
@@ -88,7 +68,7 @@ async function besideBareClient(connection: Connection, api_socket: string, repo
     const alone = await costOf(() => bareClient(bare, true));
     await bareClient(bare, false);
     const ours = await costOf(() => owner(model));
-    await unwantAll(model, objects);
+    await unwantAll(model, many, routeAt);
     await programAll(connection, 'connectivity', model);
     if (round > 0) costs.push({ bare: alone, ours });
   }
@@ -110,8 +90,7 @@ async function besideBareClient(connection: Connection, api_socket: string, repo
 /** What one great transaction keeps beside the model, and what others wait for while the routes are programmed. */
 async function meanwhile(connection: Connection, api_socket: string, report: Report): Promise<void> {
   const model = new Model();
-  const objects = routes(many);
-  await wantAll(model, objects);
+  await wantAll(model, many, routeAt);
   const operations = model.take(many);
   const before_mb = heapMegabytes();
   const sampled_mb: number[] = [];
@@ -120,14 +99,16 @@ async function meanwhile(connection: Connection, api_socket: string, report: Rep
   clearInterval(sampling);
   model.settle(outcomes);
   const most_mb = Math.max(...sampled_mb) - before_mb;
-  report(atMost(`${many.toLocaleString('en-US')} routes in one transaction, heap`, most_mb, 'MB', heap_mb_max));
+  report(
+    atMost(`${many.toLocaleString('en-US')} routes in one transaction, heap`, most_mb, 'MB', heap_mb_max),
+  );
 
-  await unwantAll(model, objects);
+  await unwantAll(model, many, routeAt);
   await programAll(connection, 'connectivity', model);
-  await wantAll(model, objects);
+  await wantAll(model, many, routeAt);
   const pauses = await probePauses(api_socket);
   const waits = await waitsBeside(connection, programAll(connection, 'connectivity', model));
-  await unwantAll(model, objects);
+  await unwantAll(model, many, routeAt);
   await programAll(connection, 'connectivity', model);
   const pings = await pauses();
   report({ name: 'meanwhile: a ping by another connection, p50', value: median(pings), unit: 'ms' });
@@ -139,11 +120,11 @@ async function meanwhile(connection: Connection, api_socket: string, report: Rep
 /** Routes, services, and the routes of services, each by its owner. Nobody may have gone on while another waited. */
 async function sideBySide(connection: Connection, report: Report): Promise<void> {
   const owners = [
-    { name: 'connectivity', objects: routes(many) },
-    { name: 'services', objects: translations(services) },
-    { name: 'announcements', objects: routes(many, 'services', 12) },
+    { name: 'connectivity', count: many, at: (n: number): VppObject => routeAt(n) },
+    { name: 'services', count: services, at: translationAt },
+    { name: 'announcements', count: many, at: (n: number) => routeAt(n, 'services', 22) },
   ].map((owner) => ({ ...owner, model: new Model(), done: 0 }));
-  for (const { model, objects } of owners) await wantAll(model, objects);
+  for (const { model, count, at } of owners) await wantAll(model, count, at);
   let least: number | undefined;
   const cost = await costOf(() =>
     Promise.all(
@@ -160,8 +141,8 @@ async function sideBySide(connection: Connection, report: Report): Promise<void>
   report(atLeast(`${name}, least to most when one is through`, least!, 'ratio', fair_min));
   report(atMost(`${name}, event loop delay, p99`, cost.delay_p99_ms, 'ms', delay_ms_max));
   report({ name: `${name}, longest block`, value: cost.block_ms, unit: 'ms' });
-  for (const { model, objects, name } of owners) {
-    await unwantAll(model, objects);
+  for (const { model, count, at, name } of owners) {
+    await unwantAll(model, count, at);
     await programAll(connection, name, model);
   }
 }

@@ -3,18 +3,22 @@ import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
 import { CannotRun, type Report } from './figures.js';
 import { Connection } from './owner.js';
 import { benchChanges } from './scale-changes.js';
+import { benchNode } from './scale-node.js';
 import { benchProgramming } from './scale-programming.js';
 
 export async function bench(report: Report): Promise<void> {
   const found = findRealVpp();
   if (!found.usable) throw new CannotRun(found.why);
-  const vpp = await startRealVpp(found);
-  try {
-    const connection = await Connection.open(vpp.api_socket);
-    if (process.env.SKIP === undefined) await benchProgramming(connection, vpp.api_socket, report);
-    await benchChanges(connection, report);
-    await connection.close();
-  } finally {
-    await vpp.stop();
+  if (process.env.SKIP === undefined) {
+    const vpp = await startRealVpp(found);
+    try {
+      const connection = await Connection.open(vpp.api_socket);
+      await benchProgramming(connection, vpp.api_socket, report);
+      await benchChanges(connection, report);
+      await connection.close();
+    } finally {
+      await vpp.stop();
+    }
   }
+  await benchNode(report);
 }

@@ -510,11 +510,7 @@ export class Executor {
   }
 
   /** Rejects when all are answered: nothing of the operation is on its way then. Throws what is not sent at all. */
-  #calls(
-    lane: Lane,
-    calls: readonly Call[],
-    tolerated: readonly number[],
-  ): Promise<number | undefined> {
+  #calls(lane: Lane, calls: readonly Call[], tolerated: readonly number[]): Promise<number | undefined> {
     for (const call of calls) {
       const fatal = refusal(call, this.#life);
       if (fatal !== undefined) throw fatal;
@@ -522,11 +518,7 @@ export class Executor {
     return calls.length === 1 ? this.#call(lane, calls[0]!, tolerated) : this.#each(lane, calls, tolerated);
   }
 
-  async #each(
-    lane: Lane,
-    calls: readonly Call[],
-    tolerated: readonly number[],
-  ): Promise<number | undefined> {
+  async #each(lane: Lane, calls: readonly Call[], tolerated: readonly number[]): Promise<number | undefined> {
     const answers = await Promise.allSettled(calls.map((call) => this.#call(lane, call, tolerated)));
     const rejected = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
     if (rejected.length > 0) throw rejected.find((error) => !isOwnFault(error)) ?? rejected[0];
