@@ -35,8 +35,8 @@ export interface Adopted {
 export interface Answers {
   /** Programs the routes and removes them, over and over, until `end`. */
   readonly write: 'begun';
-  /** How often it was done. */
-  readonly end: number;
+  /** How often it was done, and how late a timer came meanwhile. */
+  readonly end: { readonly rounds: number; readonly delay_p99_ms: number; readonly block_ms: number };
   /** Keeps everything, in VPP too. Megabytes that are resident before, with a connection and nothing else, and then. */
   readonly hold: { readonly before_mb: number; readonly then_mb: number };
   /** All five owners read what VPP has of theirs, at once, and compare it. */
@@ -59,7 +59,7 @@ export function askResident<K extends keyof Answers>(run_dir: string, question: 
 class Resident {
   readonly #api_socket: string;
   #connection: Connection | undefined;
-  #writing: Promise<number> | undefined;
+  #writing: Promise<Answers['end']> | undefined;
   #ended = false;
   readonly #connectivity = new Model();
   readonly #services = new Model();
@@ -86,16 +86,19 @@ class Resident {
     }
   }
 
-  async #write(connection: Connection): Promise<number> {
+  async #write(connection: Connection): Promise<Answers['end']> {
     const model = new Model();
     let rounds = 0;
-    for (; !this.#ended; rounds += 1) {
-      await wantAll(model, many, routeAt);
-      await programAll(connection, 'connectivity', model);
-      await unwantAll(model, many, routeAt);
-      await programAll(connection, 'connectivity', model);
-    }
-    return rounds;
+    this.#ended = false;
+    const { delay_p99_ms, block_ms } = await costOf(async () => {
+      for (; !this.#ended; rounds += 1) {
+        await wantAll(model, many, routeAt);
+        await programAll(connection, 'connectivity', model);
+        await unwantAll(model, many, routeAt);
+        await programAll(connection, 'connectivity', model);
+      }
+    });
+    return { rounds, delay_p99_ms, block_ms };
   }
 
   async #hold(connection: Connection): Promise<Answers['hold']> {

@@ -148,6 +148,37 @@ t.test('a reading', async (t) => {
   t.equal(model.there(keyOf(route(1))), model.wanted(keyOf(route(1))), 'equal objects are kept once');
 });
 
+t.test('what was removed while all is read is not there because the reading has shown it', async (t) => {
+  const model = new Model();
+  model.want(route(1));
+  settled(model);
+  model.beginReading();
+  model.unwant(keyOf(route(1)));
+  t.strictSame(settled(model), ['remove route:connectivity/0/10.0.1.0/24']);
+  model.seen(route(1));
+  t.strictSame(settled(model), [], 'it has shown what was there before');
+  model.endReading();
+  t.strictSame(settled(model), []);
+  model.beginReading();
+  model.seen(route(1));
+  model.endReading();
+  t.strictSame(settled(model), ['remove route:connectivity/0/10.0.1.0/24'], 'and so somebody has added it');
+});
+
+t.test('a reading takes the place of one whose end has not been looked at', async (t) => {
+  const model = new Model();
+  for (const n of [1, 2, 3]) model.want(route(n));
+  settled(model);
+  model.beginReading();
+  model.seen(route(1));
+  model.endReading();
+  t.notOk(model.scan(1));
+  model.beginReading();
+  for (const n of [1, 2]) model.seen(route(n));
+  model.endReading();
+  t.strictSame(settled(model), ['add route:connectivity/0/10.0.3.0/24']);
+});
+
 t.test('another VPP has nothing; what is wanted is filed piece by piece', async (t) => {
   const model = new Model();
   for (let n = 0; n < 100; n += 1) model.want(route(n));

@@ -428,3 +428,24 @@ t.test('twenty thousand operations: what is in flight stays small', async (t) =>
   t.equal(lab.vpp.most.bulk, window);
   t.match(lab.executor.gauges(), { transactions: 0, in_flight: 0 });
 });
+
+t.test('operations that are all refused before they are sent leave others their turns', async (t) => {
+  const lab = new ExecutorLab();
+  let turns = 0;
+  let ended = false;
+  const others = (): void => {
+    turns += 1;
+    if (!ended) setImmediate(others);
+  };
+  setImmediate(others);
+  const all = Array.from({ length: 20_000 }, (_, n) => route(`10.${n >> 8}.${n & 255}.0/24`, 'nowhere'));
+  const { outcomes } = await lab.run(adds(...all), { urgency: 'bulk' });
+  ended = true;
+  t.equal(outcomes.length, 20_000);
+  t.ok(
+    outcomes.every(({ error }) => error instanceof UnknownHandle),
+    'VPP has no such interface',
+  );
+  t.ok(turns >= 70, `the event loop has turned ${turns} times`);
+  t.strictSame(lab.vpp.log, []);
+});
