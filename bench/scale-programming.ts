@@ -2,6 +2,7 @@
  * A hundred thousand routes, programmed as an owner does it, beside a bare client that keeps as many messages in flight on the same VPP;
  * and three owners that write at the same time.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import type { VppObject } from '../src/objects/object.js';
@@ -57,9 +58,17 @@ async function waitsBeside(connection: Connection, work: Promise<unknown>): Prom
 
 async function besideBareClient(connection: Connection, api_socket: string, report: Report): Promise<void> {
   const bare = await connect({ transport: unixTransport(api_socket), name: 'bench-bare', window: in_flight });
+  /** Routes are programmed while others still come. */
   const owner = async (model: Model): Promise<void> => {
-    await wantAll(model, many, routeAt);
-    await programAll(connection, 'connectivity', model);
+    let coming = true;
+    const all = wantAll(model, many, routeAt).finally(() => {
+      coming = false;
+    });
+    while (coming || model.waiting > 0) {
+      await programAll(connection, 'connectivity', model);
+      await turn();
+    }
+    await all;
   };
   const costs: { readonly bare: Cost; readonly ours: Cost }[] = [];
   // The first round warms up both, and is not counted.
