@@ -90,7 +90,7 @@ export class Connection {
 }
 
 /** Objects that an owner takes over before others have their turn. */
-export const piece = 1024;
+export const piece = 128;
 
 /** So many objects by their numbers, as they come: a piece, and then others have their turn. */
 export async function eachOf<T>(
