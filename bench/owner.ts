@@ -1,6 +1,6 @@
 /**
  * The product's own way to a VPP that is there: the actor of the connection, and an owner that keeps its objects in a model and sends what
- * has changed in transactions, one at a time, as the owners of routes, services and policies do.
+ * has changed in transactions, one after the other, as the owners of routes, services and policies do.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
@@ -132,12 +132,17 @@ export async function programAll(
   model: Model,
   done: (operations: number) => void = () => undefined,
 ): Promise<void> {
-  for (;;) {
+  const send = (): Promise<TransactionResult> | undefined => {
     const operations = model.take(transaction_operations);
-    if (operations.length === 0) return;
-    const { outcomes, error } = await connection.transact(owner, operations);
+    return operations.length === 0 ? undefined : connection.transact(owner, operations);
+  };
+  // The next one waits for its turn in the connection: VPP goes on while the outcomes of the last one are taken in.
+  for (let under_way = send(); under_way !== undefined; ) {
+    const following = send();
+    const { outcomes, error } = await under_way;
     if (error !== undefined) throw error;
     model.settle(outcomes);
-    done(operations.length);
+    done(outcomes.length);
+    under_way = following ?? send();
   }
 }

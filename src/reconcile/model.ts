@@ -6,8 +6,9 @@
  *                            ├─▶ touched keys, filed ─┤
  *   reading, settle ─▶ there ─┘                       └─▶ settle(outcomes)
  *
- * An owner has one transaction under way at a time: `take`, send, `settle`, until `take` gives nothing. What is wanted in
- * between counts from the next `take` on, the last version of it alone.
+ * An owner has one transaction under way at a time: `take`, send, `settle`, until `take` gives nothing. The next one may be taken and
+ * sent before the first is settled: it waits for its turn, and is no other than if it had been the end of the first. What is
+ * wanted in between counts from the next `take` on, the last version of it alone.
  */
 import { familyOf } from '../ip/text.js';
 import type { InterfaceTag } from '../objects/interfaces.js';

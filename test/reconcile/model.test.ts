@@ -33,7 +33,11 @@ const steps = fc.array(
   fc.oneof(
     fc.record({ do: fc.constant('want' as const), pods: fc.tuple(arbitraryPod(1), arbitraryPod(2)) }),
     fc.record({ do: fc.constant('drop' as const), pod: fc.constantFrom(1, 2) }),
-    fc.record({ do: fc.constant('send' as const), max: fc.integer({ min: 1, max: 30 }) }),
+    fc.record({
+      do: fc.constant('send' as const),
+      max: fc.integer({ min: 1, max: 30 }),
+      ahead: fc.integer({ min: 0, max: 30 }),
+    }),
     fc.record({ do: fc.constant('read' as const) }),
   ),
   { maxLength: 12 },
@@ -47,14 +51,17 @@ t.test(
         const model = new Model();
         const vpp = new StrictVpp();
         const wanted = new Map<number, readonly VppObject[]>();
-        const send = (max: number): number => {
+        const send = (max: number, ahead = 0): number => {
           const operations = model.take(max);
+          const next = ahead === 0 ? [] : model.take(ahead);
           vpp.run(operations);
           model.settle(done(operations));
-          return operations.length;
+          vpp.run(next);
+          model.settle(done(next));
+          return operations.length + next.length;
         };
         for (const step of todo) {
-          if (step.do === 'send') send(step.max);
+          if (step.do === 'send') send(step.max, step.ahead);
           else if (step.do === 'read') {
             model.beginReading();
             for (const object of vpp.objects) model.seen(object);
