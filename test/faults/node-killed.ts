@@ -3,14 +3,14 @@ import type { Fault } from './fault-lab.js';
 
 export const fault: Fault = {
   name: 'node-killed',
-  what: 'the node process is killed: VPP forwards on, the next life adopts it within 2 s, no packet is lost',
+  what: 'the node process is killed: VPP forwards on, the next life adopts it, no packet is lost',
   async run(lab) {
     const { node } = lab;
     const vpp = node.vppPid();
     const gaps = await lab.watching(async () => {
       await node.kill('SIGKILL');
-      const adopted_ms = await node.restart();
-      assert.ok(adopted_ms <= 2000, `adopted after ${adopted_ms} ms`);
+      // How fast is measured by the benchmark `recovery`.
+      await node.restart();
       await node.untilConverged();
     });
     assert.equal(node.vppPid(), vpp, 'the same VPP');
