@@ -26,15 +26,17 @@ export function shutAccepted(pid: number, client: number, path: string): number 
       .map((words) => words[6]),
   );
   const pidfd = syscall(PIDFD_OPEN, pid, 0, 0);
-  let shut = 0;
+  const sockets: number[] = [];
   for (const fd of readdirSync(`/proc/${pid}/fd`)) {
     const inode = /^socket:\[(\d+)\]$/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1];
     if (inode === undefined || !inodes.has(inode)) continue;
     const own = syscall(PIDFD_GETFD, pidfd, Number(fd), 0);
-    if (own >= 0 && shutdown(own, SHUT_RDWR) === 0) shut += 1;
-    if (own >= 0) close(own);
+    if (own >= 0) sockets.push(own);
   }
   close(pidfd);
+  // Found first and shut then: at the end of one, its peer closes the others.
+  const shut = sockets.filter((socket) => shutdown(socket, SHUT_RDWR) === 0).length;
+  for (const socket of sockets) close(socket);
   return shut;
 }
 

@@ -15,6 +15,7 @@ import { unmount } from '../src/host/libc.js';
 import { LinuxHost } from '../src/host/netlink/linux-host.js';
 import type { NetworkNamespace, NewRoute } from '../src/linux/network.js';
 import { NetnsLab } from './netns.js';
+import { checksumInSoftware } from './offload.js';
 
 /** Addresses of one end, without length. */
 export interface Ends {
@@ -138,7 +139,7 @@ export class Topology {
         const other = { namespace: 'outside', name: cable.peer, addresses: cable.outside };
         this.lab.veth(near, other, queues);
         this.#setMtu('node', cable.uplink, mtu);
-        if (!offload) this.lab.run('outside', 'ethtool', '-K', cable.peer, 'tx', 'off');
+        if (!offload) checksumInSoftware(this.lab.namespace('outside'), cable.peer);
       }
       this.#addRouter(chosen.cables);
       for (const route of chosen.routes) this.#addRoute('node', route.prefix, route.via, route.gateway);
