@@ -226,7 +226,7 @@ class Cni implements Actor<CniMessage> {
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
       add.reply.resolve(answer);
-      this.tellSelf({ type: 'Settled', key: spec.key, verb: 'add', there: !('error' in answer) });
+      this.ctx.tellSelf({ type: 'Settled', key: spec.key, verb: 'add', there: !('error' in answer) });
     };
     this.ctx
       .ask<PodMessage, AddAnswer>(
@@ -267,7 +267,7 @@ class Cni implements Actor<CniMessage> {
     pod.calls += 1;
     const settled = (answer: DeleteAnswer): void => {
       reply.resolve(answer);
-      this.tellSelf({ type: 'Settled', key, verb: 'del', there: false });
+      this.ctx.tellSelf({ type: 'Settled', key, verb: 'del', there: false });
     };
     this.ctx
       .ask<PodMessage, DeleteAnswer>(
@@ -315,7 +315,7 @@ class Cni implements Actor<CniMessage> {
   }
 
   private release(adds: readonly CniAdd[]): void {
-    for (const add of adds) this.tellSelf(add);
+    for (const add of adds) this.ctx.tellSelf(add);
   }
 
   // --- pods
@@ -491,9 +491,5 @@ class Cni implements Actor<CniMessage> {
 
   private report(): void {
     this.deps.report(this.settling.state(this.sweeper.busy));
-  }
-
-  private tellSelf(message: CniMessage): void {
-    if (!this.ctx.signal.aborted) this.ctx.self.tell(message);
   }
 }

@@ -364,7 +364,7 @@ class Pod implements Actor<PodMessage> {
   private dropDevice(spec: PodSpec): void {
     this.device = 'going';
     dropDevice(this.deps.host, spec, this.urgent || this.add !== undefined).then(() => {
-      if (!this.ctx.signal.aborted) this.ctx.self.tell({ type: 'DeviceGone' });
+      this.ctx.tellSelf({ type: 'DeviceGone' });
     });
   }
 

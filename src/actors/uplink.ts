@@ -220,10 +220,10 @@ class UplinkActor implements Actor<UplinkMessage> {
       try {
         const resumed = up.adopted ? await this.takeOver.resume(up, signal) : undefined;
         const taken = resumed ?? (await this.takeOver.run(up, signal));
-        this.ctx.self.tell({ type: 'Taken', generation: up.generation, taken });
+        this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken });
       } catch (error) {
         if (!signal.aborted) {
-          this.ctx.self.tell({ type: 'TakeOverFailed', generation: up.generation, error: error as Error });
+          this.ctx.tellSelf({ type: 'TakeOverFailed', generation: up.generation, error: error as Error });
         }
       }
     });
@@ -237,7 +237,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.begun(async (signal) => {
       try {
         const now = await this.takeOver.follow(taken, up.generation, signal);
-        if (now !== undefined) this.ctx.self.tell({ type: 'Taken', generation: up.generation, taken: now });
+        if (now !== undefined) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now });
       } catch (error) {
         if (!signal.aborted) {
           this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
@@ -390,7 +390,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private tapChanged(name: string): void {
     if (this.told.has(name)) return;
     this.told.add(name);
-    this.ctx.self.tell({ type: 'TapChanged', name });
+    this.ctx.tellSelf({ type: 'TapChanged', name });
   }
 
   private unwatch(): void {

@@ -25,7 +25,7 @@ export class Callers<R> {
     const left_ms = reply.deadline_ms - ctx.clock.now_ms() - answer_margin_ms;
     const timer = ctx.after(Math.max(0, left_ms), message);
     const onAbort = (): void => {
-      if (!ctx.signal.aborted) ctx.self.tell(message);
+      ctx.tellSelf(message);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     const unwatch = (): void => {

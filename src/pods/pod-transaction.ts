@@ -45,9 +45,7 @@ export class PodTransaction {
     const ctx = this.#ctx;
     this.#last += 1;
     const flight = this.#last;
-    const tell = (message: PodMessage): void => {
-      if (!ctx.signal.aborted) ctx.self.tell(message);
-    };
+    const tell = (message: PodMessage): void => ctx.tellSelf(message);
     const over = (outcome: TransactionResult | Error): void => tell({ type: 'Transacted', flight, outcome });
     const watched: Transaction = {
       ...transaction,

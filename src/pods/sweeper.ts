@@ -122,7 +122,7 @@ export class Sweeper {
     this.#waiting.delete(id);
     this.#busy = id;
     const tell = (error?: Error): void => {
-      if (!this.#ctx.signal.aborted) this.#ctx.self.tell({ type: 'Swept', id, ...(error && { error }) });
+      this.#ctx.tellSelf({ type: 'Swept', id, ...(error && { error }) });
     };
     this.#sweepNow(id, this.orphans.get(id)!, this.#generation).then(({ error }) => tell(error), tell);
   }

@@ -36,7 +36,7 @@ export class VppReader {
     this.#under_way = read;
     const asked_ms = ctx.clock.now_ms();
     const tell = (snapshot: Snapshot | Error): void => {
-      if (!ctx.signal.aborted) ctx.self.tell({ type: 'Snapshot', read, asked_ms, audit, snapshot });
+      ctx.tellSelf({ type: 'Snapshot', read, asked_ms, audit, snapshot });
     };
     ctx
       .ask<VppConnectionMessage, Snapshot>(

@@ -26,6 +26,11 @@ export class Context<M> implements ActorContext<M> {
     return this.#life.cell.ref as ActorRef<M>;
   }
 
+  tellSelf(message: M): void {
+    const life = this.#life;
+    if (!life.over) life.cell.offer(message, life, true);
+  }
+
   get path(): string {
     return this.#life.path;
   }
@@ -82,7 +87,7 @@ export class Context<M> implements ActorContext<M> {
     if (life.over) return NO_TIMER;
     const set = this.#runtime.clock.after(ms, () => {
       life.timers.delete(timer);
-      life.cell.offer(message, life, true);
+      this.tellSelf(message);
     });
     const timer: Timer = {
       cancel: () => {

@@ -119,6 +119,11 @@ export interface ChildSpec<M> {
 /** What an incarnation of an actor can do. When that incarnation is over, its context does nothing any more. */
 export interface ActorContext<M> {
   readonly self: ActorRef<M>;
+  /**
+   * Tells itself the end of what this incarnation has begun beside its mailbox. As a timer's message it is never refused, since its loss would
+   * leave the actor waiting for ever: how much is begun is bounded by the actor.
+   */
+  tellSelf(message: M): void;
   readonly path: string;
   /** 1 for the first life at this path, one more after each restart. */
   readonly incarnation: number;

@@ -31,6 +31,29 @@ t.test('what an actor can do', async (t) => {
     t.same(w.take(), ['w1!root/a shutdown false'], 'nobody lives there');
   });
 
+  t.test('it tells itself past a full mailbox, and nothing when its life is over', async (t) => {
+    const w = world(t);
+    await w.spawn(w.probe('a', { mailbox_max: 1 }));
+    let first: ActorContext<Probe> | undefined;
+    const busy = gate();
+    await w.tell('a', {
+      type: 'do',
+      run: (ctx) => {
+        first = ctx;
+        return busy.opened;
+      },
+    });
+    t.same(await w.tell('a', NOTE(1), NOTE(2)), [true, false]);
+    first!.tellSelf(NOTE(3));
+    busy.open();
+    await w.settle();
+    t.same(w.take(), ['a1+', 'a1:1', 'a1:3']);
+    await w.tell('a', BOOM);
+    first!.tellSelf(NOTE(4));
+    await w.clock.advance(100);
+    t.same(w.take(), ['a1-crash', 'a2+']);
+  });
+
   t.test('death watch: one that was to come back and does not is announced again', async (t) => {
     const w = world(t);
     await w.spawn(w.probe('w'), w.probe('a'));
