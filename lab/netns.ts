@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { unmount } from '../src/host/libc.js';
 import { LinuxHost } from '../src/host/netlink/linux-host.js';
 import type { NetworkNamespace } from '../src/linux/network.js';
+import { missing } from './programs.js';
 
 /**
  * Network namespaces for the demo and for tests with a real kernel. All are made below a directory of their own and
@@ -16,6 +17,8 @@ export function canUseNetns(): string | undefined {
   if (process.platform !== 'linux') return 'needs Linux';
   if (process.getuid?.() !== 0) return 'needs root for network namespaces';
   if (!existsSync('/proc/thread-self/ns/net')) return 'needs /proc with namespaces';
+  const program = missing('ip', 'nsenter');
+  if (program !== undefined) return program;
   const lab = tryLab();
   return typeof lab === 'string' ? lab : undefined;
 }

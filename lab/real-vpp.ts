@@ -17,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { missing } from './programs.js';
 
 export type RealVpp =
   | {
@@ -34,6 +35,8 @@ export function findRealVpp(env: NodeJS.ProcessEnv = process.env): RealVpp {
   if (binary === '') return { usable: false, why: 'needs VPP_BIN, the path of a VPP executable' };
   if (!existsSync(binary)) return { usable: false, why: `VPP_BIN: there is no ${binary}` };
   if (process.getuid?.() !== 0) return { usable: false, why: 'needs root to run VPP' };
+  const program = missing('ip', 'nsenter', 'ping');
+  if (program !== undefined) return { usable: false, why: program };
   if (existsSync('/dev/vhost-net')) return { usable: true, binary, environment: {} };
   const shim = buildShim();
   return 'why' in shim

@@ -1,0 +1,29 @@
+/** Programs of the system that tests and the demo start. */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Debian's packages. */
+const packages = {
+  ip: 'iproute2',
+  nsenter: 'util-linux',
+  ping: 'iputils-ping',
+} as const;
+
+export type Program = keyof typeof packages;
+
+/** Which of these programs is not on the PATH, as the reason to skip a test; undefined when all are. */
+export function missing(...programs: readonly Program[]): string | undefined {
+  const program = programs.find((each) => !isThere(each));
+  return program && `needs the program ${program} (Debian's package ${packages[program]})`;
+}
+
+function isThere(program: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
