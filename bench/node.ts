@@ -10,9 +10,6 @@ import { CannotRun } from './figures.js';
 /** What /run is on a host: a tmpfs. */
 const memory_directory = '/dev/shm';
 
-/** On pages of 4 KiB VPP has up to a fourth fewer buffers than it was asked for: those that would cross a page are left out. */
-const buffers_spare = 1.35;
-
 /** Runs `measure` with a node and sandboxes for `pods`, and removes all of it. */
 export async function withNode(
   pods: number,
@@ -29,7 +26,7 @@ export async function withNode(
     const node = await startNode(topology, {
       vpp,
       environment: {
-        CALICOVPP_MAX_PODS: String(Math.ceil(buffers_spare * Math.max(110, pods))),
+        CALICOVPP_MAX_PODS: String(Math.max(110, pods)),
         ...environment,
       },
     });

@@ -6,9 +6,9 @@ import { Plugin, range, withNode } from './node.js';
 import { untilAllReached } from './reached.js';
 
 const pods = 110;
-const host_ms_max = 3000;
-const pods_ms_max = 5000;
-const adopted_ms_max = 2000;
+const host_ms_max = 100;
+const pods_ms_max = 500;
+const adopted_ms_max = 1000;
 const deadline_ms = 30_000;
 /** What has been reached when a condition of readiness holds again, in order: where the time goes. */
 const stages: Readonly<Record<string, string>> = {

@@ -209,7 +209,8 @@ class MemoryTransport implements Transport {
     this.#connection = this.connect({
       write: (bytes) => {
         this.#chunks.push(bytes);
-        queueMicrotask(() => this.#deliver());
+        // As from a socket: read in a poll phase, behind the timers that are due by then.
+        setImmediate(() => this.#deliver());
       },
       close: () => queueMicrotask(() => this.#gone()),
     });
