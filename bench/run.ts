@@ -19,6 +19,7 @@ import { bench as scale } from './scale.js';
 
 const benches: Readonly<Record<string, Bench>> = { binapi, cni, removals, recovery, footprint, scale };
 
+const version_ms = 5000;
 const widths = [52, 12, 11, 10] as const;
 
 function row(...cells: readonly string[]): string {
@@ -38,8 +39,10 @@ function figureJson({ name, value, unit, goal, ok }: Figure): string {
 function vppVersion(): string {
   const vpp = findRealVpp();
   if (!vpp.usable) return vpp.why;
-  const { stdout } = spawnSync(vpp.binary, ['--version'], { encoding: 'utf8' });
-  return stdout.trim().split('\n')[0] ?? '';
+  const { stdout, error } = spawnSync(vpp.binary, ['--version'], { encoding: 'utf8', timeout: version_ms });
+  return error === undefined
+    ? (stdout.trim().split('\n')[0] ?? '')
+    : `does not tell its version: ${error.message}`;
 }
 
 function machine(): string[] {

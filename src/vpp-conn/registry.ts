@@ -43,13 +43,17 @@ export class Registry {
   /** The file could not be written: it is gone, and a later process adds all that it does not know of. */
   #lost = false;
 
-  /** The registry of this VPP: empty where the file is another's, damaged from where it is. `vpp`: pid, start time and boot. */
+  /**
+   * The registry of this VPP: empty where the file is another's, damaged from where it is. `vpp`: pid, start time and boot. A file that
+   * is good is left as it is: to read it no room is needed on the disk.
+   */
   constructor(file: RegistryFile, vpp: string) {
     this.#file = file;
     this.vpp = vpp;
     const [head, ...lines] = (readable(file) ?? '').split('\n');
-    if (head === headOf(vpp)) this.#replayAll(lines);
-    this.#rewrite();
+    const good = head === headOf(vpp) && this.#replayAll(lines);
+    this.#lines = lines.length;
+    if (!good || this.#tooLong) this.#rewrite();
   }
 
   list(): readonly RecordedObject[] {
@@ -105,12 +109,15 @@ export class Registry {
 
   /**
    * The last line may be cut: its request had not left yet, or its answer is not known. After any other damage, and after what another
-   * release of this product has written in its own way, nothing is sure.
+   * release of this product has written in its own way, nothing is sure. True: every line is whole, and more can be appended.
    */
-  #replayAll(lines: readonly string[]): void {
-    const damaged = lines.filter((line, at) => !this.#replay(line) && at < lines.length - 1);
-    if (damaged.length === 0) return;
+  #replayAll(lines: readonly string[]): boolean {
+    const damaged = lines.slice(0, -1).filter((line) => !this.#replay(line));
+    const end = lines.at(-1) ?? 'the first line is cut';
+    if (end !== '') this.#replay(end);
+    if (damaged.length === 0) return end === '';
     for (const [key, recorded] of this.#objects) this.#objects.set(key, { ...recorded, sure: false });
+    return false;
   }
 
   #replay(line: string): boolean {
@@ -132,8 +139,12 @@ export class Registry {
   #append(line: unknown): void {
     if (this.#lost) return;
     this.#lines += 1;
-    if (this.#lines > 4 * this.#objects.size + lines_spare) return this.#rewrite();
+    if (this.#tooLong) return this.#rewrite();
     this.#try(() => this.#file.append(`${JSON.stringify(line)}\n`));
+  }
+
+  get #tooLong(): boolean {
+    return this.#lines > 4 * this.#objects.size + lines_spare;
   }
 
   #rewrite(): void {

@@ -1,5 +1,5 @@
 /** An executor over a VPP whose answers the test gives, in the order in which each connection was asked. */
-import { type Client, RetvalError } from 'vpp-binapi-ts';
+import { type Asker, type Client, RetvalError } from 'vpp-binapi-ts';
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { VppObject } from '../../src/objects/object.js';
@@ -74,7 +74,7 @@ export class AnsweringVpp {
     return this.log.splice(0);
   }
 
-  #requester(way: Way): Pick<Client, 'request'> {
+  #requester(way: Way): Pick<Client, 'ask'> {
     const request = ({ name }: { readonly name: string }, fields: Fields): Promise<unknown> => {
       if (this.#dead !== undefined) return Promise.reject(this.#dead);
       const text = inWords(name, fields);
@@ -96,8 +96,21 @@ export class AnsweringVpp {
       this.most[way] = Math.max(this.most[way], this.#asked[way].length);
       return answered;
     };
-    return { request: request as unknown as Client['request'] };
+    return asking(request);
   }
+}
+
+/** A client whose answers are promises. */
+export function asking(
+  request: (message: { readonly name: string }, fields: object) => Promise<unknown>,
+): Pick<Client, 'ask'> {
+  const ask = (message: { readonly name: string }, fields: object, asker: Asker<unknown>): void => {
+    request(message, fields).then(
+      (reply) => asker.answered(reply),
+      (error) => asker.refused(error),
+    );
+  };
+  return { ask: ask as unknown as Client['ask'] };
 }
 
 export function turn(): Promise<void> {

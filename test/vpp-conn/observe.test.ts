@@ -29,7 +29,7 @@ type Vpp = Pick<Client, 'dump' | 'request' | 'compatible'>;
 const everything: readonly Scope[] = [...owners, 'nobody'];
 
 /** What one process knows of a VPP. */
-async function session(vpp: Vpp, file: RegistryFile) {
+async function session(vpp: Vpp & Pick<Client, 'ask'>, file: RegistryFile) {
   const handles = new Handles();
   const registry = new Registry(file, 'vpp');
   await openFibSources(vpp, handles);
@@ -425,7 +425,11 @@ t.test('a VPP without a plugin is read all the same, and what needs it is refuse
       return { ...report, compatible: report.compatible && all.every(isThere) };
     },
   };
-  const process = await session(poor, memoryFile());
+  const ask = ((message, fields, asker, options) => {
+    if (!isThere(message)) throw new IncompatibleError(message.name, '0', undefined);
+    client.ask(message, fields, asker, options);
+  }) as Client['ask'];
+  const process = await session({ ...poor, ask }, memoryFile());
   const pod = pods['with sources of its own, and redirected']!;
   const { outcomes } = await process.run(reconcile(pod, []));
   const refused = outcomes.filter(({ error }) => error !== undefined);

@@ -1,5 +1,4 @@
 /** What an executor sends, one line per message: its name and the fields that say anything. */
-import type { Client } from 'vpp-binapi-ts';
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Operation } from '../../src/reconcile/operation.js';
@@ -7,6 +6,7 @@ import { Executor } from '../../src/vpp-conn/execute.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { Registry } from '../../src/vpp-conn/registry.js';
+import { asking } from './executor-lab.js';
 
 const says_nothing: ReadonlySet<unknown> = new Set([
   ...[false, 0, '', 0xffffffff, '0.0.0.0', '::', '00:00:00:00:00:00'],
@@ -58,7 +58,7 @@ export async function callsOf(operations: readonly Operation[], handles = knownH
     unanswered -= 1;
     return { retval: 0, ...(makes && { sw_if_index: made, id: made, new_table_index: made }) };
   };
-  const vpp = { request: request as unknown as Client['request'] };
+  const vpp = asking(request);
   const executor = new Executor({
     connections: { prompt: vpp, bulk: vpp },
     handles,

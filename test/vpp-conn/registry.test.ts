@@ -16,6 +16,18 @@ const snat = (tag: string): VppObject => ({ kind: 'interface_flag', interface: t
 /** `snat_exclude:10.1.0.0/16`, with `?` where it is not sure. */
 const held = (registry: Registry): string[] =>
   registry.list().map(({ object, sure }) => `${keyOf(object)}${sure ? '' : '?'}`);
+/** On a disk without room: the file can be read and removed. */
+const fullDisk = (file: RegistryFile, isFull = (): boolean => true): RegistryFile => ({
+  read: () => file.read(),
+  replace(text) {
+    if (isFull() && text !== undefined) throw new Error('ENOSPC');
+    file.replace(text);
+  },
+  append(text) {
+    if (isFull()) throw new Error('ENOSPC');
+    file.append(text);
+  },
+});
 /** What the next process finds. */
 const found = (file: RegistryFile, vpp = 'vpp'): string[] => held(new Registry(memoryFile(file.read()), vpp));
 
@@ -105,6 +117,36 @@ const lines = [
   JSON.stringify(['+', keyOf(exclude(2))]),
 ];
 
+t.test('a good file is left as it is, so that it outlives a restart on a full disk', async (t) => {
+  const text = `${lines.join('\n')}\n`;
+  const file = memoryFile(text);
+  const registry = new Registry(fullDisk(file), 'vpp');
+  t.same(held(registry), ['snat_exclude:10.1.0.0/16', 'snat_exclude:10.2.0.0/16']);
+  t.equal(file.read(), text);
+  t.same(found(file), held(registry), 'once more');
+});
+
+t.test(
+  'a file of which something is damaged, cut or too long is written anew before more is appended',
+  async (t) => {
+    const good = `${lines.join('\n')}\n`;
+    const again = Array.from({ length: 5000 }, () => lines[2]).join('\n');
+    for (const [what, text] of Object.entries({
+      damaged: good.replace(lines[1]!, 'nonsense'),
+      cut: good.slice(0, -3),
+      'cut behind a whole line': good.slice(0, -1),
+      'nothing but its head': lines[0]!,
+      'too long': `${good}${again}\n`,
+    })) {
+      const file = memoryFile(text);
+      const registry = new Registry(file, 'vpp');
+      t.not(file.read(), text, what);
+      registry.done('add', exclude(3), registry.begins(exclude(3)));
+      t.same(found(file), held(registry), what);
+    }
+  },
+);
+
 t.test('a file that is cut is true as far as it goes', async (t) => {
   const whole = `${lines.join('\n')}\n`;
   for (let length = 0; length <= whole.length; length += 1) {
@@ -154,17 +196,7 @@ t.test('whatever bytes there are, a registry opens and goes on', async (t) => {
 t.test('a file that cannot be written is removed: an old word is worse than none', async (t) => {
   const file = memoryFile();
   let full = false;
-  const disk: RegistryFile = {
-    read: () => file.read(),
-    replace(text) {
-      if (full && text !== undefined) throw new Error('ENOSPC');
-      file.replace(text);
-    },
-    append(text) {
-      if (full) throw new Error('ENOSPC');
-      file.append(text);
-    },
-  };
+  const disk = fullDisk(file, () => full);
   const registry = new Registry(disk, 'vpp');
   registry.done('add', exclude(1), registry.begins(exclude(1)));
   full = true;

@@ -1,3 +1,4 @@
+import type { Asker } from './client.js';
 import type { Dump, Message, OneWay, Request, Stream } from './message.js';
 import type { MessageStats } from './stats.js';
 
@@ -47,21 +48,47 @@ export class Call {
     readonly asked_ms: number,
     /** Of a dump or a stream. */
     readonly collection: Collection | undefined,
-    readonly resolve: (value: unknown) => void,
-    readonly reject: (error: unknown) => void,
+    readonly asker: Asker<unknown>,
   ) {}
+
+  answer(value: unknown): void {
+    try {
+      this.asker.answered(value);
+    } catch (error) {
+      uncaught(error);
+    }
+  }
+
+  refuse(error: unknown): void {
+    try {
+      this.asker.refused(error);
+    } catch (thrown) {
+      uncaught(thrown);
+    }
+  }
+}
+
+/** An exception of the asker is none of the connection's: it ends the process, unless somebody listens for it. */
+function uncaught(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
+/** Of a message that is not answered. */
+export const nobody: Asker<unknown> = { answered: () => {}, refused: () => {} };
+
+let last: Asker<unknown> = nobody;
+
+/** As what the promise that was made last, `new Promise(settles)`, is an asker. */
+export function lastPromise(): Asker<unknown> {
+  return last;
 }
 
 /**
- * Of the promise that was made last. One executor for all promises instead of a closure for each: at full rate collecting what a
- * request leaves behind is most of its cost.
+ * One executor for all promises instead of a closure for each: at full rate collecting what a request leaves behind is most of its
+ * cost.
  */
-export const settlers: { resolve: (value: unknown) => void; reject: (error: unknown) => void } = {
-  resolve: () => {},
-  reject: () => {},
-};
-
-export function takeSettlers(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
-  settlers.resolve = resolve;
-  settlers.reject = reject;
+export function settles(answered: (value: unknown) => void, refused: (error: unknown) => void): void {
+  last = { answered, refused };
 }

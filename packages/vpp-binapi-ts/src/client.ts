@@ -60,6 +60,13 @@ export interface EachOptions<Details> extends RequestOptions {
   readonly each: (details: Details) => void;
 }
 
+/** Is told what came of a request: one of both, once, and never before `ask` has returned. What it throws nobody catches. */
+export interface Asker<Reply> {
+  answered(reply: Reply): void;
+  /** With what the promise of `request` would reject with. */
+  refused(error: unknown): void;
+}
+
 /**
  * One connection to one life of VPP. VPP handles the messages of a connection in the order in which they were asked for, so a
  * request may rely on the one before it without waiting for its answer.
@@ -69,12 +76,19 @@ export interface EachOptions<Details> extends RequestOptions {
  * milliseconds, and others have their turn between them.
  *
  * Promises reject with RetvalError, DeadlineError, DisconnectedError, IncompatibleError, MalformedError (a field holds what the message
- * cannot; the connection lives) or OverflowError. Bytes from VPP that make no sense close the connection; what is pending then rejects with
- * the MalformedError that says why.
+ * cannot; the connection lives) or OverflowError. Bytes from VPP that make no sense close the connection: what is pending then rejects with a
+ * DisconnectedError, whose cause is the MalformedError that says why.
  */
 export interface Client {
   /** Rejects with RetvalError when the reply's retval is not 0. */
   request<In, Reply>(message: Request<In, Reply>, fields: In, options?: RequestOptions): Promise<Reply>;
+  /** `request` without a promise, for who asks by the thousand. Throws what says that it cannot be sent, where that is known at once. */
+  ask<In, Reply>(
+    message: Request<In, Reply>,
+    fields: In,
+    asker: Asker<NoInfer<Reply>>,
+    options?: RequestOptions,
+  ): void;
   /** All details, in VPP's order; with `each`, their number. A control_ping behind the dump tells their end. */
   dump<In, Details>(message: Dump<In, Details>, fields: In, options: EachOptions<Details>): Promise<number>;
   dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<Details[]>;

@@ -1,5 +1,5 @@
-import { type Asked, Call, Collection, type Route, settlers, takeSettlers } from './call.js';
-import type { Client, ConnectOptions, EachOptions, RequestOptions } from './client.js';
+import { type Asked, Call, Collection, lastPromise, nobody, type Route, settles } from './call.js';
+import type { Asker, Client, ConnectOptions, EachOptions, RequestOptions } from './client.js';
 import {
   type BinapiError,
   DeadlineError,
@@ -35,6 +35,8 @@ const linger_ms = 1000;
 
 /** The options of `connect` with the defaults filled in. */
 export type Settings = Required<Omit<ConnectOptions, 'log'>> & Pick<ConnectOptions, 'log'>;
+
+type AskOptions = RequestOptions & { readonly each?: (details: never) => void };
 
 /** What the handshake found out. */
 export interface Greeting {
@@ -103,13 +105,22 @@ export class Session implements Client {
   }
 
   request<In, Reply>(message: Request<In, Reply>, fields: In, options?: RequestOptions): Promise<Reply> {
-    return this.#ask(message, fields, options) as Promise<Reply>;
+    return this.#promise(message, fields, options) as Promise<Reply>;
+  }
+
+  ask<In, Reply>(
+    message: Request<In, Reply>,
+    fields: In,
+    asker: Asker<NoInfer<Reply>>,
+    options?: RequestOptions,
+  ): void {
+    this.#ask(message, fields, options, asker as Asker<unknown>);
   }
 
   dump<In, Details>(message: Dump<In, Details>, fields: In, options: EachOptions<Details>): Promise<number>;
   dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<Details[]>;
   dump<In, Details>(message: Dump<In, Details>, fields: In, options?: RequestOptions): Promise<unknown> {
-    return this.#ask(message, fields, options);
+    return this.#promise(message, fields, options);
   }
 
   stream<In, Details, Reply>(
@@ -127,7 +138,7 @@ export class Session implements Client {
     fields: In,
     options?: RequestOptions,
   ): Promise<unknown> {
-    return this.#ask(message, fields, options);
+    return this.#promise(message, fields, options);
   }
 
   send<In>(message: OneWay<In>, fields: In): void {
@@ -137,8 +148,7 @@ export class Session implements Client {
       this.#encode(route.message, route.id, 0, fields);
       route.stats.sent += 1;
     } else {
-      const ignore = () => {};
-      this.#wait(new Call(route, fields, Number.POSITIVE_INFINITY, 0, undefined, ignore, ignore));
+      this.#wait(new Call(route, fields, Number.POSITIVE_INFINITY, 0, undefined, nobody));
     }
   }
 
@@ -174,28 +184,27 @@ export class Session implements Client {
 
   // Out: ask, perhaps wait for the window, transmit.
 
-  #ask(
-    message: Asked,
-    fields: unknown,
-    options: (RequestOptions & { readonly each?: (details: never) => void }) | undefined,
-  ): Promise<unknown> {
-    const promise = new Promise(takeSettlers);
-    const { resolve, reject } = settlers;
+  #promise(message: Asked, fields: unknown, options: AskOptions | undefined): Promise<unknown> {
+    const promise = new Promise(settles);
+    const asker = lastPromise();
     try {
-      const route = this.#route(message);
-      const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
-      const collection =
-        route.details === undefined ? undefined : new Collection(options?.each as Collection['each']);
-      const now_ms = this.#timers.now_ms();
-      const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms), collection, resolve, reject);
-      if (this.#queue.length === 0 && this.#window.free > 0 && !this.#outbox.full)
-        this.#transmit(call, now_ms);
-      else this.#wait(call);
-      this.#judgeBy(now_ms + deadline_ms, now_ms);
+      this.#ask(message, fields, options, asker);
     } catch (error) {
-      reject(error);
+      asker.refused(error);
     }
     return promise;
+  }
+
+  #ask(message: Asked, fields: unknown, options: AskOptions | undefined, asker: Asker<unknown>): void {
+    const route = this.#route(message);
+    const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
+    const collection =
+      route.details === undefined ? undefined : new Collection(options?.each as Collection['each']);
+    const now_ms = this.#timers.now_ms();
+    const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms), collection, asker);
+    if (this.#queue.length === 0 && this.#window.free > 0 && !this.#outbox.full) this.#transmit(call, now_ms);
+    else this.#wait(call);
+    this.#judgeBy(now_ms + deadline_ms, now_ms);
   }
 
   #wait(call: Call): void {
@@ -261,7 +270,7 @@ export class Session implements Client {
         this.#transmit(call, this.#now_ms);
         this.#judgeBy(this.#now_ms + call.deadline_ms, this.#now_ms);
       } catch (error) {
-        call.reject(error);
+        call.refuse(error);
       }
     }
   }
@@ -360,18 +369,17 @@ export class Session implements Client {
       const { name } = call.route.message;
       const error = errors.get(`${name} ${sent}`) ?? this.#disconnected(reason, name, sent);
       errors.set(`${name} ${sent}`, error);
-      call.reject(error);
+      call.refuse(error);
     };
     for (const call of this.#window.calls()) {
-      if (!call.given_up) reject(call, true);
       this.#window.release(call);
+      if (!call.given_up) reject(call, true);
     }
     for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) reject(call, false);
     this.#resolve_closed(reason);
   }
 
-  #disconnected(reason: BinapiError, message_name: string, sent: boolean): BinapiError {
-    if (reason instanceof MalformedError && sent) return reason;
+  #disconnected(reason: BinapiError, message_name: string, sent: boolean): DisconnectedError {
     return new DisconnectedError(reason.message, message_name, sent, { cause: reason });
   }
 
@@ -386,7 +394,7 @@ export class Session implements Client {
       collection.each(details);
     } catch (error) {
       call.given_up = true;
-      call.reject(error);
+      call.refuse(error);
     }
   }
 
@@ -408,13 +416,13 @@ export class Session implements Client {
     const ended = collection?.continued === true && retval === retval_invalid_value;
     if (retval !== 0 && !ended) {
       route.stats.refused += 1;
-      call.reject(new RetvalError(route.message.name, retval, reply));
+      call.refuse(new RetvalError(route.message.name, retval, reply));
     } else if (collection === undefined) {
-      call.resolve(reply);
+      call.answer(reply);
     } else {
       const { each, details, count } = collection;
-      if (route.kind === 'dump') call.resolve(each === undefined ? details : count);
-      else call.resolve(each === undefined ? { details, reply } : { count, reply });
+      if (route.kind === 'dump') call.answer(each === undefined ? details : count);
+      else call.answer(each === undefined ? { details, reply } : { count, reply });
     }
   }
 
@@ -424,7 +432,7 @@ export class Session implements Client {
     const fields = call.fields as { readonly cursor: number };
     if (cursor <= fields.cursor) {
       this.#window.release(call);
-      call.reject(new MalformedError(`${message.name}: VPP does not get beyond cursor ${fields.cursor}`));
+      call.refuse(new MalformedError(`${message.name}: VPP does not get beyond cursor ${fields.cursor}`));
       return;
     }
     call.collection!.continued = true;
@@ -468,16 +476,19 @@ export class Session implements Client {
 
   /** Gives up, by the rules of RequestOptions, what is not answered any more. */
   #judge(): void {
+    const expired: (() => void)[] = [];
     const expire = (sent: boolean) => (call: Call) => {
       call.given_up = true;
       if (call.collection !== undefined) call.collection.details.length = 0;
       call.route.stats.expired += 1;
-      call.reject(new DeadlineError(call.route.message.name, call.deadline_ms, sent));
+      expired.push(() => call.refuse(new DeadlineError(call.route.message.name, call.deadline_ms, sent)));
     };
     const next_ms = Math.min(
       this.#window.judge(this.#now_ms, this.#heard_ms, expire(true)),
       this.#queue.judge(this.#now_ms, this.#heard_ms, expire(false)),
     );
     this.#judgeBy(next_ms, this.#now_ms);
+    // Who is told may ask for more at once.
+    for (const tell of expired) tell();
   }
 }

@@ -1,0 +1,176 @@
+/** One connection to VPP, and the transactions that go by it, in the order of their turns. */
+import type { Client } from 'vpp-binapi-ts';
+import { type Family, familyOf } from '../ip/text.js';
+import { interfaceMade, interfacesUsed, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
+import type { Operation, Outcome } from '../reconcile/operation.js';
+import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
+
+/** Messages in flight on a connection: more make VPP no faster and whoever comes behind them wait (seen: 64 to 2,048 alike). */
+const window = 64;
+/**
+ * When so many are left, a full lane is filled again: one write of sixteen messages costs both sides less than sixteen of one, and VPP has
+ * work for half a millisecond meanwhile.
+ */
+const refill = 48;
+
+export type Requester = Pick<Client, 'ask'>;
+
+/** A transaction that is being carried out, or waits for its turn. */
+export class Run {
+  /** In the order of the operations, each in its place once it is known. */
+  readonly outcomes: Outcome[] = [];
+  readonly made = new Map<string, number>();
+  /** Handles that operations on their way will make. */
+  readonly making = new Set<string>();
+  /** Interfaces that are made, and not yet announced. */
+  readonly news: string[] = [];
+  /** What it asks for; after a failure, where it is rolled back, what takes it back. */
+  plan: readonly Operation[];
+  next = 0;
+  in_flight = 0;
+  begun = false;
+  queued = false;
+  over = false;
+  first_error: Error | undefined;
+  /** While it is rolled back: keys of what VPP refused to remove. */
+  refused_undo: Set<ObjectKey> | undefined;
+
+  constructor(
+    readonly transaction: Transaction,
+    readonly abandoned: () => boolean,
+    readonly lane: Lane,
+    readonly resolve: (result: TransactionResult) => void,
+    readonly reject: (error: Error) => void,
+  ) {
+    this.plan = transaction.operations;
+  }
+
+  /** Nothing more of it is sent; what is on its way is waited for, and then taken back. */
+  get failed(): boolean {
+    const { on_error } = this.transaction;
+    return this.first_error !== undefined && on_error === 'rollback' && this.refused_undo === undefined;
+  }
+
+  get all_sent(): boolean {
+    return this.next >= this.plan.length;
+  }
+
+  /** The operation whose turn it is; undefined when there is none, or it has to wait for a handle. */
+  get due(): Operation | undefined {
+    const operation = this.plan[this.next];
+    if (operation === undefined || this.failed) return undefined;
+    if (this.making.size > 0 && needs(operation.object).some((name) => this.making.has(name)))
+      return undefined;
+    return operation;
+  }
+
+  /** The transaction stands for itself, not each of its objects. */
+  get is_whole(): boolean {
+    return this.transaction.subject !== undefined;
+  }
+
+  /** What came of the operation at this place of the plan. */
+  settle(at: number, operation: Operation, error: Error | undefined): void {
+    if (this.refused_undo !== undefined) {
+      if (error !== undefined) this.refused_undo.add(keyOf(operation.object));
+      return;
+    }
+    this.outcomes[at] = error === undefined ? { operation } : { operation, error };
+    if (error !== undefined) this.first_error ??= error;
+  }
+}
+
+export class Lane {
+  /** Those that have something to send, in the order of their turns. */
+  readonly #urgent: Run[] = [];
+  readonly #other: Run[] = [];
+  #messages = 0;
+  #operations = 0;
+  #full = false;
+
+  constructor(readonly vpp: Requester) {}
+
+  /** Messages that VPP has not answered. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Operations of which not all is answered: some need no message. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  /** Nothing more is sent for now. */
+  get full(): boolean {
+    return this.#full;
+  }
+
+  begins(): void {
+    this.#operations += 1;
+    if (this.#operations >= window) this.#full = true;
+  }
+
+  ends(): void {
+    this.#operations -= 1;
+    if (this.#full) this.#look();
+  }
+
+  sends(): void {
+    this.#messages += 1;
+    if (this.#messages >= window) this.#full = true;
+  }
+
+  answered(): void {
+    this.#messages -= 1;
+    if (this.#full) this.#look();
+  }
+
+  #look(): void {
+    this.#full = this.#messages > refill || this.#operations > refill;
+  }
+
+  enqueue(run: Run): void {
+    if (run.queued) return;
+    run.queued = true;
+    this.#queue(run).push(run);
+  }
+
+  /** It keeps its turn. */
+  putBack(run: Run): void {
+    run.queued = true;
+    this.#queue(run).unshift(run);
+  }
+
+  shift(): Run | undefined {
+    const run = this.#urgent.shift() ?? this.#other.shift();
+    if (run !== undefined) run.queued = false;
+    return run;
+  }
+
+  /** Takes this one out of its turn. */
+  take(run: Run): Run | undefined {
+    if (!run.queued) return undefined;
+    const queue = this.#queue(run);
+    queue.splice(queue.indexOf(run), 1);
+    run.queued = false;
+    return run;
+  }
+
+  #queue(run: Run): Run[] {
+    return run.transaction.urgency === 'urgent' ? this.#urgent : this.#other;
+  }
+}
+
+const redirectTable = (family: Family): string => keyOf({ kind: 'redirect_table', family });
+
+/** The name of the handle that adding this makes, as a `Run` has it in `making`. */
+export function handleMade(object: VppObject): string | undefined {
+  return interfaceMade(object) ?? (object.kind === 'redirect_table' ? keyOf(object) : undefined);
+}
+
+function needs(object: VppObject): readonly string[] {
+  const used = interfacesUsed(object);
+  if (object.kind === 'redirect_acl') return [...used, redirectTable(object.family)];
+  if (object.kind === 'redirect_rule') return [...used, redirectTable(familyOf(object.address))];
+  return used;
+}
