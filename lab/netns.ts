@@ -51,13 +51,12 @@ export class NetnsLab {
   readonly #names = new Set<string>();
   readonly #open: NetworkNamespace[] = [];
 
-  /** Path of the namespace with this name, made at its first use, with `lo` up and no duplicate address detection. */
+  /** Path of the namespace with this name, made at its first use, with `lo` up and all else as the kernel makes it. */
   namespace(name: string): string {
     const path = this.host.createNamed(name);
     if (this.#names.has(name)) return path;
     this.#names.add(name);
     const namespace = this.host.open(path);
-    for (const scope of ['all', 'default']) namespace.writeSysctl(`net/ipv6/conf/${scope}/accept_dad`, '0');
     namespace.apply({ do: 'set_link', link: 1, up: true });
     namespace.close();
     return path;
@@ -70,7 +69,7 @@ export class NetnsLab {
     return namespace;
   }
 
-  /** A pair of veth, both ends up, with their addresses. */
+  /** A pair of veth, both ends up, with their addresses, which are of use. */
   veth(a: VethEnd, b: VethEnd, queues = 1): void {
     const peer = { name: b.name, netns: this.namespace(b.namespace), ...(b.mac ? { mac: b.mac } : {}) };
     const near = this.host.open(this.namespace(a.namespace));
@@ -80,7 +79,9 @@ export class NetnsLab {
         do: 'add_link',
         link: { name: a.name, kind: 'veth', queues, peer, ...(a.mac ? { mac: a.mac } : {}) },
       });
-      for (const [namespace, end] of [[near, a] as const, [far, b] as const]) raise(namespace, end);
+      const ends = [[near, a] as const, [far, b] as const];
+      for (const [namespace, end] of ends) raise(namespace, end);
+      for (const [namespace, end] of ends) addAddresses(namespace, end);
     } finally {
       near.close();
       far.close();
@@ -116,11 +117,46 @@ export class NetnsLab {
   }
 }
 
-function raise(namespace: NetworkNamespace, end: VethEnd): void {
-  const link = namespace.link(end.name)!.index;
-  namespace.apply({ do: 'set_link', link, up: true });
-  for (const prefix of end.addresses ?? []) {
+const nodad = 0x02;
+const tentative = 0x40;
+const addrgen_none = 1;
+/** The kernel's worker sees a new carrier within a second. */
+const settle_tries = 3000;
+
+function raise(namespace: NetworkNamespace, { name }: VethEnd): void {
+  namespace.apply({ do: 'set_link', link: namespace.link(name)!.index, up: true });
+}
+
+/** Addresses as they are on a host that has been up for a while: detection of duplicates, which takes seconds, lies behind them. */
+function addAddresses(namespace: NetworkNamespace, { name, addresses = [] }: VethEnd): void {
+  const link = namespace.link(name)!;
+  const isReady = (): boolean => {
+    const { addrgen_mode } = namespace.link(link.index)!;
+    const is_off = addrgen_mode === undefined || addrgen_mode === addrgen_none;
+    return is_off || namespace.addresses(link.index).some(({ family }) => family === 6);
+  };
+  until(isReady, `${name} has no link-local address`);
+  for (const prefix of addresses) {
     const family = prefix.includes(':') ? 6 : 4;
-    namespace.apply({ do: 'add_address', address: { link, family, prefix } });
+    namespace.apply({ do: 'add_address', address: { link: link.index, family, prefix } });
+  }
+  const unverified = namespace.addresses(link.index).filter(({ flags }) => flags & tentative);
+  // The kernel lists the newest first.
+  for (const address of unverified.reverse()) {
+    namespace.apply({ do: 'delete_address', address });
+    namespace.apply({ do: 'add_address', address: { ...address, flags: nodad } });
+  }
+  const isVerified = () => namespace.addresses(link.index).every(({ flags }) => !(flags & tentative));
+  until(isVerified, `addresses of ${name} are tentative`);
+  for (const address of unverified) {
+    namespace.apply({ do: 'replace_address', address: { ...address, flags: 0 } });
+  }
+}
+
+function until(holds: () => boolean, otherwise: string): void {
+  const waiting = new Int32Array(new SharedArrayBuffer(4));
+  for (let tries = 0; !holds(); tries++) {
+    if (tries === settle_tries) throw new Error(otherwise);
+    Atomics.wait(waiting, 0, 0, 1);
   }
 }

@@ -291,15 +291,21 @@ function stepsOf(
   changes: readonly DeviceChange[] = [],
 ): UndoStep[] {
   const { link, sysctls } = uplink;
+  const identity = identityOf(link);
   return [
     ...restoreSteps(stateOf(uplink)),
-    ...sysctls.map(
-      ({ path, value }): UndoStep => ({ kind: 'write_kernel_file', path: `/proc/sys/${path}`, value }),
-    ),
+    ...sysctls.map(({ path, value }): UndoStep => {
+      return { kind: 'link_sysctl', link: identity, path: path.replace(`/${link.name}/`, '/*/'), value };
+    }),
     ...changes.flatMap((change) => undoOf(change, uplink)),
-    { kind: 'link_to_netns', link: identityOf(link), from: vpp_netns },
+    { kind: 'link_to_netns', link: identity, from: vpp_netns },
     // The host tap, which has the name of the uplink.
-    ...(link.kind === 'tun' ? [] : [{ kind: 'delete_link', name: link.name, link_kind: 'tun' } as const]),
+    {
+      kind: 'delete_link',
+      name: link.name,
+      link_kind: 'tun',
+      ...(link.kind === 'tun' && { while: { link: identity, in: vpp_netns } }),
+    },
   ];
 }
 

@@ -17,8 +17,9 @@ export interface FoundLink {
 }
 
 /**
- * Finds a link by what it is rather than by its index, and sees to it that it is in the own namespace under its name.
- * Physical devices are waited for: they come back by themselves from a namespace that dies and from another driver.
+ * Finds a link by what it is, and sees to it that it is in the own namespace under its name; where another link has that name, under
+ * one that the kernel would choose. Physical devices are waited for: they come back by themselves from a namespace that dies and
+ * from another driver. A link is looked for once, and asked for by its index from then on, so that steps cost what they do.
  */
 export class LinkFinder {
   readonly #host: HostNetwork;
@@ -26,6 +27,8 @@ export class LinkFinder {
   readonly #clock: Clock;
   readonly #wait_ms: number;
   #deadline_ms: number | undefined;
+  readonly #known = new Map<string, number>();
+  readonly #missing = new Set<string>();
 
   /** `wait_ms` is for all links together. */
   constructor(host: HostNetwork, own: NetworkNamespace, clock: Clock, wait_ms: number) {
@@ -35,43 +38,85 @@ export class LinkFinder {
     this.#wait_ms = wait_ms;
   }
 
-  /** `from`: another namespace to look in. Throws when the link is not found, or its name is taken by another. */
+  /** `from`: another namespace to look in. Throws when the link is not found. */
   async find(identity: LinkIdentity, from?: string): Promise<FoundLink> {
+    const key = JSON.stringify(identity);
+    const known = this.#known.get(key);
+    const link = known === undefined ? undefined : this.#own.link(known);
+    if (link && from === undefined) return { link, changed: false };
+    const found = this.#missing.has(key) ? undefined : await this.#look(identity, from);
+    if (!found) {
+      if (from === undefined) this.#missing.add(key);
+      throw new Error(`${identity.kind} link ${identity.name} is not there`);
+    }
+    this.#known.set(key, found.link.index);
+    return found;
+  }
+
+  /** As `find`, for steps by the thousand: of a link that was found already the kernel is asked nothing. */
+  async indexOf(identity: LinkIdentity): Promise<number> {
+    return this.#known.get(JSON.stringify(identity)) ?? (await this.find(identity)).link.index;
+  }
+
+  /** Is the link in the namespace at `path`? */
+  isIn(path: string, identity: LinkIdentity): boolean {
+    return this.#inside(path, (namespace) => bestOf(namespace.links(), identity)) !== undefined;
+  }
+
+  async #look(identity: LinkIdentity, from: string | undefined): Promise<FoundLink | undefined> {
     for (;;) {
       const found = this.#lookOnce(identity, from);
-      if (found) return found;
-      if (identity.kind !== 'physical' || this.#timeIsUp())
-        throw new Error(`${identity.kind} link ${identity.name} is not there`);
+      if (found || identity.kind !== 'physical' || this.#timeIsUp()) return found;
       await this.#clock.sleep(POLL_MS);
     }
   }
 
+  /** What has another name, or another index, is it only where the namespace that it was moved to does not have it. */
   #lookOnce(identity: LinkIdentity, from: string | undefined): FoundLink | undefined {
     const here = this.#own.links();
-    const exact = exactly(here, identity);
-    if (exact) return this.#named(exact, identity);
+    const exact = here.find((link) => isExactly(link, identity));
+    if (exact) return { link: exact, changed: false };
     const brought = from === undefined ? undefined : this.#bringBack(identity, from);
     if (brought) return { link: brought, changed: true };
-    const similar = here.find((link) => isAlike(link, identity));
-    return similar && { link: similar, changed: false };
+    const best = bestOf(here, identity);
+    return best && this.#named(best, identity);
   }
 
   #bringBack(identity: LinkIdentity, from: string): Link | undefined {
-    if (!this.#host.exists(from)) return undefined;
-    const namespace = this.#host.open(from);
-    try {
-      const links = namespace.links();
-      const link = exactly(links, identity) ?? links.find((other) => isAlike(other, identity));
+    return this.#inside(from, (namespace) => {
+      const link = bestOf(namespace.links(), identity);
       if (!link) return undefined;
-      const { name } = identity;
-      namespace.apply({ do: 'move_link', link: link.index, netns: OWN_NAMESPACE_PATH, name });
-      return this.#own.link(name);
+      const move = (name: string) => {
+        namespace.apply({ do: 'move_link', link: link.index, netns: OWN_NAMESPACE_PATH, name });
+        return this.#own.link(name);
+      };
+      try {
+        return move(identity.name);
+      } catch (error) {
+        if (errorCode(error) !== 'EEXIST') throw error;
+        return move(this.#freeName(link.index));
+      }
+    });
+  }
+
+  /** As the kernel calls a device that falls back to the host and whose name is taken there. */
+  #freeName(index: number): string {
+    const taken = new Set(this.#own.links().flatMap(({ name, altnames }) => [name, ...altnames]));
+    let number = index;
+    while (taken.has(`dev${number}`)) number++;
+    return `dev${number}`;
+  }
+
+  #inside<T>(path: string, run: (namespace: NetworkNamespace) => T): T | undefined {
+    if (!this.#host.exists(path)) return undefined;
+    const namespace = this.#host.open(path);
+    try {
+      return run(namespace);
     } finally {
       namespace.close();
     }
   }
 
-  /** On a clash of names the kernel calls a returning device `dev<index>`. */
   #named(link: Link, identity: LinkIdentity): FoundLink {
     if (link.name === identity.name) return { link, changed: false };
     const { index } = link;
@@ -79,6 +124,8 @@ export class LinkFinder {
     try {
       this.#own.apply({ do: 'set_link', link: index, name });
     } catch (error) {
+      // Another link has the name: this one is as good under its own.
+      if (errorCode(error) === 'EEXIST') return { link, changed: false };
       if (errorCode(error) !== 'EBUSY') throw error;
       // Older kernels rename only what is down; the steps that follow set it up again.
       this.#own.apply({ do: 'set_link', link: index, up: false });
@@ -94,23 +141,43 @@ export class LinkFinder {
   }
 }
 
-/** Ports of a bond share its MAC: then the name decides, and without it nothing does. */
-function exactly(links: readonly Link[], identity: LinkIdentity): Link | undefined {
-  const same = links.filter((link) => isSame(link, identity));
-  return same.find((link) => link.name === identity.name) ?? (same.length === 1 ? same[0] : undefined);
-}
-
-function isSame(link: Link, identity: LinkIdentity): boolean {
-  if (!sameKind(link, identity)) return false;
+/** Nothing that is known of both speaks against it. */
+function mayBe(link: Link, identity: LinkIdentity): boolean {
+  if ((link.kind ?? 'physical') !== identity.kind) return false;
+  if (differ(link.parent_device, identity.parent_device)) return false;
+  // Ports of a bond share its MAC, and keep their own permanent one.
+  if (link.permanent_mac !== undefined && identity.permanent_mac !== undefined) {
+    return link.permanent_mac === identity.permanent_mac;
+  }
   if (identity.mac === undefined) return link.name === identity.name;
   return link.mac === identity.mac || link.permanent_mac === identity.mac;
 }
 
-/** A virtual link whose MAC was changed. A physical one of this name with another MAC is another device. */
-function isAlike(link: Link, identity: LinkIdentity): boolean {
-  return sameKind(link, identity) && identity.kind !== 'physical' && link.name === identity.name;
+function differ(a: string | undefined, b: string | undefined): boolean {
+  return a !== undefined && b !== undefined && a !== b;
 }
 
-function sameKind(link: Link, identity: LinkIdentity): boolean {
-  return (link.kind ?? 'physical') === identity.kind;
+function isExactly(link: Link, identity: LinkIdentity): boolean {
+  const same_index = identity.index === undefined || link.index === identity.index;
+  return link.name === identity.name && same_index && mayBe(link, identity);
+}
+
+/** The link among these, if one of them is it beyond doubt. */
+function bestOf(links: readonly Link[], identity: LinkIdentity): Link | undefined {
+  const candidates = links.filter((link) => mayBe(link, identity));
+  const named = candidates.find((link) => link.name === identity.name);
+  if (named) return named;
+  const renamed = candidates.filter((link) => isRenamed(link, identity));
+  if (renamed.length === 1) return renamed[0];
+  // A virtual link whose MAC was changed. A physical one of this name with another MAC is another device.
+  return links.find(
+    (link) => identity.kind !== 'physical' && link.kind === identity.kind && link.name === identity.name,
+  );
+}
+
+/** Two links may share kind and MAC, as VLANs of one device and a VF with its netvsc do: another name needs more than that. */
+function isRenamed(link: Link, { kind, index, parent_device }: LinkIdentity): boolean {
+  if (index === undefined || link.index === index) return kind === 'physical' || index !== undefined;
+  if (kind !== 'physical') return false;
+  return /^dev\d+$/.test(link.name) || (parent_device !== undefined && link.parent_device === parent_device);
 }

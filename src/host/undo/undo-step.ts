@@ -6,12 +6,20 @@ import type { Channels, Link, NewAddress, NewRoute, NextHop } from '../../linux/
  * taking it twice, or when nothing had been changed yet, is harmless.
  */
 
-/** Names a link across namespaces, restarts and drivers, where its index may change. */
+/**
+ * Names a link across namespaces, restarts and drivers. Kind and MAC alone do not tell it from a port of the same bond, a VLAN
+ * of the same device, or the tap that stands in for it: what else is known of both must agree.
+ */
 export interface LinkIdentity {
   readonly name: string;
   /** Absent only for devices without one. The host tap has the uplink's name and MAC: the kind tells them apart. */
   readonly mac?: string;
   readonly kind: 'physical' | (string & {});
+  /** In the host's namespace. A link that comes back has it again, unless another one has got it meanwhile. */
+  readonly index?: number;
+  readonly permanent_mac?: string;
+  /** See `Link.parent_device`. */
+  readonly parent_device?: string;
 }
 
 export type UndoNextHop = Omit<NextHop, 'oif' | 'flags'> & { readonly link?: LinkIdentity };
@@ -41,8 +49,16 @@ export type UndoStep =
       readonly address: string;
       readonly mac: string;
     }
-  /** No virtual link of this name and kind exists. Never for the kind of the uplink itself: its name is the same. */
-  | { readonly kind: 'delete_link'; readonly name: string; readonly link_kind: string }
+  /**
+   * No virtual link of this name and kind exists. `while`: only as long as that link is in that namespace, for a tap that stands
+   * in for a tap.
+   */
+  | {
+      readonly kind: 'delete_link';
+      readonly name: string;
+      readonly link_kind: string;
+      readonly while?: { readonly link: LinkIdentity; readonly in: string };
+    }
   | {
       readonly kind: 'ethtool_channels';
       readonly link: LinkIdentity;
@@ -50,6 +66,13 @@ export type UndoStep =
     }
   /** The PCI device is bound to this kernel driver. */
   | { readonly kind: 'bind_driver'; readonly pci: string; readonly driver: string }
+  /** A sysctl of the link, whatever it is called by now. `path` is below /proc/sys, with `*` for the name of the link. */
+  | {
+      readonly kind: 'link_sysctl';
+      readonly link: LinkIdentity;
+      readonly path: string;
+      readonly value: string;
+    }
   /** A file below /proc or /sys has this value (sysctl, module parameter). */
   | { readonly kind: 'write_kernel_file'; readonly path: string; readonly value: string }
   /** A file on disk has this content, or does not exist (`null`). */
@@ -74,8 +97,36 @@ export function survivesBoot(step: UndoStep): boolean {
 }
 
 export function identityOf(link: Link): LinkIdentity {
-  const kind = link.kind ?? 'physical';
-  return link.mac === undefined ? { name: link.name, kind } : { name: link.name, mac: link.mac, kind };
+  const { name, kind = 'physical', mac, index, permanent_mac, parent_device } = link;
+  return {
+    name,
+    kind,
+    ...(mac !== undefined && { mac }),
+    index,
+    ...(permanent_mac !== undefined && { permanent_mac }),
+    ...(parent_device !== undefined && { parent_device }),
+  };
+}
+
+const step_kinds: Readonly<Record<UndoStep['kind'], true>> = {
+  link_to_netns: true,
+  set_link: true,
+  add_address: true,
+  add_route: true,
+  set_neighbour: true,
+  delete_link: true,
+  ethtool_channels: true,
+  bind_driver: true,
+  link_sysctl: true,
+  write_kernel_file: true,
+  write_file: true,
+  run_command: true,
+};
+
+/** Is it a step that this version can take? A later one may have written others. */
+export function isKnownStep(value: unknown): value is UndoStep {
+  const kind = (value as { kind?: unknown } | null | undefined)?.kind;
+  return typeof kind === 'string' && Object.hasOwn(step_kinds, kind);
 }
 
 /** The step in words, for reports. */
@@ -101,6 +152,8 @@ export function describeStep(step: UndoStep): string {
       return `${step.kind} ${step.link.name}`;
     case 'bind_driver':
       return `${step.kind} ${step.pci} to ${step.driver}`;
+    case 'link_sysctl':
+      return `${step.kind} ${step.path.replace('*', step.link.name)} = ${step.value}`;
     case 'write_kernel_file':
     case 'write_file':
       return `${step.kind} ${step.path}`;

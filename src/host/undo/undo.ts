@@ -3,8 +3,10 @@ import type { Clock } from '../../clock.js';
 import type { Family } from '../../ip/text.js';
 import type {
   HostNetwork,
+  Neighbour,
   NetworkChange,
   NetworkNamespace,
+  NewAddress,
   NewRoute,
   NextHop,
   Route,
@@ -38,52 +40,93 @@ export interface UndoReport {
 
 /** A physical device comes back from a dying namespace, or from another driver, some time after the cause. */
 const LINK_WAIT_MS = 10_000;
+/** A network card finds its carrier again in 2 to 4 s after it was set up; until then no IPv6 address is of use. */
+const SETTLE_MS = 3000;
+const SETTLE_POLL_MS = 2;
 const DEFAULT_METRIC_IPV6 = 1024;
-const IFA_F_TENTATIVE = 0x40;
-/** Without duplicate detection the kernel's worker is done with an address in well under a millisecond. */
-const SETTLE_TRIES = 100;
+const TABLE_MAIN = 254;
 const RTPROT_KERNEL = 2;
+const NUD_PERMANENT = 0x80;
+const IFA_F_NODAD = 0x02;
+const IFA_F_DADFAILED = 0x08;
+const IFA_F_TENTATIVE = 0x40;
 
 /**
- * Takes the steps (oldest first, as the journal has them) from the end, routes over several links last. Never throws, and no failure stops the steps
- * behind it. Bounded: waits at most `link_wait_ms` in all for physical links, and for each command its own limit.
+ * Takes the steps (oldest first, as the journal has them): the network of all links first, services of the host last, and of each sort the
+ * newest first. Never throws, and no failure stops the steps behind it. Bounded: waits at most `link_wait_ms` in all for
+ * physical links, 3 s for the IPv6 addresses to be of use, and for each command its own limit. Costs what the steps do, whatever
+ * else the host has.
  */
 export async function undo(
   steps: readonly UndoStep[],
   tools: UndoTools,
   link_wait_ms = LINK_WAIT_MS,
 ): Promise<UndoReport> {
-  const results: StepResult[] = [];
-  const failed = new Set<UndoStep>();
+  const results = new Map<UndoStep, StepResult>();
+  const failed = (step: UndoStep, error: unknown) => {
+    const reason = `${describeStep(step)}: ${error instanceof Error ? error.message : error}`;
+    results.set(step, { step, outcome: 'failed', reason });
+  };
   const session = new UndoSession(tools, link_wait_ms);
-  try {
-    for (const step of inOrder(steps)) {
+  const [before, after] = inOrder(steps);
+  const take = async (some: readonly UndoStep[]) => {
+    for (const step of some) {
       try {
-        results.push({ step, outcome: (await session.take(step)) ? 'done' : 'already' });
+        results.set(step, { step, outcome: (await session.take(step)) ? 'done' : 'already' });
       } catch (error) {
-        const reason = `${describeStep(step)}: ${error instanceof Error ? error.message : error}`;
-        results.push({ step, outcome: 'failed', reason });
-        failed.add(step);
+        failed(step, error);
       }
     }
-    await session.settle();
+  };
+  try {
+    await take(before);
+    for (const [step, error] of await session.settle()) failed(step, error);
+    await take(after);
   } finally {
     session.close();
   }
-  return { results, remaining: steps.filter((step) => failed.has(step)) };
+  const taken = [...results.values()];
+  return { results: taken, remaining: steps.filter((step) => results.get(step)?.outcome === 'failed') };
 }
 
-/** Newest first; routes over several links come when all their links are back. */
-function inOrder(steps: readonly UndoStep[]): UndoStep[] {
-  const newest_first = [...steps].reverse();
-  return [
-    ...newest_first.filter((step) => !spansLinks(step)),
-    ...newest_first.filter((step) => spansLinks(step)),
-  ];
+/**
+ * When a step's turn is. Links come before their addresses, and the addresses of all before the routes of any: a route may name the address
+ * of another link. What the host does without for a moment (files, services, which take their time) waits for its network.
+ */
+const turns: Readonly<Record<UndoStep['kind'], number>> = {
+  delete_link: 0,
+  bind_driver: 1,
+  link_to_netns: 2,
+  // Before the link is set up, and before it gets its addresses.
+  link_sysctl: 3,
+  write_kernel_file: 3,
+  ethtool_channels: 3,
+  set_link: 3,
+  add_address: 4,
+  add_route: 5,
+  set_neighbour: 7,
+  write_file: 9,
+  run_command: 9,
+};
+
+/** The kernel takes an IPv6 route with a source address only when that address is of use. */
+const settled = 8;
+
+function turnOf(step: UndoStep): number {
+  if (step.kind !== 'add_route') return turns[step.kind];
+  if (step.route.family === 6 && step.route.prefsrc !== undefined) return settled;
+  return turns.add_route + (spansLinks(step) ? 1 : 0);
 }
 
-function spansLinks(step: UndoStep): boolean {
-  return step.kind === 'add_route' && new Set(step.route.next_hops.map(({ link }) => link?.name)).size > 1;
+/** The steps before and after the addresses have settled. Of one turn the newest come first. */
+function inOrder(steps: readonly UndoStep[]): [readonly UndoStep[], readonly UndoStep[]] {
+  const ordered = [...steps].reverse().sort((a, b) => turnOf(a) - turnOf(b));
+  const at = ordered.findIndex((step) => turnOf(step) >= settled);
+  return at < 0 ? [ordered, []] : [ordered.slice(0, at), ordered.slice(at)];
+}
+
+function spansLinks(step: Extract<UndoStep, { kind: 'add_route' }>): boolean {
+  return new Set(step.route.next_hops.map(({ link }) => link?.name)).size > 1;
 }
 
 /** One replay: the own namespace stays open, and a link that did not come is not waited for twice. */
@@ -92,8 +135,11 @@ class UndoSession {
   readonly #link_wait_ms: number;
   #namespace: NetworkNamespace | undefined;
   #finder: LinkFinder | undefined;
-  /** Links by index whose duplicate detection is off, and what it was. */
-  readonly #undetected = new Map<number, { readonly path: string; readonly value: string }>();
+  /** Addresses that were added without detection of duplicates, as they shall be when they are of use. */
+  readonly #verified: { readonly step: UndoStep; readonly address: NewAddress }[] = [];
+  #rivals: Rivals | undefined;
+  /** Of each link, by address, as they were when they were first asked for. */
+  readonly #neighbours = new Map<number, ReadonlyMap<string, Neighbour>>();
 
   constructor(tools: UndoTools, link_wait_ms: number) {
     this.#tools = tools;
@@ -114,60 +160,27 @@ class UndoSession {
     this.#namespace?.close();
   }
 
-  /**
-   * The address was ours a moment ago: detection would only keep it unusable for a second or two. Turned off for the link
-   * and not for the address, whose flags have to be what they were.
-   */
-  #skipDuplicateDetection(index: number, name: string): void {
-    if (this.#undetected.has(index)) return;
-    const path = `net/ipv6/conf/${name}/accept_dad`;
-    const value = this.#own.readSysctl(path);
-    if (value === undefined || value.trim() === '0') return;
-    this.#own.writeSysctl(path, '0');
-    this.#undetected.set(index, { path, value: value.trim() });
-  }
-
-  /** The kernel looks at the switch when it gets to the address, a little later: only then is it turned back. */
-  async settle(): Promise<void> {
-    for (const [index, { path, value }] of this.#undetected) {
-      const tentative = () => this.#own.addresses(index).some(({ flags }) => flags & IFA_F_TENTATIVE);
-      try {
-        for (let tries = 0; tries < SETTLE_TRIES && tentative(); tries++) await this.#tools.clock.sleep(1);
-        this.#own.writeSysctl(path, value);
-      } catch {
-        // The link is gone, and its switch with it.
-      }
-    }
-    this.#undetected.clear();
-  }
-
   /** True: something was changed. False: it was so already. Throws when it cannot be done. */
   async take(step: UndoStep): Promise<boolean> {
     switch (step.kind) {
       case 'link_to_netns':
-        return (await this.#links.find(step.link, step.from)).changed;
+        return this.#bringBack(step);
       case 'set_link':
         return this.#setLink(step);
-      case 'add_address': {
-        const { index, name } = (await this.#links.find(step.link)).link;
-        const { address } = step;
-        if (address.family === 6) this.#skipDuplicateDetection(index, name);
-        return this.#applyUnlessThere({ do: 'add_address', address: { ...address, link: index } });
-      }
+      case 'add_address':
+        return this.#addAddress(step);
       case 'add_route':
         return this.#addRoute(step);
       case 'set_neighbour':
         return this.#setNeighbour(step);
-      case 'delete_link': {
-        const link = this.#own.link(step.name);
-        if (link?.kind !== step.link_kind) return false;
-        this.#own.apply({ do: 'delete_link', link: link.index });
-        return true;
-      }
+      case 'delete_link':
+        return this.#deleteLink(step);
       case 'ethtool_channels':
         return this.#setChannels(step);
       case 'bind_driver':
         return bindDriver(step.pci, step.driver, this.#tools.roots ?? HOST_ROOTS);
+      case 'link_sysctl':
+        return this.#setSysctl(step);
       case 'write_kernel_file':
         return writeKernelFile(step.path, step.value);
       case 'write_file':
@@ -175,6 +188,23 @@ class UndoSession {
       case 'run_command':
         return this.#runCommand(step);
     }
+  }
+
+  /** With another name it is of use all the same; that it has not its own is told, and tried again. */
+  async #bringBack({ link: identity, from }: Extract<UndoStep, { kind: 'link_to_netns' }>): Promise<boolean> {
+    const { link, changed } = await this.#links.find(identity, from);
+    if (link.name === identity.name) return changed;
+    throw new Error(
+      `another device has its name: it is called ${link.name} until ${identity.name} is free and the host is restored again`,
+    );
+  }
+
+  #deleteLink({ name, link_kind, while: away }: Extract<UndoStep, { kind: 'delete_link' }>): boolean {
+    const link = this.#own.link(name);
+    if (link?.kind !== link_kind) return false;
+    if (away && !this.#links.isIn(away.in, away.link)) return false;
+    this.#own.apply({ do: 'delete_link', link: link.index });
+    return true;
   }
 
   async #setLink(step: Extract<UndoStep, { kind: 'set_link' }>): Promise<boolean> {
@@ -191,10 +221,60 @@ class UndoSession {
     return changed || changes.length > 0;
   }
 
+  /**
+   * An IPv6 address that was in use a moment ago is added without detection of duplicates, which would keep it out of use for a
+   * second or two, and loses that flag when it is of use. Whoever is killed in between finds it with the flag, and takes it off.
+   */
+  async #addAddress(step: Extract<UndoStep, { kind: 'add_address' }>): Promise<boolean> {
+    const address: NewAddress = { ...step.address, link: await this.#links.indexOf(step.link) };
+    if (!wasVerified(address)) return this.#applyUnlessThere({ do: 'add_address', address });
+    const at_once: NewAddress = { ...address, flags: (address.flags ?? 0) | IFA_F_NODAD };
+    if (!this.#applyUnlessThere({ do: 'add_address', address: at_once })) {
+      const flags = this.#flagsOf(address);
+      // The kernel made it, as it makes a link-local one, or somebody else has.
+      if (flags & IFA_F_TENTATIVE && this.#own.link(address.link)?.running) {
+        this.#own.apply({ do: 'delete_address', address });
+        this.#own.apply({ do: 'add_address', address: at_once });
+      } else if (!(flags & IFA_F_NODAD)) return false;
+    }
+    this.#verified.push({ step, address });
+    return true;
+  }
+
+  #flagsOf({ link, prefix }: NewAddress): number {
+    return this.#own.addresses(link).find((present) => present.prefix === prefix)?.flags ?? 0;
+  }
+
+  /**
+   * Waits until the addresses are of use, and takes the flag off that made them so. On a link that finds no carrier meanwhile they are left
+   * to the kernel. Answers the steps that failed by it.
+   */
+  async settle(): Promise<[UndoStep, unknown][]> {
+    if (this.#verified.length === 0) return [];
+    const { clock } = this.#tools;
+    const deadline = clock.now_ms() + SETTLE_MS;
+    const links = new Set(this.#verified.map(({ address }) => address.link));
+    const isUnsettled = (link: number) =>
+      this.#own.addresses(link).some(({ flags }) => flags & IFA_F_NODAD && flags & IFA_F_TENTATIVE);
+    for (const link of links) {
+      try {
+        while (isUnsettled(link) && clock.now_ms() < deadline) await clock.sleep(SETTLE_POLL_MS);
+      } catch {
+        // What cannot be asked cannot be waited for; the change below tells why.
+      }
+    }
+    const outcomes = this.#own.batch(
+      this.#verified.map(({ address }): NetworkChange => ({ do: 'replace_address', address })),
+    );
+    return outcomes.flatMap((error, at): [UndoStep, unknown][] =>
+      error === undefined ? [] : [[this.#verified[at]!.step, error]],
+    );
+  }
+
   async #addRoute(step: Extract<UndoStep, { kind: 'add_route' }>): Promise<boolean> {
     const next_hops: NextHop[] = [];
     for (const { link, ...hop } of step.route.next_hops)
-      next_hops.push(link ? { ...hop, oif: (await this.#links.find(link)).link.index } : hop);
+      next_hops.push(link ? { ...hop, oif: await this.#links.indexOf(link) } : hop);
     const route: NewRoute = { ...step.route, next_hops };
     if (route.family === 4) {
       // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
@@ -203,9 +283,11 @@ class UndoSession {
       return this.#applyUnlessThere({ do: made_by_kernel ? 'add_route' : 'append_route', route });
     }
     if (this.#applyUnlessThere({ do: 'add_route', route })) return true;
-    const rivals = this.#own.routes({ table: route.table ?? 254 }).filter((other) => samePlace(other, route));
+    this.#rivals ??= new Rivals(this.#own);
+    const rivals = this.#rivals.of(route);
     const ours = rivals.find((rival) => within(rival.next_hops, next_hops));
     if (ours?.next_hops.length === next_hops.length) return false;
+    this.#rivals.changed(route);
     // Each next hop of an IPv6 multipath route goes with its link; those of other links have stayed.
     if (ours) this.#own.apply({ do: 'replace_route', route });
     // Routes without gateway, such as fe80::/64, stand beside each other for each link.
@@ -217,11 +299,19 @@ class UndoSession {
 
   async #setNeighbour(step: Extract<UndoStep, { kind: 'set_neighbour' }>): Promise<boolean> {
     const { family, address, mac } = step;
-    const { index } = (await this.#links.find(step.link)).link;
-    const present = this.#own.neighbours(index).find((neighbour) => neighbour.address === address);
-    if (present?.mac === mac && present.state & 0x80) return false;
-    this.#own.apply({ do: 'set_neighbour', neighbour: { link: index, family, address, mac } });
+    const link = await this.#links.indexOf(step.link);
+    const present = this.#neighboursOf(link).get(address);
+    if (present?.mac === mac && present.state & NUD_PERMANENT) return false;
+    this.#own.apply({ do: 'set_neighbour', neighbour: { link, family, address, mac } });
     return true;
+  }
+
+  #neighboursOf(link: number): ReadonlyMap<string, Neighbour> {
+    const known = this.#neighbours.get(link);
+    if (known) return known;
+    const read = new Map(this.#own.neighbours(link).map((neighbour) => [neighbour.address, neighbour]));
+    this.#neighbours.set(link, read);
+    return read;
   }
 
   async #setChannels(step: Extract<UndoStep, { kind: 'ethtool_channels' }>): Promise<boolean> {
@@ -230,6 +320,14 @@ class UndoSession {
     const present = this.#own.channels(name);
     if (present?.rx === rx && present.tx === tx && present.combined === combined) return false;
     this.#own.setChannels(name, { rx, tx, combined });
+    return true;
+  }
+
+  async #setSysctl(step: Extract<UndoStep, { kind: 'link_sysctl' }>): Promise<boolean> {
+    const { name } = (await this.#links.find(step.link)).link;
+    const path = step.path.replace('*', name);
+    if (this.#own.readSysctl(path)?.trim() === step.value.trim()) return false;
+    this.#own.writeSysctl(path, step.value);
     return true;
   }
 
@@ -250,8 +348,43 @@ class UndoSession {
   }
 }
 
-function samePlace(a: Route, b: NewRoute): boolean {
-  return a.family === b.family && a.prefix === b.prefix && a.metric === metricOf(b.family, b.metric);
+/** Was it in use? What was not, for want of a carrier or because another has it, the kernel has to verify anew. */
+function wasVerified({ family, flags = 0 }: NewAddress): boolean {
+  return family === 6 && !(flags & (IFA_F_NODAD | IFA_F_TENTATIVE | IFA_F_DADFAILED));
+}
+
+/** Routes to one place, of tables that are read once: for hosts with routes by the thousand. */
+class Rivals {
+  readonly #tables = new Map<number, Map<string, Route[]>>();
+  readonly #changed = new Set<string>();
+
+  constructor(private readonly own: NetworkNamespace) {}
+
+  of(route: NewRoute): readonly Route[] {
+    const table = route.table ?? TABLE_MAIN;
+    const place = placeOf(route);
+    if (this.#changed.delete(place)) this.#tables.delete(table);
+    const known = this.#tables.get(table) ?? this.#read(table);
+    return known.get(place) ?? [];
+  }
+
+  changed(route: NewRoute): void {
+    this.#changed.add(placeOf(route));
+  }
+
+  #read(table: number): Map<string, Route[]> {
+    const places = new Map<string, Route[]>();
+    for (const route of this.own.routes({ table })) {
+      const place = placeOf(route);
+      places.set(place, [...(places.get(place) ?? []), route]);
+    }
+    this.#tables.set(table, places);
+    return places;
+  }
+}
+
+function placeOf({ family, prefix, metric, table = TABLE_MAIN }: NewRoute): string {
+  return `${family} ${prefix} ${metricOf(family, metric)} ${table}`;
 }
 
 function metricOf(family: Family, metric: number | undefined): number {

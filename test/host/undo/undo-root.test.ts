@@ -35,9 +35,7 @@ function told(lab: NetnsLab, name: string): object {
     ifname,
     mtu,
     address,
-    addr_info: (addr_info as Json[])
-      .map(({ tentative: _, ...rest }) => rest)
-      .sort((a, b) => String(a.local).localeCompare(String(b.local))),
+    addr_info: (addr_info as Json[]).sort((a, b) => String(a.local).localeCompare(String(b.local))),
   }));
   const routes = ['-4', '-6'].flatMap((family) => ipJson(lab, name, family, 'route', 'show', 'table', 'all'));
   const neighbours = ipJson(lab, name, 'neigh', 'show', 'nud', 'permanent');
@@ -285,3 +283,151 @@ t.test(
     t.equal(node.link('up0')?.kind, 'veth', 'a second undo does not take the uplink for the tap');
   },
 );
+
+/** The steps of an uplink that was moved to `away`, and the uplink there. */
+function moved(lab: NetnsLab, node: NetworkNamespace, name: string): UndoStep[] {
+  const away = lab.namespace('away');
+  const state = captureLink(node, name)!;
+  const link = identityOf(state.link);
+  node.apply({ do: 'move_link', link: state.link.index, netns: away });
+  return [
+    ...restoreSteps(state),
+    { kind: 'link_to_netns', link, from: away },
+    { kind: 'delete_link', name, link_kind: 'tun', while: { link, in: away } },
+  ];
+}
+
+const flagsOf = (node: NetworkNamespace, link: string) =>
+  new Map(node.addresses(node.link(link)!.index).map(({ prefix, flags }) => [prefix, flags]));
+const nodad = 0x02;
+const tentative = 0x40;
+
+t.test('IPv6 addresses are of use as soon as a link is back, and are what they were', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24', 'fd00::2/64', 'fd00::3/64'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+  );
+  t.equal(node.readSysctl('net/ipv6/conf/up0/accept_dad'), '1', 'the kernel verifies addresses');
+  lab.run('node', 'ip', '-6', 'route', 'add', 'fd11::/48', 'via', 'fd00::1', 'src', 'fd00::3');
+  const before = told(lab, 'node');
+  const steps = moved(lab, node, 'up0');
+  const { remaining } = await undoIn(lab, steps);
+  const flags = flagsOf(node, 'up0');
+  t.strictSame(remaining, []);
+  t.equal(flags.size, 4, 'with the link-local one');
+  for (const [prefix, bits] of flags) t.equal(bits & (tentative | nodad), 0, prefix);
+  t.strictSame(told(lab, 'node'), before);
+  t.equal(node.readSysctl('net/ipv6/conf/up0/accept_dad'), '1');
+
+  // As a process leaves it that is killed before the addresses are of use.
+  lab.run('node', 'ip', 'addr', 'change', 'fd00::3/64', 'dev', 'up0', 'nodad');
+  t.equal(flagsOf(node, 'up0').get('fd00::3/64')! & nodad, nodad);
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), before);
+});
+
+t.test('an address that was not in use is verified by the kernel', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['fd00::2/64'] },
+    { namespace: 'peer', name: 'p0', addresses: ['fd00::1/64'] },
+  );
+  lab.run('node', 'ip', 'addr', 'add', 'fd00::9/64', 'dev', 'up0');
+  t.ok(flagsOf(node, 'up0').get('fd00::9/64')! & tentative);
+  t.strictSame((await undoIn(lab, moved(lab, node, 'up0'))).remaining, []);
+  t.ok(flagsOf(node, 'up0').get('fd00::9/64')! & tentative, 'it still is');
+  t.notOk(flagsOf(node, 'up0').get('fd00::2/64')! & tentative);
+});
+
+t.test('of two links with one kind and MAC the one that was moved comes back', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  // As VLANs of one device, or a VF and its netvsc, have it.
+  const mac = '02:00:00:00:00:01';
+  for (const id of [100, 200]) {
+    const addresses = [`10.${id}.0.2/24`];
+    lab.veth(
+      { namespace: 'node', name: `up0.${id}`, mac, addresses },
+      { namespace: 'peer', name: `p0.${id}` },
+    );
+  }
+  const before = told(lab, 'node');
+  const steps = moved(lab, node, 'up0.100');
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), before);
+
+  // With its namespace it may be gone: then nobody else is it.
+  const again = moved(lab, node, 'up0.100');
+  lab.run('away', 'ip', 'link', 'del', 'up0.100');
+  const left = told(lab, 'node');
+  const { results } = await undoIn(lab, again);
+  t.match(
+    results.find(({ step }) => step.kind === 'link_to_netns'),
+    { outcome: 'failed', reason: /veth link up0.100 is not there/ },
+  );
+  t.strictSame(told(lab, 'node'), left, 'the other one is left alone');
+});
+
+t.test('a tap as uplink comes back in place of the tap that stood in for it', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  const makeTap = (...mac: string[]) => {
+    lab.run('node', 'ip', 'tuntap', 'add', 'up0', 'mode', 'tap');
+    lab.run('node', 'ip', 'link', 'set', 'up0', 'addrgenmode', 'none', 'up', ...mac);
+  };
+  makeTap();
+  lab.run('node', 'ip', 'addr', 'add', '10.0.0.2/24', 'dev', 'up0');
+  const before = node.link('up0')!;
+  const steps = moved(lab, node, 'up0');
+  makeTap('address', before.mac!);
+  t.not(node.link('up0')?.index, before.index);
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.match(node.link('up0'), { index: before.index, kind: 'tun', up: true });
+  const again = await undoIn(lab, steps);
+  t.ok(
+    again.results.every(({ outcome }) => outcome === 'already'),
+    'a second time it is not taken for the other one',
+  );
+  t.equal(node.link('up0')?.index, before.index);
+});
+
+t.test('a link whose name was taken comes back under another one', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24', 'fd00::2/64'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+  );
+  lab.run('node', 'ip', 'route', 'add', 'default', 'via', '10.0.0.1');
+  const before = told(lab, 'node');
+  const link = identityOf(node.link('up0')!);
+  const hops: UndoStep = { kind: 'link_sysctl', link, path: 'net/ipv6/conf/*/hop_limit', value: '77' };
+  const steps = [...moved(lab, node, 'up0'), hops];
+  lab.veth({ namespace: 'node', name: 'up0' }, { namespace: 'peer', name: 'p1' });
+  const { results, remaining } = await undoIn(lab, steps);
+  t.match(
+    results.filter(({ outcome }) => outcome === 'failed'),
+    [{ step: { kind: 'link_to_netns' }, reason: /another device has its name: it is called dev\d+/ }],
+  );
+  const other = `dev${link.index}`;
+  t.match(node.link(other), { up: true, mac: link.mac });
+  t.strictSame(
+    [...flagsOf(node, other).keys()].filter((prefix) => !prefix.startsWith('fe80')),
+    ['10.0.0.2/24', 'fd00::2/64'],
+    'it has its addresses',
+  );
+  t.ok(
+    node.routes({ table: 254 }).some(({ prefix }) => prefix === '0.0.0.0/0'),
+    'and its routes',
+  );
+  t.equal(node.readSysctl(`net/ipv6/conf/${other}/hop_limit`), '77');
+  t.not(node.readSysctl('net/ipv6/conf/up0/hop_limit'), '77', 'what is of the other device is left alone');
+
+  lab.run('node', 'ip', 'link', 'del', 'up0');
+  t.strictSame((await undoIn(lab, remaining)).remaining, [], 'what was left is done when the name is free');
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), before);
+});

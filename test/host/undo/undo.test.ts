@@ -240,7 +240,7 @@ t.test('a physical link is waited for, a virtual one is not, and the wait has an
   t.strictSame((await coming).remaining, []);
   t.equal(own.link('eth0')?.up, true);
 
-  const other = { ...identity, mac: '02:00:00:00:00:77' };
+  const other = { ...identity, mac: '02:00:00:00:00:77', permanent_mac: '02:00:00:00:00:77' };
   const veth = { ...identity, name: 'v0', kind: 'veth' };
   const missing: UndoStep[] = [
     { kind: 'set_link', link: veth, up: true },
@@ -273,17 +273,103 @@ t.test('a link is set up last, and comes up although it refuses its old MTU', as
 
 t.test('a name taken by another device is told, and that device is left alone', async (t) => {
   const { host, own, link } = furnished('veth');
-  const identity = identityOf(own.link('eth0')!);
+  const state = captureLink(own, 'eth0')!;
+  const identity = identityOf(state.link);
   host.addNamespace(VPP);
   own.apply({ do: 'move_link', link, netns: VPP });
   host.addPhysical({ name: 'eth0', mac: '02:00:00:00:00:55' });
   const steps: UndoStep[] = [
+    ...restoreSteps(state),
     { kind: 'link_to_netns', link: identity, from: VPP },
     { kind: 'delete_link', name: 'eth0', link_kind: 'tun' },
   ];
-  const { results } = await undo(steps, { host, clock: new TurnedClock(), run: async () => fine });
-  t.match(results, [{ outcome: 'already' }, { outcome: 'failed', reason: /EEXIST/ }]);
-  t.equal(own.link('eth0')?.mac, '02:00:00:00:00:55');
+  const tools = { host, clock: new TurnedClock(), run: async () => fine };
+  const { remaining } = await undo(steps, tools);
+  t.strictSame(remaining, [{ kind: 'link_to_netns', link: identity, from: VPP }]);
+  t.match(own.link('eth0'), { mac: '02:00:00:00:00:55', up: false });
+  const away = own.links().find(({ kind }) => kind === 'veth')!;
+  t.match(own.addresses(away.index), [{ prefix: '10.0.0.2/24' }, {}, {}, {}]);
+});
+
+t.test('links come first, then the addresses of all, then their routes, and services last', async (t) => {
+  const host = new FakeHostNetwork();
+  const own = host.open();
+  const states = ['eth0', 'eth1'].map((name, at) => {
+    const link = host.addVirtual({ name, mac: `02:00:00:00:00:0${at + 1}`, kind: 'veth' });
+    own.apply({ do: 'set_link', link, up: true });
+    own.apply({ do: 'add_address', address: { link, family: 4, prefix: `10.${at}.0.2/24` } });
+    return link;
+  });
+  // Each names the address of the other.
+  for (const [at, oif] of states.entries())
+    own.apply(route(oif, `10.7${at}.0.0/16`, `10.${at}.0.1`, { prefsrc: `10.${1 - at}.0.2` }));
+  const before = host.snapshot();
+  const directory = t.testdir();
+  const steps = ['eth0', 'eth1'].flatMap((name): UndoStep[] => {
+    const state = captureLink(own, name)!;
+    const link = identityOf(state.link);
+    return [...restoreSteps(state), { kind: 'link_to_netns', link, from: VPP }];
+  });
+  host.addNamespace(VPP);
+  for (const link of states) own.apply({ do: 'move_link', link, netns: VPP });
+  // What was done last is a service that was told of the tap.
+  const service: UndoStep[] = [
+    { kind: 'run_command', argv: ['restart'], timeout_ms: 20_000, after_boot: false },
+    { kind: 'write_file', path: join(directory, 'x'), content: null, mode: 0o644 },
+  ];
+  writeFileSync(join(directory, 'x'), '');
+  const seen: object[] = [];
+  const report = await undo([...steps, ...service], {
+    host,
+    clock: new TurnedClock(),
+    run: async () => {
+      seen.push(host.snapshot(), readdirSync(directory));
+      return fine;
+    },
+  });
+  t.strictSame(report.remaining, [], 'at the first attempt');
+  t.strictSame(seen, [before, []], 'the host has its network when the service is asked');
+});
+
+t.test('the cost of an undo does not grow with what else the host has', async (t) => {
+  const dumps = async (count: number) => {
+    const { host, own, link } = furnished('veth');
+    for (let n = 0; n < count; n++) {
+      own.apply(route(link, `10.${100 + (n >> 8)}.${n & 255}.0/24`, '10.0.0.1', {}));
+      own.apply(route(link, `fd77:${n.toString(16)}::/48`, 'fd00::1', {}));
+      host.addVirtual({
+        name: `veth${n}`,
+        mac: `02:00:00:01:${(n >> 8).toString(16)}:${(n & 255).toString(16)}`,
+        kind: 'veth',
+      });
+    }
+    const state = captureLink(own, 'eth0')!;
+    const steps: UndoStep[] = [
+      ...restoreSteps(state),
+      { kind: 'link_to_netns', link: identityOf(state.link), from: VPP },
+    ];
+    host.addNamespace(VPP);
+    own.apply({ do: 'move_link', link, netns: VPP });
+    let asked = 0;
+    const counting = new Proxy(host, {
+      get: (target, key) =>
+        key !== 'open'
+          ? (Reflect.get(target, key).bind?.(target) ?? Reflect.get(target, key))
+          : (path?: string) =>
+              new Proxy(target.open(path), {
+                get: (namespace, name) => {
+                  if (['links', 'routes', 'addresses', 'neighbours'].includes(String(name))) asked++;
+                  return Reflect.get(namespace, name).bind(namespace);
+                },
+              }),
+    });
+    const tools = { host: counting, clock: new TurnedClock(), run: async () => fine };
+    assert.deepEqual((await undo(steps, tools)).remaining, []);
+    const first = asked;
+    assert.ok((await undo(steps, tools)).results.every(({ outcome }) => outcome === 'already'));
+    return [first, asked];
+  };
+  t.strictSame(await dumps(200), await dumps(10));
 });
 
 t.test('commands, kernel files and drivers are undone, and their failures told', async (t) => {
