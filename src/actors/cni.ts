@@ -3,7 +3,6 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import { parseAddRequest, parseDelRequest } from '../cni/request.js';
 import type { CniServer } from '../cni/server.js';
 import { recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
@@ -12,7 +11,7 @@ import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/p
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
-import { type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
 import { takeOver } from '../pods/go-import.js';
@@ -102,7 +101,7 @@ class Cni implements Actor<CniMessage> {
       const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
       await this.spawn(spec, slot, phase === 'deleting');
     }
-    this.server = await deps.startServer(cniHandlers(ctx));
+    this.server = await deps.startServer(cniHandlers(ctx, deps.limits));
     this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
     this.subscribe();
@@ -131,7 +130,7 @@ class Cni implements Actor<CniMessage> {
       case 'Add':
         return this.add(message);
       case 'Del':
-        return this.del(message.request, message.reply);
+        return this.del(message.pod, message.reply);
       case 'Observe':
         return this.read({ fresh: true });
       case 'PodSettled':
@@ -186,13 +185,8 @@ class Cni implements Actor<CniMessage> {
   // --- requests
 
   private async add(add: CniAdd): Promise<void> {
-    const parsed = parseAddRequest(add.request, this.deps.limits);
-    if ('error' in parsed) return this.refuse(add.reply, parsed.error);
-    const { ok: spec, warnings } = parsed;
+    const { spec } = add;
     const name = podName(spec.workload, spec.interface_name);
-    if (warnings.length > 0)
-      this.ctx.log.warn({ pod: name, warnings }, 'pod(add) parts of the request are ignored');
-
     const known = this.pods.get(spec.key);
     if (known?.namespace.isReplacedBy(this.namespaceId(spec.netns))) {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
@@ -250,17 +244,14 @@ class Cni implements Actor<CniMessage> {
     return pod;
   }
 
-  private del(request: Extract<CniMessage, { type: 'Del' }>['request'], reply: Reply<DeleteAnswer>): void {
-    const parsed = parseDelRequest(request);
-    if ('nothing' in parsed) return reply.resolve({ deleted: true });
-    const { key } = parsed.ok;
-    for (const add of this.held.withdraw(request.netns, request.interfaceName)) {
-      this.refuse(add.reply, `pod ${request.netns} ${request.interfaceName}: the pod is deleted`);
-    }
+  private del(asked: Extract<CniMessage, { type: 'Del' }>['pod'], reply: Reply<DeleteAnswer>): void {
+    const { key } = asked;
+    const name = sandboxName(asked.netns, asked.interface_name);
+    for (const add of this.held.withdraw(key)) this.refuse(add.reply, `${name}: the pod is deleted`);
     const pod = this.pods.get(key);
     if (pod === undefined) {
       // Without a record there is nobody to answer for it, but what looks like it goes.
-      this.sweeper.sweepTag(podInterfaceTag(parsed.ok));
+      this.sweeper.sweepTag(podInterfaceTag(asked));
       return reply.resolve({ deleted: true });
     }
     pod.deleting = true;
@@ -275,11 +266,7 @@ class Cni implements Actor<CniMessage> {
         (answer) => ({ type: 'Delete', urgent: false, reply: answer }),
         Math.max(1, reply.deadline_ms - this.ctx.clock.now_ms()),
       )
-      .then(settled, (error: Error) =>
-        settled({
-          error: `pod ${request.netns} ${request.interfaceName}: ${error.message}: repeat the call`,
-        }),
-      );
+      .then(settled, (error: Error) => settled({ error: `${name}: ${error.message}: repeat the call` }));
   }
 
   private refuse(reply: Reply<AddAnswer>, error: string): void {
@@ -307,11 +294,9 @@ class Cni implements Actor<CniMessage> {
   private heldExpired(add: CniAdd): void {
     const id = this.held.giveUp(add);
     if (id === undefined) return;
-    const { netns, interfaceName } = add.request;
-    this.refuse(
-      add.reply,
-      `pod ${netns} ${interfaceName}: what is left of another pod (${id}) is not removed yet: retry`,
-    );
+    const { netns, interface_name } = add.spec;
+    const name = sandboxName(netns, interface_name);
+    this.refuse(add.reply, `${name}: what is left of another pod (${id}) is not removed yet: retry`);
   }
 
   private release(adds: readonly CniAdd[]): void {

@@ -7,6 +7,7 @@ import {
 } from '../config/interface-spec.js';
 import { BadValue } from '../config/problem.js';
 import { canonicalPrefix } from '../ip/spelling.js';
+import { parseJson } from '../json.js';
 import type { PodInterfaceSpec } from '../pod/spec.js';
 import { InvalidRequest, shown } from './invalid-request.js';
 
@@ -40,15 +41,17 @@ export type Annotations = Readonly<Record<string, string>>;
 type Warn = (text: string) => void;
 
 const source_prefixes_max = 256;
+/** The deepest that an annotation means anything at is 2; Kubernetes bounds all of a pod's to 256 KiB. */
+const json_bounds = { depth_max: 8, length_max: 1 << 18 };
 
-function parseJson(name: string, text: string): unknown {
+function readJson(name: string, text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text, json_bounds);
   } catch (error) {
     throw new InvalidRequest(
       `annotation ${name}`,
       text,
-      `is not JSON (${(error as Error).message}): correct the annotation`,
+      `${(error as Error).message}: correct the annotation`,
     );
   }
 }
@@ -85,7 +88,7 @@ export function interfaceSpecOf(
   const fallback: PodInterfaceSpec = { rx_mode: 'adaptive', ...limits.default_spec, is_l3: true };
   const name = annotation.interfaces_spec;
   const text = annotations[name];
-  const entries = text === undefined ? {} : (parseJson(name, text) ?? {});
+  const entries = text === undefined ? {} : (readJson(name, text) ?? {});
   if (typeof entries !== 'object' || Array.isArray(entries)) {
     throw new InvalidRequest(
       `annotation ${name}`,
@@ -108,7 +111,7 @@ export function allowedSourcePrefixesOf(annotations: Annotations): readonly stri
   for (const name of [annotation.allowed_source_prefixes, annotation.allowed_source_prefixes_go]) {
     const text = annotations[name];
     if (text === undefined) continue;
-    const list = parseJson(name, text) ?? [];
+    const list = readJson(name, text) ?? [];
     if (!Array.isArray(list)) {
       throw new InvalidRequest(`annotation ${name}`, text, 'is not a list: write e.g. ["10.0.0.0/24"]');
     }

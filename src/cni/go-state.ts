@@ -7,6 +7,7 @@ import { isIPv4 } from 'node:net';
 import { create } from '@bufbuild/protobuf';
 import * as v from 'valibot';
 import { interface_spec_default } from '../config/interface-spec.js';
+import { parseJson } from '../json.js';
 import { type PodSpec, podKey } from '../pod/spec.js';
 import { annotation } from './annotations.js';
 import { AddRequestSchema } from './generated/cni_pb.js';
@@ -25,6 +26,7 @@ export interface GoState {
 
 /** Go writes a nil slice or map as null. */
 const list = <S extends v.GenericSchema>(item: S) => v.optional(v.nullable(v.array(item), []), []);
+const whole = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 31 - 1));
 const ip_net = v.object({ IP: v.string(), Mask: v.nullable(v.string()) });
 
 /** Fields that versions 9 to 11 have in common; those that differ are ids of VPP objects. */
@@ -34,12 +36,12 @@ const go_pod = v.object({
   allowIpForwarding: v.boolean(),
   routes: list(ip_net),
   containerIps: list(v.string()),
-  mtu: v.number(),
+  mtu: whole,
   orchestratorID: v.string(),
   workloadID: v.string(),
   endpointID: v.string(),
   hostPorts: list(
-    v.object({ HostPort: v.number(), HostIP: v.string(), ContainerPort: v.number(), Protocol: v.string() }),
+    v.object({ HostPort: whole, HostIP: v.string(), ContainerPort: whole, Protocol: v.string() }),
   ),
   networkName: v.optional(v.string(), ''),
   podAnnotations: v.object({
@@ -120,12 +122,12 @@ function lossesOf(key: string, { podAnnotations, hostPorts }: GoPod): string[] {
 export function importGoState(text: string): GoState {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text, { depth_max: 16, length_max: 1 << 25 });
   } catch (error) {
     return {
       specs: [],
       problems: [
-        `the state file is cut or damaged (${(error as Error).message}): its pods have to be re-created`,
+        `the state file ${(error as Error).message}: it is cut or damaged, its pods have to be re-created`,
       ],
     };
   }

@@ -70,10 +70,9 @@ export function serviceWith<S extends DescService>(
     const handler = handlers[method.localName]!;
     definition[method.localName] = methodDefinition(method);
     implementation[method.localName] = (call: Parameters<typeof handler>[1], answer: Answer) => {
-      handler(call.request, call).then(
-        (reply) => answer(null, create(method.output, reply)),
-        (error: Error) => answer(error),
-      );
+      // Also what is thrown before the promise is there, or over the reply, is an answer.
+      const work = async () => create(method.output, await handler(call.request, call));
+      work().then((reply) => answer(null, reply), answer);
     };
   }
   return [definition, implementation];

@@ -12,8 +12,14 @@ export class InvalidRequest extends Error {
 
 const shown_characters_max = 120;
 
+/** Why a request could not be read, whatever was thrown over it: also what nobody has thought of is an answer. */
+export function refusalOf(error: unknown): string {
+  if (error instanceof InvalidRequest) return error.message;
+  return `the request cannot be read (${error}): change what is unusual in it, and report this`;
+}
+
 /** A value of the request as an error or a warning shows it: quoted, and cut when it is long. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'undefined';
+  const text = JSON.stringify(typeof value === 'string' ? value.slice(0, shown_characters_max) : value) ?? '';
   return text.length <= shown_characters_max ? text : `${text.slice(0, shown_characters_max)}...`;
 }

@@ -4,6 +4,7 @@ import { canonicalAddress, canonicalPrefix, isUnicast, isUnspecified, splitPrefi
 import {
   type HostPort,
   type HostPortProtocol,
+  name_length_max,
   type PerFamily,
   type PodKey,
   type PodSpec,
@@ -17,7 +18,7 @@ import {
   type PodLimits,
 } from './annotations.js';
 import type { AddRequest, DelRequest, IPConfig, Port } from './generated/cni_pb.js';
-import { InvalidRequest } from './invalid-request.js';
+import { InvalidRequest, refusalOf } from './invalid-request.js';
 
 export type ParsedAdd =
   | { readonly ok: PodSpec; readonly warnings: readonly string[] }
@@ -50,20 +51,18 @@ export function parseAddRequest(request: AddRequest, limits: PodLimits): ParsedA
   try {
     return { ok: readAdd(request, limits, (text) => warnings.push(`${name}: ${text}`)), warnings };
   } catch (error) {
-    if (error instanceof InvalidRequest) return { error: `${name}: ${error.message}` };
-    throw error;
+    return { error: `${name}: ${refusalOf(error)}` };
   }
 }
 
-/** Reads a DEL. The runtime may call it for an interface that no ADD could have made, and wants success. */
+/** Reads a DEL. Never throws. The runtime may call it for an interface that no ADD could have made, and wants success. */
 export function parseDelRequest(request: Pick<DelRequest, 'netns' | 'interfaceName'>): ParsedDel {
   const { netns, interfaceName: interface_name } = request;
   try {
     checkInterfaceName(interface_name);
     checkNetns(netns);
   } catch (error) {
-    if (error instanceof InvalidRequest) return { nothing: error.message };
-    throw error;
+    return { nothing: refusalOf(error) };
   }
   return { ok: { key: podKey(netns, interface_name), interface_name, netns } };
 }
@@ -85,12 +84,7 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
     key: podKey(netns, interface_name),
     interface_name,
     netns,
-    workload: {
-      orchestrator: request.workload?.orchestrator ?? '',
-      namespace: request.workload?.namespace ?? '',
-      pod: request.workload?.pod ?? '',
-      endpoint: request.workload?.endpoint ?? '',
-    },
+    workload: readWorkload(request.workload),
     addresses,
     // The plugin always sends the default routes of both families.
     routes: readRoutes(request.containerRoutes).filter(has),
@@ -106,6 +100,21 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
     interface_spec,
     interface_type: interface_spec.is_l3 ? 'tun' : 'tap',
   };
+}
+
+function readWorkload(workload: AddRequest['workload']): PodSpec['workload'] {
+  const { orchestrator = '', namespace = '', pod = '', endpoint = '' } = workload ?? {};
+  const names = { orchestrator, namespace, pod, endpoint };
+  for (const [field, name] of Object.entries(names)) {
+    if (name.length > name_length_max) {
+      throw new InvalidRequest(
+        `workload.${field}`,
+        name,
+        `is longer than ${name_length_max} characters: no name in Kubernetes is`,
+      );
+    }
+  }
+  return names;
 }
 
 function familyKey(address_or_prefix: string): keyof PerFamily<unknown> {

@@ -10,7 +10,7 @@ import { Server, ServerCredentials, type ServerUnaryCall } from '@grpc/grpc-js';
 import type { Clock } from '../clock.js';
 import { errorCode } from '../host/files.js';
 import type { Log } from '../log.js';
-import { podName } from '../pod/spec.js';
+import { podName, sandboxName } from '../pod/spec.js';
 import {
   type AddReplySchema,
   type AddRequestSchema,
@@ -93,7 +93,7 @@ export async function startCniServer(options: CniServerOptions): Promise<CniServ
       return { ...reply, containerMac: reply.containerMac || container_mac };
     },
     del: (request, call) =>
-      calls.run('del', `pod ${request.netns} ${request.interfaceName}`, call, (cni_call) =>
+      calls.run('del', sandboxName(request.netns, request.interfaceName), call, (cni_call) =>
         handlers.del(request, cni_call),
       ),
   });

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseJson } from '../json.js';
 import { nearest } from './nearest.js';
 import { BadValue, type Fault } from './problem.js';
 import type { Parse } from './values.js';
@@ -77,10 +78,10 @@ export function json<S extends Schema>(schema: S): Parse<v.InferOutput<S>> {
   return (text, warn) => {
     let value: unknown;
     try {
-      value = JSON.parse(text);
+      value = parseJson(text);
     } catch (error) {
       throw new BadValue({
-        cause: `not valid JSON (${(error as Error).message})`,
+        cause: `the text ${(error as Error).message}`,
         step: 'correct the JSON text',
       });
     }

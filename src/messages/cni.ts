@@ -1,8 +1,6 @@
 /** The mailbox of the CNI actor. */
-import type { MessageShape } from '@bufbuild/protobuf';
 import type { Down, Reply } from '../actor-system.js';
-import type { AddRequestSchema, DelRequestSchema } from '../cni/generated/cni_pb.js';
-import type { PodKey } from '../pod/spec.js';
+import type { PodKey, PodSpec } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { NodeStatus } from './node.js';
 import type { AddAnswer, DeleteAnswer } from './pod.js';
@@ -14,7 +12,7 @@ export type CniMessage =
   /** From the CNI plugin. Answered. */
   | {
       readonly type: 'Del';
-      readonly request: MessageShape<typeof DelRequestSchema>;
+      readonly pod: Pick<PodSpec, 'key' | 'netns' | 'interface_name'>;
       readonly reply: Reply<DeleteAnswer>;
     }
   /** From a pod: it does not know what VPP holds for it. Answered by Part to it. */
@@ -57,7 +55,7 @@ export type CniMessage =
 
 export interface CniAdd {
   readonly type: 'Add';
-  readonly request: MessageShape<typeof AddRequestSchema>;
+  readonly spec: PodSpec;
   /** Aborted when nobody wants the answer any more. */
   readonly signal: AbortSignal;
   readonly reply: Reply<AddAnswer>;

@@ -4,6 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import * as v from 'valibot';
+import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import { parseJson } from '../json.js';
 import { type PodKey, type PodSpec, podKey } from './spec.js';
 
 /**
@@ -35,8 +37,27 @@ const format = 'calico-vpp-node pod';
 /** Raised with every change of PodRecord that older code cannot read; decode then has to read the older ones too. */
 const version = 1;
 
-const table_id = v.exactOptional(v.number());
-const texts = v.array(v.string());
+const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
+const table_id = v.exactOptional(whole(0, 2 ** 32 - 1));
+const port = whole(1, 0xffff);
+const ring = whole(1, 1 << 15);
+const address = v.pipe(
+  v.string(),
+  v.check((text) => canonicalAddress(text) === text),
+);
+const prefixes = v.array(
+  v.pipe(
+    v.string(),
+    v.check((text) => text.includes('/') && canonicalPrefix(text) === text),
+  ),
+);
+const addresses = (colon: boolean) =>
+  v.array(
+    v.pipe(
+      address,
+      v.check((text) => text.includes(':') === colon),
+    ),
+  );
 
 const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
   phase: v.picklist(['intended', 'done', 'deleting']),
@@ -50,25 +71,25 @@ const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
       pod: v.string(),
       endpoint: v.string(),
     }),
-    addresses: v.object({ ip4: texts, ip6: texts }),
-    routes: texts,
-    mtu: v.number(),
+    addresses: v.object({ ip4: addresses(false), ip6: addresses(true) }),
+    routes: prefixes,
+    mtu: whole(0, 0xffff),
     allow_ip_forwarding: v.boolean(),
     host_ports: v.array(
       v.object({
         protocol: v.picklist(['tcp', 'udp', 'sctp']),
-        host_port: v.number(),
-        container_port: v.number(),
-        host_ip: v.exactOptional(v.string()),
+        host_port: port,
+        container_port: port,
+        host_ip: v.exactOptional(address),
       }),
     ),
-    allowed_source_prefixes: texts,
+    allowed_source_prefixes: prefixes,
     network_name: v.string(),
     interface_spec: v.object({
-      rx_queues: v.number(),
-      tx_queues: v.number(),
-      rx_ring_size: v.number(),
-      tx_ring_size: v.number(),
+      rx_queues: whole(1, 256),
+      tx_queues: whole(1, 256),
+      rx_ring_size: ring,
+      tx_ring_size: ring,
       is_l3: v.boolean(),
       rx_mode: v.picklist(['polling', 'interrupt', 'adaptive', 'default']),
     }),
@@ -104,7 +125,7 @@ export function encodeRecord(record: PodRecord): string {
 export function decodeRecord(text: string, file_name: string): DecodedRecord {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch {
     return { fault: 'corrupt', text: 'is cut or damaged' };
   }

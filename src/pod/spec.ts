@@ -62,9 +62,21 @@ export function podKey(netns: string, interface_name: string): PodKey {
   return `netns:${netns},if:${interface_name}`;
 }
 
-/** How logs and answers name the interface of a pod. */
+/** The longest name that Kubernetes has. */
+export const name_length_max = 253;
+
+/** How logs and answers name the interface of a pod. Bounded, whatever a request says. */
 export function podName(workload: Pick<Workload, 'namespace' | 'pod'>, interface_name: string): string {
-  return `pod ${workload.namespace}/${workload.pod} ${interface_name}`;
+  return `pod ${short(workload.namespace)}/${short(workload.pod)} ${short(interface_name)}`;
+}
+
+/** How a DEL names it, which says nothing of the workload. */
+export function sandboxName(netns: string, interface_name: string): string {
+  return `pod ${short(netns)} ${short(interface_name)}`;
+}
+
+function short(name: string): string {
+  return name.length <= name_length_max ? name : `${name.slice(0, name_length_max)}...`;
 }
 
 export function familiesOf(spec: Pick<PodSpec, 'addresses'>): readonly Family[] {

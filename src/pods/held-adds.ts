@@ -1,5 +1,6 @@
 /** ADDs that wait until something has been removed: another pod, or what is left of one. */
 import type { CniAdd } from '../messages/cni.js';
+import type { PodKey } from '../pod/spec.js';
 
 export class HeldAdds {
   /** With the id of the removal that each waits for. */
@@ -31,8 +32,8 @@ export class HeldAdds {
   }
 
   /** Those for this interface. */
-  withdraw(netns: string, interface_name: string): CniAdd[] {
-    return this.#take(({ request }) => request.netns === netns && request.interfaceName === interface_name);
+  withdraw(key: PodKey): CniAdd[] {
+    return this.#take(({ spec }) => spec.key === key);
   }
 
   #take(test: (add: CniAdd, id: string) => boolean): CniAdd[] {

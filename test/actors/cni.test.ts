@@ -517,6 +517,8 @@ t.test('requests that nobody can carry out are answered, and crash nothing', asy
   t.match(await lab.add('p', { ips: ['no address'] }), { successful: false, errorMessage: /container_ips/ });
   t.match(await lab.add('p', { ifname: 'much-too-long-for-linux' }), { successful: false });
   t.match(await lab.del('p', { ifname: '' }), { successful: true }, 'there is nothing to delete');
+  const annotations = { 'cni.projectcalico.org/vppInterfacesSpec': `${'['.repeat(4000)}${']'.repeat(4000)}` };
+  t.match(await lab.add('p', { annotations }), { successful: false, errorMessage: /nested deeper than 8/ });
   t.strictSame(lab.kit.children, []);
   t.equal(lab.kit.node().incarnation, 1);
   t.ok(lab.kit.node().events.some(({ kind }) => kind === 'refused'));

@@ -3,7 +3,7 @@ import { existsSync, linkSync, mkdtempSync, rmSync, statSync, writeFileSync } fr
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { status } from '@grpc/grpc-js';
+import { Client, credentials, status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { cniAdd, cniDel } from '../../lab/cni-driver.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
@@ -330,4 +330,38 @@ t.test('the socket', async (t) => {
     });
     t.equal(statSync(path).size, 8);
   });
+});
+
+t.test('what is no request at all costs nobody else anything', async (t) => {
+  const seen: unknown[] = [];
+  const { socket } = await start(t, {
+    add: async (request) => {
+      seen.push(request);
+      return { successful: true, hostInterfaceName: 'vpp-tun-7' };
+    },
+  });
+  const bytes = [
+    Buffer.from('ff'.repeat(40), 'hex'),
+    Buffer.from('0a05ff', 'hex'),
+    Buffer.alloc(1 << 16, 0x0a),
+  ];
+  const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  t.teardown(() => client.close());
+  for (const verb of ['Add', 'Del']) {
+    for (const request of bytes) {
+      const path = `/cni.CniDataplane/${verb}`;
+      const code = await new Promise((resolve) => {
+        client.makeUnaryRequest(
+          path,
+          (b: Buffer) => b,
+          (b: Buffer) => b,
+          request,
+          (error) => resolve(error?.code),
+        );
+      });
+      t.equal(code, status.INTERNAL, `${verb} ${request.length}`);
+    }
+  }
+  t.strictSame(seen, []);
+  t.match(await cniAdd({ socket, netns, ips, pod: 'x'.repeat(100_000) }), { successful: true });
 });
