@@ -119,10 +119,16 @@ export type RoutingObject =
   | PuntRedirect
   | PuntL4;
 
+const no_interfaces: readonly InterfaceTag[] = [];
+
 function interfacesOf(paths: readonly Path[]): readonly InterfaceTag[] {
-  const tags: InterfaceTag[] = [];
-  for (const path of paths) if (path.via === 'interface') tags.push(path.interface);
-  return tags;
+  let tags: InterfaceTag[] | undefined;
+  for (const path of paths) {
+    if (path.via !== 'interface') continue;
+    tags ??= [];
+    tags.push(path.interface);
+  }
+  return tags ?? no_interfaces;
 }
 
 const ofInterface = {

@@ -29,7 +29,7 @@ import {
   type VppObject,
 } from '../objects/object.js';
 import type { Operation, Outcome } from './operation.js';
-import { Shelf, type Spot } from './shelf.js';
+import { Shelf } from './shelf.js';
 
 /** What is known of one key. */
 class Entry {
@@ -41,13 +41,26 @@ class Entry {
   in_flight = 0;
   /** The last reading that has shown it. */
   seen = 0;
-  /** The last reading during which it changed: what that shows of it is of no use. */
+  /** The reading that had begun last when it changed: what that one shows of it is of no use. */
   changed = 0;
-  /** Where its removal and its addition wait for their turns. */
-  going: Spot<Entry> | undefined;
-  coming: Spot<Entry> | undefined;
+  /** The places in which its removal and its addition wait for their turns. */
+  going: number | undefined;
+  coming: number | undefined;
 
   constructor(readonly key: ObjectKey) {}
+}
+
+/** An operation that was taken, and of which it is not known what came. */
+class Taken implements Operation {
+  settled = false;
+
+  constructor(
+    readonly action: 'add' | 'remove',
+    readonly object: VppObject,
+    readonly entry: Entry,
+    /** Of the model: what was taken for a VPP that is gone does not count for the next one. */
+    readonly life: object,
+  ) {}
 }
 
 export class Model {
@@ -59,10 +72,21 @@ export class Model {
   readonly #remade = new Set<InterfaceTag>();
   /** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
   readonly #rebound = new Set<string>();
-  readonly #removals = new Shelf<Entry>();
-  readonly #additions = new Shelf<Entry>();
+  readonly #removals = new Shelf<Entry>(
+    (entry) => entry.going,
+    (entry, place) => {
+      entry.going = place;
+    },
+  );
+  readonly #additions = new Shelf<Entry>(
+    (entry) => entry.coming,
+    (entry, place) => {
+      entry.coming = place;
+    },
+  );
   /** Operations taken and not settled. */
-  readonly #taken = new Map<Operation, Entry>();
+  #in_flight = 0;
+  #life = {};
   readonly #failed = new Map<ObjectKey, Error>();
   #there_count = 0;
   /** Readings are numbered; 0 is none. */
@@ -103,7 +127,7 @@ export class Model {
   }
 
   get inFlight(): number {
-    return this.#taken.size;
+    return this.#in_flight;
   }
 
   /** From now on this is wanted, in this version. */
@@ -148,7 +172,8 @@ export class Model {
     this.#rebound.clear();
     this.#removals.clear();
     this.#additions.clear();
-    this.#taken.clear();
+    this.#in_flight = 0;
+    this.#life = {};
     this.#failed.clear();
     this.#there_count = 0;
     this.#reading = 0;
@@ -169,7 +194,6 @@ export class Model {
     this.#unseen = undefined;
     this.#readings += 1;
     this.#reading = this.#readings;
-    for (const entry of this.#taken.values()) entry.changed = this.#reading;
   }
 
   /** VPP has this. `unsure`: the registry says that it may have. */
@@ -178,7 +202,7 @@ export class Model {
     const entry = this.#entry(keyOf(now));
     if (this.#reading !== 0) {
       entry.seen = this.#reading;
-      if (entry.changed === this.#reading) return;
+      if (entry.changed === this.#reading || entry.in_flight > 0) return;
     }
     entry.unsure = unsure;
     this.#set(entry, known(entry, now));
@@ -199,8 +223,8 @@ export class Model {
       const { entries, reading } = this.#unseen;
       const { value: entry, done } = entries.next();
       if (done === true) this.#unseen = undefined;
-      else if (entry.seen !== reading && entry.changed !== reading) this.#gone(entry);
-      else this.#drop(entry);
+      else if (entry.seen === reading || entry.changed >= reading || entry.in_flight > 0) this.#drop(entry);
+      else this.#gone(entry);
     }
     for (; this.#unfiled !== undefined && left > 0; left -= 1) {
       const { value: entry, done } = this.#unfiled.next();
@@ -220,16 +244,13 @@ export class Model {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
     const operations: Operation[] = [];
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
-      const operation = { action, object };
       entry.in_flight += 1;
-      entry.changed = this.#reading;
-      this.#taken.set(operation, entry);
-      operations.push(operation);
+      this.#in_flight += 1;
+      operations.push(new Taken(action, object, entry, this.#life));
     };
     while (operations.length < max) {
       const entry = this.#removals.shift();
       if (entry === undefined) break;
-      entry.going = undefined;
       const object = entry.there!;
       // Taken off whether they were seen there or not.
       for (const left of outlives(object)) {
@@ -241,7 +262,6 @@ export class Model {
     while (operations.length < max) {
       const entry = this.#additions.shift();
       if (entry === undefined) break;
-      entry.coming = undefined;
       give('add', entry, entry.wanted!);
     }
     return operations;
@@ -251,12 +271,21 @@ export class Model {
   settle(outcomes: Iterable<Outcome>, isLost: (error: Error) => boolean = () => false): void {
     for (const { operation, error } of outcomes) {
       const { action, object } = operation;
-      const entry = this.#taken.get(operation) ?? this.#entry(keyOf(object));
-      if (this.#taken.delete(operation)) entry.in_flight -= 1;
+      const entry = this.#landed(operation) ?? this.#entry(keyOf(object));
+      entry.changed = this.#readings;
       if (error === undefined) this.#done(action, entry, object);
       else if (!isLost(error)) this.#failed.set(entry.key, error);
       if (entry.in_flight === 0) this.#touch(entry);
     }
+  }
+
+  /** Its entry, where it was taken from this model and is settled for the first time. */
+  #landed(operation: Operation): Entry | undefined {
+    if (!(operation instanceof Taken) || operation.life !== this.#life || operation.settled) return undefined;
+    operation.settled = true;
+    operation.entry.in_flight -= 1;
+    this.#in_flight -= 1;
+    return operation.entry;
   }
 
   /** What was refused is tried again. */
@@ -267,7 +296,7 @@ export class Model {
   }
 
   #done(action: 'add' | 'remove', entry: Entry, object: VppObject): void {
-    this.#failed.delete(entry.key);
+    if (this.#failed.size > 0) this.#failed.delete(entry.key);
     entry.unsure = false;
     if (action === 'add') this.#set(entry, object);
     else this.#gone(entry);
@@ -379,7 +408,7 @@ export class Model {
     if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !unsure) {
       return this.#wait(entry, undefined, undefined);
     }
-    const failed = this.#failed.has(entry.key);
+    const failed = this.#failed.size > 0 && this.#failed.has(entry.key);
     const fresh = old !== undefined && now !== undefined && !isDangling(old) && same(now, old);
     const goes =
       old !== undefined &&
@@ -397,8 +426,8 @@ export class Model {
 
   /** Removal and addition wait in these places; undefined: there is nothing to be done. */
   #wait(entry: Entry, removal: number | undefined, addition: number | undefined): void {
-    entry.going = moved(this.#removals, entry, entry.going, removal);
-    entry.coming = moved(this.#additions, entry, entry.coming, addition);
+    this.#removals.put(entry, removal);
+    this.#additions.put(entry, addition);
   }
 
   #isRemade(object: VppObject): boolean {
@@ -426,17 +455,6 @@ function isReplaced({ there, wanted }: Entry): boolean {
   if (there === undefined) return false;
   if (wanted === undefined) return !isSetting(there);
   return !same(wanted, there) && changeOf(wanted) === 'remove_first';
-}
-
-function moved(
-  shelf: Shelf<Entry>,
-  entry: Entry,
-  spot: Spot<Entry> | undefined,
-  place: number | undefined,
-): Spot<Entry> | undefined {
-  if (spot?.row.place === place) return spot;
-  if (spot !== undefined) shelf.take(spot);
-  return place === undefined ? undefined : shelf.put(entry, place);
 }
 
 function bindingOf(binding: { readonly interface: InterfaceTag; readonly family: 4 | 6 }): string {

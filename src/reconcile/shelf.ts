@@ -1,66 +1,92 @@
 /** Items by the place in which their turn comes: the next one is found without sorting, whatever waits, and each one can leave at any time. */
 
-/** Where an item stands: what it is given back by. */
-export class Spot<T> {
-  before: Spot<T> | undefined;
-  behind: Spot<T> | undefined;
-
-  constructor(
-    readonly item: T,
-    readonly row: Row<T>,
-  ) {}
-}
-
-/** Those of one place, the one that has waited longest first. */
+/** Those of one place, the one that has waited longest first; among them some that have left it since, or come back. */
 class Row<T> {
-  first: Spot<T> | undefined;
-  last: Spot<T> | undefined;
+  items: T[] = [];
+  /** What is before it was given, or had left. */
+  next = 0;
+  standing = 0;
 
   constructor(readonly place: number) {}
 }
 
+/** A row is tidied when more than half of it, and so many, do not stand there any more. */
+const left_max = 1024;
+
+/** An item says itself where it stands: a hundred thousand of them need nothing beside them. */
 export class Shelf<T> {
   /** Ascending by place. */
   #rows: Row<T>[] = [];
   #size = 0;
+  readonly #placeOf: (item: T) => number | undefined;
+  readonly #setPlace: (item: T, place: number | undefined) => void;
+
+  constructor(
+    placeOf: (item: T) => number | undefined,
+    setPlace: (item: T, place: number | undefined) => void,
+  ) {
+    this.#placeOf = placeOf;
+    this.#setPlace = setPlace;
+  }
 
   get size(): number {
     return this.#size;
   }
 
-  put(item: T, place: number): Spot<T> {
+  /** It stands here from now on, and nowhere else; undefined: nowhere. One that comes back to its place may have its old turn there. */
+  put(item: T, place: number | undefined): void {
+    const before = this.#placeOf(item);
+    if (before === place) return;
+    this.#setPlace(item, place);
+    if (before !== undefined) this.#left(this.#row(before));
+    if (place === undefined) return;
     const row = this.#row(place);
-    const spot = new Spot(item, row);
-    spot.before = row.last;
-    if (row.last === undefined) row.first = spot;
-    else row.last.behind = spot;
-    row.last = spot;
+    row.items.push(item);
+    row.standing += 1;
     this.#size += 1;
-    return spot;
-  }
-
-  /** The item leaves; it must stand there. */
-  take({ row, before, behind }: Spot<T>): void {
-    if (before === undefined) row.first = behind;
-    else before.behind = behind;
-    if (behind === undefined) row.last = before;
-    else behind.before = before;
-    this.#size -= 1;
   }
 
   /** Takes the first one off: lowest place, and the one that has waited longest there. */
   shift(): T | undefined {
-    for (const { first } of this.#rows) {
-      if (first === undefined) continue;
-      this.take(first);
-      return first.item;
+    const row = this.#rows.find(({ standing }) => standing > 0);
+    if (row === undefined) return undefined;
+    for (;;) {
+      const item = row.items[row.next]!;
+      row.next += 1;
+      if (this.#placeOf(item) !== row.place) continue;
+      this.#setPlace(item, undefined);
+      this.#left(row);
+      return item;
     }
-    return undefined;
   }
 
+  /** All items are to have left, or to be forgotten. */
   clear(): void {
     this.#rows = [];
     this.#size = 0;
+  }
+
+  #left(row: Row<T>): void {
+    row.standing -= 1;
+    this.#size -= 1;
+    if (row.standing === 0) {
+      row.items = [];
+      row.next = 0;
+    } else if (row.items.length > 2 * row.standing + left_max) this.#tidy(row);
+  }
+
+  #tidy(row: Row<T>): void {
+    const here: T[] = [];
+    for (let at = row.next; at < row.items.length; at += 1) {
+      const item = row.items[at]!;
+      if (this.#placeOf(item) !== row.place) continue;
+      // One that has come back is there twice.
+      this.#setPlace(item, undefined);
+      here.push(item);
+    }
+    for (const item of here) this.#setPlace(item, row.place);
+    row.items = here;
+    row.next = 0;
   }
 
   #row(place: number): Row<T> {

@@ -15,10 +15,12 @@ interface Options<Reply> {
   readonly tolerated?: readonly number[];
 }
 
+const no_options = {};
+
 export function call<In, Reply extends { readonly retval: number }>(
   message: Request<In, Reply>,
   fields: In,
-  options: Options<Reply> = {},
+  { made, tolerated }: Options<Reply> = no_options,
 ): Call {
-  return { message, fields, ...options } as unknown as Call;
+  return { message, fields, made, tolerated } as unknown as Call;
 }

@@ -205,7 +205,13 @@ function effect<In, R extends Reply>(
   message: Request<In, R>,
   run: (life: Life, fields: NoInfer<In>) => { done?(reply: NoInfer<R>): void; refused?(): void } | undefined,
 ): readonly [unknown, Effect] {
-  return [message, (life, fields) => ({ ...without_effect, ...run(life, fields as In) }) as unknown as Sent];
+  return [
+    message,
+    (life, fields) => {
+      const changes = run(life, fields as In);
+      return changes && ({ ...without_effect, ...changes } as unknown as Sent);
+    },
+  ];
 }
 
 /** Counts from when it is sent, and no more when it is refused. */

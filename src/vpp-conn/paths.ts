@@ -12,10 +12,13 @@ export const no_interface = 0xffffffff;
 
 const unspecified = (family: Family): string => (family === 4 ? '0.0.0.0' : '::');
 
+const no_labels: fib_path['label_stack'] = [];
+
 interface PathFields {
   readonly sw_if_index?: number;
   readonly table_id?: number;
   readonly next_hop?: string;
+  readonly type?: fib_path['type'];
 }
 
 /** A path with all that we never vary. Its protocol is that of the next hop, which need not be the route's. */
@@ -27,16 +30,19 @@ export function pathTo(family: Family, fields: PathFields): fib_path {
     rpf_id: 0,
     weight: 1,
     preference: 0,
-    type: 'FIB_API_PATH_TYPE_NORMAL',
+    type: fields.type ?? 'FIB_API_PATH_TYPE_NORMAL',
     flags: 0,
     proto: familyOf(address) === 4 ? 'FIB_API_PATH_NH_PROTO_IP4' : 'FIB_API_PATH_NH_PROTO_IP6',
     nh: { address, via_label: 0, obj_id: 0, classify_table_index: 0 },
-    label_stack: [],
+    label_stack: no_labels,
   };
 }
 
+const drop: PathFields = { type: 'FIB_API_PATH_TYPE_DROP' };
+
 export function pathsTo(route: ObjectOf<'route'>, at: Handles): fib_path[] {
-  return route.paths.map((path) => toVpp(path, familyOf(route.prefix), at));
+  const family = familyOf(route.prefix);
+  return route.paths.map((path) => toVpp(path, family, at));
 }
 
 function toVpp(path: Path, family: Family, at: Handles): fib_path {
@@ -46,7 +52,7 @@ function toVpp(path: Path, family: Family, at: Handles): fib_path {
     case 'lookup':
       return pathTo(family, { table_id: path.table_id });
     case 'drop':
-      return { ...pathTo(family, {}), type: 'FIB_API_PATH_TYPE_DROP' };
+      return pathTo(family, drop);
   }
 }
 

@@ -103,9 +103,10 @@ function snatAddresses({ snat_ip4, snat_ip6, sw_if_index }: cnat_set_snat_addres
 
 // --- routes
 
+const isBier = ({ type }: fib_path): boolean => type === 'FIB_API_PATH_TYPE_BIER_IMP';
+
 function paths(all: readonly fib_path[]): Why {
-  const deadly = all.some(({ type }) => type === 'FIB_API_PATH_TYPE_BIER_IMP');
-  return deadly ? 'VPP dies of a path of type BIER whose id does not exist' : undefined;
+  return all.some(isBier) ? 'VPP dies of a path of type BIER whose id does not exist' : undefined;
 }
 
 function route(
@@ -117,7 +118,12 @@ function route(
   }
   const deadly = paths(all);
   if (deadly !== undefined || !is_add) return deadly;
-  return firstOf(all, (path) => routePath(path, table_id, prefix, life)) ?? recursive(all, src, life);
+  // A hundred thousand of them: no function is made for each.
+  for (const path of all) {
+    const why = routePath(path, table_id, prefix, life);
+    if (why !== undefined) return why;
+  }
+  return recursive(all, src, life);
 }
 
 /** VPP dies where two sources have such routes to one prefix, by one next hop among others. */
