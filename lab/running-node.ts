@@ -134,6 +134,10 @@ export class RunningNode {
     };
   }
 
+  get environment(): Readonly<Record<string, string>> {
+    return this.#environment;
+  }
+
   /** For the lives to come. */
   setEnvironment(changes: Readonly<Record<string, string>>): void {
     this.#environment = { ...this.#environment, ...changes };

@@ -273,7 +273,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     return result;
   };
 
-  const { interfaces, initial_config: initial, debug, feature_gates: gates, run_dir } = read;
+  const { interfaces, initial_config: initial, debug, feature_gates: gates } = read;
   const interfaces_readable = !environment.problems.some(
     ({ variable }) => variable === variables.interfaces.name,
   );
@@ -400,27 +400,76 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     kubernetes,
     felix: read.felix === 'auto' ? kubernetes : read.felix === 'on',
     paths: {
-      run_dir,
-      state_dir: read.state_dir,
-      startup_config: join(read.config_dir, 'startup.conf'),
-      startup_exec: join(read.config_dir, 'startup.exec'),
-      api_socket: join(run_dir, 'vpp-api.sock'),
-      cli_socket: join(run_dir, 'cli.sock'),
-      stats_socket: read.stats_socket ?? join(run_dir, 'stats.sock'),
-      vpp_pid_file: join(run_dir, 'vpp.pid'),
-      info_file: join(run_dir, 'vppmanagerinfofile'),
-      go_state_file: join(run_dir, 'calicovpp_state.v11.json'),
-      gobgpd_socket: read.gobgpd_socket ?? join(run_dir, 'gobgpd.sock'),
-      debug_socket: read.debug_socket ?? join(run_dir, 'debug.sock'),
-      cni_socket: read.cni_socket,
-      felix_socket: read.felix_socket,
-      netns_dir: read.netns_dir,
+      ...pathsOf(read),
       host_root: read.host_root,
       if_config_save: initial.ifConfigSavePath,
     },
     origins: Object.fromEntries(environment.origins),
   };
   return { config: deepFreeze(config), warnings: environment.warnings };
+}
+
+/** What an end needs of the configuration: where things are. */
+export interface RestoreConfig {
+  readonly log: Config['log'];
+  readonly vpp: Pick<Config['vpp'], 'binary' | 'netns'>;
+  readonly paths: Omit<Config['paths'], 'host_root' | 'if_config_save'>;
+}
+
+/** Reads that alone: whatever else is wrong, a host is given back. Throws ConfigError where one of the paths is wrong. */
+export function loadRestoreConfig(env: NodeJS.ProcessEnv): RestoreConfig {
+  const paths = new Environment(env);
+  const config: Omit<RestoreConfig, 'log'> = {
+    vpp: { binary: paths.read(variables.vpp_binary), netns: paths.read(variables.vpp_netns) },
+    paths: pathsOf({
+      run_dir: paths.read(variables.run_dir),
+      state_dir: paths.read(variables.state_dir),
+      config_dir: paths.read(variables.config_dir),
+      stats_socket: paths.read(variables.stats_socket),
+      gobgpd_socket: paths.read(variables.gobgpd_socket),
+      debug_socket: paths.read(variables.debug_socket),
+      cni_socket: paths.read(variables.cni_socket),
+      felix_socket: paths.read(variables.felix_socket),
+      netns_dir: paths.read(variables.netns_dir),
+    }),
+  };
+  if (paths.problems.length > 0) throw new ConfigError(paths.problems);
+  const other = new Environment(env);
+  const log = { level: other.read(variables.log_level), format: other.read(variables.log_format) };
+  return { ...config, log };
+}
+
+type PathVariables = { readonly [K in PathVariable]: (typeof variables)[K]['fallback'] };
+type PathVariable =
+  | 'run_dir'
+  | 'state_dir'
+  | 'config_dir'
+  | 'stats_socket'
+  | 'gobgpd_socket'
+  | 'debug_socket'
+  | 'cni_socket'
+  | 'felix_socket'
+  | 'netns_dir';
+
+function pathsOf(read: PathVariables): RestoreConfig['paths'] {
+  const { run_dir, config_dir } = read;
+  return {
+    run_dir,
+    state_dir: read.state_dir,
+    startup_config: join(config_dir, 'startup.conf'),
+    startup_exec: join(config_dir, 'startup.exec'),
+    api_socket: join(run_dir, 'vpp-api.sock'),
+    cli_socket: join(run_dir, 'cli.sock'),
+    stats_socket: read.stats_socket ?? join(run_dir, 'stats.sock'),
+    vpp_pid_file: join(run_dir, 'vpp.pid'),
+    info_file: join(run_dir, 'vppmanagerinfofile'),
+    go_state_file: join(run_dir, 'calicovpp_state.v11.json'),
+    gobgpd_socket: read.gobgpd_socket ?? join(run_dir, 'gobgpd.sock'),
+    debug_socket: read.debug_socket ?? join(run_dir, 'debug.sock'),
+    cni_socket: read.cni_socket,
+    felix_socket: read.felix_socket,
+    netns_dir: read.netns_dir,
+  };
 }
 
 /** The configuration as plain JSON values for the debug endpoint and the log; secrets show as `[redacted]`. */

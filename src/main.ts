@@ -4,13 +4,13 @@ import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindin
 import { runCli } from './cli/cli.js';
 import { systemClock } from './clock.js';
 import type { Problem } from './config/problem.js';
-import { type Config, ConfigError, loadConfig } from './config.js';
+import { type Config, ConfigError, loadConfig, loadRestoreConfig, type RestoreConfig } from './config.js';
 import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
 import { lastWord } from './node/last-word.js';
-import { linuxParts, type NodeParts } from './node/parts.js';
+import { linuxParts, type NodeParts, restoreParts } from './node/parts.js';
 import { runNode } from './node/run.js';
 import { driver_names } from './uplink/drivers.js';
 
@@ -18,12 +18,13 @@ const failed = 1;
 /** In an upgrade the old life is still giving the host back when the new one begins. */
 const upgrade_ms = 60_000;
 
+// Without a listener a reader that has gone would end this process, in the midst of giving a host its network back.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 /** The configuration, or nothing after its faults have been printed. */
-function readConfig(
-  env: NodeJS.ProcessEnv,
-): { readonly config: Config; readonly warnings: readonly string[] } | undefined {
+function readConfig<T>(load: (env: NodeJS.ProcessEnv) => T, env: NodeJS.ProcessEnv): T | undefined {
   try {
-    return loadConfig(env);
+    return load(env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(renderFindings(configFindings(error.problems)));
@@ -32,7 +33,7 @@ function readConfig(
 }
 
 /** Runs what only one life on a node may do; waits so long for the one before to end. */
-async function alone(config: Config, wait_ms: number, run: () => Promise<number>): Promise<number> {
+async function alone(config: RestoreConfig, wait_ms: number, run: () => Promise<number>): Promise<number> {
   let lock: InstanceLock;
   try {
     lock = await lockInstance(config.paths.state_dir, systemClock, wait_ms);
@@ -72,7 +73,7 @@ function missing(config: Config): Problem[] {
 
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
-    const read = readConfig(env);
+    const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
     const problems = missing(read.config);
     if (problems.length > 0) {
@@ -85,7 +86,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
   },
 
   async check({ env }) {
-    const read = readConfig(env);
+    const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
     const host = new LinuxHost(read.config.paths.netns_dir);
     const facts = await gatherCheckFacts(read.config, {
@@ -99,9 +100,12 @@ const code = await runCli(process.argv.slice(2), process.env, {
   },
 
   async restore({ env }) {
-    const read = readConfig(env);
-    if (read === undefined) return failed;
-    return alone(read.config, 0, async () => ((await lastWord(await nodeParts(read.config))) ? 0 : failed));
+    const config = readConfig(loadRestoreConfig, env);
+    if (config === undefined) return failed;
+    return alone(config, 0, async () => {
+      const { restored, vpp_ended } = await lastWord(restoreParts(config));
+      return restored && vpp_ended ? 0 : failed;
+    });
   },
 
   async demo({ options }) {

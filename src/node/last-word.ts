@@ -1,24 +1,32 @@
 /** What is done when the tree is gone, and by `restore`: VPP ends and the host gets its network back. Needs no actor. */
 import { runCommand } from '../host/command.js';
 import { undo } from '../host/undo/undo.js';
-import type { NodeParts } from './parts.js';
+import type { RestoreParts } from './parts.js';
 
 /** From SIGINT to SIGKILL, and from there to the end of the wait: a process in the kernel's hands may not die. */
 const interrupt_ms = 2000;
 const kill_ms = 3000;
 
-/** False when something could not be undone; it stays in the journal and is told. Never rejects. */
-export async function lastWord(parts: NodeParts): Promise<boolean> {
+export interface LastWord {
+  /** No VPP is left: neither running, nor with an uplink in its hands. */
+  readonly vpp_ended: boolean;
+  /** The host is as it was. What could not be undone stays in the journal and is told. */
+  readonly restored: boolean;
+}
+
+/** Never rejects. */
+export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   await attempt(parts, 'uplink(read)', async () => rememberTaps(parts));
-  await attempt(parts, 'vpp(end)', () => endVpp(parts));
-  const restored =
-    (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended'))) ?? false;
+  const vpp_ended = (await attempt(parts, 'vpp(end)', () => endVpp(parts))) ?? false;
+  const undone = (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended'))) ?? false;
+  const rescued = (await attempt(parts, 'host(rescue)', () => rescueStrays(parts))) ?? false;
+  const restored = undone && rescued;
   await attempt(parts, 'node(tidy)', () => tidy(parts, restored));
-  return restored;
+  return { vpp_ended, restored };
 }
 
 /** Undoes what the journal holds. */
-export async function restoreHost({ uplinkHost, log }: NodeParts, why: string): Promise<boolean> {
+export async function restoreHost({ uplinkHost, log }: RestoreParts, why: string): Promise<boolean> {
   if (!uplinkHost.isChanged()) return true;
   const { results, remaining } = await uplinkHost.restore();
   log.info({ steps: results.length, failed: remaining.length }, `host(restore) ${why}`);
@@ -29,16 +37,16 @@ export async function restoreHost({ uplinkHost, log }: NodeParts, why: string): 
 }
 
 /** While VPP lives the host may have changed its taps unseen, for nobody was there to follow: what it has by now it gets. */
-function rememberTaps({ uplinkHost }: NodeParts): void {
+function rememberTaps({ uplinkHost }: RestoreParts): void {
   const found = uplinkHost.taken();
   if (found?.phase !== 'taken') return;
   const current = uplinkHost.current(found.uplinks);
   if (current !== undefined) uplinkHost.remember(current);
 }
 
-async function endVpp({ launcher, clock }: NodeParts): Promise<void> {
+async function endVpp({ launcher, clock }: RestoreParts): Promise<boolean> {
   const run = launcher.adopt();
-  if (run === undefined) return;
+  if (run === undefined) return true;
   launcher.signal(run, 'SIGINT');
   const killed = clock.after(interrupt_ms, () => launcher.signal(run, 'SIGKILL'));
   const waiting = new AbortController();
@@ -49,11 +57,25 @@ async function endVpp({ launcher, clock }: NodeParts): Promise<void> {
   // One that hangs in the kernel keeps its record: a later life must not start another beside it.
   if (exit === undefined) throw new Error(`SIGKILL has not ended VPP ${run.pid}: restart the machine`);
   launcher.forget();
+  return true;
+}
+
+/** An uplink of which neither journal nor record tells comes back without addresses: better than not at all, and told. */
+async function rescueStrays({ uplinkHost, config, log }: RestoreParts): Promise<boolean> {
+  const left = uplinkHost.strays();
+  if (left.length === 0) return true;
+  for (const name of await uplinkHost.rescue()) {
+    log.error(
+      { link: name },
+      `host(rescue) ${name} was left in ${config.vpp.netns} and is back, without the addresses and routes that nobody knows any more: start the host's network service again`,
+    );
+  }
+  return false;
 }
 
 /** A namespace that still holds a link is kept: a virtual link would die with it. */
 async function tidy(
-  { host, clock, core_journal, uplinkHost, config, log }: NodeParts,
+  { host, clock, core_journal, uplinkHost, config, log }: RestoreParts,
   restored: boolean,
 ): Promise<void> {
   const { remaining } = await undo(core_journal.pending(), { host, clock, run: runCommand });
@@ -64,7 +86,11 @@ async function tidy(
   else if (restored) host.removeNamed(config.vpp.netns);
 }
 
-async function attempt<T>({ log }: NodeParts, what: string, run: () => Promise<T>): Promise<T | undefined> {
+async function attempt<T>(
+  { log }: RestoreParts,
+  what: string,
+  run: () => Promise<T>,
+): Promise<T | undefined> {
   try {
     return await run();
   } catch (error) {

@@ -6,7 +6,7 @@ import { nudgeByDatagram } from '../actors/uplink.js';
 import { memoryBytes } from '../check/check-facts.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
-import type { Config } from '../config.js';
+import type { Config, RestoreConfig } from '../config.js';
 import { runCommand } from '../host/command.js';
 import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
 import { oomCounter } from '../host/devices/oom.js';
@@ -24,61 +24,62 @@ import { lineWriter, standard_output } from '../host/line-writer.js';
 import { LinuxHost } from '../host/netlink/linux-host.js';
 import { watchExit } from '../host/process-exit.js';
 import { Hooks } from '../host/services/hooks.js';
-import { openJournal, type UndoJournal } from '../host/undo/undo-journal.js';
+import { type OpenedJournal, openJournal, type UndoJournal } from '../host/undo/undo-journal.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
 import { createLog, type Log, type RootLog } from '../log.js';
 import { CapturedStore } from '../uplink/captured.js';
 import { UplinkHost } from '../uplink/uplink-host.js';
-import { createLauncher, type Launcher, type ProcessTable } from '../vpp-conn/launcher.js';
+import {
+  createLauncher,
+  type Launcher,
+  type LaunchSettings,
+  type ProcessTable,
+} from '../vpp-conn/launcher.js';
 import { Quarantine } from '../vpp-conn/quarantine.js';
 import type { RegistryFile } from '../vpp-conn/registry.js';
 import { startupConfig, startupExec } from '../vpp-conn/startup-config.js';
 import { quarantineFile, registryFile } from '../vpp-conn/state-files.js';
 
-/** The concrete parts of a node: all that touches the machine. `restore` needs no more than these. */
-export interface NodeParts {
-  readonly config: Config;
+/** What ends VPP and gives the host its network back. Needs no configuration but paths. */
+export interface RestoreParts {
+  readonly config: RestoreConfig;
   readonly clock: Clock;
   readonly log: RootLog;
   readonly host: HostNetwork;
+  readonly launcher: Pick<Launcher, 'adopt' | 'signal' | 'forget'>;
+  readonly uplinkHost: UplinkHost;
+  /** What undoes the kernel's core pattern, when the node stops for good. */
+  readonly core_journal: UndoJournal;
+}
+
+/** The concrete parts of a node: all that touches the machine. */
+export interface NodeParts extends RestoreParts {
+  readonly config: Config;
   readonly launcher: Launcher;
   /** Of what VPP holds and does not show. */
   readonly registry: RegistryFile;
   readonly quarantine: Quarantine;
-  readonly uplinkHost: UplinkHost;
   readonly hooks: Pick<Hooks, 'run'>;
   /** Makes Linux resolve the gateway. */
   readonly nudge: (gateway: string) => void;
   readonly cluster: Cluster;
-  /** What undoes the kernel's core pattern, when the node stops for good. */
-  readonly core_journal: UndoJournal;
   /** Identity of the namespace at a path; undefined when there is none. */
   readonly namespaceId: (path: string) => bigint | undefined;
 }
 
-/** The parts of a node on this machine. */
-export function linuxParts(
-  config: Config,
-  cluster: Cluster,
-  annotations: Readonly<Record<string, string>>,
-): NodeParts {
+/** What there is on this machine before the configuration is looked at, apart from its paths. */
+function machine(config: RestoreConfig) {
+  const { paths, vpp } = config;
   const clock = systemClock;
-  const log = createLog({
-    level: config.log.level,
-    format: config.log.format,
-    clock,
-    write: lineWriter(standard_output),
-  });
-  const host = new LinuxHost(config.paths.netns_dir);
+  const { level, format } = config.log;
+  const log = createLog({ level, format, clock, write: lineWriter(standard_output) });
+  const host = new LinuxHost(paths.netns_dir);
   const boot_id = bootId() ?? 'unknown';
-  makeDirectory(config.paths.run_dir);
-  makeDirectory(config.paths.state_dir, 0o700);
-  const vpp_netns = join(config.paths.netns_dir, config.vpp.netns);
-
-  const open = (name: string): UndoJournal => {
-    const path = join(config.paths.state_dir, name);
-    const { journal, set_aside, dropped_steps } = openJournal(path, boot_id, clock.wall_ms());
+  const open = (name: string): OpenedJournal => {
+    const path = join(paths.state_dir, name);
+    const opened = openJournal(path, boot_id, clock.wall_ms());
+    const { set_aside, dropped_steps } = opened;
     if (set_aside !== undefined) {
       log.error({ ...set_aside }, `journal(open) ${set_aside.reason}; kept at ${set_aside.path}`);
     }
@@ -88,29 +89,69 @@ export function linuxParts(
         `journal(open) ${path}: the machine was restarted, nothing of its network to undo`,
       );
     }
-    return journal;
+    return opened;
   };
-  const journal = open('undo.journal');
-  const core_journal = open('core-pattern.journal');
+  const { journal, whole } = open('undo.journal');
+  const vpp_netns = join(paths.netns_dir, vpp.netns);
+  const uplinkHost = new UplinkHost(
+    host,
+    journal,
+    new CapturedStore(join(paths.state_dir, 'uplinks.json'), boot_id),
+    { host, clock, run: runCommand },
+    vpp_netns,
+  );
+  if (!whole) recoverJournal(uplinkHost, log);
+  const core_journal = open('core-pattern.journal').journal;
+  return { clock, log, host, boot_id, vpp_netns, journal, core_journal, uplinkHost };
+}
+
+/** The journal was lost, or a part of it: the uplinks as they were captured tell what is to be undone. */
+function recoverJournal(uplinkHost: UplinkHost, log: Log): void {
+  try {
+    const uplinks = uplinkHost.recoverJournal();
+    if (uplinks.length > 0) {
+      log.error({ uplinks }, 'journal(open) steps are lost: uplinks are given back as they were captured');
+    }
+  } catch (error) {
+    log.error(
+      { err: error },
+      `journal(open) the captured uplinks are of no use: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** The parts that `restore` needs. */
+export function restoreParts(config: RestoreConfig): RestoreParts {
+  const { boot_id, vpp_netns, ...parts } = machine(config);
+  const processes = processTable(boot_id, () => undefined);
+  const { paths } = config;
+  const launcher = launcherOf(config, vpp_netns, processes, parts.log, {
+    startup_conf: { path: paths.startup_config },
+    startup_exec: { path: paths.startup_exec },
+    environment: {},
+  });
+  return { config, ...parts, launcher };
+}
+
+/** The parts of a node on this machine. */
+export function linuxParts(
+  config: Config,
+  cluster: Cluster,
+  annotations: Readonly<Record<string, string>>,
+): NodeParts {
+  makeDirectory(config.paths.run_dir);
+  makeDirectory(config.paths.state_dir, 0o700);
+  const { boot_id, vpp_netns, journal, ...parts } = machine(config);
+  const { clock, log, host, core_journal } = parts;
   const placeholders = placeholdersOf(config, annotations);
   return {
     config,
-    clock,
-    log,
-    host,
+    ...parts,
     cluster,
     launcher: makeLauncher(config, boot_id, host, vpp_netns, placeholders, core_journal, log),
     registry: registryFile(join(config.paths.run_dir, 'vpp-objects.jsonl')),
     quarantine: new Quarantine(quarantineFile(join(config.paths.state_dir, 'quarantine.json')), (error) =>
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
-    ),
-    core_journal,
-    uplinkHost: new UplinkHost(
-      host,
-      journal,
-      new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), boot_id),
-      { host, clock, run: runCommand },
-      vpp_netns,
     ),
     nudge: nudgeByDatagram,
     namespaceId: (path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino,
@@ -157,7 +198,27 @@ function makeLauncher(
   );
   for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
   for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
-  const processes: ProcessTable = {
+  const processes = processTable(boot_id, () => {
+    host.createNamed(vpp.netns);
+    keepCoreFiles(vpp.core_pattern, core_journal, log);
+    try {
+      unlimitLockedMemory(0);
+    } catch (error) {
+      log.warn(
+        { err: error },
+        'vpp(start) the limit of locked memory cannot be lifted (CAP_SYS_RESOURCE); DPDK and RDMA need it',
+      );
+    }
+  });
+  return launcherOf(config, netns, processes, log, {
+    startup_conf: { path: paths.startup_config, text: startup.text },
+    startup_exec: { path: paths.startup_exec, text: startupExec(vpp.exec_template, placeholders) },
+    environment: vpp.environment,
+  });
+}
+
+function processTable(boot_id: string, prepare: () => void): ProcessTable {
+  return {
     boot_id,
     startTime: (pid) => processStartTime(pid)?.toString(),
     runningAs: (words) => processRunningAs(words),
@@ -165,34 +226,27 @@ function makeLauncher(
       if (watchExit(pid, ended) === undefined) setImmediate(ended);
     },
     oomCounter,
-    prepare: () => {
-      host.createNamed(vpp.netns);
-      keepCoreFiles(vpp.core_pattern, core_journal, log);
-      try {
-        unlimitLockedMemory(0);
-      } catch (error) {
-        log.warn(
-          { err: error },
-          'vpp(start) the limit of locked memory cannot be lifted (CAP_SYS_RESOURCE); DPDK and RDMA need it',
-        );
-      }
-    },
+    prepare,
   };
-  return createLauncher(
-    {
-      binary: vpp.binary,
-      startup_conf: { path: paths.startup_config, text: startup.text },
-      startup_exec: { path: paths.startup_exec, text: startupExec(vpp.exec_template, placeholders) },
-      netns,
-      api_socket: paths.api_socket,
-      leftovers: [paths.api_socket, paths.cli_socket, paths.stats_socket, paths.vpp_pid_file],
-      environment: vpp.environment,
-      record: join(paths.run_dir, 'vpp-run.json'),
-      output: join(paths.run_dir, 'vpp-output.log'),
-    },
-    processes,
-    log,
-  );
+}
+
+function launcherOf(
+  { vpp, paths }: RestoreConfig,
+  netns: string,
+  processes: ProcessTable,
+  log: Log,
+  startup: Pick<LaunchSettings, 'startup_conf' | 'startup_exec' | 'environment'>,
+): Launcher {
+  const settings: LaunchSettings = {
+    ...startup,
+    binary: vpp.binary,
+    netns,
+    api_socket: paths.api_socket,
+    leftovers: [paths.api_socket, paths.cli_socket, paths.stats_socket, paths.vpp_pid_file],
+    record: join(paths.run_dir, 'vpp-run.json'),
+    output: join(paths.run_dir, 'vpp-output.log'),
+  };
+  return createLauncher(settings, processes, log);
 }
 
 function placeholdersOf(config: Config, node_annotations: Readonly<Record<string, string>>): TemplateFacts {

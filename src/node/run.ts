@@ -5,12 +5,18 @@ import { startDebug } from '../debug/debug.js';
 import { root_supervision, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { cniOf } from './cni.js';
-import { lastWord, restoreHost } from './last-word.js';
+import { type LastWord, lastWord, restoreHost } from './last-word.js';
 import type { NodeParts } from './parts.js';
 import { uplinkOf } from './uplink.js';
 import { connectionOf, processOf } from './vpp.js';
 
 export const exit_code = { stopped: 0, gave_up: 1, not_restored: 3 } as const;
+
+/** `code`: that of an end at which all went well. A host that is not what it was is the worst that can be told. */
+export function exitCode(code: number, { restored, vpp_ended }: LastWord): number {
+  if (!restored) return exit_code.not_restored;
+  return vpp_ended ? code : exit_code.gave_up;
+}
 
 /** Resolves with the exit code once the node has been stopped or has given up, and the host has its network back. */
 export async function runNode(parts: NodeParts, warnings: readonly string[]): Promise<number> {
@@ -53,9 +59,9 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
       stopping = true;
       log.info({}, `node(stop) ${why}`);
       await finished('tree', system.stop());
-      const restored = await lastWord(parts);
+      const word = await lastWord(parts);
       await finished('debug', debug.close());
-      resolve(restored ? code : exit_code.not_restored);
+      resolve(exitCode(code, word));
     };
     const giveUp = (reason: Error): void => {
       gaveUp = reason.message;

@@ -117,7 +117,7 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     if (host.isChanged()) await host.restore();
-    for (const name of await host.rescue(this.settings.specs)) {
+    for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
     }
     await this.hook('BEFORE_IF_READ', signal);

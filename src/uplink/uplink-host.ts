@@ -8,7 +8,7 @@ import { type ClusterPrefixes, hostOwn, hostTapChanges, own_route_protocol } fro
 import type { Uplink } from '../desired/uplink.js';
 import { captureLink, type LinkState, restoreSteps } from '../host/undo/capture.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
-import { JournalError, type UndoJournal } from '../host/undo/undo-journal.js';
+import type { UndoJournal } from '../host/undo/undo-journal.js';
 import { identityOf, type UndoStep } from '../host/undo/undo-step.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type {
@@ -65,31 +65,47 @@ export class UplinkHost {
     return this.inHost((namespace) => specs.map((spec) => captureUplink(namespace, spec)));
   }
 
-  /** Brings back devices that a life whose journal was lost left in VPP's namespace; answers their names. */
-  async rescue(specs: readonly UplinkSpec[]): Promise<string[]> {
-    const left = this.strays();
-    const absent = this.inHost((namespace) =>
-      specs.map((spec) => spec.interface_name).filter((name) => namespace.link(name) === undefined),
+  /**
+   * After the journal, or a part of it, was lost: the uplinks as they were captured tell what is pending. Answers the names of those that
+   * it knows nothing of.
+   */
+  recoverJournal(): string[] {
+    const pending = this.journal.pending();
+    const isKnown = ({ link: { name } }: CapturedUplink) =>
+      pending.some((step) => step.kind === 'link_to_netns' && step.link.name === name);
+    const lost = (this.captured.load()?.uplinks ?? []).filter((uplink) => !isKnown(uplink));
+    if (lost.length === 0) return [];
+    const steps = lost.flatMap((uplink) =>
+      stepsOf(uplink, this.vpp_netns, driverFor(uplink.spec).prepare({ ...uplink, gso: false })),
     );
-    const found = absent.filter((name) => left.includes(name));
-    const known = this.captured.load()?.uplinks ?? [];
-    for (const name of found) {
+    this.journal.restart([...pending, ...steps]);
+    return lost.map(({ link }) => link.name);
+  }
+
+  /**
+   * Brings back what is left in VPP's namespace and no journal tells of: it would be lost with it, and its addresses nobody knows. `names`:
+   * while VPP lives, which may have devices of its own, those of these names that the host lacks. Answers who came back.
+   */
+  async rescue(names?: readonly string[]): Promise<string[]> {
+    const left = this.inHost((namespace) =>
+      this.strays().filter(
+        (name) => names === undefined || (names.includes(name) && namespace.link(name) === undefined),
+      ),
+    );
+    for (const name of left) {
       const link = this.inVpp((namespace) => namespace.link(name));
-      const captured = known.find((uplink) => uplink.link.name === name);
-      if (captured !== undefined) await undo(stepsOf(captured, this.vpp_netns), this.tools);
-      else if (link !== undefined) {
-        const identity = identityOf(link);
-        const from = this.vpp_netns;
-        await undo(
-          [
-            { kind: 'set_link', link: identity, up: true },
-            { kind: 'link_to_netns', link: identity, from },
-          ],
-          this.tools,
-        );
-      }
+      if (link === undefined) continue;
+      const identity = identityOf(link);
+      await undo(
+        [
+          { kind: 'set_link', link: identity, up: true, promisc: false },
+          { kind: 'link_to_netns', link: identity, from: this.vpp_netns },
+        ],
+        this.tools,
+      );
     }
-    return found;
+    const still = this.strays();
+    return left.filter((name) => !still.includes(name));
   }
 
   /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
@@ -194,11 +210,11 @@ export class UplinkHost {
   async restore(): Promise<UndoReport> {
     const report = await undo(this.journal.pending(), this.tools);
     try {
-      this.journal.replace(report.remaining);
+      // First the captured uplinks: without a journal they would be given back once more.
       if (report.remaining.length === 0) this.captured.clear();
-    } catch (error) {
-      // On a full disk all steps stay pending; to take them again is harmless.
-      if (!(error instanceof JournalError)) throw error;
+      this.journal.replace(report.remaining);
+    } catch {
+      // On a disk that takes nothing all steps stay pending; to take them again is harmless.
     }
     return report;
   }

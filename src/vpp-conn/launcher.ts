@@ -67,10 +67,16 @@ export interface ProcessTable {
   prepare(): void;
 }
 
+/** Without text it is that of the VPP that is there: none can be started. */
+interface StartupFile {
+  readonly path: string;
+  readonly text?: string;
+}
+
 export interface LaunchSettings {
   readonly binary: string;
-  readonly startup_conf: { readonly path: string; readonly text: string };
-  readonly startup_exec: { readonly path: string; readonly text: string };
+  readonly startup_conf: StartupFile;
+  readonly startup_exec: StartupFile;
   /** Path of the network namespace that VPP lives in. */
   readonly netns: string;
   readonly api_socket: string;
@@ -85,7 +91,8 @@ export interface LaunchSettings {
 const output_tail_bytes = 4096;
 
 export function createLauncher(settings: LaunchSettings, processes: ProcessTable, log: Log): Launcher {
-  const config_hash = createHash('sha256').update(settings.startup_conf.text).digest('hex').slice(0, 16);
+  const { text } = settings.startup_conf;
+  const config_hash = text && createHash('sha256').update(text).digest('hex').slice(0, 16);
 
   const command = [settings.binary, '-c', settings.startup_conf.path];
 
@@ -143,7 +150,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const known = recorded();
     const record = known ?? unrecorded();
     if (record === undefined) return undefined;
-    if (record.config_hash !== config_hash) {
+    if (config_hash !== undefined && record.config_hash !== config_hash) {
       log.warn(
         { pid: record.pid },
         'vpp(adopt) runs with an older start-up file; the new one takes effect when VPP is started next',
@@ -171,6 +178,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   function start(): VppRun {
+    if (config_hash === undefined) throw new Error('VPP has no start-up file');
     for (const path of settings.leftovers) removeIfExists(path);
     for (const path of [settings.api_socket, settings.output, settings.startup_conf.path]) {
       mkdirSync(dirname(path), { recursive: true });
@@ -246,7 +254,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
 }
 
 /** Where there is no room for a file, the one of the VPP before is as good if it says the same. */
-function writeIfOther({ path, text }: { readonly path: string; readonly text: string }, mode: number): void {
+function writeIfOther({ path, text = '' }: StartupFile, mode: number): void {
   if (readIfExists(path) !== text) writeAtomic(path, text, mode);
 }
 

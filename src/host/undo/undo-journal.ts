@@ -2,12 +2,13 @@ import { closeSync, constants, copyFileSync, fsyncSync, ftruncateSync, openSync,
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { makeDirectory, readIfExists, removeIfExists, syncDirectory, writeAtomic } from '../files.js';
-import { survivesBoot, type UndoStep } from './undo-step.js';
+import { isKnownStep, survivesBoot, type UndoStep } from './undo-step.js';
 
 /**
  * The undo journal: what must be undone is on the disk before the change is made. A file of JSON lines, the first a
- * header, each of the others a record; every line ends with the CRC-32 of its own text. Undoing takes the records in
- * reverse order. A last line without its newline was never promised to anybody: its change was not made.
+ * header, each of the others a record; every line ends with the CRC-32 of its own text and stands for itself, so that damage
+ * to one costs no other. Undoing takes the records in reverse order. A last line without its newline was never promised to
+ * anybody: its change was not made.
  */
 
 const FORMAT = 'calico-vpp-node undo journal';
@@ -39,6 +40,8 @@ export interface SetAside {
 export interface OpenedJournal {
   readonly journal: UndoJournal;
   readonly set_aside?: SetAside;
+  /** False: there is no file, or it is not what was written. Steps may be lost. */
+  readonly whole: boolean;
   /** Steps from before the machine was last started, dropped because the kernel has forgotten what they undo. */
   readonly dropped_steps: number;
 }
@@ -52,6 +55,8 @@ interface Header {
 
 interface JournalRecord {
   readonly sequence: number;
+  /** Absent in journals of earlier releases: that of the header. */
+  readonly boot_id?: string;
   readonly steps: readonly UndoStep[];
 }
 
@@ -62,8 +67,8 @@ export class JournalError extends Error {
 
 /**
  * Reads the journal of an earlier life of this process, or begins a new one. A damaged, foreign or newer file is kept
- * beside it, never just deleted. On a full or read-only disk the pending steps are still answered, and `record` throws.
- * Throws what the file system answers when the file is there and cannot be read. `wall_ms` dates a new header.
+ * beside it, never just deleted, and each line of it that is what was written is used. On a full or read-only disk the pending steps
+ * are still answered, and `record` throws; so it does where the file is there and cannot be read. `wall_ms` dates a new header.
  */
 export function openJournal(
   path: string,
@@ -73,24 +78,34 @@ export function openJournal(
 ): OpenedJournal {
   const created = new Date(wall_ms).toISOString();
   const journal = new UndoJournal(path, files, { format: FORMAT, version: VERSION, boot_id, created });
-  const text = files.read(path);
-  if (text === undefined) return { journal, dropped_steps: 0 };
+  let text: string | undefined;
+  try {
+    text = files.read(path);
+  } catch (error) {
+    const reason = journal.refuse('read', error);
+    return { journal, whole: false, set_aside: { path, reason, steps_kept: 0 }, dropped_steps: 0 };
+  }
+  if (text === undefined) return { journal, whole: false, dropped_steps: 0 };
   const { header, records, damage, good_text } = readJournal(text);
+  const isOfThisBoot = (record: JournalRecord) => (record.boot_id ?? header?.boot_id ?? boot_id) === boot_id;
   if (damage === undefined && header?.boot_id === boot_id) {
     journal.resume(records, Buffer.byteLength(good_text), good_text.length < text.length);
-    return { journal, dropped_steps: 0 };
+    return { journal, whole: true, dropped_steps: 0 };
   }
   const steps = records.flatMap((record) => record.steps);
-  const kept = header?.boot_id === boot_id ? steps : steps.filter(survivesBoot);
+  const kept = records.flatMap((record) =>
+    isOfThisBoot(record) ? record.steps : record.steps.filter(survivesBoot),
+  );
   const dropped_steps = steps.length - kept.length;
   if (damage === undefined) {
     journal.restart(kept);
-    return { journal, dropped_steps };
+    return { journal, whole: true, dropped_steps };
   }
   const aside = `${path}.${wall_ms}.aside`;
   journal.restart(kept, () => files.copy(path, aside));
   return {
     journal,
+    whole: false,
     set_aside: { path: aside, reason: damage, steps_kept: kept.length },
     dropped_steps,
   };
@@ -107,24 +122,42 @@ interface ReadJournal {
 
 function readJournal(text: string): ReadJournal {
   const good_text = text.slice(0, text.lastIndexOf('\n') + 1);
-  const lines = good_text.split('\n').slice(0, -1);
-  const header = parseLine(lines[0] ?? '') as Header | undefined;
-  const nothing = { records: [], good_text };
-  if (header?.format !== FORMAT)
-    return {
-      ...nothing,
-      damage: 'it is not an undo journal of calico-vpp-node, or its first line is damaged',
-    };
+  const [first, ...others] = good_text.split('\n').slice(0, -1).map(parseLine);
+  const header = isHeader(first) ? first : undefined;
+  // Without a header the first line may be a record as well.
+  const lines = header ? others : [first, ...others];
+  const read = lines.map(asRecord);
+  const records = read.filter((record) => record !== undefined);
+  const damage = damageOf(header, read);
+  return { records, good_text, ...(header && { header }), ...(damage !== undefined && { damage }) };
+}
+
+function damageOf(
+  header: Header | undefined,
+  read: readonly (JournalRecord | undefined)[],
+): string | undefined {
+  if (!header) return 'it is not an undo journal of calico-vpp-node, or its first line is damaged';
   if (header.version !== VERSION)
-    return { ...nothing, damage: `it has version ${header.version}, and this program reads ${VERSION}` };
-  const records: JournalRecord[] = [];
-  let damage: string | undefined;
-  lines.slice(1).forEach((line, i) => {
-    const record = parseLine(line) as JournalRecord | undefined;
-    if (record) records.push(record);
-    if (record?.sequence !== i + 1) damage ??= `line ${i + 2} is damaged or out of order`;
-  });
-  return { header, records, good_text, ...(damage === undefined ? {} : { damage }) };
+    return `it has version ${header.version}, and this program reads ${VERSION}`;
+  const at = read.findIndex((record, i) => record?.sequence !== i + 1);
+  if (at >= 0) return `line ${at + 2} is damaged or out of order`;
+  return undefined;
+}
+
+function isHeader(line: unknown): line is Header {
+  return (line as Header | undefined)?.format === FORMAT;
+}
+
+/** Steps of a kind that only a later version knows cannot be taken: the line counts as damaged, and the others of it are kept. */
+function asRecord(line: unknown): JournalRecord | undefined {
+  const { sequence, boot_id, steps } = (line ?? {}) as Partial<JournalRecord>;
+  if (!Array.isArray(steps)) return undefined;
+  const known = steps.filter(isKnownStep);
+  return {
+    sequence: known.length === steps.length ? (sequence ?? 0) : 0,
+    ...(boot_id !== undefined && { boot_id }),
+    steps: known,
+  };
 }
 
 const SEAL = /,"crc32":"([0-9a-f]{8})"\}$/;
@@ -139,7 +172,11 @@ function sealLine(content: object): string {
 function parseLine(line: string): unknown {
   const seal = SEAL.exec(line);
   if (!seal || checksum(line.slice(0, seal.index)) !== seal[1]) return undefined;
-  return JSON.parse(line);
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
 }
 
 function checksum(text: string): string {
@@ -170,13 +207,19 @@ export class UndoJournal {
 
   /** Begins the file anew with these steps, after `before` has been done. Failing that, they are pending all the same. */
   restart(steps: readonly UndoStep[], before: () => void = () => {}): void {
-    this.#records = steps.length > 0 ? [{ sequence: 1, steps }] : [];
+    this.#records = steps.length > 0 ? [this.#newRecord(1, steps)] : [];
     try {
       before();
       this.replace(steps);
     } catch (error) {
       this.#broken = error instanceof JournalError ? error.message : this.#failure('copy', error).message;
     }
+  }
+
+  /** The file is there and nothing can be done with it. Answers why, as `record` will. */
+  refuse(operation: string, error: unknown): string {
+    this.#broken = this.#failure(operation, error).message;
+    return this.#broken;
   }
 
   /** All steps, oldest first. Undo takes them from the end. */
@@ -189,10 +232,10 @@ export class UndoJournal {
     if (steps.length === 0) return;
     if (this.#broken !== undefined) throw new JournalError(this.#broken);
     if (this.#records.length === 0) {
-      this.#write([{ sequence: 1, steps }]);
+      this.#write([this.#newRecord(1, steps)]);
       return;
     }
-    const record: JournalRecord = { sequence: this.#records.length + 1, steps };
+    const record = this.#newRecord(this.#records.length + 1, steps);
     const line = sealLine(record);
     const bytes = Buffer.byteLength(line);
     this.#checkSize(this.#length_bytes + bytes);
@@ -209,7 +252,7 @@ export class UndoJournal {
   /** What could not be undone stays for the next attempt; with no steps, the file is removed. */
   replace(steps: readonly UndoStep[]): void {
     if (steps.length > 0) {
-      this.#write([{ sequence: 1, steps }]);
+      this.#write([this.#newRecord(1, steps)]);
       return;
     }
     try {
@@ -222,6 +265,10 @@ export class UndoJournal {
 
   clear(): void {
     this.replace([]);
+  }
+
+  #newRecord(sequence: number, steps: readonly UndoStep[]): JournalRecord {
+    return { sequence, boot_id: this.#header.boot_id, steps };
   }
 
   #write(records: JournalRecord[]): void {
