@@ -17,6 +17,7 @@ import type { CniDeps } from '../pods/cni-deps.js';
 import { takeOver } from '../pods/go-import.js';
 import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds } from '../pods/held-adds.js';
+import { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodRecords } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
 import { Settling } from '../pods/settling.js';
@@ -56,6 +57,7 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
 
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
+  private readonly namespaces: PodNamespaces;
   private readonly pods = new PodTable();
   private server: CniServer | undefined;
   private ready: NodeReady | undefined;
@@ -84,12 +86,11 @@ class Cni implements Actor<CniMessage> {
       ctx.log.error({ file }, `pods(load) ${text}`);
       ctx.event('records', `${file} ${text}`);
     }
-    const records_lost = this.records.problems.length > 0;
+    this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
     this.reader = new VppReader(ctx, deps.vpp);
     this.sweeper = new Sweeper(ctx, {
       vpp: deps.vpp,
-      host: deps.host,
-      records_lost,
+      namespaces: this.namespaces,
       claimed: (object) => this.pods.claims(object),
     });
   }
@@ -97,6 +98,7 @@ class Cni implements Actor<CniMessage> {
   async begin(): Promise<void> {
     const { ctx, deps } = this;
     this.importPods();
+    this.completeRecords();
     for (const { spec, phase, tables } of this.records.list()) {
       const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
       await this.spawn(spec, slot, phase === 'deleting');
@@ -188,14 +190,14 @@ class Cni implements Actor<CniMessage> {
     const { spec } = add;
     const name = podName(spec.workload, spec.interface_name);
     const known = this.pods.get(spec.key);
-    if (known?.namespace.isReplacedBy(this.namespaceId(spec.netns))) {
+    if (known !== undefined && this.isReplaced(known)) {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
       return this.makeRoom(add, known);
     }
     const conflict = this.pods.conflictOf(spec);
     if (conflict !== undefined) {
       const holder = this.pods.get(conflict.holder.key)!;
-      if (holder.deleting || !this.deps.host.exists(holder.spec.netns)) return this.makeRoom(add, holder);
+      if (holder.deleting || !this.isThere(holder)) return this.makeRoom(add, holder);
       const other = podName(holder.spec.workload, holder.spec.interface_name);
       return this.refuse(
         add.reply,
@@ -214,7 +216,6 @@ class Cni implements Actor<CniMessage> {
     if (pod === undefined) return;
     pod.spec = spec;
     pod.deleting = false;
-    pod.namespace.settle(this.namespaceId(spec.netns));
     if (this.ready !== undefined) pod.identity(this.node(this.ready));
     pod.calls += 1;
     this.adds += 1;
@@ -308,7 +309,9 @@ class Cni implements Actor<CniMessage> {
   private async spawn(spec: PodSpec, slot: number, deleting: boolean): Promise<PodEntry> {
     const { ctx, deps, records } = this;
     const { key } = spec;
-    const ref = await ctx.spawn(podActor(key, { cni: ctx.self, vpp: deps.vpp, host: deps.host, records }));
+    const { namespaces } = this;
+    const { vpp, host } = deps;
+    const ref = await ctx.spawn(podActor(key, { cni: ctx.self, vpp, host, namespaces, records }));
     const pod = new PodEntry(spec, slot, ref, deleting);
     this.pods.set(key, pod);
     return pod;
@@ -338,23 +341,55 @@ class Cni implements Actor<CniMessage> {
     if (this.records.list().length > 0 || this.records.problems.length > 0) return;
     const text = this.deps.readGoState();
     if (text === undefined) return;
-    for (const told of takeOver(text, this.records, this.deps.host)) {
+    for (const told of takeOver(text, this.records, this.namespaces)) {
       this.ctx.event('import', told);
       this.ctx.log.info({ told }, 'pods(import) from the Go implementation');
     }
   }
 
-  private namespaceId(netns: string): number | bigint | undefined {
-    return this.deps.host.exists(netns) ? this.deps.namespaceId(netns) : undefined;
+  /** Its namespace stands at its path, or one that may become its own. */
+  private isThere({ spec }: PodEntry): boolean {
+    const record = this.records.get(spec.key);
+    return record === undefined
+      ? this.namespaces.mayBePods(spec.netns)
+      : this.namespaces.of(record) !== undefined;
+  }
+
+  /** Another namespace than its own stands at its path. */
+  private isReplaced(pod: PodEntry): boolean {
+    return !this.isThere(pod) && this.namespaces.at(pod.spec.netns) !== undefined;
+  }
+
+  /** Records of earlier releases do not say in which namespace their pods are: found out as long as nobody else can be in its place. */
+  private completeRecords(): void {
+    for (const record of this.records.list()) {
+      const namespace = record.namespace === undefined ? this.namespaces.of(record) : undefined;
+      if (namespace === undefined) continue;
+      try {
+        this.records.put({ ...record, namespace });
+      } catch {
+        // Its pod tries again.
+      }
+    }
+  }
+
+  /** What the next life of this process would not know. */
+  private mendRecords(): void {
+    const missing = this.records.mend();
+    if (missing === 0) return;
+    const text = `${missing} records were missing from the disk and are written again`;
+    this.ctx.event('records', text);
+    this.ctx.log.error({}, `pods(records) ${text}`);
   }
 
   private collect(): void {
     const { collect_ms } = this.deps.settings;
+    this.mendRecords();
     const now_ms = this.ctx.clock.now_ms();
     let collected = 0;
     for (const pod of this.pods.values()) {
       const { netns, workload, interface_name } = pod.spec;
-      const missing_ms = pod.namespace.look(this.namespaceId(netns), now_ms);
+      const missing_ms = pod.missingFor(this.isThere(pod), now_ms);
       if (missing_ms === undefined || missing_ms < collect_ms || pod.deleting) continue;
       if (collected === collected_max) break;
       collected += 1;
@@ -475,6 +510,10 @@ class Cni implements Actor<CniMessage> {
   }
 
   private report(): void {
-    this.deps.report(this.settling.state(this.sweeper.busy));
+    const { settled, reason } = this.settling.state(this.sweeper.busy);
+    const alone = this.sweeper.leftAlone;
+    const more =
+      alone > 0 ? `; ${alone} interfaces in living namespaces have no record, and are left alone` : '';
+    this.deps.report({ settled, reason: `${reason}${more}` });
   }
 }

@@ -1,5 +1,4 @@
 /** The concrete parts of a node, made from its configuration: the only place where they meet. */
-import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { nudgeByDatagram } from '../actors/uplink.js';
@@ -53,8 +52,6 @@ export interface NodeParts {
   readonly cluster: Cluster;
   /** What undoes the kernel's core pattern, when the node stops for good. */
   readonly core_journal: UndoJournal;
-  /** Identity of the namespace at a path; undefined when there is none. */
-  readonly namespaceId: (path: string) => bigint | undefined;
 }
 
 /** The parts of a node on this machine. */
@@ -113,7 +110,6 @@ export function linuxParts(
       vpp_netns,
     ),
     nudge: nudgeByDatagram,
-    namespaceId: (path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino,
     hooks: new Hooks({
       config,
       host_root: config.paths.host_root,

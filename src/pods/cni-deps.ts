@@ -17,8 +17,8 @@ export interface CniDeps {
   readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
   /** Content of the Go implementation's state file, if there is one. Asked for only when there are no records at all. */
   readonly readGoState: () => string | undefined;
-  /** Identity of the namespace at a path, undefined when there is none: another one may come to stand at the same path. */
-  readonly namespaceId: (path: string) => number | bigint | undefined;
+  /** Paths of the namespaces that are the node's own: no pod is in one. */
+  readonly node_namespaces: readonly string[];
   readonly limits: PodLimits;
   /** The readiness of the pods, whenever it or its reason may have changed. */
   readonly report: (state: Settledness) => void;

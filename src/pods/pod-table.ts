@@ -16,10 +16,9 @@ import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import { assignPods, type Holdings, type PodIdentity, podIdentity } from './holdings.js';
-import { NamespaceWatch } from './namespace-watch.js';
 
 export class PodEntry {
-  readonly namespace = new NamespaceWatch();
+  #missing_since_ms: number | undefined;
   /** Requests handed to the pod and not answered yet. */
   calls = 0;
   /** Keys of the translations that were its host ports, also under earlier addresses of the node. */
@@ -31,6 +30,13 @@ export class PodEntry {
     readonly ref: ActorRef<PodMessage>,
     public deleting: boolean,
   ) {}
+
+  /** For how long its namespace has been missing; undefined while it is there. */
+  missingFor(there: boolean, now_ms: number): number | undefined {
+    if (there) this.#missing_since_ms = undefined;
+    else this.#missing_since_ms ??= now_ms;
+    return this.#missing_since_ms === undefined ? undefined : now_ms - this.#missing_since_ms;
+  }
 
   /** How it is recognised in a snapshot; remembers its host ports. */
   identity(node: PodNode): PodIdentity {
