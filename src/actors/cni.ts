@@ -8,10 +8,11 @@ import { recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
+import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { VppObject } from '../objects/object.js';
+import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
-import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
+import { addressesOf, type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
 import { takeOver } from '../pods/go-import.js';
@@ -60,6 +61,8 @@ class Cni implements Actor<CniMessage> {
   private readonly namespaces: PodNamespaces;
   private readonly pods = new PodTable();
   private server: CniServer | undefined;
+  /** Translations that no pod of now has; see Holdings. */
+  private strays: readonly Translation[] = [];
   private ready: NodeReady | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
@@ -86,12 +89,13 @@ class Cni implements Actor<CniMessage> {
       ctx.log.error({ file }, `pods(load) ${text}`);
       ctx.event('records', `${file} ${text}`);
     }
+    deps.translations.forget('pods');
     this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
     this.reader = new VppReader(ctx, deps.vpp);
     this.sweeper = new Sweeper(ctx, {
       vpp: deps.vpp,
       namespaces: this.namespaces,
-      claimed: (object) => this.pods.claims(object),
+      claimed: (object) => this.isClaimed(object),
     });
   }
 
@@ -216,7 +220,6 @@ class Cni implements Actor<CniMessage> {
     if (pod === undefined) return;
     pod.spec = spec;
     pod.deleting = false;
-    if (this.ready !== undefined) pod.identity(this.node(this.ready));
     pod.calls += 1;
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
@@ -241,8 +244,25 @@ class Cni implements Actor<CniMessage> {
     }
     const slot = left?.slot ?? this.pods.freeSlot(this.sweeper.orphans.slots());
     const pod = await this.spawn(spec, slot, false);
-    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), left?.objects ?? [], true);
+    const objects = [...(left?.objects ?? []), ...this.straysTo(spec)];
+    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), objects, true);
     return pod;
+  }
+
+  /** What leads to an address of a pod that comes, and is not its wish, is removed by it. */
+  private straysTo(spec: PodSpec): readonly Translation[] {
+    const own = new Set(addressesOf(spec));
+    const isTo = ({ backends }: Translation): boolean => backends.some(({ address }) => own.has(address));
+    const found = this.strays.filter((object) => isTo(object) && !this.isClaimed(object));
+    this.strays = this.strays.filter((object) => !isTo(object));
+    return spec.network_name === '' ? found : [];
+  }
+
+  /** Somebody who is known has it now. */
+  private isClaimed(object: VppObject): boolean {
+    return object.kind === 'translation'
+      ? this.deps.translations.of(keyOf(object)) !== undefined
+      : this.pods.claims(object);
   }
 
   private del(asked: Extract<CniMessage, { type: 'Del' }>['pod'], reply: Reply<DeleteAnswer>): void {
@@ -310,8 +330,10 @@ class Cni implements Actor<CniMessage> {
     const { ctx, deps, records } = this;
     const { key } = spec;
     const { namespaces } = this;
-    const { vpp, host } = deps;
-    const ref = await ctx.spawn(podActor(key, { cni: ctx.self, vpp, host, namespaces, records }));
+    const { vpp, host, translations } = deps;
+    const ref = await ctx.spawn(
+      podActor(key, { cni: ctx.self, vpp, host, namespaces, records, translations }),
+    );
     const pod = new PodEntry(spec, slot, ref, deleting);
     this.pods.set(key, pod);
     return pod;
@@ -465,11 +487,15 @@ class Cni implements Actor<CniMessage> {
     const { ready } = this;
     if (snapshot === undefined || ready === undefined) return;
     this.indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
-    const holdings = this.pods.holdings(snapshot, this.node(ready));
+    const { translations } = this.deps;
+    const holdings = this.pods.holdings(snapshot, translations);
+    if (!audit) this.strays = holdings.strays;
     if (!this.surveyed) {
       this.surveyed = true;
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
+      this.pods.claimHostPorts(holdings, this.node(ready), translations);
+      translations.hasSpoken('pods');
       this.settling.begin(this.pods.keys());
       this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });
       this.report();

@@ -22,7 +22,7 @@ import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { VppObject } from '../objects/object.js';
+import { keyOf, type VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
@@ -30,11 +30,13 @@ import { PendingAdd } from '../pods/pending-add.js';
 import { PodDevice } from '../pods/pod-device.js';
 import type { PodNamespaces } from '../pods/pod-namespaces.js';
 import type { PodRecords } from '../pods/pod-records.js';
+import { translationOwner } from '../pods/pod-table.js';
 import { PodTransaction, type Purpose } from '../pods/pod-transaction.js';
 import { Retry } from '../pods/retry.js';
 import type { Operation } from '../reconcile/operation.js';
 import { applyOutcomes, reconcile, removal } from '../reconcile/reconcile.js';
 import type { Subject, TransactionResult } from '../reconcile/transaction.js';
+import type { TranslationOwners } from '../reconcile/translation-owners.js';
 
 export interface PodDeps {
   readonly cni: ActorRef<CniMessage>;
@@ -42,6 +44,7 @@ export interface PodDeps {
   readonly host: HostNetwork;
   readonly namespaces: PodNamespaces;
   readonly records: PodRecords;
+  readonly translations: TranslationOwners;
 }
 
 export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
@@ -64,6 +67,8 @@ class Pod implements Actor<PodMessage> {
   private wanted:
     | { readonly spec: PodSpec; readonly part: object; readonly objects: readonly VppObject[] }
     | undefined;
+  /** Why it does not have all that it wants: a host port is another's. */
+  private lacks = '';
   /** What VPP holds for this pod; undefined: not known. */
   private actual: readonly VppObject[] | undefined;
   private sw_if_index: number | undefined;
@@ -274,6 +279,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private nothingLeft(): void {
+    this.deps.translations.release({ by: 'pods', id: this.key });
     this.ctx.blockedOn(undefined);
     this.retry.forget();
     this.fault = '';
@@ -287,11 +293,13 @@ class Pod implements Actor<PodMessage> {
       if (refusal !== undefined) return this.addFailed(add, refusal);
       add.begun = true;
     }
+    const wanted = this.desired(add.spec);
+    if (this.lacks !== '') return this.addFailed(add, this.lacks);
     if (add.remakes) {
       add.remakes = false;
       return this.transact('add', removal(actual), 'continue');
     }
-    const operations = reconcile(this.desired(add.spec), actual);
+    const operations = reconcile(wanted, actual);
     if (operations.length > 0) return this.transact('add', operations, add.fresh ? 'rollback' : 'continue');
     this.finishAdd(add);
   }
@@ -399,6 +407,7 @@ class Pod implements Actor<PodMessage> {
       return this.tryAgain((error as Error).message);
     }
     const name = this.name();
+    this.deps.translations.release({ by: 'pods', id: this.key });
     this.record = undefined;
     this.sw_if_index = undefined;
     this.linux = 'there';
@@ -481,9 +490,21 @@ class Pod implements Actor<PodMessage> {
     if (this.wanted?.spec !== spec || this.wanted.part !== part) {
       const { node, slot } = part;
       const objects = desiredPod(spec, { ...node, mtu: this.mtu(spec), tables: podTables(slot) });
-      this.wanted = { spec, part, objects };
+      this.lacks = '';
+      this.wanted = { spec, part, objects: objects.filter((object) => this.mayHave(spec, object)) };
     }
     return this.wanted.objects;
+  }
+
+  /** A host port that is another interface's of the same pod is no lack: the ports are the pod's, and lead to the first. */
+  private mayHave(spec: PodSpec, object: VppObject): boolean {
+    if (object.kind !== 'translation') return true;
+    const owner = translationOwner(spec);
+    const holder = this.deps.translations.claim(owner, keyOf(object));
+    if (holder === undefined) return true;
+    const text = `host port ${object.protocol} ${object.address} ${object.port} is that of ${holder.name}`;
+    if (holder.workload !== owner.workload) this.lacks = `${text}: delete that one, or use another port`;
+    return false;
   }
 
   private mtu(spec: PodSpec): number {
@@ -524,7 +545,11 @@ class Pod implements Actor<PodMessage> {
   private clean(): void {
     this.dirty = false;
     this.retry.forget();
-    this.fault = '';
+    this.deps.translations.release(
+      { by: 'pods', id: this.key },
+      new Set((this.wanted?.objects ?? []).filter(({ kind }) => kind === 'translation').map(keyOf)),
+    );
+    this.fault = this.lacks;
     this.atRest();
   }
 

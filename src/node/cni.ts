@@ -15,7 +15,7 @@ import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
-  { parts, board, gso }: Wiring,
+  { parts, board, gso, translations }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
@@ -25,6 +25,7 @@ export function cniOf(
     vpp,
     uplink,
     host,
+    translations,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
     startServer: (handlers) => startCniServer({ path: paths.cni_socket, handlers, log, clock }),

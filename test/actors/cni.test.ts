@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
+import type { PodRecord } from '../../src/pod/record.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -577,6 +578,90 @@ t.test('the node comes back with other inputs: every pod follows', async (t) => 
     [{ address: '192.0.2.9' }],
   );
   t.equal(lab.host.open(lab.netns('p')).link('eth0')?.mtu, 1400);
+});
+
+t.test('a host port', async (t) => {
+  const http = { ports: [{ protocol: 'TCP', port: 80, hostPort: 8080 }] };
+  const led = (lab: PodLab) =>
+    lab.vpp.objects.flatMap((object) =>
+      object.kind === 'translation' ? `${object.port} ${object.backends[0]!.address}` : [],
+    );
+  await t.test('is that of the first pod, and the second is told whose', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ...http, ips: [ip(1)] });
+    t.match(await lab.add('b', { ...http, ips: [ip(2)] }), {
+      successful: false,
+      errorMessage: /b eth0: host port tcp 192\.0\.2\.1 8080 is that of pod default\/a eth0: delete that one/,
+    });
+    t.strictSame([lab.pods, led(lab)], [['a'], ['8080 10.0.0.1']]);
+    await lab.del('a');
+    t.match(await lab.add('b', { ...http, ips: [ip(2)] }), { successful: true });
+    t.strictSame(led(lab), ['8080 10.0.0.2']);
+  });
+  await t.test('leads to the first interface of a pod, whatever audits see', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ...http, ips: [ip(1)] });
+    t.match(await lab.add('a', { ...http, ips: [ip(2)], ifname: 'net1' }), { successful: true });
+    const { length } = lab.vpp.transactions;
+    await lab.kit.clock.advance(700_000);
+    t.strictSame([led(lab), lab.vpp.transactions.length], [['8080 10.0.0.1'], length]);
+    t.match(lab.settledness, { reason: 'pods are settled' });
+    await lab.del('a');
+    await lab.kit.clock.advance(61_000);
+    t.strictSame(led(lab), ['8080 10.0.0.2'], 'the other one has it when that has gone');
+  });
+  await t.test('stays where it is in a new life and with a new VPP', async (t) => {
+    const lab = await podLab(t);
+    const specs = ['a', 'b'].map((name) => `netns:/var/run/netns/${name},if:eth0`);
+    await lab.add('b', { ...http, ips: [ip(2)] });
+    await lab.add('a', { ips: [ip(1)] });
+    await lab.kit.crash(new Error('boom'));
+    // Before there was an order, both could have it.
+    const [a, b] = specs.map((key) => lab.store.records.get(key)!) as [PodRecord, PodRecord];
+    lab.store.records.clear();
+    lab.store.records.set(specs[0]!, { ...a, spec: { ...a.spec, host_ports: b.spec.host_ports } });
+    lab.store.records.set(specs[1]!, b);
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.strictSame(led(lab), ['8080 10.0.0.2']);
+    t.match(lab.settledness, {
+      reason: /not pod default\/a eth0: host port .* is that of pod default\/b eth0/,
+    });
+    lab.vpp.die();
+    await lab.lost();
+    await lab.ready();
+    t.strictSame(led(lab), ['8080 10.0.0.2']);
+  });
+  await t.test('of another owner is refused', async (t) => {
+    const lab = await podLab(t);
+    const service = { by: 'services', id: 's', name: 'service default/s' } as const;
+    lab.translations.claim(service, 'translation:tcp/192.0.2.1/8080');
+    t.match(await lab.add('a', http), { errorMessage: /is that of service default\/s/ });
+  });
+  await t.test('that was left behind does not lead to the next pod with that address', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', http);
+    const stray = lab.vpp.objects.filter(({ kind }) => kind === 'translation');
+    await lab.del('a');
+    await lab.kit.crash(new Error('boom'));
+    lab.vpp.objects.push(...stray);
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.equal(led(lab).length, 1, 'it is not known whose it is');
+    t.match(await lab.add('b'), { successful: true });
+    t.strictSame(led(lab), []);
+  });
+  await t.test('under an earlier address of the node goes', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', http);
+    await lab.kit.crash(new Error('boom'));
+    await lab.kit.clock.advance(200);
+    await lab.ready({ node: { ip4: '192.0.2.9' } });
+    t.match(
+      lab.vpp.objects.filter(({ kind }) => kind === 'translation'),
+      [{ address: '192.0.2.9' }],
+    );
+  });
 });
 
 t.test('pods of the Go implementation', async (t) => {

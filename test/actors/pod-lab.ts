@@ -21,6 +21,7 @@ import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
+import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
 
 type Transact = Extract<VppConnectionMessage, { type: 'Transact' }>;
@@ -253,6 +254,7 @@ export interface Call {
 export class PodLab {
   readonly host = new FakeHostNetwork();
   readonly store = new FakeStore();
+  readonly translations = new TranslationOwners();
   goState: string | undefined;
   settledness: Settledness | undefined;
   vpp!: FakeVpp;
@@ -295,6 +297,7 @@ export class PodLab {
         this.settledness = state;
       },
       node_namespaces: [OWN_NAMESPACE_PATH],
+      translations: this.translations,
       limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
       settings: {
         gso: true,
