@@ -5,6 +5,7 @@ import {
   type EventGroup,
   type HostNetwork,
   type Link,
+  type NamespaceId,
   type Neighbour,
   NetlinkError,
   type NetworkChange,
@@ -55,6 +56,14 @@ export class FakeHostNetwork implements HostNetwork {
     return this.#stateOf(path).insert({ ...link, mtu: 1500, queues: 1 }).index;
   }
 
+  /** As VPP does with a tap that it makes, and with one that it finds. */
+  takeUp(name: string, mtu: number, path: string): void {
+    const state = this.#stateOf(path);
+    const link = state.named(name)!;
+    link.mtu = mtu;
+    this.#setUp(state, link, true);
+  }
+
   /** A namespace of a process, at its /proc path. */
   addNamespace(path: string): string {
     if (!this.#namespaces.has(path)) this.#namespaces.set(path, new FakeNamespaceState(path));
@@ -103,8 +112,25 @@ export class FakeHostNetwork implements HostNetwork {
     };
   }
 
-  open(path?: string): NetworkNamespace {
-    return new FakeNamespace(this, this.#stateOf(path));
+  open(path?: string, id?: NamespaceId): NetworkNamespace {
+    const state = this.#stateOf(path);
+    if (id !== undefined && state.id !== id)
+      throw new Error(`another network namespace stands at ${path} now`);
+    return new FakeNamespace(this, state);
+  }
+
+  identify(path: string): NamespaceId | undefined {
+    return this.#namespaces.get(path)?.id;
+  }
+
+  /** As if it had been this one all the time. */
+  renumber(path: string, id: NamespaceId): void {
+    this.#stateOf(path).id = id;
+  }
+
+  /** Leads to a namespace that is there, as /proc/<pid>/ns/net does when the process is another one. */
+  lead(path: string, to: string = OWN_NAMESPACE_PATH): void {
+    this.#namespaces.set(path, this.#stateOf(to));
   }
 
   inNamespace<T>(path: string, run: () => T): T {
@@ -120,12 +146,12 @@ export class FakeHostNetwork implements HostNetwork {
   }
 
   /** As a change, so that faults and mutations are those of `delete_link`. */
-  async removeTun(path: string, name: string, urgent = false): Promise<void> {
+  async removeTun(path: string, name: string, id: NamespaceId, urgent = false): Promise<void> {
     this.removals.push({ path, name, urgent });
     await this.removable;
     const state = this.#namespaces.get(path);
     const link = state?.named(name);
-    if (state === undefined || link?.kind !== 'tun') return;
+    if (state?.id !== id || link?.kind !== 'tun') return;
     const failure = this.change(state, { do: 'delete_link', link: link.index });
     if (failure) throw failure;
   }

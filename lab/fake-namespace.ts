@@ -97,7 +97,12 @@ export class FakeNamespaceState {
   readonly sysctls = new Map<string, string>();
   #last_index = 0;
 
+  /** As NamespaceId. */
+  id: string;
+
   constructor(readonly path: string) {
+    FakeNamespaceState.#last_id += 1;
+    this.id = `4:${FakeNamespaceState.#last_id}`;
     this.insert({ name: 'lo', mac: '00:00:00:00:00:00', mtu: 65536, queues: 1 });
   }
 
@@ -114,6 +119,8 @@ export class FakeNamespaceState {
     this.links.set(index, inserted);
     return inserted;
   }
+
+  static #last_id = 4_026_531_840;
 
   named(name: string): FakeLink | undefined {
     return [...this.links.values()].find((link) => link.name === name);

@@ -12,6 +12,11 @@ import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../sr
 /** With a real kernel, inside namespaces that are made and removed here. */
 
 const reason = canUseNetns();
+/** Whatever is at the path. */
+function removeTun(lab: NetnsLab, path: string, name: string): Promise<void> {
+  return lab.host.removeTun(path, name, lab.host.identify(path) ?? '0:0');
+}
+
 const root = reason === undefined ? {} : { skip: reason };
 
 function withLab(test: Test): NetnsLab {
@@ -98,7 +103,7 @@ t.test('devices of many namespaces are removed beside the main loop', root, asyn
   const beat = setInterval(() => {
     worked += 1;
   }, 1);
-  const removed = names.map((name) => lab.host.removeTun(lab.namespace(name), 'eth0'));
+  const removed = names.map((name) => removeTun(lab, lab.namespace(name), 'eth0'));
   t.ok(opened.at(-1)!.link('eth0'), 'nothing has been waited for');
   await Promise.all(removed);
   clearInterval(beat);
@@ -111,16 +116,35 @@ t.test('devices of many namespaces are removed beside the main loop', root, asyn
   t.strictSame(new Set(pool), new Set([home]), 'no thread of the pool is elsewhere');
 });
 
+t.test('a namespace is known by what it is, not by its path', root, async (t) => {
+  const lab = withLab(t);
+  const path = lab.namespace('pod');
+  const id = lab.host.identify(path)!;
+  t.equal(lab.host.identify(OWN_NAMESPACE_PATH), lab.host.identify('/proc/self/ns/net'));
+  t.not(id, lab.host.identify(OWN_NAMESPACE_PATH));
+  t.equal(lab.host.identify(join(lab.directory, 'none')), undefined);
+  const file = join(lab.directory, 'a-file');
+  writeFileSync(file, '');
+  t.equal(lab.host.identify(file), undefined);
+  lab.host.open(path, id).close();
+  const other = lab.namespace('other');
+  t.throws(() => lab.host.open(other, id), { message: `another network namespace stands at ${other} now` });
+  t.throws(() => lab.host.open(OWN_NAMESPACE_PATH, id), /another network namespace/);
+  lab.run('other', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
+  await lab.host.removeTun(other, 'eth0', id);
+  t.ok(lab.open('other').link('eth0'), 'that of another pod stays');
+});
+
 t.test('what is no tun or tap is not removed', root, async (t) => {
   const lab = withLab(t);
   lab.veth({ namespace: 'pod', name: 'eth0' }, { namespace: 'peer', name: 'd1' });
-  await lab.host.removeTun(lab.namespace('pod'), 'eth0');
+  await removeTun(lab, lab.namespace('pod'), 'eth0');
   t.match(lab.open('pod').link('eth0'), { kind: 'veth' });
-  await lab.host.removeTun(lab.namespace('pod'), 'none');
-  await lab.host.removeTun(join(lab.directory, 'no-namespace'), 'eth0');
+  await removeTun(lab, lab.namespace('pod'), 'none');
+  await removeTun(lab, join(lab.directory, 'no-namespace'), 'eth0');
   const file = join(lab.directory, 'a-file');
   writeFileSync(file, '');
-  await lab.host.removeTun(file, 'eth0');
+  await removeTun(lab, file, 'eth0');
 });
 
 t.test('removals leave no descriptor open', root, async (t) => {
@@ -130,7 +154,7 @@ t.test('removals leave no descriptor open', root, async (t) => {
   const before = open();
   for (let n = 0; n < 20; n += 1) {
     lab.run('pod', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
-    await lab.host.removeTun(path, 'eth0');
+    await removeTun(lab, path, 'eth0');
   }
   // Two sockets and the namespace, of each that the kernel has not answered yet.
   t.ok(open() <= before + 3 * pool_threads + 1, `${open()} descriptors, ${before} before`);

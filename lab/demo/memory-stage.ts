@@ -148,7 +148,6 @@ function partsInMemory(
     nudge: () => undefined,
     cluster: without_cluster,
     core_journal: journal('core-pattern.journal'),
-    namespaceId: (path) => (host.exists(path) ? 1n : undefined),
   };
 }
 

@@ -8,15 +8,17 @@ import { recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
+import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { VppObject } from '../objects/object.js';
+import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
-import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
+import { addressesOf, type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
 import { takeOver } from '../pods/go-import.js';
 import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds } from '../pods/held-adds.js';
+import { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodRecords } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
 import { Settling } from '../pods/settling.js';
@@ -56,8 +58,11 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
 
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
+  private readonly namespaces: PodNamespaces;
   private readonly pods = new PodTable();
   private server: CniServer | undefined;
+  /** Translations that no pod of now has; see Holdings. */
+  private strays: readonly Translation[] = [];
   private ready: NodeReady | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
@@ -84,19 +89,20 @@ class Cni implements Actor<CniMessage> {
       ctx.log.error({ file }, `pods(load) ${text}`);
       ctx.event('records', `${file} ${text}`);
     }
-    const records_lost = this.records.problems.length > 0;
+    deps.translations.forget('pods');
+    this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
     this.reader = new VppReader(ctx, deps.vpp);
     this.sweeper = new Sweeper(ctx, {
       vpp: deps.vpp,
-      host: deps.host,
-      records_lost,
-      claimed: (object) => this.pods.claims(object),
+      namespaces: this.namespaces,
+      claimed: (object) => this.isClaimed(object),
     });
   }
 
   async begin(): Promise<void> {
     const { ctx, deps } = this;
     this.importPods();
+    this.completeRecords();
     for (const { spec, phase, tables } of this.records.list()) {
       const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
       await this.spawn(spec, slot, phase === 'deleting');
@@ -188,14 +194,14 @@ class Cni implements Actor<CniMessage> {
     const { spec } = add;
     const name = podName(spec.workload, spec.interface_name);
     const known = this.pods.get(spec.key);
-    if (known?.namespace.isReplacedBy(this.namespaceId(spec.netns))) {
+    if (known !== undefined && this.isReplaced(known)) {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
       return this.makeRoom(add, known);
     }
     const conflict = this.pods.conflictOf(spec);
     if (conflict !== undefined) {
       const holder = this.pods.get(conflict.holder.key)!;
-      if (holder.deleting || !this.deps.host.exists(holder.spec.netns)) return this.makeRoom(add, holder);
+      if (holder.deleting || !this.isThere(holder)) return this.makeRoom(add, holder);
       const other = podName(holder.spec.workload, holder.spec.interface_name);
       return this.refuse(
         add.reply,
@@ -214,8 +220,6 @@ class Cni implements Actor<CniMessage> {
     if (pod === undefined) return;
     pod.spec = spec;
     pod.deleting = false;
-    pod.namespace.settle(this.namespaceId(spec.netns));
-    if (this.ready !== undefined) pod.identity(this.node(this.ready));
     pod.calls += 1;
     this.adds += 1;
     const settled = (answer: AddAnswer): void => {
@@ -240,8 +244,25 @@ class Cni implements Actor<CniMessage> {
     }
     const slot = left?.slot ?? this.pods.freeSlot(this.sweeper.orphans.slots());
     const pod = await this.spawn(spec, slot, false);
-    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), left?.objects ?? [], true);
+    const objects = [...(left?.objects ?? []), ...this.straysTo(spec)];
+    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), objects, true);
     return pod;
+  }
+
+  /** What leads to an address of a pod that comes, and is not its wish, is removed by it. */
+  private straysTo(spec: PodSpec): readonly Translation[] {
+    const own = new Set(addressesOf(spec));
+    const isTo = ({ backends }: Translation): boolean => backends.some(({ address }) => own.has(address));
+    const found = this.strays.filter((object) => isTo(object) && !this.isClaimed(object));
+    this.strays = this.strays.filter((object) => !isTo(object));
+    return spec.network_name === '' ? found : [];
+  }
+
+  /** Somebody who is known has it now. */
+  private isClaimed(object: VppObject): boolean {
+    return object.kind === 'translation'
+      ? this.deps.translations.of(keyOf(object)) !== undefined
+      : this.pods.claims(object);
   }
 
   private del(asked: Extract<CniMessage, { type: 'Del' }>['pod'], reply: Reply<DeleteAnswer>): void {
@@ -308,7 +329,11 @@ class Cni implements Actor<CniMessage> {
   private async spawn(spec: PodSpec, slot: number, deleting: boolean): Promise<PodEntry> {
     const { ctx, deps, records } = this;
     const { key } = spec;
-    const ref = await ctx.spawn(podActor(key, { cni: ctx.self, vpp: deps.vpp, host: deps.host, records }));
+    const { namespaces } = this;
+    const { vpp, host, translations } = deps;
+    const ref = await ctx.spawn(
+      podActor(key, { cni: ctx.self, vpp, host, namespaces, records, translations }),
+    );
     const pod = new PodEntry(spec, slot, ref, deleting);
     this.pods.set(key, pod);
     return pod;
@@ -338,23 +363,55 @@ class Cni implements Actor<CniMessage> {
     if (this.records.list().length > 0 || this.records.problems.length > 0) return;
     const text = this.deps.readGoState();
     if (text === undefined) return;
-    for (const told of takeOver(text, this.records, this.deps.host)) {
+    for (const told of takeOver(text, this.records, this.namespaces)) {
       this.ctx.event('import', told);
       this.ctx.log.info({ told }, 'pods(import) from the Go implementation');
     }
   }
 
-  private namespaceId(netns: string): number | bigint | undefined {
-    return this.deps.host.exists(netns) ? this.deps.namespaceId(netns) : undefined;
+  /** Its namespace stands at its path, or one that may become its own. */
+  private isThere({ spec }: PodEntry): boolean {
+    const record = this.records.get(spec.key);
+    return record === undefined
+      ? this.namespaces.mayBePods(spec.netns)
+      : this.namespaces.of(record) !== undefined;
+  }
+
+  /** Another namespace than its own stands at its path. */
+  private isReplaced(pod: PodEntry): boolean {
+    return !this.isThere(pod) && this.namespaces.at(pod.spec.netns) !== undefined;
+  }
+
+  /** Records of earlier releases do not say in which namespace their pods are: found out as long as nobody else can be in its place. */
+  private completeRecords(): void {
+    for (const record of this.records.list()) {
+      const namespace = record.namespace === undefined ? this.namespaces.of(record) : undefined;
+      if (namespace === undefined) continue;
+      try {
+        this.records.put({ ...record, namespace });
+      } catch {
+        // Its pod tries again.
+      }
+    }
+  }
+
+  /** What the next life of this process would not know. */
+  private mendRecords(): void {
+    const missing = this.records.mend();
+    if (missing === 0) return;
+    const text = `${missing} records were missing from the disk and are written again`;
+    this.ctx.event('records', text);
+    this.ctx.log.error({}, `pods(records) ${text}`);
   }
 
   private collect(): void {
     const { collect_ms } = this.deps.settings;
+    this.mendRecords();
     const now_ms = this.ctx.clock.now_ms();
     let collected = 0;
     for (const pod of this.pods.values()) {
       const { netns, workload, interface_name } = pod.spec;
-      const missing_ms = pod.namespace.look(this.namespaceId(netns), now_ms);
+      const missing_ms = pod.missingFor(this.isThere(pod), now_ms);
       if (missing_ms === undefined || missing_ms < collect_ms || pod.deleting) continue;
       if (collected === collected_max) break;
       collected += 1;
@@ -430,11 +487,15 @@ class Cni implements Actor<CniMessage> {
     const { ready } = this;
     if (snapshot === undefined || ready === undefined) return;
     this.indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
-    const holdings = this.pods.holdings(snapshot, this.node(ready));
+    const { translations } = this.deps;
+    const holdings = this.pods.holdings(snapshot, translations);
+    if (!audit) this.strays = holdings.strays;
     if (!this.surveyed) {
       this.surveyed = true;
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
+      this.pods.claimHostPorts(holdings, this.node(ready), translations);
+      translations.hasSpoken('pods');
       this.settling.begin(this.pods.keys());
       this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });
       this.report();
@@ -475,6 +536,10 @@ class Cni implements Actor<CniMessage> {
   }
 
   private report(): void {
-    this.deps.report(this.settling.state(this.sweeper.busy));
+    const { settled, reason } = this.settling.state(this.sweeper.busy);
+    const alone = this.sweeper.leftAlone;
+    const more =
+      alone > 0 ? `; ${alone} interfaces in living namespaces have no record, and are left alone` : '';
+    this.deps.report({ settled, reason: `${reason}${more}` });
   }
 }

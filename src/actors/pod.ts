@@ -15,31 +15,36 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { recordedSlot, tablesOf } from '../desired/admission.js';
+import { tablesOf } from '../desired/admission.js';
 import { desiredPod, podMtu } from '../desired/pod.js';
 import { default_table, podTables } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { VppObject } from '../objects/object.js';
+import { keyOf, type VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
 import { PendingAdd } from '../pods/pending-add.js';
-import { dropDevice, programDevice, whyNot } from '../pods/pod-device.js';
+import { PodDevice } from '../pods/pod-device.js';
+import type { PodNamespaces } from '../pods/pod-namespaces.js';
 import type { PodRecords } from '../pods/pod-records.js';
+import { translationOwner } from '../pods/pod-table.js';
 import { PodTransaction, type Purpose } from '../pods/pod-transaction.js';
 import { Retry } from '../pods/retry.js';
 import type { Operation } from '../reconcile/operation.js';
 import { applyOutcomes, reconcile, removal } from '../reconcile/reconcile.js';
 import type { Subject, TransactionResult } from '../reconcile/transaction.js';
+import type { TranslationOwners } from '../reconcile/translation-owners.js';
 
 export interface PodDeps {
   readonly cni: ActorRef<CniMessage>;
   readonly vpp: ActorRef<VppConnectionMessage>;
   readonly host: HostNetwork;
+  readonly namespaces: PodNamespaces;
   readonly records: PodRecords;
+  readonly translations: TranslationOwners;
 }
 
 export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
@@ -62,6 +67,8 @@ class Pod implements Actor<PodMessage> {
   private wanted:
     | { readonly spec: PodSpec; readonly part: object; readonly objects: readonly VppObject[] }
     | undefined;
+  /** Why it does not have all that it wants: a host port is another's. */
+  private lacks = '';
   /** What VPP holds for this pod; undefined: not known. */
   private actual: readonly VppObject[] | undefined;
   private sw_if_index: number | undefined;
@@ -69,8 +76,9 @@ class Pod implements Actor<PodMessage> {
   private readonly deletes: Callers<DeleteAnswer>;
   private readonly transaction: PodTransaction;
   private readonly retry: Retry;
-  /** The Linux side of its interface: as VPP made it, being removed, or removed by us. */
-  private device: 'there' | 'going' | 'gone' = 'there';
+  private readonly device: PodDevice;
+  /** The device in Linux: as VPP made it, being removed, or removed by us. */
+  private linux: 'there' | 'going' | 'gone' = 'there';
   /** Somebody waits for the room. */
   private urgent = false;
   private observing = false;
@@ -92,6 +100,7 @@ class Pod implements Actor<PodMessage> {
     this.transaction = new PodTransaction(ctx, deps.vpp);
     this.retry = new Retry(ctx);
     this.record = deps.records.get(key);
+    this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
       if (this.record === undefined) this.nothingLeft();
@@ -118,7 +127,7 @@ class Pod implements Actor<PodMessage> {
       case 'DeviceMade':
         return this.deviceMade(message.flight);
       case 'DeviceGone':
-        this.device = 'gone';
+        this.linux = 'gone';
         return this.advance();
       case 'Transacted':
         return this.transacted(message.flight, message.outcome);
@@ -254,7 +263,7 @@ class Pod implements Actor<PodMessage> {
   // --- what is to be done next
 
   private advance(): void {
-    if (this.transaction.purpose !== undefined || this.device === 'going') return;
+    if (this.transaction.purpose !== undefined || this.linux === 'going') return;
     const { record, add, part, actual } = this;
     if (record === undefined && add === undefined) return this.nothingLeft();
     this.ctx.blockedOn(part === undefined ? this.unready : undefined);
@@ -270,6 +279,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private nothingLeft(): void {
+    this.deps.translations.release({ by: 'pods', id: this.key });
     this.ctx.blockedOn(undefined);
     this.retry.forget();
     this.fault = '';
@@ -279,29 +289,45 @@ class Pod implements Actor<PodMessage> {
 
   private connect(add: PendingAdd, actual: readonly VppObject[]): void {
     if (!add.begun) {
-      const refusal = whyNot(this.deps.host, add.spec, hasTap(actual));
+      const refusal = this.beginAdd(add, hasTap(actual));
       if (refusal !== undefined) return this.addFailed(add, refusal);
-      const unchanged = add.before !== undefined && isDeepStrictEqual(add.before, add.spec);
-      if (!unchanged && !this.write(add.spec, add.fresh ? 'intended' : 'done')) {
-        return this.addFailed(add, this.fault);
-      }
       add.begun = true;
     }
+    const wanted = this.desired(add.spec);
+    if (this.lacks !== '') return this.addFailed(add, this.lacks);
     if (add.remakes) {
       add.remakes = false;
       return this.transact('add', removal(actual), 'continue');
     }
-    const operations = reconcile(this.desired(add.spec), actual);
+    const operations = reconcile(wanted, actual);
     if (operations.length > 0) return this.transact('add', operations, add.fresh ? 'rollback' : 'continue');
     this.finishAdd(add);
   }
 
+  /** Why it cannot begin; otherwise the record says that it has. */
+  private beginAdd(add: PendingAdd, made: boolean): string | undefined {
+    const { spec, before } = add;
+    const known = before === undefined ? undefined : this.record?.namespace;
+    const where = this.device.whereFor(spec, known, made);
+    if ('refusal' in where) return where.refusal;
+    add.namespace = where.namespace;
+    // What VPP holds is of another namespace that had this path.
+    if (made && !where.there) add.remakes = true;
+    if (before !== undefined && isDeepStrictEqual(before, spec)) return undefined;
+    if (!this.write(spec, add.fresh ? 'intended' : 'done')) return this.fault;
+    try {
+      this.device.strip(spec, where.namespace);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return undefined;
+  }
+
   private finishAdd(add: PendingAdd): void {
-    const device = add.device ?? add.connectDevice(this.deps.host, this.mtu(add.spec));
-    if ('error' in device) return this.addFailed(add, device.error);
-    const { mac } = device;
-    if (this.record?.phase !== 'done' && !this.write(add.spec, 'done'))
-      return this.addFailed(add, this.fault);
+    const connected = add.connected ?? add.connect(this.device, this.mtu(add.spec));
+    if ('error' in connected) return this.addFailed(add, connected.error);
+    const { mac } = connected;
+    if (!this.write(add.spec, 'done')) return this.addFailed(add, this.fault);
     this.clean();
     this.add = undefined;
     const answer: AddAnswer = {
@@ -319,8 +345,7 @@ class Pod implements Actor<PodMessage> {
   /** Linux's part of an ADD does not wait for the rest of VPP's. */
   private deviceMade(flight: number): void {
     const { add } = this;
-    if (this.transaction.isUnderWay(flight) && add?.begun)
-      add.connectDevice(this.deps.host, this.mtu(add.spec));
+    if (this.transaction.isUnderWay(flight) && add?.begun) add.connect(this.device, this.mtu(add.spec));
   }
 
   private addFailed(add: PendingAdd, cause: string): void {
@@ -335,16 +360,17 @@ class Pod implements Actor<PodMessage> {
   private resync(record: PodRecord, actual: readonly VppObject[]): void {
     if (this.retry.waits) return;
     const { spec } = record;
-    if (!this.deps.host.exists(spec.netns)) return this.tryAgain(`${spec.netns} has gone`);
+    const namespace = this.deps.namespaces.of(record);
+    if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
     const operations = reconcile(this.desired(spec), actual);
-    if (operations.length > 0) return this.transact('resync', operations, 'continue');
     try {
-      programDevice(this.deps.host, spec, this.mtu(spec));
+      if (operations.some(makesTap)) this.device.beforeVpp(spec, namespace);
+      if (operations.length > 0) return this.transact('resync', operations, 'continue');
+      this.device.keep(spec, namespace, this.mtu(spec));
     } catch (error) {
       return this.tryAgain((error as Error).message);
     }
-    const slot = this.part!.slot;
-    if (recordedSlot(record.tables) !== slot && !this.write(spec, 'done')) return this.tryAgain(this.fault);
+    if (!this.write(spec, 'done', namespace)) return this.tryAgain(this.fault);
     this.clean();
   }
 
@@ -355,23 +381,22 @@ class Pod implements Actor<PodMessage> {
     if (left && record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) {
       return this.tryAgain(this.fault);
     }
-    if (this.device === 'there') return this.dropDevice(record.spec);
+    if (this.linux === 'there') return this.dropDevice(record);
     if (left) this.transact('remove', operations, 'continue');
     else this.removed();
   }
 
   /** Linux first, see dropDevice; the record says by now that what VPP has of it goes too. */
-  private dropDevice(spec: PodSpec): void {
-    this.device = 'going';
-    dropDevice(this.deps.host, spec, this.urgent || this.add !== undefined).then(() => {
+  private dropDevice(record: PodRecord): void {
+    this.linux = 'going';
+    void this.device.drop(record, this.urgent || this.add !== undefined).then(() => {
       this.ctx.tellSelf({ type: 'DeviceGone' });
     });
   }
 
   /** An ADD waits behind the removal. */
   private hurry(): void {
-    if (this.device === 'going' && this.record !== undefined)
-      dropDevice(this.deps.host, this.record.spec, true);
+    if (this.linux === 'going' && this.record !== undefined) void this.device.drop(this.record, true);
   }
 
   private removed(): void {
@@ -382,9 +407,10 @@ class Pod implements Actor<PodMessage> {
       return this.tryAgain((error as Error).message);
     }
     const name = this.name();
+    this.deps.translations.release({ by: 'pods', id: this.key });
     this.record = undefined;
     this.sw_if_index = undefined;
-    this.device = 'there';
+    this.linux = 'there';
     this.urgent = false;
     this.retry.forget();
     this.deletes.answerAll({ deleted: true });
@@ -403,7 +429,7 @@ class Pod implements Actor<PodMessage> {
     const owner = `${this.name()} (${this.key})`;
     const urgency = purpose === 'add' ? 'urgent' : 'prompt';
     const subject = this.subject(purpose);
-    if (purpose !== 'remove') this.device = 'there';
+    if (purpose !== 'remove') this.linux = 'there';
     this.transaction.begin(purpose, { generation, owner, operations, on_error, urgency, subject });
   }
 
@@ -464,9 +490,21 @@ class Pod implements Actor<PodMessage> {
     if (this.wanted?.spec !== spec || this.wanted.part !== part) {
       const { node, slot } = part;
       const objects = desiredPod(spec, { ...node, mtu: this.mtu(spec), tables: podTables(slot) });
-      this.wanted = { spec, part, objects };
+      this.lacks = '';
+      this.wanted = { spec, part, objects: objects.filter((object) => this.mayHave(spec, object)) };
     }
     return this.wanted.objects;
+  }
+
+  /** A host port that is another interface's of the same pod is no lack: the ports are the pod's, and lead to the first. */
+  private mayHave(spec: PodSpec, object: VppObject): boolean {
+    if (object.kind !== 'translation') return true;
+    const owner = translationOwner(spec);
+    const holder = this.deps.translations.claim(owner, keyOf(object));
+    if (holder === undefined) return true;
+    const text = `host port ${object.protocol} ${object.address} ${object.port} is that of ${holder.name}`;
+    if (holder.workload !== owner.workload) this.lacks = `${text}: delete that one, or use another port`;
+    return false;
   }
 
   private mtu(spec: PodSpec): number {
@@ -479,9 +517,20 @@ class Pod implements Actor<PodMessage> {
   }
 
   /** False when it could not be written; `fault` then says why. */
-  private write(spec: PodSpec, phase: PodPhase): boolean {
+  private write(
+    spec: PodSpec,
+    phase: PodPhase,
+    namespace = this.add?.namespace ?? this.record?.namespace,
+  ): boolean {
     const tables = this.part === undefined ? (this.record?.tables ?? {}) : tablesOf(spec, this.part.slot);
-    const record: PodRecord = { phase, spec, tables };
+    const device = this.device.given(spec);
+    const record: PodRecord = {
+      phase,
+      spec,
+      tables,
+      ...(namespace !== undefined && { namespace }),
+      ...(device !== undefined && { device }),
+    };
     if (isDeepStrictEqual(record, this.record)) return true;
     try {
       this.deps.records.put(record);
@@ -496,7 +545,11 @@ class Pod implements Actor<PodMessage> {
   private clean(): void {
     this.dirty = false;
     this.retry.forget();
-    this.fault = '';
+    this.deps.translations.release(
+      { by: 'pods', id: this.key },
+      new Set((this.wanted?.objects ?? []).filter(({ kind }) => kind === 'translation').map(keyOf)),
+    );
+    this.fault = this.lacks;
     this.atRest();
   }
 
@@ -526,6 +579,10 @@ class Pod implements Actor<PodMessage> {
 /** Where other owners have objects by the thousand: only whole readings look there. */
 function isAmongMany(object: VppObject): boolean {
   return object.kind === 'translation' || (object.kind === 'route' && object.table_id === default_table);
+}
+
+function makesTap({ action, object }: Operation): boolean {
+  return action !== 'remove' && object.kind === 'tap';
 }
 
 function hasTap(objects: readonly VppObject[]): boolean {

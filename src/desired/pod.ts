@@ -11,6 +11,7 @@
 
 import { type Family, familyOf } from '../ip/text.js';
 import type { NetworkChange, NewRoute } from '../linux/network.js';
+import type { Translation } from '../objects/cnat.js';
 import type { InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
@@ -161,8 +162,8 @@ function antiSpoofing(
 }
 
 /** A host port listens on the address it names, or on the node's own, per family of the pod. */
-function hostPorts(spec: PodSpec, inputs: PodInputs): VppObject[] {
-  const byListener = new Map<string, Extract<VppObject, { kind: 'translation' }>>();
+export function hostPorts(spec: PodSpec, inputs: Pick<PodInputs, 'node'>): Translation[] {
+  const byListener = new Map<string, Translation>();
   for (const { protocol, host_port, container_port, host_ip } of spec.host_ports) {
     for (const backend of addressesOf(spec)) {
       const family = familyOf(backend);

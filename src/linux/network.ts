@@ -330,17 +330,25 @@ export interface NetworkNamespace {
 /** The namespace that this process was started in, as a path: the target of a link that comes home. */
 export const OWN_NAMESPACE_PATH = '/proc/thread-self/ns/net';
 
+/**
+ * Which namespace it is, by whatever path: device and inode of its file, e.g. `4:4026531840`. All that live at one time differ; one
+ * that has gone leaves its number to a later one.
+ */
+export type NamespaceId = string;
+
 export interface HostNetwork {
-  /** The namespace at `path`, or the one that this process was started in. */
-  open(path?: string): NetworkNamespace;
+  /** The namespace at `path`, or the one that this process was started in. Throws where it is another than `id`. */
+  open(path?: string, id?: NamespaceId): NetworkNamespace;
+  /** Of the live namespace at `path`; undefined where there is none. */
+  identify(path: string): NamespaceId | undefined;
   /** Runs `run` with this thread inside the namespace. It must not start anything asynchronous; a promise as result is an error. */
   inNamespace<T>(path: string, run: () => T): T;
   /**
    * Removes the tun or tap of this name from the namespace at `path`, beside the main loop: see LinkRemovals, also for what
    * `urgent` means and what it rejects with. Resolves when whoever holds the device can let go of it at no cost; also when
-   * there is no such namespace or device, or one of another kind.
+   * there is no such namespace or device, or one of another kind, or when the namespace is another than `id`.
    */
-  removeTun(path: string, name: string, urgent?: boolean): Promise<void>;
+  removeTun(path: string, name: string, id: NamespaceId, urgent?: boolean): Promise<void>;
   /** Is there a live namespace at this path? A left-over empty file is none. */
   exists(path: string): boolean;
   /** Makes a namespace that lives on without processes, and answers its path. One that is there is kept. */

@@ -6,6 +6,7 @@ import { go_state_paths } from '../cni/go-state.js';
 import { startCniServer } from '../cni/server.js';
 import type { Config } from '../config.js';
 import { readIfExists } from '../host/files.js';
+import { OWN_NAMESPACE_PATH } from '../linux/network.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { cni_settings_default } from '../pods/cni-deps.js';
@@ -14,22 +15,23 @@ import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
-  { parts, board, gso }: Wiring,
+  { parts, board, gso, translations }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
-  const { config, log, clock, host, namespaceId } = parts;
+  const { config, log, clock, host } = parts;
   const { paths, pods, gates } = config;
   return cniActor({
     vpp,
     uplink,
     host,
+    translations,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
     startServer: (handlers) => startCniServer({ path: paths.cni_socket, handlers, log, clock }),
     report: ({ settled, reason }) => board.set('cni', settled, reason),
     readGoState: () => firstContent(goStateFiles(config)),
-    namespaceId,
+    node_namespaces: [OWN_NAMESPACE_PATH, join(paths.netns_dir, config.vpp.netns)],
     limits: {
       default_spec: pods.spec,
       max_spec: pods.limits,

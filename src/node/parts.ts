@@ -1,5 +1,4 @@
 /** The concrete parts of a node, made from its configuration: the only place where they meet. */
-import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { nudgeByDatagram } from '../actors/uplink.js';
@@ -64,8 +63,6 @@ export interface NodeParts extends RestoreParts {
   /** Makes Linux resolve the gateway. */
   readonly nudge: (gateway: string) => void;
   readonly cluster: Cluster;
-  /** Identity of the namespace at a path; undefined when there is none. */
-  readonly namespaceId: (path: string) => bigint | undefined;
 }
 
 /** What there is on this machine before the configuration is looked at, apart from its paths. */
@@ -154,7 +151,6 @@ export function linuxParts(
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
     ),
     nudge: nudgeByDatagram,
-    namespaceId: (path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino,
     hooks: new Hooks({
       config,
       host_root: config.paths.host_root,

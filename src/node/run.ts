@@ -2,6 +2,7 @@
 import { createActorSystem } from '../actor-system.js';
 import { conditionBoard } from '../debug/conditions.js';
 import { startDebug } from '../debug/debug.js';
+import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { root_supervision, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { cniOf } from './cni.js';
@@ -75,7 +76,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
     if (gso !== config.gates.gso)
       log.info({}, 'config(gso) off: the driver of an uplink cannot cut large segments');
 
-    const wiring = { parts, board, gso };
+    const wiring = { parts, board, gso, translations: new TranslationOwners() };
     startTree(system, {
       vppProcess: processOf(wiring, giveUp),
       vppConnection: (vpp_process) => connectionOf(wiring, vpp_process),

@@ -81,7 +81,7 @@ export const cnat_kinds: Kinds<CnatObject> = {
     change: 'overwrite',
     recorded: always,
   },
-  // Host ports are pods': which keys those are their records say (see pods/ownership.ts).
+  // Some are pods', host ports: see reconcile/translation-owners.ts.
   translation: {
     key: (o) => `${o.protocol}/${o.address}/${o.port}`,
     canonical: canonicalTranslation,

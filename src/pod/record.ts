@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import { parseJson } from '../json.js';
+import type { NamespaceId } from '../linux/network.js';
 import { type PodKey, type PodSpec, podKey } from './spec.js';
 
 /**
@@ -22,10 +23,22 @@ export interface PodTables {
   readonly rpf6?: number;
 }
 
+/** The Linux device as it was last given its addresses, routes and MTU. */
+export interface GivenDevice {
+  /** Its ifindex: another device of that name has another. */
+  readonly index: number;
+  /** Bytes. */
+  readonly mtu: number;
+}
+
 export interface PodRecord {
   readonly phase: PodPhase;
   readonly spec: PodSpec;
   readonly tables: PodTables;
+  /** The namespace that the pod was connected in, whatever stands at its path by now. Absent from what earlier releases wrote. */
+  readonly namespace?: NamespaceId;
+  /** Absent: Linux has not been given what this spec asks for, or an earlier release did it. */
+  readonly device?: GivenDevice;
 }
 
 export type DecodedRecord =
@@ -96,6 +109,8 @@ const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
     interface_type: v.picklist(['tun', 'tap']),
   }),
   tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
+  namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}$/))),
+  device: v.exactOptional(v.object({ index: whole(1, 2 ** 31 - 1), mtu: whole(1, 0xffff) })),
 });
 
 const envelope = v.object({

@@ -5,6 +5,7 @@ import type { CniHandlers, CniServer } from '../cni/server.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { PodStore } from './pod-records.js';
 import type { Settledness } from './settling.js';
 
@@ -13,12 +14,14 @@ export interface CniDeps {
   readonly uplink: ActorRef<SubscribeNode>;
   readonly host: HostNetwork;
   readonly store: PodStore;
+  /** Shared with all who make translations. */
+  readonly translations: TranslationOwners;
   /** Begins to serve; see startCniServer. */
   readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
   /** Content of the Go implementation's state file, if there is one. Asked for only when there are no records at all. */
   readonly readGoState: () => string | undefined;
-  /** Identity of the namespace at a path, undefined when there is none: another one may come to stand at the same path. */
-  readonly namespaceId: (path: string) => number | bigint | undefined;
+  /** Paths of the namespaces that are the node's own: no pod is in one. */
+  readonly node_namespaces: readonly string[];
   readonly limits: PodLimits;
   /** The readiness of the pods, whenever it or its reason may have changed. */
   readonly report: (state: Settledness) => void;

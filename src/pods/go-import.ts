@@ -2,18 +2,19 @@
 
 import { importGoState } from '../cni/go-state.js';
 import { tablesOf } from '../desired/admission.js';
-import type { HostNetwork } from '../linux/network.js';
+import type { PodNamespaces } from './pod-namespaces.js';
 import type { PodRecords } from './pod-records.js';
 
 /** Answers what there is to tell about it, a sentence each. */
-export function takeOver(text: string, records: PodRecords, host: Pick<HostNetwork, 'exists'>): string[] {
+export function takeOver(text: string, records: PodRecords, namespaces: PodNamespaces): string[] {
   const { specs, problems } = importGoState(text);
   const told = [...problems];
   let count = 0;
   for (const spec of specs) {
-    if (!host.exists(spec.netns)) continue;
+    const namespace = namespaces.of({ spec });
+    if (namespace === undefined) continue;
     try {
-      records.put({ phase: 'done', spec, tables: tablesOf(spec, count) });
+      records.put({ phase: 'done', spec, tables: tablesOf(spec, count), namespace });
       count += 1;
     } catch (error) {
       told.push(`${spec.key}: re-create the pod: ${(error as Error).message}`);

@@ -3,32 +3,35 @@
  * tells by interface tags and table names alone.
  */
 
-import { podSlot } from '../desired/tables.js';
+import { default_table, podSlot } from '../desired/tables.js';
 import { type Family, familyOf } from '../ip/text.js';
+import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { interfaceMade, interfacesUsed, isDangling, keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
-import type { PodSpec } from '../pod/spec.js';
+import { addressesOf, type PodKey, type PodSpec } from '../pod/spec.js';
 import { OwnerIndex } from '../reconcile/ownership.js';
+import type { TranslationOwners } from '../reconcile/translation-owners.js';
 
 /** How a pod interface that is known to be wanted is recognised. */
 export interface PodIdentity {
   readonly tag: InterfaceTag;
+  readonly key: PodKey;
   /** Of its tables, in both families and roles. */
   readonly table_names: readonly string[];
-  /** Keys of the translations of its host ports. */
-  readonly host_ports: readonly string[];
+  /** In the default table: a translation to one of them is the pod's, unless somebody else has claimed it. */
+  readonly addresses: readonly string[];
 }
 
-/** The identity of a pod, of whose objects only the host ports have to be known: `desired` as desiredPod makes them. */
-export function podIdentity(spec: PodSpec, desired: readonly VppObject[]): PodIdentity {
+export function podIdentity(spec: PodSpec): PodIdentity {
   return {
     tag: podInterfaceTag(spec),
+    key: spec.key,
     table_names: ([4, 6] as const).flatMap((family) => [
       podTableName(spec, family),
       podTableName(spec, family, 'rpf'),
     ]),
-    host_ports: desired.filter(({ kind }) => kind === 'translation').map(keyOf),
+    addresses: spec.network_name === '' ? addressesOf(spec) : [],
   };
 }
 
@@ -37,16 +40,23 @@ export interface Holdings {
   readonly pods: ReadonlyMap<InterfaceTag, readonly VppObject[]>;
   /** Of pods that nobody knows, and what has no owner at all. */
   readonly orphans: readonly VppObject[];
+  /** Translations that nobody has claimed, to addresses that no pod has: they would lead to the next pod with such an address. */
+  readonly strays: readonly Translation[];
 }
 
 type Holder = { readonly pod: InterfaceTag } | 'orphan' | 'other';
 
 /** Divides what a reading of the pods' scope, or a wider one, has shown. What is others' is left out. */
-export function assignPods(objects: readonly VppObject[], known: readonly PodIdentity[]): Holdings {
+export function assignPods(
+  objects: readonly VppObject[],
+  known: readonly PodIdentity[],
+  translations: TranslationOwners,
+): Holdings {
   const owners = new OwnerIndex(objects);
   const tags = new Set(known.map(({ tag }) => tag));
   const byTable = byName(known, ({ table_names }) => table_names);
-  const byTranslation = byName(known, ({ host_ports }) => host_ports);
+  const byAddress = byName(known, ({ addresses }) => addresses);
+  const byKey = byName(known, ({ key }) => [key]);
   const tables = new Map<string, Holder>();
   for (const object of objects) {
     if (object.kind !== 'table' || owners.of(object) !== 'pods') continue;
@@ -57,6 +67,8 @@ export function assignPods(objects: readonly VppObject[], known: readonly PodIde
 
   const pods = new Map<InterfaceTag, VppObject[]>();
   const orphans: VppObject[] = [];
+  const strays: Translation[] = [];
+  const abandoned = new Set(objects.flatMap((object) => addressesLedTo(object, (tag) => !tags.has(tag))));
   for (const object of objects) {
     const holder = holderOf(object);
     if (holder === 'orphan') orphans.push(object);
@@ -66,13 +78,10 @@ export function assignPods(objects: readonly VppObject[], known: readonly PodIde
       else part.push(object);
     }
   }
-  return { pods, orphans };
+  return { pods, orphans, strays };
 
   function holderOf(object: VppObject): Holder {
-    if (object.kind === 'translation') {
-      const pod = byTranslation.get(keyOf(object));
-      return pod === undefined ? 'other' : { pod };
-    }
+    if (object.kind === 'translation') return holderOfTranslation(object);
     // First of all, whatever table it is in: it has to go before another interface gets that index.
     if (isDangling(object)) return 'orphan';
     const owner = owners.of(object);
@@ -90,9 +99,33 @@ export function assignPods(objects: readonly VppObject[], known: readonly PodIde
     return used === undefined ? 'orphan' : { pod: used };
   }
 
+  function holderOfTranslation(object: Translation): Holder {
+    const owner = translations.of(keyOf(object));
+    if (owner !== undefined) {
+      const pod = owner.by === 'pods' ? byKey.get(owner.id) : undefined;
+      return pod === undefined ? 'other' : { pod };
+    }
+    if (!translations.isComplete) return 'other';
+    const backends = object.backends.map(({ address }) => address);
+    const pods = new Set(backends.map((address) => byAddress.get(address)));
+    const [pod] = pods;
+    if (pod !== undefined && pods.size === 1) return { pod };
+    if (pods.size > 1) return 'other';
+    if (backends.length > 0 && backends.every((address) => abandoned.has(address))) return 'orphan';
+    strays.push(object);
+    return 'other';
+  }
+
   function ofTag(tag: InterfaceTag): Holder {
     return tags.has(tag) ? { pod: tag } : 'orphan';
   }
+}
+
+/** Addresses of pods whose packets this object leads to an interface of such a tag. */
+function addressesLedTo(object: VppObject, is: (tag: InterfaceTag) => boolean): string[] {
+  if (object.kind !== 'route' || object.source !== 'pods' || object.table_id !== default_table) return [];
+  const [path] = object.paths;
+  return path?.via === 'interface' && is(path.interface) ? [object.prefix.replace(/\/.*/, '')] : [];
 }
 
 /** What is left of one pod that nobody knows. */
@@ -114,13 +147,22 @@ export function groupOrphans(orphans: readonly VppObject[]): OrphanGroup[] {
     const slot = podSlot(object.table_id);
     if (slot !== undefined) slotOfTag.set(object.interface, slot);
   }
+  const tagOfAddress = new Map<string, InterfaceTag>();
+  for (const object of orphans) {
+    const [tag] = interfacesUsed(object);
+    if (tag !== undefined)
+      for (const address of addressesLedTo(object, () => true)) tagOfAddress.set(address, tag);
+  }
   const groups = new Map<
     string,
     { tag?: InterfaceTag; netns?: string; slot?: number; objects: VppObject[] }
   >();
   for (const object of orphans) {
     if (isDangling(object)) continue;
-    const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
+    const tag =
+      object.kind === 'translation'
+        ? tagOfAddress.get(object.backends[0]?.address ?? '')
+        : (interfaceMade(object) ?? interfacesUsed(object)[0]);
     const table_id = 'table_id' in object ? object.table_id : undefined;
     const slot = slotOfTag.get(tag ?? '') ?? (table_id === undefined ? undefined : podSlot(table_id));
     const key = slot === undefined ? (tag ?? `${table_id}`) : `${slot}`;

@@ -1,18 +1,18 @@
 /** An ADD that waits or is carried out, with all who asked for the same. */
 import { isDeepStrictEqual } from 'node:util';
-import type { HostNetwork } from '../linux/network.js';
+import type { NamespaceId } from '../linux/network.js';
 import type { AddAnswer } from '../messages/pod.js';
 import { type PodSpec, podName } from '../pod/spec.js';
 import type { Callers } from './callers.js';
-import { programDevice } from './pod-device.js';
-
-export type DeviceOutcome = { readonly mac?: string } | { readonly error: string };
+import type { Connected, PodDevice } from './pod-device.js';
 
 export class PendingAdd {
   /** The record says so: VPP may hold some of it. */
   begun = false;
+  /** Where it is carried out; known when it has begun. */
+  namespace: NamespaceId | undefined;
   /** What became of Linux's part, if that has been done. */
-  device: DeviceOutcome | undefined;
+  connected: Connected | undefined;
   /** Queues are not seen in a dump: an interface with others has to be removed first, and made anew. */
   remakes: boolean;
 
@@ -33,7 +33,7 @@ export class PendingAdd {
   /** VPP has been lost: it begins again. */
   rewind(): void {
     this.begun = false;
-    this.device = undefined;
+    this.connected = undefined;
   }
 
   refuse(cause: string): void {
@@ -41,12 +41,8 @@ export class PendingAdd {
   }
 
   /** Linux's part. */
-  connectDevice(host: HostNetwork, mtu: number): DeviceOutcome {
-    try {
-      this.device = programDevice(host, this.spec, mtu, this.before);
-    } catch (error) {
-      this.device = { error: (error as Error).message };
-    }
-    return this.device;
+  connect(device: PodDevice, mtu: number): Connected {
+    this.connected = device.connect(this.spec, this.namespace!, mtu);
+    return this.connected;
   }
 }

@@ -1,30 +1,163 @@
-/** The Linux side of a pod interface: the device that VPP's tap driver makes in the pod's network namespace. */
+/**
+ * The Linux side of a pod interface: the device that VPP's tap driver makes in the pod's network namespace. It is given what the pod
+ * asks for by an ADD, and again when it was made anew. From then on it is the pod's, who may have changed it.
+ */
+import { isDeepStrictEqual } from 'node:util';
 import { isHarmless, podChanges, podSysctls, staleChanges } from '../desired/pod.js';
-import type { HostNetwork, Link, NetworkChange, NetworkNamespace } from '../linux/network.js';
-import type { PodSpec } from '../pod/spec.js';
+import { hostPrefix } from '../desired/tables.js';
+import type { HostNetwork, Link, NamespaceId, NetworkChange, NetworkNamespace } from '../linux/network.js';
+import type { GivenDevice, PodRecord } from '../pod/record.js';
+import { addressesOf, type PodSpec } from '../pod/spec.js';
+import { type PodNamespaces, tun_kind } from './pod-namespaces.js';
 
-type PodDevice = Pick<PodSpec, 'netns' | 'interface_name'>;
-
-/** Kind of the devices of /dev/net/tun, whatever they carry. */
-const tun_kind = 'tun';
 /** What Linux answers to the deletion of what is not there. */
 const not_there: readonly string[] = ['ENOENT', 'ESRCH', 'EADDRNOTAVAIL'];
 
-/** Why a pod cannot be connected, before anything is touched for it. `made`: VPP has its device already. */
-export function whyNot(host: HostNetwork, pod: PodDevice, made: boolean): string | undefined {
-  if (!host.exists(pod.netns)) {
-    return `${pod.netns} is no network namespace: the sandbox has gone, the runtime makes another`;
+export type Connected = { readonly mac?: string } | { readonly error: string };
+
+/** `whole`: nothing of what the spec asks for is missing; otherwise some of it may be there. */
+type Given = GivenDevice & { readonly spec: PodSpec; readonly whole: boolean };
+
+export class PodDevice {
+  readonly #host: HostNetwork;
+  readonly #namespaces: PodNamespaces;
+  #given: Given | undefined;
+  /** As it was before VPP took it up again. */
+  #before: Link | undefined;
+
+  constructor(host: HostNetwork, namespaces: PodNamespaces, record: PodRecord | undefined) {
+    this.#host = host;
+    this.#namespaces = namespaces;
+    if (record?.device !== undefined) this.#given = { ...record.device, spec: record.spec, whole: true };
   }
-  if (made) return undefined;
-  try {
-    return within(host, pod, (namespace) => inTheWay(pod, namespace.link(pod.interface_name)));
-  } catch (error) {
-    return (error as Error).message;
+
+  /** What it was given for this spec, for the record. */
+  given(spec: PodSpec): GivenDevice | undefined {
+    if (!this.#given?.whole || !isDeepStrictEqual(this.#given.spec, spec)) return undefined;
+    const { index, mtu } = this.#given;
+    return { index, mtu };
+  }
+
+  /**
+   * The namespace to connect a pod in, or why it cannot be, before anything is touched for it. `known`: the one it was connected in
+   * before. `made`: VPP has made its device already. `there`: it is in the namespace.
+   */
+  whereFor(
+    spec: PodSpec,
+    known: NamespaceId | undefined,
+    made: boolean,
+  ): { readonly namespace: NamespaceId; readonly there: boolean } | { readonly refusal: string } {
+    const { netns } = spec;
+    const namespace = this.#namespaces.at(netns);
+    const refuse = (refusal: string) => ({ refusal });
+    if (namespace === undefined)
+      return refuse(`${netns} is no network namespace: the sandbox has gone, the runtime makes another`);
+    if (this.#namespaces.isNodes(namespace))
+      return refuse(
+        `${netns} is the network namespace of the node itself: the container runtime has to pass the pod's`,
+      );
+    if (known !== undefined && known !== namespace)
+      return refuse(`another network namespace stands at ${netns} now: retry`);
+    try {
+      const link = this.#within(spec, namespace, (inside) => inside.link(spec.interface_name));
+      const refusal = made ? undefined : inTheWay(spec, link);
+      return refusal === undefined ? { namespace, there: link !== undefined } : refuse(refusal);
+    } catch (error) {
+      return refuse((error as Error).message);
+    }
+  }
+
+  /** Takes off what the device was given and `spec` does not want. Throws with the object and the cause. */
+  strip(spec: PodSpec, namespace: NamespaceId): void {
+    const given = this.#given;
+    if (given === undefined || isDeepStrictEqual(given.spec, spec)) return;
+    this.#within(spec, namespace, (inside) => {
+      const link = inside.link(spec.interface_name);
+      if (link?.index !== given.index) return;
+      apply(inside, staleChanges(given.spec, spec, link.index), (_change, code) => not_there.includes(code));
+    });
+    this.#given = undefined;
+  }
+
+  /** Sysctls, addresses, routes and MTU, as an ADD asks for them; can be repeated. */
+  connect(spec: PodSpec, namespace: NamespaceId, mtu: number): Connected {
+    try {
+      return this.#within(spec, namespace, (inside) => {
+        const link = deviceOf(spec, inside);
+        for (const { path, value } of podSysctls(spec)) {
+          if (inside.readSysctl(path) !== value) inside.writeSysctl(path, value);
+        }
+        this.#give(inside, spec, link, mtu);
+        return link.mac === undefined ? {} : { mac: link.mac };
+      });
+    } catch (error) {
+      return { error: (error as Error).message };
+    }
+  }
+
+  /** VPP is about to take up the device again that an earlier one has left, and sets its MTU and state. Throws. */
+  beforeVpp(spec: PodSpec, namespace: NamespaceId): void {
+    this.#before = this.#within(spec, namespace, (inside) => inside.link(spec.interface_name));
+  }
+
+  /**
+   * Sees that the device is there. One that is another than before gets what it lacks; on the one of before only the MTU follows
+   * that of the node, where the pod has not chosen a smaller one. Throws with the object and the cause.
+   */
+  keep(spec: PodSpec, namespace: NamespaceId, mtu: number): void {
+    this.#within(spec, namespace, (inside) => {
+      const link = deviceOf(spec, inside);
+      const given = this.#given;
+      const before = this.#before;
+      this.#before = undefined;
+      const kept = given === undefined ? hasAll(spec, link, inside) : isGiven(given, spec, link);
+      if (!kept) return this.#give(inside, spec, link, mtu);
+      const back = before?.index === link.index ? before : link;
+      const follows = given !== undefined && given.mtu !== mtu && (back.mtu === given.mtu || back.mtu > mtu);
+      const wanted = { up: back.up, mtu: follows ? mtu : back.mtu };
+      if (wanted.up !== link.up || wanted.mtu !== link.mtu)
+        apply(inside, [{ do: 'set_link', link: link.index, ...wanted }], () => false);
+      if (given?.mtu !== mtu) this.#given = { spec, index: link.index, mtu, whole: true };
+    });
+  }
+
+  /**
+   * Removes the device from the pod's namespace, before VPP lets go of it: VPP would stand still for as long as the kernel waits
+   * for those who may still use it. Best effort, and never rejects: without it VPP's own removal costs its 20 ms, and what
+   * a dead VPP has left dies with the namespace.
+   */
+  async drop(record: PodRecord, urgent: boolean): Promise<void> {
+    this.#given = undefined;
+    try {
+      const namespace = this.#namespaces.of(record);
+      const { netns, interface_name } = record.spec;
+      if (namespace !== undefined) await this.#host.removeTun(netns, interface_name, namespace, urgent);
+    } catch {
+      // The namespace is on its way out, the runtime was quicker, or the kernel takes too long.
+    }
+  }
+
+  #give(inside: NetworkNamespace, spec: PodSpec, { index }: Link, mtu: number): void {
+    const given = this.#given;
+    const stale = given?.index === index ? staleChanges(given.spec, spec, index) : [];
+    apply(inside, stale, (_change, code) => not_there.includes(code));
+    this.#given = { spec, index, mtu, whole: false };
+    apply(inside, podChanges(spec, index, mtu), isHarmless);
+    this.#given = { spec, index, mtu, whole: true };
+  }
+
+  #within<T>({ netns }: PodSpec, id: NamespaceId, run: (inside: NetworkNamespace) => T): T {
+    const inside = this.#host.open(netns, id);
+    try {
+      return run(inside);
+    } finally {
+      inside.close();
+    }
   }
 }
 
 /** A tun or tap may be ours, left by a VPP that died: VPP attaches to it. */
-function inTheWay(pod: PodDevice, link: Link | undefined): string | undefined {
+function inTheWay(pod: PodSpec, link: Link | undefined): string | undefined {
   if (link === undefined || link.kind === tun_kind) return undefined;
   return (
     `${pod.interface_name} is already in ${pod.netns} (a ${link.kind ?? 'physical'} device): ` +
@@ -32,63 +165,28 @@ function inTheWay(pod: PodDevice, link: Link | undefined): string | undefined {
   );
 }
 
-/**
- * Addresses, routes and sysctls in the pod's namespace; can be repeated. `before`: what the pod was until now. Answers the
- * device's MAC, if it has one. Throws with the object and the cause.
- */
-export function programDevice(
-  host: HostNetwork,
-  spec: PodSpec,
-  mtu: number,
-  before?: PodSpec,
-): { readonly mac?: string } {
-  return within(host, spec, (namespace) => {
-    const link = namespace.link(spec.interface_name);
-    if (link === undefined) {
-      throw new Error(`${spec.interface_name} is not in ${spec.netns}, although VPP made it: delete the pod`);
-    }
-    for (const { path, value } of podSysctls(spec)) {
-      if (namespace.readSysctl(path) !== value) namespace.writeSysctl(path, value);
-    }
-    const stale = before === undefined ? [] : staleChanges(before, spec, link.index);
-    apply(namespace, stale, (_change, code) => not_there.includes(code));
-    apply(namespace, podChanges(spec, link.index, mtu), isHarmless);
-    return link.mac === undefined ? {} : { mac: link.mac };
-  });
+function deviceOf({ netns, interface_name }: PodSpec, inside: NetworkNamespace): Link {
+  const link = inside.link(interface_name);
+  if (link !== undefined) return link;
+  throw new Error(`${interface_name} is not in ${netns}, although VPP made it: delete the pod`);
 }
 
-/**
- * Removes the device from the namespace, before VPP lets go of it: VPP would stand still for as long as the kernel waits
- * for those who may still use it. Best effort, and never rejects: without it VPP's own removal costs its 20 ms, and what
- * a dead VPP has left dies with the namespace.
- */
-export async function dropDevice(
-  host: Pick<HostNetwork, 'removeTun'>,
-  pod: PodDevice,
-  urgent: boolean,
-): Promise<void> {
-  try {
-    await host.removeTun(pod.netns, pod.interface_name, urgent);
-  } catch {
-    // The namespace is on its way out, the runtime was quicker, or the kernel takes too long.
-  }
+function isGiven(given: Given, spec: PodSpec, link: Link): boolean {
+  return given.whole && given.index === link.index && isDeepStrictEqual(given.spec, spec);
 }
 
-function within<T>(host: HostNetwork, pod: PodDevice, run: (namespace: NetworkNamespace) => T): T {
-  const namespace = host.open(pod.netns);
-  try {
-    return run(namespace);
-  } finally {
-    namespace.close();
-  }
+/** An earlier release has given it what the pod asks for. */
+function hasAll(spec: PodSpec, link: Link, inside: NetworkNamespace): boolean {
+  const there = new Set(inside.addresses(link.index).map(({ prefix }) => prefix));
+  return addressesOf(spec).every((address) => there.has(hostPrefix(address)));
 }
 
 function apply(
-  namespace: NetworkNamespace,
+  inside: NetworkNamespace,
   changes: readonly NetworkChange[],
   tolerated: (change: NetworkChange, code: string) => boolean,
 ): void {
-  for (const [at, error] of namespace.batch(changes).entries()) {
+  for (const [at, error] of inside.batch(changes).entries()) {
     if (error !== undefined && !tolerated(changes[at]!, error.code)) throw error;
   }
 }

@@ -8,6 +8,8 @@ export interface PodStore {
   load(): { readonly records: readonly PodRecord[]; readonly problems: readonly PodStateProblem[] };
   put(record: PodRecord): void;
   remove(key: PodKey): void;
+  /** Writes again what is there no more; answers how many were missing. Never throws. */
+  mend(records: Iterable<PodRecord>): number;
 }
 
 export class PodRecords {
@@ -34,6 +36,10 @@ export class PodRecords {
   put(record: PodRecord): void {
     this.#store.put(record);
     this.#records.set(record.spec.key, record);
+  }
+
+  mend(): number {
+    return this.#store.mend(this.#records.values());
   }
 
   remove(key: PodKey): void {

@@ -92,11 +92,34 @@ export class PodState {
   /** Writes the record of one pod, replacing an earlier one of the same key. Throws PodStateError. */
   put(record: PodRecord): void {
     const path = this.#path(record.spec.key);
+    const write = (): void => this.#files.write(path, encodeRecord(record), record_mode);
     try {
-      this.#files.write(path, encodeRecord(record), record_mode);
+      try {
+        write();
+      } catch (error) {
+        if (errorCode(error) !== 'ENOENT') throw error;
+        // Somebody has removed the directory.
+        this.#files.makeDirectory(this.#directory, directory_mode);
+        write();
+      }
     } catch (error) {
       throw new PodStateError(record.spec.key, path, 'written', error);
     }
+  }
+
+  /** See PodStore. */
+  mend(records: Iterable<PodRecord>): number {
+    let missing = 0;
+    this.#attempt(() => {
+      this.#files.makeDirectory(this.#directory, directory_mode);
+      const there = new Set(this.#files.list(this.#directory));
+      for (const record of records) {
+        if (there.has(recordFileName(record.spec.key))) continue;
+        missing += 1;
+        this.put(record);
+      }
+    });
+    return missing;
   }
 
   /** Idempotent. Throws PodStateError. */

@@ -8,22 +8,20 @@ import {
   heldSlot,
   lowestFreeSlot,
 } from '../desired/admission.js';
-import { desiredPod } from '../desired/pod.js';
-import { default_table, hostPrefix, podTables } from '../desired/tables.js';
+import { hostPorts } from '../desired/pod.js';
+import { default_table, hostPrefix } from '../desired/tables.js';
 import type { PodMessage, PodNode } from '../messages/pod.js';
 import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
-import { assignPods, type Holdings, type PodIdentity, podIdentity } from './holdings.js';
-import { NamespaceWatch } from './namespace-watch.js';
+import type { TranslationOwner, TranslationOwners } from '../reconcile/translation-owners.js';
+import { assignPods, type Holdings, podIdentity } from './holdings.js';
 
 export class PodEntry {
-  readonly namespace = new NamespaceWatch();
+  #missing_since_ms: number | undefined;
   /** Requests handed to the pod and not answered yet. */
   calls = 0;
-  /** Keys of the translations that were its host ports, also under earlier addresses of the node. */
-  readonly #host_ports = new Set<string>();
 
   constructor(
     public spec: PodSpec,
@@ -32,13 +30,18 @@ export class PodEntry {
     public deleting: boolean,
   ) {}
 
-  /** How it is recognised in a snapshot; remembers its host ports. */
-  identity(node: PodNode): PodIdentity {
-    const desired = desiredPod(this.spec, { ...node, tables: podTables(this.slot) });
-    const identity = podIdentity(this.spec, desired);
-    for (const key of identity.host_ports) this.#host_ports.add(key);
-    return { ...identity, host_ports: [...this.#host_ports] };
+  /** For how long its namespace has been missing; undefined while it is there. */
+  missingFor(there: boolean, now_ms: number): number | undefined {
+    if (there) this.#missing_since_ms = undefined;
+    else this.#missing_since_ms ??= now_ms;
+    return this.#missing_since_ms === undefined ? undefined : now_ms - this.#missing_since_ms;
   }
+}
+
+/** As whom a pod claims translations. */
+export function translationOwner({ key, workload, interface_name }: PodSpec): TranslationOwner {
+  const name = podName(workload, interface_name);
+  return { by: 'pods', id: key, name, workload: `${workload.namespace}/${workload.pod}` };
 }
 
 export class PodTable extends Map<PodKey, PodEntry> {
@@ -61,11 +64,22 @@ export class PodTable extends Map<PodKey, PodEntry> {
     return lowestFreeSlot(new Set([...taken, ...[...this.values()].map(({ slot }) => slot)]));
   }
 
-  holdings(snapshot: Snapshot, node: PodNode): Holdings {
+  holdings(snapshot: Snapshot, translations: TranslationOwners): Holdings {
     return assignPods(
       snapshot.objects.filter((object) => !snapshot.unsure.has(keyOf(object))),
-      [...this.values()].map((pod) => pod.identity(node)),
+      [...this.values()].map(({ spec }) => podIdentity(spec)),
+      translations,
     );
+  }
+
+  /** Host ports that VPP holds for the pod that wants them are that pod's, before anybody else claims them. */
+  claimHostPorts({ pods }: Holdings, { node }: PodNode, translations: TranslationOwners): void {
+    for (const { spec } of this.values()) {
+      const held = new Set((pods.get(podInterfaceTag(spec)) ?? []).map(keyOf));
+      for (const port of hostPorts(spec, { node })) {
+        if (held.has(keyOf(port))) translations.claim(translationOwner(spec), keyOf(port));
+      }
+    }
   }
 
   assignSlots({ pods }: Holdings, taken: readonly number[]): void {

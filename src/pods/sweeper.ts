@@ -1,6 +1,5 @@
 /** Removes from VPP what belongs to no pod, one pod's leavings at a time: nobody waits for it. */
 import type { ActorContext, ActorRef } from '../actor-system.js';
-import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
@@ -10,15 +9,13 @@ import { applyOutcomes, removal } from '../reconcile/reconcile.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { OrphanGroup } from './holdings.js';
 import { Orphans } from './orphans.js';
-import { dropDevice } from './pod-device.js';
+import type { PodNamespaces } from './pod-namespaces.js';
 
 const sweep_ms = 10_000;
 
 export interface SweeperParts {
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly host: Pick<HostNetwork, 'exists' | 'removeTun'>;
-  /** Records could not be read: what looks like a living pod may be one. */
-  readonly records_lost: boolean;
+  readonly namespaces: PodNamespaces;
   /** Whether a pod that is known has this now. */
   readonly claimed: (object: VppObject) => boolean;
 }
@@ -31,6 +28,8 @@ export class Sweeper {
   /** Ids of what is to be removed, and of what is being removed. */
   readonly #waiting = new Set<string>();
   #busy: string | undefined;
+  /** Ids of what is in a living namespace. */
+  readonly #left_alone = new Set<string>();
 
   constructor(ctx: ActorContext<CniMessage>, parts: SweeperParts) {
     this.#ctx = ctx;
@@ -40,6 +39,11 @@ export class Sweeper {
   /** Something is being removed, or is to be. */
   get busy(): boolean {
     return this.#busy !== undefined || this.#waiting.size > 0;
+  }
+
+  /** Interfaces without a record that look like living pods'. */
+  get leftAlone(): number {
+    return this.#left_alone.size;
   }
 
   /** The first look at a VPP of this generation, when no pod is being programmed. */
@@ -75,12 +79,14 @@ export class Sweeper {
     const group = this.orphans.get(id);
     this.orphans.delete(id);
     this.#waiting.delete(id);
+    this.#left_alone.delete(id);
     return group;
   }
 
   /** Another VPP, of which nothing is known yet. */
   forget(): void {
     this.orphans.clear();
+    this.#left_alone.clear();
     this.#waiting.clear();
     this.#busy = undefined;
   }
@@ -99,18 +105,23 @@ export class Sweeper {
 
   /** An interface in a living namespace may be a pod's whose record is lost: taken away, that pod would lose its network. */
   #looksAlive({ netns }: OrphanGroup): boolean {
-    return this.#parts.records_lost && netns !== undefined && this.#parts.host.exists(netns);
+    return netns !== undefined && this.#parts.namespaces.mayBePods(netns);
   }
 
   #judge(id: string): void {
     const group = this.orphans.get(id)!;
     if (!this.#looksAlive(group)) return this.#sweep(id);
     const { tag, netns } = group;
-    this.#ctx.event('orphan', `${tag} in ${netns} has no record: left alone until that pod is deleted`);
+    this.#left_alone.add(id);
+    this.#ctx.event(
+      'orphan',
+      `${tag} in ${netns} has no record: left alone until its pod is added again or deleted`,
+    );
     this.#ctx.log.warn({ tag, netns }, 'pods(sweep) an interface without record is left alone');
   }
 
   #sweep(id: string): void {
+    this.#left_alone.delete(id);
     if (this.#busy === id) return;
     this.#waiting.add(id);
     this.#next();
@@ -133,11 +144,6 @@ export class Sweeper {
     generation: number,
   ): Promise<TransactionResult> {
     this.#ctx.event('orphan', `${tag}: removed, ${objects.length} objects of no known pod`);
-    for (const object of objects) {
-      if (object.kind !== 'tap') continue;
-      const { host_namespace: netns, host_if_name: interface_name } = object;
-      await dropDevice(this.#parts.host, { netns, interface_name }, false);
-    }
     const left = objects.filter((object) => !this.#parts.claimed(object));
     const result = await this.#transact(tag, left, generation);
     if (result.error !== undefined) this.orphans.keep(id, applyOutcomes(left, result.outcomes));

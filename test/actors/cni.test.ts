@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
+import type { PodRecord } from '../../src/pod/record.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -84,11 +85,11 @@ t.test('a pod whose namespace has gone', async (t) => {
     const lab = await podLab(t);
     await lab.add('p');
     await lab.kit.clock.advance(60_000);
-    const id = lab.namespaces.get(lab.netns('p'))!;
+    const id = lab.host.identify(lab.netns('p'))!;
     lab.dropNetns('p');
     await lab.kit.clock.advance(60_000);
     lab.makeNetns('p');
-    lab.namespaces.set(lab.netns('p'), id);
+    lab.host.renumber(lab.netns('p'), id);
     await lab.kit.clock.advance(120_000);
     t.strictSame(lab.pods, ['p']);
   });
@@ -112,6 +113,110 @@ t.test('a pod whose namespace has gone', async (t) => {
     t.equal(lab.vpp.kinds().tap, 1);
     t.ok(lab.host.open(lab.netns('p')).link('eth0'));
   });
+});
+
+t.test('a path that leads to another namespace', async (t) => {
+  /** The process whose /proc path it was has gone, and its number is now that of a process in `to`. */
+  async function led(t: Test, to?: string): Promise<PodLab> {
+    const lab = await podLab(t);
+    await lab.add('p');
+    if (to !== undefined) lab.makeNetns(to);
+    lab.host.lead(lab.netns('p'), to === undefined ? undefined : lab.netns(to));
+    lab.host.addVirtual({ name: 'eth0', mac: '02:00:00:00:00:09', kind: 'tun' }, lab.netns('p'));
+    lab.host.mutations.length = 0;
+    return lab;
+  }
+  for (const to of [undefined, 'stranger']) {
+    const whose = to ?? 'the node';
+    await t.test(`of ${whose}: DEL removes nothing in it`, async (t) => {
+      const lab = await led(t, to);
+      t.match(await lab.del('p'), { successful: true });
+      t.strictSame([lab.host.removals, lab.host.mutations, lab.vpp.objects], [[], [], []]);
+    });
+    await t.test(`of ${whose}: nothing is removed when the pod is collected`, async (t) => {
+      const lab = await led(t, to);
+      await lab.kit.clock.advance(130_000);
+      t.strictSame([lab.pods, lab.host.removals, lab.host.mutations, lab.vpp.objects], [[], [], [], []]);
+    });
+    await t.test(`of ${whose}: nothing is done in it for a new VPP, nor by a new life`, async (t) => {
+      const lab = await led(t, to);
+      lab.vpp.die();
+      await lab.ready();
+      t.strictSame([lab.host.mutations, lab.vpp.objects], [[], []]);
+      t.match(lab.settledness, { reason: /p eth0: \/var\/run\/netns\/p has gone/ });
+      await lab.kit.crash(new Error('boom'));
+      await lab.kit.clock.advance(200);
+      await lab.ready();
+      t.strictSame([lab.host.mutations, lab.vpp.objects], [[], []]);
+    });
+    await t.test(`of ${whose}: a record of an earlier release that does not know which it was`, async (t) => {
+      const lab = await led(t, to);
+      const key = 'netns:/var/run/netns/p,if:eth0';
+      const { namespace: _, ...record } = lab.store.records.get(key)!;
+      await lab.kit.crash(new Error('boom'));
+      lab.store.records.set(key, record);
+      lab.vpp.die();
+      await lab.kit.clock.advance(200);
+      await lab.ready();
+      t.equal(lab.record('p')?.namespace, undefined);
+      t.match(await lab.del('p'), { successful: true });
+      t.strictSame([lab.host.removals, lab.host.mutations, lab.vpp.objects], [[], [], []]);
+    });
+  }
+  await t.test('of the node: an ADD is refused, whatever its interface is called', async (t) => {
+    const lab = await podLab(t);
+    lab.host.lead(lab.netns('p'));
+    for (const ifname of ['eth0', 'net1']) {
+      t.match(await lab.add('p', { ifname }), {
+        successful: false,
+        errorMessage: /is the network namespace of the node itself/,
+      });
+    }
+    t.strictSame([lab.host.mutations, lab.vpp.objects, lab.store.writes], [[], [], []]);
+  });
+  await t.test('in the middle of an ADD', async (t) => {
+    const lab = await podLab(t);
+    lab.vpp.holding = true;
+    const add = lab.begin('p');
+    await lab.kit.settle();
+    lab.makeNetns('stranger');
+    lab.host.lead(lab.netns('p'), lab.netns('stranger'));
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(add.answer, { successful: false, errorMessage: /another network namespace stands at/ });
+    t.strictSame(lab.host.open(lab.netns('stranger')).addresses(), [], 'it got no address');
+    t.strictSame([lab.vpp.objects, lab.pods], [[], []]);
+  });
+});
+
+t.test('a record of an earlier release learns in which namespace its pod is', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const key = 'netns:/var/run/netns/p,if:eth0';
+  const whole = lab.store.records.get(key)!;
+  const { namespace: _, device: __, ...record } = whole;
+  await lab.kit.crash(new Error('boom'));
+  lab.store.records.set(key, record);
+  lab.host.mutations.length = 0;
+  await lab.kit.clock.advance(200);
+  t.strictSame(lab.record('p')?.namespace, lab.host.identify(lab.netns('p')));
+  await lab.ready();
+  t.strictSame(lab.record('p'), whole, 'and what its device was given');
+  t.strictSame(lab.host.mutations, [], 'which is not given again');
+});
+
+t.test('records that vanish from the disk are written again', async (t) => {
+  const lab = await podLab(t);
+  await lab.population(3);
+  const before = [...lab.store.records.values()];
+  lab.store.records.clear();
+  await lab.kit.clock.advance(61_000);
+  t.strictSame([...lab.store.records.values()], before);
+  t.ok(
+    lab.kit
+      .node()
+      .events.some(({ text }) => text === '3 records were missing from the disk and are written again'),
+  );
 });
 
 t.test('an audit', async (t) => {
@@ -168,6 +273,7 @@ t.test('an audit', async (t) => {
     await lab.population(2);
     const stray = lab.vpp.objects.filter((object) => JSON.stringify(object).includes('-eth0-p1'));
     await lab.del('p1');
+    lab.dropNetns('p1');
     await lab.kit.clock.advance(1000);
     const { length } = lab.vpp.objects;
     lab.vpp.objects.push(...stray);
@@ -225,24 +331,39 @@ t.test('what VPP holds at the start', async (t) => {
     );
     t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
   });
-  await t.test('is removed where there is no record', async (t) => {
+  await t.test('is removed where there is neither record nor namespace', async (t) => {
     const lab = await after(t, ({ store }) => store.records.delete('netns:/var/run/netns/p1,if:eth0'));
+    lab.dropNetns('p1');
     await lab.ready();
     await lab.kit.clock.advance(200);
     t.equal(lab.vpp.kinds().tap, 2);
     t.equal(lab.vpp.kinds().table, 2);
   });
+  await t.test('is removed where the namespace without record has become the node’s own', async (t) => {
+    const lab = await after(t, ({ store }) => store.records.delete('netns:/var/run/netns/p1,if:eth0'));
+    lab.host.lead(lab.netns('p1'));
+    lab.host.addVirtual({ name: 'eth0', mac: '02:00:00:00:00:09', kind: 'tun' });
+    await lab.ready();
+    await lab.kit.clock.advance(200);
+    t.equal(lab.vpp.kinds().tap, 2);
+    t.strictSame(lab.host.removals, [], 'nothing is removed in Linux of what nobody knows');
+  });
   await t.test(
-    'is left alone in a living namespace when records were lost, until it is deleted',
+    'is left alone in a living namespace when records were lost, and said, until it is added or deleted',
     async (t) => {
       const lab = await after(t, ({ store }) => {
         store.records.clear();
-        store.problems = [{ file: 'x.json', fault: 'corrupt', text: 'is cut or damaged' }];
       });
       lab.dropNetns('p2');
       await lab.ready();
       await lab.kit.clock.advance(200);
       t.equal(lab.vpp.kinds().tap, 2, 'that of p2 had no namespace');
+      t.match(lab.settledness, {
+        settled: true,
+        reason: /2 interfaces in living namespaces have no record, and are left alone/,
+      });
+      await lab.kit.clock.advance(600_000);
+      t.equal(lab.vpp.kinds().tap, 2, 'for as long as it takes');
       t.match(await lab.del('p0'), { successful: true });
       await lab.kit.clock.advance(200);
       t.equal(lab.vpp.kinds().tap, 1);
@@ -261,7 +382,8 @@ t.test('what VPP holds at the start', async (t) => {
     await lab.ready();
     t.match(add.answer, { successful: true, hostInterfaceName: 'vpp-tun-2' });
     await lab.kit.clock.advance(1000);
-    t.equal(lab.vpp.kinds().tap, 1);
+    t.match(lab.settledness, { reason: /2 interfaces/ });
+    t.equal(lab.vpp.kinds().tap, 3);
   });
   await t.test('loses routes to interfaces that are gone before anything else happens', async (t) => {
     const lab = await after(t, ({ vpp }) => {
@@ -284,6 +406,7 @@ t.test('what VPP holds at the start', async (t) => {
   });
   await t.test('is waited for by an ADD of that pod while it is removed', async (t) => {
     const lab = await after(t, ({ store }) => store.records.clear());
+    for (const name of ['p0', 'p1', 'p2']) lab.dropNetns(name);
     lab.vpp.holdsBack = ({ type }) => type === 'Transact';
     await lab.ready();
     const tag = lab.removals().at(-1)!.tags[0]!;
@@ -343,7 +466,9 @@ t.test('the node is not ready before every pod of the records is dealt with', as
     t.equal(lab.vpp.kinds().tap, 2);
   });
   await t.test('not before what is nobody’s is removed', async (t) => {
-    const lab = await again(t, ({ store, vpp }) => {
+    const lab = await again(t, (lab) => {
+      const { store, vpp } = lab;
+      lab.dropNetns('p1');
       store.records.delete('netns:/var/run/netns/p1,if:eth0');
       vpp.holdsBack = ({ type }) => type === 'Transact';
     });
@@ -410,6 +535,7 @@ t.test('what VPP would not give up of an orphan', async (t) => {
     await lab.add('a', { ips: [ip(1)] });
     await lab.kit.crash(new Error('boom'));
     lab.store.records.clear();
+    lab.dropNetns('a');
     await lab.kit.clock.advance(200);
     lab.vpp.refuses = ({ action, object }) =>
       action === 'remove' && ['tap', 'table'].includes(object.kind) ? 'refused' : undefined;
@@ -428,11 +554,12 @@ t.test('what VPP would not give up of an orphan', async (t) => {
   });
   await t.test('is not made a second time by an ADD of that pod, which waits until it is gone', async (t) => {
     const lab = await left(t);
-    t.match(await lab.add('a', { ips: [ip(1)] }), { errorMessage: /eth0 is not in .* although VPP made it/ });
+    t.match(await lab.add('a', { ips: [ip(1)] }), { errorMessage: /VPP: refused/ });
     t.equal(lab.vpp.transactions.flatMap(taps).length, 1);
     lab.vpp.refuses = () => undefined;
-    t.match(await lab.del('a'), { successful: true });
-    t.match(await lab.add('a', { ips: [ip(1)] }), { successful: true });
+    const add = lab.begin('a', { ips: [ip(1)] });
+    await lab.kit.clock.advance(1100);
+    t.match(add.answer, { successful: true });
     t.match(lab.vpp.kinds(), { tap: 1, table: 1 });
   });
 });
@@ -451,6 +578,90 @@ t.test('the node comes back with other inputs: every pod follows', async (t) => 
     [{ address: '192.0.2.9' }],
   );
   t.equal(lab.host.open(lab.netns('p')).link('eth0')?.mtu, 1400);
+});
+
+t.test('a host port', async (t) => {
+  const http = { ports: [{ protocol: 'TCP', port: 80, hostPort: 8080 }] };
+  const led = (lab: PodLab) =>
+    lab.vpp.objects.flatMap((object) =>
+      object.kind === 'translation' ? `${object.port} ${object.backends[0]!.address}` : [],
+    );
+  await t.test('is that of the first pod, and the second is told whose', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ...http, ips: [ip(1)] });
+    t.match(await lab.add('b', { ...http, ips: [ip(2)] }), {
+      successful: false,
+      errorMessage: /b eth0: host port tcp 192\.0\.2\.1 8080 is that of pod default\/a eth0: delete that one/,
+    });
+    t.strictSame([lab.pods, led(lab)], [['a'], ['8080 10.0.0.1']]);
+    await lab.del('a');
+    t.match(await lab.add('b', { ...http, ips: [ip(2)] }), { successful: true });
+    t.strictSame(led(lab), ['8080 10.0.0.2']);
+  });
+  await t.test('leads to the first interface of a pod, whatever audits see', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ...http, ips: [ip(1)] });
+    t.match(await lab.add('a', { ...http, ips: [ip(2)], ifname: 'net1' }), { successful: true });
+    const { length } = lab.vpp.transactions;
+    await lab.kit.clock.advance(700_000);
+    t.strictSame([led(lab), lab.vpp.transactions.length], [['8080 10.0.0.1'], length]);
+    t.match(lab.settledness, { reason: 'pods are settled' });
+    await lab.del('a');
+    await lab.kit.clock.advance(61_000);
+    t.strictSame(led(lab), ['8080 10.0.0.2'], 'the other one has it when that has gone');
+  });
+  await t.test('stays where it is in a new life and with a new VPP', async (t) => {
+    const lab = await podLab(t);
+    const specs = ['a', 'b'].map((name) => `netns:/var/run/netns/${name},if:eth0`);
+    await lab.add('b', { ...http, ips: [ip(2)] });
+    await lab.add('a', { ips: [ip(1)] });
+    await lab.kit.crash(new Error('boom'));
+    // Before there was an order, both could have it.
+    const [a, b] = specs.map((key) => lab.store.records.get(key)!) as [PodRecord, PodRecord];
+    lab.store.records.clear();
+    lab.store.records.set(specs[0]!, { ...a, spec: { ...a.spec, host_ports: b.spec.host_ports } });
+    lab.store.records.set(specs[1]!, b);
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.strictSame(led(lab), ['8080 10.0.0.2']);
+    t.match(lab.settledness, {
+      reason: /not pod default\/a eth0: host port .* is that of pod default\/b eth0/,
+    });
+    lab.vpp.die();
+    await lab.lost();
+    await lab.ready();
+    t.strictSame(led(lab), ['8080 10.0.0.2']);
+  });
+  await t.test('of another owner is refused', async (t) => {
+    const lab = await podLab(t);
+    const service = { by: 'services', id: 's', name: 'service default/s' } as const;
+    lab.translations.claim(service, 'translation:tcp/192.0.2.1/8080');
+    t.match(await lab.add('a', http), { errorMessage: /is that of service default\/s/ });
+  });
+  await t.test('that was left behind does not lead to the next pod with that address', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', http);
+    const stray = lab.vpp.objects.filter(({ kind }) => kind === 'translation');
+    await lab.del('a');
+    await lab.kit.crash(new Error('boom'));
+    lab.vpp.objects.push(...stray);
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.equal(led(lab).length, 1, 'it is not known whose it is');
+    t.match(await lab.add('b'), { successful: true });
+    t.strictSame(led(lab), []);
+  });
+  await t.test('under an earlier address of the node goes', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', http);
+    await lab.kit.crash(new Error('boom'));
+    await lab.kit.clock.advance(200);
+    await lab.ready({ node: { ip4: '192.0.2.9' } });
+    t.match(
+      lab.vpp.objects.filter(({ kind }) => kind === 'translation'),
+      [{ address: '192.0.2.9' }],
+    );
+  });
 });
 
 t.test('pods of the Go implementation', async (t) => {

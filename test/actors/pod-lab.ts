@@ -6,6 +6,7 @@ import { cniActor } from '../../src/actors/cni.js';
 import { AddRequestSchema, DelRequestSchema } from '../../src/cni/generated/cni_pb.js';
 import type { CniHandlers } from '../../src/cni/server.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
+import { OWN_NAMESPACE_PATH } from '../../src/linux/network.js';
 import type { CniMessage } from '../../src/messages/cni.js';
 import type { NodeStatus, SubscribeNode } from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
@@ -20,6 +21,7 @@ import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
+import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
 
 type Transact = Extract<VppConnectionMessage, { type: 'Transact' }>;
@@ -55,6 +57,8 @@ export class FakeVpp {
   refuses: (operation: Operation) => string | undefined = () => undefined;
   readonly #held: (Transact | Read)[] = [];
   #last_index = 0;
+  /** The namespace of each tap. */
+  readonly #made_in = new Map<string, string | undefined>();
 
   constructor(
     private readonly host: FakeHostNetwork,
@@ -167,7 +171,8 @@ export class FakeVpp {
     const { host_namespace, host_if_name, tag } = object;
     if (action === 'remove') {
       this.indexes.delete(tag);
-      if (!this.host.exists(host_namespace)) return undefined;
+      // It has the device itself, whatever its path leads to.
+      if (this.host.identify(host_namespace) !== this.#made_in.get(tag)) return undefined;
       const namespace = this.host.open(host_namespace);
       const link = namespace.link(host_if_name);
       if (link !== undefined) namespace.apply({ do: 'delete_link', link: link.index });
@@ -178,8 +183,10 @@ export class FakeVpp {
     if (link !== undefined && link.kind !== 'tun') return 'tap_create_v3: -13 tun ioctl failed';
     if (link === undefined)
       this.host.addVirtual({ name: host_if_name, mac: '02:00:00:00:00:01', kind: 'tun' }, host_namespace);
+    this.host.takeUp(host_if_name, object.host_mtu, host_namespace);
     this.#last_index += 1;
     this.indexes.set(tag, this.#last_index);
+    this.#made_in.set(tag, this.host.identify(host_namespace));
     made.set(tag, this.#last_index);
     return undefined;
   }
@@ -201,6 +208,12 @@ export class FakeStore implements PodStore {
       throw new CodedError('ENOSPC', `the state of ${record.spec.key} cannot be written: free space`);
     this.writes.push(record.phase);
     this.records.set(record.spec.key, record);
+  }
+
+  mend(records: Iterable<PodRecord>): number {
+    const missing = [...records].filter(({ spec }) => !this.records.has(spec.key));
+    if (!this.full) for (const record of missing) this.put(record);
+    return missing.length;
   }
 
   remove(key: PodKey): void {
@@ -241,7 +254,7 @@ export interface Call {
 export class PodLab {
   readonly host = new FakeHostNetwork();
   readonly store = new FakeStore();
-  readonly namespaces = new Map<string, number>();
+  readonly translations = new TranslationOwners();
   goState: string | undefined;
   settledness: Settledness | undefined;
   vpp!: FakeVpp;
@@ -249,7 +262,6 @@ export class PodLab {
   handlers!: CniHandlers;
   serverStops = 0;
   subscriptions = 0;
-  #next_namespace = 1;
   #ready_generation = 0;
 
   async start(t: Teardown, changes: Partial<CniDeps> = {}): Promise<this> {
@@ -284,7 +296,8 @@ export class PodLab {
       report: (state) => {
         this.settledness = state;
       },
-      namespaceId: (path) => (this.host.exists(path) ? (this.namespaces.get(path) ?? 0) : undefined),
+      node_namespaces: [OWN_NAMESPACE_PATH],
+      translations: this.translations,
       limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
       settings: {
         gso: true,
@@ -323,10 +336,7 @@ export class PodLab {
   }
 
   makeNetns(name: string): void {
-    if (this.host.exists(this.netns(name))) return;
     this.host.createNamed(name);
-    this.namespaces.set(this.netns(name), this.#next_namespace);
-    this.#next_namespace += 1;
   }
 
   dropNetns(name: string): void {

@@ -316,6 +316,89 @@ t.test('what VPP and Linux hold of a pod', async (t) => {
   t.strictSame(lab.store.writes, ['intended', 'done'], 'nor of the disk');
 });
 
+t.test('what a pod has changed of its own is left to it', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p', { ips: ['10.0.0.1/24', 'fd00::1/64'] });
+  const namespace = lab.host.open(lab.netns('p'));
+  const link = namespace.link('eth0')!.index;
+  namespace.writeSysctl('net/ipv4/ip_forward', '1');
+  namespace.writeSysctl('net/ipv6/conf/all/disable_ipv6', '1');
+  namespace.apply({ do: 'set_link', link, mtu: 1400 });
+  namespace.apply({
+    do: 'delete_route',
+    route: { family: 4, prefix: '0.0.0.0/0', next_hops: [{ oif: link }] },
+  });
+  namespace.apply({ do: 'set_link', link, up: false });
+  const state = () => lab.host.snapshot(lab.netns('p'));
+  const own = state();
+  await t.test('by audits', async (t) => {
+    await lab.kit.clock.advance(700_000);
+    t.same(state(), own);
+  });
+  await t.test('by a new life', async (t) => {
+    await lab.kit.crash(new Error('boom'));
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.same(state(), own);
+  });
+  await t.test('when a new VPP takes up the device', async (t) => {
+    lab.vpp.die();
+    await lab.lost();
+    await lab.ready();
+    t.equal(lab.vpp.kinds().tap, 1);
+    t.same(state(), own);
+  });
+  await t.test('also when the MTU of the node falls, but not below its own', async (t) => {
+    await lab.kit.clock.advance(10);
+    await lab.ready({ mtu: 1450 });
+    t.equal(namespace.link('eth0')?.mtu, 1400);
+    await lab.kit.clock.advance(10);
+    await lab.ready({ mtu: 1300 });
+    t.equal(namespace.link('eth0')?.mtu, 1300);
+  });
+  await t.test('until an ADD asks for it', async (t) => {
+    await lab.add('p', { ips: ['10.0.0.1/24', 'fd00::1/64'] });
+    t.equal(namespace.readSysctl('net/ipv4/ip_forward'), '0');
+    t.match(namespace.link('eth0'), { up: true });
+    t.equal(namespace.routes({ table: 254 }).filter(({ prefix }) => prefix === '0.0.0.0/0').length, 1);
+  });
+});
+
+t.test('a device that was made anew gets what the pod asks for, but sysctls', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const namespace = lab.host.open(lab.netns('p'));
+  namespace.writeSysctl('net/ipv4/ip_forward', '1');
+  namespace.apply({ do: 'delete_link', link: namespace.link('eth0')!.index });
+  lab.vpp.die();
+  await lab.lost();
+  await lab.ready();
+  t.strictSame(
+    namespace.addresses().flatMap(({ family, prefix }) => (family === 4 ? prefix : [])),
+    ['10.0.0.1/32'],
+  );
+  t.equal(namespace.routes({ table: 254 }).filter(({ prefix }) => prefix === '0.0.0.0/0').length, 1);
+  t.equal(namespace.readSysctl('net/ipv4/ip_forward'), '1');
+  t.equal(lab.record('p')?.device?.index, namespace.link('eth0')?.index);
+});
+
+t.test('an ADD with another address that fails leaves the old one nowhere', async (t) => {
+  for (const how of ['VPP', 'Linux'] as const) {
+    const lab = await podLab(t);
+    await lab.add('p');
+    if (how === 'VPP') lab.vpp.refuses = ({ object }) => (object.kind === 'route' ? 'refused' : undefined);
+    else lab.host.failChange(4, 'EPERM');
+    t.match(await lab.add('p', { ips: ['10.0.0.9/24'] }), { successful: false }, how);
+    const namespace = lab.host.open(lab.netns('p'));
+    const addresses = () =>
+      namespace.addresses().flatMap(({ family, prefix }) => (family === 4 ? prefix : []));
+    t.notOk(addresses().includes('10.0.0.1/32'), how);
+    lab.vpp.refuses = () => undefined;
+    await lab.kit.clock.advance(2000);
+    t.strictSame(addresses(), ['10.0.0.9/32'], how);
+  }
+});
+
 t.test('a secondary interface leaves the default route of the first one alone', async (t) => {
   const lab = await podLab(t);
   await lab.add('p');

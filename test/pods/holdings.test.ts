@@ -6,6 +6,7 @@ import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
 import { podInterfaceTag, podTableName } from '../../src/pod/names.js';
 import { assignPods, groupOrphans, podIdentity } from '../../src/pods/holdings.js';
+import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { arbitraryPod, inputs, podSpec } from '../reconcile/pods.js';
 
 const node: VppObject[] = [
@@ -31,6 +32,16 @@ const service: VppObject = {
   backends: [{ address: '10.0.1.1', port: 443 }],
 };
 
+/** Services have claimed theirs, which leads to a pod too. */
+function owners(): TranslationOwners {
+  const translations = new TranslationOwners();
+  translations.claim(
+    { by: 'services', id: 'default/kubernetes', name: 'service default/kubernetes' },
+    keyOf(service),
+  );
+  return translations;
+}
+
 const keys = (objects: readonly VppObject[]): string[] => objects.map(keyOf).sort();
 
 t.test('every object of the pods is one pod’s, and it is the right one', async () => {
@@ -41,10 +52,8 @@ t.test('every object of the pods is one pod’s, and it is the right one', async
     fc.property(pods, (entries) => {
       const held = entries.filter(({ there }) => there);
       const objects = [...node, service, ...held.flatMap(({ pod }) => pod.objects)];
-      const known = entries
-        .filter((entry) => entry.known)
-        .map(({ pod }) => podIdentity(pod.spec, pod.objects));
-      const holdings = assignPods(objects, known);
+      const known = entries.filter((entry) => entry.known).map(({ pod }) => podIdentity(pod.spec));
+      const holdings = assignPods(objects, known, owners());
 
       const expect = (found: readonly VppObject[], wanted: readonly VppObject[], whose: string): void => {
         if (keys(found).join() !== keys(wanted).join()) throw new Error(`${whose}: ${keys(found)}`);
@@ -53,11 +62,7 @@ t.test('every object of the pods is one pod’s, and it is the right one', async
         expect(holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], there ? pod.objects : [], pod.spec.key);
       }
       const lost = held.filter((entry) => !entry.known).flatMap(({ pod }) => pod.objects);
-      expect(
-        holdings.orphans,
-        lost.filter(({ kind }) => kind !== 'translation'),
-        'orphans',
-      );
+      expect(holdings.orphans, lost, 'orphans');
 
       const groups = groupOrphans(holdings.orphans);
       expect(
@@ -79,7 +84,7 @@ t.test('every object of the pods is one pod’s, and it is the right one', async
 t.test('single rules', async (t) => {
   const spec = podSpec(1);
   const objects = desiredPod(spec, inputs);
-  const known = [podIdentity(spec, objects)];
+  const known = [podIdentity(spec)];
   const tag = podInterfaceTag(spec);
 
   const dangling: VppObject[] = [
@@ -98,22 +103,81 @@ t.test('single rules', async (t) => {
       paths: [{ via: 'interface', interface: '#9', next_hop: '10.0.0.7' }],
     },
   ];
-  const holdings = assignPods([...objects, ...dangling], known);
+  const holdings = assignPods([...objects, ...dangling], known, new TranslationOwners());
   t.same(holdings.orphans, dangling, 'a route to an interface that is gone is nobody’s, in whatever table');
   t.strictSame(groupOrphans(dangling), [], 'and of no group: it goes at once');
 
   const name = podTableName(spec, 4);
-  const garbled = assignPods([table(4, 7, `${name}x`)], known);
+  const garbled = assignPods([table(4, 7, `${name}x`)], known, new TranslationOwners());
   t.strictSame([...garbled.pods.keys()], [tag], 'a byte of garbage behind a table’s name');
 
   const foreign: VppObject = {
     ...(objects.find(({ kind }) => kind === 'tap') as VppObject & { kind: 'tap' }),
     tag: 'mine',
   };
-  t.same(assignPods([foreign], []).orphans, [], 'a tap whose tag is not that of its namespace is no pod’s');
+  t.same(
+    assignPods([foreign], [], new TranslationOwners()).orphans,
+    [],
+    'a tap whose tag is not that of its namespace is no pod’s',
+  );
 
   const bare = [table(4, podTables(4).pod, name), table(4, podTables(4).rpf, podTableName(spec, 4, 'rpf'))];
   t.match(groupOrphans(bare), [{ slot: 4, objects: bare }], 'tables without interface, by their slot');
   const random = [table(4, 77, name), table(6, 77, podTableName(spec, 6))];
   t.match(groupOrphans(random), [{ objects: random }], 'tables of another numbering, by their id');
+});
+
+t.test('a translation that nobody has claimed is that of the pod it leads to', async (t) => {
+  const [a, b] = [podSpec(1), podSpec(2)];
+  const of_a = desiredPod(a, inputs);
+  const of_b = desiredPod(b, { ...inputs, tables: podTables(7) });
+  const to = (address: string, port = 80): VppObject => ({
+    kind: 'translation',
+    address: '192.0.2.1',
+    port,
+    protocol: 'tcp',
+    backends: [{ address, port: 8080 }],
+  });
+  const known = [podIdentity(a)];
+  const tags = [podInterfaceTag(a), podInterfaceTag(b)] as const;
+  const objects = [...of_a, ...of_b, to('10.0.0.1'), to('10.0.0.2', 81), to('10.0.0.3', 82)];
+  const held = assignPods(objects, known, new TranslationOwners());
+  t.ok(
+    held.pods.get(tags[0])?.some(({ kind }) => kind === 'translation'),
+    'under whatever address of the node',
+  );
+  t.match(
+    groupOrphans(held.orphans)
+      .find(({ tag }) => tag === tags[1])
+      ?.objects.at(-1),
+    to('10.0.0.2', 81),
+    'that of a pod that is gone goes with it',
+  );
+  t.strictSame(
+    held.strays,
+    [to('10.0.0.3', 82)],
+    'what leads nowhere waits for the next pod with that address',
+  );
+
+  const silent = assignPods(objects, known, new TranslationOwners(['services']));
+  t.strictSame(silent.strays, []);
+  t.notOk([...silent.orphans, ...silent.pods.get(tags[0])!].some(({ kind }) => kind === 'translation'));
+});
+
+t.test('of two who want one translation the first has it until it lets go', async (t) => {
+  const translations = new TranslationOwners(['services']);
+  const pod = { by: 'pods', id: 'a', name: 'pod a' } as const;
+  const service = { by: 'services', id: 'a', name: 'service a' } as const;
+  t.equal(translations.claim(pod, 'x'), undefined);
+  t.equal(translations.claim(pod, 'y'), undefined);
+  t.equal(translations.claim(pod, 'x'), undefined, 'again');
+  t.equal(translations.claim(service, 'x'), pod);
+  translations.release(pod, new Set(['y']));
+  t.equal(translations.claim(service, 'x'), undefined);
+  t.equal(translations.claim(service, 'y'), pod);
+  translations.forget('pods');
+  t.strictSame([translations.of('x'), translations.of('y')], [service, undefined]);
+  t.equal(translations.isComplete, false);
+  translations.hasSpoken('services');
+  t.equal(translations.isComplete, true);
 });

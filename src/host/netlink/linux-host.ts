@@ -1,12 +1,17 @@
-import { closeSync, openSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../clock.js';
-import { type HostNetwork, type NetworkNamespace, OWN_NAMESPACE_PATH } from '../../linux/network.js';
+import {
+  type HostNetwork,
+  type NamespaceId,
+  type NetworkNamespace,
+  OWN_NAMESPACE_PATH,
+} from '../../linux/network.js';
 import { errorCode, makeDirectory } from '../files.js';
 import { MS_BIND, MS_REC, MS_SHARED, mount, unmount } from '../libc.js';
 import { enterNewNamespace, inNamespace } from '../netns.js';
 import { type LinkRemoval, LinkRemovals } from './link-removal.js';
-import { LinuxNamespace } from './namespace.js';
+import { LinuxNamespace, namespaceIdOf } from './namespace.js';
 
 const NSFS_MAGIC = 0x6e73_6673;
 
@@ -24,17 +29,24 @@ export class LinuxHost implements HostNetwork {
     this.#removals = new LinkRemovals(clock);
   }
 
-  open(path?: string): NetworkNamespace {
-    return new LinuxNamespace(path);
+  open(path?: string, id?: NamespaceId): NetworkNamespace {
+    return new LinuxNamespace(path, id);
   }
 
-  removeTun(path: string, name: string, urgent = false): Promise<void> {
-    return this.#removals.remove(`${name} in ${path}`, urgent, () => this.#beginRemoval(path, name));
-  }
-
-  #beginRemoval(path: string, name: string): LinkRemoval | undefined {
+  identify(path: string): NamespaceId | undefined {
     if (!this.exists(path)) return undefined;
-    const namespace = new LinuxNamespace(path);
+    const file = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return file && namespaceIdOf(file);
+  }
+
+  removeTun(path: string, name: string, id: NamespaceId, urgent = false): Promise<void> {
+    const what = `${name} in ${path} (${id})`;
+    return this.#removals.remove(what, urgent, () => this.#beginRemoval(path, name, id));
+  }
+
+  #beginRemoval(path: string, name: string, id: NamespaceId): LinkRemoval | undefined {
+    if (this.identify(path) !== id) return undefined;
+    const namespace = new LinuxNamespace(path, id);
     let removal: LinkRemoval | undefined;
     try {
       const link = namespace.link(name);

@@ -1,10 +1,11 @@
-import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import {
   type Address,
   type Channels,
   type EventGroup,
   type Link,
+  type NamespaceId,
   type Neighbour,
   NetlinkError,
   type NetworkChange,
@@ -40,15 +41,25 @@ const ETHTOOL_SCHANNELS = 0x3d;
 const INTERFACE_NAME_BYTES_MAX = 15;
 const BOTH_FAMILIES = [AF_INET, AF_INET6];
 
+export function namespaceIdOf({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): NamespaceId {
+  return `${dev}:${ino}`;
+}
+
 /** A namespace of the running kernel. */
 export class LinuxNamespace implements NetworkNamespace {
   readonly #rtnetlink: RtnetlinkSocket;
   /** Undefined for the process's own namespace, which needs no entering. */
   readonly #fd: number | undefined;
 
-  constructor(path: string | undefined) {
+  constructor(path: string | undefined, id?: NamespaceId) {
     this.#fd = path === undefined ? undefined : openNamespace(path);
     try {
+      if (
+        this.#fd !== undefined &&
+        id !== undefined &&
+        namespaceIdOf(fstatSync(this.#fd, { bigint: true })) !== id
+      )
+        throw new Error(`another network namespace stands at ${path} now`);
       this.#rtnetlink = this.#inside(() => new RtnetlinkSocket());
     } catch (error) {
       if (this.#fd !== undefined) closeSync(this.#fd);

@@ -46,8 +46,8 @@ function told(lab: NetnsLab, name: string): object {
 function hostInside(lab: NetnsLab, name: string): HostNetwork {
   const own = lab.namespace(name);
   return {
-    open(path) {
-      const namespace = lab.host.open(path ?? own);
+    open(path, id) {
+      const namespace = lab.host.open(path ?? own, id);
       const come_home = (change: NetworkChange): NetworkChange =>
         change.do === 'move_link' && change.netns === OWN_NAMESPACE_PATH ? { ...change, netns: own } : change;
       const { apply } = namespace;
@@ -55,7 +55,8 @@ function hostInside(lab: NetnsLab, name: string): HostNetwork {
       return namespace;
     },
     inNamespace: (path, run) => lab.host.inNamespace(path, run),
-    removeTun: (path, tun, urgent) => lab.host.removeTun(path, tun, urgent),
+    identify: (path) => lab.host.identify(path),
+    removeTun: (path, tun, id, urgent) => lab.host.removeTun(path, tun, id, urgent),
     exists: (path) => lab.host.exists(path),
     createNamed: (other) => lab.host.createNamed(other),
     removeNamed: (other) => lab.host.removeNamed(other),

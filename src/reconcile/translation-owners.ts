@@ -1,0 +1,67 @@
+/**
+ * Whose a translation is. VPP has one for each protocol, address and port, whoever asks for it, so that two who want the same would take
+ * it from each other for ever. The first to ask has it until he lets it go; the others are told. Shared by all who make translations.
+ */
+import type { ObjectKey } from '../objects/object.js';
+
+export interface TranslationOwner {
+  readonly by: 'pods' | 'services';
+  readonly id: string;
+  /** For a person. */
+  readonly name: string;
+  /** Of a pod: the workload whose interface it is. */
+  readonly workload?: string;
+}
+
+export class TranslationOwners {
+  readonly #owners = new Map<ObjectKey, TranslationOwner>();
+  readonly #keys = new Map<string, Set<ObjectKey>>();
+  readonly #silent: Set<TranslationOwner['by']>;
+
+  /** `silent`: those who may have translations from an earlier life and have not said yet which. */
+  constructor(silent: readonly TranslationOwner['by'][] = []) {
+    this.#silent = new Set(silent);
+  }
+
+  /** Undefined: `owner` has it. Otherwise who has. */
+  claim(owner: TranslationOwner, key: ObjectKey): TranslationOwner | undefined {
+    const holder = this.#owners.get(key);
+    if (holder !== undefined) return holder.by === owner.by && holder.id === owner.id ? undefined : holder;
+    this.#owners.set(key, owner);
+    const name = `${owner.by} ${owner.id}`;
+    const keys = this.#keys.get(name);
+    if (keys === undefined) this.#keys.set(name, new Set([key]));
+    else keys.add(key);
+    return undefined;
+  }
+
+  /** VPP holds none of this owner's but these. */
+  release({ by, id }: Pick<TranslationOwner, 'by' | 'id'>, kept?: ReadonlySet<ObjectKey>): void {
+    const keys = this.#keys.get(`${by} ${id}`);
+    for (const key of keys ?? []) {
+      if (kept?.has(key)) continue;
+      keys!.delete(key);
+      this.#owners.delete(key);
+    }
+    if (keys?.size === 0) this.#keys.delete(`${by} ${id}`);
+  }
+
+  /** A new life of these owners: what they have had is read from VPP. */
+  forget(by: TranslationOwner['by']): void {
+    for (const owner of new Set(this.#owners.values())) if (owner.by === by) this.release(owner);
+  }
+
+  /** These have claimed what they have from an earlier life. */
+  hasSpoken(by: TranslationOwner['by']): void {
+    this.#silent.delete(by);
+  }
+
+  of(key: ObjectKey): TranslationOwner | undefined {
+    return this.#owners.get(key);
+  }
+
+  /** What is nobody's by this table is nobody's. */
+  get isComplete(): boolean {
+    return this.#silent.size === 0;
+  }
+}
