@@ -12,7 +12,7 @@ import type { VppConnectionMessage, VppProcessMessage } from '../src/messages/vp
 import { keyOf, type VppObject } from '../src/objects/object.js';
 import type { Model } from '../src/reconcile/model.js';
 import type { Operation } from '../src/reconcile/operation.js';
-import type { Scope, Snapshot } from '../src/reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../src/reconcile/transaction.js';
 import { sessionOpener } from '../src/vpp-conn/open-session.js';
 import { Quarantine } from '../src/vpp-conn/quarantine.js';
@@ -71,8 +71,9 @@ export class Connection {
     return this.#ask((reply) => ({ type: 'Transact', transaction, reply }));
   }
 
-  read(scopes: readonly Scope[]): Promise<Snapshot> {
-    return this.#ask((reply) => ({ type: 'Read', scopes, reply }));
+  /** As an owner of many objects reads: it takes them as they come. */
+  read(scopes: readonly Scope[], take: Take = () => undefined): Promise<Snapshot> {
+    return this.#ask((reply) => ({ type: 'Read', scopes, take, reply }));
   }
 
   /** A command of the debug CLI: what somebody waits for at a screen. */
@@ -115,12 +116,8 @@ export function unwantAll(model: Model, count: number, at: (n: number) => VppObj
 /** Reads what VPP has of an owner and compares it with what is wanted. */
 export async function adopt(connection: Connection, scope: Scope, model: Model): Promise<void> {
   model.beginReading();
-  const { objects } = await connection.read([scope]);
-  await eachOf(
-    objects.length,
-    (n) => objects[n]!,
-    (object) => model.seen(object),
-  );
+  const { objects } = await connection.read([scope], (object) => model.seen(object));
+  for (const object of objects) model.seen(object);
   model.endReading();
   while (!model.scan(piece)) await turn();
 }

@@ -103,6 +103,7 @@ class Pod implements Actor<PodMessage> {
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
+      this.busy_ms = ctx.clock.now_ms();
       if (this.record === undefined) this.nothingLeft();
       else this.observe();
     }

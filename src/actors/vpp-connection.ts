@@ -9,6 +9,7 @@
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../messages/vpp.js';
+import type { VppObject } from '../objects/object.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import { Abandoned } from '../vpp-conn/execute.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
@@ -122,7 +123,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
       case 'Transact':
         return this.admit(message);
       case 'Read':
-        return this.answer(message.reply, (session) => session.read(message.scopes));
+        return this.read(message);
       case 'ReadNeighbours':
         return this.answer(message.reply, (session) => session.neighbours(message.interface));
       case 'Cli':
@@ -336,6 +337,12 @@ class VppConnection implements Actor<VppConnectionMessage> {
     for (const { transaction, reply } of refused) {
       reply.reject(new StaleGeneration(`${transaction.owner}: the connection to VPP was lost: ${reason}`));
     }
+  }
+
+  private read({ scopes, take, reply }: Extract<VppConnectionMessage, { type: 'Read' }>): void {
+    // Who has given up may have asked again, and takes nothing of the old answer for a part of the new one.
+    const taken = take && ((object: VppObject): void => void (reply.expired() || take(object)));
+    this.answer(reply, (session) => session.read(scopes, taken));
   }
 
   private answer<T>(reply: Reply<T>, ask: (session: Session) => Promise<T>): void {

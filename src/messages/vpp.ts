@@ -1,7 +1,7 @@
 /** Mailboxes of the vpp group: the process actor, the connection actor, and what the connection tells its subscribers. */
 import type { ActorRef, Reply } from '../actor-system.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { Scope, Snapshot } from '../reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import type { Session } from '../vpp-conn/session.js';
@@ -63,8 +63,13 @@ export type VppConnectionMessage =
    * asker has given up before its turn is not carried out.
    */
   | { readonly type: 'Transact'; readonly transaction: Transaction; readonly reply: Reply<TransactionResult> }
-  /** What VPP holds now of these owners. Answered. */
-  | { readonly type: 'Read'; readonly scopes: readonly Scope[]; readonly reply: Reply<Snapshot> }
+  /** What VPP holds now of these owners. Answered; `take` is handed objects before. */
+  | {
+      readonly type: 'Read';
+      readonly scopes: readonly Scope[];
+      readonly take?: Take;
+      readonly reply: Reply<Snapshot>;
+    }
   /** The addresses of the neighbours that VPP has resolved on an interface. Answered. */
   | {
       readonly type: 'ReadNeighbours';

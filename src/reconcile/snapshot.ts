@@ -19,7 +19,14 @@ export interface SnapshotInterface {
   readonly dev_type: string;
 }
 
+/**
+ * Takes the objects of which there may be many as VPP shows them, so that nobody keeps a list of a hundred thousand. Called between the
+ * question and its answer, and only as long as somebody waits for that; must not throw.
+ */
+export type Take = (object: VppObject) => void;
+
 export interface Snapshot {
+  /** All of them; where the asker takes routes and translations as they come, the others. */
   readonly objects: readonly VppObject[];
   /** The registry does not know whether VPP has them: they are to be added again, or removed. Keys. */
   readonly unsure: ReadonlySet<string>;

@@ -81,18 +81,24 @@ export class Executor {
 
   /** See Session.execute. */
   run(transaction: Transaction, abandoned: () => boolean): Promise<TransactionResult> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      const run = new Run(transaction, abandoned, this.#lanes[transaction.urgency], resolve, reject);
-      const waiting = this.#owners.get(transaction.owner);
-      if (waiting !== undefined) {
-        waiting.push(run);
-        return;
-      }
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const run = new Run(transaction, abandoned, this.#lanes[transaction.urgency]);
+    const waiting = this.#owners.get(transaction.owner);
+    if (waiting === undefined) {
       this.#owners.set(transaction.owner, [run]);
       run.lane.enqueue(run);
       this.#pump();
-    });
+    } else waiting.push(run);
+    return run.result;
+  }
+
+  /**
+   * Resolves when nothing is on its way for which nobody waits any more. What has been begun by now is carried out all the same, and
+   * whoever has given up, or has been restarted, would read half of it.
+   */
+  async nobodysIsOver(): Promise<void> {
+    const runs = [...this.#owners.values()].flatMap(([run]) => (run?.begun && run.abandoned() ? run : []));
+    await Promise.allSettled(runs.map(({ result }) => result));
   }
 
   /** What VPP may be dying of: what is on its way, or what it answered last. */

@@ -87,12 +87,15 @@ export class Handles {
     return this.#now;
   }
 
-  /** Takes over what a reading has seen. What was made or forgotten here since it began is newer. */
+  /** A reading under way has seen this. What was made or forgotten here since it began is newer. */
+  sees(begun: Stamp, object: VppObject, handle: number): void {
+    const [handles, name] = this.#place(object);
+    if ((this.#changed.get(name) ?? -1) < begun) handles.set(name, handle);
+  }
+
+  /** Takes over what a reading has seen, and ends it. */
   learn(begun: Stamp, seen: Iterable<readonly [object: VppObject, handle: number]>): void {
-    for (const [object, handle] of seen) {
-      const [handles, name] = this.#place(object);
-      if ((this.#changed.get(name) ?? -1) < begun) handles.set(name, handle);
-    }
+    for (const [object, handle] of seen) this.sees(begun, object, handle);
     this.unread(begun);
   }
 

@@ -17,6 +17,9 @@ export type Requester = Pick<Client, 'ask'>;
 
 /** A transaction that is being carried out, or waits for its turn. */
 export class Run {
+  readonly result: Promise<TransactionResult>;
+  resolve!: (result: TransactionResult) => void;
+  reject!: (error: Error) => void;
   /** In the order of the operations, each in its place once it is known. */
   readonly outcomes: Outcome[] = [];
   readonly made = new Map<string, number>();
@@ -39,10 +42,12 @@ export class Run {
     readonly transaction: Transaction,
     readonly abandoned: () => boolean,
     readonly lane: Lane,
-    readonly resolve: (result: TransactionResult) => void,
-    readonly reject: (error: Error) => void,
   ) {
     this.plan = transaction.operations;
+    this.result = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
   }
 
   /** Nothing more of it is sent; what is on its way is waited for, and then taken back. */

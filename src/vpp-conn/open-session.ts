@@ -147,7 +147,10 @@ async function session(
     const life = new Life(had_interfaces ? 'before' : programmed);
     const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
     const executor = new Executor({ ...parts, connections, handles, registry, heard_ms, life });
-    const readings = new Readings((scopes) => observe(prompt, scopes, handles, registry));
+    const readings = new Readings(async (scopes, take) => {
+      await executor.nobodysIsOver();
+      return observe(prompt, scopes, handles, registry, take);
+    });
     const closed = Promise.race(clients.map((client) => client.closed));
     closed.then((reason) => {
       executor.fail(reason);
@@ -163,7 +166,7 @@ async function session(
         .compatible(messages_used)
         .mismatches.map(({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`),
       execute: (transaction, abandoned) => executor.run(transaction, abandoned),
-      read: (scopes) => readings.read(scopes),
+      read: (scopes, take) => readings.read(scopes, take),
       async neighbours(tag) {
         const sw_if_index = handles.interface(tag);
         const both = await Promise.all(

@@ -1,6 +1,6 @@
 /** One connection's life: what the connection actor sees of the API client, so that its tests need none. */
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { Scope, Snapshot } from '../reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppRun } from './launcher.js';
 import type { Suspect } from './quarantine.js';
@@ -19,8 +19,11 @@ export interface Session {
    * nobody waited any more as its turn came: then nothing of it was sent.
    */
   execute(transaction: Transaction, abandoned: () => boolean): Promise<TransactionResult>;
-  /** What VPP holds now of these scopes. Askers of one scope share a reading that has not begun. */
-  read(scopes: readonly Scope[]): Promise<Snapshot>;
+  /**
+   * What VPP holds now of these scopes. Askers of one scope share a reading that has not begun. None begins while something is on its way
+   * for which nobody waits any more: whoever has given up would read half of it.
+   */
+  read(scopes: readonly Scope[], take?: Take): Promise<Snapshot>;
   /** Addresses of the neighbours that VPP has resolved on this interface. */
   neighbours(tag: InterfaceTag): Promise<readonly string[]>;
   cli(command: string): Promise<string>;

@@ -399,6 +399,30 @@ t.test('an ADD with another address that fails leaves the old one nowhere', asyn
   }
 });
 
+t.test('a pod that is restarted in a transaction believes no reading that had begun before', async (t) => {
+  const lab = await podLab(t);
+  const asked: string[] = [];
+  const { vpp } = lab;
+  const take = vpp.take.bind(vpp);
+  vpp.take = (message) => {
+    asked.push(message.type);
+    take(message);
+  };
+  vpp.holding = true;
+  await lab.kit.clock.advance(60_000);
+  lab.begin('p');
+  await lab.kit.settle();
+  t.same(asked.splice(0), ['Read', 'Transact'], 'an audit is under way, and half of the pod may be there');
+  await lab.kit.crash(new Error('boom'), lab.podPath('p'));
+  await lab.kit.clock.advance(200);
+  await lab.kit.settle();
+  t.same(asked, []);
+  vpp.answer();
+  await lab.kit.settle();
+  t.equal(asked[0], 'Read', 'VPP is read anew before anything is done');
+  t.same(vpp.objects, []);
+});
+
 t.test('a secondary interface leaves the default route of the first one alone', async (t) => {
   const lab = await podLab(t);
   await lab.add('p');

@@ -3,7 +3,7 @@ import { memoryFile } from '../../lab/memory-file.js';
 import { vppConnection } from '../../src/actors/vpp-connection.js';
 import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../../src/messages/vpp.js';
 import type { Operation } from '../../src/reconcile/operation.js';
-import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../../src/reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../../src/reconcile/transaction.js';
 import { Abandoned } from '../../src/vpp-conn/execute.js';
 import type { VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
@@ -38,7 +38,7 @@ class FakeSession implements Session {
   readonly workers = 2;
   had_interfaces = false;
   /** What `read` answers. */
-  read: (scopes: readonly Scope[]) => Promise<Snapshot> = async () => empty_snapshot;
+  read: (scopes: readonly Scope[], take?: Take) => Promise<Snapshot> = async () => empty_snapshot;
   /** What VPP may be dying of. */
   dying_of: readonly Suspect[] = [];
   closes = 0;
@@ -671,6 +671,31 @@ t.test('questions are passed to the session, with its answers and refusals', asy
     interfaces: tagged.interfaces,
     objects: [{ tag: 'node' }, { tag: 'pods' }],
   });
+});
+
+t.test('who has given up a reading takes no more of it', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  const shown = open<Snapshot>();
+  let show: Take = () => undefined;
+  session.read = (_scopes, take = () => undefined) => {
+    show = take;
+    return shown.promise;
+  };
+  const taken: string[] = [];
+  const asked = lab.kit.ask((reply) => ({
+    type: 'Read',
+    scopes: ['services'],
+    take: (object) => void taken.push(object.kind),
+    reply,
+  }));
+  asked.catch(() => undefined);
+  await lab.kit.settle();
+  show({ kind: 'loopback', tag: 'a' });
+  await lab.kit.clock.advance(3_600_000);
+  show({ kind: 'loopback', tag: 'b' });
+  t.same(taken, ['loopback']);
+  await t.rejects(asked);
 });
 
 t.test('stopping refuses all that waits, closes the session and connects no more', async (t) => {

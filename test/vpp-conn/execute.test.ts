@@ -2,6 +2,7 @@ import t from 'tap';
 import { DisconnectedError, MalformedError, RetvalError } from 'vpp-binapi-ts';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
+import type { Transaction } from '../../src/reconcile/transaction.js';
 import { Abandoned, NotDone } from '../../src/vpp-conn/execute.js';
 import { UnknownHandle } from '../../src/vpp-conn/handles.js';
 import { nodeOf } from '../desired/sample.js';
@@ -189,6 +190,39 @@ t.test('what was begun is carried out, whether somebody waits or not', async (t)
   given_up = true;
   await lab.vpp.answerAll();
   t.equal((await result).outcomes.length, 100);
+});
+
+t.test('what is on its way for nobody any more is over before a reading begins', async (t) => {
+  const lab = new ExecutorLab();
+  const given_up = new Set<string>();
+  const begun = (owner: string, changes: Partial<Transaction> = {}) =>
+    lab.run(adds(...routes(3)), { owner, ...changes }, () => given_up.has(owner));
+  let over = false;
+  const look = async (): Promise<boolean> => {
+    over = false;
+    void lab.executor.nobodysIsOver().then(() => {
+      over = true;
+    });
+    await turn();
+    return over;
+  };
+  begun('pod');
+  begun('routes', { urgency: 'bulk' });
+  t.ok(await look(), 'somebody waits for all that is under way');
+  given_up.add('pod').add('waits');
+  lab.run(adds(...routes(64, 11)), { owner: 'long' }, () => given_up.has('long'));
+  begun('waits');
+  t.notOk(await look());
+  await lab.vpp.answer(2);
+  t.notOk(over, 'a half of it is there');
+  await lab.vpp.answer(1);
+  await turn();
+  t.ok(over, 'what has not been begun will not be, and others are still at work');
+  given_up.add('long');
+  t.notOk(await look());
+  lab.executor.fail(new Error('closed'));
+  await turn();
+  t.ok(over, 'the end of the session ends it');
 });
 
 t.test(

@@ -15,7 +15,7 @@ import { owners } from '../../src/objects/owner.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { OwnerIndex } from '../../src/reconcile/ownership.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
-import type { Scope } from '../../src/reconcile/snapshot.js';
+import type { Scope, Take } from '../../src/reconcile/snapshot.js';
 import { Executor } from '../../src/vpp-conn/execute.js';
 import { openFibSources } from '../../src/vpp-conn/fib-sources.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
@@ -47,7 +47,7 @@ async function session(vpp: Vpp & Pick<Client, 'ask'>, file: RegistryFile) {
         { generation: 1, owner: 'test', operations, on_error: 'continue', urgency: 'prompt' },
         () => false,
       ),
-    read: (scopes = everything, by: Vpp = vpp) => observe(by, scopes, handles, registry),
+    read: (scopes = everything, by: Vpp = vpp, take?: Take) => observe(by, scopes, handles, registry, take),
   };
 }
 
@@ -488,6 +488,30 @@ t.test('an owner is read without what others have', async (t) => {
   const connectivity = await of(['connectivity']);
   t.same(connectivity.objects, []);
   t.equal(connectivity.sources.size, 1);
+});
+
+t.test('routes and translations are handed on as they come, but for those of a gone interface', async (t) => {
+  const { does, client, fresh } = await connected(t);
+  const [tun, tap] = [pods.tun!, pods.tap!];
+  await does(reconcile([...nodes['a dual-stack node']!, ...tun, ...tap], []));
+  await does([{ action: 'remove', object: tap.find(({ kind }) => kind === 'tap')! }]);
+  const process = await fresh();
+  const whole = (await process.read()).objects;
+  const taken: VppObject[] = [];
+  let ended = false;
+  const reading = process.read(everything, client, (object) => {
+    t.notOk(ended);
+    taken.push(object);
+  });
+  const { objects } = await reading;
+  ended = true;
+  t.same([...new Set(taken.map(({ kind }) => kind))].sort(), ['route', 'translation']);
+  t.same(shown([...taken, ...objects]), shown(whole), 'all of them, once');
+  const kept = objects.filter(({ kind }) => kind === 'route' || kind === 'translation');
+  t.ok(kept.length > 0 && kept.every(isDangling), 'whether its interface is gone shows in the end');
+  t.notOk(taken.some(isDangling));
+  const translation = taken.find(({ kind }) => kind === 'translation')!;
+  t.not(process.handles.find(translation), undefined, 'and can be removed');
 });
 
 t.test('a fresh process finds nothing to do, whatever variant of node and pod there is', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../../src/reconcile/snapshot.js';
 import { Readings } from '../../src/vpp-conn/readings.js';
 import { turn } from './executor-lab.js';
 
@@ -7,16 +7,20 @@ const empty: Snapshot = { objects: [], unsure: new Set(), interfaces: [] };
 
 /** Readings that the test ends one by one. */
 function lab() {
-  const begun: { readonly scopes: readonly Scope[]; end(error?: Error): Promise<void> }[] = [];
+  const begun: {
+    readonly scopes: readonly Scope[];
+    readonly take: Take | undefined;
+    end(error?: Error): Promise<void>;
+  }[] = [];
   const readings = new Readings(
-    (scopes) =>
+    (scopes, take) =>
       new Promise((resolve, reject) => {
         const end = (error?: Error): Promise<void> => {
           if (error === undefined) resolve({ ...empty });
           else reject(error);
           return turn();
         };
-        begun.push({ scopes, end });
+        begun.push({ scopes, take, end });
       }),
   );
   return { begun, readings };
@@ -61,6 +65,35 @@ t.test('one reading at a time, in the order in which they were asked for', async
     ['pods', 'node', 'services'],
   );
 });
+
+t.test(
+  'those who take objects as they come share one, apart from those who want all in the end',
+  async (t) => {
+    const { begun, readings } = lab();
+    const taken: string[] = [];
+    const taker = (name: string): Take => {
+      return (object) => void taken.push(`${name} ${object.kind}`);
+    };
+    const [first, , third] = [
+      readings.read(['services'], taker('first')),
+      readings.read(['services']),
+      readings.read(['services'], taker('second')),
+    ];
+    await turn();
+    begun[0]!.take?.({ kind: 'loopback', tag: 'a' });
+    t.same(taken, ['first loopback', 'second loopback']);
+    const late = readings.read(['services'], taker('late'));
+    begun[0]!.take?.({ kind: 'loopback', tag: 'b' });
+    t.notOk(taken.includes('late loopback'), 'it has missed the beginning');
+    for (const n of [0, 1, 2]) await begun[n]!.end();
+    t.equal(await first, await third);
+    t.same(
+      begun.map(({ take }) => take !== undefined),
+      [true, false, true],
+    );
+    t.not(await late, await first);
+  },
+);
 
 t.test('one that fails fails for those who asked for it, and stops no other', async (t) => {
   const { begun, readings } = lab();

@@ -13,15 +13,14 @@ export async function observeSnat(reader: Reader): Promise<VppObject[]> {
   }));
 }
 
-/** Each with VPP's id of it. */
-export async function observeTranslations(
+/** Hands on each, as it comes, with VPP's id of it. */
+export function observeTranslations(
   reader: Reader,
-): Promise<(readonly [object: VppObject, id: number])[]> {
-  const seen: (readonly [VppObject, number])[] = [];
-  await reader.each(cnat_translation_dump, {}, ({ translation }) => {
-    seen.push([observeTranslation(translation), translation.id]);
-  });
-  return seen;
+  take: (object: VppObject, id: number) => void,
+): Promise<void> {
+  return reader.each(cnat_translation_dump, {}, ({ translation }) =>
+    take(observeTranslation(translation), translation.id),
+  );
 }
 
 const protocols: Readonly<Partial<Record<ip_proto, ObjectOf<'translation'>['protocol']>>> = {

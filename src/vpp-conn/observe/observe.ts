@@ -10,7 +10,7 @@ import { interfacesUsed, isDangling, keyOf, type VppObject } from '../../objects
 import type { Ownership } from '../../objects/owner.js';
 import type { RouteSource } from '../../objects/routing.js';
 import { OwnerIndex } from '../../reconcile/ownership.js';
-import type { Scope, Snapshot } from '../../reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../../reconcile/snapshot.js';
 import { route_sources } from '../fib-sources.js';
 import type { Handles } from '../handles.js';
 import { danglingTag } from '../paths.js';
@@ -29,16 +29,36 @@ import {
   observeTables,
 } from './routing.js';
 
-/** What VPP holds of these scopes. Learns the handles of what it sees. Rejects only with the connection. */
+/**
+ * What VPP holds of these scopes. Learns the handles of what it sees. Rejects only with the connection.
+ *
+ * `take`: is handed the routes and translations, of which there may be many, as they come; they are not in the snapshot then. But for those
+ * that refer to an interface that VPP has no more: whether that is so shows in the end.
+ */
 export async function observe(
   vpp: Pick<Client, 'dump' | 'request' | 'compatible'>,
   scopes: readonly Scope[],
   handles: Handles,
   registry: Registry,
+  take?: Take,
 ): Promise<Snapshot> {
   const begun = handles.reading();
   try {
-    const { snapshot, seen } = await read(new Reader(vpp), new Set(scopes), handles, registry);
+    const many: VppObject[] = [];
+    const keep = (object: VppObject): void => {
+      if (take === undefined || isDangling(object)) many.push(object);
+      else take(object);
+    };
+    const keepTranslation = (object: VppObject, id: number): void => {
+      handles.sees(begun, object, id);
+      keep(object);
+    };
+    const reader = new Reader(vpp);
+    const { snapshot, seen } = await read(reader, new Set(scopes), handles, registry, {
+      keep,
+      keepTranslation,
+      many,
+    });
     handles.learn(begun, seen);
     return snapshot;
   } catch (error) {
@@ -49,11 +69,19 @@ export async function observe(
 
 type Seen = readonly [object: VppObject, handle: number];
 
+/** What becomes of routes and translations; `many` are those that have been kept. */
+interface Many {
+  keep(object: VppObject): void;
+  keepTranslation(object: VppObject, id: number): void;
+  readonly many: readonly VppObject[];
+}
+
 async function read(
   reader: Reader,
   scopes: ReadonlySet<Scope>,
   handles: Handles,
   registry: Registry,
+  { keep, keepTranslation, many }: Many,
 ): Promise<{ readonly snapshot: Snapshot; readonly seen: readonly Seen[] }> {
   const [all_interfaces, all_tables, pools] = await Promise.all([
     reader.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
@@ -73,25 +101,22 @@ async function read(
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, groups, routes, neighbours, ranges, globals, snat, redirects, translations] =
-    await Promise.all([
-      observeSettings(
-        reader,
-        own_links.map(({ details }) => details),
-      ),
-      observeGroups(reader, own_tables, tagOf),
-      Promise.all(
-        route_sources.map((source) =>
-          routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf),
-        ),
-      ),
-      own_links.length === 0 ? [] : observeNeighbours(reader, tags),
-      scopes.has('node') ? observeProxyRanges(reader) : [],
-      scopes.has('node') ? observeGlobals(reader) : [],
-      scopes.has('node') ? observeSnat(reader) : [],
-      scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
-      scopes.has('services') ? observeTranslations(reader) : [],
-    ]);
+  const [settings, groups, neighbours, ranges, globals, snat, redirects] = await Promise.all([
+    observeSettings(
+      reader,
+      own_links.map(({ details }) => details),
+    ),
+    observeGroups(reader, own_tables, tagOf),
+    own_links.length === 0 ? [] : observeNeighbours(reader, tags),
+    scopes.has('node') ? observeProxyRanges(reader) : [],
+    scopes.has('node') ? observeGlobals(reader) : [],
+    scopes.has('node') ? observeSnat(reader) : [],
+    scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
+    scopes.has('services') ? observeTranslations(reader, keepTranslation) : undefined,
+    ...route_sources.map((source) =>
+      routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf, keep),
+    ),
+  ]);
   const dumped = [
     ...own_links.map(({ object }) => object),
     ...own_tables,
@@ -105,14 +130,14 @@ async function read(
     ...redirects.tables.map(([object]) => object),
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
-  const shown = await withoutLate(reader, dumped.concat(...routes), indexes);
+  const shown = await withoutLate(reader, dumped.concat(many), indexes);
   const recorded = registry.list().filter(({ object }) => wanted(owners.of(object)));
 
   const buffers = pools && buffersIn(pools.reply);
   return {
-    seen: [...handle_of_interface, ...redirects.tables, ...translations],
+    seen: [...handle_of_interface, ...redirects.tables],
     snapshot: {
-      objects: [...shown, ...translations.map(([object]) => object), ...recorded.map(({ object }) => object)],
+      objects: [...shown, ...recorded.map(({ object }) => object)],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),
       interfaces: all_interfaces.map(({ sw_if_index, tag, interface_name, interface_dev_type }) => ({
         sw_if_index,
@@ -152,16 +177,18 @@ async function routesOf(
   handles: Handles,
   tables: Parameters<typeof observeRoutes>[1]['tables'],
   tagOf: (sw_if_index: number) => InterfaceTag,
-) {
+  keep: (route: VppObject) => void,
+): Promise<void> {
   const whole = scopes.has(source);
   const everywhere = scopes.has('nobody');
-  if (!whole && !everywhere) return [];
+  if (!whole && !everywhere) return;
   const beside = source === 'pods' && !scopes.has('pod_routes') && !everywhere ? [] : default_tables;
   const source_id = handles.fibSource(source);
   return observeRoutes(
     reader,
     { source, source_id, tables: [...beside, ...tables], dangling: !whole },
     tagOf,
+    keep,
   );
 }
 

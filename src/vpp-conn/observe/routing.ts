@@ -45,25 +45,24 @@ export interface RoutesWanted {
 }
 
 /**
- * Routes of one source. VPP walks the whole table for it, and shows only the prefixes where this source is the best: a route behind
+ * Hands on the routes of one source, each as it comes. VPP walks the whole table for it, and shows only the prefixes where this source is the best: a route behind
  * a better one is taken for missing, and added again, which changes nothing.
  */
 export async function observeRoutes(
   reader: Reader,
   { source, source_id, tables, dangling }: RoutesWanted,
   tagOf: TagOf,
-): Promise<Route[]> {
-  const routes: Route[] = [];
+  take: (route: Route) => void,
+): Promise<void> {
   await Promise.all(
     tables.map(({ family, table_id }) =>
       reader.each(ip_route_v2_dump, { src: source_id, table: tableOf(family, table_id) }, ({ route }) => {
         const paths = route.paths.map((path) => pathFrom(path, tagOf));
         const seen: Route = { kind: 'route', source, table_id: route.table_id, prefix: route.prefix, paths };
-        if (!dangling || isDangling(seen)) routes.push(seen);
+        if (!dangling || isDangling(seen)) take(seen);
       }),
     ),
   );
-  return routes;
 }
 
 export const default_tables: readonly Pick<Table, 'family' | 'table_id'>[] = families.map((family) => ({
