@@ -4,6 +4,7 @@ import t from 'tap';
 import * as documents from '../src/config/documents.js';
 import { interface_spec_default } from '../src/config/interface-spec.js';
 import { nearest } from '../src/config/nearest.js';
+import { old_names } from '../src/config/old-names.js';
 import { variables } from '../src/config/variables.js';
 import { BadValue, ConfigError, describeConfig, loadConfig, readInterfaceSpec } from '../src/config.js';
 
@@ -228,6 +229,34 @@ t.test('variables that nobody reads are named', async (t) => {
   ]);
   t.equal(seen.length, 3);
 });
+
+t.test('names of earlier releases lead to what took their place', async (t) => {
+  const told = (name: string) => warnings(undefined, { [name]: '1' }).join();
+  t.equal(
+    told('CALICOVPP_CORE_PATTERN'),
+    'CALICOVPP_CORE_PATTERN is unknown and has no effect: use corePattern in CALICOVPP_INITIAL_CONFIG',
+  );
+  t.match(told('CALICOVPP_IP_CONFIG'), /no effect: remove it$/);
+  t.match(told('CALICOVPP_NODE_NAME'), /: use NODENAME$/);
+  t.notMatch(told('CALICOVPP_toString'), /: use/);
+  const known = Object.values(variables).map(({ name }) => name);
+  const keys_of = documentsOf();
+  for (const [name, instead] of Object.entries(old_names)) {
+    t.notOk(known.includes(name), `${name} is not in use`);
+    const [, keys, variable] = /^(?:(.*) in )?([A-Z_0-9]+)$/.exec(instead) ?? [];
+    t.ok(instead === '' || known.includes(variable!), `${name}: ${variable} is`);
+    for (const key of keys?.match(/[a-z]+[A-Z]\w*/g) ?? [])
+      t.ok(keys_of[variable!]?.includes(key), `${variable} has ${key}`);
+  }
+});
+
+/** By variable, the text of all keys of its document, as the manual lists them. */
+function documentsOf(): Record<string, string> {
+  const manual = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  const parts = manual.split(/^## /m);
+  const ofVariable = (name: string) => parts.find((part) => part.startsWith(`\`${name}\``)) ?? parts.join();
+  return Object.fromEntries(Object.values(variables).map(({ name }) => [name, ofVariable(name)]));
+}
 
 t.test('uplinks', async (t) => {
   t.test('each keeps its own index and complete queue settings', async (t) => {

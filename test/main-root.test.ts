@@ -1,71 +1,123 @@
 /** `restore` as an operator calls it, after a node and its VPP are gone, in what state ever the rest is. */
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { hostInside } from '../lab/host-inside.js';
 import { canUseNetns } from '../lab/netns.js';
-import { type RunningNode, startNode } from '../lab/running-node.js';
 import { Topology } from '../lab/topology.js';
+import { systemClock } from '../src/clock.js';
+import { loadConfig } from '../src/config.js';
+import { runCommand } from '../src/host/command.js';
+import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
+import { openJournal } from '../src/host/undo/undo-journal.js';
+import { CapturedStore } from '../src/uplink/captured.js';
+import { UplinkHost } from '../src/uplink/uplink-host.js';
+import { writeRunRecord } from '../src/vpp-conn/run-record.js';
 
 const reason = canUseNetns();
-const root = reason === undefined ? { timeout: 120_000 } : { skip: reason };
+const root = reason === undefined ? {} : { skip: reason };
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
-
-/** The host as `ip` tells it. */
-function told({ lab }: Topology): object {
-  const ip = (...argv: string[]): object[] => JSON.parse(lab.run('node', 'ip', '-d', '-j', ...argv));
-  const routes = ['-4', '-6'].flatMap((family) => ip(family, 'route', 'show', 'table', 'all'));
-  const links = ip('addr').map((link) => ({ ...link, ifindex: 0, link_index: 0, link_netnsid: 0 }));
-  return { links, routes: routes.map((route) => JSON.stringify(route)).sort() };
-}
-
-/** A node that was taken away from its host together with its VPP, and the host before. */
-async function abandoned(t: Test) {
-  const topology = new Topology({ pods: 0 });
-  t.teardown(() => topology.close());
-  const before = told(topology);
-  const node = await startNode(topology, { vpp: { stand_in: { real_devices: true } } });
-  t.teardown(() => node.close());
-  const abandon = async (): Promise<void> => {
-    const vpp = node.vppPid()!;
-    await node.kill('SIGKILL');
-    process.kill(vpp, 'SIGKILL');
-    t.notSame(told(topology), before, 'the host has lost its uplink');
-  };
-  await abandon();
-  return { topology, node, before, abandon };
-}
+const boot_id = bootId() ?? 'unknown';
 
 interface Restore {
   readonly environment?: Readonly<Record<string, string>>;
   readonly stdio?: 'full' | 'closed';
 }
 
-/** Answers the exit code. */
-function restore(
-  topology: Topology,
-  node: RunningNode,
-  { environment, stdio }: Restore = {},
-): Promise<number | null> {
-  const full = stdio === 'full' ? openSync('/dev/full', 'w') : 'pipe';
-  const child = topology.spawn('node', [process.execPath, program, 'restore'], {
-    env: { ...node.environment, ...environment },
-    stdio: ['ignore', full, full],
-  });
-  if (typeof full === 'number') closeSync(full);
-  if (stdio === 'closed') for (const stream of [child.stdout, child.stderr]) stream?.destroy();
-  else for (const stream of [child.stdout, child.stderr]) stream?.resume();
-  return new Promise((resolve) => child.once('exit', resolve));
+/** A host in a namespace, whose uplink is in the hands of a VPP that is no more. */
+class Host {
+  readonly topology = new Topology({ pods: 0 });
+  readonly journal: string;
+  readonly captured: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly #record: string;
+  readonly #before: object;
+
+  constructor(t: Test) {
+    const directory = t.testdir({ run: {}, state: {}, etc: {} });
+    t.teardown(() => this.topology.close());
+    this.journal = join(directory, 'state', 'undo.journal');
+    this.captured = join(directory, 'state', 'uplinks.json');
+    this.#record = join(directory, 'run', 'vpp-run.json');
+    this.environment = {
+      PATH: process.env.PATH ?? '',
+      NODENAME: 'node',
+      CALICOVPP_RUN_DIR: join(directory, 'run'),
+      CALICOVPP_STATE_DIR: join(directory, 'state'),
+      CALICOVPP_CONFIG_DIR: join(directory, 'etc'),
+      CALICOVPP_HOST_ROOT: join(directory, 'host'),
+      CALICOVPP_NETNS_DIR: this.topology.lab.directory,
+      CALICOVPP_VPP_NETNS: 'vpp',
+      CALICOVPP_INTERFACES: '{"uplinkInterfaces": [{"interfaceName": "eth0", "vppDriver": "af_packet"}]}',
+    };
+    this.#before = this.told();
+  }
+
+  /** As `ip` tells it. */
+  told(): object {
+    const { lab } = this.topology;
+    const ip = (...argv: string[]): object[] => JSON.parse(lab.run('node', 'ip', '-d', '-j', ...argv));
+    const routes = ['-4', '-6'].flatMap((family) => ip(family, 'route', 'show', 'table', 'all'));
+    const links = ip('addr').map((link) => ({ ...link, link_index: 0, link_netnsid: 0 }));
+    return { links, routes: routes.map((route) => JSON.stringify(route)).sort() };
+  }
+
+  isRestored(t: Test, what: string): void {
+    t.strictSame(this.told(), this.#before, what);
+  }
+
+  /** A node has taken the uplink over, and is gone. */
+  take(): void {
+    const { lab } = this.topology;
+    const host = hostInside(lab, 'node');
+    const { config } = loadConfig(this.environment);
+    const uplinkHost = new UplinkHost(
+      host,
+      openJournal(this.journal, boot_id, 0).journal,
+      new CapturedStore(this.captured, boot_id),
+      { host, clock: systemClock, run: runCommand },
+      lab.namespace('vpp'),
+    );
+    const captured = uplinkHost.capture(config.uplinks);
+    uplinkHost.take(captured);
+    uplinkHost.complete(captured);
+  }
+
+  /** A VPP that lives on. It ends as every process does. */
+  startVpp(): ChildProcess {
+    const vpp = spawn('sleep', ['1000'], { stdio: 'ignore' });
+    const pid = vpp.pid!;
+    const start_time = processStartTime(pid)!.toString();
+    writeRunRecord(this.#record, { version: 1, pid, start_time, boot_id, api_socket: '', config_hash: '' });
+    return vpp;
+  }
+
+  /** Answers the exit code. */
+  restore({ environment, stdio }: Restore = {}): Promise<number | null> {
+    const full = stdio === 'full' ? openSync('/dev/full', 'w') : 'pipe';
+    const child = this.topology.spawn('node', [process.execPath, program, 'restore'], {
+      env: { ...this.environment, ...environment },
+      stdio: ['ignore', full, full],
+    });
+    if (typeof full === 'number') closeSync(full);
+    if (stdio === 'closed') for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+    else for (const stream of [child.stdout, child.stderr]) stream?.resume();
+    return new Promise((resolve) => child.once('exit', resolve));
+  }
 }
 
 t.test('a log that cannot be written keeps nobody from the network', root, async (t) => {
-  const { topology, node, before } = await abandoned(t);
-  t.equal(await restore(topology, node, { stdio: 'full' }), 0);
-  t.strictSame(told(topology), before, 'a full disk');
+  const host = new Host(t);
+  host.take();
+  t.equal(await host.restore({ stdio: 'full' }), 0);
+  host.isRestored(t, 'a full disk');
 
-  await node.restart();
-  // VPP lives, and its end is waited for.
-  await node.kill('SIGKILL');
+  host.take();
+  // Its end is waited for.
+  const vpp = host.startVpp();
+  const ended = new Promise((resolve) => vpp.once('exit', (_, signal) => resolve(signal)));
   // As Node itself does when it warns, in the midst of it.
   const words = `
     import fs from 'node:fs';
@@ -77,13 +129,14 @@ t.test('a log that cannot be written keeps nobody from the network', root, async
     };
     syncBuiltinESMExports();`;
   const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(words)}`;
-  t.equal(await restore(topology, node, { stdio: 'closed', environment: { NODE_OPTIONS } }), 0);
-  t.strictSame(told(topology), before, 'a reader that has gone');
-  t.equal(node.vppPid(), undefined);
+  t.equal(await host.restore({ stdio: 'closed', environment: { NODE_OPTIONS } }), 0);
+  host.isRestored(t, 'a reader that has gone');
+  t.equal(await ended, 'SIGINT');
 });
 
 t.test('nothing but the paths is needed', root, async (t) => {
-  const { topology, node, before } = await abandoned(t);
+  const host = new Host(t);
+  host.take();
   const environment = {
     NODENAME: '',
     CALICOVPP_INTERFACES: '{',
@@ -91,39 +144,44 @@ t.test('nothing but the paths is needed', root, async (t) => {
     CALICOVPP_MAX_PODS: 'many',
   };
   const wrong = { ...environment, CALICOVPP_STATE_DIR: 'here' };
-  t.equal(await restore(topology, node, { environment: wrong }), 1, 'a path that is none is refused');
-  t.notSame(told(topology), before);
-  t.equal(await restore(topology, node, { environment }), 0);
-  t.strictSame(told(topology), before);
+  t.equal(await host.restore({ environment: wrong }), 1, 'a path that is none is refused');
+  t.equal(await host.restore({ environment }), 0);
+  host.isRestored(t, 'with nothing else in order');
 });
 
 t.test('a lost journal, and a damaged one, cost nothing that the captured uplinks tell', root, async (t) => {
-  const { topology, node, before, abandon } = await abandoned(t);
-  const journal = join(node.config.paths.state_dir, 'undo.journal');
-  rmSync(journal);
-  t.equal(await restore(topology, node), 0);
-  t.strictSame(told(topology), before, 'lost');
-
-  const damaged = async (what: string, change: (text: string) => string) => {
-    await node.restart();
-    await abandon();
-    writeFileSync(journal, change(readFileSync(journal, 'utf8')));
-    t.equal(await restore(topology, node), 0);
-    t.strictSame(told(topology), before, what);
+  const host = new Host(t);
+  const damages: Record<string, () => void> = {
+    lost: () => rmSync(host.journal),
+    'a directory in its place': () => {
+      rmSync(host.journal);
+      mkdirSync(host.journal);
+    },
+    'a byte of the header': () =>
+      writeFileSync(host.journal, readFileSync(host.journal, 'utf8').replace('undo', 'Undo')),
+    'a byte of a record': () =>
+      writeFileSync(
+        host.journal,
+        readFileSync(host.journal, 'utf8').replace('link_to_netns', 'link_to_netnz'),
+      ),
   };
-  await damaged('a byte of the header', (text) => text.replace('undo', 'Undo'));
-  await damaged('a byte of a record', (text) => text.replace('link_to_netns', 'link_to_netnz'));
-  t.equal(await restore(topology, node), 0, 'and there is nothing left to do');
+  for (const [what, damage] of Object.entries(damages)) {
+    host.take();
+    damage();
+    t.equal(await host.restore(), 0, what);
+    host.isRestored(t, what);
+    rmSync(host.journal, { recursive: true, force: true });
+  }
+  t.equal(await host.restore(), 0, 'and there is nothing left to do');
 });
 
 t.test('an uplink of which nothing is known any more comes back, and that is no success', root, async (t) => {
-  const { topology, node, before } = await abandoned(t);
-  const { state_dir } = node.config.paths;
-  for (const name of ['undo.journal', 'uplinks.json']) rmSync(join(state_dir, name));
-  t.equal(await restore(topology, node), 1);
-  t.notSame(told(topology), before);
+  const host = new Host(t);
+  host.take();
+  for (const path of [host.journal, host.captured]) rmSync(path);
+  t.equal(await host.restore(), 1);
   t.match(
-    topology.within('node', (host) => host.link('eth0')),
-    { kind: 'veth', up: true },
+    host.topology.within('node', (node) => node.link('eth0')),
+    { kind: 'veth', up: true, promisc: false },
   );
 });

@@ -328,7 +328,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     }
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
-    const untouched = error instanceof UplinkError && this.deps.host.taken() === undefined;
+    const { host } = this.deps;
+    const untouched = error instanceof UplinkError && host.taken() === undefined && !host.isChanged();
     if (!untouched) {
       this.failures += 1;
       await this.takeOver

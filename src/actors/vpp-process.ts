@@ -55,6 +55,8 @@ class VppProcess implements Actor<VppProcessMessage> {
   private keepDown = false;
   private lives = 0;
   private lastExit = '';
+  /** Why the present VPP is being killed. Its exit tells of a signal alone. */
+  private killed_for: string | undefined;
 
   constructor(
     private readonly ctx: ActorContext<VppProcessMessage>,
@@ -79,6 +81,8 @@ class VppProcess implements Actor<VppProcessMessage> {
       case 'Unresponsive':
         if (this.run?.pid !== message.pid) return;
         this.ctx.event('vpp', `VPP ${message.pid} is killed: ${message.reason}`);
+        this.ctx.log.error({ pid: message.pid, reason: message.reason }, 'vpp(kill) VPP does not answer');
+        this.killed_for = message.reason;
         this.kill(this.run);
         return;
       case 'NotEnded':
@@ -128,10 +132,16 @@ class VppProcess implements Actor<VppProcessMessage> {
   }
 
   /** VPP is gone: say so, and start the next one unless it was told to stay down. */
-  private buried(exit: VppExit): void {
+  private buried(ended: VppExit): void {
     // An earlier incarnation of this actor may have followed the same process: one death is told once.
-    if (exit.pid !== (this.run?.pid ?? 0)) return;
+    if (ended.pid !== (this.run?.pid ?? 0)) return;
+    const { killed_for } = this;
+    const exit =
+      killed_for === undefined
+        ? ended
+        : { ...ended, reason: `killed because it did not answer (${killed_for}); ${ended.reason}` };
     this.run = undefined;
+    this.killed_for = undefined;
     this.lastExit = exit.reason;
     this.launcher.forget();
     this.tellGone(exit);

@@ -2,6 +2,7 @@ import { type LogFormat, type LogLevel, parseLogLevel } from '../log.js';
 import * as documents from './documents.js';
 import { json, read as readDocument } from './json-document.js';
 import { nearest } from './nearest.js';
+import { old_names } from './old-names.js';
 import { BadValue, type Problem } from './problem.js';
 import { Secret } from './secret.js';
 import {
@@ -147,6 +148,14 @@ const leftovers: readonly string[] = ['CALICOVPP_INIT_SCRIPT_TEMPLATE', 'DEBUG']
 
 const variable_names: readonly string[] = Object.values(variables).map(({ name }) => name);
 
+function hintFor(name: string): string {
+  const instead = Object.hasOwn(old_names, name) ? old_names[name] : undefined;
+  if (instead === '') return ': remove it';
+  if (instead !== undefined) return `: use ${instead}`;
+  const [meant] = nearest(name, variable_names);
+  return meant === undefined ? '' : `; did you mean ${meant}?`;
+}
+
 /** Reads variables and gathers all that is wrong or doubtful with them. */
 export class Environment {
   readonly problems: Problem[] = [];
@@ -159,8 +168,7 @@ export class Environment {
     for (const name of Object.keys(env).sort()) {
       if (leftovers.includes(name)) this.warnings.push(`${name} has no effect: remove it`);
       else if (name.includes('CALICOVPP_') && !variable_names.includes(name)) {
-        const [meant] = nearest(name, variable_names);
-        this.warnings.push(`${name} is unknown and has no effect${meant ? `; did you mean ${meant}?` : ''}`);
+        this.warnings.push(`${name} is unknown and has no effect${hintFor(name)}`);
       }
     }
   }

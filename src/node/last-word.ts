@@ -18,17 +18,22 @@ export interface LastWord {
 export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   await attempt(parts, 'uplink(read)', async () => rememberTaps(parts));
   const vpp_ended = (await attempt(parts, 'vpp(end)', () => endVpp(parts))) ?? false;
-  const undone = (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended'))) ?? false;
+  const undone =
+    (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', false))) ?? false;
   const rescued = (await attempt(parts, 'host(rescue)', () => rescueStrays(parts))) ?? false;
   const restored = undone && rescued;
   await attempt(parts, 'node(tidy)', () => tidy(parts, restored));
   return { vpp_ended, restored };
 }
 
-/** Undoes what the journal holds. */
-export async function restoreHost({ uplinkHost, log }: RestoreParts, why: string): Promise<boolean> {
+/** Undoes what the journal holds; `again`: also what ran out of time before. */
+export async function restoreHost(
+  { uplinkHost, log }: RestoreParts,
+  why: string,
+  again = true,
+): Promise<boolean> {
   if (!uplinkHost.isChanged()) return true;
-  const { results, remaining } = await uplinkHost.restore();
+  const { results, remaining } = await uplinkHost.restore(again);
   log.info({ steps: results.length, failed: remaining.length }, `host(restore) ${why}`);
   for (const result of results) {
     if (result.outcome === 'failed') log.error({}, `host(restore) ${result.reason}`);

@@ -12,7 +12,7 @@ import { oomCounter } from '../host/devices/oom.js';
 import {
   bootId,
   HOST_ROOTS,
-  hugepages,
+  hugepageBytes,
   pciDeviceOfLink,
   processRunningAs,
   processStartTime,
@@ -174,7 +174,6 @@ function makeLauncher(
   log: Log,
 ): Launcher {
   const { paths, vpp } = config;
-  const total = hugepages().reduce((bytes, { size_bytes, total }) => bytes + size_bytes * total, 0);
   const startup = startupConfig(
     vpp.config_template,
     placeholders,
@@ -184,11 +183,12 @@ function makeLauncher(
     })),
     {
       cpus: availableParallelism(),
-      hugepages_bytes: total,
+      hugepages_bytes: hugepageBytes(),
       memory_bytes: memoryBytes('MemTotal'),
       pods_max: config.pods.count_max,
       pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
       core_dumps: vpp.core_pattern !== '',
+      has_exec: vpp.exec_template !== '',
       paths,
     },
   );

@@ -53,6 +53,8 @@ export function uplinkOf(
       transaction_ms: 20_000,
       survey_ms: 500,
       verify_ms: 2000,
+      // A lease that is asked for anew, in place of one that is known.
+      services_ms: 15_000,
       retry_ms: 2000,
       retry_max_ms: 30_000,
       failures_max: 3,

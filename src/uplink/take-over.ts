@@ -1,7 +1,7 @@
 /**
  * How the uplinks come into VPP's hands, step by step, in the order in which the host suffers least:
  *
- *   hooks, read Linux ─▶ journal, move the device ─▶ program VPP (tap down) ─▶ dress the tap ─▶ hook ─▶ tap up ─▶ gateways answer?
+ *   hooks, read Linux ─▶ journal, move the device ─▶ program VPP (tap down) ─▶ dress the tap ─▶ tap up ─▶ gateways answer? ─▶ hook ─▶ and now?
  *
  * Every step may fail, and every wait but that for a transaction may be aborted: the caller then gives the host back from the
  * journal.
@@ -44,6 +44,8 @@ export interface TakeOverSettings {
   readonly inputs: Omit<NodeInputs, 'uplinks'>;
   /** How long the gateways have to answer through VPP. */
   readonly verify_ms: number;
+  /** How long the host's services have to configure the tap. */
+  readonly services_ms: number;
   /** How long they are given to answer Linux before, so that those which do are known. */
   readonly survey_ms: number;
 }
@@ -132,10 +134,13 @@ export class TakeOver {
     signal.throwIfAborted();
     this.dressed(this.dress(taken));
     const seen = this.seen(captured);
-    await this.hook('VPP_RUNNING', signal);
+    // Before the services of the host are told, which takes seconds in which it is not to be without its network.
     const taps_up = reconcile(this.desired(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.program(up.generation, taps_up));
     signal.throwIfAborted();
+    await this.verify(captured, signal);
+    await this.hook('VPP_RUNNING', signal);
+    await this.settled(captured, signal);
     await this.verify(captured, signal);
     host.complete(captured);
     return { ...taken, seen, buffers };
@@ -144,12 +149,14 @@ export class TakeOver {
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const now = this.remember(before);
-    if (now === undefined) return undefined;
-    const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
-    for (const refused of await this.program(generation, operations)) this.warn(refused);
-    signal.throwIfAborted();
-    const cluster = this.cluster();
-    for (const refusal of this.deps.host.redress(now.uplinks, cluster)) this.warn(refusalText(refusal));
+    if (now !== undefined) {
+      const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
+      for (const refused of await this.program(generation, operations)) this.warn(refused);
+      signal.throwIfAborted();
+    }
+    // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
+    const { uplinks } = now ?? before;
+    for (const refusal of this.deps.host.redress(uplinks, this.cluster())) this.warn(refusalText(refusal));
     return now;
   }
 
@@ -272,6 +279,23 @@ export class TakeOver {
     await abortable(this.deps.hooks.run(point, signal), signal);
   }
 
+  /** The services of the host may have built its tap anew, as networkd does: it must have its ways out again. */
+  private async settled(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
+    const { host, clock, waitsFor } = this.deps;
+    const deadline = clock.now_ms() + this.settings.services_ms;
+    waitsFor('the host configuring its tap');
+    for (;;) {
+      const lost = lostWays(captured, host.current(captured) ?? []);
+      if (lost.length === 0) return;
+      if (clock.now_ms() >= deadline) {
+        throw new TakeOverFailed(
+          `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
+        );
+      }
+      await clock.sleep(poll_ms, signal);
+    }
+  }
+
   /** Gateways that answered Linux must answer through VPP. */
   private async verify(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
     const { clock, nudge, vpp, waitsFor } = this.deps;
@@ -297,6 +321,24 @@ export class TakeOver {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
 }
+
+/** What each family had before, of any uplink, and has no more: addresses, and a default route. */
+function lostWays(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
+  const hasAddress = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
+    uplinks.some(({ addresses }) =>
+      addresses.some((address) => address.family === family && !isLinkLocal(address.prefix)),
+    );
+  const hasDefault = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
+    uplinks.some(({ routes }) =>
+      routes.some((route) => route.family === family && default_prefixes.includes(route.prefix)),
+    );
+  return ([4, 6] as const).flatMap((family) => [
+    ...(hasAddress(before, family) && !hasAddress(now, family) ? [`its IPv${family} addresses`] : []),
+    ...(hasDefault(before, family) && !hasDefault(now, family) ? [`its IPv${family} default route`] : []),
+  ]);
+}
+
+const default_prefixes: readonly string[] = ['0.0.0.0/0', '::/0'];
 
 /**
  * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route

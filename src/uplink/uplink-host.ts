@@ -17,6 +17,7 @@ import type {
   NetlinkError,
   NetworkChange,
   NetworkNamespace,
+  NewNeighbour,
   NewRoute,
 } from '../linux/network.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
@@ -37,10 +38,24 @@ export interface Refusal {
 
 /** NUD_REACHABLE, STALE, DELAY, PROBE, PERMANENT: the neighbour has answered. */
 const neighbour_answered = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+const nud_permanent = 0x80;
 /** The kernel makes these in every namespace by itself. */
 const fallback_devices = /^(lo|(ip6?_vti|ip6?gre|gre|gretap|erspan|tunl|sit|ip6tnl)0)$/;
 
+/** Of the namespace that VPP lives in; `default` is what a link begins with that comes there. */
+const silent_sysctls: readonly (readonly [path: string, value: string])[] = [
+  ...['all', 'default'].flatMap((scope) => [
+    [`net/ipv6/conf/${scope}/disable_ipv6`, '1'] as const,
+    // Answers nobody.
+    [`net/ipv4/conf/${scope}/arp_ignore`, '8'] as const,
+  ]),
+  ['net/ipv4/ip_forward', '0'],
+];
+
 export class UplinkHost {
+  /** Commands of the host that ran out of time, as JSON: there are few of them. */
+  private readonly timed_out = new Set<string>();
+
   constructor(
     private readonly host: HostNetwork,
     private readonly journal: UndoJournal,
@@ -110,6 +125,7 @@ export class UplinkHost {
 
   /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
   take(uplinks: readonly CapturedUplink[]): void {
+    this.silence();
     this.captured.save('taking', uplinks);
     for (const uplink of uplinks) this.inHost((namespace) => this.takeOne(namespace, uplink));
   }
@@ -148,20 +164,36 @@ export class UplinkHost {
     });
   }
 
-  /** After the host has changed its tap: what is ours beside what is the host's, and nothing that is ours no more. */
+  /**
+   * After the host has changed its tap, or only rebuilt it: what is ours beside what is the host's, and nothing that is ours no more. What
+   * is there already is left alone.
+   */
   redress(uplinks: readonly Uplink[], cluster: ClusterPrefixes): Refusal[] {
     return this.inHost((namespace) => {
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      // What is down takes no route, and is looked at again when it is up.
+      if (links.some(({ up }) => !up)) return [];
       const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
       const changes = uplinks.flatMap((uplink) => hostTapChanges(uplink, taps, [], cluster)).filter(isOurs);
       const wanted = new Set(
         changes.flatMap((change) => ('route' in change ? [routeKey(change.route)] : [])),
       );
-      const stale = links
+      const ours = links
         .flatMap(({ index }) => namespace.routes({ link: index }))
-        .filter((route) => route.protocol === own_route_protocol && !wanted.has(routeKey(route)))
+        .filter((route) => route.protocol === own_route_protocol);
+      const stale = ours
+        .filter((route) => !wanted.has(routeKey(route)))
         .map((route): NetworkChange => ({ do: 'delete_route', route }));
-      return refusals(namespace, [...stale, ...changes]);
+      const there = new Set([
+        ...ours.map(routeKey),
+        ...links.flatMap(({ index }) => namespace.neighbours(index).map(neighbourKey)),
+      ]);
+      const lacking = changes.filter(
+        (change) =>
+          !('route' in change && there.has(routeKey(change.route))) &&
+          !('neighbour' in change && there.has(neighbourKey(change.neighbour))),
+      );
+      return refusals(namespace, [...stale, ...lacking]);
     });
   }
 
@@ -206,17 +238,27 @@ export class UplinkHost {
     });
   }
 
-  /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
-  async restore(): Promise<UndoReport> {
-    const report = await undo(this.journal.pending(), this.tools);
+  /**
+   * Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. `again`: also what ran out of time before, which
+   * is no use in one and the same end.
+   */
+  async restore(again = true): Promise<UndoReport> {
+    const pending = this.journal.pending();
+    const is_due = (step: UndoStep) => again || !this.timed_out.has(JSON.stringify(step));
+    const report = await undo(pending.filter(is_due), this.tools);
+    const failed = new Set(report.remaining);
+    const remaining = pending.filter((step) => failed.has(step) || !is_due(step));
+    for (const result of report.results) {
+      if (result.outcome === 'failed' && result.timed_out) this.timed_out.add(JSON.stringify(result.step));
+    }
     try {
       // First the captured uplinks: without a journal they would be given back once more.
-      if (report.remaining.length === 0) this.captured.clear();
-      this.journal.replace(report.remaining);
+      if (remaining.length === 0) this.captured.clear();
+      this.journal.replace(remaining);
     } catch {
       // On a disk that takes nothing all steps stay pending; to take them again is harmless.
     }
-    return report;
+    return { ...report, remaining };
   }
 
   /** Links in VPP's namespace that would be destroyed with it. */
@@ -233,6 +275,26 @@ export class UplinkHost {
 
   private inVpp<T>(run: (namespace: NetworkNamespace) => T): T {
     return within(this.host.open(this.vpp_netns), run);
+  }
+
+  /**
+   * The kernel of VPP's namespace sees all that the uplink receives. Left to itself it takes the host's own IPv6 addresses from the same
+   * router, answers ARP, forwards what it is sent and resets the host's connections.
+   */
+  private silence(): void {
+    this.inVpp((inside) => {
+      for (const [path, value] of silent_sysctls) {
+        const present = inside.readSysctl(path)?.trim();
+        if (present === undefined || present === value) continue;
+        try {
+          inside.writeSysctl(path, value);
+        } catch (error) {
+          throw new UplinkError(
+            `${path} cannot be set in VPP's network namespace (${(error as Error).message}), and the kernel would answer there in the host's name; make /proc/sys writable`,
+          );
+        }
+      }
+    });
   }
 
   private takeOne(namespace: NetworkNamespace, uplink: CapturedUplink): void {
@@ -278,6 +340,10 @@ function isOurs(change: NetworkChange): boolean {
     change.do === 'set_neighbour' ||
     (change.do === 'replace_route' && change.route.protocol === own_route_protocol)
   );
+}
+
+function neighbourKey({ link, address, mac, state = 0 }: NewNeighbour): string {
+  return `${link} ${address} ${mac} ${(state & nud_permanent) !== 0}`;
 }
 
 function routeKey({ family, prefix, next_hops = [] }: NewRoute): string {

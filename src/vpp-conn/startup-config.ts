@@ -46,7 +46,7 @@ function wordsOf(text: string, { body_start, body_end }: Section): string[] {
 /** The machine, and what is to run on it. */
 export interface StartupFacts {
   readonly cpus: number;
-  /** Totals, not what is free now: the text must not differ from one life of VPP to the next. */
+  /** Totals that this process may have, not what is free now: the text must not differ from one life of VPP to the next. */
   readonly hugepages_bytes: number;
   readonly memory_bytes: number;
   readonly pods_max: number;
@@ -54,6 +54,8 @@ export interface StartupFacts {
   readonly pod_rx_buffers: number;
   /** A core file is wanted. */
   readonly core_dumps: boolean;
+  /** There are commands for VPP to run at its start. */
+  readonly has_exec: boolean;
   readonly paths: {
     readonly run_dir: string;
     readonly startup_exec: string;
@@ -107,15 +109,28 @@ const pagesWanted = (facts: StartupFacts, size: PageSize): number =>
 const usesHugepages = (facts: StartupFacts): boolean =>
   facts.hugepages_bytes >= pagesWanted(facts, 'huge') * page_bytes.huge;
 
+/** What VPP makes where a template names no number. */
+const buffers_default = 16_384;
+
+/** Do the hugepages suffice for as many buffers as a template asks for? */
+const sufficeFor = (facts: StartupFacts, buffers: number): boolean =>
+  facts.hugepages_bytes >= Math.ceil(buffers / Math.floor(page_bytes.huge / buffer_stride)) * page_bytes.huge;
+
 /** 500 pods in the layout of the Go implementation took 404 MiB (seen), 1 MiB each is asked for; VPP's own default is 1 GiB. */
 const mainHeapGib = (pods_max: number): number => Math.ceil((512 * MiB + pods_max * MiB) / GiB);
 
 /** Two cores or less: a polling main loop would leave half of the machine, or none, to all else. */
 const few_cpus = 2;
 
+/** The facts, and what the template says of threads. */
+interface BlockFacts extends StartupFacts {
+  /** With a worker the main thread does not move packets, and waits by itself. */
+  readonly has_workers: boolean;
+}
+
 interface Block {
   readonly section: string;
-  readonly lines: (facts: StartupFacts) => readonly string[];
+  readonly lines: (facts: BlockFacts) => readonly string[];
   /** Appended to a user's template that lacks the section, for this reason. False: the section is the user's business. */
   readonly append: false | { readonly why: string; readonly when?: (facts: StartupFacts) => boolean };
 }
@@ -124,7 +139,7 @@ interface Block {
 const blocks: readonly Block[] = [
   {
     section: 'unix',
-    lines: ({ paths, cpus, core_dumps }) => [
+    lines: ({ paths, cpus, core_dumps, has_workers }) => [
       // The child that is waited for must be VPP itself; its log goes to stderr, where the container's log is.
       'nodaemon',
       'nosyslog',
@@ -134,7 +149,7 @@ const blocks: readonly Block[] = [
       `exec ${paths.startup_exec}`,
       ...(core_dumps ? ['full-coredump', 'coredump-size unlimited'] : []),
       // 100 µs of sleep in every round of the main thread, at the price of as much latency and of a tenth of a core when idle.
-      ...(cpus <= few_cpus ? ['poll-sleep-usec 100'] : []),
+      ...(cpus <= few_cpus && !has_workers ? ['poll-sleep-usec 100'] : []),
     ],
     append: { why: 'VPP must stay the child that is waited for' },
   },
@@ -204,14 +219,14 @@ const blocks: readonly Block[] = [
   },
 ];
 
-const render = ({ section, lines }: Block, facts: StartupFacts): string =>
+const render = ({ section, lines }: Block, facts: BlockFacts): string =>
   `${section} {\n${lines(facts)
     .map((line) => `  ${line}\n`)
     .join('')}}\n`;
 
 /** The configuration for a user who gives no template. */
 export function defaultTemplate(facts: StartupFacts): string {
-  return blocks.map((block) => render(block, facts)).join('\n');
+  return blocks.map((block) => render(block, { ...facts, has_workers: false })).join('\n');
 }
 
 /** A change that was made to a user's template, for the log. */
@@ -229,10 +244,11 @@ export interface StartupConfig {
 
 function addMissing(config: StartupConfig, facts: StartupFacts): StartupConfig {
   const present = new Set(sections(config.text).map(({ name }) => name));
+  const has_workers = asksForWorkers(wordsIn(config.text, 'cpu'));
   const missing = blocks.flatMap((block): Addition[] => {
     const { section, append } = block;
     if (!append || present.has(section) || append.when?.(facts) === false) return [];
-    return [{ section, text: render(block, facts), why: append.why }];
+    return [{ section, text: render(block, { ...facts, has_workers }), why: append.why }];
   });
   return {
     ...config,
@@ -251,7 +267,28 @@ function insertLine(config: StartupConfig, section: Section, line: string, why: 
   };
 }
 
-/** A daemon would be lost to this process: the only word that is added to a section of the user. */
+function asksForWorkers(cpu: readonly string[]): boolean {
+  return (
+    cpu.includes('corelist-workers') ||
+    cpu.includes('coremask-workers') ||
+    Number(valueIn(cpu, 'workers')) > 0
+  );
+}
+
+/**
+ * VPP takes hugepages where it can: too few for its buffers, or more than its cgroup allows, and it is ended when it touches them. One of two
+ * words that are added to a section of the user.
+ */
+function smallPages(config: StartupConfig, facts: StartupFacts): StartupConfig {
+  const buffers = sectionOf(config.text, 'buffers');
+  if (!buffers) return config;
+  const words = wordsOf(config.text, buffers);
+  const asked = Number(valueIn(words, 'buffers-per-numa') ?? buffers_default);
+  if (words.includes('page-size') || sufficeFor(facts, asked)) return config;
+  return insertLine(config, buffers, 'page-size 4K', `the hugepages do not suffice for ${asked} buffers`);
+}
+
+/** A daemon would be lost to this process: one of two words that are added to a section of the user. */
 function stayChild(config: StartupConfig): StartupConfig {
   const unix = sectionOf(config.text, 'unix');
   if (!unix) return config;
@@ -268,6 +305,25 @@ const valueIn = (words: readonly string[], key: string): string | undefined => {
 /** `/var/run` is a link to `/run` on every system in use. */
 const samePath = (a: string, b: string): boolean =>
   a.replace(/^\/var\/run\//, '/run/') === b.replace(/^\/var\/run\//, '/run/');
+
+/** What the user's `unix` section does not do, and others count on. */
+function unixWarnings(text: string, { paths, has_exec }: StartupFacts): string[] {
+  const unix = wordsIn(text, 'unix');
+  const listens = valueIn(unix, 'cli-listen');
+  const runs = valueIn(unix, 'exec') ?? valueIn(unix, 'startup-config');
+  return [
+    ...(listens !== undefined && samePath(listens, paths.cli_socket)
+      ? []
+      : [
+          `the template's unix section ${listens === undefined ? 'has no cli-listen' : `listens at ${listens}`}: the subcommand vppctl looks for ${paths.cli_socket}; set cli-listen to it`,
+        ]),
+    ...(!has_exec || (runs !== undefined && samePath(runs, paths.startup_exec))
+      ? []
+      : [
+          `the template's unix section ${runs === undefined ? 'has no exec' : `runs ${runs}`}: CALICOVPP_CONFIG_EXEC_TEMPLATE has no effect; set exec to ${paths.startup_exec}`,
+        ]),
+  ];
+}
 
 /** Where VPP will open a socket that is looked for elsewhere. */
 function socketWarnings(text: string, facts: StartupFacts): string[] {
@@ -375,12 +431,19 @@ export function startupConfig(
       (name) => `the placeholder ${name} has no value on this node and stays in the text`,
     ),
   };
-  const complete = addMissing(stayChild(start), facts);
+  const complete = addMissing(smallPages(stayChild(start), facts), facts);
   const driven = uplinks.reduce((config, uplink) => {
     const edit = uplink.driver === undefined ? undefined : driver_edits[uplink.driver];
     return edit ? edit(config, uplink, facts) : config;
   }, complete);
-  return { ...driven, warnings: [...driven.warnings, ...socketWarnings(driven.text, facts)] };
+  return {
+    ...driven,
+    warnings: [
+      ...driven.warnings,
+      ...socketWarnings(driven.text, facts),
+      ...unixWarnings(driven.text, facts),
+    ],
+  };
 }
 
 /** The script that VPP runs once it is up. Written even when it is empty. */

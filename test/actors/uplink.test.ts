@@ -23,6 +23,7 @@ const settings: UplinkSettings = {
   inputs,
   transaction_ms: 20_000,
   verify_ms: 2000,
+  services_ms: 5000,
   survey_ms: 50,
   retry_ms: 1000,
   retry_max_ms: 4000,
@@ -251,10 +252,11 @@ t.test('a take-over, in the order in which the host suffers least', async (t) =>
     'linux replace_address',
     'linux set_neighbour',
     'linux replace_route',
-    'hook VPP_RUNNING',
     'transact add taps up',
     'neighbours of main-eth0',
     ...['nudge 10.0.0.1', 'nudge fd00::1'],
+    'neighbours of main-eth0',
+    'hook VPP_RUNNING',
     'neighbours of main-eth0',
     'watch eth0',
     'report vpp',
@@ -527,7 +529,7 @@ for (const [name, { prepare, reason, untouched }] of Object.entries(failures)) {
         [
           'hook BEFORE_IF_READ',
           ...(name === 'the uplink is not there' ? [] : ['hook BEFORE_VPP_RUN']),
-          ...(/raised|gateway/.test(name) ? ['hook VPP_RUNNING'] : []),
+
           ...(untouched ? [] : ['hook VPP_ERRORED']),
         ],
       );
@@ -588,6 +590,80 @@ t.test('gateways are nudged until they answer, within the limit', async (t) => {
   lab.answering.add('fd00::1');
   await lab.kit.clock.advance(50);
   t.equal(lab.state, 'vpp');
+});
+
+t.test('a host that the hook has cost its ways out gets its network back', async (t) => {
+  const lab = await Lab.start(t, { failures_max: 1 });
+  const before = lab.linux.state();
+  const own = lab.linux.network.open();
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const tap = own.link('eth0')!.index;
+  const [route] = own.routes({ link: tap }).filter(({ prefix }) => prefix === '::/0');
+  own.apply({ do: 'delete_route', route: route! });
+  lab.unhang();
+  await lab.kit.clock.advance(settings.services_ms - 100);
+  t.not(lab.state, 'failed', 'a service takes its time');
+  await lab.kit.clock.advance(200);
+  t.equal(lab.state, 'failed');
+  t.match(lab.reports.at(-1), { reason: /VPP_RUNNING has cost the host its IPv6 default route on the tap/ });
+  t.same(lab.linux.state(), before);
+});
+
+t.test('a host that has its ways out again a while after the hook keeps VPP', async (t) => {
+  const lab = await Lab.start(t);
+  const own = lab.linux.network.open();
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const tap = own.link('eth0')!.index;
+  const global = own.addresses(tap).filter(({ prefix }) => !prefix.startsWith('fe80'));
+  const routes = own.routes({ link: tap }).filter(({ next_hops }) => next_hops[0]?.gateway !== undefined);
+  for (const address of global) own.apply({ do: 'delete_address', address });
+  lab.unhang();
+  await lab.kit.clock.advance(3000);
+  t.equal(lab.state, 'linux', 'it is waited for');
+  for (const address of global) own.apply({ do: 'replace_address', address });
+  for (const route of routes) own.apply({ do: 'replace_route', route });
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+});
+
+t.test('what is ours on the tap is mended when the host has rebuilt the rest as it was', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  const own = lab.linux.network.open();
+  const tap = own.link('eth0')!.index;
+  const ours = () => own.routes({ link: tap }).filter(({ protocol }) => protocol === own_route_protocol);
+  const there = ours();
+  t.ok(there.length > 0);
+  for (const route of there) own.apply({ do: 'delete_route', route });
+  for (const neighbour of own.neighbours(tap)) own.apply({ do: 'delete_neighbour', neighbour });
+  lab.take();
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  t.same(ours(), there);
+  t.ok(own.neighbours(tap).length > 0);
+  t.same(lab.take(), [], 'VPP has nothing to learn from it');
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  t.same(lab.take(false), [], 'and that is the end of it');
+});
+
+t.test('an uplink that is not fit costs no service of the host anything', async (t) => {
+  const lab = await Lab.start(t);
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const global = own.addresses(link).filter(({ prefix }) => !prefix.startsWith('fe80'));
+  for (const address of global) own.apply({ do: 'delete_address', address });
+  lab.take();
+  await lab.up();
+  await lab.kit.clock.advance(60_000);
+  t.same(
+    new Set(lab.take(false)),
+    new Set(['hook BEFORE_IF_READ', 'report failed']),
+    'no later hook, no undo, no change',
+  );
 });
 
 t.test('gateways that did not answer Linux need not answer VPP', async (t) => {

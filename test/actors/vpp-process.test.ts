@@ -270,7 +270,14 @@ t.test('Unresponsive kills the VPP with that pid and no other', async (t) => {
   await kit.clock.advance(0);
   await kit.tell({ type: 'Unresponsive', pid: 101, reason: 'late' });
   t.same(launcher.take(), ['forget', 'start 102']);
-  t.same(await told(), ['Started 101', 'Gone 101: SIGKILL', 'Started 102']);
+  const reason = 'killed because it did not answer (probe missed); SIGKILL';
+  t.same(await told(), ['Started 101', `Gone 101: ${reason}`, 'Started 102']);
+  t.match(kit.log.lines.slice(-2), [
+    { level: 'error', text: 'vpp(kill) VPP does not answer', fields: { reason: 'probe missed' } },
+    { level: 'error', text: 'vpp(exit) VPP died', fields: { reason } },
+  ]);
+  await end(102, 'SIGSEGV');
+  t.match(await told(), ['Gone 102: SIGSEGV']);
 });
 
 t.test('the exit of an older VPP changes nothing', async (t) => {

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { UplinkSpec } from '../../src/config.js';
+import { own_route_protocol } from '../../src/desired/host-tap.js';
 import { uplinkTag } from '../../src/desired/uplink.js';
+import type { UndoStep } from '../../src/host/undo/undo-step.js';
 import { UplinkError, uplinkOf } from '../../src/uplink/uplink-host.js';
 import { macs, second_spec, specOf, UplinkLab, vpp_netns } from './uplink-lab.js';
 
@@ -330,4 +332,100 @@ t.test('the captured uplinks survive the process and no restart of the machine',
   store.clear();
   mkdirSync(path);
   t.throws(() => store.load(), { code: 'EISDIR' });
+});
+
+t.test('a command that ran out of time is not asked again in the same end', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const asked: string[] = [];
+  lab.run = async (argv) => {
+    if (argv[0] !== 'systemctl') asked.push(argv.join(' '));
+    return { code: argv[0] === 'slow' ? 124 : 1, stdout: '', stderr: '' };
+  };
+  const steps = ['slow', 'broken'].map((word): UndoStep => {
+    return { kind: 'run_command', argv: [word], timeout_ms: 20_000, after_boot: false };
+  });
+  lab.journal.record(steps);
+  t.match((await lab.host.restore()).results, [{}, { outcome: 'failed', timed_out: true }]);
+  t.same(asked.splice(0), ['broken', 'slow']);
+  t.same((await lab.host.restore(false)).remaining, steps, 'both are still to be done');
+  t.same(asked.splice(0), ['broken']);
+  t.same(lab.journal.pending(), steps);
+  await lab.host.restore();
+  t.same(asked.splice(0), ['broken', 'slow'], 'but when something else has happened since');
+});
+
+t.test('with its journal lost an uplink is given back as it was captured', async (t) => {
+  const lab = new UplinkLab(t.testdir(), undefined, 'physical', true);
+  const before = lab.state();
+  const specs = [specOf({ driver: 'af_xdp', rx_queues: 4 }), second_spec];
+  takeOver(lab, specs);
+  const whole = lab.journal.pending();
+  t.same(lab.host.recoverJournal(), [], 'nothing is lost');
+  t.same(lab.journal.pending(), whole);
+  // Of two records one is lost.
+  const [header, first] = lab.files.contents.get('/state/undo.journal')!.split('\n');
+  for (const [text, names] of [
+    [undefined, ['eth0', 'eth1']],
+    [`${header}\n${first}\n`, ['eth1']],
+  ] as const) {
+    if (text === undefined) lab.files.contents.clear();
+    else lab.files.contents.set('/state/undo.journal', text);
+    t.same(lab.restarted().recoverJournal(), names);
+    t.equal(lab.restarted().isChanged(), true, 'and it is on the disk again');
+    t.equal(lab.journal.pending().length, whole.length);
+  }
+  t.same((await lab.host.restore()).remaining, []);
+  t.same(lab.state(), before);
+  t.same(lab.restarted().recoverJournal(), [], 'once');
+});
+
+t.test(
+  'what is ours on the tap comes back when the host has rebuilt it, and only that is sent',
+  async (t) => {
+    const lab = new UplinkLab(t.testdir());
+    takeOver(lab, [specOf()]);
+    const uplinks = lab.host.taken()!.uplinks.map((each) => uplinkOf(each, true, 'main-eth0'));
+    const own = lab.network.open();
+    const tap = own.link('eth0')!.index;
+    const dressed = lab.network.snapshot();
+    lab.network.mutations.length = 0;
+    t.same(lab.host.redress(uplinks, cluster), []);
+    t.same(lab.network.mutations, [], 'all is there');
+
+    const routes = own.routes({ link: tap }).filter(({ protocol }) => protocol === own_route_protocol);
+    for (const route of routes) own.apply({ do: 'delete_route', route });
+    for (const neighbour of own.neighbours(tap)) own.apply({ do: 'delete_neighbour', neighbour });
+    lab.network.mutations.length = 0;
+    t.same(lab.host.redress(uplinks, cluster), []);
+    t.same(lab.network.snapshot(), dressed);
+    t.equal(lab.network.mutations.length, routes.length + 2);
+
+    own.apply({ do: 'set_link', link: tap, up: false });
+    lab.network.mutations.length = 0;
+    t.same(
+      [lab.host.redress(uplinks, cluster), lab.network.mutations],
+      [[], []],
+      'a tap that is down takes nothing',
+    );
+  },
+);
+
+t.test('the kernel of the namespace of VPP is silent before the uplink comes there', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const inside = lab.network.open(vpp_netns);
+  const usual = {
+    'net/ipv4/ip_forward': '1',
+    'net/ipv6/conf/all/disable_ipv6': '0',
+    'net/ipv6/conf/default/disable_ipv6': '0',
+    'net/ipv4/conf/default/arp_ignore': '0',
+  };
+  for (const [path, value] of Object.entries(usual)) inside.writeSysctl(path, value);
+  const seen: (string | undefined)[] = [];
+  const { push } = lab.network.mutations;
+  lab.network.mutations.push = (...made) => {
+    if (seen.length === 0) seen.push(...Object.keys(usual).map((path) => inside.readSysctl(path)));
+    return push.apply(lab.network.mutations, made);
+  };
+  lab.host.take(lab.host.capture([specOf()]));
+  t.same(seen, ['0', '1', '1', '8']);
 });

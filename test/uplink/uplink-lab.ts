@@ -5,6 +5,7 @@ import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Clock } from '../../src/clock.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
 import type { UplinkSpec } from '../../src/config.js';
+import type { RunCommand } from '../../src/host/command.js';
 import { type JournalFiles, openJournal, type UndoJournal } from '../../src/host/undo/undo-journal.js';
 import type { NetworkChange, Route } from '../../src/linux/network.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
@@ -112,6 +113,8 @@ export class UplinkLab {
   readonly network = new FakeHostNetwork();
   readonly files = new MemoryFiles();
   readonly captured: CapturedStore;
+  /** What commands of the host answer. */
+  run: RunCommand = async () => ({ code: 0, stdout: '', stderr: '' });
   journal: UndoJournal;
   host: UplinkHost;
 
@@ -142,7 +145,7 @@ export class UplinkLab {
   }
 
   #open(): UplinkHost {
-    const run = async () => ({ code: 0, stdout: '', stderr: '' });
+    const run: RunCommand = (argv, options) => this.run(argv, options);
     const { network, clock } = this;
     return new UplinkHost(network, this.journal, this.captured, { host: network, clock, run }, vpp_netns);
   }

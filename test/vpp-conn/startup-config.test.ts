@@ -23,6 +23,7 @@ const facts: StartupFacts = {
   pods_max: 110,
   pod_rx_buffers: 1024,
   core_dumps: false,
+  has_exec: true,
   paths: {
     run_dir: '/var/run/vpp',
     startup_exec: '/etc/vpp/startup.exec',
@@ -213,18 +214,30 @@ t.test('sections are found as VPP reads them', async (t) => {
 
 t.test("a user's template keeps what it has", async (t) => {
   const { text, added, warnings } = startupConfig(template, placeholders, [uplink], facts);
-  t.ok(text.startsWith(`${template}\n`));
+  const buffers = 'buffers { buffers-per-numa 131072 }';
+  const small = template.replace(buffers, 'buffers {\n  page-size 4K buffers-per-numa 131072 }');
+  t.ok(text.startsWith(`${small}\n`), 'apart from the pages, for there are no hugepages');
+  const enough = { ...facts, hugepages_bytes: 300 * MiB };
+  t.ok(startupConfig(template, placeholders, [uplink], enough).text.startsWith(`${template}\n`));
+  const too_few = { ...facts, hugepages_bytes: 290 * MiB };
+  t.match(startupConfig(template, placeholders, [uplink], too_few).added[0], {
+    section: 'buffers',
+    text: 'page-size 4K',
+    why: /do not suffice for 131072 buffers/,
+  });
+  const chosen = template.replace(buffers, 'buffers { page-size 2M }');
+  t.ok(startupConfig(chosen, placeholders, [uplink], facts).text.startsWith(`${chosen}\n`));
   t.same(
     added.map(({ section }) => section),
-    ['statseg', 'cnat'],
+    ['buffers', 'statseg', 'cnat'],
   );
   t.ok(added.every((each) => text.includes(each.text) && each.why.length > 0));
   t.same(warnings, []);
 
   const own = `${template}\nstatseg { size 1G }\ncnat { session-max 5000 }`;
-  t.same(startupConfig(own, placeholders, [], facts), { text: `${own}\n`, added: [], warnings: [] });
+  t.same(startupConfig(own, placeholders, [], enough), { text: `${own}\n`, added: [], warnings: [] });
   t.match(
-    startupConfig(own, placeholders, [], { ...facts, pods_max: 2000 }).added,
+    startupConfig(own, placeholders, [], { ...enough, pods_max: 2000 }).added,
     [{ section: 'memory', text: /main-heap-size 3G/ }],
     'many pods need a larger heap',
   );
@@ -252,6 +265,30 @@ t.test('a template without which VPP could not be reached or waited for is compl
     ).warnings,
     [/socksvr opens \/run\/vpp\/api\.sock/],
   );
+});
+
+t.test('what a template leaves out and others count on is told', async (t) => {
+  const warnings = (from: string | RegExp, to: string, more: Partial<StartupFacts> = {}) =>
+    startupConfig(template.replace(from, to), placeholders, [], { ...facts, ...more }).warnings;
+  t.same(warnings('', ''), []);
+  t.match(warnings(/cli-listen.*/, ''), [
+    /unix section has no cli-listen: the subcommand vppctl looks for \/var\/run\/vpp\/cli\.sock/,
+  ]);
+  t.match(warnings(/cli-listen.*/, 'cli-listen /run/other.sock'), [/listens at \/run\/other\.sock/]);
+  t.match(warnings(/exec .*/, ''), [
+    /has no exec: CALICOVPP_CONFIG_EXEC_TEMPLATE has no effect; set exec to/,
+  ]);
+  t.match(warnings(/exec .*/, 'exec /etc/vpp/own.exec'), [/runs \/etc\/vpp\/own\.exec/]);
+  t.same(warnings(/exec .*/, '', { has_exec: false }), [], 'where there is nothing to run');
+});
+
+t.test('a main thread with workers is not put to sleep', async (t) => {
+  const sleeps = (cpu: string) =>
+    startupConfig(cpu, placeholders, [], { ...facts, cpus: 2 }).text.includes('poll-sleep-usec');
+  t.ok(sleeps(''));
+  t.ok(sleeps('cpu { workers 0 }'));
+  t.notOk(sleeps('cpu { workers 1 }'));
+  t.notOk(sleeps('cpu { main-core 0 corelist-workers 1 }'));
 });
 
 t.test('dpdk', async (t) => {

@@ -86,6 +86,48 @@ export function hugepages(roots: HostRoots = HOST_ROOTS): Hugepages[] {
     .sort((a, b) => a.size_bytes - b.size_bytes);
 }
 
+/**
+ * Bytes of hugepages of the size that programs get without asking for another, as many as this process may have: the machine's, or what its
+ * cgroup allows where that is less. Who takes more of them is ended by SIGBUS when it touches the first of those beyond. Totals, not
+ * what is free now.
+ */
+export function hugepageBytes(roots: HostRoots = HOST_ROOTS): number {
+  const kilobytes = /^Hugepagesize:\s+(\d+) kB/m.exec(readIfExists(join(roots.proc, 'meminfo')) ?? '')?.[1];
+  const sizes = hugepages(roots);
+  const { size_bytes, total } = sizes.find((each) => each.size_bytes === Number(kilobytes) * 1024) ??
+    sizes[0] ?? { size_bytes: 0, total: 0 };
+  return Math.min(size_bytes * total, ...hugepageLimits(size_bytes, roots));
+}
+
+/** Of the own cgroup and of those above it: files of cgroup v2, then of v1. */
+function hugepageLimits(size_bytes: number, { proc, sys }: HostRoots): number[] {
+  const size = hugepageName(size_bytes);
+  const lines = (readProcessFile(join(proc, 'self/cgroup')) ?? '').split('\n');
+  return lines.flatMap((line) => {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+    if (controllers === undefined || path === undefined) return [];
+    if (controllers !== '' && !controllers.split(',').includes('hugetlb')) return [];
+    const [root, files] =
+      controllers === ''
+        ? [join(sys, 'fs/cgroup'), [`hugetlb.${size}.max`, `hugetlb.${size}.rsvd.max`]]
+        : [join(sys, 'fs/cgroup/hugetlb'), [`hugetlb.${size}.limit_in_bytes`]];
+    const names = path.split('/').filter((name) => name !== '');
+    const directories = [...names.keys(), names.length].map((depth) => join(root, ...names.slice(0, depth)));
+    return directories.flatMap((directory) =>
+      files.flatMap((file) => {
+        const limit = (readProcessFile(join(directory, file)) ?? '').trim();
+        return /^\d+$/.test(limit) ? [Number(limit)] : [];
+      }),
+    );
+  });
+}
+
+/** As the kernel writes a size in the names of these files: 64KB, 2MB, 1GB. */
+function hugepageName(bytes: number): string {
+  if (bytes >= 2 ** 30) return `${bytes / 2 ** 30}GB`;
+  return bytes >= 2 ** 20 ? `${bytes / 2 ** 20}MB` : `${bytes / 1024}KB`;
+}
+
 export interface KernelVersion {
   readonly text: string;
   readonly major: number;

@@ -3,7 +3,7 @@
  * work is done. Nothing here is ever fatal: what fails is a warning.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { accessSync, constants, readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
@@ -16,13 +16,18 @@ import type { RunCommand } from '../command.js';
 import { errorCode, makeDirectory, readIfExists, writeAtomic } from '../files.js';
 import type { UndoStep } from '../undo/undo-step.js';
 import {
+  activeConnections,
+  dns_file,
+  type FilesBase,
   type HookPlan,
   type HostChange,
   type HostFacts,
   netNames,
   networkFilePaths,
   onHost,
+  planGiveBack,
   planHook,
+  resolvedWords,
   saysDnsNone,
   type UplinkFacts,
 } from './network-managers.js';
@@ -53,6 +58,13 @@ export async function gatherHostFacts(
   const prefix = onHost(root);
   const { systemd, active } = await networkServices(tools.run, prefix);
   const has_udev = systemd && (await ask('udevadm', '--version')).code === 0;
+  const by_network_manager = active.includes('NetworkManager');
+  const connections = by_network_manager
+    ? activeConnections(
+        (await ask('nmcli', '--terse', '--fields', 'UUID,DEVICE', 'connection', 'show', '--active')).stdout,
+      )
+    : new Map<string, string>();
+  const files_base = filesBase(root);
 
   const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
     const properties = has_udev ? await udevProperties(name, tools.run, prefix) : new Map();
@@ -60,11 +72,16 @@ export async function gatherHostFacts(
       ? await ask('networkctl', '--no-pager', 'status', name)
       : undefined;
     const files = networkFilePaths(status?.stdout ?? '').map((path) => readIfExists(root + path) ?? '');
+    const connection = connections.get(name);
+    const servers = by_network_manager ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout) : [];
+    const domains = servers.length > 0 ? resolvedWords((await ask('resolvectl', 'domain', name)).stdout) : [];
     return {
       name,
       ...linkFacts(tools.openNetwork, name),
       net_names: netNames(properties),
       ...(files.length > 0 && { network_file: files.join('\n') }),
+      ...(connection !== undefined && { connection }),
+      ...(servers.length > 0 && { resolved: { servers, domains } }),
     };
   });
   return {
@@ -72,8 +89,21 @@ export async function gatherHostFacts(
     active,
     has_udev,
     dns_none: networkManagerConfigs(root).some(saysDnsNone),
+    ...(files_base && { files_base }),
     uplinks: await Promise.all(uplinks),
   };
+}
+
+/** Some hosts have an `/etc` that nobody can write. */
+function filesBase(root: string): FilesBase | undefined {
+  return (['/run', '/etc'] as const).find((base) => {
+    try {
+      accessSync(`${root}${base}`, constants.W_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 function linkFacts(
@@ -91,13 +121,18 @@ function linkFacts(
   }
 }
 
+/** Apart from ours, which an undo that failed may have left. */
 function networkManagerConfigs(root: string): string[] {
-  const directory = `${root}/etc/NetworkManager`;
   const paths = [
-    `${directory}/NetworkManager.conf`,
-    ...namesIn(`${directory}/conf.d`).map((name) => `${directory}/conf.d/${name}`),
+    '/etc/NetworkManager/NetworkManager.conf',
+    ...['/usr/lib', '/run', '/etc'].flatMap((base) => {
+      const directory = `${base}/NetworkManager/conf.d`;
+      return namesIn(root + directory).map((name) => `${directory}/${name}`);
+    }),
   ];
-  return paths.flatMap((path) => readIfExists(path) ?? []);
+  return paths
+    .filter((path) => !path.endsWith(`/${dns_file}`))
+    .flatMap((path) => readIfExists(root + path) ?? []);
 }
 
 function namesIn(directory: string): string[] {
@@ -111,7 +146,7 @@ function namesIn(directory: string): string[] {
 
 export class Hooks {
   readonly #tools: HookTools;
-  /** As the host was at BEFORE_IF_READ: later the uplink is not there to be asked. */
+  /** As the host was at BEFORE_VPP_RUN, the last moment at which the uplink is there to be asked. */
   #facts: HostFacts | undefined;
 
   constructor(tools: HookTools) {
@@ -126,26 +161,30 @@ export class Hooks {
     const { config, log } = this.#tools;
     const script = config.hooks.scripts[point];
     try {
+      if (point === 'BEFORE_VPP_RUN') {
+        this.#facts = await this.#look();
+        await this.#apply(point, planGiveBack(this.#facts), signal);
+      }
       if (script !== '') await this.#runScript(point, script, signal);
-      // The built-in work of the first point is to look and to remember: the later ones need it, whoever did the first.
-      if (script === '' || point === 'BEFORE_IF_READ') await this.#runBuiltIn(point, signal);
+      else await this.#runBuiltIn(point, signal);
     } catch (error) {
       log.warn({ err: error, point }, `hook(${point}) failed`);
     }
   }
 
-  async #runBuiltIn(point: HookPoint, signal: AbortSignal | undefined): Promise<void> {
+  async #look(): Promise<HostFacts> {
     const { config } = this.#tools;
-    this.#facts ??= await gatherHostFacts(
-      this.#tools,
-      config.uplinks.map(({ interface_name }) => interface_name),
-    );
+    const names = config.uplinks.map(({ interface_name }) => interface_name);
+    const facts = await gatherHostFacts(this.#tools, names);
     // The shell script that the built-in work replaced knew one uplink and no gate.
-    const facts = config.hooks.built_in
-      ? this.#facts
-      : { ...this.#facts, uplinks: this.#facts.uplinks.slice(0, 1) };
+    return config.hooks.built_in ? facts : { ...facts, uplinks: facts.uplinks.slice(0, 1) };
+  }
+
+  async #runBuiltIn(point: HookPoint, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#facts === undefined) return;
+    const { config } = this.#tools;
     const net_name_rules = !config.hooks.built_in || config.gates.udev_net_name_rules;
-    await this.#apply(point, planHook(point, facts, net_name_rules), signal);
+    await this.#apply(point, planHook(point, this.#facts, net_name_rules), signal);
   }
 
   async #apply(

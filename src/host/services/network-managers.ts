@@ -2,8 +2,9 @@
  * The built-in hooks: what NetworkManager, systemd-networkd and udev must be told because a tap takes the place of the uplink,
  * under its name and MAC. Pure: facts about the host in, changes and their undo steps out.
  *
- * What is written are files of our own beside those of the administrator, so that undoing is removing them. All undo
- * goes through the journal, also after a normal end: the two ending points have nothing left to do.
+ * What is written are files of our own beside those of the administrator, below `/run` where that can be: they vanish with the boot, as
+ * the tap does, and `/etc` may be read-only. Undoing is removing them. All undo goes through the journal, also after a normal
+ * end: the two ending points have nothing left to do.
  */
 import type { HookPoint } from '../../config.js';
 import type { UndoStep } from '../undo/undo-step.js';
@@ -25,7 +26,14 @@ export interface UplinkFacts {
   readonly has_lease: boolean;
   /** Text of the .network file, with its drop-ins behind it, by which systemd-networkd manages the device. Absent: it does not. */
   readonly network_file?: string;
+  /** UUID of the connection of NetworkManager that is active on the device. */
+  readonly connection?: string;
+  /** Name servers and search domains of the link in systemd-resolved. */
+  readonly resolved?: { readonly servers: readonly string[]; readonly domains: readonly string[] };
 }
+
+/** Where files of our own are put. */
+export type FilesBase = '/run' | '/etc';
 
 /** The host before the take-over. */
 export interface HostFacts {
@@ -36,6 +44,8 @@ export interface HostFacts {
   readonly has_udev: boolean;
   /** NetworkManager leaves resolv.conf alone already. */
   readonly dns_none: boolean;
+  /** Absent: neither place can be written. */
+  readonly files_base?: FilesBase;
   readonly uplinks: readonly UplinkFacts[];
 }
 
@@ -77,20 +87,27 @@ const undoRun = (facts: HostFacts, after_boot: boolean, ...argv: string[]): Undo
   after_boot,
 });
 
-/** A file that nobody else writes: undone by removing it. */
-const ownFile = (facts: HostFacts, path: string, content: string): HookPlan => ({
-  changes: [{ do: 'write_file', path: facts.root + path, content, mode: 0o644 }],
-  undo: [{ kind: 'write_file', path: facts.root + path, content: null, mode: 0o644 }],
-});
+/** A file that nobody else writes: undone by removing it. Nothing where none can be written. */
+function ownFile({ root, files_base }: HostFacts, file: string, content: string): HookPlan {
+  if (files_base === undefined) return nothing;
+  const path = `${root}${files_base}/${file}`;
+  return {
+    changes: [{ do: 'write_file', path, content, mode: 0o644 }],
+    undo: [{ kind: 'write_file', path, content: null, mode: 0o644 }],
+  };
+}
+
+/** Must a service be told after a restart of the machine that our file is gone? With `/run` it went before the service began. */
+const outlivesBoot = ({ files_base }: HostFacts): boolean => files_base === '/etc';
 
 const by_us = '# Written by calico-vpp-node while VPP holds the uplink. It is removed when VPP ends.\n';
 
 /** Files in conf.d outrank NetworkManager.conf. Without this, resolv.conf is emptied when the uplink vanishes. */
-const dns_file = '/etc/NetworkManager/conf.d/99-calico-vpp.conf';
-const rules_file = '/etc/udev/rules.d/99-vpp-restore-id_net_name.rules';
+export const dns_file = 'NetworkManager/conf.d/99-calico-vpp.conf';
+const rules_file = 'udev/rules.d/99-vpp-restore-id_net_name.rules';
 /** udev takes the first .link file that matches. */
-const tap_link_file = '/etc/systemd/network/00-calico-vpp-tap.link';
-const networkFile = (name: string): string => `/etc/systemd/network/00-calico-vpp-${name}.network`;
+const tap_link_file = 'systemd/network/00-calico-vpp-tap.link';
+const networkFile = (name: string): string => `systemd/network/00-calico-vpp-${name}.network`;
 
 /** The properties go to what has the uplink's MAC and is no VLAN, bridge or bond above it (those have a device type). */
 export function udevRules(uplinks: readonly UplinkFacts[]): string {
@@ -160,53 +177,99 @@ export function saysDnsNone(config: string): boolean {
   return dns !== undefined && /^dns\s*=\s*none$/.test(dns);
 }
 
+const linkPath = ({ name }: UplinkFacts): string => `/sys/class/net/${name}`;
+
 /** One backend manages the uplink; starting it anew makes it take the tap, or the device that is back, for its own. */
-const restarts: Readonly<Record<NetworkService, readonly (readonly string[])[]>> = {
-  'systemd-networkd': [
-    ['systemctl', 'restart', 'systemd-udev-trigger'],
+const restarts: Readonly<Record<NetworkService, (uplinks: readonly UplinkFacts[]) => readonly string[][]>> = {
+  // Only the uplinks' events: those of all devices take a machine with many of them seconds.
+  'systemd-networkd': (uplinks) => [
+    ['udevadm', 'trigger', '--action=add', ...uplinks.map(linkPath)],
     ['udevadm', 'settle', '--timeout=5'],
     ['systemctl', 'restart', 'systemd-networkd'],
   ],
-  NetworkManager: [['systemctl', 'restart', 'NetworkManager']],
-  networking: [['systemctl', 'restart', 'networking']],
-  network: [['systemctl', 'restart', 'network']],
+  NetworkManager: () => [['systemctl', 'restart', 'NetworkManager']],
+  networking: () => [['systemctl', 'restart', 'networking']],
+  network: () => [['systemctl', 'restart', 'network']],
 };
 
 const backendOf = (facts: HostFacts): NetworkService | undefined =>
   NETWORK_SERVICES.find((name) => facts.active.includes(name));
 
+/** To systemd-resolved, for a link whose servers nobody else tells it. */
+const resolvedSettings = ({ name, resolved }: UplinkFacts): readonly string[][] =>
+  resolved === undefined
+    ? []
+    : [
+        ['resolvectl', 'dns', name, ...resolved.servers],
+        ...(resolved.domains.length > 0 ? [['resolvectl', 'domain', name, ...resolved.domains]] : []),
+      ];
+
+/** systemd-networkd tells systemd-resolved itself, and lets nobody else do it. */
+const forgottenServers = (facts: HostFacts): readonly string[][] =>
+  backendOf(facts) === 'NetworkManager' ? facts.uplinks.flatMap(resolvedSettings) : [];
+
+/** Less than the limit of the command itself. */
+const activation_timeout_s = 15;
+
 /**
- * Recorded before anything else, hence undone last: when the uplink is back, its backend must see it.
- * After a restart of the machine the backend has been started anew anyhow.
+ * NetworkManager finds the device with its addresses, takes them for somebody else's and renews none: the connection that was active has
+ * to be told.
  */
-function planBeforeRead(facts: HostFacts): HookPlan {
+const activations = ({ uplinks }: HostFacts): readonly string[][] =>
+  uplinks.flatMap(({ name, connection }) =>
+    connection === undefined
+      ? []
+      : [
+          [
+            'nmcli',
+            '--wait',
+            `${activation_timeout_s}`,
+            'connection',
+            'up',
+            'uuid',
+            connection,
+            'ifname',
+            name,
+          ],
+        ],
+  );
+
+/**
+ * What the backend is told when the uplink is back. Recorded before anything else, hence undone last, and whoever does the rest of the
+ * hooks. After a restart of the machine the backend has been started anew anyhow.
+ */
+export function planGiveBack(facts: HostFacts): HookPlan {
   const backend = backendOf(facts);
   if (!backend) return nothing;
-  return { changes: [], undo: restarts[backend].map((argv) => undoRun(facts, false, ...argv)).reverse() };
+  const commands = [
+    ...restarts[backend](facts.uplinks),
+    ...forgottenServers(facts),
+    ...(backend === 'NetworkManager' ? activations(facts) : []),
+  ];
+  return { changes: [], undo: commands.map((argv) => undoRun(facts, false, ...argv)).reverse() };
 }
 
 function planDns(facts: HostFacts): HookPlan {
   if (!facts.active.includes('NetworkManager') || facts.dns_none) return nothing;
+  const file = ownFile(facts, dns_file, `${by_us}[main]\ndns=none\n`);
+  if (file === nothing) return nothing;
   const restart = ['systemctl', 'restart', 'NetworkManager'];
-  return join(
-    { changes: [], undo: [undoRun(facts, true, ...restart)] },
-    ownFile(facts, dns_file, `${by_us}[main]\ndns=none\n`),
-    { changes: [run(facts, ...restart)], undo: [] },
-  );
+  return join({ changes: [], undo: [undoRun(facts, outlivesBoot(facts), ...restart)] }, file, {
+    changes: [run(facts, ...restart)],
+    undo: [],
+  });
 }
 
 /** Before the tap exists, so that its "add" event gets the properties. */
 function planUdev(facts: HostFacts, net_name_rules: boolean): HookPlan {
-  if (!facts.has_udev) return nothing;
+  if (!facts.has_udev || facts.files_base === undefined) return nothing;
   const rules = net_name_rules ? udevRules(facts.uplinks) : '';
   const reload = ['udevadm', 'control', '--reload'];
+  const trigger = ['udevadm', 'trigger', '--action=change', ...facts.uplinks.map(linkPath)];
   return join(
     {
       changes: [],
-      undo: [
-        undoRun(facts, true, 'udevadm', 'trigger', '--subsystem-match=net', '--action=change'),
-        undoRun(facts, true, ...reload),
-      ],
+      undo: [undoRun(facts, outlivesBoot(facts), ...trigger), undoRun(facts, outlivesBoot(facts), ...reload)],
     },
     rules === '' ? nothing : ownFile(facts, rules_file, rules),
     ownFile(facts, tap_link_file, tap_link),
@@ -218,14 +281,15 @@ function planUdev(facts: HostFacts, net_name_rules: boolean): HookPlan {
 function planRunning(facts: HostFacts): HookPlan {
   const backend = backendOf(facts);
   if (!backend) return nothing;
-  const restart: HookPlan = { changes: restarts[backend].map((argv) => run(facts, ...argv)), undo: [] };
+  const commands = [...restarts[backend](facts.uplinks), ...forgottenServers(facts)];
+  const restart: HookPlan = { changes: commands.map((argv) => run(facts, ...argv)), undo: [] };
   if (backend !== 'systemd-networkd') return restart;
   const lost = facts.uplinks.filter(
     ({ has_lease, network_file }) => has_lease && network_file !== undefined && !appliesToTap(network_file),
   );
-  if (lost.length === 0) return restart;
+  if (lost.length === 0 || facts.files_base === undefined) return restart;
   return join(
-    { changes: [], undo: [undoRun(facts, true, 'systemctl', 'restart', 'systemd-networkd')] },
+    { changes: [], undo: [undoRun(facts, outlivesBoot(facts), 'systemctl', 'restart', 'systemd-networkd')] },
     ...lost.map(({ name, network_file }) =>
       ownFile(facts, networkFile(name), networkFileByName(network_file!, name)),
     ),
@@ -236,12 +300,12 @@ function planRunning(facts: HostFacts): HookPlan {
 /** What the built-in hook does at one point. `net_name_rules`: the udev rules for the names of the device are wanted. */
 export function planHook(point: HookPoint, facts: HostFacts, net_name_rules: boolean): HookPlan {
   switch (point) {
-    case 'BEFORE_IF_READ':
-      return planBeforeRead(facts);
     case 'BEFORE_VPP_RUN':
       return join(planDns(facts), planUdev(facts, net_name_rules));
     case 'VPP_RUNNING':
       return planRunning(facts);
+    // An uplink that is not fit for it yet is looked at again and again: nothing of the host is touched before.
+    case 'BEFORE_IF_READ':
     case 'VPP_DONE_OK':
     case 'VPP_ERRORED':
       return nothing;
@@ -269,4 +333,20 @@ export function networkFilePaths(status: string): string[] {
     paths.push(path);
   }
   return paths.filter((path) => path.startsWith('/'));
+}
+
+/** By device, the UUID of its active connection, of `nmcli --terse --fields UUID,DEVICE connection show --active`. */
+export function activeConnections(nmcli: string): ReadonlyMap<string, string> {
+  return new Map(
+    nmcli.split('\n').flatMap((line): [string, string][] => {
+      const [, uuid, device] = /^([0-9a-f-]{36}):(\S+)$/.exec(line.trim()) ?? [];
+      return uuid === undefined || device === undefined ? [] : [[device, uuid]];
+    }),
+  );
+}
+
+/** Words behind `Link 2 (eth0):` of `resolvectl dns <device>` or `resolvectl domain <device>`, which may go on in more lines. */
+export function resolvedWords(answer: string): string[] {
+  const text = answer.replace(/^\s*Link \d+ \([^)]*\):/m, '');
+  return text === answer ? [] : text.split(/\s+/).filter((word) => /^[\w.:%#~-]+$/.test(word));
 }

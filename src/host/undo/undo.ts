@@ -29,7 +29,13 @@ export interface UndoTools {
 /** `already`: it was so before. A failed step says why, in words for the operator. */
 export type StepResult =
   | { readonly step: UndoStep; readonly outcome: 'done' | 'already' }
-  | { readonly step: UndoStep; readonly outcome: 'failed'; readonly reason: string };
+  | {
+      readonly step: UndoStep;
+      readonly outcome: 'failed';
+      readonly reason: string;
+      /** A command that did not end within its limit. */
+      readonly timed_out?: true;
+    };
 
 export interface UndoReport {
   /** In the order in which the steps were taken: the newest first. */
@@ -43,6 +49,7 @@ const LINK_WAIT_MS = 10_000;
 /** A network card finds its carrier again in 2 to 4 s after it was set up; until then no IPv6 address is of use. */
 const SETTLE_MS = 3000;
 const SETTLE_POLL_MS = 2;
+const QUESTION_TIMEOUT_MS = 5000;
 const DEFAULT_METRIC_IPV6 = 1024;
 const TABLE_MAIN = 254;
 const RTPROT_KERNEL = 2;
@@ -65,7 +72,8 @@ export async function undo(
   const results = new Map<UndoStep, StepResult>();
   const failed = (step: UndoStep, error: unknown) => {
     const reason = `${describeStep(step)}: ${error instanceof Error ? error.message : error}`;
-    results.set(step, { step, outcome: 'failed', reason });
+    const timed_out = error instanceof CommandTimedOut;
+    results.set(step, { step, outcome: 'failed', reason, ...(timed_out && { timed_out }) });
   };
   const session = new UndoSession(tools, link_wait_ms);
   const [before, after] = inOrder(steps);
@@ -129,6 +137,8 @@ function spansLinks(step: Extract<UndoStep, { kind: 'add_route' }>): boolean {
   return new Set(step.route.next_hops.map(({ link }) => link?.name)).size > 1;
 }
 
+class CommandTimedOut extends Error {}
+
 /** One replay: the own namespace stays open, and a link that did not come is not waited for twice. */
 class UndoSession {
   readonly #tools: UndoTools;
@@ -138,6 +148,7 @@ class UndoSession {
   /** Addresses that were added without detection of duplicates, as they shall be when they are of use. */
   readonly #verified: { readonly step: UndoStep; readonly address: NewAddress }[] = [];
   #rivals: Rivals | undefined;
+  #stopping: Promise<boolean> | undefined;
   /** Of each link, by address, as they were when they were first asked for. */
   readonly #neighbours = new Map<number, ReadonlyMap<string, Neighbour>>();
 
@@ -331,10 +342,23 @@ class UndoSession {
     return true;
   }
 
+  /** A machine that goes down has no use for its services, and their manager answers nobody any more. */
   async #runCommand({ argv, timeout_ms }: Extract<UndoStep, { kind: 'run_command' }>): Promise<boolean> {
+    this.#stopping ??= this.#isStopping(argv);
+    if (await this.#stopping) return false;
     const { code, stderr } = await this.#tools.run(argv, { timeout_ms });
+    if (code === 124) throw new CommandTimedOut(`it did not end within ${timeout_ms} ms`);
     if (code !== 0) throw new Error(`exit status ${code}: ${stderr.trim().slice(0, 300)}`);
     return true;
+  }
+
+  /** Asked where the command runs. Where there is no systemd it says nothing. */
+  async #isStopping(argv: readonly string[]): Promise<boolean> {
+    const prefix = argv[0] === 'chroot' ? argv.slice(0, 2) : [];
+    const { stdout } = await this.#tools.run([...prefix, 'systemctl', 'is-system-running'], {
+      timeout_ms: QUESTION_TIMEOUT_MS,
+    });
+    return stdout.trim() === 'stopping';
   }
 
   #applyUnlessThere(change: NetworkChange): boolean {

@@ -14,6 +14,7 @@ import { runCommand } from '../../../src/host/command.js';
 import {
   bootId,
   hostDevices,
+  hugepageBytes,
   hugepages,
   iommuGroup,
   kernelAtLeast,
@@ -131,8 +132,43 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
     { size_bytes: 1073741824, total: 2, free: 1 },
   ]);
   t.strictSame(hugepages(empty), []);
+  t.equal(hugepageBytes(empty), 0);
   t.strictSame(hostDevices(roots), { tun: true, vhost_net: false, vfio: false });
   t.type(processStartTime(process.pid), 'number', 'on the real machine too');
+});
+
+t.test('of the hugepages those count that a program may have', async (t) => {
+  const root = t.testdir({
+    proc: { meminfo: 'MemTotal: 1 kB\nHugepagesize:       2048 kB\n', self: { cgroup: '0::/pods/a\n' } },
+    sys: {
+      fs: { cgroup: { pods: { a: {} }, hugetlb: { pods: { a: {} } } } },
+      kernel: {
+        mm: {
+          hugepages: {
+            'hugepages-1048576kB': { nr_hugepages: '2\n' },
+            'hugepages-2048kB': { nr_hugepages: '512\n' },
+          },
+        },
+      },
+    },
+  });
+  const roots = { sys: join(root, 'sys'), proc: join(root, 'proc'), dev: '' };
+  const write = (path: string, text: string) => writeFileSync(join(root, path), text);
+  const MiB = 2 ** 20;
+  t.equal(hugepageBytes(roots), 1024 * MiB, 'of the usual size alone');
+  write('sys/fs/cgroup/pods/a/hugetlb.2MB.max', 'max\n');
+  t.equal(hugepageBytes(roots), 1024 * MiB);
+  write('sys/fs/cgroup/pods/hugetlb.2MB.max', `${256 * MiB}\n`);
+  t.equal(hugepageBytes(roots), 256 * MiB, 'that of a cgroup above counts as well');
+  write('sys/fs/cgroup/pods/a/hugetlb.2MB.rsvd.max', '0\n');
+  t.equal(hugepageBytes(roots), 0);
+  write('sys/fs/cgroup/hugetlb/pods/a/hugetlb.2MB.limit_in_bytes', `${512 * MiB}\n`);
+  write('proc/self/cgroup', '7:cpu,hugetlb:/pods/a\n3:memory:/other\n');
+  t.equal(hugepageBytes(roots), 512 * MiB, 'cgroup v1');
+  // As in a container, whose own cgroup is all that it sees.
+  write('proc/self/cgroup', '0::/not/here\n');
+  write('sys/fs/cgroup/hugetlb.2MB.max', `${64 * MiB}\n`);
+  t.equal(hugepageBytes(roots), 64 * MiB);
 });
 
 t.test('a file is written whole or not at all', async (t) => {

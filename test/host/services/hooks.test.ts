@@ -7,13 +7,16 @@ import { type HookPoint, hook_points, loadConfig } from '../../../src/config.js'
 import type { CommandResult } from '../../../src/host/command.js';
 import { Hooks, type HookTools } from '../../../src/host/services/hooks.js';
 import {
+  activeConnections,
   appliesToTap,
   type HookPlan,
   type HostFacts,
   netNames,
   networkFileByName,
   networkFilePaths,
+  planGiveBack,
   planHook,
+  resolvedWords,
   saysDnsNone,
   udevRules,
 } from '../../../src/host/services/network-managers.js';
@@ -27,6 +30,7 @@ const host: HostFacts = {
   active: ['systemd-networkd'],
   has_udev: true,
   dns_none: false,
+  files_base: '/run',
   uplinks: [
     {
       name: 'eth0',
@@ -81,16 +85,20 @@ t.test('every file and every change of service has its undo', async (t) => {
 });
 
 t.test(
-  'the backend of the uplink is started anew when the tap is there, and last of all when the uplink is back',
+  'the backend is started anew when the tap is there, and last of all when the uplink is back',
   async (t) => {
-    const networkd = plan('BEFORE_IF_READ');
-    t.same(networkd.changes, [], 'nothing is changed before the host was read');
-    t.same(undo(networkd).reverse(), [
-      'chroot /host systemctl restart systemd-udev-trigger',
+    t.same(changes(plan('BEFORE_IF_READ')), [], 'nothing is touched before the uplink is fit');
+    t.same(undo(plan('BEFORE_IF_READ')), []);
+    const restart = [
+      'chroot /host udevadm trigger --action=add /sys/class/net/eth0 /sys/class/net/eth1',
       'chroot /host udevadm settle --timeout=5',
       'chroot /host systemctl restart systemd-networkd',
-    ]);
+    ];
+    const networkd = planGiveBack(host);
+    t.same(networkd.changes, []);
+    t.same(undo(networkd).reverse(), restart);
     t.ok(networkd.undo.every((step) => step.kind === 'run_command' && !step.after_boot));
+    t.same(changes(plan('VPP_RUNNING')).slice(-3), restart, 'events of the uplinks alone');
     t.same(changes(plan('VPP_RUNNING', { active: ['NetworkManager'] })), [
       'chroot /host systemctl restart NetworkManager',
     ]);
@@ -103,9 +111,56 @@ t.test(
   },
 );
 
+t.test(
+  'the connection that NetworkManager had is active again, and its name servers are known',
+  async (t) => {
+    const uuid = '5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03';
+    const [eth0, eth1] = host.uplinks;
+    const uplinks = [
+      {
+        ...eth0!,
+        connection: uuid,
+        resolved: { servers: ['10.0.0.53', 'fd00::53'], domains: ['example.org', '~.'] },
+      },
+      eth1!,
+    ];
+    const facts = { ...host, active: ['NetworkManager'] as const, uplinks };
+    const dns = [
+      'chroot /host resolvectl dns eth0 10.0.0.53 fd00::53',
+      'chroot /host resolvectl domain eth0 example.org ~.',
+    ];
+    t.same(undo(planGiveBack(facts)).reverse(), [
+      'chroot /host systemctl restart NetworkManager',
+      ...dns,
+      `chroot /host nmcli --wait 15 connection up uuid ${uuid} ifname eth0`,
+    ]);
+    t.same(changes(planHook('VPP_RUNNING', facts, true)), [
+      'chroot /host systemctl restart NetworkManager',
+      ...dns,
+    ]);
+    t.notMatch(
+      undo(planGiveBack({ ...facts, active: ['systemd-networkd', 'NetworkManager'] })).join(),
+      /nmcli|resolvectl/,
+      'systemd-networkd does all that itself',
+    );
+
+    t.same(
+      [...activeConnections(`${uuid}:eth0\n1d6edd65-0bb0-7ffb-45f1-5fb06bd0f3e0:\nError: no\n`)],
+      [['eth0', uuid]],
+    );
+    t.same(resolvedWords('Link 2 (eth0): 10.0.0.53 fd00::53%2\n               10.0.0.54#dns.example\n'), [
+      '10.0.0.53',
+      'fd00::53%2',
+      '10.0.0.54#dns.example',
+    ]);
+    t.same(resolvedWords('Link 2 (eth0):\n'), []);
+    t.same(resolvedWords('Failed to resolve interface "eth0"\n'), []);
+  },
+);
+
 t.test('NetworkManager is kept from resolv.conf by a file of ours', async (t) => {
   const dns = plan('BEFORE_VPP_RUN', { active: ['NetworkManager'], has_udev: false });
-  const file = '/host/etc/NetworkManager/conf.d/99-calico-vpp.conf';
+  const file = '/host/run/NetworkManager/conf.d/99-calico-vpp.conf';
   t.same(changes(dns), [file, 'chroot /host systemctl restart NetworkManager']);
   t.match(dns.changes[0], { content: /\[main\]\ndns=none\n$/ });
   t.same(
@@ -126,6 +181,34 @@ t.test('NetworkManager is kept from resolv.conf by a file of ours', async (t) =>
   t.notOk(saysDnsNone('[main]\nrc-manager=unmanaged # dns=none\n'));
 });
 
+t.test(
+  'files go where they vanish with the boot, else where they can be written, else nowhere',
+  async (t) => {
+    for (const point of hook_points) {
+      for (const active of [['systemd-networkd'], ['NetworkManager']] as const) {
+        const all = plan(point, { active });
+        t.ok(
+          all.changes.every((change) => change.do !== 'write_file' || change.path.startsWith('/host/run/')),
+        );
+        const told = (steps: HookPlan['undo']) =>
+          steps.filter((step) => step.kind === 'run_command' && step.after_boot);
+        t.same(told(all.undo), [], 'nothing is left to be told after a restart of the machine');
+        const etc = plan(point, { active, files_base: '/etc' });
+        t.same(
+          changes(etc),
+          changes(all).map((each) => each.replace(/^\/host\/run\//, '/host/etc/')),
+        );
+        t.equal(
+          told(etc.undo).length > 0,
+          etc.changes.some((change) => change.do === 'write_file'),
+        );
+        const { files_base: _, ...none } = { ...host, active };
+        t.ok(planHook(point, none, true).changes.every((change) => change.do === 'run_command'));
+      }
+    }
+  },
+);
+
 t.test('udev gives the tap the names of the device and leaves its MAC alone', async (t) => {
   t.match(udevRules(host.uplinks).split('\n'), [
     /^#/,
@@ -133,30 +216,26 @@ t.test('udev gives the tap the names of the device and leaves its MAC alone', as
     '',
   ]);
   const udev = plan('BEFORE_VPP_RUN');
-  const rules = '/host/etc/udev/rules.d/99-vpp-restore-id_net_name.rules';
-  const link = '/host/etc/systemd/network/00-calico-vpp-tap.link';
+  const rules = '/host/run/udev/rules.d/99-vpp-restore-id_net_name.rules';
+  const link = '/host/run/systemd/network/00-calico-vpp-tap.link';
   t.same(changes(udev), [rules, link, 'chroot /host udevadm control --reload']);
   t.match(udev.changes[1], { content: /Driver=tun\n\n\[Link\]\nNamePolicy=keep\nMACAddressPolicy=none/ });
   t.same(undo(udev).reverse(), [
     `remove ${link}`,
     `remove ${rules}`,
     'chroot /host udevadm control --reload',
-    'chroot /host udevadm trigger --subsystem-match=net --action=change',
+    'chroot /host udevadm trigger --action=change /sys/class/net/eth0 /sys/class/net/eth1',
   ]);
-  t.ok(
-    udev.undo.every((step) => step.kind === 'write_file' || (step.kind === 'run_command' && step.after_boot)),
-    'these files outlive a restart of the machine, and so must their undo',
-  );
   t.same(changes(plan('BEFORE_VPP_RUN', {}, false)), [link, 'chroot /host udevadm control --reload']);
   t.equal(udevRules([host.uplinks[1]!]), '');
 });
 
 t.test('networkd manages the tap by name where its own file would not take it', async (t) => {
-  const file = '/host/etc/systemd/network/00-calico-vpp-eth0.network';
+  const file = '/host/run/systemd/network/00-calico-vpp-eth0.network';
   const running = plan('VPP_RUNNING');
   t.same(changes(running), [
     file,
-    'chroot /host systemctl restart systemd-udev-trigger',
+    'chroot /host udevadm trigger --action=add /sys/class/net/eth0 /sys/class/net/eth1',
     'chroot /host udevadm settle --timeout=5',
     'chroot /host systemctl restart systemd-networkd',
   ]);
@@ -226,6 +305,7 @@ function rig(
   answers: Record<string, Partial<CommandResult>> = {},
 ) {
   const root = mkdtempSync(join(tmpdir(), 'hooks-'));
+  mkdirSync(join(root, 'run'));
   t.teardown(() => rmSync(root, { recursive: true }));
   const uplinkInterfaces = [
     { interfaceName: 'eth0', vppDriver: 'af_packet' },
@@ -297,35 +377,36 @@ const networkd: Record<string, Partial<CommandResult>> = {
 
 t.test('the built-in work is recorded before it is done, once, and goes on past a failure', async (t) => {
   const { hooks, root, lines, recorded, trace } = rig(t, {}, networkd);
-  mkdirSync(join(root, 'run'));
   writeFileSync(join(root, 'run/10-eth0.network'), permanent);
 
   await hooks.run('BEFORE_IF_READ');
-  t.equal(recorded.length, 3);
-  trace.length = 0;
+  t.same([recorded, trace], [[], []], 'the host is not touched, nor asked, before the uplink is fit');
+  /** Without the questions. */
+  const done = () =>
+    trace
+      .splice(0)
+      .filter((line) => /^(record|udevadm (control|trigger|settle)|systemctl restart)/.test(line));
   await hooks.run('BEFORE_VPP_RUN');
-  t.same(trace, ['record 4', 'udevadm control --reload']);
+  t.same(done(), ['record 3', 'record 4', 'udevadm control --reload']);
   t.match(
-    readFileSync(join(root, 'etc/udev/rules.d/99-vpp-restore-id_net_name.rules'), 'utf8'),
+    readFileSync(join(root, 'run/udev/rules.d/99-vpp-restore-id_net_name.rules'), 'utf8'),
     /02:00:00:00:00:01.*enp0s5/,
   );
-  trace.length = 0;
   await hooks.run('BEFORE_VPP_RUN');
-  t.same(trace, ['udevadm control --reload'], 'a second life of VPP adds nothing to the journal');
+  t.same(done(), ['udevadm control --reload'], 'a second life of VPP adds nothing to the journal');
 
-  trace.length = 0;
   await hooks.run('VPP_RUNNING');
-  t.same(trace, [
-    'record 2',
-    'systemctl restart systemd-udev-trigger',
+  t.same(done(), [
+    'record 1',
+    'udevadm trigger --action=add /sys/class/net/eth0 /sys/class/net/eth10',
     'udevadm settle --timeout=5',
     'systemctl restart systemd-networkd',
   ]);
-  t.match(readFileSync(join(root, 'etc/systemd/network/00-calico-vpp-eth0.network'), 'utf8'), /Name=eth0\n/);
-  t.notOk(existsSync(join(root, 'etc/systemd/network/00-calico-vpp-eth10.network')));
+  t.match(readFileSync(join(root, 'run/systemd/network/00-calico-vpp-eth0.network'), 'utf8'), /Name=eth0\n/);
+  t.notOk(existsSync(join(root, 'run/systemd/network/00-calico-vpp-eth10.network')));
   t.equal(lines.filter(({ level }) => level === 'warn').length, 3, 'the failed commands are told');
   await hooks.run('VPP_DONE_OK');
-  t.equal(recorded.length, 9);
+  t.equal(recorded.length, 8, 'one restart of networkd is enough, the last one');
 });
 
 t.test('nothing is changed when the journal cannot take the undo', async (t) => {
@@ -334,7 +415,7 @@ t.test('nothing is changed when the journal cannot take the undo', async (t) => 
     throw new Error('disk full');
   };
   await hooks.run('BEFORE_VPP_RUN');
-  t.notOk(existsSync(join(root, 'etc')));
+  t.notOk(existsSync(join(root, 'run/udev')));
   t.match(lines, [{ level: 'warn', text: /hook\(BEFORE_VPP_RUN\) failed/ }]);
 });
 
@@ -345,7 +426,7 @@ t.test('with the built-in work turned off, the first uplink alone is looked afte
     networkd,
   );
   await hooks.run('BEFORE_VPP_RUN');
-  t.ok(existsSync(join(root, 'etc/udev/rules.d/99-vpp-restore-id_net_name.rules')));
+  t.ok(existsSync(join(root, 'run/udev/rules.d/99-vpp-restore-id_net_name.rules')));
 });
 
 t.test('a script of the user takes the place of the built-in work', async (t) => {
@@ -354,7 +435,7 @@ t.test('a script of the user takes the place of the built-in work', async (t) =>
   t.teardown(() => delete process.env.CANARY);
   const { hooks, lines, recorded, clock } = rig(t, { CALICOVPP_HOOK_BEFORE_VPP_RUN: script }, networkd);
   await hooks.run('BEFORE_VPP_RUN');
-  t.same(recorded, []);
+  t.equal(recorded.length, 3, 'but that the backend is told when the uplink is back');
   t.equal(clock.pending, 0, 'the time limit is gone with the script');
   t.match(
     lines.map(({ text }) => text),
@@ -366,11 +447,22 @@ t.test('a script of the user takes the place of the built-in work', async (t) =>
   );
 });
 
-t.test('a script at the first point does not hide the host from the later ones', async (t) => {
-  const { hooks, recorded, lines } = rig(t, { CALICOVPP_HOOK_BEFORE_IF_READ: 'echo made eth0' }, networkd);
+t.test('what is known of the host is what it is when it is used', async (t) => {
+  const { hooks, root, tools, lines } = rig(t, { CALICOVPP_HOOK_BEFORE_IF_READ: 'echo made eth0' }, networkd);
+  writeFileSync(join(root, 'run/10-eth0.network'), permanent);
+  const file = join(root, 'run/systemd/network/00-calico-vpp-eth0.network');
+  const { openNetwork } = tools;
+  Object.assign(tools, { openNetwork: () => ({ ...openNetwork(), addresses: () => [] }) });
   await hooks.run('BEFORE_IF_READ');
   t.match(lines[0], { text: 'hook(BEFORE_IF_READ) made eth0' });
-  t.equal(recorded.length, 3);
+  await hooks.run('BEFORE_VPP_RUN');
+  await hooks.run('VPP_RUNNING');
+  t.notOk(existsSync(file), 'there is no lease');
+  Object.assign(tools, { openNetwork });
+  await hooks.run('BEFORE_IF_READ');
+  await hooks.run('BEFORE_VPP_RUN');
+  await hooks.run('VPP_RUNNING');
+  t.ok(existsSync(file), 'a lease that has come since is renewed on the tap');
 });
 
 t.test('a script that does not end is killed with all that it started', async (t) => {
@@ -406,7 +498,7 @@ t.test('a hook whose time has passed does nothing more', async (t) => {
   t.equal(script.lines.length, 2, 'nor is it begun');
 
   const built_in = rig(t, {}, networkd);
-  await built_in.hooks.run('BEFORE_IF_READ', abort.signal);
+  await built_in.hooks.run('BEFORE_VPP_RUN', abort.signal);
   t.same(built_in.recorded, [], 'the host is looked at and not changed');
 });
 

@@ -1,16 +1,12 @@
 import t, { type Test } from 'tap';
+import { hostInside } from '../../../lab/host-inside.js';
 import { canUseNetns, NetnsLab } from '../../../lab/netns.js';
 import { systemClock } from '../../../src/clock.js';
 import { runCommand } from '../../../src/host/command.js';
 import { captureLink, restoreSteps } from '../../../src/host/undo/capture.js';
 import { undo } from '../../../src/host/undo/undo.js';
 import { identityOf, type UndoStep } from '../../../src/host/undo/undo-step.js';
-import {
-  type HostNetwork,
-  type NetworkChange,
-  type NetworkNamespace,
-  OWN_NAMESPACE_PATH,
-} from '../../../src/linux/network.js';
+import type { NetworkNamespace } from '../../../src/linux/network.js';
 
 /** Reading, taking away and giving back a link with a real kernel. `ip -j` is the second opinion. */
 
@@ -40,27 +36,6 @@ function told(lab: NetnsLab, name: string): object {
   const routes = ['-4', '-6'].flatMap((family) => ipJson(lab, name, family, 'route', 'show', 'table', 'all'));
   const neighbours = ipJson(lab, name, 'neigh', 'show', 'nud', 'permanent');
   return { addresses, routes: routes.map((route) => JSON.stringify(route)).sort(), neighbours };
-}
-
-/** The machine as this process would see it if it lived in the namespace called `name`. */
-function hostInside(lab: NetnsLab, name: string): HostNetwork {
-  const own = lab.namespace(name);
-  return {
-    open(path, id) {
-      const namespace = lab.host.open(path ?? own, id);
-      const come_home = (change: NetworkChange): NetworkChange =>
-        change.do === 'move_link' && change.netns === OWN_NAMESPACE_PATH ? { ...change, netns: own } : change;
-      const { apply } = namespace;
-      namespace.apply = (change) => apply.call(namespace, come_home(change));
-      return namespace;
-    },
-    inNamespace: (path, run) => lab.host.inNamespace(path, run),
-    identify: (path) => lab.host.identify(path),
-    removeTun: (path, tun, id, urgent) => lab.host.removeTun(path, tun, id, urgent),
-    exists: (path) => lab.host.exists(path),
-    createNamed: (other) => lab.host.createNamed(other),
-    removeNamed: (other) => lab.host.removeNamed(other),
-  };
 }
 
 /** The node of the tests: a veth uplink `up0` with everything on it that an administrator can think of. */

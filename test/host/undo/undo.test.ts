@@ -322,8 +322,8 @@ t.test('links come first, then the addresses of all, then their routes, and serv
   const report = await undo([...steps, ...service], {
     host,
     clock: new TurnedClock(),
-    run: async () => {
-      seen.push(host.snapshot(), readdirSync(directory));
+    run: async (argv) => {
+      if (argv[0] === 'restart') seen.push(host.snapshot(), readdirSync(directory));
       return fine;
     },
   });
@@ -420,11 +420,37 @@ t.test('commands, kernel files and drivers are undone, and their failures told',
       'done',
     ],
   );
-  t.strictSame(commands, ['false 5', 'systemctl restart x 5']);
+  t.strictSame(commands, ['systemctl is-system-running 5000', 'false 5', 'systemctl restart x 5']);
   t.equal(readFileSync(join(directory, 'value'), 'utf8').trim(), '0');
   t.equal(readFileSync(join(pci, 'drivers/vfio-pci/unbind'), 'utf8'), '0000:03:00.0');
   t.equal(readFileSync(join(pci, 'drivers/virtio_pci/bind'), 'utf8'), '0000:03:00.0');
   t.equal(readFileSync(join(pci, 'devices/0000:03:00.0/driver_override'), 'utf8').charAt(0), '\n');
+});
+
+t.test('nothing is asked of the services of a machine that goes down', async (t) => {
+  const asked: string[] = [];
+  const undoWhen = async (state: string) =>
+    undo(
+      ['restart networkd', 'trigger'].map((words): UndoStep => {
+        const argv = ['chroot', '/host', ...words.split(' ')];
+        return { kind: 'run_command', argv, timeout_ms: 20_000, after_boot: false };
+      }),
+      {
+        host: new FakeHostNetwork(),
+        clock: new TurnedClock(),
+        run: async (argv) => {
+          asked.push(argv.join(' '));
+          const stdout = argv.at(-1) === 'is-system-running' ? `${state}\n` : '';
+          return { ...fine, code: state === 'running' ? 0 : 1, stdout };
+        },
+      },
+    );
+  const question = 'chroot /host systemctl is-system-running';
+  t.strictSame((await undoWhen('stopping')).remaining, []);
+  t.strictSame(asked.splice(0), [question], 'one question for all of them');
+  t.equal((await undoWhen('degraded')).remaining.length, 2);
+  t.strictSame(asked.splice(0), [question, 'chroot /host trigger', 'chroot /host restart networkd']);
+  t.strictSame((await undoWhen('running')).remaining, []);
 });
 
 t.test('routes that cannot be given back truly are left out', async (t) => {
