@@ -99,6 +99,8 @@ export function interfaceSpecOf(
   const specs = new Map(
     Object.entries(entries).map(([entry_name, entry]) => {
       const field = `annotation ${name}, entry ${shown(entry_name)}`;
+      if (Array.isArray(entry))
+        throw new InvalidRequest(field, entry, 'is not an object: write e.g. {"rx": 1}');
       return [entry_name, readPodInterfaceSpec(entry, entry_name, field, limits.max_spec ?? {}, warn)];
     }),
   );
