@@ -113,7 +113,8 @@ export function allowedSourcePrefixesOf(annotations: Annotations): readonly stri
   for (const name of [annotation.allowed_source_prefixes, annotation.allowed_source_prefixes_go]) {
     const text = annotations[name];
     if (text === undefined) continue;
-    const list = readJson(name, text) ?? [];
+    // Calico takes an empty one for none.
+    const list = text.trim() === '' ? [] : (readJson(name, text) ?? []);
     if (!Array.isArray(list)) {
       throw new InvalidRequest(`annotation ${name}`, text, 'is not a list: write e.g. ["10.0.0.0/24"]');
     }

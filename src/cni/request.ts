@@ -232,7 +232,11 @@ function readHostPorts(
   has: (address: string) => boolean,
   warn: Warn,
 ): readonly HostPort[] {
-  checkCount('workload.ports', ports, host_ports_max);
+  checkCount(
+    'workload.ports with a host port',
+    ports.filter(({ hostPort }) => hostPort !== 0),
+    host_ports_max,
+  );
   const host_ports = new Map<string, HostPort>();
   for (const [index, port] of ports.entries()) {
     if (port.hostPort === 0) continue;
