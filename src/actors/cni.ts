@@ -63,6 +63,8 @@ class Cni implements Actor<CniMessage> {
   private server: CniServer | undefined;
   /** Translations that no pod of now has; see Holdings. */
   private strays: readonly Translation[] = [];
+  /** Pods of the Go implementation could not all be written down. */
+  private importing = false;
   private ready: NodeReady | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
@@ -103,10 +105,7 @@ class Cni implements Actor<CniMessage> {
     const { ctx, deps } = this;
     this.importPods();
     this.completeRecords();
-    for (const { spec, phase, tables } of this.records.list()) {
-      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
-      await this.spawn(spec, slot, phase === 'deleting');
-    }
+    await this.spawnRecorded();
     this.server = await deps.startServer(cniHandlers(ctx, deps.limits));
     this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
@@ -363,12 +362,21 @@ class Cni implements Actor<CniMessage> {
   }
 
   private importPods(): void {
-    if (this.records.list().length > 0 || this.records.problems.length > 0) return;
     const text = this.deps.readGoState();
     if (text === undefined) return;
-    for (const told of takeOver(text, this.records, this.namespaces)) {
-      this.ctx.event('import', told);
-      this.ctx.log.info({ told }, 'pods(import) from the Go implementation');
+    const { told, open } = takeOver(text, this.records, this.namespaces);
+    this.importing = open;
+    for (const sentence of told) {
+      this.ctx.event('import', sentence);
+      this.ctx.log.info({ told: sentence }, 'pods(import) from the Go implementation');
+    }
+  }
+
+  private async spawnRecorded(): Promise<void> {
+    for (const { spec, phase, tables } of this.records.list()) {
+      if (this.pods.has(spec.key)) continue;
+      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
+      await this.spawn(spec, slot, phase === 'deleting');
     }
   }
 
@@ -407,7 +415,12 @@ class Cni implements Actor<CniMessage> {
     this.ctx.log.error({}, `pods(records) ${text}`);
   }
 
-  private collect(): void {
+  private async collect(): Promise<void> {
+    if (this.importing) {
+      this.importPods();
+      await this.spawnRecorded();
+      this.read({ fresh: true });
+    }
     const { collect_ms } = this.deps.settings;
     this.mendRecords();
     const now_ms = this.ctx.clock.now_ms();

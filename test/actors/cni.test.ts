@@ -777,26 +777,60 @@ t.test('pods of the Go implementation', async (t) => {
       'netns:/var/run/netns/gone,if:eth0': entry('gone', '10.0.0.2'),
     },
   });
+  /** As the Go implementation has left it. */
+  const left = (lab: PodLab, name: string, address: string): void => {
+    lab.makeNetns(name);
+    const namespace = lab.host.open(lab.netns(name));
+    lab.host.addVirtual({ name: 'eth0', mac: '02:00:00:00:00:01', kind: 'tun' }, lab.netns(name));
+    const link = namespace.link('eth0')!.index;
+    namespace.apply({ do: 'add_address', address: { link, family: 4, prefix: `${address}/32` } });
+  };
   await t.test('are connected again if they are still there', async (t) => {
     const lab = new PodLab();
     lab.goState = state;
-    lab.makeNetns('a');
+    left(lab, 'a', '10.0.0.1');
     await lab.start(t);
     t.strictSame(lab.pods, ['a']);
     await lab.ready();
     t.equal(lab.vpp.kinds().tap, 1);
     t.equal(lab.phase('a'), 'done');
   });
-  await t.test('are not asked for when there are records', async (t) => {
+  await t.test('are taken over also when there are records, and once', async (t) => {
     const lab = new PodLab();
     await lab.start(t);
     await lab.ready();
-    await lab.add('p');
+    await lab.add('p', { ips: [ip(7)] });
     lab.goState = state;
-    lab.makeNetns('a');
+    left(lab, 'a', '10.0.0.1');
     await lab.kit.crash(new Error('boom'));
     await lab.kit.clock.advance(200);
-    t.strictSame(lab.pods, ['p']);
+    t.strictSame(lab.pods.sort(), ['a', 'p']);
+    await lab.ready();
+    t.equal(lab.vpp.kinds().tap, 2);
+    t.equal(lab.vpp.kinds().table, 2);
+    await lab.del('a');
+    await lab.kit.crash(new Error('boom'));
+    await lab.kit.clock.advance(200);
+    t.strictSame(lab.pods, ['p'], 'one that was deleted does not come back');
+  });
+  await t.test('are no stranger’s who has their path now', async (t) => {
+    const lab = new PodLab();
+    lab.goState = state;
+    left(lab, 'a', '10.0.0.5');
+    await lab.start(t);
+    t.strictSame(lab.pods, []);
+  });
+  await t.test('are taken over when the disk has space again', async (t) => {
+    const lab = new PodLab();
+    lab.goState = state;
+    left(lab, 'a', '10.0.0.1');
+    lab.store.full = true;
+    await lab.start(t);
+    await lab.ready();
+    t.strictSame(lab.pods, []);
+    lab.store.full = false;
+    await lab.kit.clock.advance(61_000);
+    t.strictSame([lab.pods, lab.vpp.kinds().tap], [['a'], 1]);
   });
 });
 
