@@ -110,7 +110,7 @@ function requestOf(pod: GoPod) {
       endpoint: pod.endpointID,
       annotations: {
         [annotation.interfaces_spec]: JSON.stringify({ [pod.interfaceName]: spec }),
-        [annotation.allowed_source_prefixes]: JSON.stringify(allowedSpoofingPrefixes.map(prefixText)),
+        [annotation.allowed_source_prefixes_go]: JSON.stringify(allowedSpoofingPrefixes.map(prefixText)),
       },
       ports: pod.hostPorts.map((port) => ({
         protocol: port.Protocol,
@@ -183,6 +183,7 @@ export function importGoState(text: string): GoState {
     const parsed = parseAddRequest(requestOf(pod.output), {
       default_spec: interface_spec_default,
       gates: { memif: false, vcl: false, multinet: false },
+      source_spoofing: 'Legacy',
     });
     if ('error' in parsed) problems.push(`${key}: re-create the pod: ${parsed.error}`);
     else if (key !== podKey(netnsName, interfaceName))

@@ -22,7 +22,8 @@ export interface CniDeps {
   readonly readGoState: () => string | undefined;
   /** Paths of the namespaces that are the node's own: no pod is in one. */
   readonly node_namespaces: readonly string[];
-  readonly limits: PodLimits;
+  /** As they are at the moment of a request. */
+  readonly limits: () => PodLimits;
   /** The readiness of the pods, whenever it or its reason may have changed. */
   readonly report: (state: Settledness) => void;
   readonly settings: CniSettings;

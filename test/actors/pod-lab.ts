@@ -299,7 +299,11 @@ export class PodLab {
       },
       node_namespaces: [OWN_NAMESPACE_PATH],
       translations: this.translations,
-      limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
+      limits: () => ({
+        default_spec: interface_spec_default,
+        gates: { memif: false, vcl: false, multinet: true },
+        source_spoofing: 'Any',
+      }),
       settings: {
         gso: true,
         buffers_wanted: 0,

@@ -14,6 +14,7 @@ const prefix = 'cni.projectcalico.org/';
 const closed: PodLimits = {
   default_spec: interface_spec_default,
   gates: { memif: false, vcl: false, multinet: false },
+  source_spoofing: 'Any',
 };
 const open: PodLimits = { ...closed, gates: { memif: true, vcl: true, multinet: true } };
 const limited = (max_spec: NonNullable<PodLimits['max_spec']>): PodLimits => ({ ...closed, max_spec });
@@ -259,6 +260,18 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
     annotated({ [`${prefix}allowedSourcePrefixes`]: '' }),
     { allowed_source_prefixes: [] },
   ],
+  ...(['Legacy', 'Disabled'] as const).map((source_spoofing): (typeof taken)[number] => [
+    `source prefixes without the administrator’s word (${source_spoofing})`,
+    annotated({
+      [`${prefix}allowedSourcePrefixes`]: '["10.9.0.0/16"]',
+      [`${prefix}AllowedSourcePrefixes`]: '["10.8.0.0/16"]',
+    }),
+    { allowed_source_prefixes: source_spoofing === 'Legacy' ? ['10.8.0.0/16'] : [] },
+    source_spoofing === 'Legacy'
+      ? [/allowedSourcePrefixes is ignored: it acts where workloadSourceSpoofing/]
+      : [/allowedSourcePrefixes is ignored/, /AllowedSourcePrefixes is ignored/],
+    { ...closed, source_spoofing },
+  ]),
   ['addresses of 240.0.0.0/4', ips('240.0.0.1/32'), { addresses: { ip4: ['240.0.0.1'], ip6: [] } }],
   [
     'any number of ports without host port',
