@@ -116,6 +116,7 @@ export class RunningNode {
       CALICOVPP_VPP_NETNS: 'vpp',
       CALICOVPP_CNI_SOCKET: join(this.directory, 'run', 'cni.sock'),
       CALICOVPP_KUBERNETES: 'off',
+      CALICOVPP_WORKLOAD_SOURCE_SPOOFING: 'Any',
       CALICOVPP_VPP_BINARY: binary,
       CALICOVPP_VPP_ENVIRONMENT: JSON.stringify(vpp_environment),
       CALICOVPP_INTERFACES: JSON.stringify({

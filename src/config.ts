@@ -14,7 +14,7 @@ import { BadValue, ConfigError, type Fault } from './config/problem.js';
 import type { Secret } from './config/secret.js';
 import { assembleUplinks, type UplinkSpec } from './config/uplinks.js';
 import { ip_address, type ListenAddress, list, type Parse, prefix } from './config/values.js';
-import { Environment, type Origin, variables } from './config/variables.js';
+import { Environment, type Origin, type SourceSpoofing, variables } from './config/variables.js';
 import type { LogFormat, LogLevel } from './log.js';
 
 export { type InterfaceLimits, type InterfaceSpec, readInterfaceSpec } from './config/interface-spec.js';
@@ -67,6 +67,7 @@ export interface Config {
     readonly limits: InterfaceLimits;
     /** Of flows for which no policy is configured yet. */
     readonly default_verdict: 'allow' | 'deny';
+    readonly source_spoofing: SourceSpoofing;
     readonly count_max: number;
   };
   /** Each gives a default route in VPP through the main uplink. */
@@ -331,7 +332,12 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     main_uplink,
     host_tap,
     tap_address: read.tap_address,
-    pods: { ...pods, count_max: read.pods_max, default_verdict: read.pod_default_verdict },
+    pods: {
+      ...pods,
+      count_max: read.pods_max,
+      default_verdict: read.pod_default_verdict,
+      source_spoofing: read.source_spoofing,
+    },
     default_gateways,
     redirect_to_host,
     neighbours: {

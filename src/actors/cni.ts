@@ -4,7 +4,7 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { CniServer } from '../cni/server.js';
-import { recordedSlot } from '../desired/admission.js';
+import { type BufferPool, buffersText, recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
@@ -63,6 +63,8 @@ class Cni implements Actor<CniMessage> {
   private server: CniServer | undefined;
   /** Translations that no pod of now has; see Holdings. */
   private strays: readonly Translation[] = [];
+  /** Pods of the Go implementation could not all be written down. */
+  private importing = false;
   private ready: NodeReady | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
@@ -103,10 +105,7 @@ class Cni implements Actor<CniMessage> {
     const { ctx, deps } = this;
     this.importPods();
     this.completeRecords();
-    for (const { spec, phase, tables } of this.records.list()) {
-      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
-      await this.spawn(spec, slot, phase === 'deleting');
-    }
+    await this.spawnRecorded();
     this.server = await deps.startServer(cniHandlers(ctx, deps.limits));
     this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
@@ -208,13 +207,15 @@ class Cni implements Actor<CniMessage> {
         `${name}: ${conflict.address} is that of ${other} (${holder.spec.netns}), which still runs on this node: delete that pod, or free the address in IPAM`,
       );
     }
-    const { buffers } = this.ready ?? {};
-    const missing = buffers === undefined ? 0 : this.pods.buffersMissing(spec, buffers);
-    if (missing > 0) {
-      return this.refuse(
-        add.reply,
-        `${name}: of VPP's ${buffers} packet buffers ${missing} are missing for one more pod: raise buffers-per-numa in the start-up template, or ask for smaller receive rings`,
+    const { pool } = this;
+    const missing = pool === undefined ? 0 : this.pods.buffersMissing(spec, pool, true);
+    if (pool !== undefined && missing > 0) {
+      const going = [...this.pods.values()].find(
+        ({ deleting, spec: { key } }) => deleting && key !== spec.key,
       );
+      if (going !== undefined && this.pods.buffersMissing(spec, pool, false) === 0)
+        return this.hold(add, going.spec.key);
+      return this.refuse(add.reply, `${name}: ${buffersText(pool, missing)}`);
     }
     const pod = known ?? (await this.admit(add, spec));
     if (pod === undefined) return;
@@ -272,6 +273,7 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod === undefined) {
       // Without a record there is nobody to answer for it, but what looks like it goes.
+      this.records.forget(key);
       this.sweeper.sweepTag(podInterfaceTag(asked));
       return reply.resolve({ deleted: true });
     }
@@ -360,12 +362,21 @@ class Cni implements Actor<CniMessage> {
   }
 
   private importPods(): void {
-    if (this.records.list().length > 0 || this.records.problems.length > 0) return;
     const text = this.deps.readGoState();
     if (text === undefined) return;
-    for (const told of takeOver(text, this.records, this.namespaces)) {
-      this.ctx.event('import', told);
-      this.ctx.log.info({ told }, 'pods(import) from the Go implementation');
+    const { told, open } = takeOver(text, this.records, this.namespaces);
+    this.importing = open;
+    for (const sentence of told) {
+      this.ctx.event('import', sentence);
+      this.ctx.log.info({ told: sentence }, 'pods(import) from the Go implementation');
+    }
+  }
+
+  private async spawnRecorded(): Promise<void> {
+    for (const { spec, phase, tables } of this.records.list()) {
+      if (this.pods.has(spec.key)) continue;
+      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
+      await this.spawn(spec, slot, phase === 'deleting');
     }
   }
 
@@ -404,7 +415,12 @@ class Cni implements Actor<CniMessage> {
     this.ctx.log.error({}, `pods(records) ${text}`);
   }
 
-  private collect(): void {
+  private async collect(): Promise<void> {
+    if (this.importing) {
+      this.importPods();
+      await this.spawnRecorded();
+      this.read({ fresh: true });
+    }
     const { collect_ms } = this.deps.settings;
     this.mendRecords();
     const now_ms = this.ctx.clock.now_ms();
@@ -412,7 +428,9 @@ class Cni implements Actor<CniMessage> {
     for (const pod of this.pods.values()) {
       const { netns, workload, interface_name } = pod.spec;
       const missing_ms = pod.missingFor(this.isThere(pod), now_ms);
-      if (missing_ms === undefined || missing_ms < collect_ms || pod.deleting) continue;
+      // An intent that could not be written down is tried again.
+      const leaves = this.records.get(pod.spec.key)?.phase === 'deleting';
+      if (missing_ms === undefined || missing_ms < collect_ms || leaves) continue;
       if (collected === collected_max) break;
       collected += 1;
       const name = podName(workload, interface_name);
@@ -503,18 +521,35 @@ class Cni implements Actor<CniMessage> {
     // What looks like an orphan has to be seen twice in a row.
     if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
     this.auditing = false;
-    for (const pod of this.pods.values()) {
-      this.tellPart(pod, asked_ms, holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], !audit);
+    const { pool } = this;
+    const starved = pool && this.pods.starved(holdings, pool);
+    for (const [key, pod] of this.pods) {
+      const missing = starved?.get(key);
+      const no_room = missing === undefined ? undefined : buffersText(pool!, missing);
+      this.tellPart(pod, asked_ms, holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], !audit, no_room);
     }
     this.reader.readAgain();
   }
 
-  private tellPart(pod: PodEntry, asked_ms: number, objects: readonly VppObject[], whole: boolean): void {
+  private tellPart(
+    pod: PodEntry,
+    asked_ms: number,
+    objects: readonly VppObject[],
+    whole: boolean,
+    no_room?: string,
+  ): void {
     const ready = this.ready!;
     const sw_if_index = this.indexes.get(podInterfaceTag(pod.spec));
     const holdings = { objects, whole, ...(sw_if_index !== undefined && { sw_if_index }) };
     const { generation } = ready;
-    pod.ref.tell({ type: 'Part', generation, asked_ms, node: this.node(ready), slot: pod.slot, holdings });
+    const { slot } = pod;
+    const part = { type: 'Part', generation, asked_ms, node: this.node(ready), slot, holdings } as const;
+    pod.ref.tell(no_room === undefined ? part : { ...part, no_room });
+  }
+
+  private get pool(): BufferPool | undefined {
+    const { buffers, buffers_taken = 0 } = this.ready ?? {};
+    return buffers === undefined ? undefined : { total: buffers, taken: buffers_taken };
   }
 
   private node({ mtu, node, redirects, workers }: NodeReady): PodNode {

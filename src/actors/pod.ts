@@ -20,7 +20,7 @@ import { desiredPod, podMtu } from '../desired/pod.js';
 import { default_table, podTables } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
-import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
+import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { keyOf, type VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
@@ -58,11 +58,13 @@ export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
   };
 }
 
+type Part = Extract<PodMessage, { type: 'Part' }>;
+
 class Pod implements Actor<PodMessage> {
   private record: PodRecord | undefined;
   /** A Part of this generation, or of an earlier one, is void. */
   private lost = 0;
-  private part: { readonly generation: number; readonly node: PodNode; readonly slot: number } | undefined;
+  private part: Pick<Part, 'generation' | 'node' | 'slot' | 'no_room'> | undefined;
   /** What the pod is to have, kept: it is compared before a transaction and after it. */
   private wanted:
     | { readonly spec: PodSpec; readonly part: object; readonly objects: readonly VppObject[] }
@@ -234,7 +236,7 @@ class Pod implements Actor<PodMessage> {
     this.retry.forget();
   }
 
-  private observed(part: Extract<PodMessage, { type: 'Part' }>): void {
+  private observed(part: Part): void {
     const { generation, asked_ms, holdings } = part;
     // What has overtaken it says that this VPP, or the connection to it, is no more.
     if (generation <= this.lost) return;
@@ -294,6 +296,8 @@ class Pod implements Actor<PodMessage> {
       if (refusal !== undefined) return this.addFailed(add, refusal);
       add.begun = true;
     }
+    const { no_room } = this.part!;
+    if (no_room !== undefined && !hasTap(actual)) return this.addFailed(add, no_room);
     const wanted = this.desired(add.spec);
     if (this.lacks !== '') return this.addFailed(add, this.lacks);
     if (add.remakes) {
@@ -363,6 +367,8 @@ class Pod implements Actor<PodMessage> {
     const { spec } = record;
     const namespace = this.deps.namespaces.of(record);
     if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
+    const { no_room } = this.part!;
+    if (no_room !== undefined && !hasTap(actual)) return this.waits(no_room);
     const operations = reconcile(this.desired(spec), actual);
     try {
       if (operations.some(makesTap)) this.device.beforeVpp(spec, namespace);
@@ -555,10 +561,15 @@ class Pod implements Actor<PodMessage> {
   }
 
   private tryAgain(cause: string): void {
+    this.retry.later();
+    this.waits(cause);
+  }
+
+  /** Until the next Part, at the latest. */
+  private waits(cause: string): void {
     if (cause !== this.fault) this.ctx.event('retry', `${this.name()}: ${cause}`);
     this.fault = cause;
     this.dirty = true;
-    this.retry.later();
     this.atRest();
   }
 

@@ -14,7 +14,13 @@ import type { Watch } from '../linux/network.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
-import { type Taken, TakeOver, type TakeOverSettings, type VppPort } from '../uplink/take-over.js';
+import {
+  buffersTaken,
+  type Taken,
+  TakeOver,
+  type TakeOverSettings,
+  type VppPort,
+} from '../uplink/take-over.js';
 import { UplinkError, type UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {
@@ -303,6 +309,7 @@ class UplinkActor implements Actor<UplinkMessage> {
       ),
       workers: up.workers,
       ...(taken.buffers !== undefined && { buffers: taken.buffers }),
+      buffers_taken: buffersTaken(taken, inputs.tap),
     };
     this.taken = taken;
     this.tries = 0;

@@ -6,6 +6,7 @@ import {
   readInterfaceSpec,
 } from '../config/interface-spec.js';
 import { BadValue } from '../config/problem.js';
+import type { SourceSpoofing } from '../config/variables.js';
 import { canonicalPrefix } from '../ip/spelling.js';
 import { parseJson } from '../json.js';
 import type { PodInterfaceSpec } from '../pod/spec.js';
@@ -35,6 +36,7 @@ export interface PodLimits {
   /** What an annotation may ask for (`maxPodIfSpec`). */
   readonly max_spec?: InterfaceLimits;
   readonly gates: PodGates;
+  readonly source_spoofing: SourceSpoofing;
 }
 
 export type Annotations = Readonly<Record<string, string>>;
@@ -99,19 +101,39 @@ export function interfaceSpecOf(
   const specs = new Map(
     Object.entries(entries).map(([entry_name, entry]) => {
       const field = `annotation ${name}, entry ${shown(entry_name)}`;
+      if (Array.isArray(entry))
+        throw new InvalidRequest(field, entry, 'is not an object: write e.g. {"rx": 1}');
       return [entry_name, readPodInterfaceSpec(entry, entry_name, field, limits.max_spec ?? {}, warn)];
     }),
   );
   return specs.get(interface_name) ?? fallback;
 }
 
+/** Which spellings act. Who may write a pod may write its annotations, so that Calico wants the administrator's word for its own. */
+const spoofing_annotations: Readonly<Record<SourceSpoofing, readonly string[]>> = {
+  Any: [annotation.allowed_source_prefixes, annotation.allowed_source_prefixes_go],
+  Legacy: [annotation.allowed_source_prefixes_go],
+  Disabled: [],
+};
+
 /** Prefixes that the pod may use as source beside its own addresses, canonical and each once, of either spelling's annotation. */
-export function allowedSourcePrefixesOf(annotations: Annotations): readonly string[] {
+export function allowedSourcePrefixesOf(
+  annotations: Annotations,
+  spoofing: SourceSpoofing,
+  warn: Warn,
+): readonly string[] {
   const prefixes = new Set<string>();
-  for (const name of [annotation.allowed_source_prefixes, annotation.allowed_source_prefixes_go]) {
+  for (const name of spoofing_annotations.Any) {
     const text = annotations[name];
     if (text === undefined) continue;
-    const list = readJson(name, text) ?? [];
+    if (!spoofing_annotations[spoofing].includes(name)) {
+      warn(
+        `annotation ${name} is ignored: it acts where workloadSourceSpoofing of the FelixConfiguration, or CALICOVPP_WORKLOAD_SOURCE_SPOOFING, is Any`,
+      );
+      continue;
+    }
+    // Calico takes an empty one for none.
+    const list = text.trim() === '' ? [] : (readJson(name, text) ?? []);
     if (!Array.isArray(list)) {
       throw new InvalidRequest(`annotation ${name}`, text, 'is not a list: write e.g. ["10.0.0.0/24"]');
     }

@@ -13,10 +13,14 @@ import { annotation } from './annotations.js';
 import { AddRequestSchema } from './generated/cni_pb.js';
 import { parseAddRequest } from './request.js';
 
-/** Where the Go implementation keeps its state, newest version first. Before version 9 the file was binary: not read. */
-export const go_state_paths: readonly string[] = [11, 10, 9].map(
-  (version) => `/var/run/vpp/calicovpp_state.v${version}.json`,
-);
+/** Where the Go implementation keeps its state, the newest first. Up to release 3.30 the file was binary: that it is there is told. */
+export const go_state_paths: readonly string[] = [
+  ...[11, 10, 9].map((version) => `/var/run/vpp/calicovpp_state.v${version}.json`),
+  ...[9, 8, 7].map((version) => `/var/run/vpp/calico_vpp_pod_state${version}`),
+];
+/** A binary file begins with its version as four bytes, the highest first. */
+const binary_beginning = '\0\0\0';
+const named_max = 256;
 
 export interface GoState {
   readonly specs: readonly PodSpec[];
@@ -27,6 +31,24 @@ export interface GoState {
 /** Go writes a nil slice or map as null. */
 const list = <S extends v.GenericSchema>(item: S) => v.optional(v.nullable(v.array(item), []), []);
 const whole = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 31 - 1));
+/** Version 9 and the first of version 10 have numbers, in this order. */
+const rx_modes = ['unknown', 'polling', 'interrupt', 'adaptive', 'default'];
+const rx_mode = v.union([
+  v.string(),
+  v.pipe(
+    whole,
+    v.transform((number) => rx_modes[number] ?? 'unknown'),
+  ),
+]);
+/** Likewise, and the numbers are IP's. */
+const protocols: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
+const protocol = v.union([
+  v.string(),
+  v.pipe(
+    whole,
+    v.transform((number) => protocols[number] ?? `number ${number}`),
+  ),
+]);
 const ip_net = v.object({ IP: v.string(), Mask: v.nullable(v.string()) });
 
 /** Fields that versions 9 to 11 have in common; those that differ are ids of VPP objects. */
@@ -41,14 +63,14 @@ const go_pod = v.object({
   workloadID: v.string(),
   endpointID: v.string(),
   hostPorts: list(
-    v.object({ HostPort: whole, HostIP: v.string(), ContainerPort: whole, Protocol: v.string() }),
+    v.object({ HostPort: whole, HostIP: v.string(), ContainerPort: whole, Protocol: protocol }),
   ),
   networkName: v.optional(v.string(), ''),
   podAnnotations: v.object({
     allowedSpoofingPrefixes: list(ip_net),
     enableVCL: v.optional(v.boolean(), false),
     enableMemif: v.optional(v.boolean(), false),
-    ifSpec: v.looseObject({ rxMode: v.optional(v.string()) }),
+    ifSpec: v.looseObject({ rxMode: v.optional(rx_mode) }),
   }),
 });
 type GoPod = v.InferOutput<typeof go_pod>;
@@ -88,7 +110,7 @@ function requestOf(pod: GoPod) {
       endpoint: pod.endpointID,
       annotations: {
         [annotation.interfaces_spec]: JSON.stringify({ [pod.interfaceName]: spec }),
-        [annotation.allowed_source_prefixes]: JSON.stringify(allowedSpoofingPrefixes.map(prefixText)),
+        [annotation.allowed_source_prefixes_go]: JSON.stringify(allowedSpoofingPrefixes.map(prefixText)),
       },
       ports: pod.hostPorts.map((port) => ({
         protocol: port.Protocol,
@@ -118,8 +140,17 @@ function lossesOf(key: string, { podAnnotations, hostPorts }: GoPod): string[] {
   return losses;
 }
 
+/** Of a file that is not read: who its pods are, as far as the paths of their namespaces tell. */
+function binaryProblems(text: string): string[] {
+  const paths = new Set(text.match(/\/[!-~]*\/(?:netns|ns)\/[!-~]+/g) ?? []);
+  const why = 'the state file is the binary one of release 3.30 or older, which is not read';
+  if (paths.size === 0) return [`${why}: re-create the pods of this node, if there are any from before`];
+  return [...paths].slice(0, named_max).map((path) => `${path}: re-create the pod, ${why}`);
+}
+
 /** Reads the file's content. Never throws; an entry that cannot be used does not affect the others. */
 export function importGoState(text: string): GoState {
+  if (text.startsWith(binary_beginning)) return { specs: [], problems: binaryProblems(text) };
   let json: unknown;
   try {
     json = parseJson(text, { depth_max: 16, length_max: 1 << 25 });
@@ -151,7 +182,8 @@ export function importGoState(text: string): GoState {
     const { netnsName, interfaceName } = pod.output;
     const parsed = parseAddRequest(requestOf(pod.output), {
       default_spec: interface_spec_default,
-      gates: { memif: false, vcl: false, multinet: true },
+      gates: { memif: false, vcl: false, multinet: false },
+      source_spoofing: 'Legacy',
     });
     if ('error' in parsed) problems.push(`${key}: re-create the pod: ${parsed.error}`);
     else if (key !== podKey(netnsName, interfaceName))

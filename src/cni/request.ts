@@ -91,11 +91,13 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
     mtu: readMtu(request.settings?.mtu ?? 0, addresses, warn),
     allow_ip_forwarding: request.settings?.allowIpForwarding ?? false,
     host_ports: readHostPorts(request.workload?.ports ?? [], has, warn),
-    allowed_source_prefixes: allowedSourcePrefixesOf(annotations).filter((prefix) => {
-      if (!has(prefix))
-        warn(`allowed source prefix ${prefix} is ignored: the pod has no address of its family`);
-      return has(prefix);
-    }),
+    allowed_source_prefixes: allowedSourcePrefixesOf(annotations, limits.source_spoofing, warn).filter(
+      (prefix) => {
+        if (!has(prefix))
+          warn(`allowed source prefix ${prefix} is ignored: the pod has no address of its family`);
+        return has(prefix);
+      },
+    ),
     network_name,
     interface_spec,
     interface_type: interface_spec.is_l3 ? 'tun' : 'tap',
@@ -232,7 +234,11 @@ function readHostPorts(
   has: (address: string) => boolean,
   warn: Warn,
 ): readonly HostPort[] {
-  checkCount('workload.ports', ports, host_ports_max);
+  checkCount(
+    'workload.ports with a host port',
+    ports.filter(({ hostPort }) => hostPort !== 0),
+    host_ports_max,
+  );
   const host_ports = new Map<string, HostPort>();
   for (const [index, port] of ports.entries()) {
     if (port.hostPort === 0) continue;

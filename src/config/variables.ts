@@ -61,6 +61,12 @@ const auto_on_off = one_of<'auto' | 'on' | 'off'>({ auto: 'auto', on: 'on', off:
 const port = whole_number(0, 65535);
 const optional_text = text as Parse<string | undefined>;
 
+/**
+ * Whether pods may have source addresses beside their own: `Any` and `Disabled` as Calico's FelixConfiguration has them. `Legacy`: by
+ * the annotation of the Go implementation alone, as with that.
+ */
+export type SourceSpoofing = 'Any' | 'Disabled' | 'Legacy';
+
 export const variables = {
   node_name: variable('NODENAME', text, '', { required: true }),
   namespace: variable('NAMESPACE', text, 'calico-vpp-dataplane'),
@@ -129,6 +135,11 @@ export const variables = {
   vpp_connect_timeout_ms: variable('CALICOVPP_VPP_CONNECT_TIMEOUT', duration_ms, 20_000),
   vpp_restarts_max: variable('CALICOVPP_VPP_RESTARTS', whole_number(0, 100), 5),
   vpp_restart_window_ms: variable('CALICOVPP_VPP_RESTART_WINDOW', duration_ms, 120_000),
+  source_spoofing: variable(
+    'CALICOVPP_WORKLOAD_SOURCE_SPOOFING',
+    one_of<SourceSpoofing>({ any: 'Any', disabled: 'Disabled', legacy: 'Legacy' }),
+    'Legacy' as SourceSpoofing,
+  ),
   pod_default_verdict: variable(
     'CALICOVPP_POD_DEFAULT_VERDICT',
     one_of<'allow' | 'deny'>({ allow: 'allow', deny: 'deny' }),

@@ -2,7 +2,7 @@
 
 import type { VppObject } from '../objects/object.js';
 import type { PodTables } from '../pod/record.js';
-import { addressesOf, buffersNeeded, familiesOf, type PodSpec } from '../pod/spec.js';
+import { addressesOf, buffersNeeded, familiesOf, type PodKey, type PodSpec } from '../pod/spec.js';
 import { podSlot, podTables } from './tables.js';
 
 type Claim = Pick<PodSpec, 'key' | 'addresses' | 'network_name'>;
@@ -23,21 +23,46 @@ export function conflictOf<C extends Claim>(spec: Claim, others: Iterable<C>): C
   return undefined;
 }
 
-/** Of every pool, what uplinks, host taps and packets on their way need. */
-const buffers_reserved = 4096;
+/** For packets on their way. */
+const buffers_on_their_way = 2048;
+
+/** The packet buffers of a VPP, of the pool that is to suffice for all. */
+export interface BufferPool {
+  readonly total: number;
+  /** By the rings of uplinks and host taps. */
+  readonly taken: number;
+}
+
+type Ring = Pick<PodSpec, 'key' | 'interface_spec'>;
 
 /**
  * How many buffers are missing for one more pod; 0 when it fits. VPP makes an interface without any buffers, answers that all
  * is well, and the pod never receives a packet from its namespace.
  */
-export function buffersMissing(
-  spec: Pick<PodSpec, 'key' | 'interface_spec'>,
-  others: Iterable<Pick<PodSpec, 'key' | 'interface_spec'>>,
-  total: number,
-): number {
-  let taken = buffers_reserved;
-  for (const other of others) if (other.key !== spec.key) taken += buffersNeeded(other);
-  return Math.max(0, taken + buffersNeeded(spec) - total);
+export function buffersMissing(spec: Ring, others: Iterable<Ring>, { total, taken }: BufferPool): number {
+  let needed = buffers_on_their_way + taken + buffersNeeded(spec);
+  for (const other of others) if (other.key !== spec.key) needed += buffersNeeded(other);
+  return Math.max(0, needed - total);
+}
+
+/** Of `waiting`, those for whom nothing is left, with what is missing: `made` have theirs, then the others in their order. */
+export function starved(
+  made: Iterable<Ring>,
+  waiting: Iterable<Ring>,
+  pool: BufferPool,
+): ReadonlyMap<PodKey, number> {
+  const fed: Ring[] = [...made];
+  const missing = new Map<PodKey, number>();
+  for (const spec of waiting) {
+    const lack = buffersMissing(spec, fed, pool);
+    if (lack > 0) missing.set(spec.key, lack);
+    else fed.push(spec);
+  }
+  return missing;
+}
+
+export function buffersText({ total }: BufferPool, missing: number): string {
+  return `of VPP's ${total} packet buffers ${missing} are missing for one more pod: raise buffers-per-numa in the start-up template, or ask for smaller receive rings`;
 }
 
 export function lowestFreeSlot(taken: ReadonlySet<number>): number {

@@ -12,7 +12,7 @@
 import { type Family, familyOf } from '../ip/text.js';
 import type { NetworkChange, NewRoute } from '../linux/network.js';
 import type { Translation } from '../objects/cnat.js';
-import type { InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
+import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
@@ -96,7 +96,9 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       { kind: 'interface_address', interface: tag, prefix: hostPrefix(pod_gateway[family]) },
     ]),
     { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
-    { kind: 'interface_rx_mode', interface: tag, mode: (queues.rx_mode ?? 'adaptive') as RxMode },
+    ...(queues.rx_mode === 'default'
+      ? []
+      : [{ kind: 'interface_rx_mode', interface: tag, mode: queues.rx_mode } as const]),
     ...flags(tag, [
       'snat_pod',
       'cnat_feature',

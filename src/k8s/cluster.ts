@@ -8,9 +8,12 @@ export interface Cluster {
    * family is one that the node has not. Idempotent. Rejects when it could not be done.
    */
   publishNodeAddresses(addresses: { readonly ip4?: string; readonly ip6?: string }): Promise<void>;
+  /** `workloadSourceSpoofing` of the FelixConfiguration, as it is known by now; undefined where none is known. */
+  workloadSourceSpoofing(): 'Any' | 'Disabled' | undefined;
 }
 
 export const without_cluster: Cluster = {
   nodeAnnotations: async () => ({}),
   publishNodeAddresses: async () => undefined,
+  workloadSourceSpoofing: () => undefined,
 };

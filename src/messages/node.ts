@@ -19,8 +19,10 @@ export interface NodeReady {
   readonly node: { readonly ip4?: string; readonly ip6?: string };
   /** Families for which there is a table of redirect rules. */
   readonly redirects: readonly Family[];
-  /** Buffers of VPP's pools, taken ones included. Absent where VPP does not tell. */
+  /** Buffers of VPP's smallest pool, taken ones included. Absent where VPP does not tell. */
   readonly buffers?: number;
+  /** Of these, what the receive rings of uplinks and host taps keep. */
+  readonly buffers_taken: number;
   /** Worker threads of VPP. */
   readonly workers: number;
 }

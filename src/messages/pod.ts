@@ -55,6 +55,8 @@ export type PodMessage =
       /** See podTables. */
       readonly slot: number;
       readonly holdings: PodHoldings;
+      /** Why VPP cannot give it an interface that works, if it has none. */
+      readonly no_room?: string;
     }
   | NodeLost
   /** Says PodGone if nothing is left of it. */

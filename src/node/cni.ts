@@ -19,7 +19,7 @@ export function cniOf(
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
-  const { config, log, clock, host } = parts;
+  const { config, log, clock, host, cluster } = parts;
   const { paths, pods, gates } = config;
   return cniActor({
     vpp,
@@ -32,12 +32,13 @@ export function cniOf(
     report: ({ settled, reason }) => board.set('cni', settled, reason),
     readGoState: () => firstContent(goStateFiles(config)),
     node_namespaces: [OWN_NAMESPACE_PATH, join(paths.netns_dir, config.vpp.netns)],
-    limits: {
+    limits: () => ({
       default_spec: pods.spec,
       max_spec: pods.limits,
       // Without tables of its own a secondary network would be the default one under another name.
       gates: { ...gates, multinet: false },
-    },
+      source_spoofing: cluster.workloadSourceSpoofing() ?? pods.source_spoofing,
+    }),
     settings: {
       ...cni_settings_default,
       gso,

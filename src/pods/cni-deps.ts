@@ -18,11 +18,12 @@ export interface CniDeps {
   readonly translations: TranslationOwners;
   /** Begins to serve; see startCniServer. */
   readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
-  /** Content of the Go implementation's state file, if there is one. Asked for only when there are no records at all. */
+  /** Content of the Go implementation's newest state file, if there is one. */
   readonly readGoState: () => string | undefined;
   /** Paths of the namespaces that are the node's own: no pod is in one. */
   readonly node_namespaces: readonly string[];
-  readonly limits: PodLimits;
+  /** As they are at the moment of a request. */
+  readonly limits: () => PodLimits;
   /** The readiness of the pods, whenever it or its reason may have changed. */
   readonly report: (state: Settledness) => void;
   readonly settings: CniSettings;

@@ -1,24 +1,40 @@
 /** Pods of the Go implementation that are still there become ours; its file stays where it is. */
 
 import { importGoState } from '../cni/go-state.js';
-import { tablesOf } from '../desired/admission.js';
+import { lowestFreeSlot, recordedSlot, tablesOf } from '../desired/admission.js';
 import type { PodNamespaces } from './pod-namespaces.js';
 import type { PodRecords } from './pod-records.js';
 
-/** Answers what there is to tell about it, a sentence each. */
-export function takeOver(text: string, records: PodRecords, namespaces: PodNamespaces): string[] {
+/**
+ * Takes over those that have no record, and whose device is where the file says. What there is to tell about it, a sentence each; `open`:
+ * not all could be written down. Can be repeated.
+ */
+export function takeOver(
+  text: string,
+  records: PodRecords,
+  namespaces: PodNamespaces,
+): { readonly told: readonly string[]; readonly open: boolean } {
   const { specs, problems } = importGoState(text);
-  const told = [...problems];
+  const told: string[] = [];
+  const slots = new Set(records.list().flatMap(({ tables }) => recordedSlot(tables) ?? []));
   let count = 0;
+  let open = false;
   for (const spec of specs) {
-    const namespace = namespaces.of({ spec });
+    if (records.get(spec.key) !== undefined) continue;
+    const namespace = namespaces.withDeviceOf(spec);
     if (namespace === undefined) continue;
+    const slot = lowestFreeSlot(slots);
     try {
-      records.put({ phase: 'done', spec, tables: tablesOf(spec, count), namespace });
+      records.put({ phase: 'done', spec, tables: tablesOf(spec, slot), namespace });
+      slots.add(slot);
       count += 1;
     } catch (error) {
-      told.push(`${spec.key}: re-create the pod: ${(error as Error).message}`);
+      open = true;
+      told.push(`${spec.key}: not taken over yet: ${(error as Error).message}`);
     }
   }
-  return [...told, `${count} pods taken over from the Go implementation`];
+  if (count > 0) told.push(`${count} pods taken over from the Go implementation`);
+  // Once: as long as the file is there, its problems are.
+  const news = count > 0 || open || records.list().length === 0;
+  return { told: news ? [...problems, ...told] : [], open };
 }

@@ -10,11 +10,11 @@ import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer } from '../messages/pod.js';
 import { podName } from '../pod/spec.js';
 
-export function cniHandlers(ctx: ActorContext<CniMessage>, limits: PodLimits): CniHandlers {
+export function cniHandlers(ctx: ActorContext<CniMessage>, limits: () => PodLimits): CniHandlers {
   const left_ms = ({ deadline_ms }: CniCall): number => Math.max(1, deadline_ms - ctx.clock.now_ms());
   return {
     add: async (request, call) => {
-      const parsed = parseAddRequest(request, limits);
+      const parsed = parseAddRequest(request, limits());
       if ('error' in parsed) {
         ctx.event('refused', parsed.error);
         return { successful: false, errorMessage: parsed.error };

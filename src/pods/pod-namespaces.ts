@@ -39,21 +39,28 @@ export class PodNamespaces {
     const id = this.at(spec.netns);
     if (id === undefined || this.isNodes(id)) return undefined;
     if (namespace !== undefined) return id === namespace ? id : undefined;
-    return this.#isStrangers(spec, id) ? undefined : id;
+    return this.#whose(spec, id) === 'strangers' ? undefined : id;
   }
 
-  /** For those who have not written down which one it was: a device of the pod's name that is not as VPP made it for this pod. */
-  #isStrangers(spec: PodSpec, id: NamespaceId): boolean {
+  /** The namespace at the pod's path, if the pod's device is in it as VPP made it, with an address of the pod. */
+  withDeviceOf(spec: PodSpec): NamespaceId | undefined {
+    const id = this.at(spec.netns);
+    return id !== undefined && !this.isNodes(id) && this.#whose(spec, id) === 'pods' ? id : undefined;
+  }
+
+  /** For those who have not written down which one it was: by the device of the pod's name. `open`: there is none. */
+  #whose(spec: PodSpec, id: NamespaceId): 'pods' | 'strangers' | 'open' {
     let namespace: NetworkNamespace | undefined;
     try {
       namespace = this.#host.open(spec.netns, id);
       const link = namespace.link(spec.interface_name);
-      if (link === undefined) return false;
-      if (link.kind !== tun_kind) return true;
+      if (link === undefined) return 'open';
+      if (link.kind !== tun_kind) return 'strangers';
       const own = new Set(addressesOf(spec));
-      return !namespace.addresses(link.index).some(({ prefix }) => own.has(prefix.replace(/\/.*/, '')));
+      const addresses = namespace.addresses(link.index);
+      return addresses.some(({ prefix }) => own.has(prefix.replace(/\/.*/, ''))) ? 'pods' : 'strangers';
     } catch {
-      return true;
+      return 'strangers';
     } finally {
       namespace?.close();
     }

@@ -1,5 +1,5 @@
 /** The records of all pods, in memory and on disk: what a pod actor that starts again knows about itself. */
-import type { PodRecord } from '../pod/record.js';
+import { type PodRecord, recordFileName } from '../pod/record.js';
 import type { PodKey } from '../pod/spec.js';
 import type { PodStateProblem } from './pod-state.js';
 
@@ -36,6 +36,16 @@ export class PodRecords {
   put(record: PodRecord): void {
     this.#store.put(record);
     this.#records.set(record.spec.key, record);
+  }
+
+  /** The pod has gone, of which there may be a record that is not for this release. Best effort: a later one sees that it has gone. */
+  forget(key: PodKey): void {
+    if (!this.problems.some(({ file }) => file === recordFileName(key))) return;
+    try {
+      this.#store.remove(key);
+    } catch {
+      // As above.
+    }
   }
 
   mend(): number {

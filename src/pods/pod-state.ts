@@ -133,7 +133,8 @@ export class PodState {
   }
 
   /**
-   * Reads every record. A file that cannot be used is reported and set aside as `*.bad`; the others are not affected.
+   * Reads every record. A file that cannot be used is reported, and the others are not affected. One that is damaged is set aside as
+   * `*.bad`; what is not ours, or of a later release, is left where it is.
    * Throws only when the directory itself cannot be made or listed.
    */
   load(): { readonly records: readonly PodRecord[]; readonly problems: readonly PodStateProblem[] } {
@@ -150,7 +151,8 @@ export class PodState {
       }
       const loaded = this.#read(file);
       if ('ok' in loaded) records.push(loaded.ok);
-      else if (loaded.fault === 'unreadable') problems.push({ file, ...loaded });
+      else if (loaded.fault !== 'corrupt')
+        problems.push({ file, fault: loaded.fault, text: `${loaded.text}; left in place` });
       else {
         const outcome = this.#setAside(file, bad_files < bad_files_max);
         bad_files++;
@@ -165,7 +167,7 @@ export class PodState {
     try {
       text = this.#files.read(join(this.#directory, file));
     } catch (error) {
-      return { fault: 'unreadable', text: `cannot be read (${describe(error)}); left in place` };
+      return { fault: 'unreadable', text: `cannot be read (${describe(error)})` };
     }
     return decodeRecord(text, file);
   }

@@ -2,11 +2,13 @@
 import type { ActorRef } from '../actor-system.js';
 import {
   assignSlots,
+  type BufferPool,
   buffersMissing,
   type Conflict,
   conflictOf,
   heldSlot,
   lowestFreeSlot,
+  starved,
 } from '../desired/admission.js';
 import { hostPorts } from '../desired/pod.js';
 import { default_table, hostPrefix } from '../desired/tables.js';
@@ -52,11 +54,26 @@ export class PodTable extends Map<PodKey, PodEntry> {
     );
   }
 
-  buffersMissing(spec: PodSpec, total: number): number {
+  /** `deleting`: those on their way out count too. */
+  buffersMissing(spec: PodSpec, pool: BufferPool, deleting: boolean): number {
+    const others = [...this.values()].filter((pod) => deleting || !pod.deleting);
     return buffersMissing(
       spec,
-      [...this.values()].map((pod) => pod.spec),
-      total,
+      others.map((pod) => pod.spec),
+      pool,
+    );
+  }
+
+  /** Pods that VPP holds no interface of and has no buffers for. */
+  starved({ pods }: Holdings, pool: BufferPool): ReadonlyMap<PodKey, number> {
+    const isMade = ({ spec }: PodEntry): boolean =>
+      (pods.get(podInterfaceTag(spec)) ?? []).some(({ kind }) => kind === 'tap');
+    const entries = [...this.values()];
+    const specs = (some: readonly PodEntry[]): PodSpec[] => some.map(({ spec }) => spec);
+    return starved(
+      specs(entries.filter(isMade)),
+      specs(entries.filter((pod) => !isMade(pod) && !pod.deleting)),
+      pool,
     );
   }
 

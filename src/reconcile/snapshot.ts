@@ -32,6 +32,9 @@ export interface Snapshot {
   readonly unsure: ReadonlySet<string>;
   /** All that there are, whoever has them. */
   readonly interfaces: readonly SnapshotInterface[];
-  /** Packet buffers of all pools, taken ones included. Absent where VPP does not tell. */
+  /**
+   * Packet buffers of VPP's smallest pool, taken ones included. Each NUMA node has one, and an interface takes its buffers from that of
+   * the thread that VPP happens to give its queue to. Absent where VPP does not tell.
+   */
   readonly buffers?: number;
 }

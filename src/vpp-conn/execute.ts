@@ -210,6 +210,11 @@ export class Executor {
       this.#endedUnsent();
       return run.settle(at, operation, convicted);
     }
+    const holder = run.holds(operation);
+    if (holder !== undefined) {
+      this.#endedUnsent();
+      return run.settle(at, operation, new NotDone(`not sent: ${keyOf(holder)} is still there`));
+    }
     const flight = new Flight(run, operation, at, this.#of_flights);
     if (flight.name !== undefined) run.making.add(flight.name);
     this.#flights.add(flight);

@@ -1,7 +1,14 @@
 /** One connection to VPP, and the transactions that go by it, in the order of their turns. */
 import type { Client } from 'vpp-binapi-ts';
 import { type Family, familyOf } from '../ip/text.js';
-import { interfaceMade, interfacesUsed, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
+import {
+  diesWithInterface,
+  interfaceMade,
+  interfacesUsed,
+  keyOf,
+  type ObjectKey,
+  type VppObject,
+} from '../objects/object.js';
 import type { Operation, Outcome } from '../reconcile/operation.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 
@@ -66,7 +73,32 @@ export class Run {
     if (operation === undefined || this.failed) return undefined;
     if (this.making.size > 0 && needs(operation.object).some((name) => this.making.has(name)))
       return undefined;
+    // Whether all that refers to an interface has gone is known when it is answered.
+    if (operation.action === 'remove' && this.in_flight > 0 && interfaceMade(operation.object) !== undefined)
+      return undefined;
     return operation;
+  }
+
+  /**
+   * What still hangs on this interface or table, since VPP would not let go of it: a route without its interface drops the packets of the
+   * next one for ever.
+   */
+  holds({ action, object }: Operation): VppObject | undefined {
+    if (action !== 'remove' || !(this.first_error !== undefined || this.refused_undo?.size)) return undefined;
+    const tag = interfaceMade(object);
+    if (tag === undefined && object.kind !== 'table') return undefined;
+    for (let at = 0; at < this.next; at += 1) {
+      const { action: earlier, object: other } = this.plan[at]!;
+      const refused = this.refused_undo?.has(keyOf(other)) ?? this.outcomes[at]?.error !== undefined;
+      if (earlier !== 'remove' || !refused) continue;
+      if (
+        tag === undefined
+          ? isIn(other, object)
+          : interfacesUsed(other).includes(tag) && !diesWithInterface(other)
+      )
+        return other;
+    }
+    return undefined;
   }
 
   /** The transaction stands for itself, not each of its objects. */
@@ -83,6 +115,12 @@ export class Run {
     this.outcomes[at] = error === undefined ? { operation } : { operation, error };
     if (error !== undefined) this.first_error ??= error;
   }
+}
+
+/** Which table an interface is bound to no plan says. */
+function isIn(other: VppObject, table: VppObject): boolean {
+  if (interfaceMade(other) !== undefined) return true;
+  return 'table_id' in other && 'table_id' in table && other.table_id === table.table_id;
 }
 
 export class Lane {

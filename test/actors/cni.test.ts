@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
-import type { PodRecord } from '../../src/pod/record.js';
+import { type PodRecord, recordFileName } from '../../src/pod/record.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -217,6 +217,94 @@ t.test('records that vanish from the disk are written again', async (t) => {
       .node()
       .events.some(({ text }) => text === '3 records were missing from the disk and are written again'),
   );
+});
+
+t.test('a pod whose collection met a full disk is collected when there is space again', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  lab.dropNetns('p');
+  lab.store.full = true;
+  await lab.kit.clock.advance(300_000);
+  t.strictSame(lab.pods, ['p']);
+  lab.store.full = false;
+  await lab.kit.clock.advance(61_000);
+  t.strictSame([lab.pods, lab.vpp.objects], [[], []]);
+});
+
+t.test('a DEL also forgets a record that is for a later release', async (t) => {
+  const lab = new PodLab();
+  const key = 'netns:/var/run/netns/p,if:eth0';
+  const file = recordFileName(key);
+  lab.store.problems = [{ file, fault: 'newer', text: 'has version 2' }];
+  const removed: string[] = [];
+  lab.store.remove = (of) => void removed.push(of);
+  await lab.start(t);
+  await lab.ready();
+  t.match(await lab.del('q'), { successful: true });
+  t.strictSame(removed, []);
+  t.match(await lab.del('p'), { successful: true });
+  t.strictSame(removed, [key]);
+});
+
+t.test('packet buffers', async (t) => {
+  /** For two pods beside what the node takes. */
+  const few = { buffers: 2048 + 512 + 2 * 1024, buffers_taken: 512 };
+  const told = /1024 are missing for one more pod: raise buffers-per-numa/;
+  await t.test('refuse the pod that would have none', async (t) => {
+    const lab = await podLab(t);
+    await lab.kit.clock.advance(10);
+    await lab.ready(few);
+    await lab.population(2);
+    t.match(await lab.add('c', { ips: [ip(9)] }), { successful: false, errorMessage: told });
+    await lab.kit.clock.advance(10);
+    await lab.ready({ ...few, buffers_taken: 0, buffers: few.buffers - 511 });
+    t.match(await lab.add('c', { ips: [ip(9)] }), { errorMessage: /1023 are missing/ });
+  });
+  await t.test('also those that have come before VPP', async (t) => {
+    const lab = await new PodLab().start(t);
+    const calls = [1, 2, 3].map((n) => lab.begin(`p${n}`, { ips: [ip(n)] }));
+    await lab.kit.settle();
+    await lab.ready(few);
+    t.strictSame(
+      calls.map(({ answer }) => answer?.successful),
+      [true, true, false],
+    );
+    t.match(calls[2]?.answer?.errorMessage, told);
+    t.equal(lab.vpp.kinds().tap, 2);
+  });
+  await t.test(
+    'of a new VPP that has fewer go to those who were first, and the others are told',
+    async (t) => {
+      const lab = await podLab(t);
+      await lab.population(3);
+      lab.vpp.die();
+      await lab.lost();
+      await lab.ready(few);
+      t.equal(lab.vpp.kinds().tap, 2);
+      t.match(lab.settledness, {
+        settled: true,
+        reason: /not pod default\/p2 eth0: of VPP's 4608 packet buffers/,
+      });
+      await lab.del('p0');
+      await lab.kit.clock.advance(61_000);
+      t.equal(lab.vpp.kinds().tap, 2, 'p2 has its own when there are some');
+      t.match(lab.settledness, { reason: 'pods are settled' });
+    },
+  );
+  await t.test('of a pod on its way out are waited for', async (t) => {
+    const lab = await podLab(t);
+    await lab.kit.clock.advance(10);
+    await lab.ready(few);
+    await lab.population(2);
+    lab.vpp.holding = true;
+    lab.beginDel('p0');
+    const add = lab.begin('c', { ips: [ip(9)] });
+    await lab.kit.settle();
+    t.equal(add.answer, undefined);
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.match(add.answer, { successful: true });
+  });
 });
 
 t.test('an audit', async (t) => {
@@ -689,26 +777,60 @@ t.test('pods of the Go implementation', async (t) => {
       'netns:/var/run/netns/gone,if:eth0': entry('gone', '10.0.0.2'),
     },
   });
+  /** As the Go implementation has left it. */
+  const left = (lab: PodLab, name: string, address: string): void => {
+    lab.makeNetns(name);
+    const namespace = lab.host.open(lab.netns(name));
+    lab.host.addVirtual({ name: 'eth0', mac: '02:00:00:00:00:01', kind: 'tun' }, lab.netns(name));
+    const link = namespace.link('eth0')!.index;
+    namespace.apply({ do: 'add_address', address: { link, family: 4, prefix: `${address}/32` } });
+  };
   await t.test('are connected again if they are still there', async (t) => {
     const lab = new PodLab();
     lab.goState = state;
-    lab.makeNetns('a');
+    left(lab, 'a', '10.0.0.1');
     await lab.start(t);
     t.strictSame(lab.pods, ['a']);
     await lab.ready();
     t.equal(lab.vpp.kinds().tap, 1);
     t.equal(lab.phase('a'), 'done');
   });
-  await t.test('are not asked for when there are records', async (t) => {
+  await t.test('are taken over also when there are records, and once', async (t) => {
     const lab = new PodLab();
     await lab.start(t);
     await lab.ready();
-    await lab.add('p');
+    await lab.add('p', { ips: [ip(7)] });
     lab.goState = state;
-    lab.makeNetns('a');
+    left(lab, 'a', '10.0.0.1');
     await lab.kit.crash(new Error('boom'));
     await lab.kit.clock.advance(200);
-    t.strictSame(lab.pods, ['p']);
+    t.strictSame(lab.pods.sort(), ['a', 'p']);
+    await lab.ready();
+    t.equal(lab.vpp.kinds().tap, 2);
+    t.equal(lab.vpp.kinds().table, 2);
+    await lab.del('a');
+    await lab.kit.crash(new Error('boom'));
+    await lab.kit.clock.advance(200);
+    t.strictSame(lab.pods, ['p'], 'one that was deleted does not come back');
+  });
+  await t.test('are no stranger’s who has their path now', async (t) => {
+    const lab = new PodLab();
+    lab.goState = state;
+    left(lab, 'a', '10.0.0.5');
+    await lab.start(t);
+    t.strictSame(lab.pods, []);
+  });
+  await t.test('are taken over when the disk has space again', async (t) => {
+    const lab = new PodLab();
+    lab.goState = state;
+    left(lab, 'a', '10.0.0.1');
+    lab.store.full = true;
+    await lab.start(t);
+    await lab.ready();
+    t.strictSame(lab.pods, []);
+    lab.store.full = false;
+    await lab.kit.clock.advance(61_000);
+    t.strictSame([lab.pods, lab.vpp.kinds().tap], [['a'], 1]);
   });
 });
 

@@ -99,7 +99,15 @@ function nodeItself(vpp: ActorRef<VppConnectionMessage>): ChildSpec<UplinkMessag
           essential: true,
         } as const;
         const node = { ip4: '192.0.2.1', ip6: '2001:db8::1' };
-        const ready = { type: 'NodeReady', generation, workers, mtu: 1500, node, redirects: [] } as const;
+        const ready = {
+          type: 'NodeReady',
+          generation,
+          workers,
+          mtu: 1500,
+          node,
+          redirects: [],
+          buffers_taken: 0,
+        } as const;
         ctx
           .ask<VppConnectionMessage, TransactionResult>(
             vpp,

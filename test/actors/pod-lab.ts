@@ -16,6 +16,7 @@ import type { PodRecord } from '../../src/pod/record.js';
 import type { PodKey } from '../../src/pod/spec.js';
 import type { CniDeps } from '../../src/pods/cni-deps.js';
 import type { PodStore } from '../../src/pods/pod-records.js';
+import type { PodStateProblem } from '../../src/pods/pod-state.js';
 import type { Settledness } from '../../src/pods/settling.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
@@ -196,7 +197,7 @@ export class FakeVpp {
 export class FakeStore implements PodStore {
   readonly records = new Map<PodKey, PodRecord>();
   readonly writes: string[] = [];
-  problems: { file: string; fault: 'corrupt'; text: string }[] = [];
+  problems: PodStateProblem[] = [];
   full = false;
 
   load() {
@@ -298,7 +299,11 @@ export class PodLab {
       },
       node_namespaces: [OWN_NAMESPACE_PATH],
       translations: this.translations,
-      limits: { default_spec: interface_spec_default, gates: { memif: false, vcl: false, multinet: true } },
+      limits: () => ({
+        default_spec: interface_spec_default,
+        gates: { memif: false, vcl: false, multinet: true },
+        source_spoofing: 'Any',
+      }),
       settings: {
         gso: true,
         buffers_wanted: 0,
@@ -320,6 +325,7 @@ export class PodLab {
       mtu: 1500,
       node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
       redirects: [],
+      buffers_taken: 0,
       ...changes,
     });
   }

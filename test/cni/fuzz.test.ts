@@ -19,6 +19,7 @@ import { reconcile } from '../../src/reconcile/reconcile.js';
 const limits: PodLimits = {
   default_spec: interface_spec_default,
   gates: { memif: true, vcl: true, multinet: true },
+  source_spoofing: 'Any',
 };
 
 const nested = (depth: number, open = '[', close = ']'): string => open.repeat(depth) + close.repeat(depth);

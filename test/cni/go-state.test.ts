@@ -51,7 +51,7 @@ const file = (podSpecs: object, version = 11): string => JSON.stringify({ versio
 
 t.test('the newest file comes first', async (t) => {
   t.equal(go_state_paths[0], '/var/run/vpp/calicovpp_state.v11.json');
-  t.equal(go_state_paths.length, 3);
+  t.match(go_state_paths, { length: 6, 3: '/var/run/vpp/calico_vpp_pod_state9' });
 });
 
 t.test('a pod is taken over as if it had just been added', async (t) => {
@@ -141,7 +141,20 @@ t.test('what differs between pods and versions', async (t) => {
       { interface_type: 'tun' },
       [/its VCL sessions are not taken over/],
     ],
-    ['a secondary network', 11, entry({ networkName: 'blue' }), { network_name: 'blue' }, []],
+    ...[0, 1, 2, 3, 4].map((rxMode): (typeof cases)[number] => [
+      `rx mode ${rxMode} as a number`,
+      9,
+      entry({}, { ifSpec: { rx: 1, tx: 1, rxqsz: 1024, txqsz: 1024, isl3: true, rxMode } }),
+      { interface_spec: { rx_mode: ['adaptive', 'polling', 'interrupt', 'adaptive', 'default'][rxMode] } },
+      [],
+    ]),
+    ...[6, 17, 132].map((Protocol, at): (typeof cases)[number] => [
+      `protocol ${Protocol}`,
+      10,
+      entry({ hostPorts: [{ HostPort: 53, HostIP: '', ContainerPort: 53, Protocol }] }),
+      { host_ports: [{ protocol: ['tcp', 'udp', 'sctp'][at], host_port: 53 }] },
+      [/host ports 53/],
+    ]),
   ];
   for (const [name, version, pod, spec, expected] of cases) {
     const { specs, problems } = importGoState(file({ [key]: pod }, version));
@@ -171,10 +184,22 @@ t.test('an entry that cannot be used is named and costs no other', async (t) => 
     ['a field of another type', 'k', entry({ mtu: '1440' }), /cannot be read: .*mtu/s],
     ['the key of another pod', 'k', entry(), /^k: re-create the pod, its entry is that of another/],
     [
+      'a secondary network',
+      'k',
+      entry({ interfaceName: 'net1', networkName: 'blue' }),
+      /re-create the pod: .* names a secondary network, which this version does not have: take the interface off/,
+    ],
+    [
+      'a protocol that is none',
+      'k',
+      entry({ hostPorts: [{ HostPort: 53, HostIP: '', ContainerPort: 53, Protocol: 99 }] }),
+      /protocol "number 99" is not TCP, UDP or SCTP/,
+    ],
+    [
       'a memif on a secondary network',
       'k',
       entry({ interfaceName: 'memif1', networkName: 'blue' }),
-      /asks for a memif on a secondary network/,
+      /names a secondary network/,
     ],
   ];
   for (const [name, bad_key, pod, problem] of cases) {
@@ -189,6 +214,22 @@ t.test('an entry that cannot be used is named and costs no other', async (t) => 
 t.test('a file that cannot be used is one problem', async (t) => {
   t.match(importGoState('{"version":11,"podS'), { specs: [], problems: [/is cut or damaged/] });
   t.match(importGoState(file({}, 12)), { specs: [], problems: [/is not of version 9 to 11/] });
+  const binary = Buffer.concat([
+    Buffer.from([0, 0, 0, 9, 0, 0, 0, 2, 0, 4]),
+    Buffer.from('eth0'),
+    Buffer.from([0, 20]),
+    Buffer.from('/var/run/netns/cni-1\0\x01\xff/var/run/netns/cni-2\0', 'latin1'),
+  ]).toString();
+  t.match(importGoState(binary), {
+    specs: [],
+    problems: [
+      /^\/var\/run\/netns\/cni-1: re-create the pod, .* release 3\.30/,
+      /^\/var\/run\/netns\/cni-2: re-create/,
+    ],
+  });
+  t.match(importGoState('\0\0\0\x08\0\0\0\0'), {
+    problems: [/re-create the pods of this node, if there are any/],
+  });
   t.match(importGoState('[]'), { specs: [], problems: [/is not of version 9 to 11/] });
   t.match(importGoState(JSON.stringify({ version: 11, podSpecs: null })), { specs: [], problems: [] });
 });

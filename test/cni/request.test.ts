@@ -14,6 +14,7 @@ const prefix = 'cni.projectcalico.org/';
 const closed: PodLimits = {
   default_spec: interface_spec_default,
   gates: { memif: false, vcl: false, multinet: false },
+  source_spoofing: 'Any',
 };
 const open: PodLimits = { ...closed, gates: { memif: true, vcl: true, multinet: true } };
 const limited = (max_spec: NonNullable<PodLimits['max_spec']>): PodLimits => ({ ...closed, max_spec });
@@ -255,6 +256,29 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
   ],
   ['null is an empty list', sources(null), { allowed_source_prefixes: [] }],
   [
+    'and so is nothing at all, as Calico takes it',
+    annotated({ [`${prefix}allowedSourcePrefixes`]: '' }),
+    { allowed_source_prefixes: [] },
+  ],
+  ...(['Legacy', 'Disabled'] as const).map((source_spoofing): (typeof taken)[number] => [
+    `source prefixes without the administrator’s word (${source_spoofing})`,
+    annotated({
+      [`${prefix}allowedSourcePrefixes`]: '["10.9.0.0/16"]',
+      [`${prefix}AllowedSourcePrefixes`]: '["10.8.0.0/16"]',
+    }),
+    { allowed_source_prefixes: source_spoofing === 'Legacy' ? ['10.8.0.0/16'] : [] },
+    source_spoofing === 'Legacy'
+      ? [/allowedSourcePrefixes is ignored: it acts where workloadSourceSpoofing/]
+      : [/allowedSourcePrefixes is ignored/, /AllowedSourcePrefixes is ignored/],
+    { ...closed, source_spoofing },
+  ]),
+  ['addresses of 240.0.0.0/4', ips('240.0.0.1/32'), { addresses: { ip4: ['240.0.0.1'], ip6: [] } }],
+  [
+    'any number of ports without host port',
+    ports(...Array.from({ length: 1000 }, (_, n) => ({ protocol: 'TCP', port: n + 1 })), http),
+    { host_ports: [web] },
+  ],
+  [
     'a prefix of a family that the pod lacks is skipped',
     { ...ips('10.0.0.5/32'), ...sources(['fd01::/64', '10.9.0.0/16']) },
     { allowed_source_prefixes: ['10.9.0.0/16'] },
@@ -414,6 +438,15 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
     spec({ eth0: { isl3: true } }),
     /1024 is more than the 512/,
     limited({ rx_ring_size: 512 }),
+  ],
+  ['a list as spec', spec({ eth0: [] }), /entry "eth0" \[\] is not an object: write e\.g\. \{"rx": 1\}/],
+  ['a list as spec of another interface', spec({ net1: [1] }), /entry "net1" \[1\] is not an object/],
+  ['the broadcast address', ips('255.255.255.255/32'), /cannot be an address of a pod/],
+  ['a multicast address', ips('239.0.0.1/32'), /cannot be an address of a pod/],
+  [
+    'a name longer than any',
+    workload({ endpoint: 'x'.repeat(254) }),
+    /workload\.endpoint "x+"?\.\.\. is longer than 253/,
   ],
   ['source prefixes that are no list', sources('10.0.0.0/8'), /allowedSourcePrefixes .* is not a list/],
   [

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { decodeRecord, encodeRecord, type PodRecord, recordFileName } from '../../src/pod/record.js';
@@ -204,8 +204,41 @@ t.test('what is not a record of this version and this name', async (t) => {
     const { records, problems } = new PodState('/s', files).load();
     t.strictSame(records, [], name);
     t.match(problems[0], { file, fault, text: message }, name);
-    t.match(problems[0]!.text, `set aside as ${file}.bad`, name);
+    const outcome = fault === 'corrupt' ? `set aside as ${file}.bad` : 'left in place';
+    t.match(problems[0]!.text, outcome, name);
+    t.equal(files.content.get(`/s/${file}${fault === 'corrupt' ? '.bad' : ''}`), text, name);
   }
+});
+
+t.test('records of a later release are all left alone, in whatever form they are', async (t) => {
+  const later = (n: number) => ({ format: 'calico-vpp-node pod', version: n % 2 ? 2 : '2.1', pod: { n } });
+  const files = Object.fromEntries(
+    Array.from({ length: 110 }, (_, n) => [fileOf(record(`p${n}`)), JSON.stringify(later(n))]),
+  );
+  const memory = new MemoryFiles(files);
+  const { records, problems } = new PodState('/s', memory).load();
+  t.strictSame(records, []);
+  t.equal(problems.filter(({ fault }) => fault === 'newer').length, 110);
+  t.same(
+    Object.fromEntries(memory.content),
+    Object.fromEntries(Object.entries(files).map(([name, text]) => [`/s/${name}`, text])),
+  );
+});
+
+t.test('a directory that somebody has removed is made again, with all records', async (t) => {
+  const directory = join(t.testdir({}), 'pods');
+  const state = new PodState(directory);
+  state.load();
+  state.put(blue);
+  rmSync(directory, { recursive: true });
+  state.put(red);
+  t.strictSame(state.load().records, [red]);
+  t.equal(state.mend([blue, red]), 1);
+  t.strictSame(byKey(state.load().records), [blue, red]);
+  t.equal(state.mend([blue, red]), 0);
+  rmSync(directory, { recursive: true });
+  t.equal(state.mend([blue, red]), 2);
+  t.strictSame(byKey(state.load().records), [blue, red]);
 });
 
 t.test('bad files are kept up to a bound', async (t) => {

@@ -406,6 +406,51 @@ t.test('to remove what is not there is a success', async (t) => {
   }
 });
 
+t.test('an interface goes when all that refers to it has gone', async (t) => {
+  const table = { kind: 'table', family: 4, table_id: 7, name: 'a', multicast: true } as const;
+  const there = [tap('a'), table, route('10.1.0.0/16', 'a'), up('a')] as const;
+  const plan = removes(route('10.1.0.0/16', 'a'), tap('a'), table);
+  await t.test('not before that is answered', async (t) => {
+    const lab = new ExecutorLab();
+    await lab.does(adds(...there));
+    lab.vpp.take();
+    const result = lab.run(plan);
+    t.same(lab.vpp.take(), ['-ip_route_add_del_v2 10.1.0.0/16']);
+    await lab.vpp.answerAll();
+    t.match(lab.vpp.take()[0], /tap_delete_v2/);
+    t.equal((await result).error, undefined);
+  });
+  await t.test('and not while VPP refuses to remove it, nor its table', async (t) => {
+    const lab = new ExecutorLab();
+    await lab.does(adds(...there));
+    lab.vpp.take();
+    lab.vpp.refuses = (text) => (text.startsWith('-ip_route') ? -1 : undefined);
+    const result = lab.run(plan);
+    await lab.vpp.answerAll();
+    t.same(lab.vpp.take(), ['-ip_route_add_del_v2 10.1.0.0/16']);
+    const { outcomes } = await result;
+    t.match(
+      outcomes.map(({ error }) => error),
+      [RetvalError, NotDone, NotDone],
+    );
+  });
+  await t.test('also where a transaction is rolled back', async (t) => {
+    const lab = new ExecutorLab();
+    lab.vpp.refuses = (text) =>
+      text.startsWith('-ip_route') || text.startsWith('sw_interface_set_flags') ? -1 : undefined;
+    const result = lab.run(adds(table, tap('a'), route('10.1.0.0/16', 'a'), up('a')), {
+      on_error: 'rollback',
+    });
+    await lab.vpp.answerAll();
+    t.notOk(lab.vpp.take().some((text) => /tap_delete|-ip_table/.test(text)));
+    t.match(
+      (await result).outcomes.map(({ error }) => error),
+      [undefined, undefined, undefined, RetvalError],
+      'what is there is told',
+    );
+  });
+});
+
 t.test('an interface that VPP refuses to delete keeps its name', async (t) => {
   const lab = new ExecutorLab();
   lab.vpp.refuses = (text) => (text.startsWith('tap_delete') ? -1 : undefined);

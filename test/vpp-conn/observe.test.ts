@@ -278,12 +278,12 @@ t.test('neighbours that VPP has learned are not ours', async (t) => {
   t.same(await missing(wanted), []);
 });
 
-t.test('the buffers of all pools are counted, and are absent where VPP does not tell', async (t) => {
+t.test('the buffers of the smallest pool are counted, and are absent where VPP does not tell', async (t) => {
   const text = `Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used
 default-numa-0         0     0   2304     2048    23912  23900     12       0
 default-numa-1         1     1   2304     2048      100     50      0      50
 `;
-  t.equal(buffersIn(text), 24_012);
+  t.equal(buffersIn(text), 100);
   t.equal(buffersIn('unknown input'), undefined);
   const { client, read } = await connected(t);
   let answer: string | undefined = text;
@@ -293,7 +293,7 @@ default-numa-1         1     1   2304     2048      100     50      0      50
     return { retval: 0, reply: answer };
   }) as Client['request'];
   const reader = { ...voices(client), request };
-  t.equal((await read(everything, reader)).buffers, 24_012);
+  t.equal((await read(everything, reader)).buffers, 100);
   answer = undefined;
   t.equal((await read(everything, reader)).buffers, undefined);
   client.close();

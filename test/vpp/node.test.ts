@@ -7,6 +7,7 @@ import { findRealVpp } from '../../lab/real-vpp.js';
 import { type NodeOptions, type RunningNode, startNode } from '../../lab/running-node.js';
 import { far, Topology, type TopologyOptions, virtual_address } from '../../lab/topology.js';
 import { type IpState, ipState, ipStateIs, Traffic } from '../../lab/traffic.js';
+import { MS_BIND, mount, unmount } from '../../src/host/libc.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
@@ -193,6 +194,51 @@ t.test('a pod sends from its own addresses and those it is allowed, and from no 
     'after pods have come and gone, whoever is allowed now',
   );
   t.strictSame(await seen('p2'), [p2.ip4, p2.ip6].sort(), 'and nobody who was allowed before');
+  await stops(t, started);
+});
+
+t.test('what is a pod’s own, and what is not', real, async (t) => {
+  const started = await start(t);
+  const { topology, traffic, node } = started;
+  const [p1, p2] = topology.pods as [(typeof topology.pods)[0], (typeof topology.pods)[0]];
+  const http = { ports: [{ port: 80, host_port: 8080 }] };
+  const mine = topology.lab.open(p1.name);
+  const own = () => ({
+    mtu: mine.link('eth0')?.mtu,
+    forwarding: mine.readSysctl('net/ipv4/ip_forward'),
+    routes: mine.routes({ table: 254, link: mine.link('eth0')!.index }).length,
+  });
+
+  await node.add(p1, http);
+  mine.apply({ do: 'set_link', link: mine.link('eth0')!.index, mtu: 1400 });
+  mine.writeSysctl('net/ipv4/ip_forward', '1');
+  const changed = { ...own(), mtu: 1400, forwarding: '1' };
+  t.strictSame(own(), changed);
+  const vpp_pid = node.vppPid()!;
+  process.kill(vpp_pid, 'SIGKILL');
+  await node.untilOtherVpp(vpp_pid);
+  await node.untilReady();
+  await traffic.untilReachable('outside', p1.ip4, 10_000);
+  await node.untilConverged();
+  t.strictSame(own(), changed, 'a new VPP takes up the device, and leaves what the pod has changed');
+
+  await t.rejects(node.add(p2, http), { message: /host port tcp .* 8080 is that of pod default\/p1 eth0/ });
+  await t.rejects(node.add({ ...p2, netns: topology.lab.namespace('node') }), {
+    message: /is the network namespace of the node itself/,
+  });
+  await t.rejects(node.add({ ...p2, netns: topology.lab.namespace('vpp') }), /of the node itself/);
+  await node.add(p2);
+  await traffic.untilReachable('outside', p2.ip4, 5000);
+
+  // Another pod's namespace comes to stand at the path.
+  const stranger = topology.lab.namespace('stranger');
+  topology.lab.run('stranger', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
+  mount(stranger, p1.netns, MS_BIND);
+  await node.del(p1);
+  t.ok(topology.lab.open('stranger').link('eth0'), 'the device of a stranger stays');
+  t.equal(mine.link('eth0'), undefined, 'and the pod’s own goes with VPP’s interface');
+  await node.del(p2);
+  unmount(p1.netns);
   await stops(t, started);
 });
 

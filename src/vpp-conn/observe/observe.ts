@@ -193,7 +193,7 @@ async function routesOf(
 }
 
 /**
- * The column Total of `show buffers`; no message tells it.
+ * The column Total of `show buffers`, of the smallest pool; no message tells it.
  *
  *     Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used
  *     default-numa-0         0     0   2304     2048    23912  23912     0       0
@@ -202,5 +202,5 @@ export function buffersIn(text: string): number | undefined {
   const totals = [...text.matchAll(/^\s*\S+\s+\d+\s+\d+\s+\d+\s+\d+\s+(\d+)(?:\s+\d+){3}\s*$/gm)].map(
     ([, total]) => Number(total),
   );
-  return totals.length === 0 ? undefined : totals.reduce((sum, total) => sum + total);
+  return totals.length === 0 ? undefined : Math.min(...totals);
 }
