@@ -13,6 +13,7 @@ import {
   type NetworkNamespace,
   type NewChannels,
   type NewLink,
+  type NexthopObject,
   OWN_NAMESPACE_PATH,
   type Route,
   type Rule,
@@ -220,10 +221,20 @@ export class FakeHostNetwork implements HostNetwork {
         return state.addRoute(change.route, 'add');
       case 'append_route':
         return state.addRoute(change.route, 'append');
+      case 'prepend_route':
+        return state.addRoute(change.route, 'prepend');
       case 'replace_route':
         return state.addRoute(change.route, 'replace');
       case 'delete_route':
         return state.deleteRoute(change.route);
+      case 'add_altname': {
+        const link = state.require(change.link);
+        if (link.altnames?.includes(change.altname)) throw new Refusal('EEXIST');
+        link.altnames = [...(link.altnames ?? []), change.altname];
+        return;
+      }
+      case 'set_nexthop':
+        throw new Refusal('EOPNOTSUPP');
       case 'set_neighbour': {
         state.require(change.neighbour.link);
         state.neighbours = state.neighbours.filter((n) => !sameNeighbour(n, change.neighbour));
@@ -408,6 +419,10 @@ class FakeNamespace implements NetworkNamespace {
     return [...this.#state.rules];
   }
 
+  nexthops(): NexthopObject[] {
+    return [];
+  }
+
   neighbours(link?: number): Neighbour[] {
     return this.#state.neighbours.filter((neighbour) => link === undefined || neighbour.link === link);
   }
@@ -435,6 +450,14 @@ class FakeNamespace implements NetworkNamespace {
 
   readSysctl(path: string): string | undefined {
     return this.#state.sysctls.get(path);
+  }
+
+  readSysctls(directory: string): ReadonlyMap<string, string> {
+    const inside = [...this.#state.sysctls].flatMap(([path, value]): [string, string][] => {
+      const name = path.startsWith(`${directory}/`) ? path.slice(directory.length + 1) : '/';
+      return name.includes('/') ? [] : [[name, value]];
+    });
+    return new Map(inside);
   }
 
   writeSysctl(path: string, value: string): void {

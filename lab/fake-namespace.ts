@@ -34,6 +34,7 @@ export interface FakeLink {
   /** The other end of a veth, wherever it is. */
   peer?: FakeLink;
   lower?: number;
+  altnames?: string[];
 }
 
 const TABLE_MAIN = 254;
@@ -82,7 +83,7 @@ export function toLink(link: FakeLink): Link {
     ...(link.lower === undefined ? {} : { link: link.lower }),
     flags,
     type: loopback ? 772 : 1,
-    altnames: [],
+    altnames: link.altnames ?? [],
     txqlen: 1000,
     addrgen_mode,
   };
@@ -228,12 +229,17 @@ export class FakeNamespaceState {
     });
   }
 
-  addRoute(wanted: NewRoute, mode: 'add' | 'append' | 'replace'): void {
+  addRoute(wanted: NewRoute, mode: 'add' | 'append' | 'prepend' | 'replace'): void {
     const route = this.#completeRoute(wanted);
     const rivals = this.routes.filter((present) => samePlace(present, route));
     if (mode === 'add' && rivals.length > 0) throw new Refusal('EEXIST');
-    if (mode === 'append' && rivals.some((present) => sameRoute(present, route))) throw new Refusal('EEXIST');
+    if (mode !== 'replace' && rivals.some((present) => sameRoute(present, route)))
+      throw new Refusal('EEXIST');
     if (mode === 'replace') this.routes = this.routes.filter((present) => present !== rivals[0]);
+    if (mode === 'prepend' && rivals[0]) {
+      this.routes.splice(this.routes.indexOf(rivals[0]), 0, route);
+      return;
+    }
     const sibling = mode === 'append' && route.family === 6 ? rivals[0] : undefined;
     if (!sibling) {
       this.routes.push(route);

@@ -8,15 +8,19 @@
  */
 
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
+import { linkLocalOf } from '../ip/text.js';
 import type {
+  Address,
+  Link,
   Route as LinuxRoute,
+  Neighbour,
   NetworkChange,
   NewAddress,
-  NewNeighbour,
-  NewRoute,
   NextHop,
+  NexthopObject,
 } from '../linux/network.js';
-import { hostTapMac, linkLocalOf, type Uplink } from './uplink.js';
+import { addingOrder, type CapturedRoute, inOrderOfNeed, type PlacedRoute } from '../linux/routes.js';
+import { hostTapMac, type Uplink } from './uplink.js';
 
 /** RTPROT of the routes that are ours alone: whoever reads the host's own routes off the tap leaves these out. */
 export const own_route_protocol = 77;
@@ -24,7 +28,13 @@ export const own_route_protocol = 77;
 /** IFA_F_NODAD: the address was verified on the uplink already, and is needed at once. */
 const no_duplicate_detection = 0x02;
 const permanent = 0x80;
+const temporary = 0x01;
+const duplicate = 0x08;
+const deprecated = 0x20;
 const kernel_protocol = 2;
+/** IN6_ADDR_GEN_MODE_EUI64, _NONE. */
+const from_mac = 0;
+const by_nobody = 1;
 /** Below 256, that of the kernel's own connected routes. */
 const on_link_metric = 64;
 /** Room for the encapsulation that cluster traffic may get on its way. */
@@ -44,78 +54,118 @@ export function hostTapLinkLocal(index: number): string {
   return `fe80::ca:11ff:fec0:fd${index.toString(16).padStart(2, '0')}`;
 }
 
-/** Changes that make the tap what the uplink was. All can be repeated. */
+/** What the tap has of the device itself. Its own indices and names of the kernel's making differ. */
+export function tapLikeLink(link: Link, tap: Link, addresses: readonly Address[]): NetworkChange[] {
+  const { index, altnames } = tap;
+  const wanted = {
+    txqlen: link.txqlen,
+    group: link.group ?? 0,
+    alias: link.alias ?? '',
+    // A link-local address that was made otherwise would be another one here.
+    addrgen_mode: addresses.some(({ prefix }) => prefix.startsWith(`${linkLocalOf(link.mac)}/`))
+      ? from_mac
+      : by_nobody,
+  };
+  const there = { ...tap, group: tap.group ?? 0, alias: tap.alias ?? '' };
+  return [
+    ...(Object.keys(wanted) as (keyof typeof wanted)[])
+      .filter((key) => there[key] !== wanted[key])
+      .map((key): NetworkChange => ({ do: 'set_link', link: index, [key]: wanted[key] })),
+    ...link.altnames
+      .filter((altname) => !altnames.includes(altname))
+      .map((altname): NetworkChange => ({ do: 'add_altname', link: index, altname })),
+  ];
+}
+
+/** Changes that make the tap what the uplink was, up to its routes. All can be repeated. */
 export function hostTapChanges(
   uplink: Uplink,
   taps: Taps,
   tap_link_locals: readonly string[],
-  cluster: ClusterPrefixes,
 ): NetworkChange[] {
   const link = taps.get(uplink.link)!;
-  const link_local = linkLocalOf(uplink);
+  const link_locals = new Set(uplink.addresses.map(({ prefix }) => prefix).filter(isLinkLocal));
   return [
     { do: 'set_link', link, up: true, mtu: uplink.mtu },
-    ...uplink.addresses.map(
+    // The kernel gave the tap a link-local of its own; a DHCPv6 client must see the uplink's alone.
+    ...tap_link_locals
+      .filter((own) => !link_locals.has(own))
+      .map((prefix): NetworkChange => ({ do: 'delete_address', address: { link, family: 6, prefix } })),
+    ...addingOrder(uplink.addresses.filter(({ flags }) => !(flags & duplicate))).map(
       (address): NetworkChange => ({ do: 'replace_address', address: onTap(address, link) }),
     ),
-    // The kernel gave the tap a link-local of its own; a DHCPv6 client must see the uplink's alone.
-    ...(link_local === undefined
-      ? []
-      : tap_link_locals
-          .filter((own) => !own.startsWith(`${link_local}/`))
-          .map((prefix): NetworkChange => ({ do: 'delete_address', address: { link, family: 6, prefix } }))),
+    ...uplink.neighbours.map(
+      (neighbour): NetworkChange => ({ do: 'set_neighbour', neighbour: behindVpp(neighbour, uplink, link) }),
+    ),
     ...neighbours(uplink, link),
+  ];
+}
+
+/** Routes on the tap in the order that the kernel takes them. `foreign`: those of other links that went with an address. */
+export function hostTapRoutes(
+  uplink: Uplink,
+  taps: Taps,
+  foreign: readonly CapturedRoute[],
+  cluster: ClusterPrefixes,
+): PlacedRoute[] {
+  const link = taps.get(uplink.link)!;
+  return [
     ...gatewayRoutes(uplink, link),
     ...onLinkRoutes(uplink, link),
-    ...routesOnTap(uplink, taps),
+    ...routesOnTap([...uplink.routes, ...foreign], taps),
     ...(uplink.is_main ? clusterRoutes(uplink, link, cluster) : []),
   ];
 }
 
-/**
- * Without the lifetimes: no router advertisement and perhaps no DHCP client renews them here, and the node must not lose
- * its address while it is in use. A client that does renew sets its own.
- */
-function onTap(
-  { valid_s: _, preferred_s: __, ...address }: Uplink['addresses'][number],
-  link: number,
-): NewAddress {
-  const flags = address.family === 6 ? address.flags | no_duplicate_detection : address.flags;
-  return { ...address, link, flags };
+/** Objects first, groups last: a group has to find its members. */
+export function nexthopsOnTaps(nexthops: readonly NexthopObject[], taps: Taps): NexthopObject[] {
+  const usable = nexthops.filter(({ unsupported }) => unsupported === undefined);
+  const moved = usable.map((nexthop) =>
+    nexthop.hop === undefined ? nexthop : { ...nexthop, hop: throughTap(nexthop.hop, taps) },
+  );
+  return [...moved.filter(({ group }) => !group), ...moved.filter(({ group }) => group)];
 }
 
-/** Routes in the order that the kernel takes them: those without gateway first. Connected ones came with the addresses. */
-function routesOnTap(uplink: Uplink, taps: Taps): NetworkChange[] {
-  return [...uplink.routes]
-    .filter((route) => route.unsupported === undefined)
-    .filter((route) => !(route.protocol === kernel_protocol && isLinkLocal(route.prefix)))
-    .sort((a, b) => Number(hasGateway(a)) - Number(hasGateway(b)))
-    .map((route): NetworkChange => {
-      const { flags: _, nexthop_id: __, expires_s: ___, ...kept } = route;
-      const moved: NewRoute = { ...kept, next_hops: route.next_hops.map((hop) => throughTap(hop, taps)) };
-      return { do: 'replace_route', route: moved };
-    });
+/**
+ * Without the lifetimes: no router advertisement and perhaps no DHCP client renews them here, and the node must not lose
+ * its address while it is in use. A client that does renew sets its own. What was deprecated is.
+ */
+function onTap({ valid_s: _, preferred_s, ...address }: Address, link: number): NewAddress {
+  const flags = address.family === 6 ? address.flags | no_duplicate_detection : address.flags;
+  return { ...address, link, flags, ...(preferred_s === 0 && { preferred_s }) };
+}
+
+/** All packets go to VPP, which knows the neighbour's own MAC. What the host answers for it has none. */
+function behindVpp(neighbour: Neighbour, uplink: Uplink, link: number): Neighbour {
+  return { ...neighbour, link, ...(neighbour.mac !== undefined && { mac: hostTapMac(uplink.index) }) };
+}
+
+function routesOnTap(routes: readonly CapturedRoute[], taps: Taps): PlacedRoute[] {
+  return inOrderOfNeed(
+    routes
+      .filter((route) => route.unsupported === undefined)
+      .filter((route) => !(route.protocol === kernel_protocol && isLinkLocal(route.prefix))),
+  ).map(({ flags: _, expires_s: __, ...kept }) => ({
+    ...kept,
+    next_hops: kept.next_hops.map((hop) => throughTap(hop, taps)),
+  }));
 }
 
 function throughTap(hop: NextHop, links: ReadonlyMap<number, number>): NextHop {
   return hop.oif === undefined ? hop : { ...hop, oif: links.get(hop.oif) ?? hop.oif };
 }
 
-function hasGateway(route: LinuxRoute): boolean {
-  return route.next_hops.some((hop) => hop.gateway !== undefined);
+/** Where the host has no IPv6 on the uplink, it needs no neighbours. */
+function neighbours(uplink: Uplink, link: number): NetworkChange[] {
+  if (!hasIp6(uplink)) return [];
+  return [...ip6Gateways(uplink), hostTapLinkLocal(uplink.index)].map((address): NetworkChange => {
+    const mac = hostTapMac(uplink.index);
+    return { do: 'set_neighbour', neighbour: { link, family: 6, address, mac, state: permanent } };
+  });
 }
 
-function neighbours(uplink: Uplink, link: number): NetworkChange[] {
-  return [...ip6Gateways(uplink), hostTapLinkLocal(uplink.index)].map((address): NetworkChange => {
-    const neighbour: NewNeighbour = {
-      link,
-      family: 6,
-      address,
-      mac: hostTapMac(uplink.index),
-      state: permanent,
-    };
-    return { do: 'set_neighbour', neighbour };
-  });
+function hasIp6({ addresses }: Uplink): boolean {
+  return addresses.some(({ family }) => family === 6);
 }
 
 /** Gateways of IPv6 routes through this uplink. */
@@ -125,7 +175,7 @@ function ip6Gateways(uplink: Uplink): string[] {
 }
 
 /** A gateway is on the link itself: Linux takes no route by a gateway that is reached through another one. */
-function gatewayRoutes(uplink: Uplink, link: number): NetworkChange[] {
+function gatewayRoutes(uplink: Uplink, link: number): PlacedRoute[] {
   return ip6Gateways(uplink)
     .filter((gateway) => !isLinkLocal(gateway))
     .map((gateway) =>
@@ -133,7 +183,7 @@ function gatewayRoutes(uplink: Uplink, link: number): NetworkChange[] {
     );
 }
 
-function onLinkRoutes(uplink: Uplink, link: number): NetworkChange[] {
+function onLinkRoutes(uplink: Uplink, link: number): PlacedRoute[] {
   const prefixes = new Set(
     uplink.addresses
       .filter(({ family, prefix }) => family === 6 && !isLinkLocal(prefix) && !prefix.endsWith('/128'))
@@ -143,63 +193,93 @@ function onLinkRoutes(uplink: Uplink, link: number): NetworkChange[] {
   return [...prefixes].map((prefix) => ownRoute({ family: 6, prefix, metric: on_link_metric, next_hops }));
 }
 
-/** Services are reached through VPP whatever routes the host has; the routes go with the tap. */
+/**
+ * Services are reached through VPP whatever routes the host has: before those of IPv4, and with a better metric than those of IPv6, which
+ * would be joined with ours. The routes go with the tap.
+ */
 function clusterRoutes(
   uplink: Uplink,
   link: number,
   { prefixes, tap_address }: ClusterPrefixes,
-): NetworkChange[] {
-  return prefixes.map((prefix) => {
-    const family = prefix.includes(':') ? 6 : 4;
-    const gateway = family === 6 ? hostTapLinkLocal(uplink.index) : splitPrefix(tap_address).address;
-    return ownRoute({
-      family,
-      prefix: networkOf(prefix),
-      metrics: { mtu: uplink.mtu - cluster_mtu_reduction },
-      next_hops: [{ oif: link, gateway, onlink: true }],
+): PlacedRoute[] {
+  const families = hasIp6(uplink) ? [4, 6] : [4];
+  return prefixes
+    .map((prefix) => ({ prefix: networkOf(prefix), family: prefix.includes(':') ? 6 : 4 }) as const)
+    .filter(({ family }) => families.includes(family))
+    .map(({ prefix, family }) => {
+      const gateway = family === 6 ? hostTapLinkLocal(uplink.index) : splitPrefix(tap_address).address;
+      return ownRoute({
+        family,
+        prefix,
+        ...(family === 6 ? { metric: on_link_metric } : { first: true }),
+        metrics: { mtu: uplink.mtu - cluster_mtu_reduction },
+        next_hops: [{ oif: link, gateway, onlink: true }],
+      });
     });
-  });
 }
 
-function ownRoute(route: NewRoute): NetworkChange {
-  return { do: 'replace_route', route: { ...route, protocol: own_route_protocol } };
+function ownRoute(route: PlacedRoute): PlacedRoute {
+  return { ...route, protocol: own_route_protocol };
+}
+
+/** What follows of a captured link from what its tap has by now. */
+export interface HostOwn {
+  readonly addresses: readonly Address[];
+  readonly routes: readonly CapturedRoute[];
+  readonly foreign_routes: readonly CapturedRoute[];
+  readonly nexthops: readonly NexthopObject[];
+  readonly neighbours: readonly Neighbour[];
 }
 
 /** What the host itself has on the tap by now: a DHCP client, or an administrator, may have changed it since the take-over. */
 export function hostOwn(
-  uplink: Pick<Uplink, 'link' | 'addresses' | 'routes'>,
+  uplink: Pick<Uplink, 'link' | 'index'> & HostOwn,
   taps: Taps,
-  addresses: readonly Uplink['addresses'][number][],
-  routes: readonly LinuxRoute[],
-): Pick<Uplink, 'addresses' | 'routes'> | undefined {
-  const global = addresses.filter((address) => !isLinkLocal(address.prefix));
+  tap: HostOwn,
+): HostOwn | undefined {
+  const global = tap.addresses.filter((address) => !isLinkLocal(address.prefix));
   // A tap without an address is one that nobody has dressed yet, or one in the middle of a change.
   if (global.length === 0) return undefined;
-  const uplinks = new Map([...taps].map(([link, tap]) => [tap, link]));
-  const link_local = uplink.addresses.filter((address) => isLinkLocal(address.prefix));
-  const ownAddress = (address: Uplink['addresses'][number]): Uplink['addresses'][number] => {
+  const uplinks = new Map([...taps].map(([link, tap_link]) => [tap_link, link]));
+  const kept = uplink.addresses.filter(({ prefix, flags }) => isLinkLocal(prefix) || flags & duplicate);
+  const ownAddress = (address: Address): Address => {
     const before = uplink.addresses.find(({ prefix }) => prefix === address.prefix);
     // On the tap for ever because `onTap` gave it no lifetime: the host's has the one that it had.
     if (address.valid_s === undefined && before?.valid_s !== undefined) return before;
     // That an address of the tap is not verified anew is our wish; the host's was with the uplink.
-    const verified = (before?.flags ?? 0) & no_duplicate_detection;
-    return { ...address, link: uplink.link, flags: (address.flags & ~no_duplicate_detection) | verified };
+    const own_flags =
+      (before?.flags ?? 0) & (no_duplicate_detection | (address.family === 6 ? temporary : 0));
+    return { ...address, link: uplink.link, flags: (address.flags & ~no_duplicate_detection) | own_flags };
   };
   const lifetimeOf = (route: LinuxRoute): Pick<LinuxRoute, 'expires_s'> => {
     const before = uplink.routes.find((each) => isSameRoute(each, route));
     const expires_s = route.expires_s ?? before?.expires_s;
     return expires_s === undefined ? {} : { expires_s };
   };
-  return {
-    addresses: [...global.map(ownAddress), ...link_local],
-    routes: routes
+  const ownRoutes = (routes: readonly CapturedRoute[]): CapturedRoute[] =>
+    routes
       .filter((route) => route.protocol !== own_route_protocol && !isMulticast(route.prefix))
       .map((route) => ({
         ...route,
         ...lifetimeOf(route),
         next_hops: route.next_hops.map((hop) => throughTap(hop, uplinks)),
-      })),
+      }));
+  return {
+    addresses: [...global.map(ownAddress), ...kept],
+    routes: ownRoutes(tap.routes),
+    foreign_routes: ownRoutes(tap.foreign_routes),
+    nexthops: tap.nexthops.map((nexthop) =>
+      nexthop.hop === undefined ? nexthop : { ...nexthop, hop: throughTap(nexthop.hop, uplinks) },
+    ),
+    neighbours: tap.neighbours.flatMap((neighbour) => ownNeighbour(neighbour, uplink)),
   };
+}
+
+/** Those with VPP's MAC are the host's with their own one, or ours alone. */
+function ownNeighbour(neighbour: Neighbour, uplink: Pick<Uplink, 'link' | 'index'> & HostOwn): Neighbour[] {
+  const link = { link: uplink.link };
+  if (neighbour.mac !== hostTapMac(uplink.index)) return [{ ...neighbour, ...link }];
+  return uplink.neighbours.filter(({ address, mac }) => address === neighbour.address && mac !== undefined);
 }
 
 /** By what the kernel tells routes apart, apart from their next hops. */
@@ -211,15 +291,19 @@ function isSameRoute(a: LinuxRoute, b: LinuxRoute): boolean {
  * What the host itself has, in a form that can be compared: without what the kernel adds by itself, and without lifetimes,
  * which run.
  */
-export function fingerprint(uplinks: readonly Pick<Uplink, 'addresses' | 'routes'>[]): string {
-  const lines = uplinks.flatMap(({ addresses, routes }, at) => [
-    ...addresses.map(({ prefix, peer, label }) => JSON.stringify([at, prefix, peer, label])),
-    ...routes
+export function fingerprint(uplinks: readonly HostOwn[]): string {
+  const lines = uplinks.flatMap(({ addresses, routes, foreign_routes, nexthops, neighbours }, at) => [
+    ...addresses.map(({ prefix, peer, label, flags }) =>
+      JSON.stringify([at, prefix, peer, label, (flags & deprecated) !== 0]),
+    ),
+    ...[...routes, ...foreign_routes]
       .filter(({ protocol }) => protocol !== kernel_protocol)
       .map(({ flags: _, expires_s: __, next_hops, ...route }) => {
         const hops = next_hops.map(({ flags: ___, ...hop }) => hop);
         return JSON.stringify([at, route, hops]);
       }),
+    ...nexthops.map(({ hop: { flags: _, ...hop } = {}, ...nexthop }) => JSON.stringify([at, nexthop, hop])),
+    ...neighbours.map(({ address, mac, flags }) => JSON.stringify([at, address, mac, flags])),
   ]);
   return lines.sort().join('\n');
 }

@@ -5,7 +5,7 @@
 
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import { type Family, familyOf } from '../ip/text.js';
-import type { Address, Route as LinuxRoute } from '../linux/network.js';
+import type { Address, Neighbour as LinuxNeighbour, Route as LinuxRoute } from '../linux/network.js';
 import type { InterfaceFlag, InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import type { RedirectMatch } from '../objects/redirect.js';
@@ -41,6 +41,10 @@ export interface Uplink {
   readonly routes: readonly LinuxRoute[];
   /** Its ifindex in Linux: which next hops of `routes` are meant. */
   readonly link: number;
+  /** Addresses of the host that no uplink has (of its loopback, of dummies), without length; of the main uplink alone. */
+  readonly host_addresses: readonly string[];
+  /** Neighbours that somebody has set in Linux, and those that Linux answers for. */
+  readonly neighbours: readonly LinuxNeighbour[];
   readonly physical_network: string;
   readonly rx_mode: RxMode;
   /** The VPP interface itself, as its driver wants it. */

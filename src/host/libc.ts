@@ -172,12 +172,17 @@ export function receive(fd: number, data: Uint8Array, flags = 0): number {
   return checked(c_recv(fd, data, data.length, flags), 'recv', `fd ${fd}`);
 }
 
+/** `ioctl` with a structure that the kernel reads and fills. `object`: what it is about, for the error. */
+export function deviceControl(fd: number, request: number, structure: Uint8Array, object: string): void {
+  checked(c_ioctl(fd, request, structure), 'ioctl', object);
+}
+
 /** `ioctl` on a network device: `argument` is copied into a `struct ifreq` as a pointer, and filled by the kernel. */
 export function interfaceControl(fd: number, request: number, link_name: string, argument: Uint8Array): void {
   const ifreq = Buffer.alloc(40);
   ifreq.write(link_name, 0, 15);
   ifreq.writeBigUInt64LE(koffi.address(argument), 16);
-  checked(c_ioctl(fd, request, ifreq), 'ioctl', link_name);
+  deviceControl(fd, request, ifreq, link_name);
 }
 
 export const MS_BIND = 0x1000;

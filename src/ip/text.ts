@@ -82,3 +82,9 @@ export function parseMac(text: string): Buffer {
 export function formatMac(bytes: Buffer): string {
   return bytes.toString('hex').replace(/(..)(?=.)/g, '$1:');
 }
+
+/** The link-local address that an interface derives from its MAC (RFC 4291, modified EUI-64). */
+export function linkLocalOf(mac = '00:00:00:00:00:00'): string {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = parseMac(mac);
+  return formatAddress(Buffer.from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 0x02, b, c, 0xff, 0xfe, d, e, f]));
+}

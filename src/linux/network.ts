@@ -42,7 +42,7 @@ export interface Link {
   readonly tx_queues: number;
   /** Index of the bridge, bond or VRF that this link is a member of. */
   readonly master?: number;
-  /** Index of the lower device (VLAN, macvlan), or of the peer (veth); in another namespace if `link_netnsid` is there. */
+  /** Index of the lower device (VLAN, macvlan, VXLAN), or of the peer (veth); in another namespace if `link_netnsid` is there. */
   readonly link?: number;
   readonly link_netnsid?: number;
   /** `IFF_*` bits. */
@@ -52,6 +52,10 @@ export interface Link {
   readonly altnames: readonly string[];
   readonly qdisc?: string;
   readonly txqlen: number;
+  /** Of `ip link set group`; absent: 0, the default one. */
+  readonly group?: number;
+  /** What an administrator has written to it. */
+  readonly alias?: string;
   /** IPv6 address generation: 0 eui64, 1 none, 2 stable secret, 3 random. Absent where IPv6 is off. */
   readonly addrgen_mode?: number;
   /** An XDP program is attached. */
@@ -109,6 +113,10 @@ export interface NextHop {
   readonly weight?: number;
   /** `RTNH_F_*` bits as the kernel shows them (16: link down). Ignored when a route is added. */
   readonly flags?: number;
+  /** For classification: where from in the upper half, where to in the lower. IPv4 only. */
+  readonly realm?: number;
+  /** What it wraps packets in: `LWTUNNEL_ENCAP_*`, and its attributes as the kernel writes them, in hexadecimal. */
+  readonly encap?: { readonly type: number; readonly data: string };
 }
 
 /** `RTAX_*` values by name; the kernel's own units (mtu in bytes, rto_min in ms). `lock` is a bit set of their numbers. */
@@ -159,9 +167,23 @@ export interface Route {
   readonly expires_s?: number;
   /** `RTM_F_*` and `RTNH_F_*` bits as the kernel shows them (0x200: a cloned cache entry). Ignored when a route is added. */
   readonly flags?: number;
-  /** Identity of a shared next hop object. The resolved `next_hops` stand beside it; adding a route uses those. */
+  /** A nexthop object. What it leads to stands beside it in `next_hops`; a route is added by the object alone. */
   readonly nexthop_id?: number;
-  /** Names of attributes that this module cannot give back (e.g. `encap`): a route with any would be re-created wrongly. */
+  /** Names of attributes that this module cannot give back: a route with any would be re-created wrongly. */
+  readonly unsupported?: readonly string[];
+}
+
+/** A shared next hop, or a group of them, which routes name by its id. */
+export interface NexthopObject {
+  readonly id: number;
+  /** Absent for groups. */
+  readonly family?: Family;
+  readonly protocol?: number;
+  readonly hop?: NextHop;
+  readonly blackhole?: true;
+  /** Weights from 1 to 256. */
+  readonly group?: readonly { readonly id: number; readonly weight: number }[];
+  /** Names of attributes that this module cannot give back. */
   readonly unsupported?: readonly string[];
 }
 
@@ -194,8 +216,10 @@ export interface Neighbour {
   readonly mac?: string;
   /** `NUD_*` bits: 0x02 reachable, 0x04 stale, 0x20 failed, 0x40 noarp, 0x80 permanent. */
   readonly state: number;
-  /** `NTF_*` bits: 0x08 proxy, 0x80 router. */
+  /** `NTF_*` bits: 0x08 proxy (we answer for it), 0x10 learned by another, 0x80 router. */
   readonly flags: number;
+  /** `RTPROT_*`: whose it is. */
+  readonly protocol?: number;
 }
 
 /** What a new link is. A tun or tap is made through /dev/net/tun by its user (VPP), not here. */
@@ -244,6 +268,9 @@ export type NetworkChange =
       /** The link must be down, except on recent kernels. */
       readonly name?: string;
       readonly promisc?: boolean;
+      readonly txqlen?: number;
+      readonly group?: number;
+      readonly alias?: string;
       /** Index of a bridge, bond or VRF; 0 leaves it. */
       readonly master?: number;
       /** See `Link.addrgen_mode`. */
@@ -255,15 +282,19 @@ export type NetworkChange =
   | { readonly do: 'move_link'; readonly link: number; readonly netns: string; readonly name?: string }
   | { readonly do: 'add_link'; readonly link: NewLink }
   | { readonly do: 'delete_link'; readonly link: number }
+  | { readonly do: 'add_altname'; readonly link: number; readonly altname: string }
   | { readonly do: 'add_address' | 'replace_address' | 'delete_address'; readonly address: NewAddress }
   /**
    * `add_route` answers EEXIST for any route with this prefix, tos and metric; `append_route` only for the very same one,
-   * and puts a different one behind it (IPv4) or makes a multipath route of both (IPv6).
+   * and puts a different one behind it (IPv4) or makes a multipath route of both (IPv6). `prepend_route` puts it in front
+   * (IPv4). `replace_route` takes the place of the first, whatever link it leads through.
    */
   | {
-      readonly do: 'add_route' | 'append_route' | 'replace_route' | 'delete_route';
+      readonly do: 'add_route' | 'append_route' | 'prepend_route' | 'replace_route' | 'delete_route';
       readonly route: NewRoute;
     }
+  /** Always creates or replaces; of a group all members must be there. */
+  | { readonly do: 'set_nexthop'; readonly nexthop: NexthopObject }
   /** Always creates or replaces. */
   | { readonly do: 'set_neighbour' | 'delete_neighbour'; readonly neighbour: NewNeighbour }
   | { readonly do: 'add_rule' | 'delete_rule'; readonly rule: NewRule };
@@ -308,6 +339,9 @@ export interface NetworkNamespace {
   /** Of all tables unless one is named; without the kernel's cache entries. `link`: any next hop leaves through it. */
   routes(filter?: { readonly table?: number; readonly link?: number }): Route[];
   rules(): Rule[];
+  /** None on a kernel that has no such objects. */
+  nexthops(): NexthopObject[];
+  /** Those that are answered for (proxies) among them. */
   neighbours(link?: number): Neighbour[];
   /** Throws where the change fails. */
   apply(change: NetworkChange): void;
@@ -319,8 +353,10 @@ export interface NetworkNamespace {
   /** Undefined where the driver has no channels. */
   channels(link_name: string): Channels | undefined;
   setChannels(link_name: string, channels: NewChannels): void;
-  /** `path` below /proc/sys, e.g. `net/ipv4/ip_forward`. Undefined when there is no such file. */
+  /** `path` below /proc/sys, e.g. `net/ipv4/ip_forward`. Undefined when there is no such file, or no value in it. */
   readSysctl(path: string): string | undefined;
+  /** All that can be read and written in one directory, by name. Empty when there is no such directory. */
+  readSysctls(directory: string): ReadonlyMap<string, string>;
   writeSysctl(path: string, value: string): void;
   /** Calls back on the main thread for each event of these groups until closed. Survives `close()` of this namespace. */
   watch(groups: readonly EventGroup[], on_event: (event: NetworkEvent) => void): Watch;

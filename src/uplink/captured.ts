@@ -4,24 +4,20 @@
  */
 import type { UplinkSpec } from '../config.js';
 import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
+import type { LinkState } from '../host/undo/capture.js';
 import type { LinkIdentity } from '../host/undo/undo-step.js';
-import type { Address, Channels, Link, Neighbour, Route } from '../linux/network.js';
+import type { Sysctl } from './link-sysctls.js';
 
-export interface CapturedUplink {
+export interface CapturedUplink extends Omit<LinkState, 'others'> {
   readonly spec: UplinkSpec;
-  readonly link: Link;
-  readonly addresses: readonly Address[];
-  /** Of all tables. */
-  readonly routes: readonly Route[];
-  /** Permanent ones. */
-  readonly neighbours: readonly Neighbour[];
-  /** Links that share a multipath route with this one, by index. */
+  /** See `LinkState.others`. */
   readonly others: readonly (readonly [number, LinkIdentity])[];
   /** Sysctls of the link that are not as for a new one: by path below /proc/sys. */
-  readonly sysctls: readonly { readonly path: string; readonly value: string }[];
+  readonly sysctls: readonly Sysctl[];
   /** Gateways that answered Linux before the take-over: those that have to answer through VPP. */
   readonly answering_gateways: readonly string[];
-  readonly channels?: Channels;
+  /** What the host has on its loopback and dummy devices, without length; of the main uplink alone. */
+  readonly host_addresses: readonly string[];
 }
 
 /** `taking`: the take-over is under way, or broke off. `taken`: it is complete. */
@@ -47,7 +43,7 @@ export class CapturedStore {
     try {
       const file = JSON.parse(text) as CapturedFile;
       const usable = file.version === 1 && file.boot_id === this.boot_id && file.uplinks.length > 0;
-      return usable ? { phase: file.phase, uplinks: file.uplinks } : undefined;
+      return usable ? { phase: file.phase, uplinks: file.uplinks.map(complete) } : undefined;
     } catch {
       return undefined;
     }
@@ -62,3 +58,10 @@ export class CapturedStore {
     removeIfExists(this.path);
   }
 }
+
+/** An earlier release did not write all. */
+function complete(uplink: CapturedUplink): CapturedUplink {
+  return { ...absent, ...uplink };
+}
+
+const absent = { foreign_routes: [], nexthops: [], host_addresses: [] } as const;

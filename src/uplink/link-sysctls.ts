@@ -1,66 +1,54 @@
 /** Sysctls of one link, which Linux forgets when the link changes its namespace. */
-import type { NetworkNamespace } from '../linux/network.js';
+import type { Link, NetworkNamespace } from '../linux/network.js';
 
-const names: Readonly<Record<'ipv4' | 'ipv6', readonly string[]>> = {
-  ipv4: [
-    ...[
-      'accept_local',
-      'accept_redirects',
-      'accept_source_route',
-      'arp_accept',
-      'arp_announce',
-      'arp_filter',
-    ],
-    ...[
-      'arp_ignore',
-      'arp_notify',
-      'disable_policy',
-      'forwarding',
-      'log_martians',
-      'promote_secondaries',
-      'proxy_arp',
-      'proxy_arp_pvlan',
-    ],
-    ...[
-      'route_localnet',
-      'rp_filter',
-      'secure_redirects',
-      'send_redirects',
-      'shared_media',
-      'src_valid_mark',
-    ],
-  ],
-  ipv6: [
-    ...[
-      'accept_dad',
-      'accept_ra',
-      'accept_ra_defrtr',
-      'accept_ra_pinfo',
-      'accept_ra_rt_info_max_plen',
-      'accept_redirects',
-    ],
-    ...[
-      'accept_source_route',
-      'autoconf',
-      'dad_transmits',
-      'forwarding',
-      'hop_limit',
-      'keep_addr_on_down',
-      'ndisc_notify',
-    ],
-    ...['optimistic_dad', 'proxy_ndp', 'router_solicitations', 'use_tempaddr', 'disable_policy'],
-    'disable_ipv6',
-  ],
-};
+/** By path below /proc/sys. */
+export interface Sysctl {
+  readonly path: string;
+  readonly value: string;
+}
+
+const directories = ['ipv4/conf', 'ipv6/conf', 'ipv4/neigh', 'ipv6/neigh'] as const;
+
+/** Said with the link itself. */
+const elsewhere: ReadonlySet<string> = new Set(['addr_gen_mode']);
+/** IPv6's MTU, which the kernel sets back whenever the link comes up or gets another one. */
+const mtu = 'mtu';
+/** The kernel gives temporary addresses up for the link (-1) when it is to make one and there is no carrier yet. */
+const temporary = 'use_tempaddr';
 
 /** Those that are not as they are for a new link. */
-export function linkSysctls(namespace: NetworkNamespace, link: string): { path: string; value: string }[] {
-  return (['ipv4', 'ipv6'] as const).flatMap((family) =>
-    names[family].flatMap((name) => {
-      const path = `net/${family}/conf/${link}/${name}`;
-      const value = namespace.readSysctl(path)?.trim();
-      const usual = namespace.readSysctl(`net/${family}/conf/default/${name}`)?.trim();
-      return value === undefined || value === usual ? [] : [{ path, value }];
-    }),
-  );
+export function linkSysctls(namespace: NetworkNamespace, link: Pick<Link, 'name' | 'mtu'>): Sysctl[] {
+  return directories.flatMap((directory) => {
+    const usual = namespace.readSysctls(`net/${directory}/default`);
+    const own = [...namespace.readSysctls(`net/${directory}/${link.name}`)];
+    return own.flatMap(([name, value]) => {
+      const expected = name === mtu ? String(link.mtu) : usual.get(name);
+      const is_usual = value === expected && !(name === temporary && Number(value) > 0);
+      return is_usual || elsewhere.has(name)
+        ? []
+        : [{ path: `net/${directory}/${link.name}/${name}`, value }];
+    });
+  });
+}
+
+/** Before the link is set up, and gets its addresses. */
+export function earlySysctls(sysctls: readonly Sysctl[]): Sysctl[] {
+  return sysctls.flatMap((sysctl) => {
+    const { path } = sysctl;
+    return nameOf(path) === mtu ? [] : [nameOf(path) === temporary ? { path, value: '0' } : sysctl];
+  });
+}
+
+/** Behind its addresses. */
+export function lateSysctls(sysctls: readonly Sysctl[]): Sysctl[] {
+  return sysctls.filter(({ path }) => [mtu, temporary].includes(nameOf(path)));
+}
+
+/** Not for the tap: its link-local addresses are those of the uplink, whatever they were made from. */
+export function isSecret({ path }: Sysctl): boolean {
+  return nameOf(path) === 'stable_secret';
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }

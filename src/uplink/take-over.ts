@@ -109,7 +109,7 @@ export class TakeOver {
     const snapshot = await this.read(up);
     signal.throwIfAborted();
     const present = new Set(snapshot.interfaces.map(({ tag }) => tag));
-    if (!found.uplinks.every(({ spec }) => present.has(uplinkTag(spec.interface_name)))) return undefined;
+    if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
 
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
@@ -146,6 +146,7 @@ export class TakeOver {
     const taps_up = reconcile(this.desired(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.program(up.generation, taps_up));
     signal.throwIfAborted();
+    if (captured.some(({ nexthops }) => nexthops.length > 0)) this.dressed(this.dress(taken));
     await this.verify(captured, signal);
     await this.hook('VPP_RUNNING', signal);
     await this.settled(captured, signal);
@@ -199,7 +200,7 @@ export class TakeOver {
     const { gso } = this.settings.inputs;
     return {
       captured,
-      uplinks: captured.map((each) => uplinkOf(each, gso, uplinkTag(each.spec.interface_name))),
+      uplinks: captured.map((each) => uplinkOf(each, gso, uplinkTag(each.link.name))),
     };
   }
 
@@ -275,7 +276,8 @@ export class TakeOver {
   private dressed(refusals: readonly Refusal[]): void {
     for (const refusal of refusals) {
       const { change } = refusal;
-      const is_default = change.do === 'replace_route' && /^(0\.0\.0\.0|::)\/0$/.test(change.route.prefix);
+      const is_default =
+        'route' in change && change.do !== 'delete_route' && /^(0\.0\.0\.0|::)\/0$/.test(change.route.prefix);
       if (change.do === 'replace_address' || is_default) throw new TakeOverFailed(refusalText(refusal));
       this.warn(refusalText(refusal));
     }
@@ -308,14 +310,14 @@ export class TakeOver {
   private async verify(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
     const { clock, nudge, vpp, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.verify_ms;
-    for (const { spec, answering_gateways } of captured) {
-      waitsFor(`gateways of ${spec.interface_name} answering VPP`);
+    for (const { link, answering_gateways } of captured) {
+      waitsFor(`gateways of ${link.name} answering VPP`);
       for (;;) {
-        const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(spec.interface_name)));
+        const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(link.name)));
         if (silent.length === 0) break;
         if (clock.now_ms() >= deadline) {
           throw new TakeOverFailed(
-            `gateway ${silent.join(', ')} answered Linux on ${spec.interface_name} and does not answer VPP; ` +
+            `gateway ${silent.join(', ')} answered Linux on ${link.name} and does not answer VPP; ` +
               'check that the network accepts this driver and VLAN',
           );
         }

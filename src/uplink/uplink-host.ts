@@ -4,7 +4,16 @@
  */
 import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, hostOwn, hostTapChanges, own_route_protocol } from '../desired/host-tap.js';
+import {
+  type ClusterPrefixes,
+  hostOwn,
+  hostTapChanges,
+  hostTapRoutes,
+  nexthopsOnTaps,
+  own_route_protocol,
+  type Taps,
+  tapLikeLink,
+} from '../desired/host-tap.js';
 import type { Uplink } from '../desired/uplink.js';
 import { captureLink, type LinkState, restoreSteps } from '../host/undo/capture.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
@@ -12,6 +21,7 @@ import type { UndoJournal } from '../host/undo/undo-journal.js';
 import { identityOf, type UndoStep } from '../host/undo/undo-step.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type {
+  Address,
   HostNetwork,
   Link,
   NetlinkError,
@@ -20,10 +30,12 @@ import type {
   NewNeighbour,
   NewRoute,
 } from '../linux/network.js';
+import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';
-import { linkSysctls } from './link-sysctls.js';
+import { earlySysctls, isSecret, lateSysctls, linkSysctls, type Sysctl } from './link-sysctls.js';
+import { obstaclesOf } from './obstacles.js';
 
 /** The uplink cannot be taken over as it is. Nothing of it was changed. */
 export class UplinkError extends Error {
@@ -77,7 +89,11 @@ export class UplinkHost {
 
   /** Throws UplinkError. */
   capture(specs: readonly UplinkSpec[]): CapturedUplink[] {
-    return this.inHost((namespace) => specs.map((spec) => captureUplink(namespace, spec)));
+    return this.inHost((namespace) => {
+      const captured = specs.map((spec) => captureUplink(namespace, spec));
+      const host_addresses = hostAddresses(namespace, captured);
+      return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
+    });
   }
 
   /**
@@ -135,7 +151,10 @@ export class UplinkHost {
     this.captured.save('taken', uplinks);
   }
 
-  /** Makes each tap what its uplink was; answers what Linux refused. Can be repeated. */
+  /**
+   * Makes each tap what its uplink was; answers what Linux refused. Can be repeated, and has to be where there are nexthop
+   * objects: Linux has them on no tap without a carrier.
+   */
   dress(
     uplinks: readonly Uplink[],
     captured: readonly CapturedUplink[],
@@ -143,24 +162,50 @@ export class UplinkHost {
   ): Refusal[] {
     return this.inHost((namespace) => {
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
-      // A tap that comes up gets a link-local address, which has to be known when it is dressed.
-      for (const { index } of links) namespace.apply({ do: 'set_link', link: index, up: true });
-      const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
-      const all = uplinks.flatMap((uplink, at) => {
-        if (uplink.addresses.some(({ family }) => family === 6)) {
-          namespace.writeSysctl(`net/ipv6/conf/${uplink.name}/disable_ipv6`, '0');
+      const taps = tapsOf(uplinks, links);
+      const refused: Refusal[] = [];
+      const make = (changes: readonly NetworkChange[]): void => {
+        refused.push(...refusals(namespace, changes));
+      };
+      make(uplinks.flatMap(({ addresses }, at) => tapLikeLink(captured[at]!.link, links[at]!, addresses)));
+      for (const [at, { addresses, name }] of uplinks.entries()) {
+        if (addresses.some(({ family }) => family === 6)) {
+          namespace.writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, '0');
         }
-        for (const { path, value } of captured[at]?.sysctls ?? []) namespace.writeSysctl(path, value);
-        const link_locals = namespace
-          .addresses(links[at]!.index)
-          .filter(({ family, prefix }) => family === 6 && isLinkLocal(prefix))
-          .map(({ prefix }) => prefix);
-        return hostTapChanges(uplink, taps, link_locals, cluster);
-      });
-      // A route over several uplinks needs the addresses of all.
-      const isRoute = ({ do: what }: NetworkChange): boolean => what === 'replace_route';
-      const changes = [...all.filter((change) => !isRoute(change)), ...all.filter(isRoute)];
-      return refusals(namespace, changes);
+        setSysctls(namespace, earlySysctls(captured[at]!.sysctls));
+      }
+      // A tap that comes up gets a link-local address, which has to be known when it is dressed.
+      make(links.map(({ index }) => ({ do: 'set_link', link: index, up: true })));
+      make(
+        uplinks.flatMap((uplink, at) => {
+          const link_locals = namespace
+            .addresses(links[at]!.index)
+            .filter(({ family, prefix }) => family === 6 && isLinkLocal(prefix))
+            .map(({ prefix }) => prefix);
+          return hostTapChanges(uplink, taps, link_locals);
+        }),
+      );
+      for (const { sysctls } of captured) setSysctls(namespace, lateSysctls(sysctls));
+      const has_carrier = links.every(({ index }) => namespace.link(index)?.carrier);
+      const known = namespace.nexthops();
+      make(
+        nexthopsOnTaps(has_carrier ? captured.flatMap(({ nexthops }) => nexthops) : [], taps)
+          .filter((nexthop) => !known.some((present) => isSameNexthop(present, nexthop)))
+          .map((nexthop) => ({ do: 'set_nexthop', nexthop })),
+      );
+      // Routes of all behind the addresses of all: one over several uplinks needs those.
+      const routes = uplinks.flatMap((uplink, at) =>
+        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, cluster),
+      );
+      make(
+        links
+          .flatMap(({ index }) => surplusConnected(namespace.routes({ link: index }), routes))
+          .map((route) => ({ do: 'delete_route', route })),
+      );
+      const there = new RouteIndex(namespace.routes());
+      const possible = routes.filter(({ nexthop_id }) => has_carrier || nexthop_id === undefined);
+      make(possible.flatMap((route) => placing(route, there.at(route))));
+      return refused;
     });
   }
 
@@ -173,27 +218,26 @@ export class UplinkHost {
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
       // What is down takes no route, and is looked at again when it is up.
       if (links.some(({ up }) => !up)) return [];
-      const taps = new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
-      const changes = uplinks.flatMap((uplink) => hostTapChanges(uplink, taps, [], cluster)).filter(isOurs);
-      const wanted = new Set(
-        changes.flatMap((change) => ('route' in change ? [routeKey(change.route)] : [])),
-      );
-      const ours = links
-        .flatMap(({ index }) => namespace.routes({ link: index }))
-        .filter((route) => route.protocol === own_route_protocol);
-      const stale = ours
-        .filter((route) => !wanted.has(routeKey(route)))
+      const taps = tapsOf(uplinks, links);
+      const known = new Set(links.flatMap(({ index }) => namespace.neighbours(index).map(neighbourKey)));
+      const lacking = uplinks
+        .flatMap((uplink) => hostTapChanges(uplink, taps, []))
+        .filter((change) => change.do === 'set_neighbour' && !known.has(neighbourKey(change.neighbour)));
+      const routes = uplinks
+        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], cluster))
+        .filter(({ protocol }) => protocol === own_route_protocol);
+      const there = namespace.routes();
+      const wanted = new Set(routes.map(routeKey));
+      const isTap = new Set(links.map(({ index }) => index));
+      const stale = there
+        .filter(({ protocol }) => protocol === own_route_protocol)
+        .filter(
+          (route) => route.next_hops.some(({ oif = 0 }) => isTap.has(oif)) && !wanted.has(routeKey(route)),
+        )
         .map((route): NetworkChange => ({ do: 'delete_route', route }));
-      const there = new Set([
-        ...ours.map(routeKey),
-        ...links.flatMap(({ index }) => namespace.neighbours(index).map(neighbourKey)),
-      ]);
-      const lacking = changes.filter(
-        (change) =>
-          !('route' in change && there.has(routeKey(change.route))) &&
-          !('neighbour' in change && there.has(neighbourKey(change.neighbour))),
-      );
-      return refusals(namespace, [...stale, ...lacking]);
+      const index = new RouteIndex(there);
+      const placed = routes.flatMap((route) => placing(route, index.at(route)));
+      return refusals(namespace, [...stale, ...lacking, ...placed]);
     });
   }
 
@@ -205,16 +249,16 @@ export class UplinkHost {
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));
       const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
+      const host_addresses = hostAddresses(namespace, captured);
       const now = captured.map((uplink, at) => {
         const tap = found[at];
-        if (tap?.kind !== 'tun') return undefined;
-        const own = hostOwn(
-          { ...uplink, link: uplink.link.index },
-          taps,
-          namespace.addresses(tap.index),
-          namespace.routes({ link: tap.index }).filter((route) => !madeForAddress(route)),
-        );
-        return own && { ...uplink, ...own, others: withPeers(uplink, captured) };
+        const state = tap?.kind === 'tun' ? captureLink(namespace, tap.name) : undefined;
+        if (state === undefined) return undefined;
+        const { spec, link } = uplink;
+        const own = hostOwn({ ...uplink, link: link.index, index: spec.index }, taps, state);
+        if (own === undefined) return undefined;
+        const others = withPeers(uplink, captured, state);
+        return { ...uplink, ...own, others, host_addresses: spec.is_main ? host_addresses : [] };
       });
       return now.every((uplink) => uplink !== undefined) ? now : undefined;
     });
@@ -299,14 +343,17 @@ export class UplinkHost {
 
   private takeOne(namespace: NetworkNamespace, uplink: CapturedUplink): void {
     const { spec } = uplink;
+    const { name } = uplink.link;
     const driver = driverFor(spec);
-    const link = namespace.link(spec.interface_name);
-    if (link === undefined)
-      throw new UplinkError(`uplink ${spec.interface_name} vanished before it was taken over`);
+    const link = namespace.link(name);
+    if (link === undefined) throw new UplinkError(`uplink ${name} vanished before it was taken over`);
     const changes = driver.prepare({ ...uplink, gso: false });
     this.journal.record(stepsOf(uplink, this.vpp_netns, changes));
     for (const change of changes) makeChange(namespace, uplink, change);
-    if (driver.moves) this.move(namespace, link.index, spec.interface_name);
+    if (driver.moves) {
+      leaveGroups(namespace, uplink);
+      this.move(namespace, link.index, name);
+    }
   }
 
   private move(namespace: NetworkNamespace, link: number, name: string): void {
@@ -320,6 +367,14 @@ export class UplinkHost {
   }
 }
 
+const IFA_F_MCAUTOJOIN = 0x400;
+
+/** The kernel leaves a group that an address has joined with the address, and not with the link. */
+function leaveGroups(namespace: NetworkNamespace, { addresses }: CapturedUplink): void {
+  for (const address of addresses)
+    if (address.flags & IFA_F_MCAUTOJOIN) namespace.apply({ do: 'delete_address', address });
+}
+
 function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
   try {
     return run(namespace);
@@ -329,33 +384,52 @@ function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespac
 }
 
 function refusals(namespace: NetworkNamespace, changes: readonly NetworkChange[]): Refusal[] {
-  return namespace
-    .batch(changes)
-    .flatMap((error, i) => (error === undefined ? [] : [{ change: changes[i]!, error }]));
+  return namespace.batch(changes).flatMap((error, i) => {
+    const change = changes[i]!;
+    return error === undefined || isThere(change, error) ? [] : [{ change, error }];
+  });
 }
 
-/** Changes of a tap that no uplink has had: permanent neighbours, and routes with our protocol. */
-function isOurs(change: NetworkChange): boolean {
-  return (
-    change.do === 'set_neighbour' ||
-    (change.do === 'replace_route' && change.route.protocol === own_route_protocol)
-  );
+/** The kernel puts the very same route nowhere a second time, and a name is had but once. */
+function isThere({ do: what }: NetworkChange, { code }: NetlinkError): boolean {
+  return code === 'EEXIST' && (what === 'append_route' || what === 'prepend_route' || what === 'add_altname');
 }
 
 function neighbourKey({ link, address, mac, state = 0 }: NewNeighbour): string {
   return `${link} ${address} ${mac} ${(state & nud_permanent) !== 0}`;
 }
 
-function routeKey({ family, prefix, next_hops = [] }: NewRoute): string {
-  return [family, prefix, ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`)].join(' ');
+function tapsOf(uplinks: readonly Uplink[], links: readonly Link[]): Taps {
+  return new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
 }
 
-/** A route over several uplinks may have come after the take-over: each of them may be named in the other's journal. */
-function withPeers(uplink: CapturedUplink, captured: readonly CapturedUplink[]): CapturedUplink['others'] {
+function setSysctls(namespace: NetworkNamespace, sysctls: CapturedUplink['sysctls']): void {
+  for (const sysctl of sysctls) {
+    const { path, value } = sysctl;
+    const present = isSecret(sysctl) ? undefined : namespace.readSysctl(path);
+    if (present !== undefined && present.trim() !== value) namespace.writeSysctl(path, value);
+  }
+}
+
+function routeKey({ family, prefix, metric, next_hops = [] }: NewRoute): string {
+  return [
+    family,
+    prefix,
+    metric || (family === 6 ? 1024 : 0),
+    ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`),
+  ].join(' ');
+}
+
+/** Links that a route of the tap names: other uplinks as they were, and those that are there. */
+function withPeers(
+  uplink: CapturedUplink,
+  captured: readonly CapturedUplink[],
+  tap: LinkState,
+): CapturedUplink['others'] {
   const peers = captured
     .filter((each) => each !== uplink)
     .map(({ link }) => [link.index, identityOf(link)] as const);
-  return [...new Map([...uplink.others, ...peers])];
+  return [...new Map([...uplink.others, ...tap.others, ...peers])];
 }
 
 function tapOf(namespace: NetworkNamespace, name: string): Link {
@@ -374,11 +448,12 @@ function stepsOf(
 ): UndoStep[] {
   const { link, sysctls } = uplink;
   const identity = identityOf(link);
+  const sysctl = ({ path, value }: Sysctl) =>
+    ({ kind: 'link_sysctl', link: identity, path: path.replace(`/${link.name}/`, '/*/'), value }) as const;
   return [
+    ...lateSysctls(sysctls).map((each) => ({ ...sysctl(each), late: true }) as const),
     ...restoreSteps(stateOf(uplink)),
-    ...sysctls.map(({ path, value }): UndoStep => {
-      return { kind: 'link_sysctl', link: identity, path: path.replace(`/${link.name}/`, '/*/'), value };
-    }),
+    ...earlySysctls(sysctls).map(sysctl),
     ...changes.flatMap((change) => undoOf(change, uplink)),
     { kind: 'link_to_netns', link: identity, from: vpp_netns },
     // The host tap, which has the name of the uplink.
@@ -391,38 +466,47 @@ function stepsOf(
   ];
 }
 
-/** The steps with the addresses and routes of this uplink replaced by those that it has now; all of them, if none is there. */
+/** The steps with the addresses, routes and neighbours of this uplink replaced by those that it has now; all of them, if none is there. */
 function withState(steps: readonly UndoStep[], uplink: CapturedUplink, vpp_netns: string): UndoStep[] {
   const { name } = uplink.link;
-  const isIts = (step: UndoStep): boolean =>
-    (step.kind === 'add_address' && step.link.name === name) ||
-    (step.kind === 'add_route' && step.route.next_hops.some(({ link }) => link?.name === name));
+  const isIts = (step: UndoStep): boolean => {
+    switch (step.kind) {
+      case 'add_address':
+      case 'set_neighbour':
+      case 'connected_routes':
+        return step.link.name === name;
+      case 'set_nexthop':
+        return step.of === name;
+      case 'add_route':
+        return (step.of ?? name) === name;
+      default:
+        return false;
+    }
+  };
   const at = steps.findIndex(isIts);
   if (at === -1) return [...steps, ...stepsOf(uplink, vpp_netns)];
   const rest = steps.slice(at).filter((step) => !isIts(step));
   return [...steps.slice(0, at), ...restoreSteps(stateOf(uplink)).filter(isIts), ...rest];
 }
 
-function stateOf(uplink: CapturedUplink): LinkState {
-  const { link, addresses, routes, neighbours, channels, others } = uplink;
-  return { link, addresses, routes, neighbours, others: new Map(others), ...(channels && { channels }) };
+function stateOf({ others, ...state }: CapturedUplink): LinkState {
+  return { ...state, others: new Map(others) };
 }
 
 function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedUplink {
-  const name = spec.interface_name;
-  const state = captureLink(namespace, name);
+  const state = captureLink(namespace, spec.interface_name);
+  const links = namespace.links();
   if (state === undefined) {
-    const known = namespace.links().map((link) => link.name);
+    const known = links.map((link) => link.name);
     throw new UplinkError(
-      `uplink ${name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
+      `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
     );
   }
-  const { link, addresses, routes, neighbours, channels, others } = state;
-  const global = addresses.filter((address) => !isLinkLocal(address.prefix));
-  const missing = spec.families.filter((family) => !global.some((address) => address.family === family));
-  if (global.length === 0 || missing.length > 0) {
-    const what = missing.length > 0 ? missing.map((family) => `IPv${family}`).join(' and ') : 'IP';
-    throw new UplinkError(`uplink ${name} has no ${what} address yet; it is taken over once it has one`);
+  const { link, others, ...rest } = state;
+  const [obstacle] = obstaclesOf(state, links, spec);
+  if (obstacle !== undefined) {
+    const { what, why, step } = obstacle;
+    throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
   }
   const answering = new Set(
     namespace
@@ -433,14 +517,31 @@ function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedU
   return {
     spec,
     link,
-    addresses,
-    routes,
-    neighbours,
+    ...rest,
     others: [...others],
-    sysctls: linkSysctls(namespace, name),
-    answering_gateways: gatewaysOf({ link, routes }).filter((gateway) => answering.has(gateway)),
-    ...(channels && { channels }),
+    sysctls: linkSysctls(namespace, link),
+    answering_gateways: gatewaysOf(state).filter((gateway) => answering.has(gateway)),
+    host_addresses: [],
   };
+}
+
+const arphrd_loopback = 772;
+
+/** Of the loopback and of dummy devices, as load balancers and local name servers have them; not what an uplink has as well. */
+function hostAddresses(namespace: NetworkNamespace, captured: readonly CapturedUplink[]): string[] {
+  const holders = new Set(
+    namespace
+      .links()
+      .filter(({ type, kind }) => type === arphrd_loopback || kind === 'dummy')
+      .map(({ index }) => index),
+  );
+  const own = new Set(captured.flatMap(({ addresses }) => addresses.map(addressText)));
+  const all = namespace.addresses().filter(({ link, scope }) => holders.has(link) && scope === 0);
+  return [...new Set(all.map(addressText))].filter((address) => !own.has(address)).sort();
+}
+
+function addressText({ prefix }: Address): string {
+  return prefix.split('/')[0] ?? prefix;
 }
 
 /** Gateways of the routes through this link. */
@@ -449,21 +550,14 @@ export function gatewaysOf({ link, routes }: Pick<CapturedUplink, 'link' | 'rout
   return [...new Set(hops.flatMap((hop) => hop.gateway ?? []))];
 }
 
-const local_table = 255;
-const kernel_protocol = 2;
-
-function madeForAddress(route: { readonly table: number; readonly protocol: number }): boolean {
-  return route.table === local_table && route.protocol === kernel_protocol;
-}
-
-function makeChange(namespace: NetworkNamespace, { link, spec }: CapturedUplink, change: DeviceChange): void {
+function makeChange(namespace: NetworkNamespace, { link }: CapturedUplink, change: DeviceChange): void {
   switch (change.do) {
     case 'promisc':
       return namespace.apply({ do: 'set_link', link: link.index, promisc: true });
     case 'mtu':
       return namespace.apply({ do: 'set_link', link: link.index, mtu: change.mtu });
     case 'channels':
-      return namespace.setChannels(spec.interface_name, { combined: change.combined });
+      return namespace.setChannels(link.name, { combined: change.combined });
     case 'xdp':
       return;
   }
@@ -483,7 +577,7 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
   const driver: UplinkDriver = driverFor(spec);
   const facts = { ...captured, gso };
   return {
-    name: spec.interface_name,
+    name: link.name,
     index: spec.index,
     is_main: spec.is_main,
     mac: link.mac ?? '00:00:00:00:00:00',
@@ -491,6 +585,8 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
     addresses: captured.addresses,
     routes: captured.routes,
     link: link.index,
+    host_addresses: captured.host_addresses,
+    neighbours: captured.neighbours,
     physical_network: spec.physical_network,
     rx_mode: spec.rx_mode ?? driver.default_rx_mode,
     device: driver.device(facts, tag),

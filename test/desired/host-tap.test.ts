@@ -3,14 +3,18 @@ import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import {
   type ClusterPrefixes,
   fingerprint,
+  type HostOwn,
   hostOwn,
   hostTapChanges,
   hostTapLinkLocal,
+  hostTapRoutes,
   own_route_protocol,
   type Taps,
+  tapLikeLink,
 } from '../../src/desired/host-tap.js';
-import { hostTapMac } from '../../src/desired/uplink.js';
+import { hostTapMac, type Uplink } from '../../src/desired/uplink.js';
 import type { Route as LinuxRoute, NetworkChange } from '../../src/linux/network.js';
+import { type PlacedRoute, placing, RouteIndex } from '../../src/linux/routes.js';
 import { address, linuxRoute, uplink_mac, uplinkOf } from './sample.js';
 
 const tap = 9;
@@ -24,11 +28,6 @@ function inWords(change: NetworkChange): string {
     case 'replace_address':
     case 'delete_address':
       return `${change.do} ${change.address.prefix} dev ${change.address.link}`;
-    case 'replace_route': {
-      const { prefix, metric, next_hops = [] } = change.route;
-      const hops = next_hops.map(({ gateway, oif }) => `${gateway ? `via ${gateway} ` : ''}dev ${oif}`);
-      return `${change.do} ${prefix} ${hops.join(' + ')} metric ${metric}`;
-    }
     case 'set_neighbour':
       return `${change.do} ${change.neighbour.address} ${change.neighbour.mac} dev ${change.neighbour.link}`;
     case 'set_link':
@@ -38,21 +37,42 @@ function inWords(change: NetworkChange): string {
   }
 }
 
+function routeInWords({ prefix, metric, next_hops = [] }: PlacedRoute): string {
+  const hops = next_hops.map(({ gateway, oif }) => `${gateway ? `via ${gateway} ` : ''}dev ${oif}`);
+  return `route ${prefix} ${hops.join(' + ')} metric ${metric}`;
+}
+
+/** All that makes the tap what the uplink was. */
+function dressing(uplink: Uplink, taps: Taps, link_locals: readonly string[] = []): string[] {
+  return [
+    ...hostTapChanges(uplink, taps, link_locals).map(inWords),
+    ...hostTapRoutes(uplink, taps, [], no_cluster).map(routeInWords),
+  ];
+}
+
+/** What a tap shows, as if nothing of it had been captured. */
+function shown(changes: Partial<HostOwn>): HostOwn {
+  return { addresses: [], routes: [], foreign_routes: [], nexthops: [], neighbours: [], ...changes };
+}
+
+function captured(uplink: Uplink) {
+  return { ...uplink, ...shown({ addresses: uplink.addresses, routes: uplink.routes }) };
+}
+
 t.test('a dual-stack tap', async (t) => {
-  const changes = hostTapChanges(uplinkOf(), taps, ['fe80::aa/64', 'fe80::1:2/64'], no_cluster);
-  t.same(changes.map(inWords), [
+  t.same(dressing(uplinkOf(), taps, ['fe80::aa/64', 'fe80::1:2/64']), [
     'set_link up 1500 dev 9',
-    'replace_address 10.0.0.2/24 dev 9',
-    'replace_address fd00::2/64 dev 9',
-    'replace_address fe80::1:2/64 dev 9',
     'delete_address fe80::aa/64 dev 9',
+    'replace_address 10.0.0.2/24 dev 9',
+    'replace_address fe80::1:2/64 dev 9',
+    'replace_address fd00::2/64 dev 9',
     'set_neighbour fe80::1 02:ca:11:c0:fd:00 dev 9',
     'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
-    'replace_route fd00::/64 via fe80::ca:11ff:fec0:fd00 dev 9 metric 64',
-    'replace_route 10.0.0.0/24 dev 9 metric 0',
-    'replace_route fd00::/64 dev 9 metric 256',
-    'replace_route 0.0.0.0/0 via 10.0.0.1 dev 9 metric 0',
-    'replace_route ::/0 via fe80::1 dev 9 metric 1024',
+    'route fd00::/64 via fe80::ca:11ff:fec0:fd00 dev 9 metric 64',
+    'route fd00::/64 dev 9 metric 256',
+    'route 10.0.0.0/24 dev 9 metric 0',
+    'route 0.0.0.0/0 via 10.0.0.1 dev 9 metric 0',
+    'route ::/0 via fe80::1 dev 9 metric 1024',
   ]);
 });
 
@@ -67,7 +87,7 @@ t.test(
       preferred_s: 1800,
     });
     const ip6 = address('fd00::2/64', { flags: 0x100, valid_s: 7200 });
-    const changes = hostTapChanges(uplinkOf({ addresses: [ip4, ip6], routes: [] }), taps, [], no_cluster);
+    const changes = hostTapChanges(uplinkOf({ addresses: [ip4, ip6], routes: [] }), taps, []);
     const { valid_s: _, preferred_s: __, ...lasting4 } = ip4;
     const { valid_s: ___, ...lasting6 } = ip6;
     t.same(changes.slice(1, 3), [
@@ -77,15 +97,83 @@ t.test(
   },
 );
 
-t.test('a tap without IPv6 keeps the link-local address that the kernel gave it', async (t) => {
-  const changes = hostTapChanges(
-    uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [] }),
-    taps,
-    ['fe80::aa/64'],
-    no_cluster,
-  );
-  t.notOk(changes.some((change) => change.do === 'delete_address'));
+t.test('an IPv6 address that was deprecated is, one that another node has is on no tap', async (t) => {
+  const addresses = [
+    address('10.0.0.8/24', { preferred_s: 0 }),
+    address('fd00::8/64', { valid_s: 60, preferred_s: 0 }),
+    address('fd00::9/64', { flags: 0x88 }),
+  ];
+  t.match(hostTapChanges(uplinkOf({ addresses, routes: [] }), taps, []).slice(1, 3), [
+    { address: { prefix: '10.0.0.8/24', preferred_s: 0, valid_s: undefined } },
+    { address: { prefix: 'fd00::8/64', preferred_s: 0, valid_s: undefined } },
+  ]);
+  t.notOk(dressing(uplinkOf({ addresses, routes: [] }), taps).some((text) => text.includes('fd00::9/64')));
 });
+
+t.test(
+  'the tap of an uplink without a link-local address has none, and no neighbour without IPv6',
+  async (t) => {
+    const uplink = uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [] });
+    t.same(dressing(uplink, taps, ['fe80::aa/64']), [
+      'set_link up 1500 dev 9',
+      'delete_address fe80::aa/64 dev 9',
+      'replace_address 10.0.0.2/24 dev 9',
+    ]);
+  },
+);
+
+t.test(
+  'what the tap has of the device: names, group, queue; link-local addresses by MAC only as they were',
+  async (t) => {
+    const network = new FakeHostNetwork();
+    const index = network.addVirtual({ name: 'eth0', mac: uplink_mac, kind: 'tun' });
+    const there = network.open().link(index)!;
+    const link = {
+      ...there,
+      index: 2,
+      kind: 'veth',
+      txqlen: 500,
+      group: 42,
+      alias: 'lan',
+      altnames: ['enp1s0'],
+    };
+    t.same(tapLikeLink(link, there, [address('fe80::ff:fe00:1/64')]), [
+      { do: 'set_link', link: index, txqlen: 500 },
+      { do: 'set_link', link: index, group: 42 },
+      { do: 'set_link', link: index, alias: 'lan' },
+      { do: 'add_altname', link: index, altname: 'enp1s0' },
+    ]);
+    t.same(tapLikeLink(there, there, [address('fe80::ff:fe00:1/64')]), [], 'nothing twice');
+    t.same(
+      tapLikeLink(there, there, [address('fe80::77/64')]),
+      [{ do: 'set_link', link: index, addrgen_mode: 1 }],
+      'the kernel would make another one',
+    );
+  },
+);
+
+t.test(
+  'neighbours that somebody has set are behind VPP; what the host answers for it answers for',
+  async (t) => {
+    const set = { link: 2, family: 4, state: 0x80, flags: 0 } as const;
+    const neighbours = [
+      { ...set, address: '10.0.0.50', mac: '02:00:00:00:00:50' },
+      { ...set, address: '10.0.0.60', state: 0, flags: 8 },
+    ];
+    const uplink = uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [], neighbours });
+    const changes = hostTapChanges(uplink, taps, []).slice(2);
+    t.match(changes, [
+      { neighbour: { address: '10.0.0.50', mac: '02:ca:11:c0:fd:00', link: tap } },
+      { neighbour: { address: '10.0.0.60', mac: undefined, flags: 8, link: tap } },
+    ]);
+    const on_tap = changes.flatMap((change) => (change.do === 'set_neighbour' ? [change.neighbour] : []));
+    const read = hostOwn({ ...captured(uplink), neighbours }, taps, {
+      ...shown({ addresses: uplink.addresses }),
+      neighbours: on_tap.map((neighbour) => ({ state: 0x80, flags: 0, ...neighbour })),
+    });
+    t.same(read?.neighbours, neighbours, 'and are read back with their own MAC');
+  },
+);
 
 t.test(
   'a gateway with an address of its own is reached on the link itself, before the routes through it',
@@ -98,16 +186,16 @@ t.test(
         linuxRoute('fd00::/64', [], { protocol: 2, metric: 256 }),
       ],
     });
-    t.same(hostTapChanges(uplink, taps, [], no_cluster).map(inWords).slice(2), [
+    t.same(dressing(uplink, taps).slice(2), [
       'set_neighbour fd00::1 02:ca:11:c0:fd:00 dev 9',
       'set_neighbour fd00::9 02:ca:11:c0:fd:00 dev 9',
       'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
-      'replace_route fd00::1/128 dev 9 metric 64',
-      'replace_route fd00::9/128 dev 9 metric 64',
-      'replace_route fd00::/64 via fe80::ca:11ff:fec0:fd00 dev 9 metric 64',
-      'replace_route fd00::/64 dev 9 metric 256',
-      'replace_route ::/0 via fd00::1 dev 9 metric 100',
-      'replace_route fd08::/48 via fd00::1 dev 9 + via fd00::9 dev 9 metric 1024',
+      'route fd00::1/128 dev 9 metric 64',
+      'route fd00::9/128 dev 9 metric 64',
+      'route fd00::/64 via fe80::ca:11ff:fec0:fd00 dev 9 metric 64',
+      'route fd00::/64 dev 9 metric 256',
+      'route fd08::/48 via fd00::1 dev 9 + via fd00::9 dev 9 metric 1024',
+      'route ::/0 via fd00::1 dev 9 metric 100',
     ]);
   },
 );
@@ -116,10 +204,9 @@ t.test('on-link prefixes are sent to VPP once each, hosts alone are not', async 
   const addresses = ['fd00::2/64', 'fd00::3/64', 'fd09::1/128', 'fe80::1:2/64'].map((prefix) =>
     address(prefix),
   );
-  const changes = hostTapChanges(uplinkOf({ addresses, routes: [], index: 3 }), taps, [], no_cluster);
   t.same(
-    changes.map(inWords).filter((text) => text.startsWith('replace_route')),
-    ['replace_route fd00::/64 via fe80::ca:11ff:fec0:fd03 dev 9 metric 64'],
+    dressing(uplinkOf({ addresses, routes: [], index: 3 }), taps).filter((text) => text.startsWith('route')),
+    ['route fd00::/64 via fe80::ca:11ff:fec0:fd03 dev 9 metric 64'],
   );
 });
 
@@ -129,12 +216,12 @@ t.test('next hops through another uplink lead through its tap, and its gateways 
     [3, 10],
   ]);
   const shared = linuxRoute('fd08::/48', ['fd00::1', 'fd02::1 dev 3']);
-  const uplink = uplinkOf({ addresses: [], routes: [shared] });
-  t.same(hostTapChanges(uplink, both, [], no_cluster).map(inWords).slice(1), [
+  const uplink = uplinkOf({ addresses: [address('fd00::2/128')], routes: [shared] });
+  t.same(dressing(uplink, both).slice(2), [
     'set_neighbour fd00::1 02:ca:11:c0:fd:00 dev 9',
     'set_neighbour fe80::ca:11ff:fec0:fd00 02:ca:11:c0:fd:00 dev 9',
-    'replace_route fd00::1/128 dev 9 metric 64',
-    'replace_route fd08::/48 via fd00::1 dev 9 + via fd02::1 dev 10 metric 1024',
+    'route fd00::1/128 dev 9 metric 64',
+    'route fd08::/48 via fd00::1 dev 9 + via fd02::1 dev 10 metric 1024',
   ]);
 });
 
@@ -142,8 +229,7 @@ t.test(
   'a route with attributes that cannot be given back is left out: one that does something else is worse than none',
   async (t) => {
     const routes = [linuxRoute('10.8.0.0/16', ['10.0.0.1'], { unsupported: ['encap'] })];
-    const changes = hostTapChanges(uplinkOf({ addresses: [], routes }), taps, [], no_cluster);
-    t.notOk(changes.some((change) => change.do === 'replace_route'));
+    t.same(hostTapRoutes(uplinkOf({ addresses: [], routes }), taps, [], no_cluster), []);
   },
 );
 
@@ -152,14 +238,16 @@ t.test(
   async (t) => {
     const uplink = uplinkOf();
     const read = hostOwn(
-      uplink,
+      captured(uplink),
       taps,
-      [address('10.0.0.77/24', { link: tap }), address('fe80::aa/64', { link: tap })],
-      [
-        linuxRoute('0.0.0.0/0', ['10.0.0.1 dev 9', '10.7.0.1 dev 7']),
-        linuxRoute('fd00::/64', ['dev 9'], { protocol: own_route_protocol }),
-        linuxRoute('ff00::/8', ['dev 9']),
-      ],
+      shown({
+        addresses: [address('10.0.0.77/24', { link: tap }), address('fe80::aa/64', { link: tap })],
+        routes: [
+          linuxRoute('0.0.0.0/0', ['10.0.0.1 dev 9', '10.7.0.1 dev 7']),
+          linuxRoute('fd00::/64', ['dev 9'], { protocol: own_route_protocol }),
+          linuxRoute('ff00::/8', ['dev 9']),
+        ],
+      }),
     );
     t.same(
       read?.addresses.map(({ prefix, link }) => `${prefix} ${link}`),
@@ -168,7 +256,7 @@ t.test(
     );
     t.same(read?.routes, [linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.7.0.1 dev 7'])]);
     t.equal(
-      hostOwn(uplink, taps, [address('fe80::aa/64')], []),
+      hostOwn(captured(uplink), taps, shown({ addresses: [address('fe80::aa/64')] })),
       undefined,
       'a tap without an address tells nothing',
     );
@@ -183,12 +271,14 @@ t.test(
     const uplink = uplinkOf({ addresses: [dynamic], routes: [learned] });
     const read = (on_tap: Partial<typeof dynamic>, route: Partial<typeof learned>) =>
       hostOwn(
-        uplink,
+        captured(uplink),
         taps,
-        [address('10.0.0.2/24', { link: tap, ...on_tap })],
-        [linuxRoute('::/0', ['fe80::1 dev 9'], { protocol: 9, ...route })],
+        shown({
+          addresses: [address('10.0.0.2/24', { link: tap, ...on_tap })],
+          routes: [linuxRoute('::/0', ['fe80::1 dev 9'], { protocol: 9, ...route })],
+        }),
       );
-    t.same(read({}, {}), { addresses: [dynamic], routes: [learned] });
+    t.match(read({}, {}), { addresses: [dynamic], routes: [learned] });
     t.match(read({ valid_s: 60, preferred_s: 30 }, { expires_s: 5 }), {
       addresses: [{ valid_s: 60, preferred_s: 30, link: 2 }],
       routes: [{ expires_s: 5 }],
@@ -199,7 +289,7 @@ t.test(
 t.test('two states are told apart by what the host has set, and not by what the kernel adds', async (t) => {
   const state = (prefix: string, route: Partial<LinuxRoute> = {}, flags = 0x80) =>
     fingerprint([
-      uplinkOf({
+      shown({
         addresses: [address(prefix, { flags })],
         routes: [linuxRoute('10.8.0.0/16', ['10.0.0.1'], { table: 100, ...route })],
       }),
@@ -207,6 +297,7 @@ t.test('two states are told apart by what the host has set, and not by what the 
   const usual = state('10.0.0.2/24');
   t.equal(state('10.0.0.2/24', { flags: 16, expires_s: 3 }, 0), usual);
   t.not(state('10.0.0.3/24'), usual);
+  t.not(state('10.0.0.2/24', {}, 0xa0), usual, 'deprecated by now');
   t.not(state('10.0.0.2/24', { metric: 7 }), usual);
   t.not(state('10.0.0.2/24', { next_hops: [{ oif: 2, gateway: '10.0.0.9' }] }), usual);
 });
@@ -217,7 +308,8 @@ t.test('a next hop through the tap of another uplink is one through that uplink'
     [3, 10],
   ]);
   const shared = linuxRoute('0.0.0.0/0', ['10.0.0.1 dev 9', '10.1.0.1 dev 10']);
-  t.same(hostOwn(uplinkOf(), both, [address('10.0.0.2/24')], [shared])?.routes, [
+  const on_tap = shown({ addresses: [address('10.0.0.2/24')], routes: [shared] });
+  t.same(hostOwn(captured(uplinkOf()), both, on_tap)?.routes, [
     linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.1.0.1 dev 3']),
   ]);
 });
@@ -225,15 +317,11 @@ t.test('a next hop through the tap of another uplink is one through that uplink'
 t.test('next hops through other links stay there, and what only a dump shows is left out', async (t) => {
   const shared = linuxRoute('10.8.0.0/16', ['10.0.0.1', '10.7.0.1 dev 7'], {
     flags: 16,
-    nexthop_id: 5,
+    expires_s: 5,
     prefsrc: '10.0.0.2',
   });
-  const [change] = hostTapChanges(uplinkOf({ addresses: [], routes: [shared] }), taps, [], no_cluster).slice(
-    -1,
-  );
-  t.same(change, {
-    do: 'replace_route',
-    route: {
+  t.same(hostTapRoutes(uplinkOf({ addresses: [], routes: [shared] }), taps, [], no_cluster), [
+    {
       family: 4,
       prefix: '10.8.0.0/16',
       table: 254,
@@ -247,34 +335,31 @@ t.test('next hops through other links stay there, and what only a dump shows is 
         { oif: 7, gateway: '10.7.0.1' },
       ],
     },
-  });
+  ]);
 });
 
 t.test(
   'prefixes of the cluster are reached through the tap of the main uplink, with room for encapsulation',
   async (t) => {
     const cluster = { prefixes: ['10.96.0.1/16', 'fd00:96::/112'], tap_address: '169.254.0.1/32' };
-    const dressed = (is_main: boolean) =>
-      hostTapChanges(uplinkOf({ addresses: [], routes: [], is_main }), taps, [], cluster).filter(
-        (change) => change.do === 'replace_route',
-      );
+    const dressed = (is_main: boolean, own = 'fd00::2/128') =>
+      hostTapRoutes(uplinkOf({ addresses: [address(own)], routes: [], is_main }), taps, [], cluster);
     t.match(dressed(true), [
       {
-        route: {
-          prefix: '10.96.0.0/16',
-          metrics: { mtu: 1440 },
-          next_hops: [{ oif: tap, gateway: '169.254.0.1', onlink: true }],
-        },
+        prefix: '10.96.0.0/16',
+        first: true,
+        metrics: { mtu: 1440 },
+        next_hops: [{ oif: tap, gateway: '169.254.0.1', onlink: true }],
       },
       {
-        route: {
-          prefix: 'fd00:96::/112',
-          metrics: { mtu: 1440 },
-          next_hops: [{ oif: tap, gateway: 'fe80::ca:11ff:fec0:fd00', onlink: true }],
-        },
+        prefix: 'fd00:96::/112',
+        metric: 64,
+        metrics: { mtu: 1440 },
+        next_hops: [{ oif: tap, gateway: 'fe80::ca:11ff:fec0:fd00', onlink: true }],
       },
     ]);
     t.same(dressed(false), []);
+    t.equal(dressed(true, '10.0.0.2/32').length, 1, 'those of IPv6 only where the host has it');
   },
 );
 
@@ -305,20 +390,25 @@ t.test('Linux takes all changes, in this order, and a second time', async (t) =>
   });
   const dress = () =>
     own
-      .batch(
-        hostTapChanges(
+      .batch([
+        ...hostTapChanges(
           uplink,
           new Map([[2, link]]),
           own.addresses(link).flatMap(({ prefix }) => (prefix.startsWith('fe80:') ? [prefix] : [])),
-          { ...no_cluster, prefixes: ['10.96.0.0/16', 'fd00:96::/112'] },
         ),
+      ])
+      .concat(
+        hostTapRoutes(uplink, new Map([[2, link]]), [], {
+          ...no_cluster,
+          prefixes: ['10.96.0.0/16', 'fd00:96::/112'],
+        }).flatMap((route) => own.batch(placing(route, new RouteIndex(own.routes()).at(route)))),
       )
       .filter((error) => error !== undefined);
   t.same(dress(), []);
   const once = network.snapshot();
   t.same(
     own.addresses(link).map(({ prefix }) => prefix),
-    ['10.0.0.2/24', 'fd00::2/64', 'fe80::1:2/64'],
+    ['10.0.0.2/24', 'fe80::1:2/64', 'fd00::2/64'],
   );
   t.same(dress(), []);
   t.same(network.snapshot(), once);

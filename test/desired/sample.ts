@@ -58,6 +58,8 @@ export function uplinkOf(changes: Partial<Uplink> = {}): Uplink {
       linuxRoute('::/0', ['fe80::1']),
     ],
     link: 2,
+    host_addresses: [],
+    neighbours: [],
     physical_network: '',
     rx_mode: 'interrupt',
     device: {

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import {
   type Address,
@@ -12,6 +12,7 @@ import {
   type NetworkEvent,
   type NetworkNamespace,
   type NewChannels,
+  type NexthopObject,
   type Route,
   type Rule,
   type Watch,
@@ -27,12 +28,20 @@ import {
   AF_INET6,
   GROUP,
   IFLA,
+  NTF_PROXY,
   RTA,
   RTEXT_FILTER_SKIP_STATS,
   RTM,
   RTM_F_CLONED,
 } from './rtnetlink-constants.js';
-import { decodeAddress, decodeLink, decodeNeighbour, decodeRoute, decodeRule } from './rtnetlink-decode.js';
+import {
+  decodeAddress,
+  decodeLink,
+  decodeNeighbour,
+  decodeNexthop,
+  decodeRoute,
+  decodeRule,
+} from './rtnetlink-decode.js';
 import { encodeDumpHeader } from './rtnetlink-encode.js';
 
 const SIOCETHTOOL = 0x8946;
@@ -99,29 +108,58 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   routes({ table, link }: { table?: number; link?: number } = {}): Route[] {
-    return this.#dumpFamilies(
+    const routes = this.#dumpFamilies(
       'routes',
       RTM.GETROUTE,
       undefined,
-      ({ payload }) => {
-        const route = decodeRoute(payload);
-        return route && wantedRoute(route, table, link) ? route : undefined;
-      },
+      ({ payload }) => decodeRoute(payload),
       (writer) => {
         if (table !== undefined) writer.attributeU32(RTA.TABLE, table);
         if (link !== undefined) writer.attributeU32(RTA.OIF, link);
       },
     );
+    return this.#resolved(routes).filter((route) => wantedRoute(route, table, link));
+  }
+
+  /** Where `nexthop_compat_mode` is 0 the kernel names the object alone, and not what it leads to. */
+  #resolved(routes: Route[]): Route[] {
+    const isUnresolved = ({ nexthop_id, next_hops }: Route): boolean =>
+      nexthop_id !== undefined && next_hops.length === 0;
+    if (!routes.some(isUnresolved)) return routes;
+    const objects = new Map(this.nexthops().map((object) => [object.id, object]));
+    return routes.map((route) => {
+      if (!isUnresolved(route)) return route;
+      const object = objects.get(route.nexthop_id ?? 0);
+      const members = object?.group ?? [{ id: object?.id ?? 0, weight: 1 }];
+      const next_hops = members.flatMap(({ id, weight }) => {
+        const hop = objects.get(id)?.hop;
+        return hop === undefined ? [] : [weight === 1 ? hop : { ...hop, weight }];
+      });
+      return { ...route, next_hops };
+    });
   }
 
   rules(): Rule[] {
     return this.#dumpFamilies('rules', RTM.GETRULE, undefined, ({ payload }) => decodeRule(payload));
   }
 
-  neighbours(link?: number): Neighbour[] {
-    const all = this.#dumpFamilies('neighbours', RTM.GETNEIGH, undefined, ({ payload }) =>
-      decodeNeighbour(payload),
+  nexthops(): NexthopObject[] {
+    return this.#dumpOf(
+      'nexthops',
+      RTM.GETNEXTHOP,
+      ({ payload }) => decodeNexthop(payload),
+      (writer) => encodeDumpHeader(writer, RTM.GETNEXTHOP, 0, 0),
     );
+  }
+
+  neighbours(link?: number): Neighbour[] {
+    const decode = ({ payload }: Message): Neighbour | undefined => decodeNeighbour(payload);
+    const proxies = BOTH_FAMILIES.flatMap((family) =>
+      this.#dumpOf('neighbours', RTM.GETNEIGH, decode, (writer) =>
+        encodeDumpHeader(writer, RTM.GETNEIGH, family, 0, NTF_PROXY),
+      ),
+    );
+    const all = [...this.#dumpFamilies('neighbours', RTM.GETNEIGH, undefined, decode), ...proxies];
     return link === undefined ? all : all.filter((neighbour) => neighbour.link === link);
   }
 
@@ -132,19 +170,27 @@ export class LinuxNamespace implements NetworkNamespace {
     decode: (message: Message) => T | undefined,
     filter?: (writer: MessageWriter) => void,
   ): T[] {
-    return BOTH_FAMILIES.flatMap((family) => {
-      const request = (writer: MessageWriter) => {
+    return BOTH_FAMILIES.flatMap((family) =>
+      this.#dumpOf(object, type, decode, (writer) => {
         encodeDumpHeader(writer, type, family, link ?? 0);
         filter?.(writer);
-      };
-      try {
-        return this.#rtnetlink.dump({ operation: 'dump', object }, type, request, decode);
-      } catch (error) {
-        // No such table or link, or a kernel without IPv6: nothing is there to be listed.
-        if (['ENOENT', 'ENODEV', 'EAFNOSUPPORT', 'EOPNOTSUPP'].includes(errorCode(error) ?? '')) return [];
-        throw error;
-      }
-    });
+      }),
+    );
+  }
+
+  #dumpOf<T>(
+    object: string,
+    type: number,
+    decode: (message: Message) => T | undefined,
+    request: (writer: MessageWriter) => void,
+  ): T[] {
+    try {
+      return this.#rtnetlink.dump({ operation: 'dump', object }, type, request, decode);
+    } catch (error) {
+      // No such table or link, or a kernel without IPv6 or nexthop objects: nothing is there to be listed.
+      if (['ENOENT', 'ENODEV', 'EAFNOSUPPORT', 'EOPNOTSUPP'].includes(errorCode(error) ?? '')) return [];
+      throw error;
+    }
   }
 
   apply(change: NetworkChange): void {
@@ -209,10 +255,16 @@ export class LinuxNamespace implements NetworkNamespace {
       try {
         return readFileSync(file, 'utf8').trimEnd();
       } catch (error) {
-        if (errorCode(error) === 'ENOENT') return undefined;
+        // EIO: a secret that nobody has set.
+        if (['ENOENT', 'EIO'].includes(errorCode(error) ?? '')) return undefined;
         throw error;
       }
     });
+  }
+
+  readSysctls(directory: string): ReadonlyMap<string, string> {
+    const folder = sysctlFile(directory);
+    return this.#inside(() => new Map(namesIn(folder).flatMap((name) => writableSysctl(folder, name))));
   }
 
   writeSysctl(path: string, value: string): void {
@@ -293,6 +345,27 @@ function sysctlFile(path: string): string {
   const file = normalize(join('/proc/sys', path));
   if (!file.startsWith('/proc/sys/')) throw new RangeError(`'${path}' is not below /proc/sys`);
   return file;
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+const WRITABLE_BY_OWNER = 0o200;
+
+function writableSysctl(folder: string, name: string): [string, string][] {
+  const file = join(folder, name);
+  try {
+    return statSync(file).mode & WRITABLE_BY_OWNER ? [[name, readFileSync(file, 'utf8').trimEnd()]] : [];
+  } catch {
+    // One that has no value (a secret that nobody has set), or a link that has gone meanwhile.
+    return [];
+  }
 }
 
 const GROUP_BITS: Readonly<Record<EventGroup, number>> = {

@@ -23,6 +23,9 @@ export const RTM = {
   NEWRULE: 32,
   DELRULE: 33,
   GETRULE: 34,
+  NEWNEXTHOP: 104,
+  GETNEXTHOP: 106,
+  NEWLINKPROP: 108,
 } as const;
 
 /** Bits of the multicast groups that a socket can bind to. */
@@ -48,7 +51,9 @@ export const IFLA = {
   MASTER: 10,
   TXQLEN: 13,
   LINKINFO: 18,
+  IFALIAS: 20,
   AF_SPEC: 26,
+  GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
   PROMISCUITY: 30,
@@ -66,6 +71,7 @@ export const IFLA_INFO_KIND = 1;
 export const IFLA_INFO_DATA = 2;
 export const VETH_INFO_PEER = 1;
 export const IFLA_VLAN_ID = 1;
+export const IFLA_VXLAN_LINK = 3;
 export const IFLA_MACVLAN_MODE = 1;
 export const MACVLAN_MODE_BRIDGE = 4;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
@@ -89,6 +95,7 @@ export const FOREVER = 0xffff_ffff;
 export const RTA = {
   DST: 1,
   SRC: 2,
+  IIF: 3,
   OIF: 4,
   GATEWAY: 5,
   PRIORITY: 6,
@@ -103,8 +110,26 @@ export const RTA = {
   ENCAP_TYPE: 21,
   ENCAP: 22,
   EXPIRES: 23,
+  PAD: 24,
+  UID: 25,
   TTL_PROPAGATE: 26,
   NH_ID: 30,
+} as const;
+/** `LWTUNNEL_ENCAP_*` whose attributes are taken as they are shown: MPLS, IP, IP6, SEG6. */
+export const PORTABLE_ENCAPS: readonly number[] = [1, 2, 4, 5];
+/** Of nexthop objects. */
+export const NHA = {
+  ID: 1,
+  GROUP: 2,
+  GROUP_TYPE: 3,
+  BLACKHOLE: 4,
+  OIF: 5,
+  GATEWAY: 6,
+  ENCAP_TYPE: 7,
+  ENCAP: 8,
+  FDB: 11,
+  RES_GROUP: 12,
+  OP_FLAGS: 14,
 } as const;
 export const RTAX_CC_ALGO = 16;
 export const RTNH_F_ONLINK = 4;
@@ -115,7 +140,10 @@ export const RT_SCOPE = { universe: 0, link: 253, host: 254, nowhere: 255 } as c
 /** `rta_cacheinfo` counts in ticks of user space, 100 a second on every Linux. */
 export const USER_HZ = 100;
 
-export const NDA = { DST: 1, LLADDR: 2 } as const;
+export const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 } as const;
+export const NTF_PROXY = 0x08;
+export const IFA_F_PERMANENT = 0x80;
+export const IFA_F_DEPRECATED = 0x20;
 export const NUD_PERMANENT = 0x80;
 
 export const FRA = {

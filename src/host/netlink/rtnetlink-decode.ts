@@ -1,6 +1,15 @@
 import type { Family } from '../../ip/text.js';
 import { formatAddress, formatMac } from '../../ip/text.js';
-import type { Address, Link, Neighbour, NextHop, Route, RouteMetric, Rule } from '../../linux/network.js';
+import type {
+  Address,
+  Link,
+  Neighbour,
+  NextHop,
+  NexthopObject,
+  Route,
+  RouteMetric,
+  Rule,
+} from '../../linux/network.js';
 import { Attributes, attributesOf } from './netlink-message.js';
 import {
   AF_INET6,
@@ -9,14 +18,20 @@ import {
   FRA,
   familyOfNumber,
   IFA,
+  IFA_F_DEPRECATED,
+  IFA_F_PERMANENT,
   IFF_PROMISC,
   IFF_RUNNING,
   IFF_UP,
   IFLA,
   IFLA_INET6_ADDR_GEN_MODE,
+  IFLA_INFO_DATA,
   IFLA_INFO_KIND,
+  IFLA_VXLAN_LINK,
   IFLA_XDP_ATTACHED,
   NDA,
+  NHA,
+  PORTABLE_ENCAPS,
   ROUTE_METRICS,
   ROUTE_TYPES,
   RTA,
@@ -37,6 +52,8 @@ export function decodeLink(payload: Buffer): Link {
   const mac = attributes.bytes(IFLA.ADDRESS);
   const permanent = attributes.bytes(IFLA.PERM_ADDRESS);
   const properties = attributes.bytes(IFLA.PROP_LIST);
+  const kind_data = attributes.nested(IFLA.LINKINFO)?.nested(IFLA_INFO_DATA);
+  const lower = kind === 'vxlan' ? kind_data?.u32(IFLA_VXLAN_LINK) : undefined;
   const addrgen_mode = attributes.nested(IFLA.AF_SPEC)?.nested(AF_INET6)?.u8(IFLA_INET6_ADDR_GEN_MODE);
   return defined<Link>({
     index: payload.readInt32LE(4),
@@ -53,13 +70,15 @@ export function decodeLink(payload: Buffer): Link {
     rx_queues: attributes.u32(IFLA.NUM_RX_QUEUES) ?? 1,
     tx_queues: attributes.u32(IFLA.NUM_TX_QUEUES) ?? 1,
     master: attributes.u32(IFLA.MASTER),
-    link: attributes.u32(IFLA.LINK) || undefined,
+    link: attributes.u32(IFLA.LINK) || lower || undefined,
     link_netnsid: attributes.u32(IFLA.LINK_NETNSID),
     flags,
     type: payload.readUInt16LE(2),
     altnames: properties ? [...attributesOf(properties)].flatMap(alternativeName) : [],
     qdisc: attributes.text(IFLA.QDISC),
     txqlen: attributes.u32(IFLA.TXQLEN) ?? 0,
+    group: attributes.u32(IFLA.GROUP) || undefined,
+    alias: attributes.text(IFLA.IFALIAS) || undefined,
     addrgen_mode,
     xdp: attributes.nested(IFLA.XDP)?.u8(IFLA_XDP_ATTACHED) ? true : undefined,
     parent_device: attributes.text(IFLA.PARENT_DEV_NAME),
@@ -81,6 +100,9 @@ export function decodeAddress(payload: Buffer): Address | undefined {
   if (!near || !far) return undefined;
   const broadcast = attributes.bytes(IFA.BROADCAST);
   const lifetimes = attributes.bytes(IFA.CACHEINFO);
+  const flags = attributes.u32(IFA.FLAGS) ?? payload.readUInt8(2);
+  // Of an IPv4 address that lasts for ever the kernel shows no lifetime, deprecated or not.
+  const deprecated = (flags & IFA_F_PERMANENT) !== 0 && (flags & IFA_F_DEPRECATED) !== 0;
   return defined<Address>({
     link: payload.readUInt32LE(4),
     family,
@@ -89,9 +111,9 @@ export function decodeAddress(payload: Buffer): Address | undefined {
     broadcast: broadcast && formatAddress(broadcast),
     label: attributes.text(IFA.LABEL),
     scope: payload.readUInt8(3),
-    flags: attributes.u32(IFA.FLAGS) ?? payload.readUInt8(2),
+    flags,
     valid_s: lifetimes && lifetime(lifetimes.readUInt32LE(4)),
-    preferred_s: lifetimes && lifetime(lifetimes.readUInt32LE(0)),
+    preferred_s: deprecated ? 0 : lifetimes && lifetime(lifetimes.readUInt32LE(0)),
     metric: attributes.u32(IFA.RT_PRIORITY),
     protocol: attributes.u8(IFA.PROTO),
   });
@@ -105,11 +127,10 @@ const METRIC_NAMES = new Map(
   Object.entries(ROUTE_METRICS).map(([name, number]) => [number, name as RouteMetric]),
 );
 
-/** Attributes of a route that change what it does and that NewRoute has no field for. */
-const LOSSY: ReadonlyMap<number, string> = new Map([
-  [RTA.FLOW, 'realm'],
-  [RTA.TTL_PROPAGATE, 'ttl-propagate'],
-]);
+/** Attributes of a route that NewRoute has fields for, or that say nothing about it; any other is told by its name. */
+const ROUTE_FIELDS = new Set<number>(Object.values(RTA));
+ROUTE_FIELDS.delete(RTA.TTL_PROPAGATE);
+const ROUTE_ATTRIBUTE_NAMES = new Map<number, string>([[RTA.TTL_PROPAGATE, 'ttl-propagate']]);
 
 /**
  * `struct rtmsg`: family, dst_len, src_len, tos, table, protocol, scope, type (u8 each), flags u32.
@@ -124,10 +145,11 @@ export function decodeRoute(payload: Buffer): Route | undefined {
   const source = attributes.bytes(RTA.SRC);
   const prefsrc = attributes.bytes(RTA.PREFSRC);
   const metrics = attributes.nested(RTA.METRICS);
-  const unsupported = [...LOSSY].flatMap(([type, name]) => (attributes.bytes(type) ? [name] : []));
-  if (next_hops.some((hop) => hop.encap)) unsupported.push('encap');
-  const nexthop_id = attributes.u32(RTA.NH_ID);
-  if (nexthop_id !== undefined && next_hops.length === 0) unsupported.push('nhid');
+  const unsupported = [...attributes.types()]
+    .filter((type) => !ROUTE_FIELDS.has(type))
+    .map((type) => ROUTE_ATTRIBUTE_NAMES.get(type) ?? `attribute ${type}`);
+  const strange = next_hops.find(({ encap }) => encap && !PORTABLE_ENCAPS.includes(encap.type));
+  if (strange) unsupported.push(`encapsulation ${strange.encap?.type}`);
   return defined<Route>({
     family,
     prefix: prefixText(attributes.bytes(RTA.DST), payload.readUInt8(1), family),
@@ -139,13 +161,13 @@ export function decodeRoute(payload: Buffer): Route | undefined {
     tos: payload.readUInt8(3) || undefined,
     source: source && prefixText(source, payload.readUInt8(2), family),
     prefsrc: prefsrc && formatAddress(prefsrc),
-    next_hops: next_hops.map(({ hop }) => hop),
+    next_hops,
     metrics: metrics && decodeMetrics(metrics),
     congctl: metrics?.text(RTAX_CC_ALGO),
     preference: attributes.u8(RTA.PREF) || undefined,
     expires_s: decodeExpiry(attributes),
     flags: flags || undefined,
-    nexthop_id,
+    nexthop_id: attributes.u32(RTA.NH_ID),
     unsupported: unsupported.length > 0 ? unsupported : undefined,
   });
 }
@@ -154,20 +176,15 @@ function prefixText(bytes: Buffer | undefined, length: number, family: Family): 
   return bytes ? `${formatAddress(bytes)}/${length}` : family === 4 ? '0.0.0.0/0' : '::/0';
 }
 
-interface DecodedHop {
-  readonly hop: NextHop;
-  readonly encap: boolean;
-}
-
 /** `struct rtnexthop`: length u16, flags u8, weight - 1 u8, index i32, then attributes. */
-function decodeNextHops(route: Attributes, route_flags: number, family: Family): DecodedHop[] {
+function decodeNextHops(route: Attributes, route_flags: number, family: Family): NextHop[] {
   const multipath = route.bytes(RTA.MULTIPATH);
   if (!multipath) {
     const oif = route.u32(RTA.OIF);
     const hop = decodeHop(route, oif, route_flags & 0xff, 1, family);
-    return hop.hop.oif === undefined && hop.hop.gateway === undefined ? [] : [hop];
+    return hop.oif === undefined && hop.gateway === undefined ? [] : [hop];
   }
-  const hops: DecodedHop[] = [];
+  const hops: NextHop[] = [];
   for (let at = 0; at + 8 <= multipath.length; ) {
     const length = multipath.readUInt16LE(at);
     if (length < 8 || at + length > multipath.length)
@@ -188,21 +205,26 @@ function decodeHop(
   flags: number,
   weight: number,
   family: Family,
-): DecodedHop {
+): NextHop {
   const gateway = attributes.bytes(RTA.GATEWAY);
   // `struct rtvia`: family u16, address: a gateway of the other family.
   const via = attributes.bytes(RTA.VIA)?.subarray(2);
   const usable = gateway?.length === (family === 4 ? 4 : 16) ? gateway : via;
-  return {
-    hop: defined<NextHop>({
-      oif,
-      gateway: usable && formatAddress(usable),
-      onlink: flags & RTNH_F_ONLINK ? true : undefined,
-      weight: weight === 1 ? undefined : weight,
-      flags: flags & ~RTNH_F_ONLINK || undefined,
-    }),
-    encap: attributes.bytes(RTA.ENCAP) !== undefined,
-  };
+  return defined<NextHop>({
+    oif,
+    gateway: usable && formatAddress(usable),
+    onlink: flags & RTNH_F_ONLINK ? true : undefined,
+    weight: weight === 1 ? undefined : weight,
+    flags: flags & ~RTNH_F_ONLINK || undefined,
+    realm: attributes.u32(RTA.FLOW) || undefined,
+    encap: decodeEncap(attributes.u16(RTA.ENCAP_TYPE), attributes.bytes(RTA.ENCAP)),
+  });
+}
+
+function decodeEncap(type: number | undefined, data: Buffer | undefined): NextHop['encap'] | undefined {
+  return type === undefined && data === undefined
+    ? undefined
+    : { type: type ?? 0, data: data?.toString('hex') ?? '' };
 }
 
 function decodeMetrics(attributes: Attributes): Route['metrics'] {
@@ -239,7 +261,55 @@ export function decodeNeighbour(payload: Buffer): Neighbour | undefined {
     mac: mac?.length === 6 ? formatMac(mac) : undefined,
     state: payload.readUInt16LE(8),
     flags: payload.readUInt8(10),
+    protocol: attributes.u8(NDA.PROTOCOL) || undefined,
   });
+}
+
+const NEXTHOP_FIELDS = new Set<number>(Object.values(NHA));
+const NEXTHOP_GROUP_MULTIPATH = 0;
+
+/** `struct nhmsg`: family, scope, protocol, reserved (u8 each), flags u32. */
+export function decodeNexthop(payload: Buffer): NexthopObject | undefined {
+  const attributes = new Attributes(payload.subarray(8));
+  const id = attributes.u32(NHA.ID);
+  if (id === undefined) return undefined;
+  const family = familyOfNumber(payload.readUInt8(0));
+  const members = attributes.bytes(NHA.GROUP);
+  const blackhole = attributes.bytes(NHA.BLACKHOLE) !== undefined;
+  const gateway = attributes.bytes(NHA.GATEWAY);
+  const encap = decodeEncap(attributes.u16(NHA.ENCAP_TYPE), attributes.bytes(NHA.ENCAP));
+  const flags = payload.readUInt32LE(4) & 0xff;
+  const hop = defined<NextHop>({
+    oif: attributes.u32(NHA.OIF),
+    gateway: gateway && formatAddress(gateway),
+    onlink: flags & RTNH_F_ONLINK ? true : undefined,
+    flags: flags & ~RTNH_F_ONLINK || undefined,
+    encap,
+  });
+  const unsupported = [...attributes.types()]
+    .filter((type) => !NEXTHOP_FIELDS.has(type))
+    .map((type) => `attribute ${type}`);
+  if ((attributes.u16(NHA.GROUP_TYPE) ?? NEXTHOP_GROUP_MULTIPATH) !== NEXTHOP_GROUP_MULTIPATH)
+    unsupported.push('resilient');
+  if (attributes.bytes(NHA.FDB)) unsupported.push('fdb');
+  if (encap && !PORTABLE_ENCAPS.includes(encap.type)) unsupported.push(`encapsulation ${encap.type}`);
+  return defined<NexthopObject>({
+    id,
+    family,
+    protocol: payload.readUInt8(2) || undefined,
+    hop: members || blackhole ? undefined : hop,
+    blackhole: blackhole || undefined,
+    group: members && decodeGroup(members),
+    unsupported: unsupported.length > 0 ? unsupported : undefined,
+  });
+}
+
+/** Of `struct nexthop_grp`: id u32, weight - 1 u8, the upper half of the weight u8, reserved u16. */
+function decodeGroup(bytes: Buffer): NexthopObject['group'] {
+  return Array.from({ length: Math.floor(bytes.length / 8) }, (_, at) => ({
+    id: bytes.readUInt32LE(at * 8),
+    weight: bytes.readUInt8(at * 8 + 4) + 1,
+  }));
 }
 
 const RULE_FIELDS = new Set<number>(Object.values(FRA));

@@ -8,6 +8,7 @@ import type {
   NewRoute,
   NewRule,
   NextHop,
+  NexthopObject,
   RouteMetric,
 } from '../../linux/network.js';
 import {
@@ -38,6 +39,7 @@ import {
   IFLA_XDP_FD,
   MACVLAN_MODE_BRIDGE,
   NDA,
+  NHA,
   NUD_PERMANENT,
   ROUTE_METRICS,
   ROUTE_TYPES,
@@ -65,13 +67,16 @@ const REQUESTS: Readonly<Record<NetworkChange['do'], readonly [type: number, fla
   move_link: [RTM.SETLINK, 0],
   add_link: [RTM.NEWLINK, ADD],
   delete_link: [RTM.DELLINK, 0],
+  add_altname: [RTM.NEWLINKPROP, ADD | NLM_F_APPEND],
   add_address: [RTM.NEWADDR, ADD],
   replace_address: [RTM.NEWADDR, REPLACE],
   delete_address: [RTM.DELADDR, 0],
   add_route: [RTM.NEWROUTE, ADD],
   append_route: [RTM.NEWROUTE, NLM_F_CREATE | NLM_F_APPEND],
+  prepend_route: [RTM.NEWROUTE, NLM_F_CREATE],
   replace_route: [RTM.NEWROUTE, REPLACE],
   delete_route: [RTM.DELROUTE, 0],
+  set_nexthop: [RTM.NEWNEXTHOP, REPLACE],
   set_neighbour: [RTM.NEWNEIGH, REPLACE],
   delete_neighbour: [RTM.DELNEIGH, 0],
   add_rule: [RTM.NEWRULE, ADD],
@@ -102,6 +107,10 @@ export function encodeChange(
     case 'delete_link':
       encodeLinkHeader(writer, change.link, 0, 0);
       break;
+    case 'add_altname':
+      encodeLinkHeader(writer, change.link, 0, 0);
+      writer.nested(IFLA.PROP_LIST, () => writer.attributeText(IFLA.ALT_IFNAME, change.altname));
+      break;
     case 'add_address':
     case 'replace_address':
     case 'delete_address':
@@ -109,12 +118,16 @@ export function encodeChange(
       break;
     case 'add_route':
     case 'append_route':
+    case 'prepend_route':
     case 'replace_route':
       encodeRoute(writer, change.route, defaultScope(change.route), RTPROT_BOOT, 'unicast');
       break;
     case 'delete_route':
       // What is not named matches any.
       encodeRoute(writer, change.route, RT_SCOPE.nowhere, 0, 'unspec');
+      break;
+    case 'set_nexthop':
+      encodeNexthop(writer, change.nexthop);
       break;
     case 'set_neighbour':
     case 'delete_neighbour':
@@ -133,11 +146,14 @@ function encodeLinkHeader(writer: MessageWriter, index: number, flags: number, c
 }
 
 function encodeSetLink(writer: MessageWriter, change: Extract<NetworkChange, { do: 'set_link' }>): void {
-  const { up, promisc, mtu, mac, name, master, addrgen_mode, xdp } = change;
+  const { up, promisc, mtu, mac, name, master, addrgen_mode, xdp, txqlen, group, alias } = change;
   const flags = (up ? IFF_UP : 0) | (promisc ? IFF_PROMISC : 0);
   const mask = (up === undefined ? 0 : IFF_UP) | (promisc === undefined ? 0 : IFF_PROMISC);
   encodeLinkHeader(writer, change.link, flags, mask);
   encodeLinkAttributes(writer, { name, mac, mtu });
+  if (txqlen !== undefined) writer.attributeU32(IFLA.TXQLEN, txqlen);
+  if (group !== undefined) writer.attributeU32(IFLA.GROUP, group);
+  if (alias !== undefined) writer.attribute(IFLA.IFALIAS, Buffer.from(alias));
   if (master !== undefined) writer.attributeU32(IFLA.MASTER, master);
   // A descriptor of -1 takes the program off.
   if (xdp === false) writer.nested(IFLA.XDP, () => writer.attributeU32(IFLA_XDP_FD, 0xffff_ffff));
@@ -245,7 +261,7 @@ function encodeRoute(
   const destination = parsePrefix(route.prefix);
   const source = route.source === undefined ? undefined : parsePrefix(route.source);
   const table = route.table ?? RT_TABLE_MAIN;
-  const hops = route.next_hops ?? [];
+  const hops = route.nexthop_id === undefined ? (route.next_hops ?? []) : [];
   const only = hops.length === 1 ? hops[0] : undefined;
   writer
     .u8(addressFamily(route.family))
@@ -264,6 +280,7 @@ function encodeRoute(
   if (route.prefsrc !== undefined) writer.attribute(RTA.PREFSRC, parseAddress(route.prefsrc, route.family));
   if (route.preference !== undefined) writer.attributeU8(RTA.PREF, route.preference);
   if (route.expires_s !== undefined) writer.attributeU32(RTA.EXPIRES, route.expires_s);
+  if (route.nexthop_id !== undefined) writer.attributeU32(RTA.NH_ID, route.nexthop_id);
   encodeMetrics(writer, route);
   if (only) encodeSingleHop(writer, only, route.family);
   else if (hops.length > 1) encodeMultipath(writer, hops, route.family);
@@ -279,7 +296,7 @@ function encodeMetrics(writer: MessageWriter, route: NewRoute): void {
 }
 
 function encodeSingleHop(writer: MessageWriter, hop: NextHop, family: Family): void {
-  encodeGateway(writer, hop, family);
+  encodeHop(writer, hop, family);
   if (hop.oif !== undefined) writer.attributeU32(RTA.OIF, hop.oif);
 }
 
@@ -291,9 +308,44 @@ function encodeMultipath(writer: MessageWriter, hops: readonly NextHop[], family
           .u8(hop.onlink ? RTNH_F_ONLINK : 0)
           .u8((hop.weight ?? 1) - 1)
           .u32(hop.oif ?? 0);
-        encodeGateway(writer, hop, family);
+        encodeHop(writer, hop, family);
       });
   });
+}
+
+function encodeHop(writer: MessageWriter, hop: NextHop, family: Family): void {
+  encodeGateway(writer, hop, family);
+  if (hop.realm !== undefined) writer.attributeU32(RTA.FLOW, hop.realm);
+  if (hop.encap === undefined) return;
+  writer.attributeU16(RTA.ENCAP_TYPE, hop.encap.type);
+  writer.attribute(RTA.ENCAP, Buffer.from(hop.encap.data, 'hex'));
+}
+
+function encodeNexthop(writer: MessageWriter, nexthop: NexthopObject): void {
+  const { id, family, protocol = 0, hop, group, blackhole } = nexthop;
+  writer
+    .u8(family === undefined ? 0 : addressFamily(family))
+    .u8(0)
+    .u8(protocol)
+    .u8(0)
+    .u32(hop?.onlink ? RTNH_F_ONLINK : 0);
+  writer.attributeU32(NHA.ID, id);
+  if (blackhole) writer.attribute(NHA.BLACKHOLE, Buffer.alloc(0));
+  if (group) writer.attribute(NHA.GROUP, encodeGroup(group));
+  if (hop?.oif !== undefined) writer.attributeU32(NHA.OIF, hop.oif);
+  if (hop?.gateway !== undefined) writer.attribute(NHA.GATEWAY, parseAddress(hop.gateway));
+  if (hop?.encap === undefined) return;
+  writer.attributeU16(NHA.ENCAP_TYPE, hop.encap.type);
+  writer.attribute(NHA.ENCAP, Buffer.from(hop.encap.data, 'hex'));
+}
+
+function encodeGroup(group: NonNullable<NexthopObject['group']>): Buffer {
+  const bytes = Buffer.alloc(group.length * 8);
+  for (const [at, { id, weight }] of group.entries()) {
+    bytes.writeUInt32LE(id, at * 8);
+    bytes.writeUInt8(weight - 1, at * 8 + 4);
+  }
+  return bytes;
 }
 
 function encodeGateway(writer: MessageWriter, { gateway }: NextHop, family: Family): void {
@@ -321,6 +373,7 @@ function encodeNeighbour(writer: MessageWriter, neighbour: NewNeighbour): void {
     .u8(0);
   writer.attribute(NDA.DST, parseAddress(neighbour.address, neighbour.family));
   if (neighbour.mac !== undefined) writer.attribute(NDA.LLADDR, parseMac(neighbour.mac));
+  if (neighbour.protocol !== undefined) writer.attributeU8(NDA.PROTOCOL, neighbour.protocol);
 }
 
 function encodeRule(writer: MessageWriter, rule: NewRule): void {
@@ -365,15 +418,20 @@ export function describeChange(change: NetworkChange): string {
       return `${change.link.kind} ${change.link.name}`;
     case 'delete_link':
       return `link ${change.link}`;
+    case 'add_altname':
+      return `${change.altname} of link ${change.link}`;
     case 'add_address':
     case 'replace_address':
     case 'delete_address':
       return `${change.address.prefix} on link ${change.address.link}`;
     case 'add_route':
     case 'append_route':
+    case 'prepend_route':
     case 'replace_route':
     case 'delete_route':
       return describeRoute(change.route);
+    case 'set_nexthop':
+      return `nexthop ${change.nexthop.id}`;
     case 'set_neighbour':
     case 'delete_neighbour':
       return `${change.neighbour.address} on link ${change.neighbour.link}`;
@@ -390,8 +448,14 @@ function describeRoute(route: NewRoute): string {
   return `${route.prefix}${hops.join(',')} table ${route.table ?? RT_TABLE_MAIN} metric ${route.metric ?? 0}`;
 }
 
-/** Headers of the dump requests: as long as the kernel's strict checking wants them. */
-export function encodeDumpHeader(writer: MessageWriter, type: number, family: number, link: number): void {
+/** Headers of the dump requests: as long as the kernel's strict checking wants them. `flags`: of neighbours alone. */
+export function encodeDumpHeader(
+  writer: MessageWriter,
+  type: number,
+  family: number,
+  link: number,
+  flags = 0,
+): void {
   switch (type) {
     case RTM.GETLINK:
       encodeLinkHeader(writer, 0, 0, 0);
@@ -399,8 +463,11 @@ export function encodeDumpHeader(writer: MessageWriter, type: number, family: nu
     case RTM.GETADDR:
       writer.u8(family).u8(0).u8(0).u8(0).u32(link);
       break;
+    case RTM.GETNEXTHOP:
+      writer.u8(family).u8(0).u16(0).u32(0);
+      break;
     default:
-      // rtmsg, ndmsg and fib_rule_hdr are twelve bytes that begin with the family.
-      writer.u8(family).u8(0).u16(0).u32(0).u32(0);
+      // rtmsg, ndmsg and fib_rule_hdr are twelve bytes that begin with the family; the flags of ndmsg are the eleventh.
+      writer.u8(family).u8(0).u16(0).u32(0).u16(0).u8(flags).u8(0);
   }
 }

@@ -1,56 +1,144 @@
-import type { Address, Channels, Link, Neighbour, NetworkNamespace, Route } from '../../linux/network.js';
-import { identityOf, type LinkIdentity, type UndoNextHop, type UndoStep } from './undo-step.js';
+import { linkLocalOf } from '../../ip/text.js';
+import type {
+  Address,
+  Channels,
+  Link,
+  Neighbour,
+  NetworkNamespace,
+  NextHop,
+  NexthopObject,
+  Route,
+} from '../../linux/network.js';
+import {
+  addingOrder,
+  type CapturedRoute,
+  inOrderOfNeed,
+  isConnected,
+  placed,
+  RouteIndex,
+} from '../../linux/routes.js';
+import {
+  identityOf,
+  type LinkIdentity,
+  type UndoNextHop,
+  type UndoRoute,
+  type UndoStep,
+} from './undo-step.js';
 
 /** Everything of a link that moving it, or giving it to VPP, makes Linux forget. */
 export interface LinkState {
   readonly link: Link;
-  /** In kernel order: the first IPv4 address of a prefix is its primary one. */
+  /** In kernel order: the first IPv4 address of a prefix is its primary one, the first of IPv6 the newest. */
   readonly addresses: readonly Address[];
-  /** Of all tables, without those that the kernel makes for addresses by itself (table local). */
-  readonly routes: readonly Route[];
-  /** Permanent ones. */
+  /** Through the link, of all tables, without those that the kernel makes for addresses by itself (table local). */
+  readonly routes: readonly CapturedRoute[];
+  /** Not through the link, but from an address that it alone has: they go with the address, or lose it. */
+  readonly foreign_routes: readonly CapturedRoute[];
+  /** Objects through the link, and groups of such. */
+  readonly nexthops: readonly NexthopObject[];
+  /** What somebody has set, and the kernel did not learn. */
   readonly neighbours: readonly Neighbour[];
   readonly channels?: Channels;
-  /** Links that share a multipath route with this one, by index. */
+  /** Other links that a route or a nexthop object names, by index. */
   readonly others: ReadonlyMap<number, LinkIdentity>;
 }
 
 const TABLE_LOCAL = 255;
 const RTPROT_KERNEL = 2;
+const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
+const NTF_PROXY = 0x08;
+const NTF_EXT_LEARNED = 0x10;
 const RTNH_F_DEAD = 0x01;
-/** A temporary (privacy) IPv6 address; for IPv4 the same bit says "secondary". */
-const IFA_F_TEMPORARY = 0x01;
 
-/** Undefined when there is no such link. */
+/** By its own name or an alternative one. Undefined when there is no such link. */
 export function captureLink(namespace: NetworkNamespace, name: string): LinkState | undefined {
   const link = namespace.link(name);
   if (!link) return undefined;
-  const routes = namespace.routes({ link: link.index }).filter((route) => !madeForAddress(route));
+  const links = new Map(namespace.links().map((each) => [each.index, each]));
+  const all = namespace.routes().filter((route) => !madeForAddress(route));
+  const index = new RouteIndex(all);
+  const isOwn = ({ next_hops }: Route): boolean => next_hops.some(({ oif }) => oif === link.index);
+  const { own: addresses, only_here } = addressesOf(namespace, link.index);
+  const isFrom = ({ prefsrc }: Route): boolean => prefsrc !== undefined && only_here.has(prefsrc);
+  const withPlace = (routes: readonly Route[], isOwnRoute: (route: Route) => boolean) =>
+    placed(routes, isOwnRoute, index).map((route) => truthful(route as CapturedRoute, links));
+  const routes = withPlace(all.filter(isOwn), isOwn);
+  const foreign_routes = withPlace(
+    all.filter((route) => !isOwn(route) && isFrom(route)),
+    isFrom,
+  );
+  const nexthops = nexthopsOf(namespace, link.index);
   const channels = namespace.channels(link.name);
   return {
     link,
-    addresses: namespace.addresses(link.index),
+    addresses,
     routes,
-    neighbours: namespace.neighbours(link.index).filter(({ state }) => state & NUD_PERMANENT),
-    others: otherLinks(namespace, link, routes),
+    foreign_routes,
+    nexthops,
+    neighbours: namespace.neighbours(link.index).filter((neighbour) => isSet(neighbour, addresses)),
+    others: otherLinks(links, link, [...routes, ...foreign_routes]),
     ...(channels === undefined ? {} : { channels }),
   };
 }
 
-function madeForAddress(route: Route): boolean {
-  return route.table === TABLE_LOCAL && route.protocol === RTPROT_KERNEL;
+export function madeForAddress({ table, protocol }: Pick<Route, 'table' | 'protocol'>): boolean {
+  return table === TABLE_LOCAL && protocol === RTPROT_KERNEL;
+}
+
+function addressesOf(
+  namespace: NetworkNamespace,
+  link: number,
+): { own: Address[]; only_here: ReadonlySet<string> } {
+  const all = namespace.addresses();
+  const text = ({ prefix }: Address): string => prefix.split('/')[0]!;
+  const elsewhere = new Set(all.filter((address) => address.link !== link).map(text));
+  const own = all.filter((address) => address.link === link);
+  return { own, only_here: new Set(own.map(text).filter((address) => !elsewhere.has(address))) };
+}
+
+/** The kernel also shows a next hop as dead that only lacks a carrier. Such a one can be added again. */
+function truthful(route: CapturedRoute, links: ReadonlyMap<number, Link>): CapturedRoute {
+  const next_hops = route.next_hops.map(({ flags = 0, ...hop }): NextHop => {
+    const is_down = links.get(hop.oif ?? 0)?.up === false;
+    const told = is_down ? flags | RTNH_F_DEAD : flags & ~RTNH_F_DEAD;
+    return told === 0 ? hop : { ...hop, flags: told };
+  });
+  return { ...route, next_hops };
+}
+
+/** A next hop whose link is down cannot be added before the link is up. */
+export function isDead({ flags = 0 }: NextHop): boolean {
+  return (flags & RTNH_F_DEAD) !== 0;
+}
+
+function nexthopsOf(namespace: NetworkNamespace, link: number): NexthopObject[] {
+  const all = namespace.nexthops();
+  const through = all.filter(({ hop }) => hop?.oif === link);
+  const ids = new Set(through.map(({ id }) => id));
+  return [...through, ...all.filter(({ group }) => group?.some(({ id }) => ids.has(id)))];
+}
+
+function isSet({ state, flags, address }: Neighbour, addresses: readonly Address[]): boolean {
+  if (flags & (NTF_PROXY | NTF_EXT_LEARNED) || state & NUD_PERMANENT) return true;
+  return (state & NUD_NOARP) !== 0 && !isForMany(address, addresses);
+}
+
+/** The kernel notes groups and broadcasts by itself. */
+function isForMany(address: string, addresses: readonly Address[]): boolean {
+  if (/^(ff|22[4-9]\.|23\d\.|255\.255\.255\.255$|0\.0\.0\.0$|::$)/.test(address)) return true;
+  return addresses.some(({ broadcast }) => broadcast === address);
 }
 
 function otherLinks(
-  namespace: NetworkNamespace,
+  links: ReadonlyMap<number, Link>,
   own: Link,
   routes: readonly Route[],
 ): ReadonlyMap<number, LinkIdentity> {
   const others = new Map<number, LinkIdentity>();
   for (const { oif } of routes.flatMap((route) => route.next_hops)) {
     if (oif === undefined || oif === own.index || others.has(oif)) continue;
-    const link = namespace.link(oif);
+    const link = links.get(oif);
     if (link) others.set(oif, identityOf(link));
   }
   return others;
@@ -61,9 +149,10 @@ function otherLinks(
  * Routes with `unsupported` attributes are left out, for a route that does something else is worse than none: tell the user.
  */
 export function restoreSteps(state: LinkState): UndoStep[] {
-  const { link, addresses, routes, neighbours } = state;
+  const { link, addresses, routes, foreign_routes, nexthops, neighbours } = state;
   const identity = identityOf(link);
   const { up, mtu, promisc, addrgen_mode } = link;
+  const is_natural = makesWhatIsThere(link, addresses);
   const forward: UndoStep[] = [
     {
       kind: 'set_link',
@@ -71,37 +160,66 @@ export function restoreSteps(state: LinkState): UndoStep[] {
       up,
       mtu,
       promisc,
-      ...(addrgen_mode === undefined ? {} : { addrgen_mode }),
+      ...(addrgen_mode === undefined ? {} : { addrgen_mode: is_natural ? addrgen_mode : BY_NOBODY }),
     },
-    ...addresses
-      .filter(({ family, flags }) => family === 4 || !(flags & IFA_F_TEMPORARY))
-      .map(({ link: _, ...address }): UndoStep => ({ kind: 'add_address', link: identity, address })),
-    ...inOrderOfNeed(routes.filter((route) => route.unsupported === undefined))
-      .map((route) => portableRoute(route, identity, state))
-      .filter((route) => route.next_hops.length > 0)
-      .map((route): UndoStep => ({ kind: 'add_route', route })),
-    ...neighbours.flatMap(({ family, address, mac }): UndoStep[] =>
-      mac === undefined ? [] : [{ kind: 'set_neighbour', link: identity, family, address, mac }],
+    ...addingOrder(addresses).map(
+      ({ link: _, ...address }): UndoStep => ({ kind: 'add_address', link: identity, address }),
     ),
+    ...nexthops
+      .filter(({ unsupported }) => unsupported === undefined)
+      .map(
+        (nexthop): UndoStep => ({
+          kind: 'set_nexthop',
+          nexthop: portableNexthop(nexthop, identity),
+          of: link.name,
+        }),
+      ),
+    ...inOrderOfNeed([...routes, ...foreign_routes].filter(({ unsupported }) => unsupported === undefined))
+      .map((route) => portableRoute(route, identity, state))
+      .map((route): UndoStep => ({ kind: 'add_route', route, of: link.name })),
+    ...neighbours.map(
+      ({ link: _, ...neighbour }): UndoStep => ({ kind: 'set_neighbour', link: identity, ...neighbour }),
+    ),
+    ...(addrgen_mode === undefined || is_natural
+      ? []
+      : [{ kind: 'addrgen_mode', link: identity, mode: addrgen_mode } as const]),
+    {
+      kind: 'connected_routes',
+      link: identity,
+      routes: routes.filter(isConnected).map((route) => portableRoute(route, identity, state)),
+    },
   ];
   return forward.reverse();
 }
 
-/** A gateway must be reachable when its route is added: direct routes first, then the narrow before the wide. */
-function inOrderOfNeed(routes: readonly Route[]): Route[] {
-  const needs = (route: Route) => (route.next_hops.some((hop) => hop.gateway !== undefined) ? 1 : 0);
-  const length = (route: Route) => Number(route.prefix.split('/')[1]);
-  return [...routes].sort((a, b) => needs(a) - needs(b) || length(b) - length(a));
+/** IN6_ADDR_GEN_MODE_EUI64, _NONE, _RANDOM. */
+const FROM_MAC = 0;
+const BY_NOBODY = 1;
+const AT_RANDOM = 3;
+
+/**
+ * Does the kernel make no other link-local address than the link has? One may have been deleted, or made from another MAC. Without a carrier it
+ * has made none yet.
+ */
+function makesWhatIsThere({ addrgen_mode, mac, running }: Link, addresses: readonly Address[]): boolean {
+  if (!running) return true;
+  if (addrgen_mode === FROM_MAC) return addresses.some(({ prefix }) => prefix === `${linkLocalOf(mac)}/64`);
+  return addrgen_mode !== AT_RANDOM;
 }
 
-function portableRoute(
-  route: Route,
+function portableNexthop(
+  { hop, ...rest }: NexthopObject,
   identity: LinkIdentity,
-  { link, others }: LinkState,
-): Extract<UndoStep, { kind: 'add_route' }>['route'] {
-  const { flags: _, nexthop_id: __, ...rest } = route;
-  // A next hop of a multipath route whose link is down is shown as dead, and could not be added again.
-  const alive = route.next_hops.filter((hop) => !((hop.flags ?? 0) & RTNH_F_DEAD));
+): Extract<UndoStep, { kind: 'set_nexthop' }>['nexthop'] {
+  if (hop === undefined) return rest;
+  const { oif: _, flags: __, ...way } = hop;
+  return { ...rest, hop: { ...way, link: identity } };
+}
+
+function portableRoute(route: CapturedRoute, identity: LinkIdentity, { link, others }: LinkState): UndoRoute {
+  const { flags: _, ...rest } = route;
+  // A next hop of a multipath route whose link is down could not be added again.
+  const alive = route.next_hops.filter((hop) => !isDead(hop) || route.next_hops.length === 1);
   const next_hops = alive.map(({ oif, flags: ___, ...hop }): UndoNextHop => {
     const through = oif === link.index ? identity : oif === undefined ? undefined : others.get(oif);
     return through ? { ...hop, link: through } : hop;

@@ -1,5 +1,14 @@
 import type { Family } from '../../ip/text.js';
-import type { Channels, Link, NewAddress, NewRoute, NextHop } from '../../linux/network.js';
+import type {
+  Channels,
+  Link,
+  Neighbour,
+  NewAddress,
+  NewRoute,
+  NextHop,
+  NexthopObject,
+} from '../../linux/network.js';
+import type { PlacedRoute } from '../../linux/routes.js';
 
 /**
  * What brings the host's network back, as data. A step says how something shall be, not what to do about it:
@@ -23,6 +32,8 @@ export interface LinkIdentity {
 }
 
 export type UndoNextHop = Omit<NextHop, 'oif' | 'flags'> & { readonly link?: LinkIdentity };
+export type UndoRoute = Omit<NewRoute, 'next_hops'> &
+  Pick<PlacedRoute, 'first'> & { readonly next_hops: readonly UndoNextHop[] };
 
 export type UndoStep =
   /** The link is in our namespace and has its name. It is looked for here and in the namespace at `from`. */
@@ -37,18 +48,26 @@ export type UndoStep =
       readonly addrgen_mode?: number;
       readonly xdp?: false;
     }
+  /** Once the link runs, so that the kernel makes no link-local address by it as it comes up. See `Link.addrgen_mode`. */
+  | { readonly kind: 'addrgen_mode'; readonly link: LinkIdentity; readonly mode: number }
   | { readonly kind: 'add_address'; readonly link: LinkIdentity; readonly address: Omit<NewAddress, 'link'> }
   | {
-      readonly kind: 'add_route';
-      readonly route: Omit<NewRoute, 'next_hops'> & { readonly next_hops: readonly UndoNextHop[] };
+      readonly kind: 'set_nexthop';
+      readonly nexthop: Omit<NexthopObject, 'hop'> & { readonly hop?: UndoNextHop };
+      /** Name of the link with whose going it goes. */
+      readonly of?: string;
     }
-  | {
+  /** `of`: as for nexthop objects. */
+  | { readonly kind: 'add_route'; readonly route: UndoRoute; readonly of?: string }
+  /** Of the routes that the kernel makes for the addresses of the link there are these, and no other. */
+  | { readonly kind: 'connected_routes'; readonly link: LinkIdentity; readonly routes: readonly UndoRoute[] }
+  | ({
       readonly kind: 'set_neighbour';
       readonly link: LinkIdentity;
       readonly family: Family;
       readonly address: string;
-      readonly mac: string;
-    }
+      readonly mac?: string;
+    } & Partial<Pick<Neighbour, 'state' | 'flags' | 'protocol'>>)
   /**
    * No virtual link of this name and kind exists. `while`: only as long as that link is in that namespace, for a tap that stands
    * in for a tap.
@@ -72,6 +91,8 @@ export type UndoStep =
       readonly link: LinkIdentity;
       readonly path: string;
       readonly value: string;
+      /** Behind the addresses of the link. */
+      readonly late?: true;
     }
   /** A file below /proc or /sys has this value (sysctl, module parameter). */
   | { readonly kind: 'write_kernel_file'; readonly path: string; readonly value: string }
@@ -111,8 +132,11 @@ export function identityOf(link: Link): LinkIdentity {
 const step_kinds: Readonly<Record<UndoStep['kind'], true>> = {
   link_to_netns: true,
   set_link: true,
+  addrgen_mode: true,
   add_address: true,
+  set_nexthop: true,
   add_route: true,
+  connected_routes: true,
   set_neighbour: true,
   delete_link: true,
   ethtool_channels: true,
@@ -144,6 +168,11 @@ export function describeStep(step: UndoStep): string {
       const hops = step.route.next_hops.map((hop) => `${hop.gateway ?? 'link'} on ${hop.link?.name ?? '?'}`);
       return `${step.kind} ${step.route.prefix} via ${hops.join(', ')}`;
     }
+    case 'set_nexthop':
+      return `${step.kind} ${step.nexthop.id}`;
+    case 'addrgen_mode':
+    case 'connected_routes':
+      return `${step.kind} of ${step.link.name}`;
     case 'set_neighbour':
       return `${step.kind} ${step.address} on ${step.link.name}`;
     case 'delete_link':

@@ -1,6 +1,5 @@
 import { statSync, writeFileSync } from 'node:fs';
 import type { Clock } from '../../clock.js';
-import type { Family } from '../../ip/text.js';
 import type {
   HostNetwork,
   Neighbour,
@@ -9,14 +8,16 @@ import type {
   NewAddress,
   NewRoute,
   NextHop,
+  NexthopObject,
   Route,
 } from '../../linux/network.js';
+import { isSameNexthop, type PlacedRoute, placeOf, placing, surplusConnected } from '../../linux/routes.js';
 import type { RunCommand } from '../command.js';
 import { bindDriver } from '../devices/pci-driver.js';
 import { HOST_ROOTS, type HostRoots } from '../devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.js';
 import { LinkFinder } from './link-finder.js';
-import { describeStep, type UndoStep } from './undo-step.js';
+import { describeStep, type UndoNextHop, type UndoRoute, type UndoStep } from './undo-step.js';
 
 /** What undoing needs of the world. */
 export interface UndoTools {
@@ -50,10 +51,9 @@ const LINK_WAIT_MS = 10_000;
 const SETTLE_MS = 3000;
 const SETTLE_POLL_MS = 2;
 const QUESTION_TIMEOUT_MS = 5000;
-const DEFAULT_METRIC_IPV6 = 1024;
 const TABLE_MAIN = 254;
-const RTPROT_KERNEL = 2;
 const NUD_PERMANENT = 0x80;
+const NTF_PROXY = 0x08;
 const IFA_F_NODAD = 0x02;
 const IFA_F_DADFAILED = 0x08;
 const IFA_F_TENTATIVE = 0x40;
@@ -111,16 +111,22 @@ const turns: Readonly<Record<UndoStep['kind'], number>> = {
   ethtool_channels: 3,
   set_link: 3,
   add_address: 4,
-  add_route: 5,
-  set_neighbour: 7,
-  write_file: 9,
-  run_command: 9,
+  set_nexthop: 5,
+  add_route: 7,
+  set_neighbour: 9,
+  // The kernel makes a connected route anew when an address loses a flag.
+  connected_routes: 11,
+  addrgen_mode: 11,
+  write_file: 12,
+  run_command: 12,
 };
 
 /** The kernel takes an IPv6 route with a source address only when that address is of use. */
-const settled = 8;
+const settled = 10;
 
 function turnOf(step: UndoStep): number {
+  if (step.kind === 'link_sysctl' && step.late) return settled + 1;
+  if (step.kind === 'set_nexthop' && step.nexthop.group) return turns.set_nexthop + 1;
   if (step.kind !== 'add_route') return turns[step.kind];
   if (step.route.family === 6 && step.route.prefsrc !== undefined) return settled;
   return turns.add_route + (spansLinks(step) ? 1 : 0);
@@ -180,8 +186,14 @@ class UndoSession {
         return this.#setLink(step);
       case 'add_address':
         return this.#addAddress(step);
+      case 'set_nexthop':
+        return this.#setNexthop(step);
       case 'add_route':
         return this.#addRoute(step);
+      case 'addrgen_mode':
+        return this.#setAddrgenMode(step);
+      case 'connected_routes':
+        return this.#pruneConnected(step);
       case 'set_neighbour':
         return this.#setNeighbour(step);
       case 'delete_link':
@@ -236,6 +248,23 @@ class UndoSession {
    * An IPv6 address that was in use a moment ago is added without detection of duplicates, which would keep it out of use for a
    * second or two, and loses that flag when it is of use. Whoever is killed in between finds it with the flag, and takes it off.
    */
+  async #setAddrgenMode({
+    link: identity,
+    mode,
+  }: Extract<UndoStep, { kind: 'addrgen_mode' }>): Promise<boolean> {
+    const index = await this.#links.indexOf(identity);
+    const { clock } = this.#tools;
+    const deadline = clock.now_ms() + SETTLE_MS;
+    const isComing = (): boolean => {
+      const link = this.#own.link(index);
+      return link?.up === true && !link.running;
+    };
+    while (isComing() && clock.now_ms() < deadline) await clock.sleep(SETTLE_POLL_MS);
+    if (this.#own.link(index)?.addrgen_mode === mode) return false;
+    this.#own.apply({ do: 'set_link', link: index, addrgen_mode: mode });
+    return true;
+  }
+
   async #addAddress(step: Extract<UndoStep, { kind: 'add_address' }>): Promise<boolean> {
     const address: NewAddress = { ...step.address, link: await this.#links.indexOf(step.link) };
     if (!wasVerified(address)) return this.#applyUnlessThere({ do: 'add_address', address });
@@ -282,45 +311,60 @@ class UndoSession {
     );
   }
 
-  async #addRoute(step: Extract<UndoStep, { kind: 'add_route' }>): Promise<boolean> {
-    const next_hops: NextHop[] = [];
-    for (const { link, ...hop } of step.route.next_hops)
-      next_hops.push(link ? { ...hop, oif: await this.#links.indexOf(link) } : hop);
-    const route: NewRoute = { ...step.route, next_hops };
-    if (route.family === 4) {
-      // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
-      // The kernel's own have come with their addresses.
-      const made_by_kernel = route.protocol === RTPROT_KERNEL;
-      return this.#applyUnlessThere({ do: made_by_kernel ? 'add_route' : 'append_route', route });
-    }
-    if (this.#applyUnlessThere({ do: 'add_route', route })) return true;
-    this.#rivals ??= new Rivals(this.#own);
-    const rivals = this.#rivals.of(route);
-    const ours = rivals.find((rival) => within(rival.next_hops, next_hops));
-    if (ours?.next_hops.length === next_hops.length) return false;
-    this.#rivals.changed(route);
-    // Each next hop of an IPv6 multipath route goes with its link; those of other links have stayed.
-    if (ours) this.#own.apply({ do: 'replace_route', route });
-    // Routes without gateway, such as fe80::/64, stand beside each other for each link.
-    else if (next_hops.every((hop) => hop.gateway === undefined))
-      this.#own.apply({ do: 'append_route', route });
-    else throw new Error('another route to this prefix with the same metric is there');
+  async #setNexthop({ nexthop }: Extract<UndoStep, { kind: 'set_nexthop' }>): Promise<boolean> {
+    const { hop, ...rest } = nexthop;
+    const wanted: NexthopObject = hop === undefined ? rest : { ...rest, hop: await this.#hopOf(hop) };
+    const present = this.#own.nexthops().find(({ id }) => id === wanted.id);
+    if (present !== undefined && isSameNexthop(present, wanted)) return false;
+    this.#own.apply({ do: 'set_nexthop', nexthop: wanted });
     return true;
   }
 
-  async #setNeighbour(step: Extract<UndoStep, { kind: 'set_neighbour' }>): Promise<boolean> {
-    const { family, address, mac } = step;
+  async #hopOf({ link, ...hop }: UndoNextHop): Promise<NextHop> {
+    return link ? { ...hop, oif: await this.#links.indexOf(link) } : hop;
+  }
+
+  async #routeOf({ next_hops, ...rest }: UndoRoute): Promise<PlacedRoute> {
+    const hops: NextHop[] = [];
+    for (const hop of next_hops) hops.push(await this.#hopOf(hop));
+    return { ...rest, next_hops: hops };
+  }
+
+  async #addRoute(step: Extract<UndoStep, { kind: 'add_route' }>): Promise<boolean> {
+    const placed = await this.#routeOf(step.route);
+    const { first, ...route } = placed;
+    // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
+    if (route.family === 4 && !first) return this.#applyUnlessThere({ do: 'append_route', route });
+    if (route.family === 6 && this.#applyUnlessThere({ do: 'add_route', route })) return true;
+    this.#rivals ??= new Rivals(this.#own);
+    const changes = placing(placed, this.#rivals.of(route));
+    this.#rivals.changed(route);
+    return changes.map((change) => this.#applyUnlessThere(change)).some((changed) => changed);
+  }
+
+  async #pruneConnected(step: Extract<UndoStep, { kind: 'connected_routes' }>): Promise<boolean> {
     const link = await this.#links.indexOf(step.link);
-    const present = this.#neighboursOf(link).get(address);
-    if (present?.mac === mac && present.state & NUD_PERMANENT) return false;
-    this.#own.apply({ do: 'set_neighbour', neighbour: { link, family, address, mac } });
+    const wanted: NewRoute[] = [];
+    for (const { first: _, ...route } of step.routes) wanted.push(await this.#routeOf(route));
+    const surplus = surplusConnected(this.#own.routes({ link }), wanted);
+    for (const route of surplus) this.#own.apply({ do: 'delete_route', route });
+    return surplus.length > 0;
+  }
+
+  async #setNeighbour(step: Extract<UndoStep, { kind: 'set_neighbour' }>): Promise<boolean> {
+    const { kind: _, link: identity, ...rest } = step;
+    const link = await this.#links.indexOf(identity);
+    const wanted: Neighbour = { state: NUD_PERMANENT, flags: 0, ...rest, link };
+    const present = this.#neighboursOf(link).get(neighbourKey(wanted));
+    if (present && present.mac === wanted.mac && isSetAs(present, wanted)) return false;
+    this.#own.apply({ do: 'set_neighbour', neighbour: wanted });
     return true;
   }
 
   #neighboursOf(link: number): ReadonlyMap<string, Neighbour> {
     const known = this.#neighbours.get(link);
     if (known) return known;
-    const read = new Map(this.#own.neighbours(link).map((neighbour) => [neighbour.address, neighbour]));
+    const read = new Map(this.#own.neighbours(link).map((neighbour) => [neighbourKey(neighbour), neighbour]));
     this.#neighbours.set(link, read);
     return read;
   }
@@ -407,19 +451,15 @@ class Rivals {
   }
 }
 
-function placeOf({ family, prefix, metric, table = TABLE_MAIN }: NewRoute): string {
-  return `${family} ${prefix} ${metricOf(family, metric)} ${table}`;
+/** One address may be a neighbour, and answered for. */
+function neighbourKey({ flags, address }: Neighbour): string {
+  return `${flags & NTF_PROXY} ${address}`;
 }
 
-function metricOf(family: Family, metric: number | undefined): number {
-  return metric || (family === 6 ? DEFAULT_METRIC_IPV6 : 0);
-}
-
-/** Is each of `present` one of `wanted`? */
-function within(present: readonly NextHop[], wanted: readonly NextHop[]): boolean {
-  const key = ({ oif, gateway }: NextHop) => `${oif} ${gateway}`;
-  const keys = new Set(wanted.map(key));
-  return present.every((hop) => keys.has(key(hop)));
+function isSetAs(present: Neighbour, wanted: Neighbour): boolean {
+  return (
+    present.flags === wanted.flags && (present.state === wanted.state || (wanted.flags & NTF_PROXY) !== 0)
+  );
 }
 
 function writeKernelFile(path: string, value: string): boolean {

@@ -453,7 +453,7 @@ t.test('nothing is asked of the services of a machine that goes down', async (t)
   t.strictSame((await undoWhen('running')).remaining, []);
 });
 
-t.test('routes that cannot be given back truly are left out', async (t) => {
+t.test('routes and next hops that cannot be given back truly are left out', async (t) => {
   const { host, own } = furnished('physical');
   const other = host.addPhysical({ name: 'eth1', mac: '02:00:00:00:00:02' });
   const state = captureLink(own, 'eth0')!;
@@ -476,8 +476,11 @@ t.test('routes that cannot be given back truly are left out', async (t) => {
     ],
   });
   const routes = steps.flatMap((step) => (step.kind === 'add_route' ? [step.route] : []));
-  t.match(routes, [{ prefix: '10.3.0.0/16', next_hops: [{ weight: 3, link: { name: 'eth1' } }] }]);
-  t.equal(routes.length, 1);
+  t.match(routes, [
+    { prefix: '10.3.0.0/16', next_hops: [{ weight: 3, link: { name: 'eth1' } }] },
+    { prefix: '10.2.0.0/16', next_hops: [{ link: { name: 'eth0' } }] },
+  ]);
+  t.equal(routes[0]?.next_hops.length, 1, 'of a multipath route those that are alive');
 });
 
 t.test('every kind of step can be told in words', async (t) => {
