@@ -62,10 +62,11 @@ export class Fields {
     }
   }
 
-  /** A field as it came; null is absent. */
+  /** A field as it came. Null and an empty text are how Go writes what is absent. */
   raw(name: string): unknown {
     this.#read.add(name);
-    return (Object.hasOwn(this.#value, name) ? this.#value[name] : undefined) ?? undefined;
+    const value = Object.hasOwn(this.#value, name) ? this.#value[name] : undefined;
+    return value === null || value === '' ? undefined : value;
   }
 
   fault(name: string, cause: string): undefined {
@@ -80,9 +81,8 @@ export class Fields {
     return parse(value) ?? this.fault(name, `${shown(value)} is not ${expected}`);
   }
 
-  /** A text; empty counts as absent, as Go leaves it out. */
   text(name: string): string | undefined {
-    return this.read(name, 'a text', (value) => (typeof value === 'string' ? value : undefined)) || undefined;
+    return this.read(name, 'a text', (value) => (typeof value === 'string' ? value : undefined));
   }
 
   flag(name: string): boolean | undefined {
@@ -128,11 +128,11 @@ export class Fields {
   }
 
   /** The entries of a list, those left out for which `parse` gives nothing (it notes why itself). */
-  list<T>(name: string, parse: (entry: Fields, place: string) => T | undefined): readonly T[] {
+  list<T>(name: string, parse: (entry: Fields) => T | undefined): readonly T[] {
     const place = this.#placeOf(name);
     return this.#entries(name).flatMap((value, index) => {
       const here = `${place}[${index}]`;
-      return parse(new Fields(value, here, this.#faults), here) ?? [];
+      return listed(parse(new Fields(value, here, this.#faults)));
     });
   }
 
@@ -141,7 +141,7 @@ export class Fields {
     return this.#entries(name).flatMap((value, index) => {
       const parsed = parse(value);
       if (parsed === undefined) this.fault(`${name}[${index}]`, `${shown(value)} is not ${expected}`);
-      return parsed ?? [];
+      return listed(parsed);
     });
   }
 
@@ -182,6 +182,9 @@ export class Fields {
     return [this.#place, name].filter((part) => part !== '').join('.');
   }
 }
+
+/** For flatMap, which would take a value that is a list itself apart. */
+const listed = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
 
 const unit_ms: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 

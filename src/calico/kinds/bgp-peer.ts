@@ -101,9 +101,8 @@ function contradiction(spec: Fields, peer: BgpPeer): Contradiction | undefined {
   return undefined;
 }
 
-/** Go writes what is not set as an empty text or 0. */
-const isSet = (spec: Fields, field: string): boolean =>
-  !['', 0, undefined].includes(spec.raw(field) as undefined);
+/** Go writes 0 for a number that is not set. */
+const isSet = (spec: Fields, field: string): boolean => (spec.raw(field) ?? 0) !== 0;
 
 /** With one of these left out the peer would be another one, or open to more than was meant. */
 const vital = [
