@@ -127,7 +127,7 @@ export class Reflector<T> {
       objects: this.#known.size,
       lists: this.#lists,
       watches: this.#watches,
-      ...(this.#trouble !== undefined && { trouble: this.#trouble }),
+      ...(this.#trouble !== undefined && this.#doing !== 'watching' && { trouble: this.#trouble }),
       faults: Object.fromEntries(this.#faults),
       faulty_unshown: this.#faulty_unshown,
     };
@@ -181,8 +181,7 @@ export class Reflector<T> {
     const { kind, log } = this.#options;
     const fields = { kind: kind.name };
     if (error === undefined) {
-      if (this.#trouble !== undefined) log.info(fields, 'k8s(watch) works again');
-      this.#trouble = undefined;
+      this.#well();
       return;
     }
     const known = error instanceof ApiError || error instanceof AccessError;
@@ -194,6 +193,12 @@ export class Reflector<T> {
     else if (text !== this.#trouble)
       log.warn({ ...fields, cause: text }, 'k8s(watch) is tried again; what is known stays');
     this.#trouble = text;
+  }
+
+  #well(): void {
+    const { kind, log } = this.#options;
+    if (this.#trouble !== undefined) log.info({ kind: kind.name }, 'k8s(watch) works again');
+    this.#trouble = undefined;
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -308,6 +313,7 @@ export class Reflector<T> {
         for (const piece of splitter.feed(chunk)) {
           this.#event(piece, what);
           watch.events += 1;
+          this.#well();
         }
       } finally {
         // Also what came before an event that ends the watch.
