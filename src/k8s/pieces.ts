@@ -21,7 +21,9 @@ class Gatherer {
   }
 
   take(): Piece {
-    const piece = this.#bytes > this.#bytes_max ? too_large : Buffer.concat(this.#parts);
+    const [only] = this.#parts;
+    const whole = this.#parts.length === 1 ? only! : Buffer.concat(this.#parts);
+    const piece = this.#bytes > this.#bytes_max ? too_large : whole;
     this.#parts = [];
     this.#bytes = 0;
     return piece;
