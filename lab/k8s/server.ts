@@ -298,8 +298,8 @@ export class StandInApiServer {
           version,
         }),
       );
-    const [, root, ...rest] = url.pathname.split('/');
-    const group_version = root === 'api' ? rest[0] : rest.join('/');
+    const [, , ...rest] = url.pathname.split('/');
+    const group_version = rest.join('/');
     const of_version = resources.filter((each) => apiVersion(each) === group_version);
     if (method !== 'GET') answer.refuse(405, 'MethodNotAllowed', 'not here');
     else if (url.pathname === '/version')
