@@ -67,6 +67,8 @@ const list_silence_ms = 30_000;
 const object_bytes_max = 2 * 2 ** 20;
 /** Watches refused in a row before another list is tried: the server may have lost the version that they are to begin with. */
 const refusals_max = 3;
+/** An API server that starts has no custom resources for a moment: not there is what is not there for some seconds. */
+const absences_min = 5;
 /** Objects whose faults are kept for people. */
 const faulty_max = 100;
 /** A list that takes more pages than this does not end. */
@@ -93,6 +95,8 @@ export class Reflector<T> {
   #synced = false;
   #doing: ReflectorStatus['doing'] = 'stopped';
   #trouble: string | undefined;
+  /** Times in a row that the API had no such kind. */
+  #absences = 0;
   #lists = 0;
   #watches = 0;
   #changed = new Map<string, T | undefined>();
@@ -211,6 +215,7 @@ export class Reflector<T> {
       await this.#absent();
     } else {
       this.#path = path;
+      this.#absences = 0;
       const listed = new Set<string>();
       const page = { limit: String(kind.page) };
       let next: { readonly query: Readonly<Record<string, string>> } = { query: page };
@@ -280,7 +285,8 @@ export class Reflector<T> {
 
   async #absent(): Promise<never> {
     const { kind } = this.#options;
-    if (kind.absence === 'empty' && !this.#synced) await this.#sync();
+    this.#absences += 1;
+    if (kind.absence === 'empty' && this.#absences >= absences_min && !this.#synced) await this.#sync();
     throw new ApiError(
       `the API server has no ${kind.plural} (${kind.versions.join(', ')})${kind.absence === 'wait' ? ': is Calico installed?' : ''}`,
       0,

@@ -2,13 +2,13 @@
 package main
 
 import (
+	"context"
 	"log"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"context"
 
 	"github.com/spf13/pflag"
 	noopoteltrace "go.opentelemetry.io/otel/trace/noop"
@@ -34,7 +34,7 @@ func config(o *options.CustomResourceDefinitionsServerOptions) (*apiserver.Confi
 	if err := o.Complete(); err != nil {
 		return nil, err
 	}
-	if err := r.SecureServing.MaybeDefaultWithSelfSignedCerts("localhost", nil, nil); err != nil {
+	if err := r.SecureServing.MaybeDefaultWithSelfSignedCerts("localhost", nil, []net.IP{net.IPv4(127, 0, 0, 1)}); err != nil {
 		return nil, err
 	}
 	generic := genericapiserver.NewRecommendedConfig(apiserver.Codecs)
