@@ -207,49 +207,43 @@ export class Reflector<T> {
 
   async #list(signal: AbortSignal): Promise<void> {
     this.#doing = 'listing';
-    const { client, discovery, kind } = this.#options;
     this.#lists += 1;
+    const { discovery, kind } = this.#options;
     const path = await discovery.pathOf(kind);
     if (path === undefined) {
       discovery.forget(kind);
-      await this.#absent();
-    } else {
-      this.#path = path;
-      this.#absences = 0;
-      const listed = new Set<string>();
-      const page = { limit: String(kind.page) };
-      let next: { readonly query: Readonly<Record<string, string>> } = { query: page };
-      let whole = true;
-      for (let pages = 0; ; pages += 1) {
-        if (pages === pages_max) throw new ApiError(`GET ${path}: the list has no end`, 0);
-        const got = await this.#page(client, next.query, listed, signal).catch((error: unknown) => {
-          // A token of a list may expire while it is read, again and again: all at once then.
-          if (!(error instanceof ApiError && error.status === gone && next.query !== page)) throw error;
-          return { again: true } as const;
-        });
-        if ('again' in got) {
-          next = { query: {} };
-          listed.clear();
-          continue;
-        }
-        whole &&= got.whole;
-        if (got.go_on === '') {
-          await this.#listedAll(listed, whole, got.version);
-          return;
-        }
-        next = { query: { ...page, continue: got.go_on } };
-      }
+      return this.#absent();
     }
+    this.#absences = 0;
+    this.#path = path;
+    const listed = new Set<string>();
+    let query: Readonly<Record<string, string>> = { limit: String(kind.page) };
+    let whole = true;
+    for (let pages = 0; pages < pages_max; pages += 1) {
+      const page = await this.#page(query, listed, signal).catch((error: unknown) => {
+        if (error instanceof ApiError && error.status === gone && 'continue' in query) return undefined;
+        throw error;
+      });
+      if (page === undefined) {
+        // The token expired while the list was read, and might again: all at once then.
+        query = {};
+        listed.clear();
+        continue;
+      }
+      whole &&= page.whole;
+      if (page.go_on === '') return this.#listedAll(listed, whole, page.version);
+      query = { limit: String(kind.page), continue: page.go_on };
+    }
+    throw new ApiError(`GET ${path}: the list has no end`, 0);
   }
 
   /** One page. `whole` is false when something in it could not even be named. */
   async #page(
-    client: ApiClient,
     query: Readonly<Record<string, string>>,
     listed: Set<string>,
     signal: AbortSignal,
   ): Promise<{ readonly version: string; readonly go_on: string; readonly whole: boolean }> {
-    const { clock } = this.#options;
+    const { client, clock } = this.#options;
     const what = `GET ${this.#path}`;
     const response = await client.open('GET', this.#path, {
       query: { ...this.#selection(), ...query },

@@ -195,6 +195,18 @@ t.test('a token of a list that always expires: the rest is asked for at once', a
   t.strictSame(lines, []);
 });
 
+t.test('a list that is always answered 410 is tried again at growing distance', async (t) => {
+  const { server, reflect, asked, clock } = await startLab(t);
+  for (const n of [1, 2, 3]) server.put(pool(`p${n}`, `10.${n}.0.0/16`));
+  server.fault({ verb: 'list', after: 1, does: { type: 'status', code: 410 } });
+  const { reflector, isSynced } = reflect(pools_of_two);
+  await until('waits', () => reflector.status().doing === 'waiting');
+  t.equal(asked('list').length, 3, 'a page, another, and all at once');
+  await clock.advance(5 * minutes);
+  t.ok(asked('list').length < 20);
+  t.equal(isSynced(), false);
+});
+
 t.test('a server that ignores pages sends all at once', async (t) => {
   const { server, reflect, asked } = await startLab(t);
   for (const n of [1, 2, 3, 4, 5]) server.put(pool(`p${n}`, `10.${n}.0.0/16`));
@@ -456,7 +468,11 @@ t.test(
     const { server, reflect, clock } = await startLab(t, { without: ['BGPFilter', 'BGPPeer'] });
     const filters = reflect(bgp_filter_kind);
     const peers = reflect(bgp_peer_kind);
-    await until('filters', filters.isSynced);
+    const absent_ms = await untilTurned(clock, 'filters', filters.isSynced);
+    t.ok(
+      absent_ms >= 7500 && absent_ms <= 8000,
+      `${absent_ms} ms: an API server that starts has nothing for a moment`,
+    );
     t.equal(filters.held.size, 0);
     await clock.advance(5 * minutes);
     t.strictSame(peers.changes, []);
