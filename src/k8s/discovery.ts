@@ -15,12 +15,12 @@ export class Discovery {
   }
 
   /** Path of the kind's objects; undefined when no version of it is served. Rejects with ApiError. */
-  async pathOf(kind: Kind<unknown>): Promise<string | undefined> {
+  async pathOf(kind: Kind<unknown>, signal: AbortSignal): Promise<string | undefined> {
     for (const version of kind.versions) {
       if (version === 'v1')
         return `/api/v1${kind.namespace ? `/namespaces/${encodeURIComponent(kind.namespace)}` : ''}/${kind.plural}`;
       if (this.#only !== undefined && version !== this.#only) continue;
-      if ((await this.#resources(version)).has(kind.plural)) return `/apis/${version}/${kind.plural}`;
+      if ((await this.#resources(version, signal)).has(kind.plural)) return `/apis/${version}/${kind.plural}`;
     }
     return undefined;
   }
@@ -30,19 +30,23 @@ export class Discovery {
     for (const version of kind.versions) this.#served.delete(version);
   }
 
-  #resources(version: string): Promise<ReadonlySet<string>> {
-    let served = this.#served.get(version);
-    if (served === undefined) {
-      served = this.#ask(version);
-      this.#served.set(version, served);
-      served.catch(() => this.#served.delete(version));
+  async #resources(version: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    for (;;) {
+      const asked = this.#served.get(version) ?? this.#ask(version, signal);
+      this.#served.set(version, asked);
+      try {
+        return await asked;
+      } catch (error) {
+        if (this.#served.get(version) === asked) this.#served.delete(version);
+        // Whoever asked for all has stopped; who else waits asks itself.
+        if ((error as Error).name !== 'AbortError' || signal.aborted) throw error;
+      }
     }
-    return served;
   }
 
-  async #ask(version: string): Promise<ReadonlySet<string>> {
+  async #ask(version: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
     try {
-      const list = await this.#client.document('GET', `/apis/${version}`);
+      const list = await this.#client.document('GET', `/apis/${version}`, { signal });
       const resources = isRecord(list) && Array.isArray(list.resources) ? (list.resources as unknown[]) : [];
       return new Set(resources.flatMap((each) => (isRecord(each) ? String(each.name) : [])));
     } catch (error) {

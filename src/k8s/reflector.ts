@@ -7,6 +7,7 @@ import { backoffDelay } from '../supervision/backoff.js';
 import { AccessError } from './access.js';
 import { type ApiClient, ApiError, statusMessage } from './api-client.js';
 import type { Discovery } from './discovery.js';
+import { orAborted } from './or-aborted.js';
 import { ItemSplitter, LineSplitter, type Piece, too_large } from './pieces.js';
 
 /** What has become of objects of one kind since the last change. */
@@ -209,7 +210,7 @@ export class Reflector<T> {
     this.#doing = 'listing';
     this.#lists += 1;
     const { discovery, kind } = this.#options;
-    const path = await discovery.pathOf(kind);
+    const path = await orAborted(discovery.pathOf(kind, signal), signal);
     if (path === undefined) {
       discovery.forget(kind);
       return this.#absent();
@@ -407,7 +408,7 @@ export class Reflector<T> {
       const taken = deliver({ kind: kind.name, synced: this.#synced, changed });
       if (taken !== undefined) await orAborted(taken, signal);
     } catch (error) {
-      log.error({ kind: kind.name, err: error }, 'k8s(watch) a receiver failed');
+      if (!signal.aborted) log.error({ kind: kind.name, err: error }, 'k8s(watch) a receiver failed');
     }
   }
 
@@ -420,15 +421,6 @@ export class Reflector<T> {
 /** The server has heard what is wanted and says no, for another reason than load or permission. */
 function refused(error: unknown): boolean {
   return error instanceof ApiError && error.status >= 400 && ![401, 403, 429, 503].includes(error.status);
-}
-
-/** Settles with the promise, or with the signal. */
-function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => resolve();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 function parsed(piece: Piece): unknown {

@@ -622,26 +622,38 @@ t.test('stop: in any state nothing is told any more, and nothing is left behind'
     readonly Parameters<Awaited<ReturnType<typeof startLab>>['server']['fault']>[0][],
   ])[] = [
     ['watching', []],
+    ['listing', [{ verb: 'discovery', does: { type: 'silent' } }]],
     ['listing', [{ verb: 'list', does: { type: 'silent' } }]],
     ['listing', [{ verb: 'list', does: { type: 'stall', after_bytes: 200 } }]],
     ['waiting', [{ verb: 'list', does: { type: 'status', code: 500 } }]],
   ];
   for (const [doing, faults] of states) {
-    const { server, reflect, clock, asked } = await startLab(t);
+    const { server, reflect, clock } = await startLab(t);
     server.put(pool('p', '10.1.0.0/16'));
     for (const fault of faults) server.fault(fault);
     const { reflector, changes } = reflect(ip_pool_kind);
-    await until(doing, () => reflector.status().doing === doing && asked('list').length === 1);
+    await until(
+      doing,
+      () =>
+        reflector.status().doing === doing &&
+        server.requests.some(({ verb }) => verb === (faults[0]?.verb ?? 'watch')),
+    );
     await reflector.stop();
     const told = changes.length;
     server.put(pool('q', '10.2.0.0/16'));
     await until('closed', () => server.watchers.length === 0);
-    t.equal(clock.pending, 1, 'only the server’s bookmarks');
+    await until('no timer but the server’s bookmarks', () => clock.pending === 1);
     t.equal(changes.length, told);
     t.equal(reflector.status().doing, 'stopped');
   }
   const { server, reflect } = await startLab(t);
   server.put(pool('p', '10.1.0.0/16'));
+  server.fault({ verb: 'discovery', times: 1, does: { type: 'silent' } });
+  const stopped = reflect(ip_pool_kind);
+  const waits = reflect(ip_pool_kind);
+  await until('asked', () => server.requests.length === 1);
+  await stopped.reflector.stop();
+  await until('the other asks itself', waits.isSynced);
   const { reflector, changes } = reflect(ip_pool_kind, () => new Promise(() => {}));
   await until('held', () => changes.length === 1);
   await reflector.stop();
