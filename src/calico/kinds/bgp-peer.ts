@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { canonicalAddress } from '../../ip/spelling.js';
 import { familyOf } from '../../ip/text.js';
 import type { Fields } from '../fields.js';
@@ -56,10 +55,8 @@ interface Endpoint {
 function endpoint(value: unknown): Endpoint | undefined {
   if (typeof value !== 'string') return undefined;
   const text = value.trim();
-  if (isIP(text) !== 0) {
-    const address = canonicalAddress(text);
-    return address === undefined ? undefined : { address };
-  }
+  const bare = canonicalAddress(text);
+  if (bare !== undefined) return { address: bare };
   const [, in_brackets, plain, port_text] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
   const address = canonicalAddress(in_brackets ?? plain ?? '');
   const port = Number(port_text);

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
-import { canonicalAddress, splitPrefix } from '../../ip/spelling.js';
+import { canonicalAddress, canonicalPrefix, splitPrefix } from '../../ip/spelling.js';
+import { type Family, familyOf } from '../../ip/text.js';
 import { type Fields, isRecord } from '../fields.js';
 import type { Labels } from '../selector.js';
 import { asNumber, expected_as_number, type Kind, pickFields, present } from './kind.js';
@@ -44,17 +44,17 @@ export const node_annotation = {
   ip6: `${domain}IPv6Address`,
 } as const;
 
-function nodeAddress(family: 4 | 6): (value: unknown) => NodeAddress | undefined {
+/** Without a length it is on a link of its own. */
+function nodeAddress(family: Family): (value: unknown) => NodeAddress | undefined {
   return (value) => {
-    if (typeof value !== 'string') return undefined;
+    if (typeof value !== 'string' || familyOf(value) !== family) return undefined;
     const text = value.trim();
-    if (isIP(text.split('/', 1)[0]!) !== family) return undefined;
-    return splitPrefix(text.includes('/') ? text : `${text}/${family === 4 ? 32 : 128}`);
+    return splitPrefix(text.includes('/') ? text : (canonicalPrefix(text) ?? ''));
   };
 }
 
-const ofFamily = (family: 4 | 6) => (value: unknown) =>
-  typeof value === 'string' && isIP(value) === family ? canonicalAddress(value) : undefined;
+const ofFamily = (family: Family) => (value: unknown) =>
+  typeof value === 'string' && familyOf(value) === family ? canonicalAddress(value) : undefined;
 
 const mac = (value: unknown) =>
   typeof value === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(value)
@@ -78,7 +78,7 @@ function calicoLabels(value: unknown): Labels | undefined {
 }
 
 /** The address of one family that the status has, an InternalIP before an ExternalIP. */
-function statusAddress(status: Fields, family: 4 | 6): string | undefined {
+function statusAddress(status: Fields, family: Family): string | undefined {
   const addresses = status.list('addresses', (entry) => {
     const type = entry.text('type');
     // Others are names.
