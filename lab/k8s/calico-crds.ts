@@ -1,0 +1,42 @@
+import type { Json } from './store.js';
+
+/** Calico's kinds, with nothing said of their fields: enough for a server to take, page and watch them. */
+
+const calico_kinds = [
+  ['BGPConfiguration', 'bgpconfigurations'],
+  ['BGPPeer', 'bgppeers'],
+  ['BGPFilter', 'bgpfilters'],
+  ['IPPool', 'ippools'],
+  ['IPAMBlock', 'ipamblocks'],
+  ['BlockAffinity', 'blockaffinities'],
+  ['FelixConfiguration', 'felixconfigurations'],
+] as const;
+
+export type CalicoVersion = 'crd.projectcalico.org/v1' | 'projectcalico.org/v3';
+
+/** One CustomResourceDefinition for each of Calico's kinds that are read here, but for those named. */
+export function calicoCrds(api_version: CalicoVersion, without: readonly string[] = []): readonly Json[] {
+  const [group, version] = api_version.split('/') as [string, string];
+  return calico_kinds
+    .filter(([kind]) => !without.includes(kind))
+    .map(([kind, plural]) => ({
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: `${plural}.${group}` },
+      spec: {
+        group,
+        scope: 'Cluster',
+        names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase() },
+        versions: [
+          {
+            name: version,
+            served: true,
+            storage: true,
+            schema: {
+              openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
+            },
+          },
+        ],
+      },
+    }));
+}

@@ -1,0 +1,98 @@
+import { Faults, Fields, isRecord } from '../calico/fields.js';
+import { node_annotation } from '../calico/kinds/node.js';
+import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import { backoffDelay } from '../supervision/backoff.js';
+import { type ApiClient, ApiError } from './api-client.js';
+import type { Cluster } from './cluster.js';
+
+export interface NodeObjectOptions {
+  readonly client: ApiClient;
+  readonly node_name: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Gives [0, 1). */
+  readonly random: () => number;
+}
+
+type Annotations = Readonly<Record<string, string>>;
+
+/** What one question may take where nobody can wait. */
+const question_ms = 5000;
+const attempts_max = 10;
+const backoff = { first_ms: 200, max_ms: 5000, jitter: 0.5 };
+
+/** Nothing that is tried again would be answered otherwise. A node that is not there yet may come, and so may a role. */
+const final_statuses: readonly number[] = [400, 405, 422];
+
+/** What the node asks of its own object in the Kubernetes API. */
+export function nodeObject(options: NodeObjectOptions): Cluster {
+  const { client, clock, log, node_name, random } = options;
+  const path = `/api/v1/nodes/${encodeURIComponent(node_name)}`;
+
+  async function ask(method: 'GET' | 'PATCH', place: string, patch?: unknown): Promise<unknown> {
+    const late = new AbortController();
+    const timer = clock.after(question_ms, () => late.abort());
+    try {
+      return await client.document(method, place, {
+        signal: late.signal,
+        ...(patch !== undefined && { body: patch, content_type: 'application/merge-patch+json' }),
+      });
+    } catch (error) {
+      if (late.signal.aborted)
+        throw new ApiError(`${method} ${place}: no answer within ${question_ms / 1000} s`, 0);
+      throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async function publish(wanted: Readonly<Record<string, string | null>>): Promise<void> {
+    const node = await ask('GET', path);
+    const there = annotationsOf(node);
+    const changes = Object.fromEntries(
+      Object.entries(wanted).filter(([key, value]) => (there[key] ?? null) !== value),
+    );
+    if (Object.keys(changes).length === 0) return;
+    const metadata = isRecord(node) && isRecord(node.metadata) ? node.metadata : {};
+    // The version makes the server refuse (409) where somebody else has changed the node meanwhile.
+    await ask('PATCH', `${path}/status`, {
+      metadata: { resourceVersion: metadata.resourceVersion, annotations: changes },
+    });
+    log.info({ node: node_name, annotations: changes }, 'k8s(node) addresses are published');
+  }
+
+  return {
+    async nodeAnnotations() {
+      try {
+        return annotationsOf(await ask('GET', path));
+      } catch (error) {
+        log.warn({ node: node_name, cause: (error as Error).message }, 'k8s(node) annotations are not known');
+        return {};
+      }
+    },
+
+    async publishNodeAddresses({ ip4, ip6 }) {
+      const wanted = { [node_annotation.ip4]: ip4 ?? null, [node_annotation.ip6]: ip6 ?? null };
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          await publish(wanted);
+          return;
+        } catch (error) {
+          const status = error instanceof ApiError ? error.status : 0;
+          if (attempt === attempts_max || final_statuses.includes(status)) throw error;
+          log.warn(
+            { node: node_name, attempt, cause: (error as Error).message },
+            'k8s(node) addresses are not published yet',
+          );
+          const asked_ms = error instanceof ApiError ? error.retry_after_ms : 0;
+          await clock.sleep(Math.max(asked_ms, backoffDelay(attempt, backoff, random)));
+        }
+      }
+    },
+  };
+}
+
+function annotationsOf(node: unknown): Annotations {
+  return new Fields(node, '', new Faults()).object('metadata').texts('annotations');
+}
