@@ -26,7 +26,9 @@ const backoff = { first_ms: 200, max_ms: 5000, jitter: 0.5 };
 const final_statuses: readonly number[] = [400, 405, 422];
 
 /** What the node asks of its own object in the Kubernetes API. */
-export function nodeObject(options: NodeObjectOptions): Cluster {
+export function nodeObject(
+  options: NodeObjectOptions,
+): Pick<Cluster, 'nodeAnnotations' | 'publishNodeAddresses'> {
   const { client, clock, log, node_name, random } = options;
   const path = `/api/v1/nodes/${encodeURIComponent(node_name)}`;
 
