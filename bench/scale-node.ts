@@ -7,6 +7,8 @@ import { askResident, with_resident } from './scale-resident.js';
 
 const pods = 110;
 const in_row = 90;
+/** Of so many times as many ADDs the slowest in a hundred is not just the slowest of all. */
+const times = 3;
 const add_ratio_max = 2;
 const rss_mb_max = 300;
 const restarted_mb_max = 250;
@@ -33,15 +35,22 @@ export async function benchNode(report: Report): Promise<void> {
     const clear = async (): Promise<void> => {
       for (const at of range(pods, pods + in_row)) await plugin.del(at);
     };
+    const addOften = async (): Promise<number[]> => {
+      const all: number[] = [];
+      for (let n = 0; n < times; n += 1) {
+        all.push(...(await addAll(pods, in_row)));
+        await clear();
+      }
+      return all;
+    };
     // Neither ADDs nor routes meet a program that has never run.
     await askResident(run_dir, 'write');
     await addAll(pods, in_row);
     await askResident(run_dir, 'end');
     await clear();
-    const quiet = await addAll(pods, in_row);
-    await clear();
+    const quiet = await addOften();
     await askResident(run_dir, 'write');
-    const busy = await addAll(pods, in_row);
+    const busy = await addOften();
     const { rounds, delay_p99_ms, block_ms } = await askResident(run_dir, 'end');
     report({ name: 'ADD, quiet, p50', value: median(quiet), unit: 'ms' });
     report({ name: 'ADD, quiet, p99', value: quantile(quiet, 0.99), unit: 'ms' });

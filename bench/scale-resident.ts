@@ -20,7 +20,7 @@ const policies = 2000;
 
 /** Added to the environment of a node, this loads the module into it; the flag is that of the image. */
 export const with_resident: Readonly<Record<string, string>> = {
-  NODE_OPTIONS: `--max-semi-space-size=16 --import ${import.meta.url}`,
+  NODE_OPTIONS: `--max-semi-space-size=8 --import ${import.meta.url}`,
 };
 
 const socketIn = (run_dir: string): string => join(run_dir, 'bench.sock');
