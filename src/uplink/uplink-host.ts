@@ -375,7 +375,8 @@ function leaveGroups(namespace: NetworkNamespace, { addresses }: CapturedUplink)
     if (address.flags & IFA_F_MCAUTOJOIN) namespace.apply({ do: 'delete_address', address });
 }
 
-function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
+/** Closes it at the end. */
+export function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
   try {
     return run(namespace);
   } finally {
