@@ -241,6 +241,11 @@ export class UplinkHost {
     });
   }
 
+  /** Has nobody set a tap down? */
+  areTapsUp(uplinks: readonly Uplink[]): boolean {
+    return this.inHost((namespace) => uplinks.every(({ name }) => namespace.link(name)?.up === true));
+  }
+
   /**
    * The uplinks with what the host itself has on their taps by now; nothing where a tap is bare, as it is until it has been
    * dressed.
