@@ -10,7 +10,7 @@ import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance
 import { LinuxHost } from './host/netlink/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
 import { lastWord } from './node/last-word.js';
-import { linuxParts, type NodeParts, restoreParts } from './node/parts.js';
+import { hostRootOf, linuxParts, type NodeParts, restoreParts } from './node/parts.js';
 import { runNode } from './node/run.js';
 import { driver_names } from './uplink/drivers.js';
 
@@ -90,7 +90,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     if (read === undefined) return failed;
     const host = new LinuxHost(read.config.paths.netns_dir);
     const facts = await gatherCheckFacts(read.config, {
-      host_root: read.config.paths.host_root,
+      host_root: hostRootOf(read.config),
       openNetwork: () => host.open(),
       run: runCommand,
     });

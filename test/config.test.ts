@@ -230,6 +230,20 @@ t.test('variables that nobody reads are named', async (t) => {
   t.equal(seen.length, 3);
 });
 
+t.test('the namespace of VPP has a name that can be one', async (t) => {
+  const faults = (name: string) => {
+    try {
+      load(undefined, { CALICOVPP_VPP_NETNS: name });
+      return [];
+    } catch (error) {
+      return (error as ConfigError).problems;
+    }
+  };
+  t.same(faults('vpp-1.a'), []);
+  for (const name of ['../x', 'a/b', 'x'.repeat(65)])
+    t.match(faults(name), [{ variable: 'CALICOVPP_VPP_NETNS', cause: /is no name for a network namespace/ }]);
+});
+
 t.test('names of earlier releases lead to what took their place', async (t) => {
   const told = (name: string) => warnings(undefined, { [name]: '1' }).join();
   t.equal(

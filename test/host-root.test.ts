@@ -3,10 +3,13 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { FakeHostNetwork } from '../lab/fake-host-network.js';
 import { canUseNetns, NetnsLab } from '../lab/netns.js';
 import { pool_threads } from '../src/host/netlink/link-removal.js';
+import { LinuxHost } from '../src/host/netlink/linux-host.js';
 import { enterNewNamespace } from '../src/host/netns.js';
 import { type HeldProcess, watchExit } from '../src/host/process-exit.js';
+import { comeBackThemselves, vppNetns } from '../src/host/vpp-netns.js';
 import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../src/linux/network.js';
 
 /** With a real kernel, inside namespaces that are made and removed here. */
@@ -203,6 +206,79 @@ t.test('a named namespace lives without processes, and dies with its virtual lin
   t.equal(lab.host.exists('/proc/4194305/ns/net'), false);
   for (const name of ['', '..', 'a/b', 'x'.repeat(65)])
     t.throws(() => lab.host.createNamed(name), RangeError, `'${name}'`);
+});
+
+t.test('the namespace of VPP is held by who can let go of it', root, async (t) => {
+  const lab = withLab(t);
+  const places = { machine: lab.directory, container: join(t.testdir(), 'run', 'netns') };
+  t.teardown(() => new LinuxHost(places.container, { shared: false }).removeNamed('vpp'));
+  const choose = (goes_along: boolean) => vppNetns('vpp', places, () => goes_along);
+  const of_machine = choose(false);
+  t.equal(of_machine.path, join(places.machine, 'vpp'));
+  t.equal(lab.host.exists(of_machine.path), false, 'chosen, and not made yet');
+  of_machine.create();
+  t.equal(choose(true).path, of_machine.path, 'what an earlier life has made is kept');
+  of_machine.remove();
+  const of_container = choose(true);
+  t.equal(of_container.path, join(places.container, 'vpp'));
+  of_container.create();
+  t.equal(choose(false).path, of_container.path);
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const mount = mounts.find((line) => line.includes(`${of_container.path} `));
+  t.ok(mount);
+  t.notMatch(mount, / shared:/, 'nobody else gets it');
+  of_container.remove();
+  t.equal(lab.host.exists(of_container.path), false);
+});
+
+t.test('a namespace that goes along is gone with the container, and what is in it', root, async (t) => {
+  const lab = withLab(t);
+  const directory = join(t.testdir(), 'netns');
+  const modules = new URL('../src/', import.meta.url).href;
+  // A file system view of its own is what a container has.
+  const script = `
+    const { LinuxHost } = await import('${modules}host/netlink/linux-host.js');
+    const host = new LinuxHost(${JSON.stringify(directory)}, { shared: false });
+    const path = host.createNamed('vpp');
+    const node = host.open(${JSON.stringify(lab.namespace('node'))});
+    node.apply({ do: 'add_link', link: { name: 'v0', kind: 'veth', peer: { name: 'v1', netns: path } } });
+    console.log('made');
+    setInterval(() => undefined, 1000);`;
+  const argv = [
+    '--mount',
+    '--propagation',
+    'unchanged',
+    process.execPath,
+    '--input-type=module',
+    '-e',
+    script,
+  ];
+  const child = spawn('unshare', argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  await new Promise((resolve) => child.stdout!.once('data', resolve));
+  const node = lab.open('node');
+  t.ok(node.link('v0'));
+  t.equal(lab.host.exists(join(directory, 'vpp')), false, 'from elsewhere it is not seen');
+  const gone = new Promise<void>((resolve) => {
+    const watch = node.watch(['link'], (event) => {
+      if (event.event !== 'link_removed') return;
+      watch.close();
+      resolve();
+    });
+  });
+  child.kill('SIGKILL');
+  await gone;
+  t.equal(node.link('v0'), undefined);
+});
+
+t.test('which devices the kernel gives back by itself', async (t) => {
+  const host = new FakeHostNetwork();
+  host.addPhysical({ name: 'eth0', mac: '02:00:00:00:00:01' });
+  host.addVirtual({ name: 'eth1', mac: '02:00:00:00:00:02', kind: 'vlan' });
+  const back = (...names: string[]) => comeBackThemselves(host.open(), names);
+  t.ok(back('eth0'));
+  t.notOk(back('eth0', 'eth1'));
+  t.notOk(back('eth0', 'eth9'), 'one that is not there yet may be anything');
+  t.notOk(back());
 });
 
 t.test('events of links, addresses and routes arrive while nobody asks', root, async (t) => {

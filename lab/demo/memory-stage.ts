@@ -144,6 +144,12 @@ function partsInMemory(
       { host, clock, run: async () => no_program },
       host.createNamed(config.vpp.netns),
     ),
+    vpp_netns: {
+      name: config.vpp.netns,
+      path: host.createNamed(config.vpp.netns),
+      create: () => void host.createNamed(config.vpp.netns),
+      remove: () => host.removeNamed(config.vpp.netns),
+    },
     hooks: { run: async () => undefined },
     nudge: () => undefined,
     cluster: without_cluster,

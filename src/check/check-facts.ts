@@ -60,7 +60,7 @@ function binaryState(path: string): CheckFacts['vpp_binary'] {
 export async function gatherCheckFacts(
   config: Config,
   tools: {
-    readonly host_root: string;
+    readonly host_root: string | undefined;
     readonly openNetwork: () => NetworkNamespace;
     readonly run: RunCommand;
   },

@@ -260,7 +260,8 @@ function routeFindings({ link, facts }: UplinkView): Finding[] {
 function leaseFindings({ link, facts, config }: UplinkView): Finding[] {
   const { name } = link;
   const seen = facts.host.uplinks.find((uplink) => uplink.name === name);
-  if (!seen?.has_lease) return [];
+  // That nobody can be asked is told once.
+  if (!seen?.has_lease || facts.host.unreachable) return [];
   const { active } = facts.host;
   const scripted = config.hooks.scripts.VPP_RUNNING !== '';
   if (active[0] === 'systemd-networkd' && seen.network_file !== undefined) {
@@ -276,8 +277,16 @@ function leaseFindings({ link, facts, config }: UplinkView): Finding[] {
     }
     return [ok(name, 'has a leased address that systemd-networkd renews on the tap')];
   }
-  if (active[0] === 'NetworkManager')
-    return [ok(name, 'has a leased address that NetworkManager renews on the tap')];
+  if (active[0] === 'NetworkManager') {
+    return [
+      warning(
+        name,
+        "has a leased address, and NetworkManager does not renew it on the tap, which it takes for somebody else's",
+        'while VPP runs the address stays after the lease has run out, and the server may give it to another host',
+        'reserve the address at the DHCP server, or use a fixed one',
+      ),
+    ];
+  }
   return [
     warning(
       name,

@@ -118,6 +118,30 @@ const machine_checks: readonly MachineCheck[] = [
     ];
   },
 
+  ({ host }, { paths }) =>
+    host.unreachable
+      ? [
+          error(
+            paths.host_root,
+            'is not there, and this is not the host itself',
+            "the host's network services are not told that a tap takes the place of the uplink: they may take its addresses, its name servers and its lease away",
+            "mount the host's / there, or set CALICOVPP_HOST_ROOT to where it is",
+          ),
+        ]
+      : [],
+
+  ({ host }) =>
+    host.unreachable || host.files_base !== undefined || !(host.has_udev || host.active.length > 0)
+      ? []
+      : [
+          warning(
+            `${host.root}/run`,
+            'cannot be written, nor can /etc',
+            'files of our own keep udev from changing the MAC of the tap, NetworkManager from emptying resolv.conf, and have systemd-networkd renew a lease by a file that would not match the tap',
+            "mount the host's / writable, or put such files there yourself",
+          ),
+        ],
+
   ({ host }, { hooks }) => {
     if (!host.has_udev || hooks.scripts.BEFORE_VPP_RUN === '') return [];
     return [

@@ -109,6 +109,17 @@ export const ip_address: Parse<string> = (value) => {
   return trimmed.toLowerCase();
 };
 
+/** A name below the directory of named network namespaces, as "ip netns" takes it. */
+export const netns_name: Parse<string> = (value) => {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(value)) {
+    throw new BadValue({
+      cause: `${quoted(value)} is no name for a network namespace`,
+      step: 'use letters, digits, "_", "." and "-", at most 64',
+    });
+  }
+  return value;
+};
+
 /** Comma separated; blanks around and empty places between are ignored. All faults are reported, not only the first. */
 export function list<T>(item: Parse<T>): Parse<readonly T[]> {
   return (value, warn) => {

@@ -187,6 +187,7 @@ export function interfaceControl(fd: number, request: number, link_name: string,
 
 export const MS_BIND = 0x1000;
 export const MS_REC = 0x4000;
+export const MS_PRIVATE = 0x4_0000;
 export const MS_SHARED = 0x10_0000;
 const MNT_DETACH = 2;
 

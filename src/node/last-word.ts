@@ -66,13 +66,13 @@ async function endVpp({ launcher, clock }: RestoreParts): Promise<boolean> {
 }
 
 /** An uplink of which neither journal nor record tells comes back without addresses: better than not at all, and told. */
-async function rescueStrays({ uplinkHost, config, log }: RestoreParts): Promise<boolean> {
+async function rescueStrays({ uplinkHost, vpp_netns, log }: RestoreParts): Promise<boolean> {
   const left = uplinkHost.strays();
   if (left.length === 0) return true;
   for (const name of await uplinkHost.rescue()) {
     log.error(
       { link: name },
-      `host(rescue) ${name} was left in ${config.vpp.netns} and is back, without the addresses and routes that nobody knows any more: start the host's network service again`,
+      `host(rescue) ${name} was left in ${vpp_netns.name} and is back, without the addresses and routes that nobody knows any more: start the host's network service again`,
     );
   }
   return false;
@@ -80,15 +80,14 @@ async function rescueStrays({ uplinkHost, config, log }: RestoreParts): Promise<
 
 /** A namespace that still holds a link is kept: a virtual link would die with it. */
 async function tidy(
-  { host, clock, core_journal, uplinkHost, config, log }: RestoreParts,
+  { host, clock, core_journal, uplinkHost, vpp_netns, log }: RestoreParts,
   restored: boolean,
 ): Promise<void> {
   const { remaining } = await undo(core_journal.pending(), { host, clock, run: runCommand });
   core_journal.replace(remaining);
   const strays = uplinkHost.strays();
-  if (strays.length > 0)
-    log.error({ strays }, `node(tidy) links are left in ${config.vpp.netns}: it is kept`);
-  else if (restored) host.removeNamed(config.vpp.netns);
+  if (strays.length > 0) log.error({ strays }, `node(tidy) links are left in ${vpp_netns.name}: it is kept`);
+  else if (restored) vpp_netns.remove();
 }
 
 async function attempt<T>(

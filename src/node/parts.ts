@@ -18,17 +18,19 @@ import {
   processStartTime,
 } from '../host/devices/sysfs.js';
 import { makeDirectory, readIfExists } from '../host/files.js';
+import { findHostRoot } from '../host/host-root.js';
 import { unlimitLockedMemory } from '../host/libc.js';
 import { lineWriter, standard_output } from '../host/line-writer.js';
 import { LinuxHost } from '../host/netlink/linux-host.js';
 import { watchExit } from '../host/process-exit.js';
 import { Hooks } from '../host/services/hooks.js';
 import { type OpenedJournal, openJournal, type UndoJournal } from '../host/undo/undo-journal.js';
+import { comeBackThemselves, type VppNetns, vppNetns } from '../host/vpp-netns.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
 import { createLog, type Log, type RootLog } from '../log.js';
 import { CapturedStore } from '../uplink/captured.js';
-import { UplinkHost } from '../uplink/uplink-host.js';
+import { hostNamespacePath, UplinkHost, within } from '../uplink/uplink-host.js';
 import {
   createLauncher,
   type Launcher,
@@ -48,6 +50,7 @@ export interface RestoreParts {
   readonly host: HostNetwork;
   readonly launcher: Pick<Launcher, 'adopt' | 'signal' | 'forget'>;
   readonly uplinkHost: UplinkHost;
+  readonly vpp_netns: VppNetns;
   /** What undoes the kernel's core pattern, when the node stops for good. */
   readonly core_journal: UndoJournal;
 }
@@ -66,7 +69,7 @@ export interface NodeParts extends RestoreParts {
 }
 
 /** What there is on this machine before the configuration is looked at, apart from its paths. */
-function machine(config: RestoreConfig) {
+function machine(config: RestoreConfig, uplinks: readonly string[]) {
   const { paths, vpp } = config;
   const clock = systemClock;
   const { level, format } = config.log;
@@ -89,13 +92,19 @@ function machine(config: RestoreConfig) {
     return opened;
   };
   const { journal, whole } = open('undo.journal');
-  const vpp_netns = join(paths.netns_dir, vpp.netns);
+  const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
+  // A device that the kernel gives back goes to the first namespace: of use where that is the host's.
+  const vpp_netns = vppNetns(vpp.netns, places, (network) => {
+    return (
+      hostNamespacePath() === 'pid:1' && within(network.open(), (own) => comeBackThemselves(own, uplinks))
+    );
+  });
   const uplinkHost = new UplinkHost(
     host,
     journal,
     new CapturedStore(join(paths.state_dir, 'uplinks.json'), boot_id),
     { host, clock, run: runCommand },
-    vpp_netns,
+    vpp_netns.path,
   );
   if (!whole) recoverJournal(uplinkHost, log);
   const core_journal = open('core-pattern.journal').journal;
@@ -119,10 +128,10 @@ function recoverJournal(uplinkHost: UplinkHost, log: Log): void {
 
 /** The parts that `restore` needs. */
 export function restoreParts(config: RestoreConfig): RestoreParts {
-  const { boot_id, vpp_netns, ...parts } = machine(config);
+  const { boot_id, ...parts } = machine(config, []);
   const processes = processTable(boot_id, () => undefined);
   const { paths } = config;
-  const launcher = launcherOf(config, vpp_netns, processes, parts.log, {
+  const launcher = launcherOf(config, parts.vpp_netns.path, processes, parts.log, {
     startup_conf: { path: paths.startup_config },
     startup_exec: { path: paths.startup_exec },
     environment: {},
@@ -138,14 +147,22 @@ export function linuxParts(
 ): NodeParts {
   makeDirectory(config.paths.run_dir);
   makeDirectory(config.paths.state_dir, 0o700);
-  const { boot_id, vpp_netns, journal, ...parts } = machine(config);
-  const { clock, log, host, core_journal } = parts;
+  const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
+  const { boot_id, journal, ...parts } = machine(config, uplinks);
+  const { clock, log, host, vpp_netns, core_journal } = parts;
   const placeholders = placeholdersOf(config, annotations);
+  const host_root = hostRootOf(config);
+  if (host_root === undefined) {
+    log.warn(
+      { host_root: config.paths.host_root },
+      "host(root) the host's file system is not there: its network services are not told of the tap, nor asked who renews leases; mount it, or set CALICOVPP_HOST_ROOT",
+    );
+  }
   return {
     config,
     ...parts,
     cluster,
-    launcher: makeLauncher(config, boot_id, host, vpp_netns, placeholders, core_journal, log),
+    launcher: makeLauncher(config, boot_id, vpp_netns, placeholders, core_journal, log),
     registry: registryFile(join(config.paths.run_dir, 'vpp-objects.jsonl')),
     quarantine: new Quarantine(quarantineFile(join(config.paths.state_dir, 'quarantine.json')), (error) =>
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
@@ -153,7 +170,7 @@ export function linuxParts(
     nudge: nudgeByDatagram,
     hooks: new Hooks({
       config,
-      host_root: config.paths.host_root,
+      host_root,
       placeholders,
       journal,
       openNetwork: () => host.open(),
@@ -164,11 +181,15 @@ export function linuxParts(
   };
 }
 
+/** See findHostRoot. */
+export function hostRootOf({ paths, origins }: Config): string | undefined {
+  return findHostRoot(paths.host_root, origins.CALICOVPP_HOST_ROOT?.origin === 'default');
+}
+
 function makeLauncher(
   config: Config,
   boot_id: string,
-  host: HostNetwork,
-  netns: string,
+  netns: VppNetns,
   placeholders: TemplateFacts,
   core_journal: UndoJournal,
   log: Log,
@@ -195,7 +216,7 @@ function makeLauncher(
   for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
   for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
   const processes = processTable(boot_id, () => {
-    host.createNamed(vpp.netns);
+    netns.create();
     keepCoreFiles(vpp.core_pattern, core_journal, log);
     try {
       unlimitLockedMemory(0);
@@ -206,7 +227,7 @@ function makeLauncher(
       );
     }
   });
-  return launcherOf(config, netns, processes, log, {
+  return launcherOf(config, netns.path, processes, log, {
     startup_conf: { path: paths.startup_config, text: startup.text },
     startup_exec: { path: paths.startup_exec, text: startupExec(vpp.exec_template, placeholders) },
     environment: vpp.environment,

@@ -20,6 +20,7 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
+import { lostAdvertised, withAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
 
@@ -94,8 +95,14 @@ const dispensable: ReadonlySet<ObjectKind> = new Set([
   'redirect_rule',
 ]);
 const poll_ms = 50;
+/** A service that flushes a tap does it once, a moment after it was started. One that goes on with it is not fought for ever. */
+const mends_max = 5;
+const mend_interval_ms = 1000;
 
 export class TakeOver {
+  /** How often what routers had told was put back on the taps of this VPP. */
+  private mends = 0;
+
   constructor(
     private readonly deps: TakeOverDeps,
     private readonly settings: TakeOverSettings,
@@ -126,6 +133,7 @@ export class TakeOver {
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
+    this.mends = 0;
     if (host.isChanged()) await host.restore();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
@@ -149,7 +157,7 @@ export class TakeOver {
     if (captured.some(({ nexthops }) => nexthops.length > 0)) this.dressed(this.dress(taken));
     await this.verify(captured, signal);
     await this.hook('VPP_RUNNING', signal);
-    await this.settled(captured, signal);
+    await this.settled(taken, signal);
     await this.verify(captured, signal);
     host.complete(captured);
     return { ...taken, seen, buffers };
@@ -166,17 +174,31 @@ export class TakeOver {
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     const { uplinks } = now ?? before;
     for (const refusal of this.deps.host.redress(uplinks, this.cluster())) this.warn(refusalText(refusal));
+    this.mendAdvertised(now ?? before);
     return now;
+  }
+
+  /** What routers had told the host, and is no more on its taps, comes back: see advertised.ts. */
+  private mendAdvertised(taken: Taken): void {
+    const { host } = this.deps;
+    const gone = lostAdvertised(taken.captured, host.current(taken.captured));
+    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(taken.uplinks)) return;
+    this.mends += 1;
+    this.warn(
+      `${gone.join(', ')} of a router's advertisements is gone from the tap, and is put back: none is heard there`,
+    );
+    for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
   }
 
   /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
   remember(before: Taken): Taken | undefined {
     const current = this.deps.host.current(before.captured);
     if (current === undefined) return undefined;
-    const seen = fingerprint(current);
+    const kept = withAdvertised(before.captured, current);
+    const seen = fingerprint(kept);
     if (seen === before.seen) return undefined;
-    this.deps.host.remember(current);
-    return { ...this.taken(current), seen, buffers: before.buffers };
+    this.deps.host.remember(kept);
+    return { ...this.taken(kept), seen, buffers: before.buffers };
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {
@@ -290,17 +312,22 @@ export class TakeOver {
   }
 
   /** The services of the host may have built its tap anew, as networkd does: it must have its ways out again. */
-  private async settled(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
+  private async settled(taken: Taken, signal: AbortSignal): Promise<void> {
     const { host, clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
+    let mend_at = clock.now_ms();
     waitsFor('the host configuring its tap');
     for (;;) {
-      const lost = lostWays(captured, host.current(captured) ?? []);
+      const lost = lostWays(taken.captured, host.current(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {
         throw new TakeOverFailed(
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
+      }
+      if (clock.now_ms() >= mend_at) {
+        mend_at = clock.now_ms() + mend_interval_ms;
+        this.mendAdvertised(taken);
       }
       await clock.sleep(poll_ms, signal);
     }

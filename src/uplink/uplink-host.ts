@@ -176,6 +176,13 @@ export class UplinkHost {
       }
       // A tap that comes up gets a link-local address, which has to be known when it is dressed.
       make(links.map(({ index }) => ({ do: 'set_link', link: index, up: true })));
+      // That of the kernel is of use only after a second or two: the same one is given to the tap as it is wanted.
+      make(
+        links
+          .flatMap(({ index }) => namespace.addresses(index))
+          .filter(({ prefix, flags }) => isLinkLocal(prefix) && (flags & IFA_F_TENTATIVE) !== 0)
+          .map((address) => ({ do: 'delete_address', address })),
+      );
       make(
         uplinks.flatMap((uplink, at) => {
           const link_locals = namespace
@@ -239,6 +246,11 @@ export class UplinkHost {
       const placed = routes.flatMap((route) => placing(route, index.at(route)));
       return refusals(namespace, [...stale, ...lacking, ...placed]);
     });
+  }
+
+  /** Has nobody set a tap down? */
+  areTapsUp(uplinks: readonly Uplink[]): boolean {
+    return this.inHost((namespace) => uplinks.every(({ name }) => namespace.link(name)?.up === true));
   }
 
   /**
@@ -367,6 +379,7 @@ export class UplinkHost {
   }
 }
 
+const IFA_F_TENTATIVE = 0x40;
 const IFA_F_MCAUTOJOIN = 0x400;
 
 /** The kernel leaves a group that an address has joined with the address, and not with the link. */
@@ -375,7 +388,8 @@ function leaveGroups(namespace: NetworkNamespace, { addresses }: CapturedUplink)
     if (address.flags & IFA_F_MCAUTOJOIN) namespace.apply({ do: 'delete_address', address });
 }
 
-function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
+/** Closes it at the end. */
+export function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
   try {
     return run(namespace);
   } finally {

@@ -650,6 +650,112 @@ t.test('what is ours on the tap is mended when the host has rebuilt the rest as 
   t.same(lab.take(false), [], 'and that is the end of it');
 });
 
+/** Gives the uplink what a router has advertised. */
+function advertised(lab: Lab): void {
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const address = {
+    link,
+    family: 6,
+    prefix: 'fd77::2/64',
+    valid_s: 2_592_000,
+    preferred_s: 604_800,
+  } as const;
+  own.apply({ do: 'add_address', address });
+  const next_hops = [{ oif: link, gateway: 'fe80::1' }];
+  own.apply({
+    do: 'add_route',
+    route: { family: 6, prefix: 'fd78::/48', protocol: 9, expires_s: 1800, metric: 1024, next_hops },
+  });
+}
+
+/** As networkd does with a device that is new to it. */
+function flush(lab: Lab): void {
+  const own = lab.linux.network.open();
+  const tap = own.link('eth0')!.index;
+  for (const address of own.addresses(tap))
+    if (address.prefix === 'fd77::2/64') own.apply({ do: 'delete_address', address });
+  for (const route of own.routes({ link: tap }))
+    if (route.prefix === 'fd78::/48') own.apply({ do: 'delete_route', route });
+}
+
+const hasAdvertised = (lab: Lab): boolean => {
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  return (
+    own.addresses(link).some(({ prefix }) => prefix === 'fd77::2/64') &&
+    own.routes({ link }).some(({ prefix }) => prefix === 'fd78::/48')
+  );
+};
+
+t.test('what a router has advertised is put back when a service of the host flushes its tap', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const before = lab.linux.state();
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  t.ok(hasAdvertised(lab));
+  lab.take();
+  for (let time = 1; time <= 5; time++) {
+    flush(lab);
+    lab.tapChanged!();
+    await lab.kit.clock.advance(1000);
+    t.ok(hasAdvertised(lab), `${time} times`);
+  }
+  t.same(lab.take(), [], 'VPP keeps its routes');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /fd77::2\/64, fd78::\/48 of a router/ });
+  flush(lab);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  t.notOk(hasAdvertised(lab), 'but not for ever');
+  t.same(lab.take(), []);
+  await lab.exited();
+  t.same(lab.linux.state(), before, 'a restore gives the host what it had');
+});
+
+t.test("what is no router's, and what is on a tap that is down, is the host's to remove", async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  const own = lab.linux.network.open();
+  const tap = own.link('eth0')!.index;
+  own.apply({ do: 'delete_address', address: { link: tap, family: 6, prefix: 'fd00::2/64' } });
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  t.notOk(own.addresses(tap).some(({ prefix }) => prefix === 'fd00::2/64'));
+  own.apply({ do: 'set_link', link: tap, up: false });
+  flush(lab);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  t.equal(own.link('eth0')?.up, false);
+});
+
+t.test('a hook that flushes what a router has advertised costs the host a moment', async (t) => {
+  const lab = await Lab.start(t, {}, (each) => {
+    const own = each.linux.network.open();
+    const link = own.link('eth0')!.index;
+    // All that it has of IPv6 is from a router.
+    for (const address of own.addresses(link).filter(({ prefix }) => prefix.startsWith('fd00')))
+      own.apply({ do: 'replace_address', address: { ...address, valid_s: 86_400, preferred_s: 14_400 } });
+    for (const route of own.routes({ link }).filter(({ prefix }) => prefix === '::/0')) {
+      own.apply({ do: 'delete_route', route });
+      own.apply({ do: 'add_route', route: { ...route, protocol: 9, expires_s: 1800 } });
+    }
+  });
+  const own = lab.linux.network.open();
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const tap = own.link('eth0')!.index;
+  const six = () => own.addresses(tap).filter(({ prefix }) => prefix.startsWith('fd00'));
+  for (const route of own.routes({ link: tap }).filter(({ prefix }) => prefix === '::/0'))
+    own.apply({ do: 'delete_route', route });
+  for (const address of six()) own.apply({ do: 'delete_address', address });
+  lab.unhang();
+  await lab.kit.clock.advance(100);
+  t.equal(lab.state, 'vpp');
+  t.equal(six().length, 1);
+  t.ok(own.routes({ link: tap }).some(({ prefix }) => prefix === '::/0'));
+});
+
 t.test('an uplink that is not fit costs no service of the host anything', async (t) => {
   const lab = await Lab.start(t);
   const own = lab.linux.network.open();

@@ -68,7 +68,7 @@ const good: CheckFacts = {
   memory_available_bytes: 4096 * MiB,
   is_root: true,
   vpp_binary: 'ok',
-  host: { root: '', active: [], has_udev: false, dns_none: false, uplinks: [] },
+  host: { root: '', active: [], has_udev: false, dns_none: false, files_base: '/run', uplinks: [] },
 };
 
 function check(
@@ -133,6 +133,16 @@ t.test('the machine', async (t) => {
     told(check({ host: { ...good.host, has_udev: true } }, [{}], { CALICOVPP_HOOK_BEFORE_VPP_RUN: 'true' })),
     [/warning udev: may give the host tap a MAC/],
   );
+});
+
+t.test('a host that cannot be reached, or written, is told', async (t) => {
+  const missing = told(check({ host: { ...good.host, unreachable: true } }));
+  t.match(missing, [/error \/host: is not there, and this is not the host itself/]);
+  const { files_base: _, ...read_only } = good.host;
+  t.match(told(check({ host: { ...read_only, has_udev: true } })), [
+    /warning \/run: cannot be written, nor can \/etc/,
+  ]);
+  t.same(told(check({ host: read_only })), [], 'where nobody reads such files');
 });
 
 t.test('packet rings must fit into memory', async (t) => {
@@ -264,7 +274,9 @@ t.test('a leased address needs somebody who renews it', async (t) => {
   const with_host = (host: Partial<CheckFacts['host']>, env: NodeJS.ProcessEnv = {}) =>
     told(check({ host: { ...good.host, uplinks: [lease], ...host } }, [{}], env));
   t.match(with_host({}), [/warning eth0: has a leased address, and no service/]);
-  t.same(with_host({ active: ['NetworkManager'] }), []);
+  t.match(with_host({ active: ['NetworkManager'] }), [
+    /warning eth0: has a leased address, and NetworkManager does not renew it on the tap/,
+  ]);
   t.match(with_host({ active: ['networking'] }), [/no service is known/]);
   const networkd = {
     active: ['systemd-networkd'] as const,

@@ -19,7 +19,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
   const log: Log = { debug: tell, info: tell, warn: tell, error: tell, fatal: tell, child: () => log };
   const run = { pid: 42, identity: '42', api_socket: '', adopted: true };
   const parts = {
-    config: { vpp: { netns: 'calico-vpp-ns', binary: '' } },
+    vpp_netns: { name: 'calico-vpp-ns', remove: () => lab.network.removeNamed('calico-vpp-ns') },
     clock,
     log,
     host: lab.network,

@@ -105,6 +105,9 @@ const uplink_variants: Readonly<Record<string, Variant>> = {
   },
 };
 
+/** IFA_F_TENTATIVE */
+const tentative = 0x40;
+
 async function changesNothing(t: Test, vpp: NodeOptions['vpp'], variant: Variant): Promise<void> {
   const pods = Object.entries(pod_variants);
   const topology = new Topology({ ...variant.topology, pods: pods.length });
@@ -116,6 +119,11 @@ async function changesNothing(t: Test, vpp: NodeOptions['vpp'], variant: Variant
     ...(environment && { environment }),
   });
   t.teardown(() => node.close());
+  t.strictSame(
+    topology.within('node', (host) => host.addresses().filter(({ flags }) => flags & tentative)),
+    [],
+    "the host's addresses are of use as soon as the node is ready",
+  );
   const { ip4, ip6 } = topology.node;
   for (const [at, [name, options]] of pods.entries()) {
     if ((name === 'ip4' && !ip4) || (name === 'ip6' && !ip6)) continue;

@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../clock.js';
 import {
@@ -8,7 +8,7 @@ import {
   OWN_NAMESPACE_PATH,
 } from '../../linux/network.js';
 import { errorCode, makeDirectory } from '../files.js';
-import { MS_BIND, MS_REC, MS_SHARED, mount, unmount } from '../libc.js';
+import { MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, mount, unmount } from '../libc.js';
 import { enterNewNamespace, inNamespace } from '../netns.js';
 import { type LinkRemoval, LinkRemovals } from './link-removal.js';
 import { LinuxNamespace, namespaceIdOf } from './namespace.js';
@@ -21,11 +21,16 @@ export const NETNS_DIRECTORY = '/var/run/netns';
 /** The network of the machine that this process runs on. */
 export class LinuxHost implements HostNetwork {
   readonly #directory: string;
+  readonly #shared: boolean;
   readonly #removals: LinkRemovals;
 
-  /** `directory`: where named namespaces are. */
-  constructor(directory = NETNS_DIRECTORY, clock: Clock = systemClock) {
+  /** `directory`: where named namespaces are. Not `shared`: only who has this process's view of the file system sees them, and they go with that. */
+  constructor(
+    directory = NETNS_DIRECTORY,
+    { clock = systemClock, shared = true }: { readonly clock?: Clock; readonly shared?: boolean } = {},
+  ) {
     this.#directory = directory;
+    this.#shared = shared;
     this.#removals = new LinkRemovals(clock);
   }
 
@@ -73,10 +78,10 @@ export class LinuxHost implements HostNetwork {
   }
 
   createNamed(name: string): string {
-    const path = this.#pathOf(name);
+    const path = this.pathOf(name);
     if (this.exists(path)) return path;
     makeDirectory(this.#directory);
-    shareMounts(this.#directory);
+    propagateMounts(this.#directory, this.#shared ? MS_SHARED | MS_REC : MS_PRIVATE);
     closeSync(openSync(path, 'a', 0));
     try {
       enterNewNamespace(() => mount(OWN_NAMESPACE_PATH, path, MS_BIND));
@@ -88,13 +93,16 @@ export class LinuxHost implements HostNetwork {
   }
 
   removeNamed(name: string): void {
-    const path = this.#pathOf(name);
+    const path = this.pathOf(name);
     // A name may have been bound more than once; the bound is for a kernel that never says "not mounted".
     for (let layers = 0; layers < 8 && this.exists(path); layers++) unmount(path);
     rmSync(path, { force: true });
+    // Made a mount point for this one alone.
+    if (!this.#shared && isMountPoint(this.#directory)) unmount(this.#directory);
   }
 
-  #pathOf(name: string): string {
+  /** Of the namespace of this name, whether it is there or not. */
+  pathOf(name: string): string {
     if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name))
       throw new RangeError(
         `'${name}' is no name for a namespace: letters, digits, '_', '.', '-', at most 64`,
@@ -104,15 +112,19 @@ export class LinuxHost implements HostNetwork {
 }
 
 /**
- * A named namespace is a mount: it must show in the mount namespaces of all others who use the directory, so the
- * directory has to be a shared mount point. The first bind makes it a mount point.
+ * A named namespace is a mount: whether it shows in the mount namespaces of others who use the directory is said of a mount point. The
+ * first bind makes the directory one.
  */
-function shareMounts(directory: string): void {
+function propagateMounts(directory: string, how: number): void {
   try {
-    mount('', directory, MS_SHARED | MS_REC);
+    mount('', directory, how);
   } catch (error) {
     if (errorCode(error) !== 'EINVAL') throw error;
     mount(directory, directory, MS_BIND | MS_REC);
-    mount('', directory, MS_SHARED | MS_REC);
+    mount('', directory, how);
   }
+}
+
+function isMountPoint(directory: string): boolean {
+  return readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${directory} `);
 }

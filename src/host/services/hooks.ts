@@ -35,8 +35,8 @@ import { networkServices, udevProperties } from './network-service.js';
 
 export interface HookTools {
   readonly config: Pick<Config, 'hooks' | 'gates' | 'uplinks' | 'main_uplink'>;
-  /** The host's root directory as this process sees it; empty when it is its own. */
-  readonly host_root: string;
+  /** See findHostRoot. */
+  readonly host_root: string | undefined;
   readonly placeholders: TemplateFacts;
   readonly journal: { pending(): UndoStep[]; record(steps: readonly UndoStep[]): void };
   /** Opens the namespace that has the uplinks. */
@@ -48,12 +48,22 @@ export interface HookTools {
 
 const probe_timeout_ms = 5000;
 
+const nothing_known = { unreachable: true, root: '', active: [], has_udev: false, dns_none: false } as const;
+
+const unknownUplink = ({ openNetwork }: Pick<HookTools, 'openNetwork'>, name: string): UplinkFacts => ({
+  name,
+  ...linkFacts(openNetwork, name),
+  net_names: {},
+});
+
 /** Looks at the host. Without systemd and udev there is nothing to see, and nothing will be done. */
 export async function gatherHostFacts(
   tools: Pick<HookTools, 'host_root' | 'openNetwork' | 'run'>,
   uplink_names: readonly string[],
 ): Promise<HostFacts> {
   const { host_root: root } = tools;
+  if (root === undefined)
+    return { ...nothing_known, uplinks: uplink_names.map((name) => unknownUplink(tools, name)) };
   const ask = (...argv: string[]) => tools.run(onHost(root, ...argv), { timeout_ms: probe_timeout_ms });
   const prefix = onHost(root);
   const { systemd, active } = await networkServices(tools.run, prefix);

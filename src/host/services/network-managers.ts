@@ -37,6 +37,8 @@ export type FilesBase = '/run' | '/etc';
 
 /** The host before the take-over. */
 export interface HostFacts {
+  /** The host's files are nowhere: nothing of its services is known, and nothing will be done. */
+  readonly unreachable?: true;
   /** Where the host's files are, without a closing slash: empty in the host itself. */
   readonly root: string;
   /** The first of them looks after the uplink. */

@@ -447,6 +447,13 @@ t.test('a script of the user takes the place of the built-in work', async (t) =>
   );
 });
 
+t.test('of a host that cannot be reached nothing is asked, and nothing is done to it', async (t) => {
+  const { hooks, trace, recorded, lines, tools } = rig(t, {}, networkd);
+  Object.assign(tools, { host_root: undefined });
+  for (const point of hook_points) await hooks.run(point);
+  t.same([trace.filter((word) => word !== 'close'), recorded, lines], [[], [], []]);
+});
+
 t.test('what is known of the host is what it is when it is used', async (t) => {
   const { hooks, root, tools, lines } = rig(t, { CALICOVPP_HOOK_BEFORE_IF_READ: 'echo made eth0' }, networkd);
   writeFileSync(join(root, 'run/10-eth0.network'), permanent);
