@@ -15,7 +15,6 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { tablesOf } from '../desired/admission.js';
 import { podMtu } from '../desired/pod.js';
 import { default_table } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
@@ -26,15 +25,16 @@ import type { VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
+import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
 import { PodDevice } from '../pods/pod-device.js';
 import type { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodObjects } from '../pods/pod-objects.js';
 import type { PodRecords } from '../pods/pod-records.js';
 import { PodRest } from '../pods/pod-rest.js';
-import { PodTransaction, type Purpose } from '../pods/pod-transaction.js';
+import { PodTransaction, type Purpose, subjectOf } from '../pods/pod-transaction.js';
 import { PodWishes } from '../pods/pod-wishes.js';
-import type { Subject, TransactionResult } from '../reconcile/transaction.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 
 export interface PodDeps {
@@ -64,7 +64,7 @@ type Place = Pick<Part, 'generation' | 'node' | 'slot' | 'no_room'>;
 const nothing: readonly VppObject[] = [];
 
 class Pod implements Actor<PodMessage> {
-  private record: PodRecord | undefined;
+  private readonly own: OwnRecord;
   /** A Part of this generation, or of an earlier one, is void. */
   private lost = 0;
   private part: Place | undefined;
@@ -94,7 +94,7 @@ class Pod implements Actor<PodMessage> {
     this.transaction = new PodTransaction(ctx, deps.vpp);
     this.rest = new PodRest(ctx, key, deps.cni);
     this.wishes = new PodWishes(key, deps.translations);
-    this.record = deps.records.get(key);
+    this.own = new OwnRecord(key, deps.records);
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
@@ -102,6 +102,10 @@ class Pod implements Actor<PodMessage> {
       if (this.record === undefined) this.nothingLeft();
       else this.observe();
     }
+  }
+
+  private get record(): PodRecord | undefined {
+    return this.own.now;
   }
 
   receive(message: PodMessage): void {
@@ -400,15 +404,13 @@ class Pod implements Actor<PodMessage> {
   }
 
   private removed(): void {
-    try {
-      this.deps.records.remove(this.key);
-    } catch (error) {
-      this.deletes.answerAll({ error: (error as Error).message });
-      return this.tryAgain((error as Error).message);
-    }
     const name = this.name();
+    const fault = this.own.remove();
+    if (fault !== undefined) {
+      this.deletes.answerAll({ error: fault });
+      return this.tryAgain(fault);
+    }
     this.wishes.areGone();
-    this.record = undefined;
     this.linux = 'there';
     this.urgent = false;
     this.rest.retry.forget();
@@ -423,7 +425,8 @@ class Pod implements Actor<PodMessage> {
     const { generation } = this.part!;
     const owner = `${this.name()} (${this.key})`;
     const urgency = purpose === 'add' ? 'urgent' : 'prompt';
-    const subject = this.subject(purpose);
+    const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
+    const subject = subjectOf(this.name(), spec, purpose);
     if (purpose !== 'remove') this.linux = 'there';
     const operations = objects.take();
     this.transaction.begin(purpose, { generation, owner, operations, on_error, urgency, subject });
@@ -469,14 +472,6 @@ class Pod implements Actor<PodMessage> {
     this.advance();
   }
 
-  /** The workload and what it asks for: each sandbox of it has another namespace and another address, which is no change of that. */
-  private subject(purpose: Purpose): Subject {
-    const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
-    const addresses = spec && [spec.addresses.ip4.length, spec.addresses.ip6.length];
-    const content = JSON.stringify({ ...spec, key: '', netns: '', addresses });
-    return { name: this.name(), content: `${purpose === 'remove' ? 'no ' : ''}${content}` };
-  }
-
   // --- small things
 
   private mtu(spec: PodSpec): number {
@@ -488,30 +483,12 @@ class Pod implements Actor<PodMessage> {
     return spec === undefined ? this.key : podName(spec.workload, spec.interface_name);
   }
 
-  /** False when it could not be written; `fault` then says why. */
-  private write(
-    spec: PodSpec,
-    phase: PodPhase,
-    namespace = this.add?.namespace ?? this.record?.namespace,
-  ): boolean {
-    const tables = this.part === undefined ? (this.record?.tables ?? {}) : tablesOf(spec, this.part.slot);
+  /** False when it could not be written; the fault then says why. */
+  private write(spec: PodSpec, phase: PodPhase, namespace = this.add?.namespace): boolean {
     const device = this.device.given(spec);
-    const record: PodRecord = {
-      phase,
-      spec,
-      tables,
-      ...(namespace !== undefined && { namespace }),
-      ...(device !== undefined && { device }),
-    };
-    if (isDeepStrictEqual(record, this.record)) return true;
-    try {
-      this.deps.records.put(record);
-    } catch (error) {
-      this.rest.fault = (error as Error).message;
-      return false;
-    }
-    this.record = record;
-    return true;
+    const fault = this.own.write({ spec, phase, slot: this.part?.slot, namespace, device });
+    if (fault !== undefined) this.rest.fault = fault;
+    return fault === undefined;
   }
 
   private clean(): void {
