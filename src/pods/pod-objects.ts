@@ -52,10 +52,7 @@ export class PodObjects {
 
   /** They have not been carried out. */
   giveBack(operations: readonly Operation[], error: Error): void {
-    this.#model.settle(
-      operations.map((operation) => ({ operation, error })),
-      () => true,
-    );
+    this.#model.settle(operations.map((operation) => ({ operation, error })));
   }
 
   get #tap(): string | undefined {
