@@ -2,6 +2,7 @@
 import type { RunningNode } from '../lab/running-node.js';
 import { BarePods } from './bare-pods.js';
 import { atMost, type BenchOptions, median, quantile, type Report } from './figures.js';
+import { cpuSeconds } from './footprint.js';
 import { Plugin, range, withNode } from './node.js';
 
 const pods_at_once = 110;
@@ -26,6 +27,7 @@ async function inRow(node: RunningNode, count: number, report: Report): Promise<
   const waves: number[] = [];
   const bare = await BarePods.connect(node);
   const spare = node.topology.pods.slice(count).map(({ netns }) => netns);
+  const before_s = cpuSeconds(node.pid);
   for (const at of range(1, count)) {
     adds.push(await plugin.add(at));
     if (at % bare_every !== 0) continue;
@@ -33,9 +35,11 @@ async function inRow(node: RunningNode, count: number, report: Report): Promise<
     serial.push(await bare.serial(spare.pop()!));
     waves.push(await bare.inWaves(spare.pop()!));
   }
+  const cpu_ms = ((cpuSeconds(node.pid) - before_s) * 1000) / (count - 1);
   bare.close();
   report(atMost('ADD, p50', median(adds), 'ms', add_p50_ms_max));
   report(atMost('ADD, p99', quantile(adds, 0.99), 'ms', add_p99_ms_max));
+  report({ name: 'ADD, CPU of the node', value: cpu_ms, unit: 'ms' });
   report({ name: 'a call that does nothing, p50', value: median(calls), unit: 'ms' });
   report({ name: "VPP's part, messages one at a time, p50", value: median(serial), unit: 'ms' });
   report({ name: "VPP's part, messages in waves, p50", value: median(waves), unit: 'ms' });

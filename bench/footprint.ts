@@ -19,7 +19,7 @@ function residentMegabytes(pid: number): number {
 }
 
 /** User and system time of all threads. */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name, in parentheses, may hold anything; behind it, utime and stime are the 12th and 13th field.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

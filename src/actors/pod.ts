@@ -15,27 +15,26 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { tablesOf } from '../desired/admission.js';
-import { desiredPod, podMtu } from '../desired/pod.js';
-import { default_table, podTables } from '../desired/tables.js';
+import { podMtu } from '../desired/pod.js';
+import { default_table } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import { keyOf, type VppObject } from '../objects/object.js';
+import type { VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
+import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
 import { PodDevice } from '../pods/pod-device.js';
 import type { PodNamespaces } from '../pods/pod-namespaces.js';
+import { PodObjects } from '../pods/pod-objects.js';
 import type { PodRecords } from '../pods/pod-records.js';
-import { translationOwner } from '../pods/pod-table.js';
-import { PodTransaction, type Purpose } from '../pods/pod-transaction.js';
-import { Retry } from '../pods/retry.js';
-import type { Operation } from '../reconcile/operation.js';
-import { applyOutcomes, reconcile, removal } from '../reconcile/reconcile.js';
-import type { Subject, TransactionResult } from '../reconcile/transaction.js';
+import { PodRest } from '../pods/pod-rest.js';
+import { PodTransaction, type Purpose, subjectOf } from '../pods/pod-transaction.js';
+import { PodWishes } from '../pods/pod-wishes.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 
 export interface PodDeps {
@@ -59,39 +58,32 @@ export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
 }
 
 type Part = Extract<PodMessage, { type: 'Part' }>;
+/** Where in VPP it is programmed, and with what. */
+type Place = Pick<Part, 'generation' | 'node' | 'slot' | 'no_room'>;
+
+const nothing: readonly VppObject[] = [];
 
 class Pod implements Actor<PodMessage> {
-  private record: PodRecord | undefined;
+  private readonly own: OwnRecord;
   /** A Part of this generation, or of an earlier one, is void. */
   private lost = 0;
-  private part: Pick<Part, 'generation' | 'node' | 'slot' | 'no_room'> | undefined;
-  /** What the pod is to have, kept: it is compared before a transaction and after it. */
-  private wanted:
-    | { readonly spec: PodSpec; readonly part: object; readonly objects: readonly VppObject[] }
-    | undefined;
-  /** Why it does not have all that it wants: a host port is another's. */
-  private lacks = '';
+  private part: Place | undefined;
+  private readonly wishes: PodWishes;
   /** What VPP holds for this pod; undefined: not known. */
-  private actual: readonly VppObject[] | undefined;
-  private sw_if_index: number | undefined;
+  private objects: PodObjects | undefined;
   private add: PendingAdd | undefined;
   private readonly deletes: Callers<DeleteAnswer>;
   private readonly transaction: PodTransaction;
-  private readonly retry: Retry;
+  private readonly rest: PodRest;
   private readonly device: PodDevice;
   /** The device in Linux: as VPP made it, being removed, or removed by us. */
   private linux: 'there' | 'going' | 'gone' = 'there';
   /** Somebody waits for the room. */
   private urgent = false;
   private observing = false;
-  /** VPP or Linux may lack something of a pod that is done. */
-  private dirty = true;
   /** When it last changed something in VPP. */
   private busy_ms = -1;
   private unready = 'VPP is not ready yet';
-  private fault = '';
-  /** The fault that was told when it came to rest on this VPP; undefined: it has not yet. */
-  private told: string | undefined;
 
   constructor(
     private readonly ctx: ActorContext<PodMessage>,
@@ -100,8 +92,9 @@ class Pod implements Actor<PodMessage> {
   ) {
     this.deletes = new Callers(ctx);
     this.transaction = new PodTransaction(ctx, deps.vpp);
-    this.retry = new Retry(ctx);
-    this.record = deps.records.get(key);
+    this.rest = new PodRest(ctx, key, deps.cni);
+    this.wishes = new PodWishes(key, deps.translations);
+    this.own = new OwnRecord(key, deps.records);
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
@@ -109,6 +102,10 @@ class Pod implements Actor<PodMessage> {
       if (this.record === undefined) this.nothingLeft();
       else this.observe();
     }
+  }
+
+  private get record(): PodRecord | undefined {
+    return this.own.now;
   }
 
   receive(message: PodMessage): void {
@@ -137,7 +134,7 @@ class Pod implements Actor<PodMessage> {
       case 'GaveUp':
         return this.gaveUp(message.reply);
       case 'Retry':
-        this.retry.due();
+        this.rest.retry.due();
         return this.advance();
     }
   }
@@ -145,11 +142,11 @@ class Pod implements Actor<PodMessage> {
   gauges() {
     return {
       phase: this.record?.phase ?? 'none',
-      sw_if_index: this.sw_if_index ?? -1,
+      sw_if_index: this.objects?.sw_if_index ?? -1,
       callers: (this.add?.callers.size ?? 0) + this.deletes.size,
-      retries: this.retry.count,
+      retries: this.rest.retry.count,
       in_flight: this.transaction.purpose ?? '',
-      fault: this.fault.slice(0, 200),
+      fault: this.rest.fault.slice(0, 200),
     };
   }
 
@@ -161,9 +158,9 @@ class Pod implements Actor<PodMessage> {
       spec: record?.spec ?? this.add?.spec,
       slot: part?.slot,
       generation: part?.generation,
-      sw_if_index: this.sw_if_index,
-      objects: this.actual?.length,
-      fault: this.fault,
+      sw_if_index: this.objects?.sw_if_index,
+      objects: this.objects?.count,
+      fault: this.rest.fault,
     };
   }
 
@@ -194,9 +191,9 @@ class Pod implements Actor<PodMessage> {
     }
     // What has a record may be in VPP. A failed write leaves the pod as it is; the caller repeats the DEL.
     if (this.record !== undefined && !this.write(this.record.spec, 'deleting')) {
-      return this.deletes.answerAll({ error: this.fault });
+      return this.deletes.answerAll({ error: this.rest.fault });
     }
-    this.retry.forget();
+    this.rest.retry.forget();
     if (urgent) {
       this.urgent = true;
       this.hurry();
@@ -214,7 +211,7 @@ class Pod implements Actor<PodMessage> {
     // Nobody would learn that the pod is there: what was done of it is undone.
     if (late && add?.callers.size === 0) {
       this.add = undefined;
-      this.dirty = true;
+      this.rest.dirty = true;
     }
     this.advance();
   }
@@ -227,13 +224,10 @@ class Pod implements Actor<PodMessage> {
    */
   private ground(lost: number): void {
     if ((this.transaction.generation ?? 0) <= lost) this.transaction.forget();
-    this.actual = undefined;
-    this.sw_if_index = undefined;
+    this.objects = undefined;
     this.observing = false;
-    this.dirty = true;
-    this.told = undefined;
     this.add?.rewind();
-    this.retry.forget();
+    this.rest.disturb();
   }
 
   private observed(part: Part): void {
@@ -246,15 +240,14 @@ class Pod implements Actor<PodMessage> {
       this.part = part;
     }
     if (this.transaction.purpose !== undefined) return;
-    if (this.actual !== undefined && this.busy_ms >= asked_ms) return;
+    if (this.objects !== undefined && this.busy_ms >= asked_ms) return;
     if (this.busy_ms > asked_ms) return this.observe();
     // What the reading passed over is still there if it was: this is the same VPP.
-    const unread = first || holdings.whole ? [] : (this.actual ?? []).filter(isAmongMany);
+    const unread = first || holdings.whole ? [] : [...(this.objects?.all() ?? [])].filter(isAmongMany);
     this.part = part;
-    this.actual = [...holdings.objects, ...unread];
-    this.sw_if_index = holdings.sw_if_index;
+    this.objects = new PodObjects([...holdings.objects, ...unread], holdings.sw_if_index);
     this.observing = false;
-    this.dirty = true;
+    this.rest.dirty = true;
     this.advance();
   }
 
@@ -267,46 +260,51 @@ class Pod implements Actor<PodMessage> {
 
   private advance(): void {
     if (this.transaction.purpose !== undefined || this.linux === 'going') return;
-    const { record, add, part, actual } = this;
+    const { record, add, part, objects } = this;
     if (record === undefined && add === undefined) return this.nothingLeft();
     this.ctx.blockedOn(part === undefined ? this.unready : undefined);
     if (part === undefined) return;
-    if (actual === undefined) {
+    if (objects === undefined) {
       if (!this.observing) this.observe();
       return;
     }
     const leaving = record?.phase === 'deleting' || (record?.phase === 'intended' && add === undefined);
-    if (leaving) this.remove(record, actual);
-    else if (add !== undefined) this.connect(add, actual);
-    else if (this.dirty) this.resync(record!, actual);
+    if (leaving) this.remove(record, objects);
+    else if (add !== undefined) this.connect(add, part, objects);
+    else if (this.rest.dirty) this.resync(record!, part, objects);
   }
 
   private nothingLeft(): void {
-    this.deps.translations.release({ by: 'pods', id: this.key });
+    this.wishes.areGone();
     this.ctx.blockedOn(undefined);
-    this.retry.forget();
-    this.fault = '';
+    this.rest.retry.forget();
+    this.rest.fault = '';
     this.deletes.answerAll({ deleted: true });
     this.deps.cni.tell({ type: 'PodGone', key: this.key });
   }
 
-  private connect(add: PendingAdd, actual: readonly VppObject[]): void {
+  private connect(add: PendingAdd, part: Place, objects: PodObjects): void {
+    const wanted = this.wishes.of(add.spec, part);
+    const refusal = this.whyNot(part, objects) ?? (this.wishes.lack || undefined);
+    if (refusal !== undefined) return this.addFailed(add, refusal);
     if (!add.begun) {
-      const refusal = this.beginAdd(add, hasTap(actual));
-      if (refusal !== undefined) return this.addFailed(add, refusal);
+      const fault = this.beginAdd(add, objects.has_tap);
+      if (fault !== undefined) return this.addFailed(add, fault);
       add.begun = true;
     }
-    const { no_room } = this.part!;
-    if (no_room !== undefined && !hasTap(actual)) return this.addFailed(add, no_room);
-    const wanted = this.desired(add.spec);
-    if (this.lacks !== '') return this.addFailed(add, this.lacks);
     if (add.remakes) {
       add.remakes = false;
-      return this.transact('add', removal(actual), 'continue');
+      if (objects.differsFrom(nothing)) return this.transact('add', objects, 'continue');
     }
-    const operations = reconcile(wanted, actual);
-    if (operations.length > 0) return this.transact('add', operations, add.fresh ? 'rollback' : 'continue');
-    this.finishAdd(add);
+    if (objects.differsFrom(wanted)) {
+      return this.transact('add', objects, add.fresh ? 'rollback' : 'continue');
+    }
+    this.finishAdd(add, objects);
+  }
+
+  /** VPP would make an interface that does not work. */
+  private whyNot({ no_room }: Place, { has_tap }: PodObjects): string | undefined {
+    return has_tap ? undefined : no_room;
   }
 
   /** Why it cannot begin; otherwise the record says that it has. */
@@ -319,7 +317,7 @@ class Pod implements Actor<PodMessage> {
     // What VPP holds is of another namespace that had this path.
     if (made && !where.there) add.remakes = true;
     if (before !== undefined && isDeepStrictEqual(before, spec)) return undefined;
-    if (!this.write(spec, add.fresh ? 'intended' : 'done')) return this.fault;
+    if (!this.write(spec, add.fresh ? 'intended' : 'done')) return this.rest.fault;
     try {
       this.device.strip(spec, where.namespace);
     } catch (error) {
@@ -328,15 +326,15 @@ class Pod implements Actor<PodMessage> {
     return undefined;
   }
 
-  private finishAdd(add: PendingAdd): void {
+  private finishAdd(add: PendingAdd, objects: PodObjects): void {
     const connected = add.connected ?? add.connect(this.device, this.mtu(add.spec));
     if ('error' in connected) return this.addFailed(add, connected.error);
     const { mac } = connected;
-    if (!this.write(add.spec, 'done')) return this.addFailed(add, this.fault);
+    if (!this.write(add.spec, 'done')) return this.addFailed(add, this.rest.fault);
     this.clean();
     this.add = undefined;
     const answer: AddAnswer = {
-      host_interface_name: `vpp-tun-${this.sw_if_index}`,
+      host_interface_name: `vpp-tun-${objects.sw_if_index}`,
       ...(add.spec.interface_type === 'tap' && mac !== undefined && { container_mac: mac }),
     };
     add.callers.answerAll(answer);
@@ -357,39 +355,38 @@ class Pod implements Actor<PodMessage> {
     this.add = undefined;
     add.refuse(cause);
     this.ctx.event('refused', `${this.name()}: ${cause}`);
-    if (add.fresh) this.fault = cause;
+    if (add.fresh) this.rest.fault = cause;
     else this.tryAgain(cause);
     this.advance();
   }
 
-  private resync(record: PodRecord, actual: readonly VppObject[]): void {
-    if (this.retry.waits) return;
+  private resync(record: PodRecord, part: Place, objects: PodObjects): void {
+    if (this.rest.retry.waits) return;
     const { spec } = record;
     const namespace = this.deps.namespaces.of(record);
     if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
-    const { no_room } = this.part!;
-    if (no_room !== undefined && !hasTap(actual)) return this.waits(no_room);
-    const operations = reconcile(this.desired(spec), actual);
+    const refusal = this.whyNot(part, objects);
+    if (refusal !== undefined) return this.rest.wait(this.name(), part.generation, refusal);
+    const differs = objects.differsFrom(this.wishes.of(spec, part));
     try {
-      if (operations.some(makesTap)) this.device.beforeVpp(spec, namespace);
-      if (operations.length > 0) return this.transact('resync', operations, 'continue');
+      if (differs && !objects.has_tap) this.device.beforeVpp(spec, namespace);
+      if (differs) return this.transact('resync', objects, 'continue');
       this.device.keep(spec, namespace, this.mtu(spec));
     } catch (error) {
       return this.tryAgain((error as Error).message);
     }
-    if (!this.write(spec, 'done', namespace)) return this.tryAgain(this.fault);
+    if (!this.write(spec, 'done', namespace)) return this.tryAgain(this.rest.fault);
     this.clean();
   }
 
-  private remove(record: PodRecord, actual: readonly VppObject[]): void {
-    if (this.retry.waits) return;
-    const operations = removal(actual);
-    const left = operations.length > 0;
+  private remove(record: PodRecord, objects: PodObjects): void {
+    if (this.rest.retry.waits) return;
+    const left = objects.differsFrom(nothing);
     if (left && record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) {
-      return this.tryAgain(this.fault);
+      return this.tryAgain(this.rest.fault);
     }
     if (this.linux === 'there') return this.dropDevice(record);
-    if (left) this.transact('remove', operations, 'continue');
+    if (left) this.transact('remove', objects, 'continue');
     else this.removed();
   }
 
@@ -407,19 +404,16 @@ class Pod implements Actor<PodMessage> {
   }
 
   private removed(): void {
-    try {
-      this.deps.records.remove(this.key);
-    } catch (error) {
-      this.deletes.answerAll({ error: (error as Error).message });
-      return this.tryAgain((error as Error).message);
-    }
     const name = this.name();
-    this.deps.translations.release({ by: 'pods', id: this.key });
-    this.record = undefined;
-    this.sw_if_index = undefined;
+    const fault = this.own.remove();
+    if (fault !== undefined) {
+      this.deletes.answerAll({ error: fault });
+      return this.tryAgain(fault);
+    }
+    this.wishes.areGone();
     this.linux = 'there';
     this.urgent = false;
-    this.retry.forget();
+    this.rest.retry.forget();
     this.deletes.answerAll({ deleted: true });
     this.ctx.log.info({ pod: name }, 'pod(del) removed');
     this.advance();
@@ -427,31 +421,26 @@ class Pod implements Actor<PodMessage> {
 
   // --- transactions
 
-  private transact(
-    purpose: Purpose,
-    operations: readonly Operation[],
-    on_error: 'rollback' | 'continue',
-  ): void {
+  private transact(purpose: Purpose, objects: PodObjects, on_error: 'rollback' | 'continue'): void {
     const { generation } = this.part!;
     const owner = `${this.name()} (${this.key})`;
     const urgency = purpose === 'add' ? 'urgent' : 'prompt';
-    const subject = this.subject(purpose);
+    const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
+    const subject = subjectOf(this.name(), spec, purpose);
     if (purpose !== 'remove') this.linux = 'there';
+    const operations = objects.take();
     this.transaction.begin(purpose, { generation, owner, operations, on_error, urgency, subject });
   }
 
   private transacted(id: number, outcome: TransactionResult | Error): void {
     const flight = this.transaction.land(id);
     if (flight === undefined) return;
-    const { generation } = flight.transaction;
+    const { generation, operations } = flight.transaction;
     this.busy_ms = this.ctx.clock.now_ms();
     if (!(outcome instanceof Error)) {
       // What was known before it is void.
-      if (this.actual === undefined) return this.advance();
-      this.actual = applyOutcomes(this.actual, outcome.outcomes);
-      const tap = this.actual.find((object) => object.kind === 'tap');
-      if (tap === undefined) this.sw_if_index = undefined;
-      else if (tap.kind === 'tap') this.sw_if_index = outcome.interfaces.get(tap.tag) ?? this.sw_if_index;
+      if (this.objects === undefined) return this.advance();
+      this.objects.settle(outcome);
       if (outcome.error === undefined) this.advance();
       else this.transactionFailed(flight.purpose, outcome.error.message);
       return;
@@ -460,14 +449,15 @@ class Pod implements Actor<PodMessage> {
       case 'stale_generation':
         // That VPP, or the connection to it, is no more; a Part with what holds then is on its way.
         if (this.part?.generation === generation) this.part = undefined;
-        this.actual = undefined;
+        this.objects = undefined;
         return this.advance();
       case 'abandoned':
       case 'overflow':
+        this.objects?.giveBack(operations, outcome);
         return this.transactionFailed(flight.purpose, outcome.message);
       default:
         // It may have been carried out, in part or whole.
-        this.actual = undefined;
+        this.objects = undefined;
         return this.transactionFailed(flight.purpose, outcome.message);
     }
   }
@@ -482,37 +472,7 @@ class Pod implements Actor<PodMessage> {
     this.advance();
   }
 
-  /** The workload and what it asks for: each sandbox of it has another namespace and another address, which is no change of that. */
-  private subject(purpose: Purpose): Subject {
-    const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
-    const addresses = spec && [spec.addresses.ip4.length, spec.addresses.ip6.length];
-    const content = JSON.stringify({ ...spec, key: '', netns: '', addresses });
-    return { name: this.name(), content: `${purpose === 'remove' ? 'no ' : ''}${content}` };
-  }
-
   // --- small things
-
-  private desired(spec: PodSpec): readonly VppObject[] {
-    const part = this.part!;
-    if (this.wanted?.spec !== spec || this.wanted.part !== part) {
-      const { node, slot } = part;
-      const objects = desiredPod(spec, { ...node, mtu: this.mtu(spec), tables: podTables(slot) });
-      this.lacks = '';
-      this.wanted = { spec, part, objects: objects.filter((object) => this.mayHave(spec, object)) };
-    }
-    return this.wanted.objects;
-  }
-
-  /** A host port that is another interface's of the same pod is no lack: the ports are the pod's, and lead to the first. */
-  private mayHave(spec: PodSpec, object: VppObject): boolean {
-    if (object.kind !== 'translation') return true;
-    const owner = translationOwner(spec);
-    const holder = this.deps.translations.claim(owner, keyOf(object));
-    if (holder === undefined) return true;
-    const text = `host port ${object.protocol} ${object.address} ${object.port} is that of ${holder.name}`;
-    if (holder.workload !== owner.workload) this.lacks = `${text}: delete that one, or use another port`;
-    return false;
-  }
 
   private mtu(spec: PodSpec): number {
     return podMtu(spec, this.part!.node.mtu);
@@ -523,80 +483,25 @@ class Pod implements Actor<PodMessage> {
     return spec === undefined ? this.key : podName(spec.workload, spec.interface_name);
   }
 
-  /** False when it could not be written; `fault` then says why. */
-  private write(
-    spec: PodSpec,
-    phase: PodPhase,
-    namespace = this.add?.namespace ?? this.record?.namespace,
-  ): boolean {
-    const tables = this.part === undefined ? (this.record?.tables ?? {}) : tablesOf(spec, this.part.slot);
+  /** False when it could not be written; the fault then says why. */
+  private write(spec: PodSpec, phase: PodPhase, namespace = this.add?.namespace): boolean {
     const device = this.device.given(spec);
-    const record: PodRecord = {
-      phase,
-      spec,
-      tables,
-      ...(namespace !== undefined && { namespace }),
-      ...(device !== undefined && { device }),
-    };
-    if (isDeepStrictEqual(record, this.record)) return true;
-    try {
-      this.deps.records.put(record);
-    } catch (error) {
-      this.fault = (error as Error).message;
-      return false;
-    }
-    this.record = record;
-    return true;
+    const fault = this.own.write({ spec, phase, slot: this.part?.slot, namespace, device });
+    if (fault !== undefined) this.rest.fault = fault;
+    return fault === undefined;
   }
 
   private clean(): void {
-    this.dirty = false;
-    this.retry.forget();
-    this.deps.translations.release(
-      { by: 'pods', id: this.key },
-      new Set((this.wanted?.objects ?? []).filter(({ kind }) => kind === 'translation').map(keyOf)),
-    );
-    this.fault = this.lacks;
-    this.atRest();
+    this.wishes.areThere();
+    this.rest.settle(this.name(), this.part?.generation, this.wishes.lack);
   }
 
   private tryAgain(cause: string): void {
-    this.retry.later();
-    this.waits(cause);
-  }
-
-  /** Until the next Part, at the latest. */
-  private waits(cause: string): void {
-    if (cause !== this.fault) this.ctx.event('retry', `${this.name()}: ${cause}`);
-    this.fault = cause;
-    this.dirty = true;
-    this.atRest();
-  }
-
-  /** It is as it should be, or waits before it tries again. */
-  private atRest(): void {
-    const { part, fault, key } = this;
-    if (part === undefined || this.told === fault) return;
-    this.told = fault;
-    const { generation } = part;
-    this.deps.cni.tell({
-      type: 'PodSettled',
-      key,
-      generation,
-      fault: fault === '' ? '' : `${this.name()}: ${fault}`,
-    });
+    this.rest.tryAgain(this.name(), this.part?.generation, cause);
   }
 }
 
 /** Where other owners have objects by the thousand: only whole readings look there. */
 function isAmongMany(object: VppObject): boolean {
   return object.kind === 'translation' || (object.kind === 'route' && object.table_id === default_table);
-}
-
-function makesTap({ action, object }: Operation): boolean {
-  return action !== 'remove' && object.kind === 'tap';
-}
-
-function hasTap(objects: readonly VppObject[]): boolean {
-  return objects.some(({ kind }) => kind === 'tap');
 }

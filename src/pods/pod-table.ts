@@ -17,8 +17,9 @@ import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
-import type { TranslationOwner, TranslationOwners } from '../reconcile/translation-owners.js';
+import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import { assignPods, type Holdings, podIdentity } from './holdings.js';
+import { translationOwner } from './pod-wishes.js';
 
 export class PodEntry {
   #missing_since_ms: number | undefined;
@@ -38,12 +39,6 @@ export class PodEntry {
     else this.#missing_since_ms ??= now_ms;
     return this.#missing_since_ms === undefined ? undefined : now_ms - this.#missing_since_ms;
   }
-}
-
-/** As whom a pod claims translations. */
-export function translationOwner({ key, workload, interface_name }: PodSpec): TranslationOwner {
-  const name = podName(workload, interface_name);
-  return { by: 'pods', id: key, name, workload: `${workload.namespace}/${workload.pod}` };
 }
 
 export class PodTable extends Map<PodKey, PodEntry> {

@@ -2,7 +2,8 @@
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { PodMessage } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
+import type { PodSpec } from '../pod/spec.js';
+import type { Subject, Transaction, TransactionResult } from '../reconcile/transaction.js';
 
 /** VPP does a transaction in milliseconds; one that lasts longer than this has got lost, or VPP is about to be killed. */
 const transaction_ms = 10_000;
@@ -14,6 +15,13 @@ export interface Flight {
   readonly id: number;
   readonly purpose: Purpose;
   readonly transaction: Transaction;
+}
+
+/** The workload and what it asks for: each sandbox of it has another namespace and another address, which is no change of that. */
+export function subjectOf(name: string, spec: PodSpec | undefined, purpose: Purpose): Subject {
+  const addresses = spec && [spec.addresses.ip4.length, spec.addresses.ip6.length];
+  const content = JSON.stringify({ ...spec, key: '', netns: '', addresses });
+  return { name, content: `${purpose === 'remove' ? 'no ' : ''}${content}` };
 }
 
 export class PodTransaction {

@@ -107,6 +107,10 @@ const stories: readonly Story[] = [
     'ready A1 refuse:tap D1 D1:/refused/ phase:deleting accept wait:1000 vpp:none phase:none',
   ],
   [
+    'a DEL for which there was no room among the transactions is tried again',
+    'ready A1 hold D1 fail:overflow D1:/repeat/ wait:1100 vpp:none phase:none pods:0',
+  ],
+  [
     'a DEL repeated after a refusal does not wait for the next try',
     'ready A1 refuse:tap D1 accept D2 wait:100 D2:ok vpp:none',
   ],
