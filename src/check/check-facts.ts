@@ -19,12 +19,23 @@ import {
 import { readIfExists } from '../host/files.js';
 import { gatherHostFacts } from '../host/services/hooks.js';
 import type { HostFacts } from '../host/services/network-managers.js';
-import type { Address, Channels, Link, NetworkNamespace, Route, Rule } from '../linux/network.js';
+import type {
+  Address,
+  Channels,
+  Link,
+  Neighbour,
+  NetworkNamespace,
+  NexthopObject,
+  Route,
+  Rule,
+} from '../linux/network.js';
 
 export interface CheckFacts {
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
+  readonly nexthops: readonly NexthopObject[];
+  readonly neighbours: readonly Neighbour[];
   readonly rules: readonly Rule[];
   /** By name of the uplink; absent where it is on no PCI bus. `iommu_group` absent: nothing isolates it. */
   readonly pci: ReadonlyMap<string, PciDevice & { readonly iommu_group?: string }>;
@@ -75,6 +86,8 @@ export async function gatherCheckFacts(
       links: network.links(),
       addresses: network.addresses(),
       routes: network.routes(),
+      nexthops: network.nexthops(),
+      neighbours: network.neighbours(),
       rules: network.rules(),
       pci: new Map(
         present.flatMap((name) => {

@@ -4,15 +4,18 @@ import { nearest } from '../config/nearest.js';
 import type { Config, UplinkSpec } from '../config.js';
 import { kernelAtLeast } from '../host/devices/sysfs.js';
 import { appliesToTap } from '../host/services/network-managers.js';
+import type { LinkState } from '../host/undo/capture.js';
 import { addressBits, parseAddress, parsePrefix } from '../ip/text.js';
-import type { Address, Link, Route } from '../linux/network.js';
+import type { Link, Route } from '../linux/network.js';
+import { obstaclesOf } from '../uplink/obstacles.js';
 import type { CheckFacts } from './check-facts.js';
 import { error, type Finding, ok, warning } from './finding.js';
 
 export interface UplinkView {
   readonly uplink: UplinkSpec;
   readonly link: Link;
-  readonly addresses: readonly Address[];
+  readonly state: LinkState;
+  readonly leftovers: readonly Route[];
   readonly facts: CheckFacts;
   readonly config: Config;
 }
@@ -21,95 +24,90 @@ type UplinkCheck = (view: UplinkView) => readonly Finding[];
 
 const arphrd_ethernet = 1;
 const af_xdp_mtu_max = 3072;
-/** Kinds whose namespace the kernel does not let anybody change. */
-const immovable: readonly string[] = ['bridge', 'bond', 'team', 'vrf'];
 /** Kinds that sit on a device which stays behind. */
 const on_top: readonly string[] = ['vlan', 'macvlan', 'ipvlan'];
 
-const isLinkLocal = ({ family, scope }: Address): boolean => family === 6 && scope === 253;
+/** What `run` refuses as well, by the same rules. */
+function obstacleFindings({ link, uplink, state, facts }: UplinkView): Finding[] {
+  return obstaclesOf(state, facts.links, uplink).map(({ what, why, step }) =>
+    error(link.name, what, why, step),
+  );
+}
 
 function kindFindings({ link, facts }: UplinkView): Finding[] {
   const { name, kind } = link;
+  if (kind === undefined || !on_top.includes(kind)) return [];
   const lower = facts.links.find(({ index }) => index === link.link)?.name;
-  if (link.type !== arphrd_ethernet) {
-    return [
-      error(
-        name,
-        'is no Ethernet device',
-        'VPP takes over Ethernet devices alone',
-        'name the device of the node network',
-      ),
-    ];
-  }
-  if (link.master !== undefined && link.master !== 0) {
-    const master = facts.links.find(({ index }) => index === link.master)?.name ?? `device ${link.master}`;
-    return [
-      error(
-        name,
-        `belongs to ${master}`,
-        'taken out of it, the traffic of the others is lost, and it has no address itself',
-        `take it out of ${master} first`,
-      ),
-    ];
-  }
-  if (kind !== undefined && immovable.includes(kind)) {
-    const members = facts.links.filter(({ master }) => master === link.index).map((member) => member.name);
-    return [
-      error(
-        name,
-        `is a ${kind}`,
-        "Linux does not let such a device move to VPP's namespace",
-        members.length > 0
-          ? `name the device below it (${members.join(', ')}) and give that the addresses`
-          : 'name the device below it',
-      ),
-    ];
-  }
-  if (kind !== undefined && on_top.includes(kind)) {
-    return [
-      warning(
-        name,
-        `is a ${kind} on ${lower ?? 'another device'}`,
-        'the device below stays with Linux, whose path every packet takes',
-        'expect less speed; a device of its own is better',
-      ),
-    ];
-  }
-  return [];
+  return [
+    warning(
+      name,
+      `is a ${kind} on ${lower ?? 'another device'}`,
+      'the device below stays with Linux, whose path every packet takes',
+      'expect less speed; a device of its own is better',
+    ),
+  ];
 }
 
-function addressFindings({ link, uplink, addresses }: UplinkView): Finding[] {
-  const { name } = link;
-  if (!link.up) {
-    return [
-      error(
+/** Queueing disciplines that the kernel gives a device by itself, and gives it again. */
+const usual_qdiscs: readonly string[] = [
+  'noqueue',
+  'noop',
+  'mq',
+  'pfifo_fast',
+  'fq_codel',
+  'fq',
+  'sfq',
+  'cake',
+];
+const answered_for = 0x08;
+const temporary = 0x01;
+
+/** What the take-over does not keep, although it takes place. */
+function lossFindings({ link, state, leftovers }: UplinkView): Finding[] {
+  const { name, qdisc } = link;
+  const findings: Finding[] = [];
+  if (qdisc !== undefined && !usual_qdiscs.includes(qdisc)) {
+    findings.push(
+      warning(
         name,
-        'is down',
-        'addresses and routes are taken from a device that is up',
-        `run "ip link set ${name} up", or have the network manager do it at boot`,
+        `has the queueing discipline ${qdisc}`,
+        'VPP sends past it, and Linux forgets it and its filters when the device goes to VPP',
+        'have what made it make it again when VPP has ended, or do without',
       ),
-    ];
+    );
   }
-  const global = addresses.filter((address) => !isLinkLocal(address));
-  if (global.length === 0) {
-    return [
-      error(
+  const proxies = state.neighbours.filter(({ family, flags }) => family === 6 && flags & answered_for);
+  if (proxies.length > 0) {
+    findings.push(
+      warning(
         name,
-        'has no address',
-        "they become the node's in VPP",
-        'give it one, or wait for DHCP before the node starts',
+        `answers for ${proxies.length} IPv6 neighbour(s), e.g. ${proxies[0]!.address}`,
+        'VPP answers solicitations only for addresses that a device has',
+        'have the router send them by a route to this node',
       ),
-    ];
+    );
   }
-  const missing = uplink.families.filter((family) => !global.some((address) => address.family === family));
-  return missing.map((family) =>
-    error(
-      name,
-      `has no IPv${family} address`,
-      'ipFamilies asks for one',
-      'give it one, or take the family out of ipFamilies',
-    ),
-  );
+  if (state.addresses.some(({ family, flags }) => family === 6 && flags & temporary)) {
+    findings.push(
+      warning(
+        name,
+        'has temporary addresses',
+        'they are kept, and renewed by nobody while VPP has the device',
+        'nothing, or turn them off (use_tempaddr)',
+      ),
+    );
+  }
+  if (leftovers.length > 0) {
+    findings.push(
+      warning(
+        name,
+        `has ${leftovers.length} route(s) of the Go implementation, e.g. ${leftovers[0]!.prefix}`,
+        "they send the cluster's traffic to the gateway; they are left out, and do not come back",
+        'nothing, or remove them',
+      ),
+    );
+  }
+  return findings;
 }
 
 function mtuFindings({ link, uplink }: UplinkView): Finding[] {
@@ -243,11 +241,6 @@ function routeFindings({ link, facts }: UplinkView): Finding[] {
       what: 'have several next hops',
       step: 'expect traffic through this uplink to take its own next hop alone',
     },
-    {
-      routes: own.filter(({ unsupported }) => unsupported !== undefined),
-      what: 'have attributes that cannot be given back when VPP ends',
-      step: 'have the network manager restore them, or do without',
-    },
   ];
   return kinds.flatMap(({ routes, what, step }) =>
     routes.length === 0
@@ -298,8 +291,9 @@ function leaseFindings({ link, facts, config }: UplinkView): Finding[] {
 }
 
 export const uplink_checks: readonly UplinkCheck[] = [
+  obstacleFindings,
   kindFindings,
-  addressFindings,
+  lossFindings,
   mtuFindings,
   pciFindings,
   afXdpFindings,

@@ -2,6 +2,8 @@
  * `calico-vpp-node check`: what would go wrong on this host, told before anything is touched. Pure: facts in, findings out.
  */
 import { afPacketRingBytes, type Config, type Problem } from '../config.js';
+import { linkStateOf } from '../host/undo/capture.js';
+import { withoutLeftovers } from '../uplink/leftovers.js';
 import type { CheckFacts } from './check-facts.js';
 import { missingLink, overlapFindings, type UplinkView, uplink_checks } from './check-uplink.js';
 import { error, type Finding, ok, warning } from './finding.js';
@@ -162,19 +164,12 @@ export function findings(config: Config, facts: CheckFacts): Finding[] {
       ({ name, altnames }) => name === uplink.interface_name || altnames.includes(uplink.interface_name),
     );
     if (!link) return [];
-    return [
-      {
-        uplink,
-        link,
-        addresses: facts.addresses.filter((address) => address.link === link.index),
-        facts,
-        config,
-      },
-    ];
+    const { own: state, leftovers } = withoutLeftovers(linkStateOf(link, facts));
+    return [{ uplink, link, state, leftovers, facts, config }];
   });
   const absent = config.uplinks.filter((uplink) => !views.some((view) => view.uplink === uplink));
-  const placed = views.flatMap(({ uplink, link, addresses }) =>
-    addresses
+  const placed = views.flatMap(({ uplink, link, state }) =>
+    state.addresses
       .filter((address) => address.family === 4)
       .map(({ prefix }) => ({ link: link.name, prefix, physical_network: uplink.physical_network })),
   );

@@ -291,20 +291,26 @@ function isSameRoute(a: LinuxRoute, b: LinuxRoute): boolean {
  * What the host itself has, in a form that can be compared: without what the kernel adds by itself, and without lifetimes,
  * which run.
  */
-export function fingerprint(uplinks: readonly HostOwn[]): string {
-  const lines = uplinks.flatMap(({ addresses, routes, foreign_routes, nexthops, neighbours }, at) => [
-    ...addresses.map(({ prefix, peer, label, flags }) =>
-      JSON.stringify([at, prefix, peer, label, (flags & deprecated) !== 0]),
-    ),
-    ...[...routes, ...foreign_routes]
-      .filter(({ protocol }) => protocol !== kernel_protocol)
-      .map(({ flags: _, expires_s: __, next_hops, ...route }) => {
-        const hops = next_hops.map(({ flags: ___, ...hop }) => hop);
-        return JSON.stringify([at, route, hops]);
-      }),
-    ...nexthops.map(({ hop: { flags: _, ...hop } = {}, ...nexthop }) => JSON.stringify([at, nexthop, hop])),
-    ...neighbours.map(({ address, mac, flags }) => JSON.stringify([at, address, mac, flags])),
-  ]);
+export function fingerprint(
+  uplinks: readonly (HostOwn & { readonly host_addresses: readonly string[] })[],
+): string {
+  const lines = uplinks.flatMap((uplink, at) => {
+    const { addresses, routes, foreign_routes, nexthops, neighbours, host_addresses } = uplink;
+    return [
+      ...addresses.map(({ prefix, peer, label, flags }) =>
+        JSON.stringify([at, prefix, peer, label, (flags & deprecated) !== 0]),
+      ),
+      ...[...routes, ...foreign_routes]
+        .filter(({ protocol }) => protocol !== kernel_protocol)
+        .map(({ flags: _, expires_s: __, next_hops, ...route }) => {
+          const hops = next_hops.map(({ flags: ___, ...hop }) => hop);
+          return JSON.stringify([at, route, hops]);
+        }),
+      ...nexthops.map(({ hop: { flags: _, ...hop } = {}, ...nexthop }) => JSON.stringify([at, nexthop, hop])),
+      ...neighbours.map(({ address, mac, flags }) => JSON.stringify([at, address, mac, flags])),
+      ...host_addresses.map((address) => JSON.stringify([at, address])),
+    ];
+  });
   return lines.sort().join('\n');
 }
 

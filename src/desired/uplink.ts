@@ -4,7 +4,7 @@
  */
 
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
-import { type Family, familyOf } from '../ip/text.js';
+import { addressBits, type Family, familyOf } from '../ip/text.js';
 import type { Address, Neighbour as LinuxNeighbour, Route as LinuxRoute } from '../linux/network.js';
 import type { InterfaceFlag, InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
@@ -21,6 +21,12 @@ import {
   table,
 } from './tables.js';
 
+/** `IFA_F_*`. */
+const temporary = 0x01;
+const duplicate = 0x08;
+const deprecated = 0x20;
+/** NTF_PROXY. */
+const answered_for = 0x08;
 /** RT_TABLE_MAIN. */
 const linux_main_table = 254;
 /** VPP's side of every host tap; the last byte is the uplink's index. */
@@ -103,13 +109,23 @@ export function desiredNode(inputs: NodeInputs, taps_up: boolean): VppObject[] {
   ];
 }
 
-/** The node's own address of a family: the first that is not link-local, with the mask that VPP gets. */
+/**
+ * The node's own address of a family, with the mask that VPP gets: the first in the kernel's order of those that Linux would speak from. What is
+ * deprecated, temporary, or alone in its prefix beside one that is not (as virtual addresses are) comes last.
+ */
 export function nodeAddress(
   inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64'>,
   family: Family,
 ): string | undefined {
   const main = inputs.uplinks.find((uplink) => uplink.is_main);
-  return main && vppAddresses(main, inputs.uplink_128_to_64).find((prefix) => familyOf(prefix) === family);
+  if (main === undefined) return undefined;
+  const addresses = usableAddresses(main).filter((address) => address.family === family);
+  const rank = ({ flags, preferred_s, prefix }: Address): number =>
+    (preferred_s === 0 || flags & deprecated ? 4 : 0) +
+    (family === 6 && flags & temporary ? 2 : 0) +
+    (splitPrefix(prefix).length === addressBits(family) ? 1 : 0);
+  const [best] = [...addresses].sort((a, b) => rank(a) - rank(b));
+  return best && vppPrefix(best, addresses, inputs.uplink_128_to_64);
 }
 
 function globals(inputs: NodeInputs): VppObject[] {
@@ -155,6 +171,10 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): 
   const tag = uplinkTag(uplink.name);
   const link_local = linkLocalOf(uplink);
   const { own, foreign } = splitOverlapping(vppAddresses(uplink, inputs.uplink_128_to_64));
+  const virtual = [
+    ...foreign.map((prefix) => splitPrefix(prefix).address),
+    ...addressesBehind(uplink, inputs),
+  ];
   return [
     uplink.device,
     { kind: 'interface_mtu', interface: tag, mtu: uplink.mtu },
@@ -173,14 +193,33 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): 
     ...(link_local === undefined
       ? []
       : [{ kind: 'link_local', interface: tag, address: link_local } as const]),
-    ...foreign.flatMap((prefix) => virtualAddress(splitPrefix(prefix).address, uplink, main_table)),
-    ...(foreign.some((prefix) => familyOf(prefix) === 4) ? [flag(tag, 'proxy_arp')] : []),
+    ...[...new Set(virtual)].flatMap((address) => virtualAddress(address, uplink, main_table)),
+    ...(virtual.some((address) => familyOf(address) === 4) ? [flag(tag, 'proxy_arp')] : []),
+    ...uplink.neighbours.flatMap(({ address, mac }): VppObject[] =>
+      mac === undefined ? [] : [{ kind: 'neighbour', interface: tag, address, mac }],
+    ),
   ];
 }
 
 /**
- * An address inside another one's subnet (a keepalived or kube-vip /32). VPP refuses to put it on the interface; it is
- * answered by proxy ARP and handed to the host.
+ * What the host has elsewhere, or answers for. The services have their own way in VPP, whatever device of the host holds their addresses
+ * (kube-ipvs0).
+ */
+function addressesBehind({ host_addresses, neighbours }: Uplink, { service_prefixes }: NodeInputs): string[] {
+  const services = service_prefixes.map(networkOf);
+  const isService = (address: string): boolean =>
+    services.some((prefix) => familyOf(prefix) === familyOf(address) && contains(prefix, address));
+  const proxies = neighbours.filter(({ flags }) => flags & answered_for).map(({ address }) => address);
+  return [...host_addresses.filter((address) => !isService(address)), ...proxies];
+}
+
+function contains(prefix: string, address: string): boolean {
+  return networkOf(`${address}/${splitPrefix(prefix).length}`) === prefix;
+}
+
+/**
+ * An IPv4 address inside another one's subnet (a keepalived or kube-vip /32), which VPP refuses to put on the interface, or one that the host
+ * has elsewhere: it is answered by proxy ARP and handed to the host.
  */
 function virtualAddress(address: string, uplink: Uplink, main_table: number): VppObject[] {
   const deliver = route(main_table, hostPrefix(address), [toHost(uplink, address)]);
@@ -230,9 +269,12 @@ function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): 
   return [...best.values()].map(({ route }) => route);
 }
 
-/** Routes of other tables, and those that drop or reject, are for Linux alone. */
+/** Routes of other tables, those that drop or reject, and those that encapsulate are for Linux alone. */
 function isForwarded(route: LinuxRoute): boolean {
-  return route.table === linux_main_table && route.type === 'unicast';
+  const { table, type, next_hops } = route;
+  return (
+    table === linux_main_table && type === 'unicast' && next_hops.every((hop) => hop.encap === undefined)
+  );
 }
 
 /** Prefixes whose routes come with the addresses, in Linux and in VPP. */
@@ -309,6 +351,9 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
       route(own_table, hostPrefix(address), [toHost(uplink, address)]),
       { kind: 'neighbour', interface: tag, address, mac: uplink.mac },
     ]),
+    ...addressesBehind(uplink, inputs).map((address): VppObject => {
+      return { kind: 'neighbour', interface: tag, address, mac: uplink.mac };
+    }),
   ];
 }
 
@@ -362,12 +407,39 @@ function toHost(uplink: Uplink, address: string): Path {
   return { via: 'interface', interface: hostTapTag(uplink.name), next_hop: address };
 }
 
-/** The addresses that VPP gets, without link-local ones. */
+/** The addresses that VPP gets, in the kernel's order. */
 export function vppAddresses(uplink: Pick<Uplink, 'addresses'>, to_64: boolean): string[] {
-  return uplink.addresses
-    .map((address) => address.prefix)
-    .filter((prefix) => !isLinkLocal(prefix))
-    .map((prefix) => (to_64 && prefix.endsWith('/128') ? `${splitPrefix(prefix).address}/64` : prefix));
+  const addresses = usableAddresses(uplink);
+  return addresses.map((address) => vppPrefix(address, addresses, to_64));
+}
+
+/** Without link-local ones, groups that were joined by an address, and what another node has as well. */
+function usableAddresses({ addresses }: Pick<Uplink, 'addresses'>): Address[] {
+  return addresses.filter(
+    ({ prefix, family, flags }) =>
+      !isLinkLocal(prefix) && !isGroup(prefix) && !(family === 6 && flags & duplicate),
+  );
+}
+
+/** 224.0.0.0/4 and ff00::/8. */
+function isGroup(prefix: string): boolean {
+  return /^(22[4-9]\.|23\d\.|ff)/.test(prefix);
+}
+
+/** See `NodeInputs.uplink_128_to_64`. Not where another address says what is on the link: this one is virtual then. */
+function vppPrefix({ prefix }: Address, all: readonly Address[], to_64: boolean): string {
+  if (!to_64 || !prefix.endsWith('/128')) return prefix;
+  const { address } = splitPrefix(prefix);
+  const is_beside = all.some((other) => {
+    const { address: own, length } = splitPrefix(other.prefix);
+    const shared = Math.min(length, 64);
+    return (
+      other.family === 6 &&
+      length < 128 &&
+      networkOf(`${own}/${shared}`) === networkOf(`${address}/${shared}`)
+    );
+  });
+  return is_beside ? prefix : `${address}/64`;
 }
 
 export function linkLocalOf(uplink: Pick<Uplink, 'addresses'>): string | undefined {
@@ -375,23 +447,25 @@ export function linkLocalOf(uplink: Pick<Uplink, 'addresses'>): string | undefin
   return found && splitPrefix(found.prefix).address;
 }
 
-/** VPP refuses an address whose subnet overlaps another one's with a different mask: the widest stay. */
+/**
+ * VPP refuses an address whose subnet overlaps another one's with a different mask: the widest stay. One of IPv6 takes the mask of those, for
+ * VPP answers neighbour solicitations only for what an interface has.
+ */
 function splitOverlapping(prefixes: readonly string[]): { own: string[]; foreign: string[] } {
-  const own: string[] = [];
+  const own = new Map<string, string>();
   const foreign: string[] = [];
   const inOrder = [...prefixes].sort((a, b) => splitPrefix(a).length - splitPrefix(b).length);
   for (const prefix of inOrder) {
-    const clash = own.some((other) => {
-      const { length } = splitPrefix(other);
-      return (
-        familyOf(other) === familyOf(prefix) &&
-        length !== splitPrefix(prefix).length &&
-        networkOf(`${splitPrefix(prefix).address}/${length}`) === networkOf(other)
-      );
+    const { address, length } = splitPrefix(prefix);
+    const clash = [...own.values()].find((other) => {
+      const { length: wider } = splitPrefix(other);
+      return wider !== length && familyOf(other) === familyOf(prefix) && contains(networkOf(other), address);
     });
-    (clash ? foreign : own).push(prefix);
+    if (clash === undefined) own.set(prefix, prefix);
+    else if (familyOf(prefix) === 6) own.set(prefix, `${address}/${splitPrefix(clash).length}`);
+    else foreign.push(prefix);
   }
-  return { own: prefixes.filter((prefix) => own.includes(prefix)), foreign };
+  return { own: prefixes.flatMap((prefix) => own.get(prefix) ?? []), foreign };
 }
 
 function route(table_id: number, prefix: string, paths: readonly Path[]): Route {

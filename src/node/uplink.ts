@@ -105,12 +105,14 @@ function concerns(event: NetworkEvent, index: number | undefined): boolean {
     case 'link':
     case 'link_removed':
       return event.link.index === index;
+    // Those of the loopback and of dummies are routed to the tap.
     case 'address':
     case 'address_removed':
-      return event.address.link === index;
+      return true;
+    // Those from an address of the tap go with it, whatever they lead through.
     case 'route':
     case 'route_removed':
-      return event.route.next_hops.some((hop) => hop.oif === index);
+      return event.route.prefsrc !== undefined || event.route.next_hops.some((hop) => hop.oif === index);
     default:
       return false;
   }

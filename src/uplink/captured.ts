@@ -6,6 +6,7 @@ import type { UplinkSpec } from '../config.js';
 import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
 import type { LinkState } from '../host/undo/capture.js';
 import type { LinkIdentity } from '../host/undo/undo-step.js';
+import type { CapturedRoute } from '../linux/routes.js';
 import type { Sysctl } from './link-sysctls.js';
 
 export interface CapturedUplink extends Omit<LinkState, 'others'> {
@@ -16,6 +17,8 @@ export interface CapturedUplink extends Omit<LinkState, 'others'> {
   readonly sysctls: readonly Sysctl[];
   /** Gateways that answered Linux before the take-over: those that have to answer through VPP. */
   readonly answering_gateways: readonly string[];
+  /** Routes that an earlier implementation left on the link: neither the host's nor ours, and not given back. */
+  readonly leftovers: readonly CapturedRoute[];
   /** What the host has on its loopback and dummy devices, without length; of the main uplink alone. */
   readonly host_addresses: readonly string[];
 }
@@ -64,4 +67,4 @@ function complete(uplink: CapturedUplink): CapturedUplink {
   return { ...absent, ...uplink };
 }
 
-const absent = { foreign_routes: [], nexthops: [], host_addresses: [] } as const;
+const absent = { foreign_routes: [], nexthops: [], host_addresses: [], leftovers: [] } as const;

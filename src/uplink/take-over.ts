@@ -22,6 +22,7 @@ import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { lostAdvertised, withAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
+import { routeInWords } from './obstacles.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
 
 /** A connection to one VPP. */
@@ -140,6 +141,13 @@ export class TakeOver {
     }
     await this.hook('BEFORE_IF_READ', signal);
     const captured = await this.survey(signal);
+    for (const { link, leftovers } of captured) {
+      for (const route of leftovers) {
+        this.warn(
+          `route ${routeInWords(route)} on ${link.name} is of another implementation of the node, and left out for good`,
+        );
+      }
+    }
     const taken = this.taken(captured);
     await this.hook('BEFORE_VPP_RUN', signal);
 

@@ -34,6 +34,7 @@ import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/r
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';
+import { withoutLeftovers } from './leftovers.js';
 import { earlySysctls, isSecret, lateSysctls, linkSysctls, type Sysctl } from './link-sysctls.js';
 import { obstaclesOf } from './obstacles.js';
 
@@ -516,8 +517,9 @@ function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedU
       `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
     );
   }
-  const { link, others, ...rest } = state;
-  const [obstacle] = obstaclesOf(state, links, spec);
+  const { own, leftovers } = withoutLeftovers(state);
+  const { link, others, ...rest } = own;
+  const [obstacle] = obstaclesOf(own, links, spec);
   if (obstacle !== undefined) {
     const { what, why, step } = obstacle;
     throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
@@ -534,7 +536,8 @@ function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedU
     ...rest,
     others: [...others],
     sysctls: linkSysctls(namespace, link),
-    answering_gateways: gatewaysOf(state).filter((gateway) => answering.has(gateway)),
+    leftovers,
+    answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
   };
 }

@@ -58,6 +58,8 @@ const good: CheckFacts = {
   links: [link('lo', 1, { type: 772 }), link('eth0', 2), link('ens5', 3)],
   addresses: [address(2, '10.0.0.2/24'), address(2, 'fe80::1/64')],
   routes: [route()],
+  nexthops: [],
+  neighbours: [],
   rules: [0, 32766, 32767].map((priority) => ({ family: 4, priority, action: 1, table: 254 })),
   pci: new Map(),
   channels: new Map(),
@@ -177,8 +179,63 @@ t.test('an uplink that cannot be taken over', async (t) => {
   t.match(eth0({ kind: 'vlan', link: 5 }), [/warning eth0: is a vlan on eth5/]);
   t.same(eth0({ kind: 'veth', link: 77, link_netnsid: 0 }), []);
   t.match(eth0({ up: false }), [/error eth0: is down/]);
-  t.match(eth0({}, { addresses: [address(2, 'fe80::1/64')] }), [/error eth0: has no address/]);
+  t.match(eth0({}, { addresses: [address(2, 'fe80::1/64')] }), [/error eth0: has no IP address yet/]);
   t.match(told(check({}, [{ ipFamilies: 'IPv4,IPv6' }])), [/error eth0: has no IPv6 address/]);
+});
+
+t.test('what run refuses and what is lost, of routes, devices above and the like', async (t) => {
+  const links = (...more: Link[]) => [link('eth0', 2), link('eth1', 5, { up: false }), ...more];
+  const above = (kind: string, more: Partial<Link> = {}) =>
+    told(check({ links: links(link('x0', 7, { kind, link: 2, ...more })) }));
+  for (const kind of ['vlan', 'macvlan', 'ipvlan', 'vxlan', 'gre'])
+    t.match(above(kind), [new RegExp(`error eth0: has x0 \\(${kind}\\) on top`)]);
+  t.same(above('veth'), [], 'the other end of a veth');
+  t.same(above('vlan', { link_netnsid: 1 }), [], 'of a device in another namespace');
+  const next_hops = [
+    { oif: 2, gateway: '10.0.0.1' },
+    { oif: 5, gateway: '10.1.0.1' },
+  ];
+  t.match(
+    told(check({ links: links(), routes: [route({ next_hops })] })).join(),
+    /error eth0: has the route 0.0.0.0\/0, and eth1 is down/,
+  );
+  t.match(
+    told(
+      check({
+        nexthops: [
+          { id: 5, family: 4, hop: { oif: 2 } },
+          { id: 9, group: [{ id: 5, weight: 1 }], unsupported: ['resilient'] },
+        ],
+      }),
+    ),
+    [/error eth0: has the nexthop object 9 with resilient/],
+  );
+  t.match(told(check({ links: [link('eth0', 2, { qdisc: 'tbf' })] })), [
+    /warning eth0: has the queueing discipline tbf/,
+  ]);
+  t.same(told(check({ links: [link('eth0', 2, { qdisc: 'fq_codel' })] })), []);
+  t.match(
+    told(
+      check({
+        addresses: [address(2, '10.0.0.2/24'), address(2, 'fd00::5/64', { flags: 1, preferred_s: 60 })],
+      }),
+    ),
+    [/warning eth0: has temporary addresses/],
+  );
+  const left = route({ prefix: '10.244.0.0/16', metrics: { mtu: 1440 } });
+  t.match(told(check({ routes: [route(), left] })), [
+    /warning eth0: has 1 route\(s\) of the Go implementation, e.g. 10.244.0.0\/16/,
+  ]);
+  for (const own of [
+    route({ metrics: { mtu: 1440 } }),
+    { ...left, protocol: 3 },
+    { ...left, metrics: { mtu: 1400 } },
+    { ...left, metrics: { mtu: 1440, advmss: 1400 } },
+  ])
+    t.same(told(check({ routes: [own] })), [], 'the administrator may have one like it');
+  t.match(told(check({ neighbours: [{ link: 2, family: 6, address: 'fd00::60', state: 0, flags: 8 }] })), [
+    /warning eth0: answers for 1 IPv6 neighbour/,
+  ]);
 });
 
 t.test('MTU', async (t) => {
@@ -243,7 +300,9 @@ t.test('routes that VPP does not get', async (t) => {
   ]);
   t.same(with_route({ table: 255 }), []);
   t.match(with_route({ next_hops: [{ oif: 2 }, { oif: 3 }] }), [/have several next hops/]);
-  t.match(with_route({ unsupported: ['encap'] }), [/cannot be given back/]);
+  t.match(with_route({ unsupported: ['ttl-propagate'] }), [
+    /error eth0: has the route .* with ttl-propagate/,
+  ]);
   t.same(with_route({ table: 100, next_hops: [{ oif: 3 }] }), [], 'another device is none of our business');
 });
 

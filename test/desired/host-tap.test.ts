@@ -51,8 +51,9 @@ function dressing(uplink: Uplink, taps: Taps, link_locals: readonly string[] = [
 }
 
 /** What a tap shows, as if nothing of it had been captured. */
-function shown(changes: Partial<HostOwn>): HostOwn {
-  return { addresses: [], routes: [], foreign_routes: [], nexthops: [], neighbours: [], ...changes };
+function shown(changes: Partial<HostOwn>) {
+  const nothing = { addresses: [], routes: [], foreign_routes: [], nexthops: [], neighbours: [] };
+  return { ...nothing, host_addresses: [] as string[], ...changes };
 }
 
 function captured(uplink: Uplink) {
@@ -297,6 +298,7 @@ t.test('two states are told apart by what the host has set, and not by what the 
   const usual = state('10.0.0.2/24');
   t.equal(state('10.0.0.2/24', { flags: 16, expires_s: 3 }, 0), usual);
   t.not(state('10.0.0.3/24'), usual);
+  t.not(fingerprint([{ ...shown({}), host_addresses: ['198.51.100.7'] }]), fingerprint([shown({})]));
   t.not(state('10.0.0.2/24', {}, 0xa0), usual, 'deprecated by now');
   t.not(state('10.0.0.2/24', { metric: 7 }), usual);
   t.not(state('10.0.0.2/24', { next_hops: [{ oif: 2, gateway: '10.0.0.9' }] }), usual);

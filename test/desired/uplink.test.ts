@@ -10,6 +10,7 @@ import {
   type Uplink,
   vppAddresses,
 } from '../../src/desired/uplink.js';
+import type { Address } from '../../src/linux/network.js';
 import type { ObjectKind, ObjectOf, VppObject } from '../../src/objects/object.js';
 import { interfaceMade, interfacesUsed, keyOf } from '../../src/objects/object.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
@@ -148,6 +149,8 @@ t.test('the addresses that VPP gets', async (t) => {
     linux: string[];
     to_64: boolean;
     vpp: string[];
+    /** As `vpp` when absent. */
+    on_uplink?: string[];
     node: (string | undefined)[];
   }[] = [
     {
@@ -172,6 +175,22 @@ t.test('the addresses that VPP gets', async (t) => {
       node: [undefined, 'fd00::2/128'],
     },
     {
+      name: 'a /128 beside an address that says what is on the link stays virtual, and takes its mask',
+      linux: ['fd00::100/128', 'fd00::2/80', 'fd09::1/128'],
+      to_64: true,
+      vpp: ['fd00::100/128', 'fd00::2/80', 'fd09::1/64'],
+      on_uplink: ['fd00::100/80', 'fd00::2/80', 'fd09::1/64'],
+      node: [undefined, 'fd00::2/80'],
+    },
+    {
+      name: 'virtual addresses and groups are not those of the node, whatever comes first',
+      linux: ['10.0.0.9/32', '10.0.0.2/24', '239.1.2.3/32', 'fd00::9/128', 'ff0e::1/128', 'fd00::2/64'],
+      to_64: true,
+      vpp: ['10.0.0.9/32', '10.0.0.2/24', 'fd00::9/128', 'fd00::2/64'],
+      on_uplink: ['10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
+      node: ['10.0.0.2/24', 'fd00::2/64'],
+    },
+    {
       name: 'kernel order decides which one the node has',
       linux: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
       to_64: true,
@@ -179,7 +198,7 @@ t.test('the addresses that VPP gets', async (t) => {
       node: ['10.0.0.9/24', 'fd00::9/64'],
     },
   ];
-  for (const { name, linux, to_64, vpp, node } of cases) {
+  for (const { name, linux, to_64, vpp, node, on_uplink: wanted = vpp } of cases) {
     const uplinks = [uplinkOf({ addresses: linux.map((prefix) => address(prefix)), routes: [] })];
     const inputs = nodeOf({ uplinks, uplink_128_to_64: to_64 });
     t.same(vppAddresses(uplinks[0]!, to_64), vpp, name);
@@ -189,11 +208,63 @@ t.test('the addresses that VPP gets', async (t) => {
     );
     t.same(
       on_uplink.map(({ prefix }) => prefix),
-      vpp,
+      wanted,
       name,
     );
   }
 });
+
+t.test('the node speaks from no address that is deprecated, temporary or another node has', async (t) => {
+  const node = (...addresses: Address[]) => {
+    const inputs = nodeOf({ uplinks: [uplinkOf({ addresses, routes: [] })] });
+    return [nodeAddress(inputs, 4), nodeAddress(inputs, 6)];
+  };
+  const ip4 = [address('10.0.0.8/24', { preferred_s: 0 }), address('10.0.0.2/24')];
+  const ip6 = [
+    address('fd00::a/64', { flags: 0x01, preferred_s: 60 }),
+    address('fd00::8/64', { preferred_s: 0, valid_s: 60 }),
+    address('fd00::9/64', { flags: 0x88 }),
+    address('fd00::2/64'),
+  ];
+  t.same(node(...ip4, ...ip6), ['10.0.0.2/24', 'fd00::2/64']);
+  t.same(node(...ip4.slice(0, 1), ...ip6.slice(0, 3)), ['10.0.0.8/24', 'fd00::a/64'], 'better than none');
+  t.same(node(...ip6.slice(2, 3)), [undefined, undefined]);
+  t.same(
+    node(address('10.0.0.3/24', { flags: 0x81 }))[0],
+    '10.0.0.3/24',
+    'the bit means another thing for IPv4',
+  );
+});
+
+t.test(
+  'what the host has elsewhere, or answers for, leads to its tap; services have their own way',
+  async (t) => {
+    const set = { link: 2, family: 4, state: 0x80, flags: 0 } as const;
+    const uplink = uplinkOf({
+      addresses: [address('10.0.0.2/24')],
+      routes: [],
+      host_addresses: ['10.96.0.10', '198.51.100.7', 'fd00:96::a', 'fd77::7'],
+      neighbours: [
+        { ...set, address: '10.0.0.50', mac: '02:00:00:00:00:50' },
+        { ...set, address: '10.0.0.60', state: 0, flags: 8 },
+      ],
+    });
+    const about = (text: string) =>
+      desiredNode(nodeOf({ uplinks: [uplink] }), true)
+        .map(inWords)
+        .filter((line) => line.includes(text));
+    t.same(about('198.51.100.7'), [
+      'route:node/0/198.51.100.7/32 host-eth0 198.51.100.7',
+      'proxy_arp_range:0/198.51.100.7-198.51.100.7',
+      'neighbour:host-eth0/198.51.100.7',
+    ]);
+    t.same(about('fd77::7'), ['route:node/0/fd77::7/128 host-eth0 fd77::7', 'neighbour:host-eth0/fd77::7']);
+    t.same([...about('10.96.0.10'), ...about('fd00:96::a')], []);
+    t.same(about('10.0.0.60').length, 3, 'what it is a proxy for');
+    t.same(about('10.0.0.50'), ['neighbour:main-eth0/10.0.0.50'], 'a neighbour that somebody has set');
+    t.ok(about('main-eth0/proxy_arp').length > 0);
+  },
+);
 
 t.test('an address inside the subnet of another one is answered for and handed to the host', async (t) => {
   const addresses = ['10.0.0.2/24', '10.0.0.100/32', '10.0.0.101/32', 'fd00::2/64'].map((prefix) =>

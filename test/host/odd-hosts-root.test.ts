@@ -99,6 +99,12 @@ function withoutIndex(link: JsonObject, lost_flags: readonly string[]): JsonObje
   return keptOf(link) as JsonObject;
 }
 
+function withoutRoutes(shown: Shown, prefixes: readonly string[]): Shown {
+  const isKept = ({ dst, protocol }: JsonObject): boolean =>
+    protocol === '77' || !prefixes.includes(String(dst));
+  return { ...shown, routes4: shown.routes4.filter(isKept), routes6: shown.routes6.filter(isKept) };
+}
+
 function bySpelling(list: readonly JsonObject[]): JsonObject[] {
   return [...list].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
 }
@@ -240,7 +246,7 @@ class Stage {
   }
 
   show(): Shown {
-    return show(this.lab, this.node, this.odd.lost_flags);
+    return withoutRoutes(show(this.lab, this.node, this.odd.lost_flags), this.odd.leftovers ?? []);
   }
 
   /** What differs from `wanted` once the kernel has done what it does by itself. */
@@ -429,7 +435,14 @@ async function thereAndBack(stage: Stage): Promise<Outcome> {
     if (name === 'complete' || name === 'followed')
       outcome.push([`${name}: the tap is what the uplink was`, await stage.differs(before, view)]);
   }
-  return [...outcome, ...(await restored(stage, before, 'at the end'))];
+  outcome.push(...(await restored(stage, before, 'at the end')));
+  const told = captured.flatMap(({ leftovers }) => leftovers.map(({ prefix }) => prefix));
+  const left = stage.namespace.routes().filter(({ prefix }) => told.includes(prefix));
+  return [
+    ...outcome,
+    ['leftovers are told', differences([...(stage.odd.leftovers ?? [])].sort(), told.sort())],
+    ['leftovers are gone', left.map(({ prefix }) => prefix)],
+  ];
 }
 
 /** The node is killed behind each step, and with it VPP behind every second one. */

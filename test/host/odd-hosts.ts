@@ -14,6 +14,8 @@ export interface OddHost {
   readonly uplinks?: readonly string[];
   /** The uplink is not taken over: what the refusal says. */
   readonly refused?: RegExp;
+  /** Destinations of routes that an earlier node has left on the uplink: they are gone for good. */
+  readonly leftovers?: readonly string[];
   /** Flags of addresses that no program can give an address; it is there without. */
   readonly lost_flags?: readonly string[];
 }
@@ -374,6 +376,19 @@ export const odd_hosts: readonly OddHost[] = [
       'route add default nhid 10',
     ],
     refused: /10.*resilient/,
+  },
+
+  {
+    name: 'routes that the Go implementation left',
+    setup: [
+      ...plain,
+      'route add 10.244.0.0/16 via 10.0.0.1 proto static mtu 1440',
+      'route add 10.96.0.0/12 via 10.0.0.1 proto static mtu 1440',
+      '-6 route add fd00:96::/112 via fe80::1 dev eth0 proto static mtu 1440',
+      'route add 10.9.0.0/16 via 10.0.0.1 proto static mtu 1400',
+      'route add 10.10.0.0/16 via 10.0.0.1 proto static',
+    ],
+    leftovers: ['10.244.0.0/16', '10.96.0.0/12', 'fd00:96::/112'],
   },
 
   // The link.

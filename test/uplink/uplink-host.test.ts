@@ -394,11 +394,12 @@ t.test(
 
     const routes = own.routes({ link: tap }).filter(({ protocol }) => protocol === own_route_protocol);
     for (const route of routes) own.apply({ do: 'delete_route', route });
-    for (const neighbour of own.neighbours(tap)) own.apply({ do: 'delete_neighbour', neighbour });
+    const neighbours = own.neighbours(tap);
+    for (const neighbour of neighbours) own.apply({ do: 'delete_neighbour', neighbour });
     lab.network.mutations.length = 0;
     t.same(lab.host.redress(uplinks, cluster), []);
     t.same(lab.network.snapshot(), dressed);
-    t.equal(lab.network.mutations.length, routes.length + 2);
+    t.equal(lab.network.mutations.length, routes.length + neighbours.length);
 
     own.apply({ do: 'set_link', link: tap, up: false });
     lab.network.mutations.length = 0;

@@ -22,7 +22,7 @@ import { interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from '
 import { enterNamespace, openNamespace } from '../netns.js';
 import type { LinkRemoval } from './link-removal.js';
 import type { Message, MessageWriter } from './netlink-message.js';
-import { openRtnetlinkSocket, RtnetlinkSocket, receiveMessages } from './rtnetlink.js';
+import { openRtnetlinkSocket, RtnetlinkSocket, receiveDatagram } from './rtnetlink.js';
 import {
   AF_INET,
   AF_INET6,
@@ -32,7 +32,6 @@ import {
   RTA,
   RTEXT_FILTER_SKIP_STATS,
   RTM,
-  RTM_F_CLONED,
 } from './rtnetlink-constants.js';
 import {
   decodeAddress,
@@ -43,6 +42,7 @@ import {
   decodeRule,
 } from './rtnetlink-decode.js';
 import { encodeDumpHeader } from './rtnetlink-encode.js';
+import { eventsOf, isCloned } from './rtnetlink-events.js';
 
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GCHANNELS = 0x3c;
@@ -329,7 +329,7 @@ function encodeLinkQuery(writer: MessageWriter, name_or_index: string | number):
 }
 
 function wantedRoute(route: Route, table: number | undefined, link: number | undefined): boolean {
-  if ((route.flags ?? 0) & RTM_F_CLONED) return false;
+  if (isCloned(route)) return false;
   if (table !== undefined && route.table !== table) return false;
   return link === undefined || route.next_hops.some((hop) => hop.oif === link);
 }
@@ -382,7 +382,7 @@ function readEvents(fd: number): NetworkEvent[] {
   const events: NetworkEvent[] = [];
   for (let i = 0; i < EVENT_DATAGRAMS_MAX; i++) {
     try {
-      for (const message of receiveMessages(fd, MSG_DONTWAIT)) events.push(...eventOf(message));
+      events.push(...eventsOf(receiveDatagram(fd, MSG_DONTWAIT)));
     } catch (error) {
       const code = errorCode(error);
       if (code === 'ENOBUFS') events.push({ event: 'overrun' });
@@ -391,36 +391,4 @@ function readEvents(fd: number): NetworkEvent[] {
     }
   }
   return events;
-}
-
-function eventOf({ type, payload }: Message): NetworkEvent[] {
-  switch (type) {
-    case RTM.NEWLINK:
-    case RTM.DELLINK: {
-      // Bridge ports are announced a second time, in a family of their own and with few attributes.
-      if (payload.readUInt8(0) !== 0) return [];
-      return [{ event: type === RTM.NEWLINK ? 'link' : 'link_removed', link: decodeLink(payload) }];
-    }
-    case RTM.NEWADDR:
-    case RTM.DELADDR: {
-      const address = decodeAddress(payload);
-      return address ? [{ event: type === RTM.NEWADDR ? 'address' : 'address_removed', address }] : [];
-    }
-    case RTM.NEWROUTE:
-    case RTM.DELROUTE: {
-      const route = decodeRoute(payload);
-      return route && wantedRoute(route, undefined, undefined)
-        ? [{ event: type === RTM.NEWROUTE ? 'route' : 'route_removed', route }]
-        : [];
-    }
-    case RTM.NEWNEIGH:
-    case RTM.DELNEIGH: {
-      const neighbour = decodeNeighbour(payload);
-      return neighbour
-        ? [{ event: type === RTM.NEWNEIGH ? 'neighbour' : 'neighbour_removed', neighbour }]
-        : [];
-    }
-    default:
-      return [];
-  }
 }

@@ -48,11 +48,15 @@ const DUMP_ATTEMPTS_MAX = 8;
 const datagram = Buffer.allocUnsafe(RECEIVE_BYTES);
 const MSG_TRUNC = 0x20;
 
-/** The messages of the next datagram; valid until the next call. Throws SystemCallError (EAGAIN, ENOBUFS). */
-export function receiveMessages(fd: number, flags = 0): Iterable<Message> {
+/** The next datagram; valid until the next call, and cut off where it is longer. Throws SystemCallError (EAGAIN, ENOBUFS). */
+export function receiveDatagram(fd: number, flags = 0): Buffer {
   const length = receive(fd, datagram, flags | MSG_TRUNC);
-  if (length > datagram.length) throw new RangeError(`netlink datagram of ${length} bytes does not fit`);
-  return messagesOf(datagram.subarray(0, length));
+  return datagram.subarray(0, Math.min(length, datagram.length));
+}
+
+/** What an answer has in it. A datagram that is none says so at its end. */
+function receiveMessages(fd: number): Iterable<Message> {
+  return messagesOf(receiveDatagram(fd));
 }
 
 /** `groups`: multicast groups to listen to, as a bit mask. Born in the namespace that the thread is in. */
@@ -204,7 +208,7 @@ export class RtnetlinkSocket {
           throwIfRefused(question, message);
           return consistent;
         }
-        const entry = decode(message);
+        const entry = readable(question, () => decode(message));
         if (entry !== undefined) entries.push(entry);
       }
     }
@@ -220,7 +224,7 @@ export class RtnetlinkSocket {
     this.#request(question, type, 0, request);
     for (;;) {
       for (const message of this.#answers(question)) {
-        if (message.type !== NLMSG_ERROR) return decode(message);
+        if (message.type !== NLMSG_ERROR) return readable(question, () => decode(message));
         throwIfRefused(question, message);
       }
     }
@@ -247,7 +251,12 @@ export class RtnetlinkSocket {
       throw new NetlinkError(answerCode(error), question.operation, question.object);
     }
     // Answers to a request that was given up on may still arrive.
-    for (const message of messages) if (message.sequence === this.#sequence) yield message;
+    const walk = messages[Symbol.iterator]();
+    for (;;) {
+      const { done, value } = readable(question, () => walk.next());
+      if (done) return;
+      if (value.sequence === this.#sequence) yield value;
+    }
   }
 
   #nextSequence(): number {
@@ -257,6 +266,16 @@ export class RtnetlinkSocket {
 
   close(): void {
     closeSync(this.#fd);
+  }
+}
+
+/** An answer that no kernel known to us gives is an error that names what was asked. */
+function readable<T>({ operation, object }: Question, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof RangeError) throw new NetlinkError('EBADMSG', operation, object, error.message);
+    throw error;
   }
 }
 

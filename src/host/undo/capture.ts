@@ -51,34 +51,55 @@ const NTF_PROXY = 0x08;
 const NTF_EXT_LEARNED = 0x10;
 const RTNH_F_DEAD = 0x01;
 
+/** What a namespace shows, as far as a link's state is told from it. */
+export interface HostState {
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  readonly routes: readonly Route[];
+  readonly nexthops: readonly NexthopObject[];
+  readonly neighbours: readonly Neighbour[];
+}
+
 /** By its own name or an alternative one. Undefined when there is no such link. */
 export function captureLink(namespace: NetworkNamespace, name: string): LinkState | undefined {
   const link = namespace.link(name);
   if (!link) return undefined;
-  const links = new Map(namespace.links().map((each) => [each.index, each]));
-  const all = namespace.routes().filter((route) => !madeForAddress(route));
+  const state = linkStateOf(link, {
+    links: namespace.links(),
+    addresses: namespace.addresses(),
+    routes: namespace.routes(),
+    nexthops: namespace.nexthops(),
+    neighbours: namespace.neighbours(link.index),
+  });
+  const channels = namespace.channels(link.name);
+  return channels === undefined ? state : { ...state, channels };
+}
+
+/** Pure; without `channels`. */
+export function linkStateOf(link: Link, host: HostState): LinkState {
+  const links = new Map(host.links.map((each) => [each.index, each]));
+  const all = host.routes.filter((route) => !madeForAddress(route));
   const index = new RouteIndex(all);
   const isOwn = ({ next_hops }: Route): boolean => next_hops.some(({ oif }) => oif === link.index);
-  const { own: addresses, only_here } = addressesOf(namespace, link.index);
+  const { own: addresses, only_here } = addressesOf(host.addresses, link.index);
   const isFrom = ({ prefsrc }: Route): boolean => prefsrc !== undefined && only_here.has(prefsrc);
   const withPlace = (routes: readonly Route[], isOwnRoute: (route: Route) => boolean) =>
-    placed(routes, isOwnRoute, index).map((route) => truthful(route as CapturedRoute, links));
+    placed(routes, isOwnRoute, index).map((route) => truthful(route, links));
   const routes = withPlace(all.filter(isOwn), isOwn);
   const foreign_routes = withPlace(
     all.filter((route) => !isOwn(route) && isFrom(route)),
     isFrom,
   );
-  const nexthops = nexthopsOf(namespace, link.index);
-  const channels = namespace.channels(link.name);
   return {
     link,
     addresses,
     routes,
     foreign_routes,
-    nexthops,
-    neighbours: namespace.neighbours(link.index).filter((neighbour) => isSet(neighbour, addresses)),
+    nexthops: nexthopsOf(host.nexthops, link.index),
+    neighbours: host.neighbours.filter(
+      (neighbour) => neighbour.link === link.index && isSet(neighbour, addresses),
+    ),
     others: otherLinks(links, link, [...routes, ...foreign_routes]),
-    ...(channels === undefined ? {} : { channels }),
   };
 }
 
@@ -87,10 +108,9 @@ export function madeForAddress({ table, protocol }: Pick<Route, 'table' | 'proto
 }
 
 function addressesOf(
-  namespace: NetworkNamespace,
+  all: readonly Address[],
   link: number,
 ): { own: Address[]; only_here: ReadonlySet<string> } {
-  const all = namespace.addresses();
   const text = ({ prefix }: Address): string => prefix.split('/')[0]!;
   const elsewhere = new Set(all.filter((address) => address.link !== link).map(text));
   const own = all.filter((address) => address.link === link);
@@ -112,8 +132,7 @@ export function isDead({ flags = 0 }: NextHop): boolean {
   return (flags & RTNH_F_DEAD) !== 0;
 }
 
-function nexthopsOf(namespace: NetworkNamespace, link: number): NexthopObject[] {
-  const all = namespace.nexthops();
+function nexthopsOf(all: readonly NexthopObject[], link: number): NexthopObject[] {
   const through = all.filter(({ hop }) => hop?.oif === link);
   const ids = new Set(through.map(({ id }) => id));
   return [...through, ...all.filter(({ group }) => group?.some(({ id }) => ids.has(id)))];

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import {
@@ -9,14 +10,17 @@ import {
   messagesOf,
   NLMSG_ERROR,
 } from '../../../src/host/netlink/netlink-message.js';
+import { RTM } from '../../../src/host/netlink/rtnetlink-constants.js';
 import {
   decodeAddress,
   decodeLink,
   decodeNeighbour,
+  decodeNexthop,
   decodeRoute,
   decodeRule,
 } from '../../../src/host/netlink/rtnetlink-decode.js';
 import { describeChange, encodeChange } from '../../../src/host/netlink/rtnetlink-encode.js';
+import { eventsOf } from '../../../src/host/netlink/rtnetlink-events.js';
 import { formatAddress, formatMac, parseAddress, parseMac, parsePrefix } from '../../../src/ip/text.js';
 import type { Address, NetworkChange, Route } from '../../../src/linux/network.js';
 
@@ -246,11 +250,13 @@ t.test('attributes that cannot be given back are named', async (t) => {
   writer
     .attribute(1, Buffer.from([10, 0, 0, 0]))
     .attributeU32(4, 3)
-    .attributeU16(21, 1)
+    .attributeU16(21, 6)
     .attributeU32(22, 0);
-  writer.attributeU32(11, 1);
+  writer.attributeU32(11, 0x1_0005);
+  writer.attributeU8(26, 1).attributeU32(99, 0);
   const route = decodeRoute(writer.bytes());
-  t.strictSame(route?.unsupported, ['realm', 'encap']);
+  t.strictSame(route?.unsupported, ['ttl-propagate', 'attribute 99', 'encapsulation 6']);
+  t.match(route?.next_hops, [{ realm: 0x1_0005, encap: { type: 6, data: '00000000' } }]);
 });
 
 t.test('the end of a bad message is an error, never a read past it', async (t) => {
@@ -304,4 +310,65 @@ t.test('a change is described by its object', async (t) => {
   const route = { family: 4, prefix: '10.0.0.0/8', next_hops: [{ oif: 3, gateway: '10.0.0.1' }] } as const;
   t.equal(describeChange({ do: 'add_route', route }), '10.0.0.0/8 via 10.0.0.1 link 3 table 254 metric 0');
   t.equal(describeChange({ do: 'set_link', link: 3, up: true }), 'link 3 {"up":true}');
+});
+
+/** What a kernel 6.18 has told of a host with links, addresses, routes, rules, neighbours and nexthop objects of all sorts. */
+const recorded = readFileSync(
+  new URL('../../../../test/host/netlink/recorded-messages.txt', import.meta.url),
+  'utf8',
+)
+  .trim()
+  .split('\n')
+  .map((line) => Buffer.from(line, 'hex'));
+
+const decoders: Readonly<Record<number, (payload: Buffer) => unknown>> = {
+  [RTM.NEWLINK]: decodeLink,
+  [RTM.NEWADDR]: decodeAddress,
+  [RTM.NEWROUTE]: decodeRoute,
+  [RTM.NEWNEIGH]: decodeNeighbour,
+  [RTM.NEWRULE]: decodeRule,
+  [RTM.NEWNEXTHOP]: decodeNexthop,
+};
+
+t.test('what a kernel has told can be read', async (t) => {
+  for (const bytes of recorded) {
+    const { type, payload } = only(bytes);
+    t.ok(decoders[type]!(payload), `type ${type}`);
+  }
+  const objects = recorded.map(only).flatMap(({ type, payload }) => {
+    const object = type === RTM.NEWNEXTHOP ? decodeNexthop(payload) : undefined;
+    return object ? [object] : [];
+  });
+  t.match(objects.find(({ id }) => id === 10)?.group, [{ id: 5, weight: 3 }]);
+  t.match(objects.find(({ id }) => id === 11)?.unsupported, ['resilient']);
+});
+
+t.test('no byte that is wrong throws anything but a RangeError, or ends the watch of events', async (t) => {
+  let seed = 26;
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  const extremes = [0, 1, 3, 4, 5, 0x7f, 0x80, 0xff];
+  const inputs = 100_000;
+  let read = 0;
+  const other: unknown[] = [];
+  for (let n = 0; n < inputs; n++) {
+    const bytes = Buffer.from(recorded[random(recorded.length)]!);
+    // The type stays one that is looked at.
+    for (let count = 1 + random(6); count > 0; count--) {
+      const at = random(8) === 0 ? random(4) : 8 + random(bytes.length - 8);
+      bytes[at] = random(2) === 0 ? random(256) : extremes[random(extremes.length)]!;
+    }
+    const input = random(8) === 0 ? bytes.subarray(0, random(bytes.length + 1)) : bytes;
+    const events = eventsOf(input);
+    if (events.length > 1 + input.length / 16) other.push(`${events.length} events of ${input.length} bytes`);
+    try {
+      for (const { type, payload } of messagesOf(input)) if (decoders[type]?.(payload)) read += 1;
+    } catch (error) {
+      if (!(error instanceof RangeError)) other.push(error);
+    }
+  }
+  t.same(other.slice(0, 5), []);
+  t.ok(read > inputs / 4, `${read} of ${inputs} could still be read`);
 });
