@@ -119,6 +119,7 @@ export class ApiClient {
     const body = ask.body === undefined ? undefined : JSON.stringify(ask.body);
     const send = url.protocol === 'http:' ? httpRequest : httpsRequest;
     return new Promise((resolve, reject) => {
+      let response: IncomingMessage | undefined;
       const request = send(url, {
         ...credentials,
         method,
@@ -131,15 +132,24 @@ export class ApiClient {
             'content-length': Buffer.byteLength(body),
           }),
         },
-        ...(signal && { signal }),
       });
       const timer = this.#clock.after(head_ms, () =>
         request.destroy(new ApiError(`${what}: no answer within ${head_ms / 1000} s`, 0)),
       );
+      // Not by Node's own `signal`: that destroys the socket of an answer that is complete, too, at a moment when nobody listens to its errors.
+      const onAbort = (): void => {
+        const reason = signal?.reason as Error;
+        if (response === undefined) request.destroy(reason);
+        else if (!response.complete) response.destroy(reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted) onAbort();
+      request.on('close', () => signal?.removeEventListener('abort', onAbort));
       request.on('socket', (socket) => socket.setKeepAlive(true, keep_alive_ms));
-      request.on('response', (response) => {
+      request.on('response', (head) => {
         timer.cancel();
-        resolve(response);
+        response = head;
+        resolve(head);
       });
       request.on('error', (error) => {
         timer.cancel();

@@ -129,8 +129,9 @@ export class ItemSplitter {
   /** The list without its items; undefined when it is not whole, or no JSON. */
   envelope(): unknown {
     const envelope = this.#envelope.take();
-    if (envelope === too_large || this.#depth !== 0) return undefined;
+    if (envelope === too_large) return undefined;
     try {
+      // One that broke off is no JSON.
       return JSON.parse(envelope.toString('utf8'));
     } catch {
       return undefined;

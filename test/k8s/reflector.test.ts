@@ -646,8 +646,24 @@ t.test('stop: in any state nothing is told any more, and nothing is left behind'
     t.equal(changes.length, told);
     t.equal(reflector.status().doing, 'stopped');
   }
+});
+
+t.test('stopped by its own receiver, in the middle of a list', async (t) => {
   const { server, reflect } = await startLab(t);
-  server.put(pool('p', '10.1.0.0/16'));
+  for (const n of [1, 2, 3, 4]) server.put(pool(`p${n}`, `10.${n}.0.0/16`));
+  let stopping: Promise<void> | undefined;
+  const one = reflect(pools_of_two, () => {
+    stopping ??= one.reflector.stop();
+  });
+  await until('stopped by its receiver', () => stopping !== undefined);
+  await stopping;
+  t.equal(one.changes.length, 1);
+  t.equal(one.reflector.status().doing, 'stopped');
+});
+
+t.test('one that waits for another’s question, or for its receiver, ends as well', async (t) => {
+  const { server, reflect } = await startLab(t);
+  for (let n = 0; n < 40; n += 1) server.put(pool(`p${n}`, `10.${n}.0.0/16`, { text: 'x'.repeat(3000) }));
   server.fault({ verb: 'discovery', times: 1, does: { type: 'silent' } });
   const stopped = reflect(ip_pool_kind);
   const waits = reflect(ip_pool_kind);
@@ -656,6 +672,9 @@ t.test('stop: in any state nothing is told any more, and nothing is left behind'
   await until('the other asks itself', waits.isSynced);
   const { reflector, changes } = reflect(ip_pool_kind, () => new Promise(() => {}));
   await until('held', () => changes.length === 1);
+  // What is left of the list arrives meanwhile.
+  for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   await reflector.stop();
   t.equal(reflector.status().doing, 'stopped', 'while a receiver holds it');
+  t.equal(changes.length, 1);
 });
