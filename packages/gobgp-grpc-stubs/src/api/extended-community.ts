@@ -1,0 +1,61 @@
+import {
+  address,
+  bool,
+  bytes,
+  f32,
+  type Input,
+  message,
+  type Output,
+  required,
+  text,
+  u32,
+  union,
+} from '../schema.js';
+
+/** Extended communities (RFC 4360): eight bytes, told apart by GoBGP. Those not listed come as `unknown`. */
+
+const asSpecific = (name: string) =>
+  message(name, {
+    is_transitive: required(1, bool),
+    sub_type: required(2, u32),
+    asn: required(3, u32),
+    local_admin: required(4, u32),
+  });
+
+const AddressSpecific = message('IPv4AddressSpecificExtended', {
+  is_transitive: required(1, bool),
+  sub_type: required(2, u32),
+  address: required(3, address),
+  local_admin: required(4, u32),
+});
+
+/** Sub-type 2 is a route target, 3 a route origin. */
+export const ExtendedCommunity = union('ExtendedCommunity', {
+  /** One that GoBGP itself does not know. */
+  unrecognized: [
+    1,
+    'UnknownExtended',
+    message('UnknownExtended', { type_code: required(1, u32), value: required(2, bytes) }),
+  ],
+  two_octet_as_specific: [2, 'TwoOctetAsSpecificExtended', asSpecific('TwoOctetAsSpecificExtended')],
+  ipv4_address_specific: [3, 'IPv4AddressSpecificExtended', AddressSpecific],
+  four_octet_as_specific: [4, 'FourOctetAsSpecificExtended', asSpecific('FourOctetAsSpecificExtended')],
+  /** `bandwidth` in bytes per second. */
+  link_bandwidth: [
+    5,
+    'LinkBandwidthExtended',
+    message('LinkBandwidthExtended', { asn: required(1, u32), bandwidth: required(2, f32) }),
+  ],
+  validation: [6, 'ValidationExtended', message('ValidationExtended', { state: required(1, u32) })],
+  color: [7, 'ColorExtended', message('ColorExtended', { color: required(1, u32) })],
+  encap: [8, 'EncapExtended', message('EncapExtended', { tunnel_type: required(1, u32) })],
+  default_gateway: [9, 'DefaultGatewayExtended', message('DefaultGatewayExtended', {})],
+  opaque: [
+    10,
+    'OpaqueExtended',
+    message('OpaqueExtended', { is_transitive: required(1, bool), value: required(3, bytes) }),
+  ],
+  router_mac: [14, 'RouterMacExtended', message('RouterMacExtended', { mac: required(1, text) })],
+});
+export type ExtendedCommunity = Output<typeof ExtendedCommunity>;
+export type ExtendedCommunityInput = Input<typeof ExtendedCommunity>;
