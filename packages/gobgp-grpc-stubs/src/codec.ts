@@ -192,10 +192,15 @@ export class Codec {
         if (given === undefined) return;
         if (typeof given !== 'object' || given === null || !(Symbol.iterator in given))
           throw new BadValue(`${describe(given)} is not a list`);
-        for (const element of given as Iterable<unknown>) {
-          writer.varint(tag);
-          codec.encode(writer, element);
-        }
+        if (codec.wire_type === wire_varint)
+          writer.unlessEmpty((number! << 3) | wire_bytes, () => {
+            for (const element of given as Iterable<unknown>) codec.encode(writer, element);
+          });
+        else
+          for (const element of given as Iterable<unknown>) {
+            writer.varint(tag);
+            codec.encode(writer, element);
+          }
       };
     return (writer, value) => {
       const given = value[name] ?? field.assumed;
@@ -271,9 +276,11 @@ export class Codec {
       if (major === 3) {
         writer.varint((1 << 3) | wire_bytes);
         writer.text(any_prefix + v3);
-        writer.varint((2 << 3) | wire_bytes);
-      } else writer.varint((v4 << 3) | wire_bytes);
-      write();
+        writer.unlessEmpty((2 << 3) | wire_bytes, write);
+      } else {
+        writer.varint((v4 << 3) | wire_bytes);
+        writer.nested(write);
+      }
     };
     const members = new Map(
       Object.entries(union.members).map(([type, [v4, v3, member]]) => {
@@ -281,7 +288,7 @@ export class Codec {
         return [
           type,
           (writer: Writer, value: unknown) =>
-            writeMember(writer, v4, `apipb.${v3}`, () => writer.nested(() => encode(writer, value))),
+            writeMember(writer, v4, `apipb.${v3}`, () => encode(writer, value)),
         ] as const;
       }),
     );
@@ -299,7 +306,7 @@ export class Codec {
           throw new BadValue(
             `an unknown ${union.name} with tag ${describe(tag)} is not one of GoBGP ${major}.x`,
           );
-        writeMember(writer, number, tag, () => writer.raw(bytes));
+        writeMember(writer, number, tag, () => writer.bytes(bytes));
         return;
       }
       const write = typeof type === 'string' ? members.get(type) : undefined;

@@ -144,6 +144,11 @@ export class Writer {
 
   raw(value: Uint8Array): void {
     this.varint(value.length);
+    this.bytes(value);
+  }
+
+  /** Bytes without their length. */
+  bytes(value: Uint8Array): void {
     this.#room(value.length);
     this.#bytes.set(value, this.#at);
     this.#at += value.length;
@@ -166,6 +171,15 @@ export class Writer {
     this.#at = start - 1;
     this.varint(length);
     this.#at += length;
+  }
+
+  /** A field that holds what `write` writes; none where that is nothing. */
+  unlessEmpty(key: number, write: () => void): void {
+    const start = this.#at;
+    this.varint(key);
+    const before = this.#at;
+    this.nested(write);
+    if (this.#at === before + 1) this.#at = start;
   }
 
   #room(length: number): void {
