@@ -1,3 +1,4 @@
+import { isIP, isIPv4 } from 'node:net';
 import { IncompatibleError, MalformedError } from './errors.js';
 import { Lazy } from './lazy.js';
 import {
@@ -483,8 +484,20 @@ const readText: Decode = (reader) => {
   return value;
 };
 
+const addressOf = (fits: (value: string) => unknown, what: string): Encode => {
+  return (writer, value) => {
+    if (typeof value !== 'string' || !fits(value)) throw new BadValue(`${describe(value)} is not ${what}`);
+    writer.text(value);
+  };
+};
+
 /** How GoBGP writes that there is no address: Go's words for a nil IP. */
 const no_address = new Set(['<nil>', 'invalid IP']);
+
+const readAddress: Decode = (reader) => {
+  const value = readText(reader) as string;
+  return no_address.has(value) ? '' : value;
+};
 
 const number = (encode: Encode, decode: Decode): KindCodec => ({
   wire_type: wire_varint,
@@ -536,10 +549,8 @@ const scalars: Readonly<Record<ScalarTag, KindCodec>> = {
     string(() => 'this secret')(writer, value);
     writer.secrets.push(value as string);
   }),
-  address: textCodec(string(describe), (reader) => {
-    const value = readText(reader) as string;
-    return no_address.has(value) ? '' : value;
-  }),
+  address: textCodec(addressOf(isIP, 'an IP address'), readAddress),
+  ipv4: textCodec(addressOf(isIPv4, 'an IPv4 address'), readAddress),
   bytes: {
     wire_type: wire_bytes,
     isZero: (value) => value instanceof Uint8Array && value.length === 0,

@@ -16,6 +16,7 @@ export type ScalarTag =
   | 'text'
   | 'secret'
   | 'address'
+  | 'ipv4'
   | 'bytes'
   | 'timestamp';
 
@@ -131,8 +132,13 @@ export const bool = scalar<boolean>('bool');
 export const text = scalar<string>('text');
 /** Text that no error repeats. */
 export const secret = scalar<string>('secret');
-/** An address as text; empty where there is none, for which 3.x says `<nil>` and 4.x `invalid IP`. */
+/**
+ * An address as text; empty where there is none, for which 3.x says `<nil>` and 4.x `invalid IP`. Nothing else is sent: 3.10
+ * takes a neighbour's for a name, and dies of one.
+ */
 export const address = scalar<string>('address');
+/** Likewise, of IPv4 alone: a router's or a cluster's id. */
+export const ipv4 = scalar<string>('ipv4');
 /** Decode copies. */
 export const bytes = scalar<Uint8Array>('bytes');
 /** Milliseconds since the epoch; 0 where there is none. */

@@ -3,11 +3,11 @@ import {
   bytes,
   fixed,
   type Input,
+  ipv4,
   many,
   message,
   type Output,
   required,
-  text,
   u32,
   union,
 } from '../schema.js';
@@ -51,7 +51,7 @@ export const Attribute = union('Attribute', {
   /** 0 IGP, 1 EGP, 2 incomplete. */
   origin: [2, 'OriginAttribute', message('OriginAttribute', { origin: required(1, u32) })],
   as_path: [3, 'AsPathAttribute', AsPath('AsPathAttribute')],
-  next_hop: [4, 'NextHopAttribute', message('NextHopAttribute', { next_hop: required(1, text) })],
+  next_hop: [4, 'NextHopAttribute', message('NextHopAttribute', { next_hop: required(1, address) })],
   multi_exit_disc: [
     5,
     'MultiExitDiscAttribute',
@@ -62,18 +62,18 @@ export const Attribute = union('Attribute', {
   aggregator: [
     8,
     'AggregatorAttribute',
-    message('AggregatorAttribute', { asn: required(1, u32), address: required(2, address) }),
+    message('AggregatorAttribute', { asn: required(1, u32), address: required(2, ipv4) }),
   ],
   /** The AS in the upper sixteen bits, its value in the lower. */
   communities: [9, 'CommunitiesAttribute', message('CommunitiesAttribute', { communities: many(1, u32) })],
-  originator_id: [10, 'OriginatorIdAttribute', message('OriginatorIdAttribute', { id: required(1, text) })],
-  cluster_list: [11, 'ClusterListAttribute', message('ClusterListAttribute', { ids: many(1, text) })],
+  originator_id: [10, 'OriginatorIdAttribute', message('OriginatorIdAttribute', { id: required(1, ipv4) })],
+  cluster_list: [11, 'ClusterListAttribute', message('ClusterListAttribute', { ids: many(1, ipv4) })],
   mp_reach: [
     12,
     'MpReachNLRIAttribute',
     message('MpReachNLRIAttribute', {
       family: required(1, Family),
-      next_hops: many(2, text),
+      next_hops: many(2, address),
       nlris: many(3, Nlri),
     }),
   ],
@@ -91,7 +91,7 @@ export const Attribute = union('Attribute', {
   as4_aggregator: [
     16,
     'As4AggregatorAttribute',
-    message('As4AggregatorAttribute', { asn: required(2, u32), address: required(3, address) }),
+    message('As4AggregatorAttribute', { asn: required(2, u32), address: required(3, ipv4) }),
   ],
   /** Tunnels by type: 15 is an SR policy. */
   tunnel_encap: [

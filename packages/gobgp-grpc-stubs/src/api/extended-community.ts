@@ -1,9 +1,9 @@
 import {
-  address,
   bool,
   bytes,
   f32,
   type Input,
+  ipv4,
   message,
   type Output,
   required,
@@ -25,7 +25,7 @@ const asSpecific = (name: string) =>
 const AddressSpecific = message('IPv4AddressSpecificExtended', {
   is_transitive: required(1, bool),
   sub_type: required(2, u32),
-  address: required(3, address),
+  address: required(3, ipv4),
   local_admin: required(4, u32),
 });
 

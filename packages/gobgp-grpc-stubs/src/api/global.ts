@@ -3,6 +3,7 @@ import {
   bool,
   type Input,
   i32,
+  ipv4,
   many,
   message,
   type Output,
@@ -19,10 +20,10 @@ export const Global = message('Global', {
   /** 0: not started. */
   asn: required(1, u32),
   /** An IPv4 address, whatever the families. */
-  router_id: required(2, address),
+  router_id: required(2, ipv4),
   /** -1: does not listen; 0: 179. */
   listen_port: optional(3, i32),
-  listen_addresses: many(4, text),
+  listen_addresses: many(4, address),
   use_multiple_paths: optional(6, bool),
   graceful_restart: optional(10, GracefulRestart),
   apply_policy: optional({ v3: 11 }, ApplyPolicy),

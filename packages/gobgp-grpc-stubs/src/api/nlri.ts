@@ -1,7 +1,7 @@
 import {
-  address,
   bytes,
   type Input,
+  ipv4,
   many,
   message,
   type Output,
@@ -25,7 +25,7 @@ export const RouteDistinguisher = union('RouteDistinguisher', {
   ip_address: [
     2,
     'RouteDistinguisherIPAddress',
-    message('RouteDistinguisherIPAddress', { admin: required(1, address), assigned: required(2, u32) }),
+    message('RouteDistinguisherIPAddress', { admin: required(1, ipv4), assigned: required(2, u32) }),
   ],
   four_octet_asn: [3, 'RouteDistinguisherFourOctetASN', asnDistinguisher('RouteDistinguisherFourOctetASN')],
 });

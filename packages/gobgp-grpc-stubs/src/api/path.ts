@@ -4,6 +4,7 @@ import {
   bool,
   bytes,
   type Input,
+  ipv4,
   lazy,
   many,
   message,
@@ -43,7 +44,7 @@ export const Path = message('Path', {
   no_implicit_withdraw: optional(8, bool),
   family: required(9, Family),
   source_asn: optional(10, u32),
-  source_id: optional(11, address),
+  source_id: optional(11, ipv4),
   filtered: optional(12, bool),
   /** Its peer restarts gracefully. */
   stale: optional(13, bool),

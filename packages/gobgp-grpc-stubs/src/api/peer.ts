@@ -4,6 +4,7 @@ import {
   bytes,
   fixed,
   type Input,
+  ipv4,
   many,
   message,
   type Output,
@@ -195,7 +196,7 @@ export const PeerState = message('PeerState', {
   flops: optional(17, u32),
   remote_cap: many(18, Capability),
   local_cap: many(19, Capability),
-  router_id: optional(20, address),
+  router_id: optional(20, ipv4),
   disconnect_reason: optional({ v4: 21 }, DisconnectReason),
   disconnect_message: optional({ v4: 22 }, text),
 });
@@ -343,7 +344,7 @@ export const Peer = message('Peer', {
     4,
     message('RouteReflector', {
       route_reflector_client: required(1, bool),
-      route_reflector_cluster_id: optional(2, address),
+      route_reflector_cluster_id: optional(2, ipv4),
     }),
   ),
   /** Of ListPeer and WatchEvent. */

@@ -1,4 +1,5 @@
 import {
+  address,
   bool,
   fixed,
   type Input,
@@ -111,7 +112,7 @@ export const Actions = message('Actions', {
   nexthop: optional(
     6,
     message('NexthopAction', {
-      address: optional(1, text),
+      address: optional(1, address),
       self: optional(2, bool),
       unchanged: optional(3, bool),
       peer_address: optional(4, bool, '3.28'),

@@ -1,4 +1,15 @@
-import { bool, bytes, type Message, many, message, optional, required, shifted, text } from '../schema.js';
+import {
+  address,
+  bool,
+  bytes,
+  type Message,
+  many,
+  message,
+  optional,
+  required,
+  shifted,
+  text,
+} from '../schema.js';
 import { Global, LogLevel } from './global.js';
 import {
   AddPathRequest,
@@ -53,7 +64,7 @@ const stream = <Q extends Message, R extends Message>(
 const nothing = message('Empty', {});
 
 const assignment = { assignment: required(1, PolicyAssignment) };
-const peer_address = { address: required(1, text) };
+const peer_address = { address: required(1, address) };
 /** A text for the peer (RFC 9003). */
 const with_communication = { ...peer_address, communication: optional(2, text) };
 
@@ -81,12 +92,12 @@ export const rpcs = {
   ),
   deletePeer: unary(
     'DeletePeer',
-    message('DeletePeerRequest', { address: optional(1, text), interface: optional(2, text) }),
+    message('DeletePeerRequest', { address: optional(1, address), interface: optional(2, text) }),
     nothing,
   ),
   listPeer: stream(
     'ListPeer',
-    message('ListPeerRequest', { address: optional(1, text), enable_advertised: optional(2, bool) }),
+    message('ListPeerRequest', { address: optional(1, address), enable_advertised: optional(2, bool) }),
     message('ListPeerResponse', { peer: required(1, Peer) }),
   ),
   /** `soft` keeps the session. Outwards it withdraws what is newly rejected from 4.6 on. */

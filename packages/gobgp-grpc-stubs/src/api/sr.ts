@@ -1,4 +1,5 @@
 import {
+  address,
   bool,
   bytes,
   fixed,
@@ -136,7 +137,7 @@ export const TunnelSubTlv = union('TunnelEncapSubTLV', {
   egress_endpoint: [
     5,
     'TunnelEncapSubTLVEgressEndpoint',
-    message('TunnelEncapSubTLVEgressEndpoint', { address: required(1, text) }),
+    message('TunnelEncapSubTLVEgressEndpoint', { address: required(1, address) }),
   ],
   udp_dest_port: [
     6,

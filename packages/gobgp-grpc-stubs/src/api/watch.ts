@@ -1,4 +1,4 @@
-import { bool, fixed, many, message, optional, required, shifted, text, u32 } from '../schema.js';
+import { address, bool, fixed, many, message, optional, required, shifted, text, u32 } from '../schema.js';
 import { TableEvent } from './path.js';
 import { Peer } from './peer.js';
 
@@ -15,7 +15,7 @@ export const WatchEventRequest = message('WatchEventRequest', {
           /** 3.x before 3.24 knows no `eor`, and is silent. */
           type: required(1, shifted('best', 'adjin', 'post_policy', 'eor')),
           init: optional(2, bool),
-          peer_address: optional(3, text, '3.19'),
+          peer_address: optional(3, address, '3.19'),
           peer_group: optional(4, text, '3.19'),
         }),
       ),
