@@ -1,6 +1,7 @@
 import { isIP, isIPv4 } from 'node:net';
 import { IncompatibleError, MalformedError } from './errors.js';
 import { Lazy } from './lazy.js';
+import { isPrefix } from './prefix.js';
 import {
   type Enumeration,
   type Field,
@@ -106,6 +107,7 @@ export class Codec {
       const codec = this.#kind(field.kind);
       names.push(name);
       encoders.push(this.#fieldEncoder(message, name, field, codec));
+      if (field.count === 'derived') continue;
       if (field.count === 'many') template[name] = no_elements;
       else if (field.count === 'lazy') template[name] = no_lazy_elements;
       else if (typeof field.kind.tag === 'string' && isComposite(field.kind)) {
@@ -128,6 +130,8 @@ export class Codec {
           if (!(cause instanceof BadValue)) throw cause;
           throw new MalformedError(`${message.name}.${names[i]}: ${cause.message}`);
         }
+        const wrong = message.check?.(value);
+        if (wrong !== undefined) throw new MalformedError(`${message.name}: ${wrong}`);
       },
       decode: (reader) => {
         const value = readFields(reader, { ...template }, decoders);
@@ -184,32 +188,41 @@ export class Codec {
       };
     if (field.inline === true && major === 4) {
       const union = this.#unionBody(field.kind as Union);
-      return (writer, value) => union(writer, value[name]);
+      return (writer, value) => {
+        if (isNothing(value[name])) throw new BadValue('is empty');
+        union(writer, value[name]);
+      };
     }
     const tag = (number! << 3) | codec.wire_type;
     if (isList(field))
       return (writer, value) => {
         const given = value[name];
         if (given === undefined) return;
-        if (typeof given !== 'object' || given === null || !(Symbol.iterator in given))
+        if (!Array.isArray(given) && !(given instanceof Lazy))
           throw new BadValue(`${describe(given)} is not a list`);
         if (codec.wire_type === wire_varint)
           writer.unlessEmpty((number! << 3) | wire_bytes, () => {
-            for (const element of given as Iterable<unknown>) codec.encode(writer, element);
+            for (const element of given) codec.encode(writer, element);
           });
         else
-          for (const element of given as Iterable<unknown>) {
+          for (const element of given) {
             writer.varint(tag);
             codec.encode(writer, element);
           }
       };
+    const needed =
+      field.count === 'required' && (field.kind.tag === 'union' || empty_is_none.has(field.kind.tag));
+    const { derive } = field;
     return (writer, value) => {
-      const given = value[name] ?? field.assumed;
+      const given = derive === undefined ? (value[name] ?? field.assumed) : derive(value as never);
       if (given === undefined) {
         if (field.count === 'optional') return;
         throw new BadValue('is missing');
       }
-      if (codec.isZero(given)) return;
+      if (codec.isZero(given)) {
+        if (needed) throw new BadValue('is empty');
+        return;
+      }
       writer.varint(tag);
       codec.encode(writer, given);
     };
@@ -219,7 +232,14 @@ export class Codec {
     if (kind.tag === 'message') return this.#nestedMessage(kind as Message);
     if (kind.tag === 'union') return this.#union(kind as Union);
     if (kind.tag === 'enum') return this.#enum(kind as Enumeration<string>);
-    return scalars[kind.tag];
+    const { lengths } = kind;
+    if (lengths === undefined) return scalars[kind.tag];
+    const encode: Encode = (writer, value) => {
+      if (value instanceof Uint8Array && !lengths.includes(value.length))
+        throw new BadValue(`${value.length} bytes, instead of ${lengths.join(' or ')}`);
+      scalars.bytes.encode(writer, value);
+    };
+    return { ...scalars.bytes, encode, isZero: () => false };
   }
 
   #nestedMessage(message: Message): KindCodec {
@@ -294,7 +314,7 @@ export class Codec {
       }),
     );
     return (writer, value) => {
-      if (isNothing(value)) return;
+      if (isNothing(value)) throw new BadValue(`an empty ${union.name}`);
       const type = typeof value === 'object' && value !== null ? (value as Value).type : undefined;
       if (type === 'unknown') {
         const { tag, bytes } = value as Unknown;
@@ -444,6 +464,8 @@ function within<T>(reader: Reader, decode: (reader: Reader) => T): T {
   return value;
 }
 
+/** Text that has to be something where it has to be given. */
+const empty_is_none: ReadonlySet<string> = new Set(['address', 'ipv4', 'prefix', 'mac']);
 const isComposite = (kind: Kind): boolean => kind.tag === 'message' || kind.tag === 'union';
 const isList = (field: Field): boolean => field.count === 'many' || field.count === 'lazy';
 const isNothing = (value: unknown): boolean =>
@@ -520,6 +542,8 @@ const unsigned = (writer: Writer, value: number) => writer.varint(value);
 const signed = (writer: Writer, value: number) => writer.signed(value);
 
 const scalars: Readonly<Record<ScalarTag, KindCodec>> = {
+  u8: number(whole(0, 2 ** 8 - 1, unsigned), (reader) => reader.varint()),
+  u16: number(whole(0, 2 ** 16 - 1, unsigned), (reader) => reader.varint()),
   u32: number(whole(0, 2 ** 32 - 1, unsigned), (reader) => reader.varint()),
   u64: number(whole(0, max_exact, unsigned), (reader) => reader.varint()),
   i32: number(whole(-(2 ** 31), 2 ** 31 - 1, signed), (reader) => reader.signed()),
@@ -551,6 +575,8 @@ const scalars: Readonly<Record<ScalarTag, KindCodec>> = {
   }),
   address: textCodec(addressOf(isIP, 'an IP address'), readAddress),
   ipv4: textCodec(addressOf(isIPv4, 'an IPv4 address'), readAddress),
+  prefix: textCodec(addressOf(isPrefix, 'an IP address with a prefix length')),
+  mac: textCodec(addressOf((value) => /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value), 'a MAC address')),
   bytes: {
     wire_type: wire_bytes,
     isZero: (value) => value instanceof Uint8Array && value.length === 0,

@@ -7,6 +7,8 @@ import type { Dialect } from './version.js';
  */
 
 export type ScalarTag =
+  | 'u8'
+  | 'u16'
   | 'u32'
   | 'u64'
   | 'i32'
@@ -17,6 +19,8 @@ export type ScalarTag =
   | 'secret'
   | 'address'
   | 'ipv4'
+  | 'prefix'
+  | 'mac'
   | 'bytes'
   | 'timestamp';
 
@@ -31,6 +35,8 @@ interface Typed<In, Out> {
 
 export interface Scalar<T> extends Typed<T, T> {
   readonly tag: ScalarTag;
+  /** Of bytes: how many there may be. */
+  readonly lengths?: readonly number[];
 }
 
 export interface Enumeration<Name extends string> extends Typed<Name | UnknownName, Name | UnknownName> {
@@ -45,6 +51,8 @@ export interface Message<In = unknown, Out = unknown> extends Typed<In, Out> {
   readonly tag: 'message';
   readonly name: string;
   readonly fields: Fields;
+  /** What is wrong with a value whose fields are right one by one, before it is sent. */
+  check?(value: In): string | undefined;
 }
 
 /** One of several messages: an Any that names it in 3.x, a oneof in 4.x. */
@@ -77,7 +85,7 @@ export type Input<K extends Kind> = InOf<K>;
 export type Output<K extends Kind> = OutOf<K>;
 
 export type FieldNumber = number | { readonly v3?: number; readonly v4?: number };
-type Count = 'required' | 'optional' | 'many' | 'lazy';
+type Count = 'required' | 'optional' | 'many' | 'lazy' | 'derived';
 
 export interface Field<K extends Kind = Kind, C extends Count = Count> {
   readonly number: FieldNumber;
@@ -87,22 +95,29 @@ export interface Field<K extends Kind = Kind, C extends Count = Count> {
   readonly since?: string;
   /** What is sent where nothing is given. */
   readonly assumed?: unknown;
+  /** Follows from the rest of the message: sent, and no field of ours. */
+  readonly derive?: (message: never) => unknown;
   /** The members of the union are the message's own fields in 4.x, without a wrapper. */
   readonly inline?: true;
 }
 
 export type Fields = Readonly<Record<string, Field>>;
 
+/** A list to send: it is read more than once. */
+export type List<T> = readonly T[] | Lazy<T>;
+
+type Given<F extends Fields, N extends keyof F> = F[N]['count'] extends 'derived' ? never : N;
+
 type InputOf<F extends Fields> = {
   readonly [N in keyof F as F[N]['count'] extends 'required' ? N : never]: InOf<F[N]['kind']>;
 } & {
-  readonly [N in keyof F as F[N]['count'] extends 'required' ? never : N]?:
-    | (F[N]['count'] extends 'many' | 'lazy' ? Iterable<InOf<F[N]['kind']>> : InOf<F[N]['kind']>)
+  readonly [N in keyof F as F[N]['count'] extends 'required' ? never : Given<F, N>]?:
+    | (F[N]['count'] extends 'many' | 'lazy' ? List<InOf<F[N]['kind']>> : InOf<F[N]['kind']>)
     | undefined;
 };
 
 type OutputOf<F extends Fields> = {
-  readonly [N in keyof F]: F[N]['count'] extends 'many'
+  readonly [N in keyof F as Given<F, N>]: F[N]['count'] extends 'many'
     ? readonly OutOf<F[N]['kind']>[]
     : F[N]['count'] extends 'lazy'
       ? Lazy<OutOf<F[N]['kind']>>
@@ -122,6 +137,8 @@ type UnionOf<M extends Members, Side extends 'in' | 'out'> =
 
 const scalar = <T>(tag: ScalarTag): Scalar<T> => ({ tag });
 
+export const u8 = scalar<number>('u8');
+export const u16 = scalar<number>('u16');
 export const u32 = scalar<number>('u32');
 /** A number: counters and times, exact to 2^53. */
 export const u64 = scalar<number>('u64');
@@ -132,15 +149,17 @@ export const bool = scalar<boolean>('bool');
 export const text = scalar<string>('text');
 /** Text that no error repeats. */
 export const secret = scalar<string>('secret');
-/**
- * An address as text; empty where there is none, for which 3.x says `<nil>` and 4.x `invalid IP`. Nothing else is sent: 3.10
- * takes a neighbour's for a name, and dies of one.
- */
+/** An address as text; empty where there is none, for which 3.x says `<nil>` and 4.x `invalid IP`. Nothing else is sent. */
 export const address = scalar<string>('address');
 /** Likewise, of IPv4 alone: a router's or a cluster's id. */
 export const ipv4 = scalar<string>('ipv4');
+/** An address with a prefix length, as text. */
+export const prefix = scalar<string>('prefix');
+/** Six bytes in hexadecimal, between colons. */
+export const mac = scalar<string>('mac');
 /** Decode copies. */
 export const bytes = scalar<Uint8Array>('bytes');
+export const sized = (...lengths: readonly number[]): Scalar<Uint8Array> => ({ tag: 'bytes', lengths });
 /** Milliseconds since the epoch; 0 where there is none. */
 export const timestamp = scalar<number>('timestamp');
 
@@ -185,6 +204,12 @@ export const assumed = <K extends Kind>(
   assumed: value,
 });
 
+export const derived = <K extends Kind>(
+  number: FieldNumber,
+  kind: K,
+  derive: (message: never) => InOf<K>,
+): Field<K, 'derived'> => ({ number, kind, count: 'derived', derive });
+
 export const many = <K extends Kind>(number: FieldNumber, kind: K): Field<K, 'many'> => ({
   number,
   kind,
@@ -210,7 +235,13 @@ export const inline = <K extends Union>(v3: number, kind: K): Field<K, 'required
 export const message = <const F extends Fields>(
   name: string,
   fields: F,
-): Message<InputOf<F>, OutputOf<F>> => ({ tag: 'message', name, fields });
+  check?: (value: InputOf<F>) => string | undefined,
+): Message<InputOf<F>, OutputOf<F>> => ({
+  tag: 'message',
+  name,
+  fields,
+  ...(check === undefined ? {} : { check }),
+});
 
 export const union = <const M extends Members>(
   name: string,

@@ -77,7 +77,7 @@ const vpn6 = {
   prefix_len: 128,
   prefix: '2001:db8:9::1',
 } as const;
-const sr6 = { type: 'sr_policy', length: 192, distinguisher: 0, color: 6, endpoint: endpoint6 } as const;
+const sr6 = { type: 'sr_policy', distinguisher: 0, color: 6, endpoint: endpoint6 } as const;
 const sr4 = {
   type: 'sr_policy',
   length: 96,

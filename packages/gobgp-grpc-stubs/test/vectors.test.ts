@@ -94,7 +94,7 @@ const vectorsOf = (dialect: Dialect): readonly Vector[] => [
           { type: 'default_gateway' },
           { type: 'opaque', is_transitive: true, value: Uint8Array.of(1, 2, 3) },
           { type: 'router_mac', mac: '02:00:00:00:00:01' },
-          { type: 'unrecognized', type_code: 0x83, value: Uint8Array.of(9, 8, 7) },
+          { type: 'unrecognized', type_code: 0x83, value: Uint8Array.of(9, 8, 7, 6, 5, 4, 3) },
         ],
       },
     ],
@@ -112,7 +112,7 @@ const vectorsOf = (dialect: Dialect): readonly Vector[] => [
   vpn('four octets of AS', { type: 'four_octet_asn', admin: 4200000000, assigned: 5 }),
   vector('path of an SR policy', Path, {
     family: ipv6_sr_policy,
-    nlri: { type: 'sr_policy', length: 192, distinguisher: 0, color: 6, endpoint },
+    nlri: { type: 'sr_policy', distinguisher: 0, color: 6, endpoint },
     pattrs: [
       {
         type: 'tunnel_encap',
@@ -140,7 +140,7 @@ const vectorsOf = (dialect: Dialect): readonly Vector[] => [
                     sid,
                     endpoint_behavior_structure: { behavior: 'end_dt4', block_len: 40 },
                   },
-                  { type: 'a', label: 16 },
+                  { type: 'a', flags: {}, label: 16 },
                 ],
               },
               { type: 'sr_preference', preference: 11 },
@@ -454,9 +454,11 @@ for (const dialect of [3, 4] as const) {
     );
     t.match(paths.slice(1), [{ family: ipv6_unicast }]);
     t.same(paths.slice(2, 5), []);
-    // A lazy list is a list: it can be sent.
-    const sent = codec.encode(AddPathStreamRequest, { paths }).bytes;
-    t.match((codec.decode(AddPathStreamRequest, sent) as { paths: unknown[] }).paths, [...paths]);
+    // A lazy list is a list, and can be sent; what is no path cannot.
+    t.throws(() => codec.encode(AddPathStreamRequest, { paths }), { message: 'Path.nlri: is empty' });
+    const [first] = paths.slice(0, 1);
+    const { bytes: sent } = codec.encode(AddPathStreamRequest, { paths: [first] });
+    t.match(codec.decode(AddPathStreamRequest, sent), { paths: [first] });
   });
 }
 

@@ -8,6 +8,7 @@ import {
   message,
   type Output,
   required,
+  u8,
   u32,
   union,
 } from '../schema.js';
@@ -17,6 +18,11 @@ import { Nlri } from './nlri.js';
 import { PrefixSidTlv, TunnelSubTlv } from './sr.js';
 
 /** Path attributes. Those of flow specification, EVPN, link state and AIGP come as `unknown`. */
+
+/** The type codes that GoBGP decodes. An attribute of one of them that is given to it undecoded is its death. */
+const known_codes: ReadonlySet<number> = new Set([
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 22, 23, 25, 26, 29, 32, 40,
+]);
 
 export const AsSegmentType = fixed({
   unspecified: 0,
@@ -42,14 +48,17 @@ export const Attribute = union('Attribute', {
   unrecognized: [
     1,
     'UnknownAttribute',
-    message('UnknownAttribute', {
-      flags: required(1, u32),
-      type_code: required(2, u32),
-      value: required(3, bytes),
-    }),
+    message(
+      'UnknownAttribute',
+      { flags: required(1, u8), type_code: required(2, u8), value: required(3, bytes) },
+      ({ type_code }) =>
+        known_codes.has(type_code)
+          ? `GoBGP knows attributes of type code ${type_code}: it has to be sent as what it is`
+          : undefined,
+    ),
   ],
   /** 0 IGP, 1 EGP, 2 incomplete. */
-  origin: [2, 'OriginAttribute', message('OriginAttribute', { origin: required(1, u32) })],
+  origin: [2, 'OriginAttribute', message('OriginAttribute', { origin: required(1, u8) })],
   as_path: [3, 'AsPathAttribute', AsPath('AsPathAttribute')],
   next_hop: [4, 'NextHopAttribute', message('NextHopAttribute', { next_hop: required(1, address) })],
   multi_exit_disc: [

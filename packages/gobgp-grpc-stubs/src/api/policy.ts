@@ -1,3 +1,4 @@
+import { wrongPrefix } from '../prefix.js';
 import {
   address,
   bool,
@@ -8,9 +9,11 @@ import {
   message,
   type Output,
   optional,
+  prefix,
   required,
   shifted,
   text,
+  u8,
   u32,
 } from '../schema.js';
 import { Family } from './family.js';
@@ -29,11 +32,16 @@ export const DefinedType = shifted(
   'next_hop',
 );
 
-const Prefix = message('Prefix', {
-  ip_prefix: required(1, text),
-  mask_length_min: required(2, u32),
-  mask_length_max: required(3, u32),
-});
+/** Those of the prefix whose lengths are within both. GoBGP takes lengths that no prefix has, and matches nothing then. */
+const Prefix = message(
+  'Prefix',
+  { ip_prefix: required(1, prefix), mask_length_min: required(2, u8), mask_length_max: required(3, u8) },
+  ({ ip_prefix, mask_length_min: min, mask_length_max: max }) => {
+    const [address = ''] = ip_prefix.split('/');
+    if (min > max) return `${ip_prefix}: no length is from ${min} to ${max}`;
+    return wrongPrefix(address, max);
+  },
+);
 
 /**
  * `prefixes` of a prefix set, `list` of any other: neighbours as prefixes (`192.0.2.1/32`), communities and AS paths as

@@ -64,6 +64,7 @@ const stream = <Q extends Message, R extends Message>(
 const nothing = message('Empty', {});
 
 const assignment = { assignment: required(1, PolicyAssignment) };
+/** Without an address GoBGP takes all peers, or dies. */
 const peer_address = { address: required(1, address) };
 /** A text for the peer (RFC 9003). */
 const with_communication = { ...peer_address, communication: optional(2, text) };
@@ -92,7 +93,7 @@ export const rpcs = {
   ),
   deletePeer: unary(
     'DeletePeer',
-    message('DeletePeerRequest', { address: optional(1, address), interface: optional(2, text) }),
+    message('DeletePeerRequest', { address: required(1, address), interface: optional(2, text) }),
     nothing,
   ),
   listPeer: stream(

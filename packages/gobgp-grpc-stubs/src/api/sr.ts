@@ -10,6 +10,7 @@ import {
   type Output,
   optional,
   required,
+  sized,
   text,
   u32,
   union,
@@ -83,7 +84,7 @@ export const BindingSid = union('BindingSID', {
       s_flag: optional(1, bool),
       i_flag: optional(2, bool),
       b_flag: optional(3, bool),
-      sid: required(4, bytes),
+      sid: required(4, sized(16)),
       endpoint_behavior_structure: optional(5, EndpointBehavior),
     }),
   ],
@@ -96,19 +97,19 @@ const SegmentFlags = message('SegmentFlags', {
   b_flag: optional(4, bool),
 });
 
-/** Type A is an MPLS label, B an SRv6 SID of 16 bytes. */
+/** Type A is an MPLS label, B an SRv6 SID of 16 bytes. Without flags 3.x dies, as it does of a list without weight. */
 export const Segment = union('Segment', {
   a: [
     1,
     'SegmentTypeA',
-    message('SegmentTypeA', { flags: optional(1, SegmentFlags), label: required(2, u32) }),
+    message('SegmentTypeA', { flags: required(1, SegmentFlags), label: required(2, u32) }),
   ],
   b: [
     2,
     'SegmentTypeB',
     message('SegmentTypeB', {
-      flags: optional(1, SegmentFlags),
-      sid: required(2, bytes),
+      flags: required(1, SegmentFlags),
+      sid: required(2, sized(16)),
       endpoint_behavior_structure: optional(3, EndpointBehavior),
     }),
   ],
@@ -173,7 +174,7 @@ export const TunnelSubTlv = union('TunnelEncapSubTLV', {
     12,
     'TunnelEncapSubTLVSRSegmentList',
     message('TunnelEncapSubTLVSRSegmentList', {
-      weight: optional(1, message('SRWeight', { flags: optional(1, u32), weight: required(2, u32) })),
+      weight: required(1, message('SRWeight', { flags: optional(1, u32), weight: required(2, u32) })),
       segments: many(2, Segment),
     }),
   ],
@@ -206,7 +207,7 @@ const SubTlv = union('SRv6SubTLV', {
     1,
     'SRv6InformationSubTLV',
     message('SRv6InformationSubTLV', {
-      sid: required(1, bytes),
+      sid: required(1, sized(16)),
       flags: optional(2, message('SRv6SIDFlags', { flag_1: optional(1, bool) })),
       /** IANA's code of the behaviour, e.g. 19 for End.DT4. */
       endpoint_behavior: required(3, u32),
