@@ -1,0 +1,18 @@
+export * from './api/attribute.js';
+export * from './api/extended-community.js';
+export * from './api/family.js';
+export { type Global, type GlobalInput, LogLevel } from './api/global.js';
+export * from './api/nlri.js';
+export * from './api/path.js';
+export * from './api/peer.js';
+export * from './api/policy.js';
+export * from './api/rpcs.js';
+export * from './api/sr.js';
+export * from './api/watch.js';
+export type { CallOptions } from './connection.js';
+export * from './errors.js';
+export { type AddPathStreamOptions, type ConnectOptions, connect, type Gobgp, type Stubs } from './gobgp.js';
+export { Lazy } from './lazy.js';
+export type { Input, Output, Unknown, UnknownName } from './schema.js';
+export { type Dialect, parseVersion, type Version } from './version.js';
+export { isEndOfRib, type WatchEvent, type WatchOptions } from './watch.js';

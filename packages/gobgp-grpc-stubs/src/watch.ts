@@ -1,0 +1,91 @@
+import { setImmediate } from 'node:timers/promises';
+import type { Family } from './api/family.js';
+import type { Path } from './api/path.js';
+import type { Peer } from './api/peer.js';
+import type { WatchEventRequest, WatchEventResponse } from './api/watch.js';
+import { MalformedError } from './errors.js';
+import type { Input, Output } from './schema.js';
+import { has, type Version } from './version.js';
+
+/** What `watch` follows; at least one of them. */
+export interface WatchOptions {
+  /** Sessions: all as they are now, then each change. */
+  readonly peers?: boolean;
+  /** Best paths: all as they are now, then each change. */
+  readonly best?: boolean;
+  /** What a peer has told to the end, after its session came up. Needs 3.24. */
+  readonly end_of_rib?: boolean;
+  /** At most so many paths in an event (512). Other work has its turn between two of them. */
+  readonly paths_max?: number;
+}
+
+export type WatchEvent =
+  /** `conf` has who it is, `state` what became of it. `initial`: as it is when the watch begins. */
+  | { readonly type: 'peer'; readonly peer: Peer; readonly initial: boolean }
+  /** Every peer that was there has been told. */
+  | { readonly type: 'peers_complete' }
+  /** Best paths that are there (`initial`) or have changed; one with `is_withdraw` is gone. A path replaces the one of its NLRI. */
+  | { readonly type: 'paths'; readonly paths: readonly Path[]; readonly initial: boolean }
+  /** Every best path that was there has been told: what was not among them is gone. */
+  | { readonly type: 'paths_complete' }
+  | { readonly type: 'end_of_rib'; readonly neighbor_ip: string; readonly family: Family };
+
+const batch_size = 1000;
+
+/** Whether this path is no path, but a peer's word that it has told all of a family. */
+export const isEndOfRib = ({ nlri }: Path): boolean => nlri.type === 'unknown' && nlri.tag === '';
+
+export function watchRequest(options: WatchOptions, version: Version): Input<typeof WatchEventRequest> {
+  const { peers = false, best = false, end_of_rib = false } = options;
+  if (!peers && !best && !end_of_rib)
+    throw new MalformedError('watch: nothing to watch: peers, best or end_of_rib');
+  const filters = [
+    ...(best ? [{ type: 'best', init: true } as const] : []),
+    ...(end_of_rib ? [{ type: 'eor', init: true } as const] : []),
+  ];
+  return {
+    ...(peers ? { peer: {} } : {}),
+    ...(filters.length > 0 ? { table: { filters } } : {}),
+    ...(batches(version) ? { batch_size } : {}),
+  };
+}
+
+const batches = (version: Version): boolean => has(version, '3.27');
+
+/**
+ * The events in what WatchEvent says.
+ *
+ * No message says where the paths of the beginning end, but their number does. Without batches they are the first message,
+ * however many they are. With batches a message has one path more than `batch_size`, and the last of them fewer: none, at least.
+ */
+export async function* watchEvents(
+  responses: AsyncIterable<Output<typeof WatchEventResponse>>,
+  options: WatchOptions,
+  version: Version,
+): AsyncGenerator<WatchEvent, void, undefined> {
+  const { paths_max = 512 } = options;
+  const full = batches(version) ? batch_size + 1 : Number.POSITIVE_INFINITY;
+  let peers_initial = true;
+  let paths_initial = options.best === true;
+  for await (const { peer: event, table } of responses) {
+    if (event?.type === 'end_of_init') {
+      peers_initial = false;
+      yield { type: 'peers_complete' };
+    } else if (event?.peer !== undefined) {
+      yield { type: 'peer', peer: event.peer, initial: peers_initial };
+    }
+    if (table === undefined) continue;
+    for (let start = 0; start < table.paths.length; start += paths_max) {
+      if (start > 0) await setImmediate();
+      const paths = table.paths.slice(start, start + paths_max);
+      const [only] = paths;
+      if (only !== undefined && table.paths.length === 1 && isEndOfRib(only))
+        yield { type: 'end_of_rib', neighbor_ip: only.neighbor_ip, family: only.family };
+      else yield { type: 'paths', paths, initial: paths_initial };
+    }
+    if (paths_initial && table.paths.length < full) {
+      paths_initial = false;
+      yield { type: 'paths_complete' };
+    }
+  }
+}
