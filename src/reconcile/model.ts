@@ -50,6 +50,11 @@ class Entry {
   constructor(readonly key: ObjectKey) {}
 }
 
+/** Of one VPP, as this model sees it. */
+interface Life {
+  readonly of: Model;
+}
+
 /** An operation that was taken, and of which it is not known what came. */
 class Taken implements Operation {
   settled = false;
@@ -58,8 +63,7 @@ class Taken implements Operation {
     readonly action: 'add' | 'remove',
     readonly object: VppObject,
     readonly entry: Entry,
-    /** Of the model: what was taken for a VPP that is gone does not count for the next one. */
-    readonly life: object,
+    readonly life: Life,
   ) {}
 }
 
@@ -86,7 +90,7 @@ export class Model {
   );
   /** Operations taken and not settled. */
   #in_flight = 0;
-  #life = {};
+  #life: Life = { of: this };
   readonly #failed = new Map<ObjectKey, Error>();
   #there_count = 0;
   /** Readings are numbered; 0 is none. */
@@ -173,7 +177,7 @@ export class Model {
     this.#removals.clear();
     this.#additions.clear();
     this.#in_flight = 0;
-    this.#life = {};
+    this.#life = { of: this };
     this.#failed.clear();
     this.#there_count = 0;
     this.#reading = 0;
@@ -271,12 +275,18 @@ export class Model {
   settle(outcomes: Iterable<Outcome>, isLost: (error: Error) => boolean = () => false): void {
     for (const { operation, error } of outcomes) {
       const { action, object } = operation;
+      if (this.#isStale(operation)) continue;
       const entry = this.#landed(operation) ?? this.#entry(keyOf(object));
       entry.changed = this.#readings;
       if (error === undefined) this.#done(action, entry, object);
       else if (!isLost(error)) this.#failed.set(entry.key, error);
       if (entry.in_flight === 0) this.#touch(entry);
     }
+  }
+
+  /** It was taken for a VPP that is gone, and says nothing of this one. */
+  #isStale(operation: Operation): boolean {
+    return operation instanceof Taken && operation.life.of === this && operation.life !== this.#life;
   }
 
   /** Its entry, where it was taken from this model and is settled for the first time. */

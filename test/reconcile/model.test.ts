@@ -270,3 +270,44 @@ t.test('one form of each object', async (t) => {
   t.match(add?.object, { backends: [{ address: '10.0.0.1' }, { address: '10.0.0.2' }] });
   t.equal((add!.object as typeof vip).backends.length, 2, 'a back end is there once');
 });
+
+t.test('what came of operations for a VPP that is gone says nothing of the next one', async (t) => {
+  const model = new Model();
+  model.want(route(1));
+  const old = model.take(1);
+  model.forget();
+  model.settle(done(old));
+  t.equal(model.there_count, 0);
+  t.equal(model.take(2).length, 1, 'it is wanted of the next one, too');
+  model.settle(done(old));
+  t.equal(model.inFlight, 1);
+});
+
+t.test('operations that are settled twice were taken once', async (t) => {
+  const model = new Model();
+  for (const n of [1, 2]) model.want(route(n));
+  const [first, second] = [model.take(1), model.take(1)];
+  for (const _ of [1, 2]) model.settle(done(first));
+  t.equal(model.inFlight, 1);
+  model.settle(done(second));
+  t.equal(model.inFlight, 0);
+  t.same(settled(model), []);
+});
+
+t.test('of what is on its way while all is read its outcome tells', async (t) => {
+  const model = new Model();
+  model.seen(route(1));
+  model.want(route(1, '192.0.2.2'));
+  model.want(route(2));
+  const operations = model.take(2);
+  model.beginReading();
+  model.seen(route(2));
+  model.endReading();
+  t.ok(model.scan(10));
+  t.equal(model.there_count, 1, 'the one that was there, and is not shown');
+  t.same(model.there(keyOf(route(1))), route(1));
+  model.settle(done(operations));
+  t.same(model.there(keyOf(route(1))), route(1, '192.0.2.2'));
+  t.equal(model.there_count, 2);
+  t.same(settled(model), []);
+});

@@ -32,7 +32,7 @@ export class Collection {
 }
 
 /** A request from the call to the answer: first in the queue, then in a slot of the window. */
-export class Call {
+export abstract class Call {
   context = 0;
   /**
    * The caller has been told already: its deadline has passed, or its handler has thrown. It keeps its slot: VPP is still to answer
@@ -48,8 +48,38 @@ export class Call {
     readonly asked_ms: number,
     /** Of a dump or a stream. */
     readonly collection: Collection | undefined,
-    readonly asker: Asker<unknown>,
   ) {}
+
+  abstract answer(value: unknown): void;
+  abstract refuse(error: unknown): void;
+}
+
+/** Somebody has a promise of the answer. */
+export class PromisedCall extends Call {
+  constructor(
+    route: Route,
+    fields: unknown,
+    deadline_ms: number,
+    asked_ms: number,
+    collection: Collection | undefined,
+    readonly answer: (value: unknown) => void,
+    readonly refuse: (error: unknown) => void,
+  ) {
+    super(route, fields, deadline_ms, asked_ms, collection);
+  }
+}
+
+/** Somebody is told of the answer. */
+export class AskedCall extends Call {
+  constructor(
+    route: Route,
+    fields: unknown,
+    deadline_ms: number,
+    asked_ms: number,
+    readonly asker: Asker<unknown>,
+  ) {
+    super(route, fields, deadline_ms, asked_ms, undefined);
+  }
 
   answer(value: unknown): void {
     try {
@@ -78,17 +108,16 @@ function uncaught(error: unknown): void {
 /** Of a message that is not answered. */
 export const nobody: Asker<unknown> = { answered: () => {}, refused: () => {} };
 
-let last: Asker<unknown> = nobody;
-
-/** As what the promise that was made last, `new Promise(settles)`, is an asker. */
-export function lastPromise(): Asker<unknown> {
-  return last;
-}
-
 /**
- * One executor for all promises instead of a closure for each: at full rate collecting what a request leaves behind is most of its
- * cost.
+ * Of the promise that was made last. One executor for all promises instead of a closure for each: at full rate collecting what a
+ * request leaves behind is most of its cost.
  */
-export function settles(answered: (value: unknown) => void, refused: (error: unknown) => void): void {
-  last = { answered, refused };
+export const settlers: { resolve: (value: unknown) => void; reject: (error: unknown) => void } = {
+  resolve: () => {},
+  reject: () => {},
+};
+
+export function takeSettlers(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+  settlers.resolve = resolve;
+  settlers.reject = reject;
 }

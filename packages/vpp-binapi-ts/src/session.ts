@@ -1,4 +1,14 @@
-import { type Asked, Call, Collection, lastPromise, nobody, type Route, settles } from './call.js';
+import {
+  type Asked,
+  AskedCall,
+  type Call,
+  Collection,
+  nobody,
+  PromisedCall,
+  type Route,
+  settlers,
+  takeSettlers,
+} from './call.js';
 import type { Asker, Client, ConnectOptions, EachOptions, RequestOptions } from './client.js';
 import {
   type BinapiError,
@@ -114,7 +124,11 @@ export class Session implements Client {
     asker: Asker<NoInfer<Reply>>,
     options?: RequestOptions,
   ): void {
-    this.#ask(message, fields, options, asker as Asker<unknown>);
+    const route = this.#route(message);
+    const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
+    const now_ms = this.#timers.now_ms();
+    const asked_ms = Math.ceil(now_ms);
+    this.#begin(new AskedCall(route, fields, deadline_ms, asked_ms, asker as Asker<unknown>), now_ms);
   }
 
   dump<In, Details>(message: Dump<In, Details>, fields: In, options: EachOptions<Details>): Promise<number>;
@@ -148,7 +162,7 @@ export class Session implements Client {
       this.#encode(route.message, route.id, 0, fields);
       route.stats.sent += 1;
     } else {
-      this.#wait(new Call(route, fields, Number.POSITIVE_INFINITY, 0, undefined, nobody));
+      this.#wait(new AskedCall(route, fields, Number.POSITIVE_INFINITY, 0, nobody));
     }
   }
 
@@ -185,26 +199,28 @@ export class Session implements Client {
   // Out: ask, perhaps wait for the window, transmit.
 
   #promise(message: Asked, fields: unknown, options: AskOptions | undefined): Promise<unknown> {
-    const promise = new Promise(settles);
-    const asker = lastPromise();
+    const promise = new Promise(takeSettlers);
+    const { resolve, reject } = settlers;
     try {
-      this.#ask(message, fields, options, asker);
+      const route = this.#route(message);
+      const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
+      const collection =
+        route.details === undefined ? undefined : new Collection(options?.each as Collection['each']);
+      const now_ms = this.#timers.now_ms();
+      const asked_ms = Math.ceil(now_ms);
+      const call = new PromisedCall(route, fields, deadline_ms, asked_ms, collection, resolve, reject);
+      this.#begin(call, now_ms);
     } catch (error) {
-      asker.refused(error);
+      reject(error);
     }
     return promise;
   }
 
-  #ask(message: Asked, fields: unknown, options: AskOptions | undefined, asker: Asker<unknown>): void {
-    const route = this.#route(message);
-    const deadline_ms = options?.deadline_ms ?? this.#deadline_ms;
-    const collection =
-      route.details === undefined ? undefined : new Collection(options?.each as Collection['each']);
-    const now_ms = this.#timers.now_ms();
-    const call = new Call(route, fields, deadline_ms, Math.ceil(now_ms), collection, asker);
+  /** Throws what says that it cannot be sent. */
+  #begin(call: Call, now_ms: number): void {
     if (this.#queue.length === 0 && this.#window.free > 0 && !this.#outbox.full) this.#transmit(call, now_ms);
     else this.#wait(call);
-    this.#judgeBy(now_ms + deadline_ms, now_ms);
+    this.#judgeBy(now_ms + call.deadline_ms, now_ms);
   }
 
   #wait(call: Call): void {
