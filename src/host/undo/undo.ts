@@ -244,10 +244,7 @@ class UndoSession {
     return changed || changes.length > 0;
   }
 
-  /**
-   * An IPv6 address that was in use a moment ago is added without detection of duplicates, which would keep it out of use for a
-   * second or two, and loses that flag when it is of use. Whoever is killed in between finds it with the flag, and takes it off.
-   */
+  /** Only when the link has its carrier, or will find none: with it comes the address that the mode asks for. */
   async #setAddrgenMode({
     link: identity,
     mode,
@@ -265,6 +262,10 @@ class UndoSession {
     return true;
   }
 
+  /**
+   * An IPv6 address that was in use a moment ago is added without detection of duplicates, which would keep it out of use for a
+   * second or two, and loses that flag when it is of use. Whoever is killed in between finds it with the flag, and takes it off.
+   */
   async #addAddress(step: Extract<UndoStep, { kind: 'add_address' }>): Promise<boolean> {
     const address: NewAddress = { ...step.address, link: await this.#links.indexOf(step.link) };
     if (!wasVerified(address)) return this.#applyUnlessThere({ do: 'add_address', address });
