@@ -16,7 +16,7 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
-import { default_table, everything, hostPrefix, pods_table, table } from './tables.js';
+import { allOf, default_table, hostPrefix, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
 
 /** The address of VPP's side of every pod interface; a link-local one would leave VPP without a source for ICMPv6 errors. */
@@ -61,13 +61,15 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
   return [
     ...families.flatMap((family): VppObject[] => [
       table(family, tables.pod, podTableName(spec, family)),
-      {
-        kind: 'route',
-        source: 'pods',
-        table_id: tables.pod,
-        prefix: everything(family),
-        paths: [{ via: 'lookup', table_id: pods_table }],
-      },
+      ...allOf(family).map(
+        (prefix): VppObject => ({
+          kind: 'route',
+          source: 'pods',
+          table_id: tables.pod,
+          prefix,
+          paths: [{ via: 'lookup', table_id: pods_table }],
+        }),
+      ),
       {
         kind: 'mroute',
         table_id: tables.pod,

@@ -39,6 +39,14 @@ export function table(family: Family, table_id: number, name: string, multicast 
   return { kind: 'table', family, table_id, name, multicast };
 }
 
+/**
+ * Prefixes by which a table hands all packets of the family on to another one. VPP has a drop of 240.0.0.0/4 in each table that no route
+ * replaces, and clusters that are short of addresses give these to pods: the halves are more specific (seen).
+ */
+export function allOf(family: Family): readonly string[] {
+  return family === 4 ? [everything(4), '240.0.0.0/5', '248.0.0.0/5'] : [everything(6)];
+}
+
 /** The prefix that holds every address of the family. */
 export function everything(family: Family): string {
   return family === 4 ? '0.0.0.0/0' : '::/0';

@@ -11,6 +11,7 @@ import type { VppObject } from '../objects/object.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import type { Path, Route } from '../objects/routing.js';
 import {
+  allOf,
   default_table,
   everything,
   hostPrefix,
@@ -149,7 +150,9 @@ function globals(inputs: NodeInputs): VppObject[] {
     ...both.flatMap((family): VppObject[] => [
       table(family, punt_table, `punt-table-ip${family}`),
       table(family, pods_table, `calico-pods-ip${family}`),
-      route(pods_table, everything(family), [{ via: 'lookup', table_id: default_table }]),
+      ...allOf(family).map((prefix) =>
+        route(pods_table, prefix, [{ via: 'lookup', table_id: default_table }]),
+      ),
       { kind: 'neighbour_limits', family, ...inputs.neighbours[`ip${family}`] },
       { kind: 'punt_redirect', family, table_id: punt_table },
       { kind: 'punt_l4', family, protocol: 'tcp' },
@@ -163,7 +166,7 @@ function physicalNetwork(name: string, order: number): VppObject[] {
   return ([4, 6] as const).flatMap((family) => [
     table(family, main, `physical-net-${name}-ip${family}`),
     table(family, pods, `calico-pods-${name}-ip${family}`),
-    route(pods, everything(family), [{ via: 'lookup', table_id: main }]),
+    ...allOf(family).map((prefix) => route(pods, prefix, [{ via: 'lookup', table_id: main }])),
   ]);
 }
 
@@ -316,7 +319,7 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
     table(6, own_table, `host-tap-${uplink.name}-ip6`),
     ...([4, 6] as const).flatMap((family): VppObject[] => [
       { kind: 'interface_table', interface: tag, family, table_id: own_table },
-      route(own_table, everything(family), [{ via: 'lookup', table_id: main_table }]),
+      ...allOf(family).map((prefix) => route(own_table, prefix, [{ via: 'lookup', table_id: main_table }])),
     ]),
     // The host's DHCP broadcasts leave by this uplink: VPP takes the all-ones IPv6 next hop for the broadcast adjacency.
     route(own_table, '255.255.255.255/32', [

@@ -12,6 +12,7 @@ import type { Operation } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
+import { buffersTaken, type Taken } from '../../src/uplink/take-over.js';
 import { uplinkOf } from '../../src/uplink/uplink-host.js';
 import { nodeOf } from '../desired/sample.js';
 import { type ActorKit, actorKit, type KitBase, supervision, type Teardown } from '../kit/actor-kit.js';
@@ -282,6 +283,8 @@ t.test('subscribers are told when the node is ready and when it is lost', async 
       mtu: 9000,
       node: { ip4: '10.0.0.2', ip6: 'fd00::2' },
       redirects: [],
+      // The ring of the tap: an af_packet takes its buffers as packets come.
+      buffers_taken: 1024,
     },
   ]);
   const late = await lab.subscribe('late');
@@ -1218,4 +1221,22 @@ t.test('several uplinks are taken over together, and given back together', async
     action === 'add' && object.kind === 'af_packet' && object.host_if_name === 'eth1';
   await lab.up();
   t.same(lab.linux.state(), before, 'one that fails takes the other along');
+});
+
+t.test('buffers that the rings of uplinks and host taps keep', async (t) => {
+  const uplink = (kind: string, rx_queues: number, rx_ring_size: number) => ({
+    captured: { spec: { rx_queues, rx_ring_size } },
+    uplink: { device: { kind } },
+  });
+  const taken = (...uplinks: ReturnType<typeof uplink>[]) =>
+    buffersTaken(
+      {
+        captured: uplinks.map((one) => one.captured),
+        uplinks: uplinks.map((one) => one.uplink),
+      } as unknown as Taken,
+      { rx_ring_size: 512 },
+    );
+  t.equal(taken(uplink('af_packet', 4, 1024)), 512);
+  t.equal(taken(uplink('af_xdp', 2, 1024)), 512 + 2048);
+  t.equal(taken(uplink('existing_interface', 1, 4096), uplink('af_packet', 1, 1024)), 2 * 512 + 4096);
 });

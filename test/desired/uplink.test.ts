@@ -46,6 +46,8 @@ t.test('a dual-stack node', async (t) => {
     'table:4/1',
     'table:4/2',
     'route:node/2/0.0.0.0/0 table 0',
+    'route:node/2/240.0.0.0/5 table 0',
+    'route:node/2/248.0.0.0/5 table 0',
     'neighbour_limits:4',
     'punt_redirect:4',
     'punt_l4:4/tcp',
@@ -73,6 +75,8 @@ t.test('a dual-stack node', async (t) => {
     'table:6/1048576',
     'interface_table:host-eth0/4',
     'route:node/1048576/0.0.0.0/0 table 0',
+    'route:node/1048576/240.0.0.0/5 table 0',
+    'route:node/1048576/248.0.0.0/5 table 0',
     'interface_table:host-eth0/6',
     'route:node/1048576/::/0 table 0',
     'route:node/1048576/255.255.255.255/32 main-eth0 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
@@ -439,6 +443,8 @@ t.test('several uplinks', async (t) => {
   );
   t.same(routesOf(inputs, hostTapTable(1)), [
     '0.0.0.0/0 table 0',
+    '240.0.0.0/5 table 0',
+    '248.0.0.0/5 table 0',
     '::/0 table 0',
     '255.255.255.255/32 main-eth1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
     '10.2.0.2/32 host-eth1 10.2.0.2',
@@ -509,11 +515,11 @@ t.test('a physical network has tables of its own, for the uplink and for its pod
   t.same(routesOf(inputs, 0), ['0.0.0.0/0 main-eth0 10.0.0.1']);
   t.same(routesOf(inputs, blue.main), ['0.0.0.0/0 main-eth1 10.1.0.1'], 'the better of its two uplinks');
   t.same(routesOf(inputs, red.main), ['0.0.0.0/0 main-eth2 10.2.0.1']);
-  t.same(routesOf(inputs, red.pods), [`0.0.0.0/0 table ${red.main}`, `::/0 table ${red.main}`]);
-  t.same(routesOf(inputs, hostTapTable(2)).slice(0, 2), [
-    `0.0.0.0/0 table ${red.main}`,
-    `::/0 table ${red.main}`,
-  ]);
+  const to_red = ['0.0.0.0/0', '240.0.0.0/5', '248.0.0.0/5', '::/0'].map(
+    (prefix) => `${prefix} table ${red.main}`,
+  );
+  t.same(routesOf(inputs, red.pods), to_red);
+  t.same(routesOf(inputs, hostTapTable(2)).slice(0, 4), to_red);
 });
 
 t.test('redirect rules, per family', async (t) => {

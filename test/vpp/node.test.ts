@@ -227,6 +227,12 @@ t.test('what is a pod’s own, and what is not', real, async (t) => {
     message: /is the network namespace of the node itself/,
   });
   await t.rejects(node.add({ ...p2, netns: topology.lab.namespace('vpp') }), /of the node itself/);
+  // VPP has a drop for these in each of its tables.
+  for (const ip4 of ['240.0.0.9', '255.255.255.254']) {
+    await node.add({ ...p2, ip4 });
+    t.equal(await traffic.ping('p1', ip4, { count: 3 }), 3, `a pod to a pod with ${ip4}`);
+    await node.del(p2);
+  }
   await node.add(p2);
   await traffic.untilReachable('outside', p2.ip4, 5000);
 
