@@ -43,6 +43,8 @@ interface Variant {
   readonly routes: readonly { readonly prefix: string; readonly via: string; readonly gateway?: string }[];
   readonly node: Ends;
   readonly outside: Ends;
+  /** Further addresses of the node, on its loopback. */
+  readonly loopback?: readonly string[];
 }
 
 const main_cable: Cable = {
@@ -89,16 +91,23 @@ export const variants = {
     cables: [{ ...main_cable, node: ['10.0.0.2/32', 'fd00::2/128'] }],
     routes: [{ prefix: '10.0.0.1/32', via: 'eth0' }, { prefix: 'fd00::1/128', via: 'eth0' }, ...defaults],
   },
-  /** As keepalived and kube-vip do it: one more address inside the subnet, with a full mask. */
+  /**
+   * As keepalived and kube-vip do it: one more address inside the subnet, with a full mask. And as load balancers and local name servers do:
+   * addresses on the loopback.
+   */
   virtual_address: {
     ...plain,
-    cables: [{ ...main_cable, node: [...main_cable.node, '10.0.0.200/32'] }],
+    cables: [{ ...main_cable, node: [...main_cable.node, '10.0.0.200/32', 'fd00::2c8/128'] }],
+    loopback: ['198.51.100.7/32', 'fd77::7/128'],
   },
   two_uplinks: { ...plain, cables: [main_cable, second_cable] },
 } satisfies Readonly<Record<string, Variant>>;
 export type VariantName = keyof typeof variants;
 
-export const virtual_address = '10.0.0.200';
+export const virtual_addresses = {
+  of_uplink: ['10.0.0.200', 'fd00::2c8'],
+  of_loopback: ['198.51.100.7', 'fd77::7'],
+} as const;
 export const pod_prefixes = { ip4: '10.44.0.0/24', ip6: 'fd44::/64' } as const;
 /** Reached over a link that only its router knows to be of this MTU. */
 export const far = { ip4: '10.9.0.2', ip6: 'fd09::b2', mtu: 1300 } as const;
@@ -143,6 +152,7 @@ export class Topology {
       }
       this.#addRouter(chosen.cables);
       for (const route of chosen.routes) this.#addRoute('node', route.prefix, route.via, route.gateway);
+      for (const prefix of chosen.loopback ?? []) this.#addToLoopback(prefix);
       this.#addPodRoutes();
       this.pods = Array.from({ length: pods }, (_, at) => ({
         name: `p${at + 1}`,
@@ -222,6 +232,15 @@ export class Topology {
       };
       namespace.apply({ do: 'replace_route', route });
     });
+  }
+
+  #addToLoopback(prefix: string): void {
+    this.within('node', (namespace) =>
+      namespace.apply({
+        do: 'add_address',
+        address: { link: 1, family: prefix.includes(':') ? 6 : 4, prefix },
+      }),
+    );
   }
 
   /** Linux forgets them whenever the link goes down. */

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { canUseNetns } from '../../lab/netns.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { type NodeOptions, type RunningNode, startNode } from '../../lab/running-node.js';
-import { far, Topology, type TopologyOptions, virtual_address } from '../../lab/topology.js';
+import { far, Topology, type TopologyOptions, virtual_addresses } from '../../lab/topology.js';
 import { type IpState, ipState, ipStateIs, Traffic } from '../../lab/traffic.js';
 import { MS_BIND, mount, unmount } from '../../src/host/libc.js';
 
@@ -270,8 +270,12 @@ for (const variant of ['ip6_only', 'on_link_gateway', 'virtual_address', 'two_up
       t.match(await traffic.tcp('p1', 'node', own), { whole: true }, `a pod to the node, ${family}`);
     }
     if (variant === 'virtual_address') {
-      t.equal(await traffic.ping('outside', virtual_address), 3, 'outside to the virtual address');
-      t.equal(await traffic.ping('p1', virtual_address), 3, 'a pod to the virtual address');
+      for (const address of virtual_addresses.of_uplink) {
+        t.equal(await traffic.ping('outside', address), 3, `outside to ${address}`);
+        t.equal(await traffic.ping('p1', address), 3, `a pod to ${address}`);
+      }
+      for (const address of virtual_addresses.of_loopback)
+        t.equal(await traffic.ping('p1', address), 3, `a pod to ${address}`);
     }
     if (variant === 'two_uplinks') {
       for (const [own, outside] of [

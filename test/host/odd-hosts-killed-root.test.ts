@@ -1,0 +1,29 @@
+import t from 'tap';
+import { canUseNetns } from '../../lab/netns.js';
+import { type Outcome, ofAll, restored, type Stage, stepsOf } from './odd-stage.js';
+
+/** The node is killed in the middle of taking odd hosts over: the next one gives them back. */
+
+const reason = canUseNetns();
+const root = reason === undefined ? {} : { skip: reason };
+
+/** The node is killed behind each step, and with it VPP behind every second one. */
+async function killedEverywhere(stage: Stage): Promise<Outcome> {
+  if (stage.odd.refused !== undefined) return [];
+  const before = stage.show();
+  const outcome: Outcome[number][] = [];
+  const names = Object.keys(stepsOf(stage, stage.capture()));
+  for (const [at, last] of names.entries()) {
+    const steps = Object.values(stepsOf(stage, stage.capture()));
+    for (const step of steps.slice(0, at + 1)) step();
+    const vpp_dies = at % 2 === 0;
+    if (vpp_dies) stage.removeTaps();
+    outcome.push(...(await restored(stage, before, `killed when ${last}${vpp_dies ? ', VPP too' : ''}`)));
+    stage.removeTaps();
+  }
+  return outcome;
+}
+
+t.setTimeout(240_000);
+
+t.test('a host is what it was wherever the node is killed', root, (t) => ofAll(t, killedEverywhere));
