@@ -53,6 +53,7 @@ const definitions: Resource = {
 
 const requests_max = 1000;
 const pages_max = 16;
+const page_token = 'page-';
 const body_bytes_max = 4 * 2 ** 20;
 const bookmark_ms = 60_000;
 
@@ -344,13 +345,12 @@ export class StandInApiServer {
   }
 
   #serve(call: Call, target: Target, verb: Verb, response: ServerResponse): void {
-    const { answer, url } = call;
+    const { answer } = call;
     if (verb === 'watch') this.#watch(call, target, response);
     else if (verb === 'list') this.#list(call, target);
     else {
       const object = verb === 'get' ? this.#get(target) : this.#write(call, target);
-      const created = call.method === 'POST' && url.searchParams.get('dryRun') === null;
-      answer.document(created ? 201 : 200, object);
+      answer.document(call.method === 'POST' ? 201 : 200, object);
     }
   }
 
@@ -380,6 +380,8 @@ export class StandInApiServer {
       return dry ? object : this.store.create(bucket, key, object);
     }
     let object = sent;
+    if (method === 'PUT' && target.resource.group !== '' && !('resourceVersion' in metadataOf(sent)))
+      throw new Refusal(422, 'Invalid', 'metadata.resourceVersion: must be specified for an update');
     if (method === 'PATCH') {
       if (!/^application\/(strategic-)?merge-patch\+json/.test(content_type))
         throw new Refusal(415, 'UnsupportedMediaType', `no patch of type ${content_type}`);
@@ -403,6 +405,7 @@ export class StandInApiServer {
     if (token === '')
       items = this.store.list(bucketOf(resource)).filter((object) => selected(object, target, url));
     else {
+      if (!token.startsWith(page_token)) throw new Refusal(400, 'BadRequest', 'continue key is not valid');
       const page = this.#pages.get(token);
       if (page === undefined || page.version < this.store.floor || answer.has('expired-page')) {
         answer.refuse(410, 'Expired', 'The provided continue parameter is too old');
@@ -432,7 +435,7 @@ export class StandInApiServer {
 
   #keep(version: number, rest: readonly Json[]): string {
     this.#page_count += 1;
-    const token = `page-${this.#page_count}`;
+    const token = `${page_token}${this.#page_count}`;
     this.#pages.set(token, { version, rest });
     if (this.#pages.size > pages_max) this.#pages.delete(this.#pages.keys().next().value!);
     return token;

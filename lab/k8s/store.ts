@@ -1,4 +1,5 @@
 /** What the stand-in of a Kubernetes API server holds: objects, their versions, and the changes that a watch can begin from. */
+import { isDeepStrictEqual } from 'node:util';
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -118,11 +119,11 @@ export class Store {
     const named = metadataOf(object).resourceVersion;
     if (named !== undefined && named !== metadataOf(old).resourceVersion)
       throw new Refusal(409, 'Conflict', `${bucket} "${key}": the object has been modified`);
-    const { uid, creationTimestamp } = metadataOf(old);
-    return this.#put('MODIFIED', bucket, key, {
-      ...object,
-      metadata: { ...metadataOf(object), uid, creationTimestamp },
-    });
+    const { uid, creationTimestamp, generation, resourceVersion } = metadataOf(old);
+    const metadata = { ...metadataOf(object), uid, creationTimestamp, generation, resourceVersion };
+    // What changes nothing is no change: no version, no event.
+    if (isDeepStrictEqual({ ...object, metadata }, old)) return old;
+    return this.#put('MODIFIED', bucket, key, { ...object, metadata });
   }
 
   delete(bucket: string, key: string): Json {

@@ -65,7 +65,7 @@ export class Fields {
   /** A field as it came. Null and an empty text are how Go writes what is absent. */
   raw(name: string): unknown {
     this.#read.add(name);
-    const value = Object.hasOwn(this.#value, name) ? this.#value[name] : undefined;
+    const value = this.#value[name];
     return value === null || value === '' ? undefined : value;
   }
 

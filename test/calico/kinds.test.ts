@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
+import { Faults } from '../../src/calico/fields.js';
 import { bgp_configuration_kind } from '../../src/calico/kinds/bgp-configuration.js';
 import { bgp_filter_kind } from '../../src/calico/kinds/bgp-filter.js';
 import { bgp_peer_kind } from '../../src/calico/kinds/bgp-peer.js';
@@ -56,6 +57,19 @@ const left_out: readonly (readonly [Kind<unknown>, unknown, RegExp])[] = [
     /^spec.reachableBy: "next door"/,
   ],
   [bgp_peer_kind, { peerIP: '10.0.0.1', asNumber: 1, ttlSecurity: 300 }, /^spec.ttlSecurity/],
+  [bgp_peer_kind, { peerSelector: 'all()', node: 7 }, /^spec.node: 7 is not a text/],
+  [bgp_peer_kind, { peerSelector: 'all()', localASNumber: 'x' }, /^spec.localASNumber/],
+  [bgp_peer_kind, { localWorkloadSelector: '(' }, /^spec.localWorkloadSelector: at 1/],
+  [
+    bgp_peer_kind,
+    { peerSelector: 'all()', password: { secretKeyRef: { name: '', key: 'a' } } },
+    /^spec.password: names no Secret/,
+  ],
+  [
+    bgp_peer_kind,
+    { peerSelector: 'all()', filters: Array(5000).fill('f') },
+    /^spec.filters: has 5000 entries: only the first 4096/,
+  ],
   [
     bgp_filter_kind,
     { importV4: [{ cidr: '10.0.0.0/8', matchOperator: 'In' }] },
@@ -474,7 +488,7 @@ t.test('Node: annotations, labels of both, addresses of the status', async (t) =
   const node = {
     metadata: {
       name: 'a',
-      labels: { zone: 'kubernetes', role: 'w' },
+      labels: { zone: 'kubernetes', role: 'w', odd: 7 },
       annotations: {
         'projectcalico.org/labels': '{"zone":"calico","rack":"r1","bad":7}',
         'projectcalico.org/IPv4Address': '10.0.0.2/24',
@@ -523,6 +537,7 @@ t.test('Node: annotations, labels of both, addresses of the status', async (t) =
     },
   });
   t.strictSame(odd.value, { name: 'a', labels: {} });
+  t.strictSame(Object.keys(odd.value!), ['name', 'labels'], 'what is absent takes no room');
   t.equal(odd.faults.length, 3);
 });
 
@@ -544,7 +559,30 @@ t.test('Secret: values show themselves to nobody by accident, and differ by cont
     kind.same!(secret({ k: encoded(a) }).value!, secret({ k: encoded(b) }).value!);
   t.equal(same('one', 'one'), true);
   t.equal(same('one', 'two'), false);
+  t.equal(kind.same!(secret({}).value!, secret({ k: encoded('one') }).value!), false);
   t.strictSame([...(secret(undefined).value?.keys() ?? ['none'])], []);
+});
+
+t.test('what is told of one object is bounded, and a fault is that of its own field', async (t) => {
+  const spec = {
+    serviceClusterIPs: Array(100).fill({ cidr: 'x' }),
+    ignoredInterfaces: Array(5000).fill('eth0'),
+  };
+  const { value, faults } = pick(bgp_configuration_kind, spec);
+  t.equal(faults.length, 16);
+  t.equal(value?.ignored_interfaces.length, 4096);
+  const told = new Faults();
+  told.add('spec.nodeSelector', 'x');
+  told.add('spec.filters[1]', 'x');
+  t.strictSame(
+    ['spec', 'spec.node', 'spec.nodeSelector', 'spec.filters', 'spec.filter'].map((field) =>
+      told.concern(field),
+    ),
+    [true, false, true, true, false],
+  );
+  for (const bad of [{ maxRestartTime: '2h' }, { numAllowedLocalASNumbers: -1 }])
+    t.equal(pick(bgp_peer_kind, { peerSelector: 'all()', ...bad }).faults.length, 1);
+  t.notOk('ttl_security_hops' in pick(bgp_peer_kind, { peerSelector: 'all()', ttlSecurity: 0 }).value!);
 });
 
 t.test('AS numbers and communities', async (t) => {

@@ -58,6 +58,7 @@ const table: readonly (readonly [string, Labels, boolean])[] = [
   ['! has(a)', { a: 'x' }, false],
   ['has(constructor)', {}, false],
   [`toString == 'x'`, {}, false],
+  [`toString contains 'x'`, {}, false],
   // contains, starts with, ends with
   [`a contains 'b'`, { a: 'abc' }, true],
   [`a contains 'd'`, { a: 'abc' }, false],
@@ -84,6 +85,7 @@ const table: readonly (readonly [string, Labels, boolean])[] = [
   ['!!has(a)', { a: '' }, true],
   ['!(has(a) && has(b))', { a: '' }, true],
   ['((has(a)))', { a: '' }, true],
+  [Array(100).fill('(has(a))').join('&&'), { a: '' }, true],
   // Words as labels; labels with all the characters they may have.
   [`in in {'in'}`, { in: 'in' }, true],
   [`not not in {'x'}`, { not: 'y' }, true],

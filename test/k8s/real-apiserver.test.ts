@@ -10,6 +10,7 @@ import { inClusterAccess } from '../../src/k8s/access.js';
 import { ApiClient } from '../../src/k8s/api-client.js';
 import { Discovery } from '../../src/k8s/discovery.js';
 import { type Change, Reflector } from '../../src/k8s/reflector.js';
+import { observe, recorded } from './api-contract.js';
 import { pool, recordingLog } from './k8s-lab.js';
 
 // Servers start here, three times.
@@ -80,6 +81,10 @@ else
     await server.installCalico('crd.projectcalico.org/v1');
     for (let n = 0; n < affinities; n += 100)
       await Promise.all(Array.from({ length: 100 }, (_, k) => server.create(affinity(n + k))));
+
+    await t.test('it answers as is recorded', async (t) => {
+      t.strictSame(await observe(new URL(`https://127.0.0.1:${server.port}`)), recorded);
+    });
 
     await t.test('pages, and what changes', async (t) => {
       const { reflect } = await connect(t, server, 'pages');

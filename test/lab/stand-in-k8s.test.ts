@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { calicoCrds } from '../../lab/k8s/calico-crds.js';
 import { StandInApiServer } from '../../lab/k8s/server.js';
+import { observe, recorded } from '../k8s/api-contract.js';
 
 /** The kubectl of the machine, or that of `KUBECTL`. */
 const kubectl = process.env.KUBECTL ?? 'kubectl';
@@ -71,6 +72,13 @@ t.test(
     t.match(await run(['get', 'ippool', 'p']), /NotFound/);
   },
 );
+
+t.test('it answers as a real API server was seen to', async (t) => {
+  const { server } = await start(t);
+  for (const definition of calicoCrds('crd.projectcalico.org/v1')) server.put(definition);
+  const seen = await observe(new URL(server.url));
+  for (const [n, [what, answer]] of recorded.entries()) t.strictSame(seen[n], [what, answer], what);
+});
 
 t.test('versions: a watch begins where it is told, a write on an old one is refused', async (t) => {
   const { server } = await start(t);

@@ -68,7 +68,7 @@ export function asNumber(value: unknown): number | undefined {
   if (typeof value !== 'string') return undefined;
   if (/^\d{1,10}$/.test(value)) return asNumber(Number(value));
   const [, high, low] = /^(\d{1,5})\.(\d{1,5})$/.exec(value) ?? [];
-  if (high === undefined || Number(high) > 65_535 || Number(low) > 65_535) return undefined;
+  if (high === undefined || Number(low) > 65_535) return undefined;
   return asNumber(Number(high) * 65_536 + Number(low));
 }
 
