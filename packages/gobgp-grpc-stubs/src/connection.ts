@@ -223,7 +223,7 @@ export class Connection {
         return new DeadlineError(rpc, options.deadline_ms ?? deadline_ms);
       case status.UNAVAILABLE:
       case status.CANCELLED:
-        return new DisconnectedError(this.#target, details, rpc);
+        return new DisconnectedError(this.#target, attempted.exec(details)?.[1] ?? details, rpc);
       case status.RESOURCE_EXHAUSTED:
         return new TooLargeError(rpc, message_bytes_max, details);
       case status.UNIMPLEMENTED:
@@ -233,6 +233,10 @@ export class Connection {
     }
   }
 }
+
+/** The reason in the words of grpc-js for a connection that could not be made. */
+const attempted =
+  /^No connection established\. Last error: (?:Error: )?(.*?)(?: \(\d{4}-[^)]*\))?\. Resolution note:/s;
 
 /** The call's name in its path, `/package.Service/Name`. */
 const nameOf = (method: string): string => method.slice(method.lastIndexOf('/') + 1);
