@@ -1,36 +1,31 @@
-import { isIP, isIPv4 } from 'node:net';
 import { IncompatibleError, MalformedError } from './errors.js';
 import { Lazy } from './lazy.js';
-import { isPrefix } from './prefix.js';
+import {
+  BadValue,
+  copy,
+  type Decode,
+  describe,
+  type Encode,
+  type KindCodec,
+  no_bytes,
+  scalars,
+  sizedBytes,
+} from './scalars.js';
 import {
   type Enumeration,
   type Field,
   type Kind,
   type Message,
   numberIn,
-  type ScalarTag,
   type Union,
   type Unknown,
 } from './schema.js';
 import { has, type Version } from './version.js';
-import { Reader, Writer, wire_32bit, wire_bytes, wire_varint } from './wire.js';
+import { Reader, Writer, wire_bytes, wire_varint } from './wire.js';
 
 /** The schema put to work for one version of GoBGP: each message becomes a pair of functions once, when it is first used. */
 
 type Value = Record<string, unknown>;
-type Encode = (writer: Writer, value: unknown) => void;
-type Decode = (reader: Reader) => unknown;
-
-interface KindCodec {
-  readonly wire_type: number;
-  /** What is not sent: the zero of a scalar. */
-  readonly isZero: (value: unknown) => boolean;
-  readonly encode: Encode;
-  readonly decode: Decode;
-  /** What a field that did not come is. */
-  readonly zero: () => unknown;
-}
-
 interface FieldDecoder {
   readonly name: string;
   readonly wire_type: number;
@@ -46,13 +41,9 @@ interface MessageCodec {
   readonly decode: (reader: Reader) => Value;
 }
 
-/** A value that its field cannot hold. The message that has the field gives it its place. */
-class BadValue extends Error {}
-
 const any_prefix = 'type.googleapis.com/';
 const no_elements: readonly unknown[] = Object.freeze([]);
 const no_lazy_elements = new Lazy<unknown>([], () => undefined);
-const no_bytes = new Uint8Array();
 
 /** Encodes and decodes the messages of one version. */
 export class Codec {
@@ -110,7 +101,7 @@ export class Codec {
       if (field.count === 'derived') continue;
       if (field.count === 'many') template[name] = no_elements;
       else if (field.count === 'lazy') template[name] = no_lazy_elements;
-      else if (typeof field.kind.tag === 'string' && isComposite(field.kind)) {
+      else if (isComposite(field.kind)) {
         template[name] = undefined;
         if (field.count === 'required') made.push([name, codec.zero]);
       } else template[name] = codec.zero();
@@ -159,7 +150,7 @@ export class Codec {
         name,
         wire_type: wire_bytes,
         many: false,
-        decode: (reader) => within(reader, decode),
+        decode: (reader) => reader.within(decode),
       };
     }
   }
@@ -232,14 +223,7 @@ export class Codec {
     if (kind.tag === 'message') return this.#nestedMessage(kind as Message);
     if (kind.tag === 'union') return this.#union(kind as Union);
     if (kind.tag === 'enum') return this.#enum(kind as Enumeration<string>);
-    const { lengths } = kind;
-    if (lengths === undefined) return scalars[kind.tag];
-    const encode: Encode = (writer, value) => {
-      if (value instanceof Uint8Array && !lengths.includes(value.length))
-        throw new BadValue(`${value.length} bytes, instead of ${lengths.join(' or ')}`);
-      scalars.bytes.encode(writer, value);
-    };
-    return { ...scalars.bytes, encode, isZero: () => false };
+    return kind.lengths === undefined ? scalars[kind.tag] : sizedBytes(kind.lengths);
   }
 
   #nestedMessage(message: Message): KindCodec {
@@ -248,7 +232,7 @@ export class Codec {
       wire_type: wire_bytes,
       isZero: () => false,
       encode: (writer, value) => writer.nested(() => encode(writer, value)),
-      decode: (reader) => within(reader, decode),
+      decode: (reader) => reader.within(decode),
       zero: () => decode(new Reader(Buffer.alloc(0))),
     };
   }
@@ -285,7 +269,7 @@ export class Codec {
       wire_type: wire_bytes,
       isZero: (value) => isNothing(value),
       encode: (writer, value) => writer.nested(() => body(writer, value)),
-      decode: (reader) => within(reader, decode),
+      decode: (reader) => reader.within(decode),
       zero: () => nothing,
     };
   }
@@ -393,7 +377,7 @@ export class Codec {
           continue;
         }
         const decode = members[number];
-        if (decode !== undefined) value = within(reader, decode);
+        if (decode !== undefined) value = reader.within(decode);
         else {
           const limit = reader.limit();
           value = { type: 'unknown', tag: String(number), bytes: copy(reader.bytes, reader.at, limit) };
@@ -455,15 +439,6 @@ function readFields(reader: Reader, value: Value, decoders: readonly FieldDecode
   return value;
 }
 
-/** Reads a length-delimited field by a decoder that reads up to the reader's end. */
-function within<T>(reader: Reader, decode: (reader: Reader) => T): T {
-  const outer = reader.end;
-  reader.end = reader.limit();
-  const value = decode(reader);
-  reader.end = outer;
-  return value;
-}
-
 /** Text that has to be something where it has to be given. */
 const empty_is_none: ReadonlySet<string> = new Set(['address', 'ipv4', 'prefix', 'mac']);
 const isComposite = (kind: Kind): boolean => kind.tag === 'message' || kind.tag === 'union';
@@ -473,151 +448,3 @@ const isNothing = (value: unknown): boolean =>
   value !== null &&
   (value as Unknown).type === 'unknown' &&
   (value as Unknown).tag === '';
-
-/** A value in an error's text: short, and never the content of an object. */
-function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);
-  if (typeof value === 'object' && value !== null) return 'an object';
-  return String(value);
-}
-
-const copy = (from: Buffer, start: number, end: number): Uint8Array =>
-  new Uint8Array(from.subarray(start, end));
-
-const whole = (low: number, high: number, write: (writer: Writer, value: number) => void): Encode => {
-  return (writer, value) => {
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < low || value > high)
-      throw new BadValue(`${describe(value)} is not a whole number from ${low} to ${high}`);
-    write(writer, value);
-  };
-};
-
-const string = (show: (value: unknown) => string): Encode => {
-  return (writer, value) => {
-    if (typeof value !== 'string') throw new BadValue(`${show(value)} is not text`);
-    writer.text(value);
-  };
-};
-
-const readText: Decode = (reader) => {
-  const limit = reader.limit();
-  const value = reader.bytes.toString('utf8', reader.at, limit);
-  reader.at = limit;
-  return value;
-};
-
-const addressOf = (fits: (value: string) => unknown, what: string): Encode => {
-  return (writer, value) => {
-    if (typeof value !== 'string' || !fits(value)) throw new BadValue(`${describe(value)} is not ${what}`);
-    writer.text(value);
-  };
-};
-
-/** How GoBGP writes that there is no address: Go's words for a nil IP. */
-const no_address = new Set(['<nil>', 'invalid IP']);
-
-const readAddress: Decode = (reader) => {
-  const value = readText(reader) as string;
-  return no_address.has(value) ? '' : value;
-};
-
-const number = (encode: Encode, decode: Decode): KindCodec => ({
-  wire_type: wire_varint,
-  isZero: (value) => value === 0,
-  encode,
-  decode,
-  zero: () => 0,
-});
-
-const textCodec = (encode: Encode, decode: Decode = readText): KindCodec => ({
-  wire_type: wire_bytes,
-  isZero: (value) => value === '',
-  encode,
-  decode,
-  zero: () => '',
-});
-
-const max_exact = Number.MAX_SAFE_INTEGER;
-const unsigned = (writer: Writer, value: number) => writer.varint(value);
-const signed = (writer: Writer, value: number) => writer.signed(value);
-
-const scalars: Readonly<Record<ScalarTag, KindCodec>> = {
-  u8: number(whole(0, 2 ** 8 - 1, unsigned), (reader) => reader.varint()),
-  u16: number(whole(0, 2 ** 16 - 1, unsigned), (reader) => reader.varint()),
-  u32: number(whole(0, 2 ** 32 - 1, unsigned), (reader) => reader.varint()),
-  u64: number(whole(0, max_exact, unsigned), (reader) => reader.varint()),
-  i32: number(whole(-(2 ** 31), 2 ** 31 - 1, signed), (reader) => reader.signed()),
-  i64: number(whole(-max_exact, max_exact, signed), (reader) => reader.signed()),
-  f32: {
-    wire_type: wire_32bit,
-    isZero: (value) => value === 0,
-    encode: (writer, value) => {
-      if (typeof value !== 'number') throw new BadValue(`${describe(value)} is not a number`);
-      writer.float(value);
-    },
-    decode: (reader) => reader.float(),
-    zero: () => 0,
-  },
-  bool: {
-    wire_type: wire_varint,
-    isZero: (value) => value === false,
-    encode: (writer, value) => {
-      if (typeof value !== 'boolean') throw new BadValue(`${describe(value)} is neither true nor false`);
-      writer.varint(value ? 1 : 0);
-    },
-    decode: (reader) => reader.varint() !== 0,
-    zero: () => false,
-  },
-  text: textCodec(string(describe)),
-  secret: textCodec((writer, value) => {
-    string(() => 'this secret')(writer, value);
-    writer.secrets.push(value as string);
-  }),
-  address: textCodec(addressOf(isIP, 'an IP address'), readAddress),
-  ipv4: textCodec(addressOf(isIPv4, 'an IPv4 address'), readAddress),
-  prefix: textCodec(addressOf(isPrefix, 'an IP address with a prefix length')),
-  mac: textCodec(addressOf((value) => /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value), 'a MAC address')),
-  bytes: {
-    wire_type: wire_bytes,
-    isZero: (value) => value instanceof Uint8Array && value.length === 0,
-    encode: (writer, value) => {
-      if (!(value instanceof Uint8Array)) throw new BadValue(`${describe(value)} is not bytes`);
-      writer.raw(value);
-    },
-    decode: (reader) => {
-      const limit = reader.limit();
-      const value = copy(reader.bytes, reader.at, limit);
-      reader.at = limit;
-      return value;
-    },
-    zero: () => no_bytes,
-  },
-  /** google.protobuf.Timestamp: seconds 1, nanos 2. */
-  timestamp: {
-    wire_type: wire_bytes,
-    isZero: (value) => value === 0,
-    encode: (writer, value) => {
-      if (typeof value !== 'number' || !Number.isSafeInteger(Math.trunc(value)))
-        throw new BadValue(`${describe(value)} is not a time in milliseconds`);
-      const seconds = Math.floor(value / 1000);
-      writer.nested(() => {
-        writer.varint((1 << 3) | wire_varint);
-        writer.signed(seconds);
-        writer.varint((2 << 3) | wire_varint);
-        writer.varint(Math.round((value - 1000 * seconds) * 1e6));
-      });
-    },
-    decode: (reader) =>
-      within(reader, (inner) => {
-        let time = 0;
-        while (inner.at < inner.end) {
-          const key = inner.varint();
-          if (key === ((1 << 3) | wire_varint)) time += inner.signed() * 1000;
-          else if (key === ((2 << 3) | wire_varint)) time += inner.varint() / 1e6;
-          else inner.skip(key & 7);
-        }
-        return time;
-      }),
-    zero: () => 0,
-  },
-};

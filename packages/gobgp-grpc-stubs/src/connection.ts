@@ -84,33 +84,30 @@ export class Connection {
   }
 
   /** The answer's bytes. */
-  unary(request: Request, options: CallOptions): Promise<Buffer> {
-    const { method, bytes } = request;
-    return new Promise((resolve, reject) => {
-      this.#refuseBefore(request, options, reject) ||
-        this.#track(options.signal, (done) =>
-          this.#client.makeUnaryRequest(
-            method,
-            identity,
-            identity,
-            bytes,
-            new Metadata(),
-            this.#callOptions(options),
-            (error, answer) => {
-              done();
-              if (error) reject(this.#errorOf(error, request, options));
-              else resolve(answer!);
-            },
-          ),
-        );
+  async unary(request: Request, options: CallOptions): Promise<Buffer> {
+    this.#begin(request.method, options);
+    return await new Promise((resolve, reject) => {
+      this.#track(options.signal, (done) =>
+        this.#client.makeUnaryRequest(
+          request.method,
+          identity,
+          identity,
+          request.bytes,
+          new Metadata(),
+          this.#callOptions(options),
+          (error, answer) => {
+            done();
+            if (error) reject(this.#errorOf(error, request, options));
+            else resolve(answer!);
+          },
+        ),
+      );
     });
   }
 
   /** The answers' bytes. What is not asked for stays in the socket: whoever iterates slowly makes the server wait. */
   async *stream(request: Request, options: CallOptions): AsyncGenerator<Buffer, void, undefined> {
-    this.#refuseBefore(request, options, (error) => {
-      throw error;
-    });
+    this.#begin(request.method, options);
     let done: () => void = () => undefined;
     const call: ClientReadableStream<Buffer> = this.#track(options.signal, (untrack) => {
       done = untrack;
@@ -142,9 +139,7 @@ export class Connection {
     options: CallOptions,
   ): Promise<Buffer> {
     const request: Request = { method, bytes: Buffer.alloc(0), secrets: [] };
-    this.#refuseBefore(request, options, (error) => {
-      throw error;
-    });
+    this.#begin(request.method, options);
     const over = new AbortController();
     let answered: (error: ServiceError | null, answer?: Buffer) => void = () => undefined;
     const answer = new Promise<Buffer>((resolve, reject) => {
@@ -183,12 +178,11 @@ export class Connection {
     return await answer;
   }
 
-  #refuseBefore(request: Request, { signal }: CallOptions, refuse: (error: GobgpError) => void): boolean {
-    const rpc = nameOf(request.method);
-    if (this.#end !== undefined) refuse(new DisconnectedError(this.#target, this.#end.reason, rpc));
-    else if (signal?.aborted) refuse(new CancelledError(rpc, { cause: signal.reason }));
-    else return false;
-    return true;
+  /** Throws where there is nothing to begin with. */
+  #begin(method: string, { signal }: CallOptions): void {
+    const rpc = nameOf(method);
+    if (this.#end !== undefined) throw new DisconnectedError(this.#target, this.#end.reason, rpc);
+    if (signal?.aborted) throw new CancelledError(rpc, { cause: signal.reason });
   }
 
   #callOptions({ deadline_ms = this.#options.deadline_ms }: CallOptions): GrpcCallOptions {
@@ -229,7 +223,7 @@ export class Connection {
         return new DeadlineError(rpc, options.deadline_ms ?? deadline_ms);
       case status.UNAVAILABLE:
       case status.CANCELLED:
-        return new DisconnectedError(this.#target, details, rpc);
+        return new DisconnectedError(this.#target, attempted.exec(details)?.[1] ?? details, rpc);
       case status.RESOURCE_EXHAUSTED:
         return new TooLargeError(rpc, message_bytes_max, details);
       case status.UNIMPLEMENTED:
@@ -239,6 +233,10 @@ export class Connection {
     }
   }
 }
+
+/** The reason in the words of grpc-js for a connection that could not be made. */
+const attempted =
+  /^No connection established\. Last error: (?:Error: )?(.*?)(?: \(\d{4}-[^)]*\))?\. Resolution note:/s;
 
 /** The call's name in its path, `/package.Service/Name`. */
 const nameOf = (method: string): string => method.slice(method.lastIndexOf('/') + 1);

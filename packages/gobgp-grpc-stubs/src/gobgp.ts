@@ -3,7 +3,13 @@ import type { PathInput } from './api/path.js';
 import { add_path_stream, type Rpc, type RpcName, rpcs } from './api/rpcs.js';
 import { Codec } from './codec.js';
 import { type CallOptions, Connection } from './connection.js';
-import { type GobgpError, IncompatibleError, MalformedError, RefusedError } from './errors.js';
+import {
+  DisconnectedError,
+  type GobgpError,
+  IncompatibleError,
+  MalformedError,
+  RefusedError,
+} from './errors.js';
 import type { Input, Output } from './schema.js';
 import { type Dialect, has, parseVersion, type Version } from './version.js';
 import { type WatchEvent, type WatchOptions, watchEvents, watchRequest } from './watch.js';
@@ -96,9 +102,16 @@ async function detect(connection: Connection, target: string, options: CallOptio
       );
       return dialect;
     } catch (error) {
-      // A gobgpd of 4.x that has not started, or is stopping, may refuse: it has understood.
-      if (error instanceof RefusedError && error.grpc_code !== status.INTERNAL) return dialect;
-      if (!(error instanceof IncompatibleError)) throw error;
+      if (error instanceof IncompatibleError) continue;
+      const no_grpc =
+        error instanceof TooLargeError ||
+        (error instanceof RefusedError && error.grpc_code === status.INTERNAL) ||
+        (error instanceof DisconnectedError && error.reason === 'Protocol error');
+      if (no_grpc)
+        throw new IncompatibleError(`${target}: what listens here speaks no gRPC`, { cause: error });
+      // A gobgpd that is stopping may refuse: it has understood.
+      if (error instanceof RefusedError) return dialect;
+      throw error;
     }
   }
   throw new IncompatibleError(

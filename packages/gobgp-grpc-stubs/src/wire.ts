@@ -67,6 +67,15 @@ export class Reader {
     return limit;
   }
 
+  /** What `read` reads of a length-delimited field. */
+  within<T>(read: (reader: this) => T): T {
+    const outer = this.end;
+    this.end = this.limit();
+    const value = read(this);
+    this.end = outer;
+    return value;
+  }
+
   float(): number {
     const at = this.#fixed(4);
     return this.bytes.readFloatLE(at);

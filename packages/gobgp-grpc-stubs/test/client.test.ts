@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer as createHttp } from 'node:http';
+import { createServer as createHttp2 } from 'node:http2';
 import { createServer as createTcp, type Server, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { AddPathStreamRequest } from '../src/api/path.js';
@@ -82,7 +83,7 @@ t.test('what is no gobgpd is told from one that is not there', async (t) => {
     name: 'DisconnectedError',
     grpc_code: 14,
     target: 'unix:/nowhere/api.sock',
-    message: /ENOENT/,
+    reason: 'connect ENOENT /nowhere/api.sock',
   });
   // gRPC, but another service.
   const server = await new FakeGobgpd(4, {
@@ -94,8 +95,17 @@ t.test('what is no gobgpd is told from one that is not there', async (t) => {
     grpc_code: 12,
     message: /neither api.GoBgpService \(4.x\) nor apipb.GobgpApi \(3.x\)/,
   });
-  const http = await stranger(t, createHttp((_request, response) => response.end('hello')) as Server);
-  t.match(await failure(t, connect({ target: http })), { name: 'DisconnectedError', target: http });
+  const no_grpc = { name: 'IncompatibleError', message: /what listens here speaks no gRPC/ };
+  const http = await stranger(
+    t,
+    createHttp((_request, response) => response.end('hello')),
+  );
+  t.match(await failure(t, connect({ target: http })), no_grpc);
+  const http2 = await stranger(
+    t,
+    createHttp2((_request, response) => response.end('hello')),
+  );
+  t.match(await failure(t, connect({ target: http2 })), no_grpc);
   const silent = await stranger(t, createTcp());
   t.match(await failure(t, connect({ target: silent, deadline_ms: 300 })), {
     name: 'DeadlineError',
