@@ -1,20 +1,32 @@
 /**
  * Runs in the machine: takes a line of JSON for each script, and answers with one. `agent.js PATH`, where PATH is the
- * machine's end of a channel that needs no network.
+ * machine's end of a channel that needs no network: a port of the machine, or a socket.
  */
 import { spawn } from 'node:child_process';
-import { createReadStream, openSync, writeSync } from 'node:fs';
+import { createReadStream, openSync, statSync, writeSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Answer, Request } from './channel.js';
 
 const output_max = 4 * 2 ** 20;
-/** The kernel opens it for one at a time: both ways go over one descriptor. */
-const channel = openSync(process.argv[2]!, 'r+');
+const { input, write } = open(process.argv[2]!);
 
-function say(answer: Answer): void {
-  const bytes = Buffer.from(`${JSON.stringify(answer)}\n`);
-  for (let done = 0; done < bytes.length; ) done += writeSync(channel, bytes, done);
+function open(path: string): { readonly input: NodeJS.ReadableStream; write(bytes: Buffer): void } {
+  if (statSync(path).isSocket()) {
+    const socket = createConnection(path);
+    return { input: socket, write: (bytes) => void socket.write(bytes) };
+  }
+  // The kernel opens a port for one at a time: both ways go over one descriptor.
+  const fd = openSync(path, 'r+');
+  return {
+    input: createReadStream('', { fd }),
+    write(bytes) {
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    },
+  };
 }
+
+const say = (answer: Answer): void => write(Buffer.from(`${JSON.stringify(answer)}\n`));
 
 function run({ id, script, input, timeout_ms }: Request): void {
   const child = spawn('/bin/bash', ['-c', script], { detached: true });
@@ -33,6 +45,6 @@ function run({ id, script, input, timeout_ms }: Request): void {
   });
 }
 
-createInterface({ input: createReadStream('', { fd: channel }) }).on('line', (line) => run(JSON.parse(line)));
+createInterface({ input }).on('line', (line) => run(JSON.parse(line)));
 // Whoever waits for the boot waits for this.
 say({ id: 0, code: 0, output: '' });

@@ -22,6 +22,8 @@ export interface Image {
   readonly disk: string;
   readonly kernel: string;
   readonly initrd: string;
+  /** The same files as on the disk. */
+  readonly root: string;
 }
 
 const disk_bytes = 2 ** 31;
@@ -44,12 +46,12 @@ export async function buildImage(say: (text: string) => void): Promise<Image> {
     writeFileSync(join(directory, 'initrd'), cpioArchive(initrd(root, version)));
     rmSync(join(root, 'boot'), { recursive: true });
     makeDisk(root, join(directory, 'disk'), disk_bytes, 'root');
-    rmSync(root, { recursive: true });
   });
   return {
     disk: join(directory, 'disk'),
     kernel: join(directory, 'kernel'),
     initrd: join(directory, 'initrd'),
+    root: join(directory, 'root'),
   };
 }
 

@@ -7,7 +7,6 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -44,8 +43,15 @@ export function payloadParts(vpp: string): string[] {
   return [lock, readFileSync(agent, 'utf8'), ...states];
 }
 
-/** Resolves with the path of the disk. */
-export async function makePayload(vpp: string): Promise<string> {
+export interface Payload {
+  /** An ext4 file system. */
+  readonly disk: string;
+  /** The same files. */
+  readonly tree: string;
+}
+
+/** `vpp`: path of its executable. */
+export async function makePayload(vpp: string): Promise<Payload> {
   const directory = await cached('payload', payloadParts(vpp), (directory) => {
     const tree = join(directory, 'tree');
     const place = (path: string): string => {
@@ -61,16 +67,18 @@ export async function makePayload(vpp: string): Promise<string> {
     symlinkSync(join(inside.program, bindings), place(join(inside.packages, 'vpp-binapi-ts')));
     placeVpp(realpathSync(vpp), place);
     makeDisk(tree, join(directory, 'disk'), disk_bytes, 'payload');
-    rmSync(tree, { recursive: true });
   });
-  return join(directory, 'disk');
+  return { disk: join(directory, 'disk'), tree: join(directory, 'tree') };
 }
 
+/** For VPP's taps where the kernel has no vhost-net, see real-vpp.ts. */
+export const vhost_shim = 'out/vhost-shim.so';
 const bindings = 'packages/vpp-binapi-ts';
 
 /** A compressed tar of the program as it was built, without the packages that it needs. */
 export function programArchive(): Buffer {
   const parts = ['package.json', 'out/src', 'out/lab', `${bindings}/package.json`, `${bindings}/dist/src`];
+  if (existsSync(join(checkout, vhost_shim))) parts.push(vhost_shim);
   const { error, status, stdout } = spawnSync('tar', ['-C', checkout, '-cz', ...parts], {
     maxBuffer: 2 ** 26,
   });

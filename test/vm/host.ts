@@ -33,7 +33,11 @@ export class HostUnderTest {
       undefined,
       this.#program,
     );
-    await this.#write({ ...gatewayFiles(item.networks), [node_script]: nodeScript(item), ...item.files });
+    await this.#write({
+      ...gatewayFiles(item.networks),
+      [node_script]: nodeScript(item, machine),
+      ...item.files,
+    });
     await machine.run(`systemctl daemon-reload
 if [ -d /etc/netplan ]; then netplan generate; fi
 systemctl start lab-gateway
@@ -122,7 +126,7 @@ while systemctl -q is-active ${node}; do sleep 0.2; done`,
   }
 }
 
-function nodeScript(item: HostCase): string {
+function nodeScript(item: HostCase, machine: Machine): string {
   const interfaces = item.uplinks.map((interfaceName, index) => ({
     interfaceName,
     vppDriver: 'af_packet',
@@ -136,7 +140,7 @@ function nodeScript(item: HostCase): string {
     CALICOVPP_INTERFACES: JSON.stringify({ uplinkInterfaces: interfaces }),
     CALICOVPP_MAX_PODS: '16',
     CALICOVPP_VPP_BINARY: inside.vpp,
-    CALICOVPP_VPP_ENVIRONMENT: JSON.stringify({ LD_LIBRARY_PATH: inside.vpp_libraries }),
+    CALICOVPP_VPP_ENVIRONMENT: JSON.stringify(machine.vpp_environment),
     CALICOVPP_HEALTH_ADDRESS: '127.0.0.1',
     // The processor is emulated, and slower by a factor of ten.
     CALICOVPP_VPP_CONNECT_TIMEOUT: '120s',

@@ -1,17 +1,22 @@
-/** `run.js [NAME …] [--list] [--keep]`: hosts with systemd in a virtual machine, and what a node's life leaves of their network. */
+/** `run.js [NAME …] [--list] [--container]`: hosts with systemd in a virtual machine, and what a node's life leaves of their network. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Machine, startBooted, whyNoMachine } from '../../lab/vm/machine.js';
+import { Container } from '../../lab/vm/container.js';
+import type { Machine } from '../../lab/vm/machine.js';
 import { programArchive } from '../../lab/vm/payload.js';
+import { startBooted, whyNoMachine } from '../../lab/vm/qemu.js';
 import { cases } from './cases.js';
 import { HostUnderTest } from './host.js';
 import { type Report, runCase } from './run-case.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { list: { type: 'boolean', default: false } },
+  options: {
+    list: { type: 'boolean', default: false },
+    container: { type: 'boolean', default: false },
+  },
 });
 
 const said = (text: string): void => console.log(text);
@@ -45,11 +50,12 @@ async function main(): Promise<number> {
   let machine: Machine | undefined;
   let failed = 0;
   try {
-    machine = await startBooted(process.env.VPP_BIN!, directory, said);
+    const start = values.container ? Container.start : startBooted;
+    machine = await start(process.env.VPP_BIN!, directory, said);
     const program = programArchive();
     for (const item of selected) {
       const since = Date.now();
-      await machine.load();
+      await machine.fresh();
       const report = await runCase(new HostUnderTest(machine, item, program));
       if (report.problems.length > 0) failed += 1;
       said(reportText(item.name, report, seconds(since)));
