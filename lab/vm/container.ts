@@ -40,6 +40,11 @@ RestartSec=1
 [Install]
 WantedBy=multi-user.target
 `,
+  // It leaves a veth alone unless it is told.
+  'etc/NetworkManager/conf.d/20-lab.conf': `[device-lab]
+match-device=interface-name:enp*
+managed=1
+`,
   'etc/systemd/system/systemd-udev-trigger.service.d/lab.conf': `[Service]
 ExecStart=
 ExecStart=udevadm trigger --action=add --subsystem-match=net

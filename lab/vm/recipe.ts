@@ -66,8 +66,8 @@ LABEL=payload ${payload_directory} ext4 ro 0 0
 `,
   [`${payload_directory.slice(1)}/.keep`]: '',
   'etc/network/interfaces': 'auto lo\niface lo inet loopback\n',
-  // The other end's devices are nobody's.
-  'etc/NetworkManager/conf.d/10-lab.conf': '[keyfile]\nunmanaged-devices=interface-name:gw*\n',
+  // Only what a case says is managed.
+  'etc/NetworkManager/conf.d/10-lab.conf': '[main]\nno-auto-default=*\n',
   'etc/systemd/system/lab-agent.service': `[Unit]
 Description=Runs what the machine is told
 After=dev-virtio\\x2dports-${channel_name}.device

@@ -19,6 +19,8 @@ export interface HostCase {
   readonly lifetime_s?: number;
   /** Beside what the program needs anyhow. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** A kernel of its own: a container's may lack the devices. */
+  readonly own_kernel?: true;
   readonly ending: Ending;
 }
 
@@ -127,6 +129,7 @@ const vlan: Omit<HostCase, 'name' | 'ending'> = {
     ...networkd('vlan7', 'DHCP=ipv4\nIPv6AcceptRA=no\n'),
   },
   uplinks: ['vlan7'],
+  own_kernel: true,
   families: [4],
   lifetime_s: lease_s,
 };
@@ -142,6 +145,7 @@ const bond: Omit<HostCase, 'name' | 'ending'> = {
     ...networkd('bond0', static_text),
   },
   uplinks: ['bond0'],
+  own_kernel: true,
 };
 
 const two_uplinks: Omit<HostCase, 'name' | 'ending'> = {

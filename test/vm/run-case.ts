@@ -10,7 +10,7 @@ export interface Report {
 }
 
 /** For network managers to have done their work. */
-const settle_ms = 60_000;
+const settle_ms = 30_000;
 const look_interval_ms = 2000;
 /** Beyond a lifetime. */
 const margin_ms = 10_000;
