@@ -28,7 +28,8 @@ export async function cached(
   const old = readdirSync(cache).filter((entry) => entry.startsWith(`${name}-`));
   try {
     await make(join(scratch, 'made'));
-    renameSync(join(scratch, 'made'), directory);
+    // Another run may have made the same meanwhile.
+    if (!existsSync(directory)) renameSync(join(scratch, 'made'), directory);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

@@ -169,8 +169,8 @@ export const cases: readonly HostCase[] = [
   { name: 'networkmanager-dhcp', ...network_manager, ending: 'stop' },
   {
     name: 'networkmanager-static',
-    ...network_manager,
-    networks: [wire],
+    ...networkd_static,
+    services: ['NetworkManager'],
     files: connection(
       'uplink',
       `[ipv4]
@@ -183,7 +183,6 @@ method=manual
 address1=fd07::2/64,fd07::1
 `,
     ),
-    families: [4, 6],
     ending: 'stop',
   },
   { name: 'networkd-ra', ...networkd_ra, ending: 'stop' },

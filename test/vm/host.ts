@@ -66,6 +66,23 @@ systemctl enable --now ${item.services.join(' ')}`);
     );
   }
 
+  /** Addresses that are not of use yet: the kernel asks whether another host has them. */
+  async tentative(): Promise<string[]> {
+    const lines = (await this.machine.run('ip -br -6 address show tentative')).split('\n');
+    return lines.filter((line) => line.includes('/')).map((line) => `not of use yet: ${line}`);
+  }
+
+  /** What the DHCP servers no longer hold for the host, which they may give to another. Nothing: all is renewed. */
+  async expired(): Promise<string[]> {
+    const output = await this.machine.run(
+      'date +%s; grep -hsE "^(lease|iaaddr)|^ *(iaaddr|ends)" /run/lab/*.leases || true; echo; ip -j address show scope global',
+    );
+    const [now = '', ...lines] = output.split('\n');
+    return expiredLeases(lines.slice(0, lines.indexOf('')), Number(now))
+      .filter((address) => output.includes(`"local":"${address}"`))
+      .map((address) => `nobody renews the lease of ${address}`);
+  }
+
   async look(): Promise<Look> {
     return readLook(await this.machine.run(look_script));
   }
@@ -150,4 +167,17 @@ function nodeScript(item: HostCase, machine: Machine): string {
   };
   const exports = Object.entries(environment).map(([name, value]) => `export ${name}='${value}'\n`);
   return `#!/bin/sh\n${exports.join('')}exec ${inside.node} ${inside.program}/out/src/main.js "$@"\n`;
+}
+
+/** Of a server's file of leases, in which the last word on an address counts. `now_s`: since the epoch. */
+function expiredLeases(lines: readonly string[], now_s: number): string[] {
+  const ends = new Map<string, number>();
+  let address = '';
+  for (const line of lines) {
+    const [, name] = /^\s*(?:lease|iaaddr) (\S+) \{/.exec(line) ?? [];
+    if (name !== undefined) address = name;
+    const [, date, time] = /ends \d (\S+) (\S+);/.exec(line) ?? [];
+    if (date !== undefined) ends.set(address, Date.parse(`${date.replaceAll('/', '-')}T${time}Z`) / 1000);
+  }
+  return [...ends].filter(([, end_s]) => end_s < now_s).map(([name]) => name);
 }

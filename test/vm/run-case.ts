@@ -31,7 +31,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   const lifetime_ms = item.lifetime_s === undefined ? 0 : item.lifetime_s * 1000 + margin_ms;
 
   await host.begin();
-  const missing = await until(() => host.unreachable());
+  const missing = await until(async () => [...(await host.unreachable()), ...(await host.tentative())]);
   if (missing.length > 0) throw new Error(`before: the host has no network: ${missing.join('; ')}`);
   const before = await host.look();
 
@@ -75,7 +75,11 @@ async function whatIsWrong(
   before: Look,
   compared: readonly Section[],
 ): Promise<string[]> {
-  return [...(await host.unreachable()), ...differences(before, await host.look(), compared)];
+  return [
+    ...(await host.unreachable()),
+    ...(await host.expired()),
+    ...differences(before, await host.look(), compared),
+  ];
 }
 
 /** Asks until nothing is wrong; the last answer when that takes too long. */
