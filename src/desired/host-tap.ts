@@ -32,6 +32,8 @@ const temporary = 0x01;
 const duplicate = 0x08;
 const deprecated = 0x20;
 const kernel_protocol = 2;
+/** IFA_F_NOPREFIXROUTE, linux/if_addr.h. */
+const no_prefix_route = 0x200;
 /** IN6_ADDR_GEN_MODE_EUI64, _NONE. */
 const from_mac = 0;
 const by_nobody = 1;
@@ -112,7 +114,10 @@ export function hostTapRoutes(
   return [
     ...gatewayRoutes(uplink, link),
     ...onLinkRoutes(uplink, link),
-    ...routesOnTap([...uplink.routes, ...foreign], taps),
+    ...routesOnTap(
+      [...uplink.routes, ...foreign].filter((route) => !comesByAddress(route, uplink)),
+      taps,
+    ),
     ...(uplink.is_main ? clusterRoutes(uplink, link, cluster) : []),
   ];
 }
@@ -140,15 +145,22 @@ function behindVpp(neighbour: Neighbour, uplink: Uplink, link: number): Neighbou
   return { ...neighbour, link, ...(neighbour.mac !== undefined && { mac: hostTapMac(uplink.index) }) };
 }
 
+/**
+ * The kernel makes the route of link-local addresses when the first of them comes, unless whoever adds it wants none, as NetworkManager
+ * does, which adds a route of its own.
+ */
+function comesByAddress({ protocol, prefix }: CapturedRoute, { addresses }: Uplink): boolean {
+  if (protocol !== kernel_protocol || !isLinkLocal(prefix)) return false;
+  return addresses.some(({ prefix, flags }) => isLinkLocal(prefix) && (flags & no_prefix_route) === 0);
+}
+
 function routesOnTap(routes: readonly CapturedRoute[], taps: Taps): PlacedRoute[] {
-  return inOrderOfNeed(
-    routes
-      .filter((route) => route.unsupported === undefined)
-      .filter((route) => !(route.protocol === kernel_protocol && isLinkLocal(route.prefix))),
-  ).map(({ flags: _, expires_s: __, ...kept }) => ({
-    ...kept,
-    next_hops: kept.next_hops.map((hop) => throughTap(hop, taps)),
-  }));
+  return inOrderOfNeed(routes.filter((route) => route.unsupported === undefined)).map(
+    ({ flags: _, expires_s: __, ...kept }) => ({
+      ...kept,
+      next_hops: kept.next_hops.map((hop) => throughTap(hop, taps)),
+    }),
+  );
 }
 
 function throughTap(hop: NextHop, links: ReadonlyMap<number, number>): NextHop {

@@ -98,6 +98,16 @@ t.test(
   },
 );
 
+t.test('a link-local address that brings no route of its own has the one that somebody added', async (t) => {
+  const route = linuxRoute('fe80::/64', [], { protocol: 2, metric: 1024 });
+  const onTap = (flags: number): string[] => {
+    const addresses = [address('fe80::1:2/64', { flags })];
+    return hostTapRoutes(uplinkOf({ addresses, routes: [route] }), taps, [], no_cluster).map(routeInWords);
+  };
+  t.same(onTap(0x280), ['route fe80::/64 dev 9 metric 1024']);
+  t.same(onTap(0x80), [], 'the kernel makes it');
+});
+
 t.test('an IPv6 address that was deprecated is, one that another node has is on no tap', async (t) => {
   const addresses = [
     address('10.0.0.8/24', { preferred_s: 0 }),

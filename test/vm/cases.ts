@@ -1,0 +1,208 @@
+/** Hosts as people have them, and how the node's life on them ends. */
+import type { GatewayNetwork } from '../../lab/vm/gateway.js';
+import { wires } from '../../lab/vm/machine.js';
+
+export interface HostCase {
+  readonly name: string;
+  /** The other ends of the uplinks. */
+  readonly networks: readonly GatewayNetwork[];
+  /** How the host's network is configured. */
+  readonly files: Readonly<Record<string, string>>;
+  /** What manages it, from now on and at each boot. */
+  readonly services: readonly string[];
+  readonly uplinks: readonly string[];
+  /** Families in which the host reaches what is beyond its gateway. */
+  readonly families: readonly (4 | 6)[];
+  /** The resolver knows the network's name server. */
+  readonly dns: boolean;
+  /** What is leased or advertised lives so long; a case waits longer. */
+  readonly lifetime_s?: number;
+  /** Beside what the program needs anyhow. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A kernel of its own: a container's may lack the devices. */
+  readonly own_kernel?: true;
+  readonly ending: Ending;
+}
+
+/**
+ * `stop`: as the kubelet ends a container. `kill`: all of its processes at once; then it is started anew, and stopped.
+ * `reboot`: of the machine, while the node runs; it is not started again. `power cut`: likewise, without a word.
+ */
+export type Ending = 'stop' | 'kill' | 'reboot' | 'power cut';
+
+const [first, second] = wires;
+const lease_s = 30;
+
+const wire: GatewayNetwork = {
+  devices: [first.other_end],
+  address4: '10.7.0.1/24',
+  address6: 'fd07::1/64',
+};
+
+const networkd = (uplink: string, text: string): HostCase['files'] => ({
+  [`/etc/systemd/network/10-${uplink}.network`]: `[Match]\nName=${uplink}\n\n[Network]\n${text}`,
+});
+
+const static_text = `Address=10.7.0.2/24
+Gateway=10.7.0.1
+Address=fd07::2/64
+Gateway=fd07::1
+DNS=10.7.0.1
+IPv6AcceptRA=no
+`;
+
+const networkd_static: Omit<HostCase, 'name' | 'ending'> = {
+  networks: [wire],
+  files: networkd(first.uplink, static_text),
+  services: ['systemd-networkd'],
+  uplinks: [first.uplink],
+  families: [4, 6],
+  dns: true,
+};
+
+const networkd_dhcp: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_static,
+  networks: [{ ...wire, dhcp4_lease_s: lease_s }],
+  files: networkd(first.uplink, 'DHCP=ipv4\nIPv6AcceptRA=no\n'),
+  families: [4],
+  lifetime_s: lease_s,
+};
+
+const networkd_ra: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_static,
+  networks: [{ ...wire, dhcp4_lease_s: lease_s, advertised_s: lease_s }],
+  files: networkd(first.uplink, 'DHCP=ipv4\n'),
+  lifetime_s: lease_s,
+};
+
+const connection = (id: string, text: string): HostCase['files'] => ({
+  [`/etc/NetworkManager/system-connections/${id}.nmconnection`]: `[connection]
+id=${id}
+uuid=8f3a4cbb-4e0c-4d8b-9a11-6c1f6d0b77a1
+type=ethernet
+interface-name=${first.uplink}
+
+${text}`,
+});
+
+const network_manager: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_dhcp,
+  files: connection('uplink', '[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=link-local\n'),
+  services: ['NetworkManager'],
+};
+
+const ifupdown: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_dhcp,
+  files: {
+    '/etc/network/interfaces': `auto lo
+iface lo inet loopback
+auto ${first.uplink}
+iface ${first.uplink} inet dhcp
+`,
+  },
+  services: ['networking'],
+};
+
+/** What netplan makes of its files is systemd-networkd's, below /run. */
+const netplan: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_dhcp,
+  files: {
+    '/etc/netplan/50-lab.yaml': `network:
+  version: 2
+  renderer: networkd
+  ethernets:
+    ${first.uplink}:
+      match: { macaddress: "52:54:00:00:00:10" }
+      set-name: ${first.uplink}
+      dhcp4: true
+      accept-ra: false
+`,
+  },
+};
+
+const vlan: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_static,
+  networks: [{ ...wire, vlan: 7, dhcp4_lease_s: lease_s }],
+  files: {
+    ...networkd(first.uplink, 'VLAN=vlan7\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n'),
+    '/etc/systemd/network/10-vlan7.netdev': '[NetDev]\nName=vlan7\nKind=vlan\n\n[VLAN]\nId=7\n',
+    ...networkd('vlan7', 'DHCP=ipv4\nIPv6AcceptRA=no\n'),
+  },
+  uplinks: ['vlan7'],
+  own_kernel: true,
+  families: [4],
+  lifetime_s: lease_s,
+};
+
+const bond: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_static,
+  networks: [{ ...wire, devices: [first.other_end, second.other_end] }],
+  files: {
+    '/etc/systemd/network/10-bond0.netdev':
+      '[NetDev]\nName=bond0\nKind=bond\n\n[Bond]\nMode=active-backup\nMIIMonitorSec=100ms\n',
+    ...networkd(first.uplink, 'Bond=bond0\n'),
+    ...networkd(second.uplink, 'Bond=bond0\n'),
+    ...networkd('bond0', static_text),
+  },
+  uplinks: ['bond0'],
+  own_kernel: true,
+};
+
+const two_uplinks: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_static,
+  networks: [
+    { ...wire, dhcp4_lease_s: lease_s },
+    { devices: [second.other_end], address4: '10.8.0.1/24', address6: 'fd08::1/64' },
+  ],
+  files: {
+    ...networkd(first.uplink, 'DHCP=ipv4\nIPv6AcceptRA=no\n'),
+    ...networkd(second.uplink, 'Address=10.8.0.2/24\nAddress=fd08::2/64\nIPv6AcceptRA=no\n'),
+  },
+  uplinks: [first.uplink, second.uplink],
+  families: [4],
+  lifetime_s: lease_s,
+};
+
+export const cases: readonly HostCase[] = [
+  { name: 'networkd-static', ...networkd_static, ending: 'stop' },
+  { name: 'networkd-dhcp', ...networkd_dhcp, ending: 'stop' },
+  { name: 'networkmanager-dhcp', ...network_manager, ending: 'stop' },
+  {
+    name: 'networkmanager-static',
+    ...networkd_static,
+    services: ['NetworkManager'],
+    files: connection(
+      'uplink',
+      `[ipv4]
+method=manual
+address1=10.7.0.2/24,10.7.0.1
+dns=10.7.0.1;
+
+[ipv6]
+method=manual
+address1=fd07::2/64,fd07::1
+`,
+    ),
+    ending: 'stop',
+  },
+  { name: 'networkd-ra', ...networkd_ra, ending: 'stop' },
+  {
+    name: 'networkd-dhcp6',
+    ...networkd_ra,
+    networks: [{ ...wire, dhcp4_lease_s: lease_s, advertised_s: lease_s, dhcp6_lease_s: lease_s }],
+    files: networkd(first.uplink, 'DHCP=yes\n'),
+    ending: 'stop',
+  },
+  { name: 'networkd-reboot', ...networkd_dhcp, ending: 'reboot' },
+  { name: 'networkmanager-reboot', ...network_manager, ending: 'reboot' },
+  { name: 'networkd-power-cut', ...networkd_dhcp, ending: 'power cut' },
+  { name: 'networkmanager-power-cut', ...network_manager, ending: 'power cut' },
+  { name: 'networkd-kill', ...networkd_dhcp, ending: 'kill' },
+  { name: 'networkmanager-kill', ...network_manager, ending: 'kill' },
+  { name: 'ifupdown-dhcp', ...ifupdown, ending: 'stop' },
+  { name: 'netplan-dhcp', ...netplan, ending: 'stop' },
+  { name: 'vlan', ...vlan, ending: 'stop' },
+  { name: 'vlan-kill', ...vlan, ending: 'kill' },
+  { name: 'bond', ...bond, ending: 'stop' },
+  { name: 'two-uplinks', ...two_uplinks, ending: 'stop' },
+];

@@ -1,0 +1,183 @@
+/** A host in the machine, configured as a case says, and the node on it. */
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { far, gatewayFiles } from '../../lab/vm/gateway.js';
+import type { Machine } from '../../lab/vm/machine.js';
+import { inside } from '../../lab/vm/payload.js';
+import { ended_file, node_script } from '../../lab/vm/recipe.js';
+import type { HostCase } from './cases.js';
+import { type Look, look_script, readLook } from './look.js';
+
+const node = 'calico-vpp-node.service';
+/** An emulated processor is slow. */
+const ready_deadline_ms = 240_000;
+const stop_deadline_ms = 120_000;
+
+export class HostUnderTest {
+  readonly machine: Machine;
+  readonly item: HostCase;
+  readonly #program: Buffer;
+
+  /** `program`: an archive of it. */
+  constructor(machine: Machine, item: HostCase, program: Buffer) {
+    this.machine = machine;
+    this.item = item;
+    this.#program = program;
+  }
+
+  /** Writes its configuration, and lets its services begin. */
+  async begin(): Promise<void> {
+    const { item, machine } = this;
+    await machine.run(
+      `mkdir -p ${inside.program}; cd ${inside.program}; tar -xz; ln -s ${inside.packages} node_modules`,
+      undefined,
+      this.#program,
+    );
+    await this.#write({
+      ...gatewayFiles(item.networks),
+      [node_script]: nodeScript(item, machine),
+      ...item.files,
+    });
+    await machine.run(`systemctl daemon-reload
+if [ -d /etc/netplan ]; then netplan generate; fi
+systemctl start lab-gateway
+systemctl enable --now ${item.services.join(' ')}`);
+  }
+
+  async #write(files: Readonly<Record<string, string>>): Promise<void> {
+    const commands = Object.entries(files).map(([path, content]) => {
+      const mode = content.startsWith('#!') ? '755' : /\.(nmconnection|yaml)$/.test(path) ? '600' : '644';
+      const text = Buffer.from(content).toString('base64');
+      return `mkdir -p ${dirname(path)}; base64 -d <<< ${text} > ${path}; chmod ${mode} ${path}`;
+    });
+    await this.machine.run(`${commands.join('\n')}\nsync`);
+  }
+
+  /** What is wrong with reaching what is beyond the gateway, by address and by name. Nothing: all is well. */
+  async unreachable(): Promise<string[]> {
+    const { families, dns } = this.item;
+    const asks = [
+      ...families.map((family) => `ping -${family} -c 1 -W 2 ${family === 4 ? far.address4 : far.address6}`),
+      ...(dns ? [`timeout 5 resolvectl query --cache=no --legend=no -4 ${far.name}`] : []),
+    ];
+    const answers = await Promise.all(asks.map((ask) => this.machine.try(`${ask} 2>&1`)));
+    return answers.flatMap(({ code, output }, index) =>
+      code === 0 ? [] : [`${asks[index]}: ${output.trim().split('\n').slice(-2).join(' ')}`],
+    );
+  }
+
+  /** Addresses that are not of use yet: the kernel asks whether another host has them. */
+  async tentative(): Promise<string[]> {
+    const lines = (await this.machine.run('ip -br -6 address show tentative')).split('\n');
+    return lines.filter((line) => line.includes('/')).map((line) => `not of use yet: ${line}`);
+  }
+
+  /** What the DHCP servers no longer hold for the host, which they may give to another. Nothing: all is renewed. */
+  async expired(): Promise<string[]> {
+    const output = await this.machine.run(
+      'date +%s; grep -hsE "^(lease|iaaddr)|^ *(iaaddr|ends)" /run/lab/*.leases || true; echo; ip -j address show scope global',
+    );
+    const [now = '', ...lines] = output.split('\n');
+    return expiredLeases(lines.slice(0, lines.indexOf('')), Number(now))
+      .filter((address) => output.includes(`"local":"${address}"`))
+      .map((address) => `nobody renews the lease of ${address}`);
+  }
+
+  async look(): Promise<Look> {
+    return readLook(await this.machine.run(look_script));
+  }
+
+  async startNode(): Promise<void> {
+    await this.machine.run(`systemctl start ${node}`);
+  }
+
+  /** Throws with what the node said last when it does not become ready. */
+  async untilReady(): Promise<void> {
+    const deadline = Date.now() + ready_deadline_ms;
+    let answer = '';
+    while (Date.now() < deadline) {
+      const { output } = await this.machine.try(
+        `systemctl -q is-active ${node} || { echo gone; exit; }
+exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz?verbose HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3`,
+        20_000,
+      );
+      if (/^HTTP\/1.1 200/.test(output)) return;
+      answer = output;
+      if (output.startsWith('gone')) break;
+      await sleep(1000);
+    }
+    throw new Error(`the node is not ready: ${answer}\n${await this.lastWords()}`);
+  }
+
+  async lastWords(lines = 40): Promise<string> {
+    const text = await this.machine.run(`journalctl --no-pager -o cat -u ${node} -n ${lines}`);
+    return text
+      .split('\n')
+      .map((line) => {
+        try {
+          const { level, msg, err } = JSON.parse(line);
+          return `${level} ${msg} ${err?.message ?? ''}`.slice(0, 300);
+        } catch {
+          return line.slice(0, 300);
+        }
+      })
+      .join('\n');
+  }
+
+  /** Resolves with how the life ended: `success exited 0`. */
+  async stopNode(): Promise<string> {
+    await this.machine.run(`systemctl stop ${node}`, stop_deadline_ms);
+    return this.howItEnded();
+  }
+
+  async killNode(): Promise<void> {
+    await this.machine.run(
+      `systemctl kill --kill-whom=all --signal=KILL ${node}
+while systemctl -q is-active ${node}; do sleep 0.2; done`,
+    );
+  }
+
+  async howItEnded(): Promise<string> {
+    const [result = '', code = '', status = ''] = (await this.machine.run(`cat ${ended_file}`)).split(/\s+/);
+    return `${result} ${code} ${status}`;
+  }
+}
+
+function nodeScript(item: HostCase, machine: Machine): string {
+  const interfaces = item.uplinks.map((interfaceName, index) => ({
+    interfaceName,
+    vppDriver: 'af_packet',
+    isMain: index === 0,
+    rxqsz: 256,
+    txqsz: 256,
+  }));
+  const environment = {
+    NODENAME: 'lab',
+    CALICOVPP_KUBERNETES: 'off',
+    CALICOVPP_INTERFACES: JSON.stringify({ uplinkInterfaces: interfaces }),
+    CALICOVPP_MAX_PODS: '16',
+    CALICOVPP_VPP_BINARY: inside.vpp,
+    CALICOVPP_VPP_ENVIRONMENT: JSON.stringify(machine.vpp_environment),
+    CALICOVPP_HEALTH_ADDRESS: '127.0.0.1',
+    // The processor is emulated, and slower by a factor of ten.
+    CALICOVPP_VPP_CONNECT_TIMEOUT: '120s',
+    CALICOVPP_VPP_PROBE_TIMEOUT: '15s',
+    UV_THREADPOOL_SIZE: '16',
+    ...item.environment,
+  };
+  const exports = Object.entries(environment).map(([name, value]) => `export ${name}='${value}'\n`);
+  return `#!/bin/sh\n${exports.join('')}exec ${inside.node} ${inside.program}/out/src/main.js "$@"\n`;
+}
+
+/** Of a server's file of leases, in which the last word on an address counts. `now_s`: since the epoch. */
+function expiredLeases(lines: readonly string[], now_s: number): string[] {
+  const ends = new Map<string, number>();
+  let address = '';
+  for (const line of lines) {
+    const [, name] = /^\s*(?:lease|iaaddr) (\S+) \{/.exec(line) ?? [];
+    if (name !== undefined) address = name;
+    const [, date, time] = /ends \d (\S+) (\S+);/.exec(line) ?? [];
+    if (date !== undefined) ends.set(address, Date.parse(`${date.replaceAll('/', '-')}T${time}Z`) / 1000);
+  }
+  return [...ends].filter(([, end_s]) => end_s < now_s).map(([name]) => name);
+}

@@ -1,0 +1,93 @@
+/** One case: the host's network before the node, while it runs, after it, and a lifetime of what was leased later. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { HostUnderTest } from './host.js';
+import { differences, type Look, type Section, sections, while_running } from './look.js';
+
+export interface Report {
+  /** None: it passed. */
+  readonly problems: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/** For network managers to have done their work. */
+const settle_ms = 30_000;
+const look_interval_ms = 2000;
+/** Beyond a lifetime. */
+const margin_ms = 10_000;
+
+export async function runCase(host: HostUnderTest): Promise<Report> {
+  const problems: string[] = [];
+  const notes: string[] = [];
+  try {
+    await liveThrough(host, problems, notes);
+  } catch (error) {
+    problems.push((error as Error).message);
+  }
+  return { problems, notes };
+}
+
+async function liveThrough(host: HostUnderTest, problems: string[], notes: string[]): Promise<void> {
+  const { item, machine } = host;
+  const lifetime_ms = item.lifetime_s === undefined ? 0 : item.lifetime_s * 1000 + margin_ms;
+
+  await host.begin();
+  const missing = await until(async () => [...(await host.unreachable()), ...(await host.tentative())]);
+  if (missing.length > 0) throw new Error(`before: the host has no network: ${missing.join('; ')}`);
+  const before = await host.look();
+
+  const expectSameNow = async (when: string, compared: readonly Section[]): Promise<void> => {
+    const wrong = await until(() => whatIsWrong(host, before, compared));
+    problems.push(...wrong.map((text) => `${when}: ${text}`));
+  };
+  const expectSame = async (when: string, compared: readonly Section[]): Promise<void> => {
+    await expectSameNow(when, compared);
+    if (lifetime_ms === 0) return;
+    await sleep(lifetime_ms);
+    await expectSameNow(`${when}, a lifetime later`, compared);
+  };
+
+  const began = Date.now();
+  await host.startNode();
+  await host.untilReady();
+  notes.push(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s`);
+  await expectSame('while', while_running);
+
+  if (item.ending === 'kill') {
+    await host.killNode();
+    await host.startNode();
+    await host.untilReady();
+    await expectSame('after the kill', while_running);
+  }
+  if (item.ending === 'power cut') await machine.cutPower();
+  else if (item.ending === 'reboot')
+    notes.push(`rebooted in ${((await machine.reboot()) / 1000).toFixed(0)} s`);
+  else await host.stopNode();
+  if (item.ending !== 'power cut') {
+    const ended = await host.howItEnded();
+    if (ended !== 'success exited 0')
+      problems.push(`the node ended with: ${ended}\n${await host.lastWords()}`);
+  }
+  await expectSame('after', sections);
+}
+
+async function whatIsWrong(
+  host: HostUnderTest,
+  before: Look,
+  compared: readonly Section[],
+): Promise<string[]> {
+  return [
+    ...(await host.unreachable()),
+    ...(await host.expired()),
+    ...differences(before, await host.look(), compared),
+  ];
+}
+
+/** Asks until nothing is wrong; the last answer when that takes too long. */
+async function until(ask: () => Promise<string[]>): Promise<string[]> {
+  const deadline = Date.now() + settle_ms;
+  for (;;) {
+    const wrong = await ask();
+    if (wrong.length === 0 || Date.now() > deadline) return wrong;
+    await sleep(look_interval_ms);
+  }
+}

@@ -1,0 +1,82 @@
+/** `run.js [NAME …] [--list] [--container]`: hosts with systemd in a virtual machine, and what a node's life leaves of their network. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Container } from '../../lab/vm/container.js';
+import type { Machine } from '../../lab/vm/machine.js';
+import { programArchive } from '../../lab/vm/payload.js';
+import { startBooted, whyNoMachine } from '../../lab/vm/qemu.js';
+import { cases } from './cases.js';
+import { HostUnderTest } from './host.js';
+import { type Report, runCase } from './run-case.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    list: { type: 'boolean', default: false },
+    container: { type: 'boolean', default: false },
+  },
+});
+
+const said = (text: string): void => console.log(text);
+
+function chosen() {
+  const unknown = positionals.filter((name) => !cases.some((item) => item.name === name));
+  if (unknown.length > 0)
+    throw new Error(
+      `no case is called ${unknown.join(', ')}; there are ${cases.map(({ name }) => name).join(', ')}`,
+    );
+  return positionals.length === 0 ? cases : cases.filter(({ name }) => positionals.includes(name));
+}
+
+function whyNot(): string | undefined {
+  const vpp = process.env.VPP_BIN ?? '';
+  return vpp === '' ? 'needs VPP_BIN, the path of a VPP executable' : whyNoMachine();
+}
+
+async function main(): Promise<number> {
+  const selected = chosen();
+  if (values.list) {
+    for (const { name, ending } of selected) said(`${name.padEnd(26)}${ending}`);
+    return 0;
+  }
+  const why_not = whyNot();
+  if (why_not !== undefined) {
+    for (const { name } of selected) said(`SKIP ${name.padEnd(26)}${why_not}`);
+    return 0;
+  }
+  const directory = mkdtempSync(join(tmpdir(), 'cvn-vm-'));
+  let machine: Machine | undefined;
+  let failed = 0;
+  try {
+    const start = values.container ? Container.start : startBooted;
+    machine = await start(process.env.VPP_BIN!, directory, said);
+    const program = programArchive();
+    for (const item of selected) {
+      if (values.container && item.own_kernel) {
+        said(`SKIP ${item.name.padEnd(26)}needs a kernel of its own: run it without --container`);
+        continue;
+      }
+      const since = Date.now();
+      await machine.fresh();
+      const report = await runCase(new HostUnderTest(machine, item, program));
+      if (report.problems.length > 0) failed += 1;
+      said(reportText(item.name, report, seconds(since)));
+    }
+  } finally {
+    await machine?.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+  said(failed === 0 ? 'all passed' : `${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+const seconds = (since: number): string => `${((Date.now() - since) / 1000).toFixed(0)} s`;
+
+function reportText(name: string, { problems, notes }: Report, took: string): string {
+  const first = `${problems.length === 0 ? 'PASS' : 'FAIL'} ${name.padEnd(26)}${took.padStart(6)}  ${notes.join(', ')}`;
+  return [first, ...problems.map((problem) => `     ${problem.replaceAll('\n', '\n       ')}`)].join('\n');
+}
+
+process.exit(await main());
