@@ -143,6 +143,12 @@ t.test('nothing but the paths is needed', root, async (t) => {
     CALICOVPP_LOG_LEVEL: 'loud',
     CALICOVPP_MAX_PODS: 'many',
   };
+  const silent = ['net/ipv6/conf/eth0/disable_ipv6', 'net/ipv4/conf/eth0/arp_ignore', 'net/ipv4/ip_forward'];
+  t.same(
+    host.topology.within('vpp', (vpp) => silent.map((path) => vpp.readSysctl(path))),
+    ['1', '8', '0'],
+    "the kernel of VPP's namespace does not speak for the host there",
+  );
   const wrong = { ...environment, CALICOVPP_STATE_DIR: 'here' };
   t.equal(await host.restore({ environment: wrong }), 1, 'a path that is none is refused');
   t.equal(await host.restore({ environment }), 0);
