@@ -124,7 +124,7 @@ export class FakeNamespaceState {
   static #last_id = 4_026_531_840;
 
   named(name: string): FakeLink | undefined {
-    return [...this.links.values()].find((link) => link.name === name);
+    return [...this.links.values()].find((link) => link.name === name || link.altnames?.includes(name));
   }
 
   require(index: number): FakeLink {

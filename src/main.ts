@@ -13,6 +13,8 @@ import { lastWord } from './node/last-word.js';
 import { hostRootOf, linuxParts, type NodeParts, restoreParts } from './node/parts.js';
 import { runNode } from './node/run.js';
 import { driver_names } from './uplink/drivers.js';
+import { withOwnNames } from './uplink/own-names.js';
+import { within } from './uplink/uplink-host.js';
 
 const failed = 1;
 /** In an upgrade the old life is still giving the host back when the new one begins. */
@@ -71,6 +73,12 @@ function missing(config: Config): Problem[] {
   );
 }
 
+/** See withOwnNames. */
+function byOwnNames(config: Config): Config {
+  const host = new LinuxHost(config.paths.netns_dir);
+  return { ...config, uplinks: within(host.open(), (own) => withOwnNames(config.uplinks, own)) };
+}
+
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(loadConfig, env);
@@ -82,19 +90,21 @@ const code = await runCli(process.argv.slice(2), process.env, {
     }
     // Neither VPP nor a hook has any use for it.
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
-    return alone(read.config, upgrade_ms, async () => runNode(await nodeParts(read.config), read.warnings));
+    const config = byOwnNames(read.config);
+    return alone(config, upgrade_ms, async () => runNode(await nodeParts(config), read.warnings));
   },
 
   async check({ env }) {
     const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
-    const host = new LinuxHost(read.config.paths.netns_dir);
-    const facts = await gatherCheckFacts(read.config, {
-      host_root: hostRootOf(read.config),
+    const config = byOwnNames(read.config);
+    const host = new LinuxHost(config.paths.netns_dir);
+    const facts = await gatherCheckFacts(config, {
+      host_root: hostRootOf(config),
       openNetwork: () => host.open(),
       run: runCommand,
     });
-    const found = [...configFindings(missing(read.config), read.warnings), ...findings(read.config, facts)];
+    const found = [...configFindings(missing(config), read.warnings), ...findings(config, facts)];
     process.stdout.write(renderFindings(found));
     return checkExitCode(found);
   },

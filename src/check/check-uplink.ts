@@ -76,6 +76,16 @@ function lossFindings({ link, state, leftovers }: UplinkView): Finding[] {
       ),
     );
   }
+  if (link.xdp) {
+    findings.push(
+      warning(
+        name,
+        'has an XDP program',
+        'it is not known whose it is, and nobody gives it back',
+        'have what attached it attach it again when VPP has ended, or do without',
+      ),
+    );
+  }
   const proxies = state.neighbours.filter(({ family, flags }) => family === 6 && flags & answered_for);
   if (proxies.length > 0) {
     findings.push(

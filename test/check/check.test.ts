@@ -222,6 +222,7 @@ t.test('what run refuses and what is lost, of routes, devices above and the like
     ),
     [/warning eth0: has temporary addresses/],
   );
+  t.match(told(check({ links: [link('eth0', 2, { xdp: true })] })), [/warning eth0: has an XDP program/]);
   const left = route({ prefix: '10.244.0.0/16', metrics: { mtu: 1440 } });
   t.match(told(check({ routes: [route(), left] })), [
     /warning eth0: has 1 route\(s\) of the Go implementation, e.g. 10.244.0.0\/16/,
