@@ -73,7 +73,7 @@ const absences_min = 5;
 /** Objects whose faults are kept for people. */
 const faulty_max = 100;
 /** A list that takes more pages than this does not end. */
-const pages_max = 100_000;
+const pages_max = 10_000;
 
 const gone = 410;
 const not_found = 404;
@@ -374,6 +374,8 @@ export class Reflector<T> {
     const { value, faults } = kind.pick(name, object);
     this.#note(key, faults, value === undefined);
     const known = this.#known.get(key);
+    if (this.#known.size >= kind.objects_max && !this.#known.has(key))
+      throw new ApiError(`GET ${this.#path}: more than ${kind.objects_max} objects: no more are taken in`, 0);
     this.#known.set(key, value);
     const same = kind.same ?? isDeepStrictEqual;
     const unchanged = known === undefined || value === undefined ? known === value : same(known, value);

@@ -79,6 +79,7 @@ export const bgp_configuration_kind: Kind<BgpConfiguration> = {
   versions: calico_versions,
   absence: 'wait',
   page: 100,
+  objects_max: 20_000,
   pick: (name, object) =>
     pickFields(object, (fields) => {
       const spec = fields.object('spec');

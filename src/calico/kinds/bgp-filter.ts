@@ -111,6 +111,7 @@ export const bgp_filter_kind: Kind<BgpFilter> = {
   // Calico has it since 3.25.
   absence: 'empty',
   page: 200,
+  objects_max: 10_000,
   pick: (name, object) =>
     pickFields(object, (fields, faults: Faults) => {
       const spec = fields.object('spec');

@@ -122,6 +122,7 @@ export const bgp_peer_kind: Kind<BgpPeer> = {
   versions: calico_versions,
   absence: 'wait',
   page: 500,
+  objects_max: 20_000,
   pick: (name, object) =>
     pickFields(object, (fields, faults) => {
       const spec = fields.object('spec');

@@ -23,6 +23,7 @@ export const block_affinity_kind: Kind<BlockAffinity> = {
   versions: calico_versions,
   absence: 'wait',
   page: 500,
+  objects_max: 200_000,
   pick: (_name, object) =>
     pickFields(object, (fields, faults) => {
       const spec = fields.object('spec');

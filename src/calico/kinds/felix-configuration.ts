@@ -27,6 +27,7 @@ export const felix_configuration_kind: Kind<FelixConfiguration> = {
   versions: calico_versions,
   absence: 'wait',
   page: 100,
+  objects_max: 20_000,
   pick: (name, object) =>
     pickFields(object, (fields) => {
       const spec = fields.object('spec');

@@ -27,6 +27,7 @@ export const ip_pool_kind: Kind<IpPool> = {
   versions: calico_versions,
   absence: 'wait',
   page: 500,
+  objects_max: 10_000,
   pick: (name, object) =>
     pickFields(object, (fields, faults) => {
       const spec = fields.object('spec');

@@ -58,6 +58,7 @@ export const ipam_block_kind: Kind<IpamBlock> = {
   absence: 'wait',
   // One with 64 addresses in use has 10 to 20 kB.
   page: 100,
+  objects_max: 200_000,
   pick: (_name, object) =>
     pickFields(object, (fields, faults) => {
       const spec = fields.object('spec');

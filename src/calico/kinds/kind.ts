@@ -17,6 +17,8 @@ export interface Kind<T> {
   readonly absence: 'empty' | 'wait';
   /** Objects asked for at once: about one megabyte. */
   readonly page: number;
+  /** More than a cluster has: a list beyond it is not believed. */
+  readonly objects_max: number;
   /** For what a few objects of one namespace are known of. */
   readonly namespace?: string;
   /** The only object wanted. */

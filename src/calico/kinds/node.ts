@@ -96,6 +96,7 @@ export const node_kind: Kind<CalicoNode> = {
   absence: 'wait',
   // The status lists images: 20 kB and more.
   page: 50,
+  objects_max: 20_000,
   pick: (name, object) =>
     pickFields(object, (fields) => {
       const metadata = fields.object('metadata');

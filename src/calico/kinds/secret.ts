@@ -27,6 +27,7 @@ export function secretKind(namespace: string, object_name: string): Kind<SecretV
     versions: ['v1'],
     absence: 'wait',
     page: 1,
+    objects_max: 1,
     namespace,
     object_name,
     same: (a, b) =>
