@@ -9,6 +9,7 @@ import {
   IncompatibleError,
   MalformedError,
   RefusedError,
+  TooLargeError,
 } from './errors.js';
 import type { Input, Output } from './schema.js';
 import { type Dialect, has, parseVersion, type Version } from './version.js';

@@ -243,9 +243,9 @@ t.test('who iterates slowly makes gobgpd wait; who stops, makes it stop', async 
     last = written;
     await new Promise((resolve) => setImmediate(resolve));
   }
-  t.ok(written < 1000, `${written} messages of 60 kB are under way`);
+  t.ok(written < 200, `${written} messages of 60 kB are under way`);
   const stuck = written;
-  for (let i = 0; i < 200; i++) await list.next();
+  for (let i = 0; i < 50; i++) await list.next();
   t.ok(written > stuck, 'it goes on when it is read');
   await list.return(undefined);
   while (!cancelled) await new Promise((resolve) => setImmediate(resolve));
@@ -283,7 +283,7 @@ t.test('many paths go in pieces, as they are taken', async (t) => {
           paths: PathInput[];
         };
         pieces.push(paths.length);
-        if (paths.some(({ nlri }) => nlri.type === 'prefix' && nlri.prefix === '10.0.99.99')) {
+        if (paths.some(({ nlri }) => nlri.type === 'prefix' && nlri.prefix === '10.0.9.99')) {
           call.pause();
           answer(new Refusal(status.UNKNOWN, 'no such next hop'), null);
         }
@@ -307,7 +307,7 @@ t.test('many paths go in pieces, as they are taken', async (t) => {
   await gobgp.addPathStream([]);
   t.strictSame(pieces.splice(0), []);
 
-  const bad = 99 * 256 + 99;
+  const bad = 9 * 256 + 99;
   t.match(await failure(t, gobgp.addPathStream(some(1_000_000))), {
     name: 'RefusedError',
     rpc: 'AddPathStream',
@@ -333,7 +333,7 @@ t.test('many paths go in pieces, as they are taken', async (t) => {
   const abort = new AbortController();
   const endless = function* () {
     for (let i = 0; ; i++) {
-      if (i === 5000) abort.abort();
+      if (i === 1000) abort.abort();
       yield path(i % 1000);
     }
   };
