@@ -281,12 +281,21 @@ function leaseFindings({ link, facts, config }: UplinkView): Finding[] {
     return [ok(name, 'has a leased address that systemd-networkd renews on the tap')];
   }
   if (active[0] === 'NetworkManager') {
+    if (seen.tap_connection !== undefined && !scripted)
+      return [
+        ok(name, 'has a leased address that NetworkManager renews on the tap, by a connection of ours'),
+      ];
+    const why = scripted
+      ? 'the script CALICOVPP_HOOK_VPP_RUNNING takes the place of the built-in repair'
+      : 'its connection is no keyfile and cannot be copied';
     return [
       warning(
         name,
-        "has a leased address, and NetworkManager does not renew it on the tap, which it takes for somebody else's",
+        `has a leased address that NetworkManager does not renew on the tap: ${why}`,
         'while VPP runs the address stays after the lease has run out, and the server may give it to another host',
-        'reserve the address at the DHCP server, or use a fixed one',
+        scripted
+          ? 'have the script activate a connection of type tun there, reserve the address at the DHCP server, or use a fixed one'
+          : 'keep the connection as a keyfile (nmcli connection migrate), reserve the address at the DHCP server, or use a fixed one',
       ),
     ];
   }

@@ -335,8 +335,12 @@ t.test('a leased address needs somebody who renews it', async (t) => {
     told(check({ host: { ...good.host, uplinks: [lease], ...host } }, [{}], env));
   t.match(with_host({}), [/warning eth0: has a leased address, and no service/]);
   t.match(with_host({ active: ['NetworkManager'] }), [
-    /warning eth0: has a leased address, and NetworkManager does not renew it on the tap/,
+    /warning eth0: has a leased address that NetworkManager does not renew on the tap: its connection is no keyfile/,
   ]);
+  const tap_connection = { uuid: '5fb06bd0-0bb0-8ffb-85f1-d6edd65f3e03', text: '' };
+  const copied = { active: ['NetworkManager'] as const, uplinks: [{ ...lease, tap_connection }] };
+  t.same(with_host(copied), []);
+  t.match(with_host(copied, { CALICOVPP_HOOK_VPP_RUNNING: 'true' }), [/HOOK_VPP_RUNNING takes the place/]);
   t.match(with_host({ active: ['networking'] }), [/no service is known/]);
   const networkd = {
     active: ['systemd-networkd'] as const,

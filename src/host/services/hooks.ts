@@ -16,6 +16,7 @@ import type { RunCommand } from '../command.js';
 import { errorCode, makeDirectory, readIfExists, writeAtomic } from '../files.js';
 import type { UndoStep } from '../undo/undo-step.js';
 import {
+  type ActiveConnection,
   activeConnections,
   dns_file,
   type FilesBase,
@@ -32,6 +33,7 @@ import {
   type UplinkFacts,
 } from './network-managers.js';
 import { networkServices, udevProperties } from './network-service.js';
+import { tapConnection } from './tap-connection.js';
 
 export interface HookTools {
   readonly config: Pick<Config, 'hooks' | 'gates' | 'uplinks' | 'main_uplink'>;
@@ -71,9 +73,10 @@ export async function gatherHostFacts(
   const by_network_manager = active.includes('NetworkManager');
   const connections = by_network_manager
     ? activeConnections(
-        (await ask('nmcli', '--terse', '--fields', 'UUID,DEVICE', 'connection', 'show', '--active')).stdout,
+        (await ask('nmcli', '--terse', '--fields', 'UUID,DEVICE,FILENAME', 'connection', 'show', '--active'))
+          .stdout,
       )
-    : new Map<string, string>();
+    : new Map<string, ActiveConnection>();
   const files_base = filesBase(root);
 
   const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
@@ -85,12 +88,16 @@ export async function gatherHostFacts(
     const connection = connections.get(name);
     const servers = by_network_manager ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout) : [];
     const domains = servers.length > 0 ? resolvedWords((await ask('resolvectl', 'domain', name)).stdout) : [];
+    const link_facts = linkFacts(tools.openNetwork, name);
+    const profile = link_facts.has_lease && connection?.path ? readIfExists(root + connection.path) : '';
+    const tap_connection = tapConnection(profile ?? '', name);
     return {
       name,
-      ...linkFacts(tools.openNetwork, name),
+      ...link_facts,
       net_names: netNames(properties),
       ...(files.length > 0 && { network_file: files.join('\n') }),
-      ...(connection !== undefined && { connection }),
+      ...(connection !== undefined && { connection: connection.uuid }),
+      ...(tap_connection !== undefined && { tap_connection }),
       ...(servers.length > 0 && { resolved: { servers, domains } }),
     };
   });

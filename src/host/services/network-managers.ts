@@ -8,7 +8,9 @@
  */
 import type { HookPoint } from '../../config.js';
 import type { UndoStep } from '../undo/undo-step.js';
+import { iniSections, iniText, keyOf } from './ini.js';
 import { NETWORK_SERVICES, type NetworkService } from './network-service.js';
+import type { TapConnection } from './tap-connection.js';
 
 const net_name_properties = [
   'ID_NET_NAME_ONBOARD',
@@ -28,6 +30,8 @@ export interface UplinkFacts {
   readonly network_file?: string;
   /** UUID of the connection of NetworkManager that is active on the device. */
   readonly connection?: string;
+  /** For the tap, where that one has leased the address: see tap-connection.ts. */
+  readonly tap_connection?: TapConnection;
   /** Name servers and search domains of the link in systemd-resolved. */
   readonly resolved?: { readonly servers: readonly string[]; readonly domains: readonly string[] };
 }
@@ -90,12 +94,12 @@ const undoRun = (facts: HostFacts, after_boot: boolean, ...argv: string[]): Undo
 });
 
 /** A file that nobody else writes: undone by removing it. Nothing where none can be written. */
-function ownFile({ root, files_base }: HostFacts, file: string, content: string): HookPlan {
+function ownFile({ root, files_base }: HostFacts, file: string, content: string, mode = 0o644): HookPlan {
   if (files_base === undefined) return nothing;
   const path = `${root}${files_base}/${file}`;
   return {
-    changes: [{ do: 'write_file', path, content, mode: 0o644 }],
-    undo: [{ kind: 'write_file', path, content: null, mode: 0o644 }],
+    changes: [{ do: 'write_file', path, content, mode }],
+    undo: [{ kind: 'write_file', path, content: null, mode }],
   };
 }
 
@@ -109,6 +113,8 @@ export const dns_file = 'NetworkManager/conf.d/99-calico-vpp.conf';
 const rules_file = 'udev/rules.d/99-vpp-restore-id_net_name.rules';
 /** udev takes the first .link file that matches. */
 const tap_link_file = 'systemd/network/00-calico-vpp-tap.link';
+const connectionFile = (name: string): string =>
+  `NetworkManager/system-connections/calico-vpp-${name}.nmconnection`;
 const networkFile = (name: string): string => `systemd/network/00-calico-vpp-${name}.network`;
 
 /** The properties go to what has the uplink's MAC and is no VLAN, bridge or bond above it (those have a device type). */
@@ -137,23 +143,6 @@ const tap_meets: readonly string[] = [
   'Firmware',
 ];
 
-interface IniSection {
-  readonly name: string;
-  readonly lines: readonly string[];
-}
-
-function iniSections(text: string): IniSection[] {
-  const found: { name: string; lines: string[] }[] = [];
-  for (const line of text.split('\n')) {
-    const header = /^\s*\[([^\]]*)\]\s*$/.exec(line);
-    if (header) found.push({ name: header[1]!, lines: [] });
-    else if (!/^\s*([#;]|$)/.test(line)) found.at(-1)?.lines.push(line.trim());
-  }
-  return found;
-}
-
-const keyOf = (line: string): string => line.split('=', 1)[0]!.trim();
-
 /** Does this .network file, which manages the device, still apply when a tap has its place? */
 export function appliesToTap(network_file: string): boolean {
   const match = iniSections(network_file).filter(({ name }) => name === 'Match');
@@ -163,13 +152,7 @@ export function appliesToTap(network_file: string): boolean {
 /** The same settings for whatever has this name. */
 export function networkFileByName(network_file: string, name: string): string {
   const rest = iniSections(network_file).filter((section) => section.name !== 'Match');
-  const sections = [{ name: 'Match', lines: [`Name=${name}`] }, ...rest];
-  return (
-    by_us +
-    sections
-      .map((section) => `[${section.name}]\n${section.lines.map((line) => `${line}\n`).join('')}`)
-      .join('\n')
-  );
+  return by_us + iniText([{ name: 'Match', lines: [`Name=${name}`] }, ...rest]);
 }
 
 /** Does a NetworkManager configuration keep it from writing resolv.conf? */
@@ -218,23 +201,11 @@ const activation_timeout_s = 15;
  * to be told.
  */
 const activations = ({ uplinks }: HostFacts): readonly string[][] =>
-  uplinks.flatMap(({ name, connection }) =>
-    connection === undefined
-      ? []
-      : [
-          [
-            'nmcli',
-            '--wait',
-            `${activation_timeout_s}`,
-            'connection',
-            'up',
-            'uuid',
-            connection,
-            'ifname',
-            name,
-          ],
-        ],
-  );
+  uplinks.flatMap(({ name, connection }) => (connection === undefined ? [] : [activation(connection, name)]));
+
+const activation = (uuid: string, name: string): string[] => [
+  ...['nmcli', '--wait', `${activation_timeout_s}`, 'connection', 'up', 'uuid', uuid, 'ifname', name],
+];
 
 /**
  * What the backend is told when the uplink is back. Recorded before anything else, hence undone last, and whoever does the rest of the
@@ -279,12 +250,28 @@ function planUdev(facts: HostFacts, net_name_rules: boolean): HookPlan {
   );
 }
 
+const secret = 0o600;
+
+/** NetworkManager reads them as it begins. It takes none that others can read. */
+const tapConnectionFiles = (facts: HostFacts): HookPlan[] =>
+  facts.uplinks.flatMap(({ name, tap_connection }) =>
+    tap_connection === undefined ? [] : [ownFile(facts, connectionFile(name), tap_connection.text, secret)],
+  );
+
+const renewals = (facts: HostFacts): HookPlan => ({
+  changes: facts.uplinks.flatMap(({ name, tap_connection }) =>
+    tap_connection === undefined ? [] : [run(facts, ...activation(tap_connection.uuid, name))],
+  ),
+  undo: [],
+});
+
 /** A leased address would run out if networkd did not take the tap for the uplink. */
 function planRunning(facts: HostFacts): HookPlan {
   const backend = backendOf(facts);
   if (!backend) return nothing;
   const commands = [...restarts[backend](facts.uplinks), ...forgottenServers(facts)];
   const restart: HookPlan = { changes: commands.map((argv) => run(facts, ...argv)), undo: [] };
+  if (backend === 'NetworkManager') return join(...tapConnectionFiles(facts), restart, renewals(facts));
   if (backend !== 'systemd-networkd') return restart;
   const lost = facts.uplinks.filter(
     ({ has_lease, network_file }) => has_lease && network_file !== undefined && !appliesToTap(network_file),
@@ -337,15 +324,25 @@ export function networkFilePaths(status: string): string[] {
   return paths.filter((path) => path.startsWith('/'));
 }
 
-/** By device, the UUID of its active connection, of `nmcli --terse --fields UUID,DEVICE connection show --active`. */
-export function activeConnections(nmcli: string): ReadonlyMap<string, string> {
+export interface ActiveConnection {
+  readonly uuid: string;
+  /** Where its profile is, as the host calls it. Empty: nowhere. */
+  readonly path: string;
+}
+
+/** By device, of `nmcli --terse --fields UUID,DEVICE,FILENAME connection show --active`, which puts a backslash before a colon. */
+export function activeConnections(nmcli: string): ReadonlyMap<string, ActiveConnection> {
   return new Map(
-    nmcli.split('\n').flatMap((line): [string, string][] => {
-      const [, uuid, device] = /^([0-9a-f-]{36}):(\S+)$/.exec(line.trim()) ?? [];
-      return uuid === undefined || device === undefined ? [] : [[device, uuid]];
+    nmcli.split('\n').flatMap((line): [string, ActiveConnection][] => {
+      const [, uuid, device, path = ''] =
+        /^([0-9a-f-]{36}):((?:[^\s:\\]|\\.)+):?(.*)$/.exec(line.trim()) ?? [];
+      if (uuid === undefined || device === undefined) return [];
+      return [[unescaped(device), { uuid, path: unescaped(path) }]];
     }),
   );
 }
+
+const unescaped = (text: string): string => text.replace(/\\(.)/g, '$1');
 
 /** Words behind `Link 2 (eth0):` of `resolvectl dns <device>` or `resolvectl domain <device>`, which may go on in more lines. */
 export function resolvedWords(answer: string): string[] {

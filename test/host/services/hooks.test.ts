@@ -20,6 +20,7 @@ import {
   saysDnsNone,
   udevRules,
 } from '../../../src/host/services/network-managers.js';
+import { tapConnection } from '../../../src/host/services/tap-connection.js';
 import type { UndoStep } from '../../../src/host/undo/undo-step.js';
 
 const permanent =
@@ -144,10 +145,12 @@ t.test(
       'systemd-networkd does all that itself',
     );
 
+    const path = '/etc/NetworkManager/system-connections/a\\:b.nmconnection';
     t.same(
-      [...activeConnections(`${uuid}:eth0\n1d6edd65-0bb0-7ffb-45f1-5fb06bd0f3e0:\nError: no\n`)],
-      [['eth0', uuid]],
+      [...activeConnections(`${uuid}:eth0:${path}\n1d6edd65-0bb0-7ffb-45f1-5fb06bd0f3e0::\nError: no\n`)],
+      [['eth0', { uuid, path: path.replace('\\', '') }]],
     );
+    t.same([...activeConnections(`${uuid}:eth0\n`)], [['eth0', { uuid, path: '' }]]);
     t.same(resolvedWords('Link 2 (eth0): 10.0.0.53 fd00::53%2\n               10.0.0.54#dns.example\n'), [
       '10.0.0.53',
       'fd00::53%2',
@@ -157,6 +160,74 @@ t.test(
     t.same(resolvedWords('Failed to resolve interface "eth0"\n'), []);
   },
 );
+
+t.test('NetworkManager renews a lease on the tap by a connection of ours', async (t) => {
+  const keyfile = `[connection]
+id=Uplink
+uuid=5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03
+type=vlan
+interface-name=eth0
+autoconnect-priority=5
+zone=internal
+
+[vlan]
+id=7
+
+[ipv4]
+method=auto
+dhcp-client-id=mac
+
+[ipv6]
+method=link-local
+route-metric=7
+`;
+  const { uuid, text } = tapConnection(keyfile, 'eth0')!;
+  t.equal(
+    text,
+    `[connection]
+id=calico-vpp-eth0
+uuid=${uuid}
+type=tun
+interface-name=eth0
+autoconnect=false
+zone=internal
+
+[tun]
+mode=2
+vnet-hdr=true
+
+[ipv4]
+method=auto
+dhcp-client-id=mac
+route-metric=400
+
+[ipv6]
+method=link-local
+route-metric=7
+`,
+  );
+  t.match(uuid, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
+  t.equal(tapConnection(keyfile, 'eth0')?.uuid, uuid, 'the next life finds its own');
+  t.not(tapConnection(keyfile, 'eth1')?.uuid, uuid);
+  t.equal(tapConnection('DEVICE=eth0\nBOOTPROTO=dhcp\n', 'eth0'), undefined, 'no keyfile');
+  t.equal(tapConnection('[connection]\nuuid=u\ntype=ethernet\nmaster=bond0\n', 'eth0'), undefined);
+
+  const [eth0, eth1] = host.uplinks;
+  const uplinks = [{ ...eth0!, tap_connection: { uuid, text } }, eth1!];
+  const running = plan('VPP_RUNNING', { active: ['NetworkManager'], uplinks });
+  const file = '/host/run/NetworkManager/system-connections/calico-vpp-eth0.nmconnection';
+  t.same(changes(running), [
+    file,
+    'chroot /host systemctl restart NetworkManager',
+    `chroot /host nmcli --wait 15 connection up uuid ${uuid} ifname eth0`,
+  ]);
+  t.match(
+    running.changes,
+    [{ content: text, mode: 0o600 }],
+    'NetworkManager takes none that others can read',
+  );
+  t.same(undo(running), [`remove ${file}`]);
+});
 
 t.test('NetworkManager is kept from resolv.conf by a file of ours', async (t) => {
   const dns = plan('BEFORE_VPP_RUN', { active: ['NetworkManager'], has_udev: false });
