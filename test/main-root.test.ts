@@ -108,18 +108,39 @@ class Host {
   }
 }
 
-t.test('a log that cannot be written keeps nobody from the network', root, async (t) => {
-  const host = new Host(t);
-  host.take();
-  t.equal(await host.restore({ stdio: 'full' }), 0);
-  host.isRestored(t, 'a full disk');
+t.test(
+  'nothing but the paths is needed, and a log that cannot be written keeps nobody from the network',
+  root,
+  async (t) => {
+    const host = new Host(t);
+    host.take();
+    const silent = [
+      'net/ipv6/conf/eth0/disable_ipv6',
+      'net/ipv4/conf/eth0/arp_ignore',
+      'net/ipv4/ip_forward',
+    ];
+    t.same(
+      host.topology.within('vpp', (vpp) => silent.map((path) => vpp.readSysctl(path))),
+      ['1', '8', '0'],
+      "the kernel of VPP's namespace does not speak for the host there",
+    );
+    const environment = {
+      NODENAME: '',
+      CALICOVPP_INTERFACES: '{',
+      CALICOVPP_LOG_LEVEL: 'loud',
+      CALICOVPP_MAX_PODS: 'many',
+    };
+    const wrong = { ...environment, CALICOVPP_STATE_DIR: 'here' };
+    t.equal(await host.restore({ environment: wrong }), 1, 'a path that is none is refused');
+    t.equal(await host.restore({ environment, stdio: 'full' }), 0);
+    host.isRestored(t, 'nothing else is in order, and the disk is full');
 
-  host.take();
-  // Its end is waited for.
-  const vpp = host.startVpp();
-  const ended = new Promise((resolve) => vpp.once('exit', (_, signal) => resolve(signal)));
-  // As Node itself does when it warns, in the midst of it.
-  const words = `
+    host.take();
+    // Its end is waited for.
+    const vpp = host.startVpp();
+    const ended = new Promise((resolve) => vpp.once('exit', (_, signal) => resolve(signal)));
+    // As Node itself does when it warns, in the midst of it.
+    const words = `
     import fs from 'node:fs';
     import { syncBuiltinESMExports } from 'node:module';
     const { readFileSync } = fs;
@@ -128,44 +149,21 @@ t.test('a log that cannot be written keeps nobody from the network', root, async
       return readFileSync(path, ...more);
     };
     syncBuiltinESMExports();`;
-  const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(words)}`;
-  t.equal(await host.restore({ stdio: 'closed', environment: { NODE_OPTIONS } }), 0);
-  host.isRestored(t, 'a reader that has gone');
-  t.equal(await ended, 'SIGINT');
-});
-
-t.test('nothing but the paths is needed', root, async (t) => {
-  const host = new Host(t);
-  host.take();
-  const environment = {
-    NODENAME: '',
-    CALICOVPP_INTERFACES: '{',
-    CALICOVPP_LOG_LEVEL: 'loud',
-    CALICOVPP_MAX_PODS: 'many',
-  };
-  const silent = ['net/ipv6/conf/eth0/disable_ipv6', 'net/ipv4/conf/eth0/arp_ignore', 'net/ipv4/ip_forward'];
-  t.same(
-    host.topology.within('vpp', (vpp) => silent.map((path) => vpp.readSysctl(path))),
-    ['1', '8', '0'],
-    "the kernel of VPP's namespace does not speak for the host there",
-  );
-  const wrong = { ...environment, CALICOVPP_STATE_DIR: 'here' };
-  t.equal(await host.restore({ environment: wrong }), 1, 'a path that is none is refused');
-  t.equal(await host.restore({ environment }), 0);
-  host.isRestored(t, 'with nothing else in order');
-});
+    const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(words)}`;
+    t.equal(await host.restore({ stdio: 'closed', environment: { NODE_OPTIONS } }), 0);
+    host.isRestored(t, 'a reader that has gone');
+    t.equal(await ended, 'SIGINT');
+  },
+);
 
 t.test('a lost journal, and a damaged one, cost nothing that the captured uplinks tell', root, async (t) => {
   const host = new Host(t);
   const damages: Record<string, () => void> = {
     lost: () => rmSync(host.journal),
-    'a byte of the header': () =>
-      writeFileSync(host.journal, readFileSync(host.journal, 'utf8').replace('undo', 'Undo')),
-    'a byte of a record': () =>
-      writeFileSync(
-        host.journal,
-        readFileSync(host.journal, 'utf8').replace('link_to_netns', 'link_to_netnz'),
-      ),
+    'a byte of the header, and one of a record': () => {
+      const text = readFileSync(host.journal, 'utf8');
+      writeFileSync(host.journal, text.replace('undo', 'Undo').replace('link_to_netns', 'link_to_netnz'));
+    },
   };
   for (const [what, damage] of Object.entries(damages)) {
     host.take();
