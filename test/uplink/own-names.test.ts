@@ -3,10 +3,13 @@ import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { withOwnNames } from '../../src/uplink/own-names.js';
 import { second_spec, specOf } from './uplink-lab.js';
 
-t.test('an uplink has the own name of its device; one that is not there keeps what it was called', async (t) => {
-  const network = new FakeHostNetwork();
-  const link = network.addPhysical({ name: 'eth0', mac: '02:00:00:00:00:01' });
-  network.open().apply({ do: 'add_altname', link, altname: 'enp0s31f6' });
-  const specs = [specOf({ interface_name: 'enp0s31f6' }), second_spec];
-  t.same(withOwnNames(specs, network.open()), [specOf(), second_spec]);
-});
+t.test(
+  'an uplink has the own name of its device; one that is not there keeps what it was called',
+  async (t) => {
+    const network = new FakeHostNetwork();
+    const link = network.addPhysical({ name: 'eth0', mac: '02:00:00:00:00:01' });
+    network.open().apply({ do: 'add_altname', link, altname: 'enp0s31f6' });
+    const specs = [specOf({ interface_name: 'enp0s31f6' }), second_spec];
+    t.same(withOwnNames(specs, network.open()), [specOf(), second_spec]);
+  },
+);
