@@ -34,7 +34,7 @@ export function recordingLog(): { readonly lines: Line[]; readonly log: Log } {
 }
 
 /** Real time that anything on loopback gets before a test gives up. */
-const patience_ms = 20_000;
+const patience_ms = 60_000;
 
 /** Turns the event loop until it holds. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
