@@ -1,7 +1,16 @@
 /** What takes long to make and is the same until what it is made of changes: kept in a directory of the user. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,9 +19,12 @@ export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
   return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'calico-vpp-node', 'vm');
 }
 
+/** Another run may be at it. */
+const in_use_ms = 6 * 3600 * 1000;
+
 /**
  * A directory with what `make` puts there, named by a hash of what it is made of. Made elsewhere and renamed into place: half of
- * it is never taken for the whole. What it replaces is removed.
+ * it is never taken for the whole. What nobody has used for a while is removed.
  */
 export async function cached(
   name: string,
@@ -22,10 +34,15 @@ export async function cached(
   const cache = cacheDirectory();
   const hash = createHash('sha256').update(made_of.join('\n')).digest('hex').slice(0, 12);
   const directory = join(cache, `${name}-${hash}`);
-  if (existsSync(directory)) return directory;
+  if (existsSync(directory)) {
+    utimesSync(directory, new Date(), new Date());
+    return directory;
+  }
   mkdirSync(cache, { recursive: true });
   const scratch = mkdtempSync(join(cache, `making-${name}-`));
-  const old = readdirSync(cache).filter((entry) => entry.startsWith(`${name}-`));
+  const old = readdirSync(cache)
+    .filter((entry) => entry.startsWith(`${name}-`))
+    .filter((entry) => Date.now() - statSync(join(cache, entry)).mtimeMs > in_use_ms);
   try {
     await make(join(scratch, 'made'));
     // Another run may have made the same meanwhile.
