@@ -72,7 +72,7 @@ export function whyNoMachine(): string | undefined {
 export class VirtualMachine extends Machine {
   readonly vpp_environment = { LD_LIBRARY_PATH: inside.vpp_libraries };
   protected readonly gone: Promise<never>;
-  protected readonly boot_deadline_ms = 300_000;
+  protected readonly boot_deadline_ms = 900_000;
   readonly #directory: string;
   readonly #qemu: ChildProcess;
   #monitor!: Monitor;
@@ -207,7 +207,7 @@ function qemuArguments({ image, payload, directory, booted }: VirtualMachineOpti
     ...['-kernel', image.kernel, '-initrd', image.initrd],
     ...[
       '-append',
-      'console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable panic=-1 systemd.show_status=0',
+      'console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable panic=-1 systemd.show_status=0 systemd.default_timeout_start_sec=900',
     ],
     ...['-drive', `file=${layerOf(directory)},if=virtio,cache=unsafe`],
     ...['-drive', `file=${payload.disk},if=virtio,format=raw,readonly=on`],

@@ -62,7 +62,7 @@ export const files: Readonly<Record<string, string>> = {
   'etc/hostname': 'lab\n',
   'etc/hosts': '127.0.0.1 localhost lab\n::1 localhost\n',
   'etc/fstab': `LABEL=root / ext4 defaults 0 0
-LABEL=payload ${payload_directory} ext4 ro 0 0
+LABEL=payload ${payload_directory} ext4 ro,x-systemd.device-timeout=900 0 0
 `,
   [`${payload_directory.slice(1)}/.keep`]: '',
   'etc/network/interfaces': 'auto lo\niface lo inet loopback\n',

@@ -1,6 +1,6 @@
 /** Hosts as people have them, and how the node's life on them ends. */
 import type { GatewayNetwork } from '../../lab/vm/gateway.js';
-import { wires } from '../../lab/vm/machine.js';
+import { macOf, wires } from '../../lab/vm/machine.js';
 
 export interface HostCase {
   readonly name: string;
@@ -101,10 +101,12 @@ iface ${first.uplink} inet dhcp
 `,
   },
   services: ['networking'],
+  // Its client tells nobody whom systemd-resolved would ask.
+  dns: false,
 };
 
 /** What netplan makes of its files is systemd-networkd's, below /run. */
-const netplan: Omit<HostCase, 'name' | 'ending'> = {
+const netplan = (match: string): Omit<HostCase, 'name' | 'ending'> => ({
   ...networkd_dhcp,
   files: {
     '/etc/netplan/50-lab.yaml': `network:
@@ -112,13 +114,15 @@ const netplan: Omit<HostCase, 'name' | 'ending'> = {
   renderer: networkd
   ethernets:
     ${first.uplink}:
-      match: { macaddress: "52:54:00:00:00:10" }
-      set-name: ${first.uplink}
-      dhcp4: true
+${match}      dhcp4: true
       accept-ra: false
 `,
   },
-};
+});
+
+const netplan_by_mac = `      match: { macaddress: "${macOf(first.uplink)}" }
+      set-name: ${first.uplink}
+`;
 
 const vlan: Omit<HostCase, 'name' | 'ending'> = {
   ...networkd_static,
@@ -200,7 +204,9 @@ address1=fd07::2/64,fd07::1
   { name: 'networkd-kill', ...networkd_dhcp, ending: 'kill' },
   { name: 'networkmanager-kill', ...network_manager, ending: 'kill' },
   { name: 'ifupdown-dhcp', ...ifupdown, ending: 'stop' },
-  { name: 'netplan-dhcp', ...netplan, ending: 'stop' },
+  { name: 'netplan-dhcp', ...netplan(''), ending: 'stop' },
+  // A veth has no permanent MAC.
+  { name: 'netplan-mac', ...netplan(netplan_by_mac), own_kernel: true, ending: 'stop' },
   { name: 'vlan', ...vlan, ending: 'stop' },
   { name: 'vlan-kill', ...vlan, ending: 'kill' },
   { name: 'bond', ...bond, ending: 'stop' },
