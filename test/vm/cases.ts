@@ -19,6 +19,8 @@ export interface HostCase {
   readonly lifetime_s?: number;
   /** Beside what the program needs anyhow. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** VPP's threads beside its main one. */
+  readonly workers?: number;
   /** A kernel of its own: a container's may lack the devices. */
   readonly own_kernel?: true;
   readonly ending: Ending;
@@ -167,6 +169,16 @@ const two_uplinks: Omit<HostCase, 'name' | 'ending'> = {
   lifetime_s: lease_s,
 };
 
+const one_worker = `cpu {
+  workers 1
+}
+plugins {
+  plugin default { enable }
+  plugin dpdk_plugin.so { disable }
+  plugin ping_plugin.so { disable }
+}
+`;
+
 export const cases: readonly HostCase[] = [
   { name: 'networkd-static', ...networkd_static, ending: 'stop' },
   { name: 'networkd-dhcp', ...networkd_dhcp, ending: 'stop' },
@@ -211,4 +223,11 @@ address1=fd07::2/64,fd07::1
   { name: 'vlan-kill', ...vlan, ending: 'kill' },
   { name: 'bond', ...bond, ending: 'stop' },
   { name: 'two-uplinks', ...two_uplinks, ending: 'stop' },
+  {
+    name: 'worker',
+    ...networkd_static,
+    environment: { CALICOVPP_CONFIG_TEMPLATE: one_worker },
+    workers: 1,
+    ending: 'stop',
+  },
 ];

@@ -124,6 +124,12 @@ exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz?verbose HTTP/1.0\\r\\n\\r
       .join('\n');
   }
 
+  /** VPP's threads beside its main one. */
+  async workers(): Promise<number> {
+    const threads = await this.machine.run(`${node_script} vppctl show threads`);
+    return threads.split('\n').filter((line) => /\bvpp_wk_\d/.test(line)).length;
+  }
+
   /** Resolves with how the life ended: `success exited 0`. */
   async stopNode(): Promise<string> {
     await this.machine.run(`systemctl stop ${node}`, stop_deadline_ms);

@@ -50,6 +50,9 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   await host.startNode();
   await host.untilReady();
   notes.push(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s`);
+  const { workers = 0 } = item;
+  const found = await host.workers();
+  if (found !== workers) problems.push(`VPP has ${found} workers instead of ${workers}`);
   await expectSame('while', while_running);
 
   if (item.ending === 'kill') {
