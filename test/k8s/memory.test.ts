@@ -9,8 +9,8 @@ import type { MemoryReport } from './memory-child.js';
 t.setTimeout(180_000);
 
 const nodes = 1000;
-const blocks = 4000;
-const affinities = 15_000;
+const blocks = 2000;
+const affinities = 17_000;
 const memory_mb_max = 60;
 
 const api = 'crd.projectcalico.org/v1';
@@ -96,7 +96,7 @@ t.test(
     ]);
     await until('watch', () => asked('watch').some(({ path }) => path.endsWith('/bgppeers')));
     const text = 'x'.repeat(1000);
-    for (let n = 0; n < 20_000; n += 1) server.put(peer(`p${n % 10}`, { text, node: `n${n}` }));
+    for (let n = 0; n < 10_000; n += 1) server.put(peer(`p${n % 10}`, { text, node: `n${n}` }));
     server.put(peer('last'));
     const { stdout } = await child;
     const report = JSON.parse(stdout) as MemoryReport;
