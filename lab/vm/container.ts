@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -15,6 +16,8 @@ import {
 } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorCode } from '../../src/host/files.js';
 import { findRealVpp } from '../real-vpp.js';
 import { buildImage, type Image } from './image.js';
 import { Machine, macOf, wires } from './machine.js';
@@ -77,6 +80,8 @@ export class Container extends Machine {
   /** Ended on purpose: the next end is none of those that are told. */
   #ending = false;
   #upper = '';
+  /** What is left of the last life in the kernel is gone. */
+  #removed: Promise<void> = Promise.resolve();
 
   private constructor(image: Image, payload: Payload, directory: string) {
     super();
@@ -119,6 +124,7 @@ export class Container extends Machine {
 
   async close(): Promise<void> {
     await this.#end();
+    await this.#removed;
     this.#server.close();
   }
 
@@ -148,7 +154,7 @@ export class Container extends Machine {
     );
     this.#child = child;
     this.#ending = false;
-    child.once('exit', () => removeControlGroup(group));
+    this.#removed = once(child, 'exit').then(() => removeControlGroup(group));
     this.gone = once(child, 'exit').then(([code, signal]) => {
       if (this.#ending) return new Promise<never>(() => {});
       // As a machine does after `reboot`: systemd ended, and what was on the disk is there.
@@ -224,13 +230,21 @@ function controlGroup(): string {
   return mkdtempSync(join(parent, 'cvn-'));
 }
 
-/** Its own first, which systemd made; they are empty when the last process is gone. */
-function removeControlGroup(group: string): void {
+/** Its processes are ended by the kernel, one after the other, once their first one is gone. */
+async function removeControlGroup(group: string): Promise<void> {
+  for (let tries = 0; tries < 100 && existsSync(group); tries++) {
+    removeEmpty(group);
+    await sleep(50);
+  }
+}
+
+/** Those within it first, which systemd made. */
+function removeEmpty(group: string): void {
+  for (const entry of readdirSync(group, { withFileTypes: true }))
+    if (entry.isDirectory()) removeEmpty(join(group, entry.name));
   try {
-    for (const entry of readdirSync(group, { withFileTypes: true }))
-      if (entry.isDirectory()) removeControlGroup(join(group, entry.name));
     rmdirSync(group);
-  } catch {
-    // A process that is still ending: an empty group is left and costs nothing.
+  } catch (error) {
+    if (errorCode(error) !== 'EBUSY') throw error;
   }
 }

@@ -5,6 +5,7 @@
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -24,6 +25,25 @@ export interface Image {
   readonly initrd: string;
   /** The same files as on the disk. */
   readonly root: string;
+}
+
+/** Programs that images are made with, and Debian's package of each. */
+const image_tools: Readonly<Record<string, string>> = {
+  mmdebstrap: 'mmdebstrap',
+  mke2fs: 'e2fsprogs',
+  strip: 'binutils',
+};
+
+/** Why no image can be made: what to install. Undefined: it can. `more`: further programs, and the package of each. */
+export function whyNoImage(more: Readonly<Record<string, string>>): string | undefined {
+  const directories = (process.env.PATH ?? '').split(':');
+  for (const [name, package_name] of Object.entries({ ...image_tools, ...more })) {
+    if (!directories.some((directory) => existsSync(join(directory, name))))
+      return `needs ${name}: apt-get install ${package_name}`;
+  }
+  return process.getuid?.() === 0
+    ? undefined
+    : 'needs root: mmdebstrap makes a file system with owners and devices';
 }
 
 const disk_bytes = 2 ** 31;

@@ -51,23 +51,11 @@ export async function startBooted(
   return VirtualMachine.start({ image, payload, directory, booted: layerOf(kept) });
 }
 
-/** QEMU is not there: says what to install. */
-export function whyNoMachine(): string | undefined {
-  for (const [name, package_name] of [
-    ['qemu-system-x86_64', 'qemu-system-x86'],
-    ['qemu-img', 'qemu-utils'],
-    ['mmdebstrap', 'mmdebstrap'],
-    ['mke2fs', 'e2fsprogs'],
-    ['strip', 'binutils'],
-  ] as const) {
-    const directories = (process.env.PATH ?? '').split(':');
-    if (!directories.some((directory) => existsSync(join(directory, name))))
-      return `needs ${name}: apt-get install ${package_name}`;
-  }
-  return process.getuid?.() === 0
-    ? undefined
-    : 'needs root: mmdebstrap makes a file system with owners and devices';
-}
+/** What a virtual machine needs beside what the image does. */
+export const emulator_tools: Readonly<Record<string, string>> = {
+  'qemu-system-x86_64': 'qemu-system-x86',
+  'qemu-img': 'qemu-utils',
+};
 
 export class VirtualMachine extends Machine {
   readonly vpp_environment = { LD_LIBRARY_PATH: inside.vpp_libraries };

@@ -1,12 +1,13 @@
 /** `run.js [NAME …] [--list] [--container]`: hosts with systemd in a virtual machine, and what a node's life leaves of their network. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Container } from '../../lab/vm/container.js';
+import { whyNoImage } from '../../lab/vm/image.js';
 import type { Machine } from '../../lab/vm/machine.js';
 import { programArchive } from '../../lab/vm/payload.js';
-import { startBooted, whyNoMachine } from '../../lab/vm/qemu.js';
+import { emulator_tools, startBooted } from '../../lab/vm/qemu.js';
 import { cases } from './cases.js';
 import { HostUnderTest } from './host.js';
 import { type Report, runCase } from './run-case.js';
@@ -32,7 +33,9 @@ function chosen() {
 
 function whyNot(): string | undefined {
   const vpp = process.env.VPP_BIN ?? '';
-  return vpp === '' ? 'needs VPP_BIN, the path of a VPP executable' : whyNoMachine();
+  if (vpp === '') return 'needs VPP_BIN, the path of a VPP executable';
+  if (!existsSync(vpp)) return `VPP_BIN: there is no ${vpp}`;
+  return whyNoImage(values.container ? {} : emulator_tools);
 }
 
 async function main(): Promise<number> {
