@@ -212,7 +212,7 @@ class MemoryTransport implements Transport {
         // As from a socket: read in a poll phase, behind the timers that are due by then.
         setImmediate(() => this.#deliver());
       },
-      close: () => queueMicrotask(() => this.#gone()),
+      close: () => setImmediate(() => this.#gone()),
     });
   }
 
