@@ -31,11 +31,19 @@ function told(lab: NetnsLab, name: string): object {
     ifname,
     mtu,
     address,
-    addr_info: (addr_info as Json[]).sort((a, b) => String(a.local).localeCompare(String(b.local))),
+    addr_info: (addr_info as Json[])
+      .map(inMinutes)
+      .sort((a, b) => String(a.local).localeCompare(String(b.local))),
   }));
   const routes = ['-4', '-6'].flatMap((family) => ipJson(lab, name, family, 'route', 'show', 'table', 'all'));
   const neighbours = ipJson(lab, name, 'neigh', 'show', 'nud', 'permanent');
   return { addresses, routes: routes.map((route) => JSON.stringify(route)).sort(), neighbours };
+}
+
+/** Lifetimes run while a test does. */
+function inMinutes({ valid_life_time, preferred_life_time, ...rest }: Json): Json {
+  const [valid, preferred] = [valid_life_time, preferred_life_time].map((s) => Math.ceil(Number(s) / 60));
+  return { ...rest, valid, preferred };
 }
 
 /** The node of the tests: a veth uplink `up0` with everything on it that an administrator can think of. */
