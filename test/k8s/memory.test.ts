@@ -88,7 +88,7 @@ t.test(
       times: 1,
       does: { type: 'long-line', bytes: 100 * 2 ** 20 },
     });
-    const flags = ['--expose-gc', '--max-semi-space-size=16'];
+    const flags = ['--expose-gc', '--max-semi-space-size=8'];
     const child = promisify(execFile)(process.execPath, [
       ...flags,
       fileURLToPath(new URL('memory-child.js', import.meta.url)),
