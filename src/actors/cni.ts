@@ -362,13 +362,25 @@ class Cni implements Actor<CniMessage> {
   }
 
   private importPods(): void {
-    const text = this.deps.readGoState();
+    const text = this.goState();
     if (text === undefined) return;
     const { told, open } = takeOver(text, this.records, this.namespaces);
     this.importing = open;
     for (const sentence of told) {
       this.ctx.event('import', sentence);
       this.ctx.log.info({ told: sentence }, 'pods(import) from the Go implementation');
+    }
+  }
+
+  /** A file that cannot be read costs the pods that only it knows, and nothing else. */
+  private goState(): string | undefined {
+    try {
+      return this.deps.readGoState();
+    } catch (error) {
+      const told = `the Go implementation's state cannot be read, its pods are not taken over: ${(error as Error).message}`;
+      this.ctx.event('import', told);
+      this.ctx.log.warn({ err: error as Error }, `pods(import) ${told}`);
+      return undefined;
     }
   }
 

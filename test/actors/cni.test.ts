@@ -832,6 +832,18 @@ t.test('pods of the Go implementation', async (t) => {
     await lab.kit.clock.advance(61_000);
     t.strictSame([lab.pods, lab.vpp.kinds().tap], [['a'], 1]);
   });
+  await t.test('whose state cannot be read are told, and the server serves', async (t) => {
+    const lab = new PodLab();
+    Object.defineProperty(lab, 'goState', {
+      get() {
+        throw new Error('EISDIR: illegal operation on a directory');
+      },
+    });
+    await lab.start(t);
+    await lab.ready();
+    t.match(await lab.add('p'), { successful: true });
+    t.ok(lab.kit.node().events.some(({ kind, text }) => kind === 'import' && text.includes('EISDIR')));
+  });
 });
 
 t.test('records that cannot be read at all are told, and the server serves', async (t) => {
