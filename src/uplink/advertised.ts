@@ -9,7 +9,7 @@ import type { CapturedUplink } from './captured.js';
 
 const rtprot_ra = 9;
 
-/** One with a limited life and a subnet: a DHCPv6 server gives single addresses, and is heard on the tap. */
+/** One with a limited life and a subnet. A DHCPv6 server gives single addresses: those are its client's to keep or to give back. */
 function isAdvertisedAddress({ family, prefix, valid_s }: Address): boolean {
   if (family !== 6 || valid_s === undefined || isLinkLocal(prefix)) return false;
   return splitPrefix(prefix).length < 128;
