@@ -29,6 +29,8 @@ export interface StandInOptions {
   readonly tls?: Certificate;
   /** 0 or absent: any. */
   readonly port?: number;
+  /** `127.0.0.1` when absent. */
+  readonly address?: string;
 }
 
 export interface SeenRequest {
@@ -118,7 +120,7 @@ export class StandInApiServer {
   }
 
   async start(): Promise<void> {
-    this.#server.listen(this.#options.port ?? 0, '127.0.0.1');
+    this.#server.listen(this.#options.port ?? 0, this.#options.address ?? '127.0.0.1');
     await once(this.#server, 'listening');
     this.#scheduleBookmarks();
   }
@@ -136,8 +138,8 @@ export class StandInApiServer {
   }
 
   get url(): string {
-    const { port } = this.#server.address() as AddressInfo;
-    return `${this.#options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `${this.#options.tls ? 'https' : 'http'}://${address}:${port}`;
   }
 
   get watchers(): readonly Watcher[] {
