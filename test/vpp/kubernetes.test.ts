@@ -149,6 +149,10 @@ async function all(t: Test, where: Where): Promise<void> {
     { IPPool: { synced: true, objects: 2, faults: { bad: [/^spec.cidr: "nowhere" is not a prefix/] } } },
     'the bad one by name',
   );
+  await scene.until(
+    'FelixConfiguration',
+    async () => (await scene.sync()).FelixConfiguration?.synced === true,
+  );
   const ignored = node.untilLogged(/allowedSourcePrefixes is ignored/i);
   await node.add(scene.topology.pods[0]!, {
     annotations: { 'cni.projectcalico.org/allowedSourcePrefixes': '["10.77.0.0/16"]' },
@@ -158,12 +162,13 @@ async function all(t: Test, where: Where): Promise<void> {
   await scene.server.put(felix('Any'), pool('two', '10.45.0.0/16', { vxlanMode: 'Always' }));
   await scene.hasPools('10.44.0.0/16 1440', '10.45.0.0/16 1440');
   await scene.server.kill();
-  await sleep(2000);
+  await scene.until('the server is missed', async () => (await scene.sync()).IPPool?.doing === 'waiting');
   t.strictSame(scene.pools(), ['10.44.0.0/16 1440', '10.45.0.0/16 1440'], 'nothing is lost with the server');
   t.ok((await node.status())?.ready);
   await node.kill('SIGKILL');
   await node.restart();
-  await sleep(2000);
+  // The tap was looked at long before.
+  await scene.until('attempts', async () => Number((await scene.sync()).IPPool?.lists) >= 4);
   t.strictSame(
     scene.pools(),
     ['10.44.0.0/16 1440', '10.45.0.0/16 1440'],
