@@ -13,7 +13,7 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { Watch } from '../linux/network.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
-import type { VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
 import {
   buffersTaken,
   type Taken,
@@ -21,6 +21,7 @@ import {
   type TakeOverSettings,
   type VppPort,
 } from '../uplink/take-over.js';
+import { Routers } from '../uplink/routers.js';
 import { UplinkError, type UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {
@@ -59,6 +60,10 @@ export interface UplinkSettings extends TakeOverSettings {
 const owner = 'node';
 /** A DHCP client removes an address and adds the next: what lasts that long is followed. */
 const settle_ms = 300;
+/** Routers repeat themselves; three of them speak one after the other. */
+const repeat_ms = 500;
+/** A router lives 65,535 s at most. */
+const silence_ms_max = 66_000_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -82,6 +87,9 @@ interface Task {
 
 class UplinkActor implements Actor<UplinkMessage> {
   private readonly takeOver: TakeOver;
+  private readonly routers = new Routers();
+  private repeating: Timer | undefined;
+  private silent: Timer | undefined;
   private readonly subscribers = new Map<string, ActorRef<NodeStatus>>();
   private readonly watches: Watch[] = [];
   private ready: NodeReady | undefined;
@@ -130,15 +138,22 @@ class UplinkActor implements Actor<UplinkMessage> {
           (reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(name), reply }) as const,
           settings.transaction_ms,
         ),
+      solicit: (name) =>
+        this.ctx.ask(
+          deps.vpp,
+          (reply) => ({ type: 'Solicit', interface: uplinkTag(name), reply }) as const,
+          settings.transaction_ms,
+        ),
     };
     const { clock, log } = ctx;
     const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
-    this.takeOver = new TakeOver({ ...deps, vpp, clock, log, waitsFor }, settings);
+    this.takeOver = new TakeOver({ ...deps, routers: this.routers, vpp, clock, log, waitsFor }, settings);
   }
 
   /** A take-over of an earlier life, or of an earlier incarnation, is resumed when VPP lives, and undone at once when not. */
   async begin(): Promise<void> {
     if (!this.deps.isVppRunning()) await this.giveBack('VPP is not running', 'VPP_DONE_OK');
+    this.deps.vpp.tell({ type: 'HearRouters', listener: this.ctx.self });
     this.deps.vpp.tell({ type: 'Subscribe', subscriber: this.ctx.self });
     this.deps.report({ state: this.state, reason: this.reason, uplinks: [] });
   }
@@ -178,6 +193,12 @@ class UplinkActor implements Actor<UplinkMessage> {
         this.told.delete(message.name);
         this.mend(message.name);
         return this.settle(settle_ms);
+      case 'RouterSaid':
+        if (this.up?.generation === message.generation) this.heard(message);
+        return;
+      case 'RouterWordsDue':
+        this.repeating = undefined;
+        return this.repeat();
       case 'TapSettled':
         this.settling = undefined;
         return this.follow();
@@ -253,6 +274,41 @@ class UplinkActor implements Actor<UplinkMessage> {
     });
   }
 
+  private heard({ interface: tag, advertisement }: RouterSaid): void {
+    const spec = this.settings.specs.find(({ interface_name }) => uplinkTag(interface_name) === tag);
+    if (spec === undefined) return;
+    this.routers.heard(spec.interface_name, advertisement, this.ctx.clock.now_ms());
+    this.repeatIn(repeat_ms);
+  }
+
+  /** What anybody on the link says costs VPP at most one transaction in this time. */
+  private repeatIn(delay_ms: number): void {
+    this.repeating ??= this.ctx.after(delay_ms, { type: 'RouterWordsDue' });
+  }
+
+  /** Has VPP tell the host what routers have said, and what is over because they are silent. */
+  private repeat(): void {
+    const { taken, up, ready } = this;
+    // A take-over under way does it itself.
+    if (taken === undefined || up === undefined || ready === undefined) return;
+    if (this.task !== undefined) return this.repeatIn(repeat_ms);
+    const now_ms = this.ctx.clock.now_ms();
+    const next_ms = this.routers.nextChange_ms(now_ms);
+    if (next_ms !== undefined) this.silence(next_ms - now_ms);
+    this.begun(async (signal) => {
+      await this.takeOver.repeat(taken, up.generation).catch((error: Error) => {
+        if (!signal.aborted)
+          this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
+      });
+    });
+  }
+
+  /** Looks again when a router has been silent for as long as it said that it would be there. */
+  private silence(after_ms: number): void {
+    this.silent?.cancel();
+    this.silent = this.ctx.after(Math.min(after_ms, silence_ms_max), { type: 'RouterWordsDue' });
+  }
+
   /** While changes keep coming the timer is not put off: they are followed at most once in `delay_ms`. */
   private settle(delay_ms: number): void {
     this.settling ??= this.ctx.after(delay_ms, { type: 'TapSettled' });
@@ -315,6 +371,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.tries = 0;
     this.failures = 0;
     if (this.watches.length === 0) this.watch();
+    this.repeatIn(repeat_ms);
     if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
     for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(this.ready);

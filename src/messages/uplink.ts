@@ -1,17 +1,20 @@
 /** The mailbox of the uplink actor. */
 import type { Taken } from '../uplink/take-over.js';
 import type { SubscribeNode } from './node.js';
-import type { VppStatus } from './vpp.js';
+import type { RouterSaid, VppStatus } from './vpp.js';
 
 export type UplinkMessage =
   | VppStatus
   | SubscribeNode
+  | RouterSaid
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
   /** From itself: VPP of this generation has the uplinks, in this form. */
   | { readonly type: 'Taken'; readonly generation: number; readonly taken: Taken }
   /** From itself: it could not be done; the host is still to be given back. */
   | { readonly type: 'TakeOverFailed'; readonly generation: number; readonly error: Error }
+  /** From itself: routers have spoken, or have been silent for long. */
+  | { readonly type: 'RouterWordsDue' }
   /** From itself: Linux says that the tap, its addresses or its routes have changed. */
   | { readonly type: 'TapChanged'; readonly name: string }
   /** From itself: they have changed a moment ago. */

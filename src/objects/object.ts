@@ -3,6 +3,7 @@
  * what is compared. An interface is named by its tag, never by its sw_if_index: tags survive a restart of VPP and of this
  * process, indexes do not. Tables are named by their id. Each area describes its kinds in a file of its own.
  */
+import { type AdvertisementObject, advertisement_kinds } from './advertisement.js';
 import { type CnatObject, cnat_kinds } from './cnat.js';
 import {
   dangling_prefix,
@@ -17,7 +18,13 @@ import { type PolicyObject, policy_kinds } from './policy.js';
 import { type RedirectObject, redirect_kinds } from './redirect.js';
 import { type RoutingObject, routing_kinds } from './routing.js';
 
-export type VppObject = InterfaceObject | RoutingObject | CnatObject | PolicyObject | RedirectObject;
+export type VppObject =
+  | InterfaceObject
+  | RoutingObject
+  | CnatObject
+  | PolicyObject
+  | RedirectObject
+  | AdvertisementObject;
 export type ObjectKind = VppObject['kind'];
 export type ObjectOf<K extends ObjectKind> = Extract<VppObject, { kind: K }>;
 
@@ -30,6 +37,7 @@ const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...cnat_kinds,
   ...policy_kinds,
   ...redirect_kinds,
+  ...advertisement_kinds,
 };
 
 function kindOf(object: VppObject): Kind<VppObject> {

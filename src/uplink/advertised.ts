@@ -3,8 +3,11 @@
  * advertisements pass to the tap, so that whoever flushes these there, as systemd-networkd does with a device that is new to it,
  * does not hear of them again. They are not the host's to lose while VPP runs. Pure.
  */
+import type { RouterAdvertisement } from '../ip/advertisement.js';
 import { isLinkLocal, splitPrefix } from '../ip/prefix.js';
 import type { Address, Route } from '../linux/network.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
 import type { CapturedUplink } from './captured.js';
 
 const rtprot_ra = 9;
@@ -28,12 +31,14 @@ function lost<T>(before: readonly T[], now: readonly T[], keyOf: (each: T) => st
   return before.filter((each) => !there.has(keyOf(each)));
 }
 
-/** The uplinks as they are now, with what routers had told before. */
+/** The uplinks as they are now, and those that are deaf with what routers had told before. */
 export function withAdvertised(
   before: readonly CapturedUplink[],
   now: readonly CapturedUplink[],
+  deaf: readonly CapturedUplink[] = before,
 ): CapturedUplink[] {
   return now.map((uplink, at) => {
+    if (!deaf.some(({ link }) => link.name === uplink.link.name)) return uplink;
     const { addresses = [], routes = [] } = before[at] ?? {};
     const lost_addresses = lost(addresses.filter(isAdvertisedAddress), uplink.addresses, addressKey);
     const lost_routes = lost(routes.filter(isAdvertisedRoute), uplink.routes, routeKey);
@@ -57,4 +62,18 @@ export function lostAdvertised(
       ...lost(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
     ].map(({ prefix }) => prefix),
   );
+}
+
+/** What VPP tells the host by this tap in the name of a router; nothing when it is silent. */
+export function advertisementIn(
+  objects: readonly VppObject[],
+  tap: InterfaceTag,
+): RouterAdvertisement | undefined {
+  const own = objects.filter((object) => 'interface' in object && object.interface === tap);
+  const config = own.find((object) => object.kind === 'ra_config');
+  const speaker = own.find((object) => object.kind === 'link_local');
+  if (config === undefined || speaker === undefined) return undefined;
+  const { lifetime_s, managed, other } = config;
+  const prefixes = own.flatMap((object) => (object.kind === 'ra_prefix' ? [object] : []));
+  return { router: speaker.address, lifetime_s, managed, other, prefixes };
 }

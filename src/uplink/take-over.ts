@@ -7,10 +7,11 @@
  * journal.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
-import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
+import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
@@ -20,9 +21,10 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { lostAdvertised, withAdvertised } from './advertised.js';
+import { advertisementIn, lostAdvertised, withAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { routeInWords } from './obstacles.js';
+import type { Routers } from './routers.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
 
 /** A connection to one VPP. */
@@ -39,6 +41,8 @@ export interface VppPort {
   read(scopes: readonly Scope[]): Promise<Snapshot>;
   /** Addresses of the neighbours that VPP has resolved on this uplink. */
   neighbours(uplink: string): Promise<readonly string[]>;
+  /** Has the routers behind this uplink say what they have to say. */
+  solicit(uplink: string): Promise<void>;
 }
 
 export interface TakeOverSettings {
@@ -56,6 +60,8 @@ export interface TakeOverDeps {
   readonly host: UplinkHost;
   readonly vpp: VppPort;
   readonly hooks: { run(point: HookPoint, signal?: AbortSignal): Promise<void> };
+  /** What the routers behind the uplinks have said. */
+  readonly routers: Routers;
   /** Has a gateway resolved: sends one datagram that leaves through it. Never throws. */
   readonly nudge: (gateway: string) => void;
   readonly clock: Clock;
@@ -103,6 +109,8 @@ const mend_interval_ms = 1000;
 export class TakeOver {
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
+  /** What VPP tells the host of what routers say, by uplink. */
+  private repeated: NonNullable<NodeInputs['repeated']> = new Map();
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -120,6 +128,7 @@ export class TakeOver {
     if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
 
     waitsFor('reconciling the running VPP');
+    this.findRepeated(found.uplinks, snapshot.objects);
     // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
     const current = host.current(found.uplinks);
     const taken = this.taken(current ?? found.uplinks);
@@ -128,13 +137,25 @@ export class TakeOver {
     signal.throwIfAborted();
     if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
     host.remember(taken.captured);
+    await this.solicit(taken.uplinks);
     return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
+  }
+
+  /** What an earlier life has VPP tell the host goes on until routers say otherwise. */
+  private findRepeated(uplinks: readonly CapturedUplink[], objects: readonly VppObject[]): void {
+    const { routers, clock } = this.deps;
+    for (const { link } of uplinks) {
+      const found = advertisementIn(objects, hostTapTag(link.name));
+      if (found !== undefined) routers.resumed(link.name, found, clock.now_ms());
+    }
+    this.repeated = routers.repeated(clock.now_ms());
   }
 
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
+    this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     if (host.isChanged()) await host.restore();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
@@ -162,10 +183,13 @@ export class TakeOver {
     const taps_up = reconcile(this.desired(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.program(up.generation, taps_up));
     signal.throwIfAborted();
+    await this.solicit(taken.uplinks);
     if (captured.some(({ nexthops }) => nexthops.length > 0)) this.dressed(this.dress(taken));
     await this.verify(captured, signal);
+    // A service that is started anew asks the routers first of all.
+    await this.repeat(taken, up.generation);
     await this.hook('VPP_RUNNING', signal);
-    await this.settled(taken, signal);
+    await this.settled(taken, up.generation, signal);
     await this.verify(captured, signal);
     host.complete(captured);
     return { ...taken, seen, buffers };
@@ -186,10 +210,30 @@ export class TakeOver {
     return now;
   }
 
+  /** Has VPP tell the host what routers have said by now. */
+  async repeat({ uplinks }: Pick<Taken, 'uplinks'>, generation: number): Promise<void> {
+    const now = this.deps.routers.repeated(this.deps.clock.now_ms());
+    if (isDeepStrictEqual(now, this.repeated)) return;
+    const before = this.desired(uplinks, true);
+    this.repeated = now;
+    for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
+      this.warn(refused);
+  }
+
+  /** A router speaks by itself every few minutes only. One that does not answer costs nothing. */
+  private async solicit(uplinks: readonly Uplink[]): Promise<void> {
+    const asked = uplinks.map(({ name }) => this.deps.vpp.solicit(name));
+    for (const each of await Promise.allSettled(asked)) {
+      if (each.status === 'rejected') this.warn(`routers are not asked: ${(each.reason as Error).message}`);
+    }
+  }
+
   /** What routers had told the host, and is no more on its taps, comes back: see advertised.ts. */
   private mendAdvertised(taken: Taken): void {
     const { host } = this.deps;
-    const gone = lostAdvertised(taken.captured, host.current(taken.captured));
+    const deaf = this.deaf(taken.captured);
+    const now = host.current(taken.captured);
+    const gone = lostAdvertised(deaf, now?.filter((_, at) => deaf.includes(taken.captured[at]!)));
     if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(taken.uplinks)) return;
     this.mends += 1;
     this.warn(
@@ -198,11 +242,16 @@ export class TakeOver {
     for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
   }
 
+  /** Those whose routers have not been heard: VPP says nothing on their taps, and what is lost there does not come again by itself. */
+  private deaf(captured: readonly CapturedUplink[]): CapturedUplink[] {
+    return captured.filter(({ link }) => !this.repeated.has(link.name));
+  }
+
   /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
   remember(before: Taken): Taken | undefined {
     const current = this.deps.host.current(before.captured);
     if (current === undefined) return undefined;
-    const kept = withAdvertised(before.captured, current);
+    const kept = withAdvertised(before.captured, current, this.deaf(before.captured));
     const seen = fingerprint(kept);
     if (seen === before.seen) return undefined;
     this.deps.host.remember(kept);
@@ -223,7 +272,7 @@ export class TakeOver {
   }
 
   private desired(uplinks: readonly Uplink[], taps_up: boolean): VppObject[] {
-    return desiredNode({ ...this.settings.inputs, uplinks }, taps_up);
+    return desiredNode({ ...this.settings.inputs, uplinks, repeated: this.repeated }, taps_up);
   }
 
   private taken(captured: readonly CapturedUplink[]): Taken {
@@ -320,12 +369,14 @@ export class TakeOver {
   }
 
   /** The services of the host may have built its tap anew, as networkd does: it must have its ways out again. */
-  private async settled(taken: Taken, signal: AbortSignal): Promise<void> {
+  private async settled(taken: Taken, generation: number, signal: AbortSignal): Promise<void> {
     const { host, clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
     let mend_at = clock.now_ms();
     waitsFor('the host configuring its tap');
     for (;;) {
+      await this.repeat(taken, generation);
+      signal.throwIfAborted();
       const lost = lostWays(taken.captured, host.current(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {

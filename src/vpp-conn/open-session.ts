@@ -4,6 +4,7 @@
  */
 import { type Client, connect, DeadlineError, type Transport, unixTransport } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
+import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
@@ -21,6 +22,7 @@ import { Patience } from './patience.js';
 import type { Quarantine } from './quarantine.js';
 import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
+import { hearRouters } from './routers.js';
 import type { Session, SessionOpener } from './session.js';
 
 const retry_ms = 20;
@@ -175,6 +177,19 @@ async function session(
           ),
         );
         return both.flat().map(({ neighbor }) => neighbor.ip_address);
+      },
+      hearRouters: (said) => hearRouters(prompt, handles, said),
+      async solicit(tag) {
+        const sw_if_index = handles.interface(tag);
+        // After 1 s again, twice.
+        await prompt.request(ip6nd_send_router_solicitation, {
+          irt: 1,
+          mrt: 4,
+          mrc: 3,
+          mrd: 10,
+          sw_if_index,
+          stop: false,
+        });
       },
       cli: async (command) => (await prompt.request(cli_inband, { cmd: command })).reply,
       async ping(deadline_ms) {

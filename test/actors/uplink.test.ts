@@ -102,6 +102,11 @@ class Lab {
       }
       reply.resolve(this.does(transaction.operations, transaction.essential === true));
     });
+    vpp.on('HearRouters', () => undefined);
+    vpp.on('Solicit', ({ interface: tag, reply }) => {
+      this.note(`solicit behind ${tag}`);
+      reply.resolve();
+    });
     vpp.on('Read', ({ reply }) => reply.resolve(this.snapshot()));
     vpp.on('ReadNeighbours', ({ interface: tag, reply }) => {
       this.note(`neighbours of ${tag}`);

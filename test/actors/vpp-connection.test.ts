@@ -1,6 +1,7 @@
 import t from 'tap';
 import { memoryFile } from '../../lab/memory-file.js';
 import { vppConnection } from '../../src/actors/vpp-connection.js';
+import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
 import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../../src/messages/vpp.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import type { Scope, Snapshot, Take } from '../../src/reconcile/snapshot.js';
@@ -66,6 +67,18 @@ class FakeSession implements Session {
 
   async neighbours(tag: string): Promise<readonly string[]> {
     return [`neighbour of ${tag}`];
+  }
+
+  /** Who hears routers. */
+  said: (tag: string, advertisement: RouterAdvertisement) => void = () => undefined;
+  readonly solicited: string[] = [];
+
+  hearRouters(said: (tag: string, advertisement: RouterAdvertisement) => void): void {
+    this.said = said;
+  }
+
+  async solicit(tag: string): Promise<void> {
+    this.solicited.push(tag);
   }
 
   async cli(command: string): Promise<string> {
