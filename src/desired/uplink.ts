@@ -340,7 +340,7 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
       ],
     },
     { kind: 'interface_address', interface: tag, prefix: inputs.tap_address },
-    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
+    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu, mtu6: uplink.mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: inputs.tap.rx_mode },
     { kind: 'rx_placement', interface: tag, queue_id: 0, worker_id: 0 },
     flag(tag, 'ip6_enabled'),

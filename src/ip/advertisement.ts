@@ -3,6 +3,8 @@
 export interface AdvertisedPrefix {
   /** `2001:db8:1::/64`. */
   readonly prefix: string;
+  /** Its addresses are on this link (the flag L). */
+  readonly on_link: boolean;
   /** Hosts make themselves an address of it (the flag A). */
   readonly autonomous: boolean;
   readonly valid_s: number;

@@ -13,11 +13,12 @@ export interface RaConfig {
   readonly other: boolean;
 }
 
-/** A prefix of these advertisements, for addresses alone: on-link it is not, so that all packets go through VPP. Its lifetimes run down in VPP. */
+/** A prefix of these advertisements. Its lifetimes run down in VPP. */
 export interface RaPrefix {
   readonly kind: 'ra_prefix';
   readonly interface: InterfaceTag;
   readonly prefix: string;
+  readonly on_link: boolean;
   readonly autonomous: boolean;
   readonly valid_s: number;
   readonly preferred_s: number;
@@ -59,6 +60,7 @@ export const advertisement_kinds: Kinds<AdvertisementObject> = {
     on: onInterface,
     owner: ofInterface,
     same: (wanted, there) =>
+      wanted.on_link === there.on_link &&
       wanted.autonomous === there.autonomous &&
       wanted.valid_s === there.valid_s &&
       wanted.preferred_s === there.preferred_s &&

@@ -8,6 +8,7 @@ import type { Handles } from './handles.js';
 /** Bits of RFC 4861, 4.2 and 4.6.2. */
 const managed = 0x80;
 const other = 0x40;
+const on_link = 0x80;
 const autonomous = 0x40;
 
 /** VPP without these messages says nothing, as one that has gone: its session ends, or begins without. */
@@ -36,6 +37,7 @@ function advertisementOf(event: Event): RouterAdvertisement {
     other: (flags & other) !== 0,
     prefixes: prefixes.map((each) => ({
       prefix: each.prefix,
+      on_link: (each.flags & on_link) !== 0,
       autonomous: (each.flags & autonomous) !== 0,
       valid_s: each.valid_time,
       preferred_s: each.preferred_time,

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { accessSync, constants, readdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../clock.js';
@@ -84,9 +84,10 @@ export async function gatherHostFacts(
     const status = active.includes('systemd-networkd')
       ? await ask('networkctl', '--no-pager', 'status', name)
       : undefined;
-    const files = networkFilePaths(status?.stdout ?? '').map((path) => readIfExists(root + path) ?? '');
+    const paths = networkFilePaths(status?.stdout ?? '');
+    const files = paths.map((path) => readIfExists(root + path) ?? '');
     const connection = connections.get(name);
-    const servers = by_network_manager ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout) : [];
+    const servers = by_network_manager || paths.length > 0 ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout) : [];
     const domains = servers.length > 0 ? resolvedWords((await ask('resolvectl', 'domain', name)).stdout) : [];
     const link_facts = linkFacts(tools.openNetwork, name);
     const profile = link_facts.has_lease && connection?.path ? readIfExists(root + connection.path) : '';
@@ -95,7 +96,7 @@ export async function gatherHostFacts(
       name,
       ...link_facts,
       net_names: netNames(properties),
-      ...(files.length > 0 && { network_file: files.join('\n') }),
+      ...(files.length > 0 && { network_file: files.join('\n'), network_file_name: basename(paths[0]!) }),
       ...(connection !== undefined && { connection: connection.uuid }),
       ...(tap_connection !== undefined && { tap_connection }),
       ...(servers.length > 0 && { resolved: { servers, domains } }),

@@ -28,6 +28,8 @@ export interface UplinkFacts {
   readonly has_lease: boolean;
   /** Text of the .network file, with its drop-ins behind it, by which systemd-networkd manages the device. Absent: it does not. */
   readonly network_file?: string;
+  /** Name of that file, without its drop-ins. */
+  readonly network_file_name?: string;
   /** UUID of the connection of NetworkManager that is active on the device. */
   readonly connection?: string;
   /** For the tap, where that one has leased the address: see tap-connection.ts. */
@@ -265,6 +267,24 @@ const renewals = (facts: HostFacts): HookPlan => ({
   undo: [],
 });
 
+/**
+ * A router may name servers in its advertisements (RFC 8106), which VPP neither hears nor repeats: what the link had by IPv6 is written
+ * beside its configuration. A server that comes by DHCP as well is there once.
+ */
+function planServers(facts: HostFacts): HookPlan {
+  const plans = facts.uplinks.map((uplink) => {
+    const { name, network_file = '', network_file_name, has_lease, resolved } = uplink;
+    const lost = (resolved?.servers ?? []).filter(
+      (server) => server.includes(':') && !network_file.includes(server),
+    );
+    if (!has_lease || network_file_name === undefined || lost.length === 0) return nothing;
+    const file = appliesToTap(network_file) ? `systemd/network/${network_file_name}` : networkFile(name);
+    const lines = lost.map((server) => `DNS=${server}\n`).join('');
+    return ownFile(facts, `${file}.d/calico-vpp-servers.conf`, `${by_us}[Network]\n${lines}`);
+  });
+  return join(...plans);
+}
+
 /** A leased address would run out if networkd did not take the tap for the uplink. */
 function planRunning(facts: HostFacts): HookPlan {
   const backend = backendOf(facts);
@@ -273,15 +293,17 @@ function planRunning(facts: HostFacts): HookPlan {
   const restart: HookPlan = { changes: commands.map((argv) => run(facts, ...argv)), undo: [] };
   if (backend === 'NetworkManager') return join(...tapConnectionFiles(facts), restart, renewals(facts));
   if (backend !== 'systemd-networkd') return restart;
+  const servers = planServers(facts);
   const lost = facts.uplinks.filter(
     ({ has_lease, network_file }) => has_lease && network_file !== undefined && !appliesToTap(network_file),
   );
-  if (lost.length === 0 || facts.files_base === undefined) return restart;
+  if (lost.length === 0 || facts.files_base === undefined) return join(servers, restart);
   return join(
     { changes: [], undo: [undoRun(facts, outlivesBoot(facts), 'systemctl', 'restart', 'systemd-networkd')] },
     ...lost.map(({ name, network_file }) =>
       ownFile(facts, networkFile(name), networkFileByName(network_file!, name)),
     ),
+    servers,
     restart,
   );
 }

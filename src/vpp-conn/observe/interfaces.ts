@@ -143,7 +143,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
     ...((details.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? [] : [flag('admin_up')]),
     ...(details.mtu[0] === 0
       ? []
-      : [{ kind: 'interface_mtu', interface: tag, mtu: details.mtu[0] } as const]),
+      : [mtuOf(tag, details.mtu)]),
     ...families.flatMap((family, at): VppObject[] => {
       const table_id = tables[at]?.vrf_id ?? 0;
       return table_id === 0 ? [] : [{ kind: 'interface_table', interface: tag, family, table_id }];
@@ -167,6 +167,11 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   ];
 }
 
+/** L3, IPv4, IPv6, MPLS; 0: that of L3. */
+function mtuOf(tag: InterfaceTag, [mtu = 0, , mtu6 = 0]: readonly number[]): ObjectOf<'interface_mtu'> {
+  return { kind: 'interface_mtu', interface: tag, mtu, ...(mtu6 !== 0 && { mtu6 }) };
+}
+
 /** Of VPP's own: a pod's interface may advertise because nobody told it not to. */
 function observeAdvertisement(tag: InterfaceTag, details: sw_interface_ip6nd_ra_details): VppObject[] {
   if (!details.send_radv) return [];
@@ -179,10 +184,11 @@ function observeAdvertisement(tag: InterfaceTag, details: sw_interface_ip6nd_ra_
       other: details.adv_other_flag,
     },
     ...details.prefixes.map(
-      ({ prefix, autonomous_flag, val_lifetime, pref_lifetime }): VppObject => ({
+      ({ prefix, onlink_flag, autonomous_flag, val_lifetime, pref_lifetime }): VppObject => ({
         kind: 'ra_prefix',
         interface: tag,
         prefix,
+        on_link: onlink_flag,
         autonomous: autonomous_flag,
         valid_s: val_lifetime,
         preferred_s: pref_lifetime,

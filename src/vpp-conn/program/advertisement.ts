@@ -36,7 +36,7 @@ export const advertisement: Programs<'ra_config' | 'ra_prefix'> = {
         no_advertise: false,
         off_link: false,
         no_autoconfig: !o.autonomous,
-        no_onlink: true,
+        no_onlink: !o.on_link,
         is_no: false,
         val_lifetime: o.valid_s,
         pref_lifetime: o.preferred_s,
