@@ -14,6 +14,7 @@ import type { Watch } from '../linux/network.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import { Routers } from '../uplink/routers.js';
 import {
   buffersTaken,
   type Taken,
@@ -21,7 +22,6 @@ import {
   type TakeOverSettings,
   type VppPort,
 } from '../uplink/take-over.js';
-import { Routers } from '../uplink/routers.js';
 import { UplinkError, type UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {

@@ -233,7 +233,10 @@ export class TakeOver {
     const { host } = this.deps;
     const deaf = this.deaf(taken.captured);
     const now = host.current(taken.captured);
-    const gone = lostAdvertised(deaf, now?.filter((_, at) => deaf.includes(taken.captured[at]!)));
+    const gone = lostAdvertised(
+      deaf,
+      now?.filter((_, at) => deaf.includes(taken.captured[at]!)),
+    );
     if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(taken.uplinks)) return;
     this.mends += 1;
     this.warn(

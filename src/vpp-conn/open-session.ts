@@ -4,8 +4,8 @@
  */
 import { type Client, connect, DeadlineError, type Transport, unixTransport } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
-import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
+import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
 import { show_version } from 'vpp-binapi-ts/vpe';

@@ -87,7 +87,10 @@ export async function gatherHostFacts(
     const paths = networkFilePaths(status?.stdout ?? '');
     const files = paths.map((path) => readIfExists(root + path) ?? '');
     const connection = connections.get(name);
-    const servers = by_network_manager || paths.length > 0 ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout) : [];
+    const servers =
+      by_network_manager || paths.length > 0
+        ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout)
+        : [];
     const domains = servers.length > 0 ? resolvedWords((await ask('resolvectl', 'domain', name)).stdout) : [];
     const link_facts = linkFacts(tools.openNetwork, name);
     const profile = link_facts.has_lease && connection?.path ? readIfExists(root + connection.path) : '';

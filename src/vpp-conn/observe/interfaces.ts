@@ -141,9 +141,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   return [
     ...((details.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? [] : [flag('admin_up')]),
-    ...(details.mtu[0] === 0
-      ? []
-      : [mtuOf(tag, details.mtu)]),
+    ...(details.mtu[0] === 0 ? [] : [mtuOf(tag, details.mtu)]),
     ...families.flatMap((family, at): VppObject[] => {
       const table_id = tables[at]?.vrf_id ?? 0;
       return table_id === 0 ? [] : [{ kind: 'interface_table', interface: tag, family, table_id }];

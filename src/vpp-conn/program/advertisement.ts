@@ -15,7 +15,12 @@ export const advertisement: Programs<'ra_config' | 'ra_prefix'> = {
       const sw_if_index = at.interface(o.interface);
       const { interval_s, lifetime_s } = timesOf(o.lifetime_s);
       return [
-        raConfig(sw_if_index, { is_no: true, suppress: 1, managed: Number(!o.managed), other: Number(!o.other) }),
+        raConfig(sw_if_index, {
+          is_no: true,
+          suppress: 1,
+          managed: Number(!o.managed),
+          other: Number(!o.other),
+        }),
         raConfig(sw_if_index, {
           managed: Number(o.managed),
           other: Number(o.other),
