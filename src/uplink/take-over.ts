@@ -376,6 +376,8 @@ export class TakeOver {
     const { host, clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
     let mend_at = clock.now_ms();
+    let given_up = false;
+    const half = deadline - this.settings.services_ms / 2;
     waitsFor('the host configuring its tap');
     for (;;) {
       await this.repeat(taken, generation);
@@ -386,6 +388,12 @@ export class TakeOver {
         throw new TakeOverFailed(
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
+      }
+      // A service that flushes what it does not get again, as a DHCPv6 client that nobody answers.
+      if (clock.now_ms() >= half && !given_up) {
+        given_up = true;
+        this.warn(`${lost.join(' and ')} is not on the tap again by itself, and is put back`);
+        for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
       }
       if (clock.now_ms() >= mend_at) {
         mend_at = clock.now_ms() + mend_interval_ms;

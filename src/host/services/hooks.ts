@@ -70,6 +70,7 @@ export async function gatherHostFacts(
   const prefix = onHost(root);
   const { systemd, active } = await networkServices(tools.run, prefix);
   const has_udev = systemd && (await ask('udevadm', '--version')).code === 0;
+  const has_nft = systemd && (await ask('nft', '--version')).code === 0;
   const by_network_manager = active.includes('NetworkManager');
   const connections = by_network_manager
     ? activeConnections(
@@ -109,6 +110,7 @@ export async function gatherHostFacts(
     root,
     active,
     has_udev,
+    has_nft,
     dns_none: networkManagerConfigs(root).some(saysDnsNone),
     ...(files_base && { files_base }),
     uplinks: await Promise.all(uplinks),
@@ -130,13 +132,14 @@ function filesBase(root: string): FilesBase | undefined {
 function linkFacts(
   openNetwork: HookTools['openNetwork'],
   name: string,
-): Pick<UplinkFacts, 'mac' | 'has_lease'> {
+): Pick<UplinkFacts, 'mac' | 'has_lease' | 'has_lease6'> {
   const network = openNetwork();
   try {
     const link = network.link(name);
     if (!link) return { has_lease: false };
-    const has_lease = network.addresses(link.index).some(({ valid_s }) => valid_s !== undefined);
-    return { has_lease, ...(link.mac !== undefined && { mac: link.mac }) };
+    const leased = network.addresses(link.index).filter(({ valid_s }) => valid_s !== undefined);
+    const has_lease6 = leased.some(({ family }) => family === 6);
+    return { has_lease: leased.length > 0, has_lease6, ...(link.mac !== undefined && { mac: link.mac }) };
   } finally {
     network.close();
   }

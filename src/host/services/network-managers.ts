@@ -26,6 +26,8 @@ export interface UplinkFacts {
   readonly net_names: Readonly<Record<string, string>>;
   /** An address with a limited life: leased by DHCP or learned from a router. */
   readonly has_lease: boolean;
+  /** One of IPv6. */
+  readonly has_lease6?: boolean;
   /** Text of the .network file, with its drop-ins behind it, by which systemd-networkd manages the device. Absent: it does not. */
   readonly network_file?: string;
   /** Name of that file, without its drop-ins. */
@@ -50,6 +52,8 @@ export interface HostFacts {
   /** The first of them looks after the uplink. */
   readonly active: readonly NetworkService[];
   readonly has_udev: boolean;
+  /** The host can write packets anew. */
+  readonly has_nft?: boolean;
   /** NetworkManager leaves resolv.conf alone already. */
   readonly dns_none: boolean;
   /** Absent: neither place can be written. */
@@ -285,8 +289,29 @@ function planServers(facts: HostFacts): HookPlan {
   return join(...plans);
 }
 
+const nft_table = 'ip6 calico_vpp_dhcp6';
+
+/**
+ * DHCPv6 clients send to a group of the link with hop limit 1, as is usual there, and VPP, which forwards it, takes one off. Two leave it one.
+ */
+function planDhcp6(facts: HostFacts): HookPlan {
+  const names = facts.uplinks.filter(({ has_lease6 }) => has_lease6).map(({ name }) => `"${name}"`);
+  if (!facts.has_nft || names.length === 0) return nothing;
+  const rule = `oifname { ${names.join(', ')} } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2`;
+  const chain = `chain out { type filter hook postrouting priority -150; ${rule}; }`;
+  const table = `table ${nft_table}; delete table ${nft_table}; table ${nft_table} { ${chain} }`;
+  return {
+    changes: [run(facts, 'nft', table)],
+    undo: [undoRun(facts, false, 'nft', `table ${nft_table}; delete table ${nft_table}`)],
+  };
+}
+
 /** A leased address would run out if networkd did not take the tap for the uplink. */
 function planRunning(facts: HostFacts): HookPlan {
+  return join(planDhcp6(facts), planTap(facts));
+}
+
+function planTap(facts: HostFacts): HookPlan {
   const backend = backendOf(facts);
   if (!backend) return nothing;
   const commands = [...restarts[backend](facts.uplinks), ...forgottenServers(facts)];
