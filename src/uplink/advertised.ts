@@ -64,6 +64,15 @@ export function lostAdvertised(
   );
 }
 
+/** Addresses that a DHCPv6 server had given the host, and that it has no more. */
+export function lostLeases(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
+  const isLeased = ({ family, prefix, valid_s }: Address): boolean =>
+    family === 6 && valid_s !== undefined && prefix.endsWith('/128');
+  return before.flatMap(({ addresses }, at) =>
+    lost(addresses.filter(isLeased), now[at]?.addresses ?? [], addressKey).map(({ prefix }) => prefix),
+  );
+}
+
 /** What VPP tells the host by this tap in the name of a router; nothing when it is silent. */
 export function advertisementIn(
   objects: readonly VppObject[],

@@ -21,7 +21,7 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { advertisementIn, lostAdvertised, withAdvertised } from './advertised.js';
+import { advertisementIn, lostAdvertised, lostLeases, withAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { routeInWords } from './obstacles.js';
 import type { Routers } from './routers.js';
@@ -389,10 +389,12 @@ export class TakeOver {
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
       }
-      // A service that flushes what it does not get again, as a DHCPv6 client that nobody answers.
-      if (clock.now_ms() >= half && !given_up) {
+      const leases = lostLeases(taken.captured, host.current(taken.captured) ?? []);
+      if (clock.now_ms() >= half && leases.length > 0 && !given_up) {
         given_up = true;
-        this.warn(`${lost.join(' and ')} is not on the tap again by itself, and is put back`);
+        this.warn(
+          `nobody gives the host ${leases.join(', ')} again by DHCPv6 (its hop limit has to be 2 on the tap, which nft on the host would see to): put back, and not renewed`,
+        );
         for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
       }
       if (clock.now_ms() >= mend_at) {

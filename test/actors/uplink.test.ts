@@ -4,6 +4,7 @@ import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
 import { own_route_protocol } from '../../src/desired/host-tap.js';
 import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
+import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
 import type { NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
@@ -259,6 +260,7 @@ t.test('a take-over, in the order in which the host suffers least', async (t) =>
     'linux set_neighbour',
     'linux append_route',
     'transact add taps up',
+    'solicit behind main-eth0',
     'neighbours of main-eth0',
     ...['nudge 10.0.0.1', 'nudge fd00::1'],
     'neighbours of main-eth0',
@@ -316,7 +318,13 @@ t.test(
     const heard = await lab.subscribe('cni');
     lab.objects = lab.objects.filter(({ kind }) => kind !== 'neighbour');
     await lab.up();
-    t.same(lab.take(), ['transact add', 'watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64']);
+    t.same(lab.take(), [
+      'transact add',
+      'solicit behind main-eth0',
+      'watch eth0',
+      'report vpp',
+      'publish 10.0.0.2/24,fd00::2/64',
+    ]);
     t.same(lab.linux.network.snapshot(), host);
     t.match(await heard(), [{ type: 'NodeReady', generation: 2 }]);
     t.same(
@@ -384,7 +392,12 @@ t.test(
     const lab = await adopted(t, 'complete');
     const host = lab.linux.network.snapshot();
     await lab.up(true);
-    t.same(lab.take(false), ['watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64']);
+    t.same(lab.take(false), [
+      'solicit behind main-eth0',
+      'watch eth0',
+      'report vpp',
+      'publish 10.0.0.2/24,fd00::2/64',
+    ]);
     t.same(lab.linux.network.snapshot(), host);
   },
 );
@@ -397,6 +410,7 @@ t.test('a tap that a dying process has left bare is dressed', async (t) => {
     'linux replace_address',
     'linux set_neighbour',
     'linux append_route',
+    'solicit behind main-eth0',
     'watch eth0',
     'report vpp',
     'publish 10.0.0.2/24,fd00::2/64',
@@ -1244,4 +1258,108 @@ t.test('buffers that the rings of uplinks and host taps keep', async (t) => {
   t.equal(taken(uplink('af_packet', 4, 1024)), 512);
   t.equal(taken(uplink('af_xdp', 2, 1024)), 512 + 2048);
   t.equal(taken(uplink('existing_interface', 1, 4096), uplink('af_packet', 1, 1024)), 2 * 512 + 4096);
+});
+
+/** What VPP says on the tap in the name of a router. */
+function said(lab: Lab) {
+  const of = <K extends VppObject['kind']>(kind: K) =>
+    lab.objects.flatMap((object) =>
+      object.kind === kind && 'interface' in object && object.interface === 'host-eth0' ? [object] : [],
+    );
+  return {
+    router: of('link_local').map((object) => object.kind === 'link_local' && object.address),
+    config: of('ra_config').map(
+      ({ kind: _, interface: __, ...config }: VppObject & { interface?: string }) => config,
+    ),
+    prefixes: of('ra_prefix').map(
+      (object) => object.kind === 'ra_prefix' && [object.prefix, object.valid_s, object.preferred_s],
+    ),
+  };
+}
+
+const word: RouterAdvertisement = {
+  router: 'fe80::a',
+  lifetime_s: 1800,
+  managed: true,
+  other: false,
+  prefixes: [
+    { prefix: 'fd55::/64', on_link: true, autonomous: true, valid_s: 7200, preferred_s: 3600 },
+    { prefix: 'fe80::/64', on_link: true, autonomous: true, valid_s: 7200, preferred_s: 3600 },
+    { prefix: 'fd56::/64', on_link: true, autonomous: true, valid_s: 10, preferred_s: 3600 },
+  ],
+};
+
+const hears = (lab: Lab, advertisement: RouterAdvertisement, generation = 1, tag = 'main-eth0') =>
+  lab.kit.tell({ type: 'RouterSaid', generation, interface: tag, advertisement });
+
+t.test('what a router says VPP tells the host again, and what it says no more, too', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  t.same(said(lab), { router: [], config: [], prefixes: [] });
+  lab.take();
+  await hears(lab, word);
+  await hears(lab, word);
+  await hears(lab, word, 7);
+  await hears(lab, word, 1, 'main-eth9');
+  await lab.kit.clock.advance(1000);
+  t.same(said(lab), {
+    router: ['fe80::a'],
+    config: [{ lifetime_s: 1800, managed: true, other: false }],
+    prefixes: [['fd55::/64', 7200, 3600]],
+  });
+  t.same(lab.take(), ['transact add'], 'one transaction for all that was said in a moment');
+
+  await hears(lab, word);
+  await lab.kit.clock.advance(1000);
+  t.same(lab.take(), ['transact add'], 'lifetimes begin anew each time that they are said');
+  await lab.kit.clock.advance(60_000);
+  t.same(lab.take(), []);
+
+  await hears(lab, { ...word, lifetime_s: 0, managed: false, prefixes: [] });
+  await lab.kit.clock.advance(1000);
+  t.match(said(lab), {
+    config: [{ lifetime_s: 0, managed: false, other: false }],
+    prefixes: [['fd55::/64', 7200, 3600]],
+  });
+
+  await hears(lab, word);
+  await lab.kit.clock.advance(1000);
+  lab.take();
+  await lab.kit.clock.advance(1_799_000);
+  t.match(said(lab), { config: [{ lifetime_s: 0 }] }, 'a router that is silent for as long is none any more');
+  t.same(lab.take(), ['transact add']);
+
+  await lab.exited();
+  t.same(lab.objects, []);
+  await lab.taken();
+  t.match(said(lab), { router: ['fe80::a'], config: [{ lifetime_s: 0 }] }, 'the next VPP says what is known');
+});
+
+t.test('a fresh process leaves what VPP tells the host until a router says otherwise', async (t) => {
+  const lab = await adopted(t, 'complete');
+  const wanted: VppObject[] = [
+    { kind: 'link_local', interface: 'host-eth0', address: 'fe80::a' },
+    { kind: 'ra_config', interface: 'host-eth0', lifetime_s: 1800, managed: false, other: true },
+    {
+      kind: 'ra_prefix',
+      interface: 'host-eth0',
+      prefix: 'fd55::/64',
+      on_link: true,
+      autonomous: true,
+      valid_s: 7200,
+      preferred_s: 3600,
+    },
+  ];
+  const isSilence = (object: VppObject) =>
+    object.kind === 'interface_flag' && object.interface === 'host-eth0' && object.flag === 'ra_suppressed';
+  lab.objects = [...lab.objects.filter((object) => !isSilence(object)), ...wanted];
+  await lab.up(true);
+  await lab.kit.clock.advance(2000);
+  t.same(
+    lab.take().filter((text) => text.startsWith('transact')),
+    [],
+  );
+  await hears(lab, { ...word, lifetime_s: 600 });
+  await lab.kit.clock.advance(1000);
+  t.match(said(lab), { router: ['fe80::a'], config: [{ lifetime_s: 600, managed: true }] });
 });
