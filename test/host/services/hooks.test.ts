@@ -18,6 +18,7 @@ import {
   planHook,
   resolvedWords,
   saysDnsNone,
+  type UplinkFacts,
   udevRules,
 } from '../../../src/host/services/network-managers.js';
 import { tapConnection } from '../../../src/host/services/tap-connection.js';
@@ -57,6 +58,51 @@ const undo = (plan: HookPlan) =>
   );
 const plan = (point: HookPoint, more: Partial<HostFacts> = {}, rules = true) =>
   planHook(point, { ...host, ...more }, rules);
+
+t.test('a DHCPv6 client is heard beyond VPP, which takes one hop off', async (t) => {
+  const [eth0, eth1] = host.uplinks as [UplinkFacts, UplinkFacts];
+  const has = { has_nft: true, uplinks: [{ ...eth0, has_lease6: true }, eth1] };
+  t.same(
+    changes(plan('VPP_RUNNING', has))[0]?.replace(/.* nft /, ''),
+    [
+      'table ip6 calico_vpp_dhcp6; delete table ip6 calico_vpp_dhcp6; table ip6 calico_vpp_dhcp6 { chain out {',
+      ' type filter hook postrouting priority -150;',
+      ' oifname { "eth0" } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2; } }',
+    ].join(''),
+  );
+  t.equal(
+    undo(plan('VPP_RUNNING', has))[0],
+    'chroot /host nft table ip6 calico_vpp_dhcp6; delete table ip6 calico_vpp_dhcp6',
+  );
+  const is_told = (more: Partial<HostFacts>) =>
+    changes(plan('VPP_RUNNING', more)).some((text) => text.includes('nft'));
+  t.notOk(is_told({ ...has, has_nft: false }));
+  t.notOk(is_told({ has_nft: true }), 'not where nobody has an IPv6 lease');
+});
+
+t.test('name servers of a router are written beside the configuration of networkd', async (t) => {
+  const [eth0] = host.uplinks as [UplinkFacts];
+  const resolved = { servers: ['10.0.0.1', 'fd00::53', 'fe80::1%eth0', 'fd00::54'], domains: [] };
+  const by_name = '[Match]\nName=eth0\n\n[Network]\nDNS=fd00::54\n';
+  const of = (network_file: string, more: Partial<HostFacts> = {}) =>
+    plan('VPP_RUNNING', {
+      uplinks: [{ ...eth0, network_file, network_file_name: '10-up.network', resolved }],
+      ...more,
+    });
+  const file = of(by_name).changes[0];
+  t.match(file, {
+    do: 'write_file',
+    path: '/host/run/systemd/network/10-up.network.d/calico-vpp-servers.conf',
+  });
+  t.match(file?.do === 'write_file' && file.content, /\[Network\]\nDNS=fd00::53\nDNS=fe80::1%eth0\n$/);
+  t.ok(
+    changes(of(permanent)).includes(
+      '/host/run/systemd/network/00-calico-vpp-eth0.network.d/calico-vpp-servers.conf',
+    ),
+    'beside our own file where that one has its place',
+  );
+  t.notOk(changes(of(by_name, { active: ['NetworkManager'] })).some((text) => text.includes('servers.conf')));
+});
 
 t.test('a host without systemd is left alone', async (t) => {
   for (const point of hook_points)
