@@ -29,7 +29,7 @@ export const infinite_s = 0xffffffff;
 /** What of the words of a link's routers is told again to a host that cannot hear them itself. */
 export interface RepeatedAdvertisement extends RouterAdvertisement {
   readonly prefixes: readonly (AdvertisedPrefix & {
-    /** How often it has been said. */
-    readonly said: number;
+    /** How often it has been said; absent where nobody has counted. */
+    readonly said?: number;
   })[];
 }

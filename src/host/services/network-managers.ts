@@ -298,7 +298,7 @@ function planDhcp6(facts: HostFacts): HookPlan {
   const names = facts.uplinks.filter(({ has_lease6 }) => has_lease6).map(({ name }) => `"${name}"`);
   if (!facts.has_nft || names.length === 0) return nothing;
   const rule = `oifname { ${names.join(', ')} } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2`;
-  const chain = `chain out { type filter hook postrouting priority -150; ${rule}; }`;
+  const chain = `chain out { type filter hook postrouting priority -150; ${rule}; };`;
   const table = `table ${nft_table}; delete table ${nft_table}; table ${nft_table} { ${chain} }`;
   return {
     changes: [run(facts, 'nft', table)],

@@ -67,7 +67,7 @@ t.test('a DHCPv6 client is heard beyond VPP, which takes one hop off', async (t)
     [
       'table ip6 calico_vpp_dhcp6; delete table ip6 calico_vpp_dhcp6; table ip6 calico_vpp_dhcp6 { chain out {',
       ' type filter hook postrouting priority -150;',
-      ' oifname { "eth0" } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2; } }',
+      ' oifname { "eth0" } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2; }; }',
     ].join(''),
   );
   t.equal(
