@@ -59,6 +59,7 @@ export interface UplinkSettings extends TakeOverSettings {
 const owner = 'node';
 /** A DHCP client removes an address and adds the next: what lasts that long is followed. */
 const settle_ms = 300;
+const giving_back_ms = 120_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -66,7 +67,9 @@ export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<Up
     restart: 'permanent',
     shutdown_ms: settings.shutdown_ms,
     mailbox_max: 256,
-    handler_ms_max: 120_000,
+    // Both may have an undo to wait for, with its commands of the host.
+    start_ms: giving_back_ms,
+    handler_ms_max: giving_back_ms,
     start: async (ctx) => {
       const actor = new UplinkActor(ctx, deps, settings);
       await actor.begin();
@@ -364,6 +367,8 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Linux gets its network back; then, and only then, the hooks are told. */
   private async giveBack(reason: string, point: HookPoint): Promise<void> {
+    // What an incarnation that is over has still to do is its successor's, who may have taken the uplinks over again.
+    if (this.ctx.signal.aborted) return;
     const { host, hooks } = this.deps;
     this.taken = undefined;
     if (!host.isChanged()) return this.is('linux', reason);

@@ -112,6 +112,7 @@ export class TakeOver {
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
   async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
     const { host, waitsFor } = this.deps;
+    await this.quiet(signal);
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
     const snapshot = await this.read(up);
@@ -135,10 +136,13 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
+    await this.quiet(signal);
     if (host.isChanged()) await host.restore();
+    signal.throwIfAborted();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
     }
+    signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
     const captured = await this.survey(signal);
     for (const { link, leftovers } of captured) {
@@ -207,6 +211,12 @@ export class TakeOver {
     if (seen === before.seen) return undefined;
     this.deps.host.remember(kept);
     return { ...this.taken(kept), seen, buffers: before.buffers };
+  }
+
+  /** An undo of an earlier incarnation of the actor, which was not waited for to its end, may still be under way. */
+  private async quiet(signal: AbortSignal): Promise<void> {
+    this.deps.waitsFor('an undo that is under way');
+    await abortable(this.deps.host.quiet(), signal);
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {

@@ -68,6 +68,8 @@ const silent_sysctls: readonly (readonly [path: string, value: string])[] = [
 export class UplinkHost {
   /** Commands of the host that ran out of time, as JSON: there are few of them. */
   private readonly timed_out = new Set<string>();
+  /** The undo under way, and behind it those that wait for it: one at a time, for each has the journal in its hands. */
+  private undoing: Promise<void> | undefined;
 
   constructor(
     private readonly host: HostNetwork,
@@ -119,6 +121,10 @@ export class UplinkHost {
    * while VPP lives, which may have devices of its own, those of these names that the host lacks. Answers who came back.
    */
   async rescue(names?: readonly string[]): Promise<string[]> {
+    return this.oneByOne(() => this.bringBack(names));
+  }
+
+  private async bringBack(names: readonly string[] | undefined): Promise<string[]> {
     const left = this.inHost((namespace) =>
       this.strays().filter(
         (name) => names === undefined || (names.includes(name) && namespace.link(name) === undefined),
@@ -142,6 +148,7 @@ export class UplinkHost {
 
   /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
   take(uplinks: readonly CapturedUplink[]): void {
+    this.mustBeQuiet();
     this.silence();
     this.captured.save('taking', uplinks);
     for (const uplink of uplinks) this.inHost((namespace) => this.takeOne(namespace, uplink));
@@ -149,6 +156,7 @@ export class UplinkHost {
 
   /** The take-over is complete: from now on it is resumed, and not undone, by a process that finds it. */
   complete(uplinks: readonly CapturedUplink[]): void {
+    this.mustBeQuiet();
     this.captured.save('taken', uplinks);
   }
 
@@ -256,9 +264,10 @@ export class UplinkHost {
 
   /**
    * The uplinks with what the host itself has on their taps by now; nothing where a tap is bare, as it is until it has been
-   * dressed.
+   * dressed, and while the host is being given back.
    */
   current(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    if (this.undoing !== undefined) return undefined;
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));
       const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
@@ -279,6 +288,7 @@ export class UplinkHost {
 
   /** What the host wants has changed: a restore gives it this. Throws when it cannot be written; the old holds then. */
   remember(uplinks: readonly CapturedUplink[]): void {
+    this.mustBeQuiet();
     let steps = this.journal.pending();
     for (const uplink of uplinks) steps = withState(steps, uplink, this.vpp_netns);
     this.journal.replace(steps);
@@ -297,25 +307,52 @@ export class UplinkHost {
 
   /**
    * Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. `again`: also what ran out of time before, which
-   * is no use in one and the same end.
+   * is no use in one and the same end, nor behind another undo that was just waited for.
    */
   async restore(again = true): Promise<UndoReport> {
-    const pending = this.journal.pending();
-    const is_due = (step: UndoStep) => again || !this.timed_out.has(JSON.stringify(step));
-    const report = await undo(pending.filter(is_due), this.tools);
-    const failed = new Set(report.remaining);
-    const remaining = pending.filter((step) => failed.has(step) || !is_due(step));
+    const is_first = this.undoing === undefined;
+    return this.oneByOne(() => this.undoPending(again && is_first));
+  }
+
+  /** Resolves when no undo is under way. */
+  async quiet(): Promise<void> {
+    while (this.undoing !== undefined) await this.undoing;
+  }
+
+  private async undoPending(again: boolean): Promise<UndoReport> {
+    const due = this.journal.pending().filter((step) => again || !this.timed_out.has(JSON.stringify(step)));
+    const report = await undo(due, this.tools);
     for (const result of report.results) {
       if (result.outcome === 'failed' && result.timed_out) this.timed_out.add(JSON.stringify(result.step));
     }
+    const failed = new Set(report.remaining);
+    const done = new Set(due.filter((step) => !failed.has(step)));
+    const remaining = this.journal.pending().filter((step) => !done.has(step));
     try {
       // First the captured uplinks: without a journal they would be given back once more.
       if (remaining.length === 0) this.captured.clear();
-      this.journal.replace(remaining);
+      this.journal.undone(done);
     } catch {
       // On a disk that takes nothing all steps stay pending; to take them again is harmless.
     }
     return { ...report, remaining };
+  }
+
+  private oneByOne<T>(run: () => Promise<T>): Promise<T> {
+    const mine = this.undoing === undefined ? run() : this.undoing.then(run);
+    const ended: Promise<void> = mine
+      .catch(() => undefined)
+      .then(() => {
+        if (this.undoing === ended) this.undoing = undefined;
+      });
+    this.undoing = ended;
+    return mine;
+  }
+
+  /** While the host is being given back nothing of it is taken or remembered: the undo would take it for its own. */
+  private mustBeQuiet(): void {
+    if (this.undoing !== undefined)
+      throw new UplinkError('the host is still being given back: this is for when that is done');
   }
 
   /** Links in VPP's namespace that would be destroyed with it. */

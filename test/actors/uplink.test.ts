@@ -889,6 +889,49 @@ t.test(
   },
 );
 
+t.test('an undo that outlives its actor costs the take-over after it nothing', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  await lab.taken();
+  // A service of the host that takes its time, and more than a handler may.
+  let end: (() => void) | undefined;
+  lab.linux.run = async (argv) => {
+    if (argv[0] === 'slow' && end === undefined) await new Promise<void>((resolve) => (end = resolve));
+    return { code: 0, stdout: '', stderr: '' };
+  };
+  lab.linux.journal.record([{ kind: 'run_command', argv: ['slow'], timeout_ms: 20_000, after_boot: false }]);
+  await lab.exited();
+  await lab.kit.clock.advance(121_000);
+  t.equal(lab.kit.node().incarnation, 2);
+  await lab.taken();
+  t.not(lab.state, 'vpp', 'it is waited for');
+  end!();
+  await lab.kit.clock.advance(2000);
+  t.equal(lab.state, 'vpp');
+  t.equal(lab.linux.restarted().taken()?.phase, 'taken');
+  lab.dies();
+  await lab.linux.host.restore();
+  t.same(lab.linux.state(), before, 'the journal on the disk is that of the second take-over');
+});
+
+t.test('what an actor that is over had still to undo is left to the next one', async (t) => {
+  const lab = await Lab.start(t);
+  lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'tap';
+  const vpp = lab.kit.mailbox<VppConnectionMessage>('vpp');
+  vpp.on('Read', ({ scopes, reply }) => {
+    if (scopes.includes('nobody')) reply.resolve(lab.snapshot());
+  });
+  await lab.taken();
+  t.equal(lab.kit.node().currentHandler?.type, 'TakeOverFailed', 'it waits for VPP, to take the uplink out');
+  await lab.kit.crash(new Error('defect'));
+  t.ok(lab.linux.host.isChanged());
+  lab.refuses = () => false;
+  vpp.on('Read', ({ reply }) => reply.resolve(lab.snapshot()));
+  await lab.kit.clock.advance(100);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+});
+
 t.test(
   'the host is not given back when only the parent is restarted, and is when it stops for good',
   async (t) => {

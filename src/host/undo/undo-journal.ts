@@ -267,6 +267,16 @@ export class UndoJournal {
     this.replace([]);
   }
 
+  /**
+   * These of the pending steps, the very same objects, have been taken. What was recorded since they were asked for stays. Throws
+   * JournalError where the file cannot be changed; they stay pending then.
+   */
+  undone(steps: ReadonlySet<UndoStep>): void {
+    const pending = this.pending();
+    const left = pending.filter((step) => !steps.has(step));
+    if (left.length < pending.length) this.replace(left);
+  }
+
   #newRecord(sequence: number, steps: readonly UndoStep[]): JournalRecord {
     return { sequence, boot_id: this.#header.boot_id, steps };
   }

@@ -85,6 +85,19 @@ t.test('the journal gives back what was recorded, in order, to the next process'
   t.strictSame(openJournal(PATH, BOOT, 4, files).journal.pending(), [file('/d')], 'and goes on after that');
 });
 
+t.test('what was recorded while steps were taken stays when they are done', async (t) => {
+  const files = new MemoryFiles();
+  const { journal } = openJournal(PATH, BOOT, 0, files);
+  journal.record([file('/a'), file('/b')]);
+  const [first] = journal.pending();
+  journal.record([file('/a')]);
+  journal.undone(new Set([first!]));
+  t.strictSame(openJournal(PATH, BOOT, 1, files).journal.pending(), [file('/b'), file('/a')]);
+  files.read_only = true;
+  t.throws(() => journal.undone(new Set(journal.pending())), JournalError);
+  t.equal(journal.pending().length, 2);
+});
+
 t.test('power lost at any byte of a record loses that record alone', async (t) => {
   const files = new MemoryFiles();
   const { journal } = openJournal(PATH, BOOT, 0, files);
