@@ -26,19 +26,26 @@ export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   return { vpp_ended, restored };
 }
 
-/** Undoes what the journal holds; `again`: also what ran out of time before. */
+/** Undoes what the journal holds; `again`: also what ran out of time before. False: something of the host is not what it was, or may not be. */
 export async function restoreHost(
   { uplinkHost, log }: RestoreParts,
   why: string,
   again = true,
 ): Promise<boolean> {
-  if (!uplinkHost.isChanged()) return true;
+  const unknown = uplinkHost.unknown();
+  if (unknown !== undefined) {
+    log.error(
+      {},
+      `host(restore) ${unknown}: what it tells of files and services of the host is not undone; make it readable, then run calico-vpp-node restore`,
+    );
+  }
+  if (!uplinkHost.isChanged()) return unknown === undefined;
   const { results, remaining } = await uplinkHost.restore(again);
   log.info({ steps: results.length, failed: remaining.length }, `host(restore) ${why}`);
   for (const result of results) {
     if (result.outcome === 'failed') log.error({}, `host(restore) ${result.reason}`);
   }
-  return remaining.length === 0;
+  return remaining.length === 0 && unknown === undefined;
 }
 
 /** While VPP lives the host may have changed its taps unseen, for nobody was there to follow: what it has by now it gets. */
@@ -83,8 +90,9 @@ async function tidy(
   { host, clock, core_journal, uplinkHost, vpp_netns, log }: RestoreParts,
   restored: boolean,
 ): Promise<void> {
-  const { remaining } = await undo(core_journal.pending(), { host, clock, run: runCommand });
-  core_journal.replace(remaining);
+  const steps = core_journal.pending();
+  const failed = new Set((await undo(steps, { host, clock, run: runCommand })).remaining);
+  core_journal.undone(new Set(steps.filter((step) => !failed.has(step))));
   const strays = uplinkHost.strays();
   if (strays.length > 0) log.error({ strays }, `node(tidy) links are left in ${vpp_netns.name}: it is kept`);
   else if (restored) vpp_netns.remove();

@@ -128,7 +128,12 @@ export class TakeOver {
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
     signal.throwIfAborted();
     if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
-    host.remember(taken.captured);
+    try {
+      host.remember(taken.captured);
+    } catch (error) {
+      // A disk that takes nothing is no reason to take a running network down: a restore gives what was written last.
+      this.warn((error as Error).message);
+    }
     return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
   }
 

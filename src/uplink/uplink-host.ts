@@ -85,6 +85,11 @@ export class UplinkHost {
     return this.journal.pending().length > 0;
   }
 
+  /** Why it is not known what else of the host is changed, if so: the journal could not be read. */
+  unknown(): string | undefined {
+    return this.journal.unreadable;
+  }
+
   /** The uplinks of the take-over that is in force, or that broke off. */
   taken(): { readonly phase: Phase; readonly uplinks: readonly CapturedUplink[] } | undefined {
     return this.captured.load();

@@ -384,6 +384,14 @@ t.test(
   },
 );
 
+t.test('a disk that takes nothing does not cost a running VPP its uplinks', async (t) => {
+  const lab = await adopted(t, 'complete');
+  lab.linux.files.full = true;
+  await lab.up(true);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /undo journal.*no space left/ });
+});
+
 t.test('a tap that a dying process has left bare is dressed', async (t) => {
   const lab = await adopted(t, 'bare tap');
   await lab.up(true);

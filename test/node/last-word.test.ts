@@ -29,7 +29,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
       forget: () => signals.push('forgotten'),
     },
     uplinkHost: lab.host,
-    core_journal: { pending: () => [], replace: () => undefined },
+    core_journal: { pending: () => [], undone: () => undefined },
   } as unknown as RestoreParts;
   return { parts, lab, clock, before, said, signals };
 }
@@ -67,6 +67,23 @@ t.test('a host that is not what it was is no good end', async (t) => {
   t.match(await word, { restored: false });
   t.equal(exitCode(0, await word), 3);
   t.equal(exitCode(1, await word), 3);
+});
+
+t.test('a journal that cannot be read is left for whoever can, and that is no good end', async (t) => {
+  const { parts, lab, before, said } = ending(t, undefined);
+  lab.journal.record([{ kind: 'write_file', path: '/nowhere/rules', content: null, mode: 0o644 }]);
+  const files = new Map(lab.files.contents);
+  lab.files.read = () => {
+    throw new Error('EIO');
+  };
+  const uplinkHost = lab.restarted();
+  t.same(uplinkHost.recoverJournal(), ['eth0']);
+  const word = await lastWord({ ...parts, uplinkHost });
+  t.same(word, { vpp_ended: true, restored: false });
+  t.same(lab.state(), before, 'the captured uplinks tell of the network');
+  t.same(lab.files.contents, files);
+  t.match(said.join(), /cannot read undo journal .*EIO.* is not undone; make it readable/);
+  t.equal((await lastWord({ ...parts, uplinkHost })).restored, false, 'nor with nothing of the network left');
 });
 
 t.test('a link in the namespace of VPP that nobody knows of comes back, and is no good end', async (t) => {
