@@ -5,6 +5,7 @@
  */
 import { isLinkLocal, splitPrefix } from '../ip/prefix.js';
 import type { Address, Route } from '../linux/network.js';
+import { type CapturedRoute, connectedPrefixes, isConnected } from '../linux/routes.js';
 import type { CapturedUplink } from './captured.js';
 
 const rtprot_ra = 9;
@@ -28,33 +29,41 @@ function lost<T>(before: readonly T[], now: readonly T[], keyOf: (each: T) => st
   return before.filter((each) => !there.has(keyOf(each)));
 }
 
-/** The uplinks as they are now, with what routers had told before. */
+/** What routers had told of one uplink, and is no more. */
+export interface Advertised {
+  readonly addresses: readonly Address[];
+  readonly routes: readonly CapturedRoute[];
+}
+
+/** By uplink; `now` undefined: nothing is there. */
+export function lostAdvertised(
+  before: readonly CapturedUplink[],
+  now: readonly CapturedUplink[] | undefined,
+): Advertised[] {
+  return before.map(({ addresses, routes }, at) => ({
+    addresses: lost(addresses.filter(isAdvertisedAddress), now?.[at]?.addresses ?? [], addressKey),
+    routes: lost(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
+  }));
+}
+
+/**
+ * The uplinks as they are now, with what routers had told before. With an address its connected route has gone, if it had one: a restore that gives
+ * the address back would else take that for one which the host had deleted.
+ */
 export function withAdvertised(
   before: readonly CapturedUplink[],
   now: readonly CapturedUplink[],
 ): CapturedUplink[] {
+  const lost_of = lostAdvertised(before, now);
   return now.map((uplink, at) => {
-    const { addresses = [], routes = [] } = before[at] ?? {};
-    const lost_addresses = lost(addresses.filter(isAdvertisedAddress), uplink.addresses, addressKey);
-    const lost_routes = lost(routes.filter(isAdvertisedRoute), uplink.routes, routeKey);
-    if (lost_addresses.length + lost_routes.length === 0) return uplink;
+    const { addresses, routes } = lost_of[at] ?? { addresses: [], routes: [] };
+    if (addresses.length + routes.length === 0) return uplink;
+    const networks = new Set(addresses.flatMap(connectedPrefixes));
+    const connected = lost(before[at]!.routes.filter(isConnected), [...uplink.routes, ...routes], routeKey);
     return {
       ...uplink,
-      addresses: [...uplink.addresses, ...lost_addresses],
-      routes: [...uplink.routes, ...lost_routes],
+      addresses: [...uplink.addresses, ...addresses],
+      routes: [...uplink.routes, ...routes, ...connected.filter(({ prefix }) => networks.has(prefix))],
     };
   });
-}
-
-/** Prefixes of what routers had told before, and is no more; `now` undefined: nothing is. */
-export function lostAdvertised(
-  before: readonly CapturedUplink[],
-  now: readonly CapturedUplink[] | undefined,
-): string[] {
-  return before.flatMap(({ addresses, routes }, at) =>
-    [
-      ...lost(addresses.filter(isAdvertisedAddress), now?.[at]?.addresses ?? [], addressKey),
-      ...lost(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
-    ].map(({ prefix }) => prefix),
-  );
 }

@@ -20,7 +20,7 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { lostAdvertised, withAdvertised } from './advertised.js';
+import { lostAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { routeInWords } from './obstacles.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
@@ -195,27 +195,32 @@ export class TakeOver {
     return now;
   }
 
-  /** What routers had told the host, and is no more on its taps, comes back: see advertised.ts. */
-  private mendAdvertised(taken: Taken): void {
+  /**
+   * What routers had told the host, and is no more on its taps, comes back, and nothing else: the rest of `taken` may have been replaced since. See
+   * advertised.ts.
+   */
+  private mendAdvertised({ captured, uplinks }: Taken): void {
     const { host } = this.deps;
-    const gone = lostAdvertised(taken.captured, host.current(taken.captured));
-    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(taken.uplinks)) return;
+    const lost = lostAdvertised(captured, host.onTaps(captured));
+    const gone = lost.flatMap(({ addresses, routes }) =>
+      [...addresses, ...routes].map(({ prefix }) => prefix),
+    );
+    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(uplinks)) return;
     this.mends += 1;
     this.warn(
       `${gone.join(', ')} of a router's advertisements is gone from the tap, and is put back: none is heard there`,
     );
-    for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    for (const refusal of host.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
   }
 
   /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
   remember(before: Taken): Taken | undefined {
     const current = this.deps.host.current(before.captured);
     if (current === undefined) return undefined;
-    const kept = withAdvertised(before.captured, current);
-    const seen = fingerprint(kept);
+    const seen = fingerprint(current);
     if (seen === before.seen) return undefined;
-    this.deps.host.remember(kept);
-    return { ...this.taken(kept), seen, buffers: before.buffers };
+    this.deps.host.remember(current);
+    return { ...this.taken(current), seen, buffers: before.buffers };
   }
 
   /** An undo of an earlier incarnation of the actor, which was not waited for to its end, may still be under way. */
@@ -341,7 +346,7 @@ export class TakeOver {
     let mend_at = clock.now_ms();
     waitsFor('the host configuring its tap');
     for (;;) {
-      const lost = lostWays(taken.captured, host.current(taken.captured) ?? []);
+      const lost = lostWays(taken.captured, host.onTaps(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {
         throw new TakeOverFailed(

@@ -31,6 +31,7 @@ import type {
   NewRoute,
 } from '../linux/network.js';
 import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
+import { type Advertised, withAdvertised } from './advertised.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';
@@ -220,7 +221,14 @@ export class UplinkHost {
       );
       make(
         links
-          .flatMap(({ index }) => surplusConnected(namespace.routes({ link: index }), routes))
+          .flatMap(({ index: link }, at) =>
+            surplusConnected(
+              namespace.routes({ link }),
+              routes,
+              uplinks[at]!.addresses,
+              namespace.addresses(link),
+            ),
+          )
           .map((route) => ({ do: 'delete_route', route })),
       );
       const there = new RouteIndex(namespace.routes());
@@ -262,16 +270,58 @@ export class UplinkHost {
     });
   }
 
+  /** Puts back on each tap what routers had told of its uplink, and with it what of ours it needs. Everything else is left alone. */
+  putBack(
+    uplinks: readonly Uplink[],
+    advertised: readonly Advertised[],
+    cluster: ClusterPrefixes,
+  ): Refusal[] {
+    return this.inHost((namespace) => {
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const taps = tapsOf(uplinks, links);
+      const refused: Refusal[] = [];
+      for (const [at, uplink] of uplinks.entries()) {
+        const { addresses, routes } = advertised[at]!;
+        if (addresses.length + routes.length === 0) continue;
+        const gone = new Set(addresses.map(({ prefix }) => prefix));
+        const changes = hostTapChanges({ ...uplink, routes, neighbours: [] }, taps, []).filter(
+          (change) =>
+            change.do === 'set_neighbour' ||
+            (change.do === 'replace_address' && gone.has(change.address.prefix)),
+        );
+        refused.push(...refusals(namespace, changes));
+        const there = new RouteIndex(namespace.routes());
+        const wanted = hostTapRoutes({ ...uplink, addresses, routes, is_main: false }, taps, [], cluster);
+        refused.push(
+          ...refusals(
+            namespace,
+            wanted.flatMap((route) => placing(route, there.at(route))),
+          ),
+        );
+      }
+      return refused;
+    });
+  }
+
   /** Has nobody set a tap down? */
   areTapsUp(uplinks: readonly Uplink[]): boolean {
     return this.inHost((namespace) => uplinks.every(({ name }) => namespace.link(name)?.up === true));
   }
 
   /**
+   * The uplinks as the host wants them by now: with what it has on their taps, and with what routers had told, which may be gone from there
+   * (advertised.ts). Nothing where `onTaps` tells nothing.
+   */
+  current(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    const now = this.onTaps(captured);
+    return now && withAdvertised(captured, now);
+  }
+
+  /**
    * The uplinks with what the host itself has on their taps by now; nothing where a tap is bare, as it is until it has been
    * dressed, and while the host is being given back.
    */
-  current(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+  onTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
     if (this.undoing !== undefined) return undefined;
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));

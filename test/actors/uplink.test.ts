@@ -725,6 +725,53 @@ t.test('what a router has advertised is put back when a service of the host flus
   t.same(lab.linux.state(), before, 'a restore gives the host what it had');
 });
 
+t.test('what was flushed while nobody was there is put back, and is what a restore gives', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const before = lab.linux.state();
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  flush(lab);
+  await lab.up(true);
+  t.notOk(hasAdvertised(lab));
+  const ends = lab.linux.restarted();
+  await lab.kit.clock.advance(1000);
+  t.ok(hasAdvertised(lab));
+  t.equal(lab.state, 'vpp');
+  lab.dies();
+  await ends.restore();
+  t.same(lab.linux.state(), before, 'also by who comes before that');
+});
+
+t.test('a lease that has come meanwhile is not joined by the old one', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const own = lab.linux.network.open();
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const link = own.link('eth0')!.index;
+  const routes = () => own.routes({ link }).filter(({ family }) => family === 4);
+  // A service of the host flushes the tap, and gets another address by DHCP.
+  flush(lab);
+  for (const route of routes().filter(({ prefix }) => prefix === '0.0.0.0/0'))
+    own.apply({ do: 'delete_route', route });
+  for (const prefix of ['10.0.0.2/24', '10.0.0.100/32'])
+    own.apply({ do: 'delete_address', address: { link, family: 4, prefix } });
+  own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  lab.unhang();
+  await lab.kit.clock.advance(500);
+  t.ok(hasAdvertised(lab), 'it is put back');
+  const [connected] = routes().filter(({ protocol }) => protocol === 2);
+  t.match(connected, { prefsrc: '10.0.0.77' });
+  const next_hops = [{ oif: link, gateway: '10.0.0.1' }];
+  own.apply({ do: 'append_route', route: { family: 4, prefix: '0.0.0.0/0', metric: 101, next_hops } });
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  t.same(
+    own.addresses(link).flatMap(({ family, prefix }) => (family === 4 ? [prefix] : [])),
+    ['10.0.0.77/24'],
+  );
+});
+
 t.test("what is no router's, and what is on a tap that is down, is the host's to remove", async (t) => {
   const lab = await Lab.start(t, {}, advertised);
   await lab.taken();

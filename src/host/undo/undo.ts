@@ -347,7 +347,9 @@ class UndoSession {
     const link = await this.#links.indexOf(step.link);
     const wanted: NewRoute[] = [];
     for (const { first: _, ...route } of step.routes) wanted.push(await this.#routeOf(route));
-    const surplus = surplusConnected(this.#own.routes({ link }), wanted);
+    const { addresses = [] } = step;
+    const present = this.#own.routes({ link });
+    const surplus = surplusConnected(present, wanted, addresses, this.#own.addresses(link));
     for (const route of surplus) this.#own.apply({ do: 'delete_route', route });
     return surplus.length > 0;
   }
