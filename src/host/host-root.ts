@@ -16,9 +16,13 @@ export function findHostRoot(
   roots: Pick<HostRoots, 'proc'> = HOST_ROOTS,
 ): string | undefined {
   const path = configured.replace(/\/+$/, '');
-  // An image may have an empty directory for a mount that was forgotten.
-  if (existsSync(join(configured, 'etc'))) return path;
+  if (isHostRoot(configured)) return path;
   return is_default && isHostItself(roots) ? '' : undefined;
+}
+
+/** Is a host's file system at this path? An image may have an empty directory for a mount that was forgotten. */
+export function isHostRoot(path: string): boolean {
+  return existsSync(join(path, 'etc'));
 }
 
 /** Has the first process of the machine the same root directory? In a container it has not, or is another one. */

@@ -99,7 +99,7 @@ function ownFile({ root, files_base }: HostFacts, file: string, content: string,
   const path = `${root}${files_base}/${file}`;
   return {
     changes: [{ do: 'write_file', path, content, mode }],
-    undo: [{ kind: 'write_file', path, content: null, mode }],
+    undo: [{ kind: 'write_file', path, content: null, mode, ...(root !== '' && { root }) }],
   };
 }
 

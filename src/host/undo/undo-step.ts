@@ -109,6 +109,8 @@ export type UndoStep =
       readonly content: string | null;
       /** Permission bits. */
       readonly mode: number;
+      /** Below this path is the host's file system, if it is mounted. Absent: `path` is on this one. */
+      readonly root?: string;
     }
   | {
       readonly kind: 'run_command';

@@ -75,7 +75,11 @@ t.test('every file and every change of service has its undo', async (t) => {
         if (change.do === 'write_file') {
           t.ok(
             undo.some(
-              (step) => step.kind === 'write_file' && step.path === change.path && step.content === null,
+              (step) =>
+                step.kind === 'write_file' &&
+                step.path === change.path &&
+                step.content === null &&
+                step.root === '/host',
             ),
             change.path,
           );
