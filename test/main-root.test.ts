@@ -1,6 +1,6 @@
 /** `restore` as an operator calls it, after a node and its VPP are gone, in what state ever the rest is. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -94,17 +94,42 @@ class Host {
     return vpp;
   }
 
+  /** Something more to undo: a service of the host that takes its time. Answers when that has begun, once. */
+  slowService(): Promise<void> {
+    const begun = join(this.journal, '..', 'begun');
+    const command = `echo begun > ${begun}; sleep 0.5`;
+    const { journal } = openJournal(this.journal, boot_id, 0);
+    journal.record([
+      { kind: 'run_command', argv: ['sh', '-c', command], timeout_ms: 5000, after_boot: false },
+    ]);
+    return new Promise((resolve) => {
+      const watcher = watch(join(begun, '..'), (_, name) => {
+        if (name !== 'begun') return;
+        watcher.close();
+        resolve();
+      });
+    });
+  }
+
   /** Answers the exit code. */
-  restore({ environment, stdio }: Restore = {}): Promise<number | null> {
+  async restore(how: Restore = {}): Promise<number | null> {
+    return (await this.run('restore', how)).ended;
+  }
+
+  /** A subcommand, and its exit code; null: a signal has ended it. */
+  run(
+    command: 'run' | 'restore',
+    { environment, stdio }: Restore = {},
+  ): { readonly child: ChildProcess; readonly ended: Promise<number | null> } {
     const full = stdio === 'full' ? openSync('/dev/full', 'w') : 'pipe';
-    const child = this.topology.spawn('node', [process.execPath, program, 'restore'], {
+    const child = this.topology.spawn('node', [process.execPath, program, command], {
       env: { ...this.environment, ...environment },
       stdio: ['ignore', full, full],
     });
     if (typeof full === 'number') closeSync(full);
     if (stdio === 'closed') for (const stream of [child.stdout, child.stderr]) stream?.destroy();
     else for (const stream of [child.stdout, child.stderr]) stream?.resume();
-    return new Promise((resolve) => child.once('exit', resolve));
+    return { child, ended: new Promise((resolve) => child.once('exit', resolve)) };
   }
 }
 
@@ -182,4 +207,21 @@ t.test('an uplink of which nothing is known any more comes back, and that is no 
     host.topology.within('node', (node) => node.link('eth0')),
     { kind: 'veth', up: true, promisc: false },
   );
+});
+
+t.test('an end that is asked for in the middle of an undo waits for it', root, async (t) => {
+  const host = new Host(t);
+  for (const [command, signal] of [
+    ['restore', 'SIGHUP'],
+    ['run', 'SIGTERM'],
+  ] as const) {
+    host.take();
+    const hasBegun = host.slowService();
+    const { child, ended } = host.run(command);
+    await hasBegun;
+    child.kill(signal);
+    t.equal(await ended, 0, `${command}: ${signal}`);
+    host.isRestored(t, command);
+    t.notOk(existsSync(host.journal), 'nothing is left to undo');
+  }
 });
