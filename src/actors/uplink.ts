@@ -265,7 +265,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private rememberLast(): void {
     if (this.taken === undefined) return;
     try {
-      this.takeOver.remember(this.taken);
+      this.takeOver.rememberLast(this.taken);
     } catch (error) {
       this.ctx.log.warn(
         { err: error as Error },

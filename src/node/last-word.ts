@@ -52,7 +52,7 @@ export async function restoreHost(
 function rememberTaps({ uplinkHost }: RestoreParts): void {
   const found = uplinkHost.taken();
   if (found?.phase !== 'taken') return;
-  const current = uplinkHost.current(found.uplinks);
+  const current = uplinkHost.atOnce(found.uplinks);
   if (current !== undefined) uplinkHost.remember(current);
 }
 

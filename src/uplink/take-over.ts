@@ -24,6 +24,7 @@ import { lostAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { routeInWords } from './obstacles.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+import { lostWays } from './ways.js';
 
 /** A connection to one VPP. */
 export interface VppLife {
@@ -121,20 +122,23 @@ export class TakeOver {
     if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
 
     waitsFor('reconciling the running VPP');
-    // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
-    const current = host.current(found.uplinks);
+    // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
+    const is_bare = host.isBare(found.uplinks);
+    const current = host.atOnce(found.uplinks);
     const taken = this.taken(current ?? found.uplinks);
     const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
     signal.throwIfAborted();
-    if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    if (is_bare) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
     try {
       host.remember(taken.captured);
     } catch (error) {
       // A disk that takes nothing is no reason to take a running network down: a restore gives what was written last.
       this.warn((error as Error).message);
     }
-    return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
+    // What is in the middle of a change is looked at again.
+    const seen = is_bare || current !== undefined ? this.seen(taken.captured) : undefined;
+    return { ...taken, seen, buffers: snapshot.buffers };
   }
 
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
@@ -182,7 +186,7 @@ export class TakeOver {
 
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const now = this.remember(before);
+    const now = this.remember(before, this.deps.host.current(before.captured));
     if (now !== undefined) {
       const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
       for (const refused of await this.program(generation, operations)) this.warn(refused);
@@ -213,9 +217,13 @@ export class TakeOver {
     for (const refusal of host.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
   }
 
-  /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
-  remember(before: Taken): Taken | undefined {
-    const current = this.deps.host.current(before.captured);
+  /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
+  rememberLast(before: Taken): void {
+    this.remember(before, this.deps.host.atOnce(before.captured));
+  }
+
+  /** The journal as the host wants it by now. Nothing when nothing has changed, or it is not known. */
+  private remember(before: Taken, current: readonly CapturedUplink[] | undefined): Taken | undefined {
     if (current === undefined) return undefined;
     const seen = fingerprint(current);
     if (seen === before.seen) return undefined;
@@ -386,24 +394,6 @@ export class TakeOver {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
 }
-
-/** What each family had before, of any uplink, and has no more: addresses, and a default route. */
-function lostWays(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
-  const hasAddress = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
-    uplinks.some(({ addresses }) =>
-      addresses.some((address) => address.family === family && !isLinkLocal(address.prefix)),
-    );
-  const hasDefault = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
-    uplinks.some(({ routes }) =>
-      routes.some((route) => route.family === family && default_prefixes.includes(route.prefix)),
-    );
-  return ([4, 6] as const).flatMap((family) => [
-    ...(hasAddress(before, family) && !hasAddress(now, family) ? [`its IPv${family} addresses`] : []),
-    ...(hasDefault(before, family) && !hasDefault(now, family) ? [`its IPv${family} default route`] : []),
-  ]);
-}
-
-const default_prefixes: readonly string[] = ['0.0.0.0/0', '::/0'];
 
 /**
  * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route

@@ -38,6 +38,7 @@ import { driverFor } from './drivers.js';
 import { withoutLeftovers } from './leftovers.js';
 import { earlySysctls, isSecret, lateSysctls, linkSysctls, type Sysctl } from './link-sysctls.js';
 import { obstaclesOf } from './obstacles.js';
+import { lostWays } from './ways.js';
 
 /** The uplink cannot be taken over as it is. Nothing of it was changed. */
 export class UplinkError extends Error {
@@ -318,11 +319,31 @@ export class UplinkHost {
   }
 
   /**
-   * The uplinks with what the host itself has on their taps by now; nothing where a tap is bare, as it is until it has been
-   * dressed, and while the host is being given back.
+   * As `current`, for whoever does not come back a moment later: nothing in the middle of a change, which is when the host lacks a way out
+   * that it had. What was remembered last is nearer to what it wants.
+   */
+  atOnce(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    const now = this.current(captured);
+    return now !== undefined && lostWays(captured, now).length === 0 ? now : undefined;
+  }
+
+  /**
+   * The uplinks with what the host itself has on their taps by now. Nothing where a tap is bare, or down, with which the kernel drops what
+   * the host has not; nor while the host is being given back.
    */
   onTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
-    if (this.undoing !== undefined) return undefined;
+    const is_up = this.inHost((namespace) =>
+      captured.every(({ link }) => namespace.link(link.name)?.up === true),
+    );
+    return is_up && this.undoing === undefined ? this.readTaps(captured) : undefined;
+  }
+
+  /** Has a tap nothing of its uplink? So it is until it has been dressed. */
+  isBare(captured: readonly CapturedUplink[]): boolean {
+    return this.readTaps(captured) === undefined;
+  }
+
+  private readTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));
       const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));

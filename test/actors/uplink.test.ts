@@ -1203,6 +1203,63 @@ t.test('what the host has changed a moment before the stop is what it gets back'
   t.ok(addresses.includes('10.0.0.111/32'));
 });
 
+const routesOf = (lab: Lab): string[] => {
+  const own = lab.linux.network.open();
+  return own.routes({ link: own.link('eth0')!.index }).map(({ prefix }) => prefix);
+};
+
+t.test(
+  'a tap that is set down is in the middle of a change: what the host had stays remembered',
+  async (t) => {
+    for (const end of ['VPP dies', 'stop'] as const) {
+      const lab = await Lab.start(t);
+      const before = lab.linux.state();
+      await lab.taken();
+      await lab.kit.clock.advance(1000);
+      const own = lab.linux.network.open();
+      own.apply({ do: 'set_link', link: own.link('eth0')!.index, up: false });
+      lab.take();
+      lab.tapChanged!();
+      await lab.kit.clock.advance(1000);
+      t.same(lab.take(), [], 'VPP keeps its routes');
+      t.equal(own.link('eth0')?.up, false);
+      if (end === 'stop') await lab.kit.system.stopChild('uplink');
+      else await lab.exited();
+      t.same(lab.linux.state(), before, end);
+    }
+  },
+);
+
+t.test('a last look in the middle of a change is not believed, and a lasting one is followed', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  const flushed = (lab: Lab) => {
+    const own = lab.linux.network.open();
+    const link = own.link('eth0')!.index;
+    for (const route of own.routes({ link }).filter(({ prefix }) => prefix === '0.0.0.0/0'))
+      own.apply({ do: 'delete_route', route });
+    own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  };
+  await lab.taken();
+  flushed(lab);
+  await lab.kit.system.stopChild('uplink');
+  t.same(lab.linux.state(), before, 'at a stop');
+
+  const next = await Lab.start(t);
+  await next.taken();
+  await next.kit.clock.advance(1000);
+  await next.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  flushed(next);
+  next.take();
+  await next.up(true);
+  t.same(next.take(), ['watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64'], 'by who resumes');
+  t.ok(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
+  await next.kit.clock.advance(300);
+  t.notOk(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
+  await next.exited();
+  t.notOk(routesOf(next).includes('0.0.0.0/0'), 'what lasts is what it wants');
+});
+
 t.test(
   'after a renumbering our own routes and neighbours on the tap are those of the new addresses',
   async (t) => {
