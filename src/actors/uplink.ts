@@ -339,7 +339,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
     const { host } = this.deps;
-    const untouched = error instanceof UplinkError && host.taken() === undefined && !host.isChanged();
+    const { has_touched } = this.takeOver;
+    const untouched = error instanceof UplinkError && !has_touched && host.taken() === undefined;
     if (!untouched) {
       this.failures += 1;
       await this.takeOver

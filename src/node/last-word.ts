@@ -1,6 +1,7 @@
 /** What is done when the tree is gone, and by `restore`: VPP ends and the host gets its network back. Needs no actor. */
 import { runCommand } from '../host/command.js';
 import { undo } from '../host/undo/undo.js';
+import type { Due } from '../uplink/uplink-host.js';
 import type { RestoreParts } from './parts.js';
 
 /** From SIGINT to SIGKILL, and from there to the end of the wait: a process in the kernel's hands may not die. */
@@ -19,18 +20,18 @@ export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   await attempt(parts, 'uplink(read)', async () => rememberTaps(parts));
   const vpp_ended = (await attempt(parts, 'vpp(end)', () => endVpp(parts))) ?? false;
   const undone =
-    (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', false))) ?? false;
+    (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', 'in time'))) ?? false;
   const rescued = (await attempt(parts, 'host(rescue)', () => rescueStrays(parts))) ?? false;
   const restored = undone && rescued;
   await attempt(parts, 'node(tidy)', () => tidy(parts, restored));
   return { vpp_ended, restored };
 }
 
-/** Undoes what the journal holds; `again`: also what ran out of time before. False: something of the host is not what it was, or may not be. */
+/** Undoes what the journal holds. False: something of the host is not what it was, or may not be. */
 export async function restoreHost(
   { uplinkHost, log }: RestoreParts,
   why: string,
-  again = true,
+  due: Due = 'all',
 ): Promise<boolean> {
   const unknown = uplinkHost.unknown();
   if (unknown !== undefined) {
@@ -40,7 +41,7 @@ export async function restoreHost(
     );
   }
   if (!uplinkHost.isChanged()) return unknown === undefined;
-  const { results, remaining } = await uplinkHost.restore(again);
+  const { results, remaining } = await uplinkHost.restore(due);
   log.info({ steps: results.length, failed: remaining.length }, `host(restore) ${why}`);
   for (const result of results) {
     if (result.outcome === 'failed') log.error({}, `host(restore) ${result.reason}`);

@@ -102,6 +102,8 @@ const mends_max = 5;
 const mend_interval_ms = 1000;
 
 export class TakeOver {
+  /** The attempt under way, or the last one, has changed something of the host. */
+  has_touched = false;
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
 
@@ -145,8 +147,9 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
+    this.has_touched = false;
     await this.quiet(signal);
-    if (host.isChanged()) await host.restore();
+    if (host.isChanged()) await host.restore('hopeful');
     signal.throwIfAborted();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
@@ -162,6 +165,7 @@ export class TakeOver {
       }
     }
     const taken = this.taken(captured);
+    this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);
 
     waitsFor('taking the uplinks over');

@@ -18,7 +18,7 @@ import type { Uplink } from '../desired/uplink.js';
 import { captureLink, type LinkState, restoreSteps } from '../host/undo/capture.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
 import type { UndoJournal } from '../host/undo/undo-journal.js';
-import { identityOf, type UndoStep } from '../host/undo/undo-step.js';
+import { identityOf, isOfServices, type UndoStep } from '../host/undo/undo-step.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type {
   Address,
@@ -67,9 +67,15 @@ const silent_sysctls: readonly (readonly [path: string, value: string])[] = [
   ['net/ipv4/ip_forward', '0'],
 ];
 
+/**
+ * Which of the pending steps an undo takes. `in time`: not those that ran out of time, which is no use twice in one and the same end. `hopeful`: none
+ * of services of the host that failed, each of which costs the host's links a moment: they wait for the end, or for VPP's next death.
+ */
+export type Due = 'all' | 'in time' | 'hopeful';
+
 export class UplinkHost {
-  /** Commands of the host that ran out of time, as JSON: there are few of them. */
-  private readonly timed_out = new Set<string>();
+  /** Steps of services of the host that came to nothing when they were taken last, as JSON: there are few of them. */
+  private readonly vain = new Map<string, 'failed' | 'timed out'>();
   /** The undo under way, and behind it those that wait for it: one at a time, for each has the journal in its hands. */
   private undoing: Promise<void> | undefined;
 
@@ -381,13 +387,11 @@ export class UplinkHost {
     });
   }
 
-  /**
-   * Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. `again`: also what ran out of time before, which
-   * is no use in one and the same end, nor behind another undo that was just waited for.
-   */
-  async restore(again = true): Promise<UndoReport> {
-    const is_first = this.undoing === undefined;
-    return this.oneByOne(() => this.undoPending(again && is_first));
+  /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
+  async restore(due: Due = 'all'): Promise<UndoReport> {
+    // Behind another undo, which was just waited for, what ran out of time in that is no use either.
+    const is_second = this.undoing !== undefined && due === 'all';
+    return this.oneByOne(() => this.undoPending(is_second ? 'in time' : due));
   }
 
   /** Resolves when no undo is under way. */
@@ -395,18 +399,24 @@ export class UplinkHost {
     while (this.undoing !== undefined) await this.undoing;
   }
 
-  private async undoPending(again: boolean): Promise<UndoReport> {
-    const due = this.journal.pending().filter((step) => again || !this.timed_out.has(JSON.stringify(step)));
-    const report = await undo(due, this.tools);
-    for (const result of report.results) {
-      if (result.outcome === 'failed' && result.timed_out) this.timed_out.add(JSON.stringify(result.step));
+  private async undoPending(due: Due): Promise<UndoReport> {
+    const isDue = (step: UndoStep): boolean => {
+      const vain = due === 'all' ? undefined : this.vain.get(JSON.stringify(step));
+      return vain === undefined || (due === 'in time' && vain === 'failed');
+    };
+    const steps = this.journal.pending().filter(isDue);
+    const report = await undo(steps, this.tools);
+    for (const result of report.results.filter(({ step }) => isOfServices(step))) {
+      const text = JSON.stringify(result.step);
+      if (result.outcome === 'failed') this.vain.set(text, result.timed_out ? 'timed out' : 'failed');
+      else this.vain.delete(text);
     }
     const failed = new Set(report.remaining);
-    const done = new Set(due.filter((step) => !failed.has(step)));
+    const done = new Set(steps.filter((step) => !failed.has(step)));
     const remaining = this.journal.pending().filter((step) => !done.has(step));
     try {
       // First the captured uplinks: without a journal they would be given back once more.
-      if (remaining.length === 0) this.captured.clear();
+      if (remaining.every(isOfServices)) this.captured.clear();
       this.journal.undone(done);
     } catch {
       // On a disk that takes nothing all steps stay pending; to take them again is harmless.

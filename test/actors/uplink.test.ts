@@ -889,6 +889,33 @@ t.test(
   },
 );
 
+t.test('a service of the host that always fails keeps no uplink from being looked at', async (t) => {
+  const asked: string[] = [];
+  const lab = await Lab.start(t);
+  lab.linux.run = async ([program = '']) => {
+    if (program === 'broken') asked.push(program);
+    return { code: 1, stdout: '', stderr: '' };
+  };
+  await lab.taken();
+  lab.linux.journal.record([
+    { kind: 'run_command', argv: ['broken'], timeout_ms: 20_000, after_boot: false },
+  ]);
+  await lab.exited();
+  t.same(asked.splice(0), ['broken'], 'when VPP dies');
+  t.equal(lab.linux.host.taken(), undefined, 'the uplink is not in the hands of VPP');
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'set_link', link, name: 'eth9' });
+  await lab.up();
+  t.ok((await tries(lab)).length > 10, 'as long as it takes');
+  t.same(asked, [], 'and no link is bounced by it');
+  own.apply({ do: 'set_link', link, name: 'eth0' });
+  await lab.kit.clock.advance(5000);
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  t.same(asked, ['broken']);
+});
+
 t.test('a retry for a VPP that is no more, or that has the uplinks by now, does nothing', async (t) => {
   const lab = await Lab.start(t);
   await lab.taken();

@@ -347,9 +347,11 @@ t.test('a command that ran out of time is not asked again in the same end', asyn
   lab.journal.record(steps);
   t.match((await lab.host.restore()).results, [{}, { outcome: 'failed', timed_out: true }]);
   t.same(asked.splice(0), ['broken', 'slow']);
-  t.same((await lab.host.restore(false)).remaining, steps, 'both are still to be done');
+  t.same((await lab.host.restore('in time')).remaining, steps, 'both are still to be done');
   t.same(asked.splice(0), ['broken']);
   t.same(lab.journal.pending(), steps);
+  await lab.host.restore('hopeful');
+  t.same(asked.splice(0), [], 'and nothing where there is no hope');
   await lab.host.restore();
   t.same(asked.splice(0), ['broken', 'slow'], 'but when something else has happened since');
 });

@@ -125,6 +125,11 @@ export function survivesBoot(step: UndoStep): boolean {
   return step.kind === 'write_file' || (step.kind === 'run_command' && step.after_boot);
 }
 
+/** Is it of files and services of the host, and not of its network? */
+export function isOfServices({ kind }: UndoStep): boolean {
+  return kind === 'write_file' || kind === 'run_command';
+}
+
 export function identityOf(link: Link): LinkIdentity {
   const { name, kind = 'physical', mac, index, permanent_mac, parent_device } = link;
   return {
