@@ -18,6 +18,7 @@ import {
   processStartTime,
 } from '../host/devices/sysfs.js';
 import { makeDirectory, readIfExists } from '../host/files.js';
+import { isFirstNetwork } from '../host/host-namespace.js';
 import { findHostRoot } from '../host/host-root.js';
 import { unlimitLockedMemory } from '../host/libc.js';
 import { lineWriter, standard_output } from '../host/line-writer.js';
@@ -30,7 +31,7 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
 import { createLog, type Log, type RootLog } from '../log.js';
 import { CapturedStore } from '../uplink/captured.js';
-import { hostNamespacePath, UplinkHost, within } from '../uplink/uplink-host.js';
+import { UplinkHost, within } from '../uplink/uplink-host.js';
 import {
   createLauncher,
   type Launcher,
@@ -116,11 +117,11 @@ function uplinkParts(
   const { paths, vpp } = config;
   const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
   // A device that the kernel gives back goes to the first namespace: of use where that is the host's.
-  const vpp_netns = vppNetns(vpp.netns, places, (network) => {
-    return (
-      hostNamespacePath() === 'pid:1' && within(network.open(), (own) => comeBackThemselves(own, uplinks))
-    );
-  });
+  const vpp_netns = vppNetns(
+    vpp.netns,
+    places,
+    (network) => isFirstNetwork() && within(network.open(), (own) => comeBackThemselves(own, uplinks)),
+  );
   const uplinkHost = new UplinkHost(
     host,
     journal,

@@ -2,7 +2,6 @@
  * The Linux side of the uplinks: reads them, gives them to VPP, dresses the tap that takes their place, and undoes it all.
  * Every change has its undo in the journal, on the disk, before it is made.
  */
-import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
 import {
   type ClusterPrefixes,
@@ -731,19 +730,4 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
     rx_mode: spec.rx_mode ?? driver.default_rx_mode,
     device: driver.device(facts, tag),
   };
-}
-
-/**
- * How VPP reaches the host's network namespace, which is that of this process: by init, where it has the same one, since
- * that path means the same in the next life of this process.
- */
-export function hostNamespacePath(): string {
-  const inode = (pid: string): string | undefined => {
-    try {
-      return readlinkSync(`/proc/${pid}/ns/net`);
-    } catch {
-      return undefined;
-    }
-  };
-  return inode('1') === inode('self') ? 'pid:1' : `/proc/${process.pid}/ns/net`;
 }
