@@ -14,7 +14,7 @@ import { lastWord } from './node/last-word.js';
 import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
 import { startNode } from './node/start.js';
 import { driver_names } from './uplink/drivers.js';
-import { withOwnNames } from './uplink/own-names.js';
+import { byOwnNames } from './uplink/own-names.js';
 import { within } from './uplink/uplink-host.js';
 
 const failed = 1;
@@ -68,12 +68,6 @@ function missing(config: Config): Problem[] {
   );
 }
 
-/** See withOwnNames. */
-function byOwnNames(config: Config): Config {
-  const host = new LinuxHost(config.paths.netns_dir);
-  return { ...config, uplinks: within(host.open(), (own) => withOwnNames(config.uplinks, own)) };
-}
-
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(loadConfig, env);
@@ -85,7 +79,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     }
     // Neither VPP nor a hook has any use for it.
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
-    const config = byOwnNames(read.config);
+    const { config } = read;
     // Until there is a client of the Kubernetes API, the configuration is all there is.
     return alone(config, upgrade_ms, () => startNode(config, read.warnings, without_cluster));
   },
@@ -93,8 +87,8 @@ const code = await runCli(process.argv.slice(2), process.env, {
   async check({ env }) {
     const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
-    const config = byOwnNames(read.config);
-    const host = new LinuxHost(config.paths.netns_dir);
+    const host = new LinuxHost(read.config.paths.netns_dir);
+    const config = within(host.open(), (own) => byOwnNames(read.config, own));
     const facts = await gatherCheckFacts(config, {
       host_root: hostRootOf(config),
       openNetwork: () => host.open(),

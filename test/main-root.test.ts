@@ -26,6 +26,17 @@ interface Restore {
   readonly stdio?: 'full' | 'closed';
 }
 
+/** Resolves when somebody writes this file. */
+function appears(directory: string, file: string): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(directory, (_, name) => {
+      if (name !== file) return;
+      watcher.close();
+      resolve();
+    });
+  });
+}
+
 /** A host in a namespace, whose uplink is in the hands of a VPP that is no more. */
 class Host {
   readonly topology = new Topology({ pods: 0 });
@@ -102,13 +113,7 @@ class Host {
     journal.record([
       { kind: 'run_command', argv: ['sh', '-c', command], timeout_ms: 5000, after_boot: false },
     ]);
-    return new Promise((resolve) => {
-      const watcher = watch(join(begun, '..'), (_, name) => {
-        if (name !== 'begun') return;
-        watcher.close();
-        resolve();
-      });
-    });
+    return appears(join(begun, '..'), 'begun');
   }
 
   /** Answers the exit code. */
@@ -224,4 +229,22 @@ t.test('an end that is asked for in the middle of an undo waits for it', root, a
     host.isRestored(t, command);
     t.notOk(existsSync(host.journal), 'nothing is left to undo');
   }
+});
+
+t.test('an uplink that has to be given back first is known by its own name', root, async (t) => {
+  const host = new Host(t);
+  host.topology.lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'eth0', 'altname', 'lan0');
+  host.take();
+  const directory = host.environment.CALICOVPP_CONFIG_DIR!;
+  const { child, ended } = host.run('run', {
+    environment: {
+      CALICOVPP_INTERFACES: host.environment.CALICOVPP_INTERFACES!.replace('eth0', 'lan0'),
+      CALICOVPP_CONFIG_TEMPLATE: '# the uplink is __VPP_DATAPLANE_IF__',
+      CALICOVPP_VPP_BINARY: '/bin/false',
+    },
+  });
+  await appears(directory, 'startup.conf');
+  child.kill('SIGTERM');
+  t.equal(await ended, 0);
+  t.match(readFileSync(join(directory, 'startup.conf'), 'utf8'), /the uplink is eth0/);
 });
