@@ -50,6 +50,8 @@ export interface HostFacts {
   readonly has_udev: boolean;
   /** NetworkManager leaves resolv.conf alone already. */
   readonly dns_none: boolean;
+  /** Questions that were not answered in time: what they would have told is missing here. */
+  readonly unanswered?: readonly string[];
   /** Absent: neither place can be written. */
   readonly files_base?: FilesBase;
   readonly uplinks: readonly UplinkFacts[];

@@ -484,6 +484,27 @@ t.test('the built-in work is recorded before it is done, once, and goes on past 
   t.equal(recorded.length, 8, 'one restart of networkd is enough, the last one');
 });
 
+t.test('what a busy host does not answer is asked again, and then told', async (t) => {
+  const { hooks, tools, lines, trace, recorded } = rig(t, {}, networkd);
+  const { run } = tools;
+  let silent = 1;
+  Object.assign(tools, {
+    run: async (argv: string[], options: { timeout_ms: number }) => {
+      const answer = await run(argv, options);
+      return argv.includes('is-active') && silent-- > 0 ? { code: 124, stdout: '', stderr: '' } : answer;
+    },
+  });
+  const asked = () => trace.splice(0).filter((line) => line.startsWith('systemctl is-active')).length;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.equal(asked(), 2);
+  t.equal(recorded.length, 7, 'a slow answer is one');
+  silent = 2;
+  lines.length = 0;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.equal(asked(), 2, 'and no more');
+  t.match(lines, [{ level: 'warn', text: /did not answer "systemctl is-active .*within 5000 ms, twice/ }]);
+});
+
 t.test('nothing is changed when the journal cannot take the undo', async (t) => {
   const { hooks, root, lines, tools } = rig(t, {}, networkd);
   tools.journal.record = () => {
