@@ -9,11 +9,12 @@ import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
+import { endSignals } from './node/end-signals.js';
 import { lastWord } from './node/last-word.js';
-import { hostRootOf, linuxParts, type NodeParts, restoreParts } from './node/parts.js';
-import { runNode } from './node/run.js';
+import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
+import { startNode } from './node/start.js';
 import { driver_names } from './uplink/drivers.js';
-import { withOwnNames } from './uplink/own-names.js';
+import { byOwnNames } from './uplink/own-names.js';
 import { within } from './uplink/uplink-host.js';
 
 const failed = 1;
@@ -51,12 +52,6 @@ async function alone(config: RestoreConfig, wait_ms: number, run: () => Promise<
   }
 }
 
-/** Until there is a client of the Kubernetes API, the configuration is all there is. */
-async function nodeParts(config: Config): Promise<NodeParts> {
-  const cluster = without_cluster;
-  return linuxParts(config, cluster, await cluster.nodeAnnotations());
-}
-
 /** What a configuration may name and this version does not have. */
 function missing(config: Config): Problem[] {
   return config.uplinks.flatMap(({ interface_name, driver }) =>
@@ -73,12 +68,6 @@ function missing(config: Config): Problem[] {
   );
 }
 
-/** See withOwnNames. */
-function byOwnNames(config: Config): Config {
-  const host = new LinuxHost(config.paths.netns_dir);
-  return { ...config, uplinks: within(host.open(), (own) => withOwnNames(config.uplinks, own)) };
-}
-
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(loadConfig, env);
@@ -90,15 +79,16 @@ const code = await runCli(process.argv.slice(2), process.env, {
     }
     // Neither VPP nor a hook has any use for it.
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
-    const config = byOwnNames(read.config);
-    return alone(config, upgrade_ms, async () => runNode(await nodeParts(config), read.warnings));
+    const { config } = read;
+    // Until there is a client of the Kubernetes API, the configuration is all there is.
+    return alone(config, upgrade_ms, () => startNode(config, read.warnings, without_cluster));
   },
 
   async check({ env }) {
     const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
-    const config = byOwnNames(read.config);
-    const host = new LinuxHost(config.paths.netns_dir);
+    const host = new LinuxHost(read.config.paths.netns_dir);
+    const config = within(host.open(), (own) => byOwnNames(read.config, own));
     const facts = await gatherCheckFacts(config, {
       host_root: hostRootOf(config),
       openNetwork: () => host.open(),
@@ -113,7 +103,12 @@ const code = await runCli(process.argv.slice(2), process.env, {
     const config = readConfig(loadRestoreConfig, env);
     if (config === undefined) return failed;
     return alone(config, 0, async () => {
-      const { restored, vpp_ended } = await lastWord(restoreParts(config));
+      const ending = endSignals();
+      const parts = restoreParts(config, openMachine(config));
+      ending.addEventListener('abort', () => {
+        parts.log.info({}, `host(restore) ${ending.reason}: it ends when the host has its network`);
+      });
+      const { restored, vpp_ended } = await lastWord(parts);
       return restored && vpp_ended ? 0 : failed;
     });
   },

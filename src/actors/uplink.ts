@@ -64,6 +64,7 @@ const settle_ms = 300;
 const repeat_ms = 500;
 /** A router lives 65,535 s at most. */
 const silence_ms_max = 66_000_000;
+const giving_back_ms = 120_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -71,7 +72,9 @@ export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<Up
     restart: 'permanent',
     shutdown_ms: settings.shutdown_ms,
     mailbox_max: 256,
-    handler_ms_max: 120_000,
+    // Both may have an undo to wait for, with its commands of the host.
+    start_ms: giving_back_ms,
+    handler_ms_max: giving_back_ms,
     start: async (ctx) => {
       const actor = new UplinkActor(ctx, deps, settings);
       await actor.begin();
@@ -318,7 +321,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private rememberLast(): void {
     if (this.taken === undefined) return;
     try {
-      this.takeOver.remember(this.taken);
+      this.takeOver.rememberLast(this.taken);
     } catch (error) {
       this.ctx.log.warn(
         { err: error as Error },
@@ -393,7 +396,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
     const { host } = this.deps;
-    const untouched = error instanceof UplinkError && host.taken() === undefined && !host.isChanged();
+    const { has_touched } = this.takeOver;
+    const untouched = error instanceof UplinkError && !has_touched && host.taken() === undefined;
     if (!untouched) {
       this.failures += 1;
       await this.takeOver
@@ -421,6 +425,8 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Linux gets its network back; then, and only then, the hooks are told. */
   private async giveBack(reason: string, point: HookPoint): Promise<void> {
+    // What an incarnation that is over has still to do is its successor's, who may have taken the uplinks over again.
+    if (this.ctx.signal.aborted) return;
     const { host, hooks } = this.deps;
     this.taken = undefined;
     if (!host.isChanged()) return this.is('linux', reason);

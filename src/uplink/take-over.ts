@@ -21,11 +21,12 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { advertisementIn, lostAdvertised, lostLeases, withAdvertised } from './advertised.js';
+import { advertisementIn, lostAdvertised, lostLeases } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { routeInWords } from './obstacles.js';
 import type { Routers } from './routers.js';
 import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+import { lostWays } from './ways.js';
 
 /** A connection to one VPP. */
 export interface VppLife {
@@ -107,6 +108,8 @@ const mends_max = 5;
 const mend_interval_ms = 1000;
 
 export class TakeOver {
+  /** The attempt under way, or the last one, has changed something of the host. */
+  has_touched = false;
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
   /** What VPP tells the host of what routers say, by uplink. */
@@ -120,6 +123,7 @@ export class TakeOver {
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
   async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
     const { host, waitsFor } = this.deps;
+    await this.quiet(signal);
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
     const snapshot = await this.read(up);
@@ -128,17 +132,25 @@ export class TakeOver {
     if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
 
     waitsFor('reconciling the running VPP');
+    // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
     this.findRepeated(found.uplinks, snapshot.objects);
-    // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
-    const current = host.current(found.uplinks);
+    const is_bare = host.isBare(found.uplinks);
+    const current = host.atOnce(found.uplinks, this.isDeaf);
     const taken = this.taken(current ?? found.uplinks);
     const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
     signal.throwIfAborted();
-    if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
-    host.remember(taken.captured);
+    if (is_bare) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    try {
+      host.remember(taken.captured);
+    } catch (error) {
+      // A disk that takes nothing is no reason to take a running network down: a restore gives what was written last.
+      this.warn((error as Error).message);
+    }
+    // What is in the middle of a change is looked at again.
+    const seen = is_bare || current !== undefined ? this.seen(taken.captured) : undefined;
     await this.solicit(taken.uplinks);
-    return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
+    return { ...taken, seen, buffers: snapshot.buffers };
   }
 
   /** What an earlier life has VPP tell the host goes on until routers say otherwise. */
@@ -156,10 +168,14 @@ export class TakeOver {
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
     this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
-    if (host.isChanged()) await host.restore();
+    this.has_touched = false;
+    await this.quiet(signal);
+    if (host.isChanged()) await host.restore('hopeful');
+    signal.throwIfAborted();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
     }
+    signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
     const captured = await this.survey(signal);
     for (const { link, leftovers } of captured) {
@@ -170,6 +186,7 @@ export class TakeOver {
       }
     }
     const taken = this.taken(captured);
+    this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);
 
     waitsFor('taking the uplinks over');
@@ -197,7 +214,7 @@ export class TakeOver {
 
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const now = this.remember(before);
+    const now = this.remember(before, this.deps.host.current(before.captured, this.isDeaf));
     if (now !== undefined) {
       const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
       for (const refused of await this.program(generation, operations)) this.warn(refused);
@@ -228,41 +245,49 @@ export class TakeOver {
     }
   }
 
-  /** What routers had told the host, and is no more on its taps, comes back: see advertised.ts. */
-  private mendAdvertised(taken: Taken): void {
+  /**
+   * What routers had told the host, and is no more on its taps, comes back, and nothing else: the rest of `taken` may have been replaced since. See
+   * advertised.ts.
+   */
+  private mendAdvertised({ captured, uplinks }: Taken): void {
     const { host } = this.deps;
-    const deaf = this.deaf(taken.captured);
-    const now = host.current(taken.captured);
-    const gone = lostAdvertised(
-      deaf,
-      now?.filter((_, at) => deaf.includes(taken.captured[at]!)),
+    const lost = lostAdvertised(captured, host.onTaps(captured), this.isDeaf);
+    const gone = lost.flatMap(({ addresses, routes }) =>
+      [...addresses, ...routes].map(({ prefix }) => prefix),
     );
-    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(taken.uplinks)) return;
+    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(uplinks)) return;
     this.mends += 1;
     this.warn(
       `${gone.join(', ')} of a router's advertisements is gone from the tap, and is put back: none is heard there`,
     );
-    for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    for (const refusal of host.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
   }
 
-  /** Those whose routers have not been heard: VPP says nothing on their taps, and what is lost there does not come again by itself. */
-  private deaf(captured: readonly CapturedUplink[]): CapturedUplink[] {
-    return captured.filter(({ link }) => !this.repeated.has(link.name));
+  /** Routers have not been heard behind it: VPP says nothing on its tap, and what is lost there does not come again by itself. */
+  private readonly isDeaf = ({ link }: CapturedUplink): boolean => !this.repeated.has(link.name);
+
+  /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
+  rememberLast(before: Taken): void {
+    this.remember(before, this.deps.host.atOnce(before.captured, this.isDeaf));
   }
 
-  /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
-  remember(before: Taken): Taken | undefined {
-    const current = this.deps.host.current(before.captured);
+  /** The journal as the host wants it by now. Nothing when nothing has changed, or it is not known. */
+  private remember(before: Taken, current: readonly CapturedUplink[] | undefined): Taken | undefined {
     if (current === undefined) return undefined;
-    const kept = withAdvertised(before.captured, current, this.deaf(before.captured));
-    const seen = fingerprint(kept);
+    const seen = fingerprint(current);
     if (seen === before.seen) return undefined;
-    this.deps.host.remember(kept);
-    return { ...this.taken(kept), seen, buffers: before.buffers };
+    this.deps.host.remember(current);
+    return { ...this.taken(current), seen, buffers: before.buffers };
+  }
+
+  /** An undo of an earlier incarnation of the actor, which was not waited for to its end, may still be under way. */
+  private async quiet(signal: AbortSignal): Promise<void> {
+    this.deps.waitsFor('an undo that is under way');
+    await abortable(this.deps.host.quiet(), signal);
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {
-    const current = this.deps.host.current(captured);
+    const current = this.deps.host.current(captured, this.isDeaf);
     return current && fingerprint(current);
   }
 
@@ -382,14 +407,14 @@ export class TakeOver {
     for (;;) {
       await this.repeat(taken, generation);
       signal.throwIfAborted();
-      const lost = lostWays(taken.captured, host.current(taken.captured) ?? []);
+      const lost = lostWays(taken.captured, host.onTaps(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {
         throw new TakeOverFailed(
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
       }
-      const leases = lostLeases(taken.captured, host.current(taken.captured) ?? []);
+      const leases = lostLeases(taken.captured, host.onTaps(taken.captured) ?? []);
       if (clock.now_ms() >= half && leases.length > 0 && !given_up) {
         given_up = true;
         this.warn(
@@ -430,24 +455,6 @@ export class TakeOver {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
 }
-
-/** What each family had before, of any uplink, and has no more: addresses, and a default route. */
-function lostWays(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
-  const hasAddress = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
-    uplinks.some(({ addresses }) =>
-      addresses.some((address) => address.family === family && !isLinkLocal(address.prefix)),
-    );
-  const hasDefault = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
-    uplinks.some(({ routes }) =>
-      routes.some((route) => route.family === family && default_prefixes.includes(route.prefix)),
-    );
-  return ([4, 6] as const).flatMap((family) => [
-    ...(hasAddress(before, family) && !hasAddress(now, family) ? [`its IPv${family} addresses`] : []),
-    ...(hasDefault(before, family) && !hasDefault(now, family) ? [`its IPv${family} default route`] : []),
-  ]);
-}
-
-const default_prefixes: readonly string[] = ['0.0.0.0/0', '::/0'];
 
 /**
  * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route

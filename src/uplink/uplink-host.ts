@@ -2,7 +2,6 @@
  * The Linux side of the uplinks: reads them, gives them to VPP, dresses the tap that takes their place, and undoes it all.
  * Every change has its undo in the journal, on the disk, before it is made.
  */
-import { readlinkSync } from 'node:fs';
 import type { UplinkSpec } from '../config.js';
 import {
   type ClusterPrefixes,
@@ -18,7 +17,7 @@ import type { Uplink } from '../desired/uplink.js';
 import { captureLink, type LinkState, restoreSteps } from '../host/undo/capture.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
 import type { UndoJournal } from '../host/undo/undo-journal.js';
-import { identityOf, type UndoStep } from '../host/undo/undo-step.js';
+import { identityOf, isOfServices, type UndoStep } from '../host/undo/undo-step.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type {
   Address,
@@ -31,12 +30,14 @@ import type {
   NewRoute,
 } from '../linux/network.js';
 import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
+import { type Advertised, type IsDeaf, withAdvertised } from './advertised.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';
 import { withoutLeftovers } from './leftovers.js';
 import { earlySysctls, isSecret, lateSysctls, linkSysctls, type Sysctl } from './link-sysctls.js';
 import { obstaclesOf } from './obstacles.js';
+import { lostWays } from './ways.js';
 
 /** The uplink cannot be taken over as it is. Nothing of it was changed. */
 export class UplinkError extends Error {
@@ -65,9 +66,17 @@ const silent_sysctls: readonly (readonly [path: string, value: string])[] = [
   ['net/ipv4/ip_forward', '0'],
 ];
 
+/**
+ * Which of the pending steps an undo takes. `in time`: not those that ran out of time, which is no use twice in one and the same end. `hopeful`: none
+ * of services of the host that failed, each of which costs the host's links a moment: they wait for the end, or for VPP's next death.
+ */
+export type Due = 'all' | 'in time' | 'hopeful';
+
 export class UplinkHost {
-  /** Commands of the host that ran out of time, as JSON: there are few of them. */
-  private readonly timed_out = new Set<string>();
+  /** Steps of services of the host that came to nothing when they were taken last, as JSON: there are few of them. */
+  private readonly vain = new Map<string, 'failed' | 'timed out'>();
+  /** The undo under way, and behind it those that wait for it: one at a time, for each has the journal in its hands. */
+  private undoing: Promise<void> | undefined;
 
   constructor(
     private readonly host: HostNetwork,
@@ -81,6 +90,11 @@ export class UplinkHost {
   /** Something of the host is changed and not undone. */
   isChanged(): boolean {
     return this.journal.pending().length > 0;
+  }
+
+  /** Why it is not known what else of the host is changed, if so: the journal could not be read. */
+  unknown(): string | undefined {
+    return this.journal.unreadable;
   }
 
   /** The uplinks of the take-over that is in force, or that broke off. */
@@ -119,6 +133,10 @@ export class UplinkHost {
    * while VPP lives, which may have devices of its own, those of these names that the host lacks. Answers who came back.
    */
   async rescue(names?: readonly string[]): Promise<string[]> {
+    return this.oneByOne(() => this.bringBack(names));
+  }
+
+  private async bringBack(names: readonly string[] | undefined): Promise<string[]> {
     const left = this.inHost((namespace) =>
       this.strays().filter(
         (name) => names === undefined || (names.includes(name) && namespace.link(name) === undefined),
@@ -142,6 +160,7 @@ export class UplinkHost {
 
   /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
   take(uplinks: readonly CapturedUplink[]): void {
+    this.mustBeQuiet();
     this.silence();
     this.captured.save('taking', uplinks);
     for (const uplink of uplinks) this.inHost((namespace) => this.takeOne(namespace, uplink));
@@ -149,6 +168,7 @@ export class UplinkHost {
 
   /** The take-over is complete: from now on it is resumed, and not undone, by a process that finds it. */
   complete(uplinks: readonly CapturedUplink[]): void {
+    this.mustBeQuiet();
     this.captured.save('taken', uplinks);
   }
 
@@ -207,7 +227,14 @@ export class UplinkHost {
       );
       make(
         links
-          .flatMap(({ index }) => surplusConnected(namespace.routes({ link: index }), routes))
+          .flatMap(({ index: link }, at) =>
+            surplusConnected(
+              namespace.routes({ link }),
+              routes,
+              uplinks[at]!.addresses,
+              namespace.addresses(link),
+            ),
+          )
           .map((route) => ({ do: 'delete_route', route })),
       );
       const there = new RouteIndex(namespace.routes());
@@ -249,16 +276,79 @@ export class UplinkHost {
     });
   }
 
+  /** Puts back on each tap what routers had told of its uplink, and with it what of ours it needs. Everything else is left alone. */
+  putBack(
+    uplinks: readonly Uplink[],
+    advertised: readonly Advertised[],
+    cluster: ClusterPrefixes,
+  ): Refusal[] {
+    return this.inHost((namespace) => {
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const taps = tapsOf(uplinks, links);
+      const refused: Refusal[] = [];
+      for (const [at, uplink] of uplinks.entries()) {
+        const { addresses, routes } = advertised[at]!;
+        if (addresses.length + routes.length === 0) continue;
+        const gone = new Set(addresses.map(({ prefix }) => prefix));
+        const changes = hostTapChanges({ ...uplink, routes, neighbours: [] }, taps, []).filter(
+          (change) =>
+            change.do === 'set_neighbour' ||
+            (change.do === 'replace_address' && gone.has(change.address.prefix)),
+        );
+        refused.push(...refusals(namespace, changes));
+        const there = new RouteIndex(namespace.routes());
+        const wanted = hostTapRoutes({ ...uplink, addresses, routes, is_main: false }, taps, [], cluster);
+        refused.push(
+          ...refusals(
+            namespace,
+            wanted.flatMap((route) => placing(route, there.at(route))),
+          ),
+        );
+      }
+      return refused;
+    });
+  }
+
   /** Has nobody set a tap down? */
   areTapsUp(uplinks: readonly Uplink[]): boolean {
     return this.inHost((namespace) => uplinks.every(({ name }) => namespace.link(name)?.up === true));
   }
 
   /**
-   * The uplinks with what the host itself has on their taps by now; nothing where a tap is bare, as it is until it has been
-   * dressed.
+   * The uplinks as the host wants them by now: with what it has on their taps, and with what routers had told, which may be gone from there
+   * (advertised.ts). Nothing where `onTaps` tells nothing.
    */
-  current(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+  current(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
+    const now = this.onTaps(captured);
+    return now && withAdvertised(captured, now, isDeaf);
+  }
+
+  /**
+   * As `current`, for whoever does not come back a moment later: nothing in the middle of a change, which is when the host lacks a way out
+   * that it had. What was remembered last is nearer to what it wants.
+   */
+  atOnce(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
+    const now = this.current(captured, isDeaf);
+    return now !== undefined && lostWays(captured, now).length === 0 ? now : undefined;
+  }
+
+  /**
+   * The uplinks with what the host itself has on their taps by now. Nothing where a tap is bare, or down, with which the kernel drops what
+   * the host has not; nor while the host is being given back.
+   */
+  onTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    const is_up = this.inHost((namespace) =>
+      captured.every(({ link }) => namespace.link(link.name)?.up === true),
+    );
+    return is_up && this.undoing === undefined ? this.readTaps(captured) : undefined;
+  }
+
+  /** Has a tap nothing of its uplink? So it is until it has been dressed. */
+  isBare(captured: readonly CapturedUplink[]): boolean {
+    return this.readTaps(captured) === undefined;
+  }
+
+  private readTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));
       const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
@@ -279,6 +369,7 @@ export class UplinkHost {
 
   /** What the host wants has changed: a restore gives it this. Throws when it cannot be written; the old holds then. */
   remember(uplinks: readonly CapturedUplink[]): void {
+    this.mustBeQuiet();
     let steps = this.journal.pending();
     for (const uplink of uplinks) steps = withState(steps, uplink, this.vpp_netns);
     this.journal.replace(steps);
@@ -295,27 +386,58 @@ export class UplinkHost {
     });
   }
 
-  /**
-   * Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. `again`: also what ran out of time before, which
-   * is no use in one and the same end.
-   */
-  async restore(again = true): Promise<UndoReport> {
-    const pending = this.journal.pending();
-    const is_due = (step: UndoStep) => again || !this.timed_out.has(JSON.stringify(step));
-    const report = await undo(pending.filter(is_due), this.tools);
-    const failed = new Set(report.remaining);
-    const remaining = pending.filter((step) => failed.has(step) || !is_due(step));
-    for (const result of report.results) {
-      if (result.outcome === 'failed' && result.timed_out) this.timed_out.add(JSON.stringify(result.step));
+  /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
+  async restore(due: Due = 'all'): Promise<UndoReport> {
+    // Behind another undo, which was just waited for, what ran out of time in that is no use either.
+    const is_second = this.undoing !== undefined && due === 'all';
+    return this.oneByOne(() => this.undoPending(is_second ? 'in time' : due));
+  }
+
+  /** Resolves when no undo is under way. */
+  async quiet(): Promise<void> {
+    while (this.undoing !== undefined) await this.undoing;
+  }
+
+  private async undoPending(due: Due): Promise<UndoReport> {
+    const isDue = (step: UndoStep): boolean => {
+      const vain = due === 'all' ? undefined : this.vain.get(JSON.stringify(step));
+      return vain === undefined || (due === 'in time' && vain === 'failed');
+    };
+    const steps = this.journal.pending().filter(isDue);
+    const report = await undo(steps, this.tools);
+    for (const result of report.results.filter(({ step }) => isOfServices(step))) {
+      const text = JSON.stringify(result.step);
+      if (result.outcome === 'failed') this.vain.set(text, result.timed_out ? 'timed out' : 'failed');
+      else this.vain.delete(text);
     }
+    const failed = new Set(report.remaining);
+    const done = new Set(steps.filter((step) => !failed.has(step)));
+    const remaining = this.journal.pending().filter((step) => !done.has(step));
     try {
       // First the captured uplinks: without a journal they would be given back once more.
-      if (remaining.length === 0) this.captured.clear();
-      this.journal.replace(remaining);
+      if (remaining.every(isOfServices)) this.captured.clear();
+      this.journal.undone(done);
     } catch {
       // On a disk that takes nothing all steps stay pending; to take them again is harmless.
     }
     return { ...report, remaining };
+  }
+
+  private oneByOne<T>(run: () => Promise<T>): Promise<T> {
+    const mine = this.undoing === undefined ? run() : this.undoing.then(run);
+    const ended: Promise<void> = mine
+      .catch(() => undefined)
+      .then(() => {
+        if (this.undoing === ended) this.undoing = undefined;
+      });
+    this.undoing = ended;
+    return mine;
+  }
+
+  /** While the host is being given back nothing of it is taken or remembered: the undo would take it for its own. */
+  private mustBeQuiet(): void {
+    if (this.undoing !== undefined)
+      throw new UplinkError('the host is still being given back: this is for when that is done');
   }
 
   /** Links in VPP's namespace that would be destroyed with it. */
@@ -608,19 +730,4 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
     rx_mode: spec.rx_mode ?? driver.default_rx_mode,
     device: driver.device(facts, tag),
   };
-}
-
-/**
- * How VPP reaches the host's network namespace, which is that of this process: by init, where it has the same one, since
- * that path means the same in the next life of this process.
- */
-export function hostNamespacePath(): string {
-  const inode = (pid: string): string | undefined => {
-    try {
-      return readlinkSync(`/proc/${pid}/ns/net`);
-    } catch {
-      return undefined;
-    }
-  };
-  return inode('1') === inode('self') ? 'pid:1' : `/proc/${process.pid}/ns/net`;
 }

@@ -402,6 +402,14 @@ t.test(
   },
 );
 
+t.test('a disk that takes nothing does not cost a running VPP its uplinks', async (t) => {
+  const lab = await adopted(t, 'complete');
+  lab.linux.files.full = true;
+  await lab.up(true);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /undo journal.*no space left/ });
+});
+
 t.test('a tap that a dying process has left bare is dressed', async (t) => {
   const lab = await adopted(t, 'bare tap');
   await lab.up(true);
@@ -736,6 +744,53 @@ t.test('what a router has advertised is put back when a service of the host flus
   t.same(lab.linux.state(), before, 'a restore gives the host what it had');
 });
 
+t.test('what was flushed while nobody was there is put back, and is what a restore gives', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const before = lab.linux.state();
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  flush(lab);
+  await lab.up(true);
+  t.notOk(hasAdvertised(lab));
+  const ends = lab.linux.restarted();
+  await lab.kit.clock.advance(1000);
+  t.ok(hasAdvertised(lab));
+  t.equal(lab.state, 'vpp');
+  lab.dies();
+  await ends.restore();
+  t.same(lab.linux.state(), before, 'also by who comes before that');
+});
+
+t.test('a lease that has come meanwhile is not joined by the old one', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const own = lab.linux.network.open();
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const link = own.link('eth0')!.index;
+  const routes = () => own.routes({ link }).filter(({ family }) => family === 4);
+  // A service of the host flushes the tap, and gets another address by DHCP.
+  flush(lab);
+  for (const route of routes().filter(({ prefix }) => prefix === '0.0.0.0/0'))
+    own.apply({ do: 'delete_route', route });
+  for (const prefix of ['10.0.0.2/24', '10.0.0.100/32'])
+    own.apply({ do: 'delete_address', address: { link, family: 4, prefix } });
+  own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  lab.unhang();
+  await lab.kit.clock.advance(500);
+  t.ok(hasAdvertised(lab), 'it is put back');
+  const [connected] = routes().filter(({ protocol }) => protocol === 2);
+  t.match(connected, { prefsrc: '10.0.0.77' });
+  const next_hops = [{ oif: link, gateway: '10.0.0.1' }];
+  own.apply({ do: 'append_route', route: { family: 4, prefix: '0.0.0.0/0', metric: 101, next_hops } });
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  t.same(
+    own.addresses(link).flatMap(({ family, prefix }) => (family === 4 ? [prefix] : [])),
+    ['10.0.0.77/24'],
+  );
+});
+
 t.test("what is no router's, and what is on a tap that is down, is the host's to remove", async (t) => {
   const lab = await Lab.start(t, {}, advertised);
   await lab.taken();
@@ -853,6 +908,33 @@ t.test(
   },
 );
 
+t.test('a service of the host that always fails keeps no uplink from being looked at', async (t) => {
+  const asked: string[] = [];
+  const lab = await Lab.start(t);
+  lab.linux.run = async ([program = '']) => {
+    if (program === 'broken') asked.push(program);
+    return { code: 1, stdout: '', stderr: '' };
+  };
+  await lab.taken();
+  lab.linux.journal.record([
+    { kind: 'run_command', argv: ['broken'], timeout_ms: 20_000, after_boot: false },
+  ]);
+  await lab.exited();
+  t.same(asked.splice(0), ['broken'], 'when VPP dies');
+  t.equal(lab.linux.host.taken(), undefined, 'the uplink is not in the hands of VPP');
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'set_link', link, name: 'eth9' });
+  await lab.up();
+  t.ok((await tries(lab)).length > 10, 'as long as it takes');
+  t.same(asked, [], 'and no link is bounced by it');
+  own.apply({ do: 'set_link', link, name: 'eth0' });
+  await lab.kit.clock.advance(5000);
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  t.same(asked, ['broken']);
+});
+
 t.test('a retry for a VPP that is no more, or that has the uplinks by now, does nothing', async (t) => {
   const lab = await Lab.start(t);
   await lab.taken();
@@ -907,6 +989,49 @@ t.test(
     t.equal(lab.state, 'vpp');
   },
 );
+
+t.test('an undo that outlives its actor costs the take-over after it nothing', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  await lab.taken();
+  // A service of the host that takes its time, and more than a handler may.
+  let end: (() => void) | undefined;
+  lab.linux.run = async (argv) => {
+    if (argv[0] === 'slow' && end === undefined) await new Promise<void>((resolve) => (end = resolve));
+    return { code: 0, stdout: '', stderr: '' };
+  };
+  lab.linux.journal.record([{ kind: 'run_command', argv: ['slow'], timeout_ms: 20_000, after_boot: false }]);
+  await lab.exited();
+  await lab.kit.clock.advance(121_000);
+  t.equal(lab.kit.node().incarnation, 2);
+  await lab.taken();
+  t.not(lab.state, 'vpp', 'it is waited for');
+  end!();
+  await lab.kit.clock.advance(2000);
+  t.equal(lab.state, 'vpp');
+  t.equal(lab.linux.restarted().taken()?.phase, 'taken');
+  lab.dies();
+  await lab.linux.host.restore();
+  t.same(lab.linux.state(), before, 'the journal on the disk is that of the second take-over');
+});
+
+t.test('what an actor that is over had still to undo is left to the next one', async (t) => {
+  const lab = await Lab.start(t);
+  lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'tap';
+  const vpp = lab.kit.mailbox<VppConnectionMessage>('vpp');
+  vpp.on('Read', ({ scopes, reply }) => {
+    if (scopes.includes('nobody')) reply.resolve(lab.snapshot());
+  });
+  await lab.taken();
+  t.equal(lab.kit.node().currentHandler?.type, 'TakeOverFailed', 'it waits for VPP, to take the uplink out');
+  await lab.kit.crash(new Error('defect'));
+  t.ok(lab.linux.host.isChanged());
+  lab.refuses = () => false;
+  vpp.on('Read', ({ reply }) => reply.resolve(lab.snapshot()));
+  await lab.kit.clock.advance(100);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+});
 
 t.test(
   'the host is not given back when only the parent is restarted, and is when it stops for good',
@@ -1122,6 +1247,63 @@ t.test('what the host has changed a moment before the stop is what it gets back'
   const back = lab.linux.network.open();
   const addresses = back.addresses(back.link('eth0')!.index).map(({ prefix }) => prefix);
   t.ok(addresses.includes('10.0.0.111/32'));
+});
+
+const routesOf = (lab: Lab): string[] => {
+  const own = lab.linux.network.open();
+  return own.routes({ link: own.link('eth0')!.index }).map(({ prefix }) => prefix);
+};
+
+t.test(
+  'a tap that is set down is in the middle of a change: what the host had stays remembered',
+  async (t) => {
+    for (const end of ['VPP dies', 'stop'] as const) {
+      const lab = await Lab.start(t);
+      const before = lab.linux.state();
+      await lab.taken();
+      await lab.kit.clock.advance(1000);
+      const own = lab.linux.network.open();
+      own.apply({ do: 'set_link', link: own.link('eth0')!.index, up: false });
+      lab.take();
+      lab.tapChanged!();
+      await lab.kit.clock.advance(1000);
+      t.same(lab.take(), [], 'VPP keeps its routes');
+      t.equal(own.link('eth0')?.up, false);
+      if (end === 'stop') await lab.kit.system.stopChild('uplink');
+      else await lab.exited();
+      t.same(lab.linux.state(), before, end);
+    }
+  },
+);
+
+t.test('a last look in the middle of a change is not believed, and a lasting one is followed', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  const flushed = (lab: Lab) => {
+    const own = lab.linux.network.open();
+    const link = own.link('eth0')!.index;
+    for (const route of own.routes({ link }).filter(({ prefix }) => prefix === '0.0.0.0/0'))
+      own.apply({ do: 'delete_route', route });
+    own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  };
+  await lab.taken();
+  flushed(lab);
+  await lab.kit.system.stopChild('uplink');
+  t.same(lab.linux.state(), before, 'at a stop');
+
+  const next = await Lab.start(t);
+  await next.taken();
+  await next.kit.clock.advance(1000);
+  await next.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  flushed(next);
+  next.take();
+  await next.up(true);
+  t.same(next.take(), ['watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64'], 'by who resumes');
+  t.ok(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
+  await next.kit.clock.advance(300);
+  t.notOk(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
+  await next.exited();
+  t.notOk(routesOf(next).includes('0.0.0.0/0'), 'what lasts is what it wants');
 });
 
 t.test(

@@ -347,11 +347,48 @@ t.test('a command that ran out of time is not asked again in the same end', asyn
   lab.journal.record(steps);
   t.match((await lab.host.restore()).results, [{}, { outcome: 'failed', timed_out: true }]);
   t.same(asked.splice(0), ['broken', 'slow']);
-  t.same((await lab.host.restore(false)).remaining, steps, 'both are still to be done');
+  t.same((await lab.host.restore('in time')).remaining, steps, 'both are still to be done');
   t.same(asked.splice(0), ['broken']);
   t.same(lab.journal.pending(), steps);
+  await lab.host.restore('hopeful');
+  t.same(asked.splice(0), [], 'and nothing where there is no hope');
   await lab.host.restore();
   t.same(asked.splice(0), ['broken', 'slow'], 'but when something else has happened since');
+});
+
+t.test('one undo at a time, and nothing is taken over or remembered meanwhile', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const before = lab.state();
+  takeOver(lab, [specOf()]);
+  const { uplinks } = lab.host.taken()!;
+  const slow: UndoStep = { kind: 'run_command', argv: ['slow'], timeout_ms: 20_000, after_boot: false };
+  const later: UndoStep = { ...slow, argv: ['later'] };
+  const asked: string[] = [];
+  let end = (): void => undefined;
+  lab.run = async ([program = '']) => {
+    if (program !== 'systemctl') asked.push(program);
+    if (program === 'slow') await new Promise<void>((resolve) => (end = resolve));
+    return { code: program === 'slow' ? 124 : 0, stdout: '', stderr: '' };
+  };
+  lab.journal.record([slow]);
+  const first = lab.host.restore();
+  while (asked.length === 0) await Promise.resolve();
+  lab.journal.record([later]);
+  const second = lab.host.restore();
+  t.equal(lab.host.current(uplinks), undefined);
+  for (const change of ['take', 'complete', 'remember'] as const)
+    t.throws(() => lab.host[change](uplinks), { name: 'UplinkError', message: /still being given back/ });
+  let is_quiet = false;
+  const quiet = lab.host.quiet().then(() => (is_quiet = true));
+  end();
+  t.same((await first).remaining, [slow, later], 'what was recorded meanwhile is pending');
+  t.equal(is_quiet, false);
+  t.same((await second).remaining, [slow]);
+  await quiet;
+  t.same(asked, ['slow', 'later'], 'what has just run out of time is not asked again');
+  t.same(lab.state(), before);
+  t.same(lab.restarted().isChanged(), true);
+  t.same(lab.journal.pending(), [slow]);
 });
 
 t.test('with its journal lost an uplink is given back as it was captured', async (t) => {

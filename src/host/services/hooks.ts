@@ -32,7 +32,7 @@ import {
   saysDnsNone,
   type UplinkFacts,
 } from './network-managers.js';
-import { networkServices, udevProperties } from './network-service.js';
+import { networkServices, Questions, question_ms, udevProperties } from './network-service.js';
 import { tapConnection } from './tap-connection.js';
 
 export interface HookTools {
@@ -47,8 +47,6 @@ export interface HookTools {
   readonly clock: Clock;
   readonly log: Log;
 }
-
-const probe_timeout_ms = 5000;
 
 const nothing_known = { unreachable: true, root: '', active: [], has_udev: false, dns_none: false } as const;
 
@@ -66,9 +64,9 @@ export async function gatherHostFacts(
   const { host_root: root } = tools;
   if (root === undefined)
     return { ...nothing_known, uplinks: uplink_names.map((name) => unknownUplink(tools, name)) };
-  const ask = (...argv: string[]) => tools.run(onHost(root, ...argv), { timeout_ms: probe_timeout_ms });
-  const prefix = onHost(root);
-  const { systemd, active } = await networkServices(tools.run, prefix);
+  const questions = new Questions(tools.run, onHost(root));
+  const ask = (...argv: string[]) => questions.ask(...argv);
+  const { systemd, active } = await networkServices(questions);
   const has_udev = systemd && (await ask('udevadm', '--version')).code === 0;
   const has_nft = systemd && (await ask('nft', '--version')).code === 0;
   const by_network_manager = active.includes('NetworkManager');
@@ -81,7 +79,7 @@ export async function gatherHostFacts(
   const files_base = filesBase(root);
 
   const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
-    const properties = has_udev ? await udevProperties(name, tools.run, prefix) : new Map();
+    const properties = has_udev ? await udevProperties(name, questions) : new Map();
     const status = active.includes('systemd-networkd')
       ? await ask('networkctl', '--no-pager', 'status', name)
       : undefined;
@@ -106,6 +104,8 @@ export async function gatherHostFacts(
       ...(servers.length > 0 && { resolved: { servers, domains } }),
     };
   });
+  const known = await Promise.all(uplinks);
+  const { unanswered } = questions;
   return {
     root,
     active,
@@ -113,7 +113,8 @@ export async function gatherHostFacts(
     has_nft,
     dns_none: networkManagerConfigs(root).some(saysDnsNone),
     ...(files_base && { files_base }),
-    uplinks: await Promise.all(uplinks),
+    ...(unanswered.length > 0 && { unanswered }),
+    uplinks: known,
   };
 }
 
@@ -197,9 +198,15 @@ export class Hooks {
   }
 
   async #look(): Promise<HostFacts> {
-    const { config } = this.#tools;
+    const { config, log } = this.#tools;
     const names = config.uplinks.map(({ interface_name }) => interface_name);
     const facts = await gatherHostFacts(this.#tools, names);
+    for (const question of facts.unanswered ?? []) {
+      log.warn(
+        { question },
+        `hook(look) the host did not answer "${question}" within ${question_ms} ms, twice: nothing is done about what it would have told; see what keeps it busy`,
+      );
+    }
     // The shell script that the built-in work replaced knew one uplink and no gate.
     return config.hooks.built_in ? facts : { ...facts, uplinks: facts.uplinks.slice(0, 1) };
   }

@@ -56,6 +56,8 @@ export interface HostFacts {
   readonly has_nft?: boolean;
   /** NetworkManager leaves resolv.conf alone already. */
   readonly dns_none: boolean;
+  /** Questions that were not answered in time: what they would have told is missing here. */
+  readonly unanswered?: readonly string[];
   /** Absent: neither place can be written. */
   readonly files_base?: FilesBase;
   readonly uplinks: readonly UplinkFacts[];
@@ -105,7 +107,7 @@ function ownFile({ root, files_base }: HostFacts, file: string, content: string,
   const path = `${root}${files_base}/${file}`;
   return {
     changes: [{ do: 'write_file', path, content, mode }],
-    undo: [{ kind: 'write_file', path, content: null, mode }],
+    undo: [{ kind: 'write_file', path, content: null, mode, ...(root !== '' && { root }) }],
   };
 }
 

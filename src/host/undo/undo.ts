@@ -16,6 +16,7 @@ import type { RunCommand } from '../command.js';
 import { bindDriver } from '../devices/pci-driver.js';
 import { HOST_ROOTS, type HostRoots } from '../devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.js';
+import { isHostRoot } from '../host-root.js';
 import { LinkFinder } from './link-finder.js';
 import { describeStep, type UndoNextHop, type UndoRoute, type UndoStep } from './undo-step.js';
 
@@ -207,7 +208,7 @@ class UndoSession {
       case 'write_kernel_file':
         return writeKernelFile(step.path, step.value);
       case 'write_file':
-        return writeFile(step.path, step.content, step.mode);
+        return writeFile(step);
       case 'run_command':
         return this.#runCommand(step);
     }
@@ -347,7 +348,9 @@ class UndoSession {
     const link = await this.#links.indexOf(step.link);
     const wanted: NewRoute[] = [];
     for (const { first: _, ...route } of step.routes) wanted.push(await this.#routeOf(route));
-    const surplus = surplusConnected(this.#own.routes({ link }), wanted);
+    const { addresses = [] } = step;
+    const present = this.#own.routes({ link });
+    const surplus = surplusConnected(present, wanted, addresses, this.#own.addresses(link));
     for (const route of surplus) this.#own.apply({ do: 'delete_route', route });
     return surplus.length > 0;
   }
@@ -471,7 +474,10 @@ function writeKernelFile(path: string, value: string): boolean {
   return true;
 }
 
-function writeFile(path: string, content: string | null, mode: number): boolean {
+/** A file of a host whose file system is not mounted is not gone. */
+function writeFile({ path, content, mode, root }: Extract<UndoStep, { kind: 'write_file' }>): boolean {
+  if (root !== undefined && !isHostRoot(root))
+    throw new Error(`the host's file system is not mounted at ${root}: mount it there, then restore again`);
   if (content === null) return removeIfExists(path);
   if (readIfExists(path) === content && (statSync(path).mode & 0o7777) === mode) return false;
   writeAtomic(path, content, mode);

@@ -121,7 +121,11 @@ t.test('every file and every change of service has its undo', async (t) => {
         if (change.do === 'write_file') {
           t.ok(
             undo.some(
-              (step) => step.kind === 'write_file' && step.path === change.path && step.content === null,
+              (step) =>
+                step.kind === 'write_file' &&
+                step.path === change.path &&
+                step.content === null &&
+                step.root === '/host',
             ),
             change.path,
           );
@@ -524,6 +528,27 @@ t.test('the built-in work is recorded before it is done, once, and goes on past 
   t.equal(lines.filter(({ level }) => level === 'warn').length, 3, 'the failed commands are told');
   await hooks.run('VPP_DONE_OK');
   t.equal(recorded.length, 8, 'one restart of networkd is enough, the last one');
+});
+
+t.test('what a busy host does not answer is asked again, and then told', async (t) => {
+  const { hooks, tools, lines, trace, recorded } = rig(t, {}, networkd);
+  const { run } = tools;
+  let silent = 1;
+  Object.assign(tools, {
+    run: async (argv: string[], options: { timeout_ms: number }) => {
+      const answer = await run(argv, options);
+      return argv.includes('is-active') && silent-- > 0 ? { code: 124, stdout: '', stderr: '' } : answer;
+    },
+  });
+  const asked = () => trace.splice(0).filter((line) => line.startsWith('systemctl is-active')).length;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.equal(asked(), 2);
+  t.equal(recorded.length, 7, 'a slow answer is one');
+  silent = 2;
+  lines.length = 0;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.equal(asked(), 2, 'and no more');
+  t.match(lines, [{ level: 'warn', text: /did not answer "systemctl is-active .*within 5000 ms, twice/ }]);
 });
 
 t.test('nothing is changed when the journal cannot take the undo', async (t) => {

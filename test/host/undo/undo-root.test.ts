@@ -312,6 +312,27 @@ t.test('IPv6 addresses are of use as soon as a link is back, and are what they w
   t.strictSame(told(lab, 'node'), before);
 });
 
+t.test('an undo deletes the connected routes that the host had deleted, and no others', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24', 'fd00::2/64'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+  );
+  for (const prefix of ['10.0.0.0/24', 'fd00::/64'])
+    lab.run('node', 'ip', 'route', 'del', prefix, 'dev', 'up0', 'proto', 'kernel');
+  const before = told(lab, 'node');
+  const steps = moved(lab, node, 'up0');
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), before);
+  // A service of the host has got the device back, and new addresses, before an undo is taken up again.
+  for (const address of ['10.9.0.7/24', 'fd09::7/64'])
+    lab.run('node', 'ip', 'addr', 'add', address, 'dev', 'up0', 'nodad');
+  const after = told(lab, 'node');
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), after);
+});
+
 t.test('an address that was not in use is verified by the kernel', root, async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');

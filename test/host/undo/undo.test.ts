@@ -427,6 +427,26 @@ t.test('commands, kernel files and drivers are undone, and their failures told',
   t.equal(readFileSync(join(pci, 'devices/0000:03:00.0/driver_override'), 'utf8').charAt(0), '\n');
 });
 
+t.test('a file of a host that is not mounted is not gone', async (t) => {
+  const root = join(t.testdir(), 'host');
+  const path = join(root, 'run/rules');
+  const tools = { host: new FakeHostNetwork(), clock: new TurnedClock(), run: async () => fine };
+  const steps: UndoStep[] = [
+    { kind: 'write_file', path, content: null, mode: 0o644, root },
+    { kind: 'write_file', path: join(root, 'run/old'), content: 'old', mode: 0o644, root },
+  ];
+  for (const what of ['nothing', 'an empty directory']) {
+    const { remaining, results } = await undo(steps, tools);
+    t.strictSame(remaining, steps, what);
+    t.match(results[0], { reason: /old: the host's file system is not mounted at .*host: mount it there/ });
+    mkdirSync(join(root, 'run'), { recursive: true });
+  }
+  mkdirSync(join(root, 'etc'));
+  writeFileSync(path, 'ours');
+  t.strictSame((await undo(steps, tools)).remaining, []);
+  t.strictSame(readdirSync(join(root, 'run')), ['old']);
+});
+
 t.test('nothing is asked of the services of a machine that goes down', async (t) => {
   const asked: string[] = [];
   const undoWhen = async (state: string) =>
