@@ -1298,7 +1298,11 @@ t.test('a last look in the middle of a change is not believed, and a lasting one
   flushed(next);
   next.take();
   await next.up(true);
-  t.same(next.take(), ['watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64'], 'by who resumes');
+  t.same(
+    next.take(),
+    ['solicit behind main-eth0', 'watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64'],
+    'by who resumes',
+  );
   t.ok(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
   await next.kit.clock.advance(300);
   t.notOk(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));

@@ -51,6 +51,8 @@ const LINK_WAIT_MS = 10_000;
 /** A network card finds its carrier again in 2 to 4 s after it was set up; until then no IPv6 address is of use. */
 const SETTLE_MS = 3000;
 const SETTLE_POLL_MS = 2;
+const SERVICES_MS = 5000;
+const SERVICES_POLL_MS = 500;
 const QUESTION_TIMEOUT_MS = 5000;
 const TABLE_MAIN = 254;
 const NUD_PERMANENT = 0x80;
@@ -62,7 +64,8 @@ const IFA_F_TENTATIVE = 0x40;
 /**
  * Takes the steps (oldest first, as the journal has them): the network of all links first, services of the host last, and of each sort the
  * newest first. Never throws, and no failure stops the steps behind it. Bounded: waits at most `link_wait_ms` in all for
- * physical links, 3 s for the IPv6 addresses to be of use, and for each command its own limit. Costs what the steps do, whatever
+ * physical links, 3 s for the IPv6 addresses to be of use, for each command its own limit, and 5 s for what a service of the host has to give back
+ * before a route can be. Costs what the steps do, whatever
  * else the host has.
  */
 export async function undo(
@@ -91,6 +94,14 @@ export async function undo(
     await take(before);
     for (const [step, error] of await session.settle()) failed(step, error);
     await take(after);
+    // A service that finds the link back in the middle of this may have taken off what others lean on, and gives it back a moment later.
+    const deadline = tools.clock.now_ms() + SERVICES_MS;
+    while (steps.some(isOfService) && tools.clock.now_ms() < deadline) {
+      const again = [...before, ...after].filter((step) => isOfNetwork(step) && isFailed(results.get(step)));
+      if (again.length === 0) break;
+      await tools.clock.sleep(SERVICES_POLL_MS);
+      await take(again);
+    }
   } finally {
     session.close();
   }
@@ -132,6 +143,10 @@ function turnOf(step: UndoStep): number {
   if (step.route.family === 6 && step.route.prefsrc !== undefined) return settled;
   return turns.add_route + (spansLinks(step) ? 1 : 0);
 }
+
+const isOfService = ({ kind }: UndoStep): boolean => kind === 'run_command';
+const isOfNetwork = ({ kind }: UndoStep): boolean => kind === 'add_route' || kind === 'set_neighbour';
+const isFailed = (result: StepResult | undefined): boolean => result?.outcome === 'failed';
 
 /** The steps before and after the addresses have settled. Of one turn the newest come first. */
 function inOrder(steps: readonly UndoStep[]): [readonly UndoStep[], readonly UndoStep[]] {

@@ -512,3 +512,41 @@ t.test('every kind of step can be told in words', async (t) => {
   ])
     t.match(describeStep(step), new RegExp(`^${step.kind} .+`));
 });
+
+t.test('what a service of the host has taken off meanwhile is waited for, and not for ever', async (t) => {
+  const { host, own, link } = furnished('veth');
+  const turned = new TurnedClock();
+  const identity = identityOf(own.link('eth0')!);
+  const address = own.addresses(link).find(({ prefix }) => prefix === '10.0.0.3/24')!;
+  const [leaning] = own.routes({ link }).filter(({ prefix }) => prefix === '10.50.0.0/16');
+  const { next_hops: _, ...rest } = leaning!;
+  const steps: UndoStep[] = [
+    { kind: 'run_command', argv: ['restart'], timeout_ms: 20_000, after_boot: false },
+    {
+      kind: 'add_route',
+      route: { ...rest, next_hops: [{ link: identity, gateway: '10.0.0.1' }] },
+    } as UndoStep,
+  ];
+  const restored = async (gives_back: boolean) => {
+    own.apply({ do: 'delete_address', address });
+    let polls = 0;
+    const tools = {
+      host,
+      run: async () => ({ code: 0, stdout: '', stderr: '', timed_out: false }) as CommandResult,
+      clock: {
+        now_ms: () => turned.now_ms(),
+        wall_ms: () => turned.wall_ms(),
+        after: (ms: number, run: () => void) => turned.after(ms, run),
+        sleep: async (ms: number) => {
+          polls += 1;
+          if (gives_back && polls === 2) own.apply({ do: 'add_address', address });
+          await turned.advance(ms);
+        },
+      },
+    };
+    const { remaining } = await undo(steps, tools);
+    return { remaining: remaining.map(({ kind }) => kind), polls };
+  };
+  t.same(await restored(true), { remaining: [], polls: 2 });
+  t.same(await restored(false), { remaining: ['add_route'], polls: 10 });
+});
