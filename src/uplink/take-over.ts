@@ -10,7 +10,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
+import { type ClusterPrefixes, fingerprint, type Speakers } from '../desired/host-tap.js';
 import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
@@ -222,7 +222,7 @@ export class TakeOver {
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     const { uplinks } = now ?? before;
-    for (const refusal of this.deps.host.redress(uplinks, this.cluster())) this.warn(refusalText(refusal));
+    this.redress(uplinks);
     this.mendAdvertised(now ?? before);
     return now;
   }
@@ -233,6 +233,7 @@ export class TakeOver {
     if (isDeepStrictEqual(now, this.repeated)) return;
     const before = this.desired(uplinks, true);
     this.repeated = now;
+    this.redress(uplinks);
     for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
       this.warn(refused);
   }
@@ -371,7 +372,21 @@ export class TakeOver {
   }
 
   private dress({ uplinks, captured }: Taken): Refusal[] {
-    return this.deps.host.dress(uplinks, captured, this.cluster());
+    return this.deps.host.dress(uplinks, captured, this.cluster(), this.speakers());
+  }
+
+  private redress(uplinks: readonly Uplink[]): void {
+    for (const refusal of this.deps.host.redress(uplinks, this.cluster(), this.speakers()))
+      this.warn(refusalText(refusal));
+  }
+
+  /** Routers in whose name VPP speaks, and which are default routers. */
+  private speakers(): Speakers {
+    return new Map(
+      [...this.repeated].flatMap(([name, { router, lifetime_s }]) =>
+        lifetime_s === 0 ? [] : [[name, router]],
+      ),
+    );
   }
 
   private cluster(): ClusterPrefixes {

@@ -8,8 +8,10 @@ import {
   hostOwn,
   hostTapChanges,
   hostTapRoutes,
+  isDefaultBy,
   nexthopsOnTaps,
   own_route_protocol,
+  type Speakers,
   type Taps,
   tapLikeLink,
 } from '../desired/host-tap.js';
@@ -180,8 +182,10 @@ export class UplinkHost {
     uplinks: readonly Uplink[],
     captured: readonly CapturedUplink[],
     cluster: ClusterPrefixes,
+    speakers: Speakers = new Map(),
   ): Refusal[] {
     return this.inHost((namespace) => {
+      const heard = heardByKernel(namespace, speakers);
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
       const taps = tapsOf(uplinks, links);
       const refused: Refusal[] = [];
@@ -223,7 +227,7 @@ export class UplinkHost {
       );
       // Routes of all behind the addresses of all: one over several uplinks needs those.
       const routes = uplinks.flatMap((uplink, at) =>
-        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, cluster),
+        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, cluster, heard),
       );
       make(
         links
@@ -248,8 +252,9 @@ export class UplinkHost {
    * After the host has changed its tap, or only rebuilt it: what is ours beside what is the host's, and nothing that is ours no more. What
    * is there already is left alone.
    */
-  redress(uplinks: readonly Uplink[], cluster: ClusterPrefixes): Refusal[] {
+  redress(uplinks: readonly Uplink[], cluster: ClusterPrefixes, speakers: Speakers = new Map()): Refusal[] {
     return this.inHost((namespace) => {
+      const heard = heardByKernel(namespace, speakers);
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
       // What is down takes no route, and is looked at again when it is up.
       if (links.some(({ up }) => !up)) return [];
@@ -259,7 +264,7 @@ export class UplinkHost {
         .flatMap((uplink) => hostTapChanges(uplink, taps, []))
         .filter((change) => change.do === 'set_neighbour' && !known.has(neighbourKey(change.neighbour)));
       const routes = uplinks
-        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], cluster))
+        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], cluster, heard))
         .filter(({ protocol }) => protocol === own_route_protocol);
       const there = namespace.routes();
       const wanted = new Set(routes.map(routeKey));
@@ -272,7 +277,14 @@ export class UplinkHost {
         .map((route): NetworkChange => ({ do: 'delete_route', route }));
       const index = new RouteIndex(there);
       const placed = routes.flatMap((route) => placing(route, index.at(route)));
-      return refusals(namespace, [...stale, ...lacking, ...placed]);
+      // What the tap was dressed with in their place would keep the kernel from making its own.
+      const copies = [...heard].flatMap(([name, router]) =>
+        namespace
+          .routes({ link: links.find((link) => link.name === name)!.index })
+          .filter((route) => route.expires_s === undefined && isDefaultBy(route, router))
+          .map((route): NetworkChange => ({ do: 'delete_route', route })),
+      );
+      return refusals(namespace, [...stale, ...lacking, ...placed, ...copies]);
     });
   }
 
@@ -730,4 +742,18 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
     rx_mode: spec.rx_mode ?? driver.default_rx_mode,
     device: driver.device(facts, tag),
   };
+}
+
+/** A network manager that hears advertisements itself keeps the kernel from it. */
+function heardByKernel(namespace: NetworkNamespace, speakers: Speakers): Speakers {
+  return new Map(
+    [...speakers].filter(([name]) => {
+      const sysctl = (key: string) => namespace.readSysctl(`net/ipv6/conf/${name}/${key}`);
+      const accept_ra = sysctl('accept_ra');
+      return (
+        sysctl('accept_ra_defrtr') !== '0' &&
+        (accept_ra === '2' || (accept_ra === '1' && sysctl('forwarding') === '0'))
+      );
+    }),
+  );
 }

@@ -347,7 +347,7 @@ t.test(
     t.teardown(() => traffic.close());
     const gateway = 'fd55::1';
     topology.lab.run('outside', 'ip', 'address', 'add', `${gateway}/64`, 'dev', 'out0', 'nodad');
-    const lives = { router_s: 12, valid_s: 60, preferred_s: 30, prefix: 'fd55::/64' };
+    const lives = { router_s: 12, valid_s: 30, preferred_s: 12, prefix: 'fd55::/64' };
     const router = new Router(topology, 'out0', lives);
     t.teardown(() => router.close());
     const shown = () => {
@@ -375,12 +375,12 @@ t.test(
     t.teardown(() => node.close());
     const prober = traffic.probe('node', gateway);
     const renewed = (now: ReturnType<typeof shown>) =>
-      now.address?.local === address.local && now.address.valid_life_time > 50 && now.by_router.length === 1;
+      now.address?.local === address.local && now.address.valid_life_time > 20 && now.by_router.length === 1;
     await until(renewed, 'advertised on the tap');
     // Longer than the router and the preferred life of the address would have lasted.
-    await sleep(32_000);
+    await sleep(14_000);
     await until(
-      (now) => renewed(now) && now.address.preferred_life_time > 20,
+      (now) => renewed(now) && now.address.preferred_life_time > 5,
       'renewed on the tap, again and again',
     );
     t.equal(await traffic.ping('node', gateway), 3, 'and of use');

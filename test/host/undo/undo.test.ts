@@ -537,6 +537,7 @@ t.test('what a service of the host has taken off meanwhile is waited for, and no
         now_ms: () => turned.now_ms(),
         wall_ms: () => turned.wall_ms(),
         after: (ms: number, run: () => void) => turned.after(ms, run),
+        afterPoll: (run: () => void) => turned.afterPoll(run),
         sleep: async (ms: number) => {
           polls += 1;
           if (gives_back && polls === 2) own.apply({ do: 'add_address', address });
