@@ -592,7 +592,12 @@ function stepsOf(
     ...restoreSteps(stateOf(uplink)),
     ...earlySysctls(sysctls).map(sysctl),
     ...changes.flatMap((change) => undoOf(change, uplink)),
-    { kind: 'link_to_netns', link: identity, from: vpp_netns },
+    {
+      kind: 'link_to_netns',
+      link: identity,
+      from: vpp_netns,
+      ...(link.altnames.length > 0 && { altnames: link.altnames }),
+    },
     // The host tap, which has the name of the uplink.
     {
       kind: 'delete_link',
