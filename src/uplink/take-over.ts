@@ -22,8 +22,10 @@ import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { lostAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
+import type { Refusal } from './host-taps.js';
 import { routeInWords } from './obstacles.js';
-import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+import type { UplinkHost } from './uplink-host.js';
+import { gatewaysOf, uplinkOf } from './uplink-of.js';
 import { lostWays } from './ways.js';
 
 /** A connection to one VPP. */
@@ -125,8 +127,8 @@ export class TakeOver {
 
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
-    const is_bare = host.isBare(found.uplinks);
-    const current = host.atOnce(found.uplinks);
+    const is_bare = host.taps.isBare(found.uplinks);
+    const current = host.taps.atOnce(found.uplinks);
     const taken = this.taken(current ?? found.uplinks);
     const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
@@ -190,7 +192,7 @@ export class TakeOver {
 
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const now = this.remember(before, this.deps.host.current(before.captured));
+    const now = this.remember(before, this.deps.host.taps.current(before.captured));
     if (now !== undefined) {
       const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
       for (const refused of await this.program(generation, operations)) this.warn(refused);
@@ -198,7 +200,8 @@ export class TakeOver {
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     const { uplinks } = now ?? before;
-    for (const refusal of this.deps.host.redress(uplinks, this.cluster())) this.warn(refusalText(refusal));
+    for (const refusal of this.deps.host.taps.redress(uplinks, this.cluster()))
+      this.warn(refusalText(refusal));
     this.mendAdvertised(now ?? before);
     return now;
   }
@@ -209,21 +212,21 @@ export class TakeOver {
    */
   private mendAdvertised({ captured, uplinks }: Taken): void {
     const { host } = this.deps;
-    const lost = lostAdvertised(captured, host.onTaps(captured));
+    const lost = lostAdvertised(captured, host.taps.onTaps(captured));
     const gone = lost.flatMap(({ addresses, routes }) =>
       [...addresses, ...routes].map(({ prefix }) => prefix),
     );
-    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(uplinks)) return;
+    if (gone.length === 0 || this.mends >= mends_max || !host.taps.areUp(uplinks)) return;
     this.mends += 1;
     this.warn(
       `${gone.join(', ')} of a router's advertisements is gone from the tap, and is put back: none is heard there`,
     );
-    for (const refusal of host.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
+    for (const refusal of host.taps.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
   }
 
   /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
   rememberLast(before: Taken): void {
-    this.remember(before, this.deps.host.atOnce(before.captured));
+    this.remember(before, this.deps.host.taps.atOnce(before.captured));
   }
 
   /** The journal as the host wants it by now. Nothing when nothing has changed, or it is not known. */
@@ -242,7 +245,7 @@ export class TakeOver {
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {
-    const current = this.deps.host.current(captured);
+    const current = this.deps.host.taps.current(captured);
     return current && fingerprint(current);
   }
 
@@ -326,7 +329,7 @@ export class TakeOver {
   }
 
   private dress({ uplinks, captured }: Taken): Refusal[] {
-    return this.deps.host.dress(uplinks, captured, this.cluster());
+    return this.deps.host.taps.dress(uplinks, captured, this.cluster());
   }
 
   private cluster(): ClusterPrefixes {
@@ -358,7 +361,7 @@ export class TakeOver {
     let mend_at = clock.now_ms();
     waitsFor('the host configuring its tap');
     for (;;) {
-      const lost = lostWays(taken.captured, host.onTaps(taken.captured) ?? []);
+      const lost = lostWays(taken.captured, host.taps.onTaps(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {
         throw new TakeOverFailed(
