@@ -229,8 +229,14 @@ export class FakeHostNetwork implements HostNetwork {
         return state.deleteRoute(change.route);
       case 'add_altname': {
         const link = state.require(change.link);
-        if (link.altnames?.includes(change.altname)) throw new Refusal('EEXIST');
+        if (state.named(change.altname)) throw new Refusal('EEXIST');
         link.altnames = [...(link.altnames ?? []), change.altname];
+        return;
+      }
+      case 'delete_altname': {
+        const link = state.require(change.link);
+        if (!link.altnames?.includes(change.altname)) throw new Refusal('ENOENT');
+        link.altnames = link.altnames.filter((altname) => altname !== change.altname);
         return;
       }
       case 'set_nexthop':
@@ -294,7 +300,7 @@ export class FakeHostNetwork implements HostNetwork {
     if (!target) throw new Refusal('ENOENT');
     if (target === state) return;
     const name = change.name ?? link.name;
-    if (target.named(name)) throw new Refusal('EEXIST');
+    if ([name, ...(link.altnames ?? [])].some((each) => target.named(each))) throw new Refusal('EEXIST');
     this.#tell(state, { event: 'link_removed', link: toLink(link) });
     state.remove(link);
     delete link.master;

@@ -26,7 +26,7 @@ import { reconcile } from '../src/reconcile/reconcile.js';
 import { advertisementIn } from '../src/uplink/advertised.js';
 import { CapturedStore } from '../src/uplink/captured.js';
 import { largeSegments } from '../src/uplink/drivers.js';
-import { uplinkOf } from '../src/uplink/uplink-host.js';
+import { uplinkOf } from '../src/uplink/uplink-of.js';
 import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';

@@ -9,13 +9,13 @@ import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
 import { without_cluster } from './k8s/cluster.js';
+import { within } from './linux/within.js';
 import { endSignals } from './node/end-signals.js';
 import { lastWord } from './node/last-word.js';
 import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
 import { startNode } from './node/start.js';
 import { driver_names } from './uplink/drivers.js';
 import { byOwnNames } from './uplink/own-names.js';
-import { within } from './uplink/uplink-host.js';
 
 const failed = 1;
 /** In an upgrade the old life is still giving the host back when the new one begins. */

@@ -22,7 +22,8 @@ import {
   type TakeOverSettings,
   type VppPort,
 } from '../uplink/take-over.js';
-import { UplinkError, type UplinkHost } from '../uplink/uplink-host.js';
+import { UplinkError } from '../uplink/uplink-error.js';
+import type { UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {
   readonly process: ActorRef<VppProcessMessage>;
@@ -474,7 +475,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private mend(name: string): void {
     const changed = this.uplinks().find((each) => each.name === name);
     if (changed === undefined || this.ready === undefined) return;
-    if (this.deps.host.mendMtu(changed))
+    if (this.deps.host.taps.mendMtu(changed))
       this.ctx.event('uplink', `MTU of ${name} set back to ${changed.mtu}`);
   }
 }

@@ -278,11 +278,14 @@ export type NetworkChange =
       /** Takes an XDP program off. */
       readonly xdp?: false;
     }
-  /** To the namespace at `netns`, under another name if `name` is given. Linux drops the link's addresses and routes and sets it down. */
+  /**
+   * To the namespace at `netns`, under another name if `name` is given. Linux drops the link's addresses and routes and sets it down. EEXIST where
+   * its name, or an alternative one of it, is taken there.
+   */
   | { readonly do: 'move_link'; readonly link: number; readonly netns: string; readonly name?: string }
   | { readonly do: 'add_link'; readonly link: NewLink }
   | { readonly do: 'delete_link'; readonly link: number }
-  | { readonly do: 'add_altname'; readonly link: number; readonly altname: string }
+  | { readonly do: 'add_altname' | 'delete_altname'; readonly link: number; readonly altname: string }
   | { readonly do: 'add_address' | 'replace_address' | 'delete_address'; readonly address: NewAddress }
   /**
    * `add_route` answers EEXIST for any route with this prefix, tos and metric; `append_route` only for the very same one,

@@ -53,7 +53,7 @@ export async function restoreHost(
 function rememberTaps({ uplinkHost }: RestoreParts): void {
   const found = uplinkHost.taken();
   if (found?.phase !== 'taken') return;
-  const current = uplinkHost.atOnce(found.uplinks);
+  const current = uplinkHost.taps.atOnce(found.uplinks);
   if (current !== undefined) uplinkHost.remember(current);
 }
 

@@ -29,9 +29,10 @@ import { type OpenedJournal, openJournal, type UndoJournal } from '../host/undo/
 import { comeBackThemselves, type VppNetns, vppNetns } from '../host/vpp-netns.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
+import { within } from '../linux/within.js';
 import { createLog, type Log, type RootLog } from '../log.js';
 import { CapturedStore } from '../uplink/captured.js';
-import { UplinkHost, within } from '../uplink/uplink-host.js';
+import { UplinkHost } from '../uplink/uplink-host.js';
 import {
   createLauncher,
   type Launcher,

@@ -1,8 +1,8 @@
 /** A node on this machine, from its configuration to its exit code. */
 import type { Config } from '../config.js';
 import type { Cluster } from '../k8s/cluster.js';
+import { within } from '../linux/within.js';
 import { byOwnNames } from '../uplink/own-names.js';
-import { within } from '../uplink/uplink-host.js';
 import { endSignals } from './end-signals.js';
 import { lastWord, restoreHost } from './last-word.js';
 import { linuxParts, openMachine, restoreParts } from './parts.js';

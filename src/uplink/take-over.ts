@@ -23,9 +23,11 @@ import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { advertisementIn, lostAdvertised, lostLeases } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
+import type { Refusal } from './host-taps.js';
 import { routeInWords } from './obstacles.js';
 import type { Routers } from './routers.js';
-import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+import type { UplinkHost } from './uplink-host.js';
+import { gatewaysOf, uplinkOf } from './uplink-of.js';
 import { lostWays } from './ways.js';
 
 /** A connection to one VPP. */
@@ -134,8 +136,8 @@ export class TakeOver {
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
     this.findRepeated(found.uplinks, snapshot.objects);
-    const is_bare = host.isBare(found.uplinks);
-    const current = host.atOnce(found.uplinks, this.isDeaf);
+    const is_bare = host.taps.isBare(found.uplinks);
+    const current = host.taps.atOnce(found.uplinks, this.isDeaf);
     const taken = this.taken(current ?? found.uplinks);
     const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
@@ -214,7 +216,7 @@ export class TakeOver {
 
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const now = this.remember(before, this.deps.host.current(before.captured, this.isDeaf));
+    const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
     if (now !== undefined) {
       const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
       for (const refused of await this.program(generation, operations)) this.warn(refused);
@@ -252,16 +254,16 @@ export class TakeOver {
    */
   private mendAdvertised({ captured, uplinks }: Taken): void {
     const { host } = this.deps;
-    const lost = lostAdvertised(captured, host.onTaps(captured), this.isDeaf);
+    const lost = lostAdvertised(captured, host.taps.onTaps(captured), this.isDeaf);
     const gone = lost.flatMap(({ addresses, routes }) =>
       [...addresses, ...routes].map(({ prefix }) => prefix),
     );
-    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(uplinks)) return;
+    if (gone.length === 0 || this.mends >= mends_max || !host.taps.areUp(uplinks)) return;
     this.mends += 1;
     this.warn(
       `${gone.join(', ')} of a router's advertisements is gone from the tap, and is put back: none is heard there`,
     );
-    for (const refusal of host.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
+    for (const refusal of host.taps.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
   }
 
   /** Routers have not been heard behind it: VPP says nothing on its tap, and what is lost there does not come again by itself. */
@@ -269,7 +271,7 @@ export class TakeOver {
 
   /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
   rememberLast(before: Taken): void {
-    this.remember(before, this.deps.host.atOnce(before.captured, this.isDeaf));
+    this.remember(before, this.deps.host.taps.atOnce(before.captured, this.isDeaf));
   }
 
   /** The journal as the host wants it by now. Nothing when nothing has changed, or it is not known. */
@@ -288,7 +290,7 @@ export class TakeOver {
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {
-    const current = this.deps.host.current(captured, this.isDeaf);
+    const current = this.deps.host.taps.current(captured, this.isDeaf);
     return current && fingerprint(current);
   }
 
@@ -372,11 +374,11 @@ export class TakeOver {
   }
 
   private dress({ uplinks, captured }: Taken): Refusal[] {
-    return this.deps.host.dress(uplinks, captured, this.cluster(), this.speakers());
+    return this.deps.host.taps.dress(uplinks, captured, this.cluster(), this.speakers());
   }
 
   private redress(uplinks: readonly Uplink[]): void {
-    for (const refusal of this.deps.host.redress(uplinks, this.cluster(), this.speakers()))
+    for (const refusal of this.deps.host.taps.redress(uplinks, this.cluster(), this.speakers()))
       this.warn(refusalText(refusal));
   }
 
@@ -422,14 +424,14 @@ export class TakeOver {
     for (;;) {
       await this.repeat(taken, generation);
       signal.throwIfAborted();
-      const lost = lostWays(taken.captured, host.onTaps(taken.captured) ?? []);
+      const lost = lostWays(taken.captured, host.taps.onTaps(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {
         throw new TakeOverFailed(
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
       }
-      const leases = lostLeases(taken.captured, host.onTaps(taken.captured) ?? []);
+      const leases = lostLeases(taken.captured, host.taps.onTaps(taken.captured) ?? []);
       if (clock.now_ms() >= half && leases.length > 0 && !given_up) {
         given_up = true;
         this.warn(

@@ -1,72 +1,23 @@
 /**
- * The Linux side of the uplinks: reads them, gives them to VPP, dresses the tap that takes their place, and undoes it all.
- * Every change has its undo in the journal, on the disk, before it is made.
+ * The Linux side of the uplinks: reads them, gives them to VPP, and undoes it all. Every change has its undo in the journal, on the disk,
+ * before it is made. The taps that stand in for them: host-taps.ts.
  */
 import type { UplinkSpec } from '../config.js';
-import {
-  type ClusterPrefixes,
-  hostOwn,
-  hostTapChanges,
-  hostTapRoutes,
-  isDefaultBy,
-  nexthopsOnTaps,
-  own_route_protocol,
-  type Speakers,
-  type Taps,
-  tapLikeLink,
-} from '../desired/host-tap.js';
-import type { Uplink } from '../desired/uplink.js';
-import { captureLink, type LinkState, restoreSteps } from '../host/undo/capture.js';
 import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
 import type { UndoJournal } from '../host/undo/undo-journal.js';
 import { identityOf, isOfServices, type UndoStep } from '../host/undo/undo-step.js';
-import { isLinkLocal } from '../ip/prefix.js';
-import type {
-  Address,
-  HostNetwork,
-  Link,
-  NetlinkError,
-  NetworkChange,
-  NetworkNamespace,
-  NewNeighbour,
-  NewRoute,
-} from '../linux/network.js';
-import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
-import { type Advertised, type IsDeaf, withAdvertised } from './advertised.js';
+import type { HostNetwork, NetworkNamespace } from '../linux/network.js';
+import { within } from '../linux/within.js';
+import { captureUplink, hostAddresses } from './capture-uplink.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
-import type { DeviceChange, UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';
-import { withoutLeftovers } from './leftovers.js';
-import { earlySysctls, isSecret, lateSysctls, linkSysctls, type Sysctl } from './link-sysctls.js';
-import { obstaclesOf } from './obstacles.js';
-import { lostWays } from './ways.js';
+import { giveDevice, silence } from './give-device.js';
+import { HostTaps } from './host-taps.js';
+import { stepsOf, withState } from './undo-of-uplink.js';
+import { UplinkError } from './uplink-error.js';
 
-/** The uplink cannot be taken over as it is. Nothing of it was changed. */
-export class UplinkError extends Error {
-  override readonly name = 'UplinkError';
-}
-
-/** A change of the tap that Linux refused. */
-export interface Refusal {
-  readonly change: NetworkChange;
-  readonly error: NetlinkError;
-}
-
-/** NUD_REACHABLE, STALE, DELAY, PROBE, PERMANENT: the neighbour has answered. */
-const neighbour_answered = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
-const nud_permanent = 0x80;
 /** The kernel makes these in every namespace by itself. */
 const fallback_devices = /^(lo|(ip6?_vti|ip6?gre|gre|gretap|erspan|tunl|sit|ip6tnl)0)$/;
-
-/** Of the namespace that VPP lives in; `default` is what a link begins with that comes there. */
-const silent_sysctls: readonly (readonly [path: string, value: string])[] = [
-  ...['all', 'default'].flatMap((scope) => [
-    [`net/ipv6/conf/${scope}/disable_ipv6`, '1'] as const,
-    // Answers nobody.
-    [`net/ipv4/conf/${scope}/arp_ignore`, '8'] as const,
-  ]),
-  ['net/ipv4/ip_forward', '0'],
-];
 
 /**
  * Which of the pending steps an undo takes. `in time`: not those that ran out of time, which is no use twice in one and the same end. `hopeful`: none
@@ -79,6 +30,7 @@ export class UplinkHost {
   private readonly vain = new Map<string, 'failed' | 'timed out'>();
   /** The undo under way, and behind it those that wait for it: one at a time, for each has the journal in its hands. */
   private undoing: Promise<void> | undefined;
+  readonly taps: HostTaps;
 
   constructor(
     private readonly host: HostNetwork,
@@ -87,7 +39,9 @@ export class UplinkHost {
     private readonly tools: UndoTools,
     /** Path of the network namespace that VPP lives in. */
     private readonly vpp_netns: string,
-  ) {}
+  ) {
+    this.taps = new HostTaps(host, () => this.undoing === undefined);
+  }
 
   /** Something of the host is changed and not undone. */
   isChanged(): boolean {
@@ -163,7 +117,7 @@ export class UplinkHost {
   /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
   take(uplinks: readonly CapturedUplink[]): void {
     this.mustBeQuiet();
-    this.silence();
+    this.inVpp(silence);
     this.captured.save('taking', uplinks);
     for (const uplink of uplinks) this.inHost((namespace) => this.takeOne(namespace, uplink));
   }
@@ -174,211 +128,6 @@ export class UplinkHost {
     this.captured.save('taken', uplinks);
   }
 
-  /**
-   * Makes each tap what its uplink was; answers what Linux refused. Can be repeated, and has to be where there are nexthop
-   * objects: Linux has them on no tap without a carrier.
-   */
-  dress(
-    uplinks: readonly Uplink[],
-    captured: readonly CapturedUplink[],
-    cluster: ClusterPrefixes,
-    speakers: Speakers = new Map(),
-  ): Refusal[] {
-    return this.inHost((namespace) => {
-      const heard = heardByKernel(namespace, speakers);
-      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
-      const taps = tapsOf(uplinks, links);
-      const refused: Refusal[] = [];
-      const make = (changes: readonly NetworkChange[]): void => {
-        refused.push(...refusals(namespace, changes));
-      };
-      make(uplinks.flatMap(({ addresses }, at) => tapLikeLink(captured[at]!.link, links[at]!, addresses)));
-      for (const [at, { addresses, name }] of uplinks.entries()) {
-        if (addresses.some(({ family }) => family === 6)) {
-          namespace.writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, '0');
-        }
-        setSysctls(namespace, earlySysctls(captured[at]!.sysctls));
-      }
-      // A tap that comes up gets a link-local address, which has to be known when it is dressed.
-      make(links.map(({ index }) => ({ do: 'set_link', link: index, up: true })));
-      // That of the kernel is of use only after a second or two: the same one is given to the tap as it is wanted.
-      make(
-        links
-          .flatMap(({ index }) => namespace.addresses(index))
-          .filter(({ prefix, flags }) => isLinkLocal(prefix) && (flags & IFA_F_TENTATIVE) !== 0)
-          .map((address) => ({ do: 'delete_address', address })),
-      );
-      make(
-        uplinks.flatMap((uplink, at) => {
-          const link_locals = namespace
-            .addresses(links[at]!.index)
-            .filter(({ family, prefix }) => family === 6 && isLinkLocal(prefix))
-            .map(({ prefix }) => prefix);
-          return hostTapChanges(uplink, taps, link_locals);
-        }),
-      );
-      for (const { sysctls } of captured) setSysctls(namespace, lateSysctls(sysctls));
-      const has_carrier = links.every(({ index }) => namespace.link(index)?.carrier);
-      const known = namespace.nexthops();
-      make(
-        nexthopsOnTaps(has_carrier ? captured.flatMap(({ nexthops }) => nexthops) : [], taps)
-          .filter((nexthop) => !known.some((present) => isSameNexthop(present, nexthop)))
-          .map((nexthop) => ({ do: 'set_nexthop', nexthop })),
-      );
-      // Routes of all behind the addresses of all: one over several uplinks needs those.
-      const routes = uplinks.flatMap((uplink, at) =>
-        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, cluster, heard),
-      );
-      make(
-        links
-          .flatMap(({ index: link }, at) =>
-            surplusConnected(
-              namespace.routes({ link }),
-              routes,
-              uplinks[at]!.addresses,
-              namespace.addresses(link),
-            ),
-          )
-          .map((route) => ({ do: 'delete_route', route })),
-      );
-      const there = new RouteIndex(namespace.routes());
-      const possible = routes.filter(({ nexthop_id }) => has_carrier || nexthop_id === undefined);
-      make(possible.flatMap((route) => placing(route, there.at(route))));
-      return refused;
-    });
-  }
-
-  /**
-   * After the host has changed its tap, or only rebuilt it: what is ours beside what is the host's, and nothing that is ours no more. What
-   * is there already is left alone.
-   */
-  redress(uplinks: readonly Uplink[], cluster: ClusterPrefixes, speakers: Speakers = new Map()): Refusal[] {
-    return this.inHost((namespace) => {
-      const heard = heardByKernel(namespace, speakers);
-      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
-      // What is down takes no route, and is looked at again when it is up.
-      if (links.some(({ up }) => !up)) return [];
-      const taps = tapsOf(uplinks, links);
-      const known = new Set(links.flatMap(({ index }) => namespace.neighbours(index).map(neighbourKey)));
-      const lacking = uplinks
-        .flatMap((uplink) => hostTapChanges(uplink, taps, []))
-        .filter((change) => change.do === 'set_neighbour' && !known.has(neighbourKey(change.neighbour)));
-      const routes = uplinks
-        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], cluster, heard))
-        .filter(({ protocol }) => protocol === own_route_protocol);
-      const there = namespace.routes();
-      const wanted = new Set(routes.map(routeKey));
-      const isTap = new Set(links.map(({ index }) => index));
-      const stale = there
-        .filter(({ protocol }) => protocol === own_route_protocol)
-        .filter(
-          (route) => route.next_hops.some(({ oif = 0 }) => isTap.has(oif)) && !wanted.has(routeKey(route)),
-        )
-        .map((route): NetworkChange => ({ do: 'delete_route', route }));
-      const index = new RouteIndex(there);
-      const placed = routes.flatMap((route) => placing(route, index.at(route)));
-      // What the tap was dressed with in their place would keep the kernel from making its own.
-      const copies = [...heard].flatMap(([name, router]) =>
-        namespace
-          .routes({ link: links.find((link) => link.name === name)!.index })
-          .filter((route) => route.expires_s === undefined && isDefaultBy(route, router))
-          .map((route): NetworkChange => ({ do: 'delete_route', route })),
-      );
-      return refusals(namespace, [...stale, ...lacking, ...placed, ...copies]);
-    });
-  }
-
-  /** Puts back on each tap what routers had told of its uplink, and with it what of ours it needs. Everything else is left alone. */
-  putBack(
-    uplinks: readonly Uplink[],
-    advertised: readonly Advertised[],
-    cluster: ClusterPrefixes,
-  ): Refusal[] {
-    return this.inHost((namespace) => {
-      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
-      const taps = tapsOf(uplinks, links);
-      const refused: Refusal[] = [];
-      for (const [at, uplink] of uplinks.entries()) {
-        const { addresses, routes } = advertised[at]!;
-        if (addresses.length + routes.length === 0) continue;
-        const gone = new Set(addresses.map(({ prefix }) => prefix));
-        const changes = hostTapChanges({ ...uplink, routes, neighbours: [] }, taps, []).filter(
-          (change) =>
-            change.do === 'set_neighbour' ||
-            (change.do === 'replace_address' && gone.has(change.address.prefix)),
-        );
-        refused.push(...refusals(namespace, changes));
-        const there = new RouteIndex(namespace.routes());
-        const wanted = hostTapRoutes({ ...uplink, addresses, routes, is_main: false }, taps, [], cluster);
-        refused.push(
-          ...refusals(
-            namespace,
-            wanted.flatMap((route) => placing(route, there.at(route))),
-          ),
-        );
-      }
-      return refused;
-    });
-  }
-
-  /** Has nobody set a tap down? */
-  areTapsUp(uplinks: readonly Uplink[]): boolean {
-    return this.inHost((namespace) => uplinks.every(({ name }) => namespace.link(name)?.up === true));
-  }
-
-  /**
-   * The uplinks as the host wants them by now: with what it has on their taps, and with what routers had told, which may be gone from there
-   * (advertised.ts). Nothing where `onTaps` tells nothing.
-   */
-  current(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
-    const now = this.onTaps(captured);
-    return now && withAdvertised(captured, now, isDeaf);
-  }
-
-  /**
-   * As `current`, for whoever does not come back a moment later: nothing in the middle of a change, which is when the host lacks a way out
-   * that it had. What was remembered last is nearer to what it wants.
-   */
-  atOnce(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
-    const now = this.current(captured, isDeaf);
-    return now !== undefined && lostWays(captured, now).length === 0 ? now : undefined;
-  }
-
-  /**
-   * The uplinks with what the host itself has on their taps by now. Nothing where a tap is bare, or down, with which the kernel drops what
-   * the host has not; nor while the host is being given back.
-   */
-  onTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
-    const is_up = this.inHost((namespace) =>
-      captured.every(({ link }) => namespace.link(link.name)?.up === true),
-    );
-    return is_up && this.undoing === undefined ? this.readTaps(captured) : undefined;
-  }
-
-  /** Has a tap nothing of its uplink? So it is until it has been dressed. */
-  isBare(captured: readonly CapturedUplink[]): boolean {
-    return this.readTaps(captured) === undefined;
-  }
-
-  private readTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
-    return this.inHost((namespace) => {
-      const found = captured.map((uplink) => namespace.link(uplink.link.name));
-      const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
-      const host_addresses = hostAddresses(namespace, captured);
-      const now = captured.map((uplink, at) => {
-        const tap = found[at];
-        const state = tap?.kind === 'tun' ? captureLink(namespace, tap.name) : undefined;
-        if (state === undefined) return undefined;
-        const { spec, link } = uplink;
-        const own = hostOwn({ ...uplink, link: link.index, index: spec.index }, taps, state);
-        if (own === undefined) return undefined;
-        const others = withPeers(uplink, captured, state);
-        return { ...uplink, ...own, others, host_addresses: spec.is_main ? host_addresses : [] };
-      });
-      return now.every((uplink) => uplink !== undefined) ? now : undefined;
-    });
-  }
-
   /** What the host wants has changed: a restore gives it this. Throws when it cannot be written; the old holds then. */
   remember(uplinks: readonly CapturedUplink[]): void {
     this.mustBeQuiet();
@@ -386,16 +135,6 @@ export class UplinkHost {
     for (const uplink of uplinks) steps = withState(steps, uplink, this.vpp_netns);
     this.journal.replace(steps);
     this.captured.save('taken', uplinks);
-  }
-
-  /** The MTU that Linux lost to a DHCP client or a network manager comes back. True if one had to be mended. */
-  mendMtu(uplink: Uplink): boolean {
-    return this.inHost((namespace) => {
-      const tap = namespace.link(uplink.name);
-      if (tap === undefined || tap.kind !== 'tun' || tap.mtu === uplink.mtu) return false;
-      namespace.apply({ do: 'set_link', link: tap.index, mtu: uplink.mtu });
-      return true;
-    });
   }
 
   /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
@@ -468,292 +207,15 @@ export class UplinkHost {
     return within(this.host.open(this.vpp_netns), run);
   }
 
-  /**
-   * The kernel of VPP's namespace sees all that the uplink receives. Left to itself it takes the host's own IPv6 addresses from the same
-   * router, answers ARP, forwards what it is sent and resets the host's connections.
-   */
-  private silence(): void {
-    this.inVpp((inside) => {
-      for (const [path, value] of silent_sysctls) {
-        const present = inside.readSysctl(path)?.trim();
-        if (present === undefined || present === value) continue;
-        try {
-          inside.writeSysctl(path, value);
-        } catch (error) {
-          throw new UplinkError(
-            `${path} cannot be set in VPP's network namespace (${(error as Error).message}), and the kernel would answer there in the host's name; make /proc/sys writable`,
-          );
-        }
-      }
-    });
-  }
-
   private takeOne(namespace: NetworkNamespace, uplink: CapturedUplink): void {
-    const { spec } = uplink;
     const { name } = uplink.link;
-    const driver = driverFor(spec);
     const link = namespace.link(name);
+    const changes = driverFor(uplink.spec).prepare({ ...uplink, gso: false });
     if (link === undefined) throw new UplinkError(`uplink ${name} vanished before it was taken over`);
-    const changes = driver.prepare({ ...uplink, gso: false });
     this.journal.record(stepsOf(uplink, this.vpp_netns, changes));
-    for (const change of changes) makeChange(namespace, uplink, change);
-    if (driver.moves) {
-      leaveGroups(namespace, uplink);
-      this.move(namespace, link.index, name);
-    }
-  }
-
-  private move(namespace: NetworkNamespace, link: number, name: string): void {
-    namespace.apply({ do: 'move_link', link, netns: this.vpp_netns });
-    this.inVpp((inside) => {
-      const moved = inside.link(name);
-      if (moved === undefined)
-        throw new UplinkError(`uplink ${name} did not arrive in VPP's network namespace`);
-      inside.apply({ do: 'set_link', link: moved.index, up: true, promisc: true });
+    giveDevice(namespace, uplink, link.index, changes, {
+      path: this.vpp_netns,
+      within: (run) => this.inVpp(run),
     });
   }
-}
-
-const IFA_F_TENTATIVE = 0x40;
-const IFA_F_MCAUTOJOIN = 0x400;
-
-/** The kernel leaves a group that an address has joined with the address, and not with the link. */
-function leaveGroups(namespace: NetworkNamespace, { addresses }: CapturedUplink): void {
-  for (const address of addresses)
-    if (address.flags & IFA_F_MCAUTOJOIN) namespace.apply({ do: 'delete_address', address });
-}
-
-/** Closes it at the end. */
-export function within<T>(namespace: NetworkNamespace, run: (namespace: NetworkNamespace) => T): T {
-  try {
-    return run(namespace);
-  } finally {
-    namespace.close();
-  }
-}
-
-function refusals(namespace: NetworkNamespace, changes: readonly NetworkChange[]): Refusal[] {
-  return namespace.batch(changes).flatMap((error, i) => {
-    const change = changes[i]!;
-    return error === undefined || isThere(change, error) ? [] : [{ change, error }];
-  });
-}
-
-/** The kernel puts the very same route nowhere a second time, and a name is had but once. */
-function isThere({ do: what }: NetworkChange, { code }: NetlinkError): boolean {
-  return code === 'EEXIST' && (what === 'append_route' || what === 'prepend_route' || what === 'add_altname');
-}
-
-function neighbourKey({ link, address, mac, state = 0 }: NewNeighbour): string {
-  return `${link} ${address} ${mac} ${(state & nud_permanent) !== 0}`;
-}
-
-function tapsOf(uplinks: readonly Uplink[], links: readonly Link[]): Taps {
-  return new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
-}
-
-function setSysctls(namespace: NetworkNamespace, sysctls: CapturedUplink['sysctls']): void {
-  for (const sysctl of sysctls) {
-    const { path, value } = sysctl;
-    const present = isSecret(sysctl) ? undefined : namespace.readSysctl(path);
-    if (present !== undefined && present.trim() !== value) namespace.writeSysctl(path, value);
-  }
-}
-
-function routeKey({ family, prefix, metric, next_hops = [] }: NewRoute): string {
-  return [
-    family,
-    prefix,
-    metric || (family === 6 ? 1024 : 0),
-    ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`),
-  ].join(' ');
-}
-
-/** Links that a route of the tap names: other uplinks as they were, and those that are there. */
-function withPeers(
-  uplink: CapturedUplink,
-  captured: readonly CapturedUplink[],
-  tap: LinkState,
-): CapturedUplink['others'] {
-  const peers = captured
-    .filter((each) => each !== uplink)
-    .map(({ link }) => [link.index, identityOf(link)] as const);
-  return [...new Map([...uplink.others, ...tap.others, ...peers])];
-}
-
-function tapOf(namespace: NetworkNamespace, name: string): Link {
-  const tap = namespace.link(name);
-  if (tap === undefined || tap.kind !== 'tun') {
-    throw new UplinkError(`uplink ${name}: VPP made no tap of that name in the host`);
-  }
-  return tap;
-}
-
-/** What undoes the take-over of one uplink, oldest first: undone from the end, its tap goes before it comes back. */
-function stepsOf(
-  uplink: CapturedUplink,
-  vpp_netns: string,
-  changes: readonly DeviceChange[] = [],
-): UndoStep[] {
-  const { link, sysctls } = uplink;
-  const identity = identityOf(link);
-  const sysctl = ({ path, value }: Sysctl) =>
-    ({ kind: 'link_sysctl', link: identity, path: path.replace(`/${link.name}/`, '/*/'), value }) as const;
-  return [
-    ...lateSysctls(sysctls).map((each) => ({ ...sysctl(each), late: true }) as const),
-    ...restoreSteps(stateOf(uplink)),
-    ...earlySysctls(sysctls).map(sysctl),
-    ...changes.flatMap((change) => undoOf(change, uplink)),
-    { kind: 'link_to_netns', link: identity, from: vpp_netns },
-    // The host tap, which has the name of the uplink.
-    {
-      kind: 'delete_link',
-      name: link.name,
-      link_kind: 'tun',
-      ...(link.kind === 'tun' && { while: { link: identity, in: vpp_netns } }),
-    },
-  ];
-}
-
-/** The steps with the addresses, routes and neighbours of this uplink replaced by those that it has now; all of them, if none is there. */
-function withState(steps: readonly UndoStep[], uplink: CapturedUplink, vpp_netns: string): UndoStep[] {
-  const { name } = uplink.link;
-  const isIts = (step: UndoStep): boolean => {
-    switch (step.kind) {
-      case 'add_address':
-      case 'set_neighbour':
-      case 'connected_routes':
-        return step.link.name === name;
-      case 'set_nexthop':
-        return step.of === name;
-      case 'add_route':
-        return (step.of ?? name) === name;
-      default:
-        return false;
-    }
-  };
-  const at = steps.findIndex(isIts);
-  if (at === -1) return [...steps, ...stepsOf(uplink, vpp_netns)];
-  const rest = steps.slice(at).filter((step) => !isIts(step));
-  return [...steps.slice(0, at), ...restoreSteps(stateOf(uplink)).filter(isIts), ...rest];
-}
-
-function stateOf({ others, ...state }: CapturedUplink): LinkState {
-  return { ...state, others: new Map(others) };
-}
-
-function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedUplink {
-  const state = captureLink(namespace, spec.interface_name);
-  const links = namespace.links();
-  if (state === undefined) {
-    const known = links.map((link) => link.name);
-    throw new UplinkError(
-      `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
-    );
-  }
-  const { own, leftovers } = withoutLeftovers(state);
-  const { link, others, ...rest } = own;
-  const [obstacle] = obstaclesOf(own, links, spec);
-  if (obstacle !== undefined) {
-    const { what, why, step } = obstacle;
-    throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
-  }
-  const answering = new Set(
-    namespace
-      .neighbours(link.index)
-      .filter(({ mac, state }) => mac !== undefined && (state & neighbour_answered) !== 0)
-      .map(({ address }) => address),
-  );
-  return {
-    spec,
-    link,
-    ...rest,
-    others: [...others],
-    sysctls: linkSysctls(namespace, link),
-    leftovers,
-    answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
-    host_addresses: [],
-  };
-}
-
-const arphrd_loopback = 772;
-
-/** Of the loopback and of dummy devices, as load balancers and local name servers have them; not what an uplink has as well. */
-function hostAddresses(namespace: NetworkNamespace, captured: readonly CapturedUplink[]): string[] {
-  const holders = new Set(
-    namespace
-      .links()
-      .filter(({ type, kind }) => type === arphrd_loopback || kind === 'dummy')
-      .map(({ index }) => index),
-  );
-  const own = new Set(captured.flatMap(({ addresses }) => addresses.map(addressText)));
-  const all = namespace.addresses().filter(({ link, scope }) => holders.has(link) && scope === 0);
-  return [...new Set(all.map(addressText))].filter((address) => !own.has(address)).sort();
-}
-
-function addressText({ prefix }: Address): string {
-  return prefix.split('/')[0] ?? prefix;
-}
-
-/** Gateways of the routes through this link. */
-export function gatewaysOf({ link, routes }: Pick<CapturedUplink, 'link' | 'routes'>): string[] {
-  const hops = routes.flatMap((route) => route.next_hops).filter((hop) => hop.oif === link.index);
-  return [...new Set(hops.flatMap((hop) => hop.gateway ?? []))];
-}
-
-function makeChange(namespace: NetworkNamespace, { link }: CapturedUplink, change: DeviceChange): void {
-  switch (change.do) {
-    case 'promisc':
-      return namespace.apply({ do: 'set_link', link: link.index, promisc: true });
-    case 'mtu':
-      return namespace.apply({ do: 'set_link', link: link.index, mtu: change.mtu });
-    case 'channels':
-      return namespace.setChannels(link.name, { combined: change.combined });
-    case 'xdp':
-      return;
-  }
-}
-
-/** Beside what `restoreSteps` restores anyway. */
-function undoOf(change: DeviceChange, { link, channels }: CapturedUplink): UndoStep[] {
-  if (change.do === 'xdp') return [{ kind: 'set_link', link: identityOf(link), xdp: false }];
-  if (change.do !== 'channels' || channels === undefined) return [];
-  const { rx, tx, combined } = channels;
-  return [{ kind: 'ethtool_channels', link: identityOf(link), channels: { rx, tx, combined } }];
-}
-
-/** The uplink as `desired` wants it. */
-export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): Uplink {
-  const { spec, link } = captured;
-  const driver: UplinkDriver = driverFor(spec);
-  const facts = { ...captured, gso };
-  return {
-    name: link.name,
-    index: spec.index,
-    is_main: spec.is_main,
-    mac: link.mac ?? '00:00:00:00:00:00',
-    mtu: driver.mtu(facts),
-    addresses: captured.addresses,
-    routes: captured.routes,
-    link: link.index,
-    host_addresses: captured.host_addresses,
-    neighbours: captured.neighbours,
-    physical_network: spec.physical_network,
-    rx_mode: spec.rx_mode ?? driver.default_rx_mode,
-    device: driver.device(facts, tag),
-  };
-}
-
-/** A network manager that hears advertisements itself keeps the kernel from it. */
-function heardByKernel(namespace: NetworkNamespace, speakers: Speakers): Speakers {
-  return new Map(
-    [...speakers].filter(([name]) => {
-      const sysctl = (key: string) => namespace.readSysctl(`net/ipv6/conf/${name}/${key}`);
-      const accept_ra = sysctl('accept_ra');
-      return (
-        sysctl('accept_ra_defrtr') !== '0' &&
-        (accept_ra === '2' || (accept_ra === '1' && sysctl('forwarding') === '0'))
-      );
-    }),
-  );
 }

@@ -14,7 +14,7 @@ import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
 import { buffersTaken, type Taken } from '../../src/uplink/take-over.js';
-import { uplinkOf } from '../../src/uplink/uplink-host.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { nodeOf } from '../desired/sample.js';
 import { type ActorKit, actorKit, type KitBase, supervision, type Teardown } from '../kit/actor-kit.js';
 import { macs, second_spec, specOf, UplinkLab } from '../uplink/uplink-lab.js';
@@ -379,7 +379,7 @@ async function adopted(
   lab.linux.makeTap();
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
   const cluster = { prefixes: inputs.service_prefixes, tap_address: inputs.tap_address };
-  if (phase === 'complete') lab.linux.host.dress(uplinks, captured, cluster);
+  if (phase === 'complete') lab.linux.host.taps.dress(uplinks, captured, cluster);
   if (phase !== 'broken off') lab.linux.host.complete(captured);
   lab.objects = first.objects;
   lab.take();

@@ -4,7 +4,7 @@ import type { Log } from '../../src/log.js';
 import { lastWord } from '../../src/node/last-word.js';
 import type { RestoreParts } from '../../src/node/parts.js';
 import { exitCode } from '../../src/node/run.js';
-import { uplinkOf } from '../../src/uplink/uplink-host.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import { specOf, UplinkLab, vpp_netns } from '../uplink/uplink-lab.js';
 
@@ -99,7 +99,7 @@ t.test('what routers had told, and was flushed while nobody was there, comes bac
   lab.host.take(captured);
   lab.makeTap();
   const uplinks = captured.map((each) => uplinkOf(each, true, 'main-eth0'));
-  t.same(lab.host.dress(uplinks, captured, { prefixes: [], tap_address: '169.254.0.1/32' }), []);
+  t.same(lab.host.taps.dress(uplinks, captured, { prefixes: [], tap_address: '169.254.0.1/32' }), []);
   lab.host.complete(captured);
   own.apply({ do: 'delete_address', address: { ...address, link: own.link('eth0')!.index } });
   t.same(await lastWord(parts), { vpp_ended: true, restored: true });

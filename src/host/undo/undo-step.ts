@@ -36,8 +36,14 @@ export type UndoRoute = Omit<NewRoute, 'next_hops'> &
   Pick<PlacedRoute, 'first'> & { readonly next_hops: readonly UndoNextHop[] };
 
 export type UndoStep =
-  /** The link is in our namespace and has its name. It is looked for here and in the namespace at `from`. */
-  | { readonly kind: 'link_to_netns'; readonly link: LinkIdentity; readonly from: string }
+  /** The link is in our namespace and has its name, and these beside it. It is looked for here and in the namespace at `from`. */
+  | {
+      readonly kind: 'link_to_netns';
+      readonly link: LinkIdentity;
+      readonly from: string;
+      /** Absent: whatever it has. */
+      readonly altnames?: readonly string[];
+    }
   | {
       readonly kind: 'set_link';
       readonly link: LinkIdentity;

@@ -229,13 +229,24 @@ class UndoSession {
     }
   }
 
-  /** With another name it is of use all the same; that it has not its own is told, and tried again. */
-  async #bringBack({ link: identity, from }: Extract<UndoStep, { kind: 'link_to_netns' }>): Promise<boolean> {
+  /** With another name it is of use all the same; that it has not its own ones is told, and tried again. */
+  async #bringBack(step: Extract<UndoStep, { kind: 'link_to_netns' }>): Promise<boolean> {
+    const { link: identity, from, altnames = [] } = step;
     const { link, changed } = await this.#links.find(identity, from);
-    if (link.name === identity.name) return changed;
-    throw new Error(
-      `another device has its name: it is called ${link.name} until ${identity.name} is free and the host is restored again`,
+    const lacking = altnames.filter((altname) => !link.altnames.includes(altname));
+    const taken = lacking.filter(
+      (altname) =>
+        !this.#applyUnlessThere({ do: 'add_altname', link: link.index, altname }) &&
+        !this.#own.link(link.index)?.altnames.includes(altname),
     );
+    const until = (names: string) => `until ${names} is free and the host is restored again`;
+    if (link.name !== identity.name)
+      throw new Error(`another device has its name: it is called ${link.name} ${until(identity.name)}`);
+    if (taken.length > 0) {
+      const names = taken.join(', ');
+      throw new Error(`another device has its alternative name: it is without ${until(names)}`);
+    }
+    return changed || lacking.length > 0;
   }
 
   #deleteLink({ name, link_kind, while: away }: Extract<UndoStep, { kind: 'delete_link' }>): boolean {

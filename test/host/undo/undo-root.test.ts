@@ -399,6 +399,36 @@ t.test('a tap as uplink comes back in place of the tap that stood in for it', ro
   t.equal(node.link('up0')?.index, before.index);
 });
 
+t.test('a link of which an alternative name was taken comes back without', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24'] },
+  );
+  for (const altname of ['lan0', 'lan1'])
+    lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'up0', 'altname', altname);
+  const before = told(lab, 'node');
+  const { altnames } = node.link('up0')!;
+  const steps = moved(lab, node, 'up0').map(
+    (step): UndoStep => (step.kind === 'link_to_netns' ? { ...step, altnames } : step),
+  );
+  lab.veth({ namespace: 'node', name: 'other' }, { namespace: 'peer', name: 'p1' });
+  lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'other', 'altname', 'lan1');
+  const { results, remaining } = await undoIn(lab, steps);
+  t.match(
+    results.filter(({ outcome }) => outcome === 'failed'),
+    [{ step: { kind: 'link_to_netns' }, reason: /alternative name: it is without until lan1 is free/ }],
+  );
+  t.match(node.link('up0'), { up: true, altnames: ['lan0'] });
+  t.ok(flagsOf(node, 'up0').has('10.0.0.2/24'), 'it has its addresses');
+
+  lab.run('node', 'ip', 'link', 'del', 'other');
+  t.strictSame((await undoIn(lab, remaining)).remaining, []);
+  t.ok((await undoIn(lab, steps)).results.every(({ outcome }) => outcome === 'already'));
+  t.strictSame(told(lab, 'node'), before);
+});
+
 t.test('a link whose name was taken comes back under another one', root, async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
