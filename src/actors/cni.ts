@@ -56,6 +56,8 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   };
 }
 
+type PodLeft = Extract<CniMessage, { type: 'PodGone' }>['left'];
+
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
   private readonly namespaces: PodNamespaces;
@@ -142,7 +144,7 @@ class Cni implements Actor<CniMessage> {
         if (message.generation === this.ready?.generation) this.settling.pod(message.key, message.fault);
         return this.report();
       case 'PodGone':
-        return this.podGone(message.key);
+        return this.podGone(message.key, message.left);
       case 'Settled':
         return this.settled(message.key, message.verb, message.there);
       case 'HeldExpired':
@@ -351,14 +353,25 @@ class Cni implements Actor<CniMessage> {
   }
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
-  private podGone(key: PodKey): void {
+  private podGone(key: PodKey, left: PodLeft): void {
     this.settling.gone(key);
     this.report();
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
+    this.takeBack(pod, left);
     void this.ctx.stopChild(key);
     this.release(this.held.release(key));
+  }
+
+  /** What a pod was told of and has no record of is nobody's again. Not yet surveyed: it is found with the rest. */
+  private takeBack(pod: PodEntry, left: PodLeft): void {
+    if (!this.surveyed || (left !== undefined && left.generation !== this.ready?.generation)) return;
+    const objects = left?.objects ?? pod.told;
+    if (objects.length === 0) return;
+    const { orphans, strays } = this.pods.holdings({ objects }, this.deps.translations);
+    this.strays = [...this.strays, ...strays];
+    this.sweeper.takeBack(orphans, pod.deleting);
   }
 
   private importPods(): void {
@@ -491,6 +504,7 @@ class Cni implements Actor<CniMessage> {
   /** What was known of VPP is void. */
   private forget(reason: string): void {
     this.surveyed = false;
+    for (const pod of this.pods.values()) pod.told = [];
     this.settling.block(reason);
     this.report();
     this.reader.forget();
@@ -556,6 +570,7 @@ class Cni implements Actor<CniMessage> {
     const { generation } = ready;
     const { slot } = pod;
     const part = { type: 'Part', generation, asked_ms, node: this.node(ready), slot, holdings } as const;
+    pod.told = this.records.get(pod.spec.key) === undefined ? objects : [];
     pod.ref.tell(no_room === undefined ? part : { ...part, no_room });
   }
 

@@ -280,7 +280,9 @@ class Pod implements Actor<PodMessage> {
     this.rest.retry.forget();
     this.rest.fault = '';
     this.deletes.answerAll({ deleted: true });
-    this.deps.cni.tell({ type: 'PodGone', key: this.key });
+    const { key, objects, part } = this;
+    const left = part && objects && { generation: part.generation, objects: [...objects.all()] };
+    this.deps.cni.tell({ type: 'PodGone', key, ...(left && { left }) });
   }
 
   private connect(add: PendingAdd, part: Place, objects: PodObjects): void {

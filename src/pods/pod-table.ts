@@ -21,10 +21,14 @@ import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import { assignPods, type Holdings, podIdentity } from './holdings.js';
 import { translationOwner } from './pod-wishes.js';
 
+type Held = Pick<Snapshot, 'objects'> & Partial<Pick<Snapshot, 'unsure'>>;
+
 export class PodEntry {
   #missing_since_ms: number | undefined;
   /** Requests handed to the pod and not answered yet. */
   calls = 0;
+  /** What it was told last that this VPP holds for it, as long as it has no record that answers for that. */
+  told: readonly VppObject[] = [];
 
   constructor(
     public spec: PodSpec,
@@ -76,9 +80,10 @@ export class PodTable extends Map<PodKey, PodEntry> {
     return lowestFreeSlot(new Set([...taken, ...[...this.values()].map(({ slot }) => slot)]));
   }
 
-  holdings(snapshot: Snapshot, translations: TranslationOwners): Holdings {
+  /** Whose what VPP holds is; see `Snapshot.unsure`. */
+  holdings({ objects, unsure }: Held, translations: TranslationOwners): Holdings {
     return assignPods(
-      snapshot.objects.filter((object) => !snapshot.unsure.has(keyOf(object))),
+      unsure === undefined ? objects : objects.filter((object) => !unsure.has(keyOf(object))),
       [...this.values()].map(({ spec }) => podIdentity(spec)),
       translations,
     );

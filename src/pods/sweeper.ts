@@ -83,6 +83,14 @@ export class Sweeper {
     return group;
   }
 
+  /** The pod that has come for these has ended without a record. `deleted`: as it was asked to. */
+  takeBack(objects: readonly VppObject[], deleted: boolean): void {
+    for (const id of this.orphans.add(objects)) {
+      if (deleted) this.#sweep(id);
+      else this.#judge(id);
+    }
+  }
+
   /** Another VPP, of which nothing is known yet. */
   forget(): void {
     this.orphans.clear();

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
 import type { Teardown } from '../kit/actor-kit.js';
-import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
+import { FakeStore, podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
 t.test('an address that another pod has', async (t) => {
   await t.test('is refused, with the name of that pod', async (t) => {
@@ -472,6 +472,78 @@ t.test('what VPP holds at the start', async (t) => {
     await lab.kit.clock.advance(1000);
     t.match(lab.settledness, { reason: /2 interfaces/ });
     t.equal(lab.vpp.kinds().tap, 3);
+  });
+  await t.test('is nobody’s again when the ADD that came for it ends without a record', async (t) => {
+    const tables = (lab: PodLab) => [
+      ...new Set(lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []))),
+    ];
+    const told = /interfaces in living namespaces have no record/;
+    const ends: Record<string, (lab: PodLab) => Promise<unknown>> = {
+      'refused by the pod': async (lab) => {
+        lab.store.full = true;
+        await lab.ready();
+        return lab.add('p1', { ips: [ip(2)] });
+      },
+      'refused when it had come before VPP': async (lab) => {
+        lab.store.full = true;
+        const add = lab.begin('p1', { ips: [ip(2)] });
+        await lab.kit.settle();
+        await lab.ready();
+        return add.answer;
+      },
+      'given up while VPP says what it holds': async (lab) => {
+        lab.vpp.holding = true;
+        const abort = new AbortController();
+        await lab.ready();
+        const add = lab.begin('p1', { ips: [ip(2)], signal: abort.signal });
+        await lab.kit.settle();
+        lab.vpp.answer();
+        abort.abort(new Error('cancelled'));
+        await lab.kit.settle();
+        return add.answer;
+      },
+      'crashed with the pod': async (lab) => {
+        await lab.ready();
+        const { crashes } = lab.kit.system.counters();
+        lab.store.put = () => {
+          lab.store.put = FakeStore.prototype.put;
+          throw null;
+        };
+        const answer = await lab.add('p1', { ips: [ip(2)] });
+        if (lab.kit.system.counters().crashes === crashes) throw new Error('it has not crashed');
+        return answer;
+      },
+    };
+    for (const [how, end] of Object.entries(ends)) {
+      await t.test(how, async (t) => {
+        const lab = await after(t, ({ store }) => store.records.clear());
+        t.match(await end(lab), { successful: false });
+        await lab.kit.clock.advance(200);
+        lab.store.full = false;
+        t.strictSame(lab.pods, []);
+        t.equal(lab.vpp.kinds().tap, 3, 'it is left alone');
+        t.match(lab.settledness, { reason: told });
+        t.match(await lab.add('q', { ips: [ip(9)] }), { successful: true });
+        t.equal(tables(lab).length, 4, 'its tables are nobody else’s');
+        t.match(await lab.del('p1'), { successful: true });
+        await lab.kit.clock.advance(1);
+        t.equal(lab.vpp.kinds().tap, 3, 'a DEL removes it');
+        t.equal(tables(lab).length, 3);
+        t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
+      });
+    }
+    await t.test('removed where a DEL has ended it', async (t) => {
+      const lab = await after(t, ({ store }) => store.records.clear());
+      const add = lab.begin('p1', { ips: [ip(2)] });
+      await lab.kit.settle();
+      lab.vpp.holding = true;
+      await lab.ready();
+      const del = lab.beginDel('p1');
+      lab.vpp.answer();
+      await lab.kit.clock.advance(1);
+      t.match([add.answer, del.answer], [{ successful: false }, { successful: true }]);
+      t.equal(lab.vpp.kinds().tap, 2);
+    });
   });
   await t.test('loses routes to interfaces that are gone before anything else happens', async (t) => {
     const lab = await after(t, ({ vpp }) => {
