@@ -517,6 +517,13 @@ class Cni implements Actor<CniMessage> {
     this.read({ audit: light });
   }
 
+  /** `light`: what others fill was passed over. */
+  private audited(orphans: readonly VppObject[], light: boolean): void {
+    if (light && this.sweeper.isNew(orphans)) return this.read();
+    this.auditing = false;
+    if (!light) this.sweeper.audit(orphans);
+  }
+
   private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
     if (this.ready !== undefined) this.reader.read(how);
   }
@@ -536,6 +543,7 @@ class Cni implements Actor<CniMessage> {
     if (!audit) this.strays = holdings.strays;
     if (!this.surveyed) {
       this.surveyed = true;
+      this.auditing = false;
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
       this.pods.claimHostPorts(holdings, this.node(ready), translations);
@@ -543,10 +551,9 @@ class Cni implements Actor<CniMessage> {
       this.settling.begin(this.pods.keys());
       this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });
       this.report();
-    } else if (this.auditing) this.sweeper.audit(holdings.orphans);
+    } else if (this.auditing) this.audited(holdings.orphans, audit);
     // What looks like an orphan has to be seen twice in a row.
     if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
-    this.auditing = false;
     const { pool } = this;
     const starved = pool && this.pods.starved(holdings, pool);
     for (const [key, pod] of this.pods) {

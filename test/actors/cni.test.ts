@@ -370,6 +370,50 @@ t.test('an audit', async (t) => {
     await lab.kit.clock.advance(60_000);
     t.equal(lab.vpp.objects.length, length, 'twice');
   });
+  await t.test('removes all of it, of which most audits see a part', async (t) => {
+    const lab = await podLab(t);
+    await lab.population(2);
+    const stray = lab.vpp.objects.filter((object) => JSON.stringify(object).includes('-eth0-p1'));
+    await lab.del('p1');
+    lab.dropNetns('p1');
+    const { length } = lab.vpp.objects;
+    const before = lab.vpp.transactions.length;
+    // After a whole look, so that light ones would see it first.
+    await lab.kit.clock.advance(700_000);
+    lab.vpp.objects.push(...stray);
+    // One of them shows even less.
+    const { snapshot } = lab.vpp;
+    let looks = 0;
+    lab.vpp.snapshot = (scopes) => {
+      const all = snapshot.call(lab.vpp, scopes);
+      if (!scopes?.includes('pod_routes') || looks++ > 0) return all;
+      return { ...all, objects: all.objects.filter((object) => !isRoute(object) || !stray.includes(object)) };
+    };
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.vpp.objects.length, length + stray.length, 'once');
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.vpp.objects.length, length, 'twice');
+    t.equal(lab.vpp.transactions.length, before + 1, 'in one transaction: a route is not left to dangle');
+  });
+  await t.test(
+    'still looks into those tables every tenth time with an interface that is left alone',
+    async (t) => {
+      const lab = await podLab(t);
+      await lab.population(2);
+      await lab.kit.crash(new Error('boom'));
+      lab.store.records.delete('netns:/var/run/netns/p1,if:eth0');
+      await lab.kit.clock.advance(200);
+      await lab.ready();
+      let whole = 0;
+      const take = lab.vpp.take.bind(lab.vpp);
+      lab.vpp.take = (message) => {
+        if (message.type === 'Read' && message.scopes.includes('pod_routes')) whole += 1;
+        take(message);
+      };
+      await lab.kit.clock.advance(1_201_000);
+      t.equal(whole, 2);
+    },
+  );
   await t.test('never takes away the route to an address that a pod has', async (t) => {
     const lab = await podLab(t);
     await lab.add('a');
