@@ -241,9 +241,10 @@ class Pod implements Actor<PodMessage> {
     }
     if (this.transaction.purpose !== undefined) return;
     if (this.objects !== undefined && this.busy_ms >= asked_ms) return;
-    if (this.busy_ms > asked_ms) return this.observe();
-    // What the reading passed over is still there if it was: this is the same VPP.
-    const unread = first || holdings.whole ? [] : [...(this.objects?.all() ?? [])].filter(isAmongMany);
+    // What the reading passed over is still there if it was: this is the same VPP. Without that it tells nothing.
+    const passed = holdings.whole ? nothing : this.objects?.all();
+    if (this.busy_ms > asked_ms || passed === undefined) return this.observe();
+    const unread = [...passed].filter(isAmongMany);
     this.part = part;
     this.objects = new PodObjects([...holdings.objects, ...unread], holdings.sw_if_index);
     this.observing = false;

@@ -427,6 +427,40 @@ t.test('a pod that is restarted in a transaction believes no reading that had be
   t.same(vpp.objects, []);
 });
 
+t.test('a look that passes over routes tells nothing to a pod that knows nothing', async (t) => {
+  const lab = await podLab(t);
+  const { vpp } = lab;
+  await lab.add('q', { ips: ['10.0.0.2/24'] });
+  const of_q = [...vpp.objects];
+  await lab.add('p');
+  await lab.kit.clock.advance(50_000);
+  vpp.holding = true;
+  lab.beginDel('p');
+  await lab.kit.settle();
+  t.equal(vpp.heldBack, 1);
+  vpp.forget();
+  const { length } = vpp.transactions;
+  const scopes: string[] = [];
+  const take = vpp.take.bind(vpp);
+  vpp.take = (message) => {
+    if (message.type === 'Read') scopes.push(message.scopes.join());
+    take(message);
+  };
+  // The answer is missed in the moment of a light audit, which is asked first.
+  vpp.holdsBack = ({ type }) => type === 'Read';
+  await lab.kit.clock.advance(10_000);
+  t.strictSame(scopes, ['pods']);
+  vpp.answer();
+  await lab.kit.clock.advance(1100);
+  t.same(vpp.objects, of_q);
+  t.match(
+    vpp.transactions.slice(length).map(({ message }) => message.transaction.operations[0]?.object),
+    [{ kind: 'route' }],
+    'the route goes before the interface',
+  );
+  t.equal(lab.phase('p'), 'none');
+});
+
 t.test('a secondary interface leaves the default route of the first one alone', async (t) => {
   const lab = await podLab(t);
   await lab.add('p');
