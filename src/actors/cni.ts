@@ -4,7 +4,7 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { CniServer } from '../cni/server.js';
-import { type BufferPool, buffersText, recordedSlot } from '../desired/admission.js';
+import { type BufferPool, buffersText, lowestFreeSlot, recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
@@ -245,7 +245,7 @@ class Cni implements Actor<CniMessage> {
       this.hold(add, left.wait);
       return undefined;
     }
-    const slot = left?.slot ?? this.pods.freeSlot(this.sweeper.orphans.slots());
+    const slot = left?.slot ?? this.freeSlot();
     const pod = await this.spawn(spec, slot, false);
     const objects = [...(left?.objects ?? []), ...this.straysTo(spec)];
     if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), objects, true);
@@ -377,7 +377,7 @@ class Cni implements Actor<CniMessage> {
   private importPods(): void {
     const text = this.goState();
     if (text === undefined) return;
-    const { told, open } = takeOver(text, this.records, this.namespaces);
+    const { told, open } = takeOver(text, this.records, this.namespaces, this.takenSlots());
     this.importing = open;
     for (const sentence of told) {
       this.ctx.event('import', sentence);
@@ -400,9 +400,20 @@ class Cni implements Actor<CniMessage> {
   private async spawnRecorded(): Promise<void> {
     for (const { spec, phase, tables } of this.records.list()) {
       if (this.pods.has(spec.key)) continue;
-      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
-      await this.spawn(spec, slot, phase === 'deleting');
+      const left = this.sweeper.adopt(podInterfaceTag(spec));
+      // It is just being removed; the next look for namespaces comes back to it.
+      if (left !== undefined && 'wait' in left) this.importing = true;
+      else
+        await this.spawn(spec, left?.slot ?? recordedSlot(tables) ?? this.freeSlot(), phase === 'deleting');
     }
+  }
+
+  private takenSlots(): number[] {
+    return [...this.sweeper.orphans.slots(), ...this.pods.slots()];
+  }
+
+  private freeSlot(): number {
+    return lowestFreeSlot(new Set(this.takenSlots()));
   }
 
   /** Its namespace stands at its path, or one that may become its own. */

@@ -7,7 +7,6 @@ import {
   type Conflict,
   conflictOf,
   heldSlot,
-  lowestFreeSlot,
   starved,
 } from '../desired/admission.js';
 import { hostPorts } from '../desired/pod.js';
@@ -76,8 +75,8 @@ export class PodTable extends Map<PodKey, PodEntry> {
     );
   }
 
-  freeSlot(taken: readonly number[]): number {
-    return lowestFreeSlot(new Set([...taken, ...[...this.values()].map(({ slot }) => slot)]));
+  slots(): number[] {
+    return [...this.values()].map(({ slot }) => slot);
   }
 
   /** Whose what VPP holds is; see `Snapshot.unsure`. */

@@ -948,6 +948,33 @@ t.test('pods of the Go implementation', async (t) => {
     await lab.kit.clock.advance(61_000);
     t.strictSame([lab.pods, lab.vpp.kinds().tap], [['a'], 1]);
   });
+  /** `name` is an interface without record when `a` can be taken over at last. */
+  const late = async (t: Test, name: string): Promise<PodLab> => {
+    const lab = await podLab(t);
+    await lab.add(name);
+    await lab.kit.crash(new Error('boom'));
+    lab.store.records.clear();
+    lab.goState = state;
+    if (name !== 'a') left(lab, 'a', '10.0.0.1');
+    lab.store.full = true;
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.match(lab.settledness, { reason: /1 interfaces in living namespaces have no record/ });
+    lab.store.full = false;
+    await lab.kit.clock.advance(61_000);
+    t.equal(lab.phase('a'), 'done');
+    return lab;
+  };
+  await t.test('that are taken over late get tables that nobody has', async (t) => {
+    const lab = await late(t, 'p');
+    const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
+    t.strictSame([ids.length, new Set(ids).size], [2, 2]);
+  });
+  await t.test('that are taken over late have what VPP holds of them', async (t) => {
+    const lab = await late(t, 'a');
+    t.match(lab.vpp.kinds(), { tap: 1, table: 1 });
+    t.equal(lab.settledness?.reason, 'pods are settled');
+  });
   await t.test('whose state cannot be read are told, and the server serves', async (t) => {
     const lab = new PodLab();
     Object.defineProperty(lab, 'goState', {
