@@ -314,7 +314,7 @@ class Pod implements Actor<PodMessage> {
   private beginAdd(add: PendingAdd, made: boolean): string | undefined {
     const { spec, before } = add;
     const known = before === undefined ? undefined : this.record?.namespace;
-    const where = this.device.whereFor(spec, known, made);
+    const where = this.device.whereFor(spec, known);
     if ('refusal' in where) return where.refusal;
     add.namespace = where.namespace;
     // What VPP holds is of another namespace that had this path.

@@ -386,6 +386,59 @@ t.test('a device that was made anew gets what the pod asks for, but sysctls', as
   t.equal(lab.record('p')?.device?.index, namespace.link('eth0')?.index);
 });
 
+t.test('a device of that name that VPP did not make gets nothing', async (t) => {
+  /** `with` the address, or with none but that which Linux gives to each. */
+  const stranger = (lab: PodLab, kind: string, address?: string): (() => object) => {
+    lab.makeNetns('p');
+    const namespace = lab.host.open(lab.netns('p'));
+    const old = namespace.link('eth0')?.index;
+    if (old !== undefined) namespace.apply({ do: 'delete_link', link: old });
+    const link = lab.host.addVirtual({ name: 'eth0', mac: '02:00:00:00:00:09', kind }, lab.netns('p'));
+    namespace.apply({ do: 'set_link', link, up: true });
+    if (address !== undefined)
+      namespace.apply({ do: 'add_address', address: { link, family: 4, prefix: address } });
+    const before = JSON.stringify(lab.host.snapshot(lab.netns('p')));
+    return () => ({ changed: before !== JSON.stringify(lab.host.snapshot(lab.netns('p'))) });
+  };
+  const untouched = { changed: false };
+  await t.test('by an ADD: a tunnel of somebody else', async (t) => {
+    const lab = await podLab(t);
+    const state = stranger(lab, 'tun', '192.168.77.1/24');
+    t.match(await lab.add('p'), { errorMessage: /eth0 is already in .* \(a tun device\): remove/ });
+    t.strictSame([state(), lab.vpp.objects, lab.pods], [untouched, [], []]);
+  });
+  await t.test('by an ADD: one that an ADD of before has left is taken', async (t) => {
+    for (const address of [undefined, '10.0.0.1/32']) {
+      const lab = await podLab(t);
+      stranger(lab, 'tun', address);
+      t.match(await lab.add('p'), { successful: true }, address ?? 'none');
+    }
+  });
+  for (const [kind, address] of [
+    ['dummy', undefined],
+    ['tun', '192.168.77.1/24'],
+  ] as const) {
+    await t.test(`by a repeated ADD, an audit, and a new VPP: a ${kind}`, async (t) => {
+      const lab = await podLab(t);
+      await lab.add('p');
+      const state = stranger(lab, kind, address);
+      t.match(await lab.add('p'), { errorMessage: /eth0 is already in/ });
+      t.match(await lab.add('p', { ips: ['10.0.0.9/24'] }), { errorMessage: /eth0 is already in/ });
+      t.strictSame(state(), untouched);
+      await lab.kit.crash(new Error('boom'), lab.podPath('p'));
+      await lab.kit.clock.advance(130_000);
+      t.strictSame(state(), untouched);
+      lab.vpp.die();
+      await lab.lost();
+      await lab.ready();
+      t.strictSame([state(), lab.vpp.objects], [untouched, []]);
+      t.match(lab.settledness, { reason: /eth0 is already in/ });
+      t.match(await lab.del('p'), { successful: true });
+      t.strictSame([state(), lab.pods], [untouched, []], 'nor does a DEL remove it');
+    });
+  }
+});
+
 t.test('an ADD with another address that fails leaves the old one nowhere', async (t) => {
   for (const how of ['VPP', 'Linux'] as const) {
     const lab = await podLab(t);
