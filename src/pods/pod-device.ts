@@ -135,14 +135,13 @@ export class PodDevice {
   async drop(record: PodRecord, urgent: boolean): Promise<void> {
     try {
       const namespace = this.#namespaces.of(record);
-      const { netns, interface_name } = record.spec;
+      const { spec } = record;
       if (namespace === undefined) return;
-      const link = this.#within(record.spec, namespace, (inside) => this.#own(record.spec, inside));
-      if (link !== undefined) await this.#host.removeTun(netns, interface_name, namespace, urgent);
+      const link = this.#within(spec, namespace, (inside) => this.#own(spec, inside));
+      this.#given = undefined;
+      if (link !== undefined) await this.#host.removeTun(spec.netns, link.index, namespace, urgent);
     } catch {
       // The namespace is on its way out, the runtime was quicker, the kernel takes too long, or the device is another's.
-    } finally {
-      this.#given = undefined;
     }
   }
 
