@@ -221,7 +221,7 @@ class Cni implements Actor<CniMessage> {
     }
     const pod = known ?? (await this.admit(add, spec));
     if (pod === undefined) return;
-    pod.spec = spec;
+    pod.coming = spec;
     pod.deleting = false;
     pod.calls += 1;
     this.adds += 1;
@@ -348,6 +348,8 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod !== undefined) {
       pod.calls -= 1;
+      pod.spec = this.records.get(key)?.spec ?? pod.spec;
+      if (pod.calls === 0) pod.coming = undefined;
       if (pod.calls === 0 && !there) pod.ref.tell({ type: 'StillThere' });
     }
   }

@@ -52,6 +52,30 @@ t.test('an address that another pod has', async (t) => {
     await lab.add('a');
     t.match(await lab.add('b', { network: 'red' }), { successful: true });
   });
+  await t.test(
+    'is the one it has: not what it has asked for in vain, nor only what it asks for',
+    async (t) => {
+      const lab = await podLab(t);
+      await lab.add('a', { ips: [ip(1)] });
+      const taken = async (address: number): Promise<boolean> => {
+        const { errorMessage = '' } = (await lab.add('b', { ips: [ip(address)] })) ?? {};
+        if (errorMessage === '') await lab.del('b');
+        return errorMessage.includes('is that of pod default/a');
+      };
+      lab.store.full = true;
+      t.match(await lab.add('a', { ips: [ip(9)] }), { successful: false });
+      lab.store.full = false;
+      t.strictSame([await taken(1), await taken(9)], [true, false]);
+      lab.vpp.holding = true;
+      const add = lab.begin('a', { ips: [ip(9)] });
+      await lab.kit.settle();
+      t.strictSame([await taken(1), await taken(9)], [true, true], 'it may end as either');
+      lab.vpp.answer();
+      await lab.kit.settle();
+      t.match(add.answer, { successful: true });
+      t.strictSame([await taken(1), await taken(9)], [false, true]);
+    },
+  );
   await t.test('is given up by a DEL of the one that waits', async (t) => {
     const lab = await podLab(t);
     await lab.add('a');
