@@ -81,6 +81,8 @@ class Cni implements Actor<CniMessage> {
   /** sw_if_index of each interface that VPP had when it was read last. */
   private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
+  /** Pods have no interface for want of buffers. */
+  private starving = false;
   /** Audits that may pass over what others fill, until the next whole one. */
   private light_audits = 0;
 
@@ -219,6 +221,7 @@ class Cni implements Actor<CniMessage> {
         return this.hold(add, going.spec.key);
       return this.refuse(add.reply, `${name}: ${buffersText(pool, missing)}`);
     }
+    const fits = pool && this.ready?.generation;
     const pod = known ?? (await this.admit(add, spec));
     if (pod === undefined) return;
     pod.coming = spec;
@@ -232,7 +235,7 @@ class Cni implements Actor<CniMessage> {
     this.ctx
       .ask<PodMessage, AddAnswer>(
         pod.ref,
-        (reply) => ({ type: 'Add', spec, signal: add.signal, reply }),
+        (reply) => ({ type: 'Add', spec, signal: add.signal, ...(fits !== undefined && { fits }), reply }),
         Math.max(1, add.reply.deadline_ms - this.ctx.clock.now_ms()),
       )
       .then(settled, (error: Error) => settled({ error: `${name}: ${error.message}: retry` }));
@@ -363,6 +366,8 @@ class Cni implements Actor<CniMessage> {
     this.pods.delete(key);
     this.takeBack(pod, left);
     void this.ctx.stopChild(key);
+    // Its buffers are free.
+    if (this.starving) this.read({ fresh: true });
     this.release(this.held.release(key));
   }
 
@@ -569,6 +574,7 @@ class Cni implements Actor<CniMessage> {
     if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
     const { pool } = this;
     const starved = pool && this.pods.starved(holdings, pool);
+    this.starving = starved !== undefined && starved.size > 0;
     for (const [key, pod] of this.pods) {
       const missing = starved?.get(key);
       const no_room = missing === undefined ? undefined : buffersText(pool!, missing);

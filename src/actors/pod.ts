@@ -111,6 +111,7 @@ class Pod implements Actor<PodMessage> {
   receive(message: PodMessage): void {
     switch (message.type) {
       case 'Add':
+        if (message.fits === this.part?.generation) this.hasRoom();
         return this.askedToAdd(message.spec, message.signal, message.reply);
       case 'Delete':
         return this.askedToDelete(message.urgent, message.reply);
@@ -180,6 +181,13 @@ class Pod implements Actor<PodMessage> {
     this.add = new PendingAdd(spec, before, callers);
     this.hurry();
     this.advance();
+  }
+
+  /** What Part said of it is over. */
+  private hasRoom(): void {
+    if (this.part?.no_room === undefined) return;
+    const { no_room: _, ...part } = this.part;
+    this.part = part;
   }
 
   private askedToDelete(urgent: boolean, reply?: Reply<DeleteAnswer>): void {
