@@ -131,7 +131,8 @@ export class ExecutorLab {
   heard_ms: number | undefined;
   #lives = 0;
 
-  constructor() {
+  /** `way`: instead of the answering VPP's connections. */
+  constructor(readonly way?: Pick<Client, 'ask'>) {
     this.begin();
   }
 
@@ -143,7 +144,7 @@ export class ExecutorLab {
     for (const [id, source] of route_sources.entries()) this.handles.setFibSource(source, id + 20);
     this.registry = new Registry(this.registry_file, `vpp ${this.#lives}`);
     this.executor = new Executor({
-      connections: this.vpp.connections,
+      connections: this.way ? { prompt: this.way, bulk: this.way } : this.vpp.connections,
       handles: this.handles,
       registry: this.registry,
       quarantine: this.quarantine,
