@@ -129,6 +129,8 @@ export class ExecutorLab {
   executor!: Executor;
   /** When VPP was heard last, if that is not now. */
   heard_ms: number | undefined;
+  /** Of VPP to a question beside the transactions. */
+  answers: () => Promise<unknown> = () => Promise.resolve();
   #lives = 0;
 
   /** `way`: instead of the answering VPP's connections. */
@@ -150,6 +152,7 @@ export class ExecutorLab {
       quarantine: this.quarantine,
       clock: this.clock,
       heard_ms: () => this.heard_ms ?? this.clock.now_ms(),
+      answers: () => this.answers(),
     });
   }
 
