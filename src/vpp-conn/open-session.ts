@@ -157,7 +157,7 @@ async function session(
       executor.fail(reason);
       close();
     });
-    const heard = (): number => clients.reduce((sum, client) => sum + client.stats().bytes_read, 0);
+    const heard = (): number => clients.reduce((sum, client) => sum + client.bytes_read, 0);
     return {
       run,
       version,
