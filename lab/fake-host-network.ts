@@ -33,7 +33,7 @@ const NAMED_DIRECTORY = '/var/run/netns';
 export class FakeHostNetwork implements HostNetwork {
   readonly mutations: Mutation[] = [];
   /** What was asked of `removeTun`, in that order. */
-  readonly removals: { readonly path: string; readonly name: string; readonly urgent: boolean }[] = [];
+  readonly removals: { readonly path: string; readonly link: number; readonly urgent: boolean }[] = [];
   /** The kernel removes nothing before this resolves. */
   removable: Promise<void> = Promise.resolve();
   readonly #namespaces = new Map<string, FakeNamespaceState>();
@@ -147,11 +147,11 @@ export class FakeHostNetwork implements HostNetwork {
   }
 
   /** As a change, so that faults and mutations are those of `delete_link`. */
-  async removeTun(path: string, name: string, id: NamespaceId, urgent = false): Promise<void> {
-    this.removals.push({ path, name, urgent });
+  async removeTun(path: string, index: number, id: NamespaceId, urgent = false): Promise<void> {
+    this.removals.push({ path, link: index, urgent });
     await this.removable;
     const state = this.#namespaces.get(path);
-    const link = state?.named(name);
+    const link = state?.links.get(index);
     if (state?.id !== id || link?.kind !== 'tun') return;
     const failure = this.change(state, { do: 'delete_link', link: link.index });
     if (failure) throw failure;

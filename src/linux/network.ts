@@ -383,11 +383,12 @@ export interface HostNetwork {
   /** Runs `run` with this thread inside the namespace. It must not start anything asynchronous; a promise as result is an error. */
   inNamespace<T>(path: string, run: () => T): T;
   /**
-   * Removes the tun or tap of this name from the namespace at `path`, beside the main loop: see LinkRemovals, also for what
+   * Removes the tun or tap with this index from the namespace at `path`, beside the main loop: see LinkRemovals, also for what
    * `urgent` means and what it rejects with. Resolves when whoever holds the device can let go of it at no cost; also when
-   * there is no such namespace or device, or one of another kind, or when the namespace is another than `id`.
+   * there is no such namespace or device, or one of another kind, or when the namespace is another than `id`. By index, since its turn
+   * may come when another device has its name.
    */
-  removeTun(path: string, name: string, id: NamespaceId, urgent?: boolean): Promise<void>;
+  removeTun(path: string, link: number, id: NamespaceId, urgent?: boolean): Promise<void>;
   /** Is there a live namespace at this path? A left-over empty file is none. */
   exists(path: string): boolean;
   /** Makes a namespace that lives on without processes, and answers its path. One that is there is kept. */

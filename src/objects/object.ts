@@ -121,6 +121,19 @@ export function outlives(object: VppObject): readonly VppObject[] {
   return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
 }
 
+/** An interface or a table: it goes after all that hangs on it. */
+export function carries(object: VppObject): boolean {
+  return object.kind === 'table' || interfaceMade(object) !== undefined;
+}
+
+/** As long as VPP has `other`, this interface or table has to stay. Which table an interface is bound to an object alone does not say. */
+export function hangsOn(other: VppObject, carrier: VppObject): boolean {
+  const tag = interfaceMade(carrier);
+  if (tag !== undefined) return interfacesUsed(other).includes(tag) && !diesWithInterface(other);
+  if (interfaceMade(other) !== undefined) return true;
+  return 'table_id' in other && 'table_id' in carrier && other.table_id === carrier.table_id;
+}
+
 /**
  * Refers to an interface that VPP no longer has. VPP shares the path list of such a route with the next one that looks
  * alike and drops its packets for ever, so it has to be removed before anything like it is added.

@@ -148,7 +148,8 @@ async function session(
     // A release that knew no FIB sources of ours may have programmed it.
     const life = new Life(had_interfaces ? 'before' : programmed);
     const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
-    const executor = new Executor({ ...parts, connections, handles, registry, heard_ms, life });
+    const answers = (): Promise<unknown> => probe.request(control_ping, {});
+    const executor = new Executor({ ...parts, connections, handles, registry, heard_ms, answers, life });
     const readings = new Readings(async (scopes, take) => {
       await executor.nobodysIsOver();
       return observe(prompt, scopes, handles, registry, take);
@@ -158,7 +159,7 @@ async function session(
       executor.fail(reason);
       close();
     });
-    const heard = (): number => clients.reduce((sum, client) => sum + client.stats().bytes_read, 0);
+    const heard = (): number => clients.reduce((sum, client) => sum + client.bytes_read, 0);
     return {
       run,
       version,
