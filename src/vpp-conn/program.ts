@@ -5,6 +5,7 @@
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import type { Call } from './call.js';
 import type { Handles } from './handles.js';
+import { advertisement } from './program/advertisement.js';
 import { cnat } from './program/cnat.js';
 import { none, type Program, type Programs } from './program/common.js';
 import { interfaces } from './program/interfaces.js';
@@ -12,7 +13,14 @@ import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
 
-const programs: Programs<ObjectKind> = { ...interfaces, ...routing, ...cnat, ...policy, ...redirect };
+const programs: Programs<ObjectKind> = {
+  ...interfaces,
+  ...routing,
+  ...cnat,
+  ...policy,
+  ...redirect,
+  ...advertisement,
+};
 
 /** Requests that add `object`; the first one makes its handle, where it has one. */
 export function programAdd(object: VppObject, at: Handles): readonly Call[] {
