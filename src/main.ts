@@ -8,7 +8,6 @@ import { type Config, ConfigError, loadConfig, loadRestoreConfig, type RestoreCo
 import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
-import { without_cluster } from './k8s/cluster.js';
 import { within } from './linux/within.js';
 import { endSignals } from './node/end-signals.js';
 import { lastWord } from './node/last-word.js';
@@ -80,8 +79,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     // Neither VPP nor a hook has any use for it.
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
     const { config } = read;
-    // Until there is a client of the Kubernetes API, the configuration is all there is.
-    return alone(config, upgrade_ms, () => startNode(config, read.warnings, without_cluster));
+    return alone(config, upgrade_ms, () => startNode(config, read.warnings));
   },
 
   async check({ env }) {

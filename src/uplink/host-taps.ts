@@ -7,6 +7,7 @@ import {
   hostOwn,
   hostTapChanges,
   hostTapRoutes,
+  isClusterRoute,
   isDefaultBy,
   nexthopsOnTaps,
   own_route_protocol,
@@ -152,8 +153,10 @@ export class HostTaps {
         .filter(
           (route) => route.next_hops.some(({ oif = 0 }) => isTap.has(oif)) && !wanted.has(routeKey(route)),
         )
-        .map((route): NetworkChange => ({ do: 'delete_route', route }));
-      const index = new RouteIndex(there);
+        // That a pool is gone is known once the pools are.
+        .filter((route) => cluster.pods !== undefined || !isClusterRoute(route));
+      const index = new RouteIndex(there.filter((route) => !stale.includes(route)));
+      const removed = stale.map((route): NetworkChange => ({ do: 'delete_route', route }));
       const placed = routes.flatMap((route) => placing(route, index.at(route)));
       // What the tap was dressed with in their place would keep the kernel from making its own.
       const copies = [...heard].flatMap(([name, router]) =>
@@ -162,7 +165,7 @@ export class HostTaps {
           .filter((route) => route.expires_s === undefined && isDefaultBy(route, router))
           .map((route): NetworkChange => ({ do: 'delete_route', route })),
       );
-      return refusals(namespace, [...stale, ...lacking, ...placed, ...copies]);
+      return refusals(namespace, [...removed, ...lacking, ...placed, ...copies]);
     });
   }
 
@@ -300,11 +303,12 @@ function setSysctls(namespace: NetworkNamespace, sysctls: CapturedUplink['sysctl
   }
 }
 
-function routeKey({ family, prefix, metric, next_hops = [] }: NewRoute): string {
+function routeKey({ family, prefix, metric, metrics, next_hops = [] }: NewRoute): string {
   return [
     family,
     prefix,
     metric || (family === 6 ? 1024 : 0),
+    metrics?.mtu,
     ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`),
   ].join(' ');
 }

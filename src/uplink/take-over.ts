@@ -10,7 +10,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, fingerprint, type Speakers } from '../desired/host-tap.js';
+import { type ClusterPrefixes, fingerprint, type PodPrefixes, type Speakers } from '../desired/host-tap.js';
 import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
@@ -116,6 +116,8 @@ export class TakeOver {
   private mends = 0;
   /** What VPP tells the host of what routers say, by uplink. */
   private repeated: NonNullable<NodeInputs['repeated']> = new Map();
+  /** Undefined until they are known. Taken in by the next `follow`. */
+  pods: PodPrefixes | undefined;
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -393,7 +395,7 @@ export class TakeOver {
 
   private cluster(): ClusterPrefixes {
     const { service_prefixes, tap_address } = this.settings.inputs;
-    return { prefixes: service_prefixes, tap_address };
+    return { prefixes: service_prefixes, tap_address, ...(this.pods && { pods: this.pods }) };
   }
 
   /** Without its addresses and default routes the host is not what it was; anything else is worth a warning. */
