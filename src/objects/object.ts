@@ -16,8 +16,15 @@ import type { OwnerName, OwnerRule } from './owner.js';
 import { type PolicyObject, policy_kinds } from './policy.js';
 import { type RedirectObject, redirect_kinds } from './redirect.js';
 import { type RoutingObject, routing_kinds } from './routing.js';
+import { type TunnelObject, tunnel_kinds } from './tunnels.js';
 
-export type VppObject = InterfaceObject | RoutingObject | CnatObject | PolicyObject | RedirectObject;
+export type VppObject =
+  | InterfaceObject
+  | TunnelObject
+  | RoutingObject
+  | CnatObject
+  | PolicyObject
+  | RedirectObject;
 export type ObjectKind = VppObject['kind'];
 export type ObjectOf<K extends ObjectKind> = Extract<VppObject, { kind: K }>;
 
@@ -26,6 +33,7 @@ export type ObjectKey = string;
 
 const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...interface_kinds,
+  ...tunnel_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,

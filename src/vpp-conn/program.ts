@@ -11,8 +11,16 @@ import { interfaces } from './program/interfaces.js';
 import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
+import { tunnels } from './program/tunnels.js';
 
-const programs: Programs<ObjectKind> = { ...interfaces, ...routing, ...cnat, ...policy, ...redirect };
+const programs: Programs<ObjectKind> = {
+  ...interfaces,
+  ...tunnels,
+  ...routing,
+  ...cnat,
+  ...policy,
+  ...redirect,
+};
 
 /** Requests that add `object`; the first one makes its handle, where it has one. */
 export function programAdd(object: VppObject, at: Handles): readonly Call[] {
