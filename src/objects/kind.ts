@@ -29,6 +29,8 @@ export interface Kind<O> {
   readonly dies_with_interface?: true;
   /** Always has some value: one that nobody asked for is left as it is. */
   readonly setting?: (o: O) => boolean;
+  /** VPP shows whose it is only once it is tagged, a moment after it was made: until then the registry has it. */
+  readonly announced?: true;
   /** No dump shows it: the registry of the VPP says what is there, and adding it again is harmless. */
   readonly recorded?: (o: O) => boolean;
 }

@@ -115,6 +115,11 @@ export function isRecorded(object: VppObject): boolean {
   return kindOf(object).recorded?.(object) === true;
 }
 
+/** True for what VPP shows to be ours only a moment after it was made. */
+export function isAnnounced(object: VppObject): boolean {
+  return kindOf(object).announced === true;
+}
+
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */
 export function outlives(object: VppObject): readonly VppObject[] {
   if (object.kind !== 'tap') return [];
