@@ -105,6 +105,11 @@ export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
   return kindOf(object).change;
 }
 
+/** True for an interface that goes when what leads by it leads elsewhere. */
+export function goesLast(object: VppObject): boolean {
+  return kindOf(object).goes_last === true;
+}
+
 /** True for what has a value in VPP whether anybody asked for one or not. */
 export function isSetting(object: VppObject): boolean {
   return kindOf(object).setting?.(object) === true;

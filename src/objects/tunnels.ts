@@ -77,6 +77,7 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
     remove: remove.interface,
     change: 'remove_first',
     announced: true,
+    goes_last: true,
   },
   vxlan_tunnel: {
     key: tagOf,
@@ -92,6 +93,7 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
     remove: remove.interface,
     change: 'remove_first',
     announced: true,
+    goes_last: true,
   },
   // Before the interface is up, and behind its table.
   unnumbered: {
