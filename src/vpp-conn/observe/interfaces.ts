@@ -153,6 +153,10 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   ]);
   // Gone since it was listed.
   if (tables.every((answer) => answer === undefined)) return [];
+  const on = feature_nodes.flatMap(({ flag }, at) => (features[at]?.is_enabled ? flag : []));
+  const believed = (await isOutputReached(reader, sw_if_index, on))
+    ? on
+    : on.filter((name) => name !== 'gso_feature');
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   return [
     ...((details.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? [] : [flag('admin_up')]),
@@ -167,7 +171,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
       .flat()
       .map(({ prefix }): VppObject => ({ kind: 'interface_address', interface: tag, prefix })),
     ...placements.flatMap((placement) => observePlacement(tag, placement)),
-    ...features.flatMap((answer, at) => (answer?.is_enabled ? [flag(feature_nodes[at]!.flag)] : [])),
+    ...believed.map(flag),
     ...(link_local === undefined || link_local.ip === '::'
       ? []
       : [flag('ip6_enabled'), { kind: 'link_local', interface: tag, address: link_local.ip } as const]),
@@ -179,6 +183,20 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
         : [{ kind: 'redirect_acl', interface: tag, family }];
     }),
   ];
+}
+
+/**
+ * Of an interface that nothing of an arc was ever configured for, VPP answers that all is on. GSO and a half of cnat are on one arc: where
+ * cnat is off, and that half is said to be on, GSO is not either.
+ */
+async function isOutputReached(
+  reader: Reader,
+  sw_if_index: number,
+  on: readonly InterfaceSwitch[],
+): Promise<boolean> {
+  if (!on.includes('gso_feature') || on.includes('cnat_feature')) return true;
+  const half = { arc_name: 'ip4-output', feature_name: 'cnat-output-ip4', sw_if_index };
+  return (await reader.ask(feature_is_enabled, half))?.is_enabled !== true;
 }
 
 function observePlacement(

@@ -27,6 +27,7 @@ import {
   observeProxyRanges,
   observeRoutes,
   observeTables,
+  pods_tables,
 } from './routing.js';
 
 /**
@@ -184,10 +185,12 @@ async function routesOf(
   const everywhere = scopes.has('nobody');
   if (!whole && !everywhere) return;
   const beside = source === 'pods' && !scopes.has('pod_routes') && !everywhere ? [] : default_tables;
+  // The table is the node's, and read already where that is asked for.
+  const shared = source === 'connectivity' && !scopes.has('node') && !everywhere ? pods_tables : [];
   const source_id = handles.fibSource(source);
   return observeRoutes(
     reader,
-    { source, source_id, tables: [...beside, ...tables], dangling: !whole },
+    { source, source_id, tables: [...beside, ...shared, ...tables], dangling: !whole },
     tagOf,
     keep,
   );
