@@ -1,5 +1,5 @@
 /**
- * The real program in the `node` namespace of a topology, with files of its own and a VPP: started, killed, started again,
+ * The real program in the namespace of a site, with files of its own and a VPP: started, killed, started again,
  * asked. What it has programmed can be compared with what it should have.
  */
 import { type ChildProcess, execFileSync } from 'node:child_process';
@@ -30,6 +30,7 @@ import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
 import type { RealVpp } from './real-vpp.js';
+import type { Site } from './site.js';
 import type { Pod, Topology } from './topology.js';
 import { type ProgramSettings, programEnvironment, writeStandInBinary } from './vpp/program.js';
 import { type ApiCounts, changesSent } from './vpp-changes.js';
@@ -60,7 +61,7 @@ export interface NodeExit {
 }
 
 /** Starts the node and waits until it is ready. */
-export async function startNode(topology: Topology, options: NodeOptions): Promise<RunningNode> {
+export async function startNode<S extends Site>(topology: S, options: NodeOptions): Promise<RunningNode<S>> {
   const node = new RunningNode(topology, options);
   node.launch();
   try {
@@ -72,8 +73,8 @@ export async function startNode(topology: Topology, options: NodeOptions): Promi
   return node;
 }
 
-export class RunningNode {
-  readonly topology: Topology;
+export class RunningNode<S extends Site = Topology> {
+  readonly topology: S;
   /** Of all files of the node: `run`, `state`, `etc`. */
   readonly directory: string;
   /** Of the first life. */
@@ -85,7 +86,7 @@ export class RunningNode {
   #log: string[] = [];
   readonly #looking = new Set<(line: string) => void>();
 
-  constructor(topology: Topology, options: NodeOptions) {
+  constructor(topology: S, options: NodeOptions) {
     this.topology = topology;
     // A path of a Unix socket has at most 107 bytes.
     this.directory = mkdtempSync(join(tmpdir(), `cvn-${process.pid}-`));
@@ -106,14 +107,14 @@ export class RunningNode {
         : [vpp.binary, vpp.environment];
     return {
       PATH: process.env.PATH ?? '',
-      NODENAME: 'node',
+      NODENAME: this.topology.name,
       CALICOVPP_RUN_DIR: join(this.directory, 'run'),
       CALICOVPP_STATE_DIR: join(this.directory, 'state'),
       CALICOVPP_CONFIG_DIR: join(this.directory, 'etc'),
       // There is none: nothing of this machine is looked at.
       CALICOVPP_HOST_ROOT: join(this.directory, 'host'),
       CALICOVPP_NETNS_DIR: this.topology.lab.directory,
-      CALICOVPP_VPP_NETNS: 'vpp',
+      CALICOVPP_VPP_NETNS: this.topology.vpp_netns,
       CALICOVPP_CNI_SOCKET: join(this.directory, 'run', 'cni.sock'),
       CALICOVPP_KUBERNETES: 'off',
       CALICOVPP_WORKLOAD_SOURCE_SPOOFING: 'Any',
@@ -146,7 +147,7 @@ export class RunningNode {
 
   /** Starts a life without waiting for it. */
   launch(): void {
-    const child = this.topology.spawn('node', [process.execPath, program, 'run'], {
+    const child = this.topology.spawn(this.topology.name, [process.execPath, program, 'run'], {
       env: this.#environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -294,7 +295,7 @@ export class RunningNode {
 
   /** As an operator who wants the network back while nothing runs. */
   restore(): void {
-    const [command, argv] = this.topology.inside('node', [process.execPath, program, 'restore']);
+    const [command, argv] = this.topology.inside(this.topology.name, [process.execPath, program, 'restore']);
     execFileSync(command, argv, { env: this.#environment, stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
