@@ -415,8 +415,11 @@ export class Reflector<T> {
   }
 
   #selection(): Readonly<Record<string, string>> {
-    const { object_name } = this.#options.kind;
-    return object_name === undefined ? {} : { fieldSelector: `metadata.name=${object_name}` };
+    const { label_selector, object_name } = this.#options.kind;
+    return {
+      ...(object_name !== undefined && { fieldSelector: `metadata.name=${object_name}` }),
+      ...(label_selector !== undefined && { labelSelector: label_selector }),
+    };
   }
 }
 

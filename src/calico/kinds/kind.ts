@@ -23,6 +23,8 @@ export interface Kind<T> {
   readonly namespace?: string;
   /** The only object wanted. */
   readonly object_name?: string;
+  /** Labels of those that are wanted, in Kubernetes' own language of selectors. */
+  readonly label_selector?: string;
   /** Whether two values mean the same. Compared by content where it is absent. */
   same?(a: T, b: T): boolean;
   /** Pure; never throws. */
