@@ -21,6 +21,8 @@ import { desiredNode, type NodeInputs, nodeAddress, uplinkTag } from '../src/des
 import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import type { VppObject } from '../src/objects/object.js';
+import type { Path } from '../src/objects/routing.js';
+import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
 import { PodState } from '../src/pods/pod-state.js';
 import { reconcile } from '../src/reconcile/reconcile.js';
 import { CapturedStore } from '../src/uplink/captured.js';
@@ -34,7 +36,7 @@ import type { Site } from './site.js';
 import type { Pod, Topology } from './topology.js';
 import { type ProgramSettings, programEnvironment, writeStandInBinary } from './vpp/program.js';
 import { type ApiCounts, changesSent } from './vpp-changes.js';
-import { lookAt, registryOf } from './vpp-view.js';
+import { everything, lookAt, registryOf } from './vpp-view.js';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const cni_deadline_ms = 5000;
@@ -230,6 +232,11 @@ export class RunningNode<S extends Site = Topology> {
     }
   }
 
+  /** What the debug endpoint answers. */
+  async debug(path: string): Promise<string> {
+    return (await fetchDebug(this.config.paths.debug_socket, path)).body;
+  }
+
   /** The requests by which the node has changed VPP since it connected to it last. */
   async changesSent(): Promise<string[]> {
     return changesSent((await this.vppApi()).vpp);
@@ -320,10 +327,15 @@ export class RunningNode<S extends Site = Topology> {
     return pid!;
   }
 
-  /** Objects that VPP has and should not have, or should have and has not. What no dump shows is as the node's registry says. */
+  /**
+   * Objects that VPP has and should not have, or should have and has not. What no dump shows is as the node's registry says. What leads to
+   * other nodes depends on these: `ways` shows it.
+   */
   async differences(): Promise<string[]> {
+    const in_cluster = this.#environment.KUBECONFIG !== undefined;
+    const scopes = in_cluster ? everything.filter((scope) => scope !== 'connectivity') : everything;
     return this.#withVpp(async (vpp) => {
-      const snapshot = await lookAt(vpp, this.#registry());
+      const snapshot = await lookAt(vpp, this.#registry(), scopes);
       const untagged = snapshot.interfaces
         .filter(({ tag, name }) => tag === '' && name !== 'local0')
         .map(({ name }) => `remove interface ${name}`);
@@ -332,6 +344,21 @@ export class RunningNode<S extends Site = Topology> {
       );
       return [...untagged, ...operations];
     });
+  }
+
+  /** How VPP leads to other nodes: prefixes, each with the way out, by table; and the tunnels that there are. */
+  async ways(): Promise<{
+    readonly routes: Readonly<Record<string, string>>;
+    readonly tunnels: readonly string[];
+  }> {
+    const { objects } = await this.#withVpp((vpp) => lookAt(vpp, undefined, ['connectivity']));
+    const routes = objects.flatMap((object): [string, string][] => {
+      if (object.kind !== 'route') return [];
+      const prefix = object.table_id === 0 ? object.prefix : `${object.prefix} of table ${object.table_id}`;
+      return [[prefix, object.paths.map(wayOut).join(' + ')]];
+    });
+    const tunnels = objects.flatMap((object) => (isTunnel(object) ? [object.tag] : []));
+    return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
   }
 
   /** What the node has written down of the present VPP. */
@@ -514,4 +541,21 @@ async function within<T>(promise: Promise<T>, deadline_ms: number, otherwise: st
     late.abort();
     timeout.catch(() => undefined);
   }
+}
+
+function wayOut(path: Path): string {
+  switch (path.via) {
+    case 'interface':
+      return path.interface;
+    case 'next_hop':
+      return path.next_hop;
+    case 'lookup':
+      return `table ${path.table_id}`;
+    case 'drop':
+      return 'drop';
+  }
+}
+
+function isTunnel(object: VppObject): object is IpipTunnel | VxlanTunnel {
+  return object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel';
 }

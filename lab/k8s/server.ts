@@ -9,7 +9,7 @@ import { type Fault, Faults, type Verb } from './faults.js';
 import { bucketOf, type Json, mergePatch, metadataOf, Refusal, type Resource, Store } from './store.js';
 
 /**
- * A stand-in of a Kubernetes API server, in memory and on loopback: discovery, lists by page, watches with bookmarks, writes, custom
+ * A stand-in of a Kubernetes API server, in memory, on loopback where nothing else is said: discovery, lists by page, watches with bookmarks, writes, custom
  * resources; enough for kubectl's get, apply and delete. It has no schemas, no admission and no roles, and shows objects as they were
  * written. It can be told to fail (faults.ts).
  */
@@ -20,6 +20,8 @@ export interface StandInOptions {
   readonly tls?: Certificate;
   /** 0 or absent: any. */
   readonly port?: number;
+  /** 127.0.0.1 when absent. */
+  readonly address?: string;
 }
 
 export interface SeenRequest {
@@ -101,7 +103,7 @@ export class StandInApiServer {
   }
 
   async start(): Promise<void> {
-    this.#server.listen(this.#options.port ?? 0, '127.0.0.1');
+    this.#server.listen(this.#options.port ?? 0, this.#options.address ?? '127.0.0.1');
     await once(this.#server, 'listening');
     this.#scheduleBookmarks();
   }
