@@ -11,7 +11,7 @@ import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import type { VppObject } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
-import { Pools } from './pools.js';
+import { type GonePool, Pools } from './pools.js';
 import {
   dropRoute,
   nodeRoute,
@@ -42,6 +42,8 @@ class Entry {
   route: Route | undefined;
   tunnel: Tunnel | undefined;
   fault: RouteFault | undefined;
+  /** It would be of this pool, which is deleted. */
+  gone_pool: GonePool | undefined;
 
   constructor(
     readonly prefix: string,
@@ -161,7 +163,11 @@ export class Connectivity {
 
   #planEntry(entry: Entry, outlook: Outlook, sink: Sink): void {
     const { next_hop: hop, bits, prefix } = entry;
-    const way = hop && outlook.way(prefix, bits, hop.address, hop.bits, this.#pools.of(bits));
+    const pool = hop && this.#pools.of(bits);
+    const way = hop && outlook.way(prefix, bits, hop.address, hop.bits, pool);
+    if (entry.gone_pool !== undefined) entry.gone_pool.routes -= 1;
+    entry.gone_pool = hop !== undefined && pool === undefined ? this.#pools.goneOf(bits) : undefined;
+    if (entry.gone_pool !== undefined) entry.gone_pool.routes += 1;
     entry.fault = way?.fault;
     if (entry.fault === undefined) this.#faulty.delete(entry);
     else this.#faulty.add(entry);
@@ -292,17 +298,6 @@ export class Connectivity {
   /** By object, what is wrong and what to do; as many as somebody wants to read. */
   *faults(): Iterable<readonly [object: string, text: string]> {
     yield* this.#pools.faults();
-    for (const { name, prefix, bits } of this.#pools.gone) {
-      let routes = 0;
-      for (const { next_hop, bits: inner } of this.#within.within(bits)) {
-        if (next_hop !== undefined && this.#pools.of(inner) === undefined) routes += 1;
-      }
-      if (routes === 0) continue;
-      yield [
-        `IPPool ${name}`,
-        `(${prefix}) is deleted while ${routes} routes lead to its addresses, which go without a tunnel now: delete their pods, or make the pool anew`,
-      ];
-    }
     for (const [prefix, { next_hop, fault }] of this.#senseless) {
       yield [`route ${prefix.slice(0, 64)}`, routeFaultText(fault, next_hop.slice(0, 64))];
     }
@@ -310,11 +305,6 @@ export class Connectivity {
       if (fault !== undefined && next_hop !== undefined)
         yield [`route ${prefix}`, routeFaultText(fault, next_hop.address)];
     }
-  }
-
-  /** What is wanted for a prefix, and by whom it was told: for `why` questions. */
-  wanted(prefix: string): Route | undefined {
-    return this.#entries.get(prefix)?.route;
   }
 }
 
