@@ -14,6 +14,9 @@ export interface LabClusterOptions extends NodesOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** Several VPPs start at the same time, on whatever cores there are. */
+const ready_ms = 60_000;
+
 export class LabCluster {
   readonly nodes: Nodes;
   readonly traffic: Traffic;
@@ -54,7 +57,7 @@ export class LabCluster {
       node.launch();
     }
     for (const node of this.#running) {
-      await node.untilReady();
+      await node.untilReady(ready_ms);
       for (const pod of node.topology.pods) await node.add(pod);
     }
   }

@@ -17,10 +17,10 @@ const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(280_000);
+t.setTimeout(600_000);
 
 const families = ['ip4', 'ip6'] as const;
-const settle_ms = 15_000;
+const settle_ms = 30_000;
 
 async function start(test: Test, options: Omit<LabClusterOptions, 'vpp'> = {}): Promise<LabCluster> {
   if (!vpp.usable) throw new Error(vpp.why);
