@@ -30,7 +30,7 @@ export class LabCluster {
 
   /** Resolves when all nodes are ready and have their pods. */
   static async start(options: LabClusterOptions): Promise<LabCluster> {
-    const cluster = new LabCluster(options);
+    const cluster = new LabCluster({ management: 'stand_in' in options.vpp, ...options });
     try {
       await cluster.#begin(options);
       return cluster;
