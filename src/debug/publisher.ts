@@ -12,6 +12,7 @@ import {
   type RuntimeSection,
   type SectionName,
   type SharedMemory,
+  section_bytes,
   section_names,
   type TreeSection,
   type Written,
@@ -66,6 +67,18 @@ function* errorsRenditions({ system }: Observed): Generator<ErrorsSection> {
     yield Object.fromEntries(paths.slice(0, kept).map((path) => [path, system.node(path)?.errorLog ?? []]));
   }
   yield {};
+}
+
+/** In full, or with a word in place of each report that takes more than its share of the room. */
+function* syncRenditions({ sync }: Observed): Generator<unknown> {
+  const value = sync() ?? null;
+  yield value;
+  const parts = Object.entries(value as object);
+  const share = section_bytes.sync / parts.length / 2;
+  const fits = (part: unknown): boolean => JSON.stringify(part).length <= share;
+  yield Object.fromEntries(
+    parts.map(([name, part]) => [name, fits(part) ? part : { error: 'too large to be shown' }]),
+  );
 }
 
 /** Times of the main loop, measured with as little as possible: the lateness of the timer that is there anyway. */
@@ -155,7 +168,7 @@ export class Publisher {
       case 'errors':
         return errorsRenditions(this.#observed);
       case 'sync':
-        return [this.#observed.sync() ?? null];
+        return syncRenditions(this.#observed);
       case 'runtime':
         return [this.#runtime()];
     }

@@ -53,6 +53,17 @@ t.test('a tree that has no room loses its lowest levels, and says how many actor
   t.equal(countNodes(value.tree), 10_011);
 });
 
+t.test('a report of a source of input that has no room costs no other its own', async (t) => {
+  const reports = {
+    vpp: { ok: true },
+    cluster: { faults: Array(10_000).fill('x'.repeat(30)) },
+    bgp: ['peer'],
+  };
+  const { publisher, read } = setUp({ sync: () => reports });
+  publisher.publish(['sync']);
+  t.strictSame(read('sync').value, { ...reports, cluster: { error: 'too large to be shown' } });
+});
+
 t.test('events that have no room go oldest first, and are counted', async (t) => {
   const events = Array.from({ length: 1000 }, (_, i) => ({
     at: i,

@@ -11,7 +11,7 @@ import { startLab, until } from './k8s-lab.js';
 const manifest = fileURLToPath(new URL('../../../deploy/kubernetes/rbac.yaml', import.meta.url));
 const namespace = 'calico-vpp-dataplane';
 
-/** Rights as `verb group/resource`, and `… in <namespace>` of a Role. One rule is one line of the manifest. */
+/** Rights as `verb group/resource`, and `… in <namespace>` of a Role. As the manifest spells its rules. */
 function granted(text: string): string[] {
   const words = (list: string | undefined) =>
     (list ?? '').split(',').map((word) => word.trim().replaceAll('"', ''));
@@ -19,10 +19,10 @@ function granted(text: string): string[] {
     const [, kind = ''] = /^kind: (\w+)$/m.exec(document) ?? [];
     const [, of] = /^ {2}namespace: (\S+)$/m.exec(document) ?? [];
     const where = kind === 'Role' ? ` in ${of}` : '';
-    const rules = [
-      ...document.matchAll(/^ {2}- \{ apiGroups: \[(.*?)\], resources: \[(.*?)\], verbs: \[(.*?)\] \}$/gm),
-    ];
-    return rules.flatMap(([, groups, resources, verbs]) =>
+    const rules = document.matchAll(
+      /^ {2}- apiGroups: \[(.*?)\]\n {4}resources: \[(.*?)\]\n {4}verbs: \[(.*?)\]$/gm,
+    );
+    return [...rules].flatMap(([, groups, resources, verbs]) =>
       words(groups).flatMap((group) =>
         words(resources).flatMap((resource) =>
           words(verbs).map((verb) => `${verb} ${group}/${resource}${where}`),
