@@ -84,8 +84,12 @@ export class LabCluster {
   }
 
   /** IPAM gives one more block to a node. */
-  async giveBlock(site: NodeSite, cidr: string): Promise<void> {
-    await this.server.put(...blockOf(site.name, cidr));
+  async giveBlock({ name }: Pick<NodeSite, 'name'>, cidr: string): Promise<void> {
+    await this.server.put(...blockOf(name, cidr));
+  }
+
+  async takeBlock({ name }: Pick<NodeSite, 'name'>, cidr: string): Promise<void> {
+    await this.server.remove(...blockOf(name, cidr));
   }
 
   /** Ends all and removes it; may be called twice. */
