@@ -1,6 +1,7 @@
 /**
  * Nodes of a cluster on real VPPs: their pods reach each other, whichever way the pools say, whatever happens to a node meanwhile. Routes
- * come from Calico's blocks; no daemon runs beside the nodes.
+ * come from Calico's blocks; no daemon runs beside the nodes. Where there is no VPP, stand-ins take its place for some of it: no packets, but
+ * all that VPP is told.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -13,9 +14,12 @@ import type { RunningNode } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
 import type { ProbeReport, Prober } from '../../lab/traffic.js';
 
-const vpp = findRealVpp();
-const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const found = findRealVpp();
+const has_packets = found.usable;
+const vpp: LabClusterOptions['vpp'] = found.usable ? found : { stand_in: { real_devices: true } };
+const no_netns = canUseNetns();
+const either = no_netns === undefined ? {} : { skip: no_netns };
+const real = found.usable ? either : { skip: found.why };
 
 t.setTimeout(600_000);
 
@@ -23,7 +27,6 @@ const families = ['ip4', 'ip6'] as const;
 const settle_ms = 30_000;
 
 async function start(test: Test, options: Omit<LabClusterOptions, 'vpp'> = {}): Promise<LabCluster> {
-  if (!vpp.usable) throw new Error(vpp.why);
   const cluster = await LabCluster.start({ vpp, ...options });
   test.teardown(() => cluster.close());
   return cluster;
@@ -77,6 +80,7 @@ function ways(node: Node, others: readonly (readonly [Node, How])[]) {
 
 /** TCP and pings between the first pods of two nodes, and from a pod to the other node itself. */
 async function reach(test: Test, cluster: LabCluster, from: Node, to: Node, named: string): Promise<void> {
+  if (!has_packets) return;
   const { traffic } = cluster;
   const [near, far] = [podOf(from), podOf(to)];
   for (const family of families) {
@@ -96,16 +100,18 @@ async function reach(test: Test, cluster: LabCluster, from: Node, to: Node, name
   }
 }
 
+const nothing_sent: ProbeReport = { sent: 0, received: 0, lost: 0, longest_gap_ms: 0 };
+
 /** Pings of both families from one pod to the other, for as long as something happens. */
 async function meanwhile(cluster: LabCluster, from: Pod, to: Pod, happens: () => Promise<unknown>) {
-  const probers: readonly Prober[] = families.map((family) => cluster.traffic.probe(from.name, to[family]));
-  try {
-    await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
+  if (!has_packets) {
     await happens();
-    await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
-  } finally {
-    // Ended in any case.
+    return { ip4: nothing_sent, ip6: nothing_sent };
   }
+  const probers: readonly Prober[] = families.map((family) => cluster.traffic.probe(from.name, to[family]));
+  await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
+  await happens();
+  await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
   const [ip4, ip6] = await Promise.all(probers.map((prober) => prober.stop()));
   return { ip4, ip6 } as { readonly ip4: ProbeReport; readonly ip6: ProbeReport };
 }
@@ -118,7 +124,12 @@ const told = (reports: { readonly ip4: ProbeReport; readonly ip6: ProbeReport })
     })
     .join('; ');
 
-t.test('pods of two nodes, and the pools change their way while packets flow', real, async (t) => {
+/** Each into each; without packets there is less to see. */
+const changes: readonly How[] = has_packets
+  ? ['ipip', 'vxlan', 'flat', 'vxlan', 'ipip', 'flat']
+  : ['ipip', 'vxlan'];
+
+t.test('pods of two nodes, and the pools change their way while packets flow', either, async (t) => {
   const cluster = await start(t);
   const [a, b] = cluster.running as [Node, Node];
   const both: readonly (readonly [Node, Node])[] = [
@@ -128,7 +139,7 @@ t.test('pods of two nodes, and the pools change their way while packets flow', r
   let now: How = 'flat';
   for (const [node, other] of both) t.strictSame(await leads(node, ways(node, [[other, now]])), [], now);
   await reach(t, cluster, a, b, now);
-  for (const next of ['ipip', 'vxlan', 'flat', 'vxlan', 'ipip', 'flat'] as const) {
+  for (const next of changes) {
     const change = `from ${now} to ${next}`;
     const lost = await meanwhile(cluster, podOf(a), podOf(b), async () => {
       await cluster.setPools(next);
@@ -208,7 +219,7 @@ for (const encapsulation of ['ipip', 'vxlan'] as const) {
   });
 }
 
-t.test('what happens to a node', real, async (t) => {
+t.test('what happens to a node', either, async (t) => {
   const cluster = await start(t, { encapsulation: 'ipip' });
   const [a, b] = cluster.running as [Node, Node];
   const expected = ways(a, [[b, 'ipip']]);
@@ -295,12 +306,7 @@ t.test('what happens to a node', real, async (t) => {
     await cluster.giveBlock({ ...b.topology, name: 'impostor' }, '10.44.9.0/26');
     await sleep(1000);
     t.match(await saidOf(a), /impostor/, 'is said of it');
-    for (const family of families)
-      t.equal(
-        await cluster.traffic.ping(podOf(a).name, podOf(b)[family]),
-        3,
-        `its own pods are reached, ${family}`,
-      );
+    await reach(t, cluster, a, b, 'beside another that claims its address');
     await cluster.server.remove(impostor);
     await reach(t, cluster, a, b, 'after it has gone');
   });
@@ -320,8 +326,10 @@ t.test('what happens to a node', real, async (t) => {
       tunnels: tunnels.map(moved).sort(),
     };
     t.strictSame(await leads(a, expected_now), [], 'the others send to the new one');
+    if (!has_packets) return;
+    const { traffic } = cluster;
     t.ok(
-      await cluster.traffic.untilReachable(podOf(a).name, podOf(b).ip4, settle_ms),
+      await traffic.untilReachable(podOf(a).name, podOf(b).ip4, settle_ms),
       'whose tunnels come from there',
     );
   });
