@@ -15,9 +15,12 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import {
   addPlace,
   canonical,
+  carries,
   changeOf,
   diesWithInterface,
+  flattened,
   goesLast,
+  hangsOn,
   interfaceMade,
   interfacesUsed,
   isDangling,
@@ -52,9 +55,9 @@ class Entry {
   constructor(readonly key: ObjectKey) {}
 }
 
-/** Of one VPP, as this model sees it. */
+/** Of one VPP, as one model sees it: `of` stands for that model, which nobody has to keep who keeps an operation. */
 interface Life {
-  readonly of: Model;
+  readonly of: object;
 }
 
 /** An operation that was taken, and of which it is not known what came. */
@@ -96,7 +99,8 @@ export class Model {
   );
   /** Operations taken and not settled. */
   #in_flight = 0;
-  #life: Life = { of: this };
+  readonly #self = {};
+  #life: Life = { of: this.#self };
   readonly #failed = new Map<ObjectKey, Error>();
   #there_count = 0;
   /** Readings are numbered; 0 is none. */
@@ -159,6 +163,9 @@ export class Model {
     const before = entry.wanted;
     if (before === now) return;
     entry.wanted = now;
+    // What a reading has shown is nobody's any more: who wants by the thousand shares what is alike.
+    const { there } = entry;
+    if (there !== undefined && !isDangling(there) && same(now, there) && same(there, now)) entry.there = now;
     if (before !== undefined) this.#leave(entry, before);
     this.#index(entry, now);
     if (before === undefined || !same(now, before) || !same(before, now)) this.#failed.delete(entry.key);
@@ -197,7 +204,7 @@ export class Model {
     this.#removals.clear();
     this.#additions.clear();
     this.#in_flight = 0;
-    this.#life = { of: this };
+    this.#life = { of: this.#self };
     this.#failed.clear();
     this.#there_count = 0;
     this.#reading = 0;
@@ -263,25 +270,39 @@ export class Model {
 
   // --- what is to be done
 
-  /** The next operations, at most `max`: removals before additions, each in the order of its place. */
+  /**
+   * The next operations, at most `max`: removals before additions, each in the order of its place. An interface goes together with what has
+   * to be taken off it, which may be some more. It and a table go when nothing is in flight: of what hangs on them VPP may refuse
+   * to let go; until then nothing is given.
+   */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
     this.#reviewLeaving();
     const operations: Operation[] = [];
+    const ahead = this.#in_flight > 0;
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
       entry.in_flight += 1;
       this.#in_flight += 1;
       operations.push(new Taken(action, object, entry, this.#life));
     };
     while (operations.length < max) {
-      const entry = this.#removals.shift();
+      const entry = this.#removals.first();
       if (entry === undefined) break;
       const object = entry.there!;
-      // Taken off whether they were seen there or not.
-      for (const left of outlives(object)) {
-        const other = this.#entry(keyOf(left));
-        if (other.there === undefined) give('remove', other, left);
+      if (carries(object)) {
+        const holder = this.#holderOf(object);
+        if (holder !== undefined) {
+          this.#failed.set(entry.key, new Error(`not sent: ${keyOf(holder)} is still there`));
+          this.#touch(entry);
+          continue;
+        }
+        if (ahead) return operations;
       }
+      // Taken off whether they were seen there or not.
+      const also = outlives(object).filter((left) => this.#entry(keyOf(left)).there === undefined);
+      if (operations.length > 0 && operations.length + also.length >= max) return operations;
+      this.#removals.shift();
+      for (const left of also) give('remove', this.#entry(keyOf(left)), left);
       give('remove', entry, object);
     }
     while (operations.length < max) {
@@ -306,9 +327,18 @@ export class Model {
     this.#reviewLeaving();
   }
 
+  /** What VPP would not let go of, and hangs on this interface or table. */
+  #holderOf(object: VppObject): VppObject | undefined {
+    for (const key of this.#failed.keys()) {
+      const there = this.#entries.get(key)?.there;
+      if (there !== undefined && there !== object && hangsOn(there, object)) return there;
+    }
+    return undefined;
+  }
+
   /** It was taken for a VPP that is gone, and says nothing of this one. */
   #isStale(operation: Operation): boolean {
-    return operation instanceof Taken && operation.life.of === this && operation.life !== this.#life;
+    return operation instanceof Taken && operation.life.of === this.#self && operation.life !== this.#life;
   }
 
   /** Its entry, where it was taken from this model and is settled for the first time. */
@@ -337,8 +367,9 @@ export class Model {
   #entry(key: ObjectKey): Entry {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const entry = new Entry(key);
-    this.#entries.set(key, entry);
+    const flat = flattened(key);
+    const entry = new Entry(flat);
+    this.#entries.set(flat, entry);
     return entry;
   }
 

@@ -668,6 +668,44 @@ t.test('routes of an earlier life move from its tunnels to others without a gap'
   t.strictSame(lab.deadly, []);
 });
 
+t.test('what was to go with a VPP is not made in the next one', async (t) => {
+  const objects = await leftovers(t);
+  const lab = await Lab.start(t, {}, (lab) => {
+    lab.vpp = new StrictVpp(objects);
+  });
+  await lab.ready();
+  await lab.synced([ipip]);
+  lab.holding = true;
+  await lab.routes({ '10.244.1.0/26': '10.9.0.4' });
+  await lab.moment();
+  t.equal(lab.path('10.250.0.0/16'), '10.0.0.254', 'it waits for what is on its way');
+  await lab.die();
+  await lab.ready();
+  await lab.moment();
+  t.strictSame(
+    lab.takeDone().filter((text) => !text.includes('10.9.0.4') && !text.includes('10.244.1.0')),
+    [],
+  );
+  t.strictSame(lab.deadly, []);
+});
+
+t.test(
+  'what was there before all is told is made in the next VPP, which may be here earlier than the news',
+  async (t) => {
+    const objects = await leftovers(t);
+    const lab = await Lab.start(t, {}, (lab) => {
+      lab.vpp = new StrictVpp(objects);
+    });
+    await lab.ready();
+    const before = lab.keys;
+    await lab.die();
+    await lab.ready();
+    await lab.moment();
+    t.strictSame(lab.keys, before);
+    t.strictSame(lab.deadly, []);
+  },
+);
+
 t.test('what is set on a tunnel of an earlier life, and nobody wants any more, goes', async (t) => {
   const objects = await leftovers(t);
   const lab = await Lab.start(t, { gso: false }, (lab) => {
