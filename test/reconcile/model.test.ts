@@ -529,3 +529,14 @@ t.test('a route that goes does not wait for one that VPP will not let move', asy
     'and nothing of the tunnel by which the other one leads',
   );
 });
+
+t.test('what is wanted and alike takes the place of what was read: nobody keeps both', async (t) => {
+  const model = new Model();
+  model.seen(route(1));
+  const wanted = route(1);
+  model.want(wanted);
+  t.equal(model.there(keyOf(wanted)), wanted);
+  t.strictSame(settled(model), []);
+  model.want(route(1, '192.0.2.9'));
+  t.equal(model.there(keyOf(wanted)), wanted, 'another one does not');
+});
