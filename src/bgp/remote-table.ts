@@ -69,9 +69,18 @@ export class RemoteTable {
       if (known.seen !== this.#beginning && !known.gone) this.#lose(prefix, known);
   }
 
-  /** Withdrawals of this peer's routes are kept back from now on. One that is waited for already is so until the later time. */
+  /** gobgpd is gone: what was told holds as long as its peers are waited for, those of which nobody knows anything until `until_ms`. */
+  lost(until_ms: number): void {
+    this.#complete = false;
+    for (const known of this.#known.values()) {
+      known.gone = true;
+      this.await(known.neighbour, until_ms);
+    }
+  }
+
+  /** Withdrawals of this peer's routes are kept back. One that is waited for already gets no more time: gobgpd may die again and again. */
   await(neighbour: string, until_ms: number): void {
-    this.#awaited.set(neighbour, Math.max(until_ms, this.#awaited.get(neighbour) ?? 0));
+    if (!this.#awaited.has(neighbour)) this.#awaited.set(neighbour, until_ms);
   }
 
   /** All that have told a route. */
