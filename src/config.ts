@@ -121,6 +121,10 @@ export interface Config {
     readonly log_level: LogLevel;
     readonly server_mode: 'dualStack' | 'v4Only';
     readonly binary: string;
+    /** What Calico uses of BGP: with `none` and `vxlan` nothing. */
+    readonly networking: 'bird' | 'vxlan' | 'none';
+    /** An IPv4 address, or `hash`: made of the node's name. Absent: the node's address where it has an IPv4 one, else `hash`. */
+    readonly router_id?: string;
   };
   readonly ipsec: {
     readonly psk: Secret;
@@ -141,6 +145,12 @@ export interface Config {
   readonly debug: { readonly port: number };
   /** False: nothing is read from or written to an API server. */
   readonly kubernetes: boolean;
+  /** Names the API server in place of the pod's service account. */
+  readonly kubeconfig?: string;
+  /** The one version of Calico's API to use. Absent: whatever is served. */
+  readonly calico_version?: string;
+  /** Where routes to other nodes come from. `auto`: from BGP where there is a BGP speaker and Calico does not do without. */
+  readonly route_source: 'auto' | 'bgp' | 'ipam';
   /** False: no policy is waited for, all traffic of pods is allowed. */
   readonly felix: boolean;
 
@@ -314,12 +324,20 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     );
   }
 
+  if (read.kubernetes === 'on' && read.kubernetes_host === '' && read.kubeconfig === undefined) {
+    environment.problems.push({
+      variable: variables.kubernetes.name,
+      cause: 'it is on where no API server is known',
+      step: 'run in a pod, or set KUBECONFIG to a file',
+    });
+  }
+
   const main_uplink = uplinks.find(({ is_main }) => is_main);
   if (environment.problems.length > 0 || !main_uplink) throw new ConfigError(environment.problems);
 
   const kubernetes =
     read.kubernetes === 'auto'
-      ? read.kubernetes_host !== '' || read.kubeconfig !== ''
+      ? read.kubernetes_host !== '' || read.kubeconfig !== undefined
       : read.kubernetes === 'on';
 
   const config: Config = {
@@ -385,7 +403,13 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
       },
       timeout_ms: read.hook_timeout_ms,
     },
-    bgp: { log_level: read.bgp_log_level, server_mode: read.bgp_server_mode, binary: read.gobgpd_binary },
+    bgp: {
+      log_level: read.bgp_log_level,
+      server_mode: read.bgp_server_mode,
+      binary: read.gobgpd_binary,
+      networking: read.networking_backend,
+      ...(read.router_id !== undefined && { router_id: read.router_id }),
+    },
     ipsec: {
       psk: read.ikev2_psk,
       cross_tunnels: read.ipsec.crossIPSecTunnels,
@@ -404,6 +428,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     },
     debug: { port: read.debug_port },
     kubernetes,
+    ...(read.kubeconfig !== undefined && { kubeconfig: read.kubeconfig }),
+    ...(read.calico_version !== undefined && { calico_version: read.calico_version }),
+    route_source: read.route_source,
     felix: read.felix === 'auto' ? kubernetes : read.felix === 'on',
     paths: {
       ...pathsOf(read),

@@ -8,9 +8,8 @@ import { type Config, ConfigError, loadConfig, loadRestoreConfig, type RestoreCo
 import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
-import { without_cluster } from './k8s/cluster.js';
 import { lastWord } from './node/last-word.js';
-import { hostRootOf, linuxParts, type NodeParts, restoreParts } from './node/parts.js';
+import { hostRootOf, linuxParts, restoreParts } from './node/parts.js';
 import { runNode } from './node/run.js';
 import { driver_names } from './uplink/drivers.js';
 import { withOwnNames } from './uplink/own-names.js';
@@ -51,12 +50,6 @@ async function alone(config: RestoreConfig, wait_ms: number, run: () => Promise<
   }
 }
 
-/** Until there is a client of the Kubernetes API, the configuration is all there is. */
-async function nodeParts(config: Config): Promise<NodeParts> {
-  const cluster = without_cluster;
-  return linuxParts(config, cluster, await cluster.nodeAnnotations());
-}
-
 /** What a configuration may name and this version does not have. */
 function missing(config: Config): Problem[] {
   return config.uplinks.flatMap(({ interface_name, driver }) =>
@@ -91,7 +84,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     // Neither VPP nor a hook has any use for it.
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
     const config = byOwnNames(read.config);
-    return alone(config, upgrade_ms, async () => runNode(await nodeParts(config), read.warnings));
+    return alone(config, upgrade_ms, async () => runNode(await linuxParts(config), read.warnings));
   },
 
   async check({ env }) {

@@ -6,10 +6,12 @@
  *   │  ├─ vpp-process
  *   │  └─ vpp-connection
  *   ├─ uplink
+ *   ├─ cluster
  *   └─ cni
  *      └─ <pod>          one_for_one
  */
 import type { ActorRef, ActorSystem, ChildSpec, Supervision } from './actor-system.js';
+import type { ClusterMessage } from './messages/cluster.js';
 import type { CniMessage } from './messages/cni.js';
 import type { UplinkMessage } from './messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from './messages/vpp.js';
@@ -35,6 +37,7 @@ export interface Actors {
     process: ActorRef<VppProcessMessage>,
     vpp: ActorRef<VppConnectionMessage>,
   ) => ChildSpec<UplinkMessage>;
+  readonly cluster: (uplink: ActorRef<UplinkMessage>) => ChildSpec<ClusterMessage>;
   readonly cni: (
     vpp: ActorRef<VppConnectionMessage>,
     uplink: ActorRef<UplinkMessage>,
@@ -45,6 +48,7 @@ export interface Tree {
   readonly process: ActorRef<VppProcessMessage>;
   readonly vpp: ActorRef<VppConnectionMessage>;
   readonly uplink: ActorRef<UplinkMessage>;
+  readonly cluster: ActorRef<ClusterMessage>;
   readonly cni: ActorRef<CniMessage>;
 }
 
@@ -54,8 +58,9 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
   const vpp = system.ref<VppConnectionMessage>(`${system.root.path}/vpp/vpp-connection`);
   await system.spawn(group('vpp', vpp_supervision, [actors.vppProcess, actors.vppConnection(process)]));
   const uplink = await system.spawn(actors.uplink(process, vpp));
+  const cluster = await system.spawn(actors.cluster(uplink));
   const cni = await system.spawn(actors.cni(vpp, uplink));
-  return { process, vpp, uplink, cni };
+  return { process, vpp, uplink, cluster, cni };
 }
 
 /** A supervisor and nothing else: it starts its children in order and takes no messages. */

@@ -7,6 +7,7 @@ import { nearest } from '../src/config/nearest.js';
 import { old_names } from '../src/config/old-names.js';
 import { variables } from '../src/config/variables.js';
 import { BadValue, ConfigError, describeConfig, loadConfig, readInterfaceSpec } from '../src/config.js';
+import { routeSource } from '../src/node/route-source.js';
 
 const uplink = (more: object = {}) => ({ interfaceName: 'eth0', vppDriver: 'af_packet', ...more });
 const env = (
@@ -84,10 +85,35 @@ t.test('Kubernetes is used when its variables are there, unless told otherwise',
   const cluster = { KUBERNETES_SERVICE_HOST: '10.96.0.1' };
   t.match(load(undefined, cluster), { kubernetes: true, felix: true });
   t.match(load(undefined, { ...cluster, CALICOVPP_KUBERNETES: 'off' }), { kubernetes: false, felix: false });
-  t.match(load(undefined, { CALICOVPP_KUBERNETES: 'on', CALICOVPP_FELIX: 'off' }), {
-    kubernetes: true,
-    felix: false,
-  });
+  const by_file = { KUBECONFIG: '/etc/kubeconfig', CALICOVPP_KUBERNETES: 'on', CALICOVPP_FELIX: 'off' };
+  t.match(load(undefined, by_file), { kubernetes: true, kubeconfig: '/etc/kubeconfig', felix: false });
+  t.throws(() => load(undefined, { CALICOVPP_KUBERNETES: 'on' }), { message: /no API server is known/ });
+});
+
+t.test('routes come from where one says, else from BGP where it is used', async (t) => {
+  const { route_source, bgp } = load(undefined, {});
+  t.match({ route_source, bgp }, { route_source: 'auto', bgp: { networking: 'bird' } });
+  t.notOk('router_id' in bgp);
+  for (const [env, with_gobgpd, without] of [
+    [{}, 'bgp', 'ipam'],
+    [{ CALICO_NETWORKING_BACKEND: 'bird' }, 'bgp', 'ipam'],
+    [{ CALICO_NETWORKING_BACKEND: 'none' }, 'ipam', 'ipam'],
+    [{ CALICO_NETWORKING_BACKEND: 'vxlan' }, 'ipam', 'ipam'],
+    [{ CALICO_NETWORKING_BACKEND: 'vxlan', CALICOVPP_ROUTE_SOURCE: 'bgp' }, 'bgp', 'bgp'],
+    [{ CALICOVPP_ROUTE_SOURCE: 'ipam' }, 'ipam', 'ipam'],
+  ] as const) {
+    const config = load(undefined, env);
+    t.equal(routeSource(config, true), with_gobgpd, JSON.stringify(env));
+    t.equal(routeSource(config, false), without, JSON.stringify(env));
+  }
+  for (const id of ['10.0.0.1', 'hash', '223.255.255.254'])
+    t.equal(load(undefined, { CALICO_ROUTER_ID: id }).bgp.router_id, id);
+  for (const id of ['0.0.0.1', '127.0.0.1', '224.0.0.1', 'fd00::1', '1', 'Hash'])
+    t.throws(() => load(undefined, { CALICO_ROUTER_ID: id }), { message: /CALICO_ROUTER_ID/ }, id);
+  t.equal(
+    load(undefined, { CALICO_API_GROUP: 'projectcalico.org/v3' }).calico_version,
+    'projectcalico.org/v3',
+  );
 });
 
 t.test('values follow the syntax of the Go implementation', async (t) => {

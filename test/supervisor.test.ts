@@ -55,6 +55,7 @@ class Node {
       vppProcess: this.spec('vpp-process'),
       vppConnection: (process) => this.spec('vpp-connection', [process]),
       uplink: (process, vpp) => this.spec('uplink', [process, vpp]),
+      cluster: (uplink) => this.spec('cluster', [uplink]),
       cni: (vpp, uplink) => this.spec('cni', [vpp, uplink]),
     };
     return startTree(this.system, actors);
@@ -77,6 +78,7 @@ const all = [
   '+vpp-process',
   '+vpp-connection (vpp-process)',
   '+uplink (vpp-process vpp-connection)',
+  '+cluster (uplink)',
   '+cni (vpp-connection uplink)',
 ];
 
@@ -85,19 +87,20 @@ t.test('actors start after those that they talk to, and stop before them', async
   const tree = await node.start();
   t.same(node.take(), all);
   t.same(
-    [tree.process, tree.vpp, tree.uplink, tree.cni].map(({ path }) => path),
-    ['root/vpp/vpp-process', 'root/vpp/vpp-connection', 'root/uplink', 'root/cni'],
+    [tree.process, tree.vpp, tree.uplink, tree.cluster, tree.cni].map(({ path }) => path),
+    ['root/vpp/vpp-process', 'root/vpp/vpp-connection', 'root/uplink', 'root/cluster', 'root/cni'],
   );
   await node.system.stop();
-  t.same(node.take(), ['-cni', '-uplink', '-vpp-connection', '-vpp-process']);
+  t.same(node.take(), ['-cni', '-cluster', '-uplink', '-vpp-connection', '-vpp-process']);
   t.equal(node.gave_up, undefined);
 });
 
 t.test('a crash takes along what was started after it; one in the vpp group everything', async (t) => {
-  const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cni'];
+  const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-cni'];
   const cases: [string, string[]][] = [
-    ['cni', ['-cni', all[3]!]],
-    ['uplink', ['-uplink', '-cni', ...all.slice(2)]],
+    ['cni', ['-cni', all[4]!]],
+    ['cluster', ['-cluster', '-cni', ...all.slice(3)]],
+    ['uplink', ['-uplink', '-cluster', '-cni', ...all.slice(2)]],
     ['vpp/vpp-connection', [...stops, ...all]],
     ['vpp/vpp-process', [...stops, ...all]],
   ];

@@ -89,6 +89,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private up: VppUp | undefined;
   private task: Task | undefined;
   private settling: Timer | undefined;
+  private publishing: AbortController | undefined;
   /** Uplinks whose TapChanged is in the mailbox: a thousand routes that go at once are one message. */
   private readonly told = new Set<string>();
   private tries = 0;
@@ -168,6 +169,8 @@ class UplinkActor implements Actor<UplinkMessage> {
         this.subscribers.set(message.subscriber.path, message.subscriber);
         if (this.ready !== undefined) message.subscriber.tellUrgent(this.ready);
         return;
+      case 'PodPrefixes':
+        return;
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
         return;
@@ -186,6 +189,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Only a stop for good gives the host back; over a restart of this actor VPP goes on forwarding. */
   async stop(reason: StopReason): Promise<void> {
+    this.publishing?.abort();
     await this.cancel();
     this.unwatch();
     if (reason.kind !== 'shutdown') return;
@@ -323,14 +327,21 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
     for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(this.ready);
+    this.publishAddresses(prefixes);
+  }
+
+  /** Until the next ones, or the end of this incarnation. */
+  private publishAddresses({ ip4, ip6 }: { ip4: string | undefined; ip6: string | undefined }): void {
+    this.publishing?.abort();
+    const publishing = new AbortController();
+    this.publishing = publishing;
+    const { signal } = publishing;
     this.deps.cluster
-      .publishNodeAddresses({
-        ...(prefixes.ip4 && { ip4: prefixes.ip4 }),
-        ...(prefixes.ip6 && { ip6: prefixes.ip6 }),
-      })
-      .catch((error: Error) =>
-        this.ctx.log.warn({ err: error }, `uplink(node) addresses not published: ${error.message}`),
-      );
+      .publishNodeAddresses({ ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) }, signal)
+      .catch((error: Error) => {
+        if (signal.aborted) return;
+        this.ctx.log.warn({ err: error }, `uplink(node) addresses not published: ${error.message}`);
+      });
   }
 
   private async failed(up: VppUp, error: Error): Promise<void> {

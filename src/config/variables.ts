@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { type LogFormat, type LogLevel, parseLogLevel } from '../log.js';
 import * as documents from './documents.js';
 import { json, read as readDocument } from './json-document.js';
@@ -58,6 +59,18 @@ const log_level: Parse<LogLevel> = (value) => {
   });
 };
 
+/** BGP knows a router by 32 bits, of which some are nobody's. */
+const router_id: Parse<string> = (value) => {
+  const trimmed = value.trim();
+  if (trimmed === 'hash') return trimmed;
+  const first = isIPv4(trimmed) ? Number(trimmed.split('.')[0]) : 0;
+  if (first > 0 && first !== 127 && first < 224) return trimmed;
+  throw new BadValue({
+    cause: `${JSON.stringify(value)} is no identifier of a router`,
+    step: 'use an IPv4 address of a host, or hash',
+  });
+};
+
 const auto_on_off = one_of<'auto' | 'on' | 'off'>({ auto: 'auto', on: 'on', off: 'off' });
 const port = whole_number(0, 65535);
 const optional_text = text as Parse<string | undefined>;
@@ -67,6 +80,9 @@ const optional_text = text as Parse<string | undefined>;
  * the annotation of the Go implementation alone, as with that.
  */
 export type SourceSpoofing = 'Any' | 'Disabled' | 'Legacy';
+
+/** As Calico's own programs name them. */
+const calico_api_versions = ['crd.projectcalico.org/v1', 'projectcalico.org/v3'];
 
 export const variables = {
   node_name: variable('NODENAME', text, '', { required: true }),
@@ -127,7 +143,25 @@ export const variables = {
   felix: variable('CALICOVPP_FELIX', auto_on_off, 'auto' as const),
   kubernetes: variable('CALICOVPP_KUBERNETES', auto_on_off, 'auto' as const),
   kubernetes_host: variable('KUBERNETES_SERVICE_HOST', text, ''),
-  kubeconfig: variable('KUBECONFIG', text, ''),
+  kubeconfig: variable('KUBECONFIG', optional_text, undefined),
+  calico_version: variable(
+    'CALICO_API_GROUP',
+    one_of(Object.fromEntries(calico_api_versions.map((version) => [version, version]))) as Parse<
+      string | undefined
+    >,
+    undefined,
+  ),
+  networking_backend: variable(
+    'CALICO_NETWORKING_BACKEND',
+    one_of<'bird' | 'vxlan' | 'none'>({ bird: 'bird', vxlan: 'vxlan', none: 'none' }),
+    'bird' as const,
+  ),
+  router_id: variable('CALICO_ROUTER_ID', router_id as Parse<string | undefined>, undefined),
+  route_source: variable(
+    'CALICOVPP_ROUTE_SOURCE',
+    one_of<'auto' | 'bgp' | 'ipam'>({ auto: 'auto', bgp: 'bgp', ipam: 'ipam' }),
+    'auto' as const,
+  ),
   vpp_binary: variable('CALICOVPP_VPP_BINARY', absolute_path, '/usr/bin/vpp'),
   vpp_environment: variable('CALICOVPP_VPP_ENVIRONMENT', json(documents.environment_document), {}),
   vpp_probe_interval_ms: variable('CALICOVPP_VPP_PROBE_INTERVAL', duration_ms, 500),

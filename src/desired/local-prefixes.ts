@@ -2,7 +2,15 @@
  * What this node tells the network of itself: prefixes whose packets it takes. And which of them lead nowhere here but where something longer
  * says where to: without a route of their own, packets for an address that nobody has would go back to the router they came from, and round.
  */
-import type { Objects } from '../calico/kinds/kinds.js';
+import type { BgpConfiguration } from '../calico/kinds/bgp-configuration.js';
+import type { BlockAffinity } from '../calico/kinds/block-affinity.js';
+import type { EndpointSlice } from '../calico/kinds/endpoint-slice.js';
+import type { IpPool } from '../calico/kinds/ip-pool.js';
+import type { IpamBlock } from '../calico/kinds/ipam-block.js';
+import type { KindName, Objects } from '../calico/kinds/kinds.js';
+import type { CalicoNode } from '../calico/kinds/node.js';
+import type { Service } from '../calico/kinds/service.js';
+import { addressBits, type Family, familyOf, type Prefix, parseAddress, parsePrefix } from '../ip/text.js';
 
 export interface LocalPrefix {
   /** Canonical. */
@@ -13,7 +21,7 @@ export interface LocalPrefix {
   readonly by: string;
   /** Peers are told of it. */
   readonly announced: boolean;
-  /** VPP drops what has no longer route: not for an address of a pod, which has its own. */
+  /** VPP drops what has no longer route: not for an address of a pod, which has its own, nor for that of a node. */
   readonly dropped: boolean;
 }
 
@@ -23,31 +31,353 @@ export interface LocalPrefixesOptions {
   readonly services: boolean;
 }
 
-/** Kinds that a LocalPrefixes has to be told. */
-export const local_prefix_kinds = [
-  'Node',
-  'IPPool',
-  'BlockAffinity',
-  'IPAMBlock',
-  'BGPConfiguration',
-  'Service',
-  'EndpointSlice',
-] as const;
+/** Kinds that a LocalPrefixes has to be told of. */
+export function localPrefixKinds({ services }: Pick<LocalPrefixesOptions, 'services'>): readonly KindName[] {
+  const always = ['Node', 'IPPool', 'BlockAffinity', 'IPAMBlock'] as const;
+  return services ? [...always, 'BGPConfiguration', 'Service', 'EndpointSlice'] : always;
+}
 
-/** The local prefixes that follow from objects. Work is by what a change touches, but for those of which there are few. */
+/** With this label, whatever its value, a node is no way in for services. */
+const excluded_label = 'node.kubernetes.io/exclude-from-external-load-balancers';
+const sources: readonly LocalPrefix['source'][] = ['block', 'borrowed', 'service'];
+
+/** Which services are announced, and how. */
+interface ServicePrefixes {
+  readonly cluster: readonly Prefix[];
+  readonly external: readonly Prefix[];
+  readonly load_balancer: readonly Prefix[];
+  /** Addresses of load balancers go by prefix, not one by one. */
+  readonly aggregated: boolean;
+}
+
+/** What matters of a slice. */
+interface Ready {
+  readonly service: string;
+  readonly family: Family;
+  /** An endpoint of it is ready; one is on this node. */
+  readonly somewhere: boolean;
+  readonly here: boolean;
+}
+
+/**
+ * The local prefixes that follow from objects, by what a change touches; a change of pools, of the BGPConfiguration, or of whether this node takes
+ * part, goes through all.
+ */
 export class LocalPrefixes {
-  constructor(_options: LocalPrefixesOptions) {}
+  readonly #options: LocalPrefixesOptions;
+  readonly #synced = new Set<KindName>();
+  readonly #pools = new Map<string, { readonly pool: IpPool; readonly prefix: Prefix }>();
+  readonly #blocks = new Map<string, string>();
+  readonly #borrowed = new Map<string, readonly string[]>();
+  readonly #services = new Map<string, Service>();
+  readonly #slices = new Map<string, Ready>();
+  /** Keys of slices by service. */
+  readonly #slices_of = new Map<string, Set<string>>();
+  /** By node, its addresses; and how many nodes have one. */
+  readonly #node_addresses = new Map<string, readonly string[]>();
+  readonly #nodes_at = new Map<string, number>();
+  #excluded = false;
+  #prefixes: ServicePrefixes = { cluster: [], external: [], load_balancer: [], aggregated: true };
+
+  /** By object, what follows from it; and the same by prefix. */
+  readonly #by_object = new Map<string, readonly LocalPrefix[]>();
+  readonly #by_prefix = new Map<string, Map<string, LocalPrefix>>();
+  readonly #dirty = new Set<string>();
+  readonly #told = new Map<string, LocalPrefix>();
+
+  constructor(options: LocalPrefixesOptions) {
+    this.#options = options;
+  }
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
-  take(_objects: Objects): void {}
+  take(objects: Objects): void {
+    if (objects.synced) this.#synced.add(objects.kind);
+    switch (objects.kind) {
+      case 'Node':
+        for (const [name, node] of objects.changed) this.#node(name, node);
+        return;
+      case 'IPPool':
+        return this.#poolsChanged(objects.changed);
+      case 'BlockAffinity':
+        for (const [name, block] of objects.changed) this.#block(name, block);
+        return;
+      case 'IPAMBlock':
+        for (const [name, block] of objects.changed) this.#ipamBlock(name, block);
+        return;
+      case 'BGPConfiguration':
+        if (this.#options.services && objects.changed.has('default'))
+          this.#configured(objects.changed.get('default'));
+        return;
+      case 'Service':
+        if (this.#options.services) for (const [key, service] of objects.changed) this.#service(key, service);
+        return;
+      case 'EndpointSlice':
+        if (this.#options.services) for (const [key, slice] of objects.changed) this.#slice(key, slice);
+        return;
+    }
+  }
+
+  /** All kinds are known as a whole: what is not here is not. */
+  get synced(): boolean {
+    return localPrefixKinds(this.#options).every((kind) => this.#synced.has(kind));
+  }
 
   /** What has changed since this was asked last, by prefix. */
   changes(): ReadonlyMap<string, LocalPrefix | undefined> {
-    return new Map();
+    const changes = new Map<string, LocalPrefix | undefined>();
+    for (const prefix of this.#dirty) {
+      const now = this.#merged(prefix);
+      const before = this.#told.get(prefix);
+      if (now === undefined ? before === undefined : before !== undefined && isSame(now, before)) continue;
+      changes.set(prefix, now);
+      if (now === undefined) this.#told.delete(prefix);
+      else this.#told.set(prefix, now);
+    }
+    this.#dirty.clear();
+    return changes;
   }
 
-  /** All of them, by prefix. */
+  /** All of them, by prefix, as of the last `changes`. */
   all(): ReadonlyMap<string, LocalPrefix> {
-    return new Map();
+    return this.#told;
   }
+
+  #node(name: string, node: CalicoNode | undefined): void {
+    const { ip4, ip6, status_ip4, status_ip6 } = node ?? {};
+    const addresses = [ip4?.address, ip6?.address, status_ip4, status_ip6].filter(
+      (address) => address !== undefined,
+    );
+    for (const address of this.#node_addresses.get(name) ?? []) this.#countNodes(address, -1);
+    for (const address of addresses) this.#countNodes(address, 1);
+    if (node === undefined) this.#node_addresses.delete(name);
+    else this.#node_addresses.set(name, addresses);
+    if (name !== this.#options.node_name) return;
+    const excluded = node !== undefined && excluded_label in node.labels;
+    if (excluded === this.#excluded) return;
+    this.#excluded = excluded;
+    this.#allServices();
+  }
+
+  #countNodes(address: string, by: number): void {
+    const count = (this.#nodes_at.get(address) ?? 0) + by;
+    if (count > 0) this.#nodes_at.set(address, count);
+    else this.#nodes_at.delete(address);
+    this.#touch(fullPrefix(address));
+  }
+
+  #poolsChanged(changed: ReadonlyMap<string, IpPool | undefined>): void {
+    for (const [name, pool] of changed) {
+      if (pool === undefined) this.#pools.delete(name);
+      else this.#pools.set(name, { pool, prefix: parsePrefix(pool.prefix) });
+    }
+    for (const [name, prefix] of this.#blocks) this.#setBlock(name, prefix);
+    for (const [name, addresses] of this.#borrowed) this.#setBorrowed(name, addresses);
+  }
+
+  #block(name: string, block: BlockAffinity | undefined): void {
+    const own =
+      block?.type === 'host' && block.confirmed && !block.deleted && block.node === this.#options.node_name;
+    if (own) this.#blocks.set(name, block.prefix);
+    else if (!this.#blocks.delete(name)) return;
+    this.#setBlock(name, this.#blocks.get(name));
+  }
+
+  #setBlock(name: string, prefix: string | undefined): void {
+    const by = `BlockAffinity ${name}`;
+    if (prefix === undefined) return this.#set(by, []);
+    const dropped = !isFull(parsePrefix(prefix));
+    this.#set(by, [{ prefix, source: 'block', by, announced: this.#isExported(prefix), dropped }]);
+  }
+
+  #ipamBlock(name: string, block: IpamBlock | undefined): void {
+    const { node_name } = this.#options;
+    const addresses =
+      block === undefined || block.deleted
+        ? []
+        : block.borrowed.flatMap(({ address, node }) => (node === node_name ? [address] : []));
+    if (addresses.length > 0) this.#borrowed.set(name, addresses);
+    else if (!this.#borrowed.delete(name)) return;
+    this.#setBorrowed(name, addresses);
+  }
+
+  #setBorrowed(name: string, addresses: readonly string[]): void {
+    const by = `IPAMBlock ${name}`;
+    this.#set(
+      by,
+      addresses.map((address) => {
+        const prefix = fullPrefix(address);
+        return { prefix, source: 'borrowed', by, announced: this.#isExported(prefix), dropped: false };
+      }),
+    );
+  }
+
+  /** The longest pool around it decides; what is in none is announced, as a pool may be gone before its pods. */
+  #isExported(text: string): boolean {
+    const prefix = parsePrefix(text);
+    let best: { readonly pool: IpPool; readonly prefix: Prefix } | undefined;
+    for (const each of this.#pools.values())
+      if (covers(each.prefix, prefix) && each.prefix.length >= (best?.prefix.length ?? 0)) best = each;
+    return best?.pool.disable_bgp_export !== true;
+  }
+
+  #configured(configuration: BgpConfiguration | undefined): void {
+    const parsed = (prefixes: readonly string[] | undefined): Prefix[] => (prefixes ?? []).map(parsePrefix);
+    this.#prefixes = {
+      cluster: parsed(configuration?.service_cluster_prefixes),
+      external: parsed(configuration?.service_external_prefixes),
+      load_balancer: parsed(configuration?.service_load_balancer_prefixes),
+      aggregated: configuration?.load_balancer_aggregation !== 'Disabled',
+    };
+    this.#allServices();
+  }
+
+  #allServices(): void {
+    const by = 'BGPConfiguration default';
+    const { cluster, external, load_balancer, aggregated } = this.#prefixes;
+    const whole = [...cluster, ...external, ...(aggregated ? load_balancer : [])];
+    this.#set(
+      by,
+      this.#excluded
+        ? []
+        : whole
+            // That of one address is announced where a service has it.
+            .filter((prefix) => !isFull(prefix))
+            .map((prefix) => servicePrefix(`${prefix.address}/${prefix.length}`, by)),
+    );
+    for (const key of this.#services.keys()) this.#setService(key);
+  }
+
+  #service(key: string, service: Service | undefined): void {
+    if (service !== undefined) this.#services.set(key, service);
+    else if (!this.#services.delete(key)) return;
+    this.#setService(key);
+  }
+
+  #slice(key: string, slice: EndpointSlice | undefined): void {
+    const before = this.#slices.get(key);
+    if (before !== undefined && before.service !== slice?.service) {
+      const keys = this.#slices_of.get(before.service);
+      keys?.delete(key);
+      if (keys?.size === 0) this.#slices_of.delete(before.service);
+    }
+    if (slice === undefined) this.#slices.delete(key);
+    else {
+      this.#slices.set(key, this.#readyOf(slice));
+      const keys = this.#slices_of.get(slice.service) ?? new Set();
+      this.#slices_of.set(slice.service, keys.add(key));
+    }
+    if (before !== undefined && before.service !== slice?.service) this.#setService(before.service);
+    if (slice !== undefined) this.#setService(slice.service);
+  }
+
+  #readyOf({ service, family, endpoints }: EndpointSlice): Ready {
+    const ready = endpoints.filter(({ draining }) => draining !== true);
+    const here = ready.some(({ node }) => node === this.#options.node_name);
+    return { service, family, somewhere: ready.length > 0, here };
+  }
+
+  #setService(key: string): void {
+    const by = `Service ${key}`;
+    const service = this.#excluded ? undefined : this.#services.get(key);
+    const addresses = service === undefined ? [] : this.#addressesOf(key, service);
+    this.#set(
+      by,
+      addresses.map((address) => servicePrefix(fullPrefix(address), by)),
+    );
+  }
+
+  /** Addresses of a service that are announced one by one from here. */
+  #addressesOf(key: string, service: Service): readonly string[] {
+    const { cluster, external, load_balancer, aggregated } = this.#prefixes;
+    const to_outside = service.external_policy === 'Local';
+    const groups = [
+      [service.cluster_ips, cluster, to_outside || service.internal_policy === 'Local', true],
+      [service.external_ips, external, to_outside, true],
+      [service.load_balancer_ips, load_balancer, to_outside, aggregated],
+    ] as const;
+    const announced = groups.flatMap(([addresses, prefixes, local, by_prefix]) =>
+      addresses.filter((address) => {
+        const around = prefixes.filter((prefix) => covers(prefix, addressPrefix(address)));
+        if (around.length === 0) return false;
+        if (local) return this.#isReady(key, familyOf(address), 'here');
+        // Else it is a part of what is announced anyway.
+        if (around.some(isFull)) return true;
+        return !by_prefix && this.#isReady(key, familyOf(address), 'somewhere');
+      }),
+    );
+    return [...new Set(announced)];
+  }
+
+  #isReady(service: string, family: Family, where: 'here' | 'somewhere'): boolean {
+    for (const key of this.#slices_of.get(service) ?? []) {
+      const slice = this.#slices.get(key);
+      if (slice?.family === family && slice[where]) return true;
+    }
+    return false;
+  }
+
+  /** What follows from one object from now on. */
+  #set(by: string, prefixes: readonly LocalPrefix[]): void {
+    for (const { prefix } of this.#by_object.get(by) ?? []) {
+      const origins = this.#by_prefix.get(prefix);
+      origins?.delete(by);
+      if (origins?.size === 0) this.#by_prefix.delete(prefix);
+      this.#touch(prefix);
+    }
+    if (prefixes.length === 0) this.#by_object.delete(by);
+    else this.#by_object.set(by, prefixes);
+    for (const each of prefixes) {
+      const origins = this.#by_prefix.get(each.prefix) ?? new Map<string, LocalPrefix>();
+      this.#by_prefix.set(each.prefix, origins.set(by, each));
+      this.#touch(each.prefix);
+    }
+  }
+
+  #touch(prefix: string): void {
+    if (this.#by_prefix.has(prefix) || this.#told.has(prefix)) this.#dirty.add(prefix);
+  }
+
+  #merged(prefix: string): LocalPrefix | undefined {
+    const origins = [...(this.#by_prefix.get(prefix)?.values() ?? [])];
+    const first = origins.sort(
+      (a, b) => sources.indexOf(a.source) - sources.indexOf(b.source) || (a.by < b.by ? -1 : 1),
+    )[0];
+    if (first === undefined) return undefined;
+    const [address = ''] = prefix.split('/');
+    const of_node = this.#nodes_at.has(address) && fullPrefix(address) === prefix;
+    return {
+      ...first,
+      announced: origins.some(({ announced }) => announced),
+      dropped: !of_node && origins.some(({ dropped }) => dropped),
+    };
+  }
+}
+
+const servicePrefix = (prefix: string, by: string): LocalPrefix => ({
+  prefix,
+  source: 'service',
+  by,
+  announced: true,
+  dropped: true,
+});
+
+const isSame = (a: LocalPrefix, b: LocalPrefix): boolean =>
+  a.by === b.by && a.source === b.source && a.announced === b.announced && a.dropped === b.dropped;
+
+const isFull = ({ family, length }: Prefix): boolean => length === addressBits(family);
+
+const fullPrefix = (address: string): string => `${address}/${addressBits(familyOf(address))}`;
+
+function addressPrefix(address: string): Prefix {
+  const family = familyOf(address);
+  return { family, address, bytes: parseAddress(address, family), length: addressBits(family) };
+}
+
+function covers(outer: Prefix, inner: Prefix): boolean {
+  if (outer.family !== inner.family || outer.length > inner.length) return false;
+  for (let bit = 0; bit < outer.length; bit += 8) {
+    const mask = 0xff00 >> Math.min(8, outer.length - bit);
+    if (((outer.bytes[bit / 8]! ^ inner.bytes[bit / 8]!) & mask & 0xff) !== 0) return false;
+  }
+  return true;
 }

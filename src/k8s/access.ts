@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 
 /** How the API server is reached, and as whom. */
 export interface Access {
-  /** Without path. */
+  /** Without path. Known once there are options. */
   readonly server: URL;
   /** Connection and credentials of one request: read anew, since they expire. Rejects with AccessError. */
   options(): Promise<RequestOptions>;
@@ -71,6 +71,21 @@ export function inClusterAccess(
       // Requests under way keep the sockets of the old one.
       if (pool?.ca !== ca) pool = { ca, agent: pooled({ ca }) };
       return { agent: pool.agent, headers: { authorization: `Bearer ${token.trim()}` } };
+    },
+  };
+}
+
+/** Access that is looked for with each request until it is there: a file that is wrong, or not there yet, may be corrected. */
+export function laterAccess(load: () => Promise<Access>): Access {
+  let found: Access | undefined;
+  return {
+    get server() {
+      if (found === undefined) throw new AccessError('the API server is not known yet');
+      return found.server;
+    },
+    async options() {
+      found ??= await load();
+      return found.options();
     },
   };
 }

@@ -19,8 +19,7 @@ type Annotations = Readonly<Record<string, string>>;
 
 /** What one question may take where nobody can wait. */
 const question_ms = 5000;
-const attempts_max = 10;
-const backoff = { first_ms: 200, max_ms: 5000, jitter: 0.5 };
+const backoff = { first_ms: 200, max_ms: 30_000, jitter: 0.5 };
 
 /** Nothing that is tried again would be answered otherwise. A node that is not there yet may come, and so may a role. */
 const final_statuses: readonly number[] = [400, 405, 422];
@@ -32,12 +31,17 @@ export function nodeObject(
   const { client, clock, log, node_name, random } = options;
   const path = `/api/v1/nodes/${encodeURIComponent(node_name)}`;
 
-  async function ask(method: 'GET' | 'PATCH', place: string, patch?: unknown): Promise<unknown> {
+  async function ask(
+    method: 'GET' | 'PATCH',
+    place: string,
+    patch?: unknown,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
     const late = new AbortController();
     const timer = clock.after(question_ms, () => late.abort());
     try {
       return await client.document(method, place, {
-        signal: late.signal,
+        signal: signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]),
         ...(patch !== undefined && { body: patch, content_type: 'application/merge-patch+json' }),
       });
     } catch (error) {
@@ -49,8 +53,11 @@ export function nodeObject(
     }
   }
 
-  async function publish(wanted: Readonly<Record<string, string | null>>): Promise<void> {
-    const node = await ask('GET', path);
+  async function publish(
+    wanted: Readonly<Record<string, string | null>>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const node = await ask('GET', path, undefined, signal);
     const there = annotationsOf(node);
     const changes = Object.fromEntries(
       Object.entries(wanted).filter(([key, value]) => (there[key] ?? null) !== value),
@@ -58,9 +65,8 @@ export function nodeObject(
     if (Object.keys(changes).length === 0) return;
     const metadata = isRecord(node) && isRecord(node.metadata) ? node.metadata : {};
     // The version makes the server refuse (409) where somebody else has changed the node meanwhile.
-    await ask('PATCH', `${path}/status`, {
-      metadata: { resourceVersion: metadata.resourceVersion, annotations: changes },
-    });
+    const patch = { metadata: { resourceVersion: metadata.resourceVersion, annotations: changes } };
+    await ask('PATCH', `${path}/status`, patch, signal);
     log.info({ node: node_name, annotations: changes }, 'k8s(node) addresses are published');
   }
 
@@ -74,21 +80,25 @@ export function nodeObject(
       }
     },
 
-    async publishNodeAddresses({ ip4, ip6 }) {
+    async publishNodeAddresses({ ip4, ip6 }, signal) {
       const wanted = { [node_annotation.ip4]: ip4 ?? null, [node_annotation.ip6]: ip6 ?? null };
+      let told: string | undefined;
       for (let attempt = 1; ; attempt += 1) {
         try {
-          await publish(wanted);
+          await publish(wanted, signal);
           return;
         } catch (error) {
-          const status = error instanceof ApiError ? error.status : 0;
-          if (attempt === attempts_max || final_statuses.includes(status)) throw error;
-          log.warn(
-            { node: node_name, attempt, cause: (error as Error).message },
-            'k8s(node) addresses are not published yet',
-          );
-          const asked_ms = error instanceof ApiError ? error.retry_after_ms : 0;
-          await clock.sleep(Math.max(asked_ms, backoffDelay(attempt, backoff, random)));
+          const { status, retry_after_ms } =
+            error instanceof ApiError ? error : { status: 0, retry_after_ms: 0 };
+          if (signal.aborted || final_statuses.includes(status)) throw error;
+          const cause = (error as Error).message;
+          if (cause !== told)
+            log.warn(
+              { node: node_name, attempt, cause },
+              'k8s(node) addresses are not published yet: it is tried again',
+            );
+          told = cause;
+          await clock.sleep(Math.max(retry_after_ms, backoffDelay(attempt, backoff, random)), signal);
         }
       }
     },

@@ -1,12 +1,11 @@
 /** The mailbox of the cluster actor, and what it tells those who build on the Kubernetes API. */
-import type { ActorRef, Reply } from '../actor-system.js';
-import type { KindName, Kinds } from '../calico/kinds/kinds.js';
-import type { Change } from '../k8s/reflector.js';
+import type { LifeRef, Reply } from '../actor-system.js';
+import type { KindName, Objects } from '../calico/kinds/kinds.js';
 
 export type { KindName } from '../calico/kinds/kinds.js';
 
-/** One kind's objects: `synced` says that what no change has named does not exist. Only from then on may anything be removed. */
-export type AnyChange = { [K in KindName]: Change<Kinds[K]> & { readonly kind: K } }[KindName];
+/** One kind's objects: only once they are `synced` may anything be removed. */
+export type AnyChange = Objects;
 
 /**
  * What has become of objects of one kind, told in order, in pieces of at most 1000. First, for each kind subscribed, what is known by now: an
@@ -22,16 +21,17 @@ export interface ClusterChange {
 export type ClusterMessage =
   /**
    * Told ClusterChange of these kinds from now on. Idempotent per reference: the last list of kinds counts, and is told from its
-   * beginning. Who begins anew subscribes anew.
+   * beginning. Who begins anew subscribes anew. By `ctx.this_life`: what was told to an earlier incarnation, or is on its way to it, does not
+   * reach the next one, to which it would look like all that there is.
    */
   | {
       readonly type: 'Subscribe';
-      readonly subscriber: ActorRef<ClusterChange>;
+      readonly subscriber: LifeRef<ClusterChange>;
       readonly kinds: readonly KindName[];
     }
   /** A subscriber of the kind Secret is told these, of the configured namespace. The last list counts. */
   | {
       readonly type: 'WantSecrets';
-      readonly subscriber: ActorRef<ClusterChange>;
+      readonly subscriber: LifeRef<ClusterChange>;
       readonly names: readonly string[];
     };

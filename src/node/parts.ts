@@ -41,6 +41,7 @@ import { Quarantine } from '../vpp-conn/quarantine.js';
 import type { RegistryFile } from '../vpp-conn/registry.js';
 import { startupConfig, startupExec } from '../vpp-conn/startup-config.js';
 import { quarantineFile, registryFile } from '../vpp-conn/state-files.js';
+import { clusterOf } from './cluster.js';
 
 /** What ends VPP and gives the host its network back. Needs no configuration but paths. */
 export interface RestoreParts {
@@ -140,16 +141,15 @@ export function restoreParts(config: RestoreConfig): RestoreParts {
 }
 
 /** The parts of a node on this machine. */
-export function linuxParts(
-  config: Config,
-  cluster: Cluster,
-  annotations: Readonly<Record<string, string>>,
-): NodeParts {
+export async function linuxParts(config: Config): Promise<NodeParts> {
   makeDirectory(config.paths.run_dir);
   makeDirectory(config.paths.state_dir, 0o700);
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
   const { boot_id, journal, ...parts } = machine(config, uplinks);
   const { clock, log, host, vpp_netns, core_journal } = parts;
+  const cluster = clusterOf(config, clock, log);
+  // An API server that does not answer keeps nobody waiting for what nobody wants to know.
+  const annotations = namesAnnotation(config) ? await cluster.nodeAnnotations() : {};
   const placeholders = placeholdersOf(config, annotations);
   const host_root = hostRootOf(config);
   if (host_root === undefined) {
@@ -264,6 +264,11 @@ function launcherOf(
     output: join(paths.run_dir, 'vpp-output.log'),
   };
   return createLauncher(settings, processes, log);
+}
+
+function namesAnnotation({ vpp, hooks }: Config): boolean {
+  const texts = [vpp.config_template ?? '', vpp.exec_template, ...Object.values(hooks.scripts)];
+  return texts.some((text) => text.includes('__NODE_ANNOTATION:'));
 }
 
 function placeholdersOf(config: Config, node_annotations: Readonly<Record<string, string>>): TemplateFacts {

@@ -1,13 +1,17 @@
 /** Runs a node: starts the tree over its parts, serves until it is told to stop, and has the last word. */
+import { existsSync } from 'node:fs';
 import { createActorSystem } from '../actor-system.js';
 import { conditionBoard } from '../debug/conditions.js';
 import { startDebug } from '../debug/debug.js';
+import { SyncReports } from '../debug/sync-reports.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { root_supervision, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
+import { clusterActorOf } from './cluster.js';
 import { cniOf } from './cni.js';
 import { type LastWord, lastWord, restoreHost } from './last-word.js';
 import type { NodeParts } from './parts.js';
+import { routeSource } from './route-source.js';
 import { uplinkOf } from './uplink.js';
 import { connectionOf, processOf } from './vpp.js';
 
@@ -27,6 +31,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
 
   let publish = (): void => undefined;
   const board = conditionBoard(clock, ['vpp', 'uplink', 'cni'], () => publish());
+  const sync = new SyncReports();
   let gaveUp: string | undefined;
   const ended = new Promise<number>((resolve) => {
     const system = createActorSystem({
@@ -41,7 +46,10 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
       warnings,
       system,
       conditions: () => board.list(),
-      sync: () => Object.fromEntries(board.list().map(({ name, ...condition }) => [name, condition])),
+      sync: () => ({
+        ...Object.fromEntries(board.list().map(({ name, ...condition }) => [name, condition])),
+        ...sync.all(),
+      }),
       vppApi: () => system.describe(`${system.root.path}/vpp/vpp-connection`, 500),
       describe: (path) => system.describe(path, 500),
       failed: () => gaveUp,
@@ -76,11 +84,19 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
     if (gso !== config.gates.gso)
       log.info({}, 'config(gso) off: the driver of an uplink cannot cut large segments');
 
-    const wiring = { parts, board, gso, translations: new TranslationOwners() };
+    const wiring = {
+      parts,
+      board,
+      sync,
+      gso,
+      translations: new TranslationOwners(),
+      route_source: routeSource(config, existsSync(config.bgp.binary)),
+    };
     startTree(system, {
       vppProcess: processOf(wiring, giveUp),
       vppConnection: (vpp_process) => connectionOf(wiring, vpp_process),
       uplink: (vpp_process, vpp) => uplinkOf(wiring, vpp_process, vpp),
+      cluster: (uplink) => clusterActorOf(wiring, uplink),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);

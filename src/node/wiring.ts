@@ -1,13 +1,18 @@
 /** What the parts of the tree are made of beside their own settings. */
 import type { ConditionBoard } from '../debug/conditions.js';
+import type { SyncReports } from '../debug/sync-reports.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { NodeParts } from './parts.js';
+import type { RouteSource } from './route-source.js';
 
 export interface Wiring {
   readonly parts: NodeParts;
   /** Conditions of readiness. */
   readonly board: ConditionBoard;
+  /** What could not be used of the input. */
+  readonly sync: SyncReports;
   /** Large segments pass between VPP and Linux: no uplink's driver stands against it. */
   readonly gso: boolean;
   readonly translations: TranslationOwners;
+  readonly route_source: RouteSource;
 }

@@ -4,9 +4,9 @@ import { rejected } from './asks.js';
 import { Children } from './children.js';
 import { ActorDown, toError } from './errors.js';
 import type { Life } from './life.js';
-import { cellOf } from './ref.js';
+import { cellOf, RefOfLife } from './ref.js';
 import type { Runtime } from './runtime.js';
-import type { ActorContext, ActorRef, ChildSpec, Down, Reply } from './types.js';
+import type { ActorContext, ActorRef, ChildSpec, Down, LifeRef, Reply } from './types.js';
 import { tellWatcher } from './watches.js';
 
 const NO_TIMER: Timer = { cancel: () => {} };
@@ -24,6 +24,10 @@ export class Context<M> implements ActorContext<M> {
 
   get self(): ActorRef<M> {
     return this.#life.cell.ref as ActorRef<M>;
+  }
+
+  get this_life(): LifeRef<M> {
+    return new RefOfLife<M>(this.#runtime, this.#life);
   }
 
   tellSelf(message: M): void {

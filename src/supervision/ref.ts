@@ -1,7 +1,8 @@
 import type { Cell } from './cell.js';
+import type { Life } from './life.js';
 import { typeOf } from './mailbox.js';
 import type { Runtime } from './runtime.js';
-import type { ActorRef } from './types.js';
+import type { ActorRef, LifeRef } from './types.js';
 
 /** An address by path that remembers whom it reached last, so that telling costs no look-up. */
 export class Ref<in M> implements ActorRef<M> {
@@ -34,6 +35,22 @@ export class Ref<in M> implements ActorRef<M> {
     this.#runtime.totals.deadLetters += 1;
     this.#runtime.log.debug({ actor: this.path, type: typeOf(message) }, 'message(drop) nobody lives there');
     return false;
+  }
+}
+
+/** See LifeRef. */
+export class RefOfLife<in M> extends Ref<M> implements LifeRef<M> {
+  readonly incarnation: number;
+  readonly #life: Life;
+
+  constructor(runtime: Runtime, life: Life) {
+    super(runtime, life.path);
+    this.incarnation = life.incarnation;
+    this.#life = life;
+  }
+
+  override cell(): Cell | undefined {
+    return this.#life.ending === undefined ? this.#life.cell : undefined;
   }
 }
 

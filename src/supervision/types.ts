@@ -18,6 +18,14 @@ export interface ActorRef<in M> {
   tellUrgent(message: M): boolean;
 }
 
+/**
+ * The address of one incarnation: once that begins to end, a question to it is answered with ActorDown, also one that waits in the mailbox. For
+ * subscriptions: what is told of an earlier one must not look to the next incarnation like an answer to its own.
+ */
+export interface LifeRef<in M> extends ActorRef<M> {
+  readonly incarnation: number;
+}
+
 /** The asker's end of a question, carried in the message by convention as `reply`. Settling it twice does nothing. */
 export interface Reply<in R> {
   resolve(value: R): void;
@@ -119,6 +127,7 @@ export interface ChildSpec<M> {
 /** What an incarnation of an actor can do. When that incarnation is over, its context does nothing any more. */
 export interface ActorContext<M> {
   readonly self: ActorRef<M>;
+  readonly this_life: LifeRef<M>;
   /**
    * Tells itself the end of what this incarnation has begun beside its mailbox. As a timer's message it is never refused, since its loss would
    * leave the actor waiting for ever: how much is begun is bounded by the actor.

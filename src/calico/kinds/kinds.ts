@@ -48,7 +48,11 @@ export const kinds: { readonly [K in ListedKind]: Kind<Kinds[K]> } = {
   EndpointSlice: endpoint_slice_kind,
 };
 
-/** Objects of one kind by key, as they are by now; undefined: gone, or of no use. */
+/** What has become of objects of one kind, by key; undefined: gone, or of no use. `synced`: what no change has named does not exist. */
 export type Objects = {
-  [K in KindName]: { readonly kind: K; readonly changed: ReadonlyMap<string, Kinds[K] | undefined> };
+  [K in KindName]: {
+    readonly kind: K;
+    readonly synced: boolean;
+    readonly changed: ReadonlyMap<string, Kinds[K] | undefined>;
+  };
 }[KindName];

@@ -1,0 +1,114 @@
+/** The cluster actor, with its settings; and the API server that it reads. */
+import type { ActorRef } from '../actor-system.js';
+import { cluster, type Learner, type SourceStatus } from '../actors/cluster.js';
+import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
+import type { IpPool } from '../calico/kinds/ip-pool.js';
+import type { Clock } from '../clock.js';
+import type { Config } from '../config.js';
+import { inClusterAccess, laterAccess } from '../k8s/access.js';
+import { type Cluster, kubernetesCluster, type SourceSpoofing, without_cluster } from '../k8s/cluster.js';
+import { kubeconfigAccess } from '../k8s/kubeconfig.js';
+import { Reflector } from '../k8s/reflector.js';
+import type { Log } from '../log.js';
+import type { PodPrefixes, UplinkMessage } from '../messages/uplink.js';
+import type { Wiring } from './wiring.js';
+
+/** The API server of this node: that of the kubeconfig where one is named, else that of the pod. Asks nobody yet. */
+export function clusterOf(config: Config, clock: Clock, log: Log): Cluster {
+  const { kubernetes, kubeconfig, calico_version, node_name } = config;
+  if (!kubernetes) return without_cluster;
+  return kubernetesCluster({
+    access: laterAccess(async () =>
+      kubeconfig === undefined ? inClusterAccess(process.env) : kubeconfigAccess(kubeconfig),
+    ),
+    node_name,
+    calico_version,
+    clock,
+    log,
+    random: Math.random,
+  });
+}
+
+export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkMessage>) {
+  const { config, clock, log } = parts;
+  const { api } = parts.cluster;
+  return cluster({
+    reflect:
+      api && ((kind, deliver) => new Reflector({ ...api, kind, deliver, clock, log, random: Math.random })),
+    namespace: config.namespace,
+    random: Math.random,
+    learners: () => [
+      learner<FelixConfiguration>('FelixConfiguration', (all) =>
+        parts.cluster.learnSourceSpoofing(sourceSpoofing(config.node_name, all)),
+      ),
+      learner<IpPool>('IPPool', (all) => void uplink.tellUrgent(podPrefixes([...all.values()]))),
+    ],
+    report: (statuses) => sync.set('cluster', () => clusterReport(statuses())),
+  });
+}
+
+/** Keeps all objects of a kind, and is called with them once they are known, and with each change. */
+function learner<T>(kind: Learner['kind'], learn: (all: ReadonlyMap<string, T>) => void): Learner {
+  const all = new Map<string, T>();
+  return {
+    kind,
+    take({ changed, synced }) {
+      for (const [key, value] of changed) {
+        if (value === undefined) all.delete(key);
+        else all.set(key, value as T);
+      }
+      if (synced) learn(all);
+    },
+  };
+}
+
+/** What is said of this node alone comes before what is said of all. */
+export function sourceSpoofing(
+  node_name: string,
+  all: ReadonlyMap<string, FelixConfiguration>,
+): SourceSpoofing | undefined {
+  return (
+    all.get(`node.${node_name}`)?.workload_source_spoofing ?? all.get('default')?.workload_source_spoofing
+  );
+}
+
+export function podPrefixes(pools: readonly IpPool[]): PodPrefixes {
+  return {
+    type: 'PodPrefixes',
+    prefixes: [...new Set(pools.map(({ prefix }) => prefix))].sort(),
+    encapsulated: pools.some(({ ipip, vxlan }) => ipip !== 'Never' || vxlan !== 'Never'),
+  };
+}
+
+/** Objects with faults that are shown, of all kinds, and how much of each. */
+const faulty_max = 100;
+const faults_max = 4;
+const fault_length_max = 200;
+
+/** By kind, what is read of it, and by object what is wrong with it. Bounded: 100 kB. */
+export function clusterReport(statuses: readonly SourceStatus[]): Readonly<Record<string, unknown>> {
+  let left = faulty_max;
+  return Object.fromEntries(
+    statuses.map(({ kind, object, faults, faulty_unshown, ...status }) => {
+      const all = Object.entries(faults);
+      const shown = all.slice(0, left);
+      left -= shown.length;
+      const unshown = faulty_unshown + all.length - shown.length;
+      return [
+        object === undefined ? kind : `${kind} ${object}`,
+        {
+          ...status,
+          ...(shown.length > 0 && {
+            faults: Object.fromEntries(
+              shown.map(([key, list]) => [
+                key.slice(0, fault_length_max),
+                list.slice(0, faults_max).map((fault) => fault.slice(0, fault_length_max)),
+              ]),
+            ),
+          }),
+          ...(unshown > 0 && { faulty_unshown: unshown }),
+        },
+      ];
+    }),
+  );
+}
