@@ -1,5 +1,8 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
 import type { Reply } from '../actor-system.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
+import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
 
 /** One route to pods or services beyond this node. */
@@ -11,8 +14,9 @@ export interface RemoteRoute {
 }
 
 /**
- * What has become of routes since the last message: by prefix; undefined: gone. Told in order, and answered when taken in: the next
- * one waits for that. A source that begins anew tells everything again.
+ * What has become of routes since the last message: by prefix; undefined: gone. Told in order, some thousand at a time, and answered when
+ * taken in: the next one waits for that. A source that begins anew tells everything again, and what it does not tell until it is
+ * synced is gone.
  */
 export interface RemoteRoutes {
   readonly type: 'RemoteRoutes';
@@ -25,4 +29,15 @@ export interface RemoteRoutes {
   readonly reply: Reply<void>;
 }
 
-export type ConnectivityMessage = NodeStatus | RemoteRoutes;
+export type ConnectivityMessage =
+  | NodeStatus
+  | ClusterChange
+  | RemoteRoutes
+  /** From itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
+  | { readonly type: 'Work' }
+  /** From itself: what VPP has, or why it did not say. */
+  | { readonly type: 'Read'; readonly life: number; readonly snapshot: Snapshot | Error }
+  /** From itself: a transaction is over. */
+  | { readonly type: 'Transacted'; readonly life: number; readonly outcome: TransactionResult | Error }
+  /** From itself: time to try again what failed. */
+  | { readonly type: 'Retry'; readonly life: number };

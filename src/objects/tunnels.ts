@@ -49,6 +49,11 @@ export function vxlanTag(vni: number, dst: string): InterfaceTag {
   return `${vxlan_tag}${vni}-${dst}`;
 }
 
+/** The keys that a tunnel of this tag may have: `keyOf`. */
+export function tunnelKeys(tag: InterfaceTag): readonly string[] {
+  return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`];
+}
+
 /** Whether connectivity gives such tags; whether a tunnel with such a tag is its own only the tunnel's ends say. */
 export function isTunnelTag(tag: InterfaceTag): boolean {
   return tag.startsWith(ipip_tag) || tag.startsWith(vxlan_tag);

@@ -115,6 +115,13 @@ export class Model {
     for (const { there } of this.#entries.values()) if (there !== undefined) yield there;
   }
 
+  /** What refers to this interface, as it is wanted, and as VPP has it. */
+  *on(
+    tag: InterfaceTag,
+  ): Iterable<{ readonly wanted: VppObject | undefined; readonly there: VppObject | undefined }> {
+    for (const { wanted, there } of this.#on.get(tag) ?? []) yield { wanted, there };
+  }
+
   /** How many VPP has. */
   get there_count(): number {
     return this.#there_count;

@@ -1,0 +1,335 @@
+/**
+ * Has VPP hold the routes and tunnels that are wanted, with one transaction after the other, two on their way. What an earlier life has
+ * left in VPP stays as it is until it is known what is wanted; a tunnel stays until nothing leads through it, so that routes move from one
+ * to the next without a gap. What VPP refuses is tried again, later each time.
+ */
+import type { ActorContext, ActorRef } from '../actor-system.js';
+import type { Timer } from '../clock.js';
+import type { Sink } from '../desired/connectivity.js';
+import type { ConnectivityMessage } from '../messages/connectivity.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import {
+  interfaceMade,
+  interfacesUsed,
+  isDangling,
+  keyOf,
+  type ObjectKey,
+  type VppObject,
+} from '../objects/object.js';
+import { tunnelKeys } from '../objects/tunnels.js';
+import { Model } from '../reconcile/model.js';
+import type { Operation } from '../reconcile/operation.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
+
+export interface RouteWriterSettings {
+  /** Operations of one transaction. */
+  readonly operations_max: number;
+  /** For one transaction: other owners may have much to do, too. */
+  readonly transaction_ms: number;
+  readonly read_ms: number;
+  /** From a refusal to the next attempt; doubled each time. */
+  readonly retry_ms: number;
+  readonly retry_max_ms: number;
+}
+
+export const route_writer_settings_default: RouteWriterSettings = {
+  operations_max: 1024,
+  transaction_ms: 120_000,
+  read_ms: 60_000,
+  retry_ms: 1000,
+  retry_max_ms: 60_000,
+};
+
+/** One waits for its turn in the connection while VPP does the other. */
+const flights_max = 2;
+/** What is looked at in one turn of the event loop. */
+const piece = 1024;
+/** Of what VPP refuses, so much is named. */
+const named_max = 100;
+
+export class RouteWriter implements Sink {
+  readonly #ctx: ActorContext<ConnectivityMessage>;
+  readonly #vpp: ActorRef<VppConnectionMessage>;
+  readonly #settings: RouteWriterSettings;
+  readonly #model = new Model();
+  /** Counts what is known of VPP anew: what was begun before is void. */
+  #life = 0;
+  /** Of the VPP that can be programmed. */
+  #generation: number | undefined;
+  /** What VPP has is not known yet. */
+  #reading = false;
+  #flights = 0;
+  #retry: Timer | undefined;
+  #retries = 0;
+  /** What nobody has asked for and an earlier life has left: tunnels by their tags, and the rest. */
+  readonly #kept = new Set<ObjectKey>();
+  readonly #kept_tunnels = new Set<InterfaceTag>();
+  /** Wanted no more, and there as long as something leads through them. */
+  readonly #leaving = new Set<InterfaceTag>();
+  /** All that is wanted has been told: what is not is to go. */
+  #told = false;
+
+  constructor(
+    ctx: ActorContext<ConnectivityMessage>,
+    vpp: ActorRef<VppConnectionMessage>,
+    settings: RouteWriterSettings,
+  ) {
+    this.#ctx = ctx;
+    this.#vpp = vpp;
+    this.#settings = settings;
+  }
+
+  // --- what is wanted
+
+  want(object: VppObject): void {
+    const tag = interfaceMade(object);
+    if (tag !== undefined) {
+      this.#leaving.delete(tag);
+      this.#kept_tunnels.delete(tag);
+    } else if (this.#kept.size > 0) this.#kept.delete(keyOf(object));
+    this.#model.want(object);
+  }
+
+  unwant(object: VppObject): void {
+    const tag = interfaceMade(object);
+    if (tag === undefined) this.#model.unwant(keyOf(object));
+    else this.#leaving.add(tag);
+  }
+
+  /** Whether all that is wanted has been told by now. */
+  allTold(told: boolean): void {
+    this.#told = told;
+  }
+
+  // --- VPP
+
+  /** A VPP of which is not known what it has. */
+  begin(generation: number): void {
+    this.#void();
+    this.#generation = generation;
+    // Another VPP need not be given what was to go; what this one still has of it is seen again.
+    for (const tag of this.#leaving) this.#unwantTunnel(tag);
+    this.#leaving.clear();
+    if (this.#told) {
+      for (const key of this.#kept) this.#model.unwant(key);
+      this.#kept.clear();
+      for (const tag of this.#kept_tunnels) this.#unwantTunnel(tag);
+      this.#kept_tunnels.clear();
+    }
+    this.#model.forget();
+    this.#read();
+  }
+
+  /** VPP cannot be programmed. */
+  lost(): void {
+    this.#void();
+    this.#generation = undefined;
+  }
+
+  get generation(): number | undefined {
+    return this.#generation;
+  }
+
+  #void(): void {
+    this.#life += 1;
+    this.#reading = false;
+    this.#flights = 0;
+    this.#retries = 0;
+    this.#retry?.cancel();
+    this.#retry = undefined;
+  }
+
+  #read(): void {
+    const life = this.#life;
+    this.#reading = true;
+    this.#model.beginReading();
+    const done = (snapshot: Snapshot | Error): void => this.#ctx.tellSelf({ type: 'Read', life, snapshot });
+    const take = (object: VppObject): void => {
+      if (life === this.#life) this.#seen(object, false);
+    };
+    this.#ctx
+      .ask<VppConnectionMessage, Snapshot>(
+        this.#vpp,
+        (reply) => ({ type: 'Read', scopes: ['connectivity'], take, reply }),
+        this.#settings.read_ms,
+      )
+      .then(done, done);
+  }
+
+  /** What VPP has is known, or has to be asked again. */
+  read(life: number, snapshot: Snapshot | Error): void {
+    if (life !== this.#life) return;
+    if (snapshot instanceof Error) {
+      this.#ctx.log.warn(
+        { err: snapshot },
+        `routes(read) VPP does not tell what it has: ${snapshot.message}`,
+      );
+      return this.#later();
+    }
+    for (const object of snapshot.objects) this.#seen(object, snapshot.unsure.has(keyOf(object)));
+    this.#model.endReading();
+    this.#reading = false;
+  }
+
+  /** What an earlier life has left stays, but for what refers to nothing: that is in the way of whatever comes. */
+  #seen(object: VppObject, unsure: boolean): void {
+    const model = this.#model;
+    model.seen(object, unsure);
+    if (isDangling(object)) return;
+    const key = keyOf(object);
+    if (model.wanted(key) !== undefined) return;
+    model.want(object);
+    const tag = interfaceMade(object);
+    if (tag === undefined) this.#kept.add(key);
+    else this.#kept_tunnels.add(tag);
+  }
+
+  // --- what is done
+
+  /** Does a piece of what there is to do. True: nothing is left, or it waits for VPP. */
+  step(): boolean {
+    const generation = this.#generation;
+    if (generation === undefined || this.#reading) return true;
+    const model = this.#model;
+    if (!model.scan(piece)) return false;
+    while (this.#flights < flights_max) {
+      const operations = model.take(this.#settings.operations_max);
+      if (operations.length === 0) break;
+      this.#send(generation, operations);
+    }
+    if (this.#flights > 0) return true;
+    if (model.failed.size > 0) this.#later();
+    else this.#retries = 0;
+    return !this.#release();
+  }
+
+  /** VPP has all that is wanted, but for what it refuses: what is in nobody's way any more goes. True: there was something. */
+  #release(): boolean {
+    if (this.#told && this.#kept.size > 0) {
+      this.#releaseKept();
+      return true;
+    }
+    if (this.#told) {
+      for (const tag of this.#kept_tunnels) this.#leaving.add(tag);
+      this.#kept_tunnels.clear();
+    }
+    let released = false;
+    for (const tag of this.#leaving) {
+      if (this.#leads(tag)) continue;
+      this.#leaving.delete(tag);
+      this.#unwantTunnel(tag);
+      released = true;
+    }
+    return released;
+  }
+
+  /** A piece of it. What is on a tunnel that goes, goes with that. */
+  #releaseKept(): void {
+    let left = piece;
+    for (const key of this.#kept) {
+      if (left === 0) return;
+      left -= 1;
+      this.#kept.delete(key);
+      const object = this.#model.wanted(key);
+      if (object === undefined) continue;
+      const goes_later =
+        object.kind !== 'route' && interfacesUsed(object).some((tag) => this.#kept_tunnels.has(tag));
+      if (!goes_later) this.#model.unwant(key);
+    }
+  }
+
+  /** Something goes through this tunnel, or would not be moved: removed under it, its route would be a black hole for the next one. */
+  #leads(tag: InterfaceTag): boolean {
+    for (const { wanted, there } of this.#model.on(tag)) {
+      if (there?.kind === 'route' || wanted?.kind === 'route') return true;
+    }
+    return false;
+  }
+
+  #unwantTunnel(tag: InterfaceTag): void {
+    for (const { wanted } of [...this.#model.on(tag)]) {
+      if (wanted !== undefined && wanted.kind !== 'route') this.#model.unwant(keyOf(wanted));
+    }
+    for (const key of tunnelKeys(tag)) this.#model.unwant(key);
+  }
+
+  #send(generation: number, operations: readonly Operation[]): void {
+    const life = this.#life;
+    this.#flights += 1;
+    const done = (outcome: TransactionResult | Error): void => {
+      this.#ctx.tellSelf({ type: 'Transacted', life, outcome });
+    };
+    const transaction = {
+      generation,
+      owner: 'connectivity',
+      operations,
+      on_error: 'continue',
+      urgency: 'bulk',
+    } as const;
+    this.#ctx
+      .ask<VppConnectionMessage, TransactionResult>(
+        this.#vpp,
+        (reply) => ({ type: 'Transact', transaction, reply }),
+        this.#settings.transaction_ms,
+      )
+      .then(done, done);
+  }
+
+  transacted(life: number, outcome: TransactionResult | Error): void {
+    if (life !== this.#life) return;
+    this.#flights -= 1;
+    if (outcome instanceof Error) {
+      // Of a VPP that is lost the uplink tells. Of one that is there it is to be asked what it has done.
+      this.#ctx.log.warn({ err: outcome }, `routes(write) ${outcome.message}`);
+      this.#life += 1;
+      this.#reading = true;
+      return this.#later();
+    }
+    this.#model.settle(outcome.outcomes);
+  }
+
+  #later(): void {
+    if (this.#retry !== undefined) return;
+    const { retry_ms, retry_max_ms } = this.#settings;
+    const life = this.#life;
+    this.#retry = this.#ctx.after(Math.min(retry_ms * 2 ** this.#retries, retry_max_ms), {
+      type: 'Retry',
+      life,
+    });
+    this.#retries = Math.min(this.#retries + 1, 30);
+  }
+
+  retry(life: number): void {
+    if (life !== this.#life || this.#generation === undefined) return;
+    this.#retry = undefined;
+    if (!this.#reading) return this.#model.retry();
+    const retries = this.#retries;
+    this.begin(this.#generation);
+    this.#retries = retries;
+  }
+
+  // --- for people
+
+  gauges() {
+    return {
+      in_vpp: this.#model.there_count,
+      waiting: this.#model.waiting + this.#model.inFlight,
+      refused: this.#model.failed.size,
+      kept: this.#kept.size + this.#kept_tunnels.size,
+    };
+  }
+
+  /** Objects that VPP refused, and why. */
+  refused(): Readonly<Record<ObjectKey, string>> {
+    const refused: Record<ObjectKey, string> = {};
+    let left = named_max;
+    for (const [key, { message }] of this.#model.failed) {
+      if (left === 0) break;
+      left -= 1;
+      refused[key] = message;
+    }
+    return refused;
+  }
+}
