@@ -13,7 +13,7 @@ import { type BgpPlan, planBgp, type WantedGlobal } from '../bgp/plan.js';
 import { RemoteTable } from '../bgp/remote-table.js';
 import { restart_ms_default } from '../bgp/settings.js';
 import type { KindName, Kinds } from '../calico/kinds/kinds.js';
-import { LocalPrefixes, local_prefix_kinds } from '../desired/local-prefixes.js';
+import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import type { Timer } from '../clock.js';
 import { familyOf } from '../ip/text.js';
 import type { LogLevel } from '../log.js';
@@ -29,6 +29,8 @@ export interface BgpDeps {
   readonly connectivity: ActorRef<RemoteRoutes>;
   /** One attempt; rejects where nobody answers (yet). */
   connect(run: GobgpdRun, signal: AbortSignal): Promise<Gobgp>;
+  /** Where people find what is wrong with objects, and how the sessions are. */
+  readonly report: (status: () => unknown) => void;
 }
 
 export interface BgpSettings {
@@ -74,7 +76,7 @@ const connect_retry_ms = 100;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
 const silences_max = 3;
 
-const kinds: readonly KindName[] = [...new Set([...local_prefix_kinds, 'BGPPeer', 'BGPFilter', 'Secret'] as const)];
+const kinds: readonly KindName[] = [...localPrefixKinds({ services: true }), 'BGPPeer', 'BGPFilter', 'Secret'];
 /** Without these nobody knows whom to peer with and what may be told. */
 const vital: readonly KindName[] = ['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter'];
 
@@ -145,8 +147,9 @@ class Bgp implements Actor<BgpMessage> {
     private readonly settings: BgpSettings,
   ) {
     this.local = new LocalPrefixes({ node_name: settings.node_name, services: true });
+    deps.report(() => this.describe());
     deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
-    deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.self, kinds });
+    deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds });
     deps.process.tell({ type: 'Attach', session: ctx.self });
     this.pollIn(settings.poll_ms);
   }
@@ -389,6 +392,7 @@ class Bgp implements Actor<BgpMessage> {
           await this.send();
         } else if (event.type === 'paths_complete') {
           session.complete = true;
+          this.table.complete();
           this.schedule();
         } else if (event.type === 'peer' && !event.initial) this.pollIn(this.settings.quiet_ms);
       }
@@ -557,7 +561,7 @@ class Bgp implements Actor<BgpMessage> {
       { peers, paths: session.paths, ...policies },
       {
         updates: has(gobgp.version, '3.15'),
-        may_withdraw: local_prefix_kinds.every((kind) => this.synced.has(kind)),
+        may_withdraw: this.local.synced,
       },
     );
     this.awaitPeers(session, plan, steps);
@@ -574,7 +578,7 @@ class Bgp implements Actor<BgpMessage> {
     if (wanted === this.secrets_wanted) return;
     this.secrets_wanted = wanted;
     for (const name of this.secrets.keys()) if (!names.includes(name)) this.secrets.delete(name);
-    this.deps.cluster.tell({ type: 'WantSecrets', subscriber: this.ctx.self, names });
+    this.deps.cluster.tell({ type: 'WantSecrets', subscriber: this.ctx.this_life, names });
   }
 
   /** Before peers are touched: whose routes are kept, and for how long. */
