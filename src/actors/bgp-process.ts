@@ -11,8 +11,6 @@ export interface BgpProcessSettings {
   readonly backoff_first_ms: number;
   readonly backoff_max_ms: number;
   readonly deaths_window_ms: number;
-  /** From SIGTERM to SIGKILL. */
-  readonly term_ms: number;
   /** How often the file of its output is looked at. */
   readonly trim_ms: number;
 }
@@ -21,7 +19,6 @@ export const bgp_process_settings: BgpProcessSettings = {
   backoff_first_ms: 250,
   backoff_max_ms: 30_000,
   deaths_window_ms: 120_000,
-  term_ms: 2000,
   trim_ms: 60_000,
 };
 
@@ -72,9 +69,6 @@ class BgpProcess implements Actor<BgpProcessMessage> {
       case 'Renew':
         this.renew(message.pid, message.reason);
         return;
-      case 'NotEnded':
-        if (this.run?.pid === message.pid) this.launcher.signal(this.run, 'SIGKILL');
-        return;
       case 'StartAgain':
         if (this.run === undefined) this.launch();
         return;
@@ -121,8 +115,7 @@ class BgpProcess implements Actor<BgpProcessMessage> {
     this.ended_for = reason;
     this.ctx.event('bgp', `gobgpd ${pid} is begun anew: ${reason}`);
     this.ctx.log.info({ pid, reason }, 'bgp(renew) gobgpd is begun anew');
-    this.launcher.signal(run, 'SIGTERM');
-    this.ctx.after(this.settings.term_ms, { type: 'NotEnded', pid });
+    this.launcher.end(run);
   }
 
   private buried({ pid, reason: how }: GobgpdExit): void {

@@ -50,6 +50,8 @@ export interface BgpSettings {
   readonly poll_idle_ms: number;
   /** From a gobgpd's start to its first answer. */
   readonly connect_ms: number;
+  /** A peer is waited for at least so long, however little time it has to restart: a session takes up to half a minute to come up. */
+  readonly wait_min_ms: number;
   /** A peer that is up for so long has told what it has, though it has not said so. */
   readonly told_ms: number;
   /** No path has come for so long: what a peer has told to the end has arrived. */
@@ -66,6 +68,7 @@ export const bgp_settings = {
   poll_ms: 1000,
   poll_idle_ms: 10_000,
   connect_ms: 15_000,
+  wait_min_ms: 60_000,
   told_ms: 15_000,
   quiet_ms: 1000,
   routes_max: 1000,
@@ -319,8 +322,10 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   private await(address: string): void {
-    const seconds = this.plan?.peers.get(address)?.restart_s;
-    if (seconds !== undefined) this.table.await(address, this.ctx.clock.now_ms() + seconds * 1000);
+    const restart_s = this.plan?.peers.get(address)?.restart_s;
+    if (restart_s === undefined) return;
+    const wait_ms = Math.max(restart_s * 1000, this.settings.wait_min_ms);
+    this.table.await(address, this.ctx.clock.now_ms() + wait_ms);
   }
 
   private connect(run: GobgpdRun): void {

@@ -35,7 +35,11 @@ export interface GobgpdLauncher {
   adopt(): GobgpdRun | undefined;
   /** Throws when it cannot be started. */
   start(): GobgpdRun;
-  signal(run: GobgpdRun, signal: 'SIGTERM' | 'SIGKILL'): void;
+  /**
+   * SIGKILL: it has nothing on disk. After a connection that just ends peers keep its routes for the time of a graceful restart; a SIGTERM would have
+   * it say good-bye, upon which they are gone (4.x takes its own back, and of 3.x only those keep them that know RFC 8538).
+   */
+  end(run: GobgpdRun): void;
   /** It is dead: no later life adopts it. */
   buried(run: GobgpdRun): void;
   /** Nothing is to be adopted, nor succeeded, any more. */
@@ -146,13 +150,13 @@ export function createGobgpdLauncher(settings: GobgpdSettings, processes: Proces
       }
       return run;
     },
-    signal(run, signal) {
+    end(run) {
       const start_time = start_times.get(run);
       if (start_time === undefined || processes.startTime(run.pid) !== start_time) return;
       try {
-        process.kill(run.pid, signal);
+        process.kill(run.pid, 'SIGKILL');
       } catch (error) {
-        log.debug({ pid: run.pid, err: error }, 'bgp(signal) gobgpd is gone already');
+        log.debug({ pid: run.pid, err: error }, 'bgp(end) gobgpd is gone already');
       }
     },
     buried(run) {

@@ -12,8 +12,6 @@ export type BgpProcessMessage =
   | { readonly type: 'Renew'; readonly pid: number; readonly reason: string }
   /** From itself: gobgpd has ended. */
   | { readonly type: 'Exited'; readonly exit: GobgpdExit }
-  /** From itself: it was told to end, and should have by now. */
-  | { readonly type: 'NotEnded'; readonly pid: number }
   /** From itself: the back-off after a death is over. */
   | { readonly type: 'StartAgain' }
   /** From itself: its output is looked at. */

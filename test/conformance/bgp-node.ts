@@ -40,6 +40,15 @@ export interface BgpNodeOptions {
   readonly ip4?: string;
   readonly ip6?: string;
   readonly binary: string;
+  /** Shortest time that a peer is waited for. */
+  readonly wait_min_ms?: number;
+}
+
+/** What the session says of itself, as far as tests look at it. */
+export interface Described {
+  readonly trouble?: string;
+  readonly routes: { readonly peers_waited_for: number };
+  readonly objects: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The spec of an object as YAML has it. */
@@ -149,7 +158,13 @@ export class BgpNode {
           connect: ({ api_socket, version }, signal) => connect({ target: api_socket, version, signal }),
           report: () => undefined,
         },
-        { ...bgp_settings, node_name: name, ip4_only: false, log_level: 'debug' },
+        {
+          ...bgp_settings,
+          node_name: name,
+          ip4_only: false,
+          log_level: 'debug',
+          wait_min_ms: this.#options.wait_min_ms ?? bgp_settings.wait_min_ms,
+        },
       ),
     );
     return this;
@@ -165,7 +180,7 @@ export class BgpNode {
     await this.stop();
     const run = this.launcher.adopt();
     if (run !== undefined) {
-      this.launcher.signal(run, 'SIGKILL');
+      this.launcher.end(run);
       await run.exited;
     }
     rmSync(this.directory, { recursive: true, force: true });
@@ -197,8 +212,8 @@ export class BgpNode {
     return this;
   }
 
-  describe(): Promise<{ readonly objects: Readonly<Record<string, readonly string[]>>; readonly trouble?: string }> {
-    return this.#system.describe('root/bgp-session', 5000) as ReturnType<BgpNode['describe']>;
+  describe(): Promise<Described> {
+    return this.#system.describe('root/bgp-session', 5000) as Promise<Described>;
   }
 
   /** Calls its gobgpd as a client beside the session. */
