@@ -58,7 +58,6 @@ export function cluster(deps: ClusterDeps): ChildSpec<ClusterMessage> {
 interface Subscriber {
   readonly kinds: ReadonlySet<KindName>;
   readonly feed: Feed<AnyChange>;
-  /** Names that it wants, and whether it was told of each: only then is it told of changes. */
   secrets: ReadonlySet<string>;
 }
 
@@ -150,9 +149,9 @@ class ClusterActor implements Actor<ClusterMessage> {
     const subscriber = this.#subscribers.get(ref.path);
     if (subscriber === undefined || !subscriber.kinds.has('Secret')) return;
     subscriber.secrets = new Set(names);
+    await this.#tidy();
     for (const name of subscriber.secrets) this.#secret(name);
     this.#tellSecrets(subscriber, subscriber.secrets);
-    await this.#tidy();
   }
 
   /** The reflector of a kind, begun where there is none. */

@@ -280,6 +280,7 @@ export class Connectivity {
 
   get counts() {
     return {
+      prefixes: this.#entries.size,
       routes: this.#route_count,
       tunnels: this.#tunnel_count,
       next_hops: this.#hops.size,

@@ -119,9 +119,9 @@ export class IpamRoutes {
    * of several the one's that the block itself names; a block that nobody has an affinity for is that one's, too.
    */
   #claim(place: Place): { readonly node: string; readonly by: string } | undefined {
-    const [borrower] = place.borrowed;
+    const borrower = firstByName(place.borrowed);
     if (borrower !== undefined) return { node: borrower[1], by: `IPAMBlock ${borrower[0]}` };
-    const named = [...place.blocks].find(([, { node }]) => node !== undefined);
+    const named = firstByName([...place.blocks].filter(([, { node }]) => node !== undefined));
     if (place.affinities.size === 0) {
       return named && { node: named[1].node!, by: `IPAMBlock ${named[0]}` };
     }
@@ -176,6 +176,15 @@ export class IpamRoutes {
     if (places === undefined) this.#of_node.set(node, new Set([place]));
     else places.add(place);
   }
+}
+
+/** So that all nodes agree, in whatever order they were told. */
+function firstByName<T>(
+  entries: Iterable<readonly [name: string, T]>,
+): readonly [name: string, T] | undefined {
+  let first: readonly [string, T] | undefined;
+  for (const entry of entries) if (first === undefined || entry[0] < first[0]) first = entry;
+  return first;
 }
 
 function isSamePlace(a: CalicoNode, b: CalicoNode): boolean {

@@ -105,6 +105,11 @@ export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
   return kindOf(object).change;
 }
 
+/** True for an interface that goes when what leads by it leads elsewhere. */
+export function goesLast(object: VppObject): boolean {
+  return kindOf(object).goes_last === true;
+}
+
 /** True for what has a value in VPP whether anybody asked for one or not. */
 export function isSetting(object: VppObject): boolean {
   return kindOf(object).setting?.(object) === true;
@@ -113,6 +118,11 @@ export function isSetting(object: VppObject): boolean {
 /** True for what no dump shows: the registry of the VPP says whether it is there. */
 export function isRecorded(object: VppObject): boolean {
   return kindOf(object).recorded?.(object) === true;
+}
+
+/** True for what VPP shows to be ours only a moment after it was made. */
+export function isAnnounced(object: VppObject): boolean {
+  return kindOf(object).announced === true;
 }
 
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */

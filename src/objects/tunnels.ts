@@ -1,6 +1,6 @@
 /** Tunnels to other nodes. A tunnel's tag follows from what it leads to: one that carries another is not ours. */
 import { canonicalAddress } from '../ip/spelling.js';
-import type { InterfaceTag } from './interfaces.js';
+import { dangling_prefix, type InterfaceTag } from './interfaces.js';
 import { type Kinds, remove } from './kind.js';
 import type { Ownership } from './owner.js';
 
@@ -60,7 +60,9 @@ export function isTunnelTag(tag: InterfaceTag): boolean {
 }
 
 const tagOf = (o: { readonly tag: InterfaceTag }): InterfaceTag => o.tag;
-const owned = (tag: InterfaceTag, own: InterfaceTag): Ownership => (tag === own ? 'connectivity' : 'foreign');
+/** One without a tag is shown only where the registry says that it is ours (`vpp-conn/observe/tunnels.ts`). */
+const owned = (tag: InterfaceTag, own: InterfaceTag): Ownership =>
+  tag === own || tag.startsWith(dangling_prefix) ? 'connectivity' : 'foreign';
 
 function canonicalEnds<O extends { readonly src: string; readonly dst: string }>(o: O): O {
   const src = canonicalAddress(o.src) ?? o.src;
@@ -79,6 +81,8 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
     add: 22,
     remove: remove.interface,
     change: 'remove_first',
+    announced: true,
+    goes_last: true,
   },
   vxlan_tunnel: {
     key: tagOf,
@@ -93,6 +97,8 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
     add: 22,
     remove: remove.interface,
     change: 'remove_first',
+    announced: true,
+    goes_last: true,
   },
   // Before the interface is up, and behind its table.
   unnumbered: {

@@ -17,6 +17,7 @@ import {
   canonical,
   changeOf,
   diesWithInterface,
+  goesLast,
   interfaceMade,
   interfacesUsed,
   isDangling,
@@ -74,6 +75,10 @@ export class Model {
   readonly #on = new Map<InterfaceTag, Set<Entry>>();
   /** Interfaces that go, for good or to be made anew: all that hangs on them is removed with them. */
   readonly #remade = new Set<InterfaceTag>();
+  /** Interfaces that go when what leads by them leads elsewhere, and are wanted no more. */
+  readonly #leaving = new Map<InterfaceTag, Entry>();
+  /** Those of them by which something still leads that is on its way elsewhere: they stay till then, with all that is on them. */
+  readonly #kept = new Set<InterfaceTag>();
   /** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
   readonly #rebound = new Set<string>();
   readonly #removals = new Shelf<Entry>(
@@ -137,6 +142,11 @@ export class Model {
     return this.#removals.size + this.#additions.size;
   }
 
+  /** Something stays only until what leads by it leads elsewhere. */
+  get keeps(): boolean {
+    return this.#kept.size > 0;
+  }
+
   get inFlight(): number {
     return this.#in_flight;
   }
@@ -180,6 +190,8 @@ export class Model {
   forget(): void {
     this.#on.clear();
     this.#remade.clear();
+    this.#leaving.clear();
+    this.#kept.clear();
     this.#rebound.clear();
     this.#removals.clear();
     this.#additions.clear();
@@ -253,6 +265,7 @@ export class Model {
   /** The next operations, at most `max`: removals before additions, each in the order of its place. */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
+    this.#reviewLeaving();
     const operations: Operation[] = [];
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
       entry.in_flight += 1;
@@ -289,6 +302,7 @@ export class Model {
       else if (!isLost(error)) this.#failed.set(entry.key, error);
       if (entry.in_flight === 0) this.#touch(entry);
     }
+    this.#reviewLeaving();
   }
 
   /** It was taken for a VPP that is gone, and says nothing of this one. */
@@ -392,10 +406,7 @@ export class Model {
       return;
     }
     const tag = interfaceMade(object);
-    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
-    if (tag !== undefined) {
-      this.#mark(this.#remade, tag, isReplaced(entry) && !this.#failed.has(entry.key), tag);
-    }
+    if (tag !== undefined) this.#markInterface(entry, tag);
     if (object.kind === 'interface_table') {
       const { there, wanted } = entry;
       const changes = there !== undefined && wanted !== undefined && !same(wanted, there);
@@ -403,12 +414,45 @@ export class Model {
     }
   }
 
+  #markInterface(entry: Entry, tag: InterfaceTag): void {
+    const { there, wanted } = entry;
+    const leaves = there !== undefined && wanted === undefined && goesLast(there);
+    if (leaves) this.#leaving.set(tag, entry);
+    else this.#leaving.delete(tag);
+    const kept = leaves && this.#isLeft(tag);
+    if (kept !== this.#kept.has(tag)) {
+      this.#mark(this.#kept, tag, kept, tag);
+      this.#file(entry);
+    }
+    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
+    const goes = isReplaced(entry) && !kept && !this.#failed.has(entry.key);
+    this.#mark(this.#remade, tag, goes, tag);
+  }
+
+  /** Something leads by it in VPP, and is to lead elsewhere. */
+  #isLeft(tag: InterfaceTag): boolean {
+    for (const { there, wanted } of this.#on.get(tag) ?? []) {
+      if (there === undefined || wanted === undefined || changeOf(wanted) !== 'overwrite') continue;
+      if (interfacesUsed(there).includes(tag) && !interfacesUsed(wanted).includes(tag)) return true;
+    }
+    return false;
+  }
+
+  /** What leads by them may have been wanted elsewhere since they were wanted no more, or has gone there. */
+  #reviewLeaving(): void {
+    for (const entry of [...this.#leaving.values()]) this.#touch(entry);
+  }
+
   /** An interface that is neither wanted nor there is not on its way to be remade. */
   #unhang(key: ObjectKey): void {
-    if (this.#remade.size === 0 && this.#rebound.size === 0) return;
+    if (this.#remade.size === 0 && this.#rebound.size === 0 && this.#leaving.size === 0) return;
     const [kind, name = ''] = split(key);
     if (kind === 'interface_table') this.#rebound.delete(name);
-    else this.#mark(this.#remade, name, false, name);
+    else {
+      this.#leaving.delete(name);
+      this.#mark(this.#kept, name, false, name);
+      this.#mark(this.#remade, name, false, name);
+    }
   }
 
   #mark(marks: Set<string>, mark: string, on: boolean, tag: InterfaceTag): void {
@@ -430,7 +474,7 @@ export class Model {
     const goes =
       old !== undefined &&
       (now === undefined
-        ? !isSetting(old)
+        ? !isSetting(old) && !this.#isKept(old)
         : (!fresh && (changeOf(now) === 'remove_first' || isDangling(old))) || this.#isRemade(old));
     const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
     const comes = now !== undefined && (!fresh || remade || unsure);
@@ -445,6 +489,14 @@ export class Model {
   #wait(entry: Entry, removal: number | undefined, addition: number | undefined): void {
     this.#removals.put(entry, removal);
     this.#additions.put(entry, addition);
+  }
+
+  #isKept(object: VppObject): boolean {
+    if (this.#kept.size === 0) return false;
+    const tag = interfaceMade(object);
+    return tag === undefined
+      ? interfacesUsed(object).some((used) => this.#kept.has(used))
+      : this.#kept.has(tag);
   }
 
   #isRemade(object: VppObject): boolean {

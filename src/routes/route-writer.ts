@@ -9,14 +9,7 @@ import type { Sink } from '../desired/connectivity.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import {
-  interfaceMade,
-  interfacesUsed,
-  isDangling,
-  keyOf,
-  type ObjectKey,
-  type VppObject,
-} from '../objects/object.js';
+import { interfaceMade, isDangling, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import { tunnelKeys } from '../objects/tunnels.js';
 import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
@@ -225,18 +218,14 @@ export class RouteWriter implements Sink {
     return released;
   }
 
-  /** A piece of it. What is on a tunnel that goes, goes with that. */
+  /** A piece of it. */
   #releaseKept(): void {
     let left = piece;
     for (const key of this.#kept) {
       if (left === 0) return;
       left -= 1;
       this.#kept.delete(key);
-      const object = this.#model.wanted(key);
-      if (object === undefined) continue;
-      const goes_later =
-        object.kind !== 'route' && interfacesUsed(object).some((tag) => this.#kept_tunnels.has(tag));
-      if (!goes_later) this.#model.unwant(key);
+      this.#model.unwant(key);
     }
   }
 

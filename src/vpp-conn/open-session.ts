@@ -22,6 +22,7 @@ import type { Quarantine } from './quarantine.js';
 import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
 import type { Session, SessionOpener } from './session.js';
+import { openVxlan } from './vxlan-decap.js';
 
 const retry_ms = 20;
 const client_name = 'calico-vpp-node';
@@ -141,6 +142,7 @@ async function session(
       prompt.request(show_threads, {}),
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
+      openVxlan(prompt, handles),
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
     // A release that knew no FIB sources of ours may have programmed it.

@@ -6,12 +6,14 @@ import { bgp_configuration_kind } from '../../src/calico/kinds/bgp-configuration
 import { bgp_filter_kind } from '../../src/calico/kinds/bgp-filter.js';
 import { bgp_peer_kind } from '../../src/calico/kinds/bgp-peer.js';
 import { block_affinity_kind } from '../../src/calico/kinds/block-affinity.js';
+import { endpoint_slice_kind } from '../../src/calico/kinds/endpoint-slice.js';
 import { felix_configuration_kind } from '../../src/calico/kinds/felix-configuration.js';
 import { ip_pool_kind } from '../../src/calico/kinds/ip-pool.js';
 import { ipam_block_kind } from '../../src/calico/kinds/ipam-block.js';
 import { asNumber, community, type Kind, type Picked } from '../../src/calico/kinds/kind.js';
 import { node_kind } from '../../src/calico/kinds/node.js';
 import { secretKind } from '../../src/calico/kinds/secret.js';
+import { service_kind } from '../../src/calico/kinds/service.js';
 
 function pick<T>(kind: Kind<T>, spec: unknown): Picked<T> {
   return kind.pick('x', { metadata: { name: 'x' }, spec });
@@ -563,6 +565,167 @@ t.test('Secret: values show themselves to nobody by accident, and differ by cont
   t.strictSame([...(secret(undefined).value?.keys() ?? ['none'])], []);
 });
 
+t.test('Service: each field', async (t) => {
+  const service = {
+    metadata: {
+      name: 'web',
+      annotations: {
+        'cni.projectcalico.org/vppLBType': 'Maglev',
+        'cni.projectcalico.org/vppHashConfig': 'srcaddr, dstaddr',
+      },
+    },
+    spec: {
+      type: 'LoadBalancer',
+      clusterIP: '10.96.0.7',
+      clusterIPs: ['10.96.0.7', 'FD00:96::7'],
+      externalIPs: ['203.0.113.1'],
+      externalTrafficPolicy: 'Local',
+      internalTrafficPolicy: 'Cluster',
+      sessionAffinity: 'ClientIP',
+      sessionAffinityConfig: { clientIP: { timeoutSeconds: 60 } },
+      healthCheckNodePort: 30_100,
+      loadBalancerSourceRanges: ['198.51.100.9/24'],
+      ports: [
+        { name: 'http', port: 80, targetPort: 'web', nodePort: 30_080 },
+        { name: 'dns', port: 53, protocol: 'UDP', nodePort: 0 },
+      ],
+    },
+    status: {
+      loadBalancer: {
+        ingress: [{ ip: '203.0.113.9' }, { ip: '203.0.113.10', ipMode: 'Proxy' }, { hostname: 'lb.example' }],
+      },
+    },
+  };
+  t.strictSame(service_kind.pick('web', service), {
+    value: {
+      type: 'LoadBalancer',
+      cluster_ips: ['10.96.0.7', 'fd00:96::7'],
+      external_ips: ['203.0.113.1'],
+      load_balancer_ips: ['203.0.113.9'],
+      ports: [
+        { name: 'http', protocol: 'TCP', port: 80, node_port: 30_080 },
+        { name: 'dns', protocol: 'UDP', port: 53 },
+      ],
+      external_policy: 'Local',
+      internal_policy: 'Cluster',
+      affinity_ms: 60_000,
+      health_port: 30_100,
+      source_prefixes: ['198.51.100.0/24'],
+      lb_type: 'maglev',
+      hash: ['srcaddr', 'dstaddr'],
+    },
+    faults: [],
+  });
+  const plain = { clusterIP: '10.96.0.1', ports: [{ port: 443 }] };
+  t.match(pick(service_kind, plain).value, {
+    type: 'ClusterIP',
+    cluster_ips: ['10.96.0.1'],
+    external_policy: 'Cluster',
+    ports: [{ name: '', protocol: 'TCP', port: 443, node_port: undefined }],
+    affinity_ms: undefined,
+    load_balancer_ips: [],
+  });
+  t.equal(pick(service_kind, { ...plain, sessionAffinity: 'ClientIP' }).value?.affinity_ms, 10_800_000);
+  t.strictSame(
+    service_kind.pick('x', { spec: plain, status: service.status }).value?.load_balancer_ips,
+    [],
+    'what an earlier type has left in the status',
+  );
+  for (const none of [
+    { ...plain, type: 'ExternalName', externalName: 'example.org' },
+    { clusterIP: 'None' },
+    { clusterIP: 'None', clusterIPs: ['None'] },
+  ])
+    t.strictSame(pick(service_kind, none), { faults: [] }, 'has no address, and is well');
+  const wrong = pick(service_kind, {
+    clusterIPs: ['10.96.0.1', 'x'],
+    externalIPs: ['1.2.3'],
+    ports: [{ port: 0 }, { port: 80, protocol: 'QUIC' }, { port: 81 }],
+    externalTrafficPolicy: 'Far',
+    loadBalancerSourceRanges: ['all'],
+  });
+  t.strictSame(wrong.faults, [
+    'spec.clusterIPs[1]: "x" is not an IP address',
+    'spec.externalIPs[0]: "1.2.3" is not an IP address',
+    'spec.ports[0].port: 0 is not a whole number from 1 to 65535',
+    'spec.ports[1].protocol: "QUIC" is not one of TCP, UDP, SCTP',
+    'spec.externalTrafficPolicy: "Far" is not one of Cluster, Local',
+    'spec.loadBalancerSourceRanges[0]: "all" is not a prefix such as 10.0.0.0/16',
+  ]);
+  t.match(wrong.value, { cluster_ips: ['10.96.0.1'], ports: [{ port: 81 }], external_policy: 'Cluster' });
+  t.strictSame(pick(service_kind, { type: 'Portal' }), {
+    faults: ['spec.type: "Portal" is not one of ClusterIP, NodePort, LoadBalancer, ExternalName'],
+  });
+});
+
+t.test('EndpointSlice: only endpoints that flows may go to', async (t) => {
+  const labels = { 'kubernetes.io/service-name': 'web' };
+  const slice = (more: object) => ({
+    metadata: { name: 'web-x', namespace: 'default', labels },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 8080 }, { port: 53, protocol: 'UDP' }, { name: 'all' }],
+    ...more,
+  });
+  const conditions = (each: object) => ({ addresses: ['10.1.0.1'], conditions: each });
+  t.strictSame(
+    endpoint_slice_kind.pick(
+      'web-x',
+      slice({
+        endpoints: [
+          { addresses: ['10.1.0.1', '10.1.0.99'], nodeName: 'a' },
+          {
+            addresses: ['10.1.0.2'],
+            hints: { forZones: [{ name: 'z' }], forNodes: [{ name: 'a' }, { name: 'b' }] },
+          },
+        ],
+      }),
+    ),
+    {
+      value: {
+        service: 'default/web',
+        family: 4,
+        endpoints: [
+          { address: '10.1.0.1', node: 'a' },
+          { address: '10.1.0.2', for_zones: ['z'], for_nodes: ['a', 'b'] },
+        ],
+        ports: [
+          { name: 'http', protocol: 'TCP', port: 8080 },
+          { name: '', protocol: 'UDP', port: 53 },
+        ],
+      },
+      faults: [],
+    },
+  );
+  for (const [of, expected] of [
+    [{}, 'ready'],
+    [{ ready: true }, 'ready'],
+    [{ ready: null }, 'ready'],
+    [{ ready: true, terminating: true }, 'ready'],
+    [{ ready: false }, 'none'],
+    [{ ready: false, serving: true }, 'none'],
+    [{ ready: false, serving: true, terminating: true }, 'draining'],
+    [{ ready: false, serving: false, terminating: true }, 'none'],
+    [{ ready: false, terminating: true }, 'none'],
+  ] as const) {
+    const { endpoints } = endpoint_slice_kind.pick('x', slice({ endpoints: [conditions(of)] })).value!;
+    const [only] = endpoints;
+    const found = only === undefined ? 'none' : only.draining === true ? 'draining' : 'ready';
+    t.equal(found, expected, JSON.stringify(of));
+  }
+  t.strictSame(endpoint_slice_kind.pick('x', slice({ addressType: 'FQDN' })), { faults: [] });
+  t.strictSame(endpoint_slice_kind.pick('x', slice({ metadata: { namespace: 'default' } })), { faults: [] });
+  t.match(endpoint_slice_kind.pick('x', slice({ addressType: undefined })), {
+    value: undefined,
+    faults: ['addressType: is missing'],
+  });
+  const mixed = endpoint_slice_kind.pick(
+    'x',
+    slice({ addressType: 'IPv6', endpoints: [{ addresses: ['10.1.0.1'] }, { addresses: ['FD00::1'] }] }),
+  );
+  t.strictSame(mixed.value?.endpoints, [{ address: 'fd00::1' }]);
+  t.strictSame(mixed.faults, ['endpoints[0].addresses[0]: "10.1.0.1" is not an IPv6 address']);
+});
+
 t.test('what is told of one object is bounded, and a fault is that of its own field', async (t) => {
   const spec = {
     serviceClusterIPs: Array(100).fill({ cidr: 'x' }),
@@ -623,8 +786,15 @@ t.test('any JSON is read without an exception, and what is told of it is bounded
     ipam_block_kind,
     felix_configuration_kind,
     secretKind('a', 'b'),
+    service_kind,
+    endpoint_slice_kind,
   ];
   const names = [
+    'clusterIPs',
+    'ports',
+    'loadBalancer',
+    'sessionAffinityConfig',
+    'kubernetes.io/service-name',
     'cidr',
     'peerIP',
     'importV4',
@@ -650,7 +820,8 @@ t.test('any JSON is read without an exception, and what is told of it is bounded
   }));
   fc.assert(
     fc.property(fc.constantFrom(...kinds), tree, tree, tree, (kind, metadata, spec, status) => {
-      const { faults } = kind.pick('x', { metadata, spec, status, data: spec });
+      const slice = { addressType: 'IPv4', endpoints: spec, ports: status };
+      const { faults } = kind.pick('x', { metadata, spec, status, data: spec, ...slice });
       return faults.length <= 16 && faults.every((fault) => fault.length < 500);
     }),
   );

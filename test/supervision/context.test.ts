@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { ActorContext, StopReason } from '../../src/actor-system.js';
+import type { ActorContext, ActorRef, LifeRef, StopReason } from '../../src/actor-system.js';
 import { BOOM, gate, NOTE, type Probe, world } from '../kit/world.js';
 
 t.test('what an actor can do', async (t) => {
@@ -52,6 +52,48 @@ t.test('what an actor can do', async (t) => {
     first!.tellSelf(NOTE(4));
     await w.clock.advance(100);
     t.same(w.take(), ['a1-crash', 'a2+']);
+  });
+
+  t.test('an address of one life: what is asked of it is answered by that life, or by nobody', async (t) => {
+    const w = world(t);
+    await w.spawn(w.probe('a'), w.probe('w'));
+    let life: LifeRef<Probe> | undefined;
+    const busy = gate();
+    await w.tell('a', {
+      type: 'do',
+      run: (ctx) => {
+        life = ctx.this_life;
+        return busy.opened;
+      },
+    });
+    t.equal(life?.incarnation, 1);
+    const answers: string[] = [];
+    const ask = (to: ActorRef<Probe>) =>
+      w.tell('w', {
+        type: 'do',
+        run: (ctx) => {
+          ctx
+            .ask<Probe, string>(to, (reply) => ({ type: 'question', reply }), 5000)
+            .then((answer) => answers.push(answer))
+            .catch(({ code }) => answers.push(code));
+        },
+      });
+    await ask(life!);
+    busy.open();
+    await w.settle();
+    t.same(answers.splice(0), ['a1 here']);
+
+    await w.tell('a', BOOM);
+    await ask(life!);
+    await ask(w.ref('a'));
+    t.same(answers.splice(0), ['ACTOR_DOWN'], 'at once, while the path waits for the next life');
+    t.notOk(life!.tell(NOTE(1)));
+    t.notOk(life!.tellUrgent(NOTE(2)));
+    await w.clock.advance(100);
+    t.same(answers.splice(0), ['a2 here']);
+    await ask(life!);
+    t.same(answers, ['ACTOR_DOWN'], 'nor does it reach the next life');
+    t.same(w.take(), ['a1+', 'w1+', 'a1-crash', 'a2+']);
   });
 
   t.test('death watch: one that was to come back and does not is announced again', async (t) => {
