@@ -7,12 +7,14 @@
  *   │  └─ vpp-connection
  *   ├─ uplink
  *   ├─ cluster
+ *   ├─ connectivity
  *   └─ cni
  *      └─ <pod>          one_for_one
  */
 import type { ActorRef, ActorSystem, ChildSpec, Supervision } from './actor-system.js';
 import type { ClusterMessage } from './messages/cluster.js';
 import type { CniMessage } from './messages/cni.js';
+import type { ConnectivityMessage } from './messages/connectivity.js';
 import type { UplinkMessage } from './messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from './messages/vpp.js';
 
@@ -38,6 +40,11 @@ export interface Actors {
     vpp: ActorRef<VppConnectionMessage>,
   ) => ChildSpec<UplinkMessage>;
   readonly cluster: (uplink: ActorRef<UplinkMessage>) => ChildSpec<ClusterMessage>;
+  readonly connectivity: (
+    vpp: ActorRef<VppConnectionMessage>,
+    uplink: ActorRef<UplinkMessage>,
+    cluster: ActorRef<ClusterMessage>,
+  ) => ChildSpec<ConnectivityMessage>;
   readonly cni: (
     vpp: ActorRef<VppConnectionMessage>,
     uplink: ActorRef<UplinkMessage>,
@@ -49,6 +56,7 @@ export interface Tree {
   readonly vpp: ActorRef<VppConnectionMessage>;
   readonly uplink: ActorRef<UplinkMessage>;
   readonly cluster: ActorRef<ClusterMessage>;
+  readonly connectivity: ActorRef<ConnectivityMessage>;
   readonly cni: ActorRef<CniMessage>;
 }
 
@@ -59,8 +67,9 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
   await system.spawn(group('vpp', vpp_supervision, [actors.vppProcess, actors.vppConnection(process)]));
   const uplink = await system.spawn(actors.uplink(process, vpp));
   const cluster = await system.spawn(actors.cluster(uplink));
+  const connectivity = await system.spawn(actors.connectivity(vpp, uplink, cluster));
   const cni = await system.spawn(actors.cni(vpp, uplink));
-  return { process, vpp, uplink, cluster, cni };
+  return { process, vpp, uplink, cluster, connectivity, cni };
 }
 
 /** A supervisor and nothing else: it starts its children in order and takes no messages. */

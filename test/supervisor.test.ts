@@ -56,6 +56,7 @@ class Node {
       vppConnection: (process) => this.spec('vpp-connection', [process]),
       uplink: (process, vpp) => this.spec('uplink', [process, vpp]),
       cluster: (uplink) => this.spec('cluster', [uplink]),
+      connectivity: (vpp, uplink, cluster) => this.spec('connectivity', [vpp, uplink, cluster]),
       cni: (vpp, uplink) => this.spec('cni', [vpp, uplink]),
     };
     return startTree(this.system, actors);
@@ -79,6 +80,7 @@ const all = [
   '+vpp-connection (vpp-process)',
   '+uplink (vpp-process vpp-connection)',
   '+cluster (uplink)',
+  '+connectivity (vpp-connection uplink cluster)',
   '+cni (vpp-connection uplink)',
 ];
 
@@ -87,20 +89,28 @@ t.test('actors start after those that they talk to, and stop before them', async
   const tree = await node.start();
   t.same(node.take(), all);
   t.same(
-    [tree.process, tree.vpp, tree.uplink, tree.cluster, tree.cni].map(({ path }) => path),
-    ['root/vpp/vpp-process', 'root/vpp/vpp-connection', 'root/uplink', 'root/cluster', 'root/cni'],
+    [tree.process, tree.vpp, tree.uplink, tree.cluster, tree.connectivity, tree.cni].map(({ path }) => path),
+    [
+      'root/vpp/vpp-process',
+      'root/vpp/vpp-connection',
+      'root/uplink',
+      'root/cluster',
+      'root/connectivity',
+      'root/cni',
+    ],
   );
   await node.system.stop();
-  t.same(node.take(), ['-cni', '-cluster', '-uplink', '-vpp-connection', '-vpp-process']);
+  t.same(node.take(), ['-cni', '-connectivity', '-cluster', '-uplink', '-vpp-connection', '-vpp-process']);
   t.equal(node.gave_up, undefined);
 });
 
 t.test('a crash takes along what was started after it; one in the vpp group everything', async (t) => {
-  const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-cni'];
+  const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-connectivity', '-cni'];
   const cases: [string, string[]][] = [
-    ['cni', ['-cni', all[4]!]],
-    ['cluster', ['-cluster', '-cni', ...all.slice(3)]],
-    ['uplink', ['-uplink', '-cluster', '-cni', ...all.slice(2)]],
+    ['cni', ['-cni', all[5]!]],
+    ['connectivity', ['-connectivity', '-cni', ...all.slice(4)]],
+    ['cluster', ['-cluster', '-connectivity', '-cni', ...all.slice(3)]],
+    ['uplink', ['-uplink', '-cluster', '-connectivity', '-cni', ...all.slice(2)]],
     ['vpp/vpp-connection', [...stops, ...all]],
     ['vpp/vpp-process', [...stops, ...all]],
   ];

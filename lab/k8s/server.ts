@@ -6,10 +6,19 @@ import type { Clock, Timer } from '../../src/clock.js';
 import { Answer, statusOf } from './answer.js';
 import type { Certificate } from './certificate.js';
 import { type Fault, Faults, type Verb } from './faults.js';
-import { bucketOf, type Json, mergePatch, metadataOf, Refusal, type Resource, Store } from './store.js';
+import {
+  bucketOf,
+  type Json,
+  mergePatch,
+  metadataOf,
+  Refusal,
+  type Resource,
+  Store,
+  type StoredEvent,
+} from './store.js';
 
 /**
- * A stand-in of a Kubernetes API server, in memory and on loopback: discovery, lists by page, watches with bookmarks, writes, custom
+ * A stand-in of a Kubernetes API server, in memory, on loopback where nothing else is said: discovery, lists by page, watches with bookmarks, writes, custom
  * resources; enough for kubectl's get, apply and delete. It has no schemas, no admission and no roles, and shows objects as they were
  * written. It can be told to fail (faults.ts).
  */
@@ -20,6 +29,8 @@ export interface StandInOptions {
   readonly tls?: Certificate;
   /** 0 or absent: any. */
   readonly port?: number;
+  /** 127.0.0.1 when absent. */
+  readonly address?: string;
 }
 
 export interface SeenRequest {
@@ -40,6 +51,14 @@ const core: readonly Resource[] = [
   { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false },
   { group: '', version: 'v1', plural: 'namespaces', kind: 'Namespace', namespaced: false },
   { group: '', version: 'v1', plural: 'secrets', kind: 'Secret', namespaced: true },
+  { group: '', version: 'v1', plural: 'services', kind: 'Service', namespaced: true },
+  {
+    group: 'discovery.k8s.io',
+    version: 'v1',
+    plural: 'endpointslices',
+    kind: 'EndpointSlice',
+    namespaced: true,
+  },
 ];
 
 const definitions: Resource = {
@@ -101,7 +120,7 @@ export class StandInApiServer {
   }
 
   async start(): Promise<void> {
-    this.#server.listen(this.#options.port ?? 0, '127.0.0.1');
+    this.#server.listen(this.#options.port ?? 0, this.#options.address ?? '127.0.0.1');
     await once(this.#server, 'listening');
     this.#scheduleBookmarks();
   }
@@ -454,15 +473,22 @@ export class StandInApiServer {
       answer.end();
       return;
     }
-    const tell = (type: string, object: Json): void => {
-      if (selected(object, target, url)) answer.event(type, shown(object, resource));
+    const begun = (object: Json): void => {
+      if (selected(object, target, url)) answer.event('ADDED', shown(object, resource));
     };
-    if (begin === undefined) for (const object of this.store.list(bucket)) tell('ADDED', object);
-    for (const { type, object } of missed) tell(type, object);
+    // An object whose labels are no longer those that were asked for is gone, to who asked.
+    const tell = ({ type, object, old }: StoredEvent): void => {
+      const was = old !== undefined && selected(old, target, url);
+      const is = type !== 'DELETED' && selected(object, target, url);
+      if (was && !is) answer.event('DELETED', shown(object, resource));
+      else if (is) answer.event(was ? 'MODIFIED' : 'ADDED', shown(object, resource));
+    };
+    if (begin === undefined) for (const object of this.store.list(bucket)) begun(object);
+    for (const event of missed) tell(event);
     const watcher = { answer, resource, bookmarks: url.searchParams.get('allowWatchBookmarks') === 'true' };
     this.#watchers.add(watcher);
     const forget = this.store.onChange((event) => {
-      if (event.bucket === bucket) tell(event.type, event.object);
+      if (event.bucket === bucket) tell(event);
     });
     response.on('close', () => {
       forget();
@@ -487,11 +513,24 @@ const shown = (object: Json, resource: Resource): Json => ({
   apiVersion: apiVersion(resource),
 });
 
-/** By namespace of the path, and by `metadata.name` of the field selector. */
+/** By namespace of the path, `metadata.name` of the field selector, and the label selector. */
 function selected(object: Json, { namespace }: Target, url: URL): boolean {
   const metadata = metadataOf(object);
   const name = /metadata\.name=([^,]+)/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
   return (
-    (namespace === undefined || metadata.namespace === namespace) && (name ?? metadata.name) === metadata.name
+    (namespace === undefined || metadata.namespace === namespace) &&
+    (name ?? metadata.name) === metadata.name &&
+    hasLabels(metadata.labels, url.searchParams.get('labelSelector') ?? '')
   );
+}
+
+/** Kubernetes' selectors without sets: `key`, `!key`, `key=value`, `key!=value`, with commas between. */
+function hasLabels(labels: unknown, selector: string): boolean {
+  const there = new Map(Object.entries((labels ?? {}) as Json));
+  return selector.split(',').every((term) => {
+    const [, not, key = '', operator, value] = /^(!?)([^=!]*)(==?|!=)?(.*)$/.exec(term.trim()) ?? [];
+    if (key === '') return true;
+    if (operator === undefined) return there.has(key) !== (not === '!');
+    return (there.get(key) === value) === (operator !== '!=');
+  });
 }

@@ -20,6 +20,8 @@ export interface StoredEvent {
   /** Group and plural: versions of a kind share their objects. */
   readonly bucket: string;
   readonly object: Json;
+  /** What was there before. */
+  readonly old: Json | undefined;
 }
 
 /** An answer that is no success. */
@@ -140,9 +142,10 @@ export class Store {
       objects = new Map();
       this.#objects.set(bucket, objects);
     }
+    const old = objects.get(key);
     if (type === 'DELETED') objects.delete(key);
     else objects.set(key, stored);
-    const event = { type, version: this.#version, bucket, object: stored };
+    const event = { type, version: this.#version, bucket, object: stored, old };
     this.#history.push(event);
     if (this.#history.length > history_max * 2) {
       this.#history = this.#history.slice(-history_max);

@@ -7,7 +7,7 @@ import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js'
 import type { Timer } from '../clock.js';
 import { Connectivity } from '../desired/connectivity.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
-import { LocalPrefixes, local_prefix_kinds } from '../desired/local-prefixes.js';
+import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { NodeAddresses } from '../desired/node-addresses.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
@@ -21,6 +21,23 @@ export interface ConnectivityDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
   readonly uplink: ActorRef<SubscribeNode>;
   readonly cluster: ActorRef<ClusterMessage>;
+  /** Told once in each life how to ask for the report of it. */
+  readonly report: (ask: () => ConnectivityReport) => void;
+}
+
+/** For people: what keeps routes from VPP. Bounded: a hundred objects each. */
+export interface ConnectivityReport {
+  /** Who tells the routes. */
+  readonly source: ConnectivitySettings['route_source'];
+  /** What has not told all that there is yet. */
+  readonly unsynced: readonly string[];
+  /** By object of the input, what is wrong with it and what to do. */
+  readonly faults: Readonly<Record<string, string>>;
+  /** By object of VPP, why it was refused. It is tried again. */
+  readonly refused: Readonly<Record<string, string>>;
+  /** How many there are, shown or not. */
+  readonly faulty_count: number;
+  readonly refused_count: number;
 }
 
 export interface ConnectivitySettings {
@@ -91,13 +108,14 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     this.ipam = is_bgp ? undefined : new IpamRoutes(node_name);
     this.local = new LocalPrefixes({ node_name, services: is_bgp });
     this.needed = is_bgp ? needed : needed_of_ipam;
-    this.kinds = [...new Set([...this.needed, ...(is_bgp ? local_prefix_kinds : [])])];
+    this.kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
   }
 
   begin(): void {
-    const { uplink, cluster } = this.deps;
+    const { uplink, cluster, report } = this.deps;
+    report(() => this.report());
     uplink.tell({ type: 'SubscribeNode', subscriber: this.ctx.self });
-    cluster.tell({ type: 'Subscribe', subscriber: this.ctx.self, kinds: this.kinds });
+    cluster.tell({ type: 'Subscribe', subscriber: this.ctx.this_life, kinds: this.kinds });
   }
 
   receive(message: ConnectivityMessage): void | Promise<void> {
@@ -128,28 +146,33 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   }
 
   gauges() {
-    const { routes, tunnels, faulty } = this.plan.counts;
+    const { routes, tunnels } = this.plan.counts;
     const { in_vpp, waiting, refused } = this.writer.gauges();
-    return {
-      routes,
-      tunnels,
-      in_vpp,
-      waiting,
-      refused,
-      faulty: faulty + this.nodes.shared_count + (this.ipam?.faulty_count ?? 0),
-    };
+    return { routes, tunnels, in_vpp, waiting, refused, faulty: this.faulty };
   }
 
   describe() {
     return {
-      source: this.settings.route_source,
       generation: this.writer.generation,
-      unsynced: this.unsynced(),
       ...this.plan.counts,
-      ...this.writer.gauges(),
-      refused_objects: this.writer.refused(),
-      faults: this.faults(),
+      writer: this.writer.gauges(),
+      ...this.report(),
     };
+  }
+
+  private report(): ConnectivityReport {
+    return {
+      source: this.settings.route_source,
+      unsynced: this.unsynced(),
+      faults: this.faults(),
+      refused: this.writer.refused(),
+      faulty_count: this.faulty,
+      refused_count: this.writer.gauges().refused,
+    };
+  }
+
+  private get faulty(): number {
+    return this.plan.counts.faulty + this.nodes.shared_count + (this.ipam?.faulty_count ?? 0);
   }
 
   private faults(): Readonly<Record<string, string>> {

@@ -170,7 +170,8 @@ class UplinkActor implements Actor<UplinkMessage> {
         if (this.ready !== undefined) message.subscriber.tellUrgent(this.ready);
         return;
       case 'PodPrefixes':
-        return;
+        this.takeOver.pods = message.pods;
+        return this.settle(0);
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
         return;

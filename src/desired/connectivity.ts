@@ -11,15 +11,18 @@ import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import type { VppObject } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
-import { Pools } from './pools.js';
+import { type GonePool, Pools } from './pools.js';
 import {
-  dropRoute,
+  drop_paths,
   nodeRoute,
   type Outlook,
+  type Paths,
+  pathsBy,
   type RouteFault,
-  remoteRoute,
   routeFaultText,
+  routeTo,
   type Tunnel,
+  type TunnelKind,
   tunnelObjects,
 } from './remote-route.js';
 
@@ -34,33 +37,59 @@ export interface Sink {
 }
 
 /** A prefix that somebody has told of. */
-class Entry {
+class Entry implements Bits {
+  readonly bytes: string;
+  readonly length: number;
   next_hop: Hop | undefined;
   /** Where no route holds, its packets are dropped. */
   dropped = false;
   /** What is wanted for it by now, and the tunnel that it goes by. */
   route: Route | undefined;
-  tunnel: Tunnel | undefined;
+  tunnel: Use | undefined;
   fault: RouteFault | undefined;
+  /** It would be of this pool, which is deleted. */
+  gone_pool: GonePool | undefined;
 
   constructor(
     readonly prefix: string,
-    readonly bits: Bits,
-  ) {}
+    { bytes, length }: Bits,
+  ) {
+    this.bytes = bytes;
+    this.length = length;
+  }
 }
 
 /** A node, or a router, by the address that leads to it. */
-class Hop {
+class Hop implements Bits {
+  readonly bytes: string;
+  readonly length: number;
+  readonly flat: Paths;
   readonly entries = new Set<Entry>();
-  /** By tag: how many routes go by it. */
-  readonly tunnels = new Map<string, { tunnel: Tunnel; routes: number }>();
+  /** By tag: those by which routes go. */
+  readonly tunnels = new Map<string, Use>();
   /** Of the node itself. */
   route: Route | undefined;
 
+  constructor(readonly address: string) {
+    const { bytes, length } = bitsOf(address);
+    this.bytes = bytes;
+    this.length = length;
+    this.flat = pathsBy(address, undefined);
+  }
+}
+
+/** A tunnel that is in use. */
+class Use {
+  readonly paths: Paths;
+  routes = 0;
+
   constructor(
-    readonly address: string,
-    readonly bits: Bits,
-  ) {}
+    readonly hop: Hop,
+    readonly kind: TunnelKind,
+    public tunnel: Tunnel,
+  ) {
+    this.paths = pathsBy(hop.address, tunnel);
+  }
 }
 
 export class Connectivity {
@@ -160,72 +189,82 @@ export class Connectivity {
   }
 
   #planEntry(entry: Entry, outlook: Outlook, sink: Sink): void {
-    const { next_hop: hop, bits, prefix } = entry;
-    const way = hop && outlook.way(prefix, bits, hop.address, hop.bits, this.#pools.of(bits));
-    entry.fault = way?.fault;
+    const { next_hop: hop } = entry;
+    const pool = hop && this.#pools.of(entry);
+    const way = hop && outlook.way(entry, hop, pool);
+    this.#countGone(entry, hop !== undefined && pool === undefined);
+    const before = entry.tunnel;
+    entry.tunnel = undefined;
+    entry.fault = undefined;
+    let paths = entry.dropped ? drop_paths : undefined;
+    if (hop !== undefined && way === 'flat') paths = hop.flat;
+    else if (hop !== undefined && (way === 'ipip' || way === 'vxlan')) {
+      // The tunnel is wanted before what goes by it, and is wanted no more behind it.
+      entry.tunnel = this.#use(hop, way, outlook, sink);
+      paths = entry.tunnel.paths;
+    } else if (way !== undefined) entry.fault = way as RouteFault;
     if (entry.fault === undefined) this.#faulty.delete(entry);
     else this.#faulty.add(entry);
-    const leads = way !== undefined && way.fault === undefined;
-    const tunnel = leads ? way.tunnel : undefined;
-    // The tunnel is wanted before what goes by it, and is wanted no more behind it.
-    const before = entry.tunnel;
-    if (tunnel !== undefined && tunnel.tag !== before?.tag)
-      this.#use(this.#hop(tunnel.dst), tunnel, outlook, sink);
-    entry.tunnel = tunnel;
-    if (leads) this.#want(entry, remoteRoute(prefix, hop!.address, tunnel), sink);
-    else if (entry.dropped) this.#want(entry, dropRoute(prefix), sink);
-    else this.#unwant(entry, sink);
-    if (before !== undefined && before.tag !== tunnel?.tag) this.#leave(before, sink);
+    this.#want(entry, paths, sink);
+    if (before !== undefined) this.#leave(before, sink);
     if (hop === undefined && !entry.dropped) this.#forget(entry);
   }
 
-  #want(entry: Entry, route: Route, sink: Sink): void {
-    const before = entry.route;
-    if (before !== undefined && isSamePath(before, route)) return;
-    entry.route = route;
-    if (before === undefined) this.#route_count += 1;
-    sink.want(route);
+  /** A pool that is deleted knows how many routes would be in it. */
+  #countGone(entry: Entry, in_none: boolean): void {
+    if (entry.gone_pool !== undefined) entry.gone_pool.routes -= 1;
+    entry.gone_pool = in_none ? this.#pools.goneOf(entry) : undefined;
+    if (entry.gone_pool !== undefined) entry.gone_pool.routes += 1;
   }
 
-  #unwant(entry: Entry, sink: Sink): void {
+  #want(entry: Entry, paths: Paths | undefined, sink: Sink): void {
     const before = entry.route;
-    if (before === undefined) return;
-    entry.route = undefined;
-    this.#route_count -= 1;
-    sink.unwant(before);
+    if (before?.paths === paths) return;
+    if (paths === undefined) {
+      entry.route = undefined;
+      this.#route_count -= 1;
+      sink.unwant(before!);
+      return;
+    }
+    if (before === undefined) this.#route_count += 1;
+    entry.route = routeTo(entry.prefix, paths);
+    sink.want(entry.route);
   }
 
   // --- tunnels
 
-  #use(hop: Hop, tunnel: Tunnel, outlook: Outlook, sink: Sink): void {
-    const used = hop.tunnels.get(tunnel.tag);
-    if (used !== undefined) {
-      used.routes += 1;
-      return;
+  #use(hop: Hop, kind: TunnelKind, outlook: Outlook, sink: Sink): Use {
+    let used: Use | undefined;
+    for (const each of hop.tunnels.values())
+      if (each.kind === kind && outlook.names(each.tunnel)) used = each;
+    if (used === undefined) {
+      const tunnel = outlook.tunnel(kind, hop.address)!;
+      used = new Use(hop, kind, tunnel);
+      hop.tunnels.set(tunnel.tag, used);
+      this.#tunnel_count += 1;
+      for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
+      this.#routeNode(hop, sink);
     }
-    hop.tunnels.set(tunnel.tag, { tunnel, routes: 1 });
-    this.#tunnel_count += 1;
-    for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
-    this.#routeNode(hop, sink);
+    used.routes += 1;
+    return used;
   }
 
-  #leave({ tag, dst }: Tunnel, sink: Sink): void {
-    const hop = this.#hop(dst);
-    const used = hop.tunnels.get(tag)!;
+  #leave(used: Use, sink: Sink): void {
+    const { hop, tunnel } = used;
     used.routes -= 1;
     if (used.routes > 0) return;
-    hop.tunnels.delete(tag);
+    hop.tunnels.delete(tunnel.tag);
     this.#tunnel_count -= 1;
     this.#routeNode(hop, sink);
-    sink.unwant(used.tunnel);
+    sink.unwant(tunnel);
     this.#forgetHop(hop);
   }
 
   /** Its tunnels have another source, MTU or port by now. */
   #renew(hop: Hop, outlook: Outlook, sink: Sink): void {
     for (const used of hop.tunnels.values()) {
-      const tunnel = outlook.renewed(used.tunnel);
-      // One that has another tag, or none, has lost its routes by now, or is going to.
+      const tunnel = outlook.tunnel(used.kind, hop.address);
+      // One that has another tag, or cannot be, has lost its routes by now, or is going to.
       if (tunnel?.tag !== used.tunnel.tag) continue;
       used.tunnel = tunnel;
       for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
@@ -234,15 +273,14 @@ export class Connectivity {
 
   /** Of several tunnels to one node, the first by its tag. */
   #routeNode(hop: Hop, sink: Sink): void {
-    let first: Tunnel | undefined;
-    for (const { tunnel } of hop.tunnels.values())
-      if (first === undefined || tunnel.tag < first.tag) first = tunnel;
+    let first: Use | undefined;
+    for (const used of hop.tunnels.values())
+      if (first === undefined || used.tunnel.tag < first.tunnel.tag) first = used;
     const before = hop.route;
-    const route = first && nodeRoute(first);
-    if (route !== undefined && before !== undefined && isSamePath(before, route)) return;
-    hop.route = route;
-    if (route !== undefined) sink.want(route);
-    else if (before !== undefined) sink.unwant(before);
+    if (before?.paths === first?.paths) return;
+    hop.route = first && nodeRoute(hop.address, first.paths);
+    if (hop.route !== undefined) sink.want(hop.route);
+    else sink.unwant(before!);
   }
 
   // --- what is known
@@ -262,7 +300,7 @@ export class Connectivity {
   #hop(address: string): Hop {
     const known = this.#hops.get(address);
     if (known !== undefined) return known;
-    const hop = new Hop(address, bitsOf(address));
+    const hop = new Hop(address);
     this.#hops.set(address, hop);
     return hop;
   }
@@ -292,17 +330,6 @@ export class Connectivity {
   /** By object, what is wrong and what to do; as many as somebody wants to read. */
   *faults(): Iterable<readonly [object: string, text: string]> {
     yield* this.#pools.faults();
-    for (const { name, prefix, bits } of this.#pools.gone) {
-      let routes = 0;
-      for (const { next_hop, bits: inner } of this.#within.within(bits)) {
-        if (next_hop !== undefined && this.#pools.of(inner) === undefined) routes += 1;
-      }
-      if (routes === 0) continue;
-      yield [
-        `IPPool ${name}`,
-        `(${prefix}) is deleted while ${routes} routes lead to its addresses, which go without a tunnel now: delete their pods, or make the pool anew`,
-      ];
-    }
     for (const [prefix, { next_hop, fault }] of this.#senseless) {
       yield [`route ${prefix.slice(0, 64)}`, routeFaultText(fault, next_hop.slice(0, 64))];
     }
@@ -310,27 +337,5 @@ export class Connectivity {
       if (fault !== undefined && next_hop !== undefined)
         yield [`route ${prefix}`, routeFaultText(fault, next_hop.address)];
     }
-  }
-
-  /** What is wanted for a prefix, and by whom it was told: for `why` questions. */
-  wanted(prefix: string): Route | undefined {
-    return this.#entries.get(prefix)?.route;
-  }
-}
-
-/** Both have one path. */
-function isSamePath(a: Route, b: Route): boolean {
-  const [one] = a.paths;
-  const [other] = b.paths;
-  if (one === undefined || other === undefined || one.via !== other.via) return false;
-  switch (one.via) {
-    case 'interface':
-      return (
-        other.via === 'interface' && one.interface === other.interface && one.next_hop === other.next_hop
-      );
-    case 'next_hop':
-      return other.via === 'next_hop' && one.next_hop === other.next_hop;
-    default:
-      return true;
   }
 }

@@ -8,7 +8,7 @@
  */
 
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
-import { linkLocalOf } from '../ip/text.js';
+import { linkLocalOf, parsePrefix } from '../ip/text.js';
 import type {
   Address,
   Link,
@@ -44,8 +44,18 @@ const cluster_mtu_reduction = 60;
 
 /** Prefixes of the cluster that only VPP knows how to reach, and the address of VPP's side of the tap. */
 export interface ClusterPrefixes {
+  /** Of services. */
   readonly prefixes: readonly string[];
+  /** Undefined: not known yet. What there are of their routes stays. */
+  readonly pods?: PodPrefixes;
   readonly tap_address: string;
+}
+
+/** Prefixes of Calico's pools, canonical. */
+export interface PodPrefixes {
+  readonly prefixes: readonly string[];
+  /** Some of it leaves this node in a tunnel: packets have to be smaller. */
+  readonly encapsulated: boolean;
 }
 
 /** Ifindexes of the taps by those of the uplinks that they stand for. */
@@ -206,28 +216,55 @@ function onLinkRoutes(uplink: Uplink, link: number): PlacedRoute[] {
 }
 
 /**
- * Services are reached through VPP whatever routes the host has: before those of IPv4, and with a better metric than those of IPv6, which
+ * Services and pods are reached through VPP whatever routes the host has: before those of IPv4, and with a better metric than those of IPv6, which
  * would be joined with ours. The routes go with the tap.
  */
 function clusterRoutes(
   uplink: Uplink,
   link: number,
-  { prefixes, tap_address }: ClusterPrefixes,
+  { prefixes, pods, tap_address }: ClusterPrefixes,
 ): PlacedRoute[] {
   const families = hasIp6(uplink) ? [4, 6] : [4];
-  return prefixes
-    .map((prefix) => ({ prefix: networkOf(prefix), family: prefix.includes(':') ? 6 : 4 }) as const)
+  const reduced_mtu = uplink.mtu - cluster_mtu_reduction;
+  const mtus = new Map(prefixes.map((prefix) => [networkOf(prefix), reduced_mtu]));
+  for (const prefix of pods?.prefixes ?? [])
+    if (!mtus.has(prefix) && isApart(prefix, uplink))
+      mtus.set(prefix, pods?.encapsulated ? reduced_mtu : uplink.mtu);
+  return [...mtus]
+    .map(([prefix, mtu]) => ({ prefix, mtu, family: prefix.includes(':') ? 6 : 4 }) as const)
     .filter(({ family }) => families.includes(family))
-    .map(({ prefix, family }) => {
+    .map(({ prefix, mtu, family }) => {
       const gateway = family === 6 ? hostTapLinkLocal(uplink.index) : splitPrefix(tap_address).address;
       return ownRoute({
         family,
         prefix,
         ...(family === 6 ? { metric: on_link_metric } : { first: true }),
-        metrics: { mtu: uplink.mtu - cluster_mtu_reduction },
+        metrics: { mtu },
         next_hops: [{ oif: link, gateway, onlink: true }],
       });
     });
+}
+
+/** Of our routes on the tap these alone say how large a packet may be. */
+export function isClusterRoute({ protocol, metrics }: LinuxRoute): boolean {
+  return protocol === own_route_protocol && metrics?.mtu !== undefined;
+}
+
+/**
+ * A pool that lies on the link is reached as all of the link is; a route to it would come before that by which the host finds its gateway. One that is a
+ * default route says nothing.
+ */
+function isApart(prefix: string, { addresses }: Uplink): boolean {
+  const { address, length, family } = parsePrefix(prefix);
+  if (length === 0) return false;
+  return !addresses.some((own) => {
+    const on_link = parsePrefix(own.prefix);
+    return (
+      on_link.family === family &&
+      on_link.length <= length &&
+      networkOf(`${address}/${on_link.length}`) === networkOf(own.prefix)
+    );
+  });
 }
 
 function ownRoute(route: PlacedRoute): PlacedRoute {

@@ -6,10 +6,12 @@ import { PrefixTable } from '../ip/prefix-table.js';
 /** Pools that are gone, of which it is still known that they were there. */
 const gone_max = 64;
 
+/** A pool that was deleted and has not come back. */
 export interface GonePool {
   readonly name: string;
   readonly prefix: string;
-  readonly bits: Bits;
+  /** Prefixes within it that are in no other pool and have a route, as whoever plans them counts. */
+  routes: number;
 }
 
 export class Pools {
@@ -18,6 +20,7 @@ export class Pools {
   /** Those of one prefix: the first by name holds, so that all nodes agree. */
   readonly #names = new Map<string, Set<string>>();
   readonly #gone = new Map<string, GonePool>();
+  readonly #gone_by_prefix = new PrefixTable<GonePool>();
 
   /** Answers the prefixes in which routes may go another way now. */
   set(name: string, pool: IpPool | undefined): readonly Bits[] {
@@ -55,13 +58,20 @@ export class Pools {
     return this.#pools.size;
   }
 
-  /** Pools that were deleted and have not come back. */
-  get gone(): Iterable<GonePool> {
-    return this.#gone.values();
+  /** The pool that would hold this prefix, had it not been deleted. */
+  goneOf(bits: Bits): GonePool | undefined {
+    return this.#gone.size === 0 ? undefined : this.#gone_by_prefix.longest(bits);
   }
 
   /** By `IPPool name`, what is wrong with pools among themselves. */
   *faults(): Iterable<readonly [object: string, text: string]> {
+    for (const { name, prefix, routes } of this.#gone.values()) {
+      if (routes === 0) continue;
+      yield [
+        `IPPool ${name}`,
+        `(${prefix}) is deleted while ${routes} routes lead to its addresses, which go without a tunnel now: delete their pods, or make the pool anew`,
+      ];
+    }
     for (const [name, { prefix }] of this.#pools) {
       const holder = this.#holder(prefix)!;
       if (holder !== name) {
@@ -88,11 +98,21 @@ export class Pools {
   }
 
   #remember(name: string, before: IpPool | undefined, pool: IpPool | undefined): void {
-    this.#gone.delete(name);
+    const gone = this.#gone.get(name);
+    if (gone !== undefined) this.#forget(gone);
     if (pool !== undefined || before === undefined) return;
-    this.#gone.set(name, { name, prefix: before.prefix, bits: bitsOf(before.prefix) });
-    const [oldest] = this.#gone.keys();
-    if (this.#gone.size > gone_max) this.#gone.delete(oldest!);
+    const { prefix } = before;
+    const now: GonePool = { name, prefix, routes: 0 };
+    this.#gone.set(name, now);
+    this.#gone_by_prefix.set(bitsOf(prefix), now);
+    const [oldest] = this.#gone.values();
+    if (this.#gone.size > gone_max) this.#forget(oldest!);
+  }
+
+  #forget(gone: GonePool): void {
+    this.#gone.delete(gone.name);
+    const bits = bitsOf(gone.prefix);
+    if (this.#gone_by_prefix.longest(bits) === gone) this.#gone_by_prefix.delete(bits);
   }
 }
 

@@ -3,10 +3,8 @@
  * the own node to VPP objects.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { EncapsulationMode, IpPool } from '../calico/kinds/ip-pool.js';
-import { type Bits, bitsOf, holds } from '../ip/bits.js';
-import { isLinkLocal } from '../ip/prefix.js';
-import { isUnicast } from '../ip/spelling.js';
+import type { IpPool } from '../calico/kinds/ip-pool.js';
+import { type Bits, bitsOf, holds, isGlobalUnicast } from '../ip/bits.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
@@ -118,10 +116,10 @@ export function routeFaultText(fault: RouteFault, next_hop: string): string {
   }
 }
 
-/** How its packets leave: by the way to the next hop itself, or by a tunnel to it. */
-export type Way = { readonly tunnel?: Tunnel; readonly fault?: undefined } | { readonly fault: RouteFault };
+export type TunnelKind = 'ipip' | 'vxlan';
 
-const flat: Way = {};
+/** How its packets leave: by the way to the next hop itself, by a tunnel to it, or not at all. */
+export type Way = 'flat' | TunnelKind | RouteFault;
 
 /** A node's own view, as often as routes are looked at with it. */
 export class Outlook {
@@ -150,71 +148,74 @@ export class Outlook {
   }
 
   /** The way of a route. `bits` and `hop`: of its prefix and its next hop, which are canonical. */
-  way(prefix: string, bits: Bits, next_hop: string, hop: Bits, pool: IpPool | undefined): Way {
-    const fault = this.#guard(prefix, bits, next_hop, hop);
-    if (fault !== undefined) return { fault };
-    const kind = pool && this.#encapsulation(pool, hop);
-    if (kind === 'unknown') return { fault: 'no_own_subnet' };
-    if (hop.bytes.length !== bits.bytes.length && kind !== 'ipip') return { fault: 'other_family' };
-    if (kind === undefined) return flat;
-    const src = this.own.node[`ip${familyOf(next_hop)}`];
-    if (src === undefined) return { fault: 'no_own_address' };
-    return { tunnel: this.#tunnel(kind, src, next_hop) };
+  way(bits: Bits, hop: Bits, pool: IpPool | undefined): Way {
+    const fault = this.#guard(bits, hop);
+    if (fault !== undefined) return fault;
+    const kind = pool === undefined ? 'flat' : this.#encapsulation(pool, hop);
+    if (kind === 'no_own_subnet') return kind;
+    if (hop.bytes.length !== bits.bytes.length && kind !== 'ipip') return 'other_family';
+    return kind === 'flat' || this.#address(hop) !== undefined ? kind : 'no_own_address';
   }
 
-  /** The tunnel of the same kind to the same node, as it is to be by now; undefined where it cannot be. */
-  renewed({ kind, dst }: Tunnel): Tunnel | undefined {
+  /** The tunnel of this kind to a node; undefined where it has no address to come from. */
+  tunnel(kind: TunnelKind, dst: string): Tunnel | undefined {
     const src = this.own.node[`ip${familyOf(dst)}`];
-    return src === undefined ? undefined : this.#tunnel(kind === 'ipip_tunnel' ? 'ipip' : 'vxlan', src, dst);
-  }
-
-  #tunnel(kind: 'ipip' | 'vxlan', src: string, dst: string): Tunnel {
+    if (src === undefined) return undefined;
     if (kind === 'ipip') return { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst };
     const { vxlan_vni: vni, vxlan_port: port } = this.settings;
     return { kind: 'vxlan_tunnel', tag: vxlanTag(vni, dst), src, dst, vni, port };
   }
 
-  #guard(prefix: string, bits: Bits, next_hop: string, hop: Bits): RouteFault | undefined {
+  /** Whether a tunnel of this kind to the same node would have the same tag. */
+  names(tunnel: Tunnel): boolean {
+    return tunnel.kind === 'ipip_tunnel' || tunnel.vni === this.settings.vxlan_vni;
+  }
+
+  #address(hop: Bits): string | undefined {
+    return this.own.node[hop.bytes.length === 4 ? 'ip4' : 'ip6'];
+  }
+
+  #guard(bits: Bits, hop: Bits): RouteFault | undefined {
     if (bits.length === 0) return 'default_route';
-    if (!isUnicast(prefix.slice(0, prefix.indexOf('/'))) || isLinkLocal(prefix)) return 'not_unicast';
-    if (!isUnicast(next_hop) || isLinkLocal(next_hop)) return 'no_next_hop';
-    if (this.#addresses.some((own) => own.bytes === hop.bytes)) return 'own_next_hop';
-    if (this.#addresses.some((own) => holds(bits, own))) return 'covers_node';
+    if (!isGlobalUnicast(bits)) return 'not_unicast';
+    if (!isGlobalUnicast(hop)) return 'no_next_hop';
+    for (const own of this.#addresses) {
+      if (own.bytes === hop.bytes) return 'own_next_hop';
+      if (holds(bits, own)) return 'covers_node';
+    }
     if (holds(bits, hop)) return 'covers_next_hop';
     return undefined;
   }
 
-  /** `unknown`: it would follow from an address that the node has not. */
-  #encapsulation(pool: IpPool, hop: Bits): 'ipip' | 'vxlan' | 'unknown' | undefined {
-    const { ipip, vxlan } = pool;
-    const mode: EncapsulationMode = ipip === 'Never' ? vxlan : ipip;
+  #encapsulation({ ipip, vxlan }: IpPool, hop: Bits): 'flat' | TunnelKind | 'no_own_subnet' {
     const kind = ipip === 'Never' ? 'vxlan' : 'ipip';
-    if (mode === 'Never') return undefined;
+    const mode = ipip === 'Never' ? vxlan : ipip;
+    if (mode === 'Never') return 'flat';
     if (mode === 'Always') return kind;
     const subnet = this.#subnets.find(({ bytes }) => bytes.length === hop.bytes.length);
-    if (subnet === undefined) return 'unknown';
-    return holds(subnet, hop) ? undefined : kind;
+    if (subnet === undefined) return 'no_own_subnet';
+    return holds(subnet, hop) ? 'flat' : kind;
   }
 }
 
-export function remoteRoute(prefix: string, next_hop: string, tunnel: Tunnel | undefined): Route {
-  const path: Path =
-    tunnel === undefined
-      ? { via: 'next_hop', next_hop }
-      : { via: 'interface', interface: tunnel.tag, next_hop };
-  return { kind: 'route', source: 'connectivity', table_id: default_table, prefix, paths: [path] };
+/** Of all routes that leave in the same way: one and the same. */
+export type Paths = readonly [Path];
+
+export const drop_paths: Paths = [{ via: 'drop' }];
+
+export function pathsBy(next_hop: string, tunnel: Tunnel | undefined): Paths {
+  if (tunnel === undefined) return [{ via: 'next_hop', next_hop }];
+  return [{ via: 'interface', interface: tunnel.tag, next_hop }];
 }
 
-/** Of an own block, or of services: what has no longer route is nobody's. */
-export function dropRoute(prefix: string): Route {
-  return { kind: 'route', source: 'connectivity', table_id: default_table, prefix, paths: [{ via: 'drop' }] };
+export function routeTo(prefix: string, paths: Paths): Route {
+  return { kind: 'route', source: 'connectivity', table_id: default_table, prefix, paths };
 }
 
 /**
  * What pods send to that node itself goes by the tunnel, too: their addresses are known there, and nowhere between. Not in the default
  * table, where the tunnel's own packets are routed.
  */
-export function nodeRoute({ tag, dst }: Tunnel): Route {
-  const paths: readonly Path[] = [{ via: 'interface', interface: tag, next_hop: dst }];
-  return { kind: 'route', source: 'connectivity', table_id: pods_table, prefix: hostPrefix(dst), paths };
+export function nodeRoute(address: string, paths: Paths): Route {
+  return { kind: 'route', source: 'connectivity', table_id: pods_table, prefix: hostPrefix(address), paths };
 }

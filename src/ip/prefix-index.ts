@@ -4,14 +4,14 @@ import { type Bits, firstBits, holds } from './bits.js';
 /** Prefixes that begin with the same bits are in one bucket: blocks of a /16, or of a /48, are some thousand. */
 const bucket_bits: Readonly<Record<number, number>> = { 4: 16, 16: 48 };
 
-export class PrefixIndex<T extends { readonly bits: Bits }> {
+export class PrefixIndex<T extends Bits> {
   /** By the first bits. Of both families: these have 2 characters, those 6. */
   readonly #buckets = new Map<string, Set<T>>();
   /** Too short for a bucket. */
   readonly #short = new Set<T>();
 
   add(item: T): void {
-    const name = bucketOf(item.bits);
+    const name = bucketOf(item);
     if (name === undefined) {
       this.#short.add(item);
       return;
@@ -22,7 +22,7 @@ export class PrefixIndex<T extends { readonly bits: Bits }> {
   }
 
   delete(item: T): void {
-    const name = bucketOf(item.bits);
+    const name = bucketOf(item);
     if (name === undefined) {
       this.#short.delete(item);
       return;
@@ -36,10 +36,10 @@ export class PrefixIndex<T extends { readonly bits: Bits }> {
   *within(bits: Bits): Iterable<T> {
     const name = bucketOf(bits);
     if (name !== undefined) {
-      for (const item of this.#buckets.get(name) ?? []) if (holds(bits, item.bits)) yield item;
+      for (const item of this.#buckets.get(name) ?? []) if (holds(bits, item)) yield item;
       return;
     }
-    for (const item of this.#short) if (holds(bits, item.bits)) yield item;
+    for (const item of this.#short) if (holds(bits, item)) yield item;
     const start = firstBits(bits.bytes, bits.length);
     const bucket_length = bucket_bits[bits.bytes.length]! >> 3;
     for (const [name, bucket] of this.#buckets) {

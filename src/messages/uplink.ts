@@ -1,21 +1,14 @@
 /** The mailbox of the uplink actor. */
+import type { PodPrefixes } from '../desired/host-tap.js';
 import type { Taken } from '../uplink/take-over.js';
 import type { SubscribeNode } from './node.js';
 import type { VppStatus } from './vpp.js';
-
-/** Prefixes that VPP knows the way to, and Linux does not. Canonical, each once. */
-export interface PodPrefixes {
-  readonly type: 'PodPrefixes';
-  readonly prefixes: readonly string[];
-  /** Some of it leaves this node in a tunnel: packets have to be smaller. */
-  readonly encapsulated: boolean;
-}
 
 export type UplinkMessage =
   | VppStatus
   | SubscribeNode
   /** From the cluster: all prefixes of Calico's pools, once they are known. Told urgently; idempotent. */
-  | PodPrefixes
+  | { readonly type: 'PodPrefixes'; readonly pods: PodPrefixes }
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
   /** From itself: VPP of this generation has the uplinks, in this form. */

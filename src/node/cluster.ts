@@ -5,12 +5,13 @@ import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js'
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
+import type { PodPrefixes } from '../desired/host-tap.js';
 import { inClusterAccess, laterAccess } from '../k8s/access.js';
 import { type Cluster, kubernetesCluster, type SourceSpoofing, without_cluster } from '../k8s/cluster.js';
 import { kubeconfigAccess } from '../k8s/kubeconfig.js';
 import { Reflector } from '../k8s/reflector.js';
 import type { Log } from '../log.js';
-import type { PodPrefixes, UplinkMessage } from '../messages/uplink.js';
+import type { UplinkMessage } from '../messages/uplink.js';
 import type { Wiring } from './wiring.js';
 
 /** The API server of this node: that of the kubeconfig where one is named, else that of the pod. Asks nobody yet. */
@@ -32,17 +33,27 @@ export function clusterOf(config: Config, clock: Clock, log: Log): Cluster {
 export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkMessage>) {
   const { config, clock, log } = parts;
   const { api } = parts.cluster;
+  const tellPools = (pools: readonly IpPool[]): void => {
+    uplink.tellUrgent({ type: 'PodPrefixes', pods: podPrefixes(pools) });
+  };
   return cluster({
     reflect:
       api && ((kind, deliver) => new Reflector({ ...api, kind, deliver, clock, log, random: Math.random })),
     namespace: config.namespace,
     random: Math.random,
-    learners: () => [
-      learner<FelixConfiguration>('FelixConfiguration', (all) =>
-        parts.cluster.learnSourceSpoofing(sourceSpoofing(config.node_name, all)),
-      ),
-      learner<IpPool>('IPPool', (all) => void uplink.tellUrgent(podPrefixes([...all.values()]))),
-    ],
+    learners: () => {
+      if (api === undefined) {
+        // Nobody will tell of any.
+        tellPools([]);
+        return [];
+      }
+      return [
+        learner<FelixConfiguration>('FelixConfiguration', (all) =>
+          parts.cluster.learnSourceSpoofing(sourceSpoofing(config.node_name, all)),
+        ),
+        learner<IpPool>('IPPool', (all) => tellPools([...all.values()])),
+      ];
+    },
     report: (statuses) => sync.set('cluster', () => clusterReport(statuses())),
   });
 }
@@ -74,7 +85,6 @@ export function sourceSpoofing(
 
 export function podPrefixes(pools: readonly IpPool[]): PodPrefixes {
   return {
-    type: 'PodPrefixes',
     prefixes: [...new Set(pools.map(({ prefix }) => prefix))].sort(),
     encapsulated: pools.some(({ ipip, vxlan }) => ipip !== 'Never' || vxlan !== 'Never'),
   };

@@ -9,6 +9,7 @@ import { root_supervision, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { clusterActorOf } from './cluster.js';
 import { cniOf } from './cni.js';
+import { connectivityOf } from './connectivity.js';
 import { type LastWord, lastWord, restoreHost } from './last-word.js';
 import type { NodeParts } from './parts.js';
 import { routeSource } from './route-source.js';
@@ -97,6 +98,7 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
       vppConnection: (vpp_process) => connectionOf(wiring, vpp_process),
       uplink: (vpp_process, vpp) => uplinkOf(wiring, vpp_process, vpp),
       cluster: (uplink) => clusterActorOf(wiring, uplink),
+      connectivity: (vpp, uplink, cluster) => connectivityOf(wiring, vpp, uplink, cluster),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);

@@ -25,6 +25,7 @@ import {
   keyOf,
   type ObjectKey,
   outlives,
+  ownerRule,
   removePlace,
   same,
   type VppObject,
@@ -494,9 +495,8 @@ export class Model {
   #isKept(object: VppObject): boolean {
     if (this.#kept.size === 0) return false;
     const tag = interfaceMade(object);
-    return tag === undefined
-      ? interfacesUsed(object).some((used) => this.#kept.has(used))
-      : this.#kept.has(tag);
+    if (tag !== undefined) return this.#kept.has(tag);
+    return isOfInterface(object) && interfacesUsed(object).some((used) => this.#kept.has(used));
   }
 
   #isRemade(object: VppObject): boolean {
@@ -518,6 +518,11 @@ export class Model {
 function known({ wanted, there }: Entry, seen: VppObject): VppObject {
   if (wanted !== undefined && !isDangling(seen) && same(wanted, seen)) return wanted;
   return there !== undefined && same(there, seen) && same(seen, there) ? there : seen;
+}
+
+/** Belongs to its interface, and does not just lead by it. */
+function isOfInterface(object: VppObject): boolean {
+  return ownerRule(object).by === 'interface';
 }
 
 function isReplaced({ there, wanted }: Entry): boolean {

@@ -1,7 +1,6 @@
 /**
  * Has VPP hold the routes and tunnels that are wanted, with one transaction after the other, two on their way. What an earlier life has
- * left in VPP stays as it is until it is known what is wanted; a tunnel stays until nothing leads through it, so that routes move from one
- * to the next without a gap. What VPP refuses is tried again, later each time.
+ * left in VPP stays as it is until it is known what is wanted. What VPP refuses is tried again, later each time.
  */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
@@ -59,8 +58,6 @@ export class RouteWriter implements Sink {
   /** What nobody has asked for and an earlier life has left: tunnels by their tags, and the rest. */
   readonly #kept = new Set<ObjectKey>();
   readonly #kept_tunnels = new Set<InterfaceTag>();
-  /** Wanted no more, and there as long as something leads through them. */
-  readonly #leaving = new Set<InterfaceTag>();
   /** All that is wanted has been told: what is not is to go. */
   #told = false;
 
@@ -78,17 +75,15 @@ export class RouteWriter implements Sink {
 
   want(object: VppObject): void {
     const tag = interfaceMade(object);
-    if (tag !== undefined) {
-      this.#leaving.delete(tag);
-      this.#kept_tunnels.delete(tag);
-    } else if (this.#kept.size > 0) this.#kept.delete(keyOf(object));
+    if (tag !== undefined) this.#kept_tunnels.delete(tag);
+    else if (this.#kept.size > 0) this.#kept.delete(keyOf(object));
     this.#model.want(object);
   }
 
   unwant(object: VppObject): void {
     const tag = interfaceMade(object);
     if (tag === undefined) this.#model.unwant(keyOf(object));
-    else this.#leaving.add(tag);
+    else this.#unwantTunnel(tag);
   }
 
   /** Whether all that is wanted has been told by now. */
@@ -103,8 +98,6 @@ export class RouteWriter implements Sink {
     this.#void();
     this.#generation = generation;
     // Another VPP need not be given what was to go; what this one still has of it is seen again.
-    for (const tag of this.#leaving) this.#unwantTunnel(tag);
-    this.#leaving.clear();
     if (this.#told) {
       for (const key of this.#kept) this.#model.unwant(key);
       this.#kept.clear();
@@ -204,18 +197,10 @@ export class RouteWriter implements Sink {
       this.#releaseKept();
       return true;
     }
-    if (this.#told) {
-      for (const tag of this.#kept_tunnels) this.#leaving.add(tag);
-      this.#kept_tunnels.clear();
-    }
-    let released = false;
-    for (const tag of this.#leaving) {
-      if (this.#leads(tag)) continue;
-      this.#leaving.delete(tag);
-      this.#unwantTunnel(tag);
-      released = true;
-    }
-    return released;
+    if (!this.#told || this.#kept_tunnels.size === 0) return false;
+    for (const tag of this.#kept_tunnels) this.#unwantTunnel(tag);
+    this.#kept_tunnels.clear();
+    return true;
   }
 
   /** A piece of it. */
@@ -229,14 +214,7 @@ export class RouteWriter implements Sink {
     }
   }
 
-  /** Something goes through this tunnel, or would not be moved: removed under it, its route would be a black hole for the next one. */
-  #leads(tag: InterfaceTag): boolean {
-    for (const { wanted, there } of this.#model.on(tag)) {
-      if (there?.kind === 'route' || wanted?.kind === 'route') return true;
-    }
-    return false;
-  }
-
+  /** With all that is set on it. It goes when nothing leads through it any more. */
   #unwantTunnel(tag: InterfaceTag): void {
     for (const { wanted } of [...this.#model.on(tag)]) {
       if (wanted !== undefined && wanted.kind !== 'route') this.#model.unwant(keyOf(wanted));

@@ -9,7 +9,7 @@
 
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, fingerprint } from '../desired/host-tap.js';
+import { type ClusterPrefixes, fingerprint, type PodPrefixes } from '../desired/host-tap.js';
 import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
@@ -103,6 +103,8 @@ const mend_interval_ms = 1000;
 export class TakeOver {
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
+  /** Undefined until they are known. Taken in by the next `follow`. */
+  pods: PodPrefixes | undefined;
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -299,7 +301,7 @@ export class TakeOver {
 
   private cluster(): ClusterPrefixes {
     const { service_prefixes, tap_address } = this.settings.inputs;
-    return { prefixes: service_prefixes, tap_address };
+    return { prefixes: service_prefixes, tap_address, ...(this.pods && { pods: this.pods }) };
   }
 
   /** Without its addresses and default routes the host is not what it was; anything else is worth a warning. */

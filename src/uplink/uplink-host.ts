@@ -9,6 +9,7 @@ import {
   hostOwn,
   hostTapChanges,
   hostTapRoutes,
+  isClusterRoute,
   nexthopsOnTaps,
   own_route_protocol,
   type Taps,
@@ -242,10 +243,12 @@ export class UplinkHost {
         .filter(
           (route) => route.next_hops.some(({ oif = 0 }) => isTap.has(oif)) && !wanted.has(routeKey(route)),
         )
-        .map((route): NetworkChange => ({ do: 'delete_route', route }));
-      const index = new RouteIndex(there);
+        // That a pool is gone is known once the pools are.
+        .filter((route) => cluster.pods !== undefined || !isClusterRoute(route));
+      const index = new RouteIndex(there.filter((route) => !stale.includes(route)));
       const placed = routes.flatMap((route) => placing(route, index.at(route)));
-      return refusals(namespace, [...stale, ...lacking, ...placed]);
+      const removed = stale.map((route): NetworkChange => ({ do: 'delete_route', route }));
+      return refusals(namespace, [...removed, ...lacking, ...placed]);
     });
   }
 
@@ -426,11 +429,12 @@ function setSysctls(namespace: NetworkNamespace, sysctls: CapturedUplink['sysctl
   }
 }
 
-function routeKey({ family, prefix, metric, next_hops = [] }: NewRoute): string {
+function routeKey({ family, prefix, metric, metrics, next_hops = [] }: NewRoute): string {
   return [
     family,
     prefix,
     metric || (family === 6 ? 1024 : 0),
+    metrics?.mtu,
     ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`),
   ].join(' ');
 }

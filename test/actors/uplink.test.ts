@@ -2,7 +2,7 @@ import t from 'tap';
 import type { ChildSpec } from '../../src/actor-system.js';
 import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
-import { own_route_protocol } from '../../src/desired/host-tap.js';
+import { isClusterRoute, own_route_protocol } from '../../src/desired/host-tap.js';
 import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
 import type { NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
@@ -656,6 +656,42 @@ t.test('what is ours on the tap is mended when the host has rebuilt the rest as 
   await lab.kit.clock.advance(1000);
   t.same(lab.take(false), [], 'and that is the end of it');
 });
+
+t.test(
+  'the host reaches pods by the tap: told before or after, changed, and gone with the pool',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const routes = () =>
+      lab.linux.network
+        .open()
+        .routes()
+        .filter(isClusterRoute)
+        .map(({ prefix, metrics }) => `${prefix} ${metrics?.mtu}`);
+    const tell = async (prefixes: readonly string[], encapsulated: boolean) => {
+      lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { prefixes, encapsulated } });
+      await lab.kit.clock.advance(1000);
+    };
+    await tell(['10.1.0.0/16'], false);
+    t.same(routes(), []);
+    await lab.taken();
+    t.ok(routes().includes('10.1.0.0/16 9000'), 'with the tap itself');
+    await tell(['10.1.0.0/16', '10.2.0.0/16'], true);
+    t.ok(routes().includes('10.1.0.0/16 8940'));
+    t.ok(routes().includes('10.2.0.0/16 8940'));
+    const all = routes().sort();
+    const own = lab.linux.network.open();
+    for (const route of own.routes().filter(isClusterRoute)) own.apply({ do: 'delete_route', route });
+    lab.tapChanged!();
+    await lab.kit.clock.advance(1000);
+    t.same(routes().sort(), all, 'somebody has removed them');
+    await tell(['10.2.0.0/16'], false);
+    t.notOk(routes().some((route) => route.startsWith('10.1.')));
+    t.ok(routes().includes('10.2.0.0/16 9000'));
+    lab.take();
+    await tell(['10.2.0.0/16'], false);
+    t.same(lab.take(false), [], 'nothing twice');
+  },
+);
 
 /** Gives the uplink what a router has advertised. */
 function advertised(lab: Lab): void {

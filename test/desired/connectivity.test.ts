@@ -284,10 +284,18 @@ t.test('a pool deleted under live pods is reported as long as routes lead to its
   t.equal(lab.wanted.path('10.244.1.0/26'), '10.9.0.2');
   t.match(lab.faults, { 'IPPool gone': /is deleted while 1 routes lead to its addresses/ });
   lab.plan.setRoute('10.244.1.0/26', undefined);
+  lab.all();
   t.strictSame(lab.faults, {});
   lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.all();
+  t.match(lab.faults, { 'IPPool gone': /while 1 routes/ });
   lab.plan.setPool('gone', pool('10.244.0.0/16'));
+  lab.all();
   t.strictSame(lab.faults, {});
+  lab.plan.setPool('gone', undefined);
+  lab.plan.setPool('other', pool('10.244.0.0/15'));
+  lab.all();
+  t.strictSame(lab.faults, {}, 'another one holds its addresses');
 });
 
 t.test('a prefix that moves to another node is one route, and leaves nothing of the first', async (t) => {

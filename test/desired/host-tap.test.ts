@@ -375,6 +375,36 @@ t.test(
   },
 );
 
+t.test('pods are reached as services are; packets are smaller where a pool is encapsulated', async (t) => {
+  const routes = (pods: ClusterPrefixes['pods'], changes = {}) =>
+    hostTapRoutes(
+      uplinkOf({ addresses: [address('10.0.0.2/24'), address('fd00::2/64')], routes: [], ...changes }),
+      taps,
+      [],
+      { ...no_cluster, prefixes: ['10.96.0.0/16'], ...(pods && { pods }) },
+    ).flatMap(({ prefix, metrics, protocol }) => (metrics ? [`${prefix} ${metrics.mtu} ${protocol}`] : []));
+  const services = '10.96.0.0/16 1440 77';
+  t.same(routes(undefined), [services]);
+  const prefixes = ['10.1.0.0/16', 'fd01::/48'];
+  t.same(routes({ prefixes, encapsulated: false }), [services, '10.1.0.0/16 1500 77', 'fd01::/48 1500 77']);
+  t.same(routes({ prefixes, encapsulated: true }), [services, '10.1.0.0/16 1440 77', 'fd01::/48 1440 77']);
+  t.same(routes({ prefixes, encapsulated: true }, { is_main: false }), []);
+  t.same(routes({ prefixes: ['10.96.0.0/16'], encapsulated: false }), [services], 'the same prefix once');
+  // What lies on the link, the whole of it, what is around it, and everything.
+  for (const [prefix, has_route] of [
+    ['10.0.0.128/25', false],
+    ['10.0.0.0/24', false],
+    ['10.0.0.0/23', true],
+    ['10.0.1.0/24', true],
+    ['0.0.0.0/0', false],
+    ['fd00::/64', false],
+    ['fd00::1:0/112', false],
+    ['fd00::/48', true],
+    ['::/0', false],
+  ] as const)
+    t.equal(routes({ prefixes: [prefix], encapsulated: false }).length, has_route ? 2 : 1, prefix);
+});
+
 t.test('the link-local address of VPP is the one that follows from its MAC', async (t) => {
   for (const index of [0, 1, 15, 16, 255]) {
     const network = new FakeHostNetwork();

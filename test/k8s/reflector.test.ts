@@ -3,10 +3,12 @@ import t from 'tap';
 import type { Misdeed } from '../../lab/k8s/faults.js';
 import { bgp_filter_kind } from '../../src/calico/kinds/bgp-filter.js';
 import { bgp_peer_kind } from '../../src/calico/kinds/bgp-peer.js';
+import { endpoint_slice_kind } from '../../src/calico/kinds/endpoint-slice.js';
 import { type IpPool, ip_pool_kind } from '../../src/calico/kinds/ip-pool.js';
 import type { Kind } from '../../src/calico/kinds/kind.js';
 import { node_kind } from '../../src/calico/kinds/node.js';
 import { secretKind } from '../../src/calico/kinds/secret.js';
+import { service_kind } from '../../src/calico/kinds/service.js';
 import { pool, startLab, until, untilTurned } from './k8s-lab.js';
 
 /** Two objects a page. */
@@ -43,6 +45,32 @@ t.test(
     t.strictSame(reflector.snapshot(), { kind: 'IPPool', synced: true, changed: held });
     t.match(asked('watch')[0]?.query, { allowWatchBookmarks: 'true', timeoutSeconds: '300' });
     t.match(reflector.status(), { doing: 'watching', lists: 1, watches: 1, objects: 5, trouble: undefined });
+  },
+);
+
+t.test(
+  'of a kind with a selector nothing else comes; an object that leaves the selection is gone',
+  async (t) => {
+    const { server, reflect, asked } = await startLab(t);
+    const proxied = { 'service.kubernetes.io/service-proxy-name': 'other' };
+    const service = (name: string, labels = {}) => ({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name, namespace: 'default', labels },
+      spec: { clusterIP: '10.96.0.1', ports: [{ port: 80 }] },
+    });
+    server.put(service('a'));
+    server.put(service('b', proxied));
+    const { held, isSynced } = reflect(service_kind);
+    await until('synced', isSynced);
+    t.strictSame([...held.keys()], ['default/a']);
+    await until('watch', () => server.watchers.length === 1);
+    server.put(service('b'));
+    server.put(service('a', proxied));
+    await until('changes', () => held.has('default/b') && !held.has('default/a'));
+    const slices = reflect(endpoint_slice_kind);
+    await until('synced', slices.isSynced);
+    t.equal(asked('list').at(-1)?.path, '/apis/discovery.k8s.io/v1/endpointslices');
   },
 );
 

@@ -467,3 +467,19 @@ t.test('a tunnel that is wanted no more stays while VPP refuses the other way', 
     [],
   );
 });
+
+t.test('a route that goes does not wait for one that VPP will not let move', async (t) => {
+  const model = new Model();
+  for (const object of toPeer(1, { mode: 'ipip', src: '192.0.2.100', prefixes: 2 })) model.seen(object);
+  model.wantOnly(toPeer(1, { mode: 'vxlan', src: '192.0.2.100', prefixes: 1 }));
+  const first = model.take(100);
+  const refused = new Error('no VXLAN');
+  model.settle(
+    first.map((operation) => ({ operation, ...(operation.action === 'add' && { error: refused }) })),
+  );
+  t.strictSame(
+    first.filter(({ action }) => action === 'remove').map(text),
+    ['remove route:connectivity/0/10.1.1.0/24'],
+    'and nothing of the tunnel by which the other one leads',
+  );
+});

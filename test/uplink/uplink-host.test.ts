@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { UplinkSpec } from '../../src/config.js';
-import { own_route_protocol } from '../../src/desired/host-tap.js';
+import { isClusterRoute, own_route_protocol, type PodPrefixes } from '../../src/desired/host-tap.js';
 import { uplinkTag } from '../../src/desired/uplink.js';
 import type { UndoStep } from '../../src/host/undo/undo-step.js';
 import { UplinkError, uplinkOf } from '../../src/uplink/uplink-host.js';
@@ -408,6 +408,43 @@ t.test(
       [[], []],
       'a tap that is down takes nothing',
     );
+  },
+);
+
+t.test(
+  'routes to pods come and go with the pools; what of them is there stays until the pools are known',
+  async (t) => {
+    const lab = new UplinkLab(t.testdir());
+    takeOver(lab, [specOf()]);
+    const uplinks = lab.host.taken()!.uplinks.map((each) => uplinkOf(each, true, 'main-eth0'));
+    const own = lab.network.open();
+    const tap = own.link('eth0')!.index;
+    const dressed = lab.network.snapshot();
+    const shown = () =>
+      own
+        .routes({ link: tap })
+        .filter(isClusterRoute)
+        .map(({ prefix, metrics }) => `${prefix} ${metrics?.mtu}`)
+        .sort();
+    const services = shown();
+    const redress = (pods?: PodPrefixes) => {
+      lab.network.mutations.length = 0;
+      t.same(lab.host.redress(uplinks, { ...cluster, ...(pods && { pods }) }), []);
+      return lab.network.mutations.length;
+    };
+    const prefixes = ['10.1.0.0/16', 'fd01::/48'];
+    t.equal(redress({ prefixes, encapsulated: false }), 2);
+    t.same(shown(), ['10.1.0.0/16 9000', ...services, 'fd01::/48 9000'].sort());
+    t.equal(redress({ prefixes, encapsulated: false }), 0, 'nothing twice');
+    t.equal(redress(), 0, 'a fresh process does not know them yet');
+    redress({ prefixes, encapsulated: true });
+    t.same(
+      shown(),
+      ['10.1.0.0/16 8940', ...services, 'fd01::/48 8940'].sort(),
+      'no route with the old MTU is left',
+    );
+    t.equal(redress({ prefixes: [], encapsulated: false }), 2);
+    t.same(lab.network.snapshot(), dressed);
   },
 );
 
