@@ -566,6 +566,7 @@ class Bgp implements Actor<BgpMessage> {
       { peers, paths: session.paths, ...policies },
       {
         updates: has(gobgp.version, '3.15'),
+        withdraws: has(gobgp.version, '4.6'),
         may_withdraw: this.local.synced,
       },
     );
@@ -594,7 +595,7 @@ class Bgp implements Actor<BgpMessage> {
       if (step.type === 'delete_peer') {
         if (step.comes_back) this.await(step.address);
         else table.release(step.address);
-      } else if (step.type === 'judge_exports' && step.filters) this.await(step.address);
+      }
     // One whose peer is no more comes not back.
     for (const address of table.neighbours())
       if (!plan.peers.has(address) && !plan.pending.has(address)) table.release(address);

@@ -1,7 +1,7 @@
 /** What is done is done by gobgpd's calls, and what it has is read by them. A call that fails costs its own object. */
-import { families, type Gobgp, has, type Path } from 'gobgp-grpc-stubs';
+import { families, type Gobgp, MalformedError, RefusedError } from 'gobgp-grpc-stubs';
 import type { BgpState, BgpStep } from './diff.js';
-import { type LocalPath, localPathOf, pathMessage } from './local-paths.js';
+import { type LocalPath, pathMessage } from './local-paths.js';
 import { type ActualPeer, actualPeer, peerMessage } from './peer-state.js';
 import { type Direction, default_action, policyName } from './policies.js';
 
@@ -34,21 +34,6 @@ export async function readPolicies(
       if (assignment.direction === direction)
         assigned[direction] = [...assignment.policies.map(({ name }) => name), assignment.default_action].join(' ');
   return { statements, assigned };
-}
-
-/** Own paths that gobgpd has: those of nobody else. */
-export async function readPaths(gobgp: Gobgp, signal: AbortSignal): Promise<Map<string, LocalPath>> {
-  const own = new Map<string, LocalPath>();
-  for (const family of [families.ipv4_unicast, families.ipv6_unicast])
-    for await (const { destination } of gobgp.listPath({ family }, { signal }))
-      for (const path of destination.paths) keepOwn(path, own);
-  return own;
-}
-
-function keepOwn(path: Path, own: Map<string, LocalPath>): void {
-  if (path.neighbor_ip !== '') return;
-  const local = localPathOf(path);
-  if (local !== undefined) own.set(local.prefix, local);
 }
 
 export interface ApplyOptions {
@@ -135,12 +120,9 @@ async function carryOut(
     case 'judge_imports':
       await gobgp.resetPeer({ address: step.address, soft: true, direction: 'in' }, { signal });
       return;
-    case 'judge_exports': {
-      // An older gobgpd sends again what passes, and withdraws nothing: what its filter no longer lets through goes with a new session.
-      const soft = !step.filters || has(gobgp.version, '4.6');
-      await gobgp.resetPeer({ address: step.address, soft, direction: soft ? 'out' : 'both' }, { signal });
+    case 'judge_exports':
+      await gobgp.resetPeer({ address: step.address, soft: true, direction: 'out' }, { signal });
       return;
-    }
   }
 }
 
@@ -157,7 +139,9 @@ async function addPaths(
     for (const path of added) paths.set(path.prefix, path);
     return [];
   } catch (error) {
-    if (added.length === 1) return [{ of: `path ${added[0]!.prefix}`, reason: (error as Error).message }];
+    const of_one = error instanceof RefusedError || error instanceof MalformedError;
+    if (!of_one || added.length === 1)
+      return [{ of: `path ${added[0]!.prefix}`, reason: (error as Error).message }];
   }
   const failures: StepFailure[] = [];
   for (const path of added) {

@@ -30,17 +30,23 @@ export type BgpStep =
   | { readonly type: 'update_peer'; readonly peer: WantedPeer }
   /** Routes of this peer are judged anew. */
   | { readonly type: 'judge_imports'; readonly address: string }
-  /** What this peer is told is judged anew; `filters`: by its own filters, which have changed. */
-  | { readonly type: 'judge_exports'; readonly address: string; readonly filters: boolean };
+  /** What this peer is told is judged anew. */
+  | { readonly type: 'judge_exports'; readonly address: string };
 
 export interface DiffOptions {
   /** UpdatePeer leaves the session alone where it can: 3.15. */
   readonly updates: boolean;
+  /** What a new policy does not let through is withdrawn: 4.6. Before, a peer whose filters have changed gets a new session. */
+  readonly withdraws: boolean;
   /** Own paths may be removed: all of what they are made of is known. */
   readonly may_withdraw: boolean;
 }
 
-export function diffBgp(plan: BgpPlan, state: BgpState, { updates, may_withdraw }: DiffOptions): readonly BgpStep[] {
+export function diffBgp(
+  plan: BgpPlan,
+  state: BgpState,
+  { updates, withdraws, may_withdraw }: DiffOptions,
+): readonly BgpStep[] {
   const gone: BgpStep[] = [];
   const changed: BgpStep[] = [];
   /** Peers whose session goes on. */
@@ -50,7 +56,8 @@ export function diffBgp(plan: BgpPlan, state: BgpState, { updates, may_withdraw 
       gone.push({ type: 'delete_peer', address, comes_back: false });
   for (const [address, peer] of plan.peers) {
     const actual = state.peers.get(address);
-    const change = actual === undefined ? 'add' : peerChange(peer, actual, updates);
+    const told_too_much = !withdraws && filtersDiffer(plan.policies, state, address);
+    const change = actual === undefined ? 'add' : told_too_much ? 'replace' : peerChange(peer, actual, updates);
     if (change === 'replace') gone.push({ type: 'delete_peer', address, comes_back: true });
     if (change === 'update') changed.push({ type: 'update_peer', peer });
     else if (change !== 'none') changed.push({ type: 'add_peer', peer });
@@ -102,9 +109,7 @@ function judgeSteps(policies: WantedPolicies, { statements, assigned }: BgpState
     const is_new = assigned[direction] !== assignmentOf(direction);
     return kept.flatMap((address): readonly BgpStep[] => {
       if (!is_new && sameList(concerning(before, address), concerning(after, address))) return [];
-      if (direction === 'import') return [{ type: 'judge_imports', address }];
-      const filters = !sameList(filtersFor(before, address), filtersFor(after, address));
-      return [{ type: 'judge_exports', address, filters }];
+      return [{ type: direction === 'import' ? 'judge_imports' : 'judge_exports', address }];
     });
   });
 }
@@ -114,6 +119,12 @@ function concerning(names: readonly string[], address: string): readonly string[
   return names
     .filter((name) => ['all', address].includes(concernOf(name)))
     .map((name) => name.split(' ').toSpliced(2, 1).join(' '));
+}
+
+/** Whether other filters hold for what this peer is told. */
+function filtersDiffer(policies: WantedPolicies, { statements }: BgpState, address: string): boolean {
+  const before = filtersFor(statements.export ?? [], address);
+  return !sameList(before, filtersFor(statementsOf(policies, 'export'), address));
 }
 
 function filtersFor(names: readonly string[], address: string): readonly string[] {

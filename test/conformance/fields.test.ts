@@ -114,6 +114,21 @@ function ofNode(ip4: string, ip6: string, annotations: object = {}, labels: obje
 
 const has = (bird: Birds, session: string, prefix: string) => bird.routes(session).get(prefix);
 
+/** TCP's listeners of the node. */
+const listening = (net: BgpNet): readonly string[] =>
+  net
+    .in(net.name('node'), 'ss', '-Hltn')
+    .split('\n')
+    .flatMap((line) => line.split(/\s+/)[3] ?? [])
+    .sort();
+
+/** The AS of a gobgpd; undefined while none answers. */
+const asNumber = (node: BgpNode) =>
+  node.ask((gobgp) => gobgp.getBgp()).then(
+    ({ global }) => global.asn,
+    () => undefined,
+  );
+
 /** What gobgpd itself has chosen for a prefix. */
 async function chosen(node: BgpNode, prefix: string): Promise<Path | undefined> {
   return node.ask(async (gobgp) => {
@@ -128,7 +143,7 @@ function attribute<T extends Path['pattrs'][number]['type']>(path: Path | undefi
   return path?.pattrs.find((each) => each.type === type) as Extract<Path['pattrs'][number], { type: T }> | undefined;
 }
 
-for (const { binary, version, major } of gobgpds())
+for (const { binary, version, major } of gobgpds().filter((g) => !process.env.ONLY || g.major === process.env.ONLY))
   t.test(version, { skip, timeout: 600_000 }, async (t) => {
     t.test('sessions', async (t) => {
       const { node, bird } = await lab(t, binary, [
@@ -327,16 +342,16 @@ for (const { binary, version, major } of gobgpds())
       t.ok(bird.isUp('tor'));
       const { pid } = node;
       configure({ asNumber: 64_999, bindMode: 'NodeIP', logSeverityScreen: 'Warning' });
-      await until('asNumber', async () => (await node.ask((gobgp) => gobgp.getBgp())).global.asn === 64_999);
+      await until('asNumber', async () => (await asNumber(node)) === 64_999);
       t.not(node.pid, pid, 'another AS takes another gobgpd');
-      await until('listens', () => / 10\.0\.0\.1:179 /.test(net.in(net.name('node'), 'ss', '-ltn')));
-      t.notMatch(net.in(net.name('node'), 'ss', '-ltn'), /(\*|0\.0\.0\.0|\[::\]):/, 'bindMode; and nobody else listens');
+      await until('listens', () => listening(net).includes('10.0.0.1:179'));
+      t.same(listening(net), ['10.0.0.1:179', '[fd00::1]:179'], 'bindMode; and nothing else listens');
       configure({ listenPort: 1179 }, 'node.n');
-      await until('listenPort', () => / 10\.0\.0\.1:1179 /.test(net.in(net.name('node'), 'ss', '-ltn')));
+      await until('listenPort', () => listening(net).includes('10.0.0.1:1179'));
       configure({ asNumber: 64_998, listenPort: 1179 }, 'node.n');
-      await until('asNumber of the node', async () => (await node.ask((gobgp) => gobgp.getBgp())).global.asn === 64_998);
+      await until('asNumber of the node', async () => (await asNumber(node)) === 64_998);
       node.set('Node', 'n', ofNode('10.0.0.1/24', 'fd00::1/64', { 'projectcalico.org/ASNumber': '1.10' }));
-      await until('its annotation', async () => (await node.ask((gobgp) => gobgp.getBgp())).global.asn === 65_546);
+      await until('its annotation', async () => (await asNumber(node)) === 65_546);
 
       configure({
         ignoredInterfaces: ['eth9'],
@@ -347,5 +362,148 @@ for (const { binary, version, major } of gobgpds())
         ipv6ElevatedRoutePriority: 512,
       });
       await until('reported', async () => (await node.describe()).objects['BGPConfiguration default']?.length === 6);
+    });
+
+    t.test('filters of what comes', async (t) => {
+      const tagged = { '198.18.3.0/24': '65001, 66', '198.18.4.0/24': '65001, 67' };
+      const { node, bird } = await lab(t, binary, [
+        {
+          name: 'tor',
+          local: '10.0.0.11',
+          as: 65_001,
+          routes: [
+            ...['192.0.2.0/24', '192.0.2.0/25', '198.18.1.0/24', '198.18.1.0/25', '198.18.3.0/24', '198.18.4.0/24'],
+            ...['198.18.5.0/24', '198.18.6.0/24', '203.0.113.0/24', '198.19.1.0/24', '198.19.2.0/24', '100.64.0.0/24'],
+          ],
+          exports: `${Object.entries(tagged)
+            .map(([prefix, community]) => `if net = ${prefix} then bgp_community.add((${community}));`)
+            .join(' ')}
+            if net = 198.18.5.0/24 then bgp_large_community.add((65001, 1, 2));
+            if net = 198.18.6.0/24 then bgp_path.prepend(65100);
+            accept;`,
+        },
+        {
+          name: 'six',
+          local: 'fd00::11',
+          as: 65_001,
+          routes: ['fd01:1::/64', 'fd02:1::/64', 'fd02:2::/64', 'fd03::/32'],
+        },
+      ]);
+      const rule = (more: object, action = 'Reject') => ({ action, ...more });
+      node.set('BGPFilter', 'in', {
+        spec: {
+          importV4: [
+            rule({ cidr: '192.0.2.0/24', matchOperator: 'Equal' }),
+            rule({ cidr: '198.18.0.0/16', matchOperator: 'In', prefixLength: { min: 25, max: 25 } }),
+            rule({ communities: { values: ['65001:66'] } }),
+            rule({ communities: { values: ['65001:1:2'] } }),
+            rule({ asPathPrefix: [65_001, 65_100] }),
+            rule({ peerType: 'iBGP', cidr: '203.0.113.0/24', matchOperator: 'In' }),
+            rule({ peerType: 'eBGP', cidr: '198.19.2.0/24', matchOperator: 'In' }),
+            rule({ interface: 'eth*', cidr: '203.0.113.0/24', matchOperator: 'In' }),
+            rule({ source: 'RemotePeers', cidr: '100.64.0.0/24', matchOperator: 'In' }),
+            rule(
+              {
+                cidr: '198.19.0.0/16',
+                matchOperator: 'In',
+                operations: [
+                  { addCommunity: { value: '65000:9' } },
+                  { addCommunity: { value: '65000:9:9' } },
+                  { setPriority: { value: 100 } },
+                  { prependASPath: { prefix: [65_301, 65_300, 65_300] } },
+                ],
+              },
+              'Accept',
+            ),
+          ],
+          importV6: [
+            rule({ cidr: 'fd02:1::/64', matchOperator: 'Equal' }, 'Accept'),
+            rule({ cidr: 'fd02:2::/64', matchOperator: 'NotEqual' }, 'Accept'),
+            rule({ cidr: 'fd03::/16', matchOperator: 'NotIn' }),
+          ],
+        },
+      });
+      node.set('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.11', asNumber: 65_001 } });
+      node.set('BGPPeer', 'six', { spec: { peerIP: 'fd00::11', asNumber: 65_001 } });
+      await until('all', () => node.routes.size === 16);
+      const up = await node.peer('10.0.0.11');
+      node.set('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.11', asNumber: 65_001, filters: ['in'] } });
+      node.set('BGPPeer', 'six', { spec: { peerIP: 'fd00::11', asNumber: 65_001, filters: ['in'] } });
+      await until('the filter', () => node.routes.size <= 8);
+      t.same([...node.routes.keys()].sort(), [
+        ...['192.0.2.0/25', '198.18.1.0/24', '198.18.4.0/24', '198.19.1.0/24', '203.0.113.0/24'],
+        ...['fd01:1::/64', 'fd02:1::/64', 'fd03::/32'],
+      ]);
+      t.equal((await node.peer('10.0.0.11'))?.timers?.state?.uptime, up?.timers?.state?.uptime, 'the session lasts');
+      const changed = await until('operations', () => chosen(node, '198.19.1.0/24'));
+      t.same(attribute(changed, 'communities')?.communities, [65_000 * 65_536 + 9], 'addCommunity');
+      t.match(attribute(changed, 'large_communities')?.communities, [{ global_admin: 65_000, local_data2: 9 }]);
+      t.equal(attribute(changed, 'local_pref')?.local_pref, 2_147_483_547, 'setPriority');
+      t.same(attribute(changed, 'as_path')?.segments[0]?.numbers, [65_301, 65_300, 65_300, 65_001], 'prependASPath');
+      t.match((await node.describe()).objects, { 'BGPFilter in': [/importV4\[7\]\.interface: is not supported/] });
+
+      node.set('BGPFilter', 'in', {
+        spec: { importV4: [rule({ cidr: '203.0.113.0/24', matchOperator: 'NotEqual' })], importV6: [rule({})] },
+      });
+      await until('another filter', () => node.routes.size === 1);
+      t.same([...node.routes.keys()], ['203.0.113.0/24']);
+      node.set('BGPFilter', 'in', { spec: { importV4: [rule({ cidr: '203.0.113.0/24', matchOperator: 'NotIn' })] } });
+      await until('NotIn', () => node.routes.size === 5);
+      node.set('BGPFilter', 'in', undefined);
+      await until('without its filter nothing passes', () => node.routes.size === 0);
+      node.set('BGPFilter', 'in', { spec: { importV4: [rule({ priority: 1_000_000 }), rule({ priority: 2_147_483_547 })] } });
+      await until('priority', () => (major === '4' ? node.routes.size === 4 : 'BGPFilter in'));
+      t.ok(bird.isUp('tor'));
+    });
+
+    t.test('filters of what goes', async (t) => {
+      const { node, bird } = await lab(t, binary, [
+        { name: 'tor', local: '10.0.0.11', as: 65_001 },
+        { name: 'free', local: '10.0.0.12', as: 65_002, routes: ['10.1.8.0/26', '10.1.9.0/26'] },
+        { name: 'internal', local: '10.0.0.13', as: 64_512 },
+      ]);
+      for (const [name, peerIP, asNumber] of [
+        ['tor', '10.0.0.11', 65_001],
+        ['free', '10.0.0.12', 65_002],
+        ['internal', '10.0.0.13', 64_512],
+      ] as const)
+        node.set('BGPPeer', name, { spec: { peerIP, asNumber, filters: name === 'free' ? [] : ['out'] } });
+      node.set('BlockAffinity', 'n-2', block('10.1.2.0/26')).set('BlockAffinity', 'n-3', block('10.1.3.0/26'));
+      node.set('BGPFilter', 'out', { spec: {} });
+      await until('all', () => bird.routes('tor').size === 5 && bird.routes('internal').size === 5);
+      const free = (await node.peer('10.0.0.12'))?.timers?.state?.uptime;
+      node.set('BGPFilter', 'out', {
+        spec: {
+          exportV4: [
+            { cidr: '10.1.2.0/26', matchOperator: 'Equal', action: 'Reject' },
+            { cidr: '10.1.8.0/24', matchOperator: 'In', source: 'RemotePeers', action: 'Reject' },
+            { cidr: '10.1.1.0/24', matchOperator: 'In', source: 'RemotePeers', action: 'Reject' },
+            { asPathPrefix: [65_002], action: 'Reject', peerType: 'iBGP' },
+            {
+              asPathPrefix: [65_002],
+              action: 'Accept',
+              operations: [{ addCommunity: { value: '65000:2' } }],
+            },
+            {
+              cidr: '10.1.3.0/26',
+              matchOperator: 'Equal',
+              action: 'Accept',
+              operations: [
+                { addCommunity: { value: '65000:3' } },
+                { prependASPath: { prefix: [64_512, 64_512] } },
+                { setPriority: { value: 10 } },
+              ],
+            },
+          ],
+        },
+      });
+      await until('the filter', () => bird.routes('tor').size === 3 && bird.routes('internal').size === 2);
+      t.same([...bird.routes('tor').keys()].sort(), ['10.1.1.0/26', '10.1.3.0/26', '10.1.9.0/26'], 'an own block can be rejected');
+      t.same([...bird.routes('internal').keys()].sort(), ['10.1.1.0/26', '10.1.3.0/26']);
+      t.match(has(bird, 'tor', '10.1.9.0/26'), { communities: '(65000,2)', as_path: '64512 65002' });
+      t.match(has(bird, 'tor', '10.1.3.0/26'), { communities: '(65000,3)', as_path: '64512 64512 64512' });
+      t.match(has(bird, 'internal', '10.1.3.0/26'), { local_pref: 2_147_483_637 });
+      t.equal(bird.routes('free').size, 3, 'others are told as before');
+      t.equal((await node.peer('10.0.0.12'))?.timers?.state?.uptime, free, 'and their sessions last');
     });
   });
