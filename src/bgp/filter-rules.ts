@@ -54,7 +54,16 @@ export function filterClauses(filter: BgpFilter, context: FilterContext): readon
       context.fault(`${place}.interface`, 'is not supported: no route here has an interface, the rule fits none');
       continue;
     }
-    clauses.push(...ruleClauses(rule, context));
+    const made = ruleClauses(rule, context);
+    const foreign = rule.operations
+      .flatMap((each) => ('prepend_as_path' in each ? each.prepend_as_path : []))
+      .find((asn) => asn !== context.local_as);
+    if (made.length > 0 && foreign !== undefined && context.direction === 'export' && !context.internal)
+      context.fault(
+        `${place}.operations`,
+        `${foreign} comes before this node's AS, not behind it: routers that look at the first AS refuse the route`,
+      );
+    clauses.push(...made);
   }
   return clauses;
 }

@@ -143,7 +143,7 @@ function attribute<T extends Path['pattrs'][number]['type']>(path: Path | undefi
   return path?.pattrs.find((each) => each.type === type) as Extract<Path['pattrs'][number], { type: T }> | undefined;
 }
 
-for (const { binary, version, major } of gobgpds().filter((g) => !process.env.ONLY || g.major === process.env.ONLY))
+for (const { binary, version, major } of gobgpds())
   t.test(version, { skip, timeout: 600_000 }, async (t) => {
     t.test('sessions', async (t) => {
       const { node, bird } = await lab(t, binary, [
@@ -487,12 +487,25 @@ for (const { binary, version, major } of gobgpds().filter((g) => !process.env.ON
             {
               cidr: '10.1.3.0/26',
               matchOperator: 'Equal',
+              peerType: 'eBGP',
               action: 'Accept',
               operations: [
                 { addCommunity: { value: '65000:3' } },
                 { prependASPath: { prefix: [64_512, 64_512] } },
-                { setPriority: { value: 10 } },
               ],
+            },
+            {
+              cidr: '10.1.3.0/26',
+              matchOperator: 'Equal',
+              action: 'Accept',
+              operations: [{ setPriority: { value: 10 } }, { prependASPath: { prefix: [65_301, 65_302] } }],
+            },
+            {
+              cidr: '10.1.1.0/26',
+              matchOperator: 'Equal',
+              peerType: 'eBGP',
+              action: 'Accept',
+              operations: [{ prependASPath: { prefix: [65_301] } }],
             },
           ],
         },
@@ -502,7 +515,9 @@ for (const { binary, version, major } of gobgpds().filter((g) => !process.env.ON
       t.same([...bird.routes('internal').keys()].sort(), ['10.1.1.0/26', '10.1.3.0/26']);
       t.match(has(bird, 'tor', '10.1.9.0/26'), { communities: '(65000,2)', as_path: '64512 65002' });
       t.match(has(bird, 'tor', '10.1.3.0/26'), { communities: '(65000,3)', as_path: '64512 64512 64512' });
-      t.match(has(bird, 'internal', '10.1.3.0/26'), { local_pref: 2_147_483_637 });
+      t.match(has(bird, 'internal', '10.1.3.0/26'), { local_pref: 2_147_483_637, as_path: '65301 65302' });
+      t.match(has(bird, 'tor', '10.1.1.0/26'), { as_path: '65301 64512' }, 'gobgpd has put its own AS there before');
+      t.match((await node.describe()).objects, { 'BGPFilter out': [/exportV4\[6\]/, /exportV4\[7\]\.operations: .*65301/] });
       t.equal(bird.routes('free').size, 3, 'others are told as before');
       t.equal((await node.peer('10.0.0.12'))?.timers?.state?.uptime, free, 'and their sessions last');
     });
