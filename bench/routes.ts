@@ -271,6 +271,8 @@ async function takenOver(connection: Connection, report: Report): Promise<void> 
   await actor.reached(many);
   report(atMost(`${name}, heap of all that is kept`, heapMegabytes() - before_mb, 'MB', heap_mb_max));
   await actor.stop();
+  const asked = (): number => connection.system.node(connection.ref.path)?.processed.byType.Transact ?? 0;
+  const asked_before = asked();
   const again = await costOf(async () => {
     const anew = await Actor.start(connection, 'bgp');
     await anew.toldAll('Always');
@@ -282,6 +284,7 @@ async function takenOver(connection: Connection, report: Report): Promise<void> 
   report(
     atMost(`${name}, taken over, heap of all that is kept`, heapMegabytes() - before_mb, 'MB', heap_mb_max),
   );
+  report(atMost(`${name}, taken over, transactions`, asked() - asked_before, 'transactions', 0));
   const anew = Actor.of(connection);
   await anew.routes(many, () => undefined);
   await anew.reached(0);

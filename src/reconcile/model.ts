@@ -17,6 +17,7 @@ import {
   canonical,
   changeOf,
   diesWithInterface,
+  flattened,
   goesLast,
   interfaceMade,
   interfacesUsed,
@@ -52,9 +53,9 @@ class Entry {
   constructor(readonly key: ObjectKey) {}
 }
 
-/** Of one VPP, as this model sees it. */
+/** Of one VPP, as one model sees it: `of` stands for that model, which nobody has to keep who keeps an operation. */
 interface Life {
-  readonly of: Model;
+  readonly of: object;
 }
 
 /** An operation that was taken, and of which it is not known what came. */
@@ -96,7 +97,8 @@ export class Model {
   );
   /** Operations taken and not settled. */
   #in_flight = 0;
-  #life: Life = { of: this };
+  readonly #self = {};
+  #life: Life = { of: this.#self };
   readonly #failed = new Map<ObjectKey, Error>();
   #there_count = 0;
   /** Readings are numbered; 0 is none. */
@@ -159,6 +161,9 @@ export class Model {
     const before = entry.wanted;
     if (before === now) return;
     entry.wanted = now;
+    // What a reading has shown is nobody's any more: who wants by the thousand shares what is alike.
+    const { there } = entry;
+    if (there !== undefined && !isDangling(there) && same(now, there) && same(there, now)) entry.there = now;
     if (before !== undefined) this.#leave(entry, before);
     this.#index(entry, now);
     if (before === undefined || !same(now, before) || !same(before, now)) this.#failed.delete(entry.key);
@@ -197,7 +202,7 @@ export class Model {
     this.#removals.clear();
     this.#additions.clear();
     this.#in_flight = 0;
-    this.#life = { of: this };
+    this.#life = { of: this.#self };
     this.#failed.clear();
     this.#there_count = 0;
     this.#reading = 0;
@@ -308,7 +313,7 @@ export class Model {
 
   /** It was taken for a VPP that is gone, and says nothing of this one. */
   #isStale(operation: Operation): boolean {
-    return operation instanceof Taken && operation.life.of === this && operation.life !== this.#life;
+    return operation instanceof Taken && operation.life.of === this.#self && operation.life !== this.#life;
   }
 
   /** Its entry, where it was taken from this model and is settled for the first time. */
@@ -337,8 +342,9 @@ export class Model {
   #entry(key: ObjectKey): Entry {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const entry = new Entry(key);
-    this.#entries.set(key, entry);
+    const flat = flattened(key);
+    const entry = new Entry(flat);
+    this.#entries.set(flat, entry);
     return entry;
   }
 
