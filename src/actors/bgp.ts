@@ -13,8 +13,8 @@ import { type BgpPlan, planBgp, type WantedGlobal } from '../bgp/plan.js';
 import { RemoteTable } from '../bgp/remote-table.js';
 import { restart_ms_default } from '../bgp/settings.js';
 import type { KindName, Kinds } from '../calico/kinds/kinds.js';
-import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import type { Timer } from '../clock.js';
+import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { familyOf } from '../ip/text.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
@@ -79,7 +79,12 @@ const connect_retry_ms = 100;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
 const silences_max = 3;
 
-const kinds: readonly KindName[] = [...localPrefixKinds({ services: true }), 'BGPPeer', 'BGPFilter', 'Secret'];
+const kinds: readonly KindName[] = [
+  ...localPrefixKinds({ services: true }),
+  'BGPPeer',
+  'BGPFilter',
+  'Secret',
+];
 /** Without these nobody knows whom to peer with and what may be told. */
 const vital: readonly KindName[] = ['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter'];
 
@@ -230,14 +235,21 @@ class Bgp implements Actor<BgpMessage> {
       trouble: this.trouble || undefined,
       global: plan?.global,
       waits_for: vital.filter((kind) => !this.synced.has(kind)),
-      routes: { known: table.size, untold: table.unsent, peers_waited_for: table.waiting, unusable: table.unusable },
-      peers: [...this.actual.values()].slice(0, 1000).map(({ address, as_number, session: state, received }) => ({
-        address,
-        as_number,
-        state,
-        received,
-        by: plan?.peers.get(address)?.by,
-      })),
+      routes: {
+        known: table.size,
+        untold: table.unsent,
+        peers_waited_for: table.waiting,
+        unusable: table.unusable,
+      },
+      peers: [...this.actual.values()]
+        .slice(0, 1000)
+        .map(({ address, as_number, session: state, received }) => ({
+          address,
+          as_number,
+          state,
+          received,
+          by: plan?.peers.get(address)?.by,
+        })),
       objects: this.troubles(),
     };
   }
@@ -403,7 +415,12 @@ class Bgp implements Actor<BgpMessage> {
       }
     };
     follow().then(
-      () => this.ctx.tellSelf({ type: 'Lost', run: session.run, reason: 'gobgpd has ended the watch of its table' }),
+      () =>
+        this.ctx.tellSelf({
+          type: 'Lost',
+          run: session.run,
+          reason: 'gobgpd has ended the watch of its table',
+        }),
       (error: Error) => {
         if (!signal.aborted) this.ctx.tellSelf({ type: 'Lost', run: session.run, reason: error.message });
       },
@@ -477,7 +494,10 @@ class Bgp implements Actor<BgpMessage> {
         for (const peer of actual.values()) if (this.hasTold(peer)) table.release(peer.address);
     }
     for (const address of table.expire(ctx.clock.now_ms()))
-      ctx.log.warn({ peer: address }, 'bgp(restart) the peer has not come back in time: its routes are withdrawn');
+      ctx.log.warn(
+        { peer: address },
+        'bgp(restart) the peer has not come back in time: its routes are withdrawn',
+      );
     await this.send();
   }
 
@@ -571,7 +591,11 @@ class Bgp implements Actor<BgpMessage> {
       },
     );
     this.awaitPeers(session, plan, steps);
-    this.failures = await applySteps(gobgp, steps, { signal, restarting: session.restarting, paths: session.paths });
+    this.failures = await applySteps(gobgp, steps, {
+      signal,
+      restarting: session.restarting,
+      paths: session.paths,
+    });
     this.silences = 0;
     session.restarting = false;
     session.converged = true;
@@ -613,7 +637,11 @@ class Bgp implements Actor<BgpMessage> {
         this.trouble = '';
         return true;
       }
-      this.deps.process.tell({ type: 'Renew', pid: run.pid, reason: 'AS, router id or listening addresses have changed' });
+      this.deps.process.tell({
+        type: 'Renew',
+        pid: run.pid,
+        reason: 'AS, router id or listening addresses have changed',
+      });
       return false;
     }
     try {

@@ -24,15 +24,22 @@ export async function readPolicies(
   gobgp: Gobgp,
   signal: AbortSignal,
 ): Promise<Pick<BgpState, 'statements' | 'assigned'>> {
-  const statements: Record<Direction, readonly string[] | undefined> = { import: undefined, export: undefined };
+  const statements: Record<Direction, readonly string[] | undefined> = {
+    import: undefined,
+    export: undefined,
+  };
   const assigned: Record<Direction, string> = { import: '', export: '' };
   for await (const { policy } of gobgp.listPolicy({}, { signal }))
     for (const direction of ['import', 'export'] as const)
-      if (policy.name === policyName(direction)) statements[direction] = policy.statements.map(({ name }) => name);
+      if (policy.name === policyName(direction))
+        statements[direction] = policy.statements.map(({ name }) => name);
   for (const direction of ['import', 'export'] as const)
     for await (const { assignment } of gobgp.listPolicyAssignment({ name: 'global', direction }, { signal }))
       if (assignment.direction === direction)
-        assigned[direction] = [...assignment.policies.map(({ name }) => name), assignment.default_action].join(' ');
+        assigned[direction] = [
+          ...assignment.policies.map(({ name }) => name),
+          assignment.default_action,
+        ].join(' ');
   return { statements, assigned };
 }
 
@@ -126,7 +133,8 @@ async function carryOut(
   }
 }
 
-const familyOfPath = ({ prefix }: LocalPath) => (prefix.includes(':') ? families.ipv6_unicast : families.ipv4_unicast);
+const familyOfPath = ({ prefix }: LocalPath) =>
+  prefix.includes(':') ? families.ipv6_unicast : families.ipv4_unicast;
 
 /** All at once; where one of them is refused nobody says which: then one by one. */
 async function addPaths(
@@ -154,4 +162,3 @@ async function addPaths(
   }
   return failures;
 }
-

@@ -7,7 +7,14 @@ import { samePath } from './local-paths.js';
 import { type ActualPeer, peerChange } from './peer-state.js';
 import type { WantedPeer } from './peers.js';
 import type { BgpPlan } from './plan.js';
-import { concernOf, type Direction, default_action, isFilter, policyName, type WantedPolicies } from './policies.js';
+import {
+  concernOf,
+  type Direction,
+  default_action,
+  isFilter,
+  policyName,
+  type WantedPolicies,
+} from './policies.js';
 
 /** What gobgpd has. */
 export interface BgpState {
@@ -57,7 +64,8 @@ export function diffBgp(
   for (const [address, peer] of plan.peers) {
     const actual = state.peers.get(address);
     const told_too_much = !withdraws && filtersDiffer(plan.policies, state, address);
-    const change = actual === undefined ? 'add' : told_too_much ? 'replace' : peerChange(peer, actual, updates);
+    const change =
+      actual === undefined ? 'add' : told_too_much ? 'replace' : peerChange(peer, actual, updates);
     if (change === 'replace') gone.push({ type: 'delete_peer', address, comes_back: true });
     if (change === 'update') changed.push({ type: 'update_peer', peer });
     else if (change !== 'none') changed.push({ type: 'add_peer', peer });
@@ -89,10 +97,13 @@ function statementsOf(policies: WantedPolicies, direction: Direction): readonly 
 
 const directions = ['import', 'export'] as const;
 
-export const assignmentOf = (direction: Direction): string => `${policyName(direction)} ${default_action[direction]}`;
+export const assignmentOf = (direction: Direction): string =>
+  `${policyName(direction)} ${default_action[direction]}`;
 
 function policySteps(policies: WantedPolicies, { statements, assigned }: BgpState): readonly BgpStep[] {
-  const differ = directions.some((direction) => !sameList(statementsOf(policies, direction), statements[direction]));
+  const differ = directions.some(
+    (direction) => !sameList(statementsOf(policies, direction), statements[direction]),
+  );
   return [
     ...(differ ? [{ type: 'set_policies', policies } as const] : []),
     ...directions
@@ -102,7 +113,11 @@ function policySteps(policies: WantedPolicies, { statements, assigned }: BgpStat
 }
 
 /** GoBGP applies a policy to what comes and goes from then on: what went before is judged anew where the answer may be another. */
-function judgeSteps(policies: WantedPolicies, { statements, assigned }: BgpState, kept: readonly string[]): readonly BgpStep[] {
+function judgeSteps(
+  policies: WantedPolicies,
+  { statements, assigned }: BgpState,
+  kept: readonly string[],
+): readonly BgpStep[] {
   return directions.flatMap((direction) => {
     const before = statements[direction] ?? [];
     const after = statementsOf(policies, direction);

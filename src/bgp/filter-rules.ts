@@ -9,7 +9,10 @@ import { addressBits, type Family } from '../ip/text.js';
 export interface Clause {
   /** What the names of its sets begin with is filled in. */
   readonly sets: readonly ClauseSet[];
-  readonly conditions: Omit<ConditionsInput, 'prefix_set' | 'neighbor_set' | 'as_path_set' | 'community_set' | 'large_community_set'>;
+  readonly conditions: Omit<
+    ConditionsInput,
+    'prefix_set' | 'neighbor_set' | 'as_path_set' | 'community_set' | 'large_community_set'
+  >;
   readonly actions: ActionsInput;
 }
 
@@ -40,9 +43,12 @@ export const rejectAll: Clause = { sets: [], conditions: {}, actions: { route_ac
 /** A filter's rules for one session. A rule that cannot be told to this gobgpd makes the whole filter reject: it may have been one that rejects. */
 export function filterClauses(filter: BgpFilter, context: FilterContext): readonly Clause[] {
   const field = `${context.direction}V${context.family}` as const;
-  const rules = { importV4: filter.import4, importV6: filter.import6, exportV4: filter.export4, exportV6: filter.export6 }[
-    field
-  ];
+  const rules = {
+    importV4: filter.import4,
+    importV6: filter.import6,
+    exportV4: filter.export4,
+    exportV6: filter.export6,
+  }[field];
   const clauses: Clause[] = [];
   for (const [index, rule] of rules.entries()) {
     const place = `spec.${field}[${index}]`;
@@ -51,7 +57,10 @@ export function filterClauses(filter: BgpFilter, context: FilterContext): readon
       return [...clauses, rejectAll];
     }
     if (rule.interface !== undefined) {
-      context.fault(`${place}.interface`, 'is not supported: no route here has an interface, the rule fits none');
+      context.fault(
+        `${place}.interface`,
+        'is not supported: no route here has an interface, the rule fits none',
+      );
       continue;
     }
     const made = ruleClauses(rule, context);
@@ -83,7 +92,9 @@ function ruleClauses(rule: FilterRule, context: FilterContext): readonly Clause[
   return sources.flatMap((source) =>
     communities.flatMap((community) =>
       steps(rule).map(({ prepended, actions }): Clause => {
-        const sets = [prefixes, community, asPathSet(rule, context, prepended)].filter((set) => set !== undefined);
+        const sets = [prefixes, community, asPathSet(rule, context, prepended)].filter(
+          (set) => set !== undefined,
+        );
         return { sets, conditions: { ...source, ...priority }, actions };
       }),
     ),
@@ -91,7 +102,10 @@ function ruleClauses(rule: FilterRule, context: FilterContext): readonly Clause[
 }
 
 /** The prefixes that the rule is for; undefined: all; never: none. */
-function prefixSet({ prefix, operator, length_min, length_max }: FilterRule, family: Family): ClauseSet | undefined | 'never' {
+function prefixSet(
+  { prefix, operator, length_min, length_max }: FilterRule,
+  family: Family,
+): ClauseSet | undefined | 'never' {
   if (prefix === undefined) return undefined;
   const { length } = splitPrefix(prefix);
   const exact = operator === 'Equal' || operator === 'NotEqual';
@@ -102,7 +116,10 @@ function prefixSet({ prefix, operator, length_min, length_max }: FilterRule, fam
   return {
     condition: 'prefix_set',
     match: negated ? 'invert' : 'any',
-    set: { defined_type: 'prefix', prefixes: [{ ip_prefix: prefix, mask_length_min: min, mask_length_max: max }] },
+    set: {
+      defined_type: 'prefix',
+      prefixes: [{ ip_prefix: prefix, mask_length_min: min, mask_length_max: max }],
+    },
   };
 }
 
@@ -115,7 +132,13 @@ function communitySets(communities: readonly string[]): readonly (ClauseSet | un
   return [
     ...(standard.length === 0
       ? []
-      : [{ condition: 'community_set', match: 'any', set: { defined_type: 'community', list: exactly(standard) } } as const]),
+      : [
+          {
+            condition: 'community_set',
+            match: 'any',
+            set: { defined_type: 'community', list: exactly(standard) },
+          } as const,
+        ]),
     ...(large.length === 0
       ? []
       : [

@@ -75,7 +75,11 @@ const version_ms = 5000;
 
 type Processes = Pick<ProcessTable, 'boot_id' | 'startTime' | 'runningAs' | 'watchExit'>;
 
-export function createGobgpdLauncher(settings: GobgpdSettings, processes: Processes, log: Log): GobgpdLauncher {
+export function createGobgpdLauncher(
+  settings: GobgpdSettings,
+  processes: Processes,
+  log: Log,
+): GobgpdLauncher {
   const { binary, api_socket, record, output, within = [] } = settings;
   const { boot_id } = processes;
   /** By which a process is told from another one that got its number later. */
@@ -126,10 +130,17 @@ export function createGobgpdLauncher(settings: GobgpdSettings, processes: Proces
       const found = versionOf(binary);
       if ('reason' in found) throw new Error(found.reason);
       const succeeds = recorded() !== undefined;
-      for (const path of [api_socket, output, record]) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      for (const path of [api_socket, output, record])
+        mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       removeIfExists(api_socket);
       const file = openSync(output, 'a', 0o600);
-      const [first = '', ...rest] = [...within, 'sh', '-c', 'umask 077; exec "$0" "$@"', ...command(settings, found.version)];
+      const [first = '', ...rest] = [
+        ...within,
+        'sh',
+        '-c',
+        'umask 077; exec "$0" "$@"',
+        ...command(settings, found.version),
+      ];
       let child: ReturnType<typeof spawn>;
       try {
         child = spawn(first, rest, { detached: true, stdio: ['ignore', file, file] });
@@ -185,7 +196,16 @@ export function createGobgpdLauncher(settings: GobgpdSettings, processes: Proces
 function command({ binary, api_socket, log_level }: GobgpdSettings, version: string): readonly string[] {
   const parsed = parseVersion(version);
   const metrics = parsed !== undefined && has(parsed, '3.36') ? ['--metrics-path='] : [];
-  return [binary, '--api-hosts', `unix://${api_socket}`, '--pprof-disable', ...metrics, '-p', '-l', log_level];
+  return [
+    binary,
+    '--api-hosts',
+    `unix://${api_socket}`,
+    '--pprof-disable',
+    ...metrics,
+    '-p',
+    '-l',
+    log_level,
+  ];
 }
 
 /** The version in gobgpd's words, or why there is no gobgpd that can be used. */
@@ -213,7 +233,9 @@ function readRecord(path: string): Record | undefined {
     const whole =
       found.version === 1 &&
       Number.isInteger(found.pid) &&
-      [found.start_time, found.boot_id, found.api_socket, found.gobgpd_version].every((each) => typeof each === 'string');
+      [found.start_time, found.boot_id, found.api_socket, found.gobgpd_version].every(
+        (each) => typeof each === 'string',
+      );
     return whole ? (found as Record) : undefined;
   } catch {
     return undefined;

@@ -112,11 +112,17 @@ export function localPathOf(path: Path): LocalPath | undefined {
   let local_pref: number | undefined;
   for (const attribute of path.pattrs) {
     if (attribute.type === 'communities')
-      for (const each of attribute.communities) communities.push(`${Math.floor(each / 65_536)}:${each % 65_536}`);
+      for (const each of attribute.communities)
+        communities.push(`${Math.floor(each / 65_536)}:${each % 65_536}`);
     if (attribute.type === 'large_communities')
       for (const { global_admin, local_data1, local_data2 } of attribute.communities)
         communities.push(`${global_admin}:${local_data1}:${local_data2}`);
     if (attribute.type === 'local_pref') local_pref = attribute.local_pref;
   }
-  return { prefix, next_hop, communities: communities.sort(), ...(local_pref !== undefined && { local_pref }) };
+  return {
+    prefix,
+    next_hop,
+    communities: communities.sort(),
+    ...(local_pref !== undefined && { local_pref }),
+  };
 }

@@ -28,8 +28,28 @@ const mark_of = 'calico-vpp-node';
  * it, nor is what can change while the session lasts.
  */
 function sessionMark(peer: WantedPeer): string {
-  const { address, port, as_number, local_as, local_address, passive, restart_s, allowed_local_as, cluster_id } = peer;
-  const content = [address, port, as_number, local_as, local_address, passive, restart_s, allowed_local_as, cluster_id];
+  const {
+    address,
+    port,
+    as_number,
+    local_as,
+    local_address,
+    passive,
+    restart_s,
+    allowed_local_as,
+    cluster_id,
+  } = peer;
+  const content = [
+    address,
+    port,
+    as_number,
+    local_as,
+    local_address,
+    passive,
+    restart_s,
+    allowed_local_as,
+    cluster_id,
+  ];
   return `${mark_of} ${createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 16)}`;
 }
 
@@ -37,7 +57,8 @@ const timersOf = (hold_s: number, keepalive_s: number): string => `${hold_s}/${k
 
 /** How far away the peer may be. */
 function reachMessage({ ttl_security_hops, as_number, local_as }: WantedPeer) {
-  if (ttl_security_hops !== undefined) return { ttl_security: { enabled: true, ttl_min: 255 - ttl_security_hops } };
+  if (ttl_security_hops !== undefined)
+    return { ttl_security: { enabled: true, ttl_min: 255 - ttl_security_hops } };
   // A packet of the host has a hop through VPP before it: with the TTL 1 of plain eBGP it would get no further.
   if (as_number !== local_as) return { ebgp_multihop: { enabled: true, multihop_ttl: 255 } };
   return {};
@@ -109,7 +130,9 @@ export function actualPeer(peer: Peer): ActualPeer | undefined {
     reach: reachOf(peer as PeerInput),
     as_number: conf.peer_asn,
     session,
-    end_of_rib: peer.afi_safis.some(({ mp_graceful_restart }) => mp_graceful_restart?.state?.end_of_rib_received === true),
+    end_of_rib: peer.afi_safis.some(
+      ({ mp_graceful_restart }) => mp_graceful_restart?.state?.end_of_rib_received === true,
+    ),
     received: peer.afi_safis.reduce((sum, { state: each }) => sum + (each?.received ?? 0), 0),
     ...(session === 'established' && uptime_ms > 0 && { established_ms: uptime_ms }),
   };

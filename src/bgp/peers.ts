@@ -134,7 +134,8 @@ class Planner {
     const own = ordered.filter((peer) => this.#selects(peer, this.#own, inputs.node_name));
     for (const peer of own) {
       this.#report(peer);
-      for (const remote of this.#remotes(peer)) this.#add(remote, { ...peer, by: `BGPPeer ${peer.name}` }, true);
+      for (const remote of this.#remotes(peer))
+        this.#add(remote, { ...peer, by: `BGPPeer ${peer.name}` }, true);
     }
     for (const peer of ordered) {
       if (peer.peer_selector === undefined || peer.reverse_peering !== 'Auto') continue;
@@ -151,7 +152,8 @@ class Planner {
       filters: [],
       next_hop_mode: 'Auto',
     };
-    for (const remote of this.#remotesOf((node) => node.cluster_id === undefined)) this.#add(remote, mesh, false);
+    for (const remote of this.#remotesOf((node) => node.cluster_id === undefined))
+      this.#add(remote, mesh, false);
   }
 
   /** Whether the object is for this node to peer. */
@@ -163,8 +165,12 @@ class Planner {
   #report(peer: BgpPeer): void {
     const object = `BGPPeer ${peer.name}`;
     if (peer.local_workload_selector !== undefined)
-      this.troubles.add(object, 'spec.localWorkloadSelector: is not supported: pods of this node are no BGP peers');
-    for (const field of peer.unknown_fields) this.troubles.add(object, `${field}: is not known, and has no effect`);
+      this.troubles.add(
+        object,
+        'spec.localWorkloadSelector: is not supported: pods of this node are no BGP peers',
+      );
+    for (const field of peer.unknown_fields)
+      this.troubles.add(object, `${field}: is not known, and has no effect`);
   }
 
   #remotes(peer: BgpPeer): readonly Remote[] {
@@ -263,13 +269,16 @@ class Planner {
     this.secrets.add(ref.name);
     if (!this.inputs.secrets.has(ref.name)) return { why: `waits for the Secret ${ref.name}` };
     const values = this.inputs.secrets.get(ref.name);
-    if (values === undefined) return { why: `there is no Secret ${ref.name}: create it, or grant its reading` };
+    if (values === undefined)
+      return { why: `there is no Secret ${ref.name}: create it, or grant its reading` };
     const password = values.get(ref.key);
     if (password === undefined || password.is_empty)
       return { why: `the Secret ${ref.name} has no key ${ref.key}: add it` };
     const bytes = Buffer.byteLength(password.reveal());
     if (bytes > password_bytes_max)
-      return { why: `the password in ${ref.name} has ${bytes} bytes: TCP takes at most ${password_bytes_max}` };
+      return {
+        why: `the password in ${ref.name} has ${bytes} bytes: TCP takes at most ${password_bytes_max}`,
+      };
     return { password };
   }
 }

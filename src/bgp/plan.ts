@@ -69,7 +69,8 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   }
   const gateways = new Map<string, string>();
   for (const { address, reachable_by } of peers.values())
-    if (reachable_by !== undefined) gateways.set(`${address}/${familyOf(address) === 4 ? 32 : 128}`, reachable_by);
+    if (reachable_by !== undefined)
+      gateways.set(`${address}/${familyOf(address) === 4 ? 32 : 128}`, reachable_by);
   return {
     global: {
       asn: settings.as_number,

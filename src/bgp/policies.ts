@@ -107,7 +107,10 @@ function filterDrafts(
   return filters.flatMap((name) => {
     const filter = inputs.filters.get(name);
     if (filter === undefined)
-      troubles.add(by, `spec.filters: there is no BGPFilter ${name} that can be used: no route passes until there is`);
+      troubles.add(
+        by,
+        `spec.filters: there is no BGPFilter ${name} that can be used: no route passes until there is`,
+      );
     for (const field of filter?.unknown_fields ?? [])
       troubles.add(`BGPFilter ${name}`, `${field}: is not known, and has no effect`);
     const clauses =
@@ -130,13 +133,26 @@ function exportRules({ own_blocks, pools, reflected_prefixes }: PoliciesInputs):
   const accept = { route_action: 'accept' } as const;
   const reject = { route_action: 'reject' } as const;
   const rules: Draft[] = [
-    { concern: 'all', what: 'own', clause: { sets: [], conditions: { route_type: 'local' }, actions: accept } },
+    {
+      concern: 'all',
+      what: 'own',
+      clause: { sets: [], conditions: { route_type: 'local' }, actions: accept },
+    },
   ];
-  const add = (what: string, prefixes: readonly string[], longer: number, actions: Clause['actions']): void => {
+  const add = (
+    what: string,
+    prefixes: readonly string[],
+    longer: number,
+    actions: Clause['actions'],
+  ): void => {
     for (const family of [4, 6] as const) {
       const set = prefixSet(prefixes, family, longer);
       if (set !== undefined)
-        rules.push({ concern: 'all', what: `${what}-${family}`, clause: { sets: [set], conditions: {}, actions } });
+        rules.push({
+          concern: 'all',
+          what: `${what}-${family}`,
+          clause: { sets: [set], conditions: {}, actions },
+        });
     }
   };
   add('own-block', own_blocks, 1, reject);

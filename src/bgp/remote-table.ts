@@ -97,7 +97,9 @@ export class RemoteTable {
 
   /** Releases those whose time is over; gives their number. */
   expire(now_ms: number): readonly string[] {
-    const over = [...this.#awaited].filter(([, until_ms]) => until_ms <= now_ms).map(([neighbour]) => neighbour);
+    const over = [...this.#awaited]
+      .filter(([, until_ms]) => until_ms <= now_ms)
+      .map(([neighbour]) => neighbour);
     for (const neighbour of over) this.release(neighbour);
     return over;
   }

@@ -41,7 +41,11 @@ export function listenPortOf(node_name: string, configurations: Configurations):
 }
 
 /** The AS of a node: that of its Node, or of its own BGPConfiguration, or everybody's. */
-export function asNumberOf(node: CalicoNode | undefined, name: string, configurations: Configurations): number {
+export function asNumberOf(
+  node: CalicoNode | undefined,
+  name: string,
+  configurations: Configurations,
+): number {
   return (
     node?.as_number ??
     configurations.get(`node.${name}`)?.as_number ??
@@ -75,7 +79,8 @@ function report(configuration: BgpConfiguration, troubles: Troubles): void {
       object,
       'spec.programClusterRoutes: is not supported: set CALICOVPP_ROUTE_SOURCE to ipam to have routes without BGP',
     );
-  for (const field of configuration.unknown_fields) troubles.add(object, `${field}: is not known, and has no effect`);
+  for (const field of configuration.unknown_fields)
+    troubles.add(object, `${field}: is not known, and has no effect`);
 }
 
 /** What holds for this node; a field of `node.<name>` comes before that of `default`. */
@@ -90,7 +95,10 @@ export function effectiveSettings(
   for (const each of [all, own]) if (each !== undefined) report(each, troubles);
   for (const [field, name] of of_all_nodes)
     if (own?.[field] !== undefined)
-      troubles.add(`BGPConfiguration ${own.name}`, `spec.${name}: is read of the BGPConfiguration default alone`);
+      troubles.add(
+        `BGPConfiguration ${own.name}`,
+        `spec.${name}: is read of the BGPConfiguration default alone`,
+      );
   const log_severity = own?.log_severity ?? all?.log_severity;
   const priority4 = own?.priority4 ?? all?.priority4;
   const priority6 = own?.priority6 ?? all?.priority6;
@@ -103,13 +111,16 @@ export function effectiveSettings(
     ...(log_severity !== undefined && { log_severity }),
     ...(all?.mesh_password !== undefined && { mesh_password: all.mesh_password }),
     mesh_restart_ms: all?.mesh_restart_ms ?? restart_ms_default,
-    prefix_advertisements: own_advertisements.length > 0 ? own_advertisements : (all?.prefix_advertisements ?? []),
+    prefix_advertisements:
+      own_advertisements.length > 0 ? own_advertisements : (all?.prefix_advertisements ?? []),
     ...(priority4 !== undefined && { priority4 }),
     ...(priority6 !== undefined && { priority6 }),
     external_prefixes: [
       ...new Set(
         [own, all].flatMap((each) =>
-          each === undefined ? [] : [...each.service_external_prefixes, ...each.service_load_balancer_prefixes],
+          each === undefined
+            ? []
+            : [...each.service_external_prefixes, ...each.service_load_balancer_prefixes],
         ),
       ),
     ].sort(),

@@ -2,7 +2,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 
-const run = (...words: readonly string[]): string => execFileSync(words[0]!, words.slice(1), { encoding: 'utf8' });
+const run = (...words: readonly string[]): string =>
+  execFileSync(words[0]!, words.slice(1), { encoding: 'utf8' });
 
 export class BgpNet {
   readonly #id = randomBytes(3).toString('hex');
@@ -26,11 +27,35 @@ export class BgpNet {
     run('ip', 'netns', 'add', name);
     this.#names.push(name);
     const port = `p${this.#names.length}`;
-    run('ip', '-n', name, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', port, 'netns', this.name('lan'));
+    run(
+      'ip',
+      '-n',
+      name,
+      'link',
+      'add',
+      'eth0',
+      'type',
+      'veth',
+      'peer',
+      'name',
+      port,
+      'netns',
+      this.name('lan'),
+    );
     run('ip', '-n', this.name('lan'), 'link', 'set', port, 'master', 'br0', 'up');
     run('ip', '-n', name, 'link', 'set', 'lo', 'up');
     for (const address of addresses)
-      run('ip', '-n', name, 'addr', 'add', address, 'dev', 'eth0', ...(address.includes(':') ? ['nodad'] : []));
+      run(
+        'ip',
+        '-n',
+        name,
+        'addr',
+        'add',
+        address,
+        'dev',
+        'eth0',
+        ...(address.includes(':') ? ['nodad'] : []),
+      );
     run('ip', '-n', name, 'link', 'set', 'eth0', 'up');
     return name;
   }

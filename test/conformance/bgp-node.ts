@@ -8,7 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type Gobgp, type Peer } from 'gobgp-grpc-stubs';
-import { type ActorRef, type ActorSystem, type ChildSpec, createActorSystem, type Reply } from '../../src/actor-system.js';
+import {
+  type ActorRef,
+  type ActorSystem,
+  type ChildSpec,
+  createActorSystem,
+  type Reply,
+} from '../../src/actor-system.js';
 import { bgp, bgp_settings } from '../../src/actors/bgp.js';
 import { bgpProcess } from '../../src/actors/bgp-process.js';
 import { createGobgpdLauncher, type GobgpdLauncher, versionOf } from '../../src/bgp/launcher.js';
@@ -24,7 +30,11 @@ import type { NodeReady, NodeStatus, SubscribeNode } from '../../src/messages/no
 import { KeptLog } from '../kit/actor-kit.js';
 
 /** gobgpds to test with, by what they say of themselves: those of the variables, of the PATH, and of /opt. */
-export function gobgpds(): readonly { readonly binary: string; readonly version: string; readonly major: string }[] {
+export function gobgpds(): readonly {
+  readonly binary: string;
+  readonly version: string;
+  readonly major: string;
+}[] {
   const paths = [process.env.GOBGPD_3 ?? '/usr/bin/gobgpd', process.env.GOBGPD_4 ?? '/opt/gobgp4/gobgpd'];
   return paths.flatMap((binary) => {
     const found = versionOf(binary);
@@ -196,7 +206,9 @@ export class BgpNode {
     const objects = this.#objects.get(kind) ?? new Map<string, unknown>();
     this.#objects.set(kind, objects);
     const picked =
-      manifest === undefined ? { value: undefined, faults: [] } : kinds[kind].pick(name, { metadata: { name }, ...manifest });
+      manifest === undefined
+        ? { value: undefined, faults: [] }
+        : kinds[kind].pick(name, { metadata: { name }, ...manifest });
     if (picked.faults.length > 0) throw new Error(`${kind} ${name}: ${picked.faults.join('; ')}`);
     if (picked.value === undefined) objects.delete(name);
     else objects.set(name, picked.value);
@@ -207,7 +219,10 @@ export class BgpNode {
   secret(name: string, values: Readonly<Record<string, string>> | undefined): this {
     if (values === undefined) this.#secrets.delete(name);
     else
-      this.#secrets.set(name, new Map(Object.entries(values).map(([key, value]) => [key, new Secret(value)])));
+      this.#secrets.set(
+        name,
+        new Map(Object.entries(values).map(([key, value]) => [key, new Secret(value)])),
+      );
     this.#tellSecrets();
     return this;
   }
@@ -247,11 +262,19 @@ export class BgpNode {
   }
 
   #send(change: AnyChange): void {
-    const reply: Reply<void> = { resolve: () => {}, reject: () => {}, deadline_ms: Infinity, expired: () => false };
+    const reply: Reply<void> = {
+      resolve: () => {},
+      reject: () => {},
+      deadline_ms: Infinity,
+      expired: () => false,
+    };
     this.#subscriber?.tell({ type: 'ClusterChange', change, reply });
   }
 
-  #standIn<M extends { readonly type: string }>(name: string, receive: (message: M) => void): Promise<ActorRef<M>> {
+  #standIn<M extends { readonly type: string }>(
+    name: string,
+    receive: (message: M) => void,
+  ): Promise<ActorRef<M>> {
     const spec: ChildSpec<M> = {
       name,
       restart: 'permanent',

@@ -31,7 +31,16 @@ interface Session {
 
 const address = { 4: '10.0.0.1', 6: 'fd00::1' } as const;
 
-function birdConfig({ name, local, port, as, node_as = 64_512, more = '', exports = 'accept;', routes = [] }: Session): string {
+function birdConfig({
+  name,
+  local,
+  port,
+  as,
+  node_as = 64_512,
+  more = '',
+  exports = 'accept;',
+  routes = [],
+}: Session): string {
   const family = local.includes(':') ? 6 : 4;
   const statics = routes.map((route) => `route ${route} blackhole;`).join(' ');
   return `
@@ -92,11 +101,22 @@ async function lab(t: Teardown, binary: string, sessions: readonly Session[]): P
     net.close();
     bird.remove();
   });
-  for (const kind of ['BGPConfiguration', 'BGPPeer', 'BGPFilter', 'IPAMBlock', 'Service', 'EndpointSlice'] as const)
+  for (const kind of [
+    'BGPConfiguration',
+    'BGPPeer',
+    'BGPFilter',
+    'IPAMBlock',
+    'Service',
+    'EndpointSlice',
+  ] as const)
     node.set(kind, 'none', undefined);
   node.set('Node', 'n', ofNode('10.0.0.1/24', 'fd00::1/64'));
-  node.set('IPPool', 'pods', { spec: { cidr: '10.1.0.0/16' } }).set('IPPool', 'pods6', { spec: { cidr: 'fd01::/32' } });
-  node.set('BlockAffinity', 'n-1', block('10.1.1.0/26')).set('BlockAffinity', 'n-6', block('fd01::100:0/122'));
+  node
+    .set('IPPool', 'pods', { spec: { cidr: '10.1.0.0/16' } })
+    .set('IPPool', 'pods6', { spec: { cidr: 'fd01::/32' } });
+  node
+    .set('BlockAffinity', 'n-1', block('10.1.1.0/26'))
+    .set('BlockAffinity', 'n-6', block('fd01::100:0/122'));
   await node.start();
   return { net, node, bird };
 }
@@ -107,7 +127,11 @@ function ofNode(ip4: string, ip6: string, annotations: object = {}, labels: obje
   return {
     metadata: {
       labels,
-      annotations: { 'projectcalico.org/IPv4Address': ip4, 'projectcalico.org/IPv6Address': ip6, ...annotations },
+      annotations: {
+        'projectcalico.org/IPv4Address': ip4,
+        'projectcalico.org/IPv6Address': ip6,
+        ...annotations,
+      },
     },
   };
 }
@@ -124,10 +148,12 @@ const listening = (net: BgpNet): readonly string[] =>
 
 /** The AS of a gobgpd; undefined while none answers. */
 const asNumber = (node: BgpNode) =>
-  node.ask((gobgp) => gobgp.getBgp()).then(
-    ({ global }) => global.asn,
-    () => undefined,
-  );
+  node
+    .ask((gobgp) => gobgp.getBgp())
+    .then(
+      ({ global }) => global.asn,
+      () => undefined,
+    );
 
 /** What gobgpd itself has chosen for a prefix. */
 async function chosen(node: BgpNode, prefix: string): Promise<Path | undefined> {
@@ -140,7 +166,9 @@ async function chosen(node: BgpNode, prefix: string): Promise<Path | undefined> 
 }
 
 function attribute<T extends Path['pattrs'][number]['type']>(path: Path | undefined, type: T) {
-  return path?.pattrs.find((each) => each.type === type) as Extract<Path['pattrs'][number], { type: T }> | undefined;
+  return path?.pattrs.find((each) => each.type === type) as
+    | Extract<Path['pattrs'][number], { type: T }>
+    | undefined;
 }
 
 for (const { binary, version, major } of gobgpds())
@@ -173,7 +201,9 @@ for (const { binary, version, major } of gobgpds())
       peer('selected', '10.0.0.20', 65_001, { nodeSelector: "rack == 'a'" });
       for (const name of ['tor', 'p1790', 'gtsm', 'far', 'own', 'six', 'internal'])
         await until(name, () => bird.isUp(name));
-      t.match(await node.describe(), { objects: { 'BGPPeer md5': [/10\.0\.0\.13: there is no Secret bgp/] } });
+      t.match(await node.describe(), {
+        objects: { 'BGPPeer md5': [/10\.0\.0\.13: there is no Secret bgp/] },
+      });
       node.secret('bgp', { pw: 'pw-one' });
       await until('md5', () => bird.isUp('md5'));
       t.notOk(bird.isUp('wrong'), 'a wrong password: no session');
@@ -186,7 +216,11 @@ for (const { binary, version, major } of gobgpds())
       t.match(has(bird, 'own', '10.1.1.0/26'), { as_path: /^64999/ }, 'localASNumber');
       t.match(has(bird, 'internal', '10.1.1.0/26'), { next_hop: '10.0.0.1', as_path: '', local_pref: 100 });
       t.match(has(bird, 'six', 'fd01::100:0/122'), { next_hop: 'fd00::1', as_path: '64512' });
-      t.same([...bird.routes('six').keys()], ['fd01::100:0/122'], 'a session has the family of its addresses');
+      t.same(
+        [...bird.routes('six').keys()],
+        ['fd01::100:0/122'],
+        'a session has the family of its addresses',
+      );
       t.equal(await node.peer('10.0.0.19'), undefined, 'node');
       t.equal(await node.peer('10.0.0.20'), undefined, 'nodeSelector');
       node.set('Node', 'n', ofNode('10.0.0.1/24', 'fd00::1/64', {}, { rack: 'a' }));
@@ -199,13 +233,22 @@ for (const { binary, version, major } of gobgpds())
       node.secret('bgp', undefined);
       await until('reported', async () => 'BGPPeer wrong' in (await node.describe()).objects);
       t.ok(bird.isUp('wrong'), 'a Secret that goes leaves a session as it is');
-      t.notMatch(JSON.stringify([node.log.lines, await node.describe()]), /pw-one|pw-two/, 'nobody shows a password');
+      t.notMatch(
+        JSON.stringify([node.log.lines, await node.describe()]),
+        /pw-one|pw-two/,
+        'nobody shows a password',
+      );
       t.notMatch(readFileSync(node.output, 'utf8'), /pw-one|pw-two/, 'nor does gobgpd’s log');
     });
 
     t.test('routes of others, and next hops', async (t) => {
       const { node, bird } = await lab(t, binary, [
-        { name: 'tor', local: '10.0.0.11', as: 65_001, routes: ['203.0.113.0/24', '10.1.9.0/26', '0.0.0.0/0'] },
+        {
+          name: 'tor',
+          local: '10.0.0.11',
+          as: 65_001,
+          routes: ['203.0.113.0/24', '10.1.9.0/26', '0.0.0.0/0'],
+        },
         {
           name: 'tor2',
           local: '10.0.0.12',
@@ -238,17 +281,32 @@ for (const { binary, version, major } of gobgpds())
         '203.0.114.0/24': '10.0.0.13',
       });
       await until('what is told', () => bird.routes('tor').size >= 2 && bird.routes('internal').size >= 2);
-      t.same([...bird.routes('tor').keys()].sort(), ['10.1.1.0/26', '10.1.8.0/26'], 'no transit, nothing of a block of its own');
+      t.same(
+        [...bird.routes('tor').keys()].sort(),
+        ['10.1.1.0/26', '10.1.8.0/26'],
+        'no transit, nothing of a block of its own',
+      );
       t.same([...bird.routes('internal').keys()].sort(), ['10.1.1.0/26', '10.1.9.0/26']);
-      t.equal(has(bird, 'internal', '10.1.9.0/26')?.next_hop, '10.0.0.11', 'next hop Auto: kept towards the same AS');
-      t.match(has(bird, 'tor', '10.1.8.0/26'), { next_hop: '10.0.0.1', as_path: '64512' }, 'its own towards another');
+      t.equal(
+        has(bird, 'internal', '10.1.9.0/26')?.next_hop,
+        '10.0.0.11',
+        'next hop Auto: kept towards the same AS',
+      );
+      t.match(
+        has(bird, 'tor', '10.1.8.0/26'),
+        { next_hop: '10.0.0.1', as_path: '64512' },
+        'its own towards another',
+      );
       peer('internal', '10.0.0.13', 64_512, { nextHopMode: 'Self' });
       peer('tor', '10.0.0.11', 65_001, { nextHopMode: 'Keep' });
       await until('Self', () => has(bird, 'internal', '10.1.9.0/26')?.next_hop === '10.0.0.1');
       await until('Keep', () => has(bird, 'tor', '10.1.8.0/26')?.next_hop === '10.0.0.13');
       t.equal(has(bird, 'tor', '10.1.1.0/26')?.next_hop, '10.0.0.1', 'own routes have the own address');
       peer('internal', '10.0.0.13', 64_512, { keepOriginalNextHop: true });
-      await until('keepOriginalNextHop', () => has(bird, 'internal', '10.1.9.0/26')?.next_hop === '10.0.0.11');
+      await until(
+        'keepOriginalNextHop',
+        () => has(bird, 'internal', '10.1.9.0/26')?.next_hop === '10.0.0.11',
+      );
 
       peer('tor2', '10.0.0.12', 65_002, { numAllowedLocalASNumbers: 1 });
       await until('numAllowedLocalASNumbers', () => node.routes.has('192.0.2.0/24'));
@@ -266,16 +324,32 @@ for (const { binary, version, major } of gobgpds())
 
     t.test('a route reflector', async (t) => {
       const { node, bird } = await lab(t, binary, [
-        { name: 'one', local: '10.0.0.11', as: 64_512, routes: ['10.1.8.0/26', '203.0.113.0/24'], exports: 'bgp_next_hop = 10.0.0.11; accept;' },
-        { name: 'two', local: '10.0.0.12', as: 64_512, routes: ['198.18.0.0/24'], exports: 'bgp_next_hop = 10.0.0.12; accept;' },
+        {
+          name: 'one',
+          local: '10.0.0.11',
+          as: 64_512,
+          routes: ['10.1.8.0/26', '203.0.113.0/24'],
+          exports: 'bgp_next_hop = 10.0.0.11; accept;',
+        },
+        {
+          name: 'two',
+          local: '10.0.0.12',
+          as: 64_512,
+          routes: ['198.18.0.0/24'],
+          exports: 'bgp_next_hop = 10.0.0.12; accept;',
+        },
       ]);
-      node.set('BGPConfiguration', 'default', { spec: { serviceLoadBalancerIPs: [{ cidr: '198.18.0.0/24' }] } });
+      node.set('BGPConfiguration', 'default', {
+        spec: { serviceLoadBalancerIPs: [{ cidr: '198.18.0.0/24' }] },
+      });
       node.set('Node', 'one', ofNode('10.0.0.11/24', 'fd00::11/64', {}, { kind: 'leaf' }));
       node.set('Node', 'two', ofNode('10.0.0.12/24', 'fd00::12/64', {}, { kind: 'leaf' }));
       await until('the mesh', () => bird.isUp('one') && bird.isUp('two'));
       await until('a block', () => has(bird, 'two', '10.1.1.0/26'));
       t.notOk(has(bird, 'two', '10.1.8.0/26'), 'in a mesh nobody passes on');
-      node.set('BGPPeer', 'leaves', { spec: { nodeSelector: "kind == 'reflector'", peerSelector: "kind == 'leaf'" } });
+      node.set('BGPPeer', 'leaves', {
+        spec: { nodeSelector: "kind == 'reflector'", peerSelector: "kind == 'leaf'" },
+      });
       const reflector = ofNode(
         '10.0.0.1/24',
         'fd00::1/64',
@@ -290,12 +364,21 @@ for (const { binary, version, major } of gobgpds())
       await until('addresses of load balancers', () => has(bird, 'one', '198.18.0.0/24'));
 
       node.set('BGPPeer', 'leaves', undefined);
-      await until('no peer: a reflector is in no mesh', async () => (await node.peer('10.0.0.12')) === undefined);
+      await until(
+        'no peer: a reflector is in no mesh',
+        async () => (await node.peer('10.0.0.12')) === undefined,
+      );
       // The others' way round: they select the reflectors, which peer back.
-      node.set('BGPPeer', 'up', { spec: { nodeSelector: "kind == 'leaf'", peerSelector: "kind == 'reflector'" } });
+      node.set('BGPPeer', 'up', {
+        spec: { nodeSelector: "kind == 'leaf'", peerSelector: "kind == 'reflector'" },
+      });
       await until('reversePeering', () => node.established('10.0.0.12'));
       node.set('BGPPeer', 'up', {
-        spec: { nodeSelector: "kind == 'leaf'", peerSelector: "kind == 'reflector'", reversePeering: 'Manual' },
+        spec: {
+          nodeSelector: "kind == 'leaf'",
+          peerSelector: "kind == 'reflector'",
+          reversePeering: 'Manual',
+        },
       });
       await until('Manual', async () => (await node.peer('10.0.0.12')) === undefined);
     });
@@ -329,13 +412,24 @@ for (const { binary, version, major } of gobgpds())
       };
       configure(advertised);
       await until('services', () => bird.routes('tor').size === 4);
-      t.same([...bird.routes('tor').keys()].sort(), ['10.1.1.0/26', '10.96.0.0/16', '198.18.0.0/24', '203.0.113.0/24']);
+      t.same([...bird.routes('tor').keys()].sort(), [
+        '10.1.1.0/26',
+        '10.96.0.0/16',
+        '198.18.0.0/24',
+        '203.0.113.0/24',
+      ]);
       await until('communities', () => has(bird, 'tor', '10.1.1.0/26')?.communities !== '');
-      t.match(has(bird, 'tor', '10.1.1.0/26'), { communities: '(65001,100)', large_communities: '(65001, 1, 2)' });
+      t.match(has(bird, 'tor', '10.1.1.0/26'), {
+        communities: '(65001,100)',
+        large_communities: '(65001, 1, 2)',
+      });
       t.match(has(bird, 'tor', '203.0.113.0/24'), { communities: '(65001,200)', large_communities: '' });
       configure({ ...advertised, serviceLoadBalancerAggregation: 'Disabled', ipv4NormalRoutePriority: 1024 });
       await until('serviceLoadBalancerAggregation', () => !has(bird, 'tor', '198.18.0.0/24'));
-      await until('ipv4NormalRoutePriority', () => has(bird, 'mesh', '10.1.1.0/26')?.local_pref === 2_147_482_623);
+      await until(
+        'ipv4NormalRoutePriority',
+        () => has(bird, 'mesh', '10.1.1.0/26')?.local_pref === 2_147_482_623,
+      );
 
       configure({ ...mesh, nodeToNodeMeshEnabled: false });
       await until('nodeToNodeMeshEnabled', async () => (await node.peer('10.0.0.12')) === undefined);
@@ -361,7 +455,10 @@ for (const { binary, version, major } of gobgpds())
         ipv4ElevatedRoutePriority: 512,
         ipv6ElevatedRoutePriority: 512,
       });
-      await until('reported', async () => (await node.describe()).objects['BGPConfiguration default']?.length === 6);
+      await until(
+        'reported',
+        async () => (await node.describe()).objects['BGPConfiguration default']?.length === 6,
+      );
     });
 
     t.test('filters of what comes', async (t) => {
@@ -372,8 +469,22 @@ for (const { binary, version, major } of gobgpds())
           local: '10.0.0.11',
           as: 65_001,
           routes: [
-            ...['192.0.2.0/24', '192.0.2.0/25', '198.18.1.0/24', '198.18.1.0/25', '198.18.3.0/24', '198.18.4.0/24'],
-            ...['198.18.5.0/24', '198.18.6.0/24', '203.0.113.0/24', '198.19.1.0/24', '198.19.2.0/24', '100.64.0.0/24'],
+            ...[
+              '192.0.2.0/24',
+              '192.0.2.0/25',
+              '198.18.1.0/24',
+              '198.18.1.0/25',
+              '198.18.3.0/24',
+              '198.18.4.0/24',
+            ],
+            ...[
+              '198.18.5.0/24',
+              '198.18.6.0/24',
+              '203.0.113.0/24',
+              '198.19.1.0/24',
+              '198.19.2.0/24',
+              '100.64.0.0/24',
+            ],
           ],
           exports: `${Object.entries(tagged)
             .map(([prefix, community]) => `if net = ${prefix} then bgp_community.add((${community}));`)
@@ -434,24 +545,43 @@ for (const { binary, version, major } of gobgpds())
         ...['192.0.2.0/25', '198.18.1.0/24', '198.18.4.0/24', '198.19.1.0/24', '203.0.113.0/24'],
         ...['fd01:1::/64', 'fd02:1::/64', 'fd03::/32'],
       ]);
-      t.equal((await node.peer('10.0.0.11'))?.timers?.state?.uptime, up?.timers?.state?.uptime, 'the session lasts');
+      t.equal(
+        (await node.peer('10.0.0.11'))?.timers?.state?.uptime,
+        up?.timers?.state?.uptime,
+        'the session lasts',
+      );
       const changed = await until('operations', () => chosen(node, '198.19.1.0/24'));
       t.same(attribute(changed, 'communities')?.communities, [65_000 * 65_536 + 9], 'addCommunity');
-      t.match(attribute(changed, 'large_communities')?.communities, [{ global_admin: 65_000, local_data2: 9 }]);
+      t.match(attribute(changed, 'large_communities')?.communities, [
+        { global_admin: 65_000, local_data2: 9 },
+      ]);
       t.equal(attribute(changed, 'local_pref')?.local_pref, 2_147_483_547, 'setPriority');
-      t.same(attribute(changed, 'as_path')?.segments[0]?.numbers, [65_301, 65_300, 65_300, 65_001], 'prependASPath');
-      t.match((await node.describe()).objects, { 'BGPFilter in': [/importV4\[7\]\.interface: is not supported/] });
+      t.same(
+        attribute(changed, 'as_path')?.segments[0]?.numbers,
+        [65_301, 65_300, 65_300, 65_001],
+        'prependASPath',
+      );
+      t.match((await node.describe()).objects, {
+        'BGPFilter in': [/importV4\[7\]\.interface: is not supported/],
+      });
 
       node.set('BGPFilter', 'in', {
-        spec: { importV4: [rule({ cidr: '203.0.113.0/24', matchOperator: 'NotEqual' })], importV6: [rule({})] },
+        spec: {
+          importV4: [rule({ cidr: '203.0.113.0/24', matchOperator: 'NotEqual' })],
+          importV6: [rule({})],
+        },
       });
       await until('another filter', () => node.routes.size === 1);
       t.same([...node.routes.keys()], ['203.0.113.0/24']);
-      node.set('BGPFilter', 'in', { spec: { importV4: [rule({ cidr: '203.0.113.0/24', matchOperator: 'NotIn' })] } });
+      node.set('BGPFilter', 'in', {
+        spec: { importV4: [rule({ cidr: '203.0.113.0/24', matchOperator: 'NotIn' })] },
+      });
       await until('NotIn', () => node.routes.size === 5);
       node.set('BGPFilter', 'in', undefined);
       await until('without its filter nothing passes', () => node.routes.size === 0);
-      node.set('BGPFilter', 'in', { spec: { importV4: [rule({ priority: 1_000_000 }), rule({ priority: 2_147_483_547 })] } });
+      node.set('BGPFilter', 'in', {
+        spec: { importV4: [rule({ priority: 1_000_000 }), rule({ priority: 2_147_483_547 })] },
+      });
       await until('priority', () => (major === '4' ? node.routes.size === 4 : 'BGPFilter in'));
       t.ok(bird.isUp('tor'));
     });
@@ -468,7 +598,9 @@ for (const { binary, version, major } of gobgpds())
         ['internal', '10.0.0.13', 64_512],
       ] as const)
         node.set('BGPPeer', name, { spec: { peerIP, asNumber, filters: name === 'free' ? [] : ['out'] } });
-      node.set('BlockAffinity', 'n-2', block('10.1.2.0/26')).set('BlockAffinity', 'n-3', block('10.1.3.0/26'));
+      node
+        .set('BlockAffinity', 'n-2', block('10.1.2.0/26'))
+        .set('BlockAffinity', 'n-3', block('10.1.3.0/26'));
       node.set('BGPFilter', 'out', { spec: {} });
       await until('all', () => bird.routes('tor').size === 5 && bird.routes('internal').size === 5);
       const free = (await node.peer('10.0.0.12'))?.timers?.state?.uptime;
@@ -511,13 +643,23 @@ for (const { binary, version, major } of gobgpds())
         },
       });
       await until('the filter', () => bird.routes('tor').size === 3 && bird.routes('internal').size === 2);
-      t.same([...bird.routes('tor').keys()].sort(), ['10.1.1.0/26', '10.1.3.0/26', '10.1.9.0/26'], 'an own block can be rejected');
+      t.same(
+        [...bird.routes('tor').keys()].sort(),
+        ['10.1.1.0/26', '10.1.3.0/26', '10.1.9.0/26'],
+        'an own block can be rejected',
+      );
       t.same([...bird.routes('internal').keys()].sort(), ['10.1.1.0/26', '10.1.3.0/26']);
       t.match(has(bird, 'tor', '10.1.9.0/26'), { communities: '(65000,2)', as_path: '64512 65002' });
       t.match(has(bird, 'tor', '10.1.3.0/26'), { communities: '(65000,3)', as_path: '64512 64512 64512' });
       t.match(has(bird, 'internal', '10.1.3.0/26'), { local_pref: 2_147_483_637, as_path: '65301 65302' });
-      t.match(has(bird, 'tor', '10.1.1.0/26'), { as_path: '65301 64512' }, 'gobgpd has put its own AS there before');
-      t.match((await node.describe()).objects, { 'BGPFilter out': [/exportV4\[6\]/, /exportV4\[7\]\.operations: .*65301/] });
+      t.match(
+        has(bird, 'tor', '10.1.1.0/26'),
+        { as_path: '65301 64512' },
+        'gobgpd has put its own AS there before',
+      );
+      t.match((await node.describe()).objects, {
+        'BGPFilter out': [/exportV4\[6\]/, /exportV4\[7\]\.operations: .*65301/],
+      });
       t.equal(bird.routes('free').size, 3, 'others are told as before');
       t.equal((await node.peer('10.0.0.12'))?.timers?.state?.uptime, free, 'and their sessions last');
     });

@@ -1,7 +1,7 @@
 /** Nodes with real gobgpds of both dialects: sessions, restarts, adoption. */
 import t from 'tap';
-import { BgpNet, canMakeNamespaces } from './bgp-net.js';
 import type { Teardown } from '../kit/actor-kit.js';
+import { BgpNet, canMakeNamespaces } from './bgp-net.js';
 import { BgpNode, gobgpds, until } from './bgp-node.js';
 
 const skip = !canMakeNamespaces() && 'network namespaces cannot be made here';
@@ -20,7 +20,8 @@ interface Two {
 /** Two nodes of one mesh, each with a block. */
 async function two(t: Teardown, binary: string, more: object = {}): Promise<Two> {
   const net = new BgpNet();
-  const make = (name: string, ip4: string) => new BgpNode({ name, ip4, binary, within: net.add(name, [`${ip4}/24`]), ...more });
+  const make = (name: string, ip4: string) =>
+    new BgpNode({ name, ip4, binary, within: net.add(name, [`${ip4}/24`]), ...more });
   const a = make('a', '10.0.0.1');
   const b = make('b', '10.0.0.2');
   t.teardown(async () => {
@@ -28,16 +29,24 @@ async function two(t: Teardown, binary: string, more: object = {}): Promise<Two>
     net.close();
   });
   for (const each of [a, b]) {
-    for (const kind of ['BGPConfiguration', 'BGPPeer', 'BGPFilter', 'IPAMBlock', 'Service', 'EndpointSlice'] as const)
+    for (const kind of [
+      'BGPConfiguration',
+      'BGPPeer',
+      'BGPFilter',
+      'IPAMBlock',
+      'Service',
+      'EndpointSlice',
+    ] as const)
       each.set(kind, 'none', undefined);
     each.set('Node', 'a', node('10.0.0.1/24')).set('Node', 'b', node('10.0.0.2/24'));
     each.set('IPPool', 'pods', { spec: { cidr: '10.1.0.0/16' } });
-    each.set('BlockAffinity', 'a-1', block('10.1.1.0/26', 'a')).set('BlockAffinity', 'b-1', block('10.1.2.0/26', 'b'));
+    each
+      .set('BlockAffinity', 'a-1', block('10.1.1.0/26', 'a'))
+      .set('BlockAffinity', 'b-1', block('10.1.2.0/26', 'b'));
   }
   await Promise.all([a.start(), b.start()]);
   return { a, b, net };
 }
-
 
 /** When the session with a peer came up, as gobgpd tells it: another one after a reset. */
 const uptime = async (node: BgpNode, address: string) => (await node.peer(address))?.timers?.state?.uptime;
@@ -78,7 +87,10 @@ for (const { binary, version, major } of gobgpds()) {
         const { pid } = b;
         process.kill(pid, 'SIGKILL');
         await until('another gobgpd', () => b.pid !== pid);
-        await until('sessions', async () => (await a.established('10.0.0.2')) && (await b.established('10.0.0.1')));
+        await until(
+          'sessions',
+          async () => (await a.established('10.0.0.2')) && (await b.established('10.0.0.1')),
+        );
         // Until the peers have told all again, and longer.
         await until('nobody is waited for', async () => (await b.describe()).routes.peers_waited_for === 0);
         t.same(withdrawn(b), [], `${time}: nothing is withdrawn here`);

@@ -64,7 +64,16 @@ export class Bird extends Router {
     writeFileSync(this.#config, config);
     const { stderr, status } = spawnSync(program('bird')!, ['-p', '-c', this.#config], { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
-    this.run(program('bird')!, '-f', '-c', this.#config, '-s', this.#socket, '-P', join(this.directory, 'pid'));
+    this.run(
+      program('bird')!,
+      '-f',
+      '-c',
+      this.#config,
+      '-s',
+      this.#socket,
+      '-P',
+      join(this.directory, 'pid'),
+    );
     return this;
   }
 
@@ -87,7 +96,9 @@ export class Bird extends Router {
   routes(session: string): ReadonlyMap<string, SeenRoute> {
     const text = this.ask(`show route all protocol ${protocolName(session)}`);
     const routes = new Map<string, SeenRoute>();
-    for (const [, prefix = '', rest = ''] of text.matchAll(/^([0-9a-f.:]+\/\d+)\s([\s\S]*?)(?=^[0-9a-f.:]+\/\d+\s|^Table|(?![\s\S]))/gm)) {
+    for (const [, prefix = '', rest = ''] of text.matchAll(
+      /^([0-9a-f.:]+\/\d+)\s([\s\S]*?)(?=^[0-9a-f.:]+\/\d+\s|^Table|(?![\s\S]))/gm,
+    )) {
       const attribute = (name: string) => new RegExp(`BGP\\.${name}: ?(.*)`).exec(rest)?.[1]?.trim() ?? '';
       const local_pref = attribute('local_pref');
       routes.set(prefix, {
@@ -125,9 +136,13 @@ export class Frr extends Router {
   }
 
   ask(command: string): string {
-    const { stdout } = spawnSync(program('vtysh')!, ['--vty_socket', this.directory, '-d', 'bgpd', '-c', command], {
-      encoding: 'utf8',
-    });
+    const { stdout } = spawnSync(
+      program('vtysh')!,
+      ['--vty_socket', this.directory, '-d', 'bgpd', '-c', command],
+      {
+        encoding: 'utf8',
+      },
+    );
     return stdout;
   }
 
@@ -142,7 +157,9 @@ export class Frr extends Router {
       const { routes } = JSON.parse(text) as {
         routes: Record<string, { nexthops: { ip: string }[]; path: string }[]>;
       };
-      return new Map(Object.entries(routes).map(([prefix, [first]]) => [prefix, first?.nexthops[0]?.ip ?? '']));
+      return new Map(
+        Object.entries(routes).map(([prefix, [first]]) => [prefix, first?.nexthops[0]?.ip ?? '']),
+      );
     } catch {
       return new Map();
     }

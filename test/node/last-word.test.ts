@@ -28,6 +28,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
       signal: (_: VppRun, signal: string) => signals.push(signal),
       forget: () => signals.push('forgotten'),
     },
+    gobgpd: { adopt: () => undefined, forget: () => undefined },
     uplinkHost: lab.host,
     core_journal: { pending: () => [], replace: () => undefined },
   } as unknown as RestoreParts;
