@@ -23,13 +23,10 @@ const generation = 1;
 
 /** The actor of a connection to one VPP. */
 export class Connection {
-  readonly #system: ActorSystem;
-  readonly #ref: ActorRef<VppConnectionMessage>;
-
-  private constructor(system: ActorSystem, ref: ActorRef<VppConnectionMessage>) {
-    this.#system = system;
-    this.#ref = ref;
-  }
+  private constructor(
+    readonly system: ActorSystem,
+    readonly ref: ActorRef<VppConnectionMessage>,
+  ) {}
 
   static async open(api_socket: string): Promise<Connection> {
     const clock = systemClock;
@@ -82,11 +79,11 @@ export class Connection {
   }
 
   #ask<R>(question: (reply: Reply<R>) => VppConnectionMessage): Promise<R> {
-    return this.#system.ask(this.#ref, question, answer_ms);
+    return this.system.ask(this.ref, question, answer_ms);
   }
 
   close(): Promise<void> {
-    return this.#system.stop();
+    return this.system.stop();
   }
 }
 

@@ -15,9 +15,18 @@ import { type Bench, CannotRun, type Figure, valueText } from './figures.js';
 import { bench as footprint } from './footprint.js';
 import { bench as recovery } from './recovery.js';
 import { bench as removals } from './removals.js';
+import { bench as routes } from './routes.js';
 import { bench as scale } from './scale.js';
 
-const benches: Readonly<Record<string, Bench>> = { binapi, cni, removals, recovery, footprint, scale };
+const benches: Readonly<Record<string, Bench>> = {
+  binapi,
+  cni,
+  removals,
+  recovery,
+  footprint,
+  scale,
+  routes,
+};
 
 const version_ms = 5000;
 const widths = [52, 12, 11, 10] as const;

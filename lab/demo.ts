@@ -52,6 +52,7 @@ async function tell(story: Story, stay: boolean, interrupted: Promise<NodeJS.Sig
     await interrupted;
   } else await story.faults();
   await story.stop();
+  if (!stay) await story.twoNodes();
 }
 
 function conclude(teller: Teller, story: Story): number {

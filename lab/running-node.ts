@@ -1,5 +1,5 @@
 /**
- * The real program in the `node` namespace of a topology, with files of its own and a VPP: started, killed, started again,
+ * The real program in the namespace of a site, with files of its own and a VPP: started, killed, started again,
  * asked. What it has programmed can be compared with what it should have.
  */
 import { type ChildProcess, execFileSync } from 'node:child_process';
@@ -21,6 +21,8 @@ import { desiredNode, hostTapTag, type NodeInputs, nodeAddress, uplinkTag } from
 import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import type { VppObject } from '../src/objects/object.js';
+import type { Path } from '../src/objects/routing.js';
+import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
 import { PodState } from '../src/pods/pod-state.js';
 import { reconcile } from '../src/reconcile/reconcile.js';
 import { advertisementIn } from '../src/uplink/advertised.js';
@@ -31,10 +33,11 @@ import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
 import type { RealVpp } from './real-vpp.js';
+import type { Site } from './site.js';
 import type { Pod, Topology } from './topology.js';
 import { type ProgramSettings, programEnvironment, writeStandInBinary } from './vpp/program.js';
 import { type ApiCounts, changesSent } from './vpp-changes.js';
-import { lookAt, registryOf } from './vpp-view.js';
+import { everything, lookAt, registryOf } from './vpp-view.js';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const cni_deadline_ms = 5000;
@@ -61,7 +64,7 @@ export interface NodeExit {
 }
 
 /** Starts the node and waits until it is ready. */
-export async function startNode(topology: Topology, options: NodeOptions): Promise<RunningNode> {
+export async function startNode<S extends Site>(topology: S, options: NodeOptions): Promise<RunningNode<S>> {
   const node = new RunningNode(topology, options);
   node.launch();
   try {
@@ -73,8 +76,8 @@ export async function startNode(topology: Topology, options: NodeOptions): Promi
   return node;
 }
 
-export class RunningNode {
-  readonly topology: Topology;
+export class RunningNode<S extends Site = Topology> {
+  readonly topology: S;
   /** Of all files of the node: `run`, `state`, `etc`. */
   readonly directory: string;
   /** Of the first life. */
@@ -86,7 +89,7 @@ export class RunningNode {
   #log: string[] = [];
   readonly #looking = new Set<(line: string) => void>();
 
-  constructor(topology: Topology, options: NodeOptions) {
+  constructor(topology: S, options: NodeOptions) {
     this.topology = topology;
     // A path of a Unix socket has at most 107 bytes.
     this.directory = mkdtempSync(join(tmpdir(), `cvn-${process.pid}-`));
@@ -107,14 +110,14 @@ export class RunningNode {
         : [vpp.binary, vpp.environment];
     return {
       PATH: process.env.PATH ?? '',
-      NODENAME: 'node',
+      NODENAME: this.topology.name,
       CALICOVPP_RUN_DIR: join(this.directory, 'run'),
       CALICOVPP_STATE_DIR: join(this.directory, 'state'),
       CALICOVPP_CONFIG_DIR: join(this.directory, 'etc'),
       // There is none: nothing of this machine is looked at.
       CALICOVPP_HOST_ROOT: join(this.directory, 'host'),
       CALICOVPP_NETNS_DIR: this.topology.lab.directory,
-      CALICOVPP_VPP_NETNS: 'vpp',
+      CALICOVPP_VPP_NETNS: this.topology.vpp_netns,
       CALICOVPP_CNI_SOCKET: join(this.directory, 'run', 'cni.sock'),
       CALICOVPP_KUBERNETES: 'off',
       CALICOVPP_WORKLOAD_SOURCE_SPOOFING: 'Any',
@@ -147,7 +150,7 @@ export class RunningNode {
 
   /** Starts a life without waiting for it. */
   launch(): void {
-    const child = this.topology.spawn('node', [process.execPath, program, 'run'], {
+    const child = this.topology.spawn(this.topology.name, [process.execPath, program, 'run'], {
       env: this.#environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -230,6 +233,11 @@ export class RunningNode {
     }
   }
 
+  /** What the debug endpoint answers. */
+  async debug(path: string): Promise<string> {
+    return (await fetchDebug(this.config.paths.debug_socket, path)).body;
+  }
+
   /** The requests by which the node has changed VPP since it connected to it last. */
   async changesSent(): Promise<string[]> {
     return changesSent((await this.vppApi()).vpp);
@@ -295,7 +303,7 @@ export class RunningNode {
 
   /** As an operator who wants the network back while nothing runs. */
   restore(): void {
-    const [command, argv] = this.topology.inside('node', [process.execPath, program, 'restore']);
+    const [command, argv] = this.topology.inside(this.topology.name, [process.execPath, program, 'restore']);
     execFileSync(command, argv, { env: this.#environment, stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
@@ -320,10 +328,15 @@ export class RunningNode {
     return pid!;
   }
 
-  /** Objects that VPP has and should not have, or should have and has not. What no dump shows is as the node's registry says. */
+  /**
+   * Objects that VPP has and should not have, or should have and has not. What no dump shows is as the node's registry says. What leads to
+   * other nodes depends on these: `ways` shows it.
+   */
   async differences(): Promise<string[]> {
+    const in_cluster = this.#environment.KUBECONFIG !== undefined;
+    const scopes = in_cluster ? everything.filter((scope) => scope !== 'connectivity') : everything;
     return this.#withVpp(async (vpp) => {
-      const snapshot = await lookAt(vpp, this.#registry());
+      const snapshot = await lookAt(vpp, this.#registry(), scopes);
       const untagged = snapshot.interfaces
         .filter(({ tag, name }) => tag === '' && name !== 'local0')
         .map(({ name }) => `remove interface ${name}`);
@@ -332,6 +345,21 @@ export class RunningNode {
       );
       return [...untagged, ...operations];
     });
+  }
+
+  /** How VPP leads to other nodes: prefixes, each with the way out, by table; and the tunnels that there are. */
+  async ways(): Promise<{
+    readonly routes: Readonly<Record<string, string>>;
+    readonly tunnels: readonly string[];
+  }> {
+    const { objects } = await this.#withVpp((vpp) => lookAt(vpp, undefined, ['connectivity']));
+    const routes = objects.flatMap((object): [string, string][] => {
+      if (object.kind !== 'route') return [];
+      const prefix = object.table_id === 0 ? object.prefix : `${object.prefix} of table ${object.table_id}`;
+      return [[prefix, object.paths.map(wayOut).join(' + ')]];
+    });
+    const tunnels = objects.flatMap((object) => (isTunnel(object) ? [object.tag] : []));
+    return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
   }
 
   /** What the node has written down of the present VPP. */
@@ -524,4 +552,21 @@ async function within<T>(promise: Promise<T>, deadline_ms: number, otherwise: st
     late.abort();
     timeout.catch(() => undefined);
   }
+}
+
+function wayOut(path: Path): string {
+  switch (path.via) {
+    case 'interface':
+      return path.interface;
+    case 'next_hop':
+      return path.next_hop;
+    case 'lookup':
+      return `table ${path.table_id}`;
+    case 'drop':
+      return 'drop';
+  }
+}
+
+function isTunnel(object: VppObject): object is IpipTunnel | VxlanTunnel {
+  return object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel';
 }

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { Inside } from './site.js';
 import type { Topology } from './topology.js';
 import type { AgentRequest, TcpOutcome, UdpOutcome } from './traffic-agent.js';
 
@@ -15,7 +16,7 @@ class Agent {
   readonly #waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>();
   #last = 0;
 
-  constructor(topology: Topology, name: string) {
+  constructor(topology: Inside, name: string) {
     const argv = [process.execPath, agent_program];
     this.#child = topology.spawn(name, argv, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', ({ id, answer, error }: { id: number; answer?: unknown; error?: string }) => {
@@ -83,11 +84,11 @@ export interface Prober {
 export const probe_interval_ms = 10;
 
 export class Traffic {
-  readonly #topology: Topology;
+  readonly #topology: Inside;
   readonly #agents = new Map<string, Agent>();
   readonly #listening = new Set<string>();
 
-  constructor(topology: Topology) {
+  constructor(topology: Inside) {
     this.#topology = topology;
   }
 
@@ -273,7 +274,7 @@ type Json = Record<string, unknown>;
 export type IpState = Readonly<Record<string, readonly string[]>>;
 
 /** What `ip` says of links, addresses, routes of all tables and rules: two are equal when Linux is the same. */
-export function ipState(topology: Topology, name: string): IpState {
+export function ipState(topology: Pick<Topology, 'lab'>, name: string): IpState {
   const ask = (...argv: string[]): Json[] => JSON.parse(topology.lab.run(name, 'ip', '-j', ...argv) || '[]');
   const told = (entries: Json[]): string[] => entries.map((entry) => JSON.stringify(entry));
   return {
@@ -289,7 +290,7 @@ export function ipState(topology: Topology, name: string): IpState {
 
 /** Waits until `ip` says the same again: Linux tells of a carrier up to a second late. Answers what differs in the end. */
 export async function ipStateIs(
-  topology: Topology,
+  topology: Pick<Topology, 'lab'>,
   name: string,
   before: IpState,
   deadline_ms = 3000,

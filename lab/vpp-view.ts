@@ -8,7 +8,7 @@ import { observe } from '../src/vpp-conn/observe/observe.js';
 import { Registry } from '../src/vpp-conn/registry.js';
 import { memoryFile } from './memory-file.js';
 
-const everything: readonly Scope[] = [...owners, 'nobody'];
+export const everything: readonly Scope[] = [...owners, 'nobody'];
 
 /** A registry as its file says, that is never written to. */
 export function registryOf(text: string | undefined, vpp: string): Registry {
@@ -16,9 +16,13 @@ export function registryOf(text: string | undefined, vpp: string): Registry {
 }
 
 /** All that a node may have put there; without `registry`, what VPP itself shows. Rejects while the node has not made its FIB sources. */
-export async function lookAt(vpp: Client, registry: Registry = registryOf(undefined, '')): Promise<Snapshot> {
+export async function lookAt(
+  vpp: Client,
+  registry: Registry = registryOf(undefined, ''),
+  scopes: readonly Scope[] = everything,
+): Promise<Snapshot> {
   const handles = new Handles();
   const lacking = await findFibSources(vpp, handles);
   if (lacking.length > 0) throw new Error(`VPP has no FIB source ${lacking[0]!.name}`);
-  return observe(vpp, everything, handles, registry);
+  return observe(vpp, scopes, handles, registry);
 }

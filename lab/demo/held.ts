@@ -71,6 +71,8 @@ function pathText(path: Path): string {
   switch (path.via) {
     case 'interface':
       return `to ${path.interface}`;
+    case 'next_hop':
+      return `by way of ${path.next_hop}`;
     case 'lookup':
       return `as table ${path.table_id} says`;
     case 'drop':

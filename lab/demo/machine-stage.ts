@@ -1,10 +1,11 @@
 /** The demo in network namespaces of this machine: the real program, and a real VPP where there is one. Needs root. */
 
 import type { RealVpp } from '../real-vpp.js';
-import { RunningNode } from '../running-node.js';
+import { type NodeOptions, RunningNode } from '../running-node.js';
 import { Topology } from '../topology.js';
 import { ipState, Traffic } from '../traffic.js';
 import type { Stage } from './stage.js';
+import { TwoNodes } from './two-nodes.js';
 
 const with_vpp =
   'Everything below is real: the program, VPP, the Linux network and the packets. It plays in network namespaces that ' +
@@ -19,7 +20,9 @@ const with_stand_in = (why: string): string =>
 export function machineStage(vpp: RealVpp): Stage {
   const topology = new Topology();
   const traffic = new Traffic(topology);
-  const node = new RunningNode(topology, { vpp: vpp.usable ? vpp : { stand_in: { real_devices: true } } });
+  const of_nodes: NodeOptions['vpp'] = vpp.usable ? vpp : { stand_in: { real_devices: true } };
+  const node = new RunningNode(topology, { vpp: of_nodes });
+  const clusters: TwoNodes[] = [];
   return {
     opening: vpp.usable ? with_vpp : with_stand_in(vpp.why),
     paths: node.config.paths,
@@ -31,6 +34,11 @@ export function machineStage(vpp: RealVpp): Stage {
       has_packets: vpp.usable,
       async killNode() {
         await node.kill('SIGKILL');
+      },
+      twoNodes(teller) {
+        const two = new TwoNodes(of_nodes, vpp.usable, teller);
+        clusters.push(two);
+        return two;
       },
     },
     openHost: () => topology.lab.host.open(topology.lab.namespace('node')),
@@ -47,6 +55,7 @@ export function machineStage(vpp: RealVpp): Stage {
       return code ?? signal;
     },
     async close() {
+      for (const cluster of clusters) await cluster.close();
       traffic.close();
       await node.close();
       topology.close();

@@ -3,6 +3,8 @@ import type { Config } from '../../src/config.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
 import type { Pod, Topology } from '../topology.js';
 import type { Traffic } from '../traffic.js';
+import type { Teller } from './teller.js';
+import type { TwoNodes } from './two-nodes.js';
 
 /** What a real machine adds: a node in a process of its own, in namespaces of the kernel. */
 export interface Machine {
@@ -12,6 +14,8 @@ export interface Machine {
   readonly has_packets: boolean;
   /** SIGKILL to the node's process; resolves when it is gone. */
   killNode(): Promise<void>;
+  /** Of a cluster that is made, with nodes of its own. */
+  twoNodes(teller: Teller): TwoNodes;
 }
 
 export interface Stage {

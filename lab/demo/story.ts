@@ -1,4 +1,4 @@
-/** The life of a node in nine chapters. Every chapter ends with what it has proved. */
+/** The life of a node in ten chapters. Every chapter ends with what it has proved. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../../src/debug/duration.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
@@ -266,6 +266,24 @@ export class Story {
     const changes = await this.#changesOfHost();
     if (changes.length > 0) teller.show(changes.join('\n'));
     teller.prove('the host is exactly as it was before the demo', changes.length === 0);
+  }
+
+  /** The node has stopped: there is room for two others. */
+  async twoNodes(): Promise<void> {
+    const { machine } = this.#stage;
+    if (machine !== undefined) {
+      const cluster = machine.twoNodes(this.#teller);
+      try {
+        this.#times.push(...(await cluster.tell()));
+      } finally {
+        await cluster.close();
+      }
+      return;
+    }
+    this.#teller.chapter('Two nodes');
+    this.#teller.say(
+      'Not here, where all is in the process of the demo. With root, this chapter connects two.',
+    );
   }
 
   /** The kernel tells of a carrier (`operstate`) up to a second late. */

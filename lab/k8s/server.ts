@@ -18,7 +18,7 @@ import {
 } from './store.js';
 
 /**
- * A stand-in of a Kubernetes API server, in memory and on loopback: discovery, lists by page, watches with bookmarks, writes, custom
+ * A stand-in of a Kubernetes API server, in memory, on loopback where nothing else is said: discovery, lists by page, watches with bookmarks, writes, custom
  * resources; enough for kubectl's get, apply and delete. It has no schemas, no admission and no roles, and shows objects as they were
  * written. It can be told to fail (faults.ts).
  */

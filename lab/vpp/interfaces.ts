@@ -71,7 +71,14 @@ interface AdvertisedPrefix {
 export interface Interface {
   readonly sw_if_index: number;
   readonly name: string;
-  readonly dev_type: 'local' | 'tap' | 'af-packet' | 'AF_XDP interface' | 'Loopback';
+  readonly dev_type:
+    | 'local'
+    | 'tap'
+    | 'af-packet'
+    | 'AF_XDP interface'
+    | 'Loopback'
+    | 'IPIP tunnel device'
+    | 'VXLAN';
   /** False: IP alone, without MAC, RA or ARP. */
   readonly ethernet: boolean;
   mac: string;
@@ -90,6 +97,8 @@ export interface Interface {
   tag: string;
   mtu: [number, number, number, number];
   link6: Link6 | undefined;
+  /** It uses the addresses of another interface. */
+  unnumbered: boolean;
 }
 
 type NewInterface = Pick<Interface, 'name' | 'dev_type' | 'ethernet' | 'mac' | 'instance'> &
@@ -97,6 +106,9 @@ type NewInterface = Pick<Interface, 'name' | 'dev_type' | 'ethernet' | 'mac' | '
     readonly rx_mode?: string;
     readonly rx_queues?: number;
     readonly link_up?: boolean;
+    /** Those of Ethernet, or none, when absent. */
+    readonly mtu?: number;
+    readonly link_mtu?: number;
   };
 
 const no_mac = '00:00:00:00:00:00';
@@ -133,7 +145,7 @@ export class Interfaces {
       dev_type: made.dev_type,
       ethernet: made.ethernet,
       mac: made.mac,
-      link_mtu: made.ethernet ? ethernet_mtu : 0,
+      link_mtu: made.link_mtu ?? (made.ethernet ? ethernet_mtu : 0),
       rx: Array.from({ length: made.rx_queues ?? 0 }, () => ({
         mode: made.rx_mode ?? rx_default,
         worker_id: 0,
@@ -149,8 +161,9 @@ export class Interfaces {
       admin_up: false,
       promisc: false,
       tag: '',
-      mtu: [made.ethernet ? ethernet_mtu : 0, 0, 0, 0],
+      mtu: [made.mtu ?? (made.ethernet ? ethernet_mtu : 0), 0, 0, 0],
       link6: undefined,
+      unnumbered: false,
     }));
     this.features.set(
       found.sw_if_index,
@@ -200,7 +213,7 @@ export class Interfaces {
 
   bind(one: Interface, family: Family, table_id: number): void {
     const table = this.fib.table(family, table_id) ?? refuse(retval.NO_SUCH_FIB);
-    if (one.addresses[family].length > 0) refuse(retval.ADDRESS_FOUND_FOR_INTERFACE);
+    if (one.addresses[family].length > 0 || one.unnumbered) refuse(retval.ADDRESS_FOUND_FOR_INTERFACE);
     this.fib.bind(table);
     const { tables, mtables } = one;
     const old = tables[family];
@@ -264,7 +277,7 @@ export class Interfaces {
   }
 
   setAdmin(one: Interface, up: boolean): void {
-    if (one.dev_type === 'Loopback') one.link_up = up;
+    if (one.dev_type === 'Loopback' || one.dev_type === 'IPIP tunnel device') one.link_up = up;
     if (one.admin_up === up) return;
     one.admin_up = up;
     for (const family of families) {
@@ -303,6 +316,11 @@ export class Interfaces {
   }
 
   // IP on an interface.
+
+  /** One without an address of its own takes part in IP of both families, or no longer. */
+  setIp({ sw_if_index }: Interface, on: boolean): void {
+    this.features.set(sw_if_index, ['ip4-unicast/ip4-not-enabled', 'ip6-unicast/ip6-not-enabled'], !on);
+  }
 
   #enable4({ sw_if_index, addresses, mtables }: Interface): void {
     mtables[4]?.accept(sw_if_index, 1);

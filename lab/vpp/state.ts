@@ -15,6 +15,7 @@ import { Interfaces } from './interfaces.js';
 import { Npol } from './npol.js';
 import { Pool } from './pool.js';
 import { type Family, familyOf, hostPrefix } from './prefix.js';
+import { Tunnels } from './tunnels.js';
 
 /** What VPP would have read from its start-up file and found on the machine. */
 export interface VppFacts {
@@ -77,6 +78,7 @@ export class VppState {
   readonly features = new Features();
   readonly interfaces: Interfaces;
   readonly cnat: Cnat;
+  readonly tunnels: Tunnels;
   readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
@@ -107,13 +109,18 @@ export class VppState {
   /** `table/address` of path MTUs of addresses that have no route of their own and are not on link. */
   readonly remote_path_mtus = new Set<string>();
 
+  /** What it dies of with the next packet. */
+  doom: string | undefined;
+
   constructor(readonly facts: VppFacts) {
     this.interfaces = new Interfaces(this.features, facts.devices);
     this.cnat = new Cnat(this.interfaces);
+    this.tunnels = new Tunnels(this.interfaces);
   }
 
   /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */
   deadlyTraffic(): string | undefined {
+    if (this.doom !== undefined) return this.doom;
     if (!this.npol.dangling) return undefined;
     for (const { sw_if_index, admin_up } of this.interfaces.all) {
       if (!admin_up || !this.features.isOn(sw_if_index, bundles.cnat[0])) continue;
@@ -136,6 +143,7 @@ export class VppState {
       this.dropNeighbourRoute(neighbour);
     }
     this.npol.interfaces.delete(sw_if_index);
+    this.tunnels.interfaceDeleted(sw_if_index);
     this.interfaces.delete(one);
   }
 

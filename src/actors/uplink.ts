@@ -8,7 +8,7 @@ import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../ac
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
 import { desiredNode, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
-import { isLinkLocal, splitPrefix } from '../ip/prefix.js';
+import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { Watch } from '../linux/network.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
@@ -369,6 +369,11 @@ class UplinkActor implements Actor<UplinkMessage> {
       generation: up.generation,
       mtu: Math.min(...uplinks.map(({ mtu }) => mtu)),
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
+      main_uplink: uplinkTag(uplinks.find(({ is_main }) => is_main)!.name),
+      subnets: {
+        ...(prefixes.ip4 && { ip4: networkOf(prefixes.ip4) }),
+        ...(prefixes.ip6 && { ip6: networkOf(prefixes.ip6) }),
+      },
       redirects: desiredNode(inputs, true).flatMap((object) =>
         object.kind === 'redirect_table' ? [object.family] : [],
       ),

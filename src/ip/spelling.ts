@@ -77,7 +77,7 @@ export function isUnspecified(canonical: string): boolean {
 
 /** Whether an interface can own this canonical address: neither unspecified, loopback, multicast nor broadcast. */
 export function isUnicast(canonical: string): boolean {
-  if (isUnspecified(canonical) || canonical === '::1' || canonical.startsWith('ff')) return false;
+  if (isUnspecified(canonical) || canonical === '::1' || /^ff..:/.test(canonical)) return false;
   const first_octet = Number(/^(\d+)\./.exec(canonical)?.[1] ?? 0);
   // Linux and VPP take 240.0.0.0/4 for addresses like any.
   return first_octet !== 127 && !(first_octet >= 224 && first_octet < 240) && canonical !== '255.255.255.255';

@@ -1,6 +1,7 @@
 /** What the uplink actor tells those who build on the node: pods, later services, policies and BGP. */
 import type { ActorRef } from '../actor-system.js';
 import type { Family } from '../ip/text.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
 
 /** Told urgently, each in its turn: a subscriber with much to do hears of it before it goes on, and of the last one last. */
 export type NodeStatus = NodeReady | NodeLost;
@@ -17,6 +18,10 @@ export interface NodeReady {
   readonly mtu: number;
   /** The node's addresses, without length. */
   readonly node: { readonly ip4?: string; readonly ip6?: string };
+  /** The uplink of the default network: tunnels borrow its addresses. */
+  readonly main_uplink: InterfaceTag;
+  /** The prefix that each address of `node` is on, e.g. `10.0.0.0/24`: whoever is in it is reached without a tunnel where a pool says CrossSubnet. */
+  readonly subnets: { readonly ip4?: string; readonly ip6?: string };
   /** Families for which there is a table of redirect rules. */
   readonly redirects: readonly Family[];
   /** Buffers of VPP's smallest pool, taken ones included. Absent where VPP does not tell. */

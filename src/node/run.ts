@@ -7,8 +7,10 @@ import { SyncReports } from '../debug/sync-reports.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { root_supervision, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
+import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf } from './cluster.js';
 import { cniOf } from './cni.js';
+import { connectivityOf } from './connectivity.js';
 import { endSignals } from './end-signals.js';
 import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
@@ -102,6 +104,14 @@ export async function runNode(
       vppConnection: (vpp_process) => connectionOf(wiring, vpp_process),
       uplink: (vpp_process, vpp) => uplinkOf(wiring, vpp_process, vpp),
       cluster: (uplink) => clusterActorOf(wiring, uplink),
+      connectivity: (vpp, uplink, cluster) => connectivityOf(wiring, vpp, uplink, cluster),
+      ...(wiring.route_source === 'bgp' && {
+        bgp: {
+          process: bgpProcessOf(wiring),
+          session: (gobgpd, uplink, cluster, connectivity) =>
+            bgpOf(wiring, gobgpd, uplink, cluster, connectivity),
+        },
+      }),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);

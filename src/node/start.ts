@@ -2,7 +2,6 @@
 import type { Config } from '../config.js';
 import { within } from '../linux/within.js';
 import { byOwnNames } from '../uplink/own-names.js';
-import { clusterOf } from './cluster.js';
 import { endSignals } from './end-signals.js';
 import { lastWord, restoreHost } from './last-word.js';
 import { linuxParts, openMachine, restoreParts } from './parts.js';
@@ -16,14 +15,6 @@ export async function startNode(asked: Config, warnings: readonly string[]): Pro
   if (!before.launcher.isRunning()) await restoreHost(before, 'an earlier life left the host changed');
   if (ending.aborted) return exitCode(exit_code.stopped, await lastWord(before));
   const config = within(machine.host.open(), (own) => byOwnNames(asked, own));
-  const cluster = clusterOf(config, machine.clock, machine.log);
-  // An API server that does not answer keeps nobody waiting for what nobody wants to know.
-  const annotations = namesAnnotation(config) ? await cluster.nodeAnnotations() : {};
-  const parts = linuxParts(config, machine, cluster, annotations);
+  const parts = await linuxParts(config, machine);
   return runNode(parts, warnings, ending);
-}
-
-function namesAnnotation({ vpp, hooks }: Config): boolean {
-  const texts = [vpp.config_template ?? '', vpp.exec_template, ...Object.values(hooks.scripts)];
-  return texts.some((text) => text.includes('__NODE_ANNOTATION:'));
 }

@@ -27,8 +27,12 @@ export interface Kind<O> {
   readonly change: 'overwrite' | 'remove_first';
   /** Goes with its interface, so that it need not be removed before it. */
   readonly dies_with_interface?: true;
+  /** An interface that goes when what leads by it leads elsewhere: make before break. */
+  readonly goes_last?: true;
   /** Always has some value: one that nobody asked for is left as it is. */
   readonly setting?: (o: O) => boolean;
+  /** VPP shows whose it is only once it is tagged, a moment after it was made: until then the registry has it. */
+  readonly announced?: true;
   /** No dump shows it: the registry of the VPP says what is there, and adding it again is harmless. */
   readonly recorded?: (o: O) => boolean;
 }

@@ -17,9 +17,11 @@ import type { OwnerName, OwnerRule } from './owner.js';
 import { type PolicyObject, policy_kinds } from './policy.js';
 import { type RedirectObject, redirect_kinds } from './redirect.js';
 import { type RoutingObject, routing_kinds } from './routing.js';
+import { type TunnelObject, tunnel_kinds } from './tunnels.js';
 
 export type VppObject =
   | InterfaceObject
+  | TunnelObject
   | RoutingObject
   | CnatObject
   | PolicyObject
@@ -33,6 +35,7 @@ export type ObjectKey = string;
 
 const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...interface_kinds,
+  ...tunnel_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,
@@ -60,6 +63,12 @@ export function ownerRule(object: VppObject): OwnerRule<VppObject> {
 
 export function keyOf(object: VppObject): ObjectKey {
   return `${object.kind}:${kindOf(object).key(object)}`;
+}
+
+/** The same text, for who keeps it: one that was put together is a tree of its parts, three times as large, until a character of it is asked for. */
+export function flattened(text: string): string {
+  text.charCodeAt(0);
+  return text;
 }
 
 /** The object in its one form; `object` itself when it has that. */
@@ -105,6 +114,11 @@ export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
   return kindOf(object).change;
 }
 
+/** True for an interface that goes when what leads by it leads elsewhere. */
+export function goesLast(object: VppObject): boolean {
+  return kindOf(object).goes_last === true;
+}
+
 /** True for what has a value in VPP whether anybody asked for one or not. */
 export function isSetting(object: VppObject): boolean {
   return kindOf(object).setting?.(object) === true;
@@ -113,6 +127,11 @@ export function isSetting(object: VppObject): boolean {
 /** True for what no dump shows: the registry of the VPP says whether it is there. */
 export function isRecorded(object: VppObject): boolean {
   return kindOf(object).recorded?.(object) === true;
+}
+
+/** True for what VPP shows to be ours only a moment after it was made. */
+export function isAnnounced(object: VppObject): boolean {
+  return kindOf(object).announced === true;
 }
 
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */

@@ -15,9 +15,13 @@ export interface Table {
   readonly multicast: boolean;
 }
 
-/** One way out of a route. `lookup` continues in another table, `drop` discards. */
+/**
+ * One way out of a route. `next_hop`: VPP looks for the way to the next hop in the default table itself, and follows it. `lookup` continues
+ * in another table, `drop` discards.
+ */
 export type Path =
   | { readonly via: 'interface'; readonly interface: InterfaceTag; readonly next_hop: string }
+  | { readonly via: 'next_hop'; readonly next_hop: string }
   | { readonly via: 'lookup'; readonly table_id: number }
   | { readonly via: 'drop' };
 
@@ -265,7 +269,7 @@ function canonicalPaths(paths: readonly Path[]): readonly Path[] {
 }
 
 function canonicalPath(path: Path): Path {
-  if (path.via !== 'interface') return path;
+  if (path.via !== 'interface' && path.via !== 'next_hop') return path;
   const next_hop = canonicalAddress(path.next_hop) ?? path.next_hop;
   return next_hop === path.next_hop ? path : { ...path, next_hop };
 }
@@ -274,6 +278,8 @@ function pathText(path: Path): string {
   switch (path.via) {
     case 'interface':
       return `interface ${path.next_hop} ${path.interface}`;
+    case 'next_hop':
+      return `next_hop ${path.next_hop}`;
     case 'lookup':
       return `lookup ${path.table_id}`;
     case 'drop':
@@ -296,6 +302,7 @@ function samePath(wanted: Path, there: Path, prefix: string): boolean {
       (wanted.next_hop === there.next_hop || nextHopShown(wanted.next_hop, prefix) === there.next_hop)
     );
   }
+  if (wanted.via === 'next_hop') return there.via === 'next_hop' && wanted.next_hop === there.next_hop;
   if (wanted.via === 'lookup') return there.via === 'lookup' && wanted.table_id === there.table_id;
   return there.via === 'drop';
 }

@@ -18,6 +18,8 @@ import {
   carries,
   changeOf,
   diesWithInterface,
+  flattened,
+  goesLast,
   hangsOn,
   interfaceMade,
   interfacesUsed,
@@ -26,6 +28,7 @@ import {
   keyOf,
   type ObjectKey,
   outlives,
+  ownerRule,
   removePlace,
   same,
   type VppObject,
@@ -52,9 +55,9 @@ class Entry {
   constructor(readonly key: ObjectKey) {}
 }
 
-/** Of one VPP, as this model sees it. */
+/** Of one VPP, as one model sees it: `of` stands for that model, which nobody has to keep who keeps an operation. */
 interface Life {
-  readonly of: Model;
+  readonly of: object;
 }
 
 /** An operation that was taken, and of which it is not known what came. */
@@ -76,6 +79,10 @@ export class Model {
   readonly #on = new Map<InterfaceTag, Set<Entry>>();
   /** Interfaces that go, for good or to be made anew: all that hangs on them is removed with them. */
   readonly #remade = new Set<InterfaceTag>();
+  /** Interfaces that go when what leads by them leads elsewhere, and are wanted no more. */
+  readonly #leaving = new Map<InterfaceTag, Entry>();
+  /** Those of them by which something still leads that is on its way elsewhere: they stay till then, with all that is on them. */
+  readonly #kept = new Set<InterfaceTag>();
   /** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
   readonly #rebound = new Set<string>();
   readonly #removals = new Shelf<Entry>(
@@ -92,7 +99,8 @@ export class Model {
   );
   /** Operations taken and not settled. */
   #in_flight = 0;
-  #life: Life = { of: this };
+  readonly #self = {};
+  #life: Life = { of: this.#self };
   readonly #failed = new Map<ObjectKey, Error>();
   #there_count = 0;
   /** Readings are numbered; 0 is none. */
@@ -117,6 +125,13 @@ export class Model {
     for (const { there } of this.#entries.values()) if (there !== undefined) yield there;
   }
 
+  /** What refers to this interface, as it is wanted, and as VPP has it. */
+  *on(
+    tag: InterfaceTag,
+  ): Iterable<{ readonly wanted: VppObject | undefined; readonly there: VppObject | undefined }> {
+    for (const { wanted, there } of this.#on.get(tag) ?? []) yield { wanted, there };
+  }
+
   /** How many VPP has. */
   get there_count(): number {
     return this.#there_count;
@@ -132,6 +147,11 @@ export class Model {
     return this.#removals.size + this.#additions.size;
   }
 
+  /** Something stays only until what leads by it leads elsewhere. */
+  get keeps(): boolean {
+    return this.#kept.size > 0;
+  }
+
   get inFlight(): number {
     return this.#in_flight;
   }
@@ -143,6 +163,9 @@ export class Model {
     const before = entry.wanted;
     if (before === now) return;
     entry.wanted = now;
+    // What a reading has shown is nobody's any more: who wants by the thousand shares what is alike.
+    const { there } = entry;
+    if (there !== undefined && !isDangling(there) && same(now, there) && same(there, now)) entry.there = now;
     if (before !== undefined) this.#leave(entry, before);
     this.#index(entry, now);
     if (before === undefined || !same(now, before) || !same(before, now)) this.#failed.delete(entry.key);
@@ -175,11 +198,13 @@ export class Model {
   forget(): void {
     this.#on.clear();
     this.#remade.clear();
+    this.#leaving.clear();
+    this.#kept.clear();
     this.#rebound.clear();
     this.#removals.clear();
     this.#additions.clear();
     this.#in_flight = 0;
-    this.#life = { of: this };
+    this.#life = { of: this.#self };
     this.#failed.clear();
     this.#there_count = 0;
     this.#reading = 0;
@@ -252,6 +277,7 @@ export class Model {
    */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
+    this.#reviewLeaving();
     const operations: Operation[] = [];
     const ahead = this.#in_flight > 0;
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
@@ -298,6 +324,7 @@ export class Model {
       else if (!isLost(error)) this.#failed.set(entry.key, error);
       if (entry.in_flight === 0) this.#touch(entry);
     }
+    this.#reviewLeaving();
   }
 
   /** What VPP would not let go of, and hangs on this interface or table. */
@@ -311,7 +338,7 @@ export class Model {
 
   /** It was taken for a VPP that is gone, and says nothing of this one. */
   #isStale(operation: Operation): boolean {
-    return operation instanceof Taken && operation.life.of === this && operation.life !== this.#life;
+    return operation instanceof Taken && operation.life.of === this.#self && operation.life !== this.#life;
   }
 
   /** Its entry, where it was taken from this model and is settled for the first time. */
@@ -340,8 +367,9 @@ export class Model {
   #entry(key: ObjectKey): Entry {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const entry = new Entry(key);
-    this.#entries.set(key, entry);
+    const flat = flattened(key);
+    const entry = new Entry(flat);
+    this.#entries.set(flat, entry);
     return entry;
   }
 
@@ -410,10 +438,7 @@ export class Model {
       return;
     }
     const tag = interfaceMade(object);
-    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
-    if (tag !== undefined) {
-      this.#mark(this.#remade, tag, isReplaced(entry) && !this.#failed.has(entry.key), tag);
-    }
+    if (tag !== undefined) this.#markInterface(entry, tag);
     if (object.kind === 'interface_table') {
       const { there, wanted } = entry;
       const changes = there !== undefined && wanted !== undefined && !same(wanted, there);
@@ -421,12 +446,45 @@ export class Model {
     }
   }
 
+  #markInterface(entry: Entry, tag: InterfaceTag): void {
+    const { there, wanted } = entry;
+    const leaves = there !== undefined && wanted === undefined && goesLast(there);
+    if (leaves) this.#leaving.set(tag, entry);
+    else this.#leaving.delete(tag);
+    const kept = leaves && this.#isLeft(tag);
+    if (kept !== this.#kept.has(tag)) {
+      this.#mark(this.#kept, tag, kept, tag);
+      this.#file(entry);
+    }
+    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
+    const goes = isReplaced(entry) && !kept && !this.#failed.has(entry.key);
+    this.#mark(this.#remade, tag, goes, tag);
+  }
+
+  /** Something leads by it in VPP, and is to lead elsewhere. */
+  #isLeft(tag: InterfaceTag): boolean {
+    for (const { there, wanted } of this.#on.get(tag) ?? []) {
+      if (there === undefined || wanted === undefined || changeOf(wanted) !== 'overwrite') continue;
+      if (interfacesUsed(there).includes(tag) && !interfacesUsed(wanted).includes(tag)) return true;
+    }
+    return false;
+  }
+
+  /** What leads by them may have been wanted elsewhere since they were wanted no more, or has gone there. */
+  #reviewLeaving(): void {
+    for (const entry of [...this.#leaving.values()]) this.#touch(entry);
+  }
+
   /** An interface that is neither wanted nor there is not on its way to be remade. */
   #unhang(key: ObjectKey): void {
-    if (this.#remade.size === 0 && this.#rebound.size === 0) return;
+    if (this.#remade.size === 0 && this.#rebound.size === 0 && this.#leaving.size === 0) return;
     const [kind, name = ''] = split(key);
     if (kind === 'interface_table') this.#rebound.delete(name);
-    else this.#mark(this.#remade, name, false, name);
+    else {
+      this.#leaving.delete(name);
+      this.#mark(this.#kept, name, false, name);
+      this.#mark(this.#remade, name, false, name);
+    }
   }
 
   #mark(marks: Set<string>, mark: string, on: boolean, tag: InterfaceTag): void {
@@ -448,7 +506,7 @@ export class Model {
     const goes =
       old !== undefined &&
       (now === undefined
-        ? !isSetting(old)
+        ? !isSetting(old) && !this.#isKept(old)
         : (!fresh && (changeOf(now) === 'remove_first' || isDangling(old))) || this.#isRemade(old));
     const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
     const comes = now !== undefined && (!fresh || remade || unsure);
@@ -463,6 +521,13 @@ export class Model {
   #wait(entry: Entry, removal: number | undefined, addition: number | undefined): void {
     this.#removals.put(entry, removal);
     this.#additions.put(entry, addition);
+  }
+
+  #isKept(object: VppObject): boolean {
+    if (this.#kept.size === 0) return false;
+    const tag = interfaceMade(object);
+    if (tag !== undefined) return this.#kept.has(tag);
+    return isOfInterface(object) && interfacesUsed(object).some((used) => this.#kept.has(used));
   }
 
   #isRemade(object: VppObject): boolean {
@@ -484,6 +549,11 @@ export class Model {
 function known({ wanted, there }: Entry, seen: VppObject): VppObject {
   if (wanted !== undefined && !isDangling(seen) && same(wanted, seen)) return wanted;
   return there !== undefined && same(there, seen) && same(seen, there) ? there : seen;
+}
+
+/** Belongs to its interface, and does not just lead by it. */
+function isOfInterface(object: VppObject): boolean {
+  return ownerRule(object).by === 'interface';
 }
 
 function isReplaced({ there, wanted }: Entry): boolean {

@@ -16,7 +16,14 @@ export function reconcile(
 ): Operation[] {
   const model = holding(actual, unsure);
   for (const object of desired) model.want(object);
-  return model.take(Number.POSITIVE_INFINITY);
+  const operations: Operation[] = [];
+  // What goes when nothing leads by it any more is given in a second round.
+  for (;;) {
+    const taken = model.take(Number.POSITIVE_INFINITY);
+    operations.push(...taken);
+    if (!model.keeps) return operations;
+    model.settle(taken.map((operation) => ({ operation })));
+  }
 }
 
 /** What has to go so that nothing of `objects` is left, in a safe order. */

@@ -156,8 +156,8 @@ export class HostTaps {
         // That a pool is gone is known once the pools are.
         .filter((route) => cluster.pods !== undefined || !isClusterRoute(route));
       const index = new RouteIndex(there.filter((route) => !stale.includes(route)));
-      const placed = routes.flatMap((route) => placing(route, index.at(route)));
       const removed = stale.map((route): NetworkChange => ({ do: 'delete_route', route }));
+      const placed = routes.flatMap((route) => placing(route, index.at(route)));
       // What the tap was dressed with in their place would keep the kernel from making its own.
       const copies = [...heard].flatMap(([name, router]) =>
         namespace

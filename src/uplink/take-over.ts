@@ -114,10 +114,10 @@ export class TakeOver {
   has_touched = false;
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
-  /** Undefined until they are known. Taken in by the next `follow`. */
-  pods: PodPrefixes | undefined;
   /** What VPP tells the host of what routers say, by uplink. */
   private repeated: NonNullable<NodeInputs['repeated']> = new Map();
+  /** Undefined until they are known. Taken in by the next `follow`. */
+  pods: PodPrefixes | undefined;
 
   constructor(
     private readonly deps: TakeOverDeps,

@@ -4,6 +4,7 @@
  * A reading takes time, and what it shows may be gone when it ends: VPP gives a freed number to the next object. So each change here
  * is stamped, and a reading teaches only what has not changed since it began.
  */
+import type { Family } from '../ip/text.js';
 import { dangling_prefix, type InterfaceTag } from '../objects/interfaces.js';
 import { interfaceMade, keyOf, type VppObject } from '../objects/object.js';
 import type { RouteSource } from '../objects/routing.js';
@@ -21,6 +22,7 @@ export class Handles {
   readonly #interfaces = new Map<InterfaceTag, number>();
   readonly #others = new Map<string, number>();
   readonly #fib_sources = new Map<RouteSource, number>();
+  readonly #vxlan_decap = new Map<Family, number>();
   /** When a name was made or forgotten last, as long as a reading is under way that began before. */
   readonly #changed = new Map<string, Stamp>();
   readonly #readings = new Set<Stamp>();
@@ -52,6 +54,17 @@ export class Handles {
     const id = this.#fib_sources.get(source);
     if (id === undefined) throw new UnknownHandle(`VPP has no FIB source for routes of ${source}`);
     return id;
+  }
+
+  /** VPP's number of the arc by which what a VXLAN tunnel of this outer family brings goes on as IP. */
+  vxlanDecap(family: Family): number {
+    const next = this.#vxlan_decap.get(family);
+    if (next === undefined) throw new UnknownHandle('VPP has no VXLAN: its plugin is not loaded');
+    return next;
+  }
+
+  setVxlanDecap(family: Family, next_index: number): void {
+    this.#vxlan_decap.set(family, next_index);
   }
 
   setFibSource(source: RouteSource, id: number): void {

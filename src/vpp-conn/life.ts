@@ -1,6 +1,6 @@
 /**
  * What a session has to remember of its VPP to tell which requests would kill it: a few numbers for each interface, a bit for
- * each npol object, never a route or a translation. Fed with every request on its way out and with its answer; a request counts
+ * each npol object, of routes those that lead by a tunnel, never a translation. Fed with every request on its way out and with its answer; a request counts
  * from when it is sent, since what follows it finds it done. Of a VPP that was programmed before the session nothing is
  * known, and what is not known is not held against a request.
  */
@@ -19,6 +19,7 @@ import {
   sw_interface_set_table,
 } from 'vpp-binapi-ts/interface';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
+import { ipip_add_tunnel, ipip_del_tunnel } from 'vpp-binapi-ts/ipip';
 import {
   npol_ipset_create,
   npol_ipset_delete,
@@ -30,9 +31,11 @@ import {
 } from 'vpp-binapi-ts/npol';
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
+import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
 import type { Family } from '../ip/text.js';
 import type { Call } from './call.js';
 import { isRecursive, no_interface } from './paths.js';
+import { TunnelRoutes } from './tunnel-routes.js';
 
 type Reply = { readonly retval: number };
 
@@ -49,7 +52,15 @@ export interface KnownInterface {
   readonly tables: Record<Family, number>;
   /** Addresses with their masks. */
   readonly addresses: Set<string>;
+  /** Carries IP without Ethernet by VXLAN. */
+  readonly vxlan?: true;
 }
+
+type VxlanEnds = Pick<vxlan_add_del_tunnel_v3_in, 'src_address' | 'dst_address' | 'dst_port' | 'vni'>;
+
+/** As VPP tells them apart. */
+const endsOf = ({ src_address, dst_address, dst_port, vni }: VxlanEnds): string =>
+  `${src_address} ${dst_address} ${dst_port} ${vni}`;
 
 export const npol_pools = ['rules', 'policies', 'sets'] as const;
 export type NpolPool = (typeof npol_pools)[number];
@@ -89,6 +100,8 @@ export class Life {
   /** Those that this session has made or bound. */
   readonly interfaces = new Map<number, KnownInterface>();
   readonly #af_packets = new Map<string, number>();
+  readonly #vxlans = new Map<string, number>();
+  readonly tunnel_routes = new TunnelRoutes();
   readonly #npol: Readonly<Record<NpolPool, Ids>>;
   /** By set id. */
   readonly #set_types = new Map<number, npol_ipset_type>();
@@ -159,13 +172,22 @@ export class Life {
     if (host_if_name !== undefined) this.#af_packets.set(host_if_name, sw_if_index);
   }
 
+  madeTunnel(sw_if_index: number, vxlan?: VxlanEnds): void {
+    const fresh = { tables: { 4: 0, 6: 0 }, addresses: new Set<string>() };
+    this.interfaces.set(sw_if_index, { ...fresh, ...(vxlan && { vxlan: true }) });
+    this.tunnel_routes.made(sw_if_index);
+    if (vxlan !== undefined) this.#vxlans.set(endsOf(vxlan), sw_if_index);
+  }
+
   /** Answers what brings it back. */
   deleted(sw_if_index: number): () => void {
     const known = this.interfaces.get(sw_if_index);
+    const restoreRoutes = this.tunnel_routes.deleted(sw_if_index);
     const looked_up = [...this.#urpf].filter(([key]) => key.startsWith(`${sw_if_index}/`));
     this.interfaces.delete(sw_if_index);
     for (const [key] of looked_up) this.#urpf.delete(key);
     return () => {
+      restoreRoutes();
       if (known !== undefined) this.interfaces.set(sw_if_index, known);
       for (const [key, table] of looked_up) this.#urpf.set(key, table);
     };
@@ -175,10 +197,14 @@ export class Life {
     return this.#af_packets.get(host_if_name) ?? no_interface;
   }
 
+  vxlan(ends: VxlanEnds): number {
+    return this.#vxlans.get(endsOf(ends)) ?? no_interface;
+  }
+
   bind(sw_if_index: number, family: Family, table_id: number): () => void {
     const before = this.interfaces.get(sw_if_index);
     const tables = { 4: 0, 6: 0, ...before?.tables, [family]: table_id };
-    this.interfaces.set(sw_if_index, { addresses: before?.addresses ?? new Set(), tables });
+    this.interfaces.set(sw_if_index, { addresses: new Set(), ...before, tables });
     return () => {
       if (before !== undefined) this.interfaces.set(sw_if_index, before);
       else this.interfaces.delete(sw_if_index);
@@ -275,8 +301,23 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(cnat_set_snat_addresses_v2, begins),
   effect(cnat_translation_update, begins),
   effect(feature_cnat_enable_disable, begins),
-  effect(ip_route_add_del_v2, (life, { is_add = true, route: { src, paths } }) =>
-    is_add && paths.some(isRecursive) ? unless(life.recursive(src)) : undefined,
+  effect(ip_route_add_del_v2, (life, { is_add = true, route }) => {
+    const by_tunnel = life.tunnel_routes.sent(is_add, route);
+    // VPP refuses to remove what is not there.
+    if (!is_add) return undefined;
+    const recursive = route.paths.some(isRecursive) ? life.recursive(route.src) : undefined;
+    if (by_tunnel === undefined) return recursive && unless(recursive);
+    return unless(() => {
+      by_tunnel();
+      recursive?.();
+    });
+  }),
+  effect(ipip_add_tunnel, (life) => ({ done: ({ sw_if_index }) => life.madeTunnel(sw_if_index) })),
+  effect(ipip_del_tunnel, deleted),
+  effect(vxlan_add_del_tunnel_v3, (life, fields) =>
+    (fields.is_add ?? true)
+      ? { done: ({ sw_if_index }) => life.madeTunnel(sw_if_index, fields) }
+      : unless(life.deleted(life.vxlan(fields))),
   ),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),

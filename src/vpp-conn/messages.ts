@@ -105,6 +105,16 @@ const names: ReadonlySet<string> = new Set([
     'sw_interface_tap_v2_dump',
   ],
   ...['tap_create_v3', 'tap_delete_v2', 'urpf_interface_dump', 'urpf_update_v2', 'want_ip6_ra_events'],
+  ...[
+    'add_node_next',
+    'ip_unnumbered_dump',
+    'ipip_add_tunnel',
+    'ipip_del_tunnel',
+    'ipip_tunnel_dump',
+    'sw_interface_set_unnumbered',
+    'vxlan_add_del_tunnel_v3',
+    'vxlan_tunnel_v2_dump',
+  ],
 ]);
 
 export const messages_used: readonly Message<unknown, never>[] = all.filter(({ name }) => names.has(name));

@@ -24,6 +24,7 @@ import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
 import { hearRouters } from './routers.js';
 import type { Session, SessionOpener } from './session.js';
+import { openVxlan } from './vxlan-decap.js';
 
 const retry_ms = 20;
 const client_name = 'calico-vpp-node';
@@ -143,6 +144,7 @@ async function session(
       prompt.request(show_threads, {}),
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
+      openVxlan(prompt, handles),
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
     // A release that knew no FIB sources of ours may have programmed it.

@@ -49,6 +49,8 @@ function toVpp(path: Path, family: Family, at: Handles): fib_path {
   switch (path.via) {
     case 'interface':
       return pathTo(family, { sw_if_index: at.interface(path.interface), next_hop: path.next_hop });
+    case 'next_hop':
+      return pathTo(family, { next_hop: path.next_hop });
     case 'lookup':
       return pathTo(family, { table_id: path.table_id });
     case 'drop':
@@ -59,6 +61,7 @@ function toVpp(path: Path, family: Family, at: Handles): fib_path {
 /** What a dumped path is in our form; `tagOf` names an interface, also one that VPP has no more. */
 export function pathFrom(path: fib_path, tagOf: (sw_if_index: number) => InterfaceTag): Path {
   if (path.type === 'FIB_API_PATH_TYPE_DROP') return { via: 'drop' };
+  if (isRecursive(path)) return { via: 'next_hop', next_hop: path.nh.address };
   if (path.sw_if_index === no_interface) return { via: 'lookup', table_id: path.table_id };
   return { via: 'interface', interface: tagOf(path.sw_if_index), next_hop: path.nh.address };
 }

@@ -22,6 +22,7 @@ import {
   ip_table_add_del_v2,
 } from 'vpp-binapi-ts/ip';
 import { ip_session_redirect_add_v2 } from 'vpp-binapi-ts/ip_session_redirect';
+import { ipip_del_tunnel } from 'vpp-binapi-ts/ipip';
 import { memif_create_v2 } from 'vpp-binapi-ts/memif';
 import {
   npol_configure_policies,
@@ -34,6 +35,7 @@ import {
   npol_rule_update,
 } from 'vpp-binapi-ts/npol';
 import { tap_create_v3 } from 'vpp-binapi-ts/tapv2';
+import { vxlan_add_del_tunnel_v3 } from 'vpp-binapi-ts/vxlan';
 import { networkOf } from '../ip/prefix.js';
 import { isUnspecified } from '../ip/spelling.js';
 import { type Family, familyOf } from '../ip/text.js';
@@ -138,13 +140,26 @@ function routePath(path: fib_path, table_id: number, prefix: string, life: Life)
   if (path.rpf_id !== 0 && path.rpf_id !== no_interface) {
     return `with RPF id ${path.rpf_id} VPP loses interface and next hop of the path`;
   }
-  const bound_to = life.interfaces.get(path.sw_if_index)?.tables[familyOf(prefix)];
+  const by = life.interfaces.get(path.sw_if_index);
+  if (by?.vxlan && isUnspecified(path.nh.address)) {
+    return `${prefix} leads by a VXLAN tunnel without Ethernet and has no next hop: VPP dies of the first packet`;
+  }
+  const bound_to = by?.tables[familyOf(prefix)];
   if (bound_to === undefined || bound_to === table_id || !isUnspecified(path.nh.address)) return undefined;
   return (
     `${prefix} of table ${table_id} is attached (has no next hop) to an interface of table ${bound_to}: ` +
     'VPP dies when that interface and its table go'
   );
 }
+
+/** What would be left behind drops its packets for ever, once the next interface has the tunnel's index. */
+function tunnelGoes(sw_if_index: number, life: Life): Why {
+  const route = life.tunnel_routes.oneBy(sw_if_index);
+  return route === undefined ? undefined : `route ${route} still leads by tunnel ${sw_if_index}`;
+}
+
+/** VPP takes a larger one, and sends what is left of it in 24 bits: that of another tunnel. */
+const vni_max = 2 ** 24 - 1;
 
 /** A table that uRPF looks up is not kept by that: packets are dropped, and later judged by whichever table gets its place. */
 function tableChange(is_add: boolean, family: Family, table_id: number, life: Life): Why {
@@ -240,6 +255,11 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   rule(ip_table_add_del_v2, ({ is_add = true, table }, life) =>
     tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
   ),
+  rule(ipip_del_tunnel, ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life)),
+  rule(vxlan_add_del_tunnel_v3, (fields, life) => {
+    if (!(fields.is_add ?? true)) return tunnelGoes(life.vxlan(fields), life);
+    return fields.vni > vni_max ? `VNI ${fields.vni} has more than 24 bits` : undefined;
+  }),
   rule(ip_path_mtu_update, ({ pmtu }, life) => pathMtu(pmtu.nh, pmtu.table_id, life)),
   rule(ip_session_redirect_add_v2, (fields) =>
     fields.match_len > match_bytes_max

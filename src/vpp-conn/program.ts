@@ -12,9 +12,11 @@ import { interfaces } from './program/interfaces.js';
 import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
+import { tunnels } from './program/tunnels.js';
 
 const programs: Programs<ObjectKind> = {
   ...interfaces,
+  ...tunnels,
   ...routing,
   ...cnat,
   ...policy,

@@ -3,13 +3,15 @@
  * request leaves and when it is answered, so that a fresh process knows at worst that an object may be there; it is then added
  * again, which these kinds bear. The file is bound to the VPP it was written for: it says nothing of another one.
  *
+ * What a dump shows to be ours only a moment after it was made, a tunnel, is in it for that moment.
+ *
  *   {"vpp":"<pid> <start time> <boot id>"}      first line
  *   ["?", key, object]                          on its way in or out
  *   ["+", key]                                  VPP has it
  *   ["-", key]                                  VPP has it no more
  */
 import type { ObjectKey, VppObject } from '../objects/object.js';
-import { interfaceMade, interfacesUsed, isRecorded, keyOf } from '../objects/object.js';
+import { interfaceMade, interfacesUsed, isAnnounced, isRecorded, keyOf } from '../objects/object.js';
 
 export interface RecordedObject {
   readonly object: VppObject;
@@ -57,12 +59,17 @@ export class Registry {
   }
 
   list(): readonly RecordedObject[] {
-    return [...this.#objects.values()];
+    return [...this.#objects.values()].filter(({ object }) => isRecorded(object));
+  }
+
+  /** What was about to be made, and may be there without a sign of whose it is. */
+  announced(): readonly VppObject[] {
+    return [...this.#objects.values()].flatMap(({ object }) => (isAnnounced(object) ? object : []));
   }
 
   /** It is about to be added or removed. Objects that dumps show are passed over. */
   begins(object: VppObject): Started | undefined {
-    if (!isRecorded(object)) return undefined;
+    if (!isKept(object)) return undefined;
     const key = keyOf(object);
     const started = { word: { object, sure: false }, before: this.#objects.get(key) };
     this.#objects.set(key, started.word);
@@ -81,8 +88,8 @@ export class Registry {
         if (interfacesUsed(recorded.object).includes(tag)) this.#set(key, undefined);
       }
     }
-    if (!isRecorded(object) || this.#isStale(object, started)) return;
-    this.#set(keyOf(object), action === 'add' ? { object, sure: true } : undefined);
+    if (!isKept(object) || this.#isStale(object, started)) return;
+    this.#set(keyOf(object), action === 'add' && isRecorded(object) ? { object, sure: true } : undefined);
   }
 
   /** VPP has refused it: all is as it was before. */
@@ -125,7 +132,7 @@ export class Registry {
       const [sign, key, object] = JSON.parse(line) as [string, ObjectKey, VppObject];
       const known = this.#objects.get(key);
       // Throws where the kind is none of ours.
-      if (sign === '?' && isRecorded(object) && keyOf(object) === key) {
+      if (sign === '?' && isKept(object) && keyOf(object) === key) {
         this.#objects.set(key, { object, sure: false });
       } else if (sign === '-') this.#objects.delete(key);
       else if (sign === '+' && known !== undefined) this.#objects.set(key, { ...known, sure: true });
@@ -170,6 +177,8 @@ export class Registry {
     }
   }
 }
+
+const isKept = (object: VppObject): boolean => isRecorded(object) || isAnnounced(object);
 
 function headOf(vpp: string): string {
   return JSON.stringify({ vpp });

@@ -105,6 +105,8 @@ function nodeItself(vpp: ActorRef<VppConnectionMessage>): ChildSpec<UplinkMessag
           workers,
           mtu: 1500,
           node,
+          main_uplink: 'main-eth0',
+          subnets: { ip4: '192.0.2.0/24', ip6: '2001:db8::/64' },
           redirects: [],
           buffers_taken: 0,
         } as const;

@@ -327,6 +327,8 @@ export class PodLab {
       workers: 0,
       mtu: 1500,
       node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
+      main_uplink: 'main-eth0',
+      subnets: { ip4: '192.0.2.0/24', ip6: '2001:db8::/64' },
       redirects: [],
       buffers_taken: 0,
       ...changes,

@@ -141,6 +141,8 @@ function pathInWords(path: Path): string {
   switch (path.via) {
     case 'interface':
       return `${path.interface} ${path.next_hop}`;
+    case 'next_hop':
+      return `by ${path.next_hop}`;
     case 'lookup':
       return `table ${path.table_id}`;
     case 'drop':

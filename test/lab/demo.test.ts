@@ -14,6 +14,7 @@ t.test('a node over a network and a VPP in memory lives through the whole story'
   story.invite();
   await story.faults();
   await story.stop();
+  await story.twoNodes();
 
   t.same(teller.broken, []);
   t.ok(teller.proofs > 0);

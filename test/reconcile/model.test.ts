@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { desiredPod } from '../../src/desired/pod.js';
-import { keyOf, type VppObject } from '../../src/objects/object.js';
-import type { Route } from '../../src/objects/routing.js';
+import { canonical, keyOf, type VppObject } from '../../src/objects/object.js';
+import type { Path, Route } from '../../src/objects/routing.js';
+import { ipipTag, vxlanTag } from '../../src/objects/tunnels.js';
 import { Model } from '../../src/reconcile/model.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { arbitraryPod, inputs, podSpec } from './pods.js';
@@ -356,4 +357,186 @@ t.test('of what is on its way while all is read its outcome tells', async (t) =>
   t.same(model.there(keyOf(route(1))), route(1, '192.0.2.2'));
   t.equal(model.there_count, 2);
   t.same(settled(model), []);
+});
+
+// --- make before break
+
+type Mode = 'ipip' | 'vxlan' | 'flat';
+
+interface Peer {
+  readonly mode: Mode;
+  /** Own address, which a node may change. */
+  readonly src: string;
+  readonly prefixes: number;
+}
+
+const uplink = { kind: 'existing_interface', tag: 'main-eth0' } as const;
+
+/** What leads to a node, in whichever way. */
+function toPeer(n: number, { mode, src, prefixes }: Peer): VppObject[] {
+  const dst = `192.0.2.${n}`;
+  const tag = mode === 'ipip' ? ipipTag(dst) : vxlanTag(4096, dst);
+  const paths: Path[] =
+    mode === 'flat'
+      ? [{ via: 'next_hop', next_hop: dst }]
+      : [{ via: 'interface', interface: tag, next_hop: dst }];
+  const routes = Array.from(
+    { length: prefixes },
+    (_, at): VppObject => ({
+      kind: 'route',
+      source: 'connectivity',
+      table_id: 0,
+      prefix: `10.${n}.${at}.0/24`,
+      paths,
+    }),
+  );
+  if (mode === 'flat') return routes;
+  const flags = (['cnat_feature', 'gso_feature', 'admin_up'] as const).map(
+    (flag): VppObject => ({ kind: 'interface_flag', interface: tag, flag }),
+  );
+  return [
+    mode === 'ipip'
+      ? { kind: 'ipip_tunnel', tag, src, dst }
+      : { kind: 'vxlan_tunnel', tag, src, dst, vni: 4096, port: 4789 },
+    { kind: 'unnumbered', interface: tag, of: 'main-eth0' },
+    { kind: 'interface_mtu', interface: tag, mtu: 1440 },
+    ...flags,
+    ...routes,
+  ];
+}
+
+const arbitraryPeer = fc.option(
+  fc.record({
+    mode: fc.constantFrom<Mode>('ipip', 'vxlan', 'flat'),
+    src: fc.constant('192.0.2.100'),
+    prefixes: fc.integer({ min: 0, max: 3 }),
+  }),
+  { nil: undefined },
+);
+
+t.test('a route that is wanted all the time is there all the time, whichever way it leads', async () => {
+  const changes = fc.array(
+    fc.record({
+      peers: fc.array(arbitraryPeer, { minLength: 3, maxLength: 3 }),
+      max: fc.integer({ min: 1, max: 20 }),
+      rounds: fc.integer({ min: 0, max: 4 }),
+    }),
+    { minLength: 1, maxLength: 6 },
+  );
+  fc.assert(
+    fc.property(changes, (todo) => {
+      const model = new Model();
+      const vpp = new StrictVpp([uplink]);
+      let wanted: VppObject[] = [];
+      /** Wanted, and there, since before. */
+      let lasting = new Set<string>();
+      const send = (max: number): number => {
+        const operations = model.take(max);
+        for (const operation of operations) {
+          vpp.run([operation]);
+          const keys = new Set(vpp.objects.map(keyOf));
+          for (const key of lasting) if (!keys.has(key)) throw new Error(`${key} was away`);
+        }
+        model.settle(done(operations));
+        return operations.length;
+      };
+      for (const { peers, max, rounds } of todo) {
+        wanted = peers.flatMap((peer, n) => (peer === undefined ? [] : toPeer(n, peer)));
+        const keys = new Set(wanted.filter(({ kind }) => kind === 'route').map(keyOf));
+        lasting = new Set(vpp.objects.map(keyOf).filter((key) => keys.has(key)));
+        model.wantOnly(wanted);
+        for (let round = 0; round < rounds; round += 1) send(max);
+      }
+      let left = 0;
+      while (send(5) > 0) if (++left > 500) throw new Error('never settles');
+      const there = vpp.objects.map((object) => JSON.stringify(canonical(object))).sort();
+      const all = [uplink, ...wanted].map((object) => JSON.stringify(canonical(object))).sort();
+      if (JSON.stringify(there) !== JSON.stringify(all)) throw new Error(`${there} instead of ${all}`);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test('a tunnel whose source has changed is made anew, with what is on it and leads by it', async (t) => {
+  const model = new Model();
+  const vpp = new StrictVpp([uplink]);
+  const run = (src: string): string[] => {
+    const wanted = toPeer(1, { mode: 'ipip', src, prefixes: 1 });
+    model.wantOnly(wanted);
+    const all: Operation[] = [];
+    for (let taken = model.take(50); taken.length > 0; taken = model.take(50)) {
+      all.push(...taken);
+      vpp.run(taken);
+      model.settle(done(taken));
+    }
+    return all.map(text);
+  };
+  run('192.0.2.100');
+  const again = run('192.0.2.101');
+  t.strictSame(again, [
+    'remove route:connectivity/0/10.1.0.0/24',
+    'remove interface_flag:ipip-192.0.2.1/admin_up',
+    'remove interface_flag:ipip-192.0.2.1/cnat_feature',
+    'remove interface_flag:ipip-192.0.2.1/gso_feature',
+    'remove unnumbered:ipip-192.0.2.1',
+    'remove ipip_tunnel:ipip-192.0.2.1',
+    'add ipip_tunnel:ipip-192.0.2.1',
+    'add interface_mtu:ipip-192.0.2.1',
+    'add unnumbered:ipip-192.0.2.1',
+    'add interface_flag:ipip-192.0.2.1/cnat_feature',
+    'add interface_flag:ipip-192.0.2.1/gso_feature',
+    'add interface_flag:ipip-192.0.2.1/admin_up',
+    'add route:connectivity/0/10.1.0.0/24',
+  ]);
+});
+
+t.test('a tunnel that is wanted no more stays while VPP refuses the other way', async (t) => {
+  const model = new Model();
+  const ipip = toPeer(1, { mode: 'ipip', src: '192.0.2.100', prefixes: 1 });
+  for (const object of ipip) model.seen(object);
+  const vxlan = toPeer(1, { mode: 'vxlan', src: '192.0.2.100', prefixes: 1 });
+  model.wantOnly(vxlan);
+  const first = model.take(100);
+  const refused = new Error('no VXLAN');
+  model.settle(first.map((operation) => ({ operation, error: refused })));
+  t.notOk(first.some(({ action }) => action === 'remove'));
+  t.strictSame(model.take(100), []);
+  model.retry();
+  const second = settled(model);
+  t.equal(second.at(-1), 'remove ipip_tunnel:ipip-192.0.2.1');
+  t.ok(
+    second.indexOf('add route:connectivity/0/10.1.0.0/24') <
+      second.indexOf('remove interface_flag:ipip-192.0.2.1/admin_up'),
+  );
+  t.strictSame(
+    second.filter((line) => line.startsWith('remove route')),
+    [],
+  );
+});
+
+t.test('a route that goes does not wait for one that VPP will not let move', async (t) => {
+  const model = new Model();
+  for (const object of toPeer(1, { mode: 'ipip', src: '192.0.2.100', prefixes: 2 })) model.seen(object);
+  model.wantOnly(toPeer(1, { mode: 'vxlan', src: '192.0.2.100', prefixes: 1 }));
+  const first = model.take(100);
+  const refused = new Error('no VXLAN');
+  model.settle(
+    first.map((operation) => ({ operation, ...(operation.action === 'add' && { error: refused }) })),
+  );
+  t.strictSame(
+    first.filter(({ action }) => action === 'remove').map(text),
+    ['remove route:connectivity/0/10.1.1.0/24'],
+    'and nothing of the tunnel by which the other one leads',
+  );
+});
+
+t.test('what is wanted and alike takes the place of what was read: nobody keeps both', async (t) => {
+  const model = new Model();
+  model.seen(route(1));
+  const wanted = route(1);
+  model.want(wanted);
+  t.equal(model.there(keyOf(wanted)), wanted);
+  t.strictSame(settled(model), []);
+  model.want(route(1, '192.0.2.9'));
+  t.equal(model.there(keyOf(wanted)), wanted, 'another one does not');
 });

@@ -42,6 +42,10 @@ export class StrictVpp {
     return this.#has((object) => interfaceMade(object) === tag) !== undefined;
   }
 
+  #isUp(tag: InterfaceTag): boolean {
+    return this.#objects.has(`interface_flag:${tag}/admin_up`);
+  }
+
   /** Without addresses of the family: VPP binds no other interface. */
   #bare({ interface: tag, family }: { readonly interface: InterfaceTag; readonly family: Family }): boolean {
     return !this.#has(
@@ -62,6 +66,7 @@ export class StrictVpp {
     const must = (holds: boolean, rule: string): void => {
       if (!holds) throw new Error(`add ${key}: ${rule}`);
     };
+    if (object.kind === 'unnumbered') must(!this.#isUp(object.interface), 'up before it takes part in IP');
     if (old !== undefined) must(!isDangling(old), 'is a path to an interface that is gone: a permanent drop');
     must(interfaceMade(object) === undefined || old === undefined, 'the interface is there already');
     for (const tag of interfacesUsed(object)) must(this.#interface(tag), `there is no interface ${tag}`);

@@ -1,8 +1,9 @@
 import t from 'tap';
 import { type Client, connect, IncompatibleError, RetvalError } from 'vpp-binapi-ts';
-import { sw_interface_dump } from 'vpp-binapi-ts/interface';
+import { sw_interface_dump, sw_interface_tag_add_del } from 'vpp-binapi-ts/interface';
 import { ip_table_dump } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del } from 'vpp-binapi-ts/ip_neighbor';
+import { ipip_add_tunnel, type ipip_tunnel } from 'vpp-binapi-ts/ipip';
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
@@ -12,6 +13,8 @@ import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
+import type { Path } from '../../src/objects/routing.js';
+import { ipipTag, vxlanTag } from '../../src/objects/tunnels.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { OwnerIndex } from '../../src/reconcile/ownership.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
@@ -23,6 +26,7 @@ import { messages_used } from '../../src/vpp-conn/messages.js';
 import { buffersIn, observe } from '../../src/vpp-conn/observe/observe.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { Registry, type RegistryFile } from '../../src/vpp-conn/registry.js';
+import { openVxlan } from '../../src/vpp-conn/vxlan-decap.js';
 import { address, linuxRoute, nodeOf, podInputsOf, podOf, uplinkOf } from '../desired/sample.js';
 
 type Vpp = Pick<Client, 'dump' | 'request' | 'compatible'>;
@@ -33,6 +37,7 @@ async function session(vpp: Vpp & Pick<Client, 'ask'>, file: RegistryFile) {
   const handles = new Handles();
   const registry = new Registry(file, 'vpp');
   await openFibSources(vpp, handles);
+  await openVxlan(vpp, handles);
   const executor = new Executor({
     connections: { prompt: vpp, bulk: vpp },
     handles,
@@ -68,6 +73,7 @@ async function connected(t: { teardown(run: () => void): void }) {
   return {
     vpp,
     client,
+    file,
     read: first.read,
     run: first.run,
     /** The next process. */
@@ -204,6 +210,146 @@ t.test('a fresh process removes all that an earlier one has made', async (t) => 
     ['local0'],
   );
 });
+
+/** To four nodes, one by each kind of tunnel, and one by none. */
+const tunnels: readonly VppObject[] = [
+  ...(
+    [
+      { kind: 'ipip_tunnel', tag: ipipTag('10.0.0.3'), src: '10.0.0.2', dst: '10.0.0.3' },
+      { kind: 'ipip_tunnel', tag: ipipTag('fd00::3'), src: 'fd00::2', dst: 'fd00::3' },
+      { kind: 'vxlan_tunnel', tag: vxlanTag(4096, '10.0.0.4'), ...ends('10.0.0.2', '10.0.0.4') },
+      { kind: 'vxlan_tunnel', tag: vxlanTag(4096, 'fd00::4'), ...ends('fd00::2', 'fd00::4') },
+    ] as const
+  ).flatMap((tunnel, at): VppObject[] => {
+    const { tag, dst } = tunnel;
+    const v6 = dst.includes(':');
+    return [
+      tunnel,
+      { kind: 'unnumbered', interface: tag, of: 'main-eth0' },
+      { kind: 'interface_flag', interface: tag, flag: 'gso_feature' },
+      { kind: 'interface_flag', interface: tag, flag: 'cnat_feature' },
+      { kind: 'interface_mtu', interface: tag, mtu: 1440 },
+      { kind: 'interface_flag', interface: tag, flag: 'admin_up' },
+      routeOf(0, v6 ? `fd10:${at}::/122` : `10.1.${at}.0/26`, [
+        { via: 'interface', interface: tag, next_hop: dst },
+      ]),
+      routeOf(2, v6 ? `${dst}/128` : `${dst}/32`, [{ via: 'interface', interface: tag, next_hop: dst }]),
+    ];
+  }),
+  routeOf(0, '10.1.9.0/26', [{ via: 'next_hop', next_hop: '10.0.0.5' }]),
+  routeOf(0, 'fd10:9::/122', [
+    { via: 'next_hop', next_hop: 'fd00::5' },
+    { via: 'next_hop', next_hop: 'fd00::6' },
+  ]),
+  routeOf(0, '10.1.8.0/24', [{ via: 'drop' }]),
+];
+
+function ends(src: string, dst: string) {
+  return { src, dst, vni: 4096, port: 4789 };
+}
+
+function routeOf(table_id: number, prefix: string, paths: readonly Path[]): VppObject {
+  return { kind: 'route', source: 'connectivity', table_id, prefix, paths };
+}
+
+t.test('tunnels beside a node', async (t) => {
+  const { does, missing, fresh } = await connected(t);
+  const wanted = [...nodes['a dual-stack node']!, ...tunnels];
+  await does(reconcile(wanted, []));
+  t.same(await missing(wanted), []);
+  const own = await (await fresh()).read(['connectivity']);
+  t.same(own.objects.map(keyOf).sort(), tunnels.map(keyOf).sort(), 'and are one owner’s');
+  for (const object of tunnels) {
+    if (object.kind === 'route') continue;
+    const without = wanted.filter((other) => other !== object);
+    if (object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel') continue;
+    await does([{ action: 'remove', object }]);
+    const left = await missing(wanted);
+    if (object.kind === 'interface_mtu') t.same(left, [], 'an MTU stays');
+    else t.same(left, [`add ${JSON.stringify(object)}`], keyOf(object));
+    t.same(await missing(without), [], `without ${keyOf(object)}`);
+    await does([{ action: 'add', object }]);
+  }
+});
+
+t.test(
+  'a tunnel is the one that its ends say, and another owner’s where its tag says otherwise',
+  async (t) => {
+    const { client, read } = await connected(t);
+    const { sw_if_index } = await client.request(ipip_add_tunnel, { tunnel: ipip('10.0.0.2', '10.0.0.3') });
+    const tagged = async (tag: string): Promise<string[]> => {
+      await client.request(sw_interface_tag_add_del, { is_add: true, sw_if_index, tag });
+      return (await read(['connectivity'])).objects.map(keyOf);
+    };
+    t.same(await tagged(''), [], 'an operator’s, of whom nobody knows');
+    t.same(await tagged('lan'), []);
+    t.same(await tagged('ipip-10.0.0.4'), []);
+    t.same(await tagged('ipip-10.0.0.3'), ['ipip_tunnel:ipip-10.0.0.3', 'interface_mtu:ipip-10.0.0.3']);
+  },
+);
+
+t.test('a tunnel that its process did not come to tag is made anew by the next one', async (t) => {
+  for (const tunnel of tunnels) {
+    if (tunnel.kind !== 'ipip_tunnel' && tunnel.kind !== 'vxlan_tunnel') continue;
+    const { vpp, run, client, file } = await connected(t);
+    await client.request(ipip_add_tunnel, { tunnel: ipip('10.0.0.2', '10.9.9.9') });
+    vpp.fault({ fault: 'close', at: { message: 'sw_interface_tag_add_del' } });
+    await t.rejects(run([{ action: 'add', object: tunnel }]));
+    const next = await connect({ transport: vpp.transport(), name: 'next' });
+    t.teardown(() => next.close());
+    const later = await session(next, file);
+    const { objects } = await later.read(['connectivity']);
+    t.same(objects.map(keyOf), [`${tunnel.kind}:#2`], 'it has no name, and is ours');
+    const { error } = await later.run(reconcile([tunnel], objects));
+    t.equal(error, undefined);
+    const again = (await later.read(['connectivity'])).objects.filter(({ kind }) => kind === tunnel.kind);
+    t.same(again, [tunnel]);
+    t.equal(
+      vpp.state.tunnels.all('ipip').filter(({ dst }) => dst === '10.9.9.9').length,
+      1,
+      'the other stays',
+    );
+    const { objects: then } = await (await session(next, file)).read(['connectivity']);
+    t.notOk(
+      then.some((object) => keyOf(object).includes('#')),
+      'nothing of it is left in the registry',
+    );
+  }
+});
+
+t.test('without VXLAN in VPP a tunnel is refused for that', async (t) => {
+  const vpp = await startStandInVpp({ without: ['vxlan_add_del_tunnel_v3', 'vxlan_tunnel_v2_dump'] });
+  vpp.fault({ fault: 'refuse', message: 'add_node_next', retval: -63 });
+  const client = await connect({ transport: vpp.transport(), name: 'test' });
+  t.teardown(() => {
+    client.close();
+    vpp.close();
+  });
+  const { run, read } = await session(client, memoryFile());
+  const { outcomes } = await run([
+    { action: 'add', object: tunnels.find(({ kind }) => kind === 'vxlan_tunnel')! },
+    { action: 'add', object: tunnels[0]! },
+  ]);
+  t.match(outcomes[0]?.error, /VPP has no VXLAN: its plugin is not loaded/);
+  t.equal(outcomes[1]?.error, undefined);
+  t.same(
+    (await read(['connectivity'])).objects.filter(({ kind }) => kind === 'ipip_tunnel'),
+    [tunnels[0]],
+  );
+});
+
+function ipip(src: string, dst: string): ipip_tunnel {
+  return {
+    instance: 0xffffffff,
+    src,
+    dst,
+    sw_if_index: 0xffffffff,
+    table_id: 0,
+    flags: 0,
+    mode: 'TUNNEL_API_MODE_P2P',
+    dscp: 'IP_API_DSCP_CS0',
+  };
+}
 
 t.test('whatever is taken away is missing, and nothing else', async (t) => {
   const { does, missing } = await connected(t);

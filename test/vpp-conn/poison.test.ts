@@ -43,13 +43,17 @@ import {
   bind,
   cnat_feature,
   ip4,
+  ipip,
   loopback,
   mroute,
+  no_ipip,
   no_route,
   no_table,
   no_tap,
+  no_vxlan,
   path,
   path_mtu,
+  proto6,
   punt_redirect,
   redirect,
   route,
@@ -62,6 +66,7 @@ import {
   tun,
   urpf,
   via,
+  vxlan,
 } from '../vpp/contract/steps.js';
 
 /** Answers as VPP does: indexes from 1, ids from 0, each counted by itself. */
@@ -79,6 +84,8 @@ const handle_of: Readonly<Record<string, 'sw_if_index' | 'rule_id' | 'policy_id'
   af_packet_create_v3: 'sw_if_index',
   af_xdp_create_v3: 'sw_if_index',
   create_loopback_instance: 'sw_if_index',
+  ipip_add_tunnel: 'sw_if_index',
+  vxlan_add_del_tunnel_v3: 'sw_if_index',
   npol_rule_create: 'rule_id',
   npol_policy_create: 'policy_id',
   npol_ipset_create: 'set_id',
@@ -133,6 +140,8 @@ t.test('what is near them and survived is let pass', async (t) => {
     'P5 with a next hop is survived',
     'path MTUs of addresses in the subnet of an interface are survived',
     'of one source alone they are survived',
+    'VXLAN without Ethernet over IPv4: a route by it with a next hop is survived',
+    'IPIP: one for each pair of ends, found again by its index',
     'an interface is deleted under the routes of two sources',
     'multicast routes are added to, need two messages to go, and are hidden by those of VPP',
     'the classifier: tables and sessions outlive what uses them, and so does the input ACL of an interface',
@@ -436,4 +445,58 @@ t.test('the families of an address tell nothing of the other one', async (t) => 
   const bound = [table(7, true, 'pod'), tun(), bind(1, true, 7)];
   t.equal(asked(...bound, route(0, '10.1.0.5/32', [via(1)])), undefined);
   t.equal(asked(table(7, false, 'sources'), tun(), urpf(1, 'LOOSE', 7, ip4), no_table(7, true)), undefined);
+});
+
+t.test('a tunnel does not go under its routes', async (t) => {
+  const drop = path({ type: 'FIB_API_PATH_TYPE_DROP' });
+  const by = [via(1, '10.0.0.3')];
+  const rows: [name: string, tunnel: Step, no_tunnel: Step][] = [
+    ['IPIP', ipip('10.0.0.2', '10.0.0.3'), no_ipip(1)],
+    ['VXLAN', vxlan('10.0.0.2', '10.0.0.3'), no_vxlan('10.0.0.2', '10.0.0.3')],
+  ];
+  for (const [name, tunnel, no_tunnel] of rows) {
+    const refused = /route 10\.1\.0\.0\/24 of table 0 \(source 0\) still leads by tunnel 1/;
+    const gone = (...steps: readonly Step[]): string | undefined =>
+      new Conversation().ask(tunnel, ...steps, no_tunnel);
+    t.equal(gone(), undefined, name);
+    t.match(gone(route(0, '10.1.0.0/24', by)), refused);
+    t.match(gone(route(0, '10.1.0.0/24', [path({ nh: '10.0.0.9' }), ...by])), refused, 'among other paths');
+    t.match(
+      gone(route(0, '10.1.0.0/24', by), route(2, '10.1.0.0/24', by), no_route(2, '10.1.0.0/24')),
+      refused,
+    );
+    t.equal(gone(route(0, '10.1.0.0/24', by), no_route(0, '10.1.0.0/24')), undefined, 'removed');
+    t.equal(gone(route(0, '10.1.0.0/24', by), route(0, '10.1.0.0/24', [drop])), undefined, 'led elsewhere');
+    t.equal(gone(route(0, '10.1.0.0/24', [via(9, '10.0.0.3')])), undefined, 'by another');
+
+    const refused_route = new Conversation();
+    refused_route.ask(tunnel);
+    refused_route.refusedByVpp(route(0, '10.1.0.0/24', by));
+    t.equal(refused_route.ask(no_tunnel), undefined, 'a route that VPP has refused');
+
+    const refused_move = new Conversation();
+    refused_move.ask(tunnel, route(0, '10.1.0.0/24', by));
+    refused_move.refusedByVpp(route(0, '10.1.0.0/24', [drop]));
+    t.match(refused_move.ask(no_tunnel), refused, 'a route that VPP would not lead elsewhere');
+    refused_move.ask(no_route(0, '10.1.0.0/24'));
+    refused_move.refusedByVpp(no_tunnel);
+    refused_move.ask(route(0, '10.1.0.0/24', by));
+    t.match(refused_move.ask(no_tunnel), refused, 'a tunnel that VPP would not let go');
+  }
+});
+
+t.test('a route by VXLAN has a next hop', async (t) => {
+  const tunnel = vxlan('fd00::2', 'fd00::3');
+  t.match(asked(tunnel, route(0, 'fd10::/64', [path({ sw_if_index: 1, ...proto6 })])), /no next hop/);
+  t.match(
+    asked(tunnel, bind(1, true, 7), route(0, 'fd10::/64', [path({ sw_if_index: 1, ...proto6 })])),
+    /no next hop/,
+  );
+  t.equal(asked(tunnel, route(0, 'fd10::/64', [path({ sw_if_index: 1, nh: 'fd00::3' })])), undefined);
+  t.equal(
+    asked(ipip('10.0.0.2', '10.0.0.3'), route(0, '10.1.0.0/24', [via(1)])),
+    undefined,
+    'by IPIP it need not',
+  );
+  t.match(asked(vxlan('10.0.0.2', '10.0.0.3', { vni: 2 ** 24 })), /more than 24 bits/);
 });

@@ -2,6 +2,7 @@ import t from 'tap';
 import { desiredPod } from '../../src/desired/pod.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { ObjectKind, VppObject } from '../../src/objects/object.js';
+import { ipipTag, vxlanTag } from '../../src/objects/tunnels.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
 import { programAdd, programFollow, programRemove } from '../../src/vpp-conn/program.js';
 import { nodeOf, podInputsOf, podOf, uplinkOf } from '../desired/sample.js';
@@ -347,5 +348,88 @@ t.test(
         for (const { message } of program(object, handles)) t.ok(known.has(message.name), message.name);
     }
     t.ok(kinds.size >= 26, `${kinds.size} kinds of objects`);
+  },
+);
+
+t.test(
+  'a tunnel is tagged when its index is known, then set up, and up last; its routes wait for nothing more',
+  async (t) => {
+    const handles = knownHandles();
+    handles.setFibSource('connectivity', 22);
+    handles.setVxlanDecap(4, 2);
+    handles.made({ kind: 'existing_interface', tag: 'main-eth0' }, 9);
+    const dst = '10.0.0.3';
+    const to = (tag: string): VppObject[] => [
+      { kind: 'unnumbered', interface: tag, of: 'main-eth0' },
+      { kind: 'interface_flag', interface: tag, flag: 'gso_feature' },
+      { kind: 'interface_flag', interface: tag, flag: 'cnat_feature' },
+      { kind: 'interface_mtu', interface: tag, mtu: 1440 },
+      { kind: 'interface_flag', interface: tag, flag: 'admin_up' },
+      {
+        kind: 'route',
+        source: 'connectivity',
+        table_id: 0,
+        prefix: '10.1.0.0/26',
+        paths: [{ via: 'interface', interface: tag, next_hop: dst }],
+      },
+    ];
+    const ipip = [
+      { kind: 'ipip_tunnel', tag: ipipTag(dst), src: '10.0.0.2', dst } as const,
+      ...to(ipipTag(dst)),
+    ];
+    const vxlan = [
+      { kind: 'vxlan_tunnel', tag: vxlanTag(7, dst), src: '10.0.0.2', dst, vni: 7, port: 4789 } as const,
+      ...to(vxlanTag(7, dst)),
+    ];
+    t.same(await callsOf(reconcile(ipip, []), handles), [
+      'ipip_add_tunnel src=10.0.0.2 dst=10.0.0.3 mode=TUNNEL_API_MODE_P2P dscp=IP_API_DSCP_CS0',
+      '|',
+      'sw_interface_tag_add_del is_add sw_if_index=1 tag=ipip-10.0.0.3',
+      '|',
+      'sw_interface_set_mtu sw_if_index=1 mtu=1440',
+      'sw_interface_set_unnumbered sw_if_index=9 unnumbered_sw_if_index=1 is_add',
+      'feature_gso_enable_disable sw_if_index=1 enable_disable',
+      'feature_cnat_enable_disable sw_if_index=1 enable_disable',
+      'sw_interface_set_flags sw_if_index=1 flags=1',
+      'ip_route_add_del_v2 is_add prefix=10.1.0.0/26 src=22 sw_if_index=1 address=10.0.0.3',
+    ]);
+    handles.made(ipip[0]!, 5);
+    t.same(await callsOf(reconcile(vxlan, ipip), handles), [
+      'vxlan_add_del_tunnel_v3 src_address=10.0.0.2 dst_address=10.0.0.3 src_port=4789 dst_port=4789 decap_next_index=2 vni=7 is_l3 is_add',
+      '|',
+      'sw_interface_tag_add_del is_add sw_if_index=1 tag=vxlan-7-10.0.0.3',
+      '|',
+      'sw_interface_set_mtu sw_if_index=1 mtu=1440',
+      'sw_interface_set_unnumbered sw_if_index=9 unnumbered_sw_if_index=1 is_add',
+      'feature_gso_enable_disable sw_if_index=1 enable_disable',
+      'feature_cnat_enable_disable sw_if_index=1 enable_disable',
+      'sw_interface_set_flags sw_if_index=1 flags=1',
+      'ip_route_add_del_v2 is_add prefix=10.1.0.0/26 src=22 sw_if_index=1 address=10.0.0.3',
+      'sw_interface_set_flags sw_if_index=5',
+      'feature_gso_enable_disable sw_if_index=5',
+      'feature_cnat_enable_disable sw_if_index=5',
+      'sw_interface_set_unnumbered sw_if_index=9 unnumbered_sw_if_index=5',
+      '|',
+      'ipip_del_tunnel sw_if_index=5',
+    ]);
+    t.same(await callsOf(removal(vxlan), handles), [
+      'ip_route_add_del_v2 prefix=10.1.0.0/26 src=22',
+      'sw_interface_set_flags sw_if_index=1',
+      'feature_gso_enable_disable sw_if_index=1',
+      'feature_cnat_enable_disable sw_if_index=1',
+      'sw_interface_set_unnumbered sw_if_index=9 unnumbered_sw_if_index=1',
+      '|',
+      'vxlan_add_del_tunnel_v3 src_address=10.0.0.2 dst_address=10.0.0.3 src_port=4789 dst_port=4789 decap_next_index=2 vni=7 is_l3',
+    ]);
+    const flat: VppObject = {
+      kind: 'route',
+      source: 'connectivity',
+      table_id: 0,
+      prefix: '10.1.0.0/26',
+      paths: [{ via: 'next_hop', next_hop: dst }],
+    };
+    t.same(await callsOf(reconcile([flat], []), handles), [
+      'ip_route_add_del_v2 is_add prefix=10.1.0.0/26 src=22 address=10.0.0.3',
+    ]);
   },
 );

@@ -51,7 +51,7 @@ export async function callsOf(operations: readonly Operation[], handles = knownH
     if (unanswered === 0 && lines.length > 0) lines.push('|');
     unanswered += 1;
     lines.push([name, ...leaves('', fields)].join(' '));
-    const makes = /create|classify_add_del_table|translation_update/.test(name);
+    const makes = /create|classify_add_del_table|translation_update|add_tunnel|add_del_tunnel/.test(name);
     if (makes) last += 1;
     const made = last;
     await new Promise((resolve) => setImmediate(resolve));

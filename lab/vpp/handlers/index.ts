@@ -7,6 +7,7 @@ import { neighbours } from './neighbour.js';
 import { npol } from './npol.js';
 import { policy } from './policy.js';
 import { routes } from './route.js';
+import { tunnels } from './tunnel.js';
 
 /** Every message that the stand-in answers. What is not here is not in its message table either. */
 export const handlers: readonly Handler[] = [
@@ -14,6 +15,7 @@ export const handlers: readonly Handler[] = [
   ...interfaces,
   ...devices,
   ...routes,
+  ...tunnels,
   ...neighbours,
   ...policy,
   ...cnat,

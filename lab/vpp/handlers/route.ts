@@ -179,6 +179,7 @@ function changeRoute(
     const entry = is_multipath
       ? vpp.fib.addPaths(table, prefix, from, paths)
       : vpp.fib.set(table, prefix, from, paths);
+    vpp.doom ??= vpp.tunnels.doomBy(prefix, paths);
     return entry.stats_index;
   }
   vpp.fib.removePaths(table, prefix, from, paths);

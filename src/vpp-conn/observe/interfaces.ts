@@ -17,7 +17,8 @@ import type { InterfaceSwitch, InterfaceTag, RxMode } from '../../objects/interf
 import type { ObjectOf, VppObject } from '../../objects/object.js';
 import { isHostTapTag, isUplinkTag } from '../../objects/owner.js';
 import { no_interface } from '../paths.js';
-import { families, familyOfAf, type Reader } from './reader.js';
+import { families, familyOfAf, type Reader, type TagOf } from './reader.js';
+import { halfMade, observeTunnels, observeUnnumbered } from './tunnels.js';
 
 /** VPP's names for the classes of these devices. */
 const dev_types: Readonly<Record<string, 'af_xdp' | 'loopback'>> = {
@@ -48,19 +49,30 @@ export interface ObservedInterface {
   readonly details: sw_interface_details;
 }
 
-/** All interfaces that somebody tagged, each as the object that it is. */
+/**
+ * All interfaces that somebody tagged, each as the object that it is, and those without a tag that are in `announced`: made by us, who did
+ * not come to tag them.
+ */
 export async function observeLinks(
   reader: Reader,
-  tagged: readonly sw_interface_details[],
+  interfaces: readonly sw_interface_details[],
+  announced: readonly VppObject[],
 ): Promise<ObservedInterface[]> {
-  const [taps, af_packets] = await Promise.all([
+  const [taps, af_packets, tunnel_of] = await Promise.all([
     reader.dump(sw_interface_tap_v2_dump, {}),
     reader.dump(af_packet_dump, {}),
+    observeTunnels(reader),
   ]);
   const tap_of = new Map(taps.map((details) => [details.sw_if_index, details]));
   const af_packet_of = new Map(af_packets.map((details) => [details.sw_if_index, details]));
-  return tagged.map((details) => {
+  return interfaces.flatMap((details): ObservedInterface[] => {
     const { sw_if_index, tag, interface_dev_type } = details;
+    const tunnel = tunnel_of.get(sw_if_index);
+    if (tag === '') {
+      const object = tunnel && halfMade(tunnel, sw_if_index, announced);
+      return object === undefined ? [] : [{ object, details }];
+    }
+    if (tunnel !== undefined) return [{ object: { ...tunnel, tag }, details }];
     // The node's own taps and loopbacks are no uplinks: one with such a tag is of VPP's start-up files.
     const is_uplink = isUplinkTag(tag);
     const tap = is_uplink ? undefined : tap_of.get(sw_if_index);
@@ -79,7 +91,7 @@ export async function observeLinks(
         rx_ring_size: tap.rx_ring_sz,
         tx_ring_size: tap.tx_ring_sz,
       } satisfies Partial<ObjectOf<'tap'>> as ObjectOf<'tap'>;
-      return { object, details };
+      return [{ object, details }];
     }
     if (af_packet !== undefined) {
       const object = {
@@ -87,11 +99,11 @@ export async function observeLinks(
         tag,
         host_if_name: af_packet.host_if_name,
       } as ObjectOf<'af_packet'>;
-      return { object, details };
+      return [{ object, details }];
     }
     const made = dev_types[interface_dev_type] ?? 'existing_interface';
     const kind = made === 'loopback' && is_uplink ? 'existing_interface' : made;
-    return { object: { kind, tag } as VppObject, details };
+    return [{ object: { kind, tag } as VppObject, details }];
   });
 }
 
@@ -99,15 +111,18 @@ export async function observeLinks(
 export async function observeSettings(
   reader: Reader,
   links: readonly sw_interface_details[],
+  tagOf: TagOf,
 ): Promise<VppObject[]> {
   const tags = new Map(links.map(({ sw_if_index, tag }) => [sw_if_index, tag]));
-  const [each, proxy_arp, urpfs] = await Promise.all([
+  const [each, proxy_arp, urpfs, unnumbered] = await Promise.all([
     Promise.all(links.map((details) => observeInterface(reader, details))),
     reader.dump(proxy_arp_intfc_dump, {}),
     reader.dump(urpf_interface_dump, {}),
+    links.length === 0 ? [] : observeUnnumbered(reader, tags, tagOf),
   ]);
   return [
     ...each.flat(),
+    ...unnumbered,
     ...proxy_arp.flatMap(({ sw_if_index }): VppObject[] => {
       const tag = tags.get(sw_if_index);
       return tag === undefined ? [] : [{ kind: 'interface_flag', interface: tag, flag: 'proxy_arp' }];
@@ -138,6 +153,10 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   ]);
   // Gone since it was listed.
   if (tables.every((answer) => answer === undefined)) return [];
+  const on = feature_nodes.flatMap(({ flag }, at) => (features[at]?.is_enabled ? flag : []));
+  const believed = (await isOutputReached(reader, sw_if_index, on))
+    ? on
+    : on.filter((name) => name !== 'gso_feature');
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   return [
     ...((details.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? [] : [flag('admin_up')]),
@@ -150,7 +169,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
       .flat()
       .map(({ prefix }): VppObject => ({ kind: 'interface_address', interface: tag, prefix })),
     ...placements.flatMap((placement) => observePlacement(tag, placement)),
-    ...features.flatMap((answer, at) => (answer?.is_enabled ? [flag(feature_nodes[at]!.flag)] : [])),
+    ...believed.map(flag),
     ...(link_local === undefined || link_local.ip === '::'
       ? []
       : [flag('ip6_enabled'), { kind: 'link_local', interface: tag, address: link_local.ip } as const]),
@@ -193,6 +212,20 @@ function observeAdvertisement(tag: InterfaceTag, details: sw_interface_ip6nd_ra_
       }),
     ),
   ];
+}
+
+/**
+ * Of an interface that nothing of an arc was ever configured for, VPP answers that all is on. GSO and a half of cnat are on one arc: where
+ * cnat is off, and that half is said to be on, GSO is not either.
+ */
+async function isOutputReached(
+  reader: Reader,
+  sw_if_index: number,
+  on: readonly InterfaceSwitch[],
+): Promise<boolean> {
+  if (!on.includes('gso_feature') || on.includes('cnat_feature')) return true;
+  const half = { arc_name: 'ip4-output', feature_name: 'cnat-output-ip4', sw_if_index };
+  return (await reader.ask(feature_is_enabled, half))?.is_enabled !== true;
 }
 
 function observePlacement(

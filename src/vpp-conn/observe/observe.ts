@@ -27,6 +27,7 @@ import {
   observeProxyRanges,
   observeRoutes,
   observeTables,
+  pods_tables,
 } from './routing.js';
 
 /**
@@ -94,7 +95,7 @@ async function read(
   const tagOf = (sw_if_index: number): InterfaceTag =>
     tags.get(sw_if_index) ?? (indexes.has(sw_if_index) ? '' : danglingTag(sw_if_index));
 
-  const links = await observeLinks(reader, tagged);
+  const links = await observeLinks(reader, all_interfaces, registry.announced());
   const owners = new OwnerIndex([...links.map(({ object }) => object), ...all_tables]);
   const wanted = (owner: Ownership): boolean => owner !== 'foreign' && scopes.has(owner);
   const own_links = links.filter(({ object }) => wanted(owners.of(object)));
@@ -104,7 +105,8 @@ async function read(
   const [settings, groups, neighbours, ranges, globals, snat, redirects] = await Promise.all([
     observeSettings(
       reader,
-      own_links.map(({ details }) => details),
+      own_links.flatMap(({ details }) => (details.tag === '' ? [] : details)),
+      tagOf,
     ),
     observeGroups(reader, own_tables, tagOf),
     own_links.length === 0 ? [] : observeNeighbours(reader, tags),
@@ -183,10 +185,12 @@ async function routesOf(
   const everywhere = scopes.has('nobody');
   if (!whole && !everywhere) return;
   const beside = source === 'pods' && !scopes.has('pod_routes') && !everywhere ? [] : default_tables;
+  // The table is the node's, and read already where that is asked for.
+  const shared = source === 'connectivity' && !scopes.has('node') && !everywhere ? pods_tables : [];
   const source_id = handles.fibSource(source);
   return observeRoutes(
     reader,
-    { source, source_id, tables: [...beside, ...tables], dangling: !whole },
+    { source, source_id, tables: [...beside, ...shared, ...tables], dangling: !whole },
     tagOf,
     keep,
   );

@@ -8,7 +8,7 @@ import {
   ip_table_dump,
 } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_config_get, ip_neighbor_dump, ip_neighbor_flags } from 'vpp-binapi-ts/ip_neighbor';
-import { default_table } from '../../desired/tables.js';
+import { default_table, pods_table } from '../../desired/tables.js';
 import type { Family } from '../../ip/text.js';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { isDangling, type VppObject } from '../../objects/object.js';
@@ -68,6 +68,12 @@ export async function observeRoutes(
 export const default_tables: readonly Pick<Table, 'family' | 'table_id'>[] = families.map((family) => ({
   family,
   table_id: default_table,
+}));
+
+/** Where packets of pods look for their way: routes of connectivity are in it, too. */
+export const pods_tables: readonly Pick<Table, 'family' | 'table_id'>[] = families.map((family) => ({
+  family,
+  table_id: pods_table,
 }));
 
 const tableOf = (family: Family, table_id: number): ip_table => ({

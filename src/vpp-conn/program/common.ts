@@ -1,8 +1,10 @@
 /** What the programs of all kinds share. */
+import { sw_interface_tag_add_del } from 'vpp-binapi-ts/interface';
 import type { address_family, ip_proto } from 'vpp-binapi-ts/ip_types';
 import type { Family } from '../../ip/text.js';
+import type { InterfaceTag } from '../../objects/interfaces.js';
 import type { ObjectKind, ObjectOf } from '../../objects/object.js';
-import type { Call } from '../call.js';
+import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 
 /** How an object of one kind is added and removed. */
@@ -25,3 +27,8 @@ export const protocols: Readonly<Record<'tcp' | 'udp' | 'sctp', ip_proto>> = {
   udp: 'IP_API_PROTO_UDP',
   sctp: 'IP_API_PROTO_SCTP',
 };
+
+/** Names an interface that VPP has just made. */
+export function tag(name: InterfaceTag, at: Handles): Call {
+  return call(sw_interface_tag_add_del, { is_add: true, sw_if_index: at.interface(name), tag: name });
+}

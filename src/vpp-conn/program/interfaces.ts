@@ -19,7 +19,6 @@ import {
   sw_interface_set_rx_mode,
   sw_interface_set_rx_placement,
   sw_interface_set_table,
-  sw_interface_tag_add_del,
 } from 'vpp-binapi-ts/interface';
 import { if_status_flags, type rx_mode } from 'vpp-binapi-ts/interface_types';
 import { sw_interface_ip6_enable_disable, sw_interface_ip6_set_link_local_address } from 'vpp-binapi-ts/ip';
@@ -28,9 +27,8 @@ import { tap_create_v3, tap_delete_v2, tap_flags } from 'vpp-binapi-ts/tapv2';
 import type { InterfaceSwitch } from '../../objects/interfaces.js';
 import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
-import type { Handles } from '../handles.js';
 import { no_interface } from '../paths.js';
-import { none, type Programs } from './common.js';
+import { none, type Programs, tag } from './common.js';
 
 const rx_modes: Readonly<Record<ObjectOf<'interface_rx_mode'>['mode'], rx_mode>> = {
   polling: 'RX_MODE_API_POLLING',
@@ -295,7 +293,3 @@ export const interfaces: Programs<
     remove: (o, at) => switches[o.flag](at.interface(o.interface), false),
   },
 };
-
-function tag(name: string, at: Handles): Call {
-  return call(sw_interface_tag_add_del, { is_add: true, sw_if_index: at.interface(name), tag: name });
-}

@@ -7,11 +7,13 @@ import { sequences as policies } from './policies.js';
 import { sequences as product } from './product.js';
 import { sequences as sequences_that_kill } from './sequences-that-kill.js';
 import type { Sequence } from './steps.js';
+import { sequences as tunnels } from './tunnels.js';
 
 export const sequences: readonly Sequence[] = [
   ...interfaces,
   ...forwarding,
   ...fib_sources,
+  ...tunnels,
   ...features,
   ...policies,
   ...product,

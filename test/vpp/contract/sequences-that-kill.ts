@@ -12,8 +12,10 @@ import {
   ask,
   bind,
   cnat_feature,
+  decap,
   loopback,
   mtables,
+  neighbour,
   no_table,
   no_tap,
   own,
@@ -29,12 +31,15 @@ import {
   source,
   table,
   tables,
+  tap,
   traffic,
   translation,
   truncated_route,
   tun,
+  unnumbered,
   up,
   via,
+  vxlan,
 } from './steps.js';
 
 const path_mtu_addresses = Array.from({ length: 70 }, (_, at) => `10.77.0.${at + 1}`);
@@ -48,6 +53,21 @@ const judged_pod: readonly Step[] = [
   up(1),
   address(1, '169.254.1.1/32'),
   route(0, '10.1.0.0/24', [via(1, '10.1.0.5')]),
+];
+
+/** A pod whose packets may go by VXLAN to another node. */
+const pod_and_vxlan: readonly Step[] = [
+  tun(),
+  up(1),
+  address(1, '169.254.1.1/32'),
+  tap({ host_if_name: 'eth1' }),
+  up(2),
+  address(2, '10.0.0.2/24'),
+  neighbour(2, '10.0.0.3', '02:00:00:00:00:03'),
+  decap(4),
+  vxlan('10.0.0.2', '10.0.0.3'),
+  unnumbered(3, 2),
+  up(3),
 ];
 
 export const sequences: readonly Sequence[] = [
@@ -226,6 +246,17 @@ export const sequences: readonly Sequence[] = [
     devices: true,
     dies: true,
     steps: [...judged_pod, policy(100_000), configure(1, 1, 1, [0, 0]), traffic, tables()],
+  },
+  {
+    name: 'VXLAN without Ethernet over IPv4: a route by it without next hop, and a packet comes',
+    devices: true,
+    dies: true,
+    steps: [...pod_and_vxlan, route(0, '10.1.0.0/24', [via(3)]), traffic, tables()],
+  },
+  {
+    name: 'VXLAN without Ethernet over IPv4: a route by it with a next hop is survived',
+    devices: true,
+    steps: [...pod_and_vxlan, route(0, '10.1.0.0/24', [via(3, '10.0.0.3')]), traffic, tables()],
   },
   ...[0, 3].map(
     (flags): Sequence => ({

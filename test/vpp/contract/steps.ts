@@ -22,6 +22,7 @@ import {
   sw_interface_set_mac_address,
   sw_interface_set_rx_mode,
   sw_interface_set_table,
+  sw_interface_set_unnumbered,
 } from 'vpp-binapi-ts/interface';
 import {
   add_del_ip_punt_redirect_v2,
@@ -36,12 +37,14 @@ import {
   ip_route_v2_dump,
   ip_table_add_del_v2,
   ip_table_dump,
+  ip_unnumbered_dump,
   sw_interface_ip6_enable_disable,
   sw_interface_ip6_get_link_local_address,
 } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del, ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { ip_session_redirect_add_v2 } from 'vpp-binapi-ts/ip_session_redirect';
 import { sw_interface_ip6nd_ra_config } from 'vpp-binapi-ts/ip6_nd';
+import { ipip_add_tunnel, ipip_del_tunnel, ipip_tunnel_dump } from 'vpp-binapi-ts/ipip';
 import { set_punt } from 'vpp-binapi-ts/punt';
 import {
   sw_interface_tap_v2_dump,
@@ -50,6 +53,12 @@ import {
   tap_delete_v2,
 } from 'vpp-binapi-ts/tapv2';
 import { urpf_interface_dump, urpf_update_v2 } from 'vpp-binapi-ts/urpf';
+import { add_node_next } from 'vpp-binapi-ts/vlib';
+import {
+  vxlan_add_del_tunnel_v3,
+  type vxlan_add_del_tunnel_v3_in,
+  vxlan_tunnel_v2_dump,
+} from 'vpp-binapi-ts/vxlan';
 
 export type Asked<In> = Request<In, unknown> | Dump<In, unknown> | Stream<In, unknown, unknown>;
 
@@ -316,6 +325,62 @@ export const af_xdp = (host_if: string, rxq_size = 1024): Step =>
   });
 export const mac = (sw_if_index: number, mac_address: string): Step =>
   ask(sw_interface_set_mac_address, { sw_if_index, mac_address });
+
+export const ipip = (
+  src: string,
+  dst: string,
+  more: { readonly instance?: number; readonly table_id?: number } = {},
+): Step =>
+  ask(ipip_add_tunnel, {
+    tunnel: {
+      instance: none,
+      src,
+      dst,
+      sw_if_index: none,
+      table_id: 0,
+      flags: 0,
+      mode: 'TUNNEL_API_MODE_P2P',
+      dscp: 'IP_API_DSCP_CS0',
+      ...more,
+    },
+  });
+export const no_ipip = (sw_if_index: number): Step => ask(ipip_del_tunnel, { sw_if_index });
+export const ipips = (sw_if_index = none): Step => ask(ipip_tunnel_dump, { sw_if_index });
+
+/** Makes what comes by VXLAN of this outer family go on as IP of the same. */
+export const decap = (family: 4 | 6): Step =>
+  ask(add_node_next, { node_name: `vxlan${family}-input`, next_name: `ip${family}-input` });
+export const vxlan = (
+  src_address: string,
+  dst_address: string,
+  more: Partial<vxlan_add_del_tunnel_v3_in> = {},
+): Step =>
+  ask(vxlan_add_del_tunnel_v3, {
+    is_add: true,
+    instance: none,
+    src_address,
+    dst_address,
+    src_port: 4789,
+    dst_port: 4789,
+    mcast_sw_if_index: none,
+    encap_vrf_id: 0,
+    decap_next_index: vxlan4_decap,
+    vni: 4096,
+    is_l3: true,
+    ...more,
+  });
+export const no_vxlan = (
+  src_address: string,
+  dst_address: string,
+  more: Partial<vxlan_add_del_tunnel_v3_in> = {},
+): Step => vxlan(src_address, dst_address, { ...more, is_add: false });
+export const vxlans = (sw_if_index = none): Step => ask(vxlan_tunnel_v2_dump, { sw_if_index });
+/** What `decap(4)` answers. */
+const vxlan4_decap = 2;
+
+export const unnumbered = (unnumbered_sw_if_index: number, sw_if_index: number, is_add = true): Step =>
+  ask(sw_interface_set_unnumbered, { sw_if_index, unnumbered_sw_if_index, is_add });
+export const unnumbereds = (sw_if_index = none): Step => ask(ip_unnumbered_dump, { sw_if_index });
 
 export function mroute(
   table_id: number,

@@ -1,0 +1,137 @@
+/** Two nodes of a cluster: pods of the one reach pods of the other, in each way that Calico's pools know. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { durationText } from '../../src/debug/duration.js';
+import type { Encapsulation } from '../k8s/calico-objects.js';
+import { LabCluster } from '../lab-cluster.js';
+import type { NodeOptions } from '../running-node.js';
+import { type ProbeReport, probe_interval_ms } from '../traffic.js';
+import type { Teller } from './teller.js';
+
+const ways: readonly { readonly encapsulation: Encapsulation; readonly name: string }[] = [
+  { encapsulation: 'flat', name: 'as they are' },
+  { encapsulation: 'ipip', name: 'in IPIP' },
+  { encapsulation: 'vxlan', name: 'in VXLAN' },
+];
+const families = ['ip4', 'ip6'] as const;
+const settle_ms = 10_000;
+const look_ms = 50;
+const pings = 3;
+const transfer_bytes = 10_000_000;
+const recovery_ms_max = 5000;
+
+export class TwoNodes {
+  readonly #vpp: NodeOptions['vpp'];
+  readonly #has_packets: boolean;
+  readonly #teller: Teller;
+  #cluster: LabCluster | undefined;
+
+  constructor(vpp: NodeOptions['vpp'], has_packets: boolean, teller: Teller) {
+    this.#vpp = vpp;
+    this.#has_packets = has_packets;
+    this.#teller = teller;
+  }
+
+  /** Answers what is to be said of it in short. */
+  async tell(): Promise<readonly string[]> {
+    const teller = this.#teller;
+    teller.chapter('Two nodes');
+    teller.say(
+      "A cluster of two nodes, n1 and n2, each with a VPP, and a pod each, n1p1 and n2p1. What Calico's IPAM has written down, which block is " +
+        'whose, they read from an API server, a stand-in; the routes follow from it. No daemon runs beside them.',
+    );
+    const began = performance.now();
+    this.#cluster = await LabCluster.start({ vpp: this.#vpp });
+    teller.prove(`both are ready, with their pods, after ${durationText(performance.now() - began)}`, true);
+    const times: string[] = [];
+    for (const way of ways) times.push(...(await this.#way(way)));
+    if (this.#has_packets) times.push(await this.#otherVppDies());
+    return times;
+  }
+
+  /** Of the second node, how the first one leads to it. */
+  async #way({ encapsulation, name }: (typeof ways)[number]): Promise<string[]> {
+    const teller = this.#teller;
+    const cluster = this.#cluster!;
+    const [first, second] = cluster.running;
+    const watch = this.#has_packets && encapsulation !== 'flat' ? this.#watch() : undefined;
+    await watch?.answered();
+    await cluster.setPools(encapsulation);
+    const { node, blocks } = second!.topology;
+    const tunnel = { flat: node.ip4, ipip: `ipip-${node.ip4}`, vxlan: `vxlan-4096-${node.ip4}` }[
+      encapsulation
+    ];
+    const deadline = performance.now() + settle_ms;
+    let shown = await first!.ways();
+    while (shown.routes[blocks.ip4] !== tunnel && performance.now() < deadline) {
+      await sleep(look_ms);
+      shown = await first!.ways();
+    }
+    teller.say(
+      `The pools say: packets between pods of two nodes go ${name}. So n1 leads to the blocks of n2:`,
+    );
+    teller.table(families.map((family) => [blocks[family], 'by', String(shown.routes[blocks[family]])]));
+    teller.prove(`n1 sends to pods of n2 ${name}`, shown.routes[blocks.ip4] === tunnel);
+    if (!this.#has_packets) return [];
+    const answered = await this.#pings();
+    teller.prove(`pings from n1p1 to n2p1 are answered, by IPv4 and IPv6, ${name}`, answered);
+    const rate = await this.#tcp();
+    teller.prove(rate ?? 'a TCP transfer from n1p1 to n2p1 arrived whole', rate !== undefined);
+    await watch?.answered();
+    const reports = await watch?.stop();
+    if (reports === undefined) return [];
+    const lost = reports.reduce((sum, report) => sum + report.lost, 0);
+    const sent = reports.reduce((sum, report) => sum + report.sent, 0);
+    teller.prove(`of ${sent} pings while the way changed ${lost} were lost`, lost <= lost_max);
+    return [`pings lost when pods' packets began to go ${name}: ${lost} of ${sent}`];
+  }
+
+  async #otherVppDies(): Promise<string> {
+    const teller = this.#teller;
+    const [, second] = this.#cluster!.running;
+    teller.say('VPP of n2 is killed. n1 is not told, and need not be: n2 comes back as it was.');
+    const watch = this.#watch();
+    await watch.answered();
+    const pid = second!.vppPid()!;
+    process.kill(pid, 'SIGKILL');
+    await second!.untilOtherVpp(pid);
+    await watch.answered();
+    const worst_ms = Math.max(...(await watch.stop()).map(({ longest_gap_ms }) => longest_gap_ms));
+    const outage = `n1p1 did not hear of n2p1 for ${durationText(worst_ms)}`;
+    teller.prove(outage, worst_ms < recovery_ms_max);
+    return outage;
+  }
+
+  async #pings(): Promise<boolean> {
+    const { traffic, nodes } = this.#cluster!;
+    const [from, to] = nodes.sites.map(({ pods }) => pods[0]!);
+    const counts = await Promise.all(
+      families.map((family) => traffic.ping(from!.name, to![family], { count: pings })),
+    );
+    return counts.every((count) => count === pings);
+  }
+
+  async #tcp(): Promise<string | undefined> {
+    const { traffic, nodes } = this.#cluster!;
+    const [from, to] = nodes.sites.map(({ pods }) => pods[0]!);
+    const { whole, mbit_s } = await traffic.tcp(from!.name, to!.name, to!.ip4, { bytes: transfer_bytes });
+    return whole ? `${transfer_bytes / 1e6} MB over TCP from n1p1 to n2p1: ${mbit_s} Mbit/s` : undefined;
+  }
+
+  #watch() {
+    const { traffic, nodes } = this.#cluster!;
+    const [from, to] = nodes.sites.map(({ pods }) => pods[0]!);
+    const probers = families.map((family) => traffic.probe(from!.name, to![family]));
+    return {
+      answered: () => Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms))),
+      stop: (): Promise<ProbeReport[]> => Promise.all(probers.map((prober) => prober.stop())),
+    };
+  }
+
+  /** May be called twice, and before anything was told. */
+  async close(): Promise<void> {
+    await this.#cluster?.close();
+  }
+}
+
+/** A tenth of a second of both families: nodes hear of a change one after the other. */
+const lost_max = 200 / probe_interval_ms;

@@ -1,0 +1,56 @@
+/** Objects of a cluster with Calico, as its own programs write them. */
+import type { NodeSite } from '../nodes.js';
+import type { Json } from './store.js';
+
+const calico = 'crd.projectcalico.org/v1';
+
+export type Encapsulation = 'flat' | 'ipip' | 'vxlan';
+
+/** A pool, encapsulated `across` all nodes or those of other subnets. */
+export function ipPool(
+  name: string,
+  cidr: string,
+  encapsulation: Encapsulation,
+  across: 'Always' | 'CrossSubnet' = 'Always',
+): Json {
+  return {
+    apiVersion: calico,
+    kind: 'IPPool',
+    metadata: { name },
+    spec: {
+      cidr,
+      ipipMode: encapsulation === 'ipip' ? across : 'Never',
+      vxlanMode: encapsulation === 'vxlan' ? across : 'Never',
+      natOutgoing: true,
+      blockSize: cidr.includes(':') ? 122 : 26,
+    },
+  };
+}
+
+/** As the kubelet makes it: of its addresses Calico's node knows nothing yet. */
+export function kubernetesNode({ name }: NodeSite): Json {
+  return { apiVersion: 'v1', kind: 'Node', metadata: { name } };
+}
+
+/** Calico's IPAM has given these blocks to the node. */
+export function blocksOf({ name, blocks }: NodeSite): readonly Json[] {
+  return Object.values(blocks).flatMap((cidr) => blockOf(name, cidr));
+}
+
+export function blockOf(node: string, cidr: string): readonly Json[] {
+  const dashed = cidr.replace(/[.:/]/g, '-');
+  return [
+    {
+      apiVersion: calico,
+      kind: 'BlockAffinity',
+      metadata: { name: `${node}-${dashed}` },
+      spec: { cidr, node, state: 'confirmed', deleted: 'false' },
+    },
+    {
+      apiVersion: calico,
+      kind: 'IPAMBlock',
+      metadata: { name: dashed },
+      spec: { cidr, affinity: `host:${node}`, allocations: [], attributes: [], deleted: false },
+    },
+  ];
+}

@@ -1,0 +1,303 @@
+/**
+ * Leads pods to pods of other nodes: from routes, which BGP or Calico's IPAM tells, pools and the own node to routes and tunnels in VPP.
+ * State is what was told; what follows from a change is planned and sent in pieces, a moment later, so that a burst is one change.
+ */
+import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
+import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
+import type { Timer } from '../clock.js';
+import { Connectivity } from '../desired/connectivity.js';
+import { IpamRoutes } from '../desired/ipam-routes.js';
+import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
+import { NodeAddresses } from '../desired/node-addresses.js';
+import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
+import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
+import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
+import type { NodeReady, SubscribeNode } from '../messages/node.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import { RemoteSource } from '../routes/remote-source.js';
+import { RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
+
+export interface ConnectivityDeps {
+  readonly vpp: ActorRef<VppConnectionMessage>;
+  readonly uplink: ActorRef<SubscribeNode>;
+  readonly cluster: ActorRef<ClusterMessage>;
+  /** Told once in each life how to ask for the report of it. */
+  readonly report: (ask: () => ConnectivityReport) => void;
+}
+
+/** For people: what keeps routes from VPP. Bounded: a hundred objects each. */
+export interface ConnectivityReport {
+  /** Who tells the routes. */
+  readonly source: ConnectivitySettings['route_source'];
+  /** What has not told all that there is yet. */
+  readonly unsynced: readonly string[];
+  /** By object of the input, what is wrong with it and what to do. */
+  readonly faults: Readonly<Record<string, string>>;
+  /** By object of VPP, why it was refused. It is tried again. */
+  readonly refused: Readonly<Record<string, string>>;
+  /** How many there are, shown or not. */
+  readonly faulty_count: number;
+  readonly refused_count: number;
+}
+
+export interface ConnectivitySettings {
+  readonly node_name: string;
+  /** Who tells where prefixes are: the bgp actor, or what IPAM has written down. */
+  readonly route_source: 'bgp' | 'ipam';
+  /** Segments larger than a packet go through tunnels. */
+  readonly gso: boolean;
+  /** From the first of a burst of changes to what follows from it. */
+  readonly coalesce_ms: number;
+  readonly writer: RouteWriterSettings;
+}
+
+/** Without these, all told, nothing is known of any route: whether it goes by a tunnel, and by which. */
+const needed: readonly KindName[] = ['IPPool', 'FelixConfiguration', 'Node'];
+/** Nor without these, where IPAM tells the routes. */
+const needed_of_ipam: readonly KindName[] = [...needed, 'BlockAffinity', 'IPAMBlock'];
+
+/** Prefixes that are planned in one turn of the event loop. */
+const piece = 512;
+/** Of what is wrong, so much is named. */
+const named_max = 100;
+
+export function connectivityActor(
+  deps: ConnectivityDeps,
+  settings: ConnectivitySettings,
+): ChildSpec<ConnectivityMessage> {
+  return {
+    name: 'connectivity',
+    restart: 'permanent',
+    shutdown_ms: 1000,
+    mailbox_max: 1024,
+    handler_ms_max: 10_000,
+    start: (ctx) => {
+      const actor = new ConnectivityActor(ctx, deps, settings);
+      actor.begin();
+      return actor;
+    },
+  };
+}
+
+class ConnectivityActor implements Actor<ConnectivityMessage> {
+  private readonly plan = new Connectivity();
+  private readonly writer: RouteWriter;
+  private readonly ipam: IpamRoutes | undefined;
+  private readonly local: LocalPrefixes;
+  private readonly nodes = new NodeAddresses();
+  private readonly bgp = new RemoteSource();
+  private readonly needed: readonly KindName[];
+  private readonly kinds: readonly KindName[];
+  private readonly synced = new Set<KindName>();
+  private readonly felix = new Map<string, FelixConfiguration>();
+  private node: NodeReady | undefined;
+  /** Of the last node that was lost: news of it, or of an earlier one, are void. */
+  private lost = 0;
+  private coalescing: Timer | undefined;
+  /** A Work is in the mailbox. */
+  private working = false;
+
+  constructor(
+    private readonly ctx: ActorContext<ConnectivityMessage>,
+    private readonly deps: ConnectivityDeps,
+    private readonly settings: ConnectivitySettings,
+  ) {
+    const { node_name, route_source } = settings;
+    const is_bgp = route_source === 'bgp';
+    this.writer = new RouteWriter(ctx, deps.vpp, settings.writer);
+    this.ipam = is_bgp ? undefined : new IpamRoutes(node_name);
+    this.local = new LocalPrefixes({ node_name, services: is_bgp });
+    this.needed = is_bgp ? needed : needed_of_ipam;
+    this.kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
+  }
+
+  begin(): void {
+    const { uplink, cluster, report } = this.deps;
+    report(() => this.report());
+    uplink.tell({ type: 'SubscribeNode', subscriber: this.ctx.self });
+    cluster.tell({ type: 'Subscribe', subscriber: this.ctx.this_life, kinds: this.kinds });
+  }
+
+  receive(message: ConnectivityMessage): void | Promise<void> {
+    switch (message.type) {
+      case 'NodeReady':
+        return this.nodeReady(message);
+      case 'NodeLost':
+        return this.nodeLost(message.generation);
+      case 'ClusterChange':
+        this.clusterChange(message.change);
+        message.reply.resolve();
+        return this.later();
+      case 'RemoteRoutes':
+        return this.remoteRoutes(message);
+      case 'Work':
+        this.working = false;
+        return this.work();
+      case 'Read':
+        this.writer.read(message.life, message.snapshot);
+        return this.work();
+      case 'Transacted':
+        this.writer.transacted(message.life, message.outcome);
+        return this.work();
+      case 'Due':
+        this.writer.due();
+        return this.work();
+      case 'Retry':
+        this.writer.retry(message.life);
+        return this.work();
+    }
+  }
+
+  gauges() {
+    const { routes, tunnels } = this.plan.counts;
+    const { in_vpp, waiting, refused } = this.writer.gauges();
+    return { routes, tunnels, in_vpp, waiting, refused, faulty: this.faulty };
+  }
+
+  describe() {
+    return {
+      generation: this.writer.generation,
+      ...this.plan.counts,
+      writer: this.writer.gauges(),
+      ...this.report(),
+    };
+  }
+
+  private report(): ConnectivityReport {
+    return {
+      source: this.settings.route_source,
+      unsynced: this.unsynced(),
+      faults: this.faults(),
+      refused: this.writer.refused(),
+      faulty_count: this.faulty,
+      refused_count: this.writer.gauges().refused,
+    };
+  }
+
+  private get faulty(): number {
+    return this.plan.counts.faulty + this.nodes.shared_count + (this.ipam?.faulty_count ?? 0);
+  }
+
+  private faults(): Readonly<Record<string, string>> {
+    const faults: Record<string, string> = {};
+    let left = named_max;
+    for (const source of [this.plan.faults(), this.nodes.faults(), this.ipam?.faults() ?? []]) {
+      for (const [object, text] of source) {
+        if (left === 0) return faults;
+        left -= 1;
+        faults[object] = text;
+      }
+    }
+    return faults;
+  }
+
+  // --- what is told
+
+  private nodeLost(generation: number): void {
+    this.lost = generation;
+    if ((this.writer.generation ?? 0) <= generation) this.writer.lost();
+  }
+
+  private nodeReady(ready: NodeReady): void {
+    if (ready.generation <= this.lost) return;
+    this.node = ready;
+    this.look();
+    if (this.writer.generation !== ready.generation) this.writer.begin(ready.generation);
+    this.later();
+  }
+
+  /** With what has become of the own node and of the tunnels' settings, everything may go another way. */
+  private look(): void {
+    if (this.node === undefined) return;
+    const { node, subnets, main_uplink, mtu } = this.node;
+    this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, this.tunnelSettings()));
+  }
+
+  private tunnelSettings(): TunnelSettings {
+    const { node_name, gso } = this.settings;
+    const felix = { ...this.felix.get('default'), ...this.felix.get(`node.${node_name}`) };
+    const by_default = tunnel_settings_default;
+    return {
+      vxlan_vni: felix.vxlan_vni ?? by_default.vxlan_vni,
+      vxlan_port: felix.vxlan_port ?? by_default.vxlan_port,
+      ipip_mtu: felix.ipip_mtu ?? by_default.ipip_mtu,
+      vxlan_mtu: felix.vxlan_mtu ?? by_default.vxlan_mtu,
+      vxlan_mtu6: felix.vxlan_mtu6 ?? by_default.vxlan_mtu6,
+      gso,
+    };
+  }
+
+  private clusterChange(change: AnyChange): void {
+    if (change.synced) this.synced.add(change.kind);
+    this.local.take(change);
+    switch (change.kind) {
+      case 'IPPool':
+        for (const [name, pool] of change.changed) this.plan.setPool(name, pool);
+        return;
+      case 'Node':
+        for (const [name, node] of change.changed) {
+          this.nodes.set(name, node);
+          this.ipam?.setNode(name, node);
+        }
+        return;
+      case 'BlockAffinity':
+        for (const [name, affinity] of change.changed) this.ipam?.setAffinity(name, affinity);
+        return;
+      case 'IPAMBlock':
+        for (const [name, block] of change.changed) this.ipam?.setBlock(name, block);
+        return;
+      case 'FelixConfiguration':
+        for (const [name, felix] of change.changed) {
+          if (felix === undefined) this.felix.delete(name);
+          else this.felix.set(name, felix);
+        }
+        return this.look();
+    }
+  }
+
+  private async remoteRoutes(message: RemoteRoutes): Promise<void> {
+    const { plan, ctx } = this;
+    if (this.ipam === undefined) {
+      const pieces = this.bgp.take(
+        message,
+        () => plan.remotePrefixes(),
+        (prefix, next_hop) => plan.setRoute(prefix, next_hop),
+        piece,
+      );
+      for (const _ of pieces) await new Promise<void>((resolve) => ctx.clock.afterPoll(resolve));
+    }
+    message.reply.resolve();
+    this.later();
+  }
+
+  // --- what follows
+
+  /** While changes keep coming it is not put off: what follows is done at most once in a moment. */
+  private later(): void {
+    this.coalescing ??= this.ctx.after(this.settings.coalesce_ms, { type: 'Work' });
+  }
+
+  /** A piece of the work, if there is any. */
+  private work(): void {
+    this.coalescing?.cancel();
+    this.coalescing = undefined;
+    const { plan, writer } = this;
+    let is_done = true;
+    if (this.needed.every((kind) => this.synced.has(kind)) && this.node !== undefined) {
+      for (const [prefix, next_hop] of this.ipam?.changes() ?? []) plan.setRoute(prefix, next_hop);
+      for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, local?.dropped ?? false);
+      is_done = plan.plan(piece, writer);
+      writer.allTold(is_done && this.unsynced().length === 0);
+    }
+    is_done = writer.step() && is_done;
+    if (is_done || this.working) return;
+    this.working = true;
+    this.ctx.tellSelf({ type: 'Work' });
+  }
+
+  /** What has not told all that there is yet: until then nothing goes that an earlier life has left. */
+  private unsynced(): readonly string[] {
+    const kinds: readonly string[] = this.kinds.filter((kind) => !this.synced.has(kind));
+    return this.ipam === undefined && !this.bgp.synced ? [...kinds, 'BGP'] : kinds;
+  }
+}

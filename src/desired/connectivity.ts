@@ -1,0 +1,341 @@
+/**
+ * What VPP holds for the way to other nodes: a route for each prefix, and the tunnels that routes go by, each once however many they are.
+ * Kept in place: a change has what it touches planned anew, a pool the routes within it, a next hop those to it, and nothing else. Pure:
+ * what is wanted is told to a `Sink`, as a Model is told.
+ *
+ *   setRoute, setDropped, setPool, setOutlook ──▶ entries to be planned ──plan(n, sink)──▶ want, unwant
+ */
+import type { IpPool } from '../calico/kinds/ip-pool.js';
+import { type Bits, bitsOf } from '../ip/bits.js';
+import { PrefixIndex } from '../ip/prefix-index.js';
+import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import type { VppObject } from '../objects/object.js';
+import type { Route } from '../objects/routing.js';
+import { type GonePool, Pools } from './pools.js';
+import {
+  drop_paths,
+  nodeRoute,
+  type Outlook,
+  type Paths,
+  pathsBy,
+  type RouteFault,
+  routeFaultText,
+  routeTo,
+  type Tunnel,
+  type TunnelKind,
+  tunnelObjects,
+} from './remote-route.js';
+
+/** Prefixes and next hops that are none, of which is told. */
+const senseless_max = 1000;
+
+export interface Sink {
+  /** It is wanted, in this version. */
+  want(object: VppObject): void;
+  /** It is wanted no more; it was, in this version. */
+  unwant(object: VppObject): void;
+}
+
+/** A prefix that somebody has told of. */
+class Entry implements Bits {
+  readonly bytes: string;
+  readonly length: number;
+  next_hop: Hop | undefined;
+  /** Where no route holds, its packets are dropped. */
+  dropped = false;
+  /** What is wanted for it by now, and the tunnel that it goes by. */
+  route: Route | undefined;
+  tunnel: Use | undefined;
+  fault: RouteFault | undefined;
+  /** It would be of this pool, which is deleted. */
+  gone_pool: GonePool | undefined;
+
+  constructor(
+    readonly prefix: string,
+    { bytes, length }: Bits,
+  ) {
+    this.bytes = bytes;
+    this.length = length;
+  }
+}
+
+/** A node, or a router, by the address that leads to it. */
+class Hop implements Bits {
+  readonly bytes: string;
+  readonly length: number;
+  readonly flat: Paths;
+  readonly entries = new Set<Entry>();
+  /** By tag: those by which routes go. */
+  readonly tunnels = new Map<string, Use>();
+  /** Of the node itself. */
+  route: Route | undefined;
+
+  constructor(readonly address: string) {
+    const { bytes, length } = bitsOf(address);
+    this.bytes = bytes;
+    this.length = length;
+    this.flat = pathsBy(address, undefined);
+  }
+}
+
+/** A tunnel that is in use. */
+class Use {
+  readonly paths: Paths;
+  routes = 0;
+
+  constructor(
+    readonly hop: Hop,
+    readonly kind: TunnelKind,
+    public tunnel: Tunnel,
+  ) {
+    this.paths = pathsBy(hop.address, tunnel);
+  }
+}
+
+export class Connectivity {
+  readonly #pools = new Pools();
+  readonly #entries = new Map<string, Entry>();
+  readonly #within = new PrefixIndex<Entry>();
+  readonly #hops = new Map<string, Hop>();
+  /** To be planned. */
+  readonly #touched = new Set<Entry>();
+  /** Tunnels of these are to be looked at. */
+  readonly #touched_hops = new Set<Hop>();
+  readonly #faulty = new Set<Entry>();
+  /** Prefixes and next hops that are none, by the text they came as. */
+  readonly #senseless = new Map<string, { readonly next_hop: string; readonly fault: RouteFault }>();
+  #outlook: Outlook | undefined;
+  #tunnel_count = 0;
+  #route_count = 0;
+
+  // --- what is told
+
+  /** A route to another node; undefined: none. Any text is taken: one that makes no sense is a fault, and no route. */
+  setRoute(prefix_text: string, next_hop_text: string | undefined): void {
+    const prefix = canonicalPrefix(prefix_text);
+    const next_hop = next_hop_text === undefined ? undefined : canonicalAddress(next_hop_text);
+    this.#senseless.delete(prefix_text);
+    if (next_hop_text !== undefined && (prefix === undefined || next_hop === undefined)) {
+      const fault = prefix === undefined ? 'no_prefix' : 'no_next_hop';
+      if (this.#senseless.size < senseless_max)
+        this.#senseless.set(prefix_text, { next_hop: next_hop_text, fault });
+    }
+    if (prefix === undefined) return;
+    const entry = this.#entries.get(prefix);
+    if (entry?.next_hop?.address === next_hop) return;
+    const told = entry ?? this.#entry(prefix);
+    if (told.next_hop !== undefined) this.#part(told, told.next_hop);
+    told.next_hop = next_hop === undefined ? undefined : this.#hop(next_hop);
+    told.next_hop?.entries.add(told);
+    this.#touched.add(told);
+  }
+
+  /** What has no longer route within this canonical prefix is dropped, unless a route to the prefix itself leads elsewhere. */
+  setDropped(prefix: string, dropped: boolean): void {
+    const entry = this.#entries.get(prefix);
+    if ((entry?.dropped ?? false) === dropped) return;
+    const told = entry ?? this.#entry(prefix);
+    told.dropped = dropped;
+    this.#touched.add(told);
+  }
+
+  setPool(name: string, pool: IpPool | undefined): void {
+    for (const bits of this.#pools.set(name, pool)) {
+      for (const entry of this.#within.within(bits)) this.#touched.add(entry);
+    }
+  }
+
+  /** The node is another, or its tunnels are. */
+  setOutlook(outlook: Outlook): void {
+    const before = this.#outlook;
+    this.#outlook = outlook;
+    if (before === undefined || !outlook.seesRoutesAs(before)) {
+      for (const entry of this.#entries.values()) this.#touched.add(entry);
+    } else if (outlook.settings.vxlan_vni !== before.settings.vxlan_vni) {
+      for (const hop of this.#hops.values()) {
+        if ([...hop.tunnels.values()].some(({ tunnel }) => tunnel.kind === 'vxlan_tunnel'))
+          for (const entry of hop.entries) this.#touched.add(entry);
+      }
+    }
+    if (before === undefined || outlook.makesTunnelsAs(before)) return;
+    for (const hop of this.#hops.values()) if (hop.tunnels.size > 0) this.#touched_hops.add(hop);
+  }
+
+  /** Prefixes for which a route was told, as canonical text. */
+  *remotePrefixes(): Iterable<string> {
+    for (const { prefix, next_hop } of this.#entries.values()) if (next_hop !== undefined) yield prefix;
+  }
+
+  // --- what follows
+
+  /** Plans at most so many prefixes, and tells the sink what is wanted otherwise than before. True: nothing is left to be planned. */
+  plan(max: number, sink: Sink): boolean {
+    const outlook = this.#outlook;
+    if (outlook === undefined) return true;
+    let left = max;
+    for (const entry of this.#touched) {
+      if (left === 0) return false;
+      left -= 1;
+      this.#touched.delete(entry);
+      this.#planEntry(entry, outlook, sink);
+    }
+    for (const hop of this.#touched_hops) {
+      if (left <= 0) return false;
+      left -= 1;
+      this.#touched_hops.delete(hop);
+      this.#renew(hop, outlook, sink);
+    }
+    return true;
+  }
+
+  #planEntry(entry: Entry, outlook: Outlook, sink: Sink): void {
+    const { next_hop: hop } = entry;
+    const pool = hop && this.#pools.of(entry);
+    const way = hop && outlook.way(entry, hop, pool);
+    this.#countGone(entry, hop !== undefined && pool === undefined);
+    const before = entry.tunnel;
+    entry.tunnel = undefined;
+    entry.fault = undefined;
+    let paths = entry.dropped ? drop_paths : undefined;
+    if (hop !== undefined && way === 'flat') paths = hop.flat;
+    else if (hop !== undefined && (way === 'ipip' || way === 'vxlan')) {
+      // The tunnel is wanted before what goes by it, and is wanted no more behind it.
+      entry.tunnel = this.#use(hop, way, outlook, sink);
+      paths = entry.tunnel.paths;
+    } else if (way !== undefined) entry.fault = way as RouteFault;
+    if (entry.fault === undefined) this.#faulty.delete(entry);
+    else this.#faulty.add(entry);
+    this.#want(entry, paths, sink);
+    if (before !== undefined) this.#leave(before, sink);
+    if (hop === undefined && !entry.dropped) this.#forget(entry);
+  }
+
+  /** A pool that is deleted knows how many routes would be in it. */
+  #countGone(entry: Entry, in_none: boolean): void {
+    if (entry.gone_pool !== undefined) entry.gone_pool.routes -= 1;
+    entry.gone_pool = in_none ? this.#pools.goneOf(entry) : undefined;
+    if (entry.gone_pool !== undefined) entry.gone_pool.routes += 1;
+  }
+
+  #want(entry: Entry, paths: Paths | undefined, sink: Sink): void {
+    const before = entry.route;
+    if (before?.paths === paths) return;
+    if (paths === undefined) {
+      entry.route = undefined;
+      this.#route_count -= 1;
+      sink.unwant(before!);
+      return;
+    }
+    if (before === undefined) this.#route_count += 1;
+    entry.route = routeTo(entry.prefix, paths);
+    sink.want(entry.route);
+  }
+
+  // --- tunnels
+
+  #use(hop: Hop, kind: TunnelKind, outlook: Outlook, sink: Sink): Use {
+    let used: Use | undefined;
+    for (const each of hop.tunnels.values())
+      if (each.kind === kind && outlook.names(each.tunnel)) used = each;
+    if (used === undefined) {
+      const tunnel = outlook.tunnel(kind, hop.address)!;
+      used = new Use(hop, kind, tunnel);
+      hop.tunnels.set(tunnel.tag, used);
+      this.#tunnel_count += 1;
+      for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
+      this.#routeNode(hop, sink);
+    }
+    used.routes += 1;
+    return used;
+  }
+
+  #leave(used: Use, sink: Sink): void {
+    const { hop, tunnel } = used;
+    used.routes -= 1;
+    if (used.routes > 0) return;
+    hop.tunnels.delete(tunnel.tag);
+    this.#tunnel_count -= 1;
+    this.#routeNode(hop, sink);
+    sink.unwant(tunnel);
+    this.#forgetHop(hop);
+  }
+
+  /** Its tunnels have another source, MTU or port by now. */
+  #renew(hop: Hop, outlook: Outlook, sink: Sink): void {
+    for (const used of hop.tunnels.values()) {
+      const tunnel = outlook.tunnel(used.kind, hop.address);
+      // Routes were planned before: one that cannot be any more, or has another tag, has lost them, and is not here.
+      if (tunnel === undefined) continue;
+      used.tunnel = tunnel;
+      for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
+    }
+  }
+
+  /** Of several tunnels to one node, the first by its tag. */
+  #routeNode(hop: Hop, sink: Sink): void {
+    let first: Use | undefined;
+    for (const used of hop.tunnels.values())
+      if (first === undefined || used.tunnel.tag < first.tunnel.tag) first = used;
+    const before = hop.route;
+    if (before?.paths === first?.paths) return;
+    hop.route = first && nodeRoute(hop.address, first.paths);
+    if (hop.route !== undefined) sink.want(hop.route);
+    else sink.unwant(before!);
+  }
+
+  // --- what is known
+
+  #entry(prefix: string): Entry {
+    const entry = new Entry(prefix, bitsOf(prefix));
+    this.#entries.set(prefix, entry);
+    this.#within.add(entry);
+    return entry;
+  }
+
+  #forget(entry: Entry): void {
+    this.#entries.delete(entry.prefix);
+    this.#within.delete(entry);
+  }
+
+  #hop(address: string): Hop {
+    const known = this.#hops.get(address);
+    if (known !== undefined) return known;
+    const hop = new Hop(address);
+    this.#hops.set(address, hop);
+    return hop;
+  }
+
+  #part(entry: Entry, hop: Hop): void {
+    hop.entries.delete(entry);
+    this.#forgetHop(hop);
+  }
+
+  #forgetHop(hop: Hop): void {
+    if (hop.entries.size === 0 && hop.tunnels.size === 0) this.#hops.delete(hop.address);
+  }
+
+  // --- for people
+
+  get counts() {
+    return {
+      prefixes: this.#entries.size,
+      routes: this.#route_count,
+      tunnels: this.#tunnel_count,
+      next_hops: this.#hops.size,
+      pools: this.#pools.count,
+      faulty: this.#faulty.size + this.#senseless.size,
+    };
+  }
+
+  /** By object, what is wrong and what to do; as many as somebody wants to read. */
+  *faults(): Iterable<readonly [object: string, text: string]> {
+    yield* this.#pools.faults();
+    for (const [prefix, { next_hop, fault }] of this.#senseless) {
+      yield [`route ${prefix.slice(0, 64)}`, routeFaultText(fault, next_hop.slice(0, 64))];
+    }
+    for (const { prefix, fault, next_hop } of this.#faulty) {
+      if (fault !== undefined && next_hop !== undefined)
+        yield [`route ${prefix}`, routeFaultText(fault, next_hop.address)];
+    }
+  }
+}

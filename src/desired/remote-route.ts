@@ -1,0 +1,221 @@
+/**
+ * How one route to another node goes: flat, by a tunnel, or not at all. Pure: from the route, the pool that its addresses are of, and
+ * the own node to VPP objects.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { IpPool } from '../calico/kinds/ip-pool.js';
+import { type Bits, bitsOf, holds, isGlobalUnicast } from '../ip/bits.js';
+import { type Family, familyOf } from '../ip/text.js';
+import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
+import type { Path, Route } from '../objects/routing.js';
+import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../objects/tunnels.js';
+import { default_table, hostPrefix, pods_table } from './tables.js';
+
+/** The node that routes go out from. */
+export interface OwnNode {
+  /** Its addresses, without length. */
+  readonly node: { readonly ip4?: string; readonly ip6?: string };
+  /** The prefixes that they are on. */
+  readonly subnets: { readonly ip4?: string; readonly ip6?: string };
+  readonly main_uplink: InterfaceTag;
+  /** Of the uplinks, the smallest. */
+  readonly mtu: number;
+}
+
+/** What tunnels are made with. An MTU of 0 leaves it to the uplink's. */
+export interface TunnelSettings {
+  readonly vxlan_vni: number;
+  readonly vxlan_port: number;
+  readonly ipip_mtu: number;
+  readonly vxlan_mtu: number;
+  readonly vxlan_mtu6: number;
+  /** Segments larger than a packet go through, and are cut behind. */
+  readonly gso: boolean;
+}
+
+/** Felix's. */
+export const tunnel_settings_default: TunnelSettings = {
+  vxlan_vni: 4096,
+  vxlan_port: 4789,
+  ipip_mtu: 0,
+  vxlan_mtu: 0,
+  vxlan_mtu6: 0,
+  gso: true,
+};
+
+export type Tunnel = IpipTunnel | VxlanTunnel;
+
+/** Headers around a packet: IP, and for VXLAN UDP (8) and VXLAN (8); what it carries is IP, without Ethernet. In bytes. */
+const ip_header: Readonly<Record<Family, number>> = { 4: 20, 6: 40 };
+const udp_and_vxlan_headers = 16;
+
+/** IPv6 needs that much on every link (RFC 8200). */
+const mtu_min = 1280;
+
+export function tunnelMtu({ kind, dst }: Tunnel, own: OwnNode, settings: TunnelSettings): number {
+  const family = familyOf(dst);
+  const headers = ip_header[family] + (kind === 'vxlan_tunnel' ? udp_and_vxlan_headers : 0);
+  const vxlan = family === 4 ? settings.vxlan_mtu : settings.vxlan_mtu6;
+  const asked = kind === 'vxlan_tunnel' ? vxlan : settings.ipip_mtu;
+  const room = own.mtu - headers;
+  return Math.max(mtu_min, asked === 0 ? room : Math.min(asked, room));
+}
+
+/** The tunnel with all that it needs before a packet goes through it. */
+export function tunnelObjects(tunnel: Tunnel, own: OwnNode, settings: TunnelSettings): VppObject[] {
+  const { tag } = tunnel;
+  const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
+  return [
+    tunnel,
+    { kind: 'unnumbered', interface: tag, of: own.main_uplink },
+    ...(settings.gso ? [flag('gso_feature')] : []),
+    // Services with back ends on other nodes are translated back on it.
+    flag('cnat_feature'),
+    { kind: 'interface_mtu', interface: tag, mtu: tunnelMtu(tunnel, own, settings) },
+    flag('admin_up'),
+  ];
+}
+
+/** Why there is no such route. */
+export type RouteFault =
+  | 'no_prefix'
+  | 'no_next_hop'
+  | 'default_route'
+  | 'not_unicast'
+  | 'covers_node'
+  | 'covers_next_hop'
+  | 'own_next_hop'
+  | 'other_family'
+  | 'no_own_address'
+  | 'no_own_subnet';
+
+/** For a person: what is wrong with it, and what to do. */
+export function routeFaultText(fault: RouteFault, next_hop: string): string {
+  switch (fault) {
+    case 'no_prefix':
+      return `(by ${next_hop}) is no prefix: see who announces it`;
+    case 'no_next_hop':
+      return `has the next hop ${next_hop}, to which VPP cannot forward: give that node, or router, a global address`;
+    case 'default_route':
+      return `by ${next_hop} is a default route, which is the host's: filter it out`;
+    case 'not_unicast':
+      return `by ${next_hop} is no unicast prefix: filter it out`;
+    case 'covers_node':
+      return `by ${next_hop} has this node's own address in it: filter it out, or keep pools apart from nodes`;
+    case 'covers_next_hop':
+      return `by ${next_hop} has its next hop in it, and would lead to itself: filter it out, or keep pools apart from nodes`;
+    case 'own_next_hop':
+      return `has the next hop ${next_hop}, which is this node's own address: see which node has the same one`;
+    case 'other_family':
+      return `has the next hop ${next_hop} of the other address family, which IPIP alone carries: give that node an address of this family`;
+    case 'no_own_address':
+      return `needs a tunnel to ${next_hop}, and this node has no address of that family: give the main uplink one`;
+    case 'no_own_subnet':
+      return `by ${next_hop} depends on the subnet of this node (CrossSubnet), which has no address of that family: give the main uplink one`;
+  }
+}
+
+export type TunnelKind = 'ipip' | 'vxlan';
+
+/** How its packets leave: by the way to the next hop itself, by a tunnel to it, or not at all. */
+export type Way = 'flat' | TunnelKind | RouteFault;
+
+/** A node's own view, as often as routes are looked at with it. */
+export class Outlook {
+  readonly #addresses: readonly Bits[];
+  readonly #subnets: readonly Bits[];
+
+  constructor(
+    readonly own: OwnNode,
+    readonly settings: TunnelSettings,
+  ) {
+    const bits = ({ ip4, ip6 }: OwnNode['node']): Bits[] =>
+      [ip4, ip6].flatMap((text) => (text ? bitsOf(text) : []));
+    this.#addresses = bits(own.node);
+    this.#subnets = bits(own.subnets);
+  }
+
+  /** Whether every route goes the same way, but for the numbers of its tunnel. */
+  seesRoutesAs({ own }: Outlook): boolean {
+    const { node, subnets } = this.own;
+    return isDeepStrictEqual([node, subnets], [own.node, own.subnets]);
+  }
+
+  /** Whether every tunnel is made in the same way. */
+  makesTunnelsAs({ own, settings }: Outlook): boolean {
+    return isDeepStrictEqual([this.own, this.settings], [own, settings]);
+  }
+
+  /** The way of a route. `bits` and `hop`: of its prefix and its next hop, which are canonical. */
+  way(bits: Bits, hop: Bits, pool: IpPool | undefined): Way {
+    const fault = this.#guard(bits, hop);
+    if (fault !== undefined) return fault;
+    const kind = pool === undefined ? 'flat' : this.#encapsulation(pool, hop);
+    if (kind === 'no_own_subnet') return kind;
+    if (hop.bytes.length !== bits.bytes.length && kind !== 'ipip') return 'other_family';
+    return kind === 'flat' || this.#address(hop) !== undefined ? kind : 'no_own_address';
+  }
+
+  /** The tunnel of this kind to a node; undefined where it has no address to come from. */
+  tunnel(kind: TunnelKind, dst: string): Tunnel | undefined {
+    const src = this.own.node[`ip${familyOf(dst)}`];
+    if (src === undefined) return undefined;
+    if (kind === 'ipip') return { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst };
+    const { vxlan_vni: vni, vxlan_port: port } = this.settings;
+    return { kind: 'vxlan_tunnel', tag: vxlanTag(vni, dst), src, dst, vni, port };
+  }
+
+  /** Whether a tunnel of this kind to the same node would have the same tag. */
+  names(tunnel: Tunnel): boolean {
+    return tunnel.kind === 'ipip_tunnel' || tunnel.vni === this.settings.vxlan_vni;
+  }
+
+  #address(hop: Bits): string | undefined {
+    return this.own.node[hop.bytes.length === 4 ? 'ip4' : 'ip6'];
+  }
+
+  #guard(bits: Bits, hop: Bits): RouteFault | undefined {
+    if (bits.length === 0) return 'default_route';
+    if (!isGlobalUnicast(bits)) return 'not_unicast';
+    if (!isGlobalUnicast(hop)) return 'no_next_hop';
+    for (const own of this.#addresses) {
+      if (own.bytes === hop.bytes) return 'own_next_hop';
+      if (holds(bits, own)) return 'covers_node';
+    }
+    if (holds(bits, hop)) return 'covers_next_hop';
+    return undefined;
+  }
+
+  #encapsulation({ ipip, vxlan }: IpPool, hop: Bits): 'flat' | TunnelKind | 'no_own_subnet' {
+    const kind = ipip === 'Never' ? 'vxlan' : 'ipip';
+    const mode = ipip === 'Never' ? vxlan : ipip;
+    if (mode === 'Never') return 'flat';
+    if (mode === 'Always') return kind;
+    const subnet = this.#subnets.find(({ bytes }) => bytes.length === hop.bytes.length);
+    if (subnet === undefined) return 'no_own_subnet';
+    return holds(subnet, hop) ? 'flat' : kind;
+  }
+}
+
+/** Of all routes that leave in the same way: one and the same. */
+export type Paths = readonly [Path];
+
+export const drop_paths: Paths = [{ via: 'drop' }];
+
+export function pathsBy(next_hop: string, tunnel: Tunnel | undefined): Paths {
+  if (tunnel === undefined) return [{ via: 'next_hop', next_hop }];
+  return [{ via: 'interface', interface: tunnel.tag, next_hop }];
+}
+
+export function routeTo(prefix: string, paths: Paths): Route {
+  return { kind: 'route', source: 'connectivity', table_id: default_table, prefix, paths };
+}
+
+/**
+ * What pods send to that node itself goes by the tunnel, too: their addresses are known there, and nowhere between. Not in the default
+ * table, where the tunnel's own packets are routed.
+ */
+export function nodeRoute(address: string, paths: Paths): Route {
+  return { kind: 'route', source: 'connectivity', table_id: pods_table, prefix: hostPrefix(address), paths };
+}

@@ -1,0 +1,45 @@
+/** The mailbox of the connectivity actor, and what a source of routes tells it. */
+import type { Reply } from '../actor-system.js';
+import type { Snapshot } from '../reconcile/snapshot.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
+import type { ClusterChange } from './cluster.js';
+import type { NodeStatus } from './node.js';
+
+/** One route to pods or services beyond this node. */
+export interface RemoteRoute {
+  /** Of either family, host bits cleared. */
+  readonly prefix: string;
+  /** The address of the node, or of a router, that has it. Its family may be another than that of `prefix`. */
+  readonly next_hop: string;
+}
+
+/**
+ * What has become of routes since the last message: by prefix; undefined: gone. Told in order, some thousand at a time, and answered when
+ * taken in: the next one waits for that. A source that begins anew tells everything again, and what it does not tell until it is
+ * synced is gone.
+ */
+export interface RemoteRoutes {
+  readonly type: 'RemoteRoutes';
+  readonly changed: ReadonlyMap<string, RemoteRoute | undefined>;
+  /**
+   * The source has told all that there is. For BGP: its table was told, and every configured peer has come up and sent End-of-RIB, or its
+   * restart time has passed. Before that nothing is removed that VPP has from an earlier life.
+   */
+  readonly synced: boolean;
+  readonly reply: Reply<void>;
+}
+
+export type ConnectivityMessage =
+  | NodeStatus
+  | ClusterChange
+  | RemoteRoutes
+  /** From itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
+  | { readonly type: 'Work' }
+  /** From itself: what VPP has, or why it did not say. */
+  | { readonly type: 'Read'; readonly life: number; readonly snapshot: Snapshot | Error }
+  /** From itself: a transaction is over. */
+  | { readonly type: 'Transacted'; readonly life: number; readonly outcome: TransactionResult | Error }
+  /** From itself: what has waited for the other nodes need not any longer. */
+  | { readonly type: 'Due' }
+  /** From itself: time to try again what failed. */
+  | { readonly type: 'Retry'; readonly life: number };

@@ -1,0 +1,904 @@
+import t from 'tap';
+import {
+  type ConnectivityReport,
+  type ConnectivitySettings,
+  connectivityActor,
+} from '../../src/actors/connectivity.js';
+import type { BlockAffinity } from '../../src/calico/kinds/block-affinity.js';
+import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
+import type { CalicoNode } from '../../src/calico/kinds/node.js';
+import { table } from '../../src/desired/tables.js';
+import type { AnyChange, ClusterMessage, KindName } from '../../src/messages/cluster.js';
+import type { ConnectivityMessage, RemoteRoute } from '../../src/messages/connectivity.js';
+import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
+import type { VppConnectionMessage } from '../../src/messages/vpp.js';
+import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/objects/object.js';
+import type { Route } from '../../src/objects/routing.js';
+import type { Operation, Outcome } from '../../src/reconcile/operation.js';
+import { route_writer_settings_default } from '../../src/routes/route-writer.js';
+import { type ActorKit, actorKit, type KitMailbox, type Teardown } from '../kit/actor-kit.js';
+import { StrictVpp } from '../reconcile/strict-vpp.js';
+
+type Transact = Extract<VppConnectionMessage, { type: 'Transact' }>;
+type Read = Extract<VppConnectionMessage, { type: 'Read' }>;
+
+const uplink: VppObject = {
+  kind: 'af_packet',
+  tag: 'main-eth0',
+  host_if_name: 'eth0',
+  mac: '02:00:00:00:00:01',
+  rx_queues: 1,
+  tx_queues: 1,
+  rx_frames_per_block: 0,
+  tx_frames_per_block: 0,
+  gso: false,
+  qdisc_bypass: false,
+  version_3: false,
+};
+
+const coalesce_ms = 20;
+
+const all_kinds: readonly KindName[] = [
+  'Node',
+  'IPPool',
+  'FelixConfiguration',
+  'BlockAffinity',
+  'IPAMBlock',
+  'BGPConfiguration',
+  'Service',
+  'EndpointSlice',
+];
+
+function pool(prefix: string, changes: Partial<IpPool> = {}): IpPool {
+  return {
+    name: prefix,
+    prefix,
+    ipip: 'Never',
+    vxlan: 'Never',
+    nat_outgoing: false,
+    disabled: false,
+    disable_bgp_export: false,
+    allowed_uses: [],
+    ...changes,
+  };
+}
+
+function nodeAt(name: string, address: string): CalicoNode {
+  return { name, labels: {}, ip4: { address, prefix: `${address}/32` } };
+}
+
+function affinity(node: string, prefix: string): BlockAffinity {
+  return { node, prefix, type: 'host', confirmed: true, deleted: false };
+}
+
+/** Nobody waits for other nodes. */
+const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
+
+class Lab {
+  kit!: ActorKit<ConnectivityMessage>;
+  vpp = new StrictVpp([uplink, table(4, 2, 'calico-pods-ip4'), table(6, 2, 'calico-pods-ip6')]);
+  generation = 1;
+  report!: () => ConnectivityReport;
+  /** Everything that was done, in order. */
+  readonly done: string[] = [];
+  readonly transactions: Transact[] = [];
+  reads = 0;
+  /** Does and answers nothing. */
+  holding = false;
+  refuses: (operation: Operation) => boolean = () => false;
+  /** Orders that VPP would not have survived. */
+  readonly deadly: string[] = [];
+  readonly #held: (Transact | Read)[] = [];
+
+  static async start(
+    t: Teardown,
+    changes: Partial<ConnectivitySettings> = {},
+    prepare: (lab: Lab) => void = () => undefined,
+  ): Promise<Lab> {
+    const lab = new Lab();
+    prepare(lab);
+    lab.kit = await actorKit<ConnectivityMessage>(t, (kit) => {
+      const vpp = kit.mailbox<VppConnectionMessage>('vpp');
+      vpp.on('Transact', (message) => lab.#take(message));
+      vpp.on('Read', (message) => lab.#take(message));
+      return connectivityActor(
+        {
+          vpp: vpp.ref,
+          uplink: kit.mailbox<SubscribeNode>('uplink').ref,
+          cluster: kit.mailbox<ClusterMessage>('cluster').ref,
+          report: (ask) => {
+            lab.report = ask;
+          },
+        },
+        {
+          node_name: 'own',
+          route_source: 'bgp',
+          gso: true,
+          coalesce_ms,
+          writer: { ...at_once, operations_max: 8 },
+          ...changes,
+        },
+      );
+    });
+    return lab;
+  }
+
+  get cluster(): KitMailbox<ClusterMessage> {
+    return this.kit.mailbox('cluster');
+  }
+
+  async ready(changes: Partial<NodeReady> = {}): Promise<void> {
+    await this.kit.tell({
+      type: 'NodeReady',
+      generation: this.generation,
+      workers: 0,
+      mtu: 1500,
+      node: { ip4: '10.0.0.1', ip6: 'fd00::1' },
+      main_uplink: 'main-eth0',
+      subnets: { ip4: '10.0.0.0/24', ip6: 'fd00::/64' },
+      redirects: [],
+      buffers_taken: 0,
+      ...changes,
+    });
+  }
+
+  async lost(): Promise<void> {
+    await this.kit.tell({ type: 'NodeLost', generation: this.generation, reason: 'lost' });
+    this.generation += 1;
+  }
+
+  /** VPP is gone, and another one has nothing but the node's own. */
+  async die(): Promise<void> {
+    const own = this.vpp.objects.filter(({ kind }) => kind === 'af_packet' || kind === 'table');
+    this.vpp = new StrictVpp(own);
+    this.#held.length = 0;
+    this.holding = false;
+    await this.lost();
+  }
+
+  async told<K extends KindName>(
+    kind: K,
+    changed: Readonly<Record<string, unknown>> = {},
+    synced = true,
+  ): Promise<void> {
+    const change = { kind, synced, changed: new Map(Object.entries(changed)) } as unknown as AnyChange;
+    await this.kit.ask((reply) => ({ type: 'ClusterChange', change, reply }));
+  }
+
+  /** All kinds are told, with these pools. */
+  async synced(pools: readonly IpPool[] = [], but: readonly KindName[] = []): Promise<void> {
+    for (const kind of all_kinds) {
+      if (but.includes(kind)) continue;
+      const objects = kind === 'IPPool' ? Object.fromEntries(pools.map((each) => [each.name, each])) : {};
+      await this.told(kind, objects);
+    }
+  }
+
+  async routes(routes: Readonly<Record<string, string | undefined>>, synced = true): Promise<void> {
+    const changed = new Map<string, RemoteRoute | undefined>(
+      Object.entries(routes).map(([prefix, next_hop]) => [
+        prefix,
+        next_hop === undefined ? undefined : { prefix, next_hop },
+      ]),
+    );
+    await this.kit.ask((reply) => ({ type: 'RemoteRoutes', changed, synced, reply }));
+  }
+
+  /** A moment passes, and all that follows. */
+  async moment(ms = coalesce_ms): Promise<void> {
+    await this.kit.clock.advance(ms);
+    await this.kit.settle();
+  }
+
+  /** What VPP has of this owner, by key. */
+  get keys(): readonly string[] {
+    return this.vpp.objects
+      .filter(({ kind }) => kind !== 'af_packet' && kind !== 'table')
+      .map(keyOf)
+      .sort();
+  }
+
+  path(prefix: string, table_id = 0): string | undefined {
+    const key = `route:connectivity/${table_id}/${prefix}`;
+    const [path] =
+      (this.vpp.objects.find((object) => keyOf(object) === key) as Route | undefined)?.paths ?? [];
+    if (path === undefined) return undefined;
+    if (path.via === 'interface') return `${path.interface} ${path.next_hop}`;
+    return path.via === 'next_hop' ? path.next_hop : path.via;
+  }
+
+  get gauges() {
+    return this.kit.node().gauges;
+  }
+
+  async describe(): Promise<ConnectivityReport> {
+    const described = (await this.kit.system.describe(this.kit.ref.path, 1000)) as ConnectivityReport;
+    t.match(described, this.report());
+    return described;
+  }
+
+  /** Takes what was done since this was asked last. */
+  takeDone(): string[] {
+    return this.done.splice(0);
+  }
+
+  async answer(): Promise<void> {
+    this.holding = false;
+    for (const message of this.#held.splice(0)) this.#serve(message);
+    await this.kit.settle();
+  }
+
+  /** What is held back is never done, and its askers hear of it. */
+  async fail(error: Error): Promise<void> {
+    this.holding = false;
+    for (const { reply } of this.#held.splice(0)) reply.reject(error);
+    await this.kit.settle();
+  }
+
+  #take(message: Transact | Read): void {
+    if (message.type === 'Transact') this.transactions.push(message);
+    else this.reads += 1;
+    if (this.holding) this.#held.push(message);
+    else this.#serve(message);
+  }
+
+  #serve(message: Transact | Read): void {
+    if (message.type === 'Read') return this.#read(message);
+    const { transaction, reply } = message;
+    if (transaction.generation !== this.generation) return reply.reject(new Error('stale generation'));
+    const outcomes: Outcome[] = [];
+    for (const operation of transaction.operations) {
+      if (this.refuses(operation)) {
+        outcomes.push({ operation, error: new Error(`${operation.action}: refused`) });
+        continue;
+      }
+      try {
+        this.vpp.run([operation]);
+        this.done.push(`${operation.action} ${keyOf(operation.object)}`);
+        outcomes.push({ operation });
+      } catch (error) {
+        // What needs an interface that was refused is refused by the connection.
+        const { message } = error as Error;
+        if (!message.includes('there is no interface')) this.deadly.push(message);
+        outcomes.push({ operation, error: error as Error });
+      }
+    }
+    reply.resolve({ outcomes, interfaces: new Map() });
+  }
+
+  #read({ scopes, take, reply }: Read): void {
+    if (scopes.join() !== 'connectivity') throw new Error(`read ${scopes}`);
+    const rest: VppObject[] = [];
+    for (const object of this.vpp.objects) {
+      if (object.kind === 'af_packet' || object.kind === 'table') continue;
+      if (object.kind === 'route' && !isDangling(object)) take?.(structuredClone(object));
+      else rest.push(structuredClone(object));
+    }
+    reply.resolve({ objects: rest, unsure: new Set(), interfaces: [] });
+  }
+}
+
+const flat = pool('10.244.0.0/16');
+const ipip = pool('10.244.0.0/16', { ipip: 'Always' });
+const vxlan = pool('10.244.0.0/16', { vxlan: 'Always' });
+
+t.test('routes of BGP are in VPP a moment after they were told', async (t) => {
+  const lab = await Lab.start(t);
+  t.match(await lab.kit.mailbox<SubscribeNode>('uplink').messages(), [{ type: 'SubscribeNode' }]);
+  t.match(await lab.cluster.messages(), [
+    { type: 'Subscribe', kinds: ['IPPool', 'FelixConfiguration', 'Node'] },
+  ]);
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2', '10.250.0.0/16': '10.0.0.254' });
+  t.strictSame(lab.keys, [], 'not at once: a burst is one change');
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), '10.0.0.2');
+  t.equal(lab.path('10.250.0.0/16'), '10.0.0.254');
+  t.match(lab.transactions, [
+    { transaction: { owner: 'connectivity', urgency: 'bulk', on_error: 'continue', generation: 1 } },
+  ]);
+  await lab.routes({ '10.244.1.0/26': undefined });
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), undefined);
+  t.match(lab.gauges, { routes: 1, in_vpp: 1, waiting: 0, refused: 0, faulty: 0 });
+});
+
+t.test('nothing is planned before pools, nodes and configuration have been told', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  for (const missing of ['IPPool', 'FelixConfiguration', 'Node'] as const) {
+    const other = await Lab.start(t);
+    await other.ready();
+    await other.routes({ '10.244.1.0/26': '10.9.0.2' });
+    await other.synced([ipip], [missing]);
+    await other.moment();
+    t.strictSame(other.keys, [], `without ${missing}`);
+    t.match(await other.describe(), { unsynced: [missing] });
+  }
+  await lab.synced([ipip]);
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+  t.equal(lab.path('10.9.0.2/32', 2), 'ipip-10.9.0.2 10.9.0.2');
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a change of the mode moves routes without a gap: the tunnels of before go last', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  const routes = Object.fromEntries(
+    Array.from({ length: 30 }, (_, n) => [`10.244.${n}.0/26`, `10.9.0.${n % 3}`.replace('.0.0', '.0.9')]),
+  );
+  await lab.routes(routes);
+  await lab.moment();
+  for (const [to, way] of [
+    [vxlan, 'vxlan-4096-10.9.0.1 10.9.0.1'],
+    [flat, '10.9.0.1'],
+    [ipip, 'ipip-10.9.0.1 10.9.0.1'],
+  ] as const) {
+    lab.takeDone();
+    await lab.told('IPPool', { [to.name]: to });
+    await lab.moment();
+    t.equal(lab.path('10.244.1.0/26'), way);
+    const done = lab.takeDone();
+    const removed = done.filter((text) => text.startsWith('remove route:connectivity/0/'));
+    t.strictSame(removed, [], 'no route to pods was gone for a moment');
+    const first_removal = done.findIndex((text) => /^remove (ipip|vxlan)_tunnel/.test(text));
+    const last_move = done.findLastIndex((text) => text.startsWith('add route:'));
+    if (first_removal >= 0) t.ok(first_removal > last_move, 'tunnels go when all routes have moved');
+    const kinds = new Set(lab.keys.flatMap((key) => /^(?:ipip|vxlan)_tunnel:(?:ipip|vxlan)/.exec(key) ?? []));
+    t.ok(kinds.size <= 1, [...kinds].join());
+  }
+  t.strictSame(lab.deadly, []);
+  t.match(lab.gauges, { tunnels: 3, refused: 0 });
+});
+
+t.test('nodes hear of a change one after the other: both ways are there for a while', async (t) => {
+  const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms: 10_000 } });
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment();
+  const way = (): string | undefined => lab.path('10.244.1.0/26');
+  const there = (tunnel: string): boolean => lab.keys.includes(tunnel);
+  const old = 'ipip_tunnel:ipip-10.9.0.1';
+  const young = 'vxlan_tunnel:vxlan-4096-10.9.0.1';
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1', 'the first route waits for nobody');
+
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  t.ok(there(young), 'ready for who hears of it first');
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1', 'while the other end may not be');
+  await lab.routes({ '10.244.2.0/26': '10.9.0.1' });
+  await lab.moment(1900);
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1');
+  t.equal(
+    lab.path('10.244.2.0/26'),
+    'vxlan-4096-10.9.0.1 10.9.0.1',
+    'what has no way yet has nothing to wait for',
+  );
+  await lab.moment(200);
+  t.equal(way(), 'vxlan-4096-10.9.0.1 10.9.0.1');
+  await lab.moment(7000);
+  t.ok(there(old), 'the other end may still send by it');
+  await lab.moment(1000);
+  t.notOk(there(old));
+
+  // To no tunnel: at once, but the tunnel lingers. And back, before it is gone.
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment();
+  t.equal(way(), '10.9.0.1');
+  t.ok(there(young));
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  t.equal(way(), 'vxlan-4096-10.9.0.1 10.9.0.1', 'a tunnel that is there is no new one');
+  await lab.moment(20_000);
+  t.ok(there(young));
+
+  // Changed again before it has moved.
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment();
+  t.equal(way(), '10.9.0.1');
+  await lab.moment(20_000);
+  t.equal(way(), '10.9.0.1', 'what has waited is void');
+  t.strictSame(
+    lab.keys.filter((key) => /tunnel:/.test(key)),
+    [],
+  );
+
+  // Another node has it: there is nothing to be lost by going there at once.
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment(20_000);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  t.equal(way(), 'ipip-10.9.0.2 10.9.0.2');
+
+  // Withdrawn while it waits.
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  await lab.routes({ '10.244.1.0/26': undefined });
+  await lab.moment(20_000);
+  t.equal(way(), undefined);
+
+  // Another VPP has no old way.
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment(20_000);
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  await lab.die();
+  await lab.ready();
+  await lab.moment();
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1');
+  t.notOk(there(young));
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a route that VPP would not let go, and its tunnel, go when it does', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  // The connection refuses to remove a tunnel by which something leads.
+  lab.refuses = ({ action, object }) =>
+    action === 'remove' && (object.kind === 'route' || object.kind === 'ipip_tunnel');
+  await lab.routes({ '10.244.1.0/26': undefined });
+  await lab.moment();
+  t.ok(lab.keys.includes('ipip_tunnel:ipip-10.9.0.2'));
+  t.match(await lab.describe(), {
+    refused: { 'route:connectivity/0/10.244.1.0/26': 'remove: refused' },
+  });
+  lab.refuses = () => false;
+  await lab.moment(1000);
+  t.strictSame(lab.keys, []);
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('what VPP refuses is tried again, later each time, and costs nobody else', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  lab.refuses = ({ object }) => interfaceMade(object) === 'ipip-10.9.0.2';
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2', '10.244.2.0/26': '10.9.0.3' });
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.9.0.3 10.9.0.3');
+  t.match((await lab.describe()).refused, {
+    'ipip_tunnel:ipip-10.9.0.2': 'add: refused',
+    'route:connectivity/0/10.244.1.0/26': /there is no interface/,
+  });
+  const tries: number[] = [];
+  for (let second = 0; second < 130; second += 1) {
+    const before = lab.transactions.length;
+    await lab.moment(1000);
+    if (lab.transactions.length > before) tries.push(second + 1);
+  }
+  t.strictSame(tries, [1, 3, 7, 15, 31, 63, 123]);
+  lab.refuses = () => false;
+  await lab.moment(60_000);
+  t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+  t.match(lab.gauges, { refused: 0, waiting: 0 });
+  t.strictSame(lab.deadly, []);
+
+  lab.refuses = ({ object }) => keyOf(object).includes('10.244.9.0');
+  await lab.routes({ '10.244.9.0/26': '10.9.0.2' });
+  await lab.moment();
+  const before = lab.transactions.length;
+  await lab.moment(1000);
+  t.equal(lab.transactions.length, before + 1, 'soon again, after a success');
+});
+
+t.test('a VPP that comes gets everything, in whatever the last one was lost', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2', '10.244.2.0/26': '10.9.0.3' });
+  await lab.moment();
+  const all = lab.keys;
+  await lab.die();
+  t.strictSame(lab.keys, []);
+  await lab.ready();
+  await lab.moment(0);
+  t.strictSame(lab.keys, all);
+
+  lab.holding = true;
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+  await lab.die();
+  await lab.ready();
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  t.notOk(
+    lab.keys.some((key) => key.includes('ipip')),
+    'of the tunnels that were to go none is made',
+  );
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a node that is lost and comes with the same VPP has nothing programmed anew', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  lab.takeDone();
+  await lab.lost();
+  await lab.routes({ '10.244.2.0/26': '10.9.0.2' });
+  await lab.moment();
+  t.strictSame(lab.takeDone(), [], 'nobody is there to be told');
+  await lab.ready();
+  await lab.moment();
+  t.strictSame(lab.takeDone(), ['add route:connectivity/0/10.244.2.0/26']);
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('news of a node that was lost, heard late, are void', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.synced([flat]);
+  await lab.kit.tell({ type: 'NodeLost', generation: 1, reason: 'lost' });
+  await lab.ready();
+  await lab.moment();
+  t.equal(lab.reads, 0);
+  lab.generation = 2;
+  await lab.ready();
+  await lab.kit.tell({ type: 'NodeLost', generation: 1, reason: 'lost' });
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2' });
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), '10.0.0.2');
+});
+
+t.test('a transaction of which nothing is heard has VPP asked what it has', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  lab.holding = true;
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2' });
+  await lab.moment();
+  t.equal(lab.reads, 1);
+  await lab.fail(new Error('no answer in 120 s'));
+  await lab.moment(1000);
+  t.equal(lab.reads, 2);
+  t.equal(lab.path('10.244.1.0/26'), '10.0.0.2');
+  t.match(lab.gauges, { waiting: 0, refused: 0 });
+});
+
+t.test('a VPP that does not say what it has is asked again', async (t) => {
+  const lab = await Lab.start(t);
+  lab.holding = true;
+  await lab.ready();
+  for (const [after_ms, reads] of [
+    [0, 1],
+    [1000, 2],
+    [2000, 3],
+    [4000, 4],
+  ] as const) {
+    await lab.moment(Math.max(0, after_ms - 1));
+    t.equal(lab.reads, Math.max(1, reads - 1), 'not before its time');
+    await lab.moment(1);
+    t.equal(lab.reads, reads);
+    await lab.fail(new Error('no answer'));
+    lab.holding = true;
+  }
+  lab.holding = false;
+  await lab.moment(8000);
+  await lab.synced([flat]);
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2' });
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), '10.0.0.2');
+});
+
+/** What a former life of this process has left. */
+async function leftovers(t: Teardown): Promise<readonly VppObject[]> {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([pool('10.244.0.0/16', { ipip: 'Always' }), pool('10.245.0.0/16', { vxlan: 'Always' })]);
+  await lab.routes({
+    '10.244.1.0/26': '10.9.0.2',
+    '10.244.2.0/26': '10.9.0.3',
+    '10.245.1.0/26': '10.9.0.2',
+    '10.250.0.0/16': '10.0.0.254',
+    'fd10::/64': 'fd00::2',
+  });
+  await lab.moment();
+  return lab.vpp.objects;
+}
+
+t.test(
+  'what an earlier life has left is taken over: nothing goes before all is told, then what nobody wants',
+  async (t) => {
+    const objects = await leftovers(t);
+    const lab = await Lab.start(t, {}, (lab) => {
+      lab.vpp = new StrictVpp(objects);
+    });
+    await lab.ready();
+    await lab.moment();
+    t.strictSame(lab.takeDone(), [], 'forwarding goes on');
+    await lab.synced([pool('10.244.0.0/16', { ipip: 'Always' }), pool('10.245.0.0/16', { vxlan: 'Always' })]);
+    await lab.routes({ '10.244.1.0/26': '10.9.0.2' }, false);
+    await lab.moment();
+    t.strictSame(lab.takeDone(), [], 'BGP has not told all yet');
+    t.match(await lab.describe(), { unsynced: ['BGP'] });
+    await lab.routes({ '10.245.1.0/26': '10.9.0.4' });
+    await lab.moment();
+    const done = lab.takeDone();
+    t.notOk(
+      done.some((text) => text.includes('10.244.1.0')),
+      'what is as it should be is not touched',
+    );
+    t.strictSame(
+      lab.keys.filter((key) => /route|tunnel/.test(key)),
+      [
+        'ipip_tunnel:ipip-10.9.0.2',
+        'route:connectivity/0/10.244.1.0/26',
+        'route:connectivity/0/10.245.1.0/26',
+        'route:connectivity/2/10.9.0.2/32',
+        'route:connectivity/2/10.9.0.4/32',
+        'unnumbered:ipip-10.9.0.2',
+        'unnumbered:vxlan-4096-10.9.0.4',
+        'vxlan_tunnel:vxlan-4096-10.9.0.4',
+      ].filter((key) => /route|tunnel/.test(key)),
+    );
+    t.equal(lab.path('10.9.0.2/32', 2), 'ipip-10.9.0.2 10.9.0.2');
+    t.notOk(lab.keys.some((key) => key.includes('10.9.0.3') || key.includes('vxlan-4096-10.9.0.2')));
+    t.strictSame(lab.deadly, []);
+    t.match(lab.gauges, { waiting: 0, refused: 0 });
+  },
+);
+
+t.test('routes of an earlier life move from its tunnels to others without a gap', async (t) => {
+  const objects = await leftovers(t);
+  const lab = await Lab.start(t, {}, (lab) => {
+    lab.vpp = new StrictVpp(objects);
+  });
+  await lab.ready();
+  await lab.synced([pool('10.244.0.0/16', { vxlan: 'Always' }), pool('10.245.0.0/16', { vxlan: 'Always' })]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2', '10.244.2.0/26': '10.9.0.3', '10.245.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  const done = lab.takeDone();
+  t.strictSame(
+    done.filter((text) => /^remove route:connectivity\/0\/10.24[45]/.test(text)),
+    [],
+  );
+  t.notOk(lab.keys.some((key) => key.includes('ipip')));
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('what was to go with a VPP is not made in the next one', async (t) => {
+  const objects = await leftovers(t);
+  const lab = await Lab.start(t, {}, (lab) => {
+    lab.vpp = new StrictVpp(objects);
+  });
+  await lab.ready();
+  await lab.synced([ipip]);
+  lab.holding = true;
+  await lab.routes({ '10.244.1.0/26': '10.9.0.4' });
+  await lab.moment();
+  t.equal(lab.path('10.250.0.0/16'), '10.0.0.254', 'it waits for what is on its way');
+  await lab.die();
+  await lab.ready();
+  await lab.moment();
+  t.strictSame(
+    lab.takeDone().filter((text) => !text.includes('10.9.0.4') && !text.includes('10.244.1.0')),
+    [],
+  );
+  t.strictSame(lab.deadly, []);
+});
+
+t.test(
+  'what was there before all is told is made in the next VPP, which may be here earlier than the news',
+  async (t) => {
+    const objects = await leftovers(t);
+    const lab = await Lab.start(t, {}, (lab) => {
+      lab.vpp = new StrictVpp(objects);
+    });
+    await lab.ready();
+    const before = lab.keys;
+    await lab.die();
+    await lab.ready();
+    await lab.moment();
+    t.strictSame(lab.keys, before);
+    t.strictSame(lab.deadly, []);
+  },
+);
+
+t.test('what is set on a tunnel of an earlier life, and nobody wants any more, goes', async (t) => {
+  const objects = await leftovers(t);
+  const lab = await Lab.start(t, { gso: false }, (lab) => {
+    lab.vpp = new StrictVpp(objects);
+  });
+  await lab.ready();
+  await lab.synced([pool('10.244.0.0/16', { ipip: 'Always' }), pool('10.245.0.0/16', { vxlan: 'Always' })]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  t.ok(lab.keys.includes('ipip_tunnel:ipip-10.9.0.2'));
+  t.notOk(lab.keys.some((key) => key.includes('gso_feature')));
+  t.strictSame(lab.deadly, []);
+});
+
+t.test(
+  'a route to an interface that is gone is removed at once, and its prefix gets its route',
+  async (t) => {
+    const dangling: Route = {
+      kind: 'route',
+      source: 'connectivity',
+      table_id: 0,
+      prefix: '10.244.1.0/26',
+      paths: [{ via: 'interface', interface: '#7', next_hop: '10.9.0.2' }],
+    };
+    const lab = await Lab.start(t, {}, (lab) => {
+      lab.vpp = new StrictVpp([...lab.vpp.objects, dangling]);
+    });
+    await lab.ready();
+    await lab.moment();
+    t.strictSame(lab.takeDone(), ['remove route:connectivity/0/10.244.1.0/26']);
+    await lab.synced([ipip]);
+    await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+    await lab.moment();
+    t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+    t.strictSame(lab.deadly, []);
+  },
+);
+
+t.test('a bgp actor that begins anew keeps its routes until it has told all again', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2', '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment();
+  lab.takeDone();
+  await lab.routes({}, false);
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2' }, false);
+  await lab.moment();
+  t.strictSame(lab.takeDone(), []);
+  await lab.routes({ '10.244.3.0/26': '10.0.0.3' });
+  await lab.moment();
+  t.strictSame(lab.takeDone().sort(), [
+    'add route:connectivity/0/10.244.3.0/26',
+    'remove route:connectivity/0/10.244.2.0/26',
+  ]);
+});
+
+t.test('tunnels are made anew when the own address changes', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  await lab.ready({ node: { ip4: '10.0.0.77' }, subnets: { ip4: '10.0.0.0/24' } });
+  await lab.moment();
+  t.match(
+    lab.vpp.objects.find(({ kind }) => kind === 'ipip_tunnel'),
+    { src: '10.0.0.77', dst: '10.9.0.2' },
+  );
+  t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+  t.equal(lab.path('10.9.0.2/32'), undefined, 'a peer is never reached by its own tunnel');
+  t.equal(lab.reads, 1);
+  t.strictSame(lab.deadly, []);
+});
+
+t.test(
+  'the VXLAN of Felix holds for this node before it does for all, and follows at run time',
+  async (t) => {
+    const lab = await Lab.start(t);
+    await lab.ready();
+    await lab.synced([vxlan]);
+    await lab.told('FelixConfiguration', {
+      default: { name: 'default', vxlan_vni: 5, vxlan_port: 8472, vxlan_mtu: 1400 },
+      'node.own': { name: 'node.own', vxlan_vni: 6 },
+      'node.other': { name: 'node.other', vxlan_vni: 7 },
+    });
+    await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+    await lab.moment();
+    t.match(
+      lab.vpp.objects.filter(({ kind }) => kind === 'vxlan_tunnel'),
+      [{ vni: 6, port: 8472 }],
+    );
+    t.ok(lab.vpp.objects.some((object) => object.kind === 'interface_mtu' && object.mtu === 1400));
+    await lab.told('FelixConfiguration', { 'node.own': undefined });
+    await lab.moment();
+    t.match(
+      lab.vpp.objects.filter(({ kind }) => kind === 'vxlan_tunnel'),
+      [{ vni: 5, port: 8472 }],
+    );
+    t.equal(lab.path('10.244.1.0/26'), 'vxlan-5-10.9.0.2 10.9.0.2');
+    t.strictSame(lab.deadly, []);
+  },
+);
+
+t.test('without BGP routes follow from blocks and nodes', async (t) => {
+  const lab = await Lab.start(t, { route_source: 'ipam' });
+  const [subscribed] = await lab.cluster.messages();
+  t.strictSame(subscribed?.type === 'Subscribe' && subscribed.kinds, [
+    'IPPool',
+    'FelixConfiguration',
+    'Node',
+    'BlockAffinity',
+    'IPAMBlock',
+  ]);
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.told('Node', { own: nodeAt('own', '10.0.0.1'), two: nodeAt('two', '10.9.0.2') });
+  await lab.told('BlockAffinity', {
+    'own-1': affinity('own', '10.244.1.0/26'),
+    'two-2': affinity('two', '10.244.2.0/26'),
+    'lost-3': affinity('lost', '10.244.3.0/26'),
+  });
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+  t.match((await lab.describe()).faults, { 'BlockAffinity lost-3': /Node lost, which is not there/ });
+  await lab.routes({ '10.250.0.0/16': '10.0.0.254' });
+  await lab.told('Node', { lost: nodeAt('lost', '10.9.0.3') });
+  await lab.moment();
+  t.equal(lab.path('10.244.3.0/26'), 'ipip-10.9.0.3 10.9.0.3');
+  t.equal(lab.path('10.250.0.0/16'), undefined, 'one source is in force');
+  t.strictSame((await lab.describe()).faults, {});
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a node that flaps, and a storm of blocks, cost what has changed', async (t) => {
+  const lab = await Lab.start(t, { route_source: 'ipam' });
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.told('Node', { two: nodeAt('two', '10.9.0.2') });
+  const blocks = (from: number, to: number) =>
+    Object.fromEntries(
+      Array.from({ length: to - from }, (_, n) => {
+        const at = from + n;
+        return [`two-${at}`, affinity('two', `10.244.${at >> 2}.${(at & 3) * 64}/26`)];
+      }),
+    );
+  for (let at = 0; at < 1000; at += 100) await lab.told('BlockAffinity', blocks(at, at + 100));
+  await lab.moment();
+  t.match(lab.gauges, { routes: 1000, tunnels: 1, waiting: 0 });
+  lab.takeDone();
+  for (let n = 0; n < 50; n += 1) {
+    await lab.told('Node', { two: undefined });
+    await lab.told('Node', { two: nodeAt('two', '10.9.0.2') });
+  }
+  await lab.moment();
+  t.strictSame(lab.takeDone(), [], 'in the end nothing has changed');
+  await lab.told('BlockAffinity', { 'two-7': undefined });
+  await lab.moment();
+  t.strictSame(lab.takeDone(), ['remove route:connectivity/0/10.244.1.192/26']);
+});
+
+t.test('two nodes with one address are reported, each on its own', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.told('Node', {
+    one: nodeAt('one', '10.0.0.7'),
+    two: nodeAt('two', '10.0.0.7'),
+    own: nodeAt('own', '10.0.0.1'),
+    thief: nodeAt('thief', '10.0.0.1'),
+  });
+  await lab.routes({ '10.244.1.0/26': '10.0.0.7', '10.244.2.0/26': '10.0.0.1' });
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), '10.0.0.7');
+  t.equal(lab.path('10.244.2.0/26'), undefined);
+  t.match((await lab.describe()).faults, {
+    'Node one': /of Node two, too/,
+    'Node two': /of Node one, too/,
+    'Node own': /of Node thief, too/,
+    'Node thief': /of Node own, too/,
+    'route 10.244.2.0/26': /this node's own address/,
+  });
+  t.match(lab.gauges, { faulty: 3 });
+});
+
+t.test('what is wrong is named, so much of it', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.routes(
+    Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`10.244.${n >> 8}.${n & 255}/32`, 'x'])),
+  );
+  await lab.moment();
+  t.equal(Object.keys((await lab.describe()).faults).length, 100);
+  t.strictSame(lab.keys, []);
+});

@@ -1,0 +1,407 @@
+/**
+ * Nodes of a cluster on real VPPs: their pods reach each other, whichever way the pools say, whatever happens to a node meanwhile. Routes
+ * come from Calico's blocks; no daemon runs beside the nodes. Where there is no VPP, stand-ins take its place for some of it: no packets, but
+ * all that VPP is told.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { ipPool, kubernetesNode } from '../../lab/k8s/calico-objects.js';
+import { LabCluster, type LabClusterOptions } from '../../lab/lab-cluster.js';
+import { canUseNetns } from '../../lab/netns.js';
+import type { NodeSite } from '../../lab/nodes.js';
+import { findRealVpp } from '../../lab/real-vpp.js';
+import type { RunningNode } from '../../lab/running-node.js';
+import type { Pod } from '../../lab/topology.js';
+import type { ProbeReport, Prober } from '../../lab/traffic.js';
+
+const found = findRealVpp();
+const has_packets = found.usable;
+const vpp: LabClusterOptions['vpp'] = found.usable ? found : { stand_in: { real_devices: true } };
+const no_netns = canUseNetns();
+const either = no_netns === undefined ? {} : { skip: no_netns };
+const real = found.usable ? either : { skip: found.why };
+
+t.setTimeout(600_000);
+
+const families = ['ip4', 'ip6'] as const;
+const settle_ms = 30_000;
+
+async function start(test: Test, options: Omit<LabClusterOptions, 'vpp'> = {}): Promise<LabCluster> {
+  const cluster = await LabCluster.start({ vpp, ...options });
+  test.teardown(() => cluster.close());
+  return cluster;
+}
+
+type Node = RunningNode<NodeSite>;
+const podOf = ({ topology }: Node): Pod => topology.pods[0]!;
+
+/** Waits until VPP leads as told; answers what it does otherwise in the end. */
+async function leads(
+  node: Node,
+  expected: { readonly routes: Readonly<Record<string, string>>; readonly tunnels: readonly string[] },
+  deadline_ms = settle_ms,
+): Promise<unknown> {
+  const deadline = performance.now() + deadline_ms;
+  for (;;) {
+    const { routes, tunnels } = await node.ways();
+    const differs = [
+      ...Object.entries(expected.routes).flatMap(([prefix, way]) =>
+        routes[prefix] === way ? [] : `${prefix}: ${routes[prefix]} in place of ${way}`,
+      ),
+      ...Object.keys(routes).flatMap((prefix) =>
+        prefix in expected.routes ? [] : `${prefix}: ${routes[prefix]} in place of nothing`,
+      ),
+      ...(tunnels.join() === expected.tunnels.join() ? [] : [`tunnels ${tunnels}`]),
+    ];
+    if (differs.length === 0 || performance.now() > deadline) return differs;
+    await sleep(50);
+  }
+}
+
+type How = 'flat' | 'ipip' | 'vxlan';
+
+/** What VPP of a node has for the others, each reached in its way. */
+function ways(node: Node, others: readonly (readonly [Node, How])[]) {
+  const routes: Record<string, string> = {};
+  const tunnels: string[] = [];
+  for (const family of families) {
+    routes[node.topology.blocks[family]] = 'drop';
+    for (const [{ topology: other }, how] of others) {
+      const dst = other.node[family];
+      const tunnel = how === 'vxlan' ? `vxlan-4096-${dst}` : `ipip-${dst}`;
+      routes[other.blocks[family]] = how === 'flat' ? dst : tunnel;
+      if (how === 'flat') continue;
+      routes[`${dst}/${family === 'ip4' ? 32 : 128} of table 2`] = tunnel;
+      tunnels.push(tunnel);
+    }
+  }
+  return { routes, tunnels: tunnels.sort() };
+}
+
+/** TCP and pings between the first pods of two nodes, and from a pod to the other node itself. */
+async function reach(test: Test, cluster: LabCluster, from: Node, to: Node, named: string): Promise<void> {
+  if (!has_packets) return;
+  const { traffic } = cluster;
+  const [near, far] = [podOf(from), podOf(to)];
+  for (const family of families) {
+    const what = `${named}, ${family}`;
+    test.equal(await traffic.ping(near.name, far[family]), 3, `${what}: echo`);
+    const transfer = await traffic.tcp(near.name, far.name, far[family], { bytes: 10_000_000 });
+    test.match(
+      transfer,
+      { whole: true, receipt: { peer: near[family] } },
+      `${what}: TCP, under the pod's own address`,
+    );
+    test.comment(`${what}: ${transfer.mbit_s} Mbit/s`);
+    const node = await traffic.tcp(near.name, to.topology.name, to.topology.node[family], {
+      bytes: 1_000_000,
+    });
+    test.match(node, { whole: true }, `${what}: a pod to the other node`);
+  }
+}
+
+const nothing_sent: ProbeReport = { sent: 0, received: 0, lost: 0, longest_gap_ms: 0 };
+
+/** Pings of both families from one pod to the other, for as long as something happens. */
+async function meanwhile(cluster: LabCluster, from: Pod, to: Pod, happens: () => Promise<unknown>) {
+  if (!has_packets) {
+    await happens();
+    return { ip4: nothing_sent, ip6: nothing_sent };
+  }
+  const probers: readonly Prober[] = families.map((family) => cluster.traffic.probe(from.name, to[family]));
+  await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
+  await happens();
+  await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
+  const [ip4, ip6] = await Promise.all(probers.map((prober) => prober.stop()));
+  return { ip4, ip6 } as { readonly ip4: ProbeReport; readonly ip6: ProbeReport };
+}
+
+const told = (reports: { readonly ip4: ProbeReport; readonly ip6: ProbeReport }): string =>
+  families
+    .map((family) => {
+      const { lost, sent, longest_gap_ms } = reports[family];
+      return `${family} ${lost} of ${sent} lost, ${longest_gap_ms} ms at a time`;
+    })
+    .join('; ');
+
+/** Each into each; without packets there is less to see. */
+const changes: readonly How[] = has_packets
+  ? ['ipip', 'vxlan', 'flat', 'vxlan', 'ipip', 'flat']
+  : ['ipip', 'vxlan'];
+
+t.test('pods of two nodes, and the pools change their way while packets flow', either, async (t) => {
+  const cluster = await start(t);
+  const [a, b] = cluster.running as [Node, Node];
+  const both: readonly (readonly [Node, Node])[] = [
+    [a, b],
+    [b, a],
+  ];
+  let now: How = 'flat';
+  for (const [node, other] of both) t.strictSame(await leads(node, ways(node, [[other, now]])), [], now);
+  await reach(t, cluster, a, b, now);
+  for (const next of changes) {
+    const change = `from ${now} to ${next}`;
+    const lost = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      await cluster.setPools(next);
+      for (const [node, other] of both)
+        t.strictSame(await leads(node, ways(node, [[other, next]])), [], change);
+    });
+    t.strictSame([lost.ip4.lost, lost.ip6.lost], [0, 0], `${change}: ${told(lost)}`);
+    await reach(t, cluster, a, b, next);
+    await reach(t, cluster, b, a, `${next}, back`);
+    now = next;
+  }
+  for (const node of [a, b]) {
+    t.strictSame(await node.differences(), [], 'VPP holds what it should, and nothing else');
+    t.strictSame(await node.stop(), { code: 0, signal: null });
+  }
+});
+
+for (const encapsulation of ['ipip', 'vxlan'] as const) {
+  t.test(`three nodes in two subnets, ${encapsulation} between these alone`, real, async (t) => {
+    const cluster = await start(t, { subnets: [0, 0, 1], encapsulation, across: 'CrossSubnet' });
+    const [a, b, c] = cluster.running as [Node, Node, Node];
+    t.strictSame(
+      await leads(
+        a,
+        ways(a, [
+          [b, 'flat'],
+          [c, encapsulation],
+        ]),
+      ),
+      [],
+    );
+    t.strictSame(
+      await leads(
+        b,
+        ways(b, [
+          [a, 'flat'],
+          [c, encapsulation],
+        ]),
+      ),
+      [],
+    );
+    t.strictSame(
+      await leads(
+        c,
+        ways(c, [
+          [a, encapsulation],
+          [b, encapsulation],
+        ]),
+      ),
+      [],
+    );
+    await reach(t, cluster, a, b, 'in a subnet');
+    await reach(t, cluster, a, c, 'between subnets');
+    await reach(t, cluster, c, b, 'and back');
+
+    // A node goes, and comes back: the others are not touched.
+    const others = await meanwhile(cluster, podOf(a), podOf(c), async () => {
+      await cluster.server.remove(kubernetesNode(b.topology));
+      t.strictSame(
+        await leads(a, ways(a, [[c, encapsulation]])),
+        [],
+        'without the node there is no way to its pods',
+      );
+      await cluster.server.put(kubernetesNode(b.topology));
+    });
+    t.strictSame([others.ip4.lost, others.ip6.lost], [0, 0], told(others));
+
+    await cluster.setPools('flat');
+    for (const { topology } of [a, b, c]) cluster.nodes.teachRouter(topology);
+    t.strictSame(await leads(a, ways(a, [[c, 'flat']])), []);
+    for (const family of families)
+      t.equal(
+        await cluster.traffic.ping(podOf(a).name, podOf(c)[family]),
+        3,
+        `by a router that knows the way, ${family}`,
+      );
+  });
+}
+
+t.test('what happens to a node', either, async (t) => {
+  const cluster = await start(t, { encapsulation: 'ipip' });
+  const [a, b] = cluster.running as [Node, Node];
+  const expected = ways(a, [[b, 'ipip']]);
+  t.strictSame(await leads(a, expected), []);
+
+  await t.test('its VPP is killed', async (t) => {
+    let recovery_ms = 0;
+    const killed = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      const pid = b.vppPid()!;
+      const began = performance.now();
+      process.kill(pid, 'SIGKILL');
+      await b.untilOtherVpp(pid);
+      await b.untilReady();
+      recovery_ms = Math.round(performance.now() - began);
+      t.strictSame(await leads(b, ways(b, [[a, 'ipip']])), []);
+    });
+    t.comment(`ready again after ${recovery_ms} ms; ${told(killed)}`);
+    for (const family of families)
+      t.ok(
+        killed[family].longest_gap_ms < recovery_ms + routes_ms,
+        `${family}: ${killed[family].longest_gap_ms} ms`,
+      );
+    await reach(t, cluster, a, b, 'after the death of VPP');
+  });
+
+  await t.test('its process is killed, and started again', async (t) => {
+    const pid = b.vppPid();
+    const restarted = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      await b.kill('SIGKILL');
+      await b.restart();
+      t.strictSame(await leads(b, ways(b, [[a, 'ipip']])), []);
+    });
+    t.equal(b.vppPid(), pid);
+    t.strictSame([restarted.ip4.lost, restarted.ip6.lost], [0, 0], told(restarted));
+  });
+
+  await t.test('the API server is gone for a while, and changes meanwhile', async (t) => {
+    await cluster.server.serve(false);
+    const gone = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      await a.kill('SIGKILL');
+      await a.restart();
+      await sleep(1000);
+      t.strictSame(await leads(a, expected), [], 'a process that has not read it removes nothing');
+    });
+    t.strictSame([gone.ip4.lost, gone.ip6.lost], [0, 0], told(gone));
+    await cluster.setPools('vxlan');
+    await cluster.server.serve(true);
+    t.strictSame(await leads(a, ways(a, [[b, 'vxlan']]), 40_000), []);
+    t.strictSame(await leads(b, ways(b, [[a, 'vxlan']]), 40_000), []);
+    await reach(t, cluster, a, b, 'after the API server was gone');
+  });
+
+  await t.test('its process is started anew beside tunnels, and one more block is given', async (t) => {
+    const more = { ip4: '10.44.2.64/26', ip6: 'fd44::2:40/122' };
+    const restarted = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      await a.kill('SIGKILL');
+      await a.restart();
+      for (const family of families) await cluster.giveBlock(b.topology, more[family]);
+      const { routes, tunnels } = ways(a, [[b, 'vxlan']]);
+      for (const family of families) routes[more[family]] = `vxlan-4096-${b.topology.node[family]}`;
+      t.strictSame(await leads(a, { routes, tunnels }), [], 'by the tunnels of before');
+    });
+    t.strictSame([restarted.ip4.lost, restarted.ip6.lost], [0, 0], told(restarted));
+    for (const family of families) await cluster.takeBlock(b.topology, more[family]);
+    t.strictSame(await leads(a, ways(a, [[b, 'vxlan']])), []);
+  });
+
+  await t.test('the pools are deleted under their pods', async (t) => {
+    const deleted = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      await cluster.server.remove(...cluster.pools('vxlan'));
+      t.strictSame(await leads(a, ways(a, [[b, 'flat']])), []);
+      t.strictSame(await leads(b, ways(b, [[a, 'flat']])), []);
+    });
+    t.strictSame([deleted.ip4.lost, deleted.ip6.lost], [0, 0], told(deleted));
+    await reach(t, cluster, a, b, 'without a pool');
+    await cluster.setPools('ipip');
+    t.strictSame(await leads(a, expected), []);
+  });
+
+  await t.test('another node claims its address', async (t) => {
+    const impostor = {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: {
+        name: 'impostor',
+        annotations: { 'projectcalico.org/IPv4Address': `${b.topology.node.ip4}/24` },
+      },
+    };
+    await cluster.server.put(impostor);
+    await cluster.giveBlock({ ...b.topology, name: 'impostor' }, '10.44.9.0/26');
+    await sleep(1000);
+    t.match(await saidOf(a), /impostor/, 'is said of it');
+    await reach(t, cluster, a, b, 'beside another that claims its address');
+    await cluster.server.remove(impostor);
+    await reach(t, cluster, a, b, 'after it has gone');
+  });
+
+  await t.test('its address changes', async (t) => {
+    const ip4 = '10.0.0.42';
+    const { lab } = cluster.nodes;
+    const { name, node, gateway } = b.topology;
+    lab.run(name, 'ip', 'addr', 'del', `${node.ip4}/24`, 'dev', 'eth0');
+    lab.run(name, 'ip', 'addr', 'add', `${ip4}/24`, 'dev', 'eth0');
+    // It has gone with the address.
+    lab.run(name, 'ip', 'route', 'replace', 'default', 'via', gateway.ip4);
+    const { routes, tunnels } = ways(a, [[b, 'ipip']]);
+    const moved = (text: string): string => text.replace(node.ip4, ip4);
+    const expected_now = {
+      routes: Object.fromEntries(Object.entries(routes).map((entry) => entry.map(moved) as [string, string])),
+      tunnels: tunnels.map(moved).sort(),
+    };
+    t.strictSame(await leads(a, expected_now), [], 'the others send to the new one');
+    if (!has_packets) return;
+    const { traffic } = cluster;
+    t.ok(
+      await traffic.untilReachable(podOf(a).name, podOf(b).ip4, settle_ms),
+      'whose tunnels come from there',
+    );
+  });
+
+  for (const node of [a, b]) {
+    t.strictSame(await node.differences(), [], 'VPP holds what it should, and nothing else');
+    t.strictSame(await node.stop(), { code: 0, signal: null });
+  }
+});
+
+/** From a node that is ready to its routes, on cores that all share. */
+const routes_ms = 1000;
+
+/** What a node says of objects that are in trouble. */
+async function saidOf(node: Node): Promise<string> {
+  return (await node.debug('/debug/sync')).replaceAll('\n', ' ');
+}
+
+t.test('5,000 blocks at once', real, async (t) => {
+  const cluster = await start(t, { encapsulation: 'ipip' });
+  const [a, b] = cluster.running as [Node, Node];
+  t.strictSame(await leads(a, ways(a, [[b, 'ipip']])), []);
+  const began = performance.now();
+  const stormed = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+    await cluster.server.put(ipPool('more', '10.128.0.0/12', 'ipip'));
+    for (let n = 0; n < 5000; n += 1) {
+      await cluster.giveBlock(b.topology, `10.${128 + (n >> 10)}.${(n >> 2) & 255}.${(n & 3) * 64}/26`);
+    }
+    const all = async (): Promise<number> => Object.keys((await a.ways()).routes).length;
+    const deadline = performance.now() + 60_000;
+    while ((await all()) < 5000 && performance.now() < deadline) await sleep(200);
+    t.ok((await all()) >= 5000, `${await all()} routes`);
+  });
+  t.comment(`5,000 blocks: ${Math.round(performance.now() - began)} ms; ${told(stormed)}`);
+  t.strictSame([stormed.ip4.lost, stormed.ip6.lost], [0, 0], told(stormed));
+});
+
+t.test('a process is killed while it makes tunnels to 200 nodes', real, async (t) => {
+  const cluster = await start(t, { encapsulation: 'ipip' });
+  const [a, b] = cluster.running as [Node, Node];
+  t.strictSame(await leads(a, ways(a, [[b, 'ipip']])), []);
+  const count = 200;
+  const others = Array.from({ length: count }, (_, n) => {
+    const name = `other${n}`;
+    const annotations = { 'projectcalico.org/IPv4Address': `10.0.0.${n + 50}/24` };
+    return { name, node: { apiVersion: 'v1', kind: 'Node', metadata: { name, annotations } } };
+  });
+  for (const [n, { name }] of others.entries()) await cluster.giveBlock({ name }, `10.44.${n + 20}.0/26`);
+  const made = async (): Promise<number> => (await a.ways()).tunnels.length;
+  for (const encapsulation of ['ipip', 'vxlan'] as const) {
+    await cluster.setPools(encapsulation);
+    await cluster.server.put(...others.map(({ node }) => node));
+    for (let seen = 0; seen < 10; seen = await made());
+    await a.kill('SIGKILL');
+    await a.restart();
+    const deadline = performance.now() + settle_ms;
+    while ((await made()) !== count + 2 && performance.now() < deadline) await sleep(100);
+    const { routes, tunnels } = await a.ways();
+    t.equal(
+      tunnels.filter((tag) => tag.startsWith(encapsulation)).length,
+      count + 2,
+      `all ${encapsulation} tunnels are there`,
+    );
+    t.equal(Object.values(routes).filter((way) => way.startsWith(encapsulation)).length, 2 * (count + 2));
+    t.strictSame(await a.differences(), [], 'and none that nobody knows');
+    await cluster.server.remove(...others.map(({ node }) => node));
+    t.strictSame(await leads(a, ways(a, [[b, encapsulation]])), []);
+  }
+});
