@@ -446,13 +446,14 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
 export interface RestoreConfig {
   readonly log: Config['log'];
   readonly vpp: Pick<Config['vpp'], 'binary' | 'netns'>;
+  readonly bgp: Pick<Config['bgp'], 'binary' | 'log_level'>;
   readonly paths: Omit<Config['paths'], 'host_root' | 'if_config_save'>;
 }
 
 /** Reads that alone: whatever else is wrong, a host is given back. Throws ConfigError where one of the paths is wrong. */
 export function loadRestoreConfig(env: NodeJS.ProcessEnv): RestoreConfig {
   const paths = new Environment(env);
-  const config: Omit<RestoreConfig, 'log'> = {
+  const config: Omit<RestoreConfig, 'log' | 'bgp'> = {
     vpp: { binary: paths.read(variables.vpp_binary), netns: paths.read(variables.vpp_netns) },
     paths: pathsOf({
       run_dir: paths.read(variables.run_dir),
@@ -469,7 +470,8 @@ export function loadRestoreConfig(env: NodeJS.ProcessEnv): RestoreConfig {
   if (paths.problems.length > 0) throw new ConfigError(paths.problems);
   const other = new Environment(env);
   const log = { level: other.read(variables.log_level), format: other.read(variables.log_format) };
-  return { ...config, log };
+  const bgp = { binary: other.read(variables.gobgpd_binary), log_level: other.read(variables.bgp_log_level) };
+  return { ...config, log, bgp };
 }
 
 type PathVariables = { readonly [K in PathVariable]: (typeof variables)[K]['fallback'] };
@@ -497,7 +499,7 @@ function pathsOf(read: PathVariables): RestoreConfig['paths'] {
     vpp_pid_file: join(run_dir, 'vpp.pid'),
     info_file: join(run_dir, 'vppmanagerinfofile'),
     go_state_file: join(run_dir, 'calicovpp_state.v11.json'),
-    gobgpd_socket: read.gobgpd_socket ?? join(run_dir, 'gobgpd.sock'),
+    gobgpd_socket: read.gobgpd_socket ?? join(run_dir, 'gobgpd', 'api.sock'),
     debug_socket: read.debug_socket ?? join(run_dir, 'debug.sock'),
     cni_socket: read.cni_socket,
     felix_socket: read.felix_socket,

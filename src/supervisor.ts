@@ -8,10 +8,14 @@
  *   ├─ uplink
  *   ├─ cluster
  *   ├─ connectivity
+ *   ├─ bgp               rest_for_one, where routes come from BGP
+ *   │  ├─ bgp-process
+ *   │  └─ bgp-session
  *   └─ cni
  *      └─ <pod>          one_for_one
  */
 import type { ActorRef, ActorSystem, ChildSpec, Supervision } from './actor-system.js';
+import type { BgpMessage, BgpProcessMessage } from './messages/bgp.js';
 import type { ClusterMessage } from './messages/cluster.js';
 import type { CniMessage } from './messages/cni.js';
 import type { ConnectivityMessage } from './messages/connectivity.js';
@@ -31,6 +35,13 @@ const vpp_supervision: Supervision = {
   backoff: { first_ms: 100, max_ms: 5000, jitter: 0.2 },
 };
 
+/** Routes that are not learned anew cost no packet, let alone the node its network: with this back-off the budget is never spent. */
+const bgp_supervision: Supervision = {
+  strategy: 'rest_for_one',
+  intensity: { restarts_max: 100, window_ms: 600_000 },
+  backoff: { first_ms: 100, max_ms: 30_000, jitter: 0.2 },
+};
+
 /** The actors of the tree, each as a function of those that it talks to. */
 export interface Actors {
   readonly vppProcess: ChildSpec<VppProcessMessage>;
@@ -45,6 +56,16 @@ export interface Actors {
     uplink: ActorRef<UplinkMessage>,
     cluster: ActorRef<ClusterMessage>,
   ) => ChildSpec<ConnectivityMessage>;
+  /** Undefined: routes come from elsewhere. */
+  readonly bgp?: {
+    readonly process: ChildSpec<BgpProcessMessage>;
+    readonly session: (
+      process: ActorRef<BgpProcessMessage>,
+      uplink: ActorRef<UplinkMessage>,
+      cluster: ActorRef<ClusterMessage>,
+      connectivity: ActorRef<ConnectivityMessage>,
+    ) => ChildSpec<BgpMessage>;
+  };
   readonly cni: (
     vpp: ActorRef<VppConnectionMessage>,
     uplink: ActorRef<UplinkMessage>,
@@ -68,6 +89,11 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
   const uplink = await system.spawn(actors.uplink(process, vpp));
   const cluster = await system.spawn(actors.cluster(uplink));
   const connectivity = await system.spawn(actors.connectivity(vpp, uplink, cluster));
+  if (actors.bgp !== undefined) {
+    const gobgpd = system.ref<BgpProcessMessage>(`${system.root.path}/bgp/bgp-process`);
+    const session = actors.bgp.session(gobgpd, uplink, cluster, connectivity);
+    await system.spawn(group('bgp', bgp_supervision, [actors.bgp.process, session]));
+  }
   const cni = await system.spawn(actors.cni(vpp, uplink));
   return { process, vpp, uplink, cluster, connectivity, cni };
 }

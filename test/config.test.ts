@@ -102,10 +102,11 @@ t.test('routes come from where one says, else from BGP where it is used', async 
     [{ CALICO_NETWORKING_BACKEND: 'vxlan', CALICOVPP_ROUTE_SOURCE: 'bgp' }, 'bgp', 'bgp'],
     [{ CALICOVPP_ROUTE_SOURCE: 'ipam' }, 'ipam', 'ipam'],
   ] as const) {
-    const config = load(undefined, env);
+    const config = load(undefined, { KUBERNETES_SERVICE_HOST: '10.96.0.1', ...env });
     t.equal(routeSource(config, true), with_gobgpd, JSON.stringify(env));
     t.equal(routeSource(config, false), without, JSON.stringify(env));
   }
+  t.equal(routeSource(load(undefined, {}), true), 'ipam', 'without a cluster nobody says whom to peer with');
   for (const id of ['10.0.0.1', 'hash', '223.255.255.254'])
     t.equal(load(undefined, { CALICO_ROUTER_ID: id }).bgp.router_id, id);
   for (const id of ['0.0.0.1', '127.0.0.1', '224.0.0.1', 'fd00::1', '1', 'Hash'])

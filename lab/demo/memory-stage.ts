@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { GobgpdLauncher } from '../../src/bgp/launcher.js';
 import { systemClock } from '../../src/clock.js';
 import { loadConfig } from '../../src/config.js';
 import type { CommandResult } from '../../src/host/command.js';
@@ -135,6 +136,7 @@ function partsInMemory(
     log,
     host,
     launcher,
+    gobgpd: no_gobgpd,
     registry: memoryFile(),
     quarantine: new Quarantine(memoryFile(), () => undefined),
     uplinkHost: new UplinkHost(
@@ -156,6 +158,18 @@ function partsInMemory(
     core_journal: journal('core-pattern.journal'),
   };
 }
+
+/** Routes of the demo come from IPAM. */
+const no_gobgpd: GobgpdLauncher = {
+  adopt: () => undefined,
+  start: () => {
+    throw new Error('the demo has no gobgpd');
+  },
+  end: () => undefined,
+  buried: () => undefined,
+  forget: () => undefined,
+  trimOutput: () => undefined,
+};
 
 /** Probes of the health endpoint are a part of the node, and the usual port may be taken. */
 function freePort(): Promise<number> {

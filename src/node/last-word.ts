@@ -18,6 +18,7 @@ export interface LastWord {
 /** Never rejects. */
 export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   await attempt(parts, 'uplink(read)', async () => rememberTaps(parts));
+  await attempt(parts, 'bgp(end)', () => endGobgpd(parts));
   const vpp_ended = (await attempt(parts, 'vpp(end)', () => endVpp(parts))) ?? false;
   const undone =
     (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', 'in time'))) ?? false;
@@ -55,6 +56,18 @@ function rememberTaps({ uplinkHost }: RestoreParts): void {
   if (found?.phase !== 'taken') return;
   const current = uplinkHost.taps.atOnce(found.uplinks);
   if (current !== undefined) uplinkHost.remember(current);
+}
+
+/** Peers keep what they have from it for the time of a graceful restart; see GobgpdLauncher.end. */
+async function endGobgpd({ gobgpd, clock }: RestoreParts): Promise<void> {
+  const run = gobgpd.adopt();
+  if (run !== undefined) {
+    gobgpd.end(run);
+    const waiting = new AbortController();
+    await Promise.race([run.exited, clock.sleep(kill_ms, waiting.signal).catch(() => undefined)]);
+    waiting.abort();
+  }
+  gobgpd.forget();
 }
 
 async function endVpp({ launcher, clock }: RestoreParts): Promise<boolean> {

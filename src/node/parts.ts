@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { nudgeByDatagram } from '../actors/uplink.js';
+import { createGobgpdLauncher, type GobgpdLauncher } from '../bgp/launcher.js';
 import { memoryBytes } from '../check/check-facts.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
@@ -52,6 +53,7 @@ export interface RestoreParts {
   readonly log: RootLog;
   readonly host: HostNetwork;
   readonly launcher: Pick<Launcher, 'isRunning' | 'adopt' | 'signal' | 'forget'>;
+  readonly gobgpd: GobgpdLauncher;
   readonly uplinkHost: UplinkHost;
   readonly vpp_netns: VppNetns;
   /** What undoes the kernel's core pattern, when the node stops for good. */
@@ -161,7 +163,7 @@ export function restoreParts(config: RestoreConfig, machine: Machine): RestorePa
     startup_exec: { path: paths.startup_exec },
     environment: {},
   });
-  return { config, ...machine, ...parts, launcher };
+  return { config, ...machine, ...parts, launcher, gobgpd: gobgpdOf(config, processes, machine.log) };
 }
 
 /** The parts of a node on this machine, once `restoreParts` has looked at what an earlier life has left. */
@@ -188,6 +190,11 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
     ...machine,
     ...parts,
     cluster,
+    gobgpd: gobgpdOf(
+      config,
+      processTable(boot_id, () => undefined),
+      log,
+    ),
     launcher: makeLauncher(config, boot_id, vpp_netns, placeholders, core_journal, log),
     registry: registryFile(join(config.paths.run_dir, 'vpp-objects.jsonl')),
     quarantine: new Quarantine(quarantineFile(join(config.paths.state_dir, 'quarantine.json')), (error) =>
@@ -295,6 +302,20 @@ function launcherOf(
 function namesAnnotation({ vpp, hooks }: Config): boolean {
   const texts = [vpp.config_template ?? '', vpp.exec_template, ...Object.values(hooks.scripts)];
   return texts.some((text) => text.includes('__NODE_ANNOTATION:'));
+}
+
+function gobgpdOf({ bgp, paths }: RestoreConfig, processes: ProcessTable, log: Log): GobgpdLauncher {
+  return createGobgpdLauncher(
+    {
+      binary: bgp.binary,
+      log_level: bgp.log_level,
+      api_socket: paths.gobgpd_socket,
+      record: join(paths.run_dir, 'gobgpd-run.json'),
+      output: join(paths.run_dir, 'gobgpd.log'),
+    },
+    processes,
+    log,
+  );
 }
 
 function placeholdersOf(config: Config, node_annotations: Readonly<Record<string, string>>): TemplateFacts {

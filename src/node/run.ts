@@ -7,6 +7,7 @@ import { SyncReports } from '../debug/sync-reports.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { root_supervision, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
+import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf } from './cluster.js';
 import { cniOf } from './cni.js';
 import { connectivityOf } from './connectivity.js';
@@ -104,6 +105,13 @@ export async function runNode(
       uplink: (vpp_process, vpp) => uplinkOf(wiring, vpp_process, vpp),
       cluster: (uplink) => clusterActorOf(wiring, uplink),
       connectivity: (vpp, uplink, cluster) => connectivityOf(wiring, vpp, uplink, cluster),
+      ...(wiring.route_source === 'bgp' && {
+        bgp: {
+          process: bgpProcessOf(wiring),
+          session: (gobgpd, uplink, cluster, connectivity) =>
+            bgpOf(wiring, gobgpd, uplink, cluster, connectivity),
+        },
+      }),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);

@@ -259,7 +259,7 @@ function writeIfOther({ path, text = '' }: StartupFile, mode: number): void {
 }
 
 /** The end of what VPP printed, on one line. */
-function lastWords(path: string): string {
+export function lastWords(path: string): string {
   try {
     const { size } = statSync(path);
     const length = Math.min(size, output_tail_bytes);

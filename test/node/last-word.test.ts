@@ -29,6 +29,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
       signal: (_: VppRun, signal: string) => signals.push(signal),
       forget: () => signals.push('forgotten'),
     },
+    gobgpd: { adopt: () => undefined, forget: () => undefined },
     uplinkHost: lab.host,
     core_journal: { pending: () => [], undone: () => undefined },
   } as unknown as RestoreParts;

@@ -14,5 +14,5 @@ export * from './errors.js';
 export { type AddPathStreamOptions, type ConnectOptions, connect, type Gobgp, type Stubs } from './gobgp.js';
 export { Lazy } from './lazy.js';
 export type { Input, Output, Unknown, UnknownName } from './schema.js';
-export { type Dialect, parseVersion, type Version } from './version.js';
+export { type Dialect, has, parseVersion, type Version } from './version.js';
 export { isEndOfRib, type WatchEvent, type WatchOptions } from './watch.js';

@@ -1,0 +1,100 @@
+/** What gobgpd is to have, of all that is known. Pure: the same inputs make the same plan. */
+import { type GlobalInput, has, type Version } from 'gobgp-grpc-stubs';
+import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
+import type { IpPool } from '../calico/kinds/ip-pool.js';
+import type { LocalPrefix } from '../desired/local-prefixes.js';
+import { familyOf } from '../ip/text.js';
+import { type LocalPath, localPath } from './local-paths.js';
+import { type PeersInputs, type WantedPeer, wantedPeers } from './peers.js';
+import { type WantedPolicies, wantedPolicies } from './policies.js';
+import { type BgpSettings, effectiveSettings, routerId } from './settings.js';
+import { Troubles } from './troubles.js';
+
+export interface BgpInputs extends PeersInputs {
+  readonly filters: ReadonlyMap<string, BgpFilter>;
+  readonly pools: ReadonlyMap<string, IpPool>;
+  readonly local: ReadonlyMap<string, LocalPrefix>;
+  /** CALICO_ROUTER_ID. */
+  readonly router_id?: string;
+  /** Listens on IPv4 alone. */
+  readonly ip4_only: boolean;
+  /** Of the gobgpd. */
+  readonly version: Version;
+}
+
+export interface WantedGlobal extends GlobalInput {
+  readonly listen_port: number;
+  readonly listen_addresses: readonly string[];
+}
+
+export interface BgpPlan {
+  readonly global: WantedGlobal;
+  readonly settings: BgpSettings;
+  readonly peers: ReadonlyMap<string, WantedPeer>;
+  /** See WantedPeers. */
+  readonly pending: ReadonlySet<string>;
+  readonly secrets: readonly string[];
+  readonly policies: WantedPolicies;
+  /** By prefix. */
+  readonly paths: ReadonlyMap<string, LocalPath>;
+  /** Gateways to peers (`reachableBy`): prefix to next hop. */
+  readonly gateways: ReadonlyMap<string, string>;
+  /** By object. */
+  readonly troubles: ReadonlyMap<string, readonly string[]>;
+}
+
+export function planBgp(inputs: BgpInputs): BgpPlan {
+  const { node_name, nodes, addresses, configurations, filters, pools, local, version } = inputs;
+  const troubles = new Troubles();
+  const own = nodes.get(node_name);
+  const settings = effectiveSettings(node_name, own, configurations, troubles);
+  const { peers, pending, secrets } = wantedPeers(inputs, settings, troubles);
+  const policies = wantedPolicies(
+    {
+      peers,
+      filters,
+      pools,
+      own_blocks: [...local.values()].filter(({ source }) => source === 'block').map(({ prefix }) => prefix),
+      reflected_prefixes: own?.cluster_id === undefined ? [] : settings.external_prefixes,
+      compares_local_pref: has(version, '4.0'),
+    },
+    troubles,
+  );
+  const paths = new Map<string, LocalPath>();
+  for (const { prefix, announced, by } of local.values()) {
+    if (!announced) continue;
+    const path = localPath(prefix, addresses, settings);
+    if (path !== undefined) paths.set(prefix, path);
+    else troubles.add(by, `${prefix} is not announced: this node has no IPv${familyOf(prefix)} address`);
+  }
+  const gateways = new Map<string, string>();
+  for (const { address, reachable_by } of peers.values())
+    if (reachable_by !== undefined)
+      gateways.set(`${address}/${familyOf(address) === 4 ? 32 : 128}`, reachable_by);
+  return {
+    global: {
+      asn: settings.as_number,
+      router_id: routerId(inputs.router_id, node_name, addresses.ip4),
+      listen_port: settings.listen_port,
+      listen_addresses: listenAddresses(inputs, settings),
+    },
+    settings,
+    peers,
+    pending,
+    secrets,
+    policies,
+    paths,
+    gateways,
+    troubles: troubles.list,
+  };
+}
+
+function listenAddresses(
+  { addresses: { ip4, ip6 }, ip4_only }: BgpInputs,
+  { node_addresses_only }: BgpSettings,
+): readonly string[] {
+  const addresses = node_addresses_only ? [ip4, ip6] : ['0.0.0.0', '::'];
+  const chosen = addresses.filter((address) => address !== undefined);
+  const of4 = chosen.filter((address) => familyOf(address) === 4);
+  return ip4_only && of4.length > 0 ? of4 : chosen;
+}

@@ -1,0 +1,44 @@
+/** gobgpd's process and the session with it, with their settings. */
+import { connect } from 'gobgp-grpc-stubs';
+import type { ActorRef } from '../actor-system.js';
+import { bgp, bgp_settings } from '../actors/bgp.js';
+import { bgpProcess } from '../actors/bgp-process.js';
+import type { BgpProcessMessage } from '../messages/bgp.js';
+import type { ClusterMessage } from '../messages/cluster.js';
+import type { RemoteRoutes } from '../messages/connectivity.js';
+import type { SubscribeNode } from '../messages/node.js';
+import type { Wiring } from './wiring.js';
+
+/** Deadline of one call to gobgpd. */
+const call_ms = 10_000;
+
+export function bgpProcessOf({ parts }: Wiring) {
+  return bgpProcess(parts.gobgpd);
+}
+
+export function bgpOf(
+  { parts: { config }, sync }: Wiring,
+  process: ActorRef<BgpProcessMessage>,
+  uplink: ActorRef<SubscribeNode>,
+  cluster: ActorRef<ClusterMessage>,
+  connectivity: ActorRef<RemoteRoutes>,
+) {
+  return bgp(
+    {
+      process,
+      uplink,
+      cluster,
+      connectivity,
+      report: (status) => sync.set('bgp', status),
+      connect: ({ api_socket, version }, signal) =>
+        connect({ target: api_socket, version, signal, deadline_ms: call_ms }),
+    },
+    {
+      ...bgp_settings,
+      node_name: config.node_name,
+      ...(config.bgp.router_id !== undefined && { router_id: config.bgp.router_id }),
+      ip4_only: config.bgp.server_mode === 'v4Only',
+      log_level: config.bgp.log_level,
+    },
+  );
+}

@@ -1,0 +1,152 @@
+/** Nodes with real gobgpds of both dialects: sessions, restarts, adoption. */
+import t from 'tap';
+import type { Teardown } from '../kit/actor-kit.js';
+import { BgpNet, canMakeNamespaces } from './bgp-net.js';
+import { BgpNode, gobgpds, until } from './bgp-node.js';
+
+const skip = !canMakeNamespaces() && 'network namespaces cannot be made here';
+
+const node = (address: string, more: object = {}) => ({
+  metadata: { annotations: { 'projectcalico.org/IPv4Address': address, ...more } },
+});
+const block = (cidr: string, of: string) => ({ spec: { cidr, node: of, state: 'confirmed' } });
+
+interface Two {
+  readonly a: BgpNode;
+  readonly b: BgpNode;
+  readonly net: BgpNet;
+}
+
+/** Two nodes of one mesh, each with a block. */
+async function two(t: Teardown, binary: string, more: object = {}): Promise<Two> {
+  const net = new BgpNet();
+  const make = (name: string, ip4: string) =>
+    new BgpNode({ name, ip4, binary, within: net.add(name, [`${ip4}/24`]), ...more });
+  const a = make('a', '10.0.0.1');
+  const b = make('b', '10.0.0.2');
+  t.teardown(async () => {
+    await Promise.all([a.close(), b.close()]);
+    net.close();
+  });
+  for (const each of [a, b]) {
+    for (const kind of [
+      'BGPConfiguration',
+      'BGPPeer',
+      'BGPFilter',
+      'IPAMBlock',
+      'Service',
+      'EndpointSlice',
+    ] as const)
+      each.set(kind, 'none', undefined);
+    each.set('Node', 'a', node('10.0.0.1/24')).set('Node', 'b', node('10.0.0.2/24'));
+    each.set('IPPool', 'pods', { spec: { cidr: '10.1.0.0/16' } });
+    each
+      .set('BlockAffinity', 'a-1', block('10.1.1.0/26', 'a'))
+      .set('BlockAffinity', 'b-1', block('10.1.2.0/26', 'b'));
+  }
+  await Promise.all([a.start(), b.start()]);
+  return { a, b, net };
+}
+
+/** When the session with a peer came up, as gobgpd tells it: another one after a reset. */
+const uptime = async (node: BgpNode, address: string) => (await node.peer(address))?.timers?.state?.uptime;
+
+const withdrawn = (node: BgpNode) => node.told.filter((line) => line.startsWith('-'));
+
+async function converged(t: Teardown, binary: string): Promise<Two> {
+  const both = await two(t, binary);
+  await until('routes', () => both.a.synced && both.b.synced);
+  return both;
+}
+
+for (const { binary, version, major } of gobgpds()) {
+  t.test(version, { skip, timeout: 400_000 }, async (t) => {
+    t.test('two nodes of a mesh learn each other’s blocks', async (t) => {
+      const { a, b } = await converged(t, binary);
+      t.same([...a.routes], [['10.1.2.0/26', '10.0.0.2']]);
+      t.same([...b.routes], [['10.1.1.0/26', '10.0.0.1']]);
+      t.same(a.told, ['+10.1.2.0/26 10.0.0.2', 'synced'], 'synced comes when all is told');
+      const before = await uptime(a, '10.0.0.2');
+      b.set('BlockAffinity', 'b-2', block('10.1.3.0/26', 'b'));
+      b.set('BlockAffinity', 'b-1', undefined);
+      await until('the change', () => a.told.length === 4);
+      t.same(a.told.slice(2).sort(), ['+10.1.3.0/26 10.0.0.2', '-10.1.2.0/26']);
+
+      a.set('IPPool', 'more', { spec: { cidr: '10.2.0.0/16' } });
+      a.set('Node', 'c', node('10.0.0.3/24'));
+      await until('another peer', () => a.peer('10.0.0.3'));
+      t.equal(await uptime(a, '10.0.0.2'), before, 'the session that did not change lasts');
+      a.set('Node', 'c', undefined);
+      await until('no other peer', async () => (await a.peer('10.0.0.3')) === undefined);
+      t.equal(await uptime(a, '10.0.0.2'), before);
+    });
+
+    t.test('a gobgpd that dies costs no route', async (t) => {
+      const { a, b } = await converged(t, binary);
+      for (const time of ['once', 'twice']) {
+        const { pid } = b;
+        process.kill(pid, 'SIGKILL');
+        await until('another gobgpd', () => b.pid !== pid);
+        await until(
+          'sessions',
+          async () => (await a.established('10.0.0.2')) && (await b.established('10.0.0.1')),
+        );
+        // Until the peers have told all again, and longer.
+        await until('nobody is waited for', async () => (await b.describe()).routes.peers_waited_for === 0);
+        t.same(withdrawn(b), [], `${time}: nothing is withdrawn here`);
+        t.same(withdrawn(a), [], `${time}: nor there`);
+        t.same([...b.routes], [['10.1.1.0/26', '10.0.0.1']]);
+      }
+    });
+
+    t.test('a gobgpd of an earlier life is adopted as it is', async (t) => {
+      const { a, b } = await converged(t, binary);
+      const [before, { pid }] = [await uptime(a, '10.0.0.2'), a];
+      await a.stop();
+      // Changed while nobody was there.
+      a.set('BlockAffinity', 'a-2', block('10.1.4.0/26', 'a')).set('BlockAffinity', 'a-1', undefined);
+      a.told.length = 0;
+      await a.start();
+      await until('synced', () => a.synced);
+      await until('the change', () => b.told.includes('+10.1.4.0/26 10.0.0.1') && withdrawn(b).length > 0);
+      t.equal(a.pid, pid);
+      t.equal(await uptime(a, '10.0.0.2'), before, 'the session lasts');
+      t.same(a.told, ['+10.1.2.0/26 10.0.0.2', 'synced']);
+      t.same(withdrawn(b), ['-10.1.1.0/26']);
+    });
+
+    t.test('what changes while a session lasts, and what takes a new one', async (t) => {
+      const { a, b } = await converged(t, binary);
+      const before = await uptime(b, '10.0.0.1');
+      const peer = { peerIP: '10.0.0.1', asNumber: 64512, keepaliveTime: '20s' };
+      b.set('BGPPeer', 'a', { spec: peer });
+      await until('other timers', async () => (await b.peer('10.0.0.1'))?.timers?.config?.hold_time === 60);
+      if (major === '4') t.equal(await uptime(b, '10.0.0.1'), before, 'timers are changed in place');
+      await until('the session', () => b.established('10.0.0.1'));
+      b.set('BGPPeer', 'a', { spec: { ...peer, maxRestartTime: '33s' } });
+      await until(
+        'another restart time',
+        async () => (await b.peer('10.0.0.1'))?.graceful_restart?.restart_time === 33,
+      );
+      await until('the session', () => b.established('10.0.0.1'));
+      await until('nobody is waited for', async () => (await b.describe()).routes.peers_waited_for === 0);
+      t.same(withdrawn(b), [], 'a session that is made anew costs no route here');
+      await until('the other end', () => a.routes.size === 1);
+      t.comment(`the other end was told ${a.told.join(', ')}`);
+    });
+
+    t.test('a peer that does not come back in its time is withdrawn', async (t) => {
+      const { a, b } = await two(t, binary, { wait_min_ms: 5000 });
+      for (const each of [a, b])
+        each.set('BGPConfiguration', 'default', { spec: { nodeMeshMaxRestartTime: '5s' } });
+      await until('routes', () => a.synced && a.routes.size > 0);
+      await b.stop();
+      process.kill(b.pid, 'SIGKILL');
+      process.kill(a.pid, 'SIGKILL');
+      await until('withdrawn', () => withdrawn(a).length > 0);
+      t.same(withdrawn(a), ['-10.1.2.0/26']);
+      await b.start();
+      await until('back', () => a.routes.size > 0, 60_000);
+    });
+  });
+}
