@@ -44,6 +44,8 @@ class Lab {
   /** What was done, in order, to the host, to VPP and to the outside. */
   readonly effects: string[] = [];
   readonly reports: UplinkReport[] = [];
+  /** What ends each attempt to publish addresses. */
+  readonly publications: AbortSignal[] = [];
   /** What VPP holds. */
   objects: readonly VppObject[] = [];
   refuses: (operation: Operation) => boolean = () => false;
@@ -129,7 +131,10 @@ class Lab {
           },
         },
         cluster: {
-          publishNodeAddresses: async (addresses) => this.note(`publish ${Object.values(addresses)}`),
+          publishNodeAddresses: async (addresses, signal) => {
+            this.note(`publish ${Object.values(addresses)}`);
+            this.publications.push(signal);
+          },
         },
         watchLink: (name, changed) => {
           this.note(`watch ${name}`);
@@ -1104,6 +1109,18 @@ t.test(
     t.notSame(lab.linux.state(), during);
   },
 );
+
+t.test('addresses are published until others are, or the actor ends', async (t) => {
+  const lab = await Lab.start(t);
+  const aborted = () => lab.publications.map((signal) => signal.aborted);
+  await lab.taken();
+  t.same(aborted(), [false]);
+  await lab.exited();
+  await lab.taken();
+  t.same(aborted(), [true, false]);
+  await lab.kit.system.stopChild('uplink');
+  t.same(aborted(), [true, true]);
+});
 
 t.test('a subscriber with a full mailbox is told that the node is lost', async (t) => {
   const lab = await Lab.start(t);

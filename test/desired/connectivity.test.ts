@@ -443,6 +443,18 @@ t.test(
   },
 );
 
+t.test('when the mask of the own address changes, who is in its subnet is another question', async (t) => {
+  const lab = new Lab();
+  lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'CrossSubnet' }));
+  lab.plan.setRoute('10.244.1.0/26', '10.0.1.2');
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), 'ipip-10.0.1.2 10.0.1.2');
+  lab.look({ own: { ...own, subnets: { ip4: '10.0.0.0/23' } } });
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), '10.0.1.2');
+  t.equal(lab.plan.counts.tunnels, 0);
+});
+
 t.test('a change costs what it touches', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('one', pool('10.64.0.0/12', { ipip: 'Always' }));

@@ -2,18 +2,14 @@
  * The whole node beside an API server that is a stand-in: down at the start, killed, with its versions forgotten, slow; and what the node makes of what
  * it says. On a real VPP the API server lives behind the uplink, which is taken over under its connections.
  */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { RemoteApiServer } from '../../lab/k8s/remote.js';
 import type { Json } from '../../lab/k8s/store.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
-import { type NodeOptions, RunningNode } from '../../lab/running-node.js';
-import { Topology } from '../../lab/topology.js';
-import { fetchDebug } from '../../src/debug/client.js';
+import type { NodeOptions } from '../../lab/running-node.js';
 import { pool } from '../k8s/k8s-lab.js';
+import { NodeScene } from '../k8s/node-scene.js';
 
 const without = canUseNetns();
 const vpp = findRealVpp();
@@ -39,38 +35,14 @@ const felix = (workloadSourceSpoofing: string): Json => ({
   spec: { workloadSourceSpoofing },
 });
 
-class Scene {
-  readonly topology = new Topology();
-  readonly node: RunningNode;
+class Scene extends NodeScene {
+  readonly #where: Where;
   #server: RemoteApiServer | undefined;
 
-  constructor(
-    test: Test,
-    readonly where: Where,
-  ) {
-    test.teardown(() => this.topology.close());
-    const kubeconfig = join(test.testdir({}), 'kubeconfig');
-    writeFileSync(
-      kubeconfig,
-      JSON.stringify({
-        apiVersion: 'v1',
-        kind: 'Config',
-        clusters: [
-          {
-            name: 'c',
-            cluster: { server: `http://${where.address}:${port}`, 'insecure-skip-tls-verify': true },
-          },
-        ],
-        users: [{ name: 'u', user: {} }],
-        contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-        'current-context': 'x',
-      }),
-    );
-    this.node = new RunningNode(this.topology, {
-      vpp: where.vpp,
-      environment: { CALICOVPP_KUBERNETES: 'on', KUBECONFIG: kubeconfig, CALICOVPP_ROUTE_SOURCE: 'ipam' },
-    });
-    test.teardown(() => this.node.close());
+  constructor(test: Test, where: Where) {
+    const server = `http://${where.address}:${port}`;
+    super(test, where.vpp, { cluster: { server, 'insecure-skip-tls-verify': true }, user: {} });
+    this.#where = where;
   }
 
   get server(): RemoteApiServer {
@@ -78,41 +50,11 @@ class Scene {
   }
 
   async serve(...objects: readonly Json[]): Promise<void> {
-    this.#server = await RemoteApiServer.start(this.where.address, port, (argv) =>
-      this.topology.spawn(this.where.namespace, argv, { stdio: ['pipe', 'pipe', 'inherit'] }),
+    const { address, namespace } = this.#where;
+    this.#server = await RemoteApiServer.start(address, port, (argv) =>
+      this.topology.spawn(namespace, argv, { stdio: ['pipe', 'pipe', 'inherit'] }),
     );
     await this.server.put(...objects);
-  }
-
-  /** Prefixes of pools to which Linux has a route of ours, with its MTU. */
-  pools(): string[] {
-    return this.topology.within('node', (namespace) =>
-      namespace
-        .routes()
-        .filter(({ protocol, metrics }) => protocol === 77 && metrics?.mtu !== undefined)
-        .map(({ prefix, metrics }) => `${prefix} ${metrics?.mtu}`)
-        .sort(),
-    );
-  }
-
-  async sync(): Promise<Record<string, Record<string, unknown>>> {
-    const { body } = await fetchDebug(this.node.config.paths.debug_socket, '/debug/sync');
-    return JSON.parse(body).sync.cluster;
-  }
-
-  async until(what: string, holds: () => Promise<boolean> | boolean, deadline_ms = 45_000): Promise<void> {
-    const end = performance.now() + deadline_ms;
-    while (!(await holds())) {
-      if (performance.now() > end)
-        throw new Error(
-          `never seen: ${what}\n${JSON.stringify(await this.sync())}\n${this.node.lastWords()}`,
-        );
-      await sleep(50);
-    }
-  }
-
-  hasPools(...wanted: string[]): Promise<void> {
-    return this.until(`routes to ${wanted}`, () => String(this.pools()) === String(wanted));
   }
 
   async annotations(): Promise<Json | undefined> {

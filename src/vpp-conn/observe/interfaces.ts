@@ -184,20 +184,6 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   ];
 }
 
-/**
- * Of an interface that nothing of an arc was ever configured for, VPP answers that all is on. GSO and a half of cnat are on one arc: where
- * cnat is off, and that half is said to be on, GSO is not either.
- */
-async function isOutputReached(
-  reader: Reader,
-  sw_if_index: number,
-  on: readonly InterfaceSwitch[],
-): Promise<boolean> {
-  if (!on.includes('gso_feature') || on.includes('cnat_feature')) return true;
-  const half = { arc_name: 'ip4-output', feature_name: 'cnat-output-ip4', sw_if_index };
-  return (await reader.ask(feature_is_enabled, half))?.is_enabled !== true;
-}
-
 /** L3, IPv4, IPv6, MPLS; 0: that of L3. */
 function mtuOf(tag: InterfaceTag, [mtu = 0, , mtu6 = 0]: readonly number[]): ObjectOf<'interface_mtu'> {
   return { kind: 'interface_mtu', interface: tag, mtu, ...(mtu6 !== 0 && { mtu6 }) };
@@ -226,6 +212,20 @@ function observeAdvertisement(tag: InterfaceTag, details: sw_interface_ip6nd_ra_
       }),
     ),
   ];
+}
+
+/**
+ * Of an interface that nothing of an arc was ever configured for, VPP answers that all is on. GSO and a half of cnat are on one arc: where
+ * cnat is off, and that half is said to be on, GSO is not either.
+ */
+async function isOutputReached(
+  reader: Reader,
+  sw_if_index: number,
+  on: readonly InterfaceSwitch[],
+): Promise<boolean> {
+  if (!on.includes('gso_feature') || on.includes('cnat_feature')) return true;
+  const half = { arc_name: 'ip4-output', feature_name: 'cnat-output-ip4', sw_if_index };
+  return (await reader.ask(feature_is_enabled, half))?.is_enabled !== true;
 }
 
 function observePlacement(
