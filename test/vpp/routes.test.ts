@@ -258,7 +258,7 @@ t.test('what happens to a node', either, async (t) => {
   });
 
   await t.test('the API server is gone for a while, and changes meanwhile', async (t) => {
-    await cluster.server.serve(false);
+    await cluster.server.does('stop');
     const gone = await meanwhile(cluster, podOf(a), podOf(b), async () => {
       await a.kill('SIGKILL');
       await a.restart();
@@ -267,7 +267,7 @@ t.test('what happens to a node', either, async (t) => {
     });
     t.strictSame([gone.ip4.lost, gone.ip6.lost], [0, 0], told(gone));
     await cluster.setPools('vxlan');
-    await cluster.server.serve(true);
+    await cluster.server.does('start');
     t.strictSame(await leads(a, ways(a, [[b, 'vxlan']]), 40_000), []);
     t.strictSame(await leads(b, ways(b, [[a, 'vxlan']]), 40_000), []);
     await reach(t, cluster, a, b, 'after the API server was gone');
