@@ -155,7 +155,7 @@ t.test('a port that is taken is told, and tried again', async (t) => {
 
 t.test('best paths are told, one message at a time, and synced when the peers have told all', async (t) => {
   const { daemon, routes, connectivity, clock } = await peered(t);
-  daemon.up('10.0.0.9', false);
+  daemon.up('10.0.0.9', false, clock.wall_ms());
   daemon.paths(remote('10.1.8.0/26'));
   daemon.paths(remote('10.1.9.0/26'));
   const first = await connectivity.message('RemoteRoutes');
@@ -167,8 +167,10 @@ t.test('best paths are told, one message at a time, and synced when the peers ha
   t.same(await routes(), ['10.1.9.0/26 10.0.0.9']);
   await clock.advance(10_000);
   t.same(await routes(), [], 'the peer is up and has not told all');
-  daemon.up('10.0.0.9', true);
-  await clock.advance(2000);
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(4000);
+  t.same(await routes(), [], 'gobgpd says so a moment too early');
+  await clock.advance(3000);
   t.same(await routes(), ['synced']);
   daemon.paths(remote('10.1.8.0/26', '10.0.0.9', true));
   t.same(await routes(), ['10.1.8.0/26 gone', 'synced']);
@@ -195,8 +197,8 @@ t.test('a gobgpd that dies costs no route; what its peers do not tell again goes
   const { daemon, kit, routes, launch, clock } = await peered(t);
   daemon.paths(remote('10.1.8.0/26'), remote('10.1.9.0/26'));
   await routes();
-  daemon.up('10.0.0.9', true);
-  await clock.advance(2000);
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(7000);
   t.same(await routes(), ['synced']);
   kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 101, reason: 'SIGKILL' } });
   daemon.lose(new DisconnectedError('', 'lost'));
@@ -206,12 +208,12 @@ t.test('a gobgpd that dies costs no route; what its peers do not tell again goes
   await clock.advance(200);
   t.match(next.added, [{ graceful_restart: { local_restarting: true } }], 'peers are told that VPP forwards on');
   t.same(await routes(), []);
-  next.up('10.0.0.9', false);
+  next.up('10.0.0.9', false, clock.wall_ms());
   next.paths(remote('10.1.8.0/26'));
   await clock.advance(5000);
   t.same(await routes(), []);
-  next.up('10.0.0.9', true);
-  await clock.advance(2000);
+  next.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(7000);
   t.same(await routes(), ['10.1.9.0/26 gone', 'synced']);
 });
 
@@ -229,7 +231,7 @@ t.test('a gobgpd that stays away has its routes withdrawn when the peers’ time
 t.test('one that runs is adopted: what it has is not told it again', async (t) => {
   const daemon = new FakeGobgp();
   const { kit, object, launch, routes, clock } = await peered(t, daemon);
-  daemon.up('10.0.0.9', true);
+  daemon.up('10.0.0.9', true, clock.wall_ms());
   daemon.paths(remote('10.1.8.0/26'));
   await routes();
   daemon.take();

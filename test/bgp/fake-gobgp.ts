@@ -11,6 +11,7 @@ interface Kept {
   readonly peer: FakePeer;
   session: string;
   told_all: boolean;
+  up_since_ms: number;
 }
 
 interface FakeNlri {
@@ -72,10 +73,11 @@ export class FakeGobgp {
   }
 
   /** The peer is up; `told_all`: it has sent End-of-RIB. */
-  up(address: string, told_all: boolean): void {
+  up(address: string, told_all: boolean, up_since_ms: number): void {
     const peer = this.peers.get(address)!;
     peer.session = 'established';
     peer.told_all = told_all;
+    peer.up_since_ms = up_since_ms;
   }
 
   tell(...events: readonly WatchEvent[]): void {
@@ -118,12 +120,13 @@ export class FakeGobgp {
 
   async *listPeer() {
     this.#fail('listPeer');
-    for (const { session, told_all, peer } of [...this.peers.values()])
+    for (const { session, told_all, up_since_ms, peer } of [...this.peers.values()])
       yield {
         peer: {
           ...peer,
           conf: { auth_password: '', ...peer.conf },
           state: { session_state: session },
+          timers: { ...(peer.timers as object), state: { uptime: up_since_ms } },
           afi_safis: [{ mp_graceful_restart: { state: { end_of_rib_received: told_all } } }],
         },
       };
@@ -173,7 +176,7 @@ export class FakeGobgp {
     this.calls.push(`addPeer ${address}`);
     this.added.push(peer);
     this.#fail('addPeer');
-    this.peers.set(address, { peer, session: 'active', told_all: false });
+    this.peers.set(address, { peer, session: 'active', told_all: false, up_since_ms: 0 });
   }
 
   async updatePeer({ peer }: { peer: FakePeer }) {
