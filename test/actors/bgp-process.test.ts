@@ -56,7 +56,14 @@ class FakeLauncher implements GobgpdLauncher {
   #make(): GobgpdRun {
     this.#pid += 1;
     const pid = this.#pid;
-    const run = { pid, api_socket: '', version: '', adopted: false, succeeds: false, exited: this.#exitOf(pid) };
+    const run = {
+      pid,
+      api_socket: '',
+      version: '',
+      adopted: false,
+      succeeds: false,
+      exited: this.#exitOf(pid),
+    };
     this.#alive = run;
     return run;
   }

@@ -23,7 +23,15 @@ const ready: NodeReady = {
   workers: 0,
 };
 
-const listed = ['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter', 'BlockAffinity', 'IPAMBlock'] as const;
+const listed = [
+  'Node',
+  'IPPool',
+  'BGPConfiguration',
+  'BGPPeer',
+  'BGPFilter',
+  'BlockAffinity',
+  'IPAMBlock',
+] as const;
 const later = ['Service', 'EndpointSlice'] as const;
 
 async function started(t: Teardown) {
@@ -50,7 +58,8 @@ async function started(t: Teardown) {
   const tell = (kind: KindName, changed: ReadonlyMap<string, unknown> = new Map(), synced = true) =>
     kit.ask((reply) => ({ type: 'ClusterChange', change: { kind, synced, changed } as AnyChange, reply }));
   const object = async (kind: ListedKind, name: string, manifest: object | undefined) => {
-    const { value } = manifest === undefined ? {} : kinds[kind].pick(name, { metadata: { name }, ...manifest });
+    const { value } =
+      manifest === undefined ? {} : kinds[kind].pick(name, { metadata: { name }, ...manifest });
     await tell(kind, new Map([[name, value]]));
     await clock.advance(bgp_settings.debounce_ms);
   };
@@ -137,13 +146,20 @@ t.test('BGP is started when the node has its addresses and the objects are known
 t.test('policies come before paths, and paths before peers', async (t) => {
   const { daemon } = await peered(t);
   t.same(daemon.take().slice(2), [
-    ...['setPolicies', 'assign import accept', 'assign export reject', 'addPathStream 10.1.1.0/26', 'addPeer 10.0.0.9'],
+    ...[
+      'setPolicies',
+      'assign import accept',
+      'assign export reject',
+      'addPathStream 10.1.1.0/26',
+      'addPeer 10.0.0.9',
+    ],
   ]);
 });
 
 t.test('a port that is taken is told, and tried again', async (t) => {
   const daemon = new FakeGobgp();
-  for (let i = 0; i < 2; i += 1) daemon.refuse('startBgp', new RefusedError('StartBgp', 2, 'address already in use'));
+  for (let i = 0; i < 2; i += 1)
+    daemon.refuse('startBgp', new RefusedError('StartBgp', 2, 'address already in use'));
   const { kit, clock } = await peered(t, daemon);
   const described = async () => (await kit.system.describe('root/bgp-session', 500)) as { trouble?: string };
   t.match((await described()).trouble, /BGP cannot be started on port 179: address already in use/);
@@ -206,7 +222,11 @@ t.test('a gobgpd that dies costs no route; what its peers do not tell again goes
   const next = new FakeGobgp();
   await launch(next, { succeeds: true });
   await clock.advance(200);
-  t.match(next.added, [{ graceful_restart: { local_restarting: true } }], 'peers are told that VPP forwards on');
+  t.match(
+    next.added,
+    [{ graceful_restart: { local_restarting: true } }],
+    'peers are told that VPP forwards on',
+  );
   t.same(await routes(), []);
   next.up('10.0.0.9', false, clock.wall_ms());
   next.paths(remote('10.1.8.0/26'));
@@ -242,13 +262,19 @@ t.test('one that runs is adopted: what it has is not told it again', async (t) =
   await launch(adopted, { adopted: true });
   t.same(adopted.take(), [], 'before it has told its table nothing is changed');
   const own = { ...remote('10.1.1.0/26', '10.0.0.1'), neighbor_ip: '' } as Path;
-  adopted.tell({ type: 'paths', paths: [own, remote('10.1.8.0/26')], initial: true }, { type: 'paths_complete' });
+  adopted.tell(
+    { type: 'paths', paths: [own, remote('10.1.8.0/26')], initial: true },
+    { type: 'paths_complete' },
+  );
   await routes();
   await clock.advance(1000);
   const calls = adopted.take();
   t.equal(calls.indexOf('deletePath 10.1.1.0') < calls.indexOf('addPathStream 10.1.2.0/26'), true);
   t.ok(calls.includes('addPathStream 10.1.2.0/26'));
-  t.notOk(calls.some((call) => /^(add|delete|update)Peer/.test(call)), 'no session is touched');
+  t.notOk(
+    calls.some((call) => /^(add|delete|update)Peer/.test(call)),
+    'no session is touched',
+  );
   t.same(await routes(), []);
 });
 

@@ -19,7 +19,10 @@ export interface Cluster {
   readonly more?: Partial<BgpInputs>;
 }
 
-function read<K extends ListedKind>(kind: K, manifests: Readonly<Record<string, object>> = {}): Map<string, Kinds[K]> {
+function read<K extends ListedKind>(
+  kind: K,
+  manifests: Readonly<Record<string, object>> = {},
+): Map<string, Kinds[K]> {
   return new Map(
     Object.entries(manifests).flatMap(([name, manifest]) => {
       const { value, faults } = kinds[kind].pick(name, { metadata: { name }, ...manifest });
@@ -29,7 +32,8 @@ function read<K extends ListedKind>(kind: K, manifests: Readonly<Record<string, 
   );
 }
 
-const specs = (of: Specs = {}) => Object.fromEntries(Object.entries(of).map(([name, spec]) => [name, { spec }]));
+const specs = (of: Specs = {}) =>
+  Object.fromEntries(Object.entries(of).map(([name, spec]) => [name, { spec }]));
 
 /** A node with these addresses: their last octet. */
 export const at = (last: number, annotations: object = {}, labels: object = {}) => ({

@@ -94,7 +94,10 @@ t.test('a new gobgpd gets policies before paths, and paths before peers', async 
 
 t.test('what it has already is not done again', async (t) => {
   t.strictSame(change(base, base), []);
-  t.strictSame(change(base, { ...base, peers: { ...peers, a: { ...peers.a, reachableBy: '10.0.0.7' } } }), []);
+  t.strictSame(
+    change(base, { ...base, peers: { ...peers, a: { ...peers.a, reachableBy: '10.0.0.7' } } }),
+    [],
+  );
 });
 
 t.test('what goes goes in reverse', async (t) => {
@@ -108,7 +111,10 @@ t.test('what goes goes in reverse', async (t) => {
 
 t.test('who is not known as a whole removes nothing', async (t) => {
   const options = { ...newest, may_withdraw: false };
-  t.strictSame(change(base, { ...base, local: [] }, options).filter((step) => step.startsWith('delete')), []);
+  t.strictSame(
+    change(base, { ...base, local: [] }, options).filter((step) => step.startsWith('delete')),
+    [],
+  );
 });
 
 t.test('a peer is changed in place where gobgpd can, and made anew where it cannot', async (t) => {
@@ -136,16 +142,29 @@ t.test('a password that changes changes its peer alone; one that is gone leaves 
   const has = (k: string) => ({ ...locked, secrets: { s: { k } } });
   t.strictSame(change(has('one'), has('one')), []);
   t.strictSame(change(has('one'), has('two')), ['update_peer 10.0.0.8']);
-  t.strictSame(change(has('one'), has('two'), oldest), ['delete_peer 10.0.0.8 comes back', 'add_peer 10.0.0.8']);
-  t.strictSame(change(has('one'), { ...locked, secrets: { s: undefined } }), [], 'the session stays as it is');
+  t.strictSame(change(has('one'), has('two'), oldest), [
+    'delete_peer 10.0.0.8 comes back',
+    'add_peer 10.0.0.8',
+  ]);
+  t.strictSame(
+    change(has('one'), { ...locked, secrets: { s: undefined } }),
+    [],
+    'the session stays as it is',
+  );
 });
 
 t.test('filters that change are judged anew at their peer, and nowhere else', async (t) => {
   const other = (filters: object) => ({ ...base, filters: { f: filters } });
   const accept = [{ action: 'Accept' }];
   const reject = [{ action: 'Reject' }];
-  t.strictSame(change(base, other({ importV4: reject, exportV4: accept })), ['set_policies', 'judge_imports 10.0.0.9']);
-  t.strictSame(change(base, other({ importV4: accept, exportV4: reject })), ['set_policies', 'judge_exports 10.0.0.9']);
+  t.strictSame(change(base, other({ importV4: reject, exportV4: accept })), [
+    'set_policies',
+    'judge_imports 10.0.0.9',
+  ]);
+  t.strictSame(change(base, other({ importV4: accept, exportV4: reject })), [
+    'set_policies',
+    'judge_exports 10.0.0.9',
+  ]);
   t.strictSame(
     change(base, other({ importV4: accept, exportV4: reject }), oldest),
     ['delete_peer 10.0.0.9 comes back', 'set_policies', 'add_peer 10.0.0.9'],
@@ -164,7 +183,9 @@ t.test('filters that change are judged anew at their peer, and nowhere else', as
 });
 
 t.test('a path with other attributes replaces the one that is there', async (t) => {
-  const advertised = { default: { prefixAdvertisements: [{ cidr: '10.1.1.0/24', communities: ['65000:1'] }] } };
+  const advertised = {
+    default: { prefixAdvertisements: [{ cidr: '10.1.1.0/24', communities: ['65000:1'] }] },
+  };
   t.strictSame(change(base, { ...base, configurations: advertised }), ['add_paths 10.1.1.0/26']);
 });
 

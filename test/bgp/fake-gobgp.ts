@@ -1,5 +1,12 @@
 /** A gobgpd in memory, behind the client's interface: keeps what it is told, and tells what a test says. */
-import { type Gobgp, type GobgpError, type Path, parseVersion, RefusedError, type WatchEvent } from 'gobgp-grpc-stubs';
+import {
+  type Gobgp,
+  type GobgpError,
+  type Path,
+  parseVersion,
+  RefusedError,
+  type WatchEvent,
+} from 'gobgp-grpc-stubs';
 
 /** What the fake looks at of a peer; the rest is kept as it came. */
 export interface FakePeer {

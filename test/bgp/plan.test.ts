@@ -31,7 +31,10 @@ t.test('configuration: every field of both objects is read (8.1 row 4)', async (
   t.match(global, { asn: 64_600, listen_port: 1790, listen_addresses: ['10.0.0.1', 'fd00::1'] });
   t.equal(settings.log_severity, 'Debug');
   const own = planOf({
-    configurations: { default: default_, 'node.n': { asNumber: 64_601, listenPort: 1791, logSeverityScreen: 'Error' } },
+    configurations: {
+      default: default_,
+      'node.n': { asNumber: 64_601, listenPort: 1791, logSeverityScreen: 'Error' },
+    },
   });
   t.match(own.global, { asn: 64_601, listen_port: 1791 });
   t.equal(own.settings.log_severity, 'Error');
@@ -64,7 +67,12 @@ t.test('what a BGPConfiguration says in vain is told by name', async (t) => {
   const fields = (object: string) => troubles[object]?.map((line) => line.split(':')[0]).sort();
   t.same(fields('BGPConfiguration default'), [
     ...['spec.ignoredInterfaces', 'spec.ipv4ElevatedRoutePriority', 'spec.ipv6ElevatedRoutePriority'],
-    ...['spec.localWorkloadPeeringIPV4', 'spec.localWorkloadPeeringIPV6', 'spec.newest', 'spec.programClusterRoutes'],
+    ...[
+      'spec.localWorkloadPeeringIPV4',
+      'spec.localWorkloadPeeringIPV6',
+      'spec.newest',
+      'spec.programClusterRoutes',
+    ],
   ]);
   t.same(fields('BGPConfiguration node.n'), [
     ...['spec.nodeMeshMaxRestartTime', 'spec.nodeMeshPassword', 'spec.nodeToNodeMeshEnabled'],
@@ -72,19 +80,38 @@ t.test('what a BGPConfiguration says in vain is told by name', async (t) => {
 });
 
 t.test('the mesh is of all nodes but reflectors, in the families that both have', async (t) => {
-  const nodes = { n: at(1), a: at(2), b: at(3, reflector), c: { annotations: { 'projectcalico.org/IPv4Address': '10.0.0.4/24' } } };
+  const nodes = {
+    n: at(1),
+    a: at(2),
+    b: at(3, reflector),
+    c: { annotations: { 'projectcalico.org/IPv4Address': '10.0.0.4/24' } },
+  };
   const plan = planOf({
     nodes: { ...nodes, d: {} },
-    configurations: { default: { nodeMeshMaxRestartTime: '33s' }, 'node.a': { listenPort: 1790, asNumber: 65_099 } },
+    configurations: {
+      default: { nodeMeshMaxRestartTime: '33s' },
+      'node.a': { listenPort: 1790, asNumber: 65_099 },
+    },
   });
   t.same(plan.addresses, ['10.0.0.2', '10.0.0.4', 'fd00::2']);
   t.match(plan.peers.get('10.0.0.2'), {
-    ...{ port: 1790, as_number: 65_099, local_as: 64_512, local_address: '10.0.0.1', restart_s: 33, filters: [] },
+    ...{
+      port: 1790,
+      as_number: 65_099,
+      local_as: 64_512,
+      local_address: '10.0.0.1',
+      restart_s: 33,
+      filters: [],
+    },
     passive: true,
   });
   t.same(planOf({ nodes, configurations: { default: { nodeToNodeMeshEnabled: false } } }).addresses, []);
   t.same(planOf({ nodes: { ...nodes, n: at(1, reflector) } }).addresses, [], 'a reflector is in no mesh');
-  t.same(planOf({ nodes: { n: at(9), a: at(2) }, more: { addresses: { ip4: '10.0.0.9' } } }).peers.get('10.0.0.2')?.passive, false);
+  t.same(
+    planOf({ nodes: { n: at(9), a: at(2) }, more: { addresses: { ip4: '10.0.0.9' } } }).peers.get('10.0.0.2')
+      ?.passive,
+    false,
+  );
 });
 
 t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)', async (t) => {
@@ -104,7 +131,14 @@ t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)
   const plan = planOf({ peers: { tor: spec }, filters: { a: {}, b: {} } });
   const peer = plan.peers.get('10.0.0.9')!;
   t.strictSame(peer, {
-    ...{ address: '10.0.0.9', port: 1790, as_number: 65_001, local_as: 65_002, passive: false, restart_s: 45 },
+    ...{
+      address: '10.0.0.9',
+      port: 1790,
+      as_number: 65_001,
+      local_as: 65_002,
+      passive: false,
+      restart_s: 45,
+    },
     ...{ keepalive_s: 2, hold_s: 6, allowed_local_as: 2, ttl_security_hops: 1, next_hop_mode: 'Self' },
     ...{ filters: ['a', 'b'], reachable_by: '10.0.0.250', by: 'BGPPeer tor' },
   });
@@ -122,7 +156,9 @@ t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)
     ttl_security: undefined,
   });
 
-  const selected = { far: { peerSelector: "rack == 'b'", nodeSelector: "rack == 'a'", reversePeering: 'Manual' } };
+  const selected = {
+    far: { peerSelector: "rack == 'b'", nodeSelector: "rack == 'a'", reversePeering: 'Manual' },
+  };
   const mesh_off = { default: { nodeToNodeMeshEnabled: false } };
   const among = (own: string, as?: number) =>
     planOf({
@@ -137,7 +173,8 @@ t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)
   t.same(among('c').addresses, [], 'a label changes whom a node peers with');
   t.equal(among('a', 65_009).peers.get('10.0.0.2')?.as_number, 65_009);
   t.same(
-    planOf({ configurations: mesh_off, peers: { x: { node: 'other', peerIP: '10.0.0.9', asNumber: 1 } } }).addresses,
+    planOf({ configurations: mesh_off, peers: { x: { node: 'other', peerIP: '10.0.0.9', asNumber: 1 } } })
+      .addresses,
     [],
   );
 
@@ -149,7 +186,10 @@ t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)
     },
   });
   t.equal(twice.peers.get('10.0.0.9')?.as_number, 2, 'that for all nodes counts, and nothing flaps');
-  t.match(twice.troubles, { 'BGPPeer a': [/10\.0\.0\.9 is a peer by BGPPeer b already/], 'BGPPeer c': [/BGPPeer b/] });
+  t.match(twice.troubles, {
+    'BGPPeer a': [/10\.0\.0\.9 is a peer by BGPPeer b already/],
+    'BGPPeer c': [/BGPPeer b/],
+  });
 
   const odd = planOf({
     peers: { pods: { localWorkloadSelector: 'all()' }, six: { peerIP: 'fd00::9', asNumber: 1, newest: 1 } },
@@ -185,7 +225,10 @@ t.test('route reflectors: clients, other reflectors, and peers that peer back', 
     route_reflector_client: true,
     route_reflector_cluster_id: '244.0.0.1',
   });
-  const manual = planOf({ nodes, peers: { up: { peerSelector: 'has(rr)', nodeSelector: '!has(rr)', reversePeering: 'Manual' } } });
+  const manual = planOf({
+    nodes,
+    peers: { up: { peerSelector: 'has(rr)', nodeSelector: '!has(rr)', reversePeering: 'Manual' } },
+  });
   t.same(manual.addresses, []);
 });
 
@@ -271,7 +314,8 @@ function statements(plan: ReturnType<typeof planOf>, direction: 'import' | 'expo
       const [, concern, , what] = name.split(' ');
       const set = conditions?.prefix_set && by_name.get(conditions.prefix_set.name);
       const prefixes = [...(set?.prefixes ?? [])].map(
-        ({ ip_prefix, mask_length_min, mask_length_max }) => `${ip_prefix} ${mask_length_min}-${mask_length_max}`,
+        ({ ip_prefix, mask_length_min, mask_length_max }) =>
+          `${ip_prefix} ${mask_length_min}-${mask_length_max}`,
       );
       const lists = (['community_set', 'large_community_set', 'as_path_set'] as const).flatMap((field) => {
         const named = conditions?.[field];
@@ -298,16 +342,38 @@ t.test('route policy: nothing of others is told but what is of the pools (8.1 ro
       on: { cidr: '10.1.8.128/25' },
       six: { cidr: 'fd01::/48' },
     },
-    local: [{ prefix: '10.1.1.0/26' }, { prefix: '10.1.2.7/32' }, { prefix: '10.96.0.0/16', source: 'service' }],
+    local: [
+      { prefix: '10.1.1.0/26' },
+      { prefix: '10.1.2.7/32' },
+      { prefix: '10.96.0.0/16', source: 'service' },
+    ],
     configurations: { default: { serviceExternalIPs: [{ cidr: '203.0.113.0/24' }] } },
   });
   t.strictSame(statements(plan, 'export'), [
     { concern: 'all', what: 'own', route_type: 'local', route_action: 'accept' },
-    { concern: 'all', what: 'own-block-4', prefixes: ['10.1.1.0/26 27-32'], match: 'any', route_action: 'reject' },
-    { concern: 'all', what: 'pool-4', prefixes: ['10.1.8.128/25 25-32'], match: 'any', route_action: 'accept' },
+    {
+      concern: 'all',
+      what: 'own-block-4',
+      prefixes: ['10.1.1.0/26 27-32'],
+      match: 'any',
+      route_action: 'reject',
+    },
+    {
+      concern: 'all',
+      what: 'pool-4',
+      prefixes: ['10.1.8.128/25 25-32'],
+      match: 'any',
+      route_action: 'accept',
+    },
     // The longest pool of a route decides: the family with the longest goes first.
     { concern: 'all', what: 'pool-6', prefixes: ['fd01::/48 48-128'], match: 'any', route_action: 'accept' },
-    { concern: 'all', what: 'pool-not-exported-4', prefixes: ['10.1.8.0/24 24-32'], match: 'any', route_action: 'reject' },
+    {
+      concern: 'all',
+      what: 'pool-not-exported-4',
+      prefixes: ['10.1.8.0/24 24-32'],
+      match: 'any',
+      route_action: 'reject',
+    },
     { concern: 'all', what: 'pool-4', prefixes: ['10.1.0.0/16 16-32'], match: 'any', route_action: 'accept' },
   ]);
   t.same(statements(plan, 'import'), []);
@@ -315,7 +381,11 @@ t.test('route policy: nothing of others is told but what is of the pools (8.1 ro
     nodes: { n: at(1, reflector) },
     configurations: { default: { serviceExternalIPs: [{ cidr: '203.0.113.0/24' }] } },
   });
-  t.match(statements(rr, 'export').at(-1), { what: 'reflected-4', prefixes: ['203.0.113.0/24 24-32'], route_action: 'accept' });
+  t.match(statements(rr, 'export').at(-1), {
+    what: 'reflected-4',
+    prefixes: ['203.0.113.0/24 24-32'],
+    route_action: 'accept',
+  });
 });
 
 t.test('next hops: only what differs from BGP’s own way is said', async (t) => {
@@ -336,9 +406,18 @@ t.test('next hops: only what differs from BGP’s own way is said', async (t) =>
 
 t.test('filters: operators, lengths, order and missing fields (8.1 row 1)', async (t) => {
   const peer = { peerIP: '10.0.0.9', asNumber: 65_001, filters: ['f'] };
-  const ruled = (rules: readonly object[], more: object = {}, version = '4.8.0', direction: 'import' | 'export' = 'import') => {
+  const ruled = (
+    rules: readonly object[],
+    more: object = {},
+    version = '4.8.0',
+    direction: 'import' | 'export' = 'import',
+  ) => {
     const filters = { f: { [`${direction}V4`]: rules, [`${direction}V6`]: [{ action: 'Reject' }] } };
-    const plan = planOf({ peers: { p: { ...peer, ...more } }, filters, more: { version: parseVersion(version)! } });
+    const plan = planOf({
+      peers: { p: { ...peer, ...more } },
+      filters,
+      more: { version: parseVersion(version)! },
+    });
     return { plan, list: statements(plan, direction).filter(({ concern }) => concern === '10.0.0.9') };
   };
   const only = (rule: object, more: object = {}) =>
@@ -346,12 +425,30 @@ t.test('filters: operators, lengths, order and missing fields (8.1 row 1)', asyn
   const reject = { route_action: 'reject' };
   const cidr = '10.1.0.0/16';
   for (const [rule, expected] of [
-    [{ cidr, matchOperator: 'Equal' }, { prefixes: ['10.1.0.0/16 16-16'], match: 'any' }],
-    [{ cidr, matchOperator: 'NotEqual' }, { prefixes: ['10.1.0.0/16 16-16'], match: 'invert' }],
-    [{ cidr, matchOperator: 'In' }, { prefixes: ['10.1.0.0/16 16-32'], match: 'any' }],
-    [{ cidr, matchOperator: 'NotIn' }, { prefixes: ['10.1.0.0/16 16-32'], match: 'invert' }],
-    [{ cidr, matchOperator: 'In', prefixLength: { min: 24 } }, { prefixes: ['10.1.0.0/16 24-32'], match: 'any' }],
-    [{ cidr, matchOperator: 'In', prefixLength: { max: 24 } }, { prefixes: ['10.1.0.0/16 16-24'], match: 'any' }],
+    [
+      { cidr, matchOperator: 'Equal' },
+      { prefixes: ['10.1.0.0/16 16-16'], match: 'any' },
+    ],
+    [
+      { cidr, matchOperator: 'NotEqual' },
+      { prefixes: ['10.1.0.0/16 16-16'], match: 'invert' },
+    ],
+    [
+      { cidr, matchOperator: 'In' },
+      { prefixes: ['10.1.0.0/16 16-32'], match: 'any' },
+    ],
+    [
+      { cidr, matchOperator: 'NotIn' },
+      { prefixes: ['10.1.0.0/16 16-32'], match: 'invert' },
+    ],
+    [
+      { cidr, matchOperator: 'In', prefixLength: { min: 24 } },
+      { prefixes: ['10.1.0.0/16 24-32'], match: 'any' },
+    ],
+    [
+      { cidr, matchOperator: 'In', prefixLength: { max: 24 } },
+      { prefixes: ['10.1.0.0/16 16-24'], match: 'any' },
+    ],
     [{ cidr, matchOperator: 'NotIn', prefixLength: { min: 8, max: 12 } }, {}],
     [{}, {}],
     [{ communities: { values: ['65000:1'] } }, { lists: ['^65000:1$'] }],
@@ -390,7 +487,11 @@ t.test('filters: operators, lengths, order and missing fields (8.1 row 1)', asyn
 
   const missing = planOf({ peers: { p: peer } });
   for (const direction of ['import', 'export'] as const)
-    t.match(statements(missing, direction)[0], { concern: '10.0.0.9', what: 'filter:f', ...reject }, 'fails closed');
+    t.match(
+      statements(missing, direction)[0],
+      { concern: '10.0.0.9', what: 'filter:f', ...reject },
+      'fails closed',
+    );
   t.match(missing.troubles, { 'BGPPeer p': [/there is no BGPFilter f/] });
 
   const old = ruled([{ priority: 7, action: 'Accept' }, { action: 'Accept' }], {}, '3.10.0');
@@ -398,15 +499,21 @@ t.test('filters: operators, lengths, order and missing fields (8.1 row 1)', asyn
   t.match(old.plan.troubles, { 'BGPFilter f': [/importV4\[0\]\.priority: needs gobgpd 4/] });
 
   t.same(
-    ruled([{ source: 'RemotePeers', action: 'Reject' }], {}, '4.8.0', 'export').list.map(({ route_type }) => route_type),
+    ruled([{ source: 'RemotePeers', action: 'Reject' }], {}, '4.8.0', 'export').list.map(
+      ({ route_type }) => route_type,
+    ),
     ['internal', 'external'],
   );
   t.same(
-    ruled([{ asPathPrefix: [65_002], action: 'Reject' }], {}, '4.8.0', 'export').list.map(({ lists }) => lists),
+    ruled([{ asPathPrefix: [65_002], action: 'Reject' }], {}, '4.8.0', 'export').list.map(
+      ({ lists }) => lists,
+    ),
     [['^64512_65002_']],
     'towards another AS the own one is in front by then',
   );
-  const names = plan.policies.policies.flatMap(({ statements: each = [] }) => [...each].map(({ name }) => name));
+  const names = plan.policies.policies.flatMap(({ statements: each = [] }) =>
+    [...each].map(({ name }) => name),
+  );
   t.equal(new Set(names).size, names.length, 'names of statements are unique over all policies');
 });
 

@@ -62,7 +62,11 @@ t.test('own paths and what is no path of unicast are nobody’s route', async (t
 });
 
 t.test('what a lost gobgpd had told holds until its peers have told all again', async (t) => {
-  const table = begun(path('10.1.0.0/26', '10.0.0.2'), path('10.2.0.0/26', '10.0.0.2'), path('10.3.0.0/26', '10.0.0.3'));
+  const table = begun(
+    path('10.1.0.0/26', '10.0.0.2'),
+    path('10.2.0.0/26', '10.0.0.2'),
+    path('10.3.0.0/26', '10.0.0.3'),
+  );
   table.lost(1000);
   t.notOk(table.settled);
   table.begin();

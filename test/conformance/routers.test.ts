@@ -55,7 +55,10 @@ protocol bgp x_node {
       node.set(kind, 'none', undefined);
     node.set('Node', 'n', {
       metadata: {
-        annotations: { 'projectcalico.org/IPv4Address': '10.0.0.1/24', 'projectcalico.org/IPv6Address': 'fd00::1/64' },
+        annotations: {
+          'projectcalico.org/IPv4Address': '10.0.0.1/24',
+          'projectcalico.org/IPv6Address': 'fd00::1/64',
+        },
       },
     });
     node.set('IPPool', 'p', { spec: { cidr: '10.1.0.0/16' } });
@@ -95,11 +98,17 @@ protocol bgp x_node {
       'nobody is waited for',
       async () => {
         look();
-        return (await node.describe()).routes.peers_waited_for === 0 && bird.isUp('node') && frr.isUp('10.0.0.1');
+        return (
+          (await node.describe()).routes.peers_waited_for === 0 && bird.isUp('node') && frr.isUp('10.0.0.1')
+        );
       },
       90_000,
     );
     t.same([...lost], [], 'routers keep what they have of a gobgpd that died');
-    t.same(node.told.filter((line) => line.startsWith('-')), [], 'and so does this node');
+    t.same(
+      node.told.filter((line) => line.startsWith('-')),
+      [],
+      'and so does this node',
+    );
     t.match(bird.ask('show protocols all x_node'), /Restart time: +120/);
   });
