@@ -142,6 +142,7 @@ t.test('one that is to begin anew is ended once, and only if it is the one that 
   const { kit, launcher, told, die } = await started(t);
   launcher.take();
   await kit.tell({ type: 'Renew', pid: 99, reason: 'old' });
+  await kit.tell({ type: 'Exited', exit: { pid: 99, reason: 'old' } });
   t.same(launcher.take(), []);
   await kit.tell({ type: 'Renew', pid: 101, reason: 'another AS' });
   await kit.tell({ type: 'Renew', pid: 101, reason: 'another AS' });

@@ -135,6 +135,13 @@ t.test('BGP is started when the node has its addresses and the objects are known
   for (const kind of listed) await tell(kind);
   await clock.advance(1000);
   t.same(daemon.take(), [], 'the address of the node is not there');
+  const without_peers = await started(t);
+  for (const kind of listed.filter((each) => each !== 'BGPPeer')) await without_peers.tell(kind);
+  await without_peers.kit.tell(ready);
+  const waiting = new FakeGobgp();
+  await without_peers.launch(waiting);
+  await without_peers.clock.advance(1000);
+  t.same(waiting.take(), [], 'nobody knows whom to peer with');
   await kit.tell(ready);
   await clock.advance(1000);
   t.same(daemon.take(), [

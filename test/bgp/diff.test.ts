@@ -55,7 +55,7 @@ const newest = { updates: true, withdraws: true, may_withdraw: true };
 const oldest = { updates: false, withdraws: false, may_withdraw: true };
 
 const shown = (steps: readonly BgpStep[]) =>
-  steps.map((step) => {
+  steps.map((step): string => {
     switch (step.type) {
       case 'delete_peer':
         return `${step.type} ${step.address}${step.comes_back ? ' comes back' : ''}`;
@@ -71,7 +71,7 @@ const shown = (steps: readonly BgpStep[]) =>
       case 'judge_imports':
       case 'judge_exports':
         return `${step.type} ${step.address}`;
-      case 'set_policies':
+      default:
         return step.type;
     }
   });
@@ -176,8 +176,11 @@ t.test('filters that change are judged anew at their peer, and nowhere else', as
     'what is said to all costs nobody a session',
   );
   t.strictSame(
-    change({ ...base, peers: { b: peers.b } }, base),
-    ['add_peer 10.0.0.8'],
+    change(
+      { ...base, peers: { b: peers.b } },
+      { ...base, peers: { a: { ...peers.a, filters: ['f'] }, b: peers.b } },
+    ),
+    ['set_policies', 'add_peer 10.0.0.8'],
     'the place of a peer’s rules among those of others is no change of them',
   );
 });
