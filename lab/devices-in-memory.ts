@@ -1,4 +1,4 @@
-import { hostNamespacePath } from '../src/uplink/uplink-host.js';
+import { hostNamespacePath } from '../src/host/host-namespace.js';
 import type { FakeHostNetwork } from './fake-host-network.js';
 import type { Devices, OpenTap, TapDevice } from './vpp/devices.js';
 

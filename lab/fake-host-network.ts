@@ -33,7 +33,7 @@ const NAMED_DIRECTORY = '/var/run/netns';
 export class FakeHostNetwork implements HostNetwork {
   readonly mutations: Mutation[] = [];
   /** What was asked of `removeTun`, in that order. */
-  readonly removals: { readonly path: string; readonly name: string; readonly urgent: boolean }[] = [];
+  readonly removals: { readonly path: string; readonly link: number; readonly urgent: boolean }[] = [];
   /** The kernel removes nothing before this resolves. */
   removable: Promise<void> = Promise.resolve();
   readonly #namespaces = new Map<string, FakeNamespaceState>();
@@ -147,11 +147,11 @@ export class FakeHostNetwork implements HostNetwork {
   }
 
   /** As a change, so that faults and mutations are those of `delete_link`. */
-  async removeTun(path: string, name: string, id: NamespaceId, urgent = false): Promise<void> {
-    this.removals.push({ path, name, urgent });
+  async removeTun(path: string, index: number, id: NamespaceId, urgent = false): Promise<void> {
+    this.removals.push({ path, link: index, urgent });
     await this.removable;
     const state = this.#namespaces.get(path);
-    const link = state?.named(name);
+    const link = state?.links.get(index);
     if (state?.id !== id || link?.kind !== 'tun') return;
     const failure = this.change(state, { do: 'delete_link', link: link.index });
     if (failure) throw failure;
@@ -229,8 +229,14 @@ export class FakeHostNetwork implements HostNetwork {
         return state.deleteRoute(change.route);
       case 'add_altname': {
         const link = state.require(change.link);
-        if (link.altnames?.includes(change.altname)) throw new Refusal('EEXIST');
+        if (state.named(change.altname)) throw new Refusal('EEXIST');
         link.altnames = [...(link.altnames ?? []), change.altname];
+        return;
+      }
+      case 'delete_altname': {
+        const link = state.require(change.link);
+        if (!link.altnames?.includes(change.altname)) throw new Refusal('ENOENT');
+        link.altnames = link.altnames.filter((altname) => altname !== change.altname);
         return;
       }
       case 'set_nexthop':
@@ -294,7 +300,7 @@ export class FakeHostNetwork implements HostNetwork {
     if (!target) throw new Refusal('ENOENT');
     if (target === state) return;
     const name = change.name ?? link.name;
-    if (target.named(name)) throw new Refusal('EEXIST');
+    if ([name, ...(link.altnames ?? [])].some((each) => target.named(each))) throw new Refusal('EEXIST');
     this.#tell(state, { event: 'link_removed', link: toLink(link) });
     state.remove(link);
     delete link.master;

@@ -15,7 +15,7 @@ export function hostInside(lab: NetnsLab, name: string): HostNetwork {
     },
     inNamespace: (path, run) => lab.host.inNamespace(path, run),
     identify: (path) => lab.host.identify(path),
-    removeTun: (path, tun, id, urgent) => lab.host.removeTun(path, tun, id, urgent),
+    removeTun: (path, link, id, urgent) => lab.host.removeTun(path, link, id, urgent),
     exists: (path) => lab.host.exists(path),
     createNamed: (other) => lab.host.createNamed(other),
     removeNamed: (other) => lab.host.removeNamed(other),

@@ -14,6 +14,9 @@ export interface LabClusterOptions extends NodesOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** Several VPPs start at the same time, on whatever cores there are. */
+const ready_ms = 60_000;
+
 export class LabCluster {
   readonly nodes: Nodes;
   readonly traffic: Traffic;
@@ -27,7 +30,7 @@ export class LabCluster {
 
   /** Resolves when all nodes are ready and have their pods. */
   static async start(options: LabClusterOptions): Promise<LabCluster> {
-    const cluster = new LabCluster(options);
+    const cluster = new LabCluster({ management: 'stand_in' in options.vpp, ...options });
     try {
       await cluster.#begin(options);
       return cluster;
@@ -54,7 +57,7 @@ export class LabCluster {
       node.launch();
     }
     for (const node of this.#running) {
-      await node.untilReady();
+      await node.untilReady(ready_ms);
       for (const pod of node.topology.pods) await node.add(pod);
     }
   }
@@ -81,8 +84,12 @@ export class LabCluster {
   }
 
   /** IPAM gives one more block to a node. */
-  async giveBlock(site: NodeSite, cidr: string): Promise<void> {
-    await this.server.put(...blockOf(site.name, cidr));
+  async giveBlock({ name }: Pick<NodeSite, 'name'>, cidr: string): Promise<void> {
+    await this.server.put(...blockOf(name, cidr));
+  }
+
+  async takeBlock({ name }: Pick<NodeSite, 'name'>, cidr: string): Promise<void> {
+    await this.server.remove(...blockOf(name, cidr));
   }
 
   /** Ends all and removes it; may be called twice. */

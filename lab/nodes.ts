@@ -22,6 +22,8 @@ export interface NodesOptions {
   readonly pods?: number;
   /** Of the nodes' uplinks; 1500 when absent. */
   readonly mtu?: number;
+  /** Each node has a second link, by which it reaches `router_address` though its VPP forwards nothing. */
+  readonly management?: boolean;
 }
 
 export interface NodeSite extends Site {
@@ -58,11 +60,12 @@ export class Nodes implements Inside {
   readonly sites: readonly NodeSite[];
   readonly #children = new Set<ChildProcess>();
 
-  constructor({ subnets: places = [0, 0], pods = 1, mtu = 1500 }: NodesOptions = {}) {
+  constructor({ subnets: places = [0, 0], pods = 1, mtu = 1500, management = false }: NodesOptions = {}) {
     removeStale();
     try {
       this.#addRouter(new Set(places));
       this.sites = places.map((subnet, at) => this.#addNode(at + 1, subnet, pods, mtu));
+      if (management) for (const [at, { name }] of this.sites.entries()) this.#addManagement(name, at + 1);
     } catch (error) {
       this.lab.close();
       throw error;
@@ -152,6 +155,12 @@ export class Nodes implements Inside {
       inside: (...given) => this.inside(...given),
       spawn: (...given) => this.spawn(...given),
     };
+  }
+
+  #addManagement(name: string, number: number): void {
+    const near = { namespace: name, name: 'mgmt0', addresses: [`10.9.${number}.2/24`] };
+    this.lab.veth(near, { namespace: router, name: `${name}m`, addresses: [`10.9.${number}.1/24`] });
+    this.lab.run(name, 'ip', 'route', 'add', router_address.ip4, 'via', `10.9.${number}.1`);
   }
 
   #within(name: string, run: (namespace: NetworkNamespace) => void): void {

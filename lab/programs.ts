@@ -7,6 +7,7 @@ const packages = {
   ip: 'iproute2',
   nsenter: 'util-linux',
   ping: 'iputils-ping',
+  radvd: 'radvd',
 } as const;
 
 export type Program = keyof typeof packages;

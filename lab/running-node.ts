@@ -17,7 +17,7 @@ import type { Status } from '../src/debug/status.js';
 import { recordedSlot } from '../src/desired/admission.js';
 import { desiredPod, podMtu } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
-import { desiredNode, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
+import { desiredNode, hostTapTag, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
 import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import type { VppObject } from '../src/objects/object.js';
@@ -25,9 +25,10 @@ import type { Path } from '../src/objects/routing.js';
 import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
 import { PodState } from '../src/pods/pod-state.js';
 import { reconcile } from '../src/reconcile/reconcile.js';
+import { advertisementIn } from '../src/uplink/advertised.js';
 import { CapturedStore } from '../src/uplink/captured.js';
 import { largeSegments } from '../src/uplink/drivers.js';
-import { uplinkOf } from '../src/uplink/uplink-host.js';
+import { uplinkOf } from '../src/uplink/uplink-of.js';
 import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
@@ -339,7 +340,7 @@ export class RunningNode<S extends Site = Topology> {
       const untagged = snapshot.interfaces
         .filter(({ tag, name }) => tag === '' && name !== 'local0')
         .map(({ name }) => `remove interface ${name}`);
-      const operations = reconcile(this.desired(), snapshot.objects, snapshot.unsure).map(
+      const operations = reconcile(this.desired(snapshot.objects), snapshot.objects, snapshot.unsure).map(
         ({ action, object }) => `${action} ${JSON.stringify(object)}`,
       );
       return [...untagged, ...operations];
@@ -386,16 +387,26 @@ export class RunningNode<S extends Site = Topology> {
     );
   }
 
-  /** All objects of the node and its pods, computed from what is on disk by the functions that the node uses. */
-  desired(): VppObject[] {
+  /**
+   * All objects of the node and its pods, computed from what is on disk by the functions that the node uses. What routers have said only VPP
+   * knows: it is taken from these objects of it.
+   */
+  desired(seen: readonly VppObject[] = []): VppObject[] {
     const { config } = this;
     const gso = largeSegments(config.gates.gso, config.uplinks);
     const store = new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), bootId() ?? '');
     const uplinks = (store.load()?.uplinks ?? []).map((captured) =>
       uplinkOf(captured, gso, uplinkTag(captured.spec.interface_name)),
     );
+    const repeated = new Map(
+      uplinks.flatMap(({ name }) => {
+        const found = advertisementIn(seen, hostTapTag(name));
+        return found === undefined ? [] : [[name, found] as const];
+      }),
+    );
     const inputs: NodeInputs = {
       uplinks,
+      repeated,
       tap_address: config.tap_address,
       tap: {
         rx_ring_size: config.host_tap.rx_ring_size,

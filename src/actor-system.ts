@@ -11,7 +11,7 @@ import { AskTable } from './supervision/asks.js';
 import { Cell, type Supervisor } from './supervision/cell.js';
 import { Children } from './supervision/children.js';
 import { ActorDown, toError } from './supervision/errors.js';
-import { detailsOf, nodeOf } from './supervision/introspection.js';
+import { detailsOf, nodeOf, nodeOfMoved } from './supervision/introspection.js';
 import { Ref } from './supervision/ref.js';
 import { Ring } from './supervision/ring.js';
 import {
@@ -72,6 +72,11 @@ export interface ActorSystem {
   describe(path: string, within_ms: number): Promise<unknown>;
   /** The tree as it is now, read without a message: works while actors are stuck. */
   tree(): TreeNode;
+  /**
+   * As `tree`, for who asks often: an actor without children to which nothing has happened since is shown as it was shown last, by the same
+   * object. Its gauges, and what time alone changes, are of then.
+   */
+  treeMoved(): TreeNode;
   /** One actor in full; undefined when nobody lives at the path. */
   node(path: string): ActorDetails | undefined;
   /** The last 1000 notable events, oldest first. */
@@ -204,6 +209,7 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     ask: (to, question, within_ms) => asks.ask(undefined, to, question, within_ms),
     describe: (path, within_ms) => asks.describe(new Ref<never>(runtime, path), within_ms),
     tree: () => nodeOf(root),
+    treeMoved: () => nodeOfMoved(root),
     node(path) {
       const cell = runtime.cells.get(path);
       return cell && detailsOf(cell);

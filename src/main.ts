@@ -8,12 +8,13 @@ import { type Config, ConfigError, loadConfig, loadRestoreConfig, type RestoreCo
 import { runCommand } from './host/command.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
+import { within } from './linux/within.js';
+import { endSignals } from './node/end-signals.js';
 import { lastWord } from './node/last-word.js';
-import { hostRootOf, linuxParts, restoreParts } from './node/parts.js';
-import { runNode } from './node/run.js';
+import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
+import { startNode } from './node/start.js';
 import { driver_names } from './uplink/drivers.js';
-import { withOwnNames } from './uplink/own-names.js';
-import { within } from './uplink/uplink-host.js';
+import { byOwnNames } from './uplink/own-names.js';
 
 const failed = 1;
 /** In an upgrade the old life is still giving the host back when the new one begins. */
@@ -66,12 +67,6 @@ function missing(config: Config): Problem[] {
   );
 }
 
-/** See withOwnNames. */
-function byOwnNames(config: Config): Config {
-  const host = new LinuxHost(config.paths.netns_dir);
-  return { ...config, uplinks: within(host.open(), (own) => withOwnNames(config.uplinks, own)) };
-}
-
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(loadConfig, env);
@@ -83,15 +78,15 @@ const code = await runCli(process.argv.slice(2), process.env, {
     }
     // Neither VPP nor a hook has any use for it.
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
-    const config = byOwnNames(read.config);
-    return alone(config, upgrade_ms, async () => runNode(await linuxParts(config), read.warnings));
+    const { config } = read;
+    return alone(config, upgrade_ms, () => startNode(config, read.warnings));
   },
 
   async check({ env }) {
     const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
-    const config = byOwnNames(read.config);
-    const host = new LinuxHost(config.paths.netns_dir);
+    const host = new LinuxHost(read.config.paths.netns_dir);
+    const config = within(host.open(), (own) => byOwnNames(read.config, own));
     const facts = await gatherCheckFacts(config, {
       host_root: hostRootOf(config),
       openNetwork: () => host.open(),
@@ -106,7 +101,12 @@ const code = await runCli(process.argv.slice(2), process.env, {
     const config = readConfig(loadRestoreConfig, env);
     if (config === undefined) return failed;
     return alone(config, 0, async () => {
-      const { restored, vpp_ended } = await lastWord(restoreParts(config));
+      const ending = endSignals();
+      const parts = restoreParts(config, openMachine(config));
+      ending.addEventListener('abort', () => {
+        parts.log.info({}, `host(restore) ${ending.reason}: it ends when the host has its network`);
+      });
+      const { restored, vpp_ended } = await lastWord(parts);
       return restored && vpp_ended ? 0 : failed;
     });
   },

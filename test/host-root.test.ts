@@ -17,7 +17,11 @@ import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../sr
 const reason = canUseNetns();
 /** Whatever is at the path. */
 function removeTun(lab: NetnsLab, path: string, name: string): Promise<void> {
-  return lab.host.removeTun(path, name, lab.host.identify(path) ?? '0:0');
+  const id = lab.host.identify(path);
+  const namespace = id === undefined ? undefined : lab.host.open(path, id);
+  const { index = 99 } = namespace?.link(name) ?? {};
+  namespace?.close();
+  return lab.host.removeTun(path, index, id ?? '0:0');
 }
 
 const root = reason === undefined ? {} : { skip: reason };
@@ -134,8 +138,20 @@ t.test('a namespace is known by what it is, not by its path', root, async (t) =>
   t.throws(() => lab.host.open(other, id), { message: `another network namespace stands at ${other} now` });
   t.throws(() => lab.host.open(OWN_NAMESPACE_PATH, id), /another network namespace/);
   lab.run('other', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
-  await lab.host.removeTun(other, 'eth0', id);
+  await lab.host.removeTun(other, lab.open('other').link('eth0')!.index, id);
   t.ok(lab.open('other').link('eth0'), 'that of another pod stays');
+});
+
+t.test('a removal whose turn comes late does not take the next device of that name', root, async (t) => {
+  const lab = withLab(t);
+  const make = () => lab.run('pod', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
+  make();
+  const path = lab.namespace('pod');
+  const { index } = lab.open('pod').link('eth0')!;
+  await removeTun(lab, path, 'eth0');
+  make();
+  await lab.host.removeTun(path, index, lab.host.identify(path)!);
+  t.ok(lab.open('pod').link('eth0'));
 });
 
 t.test('what is no tun or tap is not removed', root, async (t) => {

@@ -1,6 +1,6 @@
 /** `restore` as an operator calls it, after a node and its VPP are gone, in what state ever the rest is. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -24,6 +24,17 @@ const boot_id = bootId() ?? 'unknown';
 interface Restore {
   readonly environment?: Readonly<Record<string, string>>;
   readonly stdio?: 'full' | 'closed';
+}
+
+/** Resolves when somebody writes this file. */
+function appears(directory: string, file: string): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(directory, (_, name) => {
+      if (name !== file) return;
+      watcher.close();
+      resolve();
+    });
+  });
 }
 
 /** A host in a namespace, whose uplink is in the hands of a VPP that is no more. */
@@ -94,17 +105,36 @@ class Host {
     return vpp;
   }
 
+  /** Something more to undo: a service of the host that takes its time. Answers when that has begun, once. */
+  slowService(): Promise<void> {
+    const begun = join(this.journal, '..', 'begun');
+    const command = `echo begun > ${begun}; sleep 0.5`;
+    const { journal } = openJournal(this.journal, boot_id, 0);
+    journal.record([
+      { kind: 'run_command', argv: ['sh', '-c', command], timeout_ms: 5000, after_boot: false },
+    ]);
+    return appears(join(begun, '..'), 'begun');
+  }
+
   /** Answers the exit code. */
-  restore({ environment, stdio }: Restore = {}): Promise<number | null> {
+  async restore(how: Restore = {}): Promise<number | null> {
+    return (await this.run('restore', how)).ended;
+  }
+
+  /** A subcommand, and its exit code; null: a signal has ended it. */
+  run(
+    command: 'run' | 'restore',
+    { environment, stdio }: Restore = {},
+  ): { readonly child: ChildProcess; readonly ended: Promise<number | null> } {
     const full = stdio === 'full' ? openSync('/dev/full', 'w') : 'pipe';
-    const child = this.topology.spawn('node', [process.execPath, program, 'restore'], {
+    const child = this.topology.spawn('node', [process.execPath, program, command], {
       env: { ...this.environment, ...environment },
       stdio: ['ignore', full, full],
     });
     if (typeof full === 'number') closeSync(full);
     if (stdio === 'closed') for (const stream of [child.stdout, child.stderr]) stream?.destroy();
     else for (const stream of [child.stdout, child.stderr]) stream?.resume();
-    return new Promise((resolve) => child.once('exit', resolve));
+    return { child, ended: new Promise((resolve) => child.once('exit', resolve)) };
   }
 }
 
@@ -182,4 +212,39 @@ t.test('an uplink of which nothing is known any more comes back, and that is no 
     host.topology.within('node', (node) => node.link('eth0')),
     { kind: 'veth', up: true, promisc: false },
   );
+});
+
+t.test('an end that is asked for in the middle of an undo waits for it', root, async (t) => {
+  const host = new Host(t);
+  for (const [command, signal] of [
+    ['restore', 'SIGHUP'],
+    ['run', 'SIGTERM'],
+  ] as const) {
+    host.take();
+    const hasBegun = host.slowService();
+    const { child, ended } = host.run(command);
+    await hasBegun;
+    child.kill(signal);
+    t.equal(await ended, 0, `${command}: ${signal}`);
+    host.isRestored(t, command);
+    t.notOk(existsSync(host.journal), 'nothing is left to undo');
+  }
+});
+
+t.test('an uplink that has to be given back first is known by its own name', root, async (t) => {
+  const host = new Host(t);
+  host.topology.lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'eth0', 'altname', 'lan0');
+  host.take();
+  const directory = host.environment.CALICOVPP_CONFIG_DIR!;
+  const { child, ended } = host.run('run', {
+    environment: {
+      CALICOVPP_INTERFACES: host.environment.CALICOVPP_INTERFACES!.replace('eth0', 'lan0'),
+      CALICOVPP_CONFIG_TEMPLATE: '# the uplink is __VPP_DATAPLANE_IF__',
+      CALICOVPP_VPP_BINARY: '/bin/false',
+    },
+  });
+  await appears(directory, 'startup.conf');
+  child.kill('SIGTERM');
+  t.equal(await ended, 0);
+  t.match(readFileSync(join(directory, 'startup.conf'), 'utf8'), /the uplink is eth0/);
 });

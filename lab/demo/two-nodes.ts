@@ -66,9 +66,11 @@ export class TwoNodes {
       await sleep(look_ms);
       shown = await first!.ways();
     }
-    teller.say(`The pools say: packets between nodes go ${name}. So n1 leads to the blocks of n2:`);
+    teller.say(
+      `The pools say: packets between pods of two nodes go ${name}. So n1 leads to the blocks of n2:`,
+    );
     teller.table(families.map((family) => [blocks[family], 'by', String(shown.routes[blocks[family]])]));
-    teller.prove(`n1 sends ${name}`, shown.routes[blocks.ip4] === tunnel);
+    teller.prove(`n1 sends to pods of n2 ${name}`, shown.routes[blocks.ip4] === tunnel);
     if (!this.#has_packets) return [];
     const answered = await this.#pings();
     teller.prove(`pings from n1p1 to n2p1 are answered, by IPv4 and IPv6, ${name}`, answered);

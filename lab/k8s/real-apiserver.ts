@@ -91,6 +91,12 @@ export class Wire {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** By a Unix socket, which is there for all network namespaces. */
+  async openAt(path: string): Promise<void> {
+    this.#server.listen(path);
+    await once(this.#server, 'listening');
+  }
+
   cut(): void {
     this.is_cut = true;
     for (const socket of this.#sockets) socket.destroy();

@@ -29,7 +29,7 @@ export interface StandInOptions {
   readonly tls?: Certificate;
   /** 0 or absent: any. */
   readonly port?: number;
-  /** 127.0.0.1 when absent. */
+  /** `127.0.0.1` when absent. */
   readonly address?: string;
 }
 
@@ -138,8 +138,8 @@ export class StandInApiServer {
   }
 
   get url(): string {
-    const { port } = this.#server.address() as AddressInfo;
-    return `${this.#options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `${this.#options.tls ? 'https' : 'http'}://${address}:${port}`;
   }
 
   get watchers(): readonly Watcher[] {

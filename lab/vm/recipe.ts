@@ -14,6 +14,7 @@ export const packages: readonly string[] = [
   'iproute2',
   'iputils-ping',
   // What may manage a host's network.
+  'nftables',
   'systemd-resolved',
   'network-manager',
   'ifupdown',

@@ -46,6 +46,26 @@ interface Link6 {
   address: string;
   locks: number;
   send_radv: boolean;
+  readonly advertised: Advertised;
+}
+
+/** Of an interface that advertises. */
+interface Advertised {
+  managed: boolean;
+  other: boolean;
+  lifetime_s: number;
+  interval_s_max: number;
+  interval_s_min: number;
+  /** What was the MTU of IPv6 when that was enabled. */
+  readonly link_mtu: number;
+  readonly prefixes: Map<string, AdvertisedPrefix>;
+}
+
+interface AdvertisedPrefix {
+  readonly on_link: boolean;
+  readonly autonomous: boolean;
+  readonly valid_s: number;
+  readonly preferred_s: number;
 }
 
 export interface Interface {
@@ -340,7 +360,16 @@ export class Interfaces {
       return;
     }
     const address = linkLocalFrom(one.ethernet ? one.mac : this.randomMac());
-    one.link6 = { address, locks: 1, send_radv: false };
+    const advertised = {
+      managed: false,
+      other: false,
+      lifetime_s: 600,
+      interval_s_max: 200,
+      interval_s_min: 150,
+      link_mtu: one.mtu[2] || one.mtu[0],
+      prefixes: new Map(),
+    };
+    one.link6 = { address, locks: 1, send_radv: false, advertised };
     one.mtables[6]?.accept(one.sw_if_index, 1);
     this.features.set(one.sw_if_index, ['ip6-unicast/ip6-not-enabled'], false);
   }

@@ -103,6 +103,8 @@ export class VppState {
   readonly ttl_fixups = new Set<string>();
   /** Clients that want interface events, with the pid that each gave. */
   readonly interface_listeners = new Map<Caller, number>();
+  /** Who wants to be told of router advertisements: there are none. */
+  readonly router_listeners = new Set<Caller>();
   buffers_used = 0;
   /** `table/address` of path MTUs of addresses that have no route of their own and are not on link. */
   readonly remote_path_mtus = new Set<string>();

@@ -4,7 +4,7 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { CniServer } from '../cni/server.js';
-import { type BufferPool, buffersText, recordedSlot } from '../desired/admission.js';
+import { type BufferPool, buffersText, lowestFreeSlot, recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeReady } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
@@ -56,6 +56,8 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   };
 }
 
+type PodLeft = Extract<CniMessage, { type: 'PodGone' }>['left'];
+
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
   private readonly namespaces: PodNamespaces;
@@ -79,6 +81,8 @@ class Cni implements Actor<CniMessage> {
   /** sw_if_index of each interface that VPP had when it was read last. */
   private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
   private auditing = false;
+  /** Pods have no interface for want of buffers. */
+  private starving = false;
   /** Audits that may pass over what others fill, until the next whole one. */
   private light_audits = 0;
 
@@ -142,7 +146,7 @@ class Cni implements Actor<CniMessage> {
         if (message.generation === this.ready?.generation) this.settling.pod(message.key, message.fault);
         return this.report();
       case 'PodGone':
-        return this.podGone(message.key);
+        return this.podGone(message.key, message.left);
       case 'Settled':
         return this.settled(message.key, message.verb, message.there);
       case 'HeldExpired':
@@ -217,9 +221,10 @@ class Cni implements Actor<CniMessage> {
         return this.hold(add, going.spec.key);
       return this.refuse(add.reply, `${name}: ${buffersText(pool, missing)}`);
     }
+    const fits = pool && this.ready?.generation;
     const pod = known ?? (await this.admit(add, spec));
     if (pod === undefined) return;
-    pod.spec = spec;
+    pod.coming = spec;
     pod.deleting = false;
     pod.calls += 1;
     this.adds += 1;
@@ -230,7 +235,7 @@ class Cni implements Actor<CniMessage> {
     this.ctx
       .ask<PodMessage, AddAnswer>(
         pod.ref,
-        (reply) => ({ type: 'Add', spec, signal: add.signal, reply }),
+        (reply) => ({ type: 'Add', spec, signal: add.signal, ...(fits !== undefined && { fits }), reply }),
         Math.max(1, add.reply.deadline_ms - this.ctx.clock.now_ms()),
       )
       .then(settled, (error: Error) => settled({ error: `${name}: ${error.message}: retry` }));
@@ -243,7 +248,7 @@ class Cni implements Actor<CniMessage> {
       this.hold(add, left.wait);
       return undefined;
     }
-    const slot = left?.slot ?? this.pods.freeSlot(this.sweeper.orphans.slots());
+    const slot = left?.slot ?? this.freeSlot();
     const pod = await this.spawn(spec, slot, false);
     const objects = [...(left?.objects ?? []), ...this.straysTo(spec)];
     if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), objects, true);
@@ -346,25 +351,40 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod !== undefined) {
       pod.calls -= 1;
+      pod.spec = this.records.get(key)?.spec ?? pod.spec;
+      if (pod.calls === 0) pod.coming = undefined;
       if (pod.calls === 0 && !there) pod.ref.tell({ type: 'StillThere' });
     }
   }
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
-  private podGone(key: PodKey): void {
+  private podGone(key: PodKey, left: PodLeft): void {
     this.settling.gone(key);
     this.report();
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
+    this.takeBack(pod, left);
     void this.ctx.stopChild(key);
+    // Its buffers are free.
+    if (this.starving) this.read({ fresh: true });
     this.release(this.held.release(key));
+  }
+
+  /** What a pod was told of and has no record of is nobody's again. Not yet surveyed: it is found with the rest. */
+  private takeBack(pod: PodEntry, left: PodLeft): void {
+    if (!this.surveyed || (left !== undefined && left.generation !== this.ready?.generation)) return;
+    const objects = left?.objects ?? pod.told;
+    if (objects.length === 0) return;
+    const { orphans, strays } = this.pods.holdings({ objects }, this.deps.translations);
+    this.strays = [...this.strays, ...strays];
+    this.sweeper.takeBack(orphans, pod.deleting);
   }
 
   private importPods(): void {
     const text = this.goState();
     if (text === undefined) return;
-    const { told, open } = takeOver(text, this.records, this.namespaces);
+    const { told, open } = takeOver(text, this.records, this.namespaces, this.takenSlots());
     this.importing = open;
     for (const sentence of told) {
       this.ctx.event('import', sentence);
@@ -387,9 +407,20 @@ class Cni implements Actor<CniMessage> {
   private async spawnRecorded(): Promise<void> {
     for (const { spec, phase, tables } of this.records.list()) {
       if (this.pods.has(spec.key)) continue;
-      const slot = recordedSlot(tables) ?? this.pods.freeSlot([]);
-      await this.spawn(spec, slot, phase === 'deleting');
+      const left = this.sweeper.adopt(podInterfaceTag(spec));
+      // It is just being removed; the next look for namespaces comes back to it.
+      if (left !== undefined && 'wait' in left) this.importing = true;
+      else
+        await this.spawn(spec, left?.slot ?? recordedSlot(tables) ?? this.freeSlot(), phase === 'deleting');
     }
+  }
+
+  private takenSlots(): number[] {
+    return [...this.sweeper.orphans.slots(), ...this.pods.slots()];
+  }
+
+  private freeSlot(): number {
+    return lowestFreeSlot(new Set(this.takenSlots()));
   }
 
   /** Its namespace stands at its path, or one that may become its own. */
@@ -491,6 +522,7 @@ class Cni implements Actor<CniMessage> {
   /** What was known of VPP is void. */
   private forget(reason: string): void {
     this.surveyed = false;
+    for (const pod of this.pods.values()) pod.told = [];
     this.settling.block(reason);
     this.report();
     this.reader.forget();
@@ -501,6 +533,13 @@ class Cni implements Actor<CniMessage> {
     const light = this.surveyed && this.light_audits > 0;
     if (light) this.light_audits -= 1;
     this.read({ audit: light });
+  }
+
+  /** `light`: what others fill was passed over. */
+  private audited(orphans: readonly VppObject[], light: boolean): void {
+    if (light && this.sweeper.isNew(orphans)) return this.read();
+    this.auditing = false;
+    if (!light) this.sweeper.audit(orphans);
   }
 
   private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
@@ -522,6 +561,7 @@ class Cni implements Actor<CniMessage> {
     if (!audit) this.strays = holdings.strays;
     if (!this.surveyed) {
       this.surveyed = true;
+      this.auditing = false;
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
       this.pods.claimHostPorts(holdings, this.node(ready), translations);
@@ -529,12 +569,12 @@ class Cni implements Actor<CniMessage> {
       this.settling.begin(this.pods.keys());
       this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });
       this.report();
-    } else if (this.auditing) this.sweeper.audit(holdings.orphans);
+    } else if (this.auditing) this.audited(holdings.orphans, audit);
     // What looks like an orphan has to be seen twice in a row.
     if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
-    this.auditing = false;
     const { pool } = this;
     const starved = pool && this.pods.starved(holdings, pool);
+    this.starving = starved !== undefined && starved.size > 0;
     for (const [key, pod] of this.pods) {
       const missing = starved?.get(key);
       const no_room = missing === undefined ? undefined : buffersText(pool!, missing);
@@ -556,6 +596,7 @@ class Cni implements Actor<CniMessage> {
     const { generation } = ready;
     const { slot } = pod;
     const part = { type: 'Part', generation, asked_ms, node: this.node(ready), slot, holdings } as const;
+    pod.told = this.records.get(pod.spec.key) === undefined ? objects : [];
     pod.ref.tell(no_room === undefined ? part : { ...part, no_room });
   }
 

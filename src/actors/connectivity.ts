@@ -139,6 +139,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'Transacted':
         this.writer.transacted(message.life, message.outcome);
         return this.work();
+      case 'Due':
+        this.writer.due();
+        return this.work();
       case 'Retry':
         this.writer.retry(message.life);
         return this.work();

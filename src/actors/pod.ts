@@ -16,7 +16,6 @@ import {
   type Reply,
 } from '../actor-system.js';
 import { podMtu } from '../desired/pod.js';
-import { default_table } from '../desired/tables.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
@@ -29,10 +28,11 @@ import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
 import { PodDevice } from '../pods/pod-device.js';
 import type { PodNamespaces } from '../pods/pod-namespaces.js';
-import { PodObjects } from '../pods/pod-objects.js';
+import type { PodObjects } from '../pods/pod-objects.js';
 import type { PodRecords } from '../pods/pod-records.js';
 import { PodRest } from '../pods/pod-rest.js';
 import { PodTransaction, type Purpose, subjectOf } from '../pods/pod-transaction.js';
+import { type Place, PodVpp } from '../pods/pod-vpp.js';
 import { PodWishes } from '../pods/pod-wishes.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
@@ -58,19 +58,13 @@ export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
 }
 
 type Part = Extract<PodMessage, { type: 'Part' }>;
-/** Where in VPP it is programmed, and with what. */
-type Place = Pick<Part, 'generation' | 'node' | 'slot' | 'no_room'>;
 
 const nothing: readonly VppObject[] = [];
 
 class Pod implements Actor<PodMessage> {
   private readonly own: OwnRecord;
-  /** A Part of this generation, or of an earlier one, is void. */
-  private lost = 0;
-  private part: Place | undefined;
+  private readonly vpp: PodVpp;
   private readonly wishes: PodWishes;
-  /** What VPP holds for this pod; undefined: not known. */
-  private objects: PodObjects | undefined;
   private add: PendingAdd | undefined;
   private readonly deletes: Callers<DeleteAnswer>;
   private readonly transaction: PodTransaction;
@@ -80,10 +74,6 @@ class Pod implements Actor<PodMessage> {
   private linux: 'there' | 'going' | 'gone' = 'there';
   /** Somebody waits for the room. */
   private urgent = false;
-  private observing = false;
-  /** When it last changed something in VPP. */
-  private busy_ms = -1;
-  private unready = 'VPP is not ready yet';
 
   constructor(
     private readonly ctx: ActorContext<PodMessage>,
@@ -91,6 +81,7 @@ class Pod implements Actor<PodMessage> {
     private readonly deps: PodDeps,
   ) {
     this.deletes = new Callers(ctx);
+    this.vpp = new PodVpp(ctx, key, deps.cni);
     this.transaction = new PodTransaction(ctx, deps.vpp);
     this.rest = new PodRest(ctx, key, deps.cni);
     this.wishes = new PodWishes(key, deps.translations);
@@ -98,9 +89,9 @@ class Pod implements Actor<PodMessage> {
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
-      this.busy_ms = ctx.clock.now_ms();
+      this.vpp.changed();
       if (this.record === undefined) this.nothingLeft();
-      else this.observe();
+      else this.vpp.ask();
     }
   }
 
@@ -111,16 +102,15 @@ class Pod implements Actor<PodMessage> {
   receive(message: PodMessage): void {
     switch (message.type) {
       case 'Add':
+        if (message.fits === this.vpp.generation) this.vpp.hasRoom();
         return this.askedToAdd(message.spec, message.signal, message.reply);
       case 'Delete':
         return this.askedToDelete(message.urgent, message.reply);
       case 'Part':
         return this.observed(message);
       case 'NodeLost':
-        this.lost = message.generation;
-        this.ground(this.lost);
-        this.part = undefined;
-        this.unready = `VPP is not ready: ${message.reason}`;
+        this.ground(message.generation);
+        this.vpp.lose(message.generation, message.reason);
         return this.advance();
       case 'StillThere':
         return this.advance();
@@ -142,7 +132,7 @@ class Pod implements Actor<PodMessage> {
   gauges() {
     return {
       phase: this.record?.phase ?? 'none',
-      sw_if_index: this.objects?.sw_if_index ?? -1,
+      sw_if_index: this.vpp.objects?.sw_if_index ?? -1,
       callers: (this.add?.callers.size ?? 0) + this.deletes.size,
       retries: this.rest.retry.count,
       in_flight: this.transaction.purpose ?? '',
@@ -151,15 +141,15 @@ class Pod implements Actor<PodMessage> {
   }
 
   describe() {
-    const { record, part } = this;
+    const { record, vpp } = this;
     return {
       key: this.key,
       phase: record?.phase ?? 'none',
       spec: record?.spec ?? this.add?.spec,
-      slot: part?.slot,
-      generation: part?.generation,
-      sw_if_index: this.objects?.sw_if_index,
-      objects: this.objects?.count,
+      slot: vpp.place?.slot,
+      generation: vpp.generation,
+      sw_if_index: this.vpp.objects?.sw_if_index,
+      objects: this.vpp.objects?.count,
       fault: this.rest.fault,
     };
   }
@@ -202,7 +192,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private gaveUp(reply: Reply<never>): void {
-    const state = `in time, ${this.part === undefined ? this.unready : 'VPP is busy'}`;
+    const state = `in time, ${this.vpp.place === undefined ? this.vpp.unready : 'VPP is busy'}`;
     const { add } = this;
     this.deletes.answer(reply, {
       error: `${this.name()}: not deleted ${state}: it will be; repeat the call`,
@@ -224,54 +214,37 @@ class Pod implements Actor<PodMessage> {
    */
   private ground(lost: number): void {
     if ((this.transaction.generation ?? 0) <= lost) this.transaction.forget();
-    this.objects = undefined;
-    this.observing = false;
+    this.vpp.ground();
     this.add?.rewind();
     this.rest.disturb();
   }
 
   private observed(part: Part): void {
-    const { generation, asked_ms, holdings } = part;
-    // What has overtaken it says that this VPP, or the connection to it, is no more.
-    if (generation <= this.lost) return;
-    const first = this.part?.generation !== generation;
-    if (first) {
-      this.ground(generation - 1);
-      this.part = part;
+    const { vpp } = this;
+    if (vpp.isVoid(part)) return;
+    if (vpp.generation !== part.generation) {
+      this.ground(part.generation - 1);
+      vpp.place = part;
     }
-    if (this.transaction.purpose !== undefined) return;
-    if (this.objects !== undefined && this.busy_ms >= asked_ms) return;
-    if (this.busy_ms > asked_ms) return this.observe();
-    // What the reading passed over is still there if it was: this is the same VPP.
-    const unread = first || holdings.whole ? [] : [...(this.objects?.all() ?? [])].filter(isAmongMany);
-    this.part = part;
-    this.objects = new PodObjects([...holdings.objects, ...unread], holdings.sw_if_index);
-    this.observing = false;
+    if (this.transaction.purpose !== undefined || !vpp.learn(part)) return;
     this.rest.dirty = true;
     this.advance();
-  }
-
-  private observe(): void {
-    this.observing = true;
-    this.deps.cni.tell({ type: 'Observe', key: this.key });
   }
 
   // --- what is to be done next
 
   private advance(): void {
     if (this.transaction.purpose !== undefined || this.linux === 'going') return;
-    const { record, add, part, objects } = this;
+    const { record, add } = this;
+    const { place, objects, unready } = this.vpp;
     if (record === undefined && add === undefined) return this.nothingLeft();
-    this.ctx.blockedOn(part === undefined ? this.unready : undefined);
-    if (part === undefined) return;
-    if (objects === undefined) {
-      if (!this.observing) this.observe();
-      return;
-    }
+    this.ctx.blockedOn(place === undefined ? unready : undefined);
+    if (place === undefined) return;
+    if (objects === undefined) return this.vpp.ask();
     const leaving = record?.phase === 'deleting' || (record?.phase === 'intended' && add === undefined);
     if (leaving) this.remove(record, objects);
-    else if (add !== undefined) this.connect(add, part, objects);
-    else if (this.rest.dirty) this.resync(record!, part, objects);
+    else if (add !== undefined) this.connect(add, place, objects);
+    else if (this.rest.dirty) this.resync(record!, place, objects);
   }
 
   private nothingLeft(): void {
@@ -280,12 +253,14 @@ class Pod implements Actor<PodMessage> {
     this.rest.retry.forget();
     this.rest.fault = '';
     this.deletes.answerAll({ deleted: true });
-    this.deps.cni.tell({ type: 'PodGone', key: this.key });
+    const { key } = this;
+    const { left } = this.vpp;
+    this.deps.cni.tell({ type: 'PodGone', key, ...(left && { left }) });
   }
 
-  private connect(add: PendingAdd, part: Place, objects: PodObjects): void {
-    const wanted = this.wishes.of(add.spec, part);
-    const refusal = this.whyNot(part, objects) ?? (this.wishes.lack || undefined);
+  private connect(add: PendingAdd, place: Place, objects: PodObjects): void {
+    const wanted = this.wishes.of(add.spec, place);
+    const refusal = this.whyNot(place, objects) ?? (this.wishes.lack || undefined);
     if (refusal !== undefined) return this.addFailed(add, refusal);
     if (!add.begun) {
       const fault = this.beginAdd(add, objects.has_tap);
@@ -311,7 +286,7 @@ class Pod implements Actor<PodMessage> {
   private beginAdd(add: PendingAdd, made: boolean): string | undefined {
     const { spec, before } = add;
     const known = before === undefined ? undefined : this.record?.namespace;
-    const where = this.device.whereFor(spec, known, made);
+    const where = this.device.whereFor(spec, known);
     if ('refusal' in where) return where.refusal;
     add.namespace = where.namespace;
     // What VPP holds is of another namespace that had this path.
@@ -360,14 +335,14 @@ class Pod implements Actor<PodMessage> {
     this.advance();
   }
 
-  private resync(record: PodRecord, part: Place, objects: PodObjects): void {
+  private resync(record: PodRecord, place: Place, objects: PodObjects): void {
     if (this.rest.retry.waits) return;
     const { spec } = record;
     const namespace = this.deps.namespaces.of(record);
     if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
-    const refusal = this.whyNot(part, objects);
-    if (refusal !== undefined) return this.rest.wait(this.name(), part.generation, refusal);
-    const differs = objects.differsFrom(this.wishes.of(spec, part));
+    const refusal = this.whyNot(place, objects);
+    if (refusal !== undefined) return this.rest.wait(this.name(), place.generation, refusal);
+    const differs = objects.differsFrom(this.wishes.of(spec, place));
     try {
       if (differs && !objects.has_tap) this.device.beforeVpp(spec, namespace);
       if (differs) return this.transact('resync', objects, 'continue');
@@ -422,7 +397,7 @@ class Pod implements Actor<PodMessage> {
   // --- transactions
 
   private transact(purpose: Purpose, objects: PodObjects, on_error: 'rollback' | 'continue'): void {
-    const { generation } = this.part!;
+    const generation = this.vpp.generation!;
     const owner = `${this.name()} (${this.key})`;
     const urgency = purpose === 'add' ? 'urgent' : 'prompt';
     const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
@@ -436,11 +411,11 @@ class Pod implements Actor<PodMessage> {
     const flight = this.transaction.land(id);
     if (flight === undefined) return;
     const { generation, operations } = flight.transaction;
-    this.busy_ms = this.ctx.clock.now_ms();
+    this.vpp.changed();
     if (!(outcome instanceof Error)) {
       // What was known before it is void.
-      if (this.objects === undefined) return this.advance();
-      this.objects.settle(outcome);
+      if (this.vpp.objects === undefined) return this.advance();
+      this.vpp.objects.settle(outcome);
       if (outcome.error === undefined) this.advance();
       else this.transactionFailed(flight.purpose, outcome.error.message);
       return;
@@ -448,16 +423,16 @@ class Pod implements Actor<PodMessage> {
     switch (codeOf(outcome)) {
       case 'stale_generation':
         // That VPP, or the connection to it, is no more; a Part with what holds then is on its way.
-        if (this.part?.generation === generation) this.part = undefined;
-        this.objects = undefined;
+        if (this.vpp.generation === generation) this.vpp.place = undefined;
+        this.vpp.objects = undefined;
         return this.advance();
       case 'abandoned':
       case 'overflow':
-        this.objects?.giveBack(operations, outcome);
+        this.vpp.objects?.giveBack(operations, outcome);
         return this.transactionFailed(flight.purpose, outcome.message);
       default:
         // It may have been carried out, in part or whole.
-        this.objects = undefined;
+        this.vpp.objects = undefined;
         return this.transactionFailed(flight.purpose, outcome.message);
     }
   }
@@ -475,7 +450,7 @@ class Pod implements Actor<PodMessage> {
   // --- small things
 
   private mtu(spec: PodSpec): number {
-    return podMtu(spec, this.part!.node.mtu);
+    return podMtu(spec, this.vpp.place!.node.mtu);
   }
 
   private name(): string {
@@ -486,22 +461,17 @@ class Pod implements Actor<PodMessage> {
   /** False when it could not be written; the fault then says why. */
   private write(spec: PodSpec, phase: PodPhase, namespace = this.add?.namespace): boolean {
     const device = this.device.given(spec);
-    const fault = this.own.write({ spec, phase, slot: this.part?.slot, namespace, device });
+    const fault = this.own.write({ spec, phase, slot: this.vpp.place?.slot, namespace, device });
     if (fault !== undefined) this.rest.fault = fault;
     return fault === undefined;
   }
 
   private clean(): void {
     this.wishes.areThere();
-    this.rest.settle(this.name(), this.part?.generation, this.wishes.lack);
+    this.rest.settle(this.name(), this.vpp.generation, this.wishes.lack);
   }
 
   private tryAgain(cause: string): void {
-    this.rest.tryAgain(this.name(), this.part?.generation, cause);
+    this.rest.tryAgain(this.name(), this.vpp.generation, cause);
   }
-}
-
-/** Where other owners have objects by the thousand: only whole readings look there. */
-function isAmongMany(object: VppObject): boolean {
-  return object.kind === 'translation' || (object.kind === 'route' && object.table_id === default_table);
 }

@@ -13,7 +13,8 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { Watch } from '../linux/network.js';
 import type { NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
-import type { VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import { Routers } from '../uplink/routers.js';
 import {
   buffersTaken,
   type Taken,
@@ -21,7 +22,8 @@ import {
   type TakeOverSettings,
   type VppPort,
 } from '../uplink/take-over.js';
-import { UplinkError, type UplinkHost } from '../uplink/uplink-host.js';
+import { UplinkError } from '../uplink/uplink-error.js';
+import type { UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {
   readonly process: ActorRef<VppProcessMessage>;
@@ -59,6 +61,11 @@ export interface UplinkSettings extends TakeOverSettings {
 const owner = 'node';
 /** A DHCP client removes an address and adds the next: what lasts that long is followed. */
 const settle_ms = 300;
+/** Routers repeat themselves; three of them speak one after the other. */
+const repeat_ms = 500;
+/** A router lives 65,535 s at most. */
+const silence_ms_max = 66_000_000;
+const giving_back_ms = 120_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -66,7 +73,9 @@ export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<Up
     restart: 'permanent',
     shutdown_ms: settings.shutdown_ms,
     mailbox_max: 256,
-    handler_ms_max: 120_000,
+    // Both may have an undo to wait for, with its commands of the host.
+    start_ms: giving_back_ms,
+    handler_ms_max: giving_back_ms,
     start: async (ctx) => {
       const actor = new UplinkActor(ctx, deps, settings);
       await actor.begin();
@@ -82,6 +91,9 @@ interface Task {
 
 class UplinkActor implements Actor<UplinkMessage> {
   private readonly takeOver: TakeOver;
+  private readonly routers = new Routers();
+  private repeating: Timer | undefined;
+  private silent: Timer | undefined;
   private readonly subscribers = new Map<string, ActorRef<NodeStatus>>();
   private readonly watches: Watch[] = [];
   private ready: NodeReady | undefined;
@@ -131,15 +143,22 @@ class UplinkActor implements Actor<UplinkMessage> {
           (reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(name), reply }) as const,
           settings.transaction_ms,
         ),
+      solicit: (name) =>
+        this.ctx.ask(
+          deps.vpp,
+          (reply) => ({ type: 'Solicit', interface: uplinkTag(name), reply }) as const,
+          settings.transaction_ms,
+        ),
     };
     const { clock, log } = ctx;
     const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
-    this.takeOver = new TakeOver({ ...deps, vpp, clock, log, waitsFor }, settings);
+    this.takeOver = new TakeOver({ ...deps, routers: this.routers, vpp, clock, log, waitsFor }, settings);
   }
 
   /** A take-over of an earlier life, or of an earlier incarnation, is resumed when VPP lives, and undone at once when not. */
   async begin(): Promise<void> {
     if (!this.deps.isVppRunning()) await this.giveBack('VPP is not running', 'VPP_DONE_OK');
+    this.deps.vpp.tell({ type: 'HearRouters', listener: this.ctx.self });
     this.deps.vpp.tell({ type: 'Subscribe', subscriber: this.ctx.self });
     this.deps.report({ state: this.state, reason: this.reason, uplinks: [] });
   }
@@ -182,6 +201,12 @@ class UplinkActor implements Actor<UplinkMessage> {
         this.told.delete(message.name);
         this.mend(message.name);
         return this.settle(settle_ms);
+      case 'RouterSaid':
+        if (this.up?.generation === message.generation) this.heard(message);
+        return;
+      case 'RouterWordsDue':
+        this.repeating = undefined;
+        return this.repeat();
       case 'TapSettled':
         this.settling = undefined;
         return this.follow();
@@ -258,6 +283,41 @@ class UplinkActor implements Actor<UplinkMessage> {
     });
   }
 
+  private heard({ interface: tag, advertisement }: RouterSaid): void {
+    const spec = this.settings.specs.find(({ interface_name }) => uplinkTag(interface_name) === tag);
+    if (spec === undefined) return;
+    this.routers.heard(spec.interface_name, advertisement, this.ctx.clock.now_ms());
+    this.repeatIn(repeat_ms);
+  }
+
+  /** What anybody on the link says costs VPP at most one transaction in this time. */
+  private repeatIn(delay_ms: number): void {
+    this.repeating ??= this.ctx.after(delay_ms, { type: 'RouterWordsDue' });
+  }
+
+  /** Has VPP tell the host what routers have said, and what is over because they are silent. */
+  private repeat(): void {
+    const { taken, up, ready } = this;
+    // A take-over under way does it itself.
+    if (taken === undefined || up === undefined || ready === undefined) return;
+    if (this.task !== undefined) return this.repeatIn(repeat_ms);
+    const now_ms = this.ctx.clock.now_ms();
+    const next_ms = this.routers.nextChange_ms(now_ms);
+    if (next_ms !== undefined) this.silence(next_ms - now_ms);
+    this.begun(async (signal) => {
+      await this.takeOver.repeat(taken, up.generation).catch((error: Error) => {
+        if (!signal.aborted)
+          this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
+      });
+    });
+  }
+
+  /** Looks again when a router has been silent for as long as it said that it would be there. */
+  private silence(after_ms: number): void {
+    this.silent?.cancel();
+    this.silent = this.ctx.after(Math.min(after_ms, silence_ms_max), { type: 'RouterWordsDue' });
+  }
+
   /** While changes keep coming the timer is not put off: they are followed at most once in `delay_ms`. */
   private settle(delay_ms: number): void {
     this.settling ??= this.ctx.after(delay_ms, { type: 'TapSettled' });
@@ -267,7 +327,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private rememberLast(): void {
     if (this.taken === undefined) return;
     try {
-      this.takeOver.remember(this.taken);
+      this.takeOver.rememberLast(this.taken);
     } catch (error) {
       this.ctx.log.warn(
         { err: error as Error },
@@ -325,6 +385,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.tries = 0;
     this.failures = 0;
     if (this.watches.length === 0) this.watch();
+    this.repeatIn(repeat_ms);
     if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
     for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(this.ready);
@@ -353,7 +414,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
     const { host } = this.deps;
-    const untouched = error instanceof UplinkError && host.taken() === undefined && !host.isChanged();
+    const { has_touched } = this.takeOver;
+    const untouched = error instanceof UplinkError && !has_touched && host.taken() === undefined;
     if (!untouched) {
       this.failures += 1;
       await this.takeOver
@@ -381,6 +443,8 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Linux gets its network back; then, and only then, the hooks are told. */
   private async giveBack(reason: string, point: HookPoint): Promise<void> {
+    // What an incarnation that is over has still to do is its successor's, who may have taken the uplinks over again.
+    if (this.ctx.signal.aborted) return;
     const { host, hooks } = this.deps;
     this.taken = undefined;
     if (!host.isChanged()) return this.is('linux', reason);
@@ -428,7 +492,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private mend(name: string): void {
     const changed = this.uplinks().find((each) => each.name === name);
     if (changed === undefined || this.ready === undefined) return;
-    if (this.deps.host.mendMtu(changed))
+    if (this.deps.host.taps.mendMtu(changed))
       this.ctx.event('uplink', `MTU of ${name} set back to ${changed.mtu}`);
   }
 }

@@ -8,7 +8,7 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../messages/vpp.js';
+import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppStatus } from '../messages/vpp.js';
 import type { VppObject } from '../objects/object.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import { Abandoned } from '../vpp-conn/execute.js';
@@ -79,6 +79,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private session: Session | undefined;
   private generation = 0;
   private readonly subscribers = new Map<string, ActorRef<VppStatus>>();
+  /** Who hears what routers say. */
+  private listener: ActorRef<RouterSaid> | undefined;
   /** Handed to the session and not answered. */
   private readonly running = new Set<Waiting>();
   private opening = new AbortController();
@@ -126,6 +128,11 @@ class VppConnection implements Actor<VppConnectionMessage> {
         return this.read(message);
       case 'ReadNeighbours':
         return this.answer(message.reply, (session) => session.neighbours(message.interface));
+      case 'HearRouters':
+        this.listener = message.listener;
+        return;
+      case 'Solicit':
+        return this.answer(message.reply, (session) => session.solicit(message.interface));
       case 'Cli':
         return this.answer(message.reply, (session) => session.cli(message.command));
     }
@@ -186,6 +193,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.generations.last += 1;
     this.generation = this.generations.last;
     session.closed.then((reason) => this.ctx.self.tellUrgent({ type: 'Closed', session, reason }));
+    const { generation } = this;
+    session.hearRouters((tag, advertisement) => {
+      this.listener?.tell({ type: 'RouterSaid', generation, interface: tag, advertisement });
+    });
     if (session.incompatible.length > 0) {
       this.ctx.log.warn(
         { messages: session.incompatible },

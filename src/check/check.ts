@@ -133,6 +133,16 @@ const machine_checks: readonly MachineCheck[] = [
       : [],
 
   ({ host }) =>
+    (host.unanswered ?? []).map((question) =>
+      warning(
+        question,
+        'is not answered by the host in time, twice',
+        'what it would have told counts as not there: a service that manages the uplink would not be told of the tap',
+        'see what keeps the host busy, and check again',
+      ),
+    ),
+
+  ({ host }) =>
     host.unreachable || host.files_base !== undefined || !(host.has_udev || host.active.length > 0)
       ? []
       : [

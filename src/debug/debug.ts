@@ -25,11 +25,11 @@ const workerEntry = new URL('./worker.js', import.meta.url);
 
 /** Sign of life of the main loop. */
 const BEAT_MS = 250;
-/** Snapshots for the case that the main loop gets stuck are no older than this, if anything has happened at all. */
+/** Of what has happened, a snapshot for the case that the main loop gets stuck is no older than this. */
 const SNAPSHOT_EVERY_BEATS = 4;
-/** Gauges move without a message; an idle node is written down so often. */
-const IDLE_SNAPSHOT_EVERY_BEATS = 40;
-/** A full snapshot takes some milliseconds with hundreds of actors. */
+/** Gauges move without a message; all is written anew so often. */
+const WHOLE_SNAPSHOT_EVERY_BEATS = 40;
+/** A snapshot of hundreds of actors that do something takes some milliseconds. */
 const PUBLISH_GAP_MS = 100;
 const MINUTE_BEATS = 60_000 / BEAT_MS;
 
@@ -158,22 +158,23 @@ class DebugServer implements Debug {
     });
     this.#collections.observe({ entryTypes: ['gc'] });
     this.#publisher.beat();
-    this.#publishAll();
+    this.#snapshot(true);
     this.#start();
     this.#nextBeat();
   }
 
   publish(): void {
     if (this.#closing !== undefined) return;
-    if (this.#clock.now_ms() - this.#published_ms >= PUBLISH_GAP_MS) return this.#publishAll();
+    if (this.#clock.now_ms() - this.#published_ms >= PUBLISH_GAP_MS) return this.#snapshot(false);
     this.#publisher.publish(['health']);
     this.#due = true;
   }
 
-  #publishAll(): void {
+  #snapshot(whole: boolean): void {
     this.#due = false;
     this.#published_ms = this.#clock.now_ms();
-    this.#publisher.publish();
+    if (whole) this.#publisher.publish();
+    else this.#publisher.publishMoved();
   }
 
   close(): Promise<void> {
@@ -213,10 +214,11 @@ class DebugServer implements Debug {
     if (this.#beats % MINUTE_BEATS === 0) this.#publisher.loopDelay.turn();
     const { transitions, handled, told, crashes } = this.#options.system.counters();
     const seen = transitions + handled + told + crashes;
-    const every = seen === this.#seen ? IDLE_SNAPSHOT_EVERY_BEATS : SNAPSHOT_EVERY_BEATS;
-    if (!this.#due && this.#beats % every !== 0) return;
+    const whole = this.#beats % WHOLE_SNAPSHOT_EVERY_BEATS === 0;
+    const moved = seen !== this.#seen && this.#beats % SNAPSHOT_EVERY_BEATS === 0;
+    if (!this.#due && !whole && !moved) return;
     this.#seen = seen;
-    this.#publishAll();
+    this.#snapshot(whole);
   }
 
   #start(): void {

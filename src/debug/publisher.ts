@@ -12,6 +12,7 @@ import {
   type RuntimeSection,
   type SectionName,
   type SharedMemory,
+  section_bytes,
   section_names,
   type TreeSection,
   type Written,
@@ -24,6 +25,8 @@ import { limitDepth } from './tree-filter.js';
 export interface Observed {
   readonly system: {
     tree(): TreeNode;
+    /** See ActorSystem. */
+    treeMoved(): TreeNode;
     node(path: string): ActorDetails | undefined;
     events(): Event[];
     counters(): Counters;
@@ -34,38 +37,48 @@ export interface Observed {
   readonly failed: () => string | undefined;
 }
 
-/** The tree is shown down to these levels, the first that fits. */
-const DEPTHS = [Number.POSITIVE_INFINITY, 4, 3, 2, 1, 0];
+/** A tree that does not fit is shown down to these levels, the first that does. */
+const DEPTHS = [4, 3, 2, 1, 0];
 /** Actors whose error logs are shown. */
 const ERROR_LOGS_MAX = 50;
 
-function* treeRenditions({ system }: Observed): Generator<TreeSection> {
-  const tree = system.tree();
-  const counters = system.counters();
-  for (const depth of DEPTHS) yield { counters, tree: depth === DEPTHS[0] ? tree : limitDepth(tree, depth) };
+function* shallowTrees(tree: TreeNode, counters: Counters): Generator<TreeSection> {
+  for (const depth of DEPTHS) yield { counters, tree: limitDepth(tree, depth) };
 }
 
 /** Half as many each time: the newest are what matters. */
-function* eventsRenditions({ system }: Observed): Generator<EventsSection> {
-  const events = system.events();
+function* eventsRenditions(events: readonly Event[]): Generator<EventsSection> {
   for (let kept = events.length; kept > 0; kept = Math.floor(kept / 2)) {
     yield { events: events.slice(-kept), omitted: events.length - kept };
   }
   yield { events: [], omitted: events.length };
 }
 
-function faulty(node: TreeNode, found: string[] = []): string[] {
-  if (node.errors > 0) found.push(node.path);
+function faulty(node: TreeNode, found: TreeNode[] = []): TreeNode[] {
+  if (node.errors > 0) found.push(node);
   for (const child of node.children) faulty(child, found);
   return found;
 }
 
-function* errorsRenditions({ system }: Observed): Generator<ErrorsSection> {
-  const paths = faulty(system.tree());
-  for (let kept = Math.min(paths.length, ERROR_LOGS_MAX); kept > 0; kept = Math.floor(kept / 2)) {
-    yield Object.fromEntries(paths.slice(0, kept).map((path) => [path, system.node(path)?.errorLog ?? []]));
+function* errorsRenditions({ system }: Observed, nodes: readonly TreeNode[]): Generator<ErrorsSection> {
+  for (let kept = Math.min(nodes.length, ERROR_LOGS_MAX); kept > 0; kept = Math.floor(kept / 2)) {
+    yield Object.fromEntries(
+      nodes.slice(0, kept).map(({ path }) => [path, system.node(path)?.errorLog ?? []]),
+    );
   }
   yield {};
+}
+
+/** In full, or with a word in place of each report that takes more than its share of the room. */
+function* syncRenditions({ sync }: Observed): Generator<unknown> {
+  const value = sync() ?? null;
+  yield value;
+  const parts = Object.entries(value as object);
+  const share = section_bytes.sync / parts.length / 2;
+  const fits = (part: unknown): boolean => JSON.stringify(part).length <= share;
+  yield Object.fromEntries(
+    parts.map(([name, part]) => [name, fits(part) ? part : { error: 'too large to be shown' }]),
+  );
 }
 
 /** Times of the main loop, measured with as little as possible: the lateness of the timer that is there anyway. */
@@ -103,6 +116,10 @@ export class Publisher {
   readonly #secrets: ReadonlySet<string>;
   readonly #clock: Clock;
   readonly #born_ms: number;
+  readonly #texts = new WeakMap<TreeNode, string>();
+  #last_event: Event | undefined;
+  /** How many errors each actor had when they were written last. */
+  #error_counts = '';
   #started = false;
 
   constructor(memory: SharedMemory, observed: Observed, secrets: ReadonlySet<string>, clock: Clock) {
@@ -122,17 +139,81 @@ export class Publisher {
 
   /** Writes sections anew, each as fully as it fits. What the observed parts throw becomes the content. */
   publish(names: readonly SectionName[] = section_names): void {
+    this.#publishAll(names, false);
+  }
+
+  /** Writes what has changed: an actor that has done nothing since is shown as it was shown last. */
+  publishMoved(): void {
+    this.#publishAll(section_names, true);
+  }
+
+  #publishAll(names: readonly SectionName[], moved: boolean): void {
+    let tree: TreeNode | undefined;
+    const seen = (): TreeNode => {
+      tree ??= moved ? this.#observed.system.treeMoved() : this.#observed.system.tree();
+      return tree;
+    };
     for (const name of names) {
       try {
-        this.#publish(name);
+        this.#publish(name, seen, moved);
       } catch (error) {
         this.#write(name, { error: (error as Error).message });
       }
     }
   }
 
-  #publish(name: SectionName): void {
-    for (const value of this.#renditions(name)) {
+  #publish(name: SectionName, tree: () => TreeNode, moved: boolean): void {
+    switch (name) {
+      case 'health':
+        return this.#writeFullest(name, [this.#health()]);
+      case 'tree':
+        return this.#publishTree(tree());
+      case 'events':
+        return this.#publishEvents(this.#observed.system.events(), moved);
+      case 'errors':
+        return this.#publishErrors(faulty(tree()), moved);
+      case 'sync':
+        return this.#writeFullest(name, syncRenditions(this.#observed));
+      case 'runtime':
+        return this.#writeFullest(name, [this.#runtime()]);
+    }
+  }
+
+  #publishTree(tree: TreeNode): void {
+    const counters = this.#observed.system.counters();
+    const value = `{"counters":${publicJson(counters, this.#secrets)},"tree":${this.#textOf(tree)}}`;
+    if (this.#writers.tree.write(`{"taken_at":${this.#clock.wall_ms()},"value":${value}}`)) return;
+    this.#writeFullest('tree', shallowTrees(tree, counters));
+  }
+
+  /** JSON of the node. That of an actor without children is kept for as long as it is shown by the same object. */
+  #textOf(node: TreeNode): string {
+    const known = this.#texts.get(node);
+    if (known !== undefined) return known;
+    const { children, ...own } = node;
+    const inner = children.map((child) => this.#textOf(child)).join(',');
+    const text = `${publicJson(own, this.#secrets).slice(0, -1)},"children":[${inner}]}`;
+    if (children.length === 0) this.#texts.set(node, text);
+    return text;
+  }
+
+  #publishEvents(events: readonly Event[], moved: boolean): void {
+    const last = events.at(-1);
+    if (moved && last === this.#last_event) return;
+    this.#last_event = last;
+    this.#writeFullest('events', eventsRenditions(events));
+  }
+
+  #publishErrors(nodes: readonly TreeNode[], moved: boolean): void {
+    const counts = nodes.map(({ path, errors }) => `${errors} ${path}`).join('\n');
+    if (moved && counts === this.#error_counts) return;
+    this.#error_counts = counts;
+    this.#writeFullest('errors', errorsRenditions(this.#observed, nodes));
+  }
+
+  /** The first of these that fits. */
+  #writeFullest(name: SectionName, values: Iterable<unknown>): void {
+    for (const value of values) {
       if (this.#write(name, { value })) return;
     }
     this.#write(name, { error: 'too large to be shown' });
@@ -141,24 +222,6 @@ export class Publisher {
   #write(name: SectionName, content: { readonly value: unknown } | { readonly error: string }): boolean {
     const written: Written<unknown> = { taken_at: this.#clock.wall_ms(), ...content };
     return this.#writers[name].write(publicJson(written, this.#secrets));
-  }
-
-  /** What is to be said, the fullest first. */
-  #renditions(name: SectionName): Iterable<unknown> {
-    switch (name) {
-      case 'health':
-        return [this.#health()];
-      case 'tree':
-        return treeRenditions(this.#observed);
-      case 'events':
-        return eventsRenditions(this.#observed);
-      case 'errors':
-        return errorsRenditions(this.#observed);
-      case 'sync':
-        return [this.#observed.sync() ?? null];
-      case 'runtime':
-        return [this.#runtime()];
-    }
   }
 
   #health(): HealthSection {

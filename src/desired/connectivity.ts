@@ -264,8 +264,8 @@ export class Connectivity {
   #renew(hop: Hop, outlook: Outlook, sink: Sink): void {
     for (const used of hop.tunnels.values()) {
       const tunnel = outlook.tunnel(used.kind, hop.address);
-      // One that has another tag, or cannot be, has lost its routes by now, or is going to.
-      if (tunnel?.tag !== used.tunnel.tag) continue;
+      // Routes were planned before: one that cannot be any more, or has another tag, has lost them, and is not here.
+      if (tunnel === undefined) continue;
       used.tunnel = tunnel;
       for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
     }

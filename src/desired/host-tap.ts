@@ -32,6 +32,10 @@ const temporary = 0x01;
 const duplicate = 0x08;
 const deprecated = 0x20;
 const kernel_protocol = 2;
+/** RTPROT_RA. */
+const router_protocol = 9;
+/** IP6_RT_PRIO_USER: of the kernel's own routes by routers. */
+const router_metric = 1024;
 /** IFA_F_NOPREFIXROUTE, linux/if_addr.h. */
 const no_prefix_route = 0x200;
 /** IN6_ADDR_GEN_MODE_EUI64, _NONE. */
@@ -57,6 +61,9 @@ export interface PodPrefixes {
   /** Some of it leaves this node in a tunnel: packets have to be smaller. */
   readonly encapsulated: boolean;
 }
+
+/** By the name of an uplink whose tap the kernel itself hears advertisements on: the router in whose name VPP speaks there. */
+export type Speakers = ReadonlyMap<string, string>;
 
 /** Ifindexes of the taps by those of the uplinks that they stand for. */
 export type Taps = ReadonlyMap<number, number>;
@@ -119,17 +126,42 @@ export function hostTapRoutes(
   taps: Taps,
   foreign: readonly CapturedRoute[],
   cluster: ClusterPrefixes,
+  speakers: Speakers = new Map(),
 ): PlacedRoute[] {
   const link = taps.get(uplink.link)!;
+  const speaker = speakers.get(uplink.name);
   return [
     ...gatewayRoutes(uplink, link),
     ...onLinkRoutes(uplink, link),
     ...routesOnTap(
-      [...uplink.routes, ...foreign].filter((route) => !comesByAddress(route, uplink)),
+      [...uplink.routes, ...foreign].filter(
+        (route) => !comesByAddress(route, uplink) && !isDefaultBy(route, speaker),
+      ),
       taps,
     ),
+    ...(speaker === undefined ? [] : [behindThatOf(speaker, link)]),
     ...(uplink.is_main ? clusterRoutes(uplink, link, cluster) : []),
   ];
+}
+
+/** A default route that was made of an advertisement of this router. */
+export function isDefaultBy(
+  route: Pick<LinuxRoute, 'protocol' | 'prefix' | 'next_hops'>,
+  router?: string,
+): boolean {
+  const { protocol, prefix, next_hops } = route;
+  return (
+    protocol === router_protocol && prefix === '::/0' && next_hops.every(({ gateway }) => gateway === router)
+  );
+}
+
+/**
+ * The kernel takes nothing of an advertisement, not even its prefixes, while there is a route of somebody else in the place of the one that
+ * it would make. Ours stands behind: for as long as there is none.
+ */
+function behindThatOf(router: string, link: number): PlacedRoute {
+  const next_hops = [{ oif: link, gateway: router }];
+  return ownRoute({ family: 6, prefix: '::/0', metric: router_metric + 1, next_hops });
 }
 
 /** Objects first, groups last: a group has to find its members. */

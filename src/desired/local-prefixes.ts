@@ -19,7 +19,7 @@ export interface LocalPrefix {
   readonly source: 'block' | 'borrowed' | 'service';
   /** The object by which it is, for people: `Service default/web`. */
   readonly by: string;
-  /** Peers are told of it. */
+  /** Peers are told of it: not before it is known what pools and nodes forbid. */
   readonly announced: boolean;
   /** VPP drops what has no longer route: not for an address of a pod, which has its own, nor for that of a node. */
   readonly dropped: boolean;
@@ -40,6 +40,9 @@ export function localPrefixKinds({ services }: Pick<LocalPrefixesOptions, 'servi
 /** With this label, whatever its value, a node is no way in for services. */
 const excluded_label = 'node.kubernetes.io/exclude-from-external-load-balancers';
 const sources: readonly LocalPrefix['source'][] = ['block', 'borrowed', 'service'];
+
+/** What says that something is not to be announced. */
+const forbidding: readonly KindName[] = ['Node', 'IPPool'];
 
 /** Which services are announced, and how. */
 interface ServicePrefixes {
@@ -91,7 +94,11 @@ export class LocalPrefixes {
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
   take(objects: Objects): void {
-    if (objects.synced) this.#synced.add(objects.kind);
+    if (objects.synced && !this.#synced.has(objects.kind)) {
+      this.#synced.add(objects.kind);
+      if (forbidding.includes(objects.kind))
+        for (const prefix of this.#by_prefix.keys()) this.#dirty.add(prefix);
+    }
     switch (objects.kind) {
       case 'Node':
         for (const [name, node] of objects.changed) this.#node(name, node);
@@ -347,7 +354,8 @@ export class LocalPrefixes {
     const of_node = this.#nodes_at.has(address) && fullPrefix(address) === prefix;
     return {
       ...first,
-      announced: origins.some(({ announced }) => announced),
+      announced:
+        forbidding.every((kind) => this.#synced.has(kind)) && origins.some(({ announced }) => announced),
       dropped: !of_node && origins.some(({ dropped }) => dropped),
     };
   }

@@ -3,6 +3,7 @@
  * network back. Pure: from the captured state of the devices and the configuration to VPP objects.
  */
 
+import type { RepeatedAdvertisement } from '../ip/advertisement.js';
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import { addressBits, type Family, familyOf } from '../ip/text.js';
 import type { Address, Neighbour as LinuxNeighbour, Route as LinuxRoute } from '../linux/network.js';
@@ -73,6 +74,8 @@ export interface NodeInputs {
   /** One default route per family through the main uplink, beside those that Linux had. */
   readonly default_gateways: readonly string[];
   readonly redirects: readonly RedirectMatch[];
+  /** What routers say, by the name of the uplink that they are behind; to be told again on its tap. Absent: none has been heard. */
+  readonly repeated?: ReadonlyMap<string, RepeatedAdvertisement>;
   /** Gives an IPv6 /128 of an uplink to VPP as /64: VPP does not learn the on-link prefix from router advertisements. */
   readonly uplink_128_to_64: boolean;
 }
@@ -337,11 +340,11 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
       ],
     },
     { kind: 'interface_address', interface: tag, prefix: inputs.tap_address },
-    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
+    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu, mtu6: uplink.mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: inputs.tap.rx_mode },
     { kind: 'rx_placement', interface: tag, queue_id: 0, worker_id: 0 },
     flag(tag, 'ip6_enabled'),
-    flag(tag, 'ra_suppressed'),
+    ...advertising(tag, inputs.repeated?.get(uplink.name)),
     flag(tag, 'cnat_feature'),
     flag(tag, 'snat_pod'),
     flag(tag, 'snat_host'),
@@ -357,6 +360,20 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
     ...addressesBehind(uplink, inputs).map((address): VppObject => {
       return { kind: 'neighbour', interface: tag, address, mac: uplink.mac };
     }),
+  ];
+}
+
+/**
+ * On the tap the router's advertisements come from VPP, which has the router's link-local address there: the host builds what it would
+ * have built, and all that it sends goes through VPP.
+ */
+function advertising(tag: InterfaceTag, repeated: RepeatedAdvertisement | undefined): VppObject[] {
+  if (repeated === undefined) return [flag(tag, 'ra_suppressed')];
+  const { router, prefixes, lifetime_s, managed, other } = repeated;
+  return [
+    { kind: 'link_local', interface: tag, address: router },
+    ...prefixes.map((prefix): VppObject => ({ kind: 'ra_prefix', interface: tag, ...prefix })),
+    { kind: 'ra_config', interface: tag, lifetime_s, managed, other },
   ];
 }
 

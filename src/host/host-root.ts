@@ -1,9 +1,7 @@
-import { existsSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { HOST_ROOTS, type HostRoots } from './devices/sysfs.js';
-
-/** PROC_PID_INIT_INO: the number that the kernel gives the first namespace of processes, on every machine. */
-const first_pid_namespace = 'pid:[4026531836]';
+import { seesMachine } from './host-namespace.js';
 
 /**
  * Where the host's file system is, as this process sees it, without a closing slash: empty in the host itself. `configured` is looked at
@@ -16,15 +14,19 @@ export function findHostRoot(
   roots: Pick<HostRoots, 'proc'> = HOST_ROOTS,
 ): string | undefined {
   const path = configured.replace(/\/+$/, '');
-  // An image may have an empty directory for a mount that was forgotten.
-  if (existsSync(join(configured, 'etc'))) return path;
+  if (isHostRoot(configured)) return path;
   return is_default && isHostItself(roots) ? '' : undefined;
+}
+
+/** Is a host's file system at this path? An image may have an empty directory for a mount that was forgotten. */
+export function isHostRoot(path: string): boolean {
+  return existsSync(join(path, 'etc'));
 }
 
 /** Has the first process of the machine the same root directory? In a container it has not, or is another one. */
 function isHostItself({ proc }: Pick<HostRoots, 'proc'>): boolean {
+  if (!seesMachine({ proc })) return false;
   try {
-    if (readlinkSync(join(proc, 'self/ns/pid')) !== first_pid_namespace) return false;
     const [theirs, ours] = ['1', 'self'].map((pid) => statSync(join(proc, pid, 'root/')));
     return theirs!.dev === ours!.dev && theirs!.ino === ours!.ino;
   } catch {

@@ -5,7 +5,7 @@
  * | uplinks | the namespace is a mount | a container is killed, and nobody comes back |
  * |---|---|---|
  * | physical alone | that this container alone sees | it goes with VPP and the container, the devices are the host's again |
- * | a virtual one among them, or one that is not there yet | of the whole machine | it stays, for `restore` or the next life to take the devices out of it |
+ * | a virtual one among them, or one that is not there yet, or a host whose namespace is not the machine's first | of the whole machine | it stays, for `restore` or the next life to take the devices out of it |
  *
  * While the container lives both hold the namespace over VPP's death: the devices are taken out at once, and not waited for.
  */

@@ -1,8 +1,9 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { isRecord } from '../calico/fields.js';
 import type { Clock } from '../clock.js';
 import { type Access, AccessError } from './access.js';
+import { orAborted } from './or-aborted.js';
 
 /** The API server refused, or could not be asked. Its text names the request and holds no credential. */
 export class ApiError extends Error {
@@ -113,7 +114,7 @@ export class ApiClient {
   async #send(method: Method, path: string, ask: Ask, what: string): Promise<IncomingMessage> {
     const { signal, head_ms = head_ms_default } = ask;
     signal?.throwIfAborted();
-    const credentials = await this.#access.options();
+    const credentials = await this.#credentials(head_ms, signal, what);
     const url = new URL(path, this.#access.server);
     for (const [name, value] of Object.entries(ask.query ?? {})) url.searchParams.set(name, value);
     const body = ask.body === undefined ? undefined : JSON.stringify(ask.body);
@@ -157,6 +158,24 @@ export class ApiClient {
       });
       request.end(body);
     });
+  }
+
+  /** A program that is to make a token may hang. */
+  async #credentials(
+    within_ms: number,
+    signal: AbortSignal | undefined,
+    what: string,
+  ): Promise<RequestOptions> {
+    const late = new AbortController();
+    const timer = this.#clock.after(within_ms, () =>
+      late.abort(new ApiError(`${what}: no credentials within ${within_ms / 1000} s`, 0)),
+    );
+    const either = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]);
+    try {
+      return await orAborted(this.#access.options(), either);
+    } finally {
+      timer.cancel();
+    }
   }
 
   /** The beginning of a refusal; what cannot be read of it is of no use. */

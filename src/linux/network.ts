@@ -278,11 +278,14 @@ export type NetworkChange =
       /** Takes an XDP program off. */
       readonly xdp?: false;
     }
-  /** To the namespace at `netns`, under another name if `name` is given. Linux drops the link's addresses and routes and sets it down. */
+  /**
+   * To the namespace at `netns`, under another name if `name` is given. Linux drops the link's addresses and routes and sets it down. EEXIST where
+   * its name, or an alternative one of it, is taken there.
+   */
   | { readonly do: 'move_link'; readonly link: number; readonly netns: string; readonly name?: string }
   | { readonly do: 'add_link'; readonly link: NewLink }
   | { readonly do: 'delete_link'; readonly link: number }
-  | { readonly do: 'add_altname'; readonly link: number; readonly altname: string }
+  | { readonly do: 'add_altname' | 'delete_altname'; readonly link: number; readonly altname: string }
   | { readonly do: 'add_address' | 'replace_address' | 'delete_address'; readonly address: NewAddress }
   /**
    * `add_route` answers EEXIST for any route with this prefix, tos and metric; `append_route` only for the very same one,
@@ -380,11 +383,12 @@ export interface HostNetwork {
   /** Runs `run` with this thread inside the namespace. It must not start anything asynchronous; a promise as result is an error. */
   inNamespace<T>(path: string, run: () => T): T;
   /**
-   * Removes the tun or tap of this name from the namespace at `path`, beside the main loop: see LinkRemovals, also for what
+   * Removes the tun or tap with this index from the namespace at `path`, beside the main loop: see LinkRemovals, also for what
    * `urgent` means and what it rejects with. Resolves when whoever holds the device can let go of it at no cost; also when
-   * there is no such namespace or device, or one of another kind, or when the namespace is another than `id`.
+   * there is no such namespace or device, or one of another kind, or when the namespace is another than `id`. By index, since its turn
+   * may come when another device has its name.
    */
-  removeTun(path: string, name: string, id: NamespaceId, urgent?: boolean): Promise<void>;
+  removeTun(path: string, link: number, id: NamespaceId, urgent?: boolean): Promise<void>;
   /** Is there a live namespace at this path? A left-over empty file is none. */
   exists(path: string): boolean;
   /** Makes a namespace that lives on without processes, and answers its path. One that is there is kept. */

@@ -1,5 +1,5 @@
 /** Routes beside each other: when two are the same, in which order they are added, and what puts one among others. Pure. */
-import { isLinkLocal } from '../ip/prefix.js';
+import { isLinkLocal, networkOf } from '../ip/prefix.js';
 import type { Family } from '../ip/text.js';
 import type { Address, NetworkChange, NewRoute, NextHop, NexthopObject, Route } from './network.js';
 
@@ -178,9 +178,40 @@ export function isConnected({ protocol, table = table_main, prefix, next_hops = 
   );
 }
 
-/** Connected routes among `present` that are none of `wanted`. */
-export function surplusConnected(present: readonly Route[], wanted: readonly NewRoute[]): Route[] {
-  return present.filter((route) => isConnected(route) && !wanted.some((each) => isSameRoute(each, route)));
+/** What the kernel makes a connected route from. */
+export type Prefixed = Pick<Address, 'prefix' | 'peer'>;
+
+/**
+ * Connected routes among `present` that are none of `wanted`, and that the kernel has made for addresses of `own` alone. `there`: all addresses of
+ * the link by now. One that somebody else has brought, a DHCP client say, is to have its route.
+ */
+export function surplusConnected(
+  present: readonly Route[],
+  wanted: readonly NewRoute[],
+  own: readonly Prefixed[],
+  there: readonly Prefixed[],
+): Route[] {
+  const local = ({ prefix }: Prefixed): string => prefix.split('/')[0]!;
+  const sources = new Set(own.map(local));
+  const networks = new Set(own.flatMap(connectedPrefixes));
+  const others = there.filter((address) => !sources.has(local(address)));
+  const used = new Set(others.flatMap(connectedPrefixes));
+  const isOurs = ({ prefsrc, prefix }: Route): boolean =>
+    prefsrc === undefined ? networks.has(prefix) && !used.has(prefix) : sources.has(prefsrc);
+  return present.filter(
+    (route) => isConnected(route) && isOurs(route) && !wanted.some((each) => isSameRoute(each, route)),
+  );
+}
+
+/** To where the kernel makes a route for an address, if it is to make one. */
+export function connectedPrefixes({ prefix, peer }: Prefixed): string[] {
+  if (peer === undefined) return [networkOf(prefix)];
+  const [, length] = prefix.split('/');
+  return [
+    networkOf(prefix),
+    networkOf(`${peer}/${length}`),
+    networkOf(`${peer}/${peer.includes(':') ? 128 : 32}`),
+  ];
 }
 
 /** The flags of a nexthop object come and go with its link. */

@@ -1,5 +1,6 @@
 /** The mailbox of the CNI actor. */
 import type { Down, Reply } from '../actor-system.js';
+import type { VppObject } from '../objects/object.js';
 import type { PodKey, PodSpec } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { NodeStatus } from './node.js';
@@ -27,8 +28,15 @@ export type CniMessage =
       readonly generation: number;
       readonly fault: string;
     }
-  /** From a pod: nothing is left of it. */
-  | { readonly type: 'PodGone'; readonly key: PodKey }
+  /**
+   * From a pod: it has no record, and nobody asks for it. `left`: what the VPP of that generation holds under its name all the same, which
+   * nobody answers for; absent when the pod does not know.
+   */
+  | {
+      readonly type: 'PodGone';
+      readonly key: PodKey;
+      readonly left?: { readonly generation: number; readonly objects: readonly VppObject[] };
+    }
   | { readonly type: 'UplinkDown'; readonly down: Down }
   /** From itself: a request handed to a pod has been answered; `there`: by a pod that is connected. */
   | { readonly type: 'Settled'; readonly key: PodKey; readonly verb: 'add' | 'del'; readonly there: boolean }

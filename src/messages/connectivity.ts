@@ -39,5 +39,7 @@ export type ConnectivityMessage =
   | { readonly type: 'Read'; readonly life: number; readonly snapshot: Snapshot | Error }
   /** From itself: a transaction is over. */
   | { readonly type: 'Transacted'; readonly life: number; readonly outcome: TransactionResult | Error }
+  /** From itself: what has waited for the other nodes need not any longer. */
+  | { readonly type: 'Due' }
   /** From itself: time to try again what failed. */
   | { readonly type: 'Retry'; readonly life: number };

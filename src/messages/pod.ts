@@ -36,6 +36,8 @@ export type PodMessage =
       readonly spec: PodSpec;
       /** Aborted when nobody wants the answer any more. */
       readonly signal: AbortSignal;
+      /** The VPP that has room for it by now; absent: Part will tell. */
+      readonly fits?: number;
       readonly reply: Reply<AddAnswer>;
     }
   /**

@@ -2,11 +2,12 @@
 import type { PodPrefixes } from '../desired/host-tap.js';
 import type { Taken } from '../uplink/take-over.js';
 import type { SubscribeNode } from './node.js';
-import type { VppStatus } from './vpp.js';
+import type { RouterSaid, VppStatus } from './vpp.js';
 
 export type UplinkMessage =
   | VppStatus
   | SubscribeNode
+  | RouterSaid
   /** From the cluster: all prefixes of Calico's pools, once they are known. Told urgently; idempotent. */
   | { readonly type: 'PodPrefixes'; readonly pods: PodPrefixes }
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
@@ -15,6 +16,8 @@ export type UplinkMessage =
   | { readonly type: 'Taken'; readonly generation: number; readonly taken: Taken }
   /** From itself: it could not be done; the host is still to be given back. */
   | { readonly type: 'TakeOverFailed'; readonly generation: number; readonly error: Error }
+  /** From itself: routers have spoken, or have been silent for long. */
+  | { readonly type: 'RouterWordsDue' }
   /** From itself: Linux says that the tap, its addresses or its routes have changed. */
   | { readonly type: 'TapChanged'; readonly name: string }
   /** From itself: they have changed a moment ago. */

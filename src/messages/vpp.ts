@@ -1,5 +1,6 @@
 /** Mailboxes of the vpp group: the process actor, the connection actor, and what the connection tells its subscribers. */
 import type { ActorRef, Reply } from '../actor-system.js';
+import type { RouterAdvertisement } from '../ip/advertisement.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
@@ -34,6 +35,14 @@ export interface VppDown {
 export interface VppExited {
   readonly type: 'VppExited';
   readonly reason: string;
+}
+
+/** A router has said something on an interface of VPP. A full mailbox loses it, and it comes again. */
+export interface RouterSaid {
+  readonly type: 'RouterSaid';
+  readonly generation: number;
+  readonly interface: InterfaceTag;
+  readonly advertisement: RouterAdvertisement;
 }
 
 export type VppProcessMessage =
@@ -76,6 +85,10 @@ export type VppConnectionMessage =
       readonly interface: InterfaceTag;
       readonly reply: Reply<readonly string[]>;
     }
+  /** Told RouterSaid from now on, of this VPP and the next ones. One at a time: the last who has asked. */
+  | { readonly type: 'HearRouters'; readonly listener: ActorRef<RouterSaid> }
+  /** Has the routers behind an interface say what they have to say: RouterSaid. Answered when they are asked. Idempotent. */
+  | { readonly type: 'Solicit'; readonly interface: InterfaceTag; readonly reply: Reply<void> }
   /** A debug CLI command, in text. Answered with VPP's text. */
   | { readonly type: 'Cli'; readonly command: string; readonly reply: Reply<string> }
   /** From itself, with the pid it concerns. */

@@ -1,6 +1,7 @@
 /** What is done when the tree is gone, and by `restore`: VPP ends and the host gets its network back. Needs no actor. */
 import { runCommand } from '../host/command.js';
 import { undo } from '../host/undo/undo.js';
+import type { Due } from '../uplink/uplink-host.js';
 import type { RestoreParts } from './parts.js';
 
 /** From SIGINT to SIGKILL, and from there to the end of the wait: a process in the kernel's hands may not die. */
@@ -20,33 +21,40 @@ export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   await attempt(parts, 'bgp(end)', () => endGobgpd(parts));
   const vpp_ended = (await attempt(parts, 'vpp(end)', () => endVpp(parts))) ?? false;
   const undone =
-    (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', false))) ?? false;
+    (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', 'in time'))) ?? false;
   const rescued = (await attempt(parts, 'host(rescue)', () => rescueStrays(parts))) ?? false;
   const restored = undone && rescued;
   await attempt(parts, 'node(tidy)', () => tidy(parts, restored));
   return { vpp_ended, restored };
 }
 
-/** Undoes what the journal holds; `again`: also what ran out of time before. */
+/** Undoes what the journal holds. False: something of the host is not what it was, or may not be. */
 export async function restoreHost(
   { uplinkHost, log }: RestoreParts,
   why: string,
-  again = true,
+  due: Due = 'all',
 ): Promise<boolean> {
-  if (!uplinkHost.isChanged()) return true;
-  const { results, remaining } = await uplinkHost.restore(again);
+  const unknown = uplinkHost.unknown();
+  if (unknown !== undefined) {
+    log.error(
+      {},
+      `host(restore) ${unknown}: what it tells of files and services of the host is not undone; make it readable, then run calico-vpp-node restore`,
+    );
+  }
+  if (!uplinkHost.isChanged()) return unknown === undefined;
+  const { results, remaining } = await uplinkHost.restore(due);
   log.info({ steps: results.length, failed: remaining.length }, `host(restore) ${why}`);
   for (const result of results) {
     if (result.outcome === 'failed') log.error({}, `host(restore) ${result.reason}`);
   }
-  return remaining.length === 0;
+  return remaining.length === 0 && unknown === undefined;
 }
 
 /** While VPP lives the host may have changed its taps unseen, for nobody was there to follow: what it has by now it gets. */
 function rememberTaps({ uplinkHost }: RestoreParts): void {
   const found = uplinkHost.taken();
   if (found?.phase !== 'taken') return;
-  const current = uplinkHost.current(found.uplinks);
+  const current = uplinkHost.taps.atOnce(found.uplinks);
   if (current !== undefined) uplinkHost.remember(current);
 }
 
@@ -96,8 +104,9 @@ async function tidy(
   { host, clock, core_journal, uplinkHost, vpp_netns, log }: RestoreParts,
   restored: boolean,
 ): Promise<void> {
-  const { remaining } = await undo(core_journal.pending(), { host, clock, run: runCommand });
-  core_journal.replace(remaining);
+  const steps = core_journal.pending();
+  const failed = new Set((await undo(steps, { host, clock, run: runCommand })).remaining);
+  core_journal.undone(new Set(steps.filter((step) => !failed.has(step))));
   const strays = uplinkHost.strays();
   if (strays.length > 0) log.error({ strays }, `node(tidy) links are left in ${vpp_netns.name}: it is kept`);
   else if (restored) vpp_netns.remove();

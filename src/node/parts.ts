@@ -19,6 +19,7 @@ import {
   processStartTime,
 } from '../host/devices/sysfs.js';
 import { makeDirectory, readIfExists } from '../host/files.js';
+import { isFirstNetwork } from '../host/host-namespace.js';
 import { findHostRoot } from '../host/host-root.js';
 import { unlimitLockedMemory } from '../host/libc.js';
 import { lineWriter, standard_output } from '../host/line-writer.js';
@@ -29,9 +30,10 @@ import { type OpenedJournal, openJournal, type UndoJournal } from '../host/undo/
 import { comeBackThemselves, type VppNetns, vppNetns } from '../host/vpp-netns.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
+import { within } from '../linux/within.js';
 import { createLog, type Log, type RootLog } from '../log.js';
 import { CapturedStore } from '../uplink/captured.js';
-import { hostNamespacePath, UplinkHost, within } from '../uplink/uplink-host.js';
+import { UplinkHost } from '../uplink/uplink-host.js';
 import {
   createLauncher,
   type Launcher,
@@ -50,7 +52,7 @@ export interface RestoreParts {
   readonly clock: Clock;
   readonly log: RootLog;
   readonly host: HostNetwork;
-  readonly launcher: Pick<Launcher, 'adopt' | 'signal' | 'forget'>;
+  readonly launcher: Pick<Launcher, 'isRunning' | 'adopt' | 'signal' | 'forget'>;
   readonly gobgpd: GobgpdLauncher;
   readonly uplinkHost: UplinkHost;
   readonly vpp_netns: VppNetns;
@@ -71,9 +73,20 @@ export interface NodeParts extends RestoreParts {
   readonly cluster: Cluster;
 }
 
-/** What there is on this machine before the configuration is looked at, apart from its paths. */
-function machine(config: RestoreConfig, uplinks: readonly string[]) {
-  const { paths, vpp } = config;
+/** What there is on this machine before the configuration is looked at, apart from its paths; opened once in a life. */
+export interface Machine {
+  readonly clock: Clock;
+  readonly log: RootLog;
+  readonly host: HostNetwork;
+  readonly boot_id: string;
+  readonly journal: UndoJournal;
+  readonly core_journal: UndoJournal;
+  /** False: steps of the journal may be lost. */
+  readonly is_whole: boolean;
+}
+
+export function openMachine(config: RestoreConfig): Machine {
+  const { paths } = config;
   const clock = systemClock;
   const { level, format } = config.log;
   const log = createLog({ level, format, clock, write: lineWriter(standard_output) });
@@ -95,13 +108,24 @@ function machine(config: RestoreConfig, uplinks: readonly string[]) {
     return opened;
   };
   const { journal, whole } = open('undo.journal');
+  const core_journal = open('core-pattern.journal').journal;
+  return { clock, log, host, boot_id, journal, core_journal, is_whole: whole };
+}
+
+/** The uplinks' Linux side, and the namespace that VPP has or is to have. */
+function uplinkParts(
+  { clock, host, boot_id, journal }: Machine,
+  config: RestoreConfig,
+  uplinks: readonly string[],
+) {
+  const { paths, vpp } = config;
   const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
   // A device that the kernel gives back goes to the first namespace: of use where that is the host's.
-  const vpp_netns = vppNetns(vpp.netns, places, (network) => {
-    return (
-      hostNamespacePath() === 'pid:1' && within(network.open(), (own) => comeBackThemselves(own, uplinks))
-    );
-  });
+  const vpp_netns = vppNetns(
+    vpp.netns,
+    places,
+    (network) => isFirstNetwork() && within(network.open(), (own) => comeBackThemselves(own, uplinks)),
+  );
   const uplinkHost = new UplinkHost(
     host,
     journal,
@@ -109,9 +133,7 @@ function machine(config: RestoreConfig, uplinks: readonly string[]) {
     { host, clock, run: runCommand },
     vpp_netns.path,
   );
-  if (!whole) recoverJournal(uplinkHost, log);
-  const core_journal = open('core-pattern.journal').journal;
-  return { clock, log, host, boot_id, vpp_netns, journal, core_journal, uplinkHost };
+  return { vpp_netns, uplinkHost };
 }
 
 /** The journal was lost, or a part of it: the uplinks as they were captured tell what is to be undone. */
@@ -130,25 +152,28 @@ function recoverJournal(uplinkHost: UplinkHost, log: Log): void {
 }
 
 /** The parts that `restore` needs. */
-export function restoreParts(config: RestoreConfig): RestoreParts {
-  const { boot_id, ...parts } = machine(config, []);
+export function restoreParts(config: RestoreConfig, machine: Machine): RestoreParts {
+  const { boot_id, log, is_whole } = machine;
+  const parts = uplinkParts(machine, config, []);
+  if (!is_whole) recoverJournal(parts.uplinkHost, log);
   const processes = processTable(boot_id, () => undefined);
   const { paths } = config;
-  const launcher = launcherOf(config, parts.vpp_netns.path, processes, parts.log, {
+  const launcher = launcherOf(config, parts.vpp_netns.path, processes, log, {
     startup_conf: { path: paths.startup_config },
     startup_exec: { path: paths.startup_exec },
     environment: {},
   });
-  return { config, ...parts, launcher, gobgpd: gobgpdOf(config, processes, parts.log) };
+  return { config, ...machine, ...parts, launcher, gobgpd: gobgpdOf(config, processes, machine.log) };
 }
 
-/** The parts of a node on this machine. */
-export async function linuxParts(config: Config): Promise<NodeParts> {
+/** The parts of a node on this machine, once `restoreParts` has looked at what an earlier life has left. */
+export async function linuxParts(config: Config, machine: Machine): Promise<NodeParts> {
   makeDirectory(config.paths.run_dir);
   makeDirectory(config.paths.state_dir, 0o700);
+  const { clock, log, host, boot_id, journal, core_journal } = machine;
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
-  const { boot_id, journal, ...parts } = machine(config, uplinks);
-  const { clock, log, host, vpp_netns, core_journal } = parts;
+  const parts = uplinkParts(machine, config, uplinks);
+  const { vpp_netns } = parts;
   const cluster = clusterOf(config, clock, log);
   // An API server that does not answer keeps nobody waiting for what nobody wants to know.
   const annotations = namesAnnotation(config) ? await cluster.nodeAnnotations() : {};
@@ -162,6 +187,7 @@ export async function linuxParts(config: Config): Promise<NodeParts> {
   }
   return {
     config,
+    ...machine,
     ...parts,
     cluster,
     gobgpd: gobgpdOf(

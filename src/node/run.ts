@@ -11,7 +11,8 @@ import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf } from './cluster.js';
 import { cniOf } from './cni.js';
 import { connectivityOf } from './connectivity.js';
-import { type LastWord, lastWord, restoreHost } from './last-word.js';
+import { endSignals } from './end-signals.js';
+import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
 import { routeSource } from './route-source.js';
 import { uplinkOf } from './uplink.js';
@@ -25,11 +26,14 @@ export function exitCode(code: number, { restored, vpp_ended }: LastWord): numbe
   return vpp_ended ? code : exit_code.gave_up;
 }
 
-/** Resolves with the exit code once the node has been stopped or has given up, and the host has its network back. */
-export async function runNode(parts: NodeParts, warnings: readonly string[]): Promise<number> {
-  const { config, clock, log, launcher } = parts;
+/** Resolves with the exit code once the node has been stopped or has given up, and the host has its network back. `ending` stops it. */
+export async function runNode(
+  parts: NodeParts,
+  warnings: readonly string[],
+  ending: AbortSignal = endSignals(),
+): Promise<number> {
+  const { config, clock, log } = parts;
   for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
-  if (!launcher.isRunning()) await restoreHost(parts, 'an earlier life left the host changed');
 
   let publish = (): void => undefined;
   const board = conditionBoard(clock, ['vpp', 'uplink', 'cni'], () => publish());
@@ -79,8 +83,9 @@ export async function runNode(parts: NodeParts, warnings: readonly string[]): Pr
       log.fatal({ err: reason }, `node(give up) ${reason.message}`);
       stop(reason.message, exit_code.gave_up);
     };
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const)
-      process.on(signal, () => stop(signal, exit_code.stopped));
+    const asked = (): void => void stop(String(ending.reason), exit_code.stopped);
+    if (ending.aborted) return asked();
+    ending.addEventListener('abort', asked);
 
     const gso = largeSegments(config.gates.gso, config.uplinks);
     if (gso !== config.gates.gso)

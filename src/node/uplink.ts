@@ -3,12 +3,12 @@ import type { ActorRef } from '../actor-system.js';
 import { type UplinkReport, uplink } from '../actors/uplink.js';
 import type { Config } from '../config.js';
 import { writeAtomic } from '../host/files.js';
+import { hostNamespacePath } from '../host/host-namespace.js';
 import type { HostNetwork, NetworkEvent } from '../linux/network.js';
 import type { Log } from '../log.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import { infoFile } from '../uplink/info-file.js';
-import { hostNamespacePath } from '../uplink/uplink-host.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(

@@ -97,6 +97,8 @@ export interface InterfaceMtu {
   readonly kind: 'interface_mtu';
   readonly interface: InterfaceTag;
   readonly mtu: number;
+  /** Of IPv6, where it is another one: what VPP's advertisements name, if it is set before IPv6 is enabled. */
+  readonly mtu6?: number;
 }
 
 export type RxMode = 'polling' | 'interrupt' | 'adaptive' | 'default';
@@ -244,7 +246,7 @@ export const interface_kinds: Kinds<InterfaceObject> = {
     key: (o) => o.interface,
     on: onInterface,
     owner: ofInterface,
-    same: (wanted, there) => wanted.mtu === there.mtu,
+    same: (wanted, there) => wanted.mtu === there.mtu && wanted.mtu6 === there.mtu6,
     add: 31,
     remove: remove.bound,
     change: 'overwrite',

@@ -3,6 +3,7 @@
  * what is compared. An interface is named by its tag, never by its sw_if_index: tags survive a restart of VPP and of this
  * process, indexes do not. Tables are named by their id. Each area describes its kinds in a file of its own.
  */
+import { type AdvertisementObject, advertisement_kinds } from './advertisement.js';
 import { type CnatObject, cnat_kinds } from './cnat.js';
 import {
   dangling_prefix,
@@ -24,7 +25,8 @@ export type VppObject =
   | RoutingObject
   | CnatObject
   | PolicyObject
-  | RedirectObject;
+  | RedirectObject
+  | AdvertisementObject;
 export type ObjectKind = VppObject['kind'];
 export type ObjectOf<K extends ObjectKind> = Extract<VppObject, { kind: K }>;
 
@@ -38,6 +40,7 @@ const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...cnat_kinds,
   ...policy_kinds,
   ...redirect_kinds,
+  ...advertisement_kinds,
 };
 
 function kindOf(object: VppObject): Kind<VppObject> {
@@ -135,6 +138,19 @@ export function isAnnounced(object: VppObject): boolean {
 export function outlives(object: VppObject): readonly VppObject[] {
   if (object.kind !== 'tap') return [];
   return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
+}
+
+/** An interface or a table: it goes after all that hangs on it. */
+export function carries(object: VppObject): boolean {
+  return object.kind === 'table' || interfaceMade(object) !== undefined;
+}
+
+/** As long as VPP has `other`, this interface or table has to stay. Which table an interface is bound to an object alone does not say. */
+export function hangsOn(other: VppObject, carrier: VppObject): boolean {
+  const tag = interfaceMade(carrier);
+  if (tag !== undefined) return interfacesUsed(other).includes(tag) && !diesWithInterface(other);
+  if (interfaceMade(other) !== undefined) return true;
+  return 'table_id' in other && 'table_id' in carrier && other.table_id === carrier.table_id;
 }
 
 /**

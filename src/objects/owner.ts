@@ -32,7 +32,8 @@ export type OwnerRule<O> =
 
 /** The beginnings of names and tags that the node gives, and nobody else. Those of pods are hashes: see pod/names.ts. */
 const uplink_tag = 'main-';
-const node_tags: readonly string[] = [uplink_tag, 'host-', 'node-'];
+const host_tap_tag = 'host-';
+const node_tags: readonly string[] = [uplink_tag, host_tap_tag, 'node-'];
 const node_tables: readonly string[] = ['punt-table-', 'calico-pods-', 'physical-net-', 'host-tap-'];
 
 /** Whether the node gives such tags. */
@@ -43,6 +44,11 @@ export function isNodeTag(tag: InterfaceTag): boolean {
 /** Whether it is the tag of an uplink, made by the node or by VPP's start-up files. */
 export function isUplinkTag(tag: InterfaceTag): boolean {
   return tag.startsWith(uplink_tag);
+}
+
+/** Whether it is the tag of a tap by which the host has its network. */
+export function isHostTapTag(tag: InterfaceTag): boolean {
+  return tag.startsWith(host_tap_tag);
 }
 
 /** Whether the node gives tables such names. */

@@ -6,17 +6,18 @@ import type { PodNamespaces } from './pod-namespaces.js';
 import type { PodRecords } from './pod-records.js';
 
 /**
- * Takes over those that have no record, and whose device is where the file says. What there is to tell about it, a sentence each; `open`:
- * not all could be written down. Can be repeated.
+ * Takes over those that have no record, and whose device is where the file says. `taken`: slots that are others'. What there is to tell
+ * about it, a sentence each; `open`: not all could be written down. Can be repeated.
  */
 export function takeOver(
   text: string,
   records: PodRecords,
   namespaces: PodNamespaces,
+  taken: Iterable<number>,
 ): { readonly told: readonly string[]; readonly open: boolean } {
   const { specs, problems } = importGoState(text);
   const told: string[] = [];
-  const slots = new Set(records.list().flatMap(({ tables }) => recordedSlot(tables) ?? []));
+  const slots = new Set([...taken, ...records.list().flatMap(({ tables }) => recordedSlot(tables) ?? [])]);
   let count = 0;
   let open = false;
   for (const spec of specs) {

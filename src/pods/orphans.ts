@@ -7,14 +7,14 @@ import { groupOrphans, type OrphanGroup } from './holdings.js';
 export class Orphans {
   readonly #groups = new Map<string, OrphanGroup>();
   #found = 0;
-  /** Keys of the objects that the last audit took for orphans. */
+  /** What the last whole look took for orphans: names of groups, keys of what dangles. */
   #suspects: ReadonlySet<string> = new Set();
 
   get size(): number {
     return this.#groups.size;
   }
 
-  /** Seen once, by the last audit. */
+  /** Seen by the last whole look. */
   get suspects(): number {
     return this.#suspects.size;
   }
@@ -56,25 +56,39 @@ export class Orphans {
     return this.list().flatMap(([, { slot }]) => slot ?? []);
   }
 
-  /** Takes in what is new among these; answers the ids. Dangling objects are not kept: they are removed at once. */
-  add(orphans: readonly VppObject[]): string[] {
+  /** Those among these that are not known yet. Dangling objects are of no group. */
+  unknown(orphans: readonly VppObject[]): OrphanGroup[] {
     const known = new Set(this.list().map(([, group]) => nameOf(group)));
-    const groups = groupOrphans(orphans.filter((object) => !isDangling(object)));
-    return groups
-      .filter((group) => !known.has(nameOf(group)))
-      .map((group) => {
-        this.#found += 1;
-        const id = `orphan ${this.#found}`;
-        this.#groups.set(id, group);
-        return id;
-      });
+    return groupOrphans(orphans).filter((group) => !known.has(nameOf(group)));
   }
 
-  /** A dump is not one moment, and may show half of a pod that comes or goes: an orphan is what two audits in a row have seen. */
-  confirm(orphans: readonly VppObject[]): VppObject[] {
-    const confirmed = orphans.filter((object) => this.#suspects.has(keyOf(object)));
-    this.#suspects = new Set(orphans.map(keyOf));
-    return confirmed;
+  /** Takes in what is new among these; answers the ids. */
+  add(orphans: readonly VppObject[]): string[] {
+    return this.#take(this.unknown(orphans));
+  }
+
+  /**
+   * A dump is not one moment, and may show half of a pod that comes or goes: an orphan is what two whole looks in a row have seen. It is
+   * taken in with all that this one shows of it; answers the ids, and what dangles, which is not kept.
+   */
+  confirm(orphans: readonly VppObject[]): { readonly ids: string[]; readonly dangling: VppObject[] } {
+    const suspects = this.#suspects;
+    const groups = this.unknown(orphans);
+    const dangling = orphans.filter(isDangling);
+    this.#suspects = new Set([...groups.map(nameOf), ...dangling.map(keyOf)]);
+    return {
+      ids: this.#take(groups.filter((group) => suspects.has(nameOf(group)))),
+      dangling: dangling.filter((object) => suspects.has(keyOf(object))),
+    };
+  }
+
+  #take(groups: readonly OrphanGroup[]): string[] {
+    return groups.map((group) => {
+      this.#found += 1;
+      const id = `orphan ${this.#found}`;
+      this.#groups.set(id, group);
+      return id;
+    });
   }
 }
 

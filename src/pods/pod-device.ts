@@ -10,6 +10,9 @@ import type { GivenDevice, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodSpec } from '../pod/spec.js';
 import { type PodNamespaces, tun_kind } from './pod-namespaces.js';
 
+/** RT_SCOPE_LINK: Linux gives itself such an address, for IPv6. */
+const link_scope = 253;
+
 /** What Linux answers to the deletion of what is not there. */
 const not_there: readonly string[] = ['ENOENT', 'ESRCH', 'EADDRNOTAVAIL'];
 
@@ -22,12 +25,15 @@ export class PodDevice {
   readonly #host: HostNetwork;
   readonly #namespaces: PodNamespaces;
   #given: Given | undefined;
+  /** What the pod was in an earlier life. */
+  readonly #former: PodSpec | undefined;
   /** As it was before VPP took it up again. */
   #before: Link | undefined;
 
   constructor(host: HostNetwork, namespaces: PodNamespaces, record: PodRecord | undefined) {
     this.#host = host;
     this.#namespaces = namespaces;
+    this.#former = record?.spec;
     if (record?.device !== undefined) this.#given = { ...record.device, spec: record.spec, whole: true };
   }
 
@@ -40,12 +46,11 @@ export class PodDevice {
 
   /**
    * The namespace to connect a pod in, or why it cannot be, before anything is touched for it. `known`: the one it was connected in
-   * before. `made`: VPP has made its device already. `there`: it is in the namespace.
+   * before. `there`: its device is in it.
    */
   whereFor(
     spec: PodSpec,
     known: NamespaceId | undefined,
-    made: boolean,
   ): { readonly namespace: NamespaceId; readonly there: boolean } | { readonly refusal: string } {
     const { netns } = spec;
     const namespace = this.#namespaces.at(netns);
@@ -59,9 +64,8 @@ export class PodDevice {
     if (known !== undefined && known !== namespace)
       return refuse(`another network namespace stands at ${netns} now: retry`);
     try {
-      const link = this.#within(spec, namespace, (inside) => inside.link(spec.interface_name));
-      const refusal = made ? undefined : inTheWay(spec, link);
-      return refusal === undefined ? { namespace, there: link !== undefined } : refuse(refusal);
+      const link = this.#within(spec, namespace, (inside) => this.#own(spec, inside));
+      return { namespace, there: link !== undefined };
     } catch (error) {
       return refuse((error as Error).message);
     }
@@ -83,7 +87,9 @@ export class PodDevice {
   connect(spec: PodSpec, namespace: NamespaceId, mtu: number): Connected {
     try {
       return this.#within(spec, namespace, (inside) => {
-        const link = deviceOf(spec, inside);
+        const link = inside.link(spec.interface_name);
+        // VPP has just made it, or `whereFor` has seen it.
+        if (link?.kind !== tun_kind) throw notThere(spec);
         for (const { path, value } of podSysctls(spec)) {
           if (inside.readSysctl(path) !== value) inside.writeSysctl(path, value);
         }
@@ -95,9 +101,9 @@ export class PodDevice {
     }
   }
 
-  /** VPP is about to take up the device again that an earlier one has left, and sets its MTU and state. Throws. */
+  /** VPP is about to take up the device again that an earlier one has left, and sets its MTU and state. Throws like `keep`. */
   beforeVpp(spec: PodSpec, namespace: NamespaceId): void {
-    this.#before = this.#within(spec, namespace, (inside) => inside.link(spec.interface_name));
+    this.#before = this.#within(spec, namespace, (inside) => this.#own(spec, inside));
   }
 
   /**
@@ -106,7 +112,7 @@ export class PodDevice {
    */
   keep(spec: PodSpec, namespace: NamespaceId, mtu: number): void {
     this.#within(spec, namespace, (inside) => {
-      const link = deviceOf(spec, inside);
+      const link = this.#device(spec, inside);
       const given = this.#given;
       const before = this.#before;
       this.#before = undefined;
@@ -127,13 +133,15 @@ export class PodDevice {
    * a dead VPP has left dies with the namespace.
    */
   async drop(record: PodRecord, urgent: boolean): Promise<void> {
-    this.#given = undefined;
     try {
       const namespace = this.#namespaces.of(record);
-      const { netns, interface_name } = record.spec;
-      if (namespace !== undefined) await this.#host.removeTun(netns, interface_name, namespace, urgent);
+      const { spec } = record;
+      if (namespace === undefined) return;
+      const link = this.#within(spec, namespace, (inside) => this.#own(spec, inside));
+      this.#given = undefined;
+      if (link !== undefined) await this.#host.removeTun(spec.netns, link.index, namespace, urgent);
     } catch {
-      // The namespace is on its way out, the runtime was quicker, or the kernel takes too long.
+      // The namespace is on its way out, the runtime was quicker, the kernel takes too long, or the device is another's.
     }
   }
 
@@ -146,6 +154,34 @@ export class PodDevice {
     this.#given = { spec, index, mtu, whole: true };
   }
 
+  /** Throws where VPP's device is not there. */
+  #device(spec: PodSpec, inside: NetworkNamespace): Link {
+    const link = this.#own(spec, inside);
+    if (link !== undefined) return link;
+    throw notThere(spec);
+  }
+
+  /** The pod's device, as VPP makes it, or as one that died has left it: VPP attaches to that. Throws where another stands in its place. */
+  #own(spec: PodSpec, inside: NetworkNamespace): Link | undefined {
+    const link = inside.link(spec.interface_name);
+    if (link === undefined || this.#isOwn(spec, link, inside)) return link;
+    throw new Error(
+      `${spec.interface_name} is already in ${spec.netns} (a ${link.kind ?? 'physical'} device): ` +
+        'remove the other CNI plugin, network or program that made it',
+    );
+  }
+
+  /** A tun is anybody's. Ours is the one that was given its addresses, or has one of the pod's, or has not been given any yet. */
+  #isOwn(spec: PodSpec, { kind, index }: Link, inside: NetworkNamespace): boolean {
+    if (kind !== tun_kind) return false;
+    const given = this.#given;
+    if (given?.index === index) return true;
+    const specs = [spec, given?.spec, this.#former].flatMap((known) => known ?? []);
+    const own = new Set(specs.flatMap(addressesOf).map(hostPrefix));
+    const there = inside.addresses(index).filter(({ scope }) => scope !== link_scope);
+    return there.length === 0 || there.some(({ prefix }) => own.has(prefix));
+  }
+
   #within<T>({ netns }: PodSpec, id: NamespaceId, run: (inside: NetworkNamespace) => T): T {
     const inside = this.#host.open(netns, id);
     try {
@@ -156,19 +192,8 @@ export class PodDevice {
   }
 }
 
-/** A tun or tap may be ours, left by a VPP that died: VPP attaches to it. */
-function inTheWay(pod: PodSpec, link: Link | undefined): string | undefined {
-  if (link === undefined || link.kind === tun_kind) return undefined;
-  return (
-    `${pod.interface_name} is already in ${pod.netns} (a ${link.kind ?? 'physical'} device): ` +
-    'remove the other CNI plugin or network that made it'
-  );
-}
-
-function deviceOf({ netns, interface_name }: PodSpec, inside: NetworkNamespace): Link {
-  const link = inside.link(interface_name);
-  if (link !== undefined) return link;
-  throw new Error(`${interface_name} is not in ${netns}, although VPP made it: delete the pod`);
+function notThere({ netns, interface_name }: PodSpec): Error {
+  return new Error(`${interface_name} is not in ${netns}, although VPP made it: delete the pod`);
 }
 
 function isGiven(given: Given, spec: PodSpec, link: Link): boolean {

@@ -7,7 +7,6 @@ import {
   type Conflict,
   conflictOf,
   heldSlot,
-  lowestFreeSlot,
   starved,
 } from '../desired/admission.js';
 import { hostPorts } from '../desired/pod.js';
@@ -15,23 +14,40 @@ import { default_table, hostPrefix } from '../desired/tables.js';
 import type { PodMessage, PodNode } from '../messages/pod.js';
 import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
-import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import { addressesOf, buffersNeeded, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
-import { assignPods, type Holdings, podIdentity } from './holdings.js';
+import { assignPods, type Holdings, type PodIdentity, podIdentity } from './holdings.js';
 import { translationOwner } from './pod-wishes.js';
 
+type Held = Pick<Snapshot, 'objects'> & Partial<Pick<Snapshot, 'unsure'>>;
+
 export class PodEntry {
+  /** What a request makes of it that is not answered yet. */
+  coming: PodSpec | undefined;
   #missing_since_ms: number | undefined;
   /** Requests handed to the pod and not answered yet. */
   calls = 0;
+  /** What it was told last that this VPP holds for it, as long as it has no record that answers for that. */
+  told: readonly VppObject[] = [];
 
+  /** `spec`: what its record says that it is; before it has one, what is asked for. */
   constructor(
     public spec: PodSpec,
     public slot: number,
     readonly ref: ActorRef<PodMessage>,
     public deleting: boolean,
   ) {}
+
+  /** What it is, and may be in a moment: it may end as either. */
+  get specs(): readonly PodSpec[] {
+    return this.coming === undefined ? [this.spec] : [this.spec, this.coming];
+  }
+
+  /** That which takes most of VPP's buffers. */
+  get largest(): PodSpec {
+    return this.specs.reduce((a, b) => (buffersNeeded(b) > buffersNeeded(a) ? b : a));
+  }
 
   /** For how long its namespace has been missing; undefined while it is there. */
   missingFor(there: boolean, now_ms: number): number | undefined {
@@ -45,7 +61,7 @@ export class PodTable extends Map<PodKey, PodEntry> {
   conflictOf(spec: PodSpec): Conflict<PodSpec> | undefined {
     return conflictOf(
       spec,
-      [...this.values()].map((pod) => pod.spec),
+      [...this.values()].flatMap((pod) => pod.specs),
     );
   }
 
@@ -54,7 +70,7 @@ export class PodTable extends Map<PodKey, PodEntry> {
     const others = [...this.values()].filter((pod) => deleting || !pod.deleting);
     return buffersMissing(
       spec,
-      others.map((pod) => pod.spec),
+      others.map(({ largest }) => largest),
       pool,
     );
   }
@@ -64,7 +80,7 @@ export class PodTable extends Map<PodKey, PodEntry> {
     const isMade = ({ spec }: PodEntry): boolean =>
       (pods.get(podInterfaceTag(spec)) ?? []).some(({ kind }) => kind === 'tap');
     const entries = [...this.values()];
-    const specs = (some: readonly PodEntry[]): PodSpec[] => some.map(({ spec }) => spec);
+    const specs = (some: readonly PodEntry[]): PodSpec[] => some.map(({ largest }) => largest);
     return starved(
       specs(entries.filter(isMade)),
       specs(entries.filter((pod) => !isMade(pod) && !pod.deleting)),
@@ -72,23 +88,24 @@ export class PodTable extends Map<PodKey, PodEntry> {
     );
   }
 
-  freeSlot(taken: readonly number[]): number {
-    return lowestFreeSlot(new Set([...taken, ...[...this.values()].map(({ slot }) => slot)]));
+  slots(): number[] {
+    return [...this.values()].map(({ slot }) => slot);
   }
 
-  holdings(snapshot: Snapshot, translations: TranslationOwners): Holdings {
+  /** Whose what VPP holds is; see `Snapshot.unsure`. */
+  holdings({ objects, unsure }: Held, translations: TranslationOwners): Holdings {
     return assignPods(
-      snapshot.objects.filter((object) => !snapshot.unsure.has(keyOf(object))),
-      [...this.values()].map(({ spec }) => podIdentity(spec)),
+      unsure === undefined ? objects : objects.filter((object) => !unsure.has(keyOf(object))),
+      [...this.values()].map(identity),
       translations,
     );
   }
 
   /** Host ports that VPP holds for the pod that wants them are that pod's, before anybody else claims them. */
   claimHostPorts({ pods }: Holdings, { node }: PodNode, translations: TranslationOwners): void {
-    for (const { spec } of this.values()) {
+    for (const { spec, specs } of this.values()) {
       const held = new Set((pods.get(podInterfaceTag(spec)) ?? []).map(keyOf));
-      for (const port of hostPorts(spec, { node })) {
+      for (const port of specs.flatMap((each) => hostPorts(each, { node }))) {
         if (held.has(keyOf(port))) translations.claim(translationOwner(spec), keyOf(port));
       }
     }
@@ -115,9 +132,13 @@ export class PodTable extends Map<PodKey, PodEntry> {
   /** True for the route to an address that a pod has now, whoever made it. */
   claims(object: VppObject): boolean {
     if (object.kind !== 'route' || object.table_id !== default_table) return false;
-    for (const { spec } of this.values()) {
-      if (addressesOf(spec).some((address) => hostPrefix(address) === object.prefix)) return true;
+    for (const { specs } of this.values()) {
+      if (specs.flatMap(addressesOf).some((address) => hostPrefix(address) === object.prefix)) return true;
     }
     return false;
   }
+}
+
+function identity({ spec, specs }: PodEntry): PodIdentity {
+  return { ...podIdentity(spec), addresses: specs.flatMap((each) => podIdentity(each).addresses) };
 }

@@ -54,10 +54,16 @@ export class Sweeper {
     for (const id of this.orphans.add(orphans)) this.#judge(id);
   }
 
+  /** A light audit has shown something that is not known yet: of how much, only a whole look tells. */
+  isNew(orphans: readonly VppObject[]): boolean {
+    return this.orphans.unknown(this.#unclaimed(orphans)).length > 0;
+  }
+
+  /** A whole look. */
   audit(orphans: readonly VppObject[]): void {
-    const confirmed = this.orphans.confirm(orphans.filter((object) => !this.#parts.claimed(object)));
-    this.#sweepDangling(confirmed);
-    for (const id of this.orphans.add(confirmed)) this.#judge(id);
+    const { ids, dangling } = this.orphans.confirm(this.#unclaimed(orphans));
+    this.#sweepDangling(dangling);
+    for (const id of ids) this.#judge(id);
   }
 
   /** Removes what was left alone as long as its namespace lived, and what could not be removed before. */
@@ -81,6 +87,14 @@ export class Sweeper {
     this.#waiting.delete(id);
     this.#left_alone.delete(id);
     return group;
+  }
+
+  /** The pod that has come for these has ended without a record. `deleted`: as it was asked to. */
+  takeBack(objects: readonly VppObject[], deleted: boolean): void {
+    for (const id of this.orphans.add(objects)) {
+      if (deleted) this.#sweep(id);
+      else this.#judge(id);
+    }
   }
 
   /** Another VPP, of which nothing is known yet. */
@@ -144,10 +158,14 @@ export class Sweeper {
     generation: number,
   ): Promise<TransactionResult> {
     this.#ctx.event('orphan', `${tag}: removed, ${objects.length} objects of no known pod`);
-    const left = objects.filter((object) => !this.#parts.claimed(object));
+    const left = this.#unclaimed(objects);
     const result = await this.#transact(tag, left, generation);
     if (result.error !== undefined) this.orphans.keep(id, applyOutcomes(left, result.outcomes));
     return result;
+  }
+
+  #unclaimed(objects: readonly VppObject[]): VppObject[] {
+    return objects.filter((object) => !this.#parts.claimed(object));
   }
 
   #sweepDangling(orphans: readonly VppObject[]): void {

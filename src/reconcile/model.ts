@@ -15,10 +15,12 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import {
   addPlace,
   canonical,
+  carries,
   changeOf,
   diesWithInterface,
   flattened,
   goesLast,
+  hangsOn,
   interfaceMade,
   interfacesUsed,
   isDangling,
@@ -268,25 +270,39 @@ export class Model {
 
   // --- what is to be done
 
-  /** The next operations, at most `max`: removals before additions, each in the order of its place. */
+  /**
+   * The next operations, at most `max`: removals before additions, each in the order of its place. An interface goes together with what has
+   * to be taken off it, which may be some more. It and a table go when nothing is in flight: of what hangs on them VPP may refuse
+   * to let go; until then nothing is given.
+   */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
     this.#reviewLeaving();
     const operations: Operation[] = [];
+    const ahead = this.#in_flight > 0;
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
       entry.in_flight += 1;
       this.#in_flight += 1;
       operations.push(new Taken(action, object, entry, this.#life));
     };
     while (operations.length < max) {
-      const entry = this.#removals.shift();
+      const entry = this.#removals.first();
       if (entry === undefined) break;
       const object = entry.there!;
-      // Taken off whether they were seen there or not.
-      for (const left of outlives(object)) {
-        const other = this.#entry(keyOf(left));
-        if (other.there === undefined) give('remove', other, left);
+      if (carries(object)) {
+        const holder = this.#holderOf(object);
+        if (holder !== undefined) {
+          this.#failed.set(entry.key, new Error(`not sent: ${keyOf(holder)} is still there`));
+          this.#touch(entry);
+          continue;
+        }
+        if (ahead) return operations;
       }
+      // Taken off whether they were seen there or not.
+      const also = outlives(object).filter((left) => this.#entry(keyOf(left)).there === undefined);
+      if (operations.length > 0 && operations.length + also.length >= max) return operations;
+      this.#removals.shift();
+      for (const left of also) give('remove', this.#entry(keyOf(left)), left);
       give('remove', entry, object);
     }
     while (operations.length < max) {
@@ -309,6 +325,15 @@ export class Model {
       if (entry.in_flight === 0) this.#touch(entry);
     }
     this.#reviewLeaving();
+  }
+
+  /** What VPP would not let go of, and hangs on this interface or table. */
+  #holderOf(object: VppObject): VppObject | undefined {
+    for (const key of this.#failed.keys()) {
+      const there = this.#entries.get(key)?.there;
+      if (there !== undefined && there !== object && hangsOn(there, object)) return there;
+    }
+    return undefined;
   }
 
   /** It was taken for a VPP that is gone, and says nothing of this one. */

@@ -46,18 +46,22 @@ export class Shelf<T> {
     this.#size += 1;
   }
 
-  /** Takes the first one off: lowest place, and the one that has waited longest there. */
-  shift(): T | undefined {
+  /** The first one: lowest place, and the one that has waited longest there. */
+  first(): T | undefined {
     const row = this.#rows.find(({ standing }) => standing > 0);
     if (row === undefined) return undefined;
     for (;;) {
       const item = row.items[row.next]!;
+      if (this.#placeOf(item) === row.place) return item;
       row.next += 1;
-      if (this.#placeOf(item) !== row.place) continue;
-      this.#setPlace(item, undefined);
-      this.#left(row);
-      return item;
     }
+  }
+
+  /** Takes the first one off. */
+  shift(): T | undefined {
+    const item = this.first();
+    if (item !== undefined) this.put(item, undefined);
+    return item;
   }
 
   /** All items are to have left, or to be forgotten. */

@@ -14,8 +14,9 @@ import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
+import { Overlap, type OverlapSettings } from './overlap.js';
 
-export interface RouteWriterSettings {
+export interface RouteWriterSettings extends OverlapSettings {
   /** Operations of one transaction. */
   readonly operations_max: number;
   /** For one transaction: other owners may have much to do, too. */
@@ -32,6 +33,8 @@ export const route_writer_settings_default: RouteWriterSettings = {
   read_ms: 60_000,
   retry_ms: 1000,
   retry_max_ms: 60_000,
+  lead_ms: 2000,
+  linger_ms: 10_000,
 };
 
 /** One waits for its turn in the connection while VPP does the other. */
@@ -46,6 +49,9 @@ export class RouteWriter implements Sink {
   readonly #vpp: ActorRef<VppConnectionMessage>;
   readonly #settings: RouteWriterSettings;
   readonly #model = new Model();
+  readonly #overlap: Overlap;
+  #due: Timer | undefined;
+  #due_ms = Number.POSITIVE_INFINITY;
   /** Counts what is known of VPP anew: what was begun before is void. */
   #life = 0;
   /** Of the VPP that can be programmed. */
@@ -69,21 +75,58 @@ export class RouteWriter implements Sink {
     this.#ctx = ctx;
     this.#vpp = vpp;
     this.#settings = settings;
+    this.#overlap = new Overlap(settings);
   }
 
   // --- what is wanted
 
   want(object: VppObject): void {
     const tag = interfaceMade(object);
-    if (tag !== undefined) this.#kept_tunnels.delete(tag);
-    else if (this.#kept.size > 0) this.#kept.delete(keyOf(object));
+    const key = keyOf(object);
+    if (tag !== undefined) {
+      this.#kept_tunnels.delete(tag);
+      const is_new = this.#model.wanted(key) === undefined && this.#model.there(key) === undefined;
+      this.#overlap.comes(tag, is_new, this.#now_ms);
+    } else {
+      if (this.#kept.size > 0) this.#kept.delete(key);
+      if (this.#overlap.holds(object, this.#model.wanted(key))) return this.#wake();
+    }
     this.#model.want(object);
   }
 
   unwant(object: VppObject): void {
     const tag = interfaceMade(object);
-    if (tag === undefined) this.#model.unwant(keyOf(object));
+    if (tag === undefined) {
+      this.#overlap.forget(keyOf(object));
+      this.#model.unwant(keyOf(object));
+    } else if (this.#overlap.goes(tag, this.#now_ms)) this.#wake();
     else this.#unwantTunnel(tag);
+  }
+
+  get #now_ms(): number {
+    return this.#ctx.clock.now_ms();
+  }
+
+  /** Routes move, and tunnels go, when it is time. */
+  due(): void {
+    this.#due = undefined;
+    this.#due_ms = Number.POSITIVE_INFINITY;
+    this.#settle(this.#now_ms);
+    this.#wake();
+  }
+
+  #settle(now_ms: number): void {
+    const { routes, tunnels } = this.#overlap.due(now_ms);
+    for (const route of routes) this.#model.want(route);
+    for (const tag of tunnels) this.#unwantTunnel(tag);
+  }
+
+  #wake(): void {
+    const next_ms = this.#overlap.next_ms;
+    if (next_ms === undefined || next_ms >= this.#due_ms) return;
+    this.#due?.cancel();
+    this.#due_ms = next_ms;
+    this.#due = this.#ctx.after(Math.max(0, next_ms - this.#now_ms), { type: 'Due' });
   }
 
   /** Whether all that is wanted has been told by now. */
@@ -98,6 +141,7 @@ export class RouteWriter implements Sink {
     this.#void();
     this.#generation = generation;
     // Another VPP need not be given what was to go; what this one still has of it is seen again.
+    this.#settle(Number.POSITIVE_INFINITY);
     if (this.#told) {
       for (const key of this.#kept) this.#model.unwant(key);
       this.#kept.clear();
@@ -282,7 +326,7 @@ export class RouteWriter implements Sink {
   gauges() {
     return {
       in_vpp: this.#model.there_count,
-      waiting: this.#model.waiting + this.#model.inFlight,
+      waiting: this.#model.waiting + this.#model.inFlight + this.#overlap.moves,
       refused: this.#model.failed.size,
       kept: this.#kept.size + this.#kept_tunnels.size,
     };

@@ -70,6 +70,8 @@ export class Cell {
   formerChildren: ReadonlyMap<string, number> = new Map();
   readonly errors = new ErrorLog();
   expired = 0;
+  /** Changes of its state. */
+  transitions = 0;
 
   #held: (() => void) | undefined;
   #urgentTurn = false;
@@ -485,6 +487,7 @@ export class Cell {
     this.state = state;
     this.detail = detail;
     this.since = this.runtime.clock.wall_ms();
+    this.transitions += 1;
     this.runtime.totals.transitions += 1;
     this.note('state', detail === undefined ? state : `${state}: ${detail}`);
   }

@@ -1,10 +1,14 @@
 /**
  * What routers have told the host by advertisements (RFC 4861): addresses, on-link prefixes, routes. VPP lets neither solicitations nor
- * advertisements pass to the tap, so that whoever flushes these there, as systemd-networkd does with a device that is new to it,
- * does not hear of them again. They are not the host's to lose while VPP runs. Pure.
+ * advertisements pass to the tap. Until it has heard a router itself and repeats its words (routers.ts), whoever flushes these there, as
+ * systemd-networkd does with a device that is new to it, does not hear of them again: they are not the host's to lose. Pure.
  */
+import type { RouterAdvertisement } from '../ip/advertisement.js';
 import { isLinkLocal, splitPrefix } from '../ip/prefix.js';
 import type { Address, Route } from '../linux/network.js';
+import { type CapturedRoute, connectedPrefixes, isConnected } from '../linux/routes.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
 import type { CapturedUplink } from './captured.js';
 
 const rtprot_ra = 9;
@@ -28,33 +32,73 @@ function lost<T>(before: readonly T[], now: readonly T[], keyOf: (each: T) => st
   return before.filter((each) => !there.has(keyOf(each)));
 }
 
-/** The uplinks as they are now, with what routers had told before. */
-export function withAdvertised(
+/** Whether routers have not been heard behind this uplink: where they have, what is lost is what they have taken back. */
+export type IsDeaf = (uplink: CapturedUplink) => boolean;
+
+/** What routers had told of one uplink, and is no more. */
+export interface Advertised {
+  readonly addresses: readonly Address[];
+  readonly routes: readonly CapturedRoute[];
+}
+
+/** By uplink; `now` undefined: nothing is there. */
+export function lostAdvertised(
   before: readonly CapturedUplink[],
-  now: readonly CapturedUplink[],
-): CapturedUplink[] {
-  return now.map((uplink, at) => {
-    const { addresses = [], routes = [] } = before[at] ?? {};
-    const lost_addresses = lost(addresses.filter(isAdvertisedAddress), uplink.addresses, addressKey);
-    const lost_routes = lost(routes.filter(isAdvertisedRoute), uplink.routes, routeKey);
-    if (lost_addresses.length + lost_routes.length === 0) return uplink;
+  now: readonly CapturedUplink[] | undefined,
+  isDeaf: IsDeaf,
+): Advertised[] {
+  return before.map((uplink, at) => {
+    if (!isDeaf(uplink)) return { addresses: [], routes: [] };
+    const { addresses, routes } = uplink;
     return {
-      ...uplink,
-      addresses: [...uplink.addresses, ...lost_addresses],
-      routes: [...uplink.routes, ...lost_routes],
+      addresses: lost(addresses.filter(isAdvertisedAddress), now?.[at]?.addresses ?? [], addressKey),
+      routes: lost(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
     };
   });
 }
 
-/** Prefixes of what routers had told before, and is no more; `now` undefined: nothing is. */
-export function lostAdvertised(
+/**
+ * The uplinks as they are now, with what routers had told before. With an address its connected route has gone, if it had one: a restore that gives
+ * the address back would else take that for one which the host had deleted.
+ */
+export function withAdvertised(
   before: readonly CapturedUplink[],
-  now: readonly CapturedUplink[] | undefined,
-): string[] {
-  return before.flatMap(({ addresses, routes }, at) =>
-    [
-      ...lost(addresses.filter(isAdvertisedAddress), now?.[at]?.addresses ?? [], addressKey),
-      ...lost(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
-    ].map(({ prefix }) => prefix),
+  now: readonly CapturedUplink[],
+  isDeaf: IsDeaf,
+): CapturedUplink[] {
+  const lost_of = lostAdvertised(before, now, isDeaf);
+  return now.map((uplink, at) => {
+    const { addresses, routes } = lost_of[at] ?? { addresses: [], routes: [] };
+    if (addresses.length + routes.length === 0) return uplink;
+    const networks = new Set(addresses.flatMap(connectedPrefixes));
+    const connected = lost(before[at]!.routes.filter(isConnected), [...uplink.routes, ...routes], routeKey);
+    return {
+      ...uplink,
+      addresses: [...uplink.addresses, ...addresses],
+      routes: [...uplink.routes, ...routes, ...connected.filter(({ prefix }) => networks.has(prefix))],
+    };
+  });
+}
+
+/** Addresses that a DHCPv6 server had given the host, and that it has no more. */
+export function lostLeases(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
+  const isLeased = ({ family, prefix, valid_s }: Address): boolean =>
+    family === 6 && valid_s !== undefined && prefix.endsWith('/128');
+  return before.flatMap(({ addresses }, at) =>
+    lost(addresses.filter(isLeased), now[at]?.addresses ?? [], addressKey).map(({ prefix }) => prefix),
   );
+}
+
+/** What VPP tells the host by this tap in the name of a router; nothing when it is silent. */
+export function advertisementIn(
+  objects: readonly VppObject[],
+  tap: InterfaceTag,
+): RouterAdvertisement | undefined {
+  const own = objects.filter((object) => 'interface' in object && object.interface === tap);
+  const config = own.find((object) => object.kind === 'ra_config');
+  const speaker = own.find((object) => object.kind === 'link_local');
+  if (config === undefined || speaker === undefined) return undefined;
+  const { lifetime_s, managed, other } = config;
+  const prefixes = own.flatMap((object) => (object.kind === 'ra_prefix' ? [object] : []));
+  return { router: speaker.address, lifetime_s, managed, other, prefixes };
 }

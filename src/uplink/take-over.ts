@@ -7,10 +7,11 @@
  * journal.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, fingerprint, type PodPrefixes } from '../desired/host-tap.js';
-import { desiredNode, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
+import { type ClusterPrefixes, fingerprint, type PodPrefixes, type Speakers } from '../desired/host-tap.js';
+import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
@@ -20,10 +21,14 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { lostAdvertised, withAdvertised } from './advertised.js';
+import { advertisementIn, lostAdvertised, lostLeases } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
+import type { Refusal } from './host-taps.js';
 import { routeInWords } from './obstacles.js';
-import { gatewaysOf, type Refusal, type UplinkHost, uplinkOf } from './uplink-host.js';
+import type { Routers } from './routers.js';
+import type { UplinkHost } from './uplink-host.js';
+import { gatewaysOf, uplinkOf } from './uplink-of.js';
+import { lostWays } from './ways.js';
 
 /** A connection to one VPP. */
 export interface VppLife {
@@ -39,6 +44,8 @@ export interface VppPort {
   read(scopes: readonly Scope[]): Promise<Snapshot>;
   /** Addresses of the neighbours that VPP has resolved on this uplink. */
   neighbours(uplink: string): Promise<readonly string[]>;
+  /** Has the routers behind this uplink say what they have to say. */
+  solicit(uplink: string): Promise<void>;
 }
 
 export interface TakeOverSettings {
@@ -56,6 +63,8 @@ export interface TakeOverDeps {
   readonly host: UplinkHost;
   readonly vpp: VppPort;
   readonly hooks: { run(point: HookPoint, signal?: AbortSignal): Promise<void> };
+  /** What the routers behind the uplinks have said. */
+  readonly routers: Routers;
   /** Has a gateway resolved: sends one datagram that leaves through it. Never throws. */
   readonly nudge: (gateway: string) => void;
   readonly clock: Clock;
@@ -101,8 +110,12 @@ const mends_max = 5;
 const mend_interval_ms = 1000;
 
 export class TakeOver {
+  /** The attempt under way, or the last one, has changed something of the host. */
+  has_touched = false;
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
+  /** What VPP tells the host of what routers say, by uplink. */
+  private repeated: NonNullable<NodeInputs['repeated']> = new Map();
   /** Undefined until they are known. Taken in by the next `follow`. */
   pods: PodPrefixes | undefined;
 
@@ -114,6 +127,7 @@ export class TakeOver {
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
   async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
     const { host, waitsFor } = this.deps;
+    await this.quiet(signal);
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
     const snapshot = await this.read(up);
@@ -122,25 +136,50 @@ export class TakeOver {
     if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
 
     waitsFor('reconciling the running VPP');
-    // The host may have changed its addresses since: what is on the tap counts, and only a bare tap is dressed.
-    const current = host.current(found.uplinks);
+    // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
+    this.findRepeated(found.uplinks, snapshot.objects);
+    const is_bare = host.taps.isBare(found.uplinks);
+    const current = host.taps.atOnce(found.uplinks, this.isDeaf);
     const taken = this.taken(current ?? found.uplinks);
     const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
     signal.throwIfAborted();
-    if (current === undefined) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
-    host.remember(taken.captured);
-    return { ...taken, seen: this.seen(taken.captured), buffers: snapshot.buffers };
+    if (is_bare) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    try {
+      host.remember(taken.captured);
+    } catch (error) {
+      // A disk that takes nothing is no reason to take a running network down: a restore gives what was written last.
+      this.warn((error as Error).message);
+    }
+    // What is in the middle of a change is looked at again.
+    const seen = is_bare || current !== undefined ? this.seen(taken.captured) : undefined;
+    await this.solicit(taken.uplinks);
+    return { ...taken, seen, buffers: snapshot.buffers };
+  }
+
+  /** What an earlier life has VPP tell the host goes on until routers say otherwise. */
+  private findRepeated(uplinks: readonly CapturedUplink[], objects: readonly VppObject[]): void {
+    const { routers, clock } = this.deps;
+    for (const { link } of uplinks) {
+      const found = advertisementIn(objects, hostTapTag(link.name));
+      if (found !== undefined) routers.resumed(link.name, found, clock.now_ms());
+    }
+    this.repeated = routers.repeated(clock.now_ms());
   }
 
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
-    if (host.isChanged()) await host.restore();
+    this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
+    this.has_touched = false;
+    await this.quiet(signal);
+    if (host.isChanged()) await host.restore('hopeful');
+    signal.throwIfAborted();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
     }
+    signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
     const captured = await this.survey(signal);
     for (const { link, leftovers } of captured) {
@@ -151,6 +190,7 @@ export class TakeOver {
       }
     }
     const taken = this.taken(captured);
+    this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);
 
     waitsFor('taking the uplinks over');
@@ -164,10 +204,13 @@ export class TakeOver {
     const taps_up = reconcile(this.desired(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.program(up.generation, taps_up));
     signal.throwIfAborted();
+    await this.solicit(taken.uplinks);
     if (captured.some(({ nexthops }) => nexthops.length > 0)) this.dressed(this.dress(taken));
     await this.verify(captured, signal);
+    // A service that is started anew asks the routers first of all.
+    await this.repeat(taken, up.generation);
     await this.hook('VPP_RUNNING', signal);
-    await this.settled(taken, signal);
+    await this.settled(taken, up.generation, signal);
     await this.verify(captured, signal);
     host.complete(captured);
     return { ...taken, seen, buffers };
@@ -175,7 +218,7 @@ export class TakeOver {
 
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const now = this.remember(before);
+    const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
     if (now !== undefined) {
       const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
       for (const refused of await this.program(generation, operations)) this.warn(refused);
@@ -183,36 +226,73 @@ export class TakeOver {
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     const { uplinks } = now ?? before;
-    for (const refusal of this.deps.host.redress(uplinks, this.cluster())) this.warn(refusalText(refusal));
+    this.redress(uplinks);
     this.mendAdvertised(now ?? before);
     return now;
   }
 
-  /** What routers had told the host, and is no more on its taps, comes back: see advertised.ts. */
-  private mendAdvertised(taken: Taken): void {
+  /** Has VPP tell the host what routers have said by now. */
+  async repeat({ uplinks }: Pick<Taken, 'uplinks'>, generation: number): Promise<void> {
+    const now = this.deps.routers.repeated(this.deps.clock.now_ms());
+    if (isDeepStrictEqual(now, this.repeated)) return;
+    const before = this.desired(uplinks, true);
+    this.repeated = now;
+    this.redress(uplinks);
+    for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
+      this.warn(refused);
+  }
+
+  /** A router speaks by itself every few minutes only. One that does not answer costs nothing. */
+  private async solicit(uplinks: readonly Uplink[]): Promise<void> {
+    const asked = uplinks.map(({ name }) => this.deps.vpp.solicit(name));
+    for (const each of await Promise.allSettled(asked)) {
+      if (each.status === 'rejected') this.warn(`routers are not asked: ${(each.reason as Error).message}`);
+    }
+  }
+
+  /**
+   * What routers had told the host, and is no more on its taps, comes back, and nothing else: the rest of `taken` may have been replaced since. See
+   * advertised.ts.
+   */
+  private mendAdvertised({ captured, uplinks }: Taken): void {
     const { host } = this.deps;
-    const gone = lostAdvertised(taken.captured, host.current(taken.captured));
-    if (gone.length === 0 || this.mends >= mends_max || !host.areTapsUp(taken.uplinks)) return;
+    const lost = lostAdvertised(captured, host.taps.onTaps(captured), this.isDeaf);
+    const gone = lost.flatMap(({ addresses, routes }) =>
+      [...addresses, ...routes].map(({ prefix }) => prefix),
+    );
+    if (gone.length === 0 || this.mends >= mends_max || !host.taps.areUp(uplinks)) return;
     this.mends += 1;
     this.warn(
       `${gone.join(', ')} of a router's advertisements is gone from the tap, and is put back: none is heard there`,
     );
-    for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
+    for (const refusal of host.taps.putBack(uplinks, lost, this.cluster())) this.warn(refusalText(refusal));
   }
 
-  /** The journal as the host wants it by now; VPP is not told. Nothing when nothing has changed. */
-  remember(before: Taken): Taken | undefined {
-    const current = this.deps.host.current(before.captured);
+  /** Routers have not been heard behind it: VPP says nothing on its tap, and what is lost there does not come again by itself. */
+  private readonly isDeaf = ({ link }: CapturedUplink): boolean => !this.repeated.has(link.name);
+
+  /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
+  rememberLast(before: Taken): void {
+    this.remember(before, this.deps.host.taps.atOnce(before.captured, this.isDeaf));
+  }
+
+  /** The journal as the host wants it by now. Nothing when nothing has changed, or it is not known. */
+  private remember(before: Taken, current: readonly CapturedUplink[] | undefined): Taken | undefined {
     if (current === undefined) return undefined;
-    const kept = withAdvertised(before.captured, current);
-    const seen = fingerprint(kept);
+    const seen = fingerprint(current);
     if (seen === before.seen) return undefined;
-    this.deps.host.remember(kept);
-    return { ...this.taken(kept), seen, buffers: before.buffers };
+    this.deps.host.remember(current);
+    return { ...this.taken(current), seen, buffers: before.buffers };
+  }
+
+  /** An undo of an earlier incarnation of the actor, which was not waited for to its end, may still be under way. */
+  private async quiet(signal: AbortSignal): Promise<void> {
+    this.deps.waitsFor('an undo that is under way');
+    await abortable(this.deps.host.quiet(), signal);
   }
 
   private seen(captured: readonly CapturedUplink[]): string | undefined {
-    const current = this.deps.host.current(captured);
+    const current = this.deps.host.taps.current(captured, this.isDeaf);
     return current && fingerprint(current);
   }
 
@@ -225,7 +305,7 @@ export class TakeOver {
   }
 
   private desired(uplinks: readonly Uplink[], taps_up: boolean): VppObject[] {
-    return desiredNode({ ...this.settings.inputs, uplinks }, taps_up);
+    return desiredNode({ ...this.settings.inputs, uplinks, repeated: this.repeated }, taps_up);
   }
 
   private taken(captured: readonly CapturedUplink[]): Taken {
@@ -296,7 +376,21 @@ export class TakeOver {
   }
 
   private dress({ uplinks, captured }: Taken): Refusal[] {
-    return this.deps.host.dress(uplinks, captured, this.cluster());
+    return this.deps.host.taps.dress(uplinks, captured, this.cluster(), this.speakers());
+  }
+
+  private redress(uplinks: readonly Uplink[]): void {
+    for (const refusal of this.deps.host.taps.redress(uplinks, this.cluster(), this.speakers()))
+      this.warn(refusalText(refusal));
+  }
+
+  /** Routers in whose name VPP speaks, and which are default routers. */
+  private speakers(): Speakers {
+    return new Map(
+      [...this.repeated].flatMap(([name, { router, lifetime_s }]) =>
+        lifetime_s === 0 ? [] : [[name, router]],
+      ),
+    );
   }
 
   private cluster(): ClusterPrefixes {
@@ -322,18 +416,30 @@ export class TakeOver {
   }
 
   /** The services of the host may have built its tap anew, as networkd does: it must have its ways out again. */
-  private async settled(taken: Taken, signal: AbortSignal): Promise<void> {
+  private async settled(taken: Taken, generation: number, signal: AbortSignal): Promise<void> {
     const { host, clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
     let mend_at = clock.now_ms();
+    let given_up = false;
+    const half = deadline - this.settings.services_ms / 2;
     waitsFor('the host configuring its tap');
     for (;;) {
-      const lost = lostWays(taken.captured, host.current(taken.captured) ?? []);
+      await this.repeat(taken, generation);
+      signal.throwIfAborted();
+      const lost = lostWays(taken.captured, host.taps.onTaps(taken.captured) ?? []);
       if (lost.length === 0) return;
       if (clock.now_ms() >= deadline) {
         throw new TakeOverFailed(
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
+      }
+      const leases = lostLeases(taken.captured, host.taps.onTaps(taken.captured) ?? []);
+      if (clock.now_ms() >= half && leases.length > 0 && !given_up) {
+        given_up = true;
+        this.warn(
+          `nobody gives the host ${leases.join(', ')} again by DHCPv6 (its hop limit has to be 2 on the tap, which nft on the host would see to): put back, and not renewed`,
+        );
+        for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
       }
       if (clock.now_ms() >= mend_at) {
         mend_at = clock.now_ms() + mend_interval_ms;
@@ -368,24 +474,6 @@ export class TakeOver {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
 }
-
-/** What each family had before, of any uplink, and has no more: addresses, and a default route. */
-function lostWays(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
-  const hasAddress = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
-    uplinks.some(({ addresses }) =>
-      addresses.some((address) => address.family === family && !isLinkLocal(address.prefix)),
-    );
-  const hasDefault = (uplinks: readonly CapturedUplink[], family: 4 | 6): boolean =>
-    uplinks.some(({ routes }) =>
-      routes.some((route) => route.family === family && default_prefixes.includes(route.prefix)),
-    );
-  return ([4, 6] as const).flatMap((family) => [
-    ...(hasAddress(before, family) && !hasAddress(now, family) ? [`its IPv${family} addresses`] : []),
-    ...(hasDefault(before, family) && !hasDefault(now, family) ? [`its IPv${family} default route`] : []),
-  ]);
-}
-
-const default_prefixes: readonly string[] = ['0.0.0.0/0', '::/0'];
 
 /**
  * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route

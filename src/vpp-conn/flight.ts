@@ -1,6 +1,6 @@
 /** One operation on its way: its messages, from the first one to the last answer. Without a promise: there are a hundred thousand. */
 import { type Asker, RetvalError } from 'vpp-binapi-ts';
-import type { VppObject } from '../objects/object.js';
+import { keyOf, type VppObject } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
 import type { Call } from './call.js';
 import { type Handles, UnknownHandle } from './handles.js';
@@ -80,30 +80,44 @@ export class Flight {
     return this.#step === 'remove' || this.#step === 'unmake' ? not_there : none_tolerated;
   }
 
+  /** Only what is asked can be at fault here: what comes of it has its end in nobody's catch. */
   #next(): void {
-    const { object } = this.operation;
-    const { handles, registry } = this.#parts;
+    let calls: readonly Call[];
     try {
-      switch (this.#step) {
-        case 'make': {
-          const calls = programAdd(object, handles);
-          this.#started = registry.begins(object);
-          return this.#send(calls);
-        }
-        case 'complete':
-          return this.#send(programFollow(object, handles));
-        default:
-          return this.#remove(object);
-      }
+      calls = this.#calls();
     } catch (error) {
       if (!isOwnFault(error)) return this.lost(error as Error);
       this.#refused = error;
-      this.#answered();
+      return this.#answered();
     }
+    this.#send(calls);
+  }
+
+  /** The messages of this step. Throws where there are none to be sent. */
+  #calls(): readonly Call[] {
+    const { object } = this.operation;
+    const { handles, registry, life } = this.#parts;
+    let calls: readonly Call[];
+    switch (this.#step) {
+      case 'make':
+        calls = programAdd(object, handles);
+        this.#started = registry.begins(object);
+        break;
+      case 'complete':
+        calls = programFollow(object, handles);
+        break;
+      default:
+        calls = this.#removal(object);
+    }
+    for (const call of calls) {
+      const fatal = refusal(call, life);
+      if (fatal !== undefined) throw fatal;
+    }
+    return calls;
   }
 
   /** The handle is forgotten when the request is sent, not when it is answered: what follows may make the object anew. */
-  #remove(object: VppObject): void {
+  #removal(object: VppObject): readonly Call[] {
     const { handles, registry } = this.#parts;
     let calls: readonly Call[];
     try {
@@ -113,19 +127,15 @@ export class Flight {
       if (!(error instanceof UnknownHandle)) throw error;
       this.handle = undefined;
       this.#started = undefined;
-      return this.#answered();
+      return [];
     }
     this.handle = handles.forget(object);
     this.#started = registry.begins(object);
-    this.#send(calls);
+    return calls;
   }
 
   #send(calls: readonly Call[]): void {
     const { life } = this.#parts;
-    for (const call of calls) {
-      const fatal = refusal(call, life);
-      if (fatal !== undefined) throw fatal;
-    }
     const { lane } = this.run;
     this.#waits = calls.length + 1;
     for (const call of calls) {
@@ -179,6 +189,7 @@ export class Flight {
   }
 
   #end(error: Error | undefined): void {
+    if (this.#over) throw new Error(`${keyOf(this.operation.object)} was over already`);
     this.error = error;
     this.#over = true;
     if (this.#began) this.#parts.landed(this);

@@ -34,6 +34,12 @@ export class Handles {
     return index;
   }
 
+  /** The interface that VPP knows by this number, if it is one of ours. */
+  tagOf(sw_if_index: number): InterfaceTag | undefined {
+    for (const [tag, index] of this.#interfaces) if (index === sw_if_index) return tag;
+    return undefined;
+  }
+
   of(object: VppObject): number {
     const handle = this.find(object);
     if (handle === undefined) throw new UnknownHandle(`VPP's id of ${keyOf(object)} is not known`);

@@ -2,7 +2,8 @@
 import type { Client } from 'vpp-binapi-ts';
 import { type Family, familyOf } from '../ip/text.js';
 import {
-  diesWithInterface,
+  carries,
+  hangsOn,
   interfaceMade,
   interfacesUsed,
   keyOf,
@@ -85,18 +86,11 @@ export class Run {
    */
   holds({ action, object }: Operation): VppObject | undefined {
     if (action !== 'remove' || !(this.first_error !== undefined || this.refused_undo?.size)) return undefined;
-    const tag = interfaceMade(object);
-    if (tag === undefined && object.kind !== 'table') return undefined;
+    if (!carries(object)) return undefined;
     for (let at = 0; at < this.next; at += 1) {
       const { action: earlier, object: other } = this.plan[at]!;
       const refused = this.refused_undo?.has(keyOf(other)) ?? this.outcomes[at]?.error !== undefined;
-      if (earlier !== 'remove' || !refused) continue;
-      if (
-        tag === undefined
-          ? isIn(other, object)
-          : interfacesUsed(other).includes(tag) && !diesWithInterface(other)
-      )
-        return other;
+      if (earlier === 'remove' && refused && hangsOn(other, object)) return other;
     }
     return undefined;
   }
@@ -115,12 +109,6 @@ export class Run {
     this.outcomes[at] = error === undefined ? { operation } : { operation, error };
     if (error !== undefined) this.first_error ??= error;
   }
-}
-
-/** Which table an interface is bound to no plan says. */
-function isIn(other: VppObject, table: VppObject): boolean {
-  if (interfaceMade(other) !== undefined) return true;
-  return 'table_id' in other && 'table_id' in table && other.table_id === table.table_id;
 }
 
 export class Lane {

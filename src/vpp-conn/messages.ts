@@ -84,8 +84,11 @@ const names: ReadonlySet<string> = new Set([
     'sw_interface_ip6_set_link_local_address',
   ],
   ...[
+    'ip6_ra_event',
+    'ip6nd_send_router_solicitation',
     'sw_interface_ip6nd_ra_config',
     'sw_interface_ip6nd_ra_dump',
+    'sw_interface_ip6nd_ra_prefix',
     'sw_interface_rx_placement_dump',
     'sw_interface_set_flags',
   ],
@@ -101,7 +104,7 @@ const names: ReadonlySet<string> = new Set([
     'sw_interface_tag_add_del',
     'sw_interface_tap_v2_dump',
   ],
-  ...['tap_create_v3', 'tap_delete_v2', 'urpf_interface_dump', 'urpf_update_v2'],
+  ...['tap_create_v3', 'tap_delete_v2', 'urpf_interface_dump', 'urpf_update_v2', 'want_ip6_ra_events'],
   ...[
     'add_node_next',
     'ip_unnumbered_dump',

@@ -5,6 +5,7 @@
 import { type Client, connect, DeadlineError, type Transport, unixTransport } from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
+import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
 import { show_version } from 'vpp-binapi-ts/vpe';
@@ -21,6 +22,7 @@ import { Patience } from './patience.js';
 import type { Quarantine } from './quarantine.js';
 import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
+import { hearRouters } from './routers.js';
 import type { Session, SessionOpener } from './session.js';
 import { openVxlan } from './vxlan-decap.js';
 
@@ -148,7 +150,8 @@ async function session(
     // A release that knew no FIB sources of ours may have programmed it.
     const life = new Life(had_interfaces ? 'before' : programmed);
     const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
-    const executor = new Executor({ ...parts, connections, handles, registry, heard_ms, life });
+    const answers = (): Promise<unknown> => probe.request(control_ping, {});
+    const executor = new Executor({ ...parts, connections, handles, registry, heard_ms, answers, life });
     const readings = new Readings(async (scopes, take) => {
       await executor.nobodysIsOver();
       return observe(prompt, scopes, handles, registry, take);
@@ -158,7 +161,7 @@ async function session(
       executor.fail(reason);
       close();
     });
-    const heard = (): number => clients.reduce((sum, client) => sum + client.stats().bytes_read, 0);
+    const heard = (): number => clients.reduce((sum, client) => sum + client.bytes_read, 0);
     return {
       run,
       version,
@@ -177,6 +180,19 @@ async function session(
           ),
         );
         return both.flat().map(({ neighbor }) => neighbor.ip_address);
+      },
+      hearRouters: (said) => hearRouters(prompt, handles, said),
+      async solicit(tag) {
+        const sw_if_index = handles.interface(tag);
+        // After 1 s again, twice.
+        await prompt.request(ip6nd_send_router_solicitation, {
+          irt: 1,
+          mrt: 4,
+          mrc: 3,
+          mrd: 10,
+          sw_if_index,
+          stop: false,
+        });
       },
       cli: async (command) => (await prompt.request(cli_inband, { cmd: command })).reply,
       async ping(deadline_ms) {

@@ -5,6 +5,7 @@
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import type { Call } from './call.js';
 import type { Handles } from './handles.js';
+import { advertisement } from './program/advertisement.js';
 import { cnat } from './program/cnat.js';
 import { none, type Program, type Programs } from './program/common.js';
 import { interfaces } from './program/interfaces.js';
@@ -20,6 +21,7 @@ const programs: Programs<ObjectKind> = {
   ...cnat,
   ...policy,
   ...redirect,
+  ...advertisement,
 };
 
 /** Requests that add `object`; the first one makes its handle, where it has one. */

@@ -1,4 +1,5 @@
 /** One connection's life: what the connection actor sees of the API client, so that its tests need none. */
+import type { RouterAdvertisement } from '../ip/advertisement.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
@@ -26,6 +27,10 @@ export interface Session {
   read(scopes: readonly Scope[], take?: Take): Promise<Snapshot>;
   /** Addresses of the neighbours that VPP has resolved on this interface. */
   neighbours(tag: InterfaceTag): Promise<readonly string[]>;
+  /** Calls back with what routers say on VPP's interfaces, each time. Nobody hears what was said before. Not to throw. */
+  hearRouters(said: (tag: InterfaceTag, advertisement: RouterAdvertisement) => void): void;
+  /** Asks the routers behind this interface to say what they have to say. */
+  solicit(tag: InterfaceTag): Promise<void>;
   cli(command: string): Promise<string>;
   /** Rejects when VPP has said nothing at all, to nobody, for `deadline_ms`. Goes by a connection of its own. */
   ping(deadline_ms: number): Promise<void>;

@@ -10,7 +10,10 @@ import type { Flight, Flights } from './flight.js';
 import type { Lane, Run } from './lane.js';
 import { type Quarantine, QuarantinedError, type Suspect } from './quarantine.js';
 
-/** How long a suspect stays alone after its answer. A crash in a handler leaves no answer; one by a packet comes when it comes. */
+/**
+ * How long a suspect stays alone after its answer. A crash in a handler leaves no answer; one by a packet comes when it comes. Then VPP has
+ * to answer once more: one that writes its core file is silent for seconds before its connections end.
+ */
 const probation_ms = { suspect: 20, 'slow suspect': 250 } as const;
 /** What VPP answered this short before it was heard last is suspect when nothing was on its way. */
 const recent_ms = 1000;
@@ -22,6 +25,8 @@ export interface SuspicionParts {
   readonly clock: Clock;
   /** When VPP was heard last, by the same clock; absent: just now. One that hangs has died then, not when it was found out. */
   readonly heard_ms?: () => number;
+  /** Resolves when VPP has answered a question of now; rejects when it has not in time. Absent: it does at once. */
+  readonly answers?: () => Promise<unknown>;
 }
 
 /** A suspect that is, or waits to be, the only one. */
@@ -47,6 +52,7 @@ export class Suspicion {
   readonly #recent: Answered[] = [];
   #alone: Alone | undefined;
   #probation: Timer | undefined;
+  #ended = false;
 
   constructor(parts: SuspicionParts, flights: Flights, free: () => void) {
     this.#parts = parts;
@@ -57,10 +63,10 @@ export class Suspicion {
   /** What VPP may be dying of: what is on its way, or what it answered last. */
   suspects(): Suspect[] {
     if (this.#alone?.phase === 'answered') return [{ ...this.#alone.subject, answered: true }];
-    const answered = this.#flights.size === 0;
+    const under_way = [...this.#flights].filter(({ run }) => run.transaction.essential !== true);
+    const answered = under_way.length === 0;
     const suspects = new Map<string, Suspect>();
-    for (const { run, operation } of answered ? this.#answeredLast() : this.#flights) {
-      if (run.transaction.essential === true) continue;
+    for (const { run, operation } of answered ? this.#answeredLast() : under_way) {
       const subject = subjectOf(run.transaction, operation);
       suspects.set(subject.name, { ...subject, answered });
     }
@@ -76,6 +82,7 @@ export class Suspicion {
   remember(flight: Flight): void {
     const recent = this.#recent;
     const { run, operation } = flight;
+    if (run.transaction.essential === true) return;
     const whose = run.transaction.subject?.name ?? operation.object;
     flight.answered_ms = Math.floor(this.#parts.clock.now_ms());
     for (let at = recent.length - 1; at >= 0; at -= 1) {
@@ -143,10 +150,18 @@ export class Suspicion {
     if (alone?.run !== run || alone.phase !== 'sent' || run.in_flight > 0) return;
     if (run.is_whole && !run.over) return;
     alone.phase = 'answered';
-    const { quarantine, clock } = this.#parts;
+    this.#probe(alone);
+  }
+
+  /** Again and again, for as long as the session lasts. */
+  #probe(alone: Alone): void {
+    const { quarantine, clock, answers } = this.#parts;
     const verdict = quarantine.judge(alone.subject);
     const wait_ms = verdict === 'slow suspect' ? probation_ms['slow suspect'] : probation_ms.suspect;
-    this.#probation = clock.after(wait_ms, () => {
+    this.#probation = clock.after(wait_ms, async () => {
+      const alive = answers === undefined || (await answers().then(isTrue, isFalse));
+      if (this.#ended) return;
+      if (!alive) return this.#probe(alone);
       quarantine.acquit(alone.subject);
       this.#alone = undefined;
       this.#free();
@@ -154,9 +169,13 @@ export class Suspicion {
   }
 
   end(): void {
+    this.#ended = true;
     this.#probation?.cancel();
   }
 }
+
+const isTrue = (): boolean => true;
+const isFalse = (): boolean => false;
 
 function subjectOf({ subject }: Transaction, { action, object }: Operation): Subject {
   return subject ?? { name: keyOf(object), content: `${action} ${JSON.stringify(object)}` };

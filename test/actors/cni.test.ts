@@ -2,7 +2,7 @@ import t, { type Test } from 'tap';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
 import type { Teardown } from '../kit/actor-kit.js';
-import { podAddress as ip, PodLab, podLab } from './pod-lab.js';
+import { FakeStore, podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
 t.test('an address that another pod has', async (t) => {
   await t.test('is refused, with the name of that pod', async (t) => {
@@ -52,6 +52,30 @@ t.test('an address that another pod has', async (t) => {
     await lab.add('a');
     t.match(await lab.add('b', { network: 'red' }), { successful: true });
   });
+  await t.test(
+    'is the one it has: not what it has asked for in vain, nor only what it asks for',
+    async (t) => {
+      const lab = await podLab(t);
+      await lab.add('a', { ips: [ip(1)] });
+      const taken = async (address: number): Promise<boolean> => {
+        const { errorMessage = '' } = (await lab.add('b', { ips: [ip(address)] })) ?? {};
+        if (errorMessage === '') await lab.del('b');
+        return errorMessage.includes('is that of pod default/a');
+      };
+      lab.store.full = true;
+      t.match(await lab.add('a', { ips: [ip(9)] }), { successful: false });
+      lab.store.full = false;
+      t.strictSame([await taken(1), await taken(9)], [true, false]);
+      lab.vpp.holding = true;
+      const add = lab.begin('a', { ips: [ip(9)] });
+      await lab.kit.settle();
+      t.strictSame([await taken(1), await taken(9)], [true, true], 'it may end as either');
+      lab.vpp.answer();
+      await lab.kit.settle();
+      t.match(add.answer, { successful: true });
+      t.strictSame([await taken(1), await taken(9)], [false, true]);
+    },
+  );
   await t.test('is given up by a DEL of the one that waits', async (t) => {
     const lab = await podLab(t);
     await lab.add('a');
@@ -285,12 +309,24 @@ t.test('packet buffers', async (t) => {
         settled: true,
         reason: /not pod default\/p2 eth0: of VPP's 4608 packet buffers/,
       });
+      await lab.kit.clock.advance(10);
       await lab.del('p0');
-      await lab.kit.clock.advance(61_000);
-      t.equal(lab.vpp.kinds().tap, 2, 'p2 has its own when there are some');
-      t.match(lab.settledness, { reason: 'pods are settled' });
+      t.equal(lab.vpp.kinds().tap, 2, 'p2 has its own as soon as there are some');
+      t.equal(lab.settledness?.reason, 'pods are settled');
     },
   );
+  await t.test('that have become free are an ADD’s before VPP is read again', async (t) => {
+    const lab = await podLab(t);
+    await lab.population(3);
+    lab.vpp.die();
+    await lab.lost();
+    await lab.ready(few);
+    const again = { ips: [ip(3)] };
+    t.match(await lab.add('p2', again), { successful: false, errorMessage: told });
+    lab.vpp.holdsBack = ({ type }) => type === 'Read';
+    await lab.del('p0');
+    t.match(await lab.add('p2', again), { successful: true });
+  });
   await t.test('of a pod on its way out are waited for', async (t) => {
     const lab = await podLab(t);
     await lab.kit.clock.advance(10);
@@ -370,6 +406,50 @@ t.test('an audit', async (t) => {
     await lab.kit.clock.advance(60_000);
     t.equal(lab.vpp.objects.length, length, 'twice');
   });
+  await t.test('removes all of it, of which most audits see a part', async (t) => {
+    const lab = await podLab(t);
+    await lab.population(2);
+    const stray = lab.vpp.objects.filter((object) => JSON.stringify(object).includes('-eth0-p1'));
+    await lab.del('p1');
+    lab.dropNetns('p1');
+    const { length } = lab.vpp.objects;
+    const before = lab.vpp.transactions.length;
+    // After a whole look, so that light ones would see it first.
+    await lab.kit.clock.advance(700_000);
+    lab.vpp.objects.push(...stray);
+    // One of them shows even less.
+    const { snapshot } = lab.vpp;
+    let looks = 0;
+    lab.vpp.snapshot = (scopes) => {
+      const all = snapshot.call(lab.vpp, scopes);
+      if (!scopes?.includes('pod_routes') || looks++ > 0) return all;
+      return { ...all, objects: all.objects.filter((object) => !isRoute(object) || !stray.includes(object)) };
+    };
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.vpp.objects.length, length + stray.length, 'once');
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.vpp.objects.length, length, 'twice');
+    t.equal(lab.vpp.transactions.length, before + 1, 'in one transaction: a route is not left to dangle');
+  });
+  await t.test(
+    'still looks into those tables every tenth time with an interface that is left alone',
+    async (t) => {
+      const lab = await podLab(t);
+      await lab.population(2);
+      await lab.kit.crash(new Error('boom'));
+      lab.store.records.delete('netns:/var/run/netns/p1,if:eth0');
+      await lab.kit.clock.advance(200);
+      await lab.ready();
+      let whole = 0;
+      const take = lab.vpp.take.bind(lab.vpp);
+      lab.vpp.take = (message) => {
+        if (message.type === 'Read' && message.scopes.includes('pod_routes')) whole += 1;
+        take(message);
+      };
+      await lab.kit.clock.advance(1_201_000);
+      t.equal(whole, 2);
+    },
+  );
   await t.test('never takes away the route to an address that a pod has', async (t) => {
     const lab = await podLab(t);
     await lab.add('a');
@@ -472,6 +552,78 @@ t.test('what VPP holds at the start', async (t) => {
     await lab.kit.clock.advance(1000);
     t.match(lab.settledness, { reason: /2 interfaces/ });
     t.equal(lab.vpp.kinds().tap, 3);
+  });
+  await t.test('is nobody’s again when the ADD that came for it ends without a record', async (t) => {
+    const tables = (lab: PodLab) => [
+      ...new Set(lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []))),
+    ];
+    const told = /interfaces in living namespaces have no record/;
+    const ends: Record<string, (lab: PodLab) => Promise<unknown>> = {
+      'refused by the pod': async (lab) => {
+        lab.store.full = true;
+        await lab.ready();
+        return lab.add('p1', { ips: [ip(2)] });
+      },
+      'refused when it had come before VPP': async (lab) => {
+        lab.store.full = true;
+        const add = lab.begin('p1', { ips: [ip(2)] });
+        await lab.kit.settle();
+        await lab.ready();
+        return add.answer;
+      },
+      'given up while VPP says what it holds': async (lab) => {
+        lab.vpp.holding = true;
+        const abort = new AbortController();
+        await lab.ready();
+        const add = lab.begin('p1', { ips: [ip(2)], signal: abort.signal });
+        await lab.kit.settle();
+        lab.vpp.answer();
+        abort.abort(new Error('cancelled'));
+        await lab.kit.settle();
+        return add.answer;
+      },
+      'crashed with the pod': async (lab) => {
+        await lab.ready();
+        const { crashes } = lab.kit.system.counters();
+        lab.store.put = () => {
+          lab.store.put = FakeStore.prototype.put;
+          throw null;
+        };
+        const answer = await lab.add('p1', { ips: [ip(2)] });
+        if (lab.kit.system.counters().crashes === crashes) throw new Error('it has not crashed');
+        return answer;
+      },
+    };
+    for (const [how, end] of Object.entries(ends)) {
+      await t.test(how, async (t) => {
+        const lab = await after(t, ({ store }) => store.records.clear());
+        t.match(await end(lab), { successful: false });
+        await lab.kit.clock.advance(200);
+        lab.store.full = false;
+        t.strictSame(lab.pods, []);
+        t.equal(lab.vpp.kinds().tap, 3, 'it is left alone');
+        t.match(lab.settledness, { reason: told });
+        t.match(await lab.add('q', { ips: [ip(9)] }), { successful: true });
+        t.equal(tables(lab).length, 4, 'its tables are nobody else’s');
+        t.match(await lab.del('p1'), { successful: true });
+        await lab.kit.clock.advance(1);
+        t.equal(lab.vpp.kinds().tap, 3, 'a DEL removes it');
+        t.equal(tables(lab).length, 3);
+        t.match(await lab.add('p0', { ips: [ip(1)] }), { successful: true, hostInterfaceName: 'vpp-tun-1' });
+      });
+    }
+    await t.test('removed where a DEL has ended it', async (t) => {
+      const lab = await after(t, ({ store }) => store.records.clear());
+      const add = lab.begin('p1', { ips: [ip(2)] });
+      await lab.kit.settle();
+      lab.vpp.holding = true;
+      await lab.ready();
+      const del = lab.beginDel('p1');
+      lab.vpp.answer();
+      await lab.kit.clock.advance(1);
+      t.match([add.answer, del.answer], [{ successful: false }, { successful: true }]);
+      t.equal(lab.vpp.kinds().tap, 2);
+    });
   });
   await t.test('loses routes to interfaces that are gone before anything else happens', async (t) => {
     const lab = await after(t, ({ vpp }) => {
@@ -831,6 +983,33 @@ t.test('pods of the Go implementation', async (t) => {
     lab.store.full = false;
     await lab.kit.clock.advance(61_000);
     t.strictSame([lab.pods, lab.vpp.kinds().tap], [['a'], 1]);
+  });
+  /** `name` is an interface without record when `a` can be taken over at last. */
+  const late = async (t: Test, name: string): Promise<PodLab> => {
+    const lab = await podLab(t);
+    await lab.add(name);
+    await lab.kit.crash(new Error('boom'));
+    lab.store.records.clear();
+    lab.goState = state;
+    if (name !== 'a') left(lab, 'a', '10.0.0.1');
+    lab.store.full = true;
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    t.match(lab.settledness, { reason: /1 interfaces in living namespaces have no record/ });
+    lab.store.full = false;
+    await lab.kit.clock.advance(61_000);
+    t.equal(lab.phase('a'), 'done');
+    return lab;
+  };
+  await t.test('that are taken over late get tables that nobody has', async (t) => {
+    const lab = await late(t, 'p');
+    const ids = lab.vpp.objects.flatMap((object) => (object.kind === 'table' ? object.table_id : []));
+    t.strictSame([ids.length, new Set(ids).size], [2, 2]);
+  });
+  await t.test('that are taken over late have what VPP holds of them', async (t) => {
+    const lab = await late(t, 'a');
+    t.match(lab.vpp.kinds(), { tap: 1, table: 1 });
+    t.equal(lab.settledness?.reason, 'pods are settled');
   });
   await t.test('whose state cannot be read are told, and the server serves', async (t) => {
     const lab = new PodLab();

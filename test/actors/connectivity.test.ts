@@ -71,6 +71,9 @@ function affinity(node: string, prefix: string): BlockAffinity {
   return { node, prefix, type: 'host', confirmed: true, deleted: false };
 }
 
+/** Nobody waits for other nodes. */
+const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
+
 class Lab {
   kit!: ActorKit<ConnectivityMessage>;
   vpp = new StrictVpp([uplink, table(4, 2, 'calico-pods-ip4'), table(6, 2, 'calico-pods-ip6')]);
@@ -112,7 +115,7 @@ class Lab {
           route_source: 'bgp',
           gso: true,
           coalesce_ms,
-          writer: { ...route_writer_settings_default, operations_max: 8 },
+          writer: { ...at_once, operations_max: 8 },
           ...changes,
         },
       );
@@ -352,6 +355,88 @@ t.test('a change of the mode moves routes without a gap: the tunnels of before g
   t.match(lab.gauges, { tunnels: 3, refused: 0 });
 });
 
+t.test('nodes hear of a change one after the other: both ways are there for a while', async (t) => {
+  const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms: 10_000 } });
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment();
+  const way = (): string | undefined => lab.path('10.244.1.0/26');
+  const there = (tunnel: string): boolean => lab.keys.includes(tunnel);
+  const old = 'ipip_tunnel:ipip-10.9.0.1';
+  const young = 'vxlan_tunnel:vxlan-4096-10.9.0.1';
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1', 'the first route waits for nobody');
+
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  t.ok(there(young), 'ready for who hears of it first');
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1', 'while the other end may not be');
+  await lab.routes({ '10.244.2.0/26': '10.9.0.1' });
+  await lab.moment(1900);
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1');
+  t.equal(
+    lab.path('10.244.2.0/26'),
+    'vxlan-4096-10.9.0.1 10.9.0.1',
+    'what has no way yet has nothing to wait for',
+  );
+  await lab.moment(200);
+  t.equal(way(), 'vxlan-4096-10.9.0.1 10.9.0.1');
+  await lab.moment(7000);
+  t.ok(there(old), 'the other end may still send by it');
+  await lab.moment(1000);
+  t.notOk(there(old));
+
+  // To no tunnel: at once, but the tunnel lingers. And back, before it is gone.
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment();
+  t.equal(way(), '10.9.0.1');
+  t.ok(there(young));
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  t.equal(way(), 'vxlan-4096-10.9.0.1 10.9.0.1', 'a tunnel that is there is no new one');
+  await lab.moment(20_000);
+  t.ok(there(young));
+
+  // Changed again before it has moved.
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment();
+  t.equal(way(), '10.9.0.1');
+  await lab.moment(20_000);
+  t.equal(way(), '10.9.0.1', 'what has waited is void');
+  t.strictSame(
+    lab.keys.filter((key) => /tunnel:/.test(key)),
+    [],
+  );
+
+  // Another node has it: there is nothing to be lost by going there at once.
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment(20_000);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+  await lab.moment();
+  t.equal(way(), 'ipip-10.9.0.2 10.9.0.2');
+
+  // Withdrawn while it waits.
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  await lab.routes({ '10.244.1.0/26': undefined });
+  await lab.moment(20_000);
+  t.equal(way(), undefined);
+
+  // Another VPP has no old way.
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment(20_000);
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  await lab.die();
+  await lab.ready();
+  await lab.moment();
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1');
+  t.notOk(there(young));
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('a route that VPP would not let go, and its tunnel, go when it does', async (t) => {
   const lab = await Lab.start(t);
   await lab.ready();
@@ -582,6 +667,44 @@ t.test('routes of an earlier life move from its tunnels to others without a gap'
   t.notOk(lab.keys.some((key) => key.includes('ipip')));
   t.strictSame(lab.deadly, []);
 });
+
+t.test('what was to go with a VPP is not made in the next one', async (t) => {
+  const objects = await leftovers(t);
+  const lab = await Lab.start(t, {}, (lab) => {
+    lab.vpp = new StrictVpp(objects);
+  });
+  await lab.ready();
+  await lab.synced([ipip]);
+  lab.holding = true;
+  await lab.routes({ '10.244.1.0/26': '10.9.0.4' });
+  await lab.moment();
+  t.equal(lab.path('10.250.0.0/16'), '10.0.0.254', 'it waits for what is on its way');
+  await lab.die();
+  await lab.ready();
+  await lab.moment();
+  t.strictSame(
+    lab.takeDone().filter((text) => !text.includes('10.9.0.4') && !text.includes('10.244.1.0')),
+    [],
+  );
+  t.strictSame(lab.deadly, []);
+});
+
+t.test(
+  'what was there before all is told is made in the next VPP, which may be here earlier than the news',
+  async (t) => {
+    const objects = await leftovers(t);
+    const lab = await Lab.start(t, {}, (lab) => {
+      lab.vpp = new StrictVpp(objects);
+    });
+    await lab.ready();
+    const before = lab.keys;
+    await lab.die();
+    await lab.ready();
+    await lab.moment();
+    t.strictSame(lab.keys, before);
+    t.strictSame(lab.deadly, []);
+  },
+);
 
 t.test('what is set on a tunnel of an earlier life, and nobody wants any more, goes', async (t) => {
   const objects = await leftovers(t);

@@ -6,6 +6,7 @@ import { cniActor } from '../../src/actors/cni.js';
 import { AddRequestSchema, DelRequestSchema } from '../../src/cni/generated/cni_pb.js';
 import type { CniHandlers } from '../../src/cni/server.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
+import { default_table } from '../../src/desired/tables.js';
 import { OWN_NAMESPACE_PATH } from '../../src/linux/network.js';
 import type { CniMessage } from '../../src/messages/cni.js';
 import type { NodeStatus, SubscribeNode } from '../../src/messages/node.js';
@@ -109,10 +110,12 @@ export class FakeVpp {
     this.fail('stale_generation');
   }
 
-  snapshot(scopes: readonly Scope[] = ['pods', 'services', 'nobody']): Snapshot {
+  snapshot(scopes: readonly Scope[] = ['pods', 'pod_routes', 'services', 'nobody']): Snapshot {
     const isRead = (object: VppObject): boolean => {
       if (object.kind === 'translation') return scopes.includes('services');
-      return scopes.includes(isDangling(object) ? 'nobody' : 'pods');
+      if (isDangling(object)) return scopes.includes('nobody');
+      const is_pod_route = object.kind === 'route' && object.table_id === default_table;
+      return scopes.includes(is_pod_route ? 'pod_routes' : 'pods');
     };
     return {
       objects: this.objects.filter(isRead),

@@ -386,6 +386,59 @@ t.test('a device that was made anew gets what the pod asks for, but sysctls', as
   t.equal(lab.record('p')?.device?.index, namespace.link('eth0')?.index);
 });
 
+t.test('a device of that name that VPP did not make gets nothing', async (t) => {
+  /** `with` the address, or with none but that which Linux gives to each. */
+  const stranger = (lab: PodLab, kind: string, address?: string): (() => object) => {
+    lab.makeNetns('p');
+    const namespace = lab.host.open(lab.netns('p'));
+    const old = namespace.link('eth0')?.index;
+    if (old !== undefined) namespace.apply({ do: 'delete_link', link: old });
+    const link = lab.host.addVirtual({ name: 'eth0', mac: '02:00:00:00:00:09', kind }, lab.netns('p'));
+    namespace.apply({ do: 'set_link', link, up: true });
+    if (address !== undefined)
+      namespace.apply({ do: 'add_address', address: { link, family: 4, prefix: address } });
+    const before = JSON.stringify(lab.host.snapshot(lab.netns('p')));
+    return () => ({ changed: before !== JSON.stringify(lab.host.snapshot(lab.netns('p'))) });
+  };
+  const untouched = { changed: false };
+  await t.test('by an ADD: a tunnel of somebody else', async (t) => {
+    const lab = await podLab(t);
+    const state = stranger(lab, 'tun', '192.168.77.1/24');
+    t.match(await lab.add('p'), { errorMessage: /eth0 is already in .* \(a tun device\): remove/ });
+    t.strictSame([state(), lab.vpp.objects, lab.pods], [untouched, [], []]);
+  });
+  await t.test('by an ADD: one that an ADD of before has left is taken', async (t) => {
+    for (const address of [undefined, '10.0.0.1/32']) {
+      const lab = await podLab(t);
+      stranger(lab, 'tun', address);
+      t.match(await lab.add('p'), { successful: true }, address ?? 'none');
+    }
+  });
+  for (const [kind, address] of [
+    ['dummy', undefined],
+    ['tun', '192.168.77.1/24'],
+  ] as const) {
+    await t.test(`by a repeated ADD, an audit, and a new VPP: a ${kind}`, async (t) => {
+      const lab = await podLab(t);
+      await lab.add('p');
+      const state = stranger(lab, kind, address);
+      t.match(await lab.add('p'), { errorMessage: /eth0 is already in/ });
+      t.match(await lab.add('p', { ips: ['10.0.0.9/24'] }), { errorMessage: /eth0 is already in/ });
+      t.strictSame(state(), untouched);
+      await lab.kit.crash(new Error('boom'), lab.podPath('p'));
+      await lab.kit.clock.advance(130_000);
+      t.strictSame(state(), untouched);
+      lab.vpp.die();
+      await lab.lost();
+      await lab.ready();
+      t.strictSame([state(), lab.vpp.objects], [untouched, []]);
+      t.match(lab.settledness, { reason: /eth0 is already in/ });
+      t.match(await lab.del('p'), { successful: true });
+      t.strictSame([state(), lab.pods], [untouched, []], 'nor does a DEL remove it');
+    });
+  }
+});
+
 t.test('an ADD with another address that fails leaves the old one nowhere', async (t) => {
   for (const how of ['VPP', 'Linux'] as const) {
     const lab = await podLab(t);
@@ -425,6 +478,40 @@ t.test('a pod that is restarted in a transaction believes no reading that had be
   await lab.kit.settle();
   t.equal(asked[0], 'Read', 'VPP is read anew before anything is done');
   t.same(vpp.objects, []);
+});
+
+t.test('a look that passes over routes tells nothing to a pod that knows nothing', async (t) => {
+  const lab = await podLab(t);
+  const { vpp } = lab;
+  await lab.add('q', { ips: ['10.0.0.2/24'] });
+  const of_q = [...vpp.objects];
+  await lab.add('p');
+  await lab.kit.clock.advance(50_000);
+  vpp.holding = true;
+  lab.beginDel('p');
+  await lab.kit.settle();
+  t.equal(vpp.heldBack, 1);
+  vpp.forget();
+  const { length } = vpp.transactions;
+  const scopes: string[] = [];
+  const take = vpp.take.bind(vpp);
+  vpp.take = (message) => {
+    if (message.type === 'Read') scopes.push(message.scopes.join());
+    take(message);
+  };
+  // The answer is missed in the moment of a light audit, which is asked first.
+  vpp.holdsBack = ({ type }) => type === 'Read';
+  await lab.kit.clock.advance(10_000);
+  t.strictSame(scopes, ['pods']);
+  vpp.answer();
+  await lab.kit.clock.advance(1100);
+  t.same(vpp.objects, of_q);
+  t.match(
+    vpp.transactions.slice(length).map(({ message }) => message.transaction.operations[0]?.object),
+    [{ kind: 'route' }],
+    'the route goes before the interface',
+  );
+  t.equal(lab.phase('p'), 'none');
 });
 
 t.test('a secondary interface leaves the default route of the first one alone', async (t) => {

@@ -81,6 +81,26 @@ t.test('an ADD behind a removal makes it urgent, and has a device of its own', a
   t.match(lab.host.open(lab.netns('p')).link('eth0'), { kind: 'tun', up: true });
 });
 
+t.test('what was made urgent and comes too late does not take the next device', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const first = holdDevices(lab);
+  lab.beginDel('p');
+  await lab.kit.settle();
+  const second = holdDevices(lab);
+  const add = lab.begin('p');
+  await lab.kit.settle();
+  await first();
+  await lab.kit.settle();
+  t.match(add.answer, { successful: true });
+  await second();
+  await lab.kit.settle();
+  t.match(lab.host.open(lab.netns('p')).link('eth0'), { kind: 'tun', up: true });
+  t.ok(lab.record('p')?.device);
+  await lab.kit.clock.advance(700_000);
+  t.match(lab.settledness, { reason: 'pods are settled' });
+});
+
 t.test('an ADD that waits for the address of another pod makes its removal urgent', async (t) => {
   const lab = await podLab(t);
   await lab.add('a', { ips: [ip(1)] });

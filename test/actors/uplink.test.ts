@@ -4,6 +4,7 @@ import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol } from '../../src/desired/host-tap.js';
 import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
+import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
 import type { NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
@@ -13,7 +14,7 @@ import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
 import { buffersTaken, type Taken } from '../../src/uplink/take-over.js';
-import { uplinkOf } from '../../src/uplink/uplink-host.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { nodeOf } from '../desired/sample.js';
 import { type ActorKit, actorKit, type KitBase, supervision, type Teardown } from '../kit/actor-kit.js';
 import { macs, second_spec, specOf, UplinkLab } from '../uplink/uplink-lab.js';
@@ -43,6 +44,8 @@ class Lab {
   /** What was done, in order, to the host, to VPP and to the outside. */
   readonly effects: string[] = [];
   readonly reports: UplinkReport[] = [];
+  /** What ends each attempt to publish addresses. */
+  readonly publications: AbortSignal[] = [];
   /** What VPP holds. */
   objects: readonly VppObject[] = [];
   refuses: (operation: Operation) => boolean = () => false;
@@ -102,6 +105,11 @@ class Lab {
       }
       reply.resolve(this.does(transaction.operations, transaction.essential === true));
     });
+    vpp.on('HearRouters', () => undefined);
+    vpp.on('Solicit', ({ interface: tag, reply }) => {
+      this.note(`solicit behind ${tag}`);
+      reply.resolve();
+    });
     vpp.on('Read', ({ reply }) => reply.resolve(this.snapshot()));
     vpp.on('ReadNeighbours', ({ interface: tag, reply }) => {
       this.note(`neighbours of ${tag}`);
@@ -123,7 +131,10 @@ class Lab {
           },
         },
         cluster: {
-          publishNodeAddresses: async (addresses) => this.note(`publish ${Object.values(addresses)}`),
+          publishNodeAddresses: async (addresses, signal) => {
+            this.note(`publish ${Object.values(addresses)}`);
+            this.publications.push(signal);
+          },
         },
         watchLink: (name, changed) => {
           this.note(`watch ${name}`);
@@ -254,6 +265,7 @@ t.test('a take-over, in the order in which the host suffers least', async (t) =>
     'linux set_neighbour',
     'linux append_route',
     'transact add taps up',
+    'solicit behind main-eth0',
     'neighbours of main-eth0',
     ...['nudge 10.0.0.1', 'nudge fd00::1'],
     'neighbours of main-eth0',
@@ -313,7 +325,13 @@ t.test(
     const heard = await lab.subscribe('cni');
     lab.objects = lab.objects.filter(({ kind }) => kind !== 'neighbour');
     await lab.up();
-    t.same(lab.take(), ['transact add', 'watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64']);
+    t.same(lab.take(), [
+      'transact add',
+      'solicit behind main-eth0',
+      'watch eth0',
+      'report vpp',
+      'publish 10.0.0.2/24,fd00::2/64',
+    ]);
     t.same(lab.linux.network.snapshot(), host);
     t.match(await heard(), [{ type: 'NodeReady', generation: 2 }]);
     t.same(
@@ -368,7 +386,7 @@ async function adopted(
   lab.linux.makeTap();
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
   const cluster = { prefixes: inputs.service_prefixes, tap_address: inputs.tap_address };
-  if (phase === 'complete') lab.linux.host.dress(uplinks, captured, cluster);
+  if (phase === 'complete') lab.linux.host.taps.dress(uplinks, captured, cluster);
   if (phase !== 'broken off') lab.linux.host.complete(captured);
   lab.objects = first.objects;
   lab.take();
@@ -381,10 +399,23 @@ t.test(
     const lab = await adopted(t, 'complete');
     const host = lab.linux.network.snapshot();
     await lab.up(true);
-    t.same(lab.take(false), ['watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64']);
+    t.same(lab.take(false), [
+      'solicit behind main-eth0',
+      'watch eth0',
+      'report vpp',
+      'publish 10.0.0.2/24,fd00::2/64',
+    ]);
     t.same(lab.linux.network.snapshot(), host);
   },
 );
+
+t.test('a disk that takes nothing does not cost a running VPP its uplinks', async (t) => {
+  const lab = await adopted(t, 'complete');
+  lab.linux.files.full = true;
+  await lab.up(true);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /undo journal.*no space left/ });
+});
 
 t.test('a tap that a dying process has left bare is dressed', async (t) => {
   const lab = await adopted(t, 'bare tap');
@@ -394,6 +425,7 @@ t.test('a tap that a dying process has left bare is dressed', async (t) => {
     'linux replace_address',
     'linux set_neighbour',
     'linux append_route',
+    'solicit behind main-eth0',
     'watch eth0',
     'report vpp',
     'publish 10.0.0.2/24,fd00::2/64',
@@ -755,6 +787,53 @@ t.test('what a router has advertised is put back when a service of the host flus
   t.same(lab.linux.state(), before, 'a restore gives the host what it had');
 });
 
+t.test('what was flushed while nobody was there is put back, and is what a restore gives', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const before = lab.linux.state();
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  flush(lab);
+  await lab.up(true);
+  t.notOk(hasAdvertised(lab));
+  const ends = lab.linux.restarted();
+  await lab.kit.clock.advance(1000);
+  t.ok(hasAdvertised(lab));
+  t.equal(lab.state, 'vpp');
+  lab.dies();
+  await ends.restore();
+  t.same(lab.linux.state(), before, 'also by who comes before that');
+});
+
+t.test('a lease that has come meanwhile is not joined by the old one', async (t) => {
+  const lab = await Lab.start(t, {}, advertised);
+  const own = lab.linux.network.open();
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const link = own.link('eth0')!.index;
+  const routes = () => own.routes({ link }).filter(({ family }) => family === 4);
+  // A service of the host flushes the tap, and gets another address by DHCP.
+  flush(lab);
+  for (const route of routes().filter(({ prefix }) => prefix === '0.0.0.0/0'))
+    own.apply({ do: 'delete_route', route });
+  for (const prefix of ['10.0.0.2/24', '10.0.0.100/32'])
+    own.apply({ do: 'delete_address', address: { link, family: 4, prefix } });
+  own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  lab.unhang();
+  await lab.kit.clock.advance(500);
+  t.ok(hasAdvertised(lab), 'it is put back');
+  const [connected] = routes().filter(({ protocol }) => protocol === 2);
+  t.match(connected, { prefsrc: '10.0.0.77' });
+  const next_hops = [{ oif: link, gateway: '10.0.0.1' }];
+  own.apply({ do: 'append_route', route: { family: 4, prefix: '0.0.0.0/0', metric: 101, next_hops } });
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  t.same(
+    own.addresses(link).flatMap(({ family, prefix }) => (family === 4 ? [prefix] : [])),
+    ['10.0.0.77/24'],
+  );
+});
+
 t.test("what is no router's, and what is on a tap that is down, is the host's to remove", async (t) => {
   const lab = await Lab.start(t, {}, advertised);
   await lab.taken();
@@ -872,6 +951,33 @@ t.test(
   },
 );
 
+t.test('a service of the host that always fails keeps no uplink from being looked at', async (t) => {
+  const asked: string[] = [];
+  const lab = await Lab.start(t);
+  lab.linux.run = async ([program = '']) => {
+    if (program === 'broken') asked.push(program);
+    return { code: 1, stdout: '', stderr: '' };
+  };
+  await lab.taken();
+  lab.linux.journal.record([
+    { kind: 'run_command', argv: ['broken'], timeout_ms: 20_000, after_boot: false },
+  ]);
+  await lab.exited();
+  t.same(asked.splice(0), ['broken'], 'when VPP dies');
+  t.equal(lab.linux.host.taken(), undefined, 'the uplink is not in the hands of VPP');
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'set_link', link, name: 'eth9' });
+  await lab.up();
+  t.ok((await tries(lab)).length > 10, 'as long as it takes');
+  t.same(asked, [], 'and no link is bounced by it');
+  own.apply({ do: 'set_link', link, name: 'eth0' });
+  await lab.kit.clock.advance(5000);
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  t.same(asked, ['broken']);
+});
+
 t.test('a retry for a VPP that is no more, or that has the uplinks by now, does nothing', async (t) => {
   const lab = await Lab.start(t);
   await lab.taken();
@@ -927,6 +1033,49 @@ t.test(
   },
 );
 
+t.test('an undo that outlives its actor costs the take-over after it nothing', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  await lab.taken();
+  // A service of the host that takes its time, and more than a handler may.
+  let end: (() => void) | undefined;
+  lab.linux.run = async (argv) => {
+    if (argv[0] === 'slow' && end === undefined) await new Promise<void>((resolve) => (end = resolve));
+    return { code: 0, stdout: '', stderr: '' };
+  };
+  lab.linux.journal.record([{ kind: 'run_command', argv: ['slow'], timeout_ms: 20_000, after_boot: false }]);
+  await lab.exited();
+  await lab.kit.clock.advance(121_000);
+  t.equal(lab.kit.node().incarnation, 2);
+  await lab.taken();
+  t.not(lab.state, 'vpp', 'it is waited for');
+  end!();
+  await lab.kit.clock.advance(2000);
+  t.equal(lab.state, 'vpp');
+  t.equal(lab.linux.restarted().taken()?.phase, 'taken');
+  lab.dies();
+  await lab.linux.host.restore();
+  t.same(lab.linux.state(), before, 'the journal on the disk is that of the second take-over');
+});
+
+t.test('what an actor that is over had still to undo is left to the next one', async (t) => {
+  const lab = await Lab.start(t);
+  lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'tap';
+  const vpp = lab.kit.mailbox<VppConnectionMessage>('vpp');
+  vpp.on('Read', ({ scopes, reply }) => {
+    if (scopes.includes('nobody')) reply.resolve(lab.snapshot());
+  });
+  await lab.taken();
+  t.equal(lab.kit.node().currentHandler?.type, 'TakeOverFailed', 'it waits for VPP, to take the uplink out');
+  await lab.kit.crash(new Error('defect'));
+  t.ok(lab.linux.host.isChanged());
+  lab.refuses = () => false;
+  vpp.on('Read', ({ reply }) => reply.resolve(lab.snapshot()));
+  await lab.kit.clock.advance(100);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+});
+
 t.test(
   'the host is not given back when only the parent is restarted, and is when it stops for good',
   async (t) => {
@@ -960,6 +1109,18 @@ t.test(
     t.notSame(lab.linux.state(), during);
   },
 );
+
+t.test('addresses are published until others are, or the actor ends', async (t) => {
+  const lab = await Lab.start(t);
+  const aborted = () => lab.publications.map((signal) => signal.aborted);
+  await lab.taken();
+  t.same(aborted(), [false]);
+  await lab.exited();
+  await lab.taken();
+  t.same(aborted(), [true, false]);
+  await lab.kit.system.stopChild('uplink');
+  t.same(aborted(), [true, true]);
+});
 
 t.test('a subscriber with a full mailbox is told that the node is lost', async (t) => {
   const lab = await Lab.start(t);
@@ -1143,6 +1304,67 @@ t.test('what the host has changed a moment before the stop is what it gets back'
   t.ok(addresses.includes('10.0.0.111/32'));
 });
 
+const routesOf = (lab: Lab): string[] => {
+  const own = lab.linux.network.open();
+  return own.routes({ link: own.link('eth0')!.index }).map(({ prefix }) => prefix);
+};
+
+t.test(
+  'a tap that is set down is in the middle of a change: what the host had stays remembered',
+  async (t) => {
+    for (const end of ['VPP dies', 'stop'] as const) {
+      const lab = await Lab.start(t);
+      const before = lab.linux.state();
+      await lab.taken();
+      await lab.kit.clock.advance(1000);
+      const own = lab.linux.network.open();
+      own.apply({ do: 'set_link', link: own.link('eth0')!.index, up: false });
+      lab.take();
+      lab.tapChanged!();
+      await lab.kit.clock.advance(1000);
+      t.same(lab.take(), [], 'VPP keeps its routes');
+      t.equal(own.link('eth0')?.up, false);
+      if (end === 'stop') await lab.kit.system.stopChild('uplink');
+      else await lab.exited();
+      t.same(lab.linux.state(), before, end);
+    }
+  },
+);
+
+t.test('a last look in the middle of a change is not believed, and a lasting one is followed', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  const flushed = (lab: Lab) => {
+    const own = lab.linux.network.open();
+    const link = own.link('eth0')!.index;
+    for (const route of own.routes({ link }).filter(({ prefix }) => prefix === '0.0.0.0/0'))
+      own.apply({ do: 'delete_route', route });
+    own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+  };
+  await lab.taken();
+  flushed(lab);
+  await lab.kit.system.stopChild('uplink');
+  t.same(lab.linux.state(), before, 'at a stop');
+
+  const next = await Lab.start(t);
+  await next.taken();
+  await next.kit.clock.advance(1000);
+  await next.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
+  flushed(next);
+  next.take();
+  await next.up(true);
+  t.same(
+    next.take(),
+    ['solicit behind main-eth0', 'watch eth0', 'report vpp', 'publish 10.0.0.2/24,fd00::2/64'],
+    'by who resumes',
+  );
+  t.ok(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
+  await next.kit.clock.advance(300);
+  t.notOk(next.linux.host.taken()!.uplinks[0]!.routes.some(({ prefix }) => prefix === '0.0.0.0/0'));
+  await next.exited();
+  t.notOk(routesOf(next).includes('0.0.0.0/0'), 'what lasts is what it wants');
+});
+
 t.test(
   'after a renumbering our own routes and neighbours on the tap are those of the new addresses',
   async (t) => {
@@ -1277,4 +1499,108 @@ t.test('buffers that the rings of uplinks and host taps keep', async (t) => {
   t.equal(taken(uplink('af_packet', 4, 1024)), 512);
   t.equal(taken(uplink('af_xdp', 2, 1024)), 512 + 2048);
   t.equal(taken(uplink('existing_interface', 1, 4096), uplink('af_packet', 1, 1024)), 2 * 512 + 4096);
+});
+
+/** What VPP says on the tap in the name of a router. */
+function said(lab: Lab) {
+  const of = <K extends VppObject['kind']>(kind: K) =>
+    lab.objects.flatMap((object) =>
+      object.kind === kind && 'interface' in object && object.interface === 'host-eth0' ? [object] : [],
+    );
+  return {
+    router: of('link_local').map((object) => object.kind === 'link_local' && object.address),
+    config: of('ra_config').map(
+      ({ kind: _, interface: __, ...config }: VppObject & { interface?: string }) => config,
+    ),
+    prefixes: of('ra_prefix').map(
+      (object) => object.kind === 'ra_prefix' && [object.prefix, object.valid_s, object.preferred_s],
+    ),
+  };
+}
+
+const word: RouterAdvertisement = {
+  router: 'fe80::a',
+  lifetime_s: 1800,
+  managed: true,
+  other: false,
+  prefixes: [
+    { prefix: 'fd55::/64', on_link: true, autonomous: true, valid_s: 7200, preferred_s: 3600 },
+    { prefix: 'fe80::/64', on_link: true, autonomous: true, valid_s: 7200, preferred_s: 3600 },
+    { prefix: 'fd56::/64', on_link: true, autonomous: true, valid_s: 10, preferred_s: 3600 },
+  ],
+};
+
+const hears = (lab: Lab, advertisement: RouterAdvertisement, generation = 1, tag = 'main-eth0') =>
+  lab.kit.tell({ type: 'RouterSaid', generation, interface: tag, advertisement });
+
+t.test('what a router says VPP tells the host again, and what it says no more, too', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  t.same(said(lab), { router: [], config: [], prefixes: [] });
+  lab.take();
+  await hears(lab, word);
+  await hears(lab, word);
+  await hears(lab, word, 7);
+  await hears(lab, word, 1, 'main-eth9');
+  await lab.kit.clock.advance(1000);
+  t.same(said(lab), {
+    router: ['fe80::a'],
+    config: [{ lifetime_s: 1800, managed: true, other: false }],
+    prefixes: [['fd55::/64', 7200, 3600]],
+  });
+  t.same(lab.take(), ['transact add'], 'one transaction for all that was said in a moment');
+
+  await hears(lab, word);
+  await lab.kit.clock.advance(1000);
+  t.same(lab.take(), ['transact add'], 'lifetimes begin anew each time that they are said');
+  await lab.kit.clock.advance(60_000);
+  t.same(lab.take(), []);
+
+  await hears(lab, { ...word, lifetime_s: 0, managed: false, prefixes: [] });
+  await lab.kit.clock.advance(1000);
+  t.match(said(lab), {
+    config: [{ lifetime_s: 0, managed: false, other: false }],
+    prefixes: [['fd55::/64', 7200, 3600]],
+  });
+
+  await hears(lab, word);
+  await lab.kit.clock.advance(1000);
+  lab.take();
+  await lab.kit.clock.advance(1_799_000);
+  t.match(said(lab), { config: [{ lifetime_s: 0 }] }, 'a router that is silent for as long is none any more');
+  t.same(lab.take(), ['transact add']);
+
+  await lab.exited();
+  t.same(lab.objects, []);
+  await lab.taken();
+  t.match(said(lab), { router: ['fe80::a'], config: [{ lifetime_s: 0 }] }, 'the next VPP says what is known');
+});
+
+t.test('a fresh process leaves what VPP tells the host until a router says otherwise', async (t) => {
+  const lab = await adopted(t, 'complete');
+  const wanted: VppObject[] = [
+    { kind: 'link_local', interface: 'host-eth0', address: 'fe80::a' },
+    { kind: 'ra_config', interface: 'host-eth0', lifetime_s: 1800, managed: false, other: true },
+    {
+      kind: 'ra_prefix',
+      interface: 'host-eth0',
+      prefix: 'fd55::/64',
+      on_link: true,
+      autonomous: true,
+      valid_s: 7200,
+      preferred_s: 3600,
+    },
+  ];
+  const isSilence = (object: VppObject) =>
+    object.kind === 'interface_flag' && object.interface === 'host-eth0' && object.flag === 'ra_suppressed';
+  lab.objects = [...lab.objects.filter((object) => !isSilence(object)), ...wanted];
+  await lab.up(true);
+  await lab.kit.clock.advance(2000);
+  t.same(
+    lab.take().filter((text) => text.startsWith('transact')),
+    [],
+  );
+  await hears(lab, { ...word, lifetime_s: 600 });
+  await lab.kit.clock.advance(1000);
+  t.match(said(lab), { router: ['fe80::a'], config: [{ lifetime_s: 600, managed: true }] });
 });

@@ -1,7 +1,13 @@
 import t from 'tap';
 import { memoryFile } from '../../lab/memory-file.js';
 import { vppConnection } from '../../src/actors/vpp-connection.js';
-import type { VppConnectionMessage, VppProcessMessage, VppStatus } from '../../src/messages/vpp.js';
+import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
+import type {
+  RouterSaid,
+  VppConnectionMessage,
+  VppProcessMessage,
+  VppStatus,
+} from '../../src/messages/vpp.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import type { Scope, Snapshot, Take } from '../../src/reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../../src/reconcile/transaction.js';
@@ -66,6 +72,18 @@ class FakeSession implements Session {
 
   async neighbours(tag: string): Promise<readonly string[]> {
     return [`neighbour of ${tag}`];
+  }
+
+  /** Who hears routers. */
+  said: (tag: string, advertisement: RouterAdvertisement) => void = () => undefined;
+  readonly solicited: string[] = [];
+
+  hearRouters(said: (tag: string, advertisement: RouterAdvertisement) => void): void {
+    this.said = said;
+  }
+
+  async solicit(tag: string): Promise<void> {
+    this.solicited.push(tag);
   }
 
   async cli(command: string): Promise<string> {
@@ -654,6 +672,24 @@ t.test('a session to an older VPP that comes late is closed', async (t) => {
   t.equal(late.closes, 1);
   t.equal(lab.state, 'Connecting');
   t.same(await heard(), ['VppExited: SIGSEGV']);
+});
+
+t.test('what routers say is told to who listens, of whichever VPP hears it', async (t) => {
+  const lab = await Lab.start(t);
+  const advertisement = { router: 'fe80::1', lifetime_s: 9, managed: false, other: false, prefixes: [] };
+  const first = await lab.up(1);
+  first.said('main-eth0', advertisement);
+  const listener = lab.kit.mailbox<RouterSaid>('listener');
+  await lab.kit.tell({ type: 'HearRouters', listener: listener.ref });
+  first.said('main-eth0', advertisement);
+  const said = { type: 'RouterSaid', interface: 'main-eth0', advertisement };
+  t.same(await listener.messages(), [{ ...said, generation: 1 }]);
+  await lab.gone(1);
+  const second = await lab.up(2);
+  second.said('main-eth0', advertisement);
+  t.same(await listener.messages(), [{ ...said, generation: 2 }]);
+  await lab.kit.ask((reply) => ({ type: 'Solicit', interface: 'main-eth0', reply }));
+  t.same(second.solicited, ['main-eth0']);
 });
 
 t.test('questions are passed to the session, with its answers and refusals', async (t) => {

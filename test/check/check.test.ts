@@ -147,6 +147,11 @@ t.test('a host that cannot be reached, or written, is told', async (t) => {
   t.same(told(check({ host: read_only })), [], 'where nobody reads such files');
 });
 
+t.test('a host that is too busy to be asked is told', async (t) => {
+  const found = check({ host: { ...good.host, unanswered: ['systemctl is-active'] } });
+  t.match(told(found), [/warning systemctl is-active: is not answered by the host in time/]);
+});
+
 t.test('packet rings must fit into memory', async (t) => {
   t.match(told(check({ memory_available_bytes: 200 * MiB })), [
     /warning memory: 200 MiB are free, .* pin 128 MiB/,

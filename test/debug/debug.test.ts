@@ -249,6 +249,39 @@ t.test(
 );
 
 t.test(
+  'the copy has within a second what an actor has done, and within ten what its gauges say',
+  async (t) => {
+    const clock = new TurnedClock();
+    let pods = 3;
+    const { log, socket, system, get } = await setUp(t, { clock });
+    await log.ready('unix');
+    const ref = await system.spawn(
+      child('quiet', { start: () => ({ receive: () => {}, gauges: () => ({ pods }) }) }),
+    );
+    const copied = (): object => {
+      const output = execFileSync(process.execPath, ['--input-type=module', '-e', POLL, socket], {
+        timeout: 30_000,
+      });
+      const { tree } = JSON.parse(output.toString());
+      const [{ gauges, processed }] = tree.tree.children;
+      return { pods: gauges.pods, handled: processed.total };
+    };
+    await clock.advance(1000);
+    pods = 4;
+    ref.tell({ type: 'any' } as never);
+    await new Promise((resolve) => setImmediate(resolve));
+    pods = 5;
+    await clock.advance(1000);
+    t.same(copied(), { pods: 5, handled: 1 });
+    // Whatever that has asked of the main loop is answered.
+    await get('/debug/tree');
+    pods = 6;
+    await clock.advance(10_000);
+    t.same(copied(), { pods: 6, handled: 1 });
+  },
+);
+
+t.test(
   'an actor stuck in a handler does not describe itself, and the answer says what it is doing',
   async (t) => {
     const { log, system, get } = await setUp(t);

@@ -9,7 +9,7 @@ import {
 import { type Observed, Publisher } from '../../src/debug/publisher.js';
 import { sharedTextMemory, TextReader } from '../../src/debug/shared-text.js';
 import { countNodes, type ShownNode } from '../../src/debug/tree-filter.js';
-import type { Counters } from '../../src/supervision/types.js';
+import type { Counters, Event } from '../../src/supervision/types.js';
 import { NOW_MS, sampleNode, sampleTree } from './sample.js';
 
 function setUp(more: { [K in keyof Observed]?: Observed[K] | Partial<Observed[K]> } = {}) {
@@ -21,6 +21,7 @@ function setUp(more: { [K in keyof Observed]?: Observed[K] | Partial<Observed[K]
   };
   const system = {
     tree: () => sampleTree,
+    treeMoved: () => sampleTree,
     node: () => undefined,
     events: () => [],
     counters: () => ({}) as Counters,
@@ -30,7 +31,7 @@ function setUp(more: { [K in keyof Observed]?: Observed[K] | Partial<Observed[K]
   const publisher = new Publisher(
     memory,
     { conditions: () => [], sync: () => ({}), failed: () => undefined, ...more, system } as Observed,
-    new Set(),
+    new Set(['"secret"']),
     clock,
   );
   const read = (name: SectionName) => JSON.parse(new TextReader(memory.sections[name]).read().text);
@@ -51,6 +52,17 @@ t.test('a tree that has no room loses its lowest levels, and says how many actor
   t.strictSame(value.tree.children[3].children, []);
   t.equal(value.tree.children[3].hidden, 1000);
   t.equal(countNodes(value.tree), 10_011);
+});
+
+t.test('a report of a source of input that has no room costs no other its own', async (t) => {
+  const reports = {
+    vpp: { ok: true },
+    cluster: { faults: Array(10_000).fill('x'.repeat(30)) },
+    bgp: ['peer'],
+  };
+  const { publisher, read } = setUp({ sync: () => reports });
+  publisher.publish(['sync']);
+  t.strictSame(read('sync').value, { ...reports, cluster: { error: 'too large to be shown' } });
 });
 
 t.test('events that have no room go oldest first, and are counted', async (t) => {
@@ -85,6 +97,50 @@ t.test(
     t.match(read('runtime'), { value: { pid: process.pid, node: process.versions.node } });
   },
 );
+
+t.test('what has not moved is not encoded again', async (t) => {
+  let encoded = 0;
+  const leaf = (name: string, value: string) =>
+    sampleNode(`node/${name}`, {
+      gauges: {
+        get of() {
+          encoded += 1;
+          return value;
+        },
+      } as unknown as ShownNode['gauges'],
+    });
+  const idle = leaf('idle', '"secret"');
+  let busy = leaf('busy', 'a');
+  const tree = () => sampleNode('node', { children: [idle, busy] });
+  const events: Event[] = [{ at: 1, path: 'node', incarnation: 1, kind: 'note', text: 'x' }];
+  const { publisher, read, clock } = setUp({ system: { tree, treeMoved: tree, events: () => [...events] } });
+  publisher.publish();
+  const each = encoded / 2;
+  const first = read('tree').value.tree.children;
+  t.match(first, [
+    { path: 'node/idle', gauges: { of: '[redacted]' }, children: [] },
+    { gauges: { of: 'a' } },
+  ]);
+  await clock.advance(1000);
+  busy = leaf('busy', 'b');
+  publisher.publishMoved();
+  t.equal(encoded, 3 * each);
+  t.match(read('tree'), {
+    taken_at: NOW_MS + 1000,
+    value: { tree: { children: [first[0], { gauges: { of: 'b' } }] } },
+  });
+  t.same([read('events').taken_at, read('errors').taken_at], [NOW_MS, NOW_MS]);
+  t.equal(read('health').taken_at, NOW_MS + 1000);
+
+  events.push({ at: 2, path: 'node', incarnation: 1, kind: 'note', text: 'y' });
+  busy = sampleNode('node/busy', { errors: 1 });
+  publisher.publishMoved();
+  t.equal(read('events').value.events.length, 2);
+  t.same(read('errors'), { taken_at: NOW_MS + 1000, value: { 'node/busy': [] } });
+  await clock.advance(1000);
+  publisher.publish();
+  t.same([read('events').taken_at, read('errors').taken_at], [NOW_MS + 2000, NOW_MS + 2000]);
+});
 
 t.test('started stays once all conditions have held', async (t) => {
   let ok = false;

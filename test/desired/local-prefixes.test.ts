@@ -12,6 +12,8 @@ class Told {
 
   constructor(services = true) {
     this.local = new LocalPrefixes({ node_name: 'a', services });
+    for (const kind of ['Node', 'IPPool'] as const)
+      this.local.take({ kind, synced: true, changed: new Map() } as Objects);
   }
 
   /** Takes in one object, and says what that changes: `+10.0.0.0/26 block drop`, `-10.0.0.0/26`; `(…)` is not announced. */
@@ -327,24 +329,40 @@ t.test('one prefix by several objects: the first source names it, any announces 
   t.strictSame(told.say('BlockAffinity', 'x', undefined), ['+10.1.0.0/24 service drop']);
 });
 
+t.test(
+  'nothing is announced before it is known what pools and nodes forbid; it is dropped at once',
+  async (t) => {
+    const local = new LocalPrefixes({ node_name: 'a', services: true });
+    const say = (objects: object) => {
+      local.take(objects as Objects);
+      return [...local.changes().values()].map((each) => [each?.prefix, each?.announced, each?.dropped]);
+    };
+    const block = new Map([['x', affinity('10.1.0.0/26')]]);
+    t.strictSame(say({ kind: 'BlockAffinity', synced: true, changed: block }), [
+      ['10.1.0.0/26', false, true],
+    ]);
+    const pools = new Map([['p', pool('10.2.0.0/16', true)]]);
+    t.strictSame(say({ kind: 'IPPool', synced: false, changed: pools }), []);
+    t.strictSame(say({ kind: 'IPPool', synced: true, changed: new Map() }), []);
+    t.strictSame(say({ kind: 'Node', synced: true, changed: new Map() }), [['10.1.0.0/26', true, true]]);
+  },
+);
+
 t.test('without BGP services do not matter; synced are all that do', async (t) => {
   const told = new Told(false);
   t.strictSame(
     told.say('BGPConfiguration', 'default', configuration({ service_cluster_prefixes: ['10.96.0.0/12'] })),
     [],
   );
-  for (const kind of localPrefixKinds({ services: false })) {
-    t.notOk(told.local.synced, `before ${kind}`);
-    told.local.take({ kind, synced: true, changed: new Map() } as Objects);
+  for (const services of [false, true]) {
+    const local = new LocalPrefixes({ node_name: 'a', services });
+    for (const kind of localPrefixKinds({ services })) {
+      local.take({ kind, synced: false, changed: new Map() } as Objects);
+      t.notOk(local.synced, `before ${kind}`);
+      local.take({ kind, synced: true, changed: new Map() } as Objects);
+    }
+    t.ok(local.synced);
   }
-  t.ok(told.local.synced);
-  const more = new Told();
-  for (const kind of localPrefixKinds({ services: true })) {
-    more.local.take({ kind, synced: false, changed: new Map() } as Objects);
-    t.notOk(more.local.synced, `before ${kind}`);
-    more.local.take({ kind, synced: true, changed: new Map() } as Objects);
-  }
-  t.ok(more.local.synced);
 });
 
 t.test('a change among 20,000 services costs what it touches', async (t) => {

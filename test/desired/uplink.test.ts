@@ -665,3 +665,29 @@ t.test(
     );
   },
 );
+
+t.test('what routers say is told again on the tap of their uplink, in the name of one of them', async (t) => {
+  const advertisement = {
+    router: 'fe80::a',
+    lifetime_s: 1800,
+    managed: true,
+    other: false,
+    prefixes: [
+      { prefix: 'fd55::/64', on_link: true, autonomous: true, valid_s: 60, preferred_s: 30, said: 2 },
+    ],
+  };
+  const on = { interface: 'host-eth0' };
+  const objects = desiredNode(nodeOf({ repeated: new Map([['eth0', advertisement]]) }), true);
+  const of_tap = objects.filter((object) => 'interface' in object && object.interface === 'host-eth0');
+  t.match(
+    of_tap.filter(({ kind }) => ['link_local', 'ra_prefix', 'ra_config'].includes(kind)),
+    [
+      { kind: 'link_local', ...on, address: 'fe80::a' },
+      { kind: 'ra_prefix', ...on, prefix: 'fd55::/64', valid_s: 60, said: 2 },
+      { kind: 'ra_config', ...on, lifetime_s: 1800, managed: true, other: false },
+    ],
+  );
+  t.notOk(of_tap.some((object) => object.kind === 'interface_flag' && object.flag === 'ra_suppressed'));
+  const silent = desiredNode(nodeOf({ repeated: new Map([['eth9', advertisement]]) }), true);
+  t.notOk(silent.some(({ kind }) => kind === 'ra_config'));
+});

@@ -1,6 +1,7 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { hostNamespacePath, isFirstNetwork } from '../../src/host/host-namespace.js';
 import { findHostRoot } from '../../src/host/host-root.js';
 
 t.test("the host's files are where they were said to be, or here when this is the host", async (t) => {
@@ -37,3 +38,23 @@ t.test("the host's files are where they were said to be, or here when this is th
   t.equal(findHostRoot(at('none'), true, other), undefined, 'the first process of a container is its own');
   t.equal(findHostRoot(at('none'), true, { proc: at('nothing') }), undefined);
 });
+
+t.test(
+  'the first network namespace is that of the init of the machine, not of one in a container',
+  async (t) => {
+    const namespaces = (pid: string, net_of_init: string) => {
+      const proc = t.testdir({ 1: { ns: {} }, self: { ns: {} } });
+      symlinkSync(pid, join(proc, 'self/ns/pid'));
+      symlinkSync(net_of_init, join(proc, '1/ns/net'));
+      symlinkSync('net:[4026531833]', join(proc, 'self/ns/net'));
+      return { proc };
+    };
+    const machine = namespaces('pid:[4026531836]', 'net:[4026531833]');
+    t.same([isFirstNetwork(machine), hostNamespacePath(machine)], [true, 'pid:1']);
+    const nested = namespaces('pid:[4026532190]', 'net:[4026531833]');
+    t.same([isFirstNetwork(nested), hostNamespacePath(nested)], [false, 'pid:1']);
+    const other = namespaces('pid:[4026531836]', 'net:[4026531999]');
+    t.same([isFirstNetwork(other), hostNamespacePath(other)], [false, `/proc/${process.pid}/ns/net`]);
+    t.equal(isFirstNetwork({ proc: join(t.testdir(), 'nothing') }), false);
+  },
+);

@@ -15,7 +15,9 @@ import { runCommand } from '../../src/host/command.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
 import { CapturedStore, type CapturedUplink } from '../../src/uplink/captured.js';
-import { type Refusal, UplinkHost, uplinkOf } from '../../src/uplink/uplink-host.js';
+import type { Refusal } from '../../src/uplink/host-taps.js';
+import { UplinkHost } from '../../src/uplink/uplink-host.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { MemoryFiles, specOf } from '../uplink/uplink-lab.js';
 import type { OddHost } from './odd-hosts/odd-host.js';
 import { odd_hosts } from './odd-hosts/odd-hosts.js';
@@ -202,7 +204,7 @@ export function stepsOf(
 ): Readonly<Record<string, () => string[]>> {
   const uplinks = stage.uplinks(captured);
   const texts = (refusals: readonly Refusal[]): string[] => refusals.map(({ error }) => error.message);
-  const dress = (): string[] => texts(stage.host.dress(uplinks, captured, cluster));
+  const dress = (): string[] => texts(stage.host.taps.dress(uplinks, captured, cluster));
   return {
     taken: () => {
       stage.host.take(captured);
@@ -220,12 +222,12 @@ export function stepsOf(
       return refused;
     },
     followed: () => {
-      const now = stage.host.current(captured)!;
+      const now = stage.host.taps.current(captured)!;
       stage.host.remember(now);
       const lines = (each: readonly CapturedUplink[]): string[] => fingerprint(each).split('\n');
       return [
         ...differences(lines(captured), lines(now)),
-        ...texts(stage.host.redress(stage.uplinks(now), cluster)),
+        ...texts(stage.host.taps.redress(stage.uplinks(now), cluster)),
       ];
     },
   };

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { selfSigned } from '../../lab/k8s/certificate.js';
 import { StandInApiServer } from '../../lab/k8s/server.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
-import { inClusterAccess } from '../../src/k8s/access.js';
+import { AccessError, inClusterAccess, laterAccess } from '../../src/k8s/access.js';
 import { ApiClient } from '../../src/k8s/api-client.js';
 import { kubeconfigAccess } from '../../src/k8s/kubeconfig.js';
 import { nodeObject } from '../../src/k8s/node-object.js';
@@ -154,6 +154,21 @@ t.test('a pod’s process does not load the client library', async (t) => {
   t.ok(took > 40e6, `${Math.round(took / 1e6)} MB come with a kubeconfig file, and not before`);
 });
 
+t.test('access that comes later: asked for until it is there, and then no more', async (t) => {
+  let loads = 0;
+  const access = laterAccess(async () => {
+    loads += 1;
+    if (loads < 3) throw new AccessError('not yet');
+    return { server: new URL('http://api'), options: async () => ({ timeout: loads }) };
+  });
+  t.throws(() => access.server, AccessError);
+  await t.rejects(access.options(), { message: 'not yet' });
+  await t.rejects(access.options(), { message: 'not yet' });
+  t.strictSame(await access.options(), { timeout: 3 });
+  t.strictSame(await access.options(), { timeout: 3 });
+  t.equal(access.server.hostname, 'api');
+});
+
 const never = new AbortController().signal;
 
 const node = (annotations: Record<string, string> = {}) => ({
@@ -267,6 +282,26 @@ t.test(
     t.equal(clock.pending, 1, 'nothing waits any more but the server’s bookmarks');
   },
 );
+
+t.test('credentials that do not come delay nothing for more than 5 s', async (t) => {
+  const { clock, log } = await startLab(t);
+  const client = new ApiClient(
+    { server: new URL('http://api'), options: () => new Promise(() => {}) },
+    clock,
+  );
+  const cluster = nodeObject({ client, clock, log, node_name: 'a', random: () => 0 });
+  let got: unknown;
+  void cluster.nodeAnnotations().then((annotations) => {
+    got = annotations;
+  });
+  await clock.advance(4999);
+  t.equal(got, undefined);
+  await clock.advance(1);
+  t.strictSame(got, {});
+  const asked = client.open('GET', '/').catch((error: Error) => error.message);
+  await clock.advance(30_000);
+  t.match(await asked, /^GET \/: no credentials within 30 s/);
+});
 
 t.test('annotations are none where the API server does not answer', async (t) => {
   const { server, cluster, clock, lines } = await startNode(t);

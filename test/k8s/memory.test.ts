@@ -10,8 +10,11 @@ t.setTimeout(180_000);
 
 const nodes = 1000;
 const blocks = 2000;
-const affinities = 17_000;
+const affinities = 12_000;
+const services = 2500;
 const memory_mb_max = 60;
+/** By the reflectors and two receivers. */
+const kept_mb_max = 30;
 
 const api = 'crd.projectcalico.org/v1';
 
@@ -76,6 +79,34 @@ t.test(
           spec: { cidr, node, state: 'confirmed', deleted: 'false' },
         });
     }
+    for (let n = 0; n < services; n += 1) {
+      const metadata = { name: `service-${n}`, namespace: `namespace-${n % 100}` };
+      server.put({
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata,
+        spec: {
+          type: 'ClusterIP',
+          clusterIP: `10.96.${n >> 8}.${n & 255}`,
+          clusterIPs: [`10.96.${n >> 8}.${n & 255}`],
+          selector: { app: `app-${n}` },
+          ports: ['http', 'metrics'].map((name, at) => ({ name, port: 80 + at, targetPort: 8080 + at })),
+        },
+      });
+      server.put({
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { ...metadata, labels: { 'kubernetes.io/service-name': metadata.name } },
+        addressType: 'IPv4',
+        endpoints: Array.from({ length: 10 }, (_, e) => ({
+          addresses: [`10.${128 + e}.${n >> 8}.${n & 255}`],
+          nodeName: `node-${(n + e) % nodes}`,
+          conditions: { ready: true, serving: true, terminating: false },
+          targetRef: { kind: 'Pod', name: `app-${n}-abcdef-${e}`, namespace: metadata.namespace },
+        })),
+        ports: ['http', 'metrics'].map((name, at) => ({ name, port: 8080 + at, protocol: 'TCP' })),
+      });
+    }
     const peer = (name: string, more = {}) => ({
       apiVersion: api,
       kind: 'BGPPeer',
@@ -101,8 +132,9 @@ t.test(
     const { stdout } = await child;
     const report = JSON.parse(stdout) as MemoryReport;
     const mb = (bytes: number): number => Math.round(bytes / 2 ** 20);
-    t.equal(report.objects, nodes + blocks + affinities + 11);
+    t.equal(report.objects, nodes + blocks + affinities + 2 * services + 11);
     const grown_mb = mb(report.peak_bytes - report.base_bytes);
+    t.ok(mb(report.heap_bytes) <= kept_mb_max, `${mb(report.heap_bytes)} MB are kept`);
     t.ok(grown_mb <= memory_mb_max, `${grown_mb} MB at most, ${mb(report.heap_bytes)} MB of it kept`);
     t.comment(report);
   },

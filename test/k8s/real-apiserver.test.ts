@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { findRealApiServer, RealApiServer, Wire } from '../../lab/k8s/real-apiserver.js';
 import type { Json } from '../../lab/k8s/store.js';
+import { canUseNetns } from '../../lab/netns.js';
 import { block_affinity_kind } from '../../src/calico/kinds/block-affinity.js';
 import { ip_pool_kind } from '../../src/calico/kinds/ip-pool.js';
 import type { Kind } from '../../src/calico/kinds/kind.js';
@@ -12,11 +13,13 @@ import { Discovery } from '../../src/k8s/discovery.js';
 import { type Change, Reflector } from '../../src/k8s/reflector.js';
 import { observe, recorded } from './api-contract.js';
 import { pool, recordingLog } from './k8s-lab.js';
+import { NodeScene } from './node-scene.js';
 
 // Servers start here, three times.
 t.setTimeout(290_000);
 
 const programs = findRealApiServer();
+const netns_missing = canUseNetns();
 
 /** Real servers take real time. */
 async function eventually(what: string, holds: () => boolean): Promise<void> {
@@ -177,6 +180,71 @@ else
         ['after', 'last'],
       );
     });
+
+    await t.test(
+      'the whole node: down at its start, slow, killed, compacted',
+      netns_missing === undefined ? {} : { skip: netns_missing },
+      async (t) => {
+        const wire = new Wire(server.port);
+        const path = join(t.testdir({}), 'wire');
+        await wire.openAt(path);
+        t.teardown(() => wire.close());
+        wire.is_cut = true;
+        const ca = Buffer.from(server.ca).toString('base64');
+        const scene = new NodeScene(
+          t,
+          { stand_in: { real_devices: true } },
+          {
+            cluster: { server: 'https://127.0.0.1:6443', 'certificate-authority-data': ca },
+            user: { token: 'of-node' },
+          },
+        );
+        const bridge = `const net = require('node:net');
+          net.createServer((near) => {
+            const far = net.connect(${JSON.stringify(path)});
+            for (const [a, b] of [[near, far], [far, near]]) a.on('error', () => {}).on('close', () => b.destroy()).pipe(b);
+          }).listen(6443, '127.0.0.1');`;
+        scene.topology.spawn('node', [process.execPath, '-e', bridge]);
+        const { node } = scene;
+        node.launch();
+        await node.untilReady(60_000);
+        await scene.until('missed', async () => (await scene.sync()).IPPool?.trouble !== undefined);
+        /** With the pool that the test before has left. */
+        const routes = (...more: string[]) =>
+          ['10.4.0.0/16', ...more].map((prefix) => `${prefix} 1500`).sort();
+        wire.bytes_a_turn = 97;
+        wire.is_cut = false;
+        await scene.hasPools(...routes());
+        t.pass('it comes up without one, and reads one that is slow');
+
+        wire.bytes_a_turn = Number.POSITIVE_INFINITY;
+        await server.killServer();
+        await scene.until('killed', async () => (await scene.sync()).IPPool?.doing === 'waiting');
+        t.strictSame(scene.pools(), routes(), 'nothing is lost');
+        t.ok((await node.status())?.ready);
+        await server.startServer();
+        await server.create(pool('node-1', '10.44.0.0/16'));
+        await server.create({ ...pool('node-bad', '10.45.0.0/16'), spec: { cidr: '10.45.0/16' } });
+        await scene.hasPools(...routes('10.44.0.0/16'));
+        await scene.until('the bad one by name', async () => {
+          const { faults } = (await scene.sync()).IPPool as { faults?: Record<string, string[]> };
+          return /is not a prefix/.test(String(faults?.['node-bad']));
+        });
+
+        wire.cut();
+        await scene.until('cut', async () => (await scene.sync()).IPPool?.doing === 'waiting');
+        await server.remove(pool('node-1', ''));
+        const newest = await server.create(pool('node-2', '10.46.0.0/16'));
+        await server.compact((newest.metadata as { resourceVersion: string }).resourceVersion);
+        await server.killServer();
+        await server.startServer();
+        wire.is_cut = false;
+        await scene.hasPools(...routes('10.46.0.0/16'));
+        t.match(await scene.sync(), { IPPool: { synced: true }, FelixConfiguration: { synced: true } });
+        for (const name of ['node-2', 'node-bad']) await server.remove(pool(name, ''));
+        t.strictSame(await node.stop(), { code: 0, signal: null });
+      },
+    );
 
     await t.test('the newer API where it is asked for', async (t) => {
       await server.installCalico('projectcalico.org/v3');

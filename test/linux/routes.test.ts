@@ -120,9 +120,29 @@ t.test('addresses are added in the order that makes the kernel list them as befo
   );
 });
 
+const connected = (prefix: string, more: Partial<Route> = {}) =>
+  linuxRoute(prefix, ['dev 2'], { protocol: 2, ...more });
+
+t.test('the route of an address that somebody else has brought is no surplus', async (t) => {
+  const own = [
+    { prefix: '10.0.0.2/24' },
+    { prefix: 'fd00::2/64' },
+    { prefix: '10.5.0.1/24', peer: '10.6.0.1' },
+  ];
+  const mine = [
+    connected('10.0.0.0/24', { prefsrc: '10.0.0.2' }),
+    connected('fd00::/64'),
+    connected('10.6.0.0/24', { prefsrc: '10.5.0.1' }),
+  ];
+  const theirs = [connected('10.0.0.0/24', { prefsrc: '10.0.0.77' }), connected('fd01::/64')];
+  const surplus = (there: { readonly prefix: string }[]) =>
+    surplusConnected([...mine, ...theirs], [], own, [...own, ...there]);
+  t.same(surplus([{ prefix: '10.0.0.77/24' }, { prefix: 'fd01::7/64' }]), mine);
+  t.same(surplus([{ prefix: 'fd00::7/64' }]), [mine[0], mine[2]], 'one route for two addresses');
+});
+
 t.test('connected routes that were not there are told, whatever else there is', async (t) => {
-  const connected = (prefix: string, more: Partial<Route> = {}) =>
-    linuxRoute(prefix, ['dev 2'], { protocol: 2, ...more });
+  const own = [{ prefix: '10.0.0.2/24' }];
   const present = [
     connected('10.0.0.0/24'),
     connected('10.0.0.0/24', { metrics: { mtu: 1400 } }),
@@ -130,7 +150,7 @@ t.test('connected routes that were not there are told, whatever else there is', 
     connected('ff00::/8', { table: 255 }),
     linuxRoute('10.8.0.0/16', ['dev 2']),
   ];
-  t.same(surplusConnected(present, [present[1]!]), [present[0]]);
+  t.same(surplusConnected(present, [present[1]!], own, own), [present[0]]);
   t.ok(
     isSameRoute(
       { ...present[0]!, scope: 253 },

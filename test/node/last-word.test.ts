@@ -4,6 +4,7 @@ import type { Log } from '../../src/log.js';
 import { lastWord } from '../../src/node/last-word.js';
 import type { RestoreParts } from '../../src/node/parts.js';
 import { exitCode } from '../../src/node/run.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import { specOf, UplinkLab, vpp_netns } from '../uplink/uplink-lab.js';
 
@@ -30,7 +31,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
     },
     gobgpd: { adopt: () => undefined, forget: () => undefined },
     uplinkHost: lab.host,
-    core_journal: { pending: () => [], replace: () => undefined },
+    core_journal: { pending: () => [], undone: () => undefined },
   } as unknown as RestoreParts;
   return { parts, lab, clock, before, said, signals };
 }
@@ -68,6 +69,42 @@ t.test('a host that is not what it was is no good end', async (t) => {
   t.match(await word, { restored: false });
   t.equal(exitCode(0, await word), 3);
   t.equal(exitCode(1, await word), 3);
+});
+
+t.test('a journal that cannot be read is left for whoever can, and that is no good end', async (t) => {
+  const { parts, lab, before, said } = ending(t, undefined);
+  lab.journal.record([{ kind: 'write_file', path: '/nowhere/rules', content: null, mode: 0o644 }]);
+  const files = new Map(lab.files.contents);
+  lab.files.read = () => {
+    throw new Error('EIO');
+  };
+  const uplinkHost = lab.restarted();
+  t.same(uplinkHost.recoverJournal(), ['eth0']);
+  const word = await lastWord({ ...parts, uplinkHost });
+  t.same(word, { vpp_ended: true, restored: false });
+  t.same(lab.state(), before, 'the captured uplinks tell of the network');
+  t.same(lab.files.contents, files);
+  t.match(said.join(), /cannot read undo journal .*EIO.* is not undone; make it readable/);
+  t.equal((await lastWord({ ...parts, uplinkHost })).restored, false, 'nor with nothing of the network left');
+});
+
+t.test('what routers had told, and was flushed while nobody was there, comes back', async (t) => {
+  const { parts, lab } = ending(t, undefined);
+  await lab.host.restore();
+  const own = lab.network.open();
+  const link = own.link('eth0')!.index;
+  const address = { link, family: 6, prefix: 'fd77::2/64' } as const;
+  own.apply({ do: 'add_address', address: { ...address, valid_s: 86_400, preferred_s: 14_400 } });
+  const before = lab.state();
+  const captured = lab.host.capture([specOf()]);
+  lab.host.take(captured);
+  lab.makeTap();
+  const uplinks = captured.map((each) => uplinkOf(each, true, 'main-eth0'));
+  t.same(lab.host.taps.dress(uplinks, captured, { prefixes: [], tap_address: '169.254.0.1/32' }), []);
+  lab.host.complete(captured);
+  own.apply({ do: 'delete_address', address: { ...address, link: own.link('eth0')!.index } });
+  t.same(await lastWord(parts), { vpp_ended: true, restored: true });
+  t.same(lab.state(), before, 'its connected route too');
 });
 
 t.test('a link in the namespace of VPP that nobody knows of comes back, and is no good end', async (t) => {

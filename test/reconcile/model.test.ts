@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { desiredPod } from '../../src/desired/pod.js';
 import { canonical, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Path, Route } from '../../src/objects/routing.js';
 import { ipipTag, vxlanTag } from '../../src/objects/tunnels.js';
 import { Model } from '../../src/reconcile/model.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
-import { arbitraryPod } from './pods.js';
+import { arbitraryPod, inputs, podSpec } from './pods.js';
 import { StrictVpp } from './strict-vpp.js';
 
 const text = ({ action, object }: Operation): string => `${action} ${keyOf(object)}`;
@@ -284,6 +285,51 @@ t.test('what came of operations for a VPP that is gone says nothing of the next 
   t.equal(model.inFlight, 1);
 });
 
+/** A pod as VPP has it, nothing of which is wanted any more. */
+function going(): Model {
+  const model = new Model();
+  for (const object of desiredPod(podSpec(1), inputs)) model.seen(object);
+  model.wantOnly([]);
+  return model;
+}
+
+t.test('an interface goes in one piece with what is taken off it, in pieces of any size', async (t) => {
+  const whole = going().take(Number.POSITIVE_INFINITY).map(text);
+  const bits = whole.filter((each) => each.includes('snat_')).length;
+  for (const max of [1, 2, 3, 4, 5, 7]) {
+    const model = going();
+    const pieces: string[][] = [];
+    for (let taken = model.take(max); taken.length > 0; taken = model.take(max)) {
+      pieces.push(taken.map(text));
+      model.settle(done(taken));
+    }
+    t.same([...new Set(pieces.flat())].sort(), [...whole].sort(), `${max}`);
+    for (const piece of pieces) {
+      const limit = piece[0]?.includes('snat_') ? Math.max(max, bits + 1) : max;
+      if (piece.length > limit) t.fail(`${max}: ${piece}`);
+    }
+  }
+});
+
+t.test('what VPP would not let go of keeps interface and table, in whatever piece it was', async (t) => {
+  const carriers = (texts: readonly string[]) => texts.filter((each) => /^remove (tap|table):/.test(each));
+  const model = going();
+  const route_first = model.take(1);
+  t.match(route_first.map(text), [/^remove route/]);
+  const ahead = model.take(100);
+  t.strictSame(carriers(ahead.map(text)), [], 'not while it is not known what becomes of the route');
+  model.settle([{ operation: route_first[0]!, error: new Error('refused') }]);
+  model.settle(done(ahead));
+  t.strictSame(carriers(settled(model)), []);
+  t.match(
+    [...model.failed.values()].map(({ message }) => message).join(),
+    /not sent: route:.* is still there/,
+  );
+  model.retry();
+  t.ok(carriers(settled(model)).some((each) => each.startsWith('remove tap')));
+  t.equal(model.there_count, 0);
+});
+
 t.test('operations that are settled twice were taken once', async (t) => {
   const model = new Model();
   for (const n of [1, 2]) model.want(route(n));
@@ -482,4 +528,15 @@ t.test('a route that goes does not wait for one that VPP will not let move', asy
     ['remove route:connectivity/0/10.1.1.0/24'],
     'and nothing of the tunnel by which the other one leads',
   );
+});
+
+t.test('what is wanted and alike takes the place of what was read: nobody keeps both', async (t) => {
+  const model = new Model();
+  model.seen(route(1));
+  const wanted = route(1);
+  model.want(wanted);
+  t.equal(model.there(keyOf(wanted)), wanted);
+  t.strictSame(settled(model), []);
+  model.want(route(1, '192.0.2.9'));
+  t.equal(model.there(keyOf(wanted)), wanted, 'another one does not');
 });

@@ -78,6 +78,11 @@ class Watched {
   }
 }
 
+/** Without what time alone changes. */
+function unaged(tree: TreeNode): string {
+  return JSON.stringify(tree, (key, value: unknown) => (key === 'inWindow' ? undefined : value));
+}
+
 function flat(node: TreeNode): TreeNode[] {
   return [node, ...node.children.flatMap(flat)];
 }
@@ -121,6 +126,8 @@ t.test('under crashes, stops and restarts at any moment the promises of the tree
           w.ref(path).tell(NOTE(step));
       }
       await w.clock.advance(dice(60));
+      const moved = unaged(w.system.treeMoved());
+      if (moved !== unaged(w.system.tree())) t.fail(`seed ${seed}: something has moved unseen: ${moved}`);
     }
     await w.clock.advance(120_000);
     t.same(watched.faults, [], `seed ${seed} ${strategy}`);

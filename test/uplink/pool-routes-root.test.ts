@@ -40,7 +40,7 @@ t.test(
     stage.host.take(captured);
     stage.makeTaps(captured);
     stage.raiseTaps();
-    t.strictSame(texts(stage.host.dress(uplinks, captured, cluster())), []);
+    t.strictSame(texts(stage.host.taps.dress(uplinks, captured, cluster())), []);
     stage.host.complete(captured);
 
     /** Next hop and MTU that the kernel uses for this address. */
@@ -56,7 +56,7 @@ t.test(
     t.equal(way('10.96.0.1'), '169.254.0.1 1440');
     const bare = ours();
     const redress = (pods?: ClusterPrefixes['pods']) =>
-      t.strictSame(texts(stage.host.redress(uplinks, cluster(pods))), []);
+      t.strictSame(texts(stage.host.taps.redress(uplinks, cluster(pods))), []);
 
     const prefixes = ['10.1.0.0/16', 'fd01::/48'];
     redress({ prefixes, encapsulated: false });

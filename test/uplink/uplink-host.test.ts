@@ -6,7 +6,8 @@ import type { UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol, type PodPrefixes } from '../../src/desired/host-tap.js';
 import { uplinkTag } from '../../src/desired/uplink.js';
 import type { UndoStep } from '../../src/host/undo/undo-step.js';
-import { UplinkError, uplinkOf } from '../../src/uplink/uplink-host.js';
+import { UplinkError } from '../../src/uplink/uplink-error.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { macs, second_spec, specOf, UplinkLab, vpp_netns } from './uplink-lab.js';
 
 const cluster = { prefixes: ['10.96.0.0/16'], tap_address: '169.254.0.1/32' };
@@ -22,7 +23,7 @@ function takeOver(lab: UplinkLab, specs: readonly UplinkSpec[]): void {
   lab.host.take(captured);
   for (const { interface_name, index } of specs) lab.makeTap(interface_name, macs[index]!);
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
-  const refused = lab.host.dress(uplinks, captured, cluster);
+  const refused = lab.host.taps.dress(uplinks, captured, cluster);
   if (refused.length === 0) lab.host.complete(captured);
 }
 
@@ -120,14 +121,17 @@ t.test('the tap becomes what the uplink was', async (t) => {
     );
   const before = lab.network.snapshot();
   const [taken] = lab.host.taken()!.uplinks;
-  t.same(lab.host.dress([uplinkOf(taken!, true, 'main-eth0')], [taken!], cluster), []);
+  t.same(lab.host.taps.dress([uplinkOf(taken!, true, 'main-eth0')], [taken!], cluster), []);
   t.same(lab.network.snapshot(), before, 'and can be dressed again');
 });
 
 t.test('without a tap there is nothing to dress: the device itself is left alone', async (t) => {
   const lab = new UplinkLab(t.testdir());
   const [captured] = lab.host.capture([specOf()]);
-  t.throws(() => lab.host.dress([uplinkOf(captured!, true, 'main-eth0')], [captured!], cluster), UplinkError);
+  t.throws(
+    () => lab.host.taps.dress([uplinkOf(captured!, true, 'main-eth0')], [captured!], cluster),
+    UplinkError,
+  );
   t.same(lab.network.mutations, []);
 });
 
@@ -135,13 +139,13 @@ t.test('the MTU of the tap is mended, that of the device is not touched', async 
   const lab = new UplinkLab(t.testdir());
   const [captured] = lab.host.capture([specOf({ mtu: 1400 })]);
   const uplink = uplinkOf(captured!, true, 'main-eth0');
-  t.notOk(lab.host.mendMtu(uplink), 'it is the device');
+  t.notOk(lab.host.taps.mendMtu(uplink), 'it is the device');
   lab.host.take([captured!]);
-  t.notOk(lab.host.mendMtu(uplink), 'there is no tap');
+  t.notOk(lab.host.taps.mendMtu(uplink), 'there is no tap');
   lab.makeTap();
-  t.ok(lab.host.mendMtu(uplink));
+  t.ok(lab.host.taps.mendMtu(uplink));
   t.equal(lab.network.open().link('eth0')?.mtu, 1400);
-  t.notOk(lab.host.mendMtu(uplink));
+  t.notOk(lab.host.taps.mendMtu(uplink));
 });
 
 t.test('whichever change of a take-over fails, restoring gives the host back exactly', async (t) => {
@@ -256,7 +260,7 @@ t.test('what a DHCP client has changed on the tap is what a restore gives back',
   const lab = new UplinkLab(t.testdir());
   takeOver(lab, [specOf()]);
   const { uplinks } = lab.host.taken()!;
-  t.match(lab.host.current(uplinks), [{ link: { name: 'eth0' } }], 'the tap is dressed');
+  t.match(lab.host.taps.current(uplinks), [{ link: { name: 'eth0' } }], 'the tap is dressed');
   const own = lab.network.open();
   const link = own.link('eth0')!.index;
   own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
@@ -264,7 +268,7 @@ t.test('what a DHCP client has changed on the tap is what a restore gives back',
     do: 'add_route',
     route: { family: 4, prefix: '10.88.0.0/16', next_hops: [{ oif: link, gateway: '10.0.0.1' }] },
   });
-  const now = lab.host.current(uplinks)!;
+  const now = lab.host.taps.current(uplinks)!;
   lab.host.remember(now);
   const next = lab.restarted();
   t.ok(next.taken()?.uplinks[0]?.addresses.some(({ prefix }) => prefix === '10.0.0.77/24'));
@@ -289,11 +293,11 @@ t.test('what a DHCP client has changed on the tap is what a restore gives back',
 t.test('a bare tap tells nothing of what the host wants', async (t) => {
   const lab = new UplinkLab(t.testdir());
   const captured = lab.host.capture([specOf()]);
-  t.equal(lab.host.current(captured), undefined, 'it is the device');
+  t.equal(lab.host.taps.current(captured), undefined, 'it is the device');
   lab.host.take(captured);
-  t.equal(lab.host.current(captured), undefined, 'there is no tap');
+  t.equal(lab.host.taps.current(captured), undefined, 'there is no tap');
   lab.makeTap();
-  t.equal(lab.host.current(captured), undefined);
+  t.equal(lab.host.taps.current(captured), undefined);
 });
 
 t.test('what VPP would take along when its namespace goes is named', async (t) => {
@@ -347,11 +351,48 @@ t.test('a command that ran out of time is not asked again in the same end', asyn
   lab.journal.record(steps);
   t.match((await lab.host.restore()).results, [{}, { outcome: 'failed', timed_out: true }]);
   t.same(asked.splice(0), ['broken', 'slow']);
-  t.same((await lab.host.restore(false)).remaining, steps, 'both are still to be done');
+  t.same((await lab.host.restore('in time')).remaining, steps, 'both are still to be done');
   t.same(asked.splice(0), ['broken']);
   t.same(lab.journal.pending(), steps);
+  await lab.host.restore('hopeful');
+  t.same(asked.splice(0), [], 'and nothing where there is no hope');
   await lab.host.restore();
   t.same(asked.splice(0), ['broken', 'slow'], 'but when something else has happened since');
+});
+
+t.test('one undo at a time, and nothing is taken over or remembered meanwhile', async (t) => {
+  const lab = new UplinkLab(t.testdir());
+  const before = lab.state();
+  takeOver(lab, [specOf()]);
+  const { uplinks } = lab.host.taken()!;
+  const slow: UndoStep = { kind: 'run_command', argv: ['slow'], timeout_ms: 20_000, after_boot: false };
+  const later: UndoStep = { ...slow, argv: ['later'] };
+  const asked: string[] = [];
+  let end = (): void => undefined;
+  lab.run = async ([program = '']) => {
+    if (program !== 'systemctl') asked.push(program);
+    if (program === 'slow') await new Promise<void>((resolve) => (end = resolve));
+    return { code: program === 'slow' ? 124 : 0, stdout: '', stderr: '' };
+  };
+  lab.journal.record([slow]);
+  const first = lab.host.restore();
+  while (asked.length === 0) await Promise.resolve();
+  lab.journal.record([later]);
+  const second = lab.host.restore();
+  t.equal(lab.host.taps.current(uplinks), undefined);
+  for (const change of ['take', 'complete', 'remember'] as const)
+    t.throws(() => lab.host[change](uplinks), { name: 'UplinkError', message: /still being given back/ });
+  let is_quiet = false;
+  const quiet = lab.host.quiet().then(() => (is_quiet = true));
+  end();
+  t.same((await first).remaining, [slow, later], 'what was recorded meanwhile is pending');
+  t.equal(is_quiet, false);
+  t.same((await second).remaining, [slow]);
+  await quiet;
+  t.same(asked, ['slow', 'later'], 'what has just run out of time is not asked again');
+  t.same(lab.state(), before);
+  t.same(lab.restarted().isChanged(), true);
+  t.same(lab.journal.pending(), [slow]);
 });
 
 t.test('with its journal lost an uplink is given back as it was captured', async (t) => {
@@ -389,7 +430,7 @@ t.test(
     const tap = own.link('eth0')!.index;
     const dressed = lab.network.snapshot();
     lab.network.mutations.length = 0;
-    t.same(lab.host.redress(uplinks, cluster), []);
+    t.same(lab.host.taps.redress(uplinks, cluster), []);
     t.same(lab.network.mutations, [], 'all is there');
 
     const routes = own.routes({ link: tap }).filter(({ protocol }) => protocol === own_route_protocol);
@@ -397,14 +438,14 @@ t.test(
     const neighbours = own.neighbours(tap);
     for (const neighbour of neighbours) own.apply({ do: 'delete_neighbour', neighbour });
     lab.network.mutations.length = 0;
-    t.same(lab.host.redress(uplinks, cluster), []);
+    t.same(lab.host.taps.redress(uplinks, cluster), []);
     t.same(lab.network.snapshot(), dressed);
     t.equal(lab.network.mutations.length, routes.length + neighbours.length);
 
     own.apply({ do: 'set_link', link: tap, up: false });
     lab.network.mutations.length = 0;
     t.same(
-      [lab.host.redress(uplinks, cluster), lab.network.mutations],
+      [lab.host.taps.redress(uplinks, cluster), lab.network.mutations],
       [[], []],
       'a tap that is down takes nothing',
     );
@@ -429,7 +470,7 @@ t.test(
     const services = shown();
     const redress = (pods?: PodPrefixes) => {
       lab.network.mutations.length = 0;
-      t.same(lab.host.redress(uplinks, { ...cluster, ...(pods && { pods }) }), []);
+      t.same(lab.host.taps.redress(uplinks, { ...cluster, ...(pods && { pods }) }), []);
       return lab.network.mutations.length;
     };
     const prefixes = ['10.1.0.0/16', 'fd01::/48'];

@@ -100,7 +100,7 @@ export function readLook(output: string): Look {
     ),
     routes: [...json('route4'), ...json('route6')]
       .filter(isOfHost)
-      .map((route) => line(route, keysOf(route, route_noise))),
+      .map((route) => line(withoutMtuOf(links, route), keysOf(route, route_noise))),
     rules: [...json('rule4'), ...json('rule6')].map((rule) => line(rule, keysOf(rule, []))),
     neighbours: [...json('neigh'), ...json('proxy')].map((item) =>
       line(item, keysOf(item, ['used', 'confirmed', 'updated', 'probes', 'refcnt'])),
@@ -108,7 +108,7 @@ export function readLook(output: string): Look {
     nexthops: json('nexthop').map((item) => line(item, keysOf(item, []))),
     resolver: ['dns', 'domain'].flatMap((name) =>
       lines(name)
-        .map((text) => `${name} ${text.replace(/^Link \d+ /, 'Link ')}`)
+        .map((text) => `${name} ${sortedWords(text.replace(/^Link \d+ /, 'Link '))}`)
         .filter((text) => !/:\s*$/.test(text)),
     ),
     connections: lines('connections').filter((text) => !text.includes(':lo:')),
@@ -154,6 +154,21 @@ function lifetimeOf(address: Item): string {
 
 /** Protocol 77: routes on the tap that the node put there, for pods and services. */
 const isOfHost = (route: Item): boolean => String(route.protocol) !== '77';
+
+/** The MTU of the link itself, which an advertisement may name and another not. */
+function withoutMtuOf(links: readonly Item[], route: Item): Item {
+  const link = links.find(({ ifname }) => ifname === route.dev);
+  const [metrics, ...more] = (route.metrics as Item[] | undefined) ?? [];
+  if (metrics === undefined || more.length > 0 || metrics.mtu !== link?.mtu) return route;
+  const { mtu: _, ...rest } = metrics;
+  return { ...route, metrics: Object.keys(rest).length === 0 ? [] : [rest] };
+}
+
+/** Servers of one link are asked in any order. */
+function sortedWords(text: string): string {
+  const at = text.indexOf(':') + 1;
+  return [text.slice(0, at), ...text.slice(at).split(/\s+/).filter(Boolean).sort()].join(' ');
+}
 
 const keysOf = (item: Item, noise: readonly string[]): string[] =>
   Object.keys(item)

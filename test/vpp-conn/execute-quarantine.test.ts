@@ -191,6 +191,60 @@ t.test('what the node cannot be without is never suspected, nor held up by its o
   }
 });
 
+t.test('what the node cannot be without hides nobody: on its way, or answered since', async (t) => {
+  const lab = new ExecutorLab();
+  const pod = { owner: 'a', subject: { name: 'a', content: 'asks' } };
+  await lab.does(adds(route('10.0.0.1/32')), pod);
+  lab.run(adds(...routes(5)), { owner: 'node', essential: true });
+  t.same(lab.dies(), ['a']);
+  lab.quarantine.acquit({ name: 'a', content: 'asks' });
+  await lab.does(adds(route('10.0.0.1/32')), pod);
+  await lab.does(adds(...routes(20)), { owner: 'node', essential: true });
+  t.same(lab.dies(), ['a']);
+});
+
+t.test('silence after its probation acquits no suspect: VPP may be writing its core file', async (t) => {
+  const lab = new ExecutorLab();
+  const suspect = route('10.0.0.1/32');
+  const accuse = () =>
+    lab.quarantine.accuse([{ name: keyOf(suspect), content: content('add', suspect), answered: true }]);
+  accuse();
+  const asked: { answer(): void; fail(): void }[] = [];
+  lab.answers = () =>
+    new Promise((answer, reject) =>
+      asked.push({ answer: () => answer(null), fail: () => reject(new Error()) }),
+    );
+  const begin = async () => {
+    lab.run(adds(suspect));
+    lab.run(adds(route('11.0.0.0/8')), { owner: 'other' });
+    await lab.vpp.answer(1);
+    await lab.clock.advance(slow_probation_ms - 1);
+    t.equal(asked.length, 0);
+    await lab.clock.advance(1);
+    t.equal(asked.length, 1);
+    await lab.clock.advance(10_000);
+    t.same(lab.vpp.inFlight('prompt'), [], 'everybody waits');
+  };
+  await begin();
+  t.same(lab.dies(), [keyOf(suspect)]);
+  asked.pop()!.answer();
+  await turn();
+  t.same(lab.quarantine.list(), [keyOf(suspect)], 'what is heard later is of no use');
+
+  lab.quarantine = new Quarantine({ read: () => undefined, write: () => undefined }, () => undefined);
+  accuse();
+  lab.begin();
+  await begin();
+  asked.pop()!.fail();
+  await turn();
+  await lab.clock.advance(slow_probation_ms);
+  t.same([lab.vpp.inFlight('prompt'), asked.length], [[], 1], 'it is asked again');
+  asked.pop()!.answer();
+  await turn();
+  t.same(lab.vpp.inFlight('prompt'), ['ip_route_add_del_v2 11.0.0.0/8']);
+  t.ok(lab.quarantine.empty);
+});
+
 t.test('a suspect that is refused, given up or changed holds nobody up', async (t) => {
   const suspect = route('10.0.0.2/32');
   const accused = () => {

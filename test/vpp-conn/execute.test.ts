@@ -1,5 +1,5 @@
 import t from 'tap';
-import { DisconnectedError, MalformedError, RetvalError } from 'vpp-binapi-ts';
+import { type Asker, type Client, DisconnectedError, MalformedError, RetvalError } from 'vpp-binapi-ts';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
 import type { Transaction } from '../../src/reconcile/transaction.js';
@@ -41,6 +41,24 @@ t.test('only what needs a handle waits for its reply', async (t) => {
     operations.map((operation) => [operation, undefined]),
   );
   t.equal(error, undefined);
+});
+
+t.test('an error of whoever hears of an operation is not taken for one of the operation', async (t) => {
+  const sent: string[] = [];
+  const askers: Asker<object>[] = [];
+  const ask = ({ name }: { readonly name: string }, _fields: object, asker: Asker<object>): void => {
+    sent.push(name);
+    askers.push(asker);
+  };
+  const lab = new ExecutorLab({ ask: ask as unknown as Client['ask'] });
+  let told = 0;
+  const interface_made = (): void => {
+    told += 1;
+    throw new TypeError('undefined is not a function');
+  };
+  lab.run(adds(tap('a')), { interface_made });
+  t.throws(() => askers[0]!.answered({ retval: 0, sw_if_index: 5 }), /is not a function/);
+  t.strictSame([told, sent], [1, ['tap_create_v3']], 'the interface is not removed for it');
 });
 
 t.test('a transaction that waits for a handle holds nobody else up', async (t) => {

@@ -129,9 +129,12 @@ export class ExecutorLab {
   executor!: Executor;
   /** When VPP was heard last, if that is not now. */
   heard_ms: number | undefined;
+  /** Of VPP to a question beside the transactions. */
+  answers: () => Promise<unknown> = () => Promise.resolve();
   #lives = 0;
 
-  constructor() {
+  /** `way`: instead of the answering VPP's connections. */
+  constructor(readonly way?: Pick<Client, 'ask'>) {
     this.begin();
   }
 
@@ -143,12 +146,13 @@ export class ExecutorLab {
     for (const [id, source] of route_sources.entries()) this.handles.setFibSource(source, id + 20);
     this.registry = new Registry(this.registry_file, `vpp ${this.#lives}`);
     this.executor = new Executor({
-      connections: this.vpp.connections,
+      connections: this.way ? { prompt: this.way, bulk: this.way } : this.vpp.connections,
       handles: this.handles,
       registry: this.registry,
       quarantine: this.quarantine,
       clock: this.clock,
       heard_ms: () => this.heard_ms ?? this.clock.now_ms(),
+      answers: () => this.answers(),
     });
   }
 

@@ -39,7 +39,7 @@ t.test('of a dual-stack node with redirect rules only what needs an index waits 
     'sw_interface_set_table sw_if_index=3 vrf_id=1048576',
     'sw_interface_set_table sw_if_index=3 is_ipv6 vrf_id=1048576',
     'sw_interface_set_mtu sw_if_index=2 mtu=1500',
-    'sw_interface_set_mtu sw_if_index=3 mtu=9216',
+    'sw_interface_set_mtu sw_if_index=3 mtu=9216 mtu=1500',
     'sw_interface_set_rx_mode sw_if_index=2 mode=RX_MODE_API_INTERRUPT',
     'sw_interface_set_rx_mode sw_if_index=3 mode=RX_MODE_API_ADAPTIVE',
     'sw_interface_set_rx_placement sw_if_index=3',
@@ -241,9 +241,48 @@ t.test('what cannot be taken back, or goes with its interface, is removed by no 
     { kind: 'interface_rx_mode', ...on, mode: 'polling' },
     { kind: 'rx_placement', ...on, queue_id: 0, worker_id: 0 },
     { kind: 'link_local', ...on, address: 'fe80::1' },
+    { kind: 'ra_config', ...on, lifetime_s: 0, managed: false, other: false },
+    {
+      kind: 'ra_prefix',
+      ...on,
+      prefix: 'fd00::/64',
+      on_link: true,
+      autonomous: true,
+      valid_s: 2,
+      preferred_s: 1,
+    },
   ];
   for (const object of kept) t.same(await messages('remove', object), [], object.kind);
 });
+
+t.test(
+  'VPP advertises with the flags that are wanted alone, at intervals that fit the lifetime',
+  async (t) => {
+    const config = { kind: 'ra_config', interface: 'main-eth0', managed: true, other: false } as const;
+    const last = async (lifetime_s: number) => (await messages('add', { ...config, lifetime_s })).at(-1);
+    t.same(await messages('add', { ...config, lifetime_s: 1800 }), [
+      'sw_interface_ip6nd_ra_config sw_if_index=1 suppress=1 other=1 is_no',
+      'sw_interface_ip6nd_ra_config sw_if_index=1 managed=1 default_router=1 max_interval=200 lifetime=1800',
+    ]);
+    t.match(await last(0), /default_router=1 max_interval=200$/, 'VPP takes no router for one that is none');
+    t.match(await last(30), /max_interval=10 lifetime=30$/);
+    t.match(await last(1), /max_interval=4 lifetime=5$/, 'the shortest that VPP takes');
+    const prefix = { kind: 'ra_prefix', interface: 'main-eth0', prefix: 'fd00::/64' } as const;
+    t.same(
+      await messages('add', {
+        ...prefix,
+        on_link: false,
+        autonomous: false,
+        valid_s: 9,
+        preferred_s: 7,
+        said: 3,
+      }),
+      [
+        'sw_interface_ip6nd_ra_prefix sw_if_index=1 prefix=fd00::/64 no_autoconfig no_onlink val_lifetime=9 pref_lifetime=7',
+      ],
+    );
+  },
+);
 
 t.test('one family alone is SNATed to one address', async (t) => {
   t.same(await messages('add', { kind: 'snat_addresses', ip6: 'fd00::2' }), [

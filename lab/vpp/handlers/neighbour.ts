@@ -21,9 +21,12 @@ import {
   ip6nd_proxy_add_del,
   ip6nd_proxy_dump,
   ip6nd_proxy_enable_disable,
+  ip6nd_send_router_solicitation,
   sw_interface_ip6nd_ra_config,
   type sw_interface_ip6nd_ra_details,
   sw_interface_ip6nd_ra_dump,
+  sw_interface_ip6nd_ra_prefix,
+  want_ip6_ra_events,
 } from 'vpp-binapi-ts/ip6_nd';
 import { bundles } from '../features.js';
 import { none, specialPath } from '../fib.js';
@@ -145,10 +148,38 @@ function ip6(): readonly Handler[] {
     onPlain(sw_interface_ip6_set_link_local_address, (vpp, { sw_if_index, ip }) => {
       vpp.interfaces.setLinkLocal(vpp.interfaces.get(sw_if_index), `${ip}/128`);
     }),
-    onPlain(sw_interface_ip6nd_ra_config, (vpp, { sw_if_index, suppress, is_no }) => {
-      const one = vpp.interfaces.get(sw_if_index);
-      if (one.link6 === undefined || !one.ethernet) refuse(retval.IP6_NOT_ENABLED);
-      if (suppress !== 0) one.link6.send_radv = is_no;
+    onPlain(sw_interface_ip6nd_ra_config, (vpp, asked) => {
+      const one = vpp.interfaces.get(asked.sw_if_index);
+      if (one.link6 === undefined || !one.ethernet) return refuse(retval.IP6_NOT_ENABLED);
+      configureAdvertising(one.link6, asked);
+    }),
+    onPlain(sw_interface_ip6nd_ra_prefix, (vpp, asked) => {
+      const one = vpp.interfaces.get(asked.sw_if_index);
+      if (one.link6 === undefined || !one.ethernet) return refuse(retval.IP6_NOT_ENABLED);
+      const { prefixes } = one.link6.advertised;
+      if (asked.is_no) {
+        if (!prefixes.delete(asked.prefix)) refuse(retval.INVALID_VALUE);
+        return;
+      }
+      prefixes.set(asked.prefix, {
+        on_link: !asked.off_link && !asked.no_onlink,
+        autonomous: !asked.no_autoconfig,
+        valid_s: asked.val_lifetime,
+        preferred_s: asked.pref_lifetime,
+      });
+    }),
+    // No router is ever heard here.
+    onPlain(want_ip6_ra_events, (vpp, { enable }, caller) => {
+      const known = vpp.router_listeners;
+      if (known.has(caller) === enable) refuse(retval.INVALID_REGISTRATION);
+      if (!enable) known.delete(caller);
+      else {
+        known.add(caller);
+        caller.onGone(() => known.delete(caller));
+      }
+    }),
+    onPlain(ip6nd_send_router_solicitation, (vpp, { sw_if_index }) => {
+      vpp.interfaces.get(sw_if_index);
     }),
     onDump(sw_interface_ip6nd_ra_dump, (vpp, { sw_if_index }) =>
       [...vpp.interfaces.all]
@@ -169,23 +200,46 @@ function ip6(): readonly Handler[] {
   ];
 }
 
-/** VPP's own defaults for router advertisements. */
+/** A request that silences nothing has VPP advertise, whatever else it asks for and whether that is refused. */
+function configureAdvertising(
+  link6: NonNullable<Interface['link6']>,
+  asked: sw_interface_ip6nd_ra_config,
+): void {
+  const { advertised } = link6;
+  const { suppress, is_no, max_interval, default_router } = asked;
+  const interval_s_max = max_interval === 0 ? advertised.interval_s_max : is_no ? 200 : max_interval;
+  const shortest =
+    max_interval !== 0 && asked.min_interval === 0 ? Math.floor(0.75 * max_interval) : asked.min_interval;
+  const interval_s_min = shortest === 0 ? advertised.interval_s_min : is_no ? 150 : shortest;
+  const lifetime_s =
+    default_router === 0 ? advertised.lifetime_s : is_no ? 600 : Math.min(asked.lifetime, 9000);
+  link6.send_radv = true;
+  if (lifetime_s !== 0 && lifetime_s <= interval_s_max) refuse(retval.INVALID_VALUE);
+  if (interval_s_min > 0.75 * interval_s_max || interval_s_min < 3) refuse(retval.INVALID_VALUE);
+  if (suppress !== 0) link6.send_radv = is_no;
+  if (asked.managed !== 0) advertised.managed = !is_no;
+  if (asked.other !== 0) advertised.other = !is_no;
+  Object.assign(advertised, { lifetime_s, interval_s_max, interval_s_min });
+}
+
+/** Times are VPP's own, which no contract holds. */
 function raDetails(one: Interface): sw_interface_ip6nd_ra_details {
+  const { send_radv, advertised } = one.link6!;
   return {
     sw_if_index: one.sw_if_index,
     cur_hop_limit: 64,
-    adv_managed_flag: false,
-    adv_other_flag: false,
-    adv_router_lifetime: 600,
+    adv_managed_flag: advertised.managed,
+    adv_other_flag: advertised.other,
+    adv_router_lifetime: advertised.lifetime_s,
     adv_neighbor_reachable_time: 0,
     adv_retransmit_interval: 0,
-    adv_link_mtu: one.mtu[0],
-    send_radv: one.link6!.send_radv,
+    adv_link_mtu: advertised.link_mtu,
+    send_radv,
     cease_radv: false,
     send_unicast: false,
     adv_link_layer_address: true,
-    max_radv_interval: 200,
-    min_radv_interval: 150,
+    max_radv_interval: advertised.interval_s_max,
+    min_radv_interval: advertised.interval_s_min,
     last_radv_time: 0,
     last_multicast_time: 0,
     next_multicast_time: 0,
@@ -195,6 +249,16 @@ function raDetails(one: Interface): sw_interface_ip6nd_ra_details {
     n_advertisements_sent: 0,
     n_solicitations_rcvd: 0,
     n_solicitations_dropped: 0,
-    prefixes: [],
+    prefixes: [...advertised.prefixes].map(([prefix, { on_link, autonomous, valid_s, preferred_s }]) => ({
+      prefix,
+      onlink_flag: on_link,
+      autonomous_flag: autonomous,
+      val_lifetime: valid_s,
+      pref_lifetime: preferred_s,
+      valid_lifetime_expires: 0,
+      pref_lifetime_expires: 0,
+      decrement_lifetime_flag: true,
+      no_advertise: false,
+    })),
   };
 }

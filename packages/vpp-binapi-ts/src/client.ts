@@ -122,6 +122,8 @@ export interface Client {
    * moves VPP is alive, however long its queue: what a probe that waits in it may go by.
    */
   readonly last_answer_ms: number;
+  /** All that VPP has said, as `stats()` has it, at no cost. */
+  readonly bytes_read: number;
   /** Rejects what is pending. Idempotent. */
   close(): void;
   stats(): ClientStats;

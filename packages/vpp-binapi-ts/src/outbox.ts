@@ -2,7 +2,8 @@ import { bytesOf, frame_header_bytes, writeFrameHeader } from './frames.js';
 import type { Bytes } from './message.js';
 import type { Transport } from './transport.js';
 
-const arena_bytes = 64 * 1024;
+/** To begin with: whoever waits for a VPP to start dials it a hundred times. */
+const arena_bytes = 4 * 1024;
 /** Enough for the kernel to be given at once; VPP reads 4096 bytes at a time, and more in one write makes it no faster. */
 const flush_bytes = 64 * 1024;
 /** An arena that one large message made grow beyond this is not kept. */

@@ -114,6 +114,10 @@ export class Session implements Client {
     return this.#heard_ms;
   }
 
+  get bytes_read(): number {
+    return this.#intake.bytes_read;
+  }
+
   request<In, Reply>(message: Request<In, Reply>, fields: In, options?: RequestOptions): Promise<Reply> {
     return this.#promise(message, fields, options) as Promise<Reply>;
   }
@@ -189,7 +193,7 @@ export class Session implements Client {
       in_flight: in_flight.sort((a, b) => b.age_ms - a.age_ms),
       waiting: this.#queue.length,
       messages: this.#routes.stats,
-      bytes_read: this.#intake.bytes_read,
+      bytes_read: this.bytes_read,
       bytes_written: this.#outbox.bytes_written,
       late: this.#late,
       ...this.#events.counts,

@@ -44,6 +44,19 @@ function block(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
+t.test('who dials again and again until somebody listens takes next to no memory for it', async (t) => {
+  const { arrayBuffers: before } = process.memoryUsage();
+  let most = 0;
+  for (let n = 0; n < 100; n += 1) {
+    const dials = [1, 2, 3].map(() =>
+      connect({ transport: unixTransport('/nowhere/api.sock'), name: 'test' }).catch(() => undefined),
+    );
+    await Promise.all(dials);
+    most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+  }
+  t.ok(most < 8 * 1024 * 1024, `${most} bytes`);
+});
+
 t.test('a stall that is longer than a deadline costs no answer that came meanwhile', async (t) => {
   const path = await listen(t, (socket) => {
     const peer = new Peer();

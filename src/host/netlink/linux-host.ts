@@ -44,17 +44,17 @@ export class LinuxHost implements HostNetwork {
     return file && namespaceIdOf(file);
   }
 
-  removeTun(path: string, name: string, id: NamespaceId, urgent = false): Promise<void> {
-    const what = `${name} in ${path} (${id})`;
-    return this.#removals.remove(what, urgent, () => this.#beginRemoval(path, name, id));
+  removeTun(path: string, link: number, id: NamespaceId, urgent = false): Promise<void> {
+    const what = `link ${link} in ${path} (${id})`;
+    return this.#removals.remove(what, urgent, () => this.#beginRemoval(path, link, id));
   }
 
-  #beginRemoval(path: string, name: string, id: NamespaceId): LinkRemoval | undefined {
+  #beginRemoval(path: string, index: number, id: NamespaceId): LinkRemoval | undefined {
     if (this.identify(path) !== id) return undefined;
     const namespace = new LinuxNamespace(path, id);
     let removal: LinkRemoval | undefined;
     try {
-      const link = namespace.link(name);
+      const link = namespace.link(index);
       if (link?.kind === 'tun') removal = namespace.removeLinkAside(link.index);
       return removal;
     } finally {

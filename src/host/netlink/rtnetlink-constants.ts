@@ -26,6 +26,7 @@ export const RTM = {
   NEWNEXTHOP: 104,
   GETNEXTHOP: 106,
   NEWLINKPROP: 108,
+  DELLINKPROP: 109,
 } as const;
 
 /** Bits of the multicast groups that a socket can bind to. */

@@ -68,6 +68,7 @@ const REQUESTS: Readonly<Record<NetworkChange['do'], readonly [type: number, fla
   add_link: [RTM.NEWLINK, ADD],
   delete_link: [RTM.DELLINK, 0],
   add_altname: [RTM.NEWLINKPROP, ADD | NLM_F_APPEND],
+  delete_altname: [RTM.DELLINKPROP, 0],
   add_address: [RTM.NEWADDR, ADD],
   replace_address: [RTM.NEWADDR, REPLACE],
   delete_address: [RTM.DELADDR, 0],
@@ -108,6 +109,7 @@ export function encodeChange(
       encodeLinkHeader(writer, change.link, 0, 0);
       break;
     case 'add_altname':
+    case 'delete_altname':
       encodeLinkHeader(writer, change.link, 0, 0);
       writer.nested(IFLA.PROP_LIST, () => writer.attributeText(IFLA.ALT_IFNAME, change.altname));
       break;
@@ -419,6 +421,7 @@ export function describeChange(change: NetworkChange): string {
     case 'delete_link':
       return `link ${change.link}`;
     case 'add_altname':
+    case 'delete_altname':
       return `${change.altname} of link ${change.link}`;
     case 'add_address':
     case 'replace_address':

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { accessSync, constants, readdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../clock.js';
@@ -32,7 +32,7 @@ import {
   saysDnsNone,
   type UplinkFacts,
 } from './network-managers.js';
-import { networkServices, udevProperties } from './network-service.js';
+import { networkServices, Questions, question_ms, udevProperties } from './network-service.js';
 import { tapConnection } from './tap-connection.js';
 
 export interface HookTools {
@@ -47,8 +47,6 @@ export interface HookTools {
   readonly clock: Clock;
   readonly log: Log;
 }
-
-const probe_timeout_ms = 5000;
 
 const nothing_known = { unreachable: true, root: '', active: [], has_udev: false, dns_none: false } as const;
 
@@ -66,10 +64,11 @@ export async function gatherHostFacts(
   const { host_root: root } = tools;
   if (root === undefined)
     return { ...nothing_known, uplinks: uplink_names.map((name) => unknownUplink(tools, name)) };
-  const ask = (...argv: string[]) => tools.run(onHost(root, ...argv), { timeout_ms: probe_timeout_ms });
-  const prefix = onHost(root);
-  const { systemd, active } = await networkServices(tools.run, prefix);
+  const questions = new Questions(tools.run, onHost(root));
+  const ask = (...argv: string[]) => questions.ask(...argv);
+  const { systemd, active } = await networkServices(questions);
   const has_udev = systemd && (await ask('udevadm', '--version')).code === 0;
+  const has_nft = systemd && (await ask('nft', '--version')).code === 0;
   const by_network_manager = active.includes('NetworkManager');
   const connections = by_network_manager
     ? activeConnections(
@@ -80,13 +79,17 @@ export async function gatherHostFacts(
   const files_base = filesBase(root);
 
   const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
-    const properties = has_udev ? await udevProperties(name, tools.run, prefix) : new Map();
+    const properties = has_udev ? await udevProperties(name, questions) : new Map();
     const status = active.includes('systemd-networkd')
       ? await ask('networkctl', '--no-pager', 'status', name)
       : undefined;
-    const files = networkFilePaths(status?.stdout ?? '').map((path) => readIfExists(root + path) ?? '');
+    const paths = networkFilePaths(status?.stdout ?? '');
+    const files = paths.map((path) => readIfExists(root + path) ?? '');
     const connection = connections.get(name);
-    const servers = by_network_manager ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout) : [];
+    const servers =
+      by_network_manager || paths.length > 0
+        ? resolvedWords((await ask('resolvectl', 'dns', name)).stdout)
+        : [];
     const domains = servers.length > 0 ? resolvedWords((await ask('resolvectl', 'domain', name)).stdout) : [];
     const link_facts = linkFacts(tools.openNetwork, name);
     const profile = link_facts.has_lease && connection?.path ? readIfExists(root + connection.path) : '';
@@ -95,19 +98,23 @@ export async function gatherHostFacts(
       name,
       ...link_facts,
       net_names: netNames(properties),
-      ...(files.length > 0 && { network_file: files.join('\n') }),
+      ...(files.length > 0 && { network_file: files.join('\n'), network_file_name: basename(paths[0]!) }),
       ...(connection !== undefined && { connection: connection.uuid }),
       ...(tap_connection !== undefined && { tap_connection }),
       ...(servers.length > 0 && { resolved: { servers, domains } }),
     };
   });
+  const known = await Promise.all(uplinks);
+  const { unanswered } = questions;
   return {
     root,
     active,
     has_udev,
+    has_nft,
     dns_none: networkManagerConfigs(root).some(saysDnsNone),
     ...(files_base && { files_base }),
-    uplinks: await Promise.all(uplinks),
+    ...(unanswered.length > 0 && { unanswered }),
+    uplinks: known,
   };
 }
 
@@ -126,13 +133,14 @@ function filesBase(root: string): FilesBase | undefined {
 function linkFacts(
   openNetwork: HookTools['openNetwork'],
   name: string,
-): Pick<UplinkFacts, 'mac' | 'has_lease'> {
+): Pick<UplinkFacts, 'mac' | 'has_lease' | 'has_lease6'> {
   const network = openNetwork();
   try {
     const link = network.link(name);
     if (!link) return { has_lease: false };
-    const has_lease = network.addresses(link.index).some(({ valid_s }) => valid_s !== undefined);
-    return { has_lease, ...(link.mac !== undefined && { mac: link.mac }) };
+    const leased = network.addresses(link.index).filter(({ valid_s }) => valid_s !== undefined);
+    const has_lease6 = leased.some(({ family }) => family === 6);
+    return { has_lease: leased.length > 0, has_lease6, ...(link.mac !== undefined && { mac: link.mac }) };
   } finally {
     network.close();
   }
@@ -190,9 +198,15 @@ export class Hooks {
   }
 
   async #look(): Promise<HostFacts> {
-    const { config } = this.#tools;
+    const { config, log } = this.#tools;
     const names = config.uplinks.map(({ interface_name }) => interface_name);
     const facts = await gatherHostFacts(this.#tools, names);
+    for (const question of facts.unanswered ?? []) {
+      log.warn(
+        { question },
+        `hook(look) the host did not answer "${question}" within ${question_ms} ms, twice: nothing is done about what it would have told; see what keeps it busy`,
+      );
+    }
     // The shell script that the built-in work replaced knew one uplink and no gate.
     return config.hooks.built_in ? facts : { ...facts, uplinks: facts.uplinks.slice(0, 1) };
   }

@@ -26,8 +26,12 @@ export interface UplinkFacts {
   readonly net_names: Readonly<Record<string, string>>;
   /** An address with a limited life: leased by DHCP or learned from a router. */
   readonly has_lease: boolean;
+  /** One of IPv6. */
+  readonly has_lease6?: boolean;
   /** Text of the .network file, with its drop-ins behind it, by which systemd-networkd manages the device. Absent: it does not. */
   readonly network_file?: string;
+  /** Name of that file, without its drop-ins. */
+  readonly network_file_name?: string;
   /** UUID of the connection of NetworkManager that is active on the device. */
   readonly connection?: string;
   /** For the tap, where that one has leased the address: see tap-connection.ts. */
@@ -48,8 +52,12 @@ export interface HostFacts {
   /** The first of them looks after the uplink. */
   readonly active: readonly NetworkService[];
   readonly has_udev: boolean;
+  /** The host can write packets anew. */
+  readonly has_nft?: boolean;
   /** NetworkManager leaves resolv.conf alone already. */
   readonly dns_none: boolean;
+  /** Questions that were not answered in time: what they would have told is missing here. */
+  readonly unanswered?: readonly string[];
   /** Absent: neither place can be written. */
   readonly files_base?: FilesBase;
   readonly uplinks: readonly UplinkFacts[];
@@ -99,7 +107,7 @@ function ownFile({ root, files_base }: HostFacts, file: string, content: string,
   const path = `${root}${files_base}/${file}`;
   return {
     changes: [{ do: 'write_file', path, content, mode }],
-    undo: [{ kind: 'write_file', path, content: null, mode }],
+    undo: [{ kind: 'write_file', path, content: null, mode, ...(root !== '' && { root }) }],
   };
 }
 
@@ -265,23 +273,64 @@ const renewals = (facts: HostFacts): HookPlan => ({
   undo: [],
 });
 
+/**
+ * A router may name servers in its advertisements (RFC 8106), which VPP neither hears nor repeats: what the link had by IPv6 is written
+ * beside its configuration. A server that comes by DHCP as well is there once.
+ */
+function planServers(facts: HostFacts): HookPlan {
+  const plans = facts.uplinks.map((uplink) => {
+    const { name, network_file = '', network_file_name, has_lease, resolved } = uplink;
+    const lost = (resolved?.servers ?? []).filter(
+      (server) => server.includes(':') && !network_file.includes(server),
+    );
+    if (!has_lease || network_file_name === undefined || lost.length === 0) return nothing;
+    const file = appliesToTap(network_file) ? `systemd/network/${network_file_name}` : networkFile(name);
+    const lines = lost.map((server) => `DNS=${server}\n`).join('');
+    return ownFile(facts, `${file}.d/calico-vpp-servers.conf`, `${by_us}[Network]\n${lines}`);
+  });
+  return join(...plans);
+}
+
+const nft_table = 'ip6 calico_vpp_dhcp6';
+
+/**
+ * DHCPv6 clients send to a group of the link with hop limit 1, as is usual there, and VPP, which forwards it, takes one off. Two leave it one.
+ */
+function planDhcp6(facts: HostFacts): HookPlan {
+  const names = facts.uplinks.filter(({ has_lease6 }) => has_lease6).map(({ name }) => `"${name}"`);
+  if (!facts.has_nft || names.length === 0) return nothing;
+  const rule = `oifname { ${names.join(', ')} } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2`;
+  const chain = `chain out { type filter hook postrouting priority -150; ${rule}; };`;
+  const table = `table ${nft_table}; delete table ${nft_table}; table ${nft_table} { ${chain} }`;
+  return {
+    changes: [run(facts, 'nft', table)],
+    undo: [undoRun(facts, false, 'nft', `table ${nft_table}; delete table ${nft_table}`)],
+  };
+}
+
 /** A leased address would run out if networkd did not take the tap for the uplink. */
 function planRunning(facts: HostFacts): HookPlan {
+  return join(planDhcp6(facts), planTap(facts));
+}
+
+function planTap(facts: HostFacts): HookPlan {
   const backend = backendOf(facts);
   if (!backend) return nothing;
   const commands = [...restarts[backend](facts.uplinks), ...forgottenServers(facts)];
   const restart: HookPlan = { changes: commands.map((argv) => run(facts, ...argv)), undo: [] };
   if (backend === 'NetworkManager') return join(...tapConnectionFiles(facts), restart, renewals(facts));
   if (backend !== 'systemd-networkd') return restart;
+  const servers = planServers(facts);
   const lost = facts.uplinks.filter(
     ({ has_lease, network_file }) => has_lease && network_file !== undefined && !appliesToTap(network_file),
   );
-  if (lost.length === 0 || facts.files_base === undefined) return restart;
+  if (lost.length === 0 || facts.files_base === undefined) return join(servers, restart);
   return join(
     { changes: [], undo: [undoRun(facts, outlivesBoot(facts), 'systemctl', 'restart', 'systemd-networkd')] },
     ...lost.map(({ name, network_file }) =>
       ownFile(facts, networkFile(name), networkFileByName(network_file!, name)),
     ),
+    servers,
     restart,
   );
 }

@@ -206,6 +206,7 @@ export function restoreSteps(state: LinkState): UndoStep[] {
       kind: 'connected_routes',
       link: identity,
       routes: routes.filter(isConnected).map((route) => portableRoute(route, identity, state)),
+      addresses: addresses.map(({ prefix, peer }) => ({ prefix, ...(peer !== undefined && { peer }) })),
     },
   ];
   return forward.reverse();

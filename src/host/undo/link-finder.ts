@@ -94,17 +94,17 @@ export class LinkFinder {
         return move(identity.name);
       } catch (error) {
         if (errorCode(error) !== 'EEXIST') throw error;
-        return move(this.#freeName(link.index));
+        // Of the names that another device has by now the kernel lets none in, the alternative ones neither.
+        const taken = this.#namesHere();
+        for (const altname of link.altnames.filter((each) => taken.has(each)))
+          namespace.apply({ do: 'delete_altname', link: link.index, altname });
+        return move(taken.has(identity.name) ? freeName(link.index, taken) : identity.name);
       }
     });
   }
 
-  /** As the kernel calls a device that falls back to the host and whose name is taken there. */
-  #freeName(index: number): string {
-    const taken = new Set(this.#own.links().flatMap(({ name, altnames }) => [name, ...altnames]));
-    let number = index;
-    while (taken.has(`dev${number}`)) number++;
-    return `dev${number}`;
+  #namesHere(): ReadonlySet<string> {
+    return new Set(this.#own.links().flatMap(({ name, altnames }) => [name, ...altnames]));
   }
 
   #inside<T>(path: string, run: (namespace: NetworkNamespace) => T): T | undefined {
@@ -139,6 +139,13 @@ export class LinkFinder {
     this.#deadline_ms ??= now_ms + this.#wait_ms;
     return now_ms >= this.#deadline_ms;
   }
+}
+
+/** As the kernel calls a device that falls back to the host and whose name is taken there. */
+function freeName(index: number, taken: ReadonlySet<string>): string {
+  let number = index;
+  while (taken.has(`dev${number}`)) number++;
+  return `dev${number}`;
 }
 
 /** Nothing that is known of both speaks against it. */

@@ -82,7 +82,7 @@ export function openJournal(
   try {
     text = files.read(path);
   } catch (error) {
-    const reason = journal.refuse('read', error);
+    const reason = journal.refuse(error);
     return { journal, whole: false, set_aside: { path, reason, steps_kept: 0 }, dropped_steps: 0 };
   }
   if (text === undefined) return { journal, whole: false, dropped_steps: 0 };
@@ -191,6 +191,7 @@ export class UndoJournal {
   #length_bytes = 0;
   /** Why nothing can be recorded: the file is not what it should be, and could not be mended. */
   #broken: string | undefined;
+  #unreadable: string | undefined;
 
   constructor(path: string, files: JournalFiles, header: Header) {
     this.#path = path;
@@ -216,10 +217,18 @@ export class UndoJournal {
     }
   }
 
-  /** The file is there and nothing can be done with it. Answers why, as `record` will. */
-  refuse(operation: string, error: unknown): string {
-    this.#broken = this.#failure(operation, error).message;
-    return this.#broken;
+  /** The file is there and could not be read. Answers why, as everything will that would write it. */
+  refuse(error: unknown): string {
+    this.#unreadable = this.#failure('read', error).message;
+    return this.#unreadable;
+  }
+
+  /**
+   * Why the file could not be read, if so: what it holds is not known, and it is left as it is for whoever can read it, whatever becomes
+   * pending here.
+   */
+  get unreadable(): string | undefined {
+    return this.#unreadable;
   }
 
   /** All steps, oldest first. Undo takes them from the end. */
@@ -230,7 +239,8 @@ export class UndoJournal {
   /** Returns when the steps are on the disk. Throws JournalError otherwise: then do not make the change. */
   record(steps: readonly UndoStep[]): void {
     if (steps.length === 0) return;
-    if (this.#broken !== undefined) throw new JournalError(this.#broken);
+    const broken = this.#unreadable ?? this.#broken;
+    if (broken !== undefined) throw new JournalError(broken);
     if (this.#records.length === 0) {
       this.#write([this.#newRecord(1, steps)]);
       return;
@@ -249,8 +259,9 @@ export class UndoJournal {
     this.#length_bytes += bytes;
   }
 
-  /** What could not be undone stays for the next attempt; with no steps, the file is removed. */
+  /** What could not be undone stays for the next attempt; with no steps, the file is removed. Throws JournalError. */
   replace(steps: readonly UndoStep[]): void {
+    if (this.#unreadable !== undefined) throw new JournalError(this.#unreadable);
     if (steps.length > 0) {
       this.#write([this.#newRecord(1, steps)]);
       return;
@@ -265,6 +276,16 @@ export class UndoJournal {
 
   clear(): void {
     this.replace([]);
+  }
+
+  /**
+   * These of the pending steps, the very same objects, have been taken. What was recorded since they were asked for stays. Throws
+   * JournalError where the file cannot be changed; they stay pending then.
+   */
+  undone(steps: ReadonlySet<UndoStep>): void {
+    const pending = this.pending();
+    const left = pending.filter((step) => !steps.has(step));
+    if (left.length < pending.length) this.replace(left);
   }
 
   #newRecord(sequence: number, steps: readonly UndoStep[]): JournalRecord {

@@ -8,7 +8,7 @@ import type {
   NextHop,
   NexthopObject,
 } from '../../linux/network.js';
-import type { PlacedRoute } from '../../linux/routes.js';
+import type { PlacedRoute, Prefixed } from '../../linux/routes.js';
 
 /**
  * What brings the host's network back, as data. A step says how something shall be, not what to do about it:
@@ -36,8 +36,14 @@ export type UndoRoute = Omit<NewRoute, 'next_hops'> &
   Pick<PlacedRoute, 'first'> & { readonly next_hops: readonly UndoNextHop[] };
 
 export type UndoStep =
-  /** The link is in our namespace and has its name. It is looked for here and in the namespace at `from`. */
-  | { readonly kind: 'link_to_netns'; readonly link: LinkIdentity; readonly from: string }
+  /** The link is in our namespace and has its name, and these beside it. It is looked for here and in the namespace at `from`. */
+  | {
+      readonly kind: 'link_to_netns';
+      readonly link: LinkIdentity;
+      readonly from: string;
+      /** Absent: whatever it has. */
+      readonly altnames?: readonly string[];
+    }
   | {
       readonly kind: 'set_link';
       readonly link: LinkIdentity;
@@ -59,8 +65,14 @@ export type UndoStep =
     }
   /** `of`: as for nexthop objects. */
   | { readonly kind: 'add_route'; readonly route: UndoRoute; readonly of?: string }
-  /** Of the routes that the kernel makes for the addresses of the link there are these, and no other. */
-  | { readonly kind: 'connected_routes'; readonly link: LinkIdentity; readonly routes: readonly UndoRoute[] }
+  /** Of the routes that the kernel makes for these addresses of the link there are these, and no other. */
+  | {
+      readonly kind: 'connected_routes';
+      readonly link: LinkIdentity;
+      readonly routes: readonly UndoRoute[];
+      /** Absent in journals of earlier releases: none. */
+      readonly addresses?: readonly Prefixed[];
+    }
   | ({
       readonly kind: 'set_neighbour';
       readonly link: LinkIdentity;
@@ -103,6 +115,8 @@ export type UndoStep =
       readonly content: string | null;
       /** Permission bits. */
       readonly mode: number;
+      /** Below this path is the host's file system, if it is mounted. Absent: `path` is on this one. */
+      readonly root?: string;
     }
   | {
       readonly kind: 'run_command';
@@ -115,6 +129,11 @@ export type UndoStep =
 /** Does what the step is about outlive a restart of the machine? Links, routes and kernel parameters do not. */
 export function survivesBoot(step: UndoStep): boolean {
   return step.kind === 'write_file' || (step.kind === 'run_command' && step.after_boot);
+}
+
+/** Is it of files and services of the host, and not of its network? */
+export function isOfServices({ kind }: UndoStep): boolean {
+  return kind === 'write_file' || kind === 'run_command';
 }
 
 export function identityOf(link: Link): LinkIdentity {

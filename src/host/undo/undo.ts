@@ -16,6 +16,7 @@ import type { RunCommand } from '../command.js';
 import { bindDriver } from '../devices/pci-driver.js';
 import { HOST_ROOTS, type HostRoots } from '../devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.js';
+import { isHostRoot } from '../host-root.js';
 import { LinkFinder } from './link-finder.js';
 import { describeStep, type UndoNextHop, type UndoRoute, type UndoStep } from './undo-step.js';
 
@@ -50,6 +51,8 @@ const LINK_WAIT_MS = 10_000;
 /** A network card finds its carrier again in 2 to 4 s after it was set up; until then no IPv6 address is of use. */
 const SETTLE_MS = 3000;
 const SETTLE_POLL_MS = 2;
+const SERVICES_MS = 5000;
+const SERVICES_POLL_MS = 500;
 const QUESTION_TIMEOUT_MS = 5000;
 const TABLE_MAIN = 254;
 const NUD_PERMANENT = 0x80;
@@ -61,7 +64,8 @@ const IFA_F_TENTATIVE = 0x40;
 /**
  * Takes the steps (oldest first, as the journal has them): the network of all links first, services of the host last, and of each sort the
  * newest first. Never throws, and no failure stops the steps behind it. Bounded: waits at most `link_wait_ms` in all for
- * physical links, 3 s for the IPv6 addresses to be of use, and for each command its own limit. Costs what the steps do, whatever
+ * physical links, 3 s for the IPv6 addresses to be of use, for each command its own limit, and 5 s for what a service of the host has to give back
+ * before a route can be. Costs what the steps do, whatever
  * else the host has.
  */
 export async function undo(
@@ -90,6 +94,14 @@ export async function undo(
     await take(before);
     for (const [step, error] of await session.settle()) failed(step, error);
     await take(after);
+    // A service that finds the link back in the middle of this may have taken off what others lean on, and gives it back a moment later.
+    const deadline = tools.clock.now_ms() + SERVICES_MS;
+    while (steps.some(isOfService) && tools.clock.now_ms() < deadline) {
+      const again = [...before, ...after].filter((step) => isOfNetwork(step) && isFailed(results.get(step)));
+      if (again.length === 0) break;
+      await tools.clock.sleep(SERVICES_POLL_MS);
+      await take(again);
+    }
   } finally {
     session.close();
   }
@@ -131,6 +143,10 @@ function turnOf(step: UndoStep): number {
   if (step.route.family === 6 && step.route.prefsrc !== undefined) return settled;
   return turns.add_route + (spansLinks(step) ? 1 : 0);
 }
+
+const isOfService = ({ kind }: UndoStep): boolean => kind === 'run_command';
+const isOfNetwork = ({ kind }: UndoStep): boolean => kind === 'add_route' || kind === 'set_neighbour';
+const isFailed = (result: StepResult | undefined): boolean => result?.outcome === 'failed';
 
 /** The steps before and after the addresses have settled. Of one turn the newest come first. */
 function inOrder(steps: readonly UndoStep[]): [readonly UndoStep[], readonly UndoStep[]] {
@@ -207,19 +223,30 @@ class UndoSession {
       case 'write_kernel_file':
         return writeKernelFile(step.path, step.value);
       case 'write_file':
-        return writeFile(step.path, step.content, step.mode);
+        return writeFile(step);
       case 'run_command':
         return this.#runCommand(step);
     }
   }
 
-  /** With another name it is of use all the same; that it has not its own is told, and tried again. */
-  async #bringBack({ link: identity, from }: Extract<UndoStep, { kind: 'link_to_netns' }>): Promise<boolean> {
+  /** With another name it is of use all the same; that it has not its own ones is told, and tried again. */
+  async #bringBack(step: Extract<UndoStep, { kind: 'link_to_netns' }>): Promise<boolean> {
+    const { link: identity, from, altnames = [] } = step;
     const { link, changed } = await this.#links.find(identity, from);
-    if (link.name === identity.name) return changed;
-    throw new Error(
-      `another device has its name: it is called ${link.name} until ${identity.name} is free and the host is restored again`,
+    const lacking = altnames.filter((altname) => !link.altnames.includes(altname));
+    const taken = lacking.filter(
+      (altname) =>
+        !this.#applyUnlessThere({ do: 'add_altname', link: link.index, altname }) &&
+        !this.#own.link(link.index)?.altnames.includes(altname),
     );
+    const until = (names: string) => `until ${names} is free and the host is restored again`;
+    if (link.name !== identity.name)
+      throw new Error(`another device has its name: it is called ${link.name} ${until(identity.name)}`);
+    if (taken.length > 0) {
+      const names = taken.join(', ');
+      throw new Error(`another device has its alternative name: it is without ${until(names)}`);
+    }
+    return changed || lacking.length > 0;
   }
 
   #deleteLink({ name, link_kind, while: away }: Extract<UndoStep, { kind: 'delete_link' }>): boolean {
@@ -347,7 +374,9 @@ class UndoSession {
     const link = await this.#links.indexOf(step.link);
     const wanted: NewRoute[] = [];
     for (const { first: _, ...route } of step.routes) wanted.push(await this.#routeOf(route));
-    const surplus = surplusConnected(this.#own.routes({ link }), wanted);
+    const { addresses = [] } = step;
+    const present = this.#own.routes({ link });
+    const surplus = surplusConnected(present, wanted, addresses, this.#own.addresses(link));
     for (const route of surplus) this.#own.apply({ do: 'delete_route', route });
     return surplus.length > 0;
   }
@@ -471,7 +500,10 @@ function writeKernelFile(path: string, value: string): boolean {
   return true;
 }
 
-function writeFile(path: string, content: string | null, mode: number): boolean {
+/** A file of a host whose file system is not mounted is not gone. */
+function writeFile({ path, content, mode, root }: Extract<UndoStep, { kind: 'write_file' }>): boolean {
+  if (root !== undefined && !isHostRoot(root))
+    throw new Error(`the host's file system is not mounted at ${root}: mount it there, then restore again`);
   if (content === null) return removeIfExists(path);
   if (readIfExists(path) === content && (statSync(path).mode & 0o7777) === mode) return false;
   writeAtomic(path, content, mode);

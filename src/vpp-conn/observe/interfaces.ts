@@ -10,12 +10,12 @@ import {
 } from 'vpp-binapi-ts/interface';
 import { if_status_flags, type rx_mode } from 'vpp-binapi-ts/interface_types';
 import { ip_address_dump, sw_interface_ip6_get_link_local_address } from 'vpp-binapi-ts/ip';
-import { sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
+import { type sw_interface_ip6nd_ra_details, sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
 import { sw_interface_tap_v2_dump, tap_flags } from 'vpp-binapi-ts/tapv2';
 import { type urpf_interface_details, urpf_interface_dump } from 'vpp-binapi-ts/urpf';
 import type { InterfaceSwitch, InterfaceTag, RxMode } from '../../objects/interfaces.js';
 import type { ObjectOf, VppObject } from '../../objects/object.js';
-import { isUplinkTag } from '../../objects/owner.js';
+import { isHostTapTag, isUplinkTag } from '../../objects/owner.js';
 import { no_interface } from '../paths.js';
 import { families, familyOfAf, type Reader, type TagOf } from './reader.js';
 import { halfMade, observeTunnels, observeUnnumbered } from './tunnels.js';
@@ -160,9 +160,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   return [
     ...((details.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? [] : [flag('admin_up')]),
-    ...(details.mtu[0] === 0
-      ? []
-      : [{ kind: 'interface_mtu', interface: tag, mtu: details.mtu[0] } as const]),
+    ...(details.mtu[0] === 0 ? [] : [mtuOf(tag, details.mtu)]),
     ...families.flatMap((family, at): VppObject[] => {
       const table_id = tables[at]?.vrf_id ?? 0;
       return table_id === 0 ? [] : [{ kind: 'interface_table', interface: tag, family, table_id }];
@@ -176,12 +174,43 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
       ? []
       : [flag('ip6_enabled'), { kind: 'link_local', interface: tag, address: link_local.ip } as const]),
     ...(advertisements.some(({ send_radv }) => !send_radv) ? [flag('ra_suppressed')] : []),
+    ...(isHostTapTag(tag) ? advertisements.flatMap((details) => observeAdvertisement(tag, details)) : []),
     ...families.flatMap((family): VppObject[] => {
       const index = family === 4 ? acl?.ip4_table_id : acl?.ip6_table_id;
       return index === undefined || index === no_interface
         ? []
         : [{ kind: 'redirect_acl', interface: tag, family }];
     }),
+  ];
+}
+
+/** L3, IPv4, IPv6, MPLS; 0: that of L3. */
+function mtuOf(tag: InterfaceTag, [mtu = 0, , mtu6 = 0]: readonly number[]): ObjectOf<'interface_mtu'> {
+  return { kind: 'interface_mtu', interface: tag, mtu, ...(mtu6 !== 0 && { mtu6 }) };
+}
+
+/** Of VPP's own: a pod's interface may advertise because nobody told it not to. */
+function observeAdvertisement(tag: InterfaceTag, details: sw_interface_ip6nd_ra_details): VppObject[] {
+  if (!details.send_radv) return [];
+  return [
+    {
+      kind: 'ra_config',
+      interface: tag,
+      lifetime_s: details.adv_router_lifetime,
+      managed: details.adv_managed_flag,
+      other: details.adv_other_flag,
+    },
+    ...details.prefixes.map(
+      ({ prefix, onlink_flag, autonomous_flag, val_lifetime, pref_lifetime }): VppObject => ({
+        kind: 'ra_prefix',
+        interface: tag,
+        prefix,
+        on_link: onlink_flag,
+        autonomous: autonomous_flag,
+        valid_s: val_lifetime,
+        preferred_s: pref_lifetime,
+      }),
+    ),
   ];
 }
 

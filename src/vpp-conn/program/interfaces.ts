@@ -262,7 +262,7 @@ export const interfaces: Programs<
   },
   interface_mtu: {
     add: (o, at) => [
-      call(sw_interface_set_mtu, { sw_if_index: at.interface(o.interface), mtu: [o.mtu, 0, 0, 0] }),
+      call(sw_interface_set_mtu, { sw_if_index: at.interface(o.interface), mtu: [o.mtu, 0, o.mtu6 ?? 0, 0] }),
     ],
     remove: () => none,
   },

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { runCommand } from '../../../src/host/command.js';
+import { type RunCommand, runCommand } from '../../../src/host/command.js';
 import {
   bootId,
   hostDevices,
@@ -26,7 +26,7 @@ import {
   unsafeNoIommuMode,
 } from '../../../src/host/devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../../../src/host/files.js';
-import { networkServices, udevProperties } from '../../../src/host/services/network-service.js';
+import { networkServices, Questions, udevProperties } from '../../../src/host/services/network-service.js';
 
 t.test('the PCI device of a link is found through sysfs, also behind virtio and bridges', async (t) => {
   const root = t.testdir({
@@ -212,25 +212,21 @@ t.test('commands end with a status, whatever happens', async (t) => {
 
 t.test('the services that manage the network are asked for once', async (t) => {
   const asked: string[] = [];
-  const services = await networkServices(
-    async (argv) => {
-      asked.push(argv.join(' '));
-      return { code: 3, stdout: 'inactive\nactive\ninactive\nunknown\n', stderr: '' };
-    },
-    ['chroot', '/host'],
-  );
+  const run: RunCommand = async (argv) => {
+    asked.push(argv.join(' '));
+    return { code: 3, stdout: 'inactive\nactive\ninactive\nunknown\n', stderr: '' };
+  };
+  const services = await networkServices(new Questions(run, ['chroot', '/host']));
   t.strictSame(services, { systemd: true, active: ['NetworkManager'] });
   t.strictSame(asked, [
     'chroot /host systemctl is-active systemd-networkd NetworkManager networking network',
   ]);
   const without = { systemd: false, active: [] };
-  t.strictSame(await networkServices(async () => ({ code: 127, stdout: '', stderr: '' })), without);
-  t.strictSame(await networkServices(async () => ({ code: 1, stdout: '', stderr: 'no bus' })), without);
-  const properties = await udevProperties('eth0', async () => ({
-    code: 0,
-    stdout: 'ID_NET_NAME_PATH=enp3s0\nX=a=b\n\n',
-    stderr: '',
-  }));
+  const answering = (code: number, stdout = '', stderr = '') =>
+    new Questions(async () => ({ code, stdout, stderr }));
+  t.strictSame(await networkServices(answering(127)), without);
+  t.strictSame(await networkServices(answering(1, '', 'no bus')), without);
+  const properties = await udevProperties('eth0', answering(0, 'ID_NET_NAME_PATH=enp3s0\nX=a=b\n\n'));
   t.strictSame(
     [...properties],
     [
@@ -238,5 +234,5 @@ t.test('the services that manage the network are asked for once', async (t) => {
       ['X', 'a=b'],
     ],
   );
-  t.equal((await udevProperties('eth0', async () => ({ code: 1, stdout: '', stderr: '' }))).size, 0);
+  t.equal((await udevProperties('eth0', answering(1))).size, 0);
 });

@@ -18,6 +18,7 @@ import {
   planHook,
   resolvedWords,
   saysDnsNone,
+  type UplinkFacts,
   udevRules,
 } from '../../../src/host/services/network-managers.js';
 import { tapConnection } from '../../../src/host/services/tap-connection.js';
@@ -58,6 +59,51 @@ const undo = (plan: HookPlan) =>
 const plan = (point: HookPoint, more: Partial<HostFacts> = {}, rules = true) =>
   planHook(point, { ...host, ...more }, rules);
 
+t.test('a DHCPv6 client is heard beyond VPP, which takes one hop off', async (t) => {
+  const [eth0, eth1] = host.uplinks as [UplinkFacts, UplinkFacts];
+  const has = { has_nft: true, uplinks: [{ ...eth0, has_lease6: true }, eth1] };
+  t.same(
+    changes(plan('VPP_RUNNING', has))[0]?.replace(/.* nft /, ''),
+    [
+      'table ip6 calico_vpp_dhcp6; delete table ip6 calico_vpp_dhcp6; table ip6 calico_vpp_dhcp6 { chain out {',
+      ' type filter hook postrouting priority -150;',
+      ' oifname { "eth0" } ip6 daddr ff02::1:2 udp dport 547 ip6 hoplimit set 2; }; }',
+    ].join(''),
+  );
+  t.equal(
+    undo(plan('VPP_RUNNING', has))[0],
+    'chroot /host nft table ip6 calico_vpp_dhcp6; delete table ip6 calico_vpp_dhcp6',
+  );
+  const is_told = (more: Partial<HostFacts>) =>
+    changes(plan('VPP_RUNNING', more)).some((text) => text.includes('nft'));
+  t.notOk(is_told({ ...has, has_nft: false }));
+  t.notOk(is_told({ has_nft: true }), 'not where nobody has an IPv6 lease');
+});
+
+t.test('name servers of a router are written beside the configuration of networkd', async (t) => {
+  const [eth0] = host.uplinks as [UplinkFacts];
+  const resolved = { servers: ['10.0.0.1', 'fd00::53', 'fe80::1%eth0', 'fd00::54'], domains: [] };
+  const by_name = '[Match]\nName=eth0\n\n[Network]\nDNS=fd00::54\n';
+  const of = (network_file: string, more: Partial<HostFacts> = {}) =>
+    plan('VPP_RUNNING', {
+      uplinks: [{ ...eth0, network_file, network_file_name: '10-up.network', resolved }],
+      ...more,
+    });
+  const file = of(by_name).changes[0];
+  t.match(file, {
+    do: 'write_file',
+    path: '/host/run/systemd/network/10-up.network.d/calico-vpp-servers.conf',
+  });
+  t.match(file?.do === 'write_file' && file.content, /\[Network\]\nDNS=fd00::53\nDNS=fe80::1%eth0\n$/);
+  t.ok(
+    changes(of(permanent)).includes(
+      '/host/run/systemd/network/00-calico-vpp-eth0.network.d/calico-vpp-servers.conf',
+    ),
+    'beside our own file where that one has its place',
+  );
+  t.notOk(changes(of(by_name, { active: ['NetworkManager'] })).some((text) => text.includes('servers.conf')));
+});
+
 t.test('a host without systemd is left alone', async (t) => {
   for (const point of hook_points)
     t.same(plan(point, { active: [], has_udev: false }), { changes: [], undo: [] }, point);
@@ -75,7 +121,11 @@ t.test('every file and every change of service has its undo', async (t) => {
         if (change.do === 'write_file') {
           t.ok(
             undo.some(
-              (step) => step.kind === 'write_file' && step.path === change.path && step.content === null,
+              (step) =>
+                step.kind === 'write_file' &&
+                step.path === change.path &&
+                step.content === null &&
+                step.root === '/host',
             ),
             change.path,
           );
@@ -478,6 +528,27 @@ t.test('the built-in work is recorded before it is done, once, and goes on past 
   t.equal(lines.filter(({ level }) => level === 'warn').length, 3, 'the failed commands are told');
   await hooks.run('VPP_DONE_OK');
   t.equal(recorded.length, 8, 'one restart of networkd is enough, the last one');
+});
+
+t.test('what a busy host does not answer is asked again, and then told', async (t) => {
+  const { hooks, tools, lines, trace, recorded } = rig(t, {}, networkd);
+  const { run } = tools;
+  let silent = 1;
+  Object.assign(tools, {
+    run: async (argv: string[], options: { timeout_ms: number }) => {
+      const answer = await run(argv, options);
+      return argv.includes('is-active') && silent-- > 0 ? { code: 124, stdout: '', stderr: '' } : answer;
+    },
+  });
+  const asked = () => trace.splice(0).filter((line) => line.startsWith('systemctl is-active')).length;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.equal(asked(), 2);
+  t.equal(recorded.length, 7, 'a slow answer is one');
+  silent = 2;
+  lines.length = 0;
+  await hooks.run('BEFORE_VPP_RUN');
+  t.equal(asked(), 2, 'and no more');
+  t.match(lines, [{ level: 'warn', text: /did not answer "systemctl is-active .*within 5000 ms, twice/ }]);
 });
 
 t.test('nothing is changed when the journal cannot take the undo', async (t) => {

@@ -85,6 +85,19 @@ t.test('the journal gives back what was recorded, in order, to the next process'
   t.strictSame(openJournal(PATH, BOOT, 4, files).journal.pending(), [file('/d')], 'and goes on after that');
 });
 
+t.test('what was recorded while steps were taken stays when they are done', async (t) => {
+  const files = new MemoryFiles();
+  const { journal } = openJournal(PATH, BOOT, 0, files);
+  journal.record([file('/a'), file('/b')]);
+  const [first] = journal.pending();
+  journal.record([file('/a')]);
+  journal.undone(new Set([first!]));
+  t.strictSame(openJournal(PATH, BOOT, 1, files).journal.pending(), [file('/b'), file('/a')]);
+  files.read_only = true;
+  t.throws(() => journal.undone(new Set(journal.pending())), JournalError);
+  t.equal(journal.pending().length, 2);
+});
+
 t.test('power lost at any byte of a record loses that record alone', async (t) => {
   const files = new MemoryFiles();
   const { journal } = openJournal(PATH, BOOT, 0, files);
@@ -161,12 +174,28 @@ t.test('steps that only a later version knows are left out, and the others taken
   t.match(set_aside, { reason: /line 2/, steps_kept: 2 });
 });
 
-t.test('a file that cannot be read is told, kept, and recorded to by nobody', async (t) => {
-  const path = join(t.testdir({ 'undo.journal': {} }), 'undo.journal');
-  const { journal, set_aside, whole } = openJournal(path, BOOT, 0);
-  t.match(set_aside, { path, reason: /cannot read undo journal .*EISDIR/ });
+t.test('a file that cannot be read is told, and written, removed and recorded to by nobody', async (t) => {
+  const files = new MemoryFiles();
+  openJournal(PATH, BOOT, 0, files).journal.record([file('/a')]);
+  const text = files.files.get(PATH);
+  files.operations.length = 0;
+  files.read = () => {
+    throw new Error('EIO');
+  };
+  const { journal, set_aside, whole } = openJournal(PATH, BOOT, 0, files);
+  t.match(set_aside, { path: PATH, reason: /cannot read undo journal .*EIO/ });
   t.equal(whole, false);
-  t.throws(() => journal.record([file('/a')]), /cannot read undo journal/);
+  t.equal(journal.unreadable, set_aside?.reason);
+  for (const change of [
+    () => journal.record([file('/b')]),
+    () => journal.replace([file('/b')]),
+    () => journal.replace([]),
+  ])
+    t.throws(change, { name: 'JournalError', message: /cannot read undo journal/ });
+  journal.restart([file('/c')]);
+  t.strictSame(journal.pending(), [file('/c')], 'what is known otherwise can be undone');
+  t.throws(() => journal.undone(new Set(journal.pending())), JournalError);
+  t.strictSame([files.operations, files.files.get(PATH)], [[], text]);
 });
 
 t.test('a journal of another version is kept aside', async (t) => {

@@ -312,6 +312,27 @@ t.test('IPv6 addresses are of use as soon as a link is back, and are what they w
   t.strictSame(told(lab, 'node'), before);
 });
 
+t.test('an undo deletes the connected routes that the host had deleted, and no others', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24', 'fd00::2/64'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+  );
+  for (const prefix of ['10.0.0.0/24', 'fd00::/64'])
+    lab.run('node', 'ip', 'route', 'del', prefix, 'dev', 'up0', 'proto', 'kernel');
+  const before = told(lab, 'node');
+  const steps = moved(lab, node, 'up0');
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), before);
+  // A service of the host has got the device back, and new addresses, before an undo is taken up again.
+  for (const address of ['10.9.0.7/24', 'fd09::7/64'])
+    lab.run('node', 'ip', 'addr', 'add', address, 'dev', 'up0', 'nodad');
+  const after = told(lab, 'node');
+  t.strictSame((await undoIn(lab, steps)).remaining, []);
+  t.strictSame(told(lab, 'node'), after);
+});
+
 t.test('an address that was not in use is verified by the kernel', root, async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
@@ -376,6 +397,36 @@ t.test('a tap as uplink comes back in place of the tap that stood in for it', ro
     'a second time it is not taken for the other one',
   );
   t.equal(node.link('up0')?.index, before.index);
+});
+
+t.test('a link of which an alternative name was taken comes back without', root, async (t) => {
+  const lab = withLab(t);
+  const node = lab.open('node');
+  lab.veth(
+    { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24'] },
+    { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24'] },
+  );
+  for (const altname of ['lan0', 'lan1'])
+    lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'up0', 'altname', altname);
+  const before = told(lab, 'node');
+  const { altnames } = node.link('up0')!;
+  const steps = moved(lab, node, 'up0').map(
+    (step): UndoStep => (step.kind === 'link_to_netns' ? { ...step, altnames } : step),
+  );
+  lab.veth({ namespace: 'node', name: 'other' }, { namespace: 'peer', name: 'p1' });
+  lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'other', 'altname', 'lan1');
+  const { results, remaining } = await undoIn(lab, steps);
+  t.match(
+    results.filter(({ outcome }) => outcome === 'failed'),
+    [{ step: { kind: 'link_to_netns' }, reason: /alternative name: it is without until lan1 is free/ }],
+  );
+  t.match(node.link('up0'), { up: true, altnames: ['lan0'] });
+  t.ok(flagsOf(node, 'up0').has('10.0.0.2/24'), 'it has its addresses');
+
+  lab.run('node', 'ip', 'link', 'del', 'other');
+  t.strictSame((await undoIn(lab, remaining)).remaining, []);
+  t.ok((await undoIn(lab, steps)).results.every(({ outcome }) => outcome === 'already'));
+  t.strictSame(told(lab, 'node'), before);
 });
 
 t.test('a link whose name was taken comes back under another one', root, async (t) => {

@@ -427,6 +427,26 @@ t.test('commands, kernel files and drivers are undone, and their failures told',
   t.equal(readFileSync(join(pci, 'devices/0000:03:00.0/driver_override'), 'utf8').charAt(0), '\n');
 });
 
+t.test('a file of a host that is not mounted is not gone', async (t) => {
+  const root = join(t.testdir(), 'host');
+  const path = join(root, 'run/rules');
+  const tools = { host: new FakeHostNetwork(), clock: new TurnedClock(), run: async () => fine };
+  const steps: UndoStep[] = [
+    { kind: 'write_file', path, content: null, mode: 0o644, root },
+    { kind: 'write_file', path: join(root, 'run/old'), content: 'old', mode: 0o644, root },
+  ];
+  for (const what of ['nothing', 'an empty directory']) {
+    const { remaining, results } = await undo(steps, tools);
+    t.strictSame(remaining, steps, what);
+    t.match(results[0], { reason: /old: the host's file system is not mounted at .*host: mount it there/ });
+    mkdirSync(join(root, 'run'), { recursive: true });
+  }
+  mkdirSync(join(root, 'etc'));
+  writeFileSync(path, 'ours');
+  t.strictSame((await undo(steps, tools)).remaining, []);
+  t.strictSame(readdirSync(join(root, 'run')), ['old']);
+});
+
 t.test('nothing is asked of the services of a machine that goes down', async (t) => {
   const asked: string[] = [];
   const undoWhen = async (state: string) =>
@@ -491,4 +511,43 @@ t.test('every kind of step can be told in words', async (t) => {
     { kind: 'write_file', path: '/a', content: null, mode: 0o644 } as const,
   ])
     t.match(describeStep(step), new RegExp(`^${step.kind} .+`));
+});
+
+t.test('what a service of the host has taken off meanwhile is waited for, and not for ever', async (t) => {
+  const { host, own, link } = furnished('veth');
+  const turned = new TurnedClock();
+  const identity = identityOf(own.link('eth0')!);
+  const address = own.addresses(link).find(({ prefix }) => prefix === '10.0.0.3/24')!;
+  const [leaning] = own.routes({ link }).filter(({ prefix }) => prefix === '10.50.0.0/16');
+  const { next_hops: _, ...rest } = leaning!;
+  const steps: UndoStep[] = [
+    { kind: 'run_command', argv: ['restart'], timeout_ms: 20_000, after_boot: false },
+    {
+      kind: 'add_route',
+      route: { ...rest, next_hops: [{ link: identity, gateway: '10.0.0.1' }] },
+    } as UndoStep,
+  ];
+  const restored = async (gives_back: boolean) => {
+    own.apply({ do: 'delete_address', address });
+    let polls = 0;
+    const tools = {
+      host,
+      run: async () => ({ code: 0, stdout: '', stderr: '', timed_out: false }) as CommandResult,
+      clock: {
+        now_ms: () => turned.now_ms(),
+        wall_ms: () => turned.wall_ms(),
+        after: (ms: number, run: () => void) => turned.after(ms, run),
+        afterPoll: (run: () => void) => turned.afterPoll(run),
+        sleep: async (ms: number) => {
+          polls += 1;
+          if (gives_back && polls === 2) own.apply({ do: 'add_address', address });
+          await turned.advance(ms);
+        },
+      },
+    };
+    const { remaining } = await undo(steps, tools);
+    return { remaining: remaining.map(({ kind }) => kind), polls };
+  };
+  t.same(await restored(true), { remaining: [], polls: 2 });
+  t.same(await restored(false), { remaining: ['add_route'], polls: 10 });
 });

@@ -24,7 +24,12 @@ import {
 } from 'vpp-binapi-ts/interface';
 import { sw_interface_ip6_set_link_local_address } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_config_get } from 'vpp-binapi-ts/ip_neighbor';
-import { sw_interface_ip6nd_ra_dump } from 'vpp-binapi-ts/ip6_nd';
+import {
+  ip6nd_send_router_solicitation,
+  sw_interface_ip6nd_ra_dump,
+  sw_interface_ip6nd_ra_prefix,
+  want_ip6_ra_events,
+} from 'vpp-binapi-ts/ip6_nd';
 import { punt_reason_dump } from 'vpp-binapi-ts/punt';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import {
@@ -56,10 +61,12 @@ import {
   proxy_arp,
   punt_redirects,
   ra,
+  ra_config,
   route,
   routes,
   rx_mode,
   type Sequence,
+  type Step,
   tables,
   tap,
   taps,
@@ -69,6 +76,21 @@ import {
   urpfs,
   via,
 } from './steps.js';
+
+const advertises = (sw_if_index: number): Step => ask(sw_interface_ip6nd_ra_dump, { sw_if_index });
+const advertised = (sw_if_index: number) => ({
+  sw_if_index,
+  prefix: 'fd55::/64',
+  use_default: false,
+  no_advertise: false,
+  off_link: false,
+  no_autoconfig: false,
+  no_onlink: false,
+  is_no: false,
+  val_lifetime: 3600,
+  pref_lifetime: 1800,
+});
+const solicitation = (sw_if_index: number) => ({ irt: 1, mrt: 4, mrc: 3, mrd: 10, sw_if_index, stop: false });
 
 export const sequences: readonly Sequence[] = [
   {
@@ -286,6 +308,46 @@ export const sequences: readonly Sequence[] = [
       ask(sw_interface_ip6nd_ra_dump, { sw_if_index: 2 }),
       ask(sw_interface_ip6_set_link_local_address, { sw_if_index: 2, ip: 'fe80::5' }),
       link_local(2),
+    ],
+  },
+  {
+    name: 'router advertisements of VPP itself',
+    steps: [
+      tap({ use_random_mac: false, mac_address: '02:ca:11:c0:fd:00' }),
+      tun({ host_if_name: 'eth1' }),
+      ask(want_ip6_ra_events, { enable: true, pid: 7 }),
+      ask(want_ip6_ra_events, { enable: true, pid: 7 }),
+      ask(sw_interface_ip6nd_ra_prefix, advertised(1)),
+      ask(sw_interface_set_mtu, { sw_if_index: 1, mtu: [9216, 0, 1400, 0] }),
+      enable6(1),
+      enable6(2),
+      ask(sw_interface_set_mtu, { sw_if_index: 1, mtu: [9216, 0, 1300, 0] }),
+      ask(sw_interface_ip6nd_ra_prefix, advertised(1)),
+      ask(sw_interface_ip6nd_ra_prefix, advertised(2)),
+      advertises(1),
+      ask(sw_interface_ip6nd_ra_prefix, {
+        ...advertised(1),
+        val_lifetime: 0,
+        pref_lifetime: 0,
+        no_autoconfig: true,
+      }),
+      ra_config(1, { is_no: true, suppress: 1, managed: 1 }),
+      advertises(1),
+      ra_config(1, { other: 1, default_router: 1, lifetime: 1800, max_interval: 200 }),
+      advertises(1),
+      ra_config(1, { is_no: true, suppress: 1, other: 1 }),
+      ra_config(1, { managed: 1, default_router: 1, lifetime: 9, max_interval: 4 }),
+      advertises(1),
+      ra_config(1, { default_router: 1, lifetime: 4, max_interval: 4 }),
+      ra_config(1, { default_router: 1, lifetime: 0, max_interval: 200 }),
+      advertises(1),
+      ra_config(1, { suppress: 1 }),
+      advertises(1),
+      ask(sw_interface_ip6nd_ra_prefix, { ...advertised(1), is_no: true }),
+      ask(sw_interface_ip6nd_ra_prefix, { ...advertised(1), is_no: true }),
+      ask(ip6nd_send_router_solicitation, solicitation(1)),
+      ask(ip6nd_send_router_solicitation, solicitation(9)),
+      ask(want_ip6_ra_events, { enable: false, pid: 7 }),
     ],
   },
   {

@@ -214,21 +214,27 @@ export const placements = (sw_if_index: number = none): Step =>
 export const proxy_arp = (sw_if_index: number, enable: boolean): Step =>
   ask(proxy_arp_intfc_enable_disable, { sw_if_index, enable });
 export const ra = (sw_if_index: number, is_no = false): Step =>
+  ra_config(sw_if_index, { suppress: 1, is_no });
+export const ra_config = (
+  sw_if_index: number,
+  fields: Partial<Parameters<typeof sw_interface_ip6nd_ra_config.encode>[2]>,
+): Step =>
   ask(sw_interface_ip6nd_ra_config, {
     sw_if_index,
-    suppress: 1,
+    suppress: 0,
     managed: 0,
     other: 0,
     ll_option: 0,
     send_unicast: 0,
     cease: 0,
-    is_no,
+    is_no: false,
     default_router: 0,
     max_interval: 0,
     min_interval: 0,
     lifetime: 0,
     initial_count: 0,
     initial_interval: 0,
+    ...fields,
   });
 export const is_on = (sw_if_index: number, feature: string): Step => {
   const [arc_name = '', feature_name = ''] = feature.split('/');

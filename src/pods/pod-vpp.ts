@@ -1,0 +1,107 @@
+/** What a pod knows of its VPP: where in it it is programmed, and what it holds for it. */
+import type { ActorContext, ActorRef } from '../actor-system.js';
+import { default_table } from '../desired/tables.js';
+import type { CniMessage } from '../messages/cni.js';
+import type { PodMessage } from '../messages/pod.js';
+import type { VppObject } from '../objects/object.js';
+import type { PodKey } from '../pod/spec.js';
+import { PodObjects } from './pod-objects.js';
+
+type Part = Extract<PodMessage, { type: 'Part' }>;
+/** Where in VPP it is programmed, and with what. */
+export type Place = Pick<Part, 'generation' | 'node' | 'slot' | 'no_room'>;
+
+export class PodVpp {
+  /** Undefined: there is no VPP to be programmed. */
+  place: Place | undefined;
+  /** What VPP holds for this pod; undefined: not known. */
+  objects: PodObjects | undefined;
+  /** Why there is no place. */
+  unready = 'VPP is not ready yet';
+  readonly #ctx: ActorContext<PodMessage>;
+  readonly #key: PodKey;
+  readonly #cni: ActorRef<CniMessage>;
+  /** A Part of this generation, or of an earlier one, is void. */
+  #lost = 0;
+  #asked = false;
+  /** When the pod last changed something in VPP. */
+  #busy_ms = -1;
+
+  constructor(ctx: ActorContext<PodMessage>, key: PodKey, cni: ActorRef<CniMessage>) {
+    this.#ctx = ctx;
+    this.#key = key;
+    this.#cni = cni;
+  }
+
+  get generation(): number | undefined {
+    return this.place?.generation;
+  }
+
+  /** What it holds although the pod ends; undefined: not known. */
+  get left(): { readonly generation: number; readonly objects: readonly VppObject[] } | undefined {
+    const { generation, objects } = this;
+    return generation === undefined || objects === undefined
+      ? undefined
+      : { generation, objects: [...objects.all()] };
+  }
+
+  /** That VPP, or the connection to it, is no more. */
+  lose(generation: number, reason: string): void {
+    this.#lost = generation;
+    this.place = undefined;
+    this.objects = undefined;
+    this.unready = `VPP is not ready: ${reason}`;
+  }
+
+  /** What VPP holds is not known any more, nor on its way. */
+  ground(): void {
+    this.objects = undefined;
+    this.#asked = false;
+  }
+
+  /** Something has been changed, or may have been, just now: what was read before tells nothing. */
+  changed(): void {
+    this.#busy_ms = this.#ctx.clock.now_ms();
+  }
+
+  /** There is room for an interface, whatever the last Part has said. */
+  hasRoom(): void {
+    if (this.place?.no_room === undefined) return;
+    const { no_room: _, ...place } = this.place;
+    this.place = place;
+  }
+
+  /** Has Part told. `again`: whether it has been asked for or not. */
+  ask(again = false): void {
+    if (this.#asked && !again) return;
+    this.#asked = true;
+    this.#cni.tell({ type: 'Observe', key: this.#key });
+  }
+
+  /** What has overtaken it says that this VPP, or the connection to it, is no more. */
+  isVoid({ generation }: Part): boolean {
+    return generation <= this.#lost;
+  }
+
+  /** True: `objects` is what VPP held by then. */
+  learn(part: Part): boolean {
+    const { asked_ms, holdings } = part;
+    if (this.objects !== undefined && this.#busy_ms >= asked_ms) return false;
+    // What the reading passed over is still there if it was: this is the same VPP. Without that it tells nothing.
+    const passed = holdings.whole ? [] : this.objects?.all();
+    if (this.#busy_ms > asked_ms || passed === undefined) {
+      this.ask(true);
+      return false;
+    }
+    const unread = [...passed].filter(isAmongMany);
+    this.place = part;
+    this.objects = new PodObjects([...holdings.objects, ...unread], holdings.sw_if_index);
+    this.#asked = false;
+    return true;
+  }
+}
+
+/** Where other owners have objects by the thousand: only whole readings look there. */
+function isAmongMany(object: VppObject): boolean {
+  return object.kind === 'translation' || (object.kind === 'route' && object.table_id === default_table);
+}

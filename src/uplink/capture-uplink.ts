@@ -1,0 +1,67 @@
+/** What is read of an uplink before VPP gets it. */
+import type { UplinkSpec } from '../config.js';
+import { captureLink } from '../host/undo/capture.js';
+import type { Address, NetworkNamespace } from '../linux/network.js';
+import type { CapturedUplink } from './captured.js';
+import { withoutLeftovers } from './leftovers.js';
+import { linkSysctls } from './link-sysctls.js';
+import { obstaclesOf } from './obstacles.js';
+import { UplinkError } from './uplink-error.js';
+import { gatewaysOf } from './uplink-of.js';
+
+/** NUD_REACHABLE, STALE, DELAY, PROBE, PERMANENT: the neighbour has answered. */
+const neighbour_answered = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+
+/** The device as it is, by any of its names. Throws UplinkError where it cannot be taken over. */
+export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedUplink {
+  const state = captureLink(namespace, spec.interface_name);
+  const links = namespace.links();
+  if (state === undefined) {
+    const known = links.map((link) => link.name);
+    throw new UplinkError(
+      `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
+    );
+  }
+  const { own, leftovers } = withoutLeftovers(state);
+  const { link, others, ...rest } = own;
+  const [obstacle] = obstaclesOf(own, links, spec);
+  if (obstacle !== undefined) {
+    const { what, why, step } = obstacle;
+    throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
+  }
+  const answering = new Set(
+    namespace
+      .neighbours(link.index)
+      .filter(({ mac, state }) => mac !== undefined && (state & neighbour_answered) !== 0)
+      .map(({ address }) => address),
+  );
+  return {
+    spec,
+    link,
+    ...rest,
+    others: [...others],
+    sysctls: linkSysctls(namespace, link),
+    leftovers,
+    answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
+    host_addresses: [],
+  };
+}
+
+const arphrd_loopback = 772;
+
+/** Of the loopback and of dummy devices, as load balancers and local name servers have them; not what an uplink has as well. */
+export function hostAddresses(namespace: NetworkNamespace, captured: readonly CapturedUplink[]): string[] {
+  const holders = new Set(
+    namespace
+      .links()
+      .filter(({ type, kind }) => type === arphrd_loopback || kind === 'dummy')
+      .map(({ index }) => index),
+  );
+  const own = new Set(captured.flatMap(({ addresses }) => addresses.map(addressText)));
+  const all = namespace.addresses().filter(({ link, scope }) => holders.has(link) && scope === 0);
+  return [...new Set(all.map(addressText))].filter((address) => !own.has(address)).sort();
+}
+
+function addressText({ prefix }: Address): string {
+  return prefix.split('/')[0] ?? prefix;
+}

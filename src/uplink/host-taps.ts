@@ -1,0 +1,348 @@
+/**
+ * The taps that take the place of the uplinks in the host: makes them what the uplinks were, keeps them so, and reads what the host has
+ * made of them.
+ */
+import {
+  type ClusterPrefixes,
+  hostOwn,
+  hostTapChanges,
+  hostTapRoutes,
+  isClusterRoute,
+  isDefaultBy,
+  nexthopsOnTaps,
+  own_route_protocol,
+  type Speakers,
+  type Taps,
+  tapLikeLink,
+} from '../desired/host-tap.js';
+import type { Uplink } from '../desired/uplink.js';
+import { captureLink, type LinkState } from '../host/undo/capture.js';
+import { identityOf } from '../host/undo/undo-step.js';
+import { isLinkLocal } from '../ip/prefix.js';
+import type {
+  HostNetwork,
+  Link,
+  NetlinkError,
+  NetworkChange,
+  NetworkNamespace,
+  NewNeighbour,
+  NewRoute,
+} from '../linux/network.js';
+import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
+import { within } from '../linux/within.js';
+import { type Advertised, type IsDeaf, withAdvertised } from './advertised.js';
+import { hostAddresses } from './capture-uplink.js';
+import type { CapturedUplink } from './captured.js';
+import { earlySysctls, isSecret, lateSysctls } from './link-sysctls.js';
+import { UplinkError } from './uplink-error.js';
+import { lostWays } from './ways.js';
+
+/** A change of the tap that Linux refused. */
+export interface Refusal {
+  readonly change: NetworkChange;
+  readonly error: NetlinkError;
+}
+
+const nud_permanent = 0x80;
+const IFA_F_TENTATIVE = 0x40;
+
+export class HostTaps {
+  constructor(
+    private readonly host: HostNetwork,
+    /** False while the host is being given back. */
+    private readonly isQuiet: () => boolean,
+  ) {}
+
+  /**
+   * Makes each tap what its uplink was; answers what Linux refused. Can be repeated, and has to be where there are nexthop
+   * objects: Linux has them on no tap without a carrier.
+   */
+  dress(
+    uplinks: readonly Uplink[],
+    captured: readonly CapturedUplink[],
+    cluster: ClusterPrefixes,
+    speakers: Speakers = new Map(),
+  ): Refusal[] {
+    return this.inHost((namespace) => {
+      const heard = heardByKernel(namespace, speakers);
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const taps = tapsOf(uplinks, links);
+      const refused: Refusal[] = [];
+      const make = (changes: readonly NetworkChange[]): void => {
+        refused.push(...refusals(namespace, changes));
+      };
+      make(uplinks.flatMap(({ addresses }, at) => tapLikeLink(captured[at]!.link, links[at]!, addresses)));
+      for (const [at, { addresses, name }] of uplinks.entries()) {
+        if (addresses.some(({ family }) => family === 6)) {
+          namespace.writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, '0');
+        }
+        setSysctls(namespace, earlySysctls(captured[at]!.sysctls));
+      }
+      // A tap that comes up gets a link-local address, which has to be known when it is dressed.
+      make(links.map(({ index }) => ({ do: 'set_link', link: index, up: true })));
+      // That of the kernel is of use only after a second or two: the same one is given to the tap as it is wanted.
+      make(
+        links
+          .flatMap(({ index }) => namespace.addresses(index))
+          .filter(({ prefix, flags }) => isLinkLocal(prefix) && (flags & IFA_F_TENTATIVE) !== 0)
+          .map((address) => ({ do: 'delete_address', address })),
+      );
+      make(
+        uplinks.flatMap((uplink, at) => {
+          const link_locals = namespace
+            .addresses(links[at]!.index)
+            .filter(({ family, prefix }) => family === 6 && isLinkLocal(prefix))
+            .map(({ prefix }) => prefix);
+          return hostTapChanges(uplink, taps, link_locals);
+        }),
+      );
+      for (const { sysctls } of captured) setSysctls(namespace, lateSysctls(sysctls));
+      const has_carrier = links.every(({ index }) => namespace.link(index)?.carrier);
+      const known = namespace.nexthops();
+      make(
+        nexthopsOnTaps(has_carrier ? captured.flatMap(({ nexthops }) => nexthops) : [], taps)
+          .filter((nexthop) => !known.some((present) => isSameNexthop(present, nexthop)))
+          .map((nexthop) => ({ do: 'set_nexthop', nexthop })),
+      );
+      // Routes of all behind the addresses of all: one over several uplinks needs those.
+      const routes = uplinks.flatMap((uplink, at) =>
+        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, cluster, heard),
+      );
+      make(
+        links
+          .flatMap(({ index: link }, at) =>
+            surplusConnected(
+              namespace.routes({ link }),
+              routes,
+              uplinks[at]!.addresses,
+              namespace.addresses(link),
+            ),
+          )
+          .map((route) => ({ do: 'delete_route', route })),
+      );
+      const there = new RouteIndex(namespace.routes());
+      const possible = routes.filter(({ nexthop_id }) => has_carrier || nexthop_id === undefined);
+      make(possible.flatMap((route) => placing(route, there.at(route))));
+      return refused;
+    });
+  }
+
+  /**
+   * After the host has changed its tap, or only rebuilt it: what is ours beside what is the host's, and nothing that is ours no more. What
+   * is there already is left alone.
+   */
+  redress(uplinks: readonly Uplink[], cluster: ClusterPrefixes, speakers: Speakers = new Map()): Refusal[] {
+    return this.inHost((namespace) => {
+      const heard = heardByKernel(namespace, speakers);
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      // What is down takes no route, and is looked at again when it is up.
+      if (links.some(({ up }) => !up)) return [];
+      const taps = tapsOf(uplinks, links);
+      const known = new Set(links.flatMap(({ index }) => namespace.neighbours(index).map(neighbourKey)));
+      const lacking = uplinks
+        .flatMap((uplink) => hostTapChanges(uplink, taps, []))
+        .filter((change) => change.do === 'set_neighbour' && !known.has(neighbourKey(change.neighbour)));
+      const routes = uplinks
+        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], cluster, heard))
+        .filter(({ protocol }) => protocol === own_route_protocol);
+      const there = namespace.routes();
+      const wanted = new Set(routes.map(routeKey));
+      const isTap = new Set(links.map(({ index }) => index));
+      const stale = there
+        .filter(({ protocol }) => protocol === own_route_protocol)
+        .filter(
+          (route) => route.next_hops.some(({ oif = 0 }) => isTap.has(oif)) && !wanted.has(routeKey(route)),
+        )
+        // That a pool is gone is known once the pools are.
+        .filter((route) => cluster.pods !== undefined || !isClusterRoute(route));
+      const index = new RouteIndex(there.filter((route) => !stale.includes(route)));
+      const removed = stale.map((route): NetworkChange => ({ do: 'delete_route', route }));
+      const placed = routes.flatMap((route) => placing(route, index.at(route)));
+      // What the tap was dressed with in their place would keep the kernel from making its own.
+      const copies = [...heard].flatMap(([name, router]) =>
+        namespace
+          .routes({ link: links.find((link) => link.name === name)!.index })
+          .filter((route) => route.expires_s === undefined && isDefaultBy(route, router))
+          .map((route): NetworkChange => ({ do: 'delete_route', route })),
+      );
+      return refusals(namespace, [...removed, ...lacking, ...placed, ...copies]);
+    });
+  }
+
+  /** Puts back on each tap what routers had told of its uplink, and with it what of ours it needs. Everything else is left alone. */
+  putBack(
+    uplinks: readonly Uplink[],
+    advertised: readonly Advertised[],
+    cluster: ClusterPrefixes,
+  ): Refusal[] {
+    return this.inHost((namespace) => {
+      const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const taps = tapsOf(uplinks, links);
+      const refused: Refusal[] = [];
+      for (const [at, uplink] of uplinks.entries()) {
+        const { addresses, routes } = advertised[at]!;
+        if (addresses.length + routes.length === 0) continue;
+        const gone = new Set(addresses.map(({ prefix }) => prefix));
+        const changes = hostTapChanges({ ...uplink, routes, neighbours: [] }, taps, []).filter(
+          (change) =>
+            change.do === 'set_neighbour' ||
+            (change.do === 'replace_address' && gone.has(change.address.prefix)),
+        );
+        refused.push(...refusals(namespace, changes));
+        const there = new RouteIndex(namespace.routes());
+        const wanted = hostTapRoutes({ ...uplink, addresses, routes, is_main: false }, taps, [], cluster);
+        refused.push(
+          ...refusals(
+            namespace,
+            wanted.flatMap((route) => placing(route, there.at(route))),
+          ),
+        );
+      }
+      return refused;
+    });
+  }
+
+  /** Has nobody set a tap down? */
+  areUp(uplinks: readonly Uplink[]): boolean {
+    return this.inHost((namespace) => uplinks.every(({ name }) => namespace.link(name)?.up === true));
+  }
+
+  /**
+   * The uplinks as the host wants them by now: with what it has on their taps, and with what routers had told, which may be gone from there
+   * (advertised.ts). Nothing where `onTaps` tells nothing.
+   */
+  current(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
+    const now = this.onTaps(captured);
+    return now && withAdvertised(captured, now, isDeaf);
+  }
+
+  /**
+   * As `current`, for whoever does not come back a moment later: nothing in the middle of a change, which is when the host lacks a way out
+   * that it had. What was remembered last is nearer to what it wants.
+   */
+  atOnce(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
+    const now = this.current(captured, isDeaf);
+    return now !== undefined && lostWays(captured, now).length === 0 ? now : undefined;
+  }
+
+  /**
+   * The uplinks with what the host itself has on their taps by now. Nothing where a tap is bare, or down, with which the kernel drops what
+   * the host has not; nor while the host is being given back.
+   */
+  onTaps(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    const is_up = this.inHost((namespace) =>
+      captured.every(({ link }) => namespace.link(link.name)?.up === true),
+    );
+    return is_up && this.isQuiet() ? this.read(captured) : undefined;
+  }
+
+  /** Has a tap nothing of its uplink? So it is until it has been dressed. */
+  isBare(captured: readonly CapturedUplink[]): boolean {
+    return this.read(captured) === undefined;
+  }
+
+  private read(captured: readonly CapturedUplink[]): CapturedUplink[] | undefined {
+    return this.inHost((namespace) => {
+      const found = captured.map((uplink) => namespace.link(uplink.link.name));
+      const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
+      const host_addresses = hostAddresses(namespace, captured);
+      const now = captured.map((uplink, at) => {
+        const tap = found[at];
+        const state = tap?.kind === 'tun' ? captureLink(namespace, tap.name) : undefined;
+        if (state === undefined) return undefined;
+        const { spec, link } = uplink;
+        const own = hostOwn({ ...uplink, link: link.index, index: spec.index }, taps, state);
+        if (own === undefined) return undefined;
+        const others = withPeers(uplink, captured, state);
+        return { ...uplink, ...own, others, host_addresses: spec.is_main ? host_addresses : [] };
+      });
+      return now.every((uplink) => uplink !== undefined) ? now : undefined;
+    });
+  }
+
+  /** The MTU that Linux lost to a DHCP client or a network manager comes back. True if one had to be mended. */
+  mendMtu(uplink: Uplink): boolean {
+    return this.inHost((namespace) => {
+      const tap = namespace.link(uplink.name);
+      if (tap === undefined || tap.kind !== 'tun' || tap.mtu === uplink.mtu) return false;
+      namespace.apply({ do: 'set_link', link: tap.index, mtu: uplink.mtu });
+      return true;
+    });
+  }
+
+  private inHost<T>(run: (namespace: NetworkNamespace) => T): T {
+    return within(this.host.open(), run);
+  }
+}
+
+function refusals(namespace: NetworkNamespace, changes: readonly NetworkChange[]): Refusal[] {
+  return namespace.batch(changes).flatMap((error, i) => {
+    const change = changes[i]!;
+    return error === undefined || isThere(change, error) ? [] : [{ change, error }];
+  });
+}
+
+/** The kernel puts the very same route nowhere a second time, and a name is had but once. */
+function isThere({ do: what }: NetworkChange, { code }: NetlinkError): boolean {
+  return code === 'EEXIST' && (what === 'append_route' || what === 'prepend_route' || what === 'add_altname');
+}
+
+function neighbourKey({ link, address, mac, state = 0 }: NewNeighbour): string {
+  return `${link} ${address} ${mac} ${(state & nud_permanent) !== 0}`;
+}
+
+function tapsOf(uplinks: readonly Uplink[], links: readonly Link[]): Taps {
+  return new Map(uplinks.map((uplink, at) => [uplink.link, links[at]!.index]));
+}
+
+function setSysctls(namespace: NetworkNamespace, sysctls: CapturedUplink['sysctls']): void {
+  for (const sysctl of sysctls) {
+    const { path, value } = sysctl;
+    const present = isSecret(sysctl) ? undefined : namespace.readSysctl(path);
+    if (present !== undefined && present.trim() !== value) namespace.writeSysctl(path, value);
+  }
+}
+
+function routeKey({ family, prefix, metric, metrics, next_hops = [] }: NewRoute): string {
+  return [
+    family,
+    prefix,
+    metric || (family === 6 ? 1024 : 0),
+    metrics?.mtu,
+    ...next_hops.map(({ oif, gateway }) => `${oif} ${gateway}`),
+  ].join(' ');
+}
+
+/** Links that a route of the tap names: other uplinks as they were, and those that are there. */
+function withPeers(
+  uplink: CapturedUplink,
+  captured: readonly CapturedUplink[],
+  tap: LinkState,
+): CapturedUplink['others'] {
+  const peers = captured
+    .filter((each) => each !== uplink)
+    .map(({ link }) => [link.index, identityOf(link)] as const);
+  return [...new Map([...uplink.others, ...tap.others, ...peers])];
+}
+
+function tapOf(namespace: NetworkNamespace, name: string): Link {
+  const tap = namespace.link(name);
+  if (tap === undefined || tap.kind !== 'tun') {
+    throw new UplinkError(`uplink ${name}: VPP made no tap of that name in the host`);
+  }
+  return tap;
+}
+
+/** A network manager that hears advertisements itself keeps the kernel from it. */
+function heardByKernel(namespace: NetworkNamespace, speakers: Speakers): Speakers {
+  return new Map(
+    [...speakers].filter(([name]) => {
+      const sysctl = (key: string) => namespace.readSysctl(`net/ipv6/conf/${name}/${key}`);
+      const accept_ra = sysctl('accept_ra');
+      return (
+        sysctl('accept_ra_defrtr') !== '0' &&
+        (accept_ra === '2' || (accept_ra === '1' && sysctl('forwarding') === '0'))
+      );
+    }),
+  );
+}

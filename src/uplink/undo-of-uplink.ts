@@ -1,0 +1,72 @@
+/** What undoes the take-over of an uplink. Pure. */
+import { type LinkState, restoreSteps } from '../host/undo/capture.js';
+import { identityOf, type UndoStep } from '../host/undo/undo-step.js';
+import type { CapturedUplink } from './captured.js';
+import type { DeviceChange } from './driver.js';
+import { earlySysctls, lateSysctls, type Sysctl } from './link-sysctls.js';
+
+/** What undoes the take-over of one uplink, oldest first: undone from the end, its tap goes before it comes back. */
+export function stepsOf(
+  uplink: CapturedUplink,
+  vpp_netns: string,
+  changes: readonly DeviceChange[] = [],
+): UndoStep[] {
+  const { link, sysctls } = uplink;
+  const identity = identityOf(link);
+  const sysctl = ({ path, value }: Sysctl) =>
+    ({ kind: 'link_sysctl', link: identity, path: path.replace(`/${link.name}/`, '/*/'), value }) as const;
+  return [
+    ...lateSysctls(sysctls).map((each) => ({ ...sysctl(each), late: true }) as const),
+    ...restoreSteps(stateOf(uplink)),
+    ...earlySysctls(sysctls).map(sysctl),
+    ...changes.flatMap((change) => undoOf(change, uplink)),
+    {
+      kind: 'link_to_netns',
+      link: identity,
+      from: vpp_netns,
+      ...(link.altnames.length > 0 && { altnames: link.altnames }),
+    },
+    // The host tap, which has the name of the uplink.
+    {
+      kind: 'delete_link',
+      name: link.name,
+      link_kind: 'tun',
+      ...(link.kind === 'tun' && { while: { link: identity, in: vpp_netns } }),
+    },
+  ];
+}
+
+/** The steps with the addresses, routes and neighbours of this uplink replaced by those that it has now; all of them, if none is there. */
+export function withState(steps: readonly UndoStep[], uplink: CapturedUplink, vpp_netns: string): UndoStep[] {
+  const { name } = uplink.link;
+  const isIts = (step: UndoStep): boolean => {
+    switch (step.kind) {
+      case 'add_address':
+      case 'set_neighbour':
+      case 'connected_routes':
+        return step.link.name === name;
+      case 'set_nexthop':
+        return step.of === name;
+      case 'add_route':
+        return (step.of ?? name) === name;
+      default:
+        return false;
+    }
+  };
+  const at = steps.findIndex(isIts);
+  if (at === -1) return [...steps, ...stepsOf(uplink, vpp_netns)];
+  const rest = steps.slice(at).filter((step) => !isIts(step));
+  return [...steps.slice(0, at), ...restoreSteps(stateOf(uplink)).filter(isIts), ...rest];
+}
+
+function stateOf({ others, ...state }: CapturedUplink): LinkState {
+  return { ...state, others: new Map(others) };
+}
+
+/** Beside what `restoreSteps` restores anyway. */
+function undoOf(change: DeviceChange, { link, channels }: CapturedUplink): UndoStep[] {
+  if (change.do === 'xdp') return [{ kind: 'set_link', link: identityOf(link), xdp: false }];
+  if (change.do !== 'channels' || channels === undefined) return [];
+  const { rx, tx, combined } = channels;
+  return [{ kind: 'ethtool_channels', link: identityOf(link), channels: { rx, tx, combined } }];
+}
