@@ -12,6 +12,11 @@ const questions: readonly RegExp[] = [
   /^classify_table_(by_interface|ids|info)$/,
   /^sw_interface_get_table$/,
   /^sw_interface_ip6_get_link_local_address$/,
+  // Asks routers, and asks to be told what they say.
+  /^want_ip6_ra_events$/,
+  /^ip6nd_send_router_solicitation$/,
+  // Answers the number of an edge that is there, and makes the one that is not.
+  /^add_node_next$/,
 ];
 
 /** The part of `/debug/vpp/api` that is needed here. */

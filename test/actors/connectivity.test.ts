@@ -866,6 +866,27 @@ t.test('without BGP routes follow from blocks and nodes', async (t) => {
   t.strictSame(lab.deadly, []);
 });
 
+t.test(
+  'without BGP and without a tunnel to another subnet routers have to know the way: that is said',
+  async (t) => {
+    const lab = await Lab.start(t, { route_source: 'ipam' });
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.told('Node', { near: nodeAt('near', '10.0.0.2'), far: nodeAt('far', '10.9.0.2') });
+    await lab.told('BlockAffinity', {
+      'near-1': affinity('near', '10.244.1.0/26'),
+      'far-2': affinity('far', '10.244.2.0/26'),
+    });
+    await lab.moment();
+    t.equal(lab.path('10.244.2.0/26'), '10.9.0.2');
+    t.match((await lab.describe()).faults, { routers: /the way to 1 prefixes/ });
+    t.match(lab.gauges, { faulty: 0 }, 'it is no fault of an object');
+    await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'CrossSubnet' }) });
+    await lab.moment();
+    t.strictSame((await lab.describe()).faults, {});
+  },
+);
+
 t.test('a node that flaps, and a storm of blocks, cost what has changed', async (t) => {
   const lab = await Lab.start(t, { route_source: 'ipam' });
   await lab.ready();

@@ -171,7 +171,15 @@ t.test('a tunnel is there once with all it needs, as long as a route goes by it'
   lab.plan.setRoute('10.244.2.0/26', undefined);
   lab.all();
   t.strictSame(lab.wanted.keys, []);
-  t.strictSame(lab.plan.counts, { prefixes: 0, routes: 0, tunnels: 0, next_hops: 0, pools: 1, faulty: 0 });
+  t.strictSame(lab.plan.counts, {
+    prefixes: 0,
+    routes: 0,
+    far: 0,
+    tunnels: 0,
+    next_hops: 0,
+    pools: 1,
+    faulty: 0,
+  });
 });
 
 t.test(
