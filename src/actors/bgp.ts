@@ -52,7 +52,11 @@ export interface BgpSettings {
   readonly connect_ms: number;
   /** A peer is waited for at least so long, however little time it has to restart: a session takes up to half a minute to come up. */
   readonly wait_min_ms: number;
-  /** A peer that is up for so long has told what it has, though it has not said so. */
+  /**
+   * A peer that has said so has told what it has, if it is up for so long: gobgpd 3 says it for one that restarts before it has told anything. And one
+   * that is up for longer has, though it has not said so.
+   */
+  readonly told_min_ms: number;
   readonly told_ms: number;
   /** No path has come for so long: what a peer has told to the end has arrived. */
   readonly quiet_ms: number;
@@ -69,6 +73,7 @@ export const bgp_settings = {
   poll_idle_ms: 10_000,
   connect_ms: 15_000,
   wait_min_ms: 60_000,
+  told_min_ms: 5000,
   told_ms: 15_000,
   quiet_ms: 1000,
   routes_max: 1000,
@@ -502,8 +507,9 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   private hasTold({ session, end_of_rib, established_ms }: ActualPeer): boolean {
-    if (session !== 'established') return false;
-    return end_of_rib || this.ctx.clock.wall_ms() - (established_ms ?? Infinity) >= this.settings.told_ms;
+    if (session !== 'established' || established_ms === undefined) return false;
+    const up_ms = this.ctx.clock.wall_ms() - established_ms;
+    return up_ms >= (end_of_rib ? this.settings.told_min_ms : this.settings.told_ms);
   }
 
   // --- what gobgpd is to have

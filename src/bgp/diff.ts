@@ -50,7 +50,7 @@ export interface DiffOptions {
 }
 
 export function diffBgp(
-  plan: BgpPlan,
+  plan: Pick<BgpPlan, 'peers' | 'pending' | 'policies' | 'paths'>,
   state: BgpState,
   { updates, withdraws, may_withdraw }: DiffOptions,
 ): readonly BgpStep[] {

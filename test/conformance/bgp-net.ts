@@ -80,8 +80,13 @@ export class BgpNet {
   }
 }
 
-/** Whether this machine lets us make namespaces. */
-export function canMakeNamespaces(): boolean {
+/** Why tests with real speakers do not run here; false: they do. */
+export function unfit(): string | false {
+  if (process.env.BGP_TESTS === undefined) return 'minutes with real speakers: npm run test:bgp';
+  return !canMakeNamespaces() && 'network namespaces cannot be made here';
+}
+
+function canMakeNamespaces(): boolean {
   const name = `bgp${randomBytes(3).toString('hex')}`;
   if (spawnSync('ip', ['netns', 'add', name]).status !== 0) return false;
   spawnSync('ip', ['netns', 'del', name]);

@@ -6,14 +6,16 @@ import { readFileSync } from 'node:fs';
 import { families, type Path } from 'gobgp-grpc-stubs';
 import t from 'tap';
 import type { Teardown } from '../kit/actor-kit.js';
-import { BgpNet, canMakeNamespaces } from './bgp-net.js';
+import { BgpNet, unfit } from './bgp-net.js';
 import { BgpNode, gobgpds, type Manifest, until } from './bgp-node.js';
 import { Bird, program, protocolName } from './routers.js';
 
 const skip =
-  (!canMakeNamespaces() && 'network namespaces cannot be made here') ||
+  unfit() ||
   (program('bird') === undefined && 'BIRD is not installed: apt-get install bird2') ||
   (gobgpds().length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
+
+t.setTimeout(600_000);
 
 /** A session of BIRD with the node. */
 interface Session {

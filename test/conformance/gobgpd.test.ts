@@ -1,10 +1,11 @@
 /** Nodes with real gobgpds of both dialects: sessions, restarts, adoption. */
 import t from 'tap';
 import type { Teardown } from '../kit/actor-kit.js';
-import { BgpNet, canMakeNamespaces } from './bgp-net.js';
+import { BgpNet, unfit } from './bgp-net.js';
 import { BgpNode, gobgpds, until } from './bgp-node.js';
 
-const skip = !canMakeNamespaces() && 'network namespaces cannot be made here';
+const skip = unfit() || (gobgpds().length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
+t.setTimeout(600_000);
 
 const node = (address: string, more: object = {}) => ({
   metadata: { annotations: { 'projectcalico.org/IPv4Address': address, ...more } },

@@ -1,0 +1,373 @@
+import { DeadlineError, DisconnectedError, families, type Path, RefusedError } from 'gobgp-grpc-stubs';
+import t from 'tap';
+import { bgp, bgp_settings } from '../../src/actors/bgp.js';
+import type { GobgpdRun } from '../../src/bgp/launcher.js';
+import { type KindName, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
+import { Secret } from '../../src/config/secret.js';
+import type { BgpMessage, BgpProcessMessage } from '../../src/messages/bgp.js';
+import type { AnyChange, ClusterMessage } from '../../src/messages/cluster.js';
+import type { RemoteRoutes } from '../../src/messages/connectivity.js';
+import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
+import { FakeGobgp } from '../bgp/fake-gobgp.js';
+import { actorKit, type Teardown } from '../kit/actor-kit.js';
+
+const ready: NodeReady = {
+  type: 'NodeReady',
+  generation: 1,
+  mtu: 1500,
+  node: { ip4: '10.0.0.1' },
+  main_uplink: 'main-eth0',
+  subnets: {},
+  redirects: [],
+  buffers_taken: 0,
+  workers: 0,
+};
+
+const listed = [
+  'Node',
+  'IPPool',
+  'BGPConfiguration',
+  'BGPPeer',
+  'BGPFilter',
+  'BlockAffinity',
+  'IPAMBlock',
+] as const;
+const later = ['Service', 'EndpointSlice'] as const;
+
+async function started(t: Teardown) {
+  const daemons = new Map<number, FakeGobgp>();
+  let pid = 100;
+  const kit = await actorKit<BgpMessage>(t, (neighbours) =>
+    bgp(
+      {
+        process: neighbours.mailbox<BgpProcessMessage>('bgp-process').ref,
+        uplink: neighbours.mailbox<SubscribeNode>('uplink').ref,
+        cluster: neighbours.mailbox<ClusterMessage>('cluster').ref,
+        connectivity: neighbours.mailbox<RemoteRoutes>('connectivity').ref,
+        connect: async (run) => {
+          const daemon = daemons.get(run.pid);
+          if (daemon === undefined) throw new DisconnectedError(run.api_socket, 'nobody listens');
+          return daemon.gobgp;
+        },
+        report: () => undefined,
+      },
+      { ...bgp_settings, node_name: 'n', ip4_only: false, log_level: 'info' },
+    ),
+  );
+  const { clock } = kit;
+  const tell = (kind: KindName, changed: ReadonlyMap<string, unknown> = new Map(), synced = true) =>
+    kit.ask((reply) => ({ type: 'ClusterChange', change: { kind, synced, changed } as AnyChange, reply }));
+  const object = async (kind: ListedKind, name: string, manifest: object | undefined) => {
+    const { value } =
+      manifest === undefined ? {} : kinds[kind].pick(name, { metadata: { name }, ...manifest });
+    await tell(kind, new Map([[name, value]]));
+    await clock.advance(bgp_settings.debounce_ms);
+  };
+  /** A gobgpd that runs from now on. */
+  const launch = async (daemon: FakeGobgp | undefined, more: Partial<GobgpdRun> = {}): Promise<GobgpdRun> => {
+    pid += 1;
+    if (daemon !== undefined) daemons.set(pid, daemon);
+    const run: GobgpdRun = {
+      pid,
+      api_socket: '/run/api.sock',
+      version: daemon?.version_text ?? '',
+      adopted: false,
+      succeeds: false,
+      exited: new Promise(() => undefined),
+      ...more,
+    };
+    kit.ref.tellUrgent({ type: 'Started', run });
+    await kit.settle();
+    await clock.advance(bgp_settings.debounce_ms);
+    return run;
+  };
+  const connectivity = kit.mailbox<RemoteRoutes>('connectivity');
+  const process = kit.mailbox<BgpProcessMessage>('bgp-process');
+  const cluster = kit.mailbox<ClusterMessage>('cluster');
+  /** What connectivity was told since the last time, and takes in now. */
+  const routes = async (): Promise<readonly string[]> => {
+    const lines: string[] = [];
+    for (;;) {
+      const messages = await connectivity.messages();
+      if (messages.length === 0) return lines;
+      for (const { changed, synced, reply } of messages) {
+        for (const [prefix, route] of changed) lines.push(`${prefix} ${route?.next_hop ?? 'gone'}`);
+        if (synced) lines.push('synced');
+        reply.resolve();
+      }
+      await kit.settle();
+    }
+  };
+  return { kit, clock, tell, object, launch, routes, connectivity, process, cluster };
+}
+
+/** A node that peers with 10.0.0.9 and has a block, with its gobgpd. */
+async function peered(t: Teardown, daemon = new FakeGobgp()) {
+  const all = await started(t);
+  for (const kind of [...listed, ...later]) await all.tell(kind);
+  await all.object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001 } });
+  await all.object('BlockAffinity', 'b', { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } });
+  await all.kit.tell(ready);
+  const run = await all.launch(daemon);
+  await all.clock.advance(bgp_settings.debounce_ms);
+  return { ...all, daemon, run };
+}
+
+const remote = (prefix: string, next_hop = '10.0.0.9', is_withdraw = false): Path => {
+  const [address, length] = prefix.split('/');
+  return {
+    family: families.ipv4_unicast,
+    nlri: { type: 'prefix', prefix: address, prefix_len: Number(length) },
+    pattrs: [{ type: 'next_hop', next_hop }],
+    neighbor_ip: '10.0.0.9',
+    is_withdraw,
+  } as unknown as Path;
+};
+
+t.test('BGP is started when the node has its addresses and the objects are known', async (t) => {
+  const daemon = new FakeGobgp();
+  const { kit, tell, launch, clock, process, cluster } = await started(t);
+  t.match(await process.messages(), [{ type: 'Attach' }]);
+  t.match(await cluster.messages(), [{ type: 'Subscribe' }]);
+  await launch(daemon);
+  await clock.advance(1000);
+  t.same(daemon.take(), []);
+  for (const kind of listed) await tell(kind);
+  await clock.advance(1000);
+  t.same(daemon.take(), [], 'the address of the node is not there');
+  const without_peers = await started(t);
+  for (const kind of listed.filter((each) => each !== 'BGPPeer')) await without_peers.tell(kind);
+  await without_peers.kit.tell(ready);
+  const waiting = new FakeGobgp();
+  await without_peers.launch(waiting);
+  await without_peers.clock.advance(1000);
+  t.same(waiting.take(), [], 'nobody knows whom to peer with');
+  await kit.tell(ready);
+  await clock.advance(1000);
+  t.same(daemon.take(), [
+    ...['startBgp 64512', 'setLogLevel info', 'setPolicies', 'assign import accept', 'assign export reject'],
+  ]);
+  t.equal(kit.node().gauges.pid, 101);
+});
+
+t.test('policies come before paths, and paths before peers', async (t) => {
+  const { daemon } = await peered(t);
+  t.same(daemon.take().slice(2), [
+    ...[
+      'setPolicies',
+      'assign import accept',
+      'assign export reject',
+      'addPathStream 10.1.1.0/26',
+      'addPeer 10.0.0.9',
+    ],
+  ]);
+});
+
+t.test('a port that is taken is told, and tried again', async (t) => {
+  const daemon = new FakeGobgp();
+  for (let i = 0; i < 2; i += 1)
+    daemon.refuse('startBgp', new RefusedError('StartBgp', 2, 'address already in use'));
+  const { kit, clock } = await peered(t, daemon);
+  const described = async () => (await kit.system.describe('root/bgp-session', 500)) as { trouble?: string };
+  t.match((await described()).trouble, /BGP cannot be started on port 179: address already in use/);
+  t.same(daemon.take(), ['startBgp 64512', 'startBgp 64512'], 'with IPv6 and without');
+  await clock.advance(bgp_settings.retry_first_ms);
+  t.match(daemon.take(), ['startBgp 64512', 'setLogLevel info']);
+  t.notOk((await described()).trouble);
+});
+
+t.test('best paths are told, one message at a time, and synced when the peers have told all', async (t) => {
+  const { daemon, routes, connectivity, clock } = await peered(t);
+  daemon.up('10.0.0.9', false, clock.wall_ms());
+  daemon.paths(remote('10.1.8.0/26'));
+  daemon.paths(remote('10.1.9.0/26'));
+  const first = await connectivity.message('RemoteRoutes');
+  t.same([...first.changed], [['10.1.8.0/26', { prefix: '10.1.8.0/26', next_hop: '10.0.0.9' }]]);
+  t.equal(first.synced, false);
+  await connectivity.none();
+  t.equal(daemon.taken, 3, 'gobgpd is read on when the last was taken in');
+  first.reply.resolve();
+  t.same(await routes(), ['10.1.9.0/26 10.0.0.9']);
+  await clock.advance(10_000);
+  t.same(await routes(), [], 'the peer is up and has not told all');
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(4000);
+  t.same(await routes(), [], 'gobgpd says so a moment too early');
+  await clock.advance(3000);
+  t.same(await routes(), ['synced']);
+  daemon.paths(remote('10.1.8.0/26', '10.0.0.9', true));
+  t.same(await routes(), ['10.1.8.0/26 gone', 'synced']);
+});
+
+t.test('a peer that does not come is waited for no longer than it may take', async (t) => {
+  const { routes, clock } = await peered(t);
+  await clock.advance(119_000);
+  t.same(await routes(), []);
+  await clock.advance(3000);
+  t.same(await routes(), ['synced']);
+});
+
+t.test('what connectivity does not take in is told again', async (t) => {
+  const { daemon, connectivity, routes, clock } = await peered(t);
+  daemon.paths(remote('10.1.8.0/26'));
+  await connectivity.refuse('RemoteRoutes', new Error('busy'));
+  await connectivity.none();
+  await clock.advance(1000);
+  t.same(await routes(), ['10.1.8.0/26 10.0.0.9']);
+});
+
+t.test('a gobgpd that dies costs no route; what its peers do not tell again goes', async (t) => {
+  const { daemon, kit, routes, launch, clock } = await peered(t);
+  daemon.paths(remote('10.1.8.0/26'), remote('10.1.9.0/26'));
+  await routes();
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(7000);
+  t.same(await routes(), ['synced']);
+  kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 101, reason: 'SIGKILL' } });
+  daemon.lose(new DisconnectedError('', 'lost'));
+  await clock.advance(5000);
+  const next = new FakeGobgp();
+  await launch(next, { succeeds: true });
+  await clock.advance(200);
+  t.match(
+    next.added,
+    [{ graceful_restart: { local_restarting: true } }],
+    'peers are told that VPP forwards on',
+  );
+  t.same(await routes(), []);
+  next.up('10.0.0.9', false, clock.wall_ms());
+  next.paths(remote('10.1.8.0/26'));
+  await clock.advance(5000);
+  t.same(await routes(), []);
+  next.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(7000);
+  t.same(await routes(), ['10.1.9.0/26 gone', 'synced']);
+});
+
+t.test('a gobgpd that stays away has its routes withdrawn when the peers’ time is over', async (t) => {
+  const { daemon, kit, routes, clock } = await peered(t);
+  daemon.paths(remote('10.1.8.0/26'));
+  await routes();
+  kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 101, reason: 'SIGKILL' } });
+  await clock.advance(100_000);
+  t.same(await routes(), []);
+  await clock.advance(35_000);
+  t.same(await routes(), ['10.1.8.0/26 gone']);
+});
+
+t.test('one that runs is adopted: what it has is not told it again', async (t) => {
+  const daemon = new FakeGobgp();
+  const { kit, object, launch, routes, clock } = await peered(t, daemon);
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  daemon.paths(remote('10.1.8.0/26'));
+  await routes();
+  daemon.take();
+  // The connection is lost, gobgpd is not; meanwhile a block has become another.
+  kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 101, reason: 'not known' } });
+  await object('BlockAffinity', 'b', { spec: { cidr: '10.1.2.0/26', node: 'n', state: 'confirmed' } });
+  const adopted = daemon.again();
+  await launch(adopted, { adopted: true });
+  t.same(adopted.take(), [], 'before it has told its table nothing is changed');
+  const own = { ...remote('10.1.1.0/26', '10.0.0.1'), neighbor_ip: '' } as Path;
+  adopted.tell(
+    { type: 'paths', paths: [own, remote('10.1.8.0/26')], initial: true },
+    { type: 'paths_complete' },
+  );
+  await routes();
+  await clock.advance(1000);
+  const calls = adopted.take();
+  t.equal(calls.indexOf('deletePath 10.1.1.0') < calls.indexOf('addPathStream 10.1.2.0/26'), true);
+  t.ok(calls.includes('addPathStream 10.1.2.0/26'));
+  t.notOk(
+    calls.some((call) => /^(add|delete|update)Peer/.test(call)),
+    'no session is touched',
+  );
+  t.same(await routes(), []);
+});
+
+t.test('what gobgpd refuses is told on its object, tried again, and costs no other', async (t) => {
+  const daemon = new FakeGobgp();
+  daemon.refuse('addPeer', new RefusedError('AddPeer', 2, 'odd peer'));
+  const { kit, clock, object } = await peered(t, daemon);
+  await object('BGPPeer', 'tor2', { spec: { peerIP: '10.0.0.10', asNumber: 65_001 } });
+  const objects = async () =>
+    ((await kit.system.describe('root/bgp-session', 500)) as { objects: Record<string, string[]> }).objects;
+  t.ok(daemon.peers.has('10.0.0.10'));
+  await clock.advance(30_000);
+  t.same([...daemon.peers.keys()].sort(), ['10.0.0.10', '10.0.0.9']);
+  t.same(await objects(), {});
+  daemon.refuse('addPeer', new RefusedError('AddPeer', 2, 'odd peer'));
+  await object('BGPPeer', 'tor3', { spec: { peerIP: '10.0.0.11', asNumber: 65_001 } });
+  t.match(await objects(), { 'BGPPeer tor3': [/10\.0\.0\.11: .*odd peer/] });
+});
+
+t.test('a password is asked for, given to gobgpd, and shown to nobody', async (t) => {
+  const { daemon, kit, tell, object, clock, cluster } = await peered(t);
+  await cluster.messages();
+  await object('BGPPeer', 'safe', {
+    spec: { peerIP: '10.0.0.12', asNumber: 65_001, password: { secretKeyRef: { name: 's', key: 'k' } } },
+  });
+  t.match(await cluster.messages(), [{ type: 'WantSecrets', names: ['s'] }]);
+  t.notOk(daemon.peers.has('10.0.0.12'));
+  await tell('Secret', new Map([['s', new Map([['k', new Secret('hidden')]])]]));
+  await clock.advance(1000);
+  t.equal(daemon.peers.get('10.0.0.12')?.peer.conf.auth_password, 'hidden');
+  const described = await kit.system.describe('root/bgp-session', 500);
+  t.notMatch(JSON.stringify([described, kit.node(), kit.log.lines]), /hidden/);
+  daemon.take();
+  await tell('Secret', new Map([['s', undefined]]));
+  await clock.advance(1000);
+  t.same(daemon.take(), [], 'a Secret that goes changes nothing of a session');
+  await object('BGPPeer', 'safe', undefined);
+  t.same(daemon.take().slice(0, 1), ['deletePeer 10.0.0.12']);
+  t.match(await cluster.messages(), [{ type: 'WantSecrets', names: [] }]);
+});
+
+t.test('another AS takes another gobgpd; one that does not answer does, too', async (t) => {
+  const { daemon, object, process, clock } = await peered(t);
+  await process.messages();
+  await object('BGPConfiguration', 'default', { spec: { asNumber: 64_999 } });
+  t.match(await process.messages(), [{ type: 'Renew', pid: 101, reason: /AS, router id or listening/ }]);
+  await object('BGPConfiguration', 'default', undefined);
+  await clock.advance(60_000);
+  await process.messages();
+  for (let i = 0; i < 9; i += 1) daemon.refuse('getBgp', new DeadlineError('GetBgp', 10_000));
+  await object('IPPool', 'p', { spec: { cidr: '10.1.0.0/16' } });
+  await clock.advance(5000);
+  t.match((await process.messages()).at(0), { type: 'Renew', reason: /no answer/ });
+});
+
+t.test('a gobgpd that never answers is begun anew', async (t) => {
+  const { launch, process, clock } = await started(t);
+  await process.messages();
+  await launch(undefined);
+  await clock.advance(14_000);
+  await process.none();
+  await clock.advance(2000);
+  t.match(await process.messages(), [{ type: 'Renew', pid: 101 }]);
+});
+
+t.test('a node that is lost changes nothing of BGP', async (t) => {
+  const { daemon, kit, clock } = await peered(t);
+  daemon.take();
+  await kit.tell({ type: 'NodeLost', generation: 1, reason: 'VPP died' });
+  await clock.advance(60_000);
+  t.same(daemon.take(), []);
+  await kit.tell({ ...ready, generation: 2 });
+  await clock.advance(1000);
+  t.same(daemon.take(), [], 'nor one that is back as it was');
+});
+
+t.test('without Services nothing is withdrawn', async (t) => {
+  const daemon = new FakeGobgp();
+  const { kit, tell, object, launch, clock } = await started(t);
+  for (const kind of listed) await tell(kind);
+  await object('BlockAffinity', 'b', { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } });
+  await kit.tell(ready);
+  await launch(daemon);
+  await object('BlockAffinity', 'b', undefined);
+  t.notOk(daemon.take().some((call) => call.startsWith('deletePath')));
+  for (const kind of later) await tell(kind);
+  await clock.advance(1000);
+  t.ok(daemon.take().includes('deletePath 10.1.1.0'));
+});

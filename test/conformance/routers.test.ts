@@ -1,0 +1,114 @@
+/** FRR as a peer, and graceful restart as BIRD and FRR see it. */
+import t from 'tap';
+import { BgpNet, unfit } from './bgp-net.js';
+import { BgpNode, gobgpds, until } from './bgp-node.js';
+import { Bird, Frr, program } from './routers.js';
+
+const skip =
+  unfit() ||
+  (program('bird') === undefined && 'BIRD is not installed: apt-get install bird2') ||
+  (program('bgpd') === undefined && 'FRR is not installed: apt-get install frr') ||
+  (gobgpds().length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
+t.setTimeout(600_000);
+
+for (const { binary, version } of gobgpds())
+  t.test(version, { skip, timeout: 300_000 }, async (t) => {
+    const net = new BgpNet();
+    const within = net.add('node', ['10.0.0.1/24', 'fd00::1/64']);
+    const node = new BgpNode({ name: 'n', ip4: '10.0.0.1', ip6: 'fd00::1', binary, within });
+    const frr = new Frr(net, net.add('frr', ['10.0.0.11/24', 'fd00::11/64'])).start(`
+router bgp 65001
+ bgp router-id 10.0.0.11
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ bgp graceful-restart
+ neighbor 10.0.0.1 remote-as 64512
+ neighbor 10.0.0.1 password pw-frr
+ neighbor 10.0.0.1 ttl-security hops 1
+ neighbor 10.0.0.1 timers connect 1
+ neighbor fd00::1 remote-as 64512
+ neighbor fd00::1 timers connect 1
+ address-family ipv4 unicast
+  network 198.51.100.0/24
+  no neighbor fd00::1 activate
+ exit-address-family
+ address-family ipv6 unicast
+  network fd02::/64
+  neighbor fd00::1 activate
+ exit-address-family
+`);
+    const bird = new Bird(net, net.add('bird', ['10.0.0.12/24'])).start(`
+router id 10.0.0.12; protocol device {}
+protocol static { ipv4; route 203.0.113.0/24 blackhole; }
+protocol bgp x_node {
+  local 10.0.0.12 as 65002; neighbor 10.0.0.1 as 64512; graceful restart on;
+  connect delay time 1; connect retry time 1; error wait time 1, 2;
+  ipv4 { import all; export where source = RTS_STATIC; };
+}`);
+    t.teardown(async () => {
+      await node.close();
+      net.close();
+      frr.remove();
+      bird.remove();
+    });
+    for (const kind of ['BGPConfiguration', 'BGPFilter', 'IPAMBlock', 'Service', 'EndpointSlice'] as const)
+      node.set(kind, 'none', undefined);
+    node.set('Node', 'n', {
+      metadata: {
+        annotations: {
+          'projectcalico.org/IPv4Address': '10.0.0.1/24',
+          'projectcalico.org/IPv6Address': 'fd00::1/64',
+        },
+      },
+    });
+    node.set('IPPool', 'p', { spec: { cidr: '10.1.0.0/16' } });
+    node.set('BlockAffinity', 'b', { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } });
+    node.set('BlockAffinity', 'b6', { spec: { cidr: 'fd01::/122', node: 'n', state: 'confirmed' } });
+    node.secret('s', { k: 'pw-frr' });
+    const safe = { password: { secretKeyRef: { name: 's', key: 'k' } }, ttlSecurity: 1 };
+    node.set('BGPPeer', 'frr', { spec: { peerIP: '10.0.0.11', asNumber: 65_001, ...safe } });
+    node.set('BGPPeer', 'frr6', { spec: { peerIP: 'fd00::11', asNumber: 65_001 } });
+    node.set('BGPPeer', 'bird', { spec: { peerIP: '10.0.0.12', asNumber: 65_002 } });
+    await node.start();
+
+    await until('FRR', () => frr.routes().get('10.1.1.0/26') && frr.routes('ipv6').has('fd01::/122'));
+    t.equal(frr.routes().get('10.1.1.0/26'), '10.0.0.1', 'with MD5 and GTSM');
+    await until('BIRD', () => bird.routes('node').has('10.1.1.0/26'));
+    await until('routes', () => node.routes.size === 3);
+    t.same(Object.fromEntries(node.routes), {
+      '198.51.100.0/24': '10.0.0.11',
+      'fd02::/64': 'fd00::11',
+      '203.0.113.0/24': '10.0.0.12',
+    });
+    await until('synced', () => node.synced);
+
+    const { pid } = node;
+    process.kill(pid, 'SIGKILL');
+    // Looked at until all is over: a route that is away for a moment is seen.
+    const lost = new Set<string>();
+    const look = () => {
+      if (!bird.routes('node').has('10.1.1.0/26')) lost.add('BIRD');
+      if (!frr.routes().has('10.1.1.0/26')) lost.add('FRR');
+    };
+    await until('another gobgpd', () => {
+      look();
+      return node.pid !== pid;
+    });
+    await until(
+      'nobody is waited for',
+      async () => {
+        look();
+        return (
+          (await node.describe()).routes.peers_waited_for === 0 && bird.isUp('node') && frr.isUp('10.0.0.1')
+        );
+      },
+      90_000,
+    );
+    t.same([...lost], [], 'routers keep what they have of a gobgpd that died');
+    t.same(
+      node.told.filter((line) => line.startsWith('-')),
+      [],
+      'and so does this node',
+    );
+    t.match(bird.ask('show protocols all x_node'), /Restart time: +120/);
+  });
