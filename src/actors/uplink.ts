@@ -306,8 +306,9 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (next_ms !== undefined) this.silence(next_ms - now_ms);
     this.begun(async (signal) => {
       await this.takeOver.repeat(taken, up.generation).catch((error: Error) => {
-        if (!signal.aborted)
-          this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
+        if (signal.aborted) return;
+        this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
+        this.repeatIn(this.settings.retry_ms);
       });
     });
   }

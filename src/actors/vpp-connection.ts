@@ -37,6 +37,10 @@ export class TransactionOverflow extends Error {
   readonly code = 'overflow';
 }
 
+/** Routers on all links of which a word is waiting. */
+const routers_max = 32;
+const said_ms = 100;
+
 /** By which VPP is ended from outside. */
 const ending_signals: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGQUIT']);
 
@@ -81,6 +85,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
   private readonly subscribers = new Map<string, ActorRef<VppStatus>>();
   /** Who hears what routers say. */
   private listener: ActorRef<RouterSaid> | undefined;
+  /** The last that each router has said, to be told in a moment. */
+  private readonly said = new Map<string, RouterSaid>();
   /** Handed to the session and not answered. */
   private readonly running = new Set<Waiting>();
   private opening = new AbortController();
@@ -128,6 +134,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
         return this.read(message);
       case 'ReadNeighbours':
         return this.answer(message.reply, (session) => session.neighbours(message.interface));
+      case 'RoutersSaid':
+        for (const said of this.said.values()) this.listener?.tell(said);
+        this.said.clear();
+        return;
       case 'HearRouters':
         this.listener = message.listener;
         return;
@@ -195,7 +205,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     session.closed.then((reason) => this.ctx.self.tellUrgent({ type: 'Closed', session, reason }));
     const { generation } = this;
     session.hearRouters((tag, advertisement) => {
-      this.listener?.tell({ type: 'RouterSaid', generation, interface: tag, advertisement });
+      this.routerSaid({ type: 'RouterSaid', generation, interface: tag, advertisement });
     });
     if (session.incompatible.length > 0) {
       this.ctx.log.warn(
@@ -210,6 +220,14 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.board.set('vpp', true, `VPP ${session.run.pid} answers`);
     for (const subscriber of this.subscribers.values()) this.announce(subscriber, session);
     this.probeLater();
+  }
+
+  /** What anybody on a link can send by the thousand is told a few times a second. */
+  private routerSaid(said: RouterSaid): void {
+    const key = `${said.interface} ${said.advertisement.router}`;
+    if (!this.said.has(key) && this.said.size >= routers_max) return;
+    if (this.said.size === 0) this.ctx.after(said_ms, { type: 'RoutersSaid' });
+    this.said.set(key, said);
   }
 
   /** Only a connection to a VPP that nobody had before this process finds it empty. */

@@ -345,15 +345,26 @@ export function hostOwn(
         ...lifetimeOf(route),
         next_hops: route.next_hops.map((hop) => throughTap(hop, uplinks)),
       }));
+  // Ours stands in for the default route that the kernel is about to make of an advertisement: the host has one.
+  const awaited = uplink.routes.filter(
+    (route) =>
+      tap.routes.some((ours) => ours.protocol === own_route_protocol && standsFor(ours, route)) &&
+      !tap.routes.some((there) => isDefaultBy(there, route.next_hops[0]?.gateway)),
+  );
   return {
     addresses: [...global.map(ownAddress), ...kept],
-    routes: ownRoutes(tap.routes),
+    routes: [...ownRoutes(tap.routes), ...awaited],
     foreign_routes: ownRoutes(tap.foreign_routes),
     nexthops: tap.nexthops.map((nexthop) =>
       nexthop.hop === undefined ? nexthop : { ...nexthop, hop: throughTap(nexthop.hop, uplinks) },
     ),
     neighbours: tap.neighbours.flatMap((neighbour) => ownNeighbour(neighbour, uplink)),
   };
+}
+
+function standsFor(ours: LinuxRoute, route: CapturedRoute): boolean {
+  const [hop] = ours.next_hops;
+  return ours.prefix === '::/0' && ours.metric === router_metric + 1 && isDefaultBy(route, hop?.gateway);
 }
 
 /** Those with VPP's MAC are the host's with their own one, or ours alone. */

@@ -253,6 +253,7 @@ function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): 
         .map((other) => [other.link, uplinkTag(other.name)]),
     );
     const connected = connectedPrefixes(uplink, inputs.uplink_128_to_64);
+    const speaker = speakerOf(inputs.repeated?.get(uplink.name));
     for (const { prefix, metric, next_hops } of uplink.routes.filter(isForwarded)) {
       if (isLinkLocal(prefix) || connected.has(prefix)) continue;
       const paths = next_hops.flatMap((hop): Path[] => {
@@ -261,7 +262,9 @@ function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): 
           ? []
           : [{ via: 'interface', interface: tag, next_hop: hop.gateway ?? onLink(prefix) }];
       });
-      offer(table_id, prefix, metric, paths);
+      // Of equal ones that of a router which lives: the host keeps that of another one until its lifetime ends.
+      const is_speakers = next_hops.some(({ gateway }) => gateway !== undefined && gateway === speaker);
+      offer(table_id, prefix, is_speakers ? metric - 0.5 : metric, paths);
     }
     if (!uplink.is_main) continue;
     for (const gateway of inputs.default_gateways) {
@@ -273,6 +276,11 @@ function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): 
     }
   }
   return [...best.values()].map(({ route }) => route);
+}
+
+/** The router in whose name VPP speaks, while it is a default router. */
+function speakerOf(repeated: RepeatedAdvertisement | undefined): string | undefined {
+  return repeated === undefined || repeated.lifetime_s === 0 ? undefined : repeated.router;
 }
 
 /** Routes of other tables, those that drop or reject, and those that encapsulate are for Linux alone. */

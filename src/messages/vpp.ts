@@ -91,6 +91,8 @@ export type VppConnectionMessage =
   | { readonly type: 'Solicit'; readonly interface: InterfaceTag; readonly reply: Reply<void> }
   /** A debug CLI command, in text. Answered with VPP's text. */
   | { readonly type: 'Cli'; readonly command: string; readonly reply: Reply<string> }
+  /** From itself: what routers have said is to be told. */
+  | { readonly type: 'RoutersSaid' }
   /** From itself, with the pid it concerns. */
   | { readonly type: 'Opened'; readonly session: Session }
   | { readonly type: 'OpenFailed'; readonly pid: number; readonly reason: string }

@@ -34,7 +34,7 @@ const ofInterface = {
 } as const;
 const onInterface = (o: { readonly interface: InterfaceTag }): readonly InterfaceTag[] => [o.interface];
 
-// What was advertised once is taken back by lifetimes of 0, which hosts understand, and not by silence: neither is ever removed.
+// What was advertised is taken back by lifetimes of 0, which hosts understand, and only then removed.
 export const advertisement_kinds: Kinds<AdvertisementObject> = {
   // Behind the router's address and its prefixes: the first advertisement is sent at once.
   ra_config: {
@@ -69,6 +69,5 @@ export const advertisement_kinds: Kinds<AdvertisementObject> = {
     remove: remove.bound,
     change: 'overwrite',
     dies_with_interface: true,
-    setting: always,
   },
 };

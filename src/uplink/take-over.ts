@@ -16,6 +16,7 @@ import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
+import { isHostTapTag } from '../objects/owner.js';
 import type { Operation } from '../reconcile/operation.js';
 import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
@@ -103,7 +104,14 @@ const dispensable: ReadonlySet<ObjectKind> = new Set([
   'ttl_fixup',
   'route',
   'redirect_rule',
+  'ra_config',
+  'ra_prefix',
 ]);
+
+/** What routers say is anybody's to make up: no node goes without VPP for it. */
+function isDispensable(object: VppObject): boolean {
+  return dispensable.has(object.kind) || (object.kind === 'link_local' && isHostTapTag(object.interface));
+}
 const poll_ms = 50;
 /** A service that flushes a tap does it once, a moment after it was started. One that goes on with it is not fought for ever. */
 const mends_max = 5;
@@ -171,6 +179,7 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
+    this.deps.routers.anew(this.deps.clock.now_ms());
     this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     this.has_touched = false;
     await this.quiet(signal);
@@ -235,11 +244,17 @@ export class TakeOver {
   async repeat({ uplinks }: Pick<Taken, 'uplinks'>, generation: number): Promise<void> {
     const now = this.deps.routers.repeated(this.deps.clock.now_ms());
     if (isDeepStrictEqual(now, this.repeated)) return;
-    const before = this.desired(uplinks, true);
+    const [known, before] = [this.repeated, this.desired(uplinks, true)];
     this.repeated = now;
     this.redress(uplinks);
-    for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
-      this.warn(refused);
+    try {
+      for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
+        this.warn(refused);
+    } catch (error) {
+      // Whether VPP has heard it is not known: it is told again.
+      this.repeated = known;
+      throw error;
+    }
   }
 
   /** A router speaks by itself every few minutes only. One that does not answer costs nothing. */
@@ -365,7 +380,7 @@ export class TakeOver {
     return outcomes.flatMap(({ operation, error }) => {
       if (error === undefined) return [];
       const text = `VPP refused to ${operation.action} ${JSON.stringify(operation.object)}: ${error.message}`;
-      if (operation.action === 'add' && !dispensable.has(operation.object.kind)) return [text];
+      if (operation.action === 'add' && !isDispensable(operation.object)) return [text];
       this.warn(text);
       return [];
     });

@@ -1573,7 +1573,38 @@ t.test('what a router says VPP tells the host again, and what it says no more, t
   await lab.exited();
   t.same(lab.objects, []);
   await lab.taken();
-  t.match(said(lab), { router: ['fe80::a'], config: [{ lifetime_s: 0 }] }, 'the next VPP says what is known');
+  t.match(
+    said(lab),
+    { router: ['fe80::a'], config: [{ lifetime_s: 0 }], prefixes: [['fd55::/64', 5400, 1800]] },
+    'the next VPP says what is known, and what is left of it',
+  );
+});
+
+t.test('what routers say, and VPP refuses, costs no node its VPP', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  await hears(lab, word);
+  await lab.kit.clock.advance(1000);
+  lab.refuses = ({ object }) =>
+    ['ra_prefix', 'ra_config'].includes(object.kind) || object.kind === 'link_local';
+  await lab.exited();
+  lab.refuses = ({ object }) =>
+    ['ra_prefix', 'ra_config'].includes(object.kind) ||
+    (object.kind === 'link_local' && object.interface === 'host-eth0');
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+});
+
+t.test('what VPP has perhaps not heard is told again', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  lab.lost = 'no answer';
+  await hears(lab, word);
+  await lab.kit.clock.advance(1000);
+  t.same(said(lab).config, []);
+  lab.lost = undefined;
+  await lab.kit.clock.advance(5000);
+  t.match(said(lab).config, [{ lifetime_s: 1800 }]);
 });
 
 t.test('a fresh process leaves what VPP tells the host until a router says otherwise', async (t) => {

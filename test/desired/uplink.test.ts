@@ -691,3 +691,18 @@ t.test('what routers say is told again on the tap of their uplink, in the name o
   const silent = desiredNode(nodeOf({ repeated: new Map([['eth9', advertisement]]) }), true);
   t.notOk(silent.some(({ kind }) => kind === 'ra_config'));
 });
+
+t.test('of equal default routes VPP takes that of the router which speaks, while it is one', async (t) => {
+  const by = (gateway: string) => linuxRoute('::/0', [gateway], { protocol: 9 });
+  const uplink = uplinkOf({ routes: [by('fe80::a'), by('fe80::b')] });
+  const next_hop = (lifetime_s: number) => {
+    const said = { router: 'fe80::b', lifetime_s, managed: false, other: false, prefixes: [] };
+    const objects = desiredNode(nodeOf({ uplinks: [uplink], repeated: new Map([['eth0', said]]) }), true);
+    const [route] = objects.flatMap((object) =>
+      object.kind === 'route' && object.table_id === 0 && object.prefix === '::/0' ? [object] : [],
+    );
+    return route?.paths.map((path) => path.via === 'interface' && path.next_hop);
+  };
+  t.same(next_hop(1800), ['fe80::b']);
+  t.same(next_hop(0), ['fe80::a']);
+});

@@ -27,8 +27,9 @@ t.test(
     };
     t.same(speaker(0), ['fe80::a', 1800]);
     t.match(routers.repeated(0).get('eth0'), { managed: true, other: true });
-    t.equal(routers.nextChange_ms(0), 1800 * s);
+    t.equal(routers.nextChange_ms(700 * s), 1800 * s);
     t.same(speaker(1800 * s), ['fe80::b', 3000]);
+  t.match(routers.repeated(1800 * s).get('eth0'), { managed: false, other: true }, 'flags of those that live');
     t.equal(routers.nextChange_ms(1800 * s), 3000 * s);
     routers.heard('eth0', from('fe80::a'), 1900 * s);
     t.same(speaker(1900 * s), ['fe80::b', 3000], 'who speaks goes on');
@@ -59,7 +60,7 @@ t.test(
     );
     t.same(routers.repeated(0).get('eth0')?.prefixes, [
       { ...prefix, valid_s: 0, preferred_s: 0, said: 2 },
-      { ...prefix, prefix: 'fd56::/64', valid_s: infinite_s, preferred_s: infinite_s, said: 1 },
+      { ...prefix, prefix: 'fd56::/64', valid_s: infinite_s - 1, preferred_s: infinite_s - 1, said: 1 },
     ]);
   },
 );
@@ -94,4 +95,61 @@ t.test('what VPP says since an earlier life holds until a router is heard', asyn
   routers.heard('eth0', from('fe80::a'), 1);
   routers.resumed('eth0', from('fe80::a', { lifetime_s: 9 }), 2);
   t.match(routers.repeated(3).get('eth0'), { router: 'fe80::a', lifetime_s: 1800 });
+});
+
+t.test('another VPP is told what is left of each lifetime, and nothing of what is over', async (t) => {
+  const routers = new Routers();
+  const [for_ever, short] = ['fd56::/64', 'fd57::/64'];
+  routers.heard(
+    'eth0',
+    from('fe80::a', {
+      prefixes: [
+        prefix,
+        { ...prefix, prefix: for_ever, valid_s: infinite_s, preferred_s: infinite_s },
+        { ...prefix, prefix: short, valid_s: 30, preferred_s: 30 },
+      ],
+    }),
+    0,
+  );
+  routers.anew(60 * s);
+  t.match(routers.repeated(60 * s).get('eth0')?.prefixes, [
+    { prefix: 'fd55::/64', valid_s: 40, preferred_s: 0 },
+    { prefix: for_ever, valid_s: infinite_s - 1, preferred_s: infinite_s - 1 },
+  ]);
+  t.equal(routers.repeated(60 * s).get('eth0')?.prefixes.length, 2);
+});
+
+t.test('a prefix that has been over for long is no more', async (t) => {
+  const routers = new Routers();
+  routers.heard('eth0', from('fe80::a', { lifetime_s: 9000 }), 0);
+  t.equal(routers.repeated(699 * s).get('eth0')?.prefixes.length, 1, 'told as over for a while');
+  t.equal(routers.nextChange_ms(200 * s), 700 * s);
+  t.equal(routers.repeated(700 * s).get('eth0')?.prefixes.length, 0);
+});
+
+t.test('an address has one prefix, as in VPP; the one that lives stays', async (t) => {
+  const routers = new Routers();
+  const of = (now_ms: number) =>
+    routers
+      .repeated(now_ms)
+      .get('eth0')
+      ?.prefixes.map((each) => each.prefix);
+  routers.heard('eth0', from('fe80::a'), 0);
+  routers.heard('eth0', from('fe80::b', { prefixes: [{ ...prefix, prefix: 'fd55::/48' }] }), 0);
+  t.same(of(0), ['fd55::/64']);
+  routers.heard('eth0', from('fe80::b', { prefixes: [{ ...prefix, prefix: 'fd55::/48' }] }), 101 * s);
+  t.same(of(101 * s), ['fd55::/48']);
+});
+
+t.test('what an earlier life has left in VPP makes room for what is said', async (t) => {
+  const routers = new Routers();
+  const many = Array.from({ length: 16 }, (_, n) => ({ ...prefix, prefix: `fd00:${n}::/64` }));
+  routers.resumed('eth0', from('fe80::a', { prefixes: many }), 0);
+  routers.heard('eth0', from('fe80::a'), 1);
+  const prefixes = routers
+    .repeated(2)
+    .get('eth0')!
+    .prefixes.map((each) => each.prefix);
+  t.equal(prefixes.length, 16);
+  t.ok(prefixes.includes('fd55::/64'));
 });

@@ -273,6 +273,20 @@ const renewals = (facts: HostFacts): HookPlan => ({
   undo: [],
 });
 
+/** Values of `DNS=` below `[Network]`. */
+function serversIn(network_file: string): string[] {
+  return iniSections(network_file)
+    .filter(({ name }) => name === 'Network')
+    .flatMap(({ lines }) => lines)
+    .filter((line) => keyOf(line) === 'DNS')
+    .flatMap((line) =>
+      line
+        .slice(line.indexOf('=') + 1)
+        .trim()
+        .split(/\s+/),
+    );
+}
+
 /**
  * A router may name servers in its advertisements (RFC 8106), which VPP neither hears nor repeats: what the link had by IPv6 is written
  * beside its configuration. A server that comes by DHCP as well is there once.
@@ -280,8 +294,9 @@ const renewals = (facts: HostFacts): HookPlan => ({
 function planServers(facts: HostFacts): HookPlan {
   const plans = facts.uplinks.map((uplink) => {
     const { name, network_file = '', network_file_name, has_lease, resolved } = uplink;
+    const configured = serversIn(network_file);
     const lost = (resolved?.servers ?? []).filter(
-      (server) => server.includes(':') && !network_file.includes(server),
+      (server) => server.includes(':') && !configured.includes(server),
     );
     if (!has_lease || network_file_name === undefined || lost.length === 0) return nothing;
     const file = appliesToTap(network_file) ? `systemd/network/${network_file_name}` : networkFile(name);

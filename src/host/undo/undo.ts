@@ -98,7 +98,7 @@ export async function undo(
     const deadline = tools.clock.now_ms() + SERVICES_MS;
     while (steps.some(isOfService) && tools.clock.now_ms() < deadline) {
       const again = [...before, ...after].filter((step) => isOfNetwork(step) && isFailed(results.get(step)));
-      if (again.length === 0) break;
+      if (again.length === 0 || !(await session.lacksAddresses(steps))) break;
       await tools.clock.sleep(SERVICES_POLL_MS);
       await take(again);
     }
@@ -187,6 +187,17 @@ class UndoSession {
   get #links(): LinkFinder {
     this.#finder ??= new LinkFinder(this.#tools.host, this.#own, this.#tools.clock, this.#link_wait_ms);
     return this.#finder;
+  }
+
+  /** Is an address gone that was there, or was added, a moment ago? Then somebody else is at it. */
+  async lacksAddresses(steps: readonly UndoStep[]): Promise<boolean> {
+    for (const step of steps) {
+      if (step.kind !== 'add_address') continue;
+      const link = await this.#links.indexOf(step.link).catch(() => undefined);
+      if (link === undefined) continue;
+      if (!this.#own.addresses(link).some(({ prefix }) => prefix === step.address.prefix)) return true;
+    }
+    return false;
   }
 
   close(): void {

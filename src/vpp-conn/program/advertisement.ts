@@ -1,6 +1,8 @@
 /** Router advertisements that VPP sends. */
 import { sw_interface_ip6nd_ra_config, sw_interface_ip6nd_ra_prefix } from 'vpp-binapi-ts/ip6_nd';
+import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
+import type { Handles } from '../handles.js';
 import { none, type Programs } from './common.js';
 
 /** VPP's own defaults, in seconds. */
@@ -33,23 +35,25 @@ export const advertisement: Programs<'ra_config' | 'ra_prefix'> = {
     remove: () => none,
   },
   ra_prefix: {
-    add: (o, at) => [
-      call(sw_interface_ip6nd_ra_prefix, {
-        sw_if_index: at.interface(o.interface),
-        prefix: o.prefix,
-        use_default: false,
-        no_advertise: false,
-        off_link: false,
-        no_autoconfig: !o.autonomous,
-        no_onlink: !o.on_link,
-        is_no: false,
-        val_lifetime: o.valid_s,
-        pref_lifetime: o.preferred_s,
-      }),
-    ],
-    remove: () => none,
+    add: (o, at) => [raPrefix(o, at, false)],
+    remove: (o, at) => [raPrefix(o, at, true)],
   },
 };
+
+function raPrefix(o: ObjectOf<'ra_prefix'>, at: Handles, is_no: boolean): Call {
+  return call(sw_interface_ip6nd_ra_prefix, {
+    sw_if_index: at.interface(o.interface),
+    prefix: o.prefix,
+    use_default: false,
+    no_advertise: false,
+    off_link: false,
+    no_autoconfig: !o.autonomous,
+    no_onlink: !o.on_link,
+    is_no,
+    val_lifetime: o.valid_s,
+    pref_lifetime: o.preferred_s,
+  });
+}
 
 /** A third of the lifetime, within what VPP takes. */
 function timesOf(lifetime_s: number): { readonly interval_s: number; readonly lifetime_s: number } {

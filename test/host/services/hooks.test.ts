@@ -83,7 +83,7 @@ t.test('a DHCPv6 client is heard beyond VPP, which takes one hop off', async (t)
 t.test('name servers of a router are written beside the configuration of networkd', async (t) => {
   const [eth0] = host.uplinks as [UplinkFacts];
   const resolved = { servers: ['10.0.0.1', 'fd00::53', 'fe80::1%eth0', 'fd00::54'], domains: [] };
-  const by_name = '[Match]\nName=eth0\n\n[Network]\nDNS=fd00::54\n';
+  const by_name = '[Match]\nName=eth0\n\n[Network]\n# fd00::53\nGateway=fd00::53\nDNS=fd00::54 fd00::530\n';
   const of = (network_file: string, more: Partial<HostFacts> = {}) =>
     plan('VPP_RUNNING', {
       uplinks: [{ ...eth0, network_file, network_file_name: '10-up.network', resolved }],
