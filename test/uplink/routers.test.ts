@@ -29,7 +29,11 @@ t.test(
     t.match(routers.repeated(0).get('eth0'), { managed: true, other: true });
     t.equal(routers.nextChange_ms(700 * s), 1800 * s);
     t.same(speaker(1800 * s), ['fe80::b', 3000]);
-  t.match(routers.repeated(1800 * s).get('eth0'), { managed: false, other: true }, 'flags of those that live');
+    t.match(
+      routers.repeated(1800 * s).get('eth0'),
+      { managed: false, other: true },
+      'flags of those that live',
+    );
     t.equal(routers.nextChange_ms(1800 * s), 3000 * s);
     routers.heard('eth0', from('fe80::a'), 1900 * s);
     t.same(speaker(1900 * s), ['fe80::b', 3000], 'who speaks goes on');
