@@ -72,12 +72,13 @@ export class TwoNodes {
     teller.table(families.map((family) => [blocks[family], 'by', String(shown.routes[blocks[family]])]));
     teller.prove(`n1 sends to pods of n2 ${name}`, shown.routes[blocks.ip4] === tunnel);
     if (!this.#has_packets) return [];
+    await watch?.answered();
+    // Before the transfer, which fills the rings.
+    const reports = await watch?.stop();
     const answered = await this.#pings();
     teller.prove(`pings from n1p1 to n2p1 are answered, by IPv4 and IPv6, ${name}`, answered);
     const rate = await this.#tcp();
     teller.prove(rate ?? 'a TCP transfer from n1p1 to n2p1 arrived whole', rate !== undefined);
-    await watch?.answered();
-    const reports = await watch?.stop();
     if (reports === undefined) return [];
     const lost = reports.reduce((sum, report) => sum + report.lost, 0);
     const sent = reports.reduce((sum, report) => sum + report.sent, 0);
