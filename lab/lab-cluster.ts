@@ -1,6 +1,8 @@
 /** A cluster in namespaces: nodes, each with the real program and a VPP of its own, and an API server that they read Calico's objects from. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { blockOf, blocksOf, type Encapsulation, ipPool, kubernetesNode } from './k8s/calico-objects.js';
-import { ServerInside } from './k8s/server-inside.js';
+import { RemoteApiServer } from './k8s/remote.js';
 import type { Json } from './k8s/store.js';
 import { type NodeSite, Nodes, type NodesOptions, pools, router, router_address } from './nodes.js';
 import { type NodeOptions, RunningNode } from './running-node.js';
@@ -17,10 +19,12 @@ export interface LabClusterOptions extends NodesOptions {
 /** Several VPPs start at the same time, on whatever cores there are. */
 const ready_ms = 60_000;
 
+const api_port = 6443;
+
 export class LabCluster {
   readonly nodes: Nodes;
   readonly traffic: Traffic;
-  #server: ServerInside | undefined;
+  #server: RemoteApiServer | undefined;
   readonly #running: RunningNode<NodeSite>[] = [];
 
   private constructor(options: NodesOptions) {
@@ -42,7 +46,9 @@ export class LabCluster {
 
   async #begin({ vpp, encapsulation = 'flat', across, environment }: LabClusterOptions): Promise<void> {
     const { sites } = this.nodes;
-    this.#server = await ServerInside.start(this.nodes, router, router_address.ip4);
+    this.#server = await RemoteApiServer.start(router_address.ip4, api_port, (argv) =>
+      this.nodes.spawn(router, argv, { stdio: ['pipe', 'pipe', 'inherit'] }),
+    );
     await this.setPools(encapsulation, across);
     await this.server.put(...sites.map(kubernetesNode), ...sites.flatMap(blocksOf));
     for (const site of sites) {
@@ -50,7 +56,7 @@ export class LabCluster {
       this.#running.push(node);
       node.setEnvironment({
         CALICOVPP_KUBERNETES: 'on',
-        KUBECONFIG: this.server.kubeconfig(node.directory),
+        KUBECONFIG: writeKubeconfig(node.directory),
         CALICOVPP_ROUTE_SOURCE: 'ipam',
         ...environment,
       });
@@ -62,7 +68,7 @@ export class LabCluster {
     }
   }
 
-  get server(): ServerInside {
+  get server(): RemoteApiServer {
     if (this.#server === undefined) throw new Error('the cluster has no API server');
     return this.#server;
   }
@@ -96,7 +102,26 @@ export class LabCluster {
   async close(): Promise<void> {
     for (const node of this.#running) await node.close();
     this.traffic.close();
-    this.#server?.close();
+    await this.#server?.kill();
+    this.#server = undefined;
     this.nodes.close();
   }
+}
+
+/** Of the API server; answers its path. */
+function writeKubeconfig(directory: string): string {
+  const path = join(directory, 'kubeconfig.json');
+  const name = 'lab';
+  // Without TLS: the client library wants to be told that this is meant.
+  const cluster = { server: `http://${router_address.ip4}:${api_port}`, 'insecure-skip-tls-verify': true };
+  const document = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name, cluster }],
+    users: [{ name, user: {} }],
+    contexts: [{ name, context: { cluster: name, user: name } }],
+    'current-context': name,
+  };
+  writeFileSync(path, JSON.stringify(document));
+  return path;
 }

@@ -309,9 +309,20 @@ export class RunningNode<S extends Site = Topology> {
 
   /** Process id of the VPP that this node has started, if that lives. */
   vppPid(): number | undefined {
-    const record = readRunRecord(join(this.config.paths.run_dir, 'vpp-run.json'));
-    if (record === undefined) return undefined;
-    return processStartTime(record.pid)?.toString() === record.start_time ? record.pid : undefined;
+    return this.#living('vpp-run.json');
+  }
+
+  /** Process id of the BGP speaker that this node has started, if that lives. */
+  gobgpdPid(): number | undefined {
+    return this.#living('gobgpd-run.json');
+  }
+
+  /** Of which a life of the node has written this record. */
+  #living(name: string): number | undefined {
+    const text = readIfExists(join(this.config.paths.run_dir, name));
+    if (text === undefined) return undefined;
+    const { pid, start_time } = JSON.parse(text) as { readonly pid: number; readonly start_time: string };
+    return processStartTime(pid)?.toString() === start_time ? pid : undefined;
   }
 
   /** Waits until the present VPP is another one than `old`; answers its process id. */
@@ -495,13 +506,13 @@ export class RunningNode<S extends Site = Topology> {
   async close(): Promise<void> {
     this.#child?.kill('SIGKILL');
     await this.#exit;
-    const vpp = this.vppPid();
-    if (vpp !== undefined) {
-      process.kill(vpp, 'SIGKILL');
+    for (const pid of [this.vppPid(), this.gobgpdPid()]) {
+      if (pid === undefined) continue;
+      process.kill(pid, 'SIGKILL');
       await waitFor(
-        async () => processStartTime(vpp) === undefined,
+        async () => processStartTime(pid) === undefined,
         5000,
-        () => `VPP ${vpp} does not end`,
+        () => `process ${pid} does not end`,
       );
     }
     this.topology.lab.host.removeNamed(this.config.vpp.netns);

@@ -103,16 +103,35 @@ export class Traffic {
     for (const name of [...this.#agents.keys()]) this.forget(name);
   }
 
-  /** How many of `count` echo requests were answered. */
+  /**
+   * How many of `count` echo requests were answered. With a deadline of its own ping waits for late answers, and goes on asking meanwhile;
+   * without one it takes a last answer for lost that comes later than twice the others.
+   */
   async ping(
     from: string,
     target: string,
     { count = 3, size = 56, wait_s = 1 }: { count?: number; size?: number; wait_s?: number } = {},
   ): Promise<number> {
-    const argv = ['ping', '-n', '-c', `${count}`, '-i', '0.02', '-W', `${wait_s}`, '-s', `${size}`, target];
+    const interval_s = 0.02;
+    const deadline_s = Math.ceil(wait_s + count * interval_s);
+    const argv = [
+      'ping',
+      '-n',
+      '-c',
+      `${count}`,
+      '-i',
+      `${interval_s}`,
+      '-w',
+      `${deadline_s}`,
+      '-s',
+      `${size}`,
+      target,
+    ];
     const child = this.#topology.spawn(from, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
-    const text = await output(child);
-    return Number(/(\d+) received/.exec(text)?.[1] ?? 0);
+    const answered = [...(await output(child)).matchAll(/icmp_seq=(\d+) .*time=/g)].map(([, seq]) =>
+      Number(seq),
+    );
+    return new Set(answered.filter((seq) => seq <= count)).size;
   }
 
   /** Pings until one is answered. Answers the time it took; throws after the deadline. */

@@ -38,16 +38,19 @@ export class RemoteApiServer {
     for (const object of objects) await this.#say({ do: 'put', object });
   }
 
-  async remove(object: Json): Promise<void> {
-    await this.#say({ do: 'remove', object });
+  async remove(...objects: readonly Json[]): Promise<void> {
+    for (const object of objects) await this.#say({ do: 'remove', object });
   }
 
   async fault(fault: Fault): Promise<void> {
     await this.#say({ do: 'fault', fault });
   }
 
-  /** Does nothing wrong from now on; `cut`: all connections end; `compact`: versions so far are forgotten. */
-  async does(what: 'mend' | 'cut' | 'compact'): Promise<void> {
+  /**
+   * Does nothing wrong from now on; `cut`: all connections end; `stop`, `start`: and none are taken, with what it holds kept; `compact`: versions
+   * so far are forgotten.
+   */
+  async does(what: 'mend' | 'cut' | 'stop' | 'start' | 'compact'): Promise<void> {
     await this.#say({ do: what });
   }
 

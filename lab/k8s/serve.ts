@@ -13,6 +13,8 @@ export type RemoteWord =
   | { readonly do: 'put' | 'remove'; readonly object: Json }
   | { readonly do: 'fault'; readonly fault: Fault }
   | { readonly do: 'mend' | 'cut' | 'compact' | 'ready' }
+  /** Takes no connections, and has none; or does again. */
+  | { readonly do: 'stop' | 'start' }
   /** Answered with the object, or null. */
   | { readonly do: 'get'; readonly bucket: string; readonly key: string }
   /** Answered with verbs and paths of the last thousand requests. */
@@ -23,7 +25,7 @@ const server = new StandInApiServer({ clock: systemClock, address, port: Number(
 for (const definition of calicoCrds('crd.projectcalico.org/v1')) server.put(definition);
 await server.start();
 
-function answer(word: RemoteWord): unknown {
+async function answer(word: RemoteWord): Promise<unknown> {
   switch (word.do) {
     case 'put':
       return server.put(word.object);
@@ -41,13 +43,22 @@ function answer(word: RemoteWord): unknown {
       return server.store.get(word.bucket, word.key);
     case 'requests':
       return server.requests.map(({ verb, path }) => `${verb} ${path}`);
+    case 'stop':
+      return server.stop();
+    case 'start':
+      return server.start();
     case 'ready':
       return server.url;
   }
 }
 
+/** Answers go out in the order of the words. */
+let said: Promise<unknown> = Promise.resolve();
+
 createInterface({ input: process.stdin }).on('line', (line) => {
-  process.stdout.write(`${JSON.stringify(answer(JSON.parse(line) as RemoteWord) ?? null)}\n`);
+  said = said.then(async () => {
+    process.stdout.write(`${JSON.stringify((await answer(JSON.parse(line) as RemoteWord)) ?? null)}\n`);
+  });
 });
 // Who has started it is gone.
 process.stdin.on('end', () => process.exit());

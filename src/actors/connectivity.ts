@@ -180,6 +180,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   private faults(): Readonly<Record<string, string>> {
     const faults: Record<string, string> = {};
+    const { far } = this.plan.counts;
+    if (far > 0 && this.ipam !== undefined) {
+      faults.routers = `have to know the way to ${far} prefixes, which go without a tunnel to nodes of other subnets, and without BGP nobody tells them: set ipipMode or vxlanMode of their pools to CrossSubnet, or give the routers these routes`;
+    }
     let left = named_max;
     for (const source of [this.plan.faults(), this.nodes.faults(), this.ipam?.faults() ?? []]) {
       for (const [object, text] of source) {

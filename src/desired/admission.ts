@@ -15,9 +15,11 @@ export interface Conflict<C> {
 /** The first address of `spec` that another pod of the same network has. */
 export function conflictOf<C extends Claim>(spec: Claim, others: Iterable<C>): Conflict<C> | undefined {
   const wanted = new Set(addressesOf(spec));
+  const isWanted = (held: string): boolean => wanted.has(held);
   for (const holder of others) {
     if (holder.key === spec.key || holder.network_name !== spec.network_name) continue;
-    const address = addressesOf(holder).find((held) => wanted.has(held));
+    const { ip4, ip6 } = holder.addresses;
+    const address = ip4.find(isWanted) ?? ip6.find(isWanted);
     if (address !== undefined) return { address, holder };
   }
   return undefined;

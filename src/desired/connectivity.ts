@@ -47,6 +47,8 @@ class Entry implements Bits {
   route: Route | undefined;
   tunnel: Use | undefined;
   fault: RouteFault | undefined;
+  /** Flat, and routers are between. */
+  far = false;
   /** It would be of this pool, which is deleted. */
   gone_pool: GonePool | undefined;
 
@@ -107,6 +109,7 @@ export class Connectivity {
   #outlook: Outlook | undefined;
   #tunnel_count = 0;
   #route_count = 0;
+  #far_count = 0;
 
   // --- what is told
 
@@ -197,6 +200,9 @@ export class Connectivity {
     entry.tunnel = undefined;
     entry.fault = undefined;
     let paths = entry.dropped ? drop_paths : undefined;
+    const far = hop !== undefined && way === 'flat' && outlook.isFar(hop);
+    if (far !== entry.far) this.#far_count += far ? 1 : -1;
+    entry.far = far;
     if (hop !== undefined && way === 'flat') paths = hop.flat;
     else if (hop !== undefined && (way === 'ipip' || way === 'vxlan')) {
       // The tunnel is wanted before what goes by it, and is wanted no more behind it.
@@ -320,6 +326,8 @@ export class Connectivity {
     return {
       prefixes: this.#entries.size,
       routes: this.#route_count,
+      /** Of these, flat ones with routers between. */
+      far: this.#far_count,
       tunnels: this.#tunnel_count,
       next_hops: this.#hops.size,
       pools: this.#pools.count,

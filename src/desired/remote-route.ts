@@ -157,6 +157,11 @@ export class Outlook {
     return kind === 'flat' || this.#address(hop) !== undefined ? kind : 'no_own_address';
   }
 
+  /** Whether routers are between the node and this next hop. */
+  isFar(hop: Bits): boolean {
+    return !this.#subnets.some((subnet) => holds(subnet, hop));
+  }
+
   /** The tunnel of this kind to a node; undefined where it has no address to come from. */
   tunnel(kind: TunnelKind, dst: string): Tunnel | undefined {
     const src = this.own.node[`ip${familyOf(dst)}`];

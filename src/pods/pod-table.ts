@@ -46,7 +46,8 @@ export class PodEntry {
 
   /** That which takes most of VPP's buffers. */
   get largest(): PodSpec {
-    return this.specs.reduce((a, b) => (buffersNeeded(b) > buffersNeeded(a) ? b : a));
+    const { spec, coming = spec } = this;
+    return buffersNeeded(coming) > buffersNeeded(spec) ? coming : spec;
   }
 
   /** For how long its namespace has been missing; undefined while it is there. */
@@ -59,10 +60,14 @@ export class PodEntry {
 
 export class PodTable extends Map<PodKey, PodEntry> {
   conflictOf(spec: PodSpec): Conflict<PodSpec> | undefined {
-    return conflictOf(
-      spec,
-      [...this.values()].flatMap((pod) => pod.specs),
-    );
+    return conflictOf(spec, this.#specs());
+  }
+
+  *#specs(): Iterable<PodSpec> {
+    for (const { spec, coming } of this.values()) {
+      yield spec;
+      if (coming !== undefined) yield coming;
+    }
   }
 
   /** `deleting`: those on their way out count too. */

@@ -519,6 +519,26 @@ t.test('a VPP that comes gets everything, in whatever the last one was lost', as
   t.strictSame(lab.deadly, []);
 });
 
+t.test('whoever tells is answered, whether there is a VPP or not, and whatever waits for one', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.synced([ipip]);
+  const told = Array.from({ length: 3000 }, (_, n) => [`10.244.${n >> 8}.${n & 255}/32`, '10.9.0.2']);
+  await lab.routes(Object.fromEntries(told));
+  await lab.moment();
+  lab.holding = true;
+  await lab.ready();
+  await lab.routes(Object.fromEntries(told));
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  await lab.lost();
+  await lab.answer();
+  await lab.ready();
+  await lab.moment();
+  t.equal(lab.path('10.244.11.1/32'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  t.match(lab.gauges, { routes: 3000, waiting: 0, refused: 0 });
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('a node that is lost and comes with the same VPP has nothing programmed anew', async (t) => {
   const lab = await Lab.start(t);
   await lab.ready();
@@ -595,15 +615,21 @@ t.test('a VPP that does not say what it has is asked again', async (t) => {
 async function leftovers(t: Teardown): Promise<readonly VppObject[]> {
   const lab = await Lab.start(t);
   await lab.ready();
-  await lab.synced([pool('10.244.0.0/16', { ipip: 'Always' }), pool('10.245.0.0/16', { vxlan: 'Always' })]);
+  await lab.synced([
+    pool('10.244.0.0/16', { ipip: 'Always' }),
+    pool('10.245.0.0/16', { vxlan: 'Always' }),
+    pool('fd11::/48', { vxlan: 'Always' }),
+  ]);
   await lab.routes({
     '10.244.1.0/26': '10.9.0.2',
     '10.244.2.0/26': '10.9.0.3',
     '10.245.1.0/26': '10.9.0.2',
     '10.250.0.0/16': '10.0.0.254',
     'fd10::/64': 'fd00::2',
+    'fd11::/64': 'fd99::2',
   });
   await lab.moment();
+  if (lab.path('fd11::/64') !== 'vxlan-4096-fd99::2 fd99::2') throw new Error('there is no tunnel of IPv6');
   return lab.vpp.objects;
 }
 
@@ -839,6 +865,27 @@ t.test('without BGP routes follow from blocks and nodes', async (t) => {
   t.strictSame((await lab.describe()).faults, {});
   t.strictSame(lab.deadly, []);
 });
+
+t.test(
+  'without BGP and without a tunnel to another subnet routers have to know the way: that is said',
+  async (t) => {
+    const lab = await Lab.start(t, { route_source: 'ipam' });
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.told('Node', { near: nodeAt('near', '10.0.0.2'), far: nodeAt('far', '10.9.0.2') });
+    await lab.told('BlockAffinity', {
+      'near-1': affinity('near', '10.244.1.0/26'),
+      'far-2': affinity('far', '10.244.2.0/26'),
+    });
+    await lab.moment();
+    t.equal(lab.path('10.244.2.0/26'), '10.9.0.2');
+    t.match((await lab.describe()).faults, { routers: /the way to 1 prefixes/ });
+    t.match(lab.gauges, { faulty: 0 }, 'it is no fault of an object');
+    await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'CrossSubnet' }) });
+    await lab.moment();
+    t.strictSame((await lab.describe()).faults, {});
+  },
+);
 
 t.test('a node that flaps, and a storm of blocks, cost what has changed', async (t) => {
   const lab = await Lab.start(t, { route_source: 'ipam' });

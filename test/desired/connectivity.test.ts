@@ -171,7 +171,15 @@ t.test('a tunnel is there once with all it needs, as long as a route goes by it'
   lab.plan.setRoute('10.244.2.0/26', undefined);
   lab.all();
   t.strictSame(lab.wanted.keys, []);
-  t.strictSame(lab.plan.counts, { prefixes: 0, routes: 0, tunnels: 0, next_hops: 0, pools: 1, faulty: 0 });
+  t.strictSame(lab.plan.counts, {
+    prefixes: 0,
+    routes: 0,
+    far: 0,
+    tunnels: 0,
+    next_hops: 0,
+    pools: 1,
+    faulty: 0,
+  });
 });
 
 t.test(
@@ -442,6 +450,18 @@ t.test(
     t.strictSame(lab.wanted.keys, []);
   },
 );
+
+t.test('when the mask of the own address changes, who is in its subnet is another question', async (t) => {
+  const lab = new Lab();
+  lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'CrossSubnet' }));
+  lab.plan.setRoute('10.244.1.0/26', '10.0.1.2');
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), 'ipip-10.0.1.2 10.0.1.2');
+  lab.look({ own: { ...own, subnets: { ip4: '10.0.0.0/23' } } });
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), '10.0.1.2');
+  t.equal(lab.plan.counts.tunnels, 0);
+});
 
 t.test('a change costs what it touches', async (t) => {
   const lab = new Lab();

@@ -3,6 +3,7 @@
  * come from Calico's blocks; no daemon runs beside the nodes. Where there is no VPP, stand-ins take its place for some of it: no packets, but
  * all that VPP is told.
  */
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { ipPool, kubernetesNode } from '../../lab/k8s/calico-objects.js';
@@ -257,7 +258,7 @@ t.test('what happens to a node', either, async (t) => {
   });
 
   await t.test('the API server is gone for a while, and changes meanwhile', async (t) => {
-    await cluster.server.serve(false);
+    await cluster.server.does('stop');
     const gone = await meanwhile(cluster, podOf(a), podOf(b), async () => {
       await a.kill('SIGKILL');
       await a.restart();
@@ -266,7 +267,7 @@ t.test('what happens to a node', either, async (t) => {
     });
     t.strictSame([gone.ip4.lost, gone.ip6.lost], [0, 0], told(gone));
     await cluster.setPools('vxlan');
-    await cluster.server.serve(true);
+    await cluster.server.does('start');
     t.strictSame(await leads(a, ways(a, [[b, 'vxlan']]), 40_000), []);
     t.strictSame(await leads(b, ways(b, [[a, 'vxlan']]), 40_000), []);
     await reach(t, cluster, a, b, 'after the API server was gone');
@@ -404,4 +405,65 @@ t.test('a process is killed while it makes tunnels to 200 nodes', real, async (t
     await cluster.server.remove(...others.map(({ node }) => node));
     t.strictSame(await leads(a, ways(a, [[b, encapsulation]])), []);
   }
+});
+
+const gobgpd = '/usr/bin/gobgpd';
+const with_bgp = existsSync(gobgpd) ? real : { skip: `needs ${gobgpd}` };
+
+t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp, async (t) => {
+  const environment = { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: gobgpd };
+  const cluster = await start(t, { encapsulation: 'ipip', environment });
+  const [a, b] = cluster.running as [Node, Node];
+  const both: readonly (readonly [Node, Node])[] = [
+    [a, b],
+    [b, a],
+  ];
+  const holds = async (how: How, when: string): Promise<void> => {
+    for (const [node, other] of both)
+      t.strictSame(await leads(node, ways(node, [[other, how]]), 60_000), [], when);
+  };
+  await holds('ipip', 'at first');
+  await reach(t, cluster, a, b, 'by IPIP');
+
+  const moved = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+    await cluster.setPools('flat');
+    await holds('flat', 'the pools say so');
+  });
+  t.strictSame([moved.ip4.lost, moved.ip6.lost], [0, 0], told(moved));
+  await reach(t, cluster, a, b, 'by none');
+
+  const speaker = b.gobgpdPid()!;
+  const vpp_pid = b.vppPid();
+  const restarted = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+    await b.kill('SIGKILL');
+    await b.restart();
+    await holds('flat', 'after its process was killed');
+  });
+  t.strictSame([restarted.ip4.lost, restarted.ip6.lost], [0, 0], told(restarted));
+  t.strictSame([b.vppPid(), b.gobgpdPid()], [vpp_pid, speaker], 'the next life adopts both');
+
+  const silenced = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+    process.kill(speaker, 'SIGKILL');
+    const deadline = performance.now() + settle_ms;
+    while ((b.gobgpdPid() ?? speaker) === speaker && performance.now() < deadline) await sleep(50);
+    t.not(b.gobgpdPid() ?? speaker, speaker, 'another speaker is started');
+    await holds('flat', 'after the death of its speaker');
+  });
+  t.strictSame([silenced.ip4.lost, silenced.ip6.lost], [0, 0], told(silenced));
+
+  let recovery_ms = 0;
+  const killed = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+    const began = performance.now();
+    process.kill(vpp_pid!, 'SIGKILL');
+    await b.untilOtherVpp(vpp_pid!);
+    await b.untilReady();
+    recovery_ms = Math.round(performance.now() - began);
+    await holds('flat', 'after the death of its VPP');
+  });
+  t.comment(`VPP killed: ready again after ${recovery_ms} ms; ${told(killed)}`);
+  for (const family of families)
+    t.ok(
+      killed[family].longest_gap_ms < recovery_ms + routes_ms,
+      `${family}: ${killed[family].longest_gap_ms} ms`,
+    );
 });
