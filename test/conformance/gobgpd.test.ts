@@ -1,4 +1,6 @@
 /** Nodes with real gobgpds of both dialects: sessions, restarts, adoption. */
+import { statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import t from 'tap';
 import type { Teardown } from '../kit/actor-kit.js';
 import { BgpNet, unfit } from './bgp-net.js';
@@ -80,6 +82,26 @@ for (const { binary, version, major } of gobgpds()) {
       a.set('Node', 'c', undefined);
       await until('no other peer', async () => (await a.peer('10.0.0.3')) === undefined);
       t.equal(await uptime(a, '10.0.0.2'), before);
+    });
+
+    t.test('its API is the owner’s alone, and its output has a limit', async (t) => {
+      const { a, net } = await converged(t, binary);
+      const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+      t.equal(mode(dirname(a.socket)), '700');
+      t.equal(mode(a.socket), '700');
+      const listening = net.in(net.name('a'), 'ss', '-Hltn').trim().split('\n');
+      t.ok(
+        listening.every((line) => / \S+:179 /.test(line)),
+        `${listening}`,
+      );
+      writeFileSync(a.output, 'x'.repeat(2 ** 20 + 1), { flag: 'a' });
+      a.launcher.trimOutput();
+      t.ok(statSync(a.output).size < 2 ** 20);
+      t.ok(statSync(`${a.output}.1`).size > 2 ** 20);
+      const { size } = statSync(a.output);
+      a.set('BlockAffinity', 'a-9', block('10.1.9.0/26', 'a'));
+      await until('it writes on', () => statSync(a.output).size > size);
+      t.ok(statSync(a.output).size < 2 ** 20, 'from the beginning');
     });
 
     t.test('a gobgpd that dies costs no route', async (t) => {
