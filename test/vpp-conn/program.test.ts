@@ -242,15 +242,6 @@ t.test('what cannot be taken back, or goes with its interface, is removed by no 
     { kind: 'rx_placement', ...on, queue_id: 0, worker_id: 0 },
     { kind: 'link_local', ...on, address: 'fe80::1' },
     { kind: 'ra_config', ...on, lifetime_s: 0, managed: false, other: false },
-    {
-      kind: 'ra_prefix',
-      ...on,
-      prefix: 'fd00::/64',
-      on_link: true,
-      autonomous: true,
-      valid_s: 2,
-      preferred_s: 1,
-    },
   ];
   for (const object of kept) t.same(await messages('remove', object), [], object.kind);
 });

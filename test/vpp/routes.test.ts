@@ -220,7 +220,7 @@ for (const encapsulation of ['ipip', 'vxlan'] as const) {
   });
 }
 
-t.test('what happens to a node', either, async (t) => {
+t.test('what happens to a node', real, async (t) => {
   const cluster = await start(t, { encapsulation: 'ipip' });
   const [a, b] = cluster.running as [Node, Node];
   const expected = ways(a, [[b, 'ipip']]);
