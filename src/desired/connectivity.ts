@@ -6,6 +6,7 @@
  *   setRoute, setDropped, setPool, setOutlook ──▶ entries to be planned ──plan(n, sink)──▶ want, unwant
  */
 import type { IpPool } from '../calico/kinds/ip-pool.js';
+import { AddressIndex } from '../ip/address-index.js';
 import { type Bits, bitsOf } from '../ip/bits.js';
 import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
@@ -24,6 +25,7 @@ import {
   type Tunnel,
   type TunnelKind,
   tunnelObjects,
+  type Way,
 } from './remote-route.js';
 
 /** Prefixes and next hops that are none, of which is told. */
@@ -41,6 +43,9 @@ class Entry implements Bits {
   readonly bytes: string;
   readonly length: number;
   next_hop: Hop | undefined;
+  /** How it was last found to go, whether it may or not, and to which next hop. */
+  way: Way | undefined;
+  way_hop: Hop | undefined;
   /** Where no route holds, its packets are dropped. */
   dropped = false;
   /** What is wanted for it by now, and the tunnel that it goes by. */
@@ -66,7 +71,10 @@ class Hop implements Bits {
   readonly bytes: string;
   readonly length: number;
   readonly flat: Paths;
+  /** Those that lead to it, as they are told or as they were last planned. */
   readonly entries = new Set<Entry>();
+  /** Those that have it in their prefix. */
+  readonly holders = new Set<Entry>();
   /** By tag: those by which routes go. */
   readonly tunnels = new Map<string, Use>();
   /** Of the node itself. */
@@ -99,6 +107,7 @@ export class Connectivity {
   readonly #entries = new Map<string, Entry>();
   readonly #within = new PrefixIndex<Entry>();
   readonly #hops = new Map<string, Hop>();
+  readonly #ends = new AddressIndex<Hop>();
   /** To be planned. */
   readonly #touched = new Set<Entry>();
   /** Tunnels of these are to be looked at. */
@@ -127,7 +136,8 @@ export class Connectivity {
     const entry = this.#entries.get(prefix);
     if (entry?.next_hop?.address === next_hop) return;
     const told = entry ?? this.#entry(prefix);
-    if (told.next_hop !== undefined) this.#part(told, told.next_hop);
+    const { next_hop: before } = told;
+    if (before !== undefined && before !== told.way_hop) this.#part(told, before);
     told.next_hop = next_hop === undefined ? undefined : this.#hop(next_hop);
     told.next_hop?.entries.add(told);
     this.#touched.add(told);
@@ -195,6 +205,7 @@ export class Connectivity {
     const { next_hop: hop } = entry;
     const pool = hop && this.#pools.of(entry);
     const way = hop && outlook.way(entry, hop, pool);
+    this.#setWay(entry, way, sink);
     this.#countGone(entry, hop !== undefined && pool === undefined);
     const before = entry.tunnel;
     entry.tunnel = undefined;
@@ -206,8 +217,11 @@ export class Connectivity {
     if (hop !== undefined && way === 'flat') paths = hop.flat;
     else if (hop !== undefined && (way === 'ipip' || way === 'vxlan')) {
       // The tunnel is wanted before what goes by it, and is wanted no more behind it.
-      entry.tunnel = this.#use(hop, way, outlook, sink);
-      paths = entry.tunnel.paths;
+      if (this.#tunnelTo(hop) !== undefined) entry.fault = 'through_tunnel';
+      else {
+        entry.tunnel = this.#use(hop, way, outlook, sink);
+        paths = entry.tunnel.paths;
+      }
     } else if (way !== undefined) entry.fault = way as RouteFault;
     if (entry.fault === undefined) this.#faulty.delete(entry);
     else this.#faulty.add(entry);
@@ -215,6 +229,55 @@ export class Connectivity {
     if (before !== undefined) this.#leave(before, sink);
     if (hop === undefined && !entry.dropped) this.#forget(entry);
   }
+
+  // --- tunnels through tunnels: VPP dies of a packet that would go round in them
+
+  #setWay(entry: Entry, way: Way | undefined, sink: Sink): void {
+    const { way: way_before, way_hop: hop_before, next_hop: hop } = entry;
+    if (way === way_before && hop === hop_before) return;
+    entry.way = way;
+    entry.way_hop = hop;
+    if (hop_before !== undefined && hop_before !== hop) this.#part(entry, hop_before);
+    if (this.#ends.within(entry).size === 0) return;
+    const led = new Set([entry]);
+    for (const each of led)
+      for (const end of this.#ends.within(each)) for (const by_it of end.entries) led.add(by_it);
+    led.delete(entry);
+    for (const each of led) {
+      this.#touched.add(each);
+      // Before anything leads there.
+      if (each.tunnel !== undefined && this.#tunnelTo(each.tunnel.hop) !== undefined)
+        this.#bar(each, each.tunnel, sink);
+    }
+  }
+
+  #bar(entry: Entry, tunnel: Use, sink: Sink): void {
+    entry.tunnel = undefined;
+    entry.fault = 'through_tunnel';
+    this.#faulty.add(entry);
+    this.#want(entry, entry.dropped ? drop_paths : undefined, sink);
+    this.#leave(tunnel, sink);
+  }
+
+  /**
+   * A route that leads packets for this address into a tunnel, at once or by its next hop; undefined: none. Of all that hold it, and not of
+   * the longest alone: so nothing depends on the order in which VPP hears of them.
+   */
+  #tunnelTo(hop: Hop): Entry | undefined {
+    if (hop.holders.size === 0) return undefined;
+    let first: Entry | undefined;
+    const around = new Set([hop]);
+    for (const each of around) {
+      for (const holder of each.holders) {
+        if (holder.way === 'flat') around.add(holder.way_hop!);
+        else if (holder.way === 'ipip' || holder.way === 'vxlan')
+          if (first === undefined || holder.prefix < first.prefix) first = holder;
+      }
+    }
+    return first;
+  }
+
+  // --- what follows
 
   /** A pool that is deleted knows how many routes would be in it. */
   #countGone(entry: Entry, in_none: boolean): void {
@@ -295,12 +358,14 @@ export class Connectivity {
     const entry = new Entry(prefix, bitsOf(prefix));
     this.#entries.set(prefix, entry);
     this.#within.add(entry);
+    for (const hop of this.#ends.within(entry)) hop.holders.add(entry);
     return entry;
   }
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.prefix);
     this.#within.delete(entry);
+    for (const hop of this.#ends.within(entry)) hop.holders.delete(entry);
   }
 
   #hop(address: string): Hop {
@@ -308,6 +373,11 @@ export class Connectivity {
     if (known !== undefined) return known;
     const hop = new Hop(address);
     this.#hops.set(address, hop);
+    this.#ends.add(hop);
+    for (const length of this.#ends.lengths(hop)) {
+      const holder = this.#entries.get(canonicalPrefix(`${address}/${length}`)!);
+      if (holder !== undefined) hop.holders.add(holder);
+    }
     return hop;
   }
 
@@ -317,7 +387,9 @@ export class Connectivity {
   }
 
   #forgetHop(hop: Hop): void {
-    if (hop.entries.size === 0 && hop.tunnels.size === 0) this.#hops.delete(hop.address);
+    if (hop.entries.size > 0 || hop.tunnels.size > 0) return;
+    this.#hops.delete(hop.address);
+    this.#ends.delete(hop);
   }
 
   // --- for people
@@ -343,7 +415,7 @@ export class Connectivity {
     }
     for (const { prefix, fault, next_hop } of this.#faulty) {
       if (fault !== undefined && next_hop !== undefined)
-        yield [`route ${prefix}`, routeFaultText(fault, next_hop.address)];
+        yield [`route ${prefix}`, routeFaultText(fault, next_hop.address, this.#tunnelTo(next_hop)?.prefix)];
     }
   }
 }

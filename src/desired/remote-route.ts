@@ -88,10 +88,11 @@ export type RouteFault =
   | 'own_next_hop'
   | 'other_family'
   | 'no_own_address'
-  | 'no_own_subnet';
+  | 'no_own_subnet'
+  | 'through_tunnel';
 
-/** For a person: what is wrong with it, and what to do. */
-export function routeFaultText(fault: RouteFault, next_hop: string): string {
+/** For a person: what is wrong with it, and what to do. `through`: the prefix by whose tunnel its next hop would be reached. */
+export function routeFaultText(fault: RouteFault, next_hop: string, through?: string): string {
   switch (fault) {
     case 'no_prefix':
       return `(by ${next_hop}) is no prefix: see who announces it`;
@@ -113,6 +114,8 @@ export function routeFaultText(fault: RouteFault, next_hop: string): string {
       return `needs a tunnel to ${next_hop}, and this node has no address of that family: give the main uplink one`;
     case 'no_own_subnet':
       return `by ${next_hop} depends on the subnet of this node (CrossSubnet), which has no address of that family: give the main uplink one`;
+    case 'through_tunnel':
+      return `needs a tunnel to ${next_hop}, to which ${through === undefined ? 'another route' : `route ${through}`} leads by a tunnel itself: keep pools apart from nodes, or filter one of the two out`;
   }
 }
 

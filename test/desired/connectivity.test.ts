@@ -78,11 +78,38 @@ class Wanted {
   }
 }
 
+/** Refuses a tunnel whose far end is reached by another one, at whatever moment. */
+class Unnested extends Wanted {
+  override want(object: VppObject): void {
+    super.want(object);
+    const routes = [...this.objects.values()].filter((each) => each.kind === 'route' && each.table_id === 0);
+    const holds = ({ prefix }: Route, address: string): boolean => {
+      if (prefix.includes(':') !== address.includes(':')) return false;
+      return canonicalPrefix(`${address}${prefix.slice(prefix.indexOf('/'))}`) === prefix;
+    };
+    for (const { prefix, paths } of routes as readonly Route[]) {
+      const [path] = paths;
+      if (path?.via !== 'interface') continue;
+      const around = new Set([path.next_hop!]);
+      for (const address of around) {
+        for (const other of routes as readonly Route[]) {
+          const [by] = other.paths;
+          if (!holds(other, address)) continue;
+          if (by?.via === 'interface') throw new Error(`${prefix} leads by ${other.prefix} to ${address}`);
+          if (by?.via === 'next_hop') around.add(by.next_hop);
+        }
+      }
+    }
+  }
+}
+
 class Lab {
   readonly plan = new Connectivity();
-  readonly wanted = new Wanted();
 
-  constructor(changes: { own?: OwnNode; settings?: Partial<TunnelSettings> } = {}) {
+  constructor(
+    changes: { own?: OwnNode; settings?: Partial<TunnelSettings> } = {},
+    readonly wanted: Wanted = new Unnested(),
+  ) {
     this.look(changes);
   }
 
@@ -393,6 +420,73 @@ t.test(
   },
 );
 
+t.test('no tunnel leads to its far end by another tunnel, at once or around', async (t) => {
+  const through = /leads by a tunnel itself/;
+  const told: readonly [routes: Record<string, string>, barred: readonly string[]][] = [
+    // Each through the other.
+    [{ '10.9.1.0/26': '10.9.2.5', '10.9.2.0/26': '10.9.1.5' }, ['10.9.1.0/26', '10.9.2.0/26']],
+    // Through one, round three, and over a flat one between.
+    [{ '10.9.1.0/26': '10.8.0.2', '10.9.2.0/26': '10.9.1.5' }, ['10.9.2.0/26']],
+    [
+      { '10.9.1.0/26': '10.9.2.5', '10.9.2.0/26': '10.9.3.5', '10.9.3.0/26': '10.9.1.5' },
+      ['10.9.1.0/26', '10.9.2.0/26', '10.9.3.0/26'],
+    ],
+    [{ '10.9.1.0/26': '10.8.0.2', '10.8.0.0/24': '10.7.0.1', '10.7.0.0/24': '10.9.1.5' }, ['10.9.1.0/26']],
+    // Who has a pod for a next hop harms itself alone.
+    [{ '10.9.1.0/26': '10.0.0.2', '10.9.7.0/26': '10.9.1.5', '10.9.2.0/26': '10.0.0.3' }, ['10.9.7.0/26']],
+    // A shorter one counts as well: the longer may go.
+    [{ '10.9.1.0/26': '10.9.2.5', '10.9.2.0/24': '10.8.0.2', '10.9.2.5/32': '10.0.0.254' }, ['10.9.1.0/26']],
+    [
+      { 'fd09:1::/64': 'fd09:2::5', 'fd09:2::/64': '10.9.1.5', '10.9.1.0/26': '10.8.0.2' },
+      ['fd09:1::/64', 'fd09:2::/64'],
+    ],
+  ];
+  for (const mode of ['ipip', 'vxlan'] as const) {
+    for (const [routes, barred] of told) {
+      const names = Object.keys(routes);
+      if (mode === 'vxlan' && names.some((name) => name.includes(':'))) continue;
+      for (const order of [names, [...names].reverse()]) {
+        const lab = new Lab();
+        lab.plan.setPool('pool', pool('10.9.0.0/16', { [mode]: 'Always' }));
+        lab.plan.setPool('small', pool('10.9.2.5/32'));
+        lab.plan.setPool('pool6', pool('fd09::/16', { [mode]: 'Always' }));
+        for (const name of order) {
+          lab.plan.setRoute(name, routes[name]);
+          lab.all();
+        }
+        const text = `${mode} ${order.join()}`;
+        t.strictSame(
+          Object.keys(lab.faults)
+            .filter((name) => name.startsWith('route'))
+            .sort(),
+          barred.map((name) => `route ${name}`).sort(),
+          text,
+        );
+        for (const name of barred) t.match(lab.faults, { [`route ${name}`]: through });
+        for (const name of names)
+          t.equal(lab.wanted.path(name) === undefined, barred.includes(name), `${text}: ${name}`);
+        // Pools that go take the tunnels along, and with them what is wrong.
+        for (const name of ['pool', 'pool6']) lab.plan.setPool(name, undefined);
+        lab.all();
+        t.strictSame(
+          Object.keys(lab.faults).filter((name) => name.startsWith('route')),
+          name6(names),
+          text,
+        );
+        for (const name of names) lab.plan.setRoute(name, undefined);
+        lab.all();
+        t.strictSame(lab.wanted.keys, []);
+        t.match(lab.plan.counts, { faulty: 0, next_hops: 0, prefixes: 0 });
+      }
+    }
+  }
+});
+
+/** Without IPIP IPv6 does not go to a next hop of IPv4. */
+function name6(names: readonly string[]): readonly string[] {
+  return names.includes('fd09:2::/64') ? ['route fd09:2::/64'] : [];
+}
+
 t.test(
   'a node without an address of a family has no tunnels of it, and says so until it has one',
   async (t) => {
@@ -464,7 +558,7 @@ t.test('when the mask of the own address changes, who is in its subnet is anothe
 });
 
 t.test('a change costs what it touches', async (t) => {
-  const lab = new Lab();
+  const lab = new Lab({}, new Wanted());
   lab.plan.setPool('one', pool('10.64.0.0/12', { ipip: 'Always' }));
   lab.plan.setPool('two', pool('10.128.0.0/12'));
   const block = (net: number, n: number): string =>
@@ -494,6 +588,9 @@ const prefixes = [
   '10.9.0.0/16',
   '0.0.0.0/0',
   '10.0.0.0/30',
+  '10.9.0.2/32',
+  '10.9.0.3/32',
+  '10.8.0.0/24',
   'fd10::40/122',
   'fd10::/64',
   'fd11::/48',
@@ -503,6 +600,9 @@ const next_hops = [
   '10.0.0.2',
   '10.9.0.2',
   '10.9.0.3',
+  '10.8.0.1',
+  '10.244.1.5',
+  '10.244.2.5',
   '10.0.0.1',
   'fd00::2',
   'fd99::2',
