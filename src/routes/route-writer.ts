@@ -163,10 +163,15 @@ export class RouteWriter implements Sink {
   }
 
   #void(): void {
-    this.#life += 1;
+    this.#newLife();
     this.#reading = false;
     this.#flights = 0;
     this.#retries = 0;
+  }
+
+  /** The timer of before would fire for nobody, and keep a new one from being set. */
+  #newLife(): void {
+    this.#life += 1;
     this.#retry?.cancel();
     this.#retry = undefined;
   }
@@ -294,7 +299,7 @@ export class RouteWriter implements Sink {
     if (outcome instanceof Error) {
       // Of a VPP that is lost the uplink tells. Of one that is there it is to be asked what it has done.
       this.#ctx.log.warn({ err: outcome }, `routes(write) ${outcome.message}`);
-      this.#life += 1;
+      this.#newLife();
       this.#reading = true;
       return this.#later();
     }

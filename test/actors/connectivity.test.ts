@@ -586,6 +586,28 @@ t.test('a transaction of which nothing is heard has VPP asked what it has', asyn
   t.match(lab.gauges, { waiting: 0, refused: 0 });
 });
 
+t.test('a transaction of which nothing is heard while something is refused has VPP asked, too', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  lab.refuses = ({ object }) => keyOf(object).includes('10.244.1.0');
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2' });
+  await lab.moment();
+  t.match(lab.gauges, { refused: 1 });
+  lab.holding = true;
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment();
+  await lab.fail(new Error('the mailbox is full'));
+  await lab.routes({ '10.244.3.0/26': '10.0.0.3' });
+  await lab.moment(4000);
+  t.equal(lab.reads, 2);
+  t.equal(lab.path('10.244.2.0/26'), '10.0.0.2');
+  t.equal(lab.path('10.244.3.0/26'), '10.0.0.3');
+  lab.refuses = () => false;
+  await lab.moment(60_000);
+  t.equal(lab.path('10.244.1.0/26'), '10.0.0.2');
+});
+
 t.test('a VPP that does not say what it has is asked again', async (t) => {
   const lab = await Lab.start(t);
   lab.holding = true;
