@@ -14,12 +14,20 @@ export interface OverlapSettings {
   readonly linger_ms: number;
 }
 
+/** A route that waits for the tunnel `to`. */
+interface Move {
+  readonly route: Route;
+  readonly to: InterfaceTag;
+}
+
 export class Overlap {
   readonly #settings: OverlapSettings;
-  /** Tunnels that were made a moment ago, and when that is over. */
+  /** Tunnels that were made a moment ago, and when that is over: the first of them first. */
   readonly #fresh = new Map<InterfaceTag, number>();
-  readonly #moves = new Map<ObjectKey, Route>();
-  /** Tunnels that are wanted no more, and when they go. */
+  readonly #moves = new Map<ObjectKey, Move>();
+  /** The keys of those that wait for a tunnel. */
+  readonly #waiting = new Map<InterfaceTag, Set<ObjectKey>>();
+  /** Tunnels that are wanted no more, and when they go: the first of them first. */
   readonly #leaving = new Map<InterfaceTag, number>();
 
   constructor(settings: OverlapSettings) {
@@ -29,13 +37,21 @@ export class Overlap {
   /** A tunnel is wanted. `is_new`: it was not, and VPP has none. */
   comes(tag: InterfaceTag, is_new: boolean, now_ms: number): void {
     this.#leaving.delete(tag);
-    if (is_new && this.#settings.lead_ms > 0) this.#fresh.set(tag, now_ms + this.#settings.lead_ms);
+    if (!is_new || this.#settings.lead_ms === 0) return;
+    // Where nothing moves nobody asks what is due.
+    for (const [old, until] of this.#fresh) {
+      if (until > now_ms) break;
+      if (!this.#waiting.has(old)) this.#fresh.delete(old);
+    }
+    this.#fresh.delete(tag);
+    this.#fresh.set(tag, now_ms + this.#settings.lead_ms);
   }
 
   /** A tunnel is wanted no more. False: it may go at once. */
   goes(tag: InterfaceTag, now_ms: number): boolean {
-    this.#fresh.delete(tag);
+    if (!this.#waiting.has(tag)) this.#fresh.delete(tag);
     if (this.#settings.linger_ms === 0) return false;
+    this.#leaving.delete(tag);
     this.#leaving.set(tag, now_ms + this.#settings.linger_ms);
     return true;
   }
@@ -43,45 +59,70 @@ export class Overlap {
   /** Whether this version of a route waits, since `before` leads to the same node in another way. The last one alone counts. */
   holds(route: VppObject, before: VppObject | undefined): boolean {
     const key = keyOf(route);
-    this.#moves.delete(key);
+    this.forget(key);
     if (this.#fresh.size === 0 || route.kind !== 'route' || before?.kind !== 'route') return false;
     const [to] = route.paths;
     const [from] = before.paths;
     if (to?.via !== 'interface' || !this.#fresh.has(to.interface)) return false;
     if (nextHop(from) !== to.next_hop || (from?.via === 'interface' && from.interface === to.interface))
       return false;
-    this.#moves.set(key, route);
+    this.#moves.set(key, { route, to: to.interface });
+    const waiting = this.#waiting.get(to.interface);
+    if (waiting === undefined) this.#waiting.set(to.interface, new Set([key]));
+    else waiting.add(key);
     return true;
   }
 
   /** It is wanted no more. */
   forget(key: ObjectKey): void {
+    const move = this.#moves.get(key);
+    if (move === undefined) return;
     this.#moves.delete(key);
+    const waiting = this.#waiting.get(move.to);
+    waiting?.delete(key);
+    if (waiting?.size === 0) this.#waiting.delete(move.to);
   }
 
   /** What need not wait any longer; `now_ms` infinite: all of it. */
   due(now_ms: number): { readonly routes: readonly Route[]; readonly tunnels: readonly InterfaceTag[] } {
-    for (const [tag, until] of this.#fresh) if (until <= now_ms) this.#fresh.delete(tag);
     const routes: Route[] = [];
-    for (const [key, route] of this.#moves) {
-      if (route.paths.some((path) => path.via === 'interface' && this.#fresh.has(path.interface))) continue;
-      this.#moves.delete(key);
-      routes.push(route);
+    for (const tag of takeDue(this.#fresh, now_ms)) {
+      for (const key of this.#waiting.get(tag) ?? []) {
+        routes.push(this.#moves.get(key)!.route);
+        this.#moves.delete(key);
+      }
+      this.#waiting.delete(tag);
     }
-    const tunnels = [...this.#leaving].flatMap(([tag, until]) => (until <= now_ms ? tag : []));
-    for (const tag of tunnels) this.#leaving.delete(tag);
-    return { routes, tunnels };
+    return { routes, tunnels: takeDue(this.#leaving, now_ms) };
   }
 
   /** When something is due next. */
   get next_ms(): number | undefined {
-    const all = [...(this.#moves.size > 0 ? this.#fresh.values() : []), ...this.#leaving.values()];
-    return all.length === 0 ? undefined : Math.min(...all);
+    const times: number[] = [];
+    if (this.#moves.size > 0) for (const [, until] of first(this.#fresh)) times.push(until);
+    for (const [, until] of first(this.#leaving)) times.push(until);
+    return times.length === 0 ? undefined : Math.min(...times);
   }
 
   get moves(): number {
     return this.#moves.size;
   }
+}
+
+function first<T>(all: Iterable<T>): readonly T[] {
+  for (const each of all) return [each];
+  return [];
+}
+
+/** Of those that are sorted by their times, what is due. */
+function takeDue(times: Map<InterfaceTag, number>, now_ms: number): readonly InterfaceTag[] {
+  const due: InterfaceTag[] = [];
+  for (const [tag, until] of times) {
+    if (until > now_ms) break;
+    times.delete(tag);
+    due.push(tag);
+  }
+  return due;
 }
 
 function nextHop(path: Path | undefined): string | undefined {
