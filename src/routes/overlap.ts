@@ -14,10 +14,11 @@ export interface OverlapSettings {
   readonly linger_ms: number;
 }
 
-/** A route that waits for the tunnel `to`. */
+/** A route that waits for the tunnel `to`; until then it leads by `from`, or by none. */
 interface Move {
   readonly route: Route;
   readonly to: InterfaceTag;
+  readonly from: InterfaceTag | undefined;
 }
 
 export class Overlap {
@@ -27,6 +28,8 @@ export class Overlap {
   readonly #moves = new Map<ObjectKey, Move>();
   /** The keys of those that wait for a tunnel. */
   readonly #waiting = new Map<InterfaceTag, Set<ObjectKey>>();
+  /** By how many of them a tunnel is still needed. */
+  readonly #needed = new Map<InterfaceTag, number>();
   /** Tunnels that are wanted no more, and when they go: the first of them first. */
   readonly #leaving = new Map<InterfaceTag, number>();
 
@@ -50,10 +53,15 @@ export class Overlap {
   /** A tunnel is wanted no more. False: it may go at once. */
   goes(tag: InterfaceTag, now_ms: number): boolean {
     if (!this.#waiting.has(tag)) this.#fresh.delete(tag);
-    if (this.#settings.linger_ms === 0) return false;
-    this.#leaving.delete(tag);
-    this.#leaving.set(tag, now_ms + this.#settings.linger_ms);
+    if (this.#settings.linger_ms === 0 && !this.#needed.has(tag)) return false;
+    this.#linger(tag, now_ms);
     return true;
+  }
+
+  #linger(tag: InterfaceTag, now_ms: number): void {
+    const { lead_ms, linger_ms } = this.#settings;
+    this.#leaving.delete(tag);
+    this.#leaving.set(tag, now_ms + (linger_ms === 0 ? lead_ms : linger_ms));
   }
 
   /** Whether this version of a route waits, since `before` leads to the same node in another way. The last one alone counts. */
@@ -66,7 +74,9 @@ export class Overlap {
     if (to?.via !== 'interface' || !this.#fresh.has(to.interface)) return false;
     if (nextHop(from) !== to.next_hop || (from?.via === 'interface' && from.interface === to.interface))
       return false;
-    this.#moves.set(key, { route, to: to.interface });
+    const by = from?.via === 'interface' ? from.interface : undefined;
+    this.#moves.set(key, { route, to: to.interface, from: by });
+    if (by !== undefined) this.#needed.set(by, (this.#needed.get(by) ?? 0) + 1);
     const waiting = this.#waiting.get(to.interface);
     if (waiting === undefined) this.#waiting.set(to.interface, new Set([key]));
     else waiting.add(key);
@@ -78,9 +88,17 @@ export class Overlap {
     const move = this.#moves.get(key);
     if (move === undefined) return;
     this.#moves.delete(key);
+    this.#release(move);
     const waiting = this.#waiting.get(move.to);
     waiting?.delete(key);
     if (waiting?.size === 0) this.#waiting.delete(move.to);
+  }
+
+  #release({ from }: Move): void {
+    if (from === undefined) return;
+    const needed = this.#needed.get(from) ?? 0;
+    if (needed <= 1) this.#needed.delete(from);
+    else this.#needed.set(from, needed - 1);
   }
 
   /** What need not wait any longer; `now_ms` infinite: all of it. */
@@ -88,12 +106,20 @@ export class Overlap {
     const routes: Route[] = [];
     for (const tag of takeDue(this.#fresh, now_ms)) {
       for (const key of this.#waiting.get(tag) ?? []) {
-        routes.push(this.#moves.get(key)!.route);
+        const move = this.#moves.get(key)!;
+        routes.push(move.route);
         this.#moves.delete(key);
+        this.#release(move);
       }
       this.#waiting.delete(tag);
     }
-    return { routes, tunnels: takeDue(this.#leaving, now_ms) };
+    const tunnels = takeDue(this.#leaving, now_ms).filter((tag) => {
+      if (!this.#needed.has(tag)) return true;
+      // What leads by it was told to move again and again.
+      this.#linger(tag, now_ms);
+      return false;
+    });
+    return { routes, tunnels };
   }
 
   /** When something is due next. */

@@ -99,7 +99,12 @@ export class RouteWriter implements Sink {
     if (tag === undefined) {
       this.#overlap.forget(keyOf(object));
       this.#model.unwant(keyOf(object));
-    } else if (this.#overlap.goes(tag, this.#now_ms)) this.#wake();
+    } else this.#retire(tag);
+  }
+
+  /** The other end may still send by this tunnel, and a route may still lead by it. */
+  #retire(tag: InterfaceTag): void {
+    if (this.#overlap.goes(tag, this.#now_ms)) this.#wake();
     else this.#unwantTunnel(tag);
   }
 
@@ -247,7 +252,7 @@ export class RouteWriter implements Sink {
       return true;
     }
     if (!this.#told || this.#kept_tunnels.size === 0) return false;
-    for (const tag of this.#kept_tunnels) this.#unwantTunnel(tag);
+    for (const tag of this.#kept_tunnels) this.#retire(tag);
     this.#kept_tunnels.clear();
     return true;
   }

@@ -716,6 +716,68 @@ t.test('routes of an earlier life move from its tunnels to others without a gap'
   t.strictSame(lab.deadly, []);
 });
 
+t.test(
+  'a restart with another mode is no gap either: tunnels of an earlier life go after the move',
+  async (t) => {
+    const objects = await leftovers(t);
+    for (const linger_ms of [10_000, 0]) {
+      const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms } }, (lab) => {
+        lab.vpp = new StrictVpp(objects);
+      });
+      await lab.ready();
+      await lab.synced([vxlan, pool('10.245.0.0/16', { vxlan: 'Always' })]);
+      await lab.routes({
+        '10.244.1.0/26': '10.9.0.2',
+        '10.244.2.0/26': '10.9.0.3',
+        '10.245.1.0/26': '10.9.0.2',
+      });
+      await lab.moment();
+      t.equal(lab.path('10.244.1.0/26'), 'vxlan-4096-10.9.0.2 10.9.0.2', 'by one that was there');
+      t.equal(lab.path('10.244.2.0/26'), 'ipip-10.9.0.3 10.9.0.3');
+      await lab.moment(1500);
+      t.equal(lab.path('10.244.2.0/26'), 'ipip-10.9.0.3 10.9.0.3');
+      await lab.moment(600);
+      t.equal(lab.path('10.244.2.0/26'), 'vxlan-4096-10.9.0.3 10.9.0.3');
+      t.equal(
+        lab.keys.includes('ipip_tunnel:ipip-10.9.0.3'),
+        linger_ms > 0,
+        'the other end may still send by it',
+      );
+      await lab.moment(20_000);
+      t.notOk(lab.keys.some((key) => key.includes('ipip')));
+      t.notOk(
+        lab.takeDone().some((text) => /^remove route:connectivity\/0\/10.24/.test(text)),
+        'no route was gone',
+      );
+      t.strictSame(lab.deadly, []);
+    }
+  },
+);
+
+t.test('a route told to move again and again keeps its way until it has moved', async (t) => {
+  const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms: 10_000 } });
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment();
+  for (let vni = 1; vni < 12; vni += 1) {
+    await lab.told('FelixConfiguration', { default: { vxlan_vni: vni } });
+    await lab.told('IPPool', { [vxlan.name]: vxlan });
+    await lab.moment(1500);
+    t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.1 10.9.0.1');
+    t.ok(lab.keys.includes('ipip_tunnel:ipip-10.9.0.1'), `${vni}`);
+  }
+  await lab.moment(600);
+  t.equal(lab.path('10.244.1.0/26'), 'vxlan-11-10.9.0.1 10.9.0.1');
+  await lab.moment(20_000);
+  t.strictSame(
+    lab.keys.filter((key) => /_tunnel:/.test(key)),
+    ['vxlan_tunnel:vxlan-11-10.9.0.1'],
+  );
+  t.notOk(lab.takeDone().some((text) => text.startsWith('remove route:connectivity/0')));
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('what was to go with a VPP is not made in the next one', async (t) => {
   const objects = await leftovers(t);
   const lab = await Lab.start(t, {}, (lab) => {
