@@ -146,7 +146,7 @@ class Actor {
         changed.set(blockAt(n), hop === undefined ? undefined : { prefix: blockAt(n), next_hop: hop });
       }
       const synced = at + told_at_once >= count;
-      await this.#ask((reply) => ({ type: 'RemoteRoutes', changed, synced, reply }));
+      await this.#ask((reply) => ({ type: 'RemoteRoutes', begins: false, changed, synced, reply }));
     }
   }
 

@@ -152,6 +152,8 @@ class Bgp implements Actor<BgpMessage> {
   private next_poll: { readonly at_ms: number; readonly timer: Timer } | undefined;
   private sending: Promise<void> | undefined;
   private told_synced = false;
+  /** Connectivity has taken in something of this life. */
+  private told = false;
   private last_path_ms = 0;
 
   constructor(
@@ -451,10 +453,11 @@ class Bgp implements Actor<BgpMessage> {
       try {
         await ctx.ask(
           this.deps.connectivity,
-          (reply) => ({ type: 'RemoteRoutes' as const, changed, synced, reply }),
+          (reply) => ({ type: 'RemoteRoutes' as const, begins: !this.told, changed, synced, reply }),
           settings.tell_ms,
         );
         this.told_synced = synced;
+        this.told = true;
       } catch (error) {
         table.giveBack(changed);
         ctx.log.debug({ err: error }, 'bgp(tell) connectivity has not taken routes in');

@@ -20,6 +20,8 @@ export interface RemoteRoute {
  */
 export interface RemoteRoutes {
   readonly type: 'RemoteRoutes';
+  /** The first of a life of its source, which tells everything again; it may be told twice where the answer was lost. */
+  readonly begins: boolean;
   readonly changed: ReadonlyMap<string, RemoteRoute | undefined>;
   /**
    * The source has told all that there is. For BGP: its table was told, and every configured peer has come up and sent End-of-RIB, or its

@@ -15,12 +15,12 @@ export class RemoteSource {
    * may have their turn.
    */
   *take(
-    { changed, synced }: Pick<RemoteRoutes, 'changed' | 'synced'>,
+    { begins, changed, synced }: Pick<RemoteRoutes, 'begins' | 'changed' | 'synced'>,
     known: () => Iterable<string>,
     set: (prefix: string, next_hop: string | undefined) => void,
     piece: number,
   ): Iterable<void> {
-    if (!synced && this.#synced) {
+    if (begins) {
       this.#synced = false;
       this.#old = new Set(known());
     }

@@ -184,6 +184,7 @@ t.test('best paths are told, one message at a time, and synced when the peers ha
   const first = await connectivity.message('RemoteRoutes');
   t.same([...first.changed], [['10.1.8.0/26', { prefix: '10.1.8.0/26', next_hop: '10.0.0.9' }]]);
   t.equal(first.synced, false);
+  t.equal(first.begins, true);
   await connectivity.none();
   t.equal(daemon.taken, 3, 'gobgpd is read on when the last was taken in');
   first.reply.resolve();
@@ -213,7 +214,15 @@ t.test('what connectivity does not take in is told again', async (t) => {
   await connectivity.refuse('RemoteRoutes', new Error('busy'));
   await connectivity.none();
   await clock.advance(1000);
-  t.same(await routes(), ['10.1.8.0/26 10.0.0.9']);
+  const again = await connectivity.message('RemoteRoutes');
+  t.same([...again.changed.keys()], ['10.1.8.0/26']);
+  t.equal(again.begins, true, 'nobody knows of this life yet');
+  again.reply.resolve();
+  daemon.paths(remote('10.1.9.0/26'));
+  const next = await connectivity.message('RemoteRoutes');
+  t.equal(next.begins, false);
+  next.reply.resolve();
+  t.same(await routes(), []);
 });
 
 t.test('a gobgpd that dies costs no route; what its peers do not tell again goes', async (t) => {

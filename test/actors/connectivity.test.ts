@@ -174,14 +174,19 @@ class Lab {
     }
   }
 
-  async routes(routes: Readonly<Record<string, string | undefined>>, synced = true): Promise<void> {
+  /** A life of the source begins with this. */
+  async routes(
+    routes: Readonly<Record<string, string | undefined>>,
+    synced = true,
+    begins = false,
+  ): Promise<void> {
     const changed = new Map<string, RemoteRoute | undefined>(
       Object.entries(routes).map(([prefix, next_hop]) => [
         prefix,
         next_hop === undefined ? undefined : { prefix, next_hop },
       ]),
     );
-    await this.kit.ask((reply) => ({ type: 'RemoteRoutes', changed, synced, reply }));
+    await this.kit.ask((reply) => ({ type: 'RemoteRoutes', begins, changed, synced, reply }));
   }
 
   /** A moment passes, and all that follows. */
@@ -861,7 +866,7 @@ t.test('a bgp actor that begins anew keeps its routes until it has told all agai
   await lab.routes({ '10.244.1.0/26': '10.0.0.2', '10.244.2.0/26': '10.0.0.2' });
   await lab.moment();
   lab.takeDone();
-  await lab.routes({}, false);
+  await lab.routes({}, false, true);
   await lab.routes({ '10.244.1.0/26': '10.0.0.2' }, false);
   await lab.moment();
   t.strictSame(lab.takeDone(), []);
@@ -871,6 +876,27 @@ t.test('a bgp actor that begins anew keeps its routes until it has told all agai
     'add route:connectivity/0/10.244.3.0/26',
     'remove route:connectivity/0/10.244.2.0/26',
   ]);
+});
+
+t.test('of a bgp actor that begins anew nothing stays, however far the lives before have come', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  const kept = (): readonly string[] => [1, 2, 3].map((n) => lab.path(`10.244.${n}.0/26`) ?? 'none');
+  await lab.routes({ '10.244.1.0/26': '10.0.0.2' }, false, true);
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' }, false, true);
+  await lab.moment();
+  t.strictSame(kept(), ['10.0.0.2', '10.0.0.2', 'none'], 'until the one that lives has told all');
+  t.match(await lab.describe(), { unsynced: ['BGP'] });
+  await lab.routes({ '10.244.3.0/26': '10.0.0.3' });
+  await lab.moment();
+  t.strictSame(kept(), ['none', '10.0.0.2', '10.0.0.3'], 'the first had not told all');
+  await lab.routes({ '10.244.3.0/26': '10.0.0.3' }, true, true);
+  await lab.moment();
+  t.strictSame(kept(), ['none', 'none', '10.0.0.3'], 'the next tells all at once');
+  await lab.routes({}, true, true);
+  await lab.moment();
+  t.strictSame(kept(), ['none', 'none', 'none'], 'or that there is nothing');
 });
 
 t.test('tunnels are made anew when the own address changes', async (t) => {
