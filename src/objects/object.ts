@@ -160,3 +160,8 @@ export function hangsOn(other: VppObject, carrier: VppObject): boolean {
 export function isDangling(object: VppObject): boolean {
   return interfacesUsed(object).some((tag) => tag.startsWith(dangling_prefix));
 }
+
+/** An interface that VPP has and that nobody has completed: without a tag, so that it is shown by its index (`vpp-conn/observe`). */
+export function isHalfMade(object: VppObject): boolean {
+  return interfaceMade(object)?.startsWith(dangling_prefix) === true;
+}

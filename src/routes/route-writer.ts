@@ -8,7 +8,14 @@ import type { Sink } from '../desired/connectivity.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import { interfaceMade, isDangling, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
+import {
+  interfaceMade,
+  isDangling,
+  isHalfMade,
+  keyOf,
+  type ObjectKey,
+  type VppObject,
+} from '../objects/object.js';
 import { tunnelKeys } from '../objects/tunnels.js';
 import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
@@ -213,11 +220,11 @@ export class RouteWriter implements Sink {
     this.#reading = false;
   }
 
-  /** What an earlier life has left stays, but for what refers to nothing: that is in the way of whatever comes. */
+  /** What an earlier life has left stays, but for what refers to nothing or was not completed: that is in the way of whatever comes. */
   #seen(object: VppObject, unsure: boolean): void {
     const model = this.#model;
     model.seen(object, unsure);
-    if (isDangling(object)) return;
+    if (isDangling(object) || isHalfMade(object)) return;
     const key = keyOf(object);
     if (model.wanted(key) !== undefined) return;
     model.want(object);

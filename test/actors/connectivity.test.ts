@@ -859,6 +859,24 @@ t.test(
   },
 );
 
+t.test('a tunnel that an earlier life has not completed is made anew before all is told', async (t) => {
+  const half: readonly VppObject[] = [
+    { kind: 'ipip_tunnel', tag: '#7', src: '10.0.0.1', dst: '10.9.0.2' },
+    { kind: 'vxlan_tunnel', tag: '#8', src: '10.0.0.1', dst: '10.9.0.2', vni: 4096, port: 4789 },
+  ];
+  const lab = await Lab.start(t, {}, (lab) => {
+    lab.vpp = new StrictVpp([...lab.vpp.objects, ...half]);
+  });
+  await lab.ready();
+  await lab.synced([ipip, pool('10.245.0.0/16', { vxlan: 'Always' })], ['BGPConfiguration']);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.2', '10.245.1.0/26': '10.9.0.2' }, false);
+  await lab.moment();
+  t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+  t.equal(lab.path('10.245.1.0/26'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  t.notOk(lab.keys.some((key) => key.includes('#')));
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('a bgp actor that begins anew keeps its routes until it has told all again', async (t) => {
   const lab = await Lab.start(t);
   await lab.ready();

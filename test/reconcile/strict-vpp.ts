@@ -13,6 +13,13 @@ import {
 } from '../../src/objects/object.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 
+/** By what VPP tells a tunnel from others. */
+function endsOf(object: VppObject): string | undefined {
+  if (object.kind === 'ipip_tunnel') return `ipip ${object.src} ${object.dst}`;
+  if (object.kind !== 'vxlan_tunnel') return undefined;
+  return `vxlan ${object.src} ${object.dst} ${object.vni} ${object.port}`;
+}
+
 export class StrictVpp {
   readonly #objects: Map<string, VppObject>;
   /** Interfaces that have some cnat bit, which outlives them. */
@@ -69,6 +76,9 @@ export class StrictVpp {
     if (object.kind === 'unnumbered') must(!this.#isUp(object.interface), 'up before it takes part in IP');
     if (old !== undefined) must(!isDangling(old), 'is a path to an interface that is gone: a permanent drop');
     must(interfaceMade(object) === undefined || old === undefined, 'the interface is there already');
+    const ends = endsOf(object);
+    if (ends !== undefined)
+      must(!this.#has((o) => endsOf(o) === ends), `there is a tunnel with these ends already: ${ends}`);
     for (const tag of interfacesUsed(object)) must(this.#interface(tag), `there is no interface ${tag}`);
     if (object.kind === 'table') must(old === undefined, 'the table would be shared');
     if (object.kind === 'interface_table') {
