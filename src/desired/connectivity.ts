@@ -226,6 +226,8 @@ export class Connectivity {
     if (entry.fault === undefined) this.#faulty.delete(entry);
     else this.#faulty.add(entry);
     this.#want(entry, paths, sink);
+    // Behind the first route, so that it is known whether that one moves here from another way.
+    if (entry.tunnel !== undefined) this.#routeNode(entry.tunnel.hop, sink);
     if (before !== undefined) this.#leave(before, sink);
     if (hop === undefined && !entry.dropped) this.#forget(entry);
   }
@@ -312,7 +314,6 @@ export class Connectivity {
       hop.tunnels.set(tunnel.tag, used);
       this.#tunnel_count += 1;
       for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
-      this.#routeNode(hop, sink);
     }
     used.routes += 1;
     return used;

@@ -3,6 +3,7 @@
  * yet, nor take away the one by which the other end still sends: a route waits on its old way until the new tunnel has been there for a
  * moment, and an old tunnel lingers. Pure: the caller has the time.
  */
+import { pods_table } from '../desired/tables.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
@@ -64,23 +65,36 @@ export class Overlap {
     this.#leaving.set(tag, now_ms + (linger_ms === 0 ? lead_ms : linger_ms));
   }
 
-  /** Whether this version of a route waits, since `before` leads to the same node in another way. The last one alone counts. */
+  /**
+   * Whether this version of a route waits, since `before` leads to the same node in another way; for the route to the node itself, of which
+   * there is none without a tunnel, whether another one waits. The last one alone counts.
+   */
   holds(route: VppObject, before: VppObject | undefined): boolean {
     const key = keyOf(route);
     this.forget(key);
-    if (this.#fresh.size === 0 || route.kind !== 'route' || before?.kind !== 'route') return false;
+    if (this.#fresh.size === 0 || route.kind !== 'route') return false;
     const [to] = route.paths;
-    const [from] = before.paths;
     if (to?.via !== 'interface' || !this.#fresh.has(to.interface)) return false;
+    if (before?.kind !== 'route') {
+      const waits = route.table_id === pods_table && this.#waiting.has(to.interface);
+      if (waits) this.#wait(key, { route, to: to.interface, from: undefined });
+      return waits;
+    }
+    const [from] = before.paths;
     if (nextHop(from) !== to.next_hop || (from?.via === 'interface' && from.interface === to.interface))
       return false;
     const by = from?.via === 'interface' ? from.interface : undefined;
-    this.#moves.set(key, { route, to: to.interface, from: by });
-    if (by !== undefined) this.#needed.set(by, (this.#needed.get(by) ?? 0) + 1);
-    const waiting = this.#waiting.get(to.interface);
-    if (waiting === undefined) this.#waiting.set(to.interface, new Set([key]));
-    else waiting.add(key);
+    this.#wait(key, { route, to: to.interface, from: by });
     return true;
+  }
+
+  #wait(key: ObjectKey, move: Move): void {
+    const { from, to } = move;
+    this.#moves.set(key, move);
+    if (from !== undefined) this.#needed.set(from, (this.#needed.get(from) ?? 0) + 1);
+    const waiting = this.#waiting.get(to);
+    if (waiting === undefined) this.#waiting.set(to, new Set([key]));
+    else waiting.add(key);
   }
 
   /** It is wanted no more. */

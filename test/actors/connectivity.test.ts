@@ -429,6 +429,35 @@ t.test('nodes hear of a change one after the other: both ways are there for a wh
   await lab.moment(20_000);
   t.equal(way(), undefined);
 
+  // From no tunnel: neither pods nor the node itself are reached by what the other end may not have yet.
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment(20_000);
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  t.ok(there(old));
+  t.equal(way(), '10.9.0.1');
+  t.equal(lab.path('10.9.0.1/32', 2), undefined);
+  await lab.moment(2000);
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1');
+  t.equal(lab.path('10.9.0.1/32', 2), 'ipip-10.9.0.1 10.9.0.1');
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment(20_000);
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment(20_000);
+  t.equal(lab.path('10.9.0.1/32', 2), undefined, 'what has waited is void');
+  await lab.routes({ '10.244.1.0/26': undefined });
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment(20_000);
+
+  // The first route waits for nobody, nor does that to its node.
+  await lab.routes({ '10.244.5.0/26': '10.9.0.5' });
+  await lab.moment();
+  t.equal(lab.path('10.9.0.5/32', 2), 'vxlan-4096-10.9.0.5 10.9.0.5');
+  await lab.routes({ '10.244.5.0/26': undefined });
+
   // Another VPP has no old way.
   await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
   await lab.moment(20_000);
