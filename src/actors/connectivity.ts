@@ -5,9 +5,9 @@
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { Timer } from '../clock.js';
-import { Connectivity } from '../desired/connectivity.js';
+import { Connectivity, type Drop } from '../desired/connectivity.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
-import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
+import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { NodeAddresses } from '../desired/node-addresses.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
@@ -77,6 +77,11 @@ export function connectivityActor(
       return actor;
     },
   };
+}
+
+function dropOf(local: LocalPrefix | undefined): Drop | undefined {
+  if (local?.dropped !== true) return undefined;
+  return { source: local.source === 'service' ? 'service' : 'block', by: local.by };
 }
 
 class ConnectivityActor implements Actor<ConnectivityMessage> {
@@ -240,7 +245,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         return;
       case 'Node':
         for (const [name, node] of change.changed) {
-          this.nodes.set(name, node);
+          for (const address of this.nodes.set(name, node))
+            this.plan.setNode(address, this.nodes.has(address));
           this.ipam?.setNode(name, node);
         }
         return;
@@ -289,7 +295,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     let is_done = true;
     if (this.needed.every((kind) => this.synced.has(kind)) && this.node !== undefined) {
       for (const [prefix, next_hop] of this.ipam?.changes() ?? []) plan.setRoute(prefix, next_hop);
-      for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, local?.dropped ?? false);
+      for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = plan.plan(piece, writer);
       writer.allTold(is_done && this.unsynced().length === 0);
     }

@@ -38,6 +38,13 @@ export interface Sink {
   unwant(object: VppObject): void;
 }
 
+/** Why what has no longer route in a prefix is dropped: it is an own block, or one of services that this node announces. */
+export interface Drop {
+  readonly source: 'block' | 'service';
+  /** The object that says so, as people name it. */
+  readonly by: string;
+}
+
 /** A prefix that somebody has told of. */
 class Entry implements Bits {
   readonly bytes: string;
@@ -47,7 +54,7 @@ class Entry implements Bits {
   way: Way | undefined;
   way_hop: Hop | undefined;
   /** Where no route holds, its packets are dropped. */
-  dropped = false;
+  drop: Drop | undefined;
   /** What is wanted for it by now, and the tunnel that it goes by. */
   route: Route | undefined;
   tunnel: Use | undefined;
@@ -88,6 +95,10 @@ class Hop implements Bits {
   }
 }
 
+interface NodeAddress extends Bits {
+  readonly address: string;
+}
+
 /** A tunnel that is in use. */
 class Use {
   readonly paths: Paths;
@@ -108,6 +119,11 @@ export class Connectivity {
   readonly #within = new PrefixIndex<Entry>();
   readonly #hops = new Map<string, Hop>();
   readonly #ends = new AddressIndex<Hop>();
+  /** Addresses of nodes, this one's among them. */
+  readonly #nodes = new Map<string, NodeAddress>();
+  readonly #node_index = new AddressIndex<NodeAddress>();
+  /** Drops that would cut something off. */
+  readonly #undropped = new Set<Entry>();
   /** To be planned. */
   readonly #touched = new Set<Entry>();
   /** Tunnels of these are to be looked at. */
@@ -144,12 +160,27 @@ export class Connectivity {
   }
 
   /** What has no longer route within this canonical prefix is dropped, unless a route to the prefix itself leads elsewhere. */
-  setDropped(prefix: string, dropped: boolean): void {
+  setDropped(prefix: string, drop: Drop | undefined): void {
     const entry = this.#entries.get(prefix);
-    if ((entry?.dropped ?? false) === dropped) return;
+    if (entry?.drop?.source === drop?.source && entry?.drop?.by === drop?.by) return;
     const told = entry ?? this.#entry(prefix);
-    told.dropped = dropped;
+    told.drop = drop;
     this.#touched.add(told);
+  }
+
+  /** A node has this address, whether a route leads to it or not. Any text is taken. */
+  setNode(address_text: string, there: boolean): void {
+    const address = canonicalAddress(address_text);
+    if (address === undefined || this.#nodes.has(address) === there) return;
+    const node = this.#nodes.get(address) ?? { address, ...bitsOf(address) };
+    if (there) {
+      this.#nodes.set(address, node);
+      this.#node_index.add(node);
+    } else {
+      this.#nodes.delete(address);
+      this.#node_index.delete(node);
+    }
+    this.#touchDrops(this.#holders(node));
   }
 
   setPool(name: string, pool: IpPool | undefined): void {
@@ -210,7 +241,7 @@ export class Connectivity {
     const before = entry.tunnel;
     entry.tunnel = undefined;
     entry.fault = undefined;
-    let paths = entry.dropped ? drop_paths : undefined;
+    let paths: Paths | undefined;
     const far = hop !== undefined && way === 'flat' && outlook.isFar(hop);
     if (far !== entry.far) this.#far_count += far ? 1 : -1;
     entry.far = far;
@@ -225,11 +256,43 @@ export class Connectivity {
     } else if (way !== undefined) entry.fault = way as RouteFault;
     if (entry.fault === undefined) this.#faulty.delete(entry);
     else this.#faulty.add(entry);
-    this.#want(entry, paths, sink);
+    this.#want(entry, paths ?? this.#dropOf(entry), sink);
     // Behind the first route, so that it is known whether that one moves here from another way.
     if (entry.tunnel !== undefined) this.#routeNode(entry.tunnel.hop, sink);
     if (before !== undefined) this.#leave(before, sink);
-    if (hop === undefined && !entry.dropped) this.#forget(entry);
+    if (paths !== undefined) this.#undropped.delete(entry);
+    if (hop === undefined && entry.drop === undefined) this.#forget(entry);
+  }
+
+  // --- drops
+
+  /** Where it may be dropped. Of an address in it that may not, it is told. */
+  #dropOf(entry: Entry): Paths | undefined {
+    const is_harmful = entry.drop !== undefined && this.#cutOff(entry) !== undefined;
+    if (is_harmful) this.#undropped.add(entry);
+    else this.#undropped.delete(entry);
+    return entry.drop === undefined || is_harmful ? undefined : drop_paths;
+  }
+
+  /** What would not be reached any more: a node, or the next hop of a route. One in an own block is a pod, which has a longer route. */
+  #cutOff(entry: Entry): string | undefined {
+    let first: string | undefined;
+    const ends = entry.drop?.source === 'service' ? this.#ends.within(entry) : [];
+    for (const all of [this.#node_index.within(entry), ends])
+      for (const { address } of all) if (first === undefined || address < first) first = address;
+    return first;
+  }
+
+  #touchDrops(holders: Iterable<Entry>): void {
+    for (const entry of holders) if (entry.drop !== undefined) this.#touched.add(entry);
+  }
+
+  /** Those that have this address in their prefix. */
+  *#holders(of: Bits & { readonly address: string }): Iterable<Entry> {
+    for (const length of this.#ends.lengths(of)) {
+      const holder = this.#entries.get(canonicalPrefix(`${of.address}/${length}`)!);
+      if (holder !== undefined) yield holder;
+    }
   }
 
   // --- tunnels through tunnels: VPP dies of a packet that would go round in them
@@ -257,7 +320,7 @@ export class Connectivity {
     entry.tunnel = undefined;
     entry.fault = 'through_tunnel';
     this.#faulty.add(entry);
-    this.#want(entry, entry.dropped ? drop_paths : undefined, sink);
+    this.#want(entry, this.#dropOf(entry), sink);
     this.#leave(tunnel, sink);
   }
 
@@ -375,10 +438,8 @@ export class Connectivity {
     const hop = new Hop(address);
     this.#hops.set(address, hop);
     this.#ends.add(hop);
-    for (const length of this.#ends.lengths(hop)) {
-      const holder = this.#entries.get(canonicalPrefix(`${address}/${length}`)!);
-      if (holder !== undefined) hop.holders.add(holder);
-    }
+    for (const holder of this.#holders(hop)) hop.holders.add(holder);
+    this.#touchDrops(hop.holders);
     return hop;
   }
 
@@ -391,6 +452,7 @@ export class Connectivity {
     if (hop.entries.size > 0 || hop.tunnels.size > 0) return;
     this.#hops.delete(hop.address);
     this.#ends.delete(hop);
+    this.#touchDrops(hop.holders);
   }
 
   // --- for people
@@ -404,7 +466,7 @@ export class Connectivity {
       tunnels: this.#tunnel_count,
       next_hops: this.#hops.size,
       pools: this.#pools.count,
-      faulty: this.#faulty.size + this.#senseless.size,
+      faulty: this.#faulty.size + this.#senseless.size + this.#undropped.size,
     };
   }
 
@@ -413,6 +475,12 @@ export class Connectivity {
     yield* this.#pools.faults();
     for (const [prefix, { next_hop, fault }] of this.#senseless) {
       yield [`route ${prefix.slice(0, 64)}`, routeFaultText(fault, next_hop.slice(0, 64))];
+    }
+    for (const entry of this.#undropped) {
+      yield [
+        entry.drop?.by ?? `route ${entry.prefix}`,
+        `has ${entry.prefix}, with ${this.#cutOff(entry)} in it, to which packets go from here: what no service has is not dropped; take that address out`,
+      ];
     }
     for (const { prefix, fault, next_hop } of this.#faulty) {
       if (fault !== undefined && next_hop !== undefined)

@@ -15,8 +15,10 @@ export class NodeAddresses {
   /** Addresses that several have. */
   readonly #shared = new Set<string>();
 
-  set(name: string, node: CalicoNode | undefined): void {
-    for (const address of this.#nodes.get(name) ?? []) {
+  /** Answers addresses that may be a node's no more, or are one's by now: ask `has`. */
+  set(name: string, node: CalicoNode | undefined): Iterable<string> {
+    const before = this.#nodes.get(name) ?? [];
+    for (const address of before) {
       const names = this.#names.get(address);
       names?.delete(name);
       if (names?.size === 0) this.#names.delete(address);
@@ -24,7 +26,7 @@ export class NodeAddresses {
     }
     if (node === undefined) {
       this.#nodes.delete(name);
-      return;
+      return before;
     }
     const addresses = families.flatMap((family) => addressOf(node, family) ?? []);
     this.#nodes.set(name, addresses);
@@ -33,6 +35,11 @@ export class NodeAddresses {
       this.#names.set(address, names.add(name));
       if (names.size > 1) this.#shared.add(address);
     }
+    return [...before, ...addresses];
+  }
+
+  has(address: string): boolean {
+    return this.#names.has(address);
   }
 
   /** The node that has this address; of several, the first by name. */

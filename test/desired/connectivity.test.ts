@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { EncapsulationMode, IpPool } from '../../src/calico/kinds/ip-pool.js';
-import { Connectivity } from '../../src/desired/connectivity.js';
+import { Connectivity, type Drop } from '../../src/desired/connectivity.js';
 import {
   Outlook,
   type OwnNode,
@@ -34,6 +34,9 @@ function pool(prefix: string, changes: Partial<IpPool> = {}): IpPool {
     ...changes,
   };
 }
+
+const block: Drop = { source: 'block', by: 'BlockAffinity own' };
+const services: Drop = { source: 'service', by: 'BGPConfiguration default' };
 
 /** Keeps what is wanted, and refuses what would hurt whoever programs it: a route through a tunnel that is not wanted. */
 class Wanted {
@@ -529,7 +532,7 @@ t.test(
   'an own block is dropped where nothing longer holds; a route to the same prefix goes before',
   async (t) => {
     const lab = new Lab();
-    lab.plan.setDropped('10.244.1.0/26', true);
+    lab.plan.setDropped('10.244.1.0/26', block);
     lab.all();
     t.equal(lab.wanted.path('10.244.1.0/26'), 'drop');
     lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
@@ -539,11 +542,61 @@ t.test(
     lab.all();
     t.equal(lab.wanted.path('10.244.1.0/26'), 'drop', 'one that must not be is none');
     lab.plan.setRoute('10.244.1.0/26', undefined);
-    lab.plan.setDropped('10.244.1.0/26', false);
+    lab.plan.setDropped('10.244.1.0/26', undefined);
     lab.all();
     t.strictSame(lab.wanted.keys, []);
   },
 );
+
+t.test('nothing is dropped in which a node is, or the next hop of a route', async (t) => {
+  const lab = new Lab();
+  const faults = (): readonly string[] => Object.keys(lab.faults);
+  lab.plan.setDropped('10.0.0.0/8', services);
+  lab.plan.setDropped('10.96.0.0/12', { ...services, by: 'BGPConfiguration other' });
+  lab.plan.setDropped('10.244.1.0/26', block);
+  lab.all();
+  t.equal(lab.wanted.path('10.0.0.0/8'), 'drop');
+  lab.plan.setNode('10.9.0.2', true);
+  lab.all();
+  t.equal(lab.wanted.path('10.0.0.0/8'), undefined);
+  t.match(lab.faults, { 'BGPConfiguration default': /10\.0\.0\.0\/8, with 10\.9\.0\.2 in it/ });
+  t.equal(lab.plan.counts.faulty, 1);
+  t.equal(lab.wanted.path('10.96.0.0/12'), 'drop');
+  lab.plan.setNode('10.9.0.2', false);
+  lab.all();
+  t.equal(lab.wanted.path('10.0.0.0/8'), 'drop');
+
+  lab.plan.setRoute('fd10:244::/64', 'fd00::2');
+  lab.plan.setRoute('10.250.0.0/16', '10.0.0.254');
+  lab.all();
+  t.equal(lab.wanted.path('10.0.0.0/8'), undefined);
+  t.match(lab.faults, { 'BGPConfiguration default': /10\.0\.0\.254/ });
+  lab.plan.setRoute('10.250.0.0/16', undefined);
+  lab.all();
+  t.equal(lab.wanted.path('10.0.0.0/8'), 'drop');
+  t.strictSame(faults(), []);
+
+  // A pod that announces something is in a block, and has a route of its own; a node is another thing.
+  lab.plan.setRoute('10.250.0.0/16', '10.244.1.7');
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), 'drop');
+  lab.plan.setNode('10.244.1.7', true);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), undefined);
+  t.strictSame([...faults()].sort(), ['BGPConfiguration default', 'BlockAffinity own']);
+
+  // A route to the prefix itself is none of this.
+  lab.plan.setRoute('10.244.1.0/26', '10.9.0.9');
+  lab.all();
+  t.strictSame(faults(), ['BGPConfiguration default']);
+  for (const prefix of ['10.0.0.0/8', '10.244.1.0/26', '10.96.0.0/12'])
+    lab.plan.setDropped(prefix, undefined);
+  for (const prefix of ['10.244.1.0/26', '10.250.0.0/16', 'fd10:244::/64'])
+    lab.plan.setRoute(prefix, undefined);
+  lab.all();
+  t.strictSame(lab.wanted.keys, []);
+  t.match(lab.plan.counts, { faulty: 0, prefixes: 0, next_hops: 0 });
+});
 
 t.test('when the mask of the own address changes, who is in its subnet is another question', async (t) => {
   const lab = new Lab();
@@ -641,8 +694,13 @@ const steps = fc.array(
     }),
     fc.record({
       do: fc.constant('drop' as const),
-      prefix: fc.constantFrom('10.244.1.0/26', '10.244.2.0/26', 'fd10::40/122'),
-      dropped: fc.boolean(),
+      prefix: fc.constantFrom('10.244.1.0/26', '10.244.2.0/26', 'fd10::40/122', '10.9.0.0/24', '10.0.0.0/8'),
+      drop: fc.constantFrom(undefined, block, services),
+    }),
+    fc.record({
+      do: fc.constant('node' as const),
+      address: fc.constantFrom('10.244.1.5', '10.9.0.2', '10.0.0.1', 'fd10::41'),
+      there: fc.boolean(),
     }),
     fc.record({
       do: fc.constant('look' as const),
@@ -661,7 +719,8 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
       const lab = new Lab();
       const routes = new Map<string, string>();
       const pools = new Map<string, IpPool>();
-      const drops = new Set<string>();
+      const drops = new Map<string, Drop>();
+      const nodes = new Set<string>();
       let outlook: Parameters<Lab['look']>[0] = {};
       for (const step of todo) {
         switch (step.do) {
@@ -678,9 +737,14 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
             break;
           }
           case 'drop':
-            lab.plan.setDropped(step.prefix, step.dropped);
-            if (step.dropped) drops.add(step.prefix);
+            lab.plan.setDropped(step.prefix, step.drop);
+            if (step.drop) drops.set(step.prefix, step.drop);
             else drops.delete(step.prefix);
+            break;
+          case 'node':
+            lab.plan.setNode(step.address, step.there);
+            if (step.there) nodes.add(step.address);
+            else nodes.delete(step.address);
             break;
           case 'look':
             outlook = { own: step.own, settings: { vxlan_vni: step.vni, vxlan_port: step.port } };
@@ -693,7 +757,8 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
       lab.all();
       const fresh = new Lab(outlook);
       for (const [name, each] of pools) fresh.plan.setPool(name, each);
-      for (const prefix of drops) fresh.plan.setDropped(prefix, true);
+      for (const [prefix, drop] of drops) fresh.plan.setDropped(prefix, drop);
+      for (const address of nodes) fresh.plan.setNode(address, true);
       for (const [prefix, next_hop] of routes) fresh.plan.setRoute(prefix, next_hop);
       fresh.all();
       const sorted = ({ objects }: Wanted) => [...objects].sort(([a], [b]) => (a < b ? -1 : 1));
