@@ -63,6 +63,8 @@ export class RouteWriter implements Sink {
   #life = 0;
   /** Of the VPP that can be programmed. */
   #generation: number | undefined;
+  /** The last one of which was asked what it has. */
+  #begun: number | undefined;
   /** What VPP has is not known yet. */
   #reading = false;
   #flights = 0;
@@ -151,8 +153,15 @@ export class RouteWriter implements Sink {
   /** A VPP of which is not known what it has. */
   begin(generation: number): void {
     this.#void();
+    if (generation !== this.#begun) this.#renounce();
+    this.#begun = generation;
     this.#generation = generation;
-    // Another VPP need not be given what was to go; what this one still has of it is seen again.
+    this.#model.forget();
+    this.#read();
+  }
+
+  /** Another VPP need not be given what was to go, nor what was to wait; what it still has of it, being the same, is seen again. */
+  #renounce(): void {
     this.#settle(Number.POSITIVE_INFINITY);
     if (this.#told) {
       for (const key of this.#kept) this.#model.unwant(key);
@@ -160,8 +169,6 @@ export class RouteWriter implements Sink {
       for (const tag of this.#kept_tunnels) this.#unwantTunnel(tag);
       this.#kept_tunnels.clear();
     }
-    this.#model.forget();
-    this.#read();
   }
 
   /** VPP cannot be programmed. */

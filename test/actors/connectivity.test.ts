@@ -642,6 +642,31 @@ t.test('a transaction of which nothing is heard while something is refused has V
   t.equal(lab.path('10.244.1.0/26'), '10.0.0.2');
 });
 
+t.test('a lost answer in a change of mode cuts nothing short', async (t) => {
+  const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms: 10_000 } });
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment();
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  lab.holding = true;
+  await lab.routes({ '10.244.2.0/26': '10.9.0.2' });
+  await lab.moment();
+  await lab.fail(new Error('no answer in 120 s'));
+  await lab.moment(1000);
+  t.equal(lab.reads, 2);
+  t.equal(lab.path('10.244.2.0/26'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.1 10.9.0.1');
+  await lab.moment(1000);
+  t.equal(lab.path('10.244.1.0/26'), 'vxlan-4096-10.9.0.1 10.9.0.1');
+  await lab.moment(7500);
+  t.ok(lab.keys.includes('ipip_tunnel:ipip-10.9.0.1'));
+  await lab.moment(1000);
+  t.notOk(lab.keys.includes('ipip_tunnel:ipip-10.9.0.1'));
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('a VPP that does not say what it has is asked again', async (t) => {
   const lab = await Lab.start(t);
   lab.holding = true;
@@ -992,6 +1017,40 @@ t.test(
     t.strictSame(lab.deadly, []);
   },
 );
+
+t.test('addresses of services are dropped where no node is among them', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  const prefixes = ['10.0.0.0/8', '172.20.0.0/16'];
+  await lab.told('BGPConfiguration', {
+    default: {
+      name: 'default',
+      service_cluster_prefixes: [],
+      service_external_prefixes: [],
+      service_load_balancer_prefixes: prefixes,
+      load_balancer_aggregation: 'Enabled',
+    },
+  });
+  await lab.moment();
+  t.strictSame(
+    prefixes.map((prefix) => lab.path(prefix)),
+    ['drop', 'drop'],
+  );
+  await lab.told('Node', { two: nodeAt('two', '10.9.0.2') });
+  await lab.moment();
+  t.strictSame(
+    prefixes.map((prefix) => lab.path(prefix)),
+    [undefined, 'drop'],
+  );
+  t.match((await lab.describe()).faults, { 'BGPConfiguration default': /with 10\.9\.0\.2 in it/ });
+  await lab.told('Node', { two: undefined });
+  await lab.moment();
+  t.strictSame(
+    prefixes.map((prefix) => lab.path(prefix)),
+    ['drop', 'drop'],
+  );
+});
 
 t.test('without BGP routes follow from blocks and nodes', async (t) => {
   const lab = await Lab.start(t, { route_source: 'ipam' });
