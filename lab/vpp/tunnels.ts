@@ -120,6 +120,11 @@ export class Tunnels {
     );
   }
 
+  /** Undefined for an interface that is no tunnel. */
+  farEnd(sw_if_index: number): string | undefined {
+    return this.#all.get(sw_if_index)?.dst;
+  }
+
   /** Why VPP dies of a packet that takes this route. */
   doomBy(prefix: string, paths: readonly fib_path[]): string | undefined {
     const deadly = paths.some(({ sw_if_index, nh }) => {

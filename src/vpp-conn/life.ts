@@ -172,10 +172,11 @@ export class Life {
     if (host_if_name !== undefined) this.#af_packets.set(host_if_name, sw_if_index);
   }
 
-  madeTunnel(sw_if_index: number, vxlan?: VxlanEnds): void {
+  /** `dst`: its far end, where that is reached by the default table. */
+  madeTunnel(sw_if_index: number, dst: string | undefined, vxlan?: VxlanEnds): void {
     const fresh = { tables: { 4: 0, 6: 0 }, addresses: new Set<string>() };
     this.interfaces.set(sw_if_index, { ...fresh, ...(vxlan && { vxlan: true }) });
-    this.tunnel_routes.made(sw_if_index);
+    this.tunnel_routes.made(sw_if_index, dst);
     if (vxlan !== undefined) this.#vxlans.set(endsOf(vxlan), sw_if_index);
   }
 
@@ -312,11 +313,16 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
       recursive?.();
     });
   }),
-  effect(ipip_add_tunnel, (life) => ({ done: ({ sw_if_index }) => life.madeTunnel(sw_if_index) })),
+  effect(ipip_add_tunnel, (life, { tunnel: { dst, table_id } }) => ({
+    done: ({ sw_if_index }) => life.madeTunnel(sw_if_index, table_id === 0 ? dst : undefined),
+  })),
   effect(ipip_del_tunnel, deleted),
   effect(vxlan_add_del_tunnel_v3, (life, fields) =>
     (fields.is_add ?? true)
-      ? { done: ({ sw_if_index }) => life.madeTunnel(sw_if_index, fields) }
+      ? {
+          done: ({ sw_if_index }) =>
+            life.madeTunnel(sw_if_index, fields.encap_vrf_id === 0 ? fields.dst_address : undefined, fields),
+        }
       : unless(life.deleted(life.vxlan(fields))),
   ),
   effect(urpf_update_v2, urpf),

@@ -125,7 +125,14 @@ function route(
     const why = routePath(path, table_id, prefix, life);
     if (why !== undefined) return why;
   }
-  return recursive(all, src, life);
+  return around(table_id, prefix, all, life) ?? recursive(all, src, life);
+}
+
+/** VPP dies of the first packet that goes by tunnels which are led to their far ends by each other. */
+function around(table_id: number, prefix: string, all: readonly fib_path[], life: Life): Why {
+  const through = life.tunnel_routes.through({ table_id, prefix, paths: all });
+  if (through === undefined) return undefined;
+  return `${prefix} has the far end of tunnel ${through} in it, by which routes lead, and leads into a tunnel itself`;
 }
 
 /** VPP dies where two sources have such routes to one prefix, by one next hop among others. */

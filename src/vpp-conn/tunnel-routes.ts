@@ -4,6 +4,8 @@
  */
 
 import type { ip_route } from 'vpp-binapi-ts/ip';
+import { AddressIndex } from '../ip/address-index.js';
+import { type Bits, bitsOf } from '../ip/bits.js';
 import { flattened } from '../objects/object.js';
 
 export type SentRoute = Pick<ip_route, 'table_id' | 'prefix' | 'paths'> & { readonly src: number };
@@ -14,8 +16,14 @@ type RouteName = string;
 interface Tunnel {
   /** For the routes that lead by it alone, as most do: one list for all of them. */
   readonly alone: readonly number[];
+  /** Its far end, where that is reached by the default table. */
+  readonly end: End | undefined;
   /** How many routes lead by it. */
   routes: number;
+}
+
+interface End extends Bits {
+  readonly sw_if_index: number;
 }
 
 const nowhere: readonly number[] = [];
@@ -23,17 +31,39 @@ const nowhere: readonly number[] = [];
 export class TunnelRoutes {
   /** By sw_if_index. */
   readonly #tunnels = new Map<number, Tunnel>();
+  readonly #ends = new AddressIndex<End>();
   readonly #by_route = new Map<RouteName, readonly number[]>();
 
-  made(sw_if_index: number): void {
-    this.#tunnels.set(sw_if_index, { alone: [sw_if_index], routes: 0 });
+  /** `dst`: its far end, where that is reached by the default table. */
+  made(sw_if_index: number, dst: string | undefined): void {
+    const end = dst === undefined ? undefined : { sw_if_index, ...bitsOf(dst) };
+    this.#tunnels.set(sw_if_index, { alone: [sw_if_index], end, routes: 0 });
+    if (end !== undefined) this.#ends.add(end);
   }
 
   /** Answers what brings it back. */
   deleted(sw_if_index: number): () => void {
     const tunnel = this.#tunnels.get(sw_if_index);
     if (!this.#tunnels.delete(sw_if_index) || tunnel === undefined) return () => undefined;
-    return () => this.#tunnels.set(sw_if_index, tunnel);
+    const { end } = tunnel;
+    if (end !== undefined) this.#ends.delete(end);
+    return () => {
+      this.#tunnels.set(sw_if_index, tunnel);
+      if (end !== undefined) this.#ends.add(end);
+    };
+  }
+
+  /**
+   * Another tunnel that has routes, whose far end this one would lead into a tunnel. Where tunnels lead to their far ends by each other the
+   * last route of the round is such a one.
+   */
+  through({ table_id, prefix, paths }: Pick<SentRoute, 'table_id' | 'prefix' | 'paths'>): number | undefined {
+    if (table_id !== 0 || this.#tunnels.size < 2) return undefined;
+    const by = paths.find(({ sw_if_index }) => this.#tunnels.has(sw_if_index))?.sw_if_index;
+    if (by === undefined) return undefined;
+    for (const { sw_if_index } of this.#ends.within(bitsOf(prefix)))
+      if (sw_if_index !== by && this.#tunnels.get(sw_if_index)!.routes > 0) return sw_if_index;
+    return undefined;
   }
 
   /** The request leaves. Answers what brings back what was before; undefined where nothing of this changes. */

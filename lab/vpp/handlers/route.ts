@@ -179,11 +179,30 @@ function changeRoute(
     const entry = is_multipath
       ? vpp.fib.addPaths(table, prefix, from, paths)
       : vpp.fib.set(table, prefix, from, paths);
-    vpp.doom ??= vpp.tunnels.doomBy(prefix, paths);
+    vpp.doom ??= vpp.tunnels.doomBy(prefix, paths) ?? (table_id === 0 ? doomAround(vpp, paths) : undefined);
     return entry.stats_index;
   }
   vpp.fib.removePaths(table, prefix, from, paths);
   return none;
+}
+
+/** Why VPP dies of a packet by this route: tunnels that are led to their far ends by each other. */
+function doomAround(vpp: VppState, paths: readonly fib_path[]): string | undefined {
+  for (const { sw_if_index } of paths) {
+    const seen = new Set([sw_if_index]);
+    for (const tunnel of seen) {
+      const end = vpp.tunnels.farEnd(tunnel);
+      const table = end === undefined ? undefined : vpp.fib.table(familyOf(end), 0);
+      if (end === undefined || table === undefined) break;
+      const entry = vpp.fib.lookup(table, hostPrefix(end), false);
+      const [by] = (entry && vpp.fib.best(entry)?.paths) ?? [];
+      // Its own far end by itself: nothing passes, and VPP lives.
+      if (by === undefined || by.sw_if_index === tunnel) break;
+      if (seen.has(by.sw_if_index)) return `tunnels ${[...seen].join()} lead to their far ends by each other`;
+      seen.add(by.sw_if_index);
+    }
+  }
+  return undefined;
 }
 
 /** VPP looks up what it knows of a source behind the end of its list: it has been seen to die of it, and not to. */

@@ -13,6 +13,7 @@ import {
   bind,
   cnat_feature,
   decap,
+  ipip,
   loopback,
   mtables,
   neighbour,
@@ -68,6 +69,24 @@ const pod_and_vxlan: readonly Step[] = [
   vxlan('10.0.0.2', '10.0.0.3'),
   unnumbered(3, 2),
   up(3),
+];
+
+/** A pod whose packets may go by IPIP to two other nodes behind a router. */
+const pod_and_two_ipip: readonly Step[] = [
+  tun(),
+  up(1),
+  address(1, '169.254.1.1/32'),
+  tap({ host_if_name: 'eth1' }),
+  up(2),
+  address(2, '10.0.0.2/24'),
+  neighbour(2, '10.0.0.254', '02:00:00:00:00:03'),
+  route(0, '0.0.0.0/0', [via(2, '10.0.0.254')]),
+  ipip('10.0.0.2', '10.1.2.5'),
+  ipip('10.0.0.2', '10.1.0.5'),
+  unnumbered(3, 2),
+  unnumbered(4, 2),
+  up(3),
+  up(4),
 ];
 
 export const sequences: readonly Sequence[] = [
@@ -257,6 +276,34 @@ export const sequences: readonly Sequence[] = [
     name: 'VXLAN without Ethernet over IPv4: a route by it with a next hop is survived',
     devices: true,
     steps: [...pod_and_vxlan, route(0, '10.1.0.0/24', [via(3, '10.0.0.3')]), traffic, tables()],
+  },
+  {
+    name: 'IPIP: two tunnels, each led to its far end by the other one, and a packet comes',
+    devices: true,
+    dies: true,
+    steps: [
+      ...pod_and_two_ipip,
+      route(0, '10.1.0.0/26', [via(3, '10.1.2.5')]),
+      route(0, '10.1.2.0/26', [via(4, '10.1.0.5')]),
+      traffic,
+      tables(),
+    ],
+  },
+  {
+    name: 'IPIP: a tunnel led to its far end by another one is survived',
+    devices: true,
+    steps: [...pod_and_two_ipip, route(0, '10.1.0.0/26', [via(3, '10.1.2.5')]), traffic, tables()],
+  },
+  {
+    name: 'IPIP: a tunnel led to its far end by a route whose next hop it leads to itself is survived',
+    devices: true,
+    steps: [
+      ...pod_and_two_ipip,
+      route(0, '10.1.0.0/26', [via(3, '10.1.2.5')]),
+      route(0, '10.1.2.0/26', [path({ nh: '10.1.0.9' })]),
+      traffic,
+      tables(),
+    ],
   },
   ...[0, 3].map(
     (flags): Sequence => ({
