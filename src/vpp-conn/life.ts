@@ -52,8 +52,8 @@ export interface KnownInterface {
   readonly tables: Record<Family, number>;
   /** Addresses with their masks. */
   readonly addresses: Set<string>;
-  /** Carries IP without Ethernet by VXLAN. */
-  readonly vxlan?: true;
+  /** Of one that carries IP without Ethernet by VXLAN: its ends, as VPP tells them apart. */
+  readonly vxlan?: string;
 }
 
 type VxlanEnds = Pick<vxlan_add_del_tunnel_v3_in, 'src_address' | 'dst_address' | 'dst_port' | 'vni'>;
@@ -175,7 +175,7 @@ export class Life {
   /** `dst`: its far end, where that is reached by the default table. */
   madeTunnel(sw_if_index: number, dst: string | undefined, vxlan?: VxlanEnds): void {
     const fresh = { tables: { 4: 0, 6: 0 }, addresses: new Set<string>() };
-    this.interfaces.set(sw_if_index, { ...fresh, ...(vxlan && { vxlan: true }) });
+    this.interfaces.set(sw_if_index, { ...fresh, ...(vxlan && { vxlan: endsOf(vxlan) }) });
     this.tunnel_routes.made(sw_if_index, dst);
     if (vxlan !== undefined) this.#vxlans.set(endsOf(vxlan), sw_if_index);
   }
@@ -184,11 +184,14 @@ export class Life {
   deleted(sw_if_index: number): () => void {
     const known = this.interfaces.get(sw_if_index);
     const restoreRoutes = this.tunnel_routes.deleted(sw_if_index);
+    const ends = known?.vxlan;
+    if (ends !== undefined) this.#vxlans.delete(ends);
     const looked_up = [...this.#urpf].filter(([key]) => key.startsWith(`${sw_if_index}/`));
     this.interfaces.delete(sw_if_index);
     for (const [key] of looked_up) this.#urpf.delete(key);
     return () => {
       restoreRoutes();
+      if (ends !== undefined) this.#vxlans.set(ends, sw_if_index);
       if (known !== undefined) this.interfaces.set(sw_if_index, known);
       for (const [key, table] of looked_up) this.#urpf.set(key, table);
     };

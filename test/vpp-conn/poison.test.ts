@@ -142,6 +142,8 @@ t.test('what is near them and survived is let pass', async (t) => {
     'of one source alone they are survived',
     'VXLAN without Ethernet over IPv4: a route by it with a next hop is survived',
     'IPIP: one for each pair of ends, found again by its index',
+    'IPIP: a tunnel led to its far end by another one is survived',
+    'IPIP: a tunnel led to its far end by a route whose next hop it leads to itself is survived',
     'an interface is deleted under the routes of two sources',
     'multicast routes are added to, need two messages to go, and are hidden by those of VPP',
     'the classifier: tables and sessions outlive what uses them, and so does the input ACL of an interface',
@@ -445,6 +447,19 @@ t.test('the families of an address tell nothing of the other one', async (t) => 
   const bound = [table(7, true, 'pod'), tun(), bind(1, true, 7)];
   t.equal(asked(...bound, route(0, '10.1.0.5/32', [via(1)])), undefined);
   t.equal(asked(table(7, false, 'sources'), tun(), urpf(1, 'LOOSE', 7, ip4), no_table(7, true)), undefined);
+});
+
+t.test('ends of a tunnel that is gone say nothing of the interface that has its index now', async (t) => {
+  const told = new Conversation();
+  const deleted = no_vxlan('10.0.0.2', '10.0.0.3');
+  t.equal(told.ask(vxlan('10.0.0.2', '10.0.0.3'), deleted), undefined);
+  told.life.madeTunnel(1, '10.0.0.4');
+  t.equal(
+    told.ask(route(0, '10.1.0.0/24', [via(1, '10.0.0.4')]), deleted),
+    undefined,
+    'VPP refuses it itself',
+  );
+  t.match(told.ask(no_ipip(1)), /still leads by tunnel 1/);
 });
 
 t.test('a tunnel does not go under its routes', async (t) => {
