@@ -10,11 +10,13 @@ import { AddressIndex } from '../ip/address-index.js';
 import { type Bits, bitsOf } from '../ip/bits.js';
 import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import { familyOf } from '../ip/text.js';
 import type { VppObject } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
 import { type GonePool, Pools } from './pools.js';
 import {
   drop_paths,
+  ip6_mtu_min,
   nodeRoute,
   type Outlook,
   type Paths,
@@ -24,6 +26,7 @@ import {
   routeTo,
   type Tunnel,
   type TunnelKind,
+  tunnelMtu,
   tunnelObjects,
   type Way,
 } from './remote-route.js';
@@ -131,6 +134,8 @@ export class Connectivity {
   readonly #faulty = new Set<Entry>();
   /** Prefixes and next hops that are none, by the text they came as. */
   readonly #senseless = new Map<string, { readonly next_hop: string; readonly fault: RouteFault }>();
+  /** By kind of tunnel and its outer family: one of them, and how many routes of IPv6 go by such. */
+  readonly #carriers6 = new Map<string, { readonly tunnel: Tunnel; readonly routes: number }>();
   #outlook: Outlook | undefined;
   #tunnel_count = 0;
   #route_count = 0;
@@ -251,6 +256,7 @@ export class Connectivity {
       if (this.#tunnelTo(hop) !== undefined) entry.fault = 'through_tunnel';
       else {
         entry.tunnel = this.#use(hop, way, outlook, sink);
+        this.#count6(entry, entry.tunnel.tunnel, 1);
         paths = entry.tunnel.paths;
       }
     } else if (way !== undefined) entry.fault = way as RouteFault;
@@ -259,7 +265,10 @@ export class Connectivity {
     this.#want(entry, paths ?? this.#dropOf(entry), sink);
     // Behind the first route, so that it is known whether that one moves here from another way.
     if (entry.tunnel !== undefined) this.#routeNode(entry.tunnel.hop, sink);
-    if (before !== undefined) this.#leave(before, sink);
+    if (before !== undefined) {
+      this.#count6(entry, before.tunnel, -1);
+      this.#leave(before, sink);
+    }
     if (paths !== undefined) this.#undropped.delete(entry);
     if (hop === undefined && entry.drop === undefined) this.#forget(entry);
   }
@@ -321,6 +330,7 @@ export class Connectivity {
     entry.fault = 'through_tunnel';
     this.#faulty.add(entry);
     this.#want(entry, this.#dropOf(entry), sink);
+    this.#count6(entry, tunnel.tunnel, -1);
     this.#leave(tunnel, sink);
   }
 
@@ -391,6 +401,26 @@ export class Connectivity {
     this.#routeNode(hop, sink);
     sink.unwant(tunnel);
     this.#forgetHop(hop);
+  }
+
+  #count6({ bytes }: Bits, tunnel: Tunnel, by: 1 | -1): void {
+    if (bytes.length === 4) return;
+    const name = `${tunnel.kind === 'ipip_tunnel' ? 'IPIP' : 'VXLAN'} over IPv${familyOf(tunnel.dst)}`;
+    const routes = (this.#carriers6.get(name)?.routes ?? 0) + by;
+    if (routes === 0) this.#carriers6.delete(name);
+    else this.#carriers6.set(name, { tunnel, routes });
+  }
+
+  /** Tunnels that carry IPv6 and are too narrow for it. */
+  #narrow(): (readonly [object: string, text: string])[] {
+    const outlook = this.#outlook;
+    if (outlook === undefined) return [];
+    return [...this.#carriers6].flatMap(([name, { tunnel, routes }]) => {
+      const mtu = tunnelMtu(tunnel, outlook.own, outlook.settings);
+      if (mtu >= ip6_mtu_min) return [];
+      const text = `have an MTU of ${mtu}, and IPv6, of which ${routes} routes go by them, needs ${ip6_mtu_min}: raise the MTU of the uplinks (${outlook.own.mtu}), or that of FelixConfiguration`;
+      return [[`tunnels ${name}`, text] as const];
+    });
   }
 
   /** Its tunnels have another source, MTU or port by now. */
@@ -466,13 +496,14 @@ export class Connectivity {
       tunnels: this.#tunnel_count,
       next_hops: this.#hops.size,
       pools: this.#pools.count,
-      faulty: this.#faulty.size + this.#senseless.size + this.#undropped.size,
+      faulty: this.#faulty.size + this.#senseless.size + this.#undropped.size + this.#narrow().length,
     };
   }
 
   /** By object, what is wrong and what to do; as many as somebody wants to read. */
   *faults(): Iterable<readonly [object: string, text: string]> {
     yield* this.#pools.faults();
+    yield* this.#narrow();
     for (const [prefix, { next_hop, fault }] of this.#senseless) {
       yield [`route ${prefix.slice(0, 64)}`, routeFaultText(fault, next_hop.slice(0, 64))];
     }

@@ -51,15 +51,16 @@ const ip_header: Readonly<Record<Family, number>> = { 4: 20, 6: 40 };
 const udp_and_vxlan_headers = 16;
 
 /** IPv6 needs that much on every link (RFC 8200). */
-const mtu_min = 1280;
+export const ip6_mtu_min = 1280;
 
+/** In bytes. What does not fit the uplink with its headers is lost without a word: there is no floor. */
 export function tunnelMtu({ kind, dst }: Tunnel, own: OwnNode, settings: TunnelSettings): number {
   const family = familyOf(dst);
   const headers = ip_header[family] + (kind === 'vxlan_tunnel' ? udp_and_vxlan_headers : 0);
   const vxlan = family === 4 ? settings.vxlan_mtu : settings.vxlan_mtu6;
   const asked = kind === 'vxlan_tunnel' ? vxlan : settings.ipip_mtu;
   const room = own.mtu - headers;
-  return Math.max(mtu_min, asked === 0 ? room : Math.min(asked, room));
+  return asked === 0 ? room : Math.min(asked, room);
 }
 
 /** The tunnel with all that it needs before a packet goes through it. */

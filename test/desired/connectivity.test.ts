@@ -248,6 +248,35 @@ t.test('the MTU of a tunnel leaves room for its headers, and for what Felix asks
   t.equal(tunnelMtu(vxlan('fd99::2'), own, { ...settings, vxlan_mtu: 1410, vxlan_mtu6: 1390 }), 1390);
 });
 
+t.test(
+  'a tunnel never has a larger MTU than fits; one too narrow for IPv6 that goes by it is reported',
+  async (t) => {
+    const lab = new Lab({ own: { ...own, mtu: 1280 } });
+    lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
+    lab.plan.setPool('pool6', pool('fd10::/48', { vxlan: 'Always' }));
+    lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+    lab.all();
+    t.match(lab.wanted.objects.get('interface_mtu:ipip-10.9.0.2'), { mtu: 1260 });
+    t.strictSame(lab.faults, {}, 'IPv4 goes by less');
+    lab.plan.setRoute('fd10::40/122', 'fd99::2');
+    lab.plan.setRoute('fd10::80/122', 'fd99::2');
+    lab.all();
+    t.match(lab.wanted.objects.get('interface_mtu:vxlan-4096-fd99::2'), { mtu: 1224 });
+    t.match(lab.faults, { 'tunnels VXLAN over IPv6': /MTU of 1224, and IPv6, of which 2 routes/ });
+    t.equal(lab.plan.counts.faulty, 1);
+    lab.look({ settings: { vxlan_mtu6: 1200 } });
+    lab.all();
+    t.match(lab.faults, { 'tunnels VXLAN over IPv6': /MTU of 1200/ });
+    lab.look({});
+    lab.all();
+    t.strictSame(lab.faults, {});
+    lab.look({ own: { ...own, mtu: 1280 } });
+    lab.plan.setPool('pool6', pool('fd10::/48'));
+    lab.all();
+    t.strictSame(lab.faults, {}, 'nothing goes by any');
+  },
+);
+
 // --- defects of the Go implementation, each with its own test
 
 t.test('a pool whose encapsulation changes takes its routes along at once', async (t) => {
