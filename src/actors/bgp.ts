@@ -81,6 +81,8 @@ export const bgp_settings = {
 } as const;
 
 const connect_retry_ms = 100;
+/** How long passwords may take to be read. */
+const secrets_ms = 15_000;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
 const silences_max = 3;
 
@@ -91,7 +93,11 @@ const kinds: readonly KindName[] = [
   'Secret',
 ];
 /** Without these nobody knows whom to peer with and what may be told. */
-const vital: readonly KindName[] = ['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter'];
+const vital: readonly KindName[] = [
+  ...(['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter'] as const),
+  // Which blocks are this node's is a part of the policies.
+  ...(['BlockAffinity', 'IPAMBlock'] as const),
+];
 
 export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage> {
   return {
@@ -119,6 +125,8 @@ interface Session {
   restarting: boolean;
   /** It has what is wanted, and peers that were there before are waited for. */
   converged: boolean;
+  /** Until then passwords are waited for; undefined: they are not, yet. */
+  secrets_until_ms?: number;
   log_level: LogLevel | 'panic' | undefined;
 }
 
@@ -148,6 +156,8 @@ class Bgp implements Actor<BgpMessage> {
   private again = false;
   private retries = 0;
   private silences = 0;
+  /** One at a time, however many changes come meanwhile. */
+  private retrying: Timer | undefined;
   private polling = false;
   private next_poll: { readonly at_ms: number; readonly timer: Timer } | undefined;
   private sending: Promise<void> | undefined;
@@ -280,9 +290,14 @@ class Bgp implements Actor<BgpMessage> {
   private take(change: AnyChange): void {
     if (change.synced) this.synced.add(change.kind);
     switch (change.kind) {
-      case 'Node':
+      case 'Node': {
+        // A node that registers anew is away for a moment: its AS and its part in the cluster stay what they were.
+        const { node_name } = this.settings;
+        const own = this.nodes.get(node_name);
         merge(this.nodes, change.changed);
+        if (own !== undefined && !this.nodes.has(node_name)) this.nodes.set(node_name, own);
         break;
+      }
       case 'IPPool':
         merge(this.pools, change.changed);
         break;
@@ -486,7 +501,10 @@ class Bgp implements Actor<BgpMessage> {
     if (this.polling) return;
     this.polling = true;
     this.look()
-      .catch((error: Error) => this.ctx.log.debug({ err: error }, 'bgp(peers) cannot be read'))
+      .catch((error: Error) => {
+        this.ctx.log.debug({ err: error }, 'bgp(peers) cannot be read');
+        if (this.session !== undefined) this.silent(this.session, error);
+      })
       .finally(() => this.ctx.tellSelf({ type: 'Polled' }));
   }
 
@@ -497,6 +515,7 @@ class Bgp implements Actor<BgpMessage> {
       const actual = await readPeers(session.gobgp, session.abort.signal);
       if (this.session !== session) return;
       this.actual = actual;
+      this.silences = 0;
       const quiet = ctx.clock.now_ms() - this.last_path_ms >= settings.quiet_ms;
       if (session.converged && session.complete && quiet)
         for (const peer of actual.values()) if (this.hasTold(peer)) table.release(peer.address);
@@ -528,7 +547,10 @@ class Bgp implements Actor<BgpMessage> {
 
   private retry(): void {
     const { retry_first_ms, retry_max_ms } = this.settings;
-    this.ctx.after(Math.min(retry_first_ms * 2 ** this.retries, retry_max_ms), { type: 'Converge' });
+    this.retrying?.cancel();
+    this.retrying = this.ctx.after(Math.min(retry_first_ms * 2 ** this.retries, retry_max_ms), {
+      type: 'Converge',
+    });
     this.retries = Math.min(this.retries + 1, 20);
   }
 
@@ -557,6 +579,11 @@ class Bgp implements Actor<BgpMessage> {
       return;
     }
     this.failures = [{ of: 'gobgpd', reason: error.message }];
+    this.silent(session, error);
+  }
+
+  /** A gobgpd that gives no answer again and again is begun anew. */
+  private silent(session: Session, error: Error): void {
     if (!(error instanceof DeadlineError)) return;
     this.silences += 1;
     if (this.silences < silences_max) return;
@@ -587,6 +614,7 @@ class Bgp implements Actor<BgpMessage> {
     this.plan = plan;
     this.wantSecrets(plan.secrets);
     if (!(await this.startBgp(session, plan.global))) return true;
+    if (this.awaitsSecrets(session, plan.secrets)) return false;
     await this.setLogLevel(session, plan);
     const peers = await readPeers(gobgp, signal);
     const policies = await readPolicies(gobgp, signal);
@@ -618,6 +646,22 @@ class Bgp implements Actor<BgpMessage> {
     this.secrets_wanted = wanted;
     for (const name of this.secrets.keys()) if (!names.includes(name)) this.secrets.delete(name);
     this.deps.cluster.tell({ type: 'WantSecrets', subscriber: this.ctx.this_life, names });
+  }
+
+  /**
+   * Until the passwords have been read nobody knows which of gobgpd's peers are as they should be, and without a password none is peered with:
+   * neither is to be taken for what is wanted. Not for ever: a Secret may be out of reach.
+   */
+  private awaitsSecrets(session: Session, names: readonly string[]): boolean {
+    const is_known = names.every((name) => this.secrets.has(name));
+    const now_ms = this.ctx.clock.now_ms();
+    if (is_known || session.converged || now_ms >= (session.secrets_until_ms ?? Number.POSITIVE_INFINITY))
+      return false;
+    if (session.secrets_until_ms === undefined) {
+      session.secrets_until_ms = now_ms + secrets_ms;
+      this.ctx.after(secrets_ms, { type: 'Converge' });
+    }
+    return true;
   }
 
   /** Before peers are touched: whose routes are kept, and for how long. */
@@ -658,8 +702,9 @@ class Bgp implements Actor<BgpMessage> {
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
       // The address is not there yet, or another program has the port.
-      this.trouble = `BGP cannot be started on port ${global.listen_port}: ${error.details}`;
-      this.ctx.log.warn({}, `bgp(start) ${this.trouble}`);
+      const trouble = `BGP cannot be started on port ${global.listen_port}: ${error.details}`;
+      if (trouble !== this.trouble) this.ctx.log.warn({}, `bgp(start) ${trouble}`);
+      this.trouble = trouble;
       return false;
     }
     session.started = true;

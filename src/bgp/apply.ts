@@ -5,6 +5,9 @@ import { type LocalPath, pathMessage } from './local-paths.js';
 import { type ActualPeer, actualPeer, peerMessage } from './peer-state.js';
 import { type Direction, default_action, policyName } from './policies.js';
 
+/** A list of thousands takes its time; a gobgpd that hangs takes for ever. */
+const list_ms = 30_000;
+
 export interface StepFailure {
   /** `peer 10.0.0.2`, `path 10.1.0.0/24`, `policies`. */
   readonly of: string;
@@ -13,7 +16,7 @@ export interface StepFailure {
 
 export async function readPeers(gobgp: Gobgp, signal: AbortSignal): Promise<ReadonlyMap<string, ActualPeer>> {
   const peers = new Map<string, ActualPeer>();
-  for await (const { peer } of gobgp.listPeer({}, { signal })) {
+  for await (const { peer } of gobgp.listPeer({}, { signal, deadline_ms: list_ms })) {
     const actual = actualPeer(peer);
     if (actual !== undefined) peers.set(actual.address, actual);
   }
@@ -29,12 +32,15 @@ export async function readPolicies(
     export: undefined,
   };
   const assigned: Record<Direction, string> = { import: '', export: '' };
-  for await (const { policy } of gobgp.listPolicy({}, { signal }))
+  for await (const { policy } of gobgp.listPolicy({}, { signal, deadline_ms: list_ms }))
     for (const direction of ['import', 'export'] as const)
       if (policy.name === policyName(direction))
         statements[direction] = policy.statements.map(({ name }) => name);
   for (const direction of ['import', 'export'] as const)
-    for await (const { assignment } of gobgp.listPolicyAssignment({ name: 'global', direction }, { signal }))
+    for await (const { assignment } of gobgp.listPolicyAssignment(
+      { name: 'global', direction },
+      { signal, deadline_ms: list_ms },
+    ))
       if (assignment.direction === direction)
         assigned[direction] = [
           ...assignment.policies.map(({ name }) => name),
@@ -51,7 +57,10 @@ export interface ApplyOptions {
   readonly paths: Map<string, LocalPath>;
 }
 
-/** Carries the steps out, in order. What fails is told, and the rest goes on. */
+/**
+ * Carries the steps out, in order. What is refused is told, and the rest goes on, but for what would let routes pass that no policy has judged:
+ * without the policies nothing is told and nobody is peered with. Rejects when gobgpd gives no answer, or is gone.
+ */
 export async function applySteps(
   gobgp: Gobgp,
   steps: readonly BgpStep[],
@@ -60,14 +69,23 @@ export async function applySteps(
   const failures: StepFailure[] = [];
   for (const step of steps) {
     if (options.signal.aborted) break;
+    if (failures.some(({ of }) => of === policies_failed) && isJudged(step)) continue;
     if (step.type === 'add_paths') failures.push(...(await addPaths(gobgp, step.paths, options)));
     else
       await carryOut(gobgp, step, options).catch((error: Error) => {
+        if (!isOfOne(error)) throw error;
         failures.push({ of: subject(step), reason: error.message });
       });
   }
   return failures;
 }
+
+const policies_failed = 'policies';
+
+const isJudged = ({ type }: BgpStep): boolean => type !== 'delete_peer' && type !== 'delete_path';
+
+/** It says something of what was asked, and nothing of gobgpd. */
+const isOfOne = (error: unknown): boolean => error instanceof RefusedError || error instanceof MalformedError;
 
 function subject(step: BgpStep): string {
   switch (step.type) {
@@ -81,7 +99,7 @@ function subject(step: BgpStep): string {
     case 'delete_path':
       return `path ${step.path.prefix}`;
     default:
-      return 'policies';
+      return policies_failed;
   }
 }
 
@@ -143,13 +161,12 @@ async function addPaths(
   { signal, paths }: ApplyOptions,
 ): Promise<readonly StepFailure[]> {
   try {
-    await gobgp.addPathStream(added.map(pathMessage), { signal });
+    await gobgp.addPathStream(added.map(pathMessage), { signal, deadline_ms: list_ms });
     for (const path of added) paths.set(path.prefix, path);
     return [];
   } catch (error) {
-    const of_one = error instanceof RefusedError || error instanceof MalformedError;
-    if (!of_one || added.length === 1)
-      return [{ of: `path ${added[0]!.prefix}`, reason: (error as Error).message }];
+    if (!isOfOne(error)) throw error;
+    if (added.length === 1) return [{ of: `path ${added[0]!.prefix}`, reason: (error as Error).message }];
   }
   const failures: StepFailure[] = [];
   for (const path of added) {
@@ -157,6 +174,7 @@ async function addPaths(
       await gobgp.addPath({ path: pathMessage(path) }, { signal });
       paths.set(path.prefix, path);
     } catch (error) {
+      if (!isOfOne(error)) throw error;
       failures.push({ of: `path ${path.prefix}`, reason: (error as Error).message });
     }
   }

@@ -183,7 +183,9 @@ class Planner {
       return [
         {
           address,
-          port: peer.peer_port ?? listen_port_default,
+          port:
+            peer.peer_port ??
+            (node === undefined ? listen_port_default : listenPortOf(node.name, this.inputs.configurations)),
           as_number,
           ...(node?.cluster_id !== undefined && { cluster_id: node.cluster_id }),
         },

@@ -93,7 +93,8 @@ function listenAddresses(
   { addresses: { ip4, ip6 }, ip4_only }: BgpInputs,
   { node_addresses_only }: BgpSettings,
 ): readonly string[] {
-  const addresses = node_addresses_only ? [ip4, ip6] : ['0.0.0.0', '::'];
+  // gobgpd listens on them in this order, and goes on with those before the one that fails: a kernel without IPv6 has nothing left open.
+  const addresses = node_addresses_only ? [ip6, ip4] : ['::', '0.0.0.0'];
   const chosen = addresses.filter((address) => address !== undefined);
   const of4 = chosen.filter((address) => familyOf(address) === 4);
   return ip4_only && of4.length > 0 ? of4 : chosen;

@@ -380,3 +380,81 @@ t.test('without Services nothing is withdrawn', async (t) => {
   await clock.advance(1000);
   t.ok(daemon.take().includes('deletePath 10.1.1.0'));
 });
+
+t.test('without its policies nothing is announced and nobody is peered with', async (t) => {
+  const daemon = new FakeGobgp();
+  for (let n = 0; n < 3; n += 1) daemon.refuse('setPolicies');
+  const { clock } = await peered(t, daemon);
+  t.notOk(daemon.take().some((each) => /^(assign|addPeer|addPath)/.test(each)));
+  await clock.advance(bgp_settings.retry_max_ms);
+  t.ok(daemon.take().includes('addPeer 10.0.0.9'), 'tried again');
+});
+
+t.test('a call that gets no answer ends the round', async (t) => {
+  const daemon = new FakeGobgp();
+  for (let n = 0; n < 2; n += 1) daemon.refuse('addPathStream', new DeadlineError('AddPathStream', 30_000));
+  const { clock } = await peered(t, daemon);
+  t.notOk(daemon.take().some((each) => /^addPeer/.test(each)));
+  await clock.advance(bgp_settings.retry_max_ms);
+  t.ok(daemon.take().includes('addPeer 10.0.0.9'));
+});
+
+t.test('a gobgpd whose peers cannot be read any more is begun anew', async (t) => {
+  const { clock, daemon, process } = await peered(t);
+  await process.messages();
+  for (let n = 0; n < 9; n += 1) daemon.refuse('listPeer', new DeadlineError('ListPeer', 30_000));
+  await clock.advance(10 * bgp_settings.poll_idle_ms);
+  t.ok((await process.messages()).some(({ type }) => type === 'Renew'));
+});
+
+t.test('what fails is tried again as often, whatever else changes', async (t) => {
+  const daemon = new FakeGobgp();
+  for (let n = 0; n < 10_000; n += 1) daemon.refuse('startBgp', new RefusedError('StartBgp', 2, 'in use'));
+  const { clock, tell } = await peered(t, daemon);
+  for (let n = 0; n < 200; n += 1) {
+    await tell('EndpointSlice');
+    await clock.advance(bgp_settings.debounce_ms);
+  }
+  await clock.advance(2 * bgp_settings.retry_max_ms);
+  const left = () => daemon.errors.get('startBgp')!.length;
+  const before = left();
+  await clock.advance(2 * bgp_settings.retry_max_ms);
+  t.ok(before - left() <= 4, `${before - left()} attempts in a minute, each by both families and by one`);
+});
+
+t.test('a node that registers anew keeps its AS and its sessions meanwhile', async (t) => {
+  const { object, daemon, process, clock } = await peered(t);
+  await object('Node', 'n', { metadata: { annotations: { 'projectcalico.org/ASNumber': '64512' } } });
+  await process.messages();
+  daemon.take();
+  await object('Node', 'n', undefined);
+  await clock.advance(1000);
+  t.same(daemon.take(), []);
+  t.same(await process.messages(), []);
+});
+
+t.test('before the passwords are read nothing is taken from a gobgpd that runs', async (t) => {
+  const { kit, tell, object, launch, clock } = await started(t);
+  for (const kind of [...listed, ...later]) await tell(kind);
+  await object('BGPPeer', 'tor', {
+    spec: { peerIP: '10.0.0.9', asNumber: 65_001, password: { secretKeyRef: { name: 's', key: 'k' } } },
+  });
+  await kit.tell(ready);
+  const daemon = new FakeGobgp();
+  await launch(daemon);
+  await clock.advance(5000);
+  t.notOk(daemon.take().some((each) => /^(setPolicies|addPeer)/.test(each)));
+  await tell('Secret', new Map([['s', new Map([['k', new Secret('x')]])]]));
+  await clock.advance(1000);
+  t.ok(daemon.take().includes('addPeer 10.0.0.9'));
+  const other = await started(t);
+  for (const kind of [...listed, ...later]) await other.tell(kind);
+  await other.object('BGPPeer', 'tor', {
+    spec: { peerIP: '10.0.0.9', asNumber: 65_001, password: { secretKeyRef: { name: 's', key: 'k' } } },
+  });
+  await other.kit.tell(ready);
+  const alone = new FakeGobgp();
+  await other.launch(alone);
+  await other.clock.advance(20_000);
+  t.ok(alone.take().includes('setPolicies'), 'a Secret that nobody can read holds nothing up for ever');
+});

@@ -28,7 +28,7 @@ t.test('GoBGP: a node without IPv4 has an identifier (8.1 row 13)', async (t) =>
 t.test('configuration: every field of both objects is read (8.1 row 4)', async (t) => {
   const default_ = { asNumber: 64_600, listenPort: 1790, logSeverityScreen: 'Debug', bindMode: 'NodeIP' };
   const { global, settings } = planOf({ configurations: { default: default_ } });
-  t.match(global, { asn: 64_600, listen_port: 1790, listen_addresses: ['10.0.0.1', 'fd00::1'] });
+  t.match(global, { asn: 64_600, listen_port: 1790, listen_addresses: ['fd00::1', '10.0.0.1'] });
   t.equal(settings.log_severity, 'Debug');
   const own = planOf({
     configurations: {
@@ -45,7 +45,7 @@ t.test('configuration: every field of both objects is read (8.1 row 4)', async (
     configurations: { 'node.n': { asNumber: 64_601 } },
   });
   t.equal(annotated.global.asn, 65_010, 'the annotation of the Node comes first');
-  t.match(planOf({}).global, { asn: 64_512, listen_port: 179, listen_addresses: ['0.0.0.0', '::'] });
+  t.match(planOf({}).global, { asn: 64_512, listen_port: 179, listen_addresses: ['::', '0.0.0.0'] });
   t.same(planOf({ more: { ip4_only: true } }).global.listen_addresses, ['0.0.0.0']);
 });
 
