@@ -155,6 +155,8 @@ class Bgp implements Actor<BgpMessage> {
   private busy = false;
   private again = false;
   private retries = 0;
+  /** Fields by BGPConfiguration. */
+  private readonly unreadable = new Map<string, readonly string[]>();
   private silences = 0;
   /** One at a time, however many changes come meanwhile. */
   private retrying: Timer | undefined;
@@ -276,6 +278,11 @@ class Bgp implements Actor<BgpMessage> {
     const all = new Map<string, string[]>();
     const add = (object: string, line: string) => all.set(object, [...(all.get(object) ?? []), line]);
     for (const [object, lines] of this.plan?.troubles ?? []) for (const line of lines) add(object, line);
+    for (const [name, fields] of this.unreadable)
+      add(
+        `BGPConfiguration ${name}`,
+        `${fields.join(', ')}: cannot be read; ${this.configurations.has(name) ? 'what it said before holds' : 'nothing is done until it can be'}`,
+      );
     for (const { of, reason } of this.failures.slice(0, 100)) add(this.objectOf(of), `${of}: ${reason}`);
     return Object.fromEntries(all);
   }
@@ -302,7 +309,7 @@ class Bgp implements Actor<BgpMessage> {
         merge(this.pools, change.changed);
         break;
       case 'BGPConfiguration':
-        merge(this.configurations, change.changed);
+        this.takeConfigurations(change.changed);
         break;
       case 'BGPPeer':
         merge(this.peers, change.changed);
@@ -317,6 +324,22 @@ class Bgp implements Actor<BgpMessage> {
         break;
     }
     this.local.take(change);
+  }
+
+  /** One that says in part what cannot be read keeps what it said before; without that nothing is done until it can be read. */
+  private takeConfigurations(changed: ReadonlyMap<string, Kinds['BGPConfiguration'] | undefined>): void {
+    for (const [name, configuration] of changed) {
+      const faults = configuration?.vital_faults;
+      if (faults === undefined) this.unreadable.delete(name);
+      else this.unreadable.set(name, faults);
+      if (faults === undefined) merge(this.configurations, new Map([[name, configuration]]));
+    }
+  }
+
+  /** Names of configurations of this node that nobody has been able to read yet. */
+  private unread(): string[] {
+    const own = ['default', `node.${this.settings.node_name}`];
+    return own.filter((name) => this.unreadable.has(name) && !this.configurations.has(name));
   }
 
   // --- gobgpd
@@ -562,7 +585,7 @@ class Bgp implements Actor<BgpMessage> {
     }
     // A gobgpd that was started already shows what it has before anything of it is changed.
     if (session === undefined || node === undefined || !session.complete) return;
-    if (!vital.every((kind) => this.synced.has(kind))) return;
+    if (!vital.every((kind) => this.synced.has(kind)) || this.unread().length > 0) return;
     this.busy = true;
     this.converge(session, node).then(
       (retry) => this.ctx.tellSelf({ type: 'Converged', retry }),

@@ -458,3 +458,34 @@ t.test('before the passwords are read nothing is taken from a gobgpd that runs',
   await other.clock.advance(20_000);
   t.ok(alone.take().includes('setPolicies'), 'a Secret that nobody can read holds nothing up for ever');
 });
+
+t.test('a configuration that cannot be read in what matters changes nothing', async (t) => {
+  const { kit, object, daemon, process, clock } = await peered(t);
+  await process.messages();
+  daemon.take();
+  const trouble = async () =>
+    JSON.stringify(((await kit.system.describe('root/bgp-session', 500)) as { objects: object }).objects);
+  await object('BGPConfiguration', 'default', { spec: { asNumber: 64_999 } });
+  t.match(await process.messages(), [{ type: 'Renew' }]);
+  for (const spec of [{ asNumber: 'many' }, { nodeMeshPassword: { secretKeyRef: { key: 'k' } } }]) {
+    await object('BGPConfiguration', 'default', { spec });
+    await clock.advance(1000);
+    t.match(await trouble(), /BGPConfiguration default.*cannot be read; what it said before holds/);
+  }
+  t.notOk(
+    (await process.messages()).some((each) => each.type === 'Renew' && !/have changed/.test(each.reason)),
+  );
+  t.notOk(daemon.take().some((each) => /^(addPeer|deletePeer)/.test(each)));
+
+  const fresh = await started(t);
+  for (const kind of [...listed, ...later]) await fresh.tell(kind);
+  await fresh.object('BGPConfiguration', 'default', { spec: { nodeMeshPassword: { secretKeyRef: {} } } });
+  await fresh.kit.tell(ready);
+  const waiting = new FakeGobgp();
+  await fresh.launch(waiting);
+  await fresh.clock.advance(1000);
+  t.same(waiting.take(), [], 'a mesh without its password is no mesh');
+  await fresh.object('BGPConfiguration', 'default', { spec: {} });
+  await fresh.clock.advance(1000);
+  t.ok(waiting.take().includes('startBgp 64512'));
+});

@@ -46,7 +46,12 @@ export interface BgpConfiguration {
   readonly elevated_priority6?: number;
   /** Fields of the spec that this program does not know. */
   readonly unknown_fields: readonly string[];
+  /** Fields without which this is another configuration, and that cannot be read. */
+  readonly vital_faults?: readonly string[];
 }
+
+/** Who speaks for whom, and to whom: a mesh without its password, or with the default AS, is not what was meant. */
+const vital = ['asNumber', 'nodeToNodeMeshEnabled', 'listenPort', 'nodeMeshPassword', 'bindMode'];
 
 function prefixes(spec: Fields, field: string): readonly string[] {
   return spec.list(field, (entry) => entry.prefix('cidr'));
@@ -81,9 +86,9 @@ export const bgp_configuration_kind: Kind<BgpConfiguration> = {
   page: 100,
   objects_max: 20_000,
   pick: (name, object) =>
-    pickFields(object, (fields) => {
+    pickFields(object, (fields, faults) => {
       const spec = fields.object('spec');
-      return present<BgpConfiguration>({
+      const configuration = present<BgpConfiguration>({
         name,
         as_number: spec.read('asNumber', expected_as_number, asNumber),
         mesh_enabled: spec.flag('nodeToNodeMeshEnabled'),
@@ -108,6 +113,9 @@ export const bgp_configuration_kind: Kind<BgpConfiguration> = {
         elevated_priority4: priority(spec, 'ipv4ElevatedRoutePriority'),
         elevated_priority6: priority(spec, 'ipv6ElevatedRoutePriority'),
         unknown_fields: spec.unread(),
+        vital_faults: undefined,
       });
+      const wrong = vital.map((field) => `spec.${field}`).filter((field) => faults.concern(field));
+      return wrong.length === 0 ? configuration : { ...configuration, vital_faults: wrong };
     }),
 };
