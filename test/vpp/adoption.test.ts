@@ -72,7 +72,7 @@ const uplink_variants: Readonly<Record<string, Variant>> = {
   'af_packet, IPv6': { topology: { variant: 'ip6_only' } },
   'an on-link gateway': { topology: { variant: 'on_link_gateway' } },
   'a virtual address': { topology: { variant: 'virtual_address' } },
-  'two uplinks': { topology: { variant: 'two_uplinks' }, everywhere: true },
+  'two uplinks': { topology: { variant: 'two_uplinks' } },
   'default gateways, redirect rules, service prefixes': {
     everywhere: true,
     environment: {
