@@ -13,7 +13,7 @@ import type { NodeSite } from '../../lab/nodes.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
-import type { ProbeReport, Prober } from '../../lab/traffic.js';
+import { type ProbeReport, type Prober, probe_interval_ms } from '../../lab/traffic.js';
 
 const found = findRealVpp();
 const has_packets = found.usable;
@@ -370,8 +370,11 @@ t.test('5,000 blocks at once', real, async (t) => {
     while ((await all()) < 5000 && performance.now() < deadline) await sleep(200);
     t.ok((await all()) >= 5000, `${await all()} routes`);
   });
-  t.comment(`5,000 blocks: ${Math.round(performance.now() - began)} ms; ${told(stormed)}`);
-  // Both nodes, their VPPs and the API server share the machine: whose turn does not come for a while loses nothing for good.
+  const took_ms = performance.now() - began;
+  t.comment(`5,000 blocks: ${Math.round(took_ms)} ms; ${told(stormed)}`);
+  // Both nodes, their VPPs and the API server share the machine. Where not even ping has its turns, VPP has not either: then it is the gap that counts.
+  const starved = stormed.ip4.sent < took_ms / probe_interval_ms / 2;
+  if (!starved) t.strictSame([stormed.ip4.lost, stormed.ip6.lost], [0, 0], told(stormed));
   for (const family of families) t.ok(stormed[family].longest_gap_ms < 1500, told(stormed));
 });
 
