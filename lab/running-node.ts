@@ -574,7 +574,8 @@ function wayOut(path: Path): string {
     case 'lookup':
       return `table ${path.table_id}`;
     case 'drop':
-      return 'drop';
+    case 'unreachable':
+      return path.via;
   }
 }
 

@@ -77,5 +77,7 @@ function pathText(path: Path): string {
       return `as table ${path.table_id} says`;
     case 'drop':
       return 'dropped';
+    case 'unreachable':
+      return 'refused';
   }
 }

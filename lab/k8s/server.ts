@@ -59,6 +59,13 @@ const core: readonly Resource[] = [
     kind: 'EndpointSlice',
     namespaced: true,
   },
+  {
+    group: 'networking.k8s.io',
+    version: 'v1',
+    plural: 'servicecidrs',
+    kind: 'ServiceCIDR',
+    namespaced: false,
+  },
 ];
 
 const definitions: Resource = {

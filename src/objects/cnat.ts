@@ -35,13 +35,26 @@ export interface SnatExclude {
   readonly prefix: string;
 }
 
-/** A load-balanced address and port; here for host ports of pods. */
+export interface Backend {
+  readonly address: string;
+  readonly port: number;
+  /** Not rewritten: it goes to the next hop of this back end as it is (DSR). */
+  readonly no_nat?: true;
+}
+
+/** A load-balanced address and port: of a service, or a host port of a pod. */
 export interface Translation {
   readonly kind: 'translation';
   readonly address: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
-  readonly backends: readonly { readonly address: string; readonly port: number }[];
+  readonly backends: readonly Backend[];
+  /** Absent: by flow hash. */
+  readonly lb?: 'maglev';
+  /** Bits of VPP's flow hash; absent: VPP's default. */
+  readonly hash?: number;
+  /** An address of a node itself. */
+  readonly real?: true;
 }
 
 export type CnatObject = SnatAddresses | SnatPolicy | SnatExclude | Translation;

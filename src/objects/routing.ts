@@ -17,13 +17,14 @@ export interface Table {
 
 /**
  * One way out of a route. `next_hop`: VPP looks for the way to the next hop in the default table itself, and follows it. `lookup` continues
- * in another table, `drop` discards.
+ * in another table, `drop` discards, `unreachable` discards and says so to the sender.
  */
 export type Path =
   | { readonly via: 'interface'; readonly interface: InterfaceTag; readonly next_hop: string }
   | { readonly via: 'next_hop'; readonly next_hop: string }
   | { readonly via: 'lookup'; readonly table_id: number }
-  | { readonly via: 'drop' };
+  | { readonly via: 'drop' }
+  | { readonly via: 'unreachable' };
 
 /**
  * Whose a route is, told by the FIB source that VPP shows for it: one for each owner (`vpp-conn/fib-sources.ts`). Two owners may have a
@@ -283,7 +284,8 @@ function pathText(path: Path): string {
     case 'lookup':
       return `lookup ${path.table_id}`;
     case 'drop':
-      return 'drop';
+    case 'unreachable':
+      return path.via;
   }
 }
 
@@ -304,7 +306,7 @@ function samePath(wanted: Path, there: Path, prefix: string): boolean {
   }
   if (wanted.via === 'next_hop') return there.via === 'next_hop' && wanted.next_hop === there.next_hop;
   if (wanted.via === 'lookup') return there.via === 'lookup' && wanted.table_id === there.table_id;
-  return there.via === 'drop';
+  return there.via === wanted.via;
 }
 
 /** VPP gives the path of an attached host the address of that host as next hop. */

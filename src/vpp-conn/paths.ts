@@ -39,6 +39,7 @@ export function pathTo(family: Family, fields: PathFields): fib_path {
 }
 
 const drop: PathFields = { type: 'FIB_API_PATH_TYPE_DROP' };
+const unreachable: PathFields = { type: 'FIB_API_PATH_TYPE_ICMP_UNREACH' };
 
 export function pathsTo(route: ObjectOf<'route'>, at: Handles): fib_path[] {
   const family = familyOf(route.prefix);
@@ -55,12 +56,15 @@ function toVpp(path: Path, family: Family, at: Handles): fib_path {
       return pathTo(family, { table_id: path.table_id });
     case 'drop':
       return pathTo(family, drop);
+    case 'unreachable':
+      return pathTo(family, unreachable);
   }
 }
 
 /** What a dumped path is in our form; `tagOf` names an interface, also one that VPP has no more. */
 export function pathFrom(path: fib_path, tagOf: (sw_if_index: number) => InterfaceTag): Path {
   if (path.type === 'FIB_API_PATH_TYPE_DROP') return { via: 'drop' };
+  if (path.type === 'FIB_API_PATH_TYPE_ICMP_UNREACH') return { via: 'unreachable' };
   if (isRecursive(path)) return { via: 'next_hop', next_hop: path.nh.address };
   if (path.sw_if_index === no_interface) return { via: 'lookup', table_id: path.table_id };
   return { via: 'interface', interface: tagOf(path.sw_if_index), next_hop: path.nh.address };

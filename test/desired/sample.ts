@@ -146,6 +146,7 @@ function pathInWords(path: Path): string {
     case 'lookup':
       return `table ${path.table_id}`;
     case 'drop':
-      return 'drop';
+    case 'unreachable':
+      return path.via;
   }
 }

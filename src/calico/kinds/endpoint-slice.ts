@@ -1,8 +1,7 @@
-import { canonicalAddress } from '../../ip/spelling.js';
-import type { Family } from '../../ip/text.js';
+import { type Family, familyOf } from '../../ip/text.js';
 import type { Fields } from '../fields.js';
-import { type Kind, pickFields, present } from './kind.js';
-import { protocolOf, type TransportProtocol } from './service.js';
+import { type Kind, pickFields, present, time_ms } from './kind.js';
+import { protocolOf, servedAddress, type TransportProtocol } from './service.js';
 
 /** An endpoint that new flows may go to. One that serves nobody any more, or not yet, is none. */
 export interface Endpoint {
@@ -28,6 +27,8 @@ export interface EndpointSlice {
   readonly family: Family;
   readonly endpoints: readonly Endpoint[];
   readonly ports: readonly EndpointPort[];
+  /** When that changed which this version is the answer to: a pod became ready, or the service was changed. Milliseconds since 1970. */
+  readonly changed_ms?: number;
 }
 
 function hinted(entry: Fields, field: string): readonly string[] | undefined {
@@ -42,10 +43,14 @@ function endpoint(entry: Fields, family: Family): Endpoint | undefined {
   const draining = (conditions.flag('serving') ?? ready) && (conditions.flag('terminating') ?? false);
   if (!ready && !draining) return undefined;
   // Several addresses of one endpoint are the same to a client: the first is enough, as it is to kube-proxy.
-  const [address] = entry.plain('addresses', `an IPv${family} address`, (value) => {
-    const canonical = typeof value === 'string' ? canonicalAddress(value) : undefined;
-    return canonical?.includes(':') === (family === 6) ? canonical : undefined;
-  });
+  const [address] = entry.plain(
+    'addresses',
+    `an IPv${family} address that packets can be sent to`,
+    (value) => {
+      const served = servedAddress(value);
+      return served !== undefined && familyOf(served) === family ? served : undefined;
+    },
+  );
   if (address === undefined) return undefined;
   return present<Endpoint>({
     address,
@@ -83,11 +88,14 @@ export const endpoint_slice_kind: Kind<EndpointSlice> = {
       if (type === undefined)
         return faults.concern('addressType') ? undefined : fields.fault('addressType', 'is missing');
       const family = type === 'IPv4' ? 4 : 6;
-      return {
+      return present<EndpointSlice>({
         service: `${metadata.text('namespace') ?? ''}/${name}`,
         family,
         endpoints: fields.list('endpoints', (entry) => endpoint(entry, family)),
         ports: fields.list('ports', port),
-      };
+        changed_ms: metadata
+          .object('annotations')
+          .read('endpoints.kubernetes.io/last-change-trigger-time', 'a time', time_ms),
+      });
     }),
 };

@@ -88,6 +88,12 @@ export function community(value: unknown): string | undefined {
 
 export const expected_community = 'a community such as 65000:100 or 65000:1:2';
 
+/** A time as the API writes it, in milliseconds since 1970. */
+export function time_ms(value: unknown): number | undefined {
+  const time = typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(time) ? undefined : time;
+}
+
 /** Highest metric of Linux' routes that Calico takes. */
 export const priority_max = 2_147_483_646;
 

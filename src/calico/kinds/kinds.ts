@@ -11,6 +11,7 @@ import type { Kind } from './kind.js';
 import { type CalicoNode, node_kind } from './node.js';
 import type { SecretValues } from './secret.js';
 import { type Service, service_kind } from './service.js';
+import { type ServiceCidr, service_cidr_kind } from './service-cidr.js';
 
 /** What is kept of an object of each kind. */
 export interface Kinds {
@@ -26,6 +27,7 @@ export interface Kinds {
   readonly Service: Service;
   /** By `namespace/name` of the slice. */
   readonly EndpointSlice: EndpointSlice;
+  readonly ServiceCIDR: ServiceCidr;
   /** By name, in the one namespace where passwords are. */
   readonly Secret: SecretValues;
 }
@@ -46,6 +48,7 @@ export const kinds: { readonly [K in ListedKind]: Kind<Kinds[K]> } = {
   FelixConfiguration: felix_configuration_kind,
   Service: service_kind,
   EndpointSlice: endpoint_slice_kind,
+  ServiceCIDR: service_cidr_kind,
 };
 
 /** What has become of objects of one kind, by key; undefined: gone, or of no use. `synced`: what no change has named does not exist. */

@@ -1,6 +1,7 @@
+import { bitsOf, isGlobalUnicast } from '../../ip/bits.js';
 import { canonicalAddress, canonicalPrefix } from '../../ip/spelling.js';
 import type { Fields } from '../fields.js';
-import { type Kind, pickFields, present } from './kind.js';
+import { type Kind, pickFields, present, time_ms } from './kind.js';
 
 const protocols = ['TCP', 'UDP', 'SCTP'] as const;
 export type TransportProtocol = (typeof protocols)[number];
@@ -15,6 +16,8 @@ export interface ServicePort {
 
 /** A service that has addresses of its own: not a headless one, nor an ExternalName. */
 export interface Service {
+  /** Of two services that want one address and port the older one has it; milliseconds since 1970. */
+  readonly created_ms?: number;
   readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer';
   readonly cluster_ips: readonly string[];
   readonly external_ips: readonly string[];
@@ -33,16 +36,35 @@ export interface Service {
   readonly source_prefixes: readonly string[];
   /** `cni.projectcalico.org/vppLBType`. */
   readonly lb_type?: 'ecmp' | 'maglev' | 'maglevdsr';
-  /** `cni.projectcalico.org/vppHashConfig`. */
-  readonly hash: readonly string[];
+  /** `cni.projectcalico.org/vppHashConfig`, of `hash_words`. */
+  readonly hash: readonly HashWord[];
 }
 
 const policies = ['Cluster', 'Local'] as const;
 const port_max = 65_535;
 const affinity_ms_default = 10_800_000;
-const hash_words = ['srcport', 'dstport', 'srcaddr', 'dstaddr', 'iproto', 'reverse', 'symmetric'];
+/** What of a packet decides to which back end it goes, as the annotation says it. */
+export const hash_words = [
+  'srcport',
+  'dstport',
+  'srcaddr',
+  'dstaddr',
+  'iproto',
+  'reverse',
+  'symmetric',
+] as const;
+export type HashWord = (typeof hash_words)[number];
 
-const address = (value: unknown) => (typeof value === 'string' ? canonicalAddress(value.trim()) : undefined);
+export const expected_address = 'an address that packets can be sent to';
+
+/** An address that more than one link or machine can reach: what the API takes for endpoints and for external addresses. */
+export function servedAddress(value: unknown): string | undefined {
+  const address = typeof value === 'string' ? canonicalAddress(value.trim()) : undefined;
+  return address !== undefined && isGlobalUnicast(bitsOf(address)) && !address.startsWith('169.254.')
+    ? address
+    : undefined;
+}
+
 const prefix = (value: unknown) => (typeof value === 'string' ? canonicalPrefix(value.trim()) : undefined);
 
 /** A protocol of the API; nothing means TCP. */
@@ -67,7 +89,7 @@ function port(entry: Fields): ServicePort | undefined {
 function loadBalancerIps(status: Fields): readonly string[] {
   return status.object('loadBalancer').list('ingress', (entry) => {
     if (entry.text('ipMode') === 'Proxy') return undefined;
-    return entry.address('ip');
+    return entry.read('ip', expected_address, servedAddress);
   });
 }
 
@@ -77,10 +99,11 @@ function affinity_ms(spec: Fields): number | undefined {
   return seconds === undefined ? affinity_ms_default : seconds * 1000;
 }
 
-function hashWords(value: unknown): readonly string[] | undefined {
+function hashWords(value: unknown): readonly HashWord[] | undefined {
   if (typeof value !== 'string') return undefined;
   const words = value.split(',').map((word) => word.trim().toLowerCase());
-  return words.every((word) => hash_words.includes(word)) ? words : undefined;
+  const known = hash_words.filter((word) => words.includes(word));
+  return words.every((word) => (hash_words as readonly string[]).includes(word)) ? known : undefined;
 }
 
 /** Keys are `namespace/name`. */
@@ -103,13 +126,15 @@ export const service_kind: Kind<Service> = {
       const all = spec.raw('clusterIPs');
       const named = Array.isArray(all) && all.length > 0 ? spec : undefined;
       if (first === 'None' || (named !== undefined && (all as unknown[])[0] === 'None')) return undefined;
-      const annotations = fields.object('metadata').object('annotations');
-      const only = first === undefined ? undefined : spec.address('clusterIP');
+      const metadata = fields.object('metadata');
+      const annotations = metadata.object('annotations');
+      const only = first === undefined ? undefined : spec.read('clusterIP', expected_address, servedAddress);
       return present<Service>({
         type,
+        created_ms: metadata.read('creationTimestamp', 'a time', time_ms),
         cluster_ips:
-          named?.plain('clusterIPs', 'an IP address', address) ?? (only === undefined ? [] : [only]),
-        external_ips: spec.plain('externalIPs', 'an IP address', address),
+          named?.plain('clusterIPs', expected_address, servedAddress) ?? (only === undefined ? [] : [only]),
+        external_ips: spec.plain('externalIPs', expected_address, servedAddress),
         load_balancer_ips: type === 'LoadBalancer' ? loadBalancerIps(fields.object('status')) : [],
         ports: spec.list('ports', port),
         external_policy: spec.word('externalTrafficPolicy', policies) ?? 'Cluster',

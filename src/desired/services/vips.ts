@@ -1,0 +1,294 @@
+/** Where a service is reached, and what is behind it there. Pure. */
+import type { EndpointSlice } from '../../calico/kinds/endpoint-slice.js';
+import type { Service, ServicePort } from '../../calico/kinds/service.js';
+import { type Family, familyOf } from '../../ip/text.js';
+import type { Backend, Translation } from '../../objects/cnat.js';
+import { balancing } from './balancing.js';
+import {
+  backends_max,
+  type Candidate,
+  candidates,
+  capped,
+  clusterOnes,
+  localOnes,
+  type Place,
+} from './endpoints.js';
+
+/** More of one service are not served. */
+export const vips_max = 4096;
+
+export type VipKind = 'cluster' | 'external' | 'load_balancer' | 'node_port';
+
+/**
+ * `served`; `dropped`: without a word, by way of the sink; `refused`: no translation, so that the route under it decides; `bare`: nothing
+ * of ours, Linux answers.
+ */
+export type Outcome = 'served' | 'dropped' | 'refused' | 'bare';
+
+/** One address and port of one service. */
+export interface Vip {
+  /** As the key of its translation: `tcp/10.96.0.1/443`. */
+  readonly key: string;
+  readonly kind: VipKind;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: Translation['protocol'];
+  readonly outcome: Outcome;
+  /** Of `served` and `dropped`. */
+  readonly translation?: Translation;
+  /** What Linux of this node translates to itself, where VPP does not see its packets, or could not bring them back. */
+  readonly host?: readonly Backend[];
+}
+
+/** What the addresses of a VIP are to this node. */
+export type Standing = 'own' | 'kept' | 'free';
+
+export interface Surroundings {
+  readonly place: Place;
+  /** On which node ports are served. */
+  readonly node_addresses: readonly string[];
+  /** `own`: Linux of this node has it. `kept`: it may be somebody else's, so that no route of ours is to lead it away. */
+  standing(address: string): Standing;
+}
+
+/** What becomes of a service. */
+export interface Vips {
+  readonly vips: ReadonlyMap<string, Vip>;
+  readonly faults: readonly string[];
+}
+
+/**
+ * Where packets go that a VIP has nobody for: an address that no machine can have (RFC 7600, RFC 6666), under a route that drops. So a session
+ * that begins meanwhile ends when there is somebody again; without a translation it would stay without one. A refusal would be of no use here:
+ * it quotes a packet that the sender has never sent.
+ */
+export const sinks: Readonly<Record<Family, string>> = { 4: '192.0.0.8', 6: '100::1' };
+const sink_backends: Readonly<Record<Family, readonly [Backend]>> = {
+  4: [{ address: sinks[4], port: 9 }],
+  6: [{ address: sinks[6], port: 9 }],
+};
+
+const is_everybody: ReadonlySet<string> = new Set(['0.0.0.0/0', '::/0']);
+
+export function vipsOf(
+  service: Service,
+  slices: ReadonlyMap<string, EndpointSlice>,
+  around: Surroundings,
+): Vips {
+  return new Planner(service, slices, around).plan();
+}
+
+/** The endpoints of one port and family. */
+interface Choice {
+  readonly all: readonly Candidate[];
+  readonly cluster: readonly Candidate[];
+  readonly local: readonly Candidate[];
+  /** Of the cluster's only those that are to be used from here. */
+  readonly is_part: boolean;
+}
+
+class Planner {
+  readonly #service: Service;
+  readonly #slices: ReadonlyMap<string, EndpointSlice>;
+  readonly #around: Surroundings;
+  readonly #families: ReadonlySet<Family>;
+  readonly #balancing;
+  readonly #vips = new Map<string, Vip>();
+  readonly #faults: Set<string>;
+  readonly #choices = new Map<string, Choice>();
+  readonly #backends = new Map<
+    readonly Candidate[],
+    { plain?: readonly Backend[]; dsr?: readonly Backend[] }
+  >();
+
+  constructor(service: Service, slices: ReadonlyMap<string, EndpointSlice>, around: Surroundings) {
+    this.#service = service;
+    this.#slices = slices;
+    this.#around = around;
+    this.#families = new Set(service.cluster_ips.map(familyOf));
+    this.#balancing = balancing(service);
+    this.#faults = new Set(this.#balancing.faults);
+  }
+
+  plan(): Vips {
+    const { cluster_ips, external_ips, load_balancer_ips, ports, type } = this.#service;
+    if (ports.length === 0) this.#faults.add('has no ports: nothing of it is served');
+    this.#tellLimits();
+    const groups: readonly (readonly [VipKind, readonly string[]])[] = [
+      ['cluster', cluster_ips],
+      ['external', this.#ofFamilies(external_ips)],
+      ['load_balancer', this.#ofFamilies(load_balancer_ips)],
+    ];
+    for (const port of ports) {
+      for (const [kind, addresses] of groups)
+        for (const address of addresses) this.#add(kind, address, port.port, port);
+      if (type === 'ClusterIP' || port.node_port === undefined) continue;
+      for (const address of this.#around.node_addresses)
+        if (this.#families.has(familyOf(address))) this.#add('node_port', address, port.node_port, port);
+    }
+    return { vips: this.#vips, faults: [...this.#faults] };
+  }
+
+  #tellLimits(): void {
+    const { type, ports, source_prefixes, load_balancer_ips } = this.#service;
+    if (
+      type === 'LoadBalancer' &&
+      load_balancer_ips.length > 0 &&
+      source_prefixes.length > 0 &&
+      !source_prefixes.some((prefix) => is_everybody.has(prefix))
+    )
+      this.#faults.add(
+        'loadBalancerSourceRanges is not kept: VPP cannot tell clients of a translation apart, anybody may use its addresses; restrict it at the load balancer, or by a policy',
+      );
+    if (ports.some(({ protocol }) => protocol === 'SCTP'))
+      this.#faults.add(
+        'SCTP is served over IPv4 alone, and not where a packet leaves with the address of the node; an association without traffic is forgotten after 30 s',
+      );
+  }
+
+  #ofFamilies(addresses: readonly string[]): readonly string[] {
+    return addresses.filter((address) => {
+      if (this.#families.has(familyOf(address))) return true;
+      this.#faults.add(
+        `${address} is of a family that the service has no cluster address of: it is not served`,
+      );
+      return false;
+    });
+  }
+
+  #add(kind: VipKind, address: string, number: number, port: ServicePort): void {
+    const protocol = protocols[port.protocol];
+    const key = `${protocol}/${address}/${number}`;
+    // An address may be named twice, as one and as another kind.
+    if (this.#vips.has(key)) return;
+    if (this.#vips.size >= vips_max) {
+      this.#faults.add(`has more than ${vips_max} addresses and ports: the rest is not served`);
+      return;
+    }
+    const family = familyOf(address);
+    const choice = this.#choice(port, family);
+    const { external_policy, internal_policy } = this.#service;
+    const is_local = (kind === 'cluster' ? internal_policy : external_policy) === 'Local';
+    const used = is_local ? choice.local : choice.cluster;
+    const outcome = this.#outcome(address, protocol, family, used.length > 0, choice.all.length > 0);
+    const is_part = !is_local && choice.is_part;
+    const translation = this.#translation(kind, { address, port: number, protocol }, outcome, used, is_part);
+    // Linux is within the cluster: no Local of the outside holds for it.
+    const of_host = kind === 'cluster' ? used : choice.cluster;
+    const by_host =
+      this.#around.standing(address) === 'own' ||
+      (kind !== 'cluster' && is_local) ||
+      used.some((each) => this.#around.standing(each.address) === 'own');
+    const vip: Vip = {
+      key,
+      kind,
+      address,
+      port: number,
+      protocol,
+      outcome,
+      ...(translation !== undefined && { translation }),
+      ...(by_host && of_host.length > 0 && { host: this.#backendsOf(of_host, false) }),
+    };
+    this.#vips.set(key, vip);
+  }
+
+  #outcome(
+    address: string,
+    protocol: Translation['protocol'],
+    family: Family,
+    is_used: boolean,
+    is_somewhere: boolean,
+  ): Outcome {
+    // VPP rewrites none of it.
+    if (protocol === 'sctp' && family === 6)
+      return this.#around.standing(address) === 'free' ? 'refused' : 'bare';
+    if (is_used) return 'served';
+    if (is_somewhere || protocol === 'udp') return 'dropped';
+    const standing = this.#around.standing(address);
+    if (standing === 'own') return 'bare';
+    return standing === 'free' ? 'refused' : 'dropped';
+  }
+
+  #translation(
+    kind: VipKind,
+    at: Pick<Translation, 'address' | 'port' | 'protocol'>,
+    outcome: Outcome,
+    used: readonly Candidate[],
+    is_part: boolean,
+  ): Translation | undefined {
+    if (outcome !== 'served' && outcome !== 'dropped') return undefined;
+    const { lb, hash, dsr } = this.#balancing;
+    const of_node = kind === 'node_port';
+    const by_dsr = dsr && !of_node && !is_part;
+    if (dsr && !of_node && is_part)
+      this.#faults.add(
+        'annotation vppLBType maglevdsr does not go with topology hints, by which nodes choose differently: packets are translated here',
+      );
+    return {
+      kind: 'translation',
+      ...at,
+      backends: outcome === 'served' ? this.#backendsOf(used, by_dsr) : sink_backends[familyOf(at.address)],
+      ...(lb !== undefined && { lb }),
+      ...(hash !== undefined && { hash }),
+      ...(of_node && { real: true as const }),
+    };
+  }
+
+  #choice(port: ServicePort, family: Family): Choice {
+    const name = `${family}/${port.protocol}/${port.name}`;
+    const known = this.#choices.get(name);
+    if (known !== undefined) return known;
+    const { place } = this.#around;
+    const all = candidates(this.#slices.values(), port, family, place).filter(({ address }) => {
+      if (!this.#service.cluster_ips.includes(address)) return true;
+      this.#faults.add(`endpoint ${address} is an address of the service itself: it is left out`);
+      return false;
+    });
+    const { chosen, is_part } = clusterOnes(all, place);
+    const choice = { all, cluster: this.#cap(chosen), local: this.#cap(localOnes(all)), is_part };
+    this.#choices.set(name, choice);
+    return choice;
+  }
+
+  #cap(all: readonly Candidate[]): readonly Candidate[] {
+    if (all.length > backends_max)
+      this.#faults.add(
+        `has ${all.length} endpoints, and VPP takes ${backends_max} of one address and port: ${all.length - backends_max} get no new flows`,
+      );
+    return capped(all);
+  }
+
+  #backendsOf(all: readonly Candidate[], dsr: boolean): readonly Backend[] {
+    const known = this.#backends.get(all) ?? {};
+    this.#backends.set(all, known);
+    if (!dsr) {
+      known.plain ??= all.map(({ address, port }) => ({ address, port }));
+      return known.plain;
+    }
+    known.dsr ??= all.map(({ address, port, local, endpoint: { node } }) => ({
+      address,
+      port,
+      // What is on no node of the cluster knows of no service.
+      ...(!local && node !== undefined && { no_nat: true as const }),
+    }));
+    return known.dsr;
+  }
+}
+
+const protocols = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
+
+export function isSameTranslation(a: Translation, b: Translation): boolean {
+  return a.lb === b.lb && a.hash === b.hash && a.real === b.real && isSameBackends(a.backends, b.backends);
+}
+
+export function isSameBackends(
+  a: readonly Backend[] | undefined,
+  b: readonly Backend[] | undefined,
+): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined || a.length !== b.length) return false;
+  return a.every(({ address, port, no_nat }, at) => {
+    const other = b[at]!;
+    return address === other.address && port === other.port && no_nat === other.no_nat;
+  });
+}
