@@ -114,6 +114,7 @@ class Actor {
     this.ref.tell({
       type: 'NodeReady',
       generation: 1,
+      vpp: 'bench',
       workers: 0,
       mtu: 1500,
       node: { ip4: '172.16.0.1' },

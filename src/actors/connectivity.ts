@@ -211,7 +211,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (ready.generation <= this.lost) return;
     this.node = ready;
     this.look();
-    if (this.writer.generation !== ready.generation) this.writer.begin(ready.generation);
+    if (this.writer.generation !== ready.generation) this.writer.begin(ready);
     this.later();
   }
 

@@ -368,6 +368,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.ready = {
       type: 'NodeReady',
       generation: up.generation,
+      vpp: up.vpp,
       mtu: Math.min(...uplinks.map(({ mtu }) => mtu)),
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
       main_uplink: uplinkTag(uplinks.find(({ is_main }) => is_main)!.name),

@@ -8,7 +8,13 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppStatus } from '../messages/vpp.js';
+import type {
+  RouterSaid,
+  VppConnectionMessage,
+  VppProcessMessage,
+  VppStatus,
+  VppUp,
+} from '../messages/vpp.js';
 import type { VppObject } from '../objects/object.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import { Abandoned } from '../vpp-conn/execute.js';
@@ -233,8 +239,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
   /** Only a connection to a VPP that nobody had before this process finds it empty. */
   private announce(subscriber: ActorRef<VppStatus>, session: Session): void {
     const adopted = session.run.adopted || session.had_interfaces;
-    const { workers } = session;
-    subscriber.tellUrgent({ type: 'VppUp', generation: this.generation, adopted, workers });
+    subscriber.tellUrgent(this.up(session, adopted));
   }
 
   /** One that comes late (it was restarted) finds what others have programmed meanwhile: to it this VPP is an adopted one. */
@@ -242,8 +247,11 @@ class VppConnection implements Actor<VppConnectionMessage> {
     const { session, exit } = this;
     if (exit !== undefined) subscriber.tellUrgent({ type: 'VppExited', reason: exit.reason });
     if (session === undefined) return;
-    const { workers } = session;
-    subscriber.tellUrgent({ type: 'VppUp', generation: this.generation, adopted: true, workers });
+    subscriber.tellUrgent(this.up(session, true));
+  }
+
+  private up({ run, workers }: Session, adopted: boolean): VppUp {
+    return { type: 'VppUp', generation: this.generation, vpp: run.identity, adopted, workers };
   }
 
   private closed(session: Session, reason: string): void {

@@ -14,6 +14,8 @@ export interface NodeReady {
   readonly type: 'NodeReady';
   /** That of VppUp; transactions name it. */
   readonly generation: number;
+  /** That of VppUp: the same VPP by another connection has what it had. */
+  readonly vpp: string;
   /** The smallest MTU of the uplinks. */
   readonly mtu: number;
   /** The node's addresses, without length. */

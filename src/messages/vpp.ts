@@ -18,6 +18,8 @@ export type VppStatus = VppUp | VppDown | VppExited;
 export interface VppUp {
   readonly type: 'VppUp';
   readonly generation: number;
+  /** Names this one VPP, whose connections may be several, as nothing else ever does. */
+  readonly vpp: string;
   /** VPP was running before this connection: it holds state, and packets flow. */
   readonly adopted: boolean;
   /** Worker threads, without the main thread. */

@@ -6,6 +6,7 @@ import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { Sink } from '../desired/connectivity.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
+import type { NodeReady } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import {
@@ -63,8 +64,8 @@ export class RouteWriter implements Sink {
   #life = 0;
   /** Of the VPP that can be programmed. */
   #generation: number | undefined;
-  /** The last one of which was asked what it has. */
-  #begun: number | undefined;
+  /** The last VPP of which was asked what it has. */
+  #vpp_begun: string | undefined;
   /** What VPP has is not known yet. */
   #reading = false;
   #flights = 0;
@@ -150,12 +151,16 @@ export class RouteWriter implements Sink {
 
   // --- VPP
 
-  /** A VPP of which is not known what it has. */
-  begin(generation: number): void {
-    this.#void();
-    if (generation !== this.#begun) this.#renounce();
-    this.#begun = generation;
+  /** A VPP of which is not known what it has; over another connection it is the same one. */
+  begin({ generation, vpp }: Pick<NodeReady, 'generation' | 'vpp'>): void {
+    if (vpp !== this.#vpp_begun) this.#renounce();
+    this.#vpp_begun = vpp;
     this.#generation = generation;
+    this.#readAnew();
+  }
+
+  #readAnew(): void {
+    this.#void();
     this.#model.forget();
     this.#read();
   }
@@ -341,7 +346,7 @@ export class RouteWriter implements Sink {
     this.#retry = undefined;
     if (!this.#reading) return this.#model.retry();
     const retries = this.#retries;
-    this.begin(this.#generation);
+    this.#readAnew();
     this.#retries = retries;
   }
 

@@ -14,6 +14,7 @@ import { actorKit, type Teardown } from '../kit/actor-kit.js';
 const ready: NodeReady = {
   type: 'NodeReady',
   generation: 1,
+  vpp: 'vpp',
   mtu: 1500,
   node: { ip4: '10.0.0.1' },
   main_uplink: 'main-eth0',

@@ -78,6 +78,7 @@ class Lab {
   kit!: ActorKit<ConnectivityMessage>;
   vpp = new StrictVpp([uplink, table(4, 2, 'calico-pods-ip4'), table(6, 2, 'calico-pods-ip6')]);
   generation = 1;
+  vpps = 1;
   report!: () => ConnectivityReport;
   /** Everything that was done, in order. */
   readonly done: string[] = [];
@@ -131,6 +132,7 @@ class Lab {
     await this.kit.tell({
       type: 'NodeReady',
       generation: this.generation,
+      vpp: `vpp ${this.vpps}`,
       workers: 0,
       mtu: 1500,
       node: { ip4: '10.0.0.1', ip6: 'fd00::1' },
@@ -151,6 +153,7 @@ class Lab {
   async die(): Promise<void> {
     const own = this.vpp.objects.filter(({ kind }) => kind === 'af_packet' || kind === 'table');
     this.vpp = new StrictVpp(own);
+    this.vpps += 1;
     this.#held.length = 0;
     this.holding = false;
     await this.lost();
@@ -664,6 +667,39 @@ t.test('a lost answer in a change of mode cuts nothing short', async (t) => {
   t.ok(lab.keys.includes('ipip_tunnel:ipip-10.9.0.1'));
   await lab.moment(1000);
   t.notOk(lab.keys.includes('ipip_tunnel:ipip-10.9.0.1'));
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a connection that is lost in a change of mode cuts nothing short; another VPP does', async (t) => {
+  const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms: 10_000 } });
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1' });
+  await lab.moment();
+  const way = (): string | undefined => lab.path('10.244.1.0/26');
+  const old = 'ipip_tunnel:ipip-10.9.0.1';
+  await lab.told('IPPool', { [vxlan.name]: vxlan });
+  await lab.moment();
+  await lab.lost();
+  await lab.ready();
+  await lab.moment(1000);
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1', 'before the other end may be ready');
+  await lab.moment(1000);
+  t.equal(way(), 'vxlan-4096-10.9.0.1 10.9.0.1');
+  await lab.lost();
+  await lab.ready();
+  await lab.moment(5000);
+  t.ok(lab.keys.includes(old), 'by which the other end may still send');
+  await lab.moment(5000);
+  t.notOk(lab.keys.includes(old));
+
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  t.equal(way(), 'vxlan-4096-10.9.0.1 10.9.0.1');
+  await lab.die();
+  await lab.ready();
+  await lab.moment(0);
+  t.equal(way(), 'ipip-10.9.0.1 10.9.0.1');
   t.strictSame(lab.deadly, []);
 });
 

@@ -88,7 +88,11 @@ function nodeItself(vpp: ActorRef<VppConnectionMessage>): ChildSpec<UplinkMessag
       let generation = 0;
       let ready: NodeReady | undefined;
       vpp.tell({ type: 'Subscribe', subscriber: ctx.self as ActorRef<VppStatus> });
-      const program = ({ generation, workers }: Extract<VppStatus, { type: 'VppUp' }>): void => {
+      const program = ({
+        generation,
+        vpp: identity,
+        workers,
+      }: Extract<VppStatus, { type: 'VppUp' }>): void => {
         const operations = reconcile(desiredNode(nodeOf({ host_namespace: hostNamespacePath() }), true), []);
         const transaction = {
           generation,
@@ -102,6 +106,7 @@ function nodeItself(vpp: ActorRef<VppConnectionMessage>): ChildSpec<UplinkMessag
         const ready = {
           type: 'NodeReady',
           generation,
+          vpp: identity,
           workers,
           mtu: 1500,
           node,

@@ -324,6 +324,7 @@ export class PodLab {
     await this.kit.tell({
       type: 'NodeReady',
       generation: this.vpp.generation,
+      vpp: 'vpp',
       workers: 0,
       mtu: 1500,
       node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },

@@ -215,7 +215,7 @@ class Lab {
   async up(adopted = this.objects.length > 0): Promise<void> {
     this.generation += 1;
     const { generation } = this;
-    await this.kit.tell({ type: 'VppUp', generation, adopted, workers: 0 });
+    await this.kit.tell({ type: 'VppUp', generation, vpp: `vpp ${generation}`, adopted, workers: 0 });
   }
 
   /** VPP is up, and the gateways have answered. */
@@ -302,7 +302,7 @@ t.test('subscribers are told when the node is ready and when it is lost', async 
     },
   ]);
   const late = await lab.subscribe('late');
-  t.match(await late(), [{ type: 'NodeReady', generation: 1 }]);
+  t.match(await late(), [{ type: 'NodeReady', generation: 1, vpp: 'vpp 1' }]);
   await lab.kit.tell({ type: 'VppDown', generation: 1, reason: 'EOF' });
   t.same(await heard(), [{ type: 'NodeLost', generation: 1, reason: 'connection to VPP lost: EOF' }]);
   await lab.exited();
@@ -1018,7 +1018,7 @@ t.test(
     await lab.exited();
     t.equal(lab.kit.node().currentHandler?.type, 'VppExited', 'it is busy');
     while (lab.kit.ref.tell({ type: 'TapChanged', name: 'eth0' }));
-    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, adopted: false, workers: 0 });
+    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, vpp: 'another', adopted: false, workers: 0 });
     lab.kit.ref.tellUrgent({ type: 'VppDown', generation: 2, reason: 'EOF' });
     lab.kit.ref.tellUrgent({ type: 'VppExited', reason: 'SIGABRT' });
     lab.hanging = undefined;

@@ -129,6 +129,7 @@ function add(...prefixes: string[]): Operation[] {
 function inWords(message: VppStatus): string {
   switch (message.type) {
     case 'VppUp':
+      t.match(message.vpp, / 1 boot$/, 'the VPP is named, whatever connection this is');
       return `VppUp ${message.generation}${message.adopted ? ' adopted' : ''}`;
     case 'VppDown':
       return `VppDown ${message.generation}: ${message.reason}`;

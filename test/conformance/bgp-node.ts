@@ -125,6 +125,7 @@ export class BgpNode {
     const ready: NodeReady = {
       type: 'NodeReady',
       generation: 1,
+      vpp: 'vpp',
       mtu: 1500,
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
       main_uplink: 'main-eth0',
