@@ -55,6 +55,10 @@ class Entry {
   constructor(readonly key: ObjectKey) {}
 }
 
+type Places = Pick<Entry, 'going' | 'coming'>;
+
+const nowhere: Places = { going: undefined, coming: undefined };
+
 /** Of one VPP, as one model sees it: `of` stands for that model, which nobody has to keep who keeps an operation. */
 interface Life {
   readonly of: object;
@@ -79,6 +83,11 @@ export class Model {
   readonly #on = new Map<InterfaceTag, Set<Entry>>();
   /** Interfaces that go, for good or to be made anew: all that hangs on them is removed with them. */
   readonly #remade = new Set<InterfaceTag>();
+  /**
+   * Of these, by its tag, each of many alike that is to come back at once: it goes and comes with all that is on it or leads by it, in one
+   * piece, before the next one does. Nothing of that waits on the shelves.
+   */
+  readonly #renewed = new Map<InterfaceTag, Entry>();
   /** Interfaces that go when what leads by them leads elsewhere, and are wanted no more. */
   readonly #leaving = new Map<InterfaceTag, Entry>();
   /** Those of them by which something still leads that is on its way elsewhere: they stay till then, with all that is on them. */
@@ -144,7 +153,7 @@ export class Model {
 
   /** Operations that `take` would give by now, at least. */
   get waiting(): number {
-    return this.#removals.size + this.#additions.size;
+    return this.#removals.size + this.#additions.size + this.#renewed.size;
   }
 
   /** Something stays only until what leads by it leads elsewhere. */
@@ -198,6 +207,7 @@ export class Model {
   forget(): void {
     this.#on.clear();
     this.#remade.clear();
+    this.#renewed.clear();
     this.#leaving.clear();
     this.#kept.clear();
     this.#rebound.clear();
@@ -271,9 +281,10 @@ export class Model {
   // --- what is to be done
 
   /**
-   * The next operations, at most `max`: removals before additions, each in the order of its place. An interface goes together with what has
-   * to be taken off it, which may be some more. It and a table go when nothing is in flight: of what hangs on them VPP may refuse
-   * to let go; until then nothing is given.
+   * The next operations, at most `max`: removals before additions, each in the order of its place; between the two what is renewed, one
+   * after the other. An interface goes together with what has to be taken off it, and a tunnel that is renewed with all that leads by it, which
+   * may be some more. It and a table go when nothing is in flight: of what hangs on them VPP may refuse to let go; until then
+   * nothing is given.
    */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
@@ -290,12 +301,7 @@ export class Model {
       if (entry === undefined) break;
       const object = entry.there!;
       if (carries(object)) {
-        const holder = this.#holderOf(object);
-        if (holder !== undefined) {
-          this.#failed.set(entry.key, new Error(`not sent: ${keyOf(holder)} is still there`));
-          this.#touch(entry);
-          continue;
-        }
+        if (this.#isHeld(entry, object)) continue;
         if (ahead) return operations;
       }
       // Taken off whether they were seen there or not.
@@ -304,6 +310,18 @@ export class Model {
       this.#removals.shift();
       for (const left of also) give('remove', this.#entry(keyOf(left)), left);
       give('remove', entry, object);
+    }
+    for (const [tag, made] of [...this.#renewed]) {
+      if (operations.length >= max) break;
+      if (made.there === undefined || made.in_flight > 0 || this.#isHeld(made, made.there)) continue;
+      if (ahead) return operations;
+      const renewal = this.#renewal(tag, made);
+      if (renewal === undefined) continue;
+      const { removals, additions } = renewal;
+      if (operations.length > 0 && operations.length + removals.length + additions.length > max)
+        return operations;
+      for (const entry of removals) give('remove', entry, entry.there!);
+      for (const entry of additions) give('add', entry, entry.wanted!);
     }
     while (operations.length < max) {
       const entry = this.#additions.shift();
@@ -325,6 +343,34 @@ export class Model {
       if (entry.in_flight === 0) this.#touch(entry);
     }
     this.#reviewLeaving();
+  }
+
+  /**
+   * What has to be done for an interface to go and come back, each in the order of its place; undefined: something that leads by it is on its
+   * way from another one.
+   */
+  #renewal(
+    tag: InterfaceTag,
+    made: Entry,
+  ): { readonly removals: Entry[]; readonly additions: Entry[] } | undefined {
+    const entries = [made, ...(this.#on.get(tag) ?? [])];
+    if (entries.some(({ in_flight }) => in_flight > 0)) return undefined;
+    const all = entries.map((entry) => ({ entry, ...this.#places(entry) }));
+    const inOrder = (place: 'going' | 'coming'): Entry[] =>
+      all
+        .filter((each) => each[place] !== undefined)
+        .sort((a, b) => a[place]! - b[place]!)
+        .map(({ entry }) => entry);
+    return { removals: inOrder('going'), additions: inOrder('coming') };
+  }
+
+  /** VPP would not let go of what hangs on it: it is not tried. */
+  #isHeld(entry: Entry, object: VppObject): boolean {
+    const holder = this.#holderOf(object);
+    if (holder === undefined) return false;
+    this.#failed.set(entry.key, new Error(`not sent: ${keyOf(holder)} is still there`));
+    this.#touch(entry);
+    return true;
   }
 
   /** What VPP would not let go of, and hangs on this interface or table. */
@@ -452,13 +498,16 @@ export class Model {
     if (leaves) this.#leaving.set(tag, entry);
     else this.#leaving.delete(tag);
     const kept = leaves && this.#isLeft(tag);
-    if (kept !== this.#kept.has(tag)) {
-      this.#mark(this.#kept, tag, kept, tag);
-      this.#file(entry);
-    }
+    this.#mark(this.#kept, tag, kept, tag);
     // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
     const goes = isReplaced(entry) && !kept && !this.#failed.has(entry.key);
+    const renewed = goes && wanted !== undefined && goesLast(wanted);
+    const changes = renewed !== this.#renewed.has(tag);
+    if (renewed) this.#renewed.set(tag, entry);
+    else this.#renewed.delete(tag);
     this.#mark(this.#remade, tag, goes, tag);
+    if (changes) this.#fileAll(tag);
+    this.#file(entry);
   }
 
   /** Something leads by it in VPP, and is to lead elsewhere. */
@@ -482,6 +531,7 @@ export class Model {
     if (kind === 'interface_table') this.#rebound.delete(name);
     else {
       this.#leaving.delete(name);
+      this.#renewed.delete(name);
       this.#mark(this.#kept, name, false, name);
       this.#mark(this.#remade, name, false, name);
     }
@@ -491,16 +541,26 @@ export class Model {
     if (marks.has(mark) === on) return;
     if (on) marks.add(mark);
     else marks.delete(mark);
+    this.#fileAll(tag);
+  }
+
+  /** What refers to it may be done at another time by now. */
+  #fileAll(tag: InterfaceTag): void {
     for (const entry of this.#on.get(tag) ?? []) this.#file(entry);
   }
 
   /** Puts the key where what has to be done with it waits for its turn, or nowhere. */
   #file(entry: Entry): void {
     if (entry.in_flight > 0) return;
+    const { going, coming } = this.#isRenewed(entry) ? nowhere : this.#places(entry);
+    this.#removals.put(entry, going);
+    this.#additions.put(entry, coming);
+  }
+
+  /** Where its removal and its addition have their places; undefined: there is nothing to be done. */
+  #places(entry: Entry): Places {
     const { there: old, wanted: now, unsure } = entry;
-    if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !unsure) {
-      return this.#wait(entry, undefined, undefined);
-    }
+    if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !unsure) return nowhere;
     const failed = this.#failed.size > 0 && this.#failed.has(entry.key);
     const fresh = old !== undefined && now !== undefined && !isDangling(old) && same(now, old);
     const goes =
@@ -510,17 +570,21 @@ export class Model {
         : (!fresh && (changeOf(now) === 'remove_first' || isDangling(old))) || this.#isRemade(old));
     const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
     const comes = now !== undefined && (!fresh || remade || unsure);
-    this.#wait(
-      entry,
-      goes && !failed && !this.#diesAnyway(old) ? removePlace(old) : undefined,
-      comes && !failed ? addPlace(now) : undefined,
-    );
+    return {
+      going: goes && !failed && !this.#diesAnyway(old) ? removePlace(old) : undefined,
+      coming: comes && !failed ? addPlace(now) : undefined,
+    };
   }
 
-  /** Removal and addition wait in these places; undefined: there is nothing to be done. */
-  #wait(entry: Entry, removal: number | undefined, addition: number | undefined): void {
-    this.#removals.put(entry, removal);
-    this.#additions.put(entry, addition);
+  #isRenewed({ there, wanted }: Entry): boolean {
+    if (this.#renewed.size === 0) return false;
+    return [there, wanted].some((object) => {
+      if (object === undefined) return false;
+      const tag = interfaceMade(object);
+      return tag !== undefined
+        ? this.#renewed.has(tag)
+        : interfacesUsed(object).some((used) => this.#renewed.has(used));
+    });
   }
 
   #isKept(object: VppObject): boolean {

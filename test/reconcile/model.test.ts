@@ -490,6 +490,109 @@ t.test('a tunnel whose source has changed is made anew, with what is on it and l
   ]);
 });
 
+t.test('when the own address changes routes to one node at a time are away', async () => {
+  const peer = fc.record({
+    mode: fc.constantFrom<Mode>('ipip', 'vxlan', 'flat'),
+    prefixes: fc.integer({ min: 0, max: 3 }),
+  });
+  const changes = fc.array(
+    fc.record({
+      peers: fc.array(peer, { minLength: 4, maxLength: 4 }),
+      src: fc.constantFrom('192.0.2.100', '192.0.2.101'),
+      max: fc.integer({ min: 1, max: 40 }),
+      ahead: fc.boolean(),
+      rounds: fc.integer({ min: 0, max: 4 }),
+    }),
+    { minLength: 1, maxLength: 6 },
+  );
+  const nodeOf = (key: string): string | undefined => /\/10\.(\d)\./.exec(key)?.[1];
+  fc.assert(
+    fc.property(changes, (todo) => {
+      const model = new Model();
+      const vpp = new StrictVpp([uplink]);
+      let wanted: VppObject[] = [];
+      let lasting = new Set<string>();
+      const does = (operations: readonly Operation[]): void => {
+        for (const operation of operations) {
+          vpp.run([operation]);
+          const keys = new Set(vpp.objects.map(keyOf));
+          const away = new Set([...lasting].flatMap((key) => (keys.has(key) ? [] : nodeOf(key))));
+          if (away.size > 1) throw new Error(`of ${away.size} nodes at a time`);
+        }
+      };
+      const send = (max: number, ahead: boolean): number => {
+        const operations = model.take(max);
+        const next = ahead ? model.take(max) : [];
+        for (const each of [operations, next]) {
+          does(each);
+          model.settle(done(each));
+        }
+        return operations.length + next.length;
+      };
+      for (const { peers, src, max, ahead, rounds } of todo) {
+        wanted = peers.flatMap((each, n) => toPeer(n, { ...each, src }));
+        const keys = new Set(wanted.filter(({ kind }) => kind === 'route').map(keyOf));
+        const there = vpp.objects.map(keyOf).filter((key) => keys.has(key));
+        lasting = new Set(there);
+        model.wantOnly(wanted);
+        for (let round = 0; round < rounds; round += 1) send(max, ahead);
+      }
+      let left = 0;
+      while (send(5, true) > 0) if (++left > 500) throw new Error('never settles');
+      const there = vpp.objects.map((object) => JSON.stringify(canonical(object))).sort();
+      const all = [uplink, ...wanted].map((object) => JSON.stringify(canonical(object))).sort();
+      if (JSON.stringify(there) !== JSON.stringify(all)) throw new Error(`${there} instead of ${all}`);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test('a route that moves from one renewed tunnel to another is away with one of them', async (t) => {
+  const model = new Model();
+  const vpp = new StrictVpp([uplink]);
+  const of = (src: string, by: number): VppObject[] => {
+    const [from, to] = [1, 2].map((n) => toPeer(n, { mode: 'ipip', src, prefixes: 1 }));
+    const moves = { ...(to!.at(-1) as Route), prefix: '10.9.0.0/24' };
+    return [...from!, ...to!, by === 2 ? moves : { ...moves, paths: (from!.at(-1) as Route).paths }];
+  };
+  for (const objects of [of('192.0.2.100', 1), of('192.0.2.101', 2)]) {
+    model.wantOnly(objects);
+    for (let taken = model.take(100); taken.length > 0; taken = model.take(100)) {
+      vpp.run(taken);
+      model.settle(done(taken));
+    }
+  }
+  t.equal(vpp.objects.length, 1 + of('192.0.2.101', 2).length);
+});
+
+t.test('one tunnel that VPP refuses to renew holds up none of the others', async (t) => {
+  const model = new Model();
+  const of = (src: string) => [1, 2, 3].flatMap((n) => toPeer(n, { mode: 'ipip', src, prefixes: 2 }));
+  for (const object of of('192.0.2.100')) model.seen(object);
+  model.wantOnly(of('192.0.2.101'));
+  t.equal(model.waiting, 3);
+  const first = model.take(100);
+  const refuses = ({ action, object }: Operation): boolean =>
+    (action === 'remove' && keyOf(object) === 'route:connectivity/0/10.2.0.0/24') ||
+    keyOf(object) === 'ipip_tunnel:ipip-192.0.2.2';
+  const refused = new Error('refused');
+  const settle = (taken: readonly Operation[]): void =>
+    model.settle(
+      taken.map((operation) => (refuses(operation) ? { operation, error: refused } : { operation })),
+    );
+  settle(first);
+  for (let taken = model.take(100); taken.length > 0; taken = model.take(100)) settle(taken);
+  const src = (n: number): unknown => (model.there(`ipip_tunnel:ipip-192.0.2.${n}`) as { src?: string }).src;
+  t.strictSame([1, 2, 3].map(src), ['192.0.2.101', '192.0.2.100', '192.0.2.101']);
+  for (const prefix of ['10.1.0', '10.1.1', '10.2.0', '10.2.1', '10.3.0'])
+    t.ok(model.there(`route:connectivity/0/${prefix}.0/24`), `${prefix} leads there`);
+  model.retry();
+  const again = model.take(100);
+  model.settle(done(again));
+  while (model.take(100).length > 0) t.fail('all is done at once');
+  t.equal(src(2), '192.0.2.101');
+});
+
 t.test('a tunnel that is wanted no more stays while VPP refuses the other way', async (t) => {
   const model = new Model();
   const ipip = toPeer(1, { mode: 'ipip', src: '192.0.2.100', prefixes: 1 });
