@@ -185,7 +185,10 @@ export class Connectivity {
       this.#nodes.delete(address);
       this.#node_index.delete(node);
     }
-    this.#touchDrops(this.#holders(node));
+    for (const entry of this.#holders(node)) {
+      if (entry.drop !== undefined || isByTunnel(entry.way) || entry.way === 'holds_node')
+        this.#touched.add(entry);
+    }
   }
 
   setPool(name: string, pool: IpPool | undefined): void {
@@ -200,9 +203,9 @@ export class Connectivity {
     this.#outlook = outlook;
     if (before === undefined || !outlook.seesRoutesAs(before)) {
       for (const entry of this.#entries.values()) this.#touched.add(entry);
-    } else if (outlook.settings.vxlan_vni !== before.settings.vxlan_vni) {
+    } else {
       for (const hop of this.#hops.values()) {
-        if ([...hop.tunnels.values()].some(({ tunnel }) => tunnel.kind === 'vxlan_tunnel'))
+        if ([...hop.tunnels.values()].some(({ tunnel }) => !outlook.names(tunnel)))
           for (const entry of hop.entries) this.#touched.add(entry);
       }
     }
@@ -240,7 +243,8 @@ export class Connectivity {
   #planEntry(entry: Entry, outlook: Outlook, sink: Sink): void {
     const { next_hop: hop } = entry;
     const pool = hop && this.#pools.of(entry);
-    const way = hop && outlook.way(entry, hop, pool);
+    const by = hop && outlook.way(entry, hop, pool);
+    const way = isByTunnel(by) && this.#firstOf(this.#node_index, entry) !== undefined ? 'holds_node' : by;
     this.#setWay(entry, way, sink);
     this.#countGone(entry, hop !== undefined && pool === undefined);
     const before = entry.tunnel;
@@ -251,7 +255,7 @@ export class Connectivity {
     if (far !== entry.far) this.#far_count += far ? 1 : -1;
     entry.far = far;
     if (hop !== undefined && way === 'flat') paths = hop.flat;
-    else if (hop !== undefined && (way === 'ipip' || way === 'vxlan')) {
+    else if (hop !== undefined && isByTunnel(way)) {
       // The tunnel is wanted before what goes by it, and is wanted no more behind it.
       if (this.#tunnelTo(hop) !== undefined) entry.fault = 'through_tunnel';
       else {
@@ -259,7 +263,7 @@ export class Connectivity {
         this.#count6(entry, entry.tunnel.tunnel, 1);
         paths = entry.tunnel.paths;
       }
-    } else if (way !== undefined) entry.fault = way as RouteFault;
+    } else if (way !== undefined && way !== 'flat') entry.fault = way as RouteFault;
     if (entry.fault === undefined) this.#faulty.delete(entry);
     else this.#faulty.add(entry);
     this.#want(entry, paths ?? this.#dropOf(entry), sink);
@@ -285,10 +289,16 @@ export class Connectivity {
 
   /** What would not be reached any more: a node, or the next hop of a route. One in an own block is a pod, which has a longer route. */
   #cutOff(entry: Entry): string | undefined {
+    const node = this.#firstOf(this.#node_index, entry);
+    const end = entry.drop?.source === 'service' ? this.#firstOf(this.#ends, entry) : undefined;
+    return node === undefined || (end !== undefined && end < node) ? end : node;
+  }
+
+  /** The first of these in this prefix, by its text. */
+  #firstOf<A extends NodeAddress>(index: AddressIndex<A>, entry: Entry): string | undefined {
     let first: string | undefined;
-    const ends = entry.drop?.source === 'service' ? this.#ends.within(entry) : [];
-    for (const all of [this.#node_index.within(entry), ends])
-      for (const { address } of all) if (first === undefined || address < first) first = address;
+    for (const { address } of index.within(entry))
+      if (first === undefined || address < first) first = address;
     return first;
   }
 
@@ -345,7 +355,7 @@ export class Connectivity {
     for (const each of around) {
       for (const holder of each.holders) {
         if (holder.way === 'flat') around.add(holder.way_hop!);
-        else if (holder.way === 'ipip' || holder.way === 'vxlan')
+        else if (isByTunnel(holder.way))
           if (first === undefined || holder.prefix < first.prefix) first = holder;
       }
     }
@@ -423,7 +433,7 @@ export class Connectivity {
     });
   }
 
-  /** Its tunnels have another source, MTU or port by now. */
+  /** Its tunnels have another source or MTU by now. */
   #renew(hop: Hop, outlook: Outlook, sink: Sink): void {
     for (const used of hop.tunnels.values()) {
       const tunnel = outlook.tunnel(used.kind, hop.address);
@@ -513,9 +523,16 @@ export class Connectivity {
         `has ${entry.prefix}, with ${this.#cutOff(entry)} in it, to which packets go from here: what no service has is not dropped; take that address out`,
       ];
     }
-    for (const { prefix, fault, next_hop } of this.#faulty) {
-      if (fault !== undefined && next_hop !== undefined)
-        yield [`route ${prefix}`, routeFaultText(fault, next_hop.address, this.#tunnelTo(next_hop)?.prefix)];
+    for (const entry of this.#faulty) {
+      const { prefix, fault, next_hop } = entry;
+      if (fault === undefined || next_hop === undefined) continue;
+      const with_it =
+        fault === 'holds_node' ? this.#firstOf(this.#node_index, entry) : this.#tunnelTo(next_hop)?.prefix;
+      yield [`route ${prefix}`, routeFaultText(fault, next_hop.address, with_it)];
     }
   }
+}
+
+function isByTunnel(way: Way | undefined): way is TunnelKind {
+  return way === 'ipip' || way === 'vxlan';
 }

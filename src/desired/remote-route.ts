@@ -90,10 +90,14 @@ export type RouteFault =
   | 'other_family'
   | 'no_own_address'
   | 'no_own_subnet'
+  | 'holds_node'
   | 'through_tunnel';
 
-/** For a person: what is wrong with it, and what to do. `through`: the prefix by whose tunnel its next hop would be reached. */
-export function routeFaultText(fault: RouteFault, next_hop: string, through?: string): string {
+/**
+ * For a person: what is wrong with it, and what to do. `with_it`: the prefix by whose tunnel its next hop would be reached, or the node that
+ * is in its prefix.
+ */
+export function routeFaultText(fault: RouteFault, next_hop: string, with_it?: string): string {
   switch (fault) {
     case 'no_prefix':
       return `(by ${next_hop}) is no prefix: see who announces it`;
@@ -115,8 +119,10 @@ export function routeFaultText(fault: RouteFault, next_hop: string, through?: st
       return `needs a tunnel to ${next_hop}, and this node has no address of that family: give the main uplink one`;
     case 'no_own_subnet':
       return `by ${next_hop} depends on the subnet of this node (CrossSubnet), which has no address of that family: give the main uplink one`;
+    case 'holds_node':
+      return `would take what is for ${with_it ?? 'another node'}, a node, by a tunnel to ${next_hop}: keep pools apart from nodes, or filter it out`;
     case 'through_tunnel':
-      return `needs a tunnel to ${next_hop}, to which ${through === undefined ? 'another route' : `route ${through}`} leads by a tunnel itself: keep pools apart from nodes, or filter one of the two out`;
+      return `needs a tunnel to ${next_hop}, to which ${with_it === undefined ? 'another route' : `route ${with_it}`} leads by a tunnel itself: keep pools apart from nodes, or filter one of the two out`;
   }
 }
 
@@ -172,12 +178,14 @@ export class Outlook {
     if (src === undefined) return undefined;
     if (kind === 'ipip') return { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst };
     const { vxlan_vni: vni, vxlan_port: port } = this.settings;
-    return { kind: 'vxlan_tunnel', tag: vxlanTag(vni, dst), src, dst, vni, port };
+    const ends = { src, dst, vni, port };
+    return { kind: 'vxlan_tunnel', tag: vxlanTag(ends), ...ends };
   }
 
   /** Whether a tunnel of this kind to the same node would have the same tag. */
   names(tunnel: Tunnel): boolean {
-    return tunnel.kind === 'ipip_tunnel' || tunnel.vni === this.settings.vxlan_vni;
+    const { vxlan_vni, vxlan_port } = this.settings;
+    return tunnel.kind === 'ipip_tunnel' || (tunnel.vni === vxlan_vni && tunnel.port === vxlan_port);
   }
 
   #address(hop: Bits): string | undefined {

@@ -17,7 +17,7 @@ export interface IpipTunnel {
 /** Carries IP without Ethernet; the inner family is that of its ends. */
 export interface VxlanTunnel {
   readonly kind: 'vxlan_tunnel';
-  /** `vxlanTag(vni, dst)` */
+  /** `vxlanTag` */
   readonly tag: InterfaceTag;
   /** An own address, of the family of `dst`. */
   readonly src: string;
@@ -44,9 +44,15 @@ export function ipipTag(dst: string): InterfaceTag {
   return `${ipip_tag}${dst}`;
 }
 
-/** The tag of the tunnel to this node; `dst` in canonical spelling. */
-export function vxlanTag(vni: number, dst: string): InterfaceTag {
-  return `${vxlan_tag}${vni}-${dst}`;
+/** IANA's for VXLAN. */
+const vxlan_port = 4789;
+
+/**
+ * The tag of the tunnel to this node; `dst` in canonical spelling. VPP has several of them beside each other, told apart by VNI and port; that
+ * port is named which is not the usual one. 60 characters at most, of the 63 that VPP keeps.
+ */
+export function vxlanTag({ vni, port, dst }: Pick<VxlanTunnel, 'vni' | 'port' | 'dst'>): InterfaceTag {
+  return `${vxlan_tag}${vni}${port === vxlan_port ? '' : `:${port}`}-${dst}`;
 }
 
 /** The keys that a tunnel of this tag may have: `keyOf`. */
@@ -88,7 +94,7 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
     key: tagOf,
     canonical: canonicalEnds,
     is: tagOf,
-    owner: { by: 'name', of: (o) => owned(o.tag, vxlanTag(o.vni, o.dst)) },
+    owner: { by: 'name', of: (o) => owned(o.tag, vxlanTag(o)) },
     same: (wanted, there) =>
       wanted.src === there.src &&
       wanted.dst === there.dst &&

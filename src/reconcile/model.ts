@@ -315,9 +315,7 @@ export class Model {
       if (operations.length >= max) break;
       if (made.there === undefined || made.in_flight > 0 || this.#isHeld(made, made.there)) continue;
       if (ahead) return operations;
-      const renewal = this.#renewal(tag, made);
-      if (renewal === undefined) continue;
-      const { removals, additions } = renewal;
+      const { removals, additions } = this.#renewal(tag, made);
       if (operations.length > 0 && operations.length + removals.length + additions.length > max)
         return operations;
       for (const entry of removals) give('remove', entry, entry.there!);
@@ -345,17 +343,9 @@ export class Model {
     this.#reviewLeaving();
   }
 
-  /**
-   * What has to be done for an interface to go and come back, each in the order of its place; undefined: something that leads by it is on its
-   * way from another one.
-   */
-  #renewal(
-    tag: InterfaceTag,
-    made: Entry,
-  ): { readonly removals: Entry[]; readonly additions: Entry[] } | undefined {
-    const entries = [made, ...(this.#on.get(tag) ?? [])];
-    if (entries.some(({ in_flight }) => in_flight > 0)) return undefined;
-    const all = entries.map((entry) => ({ entry, ...this.#places(entry) }));
+  /** What has to be done for an interface to go and come back, each in the order of its place. */
+  #renewal(tag: InterfaceTag, made: Entry): { readonly removals: Entry[]; readonly additions: Entry[] } {
+    const all = [made, ...(this.#on.get(tag) ?? [])].map((entry) => ({ entry, ...this.#places(entry) }));
     const inOrder = (place: 'going' | 'coming'): Entry[] =>
       all
         .filter((each) => each[place] !== undefined)

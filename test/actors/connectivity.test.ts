@@ -1007,6 +1007,65 @@ t.test('of a bgp actor that begins anew nothing stays, however far the lives bef
   t.strictSame(kept(), ['none', 'none', 'none'], 'or that there is nothing');
 });
 
+t.test('with another own address one node after the other is away, and no more at a time', async (t) => {
+  const lab = await Lab.start(t, {
+    writer: { ...route_writer_settings_default, operations_max: 1024 },
+  });
+  await lab.ready();
+  await lab.synced([ipip]);
+  const nodes = 40;
+  const blocks = Array.from({ length: 4 * nodes }, (_, n) => `10.244.${n}.0/26`);
+  await lab.routes(Object.fromEntries(blocks.map((block, n) => [block, `10.9.0.${1 + (n % nodes)}`])));
+  await lab.moment();
+  const all = lab.keys;
+  lab.takeDone();
+  await lab.ready({ node: { ip4: '10.0.0.77' }, subnets: { ip4: '10.0.0.0/24' } });
+  await lab.moment();
+  t.strictSame(lab.keys, all);
+  const away = new Set<string>();
+  let most = 0;
+  for (const text of lab.takeDone()) {
+    const [, action, prefix] = /^(add|remove) route:connectivity\/0\/(.*)$/.exec(text) ?? [];
+    if (prefix === undefined) continue;
+    if (action === 'remove') away.add(prefix);
+    else away.delete(prefix);
+    most = Math.max(most, away.size);
+  }
+  t.equal(most, blocks.length / nodes);
+  t.ok(lab.vpp.objects.every((object) => object.kind !== 'ipip_tunnel' || object.src === '10.0.0.77'));
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('with another port of VXLAN routes move as with another mode: nobody is away', async (t) => {
+  const lab = await Lab.start(t, { writer: { ...at_once, lead_ms: 2000, linger_ms: 10_000 } });
+  await lab.ready();
+  await lab.synced([vxlan]);
+  await lab.routes({ '10.244.1.0/26': '10.9.0.1', '10.244.2.0/26': '10.9.0.2' });
+  await lab.moment();
+  lab.takeDone();
+  await lab.told('FelixConfiguration', { default: { name: 'default', vxlan_port: 8472 } });
+  await lab.moment();
+  t.equal(
+    lab.path('10.244.1.0/26'),
+    'vxlan-4096-10.9.0.1 10.9.0.1',
+    'the other end may not listen there yet',
+  );
+  t.ok(lab.keys.includes('vxlan_tunnel:vxlan-4096:8472-10.9.0.1'), 'and may send there already');
+  await lab.moment(2000);
+  t.equal(lab.path('10.244.1.0/26'), 'vxlan-4096:8472-10.9.0.1 10.9.0.1');
+  t.ok(lab.keys.includes('vxlan_tunnel:vxlan-4096-10.9.0.1'), 'by which the other end may still send');
+  await lab.moment(10_000);
+  t.strictSame(
+    lab.keys.filter((key) => key.startsWith('vxlan_tunnel')),
+    ['vxlan_tunnel:vxlan-4096:8472-10.9.0.1', 'vxlan_tunnel:vxlan-4096:8472-10.9.0.2'],
+  );
+  t.strictSame(
+    lab.takeDone().filter((text) => text.startsWith('remove route')),
+    [],
+  );
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('tunnels are made anew when the own address changes', async (t) => {
   const lab = await Lab.start(t);
   await lab.ready();
@@ -1049,7 +1108,7 @@ t.test(
       lab.vpp.objects.filter(({ kind }) => kind === 'vxlan_tunnel'),
       [{ vni: 5, port: 8472 }],
     );
-    t.equal(lab.path('10.244.1.0/26'), 'vxlan-5-10.9.0.2 10.9.0.2');
+    t.equal(lab.path('10.244.1.0/26'), 'vxlan-5:8472-10.9.0.2 10.9.0.2');
     t.strictSame(lab.deadly, []);
   },
 );

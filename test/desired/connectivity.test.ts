@@ -391,7 +391,7 @@ t.test('a VXLAN tunnel has the number and port of Felix, and is made anew when t
   lab.plan.setRoute('10.250.1.0/26', '10.9.0.3');
   lab.all();
   const tunnel = () => [...lab.wanted.objects.values()].filter(({ kind }) => kind === 'vxlan_tunnel');
-  t.match(tunnel(), [{ tag: 'vxlan-7-10.9.0.2', vni: 7, port: 8472 }]);
+  t.match(tunnel(), [{ tag: 'vxlan-7:8472-10.9.0.2', vni: 7, port: 8472 }]);
   lab.look({ settings: { vxlan_vni: 7, vxlan_port: 4789 } });
   lab.all();
   t.match(tunnel(), [{ tag: 'vxlan-7-10.9.0.2', vni: 7, port: 4789 }]);
@@ -399,6 +399,33 @@ t.test('a VXLAN tunnel has the number and port of Felix, and is made anew when t
   lab.all();
   t.match(tunnel(), [{ tag: 'vxlan-9-10.9.0.2', vni: 9 }]);
   t.equal(lab.wanted.path('10.244.1.0/26'), 'vxlan-9-10.9.0.2 10.9.0.2');
+});
+
+t.test('a prefix with a node in it goes by no tunnel to another, as long as the node is there', async (t) => {
+  const lab = new Lab();
+  lab.plan.setPool('pool', pool('10.244.0.0/16', { vxlan: 'CrossSubnet' }));
+  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.2.0/26', '10.0.0.9');
+  lab.plan.setDropped('10.244.1.0/26', block);
+  lab.all();
+  const by_tunnel = 'vxlan-4096-10.9.0.2 10.9.0.2';
+  t.equal(lab.wanted.path('10.244.1.0/26'), by_tunnel);
+  for (const node of ['10.244.1.9', '10.244.1.5', '10.244.2.5', '10.244.3.5']) lab.plan.setNode(node, true);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), undefined, 'nor is it dropped');
+  t.equal(lab.wanted.path('10.244.2.0/26'), '10.0.0.9', 'by a router nodes may be reached');
+  t.match(lab.faults, {
+    'route 10.244.1.0/26':
+      /^would take what is for 10\.244\.1\.5, a node, by a tunnel to 10\.9\.0\.2: keep pools apart/,
+  });
+  t.notOk(lab.wanted.keys.some((key) => key.includes('vxlan')));
+  lab.plan.setNode('10.244.1.5', false);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), undefined);
+  lab.plan.setNode('10.244.1.9', false);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), by_tunnel);
+  t.strictSame(lab.faults, {});
 });
 
 t.test('one tunnel of IPIP carries both families; VXLAN, and what goes flat, its own alone', async (t) => {

@@ -375,7 +375,7 @@ const uplink = { kind: 'existing_interface', tag: 'main-eth0' } as const;
 /** What leads to a node, in whichever way. */
 function toPeer(n: number, { mode, src, prefixes }: Peer): VppObject[] {
   const dst = `192.0.2.${n}`;
-  const tag = mode === 'ipip' ? ipipTag(dst) : vxlanTag(4096, dst);
+  const tag = mode === 'ipip' ? ipipTag(dst) : vxlanTag({ vni: 4096, port: 4789, dst });
   const paths: Path[] =
     mode === 'flat'
       ? [{ via: 'next_hop', next_hop: dst }]

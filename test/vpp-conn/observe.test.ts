@@ -14,7 +14,7 @@ import type { VppObject } from '../../src/objects/object.js';
 import { isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
 import type { Path } from '../../src/objects/routing.js';
-import { ipipTag, vxlanTag } from '../../src/objects/tunnels.js';
+import { ipipTag } from '../../src/objects/tunnels.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { OwnerIndex } from '../../src/reconcile/ownership.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
@@ -217,8 +217,10 @@ const tunnels: readonly VppObject[] = [
     [
       { kind: 'ipip_tunnel', tag: ipipTag('10.0.0.3'), src: '10.0.0.2', dst: '10.0.0.3' },
       { kind: 'ipip_tunnel', tag: ipipTag('fd00::3'), src: 'fd00::2', dst: 'fd00::3' },
-      { kind: 'vxlan_tunnel', tag: vxlanTag(4096, '10.0.0.4'), ...ends('10.0.0.2', '10.0.0.4') },
-      { kind: 'vxlan_tunnel', tag: vxlanTag(4096, 'fd00::4'), ...ends('fd00::2', 'fd00::4') },
+      { kind: 'vxlan_tunnel', tag: 'vxlan-4096-10.0.0.4', ...ends('10.0.0.2', '10.0.0.4') },
+      { kind: 'vxlan_tunnel', tag: 'vxlan-4096-fd00::4', ...ends('fd00::2', 'fd00::4') },
+      // While nodes hear of another port, one after the other.
+      { kind: 'vxlan_tunnel', tag: 'vxlan-4096:8472-10.0.0.4', ...ends('10.0.0.2', '10.0.0.4'), port: 8472 },
     ] as const
   ).flatMap((tunnel, at): VppObject[] => {
     const { tag, dst } = tunnel;
@@ -233,7 +235,13 @@ const tunnels: readonly VppObject[] = [
       routeOf(0, v6 ? `fd10:${at}::/122` : `10.1.${at}.0/26`, [
         { via: 'interface', interface: tag, next_hop: dst },
       ]),
-      routeOf(2, v6 ? `${dst}/128` : `${dst}/32`, [{ via: 'interface', interface: tag, next_hop: dst }]),
+      ...(tag.includes(':8472')
+        ? []
+        : [
+            routeOf(2, v6 ? `${dst}/128` : `${dst}/32`, [
+              { via: 'interface', interface: tag, next_hop: dst },
+            ]),
+          ]),
     ];
   }),
   routeOf(0, '10.1.9.0/26', [{ via: 'next_hop', next_hop: '10.0.0.5' }]),

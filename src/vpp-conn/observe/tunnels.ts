@@ -25,8 +25,8 @@ export async function observeTunnels(reader: Reader): Promise<ReadonlyMap<number
     ...vxlans.flatMap((details): [number, ObservedTunnel][] => {
       const { sw_if_index, src_address: src, dst_address: dst, vni, src_port, dst_port } = details;
       if (src_port !== dst_port || details.encap_vrf_id !== 0) return [];
-      const tag = vxlanTag(vni, dst);
-      return [[sw_if_index, { kind: 'vxlan_tunnel', tag, src, dst, vni, port: dst_port }]];
+      const ends = { src, dst, vni, port: dst_port };
+      return [[sw_if_index, { kind: 'vxlan_tunnel', tag: vxlanTag(ends), ...ends }]];
     }),
   ]);
 }
