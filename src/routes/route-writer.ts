@@ -74,6 +74,8 @@ export class RouteWriter implements Sink {
   /** What nobody has asked for and an earlier life has left: tunnels by their tags, and the rest. */
   readonly #kept = new Set<ObjectKey>();
   readonly #kept_tunnels = new Set<InterfaceTag>();
+  /** What may be there behind a route of another owner: without paths, which VPP does not tell. */
+  readonly #hidden = new Map<ObjectKey, VppObject>();
   /** All that is wanted has been told: what is not is to go. */
   #told = false;
 
@@ -161,6 +163,7 @@ export class RouteWriter implements Sink {
 
   #readAnew(): void {
     this.#void();
+    this.#hidden.clear();
     this.#model.forget();
     this.#read();
   }
@@ -211,7 +214,7 @@ export class RouteWriter implements Sink {
     this.#ctx
       .ask<VppConnectionMessage, Snapshot>(
         this.#vpp,
-        (reply) => ({ type: 'Read', scopes: ['connectivity'], take, reply }),
+        (reply) => ({ type: 'Read', scopes: ['connectivity', 'hidden'], take, reply }),
         this.#settings.read_ms,
       )
       .then(done, done);
@@ -235,6 +238,10 @@ export class RouteWriter implements Sink {
   /** What an earlier life has left stays, but for what refers to nothing or was not completed: that is in the way of whatever comes. */
   #seen(object: VppObject, unsure: boolean): void {
     const model = this.#model;
+    if (object.kind === 'route' && object.paths.length === 0) {
+      this.#hidden.set(keyOf(object), object);
+      return;
+    }
     model.seen(object, unsure);
     if (isDangling(object) || isHalfMade(object)) return;
     const key = keyOf(object);
@@ -270,6 +277,10 @@ export class RouteWriter implements Sink {
       this.#releaseKept();
       return true;
     }
+    if (this.#told && this.#hidden.size > 0) {
+      this.#releaseHidden();
+      return true;
+    }
     if (!this.#told || this.#kept_tunnels.size === 0) return false;
     for (const tag of this.#kept_tunnels) this.#retire(tag);
     this.#kept_tunnels.clear();
@@ -284,6 +295,17 @@ export class RouteWriter implements Sink {
       left -= 1;
       this.#kept.delete(key);
       this.#model.unwant(key);
+    }
+  }
+
+  /** A piece of it. What is wanted has been added, whether it was there or not; the rest is removed like that: it would come to light one day. */
+  #releaseHidden(): void {
+    let left = piece;
+    for (const [key, route] of this.#hidden) {
+      if (left === 0) return;
+      left -= 1;
+      this.#hidden.delete(key);
+      if (this.#model.wanted(key) === undefined) this.#model.seen(route, true);
     }
   }
 

@@ -27,6 +27,9 @@ const sources: Readonly<
 
 export const route_sources: readonly RouteSource[] = ['pods', 'node', 'services', 'connectivity'];
 
+/** Whose routes VPP forwards by in place of connectivity's to the same prefix. */
+export const before_connectivity: readonly RouteSource[] = ['pods', 'node', 'services'];
+
 interface OwnSource {
   readonly source: RouteSource;
   readonly name: string;

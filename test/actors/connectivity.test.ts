@@ -84,6 +84,8 @@ class Lab {
   readonly done: string[] = [];
   readonly transactions: Transact[] = [];
   reads = 0;
+  /** Prefixes to which others have routes. */
+  of_others: readonly string[] = [];
   /** Does and answers nothing. */
   holding = false;
   refuses: (operation: Operation) => boolean = () => false;
@@ -275,13 +277,15 @@ class Lab {
   }
 
   #read({ scopes, take, reply }: Read): void {
-    if (scopes.join() !== 'connectivity') throw new Error(`read ${scopes}`);
+    if (scopes.join() !== 'connectivity,hidden') throw new Error(`read ${scopes}`);
     const rest: VppObject[] = [];
     for (const object of this.vpp.objects) {
       if (object.kind === 'af_packet' || object.kind === 'table') continue;
       if (object.kind === 'route' && !isDangling(object)) take?.(structuredClone(object));
       else rest.push(structuredClone(object));
     }
+    for (const prefix of this.of_others)
+      take?.({ kind: 'route', source: 'connectivity', table_id: 0, prefix, paths: [] });
     reply.resolve({ objects: rest, unsure: new Set(), interfaces: [] });
   }
 }
@@ -789,6 +793,29 @@ t.test(
     t.notOk(lab.keys.some((key) => key.includes('10.9.0.3') || key.includes('vxlan-4096-10.9.0.2')));
     t.strictSame(lab.deadly, []);
     t.match(lab.gauges, { waiting: 0, refused: 0 });
+  },
+);
+
+t.test(
+  'what may be left behind routes of others goes when all is told, and what is wanted stays',
+  async (t) => {
+    const lab = await Lab.start(t, {}, (each) => {
+      each.of_others = ['10.244.1.0/26', '10.244.2.0/26', '10.244.3.5/32'];
+    });
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.routes({ '10.244.1.0/26': '10.0.0.2' }, false);
+    await lab.moment();
+    t.strictSame(lab.takeDone(), ['add route:connectivity/0/10.244.1.0/26']);
+    await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+    await lab.moment();
+    t.strictSame(lab.takeDone(), [
+      'add route:connectivity/0/10.244.2.0/26',
+      'remove route:connectivity/0/10.244.3.5/32',
+    ]);
+    await lab.moment(120_000);
+    t.strictSame(lab.takeDone(), [], 'once');
+    t.match(lab.gauges, { in_vpp: 2, waiting: 0, refused: 0 });
   },
 );
 

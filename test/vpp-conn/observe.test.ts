@@ -644,6 +644,78 @@ t.test('an owner is read without what others have', async (t) => {
   t.equal(connectivity.sources.size, 1);
 });
 
+t.test('what connectivity has behind a route of another owner is told as what may be there', async (t) => {
+  const { does, read, fresh } = await connected(t);
+  const to = (source: 'node' | 'pods' | 'connectivity', prefix: string): VppObject => ({
+    kind: 'route',
+    source,
+    table_id: 0,
+    prefix,
+    paths: [{ via: 'drop' }],
+  });
+  const behind = to('connectivity', '10.7.1.5/32');
+  await does(
+    reconcile(
+      [
+        ...nodes['a dual-stack node']!,
+        to('pods', '10.7.1.5/32'),
+        to('pods', '10.7.1.6/32'),
+        to('node', 'fd07::/64'),
+        behind,
+        to('connectivity', '10.7.2.0/24'),
+      ],
+      [],
+    ),
+  );
+  const routes = async (scopes: readonly Scope[]): Promise<VppObject[]> =>
+    (await read(scopes)).objects.filter(
+      (object) => object.kind === 'route' && /07|10\.7/.test(object.prefix),
+    );
+  t.same(shown(await routes(['connectivity'])), shown([to('connectivity', '10.7.2.0/24')]));
+  const without = (prefix: string) => ({ ...to('connectivity', prefix), paths: [] });
+  t.same(
+    shown(await routes(['connectivity', 'hidden'])),
+    shown([
+      to('connectivity', '10.7.2.0/24'),
+      without('10.7.1.5/32'),
+      without('10.7.1.6/32'),
+      without('fd07::/64'),
+    ]),
+  );
+  // It is removed like that, and where it is not there that is no error.
+  const process = await fresh();
+  const { outcomes } = await process.run(removal([without('10.7.1.5/32'), without('10.7.1.6/32')]));
+  t.same(
+    outcomes.map(({ error }) => error),
+    [undefined, undefined],
+  );
+  await does(removal([to('pods', '10.7.1.5/32')]));
+  t.same(
+    shown(await routes(['connectivity'])),
+    shown([to('connectivity', '10.7.2.0/24')]),
+    'nothing came to light',
+  );
+});
+
+t.test('tunnels that lend addresses of an interface that is gone are shown as nobody’s', async (t) => {
+  const { does, read } = await connected(t);
+  const lender: VppObject = { kind: 'loopback', tag: 'node-lender' };
+  const tunnel: VppObject = { kind: 'ipip_tunnel', tag: 'ipip-10.0.0.3', src: '10.0.0.2', dst: '10.0.0.3' };
+  const lends: VppObject = { kind: 'unnumbered', interface: tunnel.tag, of: 'node-lender' };
+  await does(reconcile([lender, tunnel, lends], []));
+  const lent = async (scopes: readonly Scope[]): Promise<VppObject[]> =>
+    (await read(scopes)).objects.filter(({ kind }) => kind === 'unnumbered');
+  t.same(await lent(['node', 'nobody']), [], 'it is there');
+  await does(removal([lender]));
+  const gone = await lent(['node', 'nobody']);
+  t.match(gone, [{ kind: 'unnumbered', interface: tunnel.tag }]);
+  t.ok(gone.every(isDangling));
+  await does(removal(gone));
+  t.same(await lent(['node', 'nobody']), []);
+  await does(reconcile([{ kind: 'loopback', tag: 'node-next' }], []));
+  t.same(await lent(['connectivity']), [], 'the next interface with that number lends nothing');
+});
+
 t.test('routes and translations are handed on as they come, but for those of a gone interface', async (t) => {
   const { does, client, fresh } = await connected(t);
   const [tun, tap] = [pods.tun!, pods.tap!];

@@ -11,7 +11,7 @@ import type { Ownership } from '../../objects/owner.js';
 import type { RouteSource } from '../../objects/routing.js';
 import { OwnerIndex } from '../../reconcile/ownership.js';
 import type { Scope, Snapshot, Take } from '../../reconcile/snapshot.js';
-import { route_sources } from '../fib-sources.js';
+import { before_connectivity, route_sources } from '../fib-sources.js';
 import type { Handles } from '../handles.js';
 import { danglingTag } from '../paths.js';
 import type { Registry } from '../registry.js';
@@ -23,12 +23,14 @@ import {
   default_tables,
   observeGlobals,
   observeGroups,
+  observeHidden,
   observeNeighbours,
   observeProxyRanges,
   observeRoutes,
   observeTables,
   pods_tables,
 } from './routing.js';
+import { observeUnnumbered } from './tunnels.js';
 
 /**
  * What VPP holds of these scopes. Learns the handles of what it sees. Rejects only with the connection.
@@ -102,12 +104,13 @@ async function read(
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, groups, neighbours, ranges, globals, snat, redirects] = await Promise.all([
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects] = await Promise.all([
     observeSettings(
       reader,
       own_links.flatMap(({ details }) => (details.tag === '' ? [] : details)),
       tagOf,
     ),
+    scopes.has('nobody') ? observeUnnumbered(reader, tags, tagOf) : [],
     observeGroups(reader, own_tables, tagOf),
     own_links.length === 0 ? [] : observeNeighbours(reader, tags),
     scopes.has('node') ? observeProxyRanges(reader) : [],
@@ -118,11 +121,23 @@ async function read(
     ...route_sources.map((source) =>
       routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf, keep),
     ),
+    scopes.has('hidden')
+      ? observeHidden(
+          reader,
+          {
+            source: 'connectivity',
+            by: before_connectivity.map((source) => handles.fibSource(source)),
+            tables: [...default_tables, ...pods_tables],
+          },
+          keep,
+        )
+      : undefined,
   ]);
   const dumped = [
     ...own_links.map(({ object }) => object),
     ...own_tables,
     ...settings,
+    ...lent.filter((object) => isDangling(object) && !wanted(owners.of(object))),
     ...groups,
     ...neighbours,
     ...ranges,

@@ -45,8 +45,8 @@ export interface RoutesWanted {
 }
 
 /**
- * Hands on the routes of one source, each as it comes. VPP walks the whole table for it, and shows only the prefixes where this source is the best: a route behind
- * a better one is taken for missing, and added again, which changes nothing.
+ * Hands on the routes of one source, each as it comes. VPP walks the whole table for it, and shows only the prefixes where this source is the best. No message
+ * shows what is behind: `observeHidden`.
  */
 export async function observeRoutes(
   reader: Reader,
@@ -61,6 +61,26 @@ export async function observeRoutes(
         const seen: Route = { kind: 'route', source, table_id: route.table_id, prefix: route.prefix, paths };
         if (!dangling || isDangling(seen)) take(seen);
       }),
+    ),
+  );
+}
+
+/**
+ * Hands on what a source may have behind the routes of another, which comes before it: a route without paths for each of those. VPP takes it
+ * for no error when such a route is removed and is not there.
+ */
+export async function observeHidden(
+  reader: Reader,
+  { source, by, tables }: { source: RouteSource; by: readonly number[] } & Pick<RoutesWanted, 'tables'>,
+  take: (route: Route) => void,
+): Promise<void> {
+  await Promise.all(
+    tables.flatMap(({ family, table_id }) =>
+      by.map((src) =>
+        reader.each(ip_route_v2_dump, { src, table: tableOf(family, table_id) }, ({ route: { prefix } }) =>
+          take({ kind: 'route', source, table_id, prefix, paths: [] }),
+        ),
+      ),
     ),
   );
 }
