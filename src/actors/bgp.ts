@@ -4,21 +4,22 @@
  */
 import { DeadlineError, type Gobgp, GobgpError, has, RefusedError } from 'gobgp-grpc-stubs';
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
-import { applySteps, readPeers, readPolicies, type StepFailure } from '../bgp/apply.js';
-import { type BgpStep, diffBgp } from '../bgp/diff.js';
+import { applySteps, readPaths, readPeers, readPolicies, type StepFailure } from '../bgp/apply.js';
+import { type BgpState, type BgpStep, diffBgp, stateAfter } from '../bgp/diff.js';
 import type { GobgpdRun } from '../bgp/launcher.js';
-import { type LocalPath, localPathOf } from '../bgp/local-paths.js';
-import type { ActualPeer } from '../bgp/peer-state.js';
+import { compareGlobal, startListening } from '../bgp/listening.js';
+import type { LocalPath } from '../bgp/local-paths.js';
+import { BgpObjects, bgp_kinds } from '../bgp/objects.js';
+import { type ActualPeer, prefixes_max } from '../bgp/peer-state.js';
 import { type BgpPlan, planBgp, type WantedGlobal } from '../bgp/plan.js';
 import { RemoteTable } from '../bgp/remote-table.js';
+import { RemoteTeller } from '../bgp/remote-teller.js';
+import { objectsReport, peersReport } from '../bgp/report.js';
 import { restart_ms_default } from '../bgp/settings.js';
-import type { KindName, Kinds } from '../calico/kinds/kinds.js';
 import type { Timer } from '../clock.js';
-import { LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
-import { familyOf } from '../ip/text.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
-import type { AnyChange, ClusterMessage } from '../messages/cluster.js';
+import type { ClusterMessage } from '../messages/cluster.js';
 import type { RemoteRoutes } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 
@@ -29,6 +30,8 @@ export interface BgpDeps {
   readonly connectivity: ActorRef<RemoteRoutes>;
   /** One attempt; rejects where nobody answers (yet). */
   connect(run: GobgpdRun, signal: AbortSignal): Promise<Gobgp>;
+  /** Whether a gobgpd that began anew could listen on the IPv6 addresses as well. */
+  canListenOn6(global: WantedGlobal): Promise<boolean>;
   /** Where people find what is wrong with objects, and how the sessions are. */
   readonly report: (status: () => unknown) => void;
 }
@@ -63,6 +66,13 @@ export interface BgpSettings {
   /** Routes told to connectivity at once, and how long it may take to take them in. */
   readonly routes_max: number;
   readonly tell_ms: number;
+  /** How often all that gobgpd has is read, beside what this process has told it. */
+  readonly reread_ms: number;
+  /** A peer that has told too much has no session for so long. */
+  readonly limit_pause_ms: number;
+  /** When a gobgpd that listens on IPv4 alone is looked at: first, and at last. */
+  readonly look6_first_ms: number;
+  readonly look6_max_ms: number;
 }
 
 export const bgp_settings = {
@@ -78,26 +88,16 @@ export const bgp_settings = {
   quiet_ms: 1000,
   routes_max: 1000,
   tell_ms: 60_000,
+  reread_ms: 300_000,
+  limit_pause_ms: 600_000,
+  look6_first_ms: 30_000,
+  look6_max_ms: 3_600_000,
 } as const;
 
 const connect_retry_ms = 100;
-/** How long passwords may take to be read. */
-const secrets_ms = 15_000;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
 const silences_max = 3;
-
-const kinds: readonly KindName[] = [
-  ...localPrefixKinds({ services: true }),
-  'BGPPeer',
-  'BGPFilter',
-  'Secret',
-];
-/** Without these nobody knows whom to peer with and what may be told. */
-const vital: readonly KindName[] = [
-  ...(['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter'] as const),
-  // Which blocks are this node's is a part of the policies.
-  ...(['BlockAffinity', 'IPAMBlock'] as const),
-];
+const failures_max = 100;
 
 export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage> {
   return {
@@ -115,33 +115,29 @@ interface Session {
   readonly run: GobgpdRun;
   readonly gobgp: Gobgp;
   readonly abort: AbortController;
-  /** Own paths that gobgpd has. */
-  readonly paths: Map<string, LocalPath>;
+  /** Own paths that gobgpd has; undefined: not read yet. */
+  paths: Map<string, LocalPath> | undefined;
+  /** What else it has; undefined: to be read, for a round did not go as it should, or long ago. */
+  state: BgpState | undefined;
+  read_ms: number;
+  /** See ApplyOptions. */
+  readonly noted: Map<string, ReadonlySet<string>>;
   /** BGP has been started. */
   started: boolean;
   /** Its table was told from the beginning. */
   complete: boolean;
-  /** Peers are told that this end restarts, and forwards on. */
-  restarting: boolean;
+  /** Another gobgpd was there before it: peers that were its are told that this end restarts, and forwards on. */
+  readonly restarting: boolean;
   /** It has what is wanted, and peers that were there before are waited for. */
   converged: boolean;
-  /** Until then passwords are waited for; undefined: they are not, yet. */
-  secrets_until_ms?: number;
+  listens: 'all' | 'ip4_alone';
   log_level: LogLevel | 'panic' | undefined;
 }
 
-type Known<K extends KindName> = Map<string, Kinds[K]>;
-
 class Bgp implements Actor<BgpMessage> {
-  private readonly nodes: Known<'Node'> = new Map();
-  private readonly pools: Known<'IPPool'> = new Map();
-  private readonly configurations: Known<'BGPConfiguration'> = new Map();
-  private readonly peers: Known<'BGPPeer'> = new Map();
-  private readonly filters: Known<'BGPFilter'> = new Map();
-  private readonly secrets = new Map<string, Kinds['Secret'] | undefined>();
-  private readonly synced = new Set<KindName>();
-  private readonly local: LocalPrefixes;
+  private readonly objects: BgpObjects;
   private readonly table = new RemoteTable();
+  private readonly teller: RemoteTeller;
   private node: NodeReady['node'] | undefined;
   private run: GobgpdRun | undefined;
   private session: Session | undefined;
@@ -151,32 +147,46 @@ class Bgp implements Actor<BgpMessage> {
   private secrets_wanted = '';
   /** Why BGP is not started. */
   private trouble = 'no gobgpd yet';
+  /** Of the last attempt to start it: told once. */
+  private refusal = '';
   private scheduled = false;
   private busy = false;
   private again = false;
   private retries = 0;
-  /** Fields by BGPConfiguration. */
-  private readonly unreadable = new Map<string, readonly string[]>();
   private silences = 0;
   /** One at a time, however many changes come meanwhile. */
   private retrying: Timer | undefined;
   private polling = false;
   private next_poll: { readonly at_ms: number; readonly timer: Timer } | undefined;
-  private sending: Promise<void> | undefined;
-  private told_synced = false;
-  /** Connectivity has taken in something of this life. */
-  private told = false;
   private last_path_ms = 0;
+  /** Peers that have told too much, and since when they have no session for it. */
+  private readonly limited = new Map<string, number>();
+  /** When IPv6 is looked for again. */
+  private look6: { readonly at_ms: number; readonly wait_ms: number } | undefined;
 
   constructor(
     private readonly ctx: ActorContext<BgpMessage>,
     private readonly deps: BgpDeps,
     private readonly settings: BgpSettings,
   ) {
-    this.local = new LocalPrefixes({ node_name: settings.node_name, services: true });
+    this.objects = new BgpObjects(settings.node_name);
+    this.teller = new RemoteTeller({
+      table: this.table,
+      clock: ctx.clock,
+      signal: ctx.signal,
+      routes_max: settings.routes_max,
+      isSettled: () => this.session?.converged === true && this.table.settled,
+      tell: (news) =>
+        ctx.ask(
+          deps.connectivity,
+          (reply) => ({ type: 'RemoteRoutes' as const, ...news, changed: new Map(news.changed), reply }),
+          settings.tell_ms,
+        ),
+      failed: (error) => ctx.log.debug({ err: error }, 'bgp(tell) connectivity has not taken routes in'),
+    });
     deps.report(() => this.describe());
     deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
-    deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds });
+    deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds: bgp_kinds });
     deps.process.tell({ type: 'Attach', session: ctx.self });
     this.pollIn(settings.poll_ms);
   }
@@ -191,9 +201,8 @@ class Bgp implements Actor<BgpMessage> {
         // Sessions have their own time: a VPP that is back by then has cost none of them.
         return;
       case 'ClusterChange':
-        this.take(message.change);
+        if (this.objects.take(message.change)) this.schedule();
         message.reply.resolve();
-        this.schedule();
         return;
       case 'Started':
         this.begin(message.run);
@@ -205,7 +214,7 @@ class Bgp implements Actor<BgpMessage> {
         this.connected(message.run, message.gobgp, message.as_number);
         return;
       case 'Lost':
-        this.lost(message.run, message.reason);
+        this.lost(message.gobgp, message.reason);
         return;
       case 'ConnectAgain':
         if (this.run === message.run && this.session === undefined) this.connect(message.run);
@@ -241,9 +250,9 @@ class Bgp implements Actor<BgpMessage> {
       pid: this.session?.run.pid ?? 0,
       peers: this.plan?.peers.size ?? 0,
       established: [...this.actual.values()].filter(({ session }) => session === 'established').length,
-      paths: this.session?.paths.size ?? 0,
+      paths: this.session?.paths?.size ?? 0,
       routes: this.table.size,
-      synced: this.told_synced,
+      synced: this.teller.synced,
     };
   }
 
@@ -253,93 +262,40 @@ class Bgp implements Actor<BgpMessage> {
       gobgpd: session === undefined ? undefined : { pid: session.run.pid, version: session.run.version },
       trouble: this.trouble || undefined,
       global: plan?.global,
-      waits_for: vital.filter((kind) => !this.synced.has(kind)),
+      waits_for: this.objects.missing,
       routes: {
         known: table.size,
         untold: table.unsent,
         peers_waited_for: table.waiting,
         unusable: table.unusable,
+        refused: table.refused,
       },
-      peers: [...this.actual.values()]
-        .slice(0, 1000)
-        .map(({ address, as_number, session: state, received }) => ({
-          address,
-          as_number,
-          state,
-          received,
-          by: plan?.peers.get(address)?.by,
-        })),
-      objects: this.troubles(),
+      ...peersReport(plan?.peers ?? new Map(), this.actual),
+      ...objectsReport(this.troubles()),
     };
   }
 
   /** What is wrong, by object. */
-  private troubles(): Readonly<Record<string, readonly string[]>> {
-    const all = new Map<string, string[]>();
-    const add = (object: string, line: string) => all.set(object, [...(all.get(object) ?? []), line]);
-    for (const [object, lines] of this.plan?.troubles ?? []) for (const line of lines) add(object, line);
-    for (const [name, fields] of this.unreadable)
-      add(
-        `BGPConfiguration ${name}`,
-        `${fields.join(', ')}: cannot be read; ${this.configurations.has(name) ? 'what it said before holds' : 'nothing is done until it can be'}`,
-      );
-    for (const { of, reason } of this.failures.slice(0, 100)) add(this.objectOf(of), `${of}: ${reason}`);
-    return Object.fromEntries(all);
+  private *troubles(): Generator<readonly [string, string]> {
+    for (const { of, reason } of this.failures) yield [this.objectOf(of), `${of}: ${reason}`];
+    yield* this.objects.troubles();
+    const minutes = Math.round(this.settings.limit_pause_ms / 60_000);
+    for (const address of this.limited.keys())
+      yield [
+        this.objectOf(`peer ${address}`),
+        `${address}: has told more than ${prefixes_max} prefixes and has no session for ${minutes} min: have it tell less`,
+      ];
+    if (this.session?.listens === 'ip4_alone')
+      yield [
+        'BGPConfiguration default',
+        'spec.bindMode: the IPv6 addresses cannot be listened on: peers open no session to them; tried again',
+      ];
+    for (const [object, lines] of this.plan?.troubles ?? []) for (const line of lines) yield [object, line];
   }
 
   private objectOf(what: string): string {
     const [kind, name = ''] = what.split(' ');
     return (kind === 'peer' ? this.plan?.peers.get(name)?.by : undefined) ?? 'BGPConfiguration default';
-  }
-
-  // --- what is known of the cluster
-
-  private take(change: AnyChange): void {
-    if (change.synced) this.synced.add(change.kind);
-    switch (change.kind) {
-      case 'Node': {
-        // A node that registers anew is away for a moment: its AS and its part in the cluster stay what they were.
-        const { node_name } = this.settings;
-        const own = this.nodes.get(node_name);
-        merge(this.nodes, change.changed);
-        if (own !== undefined && !this.nodes.has(node_name)) this.nodes.set(node_name, own);
-        break;
-      }
-      case 'IPPool':
-        merge(this.pools, change.changed);
-        break;
-      case 'BGPConfiguration':
-        this.takeConfigurations(change.changed);
-        break;
-      case 'BGPPeer':
-        merge(this.peers, change.changed);
-        break;
-      case 'BGPFilter':
-        merge(this.filters, change.changed);
-        break;
-      case 'Secret':
-        for (const [name, values] of change.changed) this.secrets.set(name, values);
-        break;
-      default:
-        break;
-    }
-    this.local.take(change);
-  }
-
-  /** One that says in part what cannot be read keeps what it said before; without that nothing is done until it can be read. */
-  private takeConfigurations(changed: ReadonlyMap<string, Kinds['BGPConfiguration'] | undefined>): void {
-    for (const [name, configuration] of changed) {
-      const faults = configuration?.vital_faults;
-      if (faults === undefined) this.unreadable.delete(name);
-      else this.unreadable.set(name, faults);
-      if (faults === undefined) merge(this.configurations, new Map([[name, configuration]]));
-    }
-  }
-
-  /** Names of configurations of this node that nobody has been able to read yet. */
-  private unread(): string[] {
-    const own = ['default', `node.${this.settings.node_name}`];
-    return own.filter((name) => this.unreadable.has(name) && !this.configurations.has(name));
   }
 
   // --- gobgpd
@@ -358,11 +314,17 @@ class Bgp implements Actor<BgpMessage> {
     this.end();
   }
 
-  private lost(run: GobgpdRun, reason: string): void {
-    if (this.run?.pid !== run.pid) return;
+  /** Of a connection that is another's by now nothing is lost. */
+  private lost(gobgp: Gobgp, reason: string): void {
+    const { session } = this;
+    if (session?.gobgp !== gobgp) return;
     this.trouble = reason;
     this.end();
-    this.ctx.after(1000, { type: 'ConnectAgain', run });
+    this.ctx.after(1000, { type: 'ConnectAgain', run: session.run });
+  }
+
+  private renew(run: GobgpdRun, reason: string): void {
+    this.deps.process.tell({ type: 'Renew', pid: run.pid, reason });
   }
 
   /** The session is over. What it told holds until the next one has told all again, or the peers' time is over. */
@@ -371,6 +333,7 @@ class Bgp implements Actor<BgpMessage> {
     if (session === undefined) return;
     this.session = undefined;
     this.actual = new Map();
+    this.limited.clear();
     session.abort.abort(new Error('the session is over'));
     session.gobgp.close();
     // Each peer has its own time, for what is left the usual one.
@@ -379,10 +342,9 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   private await(address: string): void {
-    const restart_s = this.plan?.peers.get(address)?.restart_s;
-    if (restart_s === undefined) return;
-    const wait_ms = Math.max(restart_s * 1000, this.settings.wait_min_ms);
-    this.table.await(address, this.ctx.clock.now_ms() + wait_ms);
+    const restart_ms = (this.plan?.peers.get(address)?.restart_s ?? 0) * 1000;
+    const ms = Math.max(restart_ms, this.settings.wait_min_ms);
+    this.table.await(address, this.ctx.clock.now_ms() + ms);
   }
 
   private connect(run: GobgpdRun): void {
@@ -400,7 +362,7 @@ class Bgp implements Actor<BgpMessage> {
           if (ctx.clock.now_ms() >= until) {
             const reason = `gobgpd ${run.pid} does not answer: ${(error as Error).message}`;
             this.trouble = reason;
-            this.deps.process.tell({ type: 'Renew', pid: run.pid, reason });
+            this.renew(run, reason);
             return;
           }
         }
@@ -415,21 +377,26 @@ class Bgp implements Actor<BgpMessage> {
       gobgp.close();
       return;
     }
+    const is_new = as_number === 0;
     const session: Session = {
       run,
       gobgp,
       abort: new AbortController(),
-      paths: new Map(),
-      started: as_number !== 0,
-      complete: as_number === 0,
-      restarting: run.succeeds && as_number === 0,
+      paths: is_new ? new Map() : undefined,
+      state: undefined,
+      read_ms: 0,
+      noted: new Map(),
+      started: !is_new,
+      complete: is_new,
+      restarting: run.succeeds && is_new,
       converged: false,
+      listens: 'all',
       log_level: undefined,
     };
     this.session = session;
     this.trouble = '';
     gobgp.closed.then((error) => {
-      if (error !== undefined) this.ctx.tellSelf({ type: 'Lost', run, reason: error.message });
+      if (error !== undefined) this.ctx.tellSelf({ type: 'Lost', gobgp, reason: error.message });
     });
     if (session.started) this.watch(session);
     this.schedule();
@@ -438,20 +405,16 @@ class Bgp implements Actor<BgpMessage> {
   // --- what gobgpd tells
 
   private watch(session: Session): void {
-    const { signal } = session.abort;
+    const { gobgp, abort } = session;
+    const { signal } = abort;
     this.table.begin();
     const follow = async (): Promise<void> => {
-      for await (const event of session.gobgp.watch({ peers: true, best: true }, { signal })) {
+      for await (const event of gobgp.watch({ peers: true, best: true }, { signal })) {
         if (this.session !== session) return;
         if (event.type === 'paths') {
           this.last_path_ms = this.ctx.clock.now_ms();
           this.table.take(event.paths);
-          if (event.initial && !session.converged)
-            for (const path of event.paths) {
-              const own = path.neighbor_ip === '' && !path.is_withdraw ? localPathOf(path) : undefined;
-              if (own !== undefined) session.paths.set(own.prefix, own);
-            }
-          await this.send();
+          await this.teller.send();
         } else if (event.type === 'paths_complete') {
           session.complete = true;
           this.table.complete();
@@ -459,54 +422,13 @@ class Bgp implements Actor<BgpMessage> {
         } else if (event.type === 'peer' && !event.initial) this.pollIn(this.settings.quiet_ms);
       }
     };
+    const over = (reason: string): void => {
+      if (!signal.aborted) this.ctx.tellSelf({ type: 'Lost', gobgp, reason });
+    };
     follow().then(
-      () =>
-        this.ctx.tellSelf({
-          type: 'Lost',
-          run: session.run,
-          reason: 'gobgpd has ended the watch of its table',
-        }),
-      (error: Error) => {
-        if (!signal.aborted) this.ctx.tellSelf({ type: 'Lost', run: session.run, reason: error.message });
-      },
+      () => over('gobgpd has ended the watch of its table'),
+      (error: Error) => over(error.message),
     );
-  }
-
-  /** Tells connectivity what has changed; resolves when it is taken in. One message is on its way at a time. */
-  private send(): Promise<void> {
-    this.sending ??= this.sendAll().finally(() => {
-      this.sending = undefined;
-    });
-    return this.sending;
-  }
-
-  private async sendAll(): Promise<void> {
-    const { ctx, table, settings } = this;
-    while (!ctx.signal.aborted) {
-      const settled = this.isSettled();
-      if (table.unsent === 0 && settled === this.told_synced) return;
-      const changed = table.changes(settings.routes_max);
-      // All has been told when nothing is left to tell.
-      const synced = this.told_synced || (settled && table.unsent === 0);
-      try {
-        await ctx.ask(
-          this.deps.connectivity,
-          (reply) => ({ type: 'RemoteRoutes' as const, begins: !this.told, changed, synced, reply }),
-          settings.tell_ms,
-        );
-        this.told_synced = synced;
-        this.told = true;
-      } catch (error) {
-        table.giveBack(changed);
-        ctx.log.debug({ err: error }, 'bgp(tell) connectivity has not taken routes in');
-        await ctx.clock.sleep(1000, ctx.signal).catch(() => undefined);
-      }
-    }
-  }
-
-  /** Once told it stays true: what goes from then on is withdrawn by name. */
-  private isSettled(): boolean {
-    return this.told_synced || (this.session?.converged === true && this.table.settled);
   }
 
   // --- peers
@@ -534,27 +456,69 @@ class Bgp implements Actor<BgpMessage> {
   /** Reads the peers, and waits no more for those that have told all. */
   private async look(): Promise<void> {
     const { session, table, ctx, settings } = this;
+    const now_ms = ctx.clock.now_ms();
     if (session?.started) {
       const actual = await readPeers(session.gobgp, session.abort.signal);
       if (this.session !== session) return;
       this.actual = actual;
       this.silences = 0;
-      const quiet = ctx.clock.now_ms() - this.last_path_ms >= settings.quiet_ms;
+      const quiet = now_ms - this.last_path_ms >= settings.quiet_ms;
       if (session.converged && session.complete && quiet)
         for (const peer of actual.values()) if (this.hasTold(peer)) table.release(peer.address);
+      await this.enableLimited(session, actual);
+      await this.lookFor6(session);
+      if (session.state !== undefined && now_ms - session.read_ms >= settings.reread_ms) {
+        session.state = undefined;
+        this.schedule();
+      }
     }
     for (const address of table.expire(ctx.clock.now_ms()))
       ctx.log.warn(
         { peer: address },
         'bgp(restart) the peer has not come back in time: its routes are withdrawn',
       );
-    await this.send();
+    if (session !== undefined && table.is_worth_telling_again)
+      this.lost(session.gobgp, 'the table has room again: it is read from its beginning');
+    // Peers are looked at however long connectivity takes.
+    this.teller.send();
   }
 
   private hasTold({ session, end_of_rib, established_ms }: ActualPeer): boolean {
     if (session !== 'established' || established_ms === undefined) return false;
     const up_ms = this.ctx.clock.wall_ms() - established_ms;
     return up_ms >= (end_of_rib ? this.settings.told_min_ms : this.settings.told_ms);
+  }
+
+  /** gobgpd opens no session again to a peer that has told too much. */
+  private async enableLimited(session: Session, actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
+    const { limited, ctx, settings } = this;
+    const now_ms = ctx.clock.now_ms();
+    for (const { address, over_limit } of actual.values()) {
+      const since_ms = limited.get(address);
+      if (!over_limit) limited.delete(address);
+      else if (since_ms === undefined) {
+        limited.set(address, now_ms);
+        ctx.log.warn({ peer: address }, `bgp(limit) the peer has told more than ${prefixes_max} prefixes`);
+      } else if (now_ms - since_ms >= settings.limit_pause_ms) {
+        limited.set(address, now_ms);
+        await session.gobgp.enablePeer({ address }, { signal: session.abort.signal });
+      }
+    }
+    for (const address of limited.keys()) if (!actual.has(address)) limited.delete(address);
+  }
+
+  /** The IPv6 addresses may have come, or their port be free, since BGP was started without: a gobgpd that begins anew has them. */
+  private async lookFor6({ run, listens }: Session): Promise<void> {
+    const { look6, plan, ctx, settings } = this;
+    const now_ms = ctx.clock.now_ms();
+    if (listens !== 'ip4_alone' || look6 === undefined || plan === undefined || now_ms < look6.at_ms) return;
+    this.look6In(Math.min(look6.wait_ms * 2, settings.look6_max_ms));
+    if (await this.deps.canListenOn6(plan.global))
+      this.renew(run, 'the IPv6 addresses can be listened on now');
+  }
+
+  private look6In(wait_ms: number): void {
+    this.look6 = { at_ms: this.ctx.clock.now_ms() + wait_ms, wait_ms };
   }
 
   // --- what gobgpd is to have
@@ -578,14 +542,14 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   private startConverging(): void {
-    const { session, node } = this;
+    const { session, node, objects } = this;
     if (this.busy) {
       this.again = true;
       return;
     }
     // A gobgpd that was started already shows what it has before anything of it is changed.
     if (session === undefined || node === undefined || !session.complete) return;
-    if (!vital.every((kind) => this.synced.has(kind)) || this.unread().length > 0) return;
+    if (objects.missing.length > 0 || objects.unread.length > 0) return;
     this.busy = true;
     this.converge(session, node).then(
       (retry) => this.ctx.tellSelf({ type: 'Converged', retry }),
@@ -611,80 +575,68 @@ class Bgp implements Actor<BgpMessage> {
     this.silences += 1;
     if (this.silences < silences_max) return;
     this.silences = 0;
-    this.deps.process.tell({ type: 'Renew', pid: session.run.pid, reason: error.message });
+    this.renew(session.run, error.message);
   }
 
   /** Brings gobgpd to what is wanted by now; true: something is to be tried again. */
   private async converge(session: Session, addresses: NodeReady['node']): Promise<boolean> {
-    const { gobgp, abort } = session;
+    const { gobgp, abort, noted } = session;
     const { signal } = abort;
-    const { node_name, router_id, ip4_only } = this.settings;
-    this.local.changes();
+    const { router_id, ip4_only } = this.settings;
+    session.paths ??= await readPaths(gobgp, signal);
+    const may_withdraw = this.objects.knows_all_local;
     const plan = planBgp({
-      node_name,
+      ...this.objects.inputs(),
+      kept_prefixes: may_withdraw ? [] : session.paths.keys(),
       ...(router_id !== undefined && { router_id }),
       ip4_only,
       addresses,
-      nodes: this.nodes,
-      configurations: this.configurations,
-      peers: this.peers,
-      filters: this.filters,
-      pools: this.pools,
-      secrets: this.secrets,
-      local: this.local.all(),
       version: gobgp.version,
     });
     this.plan = plan;
     this.wantSecrets(plan.secrets);
     if (!(await this.startBgp(session, plan.global))) return true;
-    if (this.awaitsSecrets(session, plan.secrets)) return false;
-    await this.setLogLevel(session, plan);
-    const peers = await readPeers(gobgp, signal);
-    const policies = await readPolicies(gobgp, signal);
-    const steps = diffBgp(
-      plan,
-      { peers, paths: session.paths, ...policies },
-      {
-        updates: has(gobgp.version, '3.15'),
-        withdraws: has(gobgp.version, '4.6'),
-        may_withdraw: this.local.synced,
-      },
-    );
-    this.awaitPeers(session, plan, steps);
-    this.failures = await applySteps(gobgp, steps, {
-      signal,
-      restarting: session.restarting,
-      paths: session.paths,
+    const state = session.state ?? (await this.read(session));
+    const steps = diffBgp(plan, state, session.paths, {
+      updates: has(gobgp.version, '3.15'),
+      withdraws: has(gobgp.version, '4.6'),
+      may_withdraw,
+      learned: () => this.table.prefixes(),
+      owed: noted.size > 0,
     });
+    this.awaitPeers(session, plan, steps);
+    session.state = undefined;
+    const failures = await applySteps(gobgp, steps, {
+      signal,
+      restarting: (address) => session.restarting && this.table.isAwaited(address),
+      paths: session.paths,
+      noted,
+      hold: (peers) => {
+        for (const address of peers) this.await(address);
+      },
+    });
+    if (failures.length === 0) session.state = stateAfter(plan, state);
+    this.failures = failures.slice(0, failures_max);
     this.silences = 0;
-    session.restarting = false;
     session.converged = true;
     this.pollIn(this.settings.quiet_ms);
-    return this.failures.length > 0;
+    await this.setLogLevel(session, plan);
+    return failures.length > 0;
+  }
+
+  private async read(session: Session): Promise<BgpState> {
+    const { gobgp, abort } = session;
+    session.read_ms = this.ctx.clock.now_ms();
+    const peers = await readPeers(gobgp, abort.signal);
+    return { peers, ...(await readPolicies(gobgp, abort.signal)) };
   }
 
   private wantSecrets(names: readonly string[]): void {
     const wanted = names.join('\n');
     if (wanted === this.secrets_wanted) return;
     this.secrets_wanted = wanted;
-    for (const name of this.secrets.keys()) if (!names.includes(name)) this.secrets.delete(name);
+    this.objects.keepSecrets(names);
     this.deps.cluster.tell({ type: 'WantSecrets', subscriber: this.ctx.this_life, names });
-  }
-
-  /**
-   * Until the passwords have been read nobody knows which of gobgpd's peers are as they should be, and without a password none is peered with:
-   * neither is to be taken for what is wanted. Not for ever: a Secret may be out of reach.
-   */
-  private awaitsSecrets(session: Session, names: readonly string[]): boolean {
-    const is_known = names.every((name) => this.secrets.has(name));
-    const now_ms = this.ctx.clock.now_ms();
-    if (is_known || session.converged || now_ms >= (session.secrets_until_ms ?? Number.POSITIVE_INFINITY))
-      return false;
-    if (session.secrets_until_ms === undefined) {
-      session.secrets_until_ms = now_ms + secrets_ms;
-      this.ctx.after(secrets_ms, { type: 'Converge' });
-    }
-    return true;
   }
 
   /** Before peers are touched: whose routes are kept, and for how long. */
@@ -697,10 +649,9 @@ class Bgp implements Actor<BgpMessage> {
         else table.release(step.address);
       }
     // One whose peer is no more comes not back.
-    for (const address of table.neighbours())
-      if (!plan.peers.has(address) && !plan.pending.has(address)) table.release(address);
+    for (const address of table.neighbours()) if (!plan.peers.has(address)) table.release(address);
     table.gateways(plan.gateways);
-    this.send();
+    this.teller.send();
   }
 
   /** True: BGP runs as it is wanted. */
@@ -709,52 +660,56 @@ class Bgp implements Actor<BgpMessage> {
     const { signal } = abort;
     if (session.started) {
       const { global: actual } = await gobgp.getBgp({}, { signal });
-      if (sameGlobal(global, actual)) {
-        this.trouble = '';
-        return true;
-      }
-      this.deps.process.tell({
-        type: 'Renew',
-        pid: run.pid,
-        reason: 'AS, router id or listening addresses have changed',
-      });
-      return false;
+      const compared = compareGlobal(global, actual);
+      if (compared === 'other') this.renew(run, 'AS, router id or listening addresses have changed');
+      else this.listening(session, compared === 'same' ? 'all' : compared);
+      return compared !== 'other';
     }
     try {
-      await this.listen(gobgp, global, signal);
+      this.listening(session, await startListening(gobgp, global, signal));
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
       // The address is not there yet, or another program has the port.
-      const trouble = `BGP cannot be started on port ${global.listen_port}: ${error.details}`;
-      if (trouble !== this.trouble) this.ctx.log.warn({}, `bgp(start) ${trouble}`);
-      this.trouble = trouble;
+      this.trouble = `BGP cannot be started on port ${global.listen_port}: ${error.details}`;
+      if (this.trouble !== this.refusal) this.ctx.log.warn({}, `bgp(start) ${this.trouble}`);
+      this.refusal = this.trouble;
+      // It keeps those of the addresses that it had by then, and could not have them again.
+      if (global.listen_addresses.length > 1) this.renew(run, this.trouble);
       return false;
     }
     session.started = true;
+    this.refusal = '';
     this.watch(session);
     return true;
   }
 
-  private async listen(gobgp: Gobgp, global: WantedGlobal, signal: AbortSignal): Promise<void> {
-    const only4 = global.listen_addresses.filter((address) => familyOf(address) === 4);
-    try {
-      await gobgp.startBgp({ global }, { signal });
-    } catch (error) {
-      if (only4.length === 0 || only4.length === global.listen_addresses.length) throw error;
-      // A kernel without IPv6.
-      await gobgp.startBgp({ global: { ...global, listen_addresses: only4 } }, { signal });
-      this.ctx.log.warn({ err: error }, 'bgp(start) listens on IPv4 alone');
+  private listening(session: Session, listens: Session['listens']): void {
+    this.trouble = '';
+    if (listens === 'all') this.look6 = undefined;
+    else if (session.listens === 'all') {
+      this.ctx.log.warn({}, 'bgp(start) listens on IPv4 alone');
+      if (this.look6 === undefined) this.look6In(this.settings.look6_first_ms);
     }
+    session.listens = listens;
   }
 
+  /** An accessory: what comes of it concerns nothing else. */
   private async setLogLevel(session: Session, plan: BgpPlan): Promise<void> {
     const severity = plan.settings.log_severity;
     const level = severity === undefined ? this.settings.log_level : log_levels[severity];
     // 4.x has no more than these.
     const told = session.gobgp.dialect === 4 && (level === 'fatal' || level === 'panic') ? 'error' : level;
     if (session.log_level === told) return;
-    await session.gobgp.setLogLevel({ level: told }, { signal: session.abort.signal });
-    session.log_level = told;
+    try {
+      await session.gobgp.setLogLevel({ level: told }, { signal: session.abort.signal });
+      session.log_level = told;
+    } catch (error) {
+      if (!(error instanceof GobgpError)) throw error;
+      this.failures = [
+        ...this.failures,
+        { of: 'spec.logSeverityScreen', reason: `cannot be told to gobgpd: ${error.message}` },
+      ];
+    }
   }
 }
 
@@ -766,26 +721,3 @@ const log_levels = {
   Fatal: 'fatal',
   None: 'panic',
 } as const;
-
-function merge<T>(known: Map<string, T>, changed: ReadonlyMap<string, T | undefined>): void {
-  for (const [key, object] of changed) {
-    if (object === undefined) known.delete(key);
-    else known.set(key, object);
-  }
-}
-
-/** One that listens on the IPv4 addresses alone could not have the others. */
-function sameGlobal(
-  wanted: WantedGlobal,
-  actual: Pick<WantedGlobal, 'asn' | 'router_id' | 'listen_port' | 'listen_addresses'>,
-): boolean {
-  const list = (addresses: readonly string[]) => [...addresses].sort().join(' ');
-  const only4 = wanted.listen_addresses.filter((address) => familyOf(address) === 4);
-  const listens = list(actual.listen_addresses);
-  return (
-    wanted.asn === actual.asn &&
-    wanted.router_id === actual.router_id &&
-    wanted.listen_port === actual.listen_port &&
-    (listens === list(wanted.listen_addresses) || (only4.length > 0 && listens === list(only4)))
-  );
-}

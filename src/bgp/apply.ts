@@ -1,12 +1,24 @@
 /** What is done is done by gobgpd's calls, and what it has is read by them. A call that fails costs its own object. */
-import { families, type Gobgp, MalformedError, RefusedError } from 'gobgp-grpc-stubs';
+import { type DefinedSet, families, type Gobgp, MalformedError, RefusedError } from 'gobgp-grpc-stubs';
+import { familyOf } from '../ip/text.js';
 import type { BgpState, BgpStep } from './diff.js';
-import { type LocalPath, pathMessage } from './local-paths.js';
+import { type LocalPath, localPathOf, pathMessage, prefixOf } from './local-paths.js';
 import { type ActualPeer, actualPeer, peerMessage } from './peer-state.js';
-import { type Direction, default_action, policyName } from './policies.js';
+import {
+  type Direction,
+  default_action,
+  policyName,
+  rulesOf,
+  type WantedPolicies,
+  without,
+} from './policies.js';
 
 /** A list of thousands takes its time; a gobgpd that hangs takes for ever. */
 const list_ms = 30_000;
+/** What gobgpd takes for policies, and for each statement more: a thousand peers with filters have tens of thousands. */
+const policies_ms = 10_000;
+const statement_ms = 5;
+const policies_ms_max = 120_000;
 
 export interface StepFailure {
   /** `peer 10.0.0.2`, `path 10.1.0.0/24`, `policies`. */
@@ -23,19 +35,25 @@ export async function readPeers(gobgp: Gobgp, signal: AbortSignal): Promise<Read
   return peers;
 }
 
-export async function readPolicies(
-  gobgp: Gobgp,
-  signal: AbortSignal,
-): Promise<Pick<BgpState, 'statements' | 'assigned'>> {
+export async function readPolicies(gobgp: Gobgp, signal: AbortSignal): Promise<Omit<BgpState, 'peers'>> {
   const statements: Record<Direction, readonly string[] | undefined> = {
     import: undefined,
     export: undefined,
   };
   const assigned: Record<Direction, string> = { import: '', export: '' };
+  const sets: DefinedSet[] = [];
+  for await (const { defined_set } of gobgp.listDefinedSet(
+    { defined_type: 'prefix' },
+    { signal, deadline_ms: list_ms },
+  ))
+    if (defined_set.name.startsWith('export all ')) sets.push(defined_set);
+  let rules: BgpState['rules'];
   for await (const { policy } of gobgp.listPolicy({}, { signal, deadline_ms: list_ms }))
     for (const direction of ['import', 'export'] as const)
-      if (policy.name === policyName(direction))
+      if (policy.name === policyName(direction)) {
         statements[direction] = policy.statements.map(({ name }) => name);
+        if (direction === 'export') rules = rulesOf(policy.statements, sets);
+      }
   for (const direction of ['import', 'export'] as const)
     for await (const { assignment } of gobgp.listPolicyAssignment(
       { name: 'global', direction },
@@ -46,15 +64,46 @@ export async function readPolicies(
           ...assignment.policies.map(({ name }) => name),
           assignment.default_action,
         ].join(' ');
-  return { statements, assigned };
+  return { statements, rules, assigned };
+}
+
+/** Own paths that gobgpd has, the best of their prefix or not. */
+export async function readPaths(gobgp: Gobgp, signal: AbortSignal): Promise<Map<string, LocalPath>> {
+  const paths = new Map<string, LocalPath>();
+  for (const family of [families.ipv4_unicast, families.ipv6_unicast])
+    for await (const { destination } of gobgp.listPath({ family }, { signal, deadline_ms: list_ms }))
+      for (const path of destination.paths) {
+        const own = path.neighbor_ip === '' ? localPathOf(path) : undefined;
+        if (own !== undefined) paths.set(own.prefix, own);
+      }
+  return paths;
+}
+
+/** Prefixes that a peer is told, by the policies that are in force now. */
+async function readTold(gobgp: Gobgp, address: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const told = new Set<string>();
+  const family = familyOf(address) === 4 ? families.ipv4_unicast : families.ipv6_unicast;
+  for await (const { destination } of gobgp.listPath(
+    { table_type: 'adj_out', name: address, family },
+    { signal, deadline_ms: list_ms },
+  ))
+    for (const path of destination.paths) {
+      const prefix = prefixOf(path);
+      if (prefix !== undefined) told.add(prefix);
+    }
+  return told;
 }
 
 export interface ApplyOptions {
   readonly signal: AbortSignal;
-  /** See peerMessage. */
-  readonly restarting: boolean;
+  /** Peers that are told of a restart; see peerMessage. */
+  readonly restarting: (address: string) => boolean;
   /** Own paths that gobgpd has; kept true. */
   readonly paths: Map<string, LocalPath>;
+  /** What peers were told by policies that hold no more, by address, and is still to be withdrawn where it is told no more. */
+  readonly noted: Map<string, ReadonlySet<string>>;
+  /** Routes of all peers go and come back: they hold meanwhile. */
+  readonly hold: (addresses: readonly string[]) => void;
 }
 
 /**
@@ -92,6 +141,8 @@ function subject(step: BgpStep): string {
     case 'add_peer':
     case 'update_peer':
       return `peer ${step.peer.address}`;
+    case 'note_told':
+      return `peer ${step.addresses[0]}`;
     case 'delete_peer':
     case 'judge_imports':
     case 'judge_exports':
@@ -106,8 +157,9 @@ function subject(step: BgpStep): string {
 async function carryOut(
   gobgp: Gobgp,
   step: Exclude<BgpStep, { type: 'add_paths' }>,
-  { signal, restarting, paths }: ApplyOptions,
+  options: ApplyOptions,
 ): Promise<void> {
+  const { signal, restarting, paths, noted } = options;
   switch (step.type) {
     case 'delete_peer':
       await gobgp.deletePeer({ address: step.address }, { signal });
@@ -116,11 +168,16 @@ async function carryOut(
       await gobgp.deletePath({ family: familyOfPath(step.path), path: pathMessage(step.path) }, { signal });
       paths.delete(step.path.prefix);
       return;
-    case 'set_policies': {
-      const { sets, policies } = step.policies;
-      await gobgp.setPolicies({ defined_sets: sets, policies }, { signal });
+    case 'note_told':
+      for (const address of step.addresses)
+        if (!noted.has(address)) noted.set(address, await readTold(gobgp, address, signal));
       return;
-    }
+    case 'set_policies':
+      await setPolicies(gobgp, step.policies, signal);
+      return;
+    case 'withdraw_rejected':
+      await withdrawRejected(gobgp, step, options);
+      return;
     case 'assign_policy': {
       const { direction } = step;
       await gobgp.setPolicyAssignment(
@@ -137,7 +194,7 @@ async function carryOut(
       return;
     }
     case 'add_peer':
-      await gobgp.addPeer({ peer: peerMessage(step.peer, restarting) }, { signal });
+      await gobgp.addPeer({ peer: peerMessage(step.peer, restarting(step.peer.address)) }, { signal });
       return;
     case 'update_peer':
       await gobgp.updatePeer({ peer: peerMessage(step.peer, false) }, { signal });
@@ -149,6 +206,52 @@ async function carryOut(
       await gobgp.resetPeer({ address: step.address, soft: true, direction: 'out' }, { signal });
       return;
   }
+}
+
+async function setPolicies(
+  gobgp: Gobgp,
+  { sets, policies }: WantedPolicies,
+  signal: AbortSignal,
+): Promise<void> {
+  const statements = policies.reduce((sum, policy) => sum + (policy.statements?.length ?? 0), 0);
+  const deadline_ms = Math.min(policies_ms + statements * statement_ms, policies_ms_max);
+  await gobgp.setPolicies({ defined_sets: sets, policies }, { signal, deadline_ms });
+}
+
+/**
+ * What a policy lets out no more is withdrawn, by a gobgpd that does not do so itself: a withdrawal passes every policy, so that the route is taken away
+ * from all, and given again to those who are still to have it. Own paths are deleted and added; those of others are not let in for a moment.
+ */
+async function withdrawRejected(
+  gobgp: Gobgp,
+  { learned, policies }: Extract<BgpStep, { type: 'withdraw_rejected' }>,
+  { signal, paths, noted, hold }: ApplyOptions,
+): Promise<void> {
+  noted.set('all', new Set([...(noted.get('all') ?? []), ...learned]));
+  const rejected = new Set(noted.get('all'));
+  for (const [address, before] of noted) {
+    if (address === 'all') continue;
+    const now = await readTold(gobgp, address, signal);
+    for (const prefix of before) if (!now.has(prefix)) rejected.add(prefix);
+  }
+  const own = [...rejected].flatMap((prefix) => paths.get(prefix) ?? []);
+  for (const path of own)
+    await gobgp.deletePath({ family: familyOfPath(path), path: pathMessage(path) }, { signal });
+  for (const { prefix } of own) paths.delete(prefix);
+  if (own.length > 0) await gobgp.addPathStream(own.map(pathMessage), { signal, deadline_ms: list_ms });
+  for (const path of own) paths.set(path.prefix, path);
+  const of_others = [...rejected].filter((prefix) => !paths.has(prefix));
+  if (of_others.length > 0) {
+    const up = [...(await readPeers(gobgp, signal)).values()].flatMap(({ address, session }) =>
+      session === 'established' ? [address] : [],
+    );
+    hold(up);
+    for (const each of [without(policies, of_others), policies]) {
+      await setPolicies(gobgp, each, signal);
+      for (const address of up) await gobgp.resetPeer({ address, soft: true, direction: 'in' }, { signal });
+    }
+  }
+  noted.clear();
 }
 
 const familyOfPath = ({ prefix }: LocalPath) =>

@@ -10,7 +10,7 @@ export interface LocalPath {
   readonly next_hop: string;
   /** In order, each once: `65000:100`, `65000:1:2`. */
   readonly communities: readonly string[];
-  readonly local_pref?: number;
+  readonly local_pref: number;
 }
 
 /** Undefined where the node has no address of the family. */
@@ -30,7 +30,7 @@ export function localPath(
     prefix,
     next_hop,
     communities: [...new Set(communities)].sort(),
-    ...(priority !== undefined && { local_pref: localPrefOf(priority) }),
+    local_pref: localPrefOf(priority),
   };
 }
 
@@ -68,7 +68,7 @@ export function pathMessage({ prefix, next_hop, communities, local_pref }: Local
       ? { type: 'next_hop', next_hop }
       : { type: 'mp_reach', family, next_hops: [next_hop], nlris: [nlri] },
   ];
-  if (local_pref !== undefined) pattrs.push({ type: 'local_pref', local_pref });
+  pattrs.push({ type: 'local_pref', local_pref });
   if (standard.length > 0)
     pattrs.push({
       type: 'communities',
@@ -109,7 +109,8 @@ export function localPathOf(path: Path): LocalPath | undefined {
   const next_hop = nextHopOf(path);
   if (prefix === undefined || next_hop === undefined) return undefined;
   const communities: string[] = [];
-  let local_pref: number | undefined;
+  // BGP's own default.
+  let local_pref = 100;
   for (const attribute of path.pattrs) {
     if (attribute.type === 'communities')
       for (const each of attribute.communities)
@@ -123,6 +124,6 @@ export function localPathOf(path: Path): LocalPath | undefined {
     prefix,
     next_hop,
     communities: communities.sort(),
-    ...(local_pref !== undefined && { local_pref }),
+    local_pref,
   };
 }

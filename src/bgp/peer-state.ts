@@ -15,6 +15,8 @@ export interface ActualPeer {
   readonly reach: string;
   readonly as_number: number;
   readonly session: string;
+  /** It has told more prefixes than it may: gobgpd has ended the session, and opens none again by itself. */
+  readonly over_limit: boolean;
   /** It has told all it has since the session came up, as far as gobgpd remembers. */
   readonly end_of_rib: boolean;
   readonly received: number;
@@ -71,6 +73,8 @@ function reachOf({ ttl_security, ebgp_multihop }: Pick<PeerInput, 'ttl_security'
 
 /** Seconds between attempts to open a session. */
 const connect_retry_s = 5;
+/** From one peer: the internet's table, leaked by a router, is more. */
+export const prefixes_max = 200_000;
 /** For how long a peer that restarts waits for others to have told all, before it chooses and tells paths itself. */
 export const deferral_s = 10;
 
@@ -113,7 +117,13 @@ export function peerMessage(peer: WantedPeer, restarting: boolean): PeerInput {
       notification_enabled: true,
       local_restarting: restarting,
     },
-    afi_safis: [{ config: { family, enabled: true }, mp_graceful_restart: { config: { enabled: true } } }],
+    afi_safis: [
+      {
+        config: { family, enabled: true },
+        mp_graceful_restart: { config: { enabled: true } },
+        prefix_limits: { family, max_prefixes: prefixes_max, shutdown_threshold_pct: 100 },
+      },
+    ],
   };
 }
 
@@ -130,11 +140,28 @@ export function actualPeer(peer: Peer): ActualPeer | undefined {
     reach: reachOf(peer as PeerInput),
     as_number: conf.peer_asn,
     session,
+    over_limit: state?.admin_state === 'pfx_ct',
     end_of_rib: peer.afi_safis.some(
       ({ mp_graceful_restart }) => mp_graceful_restart?.state?.end_of_rib_received === true,
     ),
     received: peer.afi_safis.reduce((sum, { state: each }) => sum + (each?.received ?? 0), 0),
     ...(session === 'established' && uptime_ms > 0 && { established_ms: uptime_ms }),
+  };
+}
+
+/** A peer as gobgpd has it once it was told: what is compared. */
+export function toldPeer(peer: WantedPeer): ActualPeer {
+  return {
+    address: peer.address,
+    mark: sessionMark(peer),
+    password: peer.password ?? new Secret(''),
+    timers: timersOf(peer.hold_s, peer.keepalive_s),
+    reach: reachOf(reachMessage(peer)),
+    as_number: peer.as_number,
+    session: 'unknown',
+    over_limit: false,
+    end_of_rib: false,
+    received: 0,
   };
 }
 

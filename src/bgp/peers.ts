@@ -28,6 +28,8 @@ export interface WantedPeer {
   /** The other end opens the session. */
   readonly passive: boolean;
   readonly password?: Secret;
+  /** It is to have a password, which nobody can read now: it is not made, and one that is there keeps the password that it has. */
+  readonly pending?: true;
   readonly restart_s: number;
   readonly hold_s: number;
   readonly keepalive_s: number;
@@ -57,8 +59,6 @@ export interface PeersInputs {
 export interface WantedPeers {
   /** By address. */
   readonly peers: ReadonlyMap<string, WantedPeer>;
-  /** Addresses of peers that cannot be made now for want of a password: one that is there stays as it is. */
-  readonly pending: ReadonlySet<string>;
   /** Names of Secrets that are to be known. */
   readonly secrets: readonly string[];
 }
@@ -99,7 +99,6 @@ type Password = { readonly password?: Secret } | { readonly why: string };
 
 class Planner {
   readonly peers = new Map<string, WantedPeer>();
-  readonly pending = new Set<string>();
   readonly secrets = new Set<string>();
   readonly #own: CalicoNode | undefined;
   /** By address, the first node that has it. */
@@ -221,8 +220,8 @@ class Planner {
     const { address } = remote;
     const { by } = source;
     const known = this.peers.get(address);
-    if (known !== undefined || this.pending.has(address)) {
-      if (explicit && known !== undefined && known.by !== by)
+    if (known !== undefined) {
+      if (explicit && known.by !== by)
         this.troubles.add(by, `${address} is a peer by ${known.by} already: remove one of them`);
       return;
     }
@@ -232,11 +231,7 @@ class Planner {
       return;
     }
     const found = this.#password(source.password);
-    if ('why' in found) {
-      this.troubles.add(by, `${address}: ${found.why}`);
-      this.pending.add(address);
-      return;
-    }
+    if ('why' in found) this.troubles.add(by, `${address}: ${found.why}`);
     const local_as = source.local_as_number ?? this.settings.as_number;
     const own_cluster = this.#own?.cluster_id;
     const client =
@@ -252,7 +247,7 @@ class Planner {
       local_as,
       ...(source.source_address === 'UseNodeIP' && { local_address: own_address }),
       passive: remote.node !== undefined && address > own_address,
-      ...found,
+      ...('why' in found ? ({ pending: true } as const) : found),
       restart_s: Math.min(Math.ceil((source.max_restart_ms ?? restart_ms_default) / 1000), restart_s_max),
       keepalive_s: keepalive_s ?? keepalive_s_default,
       hold_s: keepalive_s === undefined ? hold_s_default : Math.min(3 * keepalive_s, hold_s_max),
@@ -298,6 +293,6 @@ function byName<T extends { readonly name: string }>(objects: ReadonlyMap<string
 export function wantedPeers(inputs: PeersInputs, settings: BgpSettings, troubles: Troubles): WantedPeers {
   const planner = new Planner(inputs, settings, troubles);
   planner.run();
-  const { peers, pending, secrets } = planner;
-  return { peers, pending, secrets: [...secrets].sort() };
+  const { peers, secrets } = planner;
+  return { peers, secrets: [...secrets].sort() };
 }

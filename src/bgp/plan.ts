@@ -14,6 +14,8 @@ export interface BgpInputs extends PeersInputs {
   readonly filters: ReadonlyMap<string, BgpFilter>;
   readonly pools: ReadonlyMap<string, IpPool>;
   readonly local: ReadonlyMap<string, LocalPrefix>;
+  /** Own paths that gobgpd has, and that may not be removed yet: they go on to be told. */
+  readonly kept_prefixes: Iterable<string>;
   /** CALICO_ROUTER_ID. */
   readonly router_id?: string;
   /** Listens on IPv4 alone. */
@@ -31,8 +33,6 @@ export interface BgpPlan {
   readonly global: WantedGlobal;
   readonly settings: BgpSettings;
   readonly peers: ReadonlyMap<string, WantedPeer>;
-  /** See WantedPeers. */
-  readonly pending: ReadonlySet<string>;
   readonly secrets: readonly string[];
   readonly policies: WantedPolicies;
   /** By prefix. */
@@ -48,18 +48,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   const troubles = new Troubles();
   const own = nodes.get(node_name);
   const settings = effectiveSettings(node_name, own, configurations, troubles);
-  const { peers, pending, secrets } = wantedPeers(inputs, settings, troubles);
-  const policies = wantedPolicies(
-    {
-      peers,
-      filters,
-      pools,
-      own_blocks: [...local.values()].filter(({ source }) => source === 'block').map(({ prefix }) => prefix),
-      reflected_prefixes: own?.cluster_id === undefined ? [] : settings.external_prefixes,
-      compares_local_pref: has(version, '4.0'),
-    },
-    troubles,
-  );
+  const { peers, secrets } = wantedPeers(inputs, settings, troubles);
   const paths = new Map<string, LocalPath>();
   for (const { prefix, announced, by } of local.values()) {
     if (!announced) continue;
@@ -67,6 +56,18 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     if (path !== undefined) paths.set(prefix, path);
     else troubles.add(by, `${prefix} is not announced: this node has no IPv${familyOf(prefix)} address`);
   }
+  const policies = wantedPolicies(
+    {
+      peers,
+      filters,
+      pools,
+      own_blocks: [...local.values()].filter(({ source }) => source === 'block').map(({ prefix }) => prefix),
+      own_prefixes: [...paths.keys(), ...inputs.kept_prefixes],
+      reflected_prefixes: own?.cluster_id === undefined ? [] : settings.external_prefixes,
+      compares_local_pref: has(version, '4.0'),
+    },
+    troubles,
+  );
   const gateways = new Map<string, string>();
   for (const { address, reachable_by } of peers.values())
     if (reachable_by !== undefined)
@@ -80,7 +81,6 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     },
     settings,
     peers,
-    pending,
     secrets,
     policies,
     paths,

@@ -6,9 +6,9 @@
 import { createHash } from 'node:crypto';
 import type { DefinedSetInput, PolicyInput, StatementInput } from 'gobgp-grpc-stubs';
 import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
-import type { IpPool } from '../calico/kinds/ip-pool.js';
 import { splitPrefix } from '../ip/prefix.js';
-import { addressBits, type Family, familyOf } from '../ip/text.js';
+import { addressBits, familyOf } from '../ip/text.js';
+import { type ExportInputs, type ExportRule, exportRules } from './export-rules.js';
 import { type Clause, type ClauseSet, filterClauses, rejectAll } from './filter-rules.js';
 import type { WantedPeer } from './peers.js';
 import type { Troubles } from './troubles.js';
@@ -18,16 +18,13 @@ export type Direction = 'import' | 'export';
 export interface WantedPolicies {
   readonly sets: readonly DefinedSetInput[];
   readonly policies: readonly PolicyInput[];
+  /** What `export` says of all peers; a part of the above. */
+  readonly rules: readonly ExportRule[];
 }
 
-export interface PoliciesInputs {
+export interface PoliciesInputs extends ExportInputs {
   readonly peers: ReadonlyMap<string, WantedPeer>;
   readonly filters: ReadonlyMap<string, BgpFilter>;
-  readonly pools: ReadonlyMap<string, IpPool>;
-  /** Canonical: what lies within them is this node's to tell of. */
-  readonly own_blocks: readonly string[];
-  /** What a route reflector passes on beside pools; empty where this node is none. */
-  readonly reflected_prefixes: readonly string[];
   readonly compares_local_pref: boolean;
 }
 
@@ -51,15 +48,16 @@ interface Draft {
 
 export function wantedPolicies(inputs: PoliciesInputs, troubles: Troubles): WantedPolicies {
   const sets: DefinedSetInput[] = [];
+  const rules = exportRules(inputs);
   const policies = (['import', 'export'] as const).map((direction) => {
     const drafts = [...inputs.peers.values()].flatMap((peer) => [
       ...(direction === 'export' ? nextHopDrafts(peer) : []),
       ...filterDrafts(peer, direction, inputs, troubles),
     ]);
-    if (direction === 'export') drafts.push(...exportRules(inputs));
+    if (direction === 'export') drafts.push(...ruleDrafts(rules));
     return policy(direction, drafts, sets);
   });
-  return { sets, policies };
+  return { sets, policies, rules };
 }
 
 function policy(direction: Direction, drafts: readonly Draft[], sets: DefinedSetInput[]): PolicyInput {
@@ -128,69 +126,80 @@ function filterDrafts(
   });
 }
 
-/** What is told to peers when no filter has decided: own paths, and of others those of the pools, but nothing longer than a block of this node. */
-function exportRules({ own_blocks, pools, reflected_prefixes }: PoliciesInputs): readonly Draft[] {
-  const accept = { route_action: 'accept' } as const;
-  const reject = { route_action: 'reject' } as const;
-  const rules: Draft[] = [
-    {
-      concern: 'all',
-      what: 'own',
-      clause: { sets: [], conditions: { route_type: 'local' }, actions: accept },
+/** The rules of all, as statements. */
+function ruleDrafts(rules: readonly ExportRule[]): readonly Draft[] {
+  return rules.map(({ what, action, entries }) => ({
+    concern: 'all',
+    what,
+    clause: {
+      sets: [
+        {
+          condition: 'prefix_set',
+          match: 'any',
+          set: {
+            defined_type: 'prefix',
+            prefixes: entries.map(({ prefix, min, max }) => ({
+              ip_prefix: prefix,
+              mask_length_min: min,
+              mask_length_max: max,
+            })),
+          },
+        },
+      ],
+      conditions: {},
+      actions: { route_action: action },
     },
-  ];
-  const add = (
-    what: string,
-    prefixes: readonly string[],
-    longer: number,
-    actions: Clause['actions'],
-  ): void => {
-    for (const family of [4, 6] as const) {
-      const set = prefixSet(prefixes, family, longer);
-      if (set !== undefined)
-        rules.push({
-          concern: 'all',
-          what: `${what}-${family}`,
-          clause: { sets: [set], conditions: {}, actions },
-        });
-    }
+  }));
+}
+
+/** The rules of all, of what gobgpd tells of its statements and sets; undefined: it has others than this program makes. */
+export function rulesOf(
+  statements: readonly Pick<StatementInput, 'name' | 'conditions' | 'actions'>[],
+  sets: readonly Pick<DefinedSetInput, 'name' | 'prefixes'>[],
+): readonly ExportRule[] | undefined {
+  const by_name = new Map(sets.map((set) => [set.name, set]));
+  const rules = statements
+    .filter(({ name }) => concernOf(name ?? '') === 'all')
+    .map(({ name, conditions, actions }): ExportRule | undefined => {
+      const prefixes = by_name.get(conditions?.prefix_set?.name ?? '')?.prefixes;
+      const action = actions?.route_action;
+      if (prefixes === undefined || (action !== 'accept' && action !== 'reject')) return undefined;
+      const entries = [...prefixes].map(({ ip_prefix, mask_length_min: min, mask_length_max: max }) => ({
+        prefix: ip_prefix,
+        min,
+        max,
+      }));
+      return { what: (name ?? '').split(' ')[3] ?? '', action, entries };
+    });
+  return rules.every((rule) => rule !== undefined) ? rules : undefined;
+}
+
+/** The same policies, by which nothing of these prefixes comes in meanwhile: what is rejected is withdrawn from everybody. */
+export function without(
+  { sets, policies, rules }: WantedPolicies,
+  prefixes: readonly string[],
+): WantedPolicies {
+  const more: DefinedSetInput[] = [];
+  const statements = ([4, 6] as const).flatMap((family): StatementInput[] => {
+    const name = `import all withheld-${family}`;
+    const set = prefixes
+      .filter((prefix) => familyOf(prefix) === family)
+      .map((prefix) => {
+        const { length } = splitPrefix(prefix);
+        return { ip_prefix: prefix, mask_length_min: length, mask_length_max: length };
+      });
+    if (set.length === 0) return [];
+    more.push({ defined_type: 'prefix', name, prefixes: set });
+    const conditions = { prefix_set: { type: 'any', name } } as const;
+    return [{ name, conditions, actions: { route_action: 'reject' } }];
+  });
+  return {
+    sets: [...sets, ...more],
+    policies: policies.map((policy) =>
+      policy.name === policyName('import')
+        ? { ...policy, statements: [...statements, ...(policy.statements ?? [])] }
+        : policy,
+    ),
+    rules,
   };
-  add('own-block', own_blocks, 1, reject);
-  // The longest pool of a route says whether it is told.
-  const ordered = [...pools.values()].sort(
-    (a, b) => splitPrefix(b.prefix).length - splitPrefix(a.prefix).length || (a.prefix < b.prefix ? -1 : 1),
-  );
-  for (const run of runsOf(ordered, ({ disable_bgp_export }) => disable_bgp_export)) {
-    const off = run[0]?.disable_bgp_export === true;
-    const prefixes = run.map(({ prefix }) => prefix);
-    add(off ? 'pool-not-exported' : 'pool', prefixes, 0, off ? reject : accept);
-  }
-  add('reflected', reflected_prefixes, 0, accept);
-  return rules;
-}
-
-/** All prefixes within these, from so many bits longer on. */
-function prefixSet(prefixes: readonly string[], family: Family, longer: number): ClauseSet | undefined {
-  const max = addressBits(family);
-  const entries = [...new Set(prefixes)]
-    .filter((prefix) => familyOf(prefix) === family && splitPrefix(prefix).length + longer <= max)
-    .sort()
-    .map((prefix) => ({
-      ip_prefix: prefix,
-      mask_length_min: splitPrefix(prefix).length + longer,
-      mask_length_max: max,
-    }));
-  if (entries.length === 0) return undefined;
-  return { condition: 'prefix_set', match: 'any', set: { defined_type: 'prefix', prefixes: entries } };
-}
-
-/** Neighbours with the same answer, together. */
-function runsOf<T>(list: readonly T[], answer: (each: T) => boolean): readonly (readonly T[])[] {
-  const runs: T[][] = [];
-  for (const each of list) {
-    const run = runs.at(-1);
-    if (run?.[0] !== undefined && answer(run[0]) === answer(each)) run.push(each);
-    else runs.push([each]);
-  }
-  return runs;
 }

@@ -14,6 +14,9 @@ export interface RemoteRoute {
   readonly next_hop: string;
 }
 
+/** Routes kept. A router that leaks the internet's table is not to fill this process, nor VPP. */
+export const routes_max = 300_000;
+
 interface Known {
   readonly route: RemoteRoute;
   readonly neighbour: string;
@@ -29,10 +32,31 @@ export class RemoteTable {
   /** Peers that are waited for, and until when. */
   readonly #awaited = new Map<string, number>();
   #gateways: ReadonlyMap<string, string> = new Map();
+  readonly #max: number;
+  #refused = 0;
   #beginning = 0;
   #complete = false;
   /** Paths that lead nowhere that can be told. */
   unusable = 0;
+
+  constructor(max = routes_max) {
+    this.#max = max;
+  }
+
+  /** Paths that there was no room for since gobgpd began to tell its table. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** Some were refused, and there is room again: only a table that is told from its beginning has them. */
+  get is_worth_telling_again(): boolean {
+    return this.#refused > 0 && this.#known.size < 0.9 * this.#max;
+  }
+
+  /** Prefixes of routes that hold. */
+  prefixes(): Iterable<string> {
+    return this.#known.keys();
+  }
 
   /** Routes that hold now. */
   get size(): number {
@@ -59,6 +83,7 @@ export class RemoteTable {
   /** gobgpd begins to tell its table. */
   begin(): void {
     this.#beginning += 1;
+    this.#refused = 0;
     this.#complete = false;
   }
 
@@ -124,6 +149,10 @@ export class RemoteTable {
       if (is_remote && next_hop === undefined) this.unusable += 1;
       if (next_hop === undefined) {
         if (known !== undefined && !known.gone) this.#lose(prefix, known);
+        continue;
+      }
+      if (known === undefined && this.#known.size >= this.#max) {
+        this.#refused += 1;
         continue;
       }
       const same = known?.route.next_hop === next_hop;

@@ -17,9 +17,9 @@ export interface BgpSettings {
   readonly mesh_password?: SecretKeyRef;
   readonly mesh_restart_ms: number;
   readonly prefix_advertisements: readonly PrefixAdvertisement[];
-  /** LOCAL_PREF of own paths says it, where it is set. */
-  readonly priority4?: number;
-  readonly priority6?: number;
+  /** Of own paths: LOCAL_PREF says it. */
+  readonly priority4: number;
+  readonly priority6: number;
   /** Of external and load balancers' addresses: route reflectors pass them on. */
   readonly external_prefixes: readonly string[];
 }
@@ -28,6 +28,9 @@ export const as_number_default = 64_512;
 export const listen_port_default = 179;
 /** Calico's, for BGPPeer as for the mesh. */
 export const restart_ms_default = 120_000;
+
+/** Of routes in Calico. Its BIRD tells its own by it: what had none, or another, would lose to the same prefix of a node with BIRD. */
+const priority_default = 1024;
 
 export type Configurations = ReadonlyMap<string, BgpConfiguration>;
 
@@ -54,12 +57,18 @@ export function asNumberOf(
   );
 }
 
-/** Fields that say something of the mesh, which is of all nodes: one that had its own would wait for the others in vain. */
+/** Fields that say something of all nodes: one that had its own mesh would wait for the others in vain, and services are announced alike everywhere. */
 const of_all_nodes = [
   ['mesh_enabled', 'nodeToNodeMeshEnabled'],
   ['mesh_password', 'nodeMeshPassword'],
   ['mesh_restart_ms', 'nodeMeshMaxRestartTime'],
+  ['service_cluster_prefixes', 'serviceClusterIPs'],
+  ['service_external_prefixes', 'serviceExternalIPs'],
+  ['service_load_balancer_prefixes', 'serviceLoadBalancerIPs'],
+  ['load_balancer_aggregation', 'serviceLoadBalancerAggregation'],
 ] as const;
+
+const isSaid = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : value !== undefined);
 
 const not_supported = [
   ['local_workload_peering_ip4', 'localWorkloadPeeringIPV4', 'pods of this node are no BGP peers'],
@@ -94,14 +103,12 @@ export function effectiveSettings(
   const own = configurations.get(`node.${node_name}`);
   for (const each of [all, own]) if (each !== undefined) report(each, troubles);
   for (const [field, name] of of_all_nodes)
-    if (own?.[field] !== undefined)
+    if (own !== undefined && isSaid(own[field]))
       troubles.add(
         `BGPConfiguration ${own.name}`,
         `spec.${name}: is read of the BGPConfiguration default alone`,
       );
   const log_severity = own?.log_severity ?? all?.log_severity;
-  const priority4 = own?.priority4 ?? all?.priority4;
-  const priority6 = own?.priority6 ?? all?.priority6;
   const own_advertisements = own?.prefix_advertisements ?? [];
   return {
     as_number: asNumberOf(node, node_name, configurations),
@@ -113,16 +120,10 @@ export function effectiveSettings(
     mesh_restart_ms: all?.mesh_restart_ms ?? restart_ms_default,
     prefix_advertisements:
       own_advertisements.length > 0 ? own_advertisements : (all?.prefix_advertisements ?? []),
-    ...(priority4 !== undefined && { priority4 }),
-    ...(priority6 !== undefined && { priority6 }),
+    priority4: own?.priority4 ?? all?.priority4 ?? priority_default,
+    priority6: own?.priority6 ?? all?.priority6 ?? priority_default,
     external_prefixes: [
-      ...new Set(
-        [own, all].flatMap((each) =>
-          each === undefined
-            ? []
-            : [...each.service_external_prefixes, ...each.service_load_balancer_prefixes],
-        ),
-      ),
+      ...new Set([...(all?.service_external_prefixes ?? []), ...(all?.service_load_balancer_prefixes ?? [])]),
     ].sort(),
   };
 }

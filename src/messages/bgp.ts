@@ -26,7 +26,7 @@ export type BgpMessage =
   | { readonly type: 'Gone'; readonly exit: GobgpdExit }
   /** From itself: gobgpd answers; or not any more. */
   | { readonly type: 'Connected'; readonly run: GobgpdRun; readonly gobgp: Gobgp; readonly as_number: number }
-  | { readonly type: 'Lost'; readonly run: GobgpdRun; readonly reason: string }
+  | { readonly type: 'Lost'; readonly gobgp: Gobgp; readonly reason: string }
   | { readonly type: 'ConnectAgain'; readonly run: GobgpdRun }
   /** From itself: what gobgpd has is compared with what it is to have. */
   | { readonly type: 'Converge' }

@@ -3,6 +3,7 @@ import { connect } from 'gobgp-grpc-stubs';
 import type { ActorRef } from '../actor-system.js';
 import { bgp, bgp_settings } from '../actors/bgp.js';
 import { bgpProcess } from '../actors/bgp-process.js';
+import { canListenOn6 } from '../bgp/listening.js';
 import type { BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { RemoteRoutes } from '../messages/connectivity.js';
@@ -30,6 +31,7 @@ export function bgpOf(
       cluster,
       connectivity,
       report: (status) => sync.set('bgp', status),
+      canListenOn6,
       connect: ({ api_socket, version }, signal) =>
         connect({ target: api_socket, version, signal, deadline_ms: call_ms }),
     },

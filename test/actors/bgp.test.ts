@@ -38,6 +38,7 @@ const later = ['Service', 'EndpointSlice'] as const;
 async function started(t: Teardown) {
   const daemons = new Map<number, FakeGobgp>();
   let pid = 100;
+  let has_ip6 = false;
   const kit = await actorKit<BgpMessage>(t, (neighbours) =>
     bgp(
       {
@@ -50,6 +51,7 @@ async function started(t: Teardown) {
           if (daemon === undefined) throw new DisconnectedError(run.api_socket, 'nobody listens');
           return daemon.gobgp;
         },
+        canListenOn6: async () => has_ip6,
         report: () => undefined,
       },
       { ...bgp_settings, node_name: 'n', ip4_only: false, log_level: 'info' },
@@ -99,7 +101,10 @@ async function started(t: Teardown) {
       await kit.settle();
     }
   };
-  return { kit, clock, tell, object, launch, routes, connectivity, process, cluster };
+  const ip6 = () => {
+    has_ip6 = true;
+  };
+  return { ip6, kit, clock, tell, object, launch, routes, connectivity, process, cluster };
 }
 
 /** A node that peers with 10.0.0.9 and has a block, with its gobgpd. */
@@ -146,14 +151,14 @@ t.test('BGP is started when the node has its addresses and the objects are known
   await kit.tell(ready);
   await clock.advance(1000);
   t.same(daemon.take(), [
-    ...['startBgp 64512', 'setLogLevel info', 'setPolicies', 'assign import accept', 'assign export reject'],
+    ...['startBgp 64512', 'setPolicies', 'assign import accept', 'assign export reject', 'setLogLevel info'],
   ]);
   t.equal(kit.node().gauges.pid, 101);
 });
 
 t.test('policies come before paths, and paths before peers', async (t) => {
   const { daemon } = await peered(t);
-  t.same(daemon.take().slice(2), [
+  t.same(daemon.take().slice(1, -1), [
     ...[
       'setPolicies',
       'assign import accept',
@@ -164,17 +169,61 @@ t.test('policies come before paths, and paths before peers', async (t) => {
   ]);
 });
 
-t.test('a port that is taken is told, and tried again', async (t) => {
+t.test(
+  'a port that is taken is told, and tried again by another gobgpd: this one holds half of it',
+  async (t) => {
+    const daemon = new FakeGobgp();
+    daemon.absent.add('0.0.0.0');
+    const { kit, clock, process, launch, object } = await peered(t, daemon);
+    const described = async () =>
+      (await kit.system.describe('root/bgp-session', 500)) as { trouble?: string };
+    t.match((await described()).trouble, /BGP cannot be started on port 179: 0\.0\.0\.0: cannot assign/);
+    t.same(daemon.take(), ['startBgp 64512', 'startBgp 64512'], 'with IPv6 and without');
+    t.match(await process.messages(), [{ type: 'Attach' }, { type: 'Renew', pid: 101 }]);
+    await clock.advance(60_000);
+    const warned = kit.log.lines.filter((line) => JSON.stringify(line).includes('cannot be started on port'));
+    t.equal(warned.length, 1, 'once for a cause');
+    const next = new FakeGobgp();
+    await launch(next);
+    await clock.advance(1000);
+    t.ok(next.take().includes('addPeer 10.0.0.9'));
+    t.notOk((await described()).trouble);
+
+    await object('BGPConfiguration', 'default', { spec: { bindMode: 'NodeIP' } });
+    t.match((await process.messages()).at(-1), { type: 'Renew' });
+    const only4 = new FakeGobgp();
+    only4.refuse('startBgp');
+    await launch(only4);
+    await process.messages();
+    await clock.advance(200);
+    t.ok(only4.take().includes('addPeer 10.0.0.9'), 'one address: nothing of it is left open');
+    t.same(await process.messages(), []);
+  },
+);
+
+t.test('without IPv6 BGP is on IPv4 alone, and IPv6 is looked for again, ever more seldom', async (t) => {
   const daemon = new FakeGobgp();
-  for (let i = 0; i < 2; i += 1)
-    daemon.refuse('startBgp', new RefusedError('StartBgp', 2, 'address already in use'));
-  const { kit, clock } = await peered(t, daemon);
-  const described = async () => (await kit.system.describe('root/bgp-session', 500)) as { trouble?: string };
-  t.match((await described()).trouble, /BGP cannot be started on port 179: address already in use/);
-  t.same(daemon.take(), ['startBgp 64512', 'startBgp 64512'], 'with IPv6 and without');
-  await clock.advance(bgp_settings.retry_first_ms);
-  t.match(daemon.take(), ['startBgp 64512', 'setLogLevel info']);
-  t.notOk((await described()).trouble);
+  daemon.absent.add('::');
+  const { kit, clock, process, launch, ip6 } = await peered(t, daemon);
+  t.ok(daemon.take().includes('addPeer 10.0.0.9'));
+  t.match(await kit.system.describe('root/bgp-session', 500), {
+    objects: { 'BGPConfiguration default': [/IPv6 addresses cannot be listened on/] },
+  });
+  await process.messages();
+  await clock.advance(bgp_settings.look6_first_ms * 2);
+  t.same(await process.messages(), []);
+  ip6();
+  await clock.advance(bgp_settings.look6_first_ms);
+  t.same(await process.messages(), [], 'the second look is later');
+  await clock.advance(bgp_settings.look6_first_ms * 2);
+  t.match(await process.messages(), [{ type: 'Renew', reason: /IPv6/ }]);
+  // Somebody else has the port: it is not begun anew again and again.
+  const again = new FakeGobgp();
+  again.absent.add('::');
+  await launch(again);
+  await clock.advance(3_600_000);
+  const renewed = (await process.messages()).length;
+  t.ok(renewed > 0 && renewed < 8, `${renewed} times in an hour`);
 });
 
 t.test('best paths are told, one message at a time, and synced when the peers have told all', async (t) => {
@@ -278,9 +327,9 @@ t.test('one that runs is adopted: what it has is not told it again', async (t) =
   const adopted = daemon.again();
   await launch(adopted, { adopted: true });
   t.same(adopted.take(), [], 'before it has told its table nothing is changed');
-  const own = { ...remote('10.1.1.0/26', '10.0.0.1'), neighbor_ip: '' } as Path;
+  // The own path is not the best of its prefix: its table has it, what it tells of the best ones has not.
   adopted.tell(
-    { type: 'paths', paths: [own, remote('10.1.8.0/26')], initial: true },
+    { type: 'paths', paths: [remote('10.1.1.0/26', '10.0.0.9'), remote('10.1.8.0/26')], initial: true },
     { type: 'paths_complete' },
   );
   await routes();
@@ -434,30 +483,223 @@ t.test('a node that registers anew keeps its AS and its sessions meanwhile', asy
   t.same(await process.messages(), []);
 });
 
-t.test('before the passwords are read nothing is taken from a gobgpd that runs', async (t) => {
-  const { kit, tell, object, launch, clock } = await started(t);
-  for (const kind of [...listed, ...later]) await tell(kind);
-  await object('BGPPeer', 'tor', {
-    spec: { peerIP: '10.0.0.9', asNumber: 65_001, password: { secretKeyRef: { name: 's', key: 'k' } } },
+const locked = {
+  spec: {
+    ...{ peerIP: '10.0.0.9', asNumber: 65_001, filters: ['f'] },
+    password: { secretKeyRef: { name: 's', key: 'k' } },
+  },
+};
+const told_secret = new Map([['s', new Map([['k', new Secret('hidden')]])]]);
+
+/** A node whose one peer has a password and a filter, and where the Secret has not been read. */
+async function lockedOut(t: Teardown, daemon: FakeGobgp, more: Partial<GobgpdRun> = {}) {
+  const all = await started(t);
+  for (const kind of [...listed, ...later]) await all.tell(kind);
+  await all.object('BGPFilter', 'f', { spec: { exportV4: [{ action: 'Reject' }] } });
+  await all.object('BGPPeer', 'tor', locked);
+  await all.kit.tell(ready);
+  await all.launch(daemon, more);
+  await all.clock.advance(1000);
+  return all;
+}
+
+for (const version of ['gobgpd version 4.8.0', 'gobgpd version 3.10.0'])
+  t.test(`${version}: a password that is not known yet costs neither session nor filters`, async (t) => {
+    const first = new FakeGobgp(version);
+    const before = await lockedOut(t, first);
+    await before.tell('Secret', told_secret);
+    await before.clock.advance(1000);
+    t.ok(first.peers.has('10.0.0.9'));
+    const filters = first.statements('calico-export').filter((name) => name.includes('filter:f'));
+    t.equal(filters.length, 1);
+
+    const daemon = first.again();
+    daemon.up('10.0.0.9', true, before.clock.wall_ms());
+    daemon.tell({ type: 'paths_complete' });
+    const { tell, clock, routes, object } = await lockedOut(t, daemon, { adopted: true });
+    await clock.advance(20_000);
+    t.same(
+      daemon.take().filter((call) => !call.startsWith('setLogLevel')),
+      [],
+      'the process begins anew: not a call',
+    );
+    t.same(await routes(), ['synced']);
+    await tell('Secret', told_secret);
+    await clock.advance(1000);
+    t.same(daemon.take(), [], 'nor when the password is read');
+    await tell('Secret', new Map([['s', undefined]]));
+    await clock.advance(1000);
+    t.same(daemon.take(), [], 'nor when the Secret is deleted');
+    t.same(
+      daemon.statements('calico-export').filter((name) => name.includes('filter:f')),
+      filters,
+    );
+    await object('BGPFilter', 'f', { spec: { exportV4: [{ action: 'Accept' }] } });
+    t.ok(daemon.take().includes('setPolicies'), 'its filters change all the same');
   });
-  await kit.tell(ready);
+
+t.test('a peer whose password is not known yet is waited for, and told of the restart', async (t) => {
   const daemon = new FakeGobgp();
-  await launch(daemon);
-  await clock.advance(5000);
-  t.notOk(daemon.take().some((each) => /^(setPolicies|addPeer)/.test(each)));
-  await tell('Secret', new Map([['s', new Map([['k', new Secret('x')]])]]));
-  await clock.advance(1000);
-  t.ok(daemon.take().includes('addPeer 10.0.0.9'));
-  const other = await started(t);
-  for (const kind of [...listed, ...later]) await other.tell(kind);
-  await other.object('BGPPeer', 'tor', {
-    spec: { peerIP: '10.0.0.9', asNumber: 65_001, password: { secretKeyRef: { name: 's', key: 'k' } } },
+  const { tell, clock, routes, kit } = await lockedOut(t, daemon, { succeeds: true });
+  t.ok(daemon.take().includes('setPolicies'), 'a Secret that nobody can read holds nothing else up');
+  await clock.advance(30_000);
+  t.same(await routes(), [], 'not synced: its routes have not been told');
+  t.match(await kit.system.describe('root/bgp-session', 500), {
+    peers: [{ address: '10.0.0.9', state: 'waits for its password' }],
   });
-  await other.kit.tell(ready);
-  const alone = new FakeGobgp();
-  await other.launch(alone);
-  await other.clock.advance(20_000);
-  t.ok(alone.take().includes('setPolicies'), 'a Secret that nobody can read holds nothing up for ever');
+  await tell('Secret', told_secret);
+  await clock.advance(1000);
+  t.match(daemon.added, [{ graceful_restart: { local_restarting: true } }]);
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  await clock.advance(10_000);
+  t.same(await routes(), ['synced']);
+
+  const late = new FakeGobgp();
+  const other = await lockedOut(t, late, { succeeds: true });
+  await other.clock.advance(125_000);
+  t.same(await other.routes(), ['synced'], 'no longer than a peer may take');
+  await other.tell('Secret', told_secret);
+  await other.clock.advance(1000);
+  t.match(late.added, [{ graceful_restart: { local_restarting: false } }]);
+});
+
+t.test(
+  'a Node that registers anew without its annotations costs no session, and says what holds',
+  async (t) => {
+    const { kit, object, daemon, process, clock, launch } = await peered(t);
+    const annotations = {
+      'projectcalico.org/ASNumber': '64999',
+      'projectcalico.org/RouteReflectorClusterID': '244.0.0.1',
+      'projectcalico.org/IPv4Address': '10.0.0.1/24',
+    };
+    await object('Node', 'n', { metadata: { annotations, labels: { rack: 'a' } } });
+    t.match((await process.messages()).at(-1), { type: 'Renew' });
+    const next = new FakeGobgp();
+    await launch(next);
+    await object('BGPPeer', 'rack', {
+      spec: { nodeSelector: "rack == 'a'", peerIP: '10.0.0.8', asNumber: 65_001 },
+    });
+    await clock.advance(1000);
+    t.ok(next.take().includes('addPeer 10.0.0.8'));
+    const bare = { metadata: { annotations: { 'projectcalico.org/IPv4Address': '10.0.0.1/24' } } };
+    for (const seen of ['gone', 'not seen to go']) {
+      if (seen === 'gone') await object('Node', 'n', undefined);
+      await object('Node', 'n', { metadata: {} });
+      await object('Node', 'n', bare);
+      await clock.advance(1000);
+      t.same(next.take(), [], seen);
+      t.same(await process.messages(), []);
+      t.match(await kit.system.describe('root/bgp-session', 500), {
+        objects: { 'Node n': [/AS 64999, which still holds/, /cluster 244\.0\.0\.1/, /label rack=a/] },
+      });
+      await object('Node', 'n', { metadata: { annotations, labels: { rack: 'a' } } });
+      const { objects } = (await kit.system.describe('root/bgp-session', 500)) as { objects: object };
+      t.same(objects, {});
+    }
+    await object('Node', 'n', { metadata: { annotations } });
+    t.ok(next.take().includes('deletePeer 10.0.0.8'), 'a label that an operator takes away is gone');
+    await object('Node', 'n', bare);
+    t.match(await process.messages(), [{ type: 'Renew' }], 'and so is an annotation');
+    t.same(
+      daemon.take().filter((call) => call.startsWith('delete')),
+      [],
+    );
+  },
+);
+
+t.test('what changes nothing costs nothing, and what changes paths reads nothing', async (t) => {
+  const { daemon, tell, object, clock } = await peered(t);
+  await clock.advance(5000);
+  daemon.take();
+  const policies = () => daemon.reads.filter((read) => read === 'policies').length;
+  const before = policies();
+  for (let n = 0; n < 20; n += 1) {
+    await tell(
+      'EndpointSlice',
+      new Map([[`default/web-${n}`, { service: 'default/web', family: 4, endpoints: [] }]]),
+    );
+    await clock.advance(100);
+  }
+  t.same(daemon.take(), []);
+  t.equal(policies(), before);
+  await object('BlockAffinity', 'b2', { spec: { cidr: '10.1.2.0/26', node: 'n', state: 'confirmed' } });
+  t.same(daemon.take(), ['setPolicies', 'addPathStream 10.1.2.0/26'], 'nobody is told anew what he knows');
+  t.equal(policies(), before);
+  await clock.advance(bgp_settings.reread_ms + bgp_settings.poll_idle_ms + 1000);
+  t.equal(policies(), before + 1, 'now and then all is read');
+  daemon.peers.delete('10.0.0.9');
+  await clock.advance(bgp_settings.reread_ms + bgp_settings.poll_idle_ms + 1000);
+  t.ok(daemon.take().includes('addPeer 10.0.0.9'), 'and mended');
+});
+
+t.test('a level of the log that gobgpd refuses costs nothing else', async (t) => {
+  const daemon = new FakeGobgp();
+  for (let n = 0; n < 9; n += 1) daemon.refuse('setLogLevel');
+  const { kit } = await peered(t, daemon);
+  t.ok(daemon.peers.has('10.0.0.9'));
+  t.match(await kit.system.describe('root/bgp-session', 500), {
+    objects: { 'BGPConfiguration default': [/spec\.logSeverityScreen/] },
+  });
+});
+
+t.test('the end of a connection ends no other', async (t) => {
+  const { kit, daemon, routes, clock } = await peered(t);
+  daemon.paths(remote('10.1.8.0/26'));
+  await routes();
+  kit.ref.tellUrgent({ type: 'Lost', gobgp: new FakeGobgp().gobgp, reason: 'of an earlier one' });
+  await clock.advance(1000);
+  t.equal(kit.node().gauges.pid, 101);
+  kit.ref.tellUrgent({ type: 'Lost', gobgp: daemon.gobgp, reason: 'its own' });
+  await kit.settle();
+  t.equal(kit.node().gauges.pid, 0);
+});
+
+t.test('a peer that tells too much is named, and has another try later', async (t) => {
+  const { kit, daemon, clock } = await peered(t);
+  t.match(daemon.added[0], {
+    afi_safis: [{ prefix_limits: { max_prefixes: 200_000, shutdown_threshold_pct: 100 } }],
+  });
+  daemon.peers.get('10.0.0.9')!.over_limit = true;
+  await clock.advance(11_000);
+  t.match(await kit.system.describe('root/bgp-session', 500), {
+    objects: { 'BGPPeer tor': [/10\.0\.0\.9: has told more than 200000 prefixes/] },
+  });
+  daemon.take();
+  await clock.advance(bgp_settings.limit_pause_ms - 30_000);
+  t.same(daemon.take(), []);
+  await clock.advance(60_000);
+  t.same(daemon.take(), ['enablePeer 10.0.0.9']);
+  const { objects } = (await kit.system.describe('root/bgp-session', 500)) as { objects: object };
+  t.same(objects, {});
+});
+
+t.test('before 4.6 what a filter lets out no more is withdrawn, and nobody loses his session', async (t) => {
+  const daemon = new FakeGobgp('gobgpd version 3.10.0');
+  const { object, clock } = await peered(t, daemon);
+  await object('BlockAffinity', 'b2', { spec: { cidr: '10.1.2.0/26', node: 'n', state: 'confirmed' } });
+  await object('BGPFilter', 'f', { spec: {} });
+  await object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001, filters: ['f'] } });
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  daemon.take();
+  daemon.told.set('10.0.0.9', [['10.1.1.0/26', '10.1.2.0/26', '10.1.9.0/26'], ['10.1.2.0/26']]);
+  await object('BGPFilter', 'f', { spec: { exportV4: [{ action: 'Reject' }] } });
+  t.same(daemon.take(), [
+    'setPolicies',
+    ...['deletePath 10.1.1.0', 'addPathStream 10.1.1.0/26'],
+    // Of another: nobody lets it in for a moment.
+    ...['setPolicies', 'resetPeer 10.0.0.9 in', 'setPolicies', 'resetPeer 10.0.0.9 in'],
+    'resetPeer 10.0.0.9 out',
+  ]);
+  daemon.told.set('10.0.0.9', [['10.1.2.0/26'], [], []]);
+  daemon.refuse('addPathStream', new DeadlineError('AddPathStream', 30_000));
+  await object('BGPFilter', 'f', { spec: { exportV4: [{ action: 'Reject' }, { action: 'Reject' }] } });
+  await clock.advance(1000);
+  const calls = daemon.take();
+  t.ok(
+    calls.lastIndexOf('deletePath 10.1.2.0') < calls.lastIndexOf('addPathStream 10.1.2.0/26'),
+    'what was broken off is done',
+  );
+  t.ok(daemon.own.has('10.1.2.0/26'));
 });
 
 t.test('a configuration that cannot be read in what matters changes nothing', async (t) => {

@@ -54,6 +54,7 @@ export function planOf(cluster: Cluster) {
     node_name: 'n',
     addresses: { ip4: '10.0.0.1', ip6: 'fd00::1' },
     ip4_only: false,
+    kept_prefixes: [],
     nodes: read('Node', nodes),
     configurations: read('BGPConfiguration', specs(cluster.configurations)),
     peers: read('BGPPeer', specs(cluster.peers)),

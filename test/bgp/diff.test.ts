@@ -1,6 +1,13 @@
 import type { Peer } from 'gobgp-grpc-stubs';
 import t from 'tap';
-import { assignmentOf, type BgpState, type BgpStep, diffBgp } from '../../src/bgp/diff.js';
+import {
+  assignmentOf,
+  type BgpState,
+  type BgpStep,
+  type DiffOptions,
+  diffBgp,
+  stateAfter,
+} from '../../src/bgp/diff.js';
 import { type LocalPath, localPathOf, pathMessage } from '../../src/bgp/local-paths.js';
 import { type ActualPeer, actualPeer, peerMessage } from '../../src/bgp/peer-state.js';
 import type { BgpPlan } from '../../src/bgp/plan.js';
@@ -38,21 +45,27 @@ function stateOf(plan: Pick<BgpPlan, 'peers' | 'paths' | 'policies'>): BgpState 
     );
   return {
     peers: new Map([...plan.peers].map(([address, peer]) => [address, told(peer)])),
-    paths: plan.paths,
     statements: { import: names('import'), export: names('export') },
+    rules: plan.policies.rules,
     assigned: { import: assignmentOf('import'), export: assignmentOf('export') },
   };
 }
 
 const nothing: BgpState = {
   peers: new Map(),
-  paths: new Map(),
   statements: { import: undefined, export: undefined },
+  rules: undefined,
   assigned: { import: 'accept', export: 'accept' },
 };
 
-const newest = { updates: true, withdraws: true, may_withdraw: true };
-const oldest = { updates: false, withdraws: false, may_withdraw: true };
+const newest: DiffOptions = {
+  updates: true,
+  withdraws: true,
+  may_withdraw: true,
+  learned: () => [],
+  owed: false,
+};
+const oldest: DiffOptions = { ...newest, updates: false, withdraws: false };
 
 const shown = (steps: readonly BgpStep[]) =>
   steps.map((step): string => {
@@ -68,6 +81,10 @@ const shown = (steps: readonly BgpStep[]) =>
         return `${step.type} ${step.paths.map(({ prefix }) => prefix).join(' ')}`;
       case 'assign_policy':
         return `${step.type} ${step.direction}`;
+      case 'note_told':
+        return `${step.type} ${step.addresses.join(' ')}`;
+      case 'withdraw_rejected':
+        return [step.type, ...step.learned].join(' ');
       case 'judge_imports':
       case 'judge_exports':
         return `${step.type} ${step.address}`;
@@ -78,11 +95,12 @@ const shown = (steps: readonly BgpStep[]) =>
 
 /** From what gobgpd has by the one to the other. */
 function change(before: Cluster, after: Cluster, options = newest): readonly string[] {
-  return shown(diffBgp(planOf(after), stateOf(planOf(before)), options));
+  const had = planOf(before);
+  return shown(diffBgp(planOf(after), stateOf(had), had.paths, options));
 }
 
 t.test('a new gobgpd gets policies before paths, and paths before peers', async (t) => {
-  t.strictSame(shown(diffBgp(planOf(base), nothing, newest)), [
+  t.strictSame(shown(diffBgp(planOf(base), nothing, new Map(), newest)), [
     'set_policies',
     'assign_policy import',
     'assign_policy export',
@@ -105,7 +123,6 @@ t.test('what goes goes in reverse', async (t) => {
     'delete_peer 10.0.0.9',
     'delete_path 10.1.2.0/26',
     'set_policies',
-    'judge_exports 10.0.0.8',
   ]);
 });
 
@@ -138,18 +155,56 @@ t.test('a peer is changed in place where gobgpd can, and made anew where it cann
 
 t.test('a password that changes changes its peer alone; one that is gone leaves it', async (t) => {
   const secret = { secretKeyRef: { name: 's', key: 'k' } };
-  const locked = { ...base, peers: { ...peers, a: { ...peers.a, password: secret } } };
-  const has = (k: string) => ({ ...locked, secrets: { s: { k } } });
+  const locked = { ...base, peers: { ...peers, a: { ...peers.a, password: secret, filters: ['f'] } } };
+  const has = (k: string, more: object = {}) => ({
+    ...locked,
+    ...more,
+    secrets: { s: { k } },
+  });
   t.strictSame(change(has('one'), has('one')), []);
   t.strictSame(change(has('one'), has('two')), ['update_peer 10.0.0.8']);
   t.strictSame(change(has('one'), has('two'), oldest), [
     'delete_peer 10.0.0.8 comes back',
     'add_peer 10.0.0.8',
   ]);
+  const nothing_known = { ...locked, secrets: {} };
+  for (const options of [newest, oldest])
+    for (const secrets of [{}, { s: undefined }]) {
+      t.strictSame(
+        change(has('one'), { ...locked, secrets }, options),
+        [],
+        'the session stays as it is, and so do its policies',
+      );
+      t.strictSame(change({ ...locked, secrets }, has('one'), options), [
+        ...(options === newest
+          ? ['update_peer 10.0.0.8']
+          : ['delete_peer 10.0.0.8 comes back', 'add_peer 10.0.0.8']),
+      ]);
+    }
   t.strictSame(
-    change(has('one'), { ...locked, secrets: { s: undefined } }),
-    [],
-    'the session stays as it is',
+    change(has('one'), { ...nothing_known, filters: { f: { importV4: [{ action: 'Reject' }] } } }),
+    [
+      'set_policies',
+      'judge_imports 10.0.0.8',
+      'judge_imports 10.0.0.9',
+      ...['8', '9'].map((n) => `judge_exports 10.0.0.${n}`),
+    ],
+    'another filter holds for it all the same',
+  );
+  const other_as = { ...nothing_known, peers: { ...peers, a: { ...locked.peers.a, asNumber: 65_009 } } };
+  const moved = diffBgp(planOf(other_as), stateOf(planOf(has('one'))), planOf(base).paths, newest);
+  t.strictSame(shown(moved), ['delete_peer 10.0.0.8 comes back', 'add_peer 10.0.0.8']);
+  const added = moved.find((step) => step.type === 'add_peer');
+  t.equal(added?.peer.password?.reveal(), 'one', 'it keeps the password that it has');
+  t.strictSame(
+    shown(diffBgp(planOf(nothing_known), nothing, planOf(base).paths, newest)),
+    ['set_policies', 'assign_policy import', 'assign_policy export', 'add_peer 10.0.0.9'],
+    'it is not made without',
+  );
+  t.strictSame(
+    change(base, nothing_known).includes('update_peer 10.0.0.8'),
+    false,
+    'nor is one without changed',
   );
 });
 
@@ -167,14 +222,13 @@ t.test('filters that change are judged anew at their peer, and nowhere else', as
   ]);
   t.strictSame(
     change(base, other({ importV4: accept, exportV4: reject }), oldest),
-    ['delete_peer 10.0.0.9 comes back', 'set_policies', 'add_peer 10.0.0.9'],
-    'before 4.6 what is no longer let through is not withdrawn: the peer gets a new session',
+    ['note_told 10.0.0.9', 'set_policies', 'withdraw_rejected', 'judge_exports 10.0.0.9'],
+    'before 4.6 gobgpd does not withdraw what is let out no more: it is withdrawn here, and the session lasts',
   );
-  t.strictSame(
-    change(base, { ...base, pools: { p: { cidr: '10.1.0.0/15' } } }, oldest),
-    ['set_policies', 'judge_exports 10.0.0.8', 'judge_exports 10.0.0.9'],
-    'what is said to all costs nobody a session',
-  );
+  t.strictSame(change(base, other({ importV4: reject, exportV4: accept }), oldest), [
+    'set_policies',
+    'judge_imports 10.0.0.9',
+  ]);
   t.strictSame(
     change(
       { ...base, peers: { b: peers.b } },
@@ -183,6 +237,65 @@ t.test('filters that change are judged anew at their peer, and nowhere else', as
     ['set_policies', 'add_peer 10.0.0.8'],
     'the place of a peer’s rules among those of others is no change of them',
   );
+});
+
+t.test('a rule of all is judged anew where it concerns a route of others, and nowhere else', async (t) => {
+  const learned = ['10.1.9.0/26', '10.2.0.0/24', '203.0.113.0/24'];
+  const of = (more: Partial<DiffOptions> = {}) => ({ ...newest, learned: () => learned, ...more });
+  const judged = ['judge_exports 10.0.0.8', 'judge_exports 10.0.0.9'];
+  const blocks = { ...base, local: [...base.local!, { prefix: '10.1.3.0/26' }] };
+  t.strictSame(
+    change(base, blocks, of()),
+    ['set_policies', 'add_paths 10.1.3.0/26'],
+    'a block is claimed: nobody has told anything within it',
+  );
+  t.strictSame(change(blocks, base, of()), ['delete_path 10.1.3.0/26', 'set_policies']);
+  const pool = (cidr: string, more: object = {}) => ({ ...base, pools: { p: { cidr, ...more } } });
+  t.strictSame(change(base, pool('10.1.0.0/15'), of()), ['set_policies']);
+  t.strictSame(change(pool('10.1.0.0/16'), pool('10.0.0.0/8'), of()), ['set_policies', ...judged]);
+  t.strictSame(change(base, pool('10.1.0.0/16', { disableBGPExport: true }), of()), [
+    'set_policies',
+    ...judged,
+  ]);
+  t.strictSame(
+    change(base, pool('10.1.0.0/16', { disableBGPExport: true }), of({ withdraws: false })),
+    ['set_policies', 'withdraw_rejected 10.1.9.0/26', ...judged],
+    'what nobody is to be told any more is withdrawn where gobgpd does not do so itself',
+  );
+  t.strictSame(change(pool('10.0.0.0/8'), base, of({ withdraws: false })).slice(0, 2), [
+    'set_policies',
+    'withdraw_rejected 10.2.0.0/24',
+  ]);
+  const claimed = { ...base, local: [...base.local!, { prefix: '10.1.9.0/25' }] };
+  t.strictSame(
+    change(base, claimed, of({ withdraws: false })).slice(0, 2),
+    ['set_policies', 'withdraw_rejected 10.1.9.0/26'],
+    'a route within a block of this node',
+  );
+  const unknown = { ...stateOf(planOf(base)), rules: undefined };
+  t.strictSame(
+    shown(diffBgp(planOf(blocks), unknown, planOf(base).paths, of())),
+    ['set_policies', 'add_paths 10.1.3.0/26', ...judged],
+    'where nobody knows what held before all is judged',
+  );
+  t.strictSame(
+    change(base, base, of({ owed: true })),
+    ['withdraw_rejected'],
+    'what was not come to is not forgotten',
+  );
+});
+
+t.test('what gobgpd has after a round is what it is told', async (t) => {
+  const secret = { secretKeyRef: { name: 's', key: 'k' } };
+  const locked = { ...base, peers: { ...peers, a: { ...peers.a, password: secret } } };
+  const before = stateOf(planOf({ ...locked, secrets: { s: { k: 'one' } } }));
+  for (const cluster of [base, { ...locked, secrets: { s: { k: 'two' } } }, { ...locked, secrets: {} }]) {
+    const after = stateAfter(planOf(cluster), before);
+    t.strictSame(diffBgp(planOf(cluster), after, planOf(cluster).paths, newest), []);
+    for (const peer of planOf(cluster).peers.values())
+      if (peer.pending !== true)
+        t.strictSame({ ...told(peer), session: 'unknown' }, after.peers.get(peer.address));
+  }
 });
 
 t.test('a path with other attributes replaces the one that is there', async (t) => {
@@ -195,7 +308,7 @@ t.test('a path with other attributes replaces the one that is there', async (t) 
 t.test('an own path comes back from gobgpd as it went', async (t) => {
   const paths: LocalPath[] = [
     { prefix: '10.1.1.0/26', next_hop: '10.0.0.1', communities: ['65000:1', '65000:1:2'], local_pref: 7 },
-    { prefix: 'fd01::/122', next_hop: 'fd00::1', communities: [] },
+    { prefix: 'fd01::/122', next_hop: 'fd00::1', communities: [], local_pref: 100 },
   ];
   for (const path of paths) t.strictSame(localPathOf(pathMessage(path) as never), path);
 });
@@ -204,5 +317,5 @@ t.test('a peer that this program has not made is removed', async (t) => {
   const state = stateOf(planOf(base));
   const stranger = { ...told(planOf(base).peers.get('10.0.0.8')!), address: '10.0.0.77', mark: 'by hand' };
   const with_it = { ...state, peers: new Map([...state.peers, ['10.0.0.77', stranger]]) };
-  t.strictSame(shown(diffBgp(planOf(base), with_it, newest)), ['delete_peer 10.0.0.77']);
+  t.strictSame(shown(diffBgp(planOf(base), with_it, planOf(base).paths, newest)), ['delete_peer 10.0.0.77']);
 });

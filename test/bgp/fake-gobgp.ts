@@ -1,5 +1,6 @@
 /** A gobgpd in memory, behind the client's interface: keeps what it is told, and tells what a test says. */
 import {
+  families,
   type Gobgp,
   type GobgpError,
   type Path,
@@ -19,6 +20,28 @@ interface Kept {
   session: string;
   told_all: boolean;
   up_since_ms: number;
+  over_limit: boolean;
+}
+
+interface FakeStatement {
+  readonly name: string;
+  readonly [field: string]: unknown;
+}
+
+interface FakePolicy {
+  readonly name: string;
+  readonly statements: readonly FakeStatement[];
+}
+
+interface FakeGlobal {
+  readonly asn: number;
+  readonly listen_port?: number;
+  readonly listen_addresses: readonly string[];
+}
+
+interface FakePath {
+  readonly nlri: FakeNlri;
+  readonly [field: string]: unknown;
 }
 
 interface FakeNlri {
@@ -26,16 +49,36 @@ interface FakeNlri {
   readonly prefix_len: number;
 }
 
+function destinationOf(prefix: string) {
+  const [address = '', length = ''] = prefix.split('/');
+  const family = prefix.includes(':') ? families.ipv6_unicast : families.ipv4_unicast;
+  return {
+    destination: {
+      paths: [{ family, nlri: { type: 'prefix', prefix: address, prefix_len: Number(length) }, pattrs: [] }],
+    },
+  };
+}
+
 export class FakeGobgp {
   /** Calls that change something, in order: `addPeer 10.0.0.2`. */
   readonly calls: string[] = [];
+  /** Readings of what it has: `peers`, `policies`. */
+  readonly reads: string[] = [];
   peers = new Map<string, Kept>();
   readonly added: FakePeer[] = [];
   asn = 0;
   /** What the next calls of this name answer with. */
   readonly errors = new Map<string, Error[]>();
+  /** Addresses that cannot be listened on. */
+  readonly absent = new Set<string>();
+  #listening = new Set<string>();
   #global: object = { asn: 0, router_id: '', listen_port: 0, listen_addresses: [] };
-  #policies: { name: string; statements: readonly { name: string }[] }[] = [];
+  #policies: FakePolicy[] = [];
+  #sets: { name: string; defined_type: string }[] = [];
+  /** Own paths, by prefix. */
+  own = new Map<string, FakePath>();
+  /** What a peer was told, before and after the policies were set. */
+  readonly told = new Map<string, string[][]>();
   readonly #assigned = new Map<string, { policies: readonly { name: string }[]; default_action: string }>();
   readonly #events: WatchEvent[] = [];
   #wake: () => void = () => undefined;
@@ -55,6 +98,9 @@ export class FakeGobgp {
     next.peers = this.peers;
     next.#global = this.#global;
     next.#policies = this.#policies;
+    next.#sets = this.#sets;
+    next.own = this.own;
+    next.#listening = this.#listening;
     for (const [direction, assignment] of this.#assigned) next.#assigned.set(direction, assignment);
     return next;
   }
@@ -113,9 +159,16 @@ export class FakeGobgp {
     return { global: this.#global };
   }
 
-  async startBgp({ global }: { global: { asn: number } }) {
+  /** As gobgpd: in order, and what is open by then stays open where one fails. */
+  async startBgp({ global }: { global: FakeGlobal }) {
     this.calls.push(`startBgp ${global.asn}`);
     this.#fail('startBgp');
+    for (const address of global.listen_addresses) {
+      if (this.absent.has(address))
+        throw new RefusedError('StartBgp', 2, `${address}: cannot assign address`);
+      if (this.#listening.has(address)) throw new RefusedError('StartBgp', 2, `${address}: already in use`);
+      this.#listening.add(address);
+    }
     this.#global = global;
     this.asn = global.asn;
     this.tell({ type: 'peers_complete' }, { type: 'paths_complete' });
@@ -123,23 +176,41 @@ export class FakeGobgp {
 
   async setLogLevel({ level }: { level: string }) {
     this.calls.push(`setLogLevel ${level}`);
+    this.#fail('setLogLevel');
   }
 
   async *listPeer() {
+    this.reads.push('peers');
     this.#fail('listPeer');
-    for (const { session, told_all, up_since_ms, peer } of [...this.peers.values()])
+    for (const { session, told_all, up_since_ms, over_limit, peer } of [...this.peers.values()])
       yield {
         peer: {
           ...peer,
           conf: { auth_password: '', ...peer.conf },
-          state: { session_state: session },
+          state: { session_state: session, ...(over_limit && { admin_state: 'pfx_ct' }) },
           timers: { ...(peer.timers as object), state: { uptime: up_since_ms } },
           afi_safis: [{ mp_graceful_restart: { state: { end_of_rib_received: told_all } } }],
         },
       };
   }
 
+  async *listDefinedSet({ defined_type }: { defined_type: string }) {
+    for (const defined_set of this.#sets)
+      if (defined_set.defined_type === defined_type) yield { defined_set };
+  }
+
+  async *listPath({ family, table_type, name }: { family: object; table_type?: string; name?: string }) {
+    if (table_type === 'adj_out') {
+      for (const prefix of this.told.get(name ?? '')?.shift() ?? [])
+        if (prefix.includes(':') === (family === families.ipv6_unicast)) yield destinationOf(prefix);
+      return;
+    }
+    for (const path of this.own.values())
+      if (path.family === family) yield { destination: { paths: [{ ...path, neighbor_ip: '' }] } };
+  }
+
   async *listPolicy() {
+    this.reads.push('policies');
     for (const policy of this.#policies) yield { policy };
   }
 
@@ -148,10 +219,26 @@ export class FakeGobgp {
     yield { assignment: { direction, ...assignment } };
   }
 
-  async setPolicies({ policies }: { policies: { name: string; statements: readonly { name: string }[] }[] }) {
+  /** As gobgpd: all there was goes; a policy that is not among these is in force no more. */
+  async setPolicies({
+    policies,
+    defined_sets,
+  }: {
+    policies: FakePolicy[];
+    defined_sets: { name: string; defined_type: string }[];
+  }) {
     this.calls.push('setPolicies');
     this.#fail('setPolicies');
     this.#policies = policies;
+    this.#sets = defined_sets;
+    const named = new Set(policies.map(({ name }) => name));
+    for (const [direction, { policies: assigned, ...rest }] of this.#assigned)
+      this.#assigned.set(direction, { ...rest, policies: assigned.filter(({ name }) => named.has(name)) });
+  }
+
+  /** Names of the statements that are set. */
+  statements(policy: string): readonly string[] {
+    return this.#policies.find(({ name }) => name === policy)?.statements.map(({ name }) => name) ?? [];
   }
 
   async setPolicyAssignment({
@@ -160,22 +247,29 @@ export class FakeGobgp {
     assignment: { direction: string; policies: readonly { name: string }[]; default_action: string };
   }) {
     this.calls.push(`assign ${assignment.direction} ${assignment.default_action}`);
+    this.#fail('setPolicyAssignment');
+    for (const { name } of assignment.policies)
+      if (!this.#policies.some((policy) => policy.name === name))
+        throw new RefusedError('SetPolicyAssignment', 2, `not found policy ${name}`);
     this.#assigned.set(assignment.direction, assignment);
   }
 
-  async addPathStream(paths: Iterable<{ nlri: FakeNlri }>) {
-    const all = [...paths].map(({ nlri }) => `${nlri.prefix}/${nlri.prefix_len}`);
-    this.calls.push(`addPathStream ${all.join(' ')}`);
+  async addPathStream(paths: Iterable<FakePath>) {
+    const all = [...paths];
+    this.calls.push(`addPathStream ${all.map(({ nlri }) => `${nlri.prefix}/${nlri.prefix_len}`).join(' ')}`);
     this.#fail('addPathStream');
+    for (const path of all) this.own.set(`${path.nlri.prefix}/${path.nlri.prefix_len}`, path);
   }
 
-  async addPath({ path }: { path: { nlri: FakeNlri } }) {
+  async addPath({ path }: { path: FakePath }) {
     this.calls.push(`addPath ${path.nlri.prefix}`);
     this.#fail('addPath');
+    this.own.set(`${path.nlri.prefix}/${path.nlri.prefix_len}`, path);
   }
 
-  async deletePath({ path }: { path: { nlri: FakeNlri } }) {
+  async deletePath({ path }: { path: FakePath }) {
     this.calls.push(`deletePath ${path.nlri.prefix}`);
+    this.own.delete(`${path.nlri.prefix}/${path.nlri.prefix_len}`);
   }
 
   async addPeer({ peer }: { peer: FakePeer }) {
@@ -183,7 +277,8 @@ export class FakeGobgp {
     this.calls.push(`addPeer ${address}`);
     this.added.push(peer);
     this.#fail('addPeer');
-    this.peers.set(address, { peer, session: 'active', told_all: false, up_since_ms: 0 });
+    if (this.peers.has(address)) throw new RefusedError('AddPeer', 2, `can't overwrite the existing peer`);
+    this.peers.set(address, { peer, session: 'active', told_all: false, up_since_ms: 0, over_limit: false });
   }
 
   async updatePeer({ peer }: { peer: FakePeer }) {
@@ -199,10 +294,19 @@ export class FakeGobgp {
 
   async resetPeer({ address, direction }: { address: string; direction: string }) {
     this.calls.push(`resetPeer ${address} ${direction}`);
+    this.#fail('resetPeer');
   }
 
-  async *watch(): AsyncGenerator<WatchEvent> {
+  async enablePeer({ address }: { address: string }) {
+    this.calls.push(`enablePeer ${address}`);
+    const peer = this.peers.get(address);
+    if (peer !== undefined) peer.over_limit = false;
+  }
+
+  async *watch(_: object, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<WatchEvent> {
+    signal?.addEventListener('abort', () => this.#wake());
     for (;;) {
+      if (signal?.aborted) throw signal.reason;
       const event = this.#events.shift();
       if (event !== undefined) {
         this.taken += 1;

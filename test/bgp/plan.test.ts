@@ -61,7 +61,12 @@ t.test('what a BGPConfiguration says in vain is told by name', async (t) => {
         ipv6ElevatedRoutePriority: 512,
         newest: true,
       },
-      'node.n': { nodeToNodeMeshEnabled: false, nodeMeshPassword: password, nodeMeshMaxRestartTime: '1s' },
+      'node.n': {
+        ...{ nodeToNodeMeshEnabled: false, nodeMeshPassword: password, nodeMeshMaxRestartTime: '1s' },
+        ...{ serviceClusterIPs: [{ cidr: '10.96.0.0/12' }], serviceLoadBalancerAggregation: 'Disabled' },
+        ...{ serviceExternalIPs: [{ cidr: '203.0.113.0/24' }] },
+        ...{ serviceLoadBalancerIPs: [{ cidr: '198.18.0.0/24' }] },
+      },
     },
   });
   const fields = (object: string) => troubles[object]?.map((line) => line.split(':')[0]).sort();
@@ -76,6 +81,8 @@ t.test('what a BGPConfiguration says in vain is told by name', async (t) => {
   ]);
   t.same(fields('BGPConfiguration node.n'), [
     ...['spec.nodeMeshMaxRestartTime', 'spec.nodeMeshPassword', 'spec.nodeToNodeMeshEnabled'],
+    ...['spec.serviceClusterIPs', 'spec.serviceExternalIPs'],
+    ...['spec.serviceLoadBalancerAggregation', 'spec.serviceLoadBalancerIPs'],
   ]);
 });
 
@@ -233,20 +240,28 @@ t.test('route reflectors: clients, other reflectors, and peers that peer back', 
 });
 
 t.test('secrets: a peer waits for its password, and one that is there stays (8.1 row 3)', async (t) => {
-  const peers = { tor: { peerIP: '10.0.0.9', asNumber: 65_001, password } };
+  const tor = { peerIP: '10.0.0.9', asNumber: 65_001, password, filters: ['f'], reachableBy: '10.0.0.250' };
+  const peers = { tor };
+  const filters = { f: { exportV4: [{ action: 'Reject' }] } };
   for (const [secrets, why] of [
     [{}, /waits for the Secret bgp/],
     [{ bgp: undefined }, /there is no Secret bgp/],
     [{ bgp: { other: 'x' } }, /has no key pw/],
     [{ bgp: { pw: 'x'.repeat(81) } }, /has 81 bytes: TCP takes at most 80/],
   ] as const) {
-    const plan = planOf({ peers, secrets });
-    t.same(plan.addresses, []);
-    t.same([...plan.pending], ['10.0.0.9']);
+    const plan = planOf({ peers, filters, secrets });
+    t.match(plan.peers.get('10.0.0.9'), { pending: true, filters: ['f'] });
+    t.notOk(plan.peers.get('10.0.0.9')?.password);
+    t.match(
+      statements(plan, 'export').filter(({ concern }) => concern === '10.0.0.9'),
+      [{ route_action: 'reject' }],
+      'its filters are there before it is',
+    );
+    t.same([...plan.gateways], [['10.0.0.9/32', '10.0.0.250']]);
     t.same(plan.secrets, ['bgp'], 'it is asked for as long as it is wanted');
     t.match(plan.troubles, { 'BGPPeer tor': [why] });
   }
-  const plan = planOf({ peers, secrets: { bgp: { pw: 'hidden' } } });
+  const plan = planOf({ peers, filters, secrets: { bgp: { pw: 'hidden' } } });
   t.equal(plan.peers.get('10.0.0.9')?.password?.reveal(), 'hidden');
   t.notMatch(JSON.stringify([plan, [...plan.peers]]), /hidden/);
   const mesh = planOf({
@@ -266,7 +281,7 @@ t.test('own paths have communities and priority as they are configured', async (
           { cidr: '10.1.0.0/16', communities: ['pods', '65000:1:2'] },
           { cidr: '10.1.1.0/24', communities: ['65000:9', 'pods'] },
         ],
-        ipv6NormalRoutePriority: 1024,
+        ipv6NormalRoutePriority: 1000,
       },
     },
     local: [
@@ -280,9 +295,10 @@ t.test('own paths have communities and priority as they are configured', async (
     prefix: '10.1.1.0/26',
     next_hop: '10.0.0.1',
     communities: ['65000:1', '65000:1:2', '65000:9'],
+    local_pref: 2_147_482_623,
   });
   t.same(paths.get('10.2.0.0/26')?.communities, []);
-  t.match(paths.get('fd01::/122'), { next_hop: 'fd00::1', local_pref: 2_147_482_623 });
+  t.match(paths.get('fd01::/122'), { next_hop: 'fd00::1', local_pref: 2_147_482_647 });
   t.notOk(paths.has('10.3.0.0/26'));
   t.same(troubles, {});
   t.match(planOf({ local: [{ prefix: 'fd01::/122' }], more: { addresses: { ip4: '10.0.0.1' } } }).troubles, {
@@ -350,7 +366,13 @@ t.test('route policy: nothing of others is told but what is of the pools (8.1 ro
     configurations: { default: { serviceExternalIPs: [{ cidr: '203.0.113.0/24' }] } },
   });
   t.strictSame(statements(plan, 'export'), [
-    { concern: 'all', what: 'own', route_type: 'local', route_action: 'accept' },
+    {
+      concern: 'all',
+      what: 'own-4',
+      prefixes: ['10.1.1.0/26 26-26', '10.1.2.7/32 32-32', '10.96.0.0/16 16-16'],
+      match: 'any',
+      route_action: 'accept',
+    },
     {
       concern: 'all',
       what: 'own-block-4',
@@ -386,6 +408,15 @@ t.test('route policy: nothing of others is told but what is of the pools (8.1 ro
     prefixes: ['203.0.113.0/24 24-32'],
     route_action: 'accept',
   });
+});
+
+t.test('what gobgpd announces and may not be removed yet is announced on', async (t) => {
+  const plan = planOf({ local: [{ prefix: '10.1.1.0/26' }], more: { kept_prefixes: ['10.96.0.0/12'] } });
+  t.match(statements(plan, 'export')[0], {
+    what: 'own-4',
+    prefixes: ['10.1.1.0/26 26-26', '10.96.0.0/12 12-12'],
+  });
+  t.notOk(plan.paths.has('10.96.0.0/12'));
 });
 
 t.test('next hops: only what differs from BGP’s own way is said', async (t) => {
@@ -481,7 +512,7 @@ t.test('filters: operators, lengths, order and missing fields (8.1 row 1)', asyn
     statements(order, 'export')
       .map(({ what }) => what)
       .slice(0, 3),
-    ['filter:b', 'filter:a', 'own'],
+    ['filter:b', 'filter:a', 'own-4'],
     'filters in their order, and before what is said of own blocks',
   );
 

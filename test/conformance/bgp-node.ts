@@ -167,6 +167,7 @@ export class BgpNode {
           cluster,
           connectivity,
           connect: ({ api_socket, version }, signal) => connect({ target: api_socket, version, signal }),
+          canListenOn6: async () => false,
           report: () => undefined,
         },
         {
