@@ -40,7 +40,7 @@ export function payloadParts(vpp: string): string[] {
     const { size, mtimeMs } = statSync(file);
     return `${file} ${size} ${mtimeMs}`;
   });
-  return [lock, readFileSync(agent, 'utf8'), ...states];
+  return [lock, ...ownPackages(), readFileSync(agent, 'utf8'), ...states];
 }
 
 export interface Payload {
@@ -64,7 +64,8 @@ export async function makePayload(vpp: string): Promise<Payload> {
     writeFileSync(place(join(dirname(inside.agent), 'package.json')), '{"type":"module"}');
     for (const name of dependencies())
       cpSync(join(checkout, 'node_modules', name), place(join(inside.packages, name)), { recursive: true });
-    symlinkSync(join(inside.program, bindings), place(join(inside.packages, 'vpp-binapi-ts')));
+    for (const path of ownPackages())
+      symlinkSync(join(inside.program, path), place(join(inside.packages, basename(path))));
     placeVpp(realpathSync(vpp), place);
     makeDisk(tree, join(directory, 'disk'), disk_bytes, 'payload');
   });
@@ -73,11 +74,11 @@ export async function makePayload(vpp: string): Promise<Payload> {
 
 /** For VPP's taps where the kernel has no vhost-net, see real-vpp.ts. */
 export const vhost_shim = 'out/vhost-shim.so';
-const bindings = 'packages/vpp-binapi-ts';
 
 /** A compressed tar of the program as it was built, without the packages that it needs. */
 export function programArchive(): Buffer {
-  const parts = ['package.json', 'out/src', 'out/lab', `${bindings}/package.json`, `${bindings}/dist/src`];
+  const own = ownPackages().flatMap((path) => [`${path}/package.json`, `${path}/dist/src`]);
+  const parts = ['package.json', 'out/src', 'out/lab', ...own];
   if (existsSync(join(checkout, vhost_shim))) parts.push(vhost_shim);
   const { error, status, stdout } = spawnSync('tar', ['-C', checkout, '-cz', ...parts], {
     maxBuffer: 2 ** 26,
@@ -86,12 +87,29 @@ export function programArchive(): Buffer {
   return stdout;
 }
 
+interface LockedPackage {
+  readonly dev?: boolean;
+  readonly devOptional?: boolean;
+  /** One of this repository, which is sent with the program. */
+  readonly link?: boolean;
+  readonly resolved?: string;
+}
+
+function locked(): [string, LockedPackage][] {
+  const { packages } = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, LockedPackage>;
+  };
+  return Object.entries(packages);
+}
+
+/** Where the packages of this repository are that the program needs when it runs. */
+export function ownPackages(): string[] {
+  return locked().flatMap(([, { link, resolved }]) => (link && resolved !== undefined ? [resolved] : []));
+}
+
 /** Names of the packages that the program needs when it runs: as the lock file has it, development left out. */
 function dependencies(): string[] {
-  const { packages } = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { dev?: boolean; devOptional?: boolean; link?: boolean }>;
-  };
-  return Object.entries(packages)
+  return locked()
     .filter(([, { dev, devOptional, link }]) => !dev && !devOptional && !link)
     .filter(([path]) => path.startsWith('node_modules/') && existsSync(join(checkout, path)))
     .map(([path]) => path.slice('node_modules/'.length));

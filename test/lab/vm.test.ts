@@ -1,6 +1,9 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { cpioArchive } from '../../lab/vm/cpio.js';
 import { gatewayFiles } from '../../lab/vm/gateway.js';
+import { ownPackages, programArchive } from '../../lab/vm/payload.js';
 import { cases } from '../vm/cases.js';
 import { differences, readLook } from '../vm/look.js';
 
@@ -64,6 +67,15 @@ t.test(
     t.equal(archive.length % 4, 0);
   },
 );
+
+t.test('the machine gets every package that the program needs', async (t) => {
+  const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const own = readdirSync('packages').filter((name) => name in dependencies);
+  t.ok(own.length > 0);
+  t.same(ownPackages().sort(), own.map((name) => `packages/${name}`).sort());
+  const listed = spawnSync('tar', ['-tz'], { input: programArchive(), encoding: 'utf8' }).stdout.split('\n');
+  for (const name of own) t.ok(listed.includes(`packages/${name}/dist/src/index.js`), name);
+});
 
 t.test('cases have names of their own, and other ends for their uplinks', async (t) => {
   t.equal(new Set(cases.map(({ name }) => name)).size, cases.length);
