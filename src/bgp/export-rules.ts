@@ -58,7 +58,10 @@ export function exportRules({
   add('own', 'accept', own_prefixes, (_, length) => ({ min: length, max: length }));
   add('own-block', 'reject', own_blocks, (family, length) => within(family, length + 1));
   // The longest pool of a route says whether it is told.
-  const ordered = [...pools.values()].sort(
+  const usable = [...pools.values()].filter(
+    ({ faulty, disable_bgp_export }) => faulty !== true || disable_bgp_export,
+  );
+  const ordered = usable.sort(
     (a, b) => splitPrefix(b.prefix).length - splitPrefix(a.prefix).length || (a.prefix < b.prefix ? -1 : 1),
   );
   for (const run of runsOf(ordered, ({ disable_bgp_export }) => disable_bgp_export)) {

@@ -3,8 +3,8 @@ import type { ActualPeer } from './peer-state.js';
 import type { WantedPeer } from './peers.js';
 
 const peers_max = 200;
-const objects_max = 100;
-const lines_max = 4;
+const objects_max = 50;
+const lines_max = 8;
 const line_length_max = 200;
 
 export interface PeerReport {

@@ -70,6 +70,8 @@ export class LocalPrefixes {
   readonly #options: LocalPrefixesOptions;
   readonly #synced = new Set<KindName>();
   readonly #pools = new Map<string, { readonly pool: IpPool; readonly prefix: Prefix }>();
+  /** Pools that are gone and were not to be announced: what is left of them is not announced either. */
+  readonly #gone_pools = new Map<string, Prefix>();
   readonly #blocks = new Map<string, string>();
   readonly #borrowed = new Map<string, readonly string[]>();
   readonly #services = new Map<string, Service>();
@@ -158,8 +160,9 @@ export class LocalPrefixes {
     for (const address of addresses) this.#countNodes(address, 1);
     if (node === undefined) this.#node_addresses.delete(name);
     else this.#node_addresses.set(name, addresses);
-    if (name !== this.#options.node_name) return;
-    const excluded = node !== undefined && excluded_label in node.labels;
+    // A node that registers anew is away for a moment: what it was excluded from it is not a part of meanwhile.
+    if (name !== this.#options.node_name || node === undefined) return;
+    const excluded = excluded_label in node.labels;
     if (excluded === this.#excluded) return;
     this.#excluded = excluded;
     this.#allServices();
@@ -174,9 +177,13 @@ export class LocalPrefixes {
 
   #poolsChanged(changed: ReadonlyMap<string, IpPool | undefined>): void {
     for (const [name, pool] of changed) {
+      const before = this.#pools.get(name);
       if (pool === undefined) this.#pools.delete(name);
       else this.#pools.set(name, { pool, prefix: parsePrefix(pool.prefix) });
+      if (pool !== undefined) this.#gone_pools.delete(name);
+      else if (before?.pool.disable_bgp_export === true) this.#gone_pools.set(name, before.prefix);
     }
+    this.#forgetPools();
     for (const [name, prefix] of this.#blocks) this.#setBlock(name, prefix);
     for (const [name, addresses] of this.#borrowed) this.#setBorrowed(name, addresses);
   }
@@ -186,6 +193,7 @@ export class LocalPrefixes {
       block?.type === 'host' && block.confirmed && !block.deleted && block.node === this.#options.node_name;
     if (own) this.#blocks.set(name, block.prefix);
     else if (!this.#blocks.delete(name)) return;
+    else this.#forgetPools();
     this.#setBlock(name, this.#blocks.get(name));
   }
 
@@ -204,6 +212,7 @@ export class LocalPrefixes {
         : block.borrowed.flatMap(({ address, node }) => (node === node_name ? [address] : []));
     if (addresses.length > 0) this.#borrowed.set(name, addresses);
     else if (!this.#borrowed.delete(name)) return;
+    else this.#forgetPools();
     this.#setBorrowed(name, addresses);
   }
 
@@ -218,13 +227,26 @@ export class LocalPrefixes {
     );
   }
 
-  /** The longest pool around it decides; what is in none is announced, as a pool may be gone before its pods. */
+  /** The longest pool around it decides; what is in none is announced, as a pool may be gone before its pods. One that is gone has said so before. */
   #isExported(text: string): boolean {
     const prefix = parsePrefix(text);
     let best: { readonly pool: IpPool; readonly prefix: Prefix } | undefined;
     for (const each of this.#pools.values())
       if (covers(each.prefix, prefix) && each.prefix.length >= (best?.prefix.length ?? 0)) best = each;
-    return best?.pool.disable_bgp_export !== true;
+    if (best?.pool.disable_bgp_export === true) return false;
+    const longer = best === undefined ? 0 : best.prefix.length + 1;
+    return ![...this.#gone_pools.values()].some((gone) => gone.length >= longer && covers(gone, prefix));
+  }
+
+  /** Those of which nothing is left here. */
+  #forgetPools(): void {
+    if (this.#gone_pools.size === 0) return;
+    const left = [
+      ...this.#blocks.values(),
+      ...[...this.#borrowed.values()].flat().map((address) => fullPrefix(address)),
+    ].map(parsePrefix);
+    for (const [name, gone] of this.#gone_pools)
+      if (!left.some((prefix) => covers(gone, prefix))) this.#gone_pools.delete(name);
   }
 
   #configured(configuration: BgpConfiguration | undefined): void {

@@ -23,7 +23,8 @@ export class Pools {
   readonly #gone_by_prefix = new PrefixTable<GonePool>();
 
   /** Answers the prefixes in which routes may go another way now. */
-  set(name: string, pool: IpPool | undefined): readonly Bits[] {
+  set(name: string, told: IpPool | undefined): readonly Bits[] {
+    const pool = told?.faulty === true ? undefined : told;
     const before = this.#pools.get(name);
     if (pool === undefined) this.#pools.delete(name);
     else this.#pools.set(name, pool);

@@ -83,7 +83,8 @@ export function sourceSpoofing(
   );
 }
 
-export function podPrefixes(pools: readonly IpPool[]): PodPrefixes {
+export function podPrefixes(all: readonly IpPool[]): PodPrefixes {
+  const pools = all.filter(({ faulty }) => faulty !== true);
   return {
     prefixes: [...new Set(pools.map(({ prefix }) => prefix))].sort(),
     encapsulated: pools.some(({ ipip, vxlan }) => ipip !== 'Never' || vxlan !== 'Never'),

@@ -132,3 +132,19 @@ t.test('changes that were not taken in are told again, unless they have changed'
   table.giveBack(first);
   t.same(told(table), { '10.1.0.0/26': '10.0.0.3', '10.2.0.0/26': '10.0.0.2' });
 });
+
+t.test('there is room for so many routes; the rest is counted, and told when there is room', async (t) => {
+  const table = new RemoteTable(10);
+  table.begin();
+  table.take([...Array(12).keys()].map((n) => path(`10.1.${n}.0/26`, '10.0.0.2')));
+  table.complete();
+  t.equal(Object.keys(told(table)).length, 10);
+  t.equal(table.refused, 2);
+  table.take([path('10.1.0.0/26', '10.0.0.3')]);
+  t.strictSame(told(table), { '10.1.0.0/26': '10.0.0.3' }, 'what is there changes');
+  t.notOk(table.is_worth_telling_again);
+  table.take([gone('10.1.0.0/26', '10.0.0.3'), gone('10.1.1.0/26', '10.0.0.2')]);
+  t.ok(table.is_worth_telling_again);
+  table.begin();
+  t.notOk(table.is_worth_telling_again);
+});

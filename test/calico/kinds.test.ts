@@ -138,16 +138,6 @@ const left_out: readonly (readonly [Kind<unknown>, unknown, RegExp])[] = [
   ],
   [ip_pool_kind, {}, /^spec.cidr: is missing/],
   [ip_pool_kind, { cidr: '10.0.0.0/33' }, /^spec.cidr: "10.0.0.0\/33" is not a prefix/],
-  [
-    ip_pool_kind,
-    { cidr: '10.0.0.0/16', ipipMode: 'Sometimes' },
-    /^spec.ipipMode: "Sometimes" is not one of Never/,
-  ],
-  [
-    ip_pool_kind,
-    { cidr: '10.0.0.0/16', ipipMode: 'Always', vxlanMode: 'Always' },
-    /^spec.vxlanMode: excludes ipipMode/,
-  ],
   [block_affinity_kind, { node: 'a', state: 'confirmed' }, /^spec.cidr: is missing/],
   [block_affinity_kind, { cidr: '10.0.0.0/26', state: 'confirmed' }, /^spec.node: is missing/],
   [block_affinity_kind, { cidr: '10.0.0.0/26', node: 'a', state: 'odd' }, /^spec.state: "odd"/],
@@ -164,6 +154,24 @@ t.test(
       t.equal(value, undefined, `${kind.name} ${JSON.stringify(spec)}`);
       t.match(faults[0], fault);
     }
+  },
+);
+
+t.test(
+  'a pool whose packets’ way cannot be read says what is not to be announced, and nothing else',
+  async (t) => {
+    for (const [modes, fault] of [
+      [{ ipipMode: 'Sometimes' }, /^spec.ipipMode: "Sometimes" is not one of Never/],
+      [{ ipipMode: 'Always', vxlanMode: 'Always' }, /^spec.vxlanMode: excludes ipipMode/],
+    ] as const) {
+      const { value, faults } = pick(ip_pool_kind, { cidr: '10.0.0.0/16', disableBGPExport: true, ...modes });
+      t.match(value, { faulty: true, disable_bgp_export: true });
+      t.match(faults[0], fault);
+    }
+    const odd = pick(ip_pool_kind, { cidr: '10.0.0.0/16', disableBGPExport: 'yes' });
+    t.match(odd.value, { disable_bgp_export: true }, 'what cannot be read may forbid it');
+    t.match(odd.faults[0], /disableBGPExport/);
+    t.notOk(pick(ip_pool_kind, { cidr: '10.0.0.0/16' }).value?.faulty);
   },
 );
 

@@ -216,7 +216,11 @@ for (const { binary, version, major } of gobgpds())
       t.match(tor, /Hold timer: +[\d.]+\/21/, 'keepaliveTime: three of it are the hold time');
       t.match(has(bird, 'tor', '10.1.1.0/26'), { next_hop: '10.0.0.1', as_path: '64512' });
       t.match(has(bird, 'own', '10.1.1.0/26'), { as_path: /^64999/ }, 'localASNumber');
-      t.match(has(bird, 'internal', '10.1.1.0/26'), { next_hop: '10.0.0.1', as_path: '', local_pref: 100 });
+      t.match(has(bird, 'internal', '10.1.1.0/26'), {
+        next_hop: '10.0.0.1',
+        as_path: '',
+        local_pref: 2_147_482_623,
+      });
       t.match(has(bird, 'six', 'fd01::100:0/122'), { next_hop: 'fd00::1', as_path: '64512' });
       t.same(
         [...bird.routes('six').keys()],

@@ -121,11 +121,39 @@ t.test(
     t.strictSame(told.say('IPPool', 'mine', undefined), ['+(10.1.0.0/26 block drop)']);
     t.strictSame(
       told.say('IPPool', 'all', undefined),
+      [],
+      'a pool may go before its pods, of which nobody is to know then either',
+    );
+    t.strictSame(told.say('BlockAffinity', 'y', affinity('10.1.0.128/26')), ['+(10.1.0.128/26 block drop)']);
+    t.strictSame(told.say('BlockAffinity', 'z', affinity('11.1.0.0/26')), ['+11.1.0.0/26 block drop']);
+    t.strictSame(
+      told.say('IPPool', 'wide', pool('0.0.0.0/0', false)),
+      [],
+      'a wider one is not what they are of',
+    );
+    t.strictSame(told.say('IPPool', 'new', pool('10.0.0.0/8', false)), [
+      '+10.1.0.0/26 block drop',
+      '+10.1.0.128/26 block drop',
+    ]);
+    told.say('IPPool', 'new', pool('10.0.0.0/8', true));
+    told.say('IPPool', 'new', undefined);
+    for (const name of ['x', 'y']) told.say('BlockAffinity', name, undefined);
+    t.strictSame(
+      told.say('BlockAffinity', 'x', affinity('10.1.0.0/26')),
       ['+10.1.0.0/26 block drop'],
-      'a pool may go before its pods',
+      'nothing was left of it: it is forgotten',
     );
   },
 );
+
+t.test('what is excluded stays so while its Node is away', async (t) => {
+  const told = new Told();
+  const excluded = { name: 'a', labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': '' } };
+  told.say('Node', 'a', excluded);
+  told.say('BGPConfiguration', 'default', configuration({ service_cluster_prefixes: ['10.96.0.0/12'] }));
+  t.strictSame(told.say('Node', 'a', undefined), []);
+  t.strictSame(told.say('Node', 'a', { name: 'a', labels: {} }), ['+10.96.0.0/12 service drop']);
+});
 
 t.test('borrowed: an address of another node’s block, with no drop route, for a pod has it', async (t) => {
   const told = new Told();

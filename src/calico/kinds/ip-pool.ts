@@ -19,6 +19,8 @@ export interface IpPool {
   /** Prefix length of its blocks. */
   readonly block_size?: number;
   readonly allowed_uses: readonly (typeof uses)[number][];
+  /** How its packets go cannot be read: no route goes by it, and it says no more than what is not to be announced. */
+  readonly faulty?: true;
 }
 
 export const ip_pool_kind: Kind<IpPool> = {
@@ -37,9 +39,10 @@ export const ip_pool_kind: Kind<IpPool> = {
       if (prefix === undefined) spec.fault('cidr', 'is missing: the pool has no addresses');
       if (ipip !== 'Never' && vxlan !== 'Never')
         spec.fault('vxlanMode', 'excludes ipipMode: set one of them to Never');
+      if (prefix === undefined) return undefined;
+      const disable_bgp_export = spec.flag('disableBGPExport') ?? false;
       // Packets without the encapsulation that was meant may be lost, or seen.
-      if (prefix === undefined || faults.concern('spec.ipipMode') || faults.concern('spec.vxlanMode'))
-        return undefined;
+      const faulty = faults.concern('spec.ipipMode') || faults.concern('spec.vxlanMode');
       return present<IpPool>({
         name,
         prefix,
@@ -47,11 +50,13 @@ export const ip_pool_kind: Kind<IpPool> = {
         vxlan,
         nat_outgoing: spec.flag('natOutgoing') ?? false,
         disabled: spec.flag('disabled') ?? false,
-        disable_bgp_export: spec.flag('disableBGPExport') ?? false,
+        // What cannot be read may forbid it.
+        disable_bgp_export: disable_bgp_export || faults.concern('spec.disableBGPExport'),
         block_size: spec.whole('blockSize', 20, 128),
         allowed_uses: spec.plain('allowedUses', `one of ${uses.join(', ')}`, (value) =>
           uses.find((use) => use === value),
         ),
+        faulty: faulty || undefined,
       });
     }),
 };
