@@ -198,7 +198,7 @@ function comesByAddress({ protocol, prefix }: CapturedRoute, { addresses }: Upli
 
 function routesOnTap(routes: readonly CapturedRoute[], taps: Taps): PlacedRoute[] {
   return inOrderOfNeed(routes.filter((route) => route.unsupported === undefined)).map(
-    ({ flags: _, expires_s: __, ...kept }) => ({
+    ({ flags: _, expires_s: __, advertised: ___, ...kept }) => ({
       ...kept,
       next_hops: kept.next_hops.map((hop) => throughTap(hop, taps)),
     }),
@@ -332,10 +332,13 @@ export function hostOwn(
       (before?.flags ?? 0) & (no_duplicate_detection | (address.family === 6 ? temporary : 0));
     return { ...address, link: uplink.link, flags: (address.flags & ~no_duplicate_detection) | own_flags };
   };
-  const lifetimeOf = (route: LinuxRoute): Pick<LinuxRoute, 'expires_s'> => {
+  const lifetimeOf = (route: LinuxRoute): Pick<LinuxRoute, 'expires_s' | 'advertised'> => {
     const before = uplink.routes.find((each) => isSameRoute(each, route));
     const expires_s = route.expires_s ?? before?.expires_s;
-    return expires_s === undefined ? {} : { expires_s };
+    return {
+      ...(expires_s !== undefined && { expires_s }),
+      ...((route.advertised || before?.advertised) && { advertised: true }),
+    };
   };
   const ownRoutes = (routes: readonly CapturedRoute[]): CapturedRoute[] =>
     routes
@@ -394,7 +397,7 @@ export function fingerprint(
       ),
       ...[...routes, ...foreign_routes]
         .filter(({ protocol }) => protocol !== kernel_protocol)
-        .map(({ flags: _, expires_s: __, next_hops, ...route }) => {
+        .map(({ flags: _, expires_s: __, advertised: ____, next_hops, ...route }) => {
           const hops = next_hops.map(({ flags: ___, ...hop }) => hop);
           return JSON.stringify([at, route, hops]);
         }),

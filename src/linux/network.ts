@@ -165,6 +165,11 @@ export interface Route {
   readonly preference?: number;
   /** Remaining life of an IPv6 route learned from a router. Absent: for ever. */
   readonly expires_s?: number;
+  /**
+   * A default route that the kernel itself has of a router's advertisement: it renews and removes such a one by itself. It takes nothing of an
+   * advertisement, prefixes neither, while a route of others is in the place of the one that it would make.
+   */
+  readonly advertised?: true;
   /** `RTM_F_*` and `RTNH_F_*` bits as the kernel shows them (0x200: a cloned cache entry). Ignored when a route is added. */
   readonly flags?: number;
   /** A nexthop object. What it leads to stands beside it in `next_hops`; a route is added by the object alone. */

@@ -20,6 +20,12 @@ import {
 import { errorCode } from '../files.js';
 import { interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from '../libc.js';
 import { enterNamespace, openNamespace } from '../netns.js';
+import {
+  addAdvertisedRoute,
+  advertisedRoutes,
+  isAdvertisedNow,
+  mayBeAdvertised,
+} from './advertised-route.js';
 import type { LinkRemoval } from './link-removal.js';
 import type { Message, MessageWriter } from './netlink-message.js';
 import { openRtnetlinkSocket, RtnetlinkSocket, receiveDatagram } from './rtnetlink.js';
@@ -118,7 +124,15 @@ export class LinuxNamespace implements NetworkNamespace {
         if (link !== undefined) writer.attributeU32(RTA.OIF, link);
       },
     );
-    return this.#resolved(routes).filter((route) => wantedRoute(route, table, link));
+    return this.#advertised(this.#resolved(routes)).filter((route) => wantedRoute(route, table, link));
+  }
+
+  /** Netlink does not tell whether a route is the kernel's own. */
+  #advertised(routes: Route[]): Route[] {
+    if (!routes.some(mayBeAdvertised)) return routes;
+    const text = this.#inside(() => readFileSync('/proc/thread-self/net/ipv6_route', 'utf8'));
+    const known = advertisedRoutes(text);
+    return routes.map((route) => (isAdvertisedNow(route, known) ? { ...route, advertised: true } : route));
   }
 
   /** Where `nexthop_compat_mode` is 0 the kernel names the object alone, and not what it leads to. */
@@ -199,6 +213,32 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   batch(changes: readonly NetworkChange[]): (NetlinkError | undefined)[] {
+    const at = changes.findIndex(isByIoctl);
+    if (at === -1) return this.#byNetlink(changes);
+    const change = changes[at]!;
+    return [
+      ...this.#byNetlink(changes.slice(0, at)),
+      this.#addAdvertised(change),
+      ...this.batch(changes.slice(at + 1)),
+    ];
+  }
+
+  #addAdvertised(change: NetworkChange): NetlinkError | undefined {
+    if (!isByIoctl(change)) return undefined;
+    const { route } = change;
+    const fd = this.#inside(() => socket(AF_INET6, SOCK_DGRAM, 0));
+    try {
+      addAdvertisedRoute(fd, route);
+      return undefined;
+    } catch (error) {
+      return new NetlinkError(errorCode(error) ?? 'EINVAL', change.do, route.prefix);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #byNetlink(changes: readonly NetworkChange[]): (NetlinkError | undefined)[] {
+    if (changes.length === 0) return [];
     const opened = new Map<string, number>();
     const descriptor = (path: string): number => {
       const fd = opened.get(path) ?? openNamespace(path);
@@ -313,6 +353,12 @@ export class LinuxNamespace implements NetworkNamespace {
   #inside<T>(run: () => T): T {
     return this.#fd === undefined ? run() : enterNamespace(this.#fd, run);
   }
+}
+
+type RouteChange = Extract<NetworkChange, { readonly route: object }>;
+
+function isByIoctl(change: NetworkChange): change is RouteChange {
+  return 'route' in change && change.do !== 'delete_route' && change.route.advertised === true;
 }
 
 function encodeLinkQuery(writer: MessageWriter, name_or_index: string | number): void {

@@ -45,6 +45,7 @@ export interface LinkState {
 
 const TABLE_LOCAL = 255;
 const RTPROT_KERNEL = 2;
+const RTPROT_RA = 9;
 const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
 const NTF_PROXY = 0x08;
@@ -78,7 +79,7 @@ export function captureLink(namespace: NetworkNamespace, name: string): LinkStat
 /** Pure; without `channels`. */
 export function linkStateOf(link: Link, host: HostState): LinkState {
   const links = new Map(host.links.map((each) => [each.index, each]));
-  const all = host.routes.filter((route) => !madeForAddress(route));
+  const all = host.routes.filter((route) => !madeForAddress(route)).map(asTheKernelMadeIt);
   const index = new RouteIndex(all);
   const isOwn = ({ next_hops }: Route): boolean => next_hops.some(({ oif }) => oif === link.index);
   const { own: addresses, only_here } = addressesOf(host.addresses, link.index);
@@ -101,6 +102,12 @@ export function linkStateOf(link: Link, host: HostState): LinkState {
     ),
     others: otherLinks(links, link, [...routes, ...foreign_routes]),
   };
+}
+
+/** One that was given back, and that no router has renewed since, is told as it was. See `portableRoute`. */
+function asTheKernelMadeIt(route: Route): Route {
+  if (!route.advertised || route.protocol === RTPROT_RA) return route;
+  return { ...route, protocol: RTPROT_RA, metric: route.metric - 1 };
 }
 
 export function madeForAddress({ table, protocol }: Pick<Route, 'table' | 'protocol'>): boolean {
@@ -244,5 +251,7 @@ function portableRoute(route: CapturedRoute, identity: LinkIdentity, { link, oth
     const through = oif === link.index ? identity : oif === undefined ? undefined : others.get(oif);
     return through ? { ...hop, link: through } : hop;
   });
-  return { ...rest, next_hops };
+  // The kernel drops such a one of another metric when that router speaks next, and makes its own.
+  const behind = rest.advertised ? { metric: rest.metric + 1 } : {};
+  return { ...rest, ...behind, next_hops };
 }

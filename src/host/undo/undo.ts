@@ -372,6 +372,7 @@ class UndoSession {
   async #addRoute(step: Extract<UndoStep, { kind: 'add_route' }>): Promise<boolean> {
     const placed = await this.#routeOf(step.route);
     const { first, ...route } = placed;
+    if (route.advertised && this.#isAdvertisedAlready(route)) return false;
     // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
     if (route.family === 4 && !first) return this.#applyUnlessThere({ do: 'append_route', route });
     if (route.family === 6 && this.#applyUnlessThere({ do: 'add_route', route })) return true;
@@ -379,6 +380,16 @@ class UndoSession {
     const changes = placing(placed, this.#rivals.of(route));
     this.#rivals.changed(route);
     return changes.map((change) => this.#applyUnlessThere(change)).some((changed) => changed);
+  }
+
+  /** The router may have answered while the link came up. */
+  #isAdvertisedAlready({ prefix, next_hops: [hop] = [] }: NewRoute): boolean {
+    if (hop?.oif === undefined) return false;
+    return this.#own
+      .routes({ link: hop.oif })
+      .some(
+        (there) => there.advertised && there.prefix === prefix && there.next_hops[0]?.gateway === hop.gateway,
+      );
   }
 
   async #pruneConnected(step: Extract<UndoStep, { kind: 'connected_routes' }>): Promise<boolean> {

@@ -1,6 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { hostInside } from '../../../lab/host-inside.js';
 import { canUseNetns, NetnsLab } from '../../../lab/netns.js';
+import { missing } from '../../../lab/programs.js';
 import { systemClock } from '../../../src/clock.js';
 import { runCommand } from '../../../src/host/command.js';
 import { captureLink, restoreSteps } from '../../../src/host/undo/capture.js';
@@ -466,3 +471,84 @@ t.test('a link whose name was taken comes back under another one', root, async (
   t.strictSame((await undoIn(lab, steps)).remaining, []);
   t.strictSame(told(lab, 'node'), before);
 });
+
+/** A router at `p0` of the namespace `peer`. Answers what ends it without a word. */
+function advertise(lab: NetnsLab, valid_s: number): () => Promise<void> {
+  const config = join(lab.directory, `radvd-${valid_s}.conf`);
+  const prefix = `prefix fd00::/64 { AdvValidLifetime ${valid_s}; AdvPreferredLifetime ${valid_s}; };`;
+  writeFileSync(
+    config,
+    `interface p0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 900; ${prefix} };\n`,
+  );
+  const argv = ['radvd', '-n', '-C', config, '-p', `${config}.pid`, '-m', 'none'];
+  const child = spawn('nsenter', [`--net=${lab.namespace('peer')}`, '--', ...argv], { stdio: 'ignore' });
+  return async () => {
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  };
+}
+
+const no_router = reason ?? missing('radvd');
+
+t.test(
+  'a default route of an advertisement is there as soon as the link is, and the kernel goes on to hear the router',
+  no_router === undefined ? {} : { skip: no_router },
+  async (t) => {
+    const lab = withLab(t);
+    const node = lab.open('node');
+    lab.open('peer').writeSysctl('net/ipv6/conf/all/forwarding', '1');
+    lab.veth(
+      { namespace: 'node', name: 'up0', addresses: ['10.0.0.2/24'] },
+      { namespace: 'peer', name: 'p0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+    );
+    const until = async (holds: () => boolean): Promise<void> =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if (!holds()) return;
+          watch.close();
+          resolve();
+        };
+        const watch = node.watch(['route', 'address'], look);
+        look();
+      });
+    const defaults = () =>
+      node
+        .routes()
+        .filter(({ prefix }) => prefix === '::/0')
+        .map(({ expires_s, flags: _, next_hops: [hop], ...rest }) => ({
+          ...rest,
+          gateway: hop?.gateway,
+          expires: expires_s !== undefined,
+        }));
+    const life_s = () => node.addresses().find(({ prefix }) => prefix.startsWith('fd00:'))?.valid_s ?? 0;
+    const silence = advertise(lab, 600);
+    await until(() => defaults().length === 1 && life_s() > 0);
+    await silence();
+    const before = defaults();
+    t.match(before, [{ advertised: true, protocol: 9, metric: 1024 }]);
+
+    const steps = moved(lab, node, 'up0');
+    t.strictSame((await undoIn(lab, steps)).remaining, []);
+    const [given, ...others] = defaults();
+    t.match(
+      given,
+      { advertised: true, gateway: before[0]!.gateway, expires: true },
+      'before any router has spoken',
+    );
+    t.strictSame(others, []);
+    t.strictSame((await undoIn(lab, steps)).remaining, [], 'a second time');
+    t.equal(defaults().length, 1);
+    t.match(
+      captureLink(node, 'up0')!.routes.filter(({ prefix }) => prefix === '::/0'),
+      [{ advertised: true, protocol: 9, metric: 1024 }],
+    );
+
+    const silence_again = advertise(lab, 9000);
+    t.teardown(silence_again);
+    await until(() => life_s() > 8000 && defaults().length === 1 && defaults()[0]?.metric === 1024);
+    t.strictSame(defaults(), before, 'the kernel has put its own in its place, and renews the address');
+    t.strictSame((await undoIn(lab, steps)).remaining, []);
+    t.strictSame(defaults(), before, 'which is left alone');
+  },
+);
