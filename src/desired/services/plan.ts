@@ -14,7 +14,14 @@ import type { Translation } from '../../objects/cnat.js';
 import type { Sink } from '../connectivity.js';
 import { localReady } from './endpoints.js';
 import { Underlay } from './underlay.js';
-import { isSameBackends, isSameTranslation, type Surroundings, type Vip, vipsOf } from './vips.js';
+import {
+  faults_max,
+  isSameBackends,
+  isSameTranslation,
+  type Surroundings,
+  type Vip,
+  vipsOf,
+} from './vips.js';
 
 /** Kinds that a ServicePlan has to be told of. */
 export const service_plan_kinds: readonly KindName[] = [
@@ -32,14 +39,15 @@ const zone_label = 'topology.kubernetes.io/zone';
 const api_service = 'default/kubernetes';
 /** Objects with faults that are told, and of each service the addresses and ports. */
 const faulty_max = 1000;
-const faults_max = 8;
 const status_vips_max = 256;
 
 export interface ServiceNode {
-  /** Its addresses on which node ports are served, canonical. */
+  /** Its addresses on which node ports are served. */
   readonly addresses: readonly string[];
-  /** Where no route is to lead packets away: the subnets of its uplinks, and further addresses of the host, as prefixes. */
-  readonly kept?: readonly string[];
+  /** Others that its Linux has, which may be addresses of services, too. */
+  readonly further_addresses?: readonly string[];
+  /** The prefixes that its uplinks are on: whoever else is there is not to be cut off. */
+  readonly subnets?: readonly string[];
 }
 
 export interface ServicePlanOptions {
@@ -125,9 +133,10 @@ export class ServicePlan {
   readonly #unserved = new Set<Entry>();
   readonly #hosts = new Map<string, HostVip>();
   readonly #health = new Map<string, HealthPort>();
-  #node: ServiceNode | undefined;
+  #is_there = false;
+  #node_addresses: readonly string[] = [];
+  #own: ReadonlySet<string> = new Set();
   #zone: string | undefined;
-  #around: Surroundings | undefined;
   #health_ports: readonly HealthPort[] | undefined;
   #host_vips: readonly HostVip[] | undefined;
   /** Translations that are wanted. */
@@ -142,23 +151,17 @@ export class ServicePlan {
 
   /** What the node is by now. Without one nothing is planned, and what was wanted stays so. */
   setNode(node: ServiceNode | undefined): void {
-    if (node === undefined) {
-      this.#node = undefined;
-      return;
-    }
+    this.#is_there = node !== undefined;
+    if (node === undefined) return;
     const addresses = served(node.addresses);
-    const kept = node.kept ?? [];
-    const before = this.#node;
-    this.#node = { addresses, kept };
-    this.#underlay.setOwn(addresses, kept);
-    if (
-      before !== undefined &&
-      addresses.join() === before.addresses.join() &&
-      kept.join() === before.kept?.join()
-    )
-      return;
-    this.#around = undefined;
-    this.#touchAll();
+    const own = new Set([...addresses, ...served(node.further_addresses ?? [])]);
+    this.#underlay.setOwn(own, node.subnets ?? []);
+    if (addresses.join() !== this.#node_addresses.join())
+      this.#touchWhere(({ service }) => service?.ports.some(({ node_port }) => node_port !== undefined));
+    const moved = new Set([...own, ...this.#own].filter((each) => own.has(each) !== this.#own.has(each)));
+    if (moved.size > 0) this.#touchWhere((entry) => hasAddressIn(entry, moved));
+    this.#own = own;
+    this.#node_addresses = addresses;
   }
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
@@ -220,12 +223,15 @@ export class ServicePlan {
     const zone = node?.labels[zone_label];
     if (zone === this.#zone) return;
     this.#zone = zone;
-    this.#around = undefined;
-    this.#touchAll();
+    this.#touchWhere(({ slices }) =>
+      [...slices.values()].some(({ endpoints }) =>
+        endpoints.some(({ for_zones }) => for_zones !== undefined),
+      ),
+    );
   }
 
-  #touchAll(): void {
-    for (const entry of this.#entries.values()) this.#touched.add(entry);
+  #touchWhere(concerns: (entry: Entry) => boolean | undefined): void {
+    for (const entry of this.#entries.values()) if (concerns(entry)) this.#touched.add(entry);
   }
 
   #entry(key: string): Entry {
@@ -243,13 +249,13 @@ export class ServicePlan {
 
   /** Plans at most so many services, and tells the sink what is wanted otherwise than before. True: nothing is left to be planned. */
   plan(max: number, sink: ServiceSink): boolean {
-    const node = this.#node;
-    if (node === undefined) return true;
+    if (!this.#is_there) return true;
     if (this.#underlay.refresh()) for (const entry of this.#unserved) this.#touched.add(entry);
     this.#underlay.plan(sink);
-    this.#around ??= {
+    const around: Surroundings = {
       place: { node: this.#options.node_name, ...(this.#zone !== undefined && { zone: this.#zone }) },
-      node_addresses: node.addresses,
+      node_addresses: this.#node_addresses,
+      isOwn: (address) => this.#own.has(address),
       standing: (address) => this.#underlay.standing(address),
     };
     let left = max;
@@ -257,7 +263,7 @@ export class ServicePlan {
       if (left === 0) break;
       left -= 1;
       this.#touched.delete(entry);
-      this.#planEntry(entry, this.#around, sink);
+      this.#planEntry(entry, around, sink);
       sink.planned?.(entry.key);
     }
     this.#underlay.plan(sink);
@@ -387,11 +393,9 @@ export class ServicePlan {
   }
 
   #faultsOf(entry: Entry): readonly string[] {
-    const faults = [...entry.faults.slice(0, faults_max)];
-    if (entry.faults.length > faults.length)
-      faults.push(`${entry.faults.length - faults.length} more faults`);
+    if (entry.lost === 0) return entry.faults;
+    const faults = [...entry.faults];
     let shown = 0;
-    if (entry.lost === 0) return faults;
     for (const key of entry.vips.keys()) {
       const holder = this.#slots.get(key)?.holder;
       if (holder === undefined || holder === entry) continue;
@@ -442,6 +446,16 @@ export class ServicePlan {
       faults: this.#faultsOf(entry),
     };
   }
+}
+
+/** One of these is an address of the service, or of an endpoint. */
+function hasAddressIn({ service, slices }: Entry, some: ReadonlySet<string>): boolean {
+  const { cluster_ips = none, external_ips = none, load_balancer_ips = none } = service ?? {};
+  if ([cluster_ips, external_ips, load_balancer_ips].some((all) => all.some((each) => some.has(each))))
+    return true;
+  for (const { endpoints } of slices.values())
+    if (endpoints.some(({ address }) => some.has(address))) return true;
+  return false;
 }
 
 function isOlder(a: Entry, b: Entry): boolean {

@@ -31,7 +31,8 @@ export class Underlay {
   readonly #node_addresses = new Map<string, { readonly bits: Bits; count: number }>();
   readonly #addresses_of = new Map<string, readonly string[]>();
   #own: ReadonlySet<string> = new Set();
-  #kept: readonly Bits[] = [];
+  #own_text = '';
+  #subnets: readonly Bits[] = [];
   /** Of the API server, by which all else is known. */
   #api: ReadonlyMap<string, Bits> = new Map();
   #prefixes: readonly string[];
@@ -51,9 +52,13 @@ export class Underlay {
 
   // --- what is told
 
-  setOwn(addresses: readonly string[], kept: readonly string[]): void {
-    this.#own = new Set(addresses);
-    this.#kept = kept.map(bitsOf);
+  /** Addresses of this node, and prefixes that it is on. */
+  setOwn(addresses: ReadonlySet<string>, subnets: readonly string[]): void {
+    const text = [[...addresses].join(), subnets.join()].join(' ');
+    if (text === this.#own_text) return;
+    this.#own_text = text;
+    this.#own = addresses;
+    this.#subnets = subnets.map(bitsOf);
     this.#is_stale = true;
   }
 
@@ -131,7 +136,7 @@ export class Underlay {
       if (holds(bits, node.bits)) return `node address ${address}`;
     for (const address of this.#own) if (holds(bits, bitsOf(address))) return `node address ${address}`;
     for (const [address, api] of this.#api) if (holds(bits, api)) return `API server ${address}`;
-    if (this.#kept.some((kept) => holds(kept, bits))) return 'a subnet of this node';
+    if (this.#subnets.some((subnet) => holds(subnet, bits))) return 'a subnet of this node';
     for (const [name, pool] of this.#pools) if (holds(pool, bits)) return `IPPool ${name}`;
     return undefined;
   }
@@ -141,7 +146,7 @@ export class Underlay {
     if (this.#own.has(address)) return 'own';
     if (this.#node_addresses.has(address) || this.#api.has(address)) return 'kept';
     const bits = bitsOf(address);
-    for (const prefixes of [this.#kept, this.#pools.values()])
+    for (const prefixes of [this.#subnets, this.#pools.values()])
       for (const prefix of prefixes) if (holds(prefix, bits)) return 'kept';
     return 'free';
   }

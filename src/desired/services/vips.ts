@@ -3,6 +3,7 @@ import type { EndpointSlice } from '../../calico/kinds/endpoint-slice.js';
 import type { Service, ServicePort } from '../../calico/kinds/service.js';
 import { type Family, familyOf } from '../../ip/text.js';
 import type { Backend, Translation } from '../../objects/cnat.js';
+import { flattened } from '../../objects/object.js';
 import { balancing } from './balancing.js';
 import {
   backends_max,
@@ -16,6 +17,8 @@ import {
 
 /** More of one service are not served. */
 export const vips_max = 4096;
+/** Of one service, so much is told. */
+export const faults_max = 8;
 
 export type VipKind = 'cluster' | 'external' | 'load_balancer' | 'node_port';
 
@@ -40,14 +43,15 @@ export interface Vip {
   readonly host?: readonly Backend[];
 }
 
-/** What the addresses of a VIP are to this node. */
+/** What an address is to this node: its own; perhaps somebody else's, whose packets no route of ours is to take; or nobody's. */
 export type Standing = 'own' | 'kept' | 'free';
 
 export interface Surroundings {
   readonly place: Place;
   /** On which node ports are served. */
   readonly node_addresses: readonly string[];
-  /** `own`: Linux of this node has it. `kept`: it may be somebody else's, so that no route of ours is to lead it away. */
+  /** Linux of this node has it. */
+  isOwn(address: string): boolean;
   standing(address: string): Standing;
 }
 
@@ -94,7 +98,8 @@ class Planner {
   readonly #families: ReadonlySet<Family>;
   readonly #balancing;
   readonly #vips = new Map<string, Vip>();
-  readonly #faults: Set<string>;
+  readonly #faults = new Set<string>();
+  #more_faults = 0;
   readonly #choices = new Map<string, Choice>();
   readonly #backends = new Map<
     readonly Candidate[],
@@ -107,12 +112,12 @@ class Planner {
     this.#around = around;
     this.#families = new Set(service.cluster_ips.map(familyOf));
     this.#balancing = balancing(service);
-    this.#faults = new Set(this.#balancing.faults);
+    for (const fault of this.#balancing.faults) this.#fault(fault);
   }
 
   plan(): Vips {
     const { cluster_ips, external_ips, load_balancer_ips, ports, type } = this.#service;
-    if (ports.length === 0) this.#faults.add('has no ports: nothing of it is served');
+    if (ports.length === 0) this.#fault('has no ports: nothing of it is served');
     this.#tellLimits();
     const groups: readonly (readonly [VipKind, readonly string[]])[] = [
       ['cluster', cluster_ips],
@@ -126,7 +131,14 @@ class Planner {
       for (const address of this.#around.node_addresses)
         if (this.#families.has(familyOf(address))) this.#add('node_port', address, port.node_port, port);
     }
-    return { vips: this.#vips, faults: [...this.#faults] };
+    const faults = [...this.#faults];
+    if (this.#more_faults > 0) faults.push(`and so on, ${this.#more_faults} times`);
+    return { vips: this.#vips, faults };
+  }
+
+  #fault(text: string): void {
+    if (this.#faults.size < faults_max || this.#faults.has(text)) this.#faults.add(text);
+    else this.#more_faults += 1;
   }
 
   #tellLimits(): void {
@@ -137,11 +149,11 @@ class Planner {
       source_prefixes.length > 0 &&
       !source_prefixes.some((prefix) => is_everybody.has(prefix))
     )
-      this.#faults.add(
+      this.#fault(
         'loadBalancerSourceRanges is not kept: VPP cannot tell clients of a translation apart, anybody may use its addresses; restrict it at the load balancer, or by a policy',
       );
     if (ports.some(({ protocol }) => protocol === 'SCTP'))
-      this.#faults.add(
+      this.#fault(
         'SCTP is served over IPv4 alone, and not where a packet leaves with the address of the node; an association without traffic is forgotten after 30 s',
       );
   }
@@ -149,20 +161,18 @@ class Planner {
   #ofFamilies(addresses: readonly string[]): readonly string[] {
     return addresses.filter((address) => {
       if (this.#families.has(familyOf(address))) return true;
-      this.#faults.add(
-        `${address} is of a family that the service has no cluster address of: it is not served`,
-      );
+      this.#fault(`${address} is of a family that the service has no cluster address of: it is not served`);
       return false;
     });
   }
 
   #add(kind: VipKind, address: string, number: number, port: ServicePort): void {
     const protocol = protocols[port.protocol];
-    const key = `${protocol}/${address}/${number}`;
+    const key = flattened(`${protocol}/${address}/${number}`);
     // An address may be named twice, as one and as another kind.
     if (this.#vips.has(key)) return;
     if (this.#vips.size >= vips_max) {
-      this.#faults.add(`has more than ${vips_max} addresses and ports: the rest is not served`);
+      this.#fault(`has more than ${vips_max} addresses and ports: the rest is not served`);
       return;
     }
     const family = familyOf(address);
@@ -176,9 +186,9 @@ class Planner {
     // Linux is within the cluster: no Local of the outside holds for it.
     const of_host = kind === 'cluster' ? used : choice.cluster;
     const by_host =
-      this.#around.standing(address) === 'own' ||
+      this.#around.isOwn(address) ||
       (kind !== 'cluster' && is_local) ||
-      used.some((each) => this.#around.standing(each.address) === 'own');
+      used.some((each) => this.#around.isOwn(each.address));
     const vip: Vip = {
       key,
       kind,
@@ -221,7 +231,7 @@ class Planner {
     const of_node = kind === 'node_port';
     const by_dsr = dsr && !of_node && !is_part;
     if (dsr && !of_node && is_part)
-      this.#faults.add(
+      this.#fault(
         'annotation vppLBType maglevdsr does not go with topology hints, by which nodes choose differently: packets are translated here',
       );
     return {
@@ -241,7 +251,7 @@ class Planner {
     const { place } = this.#around;
     const all = candidates(this.#slices.values(), port, family, place).filter(({ address }) => {
       if (!this.#service.cluster_ips.includes(address)) return true;
-      this.#faults.add(`endpoint ${address} is an address of the service itself: it is left out`);
+      this.#fault(`endpoint ${address} is an address of the service itself: it is left out`);
       return false;
     });
     const { chosen, is_part } = clusterOnes(all, place);
@@ -252,7 +262,7 @@ class Planner {
 
   #cap(all: readonly Candidate[]): readonly Candidate[] {
     if (all.length > backends_max)
-      this.#faults.add(
+      this.#fault(
         `has ${all.length} endpoints, and VPP takes ${backends_max} of one address and port: ${all.length - backends_max} get no new flows`,
       );
     return capped(all);
