@@ -1,9 +1,8 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
 import type { Reply } from '../actor-system.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
-import type { TransactionResult } from '../reconcile/transaction.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
+import type { WriterMessage } from './writer.js';
 
 /** One route to pods or services beyond this node. */
 export interface RemoteRoute {
@@ -37,11 +36,6 @@ export type ConnectivityMessage =
   | RemoteRoutes
   /** From itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
   | { readonly type: 'Work' }
-  /** From itself: what VPP has, or why it did not say. */
-  | { readonly type: 'Read'; readonly life: number; readonly snapshot: Snapshot | Error }
-  /** From itself: a transaction is over. */
-  | { readonly type: 'Transacted'; readonly life: number; readonly outcome: TransactionResult | Error }
   /** From itself: what has waited for the other nodes need not any longer. */
   | { readonly type: 'Due' }
-  /** From itself: time to try again what failed. */
-  | { readonly type: 'Retry'; readonly life: number };
+  | WriterMessage;
