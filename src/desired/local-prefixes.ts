@@ -29,6 +29,8 @@ export interface LocalPrefixesOptions {
   readonly node_name: string;
   /** Addresses of services are announced: there is BGP. */
   readonly services: boolean;
+  /** One by one they are announced only while VPP serves them, as `setServed` tells. */
+  readonly served_only?: boolean;
 }
 
 /** Kinds that a LocalPrefixes has to be told of. */
@@ -89,6 +91,8 @@ export class LocalPrefixes {
   readonly #by_prefix = new Map<string, Map<string, LocalPrefix>>();
   readonly #dirty = new Set<string>();
   readonly #told = new Map<string, LocalPrefix>();
+  /** Addresses of services that VPP serves. */
+  readonly #served = new Set<string>();
 
   constructor(options: LocalPrefixesOptions) {
     this.#options = options;
@@ -124,6 +128,17 @@ export class LocalPrefixes {
         if (this.#options.services) for (const [key, slice] of objects.changed) this.#slice(key, slice);
         return;
     }
+  }
+
+  /** VPP serves these addresses by now, or does not. `whole`: no others. */
+  setServed(changed: ReadonlyMap<string, boolean>, whole: boolean): void {
+    const before = whole ? [...this.#served] : [];
+    if (whole) this.#served.clear();
+    for (const [address, served] of changed) {
+      if (served) this.#served.add(address);
+      else this.#served.delete(address);
+    }
+    for (const address of [...before, ...changed.keys()]) this.#touch(fullPrefix(address));
   }
 
   /** All kinds are known as a whole: what is not here is not. */
@@ -373,11 +388,15 @@ export class LocalPrefixes {
     )[0];
     if (first === undefined) return undefined;
     const [address = ''] = prefix.split('/');
-    const of_node = this.#nodes_at.has(address) && fullPrefix(address) === prefix;
+    const is_full = fullPrefix(address) === prefix;
+    const of_node = this.#nodes_at.has(address) && is_full;
+    const waits = (source: LocalPrefix['source']): boolean =>
+      this.#options.served_only === true && source === 'service' && is_full && !this.#served.has(address);
     return {
       ...first,
       announced:
-        forbidding.every((kind) => this.#synced.has(kind)) && origins.some(({ announced }) => announced),
+        forbidding.every((kind) => this.#synced.has(kind)) &&
+        origins.some(({ announced, source }) => announced && !waits(source)),
       dropped: !of_node && origins.some(({ dropped }) => dropped),
     };
   }

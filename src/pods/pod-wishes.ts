@@ -32,9 +32,9 @@ export class PodWishes {
     this.#translations = translations;
   }
 
-  /** The same list for the same spec and place. */
+  /** The same list for the same spec and place, unless something was lacking: that may be free by now. */
   of(spec: PodSpec, place: Place): readonly VppObject[] {
-    if (this.#last?.spec !== spec || this.#last.place !== place) {
+    if (this.#last?.spec !== spec || this.#last.place !== place || this.#lack !== '') {
       const { node, slot } = place;
       const inputs = { ...node, mtu: podMtu(spec, node.mtu), tables: podTables(slot) };
       this.#lack = '';

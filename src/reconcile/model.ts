@@ -129,6 +129,11 @@ export class Model {
     return this.#entries.get(key)?.there;
   }
 
+  /** An operation of this key was taken, and it is not known what came of it. */
+  isUnderWay(key: ObjectKey): boolean {
+    return (this.#entries.get(key)?.in_flight ?? 0) > 0;
+  }
+
   /** All that VPP has. */
   *allThere(): Iterable<VppObject> {
     for (const { there } of this.#entries.values()) if (there !== undefined) yield there;
@@ -187,6 +192,20 @@ export class Model {
     const before = entry.wanted;
     entry.wanted = undefined;
     this.#leave(entry, before);
+    this.#failed.delete(key);
+    this.#touch(entry);
+  }
+
+  /** It turns out to be another owner's: nothing is done about it, and nothing known. None of its operations is on its way. */
+  disown(key: ObjectKey): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.in_flight > 0) return;
+    const { wanted, there } = entry;
+    entry.wanted = undefined;
+    entry.there = undefined;
+    entry.unsure = false;
+    if (there !== undefined) this.#there_count -= 1;
+    for (const object of [wanted, there]) if (object !== undefined) this.#leave(entry, object);
     this.#failed.delete(key);
     this.#touch(entry);
   }

@@ -16,18 +16,22 @@ export interface TranslationOwner {
 export class TranslationOwners {
   readonly #owners = new Map<ObjectKey, TranslationOwner>();
   readonly #keys = new Map<string, Set<ObjectKey>>();
+  readonly #asked: ReadonlySet<TranslationOwner['by']>;
   readonly #silent: Set<TranslationOwner['by']>;
+  readonly #hears = new Map<TranslationOwner['by'], () => void>();
 
-  /** `silent`: those who may have translations from an earlier life and have not said yet which. */
-  constructor(silent: readonly TranslationOwner['by'][] = []) {
-    this.#silent = new Set(silent);
+  /** `asked`: those who may have translations from an earlier life, and say of each of their own lives which. */
+  constructor(asked: readonly TranslationOwner['by'][] = []) {
+    this.#asked = new Set(asked);
+    this.#silent = new Set(asked);
   }
 
-  /** Undefined: `owner` has it. Otherwise who has. */
+  /** Undefined: `owner` has it, by its present name. Otherwise who has. */
   claim(owner: TranslationOwner, key: ObjectKey): TranslationOwner | undefined {
     const holder = this.#owners.get(key);
-    if (holder !== undefined) return holder.by === owner.by && holder.id === owner.id ? undefined : holder;
+    if (holder !== undefined && (holder.by !== owner.by || holder.id !== owner.id)) return holder;
     this.#owners.set(key, owner);
+    if (holder !== undefined) return undefined;
     const name = `${owner.by} ${owner.id}`;
     const keys = this.#keys.get(name);
     if (keys === undefined) this.#keys.set(name, new Set([key]));
@@ -38,22 +42,44 @@ export class TranslationOwners {
   /** VPP holds none of this owner's but these. */
   release({ by, id }: Pick<TranslationOwner, 'by' | 'id'>, kept?: ReadonlySet<ObjectKey>): void {
     const keys = this.#keys.get(`${by} ${id}`);
+    let freed = false;
     for (const key of keys ?? []) {
       if (kept?.has(key)) continue;
       keys!.delete(key);
       this.#owners.delete(key);
+      freed = true;
     }
     if (keys?.size === 0) this.#keys.delete(`${by} ${id}`);
+    if (freed) this.#tellOthers(by);
+  }
+
+  /** VPP does not hold this one of its owner any more. */
+  releaseOne({ by, id }: Pick<TranslationOwner, 'by' | 'id'>, key: ObjectKey): void {
+    const keys = this.#keys.get(`${by} ${id}`);
+    if (keys?.delete(key) !== true) return;
+    this.#owners.delete(key);
+    if (keys.size === 0) this.#keys.delete(`${by} ${id}`);
+    this.#tellOthers(by);
+  }
+
+  /** Called in the middle of something else whenever one of somebody else's is free, or all of theirs are known. The last one counts. */
+  hear(by: TranslationOwner['by'], changed: () => void): void {
+    this.#hears.set(by, changed);
+  }
+
+  #tellOthers(by: TranslationOwner['by']): void {
+    for (const [other, changed] of this.#hears) if (other !== by) changed();
   }
 
   /** A new life of these owners: what they have had is read from VPP. */
   forget(by: TranslationOwner['by']): void {
     for (const owner of new Set(this.#owners.values())) if (owner.by === by) this.release(owner);
+    if (this.#asked.has(by)) this.#silent.add(by);
   }
 
   /** These have claimed what they have from an earlier life. */
   hasSpoken(by: TranslationOwner['by']): void {
-    this.#silent.delete(by);
+    if (this.#silent.delete(by)) this.#tellOthers(by);
   }
 
   of(key: ObjectKey): TranslationOwner | undefined {

@@ -11,7 +11,7 @@ import { isDangling, isHalfMade, keyOf, type ObjectKey, type VppObject } from '.
 import type { OwnerName } from '../objects/owner.js';
 import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
-import type { Snapshot } from '../reconcile/snapshot.js';
+import type { Snapshot, Take } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 
 export interface WriterSettings {
@@ -174,15 +174,21 @@ export class ObjectWriter {
     const take = (object: VppObject): void => {
       if (life === this.#life) this.#seen(object, false);
     };
-    this.#ask(take).then(done, done);
+    this.readWith(take).then(done, done);
   }
 
-  #ask(take: (object: VppObject) => void): Promise<Snapshot> {
+  /** What VPP has of this owner, whatever is known of it. */
+  protected readWith(take: Take): Promise<Snapshot> {
     return this.#ctx.ask<VppConnectionMessage, Snapshot>(
       this.#vpp,
       (reply) => ({ type: 'Read', scopes: [this.#owner, 'hidden'], take, reply }),
       this.#settings.read_ms,
     );
+  }
+
+  /** VPP is asked what it has, beside what is known: what differs is put right. */
+  protected compare(): void {
+    this.#read();
   }
 
   /** What VPP has is known, or has to be asked again. */
