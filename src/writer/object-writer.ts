@@ -257,7 +257,7 @@ export class ObjectWriter {
   /** VPP has all that is wanted, but for what it refuses: what is in nobody's way any more goes, a piece of it. True: there was something. */
   protected release(): boolean {
     if (this.#kept.size > 0) {
-      for (const key of someOf(this.#kept)) this.model.unwant(key);
+      for (const key of someOf(this.#kept)) this.releaseOne(key);
       return true;
     }
     if (this.#hidden.size === 0) return false;
@@ -265,6 +265,10 @@ export class ObjectWriter {
     for (const [key, route] of someOf(this.#hidden))
       if (this.model.wanted(key) === undefined) this.model.seen(route, true);
     return true;
+  }
+
+  protected releaseOne(key: ObjectKey): void {
+    this.model.unwant(key);
   }
 
   #send(generation: number, operations: readonly Operation[]): void {
