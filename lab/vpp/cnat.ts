@@ -19,6 +19,8 @@ interface Translation {
   readonly id: number;
   readonly key: string;
   readonly shown: cnat_translation;
+  /** By which it chooses; shown by no dump, and changed by no update. */
+  readonly flow_hash_config: number;
   /** Back ends that VPP has lost track of: an update had two equal paths of which one was there already. */
   lost: readonly string[];
 }
@@ -119,11 +121,12 @@ export class Cnat {
     const { vip, ip_proto } = wanted;
     const key = `${ip_proto} ${vip.addr} ${vip.port} ${vip.sw_if_index}`;
     const known = [...this.translations].find((translation) => translation.key === key);
-    const paths = wanted.paths.map((path) => ({ ...path, flags: path.flags | resolved_flag }));
+    const paths = wanted.paths.map(shownPath);
     if (known === undefined) {
       const added = this.translations.add((id) => ({
         id,
         key,
+        flow_hash_config: wanted.flow_hash_config,
         shown: { ...wanted, id, is_real_ip: 0, flags: 0, flow_hash_config: 0, paths },
         lost: [],
       }));
@@ -135,6 +138,11 @@ export class Cnat {
     return known.id;
   }
 
+  /** All of them go with the sessions, in the order of their ids. */
+  purge(): void {
+    for (const { id } of [...this.translations]) this.delete(id);
+  }
+
   delete(id: number): void {
     const known = this.translations.get(id) ?? refuse(retval.NO_SUCH_ENTRY);
     for (const address of known.lost) this.#poisoned.add(address);
@@ -144,6 +152,14 @@ export class Cnat {
 
 /** Set by VPP on a back end whose address it knows. */
 const resolved_flag = 4;
+
+/** With an interface, 0 included, the address is that of the interface, which here has none. */
+function shownPath(path: cnat_endpoint_tuple): cnat_endpoint_tuple {
+  const { dst_ep, flags } = path;
+  if (dst_ep.sw_if_index === none) return { ...path, flags: flags | resolved_flag };
+  const addr = dst_ep.if_af === 'ADDRESS_IP6' ? '::' : '0.0.0.0';
+  return { ...path, dst_ep: { ...dst_ep, addr } };
+}
 
 function isSameBackend(a: cnat_endpoint_tuple, b: cnat_endpoint_tuple): boolean {
   const text = ({ dst_ep, src_ep }: cnat_endpoint_tuple) =>

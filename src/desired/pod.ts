@@ -181,6 +181,7 @@ export function hostPorts(spec: PodSpec, inputs: Pick<PodInputs, 'node'>): Trans
         port: host_port,
         protocol,
         backends: [{ address: backend, port: container_port }],
+        real: true,
       });
     }
   }

@@ -1,4 +1,5 @@
 /** Source NAT and translations. */
+import { bitsOf } from '../ip/bits.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import type { InterfaceTag } from './interfaces.js';
 import { always, type Kinds, remove } from './kind.js';
@@ -38,24 +39,39 @@ export interface SnatExclude {
 export interface Backend {
   readonly address: string;
   readonly port: number;
-  /** Not rewritten: it goes to the next hop of this back end as it is (DSR). */
+  /** Not rewritten: what comes from anywhere but a pod goes to the next hop of this back end as it is. */
   readonly no_nat?: true;
 }
 
-/** A load-balanced address and port: of a service, or a host port of a pod. */
+/** A load-balanced address and port: of a service, or a host port of a pod. Sessions keep their back end as long as that is in the list. */
 export interface Translation {
   readonly kind: 'translation';
   readonly address: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** At least one. */
   readonly backends: readonly Backend[];
-  /** Absent: by flow hash. */
+  /** Absent: flow hash modulo number of back ends. */
   readonly lb?: 'maglev';
-  /** Bits of VPP's flow hash; absent: VPP's default. */
+  /** Bits of VPP's flow hash (see `flow_hash`); absent: VPP's own, addresses, ports and protocol. */
   readonly hash?: number;
-  /** An address of a node itself. */
+  /** An address of the node itself. VPP makes no difference. */
   readonly real?: true;
 }
+
+/** Bits of VPP's flow hash, by the words of its configuration. */
+export const flow_hash = {
+  srcaddr: 0x01,
+  dstaddr: 0x02,
+  srcport: 0x04,
+  dstport: 0x08,
+  iproto: 0x10,
+  reverse: 0x20,
+  symmetric: 0x40,
+} as const;
+
+/** The hash of a translation that an interrupted change may have left with another one: it equals no other. */
+export const unknown_hash = -1;
 
 export type CnatObject = SnatAddresses | SnatPolicy | SnatExclude | Translation;
 
@@ -100,30 +116,78 @@ export const cnat_kinds: Kinds<CnatObject> = {
     canonical: canonicalTranslation,
     owner: { by: 'kind', owner: 'services' },
     same: (wanted, there) =>
+      isAlike(wanted, there) &&
       wanted.backends.length === there.backends.length &&
-      wanted.backends.every(
-        ({ address, port }, at) =>
-          address === there.backends[at]!.address && port === there.backends[at]!.port,
-      ),
+      wanted.backends.every((backend, at) => {
+        const other = there.backends[at]!;
+        return isSameBackend(backend, other) && backend.no_nat === other.no_nat;
+      }),
     add: 90,
     remove: remove.through,
     change: 'overwrite',
+    // An update is answered with 0 and changes neither way nor hash of choosing, nor the flags of a back end that stays.
+    anew: (wanted, there) => !isAlike(wanted, there) || changesFlags(wanted.backends, there.backends),
+    // The dump shows no hash. Its back ends, which change often, are there.
+    in_part: { hides: (o) => o.hash !== undefined, part: (o) => ({ ...o, backends: [] }) },
   },
 };
+
+const isSameBackend = (a: Backend, b: Backend): boolean => a.port === b.port && a.address === b.address;
+
+const isAlike = (a: Translation, b: Translation): boolean => a.lb === b.lb && a.hash === b.hash;
+
+/** Both in canonical order. */
+function changesFlags(wanted: readonly Backend[], there: readonly Backend[]): boolean {
+  let at = 0;
+  for (const backend of wanted) {
+    while (at < there.length && compareBackends(there[at]!, backend) < 0) at += 1;
+    const other = there[at];
+    if (other === undefined) return false;
+    if (isSameBackend(backend, other) && backend.no_nat !== other.no_nat) return true;
+  }
+  return false;
+}
+
+/** By number, so that all nodes send one order: VPP fills its Maglev table by it. */
+function compareBackends(a: Backend, b: Backend): number {
+  if (a.address === b.address) return a.port - b.port;
+  const [one, other] = [numeric(a.address), numeric(b.address)];
+  return one < other ? -1 : one > other ? 1 : a.port - b.port;
+}
+
+/** Text that sorts as the address does as a number, IPv4 before IPv6. */
+function numeric(canonical: string): string {
+  try {
+    const { bytes } = bitsOf(canonical);
+    return String.fromCharCode(bytes.length) + bytes;
+  } catch {
+    return canonical;
+  }
+}
 
 /** Back ends in one order, each of them once: VPP dies of one that is there twice. */
 function canonicalTranslation(o: Translation): Translation {
   const address = canonicalAddress(o.address) ?? o.address;
-  const by_text = new Map(
-    o.backends.map((backend) => {
-      const own = canonicalAddress(backend.address) ?? backend.address;
-      return [`${own} ${backend.port}`, own === backend.address ? backend : { ...backend, address: own }];
-    }),
+  const hash = o.hash === 0 || o.hash === default_hash ? undefined : o.hash;
+  const backends = canonicalBackends(o.backends);
+  if (address === o.address && backends === o.backends && hash === o.hash) return o;
+  const { hash: _, ...rest } = o;
+  return { ...rest, address, backends, ...(hash !== undefined && { hash }) };
+}
+
+/** What VPP takes for 0: addresses, ports, protocol and flow label. */
+const default_hash = 0x9f;
+
+function canonicalBackends(backends: readonly Backend[]): readonly Backend[] {
+  const spelled = backends.map((backend) => {
+    const own = canonicalAddress(backend.address) ?? backend.address;
+    return own === backend.address ? backend : { ...backend, address: own };
+  });
+  const is_sorted = spelled.every(
+    (backend, at) => at === 0 || compareBackends(spelled[at - 1]!, backend) < 0,
   );
-  const backends = [...by_text.keys()].sort().map((text) => by_text.get(text)!);
-  const unchanged =
-    address === o.address &&
-    backends.length === o.backends.length &&
-    backends.every((backend, at) => backend === o.backends[at]);
-  return unchanged ? o : { ...o, address, backends };
+  if (is_sorted && spelled.every((backend, at) => backend === backends[at])) return backends;
+  return spelled
+    .sort(compareBackends)
+    .filter((backend, at) => at === 0 || !isSameBackend(spelled[at - 1]!, backend));
 }

@@ -25,6 +25,8 @@ export interface Kind<O> {
   readonly is?: (o: O) => InterfaceTag;
   /** A changed object: `overwrite` adds the new version over the old, `remove_first` removes the old one before. */
   readonly change: 'overwrite' | 'remove_first';
+  /** A change that VPP takes no notice of when it is told over the old version: one operation then removes that and adds the new one. */
+  readonly anew?: (wanted: O, there: O) => boolean;
   /** Goes with its interface, so that it need not be removed before it. */
   readonly dies_with_interface?: true;
   /** An interface that goes when what leads by it leads elsewhere: make before break. */
@@ -35,6 +37,8 @@ export interface Kind<O> {
   readonly announced?: true;
   /** No dump shows it: the registry of the VPP says what is there, and adding it again is harmless. */
   readonly recorded?: (o: O) => boolean;
+  /** A dump shows it, but not all of it. The registry has `part`, as long as it `hides` something. */
+  readonly in_part?: { readonly hides: (o: O) => boolean; readonly part: (o: O) => O };
 }
 
 export type Kinds<Objects extends { readonly kind: string }> = {

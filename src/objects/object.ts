@@ -114,6 +114,11 @@ export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
   return kindOf(object).change;
 }
 
+/** Whether VPP, which shows `there`, would answer an update to `wanted` and not do it. */
+export function isMadeAnew(wanted: VppObject, there: VppObject): boolean {
+  return kindOf(wanted).anew?.(wanted, there) === true;
+}
+
 /** True for an interface that goes when what leads by it leads elsewhere. */
 export function goesLast(object: VppObject): boolean {
   return kindOf(object).goes_last === true;
@@ -127,6 +132,16 @@ export function isSetting(object: VppObject): boolean {
 /** True for what no dump shows: the registry of the VPP says whether it is there. */
 export function isRecorded(object: VppObject): boolean {
   return kindOf(object).recorded?.(object) === true;
+}
+
+/** True for what dumps show, but not all of it. */
+export function hidesPart(object: VppObject): boolean {
+  return kindOf(object).in_part?.hides(object) === true;
+}
+
+/** What the registry says of an object that hides a part; undefined: none of this kind does. */
+export function partRecorded(object: VppObject): VppObject | undefined {
+  return kindOf(object).in_part?.part(object);
 }
 
 /** True for what VPP shows to be ours only a moment after it was made. */

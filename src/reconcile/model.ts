@@ -24,6 +24,7 @@ import {
   interfaceMade,
   interfacesUsed,
   isDangling,
+  isMadeAnew,
   isSetting,
   keyOf,
   type ObjectKey,
@@ -67,13 +68,16 @@ interface Life {
 /** An operation that was taken, and of which it is not known what came. */
 class Taken implements Operation {
   settled = false;
+  declare readonly anew?: true;
 
   constructor(
     readonly action: 'add' | 'remove',
     readonly object: VppObject,
     readonly entry: Entry,
     readonly life: Life,
-  ) {}
+  ) {
+    if (action === 'add' && entry.there !== undefined && isMadeAnew(object, entry.there)) this.anew = true;
+  }
 }
 
 export class Model {
@@ -356,7 +360,11 @@ export class Model {
       const entry = this.#landed(operation) ?? this.#entry(keyOf(object));
       entry.changed = this.#readings;
       if (error === undefined) this.#done(action, entry, object);
-      else if (!isLost(error)) this.#failed.set(entry.key, error);
+      else {
+        // The old version may be gone.
+        if (operation.anew && entry.there !== undefined) entry.unsure = true;
+        if (!isLost(error)) this.#failed.set(entry.key, error);
+      }
       if (entry.in_flight === 0) this.#touch(entry);
     }
     this.#reviewLeaving();

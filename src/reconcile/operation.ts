@@ -4,6 +4,8 @@ import type { VppObject } from '../objects/object.js';
 export interface Operation {
   readonly action: 'add' | 'remove';
   readonly object: VppObject;
+  /** What VPP has of it is removed by the same operation, right before: VPP would ignore the change. */
+  readonly anew?: true;
 }
 
 export interface Outcome {

@@ -43,6 +43,8 @@ export interface TransactionResult {
   readonly outcomes: readonly Outcome[];
   /** sw_if_index of each interface that the transaction created. */
   readonly interfaces: ReadonlyMap<InterfaceTag, number>;
+  /** VPP lacks what it was known to have, though it lives: what it has is to be read anew. */
+  readonly lost_state?: true;
   /** The first error, if any. */
   readonly error?: Error;
 }

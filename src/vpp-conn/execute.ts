@@ -254,7 +254,12 @@ export class Executor {
   #finish(run: Run): void {
     const { first_error: error } = run;
     const outcomes = run.refused_undo === undefined ? run.outcomes : undone(run, run.refused_undo);
-    run.resolve({ outcomes, interfaces: run.made, ...(error && { error }) });
+    run.resolve({
+      outcomes,
+      interfaces: run.made,
+      ...(run.lost_state && { lost_state: true }),
+      ...(error && { error }),
+    });
     this.#end(run);
   }
 

@@ -1,6 +1,6 @@
 /** One operation on its way: its messages, from the first one to the last answer. Without a promise: there are a hundred thousand. */
 import { type Asker, RetvalError } from 'vpp-binapi-ts';
-import { keyOf, type VppObject } from '../objects/object.js';
+import { hidesPart, keyOf, type VppObject } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
 import type { Call } from './call.js';
 import { type Handles, UnknownHandle } from './handles.js';
@@ -47,6 +47,10 @@ export class Flight {
   #over = false;
   #refused: Error | undefined;
   #started: Started | undefined;
+  /** The registry is told what comes of it. */
+  #records = false;
+  /** By what VPP has answered to its making until now. */
+  #known: number | undefined;
   readonly #parts: FlightParts;
 
   constructor(
@@ -96,12 +100,11 @@ export class Flight {
   /** The messages of this step. Throws where there are none to be sent. */
   #calls(): readonly Call[] {
     const { object } = this.operation;
-    const { handles, registry, life } = this.#parts;
+    const { handles, life } = this.#parts;
     let calls: readonly Call[];
     switch (this.#step) {
       case 'make':
-        calls = programAdd(object, handles);
-        this.#started = registry.begins(object);
+        calls = this.#making(object);
         break;
       case 'complete':
         calls = programFollow(object, handles);
@@ -114,6 +117,29 @@ export class Flight {
       if (fatal !== undefined) throw fatal;
     }
     return calls;
+  }
+
+  /**
+   * An update is answered with the id that is known. One that is to be another in what VPP does not change goes first, by the message right
+   * before; that it is gone already is no fault.
+   */
+  #making(object: VppObject): readonly Call[] {
+    const { handles, registry } = this.#parts;
+    const calls = programAdd(object, handles);
+    const known = handles.find(object);
+    const anew = this.operation.anew === true;
+    if (anew || known === undefined || !hidesPart(object)) {
+      this.#started = registry.begins(object);
+      this.#records = true;
+    }
+    if (!anew) {
+      this.#known = known;
+      return calls;
+    }
+    if (known === undefined) return calls;
+    const removals = programRemove(object, handles).map((call) => ({ ...call, tolerated: not_there }));
+    handles.forget(object);
+    return [...removals, ...calls];
   }
 
   /** The handle is forgotten when the request is sent, not when it is answered: what follows may make the object anew. */
@@ -158,16 +184,21 @@ export class Flight {
     this.#refused = undefined;
     switch (this.#step) {
       case 'make':
+        if (this.handle !== undefined && (error === undefined || this.operation.anew)) {
+          handles.made(object, this.handle);
+        }
         if (error !== undefined) {
           registry.refused(object, this.#started);
           return this.#end(error);
         }
-        if (this.handle !== undefined) handles.made(object, this.handle);
+        if (this.#known !== undefined && this.handle !== undefined && this.handle !== this.#known) {
+          this.run.lost_state = true;
+        }
         this.#step = 'complete';
         return this.#next();
       case 'complete':
         if (error === undefined) {
-          registry.done('add', object, this.#started);
+          if (this.#records) registry.done('add', object, this.#started);
           return this.#end(undefined);
         }
         // Half made, it has no tag: nobody would ever find it again.

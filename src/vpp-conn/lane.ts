@@ -43,6 +43,8 @@ export class Run {
   queued = false;
   over = false;
   first_error: Error | undefined;
+  /** VPP has answered an update as if it had not had the object. */
+  lost_state = false;
   /** While it is rolled back: keys of what VPP refused to remove. */
   refused_undo: Set<ObjectKey> | undefined;
 

@@ -7,8 +7,8 @@ import type { Request } from 'vpp-binapi-ts';
 import { af_packet_create_v3 } from 'vpp-binapi-ts/af_packet';
 import { af_xdp_create_v3 } from 'vpp-binapi-ts/af_xdp';
 import {
-  type cnat_endpoint_tuple,
   cnat_set_snat_addresses_v2,
+  type cnat_translation,
   cnat_translation_update,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
@@ -85,8 +85,19 @@ function tooLate(life: Life): Why {
     : `it would be cnat's first, and interface ${first} is bound to a table already`;
 }
 
-function backends(paths: readonly cnat_endpoint_tuple[]): Why {
+/** VPP's load-balance objects have no more buckets; only a debug build says so. */
+const backends_max = 8192;
+
+function translation({ vip, paths }: cnat_translation): Why {
   if (paths.length === 0) return 'a translation without back ends makes VPP allocate 2^32 of them';
+  if (paths.length > backends_max)
+    return `${paths.length} back ends are more than the ${backends_max} that VPP has room for`;
+  const of_interface = [vip, ...paths.flatMap(({ dst_ep, src_ep }) => [dst_ep, src_ep])].find(
+    ({ sw_if_index }) => sw_if_index !== no_interface,
+  );
+  if (of_interface !== undefined) {
+    return `sw_if_index ${of_interface.sw_if_index} stands for whatever address that interface has`;
+  }
   const seen = new Set<string>();
   for (const { dst_ep, src_ep } of paths) {
     const text = `${dst_ep.addr} ${dst_ep.port} ${dst_ep.sw_if_index} ${src_ep.addr} ${src_ep.port}`;
@@ -250,7 +261,7 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
       : `VPP dies of a memif with mode ${mode}`,
   ),
 
-  rule(cnat_translation_update, ({ translation }, life) => backends(translation.paths) ?? tooLate(life)),
+  rule(cnat_translation_update, (fields, life) => translation(fields.translation) ?? tooLate(life)),
   rule(cnat_set_snat_addresses_v2, snatAddresses),
   rule(feature_cnat_enable_disable, ({ enable_disable }, life) =>
     enable_disable ? tooLate(life) : undefined,

@@ -3,7 +3,8 @@
  * request leaves and when it is answered, so that a fresh process knows at worst that an object may be there; it is then added
  * again, which these kinds bear. The file is bound to the VPP it was written for: it says nothing of another one.
  *
- * What a dump shows to be ours only a moment after it was made, a tunnel, is in it for that moment.
+ * What a dump shows to be ours only a moment after it was made, a tunnel, is in it for that moment. Of what a dump shows but for a part
+ * (the hash of a translation) that part is in it.
  *
  *   {"vpp":"<pid> <start time> <boot id>"}      first line
  *   ["?", key, object]                          on its way in or out
@@ -11,7 +12,15 @@
  *   ["-", key]                                  VPP has it no more
  */
 import type { ObjectKey, VppObject } from '../objects/object.js';
-import { interfaceMade, interfacesUsed, isAnnounced, isRecorded, keyOf } from '../objects/object.js';
+import {
+  hidesPart,
+  interfaceMade,
+  interfacesUsed,
+  isAnnounced,
+  isRecorded,
+  keyOf,
+  partRecorded,
+} from '../objects/object.js';
 
 export interface RecordedObject {
   readonly object: VppObject;
@@ -67,14 +76,29 @@ export class Registry {
     return [...this.#objects.values()].flatMap(({ object }) => (isAnnounced(object) ? object : []));
   }
 
-  /** It is about to be added or removed. Objects that dumps show are passed over. */
-  begins(object: VppObject): Started | undefined {
-    if (!isKept(object)) return undefined;
+  /** What is known of an object beside what a dump shows of it. */
+  partOf(shown: VppObject): RecordedObject | undefined {
+    return this.#objects.size === 0 ? undefined : this.#objects.get(keyOf(shown));
+  }
+
+  /** It is about to be added or removed. Objects of which dumps show all are passed over. */
+  begins(whole: VppObject): Started | undefined {
+    const object = this.#kept(whole);
+    if (object === undefined) return undefined;
     const key = keyOf(object);
-    const started = { word: { object, sure: false }, before: this.#objects.get(key) };
+    const before = this.#objects.get(key);
+    const started = { word: { object, sure: false }, before };
     this.#objects.set(key, started.word);
     this.#append(['?', key, object]);
     return started;
+  }
+
+  /** As it is written down. An object that is shown whole by now, and of which there was more to be known, is kept till that is over. */
+  #kept(object: VppObject): VppObject | undefined {
+    if (isRecorded(object) || isAnnounced(object)) return object;
+    if (!hidesPart(object) && (this.#objects.size === 0 || !this.#objects.has(keyOf(object))))
+      return undefined;
+    return partRecorded(object);
   }
 
   /**
@@ -88,8 +112,10 @@ export class Registry {
         if (interfacesUsed(recorded.object).includes(tag)) this.#set(key, undefined);
       }
     }
-    if (!isKept(object) || this.#isStale(object, started)) return;
-    this.#set(keyOf(object), action === 'add' && isRecorded(object) ? { object, sure: true } : undefined);
+    const kept = this.#kept(object);
+    if (kept === undefined || this.#isStale(object, started)) return;
+    const stays = action === 'add' && (isRecorded(object) || hidesPart(object));
+    this.#set(keyOf(object), stays ? { object: kept, sure: true } : undefined);
   }
 
   /** VPP has refused it: all is as it was before. */
@@ -132,7 +158,7 @@ export class Registry {
       const [sign, key, object] = JSON.parse(line) as [string, ObjectKey, VppObject];
       const known = this.#objects.get(key);
       // Throws where the kind is none of ours.
-      if (sign === '?' && isKept(object) && keyOf(object) === key) {
+      if (sign === '?' && mayBeKept(object) && keyOf(object) === key) {
         this.#objects.set(key, { object, sure: false });
       } else if (sign === '-') this.#objects.delete(key);
       else if (sign === '+' && known !== undefined) this.#objects.set(key, { ...known, sure: true });
@@ -178,7 +204,8 @@ export class Registry {
   }
 }
 
-const isKept = (object: VppObject): boolean => isRecorded(object) || isAnnounced(object);
+const mayBeKept = (object: VppObject): boolean =>
+  isRecorded(object) || isAnnounced(object) || partRecorded(object) !== undefined;
 
 function headOf(vpp: string): string {
   return JSON.stringify({ vpp });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { desiredPod } from '../../src/desired/pod.js';
-import { canonical, keyOf, type VppObject } from '../../src/objects/object.js';
+import { canonical, keyOf, type ObjectOf, type VppObject } from '../../src/objects/object.js';
 import type { Path, Route } from '../../src/objects/routing.js';
 import { ipipTag, vxlanTag } from '../../src/objects/tunnels.js';
 import { Model } from '../../src/reconcile/model.js';
@@ -265,12 +265,26 @@ t.test('one form of each object', async (t) => {
   t.strictSame(settled(sloppy), ['add route:connectivity/0/10.0.1.0/24'], 'a prefix has one text');
 
   const backends = [2, 1, 2].map((n) => ({ address: `10.0.0.${n}`, port: 80 }));
-  const vip: VppObject = { kind: 'translation', address: '10.96.0.1', port: 80, protocol: 'tcp', backends };
+  const vip: ObjectOf<'translation'> = {
+    kind: 'translation',
+    address: '10.96.0.1',
+    port: 80,
+    protocol: 'tcp',
+    backends,
+  };
   const services = new Model();
   services.want(vip);
   const [add] = services.take(1);
   t.match(add?.object, { backends: [{ address: '10.0.0.1' }, { address: '10.0.0.2' }] });
   t.equal((add!.object as typeof vip).backends.length, 2, 'a back end is there once');
+  const unsorted = ['10.0.0.10', 'FD00:0::2', '10.0.0.9', 'fd00::10', '9.255.0.1'];
+  const sorted = canonical({ ...vip, backends: unsorted.map((address) => ({ address, port: 80 })) });
+  t.same(
+    sorted.backends.map(({ address }) => address),
+    ['9.255.0.1', '10.0.0.9', '10.0.0.10', 'fd00::2', 'fd00::10'],
+    'by number, whatever is text',
+  );
+  t.equal(canonical(sorted), sorted);
 });
 
 t.test('what came of operations for a VPP that is gone says nothing of the next one', async (t) => {

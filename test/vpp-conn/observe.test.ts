@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import t from 'tap';
 import { type Client, connect, IncompatibleError, RetvalError } from 'vpp-binapi-ts';
+import { cnat_session_purge } from 'vpp-binapi-ts/cnat';
 import { sw_interface_dump, sw_interface_tag_add_del } from 'vpp-binapi-ts/interface';
 import { ip_table_dump } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del } from 'vpp-binapi-ts/ip_neighbor';
@@ -10,11 +12,12 @@ import { startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import { desiredNode } from '../../src/desired/uplink.js';
-import type { VppObject } from '../../src/objects/object.js';
-import { isDangling, keyOf } from '../../src/objects/object.js';
+import type { ObjectOf, VppObject } from '../../src/objects/object.js';
+import { canonical, isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
 import type { Path } from '../../src/objects/routing.js';
 import { ipipTag } from '../../src/objects/tunnels.js';
+import { Model } from '../../src/reconcile/model.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { OwnerIndex } from '../../src/reconcile/ownership.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
@@ -738,6 +741,121 @@ t.test('routes and translations are handed on as they come, but for those of a g
   t.notOk(taken.some(isDangling));
   const translation = taken.find(({ kind }) => kind === 'translation')!;
   t.not(process.handles.find(translation), undefined, 'and can be removed');
+});
+
+const plain: ObjectOf<'translation'> = {
+  kind: 'translation',
+  address: '10.96.0.1',
+  port: 80,
+  protocol: 'udp',
+  backends: [{ address: '10.1.0.1', port: 80 }],
+};
+
+/** Versions of it. */
+const versions = fc
+  .record({
+    lb: fc.constantFrom('maglev' as const, undefined),
+    hash: fc.constantFrom(1, 2, undefined),
+    flags: fc.uniqueArray(fc.record({ n: fc.integer({ min: 1, max: 3 }), no_nat: fc.boolean() }), {
+      minLength: 1,
+      selector: ({ n }) => n,
+    }),
+  })
+  .map(
+    ({ lb, hash, flags }): ObjectOf<'translation'> => ({
+      ...plain,
+      backends: flags.map(({ n, no_nat }) => ({
+        address: `10.1.0.${n}`,
+        port: 80,
+        ...(no_nat && { no_nat: true }),
+      })),
+      ...(lb && { lb }),
+      ...(hash && { hash }),
+    }),
+  );
+
+t.test('whatever a translation becomes, and whoever changes it, VPP works by its last version', async (t) => {
+  const { vpp, fresh, file } = await connected(t);
+  const steps = fc.array(
+    fc.record({ wanted: fc.option(versions, { nil: undefined }), by_another: fc.boolean() }),
+    { minLength: 1, maxLength: 6 },
+  );
+  let process = await fresh();
+  await process.run([{ action: 'add', object: { kind: 'snat_addresses', ip4: '10.0.0.2' } }]);
+  await fc.assert(
+    fc.asyncProperty(steps, async (todo) => {
+      let model = new Model();
+      const read = async () => {
+        model.beginReading();
+        for (const object of (await process.read(['services'])).objects) model.seen(object);
+        model.endReading();
+      };
+      await read();
+      for (const { wanted, by_another } of todo) {
+        if (by_another) {
+          process = await fresh();
+          model = new Model();
+          await read();
+        }
+        model.wantOnly(wanted === undefined ? [] : [wanted]);
+        const { outcomes, lost_state } = await process.run(model.take(9));
+        model.settle(outcomes);
+        t.strictSame([outcomes.find(({ error }) => error), lost_state], [undefined, undefined]);
+        t.equal(model.take(9).length, 0);
+        const works = [...vpp.state.cnat.translations].map(({ shown, flow_hash_config }) => ({
+          lb: shown.lb_type,
+          hash: flow_hash_config,
+          backends: shown.paths.map(({ dst_ep, flags }) => `${dst_ep.addr} ${flags & 2}`),
+        }));
+        const is = canonical(wanted ?? { kind: 'snat_addresses' });
+        t.strictSame(
+          works,
+          is.kind !== 'translation'
+            ? []
+            : [
+                {
+                  lb: is.lb ? 'CNAT_LB_TYPE_MAGLEV' : 'CNAT_LB_TYPE_DEFAULT',
+                  hash: is.hash ?? 0,
+                  backends: is.backends.map(({ address, no_nat }) => `${address} ${no_nat ? 2 : 0}`),
+                },
+              ],
+        );
+        const left = new Registry(memoryFile(file.read()), 'vpp').partOf(plain);
+        t.equal(left === undefined, wanted?.hash === undefined, 'nothing is left of what is gone');
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
+
+t.test('a translation of which is not known what hash it has is made anew', async (t) => {
+  const { vpp, file, fresh, does } = await connected(t);
+  await does([{ action: 'add', object: plain }]);
+  const id = JSON.stringify([...vpp.state.cnat.translations]);
+  // A process wrote down that it would change the hash, and died.
+  new Registry(file, 'vpp').begins({ ...plain, hash: 1 });
+  const process = await fresh();
+  const { objects } = await process.read(['services']);
+  const hashed: VppObject = { ...plain, hash: 1 };
+  t.match(reconcile([hashed], objects), [{ action: 'add', object: hashed, anew: true }]);
+  t.match(reconcile([plain], objects), [{ action: 'add', object: plain, anew: true }]);
+  await process.run(reconcile([plain], objects));
+  t.equal(JSON.stringify([...vpp.state.cnat.translations]), id);
+  t.equal(vpp.counts.get('cnat_translation_del'), 1);
+});
+
+t.test('an update that VPP answers with another id tells that it has lost what it had', async (t) => {
+  const { client, run } = await connected(t);
+  const at = (port: number, ...hosts: number[]): VppObject => ({
+    ...plain,
+    port,
+    backends: hosts.map((n) => ({ address: `10.1.0.${n}`, port: 80 })),
+  });
+  const add = (...objects: VppObject[]) => run(objects.map((object) => ({ action: 'add', object })));
+  t.equal((await add(at(80, 1), at(81, 1))).lost_state, undefined);
+  t.equal((await add(at(80, 1, 2), at(81, 2))).lost_state, undefined);
+  await client.request(cnat_session_purge, {});
+  t.equal((await add(at(80, 1))).lost_state, true);
 });
 
 t.test('a fresh process finds nothing to do, whatever variant of node and pod there is', async (t) => {

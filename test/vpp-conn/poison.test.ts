@@ -157,6 +157,10 @@ t.test('a translation: no back end, or one twice', async (t) => {
   t.match(asked(translation('10.0.0.2', 80, [])), /without back ends/);
   t.match(asked(translation('10.0.0.2', 80, ['10.1.0.5', '10.1.0.6', '10.1.0.5'])), /10\.1\.0\.5 .* twice/);
   t.equal(asked(translation('10.0.0.2', 80, ['10.1.0.5', '10.1.0.6'])), undefined);
+  t.match(asked(translation('10.0.0.2', 80, ['10.1.0.5'], { sw_if_index: 0 })), /sw_if_index 0 stands for/);
+  const many = (count: number) => Array.from({ length: count }, (_, n) => `10.1.${n >> 8}.${n & 255}`);
+  t.equal(asked(translation('10.0.0.2', 80, many(8192))), undefined);
+  t.match(asked(translation('10.0.0.2', 80, many(8193))), /8193 back ends/);
 });
 
 t.test('SNAT addresses that are all zero; those of an interface are none', async (t) => {

@@ -144,7 +144,7 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
     'urpf_update_v2 is_input mode=URPF_API_MODE_STRICT af=ADDRESS_IP6 sw_if_index=1',
     'input_acl_set_interface sw_if_index=1 ip4_table_index=7',
     'input_acl_set_interface sw_if_index=1 ip4_table_index=7 is_add',
-    'cnat_translation_update addr=10.0.0.2 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=10.1.0.5 port=80',
+    'cnat_translation_update addr=10.0.0.2 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=10.1.0.5 port=80 if_af=ADDRESS_IP6',
     'cnat_translation_update addr=fd00::2 if_af=ADDRESS_IP6 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=fd01::5 if_af=ADDRESS_IP6 port=80 if_af=ADDRESS_IP6',
   ]);
   t.same(await callsOf(removal(pod), handles), [

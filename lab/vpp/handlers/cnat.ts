@@ -70,5 +70,5 @@ export const cnat: readonly Handler[] = [
     [...cnat.translations].map(({ shown }) => ({ translation: shown })),
   ),
   onDump(cnat_session_dump, () => []),
-  onPlain(cnat_session_purge, () => {}),
+  onPlain(cnat_session_purge, ({ cnat }) => cnat.purge()),
 ];

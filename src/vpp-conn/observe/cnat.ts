@@ -1,7 +1,14 @@
 /** Source NAT and translations, back from VPP. */
-import { cnat_snat_addresses_dump, type cnat_translation, cnat_translation_dump } from 'vpp-binapi-ts/cnat';
+import {
+  cnat_endpoint_tuple_flags,
+  cnat_snat_addresses_dump,
+  type cnat_translation,
+  cnat_translation_dump,
+} from 'vpp-binapi-ts/cnat';
 import type { ip_proto } from 'vpp-binapi-ts/ip_types';
+import { unknown_hash } from '../../objects/cnat.js';
 import type { ObjectOf, VppObject } from '../../objects/object.js';
+import type { RecordedObject, Registry } from '../registry.js';
 import type { Reader } from './reader.js';
 
 export async function observeSnat(reader: Reader): Promise<VppObject[]> {
@@ -16,11 +23,13 @@ export async function observeSnat(reader: Reader): Promise<VppObject[]> {
 /** Hands on each, as it comes, with VPP's id of it. */
 export function observeTranslations(
   reader: Reader,
+  registry: Pick<Registry, 'partOf'>,
   take: (object: VppObject, id: number) => void,
 ): Promise<void> {
-  return reader.each(cnat_translation_dump, {}, ({ translation }) =>
-    take(observeTranslation(translation), translation.id),
-  );
+  return reader.each(cnat_translation_dump, {}, ({ translation }) => {
+    const shown = observeTranslation(translation);
+    take(withHash(shown, registry.partOf(shown)), translation.id);
+  });
 }
 
 const protocols: Readonly<Partial<Record<ip_proto, ObjectOf<'translation'>['protocol']>>> = {
@@ -29,12 +38,30 @@ const protocols: Readonly<Partial<Record<ip_proto, ObjectOf<'translation'>['prot
   IP_API_PROTO_SCTP: 'sctp',
 };
 
+/** The dump says nothing of the hash: who has not set one is in no registry. */
+function withHash(
+  shown: ObjectOf<'translation'>,
+  recorded: RecordedObject | undefined,
+): ObjectOf<'translation'> {
+  if (recorded?.object.kind !== 'translation') return shown;
+  const hash = recorded.sure ? recorded.object.hash : unknown_hash;
+  return hash === undefined ? shown : { ...shown, hash };
+}
+
+/** The other flags of a back end are of VPP's own. */
+const no_nat = cnat_endpoint_tuple_flags.CNAT_EPT_NO_NAT;
+
 function observeTranslation(translation: cnat_translation): ObjectOf<'translation'> {
   return {
     kind: 'translation',
     address: translation.vip.addr,
     port: translation.vip.port,
     protocol: protocols[translation.ip_proto] ?? 'tcp',
-    backends: translation.paths.map(({ dst_ep }) => ({ address: dst_ep.addr, port: dst_ep.port })),
+    backends: translation.paths.map(({ dst_ep, flags }) => ({
+      address: dst_ep.addr,
+      port: dst_ep.port,
+      ...((flags & no_nat) !== 0 && { no_nat: true }),
+    })),
+    ...(translation.lb_type === 'CNAT_LB_TYPE_MAGLEV' && { lb: 'maglev' }),
   };
 }

@@ -117,7 +117,7 @@ async function read(
     scopes.has('node') ? observeGlobals(reader) : [],
     scopes.has('node') ? observeSnat(reader) : [],
     scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
-    scopes.has('services') ? observeTranslations(reader, keepTranslation) : undefined,
+    scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
     ...route_sources.map((source) =>
       routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf, keep),
     ),

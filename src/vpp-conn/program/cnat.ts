@@ -1,6 +1,7 @@
 /** Source NAT and translations. */
 import {
   type cnat_endpoint,
+  cnat_endpoint_tuple_flags,
   cnat_set_snat_addresses_v2,
   cnat_set_snat_policy,
   cnat_snat_policy_add_del_exclude_pfx,
@@ -56,16 +57,16 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
             vip: endpoint(o.address, o.port),
             id: no_interface,
             ip_proto: protocols[o.protocol],
-            is_real_ip: 1,
+            is_real_ip: o.real ? 1 : 0,
             flags:
               cnat_translation_flags.CNAT_TRANSLATION_ALLOC_PORT |
               cnat_translation_flags.CNAT_TRANSLATION_NO_CLIENT,
-            lb_type: 'CNAT_LB_TYPE_DEFAULT',
-            flow_hash_config: 0,
+            lb_type: o.lb === 'maglev' ? 'CNAT_LB_TYPE_MAGLEV' : 'CNAT_LB_TYPE_DEFAULT',
+            flow_hash_config: o.hash ?? 0,
             paths: o.backends.map((backend) => ({
               dst_ep: endpoint(backend.address, backend.port),
-              src_ep: endpoint(familyOf(backend.address) === 4 ? '0.0.0.0' : '::', 0),
-              flags: 0,
+              src_ep: any_source,
+              flags: backend.no_nat ? cnat_endpoint_tuple_flags.CNAT_EPT_NO_NAT : 0,
             })),
           },
         },
@@ -75,6 +76,12 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
     remove: (o, at) => [call(cnat_translation_del, { id: at.of(o) })],
   },
 };
+
+/**
+ * VPP tells back ends apart by it too, its family included: with another one all of a translation would be new, and their sessions
+ * ended. What an earlier release has made with 0.0.0.0 are host ports, of one back end, which another one takes the place of anyway.
+ */
+const any_source = endpoint('::', 0);
 
 function endpoint(addr: string, port: number): cnat_endpoint {
   return { addr, sw_if_index: no_interface, if_af: afOf(familyOf(addr)), port };

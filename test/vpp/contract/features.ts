@@ -215,6 +215,46 @@ export const sequences: readonly Sequence[] = [
     ],
   },
   {
+    name: 'translations: what an update changes, and what the dump shows',
+    steps: [
+      snat_addresses('10.0.0.2', 'fd00::2'),
+      translation('10.0.0.2', 80, ['10.1.0.6', '10.1.0.5'], { hash: 1, lb_type: 'CNAT_LB_TYPE_MAGLEV' }),
+      // A flag of a back end that stays is ignored, that of a new one is taken.
+      translation('10.0.0.2', 80, ['10.1.0.5', '10.1.0.7'], { hash: 2, flags: 2 }),
+      ask(cnat_translation_dump, {}),
+      // Another source: another back end.
+      translation('10.0.0.2', 80, ['10.1.0.5'], { flags: 2, src: '0.0.0.0' }),
+      ask(cnat_translation_dump, {}),
+      // Removed and added by two messages in a row: the id is given again.
+      ask(cnat_translation_del, { id: 0 }),
+      translation('10.0.0.2', 80, ['10.1.0.5'], { hash: 2 }),
+      translation('fd00::2', 80, ['fd01::5']),
+      ask(cnat_translation_dump, {}),
+    ],
+  },
+  {
+    name: 'translations: all go with the sessions, and an update is answered with whatever id is free',
+    steps: [
+      snat_addresses('10.0.0.2', 'fd00::2'),
+      translation('10.0.0.2', 80, ['10.1.0.5']),
+      translation('10.0.0.2', 81, ['10.1.0.5']),
+      translation('10.0.0.2', 82, ['10.1.0.5']),
+      ask(cnat_session_purge, {}),
+      ask(cnat_translation_dump, {}),
+      translation('10.0.0.2', 81, ['10.1.0.5', '10.1.0.6']),
+      translation('10.0.0.2', 80, ['10.1.0.5', '10.1.0.6']),
+      ask(cnat_translation_dump, {}),
+    ],
+  },
+  {
+    name: 'translations: interface 0 stands for an address that it does not have',
+    steps: [
+      snat_addresses('10.0.0.2', 'fd00::2'),
+      translation('10.0.0.2', 80, ['10.1.0.5'], { sw_if_index: 0 }),
+      ask(cnat_translation_dump, {}),
+    ],
+  },
+  {
     name: 'the classifier: tables and sessions outlive what uses them, and so does the input ACL of an interface',
     steps: [
       tun(),

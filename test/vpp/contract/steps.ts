@@ -408,13 +408,19 @@ export function mroute(
   });
 }
 
-export const endpoint = (addr: string, port: number) =>
-  ({ addr, port, sw_if_index: none, if_af: ip4 }) as const;
+export const endpoint = (addr: string, port: number, sw_if_index = none) =>
+  ({ addr, port, sw_if_index, if_af: addr.includes(':') ? ip6 : ip4 }) as const;
 export function translation(
   vip: string,
   port: number,
   backends: readonly string[],
-  more: { readonly lb_type?: 'CNAT_LB_TYPE_MAGLEV' } = {},
+  more: {
+    readonly lb_type?: 'CNAT_LB_TYPE_MAGLEV';
+    readonly hash?: number;
+    readonly flags?: number;
+    readonly src?: string;
+    readonly sw_if_index?: number;
+  } = {},
 ): Step {
   return ask(cnat_translation_update, {
     translation: {
@@ -424,11 +430,11 @@ export function translation(
       is_real_ip: 1,
       flags: 9,
       lb_type: more.lb_type ?? 'CNAT_LB_TYPE_DEFAULT',
-      flow_hash_config: 0,
+      flow_hash_config: more.hash ?? 0,
       paths: backends.map((backend) => ({
-        dst_ep: endpoint(backend, 8080),
-        src_ep: endpoint('0.0.0.0', 0),
-        flags: 0,
+        dst_ep: endpoint(backend, 8080, more.sw_if_index),
+        src_ep: endpoint(more.src ?? '::', 0),
+        flags: more.flags ?? 0,
       })),
     },
   });
