@@ -6,7 +6,7 @@ import { gobgpds } from '../test/conformance/bgp-node.js';
 import { program } from '../test/conformance/routers.js';
 
 const missing = [
-  gobgpds().length === 0 && 'gobgpd',
+  (await gobgpds()).length === 0 && 'gobgpd',
   program('bird') === undefined && 'bird2',
   program('bgpd') === undefined && 'frr',
 ].filter((name) => name !== false);

@@ -161,8 +161,8 @@ function partsInMemory(
 
 /** Routes of the demo come from IPAM. */
 const no_gobgpd: GobgpdLauncher = {
-  adopt: () => undefined,
-  start: () => {
+  adopt: async () => undefined,
+  start: async () => {
     throw new Error('the demo has no gobgpd');
   },
   end: () => undefined,

@@ -5,12 +5,9 @@
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import type { GobgpdExit, GobgpdLauncher, GobgpdRun } from '../bgp/launcher.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
+import { Deaths, type DeathsSettings } from '../supervision/deaths.js';
 
-export interface BgpProcessSettings {
-  /** Pause before the second start in a row; doubled for each further one within the window. The first one is immediate. */
-  readonly backoff_first_ms: number;
-  readonly backoff_max_ms: number;
-  readonly deaths_window_ms: number;
+export interface BgpProcessSettings extends DeathsSettings {
   /** How often the file of its output is looked at. */
   readonly trim_ms: number;
 }
@@ -27,7 +24,7 @@ export function bgpProcess(
   settings: BgpProcessSettings = bgp_process_settings,
 ): ChildSpec<BgpProcessMessage> {
   // Outlives a restart of the actor.
-  const deaths: number[] = [];
+  const deaths = new Deaths(settings);
   return {
     name: 'bgp-process',
     restart: 'permanent',
@@ -41,6 +38,7 @@ export function bgpProcess(
 class BgpProcess implements Actor<BgpProcessMessage> {
   private run: GobgpdRun | undefined;
   private session: ActorRef<BgpMessage> | undefined;
+  private launching = false;
   private lives = 0;
   private last_exit = '';
   /** Why the present one is being ended. */
@@ -50,12 +48,9 @@ class BgpProcess implements Actor<BgpProcessMessage> {
     private readonly ctx: ActorContext<BgpProcessMessage>,
     private readonly launcher: GobgpdLauncher,
     private readonly settings: BgpProcessSettings,
-    /** Times of the deaths within the window. */
-    private readonly deaths: number[],
+    private readonly deaths: Deaths,
   ) {
-    const adopted = launcher.adopt();
-    if (adopted === undefined) this.launch();
-    else this.follow(adopted);
+    this.launch(true);
     ctx.after(settings.trim_ms, { type: 'Trim' });
   }
 
@@ -70,7 +65,12 @@ class BgpProcess implements Actor<BgpProcessMessage> {
         this.renew(message.pid, message.reason);
         return;
       case 'StartAgain':
-        if (this.run === undefined) this.launch();
+        this.launch(false);
+        return;
+      case 'Launched':
+        this.launching = false;
+        if ('run' in message) this.follow(message.run);
+        else this.buried({ pid: 0, reason: message.reason });
         return;
       case 'Exited':
         this.buried(message.exit);
@@ -87,17 +87,21 @@ class BgpProcess implements Actor<BgpProcessMessage> {
       pid: this.run?.pid ?? 0,
       adopted: this.run?.adopted ?? false,
       lives: this.lives,
-      deaths_in_window: this.deaths.length,
+      deaths_in_window: this.deaths.count,
       last_exit: this.last_exit.slice(0, 200),
     };
   }
 
-  private launch(): void {
-    try {
-      this.follow(this.launcher.start());
-    } catch (error) {
-      this.buried({ pid: 0, reason: `cannot be started: ${(error as Error).message}` });
-    }
+  private launch(adopts: boolean): void {
+    if (this.run !== undefined || this.launching) return;
+    this.launching = true;
+    const launched = async () =>
+      (adopts ? await this.launcher.adopt() : undefined) ?? this.launcher.start(this.ctx.signal);
+    launched().then(
+      (run) => this.ctx.tellSelf({ type: 'Launched', run }),
+      (error: Error) =>
+        this.ctx.tellSelf({ type: 'Launched', reason: `cannot be started: ${error.message}` }),
+    );
   }
 
   private follow(run: GobgpdRun): void {
@@ -127,19 +131,11 @@ class BgpProcess implements Actor<BgpProcessMessage> {
     if (run !== undefined) this.launcher.buried(run);
     this.last_exit = reason;
     this.session?.tellUrgent({ type: 'Gone', exit: { pid, reason } });
-    const now = this.ctx.clock.now_ms();
-    const recent = this.deaths.filter((at) => now - at < this.settings.deaths_window_ms);
-    this.deaths.splice(0, this.deaths.length, ...recent, now);
+    this.deaths.note(this.ctx.clock.now_ms());
     if (ended_for === undefined) {
       this.ctx.event('bgp', `gobgpd ${pid} died: ${reason}`);
       this.ctx.log.error({ pid, reason }, 'bgp(exit) gobgpd died, or cannot be started');
     }
-    this.ctx.after(this.backoff(), { type: 'StartAgain' });
-  }
-
-  private backoff(): number {
-    const again = this.deaths.length - 2;
-    const { backoff_first_ms, backoff_max_ms } = this.settings;
-    return again < 0 ? 0 : Math.min(backoff_first_ms * 2 ** again, backoff_max_ms);
+    this.ctx.after(this.deaths.pause_ms, { type: 'StartAgain' });
   }
 }

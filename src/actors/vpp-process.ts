@@ -5,6 +5,7 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
+import { Deaths } from '../supervision/deaths.js';
 import type { Launcher, VppExit, VppRun } from '../vpp-conn/launcher.js';
 
 export interface VppProcessSettings {
@@ -37,7 +38,7 @@ export function vppProcess(
   giveUp: (reason: VppKeepsDying | VppDoesNotEnd) => void,
 ): ChildSpec<VppProcessMessage> {
   // Outlives a restart of the actor: a VPP that keeps dying is not forgiven because the actor gave up on it once.
-  const deaths: number[] = [];
+  const deaths = new Deaths(settings);
   return {
     name: 'vpp-process',
     restart: 'permanent',
@@ -62,8 +63,7 @@ class VppProcess implements Actor<VppProcessMessage> {
     private readonly ctx: ActorContext<VppProcessMessage>,
     private readonly launcher: Launcher,
     private readonly settings: VppProcessSettings,
-    /** Times of the deaths within the window. */
-    private readonly deaths: number[],
+    private readonly deaths: Deaths,
     private readonly giveUp: (reason: VppKeepsDying | VppDoesNotEnd) => void,
   ) {
     const adopted = launcher.adopt();
@@ -110,7 +110,7 @@ class VppProcess implements Actor<VppProcessMessage> {
       pid: this.run?.pid ?? 0,
       adopted: this.run?.adopted ?? false,
       lives: this.lives,
-      deaths_in_window: this.deaths.length,
+      deaths_in_window: this.deaths.count,
       last_exit: this.lastExit.slice(0, 200),
     };
   }
@@ -149,15 +149,13 @@ class VppProcess implements Actor<VppProcessMessage> {
 
     this.ctx.event('vpp', `VPP ${exit.pid} died: ${exit.reason}`);
     this.ctx.log.error({ pid: exit.pid, reason: exit.reason }, 'vpp(exit) VPP died');
-    const now = this.ctx.clock.now_ms();
-    const recent = this.deaths.filter((at) => now - at < this.settings.deaths_window_ms);
-    this.deaths.splice(0, this.deaths.length, ...recent, now);
-    if (this.deaths.length > this.settings.deaths_max) {
+    this.deaths.note(this.ctx.clock.now_ms());
+    if (this.deaths.count > this.settings.deaths_max) {
       const seconds = Math.round(this.settings.deaths_window_ms / 1000);
-      const text = `VPP died ${this.deaths.length} times within ${seconds} s; last: ${exit.reason}`;
+      const text = `VPP died ${this.deaths.count} times within ${seconds} s; last: ${exit.reason}`;
       return this.giveUp(new VppKeepsDying(text));
     }
-    this.ctx.after(this.backoff(), { type: 'StartAgain' });
+    this.ctx.after(this.deaths.pause_ms, { type: 'StartAgain' });
   }
 
   private tellGone(exit: VppExit): void {
@@ -180,13 +178,6 @@ class VppProcess implements Actor<VppProcessMessage> {
     this.ctx.log.error({ pid: run.pid }, `vpp(kill) ${reason}`);
     this.tellGone({ pid: run.pid, reason });
     if (!stopping) this.giveUp(new VppDoesNotEnd(reason));
-  }
-
-  private backoff(): number {
-    const again = this.deaths.length - 2;
-    return again < 0
-      ? 0
-      : Math.min(this.settings.backoff_first_ms * 2 ** again, this.settings.backoff_max_ms);
   }
 
   /** SIGINT, then SIGKILL; a VPP that spins inside a signal handler only ends by the second. */

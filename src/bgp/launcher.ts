@@ -2,7 +2,7 @@
  * Starts gobgpd, adopts one that is alive, ends it. It gets a session of its own, so that it outlives this process, and its API is a unix socket
  * that the owner alone can open: passwords can be read there.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type ExecFileException, execFile, spawn } from 'node:child_process';
 import { chmodSync, closeSync, copyFileSync, mkdirSync, openSync, statSync, truncateSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { has, parseVersion } from 'gobgp-grpc-stubs';
@@ -31,10 +31,10 @@ export interface GobgpdRun {
 }
 
 export interface GobgpdLauncher {
-  /** The gobgpd of an earlier life of this process, if it is alive. */
-  adopt(): GobgpdRun | undefined;
-  /** Throws when it cannot be started. */
-  start(): GobgpdRun;
+  /** The gobgpd of an earlier life of this process, if it is alive. Never rejects. */
+  adopt(): Promise<GobgpdRun | undefined>;
+  /** Rejects when it cannot be started; and when `signal` is aborted, upon which none is. */
+  start(signal: AbortSignal): Promise<GobgpdRun>;
   /**
    * SIGKILL: it has nothing on disk. After a connection that just ends peers keep its routes for the time of a graceful restart; a SIGTERM would have
    * it say good-bye, upon which they are gone (4.x takes its own back, and of 3.x only those keep them that know RFC 8538).
@@ -72,8 +72,15 @@ interface Record {
 
 const output_bytes_max = 2 ** 20;
 const version_ms = 5000;
+const version_bytes_max = 4096;
 
-type Processes = Pick<ProcessTable, 'boot_id' | 'startTime' | 'runningAs' | 'watchExit'>;
+/** What it may learn of this process's environment: what a Go program is tuned by, and nothing secret. */
+const handed_on = (name: string): boolean => name === 'PATH' || name === 'TZ' || /^GO[A-Z]+$/.test(name);
+
+export interface Processes extends Pick<ProcessTable, 'boot_id' | 'startTime' | 'runningAs' | 'watchExit'> {
+  /** Whether some process takes connections at this path. */
+  isListening(path: string): boolean;
+}
 
 export function createGobgpdLauncher(
   settings: GobgpdSettings,
@@ -84,6 +91,8 @@ export function createGobgpdLauncher(
   const { boot_id } = processes;
   /** By which a process is told from another one that got its number later. */
   const start_times = new WeakMap<GobgpdRun, string>();
+  /** Of the lives that began here: Node signals none of them after its end. */
+  const children = new WeakMap<GobgpdRun, ChildProcess>();
 
   function recorded(): Record | undefined {
     const found = readRecord(record);
@@ -95,8 +104,8 @@ export function createGobgpdLauncher(
   }
 
   /** One whose record was lost, or not written in time: it has the port of BGP. */
-  function unrecorded(): Record | undefined {
-    const found = versionOf(binary);
+  async function unrecorded(): Promise<Record | undefined> {
+    const found = await versionOf(binary);
     if ('reason' in found) return undefined;
     const pid = processes.runningAs(command(settings, found.version));
     const start_time = pid === undefined ? undefined : processes.startTime(pid);
@@ -113,9 +122,9 @@ export function createGobgpdLauncher(
   }
 
   return {
-    adopt() {
+    async adopt() {
       const known = recorded();
-      const found = known !== undefined && isAlive(known) ? known : unrecorded();
+      const found = known !== undefined && isAlive(known) ? known : await unrecorded();
       if (found === undefined || found.api_socket !== api_socket) return undefined;
       if (found !== known) keep(found);
       const { pid, start_time, gobgpd_version } = found;
@@ -126,9 +135,14 @@ export function createGobgpdLauncher(
       start_times.set(run, start_time);
       return run;
     },
-    start() {
-      const found = versionOf(binary);
+    async start(signal) {
+      const found = await versionOf(binary);
+      signal.throwIfAborted();
       if ('reason' in found) throw new Error(found.reason);
+      if (processes.isListening(api_socket))
+        throw new Error(
+          `another program takes connections at ${api_socket}: end it, or set CALICOVPP_GOBGPD_SOCKET`,
+        );
       const succeeds = recorded() !== undefined;
       for (const path of [api_socket, output, record])
         mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -141,9 +155,10 @@ export function createGobgpdLauncher(
         'umask 077; exec "$0" "$@"',
         ...command(settings, found.version),
       ];
-      let child: ReturnType<typeof spawn>;
+      const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => handed_on(name)));
+      let child: ChildProcess;
       try {
-        child = spawn(first, rest, { detached: true, stdio: ['ignore', file, file] });
+        child = spawn(first, rest, { detached: true, stdio: ['ignore', file, file], env });
       } finally {
         closeSync(file);
       }
@@ -154,6 +169,7 @@ export function createGobgpdLauncher(
       });
       child.unref();
       const run = { pid, api_socket, version: found.version, adopted: false, succeeds, exited };
+      children.set(run, child);
       const start_time = processes.startTime(pid);
       if (start_time !== undefined) {
         start_times.set(run, start_time);
@@ -162,6 +178,11 @@ export function createGobgpdLauncher(
       return run;
     },
     end(run) {
+      const child = children.get(run);
+      if (child !== undefined) {
+        child.kill('SIGKILL');
+        return;
+      }
       const start_time = start_times.get(run);
       if (start_time === undefined || processes.startTime(run.pid) !== start_time) return;
       try {
@@ -208,15 +229,25 @@ function command({ binary, api_socket, log_level }: GobgpdSettings, version: str
   ];
 }
 
-/** The version in gobgpd's words, or why there is no gobgpd that can be used. */
-export function versionOf(binary: string): { readonly version: string } | { readonly reason: string } {
-  const { stdout, error } = spawnSync(binary, ['--version'], { encoding: 'utf8', timeout: version_ms });
-  if (error !== undefined) {
-    const there = 'code' in error && error.code === 'ENOENT' ? 'is not there' : error.message;
-    return { reason: `${binary}: ${there}: install gobgpd, or set CALICOVPP_GOBGPD_BINARY` };
-  }
+/** The version in gobgpd's words, or why there is no gobgpd that can be used. Never rejects; a binary that hangs is given 5 s. */
+export async function versionOf(
+  binary: string,
+): Promise<{ readonly version: string } | { readonly reason: string }> {
+  const { error, stdout } = await new Promise<{ error: ExecFileException | null; stdout: string }>(
+    (resolve) =>
+      execFile(
+        binary,
+        ['--version'],
+        { encoding: 'utf8', timeout: version_ms, killSignal: 'SIGKILL', maxBuffer: version_bytes_max },
+        (error, stdout) => resolve({ error, stdout }),
+      ),
+  );
   const version = stdout.trim();
   if (parseVersion(version) !== undefined) return { version };
+  if (error !== null) {
+    const there = error.code === 'ENOENT' ? 'is not there' : error.message;
+    return { reason: `${binary}: ${there}: install gobgpd, or set CALICOVPP_GOBGPD_BINARY` };
+  }
   return { reason: `${binary}: ${JSON.stringify(version.slice(0, 60))} names no GoBGP 3.x or 4.x` };
 }
 

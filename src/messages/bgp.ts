@@ -12,6 +12,9 @@ export type BgpProcessMessage =
   | { readonly type: 'Renew'; readonly pid: number; readonly reason: string }
   /** From itself: gobgpd has ended. */
   | { readonly type: 'Exited'; readonly exit: GobgpdExit }
+  /** From itself: a gobgpd was adopted or started; or why it was not. */
+  | { readonly type: 'Launched'; readonly run: GobgpdRun }
+  | { readonly type: 'Launched'; readonly reason: string }
   /** From itself: the back-off after a death is over. */
   | { readonly type: 'StartAgain' }
   /** From itself: its output is looked at. */

@@ -2,6 +2,7 @@
 import { runCommand } from '../host/command.js';
 import { undo } from '../host/undo/undo.js';
 import type { Due } from '../uplink/uplink-host.js';
+import { endGobgpd } from './end-gobgpd.js';
 import type { RestoreParts } from './parts.js';
 
 /** From SIGINT to SIGKILL, and from there to the end of the wait: a process in the kernel's hands may not die. */
@@ -56,18 +57,6 @@ function rememberTaps({ uplinkHost }: RestoreParts): void {
   if (found?.phase !== 'taken') return;
   const current = uplinkHost.taps.atOnce(found.uplinks);
   if (current !== undefined) uplinkHost.remember(current);
-}
-
-/** Peers keep what they have from it for the time of a graceful restart; see GobgpdLauncher.end. */
-async function endGobgpd({ gobgpd, clock }: RestoreParts): Promise<void> {
-  const run = gobgpd.adopt();
-  if (run !== undefined) {
-    gobgpd.end(run);
-    const waiting = new AbortController();
-    await Promise.race([run.exited, clock.sleep(kill_ms, waiting.signal).catch(() => undefined)]);
-    waiting.abort();
-  }
-  gobgpd.forget();
 }
 
 async function endVpp({ launcher, clock }: RestoreParts): Promise<boolean> {

@@ -14,6 +14,7 @@ import {
   bootId,
   HOST_ROOTS,
   hugepageBytes,
+  listensAt,
   pciDeviceOfLink,
   processRunningAs,
   processStartTime,
@@ -313,7 +314,7 @@ function gobgpdOf({ bgp, paths }: RestoreConfig, processes: ProcessTable, log: L
       record: join(paths.run_dir, 'gobgpd-run.json'),
       output: join(paths.run_dir, 'gobgpd.log'),
     },
-    processes,
+    { ...processes, isListening: listensAt },
     log,
   );
 }

@@ -11,6 +11,7 @@ import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf } from './cluster.js';
 import { cniOf } from './cni.js';
 import { connectivityOf } from './connectivity.js';
+import { endGobgpd } from './end-gobgpd.js';
 import { endSignals } from './end-signals.js';
 import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
@@ -99,6 +100,12 @@ export async function runNode(
       translations: new TranslationOwners(),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
     };
+    // One of an earlier life goes on to announce, and nobody would look after it.
+    if (wiring.route_source !== 'bgp')
+      endGobgpd(parts).then(
+        (ended) => ended && log.info({}, 'bgp(end) routes do not come from BGP any more: gobgpd is ended'),
+        (error: Error) => log.error({ err: error }, `bgp(end) ${error.message}`),
+      );
     startTree(system, {
       vppProcess: processOf(wiring, giveUp),
       vppConnection: (vpp_process) => connectionOf(wiring, vpp_process),

@@ -17,11 +17,11 @@ class FakeLauncher implements GobgpdLauncher {
     this.#make();
   }
 
-  adopt(): GobgpdRun | undefined {
+  async adopt(): Promise<GobgpdRun | undefined> {
     return this.#alive && { ...this.#alive, adopted: true, exited: this.#exitOf(this.#alive.pid) };
   }
 
-  start(): GobgpdRun {
+  async start(): Promise<GobgpdRun> {
     if (this.refuses !== undefined) throw new Error(this.refuses);
     const run = this.#make();
     this.log.push(`start ${run.pid}`);

@@ -21,7 +21,7 @@ import { createGobgpdLauncher, type GobgpdLauncher, versionOf } from '../../src/
 import { type KindName, type Kinds, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
 import { systemClock } from '../../src/clock.js';
 import { Secret } from '../../src/config/secret.js';
-import { bootId, processRunningAs, processStartTime } from '../../src/host/devices/sysfs.js';
+import { bootId, listensAt, processRunningAs, processStartTime } from '../../src/host/devices/sysfs.js';
 import { watchExit } from '../../src/host/process-exit.js';
 import type { BgpMessage, BgpProcessMessage } from '../../src/messages/bgp.js';
 import type { AnyChange, ClusterChange, ClusterMessage } from '../../src/messages/cluster.js';
@@ -30,14 +30,16 @@ import type { NodeReady, NodeStatus, SubscribeNode } from '../../src/messages/no
 import { KeptLog } from '../kit/actor-kit.js';
 
 /** gobgpds to test with, by what they say of themselves: those of the variables, of the PATH, and of /opt. */
-export function gobgpds(): readonly {
-  readonly binary: string;
-  readonly version: string;
-  readonly major: string;
-}[] {
+export async function gobgpds(): Promise<
+  readonly {
+    readonly binary: string;
+    readonly version: string;
+    readonly major: string;
+  }[]
+> {
   const paths = [process.env.GOBGPD_3 ?? '/usr/bin/gobgpd', process.env.GOBGPD_4 ?? '/opt/gobgp4/gobgpd'];
-  return paths.flatMap((binary) => {
-    const found = versionOf(binary);
+  const all = await Promise.all(paths.map(async (binary) => ({ binary, found: await versionOf(binary) })));
+  return all.flatMap(({ binary, found }) => {
     if ('reason' in found) return [];
     return [{ binary, version: found.version, major: /(\d+)\./.exec(found.version)?.[1] ?? '' }];
   });
@@ -96,6 +98,7 @@ export class BgpNode {
         startTime: (pid) => processStartTime(pid)?.toString(),
         runningAs: (words) => processRunningAs(words),
         watchExit: (pid, ended) => void watchExit(pid, ended),
+        isListening: listensAt,
       },
       this.log,
     );
@@ -190,7 +193,7 @@ export class BgpNode {
 
   async close(): Promise<void> {
     await this.stop();
-    const run = this.launcher.adopt();
+    const run = await this.launcher.adopt();
     if (run !== undefined) {
       this.launcher.end(run);
       await run.exited;

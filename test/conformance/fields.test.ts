@@ -13,7 +13,7 @@ import { Bird, program, protocolName } from './routers.js';
 const skip =
   unfit() ||
   (program('bird') === undefined && 'BIRD is not installed: apt-get install bird2') ||
-  (gobgpds().length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
+  ((await gobgpds()).length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
 
 t.setTimeout(600_000);
 
@@ -173,7 +173,7 @@ function attribute<T extends Path['pattrs'][number]['type']>(path: Path | undefi
     | undefined;
 }
 
-for (const { binary, version, major } of gobgpds())
+for (const { binary, version, major } of await gobgpds())
   t.test(version, { skip, timeout: 600_000 }, async (t) => {
     t.test('sessions', async (t) => {
       const { node, bird } = await lab(t, binary, [

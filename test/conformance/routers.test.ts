@@ -1,4 +1,5 @@
-/** FRR as a peer, and graceful restart as BIRD and FRR see it. */
+/** FRR as a peer; graceful restart, and what changes while a session lasts, as BIRD and FRR see it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { BgpNet, unfit } from './bgp-net.js';
 import { BgpNode, gobgpds, until } from './bgp-node.js';
@@ -8,10 +9,10 @@ const skip =
   unfit() ||
   (program('bird') === undefined && 'BIRD is not installed: apt-get install bird2') ||
   (program('bgpd') === undefined && 'FRR is not installed: apt-get install frr') ||
-  (gobgpds().length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
+  ((await gobgpds()).length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
 t.setTimeout(600_000);
 
-for (const { binary, version } of gobgpds())
+for (const { binary, version, major } of await gobgpds())
   t.test(version, { skip, timeout: 300_000 }, async (t) => {
     const net = new BgpNet();
     const within = net.add('node', ['10.0.0.1/24', 'fd00::1/64']);
@@ -111,4 +112,70 @@ protocol bgp x_node {
       'and so does this node',
     );
     t.match(bird.ask('show protocols all x_node'), /Restart time: +120/);
+
+    /** What the routers were without while this was changed. */
+    const without = async (change: () => void, over: () => boolean | Promise<boolean>): Promise<string[]> => {
+      const missed = new Set<string>();
+      const see = () => {
+        if (!bird.routes('node').has('10.1.1.0/26')) missed.add('BIRD: route');
+        if (!bird.isUp('node')) missed.add('BIRD: session');
+        if (!frr.routes().has('10.1.1.0/26')) missed.add('FRR: route');
+        if (!frr.isUp('10.0.0.1')) missed.add('FRR: session');
+      };
+      change();
+      await until('over', async () => {
+        see();
+        return over();
+      });
+      // A session that ends does so a moment later.
+      for (const end = Date.now() + 5000; Date.now() < end; ) {
+        see();
+        await sleep(20);
+      }
+      await until(
+        'as before',
+        () => bird.routes('node').has('10.1.1.0/26') && frr.routes().has('10.1.1.0/26'),
+      );
+      return [...missed].sort();
+    };
+    const peers = (more: object) => () => {
+      node.set('BGPPeer', 'frr', { spec: { peerIP: '10.0.0.11', asNumber: 65_001, ...safe, ...more } });
+      node.set('BGPPeer', 'bird', { spec: { peerIP: '10.0.0.12', asNumber: 65_002, ...more } });
+    };
+    const filter = (...exportV4: readonly object[]) => node.set('BGPFilter', 'out', { spec: { exportV4 } });
+    node.set('BlockAffinity', 'b2', { spec: { cidr: '10.1.2.0/26', node: 'n', state: 'confirmed' } });
+    filter();
+    const have = (prefix: string) => bird.routes('node').has(prefix) && frr.routes().has(prefix);
+    const have_not = (prefix: string) => !bird.routes('node').has(prefix) && !frr.routes().has(prefix);
+    await until('another block', () => have('10.1.2.0/26'));
+    const told = node.told.length;
+    t.same(await without(peers({ filters: ['out'] }), () => true), [], 'a filter costs nothing');
+    const equal = { cidr: '10.1.2.0/26', matchOperator: 'Equal', action: 'Reject' };
+    t.same(
+      await without(
+        () => filter(equal),
+        () => have_not('10.1.2.0/26'),
+      ),
+      [],
+      'what it rejects is withdrawn, and nothing else',
+    );
+    t.same(
+      await without(
+        () => filter(),
+        () => have('10.1.2.0/26'),
+      ),
+      [],
+    );
+    const timed = await without(peers({ filters: ['out'], keepaliveTime: '20s' }), async () => {
+      const [one, other] = [await node.peer('10.0.0.11'), await node.peer('10.0.0.12')];
+      return one?.timers?.config?.hold_time === 60 && other?.timers?.config?.hold_time === 60;
+    });
+    // A gobgpd that cannot change a session ends it: FRR knows RFC 8538 and keeps the routes, BIRD does not.
+    if (major === '4') t.same(timed, [], 'timers cost nothing');
+    else t.same(timed, ['BIRD: route', 'BIRD: session', 'FRR: session']);
+    t.same(
+      node.told.slice(told).filter((line) => line.startsWith('-')),
+      [],
+      'this end keeps all',
+    );
   });

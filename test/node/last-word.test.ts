@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Log } from '../../src/log.js';
+import { endGobgpd } from '../../src/node/end-gobgpd.js';
 import { lastWord } from '../../src/node/last-word.js';
 import type { RestoreParts } from '../../src/node/parts.js';
 import { exitCode } from '../../src/node/run.js';
@@ -29,7 +30,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
       signal: (_: VppRun, signal: string) => signals.push(signal),
       forget: () => signals.push('forgotten'),
     },
-    gobgpd: { adopt: () => undefined, forget: () => undefined },
+    gobgpd: { adopt: async () => undefined, forget: () => undefined },
     uplinkHost: lab.host,
     core_journal: { pending: () => [], undone: () => undefined },
   } as unknown as RestoreParts;
@@ -114,4 +115,22 @@ t.test('a link in the namespace of VPP that nobody knows of comes back, and is n
   t.same(await lastWord(parts), { vpp_ended: true, restored: false });
   t.match(lab.network.open().link('eth7'), { up: true });
   t.match(said.join(), /eth7 was left in calico-vpp-ns and is back/);
+});
+
+t.test('the gobgpd of an earlier life is ended where nobody looks after it, and forgotten', async (t) => {
+  const clock = new TurnedClock();
+  const done: string[] = [];
+  const gobgpd = (exited: Promise<unknown> | undefined) =>
+    ({
+      adopt: async () => exited && { pid: 7, exited },
+      end: ({ pid }: { pid: number }) => done.push(`end ${pid}`),
+      forget: () => done.push('forget'),
+    }) as unknown as RestoreParts['gobgpd'];
+  t.equal(await endGobgpd({ clock, gobgpd: gobgpd(Promise.resolve()) }), true);
+  t.same(done.splice(0), ['end 7', 'forget']);
+  t.equal(await endGobgpd({ clock, gobgpd: gobgpd(undefined) }), false);
+  t.same(done.splice(0), ['forget']);
+  const stuck = endGobgpd({ clock, gobgpd: gobgpd(new Promise(() => undefined)) });
+  await clock.advance(10_000);
+  t.equal(await stuck, true, 'one that hangs is not waited for');
 });

@@ -180,6 +180,16 @@ export function processRunningAs(
   return pid === undefined ? undefined : Number(pid);
 }
 
+/** Whether some process of this network namespace takes connections at the path of a unix socket. */
+export function listensAt(path: string, roots: HostRoots = HOST_ROOTS): boolean {
+  // Num RefCount Protocol Flags Type St Inode Path; the flag is that of `listen` (__SO_ACCEPTCON).
+  const lines = readProcessFile(join(roots.proc, 'net/unix'))?.split('\n') ?? [];
+  return lines.some((line) => {
+    const [, , , flags = '0', , , , ...words] = line.trim().split(' ').filter(Boolean);
+    return words.join(' ') === path && (Number.parseInt(flags, 16) & 0x1_0000) !== 0;
+  });
+}
+
 /** A process can vanish between open and read. */
 function readProcessFile(path: string): string | undefined {
   try {
