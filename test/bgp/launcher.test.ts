@@ -1,6 +1,7 @@
 /** A shell script stands in for gobgpd: what is looked at is how a process is started, found again and ended. */
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createGobgpdLauncher, type GobgpdLauncher, versionOf } from '../../src/bgp/launcher.js';
@@ -11,7 +12,8 @@ import { KeptLog } from '../kit/actor-kit.js';
 const never = new AbortController().signal;
 
 function lab(t: Test, script = 'env > "$(dirname "$0")/environment"; exec sleep 1000') {
-  const directory = t.testdir();
+  // The path of a socket has 108 bytes.
+  const directory = mkdtempSync(join(tmpdir(), 'gobgpd-'));
   const binary = join(directory, 'gobgpd');
   const write = (text: string) => {
     writeFileSync(binary, text);
@@ -23,6 +25,7 @@ function lab(t: Test, script = 'env > "$(dirname "$0")/environment"; exec sleep 
   const kept = setInterval(() => undefined, 1000);
   t.teardown(() => {
     clearInterval(kept);
+    rmSync(directory, { recursive: true, force: true });
     for (const pid of started)
       try {
         process.kill(pid, 'SIGKILL');
@@ -87,8 +90,9 @@ t.test('it learns nothing of this process’s environment but what a program of 
 
 t.test('a socket at which another program takes connections stays that program’s', async (t) => {
   const { launcher, start, settings } = lab(t);
-  const first = await start();
-  launcher().end(first);
+  const before = launcher();
+  const first = await start(before);
+  before.end(first);
   await first.exited;
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(settings.api_socket, resolve));
