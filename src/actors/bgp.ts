@@ -2,19 +2,19 @@
  * What this node tells its BGP peers, and learns from them. State is inputs: Calico's objects, the node's addresses, the gobgpd that is there. What gobgpd
  * is to have follows from them (`bgp/plan.ts`), and it is brought there by the difference. Its best paths go to connectivity.
  */
-import { DeadlineError, type Gobgp, GobgpError, has, RefusedError } from 'gobgp-grpc-stubs';
+import { DeadlineError, type Gobgp, GobgpError, RefusedError } from 'gobgp-grpc-stubs';
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
-import { applySteps, readPaths, readPeers, readPolicies, type StepFailure } from '../bgp/apply.js';
-import { type BgpState, type BgpStep, diffBgp, stateAfter } from '../bgp/diff.js';
+import { readPeers, type StepFailure } from '../bgp/apply.js';
+import type { BgpStep } from '../bgp/diff.js';
 import type { GobgpdRun } from '../bgp/launcher.js';
-import { compareGlobal, startListening } from '../bgp/listening.js';
-import type { LocalPath } from '../bgp/local-paths.js';
 import { BgpObjects, bgp_kinds } from '../bgp/objects.js';
+import type { BgpPace } from '../bgp/pace.js';
 import { type ActualPeer, prefixes_max } from '../bgp/peer-state.js';
 import { type BgpPlan, planBgp, type WantedGlobal } from '../bgp/plan.js';
 import { RemoteTable } from '../bgp/remote-table.js';
 import { RemoteTeller } from '../bgp/remote-teller.js';
 import { objectsReport, peersReport } from '../bgp/report.js';
+import { BgpSession } from '../bgp/session.js';
 import { restart_ms_default } from '../bgp/settings.js';
 import type { Timer } from '../clock.js';
 import type { LogLevel } from '../log.js';
@@ -36,7 +36,7 @@ export interface BgpDeps {
   readonly report: (status: () => unknown) => void;
 }
 
-export interface BgpSettings {
+export interface BgpSettings extends BgpPace {
   readonly node_name: string;
   /** CALICO_ROUTER_ID. */
   readonly router_id?: string;
@@ -44,55 +44,7 @@ export interface BgpSettings {
   readonly ip4_only: boolean;
   /** Unless a BGPConfiguration says otherwise. */
   readonly log_level: LogLevel;
-  /** Changes that come together are taken together. */
-  readonly debounce_ms: number;
-  readonly retry_first_ms: number;
-  readonly retry_max_ms: number;
-  /** How often peers are looked at: while some are waited for, and otherwise. */
-  readonly poll_ms: number;
-  readonly poll_idle_ms: number;
-  /** From a gobgpd's start to its first answer. */
-  readonly connect_ms: number;
-  /** A peer is waited for at least so long, however little time it has to restart: a session takes up to half a minute to come up. */
-  readonly wait_min_ms: number;
-  /**
-   * A peer that has said so has told what it has, if it is up for so long: gobgpd 3 says it for one that restarts before it has told anything. And one
-   * that is up for longer has, though it has not said so.
-   */
-  readonly told_min_ms: number;
-  readonly told_ms: number;
-  /** No path has come for so long: what a peer has told to the end has arrived. */
-  readonly quiet_ms: number;
-  /** Routes told to connectivity at once, and how long it may take to take them in. */
-  readonly routes_max: number;
-  readonly tell_ms: number;
-  /** How often all that gobgpd has is read, beside what this process has told it. */
-  readonly reread_ms: number;
-  /** A peer that has told too much has no session for so long. */
-  readonly limit_pause_ms: number;
-  /** When a gobgpd that listens on IPv4 alone is looked at: first, and at last. */
-  readonly look6_first_ms: number;
-  readonly look6_max_ms: number;
 }
-
-export const bgp_settings = {
-  debounce_ms: 50,
-  retry_first_ms: 100,
-  retry_max_ms: 30_000,
-  poll_ms: 1000,
-  poll_idle_ms: 10_000,
-  connect_ms: 15_000,
-  wait_min_ms: 60_000,
-  told_min_ms: 5000,
-  told_ms: 15_000,
-  quiet_ms: 1000,
-  routes_max: 1000,
-  tell_ms: 60_000,
-  reread_ms: 300_000,
-  limit_pause_ms: 600_000,
-  look6_first_ms: 30_000,
-  look6_max_ms: 3_600_000,
-} as const;
 
 const connect_retry_ms = 100;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
@@ -110,37 +62,13 @@ export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage>
   };
 }
 
-/** One connection to one gobgpd. */
-interface Session {
-  readonly run: GobgpdRun;
-  readonly gobgp: Gobgp;
-  readonly abort: AbortController;
-  /** Own paths that gobgpd has; undefined: not read yet. */
-  paths: Map<string, LocalPath> | undefined;
-  /** What else it has; undefined: to be read, for a round did not go as it should, or long ago. */
-  state: BgpState | undefined;
-  read_ms: number;
-  /** See ApplyOptions. */
-  readonly noted: Map<string, ReadonlySet<string>>;
-  /** BGP has been started. */
-  started: boolean;
-  /** Its table was told from the beginning. */
-  complete: boolean;
-  /** Another gobgpd was there before it: peers that were its are told that this end restarts, and forwards on. */
-  readonly restarting: boolean;
-  /** It has what is wanted, and peers that were there before are waited for. */
-  converged: boolean;
-  listens: 'all' | 'ip4_alone';
-  log_level: LogLevel | 'panic' | undefined;
-}
-
 class Bgp implements Actor<BgpMessage> {
   private readonly objects: BgpObjects;
   private readonly table = new RemoteTable();
   private readonly teller: RemoteTeller;
   private node: NodeReady['node'] | undefined;
   private run: GobgpdRun | undefined;
-  private session: Session | undefined;
+  private session: BgpSession | undefined;
   private plan: BgpPlan | undefined;
   private actual: ReadonlyMap<string, ActualPeer> = new Map();
   private failures: readonly StepFailure[] = [];
@@ -250,7 +178,7 @@ class Bgp implements Actor<BgpMessage> {
       pid: this.session?.run.pid ?? 0,
       peers: this.plan?.peers.size ?? 0,
       established: [...this.actual.values()].filter(({ session }) => session === 'established').length,
-      paths: this.session?.paths?.size ?? 0,
+      paths: this.session?.paths_count ?? 0,
       routes: this.table.size,
       synced: this.teller.synced,
     };
@@ -334,8 +262,7 @@ class Bgp implements Actor<BgpMessage> {
     this.session = undefined;
     this.actual = new Map();
     this.limited.clear();
-    session.abort.abort(new Error('the session is over'));
-    session.gobgp.close();
+    session.end();
     // Each peer has its own time, for what is left the usual one.
     for (const address of this.plan?.peers.keys() ?? []) this.await(address);
     this.table.lost(this.ctx.clock.now_ms() + restart_ms_default);
@@ -377,22 +304,7 @@ class Bgp implements Actor<BgpMessage> {
       gobgp.close();
       return;
     }
-    const is_new = as_number === 0;
-    const session: Session = {
-      run,
-      gobgp,
-      abort: new AbortController(),
-      paths: is_new ? new Map() : undefined,
-      state: undefined,
-      read_ms: 0,
-      noted: new Map(),
-      started: !is_new,
-      complete: is_new,
-      restarting: run.succeeds && is_new,
-      converged: false,
-      listens: 'all',
-      log_level: undefined,
-    };
+    const session = new BgpSession(run, gobgp, as_number);
     this.session = session;
     this.trouble = '';
     gobgp.closed.then((error) => {
@@ -404,9 +316,8 @@ class Bgp implements Actor<BgpMessage> {
 
   // --- what gobgpd tells
 
-  private watch(session: Session): void {
-    const { gobgp, abort } = session;
-    const { signal } = abort;
+  private watch(session: BgpSession): void {
+    const { gobgp, signal } = session;
     this.table.begin();
     const follow = async (): Promise<void> => {
       for await (const event of gobgp.watch({ peers: true, best: true }, { signal })) {
@@ -458,7 +369,7 @@ class Bgp implements Actor<BgpMessage> {
     const { session, table, ctx, settings } = this;
     const now_ms = ctx.clock.now_ms();
     if (session?.started) {
-      const actual = await readPeers(session.gobgp, session.abort.signal);
+      const actual = await readPeers(session.gobgp, session.signal);
       if (this.session !== session) return;
       this.actual = actual;
       this.silences = 0;
@@ -467,10 +378,7 @@ class Bgp implements Actor<BgpMessage> {
         for (const peer of actual.values()) if (this.hasTold(peer)) table.release(peer.address);
       await this.enableLimited(session, actual);
       await this.lookFor6(session);
-      if (session.state !== undefined && now_ms - session.read_ms >= settings.reread_ms) {
-        session.state = undefined;
-        this.schedule();
-      }
+      if (session.forget(now_ms, settings.reread_ms)) this.schedule();
     }
     for (const address of table.expire(ctx.clock.now_ms()))
       ctx.log.warn(
@@ -490,7 +398,7 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   /** gobgpd opens no session again to a peer that has told too much. */
-  private async enableLimited(session: Session, actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
+  private async enableLimited(session: BgpSession, actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
     const { limited, ctx, settings } = this;
     const now_ms = ctx.clock.now_ms();
     for (const { address, over_limit } of actual.values()) {
@@ -501,14 +409,14 @@ class Bgp implements Actor<BgpMessage> {
         ctx.log.warn({ peer: address }, `bgp(limit) the peer has told more than ${prefixes_max} prefixes`);
       } else if (now_ms - since_ms >= settings.limit_pause_ms) {
         limited.set(address, now_ms);
-        await session.gobgp.enablePeer({ address }, { signal: session.abort.signal });
+        await session.gobgp.enablePeer({ address }, { signal: session.signal });
       }
     }
     for (const address of limited.keys()) if (!actual.has(address)) limited.delete(address);
   }
 
   /** The IPv6 addresses may have come, or their port be free, since BGP was started without: a gobgpd that begins anew has them. */
-  private async lookFor6({ run, listens }: Session): Promise<void> {
+  private async lookFor6({ run, listens }: BgpSession): Promise<void> {
     const { look6, plan, ctx, settings } = this;
     const now_ms = ctx.clock.now_ms();
     if (listens !== 'ip4_alone' || look6 === undefined || plan === undefined || now_ms < look6.at_ms) return;
@@ -560,7 +468,7 @@ class Bgp implements Actor<BgpMessage> {
     );
   }
 
-  private failed(session: Session, error: Error): void {
+  private failed(session: BgpSession, error: Error): void {
     if (!(error instanceof GobgpError)) {
       this.ctx.crash(error);
       return;
@@ -570,7 +478,7 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   /** A gobgpd that gives no answer again and again is begun anew. */
-  private silent(session: Session, error: Error): void {
+  private silent(session: BgpSession, error: Error): void {
     if (!(error instanceof DeadlineError)) return;
     this.silences += 1;
     if (this.silences < silences_max) return;
@@ -579,56 +487,36 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   /** Brings gobgpd to what is wanted by now; true: something is to be tried again. */
-  private async converge(session: Session, addresses: NodeReady['node']): Promise<boolean> {
-    const { gobgp, abort, noted } = session;
-    const { signal } = abort;
-    const { router_id, ip4_only } = this.settings;
-    session.paths ??= await readPaths(gobgp, signal);
-    const may_withdraw = this.objects.knows_all_local;
+  private async converge(session: BgpSession, addresses: NodeReady['node']): Promise<boolean> {
+    const { objects, table, settings, ctx } = this;
+    const { router_id, ip4_only, log_level } = settings;
+    const paths = await session.ownPaths();
+    const may_withdraw = objects.knows_all_local;
     const plan = planBgp({
-      ...this.objects.inputs(),
-      kept_prefixes: may_withdraw ? [] : session.paths.keys(),
+      ...objects.inputs(),
+      kept_prefixes: may_withdraw ? [] : paths.keys(),
       ...(router_id !== undefined && { router_id }),
       ip4_only,
       addresses,
-      version: gobgp.version,
+      version: session.gobgp.version,
     });
     this.plan = plan;
     this.wantSecrets(plan.secrets);
     if (!(await this.startBgp(session, plan.global))) return true;
-    const state = session.state ?? (await this.read(session));
-    const steps = diffBgp(plan, state, session.paths, {
-      updates: has(gobgp.version, '3.15'),
-      withdraws: has(gobgp.version, '4.6'),
-      may_withdraw,
-      learned: () => this.table.prefixes(),
-      owed: noted.size > 0,
-    });
+    const learned = () => table.prefixes();
+    const steps = await session.difference(plan, { may_withdraw, learned, now_ms: ctx.clock.now_ms() });
     this.awaitPeers(session, plan, steps);
-    session.state = undefined;
-    const failures = await applySteps(gobgp, steps, {
-      signal,
-      restarting: (address) => session.restarting && this.table.isAwaited(address),
-      paths: session.paths,
-      noted,
+    const failures = await session.carryOut(plan, steps, {
+      isAwaited: (address) => table.isAwaited(address),
       hold: (peers) => {
         for (const address of peers) this.await(address);
       },
     });
-    if (failures.length === 0) session.state = stateAfter(plan, state);
-    this.failures = failures.slice(0, failures_max);
+    const refused = await session.setLogLevel(plan.settings.log_severity, log_level);
+    this.failures = [...failures.slice(0, failures_max), ...refused];
     this.silences = 0;
-    session.converged = true;
-    this.pollIn(this.settings.quiet_ms);
-    await this.setLogLevel(session, plan);
+    this.pollIn(settings.quiet_ms);
     return failures.length > 0;
-  }
-
-  private async read(session: Session): Promise<BgpState> {
-    const { gobgp, abort } = session;
-    session.read_ms = this.ctx.clock.now_ms();
-    const peers = await readPeers(gobgp, abort.signal);
-    return { peers, ...(await readPolicies(gobgp, abort.signal)) };
   }
 
   private wantSecrets(names: readonly string[]): void {
@@ -640,7 +528,7 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   /** Before peers are touched: whose routes are kept, and for how long. */
-  private awaitPeers(session: Session, plan: BgpPlan, steps: readonly BgpStep[]): void {
+  private awaitPeers(session: BgpSession, plan: BgpPlan, steps: readonly BgpStep[]): void {
     const { table } = this;
     if (!session.converged) for (const address of plan.peers.keys()) this.await(address);
     for (const step of steps)
@@ -655,69 +543,30 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   /** True: BGP runs as it is wanted. */
-  private async startBgp(session: Session, global: WantedGlobal): Promise<boolean> {
-    const { gobgp, abort, run } = session;
-    const { signal } = abort;
-    if (session.started) {
-      const { global: actual } = await gobgp.getBgp({}, { signal });
-      const compared = compareGlobal(global, actual);
-      if (compared === 'other') this.renew(run, 'AS, router id or listening addresses have changed');
-      else this.listening(session, compared === 'same' ? 'all' : compared);
-      return compared !== 'other';
+  private async startBgp(session: BgpSession, global: WantedGlobal): Promise<boolean> {
+    const { run, started } = session;
+    const runs = await session.start(global);
+    if (runs === 'other') {
+      this.renew(run, 'AS, router id or listening addresses have changed');
+      return false;
     }
-    try {
-      this.listening(session, await startListening(gobgp, global, signal));
-    } catch (error) {
-      if (!(error instanceof RefusedError)) throw error;
+    if (runs instanceof RefusedError) {
       // The address is not there yet, or another program has the port.
-      this.trouble = `BGP cannot be started on port ${global.listen_port}: ${error.details}`;
+      this.trouble = `BGP cannot be started on port ${global.listen_port}: ${runs.details}`;
       if (this.trouble !== this.refusal) this.ctx.log.warn({}, `bgp(start) ${this.trouble}`);
       this.refusal = this.trouble;
       // It keeps those of the addresses that it had by then, and could not have them again.
       if (global.listen_addresses.length > 1) this.renew(run, this.trouble);
       return false;
     }
-    session.started = true;
+    this.trouble = '';
     this.refusal = '';
-    this.watch(session);
+    if (runs === 'all') this.look6 = undefined;
+    else if (this.look6 === undefined) {
+      this.ctx.log.warn({}, 'bgp(start) listens on IPv4 alone');
+      this.look6In(this.settings.look6_first_ms);
+    }
+    if (!started) this.watch(session);
     return true;
   }
-
-  private listening(session: Session, listens: Session['listens']): void {
-    this.trouble = '';
-    if (listens === 'all') this.look6 = undefined;
-    else if (session.listens === 'all') {
-      this.ctx.log.warn({}, 'bgp(start) listens on IPv4 alone');
-      if (this.look6 === undefined) this.look6In(this.settings.look6_first_ms);
-    }
-    session.listens = listens;
-  }
-
-  /** An accessory: what comes of it concerns nothing else. */
-  private async setLogLevel(session: Session, plan: BgpPlan): Promise<void> {
-    const severity = plan.settings.log_severity;
-    const level = severity === undefined ? this.settings.log_level : log_levels[severity];
-    // 4.x has no more than these.
-    const told = session.gobgp.dialect === 4 && (level === 'fatal' || level === 'panic') ? 'error' : level;
-    if (session.log_level === told) return;
-    try {
-      await session.gobgp.setLogLevel({ level: told }, { signal: session.abort.signal });
-      session.log_level = told;
-    } catch (error) {
-      if (!(error instanceof GobgpError)) throw error;
-      this.failures = [
-        ...this.failures,
-        { of: 'spec.logSeverityScreen', reason: `cannot be told to gobgpd: ${error.message}` },
-      ];
-    }
-  }
 }
-
-const log_levels = {
-  Debug: 'debug',
-  Info: 'info',
-  Warning: 'warn',
-  Error: 'error',
-  Fatal: 'fatal',
-  None: 'panic',
-} as const;

@@ -1,9 +1,10 @@
 /** gobgpd's process and the session with it, with their settings. */
 import { connect } from 'gobgp-grpc-stubs';
 import type { ActorRef } from '../actor-system.js';
-import { bgp, bgp_settings } from '../actors/bgp.js';
+import { bgp } from '../actors/bgp.js';
 import { bgpProcess } from '../actors/bgp-process.js';
 import { canListenOn6 } from '../bgp/listening.js';
+import { bgp_pace } from '../bgp/pace.js';
 import type { BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { RemoteRoutes } from '../messages/connectivity.js';
@@ -36,7 +37,7 @@ export function bgpOf(
         connect({ target: api_socket, version, signal, deadline_ms: call_ms }),
     },
     {
-      ...bgp_settings,
+      ...bgp_pace,
       node_name: config.node_name,
       ...(config.bgp.router_id !== undefined && { router_id: config.bgp.router_id }),
       ip4_only: config.bgp.server_mode === 'v4Only',

@@ -1,7 +1,8 @@
 import { DeadlineError, DisconnectedError, families, type Path, RefusedError } from 'gobgp-grpc-stubs';
 import t from 'tap';
-import { bgp, bgp_settings } from '../../src/actors/bgp.js';
+import { bgp } from '../../src/actors/bgp.js';
 import type { GobgpdRun } from '../../src/bgp/launcher.js';
+import { bgp_pace } from '../../src/bgp/pace.js';
 import { type KindName, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
 import { Secret } from '../../src/config/secret.js';
 import type { BgpMessage, BgpProcessMessage } from '../../src/messages/bgp.js';
@@ -54,7 +55,7 @@ async function started(t: Teardown) {
         canListenOn6: async () => has_ip6,
         report: () => undefined,
       },
-      { ...bgp_settings, node_name: 'n', ip4_only: false, log_level: 'info' },
+      { ...bgp_pace, node_name: 'n', ip4_only: false, log_level: 'info' },
     ),
   );
   const { clock } = kit;
@@ -64,7 +65,7 @@ async function started(t: Teardown) {
     const { value } =
       manifest === undefined ? {} : kinds[kind].pick(name, { metadata: { name }, ...manifest });
     await tell(kind, new Map([[name, value]]));
-    await clock.advance(bgp_settings.debounce_ms);
+    await clock.advance(bgp_pace.debounce_ms);
   };
   /** A gobgpd that runs from now on. */
   const launch = async (daemon: FakeGobgp | undefined, more: Partial<GobgpdRun> = {}): Promise<GobgpdRun> => {
@@ -81,7 +82,7 @@ async function started(t: Teardown) {
     };
     kit.ref.tellUrgent({ type: 'Started', run });
     await kit.settle();
-    await clock.advance(bgp_settings.debounce_ms);
+    await clock.advance(bgp_pace.debounce_ms);
     return run;
   };
   const connectivity = kit.mailbox<RemoteRoutes>('connectivity');
@@ -115,7 +116,7 @@ async function peered(t: Teardown, daemon = new FakeGobgp()) {
   await all.object('BlockAffinity', 'b', { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } });
   await all.kit.tell(ready);
   const run = await all.launch(daemon);
-  await all.clock.advance(bgp_settings.debounce_ms);
+  await all.clock.advance(bgp_pace.debounce_ms);
   return { ...all, daemon, run };
 }
 
@@ -210,12 +211,12 @@ t.test('without IPv6 BGP is on IPv4 alone, and IPv6 is looked for again, ever mo
     objects: { 'BGPConfiguration default': [/IPv6 addresses cannot be listened on/] },
   });
   await process.messages();
-  await clock.advance(bgp_settings.look6_first_ms * 2);
+  await clock.advance(bgp_pace.look6_first_ms * 2);
   t.same(await process.messages(), []);
   ip6();
-  await clock.advance(bgp_settings.look6_first_ms);
+  await clock.advance(bgp_pace.look6_first_ms);
   t.same(await process.messages(), [], 'the second look is later');
-  await clock.advance(bgp_settings.look6_first_ms * 2);
+  await clock.advance(bgp_pace.look6_first_ms * 2);
   t.match(await process.messages(), [{ type: 'Renew', reason: /IPv6/ }]);
   // Somebody else has the port: it is not begun anew again and again.
   const again = new FakeGobgp();
@@ -436,7 +437,7 @@ t.test('without its policies nothing is announced and nobody is peered with', as
   for (let n = 0; n < 3; n += 1) daemon.refuse('setPolicies');
   const { clock } = await peered(t, daemon);
   t.notOk(daemon.take().some((each) => /^(assign|addPeer|addPath)/.test(each)));
-  await clock.advance(bgp_settings.retry_max_ms);
+  await clock.advance(bgp_pace.retry_max_ms);
   t.ok(daemon.take().includes('addPeer 10.0.0.9'), 'tried again');
 });
 
@@ -445,7 +446,7 @@ t.test('a call that gets no answer ends the round', async (t) => {
   for (let n = 0; n < 2; n += 1) daemon.refuse('addPathStream', new DeadlineError('AddPathStream', 30_000));
   const { clock } = await peered(t, daemon);
   t.notOk(daemon.take().some((each) => /^addPeer/.test(each)));
-  await clock.advance(bgp_settings.retry_max_ms);
+  await clock.advance(bgp_pace.retry_max_ms);
   t.ok(daemon.take().includes('addPeer 10.0.0.9'));
 });
 
@@ -453,7 +454,7 @@ t.test('a gobgpd whose peers cannot be read any more is begun anew', async (t) =
   const { clock, daemon, process } = await peered(t);
   await process.messages();
   for (let n = 0; n < 9; n += 1) daemon.refuse('listPeer', new DeadlineError('ListPeer', 30_000));
-  await clock.advance(10 * bgp_settings.poll_idle_ms);
+  await clock.advance(10 * bgp_pace.poll_idle_ms);
   t.ok((await process.messages()).some(({ type }) => type === 'Renew'));
 });
 
@@ -463,12 +464,12 @@ t.test('what fails is tried again as often, whatever else changes', async (t) =>
   const { clock, tell } = await peered(t, daemon);
   for (let n = 0; n < 200; n += 1) {
     await tell('EndpointSlice');
-    await clock.advance(bgp_settings.debounce_ms);
+    await clock.advance(bgp_pace.debounce_ms);
   }
-  await clock.advance(2 * bgp_settings.retry_max_ms);
+  await clock.advance(2 * bgp_pace.retry_max_ms);
   const left = () => daemon.errors.get('startBgp')!.length;
   const before = left();
-  await clock.advance(2 * bgp_settings.retry_max_ms);
+  await clock.advance(2 * bgp_pace.retry_max_ms);
   t.ok(before - left() <= 4, `${before - left()} attempts in a minute, each by both families and by one`);
 });
 
@@ -625,10 +626,10 @@ t.test('what changes nothing costs nothing, and what changes paths reads nothing
   await object('BlockAffinity', 'b2', { spec: { cidr: '10.1.2.0/26', node: 'n', state: 'confirmed' } });
   t.same(daemon.take(), ['setPolicies', 'addPathStream 10.1.2.0/26'], 'nobody is told anew what he knows');
   t.equal(policies(), before);
-  await clock.advance(bgp_settings.reread_ms + bgp_settings.poll_idle_ms + 1000);
+  await clock.advance(bgp_pace.reread_ms + bgp_pace.poll_idle_ms + 1000);
   t.equal(policies(), before + 1, 'now and then all is read');
   daemon.peers.delete('10.0.0.9');
-  await clock.advance(bgp_settings.reread_ms + bgp_settings.poll_idle_ms + 1000);
+  await clock.advance(bgp_pace.reread_ms + bgp_pace.poll_idle_ms + 1000);
   t.ok(daemon.take().includes('addPeer 10.0.0.9'), 'and mended');
 });
 
@@ -665,7 +666,7 @@ t.test('a peer that tells too much is named, and has another try later', async (
     objects: { 'BGPPeer tor': [/10\.0\.0\.9: has told more than 200000 prefixes/] },
   });
   daemon.take();
-  await clock.advance(bgp_settings.limit_pause_ms - 30_000);
+  await clock.advance(bgp_pace.limit_pause_ms - 30_000);
   t.same(daemon.take(), []);
   await clock.advance(60_000);
   t.same(daemon.take(), ['enablePeer 10.0.0.9']);

@@ -15,9 +15,10 @@ import {
   createActorSystem,
   type Reply,
 } from '../../src/actor-system.js';
-import { bgp, bgp_settings } from '../../src/actors/bgp.js';
+import { bgp } from '../../src/actors/bgp.js';
 import { bgpProcess } from '../../src/actors/bgp-process.js';
 import { createGobgpdLauncher, type GobgpdLauncher, versionOf } from '../../src/bgp/launcher.js';
+import { bgp_pace } from '../../src/bgp/pace.js';
 import { type KindName, type Kinds, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
 import { systemClock } from '../../src/clock.js';
 import { Secret } from '../../src/config/secret.js';
@@ -174,11 +175,11 @@ export class BgpNode {
           report: () => undefined,
         },
         {
-          ...bgp_settings,
+          ...bgp_pace,
           node_name: name,
           ip4_only: false,
           log_level: 'debug',
-          wait_min_ms: this.#options.wait_min_ms ?? bgp_settings.wait_min_ms,
+          wait_min_ms: this.#options.wait_min_ms ?? bgp_pace.wait_min_ms,
         },
       ),
     );
