@@ -13,7 +13,8 @@ const cores_max = 0.02;
 /** Of times in /proc; fixed for user space on all architectures. */
 const ticks_per_s = 100;
 
-function residentMegabytes(pid: number): number {
+/** Of a process. */
+export function residentMegabytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kilobytes) / 1000;
 }

@@ -6,6 +6,7 @@
  * - A storm of 5,000 blocks, as a cluster that starts, or a relist, brings it; and the node of fifty of them that flaps.
  * - A pool whose mode changes under 10,000 routes.
  * - An actor that begins anew on a full VPP: it reads, is told everything, and changes nothing.
+ * - A whole node, with BGP: `routes-node.ts`.
  */
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
@@ -23,6 +24,7 @@ import { pathTo } from '../src/vpp-conn/paths.js';
 import { atMost, type BenchOptions, CannotRun, median, type Report } from './figures.js';
 import { type Cost, costOf, heapMegabytes } from './loop-meter.js';
 import { Connection } from './owner.js';
+import { benchNode } from './routes-node.js';
 
 const nodes = 100;
 const rounds_of = { quick: 1, whole: 3 } as const;
@@ -353,4 +355,5 @@ export async function bench(report: Report, { quick }: BenchOptions): Promise<vo
   } finally {
     await vpp.stop();
   }
+  await benchNode(report, found);
 }

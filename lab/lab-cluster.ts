@@ -1,5 +1,6 @@
 /** A cluster in namespaces: nodes, each with the real program and a VPP of its own, and an API server that they read Calico's objects from. */
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { blockOf, blocksOf, type Encapsulation, ipPool, kubernetesNode } from './k8s/calico-objects.js';
 import { RemoteApiServer } from './k8s/remote.js';
@@ -11,7 +12,14 @@ import { Traffic } from './traffic.js';
 export interface LabClusterOptions extends NodesOptions {
   readonly vpp: NodeOptions['vpp'];
   readonly encapsulation?: Encapsulation;
+  /** That the API server has from the beginning. */
+  readonly objects?: readonly Json[];
   readonly across?: 'Always' | 'CrossSubnet';
+  /**
+   * Nodes have a service account, as in a pod, in place of a kubeconfig: the library that reads one takes 80 MB of each. Its files are seen in mount
+   * namespaces of their own alone.
+   */
+  readonly service_account?: true;
   /** Of all nodes, beside what is set here. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -26,6 +34,7 @@ export class LabCluster {
   readonly traffic: Traffic;
   #server: RemoteApiServer | undefined;
   readonly #running: RunningNode<NodeSite>[] = [];
+  #account: string | undefined;
 
   private constructor(options: NodesOptions) {
     this.nodes = new Nodes(options);
@@ -44,19 +53,26 @@ export class LabCluster {
     }
   }
 
-  async #begin({ vpp, encapsulation = 'flat', across, environment }: LabClusterOptions): Promise<void> {
+  async #begin(options: LabClusterOptions): Promise<void> {
+    const { vpp, encapsulation = 'flat', across, environment, service_account, objects = [] } = options;
     const { sites } = this.nodes;
-    this.#server = await RemoteApiServer.start(router_address.ip4, api_port, (argv) =>
-      this.nodes.spawn(router, argv, { stdio: ['pipe', 'pipe', 'inherit'] }),
+    if (service_account) this.#account = mkdtempSync(join(tmpdir(), `cvn-${process.pid}-`));
+    this.#server = await RemoteApiServer.start(
+      router_address.ip4,
+      api_port,
+      (argv) => this.nodes.spawn(router, argv, { stdio: ['pipe', 'pipe', 'inherit'] }),
+      this.#account,
     );
     await this.setPools(encapsulation, across);
-    await this.server.put(...sites.map(kubernetesNode), ...sites.flatMap(blocksOf));
+    await this.server.put(...sites.map(kubernetesNode), ...sites.flatMap(blocksOf), ...objects);
     for (const site of sites) {
-      const node = new RunningNode(site, { vpp });
+      const node = new RunningNode(this.#account === undefined ? site : inPod(site, this.#account), { vpp });
       this.#running.push(node);
       node.setEnvironment({
         CALICOVPP_KUBERNETES: 'on',
-        KUBECONFIG: writeKubeconfig(node.directory),
+        ...(this.#account === undefined
+          ? { KUBECONFIG: writeKubeconfig(node.directory) }
+          : { KUBERNETES_SERVICE_HOST: router_address.ip4, KUBERNETES_SERVICE_PORT: `${api_port}` }),
         CALICOVPP_ROUTE_SOURCE: 'ipam',
         ...environment,
       });
@@ -105,7 +121,16 @@ export class LabCluster {
     await this.#server?.kill();
     this.#server = undefined;
     this.nodes.close();
+    if (this.#account !== undefined) rmSync(this.#account, { recursive: true, force: true });
   }
+}
+
+/** The same site, in which programs see a service account where the kubelet puts it, in a /var of their own. */
+function inPod(site: NodeSite, account: string): NodeSite {
+  const at = '/var/run/secrets/kubernetes.io/serviceaccount';
+  const script = `mount -t tmpfs none /var && mkdir -p ${at} && cp ${account}/* ${at} && exec "$@"`;
+  const words = ['unshare', '--mount', '--propagation', 'slave', 'sh', '-c', script, 'sh'];
+  return { ...site, spawn: (name, argv, options) => site.spawn(name, [...words, ...argv], options) };
 }
 
 /** Of the API server; answers its path. */

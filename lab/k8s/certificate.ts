@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 
-/** A certificate for 127.0.0.1 and localhost that signs itself, as DER written by hand: no program is needed for it. */
+/** A certificate for an IPv4 address and localhost that signs itself, as DER written by hand: no program is needed for it. */
 export interface Certificate {
   /** PEM; also its own CA. */
   readonly cert: string;
@@ -29,12 +29,12 @@ const basic_constraints = oid('551d13');
 const subject_alt_name = oid('551d11');
 const yes = der(0x01, Buffer.from([0xff]));
 
-export function selfSigned(): Certificate {
+export function selfSigned(address = '127.0.0.1'): Certificate {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const name = sequence(der(0x31, sequence(common_name, der(0x0c, Buffer.from('lab', 'latin1')))));
   const names = sequence(
     der(0x82, Buffer.from('localhost', 'latin1')),
-    der(0x87, Buffer.from([127, 0, 0, 1])),
+    der(0x87, Buffer.from(address.split('.').map(Number))),
   );
   const body = sequence(
     der(0xa0, whole(2)),

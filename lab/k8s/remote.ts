@@ -27,9 +27,15 @@ export class RemoteApiServer {
     this.#lines.on('line', (line) => this.#waiting.shift()?.(line));
   }
 
-  /** Resolves when it serves. */
-  static async start(address: string, port: number, spawned: Spawn = here): Promise<RemoteApiServer> {
-    const server = new RemoteApiServer(spawned([process.execPath, program, address, String(port)]));
+  /** Resolves when it serves. `account`: with TLS; a directory that gets the files of a service account. */
+  static async start(
+    address: string,
+    port: number,
+    spawned: Spawn = here,
+    account?: string,
+  ): Promise<RemoteApiServer> {
+    const argv = [process.execPath, program, address, String(port)];
+    const server = new RemoteApiServer(spawned(account === undefined ? argv : [...argv, account]));
     await server.#say({ do: 'ready' });
     return server;
   }

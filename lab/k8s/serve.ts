@@ -1,10 +1,14 @@
 /**
- * The stand-in API server as a program: at the address and port of its arguments, with what it is told line by line. Each line is one JSON document of
+ * The stand-in API server as a program: at the address and port of its arguments, with TLS where a directory is given, into which it writes what a pod has
+ * of its service account; with what it is told line by line. Each line is one JSON document of
  * a RemoteWord, and is answered by one.
  */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/clock.js';
 import { calicoCrds } from './calico-crds.js';
+import { selfSigned } from './certificate.js';
 import type { Fault } from './faults.js';
 import { StandInApiServer } from './server.js';
 import type { Json } from './store.js';
@@ -20,8 +24,13 @@ export type RemoteWord =
   /** Answered with verbs and paths of the last thousand requests. */
   | { readonly do: 'requests' };
 
-const [address = '127.0.0.1', port = '0'] = process.argv.slice(2);
-const server = new StandInApiServer({ clock: systemClock, address, port: Number(port) });
+const [address = '127.0.0.1', port = '0', account] = process.argv.slice(2);
+const tls = account === undefined ? undefined : selfSigned(address);
+if (account !== undefined && tls !== undefined) {
+  writeFileSync(join(account, 'ca.crt'), tls.cert);
+  writeFileSync(join(account, 'token'), 'lab');
+}
+const server = new StandInApiServer({ clock: systemClock, address, port: Number(port), ...(tls && { tls }) });
 for (const definition of calicoCrds('crd.projectcalico.org/v1')) server.put(definition);
 await server.start();
 

@@ -1,0 +1,184 @@
+/**
+ * Routes all the way: from the UPDATE of a router that nobody here wrote (BIRD) by gobgpd and the node's process to VPP's table, of a whole node that
+ * knows a cluster of 20,000 objects; and what of it the node's process keeps.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { blockOf } from '../lab/k8s/calico-objects.js';
+import type { Json } from '../lab/k8s/store.js';
+import { LabCluster } from '../lab/lab-cluster.js';
+import type { NodeSite } from '../lab/nodes.js';
+import { router } from '../lab/nodes.js';
+import type { RealVpp } from '../lab/real-vpp.js';
+import type { RunningNode } from '../lab/running-node.js';
+import { atMost, type Report } from './figures.js';
+import { cpuSeconds, residentMegabytes } from './footprint.js';
+
+const gobgpd = process.env.GOBGPD ?? '/usr/bin/gobgpd';
+const bird = '/usr/sbin/bird';
+const birdc = '/usr/sbin/birdc';
+const as_of_router = 65001;
+/** Each look costs the node a millisecond. */
+const look_ms = 50;
+const deadline_ms = 120_000;
+const settle_ms = 10_000;
+const rss_mb_max = 150;
+/** Blocks of 64 addresses, a hundred thousand of which have room in a /8. */
+const prefixAt = (n: number): string => `20.${n >> 10}.${(n >> 2) & 255}.${(n & 3) * 64}/26`;
+
+/** 20,000 objects: 1,000 nodes with two blocks each and what IPAM notes of them, 7,500 services with their back ends. */
+function* cluster(): Iterable<Json> {
+  const calico = 'crd.projectcalico.org/v1';
+  yield {
+    apiVersion: calico,
+    kind: 'BGPConfiguration',
+    metadata: { name: 'default' },
+    spec: { nodeToNodeMeshEnabled: false, serviceClusterIPs: [{ cidr: '10.96.0.0/12' }] },
+  };
+  yield {
+    apiVersion: calico,
+    kind: 'BGPPeer',
+    metadata: { name: 'tor' },
+    spec: { peerIP: '10.0.0.1', asNumber: as_of_router },
+  };
+  for (let n = 0; n < 1000; n += 1) {
+    const name = `worker-${n}.example.org`;
+    const annotations = { 'projectcalico.org/IPv4Address': `10.1.${n >> 8}.${n & 255}/16` };
+    const labels = { 'kubernetes.io/hostname': name, 'topology.kubernetes.io/zone': `zone-${n % 3}` };
+    yield { apiVersion: 'v1', kind: 'Node', metadata: { name, annotations, labels } };
+    for (let at = 0; at < 2; at += 1) {
+      const block = 2 * n + at;
+      yield* blockOf(name, `10.${64 + (block >> 10)}.${(block >> 2) & 255}.${(block & 3) * 64}/26`);
+    }
+  }
+  for (let n = 0; n < 7500; n += 1) {
+    const metadata = { name: `service-${n}`, namespace: `team-${n % 50}` };
+    yield {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: {
+        type: 'ClusterIP',
+        clusterIP: `10.${96 + (n >> 12)}.${(n >> 4) & 255}.${n & 15}`,
+        ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+      },
+    };
+    yield {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': metadata.name } },
+      addressType: 'IPv4',
+      ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+      endpoints: [0, 1, 2].map((at) => ({
+        addresses: [`10.64.${(n >> 4) & 255}.${at}`],
+        nodeName: `worker-${(n + at) % 1000}.example.org`,
+        conditions: { ready: true },
+      })),
+    };
+  }
+}
+
+/** BIRD in the router's namespace, with routes that it tells when it is asked to. */
+class Sender {
+  readonly #directory = mkdtempSync(join(tmpdir(), 'bird-'));
+  readonly #child;
+
+  constructor(within: LabCluster, counts: readonly number[]) {
+    const routes = (count: number): string =>
+      Array.from({ length: count }, (_, n) => `route ${prefixAt(n)} blackhole;`).join('\n');
+    const config = `
+router id 10.0.0.1; protocol device {}
+${counts.map((count) => `protocol static x${count} { disabled; ipv4; ${routes(count)} }`).join('\n')}
+protocol bgp node {
+  local 10.0.0.1 as ${as_of_router}; neighbor 10.0.0.11 as 64512; multihop;
+  connect delay time 1; connect retry time 1; error wait time 1, 2;
+  ipv4 { import all; export where source = RTS_STATIC; next hop self; };
+}`;
+    writeFileSync(join(this.#directory, 'bird.conf'), config);
+    const argv = ['-f', '-c', 'bird.conf', '-s', 'bird.ctl', '-P', 'pid'];
+    this.#child = within.nodes.spawn(router, [bird, ...argv], { cwd: this.#directory, stdio: 'ignore' });
+  }
+
+  /** What birdc prints. */
+  readonly ask = (...words: readonly string[]): string => {
+    const socket = join(this.#directory, 'bird.ctl');
+    return spawnSync(birdc, ['-s', socket, ...words], { encoding: 'utf8' }).stdout;
+  };
+
+  close(): void {
+    this.#child.kill('SIGKILL');
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + deadline_ms;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${deadline_ms} ms`);
+    await sleep(look_ms);
+  }
+}
+
+/** How many routes VPP has of the router's, as the connectivity actor has been answered. */
+async function routesOf(node: RunningNode<NodeSite>): Promise<{ routes: number; waiting: number }> {
+  const tree = JSON.parse(await node.debug('/debug/actor/root/connectivity')) as {
+    gauges: { routes: number; waiting: number };
+  };
+  return tree.gauges;
+}
+
+export async function benchNode(report: Report, vpp: Extract<RealVpp, { usable: true }>): Promise<void> {
+  const lacking = [gobgpd, bird, birdc].find((path) => !existsSync(path));
+  if (lacking !== undefined) {
+    process.stderr.write(`routes of a whole node: not run, there is no ${lacking}\n`);
+    return;
+  }
+  const objects = [...cluster()];
+  const counts = [10_000, 100_000];
+  const environment = {
+    CALICOVPP_ROUTE_SOURCE: 'bgp',
+    CALICOVPP_GOBGPD_BINARY: gobgpd,
+    // As in the image.
+    NODE_OPTIONS: '--max-semi-space-size=8',
+  };
+  const lab = await LabCluster.start({ vpp, subnets: [0], service_account: true, objects, environment });
+  let sender: Sender | undefined;
+  try {
+    const [node] = lab.running as [RunningNode<NodeSite>];
+    await sleep(settle_ms);
+    const many = objects.length.toLocaleString('en-US');
+    report(atMost(`${many} objects and BGP, memory (RSS)`, residentMegabytes(node.pid), 'MB', rss_mb_max));
+    sender = new Sender(lab, counts);
+    const { ask } = sender;
+    await until(async () => /Established/.test(ask('show', 'protocols', 'node')), 'a session with BIRD');
+    const own = (await routesOf(node)).routes;
+    for (const count of counts) {
+      const reached = async (routes: number): Promise<number> => {
+        const began = performance.now();
+        await until(async () => {
+          const now = await routesOf(node);
+          return now.routes === routes && now.waiting === 0;
+        }, `${routes} routes`);
+        return performance.now() - began;
+      };
+      const name = `${count.toLocaleString('en-US')} prefixes, from UPDATE to VPP's table`;
+      const pids = [node.pid, node.gobgpdPid()!, node.vppPid()!];
+      const before = pids.map(cpuSeconds);
+      ask('enable', `x${count}`);
+      report(atMost(name, await reached(own + count), 'ms', count === 10_000 ? 1000 : 5000));
+      if (node.vppPid() !== pids[2]) throw new Error(`another VPP runs:\n${node.lastWords(100)}`);
+      const after = pids.map(cpuSeconds);
+      for (const [at, of] of ['node', 'gobgpd', 'VPP'].entries())
+        report({ name: `… CPU, ${of}`, value: after[at]! - before[at]!, unit: 's' });
+      report({ name: '… memory of the node (RSS)', value: residentMegabytes(node.pid), unit: 'MB' });
+      ask('disable', `x${count}`);
+      report({ name: '… withdrawn', value: await reached(own), unit: 'ms' });
+    }
+  } finally {
+    sender?.close();
+    await lab.close();
+  }
+}
