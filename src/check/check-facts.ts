@@ -47,7 +47,9 @@ export interface CheckFacts {
   readonly kernel: KernelVersion | undefined;
   readonly memory_available_bytes: number;
   readonly is_root: boolean;
-  readonly vpp_binary: 'ok' | 'missing' | 'not executable';
+  readonly vpp_binary: BinaryState;
+  /** The BGP speaker. */
+  readonly gobgpd: BinaryState;
   readonly host: HostFacts;
 }
 
@@ -57,7 +59,9 @@ export function memoryBytes(line: 'MemAvailable' | 'MemTotal', roots: HostRoots 
   return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
 }
 
-function binaryState(path: string): CheckFacts['vpp_binary'] {
+type BinaryState = 'ok' | 'missing' | 'not executable';
+
+function binaryState(path: string): BinaryState {
   if (!existsSync(path)) return 'missing';
   try {
     accessSync(path, constants.X_OK);
@@ -110,6 +114,7 @@ export async function gatherCheckFacts(
       memory_available_bytes: memoryBytes('MemAvailable', roots),
       is_root: process.geteuid?.() === 0,
       vpp_binary: binaryState(config.vpp.binary),
+      gobgpd: binaryState(config.bgp.binary),
       host,
     };
   } finally {

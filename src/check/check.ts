@@ -40,6 +40,19 @@ const machine_checks: readonly MachineCheck[] = [
           ),
         ],
 
+  ({ gobgpd }, { route_source, bgp }) => {
+    if (route_source !== 'bgp') return [];
+    if (gobgpd === 'ok') return [ok(bgp.binary, 'is there')];
+    return [
+      error(
+        bgp.binary,
+        gobgpd === 'missing' ? 'is not there' : 'is not executable',
+        'CALICOVPP_ROUTE_SOURCE is bgp, and it is the BGP speaker: no pod of another node would be reached',
+        'use the image of this product, install gobgpd 3.10 or later and name it in CALICOVPP_GOBGPD_BINARY, or set CALICOVPP_ROUTE_SOURCE to ipam',
+      ),
+    ];
+  },
+
   ({ devices }) =>
     devices.tun
       ? [ok('/dev/net/tun', 'is there')]

@@ -70,6 +70,7 @@ const good: CheckFacts = {
   memory_available_bytes: 4096 * MiB,
   is_root: true,
   vpp_binary: 'ok',
+  gobgpd: 'missing',
   host: { root: '', active: [], has_udev: false, dns_none: false, files_base: '/run', uplinks: [] },
 };
 
@@ -118,6 +119,19 @@ t.test('every warning and error says why, and the step to take', async (t) => {
   t.equal(checkExitCode(found), 1);
   t.ok(found.every(({ severity, why, step }) => severity === 'ok' || (why && step)));
   t.match(renderFindings(found), /^ERROR .*\n +why: .*\n +step: /);
+});
+
+t.test('a BGP speaker has to be there where BGP alone tells the routes', async (t) => {
+  const env = { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: '/opt/gobgpd' };
+  const [found] = check({}, undefined, env).filter(({ subject }) => subject === '/opt/gobgpd');
+  t.match(found, {
+    severity: 'error',
+    what: 'is not there',
+    step: /install gobgpd .* or set CALICOVPP_ROUTE_SOURCE to ipam/,
+  });
+  t.match(told(check({ gobgpd: 'not executable' }, undefined, env)), [/error .*: is not executable/]);
+  t.same(told(check({ gobgpd: 'ok' }, undefined, env)), []);
+  t.same(told(check()), [], 'else routes come from IPAM without one');
 });
 
 t.test('the machine', async (t) => {
