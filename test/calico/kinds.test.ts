@@ -14,6 +14,7 @@ import { asNumber, community, type Kind, type Picked } from '../../src/calico/ki
 import { node_kind } from '../../src/calico/kinds/node.js';
 import { secretKind } from '../../src/calico/kinds/secret.js';
 import { service_kind } from '../../src/calico/kinds/service.js';
+import { service_cidr_kind } from '../../src/calico/kinds/service-cidr.js';
 
 function pick<T>(kind: Kind<T>, spec: unknown): Picked<T> {
   return kind.pick('x', { metadata: { name: 'x' }, spec });
@@ -577,9 +578,11 @@ t.test('Service: each field', async (t) => {
   const service = {
     metadata: {
       name: 'web',
+      creationTimestamp: '2030-01-01T00:00:01Z',
       annotations: {
-        'cni.projectcalico.org/vppLBType': 'Maglev',
-        'cni.projectcalico.org/vppHashConfig': 'srcaddr, dstaddr',
+        'cni.projectcalico.org/vppLBType': 'MaglevDSR',
+        'cni.projectcalico.org/vppHashConfig': 'dstAddr , SRCADDR',
+        'cni.projectcalico.org/vppKeepOriginalPacket': 'True',
       },
     },
     spec: {
@@ -607,6 +610,7 @@ t.test('Service: each field', async (t) => {
   t.strictSame(service_kind.pick('web', service), {
     value: {
       type: 'LoadBalancer',
+      created_ms: Date.UTC(2030, 0, 1, 0, 0, 1),
       cluster_ips: ['10.96.0.7', 'fd00:96::7'],
       external_ips: ['203.0.113.1'],
       load_balancer_ips: ['203.0.113.9'],
@@ -619,8 +623,9 @@ t.test('Service: each field', async (t) => {
       affinity_ms: 60_000,
       health_port: 30_100,
       source_prefixes: ['198.51.100.0/24'],
-      lb_type: 'maglev',
+      lb_type: 'maglevdsr',
       hash: ['srcaddr', 'dstaddr'],
+      keep_original: true,
     },
     faults: [],
   });
@@ -639,28 +644,57 @@ t.test('Service: each field', async (t) => {
     [],
     'what an earlier type has left in the status',
   );
+  // D10: whatever else they have.
   for (const none of [
-    { ...plain, type: 'ExternalName', externalName: 'example.org' },
+    { ...plain, type: 'ExternalName', externalName: 'example.org', externalIPs: ['203.0.113.1'] },
+    { clusterIP: 'None', externalIPs: ['203.0.113.1'] },
     { clusterIP: 'None' },
     { clusterIP: 'None', clusterIPs: ['None'] },
   ])
     t.strictSame(pick(service_kind, none), { faults: [] }, 'has no address, and is well');
   const wrong = pick(service_kind, {
     clusterIPs: ['10.96.0.1', 'x'],
-    externalIPs: ['1.2.3'],
+    externalIPs: ['1.2.3', '127.0.0.1', '169.254.169.254', 'fe80::1', 'ff02::1', '224.0.0.1', '0.0.0.0'],
     ports: [{ port: 0 }, { port: 80, protocol: 'QUIC' }, { port: 81 }],
     externalTrafficPolicy: 'Far',
     loadBalancerSourceRanges: ['all'],
   });
   t.strictSame(wrong.faults, [
-    'spec.clusterIPs[1]: "x" is not an IP address',
-    'spec.externalIPs[0]: "1.2.3" is not an IP address',
+    'spec.clusterIPs[1]: "x" is not an address that packets can be sent to',
+    ...['1.2.3', '127.0.0.1', '169.254.169.254', 'fe80::1', 'ff02::1', '224.0.0.1', '0.0.0.0'].map(
+      (each, at) => `spec.externalIPs[${at}]: "${each}" is not an address that packets can be sent to`,
+    ),
     'spec.ports[0].port: 0 is not a whole number from 1 to 65535',
     'spec.ports[1].protocol: "QUIC" is not one of TCP, UDP, SCTP',
     'spec.externalTrafficPolicy: "Far" is not one of Cluster, Local',
     'spec.loadBalancerSourceRanges[0]: "all" is not a prefix such as 10.0.0.0/16',
   ]);
   t.match(wrong.value, { cluster_ips: ['10.96.0.1'], ports: [{ port: 81 }], external_policy: 'Cluster' });
+  t.strictSame(wrong.value?.external_ips, []);
+  const annotations = {
+    'cni.projectcalico.org/vppLBType': 'random',
+    'cni.projectcalico.org/vppHashConfig': 'srcaddr,colour',
+    'cni.projectcalico.org/vppKeepOriginalPacket': 'perhaps',
+  };
+  const odd = service_kind.pick('web', {
+    metadata: { annotations, creationTimestamp: 'yesterday' },
+    spec: plain,
+    status: { loadBalancer: { ingress: [{ ip: '127.0.0.1' }] } },
+  });
+  t.equal(odd.faults.length, 4);
+  t.match(odd.faults, [
+    /^metadata.creationTimestamp: "yesterday" is not a time/,
+    /vppLBType: "random" is not one of ecmp, maglev, maglevdsr/,
+    /vppHashConfig: "srcaddr,colour" is not a list of srcport, /,
+    /vppKeepOriginalPacket: "perhaps" is not one of true, false/,
+  ]);
+  t.match(odd.value, { created_ms: undefined, lb_type: undefined, hash: [], keep_original: undefined });
+  const balanced = service_kind.pick('web', {
+    spec: { ...plain, type: 'LoadBalancer' },
+    status: { loadBalancer: { ingress: [{ ip: '127.0.0.1' }, { ip: '203.0.113.1', ipMode: 'VIP' }] } },
+  });
+  t.strictSame(balanced.value?.load_balancer_ips, ['203.0.113.1']);
+  t.equal(balanced.faults.length, 1);
   t.strictSame(pick(service_kind, { type: 'Portal' }), {
     faults: ['spec.type: "Portal" is not one of ClusterIP, NodePort, LoadBalancer, ExternalName'],
   });
@@ -731,7 +765,61 @@ t.test('EndpointSlice: only endpoints that flows may go to', async (t) => {
     slice({ addressType: 'IPv6', endpoints: [{ addresses: ['10.1.0.1'] }, { addresses: ['FD00::1'] }] }),
   );
   t.strictSame(mixed.value?.endpoints, [{ address: 'fd00::1' }]);
-  t.strictSame(mixed.faults, ['endpoints[0].addresses[0]: "10.1.0.1" is not an IPv6 address']);
+  t.strictSame(mixed.faults, [
+    'endpoints[0].addresses[0]: "10.1.0.1" is not an IPv6 address that packets can be sent to',
+  ]);
+  const nowhere = ['127.0.0.1', '169.254.1.1', '224.0.0.1', '0.0.0.0', '255.255.255.255', 'x', 7];
+  const bad = endpoint_slice_kind.pick(
+    'x',
+    slice({ endpoints: nowhere.map((each) => ({ addresses: [each] })) }),
+  );
+  t.strictSame(bad.value?.endpoints, []);
+  t.equal(bad.faults.length, nowhere.length);
+});
+
+t.test('EndpointSlice: when it changed is kept, and is no change of its own', async (t) => {
+  const slice = (at: unknown, address = '10.1.0.1') =>
+    endpoint_slice_kind.pick('x', {
+      metadata: {
+        namespace: 'default',
+        labels: { 'kubernetes.io/service-name': 'web' },
+        annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': at },
+      },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: [address] }],
+      ports: [],
+    });
+  const { value, faults } = slice('2030-01-01T00:00:01.5Z');
+  t.equal(value?.changed_ms, Date.UTC(2030, 0, 1, 0, 0, 1, 500));
+  t.strictSame(faults, []);
+  t.match(slice('soon'), { value: { changed_ms: undefined }, faults: [/"soon" is not a time/] });
+  const same = (a: ReturnType<typeof slice>, b: ReturnType<typeof slice>) =>
+    endpoint_slice_kind.same!(a.value!, b.value!);
+  t.equal(same(slice('2030-01-01T00:00:01Z'), slice('2030-01-01T00:00:02Z')), true);
+  t.equal(same(slice('2030-01-01T00:00:01Z'), slice(undefined)), true);
+  t.equal(same(slice('2030-01-01T00:00:01Z'), slice('2030-01-01T00:00:01Z', '10.1.0.2')), false);
+});
+
+t.test('ServiceCIDR: prefixes in one spelling', async (t) => {
+  t.strictSame(pick(service_cidr_kind, { cidrs: ['10.96.0.9/12', 'FD00:96::/108'] }), {
+    value: { prefixes: ['10.96.0.0/12', 'fd00:96::/108'] },
+    faults: [],
+  });
+  t.strictSame(pick(service_cidr_kind, { cidrs: ['all', 7] }), {
+    value: { prefixes: [] },
+    faults: [
+      'spec.cidrs[0]: "all" is not a prefix such as 10.96.0.0/16',
+      'spec.cidrs[1]: 7 is not a prefix such as 10.96.0.0/16',
+    ],
+  });
+});
+
+t.test("D17: what is another proxy's to serve, and what has no address, is not asked for", async (t) => {
+  t.equal(service_kind.label_selector, '!service.kubernetes.io/service-proxy-name');
+  t.equal(
+    endpoint_slice_kind.label_selector,
+    '!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless',
+  );
 });
 
 t.test('what is told of one object is bounded, and a fault is that of its own field', async (t) => {

@@ -38,6 +38,8 @@ export interface Service {
   readonly lb_type?: 'ecmp' | 'maglev' | 'maglevdsr';
   /** `cni.projectcalico.org/vppHashConfig`, of `hash_words`. */
   readonly hash: readonly HashWord[];
+  /** `cni.projectcalico.org/vppKeepOriginalPacket`, of which nobody ever made anything. */
+  readonly keep_original?: true;
 }
 
 const policies = ['Cluster', 'Local'] as const;
@@ -149,6 +151,10 @@ export const service_kind: Kind<Service> = {
             `a list of ${hash_words.join(', ')}`,
             hashWords,
           ) ?? [],
+        keep_original:
+          annotations.word('cni.projectcalico.org/vppKeepOriginalPacket', ['true', 'false']) === 'true'
+            ? true
+            : undefined,
       });
     }),
 };

@@ -142,7 +142,11 @@ class Planner {
   }
 
   #tellLimits(): void {
-    const { type, ports, source_prefixes, load_balancer_ips } = this.#service;
+    const { type, ports, source_prefixes, load_balancer_ips, keep_original } = this.#service;
+    if (keep_original)
+      this.#fault(
+        'annotation vppKeepOriginalPacket has no effect: vppLBType maglevdsr keeps packets as they are',
+      );
     if (
       type === 'LoadBalancer' &&
       load_balancer_ips.length > 0 &&
