@@ -21,7 +21,6 @@ const bits: Readonly<Record<HashWord, number>> = {
   symmetric: 0x40,
 };
 const fields = bits.srcaddr | bits.dstaddr | bits.srcport | bits.dstport | bits.iproto;
-const default_hash = 0x9f;
 
 /**
  * Session affinity is a table of Maglev by the client's address: one client, one back end, on every node, as long as the back ends are the same;
@@ -49,7 +48,7 @@ export function balancing({ lb_type, hash: words, affinity_ms }: Service): Balan
   const maglev = lb_type === undefined ? affinity : lb_type !== 'ecmp';
   return {
     ...(maglev && { lb: 'maglev' as const }),
-    ...(hash !== 0 && hash !== default_hash && { hash }),
+    ...(hash !== 0 && { hash }),
     dsr: lb_type === 'maglevdsr',
     faults,
   };

@@ -414,6 +414,8 @@ export class ServicePlan {
     return {
       services: this.#entries.size,
       slices: this.#slices.size,
+      /** Addresses and ports that somebody wants. */
+      vips: this.#slots.size,
       translations: this.#count,
       /** Services with an address and port that nobody serves. */
       unserved: this.#unserved.size,
