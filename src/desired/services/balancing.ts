@@ -1,5 +1,6 @@
 /** How new flows of a service are spread over its back ends: what annotations and session affinity come to. Pure. */
-import type { HashWord, Service } from '../../calico/kinds/service.js';
+import type { Service } from '../../calico/kinds/service.js';
+import { flow_hash } from '../../objects/cnat.js';
 
 export interface Balancing {
   readonly lb?: 'maglev';
@@ -10,17 +11,8 @@ export interface Balancing {
   readonly faults: readonly string[];
 }
 
-/** As in VPP's flow_hash_config. */
-const bits: Readonly<Record<HashWord, number>> = {
-  srcaddr: 0x01,
-  dstaddr: 0x02,
-  srcport: 0x04,
-  dstport: 0x08,
-  iproto: 0x10,
-  reverse: 0x20,
-  symmetric: 0x40,
-};
-const fields = bits.srcaddr | bits.dstaddr | bits.srcport | bits.dstport | bits.iproto;
+const fields =
+  flow_hash.srcaddr | flow_hash.dstaddr | flow_hash.srcport | flow_hash.dstport | flow_hash.iproto;
 
 /**
  * Session affinity is a table of Maglev by the client's address: one client, one back end, on every node, as long as the back ends are the same;
@@ -29,14 +21,14 @@ const fields = bits.srcaddr | bits.dstaddr | bits.srcport | bits.dstport | bits.
 export function balancing({ lb_type, hash: words, affinity_ms }: Service): Balancing {
   const faults: string[] = [];
   const affinity = affinity_ms !== undefined;
-  let hash = words.reduce((all, word) => all | bits[word], 0);
+  let hash = words.reduce((all, word) => all | flow_hash[word], 0);
   if (hash !== 0 && (hash & fields) === 0) {
     faults.push(
       `annotation vppHashConfig names no field (${words.join(', ')}): all flows would go to one back end; the default is used`,
     );
     hash = 0;
   }
-  if (affinity && (hash & bits.srcport) !== 0)
+  if (affinity && (hash & flow_hash.srcport) !== 0)
     faults.push(
       'annotation vppHashConfig with srcport goes before sessionAffinity ClientIP: a client is not kept at one back end; take one of them away',
     );
@@ -44,7 +36,7 @@ export function balancing({ lb_type, hash: words, affinity_ms }: Service): Balan
     faults.push(
       'annotation vppLBType ecmp goes before sessionAffinity ClientIP: most clients move when a back end comes or goes; take one of them away',
     );
-  if (affinity && hash === 0) hash = bits.srcaddr;
+  if (affinity && hash === 0) hash = flow_hash.srcaddr;
   const maglev = lb_type === undefined ? affinity : lb_type !== 'ecmp';
   return {
     ...(maglev && { lb: 'maglev' as const }),

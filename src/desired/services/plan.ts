@@ -11,17 +11,11 @@ import type { Service } from '../../calico/kinds/service.js';
 import { bitsOf, isGlobalUnicast } from '../../ip/bits.js';
 import { canonicalAddress } from '../../ip/spelling.js';
 import type { Translation } from '../../objects/cnat.js';
+import { same } from '../../objects/object.js';
 import type { Sink } from '../connectivity.js';
 import { localReady } from './endpoints.js';
 import { Underlay } from './underlay.js';
-import {
-  faults_max,
-  isSameBackends,
-  isSameTranslation,
-  type Surroundings,
-  type Vip,
-  vipsOf,
-} from './vips.js';
+import { faults_max, isSameBackends, type Surroundings, type Vip, vipsOf } from './vips.js';
 
 /** Kinds that a ServicePlan has to be told of. */
 export const service_plan_kinds: readonly KindName[] = [
@@ -322,7 +316,7 @@ export class ServicePlan {
     }
     const there = slot.translation;
     const wanted = vip?.translation;
-    if (there !== undefined && wanted !== undefined && isSameTranslation(there, wanted)) return;
+    if (there !== undefined && wanted !== undefined && same(wanted, there)) return;
     if (wanted !== there) this.#count += (wanted === undefined ? 0 : 1) - (there === undefined ? 0 : 1);
     slot.translation = wanted;
     if (wanted !== undefined) sink.want(wanted);

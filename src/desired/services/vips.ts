@@ -291,10 +291,6 @@ class Planner {
 
 const protocols = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
 
-export function isSameTranslation(a: Translation, b: Translation): boolean {
-  return a.lb === b.lb && a.hash === b.hash && a.real === b.real && isSameBackends(a.backends, b.backends);
-}
-
 export function isSameBackends(
   a: readonly Backend[] | undefined,
   b: readonly Backend[] | undefined,
