@@ -8,6 +8,7 @@
  *   ├─ uplink
  *   ├─ cluster
  *   ├─ connectivity
+ *   ├─ services          where Services are load-balanced here
  *   ├─ bgp               rest_for_one, where routes come from BGP
  *   │  ├─ bgp-process
  *   │  └─ bgp-session
@@ -19,6 +20,7 @@ import type { BgpMessage, BgpProcessMessage } from './messages/bgp.js';
 import type { ClusterMessage } from './messages/cluster.js';
 import type { CniMessage } from './messages/cni.js';
 import type { ConnectivityMessage } from './messages/connectivity.js';
+import type { ServicesMessage } from './messages/services.js';
 import type { UplinkMessage } from './messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from './messages/vpp.js';
 
@@ -66,10 +68,21 @@ export interface Actors {
       connectivity: ActorRef<ConnectivityMessage>,
     ) => ChildSpec<BgpMessage>;
   };
+  /** Undefined: Services are somebody else's. */
+  readonly services?: (
+    vpp: ActorRef<VppConnectionMessage>,
+    uplink: ActorRef<UplinkMessage>,
+    cluster: ActorRef<ClusterMessage>,
+  ) => ChildSpec<ServicesMessage>;
   readonly cni: (
     vpp: ActorRef<VppConnectionMessage>,
     uplink: ActorRef<UplinkMessage>,
   ) => ChildSpec<CniMessage>;
+}
+
+/** Of the services actor, whether there is one or not. */
+export function servicesRef(system: ActorSystem): ActorRef<ServicesMessage> {
+  return system.ref<ServicesMessage>(`${system.root.path}/services`);
 }
 
 export interface Tree {
@@ -89,6 +102,7 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
   const uplink = await system.spawn(actors.uplink(process, vpp));
   const cluster = await system.spawn(actors.cluster(uplink));
   const connectivity = await system.spawn(actors.connectivity(vpp, uplink, cluster));
+  if (actors.services !== undefined) await system.spawn(actors.services(vpp, uplink, cluster));
   if (actors.bgp !== undefined) {
     const gobgpd = system.ref<BgpProcessMessage>(`${system.root.path}/bgp/bgp-process`);
     const session = actors.bgp.session(gobgpd, uplink, cluster, connectivity);

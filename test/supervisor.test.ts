@@ -57,6 +57,7 @@ class Node {
       uplink: (process, vpp) => this.spec('uplink', [process, vpp]),
       cluster: (uplink) => this.spec('cluster', [uplink]),
       connectivity: (vpp, uplink, cluster) => this.spec('connectivity', [vpp, uplink, cluster]),
+      services: (vpp, uplink, cluster) => this.spec('services', [vpp, uplink, cluster]),
       bgp: {
         process: this.spec('bgp-process'),
         session: (process, uplink, cluster, connectivity) =>
@@ -86,6 +87,7 @@ const all = [
   '+uplink (vpp-process vpp-connection)',
   '+cluster (uplink)',
   '+connectivity (vpp-connection uplink cluster)',
+  '+services (vpp-connection uplink cluster)',
   '+bgp-process',
   '+bgp-session (bgp-process uplink cluster connectivity)',
   '+cni (vpp-connection uplink)',
@@ -108,7 +110,7 @@ t.test('actors start after those that they talk to, and stop before them', async
   );
   await node.system.stop();
   t.same(node.take(), [
-    ...['-cni', '-bgp-session', '-bgp-process', '-connectivity', '-cluster', '-uplink'],
+    ...['-cni', '-bgp-session', '-bgp-process', '-services', '-connectivity', '-cluster', '-uplink'],
     ...['-vpp-connection', '-vpp-process'],
   ]);
   t.equal(node.gave_up, undefined);
@@ -116,14 +118,16 @@ t.test('actors start after those that they talk to, and stop before them', async
 
 t.test('a crash takes along what was started after it; one in the vpp group everything', async (t) => {
   const bgp = ['-bgp-process', '-bgp-session'];
-  const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-connectivity', ...bgp, '-cni'];
+  const later = ['-services', ...bgp, '-cni'];
+  const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-connectivity', ...later];
   const cases: [string, string[]][] = [
-    ['cni', ['-cni', all[7]!]],
-    ['bgp/bgp-session', ['-bgp-session', all[6]!]],
-    ['bgp/bgp-process', [...bgp, ...all.slice(5, 7)]],
-    ['connectivity', ['-connectivity', ...bgp, '-cni', ...all.slice(4)]],
-    ['cluster', ['-cluster', '-connectivity', ...bgp, '-cni', ...all.slice(3)]],
-    ['uplink', ['-uplink', '-cluster', '-connectivity', ...bgp, '-cni', ...all.slice(2)]],
+    ['cni', ['-cni', all[8]!]],
+    ['bgp/bgp-session', ['-bgp-session', all[7]!]],
+    ['bgp/bgp-process', [...bgp, ...all.slice(6, 8)]],
+    ['services', [...later, ...all.slice(5)]],
+    ['connectivity', ['-connectivity', ...later, ...all.slice(4)]],
+    ['cluster', ['-cluster', '-connectivity', ...later, ...all.slice(3)]],
+    ['uplink', ['-uplink', '-cluster', '-connectivity', ...later, ...all.slice(2)]],
     ['vpp/vpp-connection', [...stops, ...all]],
     ['vpp/vpp-process', [...stops, ...all]],
   ];

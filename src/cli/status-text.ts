@@ -20,7 +20,7 @@ function table(rows: readonly (readonly string[])[]): string[] {
 
 /** The node at a glance, for a terminal. `now_ms` is milliseconds since 1970. */
 export function statusText(status: Status, now_ms: number): string {
-  const { vpp, pods, main_loop } = status;
+  const { vpp, pods, services, main_loop } = status;
   const vpp_words =
     vpp.pid === 0
       ? 'not running'
@@ -37,6 +37,14 @@ export function statusText(status: Status, now_ms: number): string {
     ['vpp', vpp_words],
     ['uplinks', status.uplinks.map(({ name, driver }) => `${name} (${driver})`).join(', ')],
     ['pods', `${pods.count} of ${pods.max}`],
+    ...(services === undefined
+      ? []
+      : [
+          [
+            'services',
+            `${services.count}  ${services.in_vpp} objects in VPP${services.refused > 0 ? `  ${services.refused} refused` : ''}`,
+          ],
+        ]),
     [
       'actors',
       Object.entries(status.actors)

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../clock.js';
 import { type Config, describeConfig } from '../config.js';
 import type { Log } from '../log.js';
+import type { ServicesQuestion } from '../messages/services.js';
 import { AskDeadline } from '../supervision/errors.js';
 import { build } from './build.js';
 import {
@@ -50,6 +51,8 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
   readonly warnings?: readonly string[];
   /** State of the connection to VPP: requests in flight, counts and latencies. */
   readonly vppApi: () => Promise<unknown>;
+  /** What services are to have, and what VPP has of it. */
+  readonly services: (question: ServicesQuestion) => Promise<unknown>;
   /** An actor's own view of itself; rejects after 500 ms. */
   readonly describe: (path: string) => Promise<unknown>;
   /** Why the root supervisor has given up; undefined while it has not. /livez fails from then on. */
@@ -310,6 +313,8 @@ class DebugServer implements Debug {
         return this.#options.describe(question.path);
       case 'vppApi':
         return this.#options.vppApi();
+      case 'services':
+        return this.#options.services(question.question);
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { ServicesQuestion } from '../messages/services.js';
 import type { Counters, Event } from '../supervision/types.js';
 import type { Condition } from './conditions.js';
 import type { ShownNode } from './tree-filter.js';
@@ -109,7 +110,8 @@ export type Question =
   /** One actor in full; `null` when nobody lives at the path. */
   | { readonly type: 'node'; readonly path: string }
   | { readonly type: 'describe'; readonly path: string }
-  | { readonly type: 'vppApi' };
+  | { readonly type: 'vppApi' }
+  | { readonly type: 'services'; readonly question: ServicesQuestion };
 
 /** The answer as JSON text, or what went wrong. */
 export type Outcome =
@@ -131,4 +133,5 @@ export const answer_within_ms: Readonly<Record<Question['type'], number>> = {
   // The budget of the actor is 500 ms; its own time-out should be what arrives here.
   describe: 600,
   vppApi: 2000,
+  services: 10_000,
 };

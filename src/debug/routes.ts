@@ -201,6 +201,15 @@ async function vppApi({ source }: Call): Promise<Answer> {
   return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
 }
 
+async function services({ source, query }: Call): Promise<Answer> {
+  const service = query.get('service');
+  const question = { dump: query.has('dump'), ...(service !== null && { service }) };
+  const outcome = await source.ask({ type: 'services', question });
+  const head = envelope(source, source.wall_ms());
+  if (outcome.ok) return json(200, { ...head, ...JSON.parse(outcome.text) });
+  return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
+}
+
 async function sync({ source }: Call): Promise<Answer> {
   const { taken_at, value } = await fresh(source, 'sync');
   return json(200, { ...envelope(source, taken_at), sync: value });
@@ -276,6 +285,12 @@ const routes: readonly Route[] = [
     answer: actor,
   },
   { path: '/debug/vpp/api', surface: 'debug', shows: 'connection to VPP', answer: vppApi },
+  {
+    path: '/debug/services',
+    surface: 'debug',
+    shows: 'services: what VPP is to have of them and has; ?service=namespace/name ?dump (VPP is asked)',
+    answer: services,
+  },
   { path: '/debug/sync', surface: 'debug', shows: 'state of each source of input', answer: sync },
   {
     path: '/debug/events',

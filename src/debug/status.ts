@@ -28,6 +28,8 @@ export interface Status {
   readonly vpp: { readonly pid: number; readonly version: string; readonly generation: number };
   readonly uplinks: NodeFacts['uplinks'];
   readonly pods: { readonly count: number; readonly max: number };
+  /** Absent where Services are somebody else's. `in_vpp`: translations and routes. */
+  readonly services?: { readonly count: number; readonly in_vpp: number; readonly refused: number };
   readonly actors: Partial<Record<ActorState, number>>;
   /** Actors that do not run, and those whose last error is younger than an hour. */
   readonly troubled: readonly {
@@ -128,6 +130,13 @@ export function statusOf(view: StatusView): Status {
     },
     uplinks: facts.uplinks,
     pods: { count: podsOf(all), max: facts.pods_max },
+    ...(all.some(({ name }) => name === 'services') && {
+      services: {
+        count: Number(gauge(all, 'services', 'services') ?? 0),
+        in_vpp: Number(gauge(all, 'services', 'in_vpp') ?? 0),
+        refused: Number(gauge(all, 'services', 'refused') ?? 0),
+      },
+    }),
     actors,
     troubled: troubled.slice(0, TROUBLED_MAX).map(({ path, state, detail, lastError }) => ({
       path,

@@ -5,7 +5,7 @@ import { conditionBoard } from '../debug/conditions.js';
 import { startDebug } from '../debug/debug.js';
 import { SyncReports } from '../debug/sync-reports.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
-import { root_supervision, startTree } from '../supervisor.js';
+import { root_supervision, servicesRef, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf } from './cluster.js';
@@ -16,10 +16,14 @@ import { endSignals } from './end-signals.js';
 import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
 import { routeSource } from './route-source.js';
+import { servicesOf } from './services.js';
 import { uplinkOf } from './uplink.js';
 import { connectionOf, processOf } from './vpp.js';
 
 export const exit_code = { stopped: 0, gave_up: 1, not_restored: 3 } as const;
+
+/** For what services have; a dump of ten thousand of them takes VPP a second. */
+const show_services_ms = 10_000;
 
 /** `code`: that of an end at which all went well. A host that is not what it was is the worst that can be told. */
 export function exitCode(code: number, { restored, vpp_ended }: LastWord): number {
@@ -37,7 +41,10 @@ export async function runNode(
   for (const warning of warnings) log.warn({}, `config(read) ${warning}`);
 
   let publish = (): void => undefined;
-  const board = conditionBoard(clock, ['vpp', 'uplink', 'cni'], () => publish());
+  const serves = config.gates.services && config.kubernetes;
+  const board = conditionBoard(clock, ['vpp', 'uplink', ...(serves ? ['services'] : []), 'cni'], () =>
+    publish(),
+  );
   const sync = new SyncReports();
   let gaveUp: string | undefined;
   const ended = new Promise<number>((resolve) => {
@@ -58,6 +65,12 @@ export async function runNode(
         ...sync.all(),
       }),
       vppApi: () => system.describe(`${system.root.path}/vpp/vpp-connection`, 500),
+      services: (question) =>
+        system.ask(
+          servicesRef(system),
+          (reply) => ({ type: 'Show' as const, question, reply }),
+          show_services_ms,
+        ),
       describe: (path) => system.describe(path, 500),
       failed: () => gaveUp,
       clock,
@@ -97,7 +110,8 @@ export async function runNode(
       board,
       sync,
       gso,
-      translations: new TranslationOwners(),
+      // Who does not speak keeps the others from sweeping.
+      translations: new TranslationOwners(serves ? ['pods', 'services'] : ['pods']),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
     };
     // One of an earlier life goes on to announce, and nobody would look after it.
@@ -118,6 +132,9 @@ export async function runNode(
           session: (gobgpd, uplink, cluster, connectivity) =>
             bgpOf(wiring, gobgpd, uplink, cluster, connectivity),
         },
+      }),
+      ...(serves && {
+        services: (vpp, uplink, cluster) => servicesOf(wiring, vpp, uplink, cluster),
       }),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {

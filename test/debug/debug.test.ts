@@ -91,6 +91,7 @@ async function setUp(t: Test, more: Partial<DebugOptions> = {}, health_port = 0)
     conditions: () => board.list(),
     sync: () => ({ felix: 'in-sync' }),
     vppApi: async () => ({ in_flight: 0 }),
+    services: async () => null,
     describe: (path) => system.describe(path, 500),
     clock: systemClock,
     log,
@@ -138,6 +139,7 @@ t.test(
       conditions: () => [],
       sync: () => null,
       vppApi: async () => null,
+      services: async () => null,
       describe: async () => null,
       clock: systemClock,
       log: second_log,
@@ -344,6 +346,7 @@ t.test('a worker that crashes is started again, less and less often, and nothing
         throw new Error('a defect elsewhere');
       },
       vppApi: async () => null,
+      services: async () => null,
       describe: async () => null,
       clock,
       log,

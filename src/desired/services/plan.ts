@@ -420,6 +420,16 @@ export class ServicePlan {
     };
   }
 
+  /** Of all services, `namespace/name`. */
+  *names(): Iterable<string> {
+    for (const { key, service } of this.#entries.values()) if (service !== undefined) yield key;
+  }
+
+  /** The service that has this address and port, `tcp/10.96.0.1/443`. */
+  holderOf(vip: string): string | undefined {
+    return this.#slots.get(vip)?.holder?.key;
+  }
+
   /** One service, as last planned; undefined: there is none of this `namespace/name`. */
   status(key: string): ServiceStatus | undefined {
     const entry = this.#entries.get(key);

@@ -1,0 +1,535 @@
+/**
+ * Has VPP serve the cluster's Services: from services, their endpoints, the service CIDRs and the own node to translations and routes. State is
+ * what was told; what follows from a change is planned and sent with the next turn, so that a burst is one change.
+ */
+import type { Actor, ActorContext, ActorRef, ChildSpec, LifeRef } from '../actor-system.js';
+import type { Timer } from '../clock.js';
+import {
+  type HealthPort,
+  type HostVip,
+  ServicePlan,
+  type ServiceStatus,
+  service_plan_kinds,
+} from '../desired/services/plan.js';
+import { bitsOf, holds } from '../ip/bits.js';
+import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
+import type { NodeReady, SubscribeNode } from '../messages/node.js';
+import type {
+  ServicesMessage,
+  ServicesProgrammed,
+  ServicesQuestion,
+  ShownService,
+  ShownVip,
+} from '../messages/services.js';
+import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { Translation } from '../objects/cnat.js';
+import type { ObjectKey, VppObject } from '../objects/object.js';
+import type { TranslationOwners } from '../reconcile/translation-owners.js';
+import { api_service, type ProbeTcp, probeTarget } from '../services/probe.js';
+import { ServiceWriter, type ServiceWriterSettings } from '../services/service-writer.js';
+import { writer_settings_default } from '../writer/object-writer.js';
+
+export interface ServicesDeps {
+  readonly vpp: ActorRef<VppConnectionMessage>;
+  readonly uplink: ActorRef<SubscribeNode>;
+  readonly cluster: ActorRef<ClusterMessage>;
+  readonly translations: TranslationOwners;
+  /** Linux of the node itself, which has translations of its own, and tells load balancers how it is. */
+  readonly host: ServicesHost;
+  readonly probe: ProbeTcp;
+  /** The condition of readiness. */
+  readonly ready: (ok: boolean, reason: string) => void;
+  /** Told once in each life how to ask for the report of it. */
+  readonly report: (ask: () => ServicesReport) => void;
+}
+
+/** Each is all that there is by now; what was there before and is not named goes. Neither throws; both go on trying by themselves. */
+export interface ServicesHost {
+  translate(vips: readonly HostVip[]): void;
+  serveHealth(ports: readonly HealthPort[]): void;
+}
+
+/** For people: what keeps services from VPP. Bounded: a hundred objects each. */
+export interface ServicesReport {
+  /** What has not told all that there is yet. */
+  readonly unsynced: readonly string[];
+  /** By object of the input, what is wrong with it and what to do. */
+  readonly faults: Readonly<Record<string, readonly string[]>>;
+  /** By object of VPP, why it was refused. It is tried again. */
+  readonly refused: Readonly<Record<string, string>>;
+  /** How many there are, shown or not. */
+  readonly faulty_count: number;
+  readonly refused_count: number;
+}
+
+export interface ServicesSettings {
+  readonly node_name: string;
+  /** Of the cluster, whatever the API says of them: `SERVICE_PREFIX`. */
+  readonly service_prefixes: readonly string[];
+  /** Without an API server that tells of services, a node is ready after so long all the same. */
+  readonly silence_ms: number;
+  readonly audit_ms: number;
+  /** From a difference that was seen once to the second look. */
+  readonly audit_again_ms: number;
+  readonly probe_ms: number;
+  readonly writer: ServiceWriterSettings;
+}
+
+export const services_settings_default: Omit<ServicesSettings, 'node_name' | 'service_prefixes'> = {
+  silence_ms: 10_000,
+  audit_ms: 600_000,
+  audit_again_ms: 5000,
+  probe_ms: 1000,
+  writer: { ...writer_settings_default, drain_ms: 1000 },
+};
+
+/** Without these, all told, a service would have a part of its back ends. */
+const needed: readonly KindName[] = ['Service', 'EndpointSlice'];
+
+/** Services that are planned in one turn of the event loop. */
+const piece = 128;
+const named_max = 100;
+const shown_max = 1000;
+const probe_pause_max_ms = 10_000;
+
+export function servicesActor(deps: ServicesDeps, settings: ServicesSettings): ChildSpec<ServicesMessage> {
+  return {
+    name: 'services',
+    restart: 'permanent',
+    shutdown_ms: 1000,
+    mailbox_max: 1024,
+    handler_ms_max: 10_000,
+    start: (ctx) => {
+      const actor = new ServicesActor(ctx, deps, settings);
+      actor.begin();
+      return actor;
+    },
+  };
+}
+
+class ServicesActor implements Actor<ServicesMessage> {
+  private readonly plan: ServicePlan;
+  private readonly writer: ServiceWriter;
+  private readonly synced = new Set<KindName>();
+  private node: NodeReady | undefined;
+  /** Of the last node that was lost: news of it, or of an earlier one, are void. */
+  private lost = 0;
+  /** When the first of the changes came that are not planned yet. */
+  private changed_ms: number | undefined;
+  /** A Work is in the mailbox. */
+  private working = false;
+  private subscriber: LifeRef<ServicesProgrammed> | undefined;
+  /** This VPP has had all that was wanted once. */
+  private complete = false;
+  /** The API server has not told of services for so long that nobody waits for it. */
+  private silent = false;
+  private probes = 0;
+  private probing: 'idle' | 'waiting' | 'under way' | 'done' = 'idle';
+  private probe_fault = '';
+  private auditing: Timer | undefined;
+  /** As the host was told last. */
+  private ports: readonly HealthPort[] | undefined;
+  private vips: readonly HostVip[] | undefined;
+
+  constructor(
+    private readonly ctx: ActorContext<ServicesMessage>,
+    private readonly deps: ServicesDeps,
+    private readonly settings: ServicesSettings,
+  ) {
+    const { node_name, service_prefixes } = settings;
+    this.plan = new ServicePlan({ node_name, service_prefixes });
+    this.writer = new ServiceWriter(
+      ctx,
+      {
+        vpp: deps.vpp,
+        translations: deps.translations,
+        isAnnounced: (translation) => this.isAnnounced(translation),
+        serviceOf: (key) => this.plan.holderOf(vipOf(key)),
+      },
+      settings.writer,
+    );
+  }
+
+  begin(): void {
+    const { uplink, cluster, report } = this.deps;
+    report(() => this.report());
+    this.tellReady();
+    uplink.tell({ type: 'SubscribeNode', subscriber: this.ctx.self });
+    cluster.tell({ type: 'Subscribe', subscriber: this.ctx.this_life, kinds: service_plan_kinds });
+    this.auditLater(this.settings.audit_ms);
+    this.ctx.after(this.settings.silence_ms, { type: 'Silence' });
+  }
+
+  receive(message: ServicesMessage): void | Promise<void> {
+    switch (message.type) {
+      case 'NodeReady':
+        return this.nodeReady(message);
+      case 'NodeLost':
+        return this.nodeLost(message.generation);
+      case 'ClusterChange':
+        this.clusterChange(message.change);
+        message.reply.resolve();
+        return this.later();
+      case 'SubscribeProgrammed':
+        this.subscriber = message.subscriber;
+        this.subscriber.tell({
+          type: 'ServicesProgrammed',
+          whole: true,
+          changed: this.writer.programmedNow(),
+        });
+        return;
+      case 'Show':
+        return this.show(message.question, message.reply);
+      case 'Work':
+        this.working = false;
+        return this.work();
+      case 'Read':
+        this.writer.read(message.life, message.snapshot);
+        return this.work();
+      case 'Transacted':
+        this.writer.transacted(message.life, message.outcome);
+        return this.work();
+      case 'Due':
+        this.writer.due();
+        return this.work();
+      case 'Freed':
+        this.writer.freed();
+        return this.work();
+      case 'Retry':
+        this.writer.retry(message.life);
+        return this.work();
+      case 'Silence':
+        this.silent = true;
+        return this.tellReady();
+      case 'Audit':
+        this.auditLater(this.settings.audit_ms);
+        return this.writer.audit();
+      case 'Audited':
+        if (this.writer.audited(message.audit, message.drift)) this.auditLater(this.settings.audit_again_ms);
+        return this.work();
+      case 'Probe':
+        return this.probe();
+      case 'Probed':
+        return this.probed(message.probe, message.error);
+    }
+  }
+
+  gauges() {
+    const { in_vpp, waiting, refused, blocked, drift } = this.writer.gauges();
+    const { event_to_vpp } = this.writer.latencies;
+    return {
+      services: this.plan.counts.services,
+      in_vpp,
+      waiting,
+      refused: refused + blocked,
+      drift,
+      p50_ms: event_to_vpp.quantile_ms(0.5),
+      p99_ms: event_to_vpp.quantile_ms(0.99),
+    };
+  }
+
+  describe() {
+    const { event_to_vpp, network_programming } = this.writer.latencies;
+    return {
+      generation: this.writer.generation,
+      services: this.plan.counts.services,
+      writer: this.writer.gauges(),
+      event_to_vpp_seconds: event_to_vpp.histogram(),
+      kubeproxy_network_programming_duration_seconds: network_programming.histogram(),
+      api_server: this.probe_fault === '' ? this.probing : this.probe_fault,
+      ...this.report(),
+    };
+  }
+
+  private report(): ServicesReport {
+    const conflicts = this.writer.conflicts();
+    const known = this.plan.faults;
+    const faults: Record<string, readonly string[]> = {};
+    let left = named_max;
+    for (const object of new Set([...[...conflicts.keys()].map(objectOf), ...known.keys()])) {
+      if (left === 0) break;
+      left -= 1;
+      faults[object] = known.get(object) ?? [];
+    }
+    for (const [service, texts] of conflicts) {
+      const object = objectOf(service);
+      if (faults[object] !== undefined) faults[object] = [...faults[object], ...texts];
+    }
+    const { refused, blocked } = this.writer.gauges();
+    return {
+      unsynced: this.unsynced(),
+      faults,
+      refused: this.writer.refused(),
+      faulty_count: this.plan.counts.faulty + blocked,
+      refused_count: refused,
+    };
+  }
+
+  // --- what is told
+
+  private nodeLost(generation: number): void {
+    this.lost = generation;
+    if ((this.writer.generation ?? 0) > generation) return;
+    this.writer.lost();
+    this.forgetVpp();
+    this.tellProgrammed();
+    this.tellReady();
+  }
+
+  private forgetVpp(): void {
+    this.complete = false;
+    this.probing = 'idle';
+    this.probes += 1;
+    this.probe_fault = '';
+  }
+
+  private nodeReady(ready: NodeReady): void {
+    if (ready.generation <= this.lost) return;
+    this.node = ready;
+    this.look();
+    if (this.writer.generation !== ready.generation) {
+      this.writer.begin(ready);
+      this.forgetVpp();
+      this.tellReady();
+    }
+    this.later();
+  }
+
+  /** Node ports are served on the node's addresses. */
+  private look(): void {
+    if (this.node === undefined) return;
+    const { node, subnets } = this.node;
+    const both = ({ ip4, ip6 }: { readonly ip4?: string; readonly ip6?: string }): readonly string[] =>
+      [ip4, ip6].filter((each) => each !== undefined);
+    this.plan.setNode({ addresses: both(node), subnets: both(subnets) });
+  }
+
+  private clusterChange(change: AnyChange): void {
+    if (change.synced) this.synced.add(change.kind);
+    if (change.kind === 'EndpointSlice') {
+      for (const [key, slice] of change.changed)
+        if (slice?.changed_ms !== undefined) this.writer.latencies.triggered(key, slice.changed_ms);
+    }
+    this.changed_ms ??= this.ctx.clock.now_ms();
+    this.plan.take(change);
+  }
+
+  /** Others than this node and its pods may send to it: its end is known to them before it comes. */
+  private isAnnounced({ address, real }: Translation): boolean {
+    if (real === true || this.subscriber === undefined) return false;
+    const bits = bitsOf(address);
+    return !this.plan.servicePrefixes.some((prefix) => holds(bitsOf(prefix), bits));
+  }
+
+  // --- what follows
+
+  private later(): void {
+    if (this.working) return;
+    this.working = true;
+    this.ctx.tellSelf({ type: 'Work' });
+  }
+
+  /** A piece of the work, if there is any. */
+  private work(): void {
+    const { plan, writer } = this;
+    let is_done = true;
+    if (this.node !== undefined && needed.every((kind) => this.synced.has(kind))) {
+      writer.beginPlan(this.changed_ms);
+      is_done = plan.plan(piece, writer);
+      if (is_done) {
+        this.changed_ms = undefined;
+        this.planned();
+      }
+      writer.beginPlan(undefined);
+      writer.allTold(is_done && plan.synced);
+    }
+    is_done = writer.step() && is_done;
+    this.tellProgrammed();
+    if (!is_done) return this.later();
+    this.completed();
+  }
+
+  /** All that follows from what was told is known. */
+  private planned(): void {
+    const { plan, deps } = this;
+    const ports = plan.health();
+    if (ports !== this.ports) deps.host.serveHealth(ports);
+    this.ports = ports;
+    const vips = plan.hostVips();
+    if (vips !== this.vips) deps.host.translate(vips);
+    this.vips = vips;
+    if (plan.synced) deps.translations.hasSpoken('services');
+  }
+
+  /** What has not told all that there is yet. */
+  private unsynced(): readonly KindName[] {
+    return service_plan_kinds.filter((kind) => !this.synced.has(kind));
+  }
+
+  private tellProgrammed(): void {
+    if (this.subscriber === undefined) return;
+    const changed = this.writer.programmedChanges();
+    if (changed.size > 0) this.subscriber.tell({ type: 'ServicesProgrammed', whole: false, changed });
+  }
+
+  private auditLater(ms: number): void {
+    this.auditing?.cancel();
+    this.auditing = this.ctx.after(ms, { type: 'Audit' });
+  }
+
+  // --- readiness
+
+  /** VPP has all that is wanted by now, or refuses it. */
+  private completed(): void {
+    if (this.complete || !this.writer.isQuiet || this.writer.gauges().waiting > 0) return;
+    if (!needed.every((kind) => this.synced.has(kind))) return;
+    this.complete = true;
+    this.probe();
+    this.tellReady();
+  }
+
+  private tellReady(): void {
+    const reason = this.unready();
+    this.deps.ready(
+      reason === undefined,
+      reason ?? (this.complete ? '' : 'the API server does not tell of services: those of before stay'),
+    );
+  }
+
+  /** Undefined: nothing is in the way. */
+  private unready(): string | undefined {
+    if (this.writer.generation === undefined) return 'waits for VPP';
+    const unsynced = needed.filter((kind) => !this.synced.has(kind));
+    if (unsynced.length > 0)
+      return this.silent ? undefined : `the API server has not told of each ${unsynced.join(' and ')} yet`;
+    if (!this.complete) return `${this.writer.gauges().waiting} translations and routes are to be programmed`;
+    if (this.probing === 'done') return undefined;
+    return this.probe_fault || `Service ${api_service} is being tried`;
+  }
+
+  private probe(): void {
+    if (this.probing === 'under way' || this.probing === 'done' || !this.complete) return;
+    const { deps, settings, ctx } = this;
+    if (this.plan.status(api_service) === undefined) {
+      // There may be none: outside of a cluster, or with another proxy for it.
+      this.probing = 'done';
+      return this.tellReady();
+    }
+    this.probing = 'under way';
+    const probe = this.probes;
+    const target = probeTarget(this.translationsOf(api_service));
+    if (target === undefined) return this.probed(probe, new Error('VPP has no translation of it'));
+    deps.probe(target, settings.probe_ms).then(
+      () => ctx.tellSelf({ type: 'Probed', probe }),
+      (error: Error) => ctx.tellSelf({ type: 'Probed', probe, error }),
+    );
+  }
+
+  private probed(probe: number, error: Error | undefined): void {
+    if (probe !== this.probes) return;
+    this.probes += 1;
+    if (error === undefined) {
+      this.probing = 'done';
+      this.probe_fault = '';
+    } else {
+      this.probing = 'waiting';
+      this.probe_fault = `Service ${api_service} cannot be reached from this node: ${error.message}; see /debug/services?service=${api_service}`;
+      const { probe_ms } = this.settings;
+      this.ctx.after(Math.min(probe_ms * 2 ** Math.min(this.probes, 8), probe_pause_max_ms), {
+        type: 'Probe',
+      });
+    }
+    this.tellReady();
+  }
+
+  private *translationsOf(service: string): Iterable<Translation> {
+    for (const key of keysOf(this.plan.status(service))) {
+      const there = this.writer.thereAt(key);
+      if (there?.kind === 'translation') yield there;
+    }
+  }
+
+  // --- for people
+
+  private async show(
+    { service, dump }: ServicesQuestion,
+    reply: Extract<ServicesMessage, { type: 'Show' }>['reply'],
+  ): Promise<void> {
+    try {
+      const dumped = dump ? await this.writer.dump() : undefined;
+      const names = service === undefined ? this.someNames() : [service];
+      const conflicts = this.writer.conflicts();
+      const services = Object.fromEntries(
+        names.map((name) => [name, this.shown(name, conflicts.get(name) ?? [], dumped)]),
+      );
+      const strays = [...(dumped?.keys() ?? [])].filter(
+        (key) =>
+          this.plan.holderOf(vipOf(key)) === undefined && this.deps.translations.of(key)?.by !== 'pods',
+      );
+      reply.resolve({
+        services,
+        service_count: this.plan.counts.services,
+        ...(dump && { strays: strays.slice(0, named_max) }),
+      });
+    } catch (error) {
+      reply.reject(error as Error);
+    }
+  }
+
+  private someNames(): readonly string[] {
+    const names: string[] = [];
+    for (const name of this.plan.names()) {
+      names.push(name);
+      if (names.length === shown_max) break;
+    }
+    return names;
+  }
+
+  private shown(
+    name: string,
+    conflicts: readonly string[],
+    dumped: ReadonlyMap<ObjectKey, Translation> | undefined,
+  ): ShownService {
+    const status = this.plan.status(name);
+    const vips = keysOf(status).map((key): ShownVip => {
+      const { state, wanted, there } = this.writer.stateOf(key);
+      const shown = dumped?.get(key);
+      return {
+        key,
+        state,
+        ...(wanted !== undefined && { desired: backendTexts(wanted) }),
+        ...(there !== undefined && { programmed: backendTexts(there) }),
+        ...(shown !== undefined && { dumped: backendTexts(shown) }),
+      };
+    });
+    return {
+      vips,
+      ...(conflicts.length > 0 && { conflicts }),
+      plan: status,
+    };
+  }
+}
+
+/** Of a service with thousands of back ends so many are shown. */
+const backends_shown_max = 50;
+
+function backendTexts(object: VppObject): readonly string[] {
+  if (object.kind === 'route') return object.paths.map(({ via }) => via);
+  if (object.kind !== 'translation') return [];
+  const { backends } = object;
+  const shown = backends.slice(0, backends_shown_max).map(({ address, port }) => `${address} ${port}`);
+  const more = backends.length - shown.length;
+  return more > 0 ? [...shown, `and ${more} more`] : shown;
+}
+
+const kind_prefix = 'translation:';
+
+/** As faults name it. */
+const objectOf = (service: string): string => `Service ${service}`;
+
+/** As the plan names it. */
+const vipOf = (key: ObjectKey): string => (key.startsWith(kind_prefix) ? key.slice(kind_prefix.length) : key);
+
+function keysOf(status: ServiceStatus | undefined): readonly ObjectKey[] {
+  return (status?.vips ?? []).map(({ vip }) => `${kind_prefix}${vip}`);
+}

@@ -1,0 +1,79 @@
+/** The mailbox of the services actor, and what it tells those who announce addresses of services. */
+import type { LifeRef, Reply } from '../actor-system.js';
+import type { ObjectKey } from '../objects/object.js';
+import type { ClusterChange } from './cluster.js';
+import type { NodeStatus } from './node.js';
+import type { WriterMessage } from './writer.js';
+
+/**
+ * Addresses of services, canonical, and whether VPP of this node serves them: true once a translation is there, false as soon as the last one is
+ * to go, a moment before it does. `whole`: what is not named is not served. Not answered, nor lost: told again as a whole to who subscribes
+ * anew.
+ */
+export interface ServicesProgrammed {
+  readonly type: 'ServicesProgrammed';
+  readonly whole: boolean;
+  readonly changed: ReadonlyMap<string, boolean>;
+}
+
+/** Told ServicesProgrammed from now on, first of all that there is. The last subscriber counts. */
+export interface SubscribeProgrammed {
+  readonly type: 'SubscribeProgrammed';
+  readonly subscriber: LifeRef<ServicesProgrammed>;
+}
+
+/** What is asked of services; `service`: one of them, `namespace/name`; `dump`: VPP is asked what it has. */
+export interface ServicesQuestion {
+  readonly service?: string;
+  readonly dump: boolean;
+}
+
+/** One translation or route of a service. */
+export interface ShownVip {
+  readonly key: ObjectKey;
+  /** `programmed`; `waiting` for its turn; `refused` by VPP, and why; `blocked` by a pod's host port; `going`. */
+  readonly state: string;
+  readonly desired?: readonly string[];
+  readonly programmed?: readonly string[];
+  /** As VPP shows it, where that was asked for. */
+  readonly dumped?: readonly string[];
+}
+
+export interface ShownService {
+  readonly vips: readonly ShownVip[];
+  /** What pods have of it. */
+  readonly conflicts?: readonly string[];
+  /** What follows from its objects: addresses, outcomes and faults. */
+  readonly plan?: unknown;
+}
+
+/** Bounded: a thousand services. */
+export interface ShownServices {
+  readonly services: Readonly<Record<string, ShownService>>;
+  /** How many there are, shown or not. */
+  readonly service_count: number;
+  /** Translations of VPP that nobody here wants; with `dump` alone. */
+  readonly strays?: readonly string[];
+}
+
+export type ServicesMessage =
+  | NodeStatus
+  | ClusterChange
+  | SubscribeProgrammed
+  /** Answered. */
+  | { readonly type: 'Show'; readonly question: ServicesQuestion; readonly reply: Reply<ShownServices> }
+  /** From itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
+  | { readonly type: 'Work' }
+  /** From itself: what has waited for a while need not any longer. */
+  | { readonly type: 'Due' }
+  /** From itself: what pods had for host ports is free, or it is known what they have. */
+  | { readonly type: 'Freed' }
+  /** From itself: what VPP has is to be compared with what it should have. */
+  | { readonly type: 'Audit' }
+  | { readonly type: 'Audited'; readonly audit: number; readonly drift: number }
+  /** From itself: nobody waits any longer for an API server that tells of no services. */
+  | { readonly type: 'Silence' }
+  /** From itself: the API server is to be probed, or was. */
+  | { readonly type: 'Probe' }
+  | { readonly type: 'Probed'; readonly probe: number; readonly error?: Error }
+  | WriterMessage;
