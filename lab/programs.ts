@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 /** Debian's packages. */
 const packages = {
   ip: 'iproute2',
+  nft: 'nftables',
   nsenter: 'util-linux',
   ping: 'iputils-ping',
   radvd: 'radvd',

@@ -1,0 +1,236 @@
+/**
+ * What Linux of the node has to translate itself, as one nftables table.
+ *
+ * What a process of the host sends to a service goes by the host tap to VPP, which translates it. Two things cannot go that way: a back end
+ * that is a process of this very node (after translation VPP would have a packet from the node to the node, and drops it as spoofed),
+ * and the node's own address with a node port, which Linux takes for its own and sends to no tap. For these, and no other, there is
+ * this table. It looks at what the host itself sends and at nothing that passes through; it changes the destination alone.
+ */
+import { canonicalAddress, isUnicast } from '../ip/spelling.js';
+import { type Family, familyOf } from '../ip/text.js';
+
+/** A service's address and port that Linux of this node translates itself. */
+export interface HostVip {
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly backends: readonly { readonly address: string; readonly port: number }[];
+  /** The same source address gets the same back end, as long as these are the same. */
+  readonly affinity?: true;
+}
+
+/** Both families in one, and nobody else's: no rule of ours stands in a table of others. */
+export const host_table = 'inet calico_vpp_services';
+
+export interface HostRules {
+  /** Input of `nft -f`: replaces the whole table in one transaction. Undefined: nothing has to be translated, and there is no table. */
+  readonly text: string | undefined;
+  readonly vips: number;
+  /** What could not be used, by `address port protocol` of the VIP: why, and what is done about it. At most 100. */
+  readonly faults: ReadonlyMap<string, string>;
+}
+
+/**
+ * One table for the kernel, and one transaction in which it is replaced: a few MB at the most. The host is one client; it needs no more
+ * back ends than this of one service.
+ */
+export const host_vips_max = 20_000;
+export const host_backends_max = 64;
+const faults_max = 100;
+
+/** Each key and each element once; elements are `address . port`. */
+interface Wanted {
+  readonly vip: HostVip;
+  affinity: boolean;
+  readonly elements: Set<string>;
+}
+
+/**
+ * The table for these VIPs: the same text for the same VIPs, in whatever order and spelling they come. A VIP without back ends is left to
+ * whoever has it: VPP, or for a node's own address Linux, which refuses. Never throws.
+ *
+ * A map has the VIPs with one back end, another the chains of those with several. What would be the same chain twice is one.
+ */
+export function hostRules(vips: readonly HostVip[]): HostRules {
+  const faults = new Map<string, string>();
+  const fault: Fault = ({ address, port, protocol }, why) => {
+    if (faults.size < faults_max) faults.set(`${address} ${port} ${protocol}`, why);
+  };
+  const wanted = new Map<string, Wanted>();
+  for (const vip of vips) {
+    const key = keyOf(vip);
+    if (key === undefined) fault(vip, 'it is no address and port of a service: the host does not reach it');
+    else {
+      const elements = elementsOf(vip, fault);
+      const known = wanted.get(key);
+      if (known === undefined) wanted.set(key, { vip, affinity: vip.affinity === true, elements });
+      else {
+        known.affinity ||= vip.affinity === true;
+        for (const element of elements) known.elements.add(element);
+      }
+    }
+  }
+  const used = [...wanted].flatMap(([key, { elements }]) => (elements.size > 0 ? [key] : [])).sort();
+  for (const key of used.splice(host_vips_max))
+    fault(
+      wanted.get(key)!.vip,
+      `the host itself translates ${host_vips_max} addresses and ports at most: it does not reach this one`,
+    );
+  const rows = used.map((key): Row => {
+    const { vip, affinity, elements } = wanted.get(key)!;
+    const sorted = [...elements].sort();
+    if (sorted.length > host_backends_max)
+      fault(vip, `it has ${sorted.length} back ends: the host itself uses the first ${host_backends_max}`);
+    return {
+      key,
+      family: familyOf(key),
+      protocol: vip.protocol,
+      affinity,
+      elements: sorted.slice(0, host_backends_max),
+    };
+  });
+  return { text: rows.length === 0 ? undefined : tableText(rows), vips: rows.length, faults };
+}
+
+type Fault = (vip: HostVip, why: string) => void;
+
+/** `address . protocol . port`, as nft has it; undefined where it is none. */
+function keyOf({ address, port, protocol }: HostVip): string | undefined {
+  const canonical = unicast(address);
+  return canonical !== undefined && isPort(port) && protocols.has(protocol)
+    ? `${canonical} . ${protocol} . ${port}`
+    : undefined;
+}
+
+const protocols: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp']);
+const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65_536;
+
+function unicast(address: string): string | undefined {
+  const canonical = canonicalAddress(address);
+  return canonical !== undefined && isUnicast(canonical) ? canonical : undefined;
+}
+
+function elementsOf(vip: HostVip, fault: Fault): Set<string> {
+  const family = familyOf(vip.address);
+  const elements = new Set<string>();
+  for (const { address, port } of vip.backends) {
+    const canonical = unicast(address);
+    if (canonical === undefined || familyOf(canonical) !== family || !isPort(port)) {
+      fault(vip, `its back end ${address} port ${port} is no address and port of the same family: left out`);
+    } else elements.add(`${canonical} . ${port}`);
+  }
+  return elements;
+}
+
+/**
+ * Behind kube-proxy's rules (-100) and those of others: where somebody translates already, he goes on doing so. A packet is translated once.
+ * `numgen` chooses for the first packet of a flow, and connection tracking keeps to it.
+ */
+const priority = -90;
+
+interface Row {
+  readonly key: string;
+  readonly family: Family;
+  readonly protocol: HostVip['protocol'];
+  readonly affinity: boolean;
+  readonly elements: readonly string[];
+}
+
+function tableText(rows: readonly Row[]): string {
+  const chains = new Map<string, string>();
+  const one: Record<Family, string[]> = { 4: [], 6: [] };
+  const many: Record<Family, string[]> = { 4: [], 6: [] };
+  const choices: Record<Family, Choices> = { 4: new Choices(), 6: new Choices() };
+  for (const { key, family, protocol, affinity, elements } of rows) {
+    if (elements.length === 1) {
+      one[family].push(`${key} : ${elements[0]}`);
+      continue;
+    }
+    const { map, first } = choices[family].place(elements);
+    const source = affinity ? `jhash ${ip[family]} saddr` : 'numgen random';
+    const number = `${source} mod ${elements.length}${affinity ? ' seed 0x0' : ''} offset ${first}`;
+    const rule = `meta l4proto ${protocol} dnat ${ip[family]} to ${number} map @choices${family}_${map}`;
+    const chain = chains.get(rule) ?? `to_${chains.size}`;
+    chains.set(rule, chain);
+    many[family].push(`${key} : goto ${chain}`);
+  }
+  const of = (family: Family) => ({
+    maps: [
+      mapText(`one${family}`, `${key_types[family]} : ${address_types[family]} . inet_service`, one[family]),
+      mapText(`many${family}`, `${key_types[family]} : verdict`, many[family]),
+      ...choices[family].maps.map((elements, at) =>
+        mapText(
+          `choices${family}_${at}`,
+          `typeof numgen random mod 2 : ${ip[family]} daddr . th dport`,
+          elements,
+        ),
+      ),
+    ],
+    rules: [
+      `${transport} dnat ${ip[family]} to ${key_words[family]} map @one${family}`,
+      `${key_words[family]} vmap @many${family}`,
+    ],
+  });
+  const [four, six] = [of(4), of(6)];
+  return [
+    // To remove a table that is not there is an error: it is there, for a moment that nobody sees.
+    ...removal_lines,
+    `table ${host_table} {`,
+    ...[...four.maps, ...six.maps].flat(),
+    ...[...chains].map(([rule, name]) => ` chain ${name} {\n  ${rule}\n }`),
+    ` chain output {\n  type nat hook output priority ${priority}; policy accept;`,
+    ...[...four.rules, ...six.rules].map((rule) => `  ${rule}`),
+    ' }',
+    '}',
+    '',
+  ].join('\n');
+}
+
+/**
+ * The back ends of those that have several, numbered in maps of some hundreds. The kernel goes through all elements of a map for each rule that
+ * names it, and through all maps of a table for each: with one map of all, or one for each, some thousands of services take it a minute.
+ */
+class Choices {
+  readonly maps: string[][] = [];
+  readonly #places = new Map<string, { readonly map: number; readonly first: number }>();
+
+  /** In which map they are, and from which number on. */
+  place(elements: readonly string[]): { readonly map: number; readonly first: number } {
+    const key = elements.join();
+    const known = this.#places.get(key);
+    if (known !== undefined) return known;
+    if ((this.maps.at(-1)?.length ?? choices_max) >= choices_max) this.maps.push([]);
+    const map = this.maps.at(-1)!;
+    const place = { map: this.maps.length - 1, first: map.length };
+    this.#places.set(key, place);
+    for (const element of elements) map.push(`${map.length} : ${element}`);
+    return place;
+  }
+}
+
+const choices_max = 256;
+
+const removal_lines = [`table ${host_table}`, `delete table ${host_table}`];
+
+/** What the chain `output` names as long as it has its rules. */
+export const host_maps = ['@one4', '@many4', '@one6', '@many6'] as const;
+
+/** Input of `nft -f` after which there is no such table, whether there was one or not. */
+export const no_host_rules = `${removal_lines.join('\n')}\n`;
+
+const transport = 'meta l4proto { tcp, udp, sctp }';
+const ip = { 4: 'ip', 6: 'ip6' } as const;
+const address_types = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
+const key_types = {
+  4: 'type ipv4_addr . inet_proto . inet_service',
+  6: 'type ipv6_addr . inet_proto . inet_service',
+} as const;
+const key_words = {
+  4: 'ip daddr . meta l4proto . th dport',
+  6: 'ip6 daddr . meta l4proto . th dport',
+} as const;
+
+function mapText(name: string, types: string, elements: readonly string[]): string[] {
+  const lines = elements.length === 0 ? [] : [`  elements = {\n   ${elements.join(',\n   ')}\n  }`];
+  return [` map ${name} {`, `  ${types}`, ...lines, ' }'];
+}
