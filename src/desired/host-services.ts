@@ -34,43 +34,62 @@ export interface HostRules {
  * One table for the kernel, and one transaction in which it is replaced: a few MB at the most. The host is one client; it needs no more
  * back ends than this of one service.
  */
-export const host_vips_max = 20_000;
-export const host_backends_max = 64;
+export const host_vips_max = 10_000;
+export const host_backends_max = 16;
 const faults_max = 100;
 
-/** Each key and each element once; elements are `address . port`. */
+/** What a VIP comes to; `key` is absent where it is none. Elements are `address . port`, each once. */
+interface Parsed {
+  readonly key?: string;
+  readonly elements: readonly string[];
+  readonly fault?: string;
+}
+
+/** A list of thousands comes again and again with few new objects in it. */
+const parsed_vips = new WeakMap<HostVip, Parsed>();
+
+function parsed(vip: HostVip): Parsed {
+  const known = parsed_vips.get(vip);
+  if (known !== undefined) return known;
+  const key = keyOf(vip);
+  const made: Parsed =
+    key === undefined
+      ? { elements: [], fault: 'it is no address and port of a service: the host does not reach it' }
+      : { key, ...elementsOf(vip) };
+  parsed_vips.set(vip, made);
+  return made;
+}
+
 interface Wanted {
   readonly vip: HostVip;
   affinity: boolean;
-  readonly elements: Set<string>;
+  elements: readonly string[];
 }
 
 /**
  * The table for these VIPs: the same text for the same VIPs, in whatever order and spelling they come. A VIP without back ends is left to
- * whoever has it: VPP, or for a node's own address Linux, which refuses. Never throws.
+ * whoever has it: VPP, or for a node's own address Linux, which refuses. Never throws. The VIPs are not changed any more by whoever has made them.
  *
  * A map has the VIPs with one back end, another the chains of those with several. What would be the same chain twice is one.
  */
 export function hostRules(vips: readonly HostVip[]): HostRules {
   const faults = new Map<string, string>();
-  const fault: Fault = ({ address, port, protocol }, why) => {
+  const fault = ({ address, port, protocol }: HostVip, why: string): void => {
     if (faults.size < faults_max) faults.set(`${address} ${port} ${protocol}`, why);
   };
   const wanted = new Map<string, Wanted>();
   for (const vip of vips) {
-    const key = keyOf(vip);
-    if (key === undefined) fault(vip, 'it is no address and port of a service: the host does not reach it');
+    const { key, elements, fault: why } = parsed(vip);
+    if (why !== undefined) fault(vip, why);
+    if (key === undefined || elements.length === 0) continue;
+    const known = wanted.get(key);
+    if (known === undefined) wanted.set(key, { vip, affinity: vip.affinity === true, elements });
     else {
-      const elements = elementsOf(vip, fault);
-      const known = wanted.get(key);
-      if (known === undefined) wanted.set(key, { vip, affinity: vip.affinity === true, elements });
-      else {
-        known.affinity ||= vip.affinity === true;
-        for (const element of elements) known.elements.add(element);
-      }
+      known.affinity ||= vip.affinity === true;
+      known.elements = [...new Set([...known.elements, ...elements])].sort();
     }
   }
-  const used = [...wanted].flatMap(([key, { elements }]) => (elements.size > 0 ? [key] : [])).sort();
+  const used = [...wanted.keys()].sort();
   for (const key of used.splice(host_vips_max))
     fault(
       wanted.get(key)!.vip,
@@ -78,21 +97,18 @@ export function hostRules(vips: readonly HostVip[]): HostRules {
     );
   const rows = used.map((key): Row => {
     const { vip, affinity, elements } = wanted.get(key)!;
-    const sorted = [...elements].sort();
-    if (sorted.length > host_backends_max)
-      fault(vip, `it has ${sorted.length} back ends: the host itself uses the first ${host_backends_max}`);
+    if (elements.length > host_backends_max)
+      fault(vip, `it has ${elements.length} back ends: the host itself uses the first ${host_backends_max}`);
     return {
       key,
       family: familyOf(key),
       protocol: vip.protocol,
       affinity,
-      elements: sorted.slice(0, host_backends_max),
+      elements: elements.slice(0, host_backends_max),
     };
   });
   return { text: rows.length === 0 ? undefined : tableText(rows), vips: rows.length, faults };
 }
-
-type Fault = (vip: HostVip, why: string) => void;
 
 /** `address . protocol . port`, as nft has it; undefined where it is none. */
 function keyOf({ address, port, protocol }: HostVip): string | undefined {
@@ -110,16 +126,17 @@ function unicast(address: string): string | undefined {
   return canonical !== undefined && isUnicast(canonical) ? canonical : undefined;
 }
 
-function elementsOf(vip: HostVip, fault: Fault): Set<string> {
+function elementsOf(vip: HostVip): Pick<Parsed, 'elements' | 'fault'> {
   const family = familyOf(vip.address);
   const elements = new Set<string>();
+  let fault: string | undefined;
   for (const { address, port } of vip.backends) {
     const canonical = unicast(address);
     if (canonical === undefined || familyOf(canonical) !== family || !isPort(port)) {
-      fault(vip, `its back end ${address} port ${port} is no address and port of the same family: left out`);
+      fault ??= `its back end ${address} port ${port} is no address and port of the same family: left out`;
     } else elements.add(`${canonical} . ${port}`);
   }
-  return elements;
+  return { elements: [...elements].sort(), ...(fault !== undefined && { fault }) };
 }
 
 /**

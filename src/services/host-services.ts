@@ -51,6 +51,8 @@ const audit_ms = 10_000;
 const pause_for_write = 4;
 const pause_for_audit = 100;
 const pause_min_ms = 100;
+/** VIPs made into rules in one turn of the event loop. */
+const piece = 256;
 
 const no_nft =
   'nft is neither in the image nor on the host: processes of the host do not reach back ends on this node, nor their own node ports; install nftables';
@@ -59,13 +61,13 @@ const no_nft =
 export class HostServices {
   readonly #deps: HostServicesDeps;
   #asked: readonly HostVip[] | undefined;
-  /** Of what was asked: made when it is its turn, for it takes some milliseconds for thousands of VIPs. */
+  /** Made when it is its turn, for it takes some milliseconds for thousands of VIPs. */
   #rules: HostRules | undefined;
+  #made_of: readonly HostVip[] | undefined;
   /** What the kernel has; `null`: not known. */
   #there: HostRules['text'] | null = null;
   #vips = 0;
-  /** A table is on its way into the kernel, and its removal is not wanted since. */
-  #writing = false;
+  #is_on = false;
   #nft: readonly string[] | undefined;
   #turn: Promise<void> | undefined;
   #retry: Timer | undefined;
@@ -83,19 +85,24 @@ export class HostServices {
   }
 
   /**
-   * All that the host is to translate by now; no VIP: there is no table, as when VPP is gone. Resolves when the kernel has it, or a later one, or
-   * when that has failed: it is tried again after 1 to 60 s, and not before. Never rejects. Of wishes that come while one is written the last
-   * is written.
+   * All that the host is to translate by now; no VIP: there is no table. Resolves when the kernel has it, or a later one, or when that has failed: it is
+   * tried again after 1 to 60 s, and not before. Of wishes that come while one is written the last is written. Never rejects.
    */
   set(vips: readonly HostVip[]): Promise<void> {
     this.#asked = vips;
-    this.#rules = undefined;
-    // VPP is gone, and its undo removes the table: what comes next may be what was there, and has to be written all the same.
-    if (vips.length === 0 && (this.#writing || typeof this.#there === 'string')) {
-      this.#there = null;
-      this.#writing = false;
-    }
     return this.#retry === undefined ? this.#begin() : Promise.resolve();
+  }
+
+  /**
+   * Has VPP the uplinks? While it has not, nothing is changed: the table stays where VPP lives on without being heard, and goes with the undo where
+   * it has died. Resolves as `set`. Never rejects.
+   */
+  serve(is_on: boolean): Promise<void> {
+    if (this.#is_on === is_on) return Promise.resolve();
+    this.#is_on = is_on;
+    // The undo may have removed it.
+    this.#there = null;
+    return is_on ? this.#begin() : Promise.resolve();
   }
 
   status(): HostServicesStatus {
@@ -130,14 +137,14 @@ export class HostServices {
     this.#retry = undefined;
     this.#audit?.cancel();
     try {
-      if (this.#look_due) await this.#look();
-      while (this.#asked !== undefined && (this.#rules === undefined || this.#rules.text !== this.#there)) {
+      if (this.#look_due && this.#is_on) await this.#look();
+      while (this.#isBehind()) {
         const pause_ms = this.#free_ms - clock.now_ms();
         if (pause_ms > 0) await clock.sleep(pause_ms, signal);
         signal.throwIfAborted();
-        this.#rules = hostRules(this.#asked);
-        if (this.#rules.text !== this.#there) await this.#make(this.#rules);
+        await this.#advance();
       }
+      if (!this.#is_on) return;
       if (this.#fault !== undefined) log.info({}, 'services(host) the host reaches its services again');
       this.#fault = undefined;
       this.#retry_ms = retry_first_ms;
@@ -159,21 +166,42 @@ export class HostServices {
     }
   }
 
-  async #make({ text, vips }: HostRules): Promise<void> {
+  #isBehind(): boolean {
+    if (!this.#is_on || this.#asked === undefined) return false;
+    return this.#made_of !== this.#asked || this.#rules?.text !== this.#there;
+  }
+
+  /** What was asked last goes into the kernel, whatever is asked meanwhile. */
+  async #advance(): Promise<void> {
     const { clock } = this.#deps;
+    const asked = this.#asked!;
+    if (this.#made_of !== asked || this.#rules === undefined) {
+      this.#rules = await this.#rulesOf(asked);
+      this.#made_of = asked;
+    }
+    const { text, vips } = this.#rules;
+    if (text === this.#there || !this.#is_on) return;
     const began_ms = clock.now_ms();
-    const is_table = text !== undefined;
-    this.#writing = is_table;
     try {
-      if (is_table) await this.#replace(text);
-      else await this.#remove();
+      if (text === undefined) await this.#remove();
+      else await this.#replace(text);
+      // The undo of a VPP that has died meanwhile may have come before.
+      if (!this.#is_on) await this.#remove();
     } finally {
       this.#took_ms = clock.now_ms() - began_ms;
       this.#free_ms = clock.now_ms() + Math.max(pause_min_ms, pause_for_write * this.#took_ms);
     }
-    this.#there = this.#writing === is_table ? text : null;
-    this.#writing = false;
+    this.#there = this.#is_on ? text : null;
     this.#vips = vips;
+  }
+
+  /** In pieces: the first time it takes a while. */
+  async #rulesOf(vips: readonly HostVip[]): Promise<HostRules> {
+    for (let at = 0; at < vips.length; at += piece) {
+      hostRules(vips.slice(at, at + piece));
+      await new Promise<void>((resolve) => this.#deps.clock.afterPoll(resolve));
+    }
+    return hostRules(vips);
   }
 
   async #replace(text: string): Promise<void> {
