@@ -535,7 +535,7 @@ class Bgp implements Actor<BgpMessage> {
       if (step.type === 'delete_peer') {
         if (step.comes_back) this.await(step.address);
         else table.release(step.address);
-      }
+      } else if (step.type === 'update_peer' && step.ends_session) this.await(step.peer.address);
     // One whose peer is no more comes not back.
     for (const address of table.neighbours()) if (!plan.peers.has(address)) table.release(address);
     table.gateways(plan.gateways);

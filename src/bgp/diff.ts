@@ -43,14 +43,14 @@ export type BgpStep =
       readonly policies: WantedPolicies;
     }
   | { readonly type: 'add_peer'; readonly peer: WantedPeer }
-  | { readonly type: 'update_peer'; readonly peer: WantedPeer }
+  | { readonly type: 'update_peer'; readonly peer: WantedPeer; readonly ends_session: boolean }
   /** Routes of this peer are judged anew. */
   | { readonly type: 'judge_imports'; readonly address: string }
   /** What this peer is told is judged anew. */
   | { readonly type: 'judge_exports'; readonly address: string };
 
 export interface DiffOptions {
-  /** UpdatePeer leaves the session alone where it can: 3.15. */
+  /** UpdatePeer leaves the session alone where it can, and else makes it anew: 3.15. */
   readonly updates: boolean;
   /** What a new policy does not let through is withdrawn: 4.6. */
   readonly withdraws: boolean;
@@ -77,12 +77,17 @@ export function diffBgp(
   for (const [address, wanted] of plan.peers) {
     const actual = state.peers.get(address);
     const peer = readable(wanted, actual);
-    const change =
-      peer === undefined ? 'none' : actual === undefined ? 'add' : peerChange(peer, actual, updates);
-    if (change === 'replace') gone.push({ type: 'delete_peer', address, comes_back: true });
-    if (peer !== undefined && change === 'update') changed.push({ type: 'update_peer', peer });
-    else if (peer !== undefined && change !== 'none') changed.push({ type: 'add_peer', peer });
-    if (actual !== undefined && change !== 'replace') kept.push(address);
+    const change = peer === undefined ? 'none' : actual === undefined ? 'add' : peerChange(peer, actual);
+    const lasts = change === 'none' || (updates && change === 'in_place');
+    if (actual !== undefined && lasts) kept.push(address);
+    if (peer === undefined || change === 'none') continue;
+    if (actual === undefined) changed.push({ type: 'add_peer', peer });
+    // For one that is deleted gobgpd tells the other end that it is no peer any more, upon which its routes are gone there.
+    else if (updates) changed.push({ type: 'update_peer', peer, ends_session: !lasts });
+    else {
+      gone.push({ type: 'delete_peer', address, comes_back: true });
+      changed.push({ type: 'add_peer', peer });
+    }
   }
   const withdrawn: BgpStep[] = [];
   if (may_withdraw)

@@ -165,16 +165,14 @@ export function toldPeer(peer: WantedPeer): ActualPeer {
   };
 }
 
-export type PeerChange = 'none' | 'update' | 'replace';
+export type PeerChange = 'none' | 'in_place' | 'new_session';
 
-/** What has to be done that `actual` becomes `wanted`; `updates`: this gobgpd changes what can be changed without ending the session (3.15). */
-export function peerChange(wanted: WantedPeer, actual: ActualPeer, updates: boolean): PeerChange {
+/** What `actual` lacks of `wanted`, and whether the session can go on meanwhile. */
+export function peerChange(wanted: WantedPeer, actual: ActualPeer): PeerChange {
   const password = wanted.password?.reveal() ?? '';
-  if (actual.mark !== sessionMark(wanted)) return 'replace';
+  if (actual.mark !== sessionMark(wanted) || actual.password.reveal() !== password) return 'new_session';
   const same =
-    actual.password.reveal() === password &&
     actual.timers === timersOf(wanted.hold_s, wanted.keepalive_s) &&
     actual.reach === reachOf(reachMessage(wanted));
-  if (same) return 'none';
-  return updates ? 'update' : 'replace';
+  return same ? 'none' : 'in_place';
 }

@@ -4,14 +4,19 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { createGobgpdLauncher, type GobgpdLauncher, versionOf } from '../../src/bgp/launcher.js';
+import {
+  createGobgpdLauncher,
+  type GobgpdLauncher,
+  type GobgpdRun,
+  versionOf,
+} from '../../src/bgp/launcher.js';
 import { listensAt, processRunningAs, processStartTime } from '../../src/host/devices/sysfs.js';
 import { watchExit } from '../../src/host/process-exit.js';
 import { KeptLog } from '../kit/actor-kit.js';
 
 const never = new AbortController().signal;
 
-function lab(t: Test, script = 'env > "$(dirname "$0")/environment"; exec sleep 1000') {
+function lab(t: Test, script = 'exec sleep 1000') {
   // The path of a socket has 108 bytes.
   const directory = mkdtempSync(join(tmpdir(), 'gobgpd-'));
   const binary = join(directory, 'gobgpd');
@@ -20,18 +25,20 @@ function lab(t: Test, script = 'env > "$(dirname "$0")/environment"; exec sleep 
     chmodSync(binary, 0o700);
   };
   write(`#!/bin/sh\nif [ "$1" = --version ]; then echo gobgpd version 3.10.0; exit; fi\n${script}\n`);
-  const started: number[] = [];
+  const started: GobgpdRun[] = [];
   // Nobody waits for a gobgpd to end, so that nothing else keeps this process.
   const kept = setInterval(() => undefined, 1000);
-  t.teardown(() => {
-    clearInterval(kept);
-    rmSync(directory, { recursive: true, force: true });
-    for (const pid of started)
+  t.teardown(async () => {
+    for (const { pid, exited } of started) {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
         // It has ended.
       }
+      await exited;
+    }
+    clearInterval(kept);
+    rmSync(directory, { recursive: true, force: true });
   });
   const processes = {
     boot_id: 'boot',
@@ -51,7 +58,7 @@ function lab(t: Test, script = 'env > "$(dirname "$0")/environment"; exec sleep 
     createGobgpdLauncher(settings, { ...processes, ...more }, new KeptLog());
   const start = async (by = launcher(), signal = never) => {
     const run = await by.start(signal);
-    started.push(run.pid);
+    started.push(run);
     return run;
   };
   return { directory, settings, launcher, start, write };

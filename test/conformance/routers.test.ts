@@ -173,6 +173,12 @@ protocol bgp x_node {
     // A gobgpd that cannot change a session ends it: FRR knows RFC 8538 and keeps the routes, BIRD does not.
     if (major === '4') t.same(timed, [], 'timers cost nothing');
     else t.same(timed, ['BIRD: route', 'BIRD: session', 'FRR: session']);
+    const restart = { filters: ['out'], keepaliveTime: '20s', maxRestartTime: '77s' };
+    const anew = await without(peers(restart), async () => {
+      const [one, other] = [await node.peer('10.0.0.11'), await node.peer('10.0.0.12')];
+      return one?.graceful_restart?.restart_time === 77 && other?.graceful_restart?.restart_time === 77;
+    });
+    t.notOk(anew.includes('FRR: route'), 'a new session costs who knows RFC 8538 no route');
     t.same(
       node.told.slice(told).filter((line) => line.startsWith('-')),
       [],
