@@ -9,6 +9,7 @@ const packages = {
   nsenter: 'util-linux',
   ping: 'iputils-ping',
   radvd: 'radvd',
+  tcpdump: 'tcpdump',
 } as const;
 
 export type Program = keyof typeof packages;
@@ -20,12 +21,20 @@ export function missing(...programs: readonly Program[]): string | undefined {
 }
 
 function isThere(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
-    try {
-      accessSync(join(directory, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return pathOf(program) !== undefined;
+}
+
+/** Where a program is on the PATH; undefined: not there. */
+export function pathOf(program: string): string | undefined {
+  return (process.env.PATH ?? '')
+    .split(delimiter)
+    .map((directory) => join(directory, program))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../../src/debug/duration.js';
 import type { Encapsulation } from '../k8s/calico-objects.js';
 import { LabCluster } from '../lab-cluster.js';
+import { pathOf } from '../programs.js';
 import type { NodeOptions } from '../running-node.js';
 import { type ProbeReport, probe_interval_ms } from '../traffic.js';
 import type { Teller } from './teller.js';
@@ -14,6 +15,8 @@ const ways: readonly { readonly encapsulation: Encapsulation; readonly name: str
 ];
 const families = ['ip4', 'ip6'] as const;
 const settle_ms = 10_000;
+/** BGP takes its time to come up: the first attempt is seconds away. */
+const sessions_ms = 60_000;
 const look_ms = 50;
 const pings = 3;
 const transfer_bytes = 10_000_000;
@@ -35,17 +38,42 @@ export class TwoNodes {
   async tell(): Promise<readonly string[]> {
     const teller = this.#teller;
     teller.chapter('Two nodes');
+    // A session needs packets.
+    const gobgpd = this.#has_packets ? pathOf('gobgpd') : undefined;
     teller.say(
-      "A cluster of two nodes, n1 and n2, each with a VPP, and a pod each, n1p1 and n2p1. What Calico's IPAM has written down, which block is " +
-        'whose, they read from an API server, a stand-in; the routes follow from it. No daemon runs beside them.',
+      'A cluster of two nodes, n1 and n2, each with a VPP, and a pod each, n1p1 and n2p1, and an API server, a stand-in. ' +
+        (gobgpd === undefined
+          ? "Which block is whose they read there, where Calico's IPAM has written it down; the routes follow from it. No daemon runs beside them."
+          : `Which block is their own they read there, and tell each other by BGP: each has ${gobgpd} beside it.`),
     );
     const began = performance.now();
-    this.#cluster = await LabCluster.start({ vpp: this.#vpp });
+    const environment = gobgpd && { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: gobgpd };
+    this.#cluster = await LabCluster.start({ vpp: this.#vpp, ...(environment && { environment }) });
     teller.prove(`both are ready, with their pods, after ${durationText(performance.now() - began)}`, true);
     const times: string[] = [];
+    if (gobgpd !== undefined) times.push(await this.#heard());
     for (const way of ways) times.push(...(await this.#way(way)));
     if (this.#has_packets) times.push(await this.#otherVppDies());
     return times;
+  }
+
+  /** Until each has told the other of its blocks. */
+  async #heard(): Promise<string> {
+    const [first, second] = this.#cluster!.running;
+    const { blocks } = second!.topology;
+    const began = performance.now();
+    const holds = async (): Promise<boolean> => {
+      const { routes } = await first!.ways();
+      return families.every((family) => routes[blocks[family]] !== undefined);
+    };
+    let heard = await holds();
+    while (!heard && performance.now() - began < sessions_ms) {
+      await sleep(look_ms);
+      heard = await holds();
+    }
+    const said = `n1 heard of the blocks of n2 by BGP after ${durationText(performance.now() - began)}`;
+    this.#teller.prove(said, heard);
+    return said;
   }
 
   /** Of the second node, how the first one leads to it. */
