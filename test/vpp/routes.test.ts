@@ -3,13 +3,15 @@
  * come from Calico's blocks; no daemon runs beside the nodes. Where there is no VPP, stand-ins take its place for some of it: no packets, but
  * all that VPP is told.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { ipPool, kubernetesNode } from '../../lab/k8s/calico-objects.js';
 import { LabCluster, type LabClusterOptions } from '../../lab/lab-cluster.js';
 import { canUseNetns } from '../../lab/netns.js';
-import type { NodeSite } from '../../lab/nodes.js';
+import { type NodeSite, router } from '../../lab/nodes.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
@@ -418,6 +420,12 @@ t.test('a process is killed while it makes tunnels to 200 nodes', real, async (t
 });
 
 const gobgpd = '/usr/bin/gobgpd';
+const bird = '/usr/sbin/bird';
+const calico = (kind: string, name: string) => ({
+  apiVersion: 'crd.projectcalico.org/v1',
+  kind,
+  metadata: { name },
+});
 const with_bgp = existsSync(gobgpd) ? real : { skip: `needs ${gobgpd}` };
 
 t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp, async (t) => {
@@ -476,4 +484,133 @@ t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp, a
       killed[family].longest_gap_ms < recovery_ms + routes_ms,
       `${family}: ${killed[family].longest_gap_ms} ms`,
     );
+});
+
+t.test('routes from BGP between subnets, and to a router that nobody here wrote', with_bgp, async (t) => {
+  const environment = { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: gobgpd };
+  const cluster = await start(t, {
+    subnets: [0, 0, 1],
+    encapsulation: 'ipip',
+    across: 'CrossSubnet',
+    environment,
+  });
+  const [a, b, c] = cluster.running as [Node, Node, Node];
+  for (const [node, others] of [
+    [
+      a,
+      [
+        [b, 'flat'],
+        [c, 'ipip'],
+      ],
+    ],
+    [
+      c,
+      [
+        [a, 'ipip'],
+        [b, 'ipip'],
+      ],
+    ],
+  ] as const)
+    t.strictSame(await leads(node, ways(node, others), 90_000), [], node.topology.name);
+  await reach(t, cluster, a, b, 'in a subnet');
+  await reach(t, cluster, a, c, 'between subnets');
+  await reach(t, cluster, c, b, 'and back');
+
+  if (!existsSync(bird)) return t.comment(`there is no ${bird}: no router`);
+  const service = '10.96.0.80';
+  const metadata = { name: 'web', namespace: 'default' };
+  await cluster.server.put(
+    {
+      ...calico('BGPConfiguration', 'default'),
+      spec: { serviceClusterIPs: [{ cidr: '10.96.0.0/16' }] },
+    },
+    ...['10.0.0.1', 'fd00::1'].map((peerIP) => ({
+      ...calico('BGPPeer', `router-${peerIP.replace(/[.:]+/g, '-')}`),
+      spec: { peerIP, asNumber: 65001, nodeSelector: 'all()' },
+    })),
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: {
+        type: 'NodePort',
+        externalTrafficPolicy: 'Local',
+        clusterIP: service,
+        clusterIPs: [service],
+        ipFamilies: ['IPv4'],
+        ports: [{ name: 'web', port: 80, targetPort: 5001, nodePort: 30_080, protocol: 'TCP' }],
+      },
+    },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'web' } },
+      addressType: 'IPv4',
+      ports: [{ name: 'web', port: 5001, protocol: 'TCP' }],
+      endpoints: [{ addresses: [podOf(b).ip4], nodeName: b.topology.name, conditions: { ready: true } }],
+    },
+  );
+  const directory = mkdtempSync(join(tmpdir(), 'bird-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const neighbours = [a, b].flatMap(({ topology: { name, node } }) => [
+    `protocol bgp ${name}x4 { local 10.0.0.1 as 65001; neighbor ${node.ip4} as 64512; multihop; connect delay time 1; connect retry time 1; error wait time 1, 2; ipv4 { import all; export none; }; }`,
+    `protocol bgp ${name}x6 { local fd00::1 as 65001; neighbor ${node.ip6} as 64512; multihop; connect delay time 1; connect retry time 1; error wait time 1, 2; ipv6 { import all; export none; }; }`,
+  ]);
+  writeFileSync(
+    join(directory, 'bird.conf'),
+    `router id 10.0.0.1; protocol device {}
+protocol kernel { ipv4 { export all; }; } protocol kernel { ipv6 { export all; }; }
+${neighbours.join('\n')}\n`,
+  );
+  cluster.nodes.spawn(router, [bird, '-f', '-c', 'bird.conf', '-s', 'bird.ctl', '-P', 'pid'], {
+    cwd: directory,
+    stdio: 'ignore',
+  });
+  const expected = {
+    [a.topology.blocks.ip4]: a.topology.node.ip4,
+    [b.topology.blocks.ip4]: b.topology.node.ip4,
+    [service]: b.topology.node.ip4,
+    [a.topology.blocks.ip6]: a.topology.node.ip6,
+    [b.topology.blocks.ip6]: b.topology.node.ip6,
+  };
+  const learned = (): Readonly<Record<string, string>> => {
+    const text = ['-4', '-6']
+      .map((family) => cluster.nodes.lab.run(router, 'ip', family, 'route', 'show'))
+      .join('\n');
+    return Object.fromEntries(
+      [...text.matchAll(/^(\S+) via (\S+) /gm)].map(([, prefix, via]) => [prefix, via]),
+    );
+  };
+  const deadline = performance.now() + 60_000;
+  while (
+    performance.now() < deadline &&
+    Object.keys(expected).some((prefix) => learned()[prefix] === undefined)
+  )
+    await sleep(200);
+  t.match(learned(), expected, 'the router knows blocks of its own subnet, and a service with its back end');
+  for (const node of [a, b])
+    for (const family of families)
+      t.equal(await cluster.traffic.ping(router, podOf(node)[family]), 3, `${podOf(node).name}, ${family}`);
+  const served = await cluster.traffic.tcp(router, podOf(b).name, service, { port: 80, listen_port: 5001 });
+  t.match(served, { whole: true }, 'a service, at its own address');
+});
+
+t.test('a VPP with a worker', real, async (t) => {
+  const cluster = await start(t, { environment: { CALICOVPP_CONFIG_TEMPLATE: 'cpu { workers 1 }' } });
+  const [a, b] = cluster.running as [Node, Node];
+  for (const how of ['flat', 'ipip', 'vxlan'] as const) {
+    await cluster.setPools(how);
+    for (const [node, other] of [
+      [a, b],
+      [b, a],
+    ] as const)
+      t.strictSame(await leads(node, ways(node, [[other, how]])), [], how);
+    await reach(t, cluster, a, b, how);
+  }
+  const pid = b.vppPid()!;
+  process.kill(pid, 'SIGKILL');
+  await b.untilOtherVpp(pid);
+  await b.untilReady();
+  t.strictSame(await leads(b, ways(b, [[a, 'vxlan']])), []);
+  await reach(t, cluster, a, b, 'after its death');
 });
