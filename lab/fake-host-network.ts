@@ -446,6 +446,10 @@ class FakeNamespace implements NetworkNamespace {
     return this.#state.named(link_name)?.channels;
   }
 
+  offloads(): boolean {
+    return true;
+  }
+
   setChannels(link_name: string, channels: NewChannels): void {
     const link = this.#state.named(link_name);
     if (!link?.channels) throw new NetlinkError('EOPNOTSUPP', 'set_channels', link_name);

@@ -10,7 +10,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { NetworkNamespace, NewRoute } from '../src/linux/network.js';
 import { NetnsLab } from './netns.js';
-import { checksumInSoftware } from './offload.js';
+import { checksumInSoftware, cutBefore } from './offload.js';
 import type { Site } from './site.js';
 import { removeStale } from './stale.js';
 
@@ -119,10 +119,10 @@ export interface TopologyOptions {
   /** Receive and transmit queues of the cables. */
   readonly queues?: number;
   /**
-   * False: outside completes its checksums itself. XDP on the node's end takes packets as they are, and those of a cable with
-   * offloading have none.
+   * At which ends of the cables checksums, and the cutting of segments, are left to the device; at both when absent. XDP on the node's end takes packets as they are, and those
+   * that come from a device with offloading have none.
    */
-  readonly offload?: boolean;
+  readonly offload?: 'node' | 'nowhere';
 }
 
 export class Topology implements Site {
@@ -135,7 +135,7 @@ export class Topology implements Site {
   readonly pods: readonly Pod[];
   readonly #children = new Set<ChildProcess>();
 
-  constructor({ variant = 'plain', pods = 2, mtu = 1500, queues = 1, offload = true }: TopologyOptions = {}) {
+  constructor({ variant = 'plain', pods = 2, mtu = 1500, queues = 1, offload }: TopologyOptions = {}) {
     removeStale();
     const chosen: Variant = variants[variant];
     this.node = chosen.node;
@@ -147,7 +147,10 @@ export class Topology implements Site {
         const other = { namespace: 'outside', name: cable.peer, addresses: cable.outside };
         this.lab.veth(near, other, queues);
         this.#setMtu('node', cable.uplink, mtu);
-        if (!offload) checksumInSoftware(this.lab.namespace('outside'), cable.peer);
+        if (offload !== undefined) checksumInSoftware(this.lab.namespace('outside'), cable.peer);
+        if (offload !== 'nowhere') continue;
+        checksumInSoftware(this.lab.namespace('node'), cable.uplink);
+        cutBefore(this.lab.namespace('node'), cable.uplink);
       }
       this.#addRouter(chosen.cables);
       for (const route of chosen.routes) this.#addRoute('node', route.prefix, route.via, route.gateway);

@@ -361,6 +361,8 @@ export interface NetworkNamespace {
   /** Undefined where the driver has no channels. */
   channels(link_name: string): Channels | undefined;
   setChannels(link_name: string, channels: NewChannels): void;
+  /** Takes the device packets that lack a checksum, or that are to be cut (`ethtool -k`)? */
+  offloads(link_name: string): boolean;
   /** `path` below /proc/sys, e.g. `net/ipv4/ip_forward`. Undefined when there is no such file, or no value in it. */
   readSysctl(path: string): string | undefined;
   /** All that can be read and written in one directory, by name. Empty when there is no such directory. */

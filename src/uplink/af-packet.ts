@@ -9,7 +9,7 @@ export const af_packet: UplinkDriver = {
   large_segments: true,
   mtu: askedMtu,
   prepare: () => [{ do: 'promisc' }],
-  device: ({ spec, link, gso }, tag) => ({
+  device: ({ spec, link, gso, offloads = true }, tag) => ({
     kind: 'af_packet',
     tag,
     host_if_name: spec.interface_name,
@@ -18,7 +18,8 @@ export const af_packet: UplinkDriver = {
     tx_queues: spec.tx_queues,
     rx_frames_per_block: spec.rx_ring_size,
     tx_frames_per_block: spec.tx_ring_size,
-    gso,
+    // Asked for it where the device has none, VPP 26.10 tells the kernel of a header before each packet, and writes none: all are dropped.
+    gso: gso && offloads,
     qdisc_bypass: spec.af_packet_qdisc_bypass,
     version_3: spec.af_packet_v3,
   }),

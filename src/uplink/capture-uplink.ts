@@ -42,6 +42,7 @@ export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): Ca
     others: [...others],
     sysctls: linkSysctls(namespace, link),
     leftovers,
+    offloads: namespace.offloads(link.name),
     answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
   };

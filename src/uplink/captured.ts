@@ -15,6 +15,8 @@ export interface CapturedUplink extends Omit<LinkState, 'others'> {
   readonly others: readonly (readonly [number, LinkIdentity])[];
   /** Sysctls of the link that are not as for a new one: by path below /proc/sys. */
   readonly sysctls: readonly Sysctl[];
+  /** See `NetworkNamespace.offloads`. Absent in records of earlier releases. */
+  readonly offloads?: boolean;
   /** Gateways that answered Linux before the take-over: those that have to answer through VPP. */
   readonly answering_gateways: readonly string[];
   /** Routes that an earlier implementation left on the link: neither the host's nor ours, and not given back. */

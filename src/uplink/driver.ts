@@ -12,6 +12,8 @@ export interface DeviceFacts {
   readonly link: Link;
   readonly channels?: Channels;
   readonly gso: boolean;
+  /** See `NetworkNamespace.offloads`. Absent in records of earlier releases: it does. */
+  readonly offloads?: boolean;
 }
 
 /** A change of the device before VPP gets it. Its undo is recorded before it is made. */

@@ -97,7 +97,7 @@ const uplink_variants: Readonly<Record<string, Variant>> = {
       uplink({ mtu: 1400, rxqsz: 32, annotations: { AfPacketUseV3: 'true', AfPacketQdiscBypass: 'true' } }),
     ),
   },
-  af_xdp: { topology: { offload: false }, driver: 'af_xdp', real_alone: true },
+  af_xdp: { topology: { offload: 'node' }, driver: 'af_xdp', real_alone: true },
   'an interface of VPP’s own beside the main uplink': {
     topology: { variant: 'two_uplinks' },
     environment: {

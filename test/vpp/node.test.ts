@@ -299,8 +299,25 @@ for (const variant of ['ip6_only', 'on_link_gateway', 'virtual_address', 'two_up
   });
 }
 
+t.test('an uplink that computes no checksums', real, async (t) => {
+  const started = await start(t, { offload: 'nowhere', pods: 1 });
+  const { topology, traffic, node } = started;
+  const [p1] = topology.pods as [(typeof topology.pods)[0]];
+  await node.add(p1);
+  for (const family of families) {
+    t.equal(await traffic.ping('outside', topology.node[family]!), 3, `outside to the node, ${family}`);
+    for (const from of ['p1', 'node'] as const)
+      t.match(
+        await traffic.tcp(from, 'outside', topology.outside[family]!),
+        { whole: true },
+        `${from} to outside, ${family}`,
+      );
+  }
+  await stops(t, started);
+});
+
 t.test('an uplink driven by af_xdp', real, async (t) => {
-  const started = await start(t, { offload: false, pods: 1 }, { driver: 'af_xdp' });
+  const started = await start(t, { offload: 'node', pods: 1 }, { driver: 'af_xdp' });
   const { topology, traffic, node } = started;
   const [p1] = topology.pods as [(typeof topology.pods)[0]];
   await node.add(p1);

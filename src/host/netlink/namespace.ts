@@ -51,6 +51,8 @@ import { encodeDumpHeader } from './rtnetlink-encode.js';
 import { eventsOf, isCloned } from './rtnetlink-events.js';
 
 const SIOCETHTOOL = 0x8946;
+const ETHTOOL_GTXCSUM = 0x16;
+const ETHTOOL_GGSO = 0x23;
 const ETHTOOL_GCHANNELS = 0x3c;
 const ETHTOOL_SCHANNELS = 0x3d;
 const INTERFACE_NAME_BYTES_MAX = 15;
@@ -276,6 +278,16 @@ export class LinuxNamespace implements NetworkNamespace {
     if (tx !== undefined) bytes.writeUInt32LE(tx, 24);
     if (combined !== undefined) bytes.writeUInt32LE(combined, 32);
     this.#ethtool('set_channels', link_name, bytes);
+  }
+
+  offloads(link_name: string): boolean {
+    return [ETHTOOL_GTXCSUM, ETHTOOL_GGSO].some((command) => {
+      // `struct ethtool_value`: cmd, data; u32 each.
+      const value = Buffer.alloc(8);
+      value.writeUInt32LE(command);
+      this.#ethtool('get_offload', link_name, value);
+      return value.readUInt32LE(4) !== 0;
+    });
   }
 
   #ethtool(operation: string, link_name: string, argument: Uint8Array): void {
