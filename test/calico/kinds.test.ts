@@ -549,6 +549,16 @@ t.test('Node: annotations, labels of both, addresses of the status', async (t) =
   });
   t.strictSame(odd.value, { name: 'a', labels: {} });
   t.strictSame(Object.keys(odd.value!), ['name', 'labels'], 'what is absent takes no room');
+  const going = (more: Record<string, unknown>) => node_kind.pick('a', more).value?.going;
+  t.equal(going({ metadata: { deletionTimestamp: '2030-01-01T00:00:00Z' } }), true);
+  t.equal(
+    going({ spec: { taints: [{ key: 'x' }, { key: 'ToBeDeletedByClusterAutoscaler', value: '1' }] } }),
+    true,
+  );
+  t.equal(
+    going({ spec: { unschedulable: true, taints: [{ key: 'node.kubernetes.io/unschedulable' }] } }),
+    undefined,
+  );
   t.equal(odd.faults.length, 3);
 });
 

@@ -86,6 +86,8 @@ class Told {
   constructor(service_prefixes: readonly string[] = ['10.96.0.0/12', 'fd00:96::/108'], at = node) {
     this.plan = new ServicePlan({ node_name: 'a', service_prefixes });
     this.plan.setNode(at);
+    for (const kind of ['Node', 'IPPool'] as const)
+      this.plan.take({ kind, synced: true, changed: new Map() } as Objects);
     this.now();
   }
 
@@ -168,7 +170,11 @@ t.test(
     t.strictSame(sink.take(), [], 'nothing without a node');
     plan.setNode(node);
     plan.plan(10, sink);
-    t.strictSame(sink.take().sort(), ['+10.96.0.0/12 unreachable', '+100::1/128 drop', '+192.0.0.8/32 drop']);
+    t.strictSame(
+      sink.take().sort(),
+      ['+100::1/128 drop', '+192.0.0.8/32 drop'],
+      'refused is what is known to be nobody',
+    );
     t.equal(plan.synced, false);
     for (const kind of service_plan_kinds) {
       t.equal(
@@ -179,6 +185,8 @@ t.test(
       if (kind !== 'ServiceCIDR') plan.take({ kind, synced: true, changed: new Map() } as Objects);
     }
     t.equal(plan.synced, true);
+    plan.plan(10, sink);
+    t.strictSame(sink.take(), ['+10.96.0.0/12 unreachable']);
     plan.setNode(undefined);
     plan.take({ kind: 'Service', synced: true, changed: new Map([['default/web', undefined]]) });
     plan.plan(10, sink);
@@ -417,6 +425,12 @@ t.test('topology: node before zone, if all have a hint and one points here', asy
     to('10.1.0.2:8080'),
     'the node moves',
   );
+  t.equal(told.plan.isGoing, false);
+  told.take('Node', 'b', { name: 'b', labels: {}, going: true });
+  t.equal(told.plan.isGoing, false);
+  told.take('Node', 'a', { name: 'a', labels: { 'topology.kubernetes.io/zone': 'y' }, going: true });
+  t.equal(told.plan.isGoing, true);
+  t.strictSame(told.now(), []);
   t.strictSame(
     told.take('Node', 'b', { name: 'b', labels: { 'topology.kubernetes.io/zone': 'x' } }).now(),
     [],
@@ -729,6 +743,9 @@ t.test('Linux translates itself what VPP does not see, or could not bring back',
   told.service('default/web', { ...of, type: 'ClusterIP', external_ips: [] });
   told.slice('default/web-0', slice(ends('10.0.0.1@a', '10.0.0.2@b'))).now();
   t.strictSame(vips(), ['tcp/10.96.0.1/80 > 10.0.0.1:8080 10.0.0.2:8080'], 'a process of the node');
+  const [without] = told.plan.hostVips();
+  told.service('default/web', { ...of, type: 'ClusterIP', external_ips: [], affinity_ms: 1000 }).now();
+  t.strictSame(told.plan.hostVips(), [{ ...without, affinity: true }]);
   told.slice('default/web-0', slice(ends('10.0.0.3@a', '10.0.0.2@b'))).now();
   t.strictSame(vips(), []);
   told.plan.setNode({ ...node, further_addresses: ['10.0.0.3'] });
@@ -1093,7 +1110,7 @@ t.test('any change of objects comes to what a fresh plan makes of the last ones'
       fc.array(fc.tuple(step, fc.boolean()), { minLength: 1, maxLength: 40 }),
       fc.infiniteStream(fc.nat()),
       (steps, order) => {
-        const told = new Told([...['10.96.0.0/12', 'fd00:96::/64']]);
+        const told = new Told(['10.96.0.0/12', 'fd00:96::/64']);
         const last = new Map<string, Step>();
         for (const [one, plans] of steps) {
           say(told, one as Step);
@@ -1101,7 +1118,7 @@ t.test('any change of objects comes to what a fresh plan makes of the last ones'
           if (plans) told.plan.plan(1, told.sink);
         }
         told.now();
-        const fresh = new Told([...['10.96.0.0/12', 'fd00:96::/64']]);
+        const fresh = new Told(['10.96.0.0/12', 'fd00:96::/64']);
         const shuffled = [...last.values()]
           .filter(([, , value]) => value !== undefined)
           .map((each) => ({ each, rank: order.next().value as number }))

@@ -21,6 +21,8 @@ export interface CalicoNode {
   /** The first InternalIP, or else ExternalIP, of the status: for nodes without BGP. */
   readonly status_ip4?: string;
   readonly status_ip6?: string;
+  /** It is being deleted, or is to be taken away by the cluster's autoscaler: load balancers are to leave it. */
+  readonly going?: true;
   readonly as_number?: number;
   /** The node is a route reflector of this cluster. */
   readonly cluster_id?: string;
@@ -89,6 +91,8 @@ function statusAddress(status: Fields, family: Family): string | undefined {
   return (addresses.find(({ type }) => type === 'InternalIP') ?? addresses[0])?.address;
 }
 
+const going_taint = 'ToBeDeletedByClusterAutoscaler';
+
 export const node_kind: Kind<CalicoNode> = {
   name: 'Node',
   plural: 'nodes',
@@ -102,6 +106,8 @@ export const node_kind: Kind<CalicoNode> = {
       const metadata = fields.object('metadata');
       const annotations = metadata.object('annotations');
       const status = fields.object('status');
+      const taints = fields.object('spec').list('taints', (taint) => taint.text('key'));
+      const going = metadata.raw('deletionTimestamp') !== undefined || taints.includes(going_taint);
       const ip4 = ofFamily(4);
       const ip6 = ofFamily(6);
       return present<CalicoNode>({
@@ -114,6 +120,7 @@ export const node_kind: Kind<CalicoNode> = {
         ip6: annotations.read(node_annotation.ip6, 'an IPv6 address with its mask', nodeAddress(6)),
         status_ip4: statusAddress(status, 4),
         status_ip6: statusAddress(status, 6),
+        going: going ? true : undefined,
         as_number: annotations.read(`${domain}ASNumber`, expected_as_number, asNumber),
         cluster_id: annotations.read(`${domain}RouteReflectorClusterID`, 'a dotted quad', ip4),
         ipip_tunnel_ip4: annotations.read(`${domain}IPv4IPIPTunnelAddr`, 'an IPv4 address', ip4),

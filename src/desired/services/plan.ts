@@ -15,7 +15,9 @@ import { same } from '../../objects/object.js';
 import type { Sink } from '../connectivity.js';
 import { localReady } from './endpoints.js';
 import { Underlay } from './underlay.js';
-import { faults_max, isSameBackends, type Surroundings, type Vip, vipsOf } from './vips.js';
+import { faults_max, type HostVip, isSameHostVip, type Surroundings, type Vip, vipsOf } from './vips.js';
+
+export type { HostVip } from './vips.js';
 
 /** Kinds that a ServicePlan has to be told of. */
 export const service_plan_kinds: readonly KindName[] = [
@@ -28,6 +30,9 @@ export const service_plan_kinds: readonly KindName[] = [
 
 /** Without these nothing is known for sure. The API may lack ServiceCIDRs, and takes its time to say so. */
 const needed_kinds: readonly KindName[] = ['Service', 'EndpointSlice', 'Node', 'IPPool'];
+
+/** What says whose an address is: before that nothing is refused. */
+const guarding: readonly KindName[] = ['Node', 'IPPool'];
 
 const zone_label = 'topology.kubernetes.io/zone';
 const api_service = 'default/kubernetes';
@@ -57,14 +62,6 @@ export interface HealthPort {
   readonly port: number;
   /** Endpoints on this node that are ready. */
   readonly local_endpoints: number;
-}
-
-/** What Linux of this node has to translate itself: VPP never sees it, or would drop it as having the node's own source. */
-export interface HostVip {
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: Translation['protocol'];
-  readonly backends: readonly { readonly address: string; readonly port: number }[];
 }
 
 export interface ServiceStatus {
@@ -131,6 +128,7 @@ export class ServicePlan {
   #node_addresses: readonly string[] = [];
   #own: ReadonlySet<string> = new Set();
   #zone: string | undefined;
+  #is_going = false;
   #health_ports: readonly HealthPort[] | undefined;
   #host_vips: readonly HostVip[] | undefined;
   /** Translations that are wanted. */
@@ -160,7 +158,10 @@ export class ServicePlan {
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
   take(objects: Objects): void {
-    if (objects.synced) this.#synced.add(objects.kind);
+    if (objects.synced && !this.#synced.has(objects.kind)) {
+      this.#synced.add(objects.kind);
+      if (guarding.every((kind) => this.#synced.has(kind))) this.#underlay.allTold();
+    }
     switch (objects.kind) {
       case 'Service':
         for (const [key, service] of objects.changed) this.#service(key, service);
@@ -214,6 +215,7 @@ export class ServicePlan {
     const addresses = [ip4?.address, ip6?.address, status_ip4, status_ip6].flatMap((each) => each ?? []);
     this.#underlay.setNode(name, [...new Set(addresses)]);
     if (name !== this.#options.node_name) return;
+    this.#is_going = node?.going === true;
     const zone = node?.labels[zone_label];
     if (zone === this.#zone) return;
     this.#zone = zone;
@@ -308,7 +310,7 @@ export class ServicePlan {
       for (const each of [before, holder]) if (each !== undefined) this.#noteFaults(each);
     }
     const vip = holder?.vips.get(key);
-    this.#setHost(key, vip);
+    this.#setHost(key, vip?.host);
     const is_refused = vip?.outcome === 'refused';
     if (is_refused !== slot.is_refused) {
       slot.is_refused = is_refused;
@@ -325,15 +327,13 @@ export class ServicePlan {
 
   // --- what Linux has to do with it
 
-  #setHost(key: string, vip: Vip | undefined): void {
+  #setHost(key: string, host: HostVip | undefined): void {
     const before = this.#hosts.get(key);
-    if (isSameBackends(before?.backends, vip?.host)) return;
+    if (host === undefined ? before === undefined : before !== undefined && isSameHostVip(before, host))
+      return;
     this.#host_vips = undefined;
-    if (vip?.host === undefined) this.#hosts.delete(key);
-    else {
-      const { address, port, protocol, host: backends } = vip;
-      this.#hosts.set(key, { address, port, protocol, backends });
-    }
+    if (host === undefined) this.#hosts.delete(key);
+    else this.#hosts.set(key, host);
   }
 
   #setHealth({ key, service, slices }: Entry): void {
@@ -359,6 +359,11 @@ export class ServicePlan {
   hostVips(): readonly HostVip[] {
     this.#host_vips ??= [...this.#hosts.values()];
     return this.#host_vips;
+  }
+
+  /** This node is about to be taken away: load balancers are told so. */
+  get isGoing(): boolean {
+    return this.#is_going;
   }
 
   /** Where cluster addresses of services come from, canonical. */

@@ -44,6 +44,7 @@ export class Underlay {
   readonly #told = new Map<string, Route>();
   readonly #touched = new Set<string>(sink_routes.keys());
   #is_stale = true;
+  #is_guarded = false;
 
   constructor(service_prefixes: readonly string[]) {
     this.#fallback = [...new Set(service_prefixes.map(networkOf))].sort();
@@ -97,6 +98,12 @@ export class Underlay {
 
   setApi(addresses: readonly string[]): void {
     this.#api = new Map(addresses.map((address) => [address, bitsOf(address)]));
+    this.#is_stale = true;
+  }
+
+  /** Whose an address is, all nodes and pools have said: before that no route of ours could be known to do no harm. */
+  allTold(): void {
+    this.#is_guarded = true;
     this.#is_stale = true;
   }
 
@@ -180,6 +187,7 @@ export class Underlay {
   #routeOf(prefix: string): Route | undefined {
     const sink_route = sink_routes.get(prefix);
     if (sink_route !== undefined) return sink_route;
+    if (!this.#is_guarded) return undefined;
     const bits = bitsOf(prefix);
     const is_covering = this.#covering.has(prefix);
     const is_refused = () =>

@@ -39,8 +39,17 @@ export interface Vip {
   readonly outcome: Outcome;
   /** Of `served` and `dropped`. */
   readonly translation?: Translation;
-  /** What Linux of this node translates to itself, where VPP does not see its packets, or could not bring them back. */
-  readonly host?: readonly Backend[];
+  readonly host?: HostVip;
+}
+
+/** What Linux of this node has to translate itself: VPP does not see its packets, or would drop them as having the node's own source. */
+export interface HostVip {
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: Translation['protocol'];
+  readonly backends: readonly { readonly address: string; readonly port: number }[];
+  /** The same source address gets the same back end, as long as these are the same. */
+  readonly affinity?: true;
 }
 
 /** What an address is to this node: its own; perhaps somebody else's, whose packets no route of ours is to take; or nobody's. */
@@ -179,14 +188,15 @@ class Planner {
       this.#fault(`has more than ${vips_max} addresses and ports: the rest is not served`);
       return;
     }
+    const at = { address, port: number, protocol };
     const family = familyOf(address);
     const choice = this.#choice(port, family);
-    const { external_policy, internal_policy } = this.#service;
+    const { external_policy, internal_policy, affinity_ms } = this.#service;
     const is_local = (kind === 'cluster' ? internal_policy : external_policy) === 'Local';
     const used = is_local ? choice.local : choice.cluster;
     const outcome = this.#outcome(address, protocol, family, used.length > 0, choice.all.length > 0);
     const is_part = !is_local && choice.is_part;
-    const translation = this.#translation(kind, { address, port: number, protocol }, outcome, used, is_part);
+    const translation = this.#translation(kind, at, outcome, used, is_part);
     // Linux is within the cluster: no Local of the outside holds for it.
     const of_host = kind === 'cluster' ? used : choice.cluster;
     const by_host =
@@ -196,12 +206,17 @@ class Planner {
     const vip: Vip = {
       key,
       kind,
-      address,
-      port: number,
-      protocol,
+      ...at,
       outcome,
       ...(translation !== undefined && { translation }),
-      ...(by_host && of_host.length > 0 && { host: this.#backendsOf(of_host, false) }),
+      ...(by_host &&
+        of_host.length > 0 && {
+          host: {
+            ...at,
+            backends: this.#backendsOf(of_host, false),
+            ...(affinity_ms !== undefined && { affinity: true as const }),
+          },
+        }),
     };
     this.#vips.set(key, vip);
   }
@@ -291,14 +306,11 @@ class Planner {
 
 const protocols = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
 
-export function isSameBackends(
-  a: readonly Backend[] | undefined,
-  b: readonly Backend[] | undefined,
-): boolean {
-  if (a === b) return true;
-  if (a === undefined || b === undefined || a.length !== b.length) return false;
-  return a.every(({ address, port, no_nat }, at) => {
-    const other = b[at]!;
-    return address === other.address && port === other.port && no_nat === other.no_nat;
+/** Of two that have one address and port. */
+export function isSameHostVip(a: HostVip, b: HostVip): boolean {
+  if (a.affinity !== b.affinity || a.backends.length !== b.backends.length) return false;
+  return a.backends.every(({ address, port }, at) => {
+    const other = b.backends[at]!;
+    return address === other.address && port === other.port;
   });
 }
