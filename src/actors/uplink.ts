@@ -7,7 +7,7 @@ import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
-import { desiredNode, nodeAddress, type Uplink, uplinkTag } from '../desired/uplink.js';
+import { desiredNode, nodeAddress, onLinkPrefixes, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { Watch } from '../linux/network.js';
@@ -376,6 +376,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         ...(prefixes.ip4 && { ip4: networkOf(prefixes.ip4) }),
         ...(prefixes.ip6 && { ip6: networkOf(prefixes.ip6) }),
       },
+      on_link: onLinkPrefixes(uplinks),
       redirects: desiredNode(inputs, true).flatMap((object) =>
         object.kind === 'redirect_table' ? [object.family] : [],
       ),

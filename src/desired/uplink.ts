@@ -132,6 +132,14 @@ export function nodeAddress(
   return best && vppPrefix(best, addresses, inputs.uplink_128_to_64);
 }
 
+/** See NodeReady. */
+export function onLinkPrefixes(uplinks: readonly Uplink[]): readonly string[] {
+  const prefixes = uplinks.flatMap(({ addresses }) => addresses.map(({ prefix }) => networkOf(prefix)));
+  return [...new Set(prefixes)].filter((prefix) => !isLinkLocal(prefix) && !isOfOne(prefix)).sort();
+}
+
+const isOfOne = (prefix: string): boolean => prefix === hostPrefix(splitPrefix(prefix).address);
+
 function globals(inputs: NodeInputs): VppObject[] {
   const both: readonly Family[] = [4, 6];
   const address = (family: Family) => {

@@ -24,6 +24,8 @@ export interface NodeReady {
   readonly main_uplink: InterfaceTag;
   /** The prefix that each address of `node` is on, e.g. `10.0.0.0/24`: whoever is in it is reached without a tunnel where a pool says CrossSubnet. */
   readonly subnets: { readonly ip4?: string; readonly ip6?: string };
+  /** The prefixes that all uplinks are on, longer than those of one address: who is there is reached at once, and not to be cut off. */
+  readonly on_link?: readonly string[];
   /** Families for which there is a table of redirect rules. */
   readonly redirects: readonly Family[];
   /** Buffers of VPP's smallest pool, taken ones included. Absent where VPP does not tell. */

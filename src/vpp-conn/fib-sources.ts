@@ -15,13 +15,13 @@ const api_source_id = 8;
 
 /**
  * A pod's address is its own whatever else is known of it; what the host was configured with (VPP gives its API 0x80) goes before what
- * is learned from the network.
+ * services refuse, and that before what is learned from the network: a prefix of services that other nodes announce leads to none of them.
  */
 const sources: Readonly<
   Record<Exclude<RouteSource, 'node'>, { readonly name: string; readonly priority: number }>
 > = {
   pods: { name: 'calico-pods', priority: 0x70 },
-  services: { name: 'calico-services', priority: 0x71 },
+  services: { name: 'calico-services', priority: 0x84 },
   connectivity: { name: 'calico-connectivity', priority: 0x88 },
 };
 

@@ -296,6 +296,7 @@ t.test('subscribers are told when the node is ready and when it is lost', async 
       node: { ip4: '10.0.0.2', ip6: 'fd00::2' },
       main_uplink: 'main-eth0',
       subnets: { ip4: '10.0.0.0/24', ip6: 'fd00::/64' },
+      on_link: ['10.0.0.0/24', 'fd00::/64'],
       redirects: [],
       // The ring of the tap: an af_packet takes its buffers as packets come.
       buffers_taken: 1024,

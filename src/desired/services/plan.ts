@@ -41,10 +41,8 @@ const faulty_max = 1000;
 const status_vips_max = 256;
 
 export interface ServiceNode {
-  /** Its addresses on which node ports are served. */
+  /** By which others know it, and on which node ports are served. */
   readonly addresses: readonly string[];
-  /** Others that its Linux has, which may be addresses of services, too. */
-  readonly further_addresses?: readonly string[];
   /** The prefixes that its uplinks are on: whoever else is there is not to be cut off. */
   readonly subnets?: readonly string[];
 }
@@ -125,8 +123,7 @@ export class ServicePlan {
   readonly #hosts = new Map<string, HostVip>();
   readonly #health = new Map<string, HealthPort>();
   #is_there = false;
-  #node_addresses: readonly string[] = [];
-  #own: ReadonlySet<string> = new Set();
+  #addresses: readonly string[] = [];
   #zone: string | undefined;
   #is_going = false;
   #health_ports: readonly HealthPort[] | undefined;
@@ -146,14 +143,13 @@ export class ServicePlan {
     this.#is_there = node !== undefined;
     if (node === undefined) return;
     const addresses = served(node.addresses);
-    const own = new Set([...addresses, ...served(node.further_addresses ?? [])]);
-    this.#underlay.setOwn(own, node.subnets ?? []);
-    if (addresses.join() !== this.#node_addresses.join())
-      this.#touchWhere(({ service }) => service?.ports.some(({ node_port }) => node_port !== undefined));
-    const moved = new Set([...own, ...this.#own].filter((each) => own.has(each) !== this.#own.has(each)));
-    if (moved.size > 0) this.#touchWhere((entry) => hasAddressIn(entry, moved));
-    this.#own = own;
-    this.#node_addresses = addresses;
+    this.#underlay.setOwn(addresses, node.subnets ?? []);
+    if (addresses.join() === this.#addresses.join()) return;
+    const now = new Set(addresses);
+    const before = new Set(this.#addresses);
+    const moved = new Set([...now, ...before].filter((each) => now.has(each) !== before.has(each)));
+    this.#addresses = addresses;
+    this.#touchWhere((entry) => hasNodePorts(entry) || hasAddressIn(entry, moved));
   }
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
@@ -226,7 +222,7 @@ export class ServicePlan {
     );
   }
 
-  #touchWhere(concerns: (entry: Entry) => boolean | undefined): void {
+  #touchWhere(concerns: (entry: Entry) => boolean): void {
     for (const entry of this.#entries.values()) if (concerns(entry)) this.#touched.add(entry);
   }
 
@@ -250,8 +246,8 @@ export class ServicePlan {
     this.#underlay.plan(sink);
     const around: Surroundings = {
       place: { node: this.#options.node_name, ...(this.#zone !== undefined && { zone: this.#zone }) },
-      node_addresses: this.#node_addresses,
-      isOwn: (address) => this.#own.has(address),
+      node_addresses: this.#addresses,
+      isOwn: (address) => this.#addresses.includes(address),
       standing: (address) => this.#underlay.standing(address),
     };
     let left = max;
@@ -458,6 +454,9 @@ export class ServicePlan {
     };
   }
 }
+
+const hasNodePorts = ({ service }: Entry): boolean =>
+  service?.ports.some(({ node_port }) => node_port !== undefined) ?? false;
 
 /** One of these is an address of the service, or of an endpoint. */
 function hasAddressIn({ service, slices }: Entry, some: ReadonlySet<string>): boolean {

@@ -30,7 +30,7 @@ export class Underlay {
   /** How many nodes have it. */
   readonly #node_addresses = new Map<string, { readonly bits: Bits; count: number }>();
   readonly #addresses_of = new Map<string, readonly string[]>();
-  #own: ReadonlySet<string> = new Set();
+  #own: ReadonlyMap<string, Bits> = new Map();
   #own_text = '';
   #subnets: readonly Bits[] = [];
   /** Of the API server, by which all else is known. */
@@ -54,11 +54,11 @@ export class Underlay {
   // --- what is told
 
   /** Addresses of this node, and prefixes that it is on. */
-  setOwn(addresses: ReadonlySet<string>, subnets: readonly string[]): void {
-    const text = [[...addresses].join(), subnets.join()].join(' ');
+  setOwn(addresses: readonly string[], subnets: readonly string[]): void {
+    const text = [addresses, subnets].map((each) => each.join()).join(' ');
     if (text === this.#own_text) return;
     this.#own_text = text;
-    this.#own = addresses;
+    this.#own = new Map(addresses.map((address) => [address, bitsOf(address)]));
     this.#subnets = subnets.map(bitsOf);
     this.#is_stale = true;
   }
@@ -141,7 +141,7 @@ export class Underlay {
   #cutOff(bits: Bits): string | undefined {
     for (const [address, node] of this.#node_addresses)
       if (holds(bits, node.bits)) return `node address ${address}`;
-    for (const address of this.#own) if (holds(bits, bitsOf(address))) return `node address ${address}`;
+    for (const [address, own] of this.#own) if (holds(bits, own)) return `node address ${address}`;
     for (const [address, api] of this.#api) if (holds(bits, api)) return `API server ${address}`;
     if (this.#subnets.some((subnet) => holds(subnet, bits))) return 'a subnet of this node';
     for (const [name, pool] of this.#pools) if (holds(pool, bits)) return `IPPool ${name}`;

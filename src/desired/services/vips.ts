@@ -194,13 +194,14 @@ class Planner {
     const { external_policy, internal_policy, affinity_ms } = this.#service;
     const is_local = (kind === 'cluster' ? internal_policy : external_policy) === 'Local';
     const used = is_local ? choice.local : choice.cluster;
-    const outcome = this.#outcome(address, protocol, family, used.length > 0, choice.all.length > 0);
+    const standing = this.#around.standing(address);
+    const outcome = outcomeOf(standing, protocol, family, used.length > 0, choice.all.length > 0);
     const is_part = !is_local && choice.is_part;
     const translation = this.#translation(kind, at, outcome, used, is_part);
     // Linux is within the cluster: no Local of the outside holds for it.
     const of_host = kind === 'cluster' ? used : choice.cluster;
     const by_host =
-      this.#around.isOwn(address) ||
+      standing === 'own' ||
       (kind !== 'cluster' && is_local) ||
       used.some((each) => this.#around.isOwn(each.address));
     const vip: Vip = {
@@ -219,23 +220,6 @@ class Planner {
         }),
     };
     this.#vips.set(key, vip);
-  }
-
-  #outcome(
-    address: string,
-    protocol: Translation['protocol'],
-    family: Family,
-    is_used: boolean,
-    is_somewhere: boolean,
-  ): Outcome {
-    // VPP rewrites none of it.
-    if (protocol === 'sctp' && family === 6)
-      return this.#around.standing(address) === 'free' ? 'refused' : 'bare';
-    if (is_used) return 'served';
-    if (is_somewhere || protocol === 'udp') return 'dropped';
-    const standing = this.#around.standing(address);
-    if (standing === 'own') return 'bare';
-    return standing === 'free' ? 'refused' : 'dropped';
   }
 
   #translation(
@@ -302,6 +286,21 @@ class Planner {
     }));
     return known.dsr;
   }
+}
+
+function outcomeOf(
+  standing: Standing,
+  protocol: Translation['protocol'],
+  family: Family,
+  is_used: boolean,
+  is_somewhere: boolean,
+): Outcome {
+  // VPP rewrites none of it.
+  if (protocol === 'sctp' && family === 6) return standing === 'free' ? 'refused' : 'bare';
+  if (is_used) return 'served';
+  if (is_somewhere || protocol === 'udp') return 'dropped';
+  if (standing === 'own') return 'bare';
+  return standing === 'free' ? 'refused' : 'dropped';
 }
 
 const protocols = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
