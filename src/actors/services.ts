@@ -298,10 +298,10 @@ class ServicesActor implements Actor<ServicesMessage> {
   /** Node ports are served on the node's addresses. */
   private look(): void {
     if (this.node === undefined) return;
-    const { node, subnets } = this.node;
+    const { node, subnets, on_link } = this.node;
     const both = ({ ip4, ip6 }: { readonly ip4?: string; readonly ip6?: string }): readonly string[] =>
       [ip4, ip6].filter((each) => each !== undefined);
-    this.plan.setNode({ addresses: both(node), subnets: both(subnets) });
+    this.plan.setNode({ addresses: both(node), subnets: on_link ?? both(subnets) });
   }
 
   private clusterChange(change: AnyChange): void {
