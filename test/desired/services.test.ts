@@ -942,6 +942,52 @@ t.test(
   },
 );
 
+t.test('a change costs what it touches, among 2000 services', async (t) => {
+  const told = new Told();
+  for (let n = 0; n < 2000; n += 1) {
+    const cluster_ips = [`10.96.${n >> 8}.${n & 255}`];
+    const ports = [n < 10 ? { ...http, node_port: 30_000 + n } : http];
+    told.service(`default/s${n}`, service({ type: 'NodePort', cluster_ips, ports }));
+    const to = n === 20 ? [] : ends(n === 21 ? '10.7.0.1@a' : '10.1.0.1@a');
+    const hinted = n === 22 ? to.map((each) => ({ ...each, for_zones: ['x'] })) : to;
+    told.slice(`default/s${n}-0`, slice(hinted, { service: `default/s${n}` }));
+  }
+  told.now();
+  const planned = (change: () => unknown) => {
+    told.sink.planned_services.splice(0);
+    change();
+    told.now();
+    return told.sink.planned_services.map((each) => each.replace('default/s', '')).sort();
+  };
+  t.strictSame(
+    planned(() => told.slice('default/s7-0', slice(ends('10.1.0.2'), { service: 'default/s7' }))),
+    ['7'],
+  );
+  t.strictSame(
+    planned(() => told.plan.setNode({ addresses: ['10.0.0.1', '10.7.0.1'] })),
+    [...Array(10).keys(), 20, 21].map(String).sort(),
+    'node ports, what is on that address, and what nobody serves',
+  );
+  const unserved = ['20'];
+  t.strictSame(
+    planned(() => told.take('Node', 'b', { name: 'b', labels: {}, status_ip4: '10.7.0.2' })),
+    unserved,
+  );
+  t.strictSame(
+    planned(() => told.take('ServiceCIDR', 's', { prefixes: ['10.96.0.0/16'] })),
+    unserved,
+  );
+  t.strictSame(
+    planned(() => told.take('Node', 'b', { name: 'b', labels: { x: 'y' }, status_ip4: '10.7.0.2' })),
+    [],
+  );
+  const of_zone: CalicoNode = { name: 'a', labels: { 'topology.kubernetes.io/zone': 'x' } };
+  t.strictSame(
+    planned(() => told.take('Node', 'a', of_zone)),
+    ['22'],
+  );
+});
+
 t.test('what is told and kept of one service is bounded', async (t) => {
   const external_ips = Array.from({ length: 4096 }, (_, n) => `203.0.${n >> 8}.${n & 255}`);
   const told = new Told();

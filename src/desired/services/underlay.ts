@@ -65,8 +65,9 @@ export class Underlay {
 
   /** Of a node of the cluster; none: it is gone. */
   setNode(name: string, addresses: readonly string[]): void {
-    if (this.#addresses_of.get(name)?.join() === addresses.join()) return;
-    for (const address of this.#addresses_of.get(name) ?? []) {
+    const before = this.#addresses_of.get(name) ?? [];
+    if (before.join() === addresses.join()) return;
+    for (const address of before) {
       const known = this.#node_addresses.get(address)!;
       known.count -= 1;
       if (known.count === 0) this.#node_addresses.delete(address);
