@@ -66,7 +66,10 @@ export class LabCluster {
     await this.setPools(encapsulation, across);
     await this.server.put(...sites.map(kubernetesNode), ...sites.flatMap(blocksOf), ...objects);
     for (const site of sites) {
-      const node = new RunningNode(this.#account === undefined ? site : inPod(site, this.#account), { vpp });
+      const node = new RunningNode(this.#account === undefined ? site : inPod(site, this.#account), {
+        vpp,
+        ...(environment && { environment }),
+      });
       this.#running.push(node);
       node.setEnvironment({
         CALICOVPP_KUBERNETES: 'on',

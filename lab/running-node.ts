@@ -20,7 +20,7 @@ import { podTables } from '../src/desired/tables.js';
 import { desiredNode, hostTapTag, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
 import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
-import type { VppObject } from '../src/objects/object.js';
+import { keyOf, type VppObject } from '../src/objects/object.js';
 import type { Path } from '../src/objects/routing.js';
 import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
 import { PodState } from '../src/pods/pod-state.js';
@@ -351,7 +351,12 @@ export class RunningNode<S extends Site = Topology> {
       const untagged = snapshot.interfaces
         .filter(({ tag, name }) => tag === '' && name !== 'local0')
         .map(({ name }) => `remove interface ${name}`);
-      const operations = reconcile(this.desired(snapshot.objects), snapshot.objects, snapshot.unsure).map(
+      // What services have depends on the cluster, too; a host port is a pod's.
+      const wanted = new Set(this.desired(snapshot.objects).map(keyOf));
+      const objects = in_cluster
+        ? snapshot.objects.filter((object) => wanted.has(keyOf(object)) || !isOfServices(object))
+        : snapshot.objects;
+      const operations = reconcile(this.desired(snapshot.objects), objects, snapshot.unsure).map(
         ({ action, object }) => `${action} ${JSON.stringify(object)}`,
       );
       return [...untagged, ...operations];
@@ -371,6 +376,19 @@ export class RunningNode<S extends Site = Topology> {
     });
     const tunnels = objects.flatMap((object) => (isTunnel(object) ? [object.tag] : []));
     return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
+  }
+
+  /** Translations and routes of services as VPP has them: addresses with back ends, prefixes with the way out. */
+  async services(): Promise<Readonly<Record<string, string>>> {
+    const { objects } = await this.#withVpp((vpp) => lookAt(vpp, this.#registry(), ['services']));
+    const shown = objects.flatMap((object): [string, string][] => {
+      if (object.kind === 'route') return [[object.prefix, object.paths.map(wayOut).join(' + ')]];
+      if (object.kind !== 'translation') return [];
+      const { protocol, address, port, backends, lb = '', hash = '' } = object;
+      const ends = backends.map((each) => `${each.address} ${each.port}${each.no_nat ? ' as it is' : ''}`);
+      return [[`${protocol} ${address} ${port}`, [`${lb}${hash}`, ...ends].filter(Boolean).join(', ')]];
+    });
+    return Object.fromEntries(shown.sort());
   }
 
   /** What the node has written down of the present VPP. */
@@ -563,6 +581,10 @@ async function within<T>(promise: Promise<T>, deadline_ms: number, otherwise: st
     late.abort();
     timeout.catch(() => undefined);
   }
+}
+
+function isOfServices(object: VppObject): boolean {
+  return object.kind === 'translation' || (object.kind === 'route' && object.source === 'services');
 }
 
 function wayOut(path: Path): string {

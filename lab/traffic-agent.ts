@@ -25,6 +25,8 @@ export type AgentRequest =
       readonly count: number;
       /** To send from; any when absent. */
       readonly source?: string;
+      /** The same for each question: one flow; any when absent. */
+      readonly source_port?: number;
       /** For each answer. */
       readonly wait_ms: number;
     }
@@ -36,6 +38,8 @@ export interface TcpReceipt {
   readonly checksum: number;
   /** The sender as the receiver saw it. */
   readonly peer: string;
+  /** The receiver's own address. */
+  readonly at: string;
 }
 
 export interface TcpOutcome {
@@ -51,9 +55,13 @@ export interface UdpOutcome {
   readonly answered: number;
   /** The senders as the receiver saw them, without repetition. */
   readonly seen_as: readonly string[];
+  /** Namespaces whose agents have answered, without repetition. */
+  readonly answered_by: readonly string[];
 }
 
 const answer_bytes = 180;
+/** Of the namespace. */
+const own_name = process.argv[2] ?? '';
 const senders = new Map<number, Set<string>>();
 
 function tcpSink(address: string, port: number): Promise<null> {
@@ -66,7 +74,7 @@ function tcpSink(address: string, port: number): Promise<null> {
       checksum = crc32(chunk, checksum);
     });
     socket.on('end', () => {
-      const receipt: TcpReceipt = { bytes, checksum, peer: socket.remoteAddress ?? '' };
+      const receipt: TcpReceipt = { bytes, checksum, peer: socket.remoteAddress ?? '', at: socket.localAddress ?? '' };
       socket.end(JSON.stringify(receipt));
     });
   });
@@ -123,7 +131,7 @@ function udpAnswer(address: string, port: number): Promise<null> {
   senders.set(port, seen);
   socket.on('message', (question, from) => {
     seen.add(from.address);
-    const answer = JSON.stringify({ question: question.toString(), from: from.address }).padEnd(answer_bytes);
+    const answer = JSON.stringify({ question: question.toString(), from: from.address, by: own_name }).padEnd(answer_bytes);
     socket.send(answer, from.port, from.address);
   });
   return new Promise((resolve, reject) => {
@@ -133,21 +141,23 @@ function udpAnswer(address: string, port: number): Promise<null> {
 }
 
 async function udpAsk(request: Extract<AgentRequest, { do: 'udp_ask' }>): Promise<UdpOutcome> {
-  const { address, port, source, count, wait_ms } = request;
+  const { address, port, source, source_port = 0, count, wait_ms } = request;
   const socket = datagramSocket(address);
   const seen_as = new Set<string>();
+  const answered_by = new Set<string>();
   let answered = 0;
   let waiting: { readonly question: string; readonly go: () => void } | undefined;
   socket.on('error', () => waiting?.go());
   socket.on('message', (text) => {
-    const { question, from } = JSON.parse(text.toString());
+    const { question, from, by } = JSON.parse(text.toString());
     if (question !== waiting?.question) return;
     answered += 1;
     seen_as.add(from);
+    answered_by.add(by);
     waiting?.go();
   });
   await new Promise<void>((resolve) => {
-    socket.bind(0, source, () => {
+    socket.bind(source_port, source, () => {
       // Connected, so that an answer from elsewhere is none.
       socket.connect(port, address, () => resolve());
     });
@@ -166,7 +176,7 @@ async function udpAsk(request: Extract<AgentRequest, { do: 'udp_ask' }>): Promis
     });
   }
   socket.close();
-  return { answered, seen_as: [...seen_as] };
+  return { answered, seen_as: [...seen_as], answered_by: [...answered_by] };
 }
 
 function carryOut(request: AgentRequest): Promise<unknown> | unknown {

@@ -17,7 +17,7 @@ class Agent {
   #last = 0;
 
   constructor(topology: Inside, name: string) {
-    const argv = [process.execPath, agent_program];
+    const argv = [process.execPath, agent_program, name];
     this.#child = topology.spawn(name, argv, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', ({ id, answer, error }: { id: number; answer?: unknown; error?: string }) => {
       const waiting = this.#waiting.get(id);
@@ -246,6 +246,41 @@ export class Traffic {
       count,
       wait_ms,
       ...(source !== undefined && { source }),
+    });
+  }
+
+  /** Takes connections and datagrams of both families on this port from now on, as `tcp` and `udp` do. */
+  async serve(name: string, port: number): Promise<void> {
+    for (const address of ['0.0.0.0', '::']) {
+      await this.#listen(name, { do: 'tcp_sink', address, port });
+      await this.#listen(name, { do: 'udp_answer', address, port });
+    }
+  }
+
+  /** A few bytes over TCP to whoever answers at this address. */
+  connect(
+    from: string,
+    address: string,
+    port: number,
+    { bytes = 10, deadline_ms = 2000 }: { bytes?: number; deadline_ms?: number } = {},
+  ): Promise<TcpOutcome> {
+    return this.#agent(from).ask({ do: 'tcp_send', address, port, bytes, deadline_ms });
+  }
+
+  /** Questions over UDP to whoever answers at this address. */
+  ask(
+    from: string,
+    address: string,
+    port: number,
+    { count = 5, wait_ms = 500, source_port }: { count?: number; wait_ms?: number; source_port?: number } = {},
+  ): Promise<UdpOutcome> {
+    return this.#agent(from).ask({
+      do: 'udp_ask',
+      address,
+      port,
+      count,
+      wait_ms,
+      ...(source_port !== undefined && { source_port }),
     });
   }
 

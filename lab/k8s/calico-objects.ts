@@ -54,3 +54,48 @@ export function blockOf(node: string, cidr: string): readonly Json[] {
     },
   ];
 }
+
+export interface LabService {
+  readonly name: string;
+  readonly spec: Json;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly status?: Json;
+}
+
+export function kubernetesService({ name, spec, annotations, status }: LabService): Json {
+  const metadata = { name, namespace: 'default', ...(annotations && { annotations }) };
+  return { apiVersion: 'v1', kind: 'Service', metadata, spec, ...(status && { status }) };
+}
+
+/** An endpoint as its slice has it: a pod of a node. */
+export interface LabEndpoint {
+  readonly address: string;
+  readonly node: string;
+  readonly conditions?: Json;
+}
+
+/** The endpoints of one family of a service; its ports by name. */
+export function endpointSlice(
+  service: string,
+  endpoints: readonly LabEndpoint[],
+  ports: readonly { readonly name?: string; readonly port: number; readonly protocol?: string }[],
+  name = '',
+): Json {
+  const family = endpoints[0]?.address.includes(':') ? 'IPv6' : 'IPv4';
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: `${service}-${name || family.toLowerCase()}`,
+      namespace: 'default',
+      labels: { 'kubernetes.io/service-name': service },
+    },
+    addressType: family,
+    endpoints: endpoints.map(({ address, node, conditions }) => ({
+      addresses: [address],
+      nodeName: node,
+      conditions: conditions ?? { ready: true },
+    })),
+    ports: ports.map(({ name: port_name = '', port, protocol = 'TCP' }) => ({ name: port_name, port, protocol })),
+  };
+}

@@ -317,7 +317,8 @@ export class ServiceWriter extends ObjectWriter {
     else super.releaseOne(key);
   }
 
-  protected override settled({ outcomes }: TransactionResult): void {
+  protected override settled({ outcomes, lost_state }: TransactionResult): void {
+    if (lost_state) this.compare();
     const now_ms = this.#now_ms;
     for (const { operation, error } of outcomes) {
       const { object } = operation;
