@@ -22,12 +22,15 @@ import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { RemoteRoutes } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
+import type { SubscribeProgrammed } from '../messages/services.js';
 
 export interface BgpDeps {
   readonly process: ActorRef<BgpProcessMessage>;
   readonly uplink: ActorRef<SubscribeNode>;
   readonly cluster: ActorRef<ClusterMessage>;
   readonly connectivity: ActorRef<RemoteRoutes>;
+  /** Who tells which addresses of services VPP serves; absent: they are somebody else's, and announced whether they are served or not. */
+  readonly services?: ActorRef<SubscribeProgrammed>;
   /** One attempt; rejects where nobody answers (yet). */
   connect(run: GobgpdRun, signal: AbortSignal): Promise<Gobgp>;
   /** Whether a gobgpd that began anew could listen on the IPv6 addresses as well. */
@@ -97,7 +100,7 @@ class Bgp implements Actor<BgpMessage> {
     private readonly deps: BgpDeps,
     private readonly settings: BgpSettings,
   ) {
-    this.objects = new BgpObjects(settings.node_name);
+    this.objects = new BgpObjects(settings.node_name, { served_only: deps.services !== undefined });
     this.teller = new RemoteTeller({
       table: this.table,
       clock: ctx.clock,
@@ -115,6 +118,7 @@ class Bgp implements Actor<BgpMessage> {
     deps.report(() => this.describe());
     deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
     deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds: bgp_kinds });
+    deps.services?.tell({ type: 'SubscribeProgrammed', subscriber: ctx.this_life });
     deps.process.tell({ type: 'Attach', session: ctx.self });
     this.pollIn(settings.poll_ms);
   }
@@ -131,6 +135,9 @@ class Bgp implements Actor<BgpMessage> {
       case 'ClusterChange':
         if (this.objects.take(message.change)) this.schedule();
         message.reply.resolve();
+        return;
+      case 'ServicesProgrammed':
+        if (this.objects.setServed(message.changed, message.whole)) this.schedule();
         return;
       case 'Started':
         this.begin(message.run);

@@ -40,9 +40,16 @@ export class BgpObjects {
   readonly #unreadable = new Map<string, readonly string[]>();
   readonly #local: LocalPrefixes;
 
-  constructor(node_name: string) {
+  /** `served_only`: an address of a service is announced while VPP serves it, as `setServed` tells. */
+  constructor(node_name: string, { served_only = false }: { readonly served_only?: boolean } = {}) {
     this.#node_name = node_name;
-    this.#local = new LocalPrefixes({ node_name, services: true });
+    this.#local = new LocalPrefixes({ node_name, services: true, served_only });
+  }
+
+  /** True: what is announced may be something else from now on. See LocalPrefixes. */
+  setServed(changed: ReadonlyMap<string, boolean>, whole: boolean): boolean {
+    this.#local.setServed(changed, whole);
+    return this.#local.changes().size > 0;
   }
 
   /** True: what gobgpd is to have may be something else from now on. */

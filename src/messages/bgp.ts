@@ -4,6 +4,7 @@ import type { ActorRef } from '../actor-system.js';
 import type { GobgpdExit, GobgpdRun } from '../bgp/launcher.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
+import type { ServicesProgrammed } from './services.js';
 
 export type BgpProcessMessage =
   /** Sent by the session when it is ready to be told of gobgpd's life. Answered by `Started` or `Gone` to it. Idempotent. */
@@ -23,6 +24,7 @@ export type BgpProcessMessage =
 export type BgpMessage =
   | NodeStatus
   | ClusterChange
+  | ServicesProgrammed
   /** From the process actor: a gobgpd runs. */
   | { readonly type: 'Started'; readonly run: GobgpdRun }
   /** From the process actor: it is gone. What it had told goes on to hold for the time of a graceful restart. */

@@ -9,6 +9,7 @@ import type { BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { RemoteRoutes } from '../messages/connectivity.js';
 import type { SubscribeNode } from '../messages/node.js';
+import type { SubscribeProgrammed } from '../messages/services.js';
 import type { Wiring } from './wiring.js';
 
 /** Deadline of one call to gobgpd. */
@@ -24,6 +25,7 @@ export function bgpOf(
   uplink: ActorRef<SubscribeNode>,
   cluster: ActorRef<ClusterMessage>,
   connectivity: ActorRef<RemoteRoutes>,
+  services: ActorRef<SubscribeProgrammed> | undefined,
 ) {
   return bgp(
     {
@@ -31,6 +33,7 @@ export function bgpOf(
       uplink,
       cluster,
       connectivity,
+      ...(services !== undefined && { services }),
       report: (status) => sync.set('bgp', status),
       canListenOn6,
       connect: ({ api_socket, version }, signal) =>

@@ -130,7 +130,7 @@ export async function runNode(
         bgp: {
           process: bgpProcessOf(wiring),
           session: (gobgpd, uplink, cluster, connectivity) =>
-            bgpOf(wiring, gobgpd, uplink, cluster, connectivity),
+            bgpOf(wiring, gobgpd, uplink, cluster, connectivity, serves ? servicesRef(system) : undefined),
         },
       }),
       ...(serves && {
