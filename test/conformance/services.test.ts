@@ -18,7 +18,7 @@ const table_file = fileURLToPath(new URL('../../../docs/services-conformance.md'
 const recording = process.env.SERVICES_RECORD === '1';
 
 const ports = [5001, 5002] as const;
-const patience_ms = 6000;
+const patience_ms = 4000;
 
 type Protocol = 'TCP' | 'UDP';
 /** `p`: a pod by its name; else `n1`, `n2`, or the router, which is outside. */
@@ -99,10 +99,12 @@ class Lab {
       if (protocol === 'UDP') {
         const { answered_by } = await traffic.ask(from, address, port, { count: 1, wait_ms: 300 });
         seen.add(answered_by[0] ?? 'nobody');
+        if (answered_by.length === 0) break;
         continue;
       }
-      const { receipt, error = '' } = await traffic.connect(from, address, port, { deadline_ms: 700 });
+      const { receipt, error = '' } = await traffic.connect(from, address, port, { deadline_ms: 500 });
       seen.add(receipt === undefined ? error.split(' ').slice(0, 2).join(' ') : this.#nameOf(receipt.at));
+      if (receipt === undefined) break;
     }
     return [...seen].sort();
   }
