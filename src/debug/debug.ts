@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../clock.js';
 import { type Config, describeConfig } from '../config.js';
 import type { Log } from '../log.js';
 import type { ServicesQuestion } from '../messages/services.js';
+import type { ServicesHealth } from '../services/health.js';
 import { AskDeadline } from '../supervision/errors.js';
 import { build } from './build.js';
 import {
@@ -57,11 +58,15 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
   readonly describe: (path: string) => Promise<unknown>;
   /** Why the root supervisor has given up; undefined while it has not. /livez fails from then on. */
   readonly failed?: () => string | undefined;
+  /** Where load balancers cannot ask by now, by service. */
+  readonly healthFaults?: (faults: ReadonlyMap<string, string>) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export interface Debug {
+  /** What load balancers are answered from now on; survives the death of the worker. */
+  serveHealth(health: ServicesHealth): void;
   /** Stops listening and removes the socket; resolves within two seconds. Does nothing the second time. */
   close(): Promise<void>;
   /**
@@ -112,6 +117,7 @@ class DebugServer implements Debug {
   readonly #publisher: Publisher;
   readonly #collections: PerformanceObserver;
   #worker: Worker | undefined;
+  #health: ServicesHealth | undefined;
   #born_ms = 0;
   #backoff_ms = RESTART_FIRST_MS;
   #questions = 0;
@@ -164,6 +170,11 @@ class DebugServer implements Debug {
     this.#snapshot(true);
     this.#start();
     this.#nextBeat();
+  }
+
+  serveHealth(health: ServicesHealth): void {
+    this.#health = health;
+    this.#worker?.postMessage({ type: 'services', health } satisfies ToWorker);
   }
 
   publish(): void {
@@ -239,6 +250,8 @@ class DebugServer implements Debug {
       worker.on('message', (message: FromWorker) => this.#receive(worker, message));
       worker.on('error', (error) => this.#log.warn({ err: error }, 'debug(worker) crashed'));
       worker.on('exit', (code) => this.#exited(worker, code));
+      if (this.#health !== undefined)
+        worker.postMessage({ type: 'services', health: this.#health } satisfies ToWorker);
     } catch (error) {
       this.#startLater((error as Error).message);
     }
@@ -259,6 +272,8 @@ class DebugServer implements Debug {
 
   #receive(worker: Worker, message: FromWorker): void {
     switch (message.type) {
+      case 'health_faults':
+        return this.#options.healthFaults?.(message.faults);
       case 'log':
         return this.#log[message.level](message.fields, message.text);
       case 'question': {

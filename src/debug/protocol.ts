@@ -1,4 +1,5 @@
 import type { ServicesQuestion } from '../messages/services.js';
+import type { ServicesHealth } from '../services/health.js';
 import type { Counters, Event } from '../supervision/types.js';
 import type { Condition } from './conditions.js';
 import type { ShownNode } from './tree-filter.js';
@@ -119,10 +120,14 @@ export type Outcome =
   | { readonly ok: false; readonly reason: string; readonly timeout: boolean };
 
 export type FromWorker =
+  /** Where load balancers cannot ask, by service. */
+  | { readonly type: 'health_faults'; readonly faults: ReadonlyMap<string, string> }
   | { readonly type: 'question'; readonly id: number; readonly question: Question }
   | { readonly type: 'log'; readonly level: 'info' | 'warn'; readonly fields: object; readonly text: string };
 
 export type ToWorker =
+  /** What load balancers are answered from now on. */
+  | { readonly type: 'services'; readonly health: ServicesHealth }
   | { readonly type: 'outcome'; readonly id: number; readonly outcome: Outcome }
   | { readonly type: 'close' };
 

@@ -18,6 +18,7 @@ import {
 } from './protocol.js';
 import type { Source, Surface } from './routes.js';
 import { debugServer } from './server.js';
+import { ServiceHealth } from './service-health.js';
 import { TextReader } from './shared-text.js';
 
 /** Questions without an answer; more are refused. */
@@ -118,9 +119,18 @@ const listeners = [
   }),
 ];
 
+const services = new ServiceHealth({
+  clock: systemClock,
+  machine_ms: () => Number(machineTime_ns()) / 1e6,
+  silent_ms: () => source.silent_ms(),
+  report: (faults) => say({ type: 'health_faults', faults }),
+});
+
 port.on('message', (message: ToWorker) => {
+  if (message.type === 'services') return services.set(message.health);
   if (message.type === 'outcome') return questions.settle(message.id, message.outcome);
   for (const each of listeners) each.close();
+  services.close();
   port.close();
 });
 

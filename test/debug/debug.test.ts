@@ -299,6 +299,86 @@ t.test(
   },
 );
 
+/** What is at a URL, asked by another process: this one stands still meanwhile. */
+const askBlocking = (url: string): unknown =>
+  JSON.parse(
+    execFileSync(process.execPath, [
+      '-e',
+      'fetch(process.argv[1]).then(async (r) => console.log(JSON.stringify([r.status, await r.json()])))',
+      url,
+    ]).toString(),
+  );
+
+t.test('load balancers are answered while the main loop is blocked', async (t) => {
+  const holder = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => holder.once('listening', resolve));
+  const { port } = holder.address() as { port: number };
+  const told: ReadonlyMap<string, string>[] = [];
+  let heard = (): void => undefined;
+  const { log, debug } = await setUp(t, {
+    healthFaults: (faults) => {
+      told.push(faults);
+      heard();
+    },
+  });
+  await log.ready('unix');
+  const fault = new Promise<void>((resolve) => {
+    heard = () => told.at(-1)!.size > 0 && resolve();
+  });
+  const free = new Promise<void>((resolve) => {
+    fault.then(() => {
+      heard = () => told.at(-1)!.size === 0 && resolve();
+    });
+  });
+  debug.serveHealth({ ports: [], proxy: { port, host: '127.0.0.1' }, is_on: true, eligible: true });
+  await fault;
+  t.match([...told.at(-1)!], [['node', /in use, as by a kube-proxy/]]);
+  await new Promise((resolve) => holder.close(resolve));
+  await free;
+  const url = `http://127.0.0.1:${port}/healthz`;
+  t.match(askBlocking(url), [200, { nodeEligible: true }]);
+  debug.serveHealth({ ports: [], proxy: { port, host: '127.0.0.1' }, is_on: true, eligible: false });
+  // What was said before comes before.
+  await fetch(url);
+  t.match(askBlocking(url), [503, { nodeEligible: false }]);
+});
+
+t.test('the next worker is told what load balancers are answered', async (t) => {
+  const clock = new TurnedClock();
+  const log = new Recorder();
+  const directory = mkdtempSync(join(tmpdir(), 'debug-'));
+  const system = createActorSystem({ name: 'node', clock, log, escalated() {} });
+  // Tells what it was told, and dies of it.
+  const entry = `import { parentPort } from 'node:worker_threads';
+    parentPort.once('message', (told) => {
+      parentPort.postMessage({ type: 'log', level: 'info', fields: told, text: 'told' });
+      setTimeout(() => process.exit(1), 50);
+    });`;
+  const debug = startDebug(
+    {
+      config: configIn(directory),
+      system,
+      conditions: () => [],
+      sync: () => ({}),
+      vppApi: async () => null,
+      describe: async () => null,
+      clock,
+      log,
+    },
+    new URL(`data:text/javascript,${encodeURIComponent(entry)}`),
+  );
+  t.teardown(async () => {
+    await debug.close();
+    await system.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  debug.serveHealth({ ports: [], is_on: true, eligible: true });
+  t.match((await log.next('told')).fields, { type: 'services', health: { is_on: true } });
+  await log.next('debug(worker) ended');
+  await clock.advance(1000);
+  t.match((await log.next('told')).fields, { type: 'services', health: { is_on: true } });
+});
+
 t.test('a question that never settles has a deadline of its own', async (t) => {
   const { log, get } = await setUp(t, { vppApi: () => new Promise(() => {}) });
   await log.ready('unix');
