@@ -1,4 +1,4 @@
-/** VPP's npol as far as the API shows it: rules, policies, IP sets and what each interface has. Nothing is judged: no packets. */
+/** VPP's npol as far as the API shows it: rules, policies, IP sets and what each interface has. What it says of a flow: npol-verdict.ts. */
 import type {
   npol_configure_policies,
   npol_ipset_type,
@@ -36,6 +36,7 @@ export class Npol {
   readonly policies = new Pool<Stored<readonly npol_policy_item[]>>();
   readonly sets = new Pool<IpSet>();
   readonly interfaces = new Map<number, InterfacePolicies>();
+  readonly #deleted_actions = new Map<number, npol_rule['action']>();
   /** Something refers, or has referred, to what was never there. */
   dangling = false;
 
@@ -56,7 +57,14 @@ export class Npol {
 
   remove(pool: Pool<{ readonly id: number }>, id: number): void {
     if (pool.get(id) === undefined) refuse(retval.NO_SUCH_ENTRY);
+    const rule = this.rules === pool ? this.rules.get(id) : undefined;
+    if (rule !== undefined) this.#deleted_actions.set(id, rule.value.action);
     pool.remove(id);
+  }
+
+  /** What a rule that was deleted last did: who still refers to it meets that, until its id is given out again. */
+  deletedAction(id: number): npol_rule['action'] | undefined {
+    return this.#deleted_actions.get(id);
   }
 
   set(id: number): IpSet {

@@ -1,0 +1,147 @@
+/** What Felix wants and what the node is, to what npol is to have: by difference, and without knowing VPP. */
+import type { HostEndpoint, WorkloadKey } from '../felix/messages.js';
+import { FelixState, type Touched } from '../felix/model.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import { policyConfig } from './failsafe.js';
+import { governing, type HostInterface, wildcard } from './host-endpoints.js';
+import {
+  type CompiledInterface,
+  forwardInterface,
+  type Lookup,
+  type Surroundings,
+  tapInterface,
+  workloadInterface,
+} from './interfaces.js';
+import { NpolObjects } from './objects.js';
+import type { Refusal } from './translate.js';
+import { Translations } from './translations.js';
+
+/** An interface of VPP, and of which endpoint it is. */
+export type Attachment =
+  /** Of a pod: each interface that traffic of the pod may take. */
+  | { readonly kind: 'workload'; readonly endpoint: WorkloadKey }
+  /** The host's end of an uplink, which Linux knows by this name and addresses. */
+  | { readonly kind: 'tap'; readonly host: HostInterface }
+  | { readonly kind: 'uplink'; readonly host: HostInterface }
+  /** The uplink that carries it. The endpoint for all interfaces governs it before that of the uplink. */
+  | { readonly kind: 'tunnel'; readonly host: HostInterface };
+
+/** What an interface's policies were made from. */
+interface Uses {
+  readonly policies: Set<string>;
+  readonly profiles: Set<string>;
+  refusals: readonly Refusal[];
+}
+
+export class PolicyCompiler {
+  readonly objects = new NpolObjects();
+  readonly #translations = new Translations();
+  readonly #attachments = new Map<InterfaceTag, Attachment>();
+  readonly #uses = new Map<InterfaceTag, Uses>();
+  readonly #dirty = new Set<InterfaceTag>();
+  #state = new FelixState();
+  #surroundings: Surroundings = { node_addresses: [], config: policyConfig(new Map()) };
+
+  /** A new interface, or one of another endpoint; undefined: it is no more. */
+  attach(tag: InterfaceTag, attachment: Attachment | undefined): void {
+    if (attachment === undefined) {
+      this.#attachments.delete(tag);
+      this.#uses.delete(tag);
+      this.#dirty.delete(tag);
+      this.objects.configure(tag, undefined);
+      return;
+    }
+    this.#attachments.set(tag, attachment);
+    this.#dirty.add(tag);
+  }
+
+  /** All interfaces depend on the node's addresses. */
+  node(addresses: readonly string[]): void {
+    this.#surroundings = { ...this.#surroundings, node_addresses: addresses };
+    this.#allDirty();
+  }
+
+  /** What Felix has in force, and what of it may have changed. Before the first there is nothing, and pods are closed. */
+  felix(state: FelixState, touched: Touched): void {
+    this.#state = state;
+    if (touched.config) {
+      this.#surroundings = { ...this.#surroundings, config: policyConfig(state.config) };
+      this.#allDirty();
+    }
+    const stale = this.#translations.forget(state, touched);
+    for (const [tag, attachment] of this.#attachments) {
+      const uses = this.#uses.get(tag);
+      const is_stale =
+        attachment.kind === 'workload' ? touched.workloads.has(attachment.endpoint) : touched.hosts.size > 0;
+      if (is_stale || meet(uses?.policies, stale.policies) || meet(uses?.profiles, stale.profiles))
+        this.#dirty.add(tag);
+    }
+  }
+
+  /** Interfaces whose policies are to be made anew. */
+  get left(): number {
+    return this.#dirty.size;
+  }
+
+  /** Makes those of so many interfaces. What has become of them is in `objects`. */
+  compile(interfaces: number): void {
+    let count = 0;
+    for (const tag of this.#dirty) {
+      if (count === interfaces) return;
+      count += 1;
+      this.#dirty.delete(tag);
+      const { npol, refusals } = this.#compiled(tag, this.#attachments.get(tag)!);
+      this.#uses.get(tag)!.refusals = refusals;
+      this.objects.configure(tag, npol);
+    }
+  }
+
+  /** What is refused on an interface: its endpoint is in error. */
+  refusals(tag: InterfaceTag): readonly Refusal[] {
+    return this.#uses.get(tag)?.refusals ?? [];
+  }
+
+  #allDirty(): void {
+    for (const tag of this.#attachments.keys()) this.#dirty.add(tag);
+  }
+
+  #compiled(tag: InterfaceTag, attachment: Attachment): CompiledInterface {
+    const uses: Uses = { policies: new Set(), profiles: new Set(), refusals: [] };
+    this.#uses.set(tag, uses);
+    const state = this.#state;
+    const lookup: Lookup = {
+      ...this.#surroundings,
+      policy: (key) => {
+        uses.policies.add(key);
+        return this.#translations.policy(state, key);
+      },
+      profile: (name) => {
+        uses.profiles.add(name);
+        return this.#translations.profile(state, name);
+      },
+    };
+    switch (attachment.kind) {
+      case 'workload':
+        return workloadInterface(tag, state.workloads.get(attachment.endpoint), lookup);
+      case 'tap':
+        return tapInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
+      case 'uplink':
+        return forwardInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
+      case 'tunnel': {
+        const id = wildcard(state.hosts) ?? governing(attachment.host, state.hosts);
+        return forwardInterface(tag, this.#host(id), lookup);
+      }
+    }
+  }
+
+  #host(id: string | undefined): { readonly id: string; readonly endpoint: HostEndpoint } | undefined {
+    const endpoint = id === undefined ? undefined : this.#state.hosts.get(id);
+    return id === undefined || endpoint === undefined ? undefined : { id, endpoint };
+  }
+}
+
+function meet(used: ReadonlySet<string> | undefined, stale: ReadonlySet<string>): boolean {
+  if (used === undefined) return false;
+  for (const name of stale) if (used.has(name)) return true;
+  return false;
+}

@@ -1,0 +1,909 @@
+import fc from 'fast-check';
+import t from 'tap';
+import type { Npol } from '../../lab/vpp/npol.js';
+import { type Flow, verdict } from '../../lab/vpp/npol-verdict.js';
+import { AddressSet, addressText, prefixText } from '../../src/felix/address-set.js';
+import { parsePrefixText } from '../../src/felix/members.js';
+import type {
+  FelixMessage,
+  HostEndpoint,
+  Policy,
+  Rule,
+  Rules,
+  Side,
+  Tier,
+  WorkloadEndpoint,
+} from '../../src/felix/messages.js';
+import type { FelixModel } from '../../src/felix/model.js';
+import { type FelixSet, no_port } from '../../src/felix/set.js';
+import { type Attachment, PolicyCompiler } from '../../src/policies/compiler.js';
+import { policyConfig } from '../../src/policies/failsafe.js';
+import { governing } from '../../src/policies/host-endpoints.js';
+import { local_pods, type Match } from '../../src/policies/npol.js';
+import { modelOf, recorded, setMessage, tell } from '../felix/stream.js';
+import { loaded } from '../kit/npol-load.js';
+import {
+  type Direction,
+  judgeForwarded,
+  judgeHost,
+  judgeWorkload,
+  type Packet,
+  type World,
+} from '../kit/policy-evaluator.js';
+
+const no_side: Side = { nets: [], sets: [], ports: [], named_ports: [] };
+
+const no_rule: Rule = {
+  action: 'allow',
+  ip_version: 0,
+  protocol: undefined,
+  not_protocol: undefined,
+  icmp: undefined,
+  not_icmp: undefined,
+  src: no_side,
+  dst: no_side,
+  not_src: no_side,
+  not_dst: no_side,
+  services: [],
+  unknown: [],
+};
+
+function ruleOf(action: string, criteria: Partial<Rule> = {}): Rule {
+  return { ...no_rule, action, ...criteria };
+}
+
+function side(criteria: Partial<Side>): Side {
+  return { ...no_side, ...criteria };
+}
+
+function policyOf(inbound: readonly Rule[], outbound: readonly Rule[] = []): Policy {
+  return { inbound, outbound, untracked: false, pre_dnat: false };
+}
+
+const pod_id = { orchestrator: 'k8s', workload: 'shop/web', endpoint: 'eth0' };
+const pod_key = 'k8s shop/web eth0';
+
+function podOf(tiers: readonly Tier[], profiles: readonly string[]): WorkloadEndpoint {
+  return { active: true, profiles, nets: [], tiers, id: pod_id, name: 'cali0' };
+}
+
+function hostOf(criteria: Partial<HostEndpoint>): HostEndpoint {
+  const none = { addresses: [], profiles: [], tiers: [], untracked: [], pre_dnat: [], forward: [] };
+  return { name: '*', ...none, ...criteria };
+}
+
+function tierOf(name: string, end: 'deny' | 'pass', ingress: readonly string[], egress = ingress): Tier {
+  const ref = (key: string) => ({ key, staged: key.startsWith('Staged') });
+  return { name, end, ingress: ingress.map(ref), egress: egress.map(ref) };
+}
+
+const eth0 = { name: 'eth0', addresses: ['10.0.0.6/24', 'fd00::6/64'] };
+
+/** What stands at each point of the node, in the order of its number. */
+const points: readonly (readonly [string, Attachment])[] = [
+  ['pod', { kind: 'workload', endpoint: pod_key }],
+  ['host-eth0', { kind: 'tap', host: eth0 }],
+  ['main-eth0', { kind: 'uplink', host: eth0 }],
+];
+
+const node_addresses = ['10.0.0.6', 'fd00::6'];
+const pods = ['10.0.0.2', 'fd00::2'];
+
+interface Scene {
+  readonly policies: Readonly<Record<string, Policy>>;
+  readonly profiles: Readonly<Record<string, Rules>>;
+  readonly sets: Readonly<Record<string, readonly string[]>>;
+  readonly pod?: WorkloadEndpoint;
+  readonly host?: HostEndpoint;
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+function messagesOf({ policies, profiles, sets, pod, host, config = {} }: Scene): FelixMessage[] {
+  return [
+    { kind: 'config', config: new Map(Object.entries(config)) },
+    ...Object.entries(sets).map(([id, members]) =>
+      setMessage(id, members, /^(n|svc):/.test(id) ? 'address_and_port' : 'prefix'),
+    ),
+    ...Object.entries(policies).map(([key, policy]) => ({ kind: 'policy', key, policy }) as const),
+    ...Object.entries(profiles).map(([name, profile]) => ({ kind: 'profile', name, profile }) as const),
+    ...(pod === undefined ? [] : [{ kind: 'workload', key: pod_key, endpoint: pod } as const]),
+    ...(host === undefined ? [] : [{ kind: 'host', id: 'node-eth0', endpoint: host } as const]),
+    { kind: 'in_sync' },
+  ];
+}
+
+function compiled(model: FelixModel, compiler = new PolicyCompiler()): PolicyCompiler {
+  for (const [tag, attachment] of points) compiler.attach(tag, attachment);
+  compiler.node(node_addresses);
+  compiler.felix(model.live!, model.take());
+  compiler.compile(Number.POSITIVE_INFINITY);
+  return compiler;
+}
+
+function localPods(): AddressSet {
+  const set = new AddressSet();
+  for (const pod of pods) set.add(parsePrefixText(pod)!);
+  return set;
+}
+
+function npolOf(compiler: PolicyCompiler, model: FelixModel): Npol {
+  const sets = new Map<string, { members(port: number): AddressSet | undefined }>(model.live!.sets);
+  sets.set(local_pods, { members: () => localPods() });
+  return loaded(
+    points.map(([tag]) => compiler.objects.interface(tag)!),
+    sets,
+  );
+}
+
+function built(scene: Scene): {
+  readonly compiler: PolicyCompiler;
+  readonly npol: Npol;
+  readonly model: FelixModel;
+} {
+  const model = modelOf(messagesOf(scene));
+  const compiler = compiled(model);
+  return { compiler, model, npol: npolOf(compiler, model) };
+}
+
+function worldOf({ policies, profiles, sets, config = {} }: Scene): World {
+  return {
+    policies: new Map(Object.entries(policies)),
+    profiles: new Map(Object.entries(profiles)),
+    sets: new Map(Object.entries(sets)),
+    local_pods: pods,
+    node_addresses,
+    endpoint_to_host: config.DefaultEndpointToHostAction === 'ACCEPT' ? 'allow' : 'deny',
+    failsafe_inbound: ['6:81'],
+    failsafe_outbound: ['17:81'],
+    vxlan_port: 82,
+  };
+}
+
+const config = { FailsafeInboundHostPorts: '81', FailsafeOutboundHostPorts: 'udp:81', VXLANPort: '82' };
+
+/** Cnat has the identifier of an echo in both ports. */
+function flowOf(
+  { source, destination, protocol, source_port, destination_port, icmp }: Packet,
+  id = 80,
+): Flow {
+  const ports =
+    icmp === undefined ? { source_port, destination_port } : { source_port: id, destination_port: id };
+  return { source, destination, protocol, ...ports };
+}
+
+/** Where a packet is judged, and what is said of it there: by Calico, and by npol. */
+function places(scene: Scene, npol: Npol, packet: Packet): { where: string; calico: string; npol: string }[] {
+  const world = worldOf(scene);
+  const flow = flowOf(packet);
+  const place = (where: string, calico: string, index: number, inbound: boolean) => ({
+    where,
+    calico,
+    npol: verdict(npol, index, inbound, flow),
+  });
+  const both = (of: (direction: Direction) => string): [string, string] => [of('ingress'), of('egress')];
+  const [pod_in, pod_out] = both((direction) => judgeWorkload(world, scene.pod, direction, packet));
+  const [host_in, host_out] = both((direction) => judgeHost(world, scene.host, direction, packet));
+  const [through_in, through_out] = both((direction) => judgeForwarded(world, scene.host, direction, packet));
+  return [
+    place('into the pod', pod_in, 1, false),
+    place('out of the pod', pod_out, 1, true),
+    place('into the host', host_in, 2, false),
+    place('out of the host', host_out, 2, true),
+    place('from outside, through the node', through_in, 3, true),
+    place('to outside, through the node', through_out, 3, false),
+  ];
+}
+
+// ---- random scenes: few addresses, ports and sets, so that criteria meet
+
+const v4 = fc.nat(7).map((last) => `10.0.0.${last}`);
+const v6 = fc.nat(7).map((last) => `fd00::${last}`);
+const net = fc.constantFrom(
+  ...['10.0.0.0/30', '10.0.0.4/30', '10.0.0.0/29', '10.0.0.1/32', '10.0.0.2', '10.0.0.5/30', '0.0.0.0/0'],
+  ...['fd00::/126', 'fd00::4/126', 'fd00::/125', 'fd00::1/128', 'fd00::2', '::/0'],
+);
+const port = fc.integer({ min: 79, max: 83 });
+const member_net = fc.oneof(
+  { weight: 3, arbitrary: v4 },
+  { weight: 2, arbitrary: v6 },
+  { weight: 1, arbitrary: net },
+);
+const member_port = fc
+  .tuple(fc.oneof(v4, v6), fc.constantFrom('tcp', 'udp', 'sctp'), port)
+  .map(([address, protocol, number]) => `${address},${protocol}:${number}`);
+const net_sets = ['s:a', 's:b', 's:c', 'svcnoport:d'] as const;
+const port_sets = ['n:a', 'n:b', 'svc:c'] as const;
+const sets = fc
+  .tuple(
+    fc.tuple(...net_sets.map(() => fc.uniqueArray(member_net, { maxLength: 5 }))),
+    fc.tuple(...port_sets.map(() => fc.uniqueArray(member_port, { maxLength: 8 }))),
+  )
+  .map(
+    ([nets, ports]) =>
+      Object.fromEntries([
+        ...net_sets.map((id, i) => [id, nets[i]!]),
+        ...port_sets.map((id, i) => [id, ports[i]!]),
+      ]) as Record<string, string[]>,
+  );
+
+/** Mostly nothing, so that rules match now and then. */
+function seldom<T>(arbitrary: fc.Arbitrary<T>, none: T, weight = 1): fc.Arbitrary<T> {
+  return fc.oneof({ weight: 5, arbitrary: fc.constant(none) }, { weight, arbitrary });
+}
+
+const range = fc.tuple(port, fc.nat(2)).map(([first, more]) => ({ first, last: first + more }));
+const some_side: fc.Arbitrary<Side> = fc.record({
+  nets: seldom(fc.array(net, { minLength: 1, maxLength: 3 }), [] as string[], 2),
+  sets: seldom(
+    fc.array(fc.constantFrom(...net_sets), { minLength: 1, maxLength: 2 }),
+    [] as (typeof net_sets)[number][],
+  ),
+  ports: seldom(fc.array(range, { minLength: 1, maxLength: 2 }), [] as { first: number; last: number }[]),
+  named_ports: seldom(
+    fc.array(fc.constantFrom(...port_sets), { minLength: 1, maxLength: 2 }),
+    [] as (typeof port_sets)[number][],
+  ),
+});
+const few_side = seldom(some_side, no_side, 2);
+const protocol = seldom<number | string | undefined>(
+  fc.constantFrom<number | string>('tcp', 'UDP', 'sctp', 'icmp', 'ICMPv6', 'udplite', 1, 6, 17),
+  undefined,
+  4,
+);
+const icmp = seldom<Rule['icmp']>(
+  fc.record({ type: fc.constantFrom(8, 128, 3), code: fc.constantFrom(undefined, 0, 3) }),
+  undefined,
+);
+const rule: fc.Arbitrary<Rule> = fc.record({
+  action: fc.constantFrom('allow', 'deny', 'pass', 'log', 'next-tier', '', 'reject', 'allow', 'deny'),
+  ip_version: seldom(fc.constantFrom(4, 6), 0),
+  protocol,
+  not_protocol: seldom(protocol, undefined),
+  icmp,
+  not_icmp: icmp,
+  src: some_side,
+  dst: some_side,
+  not_src: few_side,
+  not_dst: few_side,
+  services: seldom(
+    fc.array(fc.constantFrom(...port_sets), { minLength: 1, maxLength: 2 }),
+    [] as (typeof port_sets)[number][],
+  ),
+  unknown: fc.constant([]),
+});
+/** Some rules ask nothing. */
+const any_rule = fc.oneof(
+  { weight: 4, arbitrary: rule },
+  { weight: 1, arbitrary: rule.map(({ action }) => ruleOf(action)) },
+);
+const rules = fc.record({
+  inbound: fc.array(any_rule, { maxLength: 3 }),
+  outbound: fc.array(any_rule, { maxLength: 3 }),
+});
+const keys = [
+  'NetworkPolicy a/1',
+  'NetworkPolicy a/2',
+  'GlobalNetworkPolicy 3',
+  'NetworkPolicy b/4',
+  'default|5',
+  'StagedNetworkPolicy a/6',
+];
+const policies = fc
+  .tuple(...keys.map(() => rules))
+  .map((all) =>
+    Object.fromEntries(keys.map((key, i) => [key, { ...all[i]!, untracked: false, pre_dnat: false }])),
+  );
+const profiles = fc
+  .tuple(fc.oneof(rules, fc.constant({ inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] })), rules)
+  .map(([first, second]) => ({ kns: first, ksa: second }));
+const tier: fc.Arbitrary<Tier> = fc
+  .record({
+    name: fc.constantFrom('security', 'platform', 'default'),
+    end: fc.constantFrom('deny' as const, 'pass' as const, 'pass' as const),
+    ingress: fc.uniqueArray(fc.constantFrom(...keys), { maxLength: 3 }),
+    egress: fc.uniqueArray(fc.constantFrom(...keys), { maxLength: 3 }),
+  })
+  .map(({ name, end, ingress, egress }) => tierOf(name, end, ingress, egress));
+const tiers = fc.array(tier, { maxLength: 4 });
+const with_profiles = fc.subarray(['kns', 'ksa']);
+const scene: fc.Arbitrary<Scene> = fc.record({
+  policies,
+  profiles,
+  sets,
+  pod: fc.record({ tiers, profiles: with_profiles }).map((of) => podOf(of.tiers, of.profiles)),
+  host: fc
+    .record({ tiers, forward: tiers, profiles: with_profiles })
+    .map((of) => hostOf({ tiers: of.tiers, forward: of.forward, profiles: of.profiles })),
+  config: fc.constantFrom(config, { ...config, DefaultEndpointToHostAction: 'ACCEPT' }),
+});
+const packet: fc.Arbitrary<Packet> = fc
+  .tuple(
+    fc.constantFrom(4 as const, 6 as const),
+    fc.nat(7),
+    fc.nat(7),
+    fc.constantFrom(6, 17, 132, 1),
+    port,
+    port,
+  )
+  .map(([family, from, to, number, source_port, destination_port]) => {
+    const address = (last: number) => (family === 4 ? `10.0.0.${last}` : `fd00::${last || ''}`);
+    const ends = { family, source: address(from), destination: address(to) };
+    if (number !== 1) return { ...ends, protocol: number, source_port, destination_port };
+    const echo = { type: family === 4 ? 8 : 128, code: 0 };
+    return { ...ends, protocol: family === 4 ? 1 : 58, source_port: 0, destination_port: 0, icmp: echo };
+  });
+
+/** The smallest difference, without all that is empty in it. */
+function smallest<T>({ failed, counterexample, errorInstance, seed }: fc.RunDetails<T>): void {
+  if (!failed) return;
+  const said = JSON.stringify(counterexample, (_, value) => {
+    if (typeof value !== 'object' || value === null) return value;
+    const kept = Object.entries(value).filter(([, part]) => !isNothing(part));
+    return Array.isArray(value) ? kept.map(([, part]) => part) : Object.fromEntries(kept);
+  });
+  throw new Error(
+    `seed ${seed}: ${errorInstance instanceof Error ? errorInstance.message : errorInstance}\n${said}`,
+  );
+}
+
+function isNothing(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.values(value).every(isNothing);
+  return value === undefined || value === false || value === 0 || value === '';
+}
+
+t.test('npol says of every packet what Calico says', async (t) => {
+  let allowed = 0;
+  let denied = 0;
+  const runs = Number(process.env.POLICY_RUNS ?? 250);
+  fc.assert(
+    fc.property(scene, fc.array(packet, { minLength: 1, maxLength: 40 }), (scene, packets) => {
+      const { npol, compiler } = built(scene);
+      for (const packet of packets) {
+        for (const { where, calico, npol: said } of places(scene, npol, packet)) {
+          if (calico === 'allow') allowed += 1;
+          else denied += 1;
+          if (calico === said) continue;
+          const refused = points.flatMap(([tag]) => compiler.refusals(tag));
+          // What is refused may deny more, never allow more.
+          if (said === 'deny' && refused.some(({ effect }) => effect === 'closed')) continue;
+          throw new Error(`${where}: Calico ${calico}, npol ${said}: ${JSON.stringify(packet)}`);
+        }
+      }
+    }),
+    { numRuns: runs, reporter: smallest },
+  );
+  t.ok(allowed > runs * 10 && denied > runs * 10, `${allowed} allowed, ${denied} denied`);
+});
+
+t.test('what cannot be expressed never allows, whatever it was to say', async (t) => {
+  const damages: ((rule: Rule) => Rule)[] = [
+    (rule) => ({ ...rule, protocol: 'nonsense' }),
+    (rule) => ({ ...rule, src: { ...rule.src, nets: [...rule.src.nets, 'nonsense'] } }),
+    (rule) => ({ ...rule, dst: { ...rule.dst, sets: [...rule.dst.sets, 's:nowhere'] } }),
+    (rule) => ({ ...rule, not_dst: { ...rule.not_dst, named_ports: ['s:a'] } }),
+    (rule) => ({ ...rule, src: { ...rule.src, ports: [{ first: 9, last: 8 }] } }),
+    (rule) => ({ ...rule, unknown: [300] }),
+    (rule) => ({ ...rule, ip_version: 5 }),
+  ];
+  let closed = 0;
+  fc.assert(
+    fc.property(
+      scene,
+      fc.array(packet, { minLength: 1, maxLength: 20 }),
+      rule,
+      fc.constantFrom(...keys),
+      fc.nat(3),
+      fc.constantFrom(...damages),
+      (scene, packets, rule, key, at, damage) => {
+        const policy = scene.policies[key]!;
+        const inbound = (more: readonly Rule[]): Scene => ({
+          ...scene,
+          policies: {
+            ...scene.policies,
+            [key]: { ...policy, inbound: policy.inbound.toSpliced(at, 0, ...more) },
+          },
+        });
+        const { npol } = built(inbound([damage(rule)]));
+        for (const packet of packets) {
+          const meanings = [inbound([]), inbound([rule])].map((meaning) => places(meaning, npol, packet));
+          for (const [i, { where, npol: said }] of meanings[0]!.entries()) {
+            if (said === 'deny') closed += 1;
+            else if (meanings.some((places) => places[i]!.calico === 'deny'))
+              throw new Error(`${where}: npol allows ${JSON.stringify(packet)}`);
+          }
+        }
+      },
+    ),
+    { numRuns: 120, reporter: smallest },
+  );
+  t.ok(closed > 0);
+});
+
+const web = (tiers: readonly Tier[], profiles: readonly string[] = ['kns']) => podOf(tiers, profiles);
+const open_profile = { inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] };
+const tcp80: Packet = {
+  family: 4,
+  source: '10.0.0.1',
+  destination: '10.0.0.2',
+  protocol: 6,
+  source_port: 79,
+  destination_port: 80,
+};
+
+function said(scene: Partial<Scene>, index: number, inbound: boolean, packet: Packet = tcp80): string {
+  const { npol } = built({ policies: {}, profiles: { kns: open_profile }, sets: {}, config, ...scene });
+  return verdict(npol, index, inbound, flowOf(packet));
+}
+
+t.test('what Felix has not spoken of is closed, but for the node itself', async (t) => {
+  t.equal(said({}, 1, false), 'deny');
+  t.equal(said({}, 1, true), 'deny');
+  t.equal(said({}, 1, false, { ...tcp80, source: '10.0.0.6' }), 'allow');
+  t.equal(said({ pod: { ...web([]), active: false } }, 1, false), 'deny');
+  t.equal(said({ pod: web([]) }, 1, false), 'allow');
+  t.equal(said({ pod: web([], []) }, 1, false), 'deny');
+  t.equal(said({ pod: web([], ['never-told']) }, 1, false), 'deny');
+  t.equal(said({ pod: web([tierOf('default', 'pass', ['NetworkPolicy never/told'])]) }, 1, false), 'deny');
+  // Staged alone: the tier is not there. Beside another of the same name it is told by its kind.
+  t.equal(said({ pod: web([tierOf('default', 'deny', ['StagedNetworkPolicy a/1'])]) }, 1, false), 'allow');
+  const both = web([tierOf('default', 'deny', ['StagedNetworkPolicy a/1', 'NetworkPolicy a/1'])]);
+  t.equal(said({ pod: both, policies: { 'NetworkPolicy a/1': policyOf([]) } }, 1, false), 'deny');
+});
+
+t.test('a failed expansion closes the endpoint and says so', async (t) => {
+  const many = (action: string) =>
+    policyOf(
+      Array.from({ length: 80 }, (_, i) =>
+        ruleOf(action, { protocol: 'tcp', dst: side({ ports: [{ first: i, last: i + 200 }] }) }),
+      ),
+    );
+  const scene: Scene = {
+    policies: {
+      'GlobalNetworkPolicy a': many('pass'),
+      'GlobalNetworkPolicy b': many('pass'),
+      'GlobalNetworkPolicy c': many('allow'),
+    },
+    profiles: { kns: open_profile },
+    sets: {},
+    pod: web([
+      tierOf('a', 'deny', ['GlobalNetworkPolicy a'], []),
+      tierOf('b', 'deny', ['GlobalNetworkPolicy b'], []),
+      tierOf('c', 'deny', ['GlobalNetworkPolicy c'], []),
+    ]),
+  };
+  const { compiler, npol } = built(scene);
+  t.equal(verdict(npol, 1, false, flowOf(tcp80)), 'deny');
+  t.equal(verdict(npol, 1, true, flowOf(tcp80)), 'allow', 'the other direction is not concerned');
+  t.match(compiler.refusals('pod'), [{ where: 'tiers, ingress', effect: 'closed', why: /too many rules/ }]);
+});
+
+t.test('tiers that hand on without a condition, or decide all, cost no rule', async (t) => {
+  const policies = {
+    'GlobalNetworkPolicy a': policyOf([ruleOf('deny', { protocol: 'udp' })]),
+    'GlobalNetworkPolicy b': policyOf([ruleOf('pass', { src: side({ nets: ['10.0.0.0/30'] }) })]),
+    'GlobalNetworkPolicy c': policyOf([ruleOf('allow', { protocol: 'tcp' })]),
+  };
+  const tiers = [
+    tierOf('a', 'pass', ['GlobalNetworkPolicy a'], []),
+    tierOf('b', 'deny', ['GlobalNetworkPolicy b'], []),
+    tierOf('c', 'deny', ['GlobalNetworkPolicy c'], []),
+  ];
+  const { compiler } = built({ policies, profiles: { kns: open_profile }, sets: {}, pod: web(tiers) });
+  const { tx, profiles } = compiler.objects.interface('pod')!;
+  t.strictSame(
+    tx.policies.map(({ name }) => name),
+    ['@from-host', 'GlobalNetworkPolicy a', 'GlobalNetworkPolicy b'],
+    'what hands on to the next tier is in the list, and shared',
+  );
+  t.match(
+    profiles.map(({ name }) => name),
+    [/^tiers tx /, 'profile kns'],
+  );
+  t.equal(profiles[0]!.tx.length, 2, 'the next tier, and its end');
+  t.strictSame(profiles[0]!.rx, [], 'nothing of the other direction');
+});
+
+t.test('an echo is no port, and the only message of ICMP that is judged', async (t) => {
+  const echo: Packet = {
+    family: 4,
+    source: '10.0.0.1',
+    destination: '10.0.0.2',
+    protocol: 1,
+    source_port: 0,
+    destination_port: 0,
+    icmp: { type: 8, code: 0 },
+  };
+  const with_rule = (...rules: Rule[]): Partial<Scene> => ({
+    policies: { 'NetworkPolicy a/1': policyOf(rules) },
+    pod: web([tierOf('default', 'deny', ['NetworkPolicy a/1'])]),
+  });
+  const at80 = side({ ports: [{ first: 80, last: 80 }] });
+  t.equal(
+    said(with_rule(ruleOf('allow', { dst: at80 })), 1, false, echo),
+    'deny',
+    'identifier 80 is not port 80',
+  );
+  t.equal(said(with_rule(ruleOf('allow', { dst: at80 })), 1, false), 'allow');
+  const icmp = (type: number, code?: number) => ruleOf('allow', { protocol: 'icmp', icmp: { type, code } });
+  t.equal(said(with_rule(icmp(8)), 1, false, echo), 'allow');
+  t.equal(said(with_rule(icmp(8, 0)), 1, false, echo), 'allow');
+  t.equal(said(with_rule(icmp(8, 1)), 1, false, echo), 'deny');
+  t.equal(said(with_rule(icmp(80)), 1, false, echo), 'deny');
+  t.equal(said(with_rule({ ...icmp(8), protocol: 1 }), 1, false, echo), 'allow');
+  t.equal(said(with_rule({ ...icmp(128), protocol: 58 }), 1, false, echo), 'deny');
+  const { compiler } = built({
+    profiles: { kns: open_profile },
+    sets: {},
+    policies: {},
+    ...with_rule(ruleOf('deny', { protocol: 47 })),
+  } as Scene);
+  t.match(compiler.refusals('pod'), [{ where: /^NetworkPolicy a\/1, ingress rule 1$/, effect: 'open' }]);
+});
+
+t.test('doNotTrack and preDNAT are honoured where VPP sees the same, and told where not', async (t) => {
+  const drop = (criteria: Partial<Rule>) => ruleOf('deny', criteria);
+  const attacker = side({ nets: ['10.0.0.1/32'] });
+  const scene = (what: Partial<HostEndpoint>, rules: readonly Rule[]): Scene => ({
+    policies: { 'GlobalNetworkPolicy x': policyOf(rules) },
+    profiles: { kns: open_profile },
+    sets: {},
+    host: hostOf({ profiles: ['kns'], ...what }),
+    config,
+  });
+  const tier = tierOf('default', 'pass', ['GlobalNetworkPolicy x'], []);
+  for (const [name, what] of Object.entries({
+    doNotTrack: { untracked: [tier] },
+    preDNAT: { pre_dnat: [tier] },
+  })) {
+    const { npol, compiler } = built(scene(what, [drop({ src: attacker })]));
+    t.strictSame(compiler.refusals('host-eth0'), []);
+    t.equal(verdict(npol, 2, false, flowOf(tcp80)), 'deny', `${name}, at the host`);
+    t.equal(verdict(npol, 3, true, flowOf(tcp80)), 'deny', `${name}, on the way`);
+    t.equal(verdict(npol, 3, true, flowOf({ ...tcp80, source: '10.0.0.3' })), 'allow');
+    t.equal(
+      verdict(npol, 2, false, flowOf({ ...tcp80, destination_port: 81 })),
+      'allow',
+      'failsafe goes before',
+    );
+    const asks = built(
+      scene(what, [
+        drop({ src: attacker }),
+        drop({ protocol: 'tcp', dst: side({ ports: [{ first: 30000, last: 32767 }] }) }),
+      ]),
+    );
+    t.match(asks.compiler.refusals('host-eth0'), [
+      { where: `${name} of node-eth0`, effect: 'open', why: /destination/ },
+    ]);
+    t.equal(verdict(asks.npol, 2, false, flowOf(tcp80)), 'allow', 'not in part');
+  }
+  const past = built(
+    scene({ pre_dnat: [tier], tiers: [tierOf('default', 'deny', ['GlobalNetworkPolicy none'])] }, [
+      ruleOf('allow', { src: attacker }),
+    ]),
+  );
+  t.equal(
+    verdict(past.npol, 2, false, flowOf(tcp80)),
+    'allow',
+    'what preDNAT allows is past the policies of the host',
+  );
+  const untracked = built(scene({ untracked: [tier] }, [ruleOf('allow', { src: attacker })]));
+  t.match(untracked.compiler.refusals('main-eth0'), [
+    { where: 'doNotTrack of node-eth0', effect: 'open', why: /connection/ },
+  ]);
+});
+
+// ---- by difference
+
+/** All that is there, by name. */
+function contents(compiler: PolicyCompiler): unknown {
+  const { objects } = compiler;
+  const shown = points.map(([tag]) => objects.interface(tag));
+  return { shown, counts: objects.counts, refusals: points.map(([tag]) => compiler.refusals(tag)) };
+}
+
+t.test(
+  'after any edits there is what a new compiler makes, and nothing else; and what is touched is told',
+  async (t) => {
+    const edit = fc.oneof(
+      fc.tuple(fc.constantFrom(...keys), rules).map(
+        ([key, of]): FelixMessage => ({
+          kind: 'policy',
+          key,
+          policy: { ...of, untracked: false, pre_dnat: false },
+        }),
+      ),
+      fc.constantFrom(...keys).map((key): FelixMessage => ({ kind: 'policy_removed', key })),
+      fc
+        .tuple(fc.constantFrom('kns', 'ksa'), rules)
+        .map(([name, profile]): FelixMessage => ({ kind: 'profile', name, profile })),
+      fc
+        .tuple(fc.constantFrom(...port_sets), fc.uniqueArray(member_port, { maxLength: 6 }))
+        .map(([id, members]) => setMessage(id, members, 'address_and_port')),
+      fc
+        .tuple(fc.constantFrom(...net_sets), fc.uniqueArray(member_net, { maxLength: 4 }))
+        .map(([id, members]) => setMessage(id, members)),
+      fc.constantFrom(...net_sets, ...port_sets).map((id): FelixMessage => ({ kind: 'set_removed', id })),
+      fc
+        .record({ tiers, profiles: with_profiles })
+        .map(
+          (of): FelixMessage => ({ kind: 'workload', key: pod_key, endpoint: podOf(of.tiers, of.profiles) }),
+        ),
+      fc.constant<FelixMessage>({ kind: 'workload_removed', key: pod_key }),
+      fc
+        .record({ tiers, forward: tiers })
+        .map((of): FelixMessage => ({ kind: 'host', id: 'node-eth0', endpoint: hostOf(of) })),
+      fc.constant<FelixMessage>({ kind: 'host_removed', id: 'node-eth0' }),
+      fc.constantFrom('DROP', 'RETURN').map(
+        (action): FelixMessage => ({
+          kind: 'config',
+          config: new Map([['DefaultEndpointToHostAction', action]]),
+        }),
+      ),
+    );
+    fc.assert(
+      fc.property(
+        scene,
+        fc.array(fc.array(edit, { minLength: 1, maxLength: 4 }), { maxLength: 5 }),
+        (scene, batches) => {
+          const { compiler, model } = built(scene);
+          const { objects } = compiler;
+          const all = {
+            policies: new Map<string, unknown>(),
+            rules: new Set<string>(),
+            sets: new Set<string>(),
+          };
+          const follow = () => {
+            const touched = objects.take();
+            for (const name of touched.policies) {
+              const policy = objects.policy(name);
+              if (policy === undefined) all.policies.delete(name);
+              else all.policies.set(name, JSON.stringify(policy));
+            }
+            for (const name of touched.rules)
+              objects.rule(name) ? all.rules.add(name) : all.rules.delete(name);
+            for (const name of touched.sets) objects.set(name) ? all.sets.add(name) : all.sets.delete(name);
+          };
+          follow();
+          for (const messages of batches) {
+            tell(model, messages);
+            compiler.felix(model.live!, model.take());
+            while (compiler.left > 0) compiler.compile(1);
+            follow();
+            const fresh = new PolicyCompiler();
+            for (const [tag, attachment] of points) fresh.attach(tag, attachment);
+            fresh.node(node_addresses);
+            const everything = {
+              config: true,
+              sets: new Set(model.live!.sets.keys()),
+              policies: new Set<string>(),
+              profiles: new Set<string>(),
+              workloads: new Set<string>(),
+              hosts: new Set<string>(),
+            };
+            fresh.felix(model.live!, everything);
+            fresh.compile(Number.POSITIVE_INFINITY);
+            if (JSON.stringify(contents(compiler)) !== JSON.stringify(contents(fresh)))
+              throw new Error(`${JSON.stringify(contents(compiler))}\n${JSON.stringify(contents(fresh))}`);
+            const { policies, rules, sets } = objects.counts;
+            const followed = [all.policies.size, all.rules.size, all.sets.size];
+            if (JSON.stringify(followed) !== JSON.stringify([policies, rules, sets]))
+              throw new Error(`told ${followed}, there are ${[policies, rules, sets]}`);
+            for (const [name, shown] of all.policies)
+              if (shown !== JSON.stringify(objects.policy(name)))
+                throw new Error(`${name} has changed untold`);
+          }
+          for (const [tag] of points) compiler.attach(tag, undefined);
+          const { counts } = objects;
+          if (Object.values(counts).some((count) => count !== 0)) throw new Error(JSON.stringify(counts));
+        },
+      ),
+      { numRuns: 80, reporter: smallest },
+    );
+    t.pass();
+  },
+);
+
+t.test(
+  'a snapshot that says the same touches nothing; members of a set of prefixes, nothing either',
+  async (t) => {
+    const messages = recorded('k8s-basic').slice(0, 90);
+    const model = modelOf(messages);
+    const compiler = new PolicyCompiler();
+    for (const key of model.live!.workloads.keys()) compiler.attach(key, { kind: 'workload', endpoint: key });
+    compiler.felix(model.live!, model.take());
+    compiler.compile(Number.POSITIVE_INFINITY);
+    t.ok(compiler.objects.take().policies.size > 3);
+    model.connected();
+    tell(model, messages);
+    compiler.felix(model.live!, model.take());
+    compiler.compile(Number.POSITIVE_INFINITY);
+    const none = { interfaces: new Set(), policies: new Set(), rules: new Set(), sets: new Set() };
+    t.strictSame({ ...compiler.objects.take() }, none);
+    const [id] = model.live!.sets.keys();
+    tell(model, [setMessage(id!, ['192.0.2.1'])]);
+    compiler.felix(model.live!, model.take());
+    t.equal(compiler.left, 0, 'members are for who writes sets');
+  },
+);
+
+const uplink = { name: 'eth0', addresses: ['192.0.2.11/24', '2001:db8:1::11/64'] };
+
+t.test('recordings of a real Felix: npol says of every packet what Calico says', async (t) => {
+  for (const name of [
+    'k8s-basic',
+    'k8s-basic-v331',
+    'tiers',
+    'tiers-v331',
+    'hostendpoints',
+    'icmp-and-negation',
+    'sets-services',
+    'profiles',
+  ]) {
+    const messages = recorded(name);
+    let judged = 0;
+    let allows = 0;
+    for (
+      let end = messages.findIndex(({ kind }) => kind === 'in_sync') + 1;
+      end <= messages.length;
+      end += 3
+    ) {
+      const model = modelOf(messages.slice(0, end));
+      const state = model.live!;
+      const compiler = new PolicyCompiler();
+      const keys = [...state.workloads.keys()];
+      for (const key of keys) compiler.attach(key, { kind: 'workload', endpoint: key });
+      compiler.attach('tap', { kind: 'tap', host: uplink });
+      compiler.attach('uplink', { kind: 'uplink', host: uplink });
+      compiler.node(['192.0.2.11']);
+      compiler.felix(state, model.take());
+      compiler.compile(Number.POSITIVE_INFINITY);
+      const npol = loaded(
+        [...keys, 'tap', 'uplink'].map((tag) => compiler.objects.interface(tag)!),
+        state.sets,
+      );
+      const sets = new Map([...state.sets].map(([id, set]) => [id, membersAsText(set)]));
+      const world: World = {
+        policies: state.policies,
+        profiles: state.profiles,
+        sets,
+        local_pods: [],
+        node_addresses: ['192.0.2.11'],
+        endpoint_to_host: 'deny',
+        failsafe_inbound: [],
+        failsafe_outbound: [],
+        vxlan_port: 4789,
+      };
+      const closed = new Set(
+        keys.filter((key) => compiler.refusals(key).some(({ effect }) => effect === 'closed')),
+      );
+      for (const [i, key] of keys.entries()) {
+        for (const packet of packetsOf([...sets.values()].flat())) {
+          for (const direction of ['ingress', 'egress'] as const) {
+            const calico = judgeWorkload(world, state.workloads.get(key), direction, packet);
+            const npol_says = verdict(npol, i + 1, direction === 'egress', flowOf(packet, 4789));
+            judged += 1;
+            if (calico === 'allow') allows += 1;
+            if (calico !== npol_says && !(closed.has(key) && npol_says === 'deny'))
+              t.fail(
+                `${name} ${end} ${key} ${direction}: Calico ${calico}, npol ${npol_says}: ${JSON.stringify(packet)}`,
+              );
+          }
+        }
+      }
+      const host = state.hosts.get(governing(uplink, state.hosts) ?? '');
+      // What is before connections and translation the evaluator does not know.
+      if (host === undefined || host.untracked.length + host.pre_dnat.length === 0) {
+        for (const packet of packetsOf([...sets.values()].flat())) {
+          for (const direction of ['ingress', 'egress'] as const) {
+            const is_egress = direction === 'egress';
+            const flow = flowOf(packet, 4789);
+            const calico = [
+              judgeHost(world, host, direction, packet),
+              judgeForwarded(world, host, direction, packet),
+            ];
+            const said = [
+              verdict(npol, keys.length + 1, is_egress, flow),
+              verdict(npol, keys.length + 2, !is_egress, flow),
+            ];
+            judged += 2;
+            allows += calico.filter((decided) => decided === 'allow').length;
+            if (`${calico}` !== `${said}`)
+              t.fail(
+                `${name} ${end} host ${direction}: Calico ${calico}, npol ${said}: ${JSON.stringify(packet)}`,
+              );
+          }
+        }
+      }
+      t.equal(closed.size, 0, `${name}: nothing that Felix sends of valid policies is refused`);
+    }
+    t.ok(judged > 1000 && allows > 100 && allows < judged, `${name}: ${judged} judged, ${allows} allowed`);
+  }
+});
+
+function membersAsText(set: FelixSet): string[] {
+  const names: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
+  return [...set.ports].flatMap((port) =>
+    [...set.members(port)!].map((prefix) =>
+      port === no_port ? prefixText(prefix) : `${addressText(prefix)},${names[port >>> 16]}:${port & 0xffff}`,
+    ),
+  );
+}
+
+/** From and to what the sets name and some that nobody does, by some ports of each protocol. */
+function packetsOf(members: readonly string[]): Packet[] {
+  const addresses = [...new Set(members.map((member) => member.split(/[,/]/)[0]!))].slice(0, 8);
+  const packets: Packet[] = [];
+  for (const [family, others] of [
+    [4, ['203.0.113.9', '198.18.0.10']],
+    [6, ['2001:db8::9', '2001:db8:44:a::a']],
+  ] as const) {
+    const ends = [
+      ...addresses.filter((address) => address.includes(':') === (family === 6)),
+      ...others,
+    ].slice(0, 5);
+    for (const source of ends)
+      for (const destination of ends) {
+        const of = { family, source, destination };
+        for (const [protocol, destination_port] of [
+          [6, 80],
+          [6, 8080],
+          [17, 53],
+          [132, 5000],
+        ] as const)
+          packets.push({ ...of, protocol, source_port: 40000, destination_port });
+        const icmp = { type: family === 4 ? 8 : 128, code: 0 };
+        packets.push({ ...of, protocol: family === 4 ? 1 : 58, source_port: 0, destination_port: 0, icmp });
+      }
+  }
+  return packets;
+}
+
+t.test('which host endpoint governs an interface', async (t) => {
+  const hosts = (all: Record<string, Partial<HostEndpoint>>) =>
+    new Map(Object.entries(all).map(([id, of]) => [id, hostOf({ name: '', ...of })]));
+  t.equal(governing(eth0, hosts({})), undefined);
+  t.equal(governing(eth0, hosts({ b: { name: 'eth0' }, a: { name: 'eth1' }, c: { name: '*' } })), 'b');
+  t.equal(governing(eth0, hosts({ b: { name: 'eth0' }, a: { addresses: ['10.0.0.6'] } })), 'a');
+  t.equal(
+    governing(eth0, hosts({ a: { name: 'eth1', addresses: ['10.0.0.6'] } })),
+    undefined,
+    'a name is not given up',
+  );
+  t.equal(
+    governing(eth0, hosts({ z: { name: '*' }, y: { name: '*' }, a: { addresses: ['10.9.9.9'] } })),
+    'y',
+  );
+  t.equal(governing(eth0, hosts({ a: { addresses: ['FD00:0::6'] } })), 'a', 'addresses, not their spelling');
+  t.equal(governing(eth0, hosts({ a: { addresses: [] } })), undefined);
+});
+
+t.test('failsafe ports and the other values of the configuration', async (t) => {
+  const of = (values: Record<string, string>) => policyConfig(new Map(Object.entries(values)));
+  const ports = (rules: readonly { match: Match }[]) =>
+    rules.map(
+      ({ match: { protocol, src, dst } }) =>
+        `${protocol}:${[...src.nets, ...dst.nets]}:${dst.ports.map(({ first }) => first)}`,
+    );
+  const by_default = of({});
+  t.equal(by_default.endpoint_to_host, 'deny');
+  t.strictSame(ports(by_default.failsafe_inbound).slice(0, 3), ['6::22', '17::68', '6::179']);
+  t.equal(by_default.failsafe_outbound.length, 9);
+  t.strictSame(ports(of({ FailsafeInboundHostPorts: 'none' }).failsafe_inbound), []);
+  const some = of({
+    FailsafeInboundHostPorts:
+      '22, udp:68,tcp:192.0.2.9/24:6443,tcp:[2001:db8:1::/64]:6443,sctp:1,tcp:70000,tcp:x:1,[10.0.0.0/8]:1',
+    DefaultEndpointToHostAction: 'Return',
+    VXLANPort: 'many',
+  });
+  t.strictSame(ports(some.failsafe_inbound), [
+    '6::22',
+    '17::68',
+    '6:192.0.2.0/24:6443',
+    '6:2001:db8:1::/64:6443',
+  ]);
+  t.equal(some.problems.length, 5, 'four ports and the VXLAN port');
+  t.equal(some.endpoint_to_host, 'allow');
+  t.equal(some.vxlan_port, 4789);
+  t.equal(of({ AllowVXLANPacketsFromWorkloads: 'true' }).vxlan_port, undefined);
+  t.match(of({ DefaultEndpointToHostAction: 'maybe' }), { endpoint_to_host: 'deny', problems: [/maybe/i] });
+});
