@@ -74,7 +74,12 @@ function tcpSink(address: string, port: number): Promise<null> {
       checksum = crc32(chunk, checksum);
     });
     socket.on('end', () => {
-      const receipt: TcpReceipt = { bytes, checksum, peer: socket.remoteAddress ?? '', at: socket.localAddress ?? '' };
+      const receipt: TcpReceipt = {
+        bytes,
+        checksum,
+        peer: socket.remoteAddress ?? '',
+        at: socket.localAddress ?? '',
+      };
       socket.end(JSON.stringify(receipt));
     });
   });
@@ -131,7 +136,9 @@ function udpAnswer(address: string, port: number): Promise<null> {
   senders.set(port, seen);
   socket.on('message', (question, from) => {
     seen.add(from.address);
-    const answer = JSON.stringify({ question: question.toString(), from: from.address, by: own_name }).padEnd(answer_bytes);
+    const answer = JSON.stringify({ question: question.toString(), from: from.address, by: own_name }).padEnd(
+      answer_bytes,
+    );
     socket.send(answer, from.port, from.address);
   });
   return new Promise((resolve, reject) => {

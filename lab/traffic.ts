@@ -272,7 +272,11 @@ export class Traffic {
     from: string,
     address: string,
     port: number,
-    { count = 5, wait_ms = 500, source_port }: { count?: number; wait_ms?: number; source_port?: number } = {},
+    {
+      count = 5,
+      wait_ms = 500,
+      source_port,
+    }: { count?: number; wait_ms?: number; source_port?: number } = {},
   ): Promise<UdpOutcome> {
     return this.#agent(from).ask({
       do: 'udp_ask',

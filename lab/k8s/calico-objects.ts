@@ -96,6 +96,10 @@ export function endpointSlice(
       nodeName: node,
       conditions: conditions ?? { ready: true },
     })),
-    ports: ports.map(({ name: port_name = '', port, protocol = 'TCP' }) => ({ name: port_name, port, protocol })),
+    ports: ports.map(({ name: port_name = '', port, protocol = 'TCP' }) => ({
+      name: port_name,
+      port,
+      protocol,
+    })),
   };
 }

@@ -361,6 +361,7 @@ t.test('the next worker is told what load balancers are answered', async (t) => 
       conditions: () => [],
       sync: () => ({}),
       vppApi: async () => null,
+      services: async () => null,
       describe: async () => null,
       clock,
       log,

@@ -87,7 +87,10 @@ const routes: Services = {
 
 const behind = (pods: readonly Pod[]): Services =>
   Object.fromEntries(
-    families.map((family) => [`tcp ${vips[family]} 80`, pods.map((pod) => `${pod[family]} ${port}`).join(', ')]),
+    families.map((family) => [
+      `tcp ${vips[family]} 80`,
+      pods.map((pod) => `${pod[family]} ${port}`).join(', '),
+    ]),
   );
 
 t.test('a service under traffic: created, changed, deleted; the program and VPP die', either, async (t) => {
@@ -119,7 +122,8 @@ t.test('a service under traffic: created, changed, deleted; the program and VPP 
 
   await server.put(...slices('web', [far]));
   for (const node of cluster.running) t.strictSame(await has(node, behind([far])), []);
-  if (has_packets) for (const family of families) t.strictSame(await reached(family), [far[family]], 'the other alone');
+  if (has_packets)
+    for (const family of families) t.strictSame(await reached(family), [far[family]], 'the other alone');
 
   t.test('a change a pod makes is no other connection’s affair', { skip: !has_packets }, async (t) => {
     const before = await one.changesSent();
@@ -154,10 +158,7 @@ t.test('a service under traffic: created, changed, deleted; the program and VPP 
     );
     t.strictSame(await has(one, { ...behind([far]), 'tcp 10.96.0.11 81': `${near.ip4} ${port}` }), []);
     await one.kill('SIGKILL');
-    await server.remove(
-      kubernetesService({ name: 'gone', spec: {} }),
-      ...slices('gone', [near]),
-    );
+    await server.remove(kubernetesService({ name: 'gone', spec: {} }), ...slices('gone', [near]));
     await server.put(...slices('web', [near]));
     if (has_packets) t.strictSame(await reached('ip4'), [far.ip4], 'VPP goes on meanwhile');
     await one.restart();
