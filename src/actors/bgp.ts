@@ -90,6 +90,8 @@ class Bgp implements Actor<BgpMessage> {
   private polling = false;
   private next_poll: { readonly at_ms: number; readonly timer: Timer } | undefined;
   private last_path_ms = 0;
+  /** Peers whose sessions are ended for another, and when (wall_ms). gobgpd shows the old one for some seconds more. */
+  private readonly ended = new Map<string, number>();
   /** Peers that have told too much, and since when they have no session for it. */
   private readonly limited = new Map<string, number>();
   /** When IPv6 is looked for again. */
@@ -269,6 +271,7 @@ class Bgp implements Actor<BgpMessage> {
     this.session = undefined;
     this.actual = new Map();
     this.limited.clear();
+    this.ended.clear();
     session.end();
     // Each peer has its own time, for what is left the usual one.
     for (const address of this.plan?.peers.keys() ?? []) this.await(address);
@@ -398,8 +401,11 @@ class Bgp implements Actor<BgpMessage> {
     this.teller.send();
   }
 
-  private hasTold({ session, end_of_rib, established_ms }: ActualPeer): boolean {
+  private hasTold({ address, session, end_of_rib, established_ms }: ActualPeer): boolean {
     if (session !== 'established' || established_ms === undefined) return false;
+    // gobgpd tells seconds.
+    if (established_ms + 1000 <= (this.ended.get(address) ?? 0)) return false;
+    this.ended.delete(address);
     const up_ms = this.ctx.clock.wall_ms() - established_ms;
     return up_ms >= (end_of_rib ? this.settings.told_min_ms : this.settings.told_ms);
   }
@@ -538,11 +544,16 @@ class Bgp implements Actor<BgpMessage> {
   private awaitPeers(session: BgpSession, plan: BgpPlan, steps: readonly BgpStep[]): void {
     const { table } = this;
     if (!session.converged) for (const address of plan.peers.keys()) this.await(address);
+    const awaitAnother = (address: string): void => {
+      this.await(address);
+      this.ended.set(address, this.ctx.clock.wall_ms());
+    };
     for (const step of steps)
       if (step.type === 'delete_peer') {
-        if (step.comes_back) this.await(step.address);
+        if (step.comes_back) awaitAnother(step.address);
         else table.release(step.address);
-      } else if (step.type === 'update_peer' && step.ends_session) this.await(step.peer.address);
+      } else if (step.type === 'update_peer' && step.ends_session) awaitAnother(step.peer.address);
+    for (const address of this.ended.keys()) if (!plan.peers.has(address)) this.ended.delete(address);
     // One whose peer is no more comes not back.
     for (const address of table.neighbours()) if (!plan.peers.has(address)) table.release(address);
     table.gateways(plan.gateways);

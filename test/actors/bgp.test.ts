@@ -633,6 +633,28 @@ t.test('what changes nothing costs nothing, and what changes paths reads nothing
   t.ok(daemon.take().includes('addPeer 10.0.0.9'), 'and mended');
 });
 
+t.test(
+  'a session that is made anew keeps what its peer has told, though gobgpd shows the old one for a while',
+  async (t) => {
+    const { daemon, object, routes, clock } = await peered(t);
+    daemon.paths(remote('10.1.8.0/26'));
+    await routes();
+    daemon.up('10.0.0.9', true, clock.wall_ms());
+    await clock.advance(30_000);
+    t.same(await routes(), ['synced']);
+    daemon.take();
+    await object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001, maxRestartTime: '77s' } });
+    t.same(daemon.take(), ['updatePeer 10.0.0.9']);
+    await clock.advance(3000);
+    daemon.paths(remote('10.1.8.0/26', '10.0.0.9', true));
+    await clock.advance(3000);
+    t.same(await routes(), []);
+    daemon.up('10.0.0.9', true, clock.wall_ms());
+    await clock.advance(7000);
+    t.same(await routes(), ['10.1.8.0/26 gone', 'synced'], 'what the new one has not told is gone');
+  },
+);
+
 t.test('a level of the log that gobgpd refuses costs nothing else', async (t) => {
   const daemon = new FakeGobgp();
   for (let n = 0; n < 9; n += 1) daemon.refuse('setLogLevel');

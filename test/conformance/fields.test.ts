@@ -140,6 +140,24 @@ function ofNode(ip4: string, ip6: string, annotations: object = {}, labels: obje
 
 const has = (bird: Birds, session: string, prefix: string) => bird.routes(session).get(prefix);
 
+let markers = 200;
+
+/** Waits until a session has been told a block that the node claims now: what it was told before has come, and what has not come was not told. */
+async function settled(node: BgpNode, bird: Birds, ...sessions: readonly string[]): Promise<void> {
+  markers += 1;
+  const marker = `10.1.${markers}.192/26`;
+  node.set('BlockAffinity', 'marker', block(marker));
+  for (const session of sessions) await until(`${marker} at ${session}`, () => has(bird, session, marker));
+  node.set('BlockAffinity', 'marker', undefined);
+  for (const session of sessions) await until(`no ${marker}`, () => !has(bird, session, marker));
+}
+
+/** IPv4 routes that the node has, after all of this session were judged. */
+async function came(node: BgpNode, bird: Birds, session: string): Promise<number> {
+  await settled(node, bird, session);
+  return [...node.routes.keys()].filter((prefix) => !prefix.includes(':')).length;
+}
+
 /** TCP's listeners of the node. */
 const listening = (net: BgpNet): readonly string[] =>
   net
@@ -166,6 +184,8 @@ async function chosen(node: BgpNode, prefix: string): Promise<Path | undefined> 
     return undefined;
   });
 }
+
+const prefixIs = ({ nlri }: Path, prefix: string) => nlri.type === 'prefix' && nlri.prefix === prefix;
 
 function attribute<T extends Path['pattrs'][number]['type']>(path: Path | undefined, type: T) {
   return path?.pattrs.find((each) => each.type === type) as
@@ -287,6 +307,7 @@ for (const { binary, version, major } of await gobgpds())
         '203.0.114.0/24': '10.0.0.13',
       });
       await until('what is told', () => bird.routes('tor').size >= 2 && bird.routes('internal').size >= 2);
+      await settled(node, bird, 'tor', 'internal');
       t.same(
         [...bird.routes('tor').keys()].sort(),
         ['10.1.1.0/26', '10.1.8.0/26'],
@@ -324,8 +345,90 @@ for (const { binary, version, major } of await gobgpds())
       node.set('BlockAffinity', 'n-2', block('10.1.2.0/26'));
       await until('another block', () => has(bird, 'tor2', '10.1.2.0/26'));
       t.notOk(has(bird, 'tor2', '10.1.8.64/26'), 'disableBGPExport');
+      await until('another’s route of it is withdrawn', () => !has(bird, 'tor2', '10.1.8.0/26'));
+      t.ok(has(bird, 'tor2', '10.1.9.0/26'));
+      node.set('IPPool', 'pods', undefined);
+      await until('nor is one of no pool told on', () => !has(bird, 'tor2', '10.1.9.0/26'));
+      await until('here all hold', () => node.routes.has('10.1.8.0/26') && node.routes.has('10.1.9.0/26'));
+      t.same(
+        node.told.filter((line) => line.startsWith('-')),
+        [],
+        'and nothing of it was away',
+      );
       node.set('BlockAffinity', 'n-2', undefined);
       await until('withdrawn', () => !has(bird, 'tor2', '10.1.2.0/26'));
+    });
+
+    t.test('an own prefix of which another’s path is the best', async (t) => {
+      const { node, bird } = await lab(t, binary, [
+        { name: 'tor', local: '10.0.0.11', as: 65_001 },
+        {
+          name: 'internal',
+          local: '10.0.0.13',
+          as: 64_512,
+          routes: ['10.96.0.0/16'],
+          exports: 'bgp_next_hop = 10.0.0.13; bgp_local_pref = 3000000000; accept;',
+        },
+      ]);
+      const services = (cidr?: string) =>
+        node.set('BGPConfiguration', 'default', { spec: cidr ? { serviceClusterIPs: [{ cidr }] } : {} });
+      services('10.96.0.0/16');
+      node.set('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.11', asNumber: 65_001 } });
+      await until('own', () => has(bird, 'tor', '10.96.0.0/16'));
+      node.set('BGPPeer', 'internal', { spec: { peerIP: '10.0.0.13', asNumber: 64_512 } });
+      await until('another is the best', () => node.routes.get('10.96.0.0/16') === '10.0.0.13');
+      await settled(node, bird, 'tor');
+      t.match(has(bird, 'tor', '10.96.0.0/16'), { next_hop: '10.0.0.1' }, 'it is announced all the same');
+      const own = () =>
+        node.ask(async (gobgp) => {
+          for await (const { destination } of gobgp.listPath({ family: families.ipv4_unicast }))
+            if (destination.paths.some((path) => path.neighbor_ip === '' && prefixIs(path, '10.96.0.0')))
+              return true;
+          return false;
+        });
+      t.ok(await own());
+      await node.stop();
+      services();
+      await node.start();
+      await until('an own path that nobody wants is deleted, the best or not', async () => !(await own()));
+      await until('and what is no more its own is not told', () => !has(bird, 'tor', '10.96.0.0/16'));
+    });
+
+    t.test('a peer with a password and a filter, when the process begins anew', async (t) => {
+      const { node, bird } = await lab(t, binary, [
+        {
+          name: 'md5',
+          local: '10.0.0.13',
+          as: 65_003,
+          more: 'password "pw-one";',
+          routes: ['203.0.113.0/24'],
+        },
+      ]);
+      const reject = [{ cidr: '10.1.2.0/26', matchOperator: 'Equal', action: 'Reject' }];
+      node.set('BGPFilter', 'out', { spec: { exportV4: reject } });
+      node.set('BlockAffinity', 'n-2', block('10.1.2.0/26'));
+      node.secret('bgp', { pw: 'pw-one' });
+      const password = { secretKeyRef: { name: 'bgp', key: 'pw' } };
+      node.set('BGPPeer', 'md5', {
+        spec: { peerIP: '10.0.0.13', asNumber: 65_003, password, filters: ['out'] },
+      });
+      await until('session', () => has(bird, 'md5', '10.1.1.0/26') && node.routes.has('203.0.113.0/24'));
+      await until('synced', () => node.synced);
+      const up = async () => (await node.peer('10.0.0.13'))?.timers?.state?.uptime;
+      const before = await up();
+      await node.stop();
+      node.secret('bgp', undefined);
+      node.told.length = 0;
+      await node.start();
+      await until('the session is known', () => node.synced);
+      await settled(node, bird, 'md5');
+      t.equal(await up(), before, 'the session lasts without its Secret');
+      t.same([...bird.routes('md5').keys()], ['10.1.1.0/26'], 'and its filter holds');
+      node.secret('bgp', { pw: 'pw-one' });
+      await settled(node, bird, 'md5');
+      t.equal(await up(), before, 'and when the Secret is there again');
+      t.same([...bird.routes('md5').keys()], ['10.1.1.0/26']);
+      t.same(node.told, ['+203.0.113.0/24 10.0.0.13', 'synced']);
     });
 
     t.test('a route reflector', async (t) => {
@@ -352,6 +455,8 @@ for (const { binary, version, major } of await gobgpds())
       node.set('Node', 'two', ofNode('10.0.0.12/24', 'fd00::12/64', {}, { kind: 'leaf' }));
       await until('the mesh', () => bird.isUp('one') && bird.isUp('two'));
       await until('a block', () => has(bird, 'two', '10.1.1.0/26'));
+      await until('what the other end has told', () => node.routes.has('10.1.8.0/26'));
+      await settled(node, bird, 'two');
       t.notOk(has(bird, 'two', '10.1.8.0/26'), 'in a mesh nobody passes on');
       node.set('BGPPeer', 'leaves', {
         spec: { nodeSelector: "kind == 'reflector'", peerSelector: "kind == 'leaf'" },
@@ -366,6 +471,7 @@ for (const { binary, version, major } of await gobgpds())
       await until('reflected', () => has(bird, 'two', '10.1.8.0/26'));
       t.equal(has(bird, 'two', '10.1.8.0/26')?.next_hop, '10.0.0.11');
       t.match(bird.of('two').ask('show route all 10.1.8.0/26'), /BGP.cluster_list: 244\.0\.0\.1/);
+      await settled(node, bird, 'two');
       t.notOk(has(bird, 'two', '203.0.113.0/24'), 'nothing that is not of this cluster');
       await until('addresses of load balancers', () => has(bird, 'one', '198.18.0.0/24'));
 
@@ -588,7 +694,12 @@ for (const { binary, version, major } of await gobgpds())
       node.set('BGPFilter', 'in', {
         spec: { importV4: [rule({ priority: 1_000_000 }), rule({ priority: 2_147_483_547 })] },
       });
-      await until('priority', () => (major === '4' ? node.routes.size === 4 : 'BGPFilter in'));
+      if (major === '4') await until('priority', () => node.routes.size === 4);
+      else {
+        const lines = async () => (await node.describe()).objects['BGPFilter in']?.join(' ') ?? '';
+        await until('told', async () => /importV4\[0\]\.priority: needs gobgpd 4/.test(await lines()));
+        t.equal(await came(node, bird, 'tor'), 0, 'of IPv4 nothing is let in');
+      }
       t.ok(bird.isUp('tor'));
     });
 
