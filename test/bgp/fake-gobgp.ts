@@ -62,7 +62,7 @@ function destinationOf(prefix: string) {
 export class FakeGobgp {
   /** Calls that change something, in order: `addPeer 10.0.0.2`. */
   readonly calls: string[] = [];
-  /** Readings of what it has: `peers`, `policies`. */
+  /** Readings of what it has: `bgp`, `peers`, `policies`. */
   readonly reads: string[] = [];
   peers = new Map<string, Kept>();
   readonly added: FakePeer[] = [];
@@ -155,6 +155,7 @@ export class FakeGobgp {
   }
 
   async getBgp() {
+    this.reads.push('bgp');
     this.#fail('getBgp');
     return { global: this.#global };
   }
