@@ -766,6 +766,12 @@ for (const { binary, version, major } of await gobgpds())
         'an own block can be rejected',
       );
       t.same([...bird.routes('internal').keys()].sort(), ['10.1.1.0/26', '10.1.3.0/26']);
+      // Withdrawals come first.
+      await until('what it changes', () => {
+        const [three, own] = [has(bird, 'tor', '10.1.3.0/26'), has(bird, 'tor', '10.1.1.0/26')];
+        const [nine, inner] = [has(bird, 'tor', '10.1.9.0/26'), has(bird, 'internal', '10.1.3.0/26')];
+        return three?.communities && nine?.communities && own?.as_path !== '64512' && inner?.as_path !== '';
+      });
       t.match(has(bird, 'tor', '10.1.9.0/26'), { communities: '(65000,2)', as_path: '64512 65002' });
       t.match(has(bird, 'tor', '10.1.3.0/26'), { communities: '(65000,3)', as_path: '64512 64512 64512' });
       t.match(has(bird, 'internal', '10.1.3.0/26'), { local_pref: 2_147_483_637, as_path: '65301 65302' });
