@@ -386,7 +386,7 @@ class Bgp implements Actor<BgpMessage> {
       const quiet = now_ms - this.last_path_ms >= settings.quiet_ms;
       if (session.converged && session.complete && quiet)
         for (const peer of actual.values()) if (this.hasTold(peer)) table.release(peer.address);
-      await this.enableLimited(session, actual);
+      await this.retryLimited(session, actual);
       await this.lookFor6(session);
       if (session.forget(now_ms, settings.reread_ms)) this.schedule();
     }
@@ -411,7 +411,7 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   /** gobgpd opens no session again to a peer that has told too much. */
-  private async enableLimited(session: BgpSession, actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
+  private async retryLimited(session: BgpSession, actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
     const { limited, ctx, settings } = this;
     const now_ms = ctx.clock.now_ms();
     for (const { address, over_limit } of actual.values()) {
@@ -421,8 +421,12 @@ class Bgp implements Actor<BgpMessage> {
         limited.set(address, now_ms);
         ctx.log.warn({ peer: address }, `bgp(limit) the peer has told more than ${prefixes_max} prefixes`);
       } else if (now_ms - since_ms >= settings.limit_pause_ms) {
-        limited.set(address, now_ms);
-        await session.gobgp.enablePeer({ address }, { signal: session.signal });
+        // Deleted and made anew: what gobgpd keeps of it for a graceful restart would count for the limit.
+        if (this.busy) continue;
+        await session.gobgp.deletePeer({ address }, { signal: session.signal });
+        limited.delete(address);
+        session.forget(now_ms, 0);
+        this.schedule();
       }
     }
     for (const address of limited.keys()) if (!actual.has(address)) limited.delete(address);

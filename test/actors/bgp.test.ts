@@ -694,7 +694,7 @@ t.test('a peer that tells too much is named, and has another try later', async (
   await clock.advance(bgp_pace.limit_pause_ms - 30_000);
   t.same(daemon.take(), []);
   await clock.advance(60_000);
-  t.same(daemon.take(), ['enablePeer 10.0.0.9']);
+  t.same(daemon.take(), ['deletePeer 10.0.0.9', 'addPeer 10.0.0.9']);
   const { objects } = (await kit.system.describe('root/bgp-session', 500)) as { objects: object };
   t.same(objects, {});
 });

@@ -298,12 +298,6 @@ export class FakeGobgp {
     this.#fail('resetPeer');
   }
 
-  async enablePeer({ address }: { address: string }) {
-    this.calls.push(`enablePeer ${address}`);
-    const peer = this.peers.get(address);
-    if (peer !== undefined) peer.over_limit = false;
-  }
-
   async *watch(_: object, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<WatchEvent> {
     signal?.addEventListener('abort', () => this.#wake());
     for (;;) {
