@@ -223,8 +223,9 @@ for (const { binary, version, major } of await gobgpds())
       peer('selected', '10.0.0.20', 65_001, { nodeSelector: "rack == 'a'" });
       for (const name of ['tor', 'p1790', 'gtsm', 'far', 'own', 'six', 'internal'])
         await until(name, () => bird.isUp(name));
-      t.match(await node.describe(), {
-        objects: { 'BGPPeer md5': [/10\.0\.0\.13: there is no Secret bgp/] },
+      await until('reported', async () => {
+        const lines = (await node.describe()).objects['BGPPeer md5']?.join(' ') ?? '';
+        return /10\.0\.0\.13: there is no Secret bgp/.test(lines);
       });
       node.secret('bgp', { pw: 'pw-one' });
       await until('md5', () => bird.isUp('md5'));
