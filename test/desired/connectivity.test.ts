@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { EncapsulationMode, IpPool } from '../../src/calico/kinds/ip-pool.js';
+import { kinds } from '../../src/calico/kinds/kinds.js';
 import { Connectivity, type Drop } from '../../src/desired/connectivity.js';
+import { Pools } from '../../src/desired/pools.js';
 import {
   Outlook,
   type OwnNode,
@@ -10,6 +12,7 @@ import {
   tunnel_settings_default,
   tunnelMtu,
 } from '../../src/desired/remote-route.js';
+import { bitsOf } from '../../src/ip/bits.js';
 import { canonicalPrefix } from '../../src/ip/spelling.js';
 import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Route } from '../../src/objects/routing.js';
@@ -838,4 +841,16 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
     }),
     { numRuns: 1000 },
   );
+});
+
+t.test('a pool whose packets’ way cannot be read is no pool for routes', async (t) => {
+  const pools = new Pools();
+  const { value, faults } = kinds.IPPool.pick('p', {
+    metadata: { name: 'p' },
+    spec: { cidr: '10.1.0.0/16', ipipMode: 'Always', vxlanMode: 'Always' },
+  });
+  t.equal(faults.length, 1);
+  pools.set('p', value);
+  t.equal(pools.of(bitsOf('10.1.1.0/26')), undefined);
+  t.equal(pools.count, 0);
 });
