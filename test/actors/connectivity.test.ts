@@ -1252,6 +1252,96 @@ t.test('a node that flaps, and a storm of blocks, cost what has changed', async 
   t.strictSame(lab.takeDone(), ['remove route:connectivity/0/10.244.1.192/26']);
 });
 
+t.test('a cluster of IPv6 alone, of odd blocks and nodes that are renamed', async (t) => {
+  const lab = await Lab.start(t, { route_source: 'ipam' });
+  await lab.ready({ node: { ip6: 'fd00::1' }, subnets: { ip6: 'fd00::/64' } });
+  await lab.synced([
+    pool('fd10::/48', { vxlan: 'Always' }),
+    pool('fd10:0:0:1::/64', { ipip: 'Always' }),
+    pool('10.244.0.0/16', { ipip: 'Always' }),
+  ]);
+  const at = (name: string, address: string): CalicoNode => ({
+    name,
+    labels: {},
+    ip6: { address, prefix: `${address}/64` },
+  });
+  await lab.told('Node', {
+    own: at('own', 'fd00::1'),
+    two: at('two', 'fd09::2'),
+    three: at('three', 'fd09::3'),
+  });
+  await lab.told('BlockAffinity', {
+    a: affinity('own', 'fd10::40/122'),
+    b: affinity('two', 'fd10::80/122'),
+    // Of another block size, before and after a change of the pool's; and a block of one address.
+    c: affinity('three', 'fd10::80/124'),
+    d: affinity('two', 'fd10:0:0:1::/112'),
+    e: affinity('two', 'fd10::77/128'),
+    f: affinity('own', 'fd10::78/128'),
+    g: affinity('two', '10.244.7.0/26'),
+  });
+  await lab.told('IPAMBlock', {
+    b: {
+      prefix: 'fd10::80/122',
+      node: 'two',
+      borrowed: [{ address: 'fd10::85', node: 'own' }],
+      deleted: false,
+    },
+    a: {
+      prefix: 'fd10::40/122',
+      node: 'own',
+      borrowed: [{ address: 'fd10::45', node: 'three' }],
+      deleted: false,
+    },
+  });
+  await lab.moment();
+  const by_two = 'vxlan-4096-fd09::2 fd09::2';
+  t.equal(lab.path('fd10::80/122'), by_two);
+  t.equal(lab.path('fd10::80/124'), 'vxlan-4096-fd09::3 fd09::3');
+  t.equal(lab.path('fd10::77/128'), by_two);
+  t.equal(lab.path('fd10:0:0:1::/112'), 'ipip-fd09::2 fd09::2', 'the longer pool says how');
+  t.equal(lab.path('fd10::45/128'), 'vxlan-4096-fd09::3 fd09::3', 'one of its own is borrowed by another');
+  t.equal(lab.path('fd10::85/128'), undefined, 'one of another’s is its own');
+  t.equal(lab.path('fd10::40/122'), 'drop');
+  t.equal(lab.path('fd10::78/128'), undefined, 'a block of one address is a pod, or nothing');
+  t.equal(lab.path('10.244.7.0/26'), 'ipip-fd09::2 fd09::2', 'IPIP carries IPv4, too');
+  t.equal(lab.path('fd09::2/128', 2), 'ipip-fd09::2 fd09::2');
+
+  // Renamed: the one goes, and another comes with its address and its blocks.
+  const all = lab.keys;
+  lab.takeDone();
+  await lab.told('Node', { two: undefined, second: at('second', 'fd09::2') });
+  await lab.told('BlockAffinity', { b: undefined, 'b-second': affinity('second', 'fd10::80/122') });
+  await lab.told('IPAMBlock', {
+    b: { prefix: 'fd10::80/122', node: 'second', borrowed: [], deleted: false },
+  });
+  await lab.moment();
+  t.equal(lab.path('fd10::80/122'), by_two);
+  t.strictSame(
+    lab.takeDone().filter((text) => text.includes('fd10::80/122')),
+    [],
+    'nothing happens to a block that only changes its name',
+  );
+  t.match((await lab.describe()).faults, { 'BlockAffinity d': /Node two, which is not there/ });
+  for (const name of ['d', 'e', 'g']) {
+    const prefix = { d: 'fd10:0:0:1::/112', e: 'fd10::77/128', g: '10.244.7.0/26' }[name]!;
+    await lab.told('BlockAffinity', { [name]: affinity('second', prefix) });
+  }
+  await lab.moment();
+  t.strictSame(lab.keys, all);
+  t.strictSame(
+    Object.keys((await lab.describe()).faults),
+    ['IPPool fd10:0:0:1::/64'],
+    'it lies within another',
+  );
+
+  // All are gone, and nothing is left of them but the own block.
+  await lab.told('Node', { second: undefined, three: undefined });
+  await lab.moment();
+  t.strictSame(lab.keys, ['route:connectivity/0/fd10::40/122']);
+  t.strictSame(lab.deadly, []);
+});
+
 t.test('two nodes with one address are reported, each on its own', async (t) => {
   const lab = await Lab.start(t);
   await lab.ready();

@@ -118,18 +118,9 @@ export class Capture {
   readonly #child: ChildProcess;
 
   private constructor(inside: (argv: readonly string[]) => [string, string[]], link: string) {
-    const argv = [
-      'tcpdump',
-      '-i',
-      link,
-      '-U',
-      '-n',
-      '-s',
-      `${captured_bytes}`,
-      '-w',
-      this.#file,
-      'ip or ip6',
-    ];
+    // At once: else what has come in the last second is lost with the end.
+    const how = ['--immediate-mode', '-U', '-n', '-s', `${captured_bytes}`];
+    const argv = ['tcpdump', '-i', link, ...how, '-w', this.#file, 'ip or ip6'];
     this.#child = spawn(...inside(argv), { stdio: ['ignore', 'ignore', 'pipe'] });
   }
 
