@@ -558,8 +558,8 @@ t.test('routes from BGP between subnets, and to a router that nobody here wrote'
   ]);
   writeFileSync(
     join(directory, 'bird.conf'),
-    `router id 10.0.0.1; protocol device {}
-protocol kernel { ipv4 { export all; }; } protocol kernel { ipv6 { export all; }; }
+    `router id 10.0.0.1; protocol device {} protocol direct { ipv4; ipv6; }
+protocol kernel { ipv4 { export where source = RTS_BGP; }; } protocol kernel { ipv6 { export where source = RTS_BGP; }; }
 ${neighbours.join('\n')}\n`,
   );
   cluster.nodes.spawn(router, [bird, '-f', '-c', 'bird.conf', '-s', 'bird.ctl', '-P', 'pid'], {
