@@ -25,7 +25,7 @@ export interface LabClusterOptions extends NodesOptions {
 }
 
 /** Several VPPs start at the same time, on whatever cores there are. */
-const ready_ms = 60_000;
+const ready_ms = 120_000;
 
 const api_port = 6443;
 

@@ -566,12 +566,15 @@ ${neighbours.join('\n')}\n`,
     cwd: directory,
     stdio: 'ignore',
   });
+  // Each node tells what it knows of the pools, as Calico's do; a service that is local only who has a back end of it.
   const expected = {
-    [a.topology.blocks.ip4]: a.topology.node.ip4,
-    [b.topology.blocks.ip4]: b.topology.node.ip4,
+    ...Object.fromEntries(
+      [a, b].flatMap(({ topology: { blocks } }) => [
+        [blocks.ip4, /^10\.0\.0\.1[12]$/],
+        [blocks.ip6, /^fd00::1[12]$/],
+      ]),
+    ),
     [service]: b.topology.node.ip4,
-    [a.topology.blocks.ip6]: a.topology.node.ip6,
-    [b.topology.blocks.ip6]: b.topology.node.ip6,
   };
   const learned = (): Readonly<Record<string, string>> => {
     const text = ['-4', '-6']
