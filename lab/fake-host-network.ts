@@ -47,7 +47,13 @@ export class FakeHostNetwork implements HostNetwork {
   }
 
   /** Answers the index. */
-  addPhysical(link: { name: string; mac: string; queues?: number; channels?: Channels }): number {
+  addPhysical(link: {
+    name: string;
+    mac: string;
+    queues?: number;
+    channels?: Channels;
+    port_id?: string;
+  }): number {
     const { queues = 1, ...rest } = link;
     return this.#stateOf(undefined).insert({ ...rest, permanent_mac: link.mac, mtu: 1500, queues }).index;
   }

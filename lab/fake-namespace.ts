@@ -24,6 +24,7 @@ export interface FakeLink {
   kind?: string;
   mac?: string;
   permanent_mac?: string;
+  port_id?: string;
   mtu: number;
   up: boolean;
   promisc: boolean;
@@ -64,13 +65,15 @@ export function toLink(link: FakeLink): Link {
     (running ? IFF.running : 0) |
     (link.promisc ? IFF.promisc : 0) |
     (loopback ? IFF.loopback : 0);
-  const { index, name, kind, mac, permanent_mac, mtu, up, promisc, queues, master, addrgen_mode } = link;
+  const { index, name, kind, mac, permanent_mac, port_id, mtu, up, promisc, queues, master, addrgen_mode } =
+    link;
   return {
     index,
     name,
     ...(kind === undefined ? {} : { kind }),
     ...(mac === undefined ? {} : { mac }),
     ...(permanent_mac === undefined ? {} : { permanent_mac }),
+    ...(port_id === undefined ? {} : { port_id }),
     mtu,
     up,
     running,

@@ -10,7 +10,12 @@ import { LinuxHost } from '../src/host/netlink/linux-host.js';
 import { enterNewNamespace } from '../src/host/netns.js';
 import { type HeldProcess, watchExit } from '../src/host/process-exit.js';
 import { comeBackThemselves, vppNetns } from '../src/host/vpp-netns.js';
-import { type NetworkChange, type NetworkEvent, OWN_NAMESPACE_PATH } from '../src/linux/network.js';
+import {
+  isSameNamespace,
+  type NetworkChange,
+  type NetworkEvent,
+  OWN_NAMESPACE_PATH,
+} from '../src/linux/network.js';
 
 /** With a real kernel, inside namespaces that are made and removed here. */
 
@@ -121,6 +126,27 @@ t.test('devices of many namespaces are removed beside the main loop', root, asyn
   );
   const pool = await Promise.all(Array.from({ length: 16 }, () => readlink(OWN_NAMESPACE_PATH)));
   t.strictSame(new Set(pool), new Set([home]), 'no thread of the pool is elsewhere');
+});
+
+t.test('a namespace is not one that had its number before', root, async (t) => {
+  const lab = withLab(t);
+  const number = (id: string): string => id.split(':').slice(0, 2).join(':');
+  const path = lab.host.createNamed('again');
+  const id = lab.host.identify(path)!;
+  let later = id;
+  // The kernel gives the lowest number that is free: another process may be quicker.
+  for (let tries = 0; tries < 200 && (later === id || number(later) !== number(id)); tries++) {
+    lab.host.removeNamed('again');
+    later = lab.host.identify(lab.host.createNamed('again'))!;
+  }
+  t.teardown(() => lab.host.removeNamed('again'));
+  t.equal(number(later), number(id), 'another one has its number');
+  t.not(later, id);
+  t.throws(() => lab.host.open(path, id), /another network namespace stands at/);
+  lab.host.open(path, later).close();
+  lab.host.open(path, number(id)).close();
+  t.notOk(isSameNamespace(later, id));
+  t.ok(isSameNamespace(later, number(id)), 'as an earlier release wrote it');
 });
 
 t.test('a namespace is known by what it is, not by its path', root, async (t) => {

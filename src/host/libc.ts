@@ -21,7 +21,7 @@ const CLONE_NEWNET = 0x4000_0000;
 export const AF_NETLINK = 16;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
-const SOL_SOCKET = 1;
+export const SOL_SOCKET = 1;
 export const SOL_NETLINK = 270;
 export const MSG_DONTWAIT = 0x40;
 const SOCK_CLOEXEC = 0o2000000;
@@ -65,6 +65,9 @@ const c_bind = bind<(fd: number, address: Pointer, length: number) => number>('b
 const c_setsockopt = bind<
   (fd: number, level: number, option: number, value: Pointer, length: number) => number
 >('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32_t']);
+const c_getsockopt = bind<
+  (fd: number, level: number, option: number, value: Pointer, length: Pointer) => number
+>('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']);
 const c_send = bind<(fd: number, data: Pointer, length: number, flags: number) => number>(
   'send',
   'intptr_t',
@@ -143,6 +146,15 @@ export function setSocketOption(fd: number, level: number, option: number, value
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);
   checked(c_setsockopt(fd, level, option, bytes, 4), 'setsockopt', `fd ${fd} option ${option}`);
+}
+
+/** A socket option of 64 bits. Throws ENOPROTOOPT where the kernel does not know it. */
+export function socketOption64(fd: number, level: number, option: number): bigint {
+  const value = Buffer.alloc(8);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(8);
+  checked(c_getsockopt(fd, level, option, value, length), 'getsockopt', `fd ${fd} option ${option}`);
+  return value.readBigUInt64LE();
 }
 
 /** A recv that waits longer fails with EAGAIN. */

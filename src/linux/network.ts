@@ -62,6 +62,8 @@ export interface Link {
   readonly xdp?: true;
   /** The name under which the device's parent bus knows it, e.g. its PCI address. Kernel 5.14 and later. */
   readonly parent_device?: string;
+  /** `phys_port_id`, in hexadecimal: which port of a card with several it is, where the driver tells. */
+  readonly port_id?: string;
 }
 
 export interface Address {
@@ -377,10 +379,16 @@ export interface NetworkNamespace {
 export const OWN_NAMESPACE_PATH = '/proc/thread-self/ns/net';
 
 /**
- * Which namespace it is, by whatever path: device and inode of its file, e.g. `4:4026531840`. All that live at one time differ; one
- * that has gone leaves its number to a later one.
+ * Which namespace it is, by whatever path: device and inode of its file, which one that has gone leaves to a later one, and from kernel 5.14 on
+ * its cookie, which no other has until the machine is restarted: `4:4026531840:1`.
  */
 export type NamespaceId = string;
+
+/** An earlier release, or kernel, has told no cookie. */
+export function isSameNamespace(a: NamespaceId, b: NamespaceId): boolean {
+  const [of_a, of_b] = [a.split(':'), b.split(':')];
+  return of_a.every((part, at) => of_b[at] === undefined || of_b[at] === part);
+}
 
 export interface HostNetwork {
   /** The namespace at `path`, or the one that this process was started in. Throws where it is another than `id`. */

@@ -55,7 +55,7 @@ export async function restoreHost(
 function rememberTaps({ uplinkHost }: RestoreParts): void {
   const found = uplinkHost.taken();
   if (found?.phase !== 'taken') return;
-  const current = uplinkHost.taps.atOnce(found.uplinks);
+  const current = uplinkHost.taps.atOnce(found.uplinks, ({ heard }) => heard !== true);
   if (current !== undefined) uplinkHost.remember(current);
 }
 

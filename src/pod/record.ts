@@ -109,7 +109,7 @@ const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
     interface_type: v.picklist(['tun', 'tap']),
   }),
   tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
-  namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}$/))),
+  namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}(:\d{1,20})?$/))),
   device: v.exactOptional(v.object({ index: whole(1, 2 ** 31 - 1), mtu: whole(1, 0xffff) })),
 });
 

@@ -5,7 +5,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isHarmless, podChanges, podSysctls, staleChanges } from '../desired/pod.js';
 import { hostPrefix } from '../desired/tables.js';
-import type { HostNetwork, Link, NamespaceId, NetworkChange, NetworkNamespace } from '../linux/network.js';
+import {
+  type HostNetwork,
+  isSameNamespace,
+  type Link,
+  type NamespaceId,
+  type NetworkChange,
+  type NetworkNamespace,
+} from '../linux/network.js';
 import type { GivenDevice, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodSpec } from '../pod/spec.js';
 import { type PodNamespaces, tun_kind } from './pod-namespaces.js';
@@ -61,7 +68,7 @@ export class PodDevice {
       return refuse(
         `${netns} is the network namespace of the node itself: the container runtime has to pass the pod's`,
       );
-    if (known !== undefined && known !== namespace)
+    if (known !== undefined && !isSameNamespace(known, namespace))
       return refuse(`another network namespace stands at ${netns} now: retry`);
     try {
       const link = this.#within(spec, namespace, (inside) => this.#own(spec, inside));

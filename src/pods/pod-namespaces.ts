@@ -2,7 +2,12 @@
  * Which network namespace is a pod's. A path is no name for it: `/proc/<pid>/ns/net` leads to another pod's, or to the node's own, as
  * soon as the process is another one.
  */
-import type { HostNetwork, NamespaceId, NetworkNamespace } from '../linux/network.js';
+import {
+  type HostNetwork,
+  isSameNamespace,
+  type NamespaceId,
+  type NetworkNamespace,
+} from '../linux/network.js';
 import type { PodRecord } from '../pod/record.js';
 import { addressesOf, type PodSpec } from '../pod/spec.js';
 
@@ -38,7 +43,7 @@ export class PodNamespaces {
   of({ spec, namespace }: Pick<PodRecord, 'spec' | 'namespace'>): NamespaceId | undefined {
     const id = this.at(spec.netns);
     if (id === undefined || this.isNodes(id)) return undefined;
-    if (namespace !== undefined) return id === namespace ? id : undefined;
+    if (namespace !== undefined) return isSameNamespace(id, namespace) ? id : undefined;
     return this.#whose(spec, id) === 'strangers' ? undefined : id;
   }
 

@@ -80,6 +80,19 @@ export function withAdvertised(
   });
 }
 
+/** Without what routers may take back: where they are heard, that it is gone is no middle of a change. */
+export function withoutTakenBack(uplinks: readonly CapturedUplink[], isDeaf: IsDeaf): CapturedUplink[] {
+  return uplinks.map((uplink) =>
+    isDeaf(uplink)
+      ? uplink
+      : {
+          ...uplink,
+          addresses: uplink.addresses.filter((address) => !isAdvertisedAddress(address)),
+          routes: uplink.routes.filter((route) => !isAdvertisedRoute(route)),
+        },
+  );
+}
+
 /** Addresses that a DHCPv6 server had given the host, and that it has no more. */
 export function lostLeases(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
   const isLeased = ({ family, prefix, valid_s }: Address): boolean =>

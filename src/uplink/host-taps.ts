@@ -30,7 +30,7 @@ import type {
 } from '../linux/network.js';
 import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
 import { within } from '../linux/within.js';
-import { type Advertised, type IsDeaf, withAdvertised } from './advertised.js';
+import { type Advertised, type IsDeaf, withAdvertised, withoutTakenBack } from './advertised.js';
 import { hostAddresses } from './capture-uplink.js';
 import type { CapturedUplink } from './captured.js';
 import { earlySysctls, isSecret, lateSysctls } from './link-sysctls.js';
@@ -222,7 +222,9 @@ export class HostTaps {
    */
   atOnce(captured: readonly CapturedUplink[], isDeaf: IsDeaf = () => true): CapturedUplink[] | undefined {
     const now = this.current(captured, isDeaf);
-    return now !== undefined && lostWays(captured, now).length === 0 ? now : undefined;
+    return now !== undefined && lostWays(withoutTakenBack(captured, isDeaf), now).length === 0
+      ? now
+      : undefined;
   }
 
   /**

@@ -27,6 +27,7 @@ import type { CapturedUplink } from './captured.js';
 import type { Refusal } from './host-taps.js';
 import { routeInWords } from './obstacles.js';
 import type { Routers } from './routers.js';
+import { UplinkError } from './uplink-error.js';
 import type { UplinkHost } from './uplink-host.js';
 import { gatewaysOf, uplinkOf } from './uplink-of.js';
 import { lostWays } from './ways.js';
@@ -120,6 +121,8 @@ const mend_interval_ms = 1000;
 export class TakeOver {
   /** The attempt under way, or the last one, has changed something of the host. */
   has_touched = false;
+  /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well. */
+  private readonly unheard = new Map<string, ReadonlySet<string>>();
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
   /** What VPP tells the host of what routers say, by uplink. */
@@ -154,7 +157,7 @@ export class TakeOver {
     signal.throwIfAborted();
     if (is_bare) for (const refusal of this.dress(taken)) this.warn(refusalText(refusal));
     try {
-      host.remember(taken.captured);
+      host.remember(this.marked(taken.captured));
     } catch (error) {
       // A disk that takes nothing is no reason to take a running network down: a restore gives what was written last.
       this.warn((error as Error).message);
@@ -221,7 +224,8 @@ export class TakeOver {
     await this.hook('VPP_RUNNING', signal);
     await this.settled(taken, up.generation, signal);
     await this.verify(captured, signal);
-    host.complete(captured);
+    this.unheard.clear();
+    host.complete(this.marked(captured));
     return { ...taken, seen, buffers };
   }
 
@@ -246,6 +250,7 @@ export class TakeOver {
     if (isDeepStrictEqual(now, this.repeated)) return;
     const [known, before] = [this.repeated, this.desired(uplinks, true)];
     this.repeated = now;
+    if (now.size > known.size) this.rememberHeard();
     this.redress(uplinks);
     try {
       for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
@@ -255,6 +260,20 @@ export class TakeOver {
       this.repeated = known;
       throw error;
     }
+  }
+
+  private rememberHeard(): void {
+    try {
+      this.deps.host.rememberHeard(new Set(this.repeated.keys()));
+    } catch (error) {
+      this.warn((error as Error).message);
+    }
+  }
+
+  private marked(captured: readonly CapturedUplink[]): CapturedUplink[] {
+    return captured.map((uplink) =>
+      this.repeated.has(uplink.link.name) ? { ...uplink, heard: true } : uplink,
+    );
   }
 
   /** A router speaks by itself every few minutes only. One that does not answer costs nothing. */
@@ -296,7 +315,7 @@ export class TakeOver {
     if (current === undefined) return undefined;
     const seen = fingerprint(current);
     if (seen === before.seen) return undefined;
-    this.deps.host.remember(current);
+    this.deps.host.remember(this.marked(current));
     return { ...this.taken(current), seen, buffers: before.buffers };
   }
 
@@ -367,9 +386,28 @@ export class TakeOver {
       const silent = captured.flatMap((uplink) =>
         gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
       );
-      if (silent.length === 0 || clock.now_ms() >= deadline) return captured;
+      if (silent.length === 0) return captured;
+      if (clock.now_ms() >= deadline) {
+        this.mustHaveAnswered(captured);
+        return captured;
+      }
       for (const gateway of silent) nudge(gateway);
       await clock.sleep(poll_ms, signal);
+    }
+  }
+
+  /** One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. */
+  private mustHaveAnswered(captured: readonly CapturedUplink[]): void {
+    for (const uplink of captured) {
+      const { link, answering_gateways } = uplink;
+      const unheard = gatewaysOf(uplink).filter((gateway) => this.unheard.get(link.name)?.has(gateway));
+      const silent = unanswered(unheard, new Set(answering_gateways));
+      if (silent.length > 0) {
+        throw new UplinkError(
+          `gateway ${silent.join(', ')} on ${link.name} has not answered VPP before, and does not answer Linux now: ` +
+            'nothing is taken over until it does; see whether it is there',
+        );
+      }
     }
   }
 
@@ -474,6 +512,7 @@ export class TakeOver {
         const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(link.name)));
         if (silent.length === 0) break;
         if (clock.now_ms() >= deadline) {
+          this.unheard.set(link.name, new Set(silent));
           throw new TakeOverFailed(
             `gateway ${silent.join(', ')} answered Linux on ${link.name} and does not answer VPP; ` +
               'check that the network accepts this driver and VLAN',

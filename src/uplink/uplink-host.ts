@@ -137,6 +137,18 @@ export class UplinkHost {
     this.captured.save('taken', uplinks);
   }
 
+  /** Behind these uplinks routers have been heard: see `CapturedUplink.heard`. Of a take-over that is complete; else it comes with that. */
+  rememberHeard(names: ReadonlySet<string>): void {
+    const found = this.captured.load();
+    if (found?.phase !== 'taken' || found.uplinks.every(({ heard, link }) => heard || !names.has(link.name)))
+      return;
+    this.mustBeQuiet();
+    this.captured.save(
+      'taken',
+      found.uplinks.map((uplink) => (names.has(uplink.link.name) ? { ...uplink, heard: true } : uplink)),
+    );
+  }
+
   /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
   async restore(due: Due = 'all'): Promise<UndoReport> {
     // Behind another undo, which was just waited for, what ran out of time in that is no use either.

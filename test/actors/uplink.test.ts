@@ -51,6 +51,7 @@ class Lab {
   refuses: (operation: Operation) => boolean = () => false;
   /** Neighbours that VPP resolves once it is nudged. */
   answering = new Set(['10.0.0.1', 'fd00::1']);
+  answering_linux = new Set(['10.0.0.1', 'fd00::1']);
   nudged = new Set<string>();
   /** Fails the transaction that is under way. */
   lost: string | undefined;
@@ -144,6 +145,7 @@ class Lab {
         nudge: (gateway) => {
           this.nudged.add(gateway);
           this.note(`nudge ${gateway}`);
+          this.resolves(gateway);
         },
         report: (report) => {
           this.reports.push(report);
@@ -152,6 +154,17 @@ class Lab {
       },
       { ...settings, ...changes },
     );
+  }
+
+  /** Linux learns the neighbours that answer it, where it has the device. */
+  private resolves(address: string): void {
+    const own = this.linux.network.open();
+    const link = own.link('eth0');
+    if (link === undefined || link.kind === 'tun' || !this.answering_linux.has(address)) return;
+    const family = address.includes(':') ? 6 : 4;
+    const neighbour = { link: link.index, family, address, mac: '02:00:00:00:00:91', state: 2 } as const;
+    own.apply({ do: 'set_neighbour', neighbour });
+    this.linux.network.mutations.pop();
   }
 
   /** Notes what has been done to Linux since the last time, and then this. */
@@ -630,6 +643,28 @@ t.test('gateways are nudged until they answer, within the limit', async (t) => {
   t.equal(lab.state, 'vpp');
 });
 
+t.test('a gateway that has not answered VPP is not passed over because it is silent now', async (t) => {
+  const lab = await Lab.start(t);
+  lab.answering.delete('10.0.0.1');
+  await lab.up();
+  await lab.kit.clock.advance(2100);
+  t.match(lab.reports.at(-1), { reason: /10\.0\.0\.1 answered Linux on eth0 and does not answer VPP/ });
+  lab.answering_linux.delete('10.0.0.1');
+  lab.take();
+  const before = lab.linux.state();
+  for (let tries = 0; tries < 10; tries++) await lab.kit.clock.advance(4000);
+  t.match(lab.reports.at(-1), { reason: /has not answered VPP before, and does not answer Linux now/ });
+  t.same(lab.linux.state(), before);
+  t.notOk(
+    lab.take().some((text) => text.startsWith('hook BEFORE_VPP_RUN')),
+    'nothing was touched, however often it was tried',
+  );
+  lab.answering_linux.add('10.0.0.1');
+  lab.answering.add('10.0.0.1');
+  for (let tries = 0; tries < 10 && lab.state !== 'vpp'; tries++) await lab.kit.clock.advance(4000);
+  t.equal(lab.state, 'vpp');
+});
+
 t.test('a host that the hook has cost its ways out gets its network back', async (t) => {
   const lab = await Lab.start(t, { failures_max: 1 });
   const before = lab.linux.state();
@@ -901,6 +936,7 @@ t.test('gateways that did not answer Linux need not answer VPP', async (t) => {
   const link = own.link('eth0')!.index;
   own.apply({ do: 'set_neighbour', neighbour: { link, family: 4, address: '10.0.0.1', state: 0x20 } });
   lab.answering.delete('10.0.0.1');
+  lab.answering_linux.delete('10.0.0.1');
   await lab.taken();
   t.equal(lab.state, 'vpp');
 });

@@ -290,6 +290,31 @@ t.test('what a DHCP client has changed on the tap is what a restore gives back',
   t.notOk(routes.includes('10.96.0.0/16'), 'what was ours alone is gone');
 });
 
+t.test('what routers have taken back while nobody looked is not given back', async (t) => {
+  const ra = { family: 6, prefix: '::/0', protocol: 9, metric: 1024, expires_s: 1800 } as const;
+  for (const heard of [true, false]) {
+    const lab = new UplinkLab(t.testdir());
+    const own = lab.network.open();
+    const link = own.link('eth0')!.index;
+    const [by_hand] = own.routes({ link }).filter(({ prefix }) => prefix === '::/0');
+    own.apply({ do: 'delete_route', route: by_hand! });
+    own.apply({ do: 'add_route', route: { ...ra, next_hops: [{ oif: link, gateway: 'fe80::a' }] } });
+    takeOver(lab, [specOf()]);
+    const { host } = lab;
+    if (heard) host.rememberHeard(new Set(['eth0']));
+    const tap = own.link('eth0')!.index;
+    const defaults = (index: number) => own.routes({ link: index }).filter(({ prefix }) => prefix === '::/0');
+    for (const route of defaults(tap)) own.apply({ do: 'delete_route', route });
+
+    const next = lab.restarted();
+    const found = next.taken()!.uplinks;
+    const now = next.taps.atOnce(found, (uplink) => uplink.heard !== true);
+    if (now !== undefined) next.remember(now);
+    t.same((await next.restore()).remaining, []);
+    t.equal(defaults(own.link('eth0')!.index).length, heard ? 0 : 1, heard ? 'heard' : 'never heard');
+  }
+});
+
 t.test('a bare tap tells nothing of what the host wants', async (t) => {
   const lab = new UplinkLab(t.testdir());
   const captured = lab.host.capture([specOf()]);

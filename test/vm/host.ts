@@ -66,6 +66,26 @@ systemctl enable --now ${item.services.join(' ')}`);
     );
   }
 
+  /** From now on what is beyond the gateway is asked every 10 ms, until `longestSilence_ms`. */
+  async startAsking(): Promise<void> {
+    const starts = this.item.families.map((family) => {
+      const ping = `ping -${family} -n -D -i 0.01 -W 1 ${family === 4 ? far.address4 : far.address6}`;
+      return `systemd-run -q --collect --unit ${asking(family)} -p StandardOutput=truncate:/run/lab/${asking(family)} ${ping}`;
+    });
+    await this.machine.run(starts.join('\n'));
+  }
+
+  /** Between two answers, by family. */
+  async longestSilence_ms(): Promise<Map<4 | 6, number>> {
+    const longest = new Map<4 | 6, number>();
+    for (const family of this.item.families) {
+      const output = await this.machine.run(`systemctl stop ${asking(family)}
+awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) most = now - last; last = now } END { printf "%.0f", most * 1000 }' /run/lab/${asking(family)}`);
+      longest.set(family, Number(output));
+    }
+    return longest;
+  }
+
   /** Addresses that are not of use yet: the kernel asks whether another host has them. */
   async tentative(): Promise<string[]> {
     const lines = (await this.machine.run('ip -br -6 address show tentative')).split('\n');
@@ -148,6 +168,8 @@ while systemctl -q is-active ${node}; do sleep 0.2; done`,
     return `${result} ${code} ${status}`;
   }
 }
+
+const asking = (family: 4 | 6): string => `lab-asking${family}`;
 
 function nodeScript(item: HostCase, machine: Machine): string {
   const interfaces = item.uplinks.map((interfaceName, index) => ({

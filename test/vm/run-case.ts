@@ -47,9 +47,11 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   };
 
   const began = Date.now();
+  await host.startAsking();
   await host.startNode();
   await host.untilReady();
   notes.push(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s`);
+  notes.push(`outage ${await outage(host)}`);
   const { workers = 0 } = item;
   const found = await host.workers();
   if (found !== workers) problems.push(`VPP has ${found} workers instead of ${workers}`);
@@ -64,13 +66,22 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   if (item.ending === 'power cut') await machine.cutPower();
   else if (item.ending === 'reboot')
     notes.push(`rebooted in ${((await machine.reboot()) / 1000).toFixed(0)} s`);
-  else await host.stopNode();
+  else {
+    await host.startAsking();
+    await host.stopNode();
+    notes.push(`at the end ${await outage(host)}`);
+  }
   if (item.ending !== 'power cut') {
     const ended = await host.howItEnded();
     if (ended !== 'success exited 0')
       problems.push(`the node ended with: ${ended}\n${await host.lastWords()}`);
   }
   await expectSame('after', sections);
+}
+
+async function outage(host: HostUnderTest): Promise<string> {
+  const longest = [...(await host.longestSilence_ms())];
+  return longest.map(([family, ms]) => `IPv${family} ${ms} ms`).join(', ');
 }
 
 async function whatIsWrong(

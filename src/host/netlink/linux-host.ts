@@ -1,15 +1,16 @@
-import { closeSync, openSync, readFileSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../clock.js';
 import {
   type HostNetwork,
+  isSameNamespace,
   type NamespaceId,
   type NetworkNamespace,
   OWN_NAMESPACE_PATH,
 } from '../../linux/network.js';
 import { errorCode, makeDirectory } from '../files.js';
 import { MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, mount, unmount } from '../libc.js';
-import { enterNewNamespace, inNamespace } from '../netns.js';
+import { enterNewNamespace, inNamespace, openNamespace } from '../netns.js';
 import { type LinkRemoval, LinkRemovals } from './link-removal.js';
 import { LinuxNamespace, namespaceIdOf } from './namespace.js';
 
@@ -40,8 +41,23 @@ export class LinuxHost implements HostNetwork {
 
   identify(path: string): NamespaceId | undefined {
     if (!this.exists(path)) return undefined;
-    const file = statSync(path, { bigint: true, throwIfNoEntry: false });
-    return file && namespaceIdOf(file);
+    let fd: number;
+    try {
+      fd = openNamespace(path);
+    } catch (error) {
+      // It has gone meanwhile, or its process has.
+      if (['ENOENT', 'ESRCH', 'EACCES'].includes(errorCode(error) ?? '')) return undefined;
+      throw error;
+    }
+    try {
+      return namespaceIdOf(fd);
+    } catch (error) {
+      // A namespace of another sort.
+      if (errorCode(error) === 'EINVAL') return undefined;
+      throw error;
+    } finally {
+      closeSync(fd);
+    }
   }
 
   removeTun(path: string, link: number, id: NamespaceId, urgent = false): Promise<void> {
@@ -50,7 +66,8 @@ export class LinuxHost implements HostNetwork {
   }
 
   #beginRemoval(path: string, index: number, id: NamespaceId): LinkRemoval | undefined {
-    if (this.identify(path) !== id) return undefined;
+    const now = this.identify(path);
+    if (now === undefined || !isSameNamespace(now, id)) return undefined;
     const namespace = new LinuxNamespace(path, id);
     let removal: LinkRemoval | undefined;
     try {

@@ -4,6 +4,7 @@ import {
   type Address,
   type Channels,
   type EventGroup,
+  isSameNamespace,
   type Link,
   type NamespaceId,
   type Neighbour,
@@ -18,7 +19,15 @@ import {
   type Watch,
 } from '../../linux/network.js';
 import { errorCode } from '../files.js';
-import { interfaceControl, MSG_DONTWAIT, onReadable, SOCK_DGRAM, socket } from '../libc.js';
+import {
+  interfaceControl,
+  MSG_DONTWAIT,
+  onReadable,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+  socket,
+  socketOption64,
+} from '../libc.js';
 import { enterNamespace, openNamespace } from '../netns.js';
 import {
   addAdvertisedRoute,
@@ -58,8 +67,26 @@ const ETHTOOL_SCHANNELS = 0x3d;
 const INTERFACE_NAME_BYTES_MAX = 15;
 const BOTH_FAMILIES = [AF_INET, AF_INET6];
 
-export function namespaceIdOf({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): NamespaceId {
-  return `${dev}:${ino}`;
+/** linux/asm-generic/socket.h; kernel 5.14. */
+const SO_NETNS_COOKIE = 71;
+
+/** `fd`: of the namespace. */
+export function namespaceIdOf(fd: number): NamespaceId {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  const cookie = enterNamespace(fd, cookieHere);
+  return cookie === undefined ? `${dev}:${ino}` : `${dev}:${ino}:${cookie}`;
+}
+
+function cookieHere(): bigint | undefined {
+  const fd = socket(AF_INET, SOCK_DGRAM, 0);
+  try {
+    return socketOption64(fd, SOL_SOCKET, SO_NETNS_COOKIE);
+  } catch (error) {
+    if (errorCode(error) === 'ENOPROTOOPT') return undefined;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** A namespace of the running kernel. */
@@ -71,11 +98,7 @@ export class LinuxNamespace implements NetworkNamespace {
   constructor(path: string | undefined, id?: NamespaceId) {
     this.#fd = path === undefined ? undefined : openNamespace(path);
     try {
-      if (
-        this.#fd !== undefined &&
-        id !== undefined &&
-        namespaceIdOf(fstatSync(this.#fd, { bigint: true })) !== id
-      )
+      if (this.#fd !== undefined && id !== undefined && !isSameNamespace(namespaceIdOf(this.#fd), id))
         throw new Error(`another network namespace stands at ${path} now`);
       this.#rtnetlink = this.#inside(() => new RtnetlinkSocket());
     } catch (error) {

@@ -61,6 +61,7 @@ export const IFLA = {
   NUM_TX_QUEUES: 31,
   NUM_RX_QUEUES: 32,
   CARRIER: 33,
+  PHYS_PORT_ID: 34,
   LINK_NETNSID: 37,
   XDP: 43,
   PROP_LIST: 52,

@@ -82,6 +82,7 @@ export function decodeLink(payload: Buffer): Link {
     addrgen_mode,
     xdp: attributes.nested(IFLA.XDP)?.u8(IFLA_XDP_ATTACHED) ? true : undefined,
     parent_device: attributes.text(IFLA.PARENT_DEV_NAME),
+    port_id: attributes.bytes(IFLA.PHYS_PORT_ID)?.toString('hex'),
   });
 }
 

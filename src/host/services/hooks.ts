@@ -173,16 +173,25 @@ export class Hooks {
   readonly #tools: HookTools;
   /** As the host was at BEFORE_VPP_RUN, the last moment at which the uplink is there to be asked. */
   #facts: HostFacts | undefined;
+  /** The point under way, or the last one. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(tools: HookTools) {
     this.#tools = tools;
   }
 
   /**
-   * One point at a time: the next only when the promise of the last has resolved, or when its signal has been raised: then its
-   * script is killed, and of the built-in work no further change is begun. It never rejects.
+   * One point at a time: what is asked for meanwhile waits. Where the signal is raised the script is killed, and of the built-in work no further
+   * change is begun: that under way has its own limit. It never rejects.
    */
-  async run(point: HookPoint, signal?: AbortSignal): Promise<void> {
+  run(point: HookPoint, signal?: AbortSignal): Promise<void> {
+    const mine = this.#last.then(() => this.#runNow(point, signal));
+    this.#last = mine;
+    return mine;
+  }
+
+  async #runNow(point: HookPoint, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return;
     const { config, log } = this.#tools;
     const script = config.hooks.scripts[point];
     try {

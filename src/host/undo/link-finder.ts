@@ -152,6 +152,7 @@ function freeName(index: number, taken: ReadonlySet<string>): string {
 function mayBe(link: Link, identity: LinkIdentity): boolean {
   if ((link.kind ?? 'physical') !== identity.kind) return false;
   if (differ(link.parent_device, identity.parent_device)) return false;
+  if (differ(link.port_id, identity.port_id)) return false;
   // Ports of a bond share its MAC, and keep their own permanent one.
   if (link.permanent_mac !== undefined && identity.permanent_mac !== undefined) {
     return link.permanent_mac === identity.permanent_mac;

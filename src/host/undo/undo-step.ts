@@ -29,6 +29,8 @@ export interface LinkIdentity {
   readonly permanent_mac?: string;
   /** See `Link.parent_device`. */
   readonly parent_device?: string;
+  /** See `Link.port_id`. */
+  readonly port_id?: string;
 }
 
 export type UndoNextHop = Omit<NextHop, 'oif' | 'flags'> & { readonly link?: LinkIdentity };
@@ -137,7 +139,7 @@ export function isOfServices({ kind }: UndoStep): boolean {
 }
 
 export function identityOf(link: Link): LinkIdentity {
-  const { name, kind = 'physical', mac, index, permanent_mac, parent_device } = link;
+  const { name, kind = 'physical', mac, index, permanent_mac, parent_device, port_id } = link;
   return {
     name,
     kind,
@@ -145,6 +147,7 @@ export function identityOf(link: Link): LinkIdentity {
     index,
     ...(permanent_mac !== undefined && { permanent_mac }),
     ...(parent_device !== undefined && { parent_device }),
+    ...(port_id !== undefined && { port_id }),
   };
 }
 

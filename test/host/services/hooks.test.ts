@@ -651,6 +651,50 @@ t.test('a hook whose time has passed does nothing more', async (t) => {
   t.same(built_in.recorded, [], 'the host is looked at and not changed');
 });
 
+t.test('one point at a time, also behind one that was cut short', async (t) => {
+  const script = rig(t, {
+    CALICOVPP_HOOK_VPP_RUNNING: 'echo begun; sleep 1000',
+    CALICOVPP_HOOK_VPP_ERRORED: 'echo told',
+  });
+  const first = script.hooks.run('VPP_RUNNING');
+  const second = script.hooks.run('VPP_ERRORED');
+  await said(() => script.lines.length > 0);
+  await script.clock.advance(30_000);
+  await Promise.all([first, second]);
+  t.match(
+    script.lines.map(({ text }) => text),
+    [/begun/, /is killed/, /ended with SIGKILL/, /told/],
+  );
+
+  let running = 0;
+  let most = 0;
+  const release: (() => void)[] = [];
+  const built_in = rig(t, {}, networkd);
+  const hooks = new Hooks({
+    ...built_in.tools,
+    run: async (argv, options) => {
+      if (!argv.includes('restart')) return built_in.tools.run(argv, options);
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise<void>((resolve) => release.push(resolve));
+      running -= 1;
+      return { code: 0, stdout: '', stderr: '' };
+    },
+  });
+  await hooks.run('BEFORE_VPP_RUN');
+  const abort = new AbortController();
+  const cut = hooks.run('VPP_RUNNING', abort.signal);
+  await said(() => release.length > 0);
+  abort.abort();
+  const next = hooks.run('VPP_RUNNING');
+  release[0]!();
+  await cut;
+  await said(() => release.length > 1);
+  release[1]!();
+  await next;
+  t.equal(most, 1, 'neither of the built-in work');
+});
+
 t.test('a script that leaves something in the background does not hold up the start', async (t) => {
   const { hooks, lines, clock } = rig(t, { CALICOVPP_HOOK_VPP_RUNNING: 'sleep 1000 & echo $!' });
   const ended = hooks.run('VPP_RUNNING');

@@ -223,6 +223,32 @@ t.test('a physical link that fell back to the host under another name gets its o
   t.strictSame(host.snapshot(), before);
 });
 
+t.test('of two ports of a card with one MAC it is the port that counts', async (t) => {
+  const host = new FakeHostNetwork();
+  const own = host.open();
+  for (const [name, port_id] of [
+    ['eth0', '0a'],
+    ['eth1', '0b'],
+  ] as const)
+    host.addPhysical({ name, mac: MAC, port_id });
+  const state = captureLink(own, 'eth1')!;
+  const identity = identityOf(state.link);
+  t.equal(identity.port_id, '0b');
+  host.addNamespace(VPP);
+  own.apply({ do: 'move_link', link: state.link.index, netns: VPP });
+  host.destroyNamespace(VPP);
+  const step: UndoStep = { kind: 'set_link', link: identity, up: true };
+  const { remaining } = await undo([step], { host, clock: new TurnedClock(), run: async () => fine });
+  t.strictSame(remaining, []);
+  t.match(
+    own.links().flatMap(({ port_id, up }) => (port_id === undefined ? [] : [{ port_id, up }])),
+    [
+      { port_id: '0a', up: false },
+      { port_id: '0b', up: true },
+    ],
+  );
+});
+
 t.test('a physical link is waited for, a virtual one is not, and the wait has an end', async (t) => {
   const { host, own, link } = furnished('physical');
   const state = captureLink(own, 'eth0')!;
