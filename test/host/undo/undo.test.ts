@@ -236,6 +236,8 @@ t.test('of two ports of a card with one MAC it is the port that counts', async (
   t.equal(identity.port_id, '0b');
   host.addNamespace(VPP);
   own.apply({ do: 'move_link', link: state.link.index, netns: VPP });
+  // The other one gets its name meanwhile.
+  own.apply({ do: 'set_link', link: own.link('eth0')!.index, name: 'eth1' });
   host.destroyNamespace(VPP);
   const step: UndoStep = { kind: 'set_link', link: identity, up: true };
   const { remaining } = await undo([step], { host, clock: new TurnedClock(), run: async () => fine });
