@@ -182,6 +182,16 @@ plugins {
 export const cases: readonly HostCase[] = [
   { name: 'networkd-static', ...networkd_static, ending: 'stop' },
   { name: 'networkd-dhcp', ...networkd_dhcp, ending: 'stop' },
+  // Not in a container: the host's file system is its own.
+  {
+    name: 'networkd-no-host',
+    ...networkd_dhcp,
+    files: {
+      ...networkd_dhcp.files,
+      '/etc/systemd/system/calico-vpp-node.service.d/lab.conf': '[Service]\nExecStartPre=\n',
+    },
+    ending: 'stop',
+  },
   { name: 'networkmanager-dhcp', ...network_manager, ending: 'stop' },
   {
     name: 'networkmanager-static',
