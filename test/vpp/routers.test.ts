@@ -89,5 +89,8 @@ t.test(
 
     t.strictSame(await node.stop(), { code: 0, signal: null });
     await until(renewed, 'after VPP');
+    // Longer than the address would be good for.
+    await sleep(11_000);
+    await until(renewed, 'and the kernel goes on to hear it', 1000);
   },
 );
