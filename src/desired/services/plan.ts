@@ -102,11 +102,6 @@ class Slot {
 const no_vips: ReadonlyMap<string, Vip> = new Map();
 const none: readonly never[] = [];
 
-/** Also told which service it is whose objects it has just been told of, whether any were. */
-export interface ServiceSink extends Sink {
-  planned?(service: string): void;
-}
-
 export class ServicePlan {
   readonly #options: ServicePlanOptions;
   readonly #underlay: Underlay;
@@ -130,6 +125,8 @@ export class ServicePlan {
   #host_vips: readonly HostVip[] | undefined;
   /** Translations that are wanted. */
   #count = 0;
+  /** Services, each as often as it was planned. */
+  #planned = 0;
 
   constructor(options: ServicePlanOptions) {
     this.#options = options;
@@ -240,7 +237,7 @@ export class ServicePlan {
   // --- what follows
 
   /** Plans at most so many services, and tells the sink what is wanted otherwise than before. True: nothing is left to be planned. */
-  plan(max: number, sink: ServiceSink): boolean {
+  plan(max: number, sink: Sink): boolean {
     if (!this.#is_there) return true;
     if (this.#underlay.refresh()) for (const entry of this.#unserved) this.#touched.add(entry);
     this.#underlay.plan(sink);
@@ -256,7 +253,7 @@ export class ServicePlan {
       left -= 1;
       this.#touched.delete(entry);
       this.#planEntry(entry, around, sink);
-      sink.planned?.(entry.key);
+      this.#planned += 1;
     }
     this.#underlay.plan(sink);
     return this.#touched.size === 0;
@@ -418,6 +415,8 @@ export class ServicePlan {
       host_vips: this.#hosts.size,
       health_ports: this.#health.size,
       waiting: this.#touched.size,
+      /** Each as often as it was. */
+      planned: this.#planned,
     };
   }
 

@@ -22,11 +22,8 @@ export const faults_max = 8;
 
 export type VipKind = 'cluster' | 'external' | 'load_balancer' | 'node_port';
 
-/**
- * `served`; `dropped`: without a word, by way of the sink; `refused`: no translation, so that the route under it decides; `bare`: nothing
- * of ours, Linux answers.
- */
-export type Outcome = 'served' | 'dropped' | 'refused' | 'bare';
+/** `dropped`: without a word, by way of the sink. `refused`: by the route under it, or by Linux if it is an address of its own. */
+export type Outcome = 'served' | 'dropped' | 'refused';
 
 /** One address and port of one service. */
 export interface Vip {
@@ -151,14 +148,13 @@ class Planner {
   }
 
   #tellLimits(): void {
-    const { type, ports, source_prefixes, load_balancer_ips, keep_original } = this.#service;
+    const { type, ports, source_prefixes, keep_original } = this.#service;
     if (keep_original)
       this.#fault(
         'annotation vppKeepOriginalPacket has no effect: vppLBType maglevdsr keeps packets as they are',
       );
     if (
       type === 'LoadBalancer' &&
-      load_balancer_ips.length > 0 &&
       source_prefixes.length > 0 &&
       !source_prefixes.some((prefix) => is_everybody.has(prefix))
     )
@@ -229,7 +225,7 @@ class Planner {
     used: readonly Candidate[],
     is_part: boolean,
   ): Translation | undefined {
-    if (outcome !== 'served' && outcome !== 'dropped') return undefined;
+    if (outcome === 'refused') return undefined;
     const { lb, hash, dsr } = this.#balancing;
     const of_node = kind === 'node_port';
     const by_dsr = dsr && !of_node && !is_part;
@@ -296,11 +292,10 @@ function outcomeOf(
   is_somewhere: boolean,
 ): Outcome {
   // VPP rewrites none of it.
-  if (protocol === 'sctp' && family === 6) return standing === 'free' ? 'refused' : 'bare';
+  if (protocol === 'sctp' && family === 6) return 'refused';
   if (is_used) return 'served';
   if (is_somewhere || protocol === 'udp') return 'dropped';
-  if (standing === 'own') return 'bare';
-  return standing === 'free' ? 'refused' : 'dropped';
+  return standing === 'kept' ? 'dropped' : 'refused';
 }
 
 const protocols = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
