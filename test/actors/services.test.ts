@@ -325,6 +325,29 @@ t.test('the first sync is one transaction, once services and endpoints are known
   });
 });
 
+t.test('what nobody serves is refused by a route, but in no prefix that an uplink is on', async (t) => {
+  const refused = () =>
+    lab.vpp.objects.flatMap((object) =>
+      object.kind === 'route' && object.paths[0]?.via === 'unreachable' ? [object.prefix] : [],
+    );
+  const lab = await Lab.synced(t, {
+    services: {
+      [web]: { ...service('10.96.0.1'), external_ips: ['203.0.113.1', '10.0.0.254', '10.9.0.254'] },
+    },
+  });
+  t.strictSame(
+    refused().filter((prefix) => prefix.endsWith('254/32')),
+    ['10.9.0.254/32'],
+  );
+  await lab.ready({ on_link: ['10.0.0.0/24', '10.9.0.0/24'] });
+  await lab.kit.settle();
+  t.strictSame(
+    refused().filter((prefix) => /^(203|10\.9\.)/.test(prefix)),
+    ['203.0.113.1/32'],
+  );
+  t.match(lab.shown, { 'tcp/10.9.0.254/80': '192.0.0.8 9', 'tcp/10.0.0.254/80': '192.0.0.8 9' });
+});
+
 t.test('a change costs what it touches, and what changes nothing costs nothing', async (t) => {
   const lab = await Lab.synced(t, {
     services: { [web]: service('10.96.0.1'), 'default/b': service('10.96.0.2') },
