@@ -10,7 +10,7 @@ import type { Sink } from '../../src/desired/connectivity.js';
 import { backends_max } from '../../src/desired/services/endpoints.js';
 import { type ServiceNode, ServicePlan, service_plan_kinds } from '../../src/desired/services/plan.js';
 
-import { faults_max, vips_max } from '../../src/desired/services/vips.js';
+import { faults_max, paths_max, vips_max } from '../../src/desired/services/vips.js';
 import type { Translation } from '../../src/objects/cnat.js';
 import { canonical, keyOf, type VppObject } from '../../src/objects/object.js';
 
@@ -994,6 +994,24 @@ t.test('a change costs what it touches, among 2000 services', async (t) => {
     ['the same zone', 0, () => told.take('Node', 'a', own({ 'topology.kubernetes.io/zone': 'x', y: 'z' }))],
   ] as const)
     t.equal(told.planned(change), count, what);
+});
+
+t.test('a service whose back ends would be more than VPP has room for is served in part', async (t) => {
+  const told = new Told();
+  const address = (n: number) => `10.1.${n >> 8}.${n & 255}`;
+  for (let at = 0; at < 8; at += 1)
+    told.slice(
+      `default/web-${at}`,
+      slice(ends(...Array.from({ length: 1000 }, (_, n) => address(at * 1000 + n)))),
+    );
+  const external_ips = Array.from({ length: 60 }, (_, n) => `203.0.113.${n}`);
+  told.service('default/web', service({ external_ips })).now();
+  t.equal(told.plan.counts.translations, Math.floor(paths_max / 8000));
+  t.match(told.faults(), [/^has more than 262144 back ends, counted at each address and port/]);
+  t.ok(
+    told.sink.words.some((each) => each.startsWith('tcp/10.96.0.1/80')),
+    'the first ones',
+  );
 });
 
 t.test('what is told and kept of one service is bounded', async (t) => {

@@ -17,6 +17,8 @@ import {
 
 /** More of one service are not served. */
 export const vips_max = 4096;
+/** Back ends of one service, counted at each of its addresses and ports: VPP takes some 300 bytes for each, and dies when it has none left. */
+export const paths_max = 2 ** 18;
 /** Of one service, so much is told. */
 export const faults_max = 8;
 
@@ -95,6 +97,9 @@ interface Choice {
   readonly local: readonly Candidate[];
   /** Of the cluster's only those that are to be used from here. */
   readonly is_part: boolean;
+  /** One of them has an address of this node. */
+  readonly cluster_own: boolean;
+  readonly local_own: boolean;
 }
 
 class Planner {
@@ -111,6 +116,7 @@ class Planner {
     readonly Candidate[],
     { plain?: readonly Backend[]; dsr?: readonly Backend[] }
   >();
+  #paths = 0;
 
   constructor(service: Service, slices: ReadonlyMap<string, EndpointSlice>, around: Surroundings) {
     this.#service = service;
@@ -190,6 +196,13 @@ class Planner {
     const { external_policy, internal_policy, affinity_ms } = this.#service;
     const is_local = (kind === 'cluster' ? internal_policy : external_policy) === 'Local';
     const used = is_local ? choice.local : choice.cluster;
+    this.#paths += used.length;
+    if (this.#paths > paths_max) {
+      this.#fault(
+        `has more than ${paths_max} back ends, counted at each address and port: the rest is not served`,
+      );
+      return;
+    }
     const standing = this.#around.standing(address);
     const outcome = outcomeOf(standing, protocol, family, used.length > 0, choice.all.length > 0);
     const is_part = !is_local && choice.is_part;
@@ -199,7 +212,7 @@ class Planner {
     const by_host =
       standing === 'own' ||
       (kind !== 'cluster' && is_local) ||
-      used.some((each) => this.#around.isOwn(each.address));
+      (is_local ? choice.local_own : choice.cluster_own);
     const vip: Vip = {
       key,
       kind,
@@ -254,7 +267,17 @@ class Planner {
       return false;
     });
     const { chosen, is_part } = clusterOnes(all, place);
-    const choice = { all, cluster: this.#cap(chosen), local: this.#cap(localOnes(all)), is_part };
+    const cluster = this.#cap(chosen);
+    const local = this.#cap(localOnes(all));
+    const isOwn = ({ address }: Candidate): boolean => this.#around.isOwn(address);
+    const choice: Choice = {
+      all,
+      cluster,
+      local,
+      is_part,
+      cluster_own: cluster.some(isOwn),
+      local_own: local.some(isOwn),
+    };
     this.#choices.set(name, choice);
     return choice;
   }
