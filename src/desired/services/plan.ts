@@ -120,7 +120,6 @@ export class ServicePlan {
   #is_there = false;
   #addresses: readonly string[] = [];
   #zone: string | undefined;
-  #is_going = false;
   #health_ports: readonly HealthPort[] | undefined;
   #host_vips: readonly HostVip[] | undefined;
   /** Translations that are wanted. */
@@ -208,7 +207,6 @@ export class ServicePlan {
     const addresses = [ip4?.address, ip6?.address, status_ip4, status_ip6].flatMap((each) => each ?? []);
     this.#underlay.setNode(name, [...new Set(addresses)]);
     if (name !== this.#options.node_name) return;
-    this.#is_going = node?.going === true;
     const zone = node?.labels[zone_label];
     if (zone === this.#zone) return;
     this.#zone = zone;
@@ -352,11 +350,6 @@ export class ServicePlan {
   hostVips(): readonly HostVip[] {
     this.#host_vips ??= [...this.#hosts.values()];
     return this.#host_vips;
-  }
-
-  /** This node is about to be taken away: load balancers are told so. */
-  get isGoing(): boolean {
-    return this.#is_going;
   }
 
   /** Where cluster addresses of services come from, canonical. */
