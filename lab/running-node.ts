@@ -15,7 +15,7 @@ import { type Config, loadConfig } from '../src/config.js';
 import { DebugUnreachable, fetchDebug } from '../src/debug/client.js';
 import type { Status } from '../src/debug/status.js';
 import { recordedSlot } from '../src/desired/admission.js';
-import { desiredPod, podMtu } from '../src/desired/pod.js';
+import { desiredPod, isNatFlag, podMtu } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
 import { desiredNode, hostTapTag, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
 import { bootId, processStartTime } from '../src/host/devices/sysfs.js';
@@ -446,9 +446,12 @@ export class RunningNode<S extends Site = Topology> {
       gso,
       neighbours: config.neighbours,
       service_prefixes: config.service_prefixes,
+      cnat: config.vpp.cnat,
       default_gateways: config.default_gateways,
       redirects: [],
       uplink_128_to_64: config.gates.uplink_128_to_64,
+      // What the cluster has said of pools is on no disk.
+      pod_prefixes: seen.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : [])),
     };
     const address = (family: 4 | 6) => nodeAddress(inputs, family)?.split('/')[0];
     const [ip4, ip6] = [address(4), address(6)];
@@ -467,6 +470,7 @@ export class RunningNode<S extends Site = Topology> {
           default_verdict: 'allow',
         }),
       ),
+      ...seen.filter(isNatFlag),
     ];
   }
 

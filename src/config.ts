@@ -97,6 +97,8 @@ export interface Config {
     /** Absent: the template of this product. */
     readonly config_template?: string;
     readonly exec_template: string;
+    /** Whether its cnat has the changes that source NAT for services of both families needs. */
+    readonly cnat: 'stock' | 'repaired';
     readonly environment: Readonly<Record<string, string>>;
     /** Pause between the spawn and the first attempt to connect. */
     readonly startup_sleep_ms: number;
@@ -380,6 +382,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
       binary: read.vpp_binary,
       ...(read.config_template !== undefined && { config_template: read.config_template }),
       exec_template: read.exec_template,
+      cnat: read.cnat,
       environment: read.vpp_environment,
       startup_sleep_ms: initial.vppStartupSleepSeconds * 1000,
       connect_timeout_ms: read.vpp_connect_timeout_ms,

@@ -605,9 +605,9 @@ class Cni implements Actor<CniMessage> {
     return buffers === undefined ? undefined : { total: buffers, taken: buffers_taken };
   }
 
-  private node({ mtu, node, redirects, workers }: NodeReady): PodNode {
+  private node({ mtu, node, redirects, workers, pools }: NodeReady): PodNode {
     const { gso, default_verdict } = this.deps.settings;
-    return { mtu, node, redirects, workers, gso, default_verdict };
+    return { mtu, node, redirects, workers, gso, default_verdict, ...(pools && { pools }) };
   }
 
   private swept(id: string, error?: Error): void {

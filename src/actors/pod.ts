@@ -259,7 +259,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private connect(add: PendingAdd, place: Place, objects: PodObjects): void {
-    const wanted = this.wishes.of(add.spec, place);
+    const wanted = this.wishes.of(add.spec, place, () => objects.all());
     const refusal = this.whyNot(place, objects) ?? (this.wishes.lack || undefined);
     if (refusal !== undefined) return this.addFailed(add, refusal);
     if (!add.begun) {
@@ -342,7 +342,7 @@ class Pod implements Actor<PodMessage> {
     if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
     const refusal = this.whyNot(place, objects);
     if (refusal !== undefined) return this.rest.wait(this.name(), place.generation, refusal);
-    const differs = objects.differsFrom(this.wishes.of(spec, place));
+    const differs = objects.differsFrom(this.wishes.of(spec, place, () => objects.all()));
     try {
       if (differs && !objects.has_tap) this.device.beforeVpp(spec, namespace);
       if (differs) return this.transact('resync', objects, 'continue');

@@ -7,7 +7,15 @@ import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
-import { desiredNode, nodeAddress, onLinkPrefixes, type Uplink, uplinkTag } from '../desired/uplink.js';
+import type { PodPools } from '../desired/source-nat.js';
+import {
+  desiredNode,
+  nodeAddress,
+  nodeSourceNat,
+  onLinkPrefixes,
+  type Uplink,
+  uplinkTag,
+} from '../desired/uplink.js';
 import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { Watch } from '../linux/network.js';
@@ -98,6 +106,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   private readonly watches: Watch[] = [];
   private ready: NodeReady | undefined;
   private taken: Taken | undefined;
+  /** As VPP knows them. */
+  private pods: PodPools | undefined;
   private up: VppUp | undefined;
   private task: Task | undefined;
   private settling: Timer | undefined;
@@ -243,7 +253,16 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   describe() {
     const { state, reason } = this;
-    return { state, reason, uplinks: this.uplinks(), journal_pending: this.deps.host.isChanged() };
+    const uplinks = this.uplinks();
+    const inputs = { ...this.settings.inputs, uplinks };
+    const { name, lacks } = nodeSourceNat(inputs);
+    return {
+      state,
+      reason,
+      uplinks,
+      ...(uplinks.length > 0 && { source_nat: { name, cnat: inputs.cnat, lacks } }),
+      journal_pending: this.deps.host.isChanged(),
+    };
   }
 
   private uplinks(): readonly Uplink[] {
@@ -254,8 +273,10 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.tries += 1;
     this.begun(async (signal) => {
       try {
+        const { pods } = this.takeOver;
         const resumed = up.adopted ? await this.takeOver.resume(up, signal) : undefined;
         const taken = resumed ?? (await this.takeOver.run(up, signal));
+        this.pods = pods;
         this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken });
       } catch (error) {
         if (!signal.aborted) {
@@ -272,8 +293,12 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (this.task !== undefined) return this.settle(settle_ms);
     this.begun(async (signal) => {
       try {
+        const { pods } = this.takeOver;
         const now = await this.takeOver.follow(taken, up.generation, signal);
-        if (now !== undefined) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now });
+        // Pods are told of their pools when VPP knows where what they send keeps its source.
+        const is_news = now !== undefined || pods !== this.pods;
+        this.pods = pods;
+        if (is_news) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now ?? taken });
       } catch (error) {
         if (!signal.aborted) {
           this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
@@ -380,6 +405,9 @@ class UplinkActor implements Actor<UplinkMessage> {
       redirects: desiredNode(inputs, true).flatMap((object) =>
         object.kind === 'redirect_table' ? [object.family] : [],
       ),
+      ...(this.pods && {
+        pools: { prefixes: this.pods.prefixes, nat_outgoing: this.pods.nat_outgoing },
+      }),
       workers: up.workers,
       ...(taken.buffers !== undefined && { buffers: taken.buffers }),
       buffers_taken: buffersTaken(taken, inputs.tap),

@@ -163,6 +163,11 @@ export const variables = {
     'auto' as const,
   ),
   vpp_binary: variable('CALICOVPP_VPP_BINARY', absolute_path, '/usr/bin/vpp'),
+  cnat: variable(
+    'CALICOVPP_CNAT',
+    one_of<'stock' | 'repaired'>({ stock: 'stock', repaired: 'repaired' }),
+    'stock' as const,
+  ),
   vpp_environment: variable('CALICOVPP_VPP_ENVIRONMENT', json(documents.environment_document), {}),
   vpp_probe_interval_ms: variable('CALICOVPP_VPP_PROBE_INTERVAL', duration_ms, 500),
   vpp_probe_timeout_ms: variable('CALICOVPP_VPP_PROBE_TIMEOUT', duration_ms, 2000),

@@ -16,6 +16,7 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
+import { isNatted, type NatPools } from './source-nat.js';
 import { allOf, default_table, hostPrefix, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
 
@@ -48,6 +49,8 @@ export interface PodInputs {
   readonly redirects: readonly Family[];
   /** Worker threads that receive queues are spread over. */
   readonly workers: number;
+  /** Undefined: not known yet. What VPP has been told of them stays. */
+  readonly pools?: NatPools;
   /** Of flows for which Felix has configured no policy yet. */
   readonly default_verdict: 'allow' | 'deny';
 }
@@ -102,6 +105,7 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       ? []
       : [{ kind: 'interface_rx_mode', interface: tag, mode: queues.rx_mode } as const]),
     ...flags(tag, [
+      ...natFlags(spec, inputs.pools),
       'snat_pod',
       'cnat_feature',
       ...(families.includes(6) ? (['ip6_enabled'] as const) : []),
@@ -126,6 +130,25 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       .map((family): VppObject => ({ kind: 'redirect_acl', interface: tag, family })),
     ...placements(spec, tag, inputs.workers),
   ];
+}
+
+/** Of the families in which what the pod sends out of the pools gets the node's address. */
+function natFlags(spec: PodSpec, pools: NatPools | undefined): InterfaceSwitch[] {
+  if (pools === undefined) return [];
+  const families = new Set(
+    addressesOf(spec).flatMap((address) => (isNatted(address, pools) ? familyOf(address) : [])),
+  );
+  return [...families].map((family) => nat_flags[family]);
+}
+
+const nat_flags: Readonly<Record<Family, InterfaceSwitch>> = {
+  4: 'snat_include_ip4',
+  6: 'snat_include_ip6',
+};
+
+/** Whether it says that the pod of this interface leaves under the node's address. */
+export function isNatFlag(object: VppObject): boolean {
+  return object.kind === 'interface_flag' && Object.values(nat_flags).includes(object.flag);
 }
 
 function flags(tag: InterfaceTag, names: readonly InterfaceSwitch[]): VppObject[] {

@@ -11,6 +11,7 @@ import type { InterfaceFlag, InterfaceSwitch, InterfaceTag, RxMode } from '../ob
 import type { VppObject } from '../objects/object.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import type { Path, Route } from '../objects/routing.js';
+import { type CnatMake, type SourceNat, sourceNatOf } from './source-nat.js';
 import {
   allOf,
   default_table,
@@ -71,6 +72,9 @@ export interface NodeInputs {
     Record<'ip4' | 'ip6', { readonly max_number: number; readonly max_age_s: number }>
   >;
   readonly service_prefixes: readonly string[];
+  readonly cnat: CnatMake;
+  /** Prefixes of pods: what goes there keeps its source. */
+  readonly pod_prefixes?: readonly string[];
   /** One default route per family through the main uplink, beside those that Linux had. */
   readonly default_gateways: readonly string[];
   readonly redirects: readonly RedirectMatch[];
@@ -140,6 +144,12 @@ export function onLinkPrefixes(uplinks: readonly Uplink[]): readonly string[] {
 
 const isOfOne = (prefix: string): boolean => prefix === hostPrefix(splitPrefix(prefix).address);
 
+/** How this node does source NAT. It follows the node's addresses. */
+export function nodeSourceNat(inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64' | 'cnat'>): SourceNat {
+  const has_ip6 = nodeAddress(inputs, 6) !== undefined;
+  return sourceNatOf({ cnat: inputs.cnat, has_ip6, uplinks: inputs.uplinks.length });
+}
+
 function globals(inputs: NodeInputs): VppObject[] {
   const both: readonly Family[] = [4, 6];
   const address = (family: Family) => {
@@ -151,11 +161,12 @@ function globals(inputs: NodeInputs): VppObject[] {
   return [
     { kind: 'snat_addresses', ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
     { kind: 'loopback', tag: snat_keeper },
-    { kind: 'snat_policy', policy: 'if_pfx', keeper: snat_keeper },
+    { kind: 'snat_policy', policy: nodeSourceNat(inputs).policy, keeper: snat_keeper },
     ...[
       ...new Set([
         ...[ip4, ip6].flatMap((own) => (own ? [hostPrefix(own)] : [])),
         ...inputs.service_prefixes.map(networkOf),
+        ...(inputs.pod_prefixes ?? []),
       ]),
     ].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
     ...both.flatMap((family): VppObject[] => [

@@ -1,5 +1,6 @@
 /** What the uplink actor tells those who build on the node: pods, later services, policies and BGP. */
 import type { ActorRef } from '../actor-system.js';
+import type { NatPools } from '../desired/source-nat.js';
 import type { Family } from '../ip/text.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 
@@ -32,6 +33,8 @@ export interface NodeReady {
   readonly buffers?: number;
   /** Of these, what the receive rings of uplinks and host taps keep. */
   readonly buffers_taken: number;
+  /** Undefined until they are known; told again when they change. */
+  readonly pools?: NatPools;
   /** Worker threads of VPP. */
   readonly workers: number;
 }

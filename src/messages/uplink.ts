@@ -1,5 +1,5 @@
 /** The mailbox of the uplink actor. */
-import type { PodPrefixes } from '../desired/host-tap.js';
+import type { PodPools } from '../desired/source-nat.js';
 import type { Taken } from '../uplink/take-over.js';
 import type { SubscribeNode } from './node.js';
 import type { RouterSaid, VppStatus } from './vpp.js';
@@ -9,7 +9,7 @@ export type UplinkMessage =
   | SubscribeNode
   | RouterSaid
   /** From the cluster: all prefixes of Calico's pools, once they are known. Told urgently; idempotent. */
-  | { readonly type: 'PodPrefixes'; readonly pods: PodPrefixes }
+  | { readonly type: 'PodPrefixes'; readonly pods: PodPools }
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
   /** From itself: VPP of this generation has the uplinks, in this form. */

@@ -5,7 +5,7 @@ import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js'
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
-import type { PodPrefixes } from '../desired/host-tap.js';
+import type { PodPools } from '../desired/source-nat.js';
 import { inClusterAccess, laterAccess } from '../k8s/access.js';
 import { type Cluster, kubernetesCluster, type SourceSpoofing, without_cluster } from '../k8s/cluster.js';
 import { kubeconfigAccess } from '../k8s/kubeconfig.js';
@@ -83,10 +83,13 @@ export function sourceSpoofing(
   );
 }
 
-export function podPrefixes(all: readonly IpPool[]): PodPrefixes {
+export function podPrefixes(all: readonly IpPool[]): PodPools {
   const pools = all.filter(({ faulty }) => faulty !== true);
   return {
     prefixes: [...new Set(pools.map(({ prefix }) => prefix))].sort(),
+    nat_outgoing: [
+      ...new Set(pools.flatMap(({ prefix, nat_outgoing }) => (nat_outgoing ? prefix : []))),
+    ].sort(),
     encapsulated: pools.some(({ ipip, vxlan }) => ipip !== 'Never' || vxlan !== 'Never'),
   };
 }

@@ -46,6 +46,7 @@ export function uplinkOf(
         gso,
         neighbours: config.neighbours,
         service_prefixes: config.service_prefixes,
+        cnat: config.vpp.cnat,
         default_gateways: config.default_gateways,
         redirects: redirectsOf(config, log),
         uplink_128_to_64: config.gates.uplink_128_to_64,

@@ -16,13 +16,13 @@ export interface SnatAddresses {
 }
 
 /**
- * `if_pfx`: what comes from interfaces with a `snat_include` flag is source NATed, unless it goes to an excluded prefix. (VPP's
- * default translates everything; its policy for Kubernetes also what passes from uplink to uplink, as a packet to a pod does
- * in the moment before the pod is programmed, and its flow then stays so.)
+ * `if_pfx`: what comes from interfaces with a `snat_include` flag is source NATed, unless it goes to an excluded prefix. `k8s`: that, too, and what
+ * neither comes from nor goes to an interface with a `snat_pod` flag, and what goes back to its own source; nothing that goes to one with
+ * `snat_host`. (VPP's default translates everything.) It may change under traffic: flows keep what was decided of them.
  */
 export interface SnatPolicy {
   readonly kind: 'snat_policy';
-  readonly policy: 'if_pfx';
+  readonly policy: 'if_pfx' | 'k8s';
   /**
    * Has the first `snat_include` flag of VPP's life, and no packets. VPP takes a policy whose map of interfaces is empty for one that
    * was never set up, sets it up again and forgets the excluded prefixes: with the first pod that goes.
@@ -53,22 +53,11 @@ export interface Translation {
   readonly backends: readonly Backend[];
   /** Absent: flow hash modulo number of back ends. */
   readonly lb?: 'maglev';
-  /** Bits of VPP's flow hash (see `flow_hash`); absent: VPP's own, addresses, ports and protocol. */
+  /** Bits of VPP's flow hash (SRC_IP 0x01, DST_IP 0x02, SRC_PORT 0x04, DST_PORT 0x08, PROTO 0x10, REVERSE 0x20, SYMMETRIC 0x40); absent: VPP's own, addresses, ports and protocol. */
   readonly hash?: number;
   /** An address of the node itself. VPP makes no difference. */
   readonly real?: true;
 }
-
-/** Bits of VPP's flow hash, by the words of its configuration. */
-export const flow_hash = {
-  srcaddr: 0x01,
-  dstaddr: 0x02,
-  srcport: 0x04,
-  dstport: 0x08,
-  iproto: 0x10,
-  reverse: 0x20,
-  symmetric: 0x40,
-} as const;
 
 /** The hash of a translation that an interrupted change may have left with another one: it equals no other. */
 export const unknown_hash = -1;

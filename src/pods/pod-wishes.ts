@@ -1,5 +1,5 @@
 /** What a pod is to have in VPP, as far as it may: a host port is that of the first one who asks for it. */
-import { desiredPod, podMtu } from '../desired/pod.js';
+import { desiredPod, isNatFlag, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
 import type { PodNode } from '../messages/pod.js';
 import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
@@ -32,13 +32,15 @@ export class PodWishes {
     this.#translations = translations;
   }
 
-  /** The same list for the same spec and place, unless something was lacking: that may be free by now. */
-  of(spec: PodSpec, place: Place): readonly VppObject[] {
+  /** The same list for the same spec and place, unless something was lacking: that may be free by now. `there`: what VPP has. */
+  of(spec: PodSpec, place: Place, there: () => Iterable<VppObject>): readonly VppObject[] {
     if (this.#last?.spec !== spec || this.#last.place !== place || this.#lack !== '') {
       const { node, slot } = place;
       const inputs = { ...node, mtu: podMtu(spec, node.mtu), tables: podTables(slot) };
       this.#lack = '';
       const objects = desiredPod(spec, inputs).filter((object) => this.#mayHave(spec, object));
+      // While pools are not known, what was known of them before holds.
+      if (node.pools === undefined) objects.push(...[...there()].filter(isNatFlag));
       this.#last = { spec, place, objects };
     }
     return this.#last.objects;

@@ -10,7 +10,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { type ClusterPrefixes, fingerprint, type PodPrefixes, type Speakers } from '../desired/host-tap.js';
+import { type ClusterPrefixes, fingerprint, type Speakers } from '../desired/host-tap.js';
+import type { PodPools } from '../desired/source-nat.js';
 import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
@@ -128,7 +129,9 @@ export class TakeOver {
   /** What VPP tells the host of what routers say, by uplink. */
   private repeated: NonNullable<NodeInputs['repeated']> = new Map();
   /** Undefined until they are known. Taken in by the next `follow`. */
-  pods: PodPrefixes | undefined;
+  pods: PodPools | undefined;
+  /** Of pods, as VPP has been told: until they are known, by an earlier life. */
+  private pod_prefixes: readonly string[] = [];
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -149,6 +152,7 @@ export class TakeOver {
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
     this.findRepeated(found.uplinks, snapshot.objects);
+    this.pod_prefixes = this.pods?.prefixes ?? excludedIn(snapshot.objects);
     const is_bare = host.taps.isBare(found.uplinks);
     const current = host.taps.atOnce(found.uplinks, this.isDeaf);
     const taken = this.taken(current ?? found.uplinks);
@@ -182,6 +186,7 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
+    this.pod_prefixes = this.pods?.prefixes ?? this.pod_prefixes;
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     this.has_touched = false;
@@ -232,9 +237,19 @@ export class TakeOver {
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
-    if (now !== undefined) {
-      const operations = reconcile(this.desired(now.uplinks, true), this.desired(before.uplinks, true));
-      for (const refused of await this.program(generation, operations)) this.warn(refused);
+    const { pod_prefixes: known } = this;
+    const prefixes = this.pods?.prefixes ?? known;
+    if (now !== undefined || !isDeepStrictEqual(prefixes, known)) {
+      const there = this.desired(before.uplinks, true);
+      this.pod_prefixes = prefixes;
+      try {
+        const operations = reconcile(this.desired((now ?? before).uplinks, true), there);
+        for (const refused of await this.program(generation, operations)) this.warn(refused);
+      } catch (error) {
+        // Whether VPP has heard it is not known: it is told again.
+        this.pod_prefixes = known;
+        throw error;
+      }
       signal.throwIfAborted();
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
@@ -339,7 +354,8 @@ export class TakeOver {
   }
 
   private desired(uplinks: readonly Uplink[], taps_up: boolean): VppObject[] {
-    return desiredNode({ ...this.settings.inputs, uplinks, repeated: this.repeated }, taps_up);
+    const { repeated, pod_prefixes } = this;
+    return desiredNode({ ...this.settings.inputs, uplinks, repeated, pod_prefixes }, taps_up);
   }
 
   private taken(captured: readonly CapturedUplink[]): Taken {
@@ -560,6 +576,11 @@ function sameSpecs(captured: readonly CapturedUplink[], specs: readonly UplinkSp
 
 function refusalText({ error }: Refusal): string {
   return `Linux refused ${error.message}`;
+}
+
+/** All to which nothing is source NATed. */
+function excludedIn(objects: readonly VppObject[]): string[] {
+  return objects.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : []));
 }
 
 /** Objects that every VPP has, or that others than uplinks use: left in place when the uplinks go. */

@@ -736,7 +736,7 @@ t.test(
         .filter(isClusterRoute)
         .map(({ prefix, metrics }) => `${prefix} ${metrics?.mtu}`);
     const tell = async (prefixes: readonly string[], encapsulated: boolean) => {
-      lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { prefixes, encapsulated } });
+      lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { prefixes, nat_outgoing: [], encapsulated } });
       await lab.kit.clock.advance(1000);
     };
     await tell(['10.1.0.0/16'], false);

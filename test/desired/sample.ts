@@ -90,6 +90,7 @@ export function nodeOf(changes: Partial<NodeInputs> = {}): NodeInputs {
       ip4: { max_number: 50_000, max_age_s: 30 },
       ip6: { max_number: 50_000, max_age_s: 30 },
     },
+    cnat: 'stock',
     service_prefixes: ['10.96.0.0/16', 'fd00:96::/112'],
     default_gateways: [],
     redirects: [],

@@ -38,9 +38,13 @@ t.test('prefixes of the pools, each once; encapsulated where any is', async (t) 
     allowed_uses: [],
     ...more,
   });
-  t.strictSame(podPrefixes([]), { prefixes: [], encapsulated: false });
+  t.strictSame(podPrefixes([]), { prefixes: [], nat_outgoing: [], encapsulated: false });
   const flat = [pool('10.2.0.0/16'), pool('10.1.0.0/16'), pool('10.1.0.0/16')];
-  t.strictSame(podPrefixes(flat), { prefixes: ['10.1.0.0/16', '10.2.0.0/16'], encapsulated: false });
+  const prefixes = ['10.1.0.0/16', '10.2.0.0/16'];
+  t.strictSame(podPrefixes(flat), { prefixes, nat_outgoing: [], encapsulated: false });
+  t.strictSame(podPrefixes([...flat, pool('10.3.0.0/16', { nat_outgoing: true })]).nat_outgoing, [
+    '10.3.0.0/16',
+  ]);
   for (const more of [{ ipip: 'CrossSubnet' }, { vxlan: 'Always' }] as const)
     t.ok(podPrefixes([...flat, pool('10.3.0.0/16', more)]).encapsulated);
 });

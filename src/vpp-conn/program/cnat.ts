@@ -35,7 +35,7 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
   },
   snat_policy: {
     add: (o, at) => [
-      call(cnat_set_snat_policy, { policy: 'CNAT_POLICY_IF_PFX' }),
+      call(cnat_set_snat_policy, { policy: o.policy === 'k8s' ? 'CNAT_POLICY_K8S' : 'CNAT_POLICY_IF_PFX' }),
       call(cnat_snat_policy_add_del_if, {
         sw_if_index: at.interface(o.keeper),
         is_add: 1,
