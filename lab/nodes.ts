@@ -20,6 +20,8 @@ export interface NodesOptions {
   readonly subnets?: readonly (0 | 1)[];
   /** Of each node; one when absent. */
   readonly pods?: number;
+  /** Nodes have no IPv6 but link-local addresses; their pods' IPv6 addresses lead nowhere. */
+  readonly only_ip4?: boolean;
   /** Of the nodes' uplinks; 1500 when absent. */
   readonly mtu?: number;
   /** Each node has a second link, by which it reaches `router_address` though its VPP forwards nothing. */
@@ -60,7 +62,16 @@ export class Nodes implements Inside {
   readonly sites: readonly NodeSite[];
   readonly #children = new Set<ChildProcess>();
 
-  constructor({ subnets: places = [0, 0], pods = 1, mtu = 1500, management = false }: NodesOptions = {}) {
+  readonly #families: readonly ('ip4' | 'ip6')[];
+
+  constructor({
+    subnets: places = [0, 0],
+    pods = 1,
+    mtu = 1500,
+    management = false,
+    only_ip4 = false,
+  }: NodesOptions = {}) {
+    this.#families = only_ip4 ? ['ip4'] : ['ip4', 'ip6'];
     removeStale();
     try {
       this.#addRouter(new Set(places));
@@ -125,13 +136,17 @@ export class Nodes implements Inside {
     const name = `n${number}`;
     const node = subnet === 0 ? { ip4: `10.0.0.1${number}`, ip6: `fd00::1${number}` } : second(number);
     this.lab.veth(
-      { namespace: name, name: 'eth0', addresses: [`${node.ip4}/24`, `${node.ip6}/64`] },
+      {
+        namespace: name,
+        name: 'eth0',
+        addresses: this.#families.map((family) => `${node[family]}/${family === 'ip4' ? 24 : 64}`),
+      },
       { namespace: router, name },
     );
     this.lab.run(router, 'ip', 'link', 'set', name, 'master', `br${subnet}`);
     this.lab.run(name, 'ip', 'link', 'set', 'eth0', 'mtu', `${mtu}`);
     const gateway = gateways[subnet];
-    for (const family of ['ip4', 'ip6'] as const) {
+    for (const family of this.#families) {
       this.lab.run(name, 'ip', 'route', 'add', 'default', 'via', gateway[family]);
     }
     return {

@@ -4,6 +4,7 @@
  */
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createConnection, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 
 export type AgentRequest =
@@ -29,6 +30,8 @@ export type AgentRequest =
       readonly source_port?: number;
       /** For each answer. */
       readonly wait_ms: number;
+      /** From an answer to the next question. */
+      readonly pause_ms?: number;
     }
   /** The senders of all datagrams that `udp_answer` has got on this port. */
   | { readonly do: 'udp_senders'; readonly port: number };
@@ -170,6 +173,7 @@ async function udpAsk(request: Extract<AgentRequest, { do: 'udp_ask' }>): Promis
     });
   });
   for (let at = 0; at < count; at++) {
+    if (at > 0 && request.pause_ms !== undefined) await sleep(request.pause_ms);
     await new Promise<void>((resolve) => {
       const late = setTimeout(() => resolve(), wait_ms);
       waiting = {

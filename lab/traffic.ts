@@ -235,8 +235,16 @@ export class Traffic {
       listen_port = port,
       count = 5,
       wait_ms = 500,
+      pause_ms,
       source,
-    }: { port?: number; listen_port?: number; count?: number; wait_ms?: number; source?: string } = {},
+    }: {
+      port?: number;
+      listen_port?: number;
+      count?: number;
+      wait_ms?: number;
+      pause_ms?: number;
+      source?: string;
+    } = {},
   ): Promise<UdpOutcome> {
     await this.#listen(to, { do: 'udp_answer', address: anyOf(address), port: listen_port });
     return this.#agent(from).ask<UdpOutcome>({
@@ -245,6 +253,7 @@ export class Traffic {
       port,
       count,
       wait_ms,
+      ...(pause_ms !== undefined && { pause_ms }),
       ...(source !== undefined && { source }),
     });
   }

@@ -15,6 +15,7 @@ import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
 import { startNode } from './node/start.js';
 import { driver_names } from './uplink/drivers.js';
 import { byOwnNames } from './uplink/own-names.js';
+import { cnatWarnings } from './vpp-conn/startup-config.js';
 
 const failed = 1;
 /** In an upgrade the old life is still giving the host back when the new one begins. */
@@ -92,7 +93,8 @@ const code = await runCli(process.argv.slice(2), process.env, {
       openNetwork: () => host.open(),
       run: runCommand,
     });
-    const found = [...configFindings(missing(config), read.warnings), ...findings(config, facts)];
+    const warnings = [...read.warnings, ...cnatWarnings(config.vpp.config_template ?? '')];
+    const found = [...configFindings(missing(config), warnings), ...findings(config, facts)];
     process.stdout.write(renderFindings(found));
     return checkExitCode(found);
   },

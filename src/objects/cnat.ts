@@ -53,11 +53,22 @@ export interface Translation {
   readonly backends: readonly Backend[];
   /** Absent: flow hash modulo number of back ends. */
   readonly lb?: 'maglev';
-  /** Bits of VPP's flow hash (SRC_IP 0x01, DST_IP 0x02, SRC_PORT 0x04, DST_PORT 0x08, PROTO 0x10, REVERSE 0x20, SYMMETRIC 0x40); absent: VPP's own, addresses, ports and protocol. */
+  /** Bits of VPP's flow hash (see `flow_hash`); absent: VPP's own, addresses, ports and protocol. */
   readonly hash?: number;
   /** An address of the node itself. VPP makes no difference. */
   readonly real?: true;
 }
+
+/** Bits of VPP's flow hash, by the words of its configuration. */
+export const flow_hash = {
+  srcaddr: 0x01,
+  dstaddr: 0x02,
+  srcport: 0x04,
+  dstport: 0x08,
+  iproto: 0x10,
+  reverse: 0x20,
+  symmetric: 0x40,
+} as const;
 
 /** The hash of a translation that an interrupted change may have left with another one: it equals no other. */
 export const unknown_hash = -1;

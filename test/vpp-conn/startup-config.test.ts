@@ -7,6 +7,7 @@ import t from 'tap';
 import { firstCpu, substitute, type TemplateFacts } from '../../src/config/placeholders.js';
 import {
   buffersWanted,
+  cnatWarnings,
   defaultTemplate,
   type StartupFacts,
   sections,
@@ -118,6 +119,7 @@ cnat {
   session-max 1048576
   session-cleanup-timeout 0.01
   tcp-max-age 14400
+  maglev-len 10007
 }
 `,
   );
@@ -281,6 +283,27 @@ t.test('what a template leaves out and others count on is told', async (t) => {
   t.match(warnings(/exec .*/, 'exec /etc/vpp/own.exec'), [/runs \/etc\/vpp\/own\.exec/]);
   t.same(warnings(/exec .*/, '', { has_exec: false }), [], 'where there is nothing to run');
 });
+
+t.test(
+  'what VPP takes in a cnat section and is of no use with, or does not start with, is told',
+  async (t) => {
+    const told = (words: string) => cnatWarnings(`unix { nodaemon }\ncnat { ${words} }`);
+    t.same(told('session-max 1048576 session-cleanup-timeout 0.01 tcp-max-age 65535 scanner on'), []);
+    t.same(cnatWarnings('unix { nodaemon }'), []);
+    t.match(told('session-max 0'), [/session-max 0: VPP takes it, and has no sessions/]);
+    t.match(told('session-max 16777217'), [/does not start with more than 16777216/]);
+    t.match(told('session-cleanup-timeout 0'), [/never forgets a session/]);
+    t.match(told('session-max-age 65536'), [/takes it for 0: set at most 65535/]);
+    t.match(told('tcp-max-age 86400'), [/takes it for 20864/]);
+    t.match(told('session-max 65536 session-max-per-vrf 65537'), [/not start with more than session-max/]);
+    t.match(told('session-db-buckets 1024'), [/session-db-buckets: this VPP does not start with it/]);
+    t.match(
+      startupConfig('cnat { tcp-max-age 86400 }', placeholders, [], facts).warnings.at(-1),
+      /tcp-max-age 86400/,
+      'and with the rest of the template',
+    );
+  },
+);
 
 t.test('a main thread with workers is not put to sleep', async (t) => {
   const sleeps = (cpu: string) =>

@@ -1,0 +1,204 @@
+/**
+ * Services and source NAT on real VPPs: who reaches what, and under which address, by each way of source NAT that this VPP has. `VPP_REPAIRED_BIN`
+ * names a VPP whose cnat has the changes of docs/vpp-notes.md, where there is one.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { service, slice } from '../../lab/k8s/service-objects.js';
+import { LabCluster, type LabClusterOptions } from '../../lab/lab-cluster.js';
+import { canUseNetns } from '../../lab/netns.js';
+import { router, router_address } from '../../lab/nodes.js';
+import { findRealVpp } from '../../lab/real-vpp.js';
+import type { Pod } from '../../lab/topology.js';
+
+const stock = findRealVpp();
+const repaired =
+  process.env.VPP_REPAIRED_BIN === undefined
+    ? undefined
+    : findRealVpp({ ...process.env, VPP_BIN: process.env.VPP_REPAIRED_BIN });
+const no_netns = canUseNetns();
+
+t.setTimeout(600_000);
+
+type Family = 'ip4' | 'ip6';
+type Found = ReturnType<typeof findRealVpp>;
+
+interface Way {
+  readonly title: string;
+  readonly found: Found | undefined;
+  readonly families: readonly Family[];
+  readonly environment: Readonly<Record<string, string>>;
+  /** Node ports lead to pods of other nodes, and a pod to itself. */
+  readonly is_kubernetes: boolean;
+}
+
+const both = ['ip4', 'ip6'] as const;
+const ways: readonly Way[] = [
+  {
+    title: 'stock, both families: by interfaces',
+    found: stock,
+    families: both,
+    environment: {},
+    is_kubernetes: false,
+  },
+  {
+    title: 'stock, IPv4 alone: the policy for Kubernetes',
+    found: stock,
+    families: ['ip4'],
+    environment: {},
+    is_kubernetes: true,
+  },
+  {
+    title: 'repaired, both families: the policy for Kubernetes',
+    found: repaired,
+    families: both,
+    environment: { CALICOVPP_CNAT: 'repaired' },
+    is_kubernetes: true,
+  },
+];
+
+const vips: Readonly<Record<'near' | 'far' | 'udp', Readonly<Record<Family, string>>>> = {
+  near: { ip4: '10.96.0.10', ip6: 'fd96::a:10' },
+  far: { ip4: '10.96.0.11', ip6: 'fd96::a:11' },
+  udp: { ip4: '10.96.0.12', ip6: 'fd96::a:12' },
+};
+const nobody: Readonly<Record<Family, string>> = { ip4: '10.96.0.99', ip6: 'fd96::a:99' };
+const port = 5001;
+const prefixes = '10.96.0.0/16,fd96::/108';
+
+/** Repeats what asks VPP until it is as expected, for as long as it takes to be programmed. */
+async function comes<T>(ask: () => Promise<T>, is: (now: T) => boolean, deadline_ms = 20_000): Promise<T> {
+  const deadline = performance.now() + deadline_ms;
+  for (;;) {
+    const now = await ask();
+    if (is(now) || performance.now() > deadline) return now;
+    await sleep(200);
+  }
+}
+
+for (const way of ways) {
+  const { found, families, is_kubernetes } = way;
+  const why = found === undefined ? 'VPP_REPAIRED_BIN names none' : found.usable ? undefined : found.why;
+  const skip = why ?? no_netns;
+  t.test(way.title, skip === undefined ? {} : { skip }, async (t) => {
+    const cluster = await LabCluster.start({
+      vpp: found as LabClusterOptions['vpp'],
+      pods: 2,
+      only_ip4: !families.includes('ip6'),
+      environment: { SERVICE_PREFIX: prefixes, ...way.environment },
+    });
+    t.teardown(() => cluster.close());
+    const [one, two] = cluster.running as [(typeof cluster.running)[0], (typeof cluster.running)[0]];
+    const [p1, p2] = one.topology.pods as [Pod, Pod];
+    const [q1] = two.topology.pods as [Pod];
+    for (const { topology } of cluster.running) cluster.nodes.teachRouter(topology);
+    const { traffic, server } = cluster;
+    const of = (pod: Pod, node: string) => (family: Family) => [{ address: pod[family], node }];
+    const put = async (
+      name: keyof typeof vips,
+      more: object,
+      backends: (family: Family) => { address: string; node: string }[],
+    ): Promise<void> => {
+      const asked = { name, cluster_ips: families.map((family) => vips[name][family]), port, ...more };
+      await server.put(service(asked), ...families.map((family) => slice(asked, family, backends(family))));
+    };
+    await put('near', { node_port: 30080 }, of(p1, one.topology.name));
+    await put('far', { node_port: 30081 }, of(q1, two.topology.name));
+
+    /** By TCP; the address that the listener saw, or the error. */
+    const seen = async (from: string, to: string, address: string, dialed = port): Promise<string> => {
+      const sent = await traffic.tcp(from, to, address, {
+        bytes: 10_000,
+        port: dialed,
+        listen_port: port,
+        deadline_ms: 4000,
+      });
+      return sent.whole ? sent.receipt!.peer : (sent.error ?? 'broken');
+    };
+    const peer = (from: string, to: string, address: string, expected: string, dialed = port) =>
+      comes(
+        () => seen(from, to, address, dialed),
+        (now) => now === expected,
+      );
+    const fails = async (test: Test, text: string, saw: Promise<string>) =>
+      test.comment(`${text}: ${await saw}`);
+
+    for (const family of families) {
+      await t.test(family, async (t) => {
+        const node = one.topology.node[family];
+        const outside = one.topology.gateway[family];
+        const vip = (name: keyof typeof vips) => vips[name][family];
+        const is = async (
+          from: string,
+          to: string,
+          address: string,
+          as: string,
+          what: string,
+          dialed = port,
+        ) => t.equal(await peer(from, to, address, as, dialed), as, what);
+
+        await is(p2.name, p1.name, vip('near'), p2[family], 'a pod to a service on its node');
+        await is(p2.name, q1.name, vip('far'), p2[family], 'to one on another node');
+        await is(q1.name, p1.name, vip('near'), q1[family], 'from another node');
+        await is(p1.name, router, router_address[family], node, 'natOutgoing: under the address of the node');
+        await is(p1.name, q1.name, q1[family], p1[family], 'but not to a pod');
+        await is(router, p1.name, node, outside, 'a node port, its back end here: the client is seen', 30080);
+        await is(p2.name, p1.name, node, p2[family], 'a pod to a node port', 30080);
+        if (is_kubernetes) {
+          await is(p1.name, p1.name, vip('near'), node, 'a pod to itself by a service');
+          await is(router, q1.name, node, node, 'a node port, its back end elsewhere: by this node', 30081);
+        } else {
+          await fails(t, 'a pod to itself', seen(p1.name, p1.name, vip('near')));
+          await fails(t, 'a node port, its back end elsewhere', seen(router, q1.name, node, 30081));
+        }
+        const began = performance.now();
+        t.match(await seen(p2.name, p1.name, nobody[family]), /EHOSTUNREACH|ENETUNREACH/, 'nobody is there');
+        t.ok(performance.now() - began < 2000, 'and that is said at once');
+      });
+    }
+
+    await t.test('UDP has a back end as soon as there is one, and another when that goes', async (t) => {
+      const family = 'ip4';
+      const asked = { name: 'udp', port: 5353, protocol: 'UDP' } as const;
+      await put('udp', { ...asked, cluster_ips: families.map((each) => vips.udp[each]) }, () => []);
+      const ask = (count: number) =>
+        traffic.udp(q1.name, p1.name, vips.udp[family], { port: 5353, count, wait_ms: 100 });
+      t.match(await ask(3), { answered: 0 }, 'nobody');
+      const flow = ask(200);
+      await sleep(1500);
+      await server.put(slice(asked, family, of(p1, one.topology.name)(family)));
+      // The same socket all the time.
+      const { answered } = await flow;
+      t.ok(answered > 100, `one flow, begun before there was anybody: ${answered} of 200 answered`);
+
+      // Whose answers come all the time: its session would live on.
+      await traffic.udp(p1.name, p2.name, p2[family], { port: 5353, count: 1 });
+      const other = traffic.udp(q1.name, p1.name, vips.udp[family], {
+        port: 5353,
+        count: 60,
+        wait_ms: 100,
+        pause_ms: 50,
+      });
+      await sleep(1000);
+      t.notOk((await traffic.senders(p2.name, 5353)).includes(q1[family]));
+      await server.put(slice(asked, family, of(p2, one.topology.name)(family)));
+      t.ok((await other).answered > 50, 'answered before and after');
+      t.ok((await traffic.senders(p2.name, 5353)).includes(q1[family]), 'the flow has moved to the next one');
+    });
+
+    await t.test('a connection outlives changes of the other back ends', async (t) => {
+      const family = 'ip4';
+      const long = traffic.tcp(p2.name, p1.name, vips.near[family], {
+        bytes: 400_000_000,
+        port,
+        deadline_ms: 55_000,
+      });
+      const asked = { name: 'near', port } as const;
+      for (let n = 0; n < 200; n += 1) {
+        const more = n % 2 === 0 ? of(q1, two.topology.name)(family) : [];
+        await server.put(slice(asked, family, [...of(p1, one.topology.name)(family), ...more]));
+      }
+      t.match(await long, { whole: true }, 'after 200 changes');
+    });
+  });
+}
