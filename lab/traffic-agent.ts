@@ -16,6 +16,8 @@ export type AgentRequest =
       readonly port: number;
       readonly bytes: number;
       readonly deadline_ms: number;
+      /** After each block of 64 KiB. */
+      readonly pause_ms?: number;
     }
   /** Answers each datagram with a longer one that names the sender, as a resolver does. */
   | { readonly do: 'udp_answer'; readonly address: string; readonly port: number }
@@ -115,8 +117,13 @@ async function tcpSend(request: Extract<AgentRequest, { do: 'tcp_send' }>): Prom
       const stamped = Buffer.from(chunk);
       if (stamped.length >= 4) stamped.writeUInt32LE(left, 0);
       checksum = crc32(stamped, checksum);
-      if (!socket.write(stamped))
-        await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), ended]);
+      const drained = socket.write(stamped)
+        ? undefined
+        : Promise.race([new Promise((resolve) => socket.once('drain', resolve)), ended]);
+      // It may be over before anybody waits for it.
+      drained?.catch(() => undefined);
+      if (request.pause_ms !== undefined) await sleep(request.pause_ms);
+      await drained;
     }
     socket.end();
     const text = await ended;

@@ -211,7 +211,14 @@ export class Traffic {
       port = 5001,
       listen_port = port,
       deadline_ms = 20_000,
-    }: { bytes?: number; port?: number; listen_port?: number; deadline_ms?: number } = {},
+      pause_ms,
+    }: {
+      bytes?: number;
+      port?: number;
+      listen_port?: number;
+      deadline_ms?: number;
+      pause_ms?: number;
+    } = {},
   ): Promise<Transfer> {
     await this.#listen(to, { do: 'tcp_sink', address: anyOf(address), port: listen_port });
     const sent = await this.#agent(from).ask<TcpOutcome>({
@@ -220,6 +227,7 @@ export class Traffic {
       port,
       bytes,
       deadline_ms,
+      ...(pause_ms !== undefined && { pause_ms }),
     });
     const whole = sent.receipt?.bytes === bytes && sent.receipt.checksum === sent.checksum;
     return { ...sent, whole, mbit_s: Math.round((bytes * 8) / 1000 / Math.max(1, sent.ms)) };

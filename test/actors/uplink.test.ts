@@ -423,6 +423,33 @@ t.test(
   },
 );
 
+t.test(
+  'what goes to pods keeps its source: told, changed, and as before until pools are known',
+  async (t) => {
+    const lab = await adopted(t, 'complete');
+    lab.objects = [...lab.objects, { kind: 'snat_exclude', prefix: '10.1.0.0/16' }];
+    const excluded = () =>
+      lab.objects.flatMap((object) =>
+        object.kind === 'snat_exclude' && object.prefix.startsWith('10.') ? object.prefix : [],
+      );
+    const heard = await lab.subscribe('cni');
+    await lab.up(true);
+    t.ok(excluded().includes('10.1.0.0/16'), 'of an earlier life');
+    t.notOk('pools' in (await heard())[0]!, 'and pods are told of none');
+    const pools = { prefixes: ['10.2.0.0/16', '10.3.0.0/16'], nat_outgoing: ['10.3.0.0/16'] };
+    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...pools, encapsulated: false } });
+    await lab.kit.clock.advance(1000);
+    t.notOk(excluded().includes('10.1.0.0/16'));
+    t.ok(pools.prefixes.every((prefix) => excluded().includes(prefix)));
+    t.match(await heard(), [{ type: 'NodeReady', generation: 1, pools }]);
+    const gone = { ...pools, prefixes: ['10.3.0.0/16'] };
+    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...gone, encapsulated: false } });
+    await lab.kit.clock.advance(1000);
+    t.notOk(excluded().includes('10.2.0.0/16'));
+    t.match(await heard(), [{ type: 'NodeReady', pools: gone }]);
+  },
+);
+
 t.test('a disk that takes nothing does not cost a running VPP its uplinks', async (t) => {
   const lab = await adopted(t, 'complete');
   lab.linux.files.full = true;

@@ -3,6 +3,9 @@ import { desiredPod, isNatFlag } from '../../src/desired/pod.js';
 import { isNatted, sourceNatOf } from '../../src/desired/source-nat.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
+import type { PodKey } from '../../src/pod/spec.js';
+import { PodWishes } from '../../src/pods/pod-wishes.js';
+import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { address, nodeOf, podInputsOf, podOf, uplinkOf } from './sample.js';
 
 t.test(
@@ -52,4 +55,18 @@ t.test('a pod is source NATed where the longest pool that holds its address says
   t.strictSame(flags([]), []);
   t.notOk(isNatted('192.0.2.1', { prefixes, nat_outgoing: prefixes }), 'in no pool');
   t.notOk(desiredPod(podOf(), podInputsOf()).some(isNatFlag), 'nor while nothing is known of pools');
+});
+
+t.test('while nothing is known of pools a pod keeps what was known', async (t) => {
+  const wishes = new PodWishes('pod' as PodKey, new TranslationOwners());
+  const spec = podOf();
+  const { tables: _, pools: __, ...node } = podInputsOf();
+  const pools = { prefixes: ['10.1.0.0/16'], nat_outgoing: ['10.1.0.0/16'] };
+  const natted = (objects: readonly VppObject[]) => objects.filter(isNatFlag).length;
+  const there = wishes.of(spec, { node: { ...node, pools }, slot: 0 }, () => []);
+  t.equal(natted(there), 1);
+  t.equal(natted(wishes.of(spec, { node, slot: 0 }, () => there)), 1, 'by an earlier life');
+  t.equal(natted(wishes.of(spec, { node, slot: 0 }, () => [])), 0);
+  const none = { prefixes: ['10.1.0.0/16'], nat_outgoing: [] };
+  t.equal(natted(wishes.of(spec, { node: { ...node, pools: none }, slot: 0 }, () => there)), 0, 'known');
 });

@@ -200,5 +200,41 @@ for (const way of ways) {
       }
       t.match(await long, { whole: true }, 'after 200 changes');
     });
+
+    await t.test('VPP is replaced under flows of every kind', async (t) => {
+      const flows: { readonly kind: string; readonly ended: Promise<boolean> }[] = [];
+      const begin = (kind: string, from: string, to: string, address: string, dialed = port): void => {
+        const paced = {
+          bytes: 15_000_000,
+          port: dialed,
+          listen_port: port,
+          pause_ms: 40,
+          deadline_ms: 50_000,
+        };
+        const ended = traffic.tcp(from, to, address, paced).then(({ whole }) => whole);
+        flows.push({ kind, ended });
+      };
+      for (const family of families) {
+        const node = one.topology.node[family];
+        begin('outside to a pod', router, p1.name, p1[family]);
+        begin('outside to another pod', router, p2.name, p2[family]);
+        begin('outside to a node port', router, p1.name, node, 30080);
+        begin('another node to a pod', q1.name, p1.name, p1[family]);
+        begin('another node by a service', q1.name, p1.name, vips.near[family]);
+        begin('a pod by a service', p2.name, p1.name, vips.near[family]);
+        begin('a pod to a pod', p2.name, p1.name, p1[family]);
+        begin('a pod to outside', p1.name, router, router_address[family]);
+      }
+      await sleep(3000);
+      const pid = one.vppPid()!;
+      process.kill(pid, 'SIGKILL');
+      await one.untilOtherVpp(pid, 30_000);
+      const kept = new Map<string, number>();
+      for (const { kind, ended } of flows) kept.set(kind, (kept.get(kind) ?? 0) + ((await ended) ? 1 : 0));
+      for (const [kind, count] of kept) t.comment(`${kind}: ${count} of ${families.length}`);
+      const sum = [...kept.values()].reduce((all, count) => all + count, 0);
+      t.comment(`kept: ${sum} of ${flows.length}`);
+      t.ok(sum >= flows.length / 2, `${sum} of ${flows.length} kept`);
+    });
   });
 }
