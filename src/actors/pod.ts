@@ -226,7 +226,10 @@ class Pod implements Actor<PodMessage> {
       this.ground(part.generation - 1);
       vpp.place = part;
     }
-    if (this.transaction.purpose !== undefined || !vpp.learn(part)) return;
+    // What the node is to its pods counts whatever the reading tells: nobody says it again.
+    const is_news = vpp.hears(part.node);
+    const is_learned = this.transaction.purpose === undefined && vpp.learn(part);
+    if (!is_learned && !is_news) return;
     this.rest.dirty = true;
     this.advance();
   }

@@ -1,8 +1,9 @@
 /** What a pod knows of its VPP: where in it it is programmed, and what it holds for it. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import { default_table } from '../desired/tables.js';
 import type { CniMessage } from '../messages/cni.js';
-import type { PodMessage } from '../messages/pod.js';
+import type { PodMessage, PodNode } from '../messages/pod.js';
 import type { VppObject } from '../objects/object.js';
 import type { PodKey } from '../pod/spec.js';
 import { PodObjects } from './pod-objects.js';
@@ -81,6 +82,14 @@ export class PodVpp {
   /** What has overtaken it says that this VPP, or the connection to it, is no more. */
   isVoid({ generation }: Part): boolean {
     return generation <= this.#lost;
+  }
+
+  /** What all pods are programmed with. True: it is another than before. */
+  hears(node: PodNode): boolean {
+    const { place } = this;
+    if (place === undefined || isDeepStrictEqual(place.node, node)) return false;
+    this.place = { ...place, node };
+    return true;
   }
 
   /** True: `objects` is what VPP held by then. */

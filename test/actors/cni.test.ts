@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { isNatFlag } from '../../src/desired/pod.js';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
 import type { Teardown } from '../kit/actor-kit.js';
@@ -1112,4 +1113,24 @@ t.test('the server ends with the actor', async (t) => {
   const lab = await podLab(t);
   await lab.kit.system.stopChild('cni');
   t.equal(lab.serverStops, 1);
+});
+
+t.test('pools that become known in the middle of an ADD are those of that pod, too', async (t) => {
+  const lab = await podLab(t);
+  await lab.ready();
+  await lab.add('before', { ips: ['10.0.0.2/24'] });
+  const natted = () => lab.vpp.objects.filter(isNatFlag).length;
+  lab.vpp.holdsBack = ({ type }) => type === 'Transact';
+  const call = lab.begin('pod');
+  await lab.kit.settle();
+  const pools = { prefixes: ['10.0.0.0/16'], nat_outgoing: ['10.0.0.0/16'] };
+  await lab.ready({ pools });
+  await lab.kit.settle();
+  lab.vpp.answer();
+  await lab.kit.settle();
+  t.ok(call.answer?.successful);
+  t.equal(natted(), 2);
+  await lab.ready({ pools: { ...pools, nat_outgoing: [] } });
+  await lab.kit.settle();
+  t.equal(natted(), 0, 'and no more when the pool says so');
 });
