@@ -143,6 +143,8 @@ export interface Config {
   };
   /** Without address: every one. */
   readonly health: { readonly port: number; readonly address?: string };
+  /** Where load balancers ask whether the node serves; absent: nowhere. */
+  readonly healthz?: ListenAddress;
   /** TCP port on the loopback address; 0: only the socket. */
   readonly debug: { readonly port: number };
   /** False: nothing is read from or written to an API server. */
@@ -429,6 +431,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
       port: initial.healthCheckPort,
       ...(read.health_address !== undefined && { address: read.health_address }),
     },
+    ...(read.healthz_bind_address !== undefined && { healthz: read.healthz_bind_address }),
     debug: { port: read.debug_port },
     kubernetes,
     ...(read.kubeconfig !== undefined && { kubeconfig: read.kubeconfig }),

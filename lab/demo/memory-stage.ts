@@ -153,6 +153,13 @@ function partsInMemory(
       remove: () => host.removeNamed(config.vpp.netns),
     },
     hooks: { run: async () => undefined },
+    hostServices: {
+      set: async () => undefined,
+      serve: async () => undefined,
+      status: () => ({ vips: 0, took_ms: 0, faults: new Map() }),
+      close: async () => undefined,
+    },
+    removeHostTable: async () => false,
     nudge: () => undefined,
     cluster: without_cluster,
     core_journal: journal('core-pattern.journal'),

@@ -47,6 +47,8 @@ export interface ServicesDeps {
 export interface ServicesHost {
   translate(vips: readonly HostVip[]): void;
   serveHealth(ports: readonly HealthPort[]): void;
+  /** Is something to be programmed by now? `is_progress`: some of it has just been. */
+  programming(is_pending: boolean, is_progress: boolean): void;
 }
 
 /** For people: what keeps services from VPP. Bounded: a hundred objects each. */
@@ -127,6 +129,8 @@ class ServicesActor implements Actor<ServicesMessage> {
   private probing: 'idle' | 'waiting' | 'under way' | 'done' = 'idle';
   private probe_fault = '';
   private auditing: Timer | undefined;
+  /** A transaction has just come to its end. */
+  private has_progress = false;
   /** As the host was told last. */
   private ports: readonly HealthPort[] | undefined;
   private vips: readonly HostVip[] | undefined;
@@ -188,6 +192,7 @@ class ServicesActor implements Actor<ServicesMessage> {
         return this.work();
       case 'Transacted':
         this.writer.transacted(message.life, message.outcome);
+        this.has_progress = !(message.outcome instanceof Error);
         return this.work();
       case 'Due':
         this.writer.due();
@@ -345,6 +350,9 @@ class ServicesActor implements Actor<ServicesMessage> {
     }
     is_done = writer.step() && is_done;
     this.tellProgrammed();
+    const is_pending = !is_done || !this.writer.isQuiet || this.writer.gauges().waiting > 0;
+    this.deps.host.programming(is_pending, this.has_progress);
+    this.has_progress = false;
     if (!is_done) return this.later();
     this.completed();
   }

@@ -29,6 +29,7 @@ import type {
   Route,
   Rule,
 } from '../linux/network.js';
+import { findNft } from '../services/host-services.js';
 
 export interface CheckFacts {
   readonly links: readonly Link[];
@@ -50,6 +51,8 @@ export interface CheckFacts {
   readonly vpp_binary: BinaryState;
   /** The BGP speaker. */
   readonly gobgpd: BinaryState;
+  /** `nft` of this process, or of the host. */
+  readonly has_nft: boolean;
   readonly host: HostFacts;
 }
 
@@ -115,6 +118,7 @@ export async function gatherCheckFacts(
       is_root: process.geteuid?.() === 0,
       vpp_binary: binaryState(config.vpp.binary),
       gobgpd: binaryState(config.bgp.binary),
+      has_nft: (await findNft(tools)) !== undefined,
       host,
     };
   } finally {

@@ -88,6 +88,18 @@ const machine_checks: readonly MachineCheck[] = [
     ];
   },
 
+  ({ has_nft }, { gates, kubernetes }) => {
+    if (has_nft || !gates.services || !kubernetes) return [];
+    return [
+      warning(
+        'nft',
+        'is neither in the image nor on the host',
+        'processes of the host reach neither a service whose back end is on the host itself (on a control-plane node its own API server by its service), nor node ports of their own node',
+        'install nftables, or use the image of this product',
+      ),
+    ];
+  },
+
   ({ hugepages }) => {
     const total_bytes = hugepages.reduce((sum, { size_bytes, total }) => sum + size_bytes * total, 0);
     return [

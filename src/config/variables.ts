@@ -10,7 +10,9 @@ import {
   absolute_path,
   boolean,
   duration_ms,
+  type ListenAddress,
   list,
+  listen_address,
   netns_name,
   one_of,
   type Parse,
@@ -73,6 +75,12 @@ const router_id: Parse<string> = (value) => {
 
 const auto_on_off = one_of<'auto' | 'on' | 'off'>({ auto: 'auto', on: 'on', off: 'off' });
 const port = whole_number(0, 65535);
+/** Absent: nowhere. As kube-proxy's `healthzBindAddress`, whose empty value and port 0 mean that, too. */
+const optional_listen_address: Parse<ListenAddress | undefined> = (value, warn) => {
+  if (value.trim() === 'off') return undefined;
+  const address = listen_address(value, warn);
+  return address.port === 0 ? undefined : address;
+};
 const optional_text = text as Parse<string | undefined>;
 
 /**
@@ -190,6 +198,7 @@ export const variables = {
   gobgpd_binary: variable('CALICOVPP_GOBGPD_BINARY', absolute_path, '/usr/bin/gobgpd'),
   gobgpd_socket: variable('CALICOVPP_GOBGPD_SOCKET', absolute_path as Parse<string | undefined>, undefined),
   health_address: variable('CALICOVPP_HEALTH_ADDRESS', optional_text, undefined),
+  healthz_bind_address: variable('CALICOVPP_HEALTHZ_BIND_ADDRESS', optional_listen_address, { port: 10256 }),
   debug_socket: variable('CALICOVPP_DEBUG_SOCKET', absolute_path as Parse<string | undefined>, undefined),
   debug_port: variable('CALICOVPP_DEBUG_PORT', port, 0),
 };

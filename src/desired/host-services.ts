@@ -8,16 +8,7 @@
  */
 import { canonicalAddress, isUnicast } from '../ip/spelling.js';
 import { type Family, familyOf } from '../ip/text.js';
-
-/** A service's address and port that Linux of this node translates itself. */
-export interface HostVip {
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: 'tcp' | 'udp' | 'sctp';
-  readonly backends: readonly { readonly address: string; readonly port: number }[];
-  /** The same source address gets the same back end, as long as these are the same. */
-  readonly affinity?: true;
-}
+import type { HostVip } from './services/vips.js';
 
 /** Both families in one, and nobody else's: no rule of ours stands in a table of others. */
 export const host_table = 'inet calico_vpp_services';

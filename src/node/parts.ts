@@ -33,6 +33,7 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
 import { within } from '../linux/within.js';
 import { createLog, type Log, type RootLog } from '../log.js';
+import { HostServices, removeHostTable } from '../services/host-services.js';
 import { CapturedStore } from '../uplink/captured.js';
 import { UplinkHost } from '../uplink/uplink-host.js';
 import {
@@ -59,6 +60,8 @@ export interface RestoreParts {
   readonly vpp_netns: VppNetns;
   /** What undoes the kernel's core pattern, when the node stops for good. */
   readonly core_journal: UndoJournal;
+  /** Removes what no journal tells of; see `removeHostTable`. */
+  readonly removeHostTable: () => Promise<boolean>;
 }
 
 /** The concrete parts of a node: all that touches the machine. */
@@ -69,6 +72,7 @@ export interface NodeParts extends RestoreParts {
   readonly registry: RegistryFile;
   readonly quarantine: Quarantine;
   readonly hooks: Pick<Hooks, 'run'>;
+  readonly hostServices: Pick<HostServices, 'set' | 'serve' | 'status' | 'close'>;
   /** Makes Linux resolve the gateway. */
   readonly nudge: (gateway: string) => void;
   readonly cluster: Cluster;
@@ -164,7 +168,8 @@ export function restoreParts(config: RestoreConfig, machine: Machine): RestorePa
     startup_exec: { path: paths.startup_exec },
     environment: {},
   });
-  return { config, ...machine, ...parts, launcher, gobgpd: gobgpdOf(config, processes, machine.log) };
+  const gobgpd = gobgpdOf(config, processes, machine.log);
+  return { config, ...machine, ...parts, launcher, gobgpd, removeHostTable: removeOwnTable };
 }
 
 /** The parts of a node on this machine, once `restoreParts` has looked at what an earlier life has left. */
@@ -190,6 +195,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
     config,
     ...machine,
     ...parts,
+    removeHostTable: removeOwnTable,
     cluster,
     gobgpd: gobgpdOf(
       config,
@@ -202,6 +208,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
     ),
     nudge: nudgeByDatagram,
+    hostServices: new HostServices({ journal, host_root, run: runCommand, clock, log }),
     hooks: new Hooks({
       config,
       host_root,
@@ -214,6 +221,9 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
     }),
   };
 }
+
+/** The journal knows where nft is. Without it there is the one of the image. */
+const removeOwnTable = (): Promise<boolean> => removeHostTable({ run: runCommand, host_root: undefined });
 
 /** See findHostRoot. */
 export function hostRootOf({ paths, origins }: Config): string | undefined {

@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 import { createActorSystem } from '../actor-system.js';
 import { conditionBoard } from '../debug/conditions.js';
 import { startDebug } from '../debug/debug.js';
+import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
+import { HealthPorts } from '../services/health.js';
 import { root_supervision, servicesRef, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { bgpOf, bgpProcessOf } from './bgp.js';
@@ -55,6 +57,13 @@ export async function runNode(
       supervision: root_supervision,
       escalated: (reason) => giveUp(reason),
     });
+    const healthPorts = new HealthPorts({
+      publish: (health) => debug.serveHealth(health),
+      proxy: config.healthz,
+      machine_ms: () => Number(machineTime_ns()) / 1e6,
+      clock,
+      log,
+    });
     const debug = startDebug({
       config,
       warnings,
@@ -73,6 +82,7 @@ export async function runNode(
         ),
       describe: (path) => system.describe(path, 500),
       failed: () => gaveUp,
+      healthFaults: (faults) => healthPorts.heard(faults),
       clock,
       log,
     });
@@ -87,8 +97,13 @@ export async function runNode(
       if (stopping) return;
       stopping = true;
       log.info({}, `node(stop) ${why}`);
+      // What is there by now is the undo's, and load balancers are to look elsewhere.
+      healthPorts.serve(false);
+      const closed = parts.hostServices.close();
       await finished('tree', system.stop());
+      await finished('services of the host', closed);
       const word = await lastWord(parts);
+      healthPorts.close();
       await finished('debug', debug.close());
       resolve(exitCode(code, word));
     };
@@ -113,6 +128,7 @@ export async function runNode(
       // Who does not speak keeps the others from sweeping.
       translations: new TranslationOwners(serves ? ['pods', 'services'] : ['pods']),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
+      healthPorts,
     };
     // One of an earlier life goes on to announce, and nobody would look after it.
     if (wiring.route_source !== 'bgp')

@@ -5,29 +5,41 @@ import { services_settings_default, servicesActor } from '../actors/services.js'
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { HostServicesStatus } from '../services/host-services.js';
 import type { ProbeTcp } from '../services/probe.js';
 import type { Wiring } from './wiring.js';
 
 export function servicesOf(
-  { parts, board, sync, translations }: Wiring,
+  { parts, board, sync, translations, healthPorts }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
   cluster: ActorRef<ClusterMessage>,
 ) {
+  const { hostServices } = parts;
   const { node_name, service_prefixes } = parts.config;
+  sync.set('services of the host', () => hostReport(hostServices.status(), healthPorts.faults()));
   return servicesActor(
     {
       vpp,
       uplink,
       cluster,
       translations,
-      host: { translate: () => undefined, serveHealth: () => undefined },
+      host: {
+        translate: (vips) => void hostServices.set(vips),
+        serveHealth: (ports) => healthPorts.set(ports),
+        programming: (is_pending, is_progress) => healthPorts.pending(is_pending, is_progress),
+      },
       probe: probeTcp,
       ready: (ok, reason) => board.set('services', ok, reason),
       report: (ask) => sync.set('services', ask),
     },
     { ...services_settings_default, node_name, service_prefixes },
   );
+}
+
+/** What Linux does not translate, and where load balancers cannot ask. */
+function hostReport({ faults, ...table }: HostServicesStatus, health: ReadonlyMap<string, string>) {
+  return { table, faults: Object.fromEntries(faults), health: Object.fromEntries(health) };
 }
 
 /** As any process of the host connects. */

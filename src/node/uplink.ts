@@ -12,11 +12,11 @@ import { infoFile } from '../uplink/info-file.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
-  { parts, board, gso }: Wiring,
+  { parts, board, gso, healthPorts }: Wiring,
   process: ActorRef<VppProcessMessage>,
   vpp: ActorRef<VppConnectionMessage>,
 ) {
-  const { config, log, host, launcher, uplinkHost, hooks, nudge, cluster } = parts;
+  const { config, log, host, launcher, uplinkHost, hooks, nudge, cluster, hostServices } = parts;
   const { host_tap } = config;
   return uplink(
     {
@@ -29,7 +29,10 @@ export function uplinkOf(
       nudge,
       cluster,
       report: (report) => {
-        board.set('uplink', report.state === 'vpp', report.reason);
+        const is_on = report.state === 'vpp';
+        board.set('uplink', is_on, report.reason);
+        void hostServices.serve(is_on);
+        healthPorts.serve(is_on);
         writeInfoFile(config, report, log);
       },
     },

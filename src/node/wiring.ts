@@ -2,6 +2,7 @@
 import type { ConditionBoard } from '../debug/conditions.js';
 import type { SyncReports } from '../debug/sync-reports.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
+import type { HealthPorts } from '../services/health.js';
 import type { NodeParts } from './parts.js';
 import type { RouteSource } from './route-source.js';
 
@@ -15,4 +16,5 @@ export interface Wiring {
   readonly gso: boolean;
   readonly translations: TranslationOwners;
   readonly route_source: RouteSource;
+  readonly healthPorts: HealthPorts;
 }

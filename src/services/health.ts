@@ -4,16 +4,8 @@
  * while the main loop stands still: a load balancer takes a node for dead that is silent for a moment, while VPP goes on forwarding.
  */
 import type { Clock, Timer } from '../clock.js';
+import type { HealthPort } from '../desired/services/plan.js';
 import type { Log } from '../log.js';
-
-/** Of a Service of type LoadBalancer with `externalTrafficPolicy: Local`. */
-export interface HealthPort {
-  /** `namespace/name`. */
-  readonly service: string;
-  readonly port: number;
-  /** Ready endpoints on this node. */
-  readonly local_endpoints: number;
-}
 
 /** All that the answers are made of. Crosses threads: plain data. */
 export interface ServicesHealth {
@@ -24,7 +16,7 @@ export interface ServicesHealth {
   readonly is_on: boolean;
   /** The node is not being deleted. */
   readonly eligible: boolean;
-  /** By the clock of the machine (`hrtime`), in milliseconds: since when something is to be programmed. Absent: all is. */
+  /** By the clock of the machine (`hrtime`), in milliseconds: since when something is to be programmed, and nothing has been. Absent: all is. */
   readonly pending_since_ms?: number;
 }
 
@@ -86,6 +78,8 @@ export const health_ports_max = 1024;
 /** A burst of changes is told at once. */
 const settle_ms = 20;
 const faults_max = 100;
+/** Progress is told once in so long. */
+const progress_ms = 1000;
 
 export interface HealthPortsDeps {
   /** Has them served, in place of what was told before. Never throws. */
@@ -142,10 +136,15 @@ export class HealthPorts {
     this.#changed();
   }
 
-  /** Is something to be programmed by now? */
-  pending(is_pending: boolean): void {
-    if (is_pending === (this.#pending_since_ms !== undefined)) return;
-    this.#pending_since_ms = is_pending ? this.#deps.machine_ms() : undefined;
+  /** Is something to be programmed by now? `is_progress`: something has just been; what is always behind is not stuck. */
+  pending(is_pending: boolean, is_progress = false): void {
+    const since_ms = this.#pending_since_ms;
+    const now_ms = this.#deps.machine_ms();
+    const is_news = is_pending
+      ? since_ms === undefined || (is_progress && now_ms - since_ms >= progress_ms)
+      : since_ms !== undefined;
+    if (!is_news) return;
+    this.#pending_since_ms = is_pending ? now_ms : undefined;
     this.#changed();
   }
 

@@ -5,14 +5,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, Timer } from '../clock.js';
-import {
-  type HostRules,
-  type HostVip,
-  host_maps,
-  host_table,
-  hostRules,
-  no_host_rules,
-} from '../desired/host-services.js';
+import { type HostRules, host_maps, host_table, hostRules, no_host_rules } from '../desired/host-services.js';
+import type { HostVip } from '../desired/services/vips.js';
 import type { CommandResult, RunCommand } from '../host/command.js';
 import type { UndoStep } from '../host/undo/undo-step.js';
 import type { Log } from '../log.js';
@@ -279,8 +273,8 @@ export class HostServices {
 
 const list_chain = ['list', 'chain', ...host_table.split(' '), 'output'];
 
-/** Of this process, else of the host: both speak to the same kernel. Undefined: there is none. */
-async function findNft({
+/** How to call nft: that of this process, else of the host. Both speak to the same kernel. Undefined: there is none. */
+export async function findNft({
   run,
   host_root,
 }: Pick<HostServicesDeps, 'run' | 'host_root'>): Promise<readonly string[] | undefined> {

@@ -83,6 +83,7 @@ class Lab {
   ready_now: { ok: boolean; reason: string } = { ok: false, reason: '' };
   readonly hosts: (readonly HostVip[])[] = [];
   readonly healths: (readonly HealthPort[])[] = [];
+  readonly programming: [boolean, boolean][] = [];
   readonly probes: { address: string; resolve(): void; reject(error: Error): void }[] = [];
   /** Everything that was done, in order. */
   readonly done: string[] = [];
@@ -108,6 +109,7 @@ class Lab {
           host: {
             translate: (vips) => lab.hosts.push(vips),
             serveHealth: (ports) => lab.healths.push(ports),
+            programming: (is_pending, is_progress) => lab.programming.push([is_pending, is_progress]),
           },
           probe: ({ address }) =>
             new Promise((resolve, reject) => lab.probes.push({ address, resolve, reject })),
@@ -768,6 +770,15 @@ t.test('the host is told what it translates itself, and health ports, when they 
     slices: { a: slice(web, [{ address: '10.44.0.1', node: 'own' }]) },
   });
   t.match(lab.healths.at(-1), [{ service: web, port: 30999, local_endpoints: 1 }]);
+  t.equal(lab.programming.at(-1)?.[0], false, 'all is programmed');
+  t.ok(
+    lab.programming.some(([is_pending, is_progress]) => !is_pending && is_progress),
+    'and was a moment ago',
+  );
+  t.ok(
+    lab.programming.some(([is_pending]) => is_pending),
+    'which took its time',
+  );
   const told = lab.healths.length;
   await lab.told('EndpointSlice', { a: slice(web, [{ address: '10.44.0.1', node: 'own' }, 2]) });
   t.equal(lab.healths.length, told, 'the same is not told again');

@@ -71,6 +71,7 @@ const good: CheckFacts = {
   is_root: true,
   vpp_binary: 'ok',
   gobgpd: 'missing',
+  has_nft: true,
   host: { root: '', active: [], has_udev: false, dns_none: false, files_base: '/run', uplinks: [] },
 };
 
@@ -133,6 +134,19 @@ t.test('a BGP speaker has to be there where BGP alone tells the routes', async (
   t.same(told(check({ gobgpd: 'ok' }, undefined, env)), []);
   t.same(told(check()), [], 'else routes come from IPAM without one');
 });
+
+t.test(
+  'without nft the host does not reach services of its own: told where services are served',
+  async (t) => {
+    const served = { CALICOVPP_KUBERNETES: 'on', KUBECONFIG: '/etc/kubeconfig' };
+    const [found] = check({ has_nft: false }, undefined, served).filter(({ subject }) => subject === 'nft');
+    t.match(found, { severity: 'warning', step: /install nftables/ });
+    const nft = (env: NodeJS.ProcessEnv, has_nft: boolean) =>
+      told(check({ has_nft }, undefined, env)).filter((each) => each.includes('nft'));
+    t.same(nft({}, false), []);
+    t.same(nft(served, true), []);
+  },
+);
 
 t.test('the machine', async (t) => {
   t.match(told(check({ is_root: false })), [/error process: does not run as root/]);

@@ -3,9 +3,9 @@ import t, { type Test } from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { systemClock } from '../../src/clock.js';
 import { ServiceHealth } from '../../src/debug/service-health.js';
+import type { HealthPort } from '../../src/desired/services/plan.js';
 import { createLog } from '../../src/log.js';
 import {
-  type HealthPort,
   HealthPorts,
   health_ports_max,
   isServing,
@@ -97,6 +97,15 @@ t.test('what is told is told once for a burst, and nothing before there are serv
   await clock.advance(1000);
   t.strictSame(published.at(-1), { ports: [web], proxy: { port: 10256 }, is_on: false, eligible: false });
   ports.pending(true);
+  await clock.advance(5000);
+  ports.pending(true, true);
+  await clock.advance(100);
+  t.equal(
+    published.at(-1)?.pending_since_ms,
+    5000 + clock.now_ms() - 100,
+    'what is always behind is not stuck',
+  );
+  ports.pending(false);
   ports.close();
   t.equal(clock.pending, 0);
 });

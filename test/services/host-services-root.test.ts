@@ -11,7 +11,7 @@ import type { Inside } from '../../lab/site.js';
 import { Traffic } from '../../lab/traffic.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { systemClock } from '../../src/clock.js';
-import type { HostVip } from '../../src/desired/host-services.js';
+import type { HostVip } from '../../src/desired/services/vips.js';
 import { type RunCommand, runCommand } from '../../src/host/command.js';
 import { undo } from '../../src/host/undo/undo.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
