@@ -1,0 +1,129 @@
+/** Felix's driver as Felix starts it: pipes 3 and 4, and a socket that may not be there yet. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import { fixture } from '../felix/stream.js';
+
+const source = fileURLToPath(new URL('../../../native/felix-api-proxy.c', import.meta.url));
+const no_compiler = spawnSync('cc', ['--version']).status === 0 ? {} : { skip: 'no C compiler (cc)' };
+
+const directory = mkdtempSync(join(tmpdir(), 'felix-api-proxy-'));
+t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+const program = join(directory, 'felix-api-proxy');
+
+function build(): string {
+  // As the image is built.
+  const flags = ['-Os', '-static', '-s', '-Wall', '-Wextra', '-Werror', '-o', program, source];
+  const { status, stderr } = spawnSync('cc', flags, { encoding: 'utf8' });
+  return status === 0 ? '' : stderr;
+}
+
+interface Driver {
+  readonly process: ChildProcess;
+  readonly from_felix: Writable;
+  readonly to_felix: Readable;
+  readonly said: () => string;
+}
+
+function start(t: Test, socket: string): Driver {
+  const process = spawn(program, [socket], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
+  t.teardown(() => process.kill('SIGKILL'));
+  let said = '';
+  process.stderr!.on('data', (chunk) => {
+    said += chunk;
+  });
+  const from_felix = process.stdio[3] as Writable;
+  from_felix.on('error', () => {});
+  return { process, from_felix, to_felix: process.stdio[4] as Readable, said: () => said };
+}
+
+async function listen(t: Test, path: string): Promise<Server> {
+  const server = createServer({ pauseOnConnect: true });
+  server.listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return server;
+}
+
+async function received(stream: Readable, bytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let count = 0;
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    chunks.push(chunk);
+    count += chunk.length;
+    if (count >= bytes) break;
+  }
+  return Buffer.concat(chunks);
+}
+
+t.test('felix-api-proxy', no_compiler, async (t) => {
+  t.equal(build(), '', 'it compiles without a warning');
+  t.ok(statSync(program).size < 2 ** 20, 'and is small');
+
+  t.test('moves a recording of Felix to the node, and the node’s answers back, byte by byte', async (t) => {
+    const path = join(directory, 'moves.sock');
+    const server = await listen(t, path);
+    const driver = start(t, path);
+    const [node] = (await once(server, 'connection')) as [Socket];
+    // Many times what pipes and sockets hold, both ways at once, and the node reads late.
+    const stream = Buffer.concat(Array.from({ length: 60 }, () => fixture('tiers.bin')));
+    const answers = Buffer.concat(Array.from({ length: 600 }, () => fixture('status.from.bin')));
+    driver.from_felix.write(stream);
+    node.write(answers);
+    const back = await received(driver.to_felix, answers.length);
+    node.resume();
+    const there = await received(node, stream.length);
+    t.ok(there.equals(stream), `${there.length} of ${stream.length} bytes`);
+    t.ok(back.equals(answers), `${back.length} of ${answers.length} bytes`);
+    const ended = once(driver.process, 'exit');
+    driver.from_felix.end();
+    t.strictSame(await ended, [0, null], 'it ends with Felix');
+  });
+
+  t.test('waits for a node that does not listen yet, and has lost nothing', async (t) => {
+    const path = join(directory, 'later', 'node.sock');
+    const driver = start(t, path);
+    const stream = fixture('config.bin');
+    driver.from_felix.write(stream);
+    await once(driver.process.stderr!, 'data');
+    t.match(driver.said(), /node\.sock: .*waiting for calico-vpp-node/);
+    mkdirSync(join(directory, 'later'));
+    const server = await listen(t, path);
+    const [node] = (await once(server, 'connection')) as [Socket];
+    t.ok((await received(node.resume(), stream.length)).equals(stream));
+    t.equal(driver.said().split('\n').length, 2, 'said once');
+  });
+
+  t.test('ends when Felix ends, whether the node listens, reads, or neither', async (t) => {
+    const nobody = start(t, join(directory, 'nobody.sock'));
+    await once(nobody.process.stderr!, 'data');
+    const ended = once(nobody.process, 'exit');
+    nobody.from_felix.destroy();
+    t.strictSame(await ended, [0, null]);
+    const path = join(directory, 'deaf.sock');
+    const server = await listen(t, path);
+    const deaf = start(t, path);
+    await once(server, 'connection');
+    // More than socket, buffer and pipe hold: it is held up by the node when Felix dies.
+    deaf.from_felix.write(Buffer.alloc(2 ** 21));
+    const gone = once(deaf.process, 'exit');
+    deaf.from_felix.destroy();
+    t.strictSame(await gone, [0, null]);
+  });
+
+  t.test('ends when the node closes: what it had read is lost to the next', async (t) => {
+    const path = join(directory, 'closes.sock');
+    const server = await listen(t, path);
+    const driver = start(t, path);
+    const [node] = (await once(server, 'connection')) as [Socket];
+    const ended = once(driver.process, 'exit');
+    node.destroy();
+    t.strictSame(await ended, [0, null]);
+  });
+});
