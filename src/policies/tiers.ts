@@ -121,12 +121,9 @@ function flat(
   return rules.length > composite_rules_max ? undefined : upToEnd(rules);
 }
 
-/** A profile hands nothing on: Calico allows no such rule, and npol drops what meets one. */
+/** No rule of a profile hands flows on. */
 function profileRules(profiles: readonly NpolPolicy[], direction: Direction): readonly NpolRule[] {
-  const rules = profiles
-    .flatMap((profile) => profile[direction])
-    .map((rule) => (rule.action === 'pass' ? { ...rule, action: 'deny' as const } : rule));
-  return upToEnd([...rules, deny_all]);
+  return upToEnd([...profiles.flatMap((profile) => profile[direction]), deny_all]);
 }
 
 function upToEnd(rules: readonly NpolRule[]): readonly NpolRule[] {

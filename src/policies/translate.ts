@@ -58,6 +58,16 @@ export function translatePolicy(policy: Rules, sets: Sets): TranslatedPolicy {
   };
 }
 
+/** Calico lets no rule of a profile hand flows on, and there is nothing to hand them to: it denies. VPP would, too, and log each packet. */
+export function translateProfile(profile: Rules, sets: Sets): TranslatedPolicy {
+  const { ingress, egress, sets: used } = translatePolicy(profile, sets);
+  const denying = ({ rules, refusals }: Translated): Translated => ({
+    rules: rules.map((rule) => (rule.action === 'pass' ? { ...rule, action: 'deny' } : rule)),
+    refusals,
+  });
+  return { ingress: denying(ingress), egress: denying(egress), sets: used };
+}
+
 export const deny_all: NpolRule = { action: 'deny', match: match_all };
 export const allow_all: NpolRule = { action: 'allow', match: match_all };
 

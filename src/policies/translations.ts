@@ -3,7 +3,7 @@ import type { PolicyKey } from '../felix/messages.js';
 import type { FelixState, Touched } from '../felix/model.js';
 import type { FelixSet } from '../felix/set.js';
 import type { NpolPolicy } from './npol.js';
-import { type Refusal, type TranslatedPolicy, translatePolicy } from './translate.js';
+import { type Refusal, type TranslatedPolicy, translatePolicy, translateProfile } from './translate.js';
 
 export interface Translation {
   readonly policy: NpolPolicy;
@@ -57,7 +57,7 @@ export class Translations {
     const profile = state.profiles.get(name);
     if (profile === undefined) return undefined;
     return known(this.#profiles, name, () =>
-      translation(`profile ${name}`, translatePolicy(profile, state.sets)),
+      translation(`profile ${name}`, translateProfile(profile, state.sets)),
     );
   }
 }
