@@ -77,13 +77,19 @@ export type RuleName = string;
 export function ruleName(rule: NpolRule): RuleName {
   let name = names.get(rule);
   if (name === undefined) {
-    const said = JSON.stringify([rule.action, rule.match], (key, value) =>
-      key === 'sets' || key === 'port_sets' ? (value as SetRef[]).map(setName) : value,
-    );
+    const { protocol = '', not_protocols, src, dst, not_src, not_dst } = rule.match;
+    const ends = [src, dst, not_src, not_dst].map(endText).join('\n');
+    const said = `${rule.action}\n${protocol}\n${not_protocols}\n${ends}`;
     name = createHash('sha256').update(said).digest('base64url').slice(0, 22);
     names.set(rule, name);
   }
   return name;
+}
+
+/** A line: nothing in it has a tab, or ends one. */
+function endText({ nets, sets, ports, port_sets }: Entries): string {
+  const ranges = ports.map(({ first, last }) => `${first}-${last}`);
+  return `${nets}\t${sets.map(setName)}\t${ranges}\t${port_sets.map(setName)}`;
 }
 
 const names = new WeakMap<NpolRule, RuleName>();
