@@ -230,6 +230,18 @@ function within(net: string, address: string): boolean {
 
 /** An address as zeros and ones. */
 function bitsOf(address: string): string {
+  let bits = known_bits.get(address);
+  if (bits === undefined) {
+    bits = spelledOut(address);
+    known_bits.set(address, bits);
+  }
+  return bits;
+}
+
+/** Tests ask for few addresses, and often. */
+const known_bits = new Map<string, string>();
+
+function spelledOut(address: string): string {
   if (familyOf(address) === 4)
     return address
       .split('.')
