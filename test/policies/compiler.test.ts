@@ -200,6 +200,20 @@ t.test('tiers that hand on without a condition, or decide all, cost no rule', as
   t.strictSame(profiles[0]!.rx, [], 'nothing of the other direction');
 });
 
+t.test('a tier hands on whichever of its policies does', async (t) => {
+  const policies = {
+    'GlobalNetworkPolicy a': policyOf([ruleOf('pass', { src: side({ nets: ['10.0.0.0/30'] }) })]),
+    'GlobalNetworkPolicy b': policyOf([ruleOf('allow', { protocol: 'udp' })]),
+    'GlobalNetworkPolicy c': policyOf([ruleOf('allow', { protocol: 'tcp' })]),
+  };
+  const pod = web([
+    tierOf('a', 'deny', ['GlobalNetworkPolicy a', 'GlobalNetworkPolicy b'], []),
+    tierOf('c', 'deny', ['GlobalNetworkPolicy c'], []),
+  ]);
+  t.equal(said({ policies, pod }, 1, false), 'allow');
+  t.equal(said({ policies, pod }, 1, false, { ...tcp80, protocol: 132 }), 'deny', 'and not to the profiles');
+});
+
 t.test('an echo is no port, and the only message of ICMP that is judged', async (t) => {
   const echo: Packet = {
     family: 4,
