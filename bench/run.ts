@@ -17,6 +17,7 @@ import { bench as recovery } from './recovery.js';
 import { bench as removals } from './removals.js';
 import { bench as routes } from './routes.js';
 import { bench as scale } from './scale.js';
+import { bench as services } from './services.js';
 
 const benches: Readonly<Record<string, Bench>> = {
   binapi,
@@ -26,6 +27,7 @@ const benches: Readonly<Record<string, Bench>> = {
   footprint,
   scale,
   routes,
+  services,
 };
 
 const version_ms = 5000;

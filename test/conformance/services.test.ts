@@ -31,7 +31,7 @@ interface EndpointOf {
 
 class Lab {
   #last = 20;
-  readonly #made: Json[] = [];
+  readonly #made = new Map<string, Json>();
   readonly pods: readonly Pod[];
   readonly #nodes: ReadonlyMap<string, string>;
 
@@ -58,7 +58,7 @@ class Lab {
     const object = kubernetesService({ name, spec, ...rest });
     const labelled =
       labels === undefined ? object : { ...object, metadata: { ...(object.metadata as Json), labels } };
-    this.#made.push(labelled);
+    this.#made.set(`Service ${name}`, labelled);
     await this.cluster.server.put(labelled);
   }
 
@@ -76,13 +76,19 @@ class Lab {
       }),
     );
     const slice = endpointSlice(name, all, slice_ports, family);
-    this.#made.push(slice);
+    this.#made.set(`EndpointSlice ${name} ${family}`, slice);
     await this.cluster.server.put(slice);
   }
 
   async clear(): Promise<void> {
-    const made = this.#made.splice(0);
-    await this.cluster.server.remove(...made);
+    await this.cluster.server.remove(...this.#made.values());
+    this.#made.clear();
+  }
+
+  async removeService(name: string): Promise<void> {
+    const key = `Service ${name}`;
+    await this.cluster.server.remove(this.#made.get(key)!);
+    this.#made.delete(key);
   }
 
   /** Who answers: pods by name, or the error. */
@@ -238,6 +244,8 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Services should be able to create a functioning NodePort service',
+    known:
+      'what comes in at one node and goes on to another comes back past it: the source is not translated',
     conformance: true,
     async run(lab, [a, b, c]) {
       const vip = lab.address();
@@ -333,6 +341,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Granular Checks: Services should function for node-Service by the own NodePort',
+    known: 'Linux of the node has the address itself, and VPP does not see the packet',
     async run(lab, [, b, c]) {
       const vip = lab.address();
       await lab.service('ownport', {
@@ -346,6 +355,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Granular Checks: Services should function for endpoint-Service (hairpin)',
+    known: 'the pod gets a packet from its own address: the source is not translated',
     async run(lab, [a]) {
       const vip = lab.address();
       await lab.service('hairpin', { clusterIP: vip, ports: [{ port: 80 }] });
@@ -401,7 +411,7 @@ const cases: readonly Case[] = [
       }
       await lab.reaches('one', a.name, one, 80, [b]);
       await lab.reaches('two', a.name, two, 80, [c]);
-      await lab.cluster.server.remove(kubernetesService({ name: 'up1', spec: {} }));
+      await lab.removeService('up1');
       await lab.fails('down', a.name, one, 80);
       await lab.reaches('two stays', a.name, two, 80, [c]);
     },
