@@ -197,11 +197,13 @@ node/policies  backoff  starts again soon
     ...status,
     ready: true,
     vpp: { pid: 0, version: '', generation: 0 },
+    services: { count: 3, in_vpp: 12, refused: 1 },
   });
   const good = await run(['status'], ready.env);
   t.equal(good.code, 0);
-  t.match(good.stdout, 'ready    yes\n');
-  t.match(good.stdout, 'vpp      not running\n');
+  t.match(good.stdout, 'ready     yes\n');
+  t.match(good.stdout, 'vpp       not running\n');
+  t.match(good.stdout, 'services  3  12 objects in VPP  1 refused\n');
 });
 
 /** Time for the other side of a local socket to answer, if it wants to. */

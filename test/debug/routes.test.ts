@@ -323,6 +323,9 @@ t.test(
 t.test('the rest of the paths', async (t) => {
   const { get } = world({ answers: { vppApi: { ok: true, text: '{"in_flight":0}' } } });
   t.match((await get('/debug/vpp/api')).value, { vpp: { in_flight: 0 } });
+  const services = world({ answers: { services: { ok: true, text: '{"service_count":2}' } } });
+  t.match((await services.get('/debug/services?service=a/b&dump')).value, { service_count: 2 });
+  t.strictSame(services.asked, [{ type: 'services', question: { dump: true, service: 'a/b' } }]);
   t.match((await get('/debug/events')).value, { omitted: 3, events: [{ path: 'node/policies' }, {}] });
   t.equal(
     (await get('/debug/events', { accept: 'text/plain' })).body,

@@ -10,8 +10,8 @@ import { LocalPrefixes, localPrefixKinds } from '../../src/desired/local-prefixe
 class Told {
   readonly local: LocalPrefixes;
 
-  constructor(services = true) {
-    this.local = new LocalPrefixes({ node_name: 'a', services });
+  constructor(services = true, served_only = false) {
+    this.local = new LocalPrefixes({ node_name: 'a', services, served_only });
     for (const kind of ['Node', 'IPPool'] as const)
       this.local.take({ kind, synced: true, changed: new Map() } as Objects);
   }
@@ -19,6 +19,10 @@ class Told {
   /** Takes in one object, and says what that changes: `+10.0.0.0/26 block drop`, `-10.0.0.0/26`; `(…)` is not announced. */
   say<K extends KindName>(kind: K, name: string, value: Kinds[K] | undefined): string[] {
     this.local.take({ kind, synced: true, changed: new Map([[name, value]]) } as unknown as Objects);
+    return this.changes();
+  }
+
+  changes(): string[] {
     return [...this.local.changes()]
       .map(([prefix, each]) => {
         if (each === undefined) return `-${prefix}`;
@@ -247,6 +251,29 @@ t.test('prefixes of services: by prefix, and one by one where the node matters',
       what,
     );
   }
+});
+
+t.test('an address of a service is announced while VPP serves it, where that is told', async (t) => {
+  const told = new Told(true, true);
+  const prefixes = { service_external_prefixes: ['203.0.113.0/24'] };
+  t.strictSame(
+    told.say('BGPConfiguration', 'default', configuration(prefixes)),
+    ['+203.0.113.0/24 service drop'],
+    'a prefix is announced whatever is in it',
+  );
+  told.say('EndpointSlice', 'default/web-x', slice([here]));
+  const local = service({ external_ips: ['203.0.113.1'], external_policy: 'Local' });
+  t.strictSame(told.say('Service', 'default/web', local), ['+(203.0.113.1/32 service drop)']);
+  told.local.setServed(new Map([['203.0.113.1', true]]), false);
+  t.strictSame(told.changes(), ['+203.0.113.1/32 service drop']);
+  told.local.setServed(new Map([['203.0.113.9', true]]), false);
+  t.strictSame(told.changes(), [], 'what nobody has is not announced for it');
+  told.local.setServed(new Map([['203.0.113.1', false]]), false);
+  t.strictSame(told.changes(), ['+(203.0.113.1/32 service drop)']);
+  told.local.setServed(new Map([['203.0.113.1', true]]), true);
+  told.local.setServed(new Map(), true);
+  t.strictSame(told.changes(), [], 'as a whole: none is served');
+  t.strictSame(told.say('BlockAffinity', 'b', affinity('10.0.0.7/32')), ['+10.0.0.7/32 block']);
 });
 
 t.test('endpoints come and go, in several slices, and each family by itself', async (t) => {

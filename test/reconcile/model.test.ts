@@ -200,6 +200,22 @@ t.test('a reading', async (t) => {
   t.equal(model.there(keyOf(route(1))), model.wanted(keyOf(route(1))), 'equal objects are kept once');
 });
 
+t.test('what turns out to be another owner’s is forgotten, and nothing done about it', async (t) => {
+  const model = new Model();
+  model.seen(route(1));
+  model.want(route(1));
+  model.disown(keyOf(route(1)));
+  t.strictSame([model.wanted(keyOf(route(1))), model.there(keyOf(route(1)))], [undefined, undefined]);
+  t.strictSame([settled(model), model.there_count], [[], 0]);
+  model.want(route(2));
+  const operations = model.take(10);
+  t.ok(model.isUnderWay(keyOf(route(2))));
+  model.disown(keyOf(route(2)));
+  t.ok(model.wanted(keyOf(route(2))), 'not while it is on its way');
+  model.settle(done(operations));
+  t.notOk(model.isUnderWay(keyOf(route(2))));
+});
+
 t.test('what was removed while all is read is not there because the reading has shown it', async (t) => {
   const model = new Model();
   model.want(route(1));
