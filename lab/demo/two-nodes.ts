@@ -1,10 +1,11 @@
 /** Two nodes of a cluster: pods of the one reach pods of the other, in each way that Calico's pools know. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../../src/debug/duration.js';
-import type { Encapsulation } from '../k8s/calico-objects.js';
+import { type Encapsulation, endpointSlice, kubernetesService } from '../k8s/calico-objects.js';
 import { LabCluster } from '../lab-cluster.js';
 import { pathOf } from '../programs.js';
 import type { NodeOptions } from '../running-node.js';
+import type { Pod } from '../topology.js';
 import { type ProbeReport, probe_interval_ms } from '../traffic.js';
 import type { Teller } from './teller.js';
 
@@ -20,6 +21,8 @@ const sessions_ms = 60_000;
 const look_ms = 50;
 const pings = 3;
 const transfer_bytes = 10_000_000;
+const service_address = '10.96.0.10';
+const service_port = 5005;
 const recovery_ms_max = 5000;
 
 export class TwoNodes {
@@ -53,6 +56,7 @@ export class TwoNodes {
     const times: string[] = [];
     if (gobgpd !== undefined) times.push(await this.#heard());
     for (const way of ways) times.push(...(await this.#way(way)));
+    times.push(...(await this.#service()));
     if (this.#has_packets) times.push(await this.#otherVppDies());
     return times;
   }
@@ -112,6 +116,68 @@ export class TwoNodes {
     const sent = reports.reduce((sum, report) => sum + report.sent, 0);
     teller.prove(`of ${sent} pings while the way changed ${lost} were lost`, lost <= lost_max);
     return [`pings lost when pods' packets began to go ${name}: ${lost} of ${sent}`];
+  }
+
+  /** One address for the pods of both nodes; and what becomes of it when one of them goes. */
+  async #service(): Promise<string[]> {
+    const teller = this.#teller;
+    const { server, running, nodes, traffic } = this.#cluster!;
+    const [near, far] = nodes.sites.map(({ pods }) => pods[0]!);
+    const both = [near!, far!];
+    teller.say(
+      `A Service: ${service_address} port 80 stands for port ${service_port} of both pods. No kube-proxy runs here: VPP of each node chooses.`,
+    );
+    const endpoints = (pods: readonly Pod[]) =>
+      endpointSlice(
+        'web',
+        pods.map(({ ip4, name }) => ({ address: ip4, node: name.slice(0, 2) })),
+        [{ port: service_port }],
+      );
+    const key = `tcp ${service_address} 80`;
+    const programmed = async (pods: readonly Pod[]): Promise<number | undefined> => {
+      const began = performance.now();
+      const expected = pods.map(({ ip4 }) => `${ip4} ${service_port}`).join(', ');
+      for (;;) {
+        const shown = await Promise.all(running.map((node) => node.services()));
+        const took_ms = performance.now() - began;
+        if (shown.every((services) => services[key] === expected)) return took_ms;
+        if (took_ms > settle_ms) return undefined;
+        await sleep(look_ms);
+      }
+    };
+    const spec = { clusterIP: service_address, clusterIPs: [service_address], ports: [{ port: 80 }] };
+    await server.put(kubernetesService({ name: 'web', spec }), endpoints(both));
+    const took_ms = await programmed(both);
+    const times = [`VPP of both nodes had a new Service after ${durationText(took_ms ?? settle_ms)}`];
+    teller.prove(times[0]!, took_ms !== undefined);
+    if (this.#has_packets) {
+      for (const { name } of both) await traffic.serve(name, service_port);
+      const served = await this.#servedBy(20);
+      teller.prove(
+        `of 20 connections of n1 to the Service some were served by each: ${served.join(', ')}`,
+        served.length === 2,
+      );
+    }
+    await server.put(endpoints([far!]));
+    teller.prove(
+      'n1p1 is no end of it any more, and VPP of both nodes knows',
+      (await programmed([far!])) !== undefined,
+    );
+    if (!this.#has_packets) return times;
+    const rest = await this.#servedBy(10);
+    teller.prove('from then on each connection is served by n2p1', rest.join() === far!.ip4);
+    return times;
+  }
+
+  /** Who has served so many connections of the first node, or what was in their way. */
+  async #servedBy(count: number): Promise<readonly string[]> {
+    const { traffic } = this.#cluster!;
+    const served = new Set<string>();
+    for (let n = 0; n < count; n += 1) {
+      const { receipt, error = '' } = await traffic.connect('n1', service_address, 80);
+      served.add(receipt?.at ?? error);
+    }
+    return [...served].sort();
   }
 
   async #otherVppDies(): Promise<string> {
