@@ -879,6 +879,23 @@ t.test('a host port', async (t) => {
     lab.translations.claim(service, 'translation:tcp/192.0.2.1/8080');
     t.match(await lab.add('a', http), { errorMessage: /is that of service default\/s/ });
   });
+  await t.test('of a service is the pod’s when that has let it go', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', http);
+    const service = { by: 'services', id: '', name: 'Service default/s' } as const;
+    await lab.kit.crash(new Error('boom'));
+    lab.vpp.objects.splice(
+      lab.vpp.objects.findIndex(({ kind }) => kind === 'translation'),
+      1,
+    );
+    await lab.kit.clock.advance(200);
+    t.equal(lab.translations.claim(service, 'translation:tcp/192.0.2.1/8080'), undefined);
+    await lab.ready();
+    t.strictSame(led(lab), []);
+    lab.translations.releaseOne(service, 'translation:tcp/192.0.2.1/8080');
+    await lab.kit.clock.advance(120_000);
+    t.equal(led(lab).length, 1, 'with one of the next audits');
+  });
   await t.test('that was left behind does not lead to the next pod with that address', async (t) => {
     const lab = await podLab(t);
     await lab.add('a', http);
