@@ -77,6 +77,10 @@ function idle<M extends { readonly type: string }>(name: string): ChildSpec<M> {
   };
 }
 
+const nothing = (): void => undefined;
+/** Linux of the node is not there. */
+const no_host = { translate: nothing, serveHealth: nothing, programming: nothing, eligible: nothing };
+
 class Actor {
   private constructor(
     readonly system: ActorSystem,
@@ -92,7 +96,7 @@ class Actor {
         uplink,
         cluster,
         translations: new TranslationOwners(),
-        host: { translate: () => undefined, serveHealth: () => undefined },
+        host: no_host,
         probe: () => Promise.resolve(),
         ready: () => undefined,
         report: () => undefined,
