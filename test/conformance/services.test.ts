@@ -341,7 +341,6 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Granular Checks: Services should function for node-Service by the own NodePort',
-    known: 'Linux of the node has the address itself, and VPP does not see the packet',
     async run(lab, [, b, c]) {
       const vip = lab.address();
       await lab.service('ownport', {
