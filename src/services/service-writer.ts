@@ -115,7 +115,8 @@ export class ServiceWriter extends ObjectWriter {
     const paced = this.#paced.get(key);
     if (paced !== undefined) paced.object = undefined;
     const wanted = this.model.wanted(key);
-    if (wanted === undefined) return;
+    // It may have been waiting for its turn.
+    if (wanted === undefined) return this.#freeIfGone(key);
     const drains = wanted.kind === 'translation' && this.#deps.isAnnounced(wanted);
     const due_ms = this.#now_ms + (drains ? this.#drain_ms : 0);
     this.#leaving.set(key, due_ms);
