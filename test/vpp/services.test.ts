@@ -142,7 +142,7 @@ t.test('a service under traffic: created, changed, deleted; the program and VPP 
     t.comment(`${changes} changes of two slices in ${seconds.toFixed(1)} s while 400 MB passed`);
     const { receipt, error } = await long;
     t.equal(receipt?.bytes, 400_000_000, error ?? 'whole');
-    t.ok(changes > 100, `${changes} changes`);
+    t.ok(changes > 20, `${changes} changes`);
     await server.put(...slices('web', [far]));
     t.strictSame(await has(one, behind([far])), []);
     t.ok((await one.changesSent()).length >= before.length);
