@@ -641,10 +641,10 @@ t.test(
     await lab.told('EndpointSlice', { a: many(900) });
     await lab.told('Service', { [web]: undefined });
     t.notOk(web_vip in lab.shown, 'one that goes is not kept by it');
-  await lab.told('Service', one_service.services);
-  t.notOk(web_vip in lab.shown, 'one that is back at once waits for its turn');
-  await lab.told('Service', { [web]: undefined });
-  t.equal(lab.translations.of(web_key), undefined, 'and is nobody’s when it goes before that');
+    await lab.told('Service', one_service.services);
+    t.notOk(web_vip in lab.shown, 'one that is back at once waits for its turn');
+    await lab.told('Service', { [web]: undefined });
+    t.equal(lab.translations.of(web_key), undefined, 'and is nobody’s when it goes before that');
   },
 );
 
