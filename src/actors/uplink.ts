@@ -201,6 +201,9 @@ class UplinkActor implements Actor<UplinkMessage> {
       case 'PodPrefixes':
         this.takeOver.pods = message.pods;
         return this.settle(0);
+      case 'ServicePrefixes':
+        this.takeOver.services = message.prefixes;
+        return this.settle(0);
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
         return;

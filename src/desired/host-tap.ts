@@ -45,11 +45,15 @@ const by_nobody = 1;
 const on_link_metric = 64;
 /** Room for the encapsulation that cluster traffic may get on its way. */
 const cluster_mtu_reduction = 60;
+/** Routes of ServiceCIDRs; as many as VPP has. */
+const service_prefixes_max = 256;
 
 /** Prefixes of the cluster that only VPP knows how to reach, and the address of VPP's side of the tap. */
 export interface ClusterPrefixes {
-  /** Of services. */
+  /** Of services, where no ServiceCIDR says them. */
   readonly prefixes: readonly string[];
+  /** Of ServiceCIDRs, canonical. Undefined: not known yet. What there are of their routes stays. */
+  readonly services?: readonly string[];
   /** Undefined: not known yet. What there are of their routes stays. */
   readonly pods?: PodPrefixes;
   readonly tap_address: string;
@@ -254,11 +258,13 @@ function onLinkRoutes(uplink: Uplink, link: number): PlacedRoute[] {
 function clusterRoutes(
   uplink: Uplink,
   link: number,
-  { prefixes, pods, tap_address }: ClusterPrefixes,
+  { prefixes, services = [], pods, tap_address }: ClusterPrefixes,
 ): PlacedRoute[] {
   const families = hasIp6(uplink) ? [4, 6] : [4];
   const reduced_mtu = uplink.mtu - cluster_mtu_reduction;
-  const mtus = new Map(prefixes.map((prefix) => [networkOf(prefix), reduced_mtu]));
+  const named = services.filter((prefix) => isApart(prefix, uplink)).slice(0, service_prefixes_max);
+  const of_services = services.length > 0 ? named : prefixes.map(networkOf);
+  const mtus = new Map(of_services.map((prefix) => [prefix, reduced_mtu]));
   for (const prefix of pods?.prefixes ?? [])
     if (!mtus.has(prefix) && isApart(prefix, uplink))
       mtus.set(prefix, pods?.encapsulated ? reduced_mtu : uplink.mtu);

@@ -10,6 +10,8 @@ export type UplinkMessage =
   | RouterSaid
   /** From the cluster: all prefixes of Calico's pools, once they are known. Told urgently; idempotent. */
   | { readonly type: 'PodPrefixes'; readonly pods: PodPools }
+  /** From the cluster: all prefixes of ServiceCIDRs, once they are known. Told urgently; idempotent. */
+  | { readonly type: 'ServicePrefixes'; readonly prefixes: readonly string[] }
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
   /** From itself: VPP of this generation has the uplinks, in this form. */

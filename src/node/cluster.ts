@@ -3,6 +3,7 @@ import type { ActorRef } from '../actor-system.js';
 import { cluster, type Learner, type SourceStatus } from '../actors/cluster.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
+import type { ServiceCidr } from '../calico/kinds/service-cidr.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
 import type { PodPools } from '../desired/source-nat.js';
@@ -36,6 +37,10 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
   const tellPools = (pools: readonly IpPool[]): void => {
     uplink.tellUrgent({ type: 'PodPrefixes', pods: podPrefixes(pools) });
   };
+  const tellServices = (cidrs: readonly ServiceCidr[]): void => {
+    const prefixes = [...new Set(cidrs.flatMap((each) => each.prefixes))].sort();
+    uplink.tellUrgent({ type: 'ServicePrefixes', prefixes });
+  };
   return cluster({
     reflect:
       api && ((kind, deliver) => new Reflector({ ...api, kind, deliver, clock, log, random: Math.random })),
@@ -45,6 +50,7 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
       if (api === undefined) {
         // Nobody will tell of any.
         tellPools([]);
+        tellServices([]);
         return [];
       }
       return [
@@ -52,6 +58,7 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
           parts.cluster.learnSourceSpoofing(sourceSpoofing(config.node_name, all)),
         ),
         learner<IpPool>('IPPool', (all) => tellPools([...all.values()])),
+        learner<ServiceCidr>('ServiceCIDR', (all) => tellServices([...all.values()])),
       ];
     },
     report: (statuses) => sync.set('cluster', () => clusterReport(statuses())),

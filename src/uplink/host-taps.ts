@@ -153,8 +153,10 @@ export class HostTaps {
         .filter(
           (route) => route.next_hops.some(({ oif = 0 }) => isTap.has(oif)) && !wanted.has(routeKey(route)),
         )
-        // That a pool is gone is known once the pools are.
-        .filter((route) => cluster.pods !== undefined || !isClusterRoute(route));
+        // That a pool or a ServiceCIDR is gone is known once both are.
+        .filter(
+          (route) => (cluster.pods !== undefined && cluster.services !== undefined) || !isClusterRoute(route),
+        );
       const index = new RouteIndex(there.filter((route) => !stale.includes(route)));
       const removed = stale.map((route): NetworkChange => ({ do: 'delete_route', route }));
       const placed = routes.flatMap((route) => placing(route, index.at(route)));

@@ -132,6 +132,8 @@ export class TakeOver {
   pods: PodPools | undefined;
   /** Of pods, as VPP has been told: until they are known, by an earlier life. */
   private pod_prefixes: readonly string[] = [];
+  /** Of ServiceCIDRs; likewise. */
+  services: readonly string[] | undefined;
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -464,7 +466,8 @@ export class TakeOver {
 
   private cluster(): ClusterPrefixes {
     const { service_prefixes, tap_address } = this.settings.inputs;
-    return { prefixes: service_prefixes, tap_address, ...(this.pods && { pods: this.pods }) };
+    const { pods, services } = this;
+    return { prefixes: service_prefixes, tap_address, ...(pods && { pods }), ...(services && { services }) };
   }
 
   /** Without its addresses and default routes the host is not what it was; anything else is worth a warning. */

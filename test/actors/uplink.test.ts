@@ -766,10 +766,23 @@ t.test(
       lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { prefixes, nat_outgoing: [], encapsulated } });
       await lab.kit.clock.advance(1000);
     };
+    const tellServices = async (...services: string[]) => {
+      lab.kit.ref.tellUrgent({ type: 'ServicePrefixes', prefixes: services });
+      await lab.kit.clock.advance(1000);
+    };
     await tell(['10.1.0.0/16'], false);
+    await tellServices('10.112.0.0/16');
     t.same(routes(), []);
     await lab.taken();
     t.ok(routes().includes('10.1.0.0/16 9000'), 'with the tap itself');
+    t.ok(routes().includes('10.112.0.0/16 8940'));
+    await tellServices('10.113.0.0/16');
+    t.ok(routes().includes('10.113.0.0/16 8940'));
+    t.notOk(
+      routes().some((route) => route.startsWith('10.112.')),
+      'a ServiceCIDR may go',
+    );
+    await tellServices();
     await tell(['10.1.0.0/16', '10.2.0.0/16'], true);
     t.ok(routes().includes('10.1.0.0/16 8940'));
     t.ok(routes().includes('10.2.0.0/16 8940'));

@@ -405,6 +405,29 @@ t.test('pods are reached as services are; packets are smaller where a pool is en
     t.equal(routes({ prefixes: [prefix], encapsulated: false }).length, has_route ? 2 : 1, prefix);
 });
 
+t.test('services are reached where ServiceCIDRs say, else where the environment says', async (t) => {
+  const routes = (services: readonly string[] | undefined, changes = {}) =>
+    hostTapRoutes(
+      uplinkOf({ addresses: [address('10.0.0.2/24'), address('fd00::2/64')], routes: [], ...changes }),
+      taps,
+      [],
+      { ...no_cluster, prefixes: ['10.96.0.1/16'], ...(services && { services }) },
+    ).flatMap(({ prefix, metrics }) => (metrics ? [`${prefix} ${metrics.mtu}`] : []));
+  t.same(routes(undefined), ['10.96.0.0/16 1440']);
+  t.same(routes([]), ['10.96.0.0/16 1440']);
+  t.same(routes(['10.97.0.0/16', 'fd96::/112']), ['10.97.0.0/16 1440', 'fd96::/112 1440']);
+  t.same(
+    routes(['10.97.0.0/16', '0.0.0.0/0', '10.0.0.0/25', 'fd00::/64']),
+    ['10.97.0.0/16 1440'],
+    'none that takes the link or everything',
+  );
+  t.same(routes(['10.97.0.0/16'], { is_main: false }), []);
+  t.equal(
+    routes(Array.from({ length: 300 }, (_, at) => `10.97.${at >> 4}.${(at & 15) * 16}/28`)).length,
+    256,
+  );
+});
+
 t.test('the link-local address of VPP is the one that follows from its MAC', async (t) => {
   for (const index of [0, 1, 15, 16, 255]) {
     const network = new FakeHostNetwork();

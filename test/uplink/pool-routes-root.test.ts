@@ -30,10 +30,11 @@ t.test(
     const stage = new Stage(lab, odd, '0');
     const captured = stage.capture();
     const uplinks = stage.uplinks(captured);
-    const cluster = (pods?: ClusterPrefixes['pods']): ClusterPrefixes => ({
+    const cluster = (pods?: ClusterPrefixes['pods'], services?: readonly string[]): ClusterPrefixes => ({
       prefixes: ['10.96.0.0/16'],
       tap_address: '169.254.0.1/32',
       ...(pods && { pods }),
+      ...(services && { services }),
     });
     const texts = (refused: readonly { readonly error: Error }[]) =>
       refused.map(({ error }) => error.message);
@@ -55,8 +56,8 @@ t.test(
       lab.run(stage.node, 'ip', '-6', 'route', 'show', 'proto', '77');
     t.equal(way('10.96.0.1'), '169.254.0.1 1440');
     const bare = ours();
-    const redress = (pods?: ClusterPrefixes['pods']) =>
-      t.strictSame(texts(stage.host.taps.redress(uplinks, cluster(pods))), []);
+    const redress = (pods?: ClusterPrefixes['pods'], services: readonly string[] | undefined = []) =>
+      t.strictSame(texts(stage.host.taps.redress(uplinks, cluster(pods, services))), []);
 
     const prefixes = ['10.1.0.0/16', 'fd01::/48'];
     redress({ prefixes, encapsulated: false });
@@ -77,6 +78,21 @@ t.test(
     t.equal(way('10.1.0.5'), '169.254.0.1 1440', 'pools that are not known yet');
     redress({ prefixes: [], encapsulated: false });
     t.equal(way('10.1.0.5'), '10.0.0.9 undefined');
+    t.equal(ours(), bare);
+    // ServiceCIDRs come and go while the node runs.
+    const no_pods = { prefixes: [], encapsulated: false };
+    redress(no_pods, ['10.96.0.0/16', '10.112.0.0/16', 'fd12::/112']);
+    t.equal(way('10.112.0.1'), '169.254.0.1 1440');
+    t.equal(way('fd12::1'), 'fe80::ca:11ff:fec0:fd00 1440');
+    redress(no_pods, ['10.112.0.0/16']);
+    t.equal(
+      way('10.96.0.1').includes('169.254.0.1'),
+      false,
+      'what the environment says counts where no object says it',
+    );
+    t.strictSame(texts(stage.host.taps.redress(uplinks, cluster(no_pods))), []);
+    t.equal(way('10.112.0.1'), '169.254.0.1 1440', 'those that are not known yet');
+    redress(no_pods, []);
     t.equal(ours(), bare);
     stage.removeTaps();
   },

@@ -495,7 +495,7 @@ t.test(
     const services = shown();
     const redress = (pods?: PodPrefixes) => {
       lab.network.mutations.length = 0;
-      t.same(lab.host.taps.redress(uplinks, { ...cluster, ...(pods && { pods }) }), []);
+      t.same(lab.host.taps.redress(uplinks, { ...cluster, services: [], ...(pods && { pods }) }), []);
       return lab.network.mutations.length;
     };
     const prefixes = ['10.1.0.0/16', 'fd01::/48'];
