@@ -49,6 +49,8 @@ export interface ServicesHost {
   serveHealth(ports: readonly HealthPort[]): void;
   /** Is something to be programmed by now? `is_progress`: some of it has just been. */
   programming(is_pending: boolean, is_progress: boolean): void;
+  /** False: the node is about to go, load balancers are to leave it. */
+  eligible(is_eligible: boolean): void;
 }
 
 /** For people: what keeps services from VPP. Bounded: a hundred objects each. */
@@ -314,6 +316,10 @@ class ServicesActor implements Actor<ServicesMessage> {
     if (change.kind === 'EndpointSlice') {
       for (const [key, slice] of change.changed)
         if (slice?.changed_ms !== undefined) this.writer.latencies.triggered(key, slice.changed_ms);
+    }
+    if (change.kind === 'Node') {
+      const own = change.changed.get(this.settings.node_name);
+      if (own !== undefined) this.deps.host.eligible(own.going === undefined);
     }
     this.changed_ms ??= this.ctx.clock.now_ms();
     this.plan.take(change);

@@ -27,6 +27,7 @@ export function servicesOf(
       host: {
         translate: (vips) => void hostServices.set(vips),
         serveHealth: (ports) => healthPorts.set(ports),
+        eligible: (is_eligible) => healthPorts.eligible(is_eligible),
         programming: (is_pending, is_progress) => healthPorts.pending(is_pending, is_progress),
       },
       probe: probeTcp,

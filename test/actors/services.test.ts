@@ -84,6 +84,7 @@ class Lab {
   readonly hosts: (readonly HostVip[])[] = [];
   readonly healths: (readonly HealthPort[])[] = [];
   readonly programming: [boolean, boolean][] = [];
+  readonly eligible: boolean[] = [];
   readonly probes: { address: string; resolve(): void; reject(error: Error): void }[] = [];
   /** Everything that was done, in order. */
   readonly done: string[] = [];
@@ -109,6 +110,7 @@ class Lab {
           host: {
             translate: (vips) => lab.hosts.push(vips),
             serveHealth: (ports) => lab.healths.push(ports),
+            eligible: (is_eligible) => lab.eligible.push(is_eligible),
             programming: (is_pending, is_progress) => lab.programming.push([is_pending, is_progress]),
           },
           probe: ({ address }) =>
@@ -783,6 +785,10 @@ t.test('the host is told what it translates itself, and health ports, when they 
     lab.programming.some(([is_pending]) => is_pending),
     'which took its time',
   );
+  const node = { name: 'own', labels: {} };
+  await lab.told('Node', { own: node, other: { ...node, name: 'other', going: true } });
+  await lab.told('Node', { own: { ...node, going: true } });
+  t.strictSame(lab.eligible, [true, false], 'the node is about to go');
   const told = lab.healths.length;
   await lab.told('EndpointSlice', { a: slice(web, [{ address: '10.44.0.1', node: 'own' }, 2]) });
   t.equal(lab.healths.length, told, 'the same is not told again');

@@ -166,7 +166,7 @@ t.test(
         const tcp = await traffic.tcp('node', to, address, { port, listen_port: 8080, bytes: 100_000 });
         t.match(tcp, { whole: true, receipt: { peer: host[family] } }, `${through}, TCP`);
         const udp = await traffic.udp('node', to, address, { port, listen_port: 8080 });
-        t.strictSame(udp, { answered: 5, seen_as: [host[family]] }, `${through}, UDP`);
+        t.strictSame(udp, { answered: 5, seen_as: [host[family]], answered_by: [to] }, `${through}, UDP`);
       }
     }
     const own = await traffic.tcp('node', 'node', host.ip4, { port: 8080, bytes: 1000 });

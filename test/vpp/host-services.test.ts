@@ -128,7 +128,7 @@ t.test('a host and its services', real, async (t) => {
         });
         t.match(tcp, { whole: true, receipt: { peer: own } }, `${named}, TCP`);
         const udp = await traffic.udp(site.name, to, address, { port: at, listen_port: port });
-        t.strictSame(udp, { answered: 5, seen_as: [own] }, `${named}, UDP`);
+        t.strictSame(udp, { answered: 5, seen_as: [own], answered_by: [to] }, `${named}, UDP`);
       }
     }
   };
