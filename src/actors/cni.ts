@@ -557,6 +557,7 @@ class Cni implements Actor<CniMessage> {
     if (snapshot === undefined || ready === undefined) return;
     this.indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
     const { translations } = this.deps;
+    if (!this.surveyed) this.pods.claimHostPorts(snapshot, this.node(ready), translations);
     const holdings = this.pods.holdings(snapshot, translations);
     if (!audit) this.strays = holdings.strays;
     if (!this.surveyed) {
@@ -564,7 +565,6 @@ class Cni implements Actor<CniMessage> {
       this.auditing = false;
       this.sweeper.survey(ready.generation, holdings.orphans);
       this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
-      this.pods.claimHostPorts(holdings, this.node(ready), translations);
       translations.hasSpoken('pods');
       this.settling.begin(this.pods.keys());
       this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });

@@ -12,7 +12,8 @@ import {
 import { hostPorts } from '../desired/pod.js';
 import { default_table, hostPrefix } from '../desired/tables.js';
 import type { PodMessage, PodNode } from '../messages/pod.js';
-import { keyOf, type VppObject } from '../objects/object.js';
+import type { Translation } from '../objects/cnat.js';
+import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, buffersNeeded, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
@@ -106,12 +107,22 @@ export class PodTable extends Map<PodKey, PodEntry> {
     );
   }
 
-  /** Host ports that VPP holds for the pod that wants them are that pod's, before anybody else claims them. */
-  claimHostPorts({ pods }: Holdings, { node }: PodNode, translations: TranslationOwners): void {
+  /**
+   * Host ports that VPP holds for the pod that wants them are that pod's, before anybody else claims them, and whoever else has not spoken
+   * yet: a pod's own record is enough to know it by.
+   */
+  claimHostPorts({ objects, unsure }: Held, { node }: PodNode, translations: TranslationOwners): void {
+    const there = new Map<ObjectKey, Translation>();
+    for (const object of objects) {
+      if (object.kind === 'translation' && !unsure?.has(keyOf(object))) there.set(keyOf(object), object);
+    }
+    if (there.size === 0) return;
     for (const { spec, specs } of this.values()) {
-      const held = new Set((pods.get(podInterfaceTag(spec)) ?? []).map(keyOf));
       for (const port of specs.flatMap((each) => hostPorts(each, { node }))) {
-        if (held.has(keyOf(port))) translations.claim(translationOwner(spec), keyOf(port));
+        const held = there.get(keyOf(port));
+        if (held !== undefined && leadsTo(held, port)) {
+          translations.claim(translationOwner(spec), keyOf(port));
+        }
       }
     }
   }
@@ -146,4 +157,10 @@ export class PodTable extends Map<PodKey, PodEntry> {
 
 function identity({ spec, specs }: PodEntry): PodIdentity {
   return { ...podIdentity(spec), addresses: specs.flatMap((each) => podIdentity(each).addresses) };
+}
+
+/** Whether all that `held` leads to is among what `port` is to lead to. */
+function leadsTo(held: Translation, port: Translation): boolean {
+  const addresses = new Set(port.backends.map(({ address }) => address));
+  return held.backends.every(({ address }) => addresses.has(address));
 }

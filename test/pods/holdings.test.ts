@@ -1,11 +1,15 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { desiredPod } from '../../src/desired/pod.js';
+import type { ActorRef } from '../../src/actor-system.js';
+import { desiredPod, hostPorts } from '../../src/desired/pod.js';
 import { hostTapTable, podTables, table } from '../../src/desired/tables.js';
+import type { PodMessage } from '../../src/messages/pod.js';
+import type { Translation } from '../../src/objects/cnat.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
 import { podInterfaceTag, podTableName } from '../../src/pod/names.js';
 import { assignPods, groupOrphans, podIdentity } from '../../src/pods/holdings.js';
+import { PodEntry, PodTable } from '../../src/pods/pod-table.js';
 import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { arbitraryPod, inputs, podSpec } from '../reconcile/pods.js';
 
@@ -163,6 +167,26 @@ t.test('a translation that nobody has claimed is that of the pod it leads to', a
   t.strictSame(silent.strays, []);
   t.notOk([...silent.orphans, ...silent.pods.get(tags[0])!].some(({ kind }) => kind === 'translation'));
 });
+
+t.test(
+  'a host port of an earlier life is known by the record of the pod, before services have spoken',
+  async (t) => {
+    const host_ports = [80, 81].map((port) => ({
+      protocol: 'tcp' as const,
+      host_port: 30_000 + port,
+      container_port: port,
+    }));
+    const spec = podSpec(1, { host_ports });
+    const [mine, other] = hostPorts(spec, inputs) as [Translation, Translation];
+    const elsewhere = { ...other, backends: [{ address: '10.0.0.7', port: 81 }] };
+    const pods = new PodTable([[spec.key, new PodEntry(spec, 0, {} as ActorRef<PodMessage>, false)]]);
+    const translations = new TranslationOwners(['services']);
+    const held = { objects: [mine, elsewhere] };
+    pods.claimHostPorts(held, inputs, translations);
+    t.strictSame(pods.holdings(held, translations).pods.get(podInterfaceTag(spec)), [mine]);
+    t.equal(translations.of(keyOf(elsewhere)), undefined, 'what leads to others is not claimed');
+  },
+);
 
 t.test('of two who want one translation the first has it until it lets go', async (t) => {
   const translations = new TranslationOwners(['services']);
