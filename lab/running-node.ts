@@ -451,7 +451,7 @@ export class RunningNode<S extends Site = Topology> {
       redirects: [],
       uplink_128_to_64: config.gates.uplink_128_to_64,
       // What the cluster has said of pools is on no disk.
-      pod_prefixes: seen.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : [])),
+      not_natted: seen.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : [])),
     };
     const address = (family: 4 | 6) => nodeAddress(inputs, family)?.split('/')[0];
     const [ip4, ip6] = [address(4), address(6)];

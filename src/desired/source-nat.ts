@@ -55,8 +55,16 @@ export interface NatPools {
   readonly nat_outgoing: readonly string[];
 }
 
-/** What the uplink is told of Calico's pools. */
-export interface PodPools extends PodPrefixes, NatPools {}
+/** What the uplink is told of Calico's pools and nodes. */
+export interface PodPools extends PodPrefixes, NatPools {
+  /** The addresses of all nodes, as prefixes: a pod speaks to a node under its own address, by whatever way the answer comes back. */
+  readonly nodes: readonly string[];
+}
+
+/** Where no pod's packets get the node's address; canonical. */
+export function neverNatted({ prefixes, nodes }: PodPools): readonly string[] {
+  return [...prefixes, ...nodes];
+}
 
 /** Whether the pool of this address, the longest that holds it, says natOutgoing. */
 export function isNatted(address: string, { prefixes, nat_outgoing }: NatPools): boolean {

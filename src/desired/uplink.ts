@@ -74,7 +74,7 @@ export interface NodeInputs {
   readonly service_prefixes: readonly string[];
   readonly cnat: CnatMake;
   /** Prefixes of pods: what goes there keeps its source. */
-  readonly pod_prefixes?: readonly string[];
+  readonly not_natted?: readonly string[];
   /** One default route per family through the main uplink, beside those that Linux had. */
   readonly default_gateways: readonly string[];
   readonly redirects: readonly RedirectMatch[];
@@ -166,7 +166,7 @@ function globals(inputs: NodeInputs): VppObject[] {
       ...new Set([
         ...[ip4, ip6].flatMap((own) => (own ? [hostPrefix(own)] : [])),
         ...inputs.service_prefixes.map(networkOf),
-        ...(inputs.pod_prefixes ?? []),
+        ...(inputs.not_natted ?? []),
       ]),
     ].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
     ...both.flatMap((family): VppObject[] => [

@@ -1,12 +1,16 @@
 /** The cluster actor, with its settings; and the API server that it reads. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ActorRef } from '../actor-system.js';
 import { cluster, type Learner, type SourceStatus } from '../actors/cluster.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
+import type { CalicoNode } from '../calico/kinds/node.js';
 import type { ServiceCidr } from '../calico/kinds/service-cidr.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
+import { addressOf } from '../desired/node-addresses.js';
 import type { PodPools } from '../desired/source-nat.js';
+import { hostPrefix } from '../desired/tables.js';
 import { inClusterAccess, laterAccess } from '../k8s/access.js';
 import { type Cluster, kubernetesCluster, type SourceSpoofing, without_cluster } from '../k8s/cluster.js';
 import { kubeconfigAccess } from '../k8s/kubeconfig.js';
@@ -34,9 +38,6 @@ export function clusterOf(config: Config, clock: Clock, log: Log): Cluster {
 export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkMessage>) {
   const { config, clock, log } = parts;
   const { api } = parts.cluster;
-  const tellPools = (pools: readonly IpPool[]): void => {
-    uplink.tellUrgent({ type: 'PodPrefixes', pods: podPrefixes(pools) });
-  };
   const tellServices = (cidrs: readonly ServiceCidr[]): void => {
     const prefixes = [...new Set(cidrs.flatMap((each) => each.prefixes))].sort();
     uplink.tellUrgent({ type: 'ServicePrefixes', prefixes });
@@ -47,9 +48,29 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
     namespace: config.namespace,
     random: Math.random,
     learners: () => {
+      // Both have to be known: what is excluded of one of them alone would be source NATed for a moment.
+      let pools: readonly IpPool[] | undefined;
+      let nodes: readonly CalicoNode[] | undefined;
+      let told: PodPools | undefined;
+      const tellPods = (): void => {
+        if (pools === undefined || nodes === undefined) return;
+        const pods = podPrefixes(pools, nodes);
+        if (isDeepStrictEqual(pods, told)) return;
+        told = pods;
+        uplink.tellUrgent({ type: 'PodPrefixes', pods });
+      };
+      const tellPools = (all: readonly IpPool[]): void => {
+        pools = all;
+        tellPods();
+      };
+      const tellNodes = (all: readonly CalicoNode[]): void => {
+        nodes = all;
+        tellPods();
+      };
       if (api === undefined) {
         // Nobody will tell of any.
         tellPools([]);
+        tellNodes([]);
         tellServices([]);
         return [];
       }
@@ -58,6 +79,7 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
           parts.cluster.learnSourceSpoofing(sourceSpoofing(config.node_name, all)),
         ),
         learner<IpPool>('IPPool', (all) => tellPools([...all.values()])),
+        learner<CalicoNode>('Node', (all) => tellNodes([...all.values()])),
         learner<ServiceCidr>('ServiceCIDR', (all) => tellServices([...all.values()])),
       ];
     },
@@ -90,12 +112,22 @@ export function sourceSpoofing(
   );
 }
 
-export function podPrefixes(all: readonly IpPool[]): PodPools {
+export function podPrefixes(all: readonly IpPool[], nodes: readonly CalicoNode[]): PodPools {
   const pools = all.filter(({ faulty }) => faulty !== true);
   return {
     prefixes: [...new Set(pools.map(({ prefix }) => prefix))].sort(),
     nat_outgoing: [
       ...new Set(pools.flatMap(({ prefix, nat_outgoing }) => (nat_outgoing ? prefix : []))),
+    ].sort(),
+    nodes: [
+      ...new Set(
+        nodes.flatMap((node) =>
+          ([4, 6] as const).flatMap((family) => {
+            const address = addressOf(node, family);
+            return address === undefined ? [] : hostPrefix(address);
+          }),
+        ),
+      ),
     ].sort(),
     encapsulated: pools.some(({ ipip, vxlan }) => ipip !== 'Never' || vxlan !== 'Never'),
   };

@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint, type Speakers } from '../desired/host-tap.js';
-import type { PodPools } from '../desired/source-nat.js';
+import { neverNatted, type PodPools } from '../desired/source-nat.js';
 import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
@@ -130,8 +130,8 @@ export class TakeOver {
   private repeated: NonNullable<NodeInputs['repeated']> = new Map();
   /** Undefined until they are known. Taken in by the next `follow`. */
   pods: PodPools | undefined;
-  /** Of pods, as VPP has been told: until they are known, by an earlier life. */
-  private pod_prefixes: readonly string[] = [];
+  /** Of pods and nodes, as VPP has been told: until they are known, by an earlier life. */
+  private not_natted: readonly string[] = [];
   /** Of ServiceCIDRs; likewise. */
   services: readonly string[] | undefined;
 
@@ -154,7 +154,7 @@ export class TakeOver {
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
     this.findRepeated(found.uplinks, snapshot.objects);
-    this.pod_prefixes = this.pods?.prefixes ?? excludedIn(snapshot.objects);
+    this.not_natted = never(this.pods) ?? excludedIn(snapshot.objects);
     const is_bare = host.taps.isBare(found.uplinks);
     const current = host.taps.atOnce(found.uplinks, this.isDeaf);
     const taken = this.taken(current ?? found.uplinks);
@@ -188,7 +188,7 @@ export class TakeOver {
     const { host, waitsFor } = this.deps;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
-    this.pod_prefixes = this.pods?.prefixes ?? this.pod_prefixes;
+    this.not_natted = never(this.pods) ?? this.not_natted;
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     this.has_touched = false;
@@ -239,17 +239,17 @@ export class TakeOver {
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
-    const { pod_prefixes: known } = this;
-    const prefixes = this.pods?.prefixes ?? known;
+    const { not_natted: known } = this;
+    const prefixes = never(this.pods) ?? known;
     if (now !== undefined || !isDeepStrictEqual(prefixes, known)) {
       const there = this.desired(before.uplinks, true);
-      this.pod_prefixes = prefixes;
+      this.not_natted = prefixes;
       try {
         const operations = reconcile(this.desired((now ?? before).uplinks, true), there);
         for (const refused of await this.program(generation, operations)) this.warn(refused);
       } catch (error) {
         // Whether VPP has heard it is not known: it is told again.
-        this.pod_prefixes = known;
+        this.not_natted = known;
         throw error;
       }
       signal.throwIfAborted();
@@ -356,8 +356,8 @@ export class TakeOver {
   }
 
   private desired(uplinks: readonly Uplink[], taps_up: boolean): VppObject[] {
-    const { repeated, pod_prefixes } = this;
-    return desiredNode({ ...this.settings.inputs, uplinks, repeated, pod_prefixes }, taps_up);
+    const { repeated, not_natted } = this;
+    return desiredNode({ ...this.settings.inputs, uplinks, repeated, not_natted }, taps_up);
   }
 
   private taken(captured: readonly CapturedUplink[]): Taken {
@@ -582,6 +582,10 @@ function refusalText({ error }: Refusal): string {
 }
 
 /** All to which nothing is source NATed. */
+function never(pods: PodPools | undefined): readonly string[] | undefined {
+  return pods && neverNatted(pods);
+}
+
 function excludedIn(objects: readonly VppObject[]): string[] {
   return objects.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : []));
 }

@@ -437,15 +437,18 @@ t.test(
     t.ok(excluded().includes('10.1.0.0/16'), 'of an earlier life');
     t.notOk('pools' in (await heard())[0]!, 'and pods are told of none');
     const pools = { prefixes: ['10.2.0.0/16', '10.3.0.0/16'], nat_outgoing: ['10.3.0.0/16'] };
-    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...pools, encapsulated: false } });
+    lab.kit.ref.tellUrgent({
+      type: 'PodPrefixes',
+      pods: { ...pools, nodes: ['10.9.0.2/32'], encapsulated: false },
+    });
     await lab.kit.clock.advance(1000);
     t.notOk(excluded().includes('10.1.0.0/16'));
-    t.ok(pools.prefixes.every((prefix) => excluded().includes(prefix)));
+    t.ok([...pools.prefixes, '10.9.0.2/32'].every((prefix) => excluded().includes(prefix)));
     t.match(await heard(), [{ type: 'NodeReady', generation: 1, pools }]);
     const gone = { ...pools, prefixes: ['10.3.0.0/16'] };
-    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...gone, encapsulated: false } });
+    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...gone, nodes: [], encapsulated: false } });
     await lab.kit.clock.advance(1000);
-    t.notOk(excluded().includes('10.2.0.0/16'));
+    t.notOk(excluded().some((prefix) => ['10.2.0.0/16', '10.9.0.2/32'].includes(prefix)));
     t.match(await heard(), [{ type: 'NodeReady', pools: gone }]);
   },
 );
@@ -763,7 +766,10 @@ t.test(
         .filter(isClusterRoute)
         .map(({ prefix, metrics }) => `${prefix} ${metrics?.mtu}`);
     const tell = async (prefixes: readonly string[], encapsulated: boolean) => {
-      lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { prefixes, nat_outgoing: [], encapsulated } });
+      lab.kit.ref.tellUrgent({
+        type: 'PodPrefixes',
+        pods: { prefixes, nat_outgoing: [], nodes: [], encapsulated },
+      });
       await lab.kit.clock.advance(1000);
     };
     const tellServices = async (...services: string[]) => {

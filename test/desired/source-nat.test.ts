@@ -31,8 +31,8 @@ t.test(
     t.match(policyOf(desiredNode(nodeOf(), true)), { policy: 'if_pfx' });
     const only_ip4 = nodeOf({ uplinks: [uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [] })] });
     t.match(policyOf(desiredNode(only_ip4, true)), { policy: 'k8s' });
-    const excluded = (pod_prefixes?: readonly string[]) =>
-      desiredNode(nodeOf(pod_prefixes && { pod_prefixes }), true).flatMap((object) =>
+    const excluded = (not_natted?: readonly string[]) =>
+      desiredNode(nodeOf(not_natted && { not_natted }), true).flatMap((object) =>
         object.kind === 'snat_exclude' ? object.prefix : [],
       );
     t.strictSame(

@@ -2,6 +2,7 @@ import t from 'tap';
 import type { SourceStatus } from '../../src/actors/cluster.js';
 import type { FelixConfiguration } from '../../src/calico/kinds/felix-configuration.js';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
+import type { CalicoNode } from '../../src/calico/kinds/node.js';
 import { systemClock } from '../../src/clock.js';
 import { loadConfig } from '../../src/config.js';
 import { SyncReports } from '../../src/debug/sync-reports.js';
@@ -38,15 +39,24 @@ t.test('prefixes of the pools, each once; encapsulated where any is', async (t) 
     allowed_uses: [],
     ...more,
   });
-  t.strictSame(podPrefixes([]), { prefixes: [], nat_outgoing: [], encapsulated: false });
+  t.strictSame(podPrefixes([], []), { prefixes: [], nat_outgoing: [], nodes: [], encapsulated: false });
   const flat = [pool('10.2.0.0/16'), pool('10.1.0.0/16'), pool('10.1.0.0/16')];
   const prefixes = ['10.1.0.0/16', '10.2.0.0/16'];
-  t.strictSame(podPrefixes(flat), { prefixes, nat_outgoing: [], encapsulated: false });
-  t.strictSame(podPrefixes([...flat, pool('10.3.0.0/16', { nat_outgoing: true })]).nat_outgoing, [
+  const nodes: CalicoNode[] = [
+    { name: 'b', labels: {}, ip4: { address: '10.9.0.2', prefix: '10.9.0.0/24' }, status_ip6: 'fd09::1' },
+    { name: 'a', labels: {}, status_ip4: '10.9.0.1' },
+  ];
+  t.strictSame(podPrefixes(flat, nodes), {
+    prefixes,
+    nat_outgoing: [],
+    nodes: ['10.9.0.1/32', '10.9.0.2/32', 'fd09::1/128'],
+    encapsulated: false,
+  });
+  t.strictSame(podPrefixes([...flat, pool('10.3.0.0/16', { nat_outgoing: true })], []).nat_outgoing, [
     '10.3.0.0/16',
   ]);
   for (const more of [{ ipip: 'CrossSubnet' }, { vxlan: 'Always' }] as const)
-    t.ok(podPrefixes([...flat, pool('10.3.0.0/16', more)]).encapsulated);
+    t.ok(podPrefixes([...flat, pool('10.3.0.0/16', more)], []).encapsulated);
 });
 
 t.test('what is shown of a cluster full of faults is bounded, and the rest is counted', async (t) => {

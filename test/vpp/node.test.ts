@@ -82,7 +82,11 @@ t.test('pods, host and the world reach each other', real, async (t) => {
       const named = `${from} to ${to}, ${family}`;
       t.equal(await traffic.ping(from, of[to]), 3, `${named}: echo`);
       const dns = await traffic.udp(from, to, of[to]);
-      t.strictSame(dns, { answered: 5, seen_as: [of[from]] }, `${named}: questions and answers over UDP`);
+      t.strictSame(
+        dns,
+        { answered: 5, seen_as: [of[from]], answered_by: [to] },
+        `${named}: questions and answers over UDP`,
+      );
       const transfer = await traffic.tcp(from, to, of[to], { bytes: 20_000_000 });
       t.match(transfer, { whole: true, receipt: { peer: of[from] } }, `${named}: TCP with large segments`);
       t.comment(`${named}: ${transfer.mbit_s} Mbit/s`);
