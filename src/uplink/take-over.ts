@@ -115,6 +115,8 @@ function isDispensable(object: VppObject): boolean {
   return dispensable.has(object.kind) || (object.kind === 'link_local' && isHostTapTag(object.interface));
 }
 const poll_ms = 50;
+/** A switch that has lost the link's carrier passes nothing for half a minute (IEEE 802.1D), and a card takes some seconds itself. */
+const silence_ms_max = 60_000;
 /** A service that flushes a tap does it once, a moment after it was started. One that goes on with it is not fought for ever. */
 const mends_max = 5;
 const mend_interval_ms = 1000;
@@ -122,8 +124,11 @@ const mend_interval_ms = 1000;
 export class TakeOver {
   /** The attempt under way, or the last one, has changed something of the host. */
   has_touched = false;
-  /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well. */
-  private readonly unheard = new Map<string, ReadonlySet<string>>();
+  /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well, and when that was seen last. */
+  private readonly unheard = new Map<
+    string,
+    { readonly gateways: ReadonlySet<string>; readonly at_ms: number }
+  >();
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
   /** What VPP tells the host of what routers say, by uplink. */
@@ -414,18 +419,27 @@ export class TakeOver {
     }
   }
 
-  /** One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. */
+  /**
+   * One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. But Linux has seen no proof of its
+   * own where it knew one from long ago (NUD_STALE): one that stays silent while another on the same uplink answers is not there. That VPP
+   * has the uplink the other one shows.
+   */
   private mustHaveAnswered(captured: readonly CapturedUplink[]): void {
     for (const uplink of captured) {
       const { link, answering_gateways } = uplink;
-      const unheard = gatewaysOf(uplink).filter((gateway) => this.unheard.get(link.name)?.has(gateway));
+      const before = this.unheard.get(link.name);
+      if (before === undefined) continue;
+      const unheard = gatewaysOf(uplink).filter((gateway) => before.gateways.has(gateway));
       const silent = unanswered(unheard, new Set(answering_gateways));
-      if (silent.length > 0) {
-        throw new UplinkError(
-          `gateway ${silent.join(', ')} on ${link.name} has not answered VPP before, and does not answer Linux now: ` +
-            'nothing is taken over until it does; see whether it is there',
-        );
+      if (silent.length === 0) continue;
+      if (answering_gateways.length > 0 && this.deps.clock.now_ms() - before.at_ms >= silence_ms_max) {
+        this.warn(`gateway ${silent.join(', ')} on ${link.name} answers nobody: not waited for any more`);
+        continue;
       }
+      throw new UplinkError(
+        `gateway ${silent.join(', ')} on ${link.name} has not answered VPP before, and does not answer Linux now: ` +
+          'nothing is taken over until it does; see whether it is there',
+      );
     }
   }
 
@@ -531,7 +545,7 @@ export class TakeOver {
         const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(link.name)));
         if (silent.length === 0) break;
         if (clock.now_ms() >= deadline) {
-          this.unheard.set(link.name, new Set(silent));
+          this.unheard.set(link.name, { gateways: new Set(silent), at_ms: clock.now_ms() });
           throw new TakeOverFailed(
             `gateway ${silent.join(', ')} answered Linux on ${link.name} and does not answer VPP; ` +
               'check that the network accepts this driver and VLAN',
