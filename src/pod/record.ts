@@ -72,7 +72,12 @@ const addresses = (colon: boolean) =>
     ),
   );
 
-const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
+/** In a file the cookie stands beside the rest, for releases that know of none and would take the record for a damaged one. */
+interface Written extends PodRecord {
+  readonly namespace_cookie?: string;
+}
+
+const pod_record: v.GenericSchema<unknown, Written> = v.object({
   phase: v.picklist(['intended', 'done', 'deleting']),
   spec: v.object({
     key: v.string(),
@@ -110,6 +115,7 @@ const pod_record: v.GenericSchema<unknown, PodRecord> = v.object({
   }),
   tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
   namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}(:\d{1,20})?$/))),
+  namespace_cookie: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}$/))),
   device: v.exactOptional(v.object({ index: whole(1, 2 ** 31 - 1), mtu: whole(1, 0xffff) })),
 });
 
@@ -135,7 +141,24 @@ function checksum(of_version: number, pod: unknown): string {
 }
 
 export function encodeRecord(record: PodRecord): string {
-  return `${JSON.stringify({ format, version, sha256: checksum(version, record), pod: record })}\n`;
+  const pod = written(record);
+  return `${JSON.stringify({ format, version, sha256: checksum(version, pod), pod })}\n`;
+}
+
+function written(record: PodRecord): Written {
+  const [dev, ino, namespace_cookie] = record.namespace?.split(':') ?? [];
+  return namespace_cookie === undefined
+    ? record
+    : { ...record, namespace: `${dev}:${ino}`, namespace_cookie };
+}
+
+function asRead({ namespace_cookie, ...record }: Written): PodRecord {
+  const { namespace } = record;
+  if (namespace === undefined || namespace_cookie === undefined) return record;
+  // That of a release which left it within is whole.
+  return namespace.split(':').length > 2
+    ? record
+    : { ...record, namespace: `${namespace}:${namespace_cookie}` };
 }
 
 /** Reads the content of the file called `file_name`. Never throws. */
@@ -162,5 +185,5 @@ export function decodeRecord(text: string, file_name: string): DecodedRecord {
   if (key !== podKey(netns, interface_name) || recordFileName(key) !== file_name) {
     return { fault: 'foreign', text: `is the record of ${key}, which belongs into ${recordFileName(key)}` };
   }
-  return { ok: record.output };
+  return { ok: asRead(record.output) };
 }

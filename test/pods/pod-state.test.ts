@@ -156,6 +156,16 @@ t.test('a file with any single bit turned over is not taken for a record', async
   t.strictSame(wrong, []);
 });
 
+t.test('a record with the cookie of a namespace is one for releases that know of none, too', async (t) => {
+  const known = record('blue', { namespace: '4:4026532000:77' });
+  const text = encodeRecord(known);
+  t.strictSame(decodeRecord(text, fileOf(known)), { ok: known });
+  // They take device and inode, no more, and pass over what they do not know.
+  t.match(JSON.parse(text).pod, { namespace: '4:4026532000', namespace_cookie: '77' });
+  const without = record('blue', { namespace: '4:4026532000' });
+  t.strictSame(decodeRecord(encodeRecord(without), fileOf(without)), { ok: without });
+});
+
 t.test('what is not a record of this version and this name', async (t) => {
   const parsed = JSON.parse(encodeRecord(blue));
   const cases: [name: string, file: string, text: string, fault: string, message: RegExp][] = [
