@@ -371,8 +371,15 @@ class UndoSession {
 
   async #addRoute(step: Extract<UndoStep, { kind: 'add_route' }>): Promise<boolean> {
     const placed = await this.#routeOf(step.route);
-    const { first, ...route } = placed;
-    if (route.advertised && this.#isAdvertisedAlready(route)) return false;
+    const { first, advertised, ...route } = placed;
+    if (advertised) {
+      if (this.#isAdvertisedAlready(route)) return false;
+      try {
+        return this.#applyUnlessThere({ do: 'add_route', route: { ...route, advertised } });
+      } catch {
+        // The host is not to lack a way out because the kernel does not take this one for its own: any other is tried below.
+      }
+    }
     // Appending refuses only the very same IPv4 route, and keeps one with the same prefix that came meanwhile.
     if (route.family === 4 && !first) return this.#applyUnlessThere({ do: 'append_route', route });
     if (route.family === 6 && this.#applyUnlessThere({ do: 'add_route', route })) return true;

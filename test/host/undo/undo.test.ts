@@ -591,3 +591,29 @@ t.test('what a service of the host has taken off meanwhile is waited for, and no
   t.same(await restored({ flushes: true, gives_back: true }), { remaining: [], polls: 2 });
   t.same(await restored({ flushes: true, gives_back: false }), { remaining: ['add_route'], polls: 10 });
 });
+
+t.test('a default route that the kernel does not take for its own comes back as any other', async (t) => {
+  const { host, own, link } = furnished('veth');
+  const identity = identityOf(own.link(link)!);
+  const step: UndoStep = {
+    kind: 'add_route',
+    of: 'eth0',
+    route: {
+      family: 6,
+      prefix: '::/0',
+      metric: 1025,
+      protocol: 9,
+      expires_s: 1800,
+      advertised: true,
+      next_hops: [{ gateway: 'fe80::1', link: identity }],
+    },
+  };
+  host.failChange(1, 'EPERM');
+  const tools = { host, clock: new TurnedClock(), run: async () => fine };
+  const { results, remaining } = await undo([step], tools);
+  t.same(remaining, []);
+  t.match(results, [{ outcome: 'done' }]);
+  const back = own.routes({ link }).filter(({ metric, prefix }) => prefix === '::/0' && metric === 1025);
+  t.match(back, [{ next_hops: [{ gateway: 'fe80::1' }] }]);
+  t.equal(back[0]!.advertised, undefined);
+});
