@@ -262,8 +262,9 @@ function clusterRoutes(
 ): PlacedRoute[] {
   const families = hasIp6(uplink) ? [4, 6] : [4];
   const reduced_mtu = uplink.mtu - cluster_mtu_reduction;
-  const named = services.filter((prefix) => isApart(prefix, uplink)).slice(0, service_prefixes_max);
-  const of_services = services.length > 0 ? named : prefixes.map(networkOf);
+  const of_services = (services.length > 0 ? services : prefixes.map(networkOf))
+    .filter((prefix) => isApart(prefix, uplink))
+    .slice(0, service_prefixes_max);
   const mtus = new Map(of_services.map((prefix) => [prefix, reduced_mtu]));
   for (const prefix of pods?.prefixes ?? [])
     if (!mtus.has(prefix) && isApart(prefix, uplink))
@@ -289,8 +290,8 @@ export function isClusterRoute({ protocol, metrics }: LinuxRoute): boolean {
 }
 
 /**
- * A pool that lies on the link is reached as all of the link is; a route to it would come before that by which the host finds its gateway. One that is a
- * default route says nothing.
+ * What lies on the link is reached as all of the link is, whoever calls it a pool or a prefix of services; a route to it would come before that by
+ * which the host finds its gateway. One that is a default route says nothing.
  */
 function isApart(prefix: string, { addresses }: Uplink): boolean {
   const { address, length, family } = parsePrefix(prefix);

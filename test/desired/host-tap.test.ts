@@ -421,6 +421,11 @@ t.test('services are reached where ServiceCIDRs say, else where the environment 
     ['10.97.0.0/16 1440'],
     'none that takes the link or everything',
   );
+  t.same(
+    routes(undefined, { addresses: [address('10.96.0.2/16')] }),
+    [],
+    'nor where the environment says it',
+  );
   t.same(routes(['10.97.0.0/16'], { is_main: false }), []);
   t.equal(
     routes(Array.from({ length: 300 }, (_, at) => `10.97.${at >> 4}.${(at & 15) * 16}/28`)).length,
