@@ -18,7 +18,7 @@ export interface SnatAddresses {
 /**
  * `if_pfx`: what comes from interfaces with a `snat_include` flag is source NATed, unless it goes to an excluded prefix. `k8s`: that, too, and what
  * neither comes from nor goes to an interface with a `snat_pod` flag, and what goes back to its own source; nothing that goes to one with
- * `snat_host`. (VPP's default translates everything.) It may change under traffic: flows keep what was decided of them.
+ * `snat_host`. (VPP's default translates everything.) VPP takes another one at any time.
  */
 export interface SnatPolicy {
   readonly kind: 'snat_policy';
