@@ -2,7 +2,7 @@
  * What is to be done that gobgpd has what is wanted, in this order: peers that go, paths that go, policies, paths, peers. A route is never told by
  * policies that are not meant for it, and a peer that comes up is told all there is at once, which ends its graceful restart. Pure.
  */
-import { type ExportRule, whatDiffers } from './export-rules.js';
+import { type ExportRule, notTold, whatDiffers } from './export-rules.js';
 import type { LocalPath } from './local-paths.js';
 import { samePath } from './local-paths.js';
 import { type ActualPeer, peerChange, toldPeer } from './peer-state.js';
@@ -13,6 +13,7 @@ import {
   type Direction,
   default_action,
   isFilter,
+  leaving,
   policyName,
   type WantedPolicies,
 } from './policies.js';
@@ -89,10 +90,15 @@ export function diffBgp(
       changed.push({ type: 'add_peer', peer });
     }
   }
-  const withdrawn: BgpStep[] = [];
-  if (may_withdraw)
-    for (const [prefix, path] of paths)
-      if (!plan.paths.has(prefix)) withdrawn.push({ type: 'delete_path', path });
+  const withdrawn = may_withdraw ? [...paths.values()].filter(({ prefix }) => !plan.paths.has(prefix)) : [];
+  // Another node may have told the same: peers of this one are not to hear of that from here.
+  const left =
+    kept.length === 0
+      ? []
+      : notTold(
+          plan.policies.rules,
+          withdrawn.map(({ prefix }) => prefix),
+        );
   const added = [...plan.paths.values()].filter((path) => {
     const actual = paths.get(path.prefix);
     return actual === undefined || !samePath(actual, path);
@@ -105,9 +111,10 @@ export function diffBgp(
   const retold = owed || noted.length > 0 || less.length > 0;
   return [
     ...gone,
-    ...withdrawn,
     ...(noted.length > 0 ? [{ type: 'note_told', addresses: noted } as const] : []),
-    ...policySteps(plan.policies, state),
+    ...(left.length > 0 ? [{ type: 'set_policies', policies: leaving(plan.policies, left) } as const] : []),
+    ...withdrawn.map((path) => ({ type: 'delete_path', path }) as const),
+    ...policySteps(plan.policies, state, left.length > 0),
     ...(retold ? [{ type: 'withdraw_rejected', learned: less, policies: plan.policies } as const] : []),
     ...(added.length > 0 ? [{ type: 'add_paths', paths: added } as const] : []),
     ...changed,
@@ -151,10 +158,14 @@ const directions = ['import', 'export'] as const;
 export const assignmentOf = (direction: Direction): string =>
   `${policyName(direction)} ${default_action[direction]}`;
 
-function policySteps(policies: WantedPolicies, { statements, assigned }: BgpState): readonly BgpStep[] {
-  const differ = directions.some(
-    (direction) => !sameList(statementsOf(policies, direction), statements[direction]),
-  );
+function policySteps(
+  policies: WantedPolicies,
+  { statements, assigned }: BgpState,
+  others_meanwhile: boolean,
+): readonly BgpStep[] {
+  const differ =
+    others_meanwhile ||
+    directions.some((direction) => !sameList(statementsOf(policies, direction), statements[direction]));
   return [
     ...(differ ? [{ type: 'set_policies', policies } as const] : []),
     ...directions

@@ -95,6 +95,12 @@ export function whatDiffers(
   return { more, less };
 }
 
+/** Of these prefixes, those that the rules do not let out. */
+export function notTold(rules: readonly ExportRule[], prefixes: readonly string[]): readonly string[] {
+  const compiled_rules = compiled(rules);
+  return prefixes.filter((prefix) => !tells(compiled_rules, bitsOf(prefix)));
+}
+
 type Compiled = readonly {
   readonly accepts: boolean;
   readonly entries: readonly (PrefixEntry & { readonly bits: Bits })[];

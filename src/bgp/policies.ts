@@ -4,7 +4,7 @@
  * A statement's name says where it stands and, by a hash, what it says: whether gobgpd has these policies is seen by the names alone.
  */
 import { createHash } from 'node:crypto';
-import type { DefinedSetInput, PolicyInput, StatementInput } from 'gobgp-grpc-stubs';
+import type { ConditionsInput, DefinedSetInput, PolicyInput, StatementInput } from 'gobgp-grpc-stubs';
 import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
 import { splitPrefix } from '../ip/prefix.js';
 import { addressBits, familyOf } from '../ip/text.js';
@@ -174,14 +174,57 @@ export function rulesOf(
   return rules.every((rule) => rule !== undefined) ? rules : undefined;
 }
 
+/**
+ * The same policies, by which what is told of these prefixes is this node's own path alone. With them in force it is deleted: gobgpd withdraws a path for
+ * which it may tell no other, if that path itself may be told. Else it would tell another's in its place, or say nothing, and be believed for good.
+ */
+export function leaving(
+  { sets, policies, rules }: WantedPolicies,
+  prefixes: readonly string[],
+): WantedPolicies {
+  const made = prefixStatements('export all leaving', prefixes, { route_type: 'local' }, 'accept');
+  const withOwn = (statements: readonly StatementInput[]): readonly StatementInput[] => {
+    const first = statements.findIndex(({ name }) => concernOf(name ?? '') === 'all');
+    return statements.toSpliced(first < 0 ? statements.length : first, 0, ...made.statements);
+  };
+  return {
+    sets: [...sets, ...made.sets],
+    policies: policies.map((policy) =>
+      policy.name === policyName('export')
+        ? { ...policy, statements: withOwn([...(policy.statements ?? [])]) }
+        : policy,
+    ),
+    rules,
+  };
+}
+
 /** The same policies, by which nothing of these prefixes comes in meanwhile: what is rejected is withdrawn from everybody. */
 export function without(
   { sets, policies, rules }: WantedPolicies,
   prefixes: readonly string[],
 ): WantedPolicies {
-  const more: DefinedSetInput[] = [];
+  const made = prefixStatements('import all withheld', prefixes, {}, 'reject');
+  return {
+    sets: [...sets, ...made.sets],
+    policies: policies.map((policy) =>
+      policy.name === policyName('import')
+        ? { ...policy, statements: [...made.statements, ...(policy.statements ?? [])] }
+        : policy,
+    ),
+    rules,
+  };
+}
+
+/** What is done with these prefixes, by family: none other than they themselves. */
+function prefixStatements(
+  what: string,
+  prefixes: readonly string[],
+  conditions: ConditionsInput,
+  route_action: 'accept' | 'reject',
+): { readonly sets: readonly DefinedSetInput[]; readonly statements: readonly StatementInput[] } {
+  const sets: DefinedSetInput[] = [];
   const statements = ([4, 6] as const).flatMap((family): StatementInput[] => {
-    const name = `import all withheld-${family}`;
+    const name = `${what}-${family}`;
     const set = prefixes
       .filter((prefix) => familyOf(prefix) === family)
       .map((prefix) => {
@@ -189,17 +232,10 @@ export function without(
         return { ip_prefix: prefix, mask_length_min: length, mask_length_max: length };
       });
     if (set.length === 0) return [];
-    more.push({ defined_type: 'prefix', name, prefixes: set });
-    const conditions = { prefix_set: { type: 'any', name } } as const;
-    return [{ name, conditions, actions: { route_action: 'reject' } }];
+    sets.push({ defined_type: 'prefix', name, prefixes: set });
+    return [
+      { name, conditions: { ...conditions, prefix_set: { type: 'any', name } }, actions: { route_action } },
+    ];
   });
-  return {
-    sets: [...sets, ...more],
-    policies: policies.map((policy) =>
-      policy.name === policyName('import')
-        ? { ...policy, statements: [...statements, ...(policy.statements ?? [])] }
-        : policy,
-    ),
-    rules,
-  };
+  return { sets, statements };
 }

@@ -127,6 +127,43 @@ t.test('what goes goes in reverse', async (t) => {
   ]);
 });
 
+t.test('with an own path goes its place: no peer is told of another node’s path to the same', async (t) => {
+  const vip = { prefix: '203.0.113.1/32', source: 'service' } as const;
+  const serving = { ...base, local: [...base.local!, vip, { ...vip, prefix: 'fd00:1::1/128' }] };
+  const had = planOf(serving);
+  for (const options of [newest, oldest]) {
+    const steps = diffBgp(planOf(base), stateOf(had), had.paths, options);
+    t.strictSame(shown(steps), [
+      'set_policies',
+      'delete_path 203.0.113.1/32',
+      'delete_path fd00:1::1/128',
+      'set_policies',
+    ]);
+    const [meanwhile, after] = steps.flatMap((step) => (step.type === 'set_policies' ? [step.policies] : []));
+    t.strictSame(after, planOf(base).policies);
+    const exported = meanwhile!.policies.find(({ name }) => name === 'calico-export')!;
+    const statements = [...exported.statements!];
+    const first = statements.findIndex(({ name }) => name!.startsWith('export all'));
+    t.match(statements.slice(first, first + 2), [
+      {
+        conditions: { route_type: 'local', prefix_set: { name: 'export all leaving-4' } },
+        actions: { route_action: 'accept' },
+      },
+      { conditions: { route_type: 'local', prefix_set: { name: 'export all leaving-6' } } },
+    ]);
+    t.equal(first, 1, 'after what filters say');
+    t.match(
+      meanwhile!.sets.find(({ name }) => name === 'export all leaving-4'),
+      { prefixes: [{ ip_prefix: '203.0.113.1/32', mask_length_min: 32, mask_length_max: 32 }] },
+    );
+  }
+  t.strictSame(change({ ...serving, peers: {} }, { ...base, peers: {} }), [
+    'delete_path 203.0.113.1/32',
+    'delete_path fd00:1::1/128',
+    'set_policies',
+  ]);
+});
+
 t.test('who is not known as a whole removes nothing', async (t) => {
   const options = { ...newest, may_withdraw: false };
   t.strictSame(
