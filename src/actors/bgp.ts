@@ -139,7 +139,7 @@ class Bgp implements Actor<BgpMessage> {
         message.reply.resolve();
         return;
       case 'ServicesProgrammed':
-        if (this.objects.setServed(message.changed, message.whole)) this.schedule();
+        if (this.objects.setServed(message)) this.schedule();
         return;
       case 'Started':
         this.begin(message.run);

@@ -123,6 +123,8 @@ class ServicesActor implements Actor<ServicesMessage> {
   /** A Work is in the mailbox. */
   private working = false;
   private subscriber: LifeRef<ServicesProgrammed> | undefined;
+  /** As the subscriber was told last. */
+  private known = false;
   /** This VPP has had all that was wanted once. */
   private complete = false;
   /** The API server has not told of services for so long that nobody waits for it. */
@@ -178,9 +180,11 @@ class ServicesActor implements Actor<ServicesMessage> {
         return this.later();
       case 'SubscribeProgrammed':
         this.subscriber = message.subscriber;
+        this.known = this.writer.wasRead;
         this.subscriber.tell({
           type: 'ServicesProgrammed',
           whole: true,
+          known: this.known,
           changed: this.writer.programmedNow(),
         });
         return;
@@ -383,7 +387,10 @@ class ServicesActor implements Actor<ServicesMessage> {
   private tellProgrammed(): void {
     if (this.subscriber === undefined) return;
     const changed = this.writer.programmedChanges();
-    if (changed.size > 0) this.subscriber.tell({ type: 'ServicesProgrammed', whole: false, changed });
+    const known = this.writer.wasRead;
+    if (changed.size === 0 && known === this.known) return;
+    this.known = known;
+    this.subscriber.tell({ type: 'ServicesProgrammed', whole: false, known, changed });
   }
 
   private auditLater(ms: number): void {

@@ -2,6 +2,7 @@
 import type { BgpConfiguration } from '../calico/kinds/bgp-configuration.js';
 import type { KindName, Kinds, Objects } from '../calico/kinds/kinds.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
+import type { ServicesProgrammed } from '../messages/services.js';
 import { OwnNode } from './own-node.js';
 import type { BgpInputs } from './plan.js';
 
@@ -39,17 +40,22 @@ export class BgpObjects {
   /** Fields by BGPConfiguration. */
   readonly #unreadable = new Map<string, readonly string[]>();
   readonly #local: LocalPrefixes;
+  /** It is known which addresses of services VPP serves. */
+  #knows_served: boolean;
 
   /** `served_only`: an address of a service is announced while VPP serves it, as `setServed` tells. */
   constructor(node_name: string, { served_only = false }: { readonly served_only?: boolean } = {}) {
     this.#node_name = node_name;
+    this.#knows_served = !served_only;
     this.#local = new LocalPrefixes({ node_name, services: true, served_only });
   }
 
-  /** True: what is announced may be something else from now on. See LocalPrefixes. */
-  setServed(changed: ReadonlyMap<string, boolean>, whole: boolean): boolean {
+  /** True: what is announced may be something else from now on. See ServicesProgrammed. */
+  setServed({ changed, whole, known }: Omit<ServicesProgrammed, 'type'>): boolean {
     this.#local.setServed(changed, whole);
-    return this.#local.changes().size > 0;
+    const is_first = known && !this.#knows_served;
+    if (is_first) this.#knows_served = true;
+    return this.#local.changes().size > 0 || is_first;
   }
 
   /** True: what gobgpd is to have may be something else from now on. */
@@ -100,7 +106,7 @@ export class BgpObjects {
 
   /** All of what own paths are made of is known: one that is not here is not. */
   get knows_all_local(): boolean {
-    return this.#local.synced;
+    return this.#local.synced && this.#knows_served;
   }
 
   get local(): ReadonlyMap<string, LocalPrefix> {

@@ -7,12 +7,13 @@ import type { WriterMessage } from './writer.js';
 
 /**
  * Addresses of services, canonical, and whether VPP of this node serves them: true once a translation is there, false as soon as the last one is
- * to go, a moment before it does. `whole`: what is not named is not served. Not answered, nor lost: told again as a whole to who subscribes
- * anew.
+ * to go, a moment before it does. `whole`: what is not named is not served. `known`: VPP has been read; before, one that an earlier life of this
+ * program has programmed may serve more than that. Not answered, nor lost: told again as a whole to who subscribes anew.
  */
 export interface ServicesProgrammed {
   readonly type: 'ServicesProgrammed';
   readonly whole: boolean;
+  readonly known: boolean;
   readonly changed: ReadonlyMap<string, boolean>;
 }
 

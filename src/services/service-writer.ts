@@ -65,6 +65,7 @@ export class ServiceWriter extends ObjectWriter {
   /** By address, the translations that VPP has; and addresses of which that may be news. */
   readonly #programmed = new Map<string, Set<ObjectKey>>();
   readonly #told_anew = new Set<string>();
+  #was_read = false;
   /** Transactions so far: one that was sent while VPP was audited makes its answer worthless. */
   #sent = 0;
   #audits = 0;
@@ -234,6 +235,12 @@ export class ServiceWriter extends ObjectWriter {
     super.read(life, snapshot);
     if (snapshot instanceof Error || !this.isQuiet) return;
     for (const object of this.model.allThere()) this.#recount(object);
+    this.#was_read = true;
+  }
+
+  /** What VPP has was known once: since then it is known of each address whether it is served. */
+  get wasRead(): boolean {
+    return this.#was_read;
   }
 
   /** Whether VPP has this one, and whether that is news of its address. */

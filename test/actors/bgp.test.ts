@@ -2,6 +2,7 @@ import { DeadlineError, DisconnectedError, families, type Path, RefusedError } f
 import t from 'tap';
 import { bgp } from '../../src/actors/bgp.js';
 import type { GobgpdRun } from '../../src/bgp/launcher.js';
+import { pathMessage } from '../../src/bgp/local-paths.js';
 import { bgp_pace } from '../../src/bgp/pace.js';
 import { type KindName, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
 import { Secret } from '../../src/config/secret.js';
@@ -9,6 +10,7 @@ import type { BgpMessage, BgpProcessMessage } from '../../src/messages/bgp.js';
 import type { AnyChange, ClusterMessage } from '../../src/messages/cluster.js';
 import type { RemoteRoutes } from '../../src/messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
+import type { SubscribeProgrammed } from '../../src/messages/services.js';
 import { FakeGobgp } from '../bgp/fake-gobgp.js';
 import { actorKit, type Teardown } from '../kit/actor-kit.js';
 
@@ -36,7 +38,7 @@ const listed = [
 ] as const;
 const later = ['Service', 'EndpointSlice'] as const;
 
-async function started(t: Teardown) {
+async function started(t: Teardown, { services = false }: { readonly services?: boolean } = {}) {
   const daemons = new Map<number, FakeGobgp>();
   let pid = 100;
   let has_ip6 = false;
@@ -47,6 +49,7 @@ async function started(t: Teardown) {
         uplink: neighbours.mailbox<SubscribeNode>('uplink').ref,
         cluster: neighbours.mailbox<ClusterMessage>('cluster').ref,
         connectivity: neighbours.mailbox<RemoteRoutes>('connectivity').ref,
+        ...(services && { services: neighbours.mailbox<SubscribeProgrammed>('services').ref }),
         connect: async (run) => {
           const daemon = daemons.get(run.pid);
           if (daemon === undefined) throw new DisconnectedError(run.api_socket, 'nobody listens');
@@ -109,8 +112,8 @@ async function started(t: Teardown) {
 }
 
 /** A node that peers with 10.0.0.9 and has a block, with its gobgpd. */
-async function peered(t: Teardown, daemon = new FakeGobgp()) {
-  const all = await started(t);
+async function peered(t: Teardown, daemon = new FakeGobgp(), options: Parameters<typeof started>[1] = {}) {
+  const all = await started(t, options);
   for (const kind of [...listed, ...later]) await all.tell(kind);
   await all.object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001 } });
   await all.object('BlockAffinity', 'b', { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } });
@@ -344,6 +347,41 @@ t.test('one that runs is adopted: what it has is not told it again', async (t) =
     'no session is touched',
   );
   t.same(await routes(), []);
+});
+
+t.test('an address of a service outlasts the time in which nobody knows what VPP serves', async (t) => {
+  const daemon = new FakeGobgp();
+  const { kit, object, launch, clock } = await peered(t, daemon, { services: true });
+  const programmed = async (changed: object, more: object = {}) => {
+    const message = { type: 'ServicesProgrammed', whole: false, known: true, ...more } as const;
+    await kit.tell({ ...message, changed: new Map(Object.entries(changed)) });
+    await clock.advance(bgp_pace.debounce_ms);
+  };
+  await object('BGPConfiguration', 'default', { spec: { serviceExternalIPs: [{ cidr: '192.0.2.9/32' }] } });
+  await object('Service', 'default/web', {
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { type: 'ClusterIP', clusterIP: '10.96.0.9', externalIPs: ['192.0.2.9'], ports: [{ port: 80 }] },
+  });
+  // What an earlier life of this program has announced.
+  const earlier = {
+    prefix: '192.0.2.9/32',
+    next_hop: '10.0.0.1',
+    communities: [],
+    local_pref: 2_147_482_623,
+  };
+  await daemon.addPath({ path: pathMessage(earlier) as never });
+  daemon.take();
+  kit.ref.tellUrgent({ type: 'Gone', exit: { pid: 101, reason: 'not known' } });
+  const adopted = daemon.again();
+  await launch(adopted, { adopted: true });
+  adopted.tell({ type: 'paths_complete' });
+  await programmed({}, { whole: true, known: false });
+  await clock.advance(10_000);
+  t.notOk(adopted.take().includes('deletePath 192.0.2.9'), 'VPP may serve it');
+  await programmed({ '192.0.2.9': true });
+  t.notOk(adopted.take().includes('deletePath 192.0.2.9'), 'it does');
+  await programmed({ '192.0.2.9': false });
+  t.ok(adopted.take().includes('deletePath 192.0.2.9'));
 });
 
 t.test('what gobgpd refuses is told on its object, tried again, and costs no other', async (t) => {

@@ -579,6 +579,20 @@ t.test(
   },
 );
 
+t.test('before VPP is read nobody is told that it serves nothing', async (t) => {
+  const lab = await Lab.synced(t, external, {}, (each) => {
+    each.holding = true;
+  });
+  const bgp = await lab.subscribe();
+  t.match(await bgp.message('ServicesProgrammed'), { whole: true, known: false, changed: new Map() });
+  await lab.answer();
+  t.ok((await bgp.messages()).at(-1)?.known);
+  await lab.lost();
+  await bgp.messages();
+  const again = await lab.subscribe();
+  t.ok((await again.message('ServicesProgrammed')).known, 'a VPP that is gone serves nothing');
+});
+
 t.test('what is not announced goes at once', async (t) => {
   const lab = await Lab.synced(t, external);
   await lab.told('Service', { [web]: undefined });
