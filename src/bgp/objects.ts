@@ -2,7 +2,6 @@
 import type { BgpConfiguration } from '../calico/kinds/bgp-configuration.js';
 import type { KindName, Kinds, Objects } from '../calico/kinds/kinds.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
-import type { ServicesProgrammed } from '../messages/services.js';
 import { OwnNode } from './own-node.js';
 import type { BgpInputs } from './plan.js';
 
@@ -24,6 +23,13 @@ export const vital_kinds: readonly KindName[] = [
 const of_peers: ReadonlySet<KindName> = new Set([
   ...(['Node', 'IPPool', 'BGPConfiguration', 'BGPPeer', 'BGPFilter', 'Secret'] as const),
 ]);
+
+/** Which addresses of services VPP serves by now: see ServicesProgrammed. */
+interface Served {
+  readonly changed: ReadonlyMap<string, boolean>;
+  readonly whole: boolean;
+  readonly known: boolean;
+}
 
 type Known<K extends KindName> = Map<string, Kinds[K]>;
 
@@ -51,7 +57,7 @@ export class BgpObjects {
   }
 
   /** True: what is announced may be something else from now on. See ServicesProgrammed. */
-  setServed({ changed, whole, known }: Omit<ServicesProgrammed, 'type'>): boolean {
+  setServed({ changed, whole, known }: Served): boolean {
     this.#local.setServed(changed, whole);
     const is_first = known && !this.#knows_served;
     if (is_first) this.#knows_served = true;
