@@ -14,6 +14,8 @@ const node = (address: string, more: object = {}) => ({
 });
 const block = (cidr: string, of: string) => ({ spec: { cidr, node: of, state: 'confirmed' } });
 
+const service_kinds = ['Service', 'EndpointSlice'] as const;
+
 interface Two {
   readonly a: BgpNode;
   readonly b: BgpNode;
@@ -32,14 +34,7 @@ async function two(t: Teardown, binary: string, more: object = {}): Promise<Two>
     net.close();
   });
   for (const each of [a, b]) {
-    for (const kind of [
-      'BGPConfiguration',
-      'BGPPeer',
-      'BGPFilter',
-      'IPAMBlock',
-      'Service',
-      'EndpointSlice',
-    ] as const)
+    for (const kind of ['BGPConfiguration', 'BGPPeer', 'BGPFilter', 'IPAMBlock', ...service_kinds] as const)
       each.set(kind, 'none', undefined);
     each.set('Node', 'a', node('10.0.0.1/24')).set('Node', 'b', node('10.0.0.2/24'));
     each.set('IPPool', 'pods', { spec: { cidr: '10.1.0.0/16' } });
@@ -83,6 +78,57 @@ for (const { binary, version, major } of await gobgpds()) {
       await until('no other peer', async () => (await a.peer('10.0.0.3')) === undefined);
       t.equal(await uptime(a, '10.0.0.2'), before);
     });
+
+    t.test(
+      'what another node announces too is not told by way of one that announces it no more',
+      async (t) => {
+        const { a, b, net } = await converged(t, binary);
+        const tor = new BgpNode({
+          name: 'tor',
+          ip4: '10.0.0.9',
+          binary,
+          within: net.add('tor', ['10.0.0.9/24']),
+        });
+        t.teardown(() => tor.close());
+        for (const kind of ['BGPFilter', 'IPPool', 'BlockAffinity', 'IPAMBlock', ...service_kinds] as const)
+          tor.set(kind, 'none', undefined);
+        tor
+          .set('Node', 'tor', node('10.0.0.9/24'))
+          .set('BGPConfiguration', 'default', { spec: { asNumber: 65_001, nodeToNodeMeshEnabled: false } })
+          .set('BGPPeer', 'a', { spec: { peerIP: '10.0.0.1', asNumber: 64_512 } });
+        await tor.start();
+        a.set('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001 } });
+        const endpointsOn = (...names: readonly string[]) => ({
+          metadata: { name: 'web-x', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
+          addressType: 'IPv4',
+          ports: [{ port: 80 }],
+          endpoints: names.map((name, index) => ({
+            addresses: [`10.1.1.${index + 1}`],
+            nodeName: name,
+            conditions: { ready: true },
+          })),
+        });
+        for (const each of [a, b])
+          each
+            .set('BGPConfiguration', 'default', { spec: { serviceExternalIPs: [{ cidr: '192.0.2.0/24' }] } })
+            .set('Service', 'default/web', {
+              metadata: { name: 'web', namespace: 'default' },
+              spec: {
+                type: 'LoadBalancer',
+                clusterIP: '10.96.0.9',
+                externalIPs: ['192.0.2.9'],
+                externalTrafficPolicy: 'Local',
+                ports: [{ port: 80 }],
+              },
+            })
+            .set('EndpointSlice', 'default/web-x', endpointsOn('a', 'b'));
+        await until('its beginning', () => tor.routes.get('192.0.2.9/32') === '10.0.0.1');
+        a.set('EndpointSlice', 'default/web-x', endpointsOn('b'));
+        await until('the other node', () => a.routes.get('192.0.2.9/32') === '10.0.0.2');
+        await until('its end', () => !tor.routes.has('192.0.2.9/32'));
+        t.equal(tor.routes.get('192.0.2.0/24'), '10.0.0.1', 'the prefix around it stays');
+      },
+    );
 
     t.test('its API is the owner’s alone, and its output has a limit', async (t) => {
       const { a, net } = await converged(t, binary);
