@@ -168,6 +168,11 @@ class ServicesActor implements Actor<ServicesMessage> {
     this.ctx.after(this.settings.silence_ms, { type: 'Silence' });
   }
 
+  /** Nobody programs any more: load balancers are told, unless another life has made up for it in time. */
+  stop(): void {
+    this.deps.host.programming(true, false);
+  }
+
   receive(message: ServicesMessage): void | Promise<void> {
     switch (message.type) {
       case 'NodeReady':

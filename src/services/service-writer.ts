@@ -428,9 +428,12 @@ export class ServiceWriter extends ObjectWriter {
 
   override gauges() {
     const { waiting, ...gauges } = super.gauges();
+    // A pause in which nothing new has come keeps nobody waiting.
+    let paced = 0;
+    for (const { object } of this.#paced.values()) if (object !== undefined) paced += 1;
     return {
       ...gauges,
-      waiting: waiting + this.#paced.size + this.#leaving.size,
+      waiting: waiting + paced + this.#leaving.size,
       blocked: this.#blocked.size,
       drift: this.#drift,
       repaired: this.#repaired,

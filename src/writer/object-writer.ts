@@ -70,6 +70,8 @@ export class ObjectWriter {
   #vpp_begun: string | undefined;
   /** What VPP has is not known yet. */
   #reading = false;
+  /** What is being read may be of before it was asked for. */
+  #compare_again = false;
   #flights = 0;
   #retry: Timer | undefined;
   #retries = 0;
@@ -155,6 +157,7 @@ export class ObjectWriter {
   #void(): void {
     this.#newLife();
     this.#reading = false;
+    this.#compare_again = false;
     this.#flights = 0;
     this.#retries = 0;
   }
@@ -188,7 +191,9 @@ export class ObjectWriter {
 
   /** VPP is asked what it has, beside what is known: what differs is put right. */
   protected compare(): void {
-    this.#read();
+    // Two readings at once would end each other.
+    if (this.#reading) this.#compare_again = true;
+    else this.#read();
   }
 
   /** What VPP has is known, or has to be asked again. */
@@ -204,6 +209,9 @@ export class ObjectWriter {
     for (const object of snapshot.objects) this.#seen(object, snapshot.unsure.has(keyOf(object)));
     this.model.endReading();
     this.#reading = false;
+    if (!this.#compare_again) return;
+    this.#compare_again = false;
+    this.#read();
   }
 
   /** What an earlier life has left stays, but for what refers to nothing or was not completed: that is in the way of whatever comes. */

@@ -91,6 +91,8 @@ class Lab {
   readonly transactions: Transact[] = [];
   reads = 0;
   holding = false;
+  /** The next transaction tells of it. */
+  lost_state = false;
   refuses: (operation: Operation) => boolean = () => false;
   #held: (Transact | Read)[] = [];
 
@@ -278,7 +280,9 @@ class Lab {
       this.done.push(`${action} ${keyOf(object)}`);
       return { operation };
     });
-    reply.resolve({ outcomes, interfaces: new Map() });
+    const { lost_state } = this;
+    this.lost_state = false;
+    reply.resolve({ outcomes, interfaces: new Map(), ...(lost_state && { lost_state: true as const }) });
   }
 
   #read({ scopes, take, reply }: Read): void {
@@ -599,6 +603,29 @@ t.test('what is not announced goes at once', async (t) => {
   t.strictSame(lab.takeDone().length, 2, 'nobody announces addresses here');
 });
 
+t.test('a VPP that shows it has lost what it had gets all of it again', async (t) => {
+  const lab = await Lab.synced(t, {
+    services: { ...one_service.services, 'default/other': service('10.96.0.2') },
+    slices: { ...one_service.slices, b: slice('default/other', [7]) },
+  });
+  const before = lab.shown;
+  lab.setTranslations();
+  lab.lost_state = true;
+  await lab.told('EndpointSlice', { b: slice('default/other', [8]) });
+  t.strictSame(lab.shown, { ...before, 'tcp/10.96.0.2/80': '10.44.0.8 8080' });
+});
+
+t.test('while nobody programs, load balancers are told', async (t) => {
+  const lab = await Lab.synced(t, one_service);
+  t.equal(lab.programming.at(-1)?.[0], false);
+  await lab.kit.crash(new Error('defect'));
+  t.strictSame(lab.programming.at(-1), [true, false], 'whatever comes of the next life');
+  await lab.pass(1000);
+  await lab.ready();
+  await lab.tellAll(one_service);
+  t.equal(lab.programming.at(-1)?.[0], false);
+});
+
 t.test('a difference that is seen twice is put right, one that is seen once is not', async (t) => {
   const lab = await Lab.synced(t, one_service);
   await lab.pass(settings.audit_ms);
@@ -644,6 +671,8 @@ t.test(
         ends(count).map((at) => ({ address: `10.45.${at >> 8}.${at & 255}` })),
       );
     const lab = await Lab.synced(t, { ...one_service, slices: { a: many(1000) } });
+    t.equal(lab.gauges.waiting, 0, 'a pause in which nothing comes keeps nobody waiting');
+    t.ok(lab.ready_now.ok);
     for (let at = 0; at < 50; at += 1) {
       await lab.told('EndpointSlice', { a: many(900 + at) });
       await lab.pass(10);
