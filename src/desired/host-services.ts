@@ -8,7 +8,7 @@
  */
 import { canonicalAddress, isUnicast } from '../ip/spelling.js';
 import { type Family, familyOf } from '../ip/text.js';
-import type { HostVip } from './services/vips.js';
+import { type HostVip, host_backends_max } from './services/vips.js';
 
 /** Both families in one, and nobody else's: no rule of ours stands in a table of others. */
 export const host_table = 'inet calico_vpp_services';
@@ -21,12 +21,8 @@ export interface HostRules {
   readonly faults: ReadonlyMap<string, string>;
 }
 
-/**
- * One table for the kernel, and one transaction in which it is replaced: a few MB at the most. The host is one client; it needs no more
- * back ends than this of one service.
- */
+/** One table for the kernel, and one transaction in which it is replaced: a few MB at the most. */
 export const host_vips_max = 10_000;
-export const host_backends_max = 16;
 const faults_max = 100;
 
 /** What a VIP comes to; `key` is absent where it is none. Elements are `address . port`, each once. */

@@ -1,12 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  host_backends_max,
-  host_vips_max,
-  hostRules,
-  no_host_rules,
-} from '../../src/desired/host-services.js';
-import type { HostVip } from '../../src/desired/services/vips.js';
+import { host_vips_max, hostRules, no_host_rules } from '../../src/desired/host-services.js';
+import { type HostVip, host_backends_max } from '../../src/desired/services/vips.js';
 
 const api: HostVip = {
   address: '10.96.0.1',

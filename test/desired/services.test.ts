@@ -10,7 +10,7 @@ import type { Sink } from '../../src/desired/connectivity.js';
 import { backends_max } from '../../src/desired/services/endpoints.js';
 import { type ServiceNode, ServicePlan, service_plan_kinds } from '../../src/desired/services/plan.js';
 
-import { faults_max, paths_max, vips_max } from '../../src/desired/services/vips.js';
+import { faults_max, host_backends_max, paths_max, vips_max } from '../../src/desired/services/vips.js';
 import type { Translation } from '../../src/objects/cnat.js';
 import { canonical, keyOf, type VppObject } from '../../src/objects/object.js';
 
@@ -739,6 +739,15 @@ t.test('Linux translates itself what VPP does not see, or could not bring back',
   told.service('default/web', { ...of, type: 'ClusterIP', external_ips: [] });
   told.slice('default/web-0', slice(ends('10.0.0.1@a', '10.0.0.2@b'))).now();
   t.strictSame(vips(), ['tcp/10.96.0.1/80 > 10.0.0.1:8080 10.0.0.2:8080'], 'a process of the node');
+  const many = Array.from({ length: 40 }, (_, at) => `10.1.0.${at + 1}@${at === 39 ? 'a' : 'b'}`);
+  told.service('default/web', of);
+  told.slice('default/web-0', slice(ends(...many))).now();
+  for (const { backends } of told.plan.hostVips()) {
+    t.equal(backends.length, host_backends_max, 'of many some');
+    t.equal(backends[0]?.address, '10.1.0.40', 'those of this node first');
+  }
+  told.service('default/web', { ...of, type: 'ClusterIP', external_ips: [] });
+  told.slice('default/web-0', slice(ends('10.0.0.1@a', '10.0.0.2@b'))).now();
   const [without] = told.plan.hostVips();
   t.strictSame(Object.keys(without!), ['address', 'port', 'protocol', 'backends']);
   told.service('default/web', { ...of, type: 'ClusterIP', external_ips: [], affinity_ms: 1000 }).now();

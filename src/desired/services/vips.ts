@@ -41,6 +41,9 @@ export interface Vip {
   readonly host?: HostVip;
 }
 
+/** The host is one client: it needs no more back ends than this of one service. */
+export const host_backends_max = 16;
+
 /** What Linux of this node has to translate itself: VPP does not see its packets, or would drop them as having the node's own source. */
 export interface HostVip {
   readonly address: string;
@@ -114,7 +117,7 @@ class Planner {
   readonly #choices = new Map<string, Choice>();
   readonly #backends = new Map<
     readonly Candidate[],
-    { plain?: readonly Backend[]; dsr?: readonly Backend[] }
+    { plain?: readonly Backend[]; dsr?: readonly Backend[]; host?: readonly Backend[] }
   >();
   #paths = 0;
 
@@ -223,7 +226,7 @@ class Planner {
         of_host.length > 0 && {
           host: {
             ...at,
-            backends: this.#backendsOf(of_host, false),
+            backends: this.#hostBackendsOf(of_host),
             ...(affinity_ms !== undefined && { affinity: true as const }),
           },
         }),
@@ -288,6 +291,17 @@ class Planner {
         `has ${all.length} endpoints, and VPP takes ${backends_max} of one address and port: ${all.length - backends_max} get no new flows`,
       );
     return capped(all);
+  }
+
+  /** Of many some, those of this node first. */
+  #hostBackendsOf(all: readonly Candidate[]): readonly Backend[] {
+    if (all.length <= host_backends_max) return this.#backendsOf(all, false);
+    const known = this.#backends.get(all) ?? {};
+    this.#backends.set(all, known);
+    known.host ??= [...all.filter(({ local }) => local), ...all.filter(({ local }) => !local)]
+      .slice(0, host_backends_max)
+      .map(({ address, port }) => ({ address, port }));
+    return known.host;
   }
 
   #backendsOf(all: readonly Candidate[], dsr: boolean): readonly Backend[] {
