@@ -7,7 +7,8 @@ import type { OwnerName } from '../objects/owner.js';
  * port.
  *
  * `pod_routes`: of the pods, their routes in the default table, too, for which VPP walks all that are in it.
- * `hidden`: prefixes to which connectivity may have a route that VPP does not show, since another owner's comes before it. As routes without paths.
+ * `hidden`: prefixes to which connectivity, or services, if it is asked for too, may have a route that VPP does not show, since another owner's
+ * comes before it. As routes without paths.
  * `nobody`: what refers to an interface that VPP has no more, whosever it is, for which it does so for each owner.
  */
 export type Scope = OwnerName | 'pod_routes' | 'hidden' | 'nobody';

@@ -362,6 +362,8 @@ export class ServiceWriter extends ObjectWriter {
     let alike = 0;
     const take = (object: VppObject): void => {
       if (audit !== this.#audits || !this.isOwn(object)) return;
+      // What may be behind the route of another is nothing that is seen.
+      if (object.kind === 'route' && object.paths.length === 0) return;
       const there = this.model.there(keyOf(object));
       if (there !== undefined && same(there, canonical(object))) alike += 1;
       else other += 1;

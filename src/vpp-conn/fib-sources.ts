@@ -27,8 +27,11 @@ const sources: Readonly<
 
 export const route_sources: readonly RouteSource[] = ['pods', 'node', 'services', 'connectivity'];
 
-/** Whose routes VPP forwards by in place of connectivity's to the same prefix. */
-export const before_connectivity: readonly RouteSource[] = ['pods', 'node', 'services'];
+/** By owner, whose routes VPP forwards by in place of its own to the same prefix. */
+export const before_own: Readonly<Record<'services' | 'connectivity', readonly RouteSource[]>> = {
+  services: ['pods', 'node'],
+  connectivity: ['pods', 'node', 'services'],
+};
 
 interface OwnSource {
   readonly source: RouteSource;

@@ -649,7 +649,7 @@ t.test('an owner is read without what others have', async (t) => {
 
 t.test('what connectivity has behind a route of another owner is told as what may be there', async (t) => {
   const { does, read, fresh } = await connected(t);
-  const to = (source: 'node' | 'pods' | 'connectivity', prefix: string): VppObject => ({
+  const to = (source: 'node' | 'pods' | 'services' | 'connectivity', prefix: string): VppObject => ({
     kind: 'route',
     source,
     table_id: 0,
@@ -684,6 +684,12 @@ t.test('what connectivity has behind a route of another owner is told as what ma
       without('10.7.1.6/32'),
       without('fd07::/64'),
     ]),
+  );
+  const of_services = (prefix: string) => ({ ...to('services', prefix), paths: [] });
+  t.same(
+    shown(await routes(['services', 'hidden'])),
+    shown([of_services('10.7.1.5/32'), of_services('10.7.1.6/32'), of_services('fd07::/64')]),
+    'to each its own alone: connectivity has what is behind',
   );
   // It is removed like that, and where it is not there that is no error.
   const process = await fresh();

@@ -11,7 +11,7 @@ import type { Ownership } from '../../objects/owner.js';
 import type { RouteSource } from '../../objects/routing.js';
 import { OwnerIndex } from '../../reconcile/ownership.js';
 import type { Scope, Snapshot, Take } from '../../reconcile/snapshot.js';
-import { before_connectivity, route_sources } from '../fib-sources.js';
+import { before_own, route_sources } from '../fib-sources.js';
 import type { Handles } from '../handles.js';
 import { danglingTag } from '../paths.js';
 import type { Registry } from '../registry.js';
@@ -121,17 +121,19 @@ async function read(
     ...route_sources.map((source) =>
       routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf, keep),
     ),
-    scopes.has('hidden')
-      ? observeHidden(
-          reader,
-          {
-            source: 'connectivity',
-            by: before_connectivity.map((source) => handles.fibSource(source)),
-            tables: [...default_tables, ...pods_tables],
-          },
-          keep,
-        )
-      : undefined,
+    ...(['services', 'connectivity'] as const).map((source) =>
+      scopes.has('hidden') && scopes.has(source)
+        ? observeHidden(
+            reader,
+            {
+              source,
+              by: before_own[source].map((other) => handles.fibSource(other)),
+              tables: source === 'connectivity' ? [...default_tables, ...pods_tables] : default_tables,
+            },
+            keep,
+          )
+        : undefined,
+    ),
   ]);
   const dumped = [
     ...own_links.map(({ object }) => object),
