@@ -376,9 +376,10 @@ export class Reflector<T> {
     const known = this.#known.get(key);
     if (this.#known.size >= kind.objects_max && !this.#known.has(key))
       throw new ApiError(`GET ${this.#path}: more than ${kind.objects_max} objects: no more are taken in`, 0);
-    this.#known.set(key, value);
     const same = kind.same ?? isDeepStrictEqual;
     const unchanged = known === undefined || value === undefined ? known === value : same(known, value);
+    // Those who were told keep the one that they have: another that says the same would be there beside it.
+    this.#known.set(key, unchanged ? known : value);
     // Most events are about what is not kept: a heartbeat, a claim time.
     if (!unchanged) this.#changed.set(key, value);
     return key;

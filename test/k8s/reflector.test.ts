@@ -173,7 +173,7 @@ t.test('410: a list says what was missed, removals too; what is the same is not 
     const { server, reflect, asked, clock } = await startLab(t);
     server.put(pool('stays', '10.1.0.0/16'));
     server.put(pool('goes', '10.2.0.0/16'));
-    const { changes, held, isSynced } = reflect(pools_of_two);
+    const { reflector, changes, held, isSynced } = reflect(pools_of_two);
     await until('synced', isSynced);
     await until('watch', () => server.watchers.length === 1);
     const before = changes.length;
@@ -184,6 +184,7 @@ t.test('410: a list says what was missed, removals too; what is the same is not 
     await untilTurned(clock, 'relisted', () => held.has('comes') && !held.has('goes'));
     t.equal(asked('list').length, 2);
     t.ok(changes.slice(before).every(({ synced, changed }) => synced && !changed.has('stays')));
+    t.equal(reflector.snapshot().changed.get('stays'), held.get('stays'), 'and there once');
     await until('watch', () => server.watchers.length === 1);
   }
 });
