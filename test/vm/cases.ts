@@ -21,6 +21,8 @@ export interface HostCase {
   readonly environment?: Readonly<Record<string, string>>;
   /** VPP's threads beside its main one. */
   readonly workers?: number;
+  /** By CNI, while the node runs. */
+  readonly pods?: number;
   /** A kernel of its own: a container's may lack the devices. */
   readonly own_kernel?: true;
   readonly ending: Ending;
@@ -238,6 +240,15 @@ address1=fd07::2/64,fd07::1
     ...networkd_static,
     environment: { CALICOVPP_CONFIG_TEMPLATE: one_worker },
     workers: 1,
+    ending: 'stop',
+  },
+  // Each pod's tap is served by the kernel's own vhost-net.
+  {
+    name: 'pods',
+    ...networkd_static,
+    environment: { CALICOVPP_MAX_PODS: '110' },
+    pods: 110,
+    own_kernel: true,
     ending: 'stop',
   },
 ];

@@ -12,6 +12,9 @@ const node = 'calico-vpp-node.service';
 /** An emulated processor is slow. */
 const ready_deadline_ms = 240_000;
 const stop_deadline_ms = 120_000;
+const pods_deadline_ms = 600_000;
+/** Where the node listens unless it is told otherwise. */
+const cni_socket = '/var/run/calico/cni-server.sock';
 
 export class HostUnderTest {
   readonly machine: Machine;
@@ -148,6 +151,29 @@ exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz?verbose HTTP/1.0\\r\\n\\r
   async workers(): Promise<number> {
     const threads = await this.machine.run(`${node_script} vppctl show threads`);
     return threads.split('\n').filter((line) => /\bvpp_wk_\d/.test(line)).length;
+  }
+
+  /** What is wrong with as many pods as the case has, made and removed again, and how long it took. */
+  async pods(count: number): Promise<{ problems: string[]; figures: string }> {
+    const program = `${inside.node} ${inside.program}/out/lab/vm/pods.js ${cni_socket} ${count}`;
+    const { code, output } = await this.machine.try(
+      `modprobe vhost_net; test -c /dev/vhost-net || echo the kernel has no vhost-net
+${program} 2>&1`,
+      pods_deadline_ms,
+    );
+    const lines = output.trim().split('\n');
+    const figures = lines.find((line) => line.startsWith('figures ')) ?? '';
+    const problems = lines.filter((line) => line !== figures);
+    if (code !== 0 && problems.length === 0) problems.push(`the program for pods ended with ${code}`);
+    return { problems, figures: figures.slice('figures '.length) };
+  }
+
+  /** How often VPP has opened the kernel's vhost-net. */
+  async vhostNets(): Promise<number> {
+    const files = await this.machine.run(
+      `ls -l /proc/$(pgrep -of ${inside.vpp})/fd | grep -c /dev/vhost-net || true`,
+    );
+    return Number(files);
   }
 
   /** Resolves with how the life ended: `success exited 0`. */

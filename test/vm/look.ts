@@ -71,11 +71,12 @@ export function readLook(output: string): Look {
   const links = json('addr');
   return {
     links: links.map((link) =>
-      line(link, ['ifname', 'address', 'mtu', 'altnames', 'master', 'link', 'ifalias'], isUp(link)),
+      line(link, ['ifname', 'address', 'mtu', 'altnames', 'master', 'ifalias'], isUp(link)),
     ),
     devices: links.map((link) =>
       line(link, [
         'ifname',
+        'link',
         'link_type',
         'linkinfo',
         'qdisc',

@@ -56,6 +56,14 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   const found = await host.workers();
   if (found !== workers) problems.push(`VPP has ${found} workers instead of ${workers}`);
   await expectSame('while', while_running);
+  if (item.pods !== undefined) {
+    if ((await host.vhostNets()) === 0)
+      problems.push('no tap of VPP is served by the vhost-net of the kernel');
+    const { problems: of_pods, figures } = await host.pods(item.pods);
+    problems.push(...of_pods);
+    notes.push(figures);
+    await expectSameNow('after the pods', while_running);
+  }
 
   if (item.ending === 'kill') {
     await host.killNode();

@@ -23,6 +23,7 @@ import {
   type HookPlan,
   type HostChange,
   type HostFacts,
+  makesDevice,
   netNames,
   networkFilePaths,
   onHost,
@@ -77,6 +78,7 @@ export async function gatherHostFacts(
       )
     : new Map<string, ActiveConnection>();
   const files_base = filesBase(root);
+  const netdevs = active.includes('systemd-networkd') ? netdevFiles(root) : [];
 
   const uplinks = uplink_names.map(async (name): Promise<UplinkFacts> => {
     const properties = has_udev ? await udevProperties(name, questions) : new Map();
@@ -94,11 +96,15 @@ export async function gatherHostFacts(
     const link_facts = linkFacts(tools.openNetwork, name);
     const profile = link_facts.has_lease && connection?.path ? readIfExists(root + connection.path) : '';
     const tap_connection = tapConnection(profile ?? '', name);
+    const netdev_file_names = netdevs
+      .filter(({ text }) => makesDevice(text, name))
+      .map(({ file_name }) => file_name);
     return {
       name,
       ...link_facts,
       net_names: netNames(properties),
       ...(files.length > 0 && { network_file: files.join('\n'), network_file_name: basename(paths[0]!) }),
+      ...(netdev_file_names.length > 0 && { netdev_file_names }),
       ...(connection !== undefined && { connection: connection.uuid }),
       ...(tap_connection !== undefined && { tap_connection }),
       ...(servers.length > 0 && { resolved: { servers, domains } }),
@@ -152,7 +158,7 @@ function networkManagerConfigs(root: string): string[] {
     '/etc/NetworkManager/NetworkManager.conf',
     ...['/usr/lib', '/run', '/etc'].flatMap((base) => {
       const directory = `${base}/NetworkManager/conf.d`;
-      return namesIn(root + directory).map((name) => `${directory}/${name}`);
+      return namesIn(root + directory, '.conf').map((name) => `${directory}/${name}`);
     }),
   ];
   return paths
@@ -160,9 +166,21 @@ function networkManagerConfigs(root: string): string[] {
     .flatMap((path) => readIfExists(root + path) ?? []);
 }
 
-function namesIn(directory: string): string[] {
+/** The first of a name counts, as systemd-networkd has it. */
+function netdevFiles(root: string): { file_name: string; text: string }[] {
+  const found = new Map<string, string>();
+  for (const base of ['/etc', '/run', '/usr/local/lib', '/usr/lib']) {
+    const directory = `${root}${base}/systemd/network`;
+    for (const name of namesIn(directory, '.netdev')) {
+      if (!found.has(name)) found.set(name, readIfExists(`${directory}/${name}`) ?? '');
+    }
+  }
+  return [...found].map(([file_name, text]) => ({ file_name, text }));
+}
+
+function namesIn(directory: string, ending: string): string[] {
   try {
-    return readdirSync(directory).filter((name) => name.endsWith('.conf'));
+    return readdirSync(directory).filter((name) => name.endsWith(ending));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
     throw error;

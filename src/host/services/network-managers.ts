@@ -32,6 +32,8 @@ export interface UplinkFacts {
   readonly network_file?: string;
   /** Name of that file, without its drop-ins. */
   readonly network_file_name?: string;
+  /** Names of the .netdev files by which systemd-networkd makes a device of this name: a VLAN, a bond. */
+  readonly netdev_file_names?: readonly string[];
   /** UUID of the connection of NetworkManager that is active on the device. */
   readonly connection?: string;
   /** For the tap, where that one has leased the address: see tap-connection.ts. */
@@ -306,6 +308,31 @@ function planServers(facts: HostFacts): HookPlan {
   return join(...plans);
 }
 
+/** A word that is on the command line of no kernel. */
+const never = '[Match]\nKernelCommandLine=calico-vpp-has-no-such-word\n';
+
+/**
+ * systemd-networkd leaves a device alone whose name a .netdev file has for another kind (seen with 252: `Mismatching netdev kind`): the tap of a
+ * VLAN or a bond would lease nothing and have no servers. The file does not apply while VPP has the uplink.
+ */
+const planNetdevs = (facts: HostFacts): HookPlan =>
+  join(
+    ...facts.uplinks.flatMap(({ netdev_file_names = [] }) =>
+      netdev_file_names.map((file) =>
+        ownFile(facts, `systemd/network/${file}.d/calico-vpp.conf`, by_us + never),
+      ),
+    ),
+  );
+
+/** Does a .netdev file make the device of this name? */
+export function makesDevice(netdev_file: string, name: string): boolean {
+  const lines = iniSections(netdev_file)
+    .filter((section) => section.name === 'NetDev')
+    .flatMap((section) => section.lines);
+  const value = lines.findLast((line) => keyOf(line) === 'Name')?.split('=')[1];
+  return value?.trim() === name;
+}
+
 const nft_table = 'ip6 calico_vpp_dhcp6';
 
 /**
@@ -335,17 +362,17 @@ function planTap(facts: HostFacts): HookPlan {
   const restart: HookPlan = { changes: commands.map((argv) => run(facts, ...argv)), undo: [] };
   if (backend === 'NetworkManager') return join(...tapConnectionFiles(facts), restart, renewals(facts));
   if (backend !== 'systemd-networkd') return restart;
-  const servers = planServers(facts);
+  const files = join(planNetdevs(facts), planServers(facts));
   const lost = facts.uplinks.filter(
     ({ has_lease, network_file }) => has_lease && network_file !== undefined && !appliesToTap(network_file),
   );
-  if (lost.length === 0 || facts.files_base === undefined) return join(servers, restart);
+  if (lost.length === 0 || facts.files_base === undefined) return join(files, restart);
   return join(
     { changes: [], undo: [undoRun(facts, outlivesBoot(facts), 'systemctl', 'restart', 'systemd-networkd')] },
     ...lost.map(({ name, network_file }) =>
       ownFile(facts, networkFile(name), networkFileByName(network_file!, name)),
     ),
-    servers,
+    files,
     restart,
   );
 }

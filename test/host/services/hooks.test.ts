@@ -11,6 +11,7 @@ import {
   appliesToTap,
   type HookPlan,
   type HostFacts,
+  makesDevice,
   netNames,
   networkFileByName,
   networkFilePaths,
@@ -102,6 +103,38 @@ t.test('name servers of a router are written beside the configuration of network
     'beside our own file where that one has its place',
   );
   t.notOk(changes(of(by_name, { active: ['NetworkManager'] })).some((text) => text.includes('servers.conf')));
+});
+
+t.test('a .netdev file does not keep networkd from the tap of a VLAN', async (t) => {
+  const [eth0] = host.uplinks as [UplinkFacts];
+  const has = { uplinks: [{ ...eth0, netdev_file_names: ['10-vlan7.netdev'] }] };
+  const path = '/host/run/systemd/network/10-vlan7.netdev.d/calico-vpp.conf';
+  const told = changes(plan('VPP_RUNNING', has));
+  const restart = told.findIndex((text) => text.includes('restart systemd-networkd'));
+  t.ok(told.indexOf(path) >= 0 && told.indexOf(path) < restart, 'before networkd reads its files');
+  t.ok(undo(plan('VPP_RUNNING', has)).some((text) => text.includes(path)));
+  t.notOk(changes(plan('VPP_RUNNING', { ...has, active: ['NetworkManager'] })).includes(path));
+
+  t.ok(makesDevice('[NetDev]\nName = vlan7\nKind=vlan\n[VLAN]\nId=7\n', 'vlan7'));
+  t.notOk(makesDevice('[NetDev]\nName=vlan70\nKind=vlan\n', 'vlan7'));
+  t.notOk(makesDevice('[Match]\nName=vlan7\n', 'vlan7'));
+
+  const { hooks, root } = rig(t, {}, networkd);
+  const ours = (base: string, name: string, text: string): void => {
+    mkdirSync(join(root, base, 'systemd/network'), { recursive: true });
+    writeFileSync(join(root, base, 'systemd/network', name), text);
+  };
+  ours('etc', '10-a.netdev', '[NetDev]\nName=eth0\nKind=bond\n');
+  ours('usr/lib', '10-a.netdev', '[NetDev]\nName=other\nKind=bond\n');
+  ours('etc', '20-b.netdev', '[NetDev]\nName=other\nKind=bond\n');
+  ours('run', '20-b.netdev', '[NetDev]\nName=eth0\nKind=bond\n');
+  await hooks.run('BEFORE_VPP_RUN');
+  await hooks.run('VPP_RUNNING');
+  t.ok(
+    existsSync(join(root, 'run/systemd/network/10-a.netdev.d/calico-vpp.conf')),
+    'of the name the first counts',
+  );
+  t.notOk(existsSync(join(root, 'run/systemd/network/20-b.netdev.d')));
 });
 
 t.test('a host without systemd is left alone', async (t) => {
