@@ -4,7 +4,6 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
-import type { Timer } from '../clock.js';
 import { Connectivity, type Drop } from '../desired/connectivity.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
@@ -16,6 +15,8 @@ import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
+import { Inputs } from '../writer/inputs.js';
+import { Turns } from '../writer/turns.js';
 
 export interface ConnectivityDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
@@ -71,11 +72,7 @@ export function connectivityActor(
     shutdown_ms: 1000,
     mailbox_max: 1024,
     handler_ms_max: 10_000,
-    start: (ctx) => {
-      const actor = new ConnectivityActor(ctx, deps, settings);
-      actor.begin();
-      return actor;
-    },
+    start: (ctx) => new ConnectivityActor(ctx, deps, settings),
   };
 }
 
@@ -92,19 +89,13 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly nodes = new NodeAddresses();
   private readonly bgp = new RemoteSource();
   private readonly needed: readonly KindName[];
-  private readonly kinds: readonly KindName[];
-  private readonly synced = new Set<KindName>();
+  private readonly inputs: Inputs;
+  private readonly turns: Turns;
   private readonly felix = new Map<string, FelixConfiguration>();
-  private node: NodeReady | undefined;
-  /** Of the last node that was lost: news of it, or of an earlier one, are void. */
-  private lost = 0;
-  private coalescing: Timer | undefined;
-  /** A Work is in the mailbox. */
-  private working = false;
 
   constructor(
     private readonly ctx: ActorContext<ConnectivityMessage>,
-    private readonly deps: ConnectivityDeps,
+    deps: ConnectivityDeps,
     private readonly settings: ConnectivitySettings,
   ) {
     const { node_name, route_source } = settings;
@@ -113,14 +104,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     this.ipam = is_bgp ? undefined : new IpamRoutes(node_name);
     this.local = new LocalPrefixes({ node_name, services: is_bgp });
     this.needed = is_bgp ? needed : needed_of_ipam;
-    this.kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
-  }
-
-  begin(): void {
-    const { uplink, cluster, report } = this.deps;
-    report(() => this.report());
-    uplink.tell({ type: 'SubscribeNode', subscriber: this.ctx.self });
-    cluster.tell({ type: 'Subscribe', subscriber: this.ctx.this_life, kinds: this.kinds });
+    this.turns = new Turns(ctx, settings.coalesce_ms);
+    const kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
+    this.inputs = new Inputs(ctx, deps, kinds);
+    deps.report(() => this.report());
   }
 
   receive(message: ConnectivityMessage): void | Promise<void> {
@@ -128,27 +115,24 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'NodeReady':
         return this.nodeReady(message);
       case 'NodeLost':
-        return this.nodeLost(message.generation);
+        if (this.inputs.nodeLost(message.generation)) this.writer.lost();
+        return;
       case 'ClusterChange':
         this.clusterChange(message.change);
         message.reply.resolve();
-        return this.later();
+        return this.turns.news();
       case 'RemoteRoutes':
         return this.remoteRoutes(message);
       case 'Work':
-        this.working = false;
-        return this.work();
-      case 'Read':
-        this.writer.read(message.life, message.snapshot);
-        return this.work();
-      case 'Transacted':
-        this.writer.transacted(message.life, message.outcome);
+        this.turns.heard();
         return this.work();
       case 'Due':
         this.writer.due();
         return this.work();
+      case 'Read':
+      case 'Transacted':
       case 'Retry':
-        this.writer.retry(message.life);
+        this.writer.hear(message);
         return this.work();
     }
   }
@@ -202,23 +186,17 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   // --- what is told
 
-  private nodeLost(generation: number): void {
-    this.lost = generation;
-    if ((this.writer.generation ?? 0) <= generation) this.writer.lost();
-  }
-
   private nodeReady(ready: NodeReady): void {
-    if (ready.generation <= this.lost) return;
-    this.node = ready;
+    if (!this.inputs.nodeReady(ready)) return;
     this.look();
     if (this.writer.generation !== ready.generation) this.writer.begin(ready);
-    this.later();
+    this.turns.news();
   }
 
   /** With what has become of the own node and of the tunnels' settings, everything may go another way. */
   private look(): void {
-    if (this.node === undefined) return;
-    const { node, subnets, main_uplink, mtu } = this.node;
+    if (this.inputs.node === undefined) return;
+    const { node, subnets, main_uplink, mtu } = this.inputs.node;
     this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, this.tunnelSettings()));
   }
 
@@ -237,7 +215,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   }
 
   private clusterChange(change: AnyChange): void {
-    if (change.synced) this.synced.add(change.kind);
+    this.inputs.clusterChange(change);
     this.local.take(change);
     switch (change.kind) {
       case 'IPPool':
@@ -277,37 +255,29 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       for (const _ of pieces) await new Promise<void>((resolve) => ctx.clock.afterPoll(resolve));
     }
     message.reply.resolve();
-    this.later();
+    this.turns.news();
   }
 
   // --- what follows
 
-  /** While changes keep coming it is not put off: what follows is done at most once in a moment. */
-  private later(): void {
-    this.coalescing ??= this.ctx.after(this.settings.coalesce_ms, { type: 'Work' });
-  }
-
   /** A piece of the work, if there is any. */
   private work(): void {
-    this.coalescing?.cancel();
-    this.coalescing = undefined;
-    const { plan, writer } = this;
+    const { plan, writer, inputs, turns } = this;
+    turns.begun();
     let is_done = true;
-    if (this.needed.every((kind) => this.synced.has(kind)) && this.node !== undefined) {
+    if (inputs.unsynced(this.needed).length === 0 && inputs.node !== undefined) {
       for (const [prefix, next_hop] of this.ipam?.changes() ?? []) plan.setRoute(prefix, next_hop);
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = plan.plan(piece, writer);
       writer.allTold(is_done && this.unsynced().length === 0);
     }
     is_done = writer.step() && is_done;
-    if (is_done || this.working) return;
-    this.working = true;
-    this.ctx.tellSelf({ type: 'Work' });
+    if (!is_done) turns.next();
   }
 
   /** What has not told all that there is yet: until then nothing goes that an earlier life has left. */
   private unsynced(): readonly string[] {
-    const kinds: readonly string[] = this.kinds.filter((kind) => !this.synced.has(kind));
+    const kinds = this.inputs.unsynced();
     return this.ipam === undefined && !this.bgp.synced ? [...kinds, 'BGP'] : kinds;
   }
 }

@@ -27,7 +27,9 @@ import type { ObjectKey, VppObject } from '../objects/object.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import { api_service, type ProbeTcp, probeTarget } from '../services/probe.js';
 import { ServiceWriter, type ServiceWriterSettings } from '../services/service-writer.js';
+import { Inputs } from '../writer/inputs.js';
 import { writer_settings_default } from '../writer/object-writer.js';
+import { Turns } from '../writer/turns.js';
 
 export interface ServicesDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
@@ -103,25 +105,17 @@ export function servicesActor(deps: ServicesDeps, settings: ServicesSettings): C
     shutdown_ms: 1000,
     mailbox_max: 1024,
     handler_ms_max: 10_000,
-    start: (ctx) => {
-      const actor = new ServicesActor(ctx, deps, settings);
-      actor.begin();
-      return actor;
-    },
+    start: (ctx) => new ServicesActor(ctx, deps, settings),
   };
 }
 
 class ServicesActor implements Actor<ServicesMessage> {
   private readonly plan: ServicePlan;
   private readonly writer: ServiceWriter;
-  private readonly synced = new Set<KindName>();
-  private node: NodeReady | undefined;
-  /** Of the last node that was lost: news of it, or of an earlier one, are void. */
-  private lost = 0;
+  private readonly inputs: Inputs;
+  private readonly turns: Turns;
   /** When the first of the changes came that are not planned yet. */
   private changed_ms: number | undefined;
-  /** A Work is in the mailbox. */
-  private working = false;
   private subscriber: LifeRef<ServicesProgrammed> | undefined;
   /** As the subscriber was told last. */
   private known = false;
@@ -156,14 +150,10 @@ class ServicesActor implements Actor<ServicesMessage> {
       },
       settings.writer,
     );
-  }
-
-  begin(): void {
-    const { uplink, cluster, report } = this.deps;
-    report(() => this.report());
+    this.turns = new Turns(ctx);
+    this.inputs = new Inputs(ctx, deps, service_plan_kinds);
+    deps.report(() => this.report());
     this.tellReady();
-    uplink.tell({ type: 'SubscribeNode', subscriber: this.ctx.self });
-    cluster.tell({ type: 'Subscribe', subscriber: this.ctx.this_life, kinds: service_plan_kinds });
     this.auditLater(this.settings.audit_ms);
     this.ctx.after(this.settings.silence_ms, { type: 'Silence' });
   }
@@ -182,7 +172,7 @@ class ServicesActor implements Actor<ServicesMessage> {
       case 'ClusterChange':
         this.clusterChange(message.change);
         message.reply.resolve();
-        return this.later();
+        return this.turns.news();
       case 'SubscribeProgrammed':
         this.subscriber = message.subscriber;
         this.known = this.writer.wasRead;
@@ -196,14 +186,7 @@ class ServicesActor implements Actor<ServicesMessage> {
       case 'Show':
         return this.show(message.question, message.reply);
       case 'Work':
-        this.working = false;
-        return this.work();
-      case 'Read':
-        this.writer.read(message.life, message.snapshot);
-        return this.work();
-      case 'Transacted':
-        this.writer.transacted(message.life, message.outcome);
-        this.has_progress = !(message.outcome instanceof Error);
+        this.turns.heard();
         return this.work();
       case 'Due':
         this.writer.due();
@@ -211,8 +194,13 @@ class ServicesActor implements Actor<ServicesMessage> {
       case 'Freed':
         this.writer.freed();
         return this.work();
+      case 'Read':
       case 'Retry':
-        this.writer.retry(message.life);
+        this.writer.hear(message);
+        return this.work();
+      case 'Transacted':
+        this.writer.hear(message);
+        this.has_progress = !(message.outcome instanceof Error);
         return this.work();
       case 'Silence':
         this.silent = true;
@@ -273,7 +261,7 @@ class ServicesActor implements Actor<ServicesMessage> {
     }
     const { refused, blocked } = this.writer.gauges();
     return {
-      unsynced: this.unsynced(),
+      unsynced: this.inputs.unsynced(),
       faults,
       refused: this.writer.refused(),
       faulty_count: this.plan.counts.faulty + blocked,
@@ -284,8 +272,7 @@ class ServicesActor implements Actor<ServicesMessage> {
   // --- what is told
 
   private nodeLost(generation: number): void {
-    this.lost = generation;
-    if ((this.writer.generation ?? 0) > generation) return;
+    if (!this.inputs.nodeLost(generation)) return;
     this.writer.lost();
     this.forgetVpp();
     this.tellProgrammed();
@@ -300,28 +287,27 @@ class ServicesActor implements Actor<ServicesMessage> {
   }
 
   private nodeReady(ready: NodeReady): void {
-    if (ready.generation <= this.lost) return;
-    this.node = ready;
+    if (!this.inputs.nodeReady(ready)) return;
     this.look();
     if (this.writer.generation !== ready.generation) {
       this.writer.begin(ready);
       this.forgetVpp();
       this.tellReady();
     }
-    this.later();
+    this.turns.news();
   }
 
   /** Node ports are served on the node's addresses. */
   private look(): void {
-    if (this.node === undefined) return;
-    const { node, subnets, on_link } = this.node;
+    if (this.inputs.node === undefined) return;
+    const { node, subnets, on_link } = this.inputs.node;
     const both = ({ ip4, ip6 }: { readonly ip4?: string; readonly ip6?: string }): readonly string[] =>
       [ip4, ip6].filter((each) => each !== undefined);
     this.plan.setNode({ addresses: both(node), subnets: on_link ?? both(subnets) });
   }
 
   private clusterChange(change: AnyChange): void {
-    if (change.synced) this.synced.add(change.kind);
+    this.inputs.clusterChange(change);
     if (change.kind === 'EndpointSlice') {
       for (const [key, slice] of change.changed)
         if (slice?.changed_ms !== undefined) this.writer.latencies.triggered(key, slice.changed_ms);
@@ -343,17 +329,12 @@ class ServicesActor implements Actor<ServicesMessage> {
 
   // --- what follows
 
-  private later(): void {
-    if (this.working) return;
-    this.working = true;
-    this.ctx.tellSelf({ type: 'Work' });
-  }
-
   /** A piece of the work, if there is any. */
   private work(): void {
-    const { plan, writer } = this;
+    const { plan, writer, inputs, turns } = this;
+    turns.begun();
     let is_done = true;
-    if (this.node !== undefined && needed.every((kind) => this.synced.has(kind))) {
+    if (inputs.node !== undefined && inputs.unsynced(needed).length === 0) {
       writer.beginPlan(this.changed_ms);
       is_done = plan.plan(piece, writer);
       if (is_done) {
@@ -368,7 +349,7 @@ class ServicesActor implements Actor<ServicesMessage> {
     const is_pending = !is_done || !this.writer.isQuiet || this.writer.gauges().waiting > 0;
     this.deps.host.programming(is_pending, this.has_progress);
     this.has_progress = false;
-    if (!is_done) return this.later();
+    if (!is_done) return turns.next();
     this.completed();
   }
 
@@ -382,11 +363,6 @@ class ServicesActor implements Actor<ServicesMessage> {
     if (vips !== this.vips) deps.host.translate(vips);
     this.vips = vips;
     if (plan.synced) deps.translations.hasSpoken('services');
-  }
-
-  /** What has not told all that there is yet. */
-  private unsynced(): readonly KindName[] {
-    return service_plan_kinds.filter((kind) => !this.synced.has(kind));
   }
 
   private tellProgrammed(): void {
@@ -408,7 +384,7 @@ class ServicesActor implements Actor<ServicesMessage> {
   /** VPP has all that is wanted by now, or refuses it. */
   private completed(): void {
     if (this.complete || !this.writer.isQuiet || this.writer.gauges().waiting > 0) return;
-    if (!needed.every((kind) => this.synced.has(kind))) return;
+    if (this.inputs.unsynced(needed).length > 0) return;
     this.complete = true;
     this.probe();
     this.tellReady();
@@ -425,7 +401,7 @@ class ServicesActor implements Actor<ServicesMessage> {
   /** Undefined: nothing is in the way. */
   private unready(): string | undefined {
     if (this.writer.generation === undefined) return 'waits for VPP';
-    const unsynced = needed.filter((kind) => !this.synced.has(kind));
+    const unsynced = this.inputs.unsynced(needed);
     if (unsynced.length > 0)
       return this.silent ? undefined : `the API server has not told of each ${unsynced.join(' and ')} yet`;
     if (!this.complete) return `${this.writer.gauges().waiting} translations and routes are to be programmed`;

@@ -2,7 +2,7 @@
 import type { Reply } from '../actor-system.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
-import type { WriterMessage } from './writer.js';
+import type { Work, WriterMessage } from './writer.js';
 
 /** One route to pods or services beyond this node. */
 export interface RemoteRoute {
@@ -34,8 +34,7 @@ export type ConnectivityMessage =
   | NodeStatus
   | ClusterChange
   | RemoteRoutes
-  /** From itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
-  | { readonly type: 'Work' }
   /** From itself: what has waited for the other nodes need not any longer. */
   | { readonly type: 'Due' }
+  | Work
   | WriterMessage;

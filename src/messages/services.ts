@@ -3,7 +3,7 @@ import type { LifeRef, Reply } from '../actor-system.js';
 import type { ObjectKey } from '../objects/object.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
-import type { WriterMessage } from './writer.js';
+import type { Work, WriterMessage } from './writer.js';
 
 /**
  * Addresses of services, canonical, and whether VPP of this node serves them: true once a translation is there, false as soon as the last one is
@@ -63,8 +63,6 @@ export type ServicesMessage =
   | SubscribeProgrammed
   /** Answered. */
   | { readonly type: 'Show'; readonly question: ServicesQuestion; readonly reply: Reply<ShownServices> }
-  /** From itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
-  | { readonly type: 'Work' }
   /** From itself: what has waited for a while need not any longer. */
   | { readonly type: 'Due' }
   /** From itself: what pods had for host ports is free, or it is known what they have. */
@@ -77,4 +75,5 @@ export type ServicesMessage =
   /** From itself: the API server is to be probed, or was. */
   | { readonly type: 'Probe' }
   | { readonly type: 'Probed'; readonly probe: number; readonly error?: Error }
+  | Work
   | WriterMessage;

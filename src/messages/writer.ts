@@ -2,6 +2,11 @@
 import type { Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 
+/** What an actor with a writer tells itself: what has come in meanwhile is to be planned, and what was planned to be sent. */
+export interface Work {
+  readonly type: 'Work';
+}
+
 export type WriterMessage =
   /** What VPP has, or why it did not say. */
   | { readonly type: 'Read'; readonly life: number; readonly snapshot: Snapshot | Error }

@@ -231,7 +231,7 @@ export class ServiceWriter extends ObjectWriter {
     return true;
   }
 
-  override read(life: number, snapshot: Snapshot | Error): void {
+  protected override read(life: number, snapshot: Snapshot | Error): void {
     super.read(life, snapshot);
     if (snapshot instanceof Error || !this.isQuiet) return;
     for (const object of this.model.allThere()) this.#recount(object);

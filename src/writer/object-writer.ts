@@ -149,6 +149,18 @@ export class ObjectWriter {
     return this.#generation;
   }
 
+  /** What it has told itself, by the mailbox of its actor. */
+  hear(message: WriterMessage): void {
+    switch (message.type) {
+      case 'Read':
+        return this.read(message.life, message.snapshot);
+      case 'Transacted':
+        return this.#transacted(message.life, message.outcome);
+      case 'Retry':
+        return this.#again(message.life);
+    }
+  }
+
   /** What VPP has is known, and nothing is on its way to it. */
   get isQuiet(): boolean {
     return this.#generation !== undefined && !this.#reading && this.#flights === 0;
@@ -197,7 +209,7 @@ export class ObjectWriter {
   }
 
   /** What VPP has is known, or has to be asked again. */
-  read(life: number, snapshot: Snapshot | Error): void {
+  protected read(life: number, snapshot: Snapshot | Error): void {
     if (life !== this.#life) return;
     if (snapshot instanceof Error) {
       this.#ctx.log.warn(
@@ -301,7 +313,7 @@ export class ObjectWriter {
       .then(done, done);
   }
 
-  transacted(life: number, outcome: TransactionResult | Error): void {
+  #transacted(life: number, outcome: TransactionResult | Error): void {
     if (life !== this.#life) return;
     this.#flights -= 1;
     if (outcome instanceof Error) {
@@ -329,7 +341,7 @@ export class ObjectWriter {
     this.#retries = Math.min(this.#retries + 1, 30);
   }
 
-  retry(life: number): void {
+  #again(life: number): void {
     if (life !== this.#life || this.#generation === undefined) return;
     this.#retry = undefined;
     if (!this.#reading) return this.model.retry();

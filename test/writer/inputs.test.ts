@@ -1,0 +1,104 @@
+import t from 'tap';
+import { TurnedClock } from '../../lab/turned-clock.js';
+import type { ActorContext } from '../../src/actor-system.js';
+import type { ClusterChange } from '../../src/messages/cluster.js';
+import type { NodeReady, NodeStatus } from '../../src/messages/node.js';
+import type { Work } from '../../src/messages/writer.js';
+import { type InputSources, Inputs } from '../../src/writer/inputs.js';
+import { Turns } from '../../src/writer/turns.js';
+
+function inputsLab() {
+  const told: unknown[] = [];
+  const tell = (message: unknown): void => {
+    told.push(message);
+  };
+  const sources = { uplink: { tell }, cluster: { tell } } as unknown as InputSources;
+  const ctx = { self: 'self', this_life: 'this life' } as unknown as ActorContext<NodeStatus | ClusterChange>;
+  const inputs = new Inputs(ctx, sources, ['Service', 'Node']);
+  const ready = (generation: number): boolean =>
+    inputs.nodeReady({ type: 'NodeReady', generation } as unknown as NodeReady);
+  return { inputs, told, ready };
+}
+
+t.test('it subscribes to the node, and by its one life to kinds of objects', async (t) => {
+  t.same(inputsLab().told, [
+    { type: 'SubscribeNode', subscriber: 'self' },
+    { type: 'Subscribe', subscriber: 'this life', kinds: ['Service', 'Node'] },
+  ]);
+});
+
+t.test('news of a node that was lost meanwhile are void, however they overtake each other', async (t) => {
+  const { inputs, ready } = inputsLab();
+  t.ok(ready(1));
+  t.ok(inputs.nodeLost(1));
+  t.notOk(ready(1), 'lost already');
+  t.ok(ready(3));
+  t.notOk(inputs.nodeLost(2), 'the end of an earlier one');
+  t.equal(inputs.node?.generation, 3);
+  t.notOk(ready(2));
+  t.ok(inputs.nodeLost(4), 'one that was never heard of, later than this one');
+  t.equal(inputs.node?.generation, 3, 'what is wanted follows from it all the same');
+  t.notOk(inputs.nodeLost(2), 'an old end makes no later one forgotten');
+  t.notOk(ready(4));
+});
+
+t.test('a kind is synced once, and for good', async (t) => {
+  const { inputs } = inputsLab();
+  const change = (kind: 'Service' | 'Node', synced: boolean): void =>
+    inputs.clusterChange({ kind, synced, changed: new Map() });
+  change('Service', false);
+  t.same(inputs.unsynced(), ['Service', 'Node']);
+  change('Service', true);
+  change('Service', false);
+  t.same(inputs.unsynced(), ['Node']);
+  t.same(inputs.unsynced(['Service']), [], 'of those that are asked for');
+  change('Node', true);
+  t.same(inputs.unsynced(), []);
+});
+
+function turnsLab(coalesce_ms: number) {
+  const clock = new TurnedClock();
+  let told = 0;
+  const tellSelf = (_: Work): void => {
+    told += 1;
+  };
+  const after = (ms: number, message: Work) => clock.after(ms, () => tellSelf(message));
+  const turns = new Turns({ after, tellSelf }, coalesce_ms);
+  return { clock, turns, told: () => told };
+}
+
+t.test('a burst is one piece of work, which no further news put off', async (t) => {
+  const { clock, turns, told } = turnsLab(20);
+  turns.news();
+  await clock.advance(15);
+  turns.news();
+  t.equal(told(), 0);
+  await clock.advance(5);
+  t.equal(told(), 1);
+  turns.heard();
+  turns.begun();
+  turns.news();
+  turns.begun();
+  await clock.advance(100);
+  t.equal(told(), 1, 'what had come in was worked on, whoever asked');
+});
+
+t.test('of pieces one is asked for at a time', async (t) => {
+  const { clock, turns, told } = turnsLab(20);
+  turns.next();
+  turns.next();
+  turns.news();
+  await clock.advance(100);
+  t.equal(told(), 1);
+  turns.heard();
+  turns.begun();
+  turns.next();
+  t.equal(told(), 2);
+});
+
+t.test('without a moment to wait for, news are worked on with the next turn', async (t) => {
+  const { turns, told } = turnsLab(0);
+  turns.news();
+  turns.news();
+  t.equal(told(), 1);
+});
