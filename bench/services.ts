@@ -79,7 +79,13 @@ function idle<M extends { readonly type: string }>(name: string): ChildSpec<M> {
 
 const nothing = (): void => undefined;
 /** Linux of the node is not there. */
-const no_host = { translate: nothing, serveHealth: nothing, programming: nothing, eligible: nothing };
+const no_host = {
+  translate: nothing,
+  serveHealth: nothing,
+  programs: nothing,
+  programming: nothing,
+  eligible: nothing,
+};
 
 class Actor {
   private constructor(

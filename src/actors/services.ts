@@ -49,6 +49,8 @@ export interface ServicesDeps {
 export interface ServicesHost {
   translate(vips: readonly HostVip[]): void;
   serveHealth(ports: readonly HealthPort[]): void;
+  /** Which VPP is programmed by now, and whether it has had all that is wanted. */
+  programs(vpp: string, has_all: boolean): void;
   /** Is something to be programmed by now? `is_progress`: some of it has just been. */
   programming(is_pending: boolean, is_progress: boolean): void;
   /** False: the node is about to go, load balancers are to leave it. */
@@ -292,6 +294,7 @@ class ServicesActor implements Actor<ServicesMessage> {
     if (this.writer.generation !== ready.generation) {
       this.writer.begin(ready);
       this.forgetVpp();
+      this.deps.host.programs(ready.vpp, false);
       this.tellReady();
     }
     this.turns.news();
@@ -386,6 +389,7 @@ class ServicesActor implements Actor<ServicesMessage> {
     if (this.complete || !this.writer.isQuiet || this.writer.gauges().waiting > 0) return;
     if (this.inputs.unsynced(needed).length > 0) return;
     this.complete = true;
+    if (this.inputs.node !== undefined) this.deps.host.programs(this.inputs.node.vpp, true);
     this.probe();
     this.tellReady();
   }

@@ -16,9 +16,9 @@ export interface ServiceHealthDeps {
   readonly machine_ms: () => number;
   /** Since the main loop gave a sign of life. */
   readonly silent_ms: () => number;
-  /** What cannot be listened on by now, by service; `node` is the node's own port. */
   /** Of the services' ports; absent: every address of the host. */
   readonly host?: string;
+  /** What cannot be listened on by now, by service; `node` is the node's own port. */
   readonly report: (faults: ReadonlyMap<string, string>) => void;
 }
 
@@ -140,7 +140,8 @@ export class ServiceHealth {
     }
     const wall_ms = clock.wall_ms();
     const behind_ms = is_serving ? 0 : Math.max(silent, now_ms - (health.pending_since_ms ?? now_ms));
-    return proxyAnswer(path, health, is_serving, { now_ms: wall_ms, last_ms: wall_ms - behind_ms });
+    const last_ms = health.is_whole ? wall_ms - behind_ms : undefined;
+    return proxyAnswer(path, health, is_serving, { now_ms: wall_ms, last_ms });
   }
 }
 

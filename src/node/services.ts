@@ -17,6 +17,7 @@ export function servicesOf(
 ) {
   const { hostServices } = parts;
   const { node_name, service_prefixes } = parts.config;
+  healthPorts.begin();
   sync.set('services of the host', () => hostReport(hostServices.status(), healthPorts.faults()));
   return servicesActor(
     {
@@ -27,6 +28,7 @@ export function servicesOf(
       host: {
         translate: (vips) => void hostServices.set(vips),
         serveHealth: (ports) => healthPorts.set(ports),
+        programs: (vpp, has_all) => healthPorts.programs(vpp, has_all),
         eligible: (is_eligible) => healthPorts.eligible(is_eligible),
         programming: (is_pending, is_progress) => healthPorts.pending(is_pending, is_progress),
       },

@@ -14,6 +14,8 @@ export interface ServicesHealth {
   readonly proxy?: { readonly port: number; readonly host?: string };
   /** VPP has the uplinks. */
   readonly is_on: boolean;
+  /** This VPP has had all that was wanted of it once. Before, an address may lead nowhere. */
+  readonly is_whole: boolean;
   /** The node is not being deleted. */
   readonly eligible: boolean;
   /** By the clock of the machine (`hrtime`), in milliseconds: since when something is to be programmed, and nothing has been. Absent: all is. */
@@ -32,7 +34,7 @@ export const stuck_ms = 60_000;
 /** Does the node serve what it should? `silent_ms`: of the main loop, which programs. */
 export function isServing(health: ServicesHealth, now_ms: number, silent_ms: number): boolean {
   const pending_ms = health.pending_since_ms === undefined ? 0 : now_ms - health.pending_since_ms;
-  return health.is_on && pending_ms <= stuck_ms && silent_ms <= stuck_ms;
+  return health.is_on && health.is_whole && pending_ms <= stuck_ms && silent_ms <= stuck_ms;
 }
 
 /** Whatever the path: load balancers ask for any. */
@@ -50,12 +52,16 @@ export function serviceAnswer(port: HealthPort, is_serving: boolean): HealthAnsw
   };
 }
 
-/** `/healthz`: shall traffic come here? `/livez`: does the node serve? Undefined: nothing else is answered. `now_ms` since 1970. */
+/** `/healthz`: shall traffic come here? `/livez`: does the node serve? Undefined: nothing else is answered. Times since 1970. */
 export function proxyAnswer(
   path: string,
   { eligible }: ServicesHealth,
   is_serving: boolean,
-  times: { readonly now_ms: number; readonly last_ms: number },
+  times: {
+    readonly now_ms: number;
+    /** When what VPP has was up to date last; absent: never. */
+    readonly last_ms: number | undefined;
+  },
 ): HealthAnswer | undefined {
   if (path !== '/healthz' && path !== '/livez') return undefined;
   const is_healthz = path === '/healthz';
@@ -64,12 +70,15 @@ export function proxyAnswer(
     status: is_well ? 200 : 503,
     headers: json,
     body: `${JSON.stringify({
-      lastUpdated: new Date(times.last_ms).toISOString(),
+      lastUpdated: new Date(times.last_ms ?? never).toISOString(),
       currentTime: new Date(times.now_ms).toISOString(),
       ...(is_healthz && { nodeEligible: eligible }),
     })}\n`,
   };
 }
+
+/** As kube-proxy says it: Go's time without a value. */
+const never = '0001-01-01T00:00:00Z';
 
 const json = { 'content-type': 'application/json', 'x-content-type-options': 'nosniff' } as const;
 
@@ -91,19 +100,28 @@ export interface HealthPortsDeps {
   readonly log: Log;
 }
 
-/** What is to be answered, as the main thread knows it. Nothing is served before the first `set`. */
+/** What is to be answered, as the main thread knows it. Nothing is before `begin`, nor of a service before the first `set`. */
 export class HealthPorts {
   readonly #deps: HealthPortsDeps;
   #ports: readonly HealthPort[] | undefined;
   #cut = new Map<string, string>();
   #faults: ReadonlyMap<string, string> = new Map();
+  #begun = false;
   #is_on = false;
+  /** The VPP that has had all that was wanted of it. */
+  #whole: string | undefined;
   #eligible = true;
   #pending_since_ms: number | undefined;
   #timer: Timer | undefined;
 
   constructor(deps: HealthPortsDeps) {
     this.#deps = deps;
+  }
+
+  /** This node serves services, once it is told which: until then load balancers hear that it does not. */
+  begin(): void {
+    this.#begun = true;
+    this.#changed();
   }
 
   /** All that there are. Of two with one port the first by name has it. */
@@ -133,6 +151,14 @@ export class HealthPorts {
   serve(is_on: boolean): void {
     if (is_on === this.#is_on) return;
     this.#is_on = is_on;
+    this.#changed();
+  }
+
+  /** Which VPP is programmed by now, and whether it has all that is wanted. One that has had it once goes on serving. */
+  programs(vpp: string, has_all: boolean): void {
+    const whole = has_all || vpp === this.#whole ? vpp : undefined;
+    if (whole === this.#whole) return;
+    this.#whole = whole;
     this.#changed();
   }
 
@@ -177,7 +203,7 @@ export class HealthPorts {
   }
 
   #changed(): void {
-    if (this.#ports === undefined) return;
+    if (!this.#begun) return;
     this.#timer ??= this.#deps.clock.after(settle_ms, () => {
       this.#timer = undefined;
       const { proxy, publish } = this.#deps;
@@ -185,6 +211,7 @@ export class HealthPorts {
         ports: this.#ports ?? [],
         ...(proxy !== undefined && { proxy }),
         is_on: this.#is_on,
+        is_whole: this.#whole !== undefined,
         eligible: this.#eligible,
         ...(this.#pending_since_ms !== undefined && { pending_since_ms: this.#pending_since_ms }),
       });

@@ -86,6 +86,7 @@ class Lab {
   readonly hosts: (readonly HostVip[])[] = [];
   readonly healths: (readonly HealthPort[])[] = [];
   readonly programming: [boolean, boolean][] = [];
+  readonly programs: [string, boolean][] = [];
   readonly eligible: boolean[] = [];
   readonly probes: { address: string; resolve(): void; reject(error: Error): void }[] = [];
   /** Everything that was done, in order. */
@@ -114,6 +115,7 @@ class Lab {
           host: {
             translate: (vips) => lab.hosts.push(vips),
             serveHealth: (ports) => lab.healths.push(ports),
+            programs: (vpp, has_all) => lab.programs.push([vpp, has_all]),
             eligible: (is_eligible) => lab.eligible.push(is_eligible),
             programming: (is_pending, is_progress) => lab.programming.push([is_pending, is_progress]),
           },
@@ -938,4 +940,27 @@ t.test('whatever the sequence of changes, VPP has what a fresh start gives it', 
     }),
     { numRuns: 40 },
   );
+});
+
+t.test('the host hears which VPP has had everything, once it has', async (t) => {
+  const lab = await Lab.start(t);
+  lab.translations.hasSpoken('pods');
+  await lab.ready();
+  t.strictSame(lab.programs, [['one', false]]);
+  await lab.tellAll(one_service, ['EndpointSlice']);
+  t.equal(lab.programs.length, 1, 'not all was told');
+  lab.holding = true;
+  await lab.told('EndpointSlice', one_service.slices);
+  t.equal(lab.programs.length, 1, 'VPP has not answered');
+  await lab.answer();
+  t.strictSame(lab.programs.at(-1), ['one', true]);
+  await lab.told('EndpointSlice', { b: slice(web, [7]) });
+  t.equal(lab.programs.length, 2, 'and that is that');
+  await lab.lost();
+  lab.renew();
+  await lab.ready();
+  t.strictSame(lab.programs.slice(2), [
+    ["one'", false],
+    ["one'", true],
+  ]);
 });

@@ -330,14 +330,26 @@ t.test('load balancers are answered while the main loop is blocked', async (t) =
       heard = () => told.at(-1)!.size === 0 && resolve();
     });
   });
-  debug.serveHealth({ ports: [], proxy: { port, host: '127.0.0.1' }, is_on: true, eligible: true });
+  debug.serveHealth({
+    ports: [],
+    proxy: { port, host: '127.0.0.1' },
+    is_on: true,
+    is_whole: true,
+    eligible: true,
+  });
   await fault;
   t.match([...told.at(-1)!], [['node', /in use, as by a kube-proxy/]]);
   await new Promise((resolve) => holder.close(resolve));
   await free;
   const url = `http://127.0.0.1:${port}/healthz`;
   t.match(askBlocking(url), [200, { nodeEligible: true }]);
-  debug.serveHealth({ ports: [], proxy: { port, host: '127.0.0.1' }, is_on: true, eligible: false });
+  debug.serveHealth({
+    ports: [],
+    proxy: { port, host: '127.0.0.1' },
+    is_on: true,
+    is_whole: true,
+    eligible: false,
+  });
   // What was said before comes before.
   await fetch(url);
   t.match(askBlocking(url), [503, { nodeEligible: false }]);
@@ -373,7 +385,7 @@ t.test('the next worker is told what load balancers are answered', async (t) => 
     await system.stop();
     rmSync(directory, { recursive: true, force: true });
   });
-  debug.serveHealth({ ports: [], is_on: true, eligible: true });
+  debug.serveHealth({ ports: [], is_on: true, is_whole: true, eligible: true });
   t.match((await log.next('told')).fields, { type: 'services', health: { is_on: true } });
   await log.next('debug(worker) ended');
   await clock.advance(1000);

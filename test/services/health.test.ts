@@ -16,7 +16,7 @@ import {
 } from '../../src/services/health.js';
 
 const web: HealthPort = { service: 'shop/web', port: 30100, local_endpoints: 2 };
-const well: ServicesHealth = { ports: [web], is_on: true, eligible: true };
+const well: ServicesHealth = { ports: [web], is_on: true, is_whole: true, eligible: true };
 
 t.test('a service is answered as by kube-proxy', async (t) => {
   t.strictSame(serviceAnswer(web, true), {
@@ -35,6 +35,7 @@ t.test('a service is answered as by kube-proxy', async (t) => {
 t.test('a node serves as long as VPP has its uplinks and nothing is pending for too long', async (t) => {
   t.ok(isServing(well, 1000, 0));
   t.notOk(isServing({ ...well, is_on: false }, 1000, 0));
+  t.notOk(isServing({ ...well, is_whole: false }, 1000, 0), 'a VPP that has not had all of it yet');
   const pending = { ...well, pending_since_ms: 1000 };
   t.ok(isServing(pending, 1000 + stuck_ms, 0));
   t.notOk(isServing(pending, 1001 + stuck_ms, 0));
@@ -59,6 +60,10 @@ t.test('the node itself is answered as by kube-proxy', async (t) => {
   t.match(proxyAnswer('/healthz', well, false, times), { status: 503 });
   t.match(proxyAnswer('/livez', well, false, times), { status: 503 });
   t.equal(proxyAnswer('/', well, true, times), undefined);
+  t.match(proxyAnswer('/healthz', well, false, { ...times, last_ms: undefined }), {
+    status: 503,
+    body: /^{"lastUpdated":"0001-01-01T00:00:00.000Z"/,
+  });
 });
 
 function kept(proxy?: ServicesHealth['proxy']) {
@@ -76,12 +81,43 @@ function kept(proxy?: ServicesHealth['proxy']) {
   return { clock, published, lines, ports };
 }
 
-t.test('what is told is told once for a burst, and nothing before there are services', async (t) => {
+t.test(
+  'load balancers hear no good word of a VPP that has not had everything, and hear that at once',
+  async (t) => {
+    const { clock, published, ports } = kept({ port: 10256 });
+    const last = async () => {
+      await clock.advance(1000);
+      return published.at(-1);
+    };
+    ports.serve(true);
+    t.equal(await last(), undefined, 'where VPP serves no services another proxy answers');
+    ports.begin();
+    t.match(await last(), { ports: [], proxy: { port: 10256 }, is_on: true, is_whole: false });
+    ports.programs('a', false);
+    ports.set([web]);
+    t.match(await last(), { ports: [web], is_whole: false });
+    ports.programs('a', true);
+    t.match(await last(), { is_whole: true });
+    ports.programs('a', false);
+    t.match(
+      await last(),
+      { is_whole: true },
+      'it is the same, by another connection or for another life of ours',
+    );
+    ports.programs('b', false);
+    t.match(await last(), { is_whole: false }, 'another one has nothing');
+    ports.close();
+  },
+);
+
+t.test('what is told is told once for a burst', async (t) => {
   const { clock, published, ports } = kept({ port: 10256 });
   ports.serve(true);
+  ports.programs('a', true);
   ports.pending(true);
   await clock.advance(1000);
   t.strictSame(published, []);
+  ports.begin();
   ports.set([]);
   ports.set([web]);
   await clock.advance(1000);
@@ -95,7 +131,7 @@ t.test('what is told is told once for a burst, and nothing before there are serv
   ports.eligible(false);
   ports.serve(false);
   await clock.advance(1000);
-  t.strictSame(published.at(-1), { ports: [web], proxy: { port: 10256 }, is_on: false, eligible: false });
+  t.strictSame(published.at(-1), { ...well, proxy: { port: 10256 }, is_on: false, eligible: false });
   ports.pending(true);
   await clock.advance(5000);
   ports.pending(true, true);
@@ -112,6 +148,7 @@ t.test('what is told is told once for a burst, and nothing before there are serv
 
 t.test('ports that cannot be served are named by their service', async (t) => {
   const { clock, published, lines, ports } = kept();
+  ports.begin();
   const other = { ...web, service: 'a/other' };
   ports.set([web, other, { ...web, service: 'a/zero', port: 0 }]);
   await clock.advance(1000);
@@ -205,6 +242,9 @@ t.test('listeners are opened and closed by difference, and answer by what is kno
   t.match(await get(a, '/anything?x=1'), { status: 200 }, 'any path');
   t.match(await get(a, '/', { method: 'HEAD' }), { status: 200, body: '' });
   t.match(await get(node, '/healthz'), { status: 200 });
+  health.set({ ...well, is_whole: false, proxy, ports: [{ ...web, port: a }] });
+  t.match(await get(node, '/healthz'), { status: 503, body: /"lastUpdated":"0001-/ });
+  t.match(await get(a), { status: 503, body: /"serviceProxyHealthy":false/ });
   t.match(await get(node, '/other'), { status: 404 });
   health.set({
     ...well,
