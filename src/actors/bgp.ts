@@ -94,6 +94,8 @@ class Bgp implements Actor<BgpMessage> {
   private readonly ended = new Map<string, number>();
   /** Peers that have told too much, and since when they have no session for it. */
   private readonly limited = new Map<string, number>();
+  /** Until when this node's own Node is waited for; undefined: it has not been missed yet. */
+  private own_node_until_ms: number | undefined;
   /** When IPv6 is looked for again. */
   private look6: { readonly at_ms: number; readonly wait_ms: number } | undefined;
 
@@ -216,6 +218,11 @@ class Bgp implements Actor<BgpMessage> {
   private *troubles(): Generator<readonly [string, string]> {
     for (const { of, reason } of this.failures) yield [this.objectOf(of), `${of}: ${reason}`];
     yield* this.objects.troubles();
+    if (this.own_node_until_ms !== undefined && !this.objects.knows_own_node)
+      yield [
+        `Node ${this.settings.node_name}`,
+        `is not there, and its AS and labels are not known: BGP waits for it ${this.settings.own_node_ms / 1000} s, then begins without`,
+      ];
     const minutes = Math.round(this.settings.limit_pause_ms / 60_000);
     for (const address of this.limited.keys())
       yield [
@@ -291,9 +298,14 @@ class Bgp implements Actor<BgpMessage> {
       for (;;) {
         try {
           const gobgp = await this.deps.connect(run, ctx.signal);
-          const { global } = await gobgp.getBgp({}, { signal: ctx.signal });
-          ctx.tellSelf({ type: 'Connected', run, gobgp, as_number: global.asn });
-          return;
+          try {
+            const { global } = await gobgp.getBgp({}, { signal: ctx.signal });
+            ctx.tellSelf({ type: 'Connected', run, gobgp, as_number: global.asn });
+            return;
+          } catch (error) {
+            gobgp.close();
+            throw error;
+          }
         } catch (error) {
           if (ctx.signal.aborted || this.run !== run) return;
           if (ctx.clock.now_ms() >= until) {
@@ -474,7 +486,7 @@ class Bgp implements Actor<BgpMessage> {
     }
     // A gobgpd that was started already shows what it has before anything of it is changed.
     if (session === undefined || node === undefined || !session.complete) return;
-    if (objects.missing.length > 0 || objects.unread.length > 0) return;
+    if (objects.missing.length > 0 || objects.unread.length > 0 || this.waitsForOwnNode()) return;
     this.busy = true;
     this.converge(session, node).then(
       (retry) => this.ctx.tellSelf({ type: 'Converged', retry }),
@@ -483,6 +495,17 @@ class Bgp implements Actor<BgpMessage> {
         this.ctx.tellSelf({ type: 'Converged', retry: true });
       },
     );
+  }
+
+  /** gobgpd, and what it has of an earlier life, stays as it is meanwhile. */
+  private waitsForOwnNode(): boolean {
+    const { objects, ctx, settings } = this;
+    if (objects.knows_own_node) return false;
+    if (this.own_node_until_ms === undefined) {
+      this.own_node_until_ms = ctx.clock.now_ms() + settings.own_node_ms;
+      ctx.after(settings.own_node_ms, { type: 'Converge' });
+    }
+    return ctx.clock.now_ms() < this.own_node_until_ms;
   }
 
   private failed(session: BgpSession, error: Error): void {

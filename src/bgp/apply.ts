@@ -129,7 +129,8 @@ export async function applySteps(
   return failures;
 }
 
-const policies_failed = 'policies';
+/** What a failure concerns without which no route is judged. */
+export const policies_failed = 'policies';
 
 const isJudged = ({ type }: BgpStep): boolean => type !== 'delete_peer' && type !== 'delete_path';
 

@@ -2,7 +2,7 @@
 import type { BgpConfiguration } from '../calico/kinds/bgp-configuration.js';
 import type { KindName, Kinds, Objects } from '../calico/kinds/kinds.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
-import { OwnNode } from './own-node.js';
+import { OwnNode } from '../desired/own-node.js';
 import type { BgpInputs } from './plan.js';
 
 export const bgp_kinds: readonly KindName[] = [
@@ -102,6 +102,11 @@ export class BgpObjects {
   /** Kinds without which nothing is done. */
   get missing(): readonly KindName[] {
     return vital_kinds.filter((kind) => !this.#synced.has(kind));
+  }
+
+  /** This node's own Node has been seen: its AS, labels and part in route reflection, which make all sessions, are known. */
+  get knows_own_node(): boolean {
+    return this.#own.node !== undefined;
   }
 
   /** Configurations of this node that nobody has been able to read yet: nothing is done without them either. */

@@ -30,6 +30,8 @@ export interface BgpPace {
   /** When a gobgpd that listens on IPv4 alone is looked at: first, and at last. */
   readonly look6_first_ms: number;
   readonly look6_max_ms: number;
+  /** This node's own Node is waited for so long, once: without its AS and labels all sessions would be others. */
+  readonly own_node_ms: number;
 }
 
 export const bgp_pace: BgpPace = {
@@ -49,4 +51,5 @@ export const bgp_pace: BgpPace = {
   limit_pause_ms: 600_000,
   look6_first_ms: 30_000,
   look6_max_ms: 3_600_000,
+  own_node_ms: 120_000,
 };

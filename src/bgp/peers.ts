@@ -179,6 +179,7 @@ class Planner {
       if (address === ip4 || address === ip6) return [];
       // Where it is a node: its port is known, and whether it reflects routes, too.
       const node = this.#nodes_by_address.get(address);
+      const is_global = peer.node === undefined && peer.node_selector === undefined;
       return [
         {
           address,
@@ -186,6 +187,8 @@ class Planner {
             peer.peer_port ??
             (node === undefined ? listen_port_default : listenPortOf(node.name, this.inputs.configurations)),
           as_number,
+          // What all nodes have the other one has, too: it follows the same rule.
+          ...(is_global && node !== undefined && { node: node.name }),
           ...(node?.cluster_id !== undefined && { cluster_id: node.cluster_id }),
         },
       ];

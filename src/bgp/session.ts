@@ -1,7 +1,14 @@
 /** One connection to one gobgpd: what it has, as far as it is known, and how it is brought to what it is to have. */
 import { type Gobgp, GobgpError, has, RefusedError } from 'gobgp-grpc-stubs';
 import type { LogLevel } from '../log.js';
-import { applySteps, readPaths, readPeers, readPolicies, type StepFailure } from './apply.js';
+import {
+  applySteps,
+  policies_failed,
+  readPaths,
+  readPeers,
+  readPolicies,
+  type StepFailure,
+} from './apply.js';
 import { type BgpState, type BgpStep, type DiffOptions, diffBgp, stateAfter } from './diff.js';
 import type { GobgpdRun } from './launcher.js';
 import { compareGlobal, startListening } from './listening.js';
@@ -138,7 +145,8 @@ export class BgpSession {
       hold,
     });
     if (failures.length === 0 && before !== undefined) this.#state = stateAfter(plan, before);
-    this.#converged = true;
+    // Without its policies nobody is peered with: what has not come by then is not what is not there.
+    if (!failures.some(({ of }) => of === policies_failed)) this.#converged = true;
     return failures;
   }
 

@@ -11,6 +11,7 @@ import type { KindName, Objects } from '../calico/kinds/kinds.js';
 import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Service } from '../calico/kinds/service.js';
 import { addressBits, type Family, familyOf, type Prefix, parseAddress, parsePrefix } from '../ip/text.js';
+import { OwnNode } from './own-node.js';
 
 export interface LocalPrefix {
   /** Canonical. */
@@ -83,6 +84,7 @@ export class LocalPrefixes {
   /** By node, its addresses; and how many nodes have one. */
   readonly #node_addresses = new Map<string, readonly string[]>();
   readonly #nodes_at = new Map<string, number>();
+  readonly #own = new OwnNode();
   #excluded = false;
   #prefixes: ServicePrefixes = { cluster: [], external: [], load_balancer: [], aggregated: true };
 
@@ -175,9 +177,10 @@ export class LocalPrefixes {
     for (const address of addresses) this.#countNodes(address, 1);
     if (node === undefined) this.#node_addresses.delete(name);
     else this.#node_addresses.set(name, addresses);
-    // A node that registers anew is away for a moment: what it was excluded from it is not a part of meanwhile.
-    if (name !== this.#options.node_name || node === undefined) return;
-    const excluded = excluded_label in node.labels;
+    if (name !== this.#options.node_name) return;
+    // A node that registers anew is away for a moment, and then without its labels: what it was excluded from it is not a part of meanwhile.
+    this.#own.take(node);
+    const excluded = excluded_label in (this.#own.node?.labels ?? {});
     if (excluded === this.#excluded) return;
     this.#excluded = excluded;
     this.#allServices();
@@ -264,7 +267,9 @@ export class LocalPrefixes {
       if (!left.some((prefix) => covers(gone, prefix))) this.#gone_pools.delete(name);
   }
 
+  /** One that says in part what cannot be read says nothing: what it said before holds. */
   #configured(configuration: BgpConfiguration | undefined): void {
+    if (configuration?.vital_faults !== undefined) return;
     const parsed = (prefixes: readonly string[] | undefined): Prefix[] => (prefixes ?? []).map(parsePrefix);
     this.#prefixes = {
       cluster: parsed(configuration?.service_cluster_prefixes),

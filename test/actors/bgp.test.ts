@@ -62,7 +62,12 @@ async function started(t: Teardown, { services = false }: { readonly services?: 
     ),
   );
   const { clock } = kit;
-  const tell = (kind: KindName, changed: ReadonlyMap<string, unknown> = new Map(), synced = true) =>
+  /** Of what is told without saying more this node's own Node is a part. */
+  const nothing_more = (kind: KindName) =>
+    new Map<string, unknown>(
+      kind === 'Node' ? [['n', kinds.Node.pick('n', { metadata: { name: 'n' } }).value]] : [],
+    );
+  const tell = (kind: KindName, changed: ReadonlyMap<string, unknown> = nothing_more(kind), synced = true) =>
     kit.ask((reply) => ({ type: 'ClusterChange', change: { kind, synced, changed } as AnyChange, reply }));
   const object = async (kind: ListedKind, name: string, manifest: object | undefined) => {
     const { value } =
@@ -478,6 +483,60 @@ t.test('without its policies nothing is announced and nobody is peered with', as
   t.notOk(daemon.take().some((each) => /^(assign|addPeer|addPath)/.test(each)));
   await clock.advance(bgp_pace.retry_max_ms);
   t.ok(daemon.take().includes('addPeer 10.0.0.9'), 'tried again');
+});
+
+t.test('without its policies nothing is called known as a whole, however long it takes', async (t) => {
+  const daemon = new FakeGobgp();
+  for (let n = 0; n < 100; n += 1) daemon.refuse('setPolicies');
+  const { clock, routes } = await peered(t, daemon);
+  await clock.advance(300_000);
+  t.same(await routes(), [], 'what VPP has of an earlier life stays');
+  daemon.errors.clear();
+  await clock.advance(bgp_pace.retry_max_ms);
+  daemon.up('10.0.0.9', true, clock.wall_ms() - 60_000);
+  await clock.advance(60_000);
+  t.same(await routes(), ['synced']);
+});
+
+t.test('this node’s own Node is waited for, and not for ever', async (t) => {
+  const { tell, object, kit, launch, clock, process } = await started(t);
+  for (const kind of [...listed, ...later]) await tell(kind, new Map());
+  await object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001 } });
+  await kit.tell(ready);
+  const adopted = new FakeGobgp();
+  await adopted.startBgp({ global: { asn: 64_999, listen_addresses: [] } });
+  adopted.take();
+  await process.messages();
+  await launch(adopted, { adopted: true });
+  await clock.advance(bgp_pace.own_node_ms - 5000);
+  t.same(await process.messages(), [], 'it is not begun anew with the AS of all');
+  t.same(adopted.take(), []);
+  const described = (await kit.system.describe('root/bgp-session', 500)) as { objects: object };
+  t.match(JSON.stringify(described.objects), /Node n.*is not there.*waits for it 120 s/);
+  await clock.advance(10_000);
+  t.match(await process.messages(), [{ type: 'Renew', reason: /AS/ }]);
+
+  const late = await started(t);
+  for (const kind of [...listed, ...later]) await late.tell(kind, new Map());
+  await late.kit.tell(ready);
+  const fresh = new FakeGobgp();
+  await late.launch(fresh);
+  await late.clock.advance(1000);
+  t.same(fresh.take(), []);
+  await late.object('Node', 'n', { metadata: { annotations: { 'projectcalico.org/ASNumber': '64999' } } });
+  t.equal(fresh.take()[0], 'startBgp 64999', 'at once when it is there');
+});
+
+t.test('a connection that does not answer is closed before another is made', async (t) => {
+  const daemon = new FakeGobgp();
+  let closed = 0;
+  daemon.close = () => {
+    closed += 1;
+  };
+  for (let n = 0; n < 3; n += 1) daemon.refuse('getBgp');
+  const { clock } = await peered(t, daemon);
+  await clock.advance(1000);
+  t.equal(closed, 3);
 });
 
 t.test('a call that gets no answer ends the round', async (t) => {

@@ -209,6 +209,19 @@ t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)
   });
 });
 
+t.test('of two nodes that have one another by an object for all nodes, one opens the session', async (t) => {
+  const passive = (spec: object, own = '10.0.0.1') =>
+    planOf({
+      configurations: { default: { nodeToNodeMeshEnabled: false } },
+      nodes: { n: at(1), m: at(2) },
+      peers: { x: { asNumber: 64_512, ...spec } },
+      more: { addresses: { ip4: own } },
+    }).peers.get('10.0.0.2')?.passive;
+  t.equal(passive({ peerIP: '10.0.0.2' }), true);
+  t.equal(passive({ peerIP: '10.0.0.2' }, '10.0.0.3'), false);
+  t.equal(passive({ peerIP: '10.0.0.2', node: 'n' }), false, 'the other end may have no such object');
+});
+
 t.test('two nodes with one address are one peer, and told', async (t) => {
   const plan = planOf({ nodes: { n: at(1), a: at(2), b: at(2), c: at(1) } });
   t.same(plan.addresses, ['10.0.0.2', 'fd00::2']);

@@ -156,7 +156,25 @@ t.test('what is excluded stays so while its Node is away', async (t) => {
   told.say('Node', 'a', excluded);
   told.say('BGPConfiguration', 'default', configuration({ service_cluster_prefixes: ['10.96.0.0/12'] }));
   t.strictSame(told.say('Node', 'a', undefined), []);
-  t.strictSame(told.say('Node', 'a', { name: 'a', labels: {} }), ['+10.96.0.0/12 service drop']);
+  t.strictSame(
+    told.say('Node', 'a', { name: 'a', labels: {} }),
+    [],
+    'made anew without what was written to it',
+  );
+  const other = new Told();
+  other.say('BGPConfiguration', 'default', configuration({ service_cluster_prefixes: ['10.96.0.0/12'] }));
+  other.say('Node', 'a', { ...excluded, ip4: { address: '10.0.0.1', prefix: '10.0.0.0/24' } });
+  const without = { name: 'a', labels: {}, ip4: { address: '10.0.0.1', prefix: '10.0.0.0/24' } };
+  t.strictSame(other.say('Node', 'a', without), ['+10.96.0.0/12 service drop'], 'taken off');
+});
+
+t.test('a configuration that cannot be read in what matters says nothing of services either', async (t) => {
+  const told = new Told();
+  const services = { service_cluster_prefixes: ['10.96.0.0/12'] };
+  told.say('BGPConfiguration', 'default', configuration(services));
+  const faulty = { ...configuration({}), vital_faults: ['spec.asNumber'] };
+  t.strictSame(told.say('BGPConfiguration', 'default', faulty), []);
+  t.strictSame(told.say('BGPConfiguration', 'default', undefined), ['-10.96.0.0/12']);
 });
 
 t.test('borrowed: an address of another node’s block, with no drop route, for a pod has it', async (t) => {
