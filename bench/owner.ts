@@ -51,7 +51,14 @@ export class Connection {
     const ref = await system.spawn(
       vppConnection(
         process,
-        sessionOpener({ request_ms: answer_ms, registry: memoryFile(), quarantine, clock, log }),
+        sessionOpener({
+          request_ms: answer_ms,
+          registry: memoryFile(),
+          quarantine,
+          waited_ms: () => 0,
+          clock,
+          log,
+        }),
         quarantine,
         { open_ms: 10_000, probe_interval_ms: 1000, probe_deadline_ms: 10_000, transactions_max: 4096 },
         { set: (_name, ok) => ok && answers() },

@@ -2,6 +2,7 @@
 import type { ActorRef } from '../actor-system.js';
 import { vppConnection } from '../actors/vpp-connection.js';
 import { type VppDoesNotEnd, type VppKeepsDying, vppProcess } from '../actors/vpp-process.js';
+import { waitedForCpuMs } from '../host/devices/sysfs.js';
 import type { VppProcessMessage } from '../messages/vpp.js';
 import { sessionOpener } from '../vpp-conn/open-session.js';
 import type { Wiring } from './wiring.js';
@@ -33,7 +34,7 @@ export function connectionOf({ parts, board }: Wiring, process: ActorRef<VppProc
   const { connect_timeout_ms, probe } = config.vpp;
   return vppConnection(
     process,
-    sessionOpener({ request_ms, registry, quarantine, clock, log }),
+    sessionOpener({ request_ms, registry, quarantine, waited_ms: waitedForCpuMs, clock, log }),
     quarantine,
     {
       open_ms: connect_timeout_ms,

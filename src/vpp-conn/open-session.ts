@@ -18,7 +18,7 @@ import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_used } from './messages.js';
 import { observe } from './observe/observe.js';
-import { Patience } from './patience.js';
+import { Patience, times_max } from './patience.js';
 import type { Quarantine } from './quarantine.js';
 import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
@@ -34,6 +34,8 @@ export interface OpenerParts {
   readonly request_ms: number;
   readonly registry: RegistryFile;
   readonly quarantine: Quarantine;
+  /** How long the main thread of this process has waited for a CPU in its life. */
+  readonly waited_ms: (pid: number) => number;
   readonly clock: Clock;
   readonly log: Log;
   /** How a VPP is reached; its socket when absent. */
@@ -56,7 +58,7 @@ export function sessionOpener(parts: OpenerParts): SessionOpener {
   };
   return {
     async open(run, within_ms, signal) {
-      const patience = new Patience(clock, within_ms);
+      const patience = new Patience(clock, within_ms, () => parts.waited_ms(run.pid));
       try {
         for (;;) {
           if (signal.aborted) throw new Error('given up');
@@ -126,6 +128,7 @@ async function session(
   patience: Patience,
   parts: OpenerParts,
 ): Promise<Session> {
+  const { clock } = parts;
   const { prompt, bulk, probe } = connections;
   const clients = [prompt, bulk, probe];
   const close = (): void => {
@@ -197,10 +200,16 @@ async function session(
       cli: async (command) => (await prompt.request(cli_inband, { cmd: command })).reply,
       async ping(deadline_ms) {
         const before = heard();
-        await probe.request(control_ping, {}, { deadline_ms }).catch((error: Error) => {
-          // A connection that has ended is told by `closed`, and says nothing of VPP. Busy it is, but it answers: somebody else just now.
-          if (error instanceof DeadlineError && heard() === before) throw error;
-        });
+        const waits = new Patience(clock, deadline_ms, () => parts.waited_ms(run.pid));
+        const answer = probe
+          .request(control_ping, {}, { deadline_ms: times_max * deadline_ms })
+          // A connection that has ended is told by `closed`, and says nothing of VPP.
+          .catch((error: Error) => (error instanceof DeadlineError ? waits.over : undefined));
+        await Promise.race([answer, waits.over]);
+        waits.end();
+        // Busy it is, but it answers: somebody else just now.
+        if (waits.isOver && heard() === before)
+          throw new Error(`VPP has said nothing for ${deadline_ms} ms in which it could`);
       },
       suspects: () => executor.suspects(),
       closed: closed.then((reason) => reason.message),

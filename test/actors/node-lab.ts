@@ -301,6 +301,7 @@ export class NodeLab {
           request_ms: 15_000,
           registry: memoryFile(),
           quarantine: this.quarantine,
+          waited_ms: () => 0,
           clock,
           log,
           transport: () => this.vpps.vpp!.transport(),

@@ -10,7 +10,7 @@ import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { desiredPod } from '../../src/desired/pod.js';
-import { podTables } from '../../src/desired/tables.js';
+import { default_table, pods_table, podTables } from '../../src/desired/tables.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { ObjectOf, VppObject } from '../../src/objects/object.js';
 import { canonical, isDangling, keyOf } from '../../src/objects/object.js';
@@ -645,6 +645,59 @@ t.test('an owner is read without what others have', async (t) => {
   const connectivity = await of(['connectivity']);
   t.same(connectivity.objects, []);
   t.equal(connectivity.sources.size, 1);
+});
+
+t.test('VPP goes through what it may have by the hundred thousand once at a time', async (t) => {
+  const { does, client, read } = await connected(t);
+  const drop = (n: number): VppObject => ({
+    kind: 'route',
+    source: 'connectivity',
+    table_id: 0,
+    prefix: `10.9.${n}.0/24`,
+    paths: [{ via: 'drop' }],
+  });
+  await does(
+    reconcile(
+      [...nodes['redirect rules of both families']!, ...Object.values(pods).flat(), drop(1), drop(2)],
+      [],
+    ),
+  );
+  const shared = new Set([default_table, pods_table]);
+  const under_way = { long: 0, short: 0 };
+  const most = { long: 0, short: 0 };
+  const watched: Vpp = {
+    request: client.request.bind(client),
+    compatible: client.compatible.bind(client),
+    dump: (async (message: { name: string }, fields: { table?: { table_id: number } }, options: never) => {
+      const is_long =
+        message.name === 'cnat_translation_dump' ||
+        (message.name === 'ip_route_v2_dump' && shared.has(fields.table!.table_id));
+      const kind = is_long ? 'long' : 'short';
+      under_way[kind] += 1;
+      most[kind] = Math.max(most[kind], under_way[kind]);
+      try {
+        return await client.dump(message as never, fields as never, options);
+      } finally {
+        under_way[kind] -= 1;
+      }
+    }) as unknown as Vpp['dump'],
+  };
+  const all = shown((await read([...everything, 'pod_routes', 'hidden'])).objects);
+  t.same(shown((await read([...everything, 'pod_routes', 'hidden'], watched)).objects), all);
+  t.equal(most.long, 1);
+  t.ok(most.short > 8, 'what is short does not wait');
+
+  // One that VPP refuses holds up none behind it.
+  let refused = 0;
+  const refusing = async (message: unknown, fields: { table?: { table_id: number } }, options: never) => {
+    if (fields.table?.table_id === default_table) {
+      refused += 1;
+      throw new RetvalError('ip_route_v2_dump', -1, {});
+    }
+    return client.dump(message as never, fields as never, options);
+  };
+  t.ok((await read(everything, { ...watched, dump: refusing as Vpp['dump'] })).objects.length > 0);
+  t.ok(refused > 1);
 });
 
 t.test('what connectivity has behind a route of another owner is told as what may be there', async (t) => {

@@ -21,7 +21,11 @@ async function until(come: () => boolean): Promise<void> {
   }
 }
 
-async function opened(t: Teardown, before: (vpp: StandInVpp) => void = () => undefined) {
+async function opened(
+  t: Teardown,
+  before: (vpp: StandInVpp) => void = () => undefined,
+  waited_ms: (clock: TurnedClock) => number = () => 0,
+) {
   // The path of a socket has 107 bytes.
   const directory = mkdtempSync(join(tmpdir(), 'session-'));
   const api_socket = join(directory, 'api.sock');
@@ -32,6 +36,7 @@ async function opened(t: Teardown, before: (vpp: StandInVpp) => void = () => und
     request_ms: 10_000,
     registry: memoryFile(),
     quarantine: new Quarantine(memoryFile(), () => undefined),
+    waited_ms: () => waited_ms(clock),
     clock,
     log: new KeptLog(),
   });
@@ -80,8 +85,30 @@ t.test('a VPP that says nothing at all for so long has missed its probe', async 
   await clock.advance(deadline_ms - 1);
   t.notOk(missed);
   await clock.advance(1);
-  await t.rejects(probe, { code: 'deadline' });
+  await t.rejects(probe, { message: /said nothing for 3000 ms/ });
   session.close();
+});
+
+t.test('a VPP that waits for a CPU has as long by its own time', async (t) => {
+  for (const hangs of [true, false]) {
+    const { vpp, clock, opening, probes } = await opened(t, undefined, (own) => 0.75 * own.now_ms());
+    const session = await opening;
+    const before = probes();
+    vpp.fault({ fault: hangs ? 'hang' : 'drop_reply', at: { message: 'control_ping' } });
+    const probe = session.ping(deadline_ms);
+    let missed = false;
+    probe.catch(() => {
+      missed = true;
+    });
+    await until(() => probes() > before);
+    await clock.advance(3.9 * deadline_ms);
+    t.notOk(missed);
+    if (!hangs) await session.cli('show version');
+    await clock.advance(0.2 * deadline_ms);
+    if (hangs) await t.rejects(probe, { message: /in which it could/ }, 'it spins, or has no CPU for ever');
+    else await t.resolves(probe, 'in the end it has answered somebody');
+    session.close();
+  }
 });
 
 t.test('a VPP that has answered somebody else meanwhile is busy, and lives', async (t) => {
@@ -109,6 +136,20 @@ t.test('a VPP that takes the connection and says nothing has so long to answer',
   const { vpp, clock, opening } = await opened(t, (own) => own.fault({ fault: 'hang', at: {} }));
   await until(() => vpp.hung !== undefined);
   await clock.advance(deadline_ms);
+  await t.rejects(opening, { message: /VPP 1 does not answer/ });
+});
+
+t.test('one that waits for a CPU meanwhile has longer', async (t) => {
+  const hung = (own: StandInVpp): void => own.fault({ fault: 'hang', at: {} });
+  const { vpp, clock, opening } = await opened(t, hung, (own) => own.now_ms() / 2);
+  await until(() => vpp.hung !== undefined);
+  let given_up = false;
+  opening.catch(() => {
+    given_up = true;
+  });
+  await clock.advance(1.9 * deadline_ms);
+  t.notOk(given_up);
+  await clock.advance(0.2 * deadline_ms);
   await t.rejects(opening, { message: /VPP 1 does not answer/ });
 });
 

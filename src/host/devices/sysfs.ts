@@ -168,6 +168,15 @@ export function processStartTime(pid: number, roots: HostRoots = HOST_ROOTS): nu
   return start === undefined || state === 'Z' ? undefined : Number(start);
 }
 
+/**
+ * How long the main thread of a process has wanted a CPU and has not had one, in milliseconds since it began: the second field of schedstat, which
+ * grows when a wait ends. 0 where the kernel does not count it, and without such a process.
+ */
+export function waitedForCpuMs(pid: number, roots: HostRoots = HOST_ROOTS): number {
+  const [, waited_ns = '0'] = readProcessFile(join(roots.proc, String(pid), 'schedstat'))?.split(' ') ?? [];
+  return Number(waited_ns) / 1e6 || 0;
+}
+
 /** The process whose command line ends in these words; the first, if there are several. */
 export function processRunningAs(
   words: readonly string[],

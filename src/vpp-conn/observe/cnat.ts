@@ -26,7 +26,7 @@ export function observeTranslations(
   registry: Pick<Registry, 'partOf'>,
   take: (object: VppObject, id: number) => void,
 ): Promise<void> {
-  return reader.each(cnat_translation_dump, {}, ({ translation }) => {
+  return reader.walk(cnat_translation_dump, {}, ({ translation }) => {
     const shown = observeTranslation(translation);
     take(withHash(shown, registry.partOf(shown)), translation.id);
   });

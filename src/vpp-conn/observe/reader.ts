@@ -14,6 +14,7 @@ export type TagOf = (sw_if_index: number) => InterfaceTag;
 export class Reader {
   readonly #vpp: Pick<Client, 'dump' | 'request' | 'compatible'>;
   readonly #known = new Map<unknown, boolean>();
+  #walk: Promise<unknown> = Promise.resolve();
 
   constructor(vpp: Pick<Client, 'dump' | 'request' | 'compatible'>) {
     this.#vpp = vpp;
@@ -42,6 +43,16 @@ export class Reader {
     } catch (error) {
       if (!(error instanceof RetvalError)) throw error;
     }
+  }
+
+  /**
+   * `each` of what VPP may have by the hundred thousand, one after the other: it goes through all of it without looking up, and through what
+   * else was asked meanwhile; until then it says nothing, to the probe neither.
+   */
+  walk<In, Details>(message: Dump<In, Details>, fields: In, take: (details: Details) => void): Promise<void> {
+    const walk = this.#walk.then(() => this.each(message, fields, take));
+    this.#walk = walk.catch(() => undefined);
+    return walk;
   }
 
   /** Undefined where VPP has not this message, or refuses. */

@@ -3,6 +3,7 @@ import { proxy_arp_dump } from 'vpp-binapi-ts/arp';
 import {
   ip_mroute_dump,
   ip_punt_redirect_v2_dump,
+  type ip_route_v2,
   ip_route_v2_dump,
   type ip_table,
   ip_table_dump,
@@ -56,13 +57,28 @@ export async function observeRoutes(
 ): Promise<void> {
   await Promise.all(
     tables.map(({ family, table_id }) =>
-      reader.each(ip_route_v2_dump, { src: source_id, table: tableOf(family, table_id) }, ({ route }) => {
+      routesIn(reader, source_id, family, table_id, (route) => {
         const paths = route.paths.map((path) => pathFrom(path, tagOf));
         const seen: Route = { kind: 'route', source, table_id: route.table_id, prefix: route.prefix, paths };
         if (!dangling || isDangling(seen)) take(seen);
       }),
     ),
   );
+}
+
+/** Of a pod's own table there are hundreds, and few routes in each. */
+function routesIn(
+  reader: Reader,
+  src: number,
+  family: Family,
+  table_id: number,
+  take: (route: ip_route_v2) => void,
+): Promise<void> {
+  const fields = { src, table: tableOf(family, table_id) };
+  const each = ({ route }: { readonly route: ip_route_v2 }): void => take(route);
+  return shared_tables.has(table_id)
+    ? reader.walk(ip_route_v2_dump, fields, each)
+    : reader.each(ip_route_v2_dump, fields, each);
 }
 
 /**
@@ -77,7 +93,7 @@ export async function observeHidden(
   await Promise.all(
     tables.flatMap(({ family, table_id }) =>
       by.map((src) =>
-        reader.each(ip_route_v2_dump, { src, table: tableOf(family, table_id) }, ({ route: { prefix } }) =>
+        routesIn(reader, src, family, table_id, ({ prefix }) =>
           take({ kind: 'route', source, table_id, prefix, paths: [] }),
         ),
       ),
@@ -95,6 +111,8 @@ export const pods_tables: readonly Pick<Table, 'family' | 'table_id'>[] = famili
   family,
   table_id: pods_table,
 }));
+
+const shared_tables: ReadonlySet<number> = new Set([default_table, pods_table]);
 
 const tableOf = (family: Family, table_id: number): ip_table => ({
   table_id,

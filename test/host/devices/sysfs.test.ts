@@ -24,6 +24,7 @@ import {
   pciDeviceOfLink,
   processStartTime,
   unsafeNoIommuMode,
+  waitedForCpuMs,
 } from '../../../src/host/devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../../../src/host/files.js';
 import { networkServices, Questions, udevProperties } from '../../../src/host/services/network-service.js';
@@ -100,6 +101,7 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
     proc: {
       sys: { kernel: { osrelease: '6.1.7\n', random: { boot_id: 'abc\n' } } },
       41: { stat: `41 (a) Z ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
+      40: { schedstat: '2500000 7250000 12\n' },
       42: { stat: `42 (a ) b (c) S ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
     },
     sys: {
@@ -125,6 +127,9 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
   t.equal(processStartTime(42, roots), 22, "the name's blanks and parentheses do not shift the fields");
   t.equal(processStartTime(43, roots), undefined);
   t.equal(processStartTime(41, roots), undefined, 'one that has only not been waited for is gone');
+  t.equal(waitedForCpuMs(40, roots), 7.25);
+  t.equal(waitedForCpuMs(41, roots), 0, 'a kernel that does not count it');
+  t.ok(waitedForCpuMs(process.pid) >= 0, 'on the real machine too');
   t.equal(unsafeNoIommuMode(roots), true);
   t.equal(unsafeNoIommuMode(empty), undefined);
   t.strictSame(hugepages(roots), [
