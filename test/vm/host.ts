@@ -116,6 +116,15 @@ awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) most
 
   /** Throws with what the node said last when it does not become ready. */
   async untilReady(): Promise<void> {
+    await this.#untilSaid(/^HTTP\/1.1 200/, 'the node is not ready');
+  }
+
+  /** Throws when the node does not say, of its readiness, that it refuses this host. */
+  async untilRefused(reason: RegExp): Promise<void> {
+    await this.#untilSaid(reason, `the node does not refuse it with ${reason}`);
+  }
+
+  async #untilSaid(wanted: RegExp, otherwise: string): Promise<void> {
     const deadline = Date.now() + ready_deadline_ms;
     let answer = '';
     while (Date.now() < deadline) {
@@ -124,12 +133,17 @@ awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) most
 exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz?verbose HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3`,
         20_000,
       );
-      if (/^HTTP\/1.1 200/.test(output)) return;
+      if (wanted.test(output)) return;
       answer = output;
       if (output.startsWith('gone')) break;
       await sleep(1000);
     }
-    throw new Error(`the node is not ready: ${answer}\n${await this.lastWords()}`);
+    throw new Error(`${otherwise}: ${answer}\n${await this.lastWords()}`);
+  }
+
+  /** What `check` says of this host. */
+  async check(): Promise<string> {
+    return (await this.machine.try(`${node_script} check 2>&1`, 120_000)).output;
   }
 
   async lastWords(lines = 40): Promise<string> {

@@ -46,6 +46,17 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     await expectSameNow(`${when}, a lifetime later`, compared);
   };
 
+  if (item.refused !== undefined) {
+    const said = await host.check();
+    if (!item.refused.test(said)) problems.push(`check does not refuse it with ${item.refused}: ${said}`);
+    await host.startNode();
+    await host.untilRefused(item.refused);
+    await expectSame('while it is refused', sections);
+    problems.push(...wrongEnd(await host.stopNode(), ''));
+    await expectSame('after', sections);
+    return;
+  }
+
   const began = Date.now();
   await host.startAsking();
   await host.startNode();
@@ -79,12 +90,13 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     await host.stopNode();
     notes.push(`at the end ${await outage(host)}`);
   }
-  if (item.ending !== 'power cut') {
-    const ended = await host.howItEnded();
-    if (ended !== 'success exited 0')
-      problems.push(`the node ended with: ${ended}\n${await host.lastWords()}`);
-  }
+  if (item.ending !== 'power cut')
+    problems.push(...wrongEnd(await host.howItEnded(), await host.lastWords()));
   await expectSame('after', sections);
+}
+
+function wrongEnd(ended: string, last_words: string): string[] {
+  return ended === 'success exited 0' ? [] : [`the node ended with: ${ended}\n${last_words}`];
 }
 
 async function outage(host: HostUnderTest): Promise<string> {
