@@ -26,7 +26,8 @@ export interface VirtualMachineOptions {
 }
 
 const snapshot = 'booted';
-const memory_mib = 3072;
+/** An eighth of it has to hold the packet buffers of 110 pods. */
+const memory_mib = 6144;
 const console_bytes = 2000;
 
 /**
