@@ -175,6 +175,10 @@ export interface Config {
     readonly cni_socket: string;
     readonly felix_socket: string;
     readonly netns_dir: string;
+    /** Where Felix's container finds the drivers that it may start. */
+    readonly felix_plugins_dir: string;
+    /** Where the CNI plugin looks whether a pod's policies are in force. */
+    readonly endpoint_status_dir: string;
     /** Where the host's file system is mounted, if it is there. */
     readonly host_root: string;
     /** Where the captured Linux configuration is kept beside the journal. Empty: nowhere. */
@@ -440,6 +444,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     felix: read.felix === 'auto' ? kubernetes : read.felix === 'on',
     paths: {
       ...pathsOf(read),
+      felix_plugins_dir: read.felix_plugins_dir,
+      endpoint_status_dir: read.endpoint_status_dir,
       host_root: read.host_root,
       if_config_save: initial.ifConfigSavePath,
     },
@@ -453,7 +459,10 @@ export interface RestoreConfig {
   readonly log: Config['log'];
   readonly vpp: Pick<Config['vpp'], 'binary' | 'netns'>;
   readonly bgp: Pick<Config['bgp'], 'binary' | 'log_level'>;
-  readonly paths: Omit<Config['paths'], 'host_root' | 'if_config_save'>;
+  readonly paths: Omit<
+    Config['paths'],
+    'felix_plugins_dir' | 'endpoint_status_dir' | 'host_root' | 'if_config_save'
+  >;
 }
 
 /** Reads that alone: whatever else is wrong, a host is given back. Throws ConfigError where one of the paths is wrong. */

@@ -9,6 +9,7 @@
  *   ├─ cluster
  *   ├─ connectivity
  *   ├─ services          where Services are load-balanced here
+ *   ├─ felix             where policies are enforced
  *   ├─ bgp               rest_for_one, where routes come from BGP
  *   │  ├─ bgp-process
  *   │  └─ bgp-session
@@ -20,6 +21,7 @@ import type { BgpMessage, BgpProcessMessage } from './messages/bgp.js';
 import type { ClusterMessage } from './messages/cluster.js';
 import type { CniMessage } from './messages/cni.js';
 import type { ConnectivityMessage } from './messages/connectivity.js';
+import type { FelixActorMessage } from './messages/felix.js';
 import type { ServicesMessage } from './messages/services.js';
 import type { UplinkMessage } from './messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from './messages/vpp.js';
@@ -74,6 +76,8 @@ export interface Actors {
     uplink: ActorRef<UplinkMessage>,
     cluster: ActorRef<ClusterMessage>,
   ) => ChildSpec<ServicesMessage>;
+  /** Undefined: nobody enforces policies. */
+  readonly felix?: ChildSpec<FelixActorMessage>;
   readonly cni: (
     vpp: ActorRef<VppConnectionMessage>,
     uplink: ActorRef<UplinkMessage>,
@@ -103,6 +107,7 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
   const cluster = await system.spawn(actors.cluster(uplink));
   const connectivity = await system.spawn(actors.connectivity(vpp, uplink, cluster));
   if (actors.services !== undefined) await system.spawn(actors.services(vpp, uplink, cluster));
+  if (actors.felix !== undefined) await system.spawn(actors.felix);
   if (actors.bgp !== undefined) {
     const gobgpd = system.ref<BgpProcessMessage>(`${system.root.path}/bgp/bgp-process`);
     const session = actors.bgp.session(gobgpd, uplink, cluster, connectivity);

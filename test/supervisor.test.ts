@@ -58,6 +58,7 @@ class Node {
       cluster: (uplink) => this.spec('cluster', [uplink]),
       connectivity: (vpp, uplink, cluster) => this.spec('connectivity', [vpp, uplink, cluster]),
       services: (vpp, uplink, cluster) => this.spec('services', [vpp, uplink, cluster]),
+      felix: this.spec('felix'),
       bgp: {
         process: this.spec('bgp-process'),
         session: (process, uplink, cluster, connectivity) =>
@@ -88,6 +89,7 @@ const all = [
   '+cluster (uplink)',
   '+connectivity (vpp-connection uplink cluster)',
   '+services (vpp-connection uplink cluster)',
+  '+felix',
   '+bgp-process',
   '+bgp-session (bgp-process uplink cluster connectivity)',
   '+cni (vpp-connection uplink)',
@@ -110,20 +112,21 @@ t.test('actors start after those that they talk to, and stop before them', async
   );
   await node.system.stop();
   t.same(node.take(), [
-    ...['-cni', '-bgp-session', '-bgp-process', '-services', '-connectivity', '-cluster', '-uplink'],
-    ...['-vpp-connection', '-vpp-process'],
+    ...['-cni', '-bgp-session', '-bgp-process', '-felix', '-services', '-connectivity', '-cluster'],
+    ...['-uplink', '-vpp-connection', '-vpp-process'],
   ]);
   t.equal(node.gave_up, undefined);
 });
 
 t.test('a crash takes along what was started after it; one in the vpp group everything', async (t) => {
   const bgp = ['-bgp-process', '-bgp-session'];
-  const later = ['-services', ...bgp, '-cni'];
+  const later = ['-services', '-felix', ...bgp, '-cni'];
   const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-connectivity', ...later];
   const cases: [string, string[]][] = [
-    ['cni', ['-cni', all[8]!]],
-    ['bgp/bgp-session', ['-bgp-session', all[7]!]],
-    ['bgp/bgp-process', [...bgp, ...all.slice(6, 8)]],
+    ['cni', ['-cni', all[9]!]],
+    ['bgp/bgp-session', ['-bgp-session', all[8]!]],
+    ['bgp/bgp-process', [...bgp, ...all.slice(7, 9)]],
+    ['felix', ['-felix', ...bgp, '-cni', ...all.slice(6)]],
     ['services', [...later, ...all.slice(5)]],
     ['connectivity', ['-connectivity', ...later, ...all.slice(4)]],
     ['cluster', ['-cluster', '-connectivity', ...later, ...all.slice(3)]],

@@ -2,13 +2,11 @@
  * The gRPC server that Calico's CNI plugin calls, on a Unix socket. It decides nothing about pods: it bounds the number of
  * calls, hands deadline and cancellation on, and turns whatever becomes of a call into a reply that the plugin can read.
  */
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { dirname } from 'node:path';
+import { chmod } from 'node:fs/promises';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerUnaryCall } from '@grpc/grpc-js';
 import type { Clock } from '../clock.js';
-import { errorCode } from '../host/files.js';
+import { claimSocket } from '../host/unix-socket.js';
 import type { Log } from '../log.js';
 import { podName, sandboxName } from '../pod/spec.js';
 import {
@@ -61,8 +59,6 @@ export interface CniServer {
 /** The plugin parses it and fails the ADD when it cannot; a tun has none. The value is the Go implementation's. */
 export const container_mac = '02:00:00:00:00:00';
 
-/** sockaddr_un less the terminator: a longer path would be cut without a word. */
-const socket_path_bytes_max = 107;
 /** Root alone may connect: the plugin runs as root, and who can call this can rewire any pod of the node. */
 const socket_mode = 0o600;
 /** The plugin's own deadline, for callers that bring none. */
@@ -199,35 +195,4 @@ function timeFor(call: ServerUnaryCall<unknown, unknown>): number {
   // grpc-js computes the deadline with Date.now.
   const left_ms = Number.isFinite(deadline) ? deadline - Date.now() : call_ms_default;
   return Math.max(0, Math.min(left_ms, call_ms_max) - reply_margin_ms);
-}
-
-/** Makes `path` free to bind: creates its directory, and removes the socket that a dead process left there. */
-async function claimSocket(path: string): Promise<void> {
-  if (Buffer.byteLength(path) > socket_path_bytes_max) {
-    throw new Error(
-      `${path} is longer than the ${socket_path_bytes_max} bytes of a socket's path: configure another path`,
-    );
-  }
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  const found = await lstat(path).catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new Error(`${path} is not a socket: remove it, or configure another path`);
-  if (await answers(path)) throw new Error(`${path} is served by another process: stop it first`);
-  await rm(path, { force: true });
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (result: boolean) => {
-      socket.destroy();
-      resolve(result);
-    };
-    socket.once('connect', () => settle(true));
-    // A full backlog (EAGAIN) has a listener behind it; only a refusal proves that there is none.
-    socket.once('error', (error) => settle(errorCode(error) !== 'ECONNREFUSED'));
-  });
 }

@@ -148,6 +148,12 @@ export const variables = {
   vpp_netns: variable('CALICOVPP_VPP_NETNS', netns_name, 'calico-vpp-ns'),
   cni_socket: variable('CALICOVPP_CNI_SOCKET', absolute_path, '/var/run/calico/cni-server.sock'),
   felix_socket: variable('CALICOVPP_FELIX_SOCKET', absolute_path, '/var/run/calico/felix-dataplane.sock'),
+  felix_plugins_dir: variable('CALICOVPP_FELIX_PLUGINS_DIR', absolute_path, '/var/lib/calico/felix-plugins'),
+  endpoint_status_dir: variable(
+    'CALICOVPP_ENDPOINT_STATUS_DIR',
+    absolute_path,
+    '/var/run/calico/endpoint-status',
+  ),
   felix: variable('CALICOVPP_FELIX', auto_on_off, 'auto' as const),
   kubernetes: variable('CALICOVPP_KUBERNETES', auto_on_off, 'auto' as const),
   kubernetes_host: variable('KUBERNETES_SERVICE_HOST', text, ''),

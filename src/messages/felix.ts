@@ -2,6 +2,7 @@
 import type { LifeRef } from '../actor-system.js';
 import type { FelixAnswer } from '../felix/encode.js';
 import type { FelixMessage } from '../felix/messages.js';
+import type { FelixSocket } from '../felix/stream.js';
 
 /**
  * A new Felix, which tells everything anew; the one before is over, whether its end was told or not. Ordered with the others, not answered,
@@ -52,4 +53,16 @@ export type FelixActorMessage =
       readonly type: 'EndpointStatuses';
       readonly whole: boolean;
       readonly statuses: readonly EndpointStatus[];
-    };
+    }
+  /** From itself: a connection has said its first; it has more to read, takes something to write, is over. */
+  | { readonly type: 'Accepted'; readonly connection: number; readonly socket: FelixSocket }
+  | { readonly type: 'Readable'; readonly connection: number }
+  | { readonly type: 'Drained'; readonly connection: number }
+  | { readonly type: 'Closed'; readonly connection: number; readonly reason: string | undefined }
+  /** From itself: time to try again what has failed. */
+  | { readonly type: 'ListenAgain' }
+  | { readonly type: 'InstallAgain' }
+  | { readonly type: 'TellAgain' }
+  | { readonly type: 'WriteAgain' }
+  /** From itself: Felix is to hear that the dataplane lives. */
+  | { readonly type: 'ReportLife' };

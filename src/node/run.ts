@@ -15,6 +15,7 @@ import { cniOf } from './cni.js';
 import { connectivityOf } from './connectivity.js';
 import { endGobgpd } from './end-gobgpd.js';
 import { endSignals } from './end-signals.js';
+import { felixOf } from './felix.js';
 import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
 import { routeSource } from './route-source.js';
@@ -152,6 +153,7 @@ export async function runNode(
       ...(serves && {
         services: (vpp, uplink, cluster) => servicesOf(wiring, vpp, uplink, cluster),
       }),
+      ...(config.felix && { felix: felixOf(wiring) }),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);
