@@ -3,6 +3,7 @@ import { type DefinedSet, families, type Gobgp, MalformedError, RefusedError } f
 import { familyOf } from '../ip/text.js';
 import type { BgpState, BgpStep } from './diff.js';
 import { type LocalPath, localPathOf, pathMessage, prefixOf } from './local-paths.js';
+import { owedOf, withOwed } from './owed.js';
 import { type ActualPeer, actualPeer, peerMessage } from './peer-state.js';
 import {
   type Direction,
@@ -46,7 +47,7 @@ export async function readPolicies(gobgp: Gobgp, signal: AbortSignal): Promise<O
     { defined_type: 'prefix' },
     { signal, deadline_ms: list_ms },
   ))
-    if (defined_set.name.startsWith('export all ')) sets.push(defined_set);
+    sets.push(defined_set);
   let rules: BgpState['rules'];
   for await (const { policy } of gobgp.listPolicy({}, { signal, deadline_ms: list_ms }))
     for (const direction of ['import', 'export'] as const)
@@ -64,7 +65,7 @@ export async function readPolicies(gobgp: Gobgp, signal: AbortSignal): Promise<O
           ...assignment.policies.map(({ name }) => name),
           assignment.default_action,
         ].join(' ');
-  return { statements, rules, assigned };
+  return { statements, rules, assigned, owed: owedOf(sets) };
 }
 
 /** Own paths that gobgpd has, the best of their prefix or not. */
@@ -116,6 +117,7 @@ export async function applySteps(
   options: ApplyOptions,
 ): Promise<readonly StepFailure[]> {
   const failures: StepFailure[] = [];
+  for (const step of steps) if (step.type === 'withdraw_rejected') note(options.noted, 'all', step.learned);
   for (const step of steps) {
     if (options.signal.aborted) break;
     if (failures.some(({ of }) => of === policies_failed) && isJudged(step)) continue;
@@ -131,6 +133,10 @@ export async function applySteps(
 
 /** What a failure concerns without which no route is judged. */
 export const policies_failed = 'policies';
+
+function note(noted: ApplyOptions['noted'], to: string, prefixes: readonly string[]): void {
+  if (prefixes.length > 0) noted.set(to, new Set([...(noted.get(to) ?? []), ...prefixes]));
+}
 
 const isJudged = ({ type }: BgpStep): boolean => type !== 'delete_peer' && type !== 'delete_path';
 
@@ -174,7 +180,7 @@ async function carryOut(
         if (!noted.has(address)) noted.set(address, await readTold(gobgp, address, signal));
       return;
     case 'set_policies':
-      await setPolicies(gobgp, step.policies, signal);
+      await setPolicies(gobgp, withOwed(step.policies, noted), signal);
       return;
     case 'withdraw_rejected':
       await withdrawRejected(gobgp, step, options);
@@ -225,10 +231,9 @@ async function setPolicies(
  */
 async function withdrawRejected(
   gobgp: Gobgp,
-  { learned, policies }: Extract<BgpStep, { type: 'withdraw_rejected' }>,
+  { policies }: Extract<BgpStep, { type: 'withdraw_rejected' }>,
   { signal, paths, noted, hold }: ApplyOptions,
 ): Promise<void> {
-  noted.set('all', new Set([...(noted.get('all') ?? []), ...learned]));
   const rejected = new Set(noted.get('all'));
   for (const [address, before] of noted) {
     if (address === 'all') continue;
@@ -241,18 +246,47 @@ async function withdrawRejected(
   for (const { prefix } of own) paths.delete(prefix);
   if (own.length > 0) await gobgp.addPathStream(own.map(pathMessage), { signal, deadline_ms: list_ms });
   for (const path of own) paths.set(path.prefix, path);
-  const of_others = [...rejected].filter((prefix) => !paths.has(prefix));
+  const of_others = await inTable(
+    gobgp,
+    [...rejected].filter((prefix) => !paths.has(prefix)),
+    signal,
+  );
   if (of_others.length > 0) {
     const up = [...(await readPeers(gobgp, signal)).values()].flatMap(({ address, session }) =>
       session === 'established' ? [address] : [],
     );
     hold(up);
-    for (const each of [without(policies, of_others), policies]) {
+    for (const each of [withOwed(without(policies, of_others), noted), policies]) {
       await setPolicies(gobgp, each, signal);
       for (const address of up) await gobgp.resetPeer({ address, soft: true, direction: 'in' }, { signal });
     }
-  }
+  } else await setPolicies(gobgp, policies, signal);
   noted.clear();
+}
+
+/** Of these prefixes, those that gobgpd has a path to: of what is gone it has told the end, whatever the policies. */
+async function inTable(
+  gobgp: Gobgp,
+  prefixes: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const found = new Set<string>();
+  for (const [number, family] of [
+    [4, families.ipv4_unicast],
+    [6, families.ipv6_unicast],
+  ] as const) {
+    const asked = prefixes.filter((prefix) => familyOf(prefix) === number).map((prefix) => ({ prefix }));
+    if (asked.length === 0) continue;
+    for await (const { destination } of gobgp.listPath(
+      { family, prefixes: asked },
+      { signal, deadline_ms: list_ms },
+    ))
+      for (const path of destination.paths) {
+        const prefix = prefixOf(path);
+        if (prefix !== undefined) found.add(prefix);
+      }
+  }
+  return prefixes.filter((prefix) => found.has(prefix));
 }
 
 const familyOfPath = ({ prefix }: LocalPath) =>

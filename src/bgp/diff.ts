@@ -5,6 +5,7 @@
 import { type ExportRule, notTold, whatDiffers } from './export-rules.js';
 import type { LocalPath } from './local-paths.js';
 import { samePath } from './local-paths.js';
+import type { Owed } from './owed.js';
 import { type ActualPeer, peerChange, toldPeer } from './peer-state.js';
 import type { WantedPeer } from './peers.js';
 import type { BgpPlan } from './plan.js';
@@ -27,6 +28,8 @@ export interface BgpState {
   readonly rules: readonly ExportRule[] | undefined;
   /** The policies that are in force and what comes after them: `calico-export reject`. */
   readonly assigned: Readonly<Record<Direction, string>>;
+  /** What it is still to take away from peers. */
+  readonly owed: Owed;
 }
 
 export type BgpStep =
@@ -137,6 +140,7 @@ export function stateAfter(plan: Pick<BgpPlan, 'peers' | 'policies'>, before: Bg
     },
     rules: plan.policies.rules,
     assigned: { import: assignmentOf('import'), export: assignmentOf('export') },
+    owed: new Map(),
   };
 }
 

@@ -119,6 +119,7 @@ export class BgpSession {
       this.#read_ms = now_ms;
       const peers = await readPeers(this.gobgp, this.signal);
       this.#state = { peers, ...(await readPolicies(this.gobgp, this.signal)) };
+      for (const [to, prefixes] of this.#state.owed) if (!this.#noted.has(to)) this.#noted.set(to, prefixes);
     }
     return diffBgp(plan, this.#state, paths, {
       ...options,

@@ -804,7 +804,10 @@ t.test('before 4.6 what a filter lets out no more is withdrawn, and nobody loses
   await object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001, filters: ['f'] } });
   daemon.up('10.0.0.9', true, clock.wall_ms());
   daemon.take();
-  daemon.told.set('10.0.0.9', [['10.1.1.0/26', '10.1.2.0/26', '10.1.9.0/26'], ['10.1.2.0/26']]);
+  daemon.learned.add('10.1.9.0/26');
+  // 10.1.8.0/26 is gone meanwhile: gobgpd has told that by itself.
+  const before = ['10.1.1.0/26', '10.1.2.0/26', '10.1.8.0/26', '10.1.9.0/26'];
+  daemon.told.set('10.0.0.9', [before, ['10.1.2.0/26']]);
   await object('BGPFilter', 'f', { spec: { exportV4: [{ action: 'Reject' }] } });
   t.same(daemon.take(), [
     'setPolicies',
@@ -825,6 +828,57 @@ t.test('before 4.6 what a filter lets out no more is withdrawn, and nobody loses
   t.ok(daemon.own.has('10.1.2.0/26'));
   await object('BlockAffinity', 'b3', { spec: { cidr: '10.1.3.0/26', node: 'n', state: 'confirmed' } });
   t.same(daemon.take(), ['setPolicies', 'addPathStream 10.1.3.0/26'], 'once');
+  t.same(daemon.owed, []);
+
+  daemon.told.set('10.0.0.9', [['10.1.7.0/26']]);
+  await object('BGPFilter', 'f', { spec: { exportV4: [] } });
+  daemon.take();
+  t.same(daemon.owed, []);
+  daemon.told.set('10.0.0.9', [['10.1.7.0/26'], []]);
+  await object('BGPFilter', 'f', { spec: { exportV4: [{ action: 'Reject' }] } });
+  t.same(
+    daemon.take(),
+    ['setPolicies', 'setPolicies', 'resetPeer 10.0.0.9 out'],
+    'of what has gone by itself nothing is let in anew',
+  );
+});
+
+t.test('before 4.6 what a process that died was still to withdraw is withdrawn by the next', async (t) => {
+  const daemon = new FakeGobgp('gobgpd version 3.10.0');
+  const { object, clock, kit } = await peered(t, daemon);
+  const peer = { spec: { peerIP: '10.0.0.9', asNumber: 65_001, filters: ['f'] } };
+  await object('BGPFilter', 'f', { spec: {} });
+  await object('BGPPeer', 'tor', peer);
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  daemon.told.set('10.0.0.9', [['10.1.1.0/26', '10.1.9.0/26']]);
+  // The policies are in force, and then the process is gone.
+  daemon.deletePath = () => new Promise(() => undefined);
+  const filter = { spec: { exportV4: [{ action: 'Reject' }] } };
+  await object('BGPFilter', 'f', filter);
+  t.same(daemon.owed, ['owed 10.0.0.9 4']);
+  t.ok(daemon.own.has('10.1.1.0/26'), 'not withdrawn yet');
+  await kit.tell(ready);
+
+  const next = daemon.again();
+  next.learned.add('10.1.9.0/26');
+  next.told.set('10.0.0.9', [[]]);
+  const later_life = await started(t);
+  for (const kind of [...listed, ...later]) await later_life.tell(kind);
+  await later_life.object('BGPFilter', 'f', filter);
+  await later_life.object('BGPPeer', 'tor', peer);
+  await later_life.object('BlockAffinity', 'b', {
+    spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' },
+  });
+  await later_life.kit.tell(ready);
+  await later_life.launch(next, { adopted: true });
+  next.tell({ type: 'paths_complete' });
+  await later_life.clock.advance(1000);
+  t.same(next.take(), [
+    ...['deletePath 10.1.1.0', 'addPathStream 10.1.1.0/26'],
+    ...['setPolicies', 'resetPeer 10.0.0.9 in', 'setPolicies', 'resetPeer 10.0.0.9 in'],
+    'setLogLevel info',
+  ]);
+  t.same(next.owed, []);
 });
 
 t.test('a configuration that cannot be read in what matters changes nothing', async (t) => {

@@ -48,6 +48,7 @@ function stateOf(plan: Pick<BgpPlan, 'peers' | 'paths' | 'policies'>): BgpState 
     statements: { import: names('import'), export: names('export') },
     rules: plan.policies.rules,
     assigned: { import: assignmentOf('import'), export: assignmentOf('export') },
+  owed: new Map(),
   };
 }
 
@@ -56,6 +57,7 @@ const nothing: BgpState = {
   statements: { import: undefined, export: undefined },
   rules: undefined,
   assigned: { import: 'accept', export: 'accept' },
+  owed: new Map(),
 };
 
 const newest: DiffOptions = {

@@ -77,6 +77,8 @@ export class FakeGobgp {
   #sets: { name: string; defined_type: string }[] = [];
   /** Own paths, by prefix. */
   own = new Map<string, FakePath>();
+  /** Prefixes to which others have told a path. */
+  readonly learned = new Set<string>();
   /** What a peer was told, before and after the policies were set. */
   readonly told = new Map<string, string[][]>();
   readonly #assigned = new Map<string, { policies: readonly { name: string }[]; default_action: string }>();
@@ -200,10 +202,26 @@ export class FakeGobgp {
       if (defined_set.defined_type === defined_type) yield { defined_set };
   }
 
-  async *listPath({ family, table_type, name }: { family: object; table_type?: string; name?: string }) {
+  async *listPath({
+    family,
+    table_type,
+    name,
+    prefixes,
+  }: {
+    family: object;
+    table_type?: string;
+    name?: string;
+    prefixes?: readonly { readonly prefix: string }[];
+  }) {
     if (table_type === 'adj_out') {
       for (const prefix of this.told.get(name ?? '')?.shift() ?? [])
         if (prefix.includes(':') === (family === families.ipv6_unicast)) yield destinationOf(prefix);
+      return;
+    }
+    if (prefixes !== undefined) {
+      this.reads.push('table');
+      for (const { prefix } of prefixes)
+        if (this.own.has(prefix) || this.learned.has(prefix)) yield destinationOf(prefix);
       return;
     }
     for (const path of this.own.values())
@@ -235,6 +253,11 @@ export class FakeGobgp {
     const named = new Set(policies.map(({ name }) => name));
     for (const [direction, { policies: assigned, ...rest }] of this.#assigned)
       this.#assigned.set(direction, { ...rest, policies: assigned.filter(({ name }) => named.has(name)) });
+  }
+
+  /** Names of the sets of which no statement is made. */
+  get owed(): readonly string[] {
+    return this.#sets.map(({ name }) => name).filter((name) => name.startsWith('owed'));
   }
 
   /** Names of the statements that are set. */
