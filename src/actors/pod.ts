@@ -419,6 +419,8 @@ class Pod implements Actor<PodMessage> {
       // What was known before it is void.
       if (this.vpp.objects === undefined) return this.advance();
       this.vpp.objects.settle(outcome);
+      // What else VPP has lost is not among the outcomes.
+      if (outcome.lost_state) this.vpp.objects = undefined;
       if (outcome.error === undefined) this.advance();
       else this.transactionFailed(flight.purpose, outcome.error.message);
       return;

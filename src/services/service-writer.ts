@@ -231,9 +231,13 @@ export class ServiceWriter extends ObjectWriter {
     return true;
   }
 
-  protected override read(life: number, snapshot: Snapshot | Error): void {
-    super.read(life, snapshot);
-    if (snapshot instanceof Error || !this.isQuiet) return;
+  protected override compared(): void {
+    for (const [address, keys] of this.#programmed) {
+      for (const key of keys) if (this.model.there(key) === undefined) keys.delete(key);
+      if (keys.size > 0) continue;
+      this.#programmed.delete(address);
+      this.#told_anew.add(address);
+    }
     for (const object of this.model.allThere()) this.#recount(object);
     this.#was_read = true;
   }
@@ -325,8 +329,7 @@ export class ServiceWriter extends ObjectWriter {
     else super.releaseOne(key);
   }
 
-  protected override settled({ outcomes, lost_state }: TransactionResult): void {
-    if (lost_state) this.compare();
+  protected override settled({ outcomes }: TransactionResult): void {
     const now_ms = this.#now_ms;
     for (const { operation, error } of outcomes) {
       const { object } = operation;
@@ -362,8 +365,6 @@ export class ServiceWriter extends ObjectWriter {
     let alike = 0;
     const take = (object: VppObject): void => {
       if (audit !== this.#audits || !this.isOwn(object)) return;
-      // What may be behind the route of another is nothing that is seen.
-      if (object.kind === 'route' && object.paths.length === 0) return;
       const there = this.model.there(keyOf(object));
       if (there !== undefined && same(there, canonical(object))) alike += 1;
       else other += 1;

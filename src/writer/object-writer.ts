@@ -11,7 +11,7 @@ import { isDangling, isHalfMade, keyOf, type ObjectKey, type VppObject } from '.
 import type { OwnerName } from '../objects/owner.js';
 import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
-import type { Snapshot, Take } from '../reconcile/snapshot.js';
+import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 
 export interface WriterSettings {
@@ -72,6 +72,8 @@ export class ObjectWriter {
   #reading = false;
   /** What is being read may be of before it was asked for. */
   #compare_again = false;
+  /** A reading has ended, and not all of it is looked at. */
+  #compares = false;
   #flights = 0;
   #retry: Timer | undefined;
   #retries = 0;
@@ -129,7 +131,7 @@ export class ObjectWriter {
     this.#void();
     this.#hidden.clear();
     this.model.forget();
-    this.#read();
+    this.#read(true);
   }
 
   /** Another VPP need not be given what was to go; what it still has of it, being the same, is seen again. */
@@ -170,6 +172,7 @@ export class ObjectWriter {
     this.#newLife();
     this.#reading = false;
     this.#compare_again = false;
+    this.#compares = false;
     this.#flights = 0;
     this.#retries = 0;
   }
@@ -181,7 +184,8 @@ export class ObjectWriter {
     this.#retry = undefined;
   }
 
-  #read(): void {
+  /** `anew`: nothing is known of VPP, nor of what it may have behind the routes of others. */
+  #read(anew: boolean): void {
     const life = this.#life;
     this.#reading = true;
     this.model.beginReading();
@@ -189,14 +193,15 @@ export class ObjectWriter {
     const take = (object: VppObject): void => {
       if (life === this.#life) this.#seen(object, false);
     };
-    this.readWith(take).then(done, done);
+    const scopes: readonly Scope[] = anew ? [this.#owner, 'hidden'] : [this.#owner];
+    this.readWith(take, scopes).then(done, done);
   }
 
   /** What VPP has of this owner, whatever is known of it. */
-  protected readWith(take: Take): Promise<Snapshot> {
+  protected readWith(take: Take, scopes: readonly Scope[] = [this.#owner]): Promise<Snapshot> {
     return this.#ctx.ask<VppConnectionMessage, Snapshot>(
       this.#vpp,
-      (reply) => ({ type: 'Read', scopes: [this.#owner, 'hidden'], take, reply }),
+      (reply) => ({ type: 'Read', scopes, take, reply }),
       this.#settings.read_ms,
     );
   }
@@ -205,7 +210,7 @@ export class ObjectWriter {
   protected compare(): void {
     // Two readings at once would end each other.
     if (this.#reading) this.#compare_again = true;
-    else this.#read();
+    else this.#read(false);
   }
 
   /** What VPP has is known, or has to be asked again. */
@@ -221,10 +226,14 @@ export class ObjectWriter {
     for (const object of snapshot.objects) this.#seen(object, snapshot.unsure.has(keyOf(object)));
     this.model.endReading();
     this.#reading = false;
+    this.#compares = true;
     if (!this.#compare_again) return;
     this.#compare_again = false;
-    this.#read();
+    this.#read(false);
   }
+
+  /** What VPP has is in the model as it was read, and nothing else. */
+  protected compared(): void {}
 
   /** What an earlier life has left stays, but for what refers to nothing or was not completed: that is in the way of whatever comes. */
   #seen(object: VppObject, unsure: boolean): void {
@@ -258,6 +267,10 @@ export class ObjectWriter {
     if (generation === undefined || this.#reading) return true;
     const { model } = this;
     if (!model.scan(piece)) return false;
+    if (this.#compares) {
+      this.#compares = false;
+      this.compared();
+    }
     while (this.#flights < flights_max) {
       const operations = this.take(this.#settings.operations_max);
       if (operations.length === 0) break;
@@ -324,6 +337,8 @@ export class ObjectWriter {
       return this.#later();
     }
     this.model.settle(outcome.outcomes);
+    // What VPP has lost of this owner beside it is not among the outcomes.
+    if (outcome.lost_state) this.compare();
     this.settled(outcome);
   }
 

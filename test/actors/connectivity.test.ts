@@ -277,14 +277,15 @@ class Lab {
   }
 
   #read({ scopes, take, reply }: Read): void {
-    if (scopes.join() !== 'connectivity,hidden') throw new Error(`read ${scopes}`);
+    const what = scopes.join();
+    if (what !== 'connectivity,hidden' && what !== 'connectivity') throw new Error(`read ${what}`);
     const rest: VppObject[] = [];
     for (const object of this.vpp.objects) {
       if (object.kind === 'af_packet' || object.kind === 'table') continue;
       if (object.kind === 'route' && !isDangling(object)) take?.(structuredClone(object));
       else rest.push(structuredClone(object));
     }
-    for (const prefix of this.of_others)
+    for (const prefix of what === 'connectivity' ? [] : this.of_others)
       take?.({ kind: 'route', source: 'connectivity', table_id: 0, prefix, paths: [] });
     reply.resolve({ objects: rest, unsure: new Set(), interfaces: [] });
   }

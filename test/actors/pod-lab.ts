@@ -55,6 +55,8 @@ export class FakeVpp {
   holding = false;
   /** Answers no such message until `answer`. */
   holdsBack: (message: Transact | Read) => boolean = () => false;
+  /** The next transaction tells of it. */
+  lost_state = false;
   /** What VPP refuses. */
   refuses: (operation: Operation) => string | undefined = () => undefined;
   readonly #held: (Transact | Read)[] = [];
@@ -167,7 +169,9 @@ export class FakeVpp {
       }
     }
     this.objects = applyOutcomes(this.objects, outcomes);
-    return { outcomes, interfaces, ...(error && { error }) };
+    const { lost_state } = this;
+    this.lost_state = false;
+    return { outcomes, interfaces, ...(lost_state && { lost_state }), ...(error && { error }) };
   }
 
   #device({ action, object }: Operation, made: Map<string, number>): string | undefined {

@@ -534,6 +534,19 @@ t.test('a tap has its MAC in the answer, a tun has none', async (t) => {
   t.equal((await lab.add('q', { ips: ['10.0.0.2/24'] }))?.containerMac, undefined);
 });
 
+t.test('a VPP that shows it has lost what it had is read at once, and given all of it again', async (t) => {
+  const lab = await podLab(t);
+  const port = (hostPort: number) => ({ ports: [{ protocol: 'TCP', port: 80, hostPort }] });
+  await lab.add('p', { ips: ['10.0.0.1/24'], ...port(80) });
+  await lab.add('q', { ips: ['10.0.0.2/24'], ...port(81) });
+  t.equal(lab.vpp.kinds().translation, 2);
+  lab.vpp.objects = lab.vpp.objects.filter(({ kind }) => kind !== 'translation');
+  lab.vpp.lost_state = true;
+  await lab.kit.clock.advance(10);
+  t.match(await lab.add('r', { ips: ['10.0.0.3/24'], ...port(82) }), { successful: true });
+  t.equal(lab.vpp.kinds().translation, 3, 'without an audit, and those of other pods with it');
+});
+
 t.test('an ADD with other queues makes the interface anew', async (t) => {
   const lab = await podLab(t);
   await lab.add('p');
