@@ -216,7 +216,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (session.incompatible.length > 0) {
       this.ctx.log.warn(
         { messages: session.incompatible },
-        'vpp(connect) messages are missing or differ in this VPP',
+        'vpp(connect) this VPP is not as it should be: messages are missing or differ, or what is left of an earlier release',
       );
     }
     this.ctx.event(

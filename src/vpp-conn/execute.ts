@@ -203,8 +203,11 @@ export class Executor {
 
   #send(run: Run, operation: Operation): void {
     const { next: at } = run;
+    const { object } = operation;
     run.begun = true;
     run.next += 1;
+    if (operation.action === 'remove' && interfaceMade(object) !== undefined)
+      run.leaving.set(keyOf(object), at);
     const convicted = this.#suspicion.convicted(run, operation);
     if (convicted !== undefined) {
       this.#endedUnsent();

@@ -33,6 +33,16 @@ export const before_own: Readonly<Record<'services' | 'connectivity', readonly R
   connectivity: ['pods', 'node', 'services'],
 };
 
+/** Sources that this VPP has by our names, with other priorities, for people: VPP changes none, and lets none go. */
+export async function oddFibSources(vpp: Pick<Client, 'dump'>): Promise<readonly string[]> {
+  const there = await vpp.dump(fib_source_dump, {});
+  return Object.values(sources).flatMap(({ name, priority }) => {
+    const known = there.find(({ src }) => src.name === name);
+    if (known === undefined || known.src.priority === priority) return [];
+    return `FIB source ${name}: ours has priority ${priority}, VPP's ${known.src.priority}: until VPP is restarted its routes come before, or behind, those of others in another order`;
+  });
+}
+
 interface OwnSource {
   readonly source: RouteSource;
   readonly name: string;

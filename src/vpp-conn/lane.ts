@@ -33,6 +33,8 @@ export class Run {
   readonly made = new Map<string, number>();
   /** Handles that operations on their way will make. */
   readonly making = new Set<string>();
+  /** Interfaces whose removal was sent, each by its place in the plan. */
+  readonly leaving = new Map<ObjectKey, number>();
   /** Interfaces that are made, and not yet announced. */
   readonly news: string[] = [];
   /** What it asks for; after a failure, where it is rolled back, what takes it back. */
@@ -79,14 +81,25 @@ export class Run {
     // Whether all that refers to an interface has gone is known when it is answered.
     if (operation.action === 'remove' && this.in_flight > 0 && interfaceMade(operation.object) !== undefined)
       return undefined;
+    // Nor, until then, whether one that is made anew is gone.
+    if (this.in_flight > 0 && this.#before(operation) !== undefined) return undefined;
     return operation;
+  }
+
+  /** Of an interface that is made anew, the place where the one of before is removed. */
+  #before({ action, object }: Operation): number | undefined {
+    if (action !== 'add' || this.leaving.size === 0 || interfaceMade(object) === undefined) return undefined;
+    return this.leaving.get(keyOf(object));
   }
 
   /**
    * What still hangs on this interface or table, since VPP would not let go of it: a route without its interface drops the packets of the
-   * next one for ever.
+   * next one for ever. Of one that is made anew, the one of before: VPP would have both.
    */
-  holds({ action, object }: Operation): VppObject | undefined {
+  holds(operation: Operation): VppObject | undefined {
+    const { action, object } = operation;
+    const before = this.#before(operation);
+    if (before !== undefined && this.outcomes[before]?.error !== undefined) return object;
     if (action !== 'remove' || !(this.first_error !== undefined || this.refused_undo?.size)) return undefined;
     if (!carries(object)) return undefined;
     for (let at = 0; at < this.next; at += 1) {

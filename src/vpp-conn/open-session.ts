@@ -12,7 +12,7 @@ import { show_version } from 'vpp-binapi-ts/vpe';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { Executor } from './execute.js';
-import { openFibSources } from './fib-sources.js';
+import { oddFibSources, openFibSources } from './fib-sources.js';
 import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
@@ -150,6 +150,7 @@ async function session(
       openVxlan(prompt, handles),
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
+    const odd_sources = await oddFibSources(prompt);
     // A release that knew no FIB sources of ours may have programmed it.
     const life = new Life(had_interfaces ? 'before' : programmed);
     const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
@@ -170,9 +171,12 @@ async function session(
       version,
       had_interfaces,
       workers: thread_data.length - 1,
-      incompatible: prompt
-        .compatible(messages_used)
-        .mismatches.map(({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`),
+      incompatible: [
+        ...prompt
+          .compatible(messages_used)
+          .mismatches.map(({ name, crc, vpp_crc }) => `${name}: ours ${crc}, VPP's ${vpp_crc ?? 'missing'}`),
+        ...odd_sources,
+      ],
       execute: (transaction, abandoned) => executor.run(transaction, abandoned),
       read: (scopes, take) => readings.read(scopes, take),
       async neighbours(tag) {

@@ -13,7 +13,10 @@ export interface Session {
   readonly had_interfaces: boolean;
   /** Worker threads, without the main thread. */
   readonly workers: number;
-  /** Messages that this VPP lacks or knows with another CRC: what depends on them is refused by name. */
+  /**
+   * Messages that this VPP lacks or knows with another CRC: what depends on them is refused by name. And what an earlier release has left in it that
+   * it does not let go of.
+   */
   readonly incompatible: readonly string[];
   /**
    * Resolves with the outcome of each operation; rejects only when the session ends before all are known, or, with `Abandoned`, when

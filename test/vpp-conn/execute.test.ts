@@ -395,6 +395,37 @@ t.test('what VPP refuses to remove of a rolled back transaction is still there',
   t.equal(lab.handles.interface('a'), 11);
 });
 
+t.test('an interface is not made anew beside the one that VPP would not let go', async (t) => {
+  const by_tap = route('10.5.0.0/16', 'a');
+  for (const refused of ['-ip_route_add_del_v2', 'tap_delete_v2']) {
+    const lab = new ExecutorLab();
+    await lab.does(adds(tap('a'), by_tap));
+    lab.vpp.refuses = (text) => (text.startsWith(refused) ? -1 : undefined);
+    lab.vpp.take();
+    const result = lab.run([...removes(by_tap, tap('a')), ...adds(tap('a'), by_tap, tap('b'))]);
+    await lab.vpp.answerAll();
+    const { outcomes } = await result;
+    t.notOk(lab.vpp.log.includes('tap_create_v3 a'), refused);
+    t.match(outcomes[2]?.error, { code: 'not_done', message: /^not sent: tap:a is still there$/ });
+    t.equal(outcomes[3]?.error, undefined, 'what led by it leads by it again');
+    t.equal(outcomes[4]?.error, undefined, 'others are made');
+    t.equal(lab.handles.interface('a'), 11);
+  }
+});
+
+t.test('an interface is made anew when VPP has let the one of before go', async (t) => {
+  const lab = new ExecutorLab();
+  await lab.does(adds(tap('a'), up('a')));
+  lab.vpp.take();
+  const result = lab.run([...removes(tap('a')), ...adds(tap('a'), up('a'))]);
+  await lab.vpp.answer(0);
+  t.same(lab.vpp.take(), ['tap_delete_v2 11']);
+  await lab.vpp.answerAll();
+  t.equal((await result).error, undefined);
+  t.equal(lab.vpp.take()[0], 'tap_create_v3 a');
+  t.not(lab.handles.interface('a'), 11);
+});
+
 t.test('a rollback keeps to the window, and others go on beside it', async (t) => {
   const lab = new ExecutorLab();
   lab.vpp.refuses = (text) => (text.endsWith(' 10.5.0.0/16') ? -1 : undefined);

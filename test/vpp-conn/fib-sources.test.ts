@@ -3,7 +3,12 @@ import { type Client, connect } from 'vpp-binapi-ts';
 import { fib_source_add, fib_source_dump } from 'vpp-binapi-ts/fib';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
-import { findFibSources, openFibSources, route_sources } from '../../src/vpp-conn/fib-sources.js';
+import {
+  findFibSources,
+  oddFibSources,
+  openFibSources,
+  route_sources,
+} from '../../src/vpp-conn/fib-sources.js';
 import { Handles, UnknownHandle } from '../../src/vpp-conn/handles.js';
 
 // A connection in memory keeps no process alive.
@@ -31,6 +36,7 @@ t.test('a VPP gets our sources once: the next session finds them', async (t) => 
   t.equal(await dumped(vpp), known);
   t.same(numbers(second), numbers(first));
   t.equal(new Set(numbers(first)).size, route_sources.length);
+  t.same(await oddFibSources(vpp), []);
 });
 
 t.test('of a name that is there twice the first one counts', async (t) => {
@@ -40,6 +46,13 @@ t.test('of a name that is there twice the first one counts', async (t) => {
   const handles = new Handles();
   t.equal(await openFibSources(vpp, handles), 'before');
   t.equal(handles.fibSource('pods'), first.id);
+});
+
+t.test('one that an earlier release has made with another priority is named', async (t) => {
+  const vpp = await connected(t);
+  await vpp.request(fib_source_add, { src: { name: 'calico-services', priority: 0x71, id: 0 } });
+  await openFibSources(vpp, new Handles());
+  t.match(await oddFibSources(vpp), [/^FIB source calico-services: ours has priority 132, VPP's 113: /]);
 });
 
 t.test('where VPP has no number left, an owner has no source', async (t) => {
