@@ -183,14 +183,16 @@ export class FakeHostNetwork implements HostNetwork {
 
   /** For FakeNamespace: one change, with its record and its events. */
   change(state: FakeNamespaceState, change: NetworkChange): NetlinkError | undefined {
-    const fault = this.#nextFault();
+    // A question changes nothing.
+    const is_change = change.do !== 'probe_neighbour';
+    const fault = is_change ? this.#nextFault() : undefined;
     if (fault) return new NetlinkError(fault, change.do, describeChange(change), 'injected');
     try {
       this.#perform(state, change);
     } catch (error) {
       return refused(change.do, describeChange(change), error);
     }
-    this.mutations.push({ namespace: state.path, change });
+    if (is_change) this.mutations.push({ namespace: state.path, change });
     return undefined;
   }
 
@@ -251,6 +253,12 @@ export class FakeHostNetwork implements HostNetwork {
         state.require(change.neighbour.link);
         state.neighbours = state.neighbours.filter((n) => !sameNeighbour(n, change.neighbour));
         state.neighbours.push({ state: 0x80, flags: 0, ...change.neighbour });
+        return;
+      }
+      case 'probe_neighbour': {
+        const found = state.neighbours.find((n) => sameNeighbour(n, change.neighbour));
+        if (found === undefined) throw new Refusal('ENOENT');
+        state.neighbours = state.neighbours.map((n) => (n === found ? { ...n, state: 0x10 } : n));
         return;
       }
       case 'delete_neighbour': {

@@ -454,3 +454,41 @@ t.test('links of all kinds are made, and rules and neighbours come and go', root
     undefined,
   );
 });
+
+t.test('a neighbour of long ago is asked at once, and is known as it was, a router too', root, async (t) => {
+  const lab = withLab(t);
+  lab.veth({ namespace: 'node', name: 'd0' }, { namespace: 'peer', name: 'd1' });
+  for (const [namespace, name, end] of [
+    ['node', 'd0', '1'],
+    ['peer', 'd1', '2'],
+  ] as const) {
+    lab.run(namespace, 'ip', 'address', 'add', `10.0.0.${end}/24`, 'dev', name);
+    lab.run(namespace, 'ip', '-6', 'address', 'add', `fd00::${end}/64`, 'dev', name, 'nodad');
+    lab.run(namespace, 'ip', 'link', 'set', name, 'up');
+  }
+  const node = lab.open('node');
+  const link = node.link('d0')!.index;
+  const mac = lab.open('peer').link('d1')!.mac!;
+  const there = (address: string) => ({ link, family: address.includes(':') ? 6 : 4, address }) as const;
+  const state = (address: string) => node.neighbours(link).find((each) => each.address === address);
+  lab.run('peer', 'sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1');
+  // The second of each family is nobody.
+  for (const address of ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'])
+    node.apply({
+      do: 'set_neighbour',
+      neighbour: { ...there(address), mac, state: 4, flags: address.includes(':') ? 0x80 : 0 },
+    });
+  for (const address of ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'])
+    node.apply({ do: 'probe_neighbour', neighbour: there(address) });
+  const deadline = Date.now() + 3000;
+  while (
+    Date.now() < deadline &&
+    [4, 16].some((old) => ['10.0.0.2', 'fd00::2'].some((a) => state(a)?.state === old))
+  )
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  t.match(state('10.0.0.2'), { state: 2, mac });
+  t.match(state('fd00::2'), { state: 2, mac, flags: 0x80 });
+  for (const address of ['10.0.0.3', 'fd00::3'])
+    t.match(state(address), { state: 16, mac, flags: address.includes(':') ? 0x80 : 0 }, 'nothing is lost');
+  t.throws(() => node.apply({ do: 'probe_neighbour', neighbour: there('10.0.0.4') }), { code: 'ENOENT' });
+});

@@ -61,8 +61,11 @@ export interface UplinkSettings extends TakeOverSettings {
   /** Pause after a failed take-over, doubled each time. */
   readonly retry_ms: number;
   readonly retry_max_ms: number;
-  /** Take-overs that cut the host off for a moment and failed: no more are made for this VPP. */
+  /** Take-overs of one VPP that cut the host off for a moment and failed: the next ones wait for `pause_ms`. */
   readonly failures_max: number;
+  /** Doubled each time: what has failed so often costs the host its network for nothing, and may be mended all the same. */
+  readonly pause_ms: number;
+  readonly pause_max_ms: number;
   readonly shutdown_ms: number;
 }
 
@@ -447,9 +450,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     }
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
-    const { host } = this.deps;
-    const { has_touched } = this.takeOver;
-    const untouched = error instanceof UplinkError && !has_touched && host.taken() === undefined;
+    const untouched = error instanceof UplinkError && !this.takeOver.has_touched;
     if (!untouched) {
       this.failures += 1;
       await this.takeOver
@@ -457,10 +458,14 @@ class UplinkActor implements Actor<UplinkMessage> {
         .catch((reason: Error) => this.ctx.log.warn({ err: reason }, `uplink(abandon) ${reason.message}`));
       await this.giveBack(error.message, 'VPP_ERRORED');
     }
-    this.is('failed', error.message);
-    if (this.failures >= this.settings.failures_max) return;
-    const { retry_ms, retry_max_ms } = this.settings;
-    const delay = Math.min(retry_ms * 2 ** (this.tries - 1), retry_max_ms);
+    const { retry_ms, retry_max_ms, failures_max, pause_ms, pause_max_ms } = this.settings;
+    const over = this.failures - failures_max;
+    const pauses = !untouched && over >= 0;
+    const delay = pauses
+      ? Math.min(pause_ms * 2 ** over, pause_max_ms)
+      : Math.min(retry_ms * 2 ** (this.tries - 1), retry_max_ms);
+    const when = pauses ? `; tried again in ${Math.round(delay / 60_000)} min, or with the next VPP` : '';
+    this.is('failed', `${error.message}${when}`);
     this.ctx.after(delay, { type: 'Retry', generation: up.generation });
   }
 

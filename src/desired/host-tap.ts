@@ -57,6 +57,8 @@ export interface ClusterPrefixes {
   /** Undefined: not known yet. What there are of their routes stays. */
   readonly pods?: PodPrefixes;
   readonly tap_address: string;
+  /** Networks that the host's other links are in, as a management card's. */
+  readonly other_networks?: readonly string[];
 }
 
 /** Prefixes of Calico's pools, canonical. */
@@ -255,19 +257,17 @@ function onLinkRoutes(uplink: Uplink, link: number): PlacedRoute[] {
  * Services and pods are reached through VPP whatever routes the host has: before those of IPv4, and with a better metric than those of IPv6, which
  * would be joined with ours. The routes go with the tap.
  */
-function clusterRoutes(
-  uplink: Uplink,
-  link: number,
-  { prefixes, services = [], pods, tap_address }: ClusterPrefixes,
-): PlacedRoute[] {
+function clusterRoutes(uplink: Uplink, link: number, cluster: ClusterPrefixes): PlacedRoute[] {
+  const { pods, tap_address } = cluster;
   const families = hasIp6(uplink) ? [4, 6] : [4];
   const reduced_mtu = uplink.mtu - cluster_mtu_reduction;
-  const of_services = (services.length > 0 ? services : prefixes.map(networkOf))
-    .filter((prefix) => isApart(prefix, uplink))
+  const on_link = [...uplink.addresses.map(({ prefix }) => prefix), ...(cluster.other_networks ?? [])];
+  const of_services = servicesOf(cluster)
+    .filter((prefix) => isApart(prefix, on_link))
     .slice(0, service_prefixes_max);
   const mtus = new Map(of_services.map((prefix) => [prefix, reduced_mtu]));
   for (const prefix of pods?.prefixes ?? [])
-    if (!mtus.has(prefix) && isApart(prefix, uplink))
+    if (!mtus.has(prefix) && isApart(prefix, on_link))
       mtus.set(prefix, pods?.encapsulated ? reduced_mtu : uplink.mtu);
   return [...mtus]
     .map(([prefix, mtu]) => ({ prefix, mtu, family: prefix.includes(':') ? 6 : 4 }) as const)
@@ -289,19 +289,30 @@ export function isClusterRoute({ protocol, metrics }: LinuxRoute): boolean {
   return protocol === own_route_protocol && metrics?.mtu !== undefined;
 }
 
+function servicesOf({ services = [], prefixes }: ClusterPrefixes): readonly string[] {
+  return services.length > 0 ? services : prefixes.map(networkOf);
+}
+
+/** Prefixes of the cluster to which the host gets no route, since they lie in a network of another link of its. */
+export function withinOtherNetworks(cluster: ClusterPrefixes): string[] {
+  const all = [...servicesOf(cluster), ...(cluster.pods?.prefixes ?? [])];
+  const { other_networks = [] } = cluster;
+  return [...new Set(all)].filter((prefix) => isApart(prefix, []) && !isApart(prefix, other_networks));
+}
+
 /**
- * What lies on the link is reached as all of the link is, whoever calls it a pool or a prefix of services; a route to it would come before that by
+ * What lies on a link is reached as all of the link is, whoever calls it a pool or a prefix of services; a route to it would come before that by
  * which the host finds its gateway. One that is a default route says nothing.
  */
-function isApart(prefix: string, { addresses }: Uplink): boolean {
+function isApart(prefix: string, on_link: readonly string[]): boolean {
   const { address, length, family } = parsePrefix(prefix);
   if (length === 0) return false;
-  return !addresses.some((own) => {
-    const on_link = parsePrefix(own.prefix);
+  return !on_link.some((own) => {
+    const { length: own_length, family: own_family } = parsePrefix(own);
     return (
-      on_link.family === family &&
-      on_link.length <= length &&
-      networkOf(`${address}/${on_link.length}`) === networkOf(own.prefix)
+      own_family === family &&
+      own_length <= length &&
+      networkOf(`${address}/${own_length}`) === networkOf(own)
     );
   });
 }

@@ -307,6 +307,8 @@ export type NetworkChange =
   | { readonly do: 'set_nexthop'; readonly nexthop: NexthopObject }
   /** Always creates or replaces. */
   | { readonly do: 'set_neighbour' | 'delete_neighbour'; readonly neighbour: NewNeighbour }
+  /** Has the kernel ask one that it knows, with the MAC that it knows, and changes nothing else of it. ENOENT where it knows none. */
+  | { readonly do: 'probe_neighbour'; readonly neighbour: Pick<Neighbour, 'link' | 'family' | 'address'> }
   | { readonly do: 'add_rule' | 'delete_rule'; readonly rule: NewRule };
 
 /** Channel counts of a device as `ethtool -l` shows them. */

@@ -62,6 +62,8 @@ export function uplinkOf(
       retry_ms: 2000,
       retry_max_ms: 30_000,
       failures_max: 3,
+      pause_ms: 5 * 60_000,
+      pause_max_ms: 60 * 60_000,
       // Services of the host may have to be started again: each has its own limit in the journal.
       shutdown_ms: 60_000,
     },

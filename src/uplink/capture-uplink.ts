@@ -1,7 +1,7 @@
 /** What is read of an uplink before VPP gets it. */
 import type { UplinkSpec } from '../config.js';
 import { captureLink } from '../host/undo/capture.js';
-import type { Address, NetworkNamespace } from '../linux/network.js';
+import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
 import { withoutLeftovers } from './leftovers.js';
 import { linkSysctls } from './link-sysctls.js';
@@ -9,8 +9,15 @@ import { obstaclesOf } from './obstacles.js';
 import { UplinkError } from './uplink-error.js';
 import { gatewaysOf } from './uplink-of.js';
 
-/** NUD_REACHABLE, STALE, DELAY, PROBE, PERMANENT: the neighbour has answered. */
-const neighbour_answered = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+/** NUD_REACHABLE, PERMANENT: the neighbour answers, or somebody vouches for it. */
+const neighbour_answers = 0x02 | 0x80;
+/** NUD_STALE, DELAY: it has answered, perhaps days ago. */
+const neighbour_answered = 0x04 | 0x08;
+
+/** Is it to be seen whether the neighbour is there still? */
+export function isOld({ state }: Pick<Neighbour, 'state'>): boolean {
+  return (state & neighbour_answered) !== 0;
+}
 
 /** The device as it is, by any of its names. Throws UplinkError where it cannot be taken over. */
 export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedUplink {
@@ -32,7 +39,7 @@ export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): Ca
   const answering = new Set(
     namespace
       .neighbours(link.index)
-      .filter(({ mac, state }) => mac !== undefined && (state & neighbour_answered) !== 0)
+      .filter(({ mac, state }) => mac !== undefined && (state & neighbour_answers) !== 0)
       .map(({ address }) => address),
   );
   return {
@@ -50,12 +57,17 @@ export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): Ca
 
 const arphrd_loopback = 772;
 
+/** One that holds addresses, and leads nowhere. */
+export function isHolder({ type, kind }: Pick<Link, 'type' | 'kind'>): boolean {
+  return type === arphrd_loopback || kind === 'dummy';
+}
+
 /** Of the loopback and of dummy devices, as load balancers and local name servers have them; not what an uplink has as well. */
 export function hostAddresses(namespace: NetworkNamespace, captured: readonly CapturedUplink[]): string[] {
   const holders = new Set(
     namespace
       .links()
-      .filter(({ type, kind }) => type === arphrd_loopback || kind === 'dummy')
+      .filter(isHolder)
       .map(({ index }) => index),
   );
   const own = new Set(captured.flatMap(({ addresses }) => addresses.map(addressText)));

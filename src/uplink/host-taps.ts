@@ -14,6 +14,7 @@ import {
   type Speakers,
   type Taps,
   tapLikeLink,
+  withinOtherNetworks,
 } from '../desired/host-tap.js';
 import type { Uplink } from '../desired/uplink.js';
 import { captureLink, type LinkState } from '../host/undo/capture.js';
@@ -28,10 +29,10 @@ import type {
   NewNeighbour,
   NewRoute,
 } from '../linux/network.js';
-import { isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
+import { connectedPrefixes, isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
 import { within } from '../linux/within.js';
 import { type Advertised, type IsDeaf, withAdvertised, withoutTakenBack } from './advertised.js';
-import { hostAddresses } from './capture-uplink.js';
+import { hostAddresses, isHolder } from './capture-uplink.js';
 import type { CapturedUplink } from './captured.js';
 import { earlySysctls, isSecret, lateSysctls } from './link-sysctls.js';
 import { UplinkError } from './uplink-error.js';
@@ -106,7 +107,7 @@ export class HostTaps {
       );
       // Routes of all behind the addresses of all: one over several uplinks needs those.
       const routes = uplinks.flatMap((uplink, at) =>
-        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, cluster, heard),
+        hostTapRoutes(uplink, taps, captured[at]!.foreign_routes, beside(namespace, uplinks, cluster), heard),
       );
       make(
         links
@@ -135,6 +136,7 @@ export class HostTaps {
     return this.inHost((namespace) => {
       const heard = heardByKernel(namespace, speakers);
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
+      const known_cluster = beside(namespace, uplinks, cluster);
       // What is down takes no route, and is looked at again when it is up.
       if (links.some(({ up }) => !up)) return [];
       const taps = tapsOf(uplinks, links);
@@ -143,7 +145,7 @@ export class HostTaps {
         .flatMap((uplink) => hostTapChanges(uplink, taps, []))
         .filter((change) => change.do === 'set_neighbour' && !known.has(neighbourKey(change.neighbour)));
       const routes = uplinks
-        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], cluster, heard))
+        .flatMap((uplink) => hostTapRoutes(uplink, taps, [], known_cluster, heard))
         .filter(({ protocol }) => protocol === own_route_protocol);
       const there = namespace.routes();
       const wanted = new Set(routes.map(routeKey));
@@ -202,6 +204,11 @@ export class HostTaps {
       }
       return refused;
     });
+  }
+
+  /** Prefixes of the cluster that lie in a network of another link of the host, and stay there. */
+  withinOthers(uplinks: readonly Uplink[], cluster: ClusterPrefixes): string[] {
+    return this.inHost((namespace) => withinOtherNetworks(beside(namespace, uplinks, cluster)));
   }
 
   /** Has nobody set a tap down? */
@@ -284,6 +291,23 @@ function refusals(namespace: NetworkNamespace, changes: readonly NetworkChange[]
     const change = changes[i]!;
     return error === undefined || isThere(change, error) ? [] : [{ change, error }];
   });
+}
+
+/** With the networks of the host's links but the main uplink, which has its own. */
+function beside(
+  namespace: NetworkNamespace,
+  uplinks: readonly Uplink[],
+  cluster: ClusterPrefixes,
+): ClusterPrefixes {
+  const taps = new Set(uplinks.flatMap(({ name }) => namespace.link(name)?.index ?? []));
+  const others = new Set(
+    namespace.links().flatMap((link) => (isHolder(link) || taps.has(link.index) ? [] : [link.index])),
+  );
+  const addresses = [
+    ...namespace.addresses().filter(({ link }) => others.has(link)),
+    ...uplinks.filter(({ is_main }) => !is_main).flatMap((uplink) => uplink.addresses),
+  ];
+  return { ...cluster, other_networks: [...new Set(addresses.flatMap(connectedPrefixes))] };
 }
 
 /** The kernel puts the very same route nowhere a second time, and a name is had but once. */

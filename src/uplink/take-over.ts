@@ -122,7 +122,7 @@ const mends_max = 5;
 const mend_interval_ms = 1000;
 
 export class TakeOver {
-  /** The attempt under way, or the last one, has changed something of the host. */
+  /** The attempt under way, or the last one, has changed something of the host, or of a VPP that has its uplinks. */
   has_touched = false;
   /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well, and when that was seen last. */
   private readonly unheard = new Map<
@@ -139,6 +139,8 @@ export class TakeOver {
   private not_natted: readonly string[] = [];
   /** Of ServiceCIDRs; likewise. */
   services: readonly string[] | undefined;
+  /** What was told of those that lie in networks of other links. */
+  private within = '';
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -148,6 +150,7 @@ export class TakeOver {
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
   async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
     const { host, waitsFor } = this.deps;
+    this.has_touched = false;
     await this.quiet(signal);
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
@@ -156,6 +159,7 @@ export class TakeOver {
     const present = new Set(snapshot.interfaces.map(({ tag }) => tag));
     if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
 
+    this.has_touched = true;
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
     this.findRepeated(found.uplinks, snapshot.objects);
@@ -191,14 +195,17 @@ export class TakeOver {
 
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
+    this.has_touched = false;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
     this.not_natted = never(this.pods) ?? this.not_natted;
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
-    this.has_touched = false;
     await this.quiet(signal);
-    if (host.isChanged()) await host.restore('hopeful');
+    if (host.isChanged()) {
+      const { results } = await host.restore('hopeful');
+      for (const each of results) if (each.outcome === 'failed') this.warn(`not given back: ${each.reason}`);
+    }
     signal.throwIfAborted();
     for (const name of await host.rescue(this.settings.specs.map((spec) => spec.interface_name))) {
       this.warn(`${name} was left in VPP's network namespace by an earlier life, and is back`);
@@ -410,6 +417,7 @@ export class TakeOver {
         gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
       );
       if (silent.length === 0) return captured;
+      host.probe(captured);
       if (clock.now_ms() >= deadline) {
         this.mustHaveAnswered(captured);
         return captured;
@@ -420,9 +428,8 @@ export class TakeOver {
   }
 
   /**
-   * One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. But Linux has seen no proof of its
-   * own where it knew one from long ago (NUD_STALE): one that stays silent while another on the same uplink answers is not there. That VPP
-   * has the uplink the other one shows.
+   * One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. But it may have gone meanwhile:
+   * one that stays silent while another on the same uplink answers is not there. That VPP has the uplink the other one shows.
    */
   private mustHaveAnswered(captured: readonly CapturedUplink[]): void {
     for (const uplink of captured) {
@@ -461,12 +468,24 @@ export class TakeOver {
   }
 
   private dress({ uplinks, captured }: Taken): Refusal[] {
+    this.tellWithin(uplinks);
     return this.deps.host.taps.dress(uplinks, captured, this.cluster(), this.speakers());
   }
 
   private redress(uplinks: readonly Uplink[]): void {
+    this.tellWithin(uplinks);
     for (const refusal of this.deps.host.taps.redress(uplinks, this.cluster(), this.speakers()))
       this.warn(refusalText(refusal));
+  }
+
+  private tellWithin(uplinks: readonly Uplink[]): void {
+    const within = this.deps.host.taps.withinOthers(uplinks, this.cluster()).join(', ');
+    if (within === this.within) return;
+    this.within = within;
+    if (within !== '')
+      this.warn(
+        `${within} of the cluster lies in a network of another link of the host, which does not reach it by VPP: give the pool, or the services, another prefix`,
+      );
   }
 
   /** Routers in whose name VPP speaks, and which are default routers. */

@@ -8,13 +8,14 @@ import type { UndoJournal } from '../host/undo/undo-journal.js';
 import { identityOf, isOfServices, type UndoStep } from '../host/undo/undo-step.js';
 import type { HostNetwork, NetworkNamespace } from '../linux/network.js';
 import { within } from '../linux/within.js';
-import { captureUplink, hostAddresses } from './capture-uplink.js';
+import { captureUplink, hostAddresses, isOld } from './capture-uplink.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import { driverFor } from './drivers.js';
 import { giveDevice, silence } from './give-device.js';
 import { HostTaps } from './host-taps.js';
 import { stepsOf, withState } from './undo-of-uplink.js';
 import { UplinkError } from './uplink-error.js';
+import { gatewaysOf } from './uplink-of.js';
 
 /** The kernel makes these in every namespace by itself. */
 const fallback_devices = /^(lo|(ip6?_vti|ip6?gre|gre|gretap|erspan|tunl|sit|ip6tnl)0)$/;
@@ -64,6 +65,18 @@ export class UplinkHost {
       const captured = specs.map((spec) => captureUplink(namespace, spec));
       const host_addresses = hostAddresses(namespace, captured);
       return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
+    });
+  }
+
+  /** Has the kernel ask those gateways whether they are there that answered long ago: by itself it would trust them for some seconds more. */
+  probe(captured: readonly CapturedUplink[]): void {
+    this.inHost((namespace) => {
+      const known = captured.flatMap((uplink) => {
+        const gateways = new Set(gatewaysOf(uplink));
+        return namespace.neighbours(uplink.link.index).filter(({ address }) => gateways.has(address));
+      });
+      // One that is gone meanwhile is asked for by whoever sends to it.
+      namespace.batch(known.filter(isOld).map((neighbour) => ({ do: 'probe_neighbour', neighbour })));
     });
   }
 

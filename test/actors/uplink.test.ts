@@ -17,7 +17,7 @@ import { buffersTaken, type Taken } from '../../src/uplink/take-over.js';
 import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { nodeOf } from '../desired/sample.js';
 import { type ActorKit, actorKit, type KitBase, supervision, type Teardown } from '../kit/actor-kit.js';
-import { macs, second_spec, specOf, UplinkLab } from '../uplink/uplink-lab.js';
+import { macs, second_spec, specOf, UplinkLab, vpp_netns } from '../uplink/uplink-lab.js';
 
 const { uplinks: _, ...inputs } = nodeOf();
 const settings: UplinkSettings = {
@@ -30,6 +30,8 @@ const settings: UplinkSettings = {
   retry_ms: 1000,
   retry_max_ms: 4000,
   failures_max: 3,
+  pause_ms: 300_000,
+  pause_max_ms: 1_000_000,
   shutdown_ms: 8000,
 };
 
@@ -267,7 +269,7 @@ t.test('a take-over, in the order in which the host suffers least', async (t) =>
   await lab.taken();
   t.same(lab.take(false), [
     'hook BEFORE_IF_READ',
-    ...['nudge 10.0.0.7', 'nudge 10.0.0.9'],
+    ...['nudge 10.0.0.7', 'nudge 10.0.0.9', 'nudge fd00::1'],
     'hook BEFORE_VPP_RUN',
     'linux set_link',
     'linux move_link',
@@ -280,7 +282,7 @@ t.test('a take-over, in the order in which the host suffers least', async (t) =>
     'transact add taps up',
     'solicit behind main-eth0',
     'neighbours of main-eth0',
-    ...['nudge 10.0.0.1', 'nudge fd00::1'],
+    'nudge 10.0.0.1',
     'neighbours of main-eth0',
     'hook VPP_RUNNING',
     'neighbours of main-eth0',
@@ -548,8 +550,8 @@ const failures: Record<string, { prepare: (lab: Lab) => void; reason: RegExp; un
   },
   'Linux does not let the device go': { prepare: (lab) => lab.linux.network.failChange(2), reason: /EIO/ },
   'Linux refuses an address of the tap': {
-    // The fifth change, behind those of the device and the tap itself.
-    prepare: (lab) => lab.linux.network.failChange(6),
+    // Behind those of a gateway that answers, of the device and of the tap itself.
+    prepare: (lab) => lab.linux.network.failChange(7),
     reason: /Linux refused replace_address .*EIO/,
   },
   'VPP refuses the device': {
@@ -1017,13 +1019,22 @@ async function tries(lab: Lab): Promise<number[]> {
 }
 
 t.test(
-  'a failed take-over is tried again after a pause that doubles, a bounded number of times',
+  'a failed take-over is tried again after a pause that doubles, and after some of them seldom, as is told',
   async (t) => {
     const lab = await Lab.start(t);
     lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'tap';
     await lab.up();
+    const first = lab.kit.clock.now_ms();
     t.same(await tries(lab), [0, 1, 3]);
     t.equal(lab.state, 'failed');
+    t.match(lab.reports.at(-1), { reason: /refused to add .*"tap".*; tried again in 5 min/ });
+    const later: number[] = [];
+    for (let minute = 1; minute < 60; minute++) {
+      await lab.kit.clock.advance(60_000);
+      if (lab.take().includes('hook BEFORE_IF_READ'))
+        later.push(Math.round((lab.kit.clock.now_ms() - first) / 60_000));
+    }
+    t.same(later, [6, 16, 32, 49], 'five minutes, ten, and then the longest pause');
     await lab.exited();
     await lab.up();
     t.same(await tries(lab), [0, 1, 3], 'the next VPP is a new beginning');
@@ -1076,6 +1087,55 @@ t.test('a service of the host that always fails keeps no uplink from being looke
   t.equal(lab.state, 'vpp');
   await lab.exited();
   t.same(asked, ['broken']);
+});
+
+t.test(
+  'what does not come back from VPP keeps nobody from looking for it, and is told each time',
+  async (t) => {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    // Somebody has taken it away.
+    const elsewhere = '/var/run/netns/elsewhere';
+    const { network } = lab.linux;
+    network.addNamespace(elsewhere);
+    const moved = (from: string, netns: string) => {
+      const namespace = network.open(from);
+      namespace.apply({ do: 'move_link', link: namespace.link('eth0')!.index, netns });
+    };
+    moved(vpp_netns, elsewhere);
+    await lab.exited();
+    t.match(lab.linux.host.taken(), { phase: 'taken' }, 'the restore has failed');
+    await lab.up();
+    lab.kit.log.lines.length = 0;
+    t.ok((await tries(lab)).length > settings.failures_max, 'as long as it takes');
+    t.match(
+      lab.kit.log.lines.find(({ level }) => level === 'warn'),
+      { text: /not given back: .*eth0/ },
+    );
+    moved(elsewhere, vpp_netns);
+    await lab.kit.clock.advance(5000);
+    t.equal(lab.state, 'vpp');
+  },
+);
+
+t.test('a gateway that has answered long ago is asked before it counts', async (t) => {
+  const lab = await Lab.start(t);
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  for (const [address, family] of [
+    ['10.0.0.1', 4],
+    ['fd00::1', 6],
+  ] as const)
+    own.apply({
+      do: 'set_neighbour',
+      neighbour: { link, family, address, mac: '02:00:00:00:00:91', state: 4 },
+    });
+  // It has gone since.
+  lab.answering.delete('10.0.0.1');
+  lab.answering_linux.delete('10.0.0.1');
+  lab.take();
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
 });
 
 t.test('a retry for a VPP that is no more, or that has the uplinks by now, does nothing', async (t) => {

@@ -11,6 +11,7 @@ import {
   own_route_protocol,
   type Taps,
   tapLikeLink,
+  withinOtherNetworks,
 } from '../../src/desired/host-tap.js';
 import { hostTapMac, type Uplink } from '../../src/desired/uplink.js';
 import type { Route as LinuxRoute, NetworkChange } from '../../src/linux/network.js';
@@ -403,6 +404,24 @@ t.test('pods are reached as services are; packets are smaller where a pool is en
     ['::/0', false],
   ] as const)
     t.equal(routes({ prefixes: [prefix], encapsulated: false }).length, has_route ? 2 : 1, prefix);
+});
+
+t.test('what lies in a network of another link of the host stays there, and is named', async (t) => {
+  const cluster: ClusterPrefixes = {
+    ...no_cluster,
+    prefixes: ['10.96.0.1/16'],
+    services: ['10.97.0.0/24', '10.98.0.0/16'],
+    pods: { prefixes: ['192.168.7.0/25', '192.168.0.0/16', 'fd07::/64', '0.0.0.0/0'], encapsulated: false },
+    other_networks: ['192.168.7.0/24', '10.97.0.0/16', 'fd07::/48'],
+  };
+  const uplink = uplinkOf({ addresses: [address('10.0.0.2/24'), address('fd00::2/64')], routes: [] });
+  t.same(
+    hostTapRoutes(uplink, taps, [], cluster).flatMap(({ prefix, metrics }) => (metrics ? [prefix] : [])),
+    ['10.98.0.0/16', '192.168.0.0/16'],
+  );
+  t.same(withinOtherNetworks(cluster), ['10.97.0.0/24', '192.168.7.0/25', 'fd07::/64']);
+  t.same(withinOtherNetworks({ ...cluster, services: [] }), ['192.168.7.0/25', 'fd07::/64']);
+  t.same(withinOtherNetworks(no_cluster), []);
 });
 
 t.test('services are reached where ServiceCIDRs say, else where the environment says', async (t) => {

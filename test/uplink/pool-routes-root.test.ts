@@ -94,6 +94,24 @@ t.test(
     t.equal(way('10.112.0.1'), '169.254.0.1 1440', 'those that are not known yet');
     redress(no_pods, []);
     t.equal(ours(), bare);
+    // The network of another card, which comes and goes, whatever the cluster says of it.
+    lab.run(stage.node, 'ip', 'link', 'add', 'mgmt', 'type', 'veth', 'peer', 'name', 'mgmt-peer');
+    for (const end of ['mgmt', 'mgmt-peer']) lab.run(stage.node, 'ip', 'link', 'set', end, 'up');
+    const pool = { prefixes: ['10.1.8.0/25'], encapsulated: false };
+    redress(pool, ['10.112.0.0/24']);
+    t.equal(way('10.1.8.5'), '169.254.0.1 1500');
+    lab.run(stage.node, 'ip', 'address', 'add', '10.1.8.9/24', 'dev', 'mgmt');
+    lab.run(stage.node, 'ip', 'address', 'add', '10.112.0.9/24', 'dev', 'mgmt');
+    redress(pool, ['10.112.0.0/24']);
+    t.equal(way('10.1.8.5'), 'undefined undefined');
+    t.equal(way('10.112.0.1'), 'undefined undefined', 'nor before an equal one');
+    t.strictSame(stage.host.taps.withinOthers(uplinks, cluster(pool, ['10.112.0.0/24'])), [
+      '10.112.0.0/24',
+      '10.1.8.0/25',
+    ]);
+    lab.run(stage.node, 'ip', 'link', 'delete', 'mgmt');
+    redress(pool, ['10.112.0.0/24']);
+    t.equal(way('10.1.8.5'), '169.254.0.1 1500');
     stage.removeTaps();
   },
 );

@@ -32,7 +32,8 @@ t.test('what is captured', async (t) => {
   const [captured] = lab.host.capture([specOf()]);
   t.match(captured, {
     link: { name: 'eth0', mac: macs[0], mtu: 9000, up: true },
-    answering_gateways: ['10.0.0.1', 'fd00::1'],
+    // The other one has answered long ago.
+    answering_gateways: ['10.0.0.1'],
     channels: { combined: 1 },
   });
   t.same(
@@ -52,6 +53,16 @@ t.test('what is captured', async (t) => {
     'permanent ones',
   );
   t.same(lab.network.mutations, [], 'nothing is changed by it');
+  lab.host.probe([captured!]);
+  const asked = lab.network
+    .open()
+    .neighbours()
+    .filter(({ state }) => state === 0x10);
+  t.same(
+    asked.map(({ address }) => address),
+    ['fd00::1'],
+    'that one alone is asked',
+  );
 });
 
 t.test('an uplink that cannot be taken over is named, with what is wrong', async (t) => {

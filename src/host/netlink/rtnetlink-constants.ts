@@ -146,6 +146,7 @@ export const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 } as const;
 export const NTF_PROXY = 0x08;
 export const IFA_F_PERMANENT = 0x80;
 export const IFA_F_DEPRECATED = 0x20;
+export const NUD_PROBE = 0x10;
 export const NUD_PERMANENT = 0x80;
 
 export const FRA = {

@@ -41,6 +41,7 @@ import {
   NDA,
   NHA,
   NUD_PERMANENT,
+  NUD_PROBE,
   ROUTE_METRICS,
   ROUTE_TYPES,
   RT_SCOPE,
@@ -80,6 +81,7 @@ const REQUESTS: Readonly<Record<NetworkChange['do'], readonly [type: number, fla
   set_nexthop: [RTM.NEWNEXTHOP, REPLACE],
   set_neighbour: [RTM.NEWNEIGH, REPLACE],
   delete_neighbour: [RTM.DELNEIGH, 0],
+  probe_neighbour: [RTM.NEWNEIGH, 0],
   add_rule: [RTM.NEWRULE, ADD],
   delete_rule: [RTM.DELRULE, 0],
 };
@@ -135,6 +137,11 @@ export function encodeChange(
     case 'delete_neighbour':
       encodeNeighbour(writer, change.neighbour);
       break;
+    case 'probe_neighbour': {
+      const { link, family, address } = change.neighbour;
+      encodeNeighbour(writer, { link, family, address, state: NUD_PROBE });
+      break;
+    }
     case 'add_rule':
     case 'delete_rule':
       encodeRule(writer, change.rule);
@@ -437,6 +444,7 @@ export function describeChange(change: NetworkChange): string {
       return `nexthop ${change.nexthop.id}`;
     case 'set_neighbour':
     case 'delete_neighbour':
+    case 'probe_neighbour':
       return `${change.neighbour.address} on link ${change.neighbour.link}`;
     case 'add_rule':
     case 'delete_rule':
