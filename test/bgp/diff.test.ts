@@ -48,7 +48,7 @@ function stateOf(plan: Pick<BgpPlan, 'peers' | 'paths' | 'policies'>): BgpState 
     statements: { import: names('import'), export: names('export') },
     rules: plan.policies.rules,
     assigned: { import: assignmentOf('import'), export: assignmentOf('export') },
-  owed: new Map(),
+    owed: new Map(),
   };
 }
 

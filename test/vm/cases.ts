@@ -157,7 +157,7 @@ const bond: Omit<HostCase, 'name' | 'ending'> = {
   uplinks: ['bond0'],
   own_kernel: true,
   // Linux moves no bond to another namespace.
-  refused: /bond0:? is a bond[^]*\(enp0s16, enp0s18\)/,
+  refused: /bond0:? is a bond[\s\S]*\(enp0s16, enp0s18\)/,
 };
 
 const two_uplinks: Omit<HostCase, 'name' | 'ending'> = {
