@@ -347,7 +347,9 @@ class Bgp implements Actor<BgpMessage> {
         if (event.type === 'paths') {
           this.last_path_ms = this.ctx.clock.now_ms();
           this.table.take(event.paths);
-          await this.teller.send();
+          const sent = this.teller.send();
+          // What comes while connectivity takes in what came before goes with the next message.
+          if (this.table.unsent >= this.settings.unsent_max) await sent;
         } else if (event.type === 'paths_complete') {
           session.complete = true;
           this.table.complete();
@@ -531,6 +533,8 @@ class Bgp implements Actor<BgpMessage> {
     const { objects, table, settings, ctx } = this;
     const { router_id, ip4_only, log_level } = settings;
     const paths = await session.ownPaths();
+    if (session.started && !session.converged)
+      objects.recallPools(await session.poolsNotExported(ctx.clock.now_ms()));
     const may_withdraw = objects.knows_all_local;
     const plan = planBgp({
       ...objects.inputs(),

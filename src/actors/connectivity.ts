@@ -5,6 +5,7 @@
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import { Connectivity, type Drop } from '../desired/connectivity.js';
+import { felixFaults } from '../desired/felix-faults.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { NodeAddresses } from '../desired/node-addresses.js';
@@ -174,7 +175,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       faults.routers = `have to know the way to ${far} prefixes, which go without a tunnel to nodes of other subnets, and without BGP nobody tells them: set ipipMode or vxlanMode of their pools to CrossSubnet, or give the routers these routes`;
     }
     let left = named_max;
-    for (const source of [this.plan.faults(), this.nodes.faults(), this.ipam?.faults() ?? []]) {
+    const felix = [...this.felix.values()].flatMap((each) => [...felixFaults(each, this.settings.node_name)]);
+    for (const source of [felix, this.plan.faults(), this.nodes.faults(), this.ipam?.faults() ?? []]) {
       for (const [object, text] of source) {
         if (left === 0) return faults;
         left -= 1;

@@ -22,8 +22,12 @@ export interface PrefixEntry {
   readonly max: number;
 }
 
+const pool_not_exported = 'pool-not-exported';
+
 export interface ExportInputs {
   readonly pools: ReadonlyMap<string, IpPool>;
+  /** Prefixes of pools that were not to be announced: kept here so that the next process knows of them, too. */
+  readonly gone_pools: readonly string[];
   /** Canonical: what lies within them is this node's to tell of. */
   readonly own_blocks: readonly string[];
   /** What is announced. By name, and not as what comes from here: where another's path to the same prefix is the best, that one is told. */
@@ -36,6 +40,7 @@ export function exportRules({
   own_blocks,
   own_prefixes,
   pools,
+  gone_pools,
   reflected_prefixes,
 }: ExportInputs): readonly ExportRule[] {
   const rules: ExportRule[] = [];
@@ -58,19 +63,27 @@ export function exportRules({
   add('own', 'accept', own_prefixes, (_, length) => ({ min: length, max: length }));
   add('own-block', 'reject', own_blocks, (family, length) => within(family, length + 1));
   // The longest pool of a route says whether it is told.
-  const usable = [...pools.values()].filter(
-    ({ faulty, disable_bgp_export }) => faulty !== true || disable_bgp_export,
-  );
+  const usable: Pick<IpPool, 'prefix' | 'disable_bgp_export'>[] = [
+    ...[...pools.values()].filter(({ faulty, disable_bgp_export }) => faulty !== true || disable_bgp_export),
+    ...gone_pools.map((prefix) => ({ prefix, disable_bgp_export: true })),
+  ];
   const ordered = usable.sort(
     (a, b) => splitPrefix(b.prefix).length - splitPrefix(a.prefix).length || (a.prefix < b.prefix ? -1 : 1),
   );
   for (const run of runsOf(ordered, ({ disable_bgp_export }) => disable_bgp_export)) {
     const off = run[0]?.disable_bgp_export === true;
     const prefixes = run.map(({ prefix }) => prefix);
-    add(off ? 'pool-not-exported' : 'pool', off ? 'reject' : 'accept', prefixes, within);
+    add(off ? pool_not_exported : 'pool', off ? 'reject' : 'accept', prefixes, within);
   }
   add('reflected', 'accept', reflected_prefixes, within);
   return rules;
+}
+
+/** Prefixes of pools that rules keep from peers. */
+export function poolsNotExported(rules: readonly ExportRule[]): readonly string[] {
+  return rules.flatMap(({ what, entries }) =>
+    what.startsWith(pool_not_exported) ? entries.map(({ prefix }) => prefix) : [],
+  );
 }
 
 /** Of these prefixes, what one set of rules lets out and the other does not: told anew, and told no more. `before` undefined: nothing is known of it. */

@@ -120,6 +120,12 @@ export class BgpObjects {
     return this.#local.synced && this.#knows_served;
   }
 
+  /** Prefixes of pools that an earlier life has kept from peers. */
+  recallPools(prefixes: Iterable<string>): void {
+    this.#local.recallPools(prefixes);
+    this.#local.changes();
+  }
+
   get local(): ReadonlyMap<string, LocalPrefix> {
     return this.#local.all();
   }
@@ -132,7 +138,15 @@ export class BgpObjects {
 
   inputs(): Pick<
     BgpInputs,
-    'node_name' | 'nodes' | 'configurations' | 'peers' | 'filters' | 'pools' | 'secrets' | 'local'
+    | 'node_name'
+    | 'nodes'
+    | 'configurations'
+    | 'peers'
+    | 'filters'
+    | 'pools'
+    | 'gone_pools'
+    | 'secrets'
+    | 'local'
   > {
     return {
       node_name: this.#node_name,
@@ -141,6 +155,7 @@ export class BgpObjects {
       peers: this.#peers,
       filters: this.#filters,
       pools: this.#pools,
+      gone_pools: this.#local.gone_pools,
       secrets: this.#secrets,
       local: this.local,
     };

@@ -22,6 +22,8 @@ export interface BgpPace {
   readonly quiet_ms: number;
   /** Routes told to connectivity at once, and how long it may take to take them in. */
   readonly routes_max: number;
+  /** With so many that are still to be told gobgpd is not read on. */
+  readonly unsent_max: number;
   readonly tell_ms: number;
   /** How often all that gobgpd has is read, beside what this process has told it. */
   readonly reread_ms: number;
@@ -46,6 +48,7 @@ export const bgp_pace: BgpPace = {
   told_ms: 15_000,
   quiet_ms: 1000,
   routes_max: 1000,
+  unsent_max: 2000,
   tell_ms: 60_000,
   reread_ms: 300_000,
   limit_pause_ms: 600_000,

@@ -13,6 +13,8 @@ import { Troubles } from './troubles.js';
 export interface BgpInputs extends PeersInputs {
   readonly filters: ReadonlyMap<string, BgpFilter>;
   readonly pools: ReadonlyMap<string, IpPool>;
+  /** Prefixes of pools that were not to be announced and are gone, of which something is left here. */
+  readonly gone_pools: readonly string[];
   readonly local: ReadonlyMap<string, LocalPrefix>;
   /** Own paths that gobgpd has, and that may not be removed yet: they go on to be told. */
   readonly kept_prefixes: Iterable<string>;
@@ -61,6 +63,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
       peers,
       filters,
       pools,
+      gone_pools: inputs.gone_pools,
       own_blocks: [...local.values()].filter(({ source }) => source === 'block').map(({ prefix }) => prefix),
       own_prefixes: [...paths.keys(), ...inputs.kept_prefixes],
       reflected_prefixes: own?.cluster_id === undefined ? [] : settings.external_prefixes,

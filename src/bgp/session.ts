@@ -10,6 +10,7 @@ import {
   type StepFailure,
 } from './apply.js';
 import { type BgpState, type BgpStep, type DiffOptions, diffBgp, stateAfter } from './diff.js';
+import { poolsNotExported } from './export-rules.js';
 import type { GobgpdRun } from './launcher.js';
 import { compareGlobal, startListening } from './listening.js';
 import type { LocalPath } from './local-paths.js';
@@ -115,18 +116,27 @@ export class BgpSession {
   ): Promise<readonly BgpStep[]> {
     const { version } = this.gobgp;
     const paths = await this.ownPaths();
-    if (this.#state === undefined) {
-      this.#read_ms = now_ms;
-      const peers = await readPeers(this.gobgp, this.signal);
-      this.#state = { peers, ...(await readPolicies(this.gobgp, this.signal)) };
-      for (const [to, prefixes] of this.#state.owed) if (!this.#noted.has(to)) this.#noted.set(to, prefixes);
-    }
-    return diffBgp(plan, this.#state, paths, {
+    return diffBgp(plan, await this.#known(now_ms), paths, {
       ...options,
       updates: has(version, '3.15'),
       withdraws: has(version, '4.6'),
       owed: this.#noted.size > 0,
     });
+  }
+
+  async #known(now_ms: number): Promise<BgpState> {
+    if (this.#state !== undefined) return this.#state;
+    this.#read_ms = now_ms;
+    const peers = await readPeers(this.gobgp, this.signal);
+    const state = { peers, ...(await readPolicies(this.gobgp, this.signal)) };
+    for (const [to, prefixes] of state.owed) if (!this.#noted.has(to)) this.#noted.set(to, prefixes);
+    this.#state = state;
+    return state;
+  }
+
+  /** Prefixes of pools that a gobgpd which runs keeps from peers. */
+  async poolsNotExported(now_ms: number): Promise<readonly string[]> {
+    return poolsNotExported((await this.#known(now_ms)).rules ?? []);
   }
 
   /** Carries out what `difference` has said, and knows what gobgpd has by then; where something fails it is asked again. */

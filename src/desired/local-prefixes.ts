@@ -206,6 +206,19 @@ export class LocalPrefixes {
     for (const [name, addresses] of this.#borrowed) this.#setBorrowed(name, addresses);
   }
 
+  /** Pools that an earlier life has not announced, by prefix: of those that are no more what is left is not announced either. */
+  recallPools(prefixes: Iterable<string>): void {
+    const there = new Set([...this.#pools.values()].map(({ pool }) => pool.prefix));
+    for (const prefix of prefixes)
+      if (!there.has(prefix)) this.#gone_pools.set(`of an earlier life: ${prefix}`, parsePrefix(prefix));
+    this.#poolsChanged(new Map());
+  }
+
+  /** Prefixes of pools that are gone, of which something is left here that is not to be announced. */
+  get gone_pools(): readonly string[] {
+    return [...new Set([...this.#gone_pools.values()].map(({ address, length }) => `${address}/${length}`))];
+  }
+
   #block(name: string, block: BlockAffinity | undefined): void {
     const own =
       block?.type === 'host' && block.confirmed && !block.deleted && block.node === this.#options.node_name;

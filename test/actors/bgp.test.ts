@@ -245,7 +245,6 @@ t.test('best paths are told, one message at a time, and synced when the peers ha
   t.equal(first.synced, false);
   t.equal(first.begins, true);
   await connectivity.none();
-  t.equal(daemon.taken, 3, 'gobgpd is read on when the last was taken in');
   first.reply.resolve();
   t.same(await routes(), ['10.1.9.0/26 10.0.0.9']);
   await clock.advance(10_000);
@@ -257,6 +256,31 @@ t.test('best paths are told, one message at a time, and synced when the peers ha
   t.same(await routes(), ['synced']);
   daemon.paths(remote('10.1.8.0/26', '10.0.0.9', true));
   t.same(await routes(), ['10.1.8.0/26 gone', 'synced']);
+});
+
+t.test('what comes while connectivity is busy goes with the next message, and not without end', async (t) => {
+  const { daemon, connectivity, kit } = await peered(t);
+  const taken = daemon.taken;
+  const many = (second: number) =>
+    Array.from({ length: 1500 }, (_, n) => remote(`10.${second}.${n >> 8}.${n & 255}/32`));
+  for (const second of [1, 2, 3]) daemon.paths(...many(second));
+  const first = await connectivity.message('RemoteRoutes');
+  t.equal(first.changed.size, bgp_pace.routes_max);
+  await connectivity.none();
+  t.equal(daemon.taken - taken, 2, 'gobgpd is read on when less is untold');
+  first.reply.resolve();
+  let told = first.changed.size;
+  let messages = 1;
+  for (let next = await connectivity.messages(); next.length > 0; next = await connectivity.messages()) {
+    for (const { changed, reply } of next) {
+      told += changed.size;
+      messages += 1;
+      reply.resolve();
+    }
+    await kit.settle();
+  }
+  t.equal(told, 4500);
+  t.ok(messages <= 6, `${messages} messages`);
 });
 
 t.test('a peer that does not come is waited for no longer than it may take', async (t) => {
@@ -497,6 +521,41 @@ t.test('without its policies nothing is called known as a whole, however long it
   await clock.advance(60_000);
   t.same(await routes(), ['synced']);
 });
+
+t.test(
+  'what a pool has kept from peers that went while no process was there is kept from them on',
+  async (t) => {
+    const pool = { spec: { cidr: '10.1.0.0/16', disableBGPExport: true } };
+    const block = { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } };
+    const life = async (daemon: FakeGobgp, objects: readonly (readonly [ListedKind, object])[]) => {
+      const all = await started(t);
+      for (const kind of [...listed, ...later]) await all.tell(kind);
+      for (const [kind, manifest] of objects) await all.object(kind, 'x', manifest);
+      await all.kit.tell(ready);
+      await all.launch(daemon, { adopted: daemon.asn !== 0 });
+      daemon.tell({ type: 'paths_complete' });
+      await all.clock.advance(1000);
+      return all;
+    };
+    const first = new FakeGobgp();
+    await life(first, [
+      ['IPPool', pool],
+      ['BlockAffinity', block],
+    ]);
+    t.same([...first.own.keys()], []);
+    const second = first.again();
+    second.asn = first.asn;
+    await life(second, [['BlockAffinity', block]]);
+    t.same([...second.own.keys()], [], 'by the next process');
+    const third = second.again();
+    third.asn = first.asn;
+    const { object, clock } = await life(third, [['BlockAffinity', block]]);
+    t.same([...third.own.keys()], [], 'and by that after it');
+    await object('IPPool', 'y', { spec: { cidr: '10.1.0.0/17' } });
+    await clock.advance(1000);
+    t.same([...third.own.keys()], ['10.1.1.0/26'], 'another pool says otherwise');
+  },
+);
 
 t.test('this node’s own Node is waited for, and not for ever', async (t) => {
   const { tell, object, kit, launch, clock, process } = await started(t);

@@ -55,6 +55,7 @@ export function planOf(cluster: Cluster) {
     addresses: { ip4: '10.0.0.1', ip6: 'fd00::1' },
     ip4_only: false,
     kept_prefixes: [],
+    gone_pools: [],
     nodes: read('Node', nodes),
     configurations: read('BGPConfiguration', specs(cluster.configurations)),
     peers: read('BGPPeer', specs(cluster.peers)),

@@ -3,6 +3,7 @@ import t from 'tap';
 import type { EncapsulationMode, IpPool } from '../../src/calico/kinds/ip-pool.js';
 import { kinds } from '../../src/calico/kinds/kinds.js';
 import { Connectivity, type Drop } from '../../src/desired/connectivity.js';
+import { felixFaults } from '../../src/desired/felix-faults.js';
 import { Pools } from '../../src/desired/pools.js';
 import {
   Outlook,
@@ -725,6 +726,19 @@ const next_hops = [
   'nowhere',
 ];
 const pool_prefixes = ['10.244.0.0/16', '10.244.1.0/24', '10.0.0.0/8', 'fd10::/48', 'fd10::/32'];
+t.test('what a FelixConfiguration asks of tunnels in vain is told by name', async (t) => {
+  const read = (name: string, spec: object) =>
+    kinds.FelixConfiguration.pick(name, { metadata: { name }, spec }).value!;
+  const asked = { wireguardEnabled: true, wireguardEnabledV6: true };
+  t.match(
+    [...felixFaults(read('default', asked), 'n')],
+    [['FelixConfiguration default', /spec\.wireguardEnabled, spec\.wireguardEnabledV6: .*not encrypted/]],
+  );
+  t.equal([...felixFaults(read('node.n', { wireguardEnabled: true }), 'n')].length, 1);
+  t.same([...felixFaults(read('node.m', asked), 'n')], [], 'of another node');
+  t.same([...felixFaults(read('default', { wireguardEnabled: false }), 'n')], []);
+});
+
 const owns: readonly OwnNode[] = [
   own,
   { ...own, node: { ip4: '10.0.0.77', ip6: 'fd00::1' } },

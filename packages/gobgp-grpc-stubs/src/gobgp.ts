@@ -133,8 +133,8 @@ function stubs(connection: Connection, version: Version): Gobgp {
       codec.decode(rpc.response, await connection.unary(requestOf(rpc, value), options));
   const stream = (rpc: Rpc) =>
     async function* (value: unknown, options: CallOptions = {}) {
-      for await (const bytes of connection.stream(requestOf(rpc, value), options))
-        yield codec.decode(rpc.response, bytes);
+      for await (const come of connection.stream(requestOf(rpc, value), options))
+        for (const bytes of come) yield codec.decode(rpc.response, bytes);
     };
   // The table has the types of each call, which its entries, taken as one type, do not.
   const calls = Object.fromEntries(
@@ -166,7 +166,12 @@ function stubs(connection: Connection, version: Version): Gobgp {
           status.FAILED_PRECONDITION,
           'BGP is not started, call startBgp first',
         );
-      yield* watchEvents(calls.watchEvent(request, options), watched, version);
+      const rpc = rpcs.watchEvent;
+      const responses = async function* () {
+        for await (const come of connection.stream(requestOf(rpc, request), options))
+          yield come.map((bytes) => codec.decode(rpc.response, bytes) as Output<typeof rpc.response>);
+      };
+      yield* watchEvents(responses(), watched, version);
     },
   };
 }

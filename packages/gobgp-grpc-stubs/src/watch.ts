@@ -59,7 +59,7 @@ const batches = (version: Version): boolean => has(version, '3.27');
  * however many they are. With batches a message has one path more than `batch_size`, and the last of them fewer: none, at least.
  */
 export async function* watchEvents(
-  responses: AsyncIterable<Output<typeof WatchEventResponse>>,
+  responses: AsyncIterable<readonly Output<typeof WatchEventResponse>[]>,
   options: WatchOptions,
   version: Version,
 ): AsyncGenerator<WatchEvent, void, undefined> {
@@ -67,25 +67,53 @@ export async function* watchEvents(
   const full = batches(version) ? batch_size + 1 : Number.POSITIVE_INFINITY;
   let peers_initial = true;
   let paths_initial = options.best === true;
-  for await (const { peer: event, table } of responses) {
-    if (event?.type === 'end_of_init') {
-      peers_initial = false;
-      yield { type: 'peers_complete' };
-    } else if (event?.peer !== undefined) {
-      yield { type: 'peer', peer: event.peer, initial: peers_initial };
+  for await (const come of responses) {
+    // Without batches a message has one path: those that have come together are told together.
+    let together: Path[] = [];
+    const told = function* (): Generator<WatchEvent> {
+      if (together.length > 0) yield { type: 'paths', paths: together, initial: false };
+      together = [];
+    };
+    for (const { peer: event, table } of come) {
+      if (table?.paths.length === 1 && !paths_initial) {
+        const only = table.paths.slice()[0]!;
+        if (!isEndOfRib(only)) {
+          // What is told of one NLRI by two messages is two events.
+          if (together.length === paths_max || isOfSame(together.at(-1), only)) yield* told();
+          together.push(only);
+          continue;
+        }
+      }
+      yield* told();
+      if (event?.type === 'end_of_init') {
+        peers_initial = false;
+        yield { type: 'peers_complete' };
+      } else if (event?.peer !== undefined) {
+        yield { type: 'peer', peer: event.peer, initial: peers_initial };
+      }
+      if (table === undefined) continue;
+      for (let start = 0; start < table.paths.length; start += paths_max) {
+        if (start > 0) await setImmediate();
+        const paths = table.paths.slice(start, start + paths_max);
+        const [only] = paths;
+        if (only !== undefined && table.paths.length === 1 && isEndOfRib(only))
+          yield { type: 'end_of_rib', neighbor_ip: only.neighbor_ip, family: only.family };
+        else yield { type: 'paths', paths, initial: paths_initial };
+      }
+      if (paths_initial && table.paths.length < full) {
+        paths_initial = false;
+        yield { type: 'paths_complete' };
+      }
     }
-    if (table === undefined) continue;
-    for (let start = 0; start < table.paths.length; start += paths_max) {
-      if (start > 0) await setImmediate();
-      const paths = table.paths.slice(start, start + paths_max);
-      const [only] = paths;
-      if (only !== undefined && table.paths.length === 1 && isEndOfRib(only))
-        yield { type: 'end_of_rib', neighbor_ip: only.neighbor_ip, family: only.family };
-      else yield { type: 'paths', paths, initial: paths_initial };
-    }
-    if (paths_initial && table.paths.length < full) {
-      paths_initial = false;
-      yield { type: 'paths_complete' };
-    }
+    yield* told();
   }
+}
+
+function isOfSame(before: Path | undefined, { nlri }: Path): boolean {
+  return (
+    before?.nlri.type === 'prefix' &&
+    nlri.type === 'prefix' &&
+    before.nlri.prefix === nlri.prefix &&
+    before.nlri.prefix_len === nlri.prefix_len
+  );
 }

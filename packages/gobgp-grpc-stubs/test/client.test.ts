@@ -4,6 +4,7 @@ import { createServer as createHttp2 } from 'node:http2';
 import { createServer as createTcp, type Server, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { AddPathStreamRequest } from '../src/api/path.js';
+import type { WatchEventResponse } from '../src/api/watch.js';
 import { Codec } from '../src/codec.js';
 import {
   connect,
@@ -16,6 +17,9 @@ import {
   type RefusedError,
   type WatchEvent,
 } from '../src/index.js';
+import type { Output } from '../src/schema.js';
+import { parseVersion } from '../src/version.js';
+import { watchEvents } from '../src/watch.js';
 import { type Answer, FakeGobgpd, type Handlers, Refusal, status } from './fake-gobgpd.js';
 
 t.setTimeout(120_000);
@@ -424,6 +428,29 @@ t.test('a watch: the beginning has an end, whatever the version', async (t) => {
   const ended = await story(4, undefined, [event(), end, event(route(1)), end], { end_of_rib: true });
   t.strictSame(ended.told, ['paths_complete', 'end of 192.0.2.7 ip6', 'paths 1', 'end of 192.0.2.7 ip6']);
   t.match(ended.asked, { table: { filters: [{ type: 'best' }, { type: 'eor', init: true }] } });
+});
+
+t.test('paths that have come together are told together, those of one NLRI apart', async (t) => {
+  const response = (...paths: readonly object[]) =>
+    ({ peer: undefined, table: { paths } }) as unknown as Output<typeof WatchEventResponse>;
+  const one = (n: number, is_withdraw = false) => ({
+    nlri: { type: 'prefix', prefix: `10.0.0.${n}`, prefix_len: 32 },
+    is_withdraw,
+  });
+  const end = { nlri: { type: 'unknown', tag: '' }, neighbor_ip: '192.0.2.7', family: families.ipv4_unicast };
+  async function* responses() {
+    yield [response()];
+    yield [response(one(1)), response(one(2)), response(one(2, true)), response(one(3)), response(end)];
+    yield [response(one(4), one(5)), response(one(6)), response(one(7)), response(one(8))];
+  }
+  const told: string[] = [];
+  for await (const event of watchEvents(responses(), { best: true, paths_max: 2 }, parseVersion('3.10.0')!))
+    told.push(
+      event.type === 'paths'
+        ? event.paths.map(({ nlri }) => (nlri as { prefix: string }).prefix.slice(7)).join(' ')
+        : event.type,
+    );
+  t.strictSame(told, ['paths_complete', '1 2', '2 3', 'end_of_rib', '4 5', '6 7', '8']);
 });
 
 t.test('a watch refuses what it cannot keep', async (t) => {
