@@ -6,7 +6,7 @@
  * C, and the only part of the product that is: it runs in the container of calico-node, which has neither Node.js nor anything else that
  * connects pipes to a UNIX socket. Static, since that image's libc is not ours.
  *
- * Build: cc -Os -static -s -Wall -Wextra -Werror -o felix-api-proxy felix-api-proxy.c
+ * Build: build.sh, for the image, for a checkout (`npm run build:native`) and for the tests.
  * Use:   Felix's DataplaneDriver; `felix-api-proxy SOCKET` for tests.
  *
  * Until somebody listens on the socket it waits, as long as Felix lives: Felix' pipe is then full, Felix stands still, and begins with

@@ -1,16 +1,17 @@
 /** Felix's driver as Felix starts it: pipes 3 and 4, and a socket that may not be there yet. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { installProgram } from '../../src/host/install-program.js';
 import { fixture } from '../felix/stream.js';
 
-const source = fileURLToPath(new URL('../../../native/felix-api-proxy.c', import.meta.url));
+const build_script = fileURLToPath(new URL('../../../native/build.sh', import.meta.url));
 const no_compiler = spawnSync('cc', ['--version']).status === 0 ? {} : { skip: 'no C compiler (cc)' };
 
 const directory = mkdtempSync(join(tmpdir(), 'felix-api-proxy-'));
@@ -18,9 +19,7 @@ t.teardown(() => rmSync(directory, { recursive: true, force: true }));
 const program = join(directory, 'felix-api-proxy');
 
 function build(): string {
-  // As the image is built.
-  const flags = ['-Os', '-static', '-s', '-Wall', '-Wextra', '-Werror', '-o', program, source];
-  const { status, stderr } = spawnSync('cc', flags, { encoding: 'utf8' });
+  const { status, stderr } = spawnSync('sh', [build_script, program], { encoding: 'utf8' });
   return status === 0 ? '' : stderr;
 }
 
@@ -31,8 +30,8 @@ interface Driver {
   readonly said: () => string;
 }
 
-function start(t: Test, socket: string): Driver {
-  const process = spawn(program, [socket], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
+function start(t: Test, socket: string, path = program): Driver {
+  const process = spawn(path, [socket], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
   t.teardown(() => process.kill('SIGKILL'));
   let said = '';
   process.stderr!.on('data', (chunk) => {
@@ -65,6 +64,37 @@ async function received(stream: Readable, bytes: number): Promise<Buffer> {
 t.test('felix-api-proxy', no_compiler, async (t) => {
   t.equal(build(), '', 'it compiles without a warning');
   t.ok(statSync(program).size < 2 ** 20, 'and is small');
+
+  t.test('is static: it runs beside whatever libc', async (t) => {
+    // ELF64: program headers of e_phnum at e_phoff; one of type PT_INTERP would name a loader.
+    const elf = readFileSync(program);
+    t.equal(elf.toString('latin1', 1, 4), 'ELF');
+    const types = Array.from({ length: elf.readUInt16LE(56) }, (_, at) =>
+      elf.readUInt32LE(Number(elf.readBigUInt64LE(32)) + at * elf.readUInt16LE(54)),
+    );
+    t.ok(types.includes(1), 'PT_LOAD');
+    t.notOk(types.includes(3), 'PT_INTERP');
+  });
+
+  t.test('is replaced while it runs', async (t) => {
+    const plugins = join(directory, 'plugins');
+    mkdirSync(plugins);
+    const path = join(plugins, 'felix-api-proxy');
+    t.equal(await installProgram(program, path), 'installed');
+    const socket = join(directory, 'replaced.sock');
+    const server = await listen(t, socket);
+    const running = start(t, socket, path);
+    const [node] = (await once(server, 'connection')) as [Socket];
+    const next = join(directory, 'next');
+    writeFileSync(next, Buffer.concat([readFileSync(program), Buffer.from('a later release')]));
+    t.equal(await installProgram(next, path), 'replaced');
+    const stream = fixture('config.bin');
+    running.from_felix.write(stream);
+    t.ok((await received(node.resume(), stream.length)).equals(stream), 'the one that runs goes on');
+    const after = start(t, socket, path);
+    await once(server, 'connection');
+    t.equal(after.process.exitCode, null, 'and the next start finds the next one');
+  });
 
   t.test('moves a recording of Felix to the node, and the node’s answers back, byte by byte', async (t) => {
     const path = join(directory, 'moves.sock');
