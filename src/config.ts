@@ -155,6 +155,8 @@ export interface Config {
   readonly calico_version?: string;
   /** Where routes to other nodes come from. `auto`: from BGP where there is a BGP speaker and Calico does not do without. */
   readonly route_source: 'auto' | 'bgp' | 'ipam';
+  /** IPv4 packets with options are kept from the host, which no policy of VPP's would do. */
+  readonly drop_ip_options: boolean;
   /** False: no policy is waited for, all traffic of pods is allowed. */
   readonly felix: boolean;
 
@@ -441,6 +443,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     ...(read.kubeconfig !== undefined && { kubeconfig: read.kubeconfig }),
     ...(read.calico_version !== undefined && { calico_version: read.calico_version }),
     route_source: read.route_source,
+    drop_ip_options: read.ip_options === 'drop',
     felix: read.felix === 'auto' ? kubernetes : read.felix === 'on',
     paths: {
       ...pathsOf(read),

@@ -100,6 +100,10 @@ export class VppState {
   readonly redirects = new Map<string, RedirectSession>();
   /** By `sw_if_index/family`: remembered when the interface goes, and then not turned on again. */
   readonly input_acls = new Map<string, number>();
+  /** Matches of the classifier's own sessions by table, in hexadecimal. */
+  readonly classify_sessions = new Map<number, Set<string>>();
+  /** By family, the table that punted packets pass. */
+  readonly punt_acls = new Map<4 | 6, number>();
   readonly ttl_fixups = new Set<string>();
   /** Clients that want interface events, with the pid that each gave. */
   readonly interface_listeners = new Map<Caller, number>();

@@ -194,6 +194,11 @@ export const variables = {
     one_of<SourceSpoofing>({ any: 'Any', disabled: 'Disabled', legacy: 'Legacy' }),
     'Legacy' as SourceSpoofing,
   ),
+  ip_options: variable(
+    'CALICOVPP_IP_OPTIONS',
+    one_of<'drop' | 'pass'>({ drop: 'drop', pass: 'pass' }),
+    'drop' as const,
+  ),
   pod_default_verdict: variable(
     'CALICOVPP_POD_DEFAULT_VERDICT',
     one_of<'allow' | 'deny'>({ allow: 'allow', deny: 'deny' }),

@@ -78,6 +78,8 @@ export interface NodeInputs {
   /** One default route per family through the main uplink, beside those that Linux had. */
   readonly default_gateways: readonly string[];
   readonly redirects: readonly RedirectMatch[];
+  /** IPv4 packets with options do not go to the host, whom no policy of VPP's would keep them from. */
+  readonly drop_ip_options?: boolean;
   /** What routers say, by the name of the uplink that they are behind; to be told again on its tap. Absent: none has been heard. */
   readonly repeated?: ReadonlyMap<string, RepeatedAdvertisement>;
   /** Gives an IPv6 /128 of an uplink to VPP as /64: VPP does not learn the on-link prefix from router advertisements. */
@@ -169,6 +171,7 @@ function globals(inputs: NodeInputs): VppObject[] {
         ...(inputs.not_natted ?? []),
       ]),
     ].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
+    ...(inputs.drop_ip_options === true ? [{ kind: 'punt_guard' } as const] : []),
     ...both.flatMap((family): VppObject[] => [
       table(family, punt_table, `punt-table-ip${family}`),
       table(family, pods_table, `calico-pods-ip${family}`),

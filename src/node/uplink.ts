@@ -52,6 +52,7 @@ export function uplinkOf(
         cnat: config.vpp.cnat,
         default_gateways: config.default_gateways,
         redirects: redirectsOf(config, log),
+        drop_ip_options: config.drop_ip_options,
         uplink_128_to_64: config.gates.uplink_128_to_64,
       },
       transaction_ms: 20_000,

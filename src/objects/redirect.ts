@@ -1,4 +1,4 @@
-/** Classifier tables and their rules: packets that go to the host instead of where the route says. */
+/** Classifier tables and their rules: packets that go to the host instead of where the route says, or that do not go there. */
 import { canonicalAddress } from '../ip/spelling.js';
 import type { Family } from '../ip/text.js';
 import type { InterfaceTag } from './interfaces.js';
@@ -31,7 +31,15 @@ export interface RedirectAcl {
   readonly family: Family;
 }
 
-export type RedirectObject = RedirectTable | RedirectRule | RedirectAcl;
+/**
+ * Drops what VPP would hand to the host past every policy: IPv4 packets with options, which pass no feature of an interface. A classifier
+ * table of those headers alone: what it does not know passes, so that half of it takes nobody's network.
+ */
+export interface PuntGuard {
+  readonly kind: 'punt_guard';
+}
+
+export type RedirectObject = RedirectTable | RedirectRule | RedirectAcl | PuntGuard;
 
 const nodes = { by: 'kind', owner: 'node' } as const;
 
@@ -64,6 +72,14 @@ export const redirect_kinds: Kinds<RedirectObject> = {
     same: always,
     add: 86,
     remove: remove.through,
+    change: 'overwrite',
+  },
+  punt_guard: {
+    key: () => '',
+    owner: nodes,
+    same: always,
+    add: 84,
+    remove: remove.global,
     change: 'overwrite',
   },
 };

@@ -633,6 +633,7 @@ function isGlobal(object: VppObject): boolean {
     case 'neighbour_limits':
     case 'punt_l4':
     case 'punt_redirect':
+    case 'punt_guard':
     case 'redirect_table':
       return true;
     case 'table':

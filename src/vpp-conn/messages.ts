@@ -12,6 +12,7 @@ const names: ReadonlySet<string> = new Set([
     'af_xdp_delete',
   ],
   ...[
+    'classify_add_del_session',
     'classify_add_del_table',
     'classify_session_dump',
     'classify_table_by_interface',
@@ -71,6 +72,8 @@ const names: ReadonlySet<string> = new Set([
   ],
   ...[
     'npol_configure_policies',
+    'punt_acl_add_del',
+    'punt_acl_get',
     'set_punt',
     'show_threads',
     'show_version',

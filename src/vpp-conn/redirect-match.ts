@@ -53,3 +53,22 @@ export function redirectFrom(family: Family, match: Uint8Array): RedirectMatch |
     address: formatAddress(Buffer.from(match.subarray(destination, destination + address_bytes))),
   };
 }
+
+/** Of the first byte of an IPv4 header: its length in words of 4 bytes, 5 where there are no options. */
+const header_words = { mask: 0x0f, first_with_options: 6, last: 15 };
+
+export function optionsMask(): Uint8Array {
+  const mask = new Uint8Array(16);
+  mask[0] = header_words.mask;
+  return mask;
+}
+
+/** One for each length of a header with options. */
+export function optionsMatches(): Uint8Array[] {
+  const { first_with_options, last } = header_words;
+  return Array.from({ length: last - first_with_options + 1 }, (_, at) => {
+    const match = new Uint8Array(16);
+    match[0] = first_with_options + at;
+    return match;
+  });
+}

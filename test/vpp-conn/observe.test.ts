@@ -112,7 +112,7 @@ const second = uplinkOf({
 const nodes: Record<string, VppObject[]> = {
   'a dual-stack node': desiredNode(nodeOf(), true),
   'a node before its taps are up': desiredNode(nodeOf(), false),
-  'redirect rules of both families': desiredNode(nodeOf({ redirects }), true),
+  'redirect rules of both families': desiredNode(nodeOf({ redirects, drop_ip_options: true }), true),
   'several routes, multipath among them, and an address inside the subnet of another one': desiredNode(
     nodeOf({
       uplinks: [

@@ -1,10 +1,13 @@
 import {
+  classify_add_del_session,
   classify_add_del_table,
   classify_session_dump,
   classify_table_by_interface,
   classify_table_ids,
   classify_table_info,
   input_acl_set_interface,
+  punt_acl_add_del,
+  punt_acl_get,
 } from 'vpp-binapi-ts/classify';
 import {
   ip_session_redirect_add_v2,
@@ -98,6 +101,7 @@ function classifier(): readonly Handler[] {
       if (!asked.is_add) {
         if (vpp.classify_tables.get(asked.table_index) === undefined) refuse(retval.NO_SUCH_TABLE);
         vpp.classify_tables.remove(asked.table_index);
+        vpp.classify_sessions.delete(asked.table_index);
         return refused;
       }
       const { nbuckets, skip_n_vectors, match_n_vectors, next_table_index, miss_next_index, mask } = asked;
@@ -105,6 +109,31 @@ function classifier(): readonly Handler[] {
       const { index } = vpp.classify_tables.add((index) => ({ index, ...rest }));
       return { new_table_index: index, skip_n_vectors, match_n_vectors };
     }),
+    onPlain(classify_add_del_session, (vpp, { is_add, table_index, match }) => {
+      if (vpp.classify_tables.get(table_index) === undefined) refuse(retval.NO_SUCH_TABLE);
+      const sessions = vpp.classify_sessions.get(table_index) ?? new Set();
+      vpp.classify_sessions.set(table_index, sessions);
+      const key = Buffer.from(match).toString('hex');
+      if (is_add) sessions.add(key);
+      else if (!sessions.delete(key)) refuse(retval.NO_SUCH_ENTRY);
+    }),
+    onPlain(punt_acl_add_del, (vpp, asked) => {
+      const { is_add = true, ip4_table_index = none, ip6_table_index = none } = asked;
+      for (const [family, index] of [[4, ip4_table_index] as const, [6, ip6_table_index] as const]) {
+        if (index === none) continue;
+        if (vpp.classify_tables.get(index) === undefined) refuse(retval.NO_SUCH_TABLE);
+        if (is_add) {
+          if (!vpp.punt_acls.has(family)) vpp.punt_acls.set(family, index);
+        } else {
+          if (vpp.punt_acls.get(family) !== index) refuse(retval.NO_SUCH_TABLE);
+          vpp.punt_acls.delete(family);
+        }
+      }
+    }),
+    on(punt_acl_get, { ip4_table_index: none, ip6_table_index: none }, (vpp) => ({
+      ip4_table_index: vpp.punt_acls.get(4) ?? none,
+      ip6_table_index: vpp.punt_acls.get(6) ?? none,
+    })),
     on(classify_table_ids, { ids: [] }, (vpp) => ({
       ids: [...vpp.classify_tables].map(({ index }) => index),
     })),
@@ -123,7 +152,12 @@ function classifier(): readonly Handler[] {
       (vpp, { table_id }) => {
         const { index: _, ...table } =
           vpp.classify_tables.get(table_id) ?? refuse(retval.CLASSIFY_TABLE_NOT_FOUND);
-        return { ...table, table_id, active_sessions: sessionsOf(vpp, table_id).length };
+        return {
+          ...table,
+          table_id,
+          active_sessions:
+            sessionsOf(vpp, table_id).length + (vpp.classify_sessions.get(table_id)?.size ?? 0),
+        };
       },
     ),
     onDump(classify_session_dump, (vpp, { table_id }) => {

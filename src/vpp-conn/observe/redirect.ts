@@ -1,7 +1,12 @@
 /** Redirect tables and rules, back from VPP. */
-import { classify_session_dump, classify_table_ids, classify_table_info } from 'vpp-binapi-ts/classify';
+import {
+  classify_session_dump,
+  classify_table_ids,
+  classify_table_info,
+  punt_acl_get,
+} from 'vpp-binapi-ts/classify';
 import type { VppObject } from '../../objects/object.js';
-import { redirectFrom, redirectMask } from '../redirect-match.js';
+import { optionsMask, optionsMatches, redirectFrom, redirectMask } from '../redirect-match.js';
 import { families, type Reader } from './reader.js';
 
 export interface ObservedRedirects {
@@ -13,6 +18,7 @@ export interface ObservedRedirects {
 /** Classifier tables have no name: ours have our mask. */
 export async function observeRedirects(reader: Reader): Promise<ObservedRedirects> {
   const ids = (await reader.ask(classify_table_ids, {}))?.ids ?? [];
+  const punt_table = ids.length === 0 ? undefined : (await reader.ask(punt_acl_get, {}))?.ip4_table_index;
   const infos = await reader.askAll(
     classify_table_info,
     ids.map((table_id) => ({ table_id })),
@@ -32,5 +38,21 @@ export async function observeRedirects(reader: Reader): Promise<ObservedRedirect
     }),
   );
   const ours = observed.flatMap((each) => each ?? []);
-  return { rules: ours.flatMap(({ rules }) => rules), tables: ours.map(({ table }) => table) };
+  const guard = infos.find((info) => info !== undefined && info.table_id === punt_table && isGuard(info));
+  const guards = guard === undefined ? [] : [[{ kind: 'punt_guard' }, guard.table_id] as const];
+  return {
+    rules: ours.flatMap(({ rules }) => rules),
+    tables: [...ours.map(({ table }) => table), ...guards],
+  };
+}
+
+/** One that lacks a session is made anew. */
+function isGuard({
+  mask,
+  active_sessions,
+}: {
+  readonly mask: Uint8Array;
+  readonly active_sessions: number;
+}): boolean {
+  return Buffer.compare(optionsMask(), mask) === 0 && active_sessions === optionsMatches().length;
 }

@@ -1,38 +1,32 @@
 /** What is sent to the host instead of where the route says: a classifier table and its users. */
-import { classify_add_del_table, input_acl_set_interface } from 'vpp-binapi-ts/classify';
+import {
+  classify_add_del_session,
+  classify_add_del_table,
+  type classify_add_del_table_in,
+  input_acl_set_interface,
+  punt_acl_add_del,
+} from 'vpp-binapi-ts/classify';
 import { ip_session_redirect_add_v2, ip_session_redirect_del } from 'vpp-binapi-ts/ip_session_redirect';
 import { type Family, familyOf } from '../../ip/text.js';
 import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 import { no_interface, pathTo } from '../paths.js';
-import { redirectMask, redirectMatch } from '../redirect-match.js';
+import { optionsMask, optionsMatches, redirectMask, redirectMatch } from '../redirect-match.js';
 import { none, type Programs } from './common.js';
 
 /** Size of the redirect classifier: ample, a rule takes some hundred bytes. */
 const redirect_buckets = 64;
 const redirect_table_bytes = 1 << 20;
-export const redirect: Programs<'redirect_table' | 'redirect_rule' | 'redirect_acl'> = {
+/** Of the classifiers' users: drop. What is not matched, and has no other next, goes on. */
+const deny = 0;
+
+export const redirect: Programs<'redirect_table' | 'redirect_rule' | 'redirect_acl' | 'punt_guard'> = {
   redirect_table: {
     add: (o) => [
-      call(
-        classify_add_del_table,
-        {
-          is_add: true,
-          del_chain: false,
-          table_index: no_interface,
-          nbuckets: redirect_buckets,
-          memory_size: redirect_table_bytes,
-          skip_n_vectors: 0,
-          match_n_vectors: redirectMask(o.family).length / 16,
-          next_table_index: no_interface,
-          miss_next_index: no_interface,
-          current_data_flag: 1,
-          current_data_offset: 0,
-          mask: redirectMask(o.family),
-        },
-        { made: (reply) => reply.new_table_index },
-      ),
+      call(classify_add_del_table, newTable(redirectMask(o.family), redirect_buckets, redirect_table_bytes), {
+        made: (reply) => reply.new_table_index,
+      }),
     ],
     // Pod interfaces may still look it up; VPP would read freed memory.
     remove: () => none,
@@ -70,7 +64,54 @@ export const redirect: Programs<'redirect_table' | 'redirect_rule' | 'redirect_a
     add: (o, at) => [redirectAcl(o, at, false), redirectAcl(o, at, true)],
     remove: (o, at) => [redirectAcl(o, at, false)],
   },
+  punt_guard: {
+    add: () => [
+      call(classify_add_del_table, newTable(optionsMask(), guard_buckets, guard_table_bytes), {
+        made: (reply) => reply.new_table_index,
+      }),
+    ],
+    // The table is looked up once it has its sessions.
+    follow: (o, at) => [
+      ...optionsMatches().map((match) =>
+        call(classify_add_del_session, {
+          is_add: true,
+          table_index: at.of(o),
+          hit_next_index: deny,
+          match,
+        }),
+      ),
+      call(punt_acl_add_del, { ip4_table_index: at.of(o), is_add: true }),
+    ],
+    remove: (o, at) => [
+      call(punt_acl_add_del, { ip4_table_index: at.of(o), is_add: false }, { tolerated: [acl_not_set] }),
+      call(classify_add_del_table, {
+        ...newTable(optionsMask(), guard_buckets, guard_table_bytes),
+        is_add: false,
+        table_index: at.of(o),
+      }),
+    ],
+  },
 };
+
+const guard_buckets = 16;
+const guard_table_bytes = 1 << 16;
+
+function newTable(mask: Uint8Array, nbuckets: number, memory_size: number): classify_add_del_table_in {
+  return {
+    is_add: true,
+    del_chain: false,
+    table_index: no_interface,
+    nbuckets,
+    memory_size,
+    skip_n_vectors: 0,
+    match_n_vectors: mask.length / 16,
+    next_table_index: no_interface,
+    miss_next_index: no_interface,
+    current_data_flag: 1,
+    current_data_offset: 0,
+    mask,
+  };
+}
 
 /** VNET_API_ERROR_NO_SUCH_TABLE: the interface had none. */
 const acl_not_set = -65;

@@ -3,7 +3,12 @@ import type { Dump, Request, Stream } from 'vpp-binapi-ts';
 import { af_packet_create_v3 } from 'vpp-binapi-ts/af_packet';
 import { af_xdp_create_v3 } from 'vpp-binapi-ts/af_xdp';
 import { proxy_arp_intfc_enable_disable } from 'vpp-binapi-ts/arp';
-import { classify_add_del_table, input_acl_set_interface } from 'vpp-binapi-ts/classify';
+import {
+  classify_add_del_session,
+  classify_add_del_table,
+  input_acl_set_interface,
+  punt_acl_add_del,
+} from 'vpp-binapi-ts/classify';
 import {
   cnat_set_snat_addresses_v2,
   cnat_translation_update,
@@ -472,6 +477,10 @@ export const redirect = (table_index: number, paths: readonly fib_path[]): Step 
     match,
     paths,
   });
+export const classifier_session = (table_index: number, is_add = true): Step =>
+  ask(classify_add_del_session, { is_add, table_index, hit_next_index: 0, match: match.slice(0, 32) });
+export const punt_acl = (ip4_table_index: number, is_add = true): Step =>
+  ask(punt_acl_add_del, { ip4_table_index, is_add });
 export const input_acl = (sw_if_index: number, ip4_table_index: number, is_add = true): Step =>
   ask(input_acl_set_interface, {
     sw_if_index,
