@@ -170,9 +170,13 @@ export class StandInApiServer {
         });
   }
 
-  remove(object: Json): void {
+  /** False: it was not there. */
+  remove(object: Json): boolean {
     const { resource, key } = this.#placeOf(object);
-    this.store.delete(bucketOf(resource), key);
+    const bucket = bucketOf(resource);
+    if (this.store.get(bucket, key) === undefined) return false;
+    this.store.delete(bucket, key);
+    return true;
   }
 
   bookmark(): void {
@@ -230,7 +234,11 @@ export class StandInApiServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://localhost');
+    const url = urlOf(request);
+    if (url === undefined) {
+      new Answer(response, []).refuse(400, 'BadRequest', 'the path cannot be decoded');
+      return;
+    }
     const method = request.method ?? 'GET';
     const parts: Buffer[] = [];
     let bytes = 0;
@@ -501,6 +509,17 @@ export class StandInApiServer {
       forget();
       this.#watchers.delete(watcher);
     });
+  }
+}
+
+/** Undefined: it is none, or its path cannot be decoded. */
+function urlOf({ url = '/' }: IncomingMessage): URL | undefined {
+  try {
+    const parsed = new URL(url, 'http://localhost');
+    decodeURIComponent(parsed.pathname);
+    return parsed;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
+import { get } from 'node:http';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { calicoCrds } from '../../lab/k8s/calico-crds.js';
@@ -143,4 +144,20 @@ t.test('versions: a watch begins where it is told, a write on an old one is refu
   t.match(await events(4, 1), [{ type: 'DELETED', object: { metadata: { resourceVersion: '5' } } }]);
   server.store.compact();
   t.match(await events(4, 1), [{ type: 'ERROR', object: { kind: 'Status', code: 410 } }]);
+});
+
+t.test('what cannot be decoded is answered, and what is not there is not removed', async (t) => {
+  const { server } = await start(t);
+  const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a' } };
+  server.put(node);
+  t.equal(server.remove(node), true);
+  t.equal(server.remove(node), false);
+  for (const path of ['/api/v1/nodes/%zz', '/%', '//']) {
+    const [, host, port] = /^http:\/\/(.*):(\d+)$/.exec(server.url)!;
+    const status = await new Promise((resolve, reject) => {
+      get({ host, port, path }, (response) => resolve(response.resume().statusCode)).on('error', reject);
+    });
+    t.equal(status, 400, path);
+  }
+  t.equal((await fetch(`${server.url}/version`)).status, 200, 'it lives');
 });
