@@ -62,6 +62,8 @@ export class HostServices {
   #there: HostRules['text'] | null = null;
   #vips = 0;
   #is_on = false;
+  /** The undo of a VPP that has died may have come before the last write: what that has left is to go, though nobody serves. */
+  #is_stray = false;
   #nft: readonly string[] | undefined;
   #turn: Promise<void> | undefined;
   #retry: Timer | undefined;
@@ -134,7 +136,7 @@ export class HostServices {
       if (this.#look_due && this.#is_on) await this.#look();
       while (this.#isBehind()) {
         const pause_ms = this.#free_ms - clock.now_ms();
-        if (pause_ms > 0) await clock.sleep(pause_ms, signal);
+        if (pause_ms > 0 && !this.#is_stray) await clock.sleep(pause_ms, signal);
         signal.throwIfAborted();
         await this.#advance();
       }
@@ -161,12 +163,14 @@ export class HostServices {
   }
 
   #isBehind(): boolean {
-    if (!this.#is_on || this.#asked === undefined) return false;
+    if (!this.#is_on) return this.#is_stray;
+    if (this.#asked === undefined) return false;
     return this.#made_of !== this.#asked || this.#rules?.text !== this.#there;
   }
 
   /** What was asked last goes into the kernel, whatever is asked meanwhile. */
   async #advance(): Promise<void> {
+    if (!this.#is_on) return this.#retract();
     const { clock } = this.#deps;
     const asked = this.#asked!;
     if (this.#made_of !== asked || this.#rules === undefined) {
@@ -179,14 +183,22 @@ export class HostServices {
     try {
       if (text === undefined) await this.#remove();
       else await this.#replace(text);
-      // The undo of a VPP that has died meanwhile may have come before.
-      if (!this.#is_on) await this.#remove();
     } finally {
+      // Nor does one that has failed say whether it has come to something.
+      this.#is_stray = !this.#is_on && text !== undefined;
       this.#took_ms = clock.now_ms() - began_ms;
       this.#free_ms = clock.now_ms() + Math.max(pause_min_ms, pause_for_write * this.#took_ms);
     }
     this.#there = this.#is_on ? text : null;
     this.#vips = vips;
+  }
+
+  /** Until it has gone it is the undo's, too. */
+  async #retract(): Promise<void> {
+    const nft = await this.#program();
+    if (nft !== undefined) this.#record(undoStep(nft));
+    await this.#remove();
+    this.#is_stray = false;
   }
 
   /** In pieces: the first time it takes a while. */

@@ -746,6 +746,19 @@ t.test('Linux translates itself what VPP does not see, or could not bring back',
     t.equal(backends.length, host_backends_max, 'of many some');
     t.equal(backends[0]?.address, '10.1.0.40', 'those of this node first');
   }
+  const usedAt = (node_name: string): readonly string[] => {
+    const own = new ServicePlan({ node_name, service_prefixes: [] });
+    own.setNode(node);
+    for (const kind of ['Node', 'IPPool'] as const)
+      own.take({ kind, synced: true, changed: new Map() } as Objects);
+    own.take({ kind: 'Service', synced: true, changed: new Map([['default/web', of]]) } as Objects);
+    const all = slice(ends(...many));
+    own.take({ kind: 'EndpointSlice', synced: true, changed: new Map([['default/web-0', all]]) } as Objects);
+    own.plan(1000, new Wanted());
+    return own.hostVips()[0]!.backends.map(({ address }) => address);
+  };
+  t.strictSame(usedAt('c'), usedAt('c'));
+  t.notSame(usedAt('c'), usedAt('d'), 'hosts of other nodes send to others of them');
   told.service('default/web', { ...of, type: 'ClusterIP', external_ips: [] });
   told.slice('default/web-0', slice(ends('10.0.0.1@a', '10.0.0.2@b'))).now();
   const [without] = told.plan.hostVips();

@@ -99,12 +99,15 @@ function hintedTo(
   return chosen.length > 0 ? chosen : undefined;
 }
 
-/** As many as VPP takes: those with the least hashes, so that a change of one endpoint changes at most one of them. */
-export function capped(all: readonly Candidate[]): readonly Candidate[] {
-  if (all.length <= backends_max) return all;
-  const ranked = all.map((candidate) => ({ candidate, rank: hashOf(candidate.bits) }));
+/** As many as VPP takes, the same on all nodes. */
+export const capped = (all: readonly Candidate[]): readonly Candidate[] => someOf(all, backends_max, '');
+
+/** So many: those with the least hashes, so that a change of one endpoint changes at most one of them; by another seed they are others. */
+export function someOf(all: readonly Candidate[], count: number, seed: string): readonly Candidate[] {
+  if (all.length <= count) return all;
+  const ranked = all.map((candidate) => ({ candidate, rank: hashOf(seed + candidate.bits) }));
   ranked.sort((a, b) => a.rank - b.rank || (a.candidate.bits < b.candidate.bits ? -1 : 1));
-  const kept = ranked.slice(0, backends_max).map(({ candidate }) => candidate);
+  const kept = ranked.slice(0, count).map(({ candidate }) => candidate);
   return kept.sort((a, b) => (a.bits < b.bits ? -1 : 1));
 }
 

@@ -13,6 +13,7 @@ import {
   clusterOnes,
   localOnes,
   type Place,
+  someOf,
 } from './endpoints.js';
 
 /** More of one service are not served. */
@@ -293,15 +294,24 @@ class Planner {
     return capped(all);
   }
 
-  /** Of many some, those of this node first. */
+  /** Of many some: those of this node first, then others than other nodes have, so that not all hosts send to the same. */
   #hostBackendsOf(all: readonly Candidate[]): readonly Backend[] {
     if (all.length <= host_backends_max) return this.#backendsOf(all, false);
     const known = this.#backends.get(all) ?? {};
     this.#backends.set(all, known);
-    known.host ??= [...all.filter(({ local }) => local), ...all.filter(({ local }) => !local)]
-      .slice(0, host_backends_max)
-      .map(({ address, port }) => ({ address, port }));
+    known.host ??= this.#hostOnes(all).map(({ address, port }) => ({ address, port }));
     return known.host;
+  }
+
+  #hostOnes(all: readonly Candidate[]): readonly Candidate[] {
+    const { node } = this.#around.place;
+    const local = someOf(
+      all.filter((each) => each.local),
+      host_backends_max,
+      node,
+    );
+    const far = all.filter((each) => !each.local);
+    return [...local, ...someOf(far, host_backends_max - local.length, node)];
   }
 
   #backendsOf(all: readonly Candidate[], dsr: boolean): readonly Backend[] {
