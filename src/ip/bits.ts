@@ -1,4 +1,5 @@
 /** Prefixes by their bits: which one holds which. For those who have many of them and ask often. */
+import { quad } from './quad.js';
 import { parsePrefix } from './text.js';
 
 /** A prefix, taken apart once. */
@@ -15,13 +16,11 @@ export function bitsOf(prefix: string): Bits {
     return { bytes: bytes.toString('latin1'), length };
   }
   const slash = prefix.indexOf('/');
-  const address = slash < 0 ? prefix : prefix.slice(0, slash);
+  const value = quad(prefix, slash < 0 ? prefix.length : slash);
   const length = slash < 0 ? 32 : Number(prefix.slice(slash + 1));
-  const [a = 256, b = 256, c = 256, d = 256, more] = address.split('.').map(Number);
-  const isByte = (value: number): boolean => Number.isInteger(value) && value >= 0 && value < 256;
-  if (![a, b, c, d].every(isByte) || more !== undefined || !(length >= 0 && length <= 32))
-    throw new RangeError(`'${prefix}' is no IPv4 prefix`);
-  return { bytes: String.fromCharCode(a, b, c, d), length };
+  if (value < 0 || !(length >= 0 && length <= 32)) throw new RangeError(`'${prefix}' is no IPv4 prefix`);
+  const bytes = String.fromCharCode(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
+  return { bytes, length };
 }
 
 /** The first `length` bits, in as few characters as hold them. */

@@ -3,6 +3,7 @@
  * cleared. IPv4-mapped IPv6 addresses are refused, they would be a second spelling; so are zone ids.
  */
 import { isIP } from 'node:net';
+import { quad } from './quad.js';
 import { formatAddress, parseAddress } from './text.js';
 
 function addressBytes(text: string): Buffer | undefined {
@@ -12,29 +13,7 @@ function addressBytes(text: string): Buffer | undefined {
   return mapped ? undefined : bytes;
 }
 
-const dot = 46;
 const slash = 47;
-const zero = 48;
-
-/** The number of a dotted quad that begins at 0 and ends at `end`; -1 for any other text, leading zeros included. */
-function quad(text: string, end: number): number {
-  let value = 0;
-  let octet = -1;
-  let dots = 0;
-  for (let at = 0; at < end; at += 1) {
-    const code = text.charCodeAt(at);
-    const digit = code - zero;
-    if (code === dot && octet >= 0) {
-      value = value * 256 + octet;
-      octet = -1;
-      dots += 1;
-    } else if (digit >= 0 && digit <= 9 && octet !== 0) {
-      octet = octet < 0 ? digit : octet * 10 + digit;
-      if (octet > 255) return -1;
-    } else return -1;
-  }
-  return dots === 3 && octet >= 0 ? value * 256 + octet : -1;
-}
 
 /** True for IPv4 prefixes in canonical spelling, most of all that there are: nothing has to be taken apart. */
 function isPlainPrefix(text: string): boolean {

@@ -179,15 +179,26 @@ function canonicalTranslation(o: Translation): Translation {
 const default_hash = 0x9f;
 
 function canonicalBackends(backends: readonly Backend[]): readonly Backend[] {
+  if (isCanonical(backends)) return backends;
   const spelled = backends.map((backend) => {
     const own = canonicalAddress(backend.address) ?? backend.address;
     return own === backend.address ? backend : { ...backend, address: own };
   });
-  const is_sorted = spelled.every(
-    (backend, at) => at === 0 || compareBackends(spelled[at - 1]!, backend) < 0,
-  );
-  if (is_sorted && spelled.every((backend, at) => backend === backends[at])) return backends;
   return spelled
     .sort(compareBackends)
     .filter((backend, at) => at === 0 || !isSameBackend(spelled[at - 1]!, backend));
+}
+
+/** As whoever plans by the thousand hands them over: each is looked at once. */
+function isCanonical(backends: readonly Backend[]): boolean {
+  let last = '';
+  let last_port = -1;
+  for (const { address, port } of backends) {
+    if ((canonicalAddress(address) ?? address) !== address) return false;
+    const number = numeric(address);
+    if (number < last || (number === last && port <= last_port)) return false;
+    last = number;
+    last_port = port;
+  }
+  return true;
 }

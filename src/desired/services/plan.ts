@@ -234,8 +234,11 @@ export class ServicePlan {
 
   // --- what follows
 
-  /** Plans at most so many services, and tells the sink what is wanted otherwise than before. True: nothing is left to be planned. */
-  plan(max: number, sink: Sink): boolean {
+  /**
+   * Plans services until so much work is done (`workOf`), one at least, and tells the sink what is wanted otherwise than before. True: nothing
+   * is left to be planned.
+   */
+  plan(work_max: number, sink: Sink): boolean {
     if (!this.#is_there) return true;
     if (this.#underlay.refresh()) for (const entry of this.#unserved) this.#touched.add(entry);
     this.#underlay.plan(sink);
@@ -245,10 +248,10 @@ export class ServicePlan {
       isOwn: (address) => this.#addresses.includes(address),
       standing: (address) => this.#underlay.standing(address),
     };
-    let left = max;
+    let left = work_max;
     for (const entry of this.#touched) {
-      if (left === 0) break;
-      left -= 1;
+      if (left <= 0) break;
+      left -= workOf(entry);
       this.#touched.delete(entry);
       this.#planEntry(entry, around, sink);
       this.#planned += 1;
@@ -413,9 +416,11 @@ export class ServicePlan {
     };
   }
 
-  /** Of all services, `namespace/name`. */
+  /** Of all services, `namespace/name`: first those with faults. */
   *names(): Iterable<string> {
-    for (const { key, service } of this.#entries.values()) if (service !== undefined) yield key;
+    for (const { key, service } of this.#faulty) if (service !== undefined) yield key;
+    for (const entry of this.#entries.values())
+      if (entry.service !== undefined && !this.#faulty.has(entry)) yield entry.key;
   }
 
   /** The service that has this address and port, `tcp/10.96.0.1/443`. */
@@ -445,6 +450,18 @@ export class ServicePlan {
       faults: this.#faultsOf(entry),
     };
   }
+}
+
+/** A service is as much work as so many endpoints. */
+const service_work = 8;
+
+/** What it takes to plan a service: an endpoint by one port is one, and one more for each address that it is put behind. */
+function workOf({ service, slices }: Entry): number {
+  const { cluster_ips = none, external_ips = none, load_balancer_ips = none } = service ?? {};
+  const addresses = 1 + cluster_ips.length + external_ips.length + load_balancer_ips.length;
+  let work = service_work;
+  for (const { endpoints, ports } of slices.values()) work += endpoints.length * ports.length * addresses;
+  return work;
 }
 
 const hasNodePorts = ({ service }: Entry): boolean =>
