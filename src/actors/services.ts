@@ -94,8 +94,8 @@ export const services_settings_default: Omit<ServicesSettings, 'node_name' | 'se
 /** Without these, all told, a service would have a part of its back ends. */
 const needed: readonly KindName[] = ['Service', 'EndpointSlice'];
 
-/** Services that are planned in one turn of the event loop. */
-const piece = 128;
+/** What is planned in one turn of the event loop: some 70 services of ten endpoints, or one of a thousand. */
+const piece = 2048;
 const named_max = 100;
 const shown_max = 1000;
 const probe_pause_max_ms = 10_000;
@@ -497,24 +497,40 @@ class ServicesActor implements Actor<ServicesMessage> {
     dumped: ReadonlyMap<ObjectKey, Translation> | undefined,
   ): ShownService {
     const status = this.plan.status(name);
-    const vips = keysOf(status).map((key): ShownVip => {
-      const { state, wanted, there } = this.writer.stateOf(key);
-      const shown = dumped?.get(key);
-      return {
-        key,
-        state,
-        ...(wanted !== undefined && { desired: backendTexts(wanted) }),
-        ...(there !== undefined && { programmed: backendTexts(there) }),
-        ...(shown !== undefined && { dumped: backendTexts(shown) }),
-      };
-    });
+    const vips = (status?.vips ?? []).map((vip) => this.shownVip(vip, dumped));
     return {
       vips,
       ...(conflicts.length > 0 && { conflicts }),
-      plan: status,
+      ...(status !== undefined && { plan: status }),
+    };
+  }
+
+  private shownVip(
+    { vip, outcome, holder }: ServiceStatus['vips'][number],
+    dumped: ReadonlyMap<ObjectKey, Translation> | undefined,
+  ): ShownVip {
+    const key: ObjectKey = `${kind_prefix}${vip}`;
+    // What VPP has of it is the other's.
+    if (outcome === 'lost') return { key, state: `lost: Service ${holder} has it` };
+    const { state, wanted, there } = this.writer.stateOf(key);
+    const shown = dumped?.get(key);
+    const is_settled = outcome === 'refused' ? there === undefined : state === 'programmed';
+    return {
+      key,
+      state: (is_settled && unserved[outcome]) || state,
+      ...(wanted !== undefined && { desired: backendTexts(wanted) }),
+      ...(there !== undefined && { programmed: backendTexts(there) }),
+      ...(shown !== undefined && { dumped: backendTexts(shown) }),
     };
   }
 }
+
+/** What becomes of packets to an address and port that has nobody. */
+const unserved = {
+  served: undefined,
+  dropped: 'unserved: no endpoint is to be used from here, packets are dropped',
+  refused: 'unserved: it has no endpoint, connections are refused',
+} as const;
 
 /** Of a service with thousands of back ends so many are shown. */
 const backends_shown_max = 50;

@@ -5,9 +5,11 @@ import { problemText } from '../config/problem.js';
 import { Environment, variables } from '../config/variables.js';
 import { build } from '../debug/build.js';
 import { DebugUnreachable, fetchDebug } from '../debug/client.js';
+import { isWell, servicesText } from '../debug/services-text.js';
 import type { Status } from '../debug/status.js';
 import type { ShownNode } from '../debug/tree-filter.js';
 import { treeText } from '../debug/tree-text.js';
+import type { ShownServices } from '../messages/services.js';
 import {
   type CommandName,
   command_names,
@@ -110,6 +112,23 @@ async function status({ env, options }: Invocation, { stdout }: Streams): Promis
   return answer.ready ? exit_codes.done : exit_codes.failed;
 }
 
+async function services({ env, options, operands }: Invocation, { stdout }: Streams): Promise<number> {
+  const [name, ...more] = operands;
+  if (more.length > 0) throw new UsageError('one service at a time');
+  if (name !== undefined && !/^[^/]+\/[^/]+$/.test(name))
+    throw new UsageError(`${JSON.stringify(name)} is no service: give namespace/name`);
+  const query = new URLSearchParams({
+    ...(name !== undefined && { service: name }),
+    ...(options.dump === true && { dump: '' }),
+  });
+  const socket = text(options.socket) ?? sockets(env).debug;
+  const { status: code, body } = await fetchDebug(socket, `/debug/services?${query}`);
+  if (code !== 200) throw refused(code, body);
+  const answer = JSON.parse(body) as ShownServices;
+  stdout.write(options.json ? body : servicesText(answer, name));
+  return isWell(answer) ? exit_codes.done : exit_codes.failed;
+}
+
 async function readScript(stdin: NodeJS.ReadStream): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -202,7 +221,7 @@ async function dispatch(
   }
   const own: Readonly<
     Record<Exclude<CommandName, keyof Handlers>, (call: Invocation, streams: Streams) => Promise<number>>
-  > = { tree, status, vppctl };
+  > = { tree, status, services, vppctl };
   if (!(name in own)) return handlers[name as keyof Handlers](call);
   // Whoever reads the output may have seen enough, as `head` does; that is no error.
   streams.stdout.on('error', () => undefined);

@@ -68,6 +68,19 @@ export const commands = {
     details: 'Exit code 0 when the node is ready, 1 when it is not, 3 when nobody answers.',
     options: { json: switched('print JSON'), socket: debug_socket },
   },
+  services: {
+    summary: 'show what VPP has of the services of the running node',
+    details:
+      'Without a name: a line for each service, first those with something wrong. With one, namespace/name: a line for each\n' +
+      'of its addresses and ports. Exit code 0 when all that is shown is as it should be, 1 when something is not, 3 when\n' +
+      'nobody answers.',
+    operands: '[NAMESPACE/NAME]',
+    options: {
+      json: switched('print JSON'),
+      dump: switched('ask VPP what it has, and show what it has that nobody wants'),
+      socket: debug_socket,
+    },
+  },
   vppctl: {
     summary: "run a command on VPP's command line",
     details:

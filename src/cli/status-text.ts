@@ -1,22 +1,8 @@
 import { durationText } from '../debug/duration.js';
 import type { Status } from '../debug/status.js';
+import { table } from '../debug/table.js';
 
 const clean = (text: string): string => text.replace(/\p{Cc}+/gu, ' ');
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, i) => {
-      widths[i] = Math.max(widths[i] ?? 0, cell.length);
-    });
-  }
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd(),
-  );
-}
 
 /** The node at a glance, for a terminal. `now_ms` is milliseconds since 1970. */
 export function statusText(status: Status, now_ms: number): string {

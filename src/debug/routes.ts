@@ -1,6 +1,8 @@
+import type { ShownServices } from '../messages/services.js';
 import type { ActorState } from '../supervision/types.js';
 import { BLOCKED_MS, type HealthView, type ProbeName, probes, probeText } from './health.js';
 import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped, Written } from './protocol.js';
+import { servicesText } from './services-text.js';
 import { statusOf } from './status.js';
 import { actor_states, filterTree, findNode, type ShownNode, type TreeFilter } from './tree-filter.js';
 import { treeText } from './tree-text.js';
@@ -201,11 +203,13 @@ async function vppApi({ source }: Call): Promise<Answer> {
   return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
 }
 
-async function services({ source, query }: Call): Promise<Answer> {
+async function services({ source, query, text: asText }: Call): Promise<Answer> {
   const service = query.get('service');
   const question = { dump: query.has('dump'), ...(service !== null && { service }) };
   const outcome = await source.ask({ type: 'services', question });
   const head = envelope(source, source.wall_ms());
+  if (outcome.ok && asText)
+    return text(200, servicesText(JSON.parse(outcome.text) as ShownServices, service ?? undefined));
   if (outcome.ok) return json(200, { ...head, ...JSON.parse(outcome.text) });
   return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
 }
@@ -288,7 +292,8 @@ const routes: readonly Route[] = [
   {
     path: '/debug/services',
     surface: 'debug',
-    shows: 'services: what VPP is to have of them and has; ?service=namespace/name ?dump (VPP is asked)',
+    shows:
+      'services: what VPP is to have of them and has; ?service=namespace/name ?dump (VPP is asked); lines with Accept: text/plain',
     answer: services,
   },
   { path: '/debug/sync', surface: 'debug', shows: 'state of each source of input', answer: sync },

@@ -1,5 +1,6 @@
 /** The mailbox of the services actor, and what it tells those who announce addresses of services. */
 import type { LifeRef, Reply } from '../actor-system.js';
+import type { ServiceStatus } from '../desired/services/plan.js';
 import type { ObjectKey } from '../objects/object.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
@@ -32,7 +33,10 @@ export interface ServicesQuestion {
 /** One translation or route of a service. */
 export interface ShownVip {
   readonly key: ObjectKey;
-  /** `programmed`; `waiting` for its turn; `refused` by VPP, and why; `blocked` by a pod's host port; `going`. */
+  /**
+   * `programmed`; `waiting` for its turn; `refused: …` by VPP, and why; `blocked: …` by a pod's host port; `lost: …` to an older service; `unserved: …`, for want of
+   * endpoints; `going`.
+   */
   readonly state: string;
   readonly desired?: readonly string[];
   readonly programmed?: readonly string[];
@@ -44,17 +48,19 @@ export interface ShownService {
   readonly vips: readonly ShownVip[];
   /** What pods have of it. */
   readonly conflicts?: readonly string[];
-  /** What follows from its objects: addresses, outcomes and faults. */
-  readonly plan?: unknown;
+  /** What follows from its objects: addresses, outcomes and faults. Absent: there is no such service. */
+  readonly plan?: ServiceStatus;
 }
 
-/** Bounded: a thousand services. */
+/** Bounded: a thousand services, first those with something wrong. */
 export interface ShownServices {
   readonly services: Readonly<Record<string, ShownService>>;
   /** How many there are, shown or not. */
   readonly service_count: number;
   /** Translations of VPP that nobody here wants; with `dump` alone. */
   readonly strays?: readonly string[];
+  /** By object of the API, `EndpointSlice default/web-x7k`, what of it could not be read. Some. */
+  readonly objects?: Readonly<Record<string, readonly string[]>>;
 }
 
 export type ServicesMessage =

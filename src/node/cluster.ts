@@ -138,6 +138,21 @@ const faulty_max = 100;
 const faults_max = 4;
 const fault_length_max = 200;
 
+/** What of services and their slices could not be read, by object: `Service default/web`. Of one service: `service`, and of all slices. */
+export function serviceFaults(
+  report: unknown,
+  service: string | undefined,
+): Readonly<Record<string, readonly string[]>> {
+  const kinds = report as Readonly<Record<string, { faults?: Readonly<Record<string, readonly string[]>> }>>;
+  return Object.fromEntries(
+    (['Service', 'EndpointSlice'] as const).flatMap((kind) =>
+      Object.entries(kinds?.[kind]?.faults ?? {})
+        .filter(([key]) => kind !== 'Service' || service === undefined || key === service)
+        .map(([key, faults]) => [`${kind} ${key}`, faults] as const),
+    ),
+  );
+}
+
 /** By kind, what is read of it, and by object what is wrong with it. Bounded: 100 kB. */
 export function clusterReport(statuses: readonly SourceStatus[]): Readonly<Record<string, unknown>> {
   let left = faulty_max;

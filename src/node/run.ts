@@ -1,16 +1,17 @@
 /** Runs a node: starts the tree over its parts, serves until it is told to stop, and has the last word. */
 import { existsSync } from 'node:fs';
-import { createActorSystem } from '../actor-system.js';
+import { createActorSystem, type Reply } from '../actor-system.js';
 import { conditionBoard } from '../debug/conditions.js';
 import { startDebug } from '../debug/debug.js';
 import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
+import type { ShownServices } from '../messages/services.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { HealthPorts } from '../services/health.js';
 import { root_supervision, servicesRef, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { bgpOf, bgpProcessOf } from './bgp.js';
-import { clusterActorOf } from './cluster.js';
+import { clusterActorOf, serviceFaults } from './cluster.js';
 import { cniOf } from './cni.js';
 import { connectivityOf } from './connectivity.js';
 import { endGobgpd } from './end-gobgpd.js';
@@ -75,12 +76,14 @@ export async function runNode(
         ...sync.all(),
       }),
       vppApi: () => system.describe(`${system.root.path}/vpp/vpp-connection`, 500),
-      services: (question) =>
-        system.ask(
+      services: async (question) => {
+        const shown = await system.ask(
           servicesRef(system),
-          (reply) => ({ type: 'Show' as const, question, reply }),
+          (reply: Reply<ShownServices>) => ({ type: 'Show' as const, question, reply }),
           show_services_ms,
-        ),
+        );
+        return { ...shown, objects: serviceFaults(sync.all().cluster, question.service) };
+      },
       describe: (path) => system.describe(path, 500),
       failed: () => gaveUp,
       healthFaults: (faults) => healthPorts.heard(faults),

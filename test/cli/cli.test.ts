@@ -101,7 +101,7 @@ t.test('every command explains itself', async (t) => {
 
 t.test('nobody at the socket is exit code 3 and says what to look for', async (t) => {
   const dir = directory(t);
-  for (const command of ['tree', 'status']) {
+  for (const command of ['tree', 'status', 'services']) {
     const { code, stderr } = await run([command], { CALICOVPP_RUN_DIR: dir });
     t.equal(code, 3);
     t.match(stderr, `${dir}/debug.sock: there is no such socket`);
@@ -135,6 +135,74 @@ t.test('tree draws what the node answers', async (t) => {
   t.strictSame(JSON.parse((await run(['tree', '--json'], env)).stdout).tree.path, 'node');
   await run(['tree', '--depth=1', '--state', 'failed,backoff', '--min-mailbox', '3'], env);
   t.equal(asked.at(-1), '/debug/tree?depth=1&state=failed%2Cbackoff&min_mailbox=3');
+});
+
+t.test('services are a line each, one of them a line for each of its addresses', async (t) => {
+  const plan = { service: 'shop/web', vips_unshown: 0, faults: [] };
+  const cluster = { vip: 'tcp/10.96.0.1/80', kind: 'cluster', outcome: 'served', backends: 2 };
+  const node_port = { vip: 'tcp/192.0.2.1/30080', kind: 'node_port', outcome: 'served', backends: 2 };
+  const web = {
+    vips: [
+      {
+        key: 'translation:tcp/10.96.0.1/80',
+        state: 'programmed',
+        desired: ['10.0.0.1 8080', '10.0.0.2 8080'],
+        dumped: ['10.0.0.1 8080'],
+      },
+      { key: 'translation:tcp/192.0.2.1/30080', state: 'blocked: it is the host port of pod a/b' },
+    ],
+    conflicts: ['tcp 192.0.2.1 30080 is the host port of pod a/b'],
+    plan: { ...plan, vips: [cluster, node_port], faults: ['annotation\u0007 dice'] },
+  };
+  const none = {
+    vips: [{ key: 'translation:tcp/10.96.0.2/80', state: 'unserved: it has no endpoint' }],
+    plan: { ...plan, vips: [{ ...cluster, outcome: 'refused', backends: 0 }] },
+  };
+  const all = await fakeNode(t, 200, {
+    services: { 'shop/web': web, 'shop/none': none },
+    service_count: 5,
+    strays: ['translation:udp/10.96.0.9/53'],
+    objects: { 'Service shop/odd': ['spec.ports[0].port: 0', 'and so on'] },
+  });
+  const lines = await run(['services'], all.env);
+  t.equal(lines.code, 1, 'something is wrong');
+  t.equal(
+    lines.stdout,
+    `\
+SERVICE    STATE                    ADDRESSES  BACK ENDS  REASON
+shop/web   1 programmed, 1 blocked  2          2          annotation  dice (and 1 more)
+shop/none  unserved                 1          0          it has no endpoint
+and 3 more; one of them is shown by its name
+Service shop/odd: spec.ports[0].port: 0; and so on
+translation:udp/10.96.0.9/53: VPP has it, and no service wants it
+`,
+  );
+  t.equal(all.asked.at(-1), '/debug/services?');
+  const one = await fakeNode(t, 200, { services: { 'shop/web': web }, service_count: 5 });
+  const shown = await run(['services', '--dump', 'shop/web'], one.env);
+  t.equal(one.asked.at(-1), '/debug/services?service=shop%2Fweb&dump=');
+  t.equal(
+    shown.stdout,
+    `\
+ADDRESS              KIND       BACK ENDS                     OF VPP         STATE
+tcp/10.96.0.1/80     cluster    10.0.0.1 8080, 10.0.0.2 8080  10.0.0.1 8080  programmed
+tcp/192.0.2.1/30080  node_port  -                             -              blocked: it is the host port of pod a/b
+fault: annotation  dice
+fault: tcp 192.0.2.1 30080 is the host port of pod a/b
+`,
+  );
+  const well = await fakeNode(t, 200, { services: { 'shop/none': none }, service_count: 1 });
+  t.equal((await run(['services'], well.env)).code, 0, 'that it has no endpoint is no fault of the node');
+  t.match((await run(['services', '--json'], well.env)).stdout, '"service_count":1');
+  const gone = await fakeNode(t, 200, { services: { 'shop/gone': { vips: [] } }, service_count: 1 });
+  t.match(await run(['services', 'shop/gone'], gone.env), {
+    code: 1,
+    stdout: /shop\/gone: there is no such/,
+  });
+  t.match(await run(['services', 'shop'], well.env), { code: 2, stderr: /"shop" is no service/ });
+  t.match(await run(['services', 'a/b', 'c/d'], well.env), { code: 2 });
+  const without = await fakeNode(t, 503, { error: 'there is no actor services' });
+  t.match(await run(['services'], without.env), { code: 1, stderr: /there is no actor services/ });
 });
 
 t.test('what the node refuses is said in its words', async (t) => {

@@ -326,6 +326,11 @@ t.test('the rest of the paths', async (t) => {
   const services = world({ answers: { services: { ok: true, text: '{"service_count":2}' } } });
   t.match((await services.get('/debug/services?service=a/b&dump')).value, { service_count: 2 });
   t.strictSame(services.asked, [{ type: 'services', question: { dump: true, service: 'a/b' } }]);
+  const lines = world({ answers: { services: { ok: true, text: '{"services":{},"service_count":0}' } } });
+  t.equal(
+    (await lines.get('/debug/services', { accept: 'text/plain' })).body,
+    'SERVICE  STATE  ADDRESSES  BACK ENDS  REASON\n',
+  );
   t.match((await get('/debug/events')).value, { omitted: 3, events: [{ path: 'node/policies' }, {}] });
   t.equal(
     (await get('/debug/events', { accept: 'text/plain' })).body,
