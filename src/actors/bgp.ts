@@ -53,6 +53,8 @@ const connect_retry_ms = 100;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
 const silences_max = 3;
 const failures_max = 100;
+/** After a look at the peers there is none for so many times as long as it took. */
+const rest = 10;
 
 export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage> {
   return {
@@ -88,6 +90,8 @@ class Bgp implements Actor<BgpMessage> {
   /** One at a time, however many changes come meanwhile. */
   private retrying: Timer | undefined;
   private polling = false;
+  /** Peers are not looked at before: to read a thousand of them takes its time, of gobgpd as well. */
+  private rest_until_ms = 0;
   private next_poll: { readonly at_ms: number; readonly timer: Timer } | undefined;
   private last_path_ms = 0;
   /** Peers whose sessions are ended for another, and when (wall_ms). gobgpd shows the old one for some seconds more. */
@@ -369,7 +373,7 @@ class Bgp implements Actor<BgpMessage> {
   // --- peers
 
   private pollIn(ms: number): void {
-    const at_ms = this.ctx.clock.now_ms() + ms;
+    const at_ms = Math.max(this.ctx.clock.now_ms() + ms, this.rest_until_ms);
     // Who asks for one sooner gets it sooner, and nobody puts it off.
     if (this.next_poll !== undefined && this.next_poll.at_ms <= at_ms) return;
     this.next_poll?.timer.cancel();
@@ -380,12 +384,17 @@ class Bgp implements Actor<BgpMessage> {
     this.next_poll = undefined;
     if (this.polling) return;
     this.polling = true;
+    const began_ms = this.ctx.clock.now_ms();
     this.look()
       .catch((error: Error) => {
         this.ctx.log.debug({ err: error }, 'bgp(peers) cannot be read');
         if (this.session !== undefined) this.silent(this.session, error);
       })
-      .finally(() => this.ctx.tellSelf({ type: 'Polled' }));
+      .finally(() => {
+        const now_ms = this.ctx.clock.now_ms();
+        this.rest_until_ms = now_ms + Math.min(rest * (now_ms - began_ms), this.settings.poll_idle_ms);
+        this.ctx.tellSelf({ type: 'Polled' });
+      });
   }
 
   /** Reads the peers, and waits no more for those that have told all. */

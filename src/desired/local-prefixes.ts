@@ -79,8 +79,8 @@ export class LocalPrefixes {
   readonly #borrowed = new Map<string, readonly string[]>();
   readonly #services = new Map<string, Service>();
   readonly #slices = new Map<string, Ready>();
-  /** Keys of slices by service. */
-  readonly #slices_of = new Map<string, Set<string>>();
+  /** Keys of slices by service. Nearly all have one: a set for each would be half of what is kept here. */
+  readonly #slices_of = new Map<string, readonly string[]>();
   /** By node, its addresses; and how many nodes have one. */
   readonly #node_addresses = new Map<string, readonly string[]>();
   readonly #nodes_at = new Map<string, number>();
@@ -318,15 +318,15 @@ export class LocalPrefixes {
   #slice(key: string, slice: EndpointSlice | undefined): void {
     const before = this.#slices.get(key);
     if (before !== undefined && before.service !== slice?.service) {
-      const keys = this.#slices_of.get(before.service);
-      keys?.delete(key);
-      if (keys?.size === 0) this.#slices_of.delete(before.service);
+      const left = (this.#slices_of.get(before.service) ?? []).filter((each) => each !== key);
+      if (left.length === 0) this.#slices_of.delete(before.service);
+      else this.#slices_of.set(before.service, left);
     }
     if (slice === undefined) this.#slices.delete(key);
     else {
       this.#slices.set(key, this.#readyOf(slice));
-      const keys = this.#slices_of.get(slice.service) ?? new Set();
-      this.#slices_of.set(slice.service, keys.add(key));
+      const keys = this.#slices_of.get(slice.service) ?? [];
+      if (!keys.includes(key)) this.#slices_of.set(slice.service, [...keys, key]);
     }
     if (before !== undefined && before.service !== slice?.service) this.#setService(before.service);
     if (slice !== undefined) this.#setService(slice.service);

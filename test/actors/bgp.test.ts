@@ -615,6 +615,19 @@ t.test('a gobgpd whose peers cannot be read any more is begun anew', async (t) =
   t.ok((await process.messages()).some(({ type }) => type === 'Renew'));
 });
 
+t.test('peers that take long to be read are read the less often', async (t) => {
+  const { daemon, clock } = await peered(t);
+  const listPeer = daemon.listPeer.bind(daemon);
+  daemon.listPeer = async function* () {
+    await clock.sleep(500);
+    yield* listPeer();
+  };
+  daemon.reads.length = 0;
+  await clock.advance(100_000);
+  const reads = daemon.reads.filter((each) => each === 'peers').length;
+  t.ok(reads >= 15 && reads <= 20, `${reads} times while a peer is waited for, each second at most`);
+});
+
 t.test('what fails is tried again as often, whatever else changes', async (t) => {
   const daemon = new FakeGobgp();
   for (let n = 0; n < 10_000; n += 1) daemon.refuse('startBgp', new RefusedError('StartBgp', 2, 'in use'));
