@@ -373,11 +373,12 @@ class Bgp implements Actor<BgpMessage> {
   // --- peers
 
   private pollIn(ms: number): void {
-    const at_ms = Math.max(this.ctx.clock.now_ms() + ms, this.rest_until_ms);
+    const now_ms = this.ctx.clock.now_ms();
+    const at_ms = Math.max(now_ms + ms, this.rest_until_ms);
     // Who asks for one sooner gets it sooner, and nobody puts it off.
     if (this.next_poll !== undefined && this.next_poll.at_ms <= at_ms) return;
     this.next_poll?.timer.cancel();
-    this.next_poll = { at_ms, timer: this.ctx.after(ms, { type: 'Poll' }) };
+    this.next_poll = { at_ms, timer: this.ctx.after(at_ms - now_ms, { type: 'Poll' }) };
   }
 
   private poll(): void {
