@@ -426,6 +426,7 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
   ['a ring that is too large', spec({ eth0: { txqsz: 65536 } }), /txqsz: .*32768/],
   ['L3 as text', spec({ eth0: { isl3: 'yes' } }), /isl3: .*true or false/],
   ['a receive mode that is no text', spec({ eth0: { rxMode: 1 } }), /rxMode: /],
+  ['a list for an interface', spec({ eth0: [] }), /entry "eth0".*is not an object/],
   [
     'more than the configured limit',
     spec({ eth0: { rx: 5 } }),
