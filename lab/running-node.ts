@@ -452,6 +452,7 @@ export class RunningNode<S extends Site = Topology> {
       cnat: config.vpp.cnat,
       default_gateways: config.default_gateways,
       redirects: [],
+      drop_ip_options: config.drop_ip_options,
       uplink_128_to_64: config.gates.uplink_128_to_64,
       // What the cluster has said of pools is on no disk.
       not_natted: seen.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : [])),

@@ -8,6 +8,7 @@ import type { FelixSocket, SocketEvents } from '../felix/stream.js';
 import { installProgram } from '../host/install-program.js';
 import { StatusFiles } from '../host/status-files.js';
 import { listenUnix } from '../host/unix-socket.js';
+import { doors, doors_seen_on } from '../policies/doors.js';
 import type { Wiring } from './wiring.js';
 
 /** Beside `out`, in the image as in a checkout. */
@@ -17,6 +18,7 @@ const socket_mode = 0o600;
 
 export function felixOf({ parts, sync }: Pick<Wiring, 'parts' | 'sync'>) {
   const { felix_socket, felix_plugins_dir, endpoint_status_dir } = parts.config.paths;
+  sync.set('doors', () => ({ seen_on: `VPP ${doors_seen_on}`, ...doors(parts.config) }));
   const driver = join(felix_plugins_dir, 'felix-api-proxy');
   return felixActor(
     {
