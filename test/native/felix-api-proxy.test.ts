@@ -8,8 +8,17 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { createActorSystem } from '../../src/actor-system.js';
+import { type FelixReport, felixActor } from '../../src/actors/felix.js';
+import { systemClock } from '../../src/clock.js';
+import { frame } from '../../src/felix/frames.js';
+import { isStatusFileName } from '../../src/felix/status-file.js';
 import { installProgram } from '../../src/host/install-program.js';
-import { fixture } from '../felix/stream.js';
+import { StatusFiles } from '../../src/host/status-files.js';
+import type { FelixStream } from '../../src/messages/felix.js';
+import { listenFelix } from '../../src/node/felix.js';
+import { fixture, recorded } from '../felix/stream.js';
+import { KeptLog, supervision } from '../kit/actor-kit.js';
 
 const build_script = fileURLToPath(new URL('../../../native/build.sh', import.meta.url));
 const no_compiler = spawnSync('cc', ['--version']).status === 0 ? {} : { skip: 'no C compiler (cc)' };
@@ -156,4 +165,104 @@ t.test('felix-api-proxy', no_compiler, async (t) => {
     node.destroy();
     t.strictSame(await ended, [0, null]);
   });
+
+  t.test(
+    'with the node behind it: whatever Felix says comes to policies, and nothing of it ends the node',
+    async (t) => {
+      const path = join(directory, 'node.sock');
+      const told: FelixStream[] = [];
+      let heard = () => {};
+      const system = createActorSystem({
+        name: 'root',
+        clock: systemClock,
+        log: new KeptLog(),
+        supervision: supervision({ intensity: { restarts_max: 0, window_ms: 1000 } }),
+        escalated: (reason) => t.error(reason),
+      });
+      t.teardown(() => system.stop());
+      let report: (() => FelixReport) | undefined;
+      const felix = await system.spawn(
+        felixActor(
+          {
+            listen: (accept, failed) => listenFelix(path, accept, failed),
+            install: async () => 'is not of interest',
+            files: new StatusFiles(join(directory, 'status'), isStatusFileName),
+            report: (made) => {
+              report = made;
+            },
+          },
+          { socket_path: path },
+        ),
+      );
+      await system.spawn<FelixStream>({
+        name: 'policies',
+        restart: 'permanent',
+        shutdown_ms: 1000,
+        mailbox_max: 8,
+        handler_ms_max: 1000,
+        start: (ctx) => {
+          felix.tell({ type: 'SubscribeFelix', subscriber: ctx.this_life });
+          return {
+            receive: (message) => {
+              told.push(message);
+              if (message.type === 'FelixTold') felix.tell({ type: 'FelixTaken', stream: message.stream });
+              heard();
+            },
+          };
+        },
+      });
+      const until = async (is_so: () => boolean): Promise<void> => {
+        while (!is_so())
+          await new Promise<void>((resolve) => {
+            heard = resolve;
+          });
+      };
+      const messages = () => told.flatMap((each) => (each.type === 'FelixTold' ? each.messages : []));
+      const kinds = () =>
+        told.map(({ type, stream }) => `${type} ${stream}`).filter((text) => !/Told/.test(text));
+
+      const recording = fixture('tiers.bin');
+      const expected = recorded('tiers').filter(({ kind }) => kind !== 'ignored');
+      const first = start(t, path);
+      first.from_felix.write(recording);
+      await until(() => messages().length >= expected.length);
+      t.strictSame(messages(), expected, `${expected.length} messages, by the driver as by the file`);
+      t.match(report!().state, /tells what changes/);
+
+      told.length = 0;
+      const second = start(t, path);
+      const ended = once(first.process, 'exit');
+      second.from_felix.write(fixture('config.bin'));
+      await until(() => kinds().length > 0);
+      t.strictSame(kinds(), ['FelixBegan 2'], 'of two Felixes the newer one');
+      t.strictSame(await ended, [0, null], 'the driver of the other has ended, and Felix with it');
+
+      second.from_felix.write(recording.subarray(0, 1003));
+      second.from_felix.end();
+      await until(() => kinds().length > 1);
+      t.strictSame(kinds(), ['FelixBegan 2', 'FelixEnded 2'], 'one that stops in the middle of a message');
+
+      const third = start(t, path);
+      const closed = once(third.process, 'exit');
+      third.from_felix.write(
+        Buffer.concat([frame(Uint8Array.of(0xff)), frame(new Uint8Array()), Buffer.alloc(64, 0x7f)]),
+      );
+      await until(() => kinds().length > 3);
+      t.strictSame(kinds().slice(2), ['FelixBegan 3', 'FelixEnded 3'], 'an absurd length');
+      t.strictSame(await closed, [0, null]);
+
+      told.length = 0;
+      const fourth = start(t, path);
+      fourth.from_felix.write(recording);
+      await until(() => messages().length >= expected.length);
+      t.strictSame(messages(), expected, 'the next one is heard as the first was');
+      felix.tell({
+        type: 'EndpointStatuses',
+        whole: true,
+        statuses: [{ kind: 'host', id: 'node-eth0', state: 'up' }],
+      });
+      const answer = await received(fourth.to_felix, 8);
+      t.ok(answer.toString('latin1').includes('node-eth0'), 'and is answered');
+    },
+  );
 });
