@@ -81,7 +81,7 @@ export class RunningNode<S extends Site = Topology> {
   /** Of all files of the node: `run`, `state`, `etc`. */
   readonly directory: string;
   /** Of the first life. */
-  readonly config: Config;
+  config: Config;
   #environment: Readonly<Record<string, string>>;
   readonly #mounted: readonly string[];
   #child: ChildProcess | undefined;
@@ -149,6 +149,7 @@ export class RunningNode<S extends Site = Topology> {
   /** For the lives to come. */
   setEnvironment(changes: Readonly<Record<string, string>>): void {
     this.#environment = { ...this.#environment, ...changes };
+    this.config = loadConfig(this.#environment).config;
   }
 
   /** Starts a life without waiting for it. */

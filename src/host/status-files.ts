@@ -106,7 +106,7 @@ export class StatusFiles {
     for await (const entry of await opendir(this.#directory)) {
       const { name } = entry;
       const of = name.endsWith(temporary_suffix) ? name.slice(0, -temporary_suffix.length) : name;
-      if (entry.isFile() && this.#isOurs(of) && !this.#wanted.has(name)) strays.push(name);
+      if (entry.isFile() && this.#isOurs(of)) strays.push(name);
       seen += 1;
       if (seen === entries_max) break;
     }

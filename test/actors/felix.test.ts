@@ -401,6 +401,7 @@ t.test('statuses go to a Felix that knows its endpoints, and into files', async 
   t.equal(lab.swept, 0, 'of what is there nothing is removed before all is known');
   const socket = await lab.connect(config);
   await lab.taken(1);
+  await lab.kit.tell({ type: 'EndpointStatuses', whole: false, statuses: [up('shop/web-0')] });
   t.same(socket.answers(), [], 'not before it has told everything');
   await lab.send(socket, in_sync);
   t.same(socket.answers(), [says.workload]);
