@@ -133,7 +133,9 @@ export class Cnat {
       return added.id;
     }
     known.lost = [...known.lost, ...lostBy(known.shown.paths, paths)];
-    const kept = paths.map((path) => known.shown.paths.find((old) => isSameBackend(old, path)) ?? path);
+    const there = new Map<string, cnat_endpoint_tuple>();
+    for (const path of known.shown.paths) if (!there.has(backendOf(path))) there.set(backendOf(path), path);
+    const kept = paths.map((path) => there.get(backendOf(path)) ?? path);
     this.translations.replace(known.id, { ...known, shown: { ...known.shown, paths: kept } });
     return known.id;
   }
@@ -161,18 +163,15 @@ function shownPath(path: cnat_endpoint_tuple): cnat_endpoint_tuple {
   return { ...path, dst_ep: { ...dst_ep, addr } };
 }
 
-function isSameBackend(a: cnat_endpoint_tuple, b: cnat_endpoint_tuple): boolean {
-  const text = ({ dst_ep, src_ep }: cnat_endpoint_tuple) =>
-    `${dst_ep.addr} ${dst_ep.port} ${src_ep.addr} ${src_ep.port}`;
-  return text(a) === text(b);
-}
+/** What makes a back end the same. */
+const backendOf = ({ dst_ep, src_ep }: cnat_endpoint_tuple): string =>
+  `${dst_ep.addr} ${dst_ep.port} ${src_ep.addr} ${src_ep.port}`;
 
 /** Of equal old back ends all are matched to the first equal new one, and only the last of them is kept. */
 function lostBy(old: readonly cnat_endpoint_tuple[], wanted: readonly cnat_endpoint_tuple[]): string[] {
+  const matched = new Set(wanted.map(backendOf));
+  const last = new Map(old.map((path, index) => [backendOf(path), index]));
   return old
-    .filter((path, index) => {
-      const matched = wanted.some((other) => isSameBackend(path, other));
-      return matched && old.slice(index + 1).some((later) => isSameBackend(path, later));
-    })
+    .filter((path, index) => matched.has(backendOf(path)) && last.get(backendOf(path))! > index)
     .map(({ dst_ep }) => dst_ep.addr);
 }

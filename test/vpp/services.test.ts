@@ -223,4 +223,120 @@ t.test('a service under traffic: created, changed, deleted; the program and VPP 
     t.ok((await one.status())?.ready);
     t.match(await one.status(), { services: { count, refused: 0 } });
   });
+
+  t.test('bad input is answered on its object, and disturbs nothing else', async (t) => {
+    const own = (
+      name: string,
+      at: number,
+      more: Json = {},
+      annotations: Readonly<Record<string, string>> = {},
+    ) =>
+      kubernetesService({
+        name,
+        spec: {
+          clusterIP: `10.96.2.${at}`,
+          clusterIPs: [`10.96.2.${at}`],
+          ports: [{ port: 80 }],
+          ...more,
+        },
+        annotations,
+      });
+    const ends = (...addresses: readonly string[]): readonly LabEndpoint[] =>
+      addresses.map((address) => ({ address, node: 'n2' }));
+    const incarnation = async (): Promise<number> =>
+      JSON.parse(await one.debug('/debug/actor/root/services')).incarnation;
+    const before = await incarnation();
+    await server.put(own('good', 1), ...slices('good', [near]));
+
+    await server.put(own('large', 2));
+    for (let part = 0; part < 100; part += 1) {
+      const some = Array.from({ length: 100 }, (_, at) => `10.77.${part}.${at + 1}`);
+      await server.put(endpointSlice('large', ends(...some), [{ port }], `part${part}`));
+    }
+    await server.put(
+      own('twice', 3),
+      endpointSlice('twice', ends('10.78.0.1', '10.78.0.1', '10.78.0.2'), [{ port }], 'a'),
+      endpointSlice('twice', ends('10.78.0.2', '10.78.0.1'), [{ port }], 'b'),
+      own('zero', 4, {
+        ports: [
+          { name: 'none', port: 0 },
+          { name: 'web', port: 80 },
+        ],
+      }),
+      endpointSlice('zero', ends('10.78.1.1'), [
+        { name: 'none', port: 0 },
+        { name: 'web', port },
+      ]),
+      own('odd', 5, { clusterIP: '10.96.2.256', clusterIPs: ['10.96.2.256'] }),
+      endpointSlice('odd', ends('10.78.2.1'), [{ port }]),
+      own('strange', 6),
+      endpointSlice('strange', ends('10.78.3.1', '10.78.3.999', '::1', '127.0.0.1'), [{ port }]),
+      own('early', 7),
+      endpointSlice('early', ends('10.78.4.1'), [{ port }]),
+      own('late', 7),
+      endpointSlice('late', ends('10.78.4.2'), [{ port }]),
+      endpointSlice('nobody', ends('10.78.5.1'), [{ port }]),
+      own(
+        'absurd',
+        8,
+        {},
+        {
+          'cni.projectcalico.org/vppLBType': 'dice',
+          'cni.projectcalico.org/vppHashConfig': 'x'.repeat(20_000),
+        },
+      ),
+      endpointSlice('absurd', ends('10.78.6.1'), [{ port }]),
+    );
+    for (let n = 0; n < 500; n += 1)
+      await server.put(endpointSlice('twice', ends('10.78.0.1', `10.78.0.${2 + (n % 2)}`), [{ port }], 'a'));
+
+    const at = (n: number): string => `tcp 10.96.2.${n} 80`;
+    const deadline = performance.now() + settle_ms;
+    let services: Services = {};
+    while (performance.now() < deadline) {
+      services = await one.services();
+      if (services[at(8)] !== undefined && services[at(2)]?.split(', ').length === 8192) break;
+      await sleep(100);
+    }
+    t.match(services, {
+      [at(1)]: `${near.ip4} ${port}`,
+      [at(3)]: `10.78.0.1 ${port}, 10.78.0.2 ${port}, 10.78.0.3 ${port}`,
+      [at(4)]: `10.78.1.1 ${port}`,
+      [at(6)]: `10.78.3.1 ${port}`,
+      [at(7)]: `10.78.4.1 ${port}`,
+      [at(8)]: `10.78.6.1 ${port}`,
+    });
+    t.equal(services[at(2)]?.split(', ').length, 8192, 'as many as VPP takes');
+    t.notOk(Object.keys(services).some((key) => key.includes('10.96.2.5')));
+    const shown = async (name: string) => {
+      const body = await one.debug(`/debug/services?service=default/${name}`);
+      t.ok(body.length < 100_000, `${name}: the answer is bounded`);
+      return JSON.parse(body);
+    };
+    t.match(await shown('large'), {
+      services: {
+        'default/large': {
+          plan: { faults: [/has 10000 endpoints, and VPP takes 8192 .*: 1808 get no new flows/] },
+        },
+      },
+    });
+    t.match(await shown('late'), {
+      services: { 'default/late': { vips: [{ state: 'lost: Service default/early has it' }] } },
+    });
+    t.match(await shown('early'), { services: { 'default/early': { vips: [{ state: 'programmed' }] } } });
+    for (const [name, object, fault] of [
+      ['zero', 'Service default/zero', /ports\[0\].port/],
+      ['odd', 'Service default/odd', /clusterIPs/],
+      ['absurd', 'Service default/absurd', /vppLBType.*dice/],
+      ['strange', 'EndpointSlice default/strange-ipv4', /10.78.3.999/],
+    ] as const)
+      t.match((await shown(name)).objects?.[object]?.join(' '), fault, name);
+    t.match(await shown('nobody'), { services: { 'default/nobody': { vips: [] } } });
+    t.equal(await incarnation(), before, 'nobody was started anew');
+    t.ok((await one.status())?.ready);
+    if (has_packets) {
+      const { receipt } = await traffic.connect(client.name, '10.96.2.1', 80);
+      t.equal(receipt?.at, near.ip4, 'the good one is served');
+    }
+  });
 });
