@@ -584,7 +584,7 @@ t.test('Secret: values show themselves to nobody by accident, and differ by cont
   t.strictSame([...(secret(undefined).value?.keys() ?? ['none'])], []);
 });
 
-t.test('Service: each field', async (t) => {
+t.test('Service: each field; D10: none that is headless or an ExternalName', async (t) => {
   const service = {
     metadata: {
       name: 'web',
@@ -825,11 +825,8 @@ t.test('ServiceCIDR: prefixes in one spelling', async (t) => {
 });
 
 t.test("D17: what is another proxy's to serve, and what has no address, is not asked for", async (t) => {
-  t.equal(service_kind.label_selector, '!service.kubernetes.io/service-proxy-name');
-  t.equal(
-    endpoint_slice_kind.label_selector,
-    '!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless',
-  );
+  for (const { label_selector } of [service_kind, endpoint_slice_kind])
+    t.equal(label_selector, '!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless');
 });
 
 t.test('what is told of one object is bounded, and a fault is that of its own field', async (t) => {

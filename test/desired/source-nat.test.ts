@@ -5,6 +5,7 @@ import { desiredNode } from '../../src/desired/uplink.js';
 import type { VppObject } from '../../src/objects/object.js';
 import type { PodKey } from '../../src/pod/spec.js';
 import { PodWishes } from '../../src/pods/pod-wishes.js';
+import { reconcile } from '../../src/reconcile/reconcile.js';
 import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { address, nodeOf, podInputsOf, podOf, uplinkOf } from './sample.js';
 
@@ -70,3 +71,20 @@ t.test('while nothing is known of pools a pod keeps what was known', async (t) =
   const none = { prefixes: ['10.1.0.0/16'], nat_outgoing: [] };
   t.equal(natted(wishes.of(spec, { node: { ...node, pools: none }, slot: 0 }, () => there)), 0, 'known');
 });
+
+t.test(
+  'D14: addresses, policy and exclusions come before any feature or table of an interface',
+  async (t) => {
+    const kinds: readonly string[] = reconcile(desiredNode(nodeOf(), true), []).map(({ object }) =>
+      object.kind === 'interface_flag' ? object.flag : object.kind,
+    );
+    const first = (kind: string): number => kinds.indexOf(kind);
+    const last = (kind: string): number => kinds.lastIndexOf(kind);
+    t.equal(kinds[0], 'snat_addresses', 'the first word to cnat');
+    for (const early of ['snat_addresses', 'snat_policy', 'snat_exclude'])
+      for (const late of ['cnat_feature', 'snat_include_ip4'])
+        if (first(late) >= 0) t.ok(last(early) < first(late), `${early} before ${late}`);
+    t.ok(first('cnat_feature') > 0);
+    t.ok(last('snat_addresses') < first('interface_table'));
+  },
+);

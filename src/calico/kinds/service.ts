@@ -114,8 +114,8 @@ export const service_kind: Kind<Service> = {
   plural: 'services',
   versions: ['v1'],
   absence: 'wait',
-  // Some are another program's to serve.
-  label_selector: '!service.kubernetes.io/service-proxy-name',
+  // Some are another program's to serve, and some nobody's: kube-proxy reads neither.
+  label_selector: '!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless',
   page: 300,
   objects_max: 100_000,
   pick: (_name, object) =>
