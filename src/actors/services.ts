@@ -386,7 +386,7 @@ class ServicesActor implements Actor<ServicesMessage> {
 
   /** VPP has all that is wanted by now, or refuses it. */
   private completed(): void {
-    if (this.complete || !this.writer.isQuiet || this.writer.gauges().waiting > 0) return;
+    if (this.complete || !this.writer.hasAll) return;
     if (this.inputs.unsynced(needed).length > 0) return;
     this.complete = true;
     if (this.inputs.node !== undefined) this.deps.host.programs(this.inputs.node.vpp, true);
@@ -408,7 +408,12 @@ class ServicesActor implements Actor<ServicesMessage> {
     const unsynced = this.inputs.unsynced(needed);
     if (unsynced.length > 0)
       return this.silent ? undefined : `the API server has not told of each ${unsynced.join(' and ')} yet`;
-    if (!this.complete) return `${this.writer.gauges().waiting} translations and routes are to be programmed`;
+    if (!this.complete) {
+      const { waiting } = this.writer.gauges();
+      return waiting === 0
+        ? 'VPP is asked what it has of services'
+        : `${waiting} translations and routes are to be programmed`;
+    }
     if (this.probing === 'done') return undefined;
     return this.probe_fault || `Service ${api_service} is being tried`;
   }

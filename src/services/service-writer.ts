@@ -429,6 +429,11 @@ export class ServiceWriter extends ObjectWriter {
     return { state, wanted, there };
   }
 
+  /** VPP has, or refuses, a version of all that is wanted. What is still to go, or comes later for its size, keeps nobody waiting. */
+  get hasAll(): boolean {
+    return this.isQuiet && super.gauges().waiting === 0;
+  }
+
   override gauges() {
     const { waiting, ...gauges } = super.gauges();
     // A pause in which nothing new has come keeps nobody waiting.

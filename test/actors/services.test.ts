@@ -1002,3 +1002,16 @@ t.test('the host hears which VPP has had everything, once it has', async (t) => 
     ["one'", true],
   ]);
 });
+
+t.test('what goes later, or comes later for its size, keeps nobody from being ready', async (t) => {
+  const lab = await Lab.start(t);
+  lab.translations.hasSpoken('pods');
+  await lab.ready();
+  lab.holding = true;
+  const large = Array.from({ length: 600 }, (_, at) => ({ address: `10.45.${at >> 8}.${at & 255}` }));
+  await lab.tellAll({ services: one_service.services ?? {}, slices: { a: slice(web, large) } });
+  await lab.told('EndpointSlice', { a: slice(web, large.slice(1)) });
+  await lab.answer();
+  t.strictSame(lab.programs.at(-1), ['one', true]);
+  t.ok(Number(lab.gauges.waiting) > 0, 'its next version waits');
+});
