@@ -451,6 +451,7 @@ export class RunningNode<S extends Site = Topology> {
       neighbours: config.neighbours,
       service_prefixes: config.service_prefixes,
       cnat: config.vpp.cnat,
+      drop_ip_options: config.drop_ip_options,
       default_gateways: config.default_gateways,
       redirects: [],
       drop_ip_options: config.drop_ip_options,
