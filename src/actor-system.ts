@@ -11,6 +11,7 @@ import { AskTable } from './supervision/asks.js';
 import { Cell, type Supervisor } from './supervision/cell.js';
 import { Children } from './supervision/children.js';
 import { ActorDown, toError } from './supervision/errors.js';
+import type { DurationReport } from './supervision/histogram.js';
 import { detailsOf, nodeOf, nodeOfMoved } from './supervision/introspection.js';
 import { Ref } from './supervision/ref.js';
 import { Ring } from './supervision/ring.js';
@@ -82,6 +83,8 @@ export interface ActorSystem {
   /** The last 1000 notable events, oldest first. */
   events(): Event[];
   counters(): Counters;
+  /** How long the messages of these actors were handled. */
+  handleTimes(of: (path: string) => boolean): readonly (DurationReport & { readonly path: string })[];
   /** Restarts an actor, and whom its supervisor's strategy takes along, without waiting and without counting it. */
   restart(path: string): boolean;
   /** Crashes an actor as if it had thrown: for tests and fault injection. False when it does not run. */
@@ -216,6 +219,10 @@ export function createActorSystem(options: ActorSystemOptions): ActorSystem {
     },
     events: () => runtime.events.toArray(),
     counters: () => ({ ...runtime.totals, actors: mailboxes.open.size, asks: asks.open.size }),
+    handleTimes: (of) =>
+      [...runtime.cells.values()]
+        .filter(({ path }) => of(path))
+        .map(({ path, durations }) => ({ path, ...durations.report() })),
     restart(path) {
       const cell = runtime.cells.get(path);
       if (!cell?.running || cell === root) return false;

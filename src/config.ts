@@ -139,7 +139,12 @@ export interface Config {
   readonly prometheus: {
     readonly listen: ListenAddress;
     readonly interval_ms: number;
+    /** Of the names of the Go implementation. */
     readonly prefix: string;
+    /** Those names are served, too. */
+    readonly legacy: boolean;
+    /** Counters of interfaces by thread of VPP. */
+    readonly per_worker: boolean;
   };
   /** Without address: every one. */
   readonly health: { readonly port: number; readonly address?: string };
@@ -432,6 +437,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
       listen: initial.prometheusListenEndpoint,
       interval_ms: initial.prometheusRecordMetricInterval,
       prefix: initial.prometheusStatsPrefix,
+      legacy: initial.legacyMetrics,
+      per_worker: initial.workerMetrics,
     },
     health: {
       port: initial.healthCheckPort,

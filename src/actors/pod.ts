@@ -131,6 +131,7 @@ class Pod implements Actor<PodMessage> {
 
   gauges() {
     return {
+      ...this.names(),
       phase: this.record?.phase ?? 'none',
       sw_if_index: this.vpp.objects?.sw_if_index ?? -1,
       callers: (this.add?.callers.size ?? 0) + this.deletes.size,
@@ -138,6 +139,14 @@ class Pod implements Actor<PodMessage> {
       in_flight: this.transaction.purpose ?? '',
       fault: this.rest.fault.slice(0, 200),
     };
+  }
+
+  /** By which people know it; not known before the first ADD. */
+  private names() {
+    const spec = this.record?.spec ?? this.add?.spec;
+    if (spec === undefined) return {};
+    const { workload, interface_name } = spec;
+    return { pod: podName(workload, interface_name).slice('pod '.length) };
   }
 
   describe() {

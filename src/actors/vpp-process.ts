@@ -39,14 +39,23 @@ export function vppProcess(
 ): ChildSpec<VppProcessMessage> {
   // Outlives a restart of the actor: a VPP that keeps dying is not forgiven because the actor gave up on it once.
   const deaths = new Deaths(settings);
+  const causes = new Map<DeathCause, number>();
   return {
     name: 'vpp-process',
     restart: 'permanent',
     shutdown_ms: settings.interrupt_ms + 2000,
     mailbox_max: 64,
     handler_ms_max: settings.interrupt_ms + 2000,
-    start: (ctx) => new VppProcess(ctx, launcher, settings, deaths, giveUp),
+    start: (ctx) => new VppProcess(ctx, launcher, settings, deaths, causes, giveUp),
   };
+}
+
+/** `silent`: killed because it did not answer. */
+type DeathCause = NodeJS.Signals | 'oom' | 'exit' | 'not_started' | 'silent';
+
+function causeOf({ pid, signal, oom }: VppExit): DeathCause {
+  if (pid === 0) return 'not_started';
+  return oom ? 'oom' : (signal ?? 'exit');
 }
 
 class VppProcess implements Actor<VppProcessMessage> {
@@ -64,6 +73,7 @@ class VppProcess implements Actor<VppProcessMessage> {
     private readonly launcher: Launcher,
     private readonly settings: VppProcessSettings,
     private readonly deaths: Deaths,
+    private readonly causes: Map<DeathCause, number>,
     private readonly giveUp: (reason: VppKeepsDying | VppDoesNotEnd) => void,
   ) {
     const adopted = launcher.adopt();
@@ -115,6 +125,10 @@ class VppProcess implements Actor<VppProcessMessage> {
     };
   }
 
+  describe() {
+    return { deaths: Object.fromEntries(this.causes) };
+  }
+
   private launch(): void {
     try {
       this.follow(this.launcher.start());
@@ -140,6 +154,7 @@ class VppProcess implements Actor<VppProcessMessage> {
       killed_for === undefined
         ? ended
         : { ...ended, reason: `killed because it did not answer (${killed_for}); ${ended.reason}` };
+    const cause = killed_for === undefined ? causeOf(ended) : 'silent';
     this.run = undefined;
     this.killed_for = undefined;
     this.lastExit = exit.reason;
@@ -149,6 +164,7 @@ class VppProcess implements Actor<VppProcessMessage> {
 
     this.ctx.event('vpp', `VPP ${exit.pid} died: ${exit.reason}`);
     this.ctx.log.error({ pid: exit.pid, reason: exit.reason }, 'vpp(exit) VPP died');
+    this.causes.set(cause, (this.causes.get(cause) ?? 0) + 1);
     this.deaths.note(this.ctx.clock.now_ms());
     if (this.deaths.count > this.settings.deaths_max) {
       const seconds = Math.round(this.settings.deaths_window_ms / 1000);

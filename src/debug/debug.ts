@@ -10,6 +10,7 @@ import { build } from './build.js';
 import {
   answer_within_ms,
   type FromWorker,
+  type MetricsSetup,
   type NodeFacts,
   type Outcome,
   type Question,
@@ -54,6 +55,8 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
   readonly vppApi: () => Promise<unknown>;
   /** What services are to have, and what VPP has of it. */
   readonly services: (question: ServicesQuestion) => Promise<unknown>;
+  /** What metrics are made of and the tree does not show; absent: nothing. */
+  readonly figures?: () => Promise<unknown>;
   /** An actor's own view of itself; rejects after 500 ms. */
   readonly describe: (path: string) => Promise<unknown>;
   /** Why the root supervisor has given up; undefined while it has not. /livez fails from then on. */
@@ -92,6 +95,16 @@ function allocate(): SharedMemory {
     sections: Object.fromEntries(
       section_names.map((name) => [name, sharedTextMemory(section_bytes[name])]),
     ) as SharedMemory['sections'],
+  };
+}
+
+function metricsSetup({ prometheus, paths }: Config): MetricsSetup {
+  const { listen, legacy, prefix, per_worker } = prometheus;
+  return {
+    listen,
+    startup_config: paths.startup_config,
+    ...(legacy && { legacy_prefix: prefix }),
+    per_worker,
   };
 }
 
@@ -149,6 +162,7 @@ class DebugServer implements Debug {
       socket: config.paths.debug_socket,
       debug_port: config.debug.port,
       health: config.health,
+      ...(config.gates.prometheus && { metrics: metricsSetup(config) }),
     };
     const observed: Observed = {
       system: options.system,
@@ -328,6 +342,8 @@ class DebugServer implements Debug {
         return this.#options.describe(question.path);
       case 'vppApi':
         return this.#options.vppApi();
+      case 'figures':
+        return (await this.#options.figures?.()) ?? null;
       case 'services':
         return this.#options.services(question.question);
     }

@@ -1,5 +1,6 @@
 import type { ServicesQuestion } from '../messages/services.js';
 import type { ServicesHealth } from '../services/health.js';
+import type { DurationReport } from '../supervision/histogram.js';
 import type { Counters, Event } from '../supervision/types.js';
 import type { Condition } from './conditions.js';
 import type { ShownNode } from './tree-filter.js';
@@ -39,6 +40,8 @@ export interface RuntimeSection {
   readonly uptime_ms: number;
   /** Lateness of a timer of the main loop, over the last one to two minutes. */
   readonly loop_delay_ms: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** The same, since the process started. */
+  readonly loop_delay_seconds: DurationReport;
   readonly gc: { readonly count: number; readonly total_ms: number; readonly max_ms: number };
   readonly heap: { readonly used_bytes: number; readonly total_bytes: number; readonly limit_bytes: number };
   readonly external_bytes: number;
@@ -94,6 +97,17 @@ export interface WorkerSetup {
   /** 0: none. */
   readonly debug_port: number;
   readonly health: { readonly port: number; readonly address?: string };
+  /** Absent: metrics are not served. */
+  readonly metrics?: MetricsSetup;
+}
+
+export interface MetricsSetup {
+  readonly listen: { readonly port: number; readonly host?: string };
+  /** The start-up file that VPP was started with last. */
+  readonly startup_config: string;
+  /** Of the names of the Go implementation; absent: these are not served. */
+  readonly legacy_prefix?: string;
+  readonly per_worker: boolean;
 }
 
 /** What does not change while the process runs. */
@@ -112,6 +126,8 @@ export type Question =
   | { readonly type: 'node'; readonly path: string }
   | { readonly type: 'describe'; readonly path: string }
   | { readonly type: 'vppApi' }
+  /** What metrics are made of and the sections do not have. */
+  | { readonly type: 'figures' }
   | { readonly type: 'services'; readonly question: ServicesQuestion };
 
 /** The answer as JSON text, or what went wrong. */
@@ -138,5 +154,7 @@ export const answer_within_ms: Readonly<Record<Question['type'], number>> = {
   // The budget of the actor is 500 ms; its own time-out should be what arrives here.
   describe: 600,
   vppApi: 2000,
+  // Those who are asked have 200 ms.
+  figures: 400,
   services: 10_000,
 };

@@ -85,9 +85,11 @@ function* syncRenditions({ sync }: Observed): Generator<unknown> {
 class LoopDelay {
   #current = new Histogram();
   #previous = new Histogram();
+  readonly total = new Histogram();
 
   record(ms: number): void {
     this.#current.record(Math.max(0, ms));
+    this.total.record(Math.max(0, ms));
   }
 
   turn(): void {
@@ -240,6 +242,7 @@ export class Publisher {
       pid: process.pid,
       uptime_ms: this.#clock.now_ms() - this.#born_ms,
       loop_delay_ms: this.loopDelay.report(),
+      loop_delay_seconds: this.loopDelay.total.report(),
       gc: { ...this.gc },
       heap: {
         used_bytes: heap.used_heap_size,

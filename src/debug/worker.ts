@@ -1,7 +1,9 @@
 /** Entry of the debug worker: serves HTTP from shared memory, asks the main thread for the rest. */
 import { readdirSync } from 'node:fs';
+import type { Server } from 'node:http';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
+
 import { type Address, Listener } from './listener.js';
 import {
   answer_within_ms,
@@ -102,13 +104,16 @@ const source: Source = {
   wall_ms: () => systemClock.wall_ms(),
 };
 
-function listener(surface: Surface, address: Address): Listener {
-  return new Listener(debugServer(surface, source), address, systemClock, (level, fields, text) =>
+function listenAt(server: Server, address: Address): Listener {
+  return new Listener(server, address, systemClock, (level, fields, text) =>
     say({ type: 'log', level, fields, text }),
   );
 }
 
-const { health, debug_port, socket } = setup;
+const listener = (surface: Surface, address: Address): Listener =>
+  listenAt(debugServer(surface, source), address);
+
+const { health, debug_port, socket, metrics } = setup;
 const listeners = [
   listener('debug', { kind: 'unix', path: socket }),
   ...(debug_port === 0 ? [] : [listener('debug', { kind: 'tcp', port: debug_port, host: '127.0.0.1' })]),
@@ -126,12 +131,23 @@ const services = new ServiceHealth({
   report: (faults) => say({ type: 'health_faults', faults }),
 });
 
+let closed = false;
 port.on('message', (message: ToWorker) => {
   if (message.type === 'services') return services.set(message.health);
   if (message.type === 'outcome') return questions.settle(message.id, message.outcome);
+  closed = true;
   for (const each of listeners) each.close();
   services.close();
   port.close();
 });
 
 for (const each of listeners) void each.start();
+
+if (metrics !== undefined) {
+  const { metricsEndpoint } = await import('../metrics/endpoint.js');
+  const each = listenAt(metricsEndpoint(metrics, source, systemClock), { kind: 'tcp', ...metrics.listen });
+  if (!closed) {
+    listeners.push(each);
+    void each.start();
+  }
+}

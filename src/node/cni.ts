@@ -15,7 +15,7 @@ import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
-  { parts, board, gso, translations }: Wiring,
+  { parts, board, gso, translations, cniCounts }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
@@ -28,7 +28,8 @@ export function cniOf(
     translations,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
-    startServer: (handlers) => startCniServer({ path: paths.cni_socket, handlers, log, clock }),
+    startServer: (handlers) =>
+      startCniServer({ path: paths.cni_socket, handlers: cniCounts.counted(handlers), log, clock }),
     report: ({ settled, reason }) => board.set('cni', settled, reason),
     readGoState: () => firstContent(goStateFiles(config)),
     node_namespaces: [OWN_NAMESPACE_PATH, join(paths.netns_dir, config.vpp.netns)],

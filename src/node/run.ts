@@ -6,6 +6,7 @@ import { startDebug } from '../debug/debug.js';
 import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
 import type { ShownServices } from '../messages/services.js';
+import { CniCounts } from '../metrics/cni-counts.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { HealthPorts } from '../services/health.js';
 import { root_supervision, servicesRef, startTree } from '../supervisor.js';
@@ -17,6 +18,7 @@ import { connectivityOf } from './connectivity.js';
 import { endGobgpd } from './end-gobgpd.js';
 import { endSignals } from './end-signals.js';
 import { felixOf } from './felix.js';
+import { figuresOf } from './figures.js';
 import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
 import { routeSource } from './route-source.js';
@@ -50,6 +52,7 @@ export async function runNode(
     publish(),
   );
   const sync = new SyncReports();
+  const cniCounts = new CniCounts(clock);
   let gaveUp: string | undefined;
   const ended = new Promise<number>((resolve) => {
     const system = createActorSystem({
@@ -85,6 +88,7 @@ export async function runNode(
         return { ...shown, objects: serviceFaults(sync.all().cluster, question.service) };
       },
       describe: (path) => system.describe(path, 500),
+      figures: () => figuresOf(system, sync, cniCounts),
       failed: () => gaveUp,
       healthFaults: (faults) => healthPorts.heard(faults),
       clock,
@@ -133,6 +137,7 @@ export async function runNode(
       translations: new TranslationOwners(serves ? ['pods', 'services'] : ['pods']),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
       healthPorts,
+      cniCounts,
     };
     // One of an earlier life goes on to announce, and nobody would look after it.
     if (wiring.route_source !== 'bgp')

@@ -1,6 +1,7 @@
 /** What the parts of the tree are made of beside their own settings. */
 import type { ConditionBoard } from '../debug/conditions.js';
 import type { SyncReports } from '../debug/sync-reports.js';
+import type { CniCounts } from '../metrics/cni-counts.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { HealthPorts } from '../services/health.js';
 import type { NodeParts } from './parts.js';
@@ -17,4 +18,5 @@ export interface Wiring {
   readonly translations: TranslationOwners;
   readonly route_source: RouteSource;
   readonly healthPorts: HealthPorts;
+  readonly cniCounts: CniCounts;
 }

@@ -19,7 +19,11 @@ export type Reading<T> =
       readonly read_bytes: number;
       readonly faults: SegmentView['faults'];
     }
-  | { readonly ok: false; readonly reason: string };
+  /** `is_dead`: there is no such process, or no VPP; otherwise it may live. */
+  | { readonly ok: false; readonly reason: string; readonly is_dead: boolean };
+
+type Failure = Extract<Reading<unknown>, { ok: false }>;
+const failed = (reason: string, is_dead = false): Failure => ({ ok: false, reason, is_dead });
 
 export interface StatsReaderOptions {
   /** Throws where this process has no segment. */
@@ -58,12 +62,12 @@ export class StatsReader {
       const began_ms = clock.now_ms();
       // Anew after each wait, in which another reading may have closed it.
       const segment = this.#segmentOf(pid);
-      if (typeof segment === 'string') return { ok: false, reason: segment };
+      if ('reason' in segment) return segment;
       const header = readHeader(segment);
-      if (typeof header === 'string') return { ok: false, reason: header };
+      if (typeof header === 'string') return failed(header);
       if (header.in_progress) {
         if (began_ms >= until_ms)
-          return { ok: false, reason: `VPP has been changing its stats segment for ${within_ms} ms` };
+          return failed(`VPP has been changing its stats segment for ${within_ms} ms`);
         this.retries += 1;
         await clock.sleep(poll_ms);
         continue;
@@ -79,13 +83,12 @@ export class StatsReader {
         continue;
       }
       this.#names = { epoch: header.epoch, index: view.names };
-      if (!segment.isLive) return { ok: false, reason: this.#dead(pid) };
+      if (!segment.isLive) return this.#dead(pid);
       const silent_ms = this.#silent_ms(heartbeat);
       if (silent_ms > heartbeat_silent_ms)
-        return {
-          ok: false,
-          reason: `VPP's main thread has not counted its heartbeat up for ${Math.floor(silent_ms / 1000)} s`,
-        };
+        return failed(
+          `VPP's main thread has not counted its heartbeat up for ${Math.floor(silent_ms / 1000)} s`,
+        );
       return {
         ok: true,
         value,
@@ -95,7 +98,7 @@ export class StatsReader {
         faults: view.faults,
       };
     }
-    return { ok: false, reason: `VPP has changed its stats segment during ${spoiled_max} readings` };
+    return failed(`VPP has changed its stats segment during ${spoiled_max} readings`);
   }
 
   close(): void {
@@ -105,15 +108,15 @@ export class StatsReader {
     this.#heartbeat = { value: -1, since_ms: 0 };
   }
 
-  #dead(pid: number): string {
+  #dead(pid: number): Failure {
     this.close();
-    return `VPP ${pid} is dead`;
+    return failed(`VPP ${pid} is dead`, true);
   }
 
-  #segmentOf(pid: number): LiveSegment | string {
+  #segmentOf(pid: number): LiveSegment | Failure {
     if (pid <= 0) {
       this.close();
-      return 'VPP does not run';
+      return failed('VPP does not run', true);
     }
     if (this.#segment?.pid === pid && this.#segment.isLive) return this.#segment;
     this.close();
@@ -122,7 +125,7 @@ export class StatsReader {
       return this.#segment;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      return code === 'ENOENT' ? `VPP ${pid} is dead` : message;
+      return code === 'ENOENT' ? this.#dead(pid) : failed(message);
     }
   }
 

@@ -45,6 +45,7 @@ const sections: Sections = {
     pid: 1,
     uptime_ms: 1,
     loop_delay_ms: { p50: 0, p99: 0, max: 0 },
+    loop_delay_seconds: { count: 0, sum_seconds: 0, buckets: [] },
     gc: { count: 0, total_ms: 0, max_ms: 0 },
     heap: { used_bytes: 1, total_bytes: 1, limit_bytes: 1 },
     external_bytes: 0,
