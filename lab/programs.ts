@@ -4,10 +4,12 @@ import { delimiter, join } from 'node:path';
 
 /** Debian's packages. */
 const packages = {
+  curl: 'curl',
   ip: 'iproute2',
   nft: 'nftables',
   nsenter: 'util-linux',
   ping: 'iputils-ping',
+  promtool: 'prometheus',
   radvd: 'radvd',
   tcpdump: 'tcpdump',
 } as const;

@@ -468,6 +468,11 @@ t.test('initial config', async (t) => {
   t.same(config.default_gateways, ['192.168.0.1', 'fd00::1']);
   t.same(config.prometheus.listen, { host: '::1', port: 9000 });
   t.equal(config.prometheus.interval_ms, 2000);
+  t.match(config.prometheus, { legacy: true, per_worker: false });
+  const other = initial({ legacyMetrics: 'false', workerMetrics: true });
+  t.match(load(undefined, other).prometheus, { legacy: false, per_worker: true });
+  const gates = { CALICOVPP_FEATURE_GATES: '{"prometheusEnabled": "true"}' };
+  t.equal(load(undefined, gates).gates.prometheus, true, 'as the manual of the Go implementation has it');
   t.equal(config.vpp.startup_sleep_ms, 1000);
   t.equal(load(undefined, initial({ prometheusRecordMetricInterval: 5e9 })).prometheus.interval_ms, 5000);
 

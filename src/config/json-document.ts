@@ -99,7 +99,12 @@ export const whole = (min: number, max: number) => {
   );
 };
 export const word = () => v.string('a string');
-export const flag = () => v.boolean('true or false');
+/** Also as text: examples of the Go implementation's manual have `"true"`, which that itself refuses. */
+export const flag = () =>
+  v.pipe(
+    v.union([v.boolean(), v.picklist(['true', 'false'])], 'true or false'),
+    v.transform((value) => value === true || value === 'true'),
+  );
 export const words = () => v.record(v.string(), v.string('a string'), 'an object of strings');
 /** Runs one of the parsers of plain values on a string. */
 export const parsed = <T>(parse: Parse<T>, expected: string) =>

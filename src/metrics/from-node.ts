@@ -144,9 +144,14 @@ function addApi({ figures }: NodeView, samples: Samples): void {
         samples.add('calicovpp_vpp_api_requests_total', count, { msg, result });
 }
 
+const no_deaths = Object.fromEntries(
+  ['SIGABRT', 'SIGKILL', 'SIGSEGV', 'exit', 'not_started', 'oom', 'silent'].map((cause) => [cause, 0]),
+);
+
 function addOthers({ figures }: NodeView, samples: Samples): void {
   const { deaths = {}, services, bgp_peers = [], kinds = {}, cni = [] } = figures ?? {};
-  for (const [cause, count] of Object.entries(deaths))
+  // From 0 on: of a series that begins with its first death nobody would see it as one.
+  for (const [cause, count] of Object.entries({ ...(figures?.deaths && no_deaths), ...deaths }))
     samples.add('calicovpp_vpp_restarts_total', count, { cause });
   samples.histogram('calicovpp_service_programming_seconds', services?.network_programming);
   samples.histogram('kubeproxy_network_programming_duration_seconds', services?.network_programming);

@@ -147,10 +147,12 @@ const heap_kinds = [
 
 function addMemory(view: SegmentView, samples: Samples): void {
   for (const name of view.names.keys()) {
+    // Of thousands of names few are these.
+    if (!name.startsWith('/buffer-pools/') && !name.startsWith('/mem/')) continue;
     const [, pool, state] = /^\/buffer-pools\/([^/]+)\/(available|cached|used)$/.exec(name) ?? [];
     if (pool !== undefined && state !== undefined)
       samples.add('calicovpp_vpp_buffers', view.scalar(name), { pool, state });
-    const [, heap] = /^\/mem\/(.+)$/.exec(name) ?? [];
+    const [, heap] = /^\/mem\/([^/]+)$/.exec(name) ?? [];
     if (heap === undefined) continue;
     const value = view.value(name);
     if (value?.kind !== 'simple') continue;

@@ -232,13 +232,13 @@ export class SegmentView {
       throw new BadEntry('leads to a symlink');
     const whole = this.#valueAt(index, `entry ${index}`);
     if (whole?.kind === 'simple')
-      return { kind: 'simple', threads: whole.threads.map((thread) => thread.slice(column, column + 1)) };
+      return { kind: 'simple', threads: whole.threads.map((thread) => thread.subarray(column, column + 1)) };
     if (whole?.kind === 'combined')
       return {
         kind: 'combined',
         threads: whole.threads.map(({ packets, bytes }) => ({
-          packets: packets.slice(column, column + 1),
-          bytes: bytes.slice(column, column + 1),
+          packets: packets.subarray(column, column + 1),
+          bytes: bytes.subarray(column, column + 1),
         })),
       };
     throw new BadEntry(`leads to ${whole?.kind ?? 'nothing'}`);

@@ -190,6 +190,7 @@ export const node_content: SegmentContent = {
     ['/buffer-pools/default-numa-0/used', { gauge: 600 }],
     ['/buffer-pools/default-numa-0/available', { gauge: 15_000 }],
     ['/mem/main heap', { simple: [[1000, 400, 600, 0, 0, 3, 100]] }],
+    ['/mem/main heap/used', { symlink: [21, 1] }],
     [
       '/node/errors',
       {
@@ -199,15 +200,15 @@ export const node_content: SegmentContent = {
         ],
       },
     ],
-    ['/err/ip4-input/ip4 ttl <= 1', { symlink: [22, 1] }],
-    ['/err/cnat-snat-ip4/no more free ports', { symlink: [22, 2] }],
-    ['/err/ip4-input/never', { symlink: [22, 0] }],
+    ['/err/ip4-input/ip4 ttl <= 1', { symlink: [23, 1] }],
+    ['/err/cnat-snat-ip4/no more free ports', { symlink: [23, 2] }],
+    ['/err/ip4-input/never', { symlink: [23, 0] }],
     ['/cnat/sessions/total', { gauge: 42 }],
     ['gone', { empty: true }],
     ['/sys/session/sessions_total', { gauge: 3 }],
     ['/sys/session/sessions_per_worker', { simple: [[1, 2]] }],
     ['/sys/tcp', { simple: [[7, 8]] }],
-    ['/sys/tcp/timer_expirations', { symlink: [30, 0] }],
-    ['/err/tcp4-input/syns rcvd', { symlink: [22, 1] }],
+    ['/sys/tcp/timer_expirations', { symlink: [31, 0] }],
+    ['/err/tcp4-input/syns rcvd', { symlink: [23, 1] }],
   ],
 };

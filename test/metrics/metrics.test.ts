@@ -285,6 +285,12 @@ t.test('errors are those that are not 0, by node and reason', async (t) => {
   t.notOk(series.some(({ labels }) => labels.reason === 'never'));
 });
 
+t.test('a heap is told once, by its name', async (t) => {
+  const { series, of } = await world(t).scrape();
+  t.equal(of('calicovpp_vpp_heap_bytes', { heap: 'main heap', kind: 'used' }), 400);
+  t.equal(series.filter(({ name }) => name === 'calicovpp_vpp_heap_bytes').length, 3);
+});
+
 t.test('while VPP is dead', async (t) => {
   const { scrape, state, clock } = world(t, { settings: { legacy_prefix: 'cni.projectcalico.vpp.' } });
   t.equal((await scrape('text', false)).of('calicovpp_vpp_up'), 1);
