@@ -91,6 +91,8 @@ function addHostStack(view: SegmentView, prefix: string, families: LegacyFamilie
     const counters = path.endsWith('_per_worker')
       ? [...(value.threads[0] ?? [])]
       : countersAt(value.threads, 0);
+    // VPP has seven hundred names for what may happen to TCP, also where it has none.
+    if (path.startsWith('/err/') && counters.every((count) => count === 0)) continue;
     for (const [worker, count] of counters.entries())
       families.add(
         name,

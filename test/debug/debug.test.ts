@@ -202,6 +202,75 @@ t.test('no path shows the pre-shared key, however it got there', async (t) => {
   t.match(JSON.parse((await get('/debug/config')).body), { config: { ipsec: { psk: '[redacted]' } } });
 });
 
+/** A port that nobody had a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+t.test(
+  'metrics: no secret is among them, and they are answered while the main loop is blocked',
+  async (t) => {
+    const port = await freePort();
+    const directory = mkdtempSync(join(tmpdir(), 'metrics-'));
+    t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+    const config = configIn(directory);
+    const histogram = { count: 1, sum_seconds: 1, buckets: [] };
+    const { log, system, board } = await setUp(t, {
+      config: {
+        ...config,
+        gates: { ...config.gates, prometheus: true },
+        prometheus: { ...config.prometheus, listen: { host: '127.0.0.1', port } },
+      },
+      figures: async () => ({
+        handle: [{ path: `node/${PSK}`, ...histogram }],
+        bgp_peers: [{ address: PSK, state: 'idle', received: 0, password: 'hidden-by-key' }],
+        kinds: { [PSK]: { synced: true, objects: 1, lists: 1, watches: 1 } },
+      }),
+    });
+    board.set(PSK, false, PSK);
+    board.set('vpp', true, '');
+    await system.spawn(
+      child(`leaky ${PSK}`, { start: () => ({ receive: () => {}, gauges: () => ({ pid: PSK }) }) }),
+    );
+    for (;;) {
+      const { fields } = await log.next('debug(listen) ready');
+      if ((fields.address as { port?: number }).port === port) break;
+    }
+    const url = `http://127.0.0.1:${port}/metrics`;
+    const answer = await fetch(url);
+    t.equal(answer.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8');
+    const body = await answer.text();
+    t.notMatch(body, /correct horse|hidden-by-key/);
+    for (const shown of [
+      'calicovpp_bgp_session_up{peer="[redacted]"} 0',
+      'calicovpp_kube_objects{kind="[redacted]"} 1',
+      'calicovpp_condition{condition="[redacted]"} 0',
+      'calicovpp_actor_up{path="node/leaky [redacted]"} 1',
+      'calicovpp_scrape_stale{source="figures"} 0',
+      // No VPP runs here, whatever the board says.
+      'calicovpp_vpp_up 0',
+    ])
+      t.ok(body.includes(`\n${shown}\n`), shown);
+    t.equal((await fetch(url.replace('metrics', 'debug/tree'))).status, 404);
+    t.match(await fetch(url, { method: 'POST' }), { status: 405 });
+
+    // Blocks the main loop: nothing runs in this thread meanwhile.
+    const script = `await new Promise((r) => setTimeout(r, 1200)); console.log(await (await fetch(process.argv[1])).text())`;
+    const began = performance.now();
+    const blocked = execFileSync(process.execPath, ['--input-type=module', '-e', script, url], {
+      encoding: 'utf8',
+    });
+    t.ok(performance.now() - began < 10_000);
+    t.match(blocked, /^calicovpp_main_loop_blocked_seconds [1-9]/m);
+    t.match(blocked, /^calicovpp_scrape_stale\{source="figures"\} 1$/m);
+    t.match(blocked, /^calicovpp_actor_up\{path="node"\} 1$/m);
+  },
+);
+
 /** Asks again and again until the main loop is said to be blocked, then for the rest. Runs in a process of its own. */
 const POLL = `
 import { request } from 'node:http';

@@ -16,6 +16,7 @@ import { formatFor } from '../../src/metrics/server.js';
 import { readHeader, SegmentView } from '../../src/stats/segment.js';
 import { StatsReader } from '../../src/stats/stats-reader.js';
 import { NOW_MS, sampleNode } from '../debug/sample.js';
+import { unpackSegment } from '../kit/stats-fixture.js';
 import { type EntryContent, node_content, segmentOf, sourceOf } from '../kit/stats-segment.js';
 import { parse } from './text-format.js';
 
@@ -214,6 +215,28 @@ t.test(
       'calicovpp_kube_news_waiting',
     ]);
     for (const name of types.keys()) t.ok(definitions.has(name), name);
+  },
+);
+
+t.test(
+  'real segments: an idle VPP, and one with a worker, fifty interfaces and twenty deleted',
+  async (t) => {
+    for (const name of ['idle', 'after-deletes']) {
+      const source = unpackSegment(readFileSync(repository(`test/stats/fixtures/${name}.gz`)));
+      const header = readHeader(source);
+      if (typeof header === 'string') throw new Error(header);
+      const view = new SegmentView(source, header);
+      const samples = new Samples();
+      const context = { pods: new Map(), per_worker: false };
+      addSegment(view, context, samples);
+      const legacy = legacyFamilies(view, context, 'cni.projectcalico.vpp.');
+      t.strictSame(view.faults, { count: 0, first: [] });
+      const { body } = await exposition([...samples.families(), ...legacy], 'text');
+      t.strictSame(parse(body).faults, []);
+      const kept = repository(`test/metrics/fixtures/${name}.txt`);
+      if (process.env.WRITE_GOLDEN) writeFileSync(kept, body);
+      t.equal(body, readFileSync(kept, 'utf8'), name);
+    }
   },
 );
 
