@@ -238,6 +238,11 @@ export const catalog = {
       '`in`: best paths of others. `out`: own paths',
     ),
   },
+  Felix: {
+    calicovpp_felix_in_sync: gauge([], '1 while the present connection of Felix has told all that there is.'),
+    calicovpp_felix_connections_total: counter([], 'Connections of Felix.'),
+    calicovpp_felix_batches_total: counter([], 'Batches of what Felix has told that were handed on.'),
+  },
   'Kubernetes API': {
     calicovpp_kube_synced: gauge(['kind'], '1 if all objects of the kind have been read once.'),
     calicovpp_kube_objects: gauge(['kind'], 'Objects that are kept.'),

@@ -49,6 +49,9 @@ const gauges: readonly (readonly [actor: string, gauge: string, metric: MetricNa
   ['connectivity', 'refused', 'calicovpp_routes_refused'],
   ['bgp-session', 'peers', 'calicovpp_bgp_peers'],
   ['bgp-session', 'established', 'calicovpp_bgp_peers_established'],
+  ['felix', 'in_sync', 'calicovpp_felix_in_sync'],
+  ['felix', 'stream', 'calicovpp_felix_connections_total'],
+  ['felix', 'told', 'calicovpp_felix_batches_total'],
   ['cluster', 'waiting', 'calicovpp_kube_news_waiting'],
 ];
 
@@ -112,7 +115,7 @@ function addGauges({ tree, facts }: NodeView, samples: Samples): void {
   const nodes = nodesOf(tree).filter(({ path }) => isStatic(path));
   for (const [actor, gauge, metric] of gauges) {
     const value = nodes.find(({ name }) => name === actor)?.gauges[gauge];
-    if (typeof value === 'number') samples.add(metric, value);
+    if (typeof value === 'number' || typeof value === 'boolean') samples.add(metric, Number(value));
   }
   const paths = nodes.find(({ name }) => name === 'bgp-session')?.gauges;
   if (typeof paths?.routes === 'number') samples.add('calicovpp_bgp_routes', paths.routes, { dir: 'in' });

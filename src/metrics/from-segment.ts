@@ -162,7 +162,7 @@ function addMemory(view: SegmentView, samples: Samples): void {
 }
 
 /** What cnat says when it has nothing left to translate a packet with. */
-const exhausted = /^cnat-.*\/(no more free ports|session allocation failure)$/i;
+const exhausted = /^(cnat|ip[46]-cnat)-.*\/(no more free ports|session allocation failure)$/i;
 
 /** Errors by name: `/err/<node>/<reason>`, all threads together. */
 function* errorsOf(view: SegmentView): Generator<readonly [path: string, count: number]> {

@@ -77,6 +77,7 @@ function treeOf(pid: number, pods: readonly ShownNode[]): ShownNode {
         restarts: { total: 3, inWindow: 1, lastReason: 'crash', lastAt: NOW_MS },
       }),
       sampleNode('root/bgp-session', { gauges: { peers: 2, established: 1, paths: 3, routes: 9 } }),
+      sampleNode('root/felix', { gauges: { stream: 2, in_sync: true, told: 5 } }),
       sampleNode('root/cni', { gauges: { pods: 2, held: 1, deleting: 0 }, children: pods }),
     ],
   });
@@ -364,7 +365,7 @@ t.test('a main loop that is blocked is not waited for', async (t) => {
 t.test('actors of pods have no series of their own', async (t) => {
   const { series, of } = await world(t).scrape();
   t.notOk(series.some(({ labels }) => labels.path?.includes('netns')));
-  t.equal(of('calicovpp_actors', { state: 'running' }), 9);
+  t.equal(of('calicovpp_actors', { state: 'running' }), 10);
   t.equal(of('calicovpp_actor_up', { path: 'root/vpp/vpp-connection' }), 1);
   t.equal(of('calicovpp_actor_restarts_total', { path: 'root/services' }), 3);
 });
