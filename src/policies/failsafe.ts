@@ -2,7 +2,7 @@
 
 import { isV4, prefixText } from '../felix/address-set.js';
 import { parsePrefixText } from '../felix/members.js';
-import { match_all, type NpolRule, no_entries } from './npol.js';
+import { match_all, type NpolRule, no_entries } from '../objects/npol.js';
 
 export interface PolicyConfig {
   /** What becomes of flows from this node's pods to the node itself, if their own policies let them out. */

@@ -11,7 +11,7 @@ import {
   type NpolPolicy,
   type NpolRule,
   no_entries,
-} from './npol.js';
+} from '../objects/npol.js';
 import { type After, type CompiledTiers, compileTiers, type Direction, type TierPolicies } from './tiers.js';
 import { deny_all, type Refusal } from './translate.js';
 import type { Translation } from './translations.js';

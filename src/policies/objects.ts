@@ -1,6 +1,7 @@
 /** All that npol is to have, each object once and for as long as an interface needs it. */
 import type { InterfaceTag } from '../objects/interfaces.js';
 import {
+  type NpolDirection,
   type NpolInterface,
   type NpolPolicy,
   type NpolRule,
@@ -10,7 +11,8 @@ import {
   type SetRef,
   setName,
   setsOf,
-} from './npol.js';
+} from '../objects/npol.js';
+import type { NpolDirectionNames, NpolInterfaceObject } from '../objects/policy.js';
 
 interface Counted<T> {
   value: T;
@@ -72,6 +74,16 @@ export class NpolObjects {
 
   get tags(): Iterable<InterfaceTag> {
     return this.#interfaces.keys();
+  }
+
+  /** All that there is, for a VPP that has nothing of it. */
+  names(): TouchedObjects {
+    return {
+      interfaces: new Set(this.#interfaces.keys()),
+      policies: new Set(this.#policies.keys()),
+      rules: new Set(this.#rules.keys()),
+      sets: new Set(this.#sets.keys()),
+    };
   }
 
   /** Undefined: the interface is no more. A policy that others have, too, becomes for all of them what it is here. */
@@ -175,11 +187,22 @@ function saysOf({ rx, tx }: NpolPolicy): string {
 }
 
 /** What VPP is told of an interface: which policies, by name, and the defaults. */
+export function interfaceObject({ tag, rx, tx, profiles, invert }: NpolInterface): NpolInterfaceObject {
+  const direction = ({ policies, policy_default, profile_default }: NpolDirection): NpolDirectionNames => ({
+    policies: policies.map(({ name }) => name),
+    policy_default,
+    profile_default,
+  });
+  return {
+    kind: 'npol_interface',
+    interface: tag,
+    rx: direction(rx),
+    tx: direction(tx),
+    profiles: profiles.map(({ name }) => name),
+    invert,
+  };
+}
+
 function shapeOf(of: NpolInterface | undefined): string | undefined {
-  return (
-    of &&
-    JSON.stringify(of, (key, value) =>
-      key === 'policies' || key === 'profiles' ? (value as NpolPolicy[]).map(({ name }) => name) : value,
-    )
-  );
+  return of && JSON.stringify(interfaceObject(of));
 }

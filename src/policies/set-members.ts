@@ -2,7 +2,7 @@
 import { AddressSet } from '../felix/address-set.js';
 import type { FelixSet } from '../felix/set.js';
 import { no_port } from '../felix/set.js';
-import type { SetRef } from './npol.js';
+import type { SetRef } from '../objects/npol.js';
 
 const nobody = new AddressSet();
 

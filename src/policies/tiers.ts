@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { both, fitting } from './match.js';
-import { type Default, isUnconditional, type NpolPolicy, type NpolRule } from './npol.js';
+import { type Default, isUnconditional, type NpolPolicy, type NpolRule } from '../objects/npol.js';
 import { allow_all, deny_all } from './translate.js';
 
 export type Direction = 'rx' | 'tx';

@@ -18,7 +18,7 @@ import {
   type NpolRule,
   port_protocols,
   type SetRef,
-} from './npol.js';
+} from '../objects/npol.js';
 
 export interface Translated {
   readonly rules: readonly NpolRule[];

@@ -2,7 +2,7 @@
 import type { PolicyKey } from '../felix/messages.js';
 import type { FelixState, Touched } from '../felix/model.js';
 import type { FelixSet } from '../felix/set.js';
-import type { NpolPolicy } from './npol.js';
+import type { NpolPolicy } from '../objects/npol.js';
 import { type Refusal, type TranslatedPolicy, translatePolicy, translateProfile } from './translate.js';
 
 export interface Translation {

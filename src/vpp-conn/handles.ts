@@ -6,7 +6,8 @@
  */
 import type { Family } from '../ip/text.js';
 import { dangling_prefix, type InterfaceTag } from '../objects/interfaces.js';
-import { interfaceMade, keyOf, type VppObject } from '../objects/object.js';
+import { interfaceMade, keyOf, type ObjectKey, type ObjectKind, type VppObject } from '../objects/object.js';
+import type { NpolInterfaceObject } from '../objects/policy.js';
 import type { RouteSource } from '../objects/routing.js';
 
 /** An object refers to an interface, or has to be removed by an id, that this VPP does not have. */
@@ -23,6 +24,8 @@ export class Handles {
   readonly #others = new Map<string, number>();
   readonly #fib_sources = new Map<RouteSource, number>();
   readonly #vxlan_decap = new Map<Family, number>();
+  /** Numbers that npol's objects have: whatever else is in its pools nobody knows. */
+  readonly #numbers = new Map<ObjectKind, Set<number>>();
   /** When a name was made or forgotten last, as long as a reading is under way that began before. */
   readonly #changed = new Map<string, Stamp>();
   readonly #readings = new Set<Stamp>();
@@ -32,6 +35,11 @@ export class Handles {
     const index = tag.startsWith(dangling_prefix) ? Number(tag.slice(1)) : this.#interfaces.get(tag);
     if (index === undefined) throw new UnknownHandle(`VPP has no interface with tag ${tag}`);
     return index;
+  }
+
+  /** Undefined: VPP does not have it, as far as is known. */
+  findInterface(tag: InterfaceTag): number | undefined {
+    return this.#interfaces.get(tag);
   }
 
   /** The interface that VPP knows by this number, if it is one of ours. */
@@ -49,6 +57,21 @@ export class Handles {
   find(object: VppObject): number | undefined {
     return this.#others.get(keyOf(object));
   }
+
+  /** Of what another object refers to by name. */
+  named(key: ObjectKey): number {
+    const handle = this.#others.get(key);
+    if (handle === undefined) throw new UnknownHandle(`VPP has no ${key}`);
+    return handle;
+  }
+
+  /** Whether VPP calls something of this kind so. */
+  hasNumber(kind: ObjectKind, handle: number): boolean {
+    return this.#numbers.get(kind)?.has(handle) === true;
+  }
+
+  /** What an interface is to be judged by as soon as it is made. */
+  readonly awaited = new Map<InterfaceTag, NpolInterfaceObject>();
 
   fibSource(source: RouteSource): number {
     const id = this.#fib_sources.get(source);
@@ -74,8 +97,23 @@ export class Handles {
   /** `object` was made and VPP calls it `handle`. */
   made(object: VppObject, handle: number): void {
     const [handles, name] = this.#place(object);
+    this.#unnumber(object, handles.get(name));
     handles.set(name, handle);
+    if (isOfNpol(object)) this.#numbersOf(object.kind).add(handle);
     this.#change(name);
+  }
+
+  #numbersOf(kind: ObjectKind): Set<number> {
+    let numbers = this.#numbers.get(kind);
+    if (numbers === undefined) {
+      numbers = new Set();
+      this.#numbers.set(kind, numbers);
+    }
+    return numbers;
+  }
+
+  #unnumber(object: VppObject, handle: number | undefined): void {
+    if (handle !== undefined && isOfNpol(object)) this.#numbersOf(object.kind).delete(handle);
   }
 
   /** `object` goes; answers what VPP called it. An interface that others have made stays. */
@@ -85,6 +123,7 @@ export class Handles {
     const handle = handles.get(name);
     if (handle === undefined) return undefined;
     handles.delete(name);
+    this.#unnumber(object, handle);
     this.#change(name);
     return handle;
   }
@@ -136,3 +175,6 @@ export class Handles {
     return tag === undefined ? [this.#others, keyOf(object)] : [this.#interfaces, tag];
   }
 }
+
+const isOfNpol = ({ kind }: VppObject): boolean =>
+  kind === 'npol_set' || kind === 'npol_rule' || kind === 'npol_policy';

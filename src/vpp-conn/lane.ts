@@ -8,6 +8,7 @@ import {
   interfacesUsed,
   keyOf,
   type ObjectKey,
+  type ObjectKind,
   type VppObject,
 } from '../objects/object.js';
 import type { Operation, Outcome } from '../reconcile/operation.js';
@@ -211,12 +212,38 @@ const redirectTable = (family: Family): string => keyOf({ kind: 'redirect_table'
 
 /** The name of the handle that adding this makes, as a `Run` has it in `making`. */
 export function handleMade(object: VppObject): string | undefined {
-  return interfaceMade(object) ?? (object.kind === 'redirect_table' ? keyOf(object) : undefined);
+  return interfaceMade(object) ?? (kinds_with_handle.has(object.kind) ? keyOf(object) : undefined);
 }
+
+/** Of these others need to know the number. */
+const kinds_with_handle: ReadonlySet<ObjectKind> = new Set([
+  'redirect_table',
+  'npol_set',
+  'npol_rule',
+  'npol_policy',
+]);
 
 function needs(object: VppObject): readonly string[] {
   const used = interfacesUsed(object);
   if (object.kind === 'redirect_acl') return [...used, redirectTable(object.family)];
   if (object.kind === 'redirect_rule') return [...used, redirectTable(familyOf(object.address))];
-  return used;
+  return usesOfNpol(object) ?? used;
+}
+
+/** What of npol this object refers to by number; undefined: it is none of npol's. */
+function usesOfNpol(object: VppObject): readonly ObjectKey[] | undefined {
+  switch (object.kind) {
+    case 'npol_members':
+      return [`npol_set:${object.set}`];
+    case 'npol_rule':
+      return Object.values(object.sets).map((key) => `npol_set:${key}`);
+    case 'npol_policy':
+      return [...object.rx, ...object.tx].map((name) => `npol_rule:${name}`);
+    case 'npol_interface':
+      return [...object.rx.policies, ...object.tx.policies, ...object.profiles].map(
+        (name) => `npol_policy:${name}`,
+      );
+    default:
+      return undefined;
+  }
 }

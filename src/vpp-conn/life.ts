@@ -33,6 +33,7 @@ import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
 import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
 import type { Family } from '../ip/text.js';
+import type { NpolPool } from '../objects/policy.js';
 import type { Call } from './call.js';
 import { isRecursive, no_interface } from './paths.js';
 import { TunnelRoutes } from './tunnel-routes.js';
@@ -61,9 +62,6 @@ type VxlanEnds = Pick<vxlan_add_del_tunnel_v3_in, 'src_address' | 'dst_address' 
 /** As VPP tells them apart. */
 const endsOf = ({ src_address, dst_address, dst_port, vni }: VxlanEnds): string =>
   `${src_address} ${dst_address} ${dst_port} ${vni}`;
-
-export const npol_pools = ['rules', 'policies', 'sets'] as const;
-export type NpolPool = (typeof npol_pools)[number];
 
 /** VPP gives out the lowest numbers: beyond these nothing is known. */
 const npol_ids_max = 1 << 20;

@@ -2,8 +2,9 @@
 import { Npol } from '../../lab/vpp/npol.js';
 import { addressText, prefixText } from '../../src/felix/address-set.js';
 import { portOf, protocolOf } from '../../src/felix/members.js';
-import type { NpolInterface, SetRef } from '../../src/policies/npol.js';
-import { ruleName, setName, setsOf } from '../../src/policies/npol.js';
+import type { NpolInterface, SetRef } from '../../src/objects/npol.js';
+import { ruleName, setName, setsOf } from '../../src/objects/npol.js';
+import { interfaceObject } from '../../src/policies/objects.js';
 import { membersOf } from '../../src/policies/set-members.js';
 import { interfaceMessage, policyMessage, ruleMessage } from '../../src/vpp-conn/program/npol.js';
 
@@ -45,13 +46,13 @@ export function loaded(interfaces: readonly NpolInterface[], sets: Parameters<ty
       known(`policy ${policy.name}`, () =>
         npol.setPolicy(
           undefined,
-          policyMessage(policy, (name) => ids.get(`rule ${name}`)!),
+          policyMessage({ rx: policy.rx.map(ruleName), tx: policy.tx.map(ruleName) }, (name) => ids.get(`rule ${name}`)!),
         ),
       );
     }
     npol.configure(
       i + 1,
-      interfaceMessage(of, (name) => ids.get(`policy ${name}`)!),
+      interfaceMessage(interfaceObject(of), (name) => ids.get(`policy ${name}`)!),
     );
   }
   return npol;

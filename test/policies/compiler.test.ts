@@ -7,7 +7,7 @@ import { type FelixSet, no_port } from '../../src/felix/set.js';
 import { PolicyCompiler } from '../../src/policies/compiler.js';
 import { policyConfig } from '../../src/policies/failsafe.js';
 import { governing } from '../../src/policies/host-endpoints.js';
-import type { Match } from '../../src/policies/npol.js';
+import type { Match } from '../../src/objects/npol.js';
 import { modelOf, recorded, setMessage, tell } from '../felix/stream.js';
 import { loaded } from '../kit/npol-load.js';
 import {

@@ -13,14 +13,12 @@ import {
   type Default,
   type Entries,
   type Match,
-  type NpolInterface,
-  type NpolPolicy,
   type NpolRule,
   type RuleName,
-  ruleName,
   type SetName,
   setName,
-} from '../../policies/npol.js';
+} from '../../objects/npol.js';
+import type { NpolInterfaceObject, NpolPolicyObject } from '../../objects/policy.js';
 
 const actions: Readonly<Record<Action, npol_rule_action>> = {
   allow: 'NPOL_ALLOW',
@@ -82,15 +80,18 @@ function entriesOf(
   ];
 }
 
-export function policyMessage({ rx, tx }: NpolPolicy, rule: (name: RuleName) => number): npol_policy_item[] {
+export function policyMessage(
+  { rx, tx }: Pick<NpolPolicyObject, 'rx' | 'tx'>,
+  rule: (name: RuleName) => number,
+): npol_policy_item[] {
   return [
-    ...rx.map((of) => ({ is_inbound: true, rule_id: rule(ruleName(of)) })),
-    ...tx.map((of) => ({ is_inbound: false, rule_id: rule(ruleName(of)) })),
+    ...rx.map((name) => ({ is_inbound: true, rule_id: rule(name) })),
+    ...tx.map((name) => ({ is_inbound: false, rule_id: rule(name) })),
   ];
 }
 
 export function interfaceMessage(
-  { rx, tx, profiles, invert }: NpolInterface,
+  { rx, tx, profiles, invert }: Omit<NpolInterfaceObject, 'kind' | 'interface'>,
   policy: (name: string) => number,
 ): Omit<npol_configure_policies, 'sw_if_index'> {
   return {
@@ -101,6 +102,6 @@ export function interfaceMessage(
     policy_default_tx: defaults[tx.policy_default],
     profile_default_rx: defaults[rx.profile_default],
     profile_default_tx: defaults[tx.profile_default],
-    policy_ids: [...rx.policies, ...tx.policies, ...profiles].map(({ name }) => policy(name)),
+    policy_ids: [...rx.policies, ...tx.policies, ...profiles].map(policy),
   };
 }

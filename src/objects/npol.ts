@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { ProtocolPort } from '../felix/members.js';
 import type { PortRange } from '../felix/messages.js';
-import type { InterfaceTag } from '../objects/interfaces.js';
+import type { InterfaceTag } from './interfaces.js';
 
 /** All that VPP judges: of other protocols, and of ICMP other than echo, it lets everything pass. */
 export const judged_protocols = [1, 6, 17, 58, 132] as const;
