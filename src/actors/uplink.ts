@@ -402,6 +402,10 @@ class UplinkActor implements Actor<UplinkMessage> {
       vpp: up.vpp,
       mtu: Math.min(...uplinks.map(({ mtu }) => mtu)),
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
+      uplinks: uplinks.map(({ name, addresses }) => ({
+        name,
+        addresses: addresses.map(({ prefix }) => prefix),
+      })),
       main_uplink: uplinkTag(uplinks.find(({ is_main }) => is_main)!.name),
       subnets: {
         ...(prefixes.ip4 && { ip4: networkOf(prefixes.ip4) }),

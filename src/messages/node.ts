@@ -21,6 +21,8 @@ export interface NodeReady {
   readonly mtu: number;
   /** The node's addresses, without length. */
   readonly node: { readonly ip4?: string; readonly ip6?: string };
+  /** The uplinks, as Linux names them, with all addresses that the host has on each, with their lengths. */
+  readonly uplinks?: readonly { readonly name: string; readonly addresses: readonly string[] }[];
   /** The uplink of the default network: tunnels borrow its addresses. */
   readonly main_uplink: InterfaceTag;
   /** The prefix that each address of `node` is on, e.g. `10.0.0.0/24`: whoever is in it is reached without a tunnel where a pool says CrossSubnet. */

@@ -3,7 +3,7 @@ import type { HostEndpoint, WorkloadKey } from '../felix/messages.js';
 import { FelixState, type Touched } from '../felix/model.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { policyConfig } from './failsafe.js';
-import { governing, type HostInterface, wildcard } from './host-endpoints.js';
+import { governing, type HostInterface, tunnelGoverning } from './host-endpoints.js';
 import {
   type CompiledInterface,
   forwardInterface,
@@ -96,9 +96,29 @@ export class PolicyCompiler {
     }
   }
 
+  /** Values of Felix's configuration that could not be read. */
+  get problems(): readonly string[] {
+    return this.#surroundings.config.problems;
+  }
+
   /** What is refused on an interface: its endpoint is in error. */
   refusals(tag: InterfaceTag): readonly Refusal[] {
     return this.#uses.get(tag)?.refusals ?? [];
+  }
+
+  /** Interfaces of the node, by the host endpoint that governs them. Costs all of them. */
+  governed(): ReadonlyMap<string, readonly InterfaceTag[]> {
+    const governed = new Map<string, InterfaceTag[]>();
+    for (const [tag, attachment] of this.#attachments) {
+      if (attachment.kind === 'workload') continue;
+      const of = attachment.kind === 'tunnel' ? tunnelGoverning : governing;
+      const id = of(attachment.host, this.#state.hosts);
+      if (id === undefined) continue;
+      const tags = governed.get(id);
+      if (tags === undefined) governed.set(id, [tag]);
+      else tags.push(tag);
+    }
+    return governed;
   }
 
   #allDirty(): void {
@@ -127,10 +147,8 @@ export class PolicyCompiler {
         return tapInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
       case 'uplink':
         return forwardInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
-      case 'tunnel': {
-        const id = wildcard(state.hosts) ?? governing(attachment.host, state.hosts);
-        return forwardInterface(tag, this.#host(id), lookup);
-      }
+      case 'tunnel':
+        return forwardInterface(tag, this.#host(tunnelGoverning(attachment.host, state.hosts)), lookup);
     }
   }
 

@@ -33,8 +33,16 @@ export function governing(
   );
 }
 
+/** Of a tunnel: the one for all interfaces, else that of the uplink that carries it. */
+export function tunnelGoverning(
+  carrier: HostInterface,
+  hosts: ReadonlyMap<string, HostEndpoint>,
+): string | undefined {
+  return wildcard(hosts) ?? governing(carrier, hosts);
+}
+
 /** The one for all interfaces. */
-export function wildcard(hosts: ReadonlyMap<string, HostEndpoint>): string | undefined {
+function wildcard(hosts: ReadonlyMap<string, HostEndpoint>): string | undefined {
   return [...hosts]
     .filter(([, { name }]) => name === '*')
     .map(([id]) => id)

@@ -1,7 +1,6 @@
 /** What each interface of VPP gets from the endpoint that governs it. What is not known, or not to be expressed, denies. */
 import type { HostEndpoint, PolicyRef, Tier, WorkloadEndpoint } from '../felix/messages.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { PolicyConfig } from './failsafe.js';
 import {
   isEmpty,
   local_pods,
@@ -12,6 +11,7 @@ import {
   type NpolRule,
   no_entries,
 } from '../objects/npol.js';
+import type { PolicyConfig } from './failsafe.js';
 import { type After, type CompiledTiers, compileTiers, type Direction, type TierPolicies } from './tiers.js';
 import { deny_all, type Refusal } from './translate.js';
 import type { Translation } from './translations.js';

@@ -2,7 +2,14 @@
 import { AddressSet } from '../felix/address-set.js';
 import { parsePrefixText, portOf } from '../felix/members.js';
 import type { PortRange } from '../felix/messages.js';
-import { type Entries, judged_protocols, type Match, no_entries, type SetRef, setName } from '../objects/npol.js';
+import {
+  type Entries,
+  judged_protocols,
+  type Match,
+  no_entries,
+  type SetRef,
+  setName,
+} from '../objects/npol.js';
 
 /** In one order, and each once: what says the same is the same. */
 export function sortedEntries({ nets, sets, ports, port_sets }: Entries): Entries {

@@ -9,7 +9,7 @@ const nobody = new AddressSet();
 /** Those of the one set of Felix's that it is, or what is in all of those that it is of. A set that is not there has none. */
 export function membersOf(
   { ids, port = no_port }: SetRef,
-  sets: ReadonlyMap<string, FelixSet | { members(port: number): AddressSet | undefined }>,
+  sets: Pick<ReadonlyMap<string, FelixSet | { members(port: number): AddressSet | undefined }>, 'get'>,
 ): AddressSet {
   const [first = nobody, ...more] = ids.map((id) => sets.get(id)?.members(port) ?? nobody);
   return more.reduce(both, first);

@@ -3,8 +3,8 @@
  * copying rules as long as at most one tier hands some of its flows on; what is left is multiplied out, up to a limit.
  */
 import { createHash } from 'node:crypto';
-import { both, fitting } from './match.js';
 import { type Default, isUnconditional, type NpolPolicy, type NpolRule } from '../objects/npol.js';
+import { both, fitting } from './match.js';
 import { allow_all, deny_all } from './translate.js';
 
 export type Direction = 'rx' | 'tx';

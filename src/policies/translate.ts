@@ -7,7 +7,6 @@ import { type ProtocolPort, parsePrefixText } from '../felix/members.js';
 import type { Icmp, PortRange, Rule, Rules, Side } from '../felix/messages.js';
 import type { FelixSet } from '../felix/set.js';
 import type { Family } from '../ip/text.js';
-import { bothPorts, sortedEntries } from './match.js';
 import {
   type Action,
   type Entries,
@@ -19,6 +18,7 @@ import {
   port_protocols,
   type SetRef,
 } from '../objects/npol.js';
+import { bothPorts, sortedEntries } from './match.js';
 
 export interface Translated {
   readonly rules: readonly NpolRule[];

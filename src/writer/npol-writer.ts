@@ -13,14 +13,23 @@ import type { NodeReady } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { WriterMessage } from '../messages/writer.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import { type NpolPolicy, type NpolRule, type RuleName, ruleName, type SetName, type SetRef, setName, setsOf } from '../objects/npol.js';
+import {
+  type NpolPolicy,
+  type NpolRule,
+  type RuleName,
+  ruleName,
+  type SetName,
+  type SetRef,
+  setName,
+  setsOf,
+} from '../objects/npol.js';
 import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import {
   members_max,
   type NpolInterfaceObject,
   type NpolMarks,
-  type NpolPool,
   type NpolPolicyObject,
+  type NpolPool,
   npol_pools,
 } from '../objects/policy.js';
 import { interfaceObject, type NpolObjects, type TouchedObjects } from '../policies/objects.js';
@@ -31,18 +40,21 @@ import type { Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { WriterSettings } from './object-writer.js';
 
-/** A set of Felix's, or one of this node's own. */
-export type MemberSource = FelixSet | Pick<FelixSet, 'members'>;
+/** Sets of Felix's, and those that are this node's own, by id. */
+export type MemberSources = Pick<ReadonlyMap<string, FelixSet | Pick<FelixSet, 'members'>>, 'get'>;
 
 export interface NpolWriterDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
   /** What npol is to have. It must not change while `isPlanning`. */
   readonly objects: NpolObjects;
   /** As long as `isPlanning` none of them changes. */
-  readonly sets: () => ReadonlyMap<string, MemberSource>;
+  readonly sets: MemberSources;
 }
 
-export type NpolWriterContext = Pick<ActorContext<WriterMessage>, 'ask' | 'tellSelf' | 'after' | 'log' | 'clock'>;
+export type NpolWriterContext = Pick<
+  ActorContext<WriterMessage>,
+  'ask' | 'tellSelf' | 'after' | 'log' | 'clock'
+>;
 
 /** Members that are looked at in one turn of the event loop. */
 const piece = 1024;
@@ -97,6 +109,8 @@ export class NpolWriter {
   readonly #interfaces = new Map<InterfaceTag, readonly string[]>();
   /** As each interface was told last. */
   readonly #told = new Map<InterfaceTag, string>();
+  /** Of which VPP has answered since somebody has looked. */
+  #answered = new Set<InterfaceTag>();
   readonly #set_uses = new Counts();
   readonly #rule_uses = new Counts();
   readonly #policy_uses = new Counts();
@@ -178,7 +192,14 @@ export class NpolWriter {
 
   /** Nothing is known of what this VPP has, nor of what it was asked. */
   #forgetAll(): void {
-    for (const known of [this.#sets, this.#made_of, this.#rules, this.#policies, this.#interfaces, this.#told])
+    for (const known of [
+      this.#sets,
+      this.#made_of,
+      this.#rules,
+      this.#policies,
+      this.#interfaces,
+      this.#told,
+    ])
       known.clear();
     for (const counts of [this.#set_uses, this.#rule_uses, this.#policy_uses]) counts.clear();
     this.#failed.clear();
@@ -205,7 +226,10 @@ export class NpolWriter {
   read(life: number, snapshot: Snapshot | Error): void {
     if (life !== this.#life) return;
     if (snapshot instanceof Error) {
-      this.#ctx.log.warn({ err: snapshot }, `policies(read) VPP does not tell what it has: ${snapshot.message}`);
+      this.#ctx.log.warn(
+        { err: snapshot },
+        `policies(read) VPP does not tell what it has: ${snapshot.message}`,
+      );
       return this.#later();
     }
     this.#reading = false;
@@ -338,8 +362,7 @@ export class NpolWriter {
 
   /** Answers which of them are made, or made anew. */
   *#planSets(dirty: ReadonlySet<SetName>): Generator<void, ReadonlySet<SetName>> {
-    const { objects, sets } = this.#deps;
-    const sources = sets();
+    const { objects, sets: sources } = this.#deps;
     const hints = new Map<string, ReadonlyMap<number, Change> | undefined>();
     const names = new Set(dirty);
     for (const id of this.#changed_sets) {
@@ -391,7 +414,7 @@ export class NpolWriter {
   *#fill(
     name: SetName,
     { ref, members }: KnownSet,
-    sources: ReadonlyMap<string, MemberSource>,
+    sources: MemberSources,
     hints: ReadonlyMap<string, ReadonlyMap<number, Change> | undefined> | undefined,
     filling: Operation[],
   ): Generator<void, boolean> {
@@ -401,7 +424,12 @@ export class NpolWriter {
     const flush = (texts: string[], action: 'add' | 'remove', least: number): void => {
       while (texts.length >= least && texts.length > 0) {
         const prefixes = texts.splice(0, members_max);
-        const object = { kind: 'npol_members', set: name, prefixes, ...(port !== undefined && { port }) } as const;
+        const object = {
+          kind: 'npol_members',
+          set: name,
+          prefixes,
+          ...(port !== undefined && { port }),
+        } as const;
         (action === 'add' ? filling : this.#going).push({ action, object });
       }
     };
@@ -415,7 +443,8 @@ export class NpolWriter {
       const change = hint.get(port ?? no_port);
       for (const some of [change?.added, change?.removed])
         for (const prefix of some ?? []) {
-          if (wanted.has(prefix) !== members.has(prefix)) (wanted.has(prefix) ? coming : leaving).push(copied(prefix));
+          if (wanted.has(prefix) !== members.has(prefix))
+            (wanted.has(prefix) ? coming : leaving).push(copied(prefix));
           if (++count % piece === 0) yield;
         }
     } else {
@@ -642,6 +671,7 @@ export class NpolWriter {
         const before = this.#interfaces.get(tag) ?? [];
         const policies = [...object.rx.policies, ...object.tx.policies, ...object.profiles];
         this.#policy_uses.add(policies);
+        this.#answered.add(tag);
         if (error !== undefined) {
           // It has the one or the other.
           this.#interfaces.set(tag, [...before, ...policies]);
@@ -696,7 +726,10 @@ export class NpolWriter {
     if (this.#retry !== undefined) return;
     const { retry_ms, retry_max_ms } = this.#settings;
     const life = this.#life;
-    this.#retry = this.#ctx.after(Math.min(retry_ms * 2 ** this.#retries, retry_max_ms), { type: 'Retry', life });
+    this.#retry = this.#ctx.after(Math.min(retry_ms * 2 ** this.#retries, retry_max_ms), {
+      type: 'Retry',
+      life,
+    });
     this.#retries = Math.min(this.#retries + 1, 30);
   }
 
@@ -733,7 +766,16 @@ export class NpolWriter {
 
   /** Objects that VPP refused, and why. */
   refused(): Readonly<Record<string, string>> {
-    return Object.fromEntries([...this.#failed].slice(0, named_max).map(([key, { message }]) => [key, message]));
+    return Object.fromEntries(
+      [...this.#failed].slice(0, named_max).map(([key, { message }]) => [key, message]),
+    );
+  }
+
+  /** Interfaces of which the state may have changed since this was asked last. */
+  takeAnswered(): ReadonlySet<InterfaceTag> {
+    const answered = this.#answered;
+    this.#answered = new Set();
+    return answered;
   }
 
   /** Whether VPP judges this interface by what is wanted of it, or why not. */

@@ -46,7 +46,10 @@ export function loaded(interfaces: readonly NpolInterface[], sets: Parameters<ty
       known(`policy ${policy.name}`, () =>
         npol.setPolicy(
           undefined,
-          policyMessage({ rx: policy.rx.map(ruleName), tx: policy.tx.map(ruleName) }, (name) => ids.get(`rule ${name}`)!),
+          policyMessage(
+            { rx: policy.rx.map(ruleName), tx: policy.tx.map(ruleName) },
+            (name) => ids.get(`rule ${name}`)!,
+          ),
         ),
       );
     }

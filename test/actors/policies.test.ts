@@ -1,0 +1,88 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { verdict } from '../../lab/vpp/npol-verdict.js';
+import type { Teardown } from '../kit/actor-kit.js';
+import type { Packet } from '../kit/policy-evaluator.js';
+import {
+  flowOf,
+  messagesOf,
+  packet,
+  places,
+  pod_key,
+  podOf,
+  policyOf,
+  ruleOf,
+  type Scene,
+  scene,
+  side,
+  smallest,
+  tierOf,
+} from '../policies/scenes.js';
+import { PoliciesLab } from './policies-lab.js';
+
+const isolated: Scene = {
+  policies: {
+    'NetworkPolicy a/1': policyOf([
+      ruleOf('allow', { protocol: 'tcp', src: side({ sets: ['s:a'] }), dst: side({ ports: [{ first: 80, last: 80 }] }) }),
+    ]),
+  },
+  profiles: { kns: { inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] } },
+  sets: { 's:a': ['10.0.0.3', 'fd00::3'] },
+  pod: podOf([tierOf('default', 'deny', ['NetworkPolicy a/1'], [])], ['kns']),
+};
+
+const tcp = (source: string, destination: string, destination_port: number): Packet => ({
+  family: source.includes(':') ? 6 : 4,
+  source,
+  destination,
+  protocol: 6,
+  source_port: 30_000,
+  destination_port,
+});
+
+async function started(t: Teardown): Promise<PoliciesLab> {
+  const lab = await PoliciesLab.start(t);
+  await lab.newVpp();
+  await lab.nodeReady();
+  lab.putPod();
+  return lab;
+}
+
+t.test('from a stream of Felix to a verdict', async (t) => {
+  const lab = await started(t);
+  t.equal(lab.npol.interfaces.size, 0, 'before the first InSync nothing is written');
+  const messages = messagesOf(isolated);
+  await lab.felix(messages.slice(0, -1));
+  t.equal(lab.npol.interfaces.size, 0);
+  await lab.tell(messages.slice(-1));
+  t.equal(lab.npol.interfaces.size, 3);
+  const into = (packet: Packet) => verdict(lab.npol, 1, false, flowOf(packet));
+  t.equal(into(tcp('10.0.0.3', '10.0.0.2', 80)), 'allow');
+  t.equal(into(tcp('fd00::3', 'fd00::2', 80)), 'allow');
+  t.equal(into(tcp('10.0.0.4', '10.0.0.2', 80)), 'deny', 'not in the set');
+  t.equal(into(tcp('10.0.0.3', '10.0.0.2', 81)), 'deny', 'another port');
+  t.equal(into(tcp('10.0.0.6', '10.0.0.2', 81)), 'allow', 'the node itself');
+  t.equal(verdict(lab.npol, 1, true, flowOf(tcp('10.0.0.2', '10.0.0.4', 9))), 'allow', 'out of the pod');
+  t.same(
+    lab.statuses.map((status) => ({ ...status, endpoint: undefined })),
+    [{ kind: 'workload', endpoint: undefined, state: 'up' }],
+  );
+  t.equal(lab.taken, 2, 'Felix may go on');
+  const { interfaces } = await lab.show();
+  t.same(interfaces.pod, { endpoint: pod_key, state: 'enforced', refusals: [] });
+});
+
+t.test('whatever Felix wants, npol says what Calico says', async (t) => {
+  const lab = await started(t);
+  await fc.assert(
+    fc.asyncProperty(scene, fc.array(packet, { minLength: 1, maxLength: 20 }), async (scene, packets) => {
+      await lab.felix(messagesOf(scene));
+      const refused = Object.keys(lab.report().refusals).length > 0;
+      for (const packet of packets)
+        for (const { where, calico, npol } of places(scene, lab.npol, packet))
+          if (npol !== calico && !(refused && npol === 'deny'))
+            throw new Error(`${where}: Calico ${calico}, VPP ${npol}: ${JSON.stringify(packet)}`);
+    }),
+    { numRuns: Number(process.env.POLICY_RUNS ?? 40), asyncReporter: async (details) => smallest(details) },
+  );
+});
