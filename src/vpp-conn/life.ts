@@ -21,8 +21,10 @@ import {
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { ipip_add_tunnel, ipip_del_tunnel } from 'vpp-binapi-ts/ipip';
 import {
+  npol_ipset_add_del_members,
   npol_ipset_create,
   npol_ipset_delete,
+  type npol_ipset_member,
   type npol_ipset_type,
   npol_policy_create,
   npol_policy_delete,
@@ -103,6 +105,8 @@ export class Life {
   readonly #npol: Readonly<Record<NpolPool, Ids>>;
   /** By set id. */
   readonly #set_types = new Map<number, npol_ipset_type>();
+  /** By id of a set of addresses with ports, the one protocol and port that all of its members have; undefined: they have several. */
+  readonly #set_ports = new Map<number, string | undefined>();
   /** Tables that uRPF looks up, by `interface/direction/family`. */
   readonly #urpf = new Map<string, number>();
   /** The first source whose routes have had a next hop without an interface; routes are counted that VPP has not refused. */
@@ -138,6 +142,19 @@ export class Life {
     return this.#set_types.get(id);
   }
 
+  /** Whether all that was ever put into this set has one protocol and port, and these have it, too. */
+  isOfOnePort(id: number, members: readonly npol_ipset_member[]): boolean {
+    const known = this.#set_ports.get(id);
+    return known !== undefined && portOfAll(members) === known;
+  }
+
+  filled(id: number, members: readonly npol_ipset_member[]): void {
+    if (this.#set_types.get(id) !== 'NPOL_IP_AND_PORT') return;
+    const port = portOfAll(members);
+    const is_first = !this.#set_ports.has(id);
+    this.#set_ports.set(id, is_first || this.#set_ports.get(id) === port ? port : undefined);
+  }
+
   /** The interface whose uRPF looks up this table. */
   urpfOf(family: Family, table_id: number): number | undefined {
     for (const [key, table] of this.#urpf) {
@@ -161,6 +178,7 @@ export class Life {
   setNpol(pool: NpolPool, id: number, is_there: boolean, type?: npol_ipset_type): void {
     this.#npol[pool].set(id, is_there);
     if (pool !== 'sets') return;
+    this.#set_ports.delete(id);
     if (type === undefined) this.#set_types.delete(id);
     else this.#set_types.set(id, type);
   }
@@ -222,6 +240,17 @@ export class Life {
     put(table_id);
     return () => put(before);
   }
+}
+
+/** Undefined: not all have the same. */
+function portOfAll(members: readonly npol_ipset_member[]): string | undefined {
+  let port: string | undefined;
+  for (const { val } of members) {
+    const own = 'tuple' in val ? `${val.tuple.l4_proto}:${val.tuple.port}` : undefined;
+    if (own === undefined || (port !== undefined && own !== port)) return undefined;
+    port = own;
+  }
+  return port;
 }
 
 const nothing = (): void => undefined;
@@ -336,5 +365,10 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(npol_ipset_create, (life, { type }) => ({
     done: ({ set_id }) => life.setNpol('sets', set_id, true, type),
   })),
+  // Not taken back where it is refused: members before the one that VPP refuses stay.
+  effect(npol_ipset_add_del_members, (life, { set_id, is_add, members }) => {
+    if (is_add && members.length > 0) life.filled(set_id, members);
+    return undefined;
+  }),
   effect(npol_ipset_delete, (life, { set_id }) => freed('sets')(life, set_id)),
 ]);

@@ -297,9 +297,9 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   ),
   rule(npol_configure_policies, configuration),
   // VPP's comparison is the wrong way round: all go but those of the same protocol and port with another address.
-  rule(npol_ipset_add_del_members, ({ is_add, set_id }, life) =>
-    !is_add && life.typeOfSet(set_id) === 'NPOL_IP_AND_PORT'
-      ? `VPP removes the wrong members of IP set ${set_id}, which are addresses with ports: make a new set`
+  rule(npol_ipset_add_del_members, ({ is_add, set_id, members }, life) =>
+    !is_add && life.typeOfSet(set_id) === 'NPOL_IP_AND_PORT' && !life.isOfOnePort(set_id, members)
+      ? `VPP removes the wrong members of IP set ${set_id}, which are addresses with several ports: make a new set`
       : undefined,
   ),
 ]);

@@ -70,10 +70,12 @@ export class PoliciesLab {
         this.transactions.push(transaction);
         const error = this.before(transaction);
         if (error !== undefined) return reply.reject(error);
-        this.session?.execute(transaction, () => reply.expired()).then(
-          (result) => reply.resolve(result),
-          (error: Error) => reply.reject(error),
-        );
+        this.session
+          ?.execute(transaction, () => reply.expired())
+          .then(
+            (result) => reply.resolve(result),
+            (error: Error) => reply.reject(error),
+          );
       });
       vpp.on('Read', ({ scopes, reply }) => {
         this.session?.read(scopes).then(
@@ -215,7 +217,9 @@ export class PoliciesLab {
       const value = npol.rules.get(id)?.value;
       return (
         value &&
-        JSON.stringify(value, (key, part) => (key === 'set_id' && typeof part === 'number' ? set(part) : part))
+        JSON.stringify(value, (key, part) =>
+          key === 'set_id' && typeof part === 'number' ? set(part) : part,
+        )
       );
     };
     const policies = policy_ids.map((id) =>

@@ -23,7 +23,11 @@ import { PoliciesLab } from './policies-lab.js';
 const isolated: Scene = {
   policies: {
     'NetworkPolicy a/1': policyOf([
-      ruleOf('allow', { protocol: 'tcp', src: side({ sets: ['s:a'] }), dst: side({ ports: [{ first: 80, last: 80 }] }) }),
+      ruleOf('allow', {
+        protocol: 'tcp',
+        src: side({ sets: ['s:a'] }),
+        dst: side({ ports: [{ first: 80, last: 80 }] }),
+      }),
     ]),
   },
   profiles: { kns: { inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] } },
