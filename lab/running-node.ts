@@ -454,7 +454,6 @@ export class RunningNode<S extends Site = Topology> {
       drop_ip_options: config.drop_ip_options,
       default_gateways: config.default_gateways,
       redirects: [],
-      drop_ip_options: config.drop_ip_options,
       uplink_128_to_64: config.gates.uplink_128_to_64,
       // What the cluster has said of pools is on no disk.
       not_natted: seen.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : [])),

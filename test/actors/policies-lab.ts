@@ -48,6 +48,7 @@ export class PoliciesLab {
         request_ms: 15_000,
         registry: this.registry,
         quarantine: this.quarantine,
+        waited_ms: () => 0,
         clock,
         log,
         transport: () => this.vpp.transport(),
