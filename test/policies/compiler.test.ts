@@ -4,10 +4,10 @@ import { verdict } from '../../lab/vpp/npol-verdict.js';
 import { addressText, prefixText } from '../../src/felix/address-set.js';
 import type { FelixMessage, HostEndpoint, Rule, Tier } from '../../src/felix/messages.js';
 import { type FelixSet, no_port } from '../../src/felix/set.js';
+import type { Match } from '../../src/objects/npol.js';
 import { PolicyCompiler } from '../../src/policies/compiler.js';
 import { policyConfig } from '../../src/policies/failsafe.js';
 import { governing } from '../../src/policies/host-endpoints.js';
-import type { Match } from '../../src/objects/npol.js';
 import { modelOf, recorded, setMessage, tell } from '../felix/stream.js';
 import { loaded } from '../kit/npol-load.js';
 import {

@@ -15,8 +15,8 @@ import type {
   WorkloadEndpoint,
 } from '../../src/felix/messages.js';
 import type { FelixModel } from '../../src/felix/model.js';
-import { type Attachment, PolicyCompiler } from '../../src/policies/compiler.js';
 import { local_pods } from '../../src/objects/npol.js';
+import { type Attachment, PolicyCompiler } from '../../src/policies/compiler.js';
 import { modelOf, setMessage } from '../felix/stream.js';
 import { loaded } from '../kit/npol-load.js';
 import {
