@@ -156,6 +156,8 @@ function subject(step: BgpStep): string {
       return `peer ${step.address}`;
     case 'delete_path':
       return `path ${step.path.prefix}`;
+    case 'withdraw_rejected':
+      return 'withdrawals';
     default:
       return policies_failed;
   }
@@ -235,8 +237,10 @@ async function withdrawRejected(
   { signal, paths, noted, hold }: ApplyOptions,
 ): Promise<void> {
   const rejected = new Set(noted.get('all'));
+  const peers = await readPeers(gobgp, signal);
   for (const [address, before] of noted) {
-    if (address === 'all') continue;
+    // Who is no peer any more has nothing of it left.
+    if (!peers.has(address)) continue;
     const now = await readTold(gobgp, address, signal);
     for (const prefix of before) if (!now.has(prefix)) rejected.add(prefix);
   }
@@ -252,7 +256,7 @@ async function withdrawRejected(
     signal,
   );
   if (of_others.length > 0) {
-    const up = [...(await readPeers(gobgp, signal)).values()].flatMap(({ address, session }) =>
+    const up = [...peers.values()].flatMap(({ address, session }) =>
       session === 'established' ? [address] : [],
     );
     hold(up);

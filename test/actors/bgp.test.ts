@@ -928,6 +928,7 @@ t.test('before 4.6 what a process that died was still to withdraw is withdrawn b
   const filter = { spec: { exportV4: [{ action: 'Reject' }] } };
   await object('BGPFilter', 'f', filter);
   t.same(daemon.owed, ['owed 10.0.0.9 4']);
+  daemon.owe('10.0.0.66', ['10.1.6.0/26']);
   t.ok(daemon.own.has('10.1.1.0/26'), 'not withdrawn yet');
   await kit.tell(ready);
 

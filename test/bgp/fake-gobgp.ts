@@ -214,6 +214,8 @@ export class FakeGobgp {
     prefixes?: readonly { readonly prefix: string }[];
   }) {
     if (table_type === 'adj_out') {
+      if (!this.peers.has(name ?? ''))
+        throw new RefusedError('ListPath', 2, `neighbor ${name} doesn't exist`);
       for (const prefix of this.told.get(name ?? '')?.shift() ?? [])
         if (prefix.includes(':') === (family === families.ipv6_unicast)) yield destinationOf(prefix);
       return;
@@ -258,6 +260,12 @@ export class FakeGobgp {
   /** Names of the sets of which no statement is made. */
   get owed(): readonly string[] {
     return this.#sets.map(({ name }) => name).filter((name) => name.startsWith('owed'));
+  }
+
+  /** Something is owed to a peer, which may have gone. */
+  owe(address: string, prefixes: readonly string[]): void {
+    const set = { name: `owed ${address} 4`, prefixes: prefixes.map((ip_prefix) => ({ ip_prefix })) };
+    this.#sets.push({ ...set, defined_type: 'prefix' });
   }
 
   /** Names of the statements that are set. */
