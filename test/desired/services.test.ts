@@ -1218,3 +1218,17 @@ t.test('any change of objects comes to what a fresh plan makes of the last ones'
     { numRuns: 300 },
   );
 });
+
+t.test('a turn of planning is bounded by endpoints, not by services', async (t) => {
+  const told = new Told();
+  const before = told.plan.counts.planned;
+  for (let n = 0; n < 5; n += 1) {
+    const addresses = Array.from({ length: 1000 }, (_, at) => `10.${n}.${at >> 8}.${at & 255}`);
+    told.service(`default/s${n}`, service({ cluster_ips: [`10.96.1.${n}`] }));
+    told.slice(`default/s${n}-0`, { ...slice(ends(...addresses)), service: `default/s${n}` });
+  }
+  t.equal(told.plan.plan(2048, told.sink), false);
+  t.equal(told.plan.counts.planned - before, 2);
+  t.equal(told.plan.plan(1, told.sink), false);
+  t.equal(told.plan.counts.planned - before, 3, 'one at least');
+});
