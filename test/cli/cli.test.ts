@@ -194,6 +194,13 @@ fault: tcp 192.0.2.1 30080 is the host port of pod a/b
   const well = await fakeNode(t, 200, { services: { 'shop/none': none }, service_count: 1 });
   t.equal((await run(['services'], well.env)).code, 0, 'that it has no endpoint is no fault of the node');
   t.match((await run(['services', '--json'], well.env)).stdout, '"service_count":1');
+  for (const wrong of [
+    { services: { 'shop/none': { ...none, plan: { ...none.plan, faults: ['dice'] } } } },
+    { services: { 'shop/none': { vips: [{ key: 'k', state: 'waiting' }], plan: none.plan } } },
+    { services: {}, strays: ['translation:udp/10.96.0.9/53'] },
+    { services: {}, objects: { 'Service shop/odd': ['no port'] } },
+  ])
+    t.equal((await run(['services'], (await fakeNode(t, 200, { ...wrong, service_count: 1 })).env)).code, 1);
   const gone = await fakeNode(t, 200, { services: { 'shop/gone': { vips: [] } }, service_count: 1 });
   t.match(await run(['services', 'shop/gone'], gone.env), {
     code: 1,
