@@ -15,12 +15,12 @@ import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
-import { takeOver } from '../pods/go-import.js';
 import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds } from '../pods/held-adds.js';
 import { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodRecords } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
+import { RecordKeeper } from '../pods/record-keeper.js';
 import { Settling } from '../pods/settling.js';
 import { Sweeper } from '../pods/sweeper.js';
 import { VppReader } from '../pods/vpp-reader.js';
@@ -61,6 +61,7 @@ type PodLeft = Extract<CniMessage, { type: 'PodGone' }>['left'];
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
   private readonly namespaces: PodNamespaces;
+  private readonly keeper: RecordKeeper;
   private readonly pods = new PodTable();
   private server: CniServer | undefined;
   /** Translations that no pod of now has; see Holdings. */
@@ -97,6 +98,7 @@ class Cni implements Actor<CniMessage> {
     }
     deps.translations.forget('pods');
     this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
+    this.keeper = new RecordKeeper(ctx, deps, this.records, this.namespaces);
     this.reader = new VppReader(ctx, deps.vpp);
     this.sweeper = new Sweeper(ctx, {
       vpp: deps.vpp,
@@ -107,8 +109,8 @@ class Cni implements Actor<CniMessage> {
 
   async begin(): Promise<void> {
     const { ctx, deps } = this;
-    this.importPods();
-    this.completeRecords();
+    this.importing = this.keeper.import(this.takenSlots()) ?? this.importing;
+    this.keeper.complete();
     await this.spawnRecorded();
     this.server = await deps.startServer(cniHandlers(ctx, deps.limits));
     this.report();
@@ -381,29 +383,6 @@ class Cni implements Actor<CniMessage> {
     this.sweeper.takeBack(orphans, pod.deleting);
   }
 
-  private importPods(): void {
-    const text = this.goState();
-    if (text === undefined) return;
-    const { told, open } = takeOver(text, this.records, this.namespaces, this.takenSlots());
-    this.importing = open;
-    for (const sentence of told) {
-      this.ctx.event('import', sentence);
-      this.ctx.log.info({ told: sentence }, 'pods(import) from the Go implementation');
-    }
-  }
-
-  /** A file that cannot be read costs the pods that only it knows, and nothing else. */
-  private goState(): string | undefined {
-    try {
-      return this.deps.readGoState();
-    } catch (error) {
-      const told = `the Go implementation's state cannot be read, its pods are not taken over: ${(error as Error).message}`;
-      this.ctx.event('import', told);
-      this.ctx.log.warn({ err: error as Error }, `pods(import) ${told}`);
-      return undefined;
-    }
-  }
-
   private async spawnRecorded(): Promise<void> {
     for (const { spec, phase, tables } of this.records.list()) {
       if (this.pods.has(spec.key)) continue;
@@ -436,36 +415,14 @@ class Cni implements Actor<CniMessage> {
     return !this.isThere(pod) && this.namespaces.at(pod.spec.netns) !== undefined;
   }
 
-  /** Records of earlier releases do not say in which namespace their pods are: found out as long as nobody else can be in its place. */
-  private completeRecords(): void {
-    for (const record of this.records.list()) {
-      const namespace = record.namespace === undefined ? this.namespaces.of(record) : undefined;
-      if (namespace === undefined) continue;
-      try {
-        this.records.put({ ...record, namespace });
-      } catch {
-        // Its pod tries again.
-      }
-    }
-  }
-
-  /** What the next life of this process would not know. */
-  private mendRecords(): void {
-    const missing = this.records.mend();
-    if (missing === 0) return;
-    const text = `${missing} records were missing from the disk and are written again`;
-    this.ctx.event('records', text);
-    this.ctx.log.error({}, `pods(records) ${text}`);
-  }
-
   private async collect(): Promise<void> {
     if (this.importing) {
-      this.importPods();
+      this.importing = this.keeper.import(this.takenSlots()) ?? this.importing;
       await this.spawnRecorded();
       this.read({ fresh: true });
     }
     const { collect_ms } = this.deps.settings;
-    this.mendRecords();
+    this.keeper.mend();
     const now_ms = this.ctx.clock.now_ms();
     let collected = 0;
     for (const pod of this.pods.values()) {

@@ -24,61 +24,28 @@ import {
   interfaceMade,
   interfacesUsed,
   isDangling,
-  isMadeAnew,
   isSetting,
   keyOf,
   type ObjectKey,
   outlives,
-  ownerRule,
   removePlace,
   same,
   type VppObject,
 } from '../objects/object.js';
+import {
+  bindingOf,
+  Entry,
+  isOfInterface,
+  isReplaced,
+  known,
+  type Life,
+  nowhere,
+  type Places,
+  split,
+  Taken,
+} from './entry.js';
 import type { Operation, Outcome } from './operation.js';
 import { Shelf } from './shelf.js';
-
-/** What is known of one key. */
-class Entry {
-  wanted: VppObject | undefined;
-  there: VppObject | undefined;
-  /** May or may not be there: added again. */
-  unsure = false;
-  /** Operations taken and not settled. */
-  in_flight = 0;
-  /** The last reading that has shown it. */
-  seen = 0;
-  /** The reading that had begun last when it changed: what that one shows of it is of no use. */
-  changed = 0;
-  /** The places in which its removal and its addition wait for their turns. */
-  going: number | undefined;
-  coming: number | undefined;
-
-  constructor(readonly key: ObjectKey) {}
-}
-
-type Places = Pick<Entry, 'going' | 'coming'>;
-
-const nowhere: Places = { going: undefined, coming: undefined };
-
-/** Of one VPP, as one model sees it: `of` stands for that model, which nobody has to keep who keeps an operation. */
-interface Life {
-  readonly of: object;
-}
-
-/** An operation that was taken, and of which it is not known what came. */
-class Taken implements Operation {
-  settled = false;
-  declare readonly anew?: true;
-
-  constructor(
-    readonly action: 'add' | 'remove',
-    readonly object: VppObject,
-    readonly entry: Entry,
-    readonly life: Life,
-  ) {
-    if (action === 'add' && entry.there !== undefined && isMadeAnew(object, entry.there)) this.anew = true;
-  }
-}
 
 export class Model {
   /** A key stays as long as it is wanted, there, or on its way, and until a reading that may still show it is over. */
@@ -624,30 +591,4 @@ export class Model {
     if (!diesWithInterface(object)) return false;
     return interfacesUsed(object).every((tag) => this.#remade.has(tag));
   }
-}
-
-/** An equal object that is kept already: the one that has been read is then nobody's. */
-function known({ wanted, there }: Entry, seen: VppObject): VppObject {
-  if (wanted !== undefined && !isDangling(seen) && same(wanted, seen)) return wanted;
-  return there !== undefined && same(there, seen) && same(seen, there) ? there : seen;
-}
-
-/** Belongs to its interface, and does not just lead by it. */
-function isOfInterface(object: VppObject): boolean {
-  return ownerRule(object).by === 'interface';
-}
-
-function isReplaced({ there, wanted }: Entry): boolean {
-  if (there === undefined) return false;
-  if (wanted === undefined) return !isSetting(there);
-  return !same(wanted, there) && changeOf(wanted) === 'remove_first';
-}
-
-function bindingOf(binding: { readonly interface: InterfaceTag; readonly family: 4 | 6 }): string {
-  return `${binding.interface}/${binding.family}`;
-}
-
-function split(key: ObjectKey): readonly [kind: string, name: string] {
-  const at = key.indexOf(':');
-  return [key.slice(0, at), key.slice(at + 1)];
 }

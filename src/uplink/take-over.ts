@@ -13,7 +13,6 @@ import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint, type Speakers } from '../desired/host-tap.js';
 import { neverNatted, type PodPools } from '../desired/source-nat.js';
 import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
-import { isLinkLocal } from '../ip/prefix.js';
 import type { Log } from '../log.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
@@ -25,12 +24,13 @@ import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { advertisementIn, lostAdvertised, lostLeases } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
+import { Gateways } from './gateways.js';
 import type { Refusal } from './host-taps.js';
 import { routeInWords } from './obstacles.js';
 import type { Routers } from './routers.js';
-import { UplinkError } from './uplink-error.js';
+import { TakeOverFailed } from './uplink-error.js';
 import type { UplinkHost } from './uplink-host.js';
-import { gatewaysOf, uplinkOf } from './uplink-of.js';
+import { uplinkOf } from './uplink-of.js';
 import { lostWays } from './ways.js';
 
 /** A connection to one VPP. */
@@ -94,11 +94,6 @@ export interface Taken {
   readonly buffers?: number | undefined;
 }
 
-/** A take-over failed; the message says why, for the operator. */
-export class TakeOverFailed extends Error {
-  override readonly name = 'TakeOverFailed';
-}
-
 /** Without them the node still works: a warning names what VPP refused. */
 const dispensable: ReadonlySet<ObjectKind> = new Set([
   'interface_rx_mode',
@@ -115,8 +110,6 @@ function isDispensable(object: VppObject): boolean {
   return dispensable.has(object.kind) || (object.kind === 'link_local' && isHostTapTag(object.interface));
 }
 const poll_ms = 50;
-/** A switch that has lost the link's carrier passes nothing for half a minute (IEEE 802.1D), and a card takes some seconds itself. */
-const silence_ms_max = 60_000;
 /** A service that flushes a tap does it once, a moment after it was started. One that goes on with it is not fought for ever. */
 const mends_max = 5;
 const mend_interval_ms = 1000;
@@ -124,11 +117,6 @@ const mend_interval_ms = 1000;
 export class TakeOver {
   /** The attempt under way, or the last one, has changed something of the host, or of a VPP that has its uplinks. */
   has_touched = false;
-  /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well, and when that was seen last. */
-  private readonly unheard = new Map<
-    string,
-    { readonly gateways: ReadonlySet<string>; readonly at_ms: number }
-  >();
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
   /** What VPP tells the host of what routers say, by uplink. */
@@ -142,10 +130,14 @@ export class TakeOver {
   /** What was told of those that lie in networks of other links. */
   private within = '';
 
+  private readonly gateways: Gateways;
+
   constructor(
     private readonly deps: TakeOverDeps,
     private readonly settings: TakeOverSettings,
-  ) {}
+  ) {
+    this.gateways = new Gateways({ ...deps, warn: (text) => this.warn(text) }, settings);
+  }
 
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
   async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
@@ -212,7 +204,7 @@ export class TakeOver {
     }
     signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
-    const captured = await this.survey(signal);
+    const captured = await this.gateways.survey(signal);
     for (const { link, leftovers } of captured) {
       for (const route of leftovers) {
         this.warn(
@@ -237,13 +229,13 @@ export class TakeOver {
     signal.throwIfAborted();
     await this.solicit(taken.uplinks);
     if (captured.some(({ nexthops }) => nexthops.length > 0)) this.dressed(this.dress(taken));
-    await this.verify(captured, signal);
+    await this.gateways.verify(captured, signal);
     // A service that is started anew asks the routers first of all.
     await this.repeat(taken, up.generation);
     await this.hook('VPP_RUNNING', signal);
     await this.settled(taken, up.generation, signal);
-    await this.verify(captured, signal);
-    this.unheard.clear();
+    await this.gateways.verify(captured, signal);
+    this.gateways.forget();
     host.complete(this.marked(captured));
     return { ...taken, seen, buffers };
   }
@@ -406,50 +398,6 @@ export class TakeOver {
     return { ...snapshot, kept: snapshot.objects.filter(isGlobal) };
   }
 
-  /** Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do. */
-  private async survey(signal: AbortSignal): Promise<CapturedUplink[]> {
-    const { host, clock, nudge, waitsFor } = this.deps;
-    const deadline = clock.now_ms() + this.settings.survey_ms;
-    waitsFor('gateways answering Linux');
-    for (;;) {
-      const captured = host.capture(this.settings.specs);
-      const silent = captured.flatMap((uplink) =>
-        gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
-      );
-      if (silent.length === 0) return captured;
-      host.probe(captured);
-      if (clock.now_ms() >= deadline) {
-        this.mustHaveAnswered(captured);
-        return captured;
-      }
-      for (const gateway of silent) nudge(gateway);
-      await clock.sleep(poll_ms, signal);
-    }
-  }
-
-  /**
-   * One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. But it may have gone meanwhile:
-   * one that stays silent while another on the same uplink answers is not there. That VPP has the uplink the other one shows.
-   */
-  private mustHaveAnswered(captured: readonly CapturedUplink[]): void {
-    for (const uplink of captured) {
-      const { link, answering_gateways } = uplink;
-      const before = this.unheard.get(link.name);
-      if (before === undefined) continue;
-      const unheard = gatewaysOf(uplink).filter((gateway) => before.gateways.has(gateway));
-      const silent = unanswered(unheard, new Set(answering_gateways));
-      if (silent.length === 0) continue;
-      if (answering_gateways.length > 0 && this.deps.clock.now_ms() - before.at_ms >= silence_ms_max) {
-        this.warn(`gateway ${silent.join(', ')} on ${link.name} answers nobody: not waited for any more`);
-        continue;
-      }
-      throw new UplinkError(
-        `gateway ${silent.join(', ')} on ${link.name} has not answered VPP before, and does not answer Linux now: ` +
-          'nothing is taken over until it does; see whether it is there',
-      );
-    }
-  }
-
   /** What VPP refused and the node cannot do without, and, as a warning at once, what it can. */
   private async program(generation: number, operations: readonly Operation[]): Promise<string[]> {
     if (operations.length === 0) return [];
@@ -554,41 +502,9 @@ export class TakeOver {
     }
   }
 
-  /** Gateways that answered Linux must answer through VPP. */
-  private async verify(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
-    const { clock, nudge, vpp, waitsFor } = this.deps;
-    const deadline = clock.now_ms() + this.settings.verify_ms;
-    for (const { link, answering_gateways } of captured) {
-      waitsFor(`gateways of ${link.name} answering VPP`);
-      for (;;) {
-        const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(link.name)));
-        if (silent.length === 0) break;
-        if (clock.now_ms() >= deadline) {
-          this.unheard.set(link.name, { gateways: new Set(silent), at_ms: clock.now_ms() });
-          throw new TakeOverFailed(
-            `gateway ${silent.join(', ')} answered Linux on ${link.name} and does not answer VPP; ` +
-              'check that the network accepts this driver and VLAN',
-          );
-        }
-        for (const gateway of silent) nudge(gateway);
-        await clock.sleep(poll_ms, signal);
-      }
-    }
-  }
-
   private warn(text: string): void {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
-}
-
-/**
- * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route
- * uses can be made to answer: one is proof enough.
- */
-export function unanswered(expected: readonly string[], answered: ReadonlySet<string>): string[] {
-  const silent = expected.filter((gateway) => !answered.has(gateway));
-  const one_is_there = expected.some((gateway) => isLinkLocal(gateway) && answered.has(gateway));
-  return silent.filter((gateway) => !(isLinkLocal(gateway) && one_is_there));
 }
 
 /** Rejects as soon as `signal` aborts, whatever becomes of the promise. */

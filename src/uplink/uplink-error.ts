@@ -2,3 +2,8 @@
 export class UplinkError extends Error {
   override readonly name = 'UplinkError';
 }
+
+/** A take-over failed; the message says why, for the operator. */
+export class TakeOverFailed extends Error {
+  override readonly name = 'TakeOverFailed';
+}

@@ -1,0 +1,127 @@
+/**
+ * Which gateways answer: Linux before the take-over, and VPP after it. One that answered the one and not the other shows that VPP does not reach
+ * the network.
+ */
+
+import type { Clock } from '../clock.js';
+import type { UplinkSpec } from '../config.js';
+import { isLinkLocal } from '../ip/prefix.js';
+import type { CapturedUplink } from './captured.js';
+import { TakeOverFailed, UplinkError } from './uplink-error.js';
+import type { UplinkHost } from './uplink-host.js';
+import { gatewaysOf } from './uplink-of.js';
+
+const poll_ms = 50;
+/** A switch that has lost the link's carrier passes nothing for half a minute (IEEE 802.1D), and a card takes some seconds itself. */
+const silence_ms_max = 60_000;
+
+export interface GatewayDeps {
+  readonly host: Pick<UplinkHost, 'capture' | 'probe'>;
+  readonly vpp: { neighbours(uplink: string): Promise<readonly string[]> };
+  readonly nudge: (gateway: string) => void;
+  readonly clock: Clock;
+  readonly waitsFor: (what: string | undefined) => void;
+  readonly warn: (text: string) => void;
+}
+
+export interface GatewaySettings {
+  readonly specs: readonly UplinkSpec[];
+  readonly verify_ms: number;
+  readonly survey_ms: number;
+}
+
+export class Gateways {
+  /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well, and when that was seen last. */
+  private readonly unheard = new Map<
+    string,
+    { readonly gateways: ReadonlySet<string>; readonly at_ms: number }
+  >();
+
+  constructor(
+    private readonly deps: GatewayDeps,
+    private readonly settings: GatewaySettings,
+  ) {}
+
+  /** All is well: silence of before says nothing more. */
+  forget(): void {
+    this.unheard.clear();
+  }
+
+  /** Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do. */
+  async survey(signal: AbortSignal): Promise<CapturedUplink[]> {
+    const { host, clock, nudge, waitsFor } = this.deps;
+    const deadline = clock.now_ms() + this.settings.survey_ms;
+    waitsFor('gateways answering Linux');
+    for (;;) {
+      const captured = host.capture(this.settings.specs);
+      const silent = captured.flatMap((uplink) =>
+        gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
+      );
+      if (silent.length === 0) return captured;
+      host.probe(captured);
+      if (clock.now_ms() >= deadline) {
+        this.mustHaveAnswered(captured);
+        return captured;
+      }
+      for (const gateway of silent) nudge(gateway);
+      await clock.sleep(poll_ms, signal);
+    }
+  }
+
+  /**
+   * One of which it was seen that VPP does not reach it is asked for again: silence is no proof that VPP does. But it may have gone meanwhile:
+   * one that stays silent while another on the same uplink answers is not there. That VPP has the uplink the other one shows.
+   */
+  private mustHaveAnswered(captured: readonly CapturedUplink[]): void {
+    for (const uplink of captured) {
+      const { link, answering_gateways } = uplink;
+      const before = this.unheard.get(link.name);
+      if (before === undefined) continue;
+      const unheard = gatewaysOf(uplink).filter((gateway) => before.gateways.has(gateway));
+      const silent = unanswered(unheard, new Set(answering_gateways));
+      if (silent.length === 0) continue;
+      if (answering_gateways.length > 0 && this.deps.clock.now_ms() - before.at_ms >= silence_ms_max) {
+        this.deps.warn(
+          `gateway ${silent.join(', ')} on ${link.name} answers nobody: not waited for any more`,
+        );
+        continue;
+      }
+      throw new UplinkError(
+        `gateway ${silent.join(', ')} on ${link.name} has not answered VPP before, and does not answer Linux now: ` +
+          'nothing is taken over until it does; see whether it is there',
+      );
+    }
+  }
+
+  /** Gateways that answered Linux must answer through VPP. */
+  async verify(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
+    const { clock, nudge, vpp, waitsFor } = this.deps;
+    const deadline = clock.now_ms() + this.settings.verify_ms;
+    for (const { link, answering_gateways } of captured) {
+      waitsFor(`gateways of ${link.name} answering VPP`);
+      for (;;) {
+        const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(link.name)));
+        if (silent.length === 0) break;
+        if (clock.now_ms() >= deadline) {
+          this.unheard.set(link.name, { gateways: new Set(silent), at_ms: clock.now_ms() });
+          throw new TakeOverFailed(
+            `gateway ${silent.join(', ')} answered Linux on ${link.name} and does not answer VPP; ` +
+              'check that the network accepts this driver and VLAN',
+          );
+        }
+        for (const gateway of silent) nudge(gateway);
+        await clock.sleep(poll_ms, signal);
+      }
+    }
+  }
+}
+
+/**
+ * Gateways that have to answer and have not. Of those with link-local addresses only the one that VPP's best default route
+ * uses can be made to answer: one is proof enough.
+ */
+function unanswered(expected: readonly string[], answered: ReadonlySet<string>): string[] {
+  const silent = expected.filter((gateway) => !answered.has(gateway));
+  const one_is_there = expected.some((gateway) => isLinkLocal(gateway) && answered.has(gateway));
+  return silent.filter((gateway) => !(isLinkLocal(gateway) && one_is_there));
+}
