@@ -350,8 +350,10 @@ export function hostOwn(
       (before?.flags ?? 0) & (no_duplicate_detection | (address.family === 6 ? temporary : 0));
     return { ...address, link: uplink.link, flags: (address.flags & ~no_duplicate_detection) | own_flags };
   };
+  // A table may have routes by the ten thousand.
+  const known = new Map([...uplink.routes].reverse().map((route) => [routeKey(route), route]));
   const lifetimeOf = (route: LinuxRoute): Pick<LinuxRoute, 'expires_s' | 'advertised'> => {
-    const before = uplink.routes.find((each) => isSameRoute(each, route));
+    const before = known.get(routeKey(route));
     const expires_s = route.expires_s ?? before?.expires_s;
     return {
       ...(expires_s !== undefined && { expires_s }),
@@ -367,10 +369,11 @@ export function hostOwn(
         next_hops: route.next_hops.map((hop) => throughTap(hop, uplinks)),
       }));
   // Ours stands in for the default route that the kernel is about to make of an advertisement: the host has one.
+  const defaults = tap.routes.filter(({ prefix }) => prefix === '::/0');
   const awaited = uplink.routes.filter(
     (route) =>
-      tap.routes.some((ours) => ours.protocol === own_route_protocol && standsFor(ours, route)) &&
-      !tap.routes.some((there) => isDefaultBy(there, route.next_hops[0]?.gateway)),
+      defaults.some((ours) => ours.protocol === own_route_protocol && standsFor(ours, route)) &&
+      !defaults.some((there) => isDefaultBy(there, route.next_hops[0]?.gateway)),
   );
   return {
     addresses: [...global.map(ownAddress), ...kept],
@@ -396,8 +399,8 @@ function ownNeighbour(neighbour: Neighbour, uplink: Pick<Uplink, 'link' | 'index
 }
 
 /** By what the kernel tells routes apart, apart from their next hops. */
-function isSameRoute(a: LinuxRoute, b: LinuxRoute): boolean {
-  return a.prefix === b.prefix && a.table === b.table && a.metric === b.metric && a.protocol === b.protocol;
+function routeKey({ prefix, table, metric, protocol }: LinuxRoute): string {
+  return `${prefix} ${table} ${metric} ${protocol}`;
 }
 
 /**

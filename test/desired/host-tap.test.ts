@@ -275,6 +275,28 @@ t.test(
   },
 );
 
+t.test('what the tap of a host with many routes shows is read once', async (t) => {
+  const many = Array.from({ length: 2000 }, (_, at) =>
+    linuxRoute(`20.${at >> 8}.${at & 255}.0/24`, ['10.0.0.1 dev 7']),
+  );
+  let looked_at = 0;
+  const counted = many.map((route) => ({
+    ...route,
+    get prefix() {
+      looked_at += 1;
+      return route.prefix;
+    },
+  }));
+  const addresses = [address('10.0.0.2/24')];
+  const read = hostOwn(
+    { ...captured(uplinkOf({ addresses, routes: counted })), routes: counted },
+    taps,
+    shown({ addresses, routes: many }),
+  );
+  t.equal(read?.routes.length, many.length);
+  t.ok(looked_at < 10 * many.length, `${looked_at} looks at ${many.length} routes`);
+});
+
 t.test(
   'a lifetime that the tap was not given is that of the uplink; one that the host has set since counts',
   async (t) => {
