@@ -160,6 +160,8 @@ export function placed(
   return routes.map((route) => {
     if (route.family === 6) return route;
     const rivals = all.at(route);
+    // As nearly all of a large table.
+    if (rivals.length < 2) return route;
     const at = rivals.findIndex((rival) => isSameRoute(rival, route));
     const others_before = rivals.slice(0, at).some((rival) => !isOwn(rival));
     const others_behind = rivals.slice(at + 1).some((rival) => !isOwn(rival));
