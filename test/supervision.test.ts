@@ -164,6 +164,20 @@ t.test('durations: quantiles are upper bounds of buckets, never above the maximu
   t.equal(histogram.quantile_ms(0.99), 0.128);
   t.equal(histogram.quantile_ms(1), 70);
   t.equal(histogram.max_ms, 70);
+  const { count, sum_seconds, buckets } = histogram.report();
+  t.equal(count, 100);
+  t.equal(sum_seconds.toFixed(6), '0.079900');
+  t.strictSame(
+    buckets.filter(([le]) => [0.000_064, 0.000_256, 0.065_536, 0.262_144].includes(le)),
+    [
+      [0.000_064, 0],
+      [0.000_256, 99],
+      [0.065_536, 99],
+      [0.262_144, 100],
+    ],
+    'cumulative, in seconds',
+  );
+  t.ok(buckets.every(([, upTo], i) => i === 0 || upTo >= buckets[i - 1]![1]));
   const longest = new Histogram();
   longest.record(4_000_000);
   t.equal(longest.quantile_ms(0.5), 2 ** 31 / 1000);

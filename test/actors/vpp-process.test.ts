@@ -53,7 +53,8 @@ class FakeLauncher implements Launcher {
   /** VPP dies: all who follow it are told. */
   end(pid: number, reason: string): void {
     this.alive = undefined;
-    for (const tell of this.ends.get(pid) ?? []) tell({ pid, reason });
+    const signal = reason.startsWith('SIG') && { signal: reason as NodeJS.Signals };
+    for (const tell of this.ends.get(pid) ?? []) tell({ pid, reason, ...signal });
   }
 
   take(): string[] {
@@ -260,7 +261,7 @@ t.test('Shutdown during the back-off keeps VPP down', async (t) => {
 });
 
 t.test('Unresponsive kills the VPP with that pid and no other', async (t) => {
-  const { kit, launcher, end, told } = await started(t);
+  const { kit, launcher, end, told } = await started(t, new FakeLauncher(), 3);
   launcher.take();
   await kit.tell({ type: 'Unresponsive', pid: 99, reason: 'probe' });
   t.same(launcher.take(), []);
@@ -278,6 +279,17 @@ t.test('Unresponsive kills the VPP with that pid and no other', async (t) => {
   ]);
   await end(102, 'SIGSEGV');
   t.match(await told(), ['Gone 102: SIGSEGV']);
+  await kit.clock.advance(settings.backoff_max_ms);
+  await kit.crash(new Error('defect'));
+  await kit.clock.advance(100);
+  await end(103, 'exit code 1');
+  const described = kit.system.describe('root/vpp-process', 100);
+  await kit.settle();
+  t.strictSame(
+    await described,
+    { deaths: { silent: 1, SIGSEGV: 1, exit: 1 } },
+    'deaths are counted by cause, over the lives of the actor',
+  );
 });
 
 t.test('the exit of an older VPP changes nothing', async (t) => {

@@ -1,5 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { missing } from '../../lab/programs.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Outcome, Question, SectionName } from '../../src/debug/protocol.js';
 import type { Source } from '../../src/debug/routes.js';
@@ -559,6 +563,29 @@ function namesIn(query: string): string[] {
 const isMetric = (name: string): boolean =>
   definitions.get(name) !== undefined ||
   definitions.get(name.replace(/_(bucket|sum|count)$/, ''))?.type === 'histogram';
+
+const promtool = missing('promtool');
+
+t.test(
+  'promtool takes the rules, and the queries of the dashboard',
+  promtool ? { skip: promtool } : {},
+  async (t) => {
+    const check = (file: string): void => {
+      const { status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', file], {
+        encoding: 'utf8',
+      });
+      t.equal(status, 0, `${stdout}${stderr}`);
+    };
+    check(fileURLToPath(repository('deploy/monitoring/alerts.yaml')));
+    const dashboard = readFileSync(repository('deploy/monitoring/dashboard.json'), 'utf8');
+    const { panels } = JSON.parse(dashboard) as { panels: { targets?: { expr: string }[] }[] };
+    const rules = panels
+      .flatMap(({ targets = [] }) => targets)
+      .map(({ expr }, n) => ({ record: `query_${n}`, expr: expr.replaceAll('$__rate_interval', '5m') }));
+    const directory = t.testdir({ 'rules.yaml': JSON.stringify({ groups: [{ name: 'queries', rules }] }) });
+    check(join(directory, 'rules.yaml'));
+  },
+);
 
 t.test('alerts and the dashboard name metrics that there are', async (t) => {
   const rules = readFileSync(repository('deploy/monitoring/alerts.yaml'), 'utf8');
