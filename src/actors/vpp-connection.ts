@@ -167,7 +167,6 @@ class VppConnection implements Actor<VppConnectionMessage> {
       generation: this.generation,
       transactions: this.running.size,
       quarantined: this.quarantine.list().join(' '),
-      quarantined_count: this.quarantine.list().length,
       version: this.session?.version ?? '',
     };
   }

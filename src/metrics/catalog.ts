@@ -238,7 +238,10 @@ export const catalog = {
       '`in`: best paths of others. `out`: own paths',
     ),
   },
-  Felix: {
+  'Felix and policies': {
+    calicovpp_policies_in_vpp: gauge([], 'Objects of policies that VPP has.'),
+    calicovpp_policies_waiting: gauge([], 'Objects of policies that VPP is still to have.'),
+    calicovpp_policies_refused: gauge([], 'Objects of policies that VPP has refused.'),
     calicovpp_felix_in_sync: gauge([], '1 while the present connection of Felix has told all that there is.'),
     calicovpp_felix_connections_total: counter([], 'Connections of Felix.'),
     calicovpp_felix_batches_total: counter([], 'Batches of what Felix has told that were handed on.'),

@@ -18,6 +18,8 @@ export interface ApiFigures {
 
 export interface Figures {
   readonly handle: readonly (HistogramFigures & { readonly path: string })[];
+  /** What VPP has died of and is refused. */
+  readonly quarantined?: number;
   /** Deaths of VPP by cause. */
   readonly deaths?: Readonly<Record<string, number>>;
   /** By connection. */

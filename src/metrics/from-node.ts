@@ -49,6 +49,9 @@ const gauges: readonly (readonly [actor: string, gauge: string, metric: MetricNa
   ['connectivity', 'refused', 'calicovpp_routes_refused'],
   ['bgp-session', 'peers', 'calicovpp_bgp_peers'],
   ['bgp-session', 'established', 'calicovpp_bgp_peers_established'],
+  ['policies', 'in_vpp', 'calicovpp_policies_in_vpp'],
+  ['policies', 'waiting', 'calicovpp_policies_waiting'],
+  ['policies', 'refused', 'calicovpp_policies_refused'],
   ['felix', 'in_sync', 'calicovpp_felix_in_sync'],
   ['felix', 'stream', 'calicovpp_felix_connections_total'],
   ['felix', 'told', 'calicovpp_felix_batches_total'],
@@ -120,8 +123,6 @@ function addGauges({ tree, facts }: NodeView, samples: Samples): void {
   const paths = nodes.find(({ name }) => name === 'bgp-session')?.gauges;
   if (typeof paths?.routes === 'number') samples.add('calicovpp_bgp_routes', paths.routes, { dir: 'in' });
   if (typeof paths?.paths === 'number') samples.add('calicovpp_bgp_routes', paths.paths, { dir: 'out' });
-  const quarantined = nodes.find(({ name }) => name === 'vpp-connection')?.gauges.quarantined_count;
-  if (typeof quarantined === 'number') samples.add('calicovpp_vpp_quarantined', quarantined);
   samples.add('calicovpp_pods_max', facts.pods_max);
   samples.add('calicovpp_uplinks', facts.uplinks.length);
 }
@@ -156,6 +157,7 @@ function addOthers({ figures }: NodeView, samples: Samples): void {
   // From 0 on: of a series that begins with its first death nobody would see it as one.
   for (const [cause, count] of Object.entries({ ...(figures?.deaths && no_deaths), ...deaths }))
     samples.add('calicovpp_vpp_restarts_total', count, { cause });
+  samples.add('calicovpp_vpp_quarantined', figures?.quarantined);
   samples.histogram('calicovpp_service_programming_seconds', services?.network_programming);
   samples.histogram('kubeproxy_network_programming_duration_seconds', services?.network_programming);
   samples.histogram('calicovpp_service_sync_seconds', services?.event_to_vpp);

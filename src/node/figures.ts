@@ -9,7 +9,9 @@ const describe_ms = 200;
 
 /** As the actors describe themselves; each part may be missing. */
 interface Descriptions {
-  readonly connection: { readonly api?: Figures['api'] & object } | undefined;
+  readonly connection:
+    | { readonly api?: Figures['api'] & object; readonly quarantined: readonly unknown[] }
+    | undefined;
   readonly process: { readonly deaths: Figures['deaths'] & object } | undefined;
   readonly services: ServicesDescription | undefined;
 }
@@ -47,6 +49,7 @@ export async function figuresOf(
   return {
     handle: system.handleTimes(isStatic),
     cni: cni.figures(),
+    ...(connection !== undefined && { quarantined: connection.quarantined.length }),
     ...(process !== undefined && { deaths: process.deaths }),
     ...(api !== undefined && {
       api: Object.fromEntries(connections.flatMap((name) => (api[name] ? [[name, api[name]]] : []))),

@@ -52,6 +52,7 @@ const api = {
 
 const figures: Figures = {
   handle: [{ path: 'root/vpp/vpp-process', ...histogram }],
+  quarantined: 1,
   deaths: { SIGSEGV: 2, silent: 1 },
   api: { prompt: api, bulk: api },
   services: { event_to_vpp: histogram, network_programming: histogram },
@@ -69,7 +70,7 @@ const podNode = (n: number, pod: string, sw_if_index: number): ShownNode =>
 function treeOf(pid: number, pods: readonly ShownNode[]): ShownNode {
   const process = sampleNode('root/vpp/vpp-process', { gauges: { pid } });
   const connection = sampleNode('root/vpp/vpp-connection', {
-    gauges: { generation: 4, quarantined_count: 1 },
+    gauges: { generation: 4 },
     state: 'blocked',
     currentHandler: { type: 'Transact', ms: 1500 },
   });
@@ -81,6 +82,7 @@ function treeOf(pid: number, pods: readonly ShownNode[]): ShownNode {
         restarts: { total: 3, inWindow: 1, lastReason: 'crash', lastAt: NOW_MS },
       }),
       sampleNode('root/bgp-session', { gauges: { peers: 2, established: 1, paths: 3, routes: 9 } }),
+      sampleNode('root/policies', { gauges: { in_vpp: 30, waiting: 0, refused: 1 } }),
       sampleNode('root/felix', { gauges: { stream: 2, in_sync: true, told: 5 } }),
       sampleNode('root/cni', { gauges: { pods: 2, held: 1, deleting: 0 }, children: pods }),
     ],
@@ -369,7 +371,7 @@ t.test('a main loop that is blocked is not waited for', async (t) => {
 t.test('actors of pods have no series of their own', async (t) => {
   const { series, of } = await world(t).scrape();
   t.notOk(series.some(({ labels }) => labels.path?.includes('netns')));
-  t.equal(of('calicovpp_actors', { state: 'running' }), 10);
+  t.equal(of('calicovpp_actors', { state: 'running' }), 11);
   t.equal(of('calicovpp_actor_up', { path: 'root/vpp/vpp-connection' }), 1);
   t.equal(of('calicovpp_actor_restarts_total', { path: 'root/services' }), 3);
 });
