@@ -7,6 +7,7 @@ import { missing } from '../../lab/programs.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Outcome, Question, SectionName } from '../../src/debug/protocol.js';
 import type { Source } from '../../src/debug/routes.js';
+import { SyncReports } from '../../src/debug/sync-reports.js';
 import type { ShownNode } from '../../src/debug/tree-filter.js';
 import { catalogText, definitions } from '../../src/metrics/catalog.js';
 import { CniCounts } from '../../src/metrics/cni-counts.js';
@@ -17,6 +18,7 @@ import { legacyFamilies, legacyName } from '../../src/metrics/legacy.js';
 import { Samples } from '../../src/metrics/samples.js';
 import { cached_ms, Scraper, type ScraperSettings, sessionMax } from '../../src/metrics/scraper.js';
 import { formatFor } from '../../src/metrics/server.js';
+import { figuresOf } from '../../src/node/figures.js';
 import { readHeader, SegmentView } from '../../src/stats/segment.js';
 import { StatsReader } from '../../src/stats/stats-reader.js';
 import { NOW_MS, sampleNode } from '../debug/sample.js';
@@ -542,6 +544,50 @@ t.test('requests of the CNI plugin are counted by how they end', async (t) => {
     { op: 'del', results: { ok: 1, refused: 0, failed: 0 }, seconds: { count: 1 } },
   ]);
 });
+
+t.test(
+  'what the main thread is asked for: each part by itself, without the actor that is busy',
+  async (t) => {
+    const sync = new SyncReports();
+    sync.set('cluster', () => figures.kinds);
+    sync.set('bgp', () => {
+      throw new Error('a report that fails');
+    });
+    const described: Record<string, unknown> = {
+      'root/vpp/vpp-connection': { api: { prompt: api, operations: 7 }, quarantined: ['a pod'] },
+      'root/vpp/vpp-process': { deaths: { SIGSEGV: 1 } },
+    };
+    const asked: (readonly [string, number])[] = [];
+    const answer = await figuresOf(
+      {
+        root: { path: 'root' } as never,
+        describe: async (path, within_ms) => {
+          asked.push([path, within_ms]);
+          if (described[path] === undefined) throw new Error('busy');
+          return described[path];
+        },
+        handleTimes: (of) => ['root', 'root/cni/pod'].filter(of).map((path) => ({ path, ...histogram })),
+      },
+      sync,
+      new CniCounts(new TurnedClock()),
+    );
+    t.ok(asked.every(([, within_ms]) => within_ms < 400));
+    t.match(answer, {
+      handle: [{ path: 'root' }],
+      api: { prompt: { waiting: 2 } },
+      quarantined: 1,
+      deaths: { SIGSEGV: 1 },
+      kinds: { Service: { objects: 12 } },
+    });
+    t.equal(answer.handle.length, 1, 'actors of pods are not among them');
+    t.strictSame(Object.keys(answer.api ?? {}), ['prompt']);
+    t.strictSame(
+      [answer.services, answer.bgp_peers],
+      [undefined, undefined],
+      'a part that cannot be had costs no other',
+    );
+  },
+);
 
 t.test('the room for sessions is that of the start-up file', async (t) => {
   t.equal(sessionMax('unix { nodaemon }\ncnat {\n session-max 1048576 maglev-len 10007 }'), 1_048_576);
