@@ -1,6 +1,5 @@
 /** VPP's stats segment and the metrics of a node, on a real VPP: against what VPP says on its command line, and over its death. */
 import { execFile, execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -89,12 +88,6 @@ t.test('the segment says what the command line says', real, async (t) => {
   t.strictSame(await read(named), ['local0', 'loop0', 'loop2', 'pg0', 'pg-1'], 'what is deleted is a hole');
   t.ok(await read((view) => view.names.has('/cnat/sessions/total')), 'cnat has its gauge');
   t.ok(await read((view) => [...view.names.keys()].some((name) => name.startsWith('/buffer-pools/'))));
-  if (process.env.CAPTURE_STATS) {
-    const names = await read((view) =>
-      [...view.names.keys()].filter((name) => !name.startsWith('/interfaces/')),
-    );
-    writeFileSync(process.env.CAPTURE_STATS, names.join('\n'));
-  }
   process.kill(vpp.pid, 'SIGKILL');
   await vpp.exited;
   t.match(await reader.read(vpp.pid, named), { ok: false, is_dead: true });
