@@ -123,6 +123,7 @@ export class RunningNode<S extends Site = Topology> {
       CALICOVPP_FELIX_PLUGINS_DIR: join(this.directory, 'felix-plugins'),
       CALICOVPP_ENDPOINT_STATUS_DIR: join(this.directory, 'run', 'endpoint-status'),
       CALICOVPP_KUBERNETES: 'off',
+      CALICOVPP_FELIX: 'off',
       CALICOVPP_WORKLOAD_SOURCE_SPOOFING: 'Any',
       CALICOVPP_VPP_BINARY: binary,
       CALICOVPP_VPP_ENVIRONMENT: JSON.stringify(vpp_environment),

@@ -13,6 +13,7 @@
  *   ├─ bgp               rest_for_one, where routes come from BGP
  *   │  ├─ bgp-process
  *   │  └─ bgp-session
+ *   ├─ policies          where policies are enforced
  *   └─ cni
  *      └─ <pod>          one_for_one
  */
@@ -22,6 +23,7 @@ import type { ClusterMessage } from './messages/cluster.js';
 import type { CniMessage } from './messages/cni.js';
 import type { ConnectivityMessage } from './messages/connectivity.js';
 import type { FelixActorMessage } from './messages/felix.js';
+import type { PoliciesMessage } from './messages/policies.js';
 import type { ServicesMessage } from './messages/services.js';
 import type { UplinkMessage } from './messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from './messages/vpp.js';
@@ -78,6 +80,11 @@ export interface Actors {
   ) => ChildSpec<ServicesMessage>;
   /** Undefined: nobody enforces policies. */
   readonly felix?: ChildSpec<FelixActorMessage>;
+  readonly policies?: (
+    vpp: ActorRef<VppConnectionMessage>,
+    uplink: ActorRef<UplinkMessage>,
+    felix: ActorRef<FelixActorMessage>,
+  ) => ChildSpec<PoliciesMessage>;
   readonly cni: (
     vpp: ActorRef<VppConnectionMessage>,
     uplink: ActorRef<UplinkMessage>,
@@ -87,6 +94,11 @@ export interface Actors {
 /** Of the services actor, whether there is one or not. */
 export function servicesRef(system: ActorSystem): ActorRef<ServicesMessage> {
   return system.ref<ServicesMessage>(`${system.root.path}/services`);
+}
+
+/** Of the policies actor, whether there is one or not. */
+export function policiesRef(system: ActorSystem): ActorRef<PoliciesMessage> {
+  return system.ref<PoliciesMessage>(`${system.root.path}/policies`);
 }
 
 export interface Tree {
@@ -112,6 +124,10 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
     const gobgpd = system.ref<BgpProcessMessage>(`${system.root.path}/bgp/bgp-process`);
     const session = actors.bgp.session(gobgpd, uplink, cluster, connectivity);
     await system.spawn(group('bgp', bgp_supervision, [actors.bgp.process, session]));
+  }
+  if (actors.policies !== undefined) {
+    const felix = system.ref<FelixActorMessage>(`${system.root.path}/felix`);
+    await system.spawn(actors.policies(vpp, uplink, felix));
   }
   const cni = await system.spawn(actors.cni(vpp, uplink));
   return { process, vpp, uplink, cluster, connectivity, cni };

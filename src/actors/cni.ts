@@ -112,6 +112,8 @@ class Cni implements Actor<CniMessage> {
     this.importing = this.keeper.import(this.takenSlots()) ?? this.importing;
     this.keeper.complete();
     await this.spawnRecorded();
+    // Each of a record says so when it begins.
+    deps.policed.complete();
     this.server = await deps.startServer(cniHandlers(ctx, deps.limits));
     this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
@@ -339,9 +341,9 @@ class Cni implements Actor<CniMessage> {
     const { ctx, deps, records } = this;
     const { key } = spec;
     const { namespaces } = this;
-    const { vpp, host, translations } = deps;
+    const { vpp, host, translations, policed } = deps;
     const ref = await ctx.spawn(
-      podActor(key, { cni: ctx.self, vpp, host, namespaces, records, translations }),
+      podActor(key, { cni: ctx.self, vpp, host, namespaces, records, translations, policed }),
     );
     const pod = new PodEntry(spec, slot, ref, deleting);
     this.pods.set(key, pod);
@@ -366,6 +368,7 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
+    this.deps.policed.remove(podInterfaceTag(pod.spec));
     this.takeBack(pod, left);
     void this.ctx.stopChild(key);
     // Its buffers are free.

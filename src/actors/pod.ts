@@ -20,9 +20,12 @@ import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
+import { podInterfaceTag } from '../pod/names.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { Callers } from '../pods/callers.js';
 import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
@@ -44,6 +47,8 @@ export interface PodDeps {
   readonly namespaces: PodNamespaces;
   readonly records: PodRecords;
   readonly translations: TranslationOwners;
+  /** Told of each interface before VPP has it, each time that VPP was told of it, and when it is gone. */
+  readonly policed: PolicedInterfaces;
 }
 
 export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
@@ -74,6 +79,8 @@ class Pod implements Actor<PodMessage> {
   private linux: 'there' | 'going' | 'gone' = 'there';
   /** Somebody waits for the room. */
   private urgent = false;
+  /** Its interface, as those who police it know it. */
+  private policed_tag: InterfaceTag | undefined;
 
   constructor(
     private readonly ctx: ActorContext<PodMessage>,
@@ -87,6 +94,8 @@ class Pod implements Actor<PodMessage> {
     this.wishes = new PodWishes(key, deps.translations);
     this.own = new OwnRecord(key, deps.records);
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
+    // Its policies are written before VPP has the interface again.
+    if (this.record !== undefined) this.police(this.record.spec);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
       this.vpp.changed();
@@ -260,6 +269,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private nothingLeft(): void {
+    this.isUnpoliced();
     this.wishes.areGone();
     this.ctx.blockedOn(undefined);
     this.rest.retry.forget();
@@ -284,6 +294,7 @@ class Pod implements Actor<PodMessage> {
       if (objects.differsFrom(nothing)) return this.transact('add', objects, 'continue');
     }
     if (objects.differsFrom(wanted)) {
+      this.police(add.spec);
       return this.transact('add', objects, add.fresh ? 'rollback' : 'continue');
     }
     this.finishAdd(add, objects);
@@ -357,7 +368,10 @@ class Pod implements Actor<PodMessage> {
     const differs = objects.differsFrom(this.wishes.of(spec, place, () => objects.all()));
     try {
       if (differs && !objects.has_tap) this.device.beforeVpp(spec, namespace);
-      if (differs) return this.transact('resync', objects, 'continue');
+      if (differs) {
+        this.police(spec);
+        return this.transact('resync', objects, 'continue');
+      }
       this.device.keep(spec, namespace, this.mtu(spec));
     } catch (error) {
       return this.tryAgain((error as Error).message);
@@ -397,6 +411,7 @@ class Pod implements Actor<PodMessage> {
       this.deletes.answerAll({ error: fault });
       return this.tryAgain(fault);
     }
+    this.isUnpoliced();
     this.wishes.areGone();
     this.linux = 'there';
     this.urgent = false;
@@ -480,7 +495,23 @@ class Pod implements Actor<PodMessage> {
     return fault === undefined;
   }
 
+  /** Policies are for its interface from before its first packet on. */
+  private police(spec: PodSpec): void {
+    const { orchestrator, namespace, pod, endpoint } = spec.workload;
+    this.policed_tag = podInterfaceTag(spec);
+    this.deps.policed.put(this.policed_tag, {
+      attachment: { kind: 'workload', endpoint: `${orchestrator} ${namespace}/${pod} ${endpoint}` },
+      addresses: addressesOf(spec),
+    });
+  }
+
+  private isUnpoliced(): void {
+    if (this.policed_tag !== undefined) this.deps.policed.remove(this.policed_tag);
+    this.policed_tag = undefined;
+  }
+
   private clean(): void {
+    if (this.record !== undefined) this.police(this.record.spec);
     this.wishes.areThere();
     this.rest.settle(this.name(), this.vpp.generation, this.wishes.lack);
   }

@@ -21,6 +21,7 @@ import { type Attachment, PolicyCompiler } from '../policies/compiler.js';
 import type { PolicedInterface, PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { NpolWriter } from '../writer/npol-writer.js';
 import { type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
+import { Turns } from '../writer/turns.js';
 
 export interface PoliciesDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
@@ -95,8 +96,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   /** The stream begins, or ends, when what was told before is taken in. */
   private turn: { readonly stream: number; readonly begins: boolean } | undefined;
   private readonly problems = new Map<string, string>();
-  /** A Work is in the mailbox. */
-  private working = false;
+  private readonly turns: Turns;
   /** As Felix was told last, by endpoint. */
   private readonly statuses = new Map<string, EndpointStatus>();
   private has_told_statuses = false;
@@ -111,6 +111,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     private readonly deps: PoliciesDeps,
     settings: PoliciesSettings,
   ) {
+    this.turns = new Turns(ctx);
     const sets = {
       get: (id: string) =>
         id === local_pods
@@ -142,30 +143,24 @@ class PoliciesActor implements Actor<PoliciesMessage> {
         return;
       case 'FelixBegan':
         this.turn = { stream: message.stream, begins: true };
-        return this.later();
+        return this.turns.news();
       case 'FelixTold':
         this.told = message;
         this.next = 0;
-        return this.later();
+        return this.turns.news();
       case 'FelixEnded':
         if (message.stream === this.stream || this.turn?.stream === message.stream)
           this.turn = { stream: message.stream, begins: false };
-        return this.later();
+        return this.turns.news();
       case 'InterfacesChanged':
-        return this.later();
+        return this.turns.news();
       case 'Show':
         return message.reply.resolve(this.show());
       case 'Work':
-        this.working = false;
+        this.turns.heard();
         return this.work();
-      case 'Read':
-        this.writer.read(message.life, message.snapshot);
-        return this.work();
-      case 'Transacted':
-        this.writer.transacted(message.life, message.outcome);
-        return this.work();
-      case 'Retry':
-        this.writer.retry(message.life);
+      default:
+        this.writer.hear(message);
         return this.work();
     }
   }
@@ -229,7 +224,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     if (ready.generation <= this.lost) return;
     this.node = ready;
     if (this.writer.generation !== ready.generation) this.writer.begin(ready);
-    this.later();
+    this.turns.news();
   }
 
   private takeNode({ uplinks = [], node }: NodeReady): void {
@@ -328,17 +323,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   // --- what follows
 
-  private later(): void {
-    if (this.working) return;
-    this.working = true;
-    this.ctx.tellSelf({ type: 'Work' });
-  }
-
   /** A piece of the work, if there is any. */
   private work(): void {
     const { writer } = this;
-    if (!writer.isPlanning && !this.takeIn()) return this.later();
-    if (!writer.step(this.isComplete())) return this.later();
+    if (!writer.isPlanning && !this.takeIn()) return this.turns.next();
+    if (!writer.step(this.isComplete())) return this.turns.next();
     this.tellStatuses();
   }
 

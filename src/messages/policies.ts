@@ -2,7 +2,7 @@
 import type { Reply } from '../actor-system.js';
 import type { FelixStream } from './felix.js';
 import type { NodeStatus } from './node.js';
-import type { WriterMessage } from './writer.js';
+import type { Work, WriterMessage } from './writer.js';
 
 /** One interface that policies are for. */
 export interface ShownInterface {
@@ -28,6 +28,5 @@ export type PoliciesMessage =
   | { readonly type: 'Show'; readonly reply: Reply<ShownPolicies> }
   /** From itself: interfaces have come or gone, or VPP was told of one by somebody else. */
   | { readonly type: 'InterfacesChanged' }
-  /** From itself: what has come in meanwhile is to be compiled, and what was compiled to be sent. */
-  | { readonly type: 'Work' }
+  | Work
   | WriterMessage;

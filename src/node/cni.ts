@@ -15,7 +15,7 @@ import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
-  { parts, board, gso, translations, cniCounts }: Wiring,
+  { parts, board, gso, translations, policed, cniCounts }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
@@ -26,6 +26,7 @@ export function cniOf(
     uplink,
     host,
     translations,
+    policed,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
     startServer: (handlers) =>
@@ -47,7 +48,8 @@ export function cniOf(
         pods_max: pods.count_max,
         pod_rx_buffers: pods.spec.rx_queues * pods.spec.rx_ring_size,
       }),
-      default_verdict: pods.default_verdict,
+      // Felix speaks of a pod after its ADD: until then nothing passes.
+      default_verdict: config.felix ? 'deny' : pods.default_verdict,
     },
   });
 }

@@ -7,6 +7,7 @@ import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
 import type { ShownServices } from '../messages/services.js';
 import { CniCounts } from '../metrics/cni-counts.js';
+import { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { HealthPorts } from '../services/health.js';
 import { root_supervision, servicesRef, startTree } from '../supervisor.js';
@@ -21,6 +22,7 @@ import { felixOf } from './felix.js';
 import { figuresOf } from './figures.js';
 import { type LastWord, lastWord } from './last-word.js';
 import type { NodeParts } from './parts.js';
+import { policiesOf } from './policies.js';
 import { routeSource } from './route-source.js';
 import { servicesOf } from './services.js';
 import { uplinkOf } from './uplink.js';
@@ -135,6 +137,7 @@ export async function runNode(
       gso,
       // Who does not speak keeps the others from sweeping.
       translations: new TranslationOwners(serves ? ['pods', 'services'] : ['pods']),
+      policed: new PolicedInterfaces(),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
       healthPorts,
       cniCounts,
@@ -162,6 +165,9 @@ export async function runNode(
         services: (vpp, uplink, cluster) => servicesOf(wiring, vpp, uplink, cluster),
       }),
       ...(config.felix && { felix: felixOf(wiring) }),
+      ...(config.felix && {
+        policies: (vpp, uplink, felix) => policiesOf(wiring, vpp, uplink, felix),
+      }),
       cni: (vpp, uplink) => cniOf(wiring, vpp, uplink),
     }).catch((error: Error) => {
       log.fatal({ err: error }, `node(start) ${error.message}`);

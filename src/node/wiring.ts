@@ -2,6 +2,7 @@
 import type { ConditionBoard } from '../debug/conditions.js';
 import type { SyncReports } from '../debug/sync-reports.js';
 import type { CniCounts } from '../metrics/cni-counts.js';
+import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { HealthPorts } from '../services/health.js';
 import type { NodeParts } from './parts.js';
@@ -16,6 +17,7 @@ export interface Wiring {
   /** Large segments pass between VPP and Linux: no uplink's driver stands against it. */
   readonly gso: boolean;
   readonly translations: TranslationOwners;
+  readonly policed: PolicedInterfaces;
   readonly route_source: RouteSource;
   readonly healthPorts: HealthPorts;
   readonly cniCounts: CniCounts;

@@ -5,6 +5,7 @@ import type { CniHandlers, CniServer } from '../cni/server.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { PodStore } from './pod-records.js';
 import type { Settledness } from './settling.js';
@@ -16,6 +17,8 @@ export interface CniDeps {
   readonly store: PodStore;
   /** Shared with all who make translations. */
   readonly translations: TranslationOwners;
+  /** Shared with who enforces policies. */
+  readonly policed: PolicedInterfaces;
   /** Begins to serve; see startCniServer. */
   readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
   /** Content of the Go implementation's newest state file, if there is one. */

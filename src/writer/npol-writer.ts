@@ -223,7 +223,19 @@ export class NpolWriter {
       .then(done, done);
   }
 
-  read(life: number, snapshot: Snapshot | Error): void {
+  /** What it has told itself, by the mailbox of its actor. */
+  hear(message: WriterMessage): void {
+    switch (message.type) {
+      case 'Read':
+        return this.#heardWhatThereIs(message.life, message.snapshot);
+      case 'Transacted':
+        return this.#transacted(message.life, message.outcome);
+      case 'Retry':
+        return this.#again(message.life);
+    }
+  }
+
+  #heardWhatThereIs(life: number, snapshot: Snapshot | Error): void {
     if (life !== this.#life) return;
     if (snapshot instanceof Error) {
       this.#ctx.log.warn(
@@ -619,7 +631,7 @@ export class NpolWriter {
       .then(done, done);
   }
 
-  transacted(life: number, outcome: TransactionResult | Error): void {
+  #transacted(life: number, outcome: TransactionResult | Error): void {
     if (life !== this.#life) return;
     this.#flights -= 1;
     if (outcome instanceof Error) {
@@ -733,7 +745,7 @@ export class NpolWriter {
     this.#retries = Math.min(this.#retries + 1, 30);
   }
 
-  retry(life: number): void {
+  #again(life: number): void {
     if (life !== this.#life || this.#generation === undefined) return;
     this.#retry = undefined;
     if (!this.#reading) {

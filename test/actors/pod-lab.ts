@@ -23,6 +23,7 @@ import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
+import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
 
@@ -263,6 +264,7 @@ export class PodLab {
   readonly host = new FakeHostNetwork();
   readonly store = new FakeStore();
   readonly translations = new TranslationOwners();
+  readonly policed = new PolicedInterfaces();
   goState: string | undefined;
   settledness: Settledness | undefined;
   vpp!: FakeVpp;
@@ -306,6 +308,7 @@ export class PodLab {
       },
       node_namespaces: [OWN_NAMESPACE_PATH],
       translations: this.translations,
+      policed: this.policed,
       limits: () => ({
         default_spec: interface_spec_default,
         gates: { memif: false, vcl: false, multinet: true },

@@ -46,6 +46,7 @@ export class PoliciesLab {
     this.#opener = (clock: ActorKit<PoliciesMessage>['clock'], log: ActorKit<PoliciesMessage>['log']) =>
       sessionOpener({
         request_ms: 15_000,
+        waited_ms: () => 0,
         registry: this.registry,
         quarantine: this.quarantine,
         waited_ms: () => 0,

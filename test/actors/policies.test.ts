@@ -90,3 +90,55 @@ t.test('whatever Felix wants, npol says what Calico says', async (t) => {
     { numRuns: Number(process.env.POLICY_RUNS ?? 40), asyncReporter: async (details) => smallest(details) },
   );
 });
+
+/** Calls back after each message that changes what npol has. */
+function watched(lab: PoliciesLab, changed: () => void): () => void {
+  const { npol } = lab;
+  const names = ['setRule', 'setPolicy', 'remove', 'change', 'configure'] as const;
+  const own = npol as unknown as Record<string, (...all: unknown[]) => unknown>;
+  for (const name of names) {
+    const as_it_was = own[name]!.bind(npol);
+    own[name] = (...all) => {
+      const result = as_it_was(...all);
+      changed();
+      return result;
+    };
+  }
+  return () => {
+    for (const name of names) delete own[name];
+  };
+}
+
+t.test('on the way from one state to the next no verdict is neither the one nor the other', async (t) => {
+  const lab = await started(t);
+  let compared = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      scene,
+      scene,
+      fc.array(packet, { minLength: 10, maxLength: 30 }),
+      async (before, after, packets) => {
+        await lab.felix(messagesOf(before));
+        const verdicts = (of: Scene) =>
+          packets.flatMap((packet) => places(of, lab.npol, packet).map(({ npol }) => npol));
+        const from = verdicts(before);
+        const seen: string[][] = [];
+        const end = watched(lab, () => seen.push(verdicts(before)));
+        await lab.felix(messagesOf(after));
+        end();
+        const to = verdicts(after);
+        for (const [step, now] of seen.entries())
+          for (const [i, verdict] of now.entries()) {
+            if (from[i] !== to[i]) continue;
+            compared += 1;
+            if (verdict !== from[i])
+              throw new Error(
+                `step ${step} of ${seen.length}: ${verdict} instead of ${from[i]} for ${JSON.stringify(packets[Math.floor(i / 6)])} at ${i % 6}`,
+              );
+          }
+      },
+    ),
+    { numRuns: Number(process.env.POLICY_RUNS ?? 20), asyncReporter: async (details) => smallest(details) },
+  );
+  t.ok(compared > 1000);
+});
