@@ -1,8 +1,13 @@
 /**
- * Has VPP's npol hold what policies want, without a verdict on the way that neither the state before nor the one after has. One round after
- * the other: what was touched is planned, then added from sets to interfaces, and when VPP has answered all of that, what is no longer
- * referred to is removed from policies to sets. VPP shows nothing of npol: what it has is known from its answers alone, for as long as
- * one session lasts. After it all is made anew under new numbers, each interface is switched by one message, and what is left is removed.
+ * Has VPP's npol hold what policies want. One round after the other: what was touched is planned, then added from sets to interfaces, and
+ * when VPP has answered all of that, what is no longer referred to is removed, from policies to sets.
+ *
+ * On the way no flow gets a verdict that it has neither before nor after: a round whose changes VPP does not take in by one message is made
+ * beside what is there, in copies of the sets, rules and policies that change, and each interface is switched to them by one message. Of sets
+ * that are too large for that members are added before, and removed after.
+ *
+ * VPP shows nothing of npol: what it has is known from its answers alone, for as long as one session lasts. After it all is made anew under
+ * new numbers, each interface is switched by one message, and what is left is removed.
  */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
@@ -14,6 +19,7 @@ import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { WriterMessage } from '../messages/writer.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import {
+  type NpolInterface,
   type NpolPolicy,
   type NpolRule,
   type RuleName,
@@ -28,9 +34,9 @@ import {
   members_max,
   type NpolInterfaceObject,
   type NpolMarks,
-  type NpolPolicyObject,
   type NpolPool,
   npol_pools,
+  type SetKey,
 } from '../objects/policy.js';
 import { interfaceObject, type NpolObjects, type TouchedObjects } from '../policies/objects.js';
 import { membersOf } from '../policies/set-members.js';
@@ -64,6 +70,8 @@ const flights_max = 2;
 const transaction_members_max = 64 * members_max;
 /** Removing a member VPP looks at all: more than so many comparisons take it longer than to be given a new set. */
 const comparisons_max = 1_000_000;
+/** Of a larger set no copy is made for the sake of the verdicts on the way. */
+const copied_members_max = 10_000;
 /** Of what VPP refuses, so much is named. */
 const named_max = 100;
 /** Numbers of a pool that one operation looks at. */
@@ -73,9 +81,29 @@ const mark_min = 64;
 
 /** A set that VPP has. */
 interface KnownSet {
+  readonly name: SetName;
   readonly ref: SetRef;
   /** What VPP has in it, or is just being told. */
   readonly members: AddressSet;
+}
+
+interface KnownRule {
+  readonly rule: NpolRule;
+  readonly sets: readonly SetKey[];
+}
+
+interface KnownPolicy {
+  readonly name: string;
+  /** What it was told to be, as text. */
+  readonly content: string;
+}
+
+/** How a set differs from what VPP has. */
+interface SetChange {
+  readonly name: SetName;
+  readonly key: SetKey;
+  readonly coming: readonly PackedPrefix[];
+  readonly leaving: readonly PackedPrefix[];
 }
 
 export class NpolWriter {
@@ -100,20 +128,26 @@ export class NpolWriter {
   #retry: Timer | undefined;
   #retries = 0;
 
-  // --- what VPP has
-  readonly #sets = new Map<SetName, KnownSet>();
-  /** By set of Felix's, the sets of VPP's that are made of it. */
-  readonly #made_of = new Map<string, Set<SetName>>();
-  readonly #rules = new Map<RuleName, readonly SetName[]>();
-  readonly #policies = new Map<string, readonly RuleName[]>();
-  readonly #interfaces = new Map<InterfaceTag, readonly string[]>();
+  // --- what VPP has, by key
+  readonly #sets = new Map<SetKey, KnownSet>();
+  readonly #rules = new Map<RuleName, KnownRule>();
+  readonly #policies = new Map<string, KnownPolicy>();
   /** As each interface was told last. */
   readonly #told = new Map<InterfaceTag, string>();
   /** Of which VPP has answered since somebody has looked. */
   #answered = new Set<InterfaceTag>();
-  readonly #set_uses = new Counts();
-  readonly #rule_uses = new Counts();
-  readonly #policy_uses = new Counts();
+  readonly #of_sets = new References();
+  readonly #of_rules = new References();
+  readonly #of_policies = new References();
+  /** Which copy is in use of each set and policy, and of which policy each is a copy. */
+  readonly #set_keys = new Map<SetName, SetKey>();
+  readonly #policy_keys = new Map<string, string>();
+  readonly #policy_names = new Map<string, string>();
+  #copies = 0;
+  /** By set of Felix's, the sets of VPP's that are made of it. */
+  readonly #made_of = new Map<string, Set<SetName>>();
+  /** Sets of which VPP has refused something: what is in them is not known. */
+  readonly #bad_sets = new Set<SetName>();
   /** What VPP refuses, and why. */
   readonly #failed = new Map<ObjectKey, Error>();
   /** What is tried again after a while. */
@@ -192,16 +226,10 @@ export class NpolWriter {
 
   /** Nothing is known of what this VPP has, nor of what it was asked. */
   #forgetAll(): void {
-    for (const known of [
-      this.#sets,
-      this.#made_of,
-      this.#rules,
-      this.#policies,
-      this.#interfaces,
-      this.#told,
-    ])
-      known.clear();
-    for (const counts of [this.#set_uses, this.#rule_uses, this.#policy_uses]) counts.clear();
+    for (const known of [this.#sets, this.#rules, this.#policies, this.#told, this.#made_of]) known.clear();
+    for (const keys of [this.#set_keys, this.#policy_keys, this.#policy_names]) keys.clear();
+    for (const references of [this.#of_sets, this.#of_rules, this.#of_policies]) references.clear();
+    this.#bad_sets.clear();
     this.#failed.clear();
     this.#forced.clear();
     this.#closed.clear();
@@ -292,68 +320,299 @@ export class NpolWriter {
     const { objects } = this.#deps;
     const dirty = this.#dirty;
     this.#dirty = emptyMarks();
-    const made = yield* this.#planSets(dirty.sets);
-    this.#planRules(dirty.rules, made);
-    for (const name of dirty.policies) this.#planPolicy(name);
-    for (const tag of dirty.interfaces) {
-      const wanted = objects.interface(tag);
-      if (wanted === undefined) {
-        if (this.#interfaces.has(tag)) this.#going.push({ action: 'remove', object: emptyInterface(tag) });
-        continue;
+    const names = this.#changedSets(dirty.sets);
+    const changes: SetChange[] = [];
+    const made = new Set<SetName>();
+    for (const [name, hint] of names) {
+      const key = this.#set_keys.get(name);
+      if (objects.set(name) === undefined) this.#idle.sets.add(key ?? name);
+      else if (key === undefined) made.add(name);
+      else {
+        const change = yield* this.#difference(name, key, hint);
+        if (change.coming.length + change.leaving.length > 0) changes.push(change);
       }
-      const object = interfaceObject(wanted);
-      if (this.#told.get(tag) === JSON.stringify(object) && !this.#forced.has(tag)) continue;
-      this.#forced.delete(tag);
-      this.#coming.push({ action: 'add', object });
     }
+    const copies = !this.#isOneStep(changes, dirty);
+    const making: Operation[] = [];
+    const filling: Operation[] = [];
+    for (const { name, key, coming, leaving } of changes) {
+      const { size } = this.#sets.get(key)!.members;
+      const is_small = size + coming.length - leaving.length <= copied_members_max;
+      const takes_long = leaving.length * (size + coming.length) > comparisons_max;
+      if ((copies && is_small) || takes_long) made.add(name);
+      else yield* this.#change(key, coming, leaving, filling);
+    }
+    for (const name of made) yield* this.#make(name, making, filling);
+    this.#coming.push(...making, ...filling);
+    const switched = new Set(dirty.interfaces);
+    for (const name of this.#planRules(dirty, made))
+      for (const tag of this.#planPolicy(name, copies)) switched.add(tag);
+    for (const tag of switched) this.#planInterface(tag);
     this.#mark();
   }
 
-  /** `made`: sets that are made anew, so that rules which VPP has refer to another one. */
-  #planRules(dirty: ReadonlySet<RuleName>, made: ReadonlySet<SetName>): void {
-    const { objects } = this.#deps;
-    const names = new Set(dirty);
-    if ([...made].some((name) => this.#set_uses.of(name) > 0))
-      for (const [name, sets] of this.#rules) if (sets.some((set) => made.has(set))) names.add(name);
-    for (const name of names) {
-      const rule = objects.rule(name);
-      if (rule === undefined) this.#idle.rules.add(name);
-      else if (!this.#rules.has(name) || this.#rules.get(name)!.some((set) => made.has(set)))
-        this.#coming.push(ruleOperation(name, rule));
+  /** Sets that may differ, each with what is known of how. */
+  #changedSets(dirty: ReadonlySet<SetName>): Map<SetName, ReadonlyMap<number, Change> | undefined> {
+    const { objects, sets } = this.#deps;
+    const changed = new Map<SetName, ReadonlyMap<number, Change> | undefined>();
+    for (const id of this.#changed_sets) {
+      const made = this.#made_of.get(id);
+      if (made === undefined) continue;
+      const source = sets.get(id);
+      const hint = source !== undefined && 'take' in source ? source.take() : undefined;
+      for (const name of made) changed.set(name, objects.set(name)?.ids.length === 1 ? hint : undefined);
     }
+    this.#changed_sets.clear();
+    for (const name of dirty) if (!changed.has(name)) changed.set(name, undefined);
+    return changed;
   }
 
-  #planPolicy(name: string): void {
+  *#difference(
+    name: SetName,
+    key: SetKey,
+    hint: ReadonlyMap<number, Change> | undefined,
+  ): Generator<void, SetChange> {
+    const { ref, members } = this.#sets.get(key)!;
+    const wanted = membersOf(ref, this.#deps.sets);
+    const coming: PackedPrefix[] = [];
+    const leaving: PackedPrefix[] = [];
+    const change = hint?.get(ref.port ?? no_port);
+    const looked_at = hint === undefined ? [members, wanted] : [change?.added, change?.removed];
+    let count = 0;
+    for (const prefixes of looked_at)
+      for (const prefix of prefixes ?? []) {
+        const is_wanted = wanted.has(prefix);
+        if (is_wanted !== members.has(prefix)) (is_wanted ? coming : leaving).push(copied(prefix));
+        if (++count % piece === 0) yield;
+      }
+    return { name, key, coming, leaving };
+  }
+
+  /** A copy that VPP does not have yet, with all its members. */
+  *#make(name: SetName, making: Operation[], filling: Operation[]): Generator<void> {
+    const { objects, sets } = this.#deps;
+    const ref = objects.set(name)!;
+    const before = this.#set_keys.get(name);
+    if (before !== undefined) this.#idle.sets.add(before);
+    const key = this.#sets.has(name) ? this.#copyOf(name) : name;
+    this.#set_keys.set(name, key);
+    this.#sets.set(key, { name, ref, members: new AddressSet() });
+    making.push({ action: 'add', object: { kind: 'npol_set', name: key, ports: ref.port !== undefined } });
+    for (const id of ref.ids) {
+      const is_first = !this.#made_of.has(id);
+      this.#madeOf(id).add(name);
+      // From now on its changes are remembered.
+      const source = sets.get(id);
+      if (is_first && source !== undefined && 'take' in source) source.take();
+    }
+    const coming: PackedPrefix[] = [];
+    for (const prefix of membersOf(ref, sets)) {
+      coming.push(copied(prefix));
+      if (coming.length % piece === 0) yield;
+    }
+    yield* this.#change(key, coming, [], filling);
+  }
+
+  #copyOf(name: string): string {
+    this.#copies += 1;
+    return `${name}#${this.#copies}`;
+  }
+
+  *#change(
+    key: SetKey,
+    coming: readonly PackedPrefix[],
+    leaving: readonly PackedPrefix[],
+    filling: Operation[],
+  ): Generator<void> {
+    const { ref, members } = this.#sets.get(key)!;
+    const { port } = ref;
+    for (const [all, action] of [[coming, 'add'] as const, [leaving, 'remove'] as const])
+      for (let at = 0; at < all.length; at += members_max) {
+        const some = all.slice(at, at + members_max);
+        for (const prefix of some) {
+          if (action === 'add') members.add(prefix);
+          else members.delete(prefix);
+        }
+        const object = {
+          kind: 'npol_members',
+          set: key,
+          prefixes: some.map(prefixText),
+          ...(port !== undefined && { port }),
+        } as const;
+        (action === 'add' ? filling : this.#going).push({ action, object });
+        yield;
+      }
+  }
+
+  /** Whether VPP can be told of this so that every message leads from what was to what is to be, for whatever flow. */
+  #isOneStep(changes: readonly SetChange[], dirty: TouchedObjects): boolean {
+    const { objects } = this.#deps;
+    const policies = [...dirty.policies].filter((name) => {
+      const policy = objects.policy(name);
+      const there = this.#policies.get(this.#policy_keys.get(name) ?? name);
+      return policy !== undefined && there !== undefined && there.content !== this.#contentOf(name, policy);
+    });
+    const interfaces = [...dirty.interfaces].filter((tag) => {
+      const wanted = objects.interface(tag);
+      return wanted !== undefined && this.#told.has(tag) && this.#told.get(tag) !== this.#textOf(wanted);
+    });
+    if (changes.length === 0) {
+      return policies.length === 0 || (policies.length === 1 && interfaces.length === 0);
+    }
+    if (policies.length > 0) return false;
+    const [first] = changes;
+    if (changes.length === 1 && interfaces.length === 0 && first!.coming.length + first!.leaving.length === 1)
+      return true;
+    const adds = changes.every(({ leaving }) => leaving.length === 0);
+    const removes = changes.every(({ coming }) => coming.length === 0);
+    // What only allows allows more from step to step, or less.
+    if ((!adds && !removes) || !changes.every(({ key }) => this.#onlyAllows(key))) return false;
+    if (interfaces.length === 0) return true;
+    // New members would count for an interface that is only then told of its new policies.
+    return adds && !interfaces.some((tag) => changes.some(({ key }) => this.#meets(tag, key)));
+  }
+
+  #onlyAllows(key: SetKey): boolean {
+    const { name } = this.#sets.get(key)!;
+    for (const user of this.#of_sets.users(key)) {
+      const rule = this.#rules.get(user)?.rule;
+      if (rule?.action !== 'allow') return false;
+      const { not_src, not_dst } = rule.match;
+      const excluded = [not_src, not_dst].flatMap(({ sets, port_sets }) => [...sets, ...port_sets]);
+      if (excluded.some((ref) => setName(ref) === name)) return false;
+    }
+    return true;
+  }
+
+  /** Whether VPP judges this interface by this set. */
+  #meets(tag: InterfaceTag, key: SetKey): boolean {
+    for (const rule of this.#of_sets.users(key))
+      for (const policy of this.#of_rules.users(rule))
+        if (this.#of_policies.users(policy).has(tag)) return true;
+    return false;
+  }
+
+  /** The same rule with other copies of its sets is another one. */
+  #ruleKey(rule: NpolRule): RuleName {
+    const copies = setsOf(rule.match)
+      .map((ref) => this.#set_keys.get(setName(ref)) ?? setName(ref))
+      .filter((key) => key.includes('#'));
+    const name = ruleName(rule);
+    return copies.length === 0 ? name : `${name} ${[...new Set(copies)].sort().join(' ')}`;
+  }
+
+  /** Answers which policies have to be looked at. */
+  #planRules(dirty: TouchedObjects, made: ReadonlySet<SetName>): ReadonlySet<string> {
+    const { objects } = this.#deps;
+    const policies = new Set(dirty.policies);
+    const wanted = new Map<RuleName, NpolRule>();
+    for (const name of dirty.rules) {
+      const rule = objects.rule(name);
+      if (rule === undefined) this.#idle.rules.add(name);
+      else wanted.set(this.#ruleKey(rule), rule);
+    }
+    // Rules with a set of which there is another copy now.
+    for (const [key, { name }] of made.size === 0 ? [] : this.#sets) {
+      if (!made.has(name) || this.#set_keys.get(name) === key) continue;
+      for (const user of this.#of_sets.users(key)) {
+        const rule = this.#rules.get(user)?.rule;
+        if (rule === undefined || objects.rule(ruleName(rule)) === undefined) continue;
+        this.#idle.rules.add(user);
+        wanted.set(this.#ruleKey(rule), rule);
+        for (const policy of this.#of_rules.users(user))
+          policies.add(this.#policy_names.get(policy) ?? policy);
+      }
+    }
+    for (const [key, rule] of wanted) if (!this.#rules.has(key)) this.#addRule(key, rule);
+    return policies;
+  }
+
+  #addRule(key: RuleName, rule: NpolRule): void {
+    const sets = Object.fromEntries(
+      setsOf(rule.match).map((ref) => [setName(ref), this.#set_keys.get(setName(ref)) ?? setName(ref)]),
+    );
+    this.#coming.push({ action: 'add', object: { kind: 'npol_rule', name: key, rule, sets } });
+  }
+
+  /** Of `rx` and `tx`. Closed where VPP refuses one of its rules. */
+  #rulesOf(
+    name: string,
+    { rx, tx }: Pick<NpolPolicy, 'rx' | 'tx'>,
+  ): [readonly RuleName[], readonly RuleName[]] {
+    const is_broken = this.#isBroken(name, { rx, tx });
+    const keys = (rules: readonly NpolRule[]): readonly RuleName[] => {
+      if (!is_broken) return rules.map((rule) => this.#ruleKey(rule));
+      return rules.length === 0 ? [] : [ruleName(deny_all)];
+    };
+    return [keys(rx), keys(tx)];
+  }
+
+  #contentOf(name: string, policy: Pick<NpolPolicy, 'rx' | 'tx'>): string {
+    return JSON.stringify(this.#rulesOf(name, policy));
+  }
+
+  /** Answers the interfaces that are to be switched to a copy. */
+  #planPolicy(name: string, copies: boolean): Iterable<InterfaceTag> {
     const policy = this.#deps.objects.policy(name);
+    const before = this.#policy_keys.get(name);
     if (policy === undefined) {
-      this.#idle.policies.add(name);
+      if (before !== undefined) this.#idle.policies.add(before);
+      return [];
+    }
+    const [rx, tx] = this.#rulesOf(name, policy);
+    if (this.#isBroken(name, policy)) {
+      this.#closed.add(name);
+      const denies = ruleName(deny_all);
+      if (!this.#rules.has(denies)) this.#addRule(denies, deny_all);
+    } else this.#closed.delete(name);
+    const there = before === undefined ? undefined : this.#policies.get(before);
+    if (there?.content === JSON.stringify([rx, tx])) return [];
+    const is_copy = copies && there !== undefined;
+    const key = is_copy ? this.#copyOf(name) : (before ?? name);
+    this.#policy_keys.set(name, key);
+    this.#policy_names.set(key, name);
+    this.#coming.push({ action: 'add', object: { kind: 'npol_policy', name: key, rx, tx } });
+    if (!is_copy) return [];
+    this.#idle.policies.add(before!);
+    return this.#of_policies.users(before!);
+  }
+
+  #planInterface(tag: InterfaceTag): void {
+    const wanted = this.#deps.objects.interface(tag);
+    if (wanted === undefined) {
+      if (this.#of_policies.has(tag)) this.#going.push({ action: 'remove', object: emptyInterface(tag) });
       return;
     }
-    const rx = policy.rx.map(ruleName);
-    const tx = policy.tx.map(ruleName);
-    if (!this.#isBroken(name, policy)) {
-      this.#closed.delete(name);
-      this.#coming.push(policyOperation(name, rx, tx));
-      return;
-    }
-    this.#closed.add(name);
-    const denies = ruleName(deny_all);
-    if (!this.#rules.has(denies)) this.#coming.push(ruleOperation(denies, deny_all));
-    const closed = (rules: readonly RuleName[]): readonly RuleName[] => (rules.length === 0 ? [] : [denies]);
-    this.#coming.push(policyOperation(name, closed(rx), closed(tx)));
+    const object = this.#objectOf(wanted);
+    if (this.#told.get(tag) === JSON.stringify(object) && !this.#forced.has(tag)) return;
+    this.#forced.delete(tag);
+    this.#coming.push({ action: 'add', object });
+  }
+
+  #objectOf(wanted: NpolInterface): NpolInterfaceObject {
+    const { rx, tx, profiles, ...rest } = interfaceObject(wanted);
+    const key = (name: string): string => this.#policy_keys.get(name) ?? name;
+    return {
+      ...rest,
+      rx: { ...rx, policies: rx.policies.map(key) },
+      tx: { ...tx, policies: tx.policies.map(key) },
+      profiles: profiles.map(key),
+    };
+  }
+
+  #textOf(wanted: NpolInterface): string {
+    return JSON.stringify(this.#objectOf(wanted));
   }
 
   /** VPP refuses it, or something that it is made of. */
   #isBroken(name: string, { rx, tx }: Pick<NpolPolicy, 'rx' | 'tx'>): boolean {
     const failed = this.#failed;
     if (failed.size === 0) return false;
-    if (failed.has(`npol_policy:${name}`)) return true;
+    if (failed.has(`npol_policy:${this.#policy_keys.get(name) ?? name}`)) return true;
     return [...rx, ...tx].some(
       (rule) =>
-        failed.has(`npol_rule:${ruleName(rule)}`) ||
-        setsOf(rule.match).some(
-          (ref) => failed.has(`npol_set:${setName(ref)}`) || failed.has(`npol_members:${setName(ref)}`),
-        ),
+        failed.has(`npol_rule:${this.#ruleKey(rule)}`) ||
+        setsOf(rule.match).some((ref) => this.#bad_sets.has(setName(ref))),
     );
   }
 
@@ -372,118 +631,10 @@ export class NpolWriter {
     this.#deferred.interfaces.clear();
   }
 
-  /** Answers which of them are made, or made anew. */
-  *#planSets(dirty: ReadonlySet<SetName>): Generator<void, ReadonlySet<SetName>> {
-    const { objects, sets: sources } = this.#deps;
-    const hints = new Map<string, ReadonlyMap<number, Change> | undefined>();
-    const names = new Set(dirty);
-    for (const id of this.#changed_sets) {
-      const made = this.#made_of.get(id);
-      const source = sources.get(id);
-      if (made === undefined || source === undefined) continue;
-      hints.set(id, 'take' in source ? source.take() : undefined);
-      for (const name of made) names.add(name);
-    }
-    this.#changed_sets.clear();
-    const made = new Set<SetName>();
-    const making: Operation[] = [];
-    const filling: Operation[] = [];
-    for (const name of names) {
-      const ref = objects.set(name);
-      if (ref === undefined) {
-        this.#idle.sets.add(name);
-        continue;
-      }
-      const known = this.#sets.get(name);
-      if (known !== undefined && (yield* this.#fill(name, known, sources, hints, filling))) continue;
-      if (known !== undefined) {
-        this.#forgetSet(name, known.ref);
-        this.#leaves('sets');
-      }
-      made.add(name);
-      making.push({ action: 'add', object: { kind: 'npol_set', name, ports: ref.port !== undefined } });
-      const fresh = { ref, members: new AddressSet() };
-      this.#sets.set(name, fresh);
-      for (const id of ref.ids) {
-        this.#madeOf(id).add(name);
-        // From now on its changes are remembered.
-        const source = sources.get(id);
-        if (source !== undefined && 'take' in source && !hints.has(id)) source.take();
-      }
-      yield* this.#fill(name, fresh, sources, undefined, filling);
-    }
-    this.#coming.push(...making, ...filling);
-    return made;
-  }
-
   /** One of a pool is in VPP that has no name any more. */
   #leaves(pool: NpolPool): void {
     this.#remains ??= { rules: 0, policies: 0, sets: 0 };
     this.#remains[pool] += 1;
-  }
-
-  /** Has the set's members be what they are to be. False: it would take VPP too long, nothing was done. */
-  *#fill(
-    name: SetName,
-    { ref, members }: KnownSet,
-    sources: MemberSources,
-    hints: ReadonlyMap<string, ReadonlyMap<number, Change> | undefined> | undefined,
-    filling: Operation[],
-  ): Generator<void, boolean> {
-    const added: string[] = [];
-    const removed: string[] = [];
-    const { port } = ref;
-    const flush = (texts: string[], action: 'add' | 'remove', least: number): void => {
-      while (texts.length >= least && texts.length > 0) {
-        const prefixes = texts.splice(0, members_max);
-        const object = {
-          kind: 'npol_members',
-          set: name,
-          prefixes,
-          ...(port !== undefined && { port }),
-        } as const;
-        (action === 'add' ? filling : this.#going).push({ action, object });
-      }
-    };
-    let count = 0;
-    const [only] = ref.ids;
-    const hint = ref.ids.length === 1 ? hints?.get(only!) : undefined;
-    const wanted = membersOf(ref, sources);
-    const coming: PackedPrefix[] = [];
-    const leaving: PackedPrefix[] = [];
-    if (hint !== undefined) {
-      const change = hint.get(port ?? no_port);
-      for (const some of [change?.added, change?.removed])
-        for (const prefix of some ?? []) {
-          if (wanted.has(prefix) !== members.has(prefix))
-            (wanted.has(prefix) ? coming : leaving).push(copied(prefix));
-          if (++count % piece === 0) yield;
-        }
-    } else {
-      if (members.size > 0)
-        for (const prefix of members) {
-          if (!wanted.has(prefix)) leaving.push(copied(prefix));
-          if (++count % piece === 0) yield;
-        }
-      for (const prefix of wanted) {
-        if (!members.has(prefix)) coming.push(copied(prefix));
-        if (++count % piece === 0) yield;
-      }
-    }
-    if (leaving.length * (members.size + coming.length) > comparisons_max) return false;
-    for (const prefix of coming) {
-      members.add(prefix);
-      added.push(prefixText(prefix));
-      flush(added, 'add', members_max);
-      if (++count % piece === 0) yield;
-    }
-    for (const prefix of leaving) {
-      members.delete(prefix);
-      removed.push(prefixText(prefix));
-    }
-    flush(added, 'add', 1);
-    flush(removed, 'remove', 1);
-    return true;
   }
 
   #madeOf(id: string): Set<SetName> {
@@ -554,31 +705,40 @@ export class NpolWriter {
     const { objects } = this.#deps;
     const operations: Operation[] = [];
     const leave = (object: VppObject): void => void operations.push({ action: 'remove', object });
-    for (const name of idle(this.#idle.policies, this.#policy_uses)) {
-      const rules = this.#policies.get(name);
-      if (rules === undefined || objects.policy(name) !== undefined) continue;
-      leave({ kind: 'npol_policy', name, rx: [], tx: [] });
-      this.#policies.delete(name);
-      this.#rule_uses.remove(rules);
+    for (const key of idle(this.#idle.policies, this.#of_policies)) {
+      const known = this.#policies.get(key);
+      if (known === undefined) continue;
+      const is_current = this.#policy_keys.get(known.name) === key;
+      if (is_current && objects.policy(known.name) !== undefined) continue;
+      leave({ kind: 'npol_policy', name: key, rx: [], tx: [] });
+      if (is_current) this.#policy_keys.delete(known.name);
+      this.#policies.delete(key);
+      this.#policy_names.delete(key);
+      this.#of_rules.forget(key);
     }
-    for (const name of idle(this.#idle.rules, this.#rule_uses)) {
-      const sets = this.#rules.get(name);
-      if (sets === undefined || objects.rule(name) !== undefined) continue;
-      leave({ kind: 'npol_rule', name, rule: deny_all, sets: {} });
-      this.#rules.delete(name);
-      this.#set_uses.remove(sets);
+    for (const key of idle(this.#idle.rules, this.#of_rules)) {
+      const known = this.#rules.get(key);
+      if (known === undefined) continue;
+      if (objects.rule(ruleName(known.rule)) !== undefined && this.#ruleKey(known.rule) === key) continue;
+      leave({ kind: 'npol_rule', name: key, rule: deny_all, sets: {} });
+      this.#rules.delete(key);
+      this.#of_sets.forget(key);
     }
-    for (const name of idle(this.#idle.sets, this.#set_uses)) {
-      const known = this.#sets.get(name);
-      if (known === undefined || objects.set(name) !== undefined) continue;
-      leave({ kind: 'npol_set', name, ports: false });
-      this.#forgetSet(name, known.ref);
+    for (const key of idle(this.#idle.sets, this.#of_sets)) {
+      const known = this.#sets.get(key);
+      if (known === undefined) continue;
+      const is_current = this.#set_keys.get(known.name) === key;
+      if (is_current && objects.set(known.name) !== undefined) continue;
+      leave({ kind: 'npol_set', name: key, ports: false });
+      if (is_current) this.#forgetSet(known);
+      this.#sets.delete(key);
     }
     return operations;
   }
 
-  #forgetSet(name: SetName, ref: SetRef): void {
-    this.#sets.delete(name);
+  /** No copy of it is in use any more. */
+  #forgetSet({ name, ref }: KnownSet): void {
+    this.#set_keys.delete(name);
     for (const id of ref.ids) {
       const made = this.#made_of.get(id);
       made?.delete(name);
@@ -661,39 +821,41 @@ export class NpolWriter {
         if (error !== undefined) this.#setFailed(object.kind === 'npol_set' ? object.name : object.set);
         return;
       case 'npol_rule': {
-        const before = this.#rules.get(object.name) ?? [];
+        const { name, rule } = object;
+        if (error !== undefined) return void this.#deferred.rules.add(ruleName(rule));
         const sets = Object.values(object.sets);
-        if (error !== undefined) return void this.#deferred.rules.add(object.name);
-        this.#set_uses.add(sets);
-        this.#set_uses.remove(before);
-        this.#rules.set(object.name, sets);
+        this.#rules.set(name, { rule, sets });
+        this.#of_sets.set(name, sets);
         return;
       }
       case 'npol_policy': {
-        const before = this.#policies.get(object.name) ?? [];
-        const rules = [...object.rx, ...object.tx];
-        if (error !== undefined) return void this.#deferred.policies.add(object.name);
-        this.#rule_uses.add(rules);
-        this.#rule_uses.remove(before);
-        this.#policies.set(object.name, rules);
+        const { name: key, rx, tx } = object;
+        const name = this.#policy_names.get(key) ?? key;
+        if (error === undefined) {
+          this.#policies.set(key, { name, content: JSON.stringify([rx, tx]) });
+          this.#of_rules.set(key, [...rx, ...tx]);
+          return;
+        }
+        // It is the one or the other.
+        if (this.#policies.has(key)) {
+          this.#policies.set(key, { name, content: '' });
+          this.#of_rules.add(key, [...rx, ...tx]);
+        }
+        this.#deferred.policies.add(name);
         return;
       }
       case 'npol_interface': {
         const { interface: tag } = object;
-        const before = this.#interfaces.get(tag) ?? [];
         const policies = [...object.rx.policies, ...object.tx.policies, ...object.profiles];
-        this.#policy_uses.add(policies);
         this.#answered.add(tag);
-        if (error !== undefined) {
-          // It has the one or the other.
-          this.#interfaces.set(tag, [...before, ...policies]);
-          this.#told.delete(tag);
-          this.#deferred.interfaces.add(tag);
+        if (error === undefined) {
+          this.#of_policies.set(tag, policies);
+          this.#told.set(tag, JSON.stringify(object));
           return;
         }
-        this.#policy_uses.remove(before);
-        this.#interfaces.set(tag, policies);
-        this.#told.set(tag, JSON.stringify(object));
+        this.#of_policies.add(tag, policies);
+        this.#told.delete(tag);
+        this.#deferred.interfaces.add(tag);
         return;
       }
     }
@@ -718,20 +880,19 @@ export class NpolWriter {
   }
 
   #interfaceIsGone(tag: InterfaceTag): void {
-    this.#policy_uses.remove(this.#interfaces.get(tag) ?? []);
-    this.#interfaces.delete(tag);
+    this.#of_policies.forget(tag);
     this.#told.delete(tag);
     this.#failed.delete(`npol_interface:${tag}`);
   }
 
-  /** What is in it is not known: it is made anew, and its rules refer to the new one then. */
-  #setFailed(name: SetName): void {
-    const known = this.#sets.get(name);
-    if (known !== undefined) {
-      this.#forgetSet(name, known.ref);
-      this.#leaves('sets');
-    }
-    this.#deferred.sets.add(name);
+  /** What is in it is not known: another copy is made. */
+  #setFailed(key: SetKey): void {
+    const known = this.#sets.get(key);
+    if (known === undefined) return;
+    this.#bad_sets.add(known.name);
+    this.#deferred.sets.add(known.name);
+    if (this.#set_keys.get(known.name) === key) this.#set_keys.delete(known.name);
+    this.#idle.sets.add(key);
   }
 
   #later(): void {
@@ -751,12 +912,9 @@ export class NpolWriter {
     if (!this.#reading) {
       const deferred = this.#deferred;
       this.#deferred = emptyMarks();
-      for (const name of deferred.sets) {
-        this.#failed.delete(`npol_set:${name}`);
-        this.#failed.delete(`npol_members:${name}`);
-      }
-      for (const name of deferred.rules) this.#failed.delete(`npol_rule:${name}`);
-      for (const name of deferred.policies) this.#failed.delete(`npol_policy:${name}`);
+      this.#bad_sets.clear();
+      // What fails again says so again.
+      this.#failed.clear();
       return this.touch(deferred);
     }
     this.#forgetAll();
@@ -770,7 +928,7 @@ export class NpolWriter {
       sets: this.#sets.size,
       rules: this.#rules.size,
       policies: this.#policies.size,
-      interfaces: this.#interfaces.size,
+      interfaces: this.#told.size,
       waiting: this.#coming.length + this.#going.length + (this.#hasWork ? 1 : 0),
       refused: this.#failed.size,
     };
@@ -796,7 +954,7 @@ export class NpolWriter {
     if (wanted === undefined) return 'waiting';
     const failed = this.#failed.get(`npol_interface:${tag}`);
     if (failed !== undefined) return failed;
-    return this.#told.get(tag) === JSON.stringify(interfaceObject(wanted)) ? 'enforced' : 'waiting';
+    return this.#told.get(tag) === this.#textOf(wanted) ? 'enforced' : 'waiting';
   }
 }
 
@@ -811,16 +969,6 @@ function emptyInterface(tag: InterfaceTag): NpolInterfaceObject {
   return { kind: 'npol_interface', interface: tag, rx: closed, tx: closed, profiles: [], invert: false };
 }
 
-function ruleOperation(name: RuleName, rule: NpolRule): Operation {
-  const sets = Object.fromEntries(setsOf(rule.match).map((ref) => [setName(ref), setName(ref)]));
-  return { action: 'add', object: { kind: 'npol_rule', name, rule, sets } };
-}
-
-function policyOperation(name: string, rx: readonly RuleName[], tx: readonly RuleName[]): Operation {
-  const object: NpolPolicyObject = { kind: 'npol_policy', name, rx, tx };
-  return { action: 'add', object };
-}
-
 interface Marks extends TouchedObjects {
   readonly interfaces: Set<InterfaceTag>;
   readonly policies: Set<string>;
@@ -832,43 +980,69 @@ function emptyMarks(): Marks {
   return { interfaces: new Set(), policies: new Set(), rules: new Set(), sets: new Set() };
 }
 
-const copied = ({ words }: PackedPrefix): PackedPrefix => ({ words: words.slice() });
-
 /** What is looked at, of what nobody refers to. */
-function* idle(names: Set<string>, uses: Counts): Generator<string> {
-  for (const name of uses.fallen) names.add(name);
-  uses.fallen.clear();
-  for (const name of names) if (uses.of(name) === 0) yield name;
-  names.clear();
+function* idle(keys: Set<string>, references: References): Generator<string> {
+  for (const key of references.fallen) keys.add(key);
+  references.fallen.clear();
+  for (const key of keys) if (references.users(key).size === 0) yield key;
+  keys.clear();
 }
 
-/** How often each name is referred to. */
-class Counts {
-  readonly #counts = new Map<string, number>();
+const nobody: ReadonlySet<string> = new Set();
+
+/** Who refers to what, as VPP has it. */
+class References {
+  readonly #users = new Map<string, Set<string>>();
+  readonly #used = new Map<string, ReadonlySet<string>>();
   /** To which nobody refers any more since somebody has looked. */
   readonly fallen = new Set<string>();
 
-  of(name: string): number {
-    return this.#counts.get(name) ?? 0;
+  users(key: string): ReadonlySet<string> {
+    return this.#users.get(key) ?? nobody;
   }
 
-  add(names: readonly string[]): void {
-    for (const name of names) this.#counts.set(name, this.of(name) + 1);
+  has(user: string): boolean {
+    return this.#used.has(user);
   }
 
-  remove(names: readonly string[]): void {
-    for (const name of names) {
-      const count = this.of(name) - 1;
-      if (count > 0) this.#counts.set(name, count);
-      else {
-        this.#counts.delete(name);
-        this.fallen.add(name);
-      }
-    }
+  /** It refers to these, and to no others. */
+  set(user: string, keys: Iterable<string>): void {
+    const before = this.#used.get(user) ?? nobody;
+    const now = new Set(keys);
+    this.#used.set(user, now);
+    for (const key of now) this.#use(key, user);
+    for (const key of before) if (!now.has(key)) this.#leave(key, user);
+  }
+
+  /** It may refer to these, too. */
+  add(user: string, keys: Iterable<string>): void {
+    this.set(user, [...(this.#used.get(user) ?? nobody), ...keys]);
+  }
+
+  forget(user: string): void {
+    this.set(user, nobody);
+    this.#used.delete(user);
+  }
+
+  #use(key: string, user: string): void {
+    const users = this.#users.get(key);
+    if (users === undefined) this.#users.set(key, new Set([user]));
+    else users.add(user);
+  }
+
+  #leave(key: string, user: string): void {
+    const users = this.#users.get(key);
+    users?.delete(user);
+    if (users?.size !== 0) return;
+    this.#users.delete(key);
+    this.fallen.add(key);
   }
 
   clear(): void {
-    this.#counts.clear();
+    this.#users.clear();
+    this.#used.clear();
     this.fallen.clear();
   }
 }
+
+const copied = ({ words }: PackedPrefix): PackedPrefix => ({ words: words.slice() });

@@ -1,0 +1,263 @@
+/** Policies on a real VPP, from Felix's socket to packets: who reaches whom, while policies change, and over each restart. */
+import { connect, type Socket } from 'node:net';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import t, { type Test } from 'tap';
+import { canUseNetns } from '../../lab/netns.js';
+import { findRealVpp } from '../../lab/real-vpp.js';
+import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
+import { type Pod, Topology } from '../../lab/topology.js';
+import { Traffic } from '../../lab/traffic.js';
+import { frame } from '../../src/felix/frames.js';
+import type { ToDataplaneSchema } from '../../src/felix/generated/felix_pb.js';
+import { bytesOf } from '../felix/stream.js';
+
+const vpp = findRealVpp();
+const reason = vpp.usable ? canUseNetns() : vpp.why;
+const real = reason === undefined ? {} : { skip: reason };
+
+t.setTimeout(300_000);
+
+type Payload = NonNullable<MessageInitShape<typeof ToDataplaneSchema>['payload']>;
+
+/** What Felix would say, over its socket. */
+class Voice {
+  readonly #socket: Socket;
+
+  constructor(path: string) {
+    this.#socket = connect(path);
+    this.#socket.on('error', () => undefined);
+    this.#socket.resume();
+  }
+
+  say(...payloads: readonly Payload[]): void {
+    for (const payload of payloads) this.#socket.write(frame(bytesOf({ payload })));
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+function set(id: string, members: readonly string[]): Payload {
+  const writer = new BinaryWriter().tag(1, 2).string(id);
+  for (const member of members) writer.tag(2, 2).string(member);
+  return { case: 'ipsetUpdate', value: writer.tag(3, 0).int32(2).finish() };
+}
+
+const kind = 'NetworkPolicy';
+const policyId = (name: string) => ({ name, namespace: 'default', kind });
+const policyRef = (name: string) =>
+  new BinaryWriter().tag(2, 2).string(name).tag(3, 2).string('default').tag(4, 2).string(kind).finish();
+
+/** Lets in on this port of TCP and UDP who is in this set, and its echo requests. */
+function lets(name: string, port: number, set: string): Payload {
+  const of = (number: number) => ({
+    action: 'allow',
+    protocol: { numberOrName: { case: 'number' as const, value: number } },
+    srcIpSetIds: [set],
+    ...([6, 17].includes(number) && { dstPorts: [{ first: port, last: port }] }),
+  });
+  return {
+    case: 'activePolicyUpdate',
+    value: { id: policyId(name), policy: { inboundRules: [6, 17, 1, 58].map(of) } },
+  };
+}
+
+const profile: Payload = {
+  case: 'activeProfileUpdate',
+  value: {
+    id: { name: 'kns.default' },
+    profile: { inboundRules: [{ action: 'allow' }], outboundRules: [{ action: 'allow' }] },
+  },
+};
+
+function endpoint({ name, ip4, ip6 }: Pod, policies: readonly string[] = []): Payload {
+  const tiers =
+    policies.length === 0
+      ? []
+      : [{ name: 'default', ingressPolicies: policies.map(policyRef), defaultAction: 'Deny' }];
+  return {
+    case: 'workloadEndpointUpdate',
+    value: {
+      id: { orchestratorId: 'k8s', workloadId: `default/${name}`, endpointId: 'eth0' },
+      endpoint: {
+        state: 'active',
+        name: `cali${name}`,
+        profileIds: ['kns.default'],
+        ipv4Nets: [`${ip4}/32`],
+        ipv6Nets: [`${ip6}/128`],
+        tiers,
+      },
+    },
+  };
+}
+
+const begins: Payload = { case: 'configUpdate', value: { config: {} } };
+const in_sync: Payload = { case: 'inSync', value: {} };
+
+/** Three pods: a server, one that is let in, one that is not. */
+class Lab {
+  readonly topology = new Topology({ pods: 3 });
+  readonly traffic = new Traffic(this.topology);
+  node!: RunningNode;
+  felix: Voice | undefined;
+  readonly server: Pod;
+  readonly friend: Pod;
+  readonly stranger: Pod;
+
+  constructor() {
+    const [server, friend, stranger] = this.topology.pods;
+    this.server = server!;
+    this.friend = friend!;
+    this.stranger = stranger!;
+  }
+
+  async start(t: Test): Promise<this> {
+    if (!vpp.usable) throw new Error(vpp.why);
+    t.teardown(async () => {
+      this.felix?.close();
+      await this.node?.close();
+      this.traffic.close();
+      this.topology.close();
+    });
+    this.node = await startNode(this.topology, { vpp, environment: { CALICOVPP_FELIX: 'on' } });
+    for (const pod of this.topology.pods) await this.node.add(pod);
+    for (const port of [80, 81]) await this.traffic.serve(this.server.name, port);
+    return this;
+  }
+
+  /** A new Felix, which says all that there is. */
+  snapshot(...more: readonly Payload[]): void {
+    this.felix?.close();
+    this.felix = new Voice(this.node.config.paths.felix_socket);
+    this.felix.say(
+      begins,
+      set('s:friends', [this.friend.ip4, this.friend.ip6]),
+      lets('web', 80, 's:friends'),
+      profile,
+    );
+    this.felix.say(
+      endpoint(this.server, ['web']),
+      endpoint(this.friend),
+      endpoint(this.stranger),
+      ...more,
+      in_sync,
+    );
+  }
+
+  async untilEnforced(): Promise<void> {
+    await waitFor(
+      async () => {
+        const { policies } = JSON.parse(await this.node.debug('/debug/sync')) as {
+          policies?: { waits: string; enforced?: boolean };
+        };
+        return policies?.waits === '' && (await this.reaches(this.friend, 80));
+      },
+      20_000,
+      () => 'policies are not enforced',
+    );
+  }
+
+  async reaches(from: Pod, port: number, family: 'ip4' | 'ip6' = 'ip4', deadline_ms = 700): Promise<boolean> {
+    const { receipt } = await this.traffic.connect(from.name, this.server[family], port, { deadline_ms });
+    return receipt !== undefined;
+  }
+
+  /** Of the friend and the stranger, over TCP, UDP and ICMP, both families. */
+  async matrix(): Promise<Record<string, boolean>> {
+    const all: Record<string, boolean> = {};
+    for (const from of [this.friend, this.stranger])
+      for (const family of ['ip4', 'ip6'] as const) {
+        const who = `${from === this.friend ? 'friend' : 'stranger'} ${family}`;
+        for (const port of [80, 81]) {
+          all[`${who} tcp ${port}`] = await this.reaches(from, port, family);
+          const { answered } = await this.traffic.ask(from.name, this.server[family], port, {
+            count: 1,
+            wait_ms: 500,
+          });
+          all[`${who} udp ${port}`] = answered > 0;
+        }
+        all[`${who} icmp`] = (await this.traffic.ping(from.name, this.server[family], { count: 1 })) > 0;
+      }
+    return all;
+  }
+}
+
+const expected = Object.fromEntries(
+  ['friend', 'stranger'].flatMap((who) =>
+    ['ip4', 'ip6'].flatMap((family) => [
+      ...[80, 81].flatMap((port) =>
+        ['tcp', 'udp'].map((protocol) => [
+          `${who} ${family} ${protocol} ${port}`,
+          who === 'friend' && port === 80,
+        ]),
+      ),
+      [`${who} ${family} icmp`, who === 'friend'],
+    ]),
+  ),
+);
+
+t.test('from the socket to packets, and over each restart', real, async (t) => {
+  const lab = await new Lab().start(t);
+  t.notOk(await lab.reaches(lab.friend, 80), 'nothing passes before Felix has spoken');
+  lab.snapshot();
+  await lab.untilEnforced();
+  t.same(await lab.matrix(), expected);
+
+  lab.snapshot();
+  t.same(await lab.matrix(), expected, 'a new Felix');
+  lab.felix?.close();
+  t.same(await lab.matrix(), expected, 'no Felix');
+
+  await lab.node.kill('SIGKILL');
+  t.same(await lab.matrix(), expected, 'without a process');
+  await lab.node.restart();
+  t.same(await lab.matrix(), expected, 'an adopted VPP, before Felix');
+  lab.snapshot();
+  await lab.untilEnforced();
+  t.same(await lab.matrix(), expected, 'an adopted VPP, with Felix');
+
+  const old = lab.node.vppPid()!;
+  process.kill(old, 'SIGKILL');
+  await lab.node.untilOtherVpp(old);
+  await lab.untilEnforced();
+  t.same(await lab.matrix(), expected, 'another VPP, of which Felix does not know');
+});
+
+t.test('while policies change, who is always let in is, and who never is is not', real, async (t) => {
+  const lab = await new Lab().start(t);
+  lab.snapshot();
+  await lab.untilEnforced();
+  let failed = 0;
+  let passed = 0;
+  let tries = 0;
+  let over = false;
+  const client = async (): Promise<void> => {
+    while (!over) {
+      if (!(await lab.reaches(lab.friend, 80, 'ip4', 3000))) failed += 1;
+      tries += 1;
+    }
+  };
+  const intruder = async (): Promise<void> => {
+    while (!over) if (await lab.reaches(lab.stranger, 80, 'ip4', 200)) passed += 1;
+  };
+  const clients = [client(), intruder()];
+  for (let change = 0; change < 1000; change += 1) {
+    lab.felix!.say(
+      change % 2 === 0
+        ? set('s:more', [`10.99.0.${change % 200}`])
+        : lets('other', 1000 + change, 's:friends'),
+      change % 3 === 0
+        ? endpoint(lab.server, change % 2 === 0 ? ['web'] : ['web', 'other'])
+        : lets('web', 80, 's:friends'),
+      endpoint(lab.stranger, change % 5 === 0 ? ['other'] : []),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  over = true;
+  await Promise.all(clients);
+  t.ok(tries > 10, `${tries} connections`);
+  t.equal(failed, 0, 'refused although always allowed');
+  t.equal(passed, 0, 'passed although never allowed');
+});
