@@ -104,6 +104,7 @@ class FelixActor implements Actor<FelixActorMessage> {
   #listen_fault: string | undefined;
   #proxy = 'is being installed';
   #proxy_fault: string | undefined;
+  /** Of those that have said something. */
   #connections = 0;
   #current: Connection | undefined;
   /** When the last one ended, or this actor began. */
@@ -197,7 +198,8 @@ class FelixActor implements Actor<FelixActorMessage> {
 
   gauges() {
     return {
-      stream: this.#current?.number ?? 0,
+      connected: this.#current?.over === false,
+      streams: this.#connections,
       in_sync: this.#current?.reader.in_sync === true,
       told: this.#batches,
       untaken: this.#untaken !== undefined,
@@ -235,19 +237,19 @@ class FelixActor implements Actor<FelixActorMessage> {
 
   /** Who says nothing, and only looks whether somebody listens, takes nobody's place. */
   #accept(socket: FelixSocket): SocketEvents {
-    this.#connections += 1;
-    const connection = this.#connections;
-    let has_spoken = false;
+    let connection: number | undefined;
     return {
       readable: () => {
-        this.#ctx.tellSelf(
-          has_spoken ? { type: 'Readable', connection } : { type: 'Accepted', socket, connection },
-        );
-        has_spoken = true;
+        if (connection !== undefined) return this.#ctx.tellSelf({ type: 'Readable', connection });
+        this.#connections += 1;
+        connection = this.#connections;
+        this.#ctx.tellSelf({ type: 'Accepted', socket, connection });
       },
-      drained: () => this.#ctx.tellSelf({ type: 'Drained', connection }),
+      drained: () => {
+        if (connection !== undefined) this.#ctx.tellSelf({ type: 'Drained', connection });
+      },
       closed: (reason) => {
-        if (has_spoken) this.#ctx.tellSelf({ type: 'Closed', connection, reason });
+        if (connection !== undefined) this.#ctx.tellSelf({ type: 'Closed', connection, reason });
       },
     };
   }

@@ -53,7 +53,7 @@ const gauges: readonly (readonly [actor: string, gauge: string, metric: MetricNa
   ['policies', 'waiting', 'calicovpp_policies_waiting'],
   ['policies', 'refused', 'calicovpp_policies_refused'],
   ['felix', 'in_sync', 'calicovpp_felix_in_sync'],
-  ['felix', 'stream', 'calicovpp_felix_connections_total'],
+  ['felix', 'streams', 'calicovpp_felix_connections_total'],
   ['felix', 'told', 'calicovpp_felix_batches_total'],
   ['cluster', 'waiting', 'calicovpp_kube_news_waiting'],
 ];

@@ -85,7 +85,7 @@ function treeOf(pid: number, pods: readonly ShownNode[]): ShownNode {
       }),
       sampleNode('root/bgp-session', { gauges: { peers: 2, established: 1, paths: 3, routes: 9 } }),
       sampleNode('root/policies', { gauges: { in_vpp: 30, waiting: 0, refused: 1 } }),
-      sampleNode('root/felix', { gauges: { stream: 2, in_sync: true, told: 5 } }),
+      sampleNode('root/felix', { gauges: { streams: 2, in_sync: true, told: 5 } }),
       sampleNode('root/cni', { gauges: { pods: 2, held: 1, deleting: 0 }, children: pods }),
     ],
   });
