@@ -24,7 +24,6 @@ import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
-import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
 import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
 

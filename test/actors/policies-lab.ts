@@ -49,7 +49,6 @@ export class PoliciesLab {
         waited_ms: () => 0,
         registry: this.registry,
         quarantine: this.quarantine,
-        waited_ms: () => 0,
         clock,
         log,
         transport: () => this.vpp.transport(),
