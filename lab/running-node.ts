@@ -28,6 +28,7 @@ import { reconcile } from '../src/reconcile/reconcile.js';
 import { advertisementIn } from '../src/uplink/advertised.js';
 import { CapturedStore } from '../src/uplink/captured.js';
 import { largeSegments } from '../src/uplink/drivers.js';
+import { entryIn, excludedIn } from '../src/uplink/take-over.js';
 import { uplinkOf } from '../src/uplink/uplink-of.js';
 import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
@@ -438,6 +439,7 @@ export class RunningNode<S extends Site = Topology> {
         return found === undefined ? [] : [[name, found] as const];
       }),
     );
+    const not_natted = excludedIn(seen);
     const inputs: NodeInputs = {
       uplinks,
       repeated,
@@ -457,7 +459,8 @@ export class RunningNode<S extends Site = Topology> {
       redirects: [],
       uplink_128_to_64: config.gates.uplink_128_to_64,
       // What the cluster has said of pools is on no disk.
-      not_natted: seen.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : [])),
+      ...(not_natted !== undefined && { not_natted }),
+      uplink_entry: entryIn(seen),
     };
     const address = (family: 4 | 6) => nodeAddress(inputs, family)?.split('/')[0];
     const [ip4, ip6] = [address(4), address(6)];

@@ -5,7 +5,19 @@ import { type FibTable, none } from './fib.js';
 import type { Interface, Interfaces } from './interfaces.js';
 import { Death, refuse, retval, Spin } from './outcome.js';
 import { Pool } from './pool.js';
-import { addressOf, families, isUnspecified } from './prefix.js';
+import { addressOf, type Family, families, isUnspecified, networkOf } from './prefix.js';
+
+/** One way of judging: of the flows of some tables, or of all that have none. */
+export interface SnatEntry {
+  readonly index: number;
+  ip4: string;
+  ip6: string;
+  sw_if_index: number;
+  readonly fwd_fib_index: Record<Family, number>;
+  readonly ret_fib_index: Record<Family, number>;
+  policy: string;
+  readonly excluded: Set<string>;
+}
 
 export interface SnatAddresses {
   readonly ip4: string;
@@ -13,7 +25,11 @@ export interface SnatAddresses {
   readonly sw_if_index: number;
   readonly fwd_fib_index: number;
   readonly ret_fib_index: number;
+  /** 4: the entry is for all that have none. */
+  readonly flags: number;
 }
+
+const as_default = 4;
 
 interface Translation {
   readonly id: number;
@@ -29,9 +45,9 @@ export class Cnat {
   #begun = false;
   /** Tables that had interfaces before the first cnat call: their VRFs never get sessions. */
   readonly #without_sessions = new Set<FibTable>();
-  addresses: SnatAddresses | undefined;
-  policy = 'CNAT_POLICY_NONE';
-  readonly excluded = new Set<string>();
+  readonly entries = new Pool<SnatEntry>();
+  #default: SnatEntry | undefined;
+  readonly #by_fib: Readonly<Record<Family, Map<number, SnatEntry>>> = { 4: new Map(), 6: new Map() };
   /** `table/sw_if_index`. They outlive the interface. */
   readonly interface_bits = new Set<string>();
   readonly translations = new Pool<Translation>();
@@ -88,29 +104,82 @@ export class Cnat {
 
   // SNAT.
 
-  /** Each family keeps what it had where it is not given; with nothing given at all the policy goes. */
+  /** By which a flow of this family and table is judged. */
+  entryOf(family: Family, fib_index: number): SnatEntry | undefined {
+    return this.#by_fib[family].get(fib_index) ?? this.#default;
+  }
+
+  /** The one that requests without a table mean. */
+  get entry(): SnatEntry | undefined {
+    return this.entryOf(4, 0) ?? this.entryOf(6, 0);
+  }
+
+  /** Each family keeps what it had where it is not given; with nothing given at all the entry goes. As soon as one is for all, no other is made. */
   setAddresses(wanted: SnatAddresses): void {
-    const by_interface = wanted.sw_if_index !== none;
-    const has4 = by_interface || !isUnspecified(wanted.ip4);
-    const has6 = by_interface || !isUnspecified(wanted.ip6);
-    const known = this.addresses;
-    if (!has4 && !has6) {
+    const { fwd_fib_index, ret_fib_index, sw_if_index } = wanted;
+    const by_interface = sw_if_index !== none;
+    const given = {
+      4: by_interface || !isUnspecified(wanted.ip4),
+      6: by_interface || !isUnspecified(wanted.ip6),
+    };
+    const known = this.entryOf(4, fwd_fib_index) ?? this.entryOf(6, fwd_fib_index);
+    if (!given[4] && !given[6]) {
       if (known === undefined) refuse(retval.FEATURE_DISABLED);
-      this.addresses = undefined;
+      for (const family of families) this.#by_fib[family].delete(fwd_fib_index);
+      this.entries.remove(known.index);
+      if (this.#default === known) this.#default = undefined;
       return;
     }
     this.#begin();
-    this.addresses = {
-      ...wanted,
-      ip4: has4 ? wanted.ip4 : (known?.ip4 ?? wanted.ip4),
-      ip6: has6 ? wanted.ip6 : (known?.ip6 ?? wanted.ip6),
-      // That of the IPv6 half.
-      sw_if_index: has6 ? wanted.sw_if_index : (known?.sw_if_index ?? 0),
-    };
+    const entry = known ?? this.#newEntry(wanted.flags);
+    if (given[4] && !isUnspecified(wanted.ip4)) entry.ip4 = wanted.ip4;
+    if (given[6] && !isUnspecified(wanted.ip6)) entry.ip6 = wanted.ip6;
+    // That of the IPv6 half.
+    if (given[6]) entry.sw_if_index = sw_if_index;
+    for (const family of families) {
+      if (!given[family]) continue;
+      this.#by_fib[family].set(fwd_fib_index, entry);
+      entry.fwd_fib_index[family] = fwd_fib_index;
+      entry.ret_fib_index[family] = ret_fib_index;
+    }
   }
 
-  checkPolicy(): SnatAddresses {
-    return this.addresses ?? refuse(retval.FEATURE_DISABLED);
+  #newEntry(flags: number): SnatEntry {
+    const entry = this.entries.add((index) => ({
+      index,
+      ip4: '0.0.0.0',
+      ip6: '::',
+      sw_if_index: 0,
+      fwd_fib_index: { 4: 0, 6: 0 },
+      ret_fib_index: { 4: 0, 6: 0 },
+      policy: 'CNAT_POLICY_NONE',
+      excluded: new Set<string>(),
+    }));
+    if ((flags & as_default) !== 0) this.#default = entry;
+    return entry;
+  }
+
+  checkPolicy(): SnatEntry {
+    return this.entry ?? refuse(retval.FEATURE_DISABLED);
+  }
+
+  /** `set cnat snat-policy …`. Undefined: it is no such command. False: there is no entry that it could mean. */
+  command(text: string): boolean | undefined {
+    const [, words, fib] = /^set cnat snat-policy (.*) fib (\d+)$/.exec(text) ?? [];
+    if (words === undefined) return undefined;
+    const fib_index = Number(fib);
+    if (words === 'k8s' || words === 'if-pfx') {
+      const entries = families.map((family) => this.entryOf(family, fib_index));
+      for (const entry of entries)
+        if (entry !== undefined) entry.policy = words === 'k8s' ? 'CNAT_POLICY_K8S' : 'CNAT_POLICY_IF_PFX';
+      return entries.some((entry) => entry !== undefined);
+    }
+    const [, del, prefix] = /^prefix (del )?(\S+)$/.exec(words) ?? [];
+    if (prefix === undefined) return undefined;
+    const entry = this.entryOf(prefix.includes(':') ? 6 : 4, fib_index);
+    if (del === undefined) entry?.excluded.add(networkOf(prefix));
+    else entry?.excluded.delete(networkOf(prefix));
+    return entry !== undefined;
   }
 
   // Translations.

@@ -260,7 +260,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   describe() {
     const { state, reason } = this;
     const uplinks = this.uplinks();
-    const inputs = { ...this.settings.inputs, uplinks };
+    const inputs = { ...this.settings.inputs, uplinks, uplink_entry: this.taken?.uplink_entry };
     const { name, lacks } = nodeSourceNat(inputs);
     return {
       state,

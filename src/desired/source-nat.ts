@@ -3,50 +3,98 @@
  * not see whether the flow was led to a back end before, which is why none of them gives all (`docs/vpp-notes.md`). Pure.
  */
 import { type Bits, bitsOf, holds } from '../ip/bits.js';
-import type { SnatPolicy } from '../objects/cnat.js';
+import { prefixesOutside } from '../ip/outside.js';
+import { type Family, familyOf } from '../ip/text.js';
+import type { SnatPolicy, SnatUplinks } from '../objects/cnat.js';
 import type { PodPrefixes } from './host-tap.js';
 
 /** What cnat this VPP has: as FD.io makes it, or with the changes that `docs/vpp-notes.md` names. No message of VPP tells. */
 export type CnatMake = 'stock' | 'repaired';
 
 export interface SourceNat {
-  readonly name: 'kubernetes' | 'interfaces';
+  readonly name: 'kubernetes' | 'two entries' | 'interfaces';
+  /** Of what comes from pods and from the host; of what comes by uplinks, too, but in the families of `uplinks`. */
   readonly policy: SnatPolicy['policy'];
+  /** Of which it is judged by the uplinks' own entry whether it came for a pod of another node. */
+  readonly uplinks: readonly Family[];
   /** What does not work, for a person. */
   readonly lacks: readonly string[];
 }
 
-const transit = 'what passes between uplinks gets the address of the node';
+const transit = 'what passes between uplinks by IPv4 gets the address of the node';
 const first_ping = 'an IPv6 ping out of a pod whose pool says natOutgoing has no answer';
+const equal_ends =
+  'what a pod sends to an IPv6 address whose last 32 bits are those of its own gets the address of the node';
+const itself = 'a pod does not reach itself by a service';
+const far = (family: string): string =>
+  `a node port, and an external address${family}, is not answered by pods of other nodes until VPP is started anew`;
 
-const source_nats = {
-  /** Every repair is there: source NAT for what a pool says, for what came by a service, and for nothing else. */
-  repaired: { name: 'kubernetes', policy: 'k8s', lacks: [] },
-  /** Judges all that leaves by no pod's interface and has come by none. */
-  kubernetes: { name: 'kubernetes', policy: 'k8s', lacks: [transit] },
-  /** Judges by the interface that a flow comes from. */
-  interfaces: {
-    name: 'interfaces',
-    policy: 'if_pfx',
-    lacks: [
-      'a pod does not reach itself by a service',
-      'a node port, and an external address, is not answered by pods of other nodes',
-      first_ping,
-    ],
-  },
-} as const satisfies Record<string, SourceNat>;
+/** The uplinks' own entry, as VPP has it: without IPv4 it keeps the address that it was made with. */
+export type UplinkEntry = Pick<SnatUplinks, 'ip4' | 'ip6'>;
+
+/** Stands in the uplinks' entry of a node that has no IPv6 yet. The prefix is for what is to be discarded (RFC 6666). */
+const no_ip6 = '100::1';
 
 /**
- * The policy for Kubernetes translates all that passes from uplink to uplink, VPP's own neighbour discovery among it, and what goes between two
- * IPv6 addresses of equal ends: a stock VPP has it only where there is no IPv6 and no other way out.
+ * The entry that a new VPP gets for its uplinks: it cannot be made later. The policy for Kubernetes translates all that passes from uplink to
+ * uplink, VPP's own neighbour discovery among it: by IPv6 uplinks are judged by an entry of their own. With several uplinks by IPv4, too; but
+ * then it is the one whose interfaces VPP is told of, and the policy for Kubernetes knows of no pod.
  */
+export function newUplinkEntry(node: {
+  readonly cnat: CnatMake;
+  readonly ip4?: string | undefined;
+  readonly ip6?: string | undefined;
+  readonly uplinks: number;
+}): UplinkEntry | undefined {
+  const { cnat, ip4, ip6, uplinks } = node;
+  if (cnat === 'repaired') return undefined;
+  if (uplinks > 1 && ip4 !== undefined) return { ip4, ...(ip6 !== undefined && { ip6 }) };
+  return { ip6: ip6 ?? no_ip6 };
+}
+
+/** How a node does source NAT. `entry`: of its uplinks, in this VPP; none in one that a release before made ready, or one that needs none. */
 export function sourceNatOf(node: {
   readonly cnat: CnatMake;
-  readonly has_ip6: boolean;
+  readonly ip4?: string | undefined;
+  readonly ip6?: string | undefined;
   readonly uplinks: number;
+  readonly entry: UplinkEntry | undefined;
 }): SourceNat {
-  if (node.cnat === 'repaired') return source_nats.repaired;
-  return node.has_ip6 || node.uplinks > 1 ? source_nats.interfaces : source_nats.kubernetes;
+  const { cnat, ip4, ip6, uplinks, entry } = node;
+  const has_ip6 = ip6 !== undefined;
+  const lacksOf = (...all: readonly (string | false)[]) => all.filter((each) => each !== false);
+  if (cnat === 'repaired') return { name: 'kubernetes', policy: 'k8s', uplinks: [], lacks: [] };
+  if (entry === undefined) {
+    if (!has_ip6 && uplinks === 1)
+      return { name: 'kubernetes', policy: 'k8s', uplinks: [], lacks: [transit] };
+    return {
+      name: 'interfaces',
+      policy: 'if_pfx',
+      uplinks: [],
+      lacks: lacksOf(itself, far(''), has_ip6 && first_ping),
+    };
+  }
+  if (entry.ip4 !== undefined) {
+    const families = ([4, 6] as const).filter((family) => (family === 4 ? ip4 : ip6) !== undefined);
+    return {
+      name: 'two entries',
+      policy: 'if_pfx',
+      uplinks: families,
+      lacks: lacksOf(itself, has_ip6 && first_ping),
+    };
+  }
+  const is_own = has_ip6 && entry.ip6 === ip6;
+  return {
+    name: 'kubernetes',
+    policy: 'k8s',
+    uplinks: is_own ? [6] : [],
+    lacks: lacksOf(
+      ip4 !== undefined && transit,
+      has_ip6 && !is_own && far(' of IPv6'),
+      has_ip6 && equal_ends,
+      has_ip6 && first_ping,
+    ),
+  };
 }
 
 /** Prefixes of pools, and those of them whose pods leave under the node's address; canonical. */
@@ -59,11 +107,40 @@ export interface NatPools {
 export interface PodPools extends PodPrefixes, NatPools {
   /** The addresses of all nodes, as prefixes: a pod speaks to a node under its own address, by whatever way the answer comes back. */
   readonly nodes: readonly string[];
+  /** Blocks of addresses of this node's own pods. Undefined: not known yet. */
+  readonly own?: readonly string[];
 }
 
-/** Where no pod's packets get the node's address; canonical. */
-export function neverNatted({ prefixes, nodes }: PodPools): readonly string[] {
-  return [...prefixes, ...nodes];
+/** Where nothing gets the node's address: of what comes from pods, and of what comes by uplinks. Canonical. */
+export interface NeverNatted {
+  readonly pods: readonly string[];
+  readonly uplinks: readonly string[];
+}
+
+/** Each costs VPP as many prefixes as its address has bits behind those that it shares with others. */
+const other_nodes_max = 64;
+const everything: Readonly<Record<Family, readonly string[]>> = {
+  4: prefixesOutside([], 4),
+  6: prefixesOutside([], 6),
+};
+
+/**
+ * What comes by an uplink for a pod of another node, or for such a node itself, was led there by a service: nobody else sends it here. It has to come
+ * back here, too; all else keeps its source. Other nodes count as long as they are few.
+ */
+export function neverNatted(pools: PodPools | undefined, own_addresses: readonly string[]): NeverNatted {
+  if (pools === undefined) return { pods: [], uplinks: [...everything[4], ...everything[6]] };
+  const { prefixes, nodes, own } = pools;
+  const pods = [...prefixes, ...nodes];
+  if (own === undefined) return { pods, uplinks: [...everything[4], ...everything[6]] };
+  const others = nodes.filter((node) => !own_addresses.includes(node));
+  const uplinks = ([4, 6] as const).flatMap((family) => {
+    const ofFamily = (all: readonly string[]) => all.filter((each) => familyOf(each) === family);
+    const counted = ofFamily(others).length > other_nodes_max ? [] : ofFamily(others);
+    const outside = prefixesOutside([...ofFamily(prefixes), ...counted], family);
+    return [...outside, ...ofFamily([...own, ...own_addresses])];
+  });
+  return { pods, uplinks: [...new Set(uplinks)] };
 }
 
 /** Whether the pool of this address, the longest that holds it, says natOutgoing. */

@@ -11,7 +11,14 @@ import type { InterfaceFlag, InterfaceSwitch, InterfaceTag, RxMode } from '../ob
 import type { VppObject } from '../objects/object.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import type { Path, Route } from '../objects/routing.js';
-import { type CnatMake, type SourceNat, sourceNatOf } from './source-nat.js';
+import {
+  type CnatMake,
+  type NeverNatted,
+  newUplinkEntry,
+  type SourceNat,
+  sourceNatOf,
+  type UplinkEntry,
+} from './source-nat.js';
 import {
   allOf,
   default_table,
@@ -73,8 +80,10 @@ export interface NodeInputs {
   >;
   readonly service_prefixes: readonly string[];
   readonly cnat: CnatMake;
-  /** Prefixes of pods: what goes there keeps its source. */
-  readonly not_natted?: readonly string[];
+  /** Where what pods and the outside send keeps its source. */
+  readonly not_natted?: NeverNatted;
+  /** The entry for uplinks that this VPP has, or is to have. */
+  readonly uplink_entry?: UplinkEntry | undefined;
   /** One default route per family through the main uplink, beside those that Linux had. */
   readonly default_gateways: readonly string[];
   readonly redirects: readonly RedirectMatch[];
@@ -146,31 +155,82 @@ export function onLinkPrefixes(uplinks: readonly Uplink[]): readonly string[] {
 
 const isOfOne = (prefix: string): boolean => prefix === hostPrefix(splitPrefix(prefix).address);
 
+type SnatInputs = Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64' | 'cnat' | 'uplink_entry'>;
+
 /** How this node does source NAT. It follows the node's addresses. */
-export function nodeSourceNat(inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64' | 'cnat'>): SourceNat {
-  const has_ip6 = nodeAddress(inputs, 6) !== undefined;
-  return sourceNatOf({ cnat: inputs.cnat, has_ip6, uplinks: inputs.uplinks.length });
+export function nodeSourceNat(inputs: SnatInputs): SourceNat {
+  return sourceNatOf({ ...snatNode(inputs), entry: inputs.uplink_entry });
 }
 
-function globals(inputs: NodeInputs): VppObject[] {
-  const both: readonly Family[] = [4, 6];
+/** The entry for its uplinks that a new VPP of this node gets. */
+export function nodeUplinkEntry(inputs: SnatInputs): UplinkEntry | undefined {
+  return newUplinkEntry(snatNode(inputs));
+}
+
+function snatNode(inputs: SnatInputs) {
+  const { cnat, uplinks } = inputs;
+  return { cnat, uplinks: uplinks.length, ...nodeAddresses(inputs) };
+}
+
+function nodeAddresses(inputs: SnatInputs): { readonly ip4?: string; readonly ip6?: string } {
   const address = (family: Family) => {
     const prefix = nodeAddress(inputs, family);
     return prefix === undefined ? undefined : splitPrefix(prefix).address;
   };
-  const ip4 = address(4);
-  const ip6 = address(6);
+  const [ip4, ip6] = [address(4), address(6)];
+  return { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) };
+}
+
+/** All addresses of this node's uplinks, as prefixes. */
+export function ownAddresses({ uplinks }: Pick<NodeInputs, 'uplinks'>): readonly string[] {
+  return uplinks.flatMap((uplink) =>
+    usableAddresses(uplink).map(({ prefix }) => hostPrefix(splitPrefix(prefix).address)),
+  );
+}
+
+/** Neighbours are solicited by groups and link-local addresses: under the node's address none would answer. */
+const never_natted = ['fe80::/10', 'ff00::/8'];
+
+function sourceNat(inputs: NodeInputs): VppObject[] {
+  const { uplink_entry, not_natted, service_prefixes } = inputs;
+  const addresses = nodeAddresses(inputs);
+  const { policy, uplinks } = nodeSourceNat(inputs);
+  const own = Object.values(addresses).map(hostPrefix);
+  const pods = new Set([
+    ...own,
+    ...(addresses.ip6 === undefined ? [] : never_natted),
+    ...service_prefixes.map(networkOf),
+    ...(not_natted?.pods ?? []),
+  ]);
+  // One that VPP has keeps its address where it cannot be changed.
+  const entry = uplink_entry?.ip4 === undefined ? uplink_entry : addresses;
   return [
-    { kind: 'snat_addresses', ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
+    ...(entry === undefined ? [] : [{ kind: 'snat_uplinks', ...entry } as const]),
+    { kind: 'snat_addresses', ...addresses, ...(entry !== undefined && { beside: true }) },
     { kind: 'loopback', tag: snat_keeper },
-    { kind: 'snat_policy', policy: nodeSourceNat(inputs).policy, keeper: snat_keeper },
-    ...[
-      ...new Set([
-        ...[ip4, ip6].flatMap((own) => (own ? [hostPrefix(own)] : [])),
-        ...inputs.service_prefixes.map(networkOf),
-        ...(inputs.not_natted ?? []),
-      ]),
-    ].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
+    { kind: 'snat_policy', policy, keeper: snat_keeper },
+    ...[...pods].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
+    ...(not_natted?.uplinks ?? [])
+      .filter((prefix) => uplinks.includes(familyOf(prefix)))
+      .map((prefix): VppObject => ({ kind: 'snat_exclude', prefix, of: 'uplinks' })),
+  ];
+}
+
+/** In which what comes by an uplink of the default table may get the node's address: never before VPP knows where it does not. */
+function uplinkNatFlags(inputs: NodeInputs): InterfaceSwitch[] {
+  const known = new Set((inputs.not_natted?.uplinks ?? []).map(familyOf));
+  return nodeSourceNat(inputs).uplinks.flatMap((family) => (known.has(family) ? nat_flags[family] : []));
+}
+
+const nat_flags: Readonly<Record<Family, InterfaceSwitch>> = {
+  4: 'snat_include_ip4',
+  6: 'snat_include_ip6',
+};
+
+function globals(inputs: NodeInputs): VppObject[] {
+  const both: readonly Family[] = [4, 6];
+  return [
+    ...sourceNat(inputs),
     ...(inputs.drop_ip_options === true ? [{ kind: 'punt_guard' } as const] : []),
     ...both.flatMap((family): VppObject[] => [
       table(family, punt_table, `punt-table-ip${family}`),
@@ -210,6 +270,7 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): 
     ...(inputs.gso ? [flag(tag, 'gso_feature')] : []),
     flag(tag, 'ip6_enabled'),
     flag(tag, 'ra_suppressed'),
+    ...(main_table === default_table ? uplinkNatFlags(inputs).map((name) => flag(tag, name)) : []),
     flag(tag, 'cnat_feature'),
     flag(tag, 'admin_up'),
     ...(main_table === default_table

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ActorRef } from '../actor-system.js';
 import { cluster, type Learner, type SourceStatus } from '../actors/cluster.js';
+import type { BlockAffinity } from '../calico/kinds/block-affinity.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { CalicoNode } from '../calico/kinds/node.js';
@@ -51,10 +52,12 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
       // Both have to be known: what is excluded of one of them alone would be source NATed for a moment.
       let pools: readonly IpPool[] | undefined;
       let nodes: readonly CalicoNode[] | undefined;
+      let blocks: readonly BlockAffinity[] | undefined;
       let told: PodPools | undefined;
       const tellPods = (): void => {
         if (pools === undefined || nodes === undefined) return;
-        const pods = podPrefixes(pools, nodes);
+        const own = blocks && ownBlocks(blocks, config.node_name);
+        const pods = { ...podPrefixes(pools, nodes), ...(own && { own }) };
         if (isDeepStrictEqual(pods, told)) return;
         told = pods;
         uplink.tellUrgent({ type: 'PodPrefixes', pods });
@@ -67,10 +70,15 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
         nodes = all;
         tellPods();
       };
+      const tellBlocks = (all: readonly BlockAffinity[]): void => {
+        blocks = all;
+        tellPods();
+      };
       if (api === undefined) {
         // Nobody will tell of any.
         tellPools([]);
         tellNodes([]);
+        tellBlocks([]);
         tellServices([]);
         return [];
       }
@@ -79,6 +87,7 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
           parts.cluster.learnSourceSpoofing(sourceSpoofing(config.node_name, all)),
         ),
         learner<IpPool>('IPPool', (all) => tellPools([...all.values()])),
+        learner<BlockAffinity>('BlockAffinity', (all) => tellBlocks([...all.values()])),
         learner<CalicoNode>('Node', (all) => tellNodes([...all.values()])),
         learner<ServiceCidr>('ServiceCIDR', (all) => tellServices([...all.values()])),
       ];
@@ -110,6 +119,12 @@ export function sourceSpoofing(
   return (
     all.get(`node.${node_name}`)?.workload_source_spoofing ?? all.get('default')?.workload_source_spoofing
   );
+}
+
+/** Those that this node gives addresses of to its pods, or is about to. */
+export function ownBlocks(all: readonly BlockAffinity[], node_name: string): readonly string[] {
+  const own = all.filter(({ node, type, deleted }) => type === 'host' && node === node_name && !deleted);
+  return [...new Set(own.map(({ prefix }) => prefix))].sort();
 }
 
 export function podPrefixes(all: readonly IpPool[], nodes: readonly CalicoNode[]): PodPools {

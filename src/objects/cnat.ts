@@ -5,7 +5,17 @@ import type { InterfaceTag } from './interfaces.js';
 import { always, type Kinds, remove } from './kind.js';
 
 /**
- * The addresses that source NAT uses: the node's. Beside its own meaning it is the first cnat call of a VPP's life, which
+ * What comes by an uplink, or any interface of the default table, is judged apart in these families: by `if_pfx`, with exclusions of its own. VPP
+ * has it from the start or never: after `snat_addresses` it finds those in its place. Without IPv4 the address stays as it was made.
+ */
+export interface SnatUplinks {
+  readonly kind: 'snat_uplinks';
+  readonly ip4?: string;
+  readonly ip6?: string;
+}
+
+/**
+ * The addresses that source NAT uses: the node's. This or `snat_uplinks` is the first cnat call of a VPP's life, which
  * has to come before any interface is bound to a table: a table bound earlier gets no sessions, hence neither services
  * nor policies.
  */
@@ -13,6 +23,8 @@ export interface SnatAddresses {
   readonly kind: 'snat_addresses';
   readonly ip4?: string;
   readonly ip6?: string;
+  /** Beside `snat_uplinks`. */
+  readonly beside?: true;
 }
 
 /**
@@ -30,10 +42,11 @@ export interface SnatPolicy {
   readonly keeper: InterfaceTag;
 }
 
-/** Never source NATed when it goes there. */
+/** Never source NATed when it goes there: by `snat_policy`, or as `snat_uplinks` judges. */
 export interface SnatExclude {
   readonly kind: 'snat_exclude';
   readonly prefix: string;
+  readonly of?: 'uplinks';
 }
 
 export interface Backend {
@@ -73,12 +86,20 @@ export const flow_hash = {
 /** The hash of a translation that an interrupted change may have left with another one: it equals no other. */
 export const unknown_hash = -1;
 
-export type CnatObject = SnatAddresses | SnatPolicy | SnatExclude | Translation;
+export type CnatObject = SnatUplinks | SnatAddresses | SnatPolicy | SnatExclude | Translation;
 
 const nodes = { by: 'kind', owner: 'node' } as const;
 
 export const cnat_kinds: Kinds<CnatObject> = {
   // The first cnat call of a VPP's life: it must precede the first interface_table, and the policy needs the addresses.
+  snat_uplinks: {
+    key: () => '',
+    owner: nodes,
+    same: (wanted, there) => wanted.ip4 === there.ip4 && wanted.ip6 === there.ip6,
+    add: -1,
+    remove: remove.global + 1,
+    change: 'overwrite',
+  },
   snat_addresses: {
     key: () => '',
     owner: nodes,
@@ -98,7 +119,7 @@ export const cnat_kinds: Kinds<CnatObject> = {
     recorded: always,
   },
   snat_exclude: {
-    key: (o) => o.prefix,
+    key: (o) => (o.of === undefined ? o.prefix : `${o.of}/${o.prefix}`),
     canonical: (o) => {
       const prefix = canonicalPrefix(o.prefix) ?? o.prefix;
       return prefix === o.prefix ? o : { ...o, prefix };

@@ -11,8 +11,16 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { type ClusterPrefixes, fingerprint, type Speakers } from '../desired/host-tap.js';
-import { neverNatted, type PodPools } from '../desired/source-nat.js';
-import { desiredNode, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/uplink.js';
+import { type NeverNatted, neverNatted, type PodPools, type UplinkEntry } from '../desired/source-nat.js';
+import {
+  desiredNode,
+  hostTapTag,
+  type NodeInputs,
+  nodeUplinkEntry,
+  ownAddresses,
+  type Uplink,
+  uplinkTag,
+} from '../desired/uplink.js';
 import type { Log } from '../log.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
@@ -90,6 +98,7 @@ export interface Taken {
   readonly uplinks: readonly Uplink[];
   /** What the host itself had on the taps when they were looked at last (`fingerprint`). */
   readonly seen?: string | undefined;
+  readonly uplink_entry?: UplinkEntry | undefined;
   /** As Snapshot has it. */
   readonly buffers?: number | undefined;
 }
@@ -124,7 +133,9 @@ export class TakeOver {
   /** Undefined until they are known. Taken in by the next `follow`. */
   pods: PodPools | undefined;
   /** Of pods and nodes, as VPP has been told: until they are known, by an earlier life. */
-  private not_natted: readonly string[] = [];
+  private not_natted: NeverNatted | undefined;
+  /** The entry for uplinks of this VPP's source NAT. */
+  private uplink_entry: UplinkEntry | undefined;
   /** Of ServiceCIDRs; likewise. */
   services: readonly string[] | undefined;
   /** What was told of those that lie in networks of other links. */
@@ -155,10 +166,12 @@ export class TakeOver {
     waitsFor('reconciling the running VPP');
     // The host may have changed its addresses since: what is on the tap counts, but in the middle of a change; only a bare tap is dressed.
     this.findRepeated(found.uplinks, snapshot.objects);
-    this.not_natted = never(this.pods) ?? excludedIn(snapshot.objects);
+    this.uplink_entry = entryIn(snapshot.objects);
+    this.not_natted = excludedIn(snapshot.objects);
     const is_bare = host.taps.isBare(found.uplinks);
     const current = host.taps.atOnce(found.uplinks, this.isDeaf);
     const taken = this.taken(current ?? found.uplinks);
+    this.not_natted = this.never(taken.uplinks) ?? this.not_natted;
     const operations = reconcile(this.desired(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.program(up.generation, operations)) this.warn(refused);
     signal.throwIfAborted();
@@ -190,7 +203,6 @@ export class TakeOver {
     this.has_touched = false;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
-    this.not_natted = never(this.pods) ?? this.not_natted;
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     await this.quiet(signal);
@@ -212,7 +224,9 @@ export class TakeOver {
         );
       }
     }
+    this.uplink_entry = this.entryFor(kept, this.taken(captured).uplinks);
     const taken = this.taken(captured);
+    this.not_natted = this.never(taken.uplinks) ?? this.not_natted;
     this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);
 
@@ -244,7 +258,7 @@ export class TakeOver {
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
     const { not_natted: known } = this;
-    const prefixes = never(this.pods) ?? known;
+    const prefixes = this.never((now ?? before).uplinks) ?? known;
     if (now !== undefined || !isDeepStrictEqual(prefixes, known)) {
       const there = this.desired(before.uplinks, true);
       this.not_natted = prefixes;
@@ -360,8 +374,17 @@ export class TakeOver {
   }
 
   private desired(uplinks: readonly Uplink[], taps_up: boolean): VppObject[] {
-    const { repeated, not_natted } = this;
-    return desiredNode({ ...this.settings.inputs, uplinks, repeated, not_natted }, taps_up);
+    const { repeated, not_natted, uplink_entry } = this;
+    return desiredNode(
+      {
+        ...this.settings.inputs,
+        uplinks,
+        repeated,
+        uplink_entry,
+        ...(not_natted !== undefined && { not_natted }),
+      },
+      taps_up,
+    );
   }
 
   private taken(captured: readonly CapturedUplink[]): Taken {
@@ -369,7 +392,19 @@ export class TakeOver {
     return {
       captured,
       uplinks: captured.map((each) => uplinkOf(each, gso, uplinkTag(each.link.name))),
+      uplink_entry: this.uplink_entry,
     };
+  }
+
+  /** That of this VPP, if it has its source NAT already; else the one that it is to have. */
+  private entryFor(kept: readonly VppObject[], uplinks: readonly Uplink[]): UplinkEntry | undefined {
+    if (kept.some(({ kind }) => kind === 'snat_addresses')) return entryIn(kept);
+    return nodeUplinkEntry({ ...this.settings.inputs, uplinks });
+  }
+
+  /** Undefined while pods and nodes are not known. */
+  private never(uplinks: readonly Uplink[]): NeverNatted | undefined {
+    return this.pods && neverNatted(this.pods, ownAddresses({ uplinks }));
   }
 
   /**
@@ -530,19 +565,25 @@ function refusalText({ error }: Refusal): string {
   return `Linux refused ${error.message}`;
 }
 
-/** All to which nothing is source NATed. */
-function never(pods: PodPools | undefined): readonly string[] | undefined {
-  return pods && neverNatted(pods);
+/** The entry for uplinks that VPP has. */
+export function entryIn(objects: readonly VppObject[]): UplinkEntry | undefined {
+  return objects.find((object) => object.kind === 'snat_uplinks');
 }
 
-function excludedIn(objects: readonly VppObject[]): string[] {
-  return objects.flatMap((object) => (object.kind === 'snat_exclude' ? object.prefix : []));
+/** As an earlier life has told it. Undefined: it has not. */
+export function excludedIn(objects: readonly VppObject[]): NeverNatted | undefined {
+  const excluded = objects.filter((object) => object.kind === 'snat_exclude');
+  if (excluded.length === 0) return undefined;
+  const of = (which: 'uplinks' | undefined) =>
+    excluded.filter((each) => each.of === which).map(({ prefix }) => prefix);
+  return { pods: of(undefined), uplinks: of('uplinks') };
 }
 
 /** Objects that every VPP has, or that others than uplinks use: left in place when the uplinks go. */
 function isGlobal(object: VppObject): boolean {
   switch (object.kind) {
     case 'loopback':
+    case 'snat_uplinks':
     case 'snat_addresses':
     case 'snat_policy':
     case 'snat_exclude':

@@ -24,15 +24,9 @@ const names: ReadonlySet<string> = new Set([
     'create_loopback_instance',
     'delete_loopback',
     'cnat_set_snat_addresses_v2',
-    'cnat_set_snat_policy',
     'cnat_snat_addresses_dump',
   ],
-  ...[
-    'cnat_snat_policy_add_del_exclude_pfx',
-    'cnat_snat_policy_add_del_if',
-    'cnat_translation_del',
-    'cnat_translation_dump',
-  ],
+  ...['cnat_snat_policy_add_del_if', 'cnat_translation_del', 'cnat_translation_dump'],
   ...[
     'cnat_translation_update',
     'control_ping',

@@ -3,7 +3,7 @@ import type { ChildSpec } from '../../src/actor-system.js';
 import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol } from '../../src/desired/host-tap.js';
-import { desiredNode, uplinkTag } from '../../src/desired/uplink.js';
+import { desiredNode, nodeUplinkEntry, uplinkTag } from '../../src/desired/uplink.js';
 import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
 import type { NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
@@ -259,7 +259,8 @@ class Lab {
     const uplinks = this.linux.host
       .taken()!
       .uplinks.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
-    return desiredNode({ ...inputs, uplinks }, true);
+    const node = { ...inputs, uplinks };
+    return desiredNode({ ...node, uplink_entry: nodeUplinkEntry(node) }, true);
   }
 }
 
@@ -424,6 +425,28 @@ t.test(
     t.same(lab.linux.network.snapshot(), host);
   },
 );
+
+t.test('a VPP has an entry of source NAT for its uplinks from its start, or never', async (t) => {
+  const nat = (lab: Lab) =>
+    lab.objects.flatMap((object) => {
+      if (object.kind === 'snat_uplinks') return [`uplinks ${object.ip4} ${object.ip6}`];
+      if (object.kind === 'snat_addresses') return [`all ${object.ip6}${object.beside ? ' beside' : ''}`];
+      return object.kind === 'snat_policy' ? [object.policy] : [];
+    });
+  const fresh = await Lab.start(t);
+  await fresh.up(false);
+  await fresh.kit.clock.advance(1000);
+  t.strictSame(nat(fresh), ['uplinks undefined fd00::2', 'all fd00::2 beside', 'k8s']);
+  const old = await adopted(t, 'complete');
+  const others = old.objects.filter(({ kind }) => !kind.startsWith('snat_'));
+  old.objects = [...others, { kind: 'snat_addresses', ip4: '10.0.0.2', ip6: 'fd00::2' }];
+  await old.up(true);
+  t.strictSame(nat(old).sort(), ['all fd00::2', 'if_pfx'], 'of a release before');
+  const own = { ip4: '10.0.0.2', ip6: 'fd00::2', beside: true } as const;
+  old.objects = [...others, { kind: 'snat_uplinks', ip6: 'fd00::9' }, { kind: 'snat_addresses', ...own }];
+  await old.up(true);
+  t.strictSame(nat(old).sort(), ['all fd00::2 beside', 'k8s', 'uplinks undefined fd00::9'], 'as it was made');
+});
 
 t.test(
   'what goes to pods keeps its source: told, changed, and as before until pools are known',

@@ -1,48 +1,135 @@
 import t from 'tap';
 import { desiredPod, isNatFlag } from '../../src/desired/pod.js';
-import { isNatted, sourceNatOf } from '../../src/desired/source-nat.js';
+import {
+  isNatted,
+  neverNatted,
+  newUplinkEntry,
+  type PodPools,
+  sourceNatOf,
+} from '../../src/desired/source-nat.js';
 import { desiredNode } from '../../src/desired/uplink.js';
+import { bitsOf, holds } from '../../src/ip/bits.js';
+import type { Family } from '../../src/ip/text.js';
 import type { VppObject } from '../../src/objects/object.js';
 import type { PodKey } from '../../src/pod/spec.js';
 import { PodWishes } from '../../src/pods/pod-wishes.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
 import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
-import { address, nodeOf, podInputsOf, podOf, uplinkOf } from './sample.js';
+import { nodeOf, podInputsOf, podOf } from './sample.js';
+
+const [ip4, ip6] = ['10.0.0.2', 'fd00::2'];
 
 t.test(
-  'the policy for Kubernetes is for a repaired cnat, or where nothing passes that it would spoil',
+  'how a node does source NAT follows its addresses, its uplinks and what its VPP was made with',
   async (t) => {
-    const policies = (cnat: 'stock' | 'repaired') =>
-      [
-        { has_ip6: false, uplinks: 1 },
-        { has_ip6: true, uplinks: 1 },
-        { has_ip6: false, uplinks: 2 },
-      ].map((node) => sourceNatOf({ cnat, ...node }).policy);
-    t.strictSame(policies('stock'), ['k8s', 'if_pfx', 'if_pfx']);
-    t.strictSame(policies('repaired'), ['k8s', 'k8s', 'k8s']);
-    t.strictSame(sourceNatOf({ cnat: 'repaired', has_ip6: true, uplinks: 2 }).lacks, []);
-    t.ok(sourceNatOf({ cnat: 'stock', has_ip6: true, uplinks: 1 }).lacks.length > 0, 'said');
-  },
-);
-
-t.test(
-  'a node has the policy that its addresses allow, and keeps the sources of what goes to pods',
-  async (t) => {
-    const policyOf = (objects: readonly VppObject[]) => objects.find(({ kind }) => kind === 'snat_policy');
-    t.match(policyOf(desiredNode(nodeOf(), true)), { policy: 'if_pfx' });
-    const only_ip4 = nodeOf({ uplinks: [uplinkOf({ addresses: [address('10.0.0.2/24')], routes: [] })] });
-    t.match(policyOf(desiredNode(only_ip4, true)), { policy: 'k8s' });
-    const excluded = (not_natted?: readonly string[]) =>
-      desiredNode(nodeOf(not_natted && { not_natted }), true).flatMap((object) =>
-        object.kind === 'snat_exclude' ? object.prefix : [],
+    const node = { cnat: 'stock', ip4, ip6, uplinks: 1 } as const;
+    const cases: readonly (readonly [object, string, readonly Family[]])[] = [
+      [{}, 'kubernetes k8s', [6]],
+      [{ ip6: undefined }, 'kubernetes k8s', []],
+      [{ ip4: undefined, uplinks: 2 }, 'kubernetes k8s', [6]],
+      [{ uplinks: 2 }, 'two entries if_pfx', [4, 6]],
+      [{ uplinks: 2, ip6: undefined }, 'two entries if_pfx', [4]],
+      [{ cnat: 'repaired' }, 'kubernetes k8s', []],
+      [{ cnat: 'repaired', uplinks: 2 }, 'kubernetes k8s', []],
+    ];
+    for (const [change, expected, uplinks] of cases) {
+      const changed = { ...node, ...change };
+      const found = sourceNatOf({ ...changed, entry: newUplinkEntry(changed) });
+      t.strictSame(
+        [`${found.name} ${found.policy}`, found.uplinks],
+        [expected, uplinks],
+        JSON.stringify(change),
       );
-    t.strictSame(
-      excluded(['10.1.0.0/16', '10.96.0.0/16']).filter((prefix) => !excluded().includes(prefix)),
-      ['10.1.0.0/16'],
-      'each once, whoever wants it',
-    );
+    }
+    t.strictSame(sourceNatOf({ ...node, cnat: 'repaired', entry: undefined }).lacks, []);
   },
 );
+
+t.test('a VPP that was made otherwise does what it can', async (t) => {
+  const found = (more: object, entry: object | undefined) =>
+    sourceNatOf({ cnat: 'stock', ip4, ip6, uplinks: 1, ...more, entry });
+  t.match(found({}, undefined), { name: 'interfaces', policy: 'if_pfx', uplinks: [] }, 'by a release before');
+  t.match(found({ ip6: undefined }, undefined), { policy: 'k8s' });
+  const late = found({}, newUplinkEntry({ cnat: 'stock', ip4, uplinks: 1 }));
+  t.match(late, { policy: 'k8s', uplinks: [] }, 'IPv6 came later');
+  t.ok(
+    late.lacks.some((text) => text.includes('until VPP is started anew')),
+    'said',
+  );
+  t.match(found({}, { ip6: 'fd00::9' }), { policy: 'k8s', uplinks: [] }, 'IPv6 is another one by now');
+  t.match(found({ uplinks: 2 }, { ip6 }), { policy: 'k8s', uplinks: [6] }, 'another uplink');
+  t.match(found({}, { ip4 }), { policy: 'if_pfx', uplinks: [4, 6] }, 'one uplink less');
+});
+
+const excludedOf = (objects: readonly VppObject[], which?: 'uplinks') =>
+  objects.flatMap((object) => (object.kind === 'snat_exclude' && object.of === which ? object.prefix : []));
+
+t.test('what VPP gets of it', async (t) => {
+  const natOf = (objects: readonly VppObject[]) =>
+    objects.filter(({ kind }) => ['snat_uplinks', 'snat_addresses', 'snat_policy'].includes(kind));
+  const included = (objects: readonly VppObject[]) =>
+    objects.flatMap((object) =>
+      object.kind === 'interface_flag' && object.interface === 'main-eth0' && isNatFlag(object)
+        ? object.flag
+        : [],
+    );
+  const not_natted = { pods: ['10.1.0.0/16'], uplinks: ['0.0.0.0/1', '::/1'] };
+  const of = (more: object) => desiredNode(nodeOf({ not_natted, ...more }), true);
+
+  const by_family = of({ uplink_entry: { ip6 } });
+  t.match(natOf(by_family), [
+    { kind: 'snat_uplinks', ip6 },
+    { kind: 'snat_addresses', ip4, ip6, beside: true },
+    { policy: 'k8s' },
+  ]);
+  t.strictSame(excludedOf(by_family, 'uplinks'), ['::/1'], 'of IPv4 VPP would take it for the other entry');
+  t.strictSame(included(by_family), ['snat_include_ip6']);
+  t.ok(excludedOf(by_family).includes('ff00::/8'), 'neighbours are solicited as ever');
+
+  t.match(natOf(of({ uplink_entry: { ip6: 'fd00::9' } }))[0], { ip6: 'fd00::9' }, 'as it was made');
+  t.match(natOf(of({ uplink_entry: { ip4: '10.0.0.9' } }))[0], { ip4, ip6 }, 'follows the node');
+  t.strictSame(included(of({ uplink_entry: { ip4 } })), ['snat_include_ip4', 'snat_include_ip6']);
+  for (const unknown of [undefined, { pods: ['10.1.0.0/16'], uplinks: [] }])
+    t.strictSame(included(of({ uplink_entry: { ip4 }, not_natted: unknown })), [], 'all would be translated');
+  t.notMatch(natOf(of({})), [{ kind: 'snat_uplinks' }]);
+  const excluded = (prefixes: readonly string[]) =>
+    excludedOf(of({ not_natted: { pods: prefixes, uplinks: [] } }));
+  t.strictSame(
+    excluded(['10.1.0.0/16', '10.96.0.0/16']).filter((prefix) => !excluded([]).includes(prefix)),
+    ['10.1.0.0/16'],
+    'each once, whoever wants it',
+  );
+});
+
+t.test('what comes by an uplink gets the node’s address where it goes to pods of others alone', async (t) => {
+  const known = {
+    prefixes: ['10.1.0.0/16', 'fd01::/48'],
+    nat_outgoing: [],
+    nodes: ['10.0.0.2/32', '10.0.0.3/32', 'fd00::2/128', 'fd00::3/128'],
+    own: ['10.1.5.0/26', 'fd01::500/122'],
+    encapsulated: false,
+  };
+  const own_addresses = ['10.0.0.2/32', 'fd00::2/128', '192.0.2.2/32'];
+  const { pods, uplinks } = neverNatted(known, own_addresses);
+  t.strictSame(pods, [...known.prefixes, ...known.nodes]);
+  const keeps = (address: string) => uplinks.some((prefix) => holds(bitsOf(prefix), bitsOf(address)));
+  for (const far of ['10.1.0.1', '10.1.5.64', 'fd01::1', 'fd01::540', '10.0.0.3', 'fd00::3'])
+    t.notOk(keeps(far), far);
+  for (const near of ['10.1.5.1', 'fd01::501', '10.0.0.2', 'fd00::2', '8.8.8.8', '2001:db8::1', 'ff02::1'])
+    t.ok(keeps(near), near);
+  const all = ['8.8.8.8', '200.0.0.1', '10.1.0.1', 'fd01::1', '::1'];
+  for (const unknown of [undefined, { ...known, own: undefined }]) {
+    const none = neverNatted(unknown as PodPools | undefined, own_addresses).uplinks;
+    t.ok(
+      all.every((address) => none.some((prefix) => holds(bitsOf(prefix), bitsOf(address)))),
+      'before all is known nothing does',
+    );
+  }
+  const many = Array.from({ length: 250 }, (_, n) => `fd00::${n.toString(16)}:1/128`);
+  const { uplinks: few } = neverNatted({ ...known, nodes: many }, own_addresses);
+  t.ok(few.length < 500, `${few.length}: other nodes are left out where they are many`);
+  t.notOk(few.some((prefix) => holds(bitsOf(prefix), bitsOf('fd01::1'))));
+});
 
 t.test('a pod is source NATed where the longest pool that holds its address says so', async (t) => {
   const prefixes = ['10.1.0.0/16', '10.1.0.0/24', 'fd01::/48'];

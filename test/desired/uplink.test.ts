@@ -41,6 +41,8 @@ t.test('a dual-stack node', async (t) => {
     'snat_policy:',
     'snat_exclude:10.0.0.2/32',
     'snat_exclude:fd00::2/128',
+    'snat_exclude:fe80::/10',
+    'snat_exclude:ff00::/8',
     'snat_exclude:10.96.0.0/16',
     'snat_exclude:fd00:96::/112',
     'table:4/1',

@@ -202,10 +202,12 @@ t.test('single rules', async (t) => {
 
 t.test('every kind of object has its place', async (t) => {
   const objects: VppObject[] = [
+    { kind: 'snat_uplinks', ip4: '192.0.2.1' },
     { kind: 'snat_addresses', ip4: '192.0.2.1' },
     { kind: 'loopback', tag: 'node-snat' },
     { kind: 'snat_policy', policy: 'if_pfx', keeper: 'node-snat' },
     { kind: 'snat_exclude', prefix: '10.0.0.0/8' },
+    { kind: 'snat_exclude', prefix: '10.0.0.0/8', of: 'uplinks' },
     { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 0 },
     { kind: 'table', family: 4, table_id: 5, name: 't', multicast: true },
     {
@@ -268,7 +270,11 @@ t.test('every kind of object has its place', async (t) => {
   t.equal(new Set(objects.map(keyOf)).size, objects.length, 'keys differ');
   const added = reconcile([...objects].reverse(), []).map(({ object }) => object);
   t.equal(added.length, objects.length);
-  t.equal(added[0]?.kind, 'snat_addresses', 'the first cnat call comes first of all');
+  t.strictSame(
+    added.slice(0, 2).map(({ kind }) => kind),
+    ['snat_uplinks', 'snat_addresses'],
+    'the first cnat call comes first of all',
+  );
   const made = new Set<string>();
   for (const object of added) {
     if ('tag' in object) made.add(object.tag);
@@ -283,6 +289,6 @@ t.test('every kind of object has its place', async (t) => {
   t.strictSame(reconcile(objects, objects), []);
   t.strictSame(
     objects.filter(isRecorded).map(({ kind }) => kind),
-    ['snat_policy', 'snat_exclude', 'ttl_fixup', 'punt_l4'],
+    ['snat_policy', 'snat_exclude', 'snat_exclude', 'ttl_fixup', 'punt_l4'],
   );
 });

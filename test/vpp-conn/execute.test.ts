@@ -542,7 +542,7 @@ t.test('an interface that VPP made by itself is neither made nor forgotten', asy
 t.test('an operation of several messages ends with its last answer', async (t) => {
   const lab = new ExecutorLab();
   lab.handles.made(tap('node-snat'), 1);
-  lab.vpp.refuses = (text) => (text.startsWith('cnat_set_snat_policy') ? -1 : undefined);
+  lab.vpp.refuses = (text) => (text.startsWith('cli_inband') ? -1 : undefined);
   let ended = false;
   const result = lab.run(adds({ kind: 'snat_policy', policy: 'if_pfx', keeper: 'node-snat' }));
   result.then(() => {

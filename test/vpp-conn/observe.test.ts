@@ -197,7 +197,7 @@ t.test('pods beside a node, too', async (t) => {
 
 t.test('a fresh process removes all that an earlier one has made', async (t) => {
   const { does, fresh } = await connected(t);
-  const kept = /^(neighbour_limits|redirect_table|snat_addresses):/;
+  const kept = /^(neighbour_limits|redirect_table|snat_uplinks|snat_addresses):/;
   await does(reconcile([...nodes['redirect rules of both families']!, ...Object.values(pods).flat()], []));
   const next = await fresh();
   const { objects } = await next.read();

@@ -19,12 +19,14 @@ t.test('of a dual-stack node with redirect rules only what needs an index waits 
     '|',
     'sw_interface_tag_add_del is_add sw_if_index=1 tag=node-snat',
     '|',
-    'cnat_set_snat_policy policy=CNAT_POLICY_IF_PFX',
+    'cli_inband cmd=set cnat snat-policy if-pfx fib 1',
     'cnat_snat_policy_add_del_if sw_if_index=1 is_add=1 table=CNAT_POLICY_INCLUDE_V4',
-    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.0.0.2/32',
-    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=fd00::2/128',
-    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=10.96.0.0/16',
-    'cnat_snat_policy_add_del_exclude_pfx is_add=1 prefix=fd00:96::/112',
+    'cli_inband cmd=set cnat snat-policy prefix 10.0.0.2/32 fib 1',
+    'cli_inband cmd=set cnat snat-policy prefix fd00::2/128 fib 1',
+    'cli_inband cmd=set cnat snat-policy prefix fe80::/10 fib 1',
+    'cli_inband cmd=set cnat snat-policy prefix ff00::/8 fib 1',
+    'cli_inband cmd=set cnat snat-policy prefix 10.96.0.0/16 fib 1',
+    'cli_inband cmd=set cnat snat-policy prefix fd00:96::/112 fib 1',
     'ip_neighbor_config max_number=50000 max_age=30',
     'ip_neighbor_config af=ADDRESS_IP6 max_number=50000 max_age=30',
     'ip_table_add_del_v2 is_add create_mfib table_id=1 name=punt-table-ip4',
@@ -232,6 +234,7 @@ t.test('an XDP socket takes on the MAC of its device', async (t) => {
 t.test('what cannot be taken back, or goes with its interface, is removed by no message', async (t) => {
   const on = { interface: 'main-eth0' };
   const kept: VppObject[] = [
+    { kind: 'snat_uplinks', ip6: 'fd00::2' },
     { kind: 'snat_addresses', ip4: '10.0.0.2' },
     { kind: 'snat_policy', policy: 'if_pfx', keeper: 'node-snat' },
     { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 1 },
@@ -280,6 +283,24 @@ t.test('one family alone is SNATed to one address', async (t) => {
     'cnat_set_snat_addresses_v2 snat_ip6=fd00::2 flags=6',
   ]);
 });
+
+t.test(
+  'uplinks that are judged apart come before all others, of which requests without a table speak',
+  async (t) => {
+    t.same(await messages('add', { kind: 'snat_uplinks', ip6: 'fd00::2' }), [
+      'cnat_set_snat_addresses_v2 snat_ip6=fd00::2 flags=2',
+      'cli_inband cmd=set cnat snat-policy if-pfx fib 0',
+    ]);
+    t.same(await messages('add', { kind: 'snat_addresses', ip6: 'fd00::2', beside: true }), [
+      'cnat_set_snat_addresses_v2 fwd_fib_index=1 snat_ip6=fd00::2 flags=6',
+    ]);
+    const exclude = { kind: 'snat_exclude', prefix: 'fd01::/48', of: 'uplinks' } as const;
+    t.same(await messages('add', exclude), ['cli_inband cmd=set cnat snat-policy prefix fd01::/48 fib 0']);
+    t.same(await messages('remove', exclude), [
+      'cli_inband cmd=set cnat snat-policy prefix del fd01::/48 fib 0',
+    ]);
+  },
+);
 
 t.test('switches are turned on and off by the same message', async (t) => {
   const flags = {

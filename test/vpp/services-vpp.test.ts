@@ -35,11 +35,11 @@ interface Way {
 const both = ['ip4', 'ip6'] as const;
 const ways: readonly Way[] = [
   {
-    title: 'stock, both families: by interfaces',
+    title: 'stock, both families: the policy for Kubernetes, uplinks apart by IPv6',
     found: stock,
     families: both,
     environment: {},
-    is_kubernetes: false,
+    is_kubernetes: true,
   },
   {
     title: 'stock, IPv4 alone: the policy for Kubernetes',

@@ -21,7 +21,14 @@ export const cnat: readonly Handler[] = [
     vpp.cnat.setFeature(vpp.interfaces.get(sw_if_index), enable_disable);
   }),
   onPlain(cnat_set_snat_addresses, (vpp, { snat_ip4, snat_ip6, sw_if_index }) => {
-    vpp.cnat.setAddresses({ ip4: snat_ip4, ip6: snat_ip6, sw_if_index, fwd_fib_index: 0, ret_fib_index: 0 });
+    vpp.cnat.setAddresses({
+      ip4: snat_ip4,
+      ip6: snat_ip6,
+      sw_if_index,
+      fwd_fib_index: 0,
+      ret_fib_index: 0,
+      flags: 0,
+    });
   }),
   onPlain(cnat_set_snat_addresses_v2, (vpp, { snat_ip4, snat_ip6, ...rest }) => {
     vpp.cnat.setAddresses({ ip4: snat_ip4, ip6: snat_ip6, ...rest });
@@ -31,29 +38,24 @@ export const cnat: readonly Handler[] = [
     return { id: 0, snat_ip4: ip4, snat_ip6: ip6, sw_if_index };
   }),
   onDump(cnat_snat_addresses_dump, ({ cnat, fib }) => {
-    if (cnat.addresses === undefined) return [];
-    const { ip4, ip6, sw_if_index, fwd_fib_index, ret_fib_index } = cnat.addresses;
-    return [
-      {
-        retval: 0,
-        fwd_table_id4: fib.tableIdOfSlot(4, fwd_fib_index),
-        fwd_table_id6: fib.tableIdOfSlot(6, fwd_fib_index),
-        ret_table_id4: fib.tableIdOfSlot(4, ret_fib_index),
-        ret_table_id6: fib.tableIdOfSlot(6, ret_fib_index),
-        snat_ip4: ip4,
-        snat_ip6: ip6,
-        sw_if_index,
-      },
-    ];
+    return [...cnat.entries].map(({ ip4, ip6, sw_if_index, fwd_fib_index, ret_fib_index }) => ({
+      retval: 0,
+      fwd_table_id4: fib.tableIdOfSlot(4, fwd_fib_index[4]),
+      fwd_table_id6: fib.tableIdOfSlot(6, fwd_fib_index[6]),
+      ret_table_id4: fib.tableIdOfSlot(4, ret_fib_index[4]),
+      ret_table_id6: fib.tableIdOfSlot(6, ret_fib_index[6]),
+      snat_ip4: ip4,
+      snat_ip6: ip6,
+      sw_if_index,
+    }));
   }),
   onPlain(cnat_set_snat_policy, ({ cnat }, { policy }) => {
-    cnat.checkPolicy();
-    cnat.policy = policy;
+    cnat.checkPolicy().policy = policy;
   }),
   onPlain(cnat_snat_policy_add_del_exclude_pfx, ({ cnat }, { is_add, prefix }) => {
-    cnat.checkPolicy();
-    if (is_add) cnat.excluded.add(networkOf(prefix));
-    else cnat.excluded.delete(networkOf(prefix));
+    const { excluded } = cnat.checkPolicy();
+    if (is_add) excluded.add(networkOf(prefix));
+    else excluded.delete(networkOf(prefix));
   }),
   onPlain(cnat_snat_policy_add_del_if, ({ cnat, interfaces }, { sw_if_index, is_add, table }) => {
     interfaces.get(sw_if_index);

@@ -34,7 +34,10 @@ export const general: readonly Handler[] = [
   on(show_threads, { thread_data: [] }, ({ facts }) => ({
     thread_data: [{ id: 0, name: 'vpp_main', type: '', pid: facts.pid, cpu_id: 0, core: 0, cpu_socket: 0 }],
   })),
-  onRaw(cli_inband, (_vpp, { cmd }) => {
+  onRaw(cli_inband, (vpp, { cmd }) => {
+    const is_done = vpp.cnat.command(cmd.trim());
+    if (is_done !== undefined)
+      return { retval: is_done ? 0 : retval.UNSPECIFIED, reply: is_done ? '' : 'no snat policy' };
     const reply = commands[cmd.trim()];
     return reply === undefined
       ? { retval: retval.UNSPECIFIED, reply: `unknown input \`${cmd}'\n` }

@@ -12,12 +12,18 @@ import type { RecordedObject, Registry } from '../registry.js';
 import type { Reader } from './reader.js';
 
 export async function observeSnat(reader: Reader): Promise<VppObject[]> {
-  const addresses = await reader.dump(cnat_snat_addresses_dump, {});
-  return addresses.slice(0, 1).map((details) => ({
-    kind: 'snat_addresses',
-    ...(details.snat_ip4 !== '0.0.0.0' && { ip4: details.snat_ip4 }),
-    ...(details.snat_ip6 !== '::' && { ip6: details.snat_ip6 }),
+  // In the order in which they were made.
+  const entries = (await reader.dump(cnat_snat_addresses_dump, {})).map(({ snat_ip4, snat_ip6 }) => ({
+    ...(snat_ip4 !== '0.0.0.0' && { ip4: snat_ip4 }),
+    ...(snat_ip6 !== '::' && { ip6: snat_ip6 }),
   }));
+  const [first, second] = entries;
+  if (first === undefined) return [];
+  if (second === undefined) return [{ kind: 'snat_addresses', ...first }];
+  return [
+    { kind: 'snat_uplinks', ...first },
+    { kind: 'snat_addresses', ...second, beside: true },
+  ];
 }
 
 /** Hands on each, as it comes, with VPP's id of it. */

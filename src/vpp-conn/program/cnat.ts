@@ -3,39 +3,34 @@ import {
   type cnat_endpoint,
   cnat_endpoint_tuple_flags,
   cnat_set_snat_addresses_v2,
-  cnat_set_snat_policy,
-  cnat_snat_policy_add_del_exclude_pfx,
   cnat_snat_policy_add_del_if,
   cnat_snat_policy_flags,
   cnat_translation_del,
   cnat_translation_flags,
   cnat_translation_update,
 } from 'vpp-binapi-ts/cnat';
+import { cli_inband } from 'vpp-binapi-ts/vlib';
 import { familyOf } from '../../ip/text.js';
-import { call } from '../call.js';
+import type { ObjectOf } from '../../objects/object.js';
+import { type Call, call } from '../call.js';
 import { no_interface } from '../paths.js';
 import { afOf, none, type Programs, protocols } from './common.js';
 
-export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 'translation'> = {
+export const cnat: Programs<
+  'snat_uplinks' | 'snat_addresses' | 'snat_policy' | 'snat_exclude' | 'translation'
+> = {
+  snat_uplinks: {
+    add: (o) => [snatAddresses(o, uplinks_fib, no_client), policy('if_pfx', uplinks_fib)],
+    remove: () => none,
+  },
   snat_addresses: {
-    add: (o) => [
-      call(cnat_set_snat_addresses_v2, {
-        fwd_fib_index: 0,
-        ret_fib_index: 0,
-        snat_ip4: o.ip4 ?? '0.0.0.0',
-        snat_ip6: o.ip6 ?? '::',
-        sw_if_index: no_interface,
-        flags:
-          cnat_snat_policy_flags.CNAT_SNAT_POLICY_F_NO_CLIENT |
-          cnat_snat_policy_flags.CNAT_SNAT_POLICY_F_USE_AS_DEFAULT,
-      }),
-    ],
+    add: (o) => [snatAddresses(o, o.beside ? pods_fib : uplinks_fib, no_client | as_default)],
     // To set all of them to zero frees a policy that VPP goes on using.
     remove: () => none,
   },
   snat_policy: {
     add: (o, at) => [
-      call(cnat_set_snat_policy, { policy: o.policy === 'k8s' ? 'CNAT_POLICY_K8S' : 'CNAT_POLICY_IF_PFX' }),
+      policy(o.policy, pods_fib),
       call(cnat_snat_policy_add_del_if, {
         sw_if_index: at.interface(o.keeper),
         is_add: 1,
@@ -45,8 +40,8 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
     remove: () => none,
   },
   snat_exclude: {
-    add: (o) => [call(cnat_snat_policy_add_del_exclude_pfx, { is_add: 1, prefix: o.prefix })],
-    remove: (o) => [call(cnat_snat_policy_add_del_exclude_pfx, { is_add: 0, prefix: o.prefix })],
+    add: (o) => [exclude('', o)],
+    remove: (o) => [exclude('del ', o)],
   },
   translation: {
     add: (o) => [
@@ -76,6 +71,41 @@ export const cnat: Programs<'snat_addresses' | 'snat_policy' | 'snat_exclude' | 
     remove: (o, at) => [call(cnat_translation_del, { id: at.of(o) })],
   },
 };
+
+const no_client = cnat_snat_policy_flags.CNAT_SNAT_POLICY_F_NO_CLIENT;
+const as_default = cnat_snat_policy_flags.CNAT_SNAT_POLICY_F_USE_AS_DEFAULT;
+
+/**
+ * Indices, not ids, of the tables whose flows an entry judges: of the default table, and of any other one, for which all others fall back on its
+ * entry. Where there is but one entry, each index means that.
+ */
+const uplinks_fib = 0;
+const pods_fib = 1;
+
+function snatAddresses(
+  { ip4 = '0.0.0.0', ip6 = '::' }: { readonly ip4?: string; readonly ip6?: string },
+  fwd_fib_index: number,
+  flags: number,
+): Call {
+  return call(cnat_set_snat_addresses_v2, {
+    fwd_fib_index,
+    ret_fib_index: 0,
+    snat_ip4: ip4,
+    snat_ip6: ip6,
+    sw_if_index: no_interface,
+    flags,
+  });
+}
+
+/** By command: requests of the API cannot say which entry they mean, and mean that of the default table where it has one. */
+function policy(name: 'if_pfx' | 'k8s', fib: number): Call {
+  return call(cli_inband, { cmd: `set cnat snat-policy ${name === 'k8s' ? 'k8s' : 'if-pfx'} fib ${fib}` });
+}
+
+function exclude(del: '' | 'del ', { prefix, of }: ObjectOf<'snat_exclude'>): Call {
+  const fib = of === 'uplinks' ? uplinks_fib : pods_fib;
+  return call(cli_inband, { cmd: `set cnat snat-policy prefix ${del}${prefix} fib ${fib}` });
+}
 
 /**
  * VPP tells back ends apart by it too, its family included: with another one all of a translation would be new, and their sessions
