@@ -5,7 +5,7 @@
 import { type Bits, bitsOf, holds } from '../ip/bits.js';
 import { prefixesOutside } from '../ip/outside.js';
 import { type Family, familyOf } from '../ip/text.js';
-import type { SnatPolicy, SnatUplinks } from '../objects/cnat.js';
+import { nobody, type SnatPolicy, type SnatUplinks } from '../objects/cnat.js';
 import type { PodPrefixes } from './host-tap.js';
 
 /** What cnat this VPP has: as FD.io makes it, or with the changes that `docs/vpp-notes.md` names. No message of VPP tells. */
@@ -32,9 +32,6 @@ const far = (family: string): string =>
 /** The uplinks' own entry, as VPP has it: without IPv4 it keeps the address that it was made with. */
 export type UplinkEntry = Pick<SnatUplinks, 'ip4' | 'ip6'>;
 
-/** Stands in the uplinks' entry of a node that has no IPv6 yet. The prefix is for what is to be discarded (RFC 6666). */
-const no_ip6 = '100::1';
-
 /**
  * The entry that a new VPP gets for its uplinks: it cannot be made later. The policy for Kubernetes translates all that passes from uplink to
  * uplink, VPP's own neighbour discovery among it: by IPv6 uplinks are judged by an entry of their own. With several uplinks by IPv4, too; but
@@ -49,7 +46,7 @@ export function newUplinkEntry(node: {
   const { cnat, ip4, ip6, uplinks } = node;
   if (cnat === 'repaired') return undefined;
   if (uplinks > 1 && ip4 !== undefined) return { ip4, ...(ip6 !== undefined && { ip6 }) };
-  return { ip6: ip6 ?? no_ip6 };
+  return { ip6: ip6 ?? nobody[6] };
 }
 
 /** How a node does source NAT. `entry`: of its uplinks, in this VPP; none in one that a release before made ready, or one that needs none. */

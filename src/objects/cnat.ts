@@ -1,6 +1,7 @@
 /** Source NAT and translations. */
 import { bitsOf } from '../ip/bits.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import type { Family } from '../ip/text.js';
 import type { InterfaceTag } from './interfaces.js';
 import { always, type Kinds, remove } from './kind.js';
 
@@ -13,6 +14,12 @@ export interface SnatUplinks {
   readonly ip4?: string;
   readonly ip6?: string;
 }
+
+/**
+ * Addresses that no machine can have (RFC 7600, RFC 6666). VPP keeps the address of a family in which it is given none: that of a node that has
+ * lost its own is this one.
+ */
+export const nobody: Readonly<Record<Family, string>> = { 4: '192.0.0.8', 6: '100::1' };
 
 /**
  * The addresses that source NAT uses: the node's. This or `snat_uplinks` is the first cnat call of a VPP's life, which

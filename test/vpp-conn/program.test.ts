@@ -278,11 +278,14 @@ t.test(
   },
 );
 
-t.test('one family alone is SNATed to one address', async (t) => {
-  t.same(await messages('add', { kind: 'snat_addresses', ip6: 'fd00::2' }), [
-    'cnat_set_snat_addresses_v2 snat_ip6=fd00::2 flags=6',
-  ]);
-});
+t.test(
+  'one family alone is SNATed to one address, and of the other one VPP forgets what it had',
+  async (t) => {
+    t.same(await messages('add', { kind: 'snat_addresses', ip6: 'fd00::2' }), [
+      'cnat_set_snat_addresses_v2 snat_ip4=192.0.0.8 snat_ip6=fd00::2 flags=6',
+    ]);
+  },
+);
 
 t.test(
   'uplinks that are judged apart come before all others, of which requests without a table speak',
@@ -292,7 +295,7 @@ t.test(
       'cli_inband cmd=set cnat snat-policy if-pfx fib 0',
     ]);
     t.same(await messages('add', { kind: 'snat_addresses', ip6: 'fd00::2', beside: true }), [
-      'cnat_set_snat_addresses_v2 fwd_fib_index=1 snat_ip6=fd00::2 flags=6',
+      'cnat_set_snat_addresses_v2 fwd_fib_index=1 snat_ip4=192.0.0.8 snat_ip6=fd00::2 flags=6',
     ]);
     const exclude = { kind: 'snat_exclude', prefix: 'fd01::/48', of: 'uplinks' } as const;
     t.same(await messages('add', exclude), ['cli_inband cmd=set cnat snat-policy prefix fd01::/48 fib 0']);

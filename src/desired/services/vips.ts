@@ -2,7 +2,7 @@
 import type { EndpointSlice } from '../../calico/kinds/endpoint-slice.js';
 import type { Service, ServicePort } from '../../calico/kinds/service.js';
 import { type Family, familyOf } from '../../ip/text.js';
-import type { Backend, Translation } from '../../objects/cnat.js';
+import { type Backend, nobody, type Translation } from '../../objects/cnat.js';
 import { flattened } from '../../objects/object.js';
 import { balancing } from './balancing.js';
 import {
@@ -74,11 +74,11 @@ export interface Vips {
 }
 
 /**
- * Where packets go that a VIP has nobody for: an address that no machine can have (RFC 7600, RFC 6666), under a route that drops. So a session
+ * Where packets go that a VIP has nobody for, under a route that drops. So a session
  * that begins meanwhile ends when there is somebody again; without a translation it would stay without one. A refusal would be of no use here:
  * it quotes a packet that the sender has never sent.
  */
-export const sinks: Readonly<Record<Family, string>> = { 4: '192.0.0.8', 6: '100::1' };
+export const sinks = nobody;
 const sink_backends: Readonly<Record<Family, readonly [Backend]>> = {
   4: [{ address: sinks[4], port: 9 }],
   6: [{ address: sinks[6], port: 9 }],

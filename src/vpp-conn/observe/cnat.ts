@@ -6,24 +6,38 @@ import {
   cnat_translation_dump,
 } from 'vpp-binapi-ts/cnat';
 import type { ip_proto } from 'vpp-binapi-ts/ip_types';
-import { unknown_hash } from '../../objects/cnat.js';
+import { nobody, unknown_hash } from '../../objects/cnat.js';
 import type { ObjectOf, VppObject } from '../../objects/object.js';
 import type { RecordedObject, Registry } from '../registry.js';
 import type { Reader } from './reader.js';
 
 export async function observeSnat(reader: Reader): Promise<VppObject[]> {
   // In the order in which they were made.
-  const entries = (await reader.dump(cnat_snat_addresses_dump, {})).map(({ snat_ip4, snat_ip6 }) => ({
-    ...(snat_ip4 !== '0.0.0.0' && { ip4: snat_ip4 }),
-    ...(snat_ip6 !== '::' && { ip6: snat_ip6 }),
-  }));
+  const entries = (await reader.dump(cnat_snat_addresses_dump, {})).map(
+    ({ snat_ip4, snat_ip6 }): Addresses => ({
+      ...(snat_ip4 !== '0.0.0.0' && { ip4: snat_ip4 }),
+      ...(snat_ip6 !== '::' && { ip6: snat_ip6 }),
+    }),
+  );
   const [first, second] = entries;
   if (first === undefined) return [];
-  if (second === undefined) return [{ kind: 'snat_addresses', ...first }];
+  if (second === undefined) return [{ kind: 'snat_addresses', ...ofSomebody(first) }];
   return [
     { kind: 'snat_uplinks', ...first },
-    { kind: 'snat_addresses', ...second, beside: true },
+    { kind: 'snat_addresses', ...ofSomebody(second), beside: true },
   ];
+}
+
+interface Addresses {
+  readonly ip4?: string;
+  readonly ip6?: string;
+}
+
+function ofSomebody({ ip4, ip6 }: Addresses): Addresses {
+  return {
+    ...(ip4 !== undefined && ip4 !== nobody[4] && { ip4 }),
+    ...(ip6 !== undefined && ip6 !== nobody[6] && { ip6 }),
+  };
 }
 
 /** Hands on each, as it comes, with VPP's id of it. */

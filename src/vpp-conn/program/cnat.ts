@@ -11,6 +11,7 @@ import {
 } from 'vpp-binapi-ts/cnat';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import { familyOf } from '../../ip/text.js';
+import { nobody } from '../../objects/cnat.js';
 import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import { no_interface } from '../paths.js';
@@ -24,7 +25,9 @@ export const cnat: Programs<
     remove: () => none,
   },
   snat_addresses: {
-    add: (o) => [snatAddresses(o, o.beside ? pods_fib : uplinks_fib, no_client | as_default)],
+    add: ({ ip4 = nobody[4], ip6 = nobody[6], beside }) => [
+      snatAddresses({ ip4, ip6 }, beside ? pods_fib : uplinks_fib, no_client | as_default),
+    ],
     // To set all of them to zero frees a policy that VPP goes on using.
     remove: () => none,
   },
