@@ -14,6 +14,9 @@ const files = [
   ...readdirSync(directory)
     .filter((name) => name.endsWith('.test.js'))
     .map((name) => join(directory, name)),
+  // Of those that compare with others these need a VPP, and nothing else that may be missing.
+  'out/test/conformance/services.test.js',
+  'out/test/conformance/wire.test.js',
   'packages/vpp-binapi-ts/dist/test/live.test.js',
 ];
 // One at a time: each starts a VPP of its own, and two polling VPPs on two cores are not what is to be tested.

@@ -244,8 +244,6 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Services should be able to create a functioning NodePort service',
-    known:
-      'what comes in at one node and goes on to another comes back past it: the source is not translated',
     conformance: true,
     async run(lab, [a, b, c]) {
       const vip = lab.address();
@@ -354,7 +352,6 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Granular Checks: Services should function for endpoint-Service (hairpin)',
-    known: 'the pod gets a packet from its own address: the source is not translated',
     async run(lab, [a]) {
       const vip = lab.address();
       await lab.service('hairpin', { clusterIP: vip, ports: [{ port: 80 }] });

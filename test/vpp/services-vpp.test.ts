@@ -140,6 +140,8 @@ for (const way of ways) {
         await is(p2.name, p1.name, vip('near'), p2[family], 'a pod to a service on its node');
         await is(p2.name, q1.name, vip('far'), p2[family], 'to one on another node');
         await is(q1.name, p1.name, vip('near'), q1[family], 'from another node');
+        await is(one.topology.name, p1.name, vip('near'), node, 'the host to a service');
+        await is(one.topology.name, q1.name, vip('far'), node, 'to one on another node');
         await is(p1.name, router, router_address[family], node, 'natOutgoing: under the address of the node');
         await is(p1.name, q1.name, q1[family], p1[family], 'but not to a pod');
         await is(router, p1.name, node, outside, 'a node port, its back end here: the client is seen', 30080);
@@ -188,17 +190,27 @@ for (const way of ways) {
 
     await t.test('a connection outlives changes of the other back ends', async (t) => {
       const family = 'ip4';
-      const long = traffic.tcp(p2.name, p1.name, vips.near[family], {
-        bytes: 400_000_000,
-        port,
-        deadline_ms: 55_000,
-      });
+      let is_over = false;
+      const long = traffic
+        .tcp(p2.name, p1.name, vips.near[family], {
+          bytes: 100_000_000,
+          port,
+          pause_ms: 40,
+          deadline_ms: 200_000,
+        })
+        .finally(() => {
+          is_over = true;
+        });
       const asked = { name: 'near', port } as const;
-      for (let n = 0; n < 200; n += 1) {
-        const more = n % 2 === 0 ? of(q1, two.topology.name)(family) : [];
+      const changes_max = 1000;
+      let changes = 0;
+      while (!is_over && changes < changes_max) {
+        const more = changes % 2 === 0 ? of(q1, two.topology.name)(family) : [];
         await server.put(slice(asked, family, [...of(p1, one.topology.name)(family), ...more]));
+        changes += 1;
       }
-      t.match(await long, { whole: true }, 'after 200 changes');
+      t.equal(changes, changes_max, 'all of them under the connection');
+      t.match(await long, { whole: true }, `after ${changes} changes`);
     });
 
     await t.test('VPP is replaced under flows of every kind', async (t) => {
@@ -238,3 +250,144 @@ for (const way of ways) {
     });
   });
 }
+
+const in_the_way = stock.usable ? no_netns : stock.why;
+t.test(
+  'external addresses, choosing and tunnels, on a stock VPP',
+  in_the_way === undefined ? {} : { skip: in_the_way },
+  async (t) => {
+    const cluster = await LabCluster.start({
+      vpp: stock as LabClusterOptions['vpp'],
+      pods: 2,
+      environment: { SERVICE_PREFIX: prefixes },
+    });
+    t.teardown(() => cluster.close());
+    const { traffic, server, nodes } = cluster;
+    const [one, two] = cluster.running as [(typeof cluster.running)[0], (typeof cluster.running)[0]];
+    const [p1, p2] = one.topology.pods as [Pod, Pod];
+    const [q1, q2] = two.topology.pods as [Pod, Pod];
+    const all = [p1, p2, q1, q2];
+    for (const { topology } of cluster.running) nodes.teachRouter(topology);
+    for (const { name } of all) await traffic.serve(name, port);
+    const backend = (pod: Pod, family: Family) => ({ address: pod[family], node: pod.name.slice(0, 2) });
+    let last = 0;
+    /** Its addresses: of the cluster, and of the outside, which the router sends to the first node. */
+    const make = async (
+      behind: readonly Pod[],
+      more: Partial<Parameters<typeof service>[0]> = {},
+      external = false,
+    ) => {
+      last += 1;
+      const vip: Record<Family, string> = { ip4: `10.96.1.${last}`, ip6: `fd96::b:${last}` };
+      const outer: Record<Family, string> = { ip4: `198.51.100.${last}`, ip6: `fd98::${last}` };
+      const asked = { name: `s${last}`, cluster_ips: both.map((family) => vip[family]), port, ...more };
+      if (external)
+        for (const family of both)
+          nodes.lab.run(router, 'ip', 'route', 'replace', outer[family], 'via', one.topology.node[family]);
+      await server.put(
+        service({ ...asked, ...(external && { external_ips: both.map((family) => outer[family]) }) }),
+        ...both.map((family) =>
+          slice(
+            asked,
+            family,
+            behind.map((pod) => backend(pod, family)),
+          ),
+        ),
+      );
+      return { vip, outer };
+    };
+    const seenAs = async (from: string, address: string): Promise<string> => {
+      const { receipt, error } = await traffic.connect(from, address, port, { deadline_ms: 1500 });
+      return receipt?.peer ?? `${error}`;
+    };
+    const is = async (test: Test, from: string, address: string, expected: string, what: string) =>
+      test.equal(
+        await comes(
+          () => seenAs(from, address),
+          (now) => now === expected,
+        ),
+        expected,
+        what,
+      );
+
+    await t.test('external addresses', async (t) => {
+      const local = await make([p1, q1], { local: true }, true);
+      const far = await make([q1], {}, true);
+      const direct = await make(
+        [q1],
+        { annotations: { 'cni.projectcalico.org/vppLBType': 'maglevdsr' } },
+        true,
+      );
+      for (const family of both) {
+        const outside = one.topology.gateway[family];
+        await is(t, router, local.outer[family], outside, `${family}: with Local the client is seen`);
+        await is(t, router, far.outer[family], one.topology.node[family], `${family}: a back end elsewhere`);
+        await is(t, p2.name, far.outer[family], p2[family], `${family}: a pod to it`);
+        const seen = await comes(
+          () => seenAs(router, direct.outer[family]),
+          (now) => now === outside,
+          5000,
+        );
+        t.comment(`${family}: straight to the other node: ${seen}`);
+        if (family === 'ip6') t.equal(seen, outside, 'straight: the client is seen, its answer goes past');
+      }
+    });
+
+    await t.test('a table of Maglev: how it spreads, and what moves when a back end goes', async (t) => {
+      const hash = {
+        'cni.projectcalico.org/vppLBType': 'maglev',
+        'cni.projectcalico.org/vppHashConfig': 'srcaddr,srcport',
+      };
+      const four = await make(all, { protocol: 'UDP', annotations: hash });
+      const three = await make(all.slice(0, 3), { protocol: 'UDP', annotations: hash });
+      const flows = Array.from({ length: 120 }, (_, n) => 20_000 + n);
+      const chosen = async (address: string): Promise<readonly string[]> => {
+        const names: string[] = [];
+        for (const source_port of flows) {
+          const { answered_by } = await traffic.ask(q2.name, address, port, {
+            count: 1,
+            wait_ms: 1000,
+            source_port,
+          });
+          names.push(answered_by[0] ?? 'nobody');
+        }
+        return names;
+      };
+      await comes(
+        async () => (await traffic.ask(q2.name, three.vip.ip4, port, { count: 1 })).answered,
+        (answered) => answered === 1,
+      );
+      const before = await chosen(four.vip.ip4);
+      const after = await chosen(three.vip.ip4);
+      const counts = all.map(({ name }) => before.filter((each) => each === name).length);
+      t.comment(`spread of ${flows.length}: ${counts.join(' ')}`);
+      t.ok(Math.min(...counts) >= 12, `${counts.join(' ')} of ${flows.length}`);
+      const moved = before.filter((name, at) => name !== q2.name && name !== after[at]).length;
+      t.comment(`${moved} of ${flows.length - counts[3]!} moved that had another back end`);
+      t.ok(moved <= 4, `${moved} moved`);
+    });
+
+    await t.test('session affinity: one client, one back end', async (t) => {
+      const { vip } = await make(all, { affinity: true });
+      for (const family of both) {
+        await is(t, p2.name, vip[family], p2[family], `${family}: is there`);
+        const answers = new Set<string>();
+        for (let n = 0; n < 15; n += 1)
+          answers.add((await traffic.connect(p2.name, vip[family], port)).receipt?.at ?? 'nobody');
+        t.equal(answers.size, 1, `${family}: ${[...answers].join(' ')}`);
+      }
+    });
+
+    for (const encapsulation of ['ipip', 'vxlan'] as const) {
+      await t.test(`by ${encapsulation}`, async (t) => {
+        await cluster.setPools(encapsulation);
+        const { vip, outer } = await make([q1], {}, true);
+        for (const family of both) {
+          await is(t, p1.name, vip[family], p1[family], `${family}: a pod to a service`);
+          await is(t, one.topology.name, vip[family], one.topology.node[family], `${family}: the host`);
+          await is(t, router, outer[family], one.topology.node[family], `${family}: from outside`);
+        }
+      });
+    }
+  },
+);
