@@ -122,6 +122,7 @@ function uplinkParts(
   { clock, host, boot_id, journal }: Machine,
   config: RestoreConfig,
   uplinks: readonly string[],
+  serves = false,
 ) {
   const { paths, vpp } = config;
   const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
@@ -137,6 +138,7 @@ function uplinkParts(
     new CapturedStore(join(paths.state_dir, 'uplinks.json'), boot_id),
     { host, clock, run: runCommand },
     vpp_netns.path,
+    serves,
   );
   return { vpp_netns, uplinkHost };
 }
@@ -178,7 +180,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
   makeDirectory(config.paths.state_dir, 0o700);
   const { clock, log, host, boot_id, journal, core_journal } = machine;
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
-  const parts = uplinkParts(machine, config, uplinks);
+  const parts = uplinkParts(machine, config, uplinks, config.gates.services && config.kubernetes);
   const { vpp_netns } = parts;
   const cluster = clusterOf(config, clock, log);
   // An API server that does not answer keeps nobody waiting for what nobody wants to know.

@@ -62,12 +62,22 @@ export function isHolder({ type, kind }: Pick<Link, 'type' | 'kind'>): boolean {
   return type === arphrd_loopback || kind === 'dummy';
 }
 
-/** Of the loopback and of dummy devices, as load balancers and local name servers have them; not what an uplink has as well. */
-export function hostAddresses(namespace: NetworkNamespace, captured: readonly CapturedUplink[]): string[] {
+/** Of a kube-proxy by IPVS: it has every address of every service, and stays when that is gone. */
+const ipvs_device = 'kube-ipvs0';
+
+/**
+ * Of the loopback and of dummy devices, as load balancers and local name servers have them; not what an uplink has as well, nor addresses of
+ * services where VPP `serves` them.
+ */
+export function hostAddresses(
+  namespace: NetworkNamespace,
+  captured: readonly CapturedUplink[],
+  serves: boolean,
+): string[] {
   const holders = new Set(
     namespace
       .links()
-      .filter(isHolder)
+      .filter((link) => isHolder(link) && !(serves && link.name === ipvs_device))
       .map(({ index }) => index),
   );
   const own = new Set(captured.flatMap(({ addresses }) => addresses.map(addressText)));

@@ -52,6 +52,8 @@ export class HostTaps {
     private readonly host: HostNetwork,
     /** False while the host is being given back. */
     private readonly isQuiet: () => boolean,
+    /** VPP serves services. */
+    private readonly serves: boolean,
   ) {}
 
   /**
@@ -256,7 +258,7 @@ export class HostTaps {
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));
       const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
-      const host_addresses = hostAddresses(namespace, captured);
+      const host_addresses = hostAddresses(namespace, captured, this.serves);
       const now = captured.map((uplink, at) => {
         const tap = found[at];
         const state = tap?.kind === 'tun' ? captureLink(namespace, tap.name) : undefined;

@@ -40,8 +40,10 @@ export class UplinkHost {
     private readonly tools: UndoTools,
     /** Path of the network namespace that VPP lives in. */
     private readonly vpp_netns: string,
+    /** VPP serves services. */
+    private readonly serves = false,
   ) {
-    this.taps = new HostTaps(host, () => this.undoing === undefined);
+    this.taps = new HostTaps(host, () => this.undoing === undefined, serves);
   }
 
   /** Something of the host is changed and not undone. */
@@ -63,7 +65,7 @@ export class UplinkHost {
   capture(specs: readonly UplinkSpec[]): CapturedUplink[] {
     return this.inHost((namespace) => {
       const captured = specs.map((spec) => captureUplink(namespace, spec));
-      const host_addresses = hostAddresses(namespace, captured);
+      const host_addresses = hostAddresses(namespace, captured, this.serves);
       return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
     });
   }

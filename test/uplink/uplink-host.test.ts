@@ -6,6 +6,7 @@ import type { UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol, type PodPrefixes } from '../../src/desired/host-tap.js';
 import { uplinkTag } from '../../src/desired/uplink.js';
 import type { UndoStep } from '../../src/host/undo/undo-step.js';
+import { hostAddresses } from '../../src/uplink/capture-uplink.js';
 import { UplinkError } from '../../src/uplink/uplink-error.js';
 import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { macs, second_spec, specOf, UplinkLab, vpp_netns } from './uplink-lab.js';
@@ -26,6 +27,19 @@ function takeOver(lab: UplinkLab, specs: readonly UplinkSpec[]): void {
   const refused = lab.host.taps.dress(uplinks, captured, cluster);
   if (refused.length === 0) lab.host.complete(captured);
 }
+
+t.test('addresses that the host has elsewhere; services’ own where somebody else serves them', async (t) => {
+  const network = new UplinkLab(t.testdir()).network.open();
+  const [lo] = network.links();
+  const links = [lo!, { ...lo!, index: 8, type: 1, kind: 'dummy', name: 'kube-ipvs0' }];
+  const address = (link: number, prefix: string) =>
+    ({ link, family: 4, prefix, scope: 0, flags: 0 }) as const;
+  const addresses = [address(lo!.index, '198.51.100.7/32'), address(8, '10.96.0.10/32')];
+  const namespace = { ...network, links: () => links, addresses: () => addresses };
+  const found = (serves: boolean) => hostAddresses(namespace, [], serves);
+  t.strictSame(found(false), ['10.96.0.10', '198.51.100.7']);
+  t.strictSame(found(true), ['198.51.100.7'], 'what a kube-proxy has left behind is VPP’s');
+});
 
 t.test('what is captured', async (t) => {
   const lab = new UplinkLab(t.testdir());
