@@ -404,7 +404,8 @@ class UplinkActor implements Actor<UplinkMessage> {
       node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
       uplinks: uplinks.map(({ name, addresses }) => ({
         name,
-        addresses: addresses.map(({ prefix }) => prefix),
+        // In one order: the kernel shows a tap’s in another than the uplink’s, and nothing has changed.
+        addresses: addresses.map(({ prefix }) => prefix).sort(),
       })),
       main_uplink: uplinkTag(uplinks.find(({ is_main }) => is_main)!.name),
       subnets: {
