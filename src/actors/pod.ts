@@ -25,7 +25,6 @@ import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
-import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { Callers } from '../pods/callers.js';
 import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
@@ -37,6 +36,7 @@ import { PodRest } from '../pods/pod-rest.js';
 import { PodTransaction, type Purpose, subjectOf } from '../pods/pod-transaction.js';
 import { type Place, PodVpp } from '../pods/pod-vpp.js';
 import { PodWishes } from '../pods/pod-wishes.js';
+import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 

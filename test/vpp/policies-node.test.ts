@@ -102,6 +102,7 @@ class Lab {
   readonly traffic = new Traffic(this.topology);
   node!: RunningNode;
   felix: Voice | undefined;
+  said = '';
   readonly server: Pod;
   readonly friend: Pod;
   readonly stranger: Pod;
@@ -149,13 +150,15 @@ class Lab {
   async untilEnforced(): Promise<void> {
     await waitFor(
       async () => {
-        const { policies } = JSON.parse(await this.node.debug('/debug/sync')) as {
-          policies?: { waits: string; enforced?: boolean };
+        const { sync } = JSON.parse(await this.node.debug('/debug/sync')) as {
+          sync: { policies?: { waits: string } };
         };
+        const { policies } = sync;
+        this.said = JSON.stringify(policies);
         return policies?.waits === '' && (await this.reaches(this.friend, 80));
       },
       20_000,
-      () => 'policies are not enforced',
+      () => `policies are not enforced: ${this.said}`,
     );
   }
 
