@@ -5,7 +5,7 @@ import type { HookPoint, UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol } from '../../src/desired/host-tap.js';
 import { desiredNode, nodeUplinkEntry, uplinkTag } from '../../src/desired/uplink.js';
 import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
-import type { NodeStatus } from '../../src/messages/node.js';
+import type { NodeReady, NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
@@ -1391,7 +1391,13 @@ t.test(
     const routes = lab.objects.flatMap((object) => (object.kind === 'route' ? [object.prefix] : []));
     t.ok(routes.includes('10.0.0.101/32'));
     t.notOk(routes.includes('10.0.0.100/32'));
-    t.same(await heard(), [], 'the node is the same as before');
+    const [told, ...more] = (await heard()) as NodeReady[];
+    t.same(more, []);
+    t.ok(
+      told?.uplinks?.[0]?.addresses.includes('10.0.0.101/32'),
+      'what governs the host is found by its addresses',
+    );
+    t.notOk(told?.uplinks?.[0]?.addresses.includes('10.0.0.100/32'));
     lab.tapChanged!();
     await lab.kit.clock.advance(1000);
     t.same(lab.take(), [], 'the same again is no change');
