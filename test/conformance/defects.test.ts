@@ -241,10 +241,7 @@ const defects: Readonly<Record<string, readonly Kept[]>> = {
     ['conformance/services.test.ts', 'services as Kubernetes tests them'],
   ],
   "services, D18: of exclusions from source NAT one owner removes the other's": [
-    [
-      'desired/source-nat.test.ts',
-      'a node has the policy that its addresses allow, and keeps the sources of what goes to pods',
-    ],
+    ['desired/source-nat.test.ts', 'what VPP gets of it'],
   ],
 };
 
