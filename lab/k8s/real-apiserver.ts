@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { cpSync, createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { homedir } from 'node:os';
@@ -93,6 +93,8 @@ export class Wire {
 
   /** By a Unix socket, which is there for all network namespaces. */
   async openAt(path: string): Promise<void> {
+    // Of a run that was killed.
+    rmSync(path, { force: true });
     this.#server.listen(path);
     await once(this.#server, 'listening');
   }

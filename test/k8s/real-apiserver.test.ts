@@ -212,7 +212,7 @@ else
         /** With the pool that the test before has left. */
         const routes = (...more: string[]) =>
           ['10.4.0.0/16', ...more].map((prefix) => `${prefix} 1500`).sort();
-        wire.bytes_a_turn = 97;
+        wire.bytes_a_turn = 1024;
         wire.is_cut = false;
         await scene.hasPools(...routes());
         t.pass('it comes up without one, and reads one that is slow');
