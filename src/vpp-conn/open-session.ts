@@ -121,6 +121,16 @@ async function dial(
   return Promise.race([client, late]);
 }
 
+/**
+ * VPP keeps the socket of a client that was killed for as long as the last error that any call of its main thread had is EAGAIN
+ * (`vl_socket_read_ready`), looks at it in every turn, and does not answer any more after seven killed processes (seen). A file that cannot be
+ * opened is another error, and it closes them.
+ */
+async function closeDeadClients(vpp: Client): Promise<void> {
+  // That it fails is what it is for. A connection that has ended fails with the next request.
+  await vpp.request(cli_inband, { cmd: 'exec /dev/null/no-such-file' }).catch(() => undefined);
+}
+
 async function session(
   run: VppRun,
   connections: Connections,
@@ -141,6 +151,7 @@ async function session(
     close();
   });
   try {
+    await closeDeadClients(prompt);
     const handles = new Handles();
     const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
       prompt.request(show_version, {}),

@@ -1,3 +1,4 @@
+import { readdirSync, readlinkSync } from 'node:fs';
 /**
  * A node process that finds its VPP as it should be has nothing to tell it: over every variant of uplink and of pod, the second life
  * sends questions alone. Beside a real VPP the stand-in, which needs root all the same: devices move between namespaces.
@@ -155,3 +156,33 @@ for (const [name, variant] of Object.entries(uplink_variants)) {
     changesNothing(t, { stand_in: { real_devices: true } }, variant),
   );
 }
+
+const without_vpp = real_vpp.usable ? without_namespaces : real_vpp.why;
+
+t.test(
+  'a VPP whose clients are killed again and again closes their sockets',
+  without_vpp === undefined ? {} : { skip: without_vpp },
+  async (t) => {
+    if (!real_vpp.usable) return;
+    const topology = new Topology({ pods: 1 });
+    t.teardown(() => topology.close());
+    const node = await startNode(topology, { vpp: real_vpp });
+    t.teardown(() => node.close());
+    const pid = node.vppPid()!;
+    const sockets = (): number =>
+      readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+        try {
+          return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:');
+        } catch {
+          return false;
+        }
+      }).length;
+    const at_first = sockets();
+    for (let life = 0; life < 5; life += 1) {
+      await node.kill('SIGKILL');
+      await node.restart();
+      t.equal(node.vppPid(), pid);
+    }
+    t.ok(sockets() <= at_first + 3, `${sockets()} sockets, ${at_first} at first`);
+  },
+);
