@@ -154,6 +154,8 @@ export class NpolWriter {
   #deferred = emptyMarks();
   /** Policies in whose place VPP has one that denies everything. */
   readonly #closed = new Set<string>();
+  /** Those that this round closes, or opens again. */
+  readonly #turned = new Set<string>();
   /** What has nobody any more who wants it, or who refers to it: perhaps. */
   readonly #idle = emptyMarks();
   /** Numbers below these may have been given out. */
@@ -172,7 +174,11 @@ export class NpolWriter {
   /** What may differ from what VPP was told. */
   touch({ interfaces, policies, rules, sets }: TouchedObjects): void {
     for (const name of interfaces) this.#dirty.interfaces.add(name);
-    for (const name of policies) this.#dirty.policies.add(name);
+    for (const name of policies) {
+      this.#dirty.policies.add(name);
+      // Another one may be taken.
+      this.#failed.delete(`npol_policy:${this.#policy_keys.get(name) ?? name}`);
+    }
     for (const name of rules) this.#dirty.rules.add(name);
     for (const name of sets) this.#dirty.sets.add(name);
   }
@@ -233,6 +239,7 @@ export class NpolWriter {
     this.#failed.clear();
     this.#forced.clear();
     this.#closed.clear();
+    this.#turned.clear();
     this.#deferred = emptyMarks();
     this.touch(this.#deps.objects.names());
   }
@@ -560,7 +567,9 @@ export class NpolWriter {
       return [];
     }
     const [rx, tx] = this.#rulesOf(name, policy);
-    if (this.#isBroken(name, policy)) {
+    const is_broken = this.#isBroken(name, policy);
+    if (is_broken !== this.#closed.has(name)) this.#turned.add(name);
+    if (is_broken) {
       this.#closed.add(name);
       const denies = ruleName(deny_all);
       if (!this.#rules.has(denies)) this.#addRule(denies, deny_all);
@@ -749,6 +758,9 @@ export class NpolWriter {
   #ended(): void {
     if (this.#phase === 'sweeping') this.#remains = undefined;
     this.#phase = 'idle';
+    for (const name of this.#turned)
+      for (const tag of this.#of_policies.users(this.#policy_keys.get(name) ?? name)) this.#answered.add(tag);
+    this.#turned.clear();
     this.#lookForBroken();
     if (this.#failed.size > 0) this.#later();
     else this.#retries = 0;
@@ -812,9 +824,8 @@ export class NpolWriter {
   #settle({ operation: { action, object }, error }: Outcome): void {
     if (action === 'remove') return this.#settleRemoval(object, error);
     const key = keyOf(object);
-    // Of members that were not taken others may follow.
     if (error !== undefined) this.#failed.set(key, error);
-    else if (object.kind !== 'npol_members') this.#failed.delete(key);
+    else if (!this.#isStillFailed(object)) this.#failed.delete(key);
     switch (object.kind) {
       case 'npol_set':
       case 'npol_members':
@@ -859,6 +870,12 @@ export class NpolWriter {
         return;
       }
     }
+  }
+
+  /** Of members that were not taken others may follow; and of a policy that was not, what stands in its place. */
+  #isStillFailed(object: VppObject): boolean {
+    if (object.kind !== 'npol_policy') return object.kind === 'npol_members';
+    return this.#closed.has(this.#policy_names.get(object.name) ?? object.name);
   }
 
   /** What cannot be removed has no name any more. */
@@ -954,7 +971,12 @@ export class NpolWriter {
     if (wanted === undefined) return 'waiting';
     const failed = this.#failed.get(`npol_interface:${tag}`);
     if (failed !== undefined) return failed;
-    return this.#told.get(tag) === this.#textOf(wanted) ? 'enforced' : 'waiting';
+    if (this.#told.get(tag) !== this.#textOf(wanted)) return 'waiting';
+    if (this.#closed.size === 0) return 'enforced';
+    const closed = [...wanted.rx.policies, ...wanted.tx.policies, ...wanted.profiles].find(({ name }) =>
+      this.#closed.has(name),
+    );
+    return closed === undefined ? 'enforced' : new Error(`${closed.name} is not taken by VPP: it denies`);
   }
 }
 

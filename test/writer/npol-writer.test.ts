@@ -1,0 +1,93 @@
+/** What becomes of policies where VPP refuses something, where somebody else has an interface now, and where the writer begins anew. */
+import t from 'tap';
+import { verdict } from '../../lab/vpp/npol-verdict.js';
+import { refuse } from '../../lab/vpp/outcome.js';
+import { PoliciesLab } from '../actors/policies-lab.js';
+import type { Teardown } from '../kit/actor-kit.js';
+import { flowOf, messagesOf, podOf, policyOf, ruleOf, type Scene, side, tierOf } from '../policies/scenes.js';
+
+const web: Scene = {
+  policies: {
+    'NetworkPolicy a/1': policyOf([ruleOf('allow', { protocol: 'tcp', src: side({ sets: ['s:a'] }) })]),
+  },
+  profiles: { kns: { inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] } },
+  sets: { 's:a': ['10.0.0.3'] },
+  pod: podOf([tierOf('default', 'deny', ['NetworkPolicy a/1'], [])], ['kns']),
+};
+
+const tcp = (source: string) =>
+  flowOf({
+    family: 4,
+    source,
+    destination: '10.0.0.2',
+    protocol: 6,
+    source_port: 30_000,
+    destination_port: 80,
+  });
+
+async function started(t: Teardown): Promise<PoliciesLab> {
+  const lab = await PoliciesLab.start(t);
+  await lab.newVpp();
+  await lab.nodeReady();
+  lab.putPod();
+  return lab;
+}
+
+const into = (lab: PoliciesLab, source: string) => verdict(lab.npol, 1, false, tcp(source));
+
+type Npol = PoliciesLab['npol'];
+type Change = 'setRule' | 'setPolicy' | 'change';
+
+/** Answers how often VPP has refused by now, and an end to that. More than `most` is more than a test has patience for. */
+function refusing<M extends Change>(
+  { npol }: PoliciesLab,
+  method: M,
+  is_refused: (...fields: Parameters<Npol[M]>) => boolean,
+  most = 20,
+) {
+  const as_it_was = (npol[method] as (...fields: Parameters<Npol[M]>) => unknown).bind(npol);
+  const state = { count: 0, end: () => void delete (npol as Partial<Npol>)[method] };
+  (npol as unknown as Record<string, unknown>)[method] = (...fields: Parameters<Npol[M]>) => {
+    if (state.count < most && is_refused(...fields)) {
+      state.count += 1;
+      refuse(-1);
+    }
+    return as_it_was(...fields);
+  };
+  return state;
+}
+
+t.test('a policy that VPP refuses is closed, and tried again only after a while', async (t) => {
+  const lab = await started(t);
+  const refused = refusing(lab, 'setPolicy', (_id, items) =>
+    items.some(({ rule_id }) =>
+      lab.npol.rules.get(rule_id)?.value.matches.some(({ data }) => {
+        if (!('set_id' in data)) return false;
+        return lab.npol.sets.get(data.set_id.set_id)?.members.includes('10.0.0.3/32') === true;
+      }),
+    ),
+  );
+  await lab.felix(messagesOf(web));
+  t.equal(refused.count, 1, 'once');
+  t.equal(into(lab, '10.0.0.3'), 'deny');
+  t.equal(into(lab, '10.0.0.6'), 'allow', 'what else there is goes on');
+  t.match(Object.keys(lab.report().refused), ['npol_policy:NetworkPolicy a/1']);
+  const { interfaces } = await lab.show();
+  t.match(interfaces.pod?.state, /^refused: /);
+  t.match(lab.statuses.at(-1), { kind: 'workload', state: 'error' });
+  for (const [ms, count] of [
+    [1000, 2],
+    [2000, 3],
+    [4000, 4],
+  ] as const) {
+    await lab.kit.clock.advance(ms);
+    await lab.rest();
+    t.equal(refused.count, count, `again after ${ms} ms, and no more than once`);
+  }
+  refused.end();
+  await lab.kit.clock.advance(60_000);
+  await lab.rest();
+  t.equal(into(lab, '10.0.0.3'), 'allow', 'healed');
+  t.same(lab.report().refused, {});
+  t.match(lab.statuses.at(-1), { kind: 'workload', state: 'up' });
+});
