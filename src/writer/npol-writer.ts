@@ -35,6 +35,7 @@ import {
   type NpolInterfaceObject,
   type NpolMarks,
   type NpolPool,
+  type NpolRuleObject,
   npol_pools,
   type SetKey,
 } from '../objects/policy.js';
@@ -120,11 +121,14 @@ export class NpolWriter {
   /** Interfaces that are to be told whatever is known of them. */
   readonly #forced = new Set<InterfaceTag>();
   #plan: Generator<void> | undefined;
-  /** What is to be sent: first what comes, then members that go. */
+  /** What is to be sent: first sets and what is in them, then what refers to these, then members that go. */
+  #filling: Operation[] = [];
   #coming: Operation[] = [];
   #going: Operation[] = [];
   #phase: 'idle' | 'adding' | 'removing' | 'sweeping' = 'idle';
   #flights = 0;
+  /** VPP has not answered all of the sets: nothing may be judged by them yet. */
+  #fills = false;
   #retry: Timer | undefined;
   #retries = 0;
 
@@ -223,10 +227,12 @@ export class NpolWriter {
     this.#retry = undefined;
     this.#retries = 0;
     this.#plan = undefined;
+    this.#filling = [];
     this.#coming = [];
     this.#going = [];
     this.#phase = 'idle';
     this.#flights = 0;
+    this.#fills = false;
     this.#reading = false;
   }
 
@@ -350,7 +356,7 @@ export class NpolWriter {
       else yield* this.#change(key, coming, leaving, filling);
     }
     for (const name of made) yield* this.#make(name, making, filling);
-    this.#coming.push(...making, ...filling);
+    this.#filling.push(...making, ...filling);
     const switched = new Set(dirty.interfaces);
     for (const name of this.#planRules(dirty, made))
       for (const tag of this.#planPolicy(name, copies)) switched.add(tag);
@@ -572,7 +578,7 @@ export class NpolWriter {
     if (is_broken) {
       this.#closed.add(name);
       const denies = ruleName(deny_all);
-      if (!this.#rules.has(denies)) this.#addRule(denies, deny_all);
+      if (!this.#rules.has(denies)) this.#coming.push({ action: 'add', object: denial(denies) });
     } else this.#closed.delete(name);
     const there = before === undefined ? undefined : this.#policies.get(before);
     if (there?.content === JSON.stringify([rx, tx])) return [];
@@ -657,8 +663,9 @@ export class NpolWriter {
 
   /** Written before the first number beyond it is given out. */
   #mark(): void {
-    const coming: Record<NpolPool, number> = { rules: 0, policies: 0, sets: 0 };
-    for (const { object } of this.#coming) {
+    // One rule more, which denies everything, where a set is refused on the way.
+    const coming: Record<NpolPool, number> = { rules: 1, policies: 0, sets: 0 };
+    for (const { object } of [...this.#filling, ...this.#coming]) {
       const pool = pool_of_kind[object.kind];
       if (pool !== undefined) coming[pool] += 1;
     }
@@ -671,7 +678,7 @@ export class NpolWriter {
     if (npol_pools.every((pool) => below[pool] === this.#marks[pool])) return;
     this.#marks = below;
     const object: NpolMarks = { kind: 'npol_marks', below };
-    this.#coming.unshift({ action: 'add', object });
+    this.#filling.unshift({ action: 'add', object });
   }
 
   // --- rounds
@@ -685,6 +692,15 @@ export class NpolWriter {
   }
 
   #nextOperations(): readonly Operation[] {
+    if (this.#filling.length > 0) {
+      this.#fills = true;
+      return this.#cut(this.#filling);
+    }
+    if (this.#fills) {
+      if (this.#flights > 0) return [];
+      this.#fills = false;
+      this.#closeUnfilled();
+    }
     if (this.#coming.length > 0) return this.#cut(this.#coming);
     if (this.#flights > 0) return [];
     // All that comes is answered: what refers to nothing any more is known.
@@ -695,6 +711,36 @@ export class NpolWriter {
     if (this.#going.length > 0) return this.#cut(this.#going);
     this.#ended();
     return [];
+  }
+
+  /** What was planned for a set that VPP has not taken whole denies from its first moment on. */
+  #closeUnfilled(): void {
+    if (this.#bad_sets.size === 0) return;
+    const denies = ruleName(deny_all);
+    const broken = new Set<RuleName>();
+    const isBad = ({ match }: NpolRule): boolean =>
+      setsOf(match).some((ref) => this.#bad_sets.has(setName(ref)));
+    for (const [key, { rule }] of this.#rules) if (isBad(rule)) broken.add(key);
+    let has_denial = this.#rules.has(denies);
+    let needs_denial = false;
+    this.#coming = this.#coming.flatMap((operation) => {
+      const { object } = operation;
+      if (object.kind === 'npol_rule' && isBad(object.rule)) {
+        broken.add(object.name);
+        this.#deferred.rules.add(ruleName(object.rule));
+        return [];
+      }
+      if (object.kind === 'npol_rule') has_denial ||= object.name === denies;
+      if (object.kind !== 'npol_policy' || ![...object.rx, ...object.tx].some((key) => broken.has(key)))
+        return [operation];
+      const name = this.#policy_names.get(object.name) ?? object.name;
+      this.#closed.add(name);
+      this.#turned.add(name);
+      needs_denial = true;
+      const closed = (rules: readonly RuleName[]) => (rules.length === 0 ? [] : [denies]);
+      return [{ ...operation, object: { ...object, rx: closed(object.rx), tx: closed(object.tx) } }];
+    });
+    if (needs_denial && !has_denial) this.#coming.unshift({ action: 'add', object: denial(denies) });
   }
 
   #cut(queue: Operation[]): readonly Operation[] {
@@ -946,7 +992,7 @@ export class NpolWriter {
       rules: this.#rules.size,
       policies: this.#policies.size,
       interfaces: this.#told.size,
-      waiting: this.#coming.length + this.#going.length + (this.#hasWork ? 1 : 0),
+      waiting: this.#filling.length + this.#coming.length + this.#going.length + (this.#hasWork ? 1 : 0),
       refused: this.#failed.size,
     };
   }
@@ -985,6 +1031,10 @@ const pool_of_kind: Readonly<Partial<Record<VppObject['kind'], NpolPool>>> = {
   npol_policy: 'policies',
   npol_set: 'sets',
 };
+
+function denial(name: RuleName): NpolRuleObject {
+  return { kind: 'npol_rule', name, rule: deny_all, sets: {} };
+}
 
 function emptyInterface(tag: InterfaceTag): NpolInterfaceObject {
   const closed = { policies: [], policy_default: 'deny', profile_default: 'deny' } as const;

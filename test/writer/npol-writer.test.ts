@@ -91,3 +91,53 @@ t.test('a policy that VPP refuses is closed, and tried again only after a while'
   t.same(lab.report().refused, {});
   t.match(lab.statuses.at(-1), { kind: 'workload', state: 'up' });
 });
+
+/** Calls back after each message that changes what npol has. */
+function watched({ npol }: PoliciesLab, changed: () => void): () => void {
+  const names = ['setRule', 'setPolicy', 'remove', 'change', 'configure'] as const;
+  const own = npol as unknown as Record<string, (...all: unknown[]) => unknown>;
+  const before = names.map((name) => [name, own[name]!, Object.hasOwn(own, name)] as const);
+  for (const [name, as_it_was] of before)
+    own[name] = (...all) => {
+      const result = as_it_was.apply(npol, all);
+      changed();
+      return result;
+    };
+  return () => {
+    for (const [name, as_it_was, is_own] of before)
+      if (is_own) own[name] = as_it_was;
+      else delete own[name];
+  };
+}
+
+const key = 'NetworkPolicy a/1';
+const blocked: Scene = {
+  ...web,
+  policies: { [key]: policyOf([ruleOf('deny', { src: side({ sets: ['s:b'] }) }), ruleOf('allow')]) },
+  sets: { 's:a': ['10.0.0.3'], 's:b': ['10.0.0.9'] },
+};
+
+for (const [what, method, is_refused] of [
+  ['members', 'change', (_set: unknown, is_add: boolean) => is_add],
+  ['a rule', 'setRule', (_id: unknown, { action }: { action: string }) => action === 'NPOL_DENY'],
+] as const)
+  t.test(`where VPP refuses ${what}, what needs it is closed from the first moment on`, async (t) => {
+    const lab = await started(t);
+    // Denies all, so that the rule which closes is there.
+    await lab.felix(messagesOf({ ...web, policies: { [key]: policyOf([ruleOf('deny')]) } }));
+    const refused = refusing(lab, method as Change, is_refused as never, 1);
+    const seen = new Set<string>();
+    const end = watched(lab, () => seen.add(into(lab, '10.0.0.9')));
+    await lab.felix(messagesOf(blocked));
+    end();
+    t.equal(refused.count, 1);
+    t.same([...seen], ['deny'], 'never open for whom it is to deny');
+    t.equal(into(lab, '10.0.0.4'), 'deny', 'closed');
+    t.match(lab.statuses.at(-1), { kind: 'workload', state: 'error' });
+    await lab.kit.clock.advance(1000);
+    await lab.rest();
+    t.equal(into(lab, '10.0.0.4'), 'allow', 'healed');
+    t.equal(into(lab, '10.0.0.9'), 'deny');
+    t.match(lab.statuses.at(-1), { kind: 'workload', state: 'up' });
+    t.same(lab.report().refused, {});
+  });
