@@ -24,7 +24,7 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
-import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import { addressesOf, endpointOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
 import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
@@ -497,10 +497,9 @@ class Pod implements Actor<PodMessage> {
 
   /** Policies are for its interface from before its first packet on. */
   private police(spec: PodSpec): void {
-    const { orchestrator, namespace, pod, endpoint } = spec.workload;
     this.policed_tag = podInterfaceTag(spec);
     this.deps.policed.put(this.policed_tag, {
-      attachment: { kind: 'workload', endpoint: `${orchestrator} ${namespace}/${pod} ${endpoint}` },
+      attachment: { kind: 'workload', endpoint: endpointOf(spec.workload) },
       addresses: addressesOf(spec),
     });
   }

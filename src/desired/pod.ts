@@ -15,7 +15,7 @@ import type { Translation } from '../objects/cnat.js';
 import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
-import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
+import { addressesOf, endpointOf, familiesOf, type PodSpec } from '../pod/spec.js';
 import { isNatted, type NatPools } from './source-nat.js';
 import { allOf, default_table, hostPrefix, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
@@ -112,7 +112,12 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       ...(is_tap ? (['promisc'] as const) : []),
       'admin_up',
     ]),
-    { kind: 'default_verdict', interface: tag, verdict: inputs.default_verdict },
+    {
+      kind: 'default_verdict',
+      interface: tag,
+      verdict: inputs.default_verdict,
+      endpoint: endpointOf(spec.workload),
+    },
     ...addressesOf(spec).flatMap((address): VppObject[] => [
       {
         kind: 'route',

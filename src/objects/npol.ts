@@ -112,6 +112,8 @@ export interface NpolDirection {
 
 export interface NpolInterface {
   readonly tag: InterfaceTag;
+  /** Of a pod. */
+  readonly endpoint?: string;
   readonly rx: NpolDirection;
   readonly tx: NpolDirection;
   /** Of both directions. */

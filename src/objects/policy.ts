@@ -12,6 +12,8 @@ export interface DefaultVerdict {
   readonly kind: 'default_verdict';
   readonly interface: InterfaceTag;
   readonly verdict: 'allow' | 'deny';
+  /** Whose interface it is: what is kept for another endpoint is not for this one. */
+  readonly endpoint?: string;
 }
 
 /** One that was made to be filled: a set's name, and which copy of it, for whoever may not see the other half changed. */
@@ -63,6 +65,8 @@ export interface NpolDirectionNames {
 export interface NpolInterfaceObject {
   readonly kind: 'npol_interface';
   readonly interface: InterfaceTag;
+  /** Of a pod: an interface that is by now another's does not get it. */
+  readonly endpoint?: string;
   readonly rx: NpolDirectionNames;
   readonly tx: NpolDirectionNames;
   readonly profiles: readonly string[];
@@ -107,7 +111,9 @@ export const policy_kinds: Kinds<PolicyObject> = {
     key: (o) => o.interface,
     on: (o) => [o.interface],
     owner: { by: 'interface', of: (o) => o.interface },
-    same: (wanted, there) => wanted.verdict === there.verdict,
+    // Of one that an earlier release has made nobody knows whose it is.
+    same: (wanted, there) =>
+      wanted.verdict === there.verdict && (there.endpoint ?? wanted.endpoint) === wanted.endpoint,
     add: 45,
     remove: remove.bound,
     change: 'overwrite',

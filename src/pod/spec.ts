@@ -65,6 +65,11 @@ export function podKey(netns: string, interface_name: string): PodKey {
 /** The longest name that Kubernetes has. */
 export const name_length_max = 253;
 
+/** As Felix names its endpoint. */
+export function endpointOf({ orchestrator, namespace, pod, endpoint }: Workload): string {
+  return `${orchestrator} ${namespace}/${pod} ${endpoint}`;
+}
+
 /** How logs and answers name the interface of a pod. Bounded, whatever a request says. */
 export function podName(workload: Pick<Workload, 'namespace' | 'pod'>, interface_name: string): string {
   return `pod ${short(workload.namespace)}/${short(workload.pod)} ${short(interface_name)}`;

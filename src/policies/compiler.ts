@@ -142,7 +142,10 @@ export class PolicyCompiler {
     };
     switch (attachment.kind) {
       case 'workload':
-        return workloadInterface(tag, state.workloads.get(attachment.endpoint), lookup);
+        return ofEndpoint(
+          attachment.endpoint,
+          workloadInterface(tag, state.workloads.get(attachment.endpoint), lookup),
+        );
       case 'tap':
         return tapInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
       case 'uplink':
@@ -156,6 +159,10 @@ export class PolicyCompiler {
     const endpoint = id === undefined ? undefined : this.#state.hosts.get(id);
     return id === undefined || endpoint === undefined ? undefined : { id, endpoint };
   }
+}
+
+function ofEndpoint(endpoint: WorkloadKey, { npol, refusals }: CompiledInterface): CompiledInterface {
+  return { npol: { ...npol, endpoint }, refusals };
 }
 
 function meet(used: ReadonlySet<string> | undefined, stale: ReadonlySet<string>): boolean {

@@ -187,7 +187,14 @@ function saysOf({ rx, tx }: NpolPolicy): string {
 }
 
 /** What VPP is told of an interface: which policies, by name, and the defaults. */
-export function interfaceObject({ tag, rx, tx, profiles, invert }: NpolInterface): NpolInterfaceObject {
+export function interfaceObject({
+  tag,
+  endpoint,
+  rx,
+  tx,
+  profiles,
+  invert,
+}: NpolInterface): NpolInterfaceObject {
   const direction = ({ policies, policy_default, profile_default }: NpolDirection): NpolDirectionNames => ({
     policies: policies.map(({ name }) => name),
     policy_default,
@@ -196,6 +203,7 @@ export function interfaceObject({ tag, rx, tx, profiles, invert }: NpolInterface
   return {
     kind: 'npol_interface',
     interface: tag,
+    ...(endpoint !== undefined && { endpoint }),
     rx: direction(rx),
     tx: direction(tx),
     profiles: profiles.map(({ name }) => name),

@@ -70,8 +70,20 @@ export class Handles {
     return this.#numbers.get(kind)?.has(handle) === true;
   }
 
+  /**
+   * Who writes npol's objects begins anew, and knows none of them: what it makes is made beside what is there, whatever it calls it. What
+   * was there has no name any more.
+   */
+  forgetNpol(): void {
+    this.#numbers.clear();
+    for (const key of this.#others.keys())
+      if (npol_names.some((name) => key.startsWith(name))) this.#others.delete(key);
+  }
+
   /** What an interface is to be judged by as soon as it is made. */
   readonly awaited = new Map<InterfaceTag, NpolInterfaceObject>();
+  /** Whose interface each is, as far as was told in this session. */
+  readonly endpoints = new Map<InterfaceTag, string>();
 
   fibSource(source: RouteSource): number {
     const id = this.#fib_sources.get(source);
@@ -123,6 +135,7 @@ export class Handles {
     const handle = handles.get(name);
     if (handle === undefined) return undefined;
     handles.delete(name);
+    if (handles === this.#interfaces) this.endpoints.delete(name);
     this.#unnumber(object, handle);
     this.#change(name);
     return handle;
@@ -176,5 +189,7 @@ export class Handles {
   }
 }
 
-const isOfNpol = ({ kind }: VppObject): boolean =>
-  kind === 'npol_set' || kind === 'npol_rule' || kind === 'npol_policy';
+const npol_kinds: readonly ObjectKind[] = ['npol_set', 'npol_rule', 'npol_policy'];
+const npol_names = npol_kinds.map((kind) => `${kind}:`);
+
+const isOfNpol = ({ kind }: VppObject): boolean => npol_kinds.includes(kind);

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { verdict } from '../../lab/vpp/npol-verdict.js';
 import { refuse } from '../../lab/vpp/outcome.js';
+import type { Rule } from '../../src/felix/messages.js';
 import { PoliciesLab } from '../actors/policies-lab.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { flowOf, messagesOf, podOf, policyOf, ruleOf, type Scene, side, tierOf } from '../policies/scenes.js';
@@ -141,3 +142,53 @@ for (const [what, method, is_refused] of [
     t.match(lab.statuses.at(-1), { kind: 'workload', state: 'up' });
     t.same(lab.report().refused, {});
   });
+
+t.test('an interface that is made under the name of another pod is not judged by its policies', async (t) => {
+  const lab = await started(t);
+  const open = podOf([], ['kns']);
+  await lab.felix(messagesOf({ ...web, pod: open }));
+  t.equal(into(lab, '10.0.0.9'), 'allow');
+  const made = (endpoint: string) => [
+    { action: 'add', object: { kind: 'loopback', tag: 'pod' } } as const,
+    {
+      action: 'add',
+      object: { kind: 'default_verdict', interface: 'pod', endpoint, verdict: 'deny' },
+    } as const,
+  ];
+  const gone = { action: 'remove', object: { kind: 'loopback', tag: 'pod' } } as const;
+  // The actor has not heard of it yet.
+  await lab.own([gone, ...made('k8s shop/other eth0')]);
+  t.equal(into(lab, '10.0.0.9'), 'deny', 'of another pod nothing is known');
+  await lab.felix(messagesOf({ ...web, pod: podOf([], ['kns', 'kns']) }));
+  t.equal(into(lab, '10.0.0.9'), 'deny', 'what is told of the pod of before is not for this one');
+  await lab.own([gone, ...made('k8s shop/web eth0')]);
+  t.equal(into(lab, '10.0.0.9'), 'allow', 'the same pod has its policies at once');
+});
+
+t.test('an actor that begins anew over the same connection makes all beside what is in force', async (t) => {
+  const lab = await started(t);
+  const two = ['NetworkPolicy a/1', 'NetworkPolicy a/2'] as const;
+  const scene = (...[first, second]: readonly (readonly [string, Partial<Rule>])[]): Scene => ({
+    ...web,
+    policies: { [two[0]]: policyOf([ruleOf(...first!)]), [two[1]]: policyOf([ruleOf(...second!)]) },
+    pod: podOf([tierOf('default', 'deny', two, [])], ['kns']),
+  });
+  const client = { src: side({ sets: ['s:a'] }) };
+  const sizes = () => {
+    const { rules, policies, sets } = lab.npol;
+    return [rules, policies, sets].map((pool) => [...pool].length);
+  };
+  await lab.felix(messagesOf(scene(['allow', client], ['deny', client])));
+  const before = sizes();
+  await lab.kit.crash(new Error('defect'));
+  await lab.kit.clock.advance(1000);
+  await lab.nodeReady();
+  const seen = new Set<string>();
+  const end = watched(lab, () => seen.add(into(lab, '10.0.0.3')));
+  // Of one policy before and the other after it would be denied.
+  await lab.felix(messagesOf(scene(['allow', { protocol: 'udp' }], ['allow', client])));
+  end();
+  t.same([...seen], ['allow']);
+  t.equal(verdict(lab.npol, 1, false, { ...tcp('10.0.0.9'), protocol: 17 }), 'allow', 'the new one');
+  t.same(sizes(), before, 'nothing is left behind');
+});

@@ -46,6 +46,8 @@ export async function observe(
   take?: Take,
 ): Promise<Snapshot> {
   const begun = handles.reading();
+  // A reading shows nothing of npol: it is asked for by who begins anew.
+  if (scopes.includes('policies')) handles.forgetNpol();
   try {
     const many: VppObject[] = [];
     const keep = (object: VppObject): void => {

@@ -32,9 +32,12 @@ export const policy: Programs<
 > = {
   default_verdict: {
     // With the policies of its pod at once, where they are in VPP already: another verdict would stay with the flows that met it.
-    add: (o, at) => [
-      awaited(o, at) ?? verdict(o, at, o.verdict === 'deny' ? 'NPOL_DEFAULT_DENY' : 'NPOL_DEFAULT_ALLOW'),
-    ],
+    add: (o, at) => {
+      const call =
+        awaited(o, at) ?? verdict(o, at, o.verdict === 'deny' ? 'NPOL_DEFAULT_DENY' : 'NPOL_DEFAULT_ALLOW');
+      if (o.endpoint !== undefined) at.endpoints.set(o.interface, o.endpoint);
+      return [call];
+    },
     remove: (o, at) => [verdict(o, at, 'NPOL_DEFAULT_ALLOW')],
   },
   npol_set: {
@@ -76,7 +79,7 @@ export const policy: Programs<
     add: (o, at) => {
       at.awaited.set(o.interface, o);
       const sw_if_index = at.findInterface(o.interface);
-      if (sw_if_index === undefined) return none;
+      if (sw_if_index === undefined || isOfAnother(o, at.endpoints.get(o.interface))) return none;
       return [call(npol_configure_policies, { sw_if_index, ...configuration(o, at) })];
     },
     // What it had goes with the interface, and is nothing for one that is made after it.
@@ -120,10 +123,15 @@ function verdict(o: ObjectOf<'default_verdict'>, at: Handles, verdict: npol_poli
   });
 }
 
+/** Another pod's name of an interface is free as soon as that pod is gone, whatever is still on its way for it. */
+function isOfAnother({ endpoint }: ObjectOf<'npol_interface'>, now: string | undefined): boolean {
+  return endpoint !== undefined && now !== undefined && endpoint !== now;
+}
+
 /** Undefined: nothing is known of it, or one of its policies is not in VPP. */
-function awaited({ interface: tag }: ObjectOf<'default_verdict'>, at: Handles): Call | undefined {
+function awaited({ interface: tag, endpoint }: ObjectOf<'default_verdict'>, at: Handles): Call | undefined {
   const known = at.awaited.get(tag);
-  if (known === undefined) return undefined;
+  if (known === undefined || isOfAnother(known, endpoint)) return undefined;
   try {
     return call(npol_configure_policies, { sw_if_index: at.interface(tag), ...configuration(known, at) });
   } catch (error) {
