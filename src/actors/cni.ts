@@ -112,8 +112,6 @@ class Cni implements Actor<CniMessage> {
     this.importing = this.keeper.import(this.takenSlots()) ?? this.importing;
     this.keeper.complete();
     await this.spawnRecorded();
-    // Each of a record says so when it begins.
-    deps.policed.complete();
     this.server = await deps.startServer(cniHandlers(ctx, deps.limits));
     this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
@@ -359,6 +357,7 @@ class Cni implements Actor<CniMessage> {
       if (pod.calls === 0) pod.coming = undefined;
       if (pod.calls === 0 && !there) pod.ref.tell({ type: 'StillThere' });
     }
+    this.lookForUnpoliced();
   }
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
@@ -583,9 +582,17 @@ class Cni implements Actor<CniMessage> {
     this.report();
   }
 
+  /** Each pod of a record has said so when it began. What has none, and is left alone, is judged by what an earlier life has told VPP. */
+  private lookForUnpoliced(): void {
+    const { settling, sweeper } = this;
+    if (!this.surveyed || this.importing || this.adds > 0 || sweeper.leftAlone > 0 || sweeper.busy) return;
+    if (settling.state(false).settled) this.deps.policed.complete();
+  }
+
   private report(): void {
     const { settled, reason } = this.settling.state(this.sweeper.busy);
     const alone = this.sweeper.leftAlone;
+    this.lookForUnpoliced();
     const more =
       alone > 0 ? `; ${alone} interfaces in living namespaces have no record, and are left alone` : '';
     this.deps.report({ settled, reason: `${reason}${more}` });

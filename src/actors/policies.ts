@@ -336,12 +336,13 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const { compiler, model, writer } = this;
     if (!this.takeFelix()) return false;
     const { live } = model;
+    // Pods come and go, however long Felix takes.
+    this.takeInterfaces();
     if (live === undefined) return true;
     if (this.node !== undefined) {
       this.takeNode(this.node);
       this.node = undefined;
     }
-    this.takeInterfaces();
     const touched = model.take();
     if (isAnything(touched)) {
       compiler.felix(live, touched);
@@ -366,7 +367,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private tellStatuses(): void {
     const { live } = this.model;
     const answered = this.writer.takeAnswered();
-    if (live === undefined) return;
+    if (live === undefined) {
+      // The first time all are told.
+      this.doubtful.clear();
+      return;
+    }
     for (const tag of answered) {
       const attachment = this.interfaces.get(tag)?.attachment;
       if (attachment?.kind === 'workload') this.doubtful.add(attachment.endpoint);

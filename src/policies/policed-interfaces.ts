@@ -29,6 +29,8 @@ export class PolicedInterfaces {
   }
 
   #note(tag: InterfaceTag): void {
+    // Where nobody hears it would be kept for ever: who comes is told of all.
+    if (this.#hears === undefined) return;
     const is_first = this.#changed.size === 0;
     this.#changed.add(tag);
     if (is_first) this.#hears?.();
@@ -48,6 +50,7 @@ export class PolicedInterfaces {
   /** Called in the middle of something else when there is something to `take`. The last one counts, and is told of all that there is. */
   hear(changed: () => void): void {
     this.#hears = changed;
+    this.#changed.clear();
     for (const tag of this.#all.keys()) this.#changed.add(tag);
     if (this.#changed.size > 0) changed();
   }

@@ -520,8 +520,12 @@ t.test('what VPP holds at the start', async (t) => {
   await t.test(
     'is left alone in a living namespace when records were lost, and said, until it is added or deleted',
     async (t) => {
-      const lab = await after(t, ({ store }) => {
+      let are_all_policed = false;
+      const lab = await after(t, ({ store, policed }) => {
         store.records.clear();
+        policed.complete = () => {
+          are_all_policed = true;
+        };
       });
       lab.dropNetns('p2');
       await lab.ready();
@@ -533,12 +537,14 @@ t.test('what VPP holds at the start', async (t) => {
       });
       await lab.kit.clock.advance(600_000);
       t.equal(lab.vpp.kinds().tap, 2, 'for as long as it takes');
+      t.notOk(are_all_policed, 'what an earlier life has told VPP of them is not for the sweep');
       t.match(await lab.del('p0'), { successful: true });
       await lab.kit.clock.advance(200);
       t.equal(lab.vpp.kinds().tap, 1);
       t.match(await lab.add('p1', { ips: [ip(2)] }), { successful: true, hostInterfaceName: 'vpp-tun-2' });
       t.equal(lab.vpp.kinds().tap, 1, 'the ADD takes over what is there');
       t.equal(lab.vpp.kinds().table, 1);
+      t.ok(are_all_policed);
       lab.dropNetns('p1');
       await lab.kit.clock.advance(200_000);
       t.strictSame(lab.vpp.objects, []);

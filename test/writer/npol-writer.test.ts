@@ -3,6 +3,7 @@ import t from 'tap';
 import { verdict } from '../../lab/vpp/npol-verdict.js';
 import { refuse } from '../../lab/vpp/outcome.js';
 import type { Rule } from '../../src/felix/messages.js';
+import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import { PoliciesLab } from '../actors/policies-lab.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { flowOf, messagesOf, podOf, policyOf, ruleOf, type Scene, side, tierOf } from '../policies/scenes.js';
@@ -191,4 +192,27 @@ t.test('an actor that begins anew over the same connection makes all beside what
   t.same([...seen], ['allow']);
   t.equal(verdict(lab.npol, 1, false, { ...tcp('10.0.0.9'), protocol: 17 }), 'allow', 'the new one');
   t.same(sizes(), before, 'nothing is left behind');
+});
+
+t.test('pods that come and go before Felix has spoken leave nothing behind', async (t) => {
+  const lab = await PoliciesLab.start(t);
+  const attachment = { kind: 'workload', endpoint: 'k8s shop/web eth0' } as const;
+  const churn = (prefix: string) => {
+    for (let i = 0; i < 100; i += 1) {
+      lab.interfaces.put(`${prefix}${i}`, { attachment, addresses: ['10.0.0.2'] });
+      lab.interfaces.remove(`${prefix}${i}`);
+    }
+  };
+  churn('a');
+  await lab.rest();
+  t.equal(lab.interfaces.take().size, 0, 'taken in, although nothing is known of policies');
+  const unheard = new PolicedInterfaces();
+  lab.interfaces = unheard;
+  churn('b');
+  unheard.put('there', { attachment, addresses: [] });
+  let heard = 0;
+  unheard.hear(() => {
+    heard += 1;
+  });
+  t.same([heard, [...unheard.take().keys()]], [1, ['there']], 'where nobody hears of them');
 });
