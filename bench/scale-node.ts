@@ -1,4 +1,4 @@
-/** A running node, with the owners to come in its process and their objects in its VPP. */
+/** A running node, with owners of a hundred thousand routes and more in its process and their objects in its VPP. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { atMost, median, quantile, type Report } from './figures.js';

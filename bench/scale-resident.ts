@@ -1,5 +1,5 @@
 /**
- * Owners of routes, services and policies to come, in the process of a running node: they share its event loop, its memory and its VPP, to
+ * Owners of routes, services and policies, in the process of a running node: they share its event loop, its memory and its VPP, to
  * which they have a connection of their own. Loaded into the node beside its program (`node --import`), it does what it is asked by a socket.
  */
 import { rmSync } from 'node:fs';

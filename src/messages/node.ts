@@ -1,4 +1,4 @@
-/** What the uplink actor tells those who build on the node: pods, later services, policies and BGP. */
+/** What the uplink actor tells those who build on the node: pods, routes, services, policies and BGP. */
 import type { ActorRef } from '../actor-system.js';
 import type { NatPools } from '../desired/source-nat.js';
 import type { Family } from '../ip/text.js';
