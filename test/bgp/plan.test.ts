@@ -19,13 +19,13 @@ t.test('a router id is an IPv4 address that no peer refuses', async (t) => {
   fc.assert(fc.property(fc.string(), (name) => isUnicast(routerId('hash', name, undefined))));
 });
 
-t.test('GoBGP: a node without IPv4 has an identifier (8.1 row 13)', async (t) => {
+t.test('GoBGP: a node without IPv4 has an identifier', async (t) => {
   const plan = planOf({ more: { addresses: { ip6: 'fd00::1' } }, nodes: { n: at(1), m: at(2) } });
   t.match(plan.global.router_id, /^\d+\.\d+\.\d+\.\d+$/);
   t.same(plan.addresses, ['fd00::2']);
 });
 
-t.test('configuration: every field of both objects is read (8.1 row 4)', async (t) => {
+t.test('configuration: every field of both objects is read', async (t) => {
   const default_ = { asNumber: 64_600, listenPort: 1790, logSeverityScreen: 'Debug', bindMode: 'NodeIP' };
   const { global, settings } = planOf({ configurations: { default: default_ } });
   t.match(global, { asn: 64_600, listen_port: 1790, listen_addresses: ['fd00::1', '10.0.0.1'] });
@@ -121,7 +121,7 @@ t.test('the mesh is of all nodes but reflectors, in the families that both have'
   );
 });
 
-t.test('peers: ports, fields, TTL, labels, AS, nodes that come again (8.1 row 2)', async (t) => {
+t.test('peers: ports, fields, TTL, labels, AS, nodes that come again', async (t) => {
   const spec = {
     peerIP: '10.0.0.9:1790',
     asNumber: 65_001,
@@ -252,7 +252,7 @@ t.test('route reflectors: clients, other reflectors, and peers that peer back', 
   t.same(manual.addresses, []);
 });
 
-t.test('secrets: a peer waits for its password, and one that is there stays (8.1 row 3)', async (t) => {
+t.test('secrets: a peer waits for its password, and one that is there stays', async (t) => {
   const tor = { peerIP: '10.0.0.9', asNumber: 65_001, password, filters: ['f'], reachableBy: '10.0.0.250' };
   const peers = { tor };
   const filters = { f: { exportV4: [{ action: 'Reject' }] } };
@@ -363,7 +363,7 @@ function statements(plan: ReturnType<typeof planOf>, direction: 'import' | 'expo
   );
 }
 
-t.test('route policy: nothing of others is told but what is of the pools (8.1 row 12)', async (t) => {
+t.test('route policy: nothing of others is told but what is of the pools', async (t) => {
   const plan = planOf({
     pools: {
       all: { cidr: '10.1.0.0/16' },
@@ -448,7 +448,7 @@ t.test('next hops: only what differs from BGP’s own way is said', async (t) =>
   t.match(modes(65_001, 'Keep'), [{ nexthop: { unchanged: true } }]);
 });
 
-t.test('filters: operators, lengths, order and missing fields (8.1 row 1)', async (t) => {
+t.test('filters: operators, lengths, order and missing fields', async (t) => {
   const peer = { peerIP: '10.0.0.9', asNumber: 65_001, filters: ['f'] };
   const ruled = (
     rules: readonly object[],
