@@ -18,7 +18,9 @@ import {
 } from '../host/devices/sysfs.js';
 import { readIfExists } from '../host/files.js';
 import { gatherHostFacts } from '../host/services/hooks.js';
-import type { HostFacts } from '../host/services/network-managers.js';
+import { type HostFacts, onHost } from '../host/services/network-managers.js';
+import { question_ms } from '../host/services/network-service.js';
+import { parseJson } from '../json.js';
 import type {
   Address,
   Channels,
@@ -41,6 +43,8 @@ export interface CheckFacts {
   /** By name of the uplink; absent where it is on no PCI bus. `iommu_group` absent: nothing isolates it. */
   readonly pci: ReadonlyMap<string, PciDevice & { readonly iommu_group?: string }>;
   readonly channels: ReadonlyMap<string, Channels>;
+  /** Uplinks with a place for filters of `tc` beside their root (`clsact`, `ingress`), as far as a `tc` can be asked. */
+  readonly filtered: ReadonlySet<string>;
   /** May vfio drive a device without an IOMMU? Undefined: vfio is not loaded. */
   readonly unsafe_no_iommu: boolean | undefined;
   readonly devices: HostDevices;
@@ -74,6 +78,21 @@ function binaryState(path: string): BinaryState {
   }
 }
 
+const filter_kinds: readonly unknown[] = ['clsact', 'ingress'];
+
+/** Of what `tc -j qdisc show` says of one device. What cannot be read has none. */
+export function hasFilters(tc: string): boolean {
+  try {
+    const qdiscs = parseJson(tc);
+    return (
+      Array.isArray(qdiscs) &&
+      qdiscs.some((qdisc) => filter_kinds.includes((qdisc as { kind?: unknown } | null)?.kind))
+    );
+  } catch {
+    return false;
+  }
+}
+
 /** Reads what the check needs and changes nothing. `openNetwork` opens the namespace that has the uplinks. */
 export async function gatherCheckFacts(
   config: Config,
@@ -86,6 +105,12 @@ export async function gatherCheckFacts(
 ): Promise<CheckFacts> {
   const names = config.uplinks.map(({ interface_name }) => interface_name);
   const host = await gatherHostFacts(tools, names);
+  const asked = await Promise.all(
+    names.map((name) => {
+      const argv = onHost(tools.host_root ?? '', 'tc', '-j', 'qdisc', 'show', 'dev', name);
+      return tools.run(argv, { timeout_ms: question_ms });
+    }),
+  );
   const network = tools.openNetwork();
   try {
     const present = names.filter((name) => network.link(name));
@@ -110,6 +135,7 @@ export async function gatherCheckFacts(
           return channels ? [[name, channels] as const] : [];
         }),
       ),
+      filtered: new Set(names.filter((_, at) => hasFilters(asked[at]!.stdout))),
       unsafe_no_iommu: unsafeNoIommuMode(roots),
       devices: hostDevices(roots),
       hugepages: hugepages(roots),

@@ -63,7 +63,7 @@ const answered_for = 0x08;
 const temporary = 0x01;
 
 /** What the take-over does not keep, although it takes place. */
-function lossFindings({ link, state, leftovers }: UplinkView): Finding[] {
+function lossFindings({ link, uplink, state, leftovers, facts }: UplinkView): Finding[] {
   const { name, qdisc } = link;
   const findings: Finding[] = [];
   if (qdisc !== undefined && !usual_qdiscs.includes(qdisc)) {
@@ -73,6 +73,16 @@ function lossFindings({ link, state, leftovers }: UplinkView): Finding[] {
         `has the queueing discipline ${qdisc}`,
         'VPP sends past it, and Linux forgets it and its filters when the device goes to VPP',
         'have what made it make it again when VPP has ended, or do without',
+      ),
+    );
+  }
+  if (facts.filtered.has(uplink.interface_name)) {
+    findings.push(
+      warning(
+        name,
+        'has filters of tc (clsact or ingress)',
+        'VPP sends past them, and Linux forgets them when the device goes to VPP',
+        'have what made them make them again when VPP has ended, or do without',
       ),
     );
   }

@@ -8,6 +8,7 @@ import {
   gatherCheckFacts,
   renderFindings,
 } from '../../src/check/check.js';
+import { hasFilters } from '../../src/check/check-facts.js';
 import { overlap } from '../../src/check/check-uplink.js';
 import { ConfigError, loadConfig } from '../../src/config.js';
 import { LinuxHost } from '../../src/host/netlink/linux-host.js';
@@ -63,6 +64,7 @@ const good: CheckFacts = {
   rules: [0, 32766, 32767].map((priority) => ({ family: 4, priority, action: 1, table: 254 })),
   pci: new Map(),
   channels: new Map(),
+  filtered: new Set(),
   unsafe_no_iommu: undefined,
   devices: { tun: true, vhost_net: true, vfio: false },
   hugepages: [],
@@ -256,6 +258,12 @@ t.test('what run refuses and what is lost, of routes, devices above and the like
     [/warning eth0: has temporary addresses/],
   );
   t.match(told(check({ links: [link('eth0', 2, { xdp: true })] })), [/warning eth0: has an XDP program/]);
+  t.match(told(check({ filtered: new Set(['eth0', 'ens5']) })), [/^warning eth0: has filters of tc/]);
+  const shown = (...kinds: string[]) => JSON.stringify(kinds.map((kind) => ({ kind, options: {} })));
+  t.ok(hasFilters(shown('fq_codel', 'clsact')));
+  t.ok(hasFilters(shown('ingress')));
+  for (const none of [shown('fq_codel', 'mq'), '', 'Cannot find device', '[null, 5]', '{"kind":"clsact"}'])
+    t.notOk(hasFilters(none), none);
   const left = route({ prefix: '10.244.0.0/16', metrics: { mtu: 1440 } });
   t.match(told(check({ routes: [route(), left] })), [
     /warning eth0: has 1 route\(s\) of the Go implementation, e.g. 10.244.0.0\/16/,
