@@ -64,6 +64,7 @@ class Node {
         session: (process, uplink, cluster, connectivity) =>
           this.spec('bgp-session', [process, uplink, cluster, connectivity]),
       },
+      policies: (vpp, uplink, felix) => this.spec('policies', [vpp, uplink, felix]),
       cni: (vpp, uplink) => this.spec('cni', [vpp, uplink]),
     };
     return startTree(this.system, actors);
@@ -92,6 +93,7 @@ const all = [
   '+felix',
   '+bgp-process',
   '+bgp-session (bgp-process uplink cluster connectivity)',
+  '+policies (vpp-connection uplink felix)',
   '+cni (vpp-connection uplink)',
 ];
 
@@ -112,21 +114,22 @@ t.test('actors start after those that they talk to, and stop before them', async
   );
   await node.system.stop();
   t.same(node.take(), [
-    ...['-cni', '-bgp-session', '-bgp-process', '-felix', '-services', '-connectivity', '-cluster'],
-    ...['-uplink', '-vpp-connection', '-vpp-process'],
+    ...['-cni', '-policies', '-bgp-session', '-bgp-process', '-felix', '-services', '-connectivity'],
+    ...['-cluster', '-uplink', '-vpp-connection', '-vpp-process'],
   ]);
   t.equal(node.gave_up, undefined);
 });
 
 t.test('a crash takes along what was started after it; one in the vpp group everything', async (t) => {
   const bgp = ['-bgp-process', '-bgp-session'];
-  const later = ['-services', '-felix', ...bgp, '-cni'];
+  const later = ['-services', '-felix', ...bgp, '-policies', '-cni'];
   const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-connectivity', ...later];
   const cases: [string, string[]][] = [
-    ['cni', ['-cni', all[9]!]],
+    ['cni', ['-cni', all[10]!]],
+    ['policies', ['-policies', '-cni', ...all.slice(9)]],
     ['bgp/bgp-session', ['-bgp-session', all[8]!]],
     ['bgp/bgp-process', [...bgp, ...all.slice(7, 9)]],
-    ['felix', ['-felix', ...bgp, '-cni', ...all.slice(6)]],
+    ['felix', ['-felix', ...bgp, '-policies', '-cni', ...all.slice(6)]],
     ['services', [...later, ...all.slice(5)]],
     ['connectivity', ['-connectivity', ...later, ...all.slice(4)]],
     ['cluster', ['-cluster', '-connectivity', ...later, ...all.slice(3)]],
