@@ -96,11 +96,6 @@ export function servicesRef(system: ActorSystem): ActorRef<ServicesMessage> {
   return system.ref<ServicesMessage>(`${system.root.path}/services`);
 }
 
-/** Of the policies actor, whether there is one or not. */
-export function policiesRef(system: ActorSystem): ActorRef<PoliciesMessage> {
-  return system.ref<PoliciesMessage>(`${system.root.path}/policies`);
-}
-
 export interface Tree {
   readonly process: ActorRef<VppProcessMessage>;
   readonly vpp: ActorRef<VppConnectionMessage>;

@@ -60,11 +60,6 @@ export function tunnelKeys(tag: InterfaceTag): readonly string[] {
   return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`];
 }
 
-/** Whether connectivity gives such tags; whether a tunnel with such a tag is its own only the tunnel's ends say. */
-export function isTunnelTag(tag: InterfaceTag): boolean {
-  return tag.startsWith(ipip_tag) || tag.startsWith(vxlan_tag);
-}
-
 const tagOf = (o: { readonly tag: InterfaceTag }): InterfaceTag => o.tag;
 /** One without a tag is shown only where the registry says that it is ours (`vpp-conn/observe/tunnels.ts`). */
 const owned = (tag: InterfaceTag, own: InterfaceTag): Ownership =>
