@@ -32,6 +32,9 @@ import { podActor } from './pod.js';
  */
 export const collected_max = 16;
 
+/** For so long a VPP is not given pods' interfaces before it has their policies. */
+export const policies_ms = 2000;
+
 /** So many audits pass over the tables that others may have filled: VPP does nothing else while it walks one. */
 const light_audits_max = 9;
 
@@ -71,6 +74,8 @@ class Cni implements Actor<CniMessage> {
   private ready: NodeReady | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
+  /** VPP is given policies before pods. */
+  private awaits_policies = false;
   /** What VPP holds has been read since the node is ready, and every pod has its part. */
   private surveyed = false;
   /** ADDs handed to pods and not answered yet. */
@@ -155,6 +160,8 @@ class Cni implements Actor<CniMessage> {
         return this.heldExpired(message.add);
       case 'Snapshot':
         return this.observed(message);
+      case 'Policed':
+        return this.isPoliced(message.generation, message.late);
       case 'Swept':
         return this.swept(message.id, message.error);
       case 'Collect':
@@ -462,10 +469,34 @@ class Cni implements Actor<CniMessage> {
    * uplink actor that has started anew.
    */
   private nodeReady(ready: NodeReady): void {
-    if (this.ready?.generation !== ready.generation) this.forget('VPP is asked what it holds');
+    const is_other = this.ready?.generation !== ready.generation;
     this.ready = ready;
+    if (is_other) {
+      this.awaitPolicies(ready.generation);
+      this.forget(this.awaits_policies ? 'VPP is given policies first' : 'VPP is asked what it holds');
+    }
     this.ctx.blockedOn(undefined);
     this.lookAtBuffers(ready);
+    this.read();
+  }
+
+  /** An interface that is closed until its policies come denies flows for as long as they go on: pods come when VPP has them. */
+  private awaitPolicies(generation: number): void {
+    const { ctx } = this;
+    this.awaits_policies = this.deps.policed.whenSettled(generation, () =>
+      ctx.tellSelf({ type: 'Policed', generation, late: false }),
+    );
+    if (this.awaits_policies) ctx.after(policies_ms, { type: 'Policed', generation, late: true });
+  }
+
+  private isPoliced(generation: number, late: boolean): void {
+    if (!this.awaits_policies || generation !== this.ready?.generation) return;
+    this.awaits_policies = false;
+    if (late) {
+      const text = `VPP has not been given all policies within ${policies_ms} ms: pods are closed until it is`;
+      this.ctx.event('policies', text);
+      this.ctx.log.warn({ generation }, `pods(policies) ${text}`);
+    }
     this.read();
   }
 
@@ -502,7 +533,7 @@ class Cni implements Actor<CniMessage> {
   }
 
   private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
-    if (this.ready !== undefined) this.reader.read(how);
+    if (this.ready !== undefined && !this.awaits_policies) this.reader.read(how);
   }
 
   private observed({

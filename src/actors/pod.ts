@@ -186,6 +186,8 @@ class Pod implements Actor<PodMessage> {
     const callers = new Callers<AddAnswer>(this.ctx);
     callers.join(reply, signal);
     this.add = new PendingAdd(spec, before, callers);
+    // VPP may be given policies just now.
+    if (this.vpp.place === undefined) this.police(spec);
     this.hurry();
     this.advance();
   }

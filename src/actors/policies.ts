@@ -328,6 +328,9 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const { writer } = this;
     if (!writer.isPlanning && !this.takeIn()) return this.turns.next();
     if (!writer.step(this.isComplete())) return this.turns.next();
+    const { generation } = writer;
+    if (this.model.live !== undefined && writer.isSettled && generation !== undefined)
+      this.deps.interfaces.settled(generation);
     this.tellStatuses();
   }
 
@@ -339,6 +342,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     // Pods come and go, however long Felix takes.
     this.takeInterfaces();
     if (live === undefined) return true;
+    this.deps.interfaces.promise();
     if (this.node !== undefined) {
       this.takeNode(this.node);
       this.node = undefined;

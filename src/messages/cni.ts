@@ -51,6 +51,8 @@ export type CniMessage =
       readonly audit: boolean;
       readonly snapshot: Snapshot | Error;
     }
+  /** From itself: the VPP of this generation has the policies that pods need; `late`: it has been waited for long enough. */
+  | { readonly type: 'Policed'; readonly generation: number; readonly late: boolean }
   /** From itself: the removal of an orphan is over. */
   | { readonly type: 'Swept'; readonly id: string; readonly error?: Error }
   /** From itself: look for pods whose namespace is gone. */

@@ -1,6 +1,6 @@
 /**
  * Interfaces that others make and policies are for: of pods and tunnels. Shared by those who make them, who say so before VPP has one and
- * each time that they have told VPP of it, and by the policies actor.
+ * each time that they have told VPP of it, and by the policies actor, who says which VPP has their policies.
  */
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { Attachment } from './compiler.js';
@@ -16,6 +16,10 @@ export class PolicedInterfaces {
   readonly #changed = new Set<InterfaceTag>();
   #hears: (() => void) | undefined;
   #is_complete = false;
+  #is_promised = false;
+  /** The last VPP that was settled, by its generation. */
+  #settled = 0;
+  #waiter: { readonly generation: number; readonly then: () => void } | undefined;
 
   /** It is there, or is about to be. Whoever hears tells VPP of it anew: somebody else may have, meanwhile. */
   put(tag: InterfaceTag, of: PolicedInterface): void {
@@ -51,6 +55,8 @@ export class PolicedInterfaces {
   hear(changed: () => void): void {
     this.#hears = changed;
     this.#changed.clear();
+    this.#is_promised = false;
+    this.#settled = 0;
     for (const tag of this.#all.keys()) this.#changed.add(tag);
     if (this.#changed.size > 0) changed();
   }
@@ -60,5 +66,30 @@ export class PolicedInterfaces {
     const changed = new Map([...this.#changed].map((tag) => [tag, this.#all.get(tag)] as const));
     this.#changed.clear();
     return changed;
+  }
+
+  /** Said by whoever hears: it knows all policies, and will call each VPP that can be programmed `settled`. Until it hears anew. */
+  promise(): void {
+    this.#is_promised = true;
+  }
+
+  /** The VPP of this generation has what it takes of the policies of all that was `taken`. Void while there is something to take. */
+  settled(generation: number): void {
+    if (this.#changed.size > 0 || generation === this.#settled) return;
+    this.#settled = generation;
+    if (this.#waiter?.generation !== generation) return;
+    const { then } = this.#waiter;
+    this.#waiter = undefined;
+    then();
+  }
+
+  /**
+   * Calls back, in the middle of something else, when this VPP is settled: interfaces that are made then have their policies from their first
+   * message on. False: it is, or nobody has promised it. The last one counts. Whoever waits sets the limit.
+   */
+  whenSettled(generation: number, then: () => void): boolean {
+    const waits = this.#is_promised && this.#settled !== generation;
+    this.#waiter = waits ? { generation, then } : undefined;
+    return waits;
   }
 }

@@ -293,9 +293,9 @@ export class NpolWriter {
 
   // --- what is done
 
-  /** What VPP has is known, nothing is on its way, and nothing is to be done. */
-  get isQuiet(): boolean {
-    return this.#generation !== undefined && !this.#reading && this.#phase === 'idle' && !this.#hasWork;
+  /** VPP has answered all that comes, and nothing new is wanted: it has that, or refuses it. What goes may still be there. */
+  get isSettled(): boolean {
+    return this.#generation !== undefined && !this.#reading && this.#phase !== 'adding' && !this.#hasWork;
   }
 
   get #hasWork(): boolean {

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { policies_ms } from '../../src/actors/cni.js';
 import { isNatFlag } from '../../src/desired/pod.js';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
@@ -1156,4 +1157,94 @@ t.test('pools that become known in the middle of an ADD are those of that pod, t
   await lab.ready({ pools: { ...pools, nat_outgoing: [] } });
   await lab.kit.settle();
   t.equal(natted(), 0, 'and no more when the pool says so');
+});
+
+t.test('a new VPP has policies before pods', async (t) => {
+  /** A pod, and somebody who enforces policies and knows them all. */
+  const policed = async (t: Teardown): Promise<PodLab> => {
+    const lab = await podLab(t);
+    lab.policed.hear(() => undefined);
+    lab.policed.promise();
+    await lab.add('a', { ips: [ip(1)] });
+    return lab;
+  };
+  const replaced = async (lab: PodLab): Promise<void> => {
+    lab.vpp.die();
+    await lab.lost();
+    await lab.ready();
+  };
+  const settled = async (lab: PodLab, generation = lab.vpp.generation): Promise<void> => {
+    lab.policed.take();
+    lab.policed.settled(generation);
+    await lab.kit.settle();
+  };
+  const taps = (lab: PodLab) => lab.vpp.kinds().tap ?? 0;
+  const isLate = (lab: PodLab) => lab.kit.node().events.some(({ kind }) => kind === 'policies');
+
+  await t.test(
+    'an ADD that comes meanwhile is one of them, its policies are written with the others',
+    async (t) => {
+      const lab = await policed(t);
+      await replaced(lab);
+      const add = lab.begin('b', { ips: [ip(2)] });
+      await lab.kit.clock.advance(policies_ms - 1);
+      // Others have theirs read, too: the node told anew, an audit, a pod that asks.
+      await lab.ready({ mtu: 1400 });
+      t.equal(taps(lab), 0);
+      t.match(lab.settledness, { settled: false, reason: 'VPP is given policies first' });
+      lab.policed.settled(lab.vpp.generation);
+      await lab.kit.settle();
+      t.equal(taps(lab), 0, 'what is not taken is not settled');
+      t.equal(lab.policed.take().size, 2, 'of both pods');
+      await settled(lab);
+      t.equal(taps(lab), 2);
+      t.match(add.answer, { successful: true });
+      t.match(lab.settledness, { settled: true });
+      await lab.kit.clock.advance(policies_ms);
+      t.notOk(isLate(lab), 'the limit is void');
+    },
+  );
+  await t.test('not for long', async (t) => {
+    const lab = await policed(t);
+    await replaced(lab);
+    await lab.kit.clock.advance(policies_ms - 1);
+    t.equal(taps(lab), 0);
+    await lab.kit.clock.advance(1);
+    t.equal(taps(lab), 1);
+    t.ok(isLate(lab), 'and that is told');
+    const reads = lab.vpp.transactions.length;
+    await settled(lab);
+    t.equal(lab.vpp.transactions.length, reads, 'later it is nobody’s business here');
+  });
+  await t.test('what is said of a VPP that has died meanwhile counts for none', async (t) => {
+    const lab = await policed(t);
+    await replaced(lab);
+    const before = lab.vpp.generation;
+    await lab.kit.clock.advance(policies_ms - 1);
+    await replaced(lab);
+    await settled(lab, before);
+    await lab.kit.clock.advance(policies_ms - 1);
+    t.equal(taps(lab), 0, 'nor does its limit');
+    await settled(lab);
+    t.equal(taps(lab), 1);
+  });
+  await t.test('a VPP that has them already is not waited for', async (t) => {
+    const lab = await policed(t);
+    lab.vpp.die();
+    await settled(lab);
+    await lab.lost();
+    await lab.ready();
+    t.equal(taps(lab), 1);
+  });
+  await t.test('where nobody has promised them nobody waits', async (t) => {
+    const lab = await podLab(t);
+    await lab.add('a', { ips: [ip(1)] });
+    await replaced(lab);
+    t.equal(taps(lab), 1, 'policies are off');
+    lab.policed.hear(() => undefined);
+    lab.policed.promise();
+    lab.policed.hear(() => undefined);
+    await replaced(lab);
+    t.equal(taps(lab), 1, 'who has promised them has begun anew, without Felix');
+  });
 });

@@ -142,3 +142,58 @@ t.test('on the way from one state to the next no verdict is neither the one nor 
   );
   t.ok(compared > 1000);
 });
+
+t.test('a new VPP is settled when it has all that pods need, or refuses it', async (t) => {
+  const lab = await PoliciesLab.start(t);
+  lab.putPod();
+  const settles: number[] = [];
+  let sent = 0;
+  const asks = (generation: number): boolean =>
+    lab.interfaces.whenSettled(generation, () => {
+      settles.push(generation);
+      sent = lab.transactions.length;
+    });
+  const begins = async (): Promise<void> => {
+    await lab.kit.tell({ type: 'NodeLost', generation: lab.generation, reason: 'VPP died' });
+    await lab.newVpp();
+  };
+  t.notOk(asks(1), 'nobody knows what VPP is to have');
+  await lab.newVpp();
+  await lab.nodeReady();
+  const messages = messagesOf(isolated);
+  await lab.felix(messages.slice(0, -1));
+  t.notOk(asks(1), 'Felix has not told everything');
+  await lab.tell(messages.slice(-1));
+  t.notOk(asks(1), 'it is settled by now');
+
+  await begins();
+  t.ok(asks(2));
+  // The pod's interface comes after them.
+  await lab.own([{ action: 'remove', object: { kind: 'loopback', tag: 'pod' } }]);
+  await lab.nodeReady();
+  t.same(settles, [2]);
+  t.ok(sent > 0 && sent === lab.transactions.length, 'nothing is sent after that');
+  await lab.make(['pod']);
+  await lab.own([{ action: 'add', object: { kind: 'default_verdict', interface: 'pod', verdict: 'deny' } }]);
+  const pod = [...lab.npol.interfaces.keys()].at(-1)!;
+  t.equal(verdict(lab.npol, pod, false, flowOf(tcp('10.0.0.3', '10.0.0.2', 80))), 'allow', 'at once');
+  t.equal(verdict(lab.npol, pod, false, flowOf(tcp('10.0.0.4', '10.0.0.2', 80))), 'deny');
+
+  await begins();
+  t.ok(asks(3));
+  lab.before = () => new Error('no answer');
+  await lab.nodeReady();
+  t.same(settles, [2], 'a VPP that does not answer is not');
+  lab.before = () => undefined;
+  await lab.kit.clock.advance(1000);
+  await lab.rest();
+  t.same(settles, [2, 3]);
+
+  await begins();
+  t.ok(asks(4));
+  await lab.kit.tell({ type: 'NodeLost', generation: lab.generation, reason: 'VPP died' });
+  await lab.rest();
+  await lab.newVpp();
+  await lab.nodeReady();
+  t.same(settles, [2, 3], 'nor one that is no more');
+});
