@@ -32,8 +32,11 @@ import { podActor } from './pod.js';
  */
 export const collected_max = 16;
 
-/** For so long a VPP is not given pods' interfaces before it has their policies. */
-export const policies_ms = 2000;
+/**
+ * For so long a VPP is not given pods' interfaces before it has their policies. Of one that is closed a pod has no more than of none, but an
+ * ADD that has come meanwhile is to be answered within 4750 ms.
+ */
+export const policies_ms = 4000;
 
 /** So many audits pass over the tables that others may have filled: VPP does nothing else while it walks one. */
 const light_audits_max = 9;

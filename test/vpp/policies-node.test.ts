@@ -228,6 +228,64 @@ t.test('from the socket to packets, and over each restart', real, async (t) => {
   t.same(await lab.matrix(), expected, 'another VPP, of which Felix does not know');
 });
 
+t.test('VPP is replaced under flows that do not pause: none is denied by it', real, async (t) => {
+  const lab = await new Lab().start(t);
+  // So much that VPP would have the pods' interfaces before their policies.
+  const others = Array.from({ length: 100 }, (_, n) => n);
+  const members = (n: number) => Array.from({ length: 100 }, (_, m) => `172.16.${n}.${m}`);
+  lab.snapshot(
+    ...others.flatMap((n) => [set(`s:${n}`, members(n)), lets(`other-${n}`, 1000 + n, `s:${n}`)]),
+    endpoint(lab.server, ['web', ...others.map((n) => `other-${n}`)]),
+  );
+  await lab.untilEnforced();
+  const { traffic, friend, stranger, server } = lab;
+  const probes = [traffic.probe(friend.name, server.ip4), traffic.probe(friend.name, server.ip6)];
+  const intruder = traffic.probe(stranger.name, server.ip4);
+  await Promise.all(probes.map((probe) => probe.untilAnswered(2000)));
+  let over = false;
+  const unanswered: number[] = [];
+  const began = performance.now();
+  const connects: Promise<void>[] = [];
+  const connecting = (async () => {
+    for (; !over; await new Promise((resolve) => setTimeout(resolve, 50))) {
+      const at_ms = Math.round(performance.now() - began);
+      connects.push(
+        lab.reaches(friend, 80, 'ip4', 10_000).then((passed) => {
+          if (!passed) unanswered.push(at_ms);
+        }),
+      );
+    }
+  })();
+  const old = lab.node.vppPid()!;
+  process.kill(old, 'SIGKILL');
+  const killed_ms = performance.now();
+  const datagrams = (async () => {
+    const one = { count: 1, wait_ms: 20, source_port: 40_000 };
+    while (!over) {
+      const { answered } = await traffic.ask(friend.name, server.ip4, 80, one);
+      if (answered > 0 && lab.node.vppPid() !== old) return Math.round(performance.now() - killed_ms);
+    }
+    return undefined;
+  })();
+  await lab.node.untilOtherVpp(old);
+  const back = probes.map(async (probe) => {
+    const asked = performance.now();
+    return Math.round(asked - killed_ms + (await probe.untilAnswered(10_000)));
+  });
+  const [icmp4, icmp6] = await Promise.all(back);
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  over = true;
+  await connecting;
+  await Promise.all(connects);
+  const udp = await datagrams;
+  t.comment(`ms from VPP's end: ICMP ${icmp4}, ICMPv6 ${icmp6}, UDP from one port ${udp}`);
+  t.ok(udp !== undefined, 'UDP from a fixed port');
+  t.same(unanswered, [], `of ${connects.length} connections, when each began that came to nothing, in ms`);
+  for (const probe of probes) await probe.stop();
+  t.equal((await intruder.stop()).received, 0, 'nor is anybody let in by it');
+  t.same(await lab.matrix(), expected);
+});
+
 t.test('while policies change, who is always let in is, and who never is is not', real, async (t) => {
   const lab = await new Lab().start(t);
   lab.snapshot();
