@@ -13,6 +13,7 @@ import { bench as binapi } from './binapi.js';
 import { bench as cni } from './cni.js';
 import { type Bench, CannotRun, type Figure, valueText } from './figures.js';
 import { bench as footprint } from './footprint.js';
+import { bench as policies } from './policies.js';
 import { bench as recovery } from './recovery.js';
 import { bench as removals } from './removals.js';
 import { bench as routes } from './routes.js';
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   scale,
   routes,
   services,
+  policies,
 };
 
 const version_ms = 5000;
