@@ -1,8 +1,11 @@
 /** The policies actor over sessions with stand-in VPPs in memory, between an uplink and a Felix that the test speaks for. */
+import type { Test } from 'tap';
 import { memoryFile } from '../../lab/memory-file.js';
+import type { Npol } from '../../lab/vpp/npol.js';
 import { type StandInVpp, startStandInVpp } from '../../lab/vpp/stand-in.js';
+import type { ActorRef } from '../../src/actor-system.js';
 import { type PoliciesReport, policiesActor } from '../../src/actors/policies.js';
-import type { FelixMessage } from '../../src/felix/messages.js';
+import type { FelixMessage, WorkloadKey } from '../../src/felix/messages.js';
 import type { EndpointStatus, FelixActorMessage } from '../../src/messages/felix.js';
 import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
 import type { PoliciesMessage, ShownPolicies } from '../../src/messages/policies.js';
@@ -15,8 +18,19 @@ import { sessionOpener } from '../../src/vpp-conn/open-session.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import type { Session } from '../../src/vpp-conn/session.js';
 import { writer_settings_default } from '../../src/writer/object-writer.js';
-import { type ActorKit, actorKit, type Teardown } from '../kit/actor-kit.js';
-import { eth0, pod_key, pods } from '../policies/scenes.js';
+import { type ActorKit, actorKit, type KitBase, type Teardown } from '../kit/actor-kit.js';
+import type { Packet } from '../kit/policy-evaluator.js';
+import {
+  eth0,
+  pod_key,
+  podOf,
+  pods,
+  policyOf,
+  ruleOf,
+  type Scene,
+  side,
+  tierOf,
+} from '../policies/scenes.js';
 
 const never = new AbortController().signal;
 
@@ -38,6 +52,13 @@ export class PoliciesLab {
   taken = 0;
   /** What becomes of a transaction before VPP hears of it. */
   before: (transaction: Transaction) => Error | undefined = () => undefined;
+  /** What is told in place of VPP's answer, which has done what was asked. */
+  after: (transaction: Transaction) => Error | undefined = () => undefined;
+  /** Interfaces of a new VPP, in the order of their numbers. */
+  names: readonly InterfaceTag[] = tags;
+  /** Operations that the actor sends at a time: for its next life. */
+  operations_max = 64;
+  #identity = '';
   readonly registry = memoryFile();
   readonly quarantine = new Quarantine(memoryFile(), () => undefined);
   readonly #opener;
@@ -61,6 +82,9 @@ export class PoliciesLab {
     return lab;
   }
 
+  /** A felix actor in place of the mailbox. */
+  makeFelix: ((kit: KitBase) => ActorRef<FelixActorMessage>) | undefined;
+
   /** Another life of the process, over the same VPP. */
   async begin(t: Teardown): Promise<void> {
     this.session?.close();
@@ -74,7 +98,11 @@ export class PoliciesLab {
         this.session
           ?.execute(transaction, () => reply.expired())
           .then(
-            (result) => reply.resolve(result),
+            (result) => {
+              const lost = this.after(transaction);
+              if (lost === undefined) reply.resolve(result);
+              else reply.reject(lost);
+            },
             (error: Error) => reply.reject(error),
           );
       });
@@ -84,7 +112,7 @@ export class PoliciesLab {
           (error: Error) => reply.reject(error),
         );
       });
-      const felix = kit.mailbox<FelixActorMessage>('felix');
+      const felix = kit.mailbox<FelixActorMessage>(this.makeFelix === undefined ? 'felix' : 'no-felix');
       felix.on('FelixTaken', () => {
         this.taken += 1;
       });
@@ -95,13 +123,13 @@ export class PoliciesLab {
         {
           vpp: vpp.ref,
           uplink: kit.mailbox<SubscribeNode>('uplink').ref,
-          felix: felix.ref,
+          felix: this.makeFelix?.(kit) ?? felix.ref,
           interfaces: this.interfaces,
           report: (ask) => {
             this.report = ask;
           },
         },
-        { writer: { ...writer_settings_default, operations_max: 64 } },
+        { writer: { ...writer_settings_default, operations_max: this.operations_max } },
       );
     });
   }
@@ -110,19 +138,20 @@ export class PoliciesLab {
   async newVpp(): Promise<void> {
     this.vpp?.kill();
     this.vpp = await startStandInVpp({ clock: this.kit.clock, pid: this.generation + 1 });
-    await this.connect(`${this.generation + 1}`);
+    this.#identity = `${this.generation + 1}`;
+    await this.connect();
   }
 
   /** A connection to this VPP, and its interfaces. */
-  async connect(identity = `${this.generation}`): Promise<void> {
+  async connect(): Promise<void> {
     const { clock, log } = this.kit;
     this.session?.close();
     const exited = new Promise<never>(() => undefined);
-    const run = { pid: 1, identity, api_socket: '', adopted: false, exited };
+    const run = { pid: 1, identity: this.#identity, api_socket: '', adopted: false, exited };
     const opening = this.#opener(clock, log).open(run, 1000, never);
     this.session = await opening;
     this.generation += 1;
-    if (!this.session.had_interfaces) await this.make(tags);
+    if (!this.session.had_interfaces) await this.make(this.names);
     else await this.session.read(['node', 'pods', 'nobody']);
   }
 
@@ -157,9 +186,22 @@ export class PoliciesLab {
   }
 
   putPod(): void {
-    const attachment = { kind: 'workload', endpoint: pod_key } as const;
-    this.interfaces.put('pod', { attachment, addresses: pods });
+    this.putPods({ pod: pod_key });
+  }
+
+  /** These are all pods, by the interface of each. */
+  putPods(endpoints: Readonly<Record<InterfaceTag, WorkloadKey>>): void {
+    for (const [tag, endpoint] of Object.entries(endpoints))
+      this.interfaces.put(tag, { attachment: { kind: 'workload', endpoint }, addresses: pods });
     this.interfaces.complete();
+  }
+
+  nodeLost(): Promise<void> {
+    return this.kit.tell({ type: 'NodeLost', generation: this.generation, reason: 'it has ended' });
+  }
+
+  async felixEnds(): Promise<void> {
+    await this.kit.tell({ type: 'FelixEnded', stream: this.stream });
   }
 
   /** A new Felix, which tells all this. */
@@ -201,31 +243,102 @@ export class PoliciesLab {
   }
 
   /** What npol has on each interface, whatever the numbers are. */
-  content(): Record<string, unknown> {
-    return Object.fromEntries(tags.map((tag, i) => [tag, this.contentOf(i + 1)]));
+  content(names = this.names): Record<string, unknown> {
+    return contentOf(this.npol, names);
   }
+}
 
-  contentOf(sw_if_index: number): unknown {
-    const { npol } = this;
-    const config = npol.interfaces.get(sw_if_index);
-    if (config === undefined) return undefined;
-    const { policy_ids, ...rest } = config;
-    const set = (id: number) => {
-      const found = npol.sets.get(id);
-      return found && [found.type, ...found.members.map((member) => JSON.stringify(member)).sort()];
-    };
-    const rule = (id: number) => {
-      const value = npol.rules.get(id)?.value;
-      return (
-        value &&
-        JSON.stringify(value, (key, part) =>
-          key === 'set_id' && typeof part === 'number' ? set(part) : part,
-        )
-      );
-    };
-    const policies = policy_ids.map((id) =>
-      npol.policies.get(id)?.value.map(({ is_inbound, rule_id }) => [is_inbound, rule(rule_id)]),
+/** What npol has on interfaces whose numbers begin with 1, whatever the numbers of all else are. */
+export function contentOf(npol: Npol, names: readonly InterfaceTag[]): Record<string, unknown> {
+  return Object.fromEntries(names.map((tag, i) => [tag, onInterface(npol, i + 1)]));
+}
+
+function onInterface(npol: Npol, sw_if_index: number): unknown {
+  const config = npol.interfaces.get(sw_if_index);
+  if (config === undefined) return undefined;
+  const { policy_ids, ...rest } = config;
+  const set = (id: number) => {
+    const found = npol.sets.get(id);
+    return found && [found.type, ...found.members.map((member) => JSON.stringify(inOrder(member))).sort()];
+  };
+  const rule = (id: number) => {
+    const value = npol.rules.get(id)?.value;
+    return (
+      value &&
+      JSON.stringify(value, (key, part) =>
+        key === 'set_id' && typeof part === 'number' ? set(part) : inOrder(part),
+      )
     );
-    return { ...rest, policies };
+  };
+  const policies = policy_ids.map((id) =>
+    npol.policies.get(id)?.value.map(({ is_inbound, rule_id }) => [is_inbound, rule(rule_id)]),
+  );
+  return { ...(inOrder(rest) as object), policies };
+}
+
+/** Fields by name: VPP's messages have them in another order than who makes one. */
+function inOrder(part: unknown): unknown {
+  if (typeof part !== 'object' || part === null || Array.isArray(part)) return part;
+  return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** How many of each pool there are. */
+export function countsOf({ sets, rules, policies }: Npol): Record<string, number> {
+  return { sets: [...sets].length, rules: [...rules].length, policies: [...policies].length };
+}
+
+/** One pod, whose one policy lets a set in. */
+export const isolated: Scene = {
+  policies: {
+    'NetworkPolicy a/1': policyOf([
+      ruleOf('allow', {
+        protocol: 'tcp',
+        src: side({ sets: ['s:a'] }),
+        dst: side({ ports: [{ first: 80, last: 80 }] }),
+      }),
+    ]),
+  },
+  profiles: { kns: { inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] } },
+  sets: { 's:a': ['10.0.0.3', 'fd00::3'] },
+  pod: podOf([tierOf('default', 'deny', ['NetworkPolicy a/1'], [])], ['kns']),
+};
+
+export const tcp = (source: string, destination: string, destination_port: number): Packet => ({
+  family: source.includes(':') ? 6 : 4,
+  source,
+  destination,
+  protocol: 6,
+  source_port: 30_000,
+  destination_port,
+});
+
+/** Calls back after each message that changes what npol has. */
+export function watched(lab: PoliciesLab, changed: () => void): () => void {
+  const { npol } = lab;
+  const names = ['setRule', 'setPolicy', 'remove', 'change', 'configure'] as const;
+  const own = npol as unknown as Record<string, (...all: unknown[]) => unknown>;
+  for (const name of names) {
+    const as_it_was = own[name]!.bind(npol);
+    own[name] = (...all) => {
+      const result = as_it_was(...all);
+      changed();
+      return result;
+    };
   }
+  return () => {
+    for (const name of names) delete own[name];
+  };
+}
+
+/** VPP has all of it, and nothing else. Thousands are compared: only what differs is told. */
+export function same(t: Test, lab: PoliciesLab, npol: Npol, where: string): void {
+  const states = [lab.npol, npol].map((of) => ({ ...contentOf(of, lab.names), ...countsOf(of) }));
+  const [is, wanted] = states as [Record<string, unknown>, Record<string, unknown>];
+  for (const name of Object.keys(wanted))
+    if (JSON.stringify(is[name]) !== JSON.stringify(wanted[name]))
+      t.strictSame(is[name], wanted[name], `${where}: ${name}`);
+}
+
+export function unchanged(t: Test, lab: PoliciesLab, before: Record<string, unknown>, where: string): void {
+  if (JSON.stringify(lab.content()) !== JSON.stringify(before)) t.strictSame(lab.content(), before, where);
 }
