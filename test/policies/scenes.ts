@@ -114,8 +114,12 @@ export function messagesOf({ policies, profiles, sets, pod, host, config = {} }:
   ];
 }
 
-export function compiled(model: FelixModel, compiler = new PolicyCompiler()): PolicyCompiler {
-  for (const [tag, attachment] of points) compiler.attach(tag, attachment);
+export function compiled(
+  model: FelixModel,
+  compiler = new PolicyCompiler(),
+  at: typeof points = points,
+): PolicyCompiler {
+  for (const [tag, attachment] of at) compiler.attach(tag, attachment);
   compiler.node(node_addresses);
   compiler.felix(model.live!, model.take());
   compiler.compile(Number.POSITIVE_INFINITY);
@@ -128,11 +132,11 @@ export function localPods(): AddressSet {
   return set;
 }
 
-export function npolOf(compiler: PolicyCompiler, model: FelixModel): Npol {
+export function npolOf(compiler: PolicyCompiler, model: FelixModel, at: typeof points = points): Npol {
   const sets = new Map<string, { members(port: number): AddressSet | undefined }>(model.live!.sets);
   sets.set(local_pods, { members: () => localPods() });
   return loaded(
-    points.map(([tag]) => compiler.objects.interface(tag)!),
+    at.map(([tag]) => compiler.objects.interface(tag)!),
     sets,
   );
 }
