@@ -80,6 +80,8 @@ export type NpolPool = (typeof npol_pools)[number];
 export interface NpolMarks {
   readonly kind: 'npol_marks';
   readonly below: Readonly<Record<NpolPool, number>>;
+  /** So many it has now, at most. Absent: as many as there are numbers. */
+  readonly held?: Readonly<Record<NpolPool, number>>;
 }
 
 /** Numbers of a pool: what of them an earlier life has given names is to go. Only to be removed. */

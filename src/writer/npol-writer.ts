@@ -107,6 +107,13 @@ interface SetChange {
   readonly leaving: readonly PackedPrefix[];
 }
 
+/** The power of two, of some at least, that is no less. */
+function stepOf(count: number): number {
+  let step = mark_min;
+  while (step < count) step *= 2;
+  return step;
+}
+
 export class NpolWriter {
   readonly #ctx: NpolWriterContext;
   readonly #deps: NpolWriterDeps;
@@ -164,6 +171,8 @@ export class NpolWriter {
   readonly #idle = emptyMarks();
   /** Numbers below these may have been given out. */
   #marks: Record<NpolPool, number> = { rules: 0, policies: 0, sets: 0 };
+  /** So many of each may be in VPP, as it is written down. */
+  #held: Record<NpolPool, number> = { rules: 0, policies: 0, sets: 0 };
   /** Of these some are an earlier life's. */
   #remains: Record<NpolPool, number> | undefined;
 
@@ -288,7 +297,8 @@ export class NpolWriter {
     this.#reading = false;
     const marks = snapshot.objects.find((object) => object.kind === 'npol_marks');
     this.#marks = { rules: 0, policies: 0, sets: 0, ...marks?.below };
-    this.#remains = marks === undefined ? undefined : { ...this.#marks };
+    this.#held = { ...this.#marks, ...marks?.held };
+    this.#remains = marks === undefined ? undefined : { ...this.#held };
   }
 
   // --- what is done
@@ -669,16 +679,27 @@ export class NpolWriter {
       const pool = pool_of_kind[object.kind];
       if (pool !== undefined) coming[pool] += 1;
     }
-    const there = { rules: this.#rules.size, policies: this.#policies.size, sets: this.#sets.size };
+    const there = this.#there();
     const below = { ...this.#marks };
+    const held = { ...this.#held };
     for (const pool of npol_pools) {
       const needed = there[pool] + coming[pool] + (this.#remains?.[pool] ?? 0);
-      while (below[pool] < needed) below[pool] = Math.max(mark_min, below[pool] * 2);
+      below[pool] = Math.max(below[pool], stepOf(needed));
+      held[pool] = Math.max(held[pool], stepOf(needed));
     }
-    if (npol_pools.every((pool) => below[pool] === this.#marks[pool])) return;
+    if (npol_pools.every((pool) => below[pool] === this.#marks[pool] && held[pool] === this.#held[pool]))
+      return;
     this.#marks = below;
-    const object: NpolMarks = { kind: 'npol_marks', below };
-    this.#filling.unshift({ action: 'add', object });
+    this.#held = held;
+    this.#filling.unshift({ action: 'add', object: this.#marksObject() });
+  }
+
+  #there(): Record<NpolPool, number> {
+    return { rules: this.#rules.size, policies: this.#policies.size, sets: this.#sets.size };
+  }
+
+  #marksObject(): NpolMarks {
+    return { kind: 'npol_marks', below: this.#marks, held: this.#held };
   }
 
   // --- rounds
@@ -822,6 +843,14 @@ export class NpolWriter {
           action: 'remove',
           object: { kind: 'npol_remains', pool, first, count: remains_piece },
         });
+    // VPP gives what is free first: who comes after needs no numbers beyond these for as long as there is no more at a time.
+    const there = this.#there();
+    this.#held = {
+      rules: stepOf(there.rules),
+      policies: stepOf(there.policies),
+      sets: stepOf(there.sets),
+    };
+    this.#going.push({ action: 'add', object: this.#marksObject() });
     this.#phase = 'sweeping';
     this.#send();
     return true;

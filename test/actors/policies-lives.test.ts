@@ -213,6 +213,22 @@ t.test(
   },
 );
 
+t.test('what is looked for after a life does not grow with the lives', async (t) => {
+  const lab = await living(t);
+  const marked = (): string | undefined =>
+    [...(lab.registry.read() ?? '').matchAll(/"below":\{[^}]*\}/g)].at(-1)?.[0];
+  const marks: unknown[] = [];
+  for (let life = 0; life < 5; life += 1) {
+    await lab.kit.crash(new Error('by hand'));
+    await lab.kit.clock.advance(1000);
+    await lab.nodeReady();
+    await lab.felix(life % 2 === 0 ? second : first);
+    marks.push(marked());
+  }
+  t.ok(marks[1] !== undefined);
+  t.equal(marks[4], marks[1], 'two lives beside each other are the most there is');
+});
+
 t.test('what is left of an earlier life is not swept before all pods are known', async (t) => {
   const lab = await living(t);
   await lab.begin(t);
