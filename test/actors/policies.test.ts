@@ -9,40 +9,11 @@ import {
   packet,
   places,
   pod_key,
-  podOf,
-  policyOf,
-  ruleOf,
   type Scene,
   scene,
-  side,
   smallest,
-  tierOf,
 } from '../policies/scenes.js';
-import { PoliciesLab } from './policies-lab.js';
-
-const isolated: Scene = {
-  policies: {
-    'NetworkPolicy a/1': policyOf([
-      ruleOf('allow', {
-        protocol: 'tcp',
-        src: side({ sets: ['s:a'] }),
-        dst: side({ ports: [{ first: 80, last: 80 }] }),
-      }),
-    ]),
-  },
-  profiles: { kns: { inbound: [ruleOf('allow')], outbound: [ruleOf('allow')] } },
-  sets: { 's:a': ['10.0.0.3', 'fd00::3'] },
-  pod: podOf([tierOf('default', 'deny', ['NetworkPolicy a/1'], [])], ['kns']),
-};
-
-const tcp = (source: string, destination: string, destination_port: number): Packet => ({
-  family: source.includes(':') ? 6 : 4,
-  source,
-  destination,
-  protocol: 6,
-  source_port: 30_000,
-  destination_port,
-});
+import { isolated, PoliciesLab, tcp, watched } from './policies-lab.js';
 
 async function started(t: Teardown): Promise<PoliciesLab> {
   const lab = await PoliciesLab.start(t);
@@ -90,24 +61,6 @@ t.test('whatever Felix wants, npol says what Calico says', async (t) => {
     { numRuns: Number(process.env.POLICY_RUNS ?? 40), asyncReporter: async (details) => smallest(details) },
   );
 });
-
-/** Calls back after each message that changes what npol has. */
-function watched(lab: PoliciesLab, changed: () => void): () => void {
-  const { npol } = lab;
-  const names = ['setRule', 'setPolicy', 'remove', 'change', 'configure'] as const;
-  const own = npol as unknown as Record<string, (...all: unknown[]) => unknown>;
-  for (const name of names) {
-    const as_it_was = own[name]!.bind(npol);
-    own[name] = (...all) => {
-      const result = as_it_was(...all);
-      changed();
-      return result;
-    };
-  }
-  return () => {
-    for (const name of names) delete own[name];
-  };
-}
 
 t.test('on the way from one state to the next no verdict is neither the one nor the other', async (t) => {
   const lab = await started(t);
