@@ -34,8 +34,9 @@ export type UplinkEntry = Pick<SnatUplinks, 'ip4' | 'ip6'>;
 
 /**
  * The entry that a new VPP gets for its uplinks: it cannot be made later. The policy for Kubernetes translates all that passes from uplink to
- * uplink, VPP's own neighbour discovery among it: by IPv6 uplinks are judged by an entry of their own. With several uplinks by IPv4, too; but
- * then it is the one whose interfaces VPP is told of, and the policy for Kubernetes knows of no pod.
+ * uplink, VPP's own neighbour discovery among it, and what comes for a pod before VPP has it: such a flow never comes back. Uplinks are therefore
+ * judged by an entry of their own. With IPv4 it is the one whose interfaces VPP is told of, and the policy for Kubernetes knows of no pod; for IPv4
+ * alone that policy is taken all the same, for a pod reaches itself by no other.
  */
 export function newUplinkEntry(node: {
   readonly cnat: CnatMake;
@@ -45,7 +46,8 @@ export function newUplinkEntry(node: {
 }): UplinkEntry | undefined {
   const { cnat, ip4, ip6, uplinks } = node;
   if (cnat === 'repaired') return undefined;
-  if (uplinks > 1 && ip4 !== undefined) return { ip4, ...(ip6 !== undefined && { ip6 }) };
+  if (ip4 !== undefined && (uplinks > 1 || ip6 !== undefined))
+    return { ip4, ...(ip6 !== undefined && { ip6 }) };
   return { ip6: ip6 ?? nobody[6] };
 }
 

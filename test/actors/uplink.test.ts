@@ -436,7 +436,7 @@ t.test('a VPP has an entry of source NAT for its uplinks from its start, or neve
   const fresh = await Lab.start(t);
   await fresh.up(false);
   await fresh.kit.clock.advance(1000);
-  t.strictSame(nat(fresh), ['uplinks undefined fd00::2', 'all fd00::2 beside', 'k8s']);
+  t.strictSame(nat(fresh), ['uplinks 10.0.0.2 fd00::2', 'all fd00::2 beside', 'if_pfx']);
   const old = await adopted(t, 'complete');
   const others = old.objects.filter(({ kind }) => !kind.startsWith('snat_'));
   old.objects = [...others, { kind: 'snat_addresses', ip4: '10.0.0.2', ip6: 'fd00::2' }];

@@ -24,7 +24,7 @@ t.test(
   async (t) => {
     const node = { cnat: 'stock', ip4, ip6, uplinks: 1 } as const;
     const cases: readonly (readonly [object, string, readonly Family[]])[] = [
-      [{}, 'kubernetes k8s', [6]],
+      [{}, 'two entries if_pfx', [4, 6]],
       [{ ip6: undefined }, 'kubernetes k8s', []],
       [{ ip4: undefined, uplinks: 2 }, 'kubernetes k8s', [6]],
       [{ uplinks: 2 }, 'two entries if_pfx', [4, 6]],
