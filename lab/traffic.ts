@@ -8,6 +8,7 @@ import type { Topology } from './topology.js';
 import type { AgentRequest, TcpOutcome, UdpOutcome } from './traffic-agent.js';
 
 const agent_program = fileURLToPath(new URL('traffic-agent.js', import.meta.url));
+/** On top of what the request itself may take. */
 const agent_deadline_ms = 60_000;
 
 /** A process in one namespace that listens and sends. */
@@ -35,11 +36,12 @@ class Agent {
   ask<T>(request: AgentRequest): Promise<T> {
     this.#last += 1;
     const id = this.#last;
+    const limit_ms = agent_deadline_ms + ('deadline_ms' in request ? request.deadline_ms : 0);
     return new Promise<T>((resolve, reject) => {
       const late = setTimeout(() => {
         this.#waiting.delete(id);
-        reject(new Error(`${request.do}: no answer within ${agent_deadline_ms} ms`));
-      }, agent_deadline_ms);
+        reject(new Error(`${request.do}: no answer within ${limit_ms} ms`));
+      }, limit_ms);
       const settle = <A>(run: (value: A) => void) => {
         return (value: A): void => {
           clearTimeout(late);

@@ -189,7 +189,7 @@ for (const way of ways) {
       let is_over = false;
       const long = traffic
         .tcp(p2.name, p1.name, vips.near[family], {
-          bytes: 100_000_000,
+          bytes: 60_000_000,
           port,
           pause_ms: 40,
           deadline_ms: 200_000,
@@ -352,8 +352,10 @@ t.test(
         'cni.projectcalico.org/vppLBType': 'maglev',
         'cni.projectcalico.org/vppHashConfig': 'srcaddr,srcport',
       };
-      const four = await make(all, { protocol: 'UDP', annotations: hash });
-      const three = await make(all.slice(0, 3), { protocol: 'UDP', annotations: hash });
+      // The client is none of them: on this VPP a pod does not reach itself by a service.
+      const behind = [p1, p2, q1];
+      const three = await make(behind, { protocol: 'UDP', annotations: hash });
+      const two = await make(behind.slice(0, 2), { protocol: 'UDP', annotations: hash });
       const flows = Array.from({ length: 120 }, (_, n) => 20_000 + n);
       const chosen = async (address: string): Promise<readonly string[]> => {
         const names: string[] = [];
@@ -368,16 +370,16 @@ t.test(
         return names;
       };
       await comes(
-        async () => (await traffic.ask(q2.name, three.vip.ip4, port, { count: 1 })).answered,
+        async () => (await traffic.ask(q2.name, two.vip.ip4, port, { count: 1 })).answered,
         (answered) => answered === 1,
       );
-      const before = await chosen(four.vip.ip4);
-      const after = await chosen(three.vip.ip4);
-      const counts = all.map(({ name }) => before.filter((each) => each === name).length);
+      const before = await chosen(three.vip.ip4);
+      const after = await chosen(two.vip.ip4);
+      const counts = behind.map(({ name }) => before.filter((each) => each === name).length);
       t.comment(`spread of ${flows.length}: ${counts.join(' ')}`);
-      t.ok(Math.min(...counts) >= 12, `${counts.join(' ')} of ${flows.length}`);
-      const moved = before.filter((name, at) => name !== q2.name && name !== after[at]).length;
-      t.comment(`${moved} of ${flows.length - counts[3]!} moved that had another back end`);
+      t.ok(Math.min(...counts) >= 20, `${counts.join(' ')} of ${flows.length}`);
+      const moved = before.filter((name, at) => name !== q1.name && name !== after[at]).length;
+      t.comment(`${moved} of ${flows.length - counts[2]!} moved that had another back end`);
       t.ok(moved <= 4, `${moved} moved`);
     });
 
