@@ -26,6 +26,8 @@ import { differences, type Json, type Shown, show, withoutRoutes } from './shown
 const cluster = { prefixes: ['10.96.0.0/16', 'fd00:96::/112'], tap_address: '169.254.0.1/32' };
 /** What the kernel does by itself (carrier, multicast routes, duplicate detection) it does within this time. */
 const settle_ms = 4000;
+/** A look costs a dozen processes: one for all that the kernel says within this time. */
+const together_ms = 150;
 
 /** A host of the table in its namespaces, with the Linux side of a node in it. */
 export class Stage {
@@ -137,22 +139,23 @@ export class Stage {
     const look = (): string[] =>
       differences(view(wanted) as unknown as Json, view(this.show()) as unknown as Json);
     return new Promise((resolve) => {
-      let found: string[] = [];
-      const end = (): void => {
+      let again: NodeJS.Timeout | undefined;
+      const end = (found: string[]): void => {
         clearTimeout(timer);
+        clearTimeout(again);
         watch.close();
         resolve(found);
       };
-      const again = (): void => {
-        found = look();
-        if (found.length === 0) end();
+      const endIfAlike = (): void => {
+        again = undefined;
+        const found = look();
+        if (found.length === 0) end(found);
       };
-      const watch = this.namespace.watch(['link', 'address', 'route'], again);
-      const timer = setTimeout(() => {
-        found = look();
-        end();
-      }, settle_ms);
-      again();
+      const watch = this.namespace.watch(['link', 'address', 'route'], () => {
+        again ??= setTimeout(endIfAlike, together_ms);
+      });
+      const timer = setTimeout(() => end(look()), settle_ms);
+      endIfAlike();
     });
   }
 
