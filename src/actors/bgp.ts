@@ -54,7 +54,7 @@ const connect_retry_ms = 100;
 const silences_max = 3;
 const failures_max = 100;
 /** After a look at the peers there is none for so many times as long as it took. */
-const rest = 10;
+const rest = 4;
 
 export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage> {
   return {

@@ -71,8 +71,11 @@ function reachOf({ ttl_security, ebgp_multihop }: Pick<PeerInput, 'ttl_security'
   return ebgp_multihop?.enabled ? `multihop ${ebgp_multihop.multihop_ttl}` : 'plain';
 }
 
-/** Seconds between attempts to open a session. */
-const connect_retry_s = 5;
+/**
+ * Seconds between attempts to open a session, each of which may take one less: the first one often comes before the other end has its peer. gobgpd 3.10
+ * takes no less than 5 to 9.
+ */
+const connect_retry_s = 3;
 /** From one peer: the internet's table, leaked by a router, is more. */
 export const prefixes_max = 200_000;
 /** For how long a peer that restarts waits for others to have told all, before it chooses and tells paths itself. */

@@ -18,7 +18,7 @@ import {
 import { bgp } from '../../src/actors/bgp.js';
 import { bgpProcess } from '../../src/actors/bgp-process.js';
 import { createGobgpdLauncher, type GobgpdLauncher, versionOf } from '../../src/bgp/launcher.js';
-import { bgp_pace } from '../../src/bgp/pace.js';
+import { type BgpPace, bgp_pace } from '../../src/bgp/pace.js';
 import { type KindName, type Kinds, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
 import { systemClock } from '../../src/clock.js';
 import { Secret } from '../../src/config/secret.js';
@@ -53,8 +53,8 @@ export interface BgpNodeOptions {
   readonly ip4?: string;
   readonly ip6?: string;
   readonly binary: string;
-  /** Shortest time that a peer is waited for. */
-  readonly wait_min_ms?: number;
+  /** Where a test is to wait less. */
+  readonly pace?: Partial<BgpPace>;
 }
 
 /** What the session says of itself, as far as tests look at it. */
@@ -179,7 +179,7 @@ export class BgpNode {
           node_name: name,
           ip4_only: false,
           log_level: 'debug',
-          wait_min_ms: this.#options.wait_min_ms ?? bgp_pace.wait_min_ms,
+          ...this.#options.pace,
         },
       ),
     );
