@@ -13,6 +13,8 @@ export interface HostCase {
   readonly uplinks: readonly string[];
   /** Families in which the host reaches what is beyond its gateway. */
   readonly families: readonly (4 | 6)[];
+  /** The device by which it does so, where no route of the main table leads there. */
+  readonly reached_by?: string;
   /** The resolver knows the network's name server. */
   readonly dns: boolean;
   /** What is leased or advertised lives so long; a case waits longer. */
@@ -31,10 +33,11 @@ export interface HostCase {
 }
 
 /**
- * `stop`: as the kubelet ends a container. `kill`: all of its processes at once; then it is started anew, and stopped.
+ * `stop`: as the kubelet ends a container. `kill`: all of its processes at once; then it is started anew, and stopped. `VPP's death`: it alone is
+ * killed, the node goes on with another one, and is stopped.
  * `reboot`: of the machine, while the node runs; it is not started again. `power cut`: likewise, without a word.
  */
-export type Ending = 'stop' | 'kill' | 'reboot' | 'power cut';
+export type Ending = 'stop' | 'kill' | "VPP's death" | 'reboot' | 'power cut';
 
 const [first, second] = wires;
 const lease_s = 30;
@@ -97,6 +100,13 @@ const network_manager: Omit<HostCase, 'name' | 'ending'> = {
   services: ['NetworkManager'],
 };
 
+/** The name servers are those of DHCP, and one that the router names. */
+const network_manager_ra: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_ra,
+  files: connection('uplink', '[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n'),
+  services: ['NetworkManager'],
+};
+
 const ifupdown: Omit<HostCase, 'name' | 'ending'> = {
   ...networkd_dhcp,
   files: {
@@ -109,6 +119,21 @@ iface ${first.uplink} inet dhcp
   services: ['networking'],
   // Its client tells nobody whom systemd-resolved would ask.
   dns: false,
+};
+
+/** The kernel itself hears the router. */
+const ifupdown_ra: Omit<HostCase, 'name' | 'ending'> = {
+  ...ifupdown,
+  networks: networkd_ra.networks,
+  files: {
+    '/etc/network/interfaces': `auto lo
+iface lo inet loopback
+auto ${first.uplink}
+iface ${first.uplink} inet dhcp
+iface ${first.uplink} inet6 auto
+`,
+  },
+  families: [4, 6],
 };
 
 /** What netplan makes of its files is systemd-networkd's, below /run. */
@@ -158,6 +183,19 @@ const bond: Omit<HostCase, 'name' | 'ending'> = {
   own_kernel: true,
   // Linux moves no bond to another namespace.
   refused: /bond0:? is a bond[\s\S]*\(enp0s16, enp0s18\)/,
+};
+
+const vrf: Omit<HostCase, 'name' | 'ending'> = {
+  ...networkd_static,
+  files: {
+    '/etc/systemd/network/10-vrf0.netdev': '[NetDev]\nName=vrf0\nKind=vrf\n\n[VRF]\nTable=50\n',
+    ...networkd('vrf0', ''),
+    ...networkd(first.uplink, `VRF=vrf0\n${static_text}`),
+  },
+  own_kernel: true,
+  reached_by: 'vrf0',
+  dns: false,
+  refused: /enp0s16:? belongs to vrf0/,
 };
 
 const two_uplinks: Omit<HostCase, 'name' | 'ending'> = {
@@ -231,13 +269,18 @@ address1=fd07::2/64,fd07::1
   { name: 'networkmanager-power-cut', ...network_manager, ending: 'power cut' },
   { name: 'networkd-kill', ...networkd_dhcp, ending: 'kill' },
   { name: 'networkmanager-kill', ...network_manager, ending: 'kill' },
+  { name: 'networkd-vpp-death', ...networkd_dhcp, ending: "VPP's death" },
+  { name: 'networkmanager-vpp-death', ...network_manager, ending: "VPP's death" },
+  { name: 'networkmanager-ra', ...network_manager_ra, ending: 'stop' },
   { name: 'ifupdown-dhcp', ...ifupdown, ending: 'stop' },
+  { name: 'ifupdown-ra', ...ifupdown_ra, ending: 'stop' },
   { name: 'netplan-dhcp', ...netplan(''), ending: 'stop' },
   // A veth has no permanent MAC.
   { name: 'netplan-mac', ...netplan(netplan_by_mac), own_kernel: true, ending: 'stop' },
   { name: 'vlan', ...vlan, ending: 'stop' },
   { name: 'vlan-kill', ...vlan, ending: 'kill' },
   { name: 'bond', ...bond, ending: 'stop' },
+  { name: 'vrf', ...vrf, ending: 'stop' },
   { name: 'two-uplinks', ...two_uplinks, ending: 'stop' },
   {
     name: 'worker',

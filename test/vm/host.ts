@@ -58,9 +58,12 @@ systemctl enable --now ${item.services.join(' ')}`);
 
   /** What is wrong with reaching what is beyond the gateway, by address and by name. Nothing: all is well. */
   async unreachable(): Promise<string[]> {
-    const { families, dns } = this.item;
+    const { families, dns, reached_by } = this.item;
+    const by = reached_by === undefined ? '' : `-I ${reached_by} `;
     const asks = [
-      ...families.map((family) => `ping -${family} -c 1 -W 2 ${family === 4 ? far.address4 : far.address6}`),
+      ...families.map(
+        (family) => `ping -${family} ${by}-c 1 -W 2 ${family === 4 ? far.address4 : far.address6}`,
+      ),
       ...(dns ? [`timeout 5 resolvectl query --cache=no --legend=no -4 ${far.name}`] : []),
     ];
     const answers = await Promise.all(asks.map((ask) => this.machine.try(`${ask} 2>&1`)));
@@ -200,6 +203,16 @@ ${program} 2>&1`,
     await this.machine.run(
       `systemctl kill --kill-whom=all --signal=KILL ${node}
 while systemctl -q is-active ${node}; do sleep 0.2; done`,
+    );
+  }
+
+  /** Kills VPP alone. Resolves when there is another one. */
+  async killVpp(): Promise<void> {
+    await this.machine.run(
+      `now() { pgrep -ox vpp_main; }
+before=$(now)
+kill -KILL $before
+until after=$(now) && [ $after != $before ]; do sleep 0.2; done`,
     );
   }
 

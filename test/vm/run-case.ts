@@ -82,6 +82,13 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     await host.untilReady();
     await expectSame('after the kill', while_running);
   }
+  if (item.ending === "VPP's death") {
+    await host.startAsking();
+    await host.killVpp();
+    await host.untilReady();
+    notes.push(`at VPP's death ${await outage(host)}`);
+    await expectSame("after VPP's death", while_running);
+  }
   if (item.ending === 'power cut') await machine.cutPower();
   else if (item.ending === 'reboot')
     notes.push(`rebooted in ${((await machine.reboot()) / 1000).toFixed(0)} s`);
