@@ -92,10 +92,22 @@ awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) most
     return longest;
   }
 
-  /** Addresses that are not of use yet: the kernel asks whether another host has them. */
-  async tentative(): Promise<string[]> {
+  /**
+   * Addresses that are not of use yet: the kernel asks whether another host has them. And families without one: the gateway is reached by a
+   * link-local address too.
+   */
+  async unaddressed(): Promise<string[]> {
     const lines = (await this.machine.run('ip -br -6 address show tentative')).split('\n');
-    return lines.filter((line) => line.includes('/')).map((line) => `not of use yet: ${line}`);
+    const lacking = await Promise.all(
+      this.item.families.map(async (family) => {
+        const found = await this.machine.run(`ip -br -${family} address show scope global`);
+        return found.includes('/') ? [] : [`no address of IPv${family}`];
+      }),
+    );
+    return [
+      ...lines.filter((line) => line.includes('/')).map((line) => `not of use yet: ${line}`),
+      ...lacking.flat(),
+    ];
   }
 
   /** What the DHCP servers no longer hold for the host, which they may give to another. Nothing: all is renewed. */

@@ -31,7 +31,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   const lifetime_ms = item.lifetime_s === undefined ? 0 : item.lifetime_s * 1000 + margin_ms;
 
   await host.begin();
-  const missing = await until(async () => [...(await host.unreachable()), ...(await host.tentative())]);
+  const missing = await until(async () => [...(await host.unreachable()), ...(await host.unaddressed())]);
   if (missing.length > 0) throw new Error(`before: the host has no network: ${missing.join('; ')}`);
   const before = await host.look();
 

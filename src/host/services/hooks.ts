@@ -95,7 +95,7 @@ export async function gatherHostFacts(
     const domains = servers.length > 0 ? resolvedWords((await ask('resolvectl', 'domain', name)).stdout) : [];
     const link_facts = linkFacts(tools.openNetwork, name);
     const profile = link_facts.has_lease && connection?.path ? readIfExists(root + connection.path) : '';
-    const tap_connection = tapConnection(profile ?? '', name);
+    const tap_connection = tapConnection(profile ?? '', name, servers);
     const netdev_file_names = netdevs
       .filter(({ text }) => makesDevice(text, name))
       .map(({ file_name }) => file_name);

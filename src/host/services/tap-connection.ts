@@ -29,11 +29,19 @@ const of_device = [
   'multi-connect',
 ];
 
+/** The only methods by which NetworkManager hears of name servers. It takes no profile that names some where IPv6 is off. */
+const hearing_methods = ['auto', 'dhcp'];
+
 /**
- * The connection that was active on the uplink, for the tap of the same name. Undefined: it cannot be told from the text (not a keyfile), or the
+ * The connection that was active on the uplink, for the tap of the same name. `servers`: the name servers that the uplink has. Those of IPv6 that a
+ * router has named it does not hear on the tap, and so they are configured. Undefined: it cannot be told from the text (not a keyfile), or the
  * uplink is a port of another device.
  */
-export function tapConnection(keyfile: string, name: string): TapConnection | undefined {
+export function tapConnection(
+  keyfile: string,
+  name: string,
+  servers: readonly string[] = [],
+): TapConnection | undefined {
   const sections = iniSections(keyfile);
   const lines = (section: string): readonly string[] =>
     sections.filter((each) => each.name === section).flatMap((each) => each.lines);
@@ -68,10 +76,29 @@ export function tapConnection(keyfile: string, name: string): TapConnection | un
     // As VPP makes it; NetworkManager compares.
     { name: 'tun', lines: ['mode=2', 'vnet-hdr=true'] },
     { name: 'ipv4', lines: withMetric(lines('ipv4')) },
-    { name: 'ipv6', lines: withMetric(lines('ipv6')) },
+    { name: 'ipv6', lines: withServers(withMetric(lines('ipv6')), servers) },
     ...(lines('proxy').length > 0 ? [{ name: 'proxy', lines: lines('proxy') }] : []),
   ]);
   return { uuid: tap_uuid, text };
+}
+
+/** Those that are configured already come first. A scope is that of the uplink, and not of the tap. */
+function withServers(ipv6: readonly string[], servers: readonly string[]): string[] {
+  const value = (key: string): string => {
+    const line = ipv6.findLast((line) => keyOf(line) === key) ?? '';
+    return line.slice(line.indexOf('=') + 1).trim();
+  };
+  if (!hearing_methods.includes(value('method'))) return [...ipv6];
+  const configured = value('dns')
+    .split(/[;,\s]+/)
+    .filter(Boolean);
+  const heard = servers
+    .filter((server) => server.includes(':'))
+    .map((server) => server.split('%')[0]!)
+    .filter((server) => !configured.includes(server));
+  if (heard.length === 0) return [...ipv6];
+  const all = [...configured, ...heard].map((server) => `${server};`).join('');
+  return [...ipv6.filter((line) => keyOf(line) !== 'dns'), `dns=${all}`];
 }
 
 /** The same for the same text: version 8 of RFC 9562. */

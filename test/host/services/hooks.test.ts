@@ -293,6 +293,14 @@ route-metric=7
   t.equal(tapConnection(keyfile, 'eth0')?.uuid, uuid, 'the next life finds its own');
   t.not(tapConnection(keyfile, 'eth1')?.uuid, uuid);
   t.equal(tapConnection('DEVICE=eth0\nBOOTPROTO=dhcp\n', 'eth0'), undefined, 'no keyfile');
+  const heard = ['10.7.0.1', 'fd07::1', 'fd07::53', 'fe80::1%2'];
+  const ipv6Of = (lines: string): string =>
+    tapConnection(`[connection]\nuuid=u\ntype=ethernet\n[ipv6]\n${lines}`, 'eth0', heard)!
+      .text.split('[ipv6]\n')[1]!
+      .replace('route-metric=100\n', '');
+  t.equal(ipv6Of('method=auto\n'), 'method=auto\ndns=fd07::1;fd07::53;fe80::1;\n', 'as no router is heard');
+  t.equal(ipv6Of('method=auto\ndns=fd07::53;\n'), 'method=auto\ndns=fd07::53;fd07::1;fe80::1;\n');
+  t.equal(ipv6Of('method=disabled\n'), 'method=disabled\n', 'it would be no profile with servers');
   t.equal(tapConnection('[connection]\nuuid=u\ntype=ethernet\nmaster=bond0\n', 'eth0'), undefined);
 
   const [eth0, eth1] = host.uplinks;
