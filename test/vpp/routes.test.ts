@@ -592,8 +592,10 @@ ${neighbours.join('\n')}\n`,
     await sleep(200);
   t.match(learned(), expected, 'the router knows blocks of its own subnet, and a service with its back end');
   for (const node of [a, b])
-    for (const family of families)
+    for (const family of families) {
+      await cluster.traffic.untilReachable(router, podOf(node)[family], settle_ms);
       t.equal(await cluster.traffic.ping(router, podOf(node)[family]), 3, `${podOf(node).name}, ${family}`);
+    }
   const served = await cluster.traffic.tcp(router, podOf(b).name, service, { port: 80, listen_port: 5001 });
   t.match(served, { whole: true }, 'a service, at its own address');
 });
