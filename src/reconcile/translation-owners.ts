@@ -2,7 +2,7 @@
  * Whose a translation is. VPP has one for each protocol, address and port, whoever asks for it, so that two who want the same would take
  * it from each other for ever. The first to ask has it until he lets it go; the others are told. Shared by all who make translations.
  */
-import type { ObjectKey } from '../objects/object.js';
+import { flattened, type ObjectKey } from '../objects/object.js';
 
 export interface TranslationOwner {
   readonly by: 'pods' | 'services';
@@ -27,7 +27,8 @@ export class TranslationOwners {
   }
 
   /** Undefined: `owner` has it, by its present name. Otherwise who has. */
-  claim(owner: TranslationOwner, key: ObjectKey): TranslationOwner | undefined {
+  claim(owner: TranslationOwner, text: ObjectKey): TranslationOwner | undefined {
+    const key = flattened(text);
     const holder = this.#owners.get(key);
     if (holder !== undefined && (holder.by !== owner.by || holder.id !== owner.id)) return holder;
     this.#owners.set(key, owner);

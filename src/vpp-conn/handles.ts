@@ -6,7 +6,14 @@
  */
 import type { Family } from '../ip/text.js';
 import { dangling_prefix, type InterfaceTag } from '../objects/interfaces.js';
-import { interfaceMade, keyOf, type ObjectKey, type ObjectKind, type VppObject } from '../objects/object.js';
+import {
+  flattened,
+  interfaceMade,
+  keyOf,
+  type ObjectKey,
+  type ObjectKind,
+  type VppObject,
+} from '../objects/object.js';
 import type { NpolInterfaceObject } from '../objects/policy.js';
 import type { RouteSource } from '../objects/routing.js';
 
@@ -110,7 +117,7 @@ export class Handles {
   made(object: VppObject, handle: number): void {
     const [handles, name] = this.#place(object);
     this.#unnumber(object, handles.get(name));
-    handles.set(name, handle);
+    handles.set(flattened(name), handle);
     if (isOfNpol(object)) this.#numbersOf(object.kind).add(handle);
     this.#change(name);
   }
