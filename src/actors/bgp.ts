@@ -7,13 +7,16 @@ import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.j
 import { readPeers, type StepFailure } from '../bgp/apply.js';
 import type { BgpStep } from '../bgp/diff.js';
 import type { GobgpdRun } from '../bgp/launcher.js';
+import { Looks } from '../bgp/looks.js';
 import { BgpObjects, bgp_kinds } from '../bgp/objects.js';
 import type { BgpPace } from '../bgp/pace.js';
-import { type ActualPeer, prefixes_max } from '../bgp/peer-state.js';
+import { prefixes_max } from '../bgp/peer-state.js';
 import { type BgpPlan, planBgp, type WantedGlobal } from '../bgp/plan.js';
+import { reach } from '../bgp/reach.js';
 import { RemoteTable } from '../bgp/remote-table.js';
 import { RemoteTeller } from '../bgp/remote-teller.js';
-import { objectsReport, peersReport } from '../bgp/report.js';
+import { ip4_alone, limitedText, objectsReport, peersReport, waitsForNode } from '../bgp/report.js';
+import { SeenPeers } from '../bgp/seen-peers.js';
 import { BgpSession } from '../bgp/session.js';
 import { restart_ms_default } from '../bgp/settings.js';
 import type { Timer } from '../clock.js';
@@ -49,12 +52,9 @@ export interface BgpSettings extends BgpPace {
   readonly log_level: LogLevel;
 }
 
-const connect_retry_ms = 100;
 /** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
 const silences_max = 3;
 const failures_max = 100;
-/** After a look at the peers there is none for so many times as long as it took. */
-const rest = 4;
 
 export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage> {
   return {
@@ -75,7 +75,8 @@ class Bgp implements Actor<BgpMessage> {
   private run: GobgpdRun | undefined;
   private session: BgpSession | undefined;
   private plan: BgpPlan | undefined;
-  private actual: ReadonlyMap<string, ActualPeer> = new Map();
+  private readonly peers: SeenPeers;
+  private readonly looks: Looks;
   private failures: readonly StepFailure[] = [];
   private secrets_wanted = '';
   /** Why BGP is not started. */
@@ -89,15 +90,7 @@ class Bgp implements Actor<BgpMessage> {
   private silences = 0;
   /** One at a time, however many changes come meanwhile. */
   private retrying: Timer | undefined;
-  private polling = false;
-  /** Peers are not looked at before: to read a thousand of them takes its time, of gobgpd as well. */
-  private rest_until_ms = 0;
-  private next_poll: { readonly at_ms: number; readonly timer: Timer } | undefined;
   private last_path_ms = 0;
-  /** Peers whose sessions are ended for another, and when (wall_ms). gobgpd shows the old one for some seconds more. */
-  private readonly ended = new Map<string, number>();
-  /** Peers that have told too much, and since when they have no session for it. */
-  private readonly limited = new Map<string, number>();
   /** Until when this node's own Node is waited for; undefined: it has not been missed yet. */
   private own_node_until_ms: number | undefined;
   /** When IPv6 is looked for again. */
@@ -108,6 +101,12 @@ class Bgp implements Actor<BgpMessage> {
     private readonly deps: BgpDeps,
     private readonly settings: BgpSettings,
   ) {
+    this.peers = new SeenPeers(settings);
+    this.looks = new Looks({
+      clock: ctx.clock,
+      after: (ms) => ctx.after(ms, { type: 'Poll' }),
+      rest_ms_max: settings.poll_idle_ms,
+    });
     this.objects = new BgpObjects(settings.node_name, { served_only: deps.services !== undefined });
     this.teller = new RemoteTeller({
       table: this.table,
@@ -128,7 +127,7 @@ class Bgp implements Actor<BgpMessage> {
     deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds: bgp_kinds });
     deps.services?.tell({ type: 'SubscribeProgrammed', subscriber: ctx.this_life });
     deps.process.tell({ type: 'Attach', session: ctx.self });
-    this.pollIn(settings.poll_ms);
+    this.looks.in(settings.poll_ms);
   }
 
   receive(message: BgpMessage): void {
@@ -176,9 +175,8 @@ class Bgp implements Actor<BgpMessage> {
         this.poll();
         return;
       case 'Polled': {
-        this.polling = false;
         const { poll_ms, poll_idle_ms } = this.settings;
-        this.pollIn(this.table.waiting > 0 ? poll_ms : poll_idle_ms);
+        this.looks.in(this.table.waiting > 0 ? poll_ms : poll_idle_ms);
         return;
       }
     }
@@ -192,7 +190,7 @@ class Bgp implements Actor<BgpMessage> {
     return {
       pid: this.session?.run.pid ?? 0,
       peers: this.plan?.peers.size ?? 0,
-      established: [...this.actual.values()].filter(({ session }) => session === 'established').length,
+      established: this.peers.established_count,
       paths: this.session?.paths_count ?? 0,
       routes: this.table.size,
       synced: this.teller.synced,
@@ -213,32 +211,22 @@ class Bgp implements Actor<BgpMessage> {
         unusable: table.unusable,
         refused: table.refused,
       },
-      ...peersReport(plan?.peers ?? new Map(), this.actual),
+      ...peersReport(plan?.peers ?? new Map(), this.peers.all),
       ...objectsReport(this.troubles()),
     };
   }
 
   /** What is wrong, by object. */
   private *troubles(): Generator<readonly [string, string]> {
-    for (const { of, reason } of this.failures) yield [this.objectOf(of), `${of}: ${reason}`];
-    yield* this.objects.troubles();
-    if (this.own_node_until_ms !== undefined && !this.objects.knows_own_node)
-      yield [
-        `Node ${this.settings.node_name}`,
-        `is not there, and its AS and labels are not known: BGP waits for it ${this.settings.own_node_ms / 1000} s, then begins without`,
-      ];
-    const minutes = Math.round(this.settings.limit_pause_ms / 60_000);
-    for (const address of this.limited.keys())
-      yield [
-        this.objectOf(`peer ${address}`),
-        `${address}: has told more than ${prefixes_max} prefixes and has no session for ${minutes} min: have it tell less`,
-      ];
-    if (this.session?.listens === 'ip4_alone')
-      yield [
-        'BGPConfiguration default',
-        'spec.bindMode: the IPv6 addresses cannot be listened on: peers open no session to them; tried again',
-      ];
-    for (const [object, lines] of this.plan?.troubles ?? []) for (const line of lines) yield [object, line];
+    const { failures, objects, peers, plan, session, settings } = this;
+    for (const { of, reason } of failures) yield [this.objectOf(of), `${of}: ${reason}`];
+    yield* objects.troubles();
+    if (this.own_node_until_ms !== undefined && !objects.knows_own_node)
+      yield waitsForNode(settings.node_name, settings.own_node_ms);
+    for (const address of peers.limited)
+      yield [this.objectOf(`peer ${address}`), limitedText(address, settings.limit_pause_ms)];
+    if (session?.listens === 'ip4_alone') yield ip4_alone;
+    for (const [object, lines] of plan?.troubles ?? []) for (const line of lines) yield [object, line];
   }
 
   private objectOf(what: string): string {
@@ -280,9 +268,7 @@ class Bgp implements Actor<BgpMessage> {
     const { session } = this;
     if (session === undefined) return;
     this.session = undefined;
-    this.actual = new Map();
-    this.limited.clear();
-    this.ended.clear();
+    this.peers.forget();
     session.end();
     // Each peer has its own time, for what is left the usual one.
     for (const address of this.plan?.peers.keys() ?? []) this.await(address);
@@ -296,33 +282,19 @@ class Bgp implements Actor<BgpMessage> {
   }
 
   private connect(run: GobgpdRun): void {
-    const { ctx, settings } = this;
-    const until = ctx.clock.now_ms() + settings.connect_ms;
-    const attempt = async (): Promise<void> => {
-      for (;;) {
-        try {
-          const gobgp = await this.deps.connect(run, ctx.signal);
-          try {
-            const { global } = await gobgp.getBgp({}, { signal: ctx.signal });
-            ctx.tellSelf({ type: 'Connected', run, gobgp, as_number: global.asn });
-            return;
-          } catch (error) {
-            gobgp.close();
-            throw error;
-          }
-        } catch (error) {
-          if (ctx.signal.aborted || this.run !== run) return;
-          if (ctx.clock.now_ms() >= until) {
-            const reason = `gobgpd ${run.pid} does not answer: ${(error as Error).message}`;
-            this.trouble = reason;
-            this.renew(run, reason);
-            return;
-          }
-        }
-        await ctx.clock.sleep(connect_retry_ms, ctx.signal);
-      }
-    };
-    attempt().catch(() => undefined);
+    const { ctx, deps, settings } = this;
+    const isOver = () => this.run !== run;
+    const connect = () => deps.connect(run, ctx.signal);
+    reach({ connect, clock: ctx.clock, signal: ctx.signal, connect_ms: settings.connect_ms, isOver }).then(
+      (reached) => {
+        if (reached !== undefined) ctx.tellSelf({ type: 'Connected', run, ...reached });
+      },
+      (error: Error) => {
+        if (ctx.signal.aborted || isOver()) return;
+        this.trouble = `gobgpd ${run.pid} does not answer: ${error.message}`;
+        this.renew(run, this.trouble);
+      },
+    );
   }
 
   private connected(run: GobgpdRun, gobgp: Gobgp, as_number: number): void {
@@ -358,7 +330,7 @@ class Bgp implements Actor<BgpMessage> {
           session.complete = true;
           this.table.complete();
           this.schedule();
-        } else if (event.type === 'peer' && !event.initial) this.pollIn(this.settings.quiet_ms);
+        } else if (event.type === 'peer' && !event.initial) this.looks.in(this.settings.quiet_ms);
       }
     };
     const over = (reason: string): void => {
@@ -372,45 +344,33 @@ class Bgp implements Actor<BgpMessage> {
 
   // --- peers
 
-  private pollIn(ms: number): void {
-    const now_ms = this.ctx.clock.now_ms();
-    const at_ms = Math.max(now_ms + ms, this.rest_until_ms);
-    // Who asks for one sooner gets it sooner, and nobody puts it off.
-    if (this.next_poll !== undefined && this.next_poll.at_ms <= at_ms) return;
-    this.next_poll?.timer.cancel();
-    this.next_poll = { at_ms, timer: this.ctx.after(at_ms - now_ms, { type: 'Poll' }) };
-  }
-
   private poll(): void {
-    this.next_poll = undefined;
-    if (this.polling) return;
-    this.polling = true;
-    const began_ms = this.ctx.clock.now_ms();
+    if (!this.looks.begin()) return;
     this.look()
       .catch((error: Error) => {
         this.ctx.log.debug({ err: error }, 'bgp(peers) cannot be read');
         if (this.session !== undefined) this.silent(this.session, error);
       })
       .finally(() => {
-        const now_ms = this.ctx.clock.now_ms();
-        this.rest_until_ms = now_ms + Math.min(rest * (now_ms - began_ms), this.settings.poll_idle_ms);
+        this.looks.over();
         this.ctx.tellSelf({ type: 'Polled' });
       });
   }
 
   /** Reads the peers, and waits no more for those that have told all. */
   private async look(): Promise<void> {
-    const { session, table, ctx, settings } = this;
+    const { session, table, peers, ctx, settings } = this;
     const now_ms = ctx.clock.now_ms();
     if (session?.started) {
       const actual = await readPeers(session.gobgp, session.signal);
       if (this.session !== session) return;
-      this.actual = actual;
+      for (const peer of peers.see(actual, now_ms))
+        ctx.log.warn({ peer }, `bgp(limit) the peer has told more than ${prefixes_max} prefixes`);
       this.silences = 0;
       const quiet = now_ms - this.last_path_ms >= settings.quiet_ms;
       if (session.converged && session.complete && quiet)
-        for (const peer of actual.values()) if (this.hasTold(peer)) table.release(peer.address);
-      await this.retryLimited(session, actual);
+        for (const address of peers.told(ctx.clock.wall_ms())) table.release(address);
+      await this.retryLimited(session);
       await this.lookFor6(session);
       if (session.forget(now_ms, settings.reread_ms)) this.schedule();
     }
@@ -425,35 +385,18 @@ class Bgp implements Actor<BgpMessage> {
     this.teller.send();
   }
 
-  private hasTold({ address, session, end_of_rib, established_ms }: ActualPeer): boolean {
-    if (session !== 'established' || established_ms === undefined) return false;
-    // gobgpd tells seconds.
-    if (established_ms + 1000 <= (this.ended.get(address) ?? 0)) return false;
-    this.ended.delete(address);
-    const up_ms = this.ctx.clock.wall_ms() - established_ms;
-    return up_ms >= (end_of_rib ? this.settings.told_min_ms : this.settings.told_ms);
-  }
-
   /** gobgpd opens no session again to a peer that has told too much. */
-  private async retryLimited(session: BgpSession, actual: ReadonlyMap<string, ActualPeer>): Promise<void> {
-    const { limited, ctx, settings } = this;
+  private async retryLimited(session: BgpSession): Promise<void> {
+    const { peers, ctx } = this;
     const now_ms = ctx.clock.now_ms();
-    for (const { address, over_limit } of actual.values()) {
-      const since_ms = limited.get(address);
-      if (!over_limit) limited.delete(address);
-      else if (since_ms === undefined) {
-        limited.set(address, now_ms);
-        ctx.log.warn({ peer: address }, `bgp(limit) the peer has told more than ${prefixes_max} prefixes`);
-      } else if (now_ms - since_ms >= settings.limit_pause_ms) {
-        // Deleted and made anew: what gobgpd keeps of it for a graceful restart would count for the limit.
-        if (this.busy) continue;
-        await session.gobgp.deletePeer({ address }, { signal: session.signal });
-        limited.delete(address);
-        session.forget(now_ms, 0);
-        this.schedule();
-      }
+    for (const address of peers.forgiven(now_ms)) {
+      // Deleted and made anew: what gobgpd keeps of it for a graceful restart would count for the limit.
+      if (this.busy) continue;
+      await session.gobgp.deletePeer({ address }, { signal: session.signal });
+      peers.forgive(address);
+      session.forget(now_ms, 0);
+      this.schedule();
     }
-    for (const address of limited.keys()) if (!actual.has(address)) limited.delete(address);
   }
 
   /** The IPv6 addresses may have come, or their port be free, since BGP was started without: a gobgpd that begins anew has them. */
@@ -569,7 +512,7 @@ class Bgp implements Actor<BgpMessage> {
     const refused = await session.setLogLevel(plan.settings.log_severity, log_level);
     this.failures = [...failures.slice(0, failures_max), ...refused];
     this.silences = 0;
-    this.pollIn(settings.quiet_ms);
+    this.looks.in(settings.quiet_ms);
     return failures.length > 0;
   }
 
@@ -583,18 +526,18 @@ class Bgp implements Actor<BgpMessage> {
 
   /** Before peers are touched: whose routes are kept, and for how long. */
   private awaitPeers(session: BgpSession, plan: BgpPlan, steps: readonly BgpStep[]): void {
-    const { table } = this;
+    const { table, peers, ctx } = this;
     if (!session.converged) for (const address of plan.peers.keys()) this.await(address);
     const awaitAnother = (address: string): void => {
       this.await(address);
-      this.ended.set(address, this.ctx.clock.wall_ms());
+      peers.ending(address, ctx.clock.wall_ms());
     };
     for (const step of steps)
       if (step.type === 'delete_peer') {
         if (step.comes_back) awaitAnother(step.address);
         else table.release(step.address);
       } else if (step.type === 'update_peer' && step.ends_session) awaitAnother(step.peer.address);
-    for (const address of this.ended.keys()) if (!plan.peers.has(address)) this.ended.delete(address);
+    peers.keep(plan.peers);
     // One whose peer is no more comes not back.
     for (const address of table.neighbours()) if (!plan.peers.has(address)) table.release(address);
     table.gateways(plan.gateways);

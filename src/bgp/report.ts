@@ -1,5 +1,5 @@
 /** What /debug/sync has of BGP. Bounded: it is made with every snapshot, and what is wrong is to be seen with a thousand peers too. Pure. */
-import type { ActualPeer } from './peer-state.js';
+import { type ActualPeer, prefixes_max } from './peer-state.js';
 import type { WantedPeer } from './peers.js';
 
 const peers_max = 200;
@@ -51,3 +51,19 @@ export function objectsReport(lines: Iterable<readonly [string, string]>): {
   );
   return { objects, ...(unshown.size > 0 && { objects_unshown: unshown.size }) };
 }
+
+export function waitsForNode(name: string, wait_ms: number): readonly [object: string, line: string] {
+  return [
+    `Node ${name}`,
+    `is not there, and its AS and labels are not known: BGP waits for it ${wait_ms / 1000} s, then begins without`,
+  ];
+}
+
+export function limitedText(address: string, pause_ms: number): string {
+  return `${address}: has told more than ${prefixes_max} prefixes and has no session for ${Math.round(pause_ms / 60_000)} min: have it tell less`;
+}
+
+export const ip4_alone: readonly [object: string, line: string] = [
+  'BGPConfiguration default',
+  'spec.bindMode: the IPv6 addresses cannot be listened on: peers open no session to them; tried again',
+];
