@@ -7,12 +7,13 @@ import { createSocket } from 'node:dgram';
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
-import type { PodPools } from '../desired/source-nat.js';
+import { lacksOfNodes, type PodPools } from '../desired/source-nat.js';
 import {
   desiredNode,
   nodeAddress,
   nodeSourceNat,
   onLinkPrefixes,
+  ownAddresses,
   type Uplink,
   uplinkTag,
 } from '../desired/uplink.js';
@@ -261,12 +262,15 @@ class UplinkActor implements Actor<UplinkMessage> {
     const { state, reason } = this;
     const uplinks = this.uplinks();
     const inputs = { ...this.settings.inputs, uplinks, uplink_entry: this.taken?.uplink_entry };
-    const { name, lacks } = nodeSourceNat(inputs);
+    const nat = nodeSourceNat(inputs);
+    const many = this.pods === undefined ? [] : lacksOfNodes(nat, this.pods, ownAddresses({ uplinks }));
     return {
       state,
       reason,
       uplinks,
-      ...(uplinks.length > 0 && { source_nat: { name, cnat: inputs.cnat, lacks } }),
+      ...(uplinks.length > 0 && {
+        source_nat: { name: nat.name, cnat: inputs.cnat, lacks: [...nat.lacks, ...many] },
+      }),
       journal_pending: this.deps.host.isChanged(),
     };
   }

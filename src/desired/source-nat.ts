@@ -129,17 +129,38 @@ const everything: Readonly<Record<Family, readonly string[]>> = {
  */
 export function neverNatted(pools: PodPools | undefined, own_addresses: readonly string[]): NeverNatted {
   if (pools === undefined) return { pods: [], uplinks: [...everything[4], ...everything[6]] };
-  const { prefixes, nodes, own } = pools;
-  const pods = [...prefixes, ...nodes];
+  const { prefixes, own } = pools;
+  const pods = [...prefixes, ...pools.nodes];
   if (own === undefined) return { pods, uplinks: [...everything[4], ...everything[6]] };
-  const others = nodes.filter((node) => !own_addresses.includes(node));
   const uplinks = ([4, 6] as const).flatMap((family) => {
     const ofFamily = (all: readonly string[]) => all.filter((each) => familyOf(each) === family);
-    const counted = ofFamily(others).length > other_nodes_max ? [] : ofFamily(others);
+    const others = otherNodes(pools, own_addresses, family);
+    const counted = others.length > other_nodes_max ? [] : others;
     const outside = prefixesOutside([...ofFamily(prefixes), ...counted], family);
     return [...outside, ...ofFamily([...own, ...own_addresses])];
   });
   return { pods, uplinks: [...new Set(uplinks)] };
+}
+
+function otherNodes(
+  { nodes }: Pick<PodPools, 'nodes'>,
+  own_addresses: readonly string[],
+  family: Family,
+): readonly string[] {
+  return nodes.filter((node) => familyOf(node) === family && !own_addresses.includes(node));
+}
+
+/** What does not work because there are too many nodes, for a person. `uplinks`: as `SourceNat` has it. */
+export function lacksOfNodes(
+  { uplinks }: Pick<SourceNat, 'uplinks'>,
+  pools: Pick<PodPools, 'nodes'>,
+  own_addresses: readonly string[],
+): readonly string[] {
+  return uplinks.flatMap((family) => {
+    const count = otherNodes(pools, own_addresses, family).length;
+    if (count <= other_nodes_max) return [];
+    return `a node port, and an external address, of IPv${family} is not answered by processes of other nodes themselves (hostNetwork): there are ${count} other nodes, and VPP tells ${other_nodes_max} apart`;
+  });
 }
 
 /** Whether the pool of this address, the longest that holds it, says natOutgoing. */

@@ -23,16 +23,16 @@ export async function lastWord(parts: RestoreParts): Promise<LastWord> {
   const vpp_ended = (await attempt(parts, 'vpp(end)', () => endVpp(parts))) ?? false;
   const undone =
     (await attempt(parts, 'host(restore)', () => restoreHost(parts, 'VPP has ended', 'in time'))) ?? false;
-  await attempt(parts, 'services(host)', () => removeTable(parts));
   const rescued = (await attempt(parts, 'host(rescue)', () => rescueStrays(parts))) ?? false;
   const restored = undone && rescued;
   await attempt(parts, 'node(tidy)', () => tidy(parts, restored));
+  await attempt(parts, 'services(host)', () => removeTables(parts));
   return { vpp_ended, restored };
 }
 
 /** What no journal tells of any more. */
-async function removeTable({ removeHostTable, log }: RestoreParts): Promise<void> {
-  if (await removeHostTable()) log.info({}, "services(host) the table of the host's services is removed");
+async function removeTables({ removeHostTables, log }: RestoreParts): Promise<void> {
+  for (const table of await removeHostTables()) log.info({ table }, 'services(host) a table is removed');
 }
 
 /** Undoes what the journal holds. False: something of the host is not what it was, or may not be. */

@@ -33,7 +33,8 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
 import { within } from '../linux/within.js';
 import { createLog, type Log, type RootLog } from '../log.js';
-import { HostServices, removeHostTable } from '../services/host-services.js';
+import { HostServices, removeHostTables } from '../services/host-services.js';
+import { HostSilence } from '../services/host-silence.js';
 import { CapturedStore } from '../uplink/captured.js';
 import { UplinkHost } from '../uplink/uplink-host.js';
 import {
@@ -58,10 +59,10 @@ export interface RestoreParts {
   readonly gobgpd: GobgpdLauncher;
   readonly uplinkHost: UplinkHost;
   readonly vpp_netns: VppNetns;
-  /** What undoes the kernel's core pattern, when the node stops for good. */
+  /** What is undone when the node stops for good, and not when VPP dies: the kernel's core pattern, Linux's silence. */
   readonly core_journal: UndoJournal;
-  /** Removes what no journal tells of; see `removeHostTable`. */
-  readonly removeHostTable: () => Promise<boolean>;
+  /** Removes what no journal tells of; see `removeHostTables`. */
+  readonly removeHostTables: () => Promise<readonly string[]>;
 }
 
 /** The concrete parts of a node: all that touches the machine. */
@@ -73,6 +74,7 @@ export interface NodeParts extends RestoreParts {
   readonly quarantine: Quarantine;
   readonly hooks: Pick<Hooks, 'run'>;
   readonly hostServices: Pick<HostServices, 'set' | 'serve' | 'status' | 'close'>;
+  readonly hostSilence: Pick<HostSilence, 'set' | 'serve' | 'fault' | 'close'>;
   /** Makes Linux resolve the gateway. */
   readonly nudge: (gateway: string) => void;
   readonly cluster: Cluster;
@@ -171,7 +173,7 @@ export function restoreParts(config: RestoreConfig, machine: Machine): RestorePa
     environment: {},
   });
   const gobgpd = gobgpdOf(config, processes, machine.log);
-  return { config, ...machine, ...parts, launcher, gobgpd, removeHostTable: removeOwnTable };
+  return { config, ...machine, ...parts, launcher, gobgpd, removeHostTables: removeOwnTables };
 }
 
 /** The parts of a node on this machine, once `restoreParts` has looked at what an earlier life has left. */
@@ -197,7 +199,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
     config,
     ...machine,
     ...parts,
-    removeHostTable: removeOwnTable,
+    removeHostTables: removeOwnTables,
     cluster,
     gobgpd: gobgpdOf(
       config,
@@ -211,6 +213,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
     ),
     nudge: nudgeByDatagram,
     hostServices: new HostServices({ journal, host_root, run: runCommand, clock, log }),
+    hostSilence: new HostSilence({ journal: core_journal, host_root, run: runCommand, clock, log }),
     hooks: new Hooks({
       config,
       host_root,
@@ -225,7 +228,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
 }
 
 /** The journal knows where nft is. Without it there is the one of the image. */
-const removeOwnTable = (): Promise<boolean> => removeHostTable({ run: runCommand, host_root: undefined });
+const removeOwnTables = () => removeHostTables({ run: runCommand, host_root: undefined });
 
 /** See findHostRoot. */
 export function hostRootOf({ paths, origins }: Config): string | undefined {

@@ -5,6 +5,7 @@ import { conditionBoard } from '../debug/conditions.js';
 import { startDebug } from '../debug/debug.js';
 import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
+import { servedAt } from '../desired/host-silence.js';
 import type { ShownServices } from '../messages/services.js';
 import { CniCounts } from '../metrics/cni-counts.js';
 import { PolicedInterfaces } from '../policies/policed-interfaces.js';
@@ -109,7 +110,9 @@ export async function runNode(
       log.info({}, `node(stop) ${why}`);
       // What is there by now is the undo's, and load balancers are to look elsewhere.
       healthPorts.serve(false);
-      const closed = parts.hostServices.close();
+      const closed = Promise.all([parts.hostServices.close(), parts.hostSilence.close()]).then(
+        () => undefined,
+      );
       await finished('tree', system.stop());
       await finished('services of the host', closed);
       const word = await lastWord(parts);
@@ -130,13 +133,19 @@ export async function runNode(
     if (gso !== config.gates.gso)
       log.info({}, 'config(gso) off: the driver of an uplink cannot cut large segments');
 
+    // Who does not speak keeps the others from sweeping.
+    const translations = new TranslationOwners(serves ? ['pods', 'services'] : ['pods']);
+    const hostPorts = () => translations.keysOf('pods').flatMap((key) => servedAt(key) ?? []);
+    parts.hostSilence.set('pods', hostPorts);
+    translations.watch('pods', () => parts.hostSilence.set('pods', hostPorts));
+    if (!serves) parts.hostSilence.set('services', () => []);
+
     const wiring = {
       parts,
       board,
       sync,
       gso,
-      // Who does not speak keeps the others from sweeping.
-      translations: new TranslationOwners(serves ? ['pods', 'services'] : ['pods']),
+      translations,
       policed: new PolicedInterfaces(),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
       healthPorts,

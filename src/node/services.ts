@@ -15,10 +15,12 @@ export function servicesOf(
   uplink: ActorRef<UplinkMessage>,
   cluster: ActorRef<ClusterMessage>,
 ) {
-  const { hostServices } = parts;
+  const { hostServices, hostSilence } = parts;
   const { node_name, service_prefixes } = parts.config;
   healthPorts.begin();
-  sync.set('services of the host', () => hostReport(hostServices.status(), healthPorts.faults()));
+  sync.set('services of the host', () =>
+    hostReport(hostServices.status(), hostSilence.fault, healthPorts.faults()),
+  );
   return servicesActor(
     {
       vpp,
@@ -26,7 +28,10 @@ export function servicesOf(
       cluster,
       translations,
       host: {
-        translate: (vips) => void hostServices.set(vips),
+        translate: (vips) => {
+          void hostServices.set(vips);
+          hostSilence.set('services', () => vips);
+        },
         serveHealth: (ports) => healthPorts.set(ports),
         programs: (vpp, has_all) => healthPorts.programs(vpp, has_all),
         eligible: (is_eligible) => healthPorts.eligible(is_eligible),
@@ -41,8 +46,17 @@ export function servicesOf(
 }
 
 /** What Linux does not translate, and where load balancers cannot ask. */
-function hostReport({ faults, ...table }: HostServicesStatus, health: ReadonlyMap<string, string>) {
-  return { table, faults: Object.fromEntries(faults), health: Object.fromEntries(health) };
+function hostReport(
+  { faults, ...table }: HostServicesStatus,
+  silence_fault: string | undefined,
+  health: ReadonlyMap<string, string>,
+) {
+  return {
+    table,
+    ...(silence_fault !== undefined && { silence: { fault: silence_fault } }),
+    faults: Object.fromEntries(faults),
+    health: Object.fromEntries(health),
+  };
 }
 
 /** As any process of the host connects. */

@@ -16,7 +16,7 @@ export function uplinkOf(
   process: ActorRef<VppProcessMessage>,
   vpp: ActorRef<VppConnectionMessage>,
 ) {
-  const { config, log, host, launcher, uplinkHost, hooks, nudge, cluster, hostServices } = parts;
+  const { config, log, host, launcher, uplinkHost, hooks, nudge, cluster, hostServices, hostSilence } = parts;
   const { host_tap } = config;
   return uplink(
     {
@@ -32,6 +32,7 @@ export function uplinkOf(
         const is_on = report.state === 'vpp';
         board.set('uplink', is_on, report.reason);
         void hostServices.serve(is_on);
+        hostSilence.serve(is_on);
         healthPorts.serve(is_on);
         writeInfoFile(config, report, log);
       },

@@ -19,6 +19,7 @@ export class TranslationOwners {
   readonly #asked: ReadonlySet<TranslationOwner['by']>;
   readonly #silent: Set<TranslationOwner['by']>;
   readonly #hears = new Map<TranslationOwner['by'], () => void>();
+  readonly #watches = new Map<TranslationOwner['by'], () => void>();
 
   /** `asked`: those who may have translations from an earlier life, and say of each of their own lives which. */
   constructor(asked: readonly TranslationOwner['by'][] = []) {
@@ -37,6 +38,7 @@ export class TranslationOwners {
     const keys = this.#keys.get(name);
     if (keys === undefined) this.#keys.set(name, new Set([key]));
     else keys.add(key);
+    this.#watches.get(owner.by)?.();
     return undefined;
   }
 
@@ -70,6 +72,17 @@ export class TranslationOwners {
 
   #tellOthers(by: TranslationOwner['by']): void {
     for (const [other, changed] of this.#hears) if (other !== by) changed();
+    this.#watches.get(by)?.();
+  }
+
+  /** Called in the middle of something else whenever these have another translation, or one less. The last one counts. */
+  watch(by: TranslationOwner['by'], changed: () => void): void {
+    this.#watches.set(by, changed);
+  }
+
+  /** All that these have. */
+  keysOf(by: TranslationOwner['by']): ObjectKey[] {
+    return [...this.#keys].flatMap(([name, keys]) => (name.startsWith(`${by} `) ? [...keys] : []));
   }
 
   /** A new life of these owners: what they have had is read from VPP. */

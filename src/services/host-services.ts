@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, Timer } from '../clock.js';
 import { type HostRules, host_maps, host_table, hostRules, no_host_rules } from '../desired/host-services.js';
+import { no_silence, silence_table } from '../desired/host-silence.js';
 import type { HostVip } from '../desired/services/vips.js';
 import type { CommandResult, RunCommand } from '../host/command.js';
 import type { UndoStep } from '../host/undo/undo-step.js';
@@ -306,19 +307,33 @@ const removal = no_host_rules.trim().replaceAll('\n', '; ');
 
 const isOwnStep = (step: UndoStep): boolean => step.kind === 'run_command' && step.argv.at(-1) === removal;
 
+/** Each with the chain that it has, and what removes it. */
+const tables = [
+  { table: host_table, chain: 'output', removal },
+  { table: silence_table, chain: 'input', removal: no_silence.trim().replaceAll('\n', '; ') },
+];
+
 /**
- * For the end of a node: a table that no journal tells of, because that was lost. True: there was one, and it is gone. Where nothing is
- * there nothing is changed. Throws where it cannot be removed.
+ * For the end of a node: tables that no journal tells of, because that was lost. Answers which were there, and are gone; where nothing is
+ * there nothing is changed. Throws where one cannot be removed.
  */
-export async function removeHostTable(tools: Pick<HostServicesDeps, 'run' | 'host_root'>): Promise<boolean> {
+export async function removeHostTables(
+  tools: Pick<HostServicesDeps, 'run' | 'host_root'>,
+): Promise<readonly string[]> {
   const nft = await findNft(tools);
-  if (nft === undefined) return false;
-  const { code } = await tools.run([...nft, ...list_chain], { timeout_ms: nft_ms });
-  if (code !== 0) return false;
-  const { code: removed, stderr } = await tools.run([...nft, removal], { timeout_ms: nft_ms });
-  if (removed !== 0)
-    throw new Error(
-      `the nftables table ${host_table} is left: ${stderr.trim().slice(0, 300)}; remove it with "nft delete table ${host_table}"`,
-    );
-  return true;
+  if (nft === undefined) return [];
+  const removed: string[] = [];
+  for (const { table, chain, removal } of tables) {
+    const listed = await tools.run([...nft, 'list', 'chain', ...table.split(' '), chain], {
+      timeout_ms: nft_ms,
+    });
+    if (listed.code !== 0) continue;
+    const { code, stderr } = await tools.run([...nft, removal], { timeout_ms: nft_ms });
+    if (code !== 0)
+      throw new Error(
+        `the nftables table ${table} is left: ${stderr.trim().slice(0, 300)}; remove it with "nft delete table ${table}"`,
+      );
+    removed.push(table);
+  }
+  return removed;
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { host_vips_max, hostRules, no_host_rules } from '../../src/desired/host-services.js';
+import { servedAt, silence_max, silenceRules } from '../../src/desired/host-silence.js';
 import { type HostVip, host_backends_max } from '../../src/desired/services/vips.js';
 
 const api: HostVip = {
@@ -154,4 +155,22 @@ t.test('the same VIPs give the same text in whatever order and however often the
       return once.text === again.text && once.vips === again.vips;
     }),
   );
+});
+
+t.test('what Linux is silent about: the same text in whatever order and spelling', async (t) => {
+  const served = [
+    { address: 'FD00:0::2', port: 53, protocol: 'udp' },
+    { address: '192.0.2.2', port: 30080, protocol: 'tcp' },
+  ] as const;
+  const text = silenceRules(served);
+  t.equal(silenceRules([...served].reverse()), text);
+  t.equal(silenceRules([...served, { ...served[0], address: 'fd00::2' }]), text);
+  t.match(text, /served4[^}]*\n {3}192\.0\.2\.2 \. tcp \. 30080\n/);
+  t.match(text, /served6[^}]*\n {3}fd00::2 \. udp \. 53\n/);
+  t.equal(silenceRules([]), undefined);
+  t.equal(silenceRules([{ address: 'odd', port: 1, protocol: 'tcp' }]), undefined);
+  const many = Array.from({ length: silence_max + 1 }, (_, port) => ({ ...served[1], port }));
+  t.equal(silenceRules(many)!.split(' . tcp . ').length - 1, silence_max, 'no more than the kernel takes');
+  t.strictSame(servedAt('translation:udp/fd00::2/53'), { ...served[0], address: 'fd00::2' });
+  t.equal(servedAt('route:0/10.0.0.0/8'), undefined);
 });

@@ -32,7 +32,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
     },
     gobgpd: { adopt: async () => undefined, forget: () => undefined },
     uplinkHost: lab.host,
-    removeHostTable: async () => false,
+    removeHostTables: async () => [],
     core_journal: { pending: () => [], undone: () => undefined },
   } as unknown as RestoreParts;
   return { parts, lab, clock, before, said, signals };

@@ -17,7 +17,8 @@ import { type RunCommand, runCommand } from '../../src/host/command.js';
 import { undo } from '../../src/host/undo/undo.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
 import { createLog } from '../../src/log.js';
-import { HostServices, removeHostTable } from '../../src/services/host-services.js';
+import { HostServices, removeHostTables } from '../../src/services/host-services.js';
+import { HostSilence, silence_ms } from '../../src/services/host-silence.js';
 
 t.setTimeout(180_000);
 
@@ -318,13 +319,15 @@ t.test('a process that was killed: the journal has the table removed', root, asy
   t.equal(stage.journal().pending().length, 1, 'a step is recorded once');
 
   rmSync(join(stage.directory, 'undo.journal'));
-  t.equal(
-    await removeHostTable({ run, host_root: undefined }),
-    true,
-    'without a journal it is found by its name',
+  const silence = 'inet calico_vpp_silence';
+  stage.nft(`table ${silence} { chain input { type filter hook input priority 0; }; }`);
+  t.strictSame(
+    await removeHostTables({ run, host_root: undefined }),
+    ['inet calico_vpp_services', silence],
+    'without a journal they are found by their names',
   );
   t.equal(stage.tables(), '');
-  t.equal(await removeHostTable({ run, host_root: undefined }), false);
+  t.strictSame(await removeHostTables({ run, host_root: undefined }), []);
 });
 
 t.test('the next life replaces what the last one has left, or removes it', root, async (t) => {
@@ -504,3 +507,86 @@ t.test('5000 VIPs with ten back ends each', root, async (t) => {
   await timed('removed', () => stage.put());
   t.equal(stage.tables(), '');
 });
+
+t.test(
+  'what VPP serves on an address of the node Linux does not answer, and for some seconds without VPP',
+  root,
+  async (t) => {
+    const stage = new Stage(t);
+    const { traffic } = stage;
+    const silence = new HostSilence({
+      journal: stage.journal(),
+      host_root: undefined,
+      run: (argv, options) => stage.run(argv, options),
+      clock: stage.clock,
+      log,
+    });
+    t.teardown(() => silence.close());
+    const table = 'inet calico_vpp_silence';
+    const is_there = () => stage.tables().includes(table);
+    /** How a connection from outside to a port at which nobody listens ends. */
+    const from = async (at: string, family: 'ip4' | 'ip6', port: number) =>
+      `${(await traffic.connect(at, host[family], port, { deadline_ms: 400 })).error}`;
+
+    silence.set('pods', () => [{ protocol: 'tcp', address: host.ip4, port: 8443 }]);
+    silence.serve(true);
+    await stage.clock.advance(1000);
+    t.equal(stage.tables(), '', 'nothing before services have told theirs, too');
+    silence.set('services', () => both);
+    await stage.until(is_there);
+    t.equal(stage.journal().pending().length, 1, 'the end of the node removes it');
+    for (const family of families) {
+      t.notMatch(await from('peer', family, 30080), /REFUSED/, `${family}: a node port`);
+      t.match(await from('peer', family, 30081), /REFUSED/, `${family}: another port`);
+      t.match(await from('node', family, 30080), /REFUSED/, `${family}: the host itself is told`);
+    }
+    t.notMatch(await from('peer', 'ip4', 8443), /REFUSED/, 'a host port of a pod');
+    const lost = await traffic.udp('peer', 'node', host.ip4, {
+      port: 30080,
+      listen_port: 30080,
+      count: 1,
+      wait_ms: 200,
+    });
+    t.equal(lost.answered, 0, 'UDP');
+
+    silence.serve(false);
+    await stage.clock.advance(silence_ms - 1000);
+    t.ok(is_there(), 'VPP has died: another may come');
+    silence.set('services', () => []);
+    await stage.clock.advance(500);
+    t.notMatch(await from('peer', 'ip4', 30080), /REFUSED/, 'what is told meanwhile waits for it');
+    silence.serve(true);
+    await stage.until(() => !stage.nft('list', 'table', ...table.split(' ')).includes('30080'));
+    t.match(await from('peer', 'ip4', 30080), /REFUSED/, 'a service that is gone is refused');
+    t.notMatch(await from('peer', 'ip4', 8443), /REFUSED/);
+
+    silence.serve(false);
+    await stage.clock.advance(silence_ms);
+    await stage.until(() => !is_there());
+    t.match(await from('peer', 'ip4', 8443), /REFUSED/, 'no VPP comes: Linux answers again');
+    t.strictSame(stage.journal().pending(), []);
+
+    silence.serve(true);
+    await stage.until(is_there);
+    await silence.close();
+    let fails = 1;
+    stage.run = async (argv, options) => {
+      if (options.input === undefined || fails-- <= 0)
+        return runCommand(stage.inside('node', argv).flat(), options);
+      return { code: 1, stdout: '', stderr: 'busy' };
+    };
+    const next = new HostSilence({
+      journal: stage.journal(),
+      host_root: undefined,
+      run: (argv, options) => stage.run(argv, options),
+      clock: stage.clock,
+      log,
+    });
+    t.teardown(() => next.close());
+    await stage.clock.advance(silence_ms);
+    await stage.until(() => next.fault !== undefined);
+    t.match(next.fault, /busy/);
+    await stage.until(() => next.fault === undefined);
+    t.notOk(is_there(), 'what a life before has left goes without a VPP, at the second try');
+  },
+);
