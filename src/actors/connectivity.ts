@@ -140,8 +140,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   gauges() {
     const { routes, tunnels } = this.plan.counts;
-    const { in_vpp, waiting, refused } = this.writer.gauges();
-    return { routes, tunnels, in_vpp, waiting, refused, faulty: this.faulty };
+    const { desired, in_vpp, waiting, refused } = this.writer.gauges();
+    return { routes, tunnels, desired, in_vpp, waiting, refused, faulty: this.faulty };
   }
 
   describe() {

@@ -143,6 +143,8 @@ class Pod implements Actor<PodMessage> {
       ...this.names(),
       phase: this.record?.phase ?? 'none',
       sw_if_index: this.vpp.objects?.sw_if_index ?? -1,
+      desired: this.vpp.objects?.wanted_count ?? 0,
+      in_vpp: this.vpp.objects?.count ?? 0,
       callers: (this.add?.callers.size ?? 0) + this.deletes.size,
       retries: this.rest.retry.count,
       in_flight: this.transaction.purpose ?? '',

@@ -166,7 +166,19 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   }
 
   gauges() {
-    return { stream: this.stream ?? -1, ...this.writer.gauges() };
+    const { counts } = this.compiler.objects;
+    const { sets, rules, policies, interfaces, waiting, refused } = this.writer.gauges();
+    return {
+      stream: this.stream ?? -1,
+      sets,
+      rules,
+      policies,
+      interfaces,
+      desired: counts.sets + counts.rules + counts.policies + counts.interfaces,
+      in_vpp: sets + rules + policies + interfaces,
+      waiting,
+      refused,
+    };
   }
 
   describe() {

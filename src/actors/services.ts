@@ -221,10 +221,11 @@ class ServicesActor implements Actor<ServicesMessage> {
   }
 
   gauges() {
-    const { in_vpp, waiting, refused, blocked, drift } = this.writer.gauges();
+    const { desired, in_vpp, waiting, refused, blocked, drift } = this.writer.gauges();
     const { event_to_vpp } = this.writer.latencies;
     return {
       services: this.plan.counts.services,
+      desired,
       in_vpp,
       waiting,
       refused: refused + blocked,

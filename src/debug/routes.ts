@@ -1,6 +1,8 @@
 import type { ShownServices } from '../messages/services.js';
 import type { ActorState } from '../supervision/types.js';
 import { BLOCKED_MS, type HealthView, type ProbeName, probes, probeText } from './health.js';
+import { ownersOf } from './owners.js';
+import { page, page_policy } from './page/page.js';
 import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped, Written } from './protocol.js';
 import { servicesText } from './services-text.js';
 import { statusOf } from './status.js';
@@ -17,7 +19,7 @@ export interface Request {
 
 export interface Answer {
   readonly status: number;
-  readonly type: 'application/json' | 'text/plain; charset=utf-8';
+  readonly type: 'application/json' | 'text/plain; charset=utf-8' | 'text/html; charset=utf-8';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body: string;
 }
@@ -215,12 +217,18 @@ async function services({ source, query, text: asText }: Call): Promise<Answer> 
 }
 
 async function sync({ source }: Call): Promise<Answer> {
-  const { taken_at, value } = await fresh(source, 'sync');
-  return json(200, { ...envelope(source, taken_at), sync: value });
+  await refresh(source, ['sync', 'tree']);
+  const { taken_at, value } = stored(source, 'sync');
+  const root = contentOf(source, 'tree')?.tree;
+  const owners = root === undefined ? {} : ownersOf(root, value);
+  return json(200, { ...envelope(source, taken_at), owners, sync: value });
 }
 
-async function events({ source, text: asText }: Call): Promise<Answer> {
-  const { taken_at, value } = await fresh(source, 'events');
+async function events({ source, query, text: asText }: Call): Promise<Answer> {
+  const last = wholeNumber(query, 'last');
+  const { taken_at, value: all } = await fresh(source, 'events');
+  const kept = last === undefined ? all.events : all.events.slice(Math.max(0, all.events.length - last));
+  const value = { events: kept, omitted: all.omitted + all.events.length - kept.length };
   if (!asText) return json(200, { ...envelope(source, taken_at), ...value });
   const lines = value.events.map(
     ({ at, path, incarnation, kind, text: what }) =>
@@ -269,7 +277,15 @@ async function status({ source }: Call): Promise<Answer> {
   return json(value.ready ? 200 : 503, value);
 }
 
+const debugPage = (): Answer => ({
+  status: 200,
+  type: 'text/html; charset=utf-8',
+  headers: { 'content-security-policy': page_policy, 'referrer-policy': 'no-referrer' },
+  body: page,
+});
+
 const routes: readonly Route[] = [
+  { path: '/debug', surface: 'debug', shows: 'a page that shows all this as it is now', answer: debugPage },
   { path: '/livez', surface: 'health', shows: 'liveness; ?verbose ?exclude=', answer: probe('livez') },
   { path: '/liveness', surface: 'health', shows: 'as /livez', answer: probe('livez') },
   { path: '/readyz', surface: 'health', shows: 'readiness; ?verbose ?exclude=', answer: probe('readyz') },
@@ -296,11 +312,16 @@ const routes: readonly Route[] = [
       'services: what VPP is to have of them and has; ?service=namespace/name ?dump (VPP is asked); lines with Accept: text/plain',
     answer: services,
   },
-  { path: '/debug/sync', surface: 'debug', shows: 'state of each source of input', answer: sync },
+  {
+    path: '/debug/sync',
+    surface: 'debug',
+    shows: 'state of each source of input; what each owner is to have in VPP, has, and was refused',
+    answer: sync,
+  },
   {
     path: '/debug/events',
     surface: 'debug',
-    shows: 'last 1000 notable events; text with Accept: text/plain',
+    shows: 'last 1000 notable events; ?last=; text with Accept: text/plain',
     answer: events,
   },
   { path: '/debug/config', surface: 'debug', shows: 'configuration and where it comes from', answer: config },

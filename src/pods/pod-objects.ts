@@ -23,6 +23,11 @@ export class PodObjects {
     return this.#model.there_count;
   }
 
+  /** How many it was to hold when that was asked last. */
+  get wanted_count(): number {
+    return this.#model.wanted_count;
+  }
+
   get sw_if_index(): number | undefined {
     return this.#sw_if_index;
   }

@@ -83,6 +83,7 @@ export class Model {
   #life: Life = { of: this.#self };
   readonly #failed = new Map<ObjectKey, Error>();
   #there_count = 0;
+  #wanted_count = 0;
   /** Readings are numbered; 0 is none. */
   #readings = 0;
   #reading = 0;
@@ -117,6 +118,11 @@ export class Model {
     for (const { wanted, there } of this.#on.get(tag) ?? []) yield { wanted, there };
   }
 
+  /** How many are wanted. */
+  get wanted_count(): number {
+    return this.#wanted_count;
+  }
+
   /** How many VPP has. */
   get there_count(): number {
     return this.#there_count;
@@ -148,6 +154,7 @@ export class Model {
     const before = entry.wanted;
     if (before === now) return;
     entry.wanted = now;
+    if (before === undefined) this.#wanted_count += 1;
     // What a reading has shown is nobody's any more: who wants by the thousand shares what is alike.
     const { there } = entry;
     if (there !== undefined && !isDangling(there) && same(now, there) && same(there, now)) entry.there = now;
@@ -162,6 +169,7 @@ export class Model {
     if (entry?.wanted === undefined) return;
     const before = entry.wanted;
     entry.wanted = undefined;
+    this.#wanted_count -= 1;
     this.#leave(entry, before);
     this.#failed.delete(key);
     this.#touch(entry);
@@ -172,6 +180,7 @@ export class Model {
     const entry = this.#entries.get(key);
     if (entry === undefined || entry.in_flight > 0) return;
     const { wanted, there } = entry;
+    if (wanted !== undefined) this.#wanted_count -= 1;
     entry.wanted = undefined;
     entry.there = undefined;
     entry.unsure = false;

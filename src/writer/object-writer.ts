@@ -369,6 +369,7 @@ export class ObjectWriter {
 
   gauges() {
     return {
+      desired: this.model.wanted_count,
       in_vpp: this.model.there_count,
       waiting: this.model.waiting + this.model.inFlight,
       refused: this.model.failed.size,
