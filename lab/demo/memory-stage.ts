@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { GobgpdLauncher } from '../../src/bgp/launcher.js';
 import { systemClock } from '../../src/clock.js';
 import { loadConfig } from '../../src/config.js';
+import { LogRing } from '../../src/debug/log-ring.js';
 import type { CommandResult } from '../../src/host/command.js';
 import { makeDirectory } from '../../src/host/files.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
@@ -134,6 +135,7 @@ function partsInMemory(
     config,
     clock,
     log,
+    logRing: new LogRing(),
     host,
     launcher,
     gobgpd: no_gobgpd,

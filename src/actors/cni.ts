@@ -350,10 +350,11 @@ class Cni implements Actor<CniMessage> {
     const { key } = spec;
     const { namespaces } = this;
     const { vpp, host, translations, policed } = deps;
+    const name = this.pods.nameFor(spec);
     const ref = await ctx.spawn(
-      podActor(key, { cni: ctx.self, vpp, host, namespaces, records, translations, policed }),
+      podActor(name, key, { cni: ctx.self, vpp, host, namespaces, records, translations, policed }),
     );
-    const pod = new PodEntry(spec, slot, ref, deleting);
+    const pod = new PodEntry(spec, slot, ref, deleting, name);
     this.pods.set(key, pod);
     return pod;
   }
@@ -379,7 +380,7 @@ class Cni implements Actor<CniMessage> {
     this.pods.delete(key);
     this.deps.policed.remove(podInterfaceTag(pod.spec));
     this.takeBack(pod, left);
-    void this.ctx.stopChild(key);
+    void this.ctx.stopChild(pod.name);
     // Its buffers are free.
     if (this.starving) this.read({ fresh: true });
     this.release(this.held.release(key));
@@ -612,7 +613,10 @@ class Cni implements Actor<CniMessage> {
   private settledLate(generation: number): void {
     if (generation !== this.ready?.generation) return;
     for (const key of this.settling.giveUp())
-      this.ctx.log.warn({ key }, 'pods(settle) not dealt with in time: the node does not wait for it');
+      this.ctx.log.warn(
+        { pod: this.pods.get(key)?.name, key },
+        'pods(settle) not dealt with in time: the node does not wait for it',
+      );
     this.report();
   }
 

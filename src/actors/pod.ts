@@ -51,9 +51,10 @@ export interface PodDeps {
   readonly policed: PolicedInterfaces;
 }
 
-export function podActor(key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
+/** `name`: by which people know it; its identity is the key. */
+export function podActor(name: string, key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
   return {
-    name: key,
+    name,
     restart: 'permanent',
     shutdown_ms: 1000,
     mailbox_max: 256,
@@ -157,7 +158,7 @@ class Pod implements Actor<PodMessage> {
     const spec = this.record?.spec ?? this.add?.spec;
     if (spec === undefined) return {};
     const { workload, interface_name } = spec;
-    return { pod: podName(workload, interface_name).slice('pod '.length) };
+    return { pod: podName(workload, interface_name).slice('pod '.length), netns: spec.netns };
   }
 
   describe() {
@@ -169,7 +170,7 @@ class Pod implements Actor<PodMessage> {
       slot: vpp.place?.slot,
       generation: vpp.generation,
       sw_if_index: this.vpp.objects?.sw_if_index,
-      objects: this.vpp.objects?.count,
+      objects: this.vpp.objects?.states(),
       fault: this.rest.fault,
     };
   }

@@ -77,6 +77,9 @@ export function policiesActor(
   };
 }
 
+/** Of one interface. */
+const uses_max = 50;
+
 class PoliciesActor implements Actor<PoliciesMessage> {
   private readonly model = new FelixModel();
   private readonly compiler = new PolicyCompiler();
@@ -454,6 +457,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
         endpoint: attachment.kind === 'workload' ? attachment.endpoint : attachment.host.name,
         state: state instanceof Error ? `refused: ${state.message}` : state,
         refusals: this.refusalsOf(tag),
+        policies: this.compiler.uses(tag).slice(0, uses_max),
       };
     }
     return { interfaces, interface_count: count };

@@ -1,8 +1,5 @@
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { nearest } from '../config/nearest.js';
-import { problemText } from '../config/problem.js';
-import { Environment, variables } from '../config/variables.js';
 import { build } from '../debug/build.js';
 import { DebugUnreachable, fetchDebug } from '../debug/client.js';
 import { isWell, servicesText } from '../debug/services-text.js';
@@ -10,6 +7,7 @@ import type { Status } from '../debug/status.js';
 import type { ShownNode } from '../debug/tree-filter.js';
 import { treeText } from '../debug/tree-text.js';
 import type { ShownServices } from '../messages/services.js';
+import { pcap, trace } from './capture.js';
 import {
   type CommandName,
   command_names,
@@ -18,16 +16,16 @@ import {
   generalHelp,
   optionSpecs,
 } from './commands.js';
+import { exportBundle } from './export.js';
+import { exit_codes, type Invocation, type Streams, text } from './invocation.js';
+import { fetched, refused, socketsOf } from './node-client.js';
+import { flows, why } from './objects.js';
+import { runRemotely } from './remote.js';
 import { statusText } from './status-text.js';
+import { NodeRefused, numberOption, UsageError } from './usage.js';
 import { joinVppCli, runVppCommands, VppCliError } from './vpp-cli.js';
 
-/** What a subcommand was given. */
-export interface Invocation {
-  readonly env: NodeJS.ProcessEnv;
-  /** By the names of commands.ts, e.g. `min-mailbox`. */
-  readonly options: Readonly<Record<string, string | boolean | undefined>>;
-  readonly operands: readonly string[];
-}
+export { exit_codes, type Invocation, type Streams } from './invocation.js';
 
 /** Resolves with the exit code. */
 export type Handler = (invocation: Invocation) => Promise<number>;
@@ -35,42 +33,9 @@ export type Handler = (invocation: Invocation) => Promise<number>;
 /** The subcommands that need more than a socket to a running node. */
 export type Handlers = Readonly<Record<'run' | 'check' | 'restore' | 'demo', Handler>>;
 
-/** The terminal or pipes that the command talks to; those of the process unless given. */
-export interface Streams {
-  readonly stdin: NodeJS.ReadStream;
-  readonly stdout: NodeJS.WriteStream;
-  readonly stderr: Pick<NodeJS.WriteStream, 'write'>;
-}
-
-export const exit_codes = { done: 0, failed: 1, usage: 2, unreachable: 3 } as const;
-
 const TIMEOUT_S = 30;
+const LOG_LINES = 200;
 const SCRIPT_BYTES_MAX = 1024 * 1024;
-
-class UsageError extends Error {}
-
-/** The node answered, and the answer is no. */
-class NodeRefused extends Error {}
-
-/** Where a running node of this environment listens. Reads nothing but the variables that say so. */
-function sockets(env: NodeJS.ProcessEnv): { readonly debug: string; readonly cli: string } {
-  const environment = new Environment(env);
-  const run_dir = environment.read(variables.run_dir);
-  const debug_socket = environment.read(variables.debug_socket);
-  const [problem] = environment.problems;
-  if (problem !== undefined) throw new UsageError(problemText(problem));
-  return { debug: debug_socket ?? join(run_dir, 'debug.sock'), cli: join(run_dir, 'cli.sock') };
-}
-
-const text = (value: string | boolean | undefined): string | undefined =>
-  typeof value === 'string' ? value : undefined;
-
-/** What the endpoint refuses is said in its own words. */
-function refused(status: number, body: string): UsageError | NodeRefused {
-  const { error } = JSON.parse(body) as { error?: string };
-  const message = error ?? `the node answered with status ${status}`;
-  return status === 400 ? new UsageError(message) : new NodeRefused(message);
-}
 
 async function tree({ env, options }: Invocation, { stdout }: Streams): Promise<number> {
   const query = new URLSearchParams();
@@ -81,9 +46,8 @@ async function tree({ env, options }: Invocation, { stdout }: Streams): Promise<
   ] as const) {
     if (typeof value === 'string') query.set(name, value);
   }
-  const socket = text(options.socket) ?? sockets(env).debug;
-  const { status, body } = await fetchDebug(socket, `/debug/tree?${query}`);
-  if (status !== 200) throw refused(status, body);
+  const socket = text(options.socket) ?? socketsOf(env).debug;
+  const body = await fetched(socket, `/debug/tree?${query}`);
   if (options.json) {
     stdout.write(body);
     return exit_codes.done;
@@ -105,8 +69,9 @@ async function tree({ env, options }: Invocation, { stdout }: Streams): Promise<
 }
 
 async function status({ env, options }: Invocation, { stdout }: Streams): Promise<number> {
-  const { body, status: code } = await fetchDebug(text(options.socket) ?? sockets(env).debug, '/status');
-  if (code !== 200 && code !== 503) throw refused(code, body);
+  const fetched = await fetchDebug(text(options.socket) ?? socketsOf(env).debug, '/status');
+  const { body, status: code } = fetched;
+  if (code !== 200 && code !== 503) throw refused(fetched);
   const answer = JSON.parse(body) as Status;
   stdout.write(options.json ? body : statusText(answer, Date.parse(answer.lastUpdate)));
   return answer.ready ? exit_codes.done : exit_codes.failed;
@@ -121,12 +86,19 @@ async function services({ env, options, operands }: Invocation, { stdout }: Stre
     ...(name !== undefined && { service: name }),
     ...(options.dump === true && { dump: '' }),
   });
-  const socket = text(options.socket) ?? sockets(env).debug;
-  const { status: code, body } = await fetchDebug(socket, `/debug/services?${query}`);
-  if (code !== 200) throw refused(code, body);
+  const socket = text(options.socket) ?? socketsOf(env).debug;
+  const body = await fetched(socket, `/debug/services?${query}`);
   const answer = JSON.parse(body) as ShownServices;
   stdout.write(options.json ? body : servicesText(answer, name));
   return isWell(answer) ? exit_codes.done : exit_codes.failed;
+}
+
+async function log({ env, options, operands }: Invocation, { stdout }: Streams): Promise<number> {
+  if (operands.length > 0) throw new UsageError('log takes no operands');
+  if (options.follow) throw new UsageError('--follow goes with --node: `kubectl logs` has all there is');
+  const last = Math.floor(numberOption(options.last, 'last', LOG_LINES, 1, 2000));
+  stdout.write(await fetched(text(options.socket) ?? socketsOf(env).debug, `/debug/log?last=${last}`));
+  return exit_codes.done;
 }
 
 async function readScript(stdin: NodeJS.ReadStream): Promise<string> {
@@ -143,7 +115,7 @@ async function readScript(stdin: NodeJS.ReadStream): Promise<string> {
 
 async function vppctl({ env, options, operands }: Invocation, streams: Streams): Promise<number> {
   const { stdin, stdout } = streams;
-  const socket = text(options.socket) ?? sockets(env).cli;
+  const socket = text(options.socket) ?? socketsOf(env).cli;
   const seconds = Number(options.timeout ?? TIMEOUT_S);
   if (!(seconds > 0 && seconds <= 86_400))
     throw new UsageError('--timeout takes a number of seconds, at most 86400');
@@ -221,11 +193,14 @@ async function dispatch(
   }
   const own: Readonly<
     Record<Exclude<CommandName, keyof Handlers>, (call: Invocation, streams: Streams) => Promise<number>>
-  > = { tree, status, services, vppctl };
+  > = { tree, status, services, why, flows, trace, pcap, log, vppctl, export: exportBundle };
   if (!(name in own)) return handlers[name as keyof Handlers](call);
   // Whoever reads the output may have seen enough, as `head` does; that is no error.
   streams.stdout.on('error', () => undefined);
-  const code = await own[name as keyof typeof own](call, streams);
+  const code =
+    call.options.node === undefined
+      ? await own[name as keyof typeof own](call, streams)
+      : await runRemotely(name, argv, call, streams);
   await flush(streams.stdout);
   return code;
 }

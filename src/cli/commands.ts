@@ -30,6 +30,23 @@ const debug_socket = valued(
   'debug socket of the node (default: CALICOVPP_DEBUG_SOCKET, or debug.sock in CALICOVPP_RUN_DIR)',
 );
 
+const cli_socket = valued('PATH', "VPP's command line socket (default: cli.sock in CALICOVPP_RUN_DIR)");
+
+/** From a workstation. */
+const elsewhere = {
+  node: valued('NODE', 'of another node: the command is run in its pod, by kubectl'),
+  namespace: valued('NAME', 'of those pods (default: calico-vpp-dataplane)'),
+} as const;
+
+const capture_options = {
+  packets: valued('N', 'end after so many packets (default: 50)'),
+  seconds: valued('SECONDS', 'end after so long (default: 10)'),
+  filter: valued('EXPRESSION', 'only packets that match, in the language of pcap'),
+  socket: debug_socket,
+  'cli-socket': cli_socket,
+  ...elsewhere,
+} as const;
+
 export const commands = {
   run: {
     summary: 'run the node: start or adopt VPP and serve until SIGTERM',
@@ -61,12 +78,13 @@ export const commands = {
       'min-mailbox': valued('N', 'only actors with so many messages waiting'),
       ascii: switched('draw with plain ASCII'),
       socket: debug_socket,
+      ...elsewhere,
     },
   },
   status: {
     summary: 'show readiness, VPP, uplinks and pods of the running node',
     details: 'Exit code 0 when the node is ready, 1 when it is not, 3 when nobody answers.',
-    options: { json: switched('print JSON'), socket: debug_socket },
+    options: { json: switched('print JSON'), socket: debug_socket, ...elsewhere },
   },
   services: {
     summary: 'show what VPP has of the services of the running node',
@@ -79,6 +97,77 @@ export const commands = {
       json: switched('print JSON'),
       dump: switched('ask VPP what it has, and show what it has that nobody wants'),
       socket: debug_socket,
+      ...elsewhere,
+    },
+  },
+  why: {
+    summary: 'show what is programmed for a pod, a service or the node, and by which input',
+    details:
+      'NAMESPACE/NAME is a pod of this node, else a service; pod/NAMESPACE/NAME and service/NAMESPACE/NAME say which, node is\n' +
+      'the node itself. Of a pod: each interface with its objects in VPP, the policies that it has, and the services that\n' +
+      'lead to it. Exit code 0 when VPP has all of it, 1 when it has not, or there is no such object.',
+    operands: 'OBJECT',
+    options: { json: switched('print JSON'), socket: debug_socket, ...elsewhere },
+  },
+  flows: {
+    summary: "show VPP's sessions of a pod, a service or the node as they are now",
+    details:
+      'OBJECT is as `why` takes it. A line for each flow: its addresses as its first packet came, what becomes of them (= means\n' +
+      'unchanged), whether its packets pass, in which directions VPP has seen it, and for how long it has been idle and is\n' +
+      'still known. VPP is asked by address, and has a session of each TCP, UDP, SCTP or ping flow for half a minute at least.',
+    operands: 'OBJECT',
+    options: {
+      watch: switched('look again and again'),
+      every: valued('SECONDS', 'from one look to the next (default: 2)'),
+      times: valued('N', 'end after so many looks'),
+      max: valued('N', 'at most so many flows (default: 100)'),
+      json: switched('print JSON, a line for each look'),
+      socket: debug_socket,
+      'cli-socket': cli_socket,
+      ...elsewhere,
+    },
+  },
+  trace: {
+    summary: 'show the way of packets through the graph of VPP',
+    details:
+      'Of packets that come in by the uplink; with a pod, NAMESPACE/NAME, of those that come from pods. Tracing makes these\n' +
+      'packets slower and no others. It ends by itself, and when interrupted, and one is under way at a time.',
+    operands: '[POD]',
+    options: { 'input-node': valued('NAME', 'graph node that packets come in by'), ...capture_options },
+  },
+  pcap: {
+    summary: 'capture packets that VPP receives and sends',
+    details:
+      'Of all interfaces, or of that of a pod, NAMESPACE/NAME. The file is for Wireshark or tcpdump, and readable by its owner\n' +
+      'alone: it has what pods say. It ends by itself, and when interrupted, and one is under way at a time.',
+    operands: '[POD]',
+    options: {
+      interface: valued('NAME', 'of VPP, or any (default)'),
+      bytes: valued('N', 'of each packet (default: 512)'),
+      output: valued('FILE', 'to write to; - is standard output'),
+      ...capture_options,
+    },
+  },
+  log: {
+    summary: 'show the last lines of the log of the running node',
+    details: 'The node keeps 2000 lines, a megabyte at most. With --node it is what `kubectl logs` has.',
+    options: {
+      last: valued('N', 'lines (default: 200)'),
+      follow: switched('go on with what comes; with --node alone'),
+      socket: debug_socket,
+      ...elsewhere,
+    },
+  },
+  export: {
+    summary: 'write a bundle of all there is to see, to be given to somebody else',
+    details:
+      "A tar.gz with what `status`, `tree` and the other paths of the endpoint say, the log, and VPP's own words on interfaces,\n" +
+      'errors, routes, translations, sessions and policies. Secrets are not in it; names and addresses are. 64 MiB at most.',
+    options: {
+      output: valued('FILE', 'to write to; - is standard output'),
+      socket: debug_socket,
+      'cli-socket': cli_socket,
+      ...elsewhere,
     },
   },
   vppctl: {
@@ -94,6 +183,7 @@ export const commands = {
         says: "VPP's command line socket (default: cli.sock in CALICOVPP_RUN_DIR)",
       },
       timeout: valued('SECONDS', 'give up when VPP is silent for so long (default: 30)'),
+      ...elsewhere,
     },
   },
   demo: {

@@ -55,6 +55,10 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
   readonly vppApi: () => Promise<unknown>;
   /** What services are to have, and what VPP has of it. */
   readonly services: (question: ServicesQuestion) => Promise<unknown>;
+  /** Why an object is programmed as it is; rejects with an error named NotHere where there is none. */
+  readonly why?: (object: string) => Promise<unknown>;
+  /** The last lines of the log, oldest first. */
+  readonly logLines?: (lines: number) => readonly string[];
   /** What metrics are made of and the tree does not show; absent: nothing. */
   readonly figures?: () => Promise<unknown>;
   /** An actor's own view of itself; rejects after 500 ms. */
@@ -346,6 +350,10 @@ class DebugServer implements Debug {
         return (await this.#options.figures?.()) ?? null;
       case 'services':
         return this.#options.services(question.question);
+      case 'why':
+        return (await this.#options.why?.(question.object)) ?? null;
+      case 'log':
+        return this.#options.logLines?.(question.lines) ?? [];
     }
   }
 }

@@ -128,7 +128,11 @@ export type Question =
   | { readonly type: 'vppApi' }
   /** What metrics are made of and the sections do not have. */
   | { readonly type: 'figures' }
-  | { readonly type: 'services'; readonly question: ServicesQuestion };
+  | { readonly type: 'services'; readonly question: ServicesQuestion }
+  /** What is programmed for an object, as `parseWanted` takes its name, and by which input. */
+  | { readonly type: 'why'; readonly object: string }
+  /** The last lines of the log. */
+  | { readonly type: 'log'; readonly lines: number };
 
 /** The answer as JSON text, or what went wrong. */
 export type Outcome =
@@ -157,4 +161,6 @@ export const answer_within_ms: Readonly<Record<Question['type'], number>> = {
   // Those who are asked have 200 ms.
   figures: 400,
   services: 10_000,
+  why: 10_000,
+  log: 500,
 };

@@ -1,6 +1,8 @@
+import { isIP } from 'node:net';
 import type { ShownServices } from '../messages/services.js';
 import type { ActorState } from '../supervision/types.js';
 import { BLOCKED_MS, type HealthView, type ProbeName, probes, probeText } from './health.js';
+import { log_lines_default, log_lines_max } from './log-ring.js';
 import { ownersOf } from './owners.js';
 import { page, page_policy } from './page/page.js';
 import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped, Written } from './protocol.js';
@@ -8,6 +10,7 @@ import { servicesText } from './services-text.js';
 import { statusOf } from './status.js';
 import { actor_states, filterTree, findNode, type ShownNode, type TreeFilter } from './tree-filter.js';
 import { treeText } from './tree-text.js';
+import { parseWanted, type Why, whyText } from './why.js';
 
 export interface Request {
   readonly method: string;
@@ -15,6 +18,8 @@ export interface Request {
   readonly url: string;
   /** The Accept header; empty when there was none. */
   readonly accept: string;
+  /** The Host header of one that came by TCP. */
+  readonly host?: string;
 }
 
 export interface Answer {
@@ -216,6 +221,31 @@ async function services({ source, query, text: asText }: Call): Promise<Answer> 
   return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
 }
 
+async function why({ source, query, text: asText }: Call): Promise<Answer> {
+  const object = query.get('object') ?? '';
+  if (parseWanted(object) === undefined)
+    throw new Refusal(
+      400,
+      'object= takes NAMESPACE/NAME, pod/NAMESPACE/NAME, service/NAMESPACE/NAME or node',
+    );
+  const outcome = await source.ask({ type: 'why', object });
+  const head = envelope(source, source.wall_ms());
+  if (!outcome.ok) return json(outcome.timeout ? 504 : 404, { ...head, error: outcome.reason });
+  const found = JSON.parse(outcome.text) as Why;
+  return asText ? text(200, whyText(found)) : json(200, { ...head, why: found });
+}
+
+async function log({ source, query }: Call): Promise<Answer> {
+  const lines = Math.min(wholeNumber(query, 'last') ?? log_lines_default, log_lines_max);
+  const outcome = await source.ask({ type: 'log', lines });
+  if (!outcome.ok)
+    return json(outcome.timeout ? 504 : 503, {
+      ...envelope(source, source.wall_ms()),
+      error: outcome.reason,
+    });
+  return text(200, (JSON.parse(outcome.text) as readonly string[]).join(''));
+}
+
 async function sync({ source }: Call): Promise<Answer> {
   await refresh(source, ['sync', 'tree']);
   const { taken_at, value } = stored(source, 'sync');
@@ -313,6 +343,14 @@ const routes: readonly Route[] = [
     answer: services,
   },
   {
+    path: '/debug/why',
+    surface: 'debug',
+    shows:
+      'what is programmed for ?object= (NAMESPACE/NAME, pod/…, service/…, node), and by which input; text with Accept: text/plain',
+    answer: why,
+  },
+  { path: '/debug/log', surface: 'debug', shows: 'the last lines of the log; ?last=', answer: log },
+  {
     path: '/debug/sync',
     surface: 'debug',
     shows: 'state of each source of input; what each owner is to have in VPP, has, and was refused',
@@ -354,9 +392,20 @@ function parse({ method, url }: Request): { readonly path: string; readonly quer
   }
 }
 
+/**
+ * A name that a browser was led here by may be anybody's, and so the page that asks: only addresses and localhost are answered where there is
+ * more to read than probes need.
+ */
+function isOwnName(host: string): boolean {
+  const name = host.replace(/:\d*$/, '').replace(/^\[(.*)\]$/, '$1');
+  return name === 'localhost' || isIP(name) !== 0;
+}
+
 /** Answers a request; every error is an answer, too. */
 export async function respond(request: Request, surface: Surface, source: Source): Promise<Answer> {
   try {
+    if (surface === 'debug' && request.host !== undefined && !isOwnName(request.host))
+      throw new Refusal(421, 'ask by an address, or as localhost');
     const { path, query } = parse(request);
     const { route, rest } = find(path, surface);
     const asText = /^\s*text\/plain\b/.test(request.accept);

@@ -16,7 +16,10 @@ export function debugServer(surface: Surface, source: Source): Server {
       // A body is of no use; what is not read would block the connection.
       request.resume();
       const { method = '', url = '', headers } = request;
-      void respond({ method, url, accept: headers.accept ?? '' }, surface, source).then((answer) => {
+      // By a Unix socket nobody is led here.
+      const host = request.socket.remoteAddress === undefined ? undefined : (headers.host ?? '');
+      const asked = { method, url, accept: headers.accept ?? '', ...(host !== undefined && { host }) };
+      void respond(asked, surface, source).then((answer) => {
         response.writeHead(answer.status, {
           'content-type': answer.type,
           'content-length': Buffer.byteLength(answer.body),

@@ -89,9 +89,10 @@ function rowOf(node: ShownNode, before: string, now_ms: number, strokes: Strokes
         : `for ${durationText(now_ms - node.since)}`,
       supervision === undefined ? '' : `restarts ${supervision.used}/${supervision.intensity.restarts_max}`,
     ],
-    gauges: Object.entries(node.gauges).map(
-      ([name, value]) => `${harmless(name, cut)} ${harmless(String(value), cut) || '-'}`,
-    ),
+    gauges: Object.entries(node.gauges)
+      // The actor of a pod has its name.
+      .filter(([name, value]) => name !== 'pod' || !node.name.startsWith(String(value)))
+      .map(([name, value]) => `${harmless(name, cut)} ${harmless(String(value), cut) || '-'}`),
     notes: notesOf(node, now_ms, strokes),
   };
 }

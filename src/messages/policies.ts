@@ -12,6 +12,8 @@ export interface ShownInterface {
   readonly state: string;
   /** What of its policies is not enforced as it was asked for: `closed` denies, `open` passes. */
   readonly refusals: readonly string[];
+  /** Names of the policies and profiles that it was made from. Fifty at most. */
+  readonly policies: readonly string[];
 }
 
 /** Bounded: a thousand interfaces. */

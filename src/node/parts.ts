@@ -7,6 +7,7 @@ import { memoryBytes } from '../check/check-facts.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
 import type { Config, RestoreConfig } from '../config.js';
+import { LogRing } from '../debug/log-ring.js';
 import { runCommand } from '../host/command.js';
 import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
 import { oomCounter } from '../host/devices/oom.js';
@@ -54,6 +55,8 @@ export interface RestoreParts {
   readonly config: RestoreConfig;
   readonly clock: Clock;
   readonly log: RootLog;
+  /** What the log has said last. */
+  readonly logRing: LogRing;
   readonly host: HostNetwork;
   readonly launcher: Pick<Launcher, 'isRunning' | 'adopt' | 'signal' | 'forget'>;
   readonly gobgpd: GobgpdLauncher;
@@ -84,6 +87,8 @@ export interface NodeParts extends RestoreParts {
 export interface Machine {
   readonly clock: Clock;
   readonly log: RootLog;
+  /** What the log has said last. */
+  readonly logRing: LogRing;
   readonly host: HostNetwork;
   readonly boot_id: string;
   readonly journal: UndoJournal;
@@ -96,7 +101,13 @@ export function openMachine(config: RestoreConfig): Machine {
   const { paths } = config;
   const clock = systemClock;
   const { level, format } = config.log;
-  const log = createLog({ level, format, clock, write: lineWriter(standard_output) });
+  const logRing = new LogRing();
+  const toOutput = lineWriter(standard_output);
+  const write = (line: string): boolean => {
+    logRing.add(line);
+    return toOutput(line);
+  };
+  const log = createLog({ level, format, clock, write });
   const host = new LinuxHost(paths.netns_dir);
   const boot_id = bootId() ?? 'unknown';
   const open = (name: string): OpenedJournal => {
@@ -116,7 +127,7 @@ export function openMachine(config: RestoreConfig): Machine {
   };
   const { journal, whole } = open('undo.journal');
   const core_journal = open('core-pattern.journal').journal;
-  return { clock, log, host, boot_id, journal, core_journal, is_whole: whole };
+  return { clock, log, logRing, host, boot_id, journal, core_journal, is_whole: whole };
 }
 
 /** The uplinks' Linux side, and the namespace that VPP has or is to have. */

@@ -28,6 +28,7 @@ import { routeSource } from './route-source.js';
 import { servicesOf } from './services.js';
 import { uplinkOf } from './uplink.js';
 import { connectionOf, processOf } from './vpp.js';
+import { whyOf } from './why.js';
 
 export const exit_code = { stopped: 0, gave_up: 1, not_restored: 3 } as const;
 
@@ -90,6 +91,8 @@ export async function runNode(
         );
         return { ...shown, objects: serviceFaults(sync.all().cluster, question.service) };
       },
+      why: (object) => whyOf(system, config.node_name, object),
+      logLines: (lines) => parts.logRing.last(lines),
       describe: (path) => system.describe(path, 500),
       figures: () => figuresOf(system, sync, cniCounts),
       failed: () => gaveUp,

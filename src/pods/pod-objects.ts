@@ -1,8 +1,10 @@
 /** What VPP holds of one pod, as far as a reading and outcomes tell, and what has to be done about it: one model, kept in place. */
-import type { VppObject } from '../objects/object.js';
+import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
+
+const shown_max = 100;
 
 export class PodObjects {
   readonly #model = new Model();
@@ -26,6 +28,24 @@ export class PodObjects {
   /** How many it was to hold when that was asked last. */
   get wanted_count(): number {
     return this.#model.wanted_count;
+  }
+
+  /** For people: each object that is wanted or there: `programmed`, `waiting`, `refused: …`, `going`. Bounded. */
+  states(): Readonly<Record<ObjectKey, string>> {
+    const states: Record<ObjectKey, string> = {};
+    for (const object of (this.#wanted ?? []).slice(0, shown_max)) {
+      const key = keyOf(object);
+      const error = this.#model.failed.get(key);
+      if (error !== undefined) states[key] = `refused: ${error.message}`;
+      else states[key] = this.#model.there(key) === undefined ? 'waiting' : 'programmed';
+    }
+    let left = shown_max;
+    for (const object of this.all()) {
+      if (left === 0) break;
+      left -= 1;
+      states[keyOf(object)] ??= this.#wanted === undefined ? 'programmed' : 'going';
+    }
+    return states;
   }
 
   get sw_if_index(): number | undefined {

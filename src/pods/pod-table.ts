@@ -38,6 +38,8 @@ export class PodEntry {
     public slot: number,
     readonly ref: ActorRef<PodMessage>,
     public deleting: boolean,
+    /** Of its actor. */
+    readonly name: string,
   ) {}
 
   /** What it is, and may be in a moment: it may end as either. */
@@ -60,6 +62,18 @@ export class PodEntry {
 }
 
 export class PodTable extends Map<PodKey, PodEntry> {
+  /**
+   * A name for the actor of a pod that comes: that of the pod, as people know it. Of two that have one, as a sandbox and the one that takes its
+   * place, the later is told by its namespace; a pod without a name by its key.
+   */
+  nameFor({ key, netns, workload, interface_name }: PodSpec): string {
+    const clean = (name: string): string => name.replace(/\p{Cc}+/gu, '?');
+    if (workload.pod === '') return clean(key);
+    const name = clean(podName(workload, interface_name).slice('pod '.length));
+    const is_taken = [...this.values()].some((entry) => entry.name === name);
+    return is_taken ? `${name} (${clean(netns)})` : name;
+  }
+
   conflictOf(spec: PodSpec): Conflict<PodSpec> | undefined {
     return conflictOf(spec, this.#specs());
   }

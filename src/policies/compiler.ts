@@ -106,6 +106,12 @@ export class PolicyCompiler {
     return this.#uses.get(tag)?.refusals ?? [];
   }
 
+  /** Policies and profiles that an interface was made from, by name. */
+  uses(tag: InterfaceTag): readonly string[] {
+    const { policies = [], profiles = [] } = this.#uses.get(tag) ?? {};
+    return [...policies, ...[...profiles].map((name) => `profile ${name}`)];
+  }
+
   /** Interfaces of the node, by the host endpoint that governs them. Costs all of them. */
   governed(): ReadonlyMap<string, readonly InterfaceTag[]> {
     const governed = new Map<string, InterfaceTag[]>();

@@ -434,11 +434,11 @@ export class PodLab {
 
   /** Names of the pods that have an actor. */
   get pods(): string[] {
-    return this.kit.children.map((key) => key.replace(/^.*\/(.*),if:eth0$/, '$1'));
+    return this.kit.children.map((name) => name.replace(/^default\/(\S+) eth0(?: \(.*\))?$/, '$1'));
   }
 
   podPath(name: string, ifname = 'eth0'): string {
-    return `root/cni/netns:${this.netns(name)},if:${ifname}`;
+    return `root/cni/default/${name} ${ifname}`;
   }
 
   /** What VPP holds of pods, without the node's own. */

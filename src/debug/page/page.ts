@@ -17,8 +17,13 @@ export const page_policy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-const head = (...names: readonly string[]): string =>
-  `<thead><tr>${names.map((name) => `<th scope="col">${name}</th>`).join('')}</tr></thead>`;
+/** Columns of numbers, which stand on the right. */
+const numbers = ['in flight', 'desired', 'programmed', 'dumped', 'waiting', 'refused', 'restarts', 'mailbox'];
+
+const column = (name: string): string =>
+  `<th scope="col"${numbers.includes(name) ? ' class="number"' : ''}>${name}</th>`;
+
+const head = (...names: readonly string[]): string => `<thead><tr>${names.map(column).join('')}</tr></thead>`;
 
 export const page = `<!doctype html>
 <html lang="en">

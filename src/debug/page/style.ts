@@ -19,12 +19,13 @@ header { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; g
 h1 { margin: 0; font-size: 1.15rem; }
 h2 { margin: 1.2rem 0 .4rem; font-size: 1rem; }
 main { padding: 0 1rem 2rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 0 2rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 0 2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--quiet); border-bottom: 1px solid var(--line); }
-th, td { padding: .18rem .9rem .18rem 0; vertical-align: top; white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
+th, td { padding: .18rem .8rem .18rem 0; vertical-align: top; white-space: nowrap; }
+td:last-child { white-space: normal; overflow-wrap: anywhere; }
+[role='treegrid'] td:last-child { min-width: 16rem; }
 td.number, th.number { text-align: right; }
 .name, .mono, pre { font-family: ui-monospace, monospace; font-size: 13px; }
 .good { color: var(--good); }
