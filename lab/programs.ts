@@ -12,6 +12,7 @@ const packages = {
   promtool: 'prometheus',
   radvd: 'radvd',
   tcpdump: 'tcpdump',
+  tini: 'tini',
 } as const;
 
 export type Program = keyof typeof packages;
