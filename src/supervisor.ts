@@ -9,10 +9,10 @@
  *   ├─ cluster
  *   ├─ connectivity
  *   ├─ services          where Services are load-balanced here
- *   ├─ felix             where policies are enforced
  *   ├─ bgp               rest_for_one, where routes come from BGP
  *   │  ├─ bgp-process
  *   │  └─ bgp-session
+ *   ├─ felix             where policies are enforced
  *   ├─ policies          where policies are enforced
  *   └─ cni
  *      └─ <pod>          one_for_one
@@ -96,6 +96,11 @@ export function servicesRef(system: ActorSystem): ActorRef<ServicesMessage> {
   return system.ref<ServicesMessage>(`${system.root.path}/services`);
 }
 
+/** Of the policies actor, whether there is one or not. */
+export function policiesRef(system: ActorSystem): ActorRef<PoliciesMessage> {
+  return system.ref<PoliciesMessage>(`${system.root.path}/policies`);
+}
+
 export interface Tree {
   readonly process: ActorRef<VppProcessMessage>;
   readonly vpp: ActorRef<VppConnectionMessage>;
@@ -114,12 +119,13 @@ export async function startTree(system: ActorSystem, actors: Actors): Promise<Tr
   const cluster = await system.spawn(actors.cluster(uplink));
   const connectivity = await system.spawn(actors.connectivity(vpp, uplink, cluster));
   if (actors.services !== undefined) await system.spawn(actors.services(vpp, uplink, cluster));
-  if (actors.felix !== undefined) await system.spawn(actors.felix);
   if (actors.bgp !== undefined) {
     const gobgpd = system.ref<BgpProcessMessage>(`${system.root.path}/bgp/bgp-process`);
     const session = actors.bgp.session(gobgpd, uplink, cluster, connectivity);
     await system.spawn(group('bgp', bgp_supervision, [actors.bgp.process, session]));
   }
+  // Behind bgp, which has nothing of it: who loses Felix's stream has no peer of the node withdraw its routes.
+  if (actors.felix !== undefined) await system.spawn(actors.felix);
   if (actors.policies !== undefined) {
     const felix = system.ref<FelixActorMessage>(`${system.root.path}/felix`);
     await system.spawn(actors.policies(vpp, uplink, felix));

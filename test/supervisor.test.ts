@@ -90,9 +90,9 @@ const all = [
   '+cluster (uplink)',
   '+connectivity (vpp-connection uplink cluster)',
   '+services (vpp-connection uplink cluster)',
-  '+felix',
   '+bgp-process',
   '+bgp-session (bgp-process uplink cluster connectivity)',
+  '+felix',
   '+policies (vpp-connection uplink felix)',
   '+cni (vpp-connection uplink)',
 ];
@@ -114,7 +114,7 @@ t.test('actors start after those that they talk to, and stop before them', async
   );
   await node.system.stop();
   t.same(node.take(), [
-    ...['-cni', '-policies', '-bgp-session', '-bgp-process', '-felix', '-services', '-connectivity'],
+    ...['-cni', '-policies', '-felix', '-bgp-session', '-bgp-process', '-services', '-connectivity'],
     ...['-cluster', '-uplink', '-vpp-connection', '-vpp-process'],
   ]);
   t.equal(node.gave_up, undefined);
@@ -122,14 +122,14 @@ t.test('actors start after those that they talk to, and stop before them', async
 
 t.test('a crash takes along what was started after it; one in the vpp group everything', async (t) => {
   const bgp = ['-bgp-process', '-bgp-session'];
-  const later = ['-services', '-felix', ...bgp, '-policies', '-cni'];
+  const later = ['-services', ...bgp, '-felix', '-policies', '-cni'];
   const stops = ['-vpp-process', '-vpp-connection', '-uplink', '-cluster', '-connectivity', ...later];
   const cases: [string, string[]][] = [
     ['cni', ['-cni', all[10]!]],
     ['policies', ['-policies', '-cni', ...all.slice(9)]],
-    ['bgp/bgp-session', ['-bgp-session', all[8]!]],
-    ['bgp/bgp-process', [...bgp, ...all.slice(7, 9)]],
-    ['felix', ['-felix', ...bgp, '-policies', '-cni', ...all.slice(6)]],
+    ['felix', ['-felix', '-policies', '-cni', ...all.slice(8)]],
+    ['bgp/bgp-session', ['-bgp-session', all[7]!]],
+    ['bgp/bgp-process', [...bgp, ...all.slice(6, 8)]],
     ['services', [...later, ...all.slice(5)]],
     ['connectivity', ['-connectivity', ...later, ...all.slice(4)]],
     ['cluster', ['-cluster', '-connectivity', ...later, ...all.slice(3)]],
