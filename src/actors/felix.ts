@@ -121,7 +121,7 @@ class FelixActor implements Actor<FelixActorMessage> {
   #report: Timer | undefined;
   /** What each endpoint is by now. */
   readonly #statuses = new Map<string, EndpointStatus>();
-  /** What Felix is to hear of them: the last of each. */
+  /** What Felix is to hear of them: the last of each, of those that are gone `statuses_max` at most. */
   readonly #due = new Map<string, EndpointStatus>();
   #left_out = 0;
   /** Of the last stream that ended. */
@@ -204,6 +204,7 @@ class FelixActor implements Actor<FelixActorMessage> {
       told: this.#batches,
       untaken: this.#untaken !== undefined,
       statuses: this.#statuses.size,
+      due: this.#due.size,
     };
   }
 
@@ -389,7 +390,9 @@ class FelixActor implements Actor<FelixActorMessage> {
       }
       this.#statuses.set(key, status);
     }
-    if (this.#current?.reader.in_sync === true) this.#due.set(key, status);
+    // A Felix that does not listen is not told of everything that has come and gone: of what is gone it has told itself.
+    const is_too_much = is_removed && this.#due.size >= statuses_max && !this.#due.has(key);
+    if (this.#current?.reader.in_sync === true && !is_too_much) this.#due.set(key, status);
     if (status.kind === 'workload') {
       const { endpoint, state } = status;
       this.#deps.files.set(

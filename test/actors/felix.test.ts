@@ -432,6 +432,31 @@ t.test('statuses go to a Felix that knows its endpoints, and into files', async 
   t.same(socket.answers(), [says.workload], 'is the last word, once');
 });
 
+t.test('what a Felix that does not listen is to hear does not grow with what comes and goes', async (t) => {
+  const lab = await new Lab().start(t);
+  await lab.subscribe();
+  const socket = await lab.connect(config, in_sync);
+  socket.full = true;
+  const due = () => Number(lab.kit.node().gauges.due);
+  for (let round = 0; round < 12; round += 1) {
+    const names = Array.from({ length: 1000 }, (_, at) => `shop/web-${round}-${at}`);
+    await lab.kit.tell({ type: 'EndpointStatuses', whole: false, statuses: names.map(up) });
+    const gone = names.map((name) => ({ kind: 'workload_removed', id: endpoint(name).id }) as const);
+    await lab.kit.tell({ type: 'EndpointStatuses', whole: false, statuses: gone });
+  }
+  t.ok(due() > 9000 && due() <= 11_000, `${due()}`);
+  await lab.kit.tell({ type: 'EndpointStatuses', whole: false, statuses: [up('shop/last')] });
+  socket.full = false;
+  socket.events.drained();
+  await lab.kit.settle();
+  t.equal(due(), 0);
+  t.equal(
+    socket.answers().filter((kind) => kind === says.workload).length > 0,
+    true,
+    'what is there is told',
+  );
+});
+
 t.test('what fails is tried again, and keeps nothing from starting', async (t) => {
   const lab = new Lab();
   let refused = 2;
