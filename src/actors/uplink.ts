@@ -119,6 +119,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   /** Uplinks whose TapChanged is in the mailbox: a thousand routes that go at once are one message. */
   private readonly told = new Set<string>();
   private tries = 0;
+  private doubts = 0;
   private failures = 0;
   private state: UplinkReport['state'] = 'linux';
   private reason = 'VPP is not up yet';
@@ -380,9 +381,21 @@ class UplinkActor implements Actor<UplinkMessage> {
       ended: run(abort.signal).finally(() => {
         if (this.task === task) this.task = undefined;
         this.ctx.blockedOn(undefined);
+        this.doubt();
       }),
     };
     this.task = task;
+  }
+
+  /** What VPP holds is looked at again, less and less often where it refuses the same each time. */
+  private doubt(): void {
+    if (!this.takeOver.is_in_doubt) {
+      this.doubts = 0;
+      return;
+    }
+    const { retry_ms, retry_max_ms } = this.settings;
+    this.settle(Math.min(retry_ms * 2 ** this.doubts, retry_max_ms));
+    this.doubts = Math.min(this.doubts + 1, 30);
   }
 
   /** Ends the task under way. It ends at its next step: every wait of it is cut short. */

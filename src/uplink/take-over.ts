@@ -25,7 +25,7 @@ import type { Log } from '../log.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
 import { isHostTapTag } from '../objects/owner.js';
-import type { Operation } from '../reconcile/operation.js';
+import type { Operation, Outcome } from '../reconcile/operation.js';
 import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
@@ -126,6 +126,11 @@ const mend_interval_ms = 1000;
 export class TakeOver {
   /** The attempt under way, or the last one, has changed something of the host, or of a VPP that has its uplinks. */
   has_touched = false;
+  /**
+   * What VPP holds of the node may not be what it was told: the next `follow` or `repeat` reads it. An answer has shown that VPP has lost
+   * what it had, or none has come, or something that the node cannot do without was refused.
+   */
+  is_in_doubt = false;
   /** How often what routers had told was put back on the taps of this VPP. */
   private mends = 0;
   /** What VPP tells the host of what routers say, by uplink. */
@@ -154,10 +159,11 @@ export class TakeOver {
   async resume(up: VppLife, signal: AbortSignal): Promise<Taken | undefined> {
     const { host, waitsFor } = this.deps;
     this.has_touched = false;
+    this.is_in_doubt = false;
     await this.quiet(signal);
     const found = host.taken();
     if (found?.phase !== 'taken' || !sameSpecs(found.uplinks, this.settings.specs)) return undefined;
-    const snapshot = await this.read(up);
+    const snapshot = await this.read(up.generation);
     signal.throwIfAborted();
     const present = new Set(snapshot.interfaces.map(({ tag }) => tag));
     if (!found.uplinks.every(({ link }) => present.has(uplinkTag(link.name)))) return undefined;
@@ -201,6 +207,7 @@ export class TakeOver {
   async run(up: VppLife, signal: AbortSignal): Promise<Taken> {
     const { host, waitsFor } = this.deps;
     this.has_touched = false;
+    this.is_in_doubt = false;
     const { buffers, kept, unsure } = await this.clear(up);
     this.mends = 0;
     this.deps.routers.anew(this.deps.clock.now_ms());
@@ -257,19 +264,11 @@ export class TakeOver {
   /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
-    const { not_natted: known } = this;
-    const prefixes = this.never((now ?? before).uplinks) ?? known;
-    if (now !== undefined || !isDeepStrictEqual(prefixes, known)) {
-      const there = this.desired(before.uplinks, true);
+    const prefixes = this.never((now ?? before).uplinks) ?? this.not_natted;
+    if (now !== undefined || this.is_in_doubt || !isDeepStrictEqual(prefixes, this.not_natted)) {
+      const told = this.desired(before.uplinks, true);
       this.not_natted = prefixes;
-      try {
-        const operations = reconcile(this.desired((now ?? before).uplinks, true), there);
-        for (const refused of await this.program(generation, operations)) this.warn(refused);
-      } catch (error) {
-        // Whether VPP has heard it is not known: it is told again.
-        this.not_natted = known;
-        throw error;
-      }
+      await this.converge((now ?? before).uplinks, told, generation);
       signal.throwIfAborted();
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
@@ -282,19 +281,25 @@ export class TakeOver {
   /** Has VPP tell the host what routers have said by now. */
   async repeat({ uplinks }: Pick<Taken, 'uplinks'>, generation: number): Promise<void> {
     const now = this.deps.routers.repeated(this.deps.clock.now_ms());
-    if (isDeepStrictEqual(now, this.repeated)) return;
-    const [known, before] = [this.repeated, this.desired(uplinks, true)];
+    const { repeated: known } = this;
+    if (isDeepStrictEqual(now, known) && !this.is_in_doubt) return;
+    const told = this.desired(uplinks, true);
     this.repeated = now;
     if (now.size > known.size) this.rememberHeard();
     this.redress(uplinks);
-    try {
-      for (const refused of await this.program(generation, reconcile(this.desired(uplinks, true), before)))
-        this.warn(refused);
-    } catch (error) {
-      // Whether VPP has heard it is not known: it is told again.
-      this.repeated = known;
-      throw error;
-    }
+    await this.converge(uplinks, told, generation);
+  }
+
+  /** VPP has what is wanted by now. `told`: what it holds, unless that is in doubt. */
+  private async converge(
+    uplinks: readonly Uplink[],
+    told: readonly VppObject[],
+    generation: number,
+  ): Promise<void> {
+    const { objects, unsure } = this.is_in_doubt ? await this.read(generation) : { objects: told };
+    this.is_in_doubt = false;
+    const operations = reconcile(this.desired(uplinks, true), objects, unsure);
+    for (const refused of await this.program(generation, operations)) this.warn(refused);
   }
 
   private rememberHeard(): void {
@@ -411,10 +416,10 @@ export class TakeOver {
    * What VPP holds of the node's, cleared of what refers to interfaces that are gone: before any interface is made, since a new one may
    * get the index that a route of an earlier one still names.
    */
-  private async read(up: VppLife): Promise<Snapshot> {
+  private async read(generation: number): Promise<Snapshot> {
     const snapshot = await this.deps.vpp.read(['node', 'nobody']);
     const dangling = snapshot.objects.filter(isDangling);
-    if (dangling.length > 0) await this.deps.vpp.transact(up.generation, removal(dangling));
+    if (dangling.length > 0) await this.deps.vpp.transact(generation, removal(dangling));
     const owners = new OwnerIndex(snapshot.objects);
     const node = snapshot.objects.filter((object) => !isDangling(object) && owners.of(object) === 'node');
     return { ...snapshot, objects: node };
@@ -425,7 +430,7 @@ export class TakeOver {
    * made again: VPP would have a second loopback, and a second redirect table, which the pods do not look up.
    */
   private async clear(up: VppLife): Promise<Snapshot & { readonly kept: readonly VppObject[] }> {
-    const snapshot = await this.read(up);
+    const snapshot = await this.read(up.generation);
     const left = snapshot.objects.filter(
       (object) => object.kind !== 'existing_interface' && !isGlobal(object),
     );
@@ -436,7 +441,15 @@ export class TakeOver {
   /** What VPP refused and the node cannot do without, and, as a warning at once, what it can. */
   private async program(generation: number, operations: readonly Operation[]): Promise<string[]> {
     if (operations.length === 0) return [];
-    const { outcomes } = await this.deps.vpp.transact(generation, operations);
+    const was_in_doubt = this.is_in_doubt;
+    this.is_in_doubt = true;
+    const { outcomes, lost_state } = await this.deps.vpp.transact(generation, operations);
+    const refused = this.refusedOf(outcomes);
+    this.is_in_doubt = was_in_doubt || lost_state === true || refused.length > 0;
+    return refused;
+  }
+
+  private refusedOf(outcomes: readonly Outcome[]): string[] {
     return outcomes.flatMap(({ operation, error }) => {
       if (error === undefined) return [];
       const text = `VPP refused to ${operation.action} ${JSON.stringify(operation.object)}: ${error.message}`;

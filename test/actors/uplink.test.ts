@@ -50,7 +50,10 @@ class Lab {
   readonly publications: AbortSignal[] = [];
   /** What VPP holds. */
   objects: readonly VppObject[] = [];
+  readings = 0;
   refuses: (operation: Operation) => boolean = () => false;
+  /** The next transaction tells that VPP has lost what it had. */
+  lost_state = false;
   /** Neighbours that VPP resolves once it is nudged. */
   answering = new Set(['10.0.0.1', 'fd00::1']);
   answering_linux = new Set(['10.0.0.1', 'fd00::1']);
@@ -113,7 +116,10 @@ class Lab {
       this.note(`solicit behind ${tag}`);
       reply.resolve();
     });
-    vpp.on('Read', ({ reply }) => reply.resolve(this.snapshot()));
+    vpp.on('Read', ({ reply }) => {
+      this.readings += 1;
+      reply.resolve(this.snapshot());
+    });
     vpp.on('ReadNeighbours', ({ interface: tag, reply }) => {
       this.note(`neighbours of ${tag}`);
       reply.resolve([...this.nudged].filter((address) => this.answering.has(address)));
@@ -207,7 +213,9 @@ class Lab {
       else this.linux.removeTap(object.host_if_name);
     }
     this.objects = applyOutcomes(this.objects, done);
-    return { outcomes, interfaces: new Map() };
+    const { lost_state } = this;
+    this.lost_state = false;
+    return { outcomes, interfaces: new Map(), ...(lost_state && { lost_state }) };
   }
 
   snapshot(): Snapshot {
@@ -1794,6 +1802,78 @@ t.test('what VPP has perhaps not heard is told again', async (t) => {
   lab.lost = undefined;
   await lab.kit.clock.advance(5000);
   t.match(said(lab).config, [{ lifetime_s: 1800 }]);
+});
+
+t.test('what VPP has lost, or has perhaps not been told, is read and put right', async (t) => {
+  const isGone = (object: VppObject) =>
+    object.kind === 'interface_address' || object.kind === 'punt_redirect';
+  const held = (lab: Lab) => lab.objects.map(keyOf).sort();
+  const scene = async () => {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    await lab.kit.clock.advance(1000);
+    return lab;
+  };
+  await t.test('nobody reads without a cause', async (t) => {
+    const lab = await scene();
+    const { readings } = lab;
+    await hears(lab, word);
+    await lab.kit.clock.advance(100_000);
+    t.equal(lab.readings, readings);
+  });
+  await t.test('an answer shows that it is lost', async (t) => {
+    const lab = await scene();
+    const before = held(lab);
+    lab.objects = lab.objects.filter((object) => !isGone(object));
+    t.ok(lab.objects.length < before.length - 1);
+    lab.lost_state = true;
+    await hears(lab, word);
+    await lab.kit.clock.advance(5000);
+    t.strictSame(
+      before.filter((key) => !held(lab).includes(key)),
+      [],
+    );
+    const { readings } = lab;
+    await lab.kit.clock.advance(100_000);
+    t.equal(lab.readings, readings, 'once');
+  });
+  await t.test('no answer has come, and it was carried out all the same', async (t) => {
+    const lab = await scene();
+    const before = held(lab);
+    lab.lost = 'no answer';
+    await hears(lab, word);
+    await lab.kit.clock.advance(1000);
+    lab.objects = lab.objects.filter((object) => !isGone(object));
+    lab.lost = undefined;
+    await lab.kit.clock.advance(5000);
+    t.strictSame(
+      before.filter((key) => !held(lab).includes(key)),
+      [],
+    );
+    t.match(said(lab).config, [{ lifetime_s: 1800 }]);
+  });
+  await t.test(
+    'it was refused, and the node cannot do without: tried again, by and by less often',
+    async (t) => {
+      const lab = await scene();
+      const before = held(lab);
+      lab.objects = lab.objects.filter((object) => !isGone(object));
+      lab.refuses = ({ object }) => isGone(object);
+      lab.lost_state = true;
+      await hears(lab, word);
+      const { readings } = lab;
+      await lab.kit.clock.advance(100_000);
+      const tried = lab.readings - readings;
+      t.ok(tried > 10 && tried < 40, `${tried} times`);
+      t.equal(lab.state, 'vpp');
+      lab.refuses = () => false;
+      await lab.kit.clock.advance(5000);
+      t.strictSame(
+        before.filter((key) => !held(lab).includes(key)),
+        [],
+      );
+    },
+  );
 });
 
 t.test('a fresh process leaves what VPP tells the host until a router says otherwise', async (t) => {
