@@ -179,7 +179,9 @@ t.test(
     const spec = podSpec(1, { host_ports });
     const [mine, other] = hostPorts(spec, inputs) as [Translation, Translation];
     const elsewhere = { ...other, backends: [{ address: '10.0.0.7', port: 81 }] };
-    const pods = new PodTable([[spec.key, new PodEntry(spec, 0, {} as ActorRef<PodMessage>, false, 'default/p eth0')]]);
+    const pods = new PodTable([
+      [spec.key, new PodEntry(spec, 0, {} as ActorRef<PodMessage>, false, 'default/p eth0')],
+    ]);
     const translations = new TranslationOwners(['services']);
     const held = { objects: [mine, elsewhere] };
     pods.claimHostPorts(held, inputs, translations);
