@@ -50,7 +50,8 @@ export class Browser {
         '--remote-debugging-pipe',
         'about:blank',
       ],
-      { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] },
+      // A group of its own: the browser is several processes.
+      { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], detached: true },
     );
     const output = this.#child.stdio[4] as Readable;
     output.setEncoding('utf8');
@@ -133,9 +134,10 @@ export class Browser {
   async close(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const gone = new Promise((resolve) => this.#child.once('exit', resolve));
-      this.#child.kill('SIGKILL');
+      process.kill(-this.#child.pid!, 'SIGKILL');
       await gone;
     }
-    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+    for (const pipe of this.#child.stdio) pipe?.destroy();
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 }
