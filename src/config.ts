@@ -175,8 +175,6 @@ export interface Config {
     readonly stats_socket: string;
     readonly vpp_pid_file: string;
     readonly info_file: string;
-    /** The state file of the Go implementation, read once when taking over a node. */
-    readonly go_state_file: string;
     readonly gobgpd_socket: string;
     readonly debug_socket: string;
     readonly cni_socket: string;
@@ -523,7 +521,6 @@ function pathsOf(read: PathVariables): RestoreConfig['paths'] {
     stats_socket: read.stats_socket ?? join(run_dir, 'stats.sock'),
     vpp_pid_file: join(run_dir, 'vpp.pid'),
     info_file: join(run_dir, 'vppmanagerinfofile'),
-    go_state_file: join(run_dir, 'calicovpp_state.v11.json'),
     gobgpd_socket: read.gobgpd_socket ?? join(run_dir, 'gobgpd', 'api.sock'),
     debug_socket: read.debug_socket ?? join(run_dir, 'debug.sock'),
     cni_socket: read.cni_socket,

@@ -32,6 +32,7 @@ import type {
   Rule,
 } from '../linux/network.js';
 import { findNft } from '../services/host-services.js';
+import { type GoFacts, gatherGoFacts } from './check-migration.js';
 
 export interface CheckFacts {
   readonly links: readonly Link[];
@@ -58,6 +59,8 @@ export interface CheckFacts {
   /** `nft` of this process, or of the host. */
   readonly has_nft: boolean;
   readonly host: HostFacts;
+  /** What is there of the Go implementation. */
+  readonly go: GoFacts;
 }
 
 /** `MemAvailable` or another line of /proc/meminfo, in bytes; 0 when there is none. */
@@ -146,6 +149,7 @@ export async function gatherCheckFacts(
       gobgpd: binaryState(config.bgp.binary),
       has_nft: (await findNft(tools)) !== undefined,
       host,
+      go: gatherGoFacts(config, roots),
     };
   } finally {
     network.close();

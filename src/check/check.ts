@@ -5,6 +5,7 @@ import { afPacketRingBytes, type Config, type Problem } from '../config.js';
 import { linkStateOf } from '../host/undo/capture.js';
 import { withoutLeftovers } from '../uplink/leftovers.js';
 import type { CheckFacts } from './check-facts.js';
+import { goFindings } from './check-migration.js';
 import { missingLink, overlapFindings, type UplinkView, uplink_checks } from './check-uplink.js';
 import { error, type Finding, ok, warning } from './finding.js';
 
@@ -216,6 +217,7 @@ export function findings(config: Config, facts: CheckFacts): Finding[] {
   });
   return [
     ...machine_checks.flatMap((check) => check(facts, config)),
+    ...goFindings(facts.go),
     ...absent.map((uplink) => missingLink(uplink, facts)),
     ...uplink_findings,
     ...overlapFindings(placed),

@@ -4,6 +4,7 @@
  * use, the VPP that they belong to ends with the Go implementation.
  */
 import { isIPv4 } from 'node:net';
+import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import * as v from 'valibot';
 import { interface_spec_default } from '../config/interface-spec.js';
@@ -13,11 +14,15 @@ import { annotation } from './annotations.js';
 import { AddRequestSchema } from './generated/cni_pb.js';
 import { parseAddRequest } from './request.js';
 
-/** Where the Go implementation keeps its state, the newest first. Up to release 3.30 the file was binary: that it is there is told. */
-export const go_state_paths: readonly string[] = [
-  ...[11, 10, 9].map((version) => `/var/run/vpp/calicovpp_state.v${version}.json`),
-  ...[9, 8, 7].map((version) => `/var/run/vpp/calico_vpp_pod_state${version}`),
+/** The newest first. Up to release 3.30 the file was binary: that it is there is told. */
+const go_state_names: readonly string[] = [
+  ...[11, 10, 9].map((version) => `calicovpp_state.v${version}.json`),
+  ...[9, 8, 7].map((version) => `calico_vpp_pod_state${version}`),
 ];
+
+/** Where the Go implementation keeps its state: beside its sockets, which are here too. The newest first. */
+export const goStateFiles = (run_dir: string): string[] => go_state_names.map((name) => join(run_dir, name));
+
 /** A binary file begins with its version as four bytes, the highest first. */
 const binary_beginning = '\0\0\0';
 const named_max = 256;

@@ -1,10 +1,9 @@
 /** The CNI actor, with its settings. */
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { ActorRef } from '../actor-system.js';
 import { cniActor } from '../actors/cni.js';
-import { go_state_paths } from '../cni/go-state.js';
+import { goStateFiles } from '../cni/go-state.js';
 import { startCniServer } from '../cni/server.js';
-import type { Config } from '../config.js';
 import { readIfExists } from '../host/files.js';
 import { OWN_NAMESPACE_PATH } from '../linux/network.js';
 import type { UplinkMessage } from '../messages/uplink.js';
@@ -32,7 +31,7 @@ export function cniOf(
     startServer: (handlers) =>
       startCniServer({ path: paths.cni_socket, handlers: cniCounts.counted(handlers), log, clock }),
     report: ({ settled, reason }) => board.set('cni', settled, reason),
-    readGoState: () => firstContent(goStateFiles(config)),
+    readGoState: () => firstContent(goStateFiles(paths.run_dir)),
     node_namespaces: [OWN_NAMESPACE_PATH, join(paths.netns_dir, config.vpp.netns)],
     limits: () => ({
       default_spec: pods.spec,
@@ -52,11 +51,6 @@ export function cniOf(
       default_verdict: config.felix ? 'deny' : pods.default_verdict,
     },
   });
-}
-
-/** Where the Go implementation keeps them: beside its sockets, which are here too. */
-function goStateFiles({ paths }: Config): string[] {
-  return [paths.go_state_file, ...go_state_paths.map((path) => join(paths.run_dir, basename(path)))];
 }
 
 function firstContent(paths: readonly string[]): string | undefined {

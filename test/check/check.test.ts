@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import t from 'tap';
 import {
   type CheckFacts,
@@ -9,8 +10,10 @@ import {
   renderFindings,
 } from '../../src/check/check.js';
 import { hasFilters } from '../../src/check/check-facts.js';
+import { gatherGoFacts } from '../../src/check/check-migration.js';
 import { overlap } from '../../src/check/check-uplink.js';
 import { ConfigError, loadConfig } from '../../src/config.js';
+import { HOST_ROOTS } from '../../src/host/devices/sysfs.js';
 import { LinuxHost } from '../../src/host/netlink/linux-host.js';
 import type { Address, Link, Route } from '../../src/linux/network.js';
 
@@ -75,6 +78,7 @@ const good: CheckFacts = {
   gobgpd: 'missing',
   has_nft: true,
   host: { root: '', active: [], has_udev: false, dns_none: false, files_base: '/run', uplinks: [] },
+  go: { processes: [] },
 };
 
 function check(
@@ -423,3 +427,41 @@ t.test(
     t.match(told(findings(config, facts)).join('\n'), /error lo: is no Ethernet device/);
   },
 );
+
+t.test('a node of the Go implementation: what runs, and which of its pods are lost', async (t) => {
+  const directory = t.testdir({
+    proc: {
+      '7': { cmdline: '/usr/bin/vpp-manager\0' },
+      '8': { cmdline: 'calico-vpp-agent\0-v\0' },
+      '9': { cmdline: 'tail\0/var/log/vpp-manager\0' },
+      self: { cmdline: 'vpp-manager\0' },
+    },
+    run: { 'calicovpp_state.v10.json': '{"version": 10, "podSpecs": {"netns:/run/netns/a,if:eth0": {}}}' },
+  });
+  const { config } = loadConfig({
+    NODENAME: 'n',
+    CALICOVPP_INTERFACES: '{"uplinkInterfaces": [{"interfaceName": "eth0", "vppDriver": "af_packet"}]}',
+    CALICOVPP_RUN_DIR: `${directory}/run`,
+  });
+  const roots = { ...HOST_ROOTS, proc: `${directory}/proc` };
+  const go = gatherGoFacts(config, roots);
+  const found = check({ go });
+  t.match(told(found), [
+    'warning vpp-manager: of the Go implementation runs (process 7)',
+    'warning calico-vpp-agent: of the Go implementation runs (process 8)',
+    /^warning .*\/calicovpp_state.v10.json: netns:\/run\/netns\/a,if:eth0: re-create the pod/,
+  ]);
+  t.match(
+    found.find(({ severity, subject }) => severity === 'ok' && subject.endsWith('.json'))?.what,
+    /^has 0 pod\(s\)/,
+  );
+  t.equal(checkExitCode(found), 0, 'none of it keeps the node from starting');
+
+  const many = Object.fromEntries(Array.from({ length: 25 }, (_, at) => [`pod${at}`, {}]));
+  const state = { path: '/s', text: JSON.stringify({ version: 11, podSpecs: many }) };
+  t.equal(told(check({ go: { processes: [], state } })).length, 21, 'not more than anybody reads');
+  t.match(told(check({ go: { processes: [], state } })).at(-1), 'has 5 problem(s) more');
+
+  mkdirSync(`${directory}/run/pods/one`, { recursive: true });
+  t.notOk(gatherGoFacts(config, roots).state, 'a node that has changed over has read it');
+});

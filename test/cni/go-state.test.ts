@@ -1,5 +1,5 @@
 import t from 'tap';
-import { go_state_paths, importGoState } from '../../src/cni/go-state.js';
+import { goStateFiles, importGoState } from '../../src/cni/go-state.js';
 
 const netns = '/var/run/netns/cni-1';
 const key = `netns:${netns},if:eth0`;
@@ -50,8 +50,9 @@ function entry(more: object = {}, annotations: object = {}) {
 const file = (podSpecs: object, version = 11): string => JSON.stringify({ version, podSpecs });
 
 t.test('the newest file comes first', async (t) => {
-  t.equal(go_state_paths[0], '/var/run/vpp/calicovpp_state.v11.json');
-  t.match(go_state_paths, { length: 6, 3: '/var/run/vpp/calico_vpp_pod_state9' });
+  const paths = goStateFiles('/var/run/vpp');
+  t.equal(paths[0], '/var/run/vpp/calicovpp_state.v11.json');
+  t.match(paths, { length: 6, 3: '/var/run/vpp/calico_vpp_pod_state9' });
 });
 
 t.test('a pod is taken over as if it had just been added', async (t) => {

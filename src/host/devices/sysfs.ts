@@ -189,6 +189,19 @@ export function processRunningAs(
   return pid === undefined ? undefined : Number(pid);
 }
 
+/** Processes of these programs, by the name of the file that each was started from. */
+export function processesOf(
+  programs: readonly string[],
+  roots: HostRoots = HOST_ROOTS,
+): { readonly pid: number; readonly name: string }[] {
+  return readdirSync(roots.proc).flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    const [started = ''] = (readProcessFile(join(roots.proc, pid, 'cmdline')) ?? '').split('\0');
+    const name = basename(started);
+    return programs.includes(name) ? [{ pid: Number(pid), name }] : [];
+  });
+}
+
 /** Whether some process of this network namespace takes connections at the path of a unix socket. */
 export function listensAt(path: string, roots: HostRoots = HOST_ROOTS): boolean {
   // Num RefCount Protocol Flags Type St Inode Path; the flag is that of `listen` (__SO_ACCEPTCON).
