@@ -46,7 +46,7 @@ t.test('every link of the manuals leads somewhere', async (t) => {
       else if (anchor && statSync(there).isFile() && !anchorsOf(read(relative(root, there))).has(anchor))
         dead.push(`${file}: ${target}: no such heading`);
     }
-  t.ok(seen > 100);
+  t.ok(seen > 60);
   t.strictSame(dead, []);
 });
 
@@ -112,5 +112,5 @@ t.test('every command of the manuals is one', async (t) => {
     }
   }
   t.strictSame(wrong, [], told.join(''));
-  t.ok(seen.npm > 10 && seen.own > 8 && seen.files > 3, JSON.stringify(seen));
+  t.ok(seen.npm > 7 && seen.own > 8 && seen.files > 1, JSON.stringify(seen));
 });
