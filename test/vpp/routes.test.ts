@@ -443,12 +443,14 @@ t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp, a
   await holds('ipip', 'at first');
   await reach(t, cluster, a, b, 'by IPIP');
 
-  const moved = await meanwhile(cluster, podOf(a), podOf(b), async () => {
-    await cluster.setPools('flat');
-    await holds('flat', 'the pools say so');
-  });
-  t.strictSame([moved.ip4.lost, moved.ip6.lost], [0, 0], told(moved));
-  await reach(t, cluster, a, b, 'by none');
+  for (const how of ['vxlan', 'flat'] as const) {
+    const moved = await meanwhile(cluster, podOf(a), podOf(b), async () => {
+      await cluster.setPools(how);
+      await holds(how, 'the pools say so');
+    });
+    t.strictSame([moved.ip4.lost, moved.ip6.lost], [0, 0], told(moved));
+    await reach(t, cluster, a, b, how);
+  }
 
   const speaker = b.gobgpdPid()!;
   const vpp_pid = b.vppPid();
@@ -518,7 +520,35 @@ t.test('routes from BGP between subnets, and to a router that nobody here wrote'
 
   if (!existsSync(bird)) return t.comment(`there is no ${bird}: no router`);
   const service = '10.96.0.80';
-  const metadata = { name: 'web', namespace: 'default' };
+  const not_ours = '10.96.0.81';
+  const local = (
+    name: string,
+    address: string,
+    nodePort: number,
+    labels: Readonly<Record<string, string>> = {},
+  ) => [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name, namespace: 'default', labels },
+      spec: {
+        type: 'NodePort',
+        externalTrafficPolicy: 'Local',
+        clusterIP: address,
+        clusterIPs: [address],
+        ipFamilies: ['IPv4'],
+        ports: [{ name: 'web', port: 80, targetPort: 5001, nodePort, protocol: 'TCP' }],
+      },
+    },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name, namespace: 'default', labels: { ...labels, 'kubernetes.io/service-name': name } },
+      addressType: 'IPv4',
+      ports: [{ name: 'web', port: 5001, protocol: 'TCP' }],
+      endpoints: [{ addresses: [podOf(b).ip4], nodeName: b.topology.name, conditions: { ready: true } }],
+    },
+  ];
   await cluster.server.put(
     {
       ...calico('BGPConfiguration', 'default'),
@@ -528,27 +558,9 @@ t.test('routes from BGP between subnets, and to a router that nobody here wrote'
       ...calico('BGPPeer', `router-${peerIP.replace(/[.:]+/g, '-')}`),
       spec: { peerIP, asNumber: 65001, nodeSelector: 'all()' },
     })),
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata,
-      spec: {
-        type: 'NodePort',
-        externalTrafficPolicy: 'Local',
-        clusterIP: service,
-        clusterIPs: [service],
-        ipFamilies: ['IPv4'],
-        ports: [{ name: 'web', port: 80, targetPort: 5001, nodePort: 30_080, protocol: 'TCP' }],
-      },
-    },
-    {
-      apiVersion: 'discovery.k8s.io/v1',
-      kind: 'EndpointSlice',
-      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'web' } },
-      addressType: 'IPv4',
-      ports: [{ name: 'web', port: 5001, protocol: 'TCP' }],
-      endpoints: [{ addresses: [podOf(b).ip4], nodeName: b.topology.name, conditions: { ready: true } }],
-    },
+    // Another program's to serve, and told first: by the time that the router knows the other one it would know it.
+    ...local('another', not_ours, 30_081, { 'service.kubernetes.io/service-proxy-name': 'other' }),
+    ...local('web', service, 30_080),
   );
   const directory = mkdtempSync(join(tmpdir(), 'bird-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
@@ -591,6 +603,7 @@ ${neighbours.join('\n')}\n`,
   )
     await sleep(200);
   t.match(learned(), expected, 'the router knows blocks of its own subnet, and a service with its back end');
+  t.notOk(learned()[not_ours], 'and none that is another program’s to serve');
   for (const node of [a, b])
     for (const family of families) {
       await cluster.traffic.untilReachable(router, podOf(node)[family], settle_ms);
