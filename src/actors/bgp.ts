@@ -2,7 +2,7 @@
  * What this node tells its BGP peers, and learns from them. State is inputs: Calico's objects, the node's addresses, the gobgpd that is there. What gobgpd
  * is to have follows from them (`bgp/plan.ts`), and it is brought there by the difference. Its best paths go to connectivity.
  */
-import { DeadlineError, type Gobgp, GobgpError, RefusedError } from 'gobgp-grpc-stubs';
+import { DeadlineError, type Gobgp, GobgpError } from 'gobgp-grpc-stubs';
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import { readPeers, type StepFailure } from '../bgp/apply.js';
 import type { BgpStep } from '../bgp/diff.js';
@@ -16,10 +16,11 @@ import { reach } from '../bgp/reach.js';
 import { RemoteTable } from '../bgp/remote-table.js';
 import { RemoteTeller } from '../bgp/remote-teller.js';
 import { ip4_alone, limitedText, objectsReport, peersReport, waitsForNode } from '../bgp/report.js';
+import { Rounds } from '../bgp/rounds.js';
 import { SeenPeers } from '../bgp/seen-peers.js';
 import { BgpSession } from '../bgp/session.js';
 import { restart_ms_default } from '../bgp/settings.js';
-import type { Timer } from '../clock.js';
+import { Starting } from '../bgp/starting.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
@@ -81,20 +82,12 @@ class Bgp implements Actor<BgpMessage> {
   private secrets_wanted = '';
   /** Why BGP is not started. */
   private trouble = 'no gobgpd yet';
-  /** Of the last attempt to start it: told once. */
-  private refusal = '';
-  private scheduled = false;
-  private busy = false;
-  private again = false;
-  private retries = 0;
+  private readonly rounds: Rounds;
+  private readonly starting: Starting;
   private silences = 0;
-  /** One at a time, however many changes come meanwhile. */
-  private retrying: Timer | undefined;
   private last_path_ms = 0;
   /** Until when this node's own Node is waited for; undefined: it has not been missed yet. */
   private own_node_until_ms: number | undefined;
-  /** When IPv6 is looked for again. */
-  private look6: { readonly at_ms: number; readonly wait_ms: number } | undefined;
 
   constructor(
     private readonly ctx: ActorContext<BgpMessage>,
@@ -106,6 +99,13 @@ class Bgp implements Actor<BgpMessage> {
       clock: ctx.clock,
       after: (ms) => ctx.after(ms, { type: 'Poll' }),
       rest_ms_max: settings.poll_idle_ms,
+    });
+    this.rounds = new Rounds({ ...settings, after: (ms) => ctx.after(ms, { type: 'Converge' }) });
+    this.starting = new Starting({
+      ...settings,
+      clock: ctx.clock,
+      log: ctx.log,
+      canListenOn6: deps.canListenOn6,
     });
     this.objects = new BgpObjects(settings.node_name, { served_only: deps.services !== undefined });
     this.teller = new RemoteTeller({
@@ -134,17 +134,17 @@ class Bgp implements Actor<BgpMessage> {
     switch (message.type) {
       case 'NodeReady':
         this.node = message.node;
-        this.schedule();
+        this.rounds.wish();
         return;
       case 'NodeLost':
         // Sessions have their own time: a VPP that is back by then has cost none of them.
         return;
       case 'ClusterChange':
-        if (this.objects.take(message.change)) this.schedule();
+        if (this.objects.take(message.change)) this.rounds.wish();
         message.reply.resolve();
         return;
       case 'ServicesProgrammed':
-        if (this.objects.setServed(message)) this.schedule();
+        if (this.objects.setServed(message)) this.rounds.wish();
         return;
       case 'Started':
         this.begin(message.run);
@@ -162,14 +162,10 @@ class Bgp implements Actor<BgpMessage> {
         if (this.run === message.run && this.session === undefined) this.connect(message.run);
         return;
       case 'Converge':
-        this.scheduled = false;
-        this.startConverging();
+        if (this.rounds.heard()) this.startConverging();
         return;
       case 'Converged':
-        this.busy = false;
-        if (message.retry) this.retry();
-        else this.retries = 0;
-        if (this.again) this.schedule();
+        this.rounds.over(message.retry);
         return;
       case 'Poll':
         this.poll();
@@ -309,7 +305,7 @@ class Bgp implements Actor<BgpMessage> {
       if (error !== undefined) this.ctx.tellSelf({ type: 'Lost', gobgp, reason: error.message });
     });
     if (session.started) this.watch(session);
-    this.schedule();
+    this.rounds.wish();
   }
 
   // --- what gobgpd tells
@@ -329,7 +325,7 @@ class Bgp implements Actor<BgpMessage> {
         } else if (event.type === 'paths_complete') {
           session.complete = true;
           this.table.complete();
-          this.schedule();
+          this.rounds.wish();
         } else if (event.type === 'peer' && !event.initial) this.looks.in(this.settings.quiet_ms);
       }
     };
@@ -371,8 +367,9 @@ class Bgp implements Actor<BgpMessage> {
       if (session.converged && session.complete && quiet)
         for (const address of peers.told(ctx.clock.wall_ms())) table.release(address);
       await this.retryLimited(session);
-      await this.lookFor6(session);
-      if (session.forget(now_ms, settings.reread_ms)) this.schedule();
+      if (this.plan !== undefined && (await this.starting.mayHave6(session, this.plan.global)))
+        this.renew(session.run, 'the IPv6 addresses can be listened on now');
+      if (session.forget(now_ms, settings.reread_ms)) this.rounds.wish();
     }
     for (const address of table.expire(ctx.clock.now_ms()))
       ctx.log.warn(
@@ -391,58 +388,22 @@ class Bgp implements Actor<BgpMessage> {
     const now_ms = ctx.clock.now_ms();
     for (const address of peers.forgiven(now_ms)) {
       // Deleted and made anew: what gobgpd keeps of it for a graceful restart would count for the limit.
-      if (this.busy) continue;
+      if (this.rounds.busy) continue;
       await session.gobgp.deletePeer({ address }, { signal: session.signal });
       peers.forgive(address);
       session.forget(now_ms, 0);
-      this.schedule();
+      this.rounds.wish();
     }
-  }
-
-  /** The IPv6 addresses may have come, or their port be free, since BGP was started without: a gobgpd that begins anew has them. */
-  private async lookFor6({ run, listens }: BgpSession): Promise<void> {
-    const { look6, plan, ctx, settings } = this;
-    const now_ms = ctx.clock.now_ms();
-    if (listens !== 'ip4_alone' || look6 === undefined || plan === undefined || now_ms < look6.at_ms) return;
-    this.look6In(Math.min(look6.wait_ms * 2, settings.look6_max_ms));
-    if (await this.deps.canListenOn6(plan.global))
-      this.renew(run, 'the IPv6 addresses can be listened on now');
-  }
-
-  private look6In(wait_ms: number): void {
-    this.look6 = { at_ms: this.ctx.clock.now_ms() + wait_ms, wait_ms };
   }
 
   // --- what gobgpd is to have
 
-  private schedule(): void {
-    this.again = false;
-    if (this.busy) this.again = true;
-    else if (!this.scheduled) {
-      this.scheduled = true;
-      this.ctx.after(this.settings.debounce_ms, { type: 'Converge' });
-    }
-  }
-
-  private retry(): void {
-    const { retry_first_ms, retry_max_ms } = this.settings;
-    this.retrying?.cancel();
-    this.retrying = this.ctx.after(Math.min(retry_first_ms * 2 ** this.retries, retry_max_ms), {
-      type: 'Converge',
-    });
-    this.retries = Math.min(this.retries + 1, 20);
-  }
-
   private startConverging(): void {
     const { session, node, objects } = this;
-    if (this.busy) {
-      this.again = true;
-      return;
-    }
     // A gobgpd that was started already shows what it has before anything of it is changed.
     if (session === undefined || node === undefined || !session.complete) return;
     if (objects.missing.length > 0 || objects.unread.length > 0 || this.waitsForOwnNode()) return;
-    this.busy = true;
+    this.rounds.begin();
     this.converge(session, node).then(
       (retry) => this.ctx.tellSelf({ type: 'Converged', retry }),
       (error: Error) => {
@@ -546,29 +507,11 @@ class Bgp implements Actor<BgpMessage> {
 
   /** True: BGP runs as it is wanted. */
   private async startBgp(session: BgpSession, global: WantedGlobal): Promise<boolean> {
-    const { run, started } = session;
-    const runs = await session.start(global);
-    if (runs === 'other') {
-      this.renew(run, 'AS, router id or listening addresses have changed');
-      return false;
-    }
-    if (runs instanceof RefusedError) {
-      // The address is not there yet, or another program has the port.
-      this.trouble = `BGP cannot be started on port ${global.listen_port}: ${runs.details}`;
-      if (this.trouble !== this.refusal) this.ctx.log.warn({}, `bgp(start) ${this.trouble}`);
-      this.refusal = this.trouble;
-      // It keeps those of the addresses that it had by then, and could not have them again.
-      if (global.listen_addresses.length > 1) this.renew(run, this.trouble);
-      return false;
-    }
-    this.trouble = '';
-    this.refusal = '';
-    if (runs === 'all') this.look6 = undefined;
-    else if (this.look6 === undefined) {
-      this.ctx.log.warn({}, 'bgp(start) listens on IPv4 alone');
-      this.look6In(this.settings.look6_first_ms);
-    }
-    if (!started) this.watch(session);
-    return true;
+    const { started } = session;
+    const { runs, trouble, renew } = await this.starting.start(session, global);
+    if (trouble !== undefined) this.trouble = trouble;
+    if (renew !== undefined) this.renew(session.run, renew);
+    if (runs && !started) this.watch(session);
+    return runs;
   }
 }
