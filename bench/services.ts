@@ -78,22 +78,17 @@ function idle<M extends { readonly type: string }>(name: string): ChildSpec<M> {
 }
 
 const nothing = (): void => undefined;
-/** Linux of the node is not there. */
-const no_host = {
-  translate: nothing,
-  serveHealth: nothing,
-  programs: nothing,
-  programming: nothing,
-  eligible: nothing,
-};
-
 class Actor {
+  /** Called when VPP has all that is wanted: who asked again and again would take the cores from VPP. */
+  #settled: () => void = nothing;
+
   private constructor(
     readonly system: ActorSystem,
     readonly ref: ActorRef<ServicesMessage>,
   ) {}
 
   static async start({ system, ref: vpp }: Connection): Promise<Actor> {
+    let started: Actor | undefined;
     const uplink = await system.spawn(idle<SubscribeNode>('uplink'));
     const cluster = await system.spawn(idle<ClusterMessage>('cluster'));
     const spec = servicesActor(
@@ -102,7 +97,16 @@ class Actor {
         uplink,
         cluster,
         translations: new TranslationOwners(),
-        host: no_host,
+        // Linux of the node is not there.
+        host: {
+          translate: nothing,
+          serveHealth: nothing,
+          programs: nothing,
+          programming: (is_pending) => {
+            if (!is_pending) started?.#settled();
+          },
+          eligible: nothing,
+        },
         probe: () => Promise.resolve(),
         ready: () => undefined,
         report: () => undefined,
@@ -110,6 +114,7 @@ class Actor {
       { ...services_settings_default, node_name: 'own', service_prefixes: [] },
     );
     const actor = new Actor(system, await system.spawn(spec));
+    started = actor;
     actor.ref.tell({
       type: 'NodeReady',
       generation: 1,
@@ -173,10 +178,13 @@ class Actor {
 
   /** One change of one endpoint, until VPP has answered. */
   async changed(n: number, more: number): Promise<number> {
+    const change = [[keyOf(n), slice(n, more)]] as const;
+    const settled = new Promise<void>((resolve) => {
+      this.#settled = resolve;
+    });
     const began = performance.now();
-    await this.told('EndpointSlice', [[keyOf(n), slice(n, more)]]);
-    while (Number(this.system.node(this.ref.path)!.gauges.waiting) > 0)
-      await new Promise((resolve) => setImmediate(resolve));
+    await this.told('EndpointSlice', change);
+    await settled;
     return performance.now() - began;
   }
 }

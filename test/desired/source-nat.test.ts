@@ -2,6 +2,7 @@ import t from 'tap';
 import { desiredPod, isNatFlag } from '../../src/desired/pod.js';
 import {
   isNatted,
+  lacksOfNodes,
   neverNatted,
   newUplinkEntry,
   type PodPools,
@@ -129,6 +130,11 @@ t.test('what comes by an uplink gets the node’s address where it goes to pods 
   const { uplinks: few } = neverNatted({ ...known, nodes: many }, own_addresses);
   t.ok(few.length < 500, `${few.length}: other nodes are left out where they are many`);
   t.notOk(few.some((prefix) => holds(bitsOf(prefix), bitsOf('fd01::1'))));
+  const lacks = (nodes: readonly string[], families: readonly Family[] = [4, 6]) =>
+    lacksOfNodes({ uplinks: families }, { nodes }, own_addresses);
+  t.match(lacks(many), [/IPv6 .*250 other nodes/], 'that is said');
+  t.strictSame(lacks(many, [4]), [], 'of another family it is not true');
+  t.strictSame(lacks([...many.slice(0, 64), 'fd00::2/128']), [], 'nor of so many, and the node itself');
 });
 
 t.test('a pod is source NATed where the longest pool that holds its address says so', async (t) => {

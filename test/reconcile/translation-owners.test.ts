@@ -53,3 +53,17 @@ t.test('who is not asked keeps nobody waiting', async (t) => {
   owners.hasSpoken('services');
   t.ok(owners.isComplete);
 });
+
+t.test('who watches hears of what comes and goes, and of nobody else’s', async (t) => {
+  const owners = new TranslationOwners();
+  const seen: string[] = [];
+  owners.watch('pods', () => seen.push(owners.keysOf('pods').join()));
+  const other = 'translation:tcp/10.0.0.1/81';
+  owners.claim(pod, port);
+  owners.claim(pod, port);
+  owners.claim({ ...pod, id: 'two' }, other);
+  owners.claim(service, 'translation:tcp/10.0.0.1/82');
+  owners.releaseOne(pod, port);
+  owners.release({ by: 'pods', id: 'two' });
+  t.strictSame(seen, [port, `${port},${other}`, other, '']);
+});

@@ -218,7 +218,8 @@ for (const way of ways) {
           port: dialed,
           listen_port: port,
           pause_ms: 40,
-          deadline_ms: 50_000,
+          // They end by themselves; on a busy machine that takes its time.
+          deadline_ms: 150_000,
         };
         const ended = traffic.tcp(from, to, address, paced).then(({ whole }) => whole);
         flows.push({ kind, ended });
