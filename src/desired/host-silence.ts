@@ -10,22 +10,27 @@ import type { ObjectKey } from '../objects/object.js';
 /** Both families in one, and nobody else's. It outlives VPP, unlike the table of the host's own translations. */
 export const silence_table = 'inet calico_vpp_silence';
 
-/** Where VPP serves something. */
-export type Served = Pick<Translation, 'address' | 'port' | 'protocol'>;
+/** Where VPP serves something, and where that leads to. */
+export type Served = Pick<Translation, 'address' | 'port' | 'protocol'> & {
+  readonly backends?: readonly { readonly address: string; readonly port: number }[];
+};
 
 /** More are not kept from Linux: their flows end with VPP, as all would without the table. */
 export const silence_max = 10_000;
 
 /**
  * Input of `nft -f` that replaces the table in one transaction; the same for the same places in whatever order and spelling. Undefined: there is
- * nothing to be silent about, and no table. What the host sends to itself is not touched: it is refused or translated as ever.
+ * nothing to be silent about, and no table. What the host sends to itself is not touched: it is refused or translated as ever. Where a back end is, a
+ * process of the host listens, and VPP hands on to it what it has translated, also where that is the address and port of a service itself.
  */
 export function silenceRules(served: Iterable<Served>): string | undefined {
   const elements = new Set<string>();
-  for (const { address, port, protocol } of served) {
-    const canonical = canonicalAddress(address);
-    if (canonical !== undefined) elements.add(`${canonical} . ${protocol} . ${port}`);
+  const answered = new Set<string>();
+  for (const { protocol, backends = [], ...at } of served) {
+    elements.add(elementOf(protocol, at));
+    for (const backend of backends) answered.add(elementOf(protocol, backend));
   }
+  for (const element of ['', ...answered]) elements.delete(element);
   if (elements.size === 0) return undefined;
   const used = [...elements].sort().slice(0, silence_max);
   const ofFamily = (is_ip6: boolean) => used.filter((each) => each.includes(':') === is_ip6);
@@ -47,6 +52,12 @@ export function silenceRules(served: Iterable<Served>): string | undefined {
     '}',
     '',
   ].join('\n');
+}
+
+/** Empty for what is no address. */
+function elementOf(protocol: string, at: { readonly address: string; readonly port: number }): string {
+  const address = canonicalAddress(at.address);
+  return address === undefined ? '' : `${address} . ${protocol} . ${at.port}`;
 }
 
 // To remove a table that is not there is an error: it is there, for a moment that nobody sees.

@@ -168,6 +168,11 @@ t.test('what Linux is silent about: the same text in whatever order and spelling
   t.match(text, /served4[^}]*\n {3}192\.0\.2\.2 \. tcp \. 30080\n/);
   t.match(text, /served6[^}]*\n {3}fd00::2 \. udp \. 53\n/);
   t.equal(silenceRules([]), undefined);
+  const web = { address: '192.0.2.2', port: 80, protocol: 'tcp' } as const;
+  const on_host = { ...web, address: '192.0.2.9', backends: [{ address: '192.0.2.2', port: 80 }] };
+  t.equal(silenceRules([{ ...web, backends: [web] }]), undefined, 'a process of the host is its own back end');
+  t.notMatch(silenceRules([web, on_host]), '192.0.2.2', 'or that of another service');
+  t.match(silenceRules([{ ...web, protocol: 'udp' }, on_host]), '192.0.2.2', 'by this protocol');
   t.equal(silenceRules([{ address: 'odd', port: 1, protocol: 'tcp' }]), undefined);
   const many = Array.from({ length: silence_max + 1 }, (_, port) => ({ ...served[1], port }));
   t.equal(silenceRules(many)!.split(' . tcp . ').length - 1, silence_max, 'no more than the kernel takes');
