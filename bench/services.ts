@@ -103,7 +103,7 @@ class Actor {
           serveHealth: nothing,
           programs: nothing,
           programming: (is_pending) => {
-            if (!is_pending) started?.#settled();
+            if (!is_pending && started !== undefined) started.#settled();
           },
           eligible: nothing,
         },
