@@ -170,7 +170,11 @@ t.test('what Linux is silent about: the same text in whatever order and spelling
   t.equal(silenceRules([]), undefined);
   const web = { address: '192.0.2.2', port: 80, protocol: 'tcp' } as const;
   const on_host = { ...web, address: '192.0.2.9', backends: [{ address: '192.0.2.2', port: 80 }] };
-  t.equal(silenceRules([{ ...web, backends: [web] }]), undefined, 'a process of the host is its own back end');
+  t.equal(
+    silenceRules([{ ...web, backends: [web] }]),
+    undefined,
+    'a process of the host is its own back end',
+  );
   t.notMatch(silenceRules([web, on_host]), '192.0.2.2', 'or that of another service');
   t.match(silenceRules([{ ...web, protocol: 'udp' }, on_host]), '192.0.2.2', 'by this protocol');
   t.equal(silenceRules([{ address: 'odd', port: 1, protocol: 'tcp' }]), undefined);
