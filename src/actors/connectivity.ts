@@ -17,7 +17,7 @@ import type { VppConnectionMessage } from '../messages/vpp.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
 import { Inputs } from '../writer/inputs.js';
-import { Turns } from '../writer/turns.js';
+import { inPieces, Turns } from '../writer/turns.js';
 
 export interface ConnectivityDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
@@ -58,8 +58,10 @@ const needed: readonly KindName[] = ['IPPool', 'FelixConfiguration', 'Node'];
 /** Nor without these, where IPAM tells the routes. */
 const needed_of_ipam: readonly KindName[] = [...needed, 'BlockAffinity', 'IPAMBlock'];
 
-/** Prefixes that are planned in one turn of the event loop. */
-const piece = 512;
+/** Prefixes that are taken in in one turn of the event loop. */
+const told_piece = 256;
+/** Prefixes that are planned before the clock is looked at. */
+const piece = 64;
 /** Of what is wrong, so much is named. */
 const named_max = 100;
 
@@ -252,7 +254,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         message,
         () => plan.remotePrefixes(),
         (prefix, next_hop) => plan.setRoute(prefix, next_hop),
-        piece,
+        told_piece,
       );
       for (const _ of pieces) await new Promise<void>((resolve) => ctx.clock.afterPoll(resolve));
     }
@@ -270,7 +272,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (inputs.unsynced(this.needed).length === 0 && inputs.node !== undefined) {
       for (const [prefix, next_hop] of this.ipam?.changes() ?? []) plan.setRoute(prefix, next_hop);
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
-      is_done = plan.plan(piece, writer);
+      is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer));
       writer.allTold(is_done && this.unsynced().length === 0);
     }
     is_done = writer.step() && is_done;

@@ -29,7 +29,7 @@ import { api_service, type ProbeTcp, probeTarget } from '../services/probe.js';
 import { ServiceWriter, type ServiceWriterSettings } from '../services/service-writer.js';
 import { Inputs } from '../writer/inputs.js';
 import { writer_settings_default } from '../writer/object-writer.js';
-import { Turns } from '../writer/turns.js';
+import { inPieces, Turns } from '../writer/turns.js';
 
 export interface ServicesDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
@@ -94,8 +94,8 @@ export const services_settings_default: Omit<ServicesSettings, 'node_name' | 'se
 /** Without these, all told, a service would have a part of its back ends. */
 const needed: readonly KindName[] = ['Service', 'EndpointSlice'];
 
-/** What is planned in one turn of the event loop: some 70 services of ten endpoints, or one of a thousand. */
-const piece = 2048;
+/** What is planned before the clock is looked at: some 9 services of ten endpoints, or one of a thousand. */
+const piece = 256;
 const named_max = 100;
 const shown_max = 1000;
 const probe_pause_max_ms = 10_000;
@@ -340,7 +340,7 @@ class ServicesActor implements Actor<ServicesMessage> {
     let is_done = true;
     if (inputs.node !== undefined && inputs.unsynced(needed).length === 0) {
       writer.beginPlan(this.changed_ms);
-      is_done = plan.plan(piece, writer);
+      is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer));
       if (is_done) {
         this.changed_ms = undefined;
         this.planned();

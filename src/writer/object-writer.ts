@@ -13,6 +13,7 @@ import { Model } from '../reconcile/model.js';
 import type { Operation } from '../reconcile/operation.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
+import { inPieces } from './turns.js';
 
 export interface WriterSettings {
   /** Operations of one transaction. */
@@ -38,8 +39,10 @@ export type WriterContext = Pick<ActorContext<WriterMessage>, 'ask' | 'tellSelf'
 
 /** One waits for its turn in the connection while VPP does the other. */
 const flights_max = 2;
-/** What is looked at in one turn of the event loop. */
-const piece = 1024;
+/** What is looked at before the clock is. */
+const piece = 128;
+/** What is let go of in one turn of the event loop. */
+const released_max = 512;
 /** Of what VPP refuses, so much is named. */
 const named_max = 100;
 
@@ -51,7 +54,7 @@ function someOf(from: Map<unknown, unknown> | Set<unknown>): readonly unknown[] 
   for (const item of from) {
     some.push(item);
     from.delete(from instanceof Map ? (item as [unknown, unknown])[0] : item);
-    if (some.length === piece) break;
+    if (some.length === released_max) break;
   }
   return some;
 }
@@ -266,7 +269,7 @@ export class ObjectWriter {
     const generation = this.#generation;
     if (generation === undefined || this.#reading) return true;
     const { model } = this;
-    if (!model.scan(piece)) return false;
+    if (!inPieces(this.#ctx.clock, () => model.scan(piece))) return false;
     if (this.#compares) {
       this.#compares = false;
       this.compared();

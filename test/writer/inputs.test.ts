@@ -5,7 +5,7 @@ import type { ClusterChange } from '../../src/messages/cluster.js';
 import type { NodeReady, NodeStatus } from '../../src/messages/node.js';
 import type { Work } from '../../src/messages/writer.js';
 import { type InputSources, Inputs } from '../../src/writer/inputs.js';
-import { Turns } from '../../src/writer/turns.js';
+import { inPieces, Turns } from '../../src/writer/turns.js';
 
 function inputsLab() {
   const told: unknown[] = [];
@@ -101,4 +101,23 @@ t.test('without a moment to wait for, news are worked on with the next turn', as
   turns.news();
   turns.news();
   t.equal(told(), 1);
+});
+
+t.test('in one turn are done as many pieces as it has time for, one at least and no flood of them', (t) => {
+  const turn = (piece_ms: number, pieces: number) => {
+    let now_ms = 1000;
+    let done = 0;
+    const is_over = inPieces({ now_ms: () => now_ms }, () => {
+      now_ms += piece_ms;
+      done += 1;
+      return done === pieces;
+    });
+    return [done, is_over];
+  };
+  t.strictSame(turn(30, 100), [1, false]);
+  t.strictSame(turn(1.5, 100), [3, false]);
+  t.strictSame(turn(0, 100), [8, false]);
+  t.strictSame(turn(1, 3), [3, true]);
+  t.strictSame(turn(30, 1), [1, true]);
+  t.end();
 });
