@@ -57,8 +57,3 @@ export function residentMegabytes(): number {
   collect();
   return process.memoryUsage.rss() / 1e6;
 }
-
-/** The most that has ever been resident. */
-export function mostResidentMegabytes(): number {
-  return process.resourceUsage().maxRSS / 1000;
-}

@@ -2,7 +2,6 @@
  * The bgp group of a node with a real gobgpd in a namespace of its own. The API server, the uplink and connectivity are not there: a test says what the
  * first two tell, and reads what the last one was told.
  */
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -305,5 +304,3 @@ export async function until<T>(
     if (Date.now() - start > limit_ms) throw new Error(`not within ${limit_ms} ms: ${what}`);
   }
 }
-
-export const isInstalled = (command: string): boolean => spawnSync('which', [command]).status === 0;

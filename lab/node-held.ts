@@ -1,0 +1,206 @@
+/** What VPP holds of a node that runs, beside what it should hold: computed from what the node has on its disk, by the functions that the node uses. */
+import { join } from 'node:path';
+import type { Client } from 'vpp-binapi-ts';
+import { cli_inband } from 'vpp-binapi-ts/vlib';
+import type { Config } from '../src/config.js';
+import { recordedSlot } from '../src/desired/admission.js';
+import { desiredPod, isNatFlag, podMtu } from '../src/desired/pod.js';
+import { podTables } from '../src/desired/tables.js';
+import { desiredNode, hostTapTag, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
+import { bootId } from '../src/host/devices/sysfs.js';
+import { readIfExists } from '../src/host/files.js';
+import { keyOf, type VppObject } from '../src/objects/object.js';
+import type { Path } from '../src/objects/routing.js';
+import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
+import { PodState } from '../src/pods/pod-state.js';
+import { reconcile } from '../src/reconcile/reconcile.js';
+import { advertisementIn } from '../src/uplink/advertised.js';
+import { CapturedStore } from '../src/uplink/captured.js';
+import { largeSegments } from '../src/uplink/drivers.js';
+import { entryIn, excludedIn } from '../src/uplink/take-over.js';
+import { uplinkOf } from '../src/uplink/uplink-of.js';
+import type { Registry } from '../src/vpp-conn/registry.js';
+import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
+import { everything, lookAt, registryOf } from './vpp-view.js';
+
+/** How VPP leads to other nodes: prefixes, each with the way out, by table; and the tunnels that there are. */
+export interface Ways {
+  readonly routes: Readonly<Record<string, string>>;
+  readonly tunnels: readonly string[];
+}
+
+/**
+ * Objects that VPP has and should not have, or should have and has not. What no dump shows is as the node's registry says. What leads to
+ * other nodes depends on these: `waysOf` shows it.
+ */
+export async function differencesOf(vpp: Client, config: Config, in_cluster: boolean): Promise<string[]> {
+  const scopes = in_cluster ? everything.filter((scope) => scope !== 'connectivity') : everything;
+  const snapshot = await lookAt(vpp, registryIn(config), scopes);
+  const untagged = snapshot.interfaces
+    .filter(({ tag, name }) => tag === '' && name !== 'local0')
+    .map(({ name }) => `remove interface ${name}`);
+  // What services have depends on the cluster, too; a host port is a pod's.
+  const wanted = new Set(desiredOf(config, snapshot.objects).map(keyOf));
+  const objects = in_cluster
+    ? snapshot.objects.filter((object) => wanted.has(keyOf(object)) || !isOfServices(object))
+    : snapshot.objects;
+  const operations = reconcile(desiredOf(config, snapshot.objects), objects, snapshot.unsure).map(
+    ({ action, object }) => `${action} ${JSON.stringify(object)}`,
+  );
+  return [...untagged, ...operations];
+}
+
+export async function waysOf(vpp: Client): Promise<Ways> {
+  const { objects } = await lookAt(vpp, undefined, ['connectivity']);
+  const routes = objects.flatMap((object): [string, string][] => {
+    if (object.kind !== 'route') return [];
+    const prefix = object.table_id === 0 ? object.prefix : `${object.prefix} of table ${object.table_id}`;
+    return [[prefix, object.paths.map(wayOut).join(' + ')]];
+  });
+  const tunnels = objects.flatMap((object) => (isTunnel(object) ? [object.tag] : []));
+  return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
+}
+
+/** Translations and routes of services as VPP has them: addresses with back ends, prefixes with the way out. */
+export async function servicesOf(vpp: Client, config: Config): Promise<Readonly<Record<string, string>>> {
+  const { objects } = await lookAt(vpp, registryIn(config), ['services']);
+  const shown = objects.flatMap((object): [string, string][] => {
+    if (object.kind === 'route') return [[object.prefix, object.paths.map(wayOut).join(' + ')]];
+    if (object.kind !== 'translation') return [];
+    const { protocol, address, port, backends, lb = '', hash = '' } = object;
+    const ends = backends.map((each) => `${each.address} ${each.port}${each.no_nat ? ' as it is' : ''}`);
+    return [[`${protocol} ${address} ${port}`, [`${lb}${hash}`, ...ends].filter(Boolean).join(', ')]];
+  });
+  return Object.fromEntries(shown.sort());
+}
+
+/** What the node has written down of the present VPP. */
+function registryIn({ paths: { run_dir } }: Config): Registry {
+  const record = readRunRecord(join(run_dir, 'vpp-run.json'));
+  const text = readIfExists(join(run_dir, 'vpp-objects.jsonl'));
+  return registryOf(text, record === undefined ? '' : runIdentity(record));
+}
+
+/**
+ * All objects of the node and its pods, computed from what is on disk by the functions that the node uses. What routers have said only VPP
+ * knows: it is taken from these objects of it.
+ */
+export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppObject[] {
+  const gso = largeSegments(config.gates.gso, config.uplinks);
+  const store = new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), bootId() ?? '');
+  const uplinks = (store.load()?.uplinks ?? []).map((captured) =>
+    uplinkOf(captured, gso, uplinkTag(captured.spec.interface_name)),
+  );
+  const repeated = new Map(
+    uplinks.flatMap(({ name }) => {
+      const found = advertisementIn(seen, hostTapTag(name));
+      return found === undefined ? [] : [[name, found] as const];
+    }),
+  );
+  const not_natted = excludedIn(seen);
+  const inputs: NodeInputs = {
+    uplinks,
+    repeated,
+    tap_address: config.tap_address,
+    tap: {
+      rx_ring_size: config.host_tap.rx_ring_size,
+      tx_ring_size: config.host_tap.tx_ring_size,
+      rx_mode: config.host_tap.rx_mode ?? 'adaptive',
+    },
+    host_namespace: '',
+    gso,
+    neighbours: config.neighbours,
+    service_prefixes: config.service_prefixes,
+    cnat: config.vpp.cnat,
+    drop_ip_options: config.drop_ip_options,
+    default_gateways: config.default_gateways,
+    redirects: [],
+    uplink_128_to_64: config.gates.uplink_128_to_64,
+    // What the cluster has said of pools is on no disk.
+    ...(not_natted !== undefined && { not_natted }),
+    uplink_entry: entryIn(seen),
+  };
+  const address = (family: 4 | 6) => nodeAddress(inputs, family)?.split('/')[0];
+  const [ip4, ip6] = [address(4), address(6)];
+  const node_mtu = Math.min(...uplinks.map(({ mtu }) => mtu));
+  const { records } = new PodState(join(config.paths.run_dir, 'pods')).load();
+  return [
+    ...desiredNode(inputs, true),
+    ...records.flatMap(({ spec, tables }) =>
+      desiredPod(spec, {
+        tables: podTables(recordedSlot(tables)!),
+        mtu: podMtu(spec, node_mtu),
+        gso,
+        node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
+        redirects: [],
+        workers: 0,
+        default_verdict: 'allow',
+      }),
+    ),
+    ...seen.filter(isNatFlag),
+  ];
+}
+
+/**
+ * What VPP's own command line says of features, address translation, tables and interfaces, with the names of interfaces
+ * replaced by their tags: two VPPs that are programmed alike say the same.
+ */
+export async function fingerprintOf(vpp: Client): Promise<Readonly<Record<string, string>>> {
+  const ask = async (cmd: string): Promise<string> => (await vpp.request(cli_inband, { cmd })).reply;
+  const { interfaces } = await lookAt(vpp);
+  const tagged = interfaces.filter(({ tag }) => tag !== '');
+  const named = (text: string): string =>
+    [...tagged]
+      .sort((a, b) => b.name.length - a.name.length)
+      .reduce((whole, { name, tag }) => whole.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), tag), text);
+  const said: Record<string, string> = {};
+  for (const { name, tag } of tagged)
+    said[`features of ${tag}`] = named(await ask(`show interface features ${name}`));
+  said.addresses = inBlocks(named(await ask('show interface addr')));
+  said['source NAT'] = inOrder(named(await ask('show cnat snat-policy')));
+  for (const family of ['ip', 'ip6']) {
+    // Its counts are also those of neighbours that VPP has learned.
+    const summary = await ask(`show ${family} fib summary`);
+    said[`${family} tables`] = inOrder(summary.replaceAll(/^(?!.*flow hash).*$/gm, ''));
+  }
+  return said;
+}
+
+/** VPP's own numbers. */
+const numbers = /fib[-_](?:idx |index:)\d+|heap offset \d+|locks:\[.*\]/g;
+
+function inOrder(text: string): string {
+  return text.replaceAll(numbers, '').split(/ *\n/).sort().join('\n').trim();
+}
+
+/** Each line that is not indented with those that follow it. */
+function inBlocks(text: string): string {
+  return text
+    .replaceAll(numbers, '')
+    .trim()
+    .split(/ *\n(?!\s)/)
+    .sort()
+    .join('\n');
+}
+
+function isOfServices(object: VppObject): boolean {
+  return object.kind === 'translation' || (object.kind === 'route' && object.source === 'services');
+}
+
+function wayOut(path: Path): string {
+  switch (path.via) {
+    case 'interface':
+      return path.interface;
+    case 'next_hop':
+      return path.next_hop;
+    case 'lookup':
+      return `table ${path.table_id}`;
+    case 'drop':
+    case 'unreachable':
+      return path.via;
+  }
+}
+
+function isTunnel(object: VppObject): object is IpipTunnel | VxlanTunnel {
+  return object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel';
+}
