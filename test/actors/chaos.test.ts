@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { Fault } from '../../lab/vpp/faults.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
 import { isNodeTag } from '../../src/objects/owner.js';
@@ -22,8 +23,16 @@ const routeOf = (n: number): VppObject => ({
 });
 const routes = Array.from({ length: routes_count }, (_, n) => routeOf(n));
 
+/** VPP takes so long for one route in so many. */
+const slow_ms = 300;
+const slow_every = 2000;
+const stall_ms = 10_000;
+
 /** A node with innocent pods on a VPP that dies of the poison pod, and of this one of the routes. */
-async function poisoned(t: Parameters<typeof NodeLab.start>[0], poison: number): Promise<NodeLab> {
+async function poisoned(
+  t: Parameters<typeof NodeLab.start>[0],
+  { poison, is_slow }: Scene,
+): Promise<NodeLab> {
   const lab = await NodeLab.start(t);
   await lab.until(() => lab.pods.settledness?.settled === true, 5000);
   const calls = Array.from({ length: innocents }, (_, n) =>
@@ -34,6 +43,10 @@ async function poisoned(t: Parameters<typeof NodeLab.start>[0], poison: number):
   lab.vpps.faults = [
     { fault: 'die', at: { message: 'tap_create_v3', holding: `"host_mtu_size":${poison_mtu}` } },
     { fault: 'die', at: { message: 'ip_route_add_del_v2', holding: `"${prefixOf(poison)}"` } },
+    ...Array.from({ length: is_slow ? routes_count / slow_every : 0 }, (_, n): Fault => {
+      const at = { message: 'ip_route_add_del_v2', nth: n * slow_every + 1 };
+      return { fault: 'delay', at, ms: slow_ms };
+    }),
   ];
   for (const fault of lab.vpps.faults) lab.vpps.vpp!.fault(fault);
   return lab;
@@ -46,37 +59,61 @@ function connectedPods({ pods, vpps }: NodeLab): number {
   return taps === done ? taps : -1;
 }
 
-for (const poison of [0, 4321, routes_count - 1]) {
-  t.test(`a poison route (${poison}) among 10,000 and a poison pod are found, and nobody else`, async (t) => {
-    const lab = await poisoned(t, poison);
-    const { model, pods, quarantine, vpps } = lab;
+interface Scene {
+  readonly poison: number;
+  readonly is_slow: boolean;
+}
 
-    lab.want(routes);
-    const routed = () => model.there_count === routes_count - 1 && model.failed.size === 1;
-    t.ok((await lab.until(routed, 30_000)) < 30_000, 'all other routes are there');
-    t.equal(vpps.lives, 3, 'VPP died twice of the route');
-    t.strictSame([...model.failed.keys()], [keyOf(routeOf(poison))]);
-    t.ok((await lab.until(() => connectedPods(lab) === innocents, 10_000)) < 10_000, 'and the pods are back');
+const scenes: readonly Scene[] = [
+  { poison: 0, is_slow: false },
+  { poison: 4321, is_slow: true },
+  { poison: routes_count - 1, is_slow: false },
+];
 
-    const first = pods.begin('poison', { mtu: poison_mtu, sandbox: 's1', ips: [podAddress(901)] });
-    await lab.until(() => first.answer !== undefined, 10_000);
-    await lab.until(() => vpps.lives === 5, 10_000);
-    const second = pods.begin('poison', { mtu: poison_mtu, sandbox: 's2', ips: [podAddress(902)] });
-    await lab.until(() => second.answer !== undefined, 10_000);
-    t.match(second.answer, { successful: false, errorMessage: /VPP died twice/ });
-    await lab.until(() => routed() && connectedPods(lab) === innocents, 30_000);
-    t.equal(vpps.lives, 5, 'VPP died twice of the pod, whatever its sandbox');
-    t.ok(routed(), 'all other routes are there again');
-    t.equal(connectedPods(lab), innocents, 'and all other pods');
-    t.strictSame(
-      quarantine.list().sort(),
-      ['pod default/poison eth0', keyOf(routeOf(poison))].sort(),
-      'only they are convicted',
-    );
-    t.equal(lab.gaveUp, undefined, 'the node did not give up');
-    t.match(pods.settledness, { settled: true });
-    t.match(await pods.add('late', { ips: [podAddress(800)] }), { successful: true }, 'and serves on');
-  });
+for (const scene of scenes) {
+  const { poison, is_slow } = scene;
+  const how = is_slow ? ', of a slow VPP and by a loop that stalls' : '';
+  t.test(
+    `a poison route (${poison}) among 10,000 and a poison pod are found, and nobody else${how}`,
+    async (t) => {
+      const lab = await poisoned(t, scene);
+      const { model, pods, quarantine, vpps } = lab;
+
+      lab.want(routes);
+      if (is_slow) {
+        await lab.pass(50);
+        t.ok(model.inFlight > 0, 'in the middle of it');
+        await lab.clock.stall(stall_ms);
+      }
+      const routed = () => model.there_count === routes_count - 1 && model.failed.size === 1;
+      t.ok((await lab.until(routed, 30_000)) < 30_000, 'all other routes are there');
+      t.equal(vpps.lives, 3, 'VPP died twice of the route');
+      t.strictSame([...model.failed.keys()], [keyOf(routeOf(poison))]);
+      t.ok(
+        (await lab.until(() => connectedPods(lab) === innocents, 10_000)) < 10_000,
+        'and the pods are back',
+      );
+
+      const first = pods.begin('poison', { mtu: poison_mtu, sandbox: 's1', ips: [podAddress(901)] });
+      await lab.until(() => first.answer !== undefined, 10_000);
+      await lab.until(() => vpps.lives === 5, 10_000);
+      const second = pods.begin('poison', { mtu: poison_mtu, sandbox: 's2', ips: [podAddress(902)] });
+      await lab.until(() => second.answer !== undefined, 10_000);
+      t.match(second.answer, { successful: false, errorMessage: /VPP died twice/ });
+      await lab.until(() => routed() && connectedPods(lab) === innocents, 30_000);
+      t.equal(vpps.lives, 5, 'VPP died twice of the pod, whatever its sandbox');
+      t.ok(routed(), 'all other routes are there again');
+      t.equal(connectedPods(lab), innocents, 'and all other pods');
+      t.strictSame(
+        quarantine.list().sort(),
+        ['pod default/poison eth0', keyOf(routeOf(poison))].sort(),
+        'only they are convicted',
+      );
+      t.equal(lab.gaveUp, undefined, 'the node did not give up');
+      t.match(pods.settledness, { settled: true });
+      t.match(await pods.add('late', { ips: [podAddress(800)] }), { successful: true }, 'and serves on');
+    },
+  );
 }
 
 t.test('no false alarm', async (t) => {
