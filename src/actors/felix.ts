@@ -390,9 +390,11 @@ class FelixActor implements Actor<FelixActorMessage> {
       }
       this.#statuses.set(key, status);
     }
-    // A Felix that does not listen is not told of everything that has come and gone: of what is gone it has told itself.
-    const is_too_much = is_removed && this.#due.size >= statuses_max && !this.#due.has(key);
-    if (this.#current?.reader.in_sync === true && !is_too_much) this.#due.set(key, status);
+    if (this.#current?.reader.in_sync === true) {
+      // A Felix that does not listen is not told of everything that has come and gone: of what is gone it has told itself.
+      if (is_removed && this.#due.size >= statuses_max) this.#due.delete(key);
+      else this.#due.set(key, status);
+    }
     if (status.kind === 'workload') {
       const { endpoint, state } = status;
       this.#deps.files.set(
