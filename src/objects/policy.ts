@@ -11,7 +11,8 @@ import type { Default, NpolRule, RuleName, SetName } from './npol.js';
 export interface DefaultVerdict {
   readonly kind: 'default_verdict';
   readonly interface: InterfaceTag;
-  readonly verdict: 'allow' | 'deny';
+  /** `unknown`: only of one that is there. An interface that is up was told one, and what it was nobody has written down. */
+  readonly verdict: 'allow' | 'deny' | 'unknown';
   /** Whose interface it is: what is kept for another endpoint is not for this one. */
   readonly endpoint?: string;
 }
@@ -115,7 +116,8 @@ export const policy_kinds: Kinds<PolicyObject> = {
     owner: { by: 'interface', of: (o) => o.interface },
     // Of one that an earlier release has made nobody knows whose it is.
     same: (wanted, there) =>
-      wanted.verdict === there.verdict && (there.endpoint ?? wanted.endpoint) === wanted.endpoint,
+      (wanted.verdict === there.verdict || there.verdict === 'unknown') &&
+      (there.endpoint ?? wanted.endpoint) === wanted.endpoint,
     add: 45,
     remove: remove.bound,
     change: 'overwrite',

@@ -11,6 +11,7 @@
  *   ["+", key]                                  VPP has it
  *   ["-", key]                                  VPP has it no more
  */
+import type { InterfaceTag } from '../objects/interfaces.js';
 import type { ObjectKey, VppObject } from '../objects/object.js';
 import {
   hidesPart,
@@ -53,6 +54,8 @@ export class Registry {
   #lines = 0;
   /** The file could not be written: it is gone, and a later process adds all that it does not know of. */
   #lost = false;
+  /** Interfaces that were made since words were lost; undefined: none were lost. */
+  readonly #made_since: Set<InterfaceTag> | undefined;
 
   /**
    * The registry of this VPP: empty where the file is another's, damaged from where it is. `vpp`: pid, start time and boot. A file that
@@ -64,7 +67,22 @@ export class Registry {
     const [head, ...lines] = (readable(file) ?? '').split('\n');
     const good = head === headOf(vpp) && this.#replayAll(lines);
     this.#lines = lines.length;
+    this.#made_since = good ? undefined : new Set();
     if (!good || this.#tooLong) this.#rewrite();
+  }
+
+  /**
+   * VPP has this, by what it shows of something else, on an interface that it has from before words were lost: it is written down, where it
+   * was not known for sure.
+   */
+  presume(object: VppObject): void {
+    const made_since = this.#made_since;
+    if (made_since === undefined || interfacesUsed(object).some((tag) => made_since.has(tag))) return;
+    const key = keyOf(object);
+    const known = this.#objects.get(key);
+    if (known?.sure) return;
+    this.#append(['?', key, known?.object ?? object]);
+    this.#set(key, { object: known?.object ?? object, sure: true });
   }
 
   list(): readonly RecordedObject[] {
@@ -108,6 +126,8 @@ export class Registry {
   done(action: 'add' | 'remove', object: VppObject, started?: Started): void {
     const tag = object.kind === 'existing_interface' ? undefined : interfaceMade(object);
     if (tag !== undefined) {
+      if (action === 'add') this.#made_since?.add(tag);
+      else this.#made_since?.delete(tag);
       for (const [key, recorded] of this.#objects) {
         if (interfacesUsed(recorded.object).includes(tag)) this.#set(key, undefined);
       }

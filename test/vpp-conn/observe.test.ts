@@ -17,6 +17,7 @@ import { canonical, isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
 import type { Path } from '../../src/objects/routing.js';
 import { ipipTag } from '../../src/objects/tunnels.js';
+import { podInterfaceTag } from '../../src/pod/names.js';
 import { Model } from '../../src/reconcile/model.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { OwnerIndex } from '../../src/reconcile/ownership.js';
@@ -262,6 +263,26 @@ function ends(src: string, dst: string) {
 function routeOf(table_id: number, prefix: string, paths: readonly Path[]): VppObject {
   return { kind: 'route', source: 'connectivity', table_id, prefix, paths };
 }
+
+t.test('with the registry lost an interface that is up keeps the verdict that it was told', async (t) => {
+  const { does, client } = await connected(t);
+  const wanted = desiredPod(podOf(), podInputsOf({ default_verdict: 'deny' }));
+  const tag = podInterfaceTag(podOf());
+  const isVerdict = ({ kind }: VppObject): boolean => kind === 'default_verdict';
+  await does(reconcile([...desiredNode(nodeOf(), true), ...wanted], []));
+  const told = async (file: RegistryFile): Promise<string[]> => {
+    const { objects, unsure } = await (await session(client, file)).read();
+    return reconcile(wanted, objects, unsure)
+      .filter(({ object }) => isVerdict(object))
+      .map(({ action }) => action);
+  };
+  const lost = memoryFile();
+  t.same(await told(lost), [], 'policies may have taken its place');
+  t.same(await told(lost), [], 'nor by the process after that');
+  const flag = { kind: 'interface_flag', interface: tag, flag: 'admin_up' } as const;
+  await does([{ action: 'remove', object: flag }]);
+  t.same(await told(memoryFile()), ['add'], 'one that is not up may have none');
+});
 
 t.test('tunnels beside a node', async (t) => {
   const { does, missing, fresh } = await connected(t);

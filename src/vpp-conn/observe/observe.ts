@@ -152,6 +152,7 @@ async function read(
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);
+  presumeVerdicts(settings, owners, registry);
   const recorded = registry.list().filter(({ object }) => wanted(owners.of(object)));
 
   const buffers = pools && buffersIn(pools.reply);
@@ -169,6 +170,18 @@ async function read(
       ...(buffers !== undefined && { buffers }),
     },
   };
+}
+
+/**
+ * An interface that is up was told a verdict before, and by now may be judged by policies: to tell it again, because nothing was written
+ * down of it, would close what is open.
+ */
+function presumeVerdicts(settings: readonly VppObject[], owners: OwnerIndex, registry: Registry): void {
+  for (const object of settings) {
+    const is_up = object.kind === 'interface_flag' && object.flag === 'admin_up';
+    if (!is_up || !['pods', 'connectivity'].includes(owners.of(object))) continue;
+    registry.presume({ kind: 'default_verdict', interface: object.interface, verdict: 'unknown' });
+  }
 }
 
 /**

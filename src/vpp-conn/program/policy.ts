@@ -34,7 +34,7 @@ export const policy: Programs<
     // With the policies of its pod at once, where they are in VPP already: another verdict would stay with the flows that met it.
     add: (o, at) => {
       const call =
-        awaited(o, at) ?? verdict(o, at, o.verdict === 'deny' ? 'NPOL_DEFAULT_DENY' : 'NPOL_DEFAULT_ALLOW');
+        awaited(o, at) ?? verdict(o, at, o.verdict === 'allow' ? 'NPOL_DEFAULT_ALLOW' : 'NPOL_DEFAULT_DENY');
       if (o.endpoint !== undefined) at.endpoints.set(o.interface, o.endpoint);
       return [call];
     },
