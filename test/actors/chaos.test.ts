@@ -79,10 +79,15 @@ for (const scene of scenes) {
       const lab = await poisoned(t, scene);
       const { model, pods, quarantine, vpps } = lab;
 
+      if (is_slow) {
+        vpps.vpp!.fault({ fault: 'delay', at: { message: 'control_ping' }, ms: 100 });
+        const asked = vpps.vpp!.counts.get('control_ping') ?? 0;
+        await lab.until(() => (vpps.vpp!.counts.get('control_ping') ?? 0) > asked, 5000);
+      }
       lab.want(routes);
       if (is_slow) {
-        await lab.pass(50);
-        t.ok(model.inFlight > 0, 'in the middle of it');
+        await lab.pass(20);
+        t.ok(model.inFlight > 0, 'in the middle of it, and of a probe');
         await lab.clock.stall(stall_ms);
       }
       const routed = () => model.there_count === routes_count - 1 && model.failed.size === 1;
