@@ -157,7 +157,8 @@ class Node {
     });
     for (let n = 0; n < pods_count; n += 1)
       interfaces.put(`bench-${n}`, { attachment: { kind: 'workload', endpoint: podKey(n) }, addresses: [] });
-    interfaces.complete();
+    interfaces.complete('cni');
+    interfaces.complete('connectivity');
     node.#policies.tell({ type: 'FelixBegan', stream: 1 });
     return node;
   }

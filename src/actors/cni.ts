@@ -624,7 +624,7 @@ class Cni implements Actor<CniMessage> {
   private lookForUnpoliced(): void {
     const { settling, sweeper } = this;
     if (!this.surveyed || this.importing || this.adds > 0 || sweeper.leftAlone > 0 || sweeper.busy) return;
-    if (settling.state(false).settled) this.deps.policed.complete();
+    if (settling.state(false).settled) this.deps.policed.complete('cni');
   }
 
   private report(): void {

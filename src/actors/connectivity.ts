@@ -15,7 +15,7 @@ import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { RemoteSource } from '../routes/remote-source.js';
-import { RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
+import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
 import { Inputs } from '../writer/inputs.js';
 import { inPieces, Turns } from '../writer/turns.js';
 
@@ -23,6 +23,8 @@ export interface ConnectivityDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
   readonly uplink: ActorRef<SubscribeNode>;
   readonly cluster: ActorRef<ClusterMessage>;
+  /** Shared with who enforces policies; absent: nobody does. */
+  readonly policed?: Policed;
   /** Told once in each life how to ask for the report of it. */
   readonly report: (ask: () => ConnectivityReport) => void;
 }
@@ -87,6 +89,7 @@ function dropOf(local: LocalPrefix | undefined): Drop | undefined {
 class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly plan = new Connectivity();
   private readonly writer: RouteWriter;
+  private readonly is_policed: boolean;
   private readonly ipam: IpamRoutes | undefined;
   private readonly local: LocalPrefixes;
   private readonly nodes = new NodeAddresses();
@@ -103,7 +106,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   ) {
     const { node_name, route_source } = settings;
     const is_bgp = route_source === 'bgp';
-    this.writer = new RouteWriter(ctx, deps.vpp, settings.writer);
+    this.is_policed = deps.policed !== undefined;
+    this.writer = new RouteWriter(ctx, deps.vpp, settings.writer, deps.policed);
     this.ipam = is_bgp ? undefined : new IpamRoutes(node_name);
     this.local = new LocalPrefixes({ node_name, services: is_bgp });
     this.needed = is_bgp ? needed : needed_of_ipam;
@@ -215,6 +219,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       vxlan_mtu: felix.vxlan_mtu ?? by_default.vxlan_mtu,
       vxlan_mtu6: felix.vxlan_mtu6 ?? by_default.vxlan_mtu6,
       gso,
+      policed: this.is_policed,
     };
   }
 

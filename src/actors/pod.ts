@@ -20,17 +20,16 @@ import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
-import { podInterfaceTag } from '../pod/names.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
-import { addressesOf, endpointOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
+import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
 import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
 import { PodDevice } from '../pods/pod-device.js';
 import type { PodNamespaces } from '../pods/pod-namespaces.js';
 import type { PodObjects } from '../pods/pod-objects.js';
+import { PodPolicies } from '../pods/pod-policies.js';
 import type { PodRecords } from '../pods/pod-records.js';
 import { PodRest } from '../pods/pod-rest.js';
 import { PodTransaction, type Purpose, subjectOf } from '../pods/pod-transaction.js';
@@ -80,8 +79,7 @@ class Pod implements Actor<PodMessage> {
   private linux: 'there' | 'going' | 'gone' = 'there';
   /** Somebody waits for the room. */
   private urgent = false;
-  /** Its interface, as those who police it know it. */
-  private policed_tag: InterfaceTag | undefined;
+  private readonly policies: PodPolicies;
 
   constructor(
     private readonly ctx: ActorContext<PodMessage>,
@@ -94,9 +92,10 @@ class Pod implements Actor<PodMessage> {
     this.rest = new PodRest(ctx, key, deps.cni);
     this.wishes = new PodWishes(key, deps.translations);
     this.own = new OwnRecord(key, deps.records);
+    this.policies = new PodPolicies(ctx, deps.policed);
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     // Its policies are written before VPP has the interface again.
-    if (this.record !== undefined) this.police(this.record.spec);
+    if (this.record !== undefined) this.policies.put(this.record.spec);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
     if (ctx.incarnation > 1) {
       this.vpp.changed();
@@ -133,6 +132,8 @@ class Pod implements Actor<PodMessage> {
         return this.transacted(message.flight, message.outcome);
       case 'GaveUp':
         return this.gaveUp(message.reply);
+      case 'Policed':
+        return this.policies.hear(message) ? this.advance() : undefined;
       case 'Retry':
         this.rest.retry.due();
         return this.advance();
@@ -189,8 +190,9 @@ class Pod implements Actor<PodMessage> {
     const callers = new Callers<AddAnswer>(this.ctx);
     callers.join(reply, signal);
     this.add = new PendingAdd(spec, before, callers);
+    this.policies.rewind();
     // VPP may be given policies just now.
-    if (this.vpp.place === undefined) this.police(spec);
+    if (this.vpp.place === undefined) this.policies.put(spec);
     this.hurry();
     this.advance();
   }
@@ -239,6 +241,7 @@ class Pod implements Actor<PodMessage> {
     if ((this.transaction.generation ?? 0) <= lost) this.transaction.forget();
     this.vpp.ground();
     this.add?.rewind();
+    this.policies.rewind();
     this.rest.disturb();
   }
 
@@ -274,7 +277,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private nothingLeft(): void {
-    this.isUnpoliced();
+    this.policies.remove();
     this.wishes.areGone();
     this.ctx.blockedOn(undefined);
     this.rest.retry.forget();
@@ -299,7 +302,8 @@ class Pod implements Actor<PodMessage> {
       if (objects.differsFrom(nothing)) return this.transact('add', objects, 'continue');
     }
     if (objects.differsFrom(wanted)) {
-      this.police(add.spec);
+      if (objects.has_tap) this.policies.put(add.spec);
+      else if (this.policies.awaits(add.spec)) return;
       return this.transact('add', objects, add.fresh ? 'rollback' : 'continue');
     }
     this.finishAdd(add, objects);
@@ -374,7 +378,7 @@ class Pod implements Actor<PodMessage> {
     try {
       if (differs && !objects.has_tap) this.device.beforeVpp(spec, namespace);
       if (differs) {
-        this.police(spec);
+        this.policies.put(spec, !objects.has_tap);
         return this.transact('resync', objects, 'continue');
       }
       this.device.keep(spec, namespace, this.mtu(spec));
@@ -416,7 +420,7 @@ class Pod implements Actor<PodMessage> {
       this.deletes.answerAll({ error: fault });
       return this.tryAgain(fault);
     }
-    this.isUnpoliced();
+    this.policies.remove();
     this.wishes.areGone();
     this.linux = 'there';
     this.urgent = false;
@@ -500,22 +504,8 @@ class Pod implements Actor<PodMessage> {
     return fault === undefined;
   }
 
-  /** Policies are for its interface from before its first packet on. */
-  private police(spec: PodSpec): void {
-    this.policed_tag = podInterfaceTag(spec);
-    this.deps.policed.put(this.policed_tag, {
-      attachment: { kind: 'workload', endpoint: endpointOf(spec.workload) },
-      addresses: addressesOf(spec),
-    });
-  }
-
-  private isUnpoliced(): void {
-    if (this.policed_tag !== undefined) this.deps.policed.remove(this.policed_tag);
-    this.policed_tag = undefined;
-  }
-
   private clean(): void {
-    if (this.record !== undefined) this.police(this.record.spec);
+    if (this.record !== undefined) this.policies.put(this.record.spec);
     this.wishes.areThere();
     this.rest.settle(this.name(), this.vpp.generation, this.wishes.lack);
   }

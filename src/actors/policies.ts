@@ -1,24 +1,34 @@
 /**
  * Has VPP's npol enforce what Felix says. State is what was told: Felix's stream, the interfaces, the node's addresses. What follows from a
- * change is compiled and written with the next turn. What Felix says counts from its InSync on: before the first one nothing is written, and
- * whatever VPP has of an earlier life stays in force.
+ * change is compiled and written with the next turn. What Felix says counts from its InSync on: before the first one whatever VPP has of an
+ * earlier life stays in force, and a pod whose interface this process has made is open to its own node, as Calico always has it, and to nobody else.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import { hostTapTag, uplinkTag } from '../desired/uplink.js';
 import { AddressSet } from '../felix/address-set.js';
 import type { EndpointState } from '../felix/encode.js';
 import { parsePrefixText } from '../felix/members.js';
 import type { WorkloadKey } from '../felix/messages.js';
-import { FelixModel, type Problem, type Touched } from '../felix/model.js';
+import { FelixModel, type FelixState, type Problem, type Touched } from '../felix/model.js';
 import { no_port } from '../felix/set.js';
-import type { EndpointStatus, FelixActorMessage, FelixTold } from '../messages/felix.js';
+import type { FelixActorMessage, FelixTold } from '../messages/felix.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
-import type { PoliciesMessage, ShownInterface, ShownPolicies } from '../messages/policies.js';
+import type {
+  PoliciesMessage,
+  PoliciesQuestion,
+  ShownInterface,
+  ShownPolicies,
+} from '../messages/policies.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { local_pods } from '../objects/npol.js';
 import { type Attachment, PolicyCompiler } from '../policies/compiler.js';
-import type { PolicedInterface, PolicedInterfaces } from '../policies/policed-interfaces.js';
+import { EndpointStatuses } from '../policies/endpoint-statuses.js';
+import type { HostInterface } from '../policies/host-endpoints.js';
+import { interfaceObject } from '../policies/objects.js';
+import type { PolicedInterfaces, TakenInterface } from '../policies/policed-interfaces.js';
+import { isAskedFor, judgementOf } from '../policies/shown.js';
 import { NpolWriter } from '../writer/npol-writer.js';
 import { type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
 import { Turns } from '../writer/turns.js';
@@ -52,10 +62,10 @@ export interface PoliciesSettings {
 
 export const policies_settings_default: PoliciesSettings = { writer: writer_settings_default };
 
-/** Members of sets that are taken in, and interfaces that are compiled, in one turn of the event loop. */
+/** Members of sets that are taken in, messages, and interfaces with their policies that are compiled, in one turn of the event loop. */
 const members_piece = 2048;
 const messages_piece = 256;
-const interfaces_piece = 64;
+const compiled_piece = 128;
 const named_max = 100;
 const shown_max = 1000;
 
@@ -84,9 +94,13 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private readonly model = new FelixModel();
   private readonly compiler = new PolicyCompiler();
   private readonly writer: NpolWriter;
-  private readonly interfaces = new Map<InterfaceTag, PolicedInterface>();
+  private readonly interfaces = new Map<InterfaceTag, TakenInterface>();
   /** Interfaces of the node itself. */
   private readonly own = new Map<InterfaceTag, Attachment>();
+  /** The uplink that carries tunnels. */
+  private carrier: HostInterface | undefined;
+  /** Felix has told everything once: all interfaces are judged by it. */
+  private has_spoken = false;
   private pods = new AddressSet();
   private pods_changed = false;
   private node: NodeReady | undefined;
@@ -98,14 +112,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private next = 0;
   /** The stream begins, or ends, when what was told before is taken in. */
   private turn: { readonly stream: number; readonly begins: boolean } | undefined;
-  private readonly problems = new Map<string, string>();
+  /** Of what Felix says now, by object; and of what the one before said, which is not told twice. */
+  private problems = new Map<string, string>();
+  private problems_before: ReadonlyMap<string, string> = new Map();
   private readonly turns: Turns;
-  /** As Felix was told last, by endpoint. */
-  private readonly statuses = new Map<string, EndpointStatus>();
-  private has_told_statuses = false;
-  /** Endpoints whose state may have changed. */
-  private readonly doubtful = new Set<WorkloadKey>();
-  private hosts_doubtful = false;
+  private readonly statuses = new EndpointStatuses();
   /** The interfaces of each workload. */
   private readonly tags = new Map<WorkloadKey, Set<InterfaceTag>>();
 
@@ -158,7 +169,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       case 'InterfacesChanged':
         return this.turns.news();
       case 'Show':
-        return message.reply.resolve(this.show());
+        return message.reply.resolve(this.show(message.question));
       case 'Work':
         this.turns.heard();
         return this.work();
@@ -225,8 +236,8 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     if (this.writer.generation === undefined) return 'VPP cannot be programmed yet';
     if (this.model.live !== undefined) return '';
     if (this.stream === undefined)
-      return 'Felix has not connected: what VPP has stays in force, new pods get nothing. See whether calico-node runs with FELIX_USEINTERNALDATAPLANEDRIVER=false';
-    return 'Felix has not told all that there is yet: what VPP has stays in force, new pods get nothing';
+      return 'Felix has not connected: what VPP has stays in force, new pods are open to their node alone. See whether calico-node runs with FELIX_USEINTERNALDATAPLANEDRIVER=false';
+    return 'Felix has not told all that there is yet: what VPP has stays in force, new pods are open to their node alone';
   }
 
   private refusalsOf(tag: InterfaceTag): string[] {
@@ -242,7 +253,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     this.turns.news();
   }
 
-  private takeNode({ uplinks = [], node }: NodeReady): void {
+  private takeNode({ uplinks = [], main_uplink, node }: NodeReady): void {
     const attachments = new Map<InterfaceTag, Attachment>();
     for (const host of uplinks) {
       attachments.set(hostTapTag(host.name), { kind: 'tap', host });
@@ -250,13 +261,29 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     }
     for (const tag of this.own.keys()) if (!attachments.has(tag)) this.compiler.attach(tag, undefined);
     this.own.clear();
-    for (const [tag, attachment] of attachments) {
-      this.own.set(tag, attachment);
-      this.compiler.attach(tag, attachment);
-    }
+    for (const [tag, attachment] of attachments) this.own.set(tag, attachment);
+    this.carrier = uplinks.find(({ name }) => uplinkTag(name) === main_uplink) ?? uplinks[0];
     const addresses = uplinks.flatMap((uplink) => uplink.addresses.map((prefix) => prefix.split('/', 1)[0]!));
     const all = [...addresses, node.ip4, node.ip6].filter((address) => address !== undefined);
     this.compiler.node([...new Set(all)]);
+    if (this.has_spoken) this.attachHosts();
+  }
+
+  /** Those that host endpoints may govern. */
+  private attachHosts(): void {
+    for (const [tag, attachment] of this.own) this.compiler.attach(tag, attachment);
+    for (const [tag, policed] of this.interfaces)
+      if (policed.attachment.kind === 'tunnel') this.attach(tag, policed);
+  }
+
+  /** Before Felix has spoken VPP is told of those alone that it denies everything. */
+  private attach(tag: InterfaceTag, policed: TakenInterface | undefined): void {
+    if (policed === undefined) return this.compiler.attach(tag, undefined);
+    const { attachment, is_closed } = policed;
+    if (attachment.kind === 'workload') {
+      if (this.has_spoken || is_closed) this.compiler.attach(tag, attachment);
+    } else if (this.has_spoken && this.carrier !== undefined)
+      this.compiler.attach(tag, { kind: 'tunnel', host: this.carrier });
   }
 
   private takeInterfaces(): void {
@@ -265,11 +292,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       if (policed === undefined) this.interfaces.delete(tag);
       else this.interfaces.set(tag, policed);
       if (policed !== undefined && this.compiler.objects.interface(tag) !== undefined) this.writer.force(tag);
-      if (JSON.stringify(before?.attachment) !== JSON.stringify(policed?.attachment)) {
-        this.compiler.attach(tag, policed?.attachment);
+      if (!isDeepStrictEqual(before?.attachment, policed?.attachment)) {
+        this.attach(tag, policed);
         this.index(tag, before?.attachment, policed?.attachment);
-      }
-      this.pods_changed ||= `${before?.addresses}` !== `${policed?.addresses}`;
+      } else if (policed?.is_closed !== before?.is_closed) this.attach(tag, policed);
+      this.pods_changed ||= `${before?.addresses ?? []}` !== `${policed?.addresses ?? []}`;
     }
     if (!this.pods_changed) return;
     this.pods_changed = false;
@@ -282,18 +309,22 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     this.writer.touchSets([local_pods]);
   }
 
-  private index(tag: InterfaceTag, before: Attachment | undefined, now: Attachment | undefined): void {
+  private index(
+    tag: InterfaceTag,
+    before: TakenInterface['attachment'] | undefined,
+    now: TakenInterface['attachment'] | undefined,
+  ): void {
     if (before?.kind === 'workload') {
       const tags = this.tags.get(before.endpoint);
       tags?.delete(tag);
       if (tags?.size === 0) this.tags.delete(before.endpoint);
-      this.doubtful.add(before.endpoint);
+      this.statuses.doubt(before.endpoint);
     }
     if (now?.kind !== 'workload') return;
     const tags = this.tags.get(now.endpoint);
     if (tags === undefined) this.tags.set(now.endpoint, new Set([tag]));
     else tags.add(tag);
-    this.doubtful.add(now.endpoint);
+    this.statuses.doubt(now.endpoint);
   }
 
   /** Takes in a piece of what Felix has said. True: nothing of it is left. */
@@ -322,7 +353,8 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     this.turn = undefined;
     if (begins) {
       this.stream = stream;
-      this.problems.clear();
+      this.problems_before = this.problems;
+      this.problems = new Map();
       model.connected();
       return false;
     }
@@ -332,8 +364,12 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   private note(problem: Problem | undefined): void {
     if (problem === undefined) return;
-    if (this.problems.size < named_max) this.problems.set(problem.object, problem.why);
-    this.ctx.log.warn({ object: problem.object }, `policies(felix) ${problem.object}: ${problem.why}`);
+    const { object, why } = problem;
+    const is_new = !this.problems.has(object) && this.problems_before.get(object) !== why;
+    if (is_new && this.problems.size >= named_max) return;
+    this.problems.set(object, why);
+    // Once for each object: a Felix that says what is of no use says it by the thousand.
+    if (is_new) this.ctx.log.warn({ object }, `policies(felix) ${object}: ${why}`);
   }
 
   // --- what follows
@@ -353,26 +389,33 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private takeIn(): boolean {
     const { compiler, model, writer } = this;
     if (!this.takeFelix()) return false;
-    const { live } = model;
     // Pods come and go, however long Felix takes.
     this.takeInterfaces();
-    if (live === undefined) return true;
-    this.deps.interfaces.promise();
     if (this.node !== undefined) {
       this.takeNode(this.node);
       this.node = undefined;
     }
-    const touched = model.take();
-    if (isAnything(touched)) {
-      compiler.felix(live, touched);
-      writer.touchSets(touched.sets);
-      for (const key of touched.workloads) this.doubtful.add(key);
-      this.hosts_doubtful ||= touched.hosts.size > 0;
-    }
-    compiler.compile(interfaces_piece);
+    if (model.live !== undefined) this.takeLive(model.live);
+    compiler.compile(compiled_piece);
     if (compiler.left > 0) return false;
     writer.touch(compiler.objects.take());
     return true;
+  }
+
+  private takeLive(live: FelixState): void {
+    const { compiler, writer } = this;
+    this.deps.interfaces.promise();
+    if (!this.has_spoken) {
+      this.has_spoken = true;
+      this.attachHosts();
+      for (const [tag, policed] of this.interfaces) this.attach(tag, policed);
+    }
+    const touched = this.model.take();
+    if (!isAnything(touched)) return;
+    compiler.felix(live, touched);
+    writer.touchSets(touched.sets);
+    for (const key of touched.workloads) this.statuses.doubt(key);
+    if (touched.hosts.size > 0) this.statuses.doubtHosts();
   }
 
   /** All is known of which something may be in VPP: what else is there is an earlier life's. */
@@ -384,52 +427,25 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   /** Endpoints whose state may have changed, once VPP has answered. */
   private tellStatuses(): void {
+    const { statuses, compiler } = this;
     const { live } = this.model;
     const answered = this.writer.takeAnswered();
-    if (live === undefined) {
-      // The first time all are told.
-      this.doubtful.clear();
-      return;
-    }
+    this.deps.interfaces.judged([...answered].filter((tag) => this.writer.stateOf(tag) !== 'waiting'));
+    if (live === undefined) return statuses.forget();
     for (const tag of answered) {
       const attachment = this.interfaces.get(tag)?.attachment;
-      if (attachment?.kind === 'workload') this.doubtful.add(attachment.endpoint);
-      else this.hosts_doubtful = true;
+      if (attachment?.kind === 'workload') statuses.doubt(attachment.endpoint);
+      else statuses.doubtHosts();
     }
-    const whole = !this.has_told_statuses;
-    const changed: EndpointStatus[] = [];
-    const is = (key: string, status: EndpointStatus): void => {
-      const before = this.statuses.get(key);
-      if (!whole && before !== undefined && sameStatus(before, status)) return;
-      if (status.kind === 'workload_removed' || status.kind === 'host_removed') this.statuses.delete(key);
-      else this.statuses.set(key, status);
-      changed.push(status);
-    };
-    for (const key of whole ? live.workloads.keys() : this.doubtful) {
-      const endpoint = live.workloads.get(key);
-      const before = this.statuses.get(`workload ${key}`);
-      if (endpoint !== undefined) {
-        const state = this.stateOf(this.tags.get(key) ?? []);
-        if (state !== undefined)
-          is(`workload ${key}`, { kind: 'workload', endpoint, state: endpoint.active ? state : 'down' });
-      } else if (before?.kind === 'workload')
-        is(`workload ${key}`, { kind: 'workload_removed', id: before.endpoint.id });
-    }
-    this.doubtful.clear();
-    if (this.hosts_doubtful || whole) {
-      this.hosts_doubtful = false;
-      const governed = this.compiler.governed();
-      for (const id of live.hosts.keys()) {
-        const state = this.stateOf(governed.get(id) ?? []);
-        if (state !== undefined) is(`host ${id}`, { kind: 'host', id, state });
-      }
-      for (const status of [...this.statuses.values()])
-        if (status.kind === 'host' && !live.hosts.has(status.id))
-          is(`host ${status.id}`, { kind: 'host_removed', id: status.id });
-    }
-    if (changed.length === 0 && !whole) return;
-    this.has_told_statuses = true;
-    this.deps.felix.tell({ type: 'EndpointStatuses', whole, statuses: changed });
+    let governed: ReturnType<PolicyCompiler['governed']> | undefined;
+    const changed = statuses.take(live, {
+      workload: (key) => this.stateOf(this.tags.get(key) ?? []),
+      host: (id) => {
+        governed ??= compiler.governed();
+        return this.stateOf(governed.get(id) ?? []);
+      },
+    });
+    if (changed !== undefined) this.deps.felix.tell({ type: 'EndpointStatuses', ...changed });
   }
 
   /** Undefined: VPP is being told of it, and what was said of it before holds. */
@@ -446,35 +462,51 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   // --- for people
 
-  private show(): ShownPolicies {
+  private show(question: PoliciesQuestion): ShownPolicies {
     const interfaces: Record<string, ShownInterface> = {};
+    const governed = new Map<InterfaceTag, string>();
+    for (const [id, tags] of this.compiler.governed()) for (const tag of tags) governed.set(tag, id);
     let count = 0;
-    for (const [tag, attachment] of this.attachments()) {
+    for (const [tag, { attachment }] of [...this.ownInterfaces(), ...this.interfaces]) {
+      const endpoint = this.endpointOf(attachment);
+      if (!isAskedFor(question.of, tag, endpoint)) continue;
       count += 1;
       if (count > shown_max) continue;
-      const state = this.writer.stateOf(tag);
+      const governed_by = governed.get(tag);
       interfaces[tag] = {
-        endpoint: attachment.kind === 'workload' ? attachment.endpoint : attachment.host.name,
-        state: state instanceof Error ? `refused: ${state.message}` : state,
-        refusals: this.refusalsOf(tag),
+        kind: attachment.kind,
+        endpoint,
+        ...(governed_by !== undefined && { governed_by }),
+        ...this.shown(tag),
         policies: this.compiler.uses(tag).slice(0, uses_max),
       };
     }
-    return { interfaces, interface_count: count };
+    const { waits, problems, refused } = this.report();
+    return { interfaces, interface_count: count, waits, problems, refused };
   }
 
-  private *attachments(): Generator<readonly [InterfaceTag, Attachment]> {
-    yield* this.own;
-    for (const [tag, { attachment }] of this.interfaces) yield [tag, attachment];
+  private *ownInterfaces(): Generator<readonly [InterfaceTag, { readonly attachment: Attachment }]> {
+    for (const [tag, attachment] of this.own) yield [tag, { attachment }];
+  }
+
+  private endpointOf(attachment: Attachment | TakenInterface['attachment']): string {
+    if (attachment.kind === 'workload') return attachment.endpoint;
+    return attachment.kind === 'tunnel' ? (this.carrier?.name ?? '') : attachment.host.name;
+  }
+
+  private shown(tag: InterfaceTag): Pick<ShownInterface, 'state' | 'desired' | 'programmed' | 'refusals'> {
+    const state = this.has_spoken ? this.writer.stateOf(tag) : 'waiting';
+    const wanted = this.compiler.objects.interface(tag);
+    const programmed = this.writer.programmed(tag);
+    return {
+      state: state instanceof Error ? `refused: ${state.message}` : state,
+      ...(wanted !== undefined && { desired: judgementOf(interfaceObject(wanted)) }),
+      ...(programmed !== undefined && { programmed: judgementOf(programmed) }),
+      refusals: this.refusalsOf(tag),
+    };
   }
 }
 
 function isAnything({ config, sets, policies, profiles, workloads, hosts }: Touched): boolean {
   return config || [sets, policies, profiles, workloads, hosts].some(({ size }) => size > 0);
-}
-
-function sameStatus(a: EndpointStatus, b: EndpointStatus): boolean {
-  if (a.kind === 'workload' && b.kind === 'workload') return a.state === b.state && a.endpoint === b.endpoint;
-  if (a.kind === 'host' && b.kind === 'host') return a.state === b.state;
-  return false;
 }

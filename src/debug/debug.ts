@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../clock.js';
 import { type Config, describeConfig } from '../config.js';
 import type { Log } from '../log.js';
+import type { PoliciesQuestion } from '../messages/policies.js';
 import type { ServicesQuestion } from '../messages/services.js';
 import type { ServicesHealth } from '../services/health.js';
 import { AskDeadline } from '../supervision/errors.js';
@@ -59,6 +60,8 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
   readonly why?: (object: string) => Promise<unknown>;
   /** The last lines of the log, oldest first. */
   readonly logLines?: (lines: number) => readonly string[];
+  /** What each interface is to be judged by, and what VPP has of it; rejects where nobody enforces policies. */
+  readonly policies: (question: PoliciesQuestion) => Promise<unknown>;
   /** What metrics are made of and the tree does not show; absent: nothing. */
   readonly figures?: () => Promise<unknown>;
   /** An actor's own view of itself; rejects after 500 ms. */
@@ -354,6 +357,8 @@ class DebugServer implements Debug {
         return (await this.#options.why?.(question.object)) ?? null;
       case 'log':
         return this.#options.logLines?.(question.lines) ?? [];
+      case 'policies':
+        return this.#options.policies(question.question);
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { PoliciesQuestion } from '../messages/policies.js';
 import type { ServicesQuestion } from '../messages/services.js';
 import type { ServicesHealth } from '../services/health.js';
 import type { DurationReport } from '../supervision/histogram.js';
@@ -132,7 +133,8 @@ export type Question =
   /** What is programmed for an object, as `parseWanted` takes its name, and by which input. */
   | { readonly type: 'why'; readonly object: string }
   /** The last lines of the log. */
-  | { readonly type: 'log'; readonly lines: number };
+  | { readonly type: 'log'; readonly lines: number }
+  | { readonly type: 'policies'; readonly question: PoliciesQuestion };
 
 /** The answer as JSON text, or what went wrong. */
 export type Outcome =
@@ -163,4 +165,5 @@ export const answer_within_ms: Readonly<Record<Question['type'], number>> = {
   services: 10_000,
   why: 10_000,
   log: 500,
+  policies: 2000,
 };

@@ -235,6 +235,14 @@ async function why({ source, query, text: asText }: Call): Promise<Answer> {
   return asText ? text(200, whyText(found)) : json(200, { ...head, why: found });
 }
 
+async function policies({ source, query }: Call): Promise<Answer> {
+  const of = query.get('of');
+  const outcome = await source.ask({ type: 'policies', question: of === null ? {} : { of } });
+  const head = envelope(source, source.wall_ms());
+  if (outcome.ok) return json(200, { ...head, ...JSON.parse(outcome.text) });
+  return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
+}
+
 async function log({ source, query }: Call): Promise<Answer> {
   const lines = Math.min(wholeNumber(query, 'last') ?? log_lines_default, log_lines_max);
   const outcome = await source.ask({ type: 'log', lines });
@@ -355,6 +363,13 @@ const routes: readonly Route[] = [
     surface: 'debug',
     shows: 'state of each source of input; what each owner is to have in VPP, has, and was refused',
     answer: sync,
+  },
+  {
+    path: '/debug/policies',
+    surface: 'debug',
+    shows:
+      'policies: what each interface is to be judged by, what VPP has of it, what is refused, and which doors are open; ?of=namespace/pod or interface',
+    answer: policies,
   },
   {
     path: '/debug/events',

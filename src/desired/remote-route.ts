@@ -32,6 +32,8 @@ export interface TunnelSettings {
   readonly vxlan_mtu6: number;
   /** Segments larger than a packet go through, and are cut behind. */
   readonly gso: boolean;
+  /** Policies are for tunnels: absent, nobody enforces any. */
+  readonly policed?: boolean;
 }
 
 /** Felix's. */
@@ -74,6 +76,8 @@ export function tunnelObjects(tunnel: Tunnel, own: OwnNode, settings: TunnelSett
     // Services with back ends on other nodes are translated back on it.
     flag('cnat_feature'),
     { kind: 'interface_mtu', interface: tag, mtu: tunnelMtu(tunnel, own, settings) },
+    // Where nothing is said of what passes the node, it passes. What is known of it already counts from the first packet on.
+    ...(settings.policed ? [{ kind: 'default_verdict', interface: tag, verdict: 'allow' } as const] : []),
     flag('admin_up'),
   ];
 }

@@ -1,8 +1,8 @@
 /** The mailbox of the felix actor, which has the socket, and what it tells the policies actor of Felix's stream. */
 import type { LifeRef } from '../actor-system.js';
-import type { FelixAnswer } from '../felix/encode.js';
 import type { FelixMessage } from '../felix/messages.js';
 import type { FelixSocket } from '../felix/stream.js';
+import type { EndpointStatus } from '../policies/endpoint-statuses.js';
 
 /**
  * A new Felix, which tells everything anew; the one before is over, whether its end was told or not. Ordered with the others, not answered,
@@ -32,10 +32,7 @@ export interface FelixEnded {
 export type FelixStream = FelixBegan | FelixTold | FelixEnded;
 
 /** What became of an endpoint, by Felix's own id. */
-export type EndpointStatus = Extract<
-  FelixAnswer,
-  { readonly kind: 'workload' | 'workload_removed' | 'host' | 'host_removed' }
->;
+export type { EndpointStatus };
 
 export type FelixActorMessage =
   /**

@@ -75,5 +75,7 @@ export type PodMessage =
     }
   /** From itself: the caller waits no more, or will not much longer and has to be told. */
   | { readonly type: 'GaveUp'; readonly reply: Reply<never> }
+  /** From itself: VPP has its policies, or they take too long. */
+  | { readonly type: 'Policed'; readonly wait: number }
   /** From itself: time to try again what failed. */
   | { readonly type: 'Retry' };

@@ -8,13 +8,19 @@ import { route_writer_settings_default } from '../routes/route-writer.js';
 import type { Wiring } from './wiring.js';
 
 export function connectivityOf(
-  { parts, sync, gso, route_source }: Wiring,
+  { parts, sync, gso, route_source, policed }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
   cluster: ActorRef<ClusterMessage>,
 ) {
   return connectivityActor(
-    { vpp, uplink, cluster, report: (ask) => sync.set('connectivity', ask) },
+    {
+      vpp,
+      uplink,
+      cluster,
+      ...(parts.config.felix && { policed }),
+      report: (ask) => sync.set('connectivity', ask),
+    },
     {
       node_name: parts.config.node_name,
       route_source,

@@ -6,12 +6,13 @@ import { startDebug } from '../debug/debug.js';
 import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
 import { servedAt } from '../desired/host-silence.js';
+import type { ShownPolicies } from '../messages/policies.js';
 import type { ShownServices } from '../messages/services.js';
 import { CniCounts } from '../metrics/cni-counts.js';
 import { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { HealthPorts } from '../services/health.js';
-import { root_supervision, servicesRef, startTree } from '../supervisor.js';
+import { policiesRef, root_supervision, servicesRef, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf, serviceFaults } from './cluster.js';
@@ -34,6 +35,7 @@ export const exit_code = { stopped: 0, gave_up: 1, not_restored: 3 } as const;
 
 /** For what services have; a dump of ten thousand of them takes VPP a second. */
 const show_services_ms = 10_000;
+const show_policies_ms = 2000;
 
 /** `code`: that of an end at which all went well. A host that is not what it was is the worst that can be told. */
 export function exitCode(code: number, { restored, vpp_ended }: LastWord): number {
@@ -93,6 +95,14 @@ export async function runNode(
       },
       why: (object) => whyOf(system, config.node_name, object),
       logLines: (lines) => parts.logRing.last(lines),
+      policies: async (question) => {
+        const shown = await system.ask(
+          policiesRef(system),
+          (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, question, reply }),
+          show_policies_ms,
+        );
+        return { ...shown, doors: sync.all().doors };
+      },
       describe: (path) => system.describe(path, 500),
       figures: () => figuresOf(system, sync, cniCounts),
       failed: () => gaveUp,

@@ -118,7 +118,7 @@ async function shownPolicies(system: Asked): Promise<Readonly<Record<string, Sho
   if (!isThere(system, 'policies')) return {};
   const { interfaces } = await system.ask(
     system.ref<PoliciesMessage>(`${system.root.path}/policies`),
-    (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, reply }),
+    (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, question: {}, reply }),
     show_ms,
   );
   return interfaces;

@@ -83,16 +83,17 @@ export class PolicyCompiler {
     return this.#dirty.size;
   }
 
-  /** Makes those of so many interfaces. What has become of them is in `objects`. */
-  compile(interfaces: number): void {
-    let count = 0;
+  /** Makes some of them: interfaces and what they have of policies are so many together, and at least one. What has become of them is in `objects`. */
+  compile(count: number): void {
+    let left = count;
     for (const tag of this.#dirty) {
-      if (count === interfaces) return;
-      count += 1;
+      if (left <= 0) return;
       this.#dirty.delete(tag);
       const { npol, refusals } = this.#compiled(tag, this.#attachments.get(tag)!);
-      this.#uses.get(tag)!.refusals = refusals;
+      const uses = this.#uses.get(tag)!;
+      uses.refusals = refusals;
       this.objects.configure(tag, npol);
+      left -= 1 + uses.policies.size;
     }
   }
 

@@ -7,6 +7,7 @@ import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { interfaceMade, keyOf, type VppObject } from '../objects/object.js';
 import { tunnelKeys } from '../objects/tunnels.js';
+import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
 import { Overlap, type OverlapSettings } from './overlap.js';
 
@@ -18,11 +19,17 @@ export const route_writer_settings_default: RouteWriterSettings = {
   linger_ms: 10_000,
 };
 
+/** Told of each tunnel before VPP has it, until it is wanted no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
+export type Policed = Pick<PolicedInterfaces, 'put' | 'remove' | 'complete'>;
+
+const as_tunnel = { attachment: { kind: 'tunnel' }, addresses: [] } as const;
+
 export class RouteWriter extends ObjectWriter implements Sink {
   readonly #ctx: ActorContext<ConnectivityMessage>;
   readonly #overlap: Overlap;
   #due: Timer | undefined;
   #due_ms = Number.POSITIVE_INFINITY;
+  readonly #policed: Policed | undefined;
   /** Tunnels that nobody has asked for and an earlier life has left. */
   readonly #kept_tunnels = new Set<InterfaceTag>();
 
@@ -30,8 +37,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
     ctx: ActorContext<ConnectivityMessage>,
     vpp: ActorRef<VppConnectionMessage>,
     settings: RouteWriterSettings,
+    policed?: Policed,
   ) {
     super(ctx, vpp, 'connectivity', settings);
+    this.#policed = policed;
     this.#ctx = ctx;
     this.#overlap = new Overlap(settings);
   }
@@ -43,6 +52,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     const key = keyOf(object);
     if (tag !== undefined) {
       this.#kept_tunnels.delete(tag);
+      this.#policed?.put(tag, as_tunnel);
       const is_new = this.model.wanted(key) === undefined && this.model.there(key) === undefined;
       this.#overlap.comes(tag, is_new, this.#now_ms);
     } else {
@@ -98,6 +108,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
       if (wanted !== undefined && wanted.kind !== 'route') this.model.unwant(keyOf(wanted));
     }
     for (const key of tunnelKeys(tag)) this.model.unwant(key);
+    this.#policed?.remove(tag);
   }
 
   // --- VPP
@@ -114,7 +125,15 @@ export class RouteWriter extends ObjectWriter implements Sink {
   protected override keep(object: VppObject): void {
     const tag = interfaceMade(object);
     if (tag === undefined) super.keep(object);
-    else this.#kept_tunnels.add(tag);
+    else {
+      this.#kept_tunnels.add(tag);
+      this.#policed?.put(tag, as_tunnel);
+    }
+  }
+
+  /** All that an earlier life has left is kept by now. */
+  protected override compared(): void {
+    this.#policed?.complete('connectivity');
   }
 
   protected override release(): boolean {

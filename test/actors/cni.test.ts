@@ -3,6 +3,7 @@ import { policies_ms } from '../../src/actors/cni.js';
 import { isNatFlag } from '../../src/desired/pod.js';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
+import { judged_ms } from '../../src/pods/pod-policies.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { FakeStore, podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -1160,23 +1161,26 @@ t.test('pools that become known in the middle of an ADD are those of that pod, t
 });
 
 t.test('a new VPP has policies before pods', async (t) => {
+  const settled = async (lab: PodLab, generation = lab.vpp.generation): Promise<void> => {
+    lab.policed.take();
+    lab.policed.settled(generation);
+    await lab.kit.settle();
+  };
   /** A pod, and somebody who enforces policies and knows them all. */
   const policed = async (t: Teardown): Promise<PodLab> => {
     const lab = await podLab(t);
     lab.policed.hear(() => undefined);
     lab.policed.promise();
-    await lab.add('a', { ips: [ip(1)] });
+    const add = lab.begin('a', { ips: [ip(1)] });
+    await lab.kit.settle();
+    await settled(lab);
+    if (add.answer?.successful !== true) throw new Error('a pod is not connected');
     return lab;
   };
   const replaced = async (lab: PodLab): Promise<void> => {
     lab.vpp.die();
     await lab.lost();
     await lab.ready();
-  };
-  const settled = async (lab: PodLab, generation = lab.vpp.generation): Promise<void> => {
-    lab.policed.take();
-    lab.policed.settled(generation);
-    await lab.kit.settle();
   };
   const taps = (lab: PodLab) => lab.vpp.kinds().tap ?? 0;
   const isLate = (lab: PodLab) => lab.kit.node().events.some(({ kind }) => kind === 'policies');
@@ -1235,6 +1239,39 @@ t.test('a new VPP has policies before pods', async (t) => {
     await lab.lost();
     await lab.ready();
     t.equal(taps(lab), 1);
+  });
+  await t.test('an ADD waits for its policies at any time, and not for long', async (t) => {
+    const lab = await policed(t);
+    const late = lab.begin('b', { ips: [ip(2)] });
+    await lab.kit.settle();
+    t.equal(taps(lab), 1);
+    t.same(
+      [...lab.policed.take().values()].map((of) => of?.is_closed),
+      [true],
+    );
+    await lab.kit.clock.advance(judged_ms - 1);
+    t.equal(taps(lab), 1);
+    await lab.kit.clock.advance(1);
+    t.match(late.answer, { successful: true }, 'it comes closed');
+    t.equal(taps(lab), 2);
+    const soon = lab.begin('c', { ips: [ip(3)] });
+    await lab.kit.settle();
+    const tags = [...lab.policed.take().keys()];
+    t.equal(taps(lab), 2);
+    lab.policed.judged(tags);
+    await lab.kit.settle();
+    t.match(soon.answer, { successful: true });
+    const gone = lab.begin('d', { ips: [ip(4)] });
+    await lab.kit.settle();
+    await lab.del('d');
+    t.match(gone.answer, { successful: false });
+    await lab.kit.clock.advance(judged_ms);
+    t.equal(taps(lab), 3, 'one that is deleted meanwhile');
+    const orphaned = lab.begin('e', { ips: [ip(5)] });
+    await lab.kit.settle();
+    lab.policed.hear(() => undefined);
+    await lab.kit.settle();
+    t.match(orphaned.answer, { successful: true }, 'nobody is about to give them any more');
   });
   await t.test('where nobody has promised them nobody waits', async (t) => {
     const lab = await podLab(t);

@@ -14,6 +14,7 @@ import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Route } from '../../src/objects/routing.js';
+import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { route_writer_settings_default } from '../../src/routes/route-writer.js';
 import { type ActorKit, actorKit, type KitMailbox, type Teardown } from '../kit/actor-kit.js';
@@ -84,6 +85,7 @@ class Lab {
   readonly done: string[] = [];
   readonly transactions: Transact[] = [];
   reads = 0;
+  policed: PolicedInterfaces | undefined;
   /** Prefixes to which others have routes. */
   of_others: readonly string[] = [];
   /** Does and answers nothing. */
@@ -109,6 +111,7 @@ class Lab {
           vpp: vpp.ref,
           uplink: kit.mailbox<SubscribeNode>('uplink').ref,
           cluster: kit.mailbox<ClusterMessage>('cluster').ref,
+          ...(lab.policed !== undefined && { policed: lab.policed }),
           report: (ask) => {
             lab.report = ask;
           },
@@ -1378,3 +1381,51 @@ t.test('what is wrong is named, so much of it', async (t) => {
   t.equal(Object.keys((await lab.describe()).faults).length, 100);
   t.strictSame(lab.keys, []);
 });
+
+t.test(
+  'who enforces policies hears of each tunnel before VPP has it, and of those of an earlier life',
+  async (t) => {
+    const policed = new PolicedInterfaces();
+    let heard = 0;
+    policed.hear(() => {
+      heard += 1;
+    });
+    policed.complete('cni');
+    const lab = await Lab.start(t, {}, (lab) => {
+      lab.policed = policed;
+    });
+    const taken = () =>
+      [...policed.take()].map(([tag, of]) => `${of === undefined ? '-' : of.attachment.kind} ${tag}`);
+    await lab.ready();
+    await lab.synced([pool('10.1.0.0/16', { ipip: 'Always' })]);
+    lab.holding = true;
+    await lab.routes({ '10.1.1.0/24': '10.0.0.2' }, true, true);
+    await lab.moment();
+    t.same(taken(), ['tunnel ipip-10.0.0.2'], 'VPP has not answered yet');
+    t.ok(heard > 0);
+    await lab.answer();
+    await lab.moment();
+    const verdict = 'default_verdict:ipip-10.0.0.2';
+    t.ok(lab.keys.includes(verdict), 'what nobody judges passes');
+    const order = lab.transactions.flatMap(({ transaction }) =>
+      transaction.operations.map(({ object }) => keyOf(object)),
+    );
+    t.ok(order.indexOf(verdict) < order.indexOf('interface_flag:ipip-10.0.0.2/admin_up'), 'before it is up');
+    t.equal(policed.isComplete, true);
+
+    await lab.kit.crash(new Error('defect'));
+    await lab.moment(1000);
+    await lab.ready();
+    await lab.moment();
+    t.same(taken(), ['tunnel ipip-10.0.0.2'], 'nobody has asked for it yet');
+    await lab.synced([pool('10.1.0.0/16')]);
+    await lab.routes({}, true, true);
+    await lab.moment();
+    await lab.moment(1000);
+    t.same(taken(), ['- ipip-10.0.0.2']);
+    t.notOk(
+      lab.keys.some((key) => key.includes('ipip')),
+      `${lab.keys}`,
+    );
+  },
+);

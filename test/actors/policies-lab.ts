@@ -8,7 +8,7 @@ import { type PoliciesReport, policiesActor } from '../../src/actors/policies.js
 import type { FelixMessage, WorkloadKey } from '../../src/felix/messages.js';
 import type { EndpointStatus, FelixActorMessage } from '../../src/messages/felix.js';
 import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
-import type { PoliciesMessage, ShownPolicies } from '../../src/messages/policies.js';
+import type { PoliciesMessage, PoliciesQuestion, ShownPolicies } from '../../src/messages/policies.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import type { InterfaceTag } from '../../src/objects/interfaces.js';
 import type { VppObject } from '../../src/objects/object.js';
@@ -193,7 +193,8 @@ export class PoliciesLab {
   putPods(endpoints: Readonly<Record<InterfaceTag, WorkloadKey>>): void {
     for (const [tag, endpoint] of Object.entries(endpoints))
       this.interfaces.put(tag, { attachment: { kind: 'workload', endpoint }, addresses: pods });
-    this.interfaces.complete();
+    this.interfaces.complete('cni');
+    this.interfaces.complete('connectivity');
   }
 
   nodeLost(): Promise<void> {
@@ -234,8 +235,8 @@ export class PoliciesLab {
     return this.kit.node().gauges as Record<string, number>;
   }
 
-  show(): Promise<ShownPolicies> {
-    return this.kit.ask<ShownPolicies>((reply) => ({ type: 'Show', reply }));
+  show(question: PoliciesQuestion = {}): Promise<ShownPolicies> {
+    return this.kit.ask<ShownPolicies>((reply) => ({ type: 'Show', question, reply }));
   }
 
   get npol() {

@@ -1,19 +1,24 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { verdict } from '../../lab/vpp/npol-verdict.js';
+import type { FelixMessage } from '../../src/felix/messages.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import type { Packet } from '../kit/policy-evaluator.js';
 import {
   flowOf,
+  hostOf,
   messagesOf,
   packet,
   places,
   pod_key,
+  policyOf,
+  ruleOf,
   type Scene,
   scene,
   smallest,
+  tierOf,
 } from '../policies/scenes.js';
-import { isolated, PoliciesLab, tcp, watched } from './policies-lab.js';
+import { isolated, PoliciesLab, tags, tcp, watched } from './policies-lab.js';
 
 async function started(t: Teardown): Promise<PoliciesLab> {
   const lab = await PoliciesLab.start(t);
@@ -44,7 +49,20 @@ t.test('from a stream of Felix to a verdict', async (t) => {
   );
   t.equal(lab.taken, 2, 'Felix may go on');
   const { interfaces } = await lab.show();
-  t.same(interfaces.pod, { endpoint: pod_key, state: 'enforced', refusals: [] });
+  const judgement = {
+    ingress: { policies: ['@from-host', 'NetworkPolicy a/1'], otherwise: 'deny' },
+    egress: { policies: ['@vxlan'], otherwise: 'pass' },
+    profiles: ['profile kns'],
+  };
+  t.same(interfaces.pod, {
+    kind: 'workload',
+    endpoint: pod_key,
+    state: 'enforced',
+    desired: judgement,
+    programmed: judgement,
+    refusals: [],
+    policies: ['NetworkPolicy a/1', 'profile kns'],
+  });
 });
 
 t.test('whatever Felix wants, npol says what Calico says', async (t) => {
@@ -149,4 +167,130 @@ t.test('a new VPP is settled when it has all that pods need, or refuses it', asy
   await lab.newVpp();
   await lab.nodeReady();
   t.same(settles, [2, 3], 'nor one that is no more');
+});
+
+t.test('messages that are of no use are told once for each object, and a hundred of them', async (t) => {
+  const lab = await started(t);
+  const warnings = () => lab.kit.log.lines.filter(({ level }) => level === 'warn').length;
+  const senseless = (count: number): FelixMessage[] =>
+    Array.from({ length: count }, (_, at) => ({ kind: 'set_removed', id: `s:${at % 10}` }));
+  await lab.felix([...messagesOf(isolated), ...senseless(1000)]);
+  t.equal(warnings(), 10);
+  t.equal(Object.keys(lab.report().problems).length, 10);
+  await lab.felix([...messagesOf(isolated), ...senseless(1000)]);
+  t.equal(warnings(), 10, 'nor again by the next Felix');
+  const others = Array.from({ length: 2000 }, (_, at) => ({ kind: 'host_removed', id: `${at}` }) as const);
+  await lab.tell(others);
+  t.equal(warnings(), 100);
+  t.equal(Object.keys(lab.report().problems).length, 100);
+});
+
+t.test('what VPP has of policies is in the gauges by the name of its metric', async (t) => {
+  const lab = await started(t);
+  t.match(lab.gauges(), { in_vpp: 0 });
+  await lab.felix(messagesOf(isolated));
+  const { rules, policies, sets, interfaces } = lab.npol;
+  const there = [...rules].length + [...policies].length + [...sets].length + interfaces.size;
+  t.match(lab.gauges(), { in_vpp: there });
+});
+
+t.test('before Felix has spoken a pod that is made is open to its own node alone', async (t) => {
+  const lab = await PoliciesLab.start(t);
+  await lab.newVpp();
+  await lab.nodeReady();
+  const pod = { attachment: { kind: 'workload', endpoint: pod_key }, addresses: ['10.0.0.2'] } as const;
+  lab.interfaces.put('pod', pod);
+  await lab.rest();
+  t.equal(lab.npol.interfaces.size, 0, 'of one that an earlier life has made nobody knows what is in force');
+  const made = async (): Promise<void> => {
+    lab.interfaces.put('pod', pod, true);
+    await lab.rest();
+  };
+  const into = (source: string) => verdict(lab.npol, 1, false, flowOf(tcp(source, '10.0.0.2', 80)));
+  const judged = () => [into('10.0.0.6'), into('10.0.0.3')];
+  await made();
+  t.same(judged(), ['allow', 'deny'], 'the node itself, and somebody else');
+  t.equal(
+    verdict(lab.npol, 1, true, flowOf(tcp('10.0.0.2', '10.0.0.3', 80))),
+    'deny',
+    'nor anything out of it',
+  );
+  t.same([...lab.npol.interfaces.keys()], [1], 'the host and what passes it are as they were');
+  t.match((await lab.show()).interfaces.pod, { state: 'waiting' });
+  t.match(lab.report(), { waits: /not connected.* open to their node alone/ });
+
+  const messages = messagesOf(isolated);
+  await lab.felix(messages.slice(0, -1));
+  t.same(judged(), ['allow', 'deny']);
+  await lab.tell(messages.slice(-1));
+  t.same(judged(), ['allow', 'allow'], 'what Felix says');
+
+  await lab.kit.crash(new Error('defect'));
+  await lab.kit.clock.advance(1000);
+  await lab.nodeReady();
+  await lab.rest();
+  t.same(judged(), ['allow', 'allow'], 'which stays in force for who begins anew');
+  await lab.newVpp();
+  await lab.nodeReady();
+  await made();
+  t.same(judged(), ['allow', 'deny'], 'and is not known of a new VPP');
+});
+
+t.test(
+  'tunnels are judged by the endpoint for all interfaces, and else by that of their uplink',
+  async (t) => {
+    const lab = await PoliciesLab.start(t);
+    lab.names = [...tags, 'ipip-10.0.0.7'];
+    await lab.newVpp();
+    await lab.nodeReady();
+    lab.putPod();
+    const tunnel = { attachment: { kind: 'tunnel' }, addresses: [] } as const;
+    lab.interfaces.put('ipip-10.0.0.7', tunnel);
+    const passes = () => verdict(lab.npol, 4, true, flowOf(tcp('10.9.0.3', '10.0.0.2', 80)));
+    const endpoint = (name: string, policy: string): FelixMessage => {
+      const forward = [tierOf('default', 'deny', [policy], [])];
+      return { kind: 'host', id: `node-${name}`, endpoint: hostOf({ name, forward }) };
+    };
+    const [allows, denies] = ['GlobalNetworkPolicy allow', 'GlobalNetworkPolicy deny'];
+    await lab.felix([
+      { kind: 'config', config: new Map() },
+      { kind: 'policy', key: allows!, policy: policyOf([ruleOf('allow')]) },
+      { kind: 'policy', key: denies!, policy: policyOf([ruleOf('deny')]) },
+      { kind: 'in_sync' },
+    ]);
+    t.equal(passes(), 'allow', 'nobody says anything of what passes the node');
+    await lab.tell([endpoint('eth0', denies!)]);
+    t.equal(passes(), 'deny', 'that of the uplink');
+    t.match((await lab.show({ of: 'ipip-10.0.0.7' })).interfaces, {
+      'ipip-10.0.0.7': { kind: 'tunnel', endpoint: 'eth0', governed_by: 'node-eth0', state: 'enforced' },
+    });
+    await lab.tell([endpoint('*', allows!)]);
+    t.equal(passes(), 'allow', 'that for all interfaces');
+    await lab.tell([{ kind: 'host_removed', id: 'node-*' }]);
+    t.equal(passes(), 'deny');
+    lab.interfaces.remove('ipip-10.0.0.7');
+    await lab.rest();
+    t.same((await lab.show({ of: 'ipip-10.0.0.7' })).interface_count, 0);
+  },
+);
+
+t.test('what is left of an earlier life waits for all who may have interfaces of it', async (t) => {
+  const lab = await PoliciesLab.start(t);
+  await lab.newVpp();
+  await lab.nodeReady();
+  lab.putPod();
+  await lab.felix(messagesOf(isolated));
+  await lab.begin(t);
+  await lab.connect();
+  await lab.nodeReady();
+  const pod = { attachment: { kind: 'workload', endpoint: pod_key }, addresses: [] } as const;
+  lab.interfaces.put('pod', pod);
+  const before = [...lab.npol.policies].length;
+  await lab.felix(messagesOf(isolated));
+  lab.interfaces.complete('cni');
+  await lab.rest();
+  t.ok([...lab.npol.policies].length > before, 'a tunnel may be judged by them');
+  lab.interfaces.complete('connectivity');
+  await lab.rest();
+  t.equal([...lab.npol.policies].length, before);
 });

@@ -327,6 +327,15 @@ t.test('the rest of the paths', async (t) => {
   const services = world({ answers: { services: { ok: true, text: '{"service_count":2}' } } });
   t.match((await services.get('/debug/services?service=a/b&dump')).value, { service_count: 2 });
   t.strictSame(services.asked, [{ type: 'services', question: { dump: true, service: 'a/b' } }]);
+  const policies = world({ answers: { policies: { ok: true, text: '{"interface_count":2}' } } });
+  t.match((await policies.get('/debug/policies?of=a/b')).value, { interface_count: 2 });
+  t.match((await policies.get('/debug/policies')).value, { interface_count: 2 });
+  t.strictSame(policies.asked, [
+    { type: 'policies', question: { of: 'a/b' } },
+    { type: 'policies', question: {} },
+  ]);
+  const late = world({ answers: { policies: { ok: false, reason: 'no actor', timeout: false } } });
+  t.match(await late.get('/debug/policies'), { status: 503, value: { error: 'no actor' } });
   const lines = world({ answers: { services: { ok: true, text: '{"services":{},"service_count":0}' } } });
   t.equal(
     (await lines.get('/debug/services', { accept: 'text/plain' })).body,

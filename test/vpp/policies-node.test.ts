@@ -1,5 +1,7 @@
 /** Policies on a real VPP, from Felix's socket to packets: who reaches whom, while policies change, and over each restart. */
+import { rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import t, { type Test } from 'tap';
@@ -167,6 +169,21 @@ class Lab {
     return receipt !== undefined;
   }
 
+  /** As the kubelet does to probe it. */
+  async nodeReaches(port: number, family: 'ip4' | 'ip6' = 'ip4'): Promise<boolean> {
+    const { receipt } = await this.traffic.connect('node', this.server[family], port, { deadline_ms: 3000 });
+    return receipt !== undefined;
+  }
+
+  async until(reached: boolean, from: Pod, port: number): Promise<void> {
+    const what = `${from.name} ${reached ? 'does not reach' : 'still reaches'} port ${port}`;
+    await waitFor(
+      async () => (await this.reaches(from, port)) === reached,
+      20_000,
+      () => what,
+    );
+  }
+
   /** Of the friend and the stranger, over TCP, UDP and ICMP, both families. */
   async matrix(): Promise<Record<string, boolean>> {
     const all: Record<string, boolean> = {};
@@ -204,6 +221,10 @@ const expected = Object.fromEntries(
 t.test('from the socket to packets, and over each restart', real, async (t) => {
   const lab = await new Lab().start(t);
   t.notOk(await lab.reaches(lab.friend, 80), 'nothing passes before Felix has spoken');
+  for (const family of ['ip4', 'ip6'] as const) {
+    t.ok(await lab.nodeReaches(80, family), `but what the node itself says, over ${family}`);
+    t.ok((await lab.traffic.ping('node', lab.server[family], { count: 3 })) > 0);
+  }
   lab.snapshot();
   await lab.untilEnforced();
   t.same(await lab.matrix(), expected);
@@ -226,6 +247,37 @@ t.test('from the socket to packets, and over each restart', real, async (t) => {
   await lab.node.untilOtherVpp(old);
   await lab.untilEnforced();
   t.same(await lab.matrix(), expected, 'another VPP, of which Felix does not know');
+});
+
+t.test('an adopted VPP: what it has of policies stays, and what Felix says changes it', real, async (t) => {
+  const lab = await new Lab().start(t);
+  const { friend, stranger, server } = lab;
+  lab.snapshot();
+  await lab.untilEnforced();
+  await lab.node.kill('SIGKILL');
+  // What no dump shows is not known any more.
+  rmSync(join(lab.node.config.paths.run_dir, 'vpp-objects.jsonl'));
+  await lab.node.restart();
+  t.same(await lab.matrix(), expected, 'nothing is closed, and nothing opens');
+  t.ok(await lab.nodeReaches(80));
+
+  lab.snapshot();
+  await lab.untilEnforced();
+  lab.felix!.say(lets('web', 81, 's:friends'));
+  await lab.until(true, friend, 81);
+  await lab.until(false, friend, 80);
+  t.notOk(await lab.reaches(stranger, 81), 'a policy that is changed');
+  lab.felix!.say(set('s:friends', [stranger.ip4, stranger.ip6]));
+  await lab.until(true, stranger, 81);
+  t.notOk(await lab.reaches(friend, 81), 'a set that is changed');
+  lab.felix!.say(endpoint(server), { case: 'activePolicyRemove', value: { id: policyId('web') } });
+  await lab.until(true, friend, 80);
+  t.ok(await lab.reaches(stranger, 81), 'a policy that is removed');
+  const id = { orchestratorId: 'k8s', workloadId: `default/${server.name}`, endpointId: 'eth0' };
+  lab.felix!.say({ case: 'workloadEndpointRemove', value: { id } });
+  await lab.until(false, friend, 80);
+  t.notOk(await lab.reaches(stranger, 81), 'a pod that Felix does not speak of any more');
+  t.ok(await lab.nodeReaches(80), 'is open to its node');
 });
 
 t.test('VPP is replaced under flows that do not pause: none is denied by it', real, async (t) => {
