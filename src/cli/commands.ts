@@ -39,7 +39,7 @@ const elsewhere = {
 } as const;
 
 const capture_options = {
-  packets: valued('N', 'end after so many packets (default: 50)'),
+  packets: valued('N', 'at most so many packets (default: 50)'),
   seconds: valued('SECONDS', 'end after so long (default: 10)'),
   filter: valued('EXPRESSION', 'only packets that match, in the language of pcap'),
   socket: debug_socket,

@@ -5,46 +5,11 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
-import { type Handlers, type Invocation, runCli, type Streams } from '../../src/cli/cli.js';
 import { command_names } from '../../src/cli/commands.js';
 import { systemClock } from '../../src/clock.js';
 import { sampleTree } from '../debug/sample.js';
-
-function run(argv: readonly string[], env: NodeJS.ProcessEnv = {}, input = '') {
-  const calls: [string, Invocation][] = [];
-  let stdout = '';
-  let stderr = '';
-  const handler = (name: string) => async (invocation: Invocation) => {
-    calls.push([name, invocation]);
-    return 7;
-  };
-  const handlers: Handlers = {
-    run: handler('run'),
-    check: handler('check'),
-    restore: handler('restore'),
-    demo: handler('demo'),
-  };
-  const streams = {
-    stdin: Readable.from([input]),
-    stdout: {
-      on: () => undefined,
-      write: (chunk: string | Buffer, written?: () => void) => {
-        stdout += chunk.toString();
-        written?.();
-        return true;
-      },
-    },
-    stderr: {
-      write: (chunk: string) => {
-        stderr += chunk;
-        return true;
-      },
-    },
-  } as unknown as Streams;
-  return runCli(argv, env, handlers, streams).then((code) => ({ code, stdout, stderr, calls }));
-}
+import { run } from './run-cli.js';
 
 function directory(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'cli-'));
