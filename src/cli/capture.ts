@@ -96,7 +96,7 @@ async function filtered<T>(
 function limitsOf(options: Invocation['options']) {
   return {
     packets: Math.floor(numberOption(options.packets, 'packets', packets_default, 1, packets_max)),
-    seconds: numberOption(options.seconds, 'seconds', seconds_default, 1, seconds_max),
+    seconds: numberOption(options.seconds, 'seconds', seconds_default, 0.1, seconds_max),
     filter: text(options.filter),
   };
 }

@@ -50,7 +50,7 @@ async function look(sockets: Sockets, object: string, max: number) {
 export async function flows({ env, options, operands }: Invocation, { stdout }: Streams): Promise<number> {
   const object = oneObject(operands);
   const max = Math.floor(numberOption(options.max, 'max', flows_default, 1, flows_max));
-  const every_s = numberOption(options.every, 'every', every_s_default, 1, 3600);
+  const every_s = numberOption(options.every, 'every', every_s_default, 0.1, 3600);
   const times = options.watch
     ? numberOption(options.times, 'times', Number.POSITIVE_INFINITY, 1, 1_000_000)
     : 1;

@@ -16,6 +16,8 @@ import { parseWanted, type Why, whyText } from '../../src/debug/why.js';
 import { sampleTree } from '../debug/sample.js';
 import { run } from './run-cli.js';
 
+t.setTimeout(120_000);
+
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const planted = 'planted-secret-of-the-test';
 
@@ -96,7 +98,7 @@ t.test('objects are named as people name them', async (t) => {
   t.strictSame(parseWanted('pod/default/web-0'), { kinds: ['pod'], name: 'default/web-0' });
   t.strictSame(parseWanted('svc/default/web'), { kinds: ['service'], name: 'default/web' });
   t.strictSame(parseWanted('node'), { kinds: ['node'], name: '' });
-  for (const bad of ['', 'web', 'a/b/c', 'pod/web', 'constructor/a/b', 'a /b', '/a', `${'a'.repeat(300)}/b`])
+  for (const bad of ['', 'web', 'a/b/c', 'constructor/a/b', 'a /b', '/a', `${'a'.repeat(300)}/b`])
     t.equal(parseWanted(bad), undefined, bad);
 });
 
@@ -286,12 +288,7 @@ t.test('flows asks VPP for each address, and says what cannot be had', async (t)
 
 t.test('traces and captures: what VPP is told, and that it is taken back', async (t) => {
   const { env, told, directory } = await fakeNode(t);
-  const traced = await run(
-    ['trace', 'default/web-0', '--seconds', '0.01', '--filter', 'tcp port 80'].map((word) =>
-      word === '0.01' ? '1' : word,
-    ),
-    env,
-  );
+  const traced = await run(['trace', 'default/web-0', '--seconds', '0.1', '--filter', 'tcp port 80'], env);
   t.equal(traced.code, 0, traced.stderr);
   t.match(traced.stdout, /^Packet 1/);
   t.strictSame(told, [
@@ -317,7 +314,7 @@ t.test('traces and captures: what VPP is told, and that it is taken back', async
   });
   told.length = 0;
   const file = join(directory, 'a.pcap');
-  const captured = await run(['pcap', 'default/web-0', '--seconds', '1', '--output', file], env);
+  const captured = await run(['pcap', 'default/web-0', '--seconds', '0.1', '--output', file], env);
   t.equal(captured.code, 0, captured.stderr);
   t.match(
     told[1],
@@ -432,7 +429,7 @@ t.test('every command of the manual is one, and each that looks has an example t
     const here = argv
       .map((word, n) => (argv[n - 1] === '--output' ? join(directory, word) : word))
       // What people wait for.
-      .map((word, n) => (['--seconds', '--every'].includes(argv[n - 1] ?? '') ? '1' : word));
+      .map((word, n) => (['--seconds', '--every'].includes(argv[n - 1] ?? '') ? '0.1' : word));
     const { code, stderr } = await run(here, { ...env, KUBECTL: kubectl });
     t.ok(
       code === 0 || (code === 1 && argv[0] === 'why'),
