@@ -1,4 +1,5 @@
 /** `trace` and `pcap`: what packets go through in VPP. One of them at a time on a node; VPP is left as it was found, also when interrupted. */
+import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { systemClock } from '../clock.js';
 import { fetchDebug } from '../debug/client.js';
@@ -170,7 +171,8 @@ export async function pcap(call: Invocation, { stdout, stderr }: Streams): Promi
   const sockets = socketsFor(call);
   const { cli, run_dir } = sockets;
   const name = await interfaceOf(sockets, options, operands[0]);
-  const file = `calico-vpp-node-${process.pid}.pcap`;
+  // VPP follows whatever is there by this name, and others may write to that directory: nobody is to know it before.
+  const file = `calico-vpp-node-${randomBytes(8).toString('hex')}.pcap`;
   const path = `${capture_directory}/${file}`;
   return alone(run_dir, () =>
     filtered(cli, 'pcap', filter, async (word) => {

@@ -214,13 +214,11 @@ async function fakeNode(t: Test) {
       },
     };
     if (pathname === '/debug/why' && why === undefined)
-      return response
-        .writeHead(404)
-        .end(
-          JSON.stringify({
-            error: `there is no pod or service ${object} on this node; its pods: default/web-0`,
-          }),
-        );
+      return response.writeHead(404).end(
+        JSON.stringify({
+          error: `there is no pod or service ${object} on this node; its pods: default/web-0`,
+        }),
+      );
     if (pathname === '/debug/log') return response.end('a line of the log\n');
     response.end(
       JSON.stringify(pathname === '/debug/why' ? { why } : (answers[pathname] ?? { note: planted })),
@@ -250,13 +248,16 @@ async function fakeNode(t: Test) {
     http.closeAllConnections();
     vpp.close();
   });
-  const captured = '/tmp/calico-vpp-node-'.concat(`${process.pid}.pcap`);
+  /** The path of the capture under way. */
+  const capture = (): string | undefined =>
+    told.map((each) => /file (\S+\.pcap)/.exec(each)?.[1]).findLast((file) => file !== undefined);
   function vppSays(line: string): string {
     if (line.startsWith('show cnat session')) return sessions;
     if (line.startsWith('show trace')) return 'Packet 1\n\n00:00:01:000000: virtio-input\n';
     if (line === 'show interface') return 'tun1                              4      up          1500/0/0/0\n';
     if (line === 'pcap trace off') {
-      if (told.some((each) => each.startsWith('pcap trace rx'))) writeFileSync(captured, 'packets');
+      const file = capture();
+      if (file !== undefined) writeFileSync(`/tmp/${file}`, 'packets');
       return 'Write 1 packets';
     }
     if (line.startsWith('trace add nowhere')) return "unknown input `nowhere'";
@@ -318,12 +319,12 @@ t.test('traces and captures: what VPP is told, and that it is taken back', async
   t.equal(captured.code, 0, captured.stderr);
   t.match(
     told[1],
-    /^pcap trace rx tx max 50 intfc tun1 file calico-vpp-node-\d+\.pcap max-bytes-per-pkt 512$/,
+    /^pcap trace rx tx max 50 intfc tun1 file calico-vpp-node-[0-9a-f]{16}\.pcap max-bytes-per-pkt 512$/,
   );
   t.equal(told.at(-1), 'pcap trace off');
   t.equal(readFileSync(file, 'utf8'), 'packets');
   t.equal(statSync(file).mode & 0o777, 0o600, 'its owner’s alone');
-  t.notOk(existsSync(`/tmp/calico-vpp-node-${process.pid}.pcap`), 'and nowhere else');
+  t.notOk(existsSync(`/tmp/${/file (\S+)/.exec(told[1]!)![1]}`), 'and nowhere else');
 });
 
 t.test('a bundle has every part, no secret, and says what is missing', async (t) => {
