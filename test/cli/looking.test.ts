@@ -213,16 +213,14 @@ async function fakeNode(t: Test) {
         troubled: [],
       },
     };
-    if (pathname === '/debug/why' && why === undefined)
-      return response.writeHead(404).end(
-        JSON.stringify({
-          error: `there is no pod or service ${object} on this node; its pods: default/web-0`,
-        }),
+    if (pathname === '/debug/log') response.end('a line of the log\n');
+    else if (pathname === '/debug/why' && why === undefined) {
+      const error = `there is no pod or service ${object} on this node; its pods: default/web-0`;
+      response.writeHead(404).end(JSON.stringify({ error }));
+    } else
+      response.end(
+        JSON.stringify(pathname === '/debug/why' ? { why } : (answers[pathname] ?? { note: planted })),
       );
-    if (pathname === '/debug/log') return response.end('a line of the log\n');
-    response.end(
-      JSON.stringify(pathname === '/debug/why' ? { why } : (answers[pathname] ?? { note: planted })),
-    );
   });
   http.listen(join(directory, 'debug.sock'));
   const vpp = createNetServer((socket) => {
@@ -236,9 +234,11 @@ async function fakeNode(t: Test) {
         .split('\n')
         .map((each) => each.trim())
         .filter((each) => each !== '')) {
-        if (line === 'quit') return socket.end();
-        told.push(line);
-        socket.write(`${vppSays(line)}\0`);
+        if (line === 'quit') socket.end();
+        else {
+          told.push(line);
+          socket.write(`${vppSays(line)}\0`);
+        }
       }
     });
   });
