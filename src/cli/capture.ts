@@ -5,14 +5,7 @@ import { systemClock } from '../clock.js';
 import { fetchDebug } from '../debug/client.js';
 import type { Status } from '../debug/status.js';
 import { AlreadyRunning, lockInstance } from '../host/instance-lock.js';
-import {
-  checkedInterface,
-  checkedNode,
-  input_node_default,
-  input_nodes,
-  interfaceName,
-  refusalIn,
-} from './captures.js';
+import { checkedInterface, checkedNode, input_node_default, input_nodes, interfaceName } from './captures.js';
 import { exit_codes, type Invocation, type Streams, text } from './invocation.js';
 import { askVpp, fetchWhy, type Sockets, socketsOf } from './node-client.js';
 import { NodeRefused, numberOption, UsageError } from './usage.js';
@@ -40,12 +33,10 @@ async function alone<T>(run_dir: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Rejects with NodeRefused when VPP does not take it. */
-async function tell(cli: string, command: string): Promise<string> {
-  const said = await askVpp(cli, command);
-  const refusal = refusalIn(said);
-  if (refusal !== undefined) throw new NodeRefused(`VPP refuses \`${command}\`: ${refusal}`);
-  return said;
+/** Rejects with NodeRefused when VPP does not take it: what is told here it takes without a word, and its command line has no exit code. */
+async function tell(cli: string, command: string): Promise<void> {
+  const said = (await askVpp(cli, command)).trim().replace(/\s+/g, ' ');
+  if (said !== '') throw new NodeRefused(`VPP refuses \`${command}\`: ${said.slice(0, 500)}`);
 }
 
 /** Tells each second how it stands; ends early when the user interrupts. */

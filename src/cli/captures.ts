@@ -31,16 +31,6 @@ export function checkedInterface(name: string): string {
   throw new UsageError(`${JSON.stringify(name)} is no interface of VPP: \`vppctl show interface\` has them`);
 }
 
-/** Words of VPP that refuse what it was told. Its command line has no exit code. */
-export function refusalIn(text: string): string | undefined {
-  const line = text.trim();
-  return /unknown (input|interface|command)|parse error|expected|not found|no such|failed|error:|invalid|already/i.test(
-    line,
-  ) && line.length < 500
-    ? line.replace(/\s+/g, ' ')
-    : undefined;
-}
-
 /** The name of the interface with this index, in what `show interface` writes. */
 export function interfaceName(text: string, sw_if_index: number): string | undefined {
   for (const line of text.split('\n')) {

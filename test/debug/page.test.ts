@@ -12,7 +12,7 @@ import { debugServer } from '../../src/debug/server.js';
 import { Browser, findChromium } from './browser.js';
 import { NOW_MS, sampleNode, sampleTree } from './sample.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 const chromium = findChromium();
 const browsed = chromium === undefined ? { skip: 'there is no Chromium on this machine' } : {};
@@ -231,5 +231,7 @@ t.test('the page in a browser', browsed, async (t) => {
   });
   t.equal(await browser.evaluate('getComputedStyle(document.body).backgroundColor'), 'rgb(20, 23, 26)');
   await shot('dark');
-  t.strictSame(browser.complaints, [], 'the policy stands in nothing’s way');
+  // A node that is not ready says so by its status.
+  const complaints = browser.complaints.filter((text) => !/status of 503.*\/status/.test(text));
+  t.strictSame(complaints, [], 'the policy stands in nothing’s way');
 });

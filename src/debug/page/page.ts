@@ -12,6 +12,8 @@ export const page_policy = [
   // The depth of a line of the tree is set as a property by the script, which this does not concern.
   `style-src ${hash(style)}`,
   "connect-src 'self'",
+  // The icon, which is none: browsers ask for one otherwise.
+  'img-src data:',
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
