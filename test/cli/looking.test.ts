@@ -119,6 +119,7 @@ const pod_why: Extract<Why, { kind: 'pod' }> = {
       host_ports: ['8080/tcp to 80'],
       objects: { 'tap:x-eth0-cni-5d1f': 'programmed', 'route:10.0.1.2/32': 'refused: \u001b[31mno room' },
       policies: {
+        kind: 'workload',
         endpoint: 'k8s default/web-0 eth0',
         state: 'enforced',
         refusals: ['rule 3: VPP has no such match: open'],
