@@ -9,11 +9,11 @@ import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
 import { lacksOfNodes, type PodPools } from '../desired/source-nat.js';
 import {
-  desiredNode,
   nodeAddress,
   nodeSourceNat,
   onLinkPrefixes,
   ownAddresses,
+  redirectTables,
   type Uplink,
   uplinkTag,
 } from '../desired/uplink.js';
@@ -73,6 +73,9 @@ export interface UplinkSettings extends TakeOverSettings {
 const owner = 'node';
 /** A DHCP client removes an address and adds the next: what lasts that long is followed. */
 const settle_ms = 300;
+/** A table of routes by the ten thousand changes all the time, and is gone through as a whole: for a tenth of the time at most. */
+const rest_share = 9;
+const rest_ms_max = 30_000;
 /** Routers repeat themselves; three of them speak one after the other. */
 const repeat_ms = 500;
 /** A router lives 65,535 s at most. */
@@ -115,6 +118,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   private up: VppUp | undefined;
   private task: Task | undefined;
   private settling: Timer | undefined;
+  /** Between the last look at the taps and the next. */
+  private rest_ms = 0;
   private publishing: AbortController | undefined;
   /** Uplinks whose TapChanged is in the mailbox: a thousand routes that go at once are one message. */
   private readonly told = new Set<string>();
@@ -218,7 +223,7 @@ class UplinkActor implements Actor<UplinkMessage> {
       case 'TapChanged':
         this.told.delete(message.name);
         this.mend(message.name);
-        return this.settle(settle_ms);
+        return this.settle(Math.max(settle_ms, this.rest_ms));
       case 'RouterSaid':
         if (this.up?.generation === message.generation) this.heard(message);
         return;
@@ -303,6 +308,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (taken === undefined || up === undefined || ready === undefined) return;
     if (this.task !== undefined) return this.settle(settle_ms);
     this.begun(async (signal) => {
+      const began_ms = this.ctx.clock.now_ms();
       try {
         const { pods } = this.takeOver;
         const now = await this.takeOver.follow(taken, up.generation, signal);
@@ -316,6 +322,7 @@ class UplinkActor implements Actor<UplinkMessage> {
           this.settle(this.settings.retry_max_ms);
         }
       }
+      this.rest_ms = Math.min(rest_share * (this.ctx.clock.now_ms() - began_ms), rest_ms_max);
     });
   }
 
@@ -430,7 +437,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         ...(prefixes.ip6 && { ip6: networkOf(prefixes.ip6) }),
       },
       on_link: onLinkPrefixes(uplinks),
-      redirects: desiredNode(inputs, true).flatMap((object) =>
+      redirects: redirectTables(inputs).flatMap((object) =>
         object.kind === 'redirect_table' ? [object.family] : [],
       ),
       ...(this.pods && {

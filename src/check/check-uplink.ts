@@ -4,9 +4,11 @@ import { nearest } from '../config/nearest.js';
 import type { Config, UplinkSpec } from '../config.js';
 import { kernelAtLeast } from '../host/devices/sysfs.js';
 import { appliesToTap } from '../host/services/network-managers.js';
-import type { LinkState } from '../host/undo/capture.js';
+import { type LinkState, madeForAddress } from '../host/undo/capture.js';
+import { isLinkLocal } from '../ip/prefix.js';
 import { addressBits, parseAddress, parsePrefix } from '../ip/text.js';
 import type { Link, Route } from '../linux/network.js';
+import { RouteIndex } from '../linux/routes.js';
 import { obstaclesOf } from '../uplink/obstacles.js';
 import type { CheckFacts } from './check-facts.js';
 import { error, type Finding, ok, warning } from './finding.js';
@@ -61,6 +63,23 @@ const usual_qdiscs: readonly string[] = [
 ];
 const answered_for = 0x08;
 const temporary = 0x01;
+/** IFA_F_STABLE_PRIVACY, linux/if_addr.h. */
+const stable_privacy = 0x800;
+
+/** IPv6 routes that stand before equal ones of other devices, and will stand behind them. Those by gateways are one route with several next hops. */
+function lastOfEquals({ link, routes }: LinkState, all: readonly Route[]): Route[] {
+  const index = new RouteIndex(all);
+  const isOwn = ({ next_hops }: Route): boolean => next_hops.some(({ oif }) => oif === link.index);
+  return routes.filter((route) => {
+    if (route.family !== 6 || madeForAddress(route) || isLate(route)) return false;
+    const equals = index.at(route);
+    const at = equals.findIndex(isOwn);
+    return equals.slice(at + 1).some((other) => !isOwn(other));
+  });
+}
+
+/** Every link has these, and none is another's. */
+const isLate = ({ prefix }: Route): boolean => isLinkLocal(prefix) || prefix.startsWith('ff');
 
 /** What the take-over does not keep, although it takes place. */
 function lossFindings({ link, uplink, state, leftovers, facts }: UplinkView): Finding[] {
@@ -114,6 +133,27 @@ function lossFindings({ link, uplink, state, leftovers, facts }: UplinkView): Fi
         'has temporary addresses',
         'they are kept, and renewed by nobody while VPP has the device',
         'nothing, or turn them off (use_tempaddr)',
+      ),
+    );
+  }
+  if (state.addresses.some(({ family, flags }) => family === 6 && flags & stable_privacy)) {
+    findings.push(
+      warning(
+        name,
+        'has addresses made of a secret (stable-privacy)',
+        'they are kept, and Linux gives no program that flag: they are as if an administrator had set them',
+        'nothing; the link makes its own ones again when it goes down and up',
+      ),
+    );
+  }
+  const shared = lastOfEquals(state, facts.routes);
+  if (shared.length > 0) {
+    findings.push(
+      warning(
+        name,
+        `has ${shared.length} IPv6 route(s) before equal ones of other devices, e.g. ${shared[0]!.prefix}`,
+        'Linux takes the first, and puts what comes back behind the others: packets then leave by those',
+        'give them different metrics',
       ),
     );
   }
@@ -187,6 +227,12 @@ function pciFindings({ link, uplink, facts }: UplinkView): Finding[] {
     );
   }
   if (!user_space_drivers.includes(driver)) return findings;
+  findings.push(
+    ok(
+      name,
+      'leaves its kernel driver: what ethtool has set (rings, offloads, coalescing) is afterwards as for a new device, but for its channels',
+    ),
+  );
   const by_vfio = driver !== 'dpdk' || uplink.new_driver === 'vfio-pci' || pci.driver === 'vfio-pci';
   if (by_vfio && !facts.devices.vfio) {
     findings.push(

@@ -489,7 +489,8 @@ function puntRoutes(uplinks: readonly Uplink[]): Route[] {
   return [...routes.values()];
 }
 
-function redirectTables(inputs: NodeInputs): VppObject[] {
+/** What `redirectToHostRules` asks for: a table for each family that has rules, and the rules. */
+export function redirectTables(inputs: NodeInputs): VppObject[] {
   const main = inputs.uplinks.find((uplink) => uplink.is_main);
   return ([4, 6] as const).flatMap((family): VppObject[] => {
     const rules = new Map(

@@ -41,6 +41,10 @@ export interface Advertised {
   readonly routes: readonly CapturedRoute[];
 }
 
+export function isNothing({ addresses, routes }: Advertised): boolean {
+  return addresses.length + routes.length === 0;
+}
+
 /** By uplink; `now` undefined: nothing is there. */
 export function lostAdvertised(
   before: readonly CapturedUplink[],
@@ -69,7 +73,7 @@ export function withAdvertised(
   const lost_of = lostAdvertised(before, now, isDeaf);
   return now.map((uplink, at) => {
     const { addresses, routes } = lost_of[at] ?? { addresses: [], routes: [] };
-    if (addresses.length + routes.length === 0) return uplink;
+    if (isNothing({ addresses, routes })) return uplink;
     const networks = new Set(addresses.flatMap(connectedPrefixes));
     const connected = lost(before[at]!.routes.filter(isConnected), [...uplink.routes, ...routes], routeKey);
     return {

@@ -3,8 +3,8 @@
  * way to know what the host looked like. Written before the first change, removed when the host is restored.
  */
 import type { UplinkSpec } from '../config.js';
-import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
 import type { LinkState } from '../host/undo/capture.js';
+import { durableFiles, type JournalFiles } from '../host/undo/undo-journal.js';
 import type { LinkIdentity } from '../host/undo/undo-step.js';
 import type { CapturedRoute } from '../linux/routes.js';
 import type { Sysctl } from './link-sysctls.js';
@@ -41,11 +41,12 @@ export class CapturedStore {
   constructor(
     private readonly path: string,
     private readonly boot_id: string,
+    private readonly files: Pick<JournalFiles, 'read' | 'replace' | 'remove'> = durableFiles,
   ) {}
 
   /** Nothing when there is no file, when it is from before the last start of the machine, or when it cannot be read. */
   load(): { readonly phase: Phase; readonly uplinks: readonly CapturedUplink[] } | undefined {
-    const text = readIfExists(this.path);
+    const text = this.files.read(this.path);
     if (text === undefined) return undefined;
     try {
       const file = JSON.parse(text) as CapturedFile;
@@ -58,11 +59,11 @@ export class CapturedStore {
 
   save(phase: Phase, uplinks: readonly CapturedUplink[]): void {
     const file: CapturedFile = { version: 1, boot_id: this.boot_id, phase, uplinks };
-    writeAtomic(this.path, `${JSON.stringify(file)}\n`, 0o600);
+    this.files.replace(this.path, `${JSON.stringify(file)}\n`);
   }
 
   clear(): void {
-    removeIfExists(this.path);
+    this.files.remove(this.path);
   }
 }
 

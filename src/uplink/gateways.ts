@@ -31,7 +31,10 @@ export interface GatewaySettings {
 }
 
 export class Gateways {
-  /** Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well, and when that was seen last. */
+  /**
+   * Gateways that answered Linux and not VPP, by uplink, since the last take-over that went well, and when that was seen last. Not on the disk: no
+   * failed take-over ends the process, and whoever begins it anew wants another attempt.
+   */
   private readonly unheard = new Map<
     string,
     { readonly gateways: ReadonlySet<string>; readonly at_ms: number }

@@ -17,7 +17,7 @@ import {
   withinOtherNetworks,
 } from '../desired/host-tap.js';
 import type { Uplink } from '../desired/uplink.js';
-import { captureLink, type LinkState } from '../host/undo/capture.js';
+import { hostState, type LinkState, linkStateOf } from '../host/undo/capture.js';
 import { identityOf } from '../host/undo/undo-step.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type {
@@ -31,7 +31,7 @@ import type {
 } from '../linux/network.js';
 import { connectedPrefixes, isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
 import { within } from '../linux/within.js';
-import { type Advertised, type IsDeaf, withAdvertised, withoutTakenBack } from './advertised.js';
+import { type Advertised, type IsDeaf, isNothing, withAdvertised, withoutTakenBack } from './advertised.js';
 import { hostAddresses, isHolder } from './capture-uplink.js';
 import type { CapturedUplink } from './captured.js';
 import { earlySysctls, isSecret, lateSysctls } from './link-sysctls.js';
@@ -152,6 +152,7 @@ export class HostTaps {
       const there = namespace.routes();
       const wanted = new Set(routes.map(routeKey));
       const isTap = new Set(links.map(({ index }) => index));
+      const indices = new Map(links.map(({ name, index }) => [name, index]));
       const stale = there
         .filter(({ protocol }) => protocol === own_route_protocol)
         .filter(
@@ -166,9 +167,9 @@ export class HostTaps {
       const placed = routes.flatMap((route) => placing(route, index.at(route)));
       // What the tap was dressed with in their place would keep the kernel from making its own.
       const copies = [...heard].flatMap(([name, router]) =>
-        namespace
-          .routes({ link: links.find((link) => link.name === name)!.index })
+        there
           .filter((route) => route.expires_s === undefined && isDefaultBy(route, router))
+          .filter((route) => route.next_hops.some(({ oif }) => oif === indices.get(name)))
           .map((route): NetworkChange => ({ do: 'delete_route', route })),
       );
       return refusals(namespace, [...removed, ...lacking, ...placed, ...copies]);
@@ -187,7 +188,7 @@ export class HostTaps {
       const refused: Refusal[] = [];
       for (const [at, uplink] of uplinks.entries()) {
         const { addresses, routes } = advertised[at]!;
-        if (addresses.length + routes.length === 0) continue;
+        if (isNothing(advertised[at]!)) continue;
         const gone = new Set(addresses.map(({ prefix }) => prefix));
         const changes = hostTapChanges({ ...uplink, routes, neighbours: [] }, taps, []).filter(
           (change) =>
@@ -258,11 +259,11 @@ export class HostTaps {
     return this.inHost((namespace) => {
       const found = captured.map((uplink) => namespace.link(uplink.link.name));
       const taps = new Map(captured.map((uplink, at) => [uplink.link.index, found[at]?.index ?? 0]));
+      if (found.some((tap) => tap?.kind !== 'tun')) return undefined;
       const host_addresses = hostAddresses(namespace, captured, this.serves);
+      const host = hostState(namespace);
       const now = captured.map((uplink, at) => {
-        const tap = found[at];
-        const state = tap?.kind === 'tun' ? captureLink(namespace, tap.name) : undefined;
-        if (state === undefined) return undefined;
+        const state = linkStateOf(found[at]!, host);
         const { spec, link } = uplink;
         const own = hostOwn({ ...uplink, link: link.index, index: spec.index }, taps, state);
         if (own === undefined) return undefined;

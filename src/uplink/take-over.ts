@@ -30,7 +30,7 @@ import { OwnerIndex } from '../reconcile/ownership.js';
 import { reconcile, removal } from '../reconcile/reconcile.js';
 import type { Scope, Snapshot } from '../reconcile/snapshot.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { advertisementIn, lostAdvertised, lostLeases } from './advertised.js';
+import { advertisementIn, isNothing, lostAdvertised, lostLeases } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { Gateways } from './gateways.js';
 import type { Refusal } from './host-taps.js';
@@ -261,21 +261,40 @@ export class TakeOver {
     return { ...taken, seen, buffers };
   }
 
-  /** VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. */
+  /**
+   * VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. A host may have routes by the ten
+   * thousand: each step has a turn of the event loop to itself, and reads Linux once.
+   */
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const now = this.remember(before, this.deps.host.taps.current(before.captured, this.isDeaf));
-    const prefixes = this.never((now ?? before).uplinks) ?? this.not_natted;
+    const { taps } = this.deps.host;
+    const turn = (): Promise<void> => this.turn(signal);
+    const current = taps.current(before.captured, this.isDeaf);
+    await turn();
+    const seen = current && fingerprint(current);
+    await turn();
+    const now = this.remember(before, current, seen);
+    const { uplinks } = now ?? before;
+    const prefixes = this.never(uplinks) ?? this.not_natted;
     if (now !== undefined || this.is_in_doubt || !isDeepStrictEqual(prefixes, this.not_natted)) {
+      await turn();
       const told = this.desired(before.uplinks, true);
       this.not_natted = prefixes;
-      await this.converge((now ?? before).uplinks, told, generation);
+      await turn();
+      await this.converge(uplinks, told, generation);
       signal.throwIfAborted();
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
-    const { uplinks } = now ?? before;
+    await turn();
     this.redress(uplinks);
+    await turn();
     this.mendAdvertised(now ?? before);
     return now;
+  }
+
+  /** What lies in the sockets, and in the mailbox, comes first. */
+  private async turn(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => this.deps.clock.afterPoll(resolve));
+    signal.throwIfAborted();
   }
 
   /** Has VPP tell the host what routers have said by now. */
@@ -330,6 +349,8 @@ export class TakeOver {
    */
   private mendAdvertised({ captured, uplinks }: Taken): void {
     const { host } = this.deps;
+    // Nobody's loss is looked for where no router had told anything.
+    if (lostAdvertised(captured, undefined, this.isDeaf).every(isNothing)) return;
     const lost = lostAdvertised(captured, host.taps.onTaps(captured), this.isDeaf);
     const gone = lost.flatMap(({ addresses, routes }) =>
       [...addresses, ...routes].map(({ prefix }) => prefix),
@@ -347,14 +368,17 @@ export class TakeOver {
 
   /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
   rememberLast(before: Taken): void {
-    this.remember(before, this.deps.host.taps.atOnce(before.captured, this.isDeaf));
+    const current = this.deps.host.taps.atOnce(before.captured, this.isDeaf);
+    this.remember(before, current, current && fingerprint(current));
   }
 
-  /** The journal as the host wants it by now. Nothing when nothing has changed, or it is not known. */
-  private remember(before: Taken, current: readonly CapturedUplink[] | undefined): Taken | undefined {
-    if (current === undefined) return undefined;
-    const seen = fingerprint(current);
-    if (seen === before.seen) return undefined;
+  /** The journal as the host wants it by now: `seen` is its fingerprint. Nothing when nothing has changed, or it is not known. */
+  private remember(
+    before: Taken,
+    current: readonly CapturedUplink[] | undefined,
+    seen: string | undefined,
+  ): Taken | undefined {
+    if (current === undefined || seen === before.seen) return undefined;
     this.deps.host.remember(this.marked(current));
     return { ...this.taken(current), seen, buffers: before.buffers };
   }

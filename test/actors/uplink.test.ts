@@ -69,15 +69,14 @@ class Lab {
   tapChanged: (() => void) | undefined;
 
   private constructor(
-    t: Teardown & { testdir(): string },
     readonly base: KitBase,
     readonly specs: readonly UplinkSpec[],
   ) {
-    this.linux = new UplinkLab(t.testdir(), base.clock, 'physical', specs.length > 1);
+    this.linux = new UplinkLab(base.clock, 'physical', specs.length > 1);
   }
 
   static async start(
-    t: Teardown & { testdir(): string },
+    t: Teardown,
     changes: Partial<UplinkSettings> = {},
     prepare: (lab: Lab) => void = () => undefined,
   ): Promise<Lab> {
@@ -85,7 +84,7 @@ class Lab {
     const kit = await actorKit(
       t,
       (base) => {
-        lab = new Lab(t, base, changes.specs ?? settings.specs);
+        lab = new Lab(base, changes.specs ?? settings.specs);
         prepare(lab);
         return lab.spec(base, changes);
       },
@@ -399,7 +398,7 @@ t.test('when VPP dies the host gets its network back, and loses it again to the 
 
 /** A fresh process on a host whose uplink a VPP of an earlier life has. */
 async function adopted(
-  t: Teardown & { testdir(): string },
+  t: Teardown,
   phase: 'broken off' | 'bare tap' | 'complete',
   changes = {},
 ): Promise<Lab> {
@@ -706,8 +705,11 @@ t.test('gateways are nudged until they answer, within the limit', async (t) => {
   t.equal(lab.state, 'vpp');
 });
 
+/** What takes a minute needs few of them. */
+const seldom = { retry_ms: 15_000, retry_max_ms: 15_000 };
+
 t.test('a gateway that has not answered VPP is not passed over because it is silent now', async (t) => {
-  const lab = await Lab.start(t);
+  const lab = await Lab.start(t, seldom);
   lab.answering.delete('10.0.0.1');
   await lab.up();
   await lab.kit.clock.advance(2100);
@@ -715,7 +717,7 @@ t.test('a gateway that has not answered VPP is not passed over because it is sil
   for (const gateway of ['10.0.0.1', 'fd00::1']) lab.answering_linux.delete(gateway);
   lab.take();
   const before = lab.linux.state();
-  for (let tries = 0; tries < 40; tries++) await lab.kit.clock.advance(4000);
+  for (let tries = 0; tries < 9; tries++) await lab.kit.clock.advance(seldom.retry_ms);
   t.match(lab.reports.at(-1), { reason: /has not answered VPP before, and does not answer Linux now/ });
   t.same(lab.linux.state(), before);
   t.notOk(
@@ -724,23 +726,24 @@ t.test('a gateway that has not answered VPP is not passed over because it is sil
   );
   for (const gateway of ['10.0.0.1', 'fd00::1']) lab.answering_linux.add(gateway);
   lab.answering.add('10.0.0.1');
-  for (let tries = 0; tries < 10 && lab.state !== 'vpp'; tries++) await lab.kit.clock.advance(4000);
+  for (let tries = 0; tries < 4 && lab.state !== 'vpp'; tries++) await lab.kit.clock.advance(seldom.retry_ms);
   t.equal(lab.state, 'vpp');
 });
 
 t.test(
   'a gateway that answers nobody is not waited for where another shows that VPP has the uplink',
   async (t) => {
-    const lab = await Lab.start(t);
+    const lab = await Lab.start(t, seldom);
     // Linux has known it from long ago.
     lab.answering.delete('10.0.0.1');
     await lab.up();
     await lab.kit.clock.advance(2100);
     t.match(lab.reports.at(-1), { reason: /10\.0\.0\.1 answered Linux on eth0 and does not answer VPP/ });
     lab.answering_linux.delete('10.0.0.1');
-    for (let tries = 0; tries < 12; tries++) await lab.kit.clock.advance(4000);
+    for (let tries = 0; tries < 3; tries++) await lab.kit.clock.advance(seldom.retry_ms);
     t.not(lab.state, 'vpp', 'not at once: a card or a switch may take its time');
-    for (let tries = 0; tries < 20 && lab.state !== 'vpp'; tries++) await lab.kit.clock.advance(4000);
+    for (let tries = 0; tries < 4 && lab.state !== 'vpp'; tries++)
+      await lab.kit.clock.advance(seldom.retry_ms);
     t.equal(lab.state, 'vpp');
   },
 );

@@ -21,6 +21,8 @@ async function thereAndBack(stage: Stage): Promise<Outcome> {
       ['nothing was touched', await stage.differs(before)],
     ];
   }
+  const said = stage.odd.lost === undefined ? [] : await stage.warnings();
+  const unsaid = Object.entries(stage.odd.lost ?? {}).filter(([, text]) => !said.some((each) => text.test(each)));
   const captured = stage.capture();
   const view = asTheUplink(new Set(captured.map(({ link }) => link.name)));
   const outcome: Outcome[number][] = [];
@@ -34,6 +36,7 @@ async function thereAndBack(stage: Stage): Promise<Outcome> {
   const left = stage.namespace.routes().filter(({ prefix }) => told.includes(prefix));
   return [
     ...outcome,
+    ['check says what is lost', unsaid.map(([what]) => what)],
     ['leftovers are told', differences([...(stage.odd.leftovers ?? [])].sort(), told.sort())],
     ['leftovers are gone', left.map(({ prefix }) => prefix)],
   ];

@@ -11,7 +11,9 @@ import { HeldTap } from '../../lab/tap.js';
 import { systemClock } from '../../src/clock.js';
 import { fingerprint } from '../../src/desired/host-tap.js';
 import { uplinkTag } from '../../src/desired/uplink.js';
-import { runCommand } from '../../src/host/command.js';
+import { findings, gatherCheckFacts } from '../../src/check/check.js';
+import { loadConfig } from '../../src/config.js';
+import { type RunCommand, runCommand } from '../../src/host/command.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
 import { CapturedStore, type CapturedUplink } from '../../src/uplink/captured.js';
@@ -131,7 +133,26 @@ export class Stage {
   }
 
   show(): Shown {
-    return withoutRoutes(show(this.lab, this.node, this.odd.lost_flags), this.odd.leftovers ?? []);
+    return withoutRoutes(show(this.lab, this.node, Object.keys(this.odd.lost ?? {})), this.odd.leftovers ?? []);
+  }
+
+  /** What `check` warns of. */
+  async warnings(): Promise<string[]> {
+    const uplinkInterfaces = this.specs.map(({ interface_name }) => ({
+      interfaceName: interface_name,
+      vppDriver: 'af_packet',
+    }));
+    const { config } = loadConfig({
+      NODENAME: 'n',
+      CALICOVPP_INTERFACES: JSON.stringify({ uplinkInterfaces }),
+    });
+    const run: RunCommand = async ([name = '', ...words]) =>
+      name === 'tc'
+        ? { code: 0, stdout: this.lab.run(this.node, name, ...words), stderr: '' }
+        : { code: 127, stdout: '', stderr: '' };
+    const openNetwork = (): NetworkNamespace => hostInside(this.lab, this.node).open();
+    const found = findings(config, await gatherCheckFacts(config, { host_root: '', openNetwork, run }));
+    return found.filter(({ severity }) => severity === 'warning').map(({ what }) => what);
   }
 
   /** What differs from `wanted` once the kernel has done what it does by itself. */

@@ -26,7 +26,7 @@ const questions = [
 const sysctl_question =
   'grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh /proc/sys/net/ipv6/neigh';
 
-export function show(lab: NetnsLab, name: string, lost_flags: readonly string[] = []): Shown {
+export function show(lab: NetnsLab, name: string, lost: readonly string[] = []): Shown {
   const command = [...questions, `${sysctl_question} || true`].join('; echo @@@; ');
   const parts = lab.run(name, 'sh', '-c', command).split('@@@');
   const lists = parts
@@ -46,7 +46,7 @@ export function show(lab: NetnsLab, name: string, lost_flags: readonly string[] 
   );
   return {
     links: links
-      .map((link) => withoutIndex(link, lost_flags))
+      .map((link) => withoutIndex(link, lost))
       .sort((a, b) => (String(a.ifname) < String(b.ifname) ? -1 : 1)),
     // In the local table the order of equal routes means nothing.
     routes4: [
@@ -62,8 +62,8 @@ export function show(lab: NetnsLab, name: string, lost_flags: readonly string[] 
 }
 
 /** An index may change with a move; the state of duplicate detection passes, and so do timers. */
-function withoutIndex(link: JsonObject, lost_flags: readonly string[]): JsonObject {
-  const passing = new Set(['ifindex', 'link_index', 'link_netnsid', 'tentative', ...lost_flags]);
+function withoutIndex(link: JsonObject, lost: readonly string[]): JsonObject {
+  const passing = new Set(['ifindex', 'link_index', 'link_netnsid', 'tentative', ...lost]);
   const keptOf = (value: Json): Json => {
     if (Array.isArray(value)) return (value as readonly Json[]).map(keptOf);
     if (!isObject(value)) return value;

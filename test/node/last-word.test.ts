@@ -1,4 +1,4 @@
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Log } from '../../src/log.js';
 import { endGobgpd } from '../../src/node/end-gobgpd.js';
@@ -10,9 +10,9 @@ import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import { specOf, UplinkLab, vpp_netns } from '../uplink/uplink-lab.js';
 
 /** A node at its end, with the uplink in VPP's hands. */
-function ending(t: Test, exited: VppRun['exited'] | undefined) {
+function ending(exited: VppRun['exited'] | undefined) {
   const clock = new TurnedClock();
-  const lab = new UplinkLab(t.testdir(), clock);
+  const lab = new UplinkLab(clock);
   const before = lab.state();
   lab.host.take(lab.host.capture([specOf()]));
   const said: string[] = [];
@@ -39,7 +39,7 @@ function ending(t: Test, exited: VppRun['exited'] | undefined) {
 }
 
 t.test('VPP ends, the host gets its network, the namespace goes', async (t) => {
-  const { parts, lab, before, signals } = ending(t, Promise.resolve({ pid: 42, reason: 'exit code 0' }));
+  const { parts, lab, before, signals } = ending(Promise.resolve({ pid: 42, reason: 'exit code 0' }));
   const word = await lastWord(parts);
   t.same(word, { vpp_ended: true, restored: true });
   t.equal(exitCode(0, word), 0);
@@ -52,7 +52,7 @@ t.test('VPP ends, the host gets its network, the namespace goes', async (t) => {
 t.test(
   'a VPP that nothing ends is told and no good end; the host gets its network all the same',
   async (t) => {
-    const { parts, lab, before, clock, said, signals } = ending(t, new Promise(() => undefined));
+    const { parts, lab, before, clock, said, signals } = ending(new Promise(() => undefined));
     const word = lastWord(parts);
     await clock.advance(60_000);
     t.same(await word, { vpp_ended: false, restored: true });
@@ -64,7 +64,7 @@ t.test(
 );
 
 t.test('a host that is not what it was is no good end', async (t) => {
-  const { parts, lab, clock } = ending(t, undefined);
+  const { parts, lab, clock } = ending(undefined);
   lab.network.failChange(1);
   const word = lastWord(parts);
   await clock.advance(60_000);
@@ -74,7 +74,7 @@ t.test('a host that is not what it was is no good end', async (t) => {
 });
 
 t.test('a journal that cannot be read is left for whoever can, and that is no good end', async (t) => {
-  const { parts, lab, before, said } = ending(t, undefined);
+  const { parts, lab, before, said } = ending(undefined);
   lab.journal.record([{ kind: 'write_file', path: '/nowhere/rules', content: null, mode: 0o644 }]);
   const files = new Map(lab.files.contents);
   lab.files.read = () => {
@@ -91,7 +91,7 @@ t.test('a journal that cannot be read is left for whoever can, and that is no go
 });
 
 t.test('what routers had told, and was flushed while nobody was there, comes back', async (t) => {
-  const { parts, lab } = ending(t, undefined);
+  const { parts, lab } = ending(undefined);
   await lab.host.restore();
   const own = lab.network.open();
   const link = own.link('eth0')!.index;
@@ -110,7 +110,7 @@ t.test('what routers had told, and was flushed while nobody was there, comes bac
 });
 
 t.test('a link in the namespace of VPP that nobody knows of comes back, and is no good end', async (t) => {
-  const { parts, lab, said } = ending(t, undefined);
+  const { parts, lab, said } = ending(undefined);
   await lab.host.restore();
   lab.network.addVirtual({ name: 'eth7', mac: '02:00:00:00:00:77', kind: 'veth' }, vpp_netns);
   t.same(await lastWord(parts), { vpp_ended: true, restored: false });

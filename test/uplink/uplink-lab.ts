@@ -1,5 +1,4 @@
 /** A host with an uplink, in memory, for the tests of its take-over. */
-import { join } from 'node:path';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Clock } from '../../src/clock.js';
@@ -112,6 +111,8 @@ function furnish(network: FakeHostNetwork, name: string, net: number, kind: 'phy
 export class UplinkLab {
   readonly network = new FakeHostNetwork();
   readonly files = new MemoryFiles();
+  /** Of another disk than the journal's. */
+  readonly captured_files = new MemoryFiles();
   readonly captured: CapturedStore;
   /** What commands of the host answer. */
   run: RunCommand = async () => ({ code: 0, stdout: '', stderr: '' });
@@ -119,7 +120,6 @@ export class UplinkLab {
   host: UplinkHost;
 
   constructor(
-    readonly directory: string,
     readonly clock: Clock = new TurnedClock(),
     kind: 'physical' | 'veth' = 'physical',
     two = false,
@@ -128,7 +128,7 @@ export class UplinkLab {
     if (two) furnish(this.network, 'eth1', 1, kind);
     this.network.addNamespace(vpp_netns);
     this.network.mutations.length = 0;
-    this.captured = new CapturedStore(join(directory, 'uplinks.json'), boot);
+    this.captured = new CapturedStore('/state/uplinks.json', boot, this.captured_files);
     this.journal = this.#openJournal();
     this.host = this.#open();
   }

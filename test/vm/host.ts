@@ -10,7 +10,7 @@ import { type Look, look_script, readLook } from './look.js';
 
 const node = 'calico-vpp-node.service';
 /** An emulated processor is slow. */
-const ready_deadline_ms = 240_000;
+const ready_deadline_ms = 600_000;
 const stop_deadline_ms = 120_000;
 const pods_deadline_ms = 600_000;
 /** Where the node listens unless it is told otherwise. */

@@ -65,15 +65,20 @@ export interface HostState {
 export function captureLink(namespace: NetworkNamespace, name: string): LinkState | undefined {
   const link = namespace.link(name);
   if (!link) return undefined;
-  const state = linkStateOf(link, {
+  const state = linkStateOf(link, hostState(namespace));
+  const channels = namespace.channels(link.name);
+  return channels === undefined ? state : { ...state, channels };
+}
+
+/** For as many links as are asked for: a reading costs what the host has. */
+export function hostState(namespace: NetworkNamespace): HostState {
+  return {
     links: namespace.links(),
     addresses: namespace.addresses(),
     routes: namespace.routes(),
     nexthops: namespace.nexthops(),
-    neighbours: namespace.neighbours(link.index),
-  });
-  const channels = namespace.channels(link.name);
-  return channels === undefined ? state : { ...state, channels };
+    neighbours: namespace.neighbours(),
+  };
 }
 
 /** Pure; without `channels`. */

@@ -32,7 +32,7 @@ export const links_hosts: readonly OddHost[] = [
   },
   {
     name: 'a secret for stable addresses',
-    lost_flags: ['stable-privacy'],
+    lost: { 'stable-privacy': /made of a secret/ },
     setup: [
       conf(6, 'stable_secret', '2001:db8:1:2:3:4:5:6'),
       'link set eth0 down',
@@ -49,12 +49,26 @@ export const links_hosts: readonly OddHost[] = [
       default4,
       default6,
     ],
-    lost_flags: ['temporary'],
+    lost: { temporary: /temporary addresses/ },
   },
   { name: 'promiscuous, all multicast', setup: ['link set eth0 promisc on allmulticast on', ...plain] },
   {
     name: 'jumbo frames, long queue, group, alias',
     setup: ['link set eth0 mtu 9000 txqueuelen 5000 group 42 alias lan', ...plain],
+  },
+  {
+    name: 'a queueing discipline of the administrator',
+    setup: [
+      'link set eth0 mtu 9000 txqueuelen 5000',
+      ...plain,
+      'tc qdisc add dev eth0 root handle 1: tbf rate 10mbit burst 32k latency 400ms',
+    ],
+    lost: { qdisc: /queueing discipline tbf/ },
+  },
+  {
+    name: 'a place for filters of tc',
+    setup: [...plain, 'tc qdisc add dev eth0 clsact'],
+    lost: { filters: /filters of tc/ },
   },
   { name: 'a MAC of the administrator', setup: ['link set eth0 address 06:11:22:33:44:55', ...plain] },
   {

@@ -16,8 +16,8 @@ export interface OddHost {
   readonly refused?: RegExp;
   /** Destinations of routes that an earlier node has left on the uplink: they are gone for good. */
   readonly leftovers?: readonly string[];
-  /** Flags of addresses that no program can give an address; it is there without. */
-  readonly lost_flags?: readonly string[];
+  /** What is not given back, as `ip -d -j addr` calls it where it shows it, and what `check` says of it. */
+  readonly lost?: Readonly<Record<string, RegExp>>;
 }
 
 export const ip4 = 'addr add 10.0.0.2/24 dev eth0';
