@@ -60,6 +60,8 @@ class Lab {
   nudged = new Set<string>();
   /** Fails the transaction that is under way. */
   lost: string | undefined;
+  /** How long VPP takes for a transaction. */
+  slow_ms = 0;
   /** A hook that never ends. */
   hanging: HookPoint | undefined;
   unhang: () => void = () => undefined;
@@ -108,7 +110,9 @@ class Lab {
         this.note(`transact ${this.lost}`);
         return reply.reject(new Stale(this.lost));
       }
-      reply.resolve(this.does(transaction.operations, transaction.essential === true));
+      const result = this.does(transaction.operations, transaction.essential === true);
+      if (this.slow_ms === 0) reply.resolve(result);
+      else base.clock.after(this.slow_ms, () => reply.resolve(result));
     });
     vpp.on('HearRouters', () => undefined);
     vpp.on('Solicit', ({ interface: tag, reply }) => {
@@ -1470,6 +1474,53 @@ t.test('any number of changes at once leaves room in the mailbox for the death o
   await lab.exited();
   t.equal(lab.state, 'linux');
   t.notOk(lab.linux.host.isChanged());
+});
+
+t.test('a tap that changes all the time is gone through for a tenth of the time at most', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const changes = (n: number): void => {
+    own.apply({ do: 'add_address', address: { link, family: 4, prefix: `10.0.0.11${n}/32` } });
+    lab.take();
+    lab.tapChanged!();
+  };
+  await lab.kit.clock.advance(1000);
+  lab.slow_ms = 1000;
+  changes(1);
+  await lab.kit.clock.advance(1300);
+  t.match(lab.take(), ['transact add']);
+  lab.slow_ms = 0;
+  changes(2);
+  await lab.kit.clock.advance(8900);
+  t.same(lab.take(), [], 'it took a second');
+  await lab.kit.clock.advance(200);
+  t.match(lab.take(), ['transact add']);
+  changes(3);
+  await lab.kit.clock.advance(300);
+  t.match(lab.take(), ['transact add'], 'and then none');
+});
+
+t.test('a tap is followed in turns, behind what lies in the mailbox', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  await lab.kit.clock.advance(1000);
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.111/32' } });
+  lab.take();
+  const { clock } = lab.kit;
+  let polls = 0;
+  const afterPoll = clock.afterPoll.bind(clock);
+  clock.afterPoll = (run) => {
+    polls += 1;
+    afterPoll(run);
+  };
+  lab.tapChanged!();
+  await clock.advance(300);
+  t.match(lab.take(), ['transact add']);
+  t.ok(polls >= 7, `${polls} turns`);
 });
 
 t.test('a route of a table that VPP does not know is remembered too, and nobody is disturbed', async (t) => {

@@ -113,9 +113,12 @@ export function readLook(output: string): Look {
         .filter((text) => !/:\s*$/.test(text)),
     ),
     connections: lines('connections').filter((text) => !text.includes(':lo:')),
+    // What a slow boot makes of the loopback is nobody's work here.
     managed: [
       ...lines('nm'),
-      ...lines('networkd').map((text) => text.trim().split(/\s+/).slice(1).join(' ')),
+      ...lines('networkd')
+        .map((text) => text.trim().split(/\s+/).slice(1).join(' '))
+        .filter((text) => !text.startsWith('lo ')),
     ],
     sysctls: lines('sysctl').filter((text) => !sysctl_noise.test(text)),
   };
