@@ -22,7 +22,9 @@ async function thereAndBack(stage: Stage): Promise<Outcome> {
     ];
   }
   const said = stage.odd.lost === undefined ? [] : await stage.warnings();
-  const unsaid = Object.entries(stage.odd.lost ?? {}).filter(([, text]) => !said.some((each) => text.test(each)));
+  const unsaid = Object.entries(stage.odd.lost ?? {}).filter(
+    ([, text]) => !said.some((each) => text.test(each)),
+  );
   const captured = stage.capture();
   const view = asTheUplink(new Set(captured.map(({ link }) => link.name)));
   const outcome: Outcome[number][] = [];

@@ -8,11 +8,11 @@ import type { Test } from 'tap';
 import { hostInside } from '../../lab/host-inside.js';
 import { NetnsLab } from '../../lab/netns.js';
 import { HeldTap } from '../../lab/tap.js';
+import { findings, gatherCheckFacts } from '../../src/check/check.js';
 import { systemClock } from '../../src/clock.js';
+import { loadConfig } from '../../src/config.js';
 import { fingerprint } from '../../src/desired/host-tap.js';
 import { uplinkTag } from '../../src/desired/uplink.js';
-import { findings, gatherCheckFacts } from '../../src/check/check.js';
-import { loadConfig } from '../../src/config.js';
 import { type RunCommand, runCommand } from '../../src/host/command.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
@@ -133,7 +133,10 @@ export class Stage {
   }
 
   show(): Shown {
-    return withoutRoutes(show(this.lab, this.node, Object.keys(this.odd.lost ?? {})), this.odd.leftovers ?? []);
+    return withoutRoutes(
+      show(this.lab, this.node, Object.keys(this.odd.lost ?? {})),
+      this.odd.leftovers ?? [],
+    );
   }
 
   /** What `check` warns of. */
