@@ -1247,7 +1247,7 @@ t.test('a new VPP has policies before pods', async (t) => {
     t.equal(taps(lab), 1);
     t.same(
       [...lab.policed.take().values()].map((of) => of?.is_closed),
-      [true],
+      [true, true],
     );
     await lab.kit.clock.advance(judged_ms - 1);
     t.equal(taps(lab), 1);
