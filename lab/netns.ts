@@ -120,6 +120,7 @@ export class NetnsLab {
 const nodad = 0x02;
 const tentative = 0x40;
 const addrgen_none = 1;
+const table_local = 255;
 /** The kernel's worker sees a new carrier within a second. */
 const settle_tries = 3000;
 
@@ -148,6 +149,16 @@ function addAddresses(namespace: NetworkNamespace, { name, addresses = [] }: Vet
   }
   const isVerified = () => namespace.addresses(link.index).every(({ flags }) => !(flags & tentative));
   until(isVerified, `addresses of ${name} are tentative`);
+  // Each has its local route, which the kernel adds a moment after it has verified the address.
+  const isRouted = () => {
+    const own = new Set(
+      namespace.routes({ table: table_local, link: link.index }).map(({ prefix }) => prefix.split('/')[0]),
+    );
+    return namespace
+      .addresses(link.index)
+      .every(({ family, prefix }) => family === 4 || own.has(prefix.split('/')[0]));
+  };
+  until(isRouted, `addresses of ${name} have no local routes`);
   for (const address of unverified) {
     namespace.apply({ do: 'replace_address', address: { ...address, flags: 0 } });
   }

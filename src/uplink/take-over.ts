@@ -279,8 +279,7 @@ export class TakeOver {
       await turn();
       const told = this.desired(before.uplinks, true);
       this.not_natted = prefixes;
-      await turn();
-      await this.converge(uplinks, told, generation);
+      await this.converge(uplinks, told, generation, turn);
       signal.throwIfAborted();
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
@@ -309,15 +308,21 @@ export class TakeOver {
     await this.converge(uplinks, told, generation);
   }
 
-  /** VPP has what is wanted by now. `told`: what it holds, unless that is in doubt. */
+  /** VPP has what is wanted by now. `told`: what it holds, unless that is in doubt. `turn`: between two pieces of work. */
   private async converge(
     uplinks: readonly Uplink[],
     told: readonly VppObject[],
     generation: number,
+    turn: () => Promise<void> = async () => undefined,
   ): Promise<void> {
     const { objects, unsure } = this.is_in_doubt ? await this.read(generation) : { objects: told };
+    // Whatever ends this in between leaves VPP untold.
+    this.is_in_doubt = true;
+    await turn();
+    const wanted = this.desired(uplinks, true);
+    await turn();
     this.is_in_doubt = false;
-    const operations = reconcile(this.desired(uplinks, true), objects, unsure);
+    const operations = reconcile(wanted, objects, unsure);
     for (const refused of await this.program(generation, operations)) this.warn(refused);
   }
 
