@@ -1,6 +1,6 @@
 /** `trace` and `pcap`: what packets go through in VPP. One of them at a time on a node; VPP is left as it was found, also when interrupted. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { systemClock } from '../clock.js';
 import { fetchDebug } from '../debug/client.js';
 import type { Status } from '../debug/status.js';
@@ -49,6 +49,8 @@ async function waitWith(seconds: number, say: (left_s: number) => void): Promise
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, interrupt);
+  // Run in the pod by a kubectl that is gone: nobody reads what is written each second.
+  process.stderr.on('error', interrupt);
   try {
     for (let left = seconds; left > 0 && !interrupted; left -= 1) {
       say(Math.ceil(left));
@@ -62,6 +64,7 @@ async function waitWith(seconds: number, say: (left_s: number) => void): Promise
     }
   } finally {
     for (const signal of signals) process.off(signal, interrupt);
+    process.stderr.off('error', interrupt);
   }
 }
 
@@ -203,6 +206,8 @@ function capturedAt(path: string): Buffer {
 export function writeOutput(path: string, content: Buffer): void {
   try {
     writeFileSync(path, content, { mode: 0o600 });
+    // The mode of a file that was there before.
+    chmodSync(path, 0o600);
   } catch (error) {
     throw new NodeRefused(
       `${path} cannot be written: ${(error as Error).message}; name another file with --output`,

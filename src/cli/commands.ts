@@ -162,7 +162,7 @@ export const commands = {
     summary: 'write a bundle of all there is to see, to be given to somebody else',
     details:
       "A tar.gz with what `status`, `tree` and the other paths of the endpoint say, the log, and VPP's own words on interfaces,\n" +
-      'errors, routes, translations, sessions and policies. Secrets are not in it; names and addresses are. 64 MiB at most.',
+      'errors, routes, sessions and source NAT. Secrets are not in it; names and addresses are. 64 MiB at most.',
     options: {
       output: valued('FILE', 'to write to; - is standard output'),
       socket: debug_socket,

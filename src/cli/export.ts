@@ -25,6 +25,10 @@ const debugPart = (file: string, path: string, accept?: string): Part => ({
   ...(accept !== undefined && { accept }),
 });
 
+/**
+ * None that grows without a limit: VPP does nothing else while it writes, and is taken for dead after two seconds. Translations and what policies consist of are
+ * in `services.json` and `policies.json`.
+ */
 const vpp_commands: readonly (readonly [file: string, command: string])[] = [
   ['version', 'show version verbose'],
   ['interface', 'show interface'],
@@ -40,13 +44,9 @@ const vpp_commands: readonly (readonly [file: string, command: string])[] = [
   ['fib', 'show ip fib summary'],
   ['fib6', 'show ip6 fib summary'],
   ['neighbors', 'show ip neighbors'],
-  ['cnat-translation', 'show cnat translation'],
   ['cnat-session', 'show cnat session verbose 1 max 500'],
   ['cnat-snat', 'show cnat snat-policy'],
   ['npol-interfaces', 'show npol interfaces'],
-  ['npol-policies', 'show npol policies'],
-  ['npol-rules', 'show npol rules'],
-  ['npol-ipsets', 'show npol ipsets'],
   ['ipip', 'show ipip tunnel'],
   ['vxlan', 'show vxlan tunnel'],
 ];
@@ -57,6 +57,7 @@ export const bundle_parts: readonly Part[] = [
   debugPart('tree.txt', '/debug/tree', 'text/plain'),
   debugPart('sync.json', '/debug/sync'),
   debugPart('services.json', '/debug/services'),
+  debugPart('policies.json', '/debug/policies'),
   debugPart('vpp-api.json', '/debug/vpp/api'),
   debugPart('events.txt', '/debug/events', 'text/plain'),
   debugPart('config.json', '/debug/config'),

@@ -18,7 +18,7 @@ export interface Flow {
   readonly before: Tuple;
   /** As packets of that direction leave. */
   readonly after: Tuple;
-  /** `denied`: by policies, or for want of a port; VPP drops its packets. `unjudged`: the session has no rewrite at all. */
+  /** `denied`: by policies, or for want of a port; VPP drops its packets. */
   readonly verdict: 'passed' | 'denied';
   /** Directions that VPP has a session for. */
   readonly directions: 'both' | 'there' | 'back';

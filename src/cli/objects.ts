@@ -60,11 +60,16 @@ export async function flows({ env, options, operands }: Invocation, { stdout }: 
     debug: text(options.socket) ?? at.debug,
     cli: text(options['cli-socket']) ?? at.cli,
   };
+  let is_read = true;
+  // `head` has seen enough, or the kubectl is gone that had this run in the pod.
+  stdout.on('error', () => {
+    is_read = false;
+  });
   for (let n = 1; ; n += 1) {
     const { flows: found, unshown } = await look(sockets, object, max);
     if (n > 1 && !options.json) stdout.write(stdout.isTTY ? '\x1b[H\x1b[2J' : '\n');
     stdout.write(options.json ? `${JSON.stringify({ flows: found, unshown })}\n` : flowsText(found, unshown));
-    if (n >= times) return exit_codes.done;
+    if (n >= times || !is_read) return exit_codes.done;
     await systemClock.sleep(every_s * 1000);
   }
 }

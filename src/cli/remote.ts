@@ -1,6 +1,6 @@
 /** A command on another node, from wherever kubectl works: it is run in the node's pod, where all of its sockets are. */
 import { execFile, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, fchmodSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { exit_codes, type Invocation, type Streams, text } from './invocation.js';
 import { NodeRefused, UsageError } from './usage.js';
@@ -141,6 +141,11 @@ function run(
         stdout.once('drain', () => child.stdout!.resume());
       }
     });
+    // Who has seen enough, as `head` has, takes no more.
+    stdout.once?.('error', () => {
+      child.kill();
+      child.stdout?.destroy();
+    });
     child.stderr?.on('data', (chunk: Buffer) => stderr.write(chunk));
     child.stdin?.on('error', () => undefined);
     if (takes_input && child.stdin) stdin.pipe(child.stdin);
@@ -157,6 +162,8 @@ async function runToFile(
 ): Promise<number> {
   const kubectl = kubectlOf(env);
   const file = createWriteStream(path, { mode: 0o600 });
+  // The mode of a file that was there before.
+  file.once('open', (fd) => fchmodSync(fd, 0o600));
   const written = finished(file).catch((error: Error) => {
     throw new NodeRefused(`${path} cannot be written: ${error.message}; name another file with --output`);
   });

@@ -18,7 +18,7 @@ export interface Request {
   readonly url: string;
   /** The Accept header; empty when there was none. */
   readonly accept: string;
-  /** The Host header of one that came by TCP. */
+  /** The Host header; absent where there was none and it came by a Unix socket. */
   readonly host?: string;
 }
 
@@ -408,12 +408,12 @@ function parse({ method, url }: Request): { readonly path: string; readonly quer
 }
 
 /**
- * A name that a browser was led here by may be anybody's, and so the page that asks: only addresses and localhost are answered where there is
- * more to read than probes need.
+ * A name that a browser was led here by may be anybody's, and so the page that asks: only addresses, localhost and `node`, which is what the manuals
+ * say to a socket, are answered where there is more to read than probes need.
  */
 function isOwnName(host: string): boolean {
   const name = host.replace(/:\d*$/, '').replace(/^\[(.*)\]$/, '$1');
-  return name === 'localhost' || isIP(name) !== 0;
+  return name === 'localhost' || name === 'node' || isIP(name) !== 0;
 }
 
 /** Answers a request; every error is an answer, too. */

@@ -16,8 +16,9 @@ export function debugServer(surface: Surface, source: Source): Server {
       // A body is of no use; what is not read would block the connection.
       request.resume();
       const { method = '', url = '', headers } = request;
-      // By a Unix socket nobody is led here.
-      const host = request.socket.remoteAddress === undefined ? undefined : (headers.host ?? '');
+      // Asked of a Unix socket, too: `ssh -L` makes a port of it, to which a browser can be led.
+      const by_socket = request.socket.remoteAddress === undefined;
+      const host = headers.host ?? (by_socket ? undefined : '');
       const asked = { method, url, accept: headers.accept ?? '', ...(host !== undefined && { host }) };
       void respond(asked, surface, source).then((answer) => {
         response.writeHead(answer.status, {

@@ -26,8 +26,12 @@ export const silence_max = 10_000;
 export function silenceRules(served: Iterable<Served>): string | undefined {
   const elements = new Set<string>();
   const answered = new Set<string>();
+  // Ports of one service share the list.
+  const seen = new Set<unknown>();
   for (const { protocol, backends = [], ...at } of served) {
     elements.add(elementOf(protocol, at));
+    if (seen.has(backends)) continue;
+    seen.add(backends);
     for (const backend of backends) answered.add(elementOf(protocol, backend));
   }
   for (const element of ['', ...answered]) elements.delete(element);
@@ -75,3 +79,6 @@ const of_translation = 'translation:';
 
 /** Input of `nft -f` after which there is no such table, whether there was one or not. */
 export const no_silence = `${removal_lines.join('\n')}\n`;
+
+/** The same as one argument of `nft`. */
+export const silence_removal = removal_lines.join('; ');

@@ -8,7 +8,8 @@ import { addressesOf, type PodSpec } from '../pod/spec.js';
 import type { TreeNode } from '../supervision/types.js';
 
 const describe_ms = 500;
-const show_ms = 5000;
+/** Two questions, one after the other, within what the command waits. */
+const show_ms = 2000;
 /** Of one pod. */
 const interfaces_max = 16;
 const named_max = 20;
@@ -75,7 +76,7 @@ function podNames(system: Asked): readonly string[] {
 async function podWhy(system: Asked, name: string): Promise<Why | undefined> {
   const nodes = podsOf(system).filter((node) => podOf(node) === name);
   if (nodes.length === 0) return undefined;
-  const policies = await shownPolicies(system);
+  const policies = await shownPolicies(system, name);
   const interfaces = await Promise.all(
     nodes.slice(0, interfaces_max).map((node) => interfaceWhy(system, node, policies)),
   );
@@ -114,11 +115,11 @@ async function interfaceWhy(
 const isThere = (system: Asked, name: string): boolean =>
   system.tree().children.some((child) => child.name === name);
 
-async function shownPolicies(system: Asked): Promise<Readonly<Record<string, ShownInterface>>> {
+async function shownPolicies(system: Asked, of: string): Promise<Readonly<Record<string, ShownInterface>>> {
   if (!isThere(system, 'policies')) return {};
   const { interfaces } = await system.ask(
     system.ref<PoliciesMessage>(`${system.root.path}/policies`),
-    (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, question: {}, reply }),
+    (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, question: { of }, reply }),
     show_ms,
   );
   return interfaces;
@@ -148,6 +149,8 @@ async function servicesTo(
     );
     if (to.length > 0) leading[name] = to.slice(0, named_max).map(({ key }) => vipText(key));
   }
+  const unseen = (shown?.service_count ?? 0) - Object.keys(shown?.services ?? {}).length;
+  if (unseen > 0) leading[`(${unseen} more services were not looked at)`] = [];
   return leading;
 }
 

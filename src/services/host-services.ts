@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, Timer } from '../clock.js';
 import { type HostRules, host_maps, host_table, hostRules, no_host_rules } from '../desired/host-services.js';
-import { no_silence, silence_table } from '../desired/host-silence.js';
+import { silence_removal, silence_table } from '../desired/host-silence.js';
 import type { HostVip } from '../desired/services/vips.js';
 import type { CommandResult, RunCommand } from '../host/command.js';
 import type { UndoStep } from '../host/undo/undo-step.js';
@@ -310,7 +310,7 @@ const isOwnStep = (step: UndoStep): boolean => step.kind === 'run_command' && st
 /** Each with the chain that it has, and what removes it. */
 const tables = [
   { table: host_table, chain: 'output', removal },
-  { table: silence_table, chain: 'input', removal: no_silence.trim().replaceAll('\n', '; ') },
+  { table: silence_table, chain: 'input', removal: silence_removal },
 ];
 
 /**

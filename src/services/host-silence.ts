@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, Timer } from '../clock.js';
-import { no_silence, type Served, silenceRules } from '../desired/host-silence.js';
+import { no_silence, type Served, silence_removal, silenceRules } from '../desired/host-silence.js';
 import type { RunCommand } from '../host/command.js';
 import type { UndoStep } from '../host/undo/undo-step.js';
 import type { Log } from '../log.js';
@@ -67,6 +67,8 @@ export class HostSilence {
   serve(is_on: boolean): void {
     if (is_on === this.#is_on) return;
     this.#is_on = is_on;
+    // A firewall of the host that was loaded anew may have taken the table along.
+    if (is_on) this.#there = null;
     this.#is_over = false;
     this.#over?.cancel();
     if (!is_on) this.#wait();
@@ -118,8 +120,8 @@ export class HostSilence {
     await undefined;
     const { clock, log } = this.#deps;
     this.#is_news = false;
-    const wanted = this.#wanted();
     const began_ms = clock.now_ms();
+    const wanted = this.#wanted();
     let pause_ms = settle_ms;
     try {
       if (wanted !== null && wanted !== this.#there) await this.#replace(wanted);
@@ -151,7 +153,7 @@ export class HostSilence {
     }
     const step: UndoStep = {
       kind: 'run_command',
-      argv: [...nft, removal],
+      argv: [...nft, silence_removal],
       timeout_ms: nft_ms,
       after_boot: false,
     };
@@ -167,5 +169,3 @@ export class HostSilence {
     if (wanted === undefined) journal.undone(new Set(known));
   }
 }
-
-const removal = no_silence.trim().replaceAll('\n', '; ');
