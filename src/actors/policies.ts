@@ -365,8 +365,9 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private note(problem: Problem | undefined): void {
     if (problem === undefined) return;
     const { object, why } = problem;
-    const is_new = !this.problems.has(object) && this.problems_before.get(object) !== why;
-    if (is_new && this.problems.size >= named_max) return;
+    const is_known = this.problems.has(object);
+    if (!is_known && this.problems.size >= named_max) return;
+    const is_new = !is_known && this.problems_before.get(object) !== why;
     this.problems.set(object, why);
     // Once for each object: a Felix that says what is of no use says it by the thousand.
     if (is_new) this.ctx.log.warn({ object }, `policies(felix) ${object}: ${why}`);

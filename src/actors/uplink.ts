@@ -118,8 +118,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   private up: VppUp | undefined;
   private task: Task | undefined;
   private settling: Timer | undefined;
-  /** Between the last look at the taps and the next. */
-  private rest_ms = 0;
+  /** Until then the taps are not looked at again for a change of the host's. */
+  private rests_until_ms = 0;
   private publishing: AbortController | undefined;
   /** Uplinks whose TapChanged is in the mailbox: a thousand routes that go at once are one message. */
   private readonly told = new Set<string>();
@@ -210,10 +210,10 @@ class UplinkActor implements Actor<UplinkMessage> {
         return;
       case 'PodPrefixes':
         this.takeOver.pods = message.pods;
-        return this.settle(0);
+        return this.settleNow();
       case 'ServicePrefixes':
         this.takeOver.services = message.prefixes;
-        return this.settle(0);
+        return this.settleNow();
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
         return;
@@ -223,7 +223,7 @@ class UplinkActor implements Actor<UplinkMessage> {
       case 'TapChanged':
         this.told.delete(message.name);
         this.mend(message.name);
-        return this.settle(Math.max(settle_ms, this.rest_ms));
+        return this.settle(Math.max(settle_ms, this.rests_until_ms - this.ctx.clock.now_ms()));
       case 'RouterSaid':
         if (this.up?.generation === message.generation) this.heard(message);
         return;
@@ -319,10 +319,12 @@ class UplinkActor implements Actor<UplinkMessage> {
       } catch (error) {
         if (!signal.aborted) {
           this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
-          this.settle(this.settings.retry_max_ms);
+          // In doubt it is looked at sooner.
+          if (!this.takeOver.is_in_doubt) this.settle(this.settings.retry_max_ms);
         }
       }
-      this.rest_ms = Math.min(rest_share * (this.ctx.clock.now_ms() - began_ms), rest_ms_max);
+      const ended_ms = this.ctx.clock.now_ms();
+      this.rests_until_ms = ended_ms + Math.min(rest_share * (ended_ms - began_ms), rest_ms_max);
     });
   }
 
@@ -365,6 +367,13 @@ class UplinkActor implements Actor<UplinkMessage> {
   /** While changes keep coming the timer is not put off: they are followed at most once in `delay_ms`. */
   private settle(delay_ms: number): void {
     this.settling ??= this.ctx.after(delay_ms, { type: 'TapSettled' });
+  }
+
+  /** What the cluster says does not wait for the next look at the taps. */
+  private settleNow(): void {
+    this.settling?.cancel();
+    this.settling = undefined;
+    this.settle(0);
   }
 
   /** What has changed on the tap a moment before the end: with VPP the tap goes, and with it the last chance to read it. */

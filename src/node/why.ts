@@ -117,12 +117,15 @@ const isThere = (system: Asked, name: string): boolean =>
 
 async function shownPolicies(system: Asked, of: string): Promise<Readonly<Record<string, ShownInterface>>> {
   if (!isThere(system, 'policies')) return {};
-  const { interfaces } = await system.ask(
-    system.ref<PoliciesMessage>(`${system.root.path}/policies`),
-    (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, question: { of }, reply }),
-    show_ms,
-  );
-  return interfaces;
+  // While it begins anew the rest is told all the same.
+  const shown = await system
+    .ask(
+      system.ref<PoliciesMessage>(`${system.root.path}/policies`),
+      (reply: Reply<ShownPolicies>) => ({ type: 'Show' as const, question: { of }, reply }),
+      show_ms,
+    )
+    .catch(() => undefined);
+  return shown?.interfaces ?? {};
 }
 
 async function shownServices(system: Asked, question: ServicesQuestion): Promise<ShownServices | undefined> {

@@ -315,7 +315,7 @@ const tables = [
 
 /**
  * For the end of a node: tables that no journal tells of, because that was lost. Answers which were there, and are gone; where nothing is
- * there nothing is changed. Throws where one cannot be removed.
+ * there nothing is changed. Throws where one cannot be removed, when the others are gone.
  */
 export async function removeHostTables(
   tools: Pick<HostServicesDeps, 'run' | 'host_root'>,
@@ -323,17 +323,19 @@ export async function removeHostTables(
   const nft = await findNft(tools);
   if (nft === undefined) return [];
   const removed: string[] = [];
+  const left: string[] = [];
   for (const { table, chain, removal } of tables) {
     const listed = await tools.run([...nft, 'list', 'chain', ...table.split(' '), chain], {
       timeout_ms: nft_ms,
     });
     if (listed.code !== 0) continue;
     const { code, stderr } = await tools.run([...nft, removal], { timeout_ms: nft_ms });
-    if (code !== 0)
-      throw new Error(
+    if (code === 0) removed.push(table);
+    else
+      left.push(
         `the nftables table ${table} is left: ${stderr.trim().slice(0, 300)}; remove it with "nft delete table ${table}"`,
       );
-    removed.push(table);
   }
+  if (left.length > 0) throw new Error(left.join('; '));
   return removed;
 }

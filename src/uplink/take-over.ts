@@ -278,9 +278,12 @@ export class TakeOver {
     if (now !== undefined || this.is_in_doubt || !isDeepStrictEqual(prefixes, this.not_natted)) {
       await turn();
       const told = this.desired(before.uplinks, true);
+      const is_bare = this.is_in_doubt && taps.isBare(before.captured);
       this.not_natted = prefixes;
       await this.converge(uplinks, told, generation, turn);
       signal.throwIfAborted();
+      // A tap that VPP had lost has nothing of the host's.
+      if (is_bare) for (const refusal of this.dress(before)) this.warn(refusalText(refusal));
     }
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     await turn();
@@ -304,7 +307,13 @@ export class TakeOver {
     const told = this.desired(uplinks, true);
     this.repeated = now;
     if (now.size > known.size) this.rememberHeard();
-    this.redress(uplinks);
+    try {
+      this.redress(uplinks);
+    } catch (error) {
+      // VPP has not been told either: that is tried again with it.
+      this.repeated = known;
+      throw error;
+    }
     await this.converge(uplinks, told, generation);
   }
 

@@ -299,7 +299,11 @@ export class NpolPlan {
       return [];
     }
     const [rx, tx] = faults.rulesOf(name, policy);
-    if (faults.turns(name, policy) && !there.rules.has(denies))
+    if (
+      faults.turns(name, policy) &&
+      !there.rules.has(denies) &&
+      !this.coming.some(({ object }) => object === denial)
+    )
       this.coming.push({ action: 'add', object: denial });
     const known = before === undefined ? undefined : there.policies.get(before);
     if (known?.content === JSON.stringify([rx, tx])) return [];
@@ -316,6 +320,7 @@ export class NpolPlan {
     const { forced } = this.#looked;
     const wanted = objects.interface(tag);
     if (wanted === undefined) {
+      forced.delete(tag);
       if (there.of_policies.has(tag)) this.going.push({ action: 'remove', object: emptyInterface(tag) });
       return;
     }

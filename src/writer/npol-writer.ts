@@ -373,7 +373,11 @@ export class NpolWriter {
   #again(life: number): void {
     if (life !== this.#life || this.#generation === undefined) return;
     this.#retry = undefined;
-    if (!this.#reading) return this.touch(this.#faults.takeDeferred());
+    if (!this.#reading) {
+      // A round under way closes policies by what is known of faults.
+      if (this.isPlanning || !this.#isIdle) return this.#later();
+      return this.touch(this.#faults.takeDeferred());
+    }
     this.#forgetAll();
     this.#read();
   }
