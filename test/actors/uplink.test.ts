@@ -1500,6 +1500,28 @@ t.test('a tap that changes all the time is gone through for a tenth of the time 
   changes(3);
   await lab.kit.clock.advance(300);
   t.match(lab.take(), ['transact add'], 'and then none');
+
+  lab.slow_ms = 1000;
+  changes(4);
+  await lab.kit.clock.advance(1300);
+  lab.slow_ms = 0;
+  lab.take();
+  await lab.kit.clock.advance(60_000);
+  changes(5);
+  await lab.kit.clock.advance(300);
+  t.match(lab.take(), ['transact add'], 'the rest is over when nothing has changed for longer');
+
+  lab.slow_ms = 1000;
+  changes(6);
+  await lab.kit.clock.advance(1300);
+  lab.slow_ms = 0;
+  changes(7);
+  lab.kit.ref.tellUrgent({
+    type: 'PodPrefixes',
+    pods: { prefixes: ['10.1.0.0/16'], nat_outgoing: [], nodes: [], encapsulated: false },
+  });
+  await lab.kit.clock.advance(300);
+  t.match(lab.take(), ['transact add'], 'what the cluster says does not wait for it');
 });
 
 t.test('a tap is followed in turns, behind what lies in the mailbox', async (t) => {
