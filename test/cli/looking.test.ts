@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
@@ -11,6 +12,8 @@ import { interfaceName } from '../../src/cli/captures.js';
 import { command_names } from '../../src/cli/commands.js';
 import { bundle_parts } from '../../src/cli/export.js';
 import { distinct, flowsIn, flowsText } from '../../src/cli/flows.js';
+import type { Streams } from '../../src/cli/invocation.js';
+import { flows } from '../../src/cli/objects.js';
 import { tarOf } from '../../src/cli/tar.js';
 import { parseWanted, type Why, whyText } from '../../src/debug/why.js';
 import { sampleTree } from '../debug/sample.js';
@@ -283,6 +286,17 @@ t.test('flows asks VPP for each address, and says what cannot be had', async (t)
     { code: 1, stdout: /refused/ },
     'not all is as it should be',
   );
+});
+
+t.test('flows are looked at as long as somebody reads them', async (t) => {
+  const { env } = await fakeNode(t);
+  const stdout = new Writable({
+    write: (_chunk, _encoding, written) => written(new Error('EPIPE')),
+    autoDestroy: false,
+  });
+  const streams = { stdout, stderr: stdout } as unknown as Streams;
+  const options = { watch: true, every: '0.1' };
+  t.equal(await flows({ env, options, operands: ['default/web-0'] }, streams), 0);
 });
 
 t.test('traces and captures: what VPP is told, and that it is taken back', async (t) => {
