@@ -169,7 +169,7 @@ t.test('a node is scraped before, during and after the death of its VPP', real, 
     t.equal(lint, '', 'promtool has nothing to say');
   } else t.comment(missing('promtool'));
 
-  // Another VPP may be there within half a second; after each death a little later.
+  // Another VPP may be there within a quarter of a second, and the scrape too late.
   let deaths = 0;
   let during: Awaited<ReturnType<typeof scrape>>;
   let pid: number;
@@ -180,6 +180,7 @@ t.test('a node is scraped before, during and after the death of its VPP', real, 
     pid = node.vppPid()!;
     process.kill(pid, 'SIGKILL');
     deaths += 1;
+    await node.untilStatus(({ ready }) => !ready, 'is ready');
     during = await scrape();
   } while (of(during, 'calicovpp_vpp_up') !== 0 && deaths < 4);
   t.equal(of(during, 'calicovpp_vpp_up'), 0);
