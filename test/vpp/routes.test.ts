@@ -615,8 +615,8 @@ ${neighbours.join('\n')}\n`,
         t.equal(await cluster.traffic.ping(router, pod[family]), 3, `${pod.name}, ${family}: pings`);
       } else {
         // That node sends it on under its own address (docs/vpp-notes.md): an answer to a ping of IPv6 does not find back.
-        const answered = await cluster.traffic.ping(router, pod[family], { count: 3 });
-        t.comment(`${pod.name}, ${family}: by another node ${answered} of 3 pings`);
+        const todo = family === 'ip6' ? { todo: 'pings of IPv6 by another node' } : {};
+        t.equal(await cluster.traffic.ping(router, pod[family]), 3, `${pod.name}, ${family}: pings`, todo);
       }
     }
   const served = await cluster.traffic.tcp(router, podOf(b).name, service, { port: 80, listen_port: 5001 });
