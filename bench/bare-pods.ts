@@ -58,6 +58,7 @@ export class BarePods {
       node: {},
       redirects: [],
       workers: 0,
+      held: false,
       default_verdict: pods.default_verdict,
     });
   }

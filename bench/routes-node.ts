@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type Gobgp } from 'gobgp-grpc-stubs';
+import { type Client, connect as connectVpp, unixTransport } from 'vpp-binapi-ts';
+import { cli_inband } from 'vpp-binapi-ts/vlib';
 import { blockOf } from '../lab/k8s/calico-objects.js';
 import type { Json } from '../lab/k8s/store.js';
 import { LabCluster } from '../lab/lab-cluster.js';
@@ -15,6 +17,7 @@ import type { NodeSite } from '../lab/nodes.js';
 import { router } from '../lab/nodes.js';
 import type { RealVpp } from '../lab/real-vpp.js';
 import type { RunningNode } from '../lab/running-node.js';
+import { threadsWaitedForCpuMs } from '../src/host/devices/sysfs.js';
 import { atMost, type Report } from './figures.js';
 import { cpuSeconds, residentMegabytes } from './footprint.js';
 
@@ -126,9 +129,9 @@ async function until(holds: () => Promise<boolean>, what: string): Promise<void>
 }
 
 /** How many prefixes of the length that the router tells VPP has in its table. */
-async function routesOf(node: RunningNode<NodeSite>): Promise<number> {
-  const summary = await node.cli('show ip fib table 0 summary');
-  return Number(/^\s*26\s+(\d+)/m.exec(summary)?.[1] ?? 0);
+async function routesOf(vpp: Client): Promise<number> {
+  const { reply } = await vpp.request(cli_inband, { cmd: 'show ip fib table 0 summary' });
+  return Number(/^\s*26\s+(\d+)/m.exec(reply)?.[1] ?? 0);
 }
 
 /** How many prefixes gobgpd has of the router. */
@@ -148,7 +151,37 @@ async function settled({ pid }: RunningNode<NodeSite>): Promise<void> {
   }
 }
 
-export async function benchNode(report: Report, vpp: Extract<RealVpp, { usable: true }>): Promise<void> {
+/** What the actor of BGP says of itself. */
+async function bgpOf(node: RunningNode<NodeSite>): Promise<Readonly<Record<string, unknown>>> {
+  const { gauges = {} } = JSON.parse(await node.debug('/debug/actor/bgp/bgp-session'));
+  return gauges;
+}
+
+/** What processes have used of the CPUs, and for how long their threads have wanted one that others had. */
+class Share {
+  readonly #pids: Readonly<Record<string, number>>;
+  readonly #before = new Map<string, readonly [cpu_s: number, waited_ms: number]>();
+
+  constructor(pids: Readonly<Record<string, number>>) {
+    this.#pids = pids;
+    for (const [name, pid] of Object.entries(pids)) this.#before.set(name, this.#of(pid));
+  }
+
+  tell(report: Report): void {
+    for (const [name, pid] of Object.entries(this.#pids)) {
+      const [cpu_s, waited_ms] = this.#of(pid);
+      const [cpu_before_s, waited_before_ms] = this.#before.get(name)!;
+      report({ name: `… CPU, ${name}`, value: cpu_s - cpu_before_s, unit: 's' });
+      report({ name: `… waits for a CPU, ${name}`, value: (waited_ms - waited_before_ms) / 1000, unit: 's' });
+    }
+  }
+
+  #of(pid: number): readonly [number, number] {
+    return [cpuSeconds(pid), threadsWaitedForCpuMs(pid)];
+  }
+}
+
+export async function benchNode(report: Report, real: Extract<RealVpp, { usable: true }>): Promise<void> {
   const lacking = [gobgpd, bird, birdc].find((path) => !existsSync(path));
   if (lacking !== undefined) {
     process.stderr.write(`routes of a whole node: not run, there is no ${lacking}\n`);
@@ -162,8 +195,16 @@ export async function benchNode(report: Report, vpp: Extract<RealVpp, { usable: 
     // As in the image.
     NODE_OPTIONS: '--max-semi-space-size=8',
   };
-  const lab = await LabCluster.start({ vpp, subnets: [0], service_account: true, objects, environment });
+  const lab = await LabCluster.start({
+    vpp: real,
+    subnets: [0],
+    service_account: true,
+    objects,
+    environment,
+  });
   let sender: Sender | undefined;
+  let vpp: Client | undefined;
+  let gobgp: Gobgp | undefined;
   try {
     const [node] = lab.running as [RunningNode<NodeSite>];
     await settled(node);
@@ -172,35 +213,39 @@ export async function benchNode(report: Report, vpp: Extract<RealVpp, { usable: 
     sender = new Sender(lab, counts);
     const { ask } = sender;
     await until(async () => /Established/.test(ask('show', 'protocols', 'node')), 'a session with BIRD');
-    const gobgp = await connect({ target: join(node.config.paths.run_dir, 'gobgpd', 'api.sock') });
-    const own = await routesOf(node);
-    for (const count of counts) {
-      const reached = async (routes: number): Promise<number> => {
-        const began = performance.now();
-        await until(async () => (await routesOf(node)) === routes, `${routes} routes`);
-        return performance.now() - began;
-      };
-      const name = `${count.toLocaleString('en-US')} prefixes, from UPDATE to VPP's table`;
-      const pids = [node.pid, node.gobgpdPid()!, node.vppPid()!];
-      const before = pids.map(cpuSeconds);
+    // Until a peer has told all that it has, as it does after its session has come up, what it takes back is kept.
+    await until(async () => (await bgpOf(node)).synced === true, 'all told by BIRD');
+    const { run_dir, api_socket } = node.config.paths;
+    gobgp = await connect({ target: join(run_dir, 'gobgpd', 'api.sock') });
+    // One for all looks: with each connection VPP tells the names of all its messages.
+    vpp = await connectVpp({ transport: unixTransport(api_socket), name: 'bench', deadline_ms });
+    const [at_vpp, at_gobgpd] = [vpp, gobgp];
+    const own = await routesOf(vpp);
+    const pids = { node: node.pid, gobgpd: node.gobgpdPid()!, VPP: node.vppPid()! };
+    /** Has BIRD do it, and tells how long it took until there are `count` of its routes. */
+    const measure = async (word: 'enable' | 'disable', of: number, count: number, goal_ms?: number) => {
+      const name = `${of.toLocaleString('en-US')} prefixes, ${count > 0 ? 'from UPDATE to' : 'withdrawn from'} VPP's table`;
+      const share = new Share(pids);
       const began = performance.now();
-      ask('enable', `x${count}`);
-      const by_gobgpd = until(async () => (await learned(gobgp)) === count, `gobgpd has ${count}`).then(
-        () => performance.now() - began,
-      );
-      const [took, gobgpd_took] = await Promise.all([reached(own + count), by_gobgpd]);
-      report(atMost(name, took, 'ms', count === 10_000 ? 1000 : 5000));
-      report({ name: '… until gobgpd has them', value: gobgpd_took, unit: 'ms' });
-      if (node.vppPid() !== pids[2]) throw new Error(`another VPP runs:\n${node.lastWords(100)}`);
-      const after = pids.map(cpuSeconds);
-      for (const [at, of] of ['node', 'gobgpd', 'VPP'].entries())
-        report({ name: `… CPU, ${of}`, value: after[at]! - before[at]!, unit: 's' });
+      const passed = () => performance.now() - began;
+      ask(word, `x${of}`);
+      const [took, gobgpd_took] = await Promise.all([
+        until(async () => (await routesOf(at_vpp)) === own + count, name).then(passed),
+        until(async () => (await learned(at_gobgpd)) === count, `${name}: gobgpd`).then(passed),
+      ]);
+      report(goal_ms === undefined ? { name, value: took, unit: 'ms' } : atMost(name, took, 'ms', goal_ms));
+      report({ name: `… until gobgpd has ${count > 0 ? 'them' : 'none'}`, value: gobgpd_took, unit: 'ms' });
+      if (node.vppPid() !== pids.VPP) throw new Error(`another VPP runs:\n${node.lastWords(100)}`);
+      share.tell(report);
+    };
+    for (const count of counts) {
+      await measure('enable', count, count, count === 10_000 ? 1000 : 5000);
       report({ name: '… memory of the node (RSS)', value: residentMegabytes(node.pid), unit: 'MB' });
-      ask('disable', `x${count}`);
-      report({ name: '… withdrawn', value: await reached(own), unit: 'ms' });
+      await measure('disable', count, 0);
     }
-    gobgp.close();
   } finally {
+    gobgp?.close();
+    vpp?.close();
     sender?.close();
     await lab.close();
   }

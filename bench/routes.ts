@@ -33,6 +33,12 @@ const in_flight = 64;
 const told_at_once = 1000;
 const storm_blocks = 5000;
 const coalesce_ms = 20;
+const no_wireguard = {
+  keys: () => {
+    throw new Error('nobody asks for encryption');
+  },
+  publish: async () => undefined,
+};
 const block_ms_max = 20;
 const heap_mb_max = 120;
 const look_ms = 2;
@@ -99,8 +105,15 @@ class Actor {
     const uplink = await system.spawn(idle<SubscribeNode>('uplink'));
     const cluster = await system.spawn(idle<ClusterMessage>('cluster'));
     const spec = connectivityActor(
-      { vpp, uplink, cluster, report: () => undefined },
-      { node_name: 'own', route_source, gso: true, coalesce_ms, writer: route_writer_settings_default },
+      { vpp, uplink, cluster, wireguard: no_wireguard, checksums: () => undefined, report: () => undefined },
+      {
+        node_name: 'own',
+        route_source,
+        gso: true,
+        encryption_required: false,
+        coalesce_ms,
+        writer: route_writer_settings_default,
+      },
     );
     const actor = new Actor(system, await system.spawn(spec));
     actor.ready();
@@ -141,12 +154,16 @@ class Actor {
     for (const kind of kinds) await this.told(kind, kind === 'IPPool' ? [['pool', pool(mode)]] : []);
   }
 
-  async routes(count: number, next_hop: (n: number) => string | undefined): Promise<void> {
+  async routes(
+    count: number,
+    next_hop: (n: number) => string | readonly string[] | undefined,
+  ): Promise<void> {
     for (let at = 0; at < count; at += told_at_once) {
       const changed = new Map<string, RemoteRoute | undefined>();
       for (let n = at; n < Math.min(count, at + told_at_once); n += 1) {
-        const hop = next_hop(n);
-        changed.set(blockAt(n), hop === undefined ? undefined : { prefix: blockAt(n), next_hop: hop });
+        const hops = next_hop(n);
+        const route = hops === undefined ? undefined : { prefix: blockAt(n), next_hops: [hops].flat() };
+        changed.set(blockAt(n), route);
       }
       const synced = at + told_at_once >= count;
       await this.#ask((reply) => ({ type: 'RemoteRoutes', begins: false, changed, synced, reply }));
@@ -264,6 +281,25 @@ async function ofBgp(connection: Connection, api_socket: string, report: Report,
   await actor.stop();
 }
 
+/** Each prefix by the same two routers, as a node in a rack has them. */
+async function byTwo(connection: Connection, report: Report): Promise<void> {
+  const many = 100_000;
+  const name = `${many.toLocaleString('en-US')} prefixes by two routers`;
+  const before_mb = heapMegabytes();
+  const actor = await Actor.start(connection, 'bgp');
+  await actor.toldAll('Never');
+  const cost = await costOf(async () => {
+    await actor.routes(many, () => [nodeAddress(0), nodeAddress(1)]);
+    await actor.reached(many);
+  });
+  report({ name, value: cost.took_ms, unit: 'ms' });
+  report({ name: `${name}, longest block`, value: cost.block_ms, unit: 'ms' });
+  report(atMost(`${name}, heap of all that is kept`, heapMegabytes() - before_mb, 'MB', heap_mb_max));
+  await actor.routes(many, () => undefined);
+  await actor.reached(0);
+  await actor.stop();
+}
+
 async function takenOver(connection: Connection, report: Report): Promise<void> {
   const many = 100_000;
   const name = `${many.toLocaleString('en-US')} prefixes, IPIP`;
@@ -349,6 +385,7 @@ export async function bench(report: Report, { quick }: BenchOptions): Promise<vo
     );
     if (made.error !== undefined) throw made.error;
     await ofBgp(connection, vpp.api_socket, report, quick ? rounds_of.quick : rounds_of.whole);
+    await byTwo(connection, report);
     await takenOver(connection, report);
     await ofIpam(connection, report);
     await connection.close();

@@ -14,7 +14,7 @@ import type { EndpointSlice } from '../src/calico/kinds/endpoint-slice.js';
 import type { Service } from '../src/calico/kinds/service.js';
 import { service_plan_kinds } from '../src/desired/services/plan.js';
 import type { AnyChange, ClusterMessage, KindName } from '../src/messages/cluster.js';
-import type { SubscribeNode } from '../src/messages/node.js';
+import type { InPlace, SubscribeEarly } from '../src/messages/node.js';
 import type { ServicesMessage } from '../src/messages/services.js';
 import { TranslationOwners } from '../src/reconcile/translation-owners.js';
 import { atMost, type BenchOptions, CannotRun, median, type Report } from './figures.js';
@@ -89,7 +89,7 @@ class Actor {
 
   static async start({ system, ref: vpp }: Connection): Promise<Actor> {
     let started: Actor | undefined;
-    const uplink = await system.spawn(idle<SubscribeNode>('uplink'));
+    const uplink = await system.spawn(idle<SubscribeEarly | InPlace>('uplink'));
     const cluster = await system.spawn(idle<ClusterMessage>('cluster'));
     const spec = servicesActor(
       {
@@ -110,6 +110,7 @@ class Actor {
         probe: () => Promise.resolve(),
         ready: () => undefined,
         report: () => undefined,
+        names: () => undefined,
       },
       { ...services_settings_default, node_name: 'own', service_prefixes: [] },
     );

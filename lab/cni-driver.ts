@@ -2,6 +2,7 @@
  * Calls the CNI service as Calico's plugin does: a new connection for each call, a deadline of 5 seconds, no waiting for
  * the server to come up, no retry.
  */
+
 import type { MessageShape } from '@bufbuild/protobuf';
 import { Client, credentials } from '@grpc/grpc-js';
 import { type AddReplySchema, CniDataplane, type DelReplySchema } from '../src/cni/generated/cni_pb.js';

@@ -460,8 +460,16 @@ class FakeNamespace implements NetworkNamespace {
     return this.#state.named(link_name)?.channels;
   }
 
-  offloads(): boolean {
-    return true;
+  offloads(link_name: string): boolean {
+    const link = this.#state.named(link_name);
+    return link === undefined || !this.#state.software_checksums.has(link.index);
+  }
+
+  setChecksums(link_name: string, by_device: boolean): void {
+    const link = this.#state.named(link_name);
+    if (link === undefined) throw new NetlinkError('ENODEV', 'set_checksums', link_name);
+    if (by_device) this.#state.software_checksums.delete(link.index);
+    else this.#state.software_checksums.add(link.index);
   }
 
   setChannels(link_name: string, channels: NewChannels): void {

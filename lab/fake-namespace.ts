@@ -93,6 +93,8 @@ export function toLink(link: FakeLink): Link {
 }
 
 export class FakeNamespaceState {
+  /** Links of which the sender computes checksums. */
+  readonly software_checksums = new Set<number>();
   readonly links = new Map<number, FakeLink>();
   addresses: Address[] = [];
   routes: Route[] = [];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { unmount } from '../src/host/libc.js';
 import { LinuxHost } from '../src/host/netlink/linux-host.js';
 import type { NetworkNamespace } from '../src/linux/network.js';
+import { patience } from './patience.js';
 import { missing } from './programs.js';
 
 /**
@@ -92,14 +93,14 @@ export class NetnsLab {
   run(name: string, ...argv: string[]): string {
     return execFileSync('nsenter', [`--net=${this.namespace(name)}`, '--', ...argv], {
       encoding: 'utf8',
-      timeout: 30_000,
+      timeout: 30_000 * patience,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   }
 
   /** As `run`, answering whether it succeeded. */
   succeeds(name: string, ...argv: string[]): boolean {
-    const options = { timeout: 30_000 };
+    const options = { timeout: 30_000 * patience };
     return spawnSync('nsenter', [`--net=${this.namespace(name)}`, '--', ...argv], options).status === 0;
   }
 
@@ -149,19 +150,25 @@ function addAddresses(namespace: NetworkNamespace, { name, addresses = [] }: Vet
   }
   const isVerified = () => namespace.addresses(link.index).every(({ flags }) => !(flags & tentative));
   until(isVerified, `addresses of ${name} are tentative`);
-  // Each has its local route, which the kernel adds a moment after it has verified the address.
-  const isRouted = () => {
-    const own = new Set(
-      namespace.routes({ table: table_local, link: link.index }).map(({ prefix }) => prefix.split('/')[0]),
-    );
-    return namespace
-      .addresses(link.index)
-      .every(({ family, prefix }) => family === 4 || own.has(prefix.split('/')[0]));
-  };
-  until(isRouted, `addresses of ${name} have no local routes`);
+  untilRouted(namespace, link.index);
   for (const address of unverified) {
     namespace.apply({ do: 'replace_address', address: { ...address, flags: 0 } });
   }
+}
+
+/** Each address that is verified has its local route: the kernel adds that of IPv6 a moment later. Throws after some seconds. */
+export function untilRouted(namespace: NetworkNamespace, link: number): void {
+  const isRouted = () => {
+    const own = new Set(
+      namespace.routes({ table: table_local, link }).map(({ prefix }) => prefix.split('/')[0]),
+    );
+    return namespace
+      .addresses(link)
+      .every(
+        ({ family, prefix, flags }) => family === 4 || flags & tentative || own.has(prefix.split('/')[0]),
+      );
+  };
+  until(isRouted, `addresses of ${namespace.link(link)?.name} have no local routes`);
 }
 
 function until(holds: () => boolean, otherwise: string): void {

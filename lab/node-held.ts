@@ -4,20 +4,23 @@ import type { Client } from 'vpp-binapi-ts';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import type { Config } from '../src/config.js';
 import { recordedSlot } from '../src/desired/admission.js';
+import { hostTapTag, type NodeInputs, uplinkTag } from '../src/desired/node-inputs.js';
 import { desiredPod, isNatFlag, podMtu } from '../src/desired/pod.js';
 import { podTables } from '../src/desired/tables.js';
-import { desiredNode, hostTapTag, type NodeInputs, nodeAddress, uplinkTag } from '../src/desired/uplink.js';
+import { desiredNode } from '../src/desired/uplink.js';
+import { nodeAddress } from '../src/desired/uplink-addresses.js';
 import { bootId } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import { keyOf, type VppObject } from '../src/objects/object.js';
 import type { Path } from '../src/objects/routing.js';
 import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
+import type { WireguardInterface } from '../src/objects/wireguard.js';
 import { PodState } from '../src/pods/pod-state.js';
 import { reconcile } from '../src/reconcile/reconcile.js';
 import { advertisementIn } from '../src/uplink/advertised.js';
 import { CapturedStore } from '../src/uplink/captured.js';
 import { largeSegments } from '../src/uplink/drivers.js';
-import { entryIn, excludedIn } from '../src/uplink/take-over.js';
+import { entryIn, excludedIn } from '../src/uplink/node-in-vpp.js';
 import { uplinkOf } from '../src/uplink/uplink-of.js';
 import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
@@ -113,6 +116,7 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
     service_prefixes: config.service_prefixes,
     cnat: config.vpp.cnat,
     drop_ip_options: config.drop_ip_options,
+    drop_other_protocols: config.drop_other_protocols,
     default_gateways: config.default_gateways,
     redirects: [],
     uplink_128_to_64: config.gates.uplink_128_to_64,
@@ -134,7 +138,9 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
         node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
         redirects: [],
         workers: 0,
+        held: false,
         default_verdict: 'allow',
+        drop_other_protocols: config.drop_other_protocols,
       }),
     ),
     ...seen.filter(isNatFlag),
@@ -201,6 +207,6 @@ function wayOut(path: Path): string {
   }
 }
 
-function isTunnel(object: VppObject): object is IpipTunnel | VxlanTunnel {
-  return object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel';
+function isTunnel(object: VppObject): object is IpipTunnel | VxlanTunnel | WireguardInterface {
+  return ['ipip_tunnel', 'vxlan_tunnel', 'wireguard_interface'].includes(object.kind);
 }

@@ -24,6 +24,8 @@ export interface NodesOptions {
   readonly only_ip4?: boolean;
   /** Of the nodes' uplinks; 1500 when absent. */
   readonly mtu?: number;
+  /** Each node has a second uplink, in a subnet that is the same for all and in which its router is `second_gateway`. */
+  readonly two_uplinks?: boolean;
   /** Each node has a second link, by which it reaches `router_address` though its VPP forwards nothing. */
   readonly management?: boolean;
 }
@@ -32,6 +34,8 @@ export interface NodeSite extends Site {
   /** `n1`, `n2`, … */
   readonly name: string;
   readonly node: Required<Ends>;
+  /** By its second uplink, if it has one. */
+  readonly second?: Required<Ends>;
   /** With their lengths. */
   readonly subnet: Required<Ends>;
   /** Those of the node's subnet. */
@@ -48,10 +52,14 @@ export const router = 'router';
 /** That every node reaches, whatever its subnet: where a server of the cluster listens. */
 export const router_address = { ip4: '10.9.0.1', ip6: 'fd09::b1' } as const;
 
-const gateways = [
+/** The router's, by subnet. */
+export const gateways = [
   { ip4: '10.0.0.1', ip6: 'fd00::1' },
   { ip4: '10.0.1.1', ip6: 'fd01::f:1' },
 ] as const;
+/** Of the second uplinks. */
+export const second_gateway = { ip4: '10.2.0.1', ip6: 'fd02::f:1' } as const;
+export const second_bridge = 'br2';
 const subnets = [
   { ip4: '10.0.0.0/24', ip6: 'fd00::/64' },
   { ip4: '10.0.1.0/24', ip6: 'fd01::/64' },
@@ -70,12 +78,14 @@ export class Nodes implements Inside {
     mtu = 1500,
     management = false,
     only_ip4 = false,
+    two_uplinks = false,
   }: NodesOptions = {}) {
     this.#families = only_ip4 ? ['ip4'] : ['ip4', 'ip6'];
     removeStale();
     try {
       this.#addRouter(new Set(places));
-      this.sites = places.map((subnet, at) => this.#addNode(at + 1, subnet, pods, mtu));
+      this.sites = places.map((subnet, at) => this.#addNode(at + 1, subnet, pods, mtu, two_uplinks));
+      if (two_uplinks) this.#addSecondUplinks();
       if (management) for (const [at, { name }] of this.sites.entries()) this.#addManagement(name, at + 1);
     } catch (error) {
       this.lab.close();
@@ -127,12 +137,14 @@ export class Nodes implements Inside {
       this.lab.run(router, 'ip', 'addr', 'add', `${router_address[family]}/${length}`, 'dev', 'lo');
     }
     this.#within(router, (namespace) => {
+      // As a router: with an address of another subnet as sender of its ARP requests VPP answers none.
+      namespace.writeSysctl('net/ipv4/conf/all/arp_announce', '2');
       namespace.writeSysctl('net/ipv4/ip_forward', '1');
       namespace.writeSysctl('net/ipv6/conf/all/forwarding', '1');
     });
   }
 
-  #addNode(number: number, subnet: 0 | 1, pods: number, mtu: number): NodeSite {
+  #addNode(number: number, subnet: 0 | 1, pods: number, mtu: number, two_uplinks: boolean): NodeSite {
     const name = `n${number}`;
     const node = subnet === 0 ? { ip4: `10.0.0.1${number}`, ip6: `fd00::1${number}` } : second(number);
     this.lab.veth(
@@ -153,8 +165,9 @@ export class Nodes implements Inside {
       name,
       vpp_netns: `vpp-${name}`,
       lab: this.lab,
-      uplinks: ['eth0'],
+      uplinks: two_uplinks ? ['eth0', 'eth1'] : ['eth0'],
       node,
+      ...(two_uplinks && { second: { ip4: `10.2.0.2${number}`, ip6: `fd02::f:2${number}` } }),
       subnet: subnets[subnet],
       gateway,
       blocks: { ip4: `10.44.${number}.0/26`, ip6: `fd44::${number}:0/122` },
@@ -172,6 +185,22 @@ export class Nodes implements Inside {
     };
   }
 
+  #addSecondUplinks(): void {
+    const { ip4, ip6 } = second_gateway;
+    this.lab.run(router, 'ip', 'link', 'add', second_bridge, 'type', 'bridge');
+    this.lab.run(router, 'ip', 'addr', 'add', `${ip4}/24`, 'dev', second_bridge);
+    this.lab.run(router, 'ip', 'addr', 'add', `${ip6}/64`, 'dev', second_bridge, 'nodad');
+    this.lab.run(router, 'ip', 'link', 'set', second_bridge, 'up');
+    for (const { name, second } of this.sites) {
+      const addresses = this.#families.map((family) => `${second![family]}/${family === 'ip4' ? 24 : 64}`);
+      this.lab.veth(
+        { namespace: name, name: 'eth1', addresses },
+        { namespace: router, name: secondPort(name) },
+      );
+      this.lab.run(router, 'ip', 'link', 'set', secondPort(name), 'master', second_bridge);
+    }
+  }
+
   #addManagement(name: string, number: number): void {
     const near = { namespace: name, name: 'mgmt0', addresses: [`10.9.${number}.2/24`] };
     this.lab.veth(near, { namespace: router, name: `${name}m`, addresses: [`10.9.${number}.1/24`] });
@@ -187,6 +216,9 @@ export class Nodes implements Inside {
     }
   }
 }
+
+/** The router's end of the node's second cable. */
+export const secondPort = (node: string): string => `${node}b`;
 
 function second(number: number): Required<Ends> {
   return { ip4: `10.0.1.1${number}`, ip6: `fd01::f:1${number}` };

@@ -20,6 +20,18 @@ export function cutBefore(netns: string, link: string): void {
   takeOff(netns, link, ETHTOOL_SGSO, ETHTOOL_GGSO);
 }
 
+/** Whether the checksums of what this link sends are left to it. */
+export function checksumByDevice(netns: string, link: string): boolean {
+  const fd = inNamespace(netns, () => socket(AF_INET, SOCK_DGRAM, 0));
+  try {
+    const value = ethtoolValue(ETHTOOL_GTXCSUM);
+    interfaceControl(fd, SIOCETHTOOL, link, value);
+    return value.readUInt32LE(4) !== 0;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 function takeOff(netns: string, link: string, set: number, get: number): void {
   const fd = inNamespace(netns, () => socket(AF_INET, SOCK_DGRAM, 0));
   try {

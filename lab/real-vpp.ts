@@ -3,6 +3,7 @@
  * itself. Where the kernel has no /dev/vhost-net, which VPP's tap driver needs, packets of taps are moved by
  * `vhost-shim.c`, built once with cc.
  */
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
@@ -17,6 +18,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { patience } from './patience.js';
 import { missing } from './programs.js';
 
 export type RealVpp =
@@ -37,11 +39,19 @@ export function findRealVpp(env: NodeJS.ProcessEnv = process.env): RealVpp {
   if (process.getuid?.() !== 0) return { usable: false, why: 'needs root to run VPP' };
   const program = missing('ip', 'nsenter', 'ping');
   if (program !== undefined) return { usable: false, why: program };
-  if (existsSync('/dev/vhost-net')) return { usable: true, binary, environment: {} };
+  const vhost = vhostNet();
+  return 'why' in vhost
+    ? { usable: false, why: vhost.why }
+    : { usable: true, binary, environment: vhost.shim === undefined ? {} : { LD_PRELOAD: vhost.shim } };
+}
+
+/** What VPP's taps need here: nothing more than the kernel has, or the shim, whose path is to be in LD_PRELOAD. */
+export function vhostNet(): { readonly shim: string | undefined } | { readonly why: string } {
+  if (existsSync('/dev/vhost-net')) return { shim: undefined };
   const shim = buildShim();
   return 'why' in shim
-    ? { usable: false, why: `no /dev/vhost-net, and no stand-in for it: ${shim.why}` }
-    : { usable: true, binary, environment: { LD_PRELOAD: shim.path } };
+    ? { why: `no /dev/vhost-net, and no stand-in for it: ${shim.why}` }
+    : { shim: shim.path };
 }
 
 /** The directory that compiled files go to: this one is <out>/lab/real-vpp.js. */
@@ -141,7 +151,7 @@ ${sections}
 `;
 }
 
-const start_deadline_ms = 20_000;
+const start_deadline_ms = 20_000 * patience;
 const look_interval_ms = 20;
 
 async function untilListening(pid: number, socket: string, exited: Promise<string>): Promise<void> {
@@ -170,9 +180,9 @@ const accepting = '00010000';
 async function stop(child: ChildProcess, exited: Promise<string>): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGINT');
-  const patience = setTimeout(() => child.kill('SIGKILL'), 1000);
+  const late = setTimeout(() => child.kill('SIGKILL'), 1000);
   await exited;
-  clearTimeout(patience);
+  clearTimeout(late);
 }
 
 function sleep(ms: number): Promise<void> {

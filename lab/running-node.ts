@@ -2,6 +2,7 @@
  * The real program in the namespace of a site, with files of its own and a VPP: started, killed, started again,
  * asked. What it has programmed can be compared with what it should have.
  */
+
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,6 +19,7 @@ import { processStartTime } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
 import { differencesOf, fingerprintOf, servicesOf, type Ways, waysOf } from './node-held.js';
+import { patience } from './patience.js';
 import type { RealVpp } from './real-vpp.js';
 import type { Site } from './site.js';
 import type { Pod, Topology } from './topology.js';
@@ -25,10 +27,10 @@ import { type ProgramSettings, programEnvironment, writeStandInBinary } from './
 import { type ApiCounts, changesSent } from './vpp-changes.js';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
-const cni_deadline_ms = 5000;
+const cni_deadline_ms = 5000 * patience;
 const look_interval_ms = 10;
 /** From SIGTERM to SIGKILL. */
-const stop_deadline_ms = 25_000;
+const stop_deadline_ms = 25_000 * patience;
 
 export interface NodeOptions {
   readonly vpp: Extract<RealVpp, { usable: true }> | { readonly stand_in: ProgramSettings };
@@ -172,7 +174,7 @@ export class RunningNode<S extends Site = Topology> {
   }
 
   /** Resolves with the next line, from now on, that has `text`; rejects after the deadline. */
-  untilLogged(text: string | RegExp, deadline_ms = 10_000): Promise<string> {
+  untilLogged(text: string | RegExp, deadline_ms = 10_000 * patience): Promise<string> {
     return new Promise((resolve, reject) => {
       const done = (run: () => void): void => {
         clearTimeout(late);
@@ -191,14 +193,14 @@ export class RunningNode<S extends Site = Topology> {
   }
 
   /** Resolves when all conditions of readiness hold, with the time it took; throws with the last answer otherwise. */
-  async untilReady(deadline_ms = 20_000): Promise<number> {
+  async untilReady(deadline_ms = 20_000 * patience): Promise<number> {
     return this.untilStatus(({ ready }) => ready, 'is not ready', deadline_ms);
   }
 
   async untilStatus(
     holds: (status: Status) => boolean,
     otherwise: string,
-    deadline_ms = 20_000,
+    deadline_ms = 20_000 * patience,
   ): Promise<number> {
     let said = 'nothing';
     return waitFor(
@@ -316,7 +318,7 @@ export class RunningNode<S extends Site = Topology> {
   }
 
   /** Waits until the present VPP is another one than `old`; answers its process id. */
-  async untilOtherVpp(old: number, deadline_ms = 15_000): Promise<number> {
+  async untilOtherVpp(old: number, deadline_ms = 15_000 * patience): Promise<number> {
     let pid: number | undefined;
     await waitFor(
       async () => {
@@ -348,7 +350,7 @@ export class RunningNode<S extends Site = Topology> {
   }
 
   /** Waits until VPP holds what it should; answers the time it took. */
-  async untilConverged(deadline_ms = 15_000): Promise<number> {
+  async untilConverged(deadline_ms = 15_000 * patience): Promise<number> {
     let found: string[] = [];
     return waitFor(
       async () => {
@@ -373,7 +375,7 @@ export class RunningNode<S extends Site = Topology> {
     const vpp = await connect({
       transport: unixTransport(this.config.paths.api_socket),
       name: 'lab',
-      deadline_ms: 5000,
+      deadline_ms: 5000 * patience,
     });
     try {
       return await run(vpp);
@@ -396,7 +398,7 @@ export class RunningNode<S extends Site = Topology> {
       process.kill(pid, 'SIGKILL');
       await waitFor(
         async () => processStartTime(pid) === undefined,
-        5000,
+        5000 * patience,
         () => `process ${pid} does not end`,
       );
     }

@@ -34,6 +34,10 @@ export type AgentRequest =
       readonly wait_ms: number;
       /** From an answer to the next question. */
       readonly pause_ms?: number;
+      /** Of each question, at least; answers stay short. */
+      readonly bytes?: number;
+      /** Of each answer, at least. */
+      readonly answer_bytes?: number;
     }
   /** The senders of all datagrams that `udp_answer` has got on this port. */
   | { readonly do: 'udp_senders'; readonly port: number };
@@ -144,10 +148,12 @@ function udpAnswer(address: string, port: number): Promise<null> {
   const socket = datagramSocket(address);
   const seen = new Set<string>();
   senders.set(port, seen);
-  socket.on('message', (question, from) => {
+  socket.on('message', (bytes, from) => {
     seen.add(from.address);
-    const answer = JSON.stringify({ question: question.toString(), from: from.address, by: own_name }).padEnd(
-      answer_bytes,
+    const question = bytes.toString().trimEnd();
+    const [, wanted] = / of (\d+)$/.exec(question) ?? [];
+    const answer = JSON.stringify({ question, from: from.address, by: own_name }).padEnd(
+      Number(wanted ?? answer_bytes),
     );
     socket.send(answer, from.port, from.address);
   });
@@ -158,7 +164,7 @@ function udpAnswer(address: string, port: number): Promise<null> {
 }
 
 async function udpAsk(request: Extract<AgentRequest, { do: 'udp_ask' }>): Promise<UdpOutcome> {
-  const { address, port, source, source_port = 0, count, wait_ms } = request;
+  const { address, port, source, source_port = 0, count, wait_ms, bytes = 0, answer_bytes: wanted } = request;
   const socket = datagramSocket(address);
   const seen_as = new Set<string>();
   const answered_by = new Set<string>();
@@ -173,24 +179,23 @@ async function udpAsk(request: Extract<AgentRequest, { do: 'udp_ask' }>): Promis
     answered_by.add(by);
     waiting?.go();
   });
-  await new Promise<void>((resolve) => {
-    socket.bind(source_port, source, () => {
-      // Connected, so that an answer from elsewhere is none.
-      socket.connect(port, address, () => resolve());
-    });
+  await new Promise<void>((resolve, reject) => {
+    const connected = (error?: Error): void => (error === undefined ? resolve() : reject(error));
+    // Connected, so that an answer from elsewhere is none.
+    socket.bind(source_port, source, () => socket.connect(port, address, connected));
   });
   for (let at = 0; at < count; at++) {
     if (at > 0 && request.pause_ms !== undefined) await sleep(request.pause_ms);
     await new Promise<void>((resolve) => {
       const late = setTimeout(() => resolve(), wait_ms);
       waiting = {
-        question: `question ${at}`,
+        question: wanted === undefined ? `question ${at}` : `question ${at}, answer of ${wanted}`,
         go: () => {
           clearTimeout(late);
           resolve();
         },
       };
-      socket.send(waiting.question);
+      socket.send(waiting.question.padEnd(bytes));
     });
   }
   socket.close();

@@ -1,8 +1,11 @@
 /** Packets through a topology: pings, a continuous prober that finds gaps, TCP and UDP between its namespaces. */
+
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { waitedForCpuMs } from '../src/host/devices/sysfs.js';
+import { patience } from './patience.js';
 import type { Inside } from './site.js';
 import type { Topology } from './topology.js';
 import type { AgentRequest, TcpOutcome, UdpOutcome } from './traffic-agent.js';
@@ -75,15 +78,27 @@ export interface ProbeReport {
   readonly lost: number;
   /** The longest time between two answers, or between the last one and the end. */
   readonly longest_gap_ms: number;
+  /** The same, each less the time for which the process that waited most had no CPU meanwhile, of those that were named. */
+  readonly longest_stall_ms: number;
+}
+
+export interface ProbeOptions {
+  /**
+   * Processes that packets go through. Each turn of a VPP that sleeps between two of them waits for a CPU, on a busy machine for hundreds of milliseconds
+   * (docs/vpp-notes.md).
+   */
+  readonly through?: readonly number[];
 }
 
 export interface Prober {
-  /** Resolves when an answer to a probe sent after now has come; rejects after the deadline. Answers the time it took. */
+  /** Resolves when an answer to a probe sent after now has come; rejects after the deadline, with patience. Answers the time it took. */
   untilAnswered(deadline_ms: number): Promise<number>;
   stop(): Promise<ProbeReport>;
 }
 
 export const probe_interval_ms = 10;
+/** Of what ping says beside answers: its summary is the end of it. */
+const summary_chars_max = 10_000;
 
 export class Traffic {
   readonly #topology: Inside;
@@ -136,7 +151,7 @@ export class Traffic {
     return new Set(answered.filter((seq) => seq <= count)).size;
   }
 
-  /** Pings until one is answered. Answers the time it took; throws after the deadline. */
+  /** Pings until one is answered. Answers the time it took; throws after the deadline, with patience. */
   async untilReachable(from: string, target: string, deadline_ms: number): Promise<number> {
     const prober = this.probe(from, target);
     try {
@@ -147,40 +162,65 @@ export class Traffic {
   }
 
   /** An echo request every 10 ms until stopped. */
-  probe(from: string, target: string): Prober {
+  probe(from: string, target: string, { through = [] }: ProbeOptions = {}): Prober {
     const argv = ['ping', '-n', '-D', '-i', `${probe_interval_ms / 1000}`, target];
-    const child = this.#topology.spawn(from, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = this.#topology.spawn(from, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
     const began = performance.now();
     let last_at = began;
     let last_seq = 0;
     let received = 0;
     let longest = 0;
+    let longest_stall = 0;
+    const waits = (): readonly number[] => through.map((pid) => waitedForCpuMs(pid));
+    let last_waits = waits();
+    const passed = (now: number): void => {
+      const now_waits = waits();
+      const waited = now_waits.map((waited_ms, at) => waited_ms - last_waits[at]!);
+      longest = Math.max(longest, now - last_at);
+      longest_stall = Math.max(longest_stall, now - last_at - Math.max(0, ...waited));
+      last_at = now;
+      last_waits = now_waits;
+    };
     let summary = '';
+    /** The last that ping has said in place of an answer: who has refused, or why it has ended. */
+    let last_words = '';
+    let has_ended = false;
     const waiting = new Set<() => void>();
+    createInterface({ input: child.stderr! }).on('line', (line) => {
+      last_words = line;
+    });
     createInterface({ input: child.stdout! }).on('line', (line) => {
       const seq = /icmp_seq=(\d+) .*time=/.exec(line)?.[1];
       if (seq === undefined) {
-        summary += `${line}\n`;
+        summary = `${summary}${line}\n`.slice(-summary_chars_max);
+        if (line.includes('icmp_seq')) last_words = line;
         return;
       }
-      const now = performance.now();
-      longest = Math.max(longest, now - last_at);
-      last_at = now;
+      passed(performance.now());
       received += 1;
       last_seq = Math.max(last_seq, Number(seq));
       for (const wake of waiting) wake();
     });
     const closed = new Promise<void>((resolve) => {
-      child.once('close', () => resolve());
+      child.once('close', () => {
+        has_ended = true;
+        resolve();
+      });
     });
+    const silence = (): string =>
+      [`${received} answers before`, has_ended && 'ping has ended', last_words].filter(Boolean).join('; ');
     return {
       untilAnswered(deadline_ms) {
         const asked = performance.now();
         return new Promise((resolve, reject) => {
           const late = setTimeout(() => {
             waiting.delete(wake);
-            reject(new Error(`${from}: ${target} has not answered for ${deadline_ms} ms`));
-          }, deadline_ms);
+            reject(
+              new Error(
+                `${from}: ${target} has not answered for ${deadline_ms * patience} ms (${silence()})`,
+              ),
+            );
+          }, deadline_ms * patience);
           const wake = (): void => {
             clearTimeout(late);
             waiting.delete(wake);
@@ -190,14 +230,15 @@ export class Traffic {
         });
       },
       async stop() {
-        const stopped = performance.now();
+        passed(performance.now());
         child.kill('SIGINT');
         await closed;
         return {
           sent: Number(/(\d+) packets transmitted/.exec(summary)?.[1] ?? 0),
           received,
           lost: last_seq - received,
-          longest_gap_ms: Math.round(Math.max(longest, stopped - last_at)),
+          longest_gap_ms: Math.round(longest),
+          longest_stall_ms: Math.round(longest_stall),
         };
       },
     };
@@ -212,7 +253,7 @@ export class Traffic {
       bytes = 1_000_000,
       port = 5001,
       listen_port = port,
-      deadline_ms = 20_000,
+      deadline_ms = 20_000 * patience,
       pause_ms,
     }: {
       bytes?: number;
@@ -295,7 +336,9 @@ export class Traffic {
       count = 5,
       wait_ms = 500,
       source_port,
-    }: { count?: number; wait_ms?: number; source_port?: number } = {},
+      bytes,
+      answer_bytes,
+    }: { count?: number; wait_ms?: number; source_port?: number; bytes?: number; answer_bytes?: number } = {},
   ): Promise<UdpOutcome> {
     return this.#agent(from).ask({
       do: 'udp_ask',
@@ -304,6 +347,8 @@ export class Traffic {
       count,
       wait_ms,
       ...(source_port !== undefined && { source_port }),
+      ...(bytes !== undefined && { bytes }),
+      ...(answer_bytes !== undefined && { answer_bytes }),
     });
   }
 
@@ -370,7 +415,7 @@ export async function ipStateIs(
   topology: Pick<Topology, 'lab'>,
   name: string,
   before: IpState,
-  deadline_ms = 3000,
+  deadline_ms = 3000 * patience,
 ): Promise<string[]> {
   const deadline = performance.now() + deadline_ms;
   for (;;) {

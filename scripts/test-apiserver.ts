@@ -2,14 +2,18 @@
 import { spawnSync } from 'node:child_process';
 import { buildRealApiServer, findRealApiServer } from '../lab/k8s/real-apiserver.js';
 
-if (process.env.API_SERVER_BIN === undefined) buildRealApiServer();
+process.env.API_SERVER_BIN ??= buildRealApiServer();
 const programs = findRealApiServer();
 if (typeof programs === 'string') {
   process.stderr.write(`test:apiserver ${programs}\n`);
   process.exit(1);
 }
 const file = 'out/test/k8s/real-apiserver.test.js';
-const { status } = spawnSync('npx', ['tap', 'run', '--timeout=300', file, ...process.argv.slice(2)], {
-  stdio: 'inherit',
-});
+const { status } = spawnSync(
+  process.execPath,
+  ['out/scripts/test.js', '--timeout=600', file, ...process.argv.slice(2)],
+  {
+    stdio: 'inherit',
+  },
+);
 process.exit(status ?? 1);

@@ -15,13 +15,16 @@ if (missing.length > 0) {
   process.exit(1);
 }
 const directory = 'out/test/conformance';
-const files = readdirSync(directory)
-  .filter((name) => name.endsWith('.test.js'))
-  .map((name) => join(directory, name));
+const files = [
+  ...readdirSync(directory)
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => join(directory, name)),
+  'packages/gobgp-grpc-stubs/dist/test/live.test.js',
+];
 // One at a time: what is measured are times.
 const { status } = spawnSync(
-  'npx',
-  ['tap', 'run', '--jobs=1', '--timeout=600', ...files, ...process.argv.slice(2)],
+  process.execPath,
+  ['out/scripts/test.js', '--jobs=1', '--timeout=600', ...files, ...process.argv.slice(2)],
   { stdio: 'inherit', env: { ...process.env, BGP_TESTS: '1' } },
 );
 process.exit(status ?? 1);

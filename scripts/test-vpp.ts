@@ -21,8 +21,8 @@ const files = [
 ];
 // One at a time: each starts a VPP of its own, and two polling VPPs on two cores are not what is to be tested.
 const { status } = spawnSync(
-  'npx',
-  ['tap', 'run', '--jobs=1', '--timeout=600', ...files, ...process.argv.slice(2)],
+  process.execPath,
+  ['out/scripts/test.js', '--jobs=1', '--timeout=600', ...files, ...process.argv.slice(2)],
   {
     stdio: 'inherit',
   },

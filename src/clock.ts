@@ -12,7 +12,7 @@ export interface Clock {
   now_ms(): number;
   /** Milliseconds since 1970: for what a person or another process reads. It may jump. */
   wall_ms(): number;
-  /** Runs once, `ms` from now (0 to 2^31-1; RangeError otherwise). */
+  /** Runs once, `ms` from now (0 to 2^31-1; RangeError otherwise), never before. */
   after(ms: number, run: () => void): Timer;
   /** Runs once, behind the next poll phase of the event loop: when what lay in the sockets was read. Timers run before that. */
   afterPoll(run: () => void): void;
@@ -48,6 +48,16 @@ export function sleepOn(clock: Pick<Clock, 'after'>, ms: number, signal?: AbortS
   });
 }
 
+/** Settles as the promise does, or rejects with the signal's reason as soon as it is aborted. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
 /**
  * The machine's clock. A timer keeps the process alive until it fires or is cancelled: a process must not end
  * silently in the middle of a back-off because no socket happened to be open.
@@ -57,7 +67,14 @@ export const systemClock: Clock = {
   wall_ms: () => Date.now(),
   after(ms, run) {
     checkTimer(ms);
-    const handle = setTimeout(run, ms);
+    // Node's timers count from an older look at the clock, and fire up to a millisecond early: whoever compares with `now_ms` would find nothing due.
+    const due_ms = performance.now() + ms;
+    const fire = (): void => {
+      const left_ms = due_ms - performance.now();
+      if (left_ms > 0) handle = setTimeout(fire, left_ms);
+      else run();
+    };
+    let handle = setTimeout(fire, ms);
     return { cancel: () => clearTimeout(handle) };
   },
   afterPoll(run) {

@@ -160,8 +160,12 @@ export interface Config {
   readonly calico_version?: string;
   /** Where routes to other nodes come from. `auto`: from BGP where there is a BGP speaker and Calico does not do without. */
   readonly route_source: 'auto' | 'bgp' | 'ipam';
+  /** `required`: what pods send to pods of other nodes is encrypted, or is not sent. */
+  readonly encryption: 'auto' | 'required';
   /** IPv4 packets with options are kept from the host, which no policy of VPP's would do. */
   readonly drop_ip_options: boolean;
+  /** Pods get nothing of protocols that VPP does not judge. */
+  readonly drop_other_protocols: boolean;
   /** False: no policy is waited for, all traffic of pods is allowed. */
   readonly felix: boolean;
 
@@ -448,7 +452,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     ...(read.kubeconfig !== undefined && { kubeconfig: read.kubeconfig }),
     ...(read.calico_version !== undefined && { calico_version: read.calico_version }),
     route_source: read.route_source,
+    encryption: read.encryption,
     drop_ip_options: read.ip_options === 'drop',
+    drop_other_protocols: read.other_protocols === 'drop',
     felix: read.felix === 'auto' ? kubernetes : read.felix === 'on',
     paths: {
       ...pathsOf(read),

@@ -1,11 +1,23 @@
 #!/usr/bin/env node
-import { checkExitCode, configFindings, findings, gatherCheckFacts, renderFindings } from './check/check.js';
+import {
+  checkExitCode,
+  configFindings,
+  doorFindings,
+  findings,
+  gatherCheckFacts,
+  renderFindings,
+} from './check/check.js';
+import { gatherWayBack, wayBackFindings } from './check/check-way-back.js';
+import { tryDoorsOf } from './check/trial-vpp.js';
 /** The entry of the process: which subcommand, from which environment. */
 import { runCli } from './cli/cli.js';
 import { systemClock } from './clock.js';
 import type { Problem } from './config/problem.js';
+import { Environment, variables } from './config/variables.js';
 import { type Config, ConfigError, loadConfig, loadRestoreConfig, type RestoreConfig } from './config.js';
 import { runCommand } from './host/command.js';
+import { bootId } from './host/devices/sysfs.js';
+import { findHostRoot } from './host/host-root.js';
 import { AlreadyRunning, type InstanceLock, lockInstance } from './host/instance-lock.js';
 import { LinuxHost } from './host/netlink/linux-host.js';
 import { within } from './linux/within.js';
@@ -68,6 +80,36 @@ function missing(config: Config): Problem[] {
   );
 }
 
+/** Needs paths alone, as `restore` does. */
+async function checkWayBack(env: NodeJS.ProcessEnv): Promise<number> {
+  const config = readConfig(loadRestoreConfig, env);
+  if (config === undefined) return failed;
+  const environment = new Environment(env);
+  const lock = await lockInstance(config.paths.state_dir, systemClock, 0).catch((error: Error) => {
+    if (error instanceof AlreadyRunning) return undefined;
+    throw error;
+  });
+  // A restore that begins now is not kept from its work.
+  lock?.release();
+  const facts = await gatherWayBack(config, {
+    run: runCommand,
+    host_root: findHostRoot(environment.read(variables.host_root), !environment.isSet(variables.host_root)),
+    host: new LinuxHost(config.paths.netns_dir),
+    boot_id: bootId() ?? 'unknown',
+    wall_ms: systemClock.wall_ms(),
+    runs: lock === undefined,
+    status_directory: environment.read(variables.endpoint_status_dir),
+  });
+  const found = wayBackFindings(facts);
+  process.stdout.write(renderFindings(found));
+  return checkExitCode(found);
+}
+
+/** When the configuration is read: neither VPP nor a hook has any use for them. */
+function forgetSecrets(): void {
+  delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
+}
+
 const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(loadConfig, env);
@@ -77,15 +119,16 @@ const code = await runCli(process.argv.slice(2), process.env, {
       process.stderr.write(renderFindings(configFindings(problems)));
       return failed;
     }
-    // Neither VPP nor a hook has any use for it.
-    delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
+    forgetSecrets();
     const { config } = read;
     return alone(config, upgrade_ms, () => startNode(config, read.warnings));
   },
 
-  async check({ env }) {
+  async check({ env, options }) {
+    if (options.back === true) return checkWayBack(env);
     const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
+    forgetSecrets();
     const host = new LinuxHost(read.config.paths.netns_dir);
     const config = within(host.open(), (own) => byOwnNames(read.config, own));
     const facts = await gatherCheckFacts(config, {
@@ -94,7 +137,14 @@ const code = await runCli(process.argv.slice(2), process.env, {
       run: runCommand,
     });
     const warnings = [...read.warnings, ...cnatWarnings(config.vpp.config_template ?? '')];
-    const found = [...configFindings(missing(config), warnings), ...findings(config, facts)];
+    const is_tried = config.felix && facts.vpp_binary === 'ok' && facts.is_root;
+    const found = [
+      ...configFindings(missing(config), warnings),
+      ...findings(config, facts),
+      ...(is_tried
+        ? doorFindings(await tryDoorsOf(config.vpp, systemClock).catch((error: Error) => error))
+        : []),
+    ];
     process.stdout.write(renderFindings(found));
     return checkExitCode(found);
   },

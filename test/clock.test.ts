@@ -65,3 +65,17 @@ t.test('the system clock fires, and resolves a sleep', async (t) => {
   t.ok(systemClock.now_ms() > from_ms);
   t.ok(systemClock.wall_ms() > Date.UTC(2020, 0, 1));
 });
+
+t.test('a timer of the machine’s clock never fires early', async (t) => {
+  const early: number[] = [];
+  for (let round = 0; round < 60; round += 1) {
+    // The timers' own look at the clock is older the longer a turn has taken.
+    const until = systemClock.now_ms() + (round % 7) / 10;
+    while (systemClock.now_ms() < until);
+    const due_ms = systemClock.now_ms() + 3;
+    await new Promise<void>((resolve) => systemClock.after(3, resolve));
+    const left_ms = due_ms - systemClock.now_ms();
+    if (left_ms > 0) early.push(left_ms);
+  }
+  t.strictSame(early, []);
+});

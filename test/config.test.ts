@@ -5,7 +5,8 @@ import * as documents from '../src/config/documents.js';
 import { interface_spec_default } from '../src/config/interface-spec.js';
 import { nearest } from '../src/config/nearest.js';
 import { old_names } from '../src/config/old-names.js';
-import { variables } from '../src/config/variables.js';
+import { Secret } from '../src/config/secret.js';
+import { type Variable, variables } from '../src/config/variables.js';
 import { BadValue, ConfigError, describeConfig, loadConfig, readInterfaceSpec } from '../src/config.js';
 import { routeSource } from '../src/node/route-source.js';
 
@@ -544,4 +545,40 @@ t.test('the manual knows every variable and every JSON key', async (t) => {
   );
   t.ok(keys.length > 30);
   for (const word of [...names, ...keys]) t.ok(manual.includes(`\`${word}\``), word);
+});
+
+/** Rows of the manual that begin with a variable: name, type, default. */
+function rowsOfVariables(): readonly (readonly [string, string, string])[] {
+  const manual = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  return [...manual.matchAll(/^\| `([A-Z][A-Z0-9_]+)` \|([^|]*)\|([^|]*)\|/gm)].map(
+    ([, name, type, fallback]) => [name!, type!.trim(), fallback!.trim()],
+  );
+}
+
+t.test('the manual’s defaults are those of the program', async (t) => {
+  const rows = rowsOfVariables();
+  const own = Object.values(variables) as readonly Variable<unknown>[];
+  const described = own.filter(
+    ({ name }) => !name.startsWith('CALICOVPP_') || rows.some(([row]) => row === name),
+  );
+  t.ok(described.length > 55, `${described.length} have a row`);
+  for (const { name, fallback, parse, required } of described) {
+    const [, type, told] = rows.find(([row]) => row === name) ?? [name, '', ''];
+    t.not(type, '', `${name} has a type`);
+    const [, value, more] = /^`([^`]*)`(.*)$/.exec(told) ?? [];
+    if (value !== undefined && !more?.includes('directory'))
+      t.same(
+        parse(value, () => undefined),
+        fallback,
+        `${name}: ${value}`,
+      );
+    else if (required) t.equal(told, 'required', name);
+    else
+      t.ok(
+        ['', undefined].includes(fallback as undefined) ||
+          (Array.isArray(fallback) && fallback.length === 0) ||
+          (fallback instanceof Secret && fallback.reveal() === ''),
+        `${name} has no default of its own, as “${told}” says`,
+      );
+  }
 });

@@ -3,7 +3,9 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { configurationTables, manual_path, withTables } from '../scripts/configuration-manual.js';
 import { type Handlers, runCli, type Streams } from '../src/cli/cli.js';
+import { respond, routes, type Source } from '../src/debug/routes.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -125,4 +127,56 @@ t.test('every command of the manuals is one', async (t) => {
   }
   t.strictSame(wrong, [], told.join(''));
   t.ok(seen.npm > 7 && seen.own > 8 && seen.files > 1, JSON.stringify(seen));
+});
+
+/** Paths of the endpoint in a text, alone or behind the host of a URL, without what they are asked; `src/debug` and `debug.sock` are none. */
+const endpoint_path =
+  /(?:http:\/\/[\w.:]+|(?<![\w.\])>}/-]))(\/(?:debug(?![\w.])(?:\/[\w<>-]+)*|(?:live|ready|startup)z))/g;
+
+const endpointPaths = (text: string): string[] =>
+  [...text.replaceAll("/*'", "/x'").matchAll(endpoint_path)].map(([, path = '']) => path);
+
+t.test(
+  'every path of the endpoint that is named is served, and each has its row in the manual',
+  async (t) => {
+    t.strictSame(
+      endpointPaths(
+        '`/debug/actor/<path>/state` http://node/debug/tree?x src/debug/worker.ts /run/debug.sock (/livez)',
+      ),
+      ['/debug/actor/<path>/state', '/debug/tree', '/livez'],
+    );
+    const sources = execFileSync('git', ['-C', root, 'ls-files', 'src', 'lab', 'deploy'], {
+      encoding: 'utf8',
+    })
+      .split('\n')
+      .filter((file) => /\.(ts|ya?ml|json)$|calico-vpp-init$/.test(file) && existsSync(join(root, file)));
+    const wrong: string[] = [];
+    let seen = 0;
+    for (const file of [...manuals, ...sources])
+      for (const path of endpointPaths(read(file))) {
+        seen += 1;
+        const { body } = await respond({ method: 'GET', url: path, accept: '' }, 'debug', {} as Source);
+        if (body.includes('there is nothing at')) wrong.push(`${file}: ${path}`);
+      }
+    t.strictSame(wrong, []);
+    t.ok(seen > 80, `${seen}`);
+    const rows = read('docs/debugging.md')
+      .split('\n')
+      .map((line) => /^\| (`\/.*?) \|/.exec(line)?.[1] ?? '')
+      .join(' ');
+    const older = ['/liveness', '/readiness'];
+    const untold = routes
+      .map(({ path }) => path.replace(/\*$/, ''))
+      .filter((path) => !older.includes(path) && !rows.includes(`\`${path}`));
+    t.strictSame(untold, []);
+  },
+);
+
+t.test('the tables of the configuration are what its schemas make', async (t) => {
+  const tables = configurationTables();
+  const there = readFileSync(manual_path, 'utf8');
+  t.equal(withTables(there, tables), there, 'else: npm run generate:configuration');
+  t.throws(() => withTables(there, { ...tables, more: '' }), /no place in the manual for more/);
+  const { debug: _, ...fewer } = tables;
+  t.throws(() => withTables(there, fewer), /there is no table debug/);
 });

@@ -1,6 +1,5 @@
 /** The demo without root: the real actors and sockets in this process, over a Linux network and a VPP that are in memory. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GobgpdLauncher } from '../../src/bgp/launcher.js';
@@ -20,6 +19,7 @@ import type { Launcher, VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { DevicesInMemory } from '../devices-in-memory.js';
 import { FakeHostNetwork } from '../fake-host-network.js';
+import { freePort } from '../free-port.js';
 import { memoryFile } from '../memory-file.js';
 import type { Pod } from '../topology.js';
 import type { Devices } from '../vpp/devices.js';
@@ -49,6 +49,7 @@ export async function memoryStage(why: string): Promise<Stage> {
   );
   const log: string[] = [];
   const vpp = new StandInLauncher(join(directory, 'run', 'vpp-api.sock'), new DevicesInMemory(host));
+  // Probes of the health endpoint are a part of the node, and the usual port may be taken.
   const parts = partsInMemory(directory, await freePort(), host, vpp, log);
   let node: Promise<number> | undefined;
   const stopNode = async (): Promise<number> => {
@@ -185,18 +186,6 @@ const no_gobgpd: GobgpdLauncher = {
   forget: () => undefined,
   trimOutput: () => undefined,
 };
-
-/** Probes of the health endpoint are a part of the node, and the usual port may be taken. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
 
 interface Life {
   readonly run: VppRun;

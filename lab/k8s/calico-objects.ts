@@ -28,6 +28,11 @@ export function ipPool(
 }
 
 /** As the kubelet makes it: of its addresses Calico's node knows nothing yet. */
+/** Of all nodes. */
+export function felixConfiguration(spec: Json): Json {
+  return { apiVersion: calico, kind: 'FelixConfiguration', metadata: { name: 'default' }, spec };
+}
+
 export function kubernetesNode({ name }: NodeSite): Json {
   return { apiVersion: 'v1', kind: 'Node', metadata: { name } };
 }

@@ -4,12 +4,13 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../free-port.js';
 import { type CalicoVersion, calicoCrds } from './calico-crds.js';
 import type { Json } from './store.js';
 
@@ -19,24 +20,28 @@ const build_directory = join(
   'calico-vpp-node',
   'apiserver',
 );
-const start_ms_max = 60_000;
+const start_ms_max = 180_000;
 
 export interface RealApiServerPrograms {
   readonly server: string;
   readonly etcd: string;
 }
 
-/** Where the programs are: `API_SERVER_BIN` or what was built, `ETCD_BIN` or the path's. The text says what is missing. */
+/**
+ * Where the programs are: `API_SERVER_BIN`, and `ETCD_BIN` or the path's. The text says what is missing. What was built is not looked for: the tests of it
+ * run alone, by `npm run test:apiserver`, and not beside all others.
+ */
 export function findRealApiServer(): RealApiServerPrograms | string {
-  const server = process.env.API_SERVER_BIN ?? join(build_directory, 'apiserver');
+  const server = process.env.API_SERVER_BIN;
   const etcd = process.env.ETCD_BIN ?? 'etcd';
-  if (!existsSync(server)) return 'needs API_SERVER_BIN, or Go: npm run test:apiserver builds it';
+  if (server === undefined) return 'needs API_SERVER_BIN: npm run test:apiserver builds one, and sets it';
+  if (!existsSync(server)) return `API_SERVER_BIN: there is no ${server}`;
   if (spawnSync(etcd, ['--version'], { stdio: 'ignore' }).status !== 0) return 'needs etcd (ETCD_BIN)';
   return { server, etcd };
 }
 
-/** Builds the server where it is looked for; some minutes the first time. Throws what Go says. */
-export function buildRealApiServer(): void {
+/** Builds the server, some minutes the first time, and answers its path. Throws what Go says. */
+export function buildRealApiServer(): string {
   mkdirSync(build_directory, { recursive: true });
   cpSync(sources, build_directory, { recursive: true });
   const go = (...args: readonly string[]): void => {
@@ -44,20 +49,16 @@ export function buildRealApiServer(): void {
   };
   go('mod', 'tidy');
   go('build', '-ldflags=-s -w', '-o', 'apiserver', '.');
+  return join(build_directory, 'apiserver');
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function within(what: string, holds: () => Promise<boolean>): Promise<void> {
+/** Ends early where the program that is to answer has ended. */
+async function within(what: string, holds: () => Promise<boolean>, program?: ChildProcess): Promise<void> {
   const end = performance.now() + start_ms_max;
   while (!(await holds().catch(() => false))) {
+    const { exitCode = null, signalCode = null } = program ?? {};
+    if (exitCode !== null || signalCode !== null)
+      throw new Error(`${what} has ended: ${exitCode ?? signalCode}; its log says why`);
     if (performance.now() > end) throw new Error(`${what}: not within ${start_ms_max / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -69,6 +70,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   child.kill(signal);
   await once(child, 'exit');
 }
+
+const socket_path_bytes_max = 107;
 
 /** A wire to a server that can be cut, and made slow. */
 export class Wire {
@@ -93,8 +96,8 @@ export class Wire {
 
   /** By a Unix socket, which is there for all network namespaces. */
   async openAt(path: string): Promise<void> {
-    // Of a run that was killed.
-    rmSync(path, { force: true });
+    // Of a longer one the beginning would be bound, which nobody removes.
+    if (Buffer.byteLength(path) > socket_path_bytes_max) throw new Error(`${path} is too long for a socket`);
     this.#server.listen(path);
     await once(this.#server, 'listening');
   }
@@ -176,7 +179,7 @@ export class RealApiServer {
       `--advertise-client-urls=${client}`,
       `--listen-peer-urls=http://127.0.0.1:${await freePort()}`,
     ]);
-    await within('etcd', async () => (await fetch(`${client}/health`)).ok);
+    await within('etcd', async () => (await fetch(`${client}/health`)).ok, this.#etcd);
     await this.startServer();
   }
 
@@ -189,7 +192,8 @@ export class RealApiServer {
       // Compaction is the test's.
       '--etcd-compaction-interval=0',
     ]);
-    await within('API server', async () => (await this.#ask('GET', '/readyz')).status === 200);
+    const isReady = async () => (await this.#ask('GET', '/readyz')).status === 200;
+    await within('API server', isReady, this.#server);
   }
 
   async killServer(): Promise<void> {

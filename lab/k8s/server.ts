@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock, Timer } from '../../src/clock.js';
 import { Answer, statusOf } from './answer.js';
 import type { Certificate } from './certificate.js';
+import { core } from './core-resources.js';
 import { type Fault, Faults, type Verb } from './faults.js';
 import {
   bucketOf,
@@ -46,27 +47,6 @@ interface Watcher {
   readonly bookmarks: boolean;
   readonly resource: Resource;
 }
-
-const core: readonly Resource[] = [
-  { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false },
-  { group: '', version: 'v1', plural: 'namespaces', kind: 'Namespace', namespaced: false },
-  { group: '', version: 'v1', plural: 'secrets', kind: 'Secret', namespaced: true },
-  { group: '', version: 'v1', plural: 'services', kind: 'Service', namespaced: true },
-  {
-    group: 'discovery.k8s.io',
-    version: 'v1',
-    plural: 'endpointslices',
-    kind: 'EndpointSlice',
-    namespaced: true,
-  },
-  {
-    group: 'networking.k8s.io',
-    version: 'v1',
-    plural: 'servicecidrs',
-    kind: 'ServiceCIDR',
-    namespaced: false,
-  },
-];
 
 const definitions: Resource = {
   group: 'apiextensions.k8s.io',

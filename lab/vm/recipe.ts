@@ -84,6 +84,10 @@ StandardError=journal+console
 [Install]
 WantedBy=multi-user.target
 `,
+  // An emulated processor takes longer than the minute and a half that systemd gives a device.
+  [`etc/systemd/system/dev-virtio\\x2dports-${channel_name}.device.d/lab.conf`]: `[Unit]
+JobRunningTimeoutSec=900
+`,
   // As the container of deploy/kubernetes: the host's processes and network are its own, its root is at /host.
   'etc/systemd/system/calico-vpp-node.service': `[Unit]
 Description=The node under test

@@ -78,7 +78,8 @@ export interface Interface {
     | 'AF_XDP interface'
     | 'Loopback'
     | 'IPIP tunnel device'
-    | 'VXLAN';
+    | 'VXLAN'
+    | 'Wireguard Tunnel';
   /** False: IP alone, without MAC, RA or ARP. */
   readonly ethernet: boolean;
   mac: string;
@@ -277,7 +278,7 @@ export class Interfaces {
   }
 
   setAdmin(one: Interface, up: boolean): void {
-    if (one.dev_type === 'Loopback' || one.dev_type === 'IPIP tunnel device') one.link_up = up;
+    if (['Loopback', 'IPIP tunnel device', 'Wireguard Tunnel'].includes(one.dev_type)) one.link_up = up;
     if (one.admin_up === up) return;
     one.admin_up = up;
     for (const family of families) {

@@ -16,6 +16,7 @@ import { Npol } from './npol.js';
 import { Pool } from './pool.js';
 import { type Family, familyOf, hostPrefix } from './prefix.js';
 import { Tunnels } from './tunnels.js';
+import { Wireguard } from './wireguard.js';
 
 /** What VPP would have read from its start-up file and found on the machine. */
 export interface VppFacts {
@@ -79,6 +80,7 @@ export class VppState {
   readonly interfaces: Interfaces;
   readonly cnat: Cnat;
   readonly tunnels: Tunnels;
+  readonly wireguard: Wireguard;
   readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
@@ -100,6 +102,7 @@ export class VppState {
   readonly redirects = new Map<string, RedirectSession>();
   /** By `sw_if_index/family`: remembered when the interface goes, and then not turned on again. */
   readonly input_acls = new Map<string, number>();
+  readonly output_acls = new Map<string, number>();
   /** Matches of the classifier's own sessions by table, in hexadecimal. */
   readonly classify_sessions = new Map<number, Set<string>>();
   /** By family, the table that punted packets pass. */
@@ -120,6 +123,7 @@ export class VppState {
     this.interfaces = new Interfaces(this.features, facts.devices);
     this.cnat = new Cnat(this.interfaces);
     this.tunnels = new Tunnels(this.interfaces);
+    this.wireguard = new Wireguard(this.interfaces);
   }
 
   /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */

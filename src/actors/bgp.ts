@@ -5,7 +5,8 @@
 import { DeadlineError, type Gobgp, GobgpError } from 'gobgp-grpc-stubs';
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import { readPeers, type StepFailure } from '../bgp/apply.js';
-import type { BgpStep } from '../bgp/diff.js';
+import { follow } from '../bgp/follow.js';
+import { GracefulRestart } from '../bgp/graceful-restart.js';
 import type { GobgpdRun } from '../bgp/launcher.js';
 import { Looks } from '../bgp/looks.js';
 import { BgpObjects, bgp_kinds } from '../bgp/objects.js';
@@ -19,7 +20,7 @@ import { ip4_alone, limitedText, objectsReport, peersReport, waitsForNode } from
 import { Rounds } from '../bgp/rounds.js';
 import { SeenPeers } from '../bgp/seen-peers.js';
 import { BgpSession } from '../bgp/session.js';
-import { restart_ms_default } from '../bgp/settings.js';
+import { Silences } from '../bgp/silences.js';
 import { Starting } from '../bgp/starting.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
@@ -37,6 +38,8 @@ export interface BgpDeps {
   readonly services?: ActorRef<SubscribeProgrammed>;
   /** One attempt; rejects where nobody answers (yet). */
   connect(run: GobgpdRun, signal: AbortSignal): Promise<Gobgp>;
+  /** How long the threads of a process have waited for a CPU, in milliseconds since it began. */
+  waited_ms(pid: number): number;
   /** Whether a gobgpd that began anew could listen on the IPv6 addresses as well. */
   canListenOn6(global: WantedGlobal): Promise<boolean>;
   /** Where people find what is wrong with objects, and how the sessions are. */
@@ -53,8 +56,6 @@ export interface BgpSettings extends BgpPace {
   readonly log_level: LogLevel;
 }
 
-/** Rounds in a row in which gobgpd gave no answer, before it is begun anew. */
-const silences_max = 3;
 const failures_max = 100;
 
 export function bgp(deps: BgpDeps, settings: BgpSettings): ChildSpec<BgpMessage> {
@@ -77,6 +78,7 @@ class Bgp implements Actor<BgpMessage> {
   private session: BgpSession | undefined;
   private plan: BgpPlan | undefined;
   private readonly peers: SeenPeers;
+  private readonly restart: GracefulRestart;
   private readonly looks: Looks;
   private failures: readonly StepFailure[] = [];
   private secrets_wanted = '';
@@ -84,7 +86,7 @@ class Bgp implements Actor<BgpMessage> {
   private trouble = 'no gobgpd yet';
   private readonly rounds: Rounds;
   private readonly starting: Starting;
-  private silences = 0;
+  private silences: Silences | undefined;
   private last_path_ms = 0;
   /** Until when this node's own Node is waited for; undefined: it has not been missed yet. */
   private own_node_until_ms: number | undefined;
@@ -95,6 +97,12 @@ class Bgp implements Actor<BgpMessage> {
     private readonly settings: BgpSettings,
   ) {
     this.peers = new SeenPeers(settings);
+    this.restart = new GracefulRestart({
+      ...settings,
+      clock: ctx.clock,
+      table: this.table,
+      peers: this.peers,
+    });
     this.looks = new Looks({
       clock: ctx.clock,
       after: (ms) => ctx.after(ms, { type: 'Poll' }),
@@ -113,6 +121,7 @@ class Bgp implements Actor<BgpMessage> {
       clock: ctx.clock,
       signal: ctx.signal,
       routes_max: settings.routes_max,
+      isRead: () => this.session?.complete === true,
       isSettled: () => this.session?.converged === true && this.table.settled,
       tell: (news) =>
         ctx.ask(
@@ -202,6 +211,7 @@ class Bgp implements Actor<BgpMessage> {
       waits_for: this.objects.missing,
       routes: {
         known: table.size,
+        paths: table.paths_count,
         untold: table.unsent,
         peers_waited_for: table.waiting,
         unusable: table.unusable,
@@ -264,26 +274,20 @@ class Bgp implements Actor<BgpMessage> {
     const { session } = this;
     if (session === undefined) return;
     this.session = undefined;
-    this.peers.forget();
     session.end();
-    // Each peer has its own time, for what is left the usual one.
-    for (const address of this.plan?.peers.keys() ?? []) this.await(address);
-    this.table.lost(this.ctx.clock.now_ms() + restart_ms_default);
-  }
-
-  private await(address: string): void {
-    const restart_ms = (this.plan?.peers.get(address)?.restart_s ?? 0) * 1000;
-    const ms = Math.max(restart_ms, this.settings.wait_min_ms);
-    this.table.await(address, this.ctx.clock.now_ms() + ms);
+    this.restart.lost();
   }
 
   private connect(run: GobgpdRun): void {
     const { ctx, deps, settings } = this;
     const isOver = () => this.run !== run;
     const connect = () => deps.connect(run, ctx.signal);
-    reach({ connect, clock: ctx.clock, signal: ctx.signal, connect_ms: settings.connect_ms, isOver }).then(
+    const waited = () => deps.waited_ms(run.pid);
+    const { clock, signal } = ctx;
+    reach({ connect, clock, signal, connect_ms: settings.connect_ms, waited, isOver }).then(
       (reached) => {
-        if (reached !== undefined) ctx.tellSelf({ type: 'Connected', run, ...reached });
+        if (ctx.signal.aborted) reached?.gobgp.close();
+        else if (reached !== undefined) ctx.tellSelf({ type: 'Connected', run, ...reached });
       },
       (error: Error) => {
         if (ctx.signal.aborted || isOver()) return;
@@ -300,6 +304,7 @@ class Bgp implements Actor<BgpMessage> {
     }
     const session = new BgpSession(run, gobgp, as_number);
     this.session = session;
+    this.silences = new Silences(() => this.deps.waited_ms(run.pid));
     this.trouble = '';
     gobgp.closed.then((error) => {
       if (error !== undefined) this.ctx.tellSelf({ type: 'Lost', gobgp, reason: error.message });
@@ -311,31 +316,19 @@ class Bgp implements Actor<BgpMessage> {
   // --- what gobgpd tells
 
   private watch(session: BgpSession): void {
-    const { gobgp, signal } = session;
-    this.table.begin();
-    const follow = async (): Promise<void> => {
-      for await (const event of gobgp.watch({ peers: true, best: true }, { signal })) {
-        if (this.session !== session) return;
-        if (event.type === 'paths') {
-          this.last_path_ms = this.ctx.clock.now_ms();
-          this.table.take(event.paths);
-          const sent = this.teller.send();
-          // What comes while connectivity takes in what came before goes with the next message.
-          if (this.table.unsent >= this.settings.unsent_max) await sent;
-        } else if (event.type === 'paths_complete') {
-          session.complete = true;
-          this.table.complete();
-          this.rounds.wish();
-        } else if (event.type === 'peer' && !event.initial) this.looks.in(this.settings.quiet_ms);
-      }
-    };
-    const over = (reason: string): void => {
-      if (!signal.aborted) this.ctx.tellSelf({ type: 'Lost', gobgp, reason });
-    };
-    follow().then(
-      () => over('gobgpd has ended the watch of its table'),
-      (error: Error) => over(error.message),
-    );
+    const { table, teller, settings, ctx } = this;
+    follow({
+      session,
+      table,
+      teller,
+      unsent_max: settings.unsent_max,
+      heard: () => {
+        this.last_path_ms = ctx.clock.now_ms();
+      },
+      told: () => this.rounds.wish(),
+      changed: () => this.looks.in(settings.quiet_ms),
+      failed: (reason) => ctx.tellSelf({ type: 'Lost', gobgp: session.gobgp, reason }),
+    });
   }
 
   // --- peers
@@ -362,10 +355,9 @@ class Bgp implements Actor<BgpMessage> {
       if (this.session !== session) return;
       for (const peer of peers.see(actual, now_ms))
         ctx.log.warn({ peer }, `bgp(limit) the peer has told more than ${prefixes_max} prefixes`);
-      this.silences = 0;
+      this.silences?.heard();
       const quiet = now_ms - this.last_path_ms >= settings.quiet_ms;
-      if (session.converged && session.complete && quiet)
-        for (const address of peers.told(ctx.clock.wall_ms())) table.release(address);
+      if (session.converged && session.complete && quiet) table.release(...peers.told(ctx.clock.wall_ms()));
       await this.retryLimited(session);
       if (this.plan !== undefined && (await this.starting.mayHave6(session, this.plan.global)))
         this.renew(session.run, 'the IPv6 addresses can be listened on now');
@@ -435,10 +427,9 @@ class Bgp implements Actor<BgpMessage> {
 
   /** A gobgpd that gives no answer again and again is begun anew. */
   private silent(session: BgpSession, error: Error): void {
-    if (!(error instanceof DeadlineError)) return;
-    this.silences += 1;
-    if (this.silences < silences_max) return;
-    this.silences = 0;
+    if (session !== this.session || !(error instanceof DeadlineError)) return;
+    if (this.silences?.missed(error.deadline_ms) !== true) return;
+    this.silences.heard();
     this.renew(session.run, error.message);
   }
 
@@ -463,16 +454,18 @@ class Bgp implements Actor<BgpMessage> {
     if (!(await this.startBgp(session, plan.global))) return true;
     const learned = () => table.prefixes();
     const steps = await session.difference(plan, { may_withdraw, learned, now_ms: ctx.clock.now_ms() });
-    this.awaitPeers(session, plan, steps);
+    this.restart.begin(plan.peers, steps, !session.converged);
+    table.gateways(plan.gateways);
+    this.teller.send();
     const failures = await session.carryOut(plan, steps, {
       isAwaited: (address) => table.isAwaited(address),
       hold: (peers) => {
-        for (const address of peers) this.await(address);
+        for (const address of peers) this.restart.await(address);
       },
     });
     const refused = await session.setLogLevel(plan.settings.log_severity, log_level);
     this.failures = [...failures.slice(0, failures_max), ...refused];
-    this.silences = 0;
+    this.silences?.heard();
     this.looks.in(settings.quiet_ms);
     return failures.length > 0;
   }
@@ -483,26 +476,6 @@ class Bgp implements Actor<BgpMessage> {
     this.secrets_wanted = wanted;
     this.objects.keepSecrets(names);
     this.deps.cluster.tell({ type: 'WantSecrets', subscriber: this.ctx.this_life, names });
-  }
-
-  /** Before peers are touched: whose routes are kept, and for how long. */
-  private awaitPeers(session: BgpSession, plan: BgpPlan, steps: readonly BgpStep[]): void {
-    const { table, peers, ctx } = this;
-    if (!session.converged) for (const address of plan.peers.keys()) this.await(address);
-    const awaitAnother = (address: string): void => {
-      this.await(address);
-      peers.ending(address, ctx.clock.wall_ms());
-    };
-    for (const step of steps)
-      if (step.type === 'delete_peer') {
-        if (step.comes_back) awaitAnother(step.address);
-        else table.release(step.address);
-      } else if (step.type === 'update_peer' && step.ends_session) awaitAnother(step.peer.address);
-    peers.keep(plan.peers);
-    // One whose peer is no more comes not back.
-    for (const address of table.neighbours()) if (!plan.peers.has(address)) table.release(address);
-    table.gateways(plan.gateways);
-    this.teller.send();
   }
 
   /** True: BGP runs as it is wanted. */

@@ -3,16 +3,15 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import type { Timer } from '../clock.js';
 import type { CniServer } from '../cni/server.js';
-import { type BufferPool, buffersText, lowestFreeSlot, recordedSlot } from '../desired/admission.js';
+import { buffersText, lowestFreeSlot, recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
-import type { NodeReady } from '../messages/node.js';
-import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
-import type { Translation } from '../objects/cnat.js';
-import type { InterfaceTag } from '../objects/interfaces.js';
+import type { NodeThere } from '../messages/node.js';
+import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
 import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
-import { addressesOf, type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
+import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
 import { cniHandlers } from '../pods/handlers.js';
@@ -20,26 +19,14 @@ import { HeldAdds } from '../pods/held-adds.js';
 import { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodRecords } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
+import { PodsReport } from '../pods/pods-report.js';
+import { PolicyGate } from '../pods/policy-gate.js';
 import { RecordKeeper } from '../pods/record-keeper.js';
 import { Settling } from '../pods/settling.js';
+import { poolOf, Survey } from '../pods/survey.js';
 import { Sweeper } from '../pods/sweeper.js';
-import { VppReader } from '../pods/vpp-reader.js';
+import { Whereabouts } from '../pods/whereabouts.js';
 import { podActor } from './pod.js';
-
-/**
- * At one look for namespaces that have gone: nobody gets into one without a path, to remove the device first, so that each
- * of these pods stops VPP for some 20 ms. None of them is waited for.
- */
-export const collected_max = 16;
-
-/**
- * For so long a VPP is not given pods' interfaces before it has their policies. Of one that is closed a pod has no more than of none, but an
- * ADD that has come meanwhile is to be answered within 4750 ms.
- */
-export const policies_ms = 4000;
-
-/** So many audits pass over the tables that others may have filled: VPP does nothing else while it walks one. */
-const light_audits_max = 9;
 
 export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   return {
@@ -62,43 +49,34 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
   };
 }
 
-type PodLeft = Extract<CniMessage, { type: 'PodGone' }>['left'];
-
 class Cni implements Actor<CniMessage> {
   private readonly records: PodRecords;
   private readonly namespaces: PodNamespaces;
+  private readonly whereabouts: Whereabouts;
   private readonly keeper: RecordKeeper;
   private readonly pods = new PodTable();
   private server: CniServer | undefined;
-  /** Translations that no pod of now has; see Holdings. */
-  private strays: readonly Translation[] = [];
   /** Pods of the Go implementation could not all be written down. */
   private importing = false;
-  private ready: NodeReady | undefined;
+  private ready: NodeThere | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
-  /** VPP is given policies before pods. */
-  private awaits_policies = false;
-  /** What VPP holds has been read since the node is ready, and every pod has its part. */
-  private surveyed = false;
   /** ADDs handed to pods and not answered yet. */
   private adds = 0;
   private readonly held = new HeldAdds();
-  private readonly reader: VppReader;
   private readonly sweeper: Sweeper;
+  private readonly survey: Survey;
+  private readonly gate: PolicyGate;
   private readonly settling = new Settling('VPP is not ready yet');
-  /** sw_if_index of each interface that VPP had when it was read last. */
-  private indexes: ReadonlyMap<InterfaceTag, number> = new Map();
-  private auditing = false;
-  /** Pods have no interface for want of buffers. */
-  private starving = false;
-  /** Audits that may pass over what others fill, until the next whole one. */
-  private light_audits = 0;
+  private readonly told: PodsReport;
+  /** Of pods that have not come to rest. */
+  private late: Timer | undefined;
 
   constructor(
     private readonly ctx: ActorContext<CniMessage>,
     private readonly deps: CniDeps,
   ) {
+    this.told = new PodsReport(deps, this.settling);
     this.records = new PodRecords(deps.store);
     for (const { file, text } of this.records.problems) {
       ctx.log.error({ file }, `pods(load) ${text}`);
@@ -106,12 +84,20 @@ class Cni implements Actor<CniMessage> {
     }
     deps.translations.forget('pods');
     this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
+    this.whereabouts = new Whereabouts(this.namespaces, this.records);
     this.keeper = new RecordKeeper(ctx, deps, this.records, this.namespaces);
-    this.reader = new VppReader(ctx, deps.vpp);
+    this.gate = new PolicyGate(ctx, deps.policed);
     this.sweeper = new Sweeper(ctx, {
       vpp: deps.vpp,
       namespaces: this.namespaces,
       claimed: (object) => this.isClaimed(object),
+    });
+    this.survey = new Survey(ctx, deps, {
+      pods: this.pods,
+      records: this.records,
+      sweeper: this.sweeper,
+      claimed: (object) => this.isClaimed(object),
+      begun: (generation) => this.surveyed(generation),
     });
   }
 
@@ -124,28 +110,32 @@ class Cni implements Actor<CniMessage> {
     this.report();
     ctx.watch(deps.uplink as ActorRef<never>, (down) => ({ type: 'UplinkDown', down }));
     this.subscribe();
+    deps.checksums?.hear(() => ctx.tellSelf({ type: 'ChecksumsAsked' }));
     ctx.after(deps.settings.collect_ms, { type: 'Collect' });
     ctx.after(deps.settings.audit_ms, { type: 'Audit' });
   }
 
   receive(message: CniMessage): void | Promise<void> {
     switch (message.type) {
-      case 'NodeReady':
+      case 'NodePrepared':
+        // Again: what follows from the facts as they are told now is waited for.
+        if (this.ready !== undefined) this.unsettle('VPP is prepared anew');
+        this.told.prepared = message;
         return this.nodeReady(message);
+      case 'NodeReady':
+        this.told.prepared = undefined;
+        return this.nodeReady(message);
+      case 'UplinksMade':
+        return;
       case 'NodeLost':
         this.lost = message.generation;
         this.nodeLost(message.reason);
         for (const { ref } of this.pods.values()) ref.tellUrgent(message);
         return;
-      case 'UplinkDown': {
-        const reason = 'the uplink actor is down';
-        this.nodeLost(reason);
-        // VPP may well be the same afterwards: this must not overtake what pods have been told of it.
-        for (const { ref } of this.pods.values())
-          ref.tell({ type: 'NodeLost', generation: this.lost, reason });
+      case 'UplinkDown':
+        this.unsettle('the uplink actor is down');
         if (message.down.restarting) this.subscribe();
         return;
-      }
       case 'Add':
         return this.add(message);
       case 'Del':
@@ -162,17 +152,20 @@ class Cni implements Actor<CniMessage> {
       case 'HeldExpired':
         return this.heldExpired(message.add);
       case 'Snapshot':
-        return this.observed(message);
+        return this.survey.take(message, this.ready);
       case 'Policed':
-        return this.isPoliced(message.generation, message.late);
+        if (this.gate.open(message, this.ready?.generation)) this.read();
+        return;
       case 'Swept':
         return this.swept(message.id, message.error);
       case 'Collect':
         return this.collect();
       case 'Audit':
         this.ctx.after(this.deps.settings.audit_ms, { type: 'Audit' });
-        this.auditing = true;
         return this.audit();
+      case 'ChecksumsAsked':
+        if (this.ready !== undefined && this.survey.done) this.survey.tellNode(this.ready);
+        return;
       case 'ReadAgain':
         return this.read();
       case 'SettledLate':
@@ -209,21 +202,21 @@ class Cni implements Actor<CniMessage> {
     const { spec } = add;
     const name = podName(spec.workload, spec.interface_name);
     const known = this.pods.get(spec.key);
-    if (known !== undefined && this.isReplaced(known)) {
+    if (known !== undefined && this.whereabouts.isReplaced(known)) {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
       return this.makeRoom(add, known);
     }
     const conflict = this.pods.conflictOf(spec);
     if (conflict !== undefined) {
       const holder = this.pods.get(conflict.holder.key)!;
-      if (holder.deleting || !this.isThere(holder)) return this.makeRoom(add, holder);
+      if (holder.deleting || !this.whereabouts.isThere(holder)) return this.makeRoom(add, holder);
       const other = podName(holder.spec.workload, holder.spec.interface_name);
       return this.refuse(
         add.reply,
         `${name}: ${conflict.address} is that of ${other} (${holder.spec.netns}), which still runs on this node: delete that pod, or free the address in IPAM`,
       );
     }
-    const { pool } = this;
+    const pool = poolOf(this.ready);
     const missing = pool === undefined ? 0 : this.pods.buffersMissing(spec, pool, true);
     if (pool !== undefined && missing > 0) {
       const going = [...this.pods.values()].find(
@@ -262,18 +255,9 @@ class Cni implements Actor<CniMessage> {
     }
     const slot = left?.slot ?? this.freeSlot();
     const pod = await this.spawn(spec, slot, false);
-    const objects = [...(left?.objects ?? []), ...this.straysTo(spec)];
-    if (this.surveyed) this.tellPart(pod, this.ctx.clock.now_ms(), objects, true);
+    const objects = [...(left?.objects ?? []), ...this.survey.straysTo(spec)];
+    if (this.survey.done) this.survey.tell(pod, this.ready!, { objects, whole: true });
     return pod;
-  }
-
-  /** What leads to an address of a pod that comes, and is not its wish, is removed by it. */
-  private straysTo(spec: PodSpec): readonly Translation[] {
-    const own = new Set(addressesOf(spec));
-    const isTo = ({ backends }: Translation): boolean => backends.some(({ address }) => own.has(address));
-    const found = this.strays.filter((object) => isTo(object) && !this.isClaimed(object));
-    this.strays = this.strays.filter((object) => !isTo(object));
-    return spec.network_name === '' ? found : [];
   }
 
   /** Somebody who is known has it now. */
@@ -332,11 +316,8 @@ class Cni implements Actor<CniMessage> {
   }
 
   private heldExpired(add: CniAdd): void {
-    const id = this.held.giveUp(add);
-    if (id === undefined) return;
-    const { netns, interface_name } = add.spec;
-    const name = sandboxName(netns, interface_name);
-    this.refuse(add.reply, `${name}: what is left of another pod (${id}) is not removed yet: retry`);
+    const error = this.held.giveUp(add);
+    if (error !== undefined) this.refuse(add.reply, error);
   }
 
   private release(adds: readonly CniAdd[]): void {
@@ -372,28 +353,18 @@ class Cni implements Actor<CniMessage> {
   }
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
-  private podGone(key: PodKey, left: PodLeft): void {
+  private podGone(key: PodKey, left: Extract<CniMessage, { type: 'PodGone' }>['left']): void {
     this.settling.gone(key);
     this.report();
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
     this.deps.policed.remove(podInterfaceTag(pod.spec));
-    this.takeBack(pod, left);
+    this.survey.takeBack(pod, left, this.ready?.generation);
     void this.ctx.stopChild(pod.name);
     // Its buffers are free.
-    if (this.starving) this.read({ fresh: true });
+    if (this.survey.starving) this.read({ fresh: true });
     this.release(this.held.release(key));
-  }
-
-  /** What a pod was told of and has no record of is nobody's again. Not yet surveyed: it is found with the rest. */
-  private takeBack(pod: PodEntry, left: PodLeft): void {
-    if (!this.surveyed || (left !== undefined && left.generation !== this.ready?.generation)) return;
-    const objects = left?.objects ?? pod.told;
-    if (objects.length === 0) return;
-    const { orphans, strays } = this.pods.holdings({ objects }, this.deps.translations);
-    this.strays = [...this.strays, ...strays];
-    this.sweeper.takeBack(orphans, pod.deleting);
   }
 
   private async spawnRecorded(): Promise<void> {
@@ -415,19 +386,6 @@ class Cni implements Actor<CniMessage> {
     return lowestFreeSlot(new Set(this.takenSlots()));
   }
 
-  /** Its namespace stands at its path, or one that may become its own. */
-  private isThere({ spec }: PodEntry): boolean {
-    const record = this.records.get(spec.key);
-    return record === undefined
-      ? this.namespaces.mayBePods(spec.netns)
-      : this.namespaces.of(record) !== undefined;
-  }
-
-  /** Another namespace than its own stands at its path. */
-  private isReplaced(pod: PodEntry): boolean {
-    return !this.isThere(pod) && this.namespaces.at(pod.spec.netns) !== undefined;
-  }
-
   private async collect(): Promise<void> {
     if (this.importing) {
       this.importing = this.keeper.import(this.takenSlots()) ?? this.importing;
@@ -436,16 +394,8 @@ class Cni implements Actor<CniMessage> {
     }
     const { collect_ms } = this.deps.settings;
     this.keeper.mend();
-    const now_ms = this.ctx.clock.now_ms();
-    let collected = 0;
-    for (const pod of this.pods.values()) {
+    for (const pod of this.whereabouts.lost(this.pods, this.ctx.clock.now_ms(), collect_ms)) {
       const { netns, workload, interface_name } = pod.spec;
-      const missing_ms = pod.missingFor(this.isThere(pod), now_ms);
-      // An intent that could not be written down is tried again.
-      const leaves = this.records.get(pod.spec.key)?.phase === 'deleting';
-      if (missing_ms === undefined || missing_ms < collect_ms || leaves) continue;
-      if (collected === collected_max) break;
-      collected += 1;
       const name = podName(workload, interface_name);
       this.ctx.event('collected', `${name}: ${netns} has gone, the pod is deleted`);
       this.remove(pod, false);
@@ -457,11 +407,18 @@ class Cni implements Actor<CniMessage> {
   // --- VPP comes, goes, and is looked at
 
   private subscribe(): void {
-    this.deps.uplink.tell({ type: 'SubscribeNode', subscriber: this.ctx.self });
+    this.deps.uplink.tell({ type: 'SubscribeEarly', subscriber: this.ctx.self });
+  }
+
+  /** VPP may well be the same afterwards: pods come to rest on it anew. This must not overtake what they have been told of it. */
+  private unsettle(reason: string): void {
+    this.nodeLost(reason);
+    for (const { ref } of this.pods.values()) ref.tell({ type: 'NodeLost', generation: this.lost, reason });
   }
 
   private nodeLost(reason: string): void {
     this.ready = undefined;
+    this.told.prepared = undefined;
     this.forget(`the node: ${reason}`);
     this.ctx.blockedOn(`the node: ${reason}`);
     // What waited for an orphan is judged anew; it then waits for the node.
@@ -472,136 +429,47 @@ class Cni implements Actor<CniMessage> {
    * Reads VPP before anything is done: the snapshot that comes along may be as old as the connection, when it is the
    * uplink actor that has started anew.
    */
-  private nodeReady(ready: NodeReady): void {
+  private nodeReady(ready: NodeThere): void {
     const is_other = this.ready?.generation !== ready.generation;
     this.ready = ready;
     if (is_other) {
-      this.awaitPolicies(ready.generation);
-      this.forget(this.awaits_policies ? 'VPP is given policies first' : 'VPP is asked what it holds');
+      this.gate.close(ready.generation);
+      this.forget(this.gate.closed ? 'VPP is given policies first' : 'VPP is asked what it holds');
     }
     this.ctx.blockedOn(undefined);
-    this.lookAtBuffers(ready);
-    this.read();
-  }
-
-  /** An interface that is closed until its policies come denies flows for as long as they go on: pods come when VPP has them. */
-  private awaitPolicies(generation: number): void {
-    const { ctx } = this;
-    this.awaits_policies = this.deps.policed.whenSettled(generation, () =>
-      ctx.tellSelf({ type: 'Policed', generation, late: false }),
-    );
-    if (this.awaits_policies) ctx.after(policies_ms, { type: 'Policed', generation, late: true });
-  }
-
-  private isPoliced(generation: number, late: boolean): void {
-    if (!this.awaits_policies || generation !== this.ready?.generation) return;
-    this.awaits_policies = false;
-    if (late) {
-      const text = `VPP has not been given all policies within ${policies_ms} ms: pods are closed until it is`;
-      this.ctx.event('policies', text);
-      this.ctx.log.warn({ generation }, `pods(policies) ${text}`);
-    }
-    this.read();
-  }
-
-  /** Better said at the start than with the first pod that does not fit. */
-  private lookAtBuffers({ buffers }: NodeReady): void {
-    const { buffers_wanted } = this.deps.settings;
-    if (buffers === undefined || buffers >= buffers_wanted) return;
-    const text = `VPP has ${buffers} packet buffers, all pods of the node would need ${buffers_wanted}: raise buffers-per-numa in the start-up template, or give the node more memory or hugepages`;
-    this.ctx.event('buffers', text);
-    this.ctx.log.warn({ buffers, buffers_wanted }, `pods(buffers) ${text}`);
+    this.survey.lookAtBuffers(ready);
+    if (this.survey.done) this.survey.tellNode(ready);
+    if (!this.survey.done || this.survey.starving) this.read();
   }
 
   /** What was known of VPP is void. */
   private forget(reason: string): void {
-    this.surveyed = false;
-    for (const pod of this.pods.values()) pod.told = [];
+    this.survey.forget();
+    this.late?.cancel();
+    this.told.forget();
     this.settling.block(reason);
     this.report();
-    this.reader.forget();
     this.sweeper.forget();
   }
 
   private audit(): void {
-    const light = this.surveyed && this.light_audits > 0;
-    if (light) this.light_audits -= 1;
-    this.read({ audit: light });
+    if (this.isReadable) this.survey.audit();
   }
 
-  /** `light`: what others fill was passed over. */
-  private audited(orphans: readonly VppObject[], light: boolean): void {
-    if (light && this.sweeper.isNew(orphans)) return this.read();
-    this.auditing = false;
-    if (!light) this.sweeper.audit(orphans);
+  private read(how: { readonly fresh?: boolean } = {}): void {
+    if (this.isReadable) this.survey.read(how);
   }
 
-  private read(how: { readonly fresh?: boolean; readonly audit?: boolean } = {}): void {
-    if (this.ready !== undefined && !this.awaits_policies) this.reader.read(how);
+  private get isReadable(): boolean {
+    return this.ready !== undefined && !this.gate.closed;
   }
 
-  private observed({
-    read,
-    asked_ms,
-    audit,
-    snapshot: told,
-  }: Extract<CniMessage, { type: 'Snapshot' }>): void {
-    const snapshot = this.reader.result(read, told);
-    const { ready } = this;
-    if (snapshot === undefined || ready === undefined) return;
-    this.indexes = new Map(snapshot.interfaces.map(({ tag, sw_if_index }) => [tag, sw_if_index]));
-    const { translations } = this.deps;
-    if (!this.surveyed) this.pods.claimHostPorts(snapshot, this.node(ready), translations);
-    const holdings = this.pods.holdings(snapshot, translations);
-    if (!audit) this.strays = holdings.strays;
-    if (!this.surveyed) {
-      this.surveyed = true;
-      this.auditing = false;
-      this.sweeper.survey(ready.generation, holdings.orphans);
-      this.pods.assignSlots(holdings, this.sweeper.orphans.slots());
-      translations.hasSpoken('pods');
-      this.settling.begin(this.pods.keys());
-      this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation: ready.generation });
-      this.report();
-    } else if (this.auditing) this.audited(holdings.orphans, audit);
-    // What looks like an orphan has to be seen twice in a row.
-    if (!audit) this.light_audits = this.sweeper.orphans.suspects > 0 ? 0 : light_audits_max;
-    const { pool } = this;
-    const starved = pool && this.pods.starved(holdings, pool);
-    this.starving = starved !== undefined && starved.size > 0;
-    for (const [key, pod] of this.pods) {
-      const missing = starved?.get(key);
-      const no_room = missing === undefined ? undefined : buffersText(pool!, missing);
-      this.tellPart(pod, asked_ms, holdings.pods.get(podInterfaceTag(pod.spec)) ?? [], !audit, no_room);
-    }
-    this.reader.readAgain();
-  }
-
-  private tellPart(
-    pod: PodEntry,
-    asked_ms: number,
-    objects: readonly VppObject[],
-    whole: boolean,
-    no_room?: string,
-  ): void {
-    const ready = this.ready!;
-    const sw_if_index = this.indexes.get(podInterfaceTag(pod.spec));
-    const holdings = { objects, whole, ...(sw_if_index !== undefined && { sw_if_index }) };
-    const { generation } = ready;
-    const { slot } = pod;
-    const part = { type: 'Part', generation, asked_ms, node: this.node(ready), slot, holdings } as const;
-    pod.told = this.records.get(pod.spec.key) === undefined ? objects : [];
-    pod.ref.tell(no_room === undefined ? part : { ...part, no_room });
-  }
-
-  private get pool(): BufferPool | undefined {
-    const { buffers, buffers_taken = 0 } = this.ready ?? {};
-    return buffers === undefined ? undefined : { total: buffers, taken: buffers_taken };
-  }
-
-  private node({ mtu, node, redirects, workers, pools }: NodeReady): PodNode {
-    const { gso, default_verdict } = this.deps.settings;
-    return { mtu, node, redirects, workers, gso, default_verdict, ...(pools && { pools }) };
+  /** What a new VPP holds is known, and will be told to each pod. */
+  private surveyed(generation: number): void {
+    this.settling.begin(this.pods.keys());
+    this.late?.cancel();
+    this.late = this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation });
+    this.report();
   }
 
   private swept(id: string, error?: Error): void {
@@ -623,16 +491,17 @@ class Cni implements Actor<CniMessage> {
   /** Each pod of a record has said so when it began. What has none, and is left alone, is judged by what an earlier life has told VPP. */
   private lookForUnpoliced(): void {
     const { settling, sweeper } = this;
-    if (!this.surveyed || this.importing || this.adds > 0 || sweeper.leftAlone > 0 || sweeper.busy) return;
+    if (!this.survey.done || this.importing || this.adds > 0 || sweeper.leftAlone > 0 || sweeper.busy) return;
     if (settling.state(false).settled) this.deps.policed.complete('cni');
   }
 
   private report(): void {
-    const { settled, reason } = this.settling.state(this.sweeper.busy);
-    const alone = this.sweeper.leftAlone;
+    this.told.tell({
+      has_vpp: this.ready !== undefined,
+      is_importing: this.importing,
+      is_sweeping: this.sweeper.busy,
+      left_alone: this.sweeper.leftAlone,
+    });
     this.lookForUnpoliced();
-    const more =
-      alone > 0 ? `; ${alone} interfaces in living namespaces have no record, and are left alone` : '';
-    this.deps.report({ settled, reason: `${reason}${more}` });
   }
 }

@@ -4,18 +4,24 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
-import { Connectivity, type Drop } from '../desired/connectivity.js';
+import type { CalicoNode } from '../calico/kinds/node.js';
+import type { Timer } from '../clock.js';
+import { Connectivity } from '../desired/connectivity.js';
 import { felixFaults } from '../desired/felix-faults.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { NodeAddresses } from '../desired/node-addresses.js';
+import type { Drop } from '../desired/remote-entry.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import { wireguard_tag } from '../objects/wireguard.js';
+import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
+import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import { Inputs } from '../writer/inputs.js';
 import { inPieces, Turns } from '../writer/turns.js';
 
@@ -25,6 +31,9 @@ export interface ConnectivityDeps {
   readonly cluster: ActorRef<ClusterMessage>;
   /** Shared with who enforces policies; absent: nobody does. */
   readonly policed?: Policed;
+  readonly wireguard: Omit<EncryptionParts, 'node_name' | 'required'>;
+  /** What pods and the host send is encrypted: who sends it computes the checksums. Told at each look, harmless if it was told before. */
+  readonly checksums: (in_software: boolean) => void;
   /** Told once in each life how to ask for the report of it. */
   readonly report: (ask: () => ConnectivityReport) => void;
 }
@@ -39,6 +48,8 @@ export interface ConnectivityReport {
   readonly faults: Readonly<Record<string, string>>;
   /** By object of VPP, why it was refused. It is tried again. */
   readonly refused: Readonly<Record<string, string>>;
+  /** By node, how WireGuard with it is. */
+  readonly wireguard: Readonly<Record<string, string>>;
   /** How many there are, shown or not. */
   readonly faulty_count: number;
   readonly refused_count: number;
@@ -50,6 +61,8 @@ export interface ConnectivitySettings {
   readonly route_source: 'bgp' | 'ipam';
   /** Segments larger than a packet go through tunnels. */
   readonly gso: boolean;
+  /** What pods send to pods of other nodes is encrypted, or is not sent. */
+  readonly encryption_required: boolean;
   /** From the first of a burst of changes to what follows from it. */
   readonly coalesce_ms: number;
   readonly writer: RouteWriterSettings;
@@ -57,6 +70,8 @@ export interface ConnectivitySettings {
 
 /** Without these, all told, nothing is known of any route: whether it goes by a tunnel, and by which. */
 const needed: readonly KindName[] = ['IPPool', 'FelixConfiguration', 'Node'];
+/** Whether anything is encrypted follows from these. */
+const told_of_encryption: readonly KindName[] = ['FelixConfiguration', 'Node'];
 /** Nor without these, where IPAM tells the routes. */
 const needed_of_ipam: readonly KindName[] = [...needed, 'BlockAffinity', 'IPAMBlock'];
 
@@ -66,6 +81,12 @@ const told_piece = 256;
 const piece = 64;
 /** Of what is wrong, so much is named. */
 const named_max = 100;
+/** How often VPP is asked whether peers of WireGuard have answered: while routes wait for that, and else. */
+const answers_ms = 200;
+const peers_ms = 5000;
+/** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
+const fuller_ms = 250;
+const ask_ms = 5000;
 
 export function connectivityActor(
   deps: ConnectivityDeps,
@@ -93,27 +114,60 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly ipam: IpamRoutes | undefined;
   private readonly local: LocalPrefixes;
   private readonly nodes = new NodeAddresses();
-  private readonly bgp = new RemoteSource();
+  private readonly bgp: RemoteSource;
+  /** When what waits in it is looked at. */
+  private source_due_ms: number | undefined;
   private readonly needed: readonly KindName[];
   private readonly inputs: Inputs;
   private readonly turns: Turns;
   private readonly felix = new Map<string, FelixConfiguration>();
+  private readonly encryption: Encryption;
+  private readonly known_nodes = new Map<string, CalicoNode>();
+  private looks: Timer | undefined;
+  private looks_ms = 0;
+  private fuller: Timer | undefined;
 
   constructor(
     private readonly ctx: ActorContext<ConnectivityMessage>,
-    deps: ConnectivityDeps,
+    private readonly deps: ConnectivityDeps,
     private readonly settings: ConnectivitySettings,
   ) {
     const { node_name, route_source } = settings;
     const is_bgp = route_source === 'bgp';
     this.is_policed = deps.policed !== undefined;
-    this.writer = new RouteWriter(ctx, deps.vpp, settings.writer, deps.policed);
+    this.writer = new RouteWriter(
+      ctx,
+      deps.vpp,
+      settings.writer,
+      (tunnel, refused) => {
+        if (this.plan.setRefused(tunnel, refused)) this.turns.news();
+        if (tunnel.kind !== 'wireguard_interface' || !this.encryption.setRefused(refused)) return;
+        this.look();
+        this.turns.news();
+      },
+      deps.policed,
+    );
+    this.bgp = new RemoteSource(
+      {
+        prefixes: () => this.plan.remotePrefixes(),
+        nextHops: (prefix) => this.plan.nextHops(prefix),
+        set: (prefix, next_hops) => this.plan.setRoute(prefix, next_hops),
+      },
+      settings.writer.narrow_ms,
+    );
     this.ipam = is_bgp ? undefined : new IpamRoutes(node_name);
     this.local = new LocalPrefixes({ node_name, services: is_bgp });
     this.needed = is_bgp ? needed : needed_of_ipam;
+    this.encryption = new Encryption({
+      ...deps.wireguard,
+      node_name,
+      required: settings.encryption_required,
+    });
+    this.writer.encrypts_only = settings.encryption_required;
     this.turns = new Turns(ctx, settings.coalesce_ms);
     const kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
     this.inputs = new Inputs(ctx, deps, kinds);
+    deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
     deps.report(() => this.report());
   }
 
@@ -134,7 +188,16 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         this.turns.heard();
         return this.work();
       case 'Due':
+        this.bgp.due(this.ctx.clock.now_ms());
         this.writer.due();
+        return this.work();
+      case 'LookAtPeers':
+        return this.lookAtPeers();
+      case 'PeersSeen':
+        return this.peersSeen(message.states);
+      case 'PeersFuller':
+        this.fuller = undefined;
+        this.plan.planPeers(this.writer);
         return this.work();
       case 'Read':
       case 'Transacted':
@@ -142,6 +205,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         this.writer.hear(message);
         return this.work();
     }
+  }
+
+  stop(): void {
+    this.encryption.stop();
   }
 
   gauges() {
@@ -165,13 +232,19 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       unsynced: this.unsynced(),
       faults: this.faults(),
       refused: this.writer.refused(),
+      wireguard: this.encryption.status(this.plan.wantedPeers(), this.ctx.clock.now_ms()),
       faulty_count: this.faulty,
       refused_count: this.writer.gauges().refused,
     };
   }
 
   private get faulty(): number {
-    return this.plan.counts.faulty + this.nodes.shared_count + (this.ipam?.faulty_count ?? 0);
+    return (
+      this.plan.counts.faulty +
+      this.nodes.shared_count +
+      (this.ipam?.faulty_count ?? 0) +
+      this.encryption.fault_count
+    );
   }
 
   private faults(): Readonly<Record<string, string>> {
@@ -182,7 +255,14 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     }
     let left = named_max;
     const felix = [...this.felix.values()].flatMap((each) => [...felixFaults(each, this.settings.node_name)]);
-    for (const source of [felix, this.plan.faults(), this.nodes.faults(), this.ipam?.faults() ?? []]) {
+    for (const source of [
+      felix,
+      this.encryption.faults(),
+      this.nodes.faults(),
+      // Of two nodes with one address it knows which is a peer.
+      this.plan.faults(),
+      this.ipam?.faults() ?? [],
+    ]) {
       for (const [object, text] of source) {
         if (left === 0) return faults;
         left -= 1;
@@ -205,13 +285,24 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private look(): void {
     if (this.inputs.node === undefined) return;
     const { node, subnets, main_uplink, mtu } = this.inputs.node;
-    this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, this.tunnelSettings()));
+    const settings = this.tunnelSettings();
+    // Before any route leads into it; and nothing is taken for told that an API server has not said yet: an earlier life may have encrypted.
+    if (this.inputs.unsynced(told_of_encryption).length === 0) this.deps.checksums(this.encryption.is_used);
+    this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, settings));
+  }
+
+  private felixOf(node_name: string): Partial<FelixConfiguration> {
+    return { ...this.felix.get('default'), ...this.felix.get(`node.${node_name}`) };
   }
 
   private tunnelSettings(): TunnelSettings {
-    const { node_name, gso } = this.settings;
-    const felix = { ...this.felix.get('default'), ...this.felix.get(`node.${node_name}`) };
+    const { node_name, gso, encryption_required } = this.settings;
+    const felix = this.felixOf(node_name);
     const by_default = tunnel_settings_default;
+    const was_used = this.encryption.is_used;
+    const wireguard = this.encryption.settings(felix);
+    this.setPeers(this.encryption.nodes.setOwnKey(wireguard?.keys.public_key));
+    if (this.encryption.is_used !== was_used) this.setPeers(this.known_nodes.keys());
     return {
       vxlan_vni: felix.vxlan_vni ?? by_default.vxlan_vni,
       vxlan_port: felix.vxlan_port ?? by_default.vxlan_port,
@@ -220,10 +311,63 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       vxlan_mtu6: felix.vxlan_mtu6 ?? by_default.vxlan_mtu6,
       gso,
       policed: this.is_policed,
+      ...(wireguard && { wireguard }),
+      ...(encryption_required && { encryption_required }),
     };
   }
 
+  // --- WireGuard
+
+  private setPeers(names: Iterable<string>): void {
+    const { is_used, nodes } = this.encryption;
+    // A peer is new to VPP when packets can go to it: before that it would not answer.
+    for (const name of names) this.plan.setPeer(name, is_used ? nodes.peer(name) : undefined);
+  }
+
+  private setNode(name: string, node: CalicoNode | undefined): void {
+    if (node === undefined) this.known_nodes.delete(name);
+    else this.known_nodes.set(name, node);
+    if (name === this.settings.node_name && this.encryption.setOwnNode(node)) this.look();
+    this.setPeers(this.encryption.nodes.set(name, node, portOf(this.felixOf(name))));
+  }
+
+  /** VPP is asked how its peers are: soon while routes wait for that. */
+  private lookLater(): void {
+    const needs_ms = this.writer.waitsForPeers ? answers_ms : peers_ms;
+    if (this.plan.counts.peers === 0 && !this.encryption.lacksKeys) return;
+    if (this.looks !== undefined && this.looks_ms <= needs_ms) return;
+    this.looks?.cancel();
+    this.looks_ms = needs_ms;
+    this.looks = this.ctx.after(needs_ms, { type: 'LookAtPeers' });
+  }
+
+  private lookAtPeers(): void {
+    this.looks = undefined;
+    // The file may be readable by now.
+    if (this.encryption.lacksKeys) {
+      this.look();
+      this.turns.news();
+    }
+    const seen = (states: readonly PeerState[] | Error): void =>
+      this.ctx.tellSelf({ type: 'PeersSeen', states });
+    this.ctx
+      .ask<VppConnectionMessage, readonly PeerState[]>(
+        this.deps.vpp,
+        (reply) => ({ type: 'ReadPeers', reply }),
+        ask_ms,
+      )
+      .then(seen, seen);
+  }
+
+  private peersSeen(states: readonly PeerState[] | Error): void {
+    // Of a VPP that is lost the uplink tells.
+    if (!(states instanceof Error))
+      this.writer.peersAnswer(this.encryption.see(states, this.ctx.clock.now_ms()));
+    return this.work();
+  }
+
   private clusterChange(change: AnyChange): void {
+    const is_first = change.synced && this.inputs.unsynced([change.kind]).length > 0;
     this.inputs.clusterChange(change);
     this.local.take(change);
     switch (change.kind) {
@@ -234,8 +378,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         for (const [name, node] of change.changed) {
           for (const address of this.nodes.set(name, node))
             this.plan.setNode(address, this.nodes.has(address));
+          this.setNode(name, node);
           this.ipam?.setNode(name, node);
         }
+        if (is_first) this.look();
         return;
       case 'BlockAffinity':
         for (const [name, affinity] of change.changed) this.ipam?.setAffinity(name, affinity);
@@ -248,23 +394,29 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
           if (felix === undefined) this.felix.delete(name);
           else this.felix.set(name, felix);
         }
+        // Where the others listen may be told by what is theirs alone.
+        for (const [name, node] of this.known_nodes) this.setNode(name, node);
         return this.look();
     }
   }
 
   private async remoteRoutes(message: RemoteRoutes): Promise<void> {
-    const { plan, ctx } = this;
+    const { clock } = this.ctx;
     if (this.ipam === undefined) {
-      const pieces = this.bgp.take(
-        message,
-        () => plan.remotePrefixes(),
-        (prefix, next_hop) => plan.setRoute(prefix, next_hop),
-        told_piece,
-      );
-      for (const _ of pieces) await new Promise<void>((resolve) => ctx.clock.afterPoll(resolve));
+      const pieces = this.bgp.take(message, told_piece, clock.now_ms());
+      for (const _ of pieces) await new Promise<void>((resolve) => clock.afterPoll(resolve));
+      this.wakeSource();
     }
     message.reply.resolve();
     this.turns.news();
+  }
+
+  /** A life of the source has one such time. */
+  private wakeSource(): void {
+    const { due_ms } = this.bgp;
+    if (due_ms === undefined || due_ms === this.source_due_ms) return;
+    this.source_due_ms = due_ms;
+    this.ctx.after(due_ms - this.ctx.clock.now_ms(), { type: 'Due' });
   }
 
   // --- what follows
@@ -275,12 +427,16 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     turns.begun();
     let is_done = true;
     if (inputs.unsynced(this.needed).length === 0 && inputs.node !== undefined) {
-      for (const [prefix, next_hop] of this.ipam?.changes() ?? []) plan.setRoute(prefix, next_hop);
+      for (const [prefix, next_hop] of this.ipam?.changes() ?? [])
+        plan.setRoute(prefix, next_hop === undefined ? [] : [next_hop]);
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer));
+      this.encryption.publish(writer.isUp(wireguard_tag));
+      if (plan.peers_wait) this.fuller ??= this.ctx.after(fuller_ms, { type: 'PeersFuller' });
       writer.allTold(is_done && this.unsynced().length === 0);
     }
     is_done = writer.step() && is_done;
+    this.lookLater();
     if (!is_done) turns.next();
   }
 

@@ -6,18 +6,9 @@ import type { Actor, ActorContext, ChildSpec, LifeRef } from '../actor-system.js
 import type { Timer } from '../clock.js';
 import { AnswerEncoder } from '../felix/encode.js';
 import type { FelixMessage } from '../felix/messages.js';
-import { statusFileName, statusFileText } from '../felix/status-file.js';
 import { type FelixSocket, type SocketEvents, StreamReader } from '../felix/stream.js';
-import type { EndpointStatus, FelixActorMessage, FelixStream } from '../messages/felix.js';
-
-/** The files that the CNI plugin waits for. */
-export interface EndpointFiles {
-  set(name: string, text: string | undefined): void;
-  sweep(): void;
-  retry(): void;
-  readonly faults: ReadonlyMap<string, string>;
-  readonly count: number;
-}
+import type { FelixActorMessage, FelixStream } from '../messages/felix.js';
+import { type EndpointFiles, FelixStatuses, statuses_max } from '../policies/felix-statuses.js';
 
 export interface FelixListener {
   close(): void;
@@ -60,8 +51,6 @@ const files_again_ms = 30_000;
 const first_report_ms = 10_000;
 const report_ms_default = 30_000;
 const report_ms = { min: 1000, max: 3_600_000 };
-/** More endpoints are no node's; those beyond have no file and no status. */
-const statuses_max = 10_000;
 /** Felix comes again 3 s after the end of its driver; in a start that is slow it says everything within a minute. */
 const patience_ms = { connect: 60_000, config: 10_000, in_sync: 60_000, message: 30_000 };
 /** So many that take the connection from another within that time are not one that starts anew: its driver has ended before. */
@@ -119,11 +108,7 @@ class FelixActor implements Actor<FelixActorMessage> {
   #batches = 0;
   #tell_again: Timer | undefined;
   #report: Timer | undefined;
-  /** What each endpoint is by now. */
-  readonly #statuses = new Map<string, EndpointStatus>();
-  /** What Felix is to hear of them: the last of each, of those that are gone `statuses_max` at most. */
-  readonly #due = new Map<string, EndpointStatus>();
-  #left_out = 0;
+  readonly #statuses: FelixStatuses;
   /** Of the last stream that ended. */
   #last_end: string | undefined;
 
@@ -131,6 +116,7 @@ class FelixActor implements Actor<FelixActorMessage> {
     this.#ctx = ctx;
     this.#deps = deps;
     this.#settings = settings;
+    this.#statuses = new FelixStatuses(deps.files);
     this.#began_ms = ctx.clock.now_ms();
     this.#alone_since_ms = this.#began_ms;
     deps.report(() => this.#status());
@@ -148,7 +134,8 @@ class FelixActor implements Actor<FelixActorMessage> {
         this.#untaken = undefined;
         return this.#advance();
       case 'EndpointStatuses':
-        return this.#takeStatuses(message.whole, message.statuses);
+        this.#statuses.take(message.statuses, message.whole, this.#current?.reader.in_sync === true);
+        return this.#answer();
       case 'Accepted':
         return this.#accepted(message.connection, message.socket);
       case 'Readable':
@@ -204,7 +191,7 @@ class FelixActor implements Actor<FelixActorMessage> {
       told: this.#batches,
       untaken: this.#untaken !== undefined,
       statuses: this.#statuses.size,
-      due: this.#due.size,
+      due: this.#statuses.due,
     };
   }
 
@@ -276,7 +263,7 @@ class FelixActor implements Actor<FelixActorMessage> {
       over: false,
       batch: [],
     };
-    this.#due.clear();
+    this.#statuses.unheard();
     log.info({ stream: number }, 'felix(connect) a Felix is there');
     this.#ctx.event('felix', 'a Felix has connected', { stream: number });
     this.#reportLifeIn(first_report_ms);
@@ -335,7 +322,10 @@ class FelixActor implements Actor<FelixActorMessage> {
       current.batch = [];
       this.#untaken = stream;
       this.#batches += 1;
-      if (messages.some(({ kind }) => kind === 'in_sync')) this.#greet();
+      if (messages.some(({ kind }) => kind === 'in_sync')) {
+        this.#statuses.greet();
+        this.#answer();
+      }
     } else if (current.over && this.#tell({ type: 'FelixEnded', stream })) {
       this.#told = undefined;
       this.#current = undefined;
@@ -363,59 +353,12 @@ class FelixActor implements Actor<FelixActorMessage> {
 
   // --- to Felix and the CNI plugin
 
-  #takeStatuses(whole: boolean, statuses: readonly EndpointStatus[]): void {
-    const named = new Set<string>();
-    for (const status of statuses) {
-      const key = keyOf(status);
-      named.add(key);
-      this.#setStatus(key, status);
-    }
-    if (whole) {
-      for (const [key, status] of this.#statuses) {
-        if (!named.has(key)) this.#setStatus(key, removalOf(status));
-      }
-      this.#deps.files.sweep();
-    }
-    this.#answer();
-  }
-
-  #setStatus(key: string, status: EndpointStatus): void {
-    const is_removed = status.kind === 'workload_removed' || status.kind === 'host_removed';
-    if (is_removed) {
-      if (!this.#statuses.delete(key)) return;
-    } else {
-      if (this.#statuses.size >= statuses_max && !this.#statuses.has(key)) {
-        this.#left_out += 1;
-        return;
-      }
-      this.#statuses.set(key, status);
-    }
-    if (this.#current?.reader.in_sync === true) {
-      // A Felix that does not listen is not told of everything that has come and gone: of what is gone it has told itself.
-      if (is_removed && this.#due.size >= statuses_max) this.#due.delete(key);
-      else this.#due.set(key, status);
-    }
-    if (status.kind === 'workload') {
-      const { endpoint, state } = status;
-      this.#deps.files.set(
-        statusFileName(endpoint.id),
-        state === 'up' ? statusFileText(endpoint) : undefined,
-      );
-    } else if (status.kind === 'workload_removed') this.#deps.files.set(statusFileName(status.id), undefined);
-  }
-
-  /** A Felix that knows its endpoints is told what became of them before its time. */
-  #greet(): void {
-    for (const [key, status] of this.#statuses) this.#due.set(key, status);
-    this.#answer();
-  }
-
   #answer(): void {
     const current = this.#current;
     if (current === undefined || current.over) return;
-    for (const [key, status] of this.#due) {
-      if (!current.writable) return;
-      this.#due.delete(key);
+    while (current.writable) {
+      const status = this.#statuses.next();
+      if (status === undefined) return;
       current.writable = current.socket.write(current.answers.encode(status));
     }
   }
@@ -496,8 +439,8 @@ class FelixActor implements Actor<FelixActorMessage> {
     if (this.#replaced_ms.length === rivals.count && now_ms - first! < rivals.within_ms)
       yield 'Felixes take the connection from each other: two run on this node, stop one';
     for (const [name, fault] of this.#deps.files.faults) yield `status file ${name}: ${fault}`;
-    if (this.#left_out > 0)
-      yield `${this.#left_out} statuses of endpoints are beyond the ${statuses_max} that are kept: the CNI plugin waits for them in vain`;
+    if (this.#statuses.left_out > 0)
+      yield `${this.#statuses.left_out} statuses of endpoints are beyond the ${statuses_max} that are kept: the CNI plugin waits for them in vain`;
   }
 
   *#faultsOf({ reader, began_ms, heard_ms }: Connection, now_ms: number): Iterable<string> {
@@ -521,23 +464,6 @@ function reportInterval(config: ReadonlyMap<string, string> | undefined): number
   if (text.toLowerCase() === 'none' || interval_ms === 0) return undefined;
   if (!(interval_ms > 0)) return report_ms_default;
   return Math.min(Math.max(interval_ms, report_ms.min), report_ms.max);
-}
-
-function keyOf(status: EndpointStatus): string {
-  if (status.kind === 'host' || status.kind === 'host_removed') return `host ${status.id}`;
-  const { orchestrator, workload, endpoint } = status.kind === 'workload' ? status.endpoint.id : status.id;
-  return `workload ${orchestrator} ${workload} ${endpoint}`;
-}
-
-function removalOf(status: EndpointStatus): EndpointStatus {
-  switch (status.kind) {
-    case 'workload':
-      return { kind: 'workload_removed', id: status.endpoint.id };
-    case 'host':
-      return { kind: 'host_removed', id: status.id };
-    default:
-      return status;
-  }
 }
 
 function seconds(ms: number): string {

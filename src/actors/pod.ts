@@ -24,9 +24,10 @@ import type { VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
 import { Callers } from '../pods/callers.js';
+import { DeviceRemoval } from '../pods/device-removal.js';
 import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
-import { PodDevice } from '../pods/pod-device.js';
+import { type DeviceLink, PodDevice } from '../pods/pod-device.js';
 import type { PodNamespaces } from '../pods/pod-namespaces.js';
 import type { PodObjects } from '../pods/pod-objects.js';
 import { PodPolicies } from '../pods/pod-policies.js';
@@ -75,10 +76,7 @@ class Pod implements Actor<PodMessage> {
   private readonly transaction: PodTransaction;
   private readonly rest: PodRest;
   private readonly device: PodDevice;
-  /** The device in Linux: as VPP made it, being removed, or removed by us. */
-  private linux: 'there' | 'going' | 'gone' = 'there';
-  /** Somebody waits for the room. */
-  private urgent = false;
+  private readonly removal: DeviceRemoval;
   private readonly policies: PodPolicies;
 
   constructor(
@@ -94,6 +92,7 @@ class Pod implements Actor<PodMessage> {
     this.own = new OwnRecord(key, deps.records);
     this.policies = new PodPolicies(ctx, deps.policed);
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
+    this.removal = new DeviceRemoval(ctx, this.device);
     // Its policies are written before VPP has the interface again.
     if (this.record !== undefined) this.policies.put(this.record.spec);
     // A former life knew what VPP holds, and may have been in the middle of changing it.
@@ -117,6 +116,9 @@ class Pod implements Actor<PodMessage> {
         return this.askedToDelete(message.urgent, message.reply);
       case 'Part':
         return this.observed(message);
+      case 'Node':
+        if (this.vpp.generation !== message.generation || !this.vpp.hears(message.node)) return;
+        return this.nodeChanged();
       case 'NodeLost':
         this.ground(message.generation);
         this.vpp.lose(message.generation, message.reason);
@@ -126,7 +128,7 @@ class Pod implements Actor<PodMessage> {
       case 'DeviceMade':
         return this.deviceMade(message.flight);
       case 'DeviceGone':
-        this.linux = 'gone';
+        this.removal.gone();
         return this.advance();
       case 'Transacted':
         return this.transacted(message.flight, message.outcome);
@@ -193,7 +195,7 @@ class Pod implements Actor<PodMessage> {
     this.policies.rewind();
     // VPP may be given policies just now.
     if (this.vpp.place === undefined) this.policies.put(spec);
-    this.hurry();
+    this.removal.hurry(this.record);
     this.advance();
   }
 
@@ -209,20 +211,20 @@ class Pod implements Actor<PodMessage> {
       return this.deletes.answerAll({ error: this.rest.fault });
     }
     this.rest.retry.forget();
-    if (urgent) {
-      this.urgent = true;
-      this.hurry();
-    }
+    if (urgent) this.removal.insist(this.record);
     this.advance();
   }
 
   private gaveUp(reply: Reply<never>): void {
-    const state = `in time, ${this.vpp.place === undefined ? this.vpp.unready : 'VPP is busy'}`;
+    const state = this.vpp.place === undefined ? this.vpp.unready : 'VPP is busy';
     const { add } = this;
     this.deletes.answer(reply, {
-      error: `${this.name()}: not deleted ${state}: it will be; repeat the call`,
+      error: `${this.name()}: not deleted in time, ${state}: it will be; repeat the call`,
     });
-    const late = add?.callers.answer(reply, { error: `${this.name()}: not connected ${state}: retry` });
+    const why = this.vpp.withheld ?? state;
+    const late = add?.callers.answer(reply, {
+      error: `${this.name()}: not connected in time, ${why}: retry`,
+    });
     // Nobody would learn that the pod is there: what was done of it is undone.
     if (late && add?.callers.size === 0) {
       this.add = undefined;
@@ -255,7 +257,15 @@ class Pod implements Actor<PodMessage> {
     // What the node is to its pods counts whatever the reading tells: nobody says it again.
     const is_news = vpp.hears(part.node);
     const is_learned = this.transaction.purpose === undefined && vpp.learn(part);
-    if (!is_learned && !is_news) return;
+    if (is_news) return this.nodeChanged();
+    if (!is_learned) return;
+    this.rest.dirty = true;
+    this.advance();
+  }
+
+  /** What has failed before says nothing of what is asked now, which may be that it may send at last. */
+  private nodeChanged(): void {
+    this.rest.retry.forget();
     this.rest.dirty = true;
     this.advance();
   }
@@ -263,11 +273,11 @@ class Pod implements Actor<PodMessage> {
   // --- what is to be done next
 
   private advance(): void {
-    if (this.transaction.purpose !== undefined || this.linux === 'going') return;
+    if (this.transaction.purpose !== undefined || this.removal.underWay) return;
     const { record, add } = this;
     const { place, objects, unready } = this.vpp;
     if (record === undefined && add === undefined) return this.nothingLeft();
-    this.ctx.blockedOn(place === undefined ? unready : undefined);
+    this.ctx.blockedOn(place === undefined ? unready : this.vpp.withheld);
     if (place === undefined) return;
     if (objects === undefined) return this.vpp.ask();
     const leaving = record?.phase === 'deleting' || (record?.phase === 'intended' && add === undefined);
@@ -306,6 +316,8 @@ class Pod implements Actor<PodMessage> {
       else if (this.policies.awaits(add.spec)) return;
       return this.transact('add', objects, add.fresh ? 'rollback' : 'continue');
     }
+    // What is answered is connected: with the outside, too. Nobody waits with the uplinks for it.
+    if (place.node.held) return this.rest.settle(this.name(), place.generation, '');
     this.finishAdd(add, objects);
   }
 
@@ -334,7 +346,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private finishAdd(add: PendingAdd, objects: PodObjects): void {
-    const connected = add.connected ?? add.connect(this.device, this.mtu(add.spec));
+    const connected = add.connected ?? add.connect(this.device, this.linkOf(add.spec));
     if ('error' in connected) return this.addFailed(add, connected.error);
     const { mac } = connected;
     if (!this.write(add.spec, 'done')) return this.addFailed(add, this.rest.fault);
@@ -355,7 +367,7 @@ class Pod implements Actor<PodMessage> {
   /** Linux's part of an ADD does not wait for the rest of VPP's. */
   private deviceMade(flight: number): void {
     const { add } = this;
-    if (this.transaction.isUnderWay(flight) && add?.begun) add.connect(this.device, this.mtu(add.spec));
+    if (this.transaction.isUnderWay(flight) && add?.begun) add.connect(this.device, this.linkOf(add.spec));
   }
 
   private addFailed(add: PendingAdd, cause: string): void {
@@ -381,7 +393,7 @@ class Pod implements Actor<PodMessage> {
         this.policies.put(spec, !objects.has_tap);
         return this.transact('resync', objects, 'continue');
       }
-      this.device.keep(spec, namespace, this.mtu(spec));
+      this.device.keep(spec, namespace, this.linkOf(spec));
     } catch (error) {
       return this.tryAgain((error as Error).message);
     }
@@ -389,28 +401,16 @@ class Pod implements Actor<PodMessage> {
     this.clean();
   }
 
+  /** Linux first; the record says by then that what VPP has of it goes too. */
   private remove(record: PodRecord, objects: PodObjects): void {
     if (this.rest.retry.waits) return;
     const left = objects.differsFrom(nothing);
     if (left && record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) {
       return this.tryAgain(this.rest.fault);
     }
-    if (this.linux === 'there') return this.dropDevice(record);
+    if (this.removal.isDue) return this.removal.begin(record, this.add !== undefined);
     if (left) this.transact('remove', objects, 'continue');
     else this.removed();
-  }
-
-  /** Linux first, see dropDevice; the record says by now that what VPP has of it goes too. */
-  private dropDevice(record: PodRecord): void {
-    this.linux = 'going';
-    void this.device.drop(record, this.urgent || this.add !== undefined).then(() => {
-      this.ctx.tellSelf({ type: 'DeviceGone' });
-    });
-  }
-
-  /** An ADD waits behind the removal. */
-  private hurry(): void {
-    if (this.linux === 'going' && this.record !== undefined) void this.device.drop(this.record, true);
   }
 
   private removed(): void {
@@ -422,8 +422,7 @@ class Pod implements Actor<PodMessage> {
     }
     this.policies.remove();
     this.wishes.areGone();
-    this.linux = 'there';
-    this.urgent = false;
+    this.removal.end();
     this.rest.retry.forget();
     this.deletes.answerAll({ deleted: true });
     this.ctx.log.info({ pod: name }, 'pod(del) removed');
@@ -438,7 +437,7 @@ class Pod implements Actor<PodMessage> {
     const urgency = purpose === 'add' ? 'urgent' : 'prompt';
     const spec = (purpose === 'add' ? this.add?.spec : undefined) ?? this.record?.spec;
     const subject = subjectOf(this.name(), spec, purpose);
-    if (purpose !== 'remove') this.linux = 'there';
+    if (purpose !== 'remove') this.removal.madeAnew();
     const operations = objects.take();
     this.transaction.begin(purpose, { generation, owner, operations, on_error, urgency, subject });
   }
@@ -487,8 +486,9 @@ class Pod implements Actor<PodMessage> {
 
   // --- small things
 
-  private mtu(spec: PodSpec): number {
-    return podMtu(spec, this.vpp.place!.node.mtu);
+  private linkOf(spec: PodSpec): DeviceLink {
+    const { mtu, software_checksums } = this.vpp.place!.node;
+    return { mtu: podMtu(spec, mtu), software_checksums };
   }
 
   private name(): string {

@@ -5,15 +5,15 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
-import { hostTapTag, uplinkTag } from '../desired/uplink.js';
+import { hostTapTag, uplinkTag } from '../desired/node-inputs.js';
 import { AddressSet } from '../felix/address-set.js';
 import type { EndpointState } from '../felix/encode.js';
 import { parsePrefixText } from '../felix/members.js';
-import type { WorkloadKey } from '../felix/messages.js';
-import { FelixModel, type FelixState, type Problem, type Touched } from '../felix/model.js';
+import { FelixModel, type FelixState, isAnything, type Problem } from '../felix/model.js';
+import { Problems } from '../felix/problems.js';
 import { no_port } from '../felix/set.js';
 import type { FelixActorMessage, FelixTold } from '../messages/felix.js';
-import type { NodeReady, SubscribeNode } from '../messages/node.js';
+import type { InPlace, NodePrepared, NodeThere, SubscribeEarly, UplinksMade } from '../messages/node.js';
 import type {
   PoliciesMessage,
   PoliciesQuestion,
@@ -28,32 +28,19 @@ import { EndpointStatuses } from '../policies/endpoint-statuses.js';
 import type { HostInterface } from '../policies/host-endpoints.js';
 import { interfaceObject } from '../policies/objects.js';
 import type { PolicedInterfaces, TakenInterface } from '../policies/policed-interfaces.js';
-import { isAskedFor, judgementOf } from '../policies/shown.js';
+import { isAskedFor, judgementOf, type PoliciesReport } from '../policies/shown.js';
+import { WorkloadTags } from '../policies/workload-tags.js';
 import { NpolWriter } from '../writer/npol-writer.js';
 import { type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
-import { Turns } from '../writer/turns.js';
+import { inPieces, Turns } from '../writer/turns.js';
 
 export interface PoliciesDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly uplink: ActorRef<SubscribeNode>;
+  readonly uplink: ActorRef<SubscribeEarly | InPlace>;
   readonly felix: ActorRef<FelixActorMessage>;
   readonly interfaces: PolicedInterfaces;
   /** Told once in each life how to ask for the report of it. */
   readonly report: (ask: () => PoliciesReport) => void;
-}
-
-/** For people: what of the policies is not enforced. Bounded: a hundred objects each. */
-export interface PoliciesReport {
-  /** Nothing is enforced that is not in force already, and why; empty: it is. */
-  readonly waits: string;
-  /** Messages of Felix's that were not taken in, by object. */
-  readonly problems: Readonly<Record<string, string>>;
-  /** Values of Felix's configuration that could not be read. */
-  readonly config: readonly string[];
-  /** By interface, what of its policies is not enforced as it was asked for. */
-  readonly refusals: Readonly<Record<string, readonly string[]>>;
-  /** By object of VPP, why it was refused. It is tried again. */
-  readonly refused: Readonly<Record<string, string>>;
 }
 
 export interface PoliciesSettings {
@@ -62,10 +49,10 @@ export interface PoliciesSettings {
 
 export const policies_settings_default: PoliciesSettings = { writer: writer_settings_default };
 
-/** Members of sets that are taken in, messages, and interfaces with their policies that are compiled, in one turn of the event loop. */
-const members_piece = 2048;
-const messages_piece = 256;
-const compiled_piece = 128;
+/** Members of sets that are taken in, messages, and rules with policies and interfaces that are compiled, before others may have their turn: about a millisecond each. */
+const members_piece = 1024;
+const messages_piece = 128;
+const compiled_piece = 64;
 const named_max = 100;
 const shown_max = 1000;
 
@@ -103,7 +90,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private has_spoken = false;
   private pods = new AddressSet();
   private pods_changed = false;
-  private node: NodeReady | undefined;
+  private node: NodeThere | undefined;
+  /** The last VPP that was prepared, before its uplinks are there. */
+  private prepared: NodePrepared | undefined;
+  /** Uplinks are kept down until VPP has what they are judged by. */
+  private made: UplinksMade | undefined;
   /** Of the last node that was lost: news of it, or of an earlier one, are void. */
   private lost = 0;
   private stream: number | undefined;
@@ -112,13 +103,10 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private next = 0;
   /** The stream begins, or ends, when what was told before is taken in. */
   private turn: { readonly stream: number; readonly begins: boolean } | undefined;
-  /** Of what Felix says now, by object; and of what the one before said, which is not told twice. */
-  private problems = new Map<string, string>();
-  private problems_before: ReadonlyMap<string, string> = new Map();
+  private readonly problems = new Problems();
   private readonly turns: Turns;
   private readonly statuses = new EndpointStatuses();
-  /** The interfaces of each workload. */
-  private readonly tags = new Map<WorkloadKey, Set<InterfaceTag>>();
+  private readonly tags = new WorkloadTags();
 
   constructor(
     private readonly ctx: ActorContext<PoliciesMessage>,
@@ -143,14 +131,17 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const { deps, ctx } = this;
     deps.report(() => this.report());
     deps.interfaces.hear(() => ctx.tellSelf({ type: 'InterfacesChanged' }));
-    deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
+    deps.uplink.tell({ type: 'SubscribeEarly', subscriber: ctx.self });
     deps.felix.tell({ type: 'SubscribeFelix', subscriber: ctx.this_life });
   }
 
   receive(message: PoliciesMessage): void {
     switch (message.type) {
+      case 'NodePrepared':
       case 'NodeReady':
         return this.nodeReady(message);
+      case 'UplinksMade':
+        return this.uplinksMade(message);
       case 'NodeLost':
         this.lost = message.generation;
         if ((this.writer.generation ?? 0) <= message.generation) this.writer.lost();
@@ -175,7 +166,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
         return this.work();
       default:
         this.writer.hear(message);
-        return this.work();
+        return this.turns.news();
     }
   }
 
@@ -225,7 +216,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     }
     return {
       waits: this.waits(),
-      problems: Object.fromEntries(this.problems),
+      problems: this.problems.named(),
       config: this.compiler.problems,
       refusals,
       refused: this.writer.refused(),
@@ -246,22 +237,36 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   // --- what is told
 
-  private nodeReady(ready: NodeReady): void {
+  private nodeReady(ready: NodeThere): void {
     if (ready.generation <= this.lost) return;
     this.node = ready;
+    this.prepared = ready.type === 'NodePrepared' ? ready : undefined;
+    this.made = undefined;
     if (this.writer.generation !== ready.generation) this.writer.begin(ready);
     this.turns.news();
   }
 
-  private takeNode({ uplinks = [], main_uplink, node }: NodeReady): void {
+  private uplinksMade(made: UplinksMade): void {
+    if (this.prepared?.generation !== made.generation || made.generation <= this.lost) return;
+    this.node = this.prepared;
+    this.made = made;
+    this.turns.news();
+  }
+
+  private takeNode({ type, uplinks = [], main_uplink, node }: NodeThere): void {
+    const are_there = type === 'NodeReady' || this.made !== undefined;
     const attachments = new Map<InterfaceTag, Attachment>();
-    for (const host of uplinks) {
+    for (const host of are_there ? uplinks : []) {
       attachments.set(hostTapTag(host.name), { kind: 'tap', host });
       attachments.set(uplinkTag(host.name), { kind: 'uplink', host });
     }
     for (const tag of this.own.keys()) if (!attachments.has(tag)) this.compiler.attach(tag, undefined);
     this.own.clear();
-    for (const [tag, attachment] of attachments) this.own.set(tag, attachment);
+    for (const [tag, attachment] of attachments) {
+      this.own.set(tag, attachment);
+      // Other interfaces than those of that name which VPP may have been told of.
+      if (this.made !== undefined && this.has_spoken) this.writer.force(tag);
+    }
     this.carrier = uplinks.find(({ name }) => uplinkTag(name) === main_uplink) ?? uplinks[0];
     const addresses = uplinks.flatMap((uplink) => uplink.addresses.map((prefix) => prefix.split('/', 1)[0]!));
     const all = [...addresses, node.ip4, node.ip6].filter((address) => address !== undefined);
@@ -314,17 +319,10 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     before: TakenInterface['attachment'] | undefined,
     now: TakenInterface['attachment'] | undefined,
   ): void {
-    if (before?.kind === 'workload') {
-      const tags = this.tags.get(before.endpoint);
-      tags?.delete(tag);
-      if (tags?.size === 0) this.tags.delete(before.endpoint);
-      this.statuses.doubt(before.endpoint);
-    }
-    if (now?.kind !== 'workload') return;
-    const tags = this.tags.get(now.endpoint);
-    if (tags === undefined) this.tags.set(now.endpoint, new Set([tag]));
-    else tags.add(tag);
-    this.statuses.doubt(now.endpoint);
+    const endpointOf = (of: typeof now) => (of?.kind === 'workload' ? of.endpoint : undefined);
+    const both = [endpointOf(before), endpointOf(now)] as const;
+    this.tags.move(tag, ...both);
+    for (const endpoint of both) if (endpoint !== undefined) this.statuses.doubt(endpoint);
   }
 
   /** Takes in a piece of what Felix has said. True: nothing of it is left. */
@@ -353,8 +351,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     this.turn = undefined;
     if (begins) {
       this.stream = stream;
-      this.problems_before = this.problems;
-      this.problems = new Map();
+      this.problems.begin();
       model.connected();
       return false;
     }
@@ -363,30 +360,36 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   }
 
   private note(problem: Problem | undefined): void {
-    if (problem === undefined) return;
+    if (problem === undefined || !this.problems.note(problem)) return;
     const { object, why } = problem;
-    const is_known = this.problems.has(object);
-    if (!is_known && this.problems.size >= named_max) return;
-    const is_new = !is_known && this.problems_before.get(object) !== why;
-    this.problems.set(object, why);
     // Once for each object: a Felix that says what is of no use says it by the thousand.
-    if (is_new) this.ctx.log.warn({ object }, `policies(felix) ${object}: ${why}`);
+    this.ctx.log.warn({ object }, `policies(felix) ${object}: ${why}`);
   }
 
   // --- what follows
 
-  /** A piece of the work, if there is any. */
+  /** What there is to do, until others have their turn. */
   private work(): void {
+    if (!inPieces(this.ctx.clock, () => this.piece())) return this.turns.next();
     const { writer } = this;
-    if (!writer.isPlanning && !this.takeIn()) return this.turns.next();
-    if (!writer.step(this.isComplete())) return this.turns.next();
     const { generation } = writer;
     if (this.model.live !== undefined && writer.isSettled && generation !== undefined)
       this.deps.interfaces.settled(generation);
+    if (this.made !== undefined && writer.isSettled) {
+      this.deps.uplink.tell({ type: 'InPlace', of: 'policies', round: this.made.round });
+      this.made = undefined;
+    }
     this.tellStatuses();
   }
 
-  /** What was told is taken in and compiled. True: all of it. */
+  /** True: nothing is left, or it waits for VPP. */
+  private piece(): boolean {
+    const { writer } = this;
+    if (!writer.isPlanning && !this.takeIn()) return false;
+    return writer.step(this.isComplete());
+  }
+
+  /** What was told is taken in and compiled, a piece of it. True: all of it. */
   private takeIn(): boolean {
     const { compiler, model, writer } = this;
     if (!this.takeFelix()) return false;
@@ -396,14 +399,15 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       this.takeNode(this.node);
       this.node = undefined;
     }
-    if (model.live !== undefined) this.takeLive(model.live);
+    if (model.live !== undefined && this.takeLive(model.live)) return false;
     compiler.compile(compiled_piece);
     if (compiler.left > 0) return false;
     writer.touch(compiler.objects.take());
     return true;
   }
 
-  private takeLive(live: FelixState): void {
+  /** True: there was something. */
+  private takeLive(live: FelixState): boolean {
     const { compiler, writer } = this;
     this.deps.interfaces.promise();
     if (!this.has_spoken) {
@@ -412,11 +416,12 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       for (const [tag, policed] of this.interfaces) this.attach(tag, policed);
     }
     const touched = this.model.take();
-    if (!isAnything(touched)) return;
+    if (!isAnything(touched)) return false;
     compiler.felix(live, touched);
     writer.touchSets(touched.sets);
     for (const key of touched.workloads) this.statuses.doubt(key);
     if (touched.hosts.size > 0) this.statuses.doubtHosts();
+    return true;
   }
 
   /** All is known of which something may be in VPP: what else is there is an earlier life's. */
@@ -440,7 +445,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     }
     let governed: ReturnType<PolicyCompiler['governed']> | undefined;
     const changed = statuses.take(live, {
-      workload: (key) => this.stateOf(this.tags.get(key) ?? []),
+      workload: (key) => this.stateOf(this.tags.of(key)),
       host: (id) => {
         governed ??= compiler.governed();
         return this.stateOf(governed.get(id) ?? []);
@@ -506,8 +511,4 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       refusals: this.refusalsOf(tag),
     };
   }
-}
-
-function isAnything({ config, sets, policies, profiles, workloads, hosts }: Touched): boolean {
-  return config || [sets, policies, profiles, workloads, hosts].some(({ size }) => size > 0);
 }

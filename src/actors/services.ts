@@ -4,36 +4,24 @@
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, LifeRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import {
-  type HealthPort,
-  type HostVip,
-  ServicePlan,
-  type ServiceStatus,
-  service_plan_kinds,
-} from '../desired/services/plan.js';
+import { type HealthPort, type HostVip, ServicePlan, service_plan_kinds } from '../desired/services/plan.js';
 import { bitsOf, holds } from '../ip/bits.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
-import type { NodeReady, SubscribeNode } from '../messages/node.js';
-import type {
-  ServicesMessage,
-  ServicesProgrammed,
-  ServicesQuestion,
-  ShownService,
-  ShownVip,
-} from '../messages/services.js';
+import type { InPlace, NodeFacts, NodePrepared, SubscribeEarly } from '../messages/node.js';
+import type { ServicesMessage, ServicesProgrammed } from '../messages/services.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { Translation } from '../objects/cnat.js';
-import type { ObjectKey, VppObject } from '../objects/object.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
-import { api_service, type ProbeTcp, probeTarget } from '../services/probe.js';
+import { ApiProbe, api_service, type ProbeTcp, probeTarget } from '../services/probe.js';
 import { ServiceWriter, type ServiceWriterSettings } from '../services/service-writer.js';
+import { keysOf, shownServices, vipOf } from '../services/shown.js';
 import { Inputs } from '../writer/inputs.js';
 import { writer_settings_default } from '../writer/object-writer.js';
 import { inPieces, Turns } from '../writer/turns.js';
 
 export interface ServicesDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly uplink: ActorRef<SubscribeNode>;
+  readonly uplink: ActorRef<SubscribeEarly | InPlace>;
   readonly cluster: ActorRef<ClusterMessage>;
   readonly translations: TranslationOwners;
   /** Linux of the node itself, which has translations of its own, and tells load balancers how it is. */
@@ -43,6 +31,8 @@ export interface ServicesDeps {
   readonly ready: (ok: boolean, reason: string) => void;
   /** Told once in each life how to ask for the report of it. */
   readonly report: (ask: () => ServicesReport) => void;
+  /** Told once in each life whose an address and port is, `tcp/10.96.0.1/443`. */
+  readonly names: (serviceOf: (vip: string) => string | undefined) => void;
 }
 
 /** Each is all that there is by now; what was there before and is not named goes. Neither throws; both go on trying by themselves. */
@@ -76,6 +66,8 @@ export interface ServicesSettings {
   readonly service_prefixes: readonly string[];
   /** Without an API server that tells of services, a node is ready after so long all the same. */
   readonly silence_ms: number;
+  /** Likewise, the uplinks are kept from VPP for its translations no longer than that. */
+  readonly prepare_ms: number;
   readonly audit_ms: number;
   /** From a difference that was seen once to the second look. */
   readonly audit_again_ms: number;
@@ -85,6 +77,8 @@ export interface ServicesSettings {
 
 export const services_settings_default: Omit<ServicesSettings, 'node_name' | 'service_prefixes'> = {
   silence_ms: 10_000,
+  // One that can be reached tells all within a second; whoever waits for nothing is without the outside for as long.
+  prepare_ms: 2000,
   audit_ms: 600_000,
   audit_again_ms: 5000,
   probe_ms: 1000,
@@ -97,8 +91,6 @@ const needed: readonly KindName[] = ['Service', 'EndpointSlice'];
 /** What is planned before the clock is looked at: some 9 services of ten endpoints, or one of a thousand. */
 const piece = 256;
 const named_max = 100;
-const shown_max = 1000;
-const probe_pause_max_ms = 10_000;
 
 export function servicesActor(deps: ServicesDeps, settings: ServicesSettings): ChildSpec<ServicesMessage> {
   return {
@@ -123,11 +115,12 @@ class ServicesActor implements Actor<ServicesMessage> {
   private known = false;
   /** This VPP has had all that was wanted once. */
   private complete = false;
+  /** Uplink waits for that: VPP has no uplinks yet. */
+  private prepared: NodePrepared | undefined;
+  private unheard: Timer | undefined;
   /** The API server has not told of services for so long that nobody waits for it. */
   private silent = false;
-  private probes = 0;
-  private probing: 'idle' | 'waiting' | 'under way' | 'done' = 'idle';
-  private probe_fault = '';
+  private readonly api: ApiProbe;
   private auditing: Timer | undefined;
   /** A transaction has just come to its end. */
   private has_progress = false;
@@ -152,9 +145,17 @@ class ServicesActor implements Actor<ServicesMessage> {
       },
       settings.writer,
     );
+    this.api = new ApiProbe(
+      deps.probe,
+      settings.probe_ms,
+      (probe, error) => ctx.tellSelf({ type: 'Probed', probe, ...(error !== undefined && { error }) }),
+      (after_ms) => ctx.after(after_ms, { type: 'Probe' }),
+    );
     this.turns = new Turns(ctx);
     this.inputs = new Inputs(ctx, deps, service_plan_kinds);
+    deps.uplink.tell({ type: 'SubscribeEarly', subscriber: ctx.self });
     deps.report(() => this.report());
+    deps.names((vip) => this.plan.holderOf(vip));
     this.tellReady();
     this.auditLater(this.settings.audit_ms);
     this.ctx.after(this.settings.silence_ms, { type: 'Silence' });
@@ -167,8 +168,14 @@ class ServicesActor implements Actor<ServicesMessage> {
 
   receive(message: ServicesMessage): void | Promise<void> {
     switch (message.type) {
+      case 'NodePrepared':
+        if (this.nodeReady(message)) this.nodePrepared(message);
+        return;
+      case 'UplinksMade':
+        return;
       case 'NodeReady':
-        return this.nodeReady(message);
+        if (this.nodeReady(message)) this.hasUplinks();
+        return;
       case 'NodeLost':
         return this.nodeLost(message.generation);
       case 'ClusterChange':
@@ -177,16 +184,9 @@ class ServicesActor implements Actor<ServicesMessage> {
         return this.turns.news();
       case 'SubscribeProgrammed':
         this.subscriber = message.subscriber;
-        this.known = this.writer.wasRead;
-        this.subscriber.tell({
-          type: 'ServicesProgrammed',
-          whole: true,
-          known: this.known,
-          changed: this.writer.programmedNow(),
-        });
-        return;
+        return this.tellAllProgrammed();
       case 'Show':
-        return this.show(message.question, message.reply);
+        return this.show(message);
       case 'Work':
         this.turns.heard();
         return this.work();
@@ -204,6 +204,9 @@ class ServicesActor implements Actor<ServicesMessage> {
         this.writer.hear(message);
         this.has_progress = !(message.outcome instanceof Error);
         return this.work();
+      case 'Unheard':
+        if (this.inputs.unsynced(needed).length > 0) this.tellInPlace();
+        return;
       case 'Silence':
         this.silent = true;
         return this.tellReady();
@@ -216,7 +219,8 @@ class ServicesActor implements Actor<ServicesMessage> {
       case 'Probe':
         return this.probe();
       case 'Probed':
-        return this.probed(message.probe, message.error);
+        if (this.api.probed(message.probe, message.error)) this.tellReady();
+        return;
     }
   }
 
@@ -243,7 +247,7 @@ class ServicesActor implements Actor<ServicesMessage> {
       writer: this.writer.gauges(),
       event_to_vpp_seconds: event_to_vpp.histogram(),
       kubeproxy_network_programming_duration_seconds: network_programming.histogram(),
-      api_server: this.probe_fault === '' ? this.probing : this.probe_fault,
+      api_server: this.api.shown,
       ...this.report(),
     };
   }
@@ -277,6 +281,8 @@ class ServicesActor implements Actor<ServicesMessage> {
   private nodeLost(generation: number): void {
     if (!this.inputs.nodeLost(generation)) return;
     this.writer.lost();
+    this.prepared = undefined;
+    this.unheard?.cancel();
     this.forgetVpp();
     this.tellProgrammed();
     this.tellReady();
@@ -284,13 +290,11 @@ class ServicesActor implements Actor<ServicesMessage> {
 
   private forgetVpp(): void {
     this.complete = false;
-    this.probing = 'idle';
-    this.probes += 1;
-    this.probe_fault = '';
+    this.api.forget();
   }
 
-  private nodeReady(ready: NodeReady): void {
-    if (!this.inputs.nodeReady(ready)) return;
+  private nodeReady(ready: NodeFacts): boolean {
+    if (!this.inputs.nodeReady(ready)) return false;
     this.look();
     if (this.writer.generation !== ready.generation) {
       this.writer.begin(ready);
@@ -299,6 +303,28 @@ class ServicesActor implements Actor<ServicesMessage> {
       this.tellReady();
     }
     this.turns.news();
+    return true;
+  }
+
+  private nodePrepared(prepared: NodePrepared): void {
+    this.prepared = prepared;
+    this.unheard?.cancel();
+    if (this.complete) this.tellInPlace();
+    else this.unheard = this.ctx.after(this.settings.prepare_ms, { type: 'Unheard' });
+  }
+
+  private tellInPlace(): void {
+    if (this.prepared !== undefined)
+      this.deps.uplink.tell({ type: 'InPlace', of: 'services', round: this.prepared.round });
+  }
+
+  /** From now on what VPP has serves. */
+  private hasUplinks(): void {
+    if (this.prepared === undefined) return;
+    this.prepared = undefined;
+    this.tellAllProgrammed();
+    this.probe();
+    this.tellReady();
   }
 
   /** Node ports are served on the node's addresses. */
@@ -369,8 +395,17 @@ class ServicesActor implements Actor<ServicesMessage> {
     if (plan.synced) deps.translations.hasSpoken('services');
   }
 
-  private tellProgrammed(): void {
+  /** Of a VPP without uplinks nothing is served, whatever it has. */
+  private tellAllProgrammed(): void {
     if (this.subscriber === undefined) return;
+    const serves = this.prepared === undefined;
+    this.known = serves && this.writer.wasRead;
+    const changed: ReadonlyMap<string, boolean> = serves ? this.writer.programmedNow() : new Map();
+    this.subscriber.tell({ type: 'ServicesProgrammed', whole: true, known: this.known, changed });
+  }
+
+  private tellProgrammed(): void {
+    if (this.subscriber === undefined || this.prepared !== undefined) return;
     const changed = this.writer.programmedChanges();
     const known = this.writer.wasRead;
     if (changed.size === 0 && known === this.known) return;
@@ -391,6 +426,7 @@ class ServicesActor implements Actor<ServicesMessage> {
     if (this.inputs.unsynced(needed).length > 0) return;
     this.complete = true;
     if (this.inputs.node !== undefined) this.deps.host.programs(this.inputs.node.vpp, true);
+    this.tellInPlace();
     this.probe();
     this.tellReady();
   }
@@ -415,43 +451,26 @@ class ServicesActor implements Actor<ServicesMessage> {
         ? 'VPP is asked what it has of services'
         : `${waiting} translations and routes are to be programmed`;
     }
-    if (this.probing === 'done') return undefined;
-    return this.probe_fault || `Service ${api_service} is being tried`;
+    if (this.prepared !== undefined) return 'VPP is not given the uplinks of the node yet';
+    return this.api.unready;
   }
 
   private probe(): void {
-    if (this.probing === 'under way' || this.probing === 'done' || !this.complete) return;
-    const { deps, settings, ctx } = this;
-    if (this.plan.status(api_service) === undefined) {
-      // There may be none: outside of a cluster, or with another proxy for it.
-      this.probing = 'done';
-      return this.tellReady();
-    }
-    this.probing = 'under way';
-    const probe = this.probes;
-    const target = probeTarget(this.translationsOf(api_service));
-    if (target === undefined) return this.probed(probe, new Error('VPP has no translation of it'));
-    deps.probe(target, settings.probe_ms).then(
-      () => ctx.tellSelf({ type: 'Probed', probe }),
-      (error: Error) => ctx.tellSelf({ type: 'Probed', probe, error }),
-    );
+    // Without uplinks nobody answers.
+    if (this.prepared !== undefined || !this.complete || !this.api.isDue) return;
+    // There may be none: outside of a cluster, or with another proxy for it.
+    if (this.plan.status(api_service) === undefined) this.api.skip();
+    else this.api.begin(probeTarget(this.translationsOf(api_service)));
+    this.tellReady();
   }
 
-  private probed(probe: number, error: Error | undefined): void {
-    if (probe !== this.probes) return;
-    this.probes += 1;
-    if (error === undefined) {
-      this.probing = 'done';
-      this.probe_fault = '';
-    } else {
-      this.probing = 'waiting';
-      this.probe_fault = `Service ${api_service} cannot be reached from this node: ${error.message}; see /debug/services?service=${api_service}`;
-      const { probe_ms } = this.settings;
-      this.ctx.after(Math.min(probe_ms * 2 ** Math.min(this.probes, 8), probe_pause_max_ms), {
-        type: 'Probe',
-      });
+  private async show({ question, reply }: Extract<ServicesMessage, { type: 'Show' }>): Promise<void> {
+    const { plan, writer, deps } = this;
+    try {
+      reply.resolve(await shownServices(question, { plan, writer, translations: deps.translations }));
+    } catch (error) {
+      reply.reject(error as Error);
     }
-    this.tellReady();
   }
 
   private *translationsOf(service: string): Iterable<Translation> {
@@ -460,104 +479,7 @@ class ServicesActor implements Actor<ServicesMessage> {
       if (there?.kind === 'translation') yield there;
     }
   }
-
-  // --- for people
-
-  private async show(
-    { service, dump }: ServicesQuestion,
-    reply: Extract<ServicesMessage, { type: 'Show' }>['reply'],
-  ): Promise<void> {
-    try {
-      const dumped = dump ? await this.writer.dump() : undefined;
-      const names = service === undefined ? this.someNames() : [service];
-      const conflicts = this.writer.conflicts();
-      const services = Object.fromEntries(
-        names.map((name) => [name, this.shown(name, conflicts.get(name) ?? [], dumped)]),
-      );
-      const strays = [...(dumped?.keys() ?? [])].filter(
-        (key) =>
-          this.plan.holderOf(vipOf(key)) === undefined && this.deps.translations.of(key)?.by !== 'pods',
-      );
-      reply.resolve({
-        services,
-        service_count: this.plan.counts.services,
-        ...(dump && { strays: strays.slice(0, named_max) }),
-      });
-    } catch (error) {
-      reply.reject(error as Error);
-    }
-  }
-
-  private someNames(): readonly string[] {
-    const names: string[] = [];
-    for (const name of this.plan.names()) {
-      names.push(name);
-      if (names.length === shown_max) break;
-    }
-    return names;
-  }
-
-  private shown(
-    name: string,
-    conflicts: readonly string[],
-    dumped: ReadonlyMap<ObjectKey, Translation> | undefined,
-  ): ShownService {
-    const status = this.plan.status(name);
-    const vips = (status?.vips ?? []).map((vip) => this.shownVip(vip, dumped));
-    return {
-      vips,
-      ...(conflicts.length > 0 && { conflicts }),
-      ...(status !== undefined && { plan: status }),
-    };
-  }
-
-  private shownVip(
-    { vip, outcome, holder }: ServiceStatus['vips'][number],
-    dumped: ReadonlyMap<ObjectKey, Translation> | undefined,
-  ): ShownVip {
-    const key: ObjectKey = `${kind_prefix}${vip}`;
-    // What VPP has of it is the other's.
-    if (outcome === 'lost') return { key, state: `lost: Service ${holder} has it` };
-    const { state, wanted, there } = this.writer.stateOf(key);
-    const shown = dumped?.get(key);
-    const is_settled = outcome === 'refused' ? there === undefined : state === 'programmed';
-    return {
-      key,
-      state: (is_settled && unserved[outcome]) || state,
-      ...(wanted !== undefined && { desired: backendTexts(wanted) }),
-      ...(there !== undefined && { programmed: backendTexts(there) }),
-      ...(shown !== undefined && { dumped: backendTexts(shown) }),
-    };
-  }
 }
-
-/** What becomes of packets to an address and port that has nobody. */
-const unserved = {
-  served: undefined,
-  dropped: 'unserved: no endpoint is to be used from here, packets are dropped',
-  refused: 'unserved: it has no endpoint, connections are refused',
-} as const;
-
-/** Of a service with thousands of back ends so many are shown. */
-const backends_shown_max = 50;
-
-function backendTexts(object: VppObject): readonly string[] {
-  if (object.kind === 'route') return object.paths.map(({ via }) => via);
-  if (object.kind !== 'translation') return [];
-  const { backends } = object;
-  const shown = backends.slice(0, backends_shown_max).map(({ address, port }) => `${address} ${port}`);
-  const more = backends.length - shown.length;
-  return more > 0 ? [...shown, `and ${more} more`] : shown;
-}
-
-const kind_prefix = 'translation:';
 
 /** As faults name it. */
 const objectOf = (service: string): string => `Service ${service}`;
-
-/** As the plan names it. */
-const vipOf = (key: ObjectKey): string => (key.startsWith(kind_prefix) ? key.slice(kind_prefix.length) : key);
-
-function keysOf(status: ServiceStatus | undefined): readonly ObjectKey[] {
-  return (status?.vips ?? []).map(({ vip }) => `${kind_prefix}${vip}`);
-}

@@ -3,34 +3,27 @@
  * step by step stands in `uplink/take-over.ts`; here stands when. The steps run beside the mailbox, so that VPP's death or
  * the end of the node cuts them short wherever they are.
  */
-import { createSocket } from 'node:dgram';
-import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
+import { isDeepStrictEqual } from 'node:util';
+import type { Actor, ActorContext, ActorRef, ChildSpec, Reply, StopReason } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
-import { lacksOfNodes, type PodPools } from '../desired/source-nat.js';
-import {
-  nodeAddress,
-  nodeSourceNat,
-  onLinkPrefixes,
-  ownAddresses,
-  redirectTables,
-  type Uplink,
-  uplinkTag,
-} from '../desired/uplink.js';
-import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
+import { type Uplink, uplinkTag } from '../desired/node-inputs.js';
 import type { Cluster } from '../k8s/cluster.js';
 import type { Watch } from '../linux/network.js';
-import type { NodeReady, NodeStatus } from '../messages/node.js';
+import type { EarlyNodeStatus, NodePrepared, NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import { Attempts, type Pauses } from '../uplink/attempts.js';
+import { KnownNeighbours } from '../uplink/known-neighbours.js';
+import { nodeFacts, shownSourceNat } from '../uplink/node-facts.js';
+import type { VppPort } from '../uplink/node-in-vpp.js';
+import { OneTask } from '../uplink/one-task.js';
+import { Preparation, type Prepared, type Preparer } from '../uplink/preparation.js';
+import { RouterWords } from '../uplink/router-words.js';
 import { Routers } from '../uplink/routers.js';
-import {
-  buffersTaken,
-  type Taken,
-  TakeOver,
-  type TakeOverSettings,
-  type VppPort,
-} from '../uplink/take-over.js';
+import { TakeOver, type TakeOverSettings } from '../uplink/take-over.js';
+import type { Taken } from '../uplink/taken.js';
+import { TapWatches } from '../uplink/tap-watches.js';
 import { UplinkError } from '../uplink/uplink-error.js';
 import type { UplinkHost } from '../uplink/uplink-host.js';
 
@@ -56,18 +49,17 @@ export interface UplinkReport {
   readonly uplinks: readonly Uplink[];
 }
 
-export interface UplinkSettings extends TakeOverSettings {
+export interface UplinkSettings extends TakeOverSettings, Pauses {
   /** For one transaction: af_packet rings of a large node take a second. */
   readonly transaction_ms: number;
-  /** Pause after a failed take-over, doubled each time. */
-  readonly retry_ms: number;
-  readonly retry_max_ms: number;
-  /** Take-overs of one VPP that cut the host off for a moment and failed: the next ones wait for `pause_ms`. */
-  readonly failures_max: number;
-  /** Doubled each time: what has failed so often costs the host its network for nothing, and may be mended all the same. */
-  readonly pause_ms: number;
-  readonly pause_max_ms: number;
   readonly shutdown_ms: number;
+  /** Whose objects a VPP is to have before its uplinks. */
+  readonly prepared_by: readonly Preparer[];
+  /** For so long the uplinks stay with Linux until it has them. */
+  readonly prepare_ms: number;
+  /** Whose objects its uplinks are to have before they are up, and for how long these are kept down for that: the host is without its network. */
+  readonly policed_by: readonly Preparer[];
+  readonly police_ms: number;
 }
 
 const owner = 'node';
@@ -76,10 +68,6 @@ const settle_ms = 300;
 /** A table of routes by the ten thousand changes all the time, and is gone through as a whole: for a tenth of the time at most. */
 const rest_share = 9;
 const rest_ms_max = 30_000;
-/** Routers repeat themselves; three of them speak one after the other. */
-const repeat_ms = 500;
-/** A router lives 65,535 s at most. */
-const silence_ms_max = 66_000_000;
 const giving_back_ms = 120_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
@@ -99,33 +87,29 @@ export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<Up
   };
 }
 
-interface Task {
-  readonly abort: AbortController;
-  readonly ended: Promise<void>;
-}
-
 class UplinkActor implements Actor<UplinkMessage> {
   private readonly takeOver: TakeOver;
   private readonly routers = new Routers();
-  private repeating: Timer | undefined;
-  private silent: Timer | undefined;
+  private readonly words: RouterWords;
+  private readonly known: KnownNeighbours;
   private readonly subscribers = new Map<string, ActorRef<NodeStatus>>();
-  private readonly watches: Watch[] = [];
+  private readonly early = new Map<string, ActorRef<EarlyNodeStatus>>();
+  private readonly preparation: Preparation;
+  /** As those were told of a VPP that has no uplinks yet. */
+  private prepared: NodePrepared | undefined;
+  /** Of that. */
+  private facts: Omit<ReturnType<typeof nodeFacts>, 'prefixes'> | undefined;
+  private readonly watches: TapWatches;
   private ready: NodeReady | undefined;
   private taken: Taken | undefined;
-  /** As VPP knows them. */
-  private pods: PodPools | undefined;
   private up: VppUp | undefined;
-  private task: Task | undefined;
+  private readonly task: OneTask;
   private settling: Timer | undefined;
   /** Until then the taps are not looked at again for a change of the host's. */
   private rests_until_ms = 0;
   private publishing: AbortController | undefined;
-  /** Uplinks whose TapChanged is in the mailbox: a thousand routes that go at once are one message. */
-  private readonly told = new Set<string>();
-  private tries = 0;
+  private readonly attempts: Attempts;
   private doubts = 0;
-  private failures = 0;
   private state: UplinkReport['state'] = 'linux';
   private reason = 'VPP is not up yet';
 
@@ -134,45 +118,42 @@ class UplinkActor implements Actor<UplinkMessage> {
     private readonly deps: UplinkDeps,
     private readonly settings: UplinkSettings,
   ) {
+    const ask = <T>(message: (reply: Reply<T>) => VppConnectionMessage): Promise<T> =>
+      ctx.ask(deps.vpp, message, settings.transaction_ms);
+    const essential = { owner, on_error: 'continue', urgency: 'prompt', essential: true } as const;
     const vpp: VppPort = {
       transact: (generation, operations) =>
-        this.ctx.ask(
-          deps.vpp,
-          (reply) => {
-            const transaction = {
-              generation,
-              owner,
-              operations,
-              on_error: 'continue',
-              urgency: 'prompt',
-              essential: true,
-            } as const;
-            return { type: 'Transact', transaction, reply } as const;
-          },
-          settings.transaction_ms,
-        ),
-      read: (scopes) =>
-        this.ctx.ask(
-          deps.vpp,
-          (reply) => ({ type: 'Read', scopes, reply }) as const,
-          settings.transaction_ms,
-        ),
-      neighbours: (name) =>
-        this.ctx.ask(
-          deps.vpp,
-          (reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(name), reply }) as const,
-          settings.transaction_ms,
-        ),
-      solicit: (name) =>
-        this.ctx.ask(
-          deps.vpp,
-          (reply) => ({ type: 'Solicit', interface: uplinkTag(name), reply }) as const,
-          settings.transaction_ms,
-        ),
+        ask((reply) => ({
+          type: 'Transact',
+          transaction: { generation, operations, ...essential },
+          reply,
+        })),
+      read: (scopes) => ask((reply) => ({ type: 'Read', scopes, reply })),
+      neighbours: (name) => ask((reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(name), reply })),
+      introduce: (name, neighbours) =>
+        ask((reply) => ({ type: 'Introduce', interface: uplinkTag(name), neighbours, reply })),
+      solicit: (name) => ask((reply) => ({ type: 'Solicit', interface: uplinkTag(name), reply })),
     };
     const { clock, log } = ctx;
     const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
-    this.takeOver = new TakeOver({ ...deps, routers: this.routers, vpp, clock, log, waitsFor }, settings);
+    this.attempts = new Attempts(settings);
+    this.words = new RouterWords(this.routers, clock, (ms) => ctx.after(ms, { type: 'RouterWordsDue' }));
+    this.watches = new TapWatches(deps.watchLink, (name) => ctx.tellSelf({ type: 'TapChanged', name }));
+    this.task = new OneTask(() => {
+      ctx.blockedOn(undefined);
+      this.doubt();
+    });
+    this.preparation = new Preparation(clock);
+    const others = {
+      begin: () => this.beginPreparing(),
+      prepare: (generation: number, taken: Taken, signal: AbortSignal) =>
+        this.prepare(generation, taken, signal),
+      made: (generation: number, signal: AbortSignal) => this.uplinksMade(generation, signal),
+    };
+    const warn = (text: string): void => log.warn({}, `uplink(take over) ${text}`);
+    this.known = new KnownNeighbours(vpp, clock, warn);
+    const { routers, known } = this;
+    this.takeOver = new TakeOver({ ...deps, routers, known, vpp, others, clock, log, waitsFor }, settings);
   }
 
   /** A take-over of an earlier life, or of an earlier incarnation, is resumed when VPP lives, and undone at once when not. */
@@ -201,19 +182,35 @@ class UplinkActor implements Actor<UplinkMessage> {
       case 'VppExited':
         await this.lost(`VPP died: ${message.reason}`);
         this.up = undefined;
-        this.tries = 0;
-        this.failures = 0;
+        this.attempts.anew();
         return this.giveBack(`VPP died: ${message.reason}`, 'VPP_DONE_OK');
       case 'SubscribeNode':
         this.subscribers.set(message.subscriber.path, message.subscriber);
         if (this.ready !== undefined) message.subscriber.tellUrgent(this.ready);
         return;
+      case 'SubscribeEarly': {
+        this.early.set(message.subscriber.path, message.subscriber);
+        const told = this.ready ?? this.prepared;
+        if (told !== undefined) message.subscriber.tellUrgent(told);
+        return;
+      }
+      case 'InPlace':
+        return this.preparation.inPlace(message.of, message.round);
       case 'PodPrefixes':
-        this.takeOver.pods = message.pods;
+        this.takeOver.wishes.pods = message.pods;
+        this.preparation.news();
         return this.settleNow();
       case 'ServicePrefixes':
-        this.takeOver.services = message.prefixes;
+        this.takeOver.wishes.services = message.prefixes;
         return this.settleNow();
+      case 'Prepared':
+        if (this.up?.generation === message.generation) this.tellPrepared(this.up, message);
+        return;
+      case 'Made':
+        if (this.up?.generation !== message.generation) return;
+        for (const subscriber of this.early.values())
+          subscriber.tellUrgent({ ...message, type: 'UplinksMade' });
+        return;
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
         return;
@@ -221,14 +218,14 @@ class UplinkActor implements Actor<UplinkMessage> {
         if (this.up?.generation === message.generation) await this.failed(this.up, message.error);
         return;
       case 'TapChanged':
-        this.told.delete(message.name);
+        this.watches.looked(message.name);
         this.mend(message.name);
         return this.settle(Math.max(settle_ms, this.rests_until_ms - this.ctx.clock.now_ms()));
       case 'RouterSaid':
         if (this.up?.generation === message.generation) this.heard(message);
         return;
       case 'RouterWordsDue':
-        this.repeating = undefined;
+        this.words.looked();
         return this.repeat();
       case 'TapSettled':
         this.settling = undefined;
@@ -242,7 +239,8 @@ class UplinkActor implements Actor<UplinkMessage> {
     await this.cancel();
     this.unwatch();
     if (reason.kind !== 'shutdown') return;
-    this.rememberLast();
+    // With VPP the tap goes, and with it the last chance to read it.
+    if (this.taken !== undefined) this.takeOver.rememberLast(this.taken);
     await this.ctx
       .ask(
         this.deps.process,
@@ -268,17 +266,58 @@ class UplinkActor implements Actor<UplinkMessage> {
     const { state, reason } = this;
     const uplinks = this.uplinks();
     const inputs = { ...this.settings.inputs, uplinks, uplink_entry: this.taken?.uplink_entry };
-    const nat = nodeSourceNat(inputs);
-    const many = this.pods === undefined ? [] : lacksOfNodes(nat, this.pods, ownAddresses({ uplinks }));
+    const source_nat = shownSourceNat(inputs, this.takeOver.pods_in_vpp);
     return {
       state,
       reason,
       uplinks,
-      ...(uplinks.length > 0 && {
-        source_nat: { name: nat.name, cnat: inputs.cnat, lacks: [...nat.lacks, ...many] },
-      }),
+      ...(uplinks.length > 0 && { source_nat }),
       journal_pending: this.deps.host.isChanged(),
     };
+  }
+
+  private beginPreparing(): void {
+    const { prepared_by, prepare_ms } = this.settings;
+    this.facts = undefined;
+    this.preparation.begin(prepared_by, prepare_ms);
+  }
+
+  /** Others are told where the facts are not those that they were told. */
+  private async prepare(generation: number, taken: Taken, signal: AbortSignal): Promise<Prepared> {
+    const { prefixes: _, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.pods_in_vpp);
+    if (!isDeepStrictEqual(facts, this.facts)) {
+      if (this.facts !== undefined) this.preparation.anew();
+      this.facts = facts;
+      this.ctx.tellSelf({ type: 'Prepared', generation, round: this.preparation.round, facts });
+    }
+    return this.othersInPlace(generation, this.settings.prepare_ms, signal);
+  }
+
+  private tellPrepared(
+    { generation, vpp, workers }: VppUp,
+    { round, facts }: Extract<UplinkMessage, { type: 'Prepared' }>,
+  ): void {
+    this.prepared = { type: 'NodePrepared', generation, vpp, workers, ...facts, round };
+    for (const subscriber of this.early.values()) subscriber.tellUrgent(this.prepared);
+  }
+
+  private async uplinksMade(generation: number, signal: AbortSignal): Promise<void> {
+    const { policed_by, police_ms } = this.settings;
+    this.preparation.begin(policed_by, police_ms);
+    this.ctx.tellSelf({ type: 'Made', generation, round: this.preparation.round });
+    while ((await this.othersInPlace(generation, police_ms, signal)) === 'news');
+  }
+
+  private async othersInPlace(generation: number, limit_ms: number, signal: AbortSignal): Promise<Prepared> {
+    const { preparation, ctx } = this;
+    ctx.blockedOn(`${preparation.missing.join(' and ')} in VPP`);
+    const outcome = await preparation.wait(signal);
+    if (outcome === 'late') {
+      const text = `VPP has not had all ${preparation.missing.join(' and ')} within ${limit_ms} ms, and gets its uplinks: what comes for the others meanwhile may be lost, or judged wrongly, for as long as it goes on`;
+      ctx.log.warn({ generation }, `uplink(prepare) ${text}`);
+      ctx.event('uplink', text);
+    }
+    return outcome;
   }
 
   private uplinks(): readonly Uplink[] {
@@ -286,13 +325,11 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   private attempt(up: VppUp): void {
-    this.tries += 1;
-    this.begun(async (signal) => {
+    this.attempts.begun();
+    this.task.begin(async (signal) => {
       try {
-        const { pods } = this.takeOver;
         const resumed = up.adopted ? await this.takeOver.resume(up, signal) : undefined;
         const taken = resumed ?? (await this.takeOver.run(up, signal));
-        this.pods = pods;
         this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken });
       } catch (error) {
         if (!signal.aborted) {
@@ -306,15 +343,14 @@ class UplinkActor implements Actor<UplinkMessage> {
   private follow(): void {
     const { taken, up, ready } = this;
     if (taken === undefined || up === undefined || ready === undefined) return;
-    if (this.task !== undefined) return this.settle(settle_ms);
-    this.begun(async (signal) => {
+    if (this.task.isBusy) return this.settle(settle_ms);
+    this.task.begin(async (signal) => {
       const began_ms = this.ctx.clock.now_ms();
       try {
-        const { pods } = this.takeOver;
+        const { pods_in_vpp } = this.takeOver;
         const now = await this.takeOver.follow(taken, up.generation, signal);
         // Pods are told of their pools when VPP knows where what they send keeps its source.
-        const is_news = now !== undefined || pods !== this.pods;
-        this.pods = pods;
+        const is_news = now !== undefined || pods_in_vpp !== this.takeOver.pods_in_vpp;
         if (is_news) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now ?? taken });
       } catch (error) {
         if (!signal.aborted) {
@@ -331,13 +367,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private heard({ interface: tag, advertisement }: RouterSaid): void {
     const spec = this.settings.specs.find(({ interface_name }) => uplinkTag(interface_name) === tag);
     if (spec === undefined) return;
-    this.routers.heard(spec.interface_name, advertisement, this.ctx.clock.now_ms());
-    this.repeatIn(repeat_ms);
-  }
-
-  /** What anybody on the link says costs VPP at most one transaction in this time. */
-  private repeatIn(delay_ms: number): void {
-    this.repeating ??= this.ctx.after(delay_ms, { type: 'RouterWordsDue' });
+    this.words.heard(spec.interface_name, advertisement);
   }
 
   /** Has VPP tell the host what routers have said, and what is over because they are silent. */
@@ -345,23 +375,15 @@ class UplinkActor implements Actor<UplinkMessage> {
     const { taken, up, ready } = this;
     // A take-over under way does it itself.
     if (taken === undefined || up === undefined || ready === undefined) return;
-    if (this.task !== undefined) return this.repeatIn(repeat_ms);
-    const now_ms = this.ctx.clock.now_ms();
-    const next_ms = this.routers.nextChange_ms(now_ms);
-    if (next_ms !== undefined) this.silence(next_ms - now_ms);
-    this.begun(async (signal) => {
+    if (this.task.isBusy) return this.words.repeatIn();
+    this.words.awaitSilence();
+    this.task.begin(async (signal) => {
       await this.takeOver.repeat(taken, up.generation).catch((error: Error) => {
         if (signal.aborted) return;
         this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
-        this.repeatIn(this.settings.retry_ms);
+        this.words.repeatIn(this.settings.retry_ms);
       });
     });
-  }
-
-  /** Looks again when a router has been silent for as long as it said that it would be there. */
-  private silence(after_ms: number): void {
-    this.silent?.cancel();
-    this.silent = this.ctx.after(Math.min(after_ms, silence_ms_max), { type: 'RouterWordsDue' });
   }
 
   /** While changes keep coming the timer is not put off: they are followed at most once in `delay_ms`. */
@@ -376,33 +398,6 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.settle(0);
   }
 
-  /** What has changed on the tap a moment before the end: with VPP the tap goes, and with it the last chance to read it. */
-  private rememberLast(): void {
-    if (this.taken === undefined) return;
-    try {
-      this.takeOver.rememberLast(this.taken);
-    } catch (error) {
-      this.ctx.log.warn(
-        { err: error as Error },
-        `uplink(stop) the tap was not read: ${(error as Error).message}`,
-      );
-    }
-  }
-
-  /** One task at a time; `run` never rejects. */
-  private begun(run: (signal: AbortSignal) => Promise<void>): void {
-    const abort = new AbortController();
-    const task: Task = {
-      abort,
-      ended: run(abort.signal).finally(() => {
-        if (this.task === task) this.task = undefined;
-        this.ctx.blockedOn(undefined);
-        this.doubt();
-      }),
-    };
-    this.task = task;
-  }
-
   /** What VPP holds is looked at again, less and less often where it refuses the same each time. */
   private doubt(): void {
     if (!this.takeOver.is_in_doubt) {
@@ -414,56 +409,25 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.doubts = Math.min(this.doubts + 1, 30);
   }
 
-  /** Ends the task under way. It ends at its next step: every wait of it is cut short. */
-  private async cancel(): Promise<void> {
-    const { task } = this;
-    if (task === undefined) return;
-    task.abort.abort(new Error('the take-over was cut short'));
-    await task.ended;
+  private cancel(): Promise<void> {
+    return this.task.cancel('the take-over was cut short');
   }
 
   private publish(up: VppUp, taken: Taken): void {
     const { uplinks } = taken;
-    const inputs = { ...this.settings.inputs, uplinks };
-    const prefixes = { ip4: nodeAddress(inputs, 4), ip6: nodeAddress(inputs, 6) };
-    const ip4 = prefixes.ip4 && splitPrefix(prefixes.ip4).address;
-    const ip6 = prefixes.ip6 && splitPrefix(prefixes.ip6).address;
+    const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.pods_in_vpp);
     const before = this.ready;
-    this.ready = {
-      type: 'NodeReady',
-      generation: up.generation,
-      vpp: up.vpp,
-      mtu: Math.min(...uplinks.map(({ mtu }) => mtu)),
-      node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
-      uplinks: uplinks.map(({ name, addresses }) => ({
-        name,
-        // In one order: the kernel shows a tap’s in another than the uplink’s, and nothing has changed.
-        addresses: addresses.map(({ prefix }) => prefix).sort(),
-      })),
-      main_uplink: uplinkTag(uplinks.find(({ is_main }) => is_main)!.name),
-      subnets: {
-        ...(prefixes.ip4 && { ip4: networkOf(prefixes.ip4) }),
-        ...(prefixes.ip6 && { ip6: networkOf(prefixes.ip6) }),
-      },
-      on_link: onLinkPrefixes(uplinks),
-      redirects: redirectTables(inputs).flatMap((object) =>
-        object.kind === 'redirect_table' ? [object.family] : [],
-      ),
-      ...(this.pods && {
-        pools: { prefixes: this.pods.prefixes, nat_outgoing: this.pods.nat_outgoing },
-      }),
-      workers: up.workers,
-      ...(taken.buffers !== undefined && { buffers: taken.buffers }),
-      buffers_taken: buffersTaken(taken, inputs.tap),
-    };
+    const { generation, vpp, workers } = up;
+    this.ready = { type: 'NodeReady', generation, vpp, workers, ...facts };
     this.taken = taken;
-    this.tries = 0;
-    this.failures = 0;
-    if (this.watches.length === 0) this.watch();
-    this.repeatIn(repeat_ms);
+    this.attempts.anew();
+    this.watch();
+    this.words.repeatIn();
     if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
-    for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(this.ready);
+    this.prepared = undefined;
+    for (const subscribers of [this.subscribers, this.early])
+      for (const subscriber of subscribers.values()) subscriber.tellUrgent(this.ready);
     this.publishAddresses(prefixes);
   }
 
@@ -487,35 +451,32 @@ class UplinkActor implements Actor<UplinkMessage> {
       return this.is('failed', error.message);
     }
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
-    // An uplink that is not fit (yet) was not touched: to look again costs nobody anything.
-    const untouched = error instanceof UplinkError && !this.takeOver.has_touched;
-    if (!untouched) {
-      this.failures += 1;
+    // An uplink that is not fit (yet), and one that VPP could not be prepared for, were not touched: to look again costs the host nothing.
+    const { has_touched, has_cost } = this.takeOver;
+    if (has_touched || !(error instanceof UplinkError)) {
       await this.takeOver
         .abandon(up)
         .catch((reason: Error) => this.ctx.log.warn({ err: reason }, `uplink(abandon) ${reason.message}`));
       await this.giveBack(error.message, 'VPP_ERRORED');
     }
-    const { retry_ms, retry_max_ms, failures_max, pause_ms, pause_max_ms } = this.settings;
-    const over = this.failures - failures_max;
-    const pauses = !untouched && over >= 0;
-    const delay = pauses
-      ? Math.min(pause_ms * 2 ** over, pause_max_ms)
-      : Math.min(retry_ms * 2 ** (this.tries - 1), retry_max_ms);
-    const when = pauses ? `; tried again in ${Math.round(delay / 60_000)} min, or with the next VPP` : '';
+    const { delay_ms, pauses } = this.attempts.failed(has_cost);
+    const when = pauses ? `; tried again in ${Math.round(delay_ms / 60_000)} min, or with the next VPP` : '';
     this.is('failed', `${error.message}${when}`);
-    this.ctx.after(delay, { type: 'Retry', generation: up.generation });
+    this.ctx.after(delay_ms, { type: 'Retry', generation: up.generation });
   }
 
   private async lost(reason: string): Promise<void> {
     await this.cancel();
     this.unwatch();
+    const told = this.ready ?? this.prepared;
+    if (told === undefined) return;
+    const lost = { type: 'NodeLost', generation: told.generation, reason } as const;
+    for (const subscriber of this.early.values()) subscriber.tellUrgent(lost);
+    this.prepared = undefined;
     if (this.ready === undefined) return;
-    const { generation } = this.ready;
     this.ready = undefined;
     this.is('linux', reason);
-    for (const subscriber of this.subscribers.values())
-      subscriber.tellUrgent({ type: 'NodeLost', generation, reason });
+    for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(lost);
   }
 
   /** Linux gets its network back; then, and only then, the hooks are told. */
@@ -546,24 +507,17 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   private watch(): void {
-    for (const { name } of this.uplinks()) {
-      this.watches.push(this.deps.watchLink(name, () => this.tapChanged(name)));
-    }
     // What has changed between the dressing of the tap and now has woken nobody.
-    this.settle(settle_ms);
-  }
-
-  private tapChanged(name: string): void {
-    if (this.told.has(name)) return;
-    this.told.add(name);
-    this.ctx.tellSelf({ type: 'TapChanged', name });
+    const names = this.uplinks().map(({ name }) => name);
+    if (this.watches.begin(names)) this.settle(settle_ms);
+    this.known.begin(names);
   }
 
   private unwatch(): void {
-    this.told.clear();
+    this.watches.end();
+    this.known.end();
     this.settling?.cancel();
     this.settling = undefined;
-    for (const watch of this.watches.splice(0)) watch.close();
   }
 
   private mend(name: string): void {
@@ -572,15 +526,4 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (this.deps.host.taps.mendMtu(changed))
       this.ctx.event('uplink', `MTU of ${name} set back to ${changed.mtu}`);
   }
-}
-
-/**
- * Sends a datagram to the discard port: whatever becomes of it, the neighbour has to be resolved first. VPP does not forward
- * to link-local addresses, so a gateway that has only one is reached by sending to where nobody is (RFC 3849).
- */
-export function nudgeByDatagram(gateway: string): void {
-  const target = isLinkLocal(gateway) ? '2001:db8::' : gateway;
-  const socket = createSocket(target.includes(':') ? 'udp6' : 'udp4');
-  socket.on('error', () => socket.close());
-  socket.send('', 9, target, () => socket.close());
 }

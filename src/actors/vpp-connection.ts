@@ -140,6 +140,12 @@ class VppConnection implements Actor<VppConnectionMessage> {
         return this.read(message);
       case 'ReadNeighbours':
         return this.answer(message.reply, (session) => session.neighbours(message.interface));
+      case 'Introduce':
+        return this.answer(message.reply, (session) =>
+          session.introduce(message.interface, message.neighbours),
+        );
+      case 'ReadPeers':
+        return this.answer(message.reply, (session) => session.peers());
       case 'RoutersSaid':
         for (const said of this.said.values()) this.listener?.tell(said);
         this.said.clear();

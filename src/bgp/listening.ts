@@ -4,7 +4,10 @@ import { type Gobgp, RefusedError } from 'gobgp-grpc-stubs';
 import { familyOf } from '../ip/text.js';
 import type { WantedGlobal } from './plan.js';
 
-type ActualGlobal = Pick<WantedGlobal, 'asn' | 'router_id' | 'listen_port' | 'listen_addresses'>;
+type ActualGlobal = Pick<
+  WantedGlobal,
+  'asn' | 'router_id' | 'listen_port' | 'listen_addresses' | 'use_multiple_paths'
+>;
 
 const of4 = (addresses: readonly string[]) => addresses.filter((address) => familyOf(address) === 4);
 
@@ -14,7 +17,8 @@ export function compareGlobal(wanted: WantedGlobal, actual: ActualGlobal): 'same
   const same =
     wanted.asn === actual.asn &&
     wanted.router_id === actual.router_id &&
-    wanted.listen_port === actual.listen_port;
+    wanted.listen_port === actual.listen_port &&
+    wanted.use_multiple_paths === actual.use_multiple_paths;
   const listens = list(actual.listen_addresses);
   const only4 = of4(wanted.listen_addresses);
   if (same && listens === list(wanted.listen_addresses)) return 'same';

@@ -22,7 +22,7 @@ export interface BgpPace {
   readonly quiet_ms: number;
   /** Routes told to connectivity at once, and how long it may take to take them in. */
   readonly routes_max: number;
-  /** With so many that are still to be told gobgpd is not read on. */
+  /** With so many that are still to be told gobgpd is not read on, once its table was read. */
   readonly unsent_max: number;
   readonly tell_ms: number;
   /** How often all that gobgpd has is read, beside what this process has told it. */

@@ -29,6 +29,7 @@ export interface BgpInputs extends PeersInputs {
 export interface WantedGlobal extends GlobalInput {
   readonly listen_port: number;
   readonly listen_addresses: readonly string[];
+  readonly use_multiple_paths: boolean;
 }
 
 export interface BgpPlan {
@@ -81,6 +82,8 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
       router_id: routerId(inputs.router_id, node_name, addresses.ip4),
       listen_port: settings.listen_port,
       listen_addresses: listenAddresses(inputs, settings),
+      // As Calico's BIRD merges paths.
+      use_multiple_paths: true,
     },
     settings,
     peers,

@@ -1,14 +1,16 @@
 /** The first answer of a gobgpd that was just started, or is adopted. */
 import type { Gobgp } from 'gobgp-grpc-stubs';
 import type { Clock } from '../clock.js';
+import { Patience, type WaitedMs } from '../vpp-conn/patience.js';
 
 export interface ReachOptions {
   /** One attempt; rejects where nobody answers (yet). */
   readonly connect: () => Promise<Gobgp>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** It may take so long. */
+  /** It may take so long, less what gobgpd has waited for a CPU. */
   readonly connect_ms: number;
+  readonly waited: WaitedMs;
   /** Nobody waits for it any more. */
   readonly isOver: () => boolean;
 }
@@ -22,14 +24,19 @@ export interface Reached {
 const again_ms = 100;
 
 /** Rejects with why there is no answer when the time is over; undefined: nobody waits for it any more. */
-export async function reach({
-  connect,
-  clock,
-  signal,
-  connect_ms,
-  isOver,
-}: ReachOptions): Promise<Reached | undefined> {
-  const until_ms = clock.now_ms() + connect_ms;
+export async function reach(options: ReachOptions): Promise<Reached | undefined> {
+  const patience = new Patience(options.clock, options.connect_ms, options.waited);
+  try {
+    return await reachWithin(patience, options);
+  } finally {
+    patience.end();
+  }
+}
+
+async function reachWithin(
+  patience: Patience,
+  { connect, clock, signal, isOver }: ReachOptions,
+): Promise<Reached | undefined> {
   for (;;) {
     try {
       const gobgp = await connect();
@@ -42,7 +49,7 @@ export async function reach({
       }
     } catch (error) {
       if (signal.aborted || isOver()) return undefined;
-      if (clock.now_ms() >= until_ms) throw error;
+      if (patience.isOver) throw error;
     }
     await clock.sleep(again_ms, signal);
   }

@@ -1,36 +1,79 @@
 /**
- * The routes that gobgpd has chosen, and which of their changes connectivity is to be told.
+ * The routes that gobgpd has chosen, and which of their changes connectivity is to be told. A prefix has as many paths as are equally good.
  *
  * What a peer has told goes on to hold while that peer is waited for: when gobgpd died, when its session is made anew, when this process begins
  * beside a gobgpd that runs. Until the peer has told all again, or the time it has for that is over, nothing that came from it is
- * withdrawn. Pure.
+ * withdrawn; beside a path that is there it holds for a moment alone. A path that was not there before is news that those know nothing of: it takes
+ * their place. Pure.
  */
-import type { Path } from 'gobgp-grpc-stubs';
+import type { Path, WatchEvent } from 'gobgp-grpc-stubs';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import { SharedTexts } from '../shared-texts.js';
 import { nextHopOf, prefixOf } from './local-paths.js';
 
 export interface RemoteRoute {
   readonly prefix: string;
-  readonly next_hop: string;
+  /** At least one, each once, sorted. */
+  readonly next_hops: readonly string[];
 }
 
-/** Routes kept. A router that leaks the internet's table is not to fill this process, nor VPP. */
-export const routes_max = 300_000;
+/**
+ * Paths kept. A router that leaks the internet's table is not to fill this process, nor VPP. The first path to a prefix goes before the second to
+ * another one: what is told more than once, by reflectors or ToRs, costs no prefix its route.
+ */
+export const paths_max = 300_000;
 
+/** Next hops of a route. VPP has up to 1024 buckets for so many, of 8 bytes, and an anycast address may be told by a thousand nodes. */
+export const next_hops_max = 64;
+
+type Told = Pick<Extract<WatchEvent, { type: 'paths' }>, 'paths' | 'initial' | 'whole'>;
+
+/** A peer tells one path to a prefix, or several where it numbers them (`identifier`). */
 interface Known {
-  readonly route: RemoteRoute;
   readonly neighbour: string;
+  readonly identifier: number;
+  readonly next_hop: string;
   /** The beginning of a watch since which it has been told. */
   seen: number;
   /** gobgpd has it no more; it holds while its peer is waited for. */
   gone: boolean;
 }
 
+/** How long a peer is waited for. */
+interface Waiting {
+  readonly until_ms: number;
+  /** A path of it that is out of sight was seen beside one that is there. */
+  is_beside: boolean;
+  /** Until when such ones hold: counted from the next look at the time. */
+  beside_until_ms: number | undefined;
+  /** That is over. */
+  yields: boolean;
+}
+
+const none: readonly Known[] = [];
+
+/**
+ * A path that is out of sight holds for so long beside one that is there, from when this was first there: a session takes up to ten seconds to come
+ * up. Flows that go to a router which is gone are lost, and the other one could have them.
+ */
+export const beside_ms = 15_000;
+
 export class RemoteTable {
-  readonly #known = new Map<string, Known>();
-  readonly #dirty = new Map<string, RemoteRoute | undefined>();
-  /** Peers that are waited for, and until when. */
-  readonly #awaited = new Map<string, number>();
+  /** By prefix; none is empty. */
+  readonly #known = new Map<string, readonly Known[]>();
+  #count = 0;
+  /** Prefixes with more than one path: who had one taken away last is the last of them. */
+  readonly #plural = new Set<string>();
+  /** Prefixes of which gobgpd has more paths than are kept. */
+  readonly #cut = new Set<string>();
+  /** One of these has lost what was kept: gobgpd may have another path to it. */
+  #bereft = false;
+  /** Addresses of peers and next hops. */
+  readonly #texts = new SharedTexts();
+  /** Prefixes of which something is to be told. */
+  readonly #dirty = new Set<string>();
+  /** Peers that are waited for. */
+  readonly #awaited = new Map<string, Waiting>();
   #gateways: ReadonlyMap<string, string> = new Map();
   readonly #max: number;
   #refused = 0;
@@ -39,7 +82,7 @@ export class RemoteTable {
   /** Paths that lead nowhere that can be told. */
   unusable = 0;
 
-  constructor(max = routes_max) {
+  constructor(max = paths_max) {
     this.#max = max;
   }
 
@@ -48,9 +91,9 @@ export class RemoteTable {
     return this.#refused;
   }
 
-  /** Some were refused, and there is room again: only a table that is told from its beginning has them. */
+  /** Some were refused, and there is room again, or need of them: only a table that is told from its beginning has them. */
   get is_worth_telling_again(): boolean {
-    return this.#refused > 0 && this.#known.size < 0.9 * this.#max;
+    return (this.#bereft && this.settled) || (this.#refused > 0 && this.#count < 0.9 * this.#max);
   }
 
   /** Prefixes of routes that hold. */
@@ -61,6 +104,11 @@ export class RemoteTable {
   /** Routes that hold now. */
   get size(): number {
     return this.#known.size;
+  }
+
+  /** Their paths. */
+  get paths_count(): number {
+    return this.#count;
   }
 
   get waiting(): number {
@@ -84,49 +132,91 @@ export class RemoteTable {
   begin(): void {
     this.#beginning += 1;
     this.#refused = 0;
+    this.#cut.clear();
+    this.#bereft = false;
     this.#complete = false;
   }
 
   /** gobgpd has told its table: what was not in it is gone. */
   complete(): void {
     this.#complete = true;
-    for (const [prefix, known] of this.#known)
-      if (known.seen !== this.#beginning && !known.gone) this.#lose(prefix, known);
+    for (const [prefix, paths] of this.#known)
+      if (paths.some(({ seen, gone }) => seen !== this.#beginning && !gone))
+        this.#keep(prefix, paths, ({ seen }) => seen === this.#beginning);
   }
 
   /** gobgpd is gone: what was told holds as long as its peers are waited for, those of which nobody knows anything until `until_ms`. */
   lost(until_ms: number): void {
     this.#complete = false;
-    for (const known of this.#known.values()) {
-      known.gone = true;
-      this.await(known.neighbour, until_ms);
-    }
+    for (const paths of this.#known.values())
+      for (const known of paths) {
+        known.gone = true;
+        this.await(known.neighbour, until_ms);
+      }
   }
 
   /** Withdrawals of this peer's routes are kept back. One that is waited for already gets no more time: gobgpd may die again and again. */
   await(neighbour: string, until_ms: number): void {
-    if (!this.#awaited.has(neighbour)) this.#awaited.set(neighbour, until_ms);
+    if (this.#awaited.has(neighbour)) return;
+    const waiting = { until_ms, is_beside: false, beside_until_ms: undefined, yields: false };
+    this.#awaited.set(neighbour, waiting);
   }
 
   /** All that have told a route. */
   neighbours(): ReadonlySet<string> {
-    return new Set([...this.#known.values()].map(({ neighbour }) => neighbour));
+    const all = new Set<string>();
+    for (const paths of this.#known.values()) for (const { neighbour } of paths) all.add(neighbour);
+    return all;
   }
 
-  /** The peer has told all again, or is none any more. */
-  release(neighbour: string): void {
-    if (!this.#awaited.delete(neighbour)) return;
-    for (const [prefix, known] of this.#known)
-      if (known.gone && known.neighbour === neighbour) this.#drop(prefix);
+  /** These have told all again, or are no peers any more. */
+  release(...neighbours: readonly string[]): void {
+    const released = new Set(neighbours.filter((each) => this.#awaited.delete(each)));
+    if (released.size > 0) this.#drop(({ neighbour }) => released.has(neighbour));
   }
 
-  /** Releases those whose time is over; gives their number. */
+  /** Of those that are out of sight. */
+  #drop(isOver: (known: Known) => boolean): void {
+    for (const [prefix, paths] of this.#known)
+      if (paths.some((known) => known.gone && isOver(known)))
+        this.#put(
+          prefix,
+          paths,
+          paths.filter((known) => !known.gone || !isOver(known)),
+        );
+  }
+
+  /** Releases those whose time is over, and gives them. */
   expire(now_ms: number): readonly string[] {
-    const over = [...this.#awaited]
-      .filter(([, until_ms]) => until_ms <= now_ms)
-      .map(([neighbour]) => neighbour);
-    for (const neighbour of over) this.release(neighbour);
+    const over: string[] = [];
+    let yields = false;
+    for (const [neighbour, waiting] of this.#awaited) {
+      if (waiting.until_ms <= now_ms) over.push(neighbour);
+      if (!waiting.is_beside || waiting.yields) continue;
+      waiting.beside_until_ms ??= now_ms + beside_ms;
+      if (waiting.beside_until_ms > now_ms) continue;
+      waiting.yields = true;
+      yields = true;
+    }
+    this.release(...over);
+    if (yields) for (const [prefix, paths] of this.#known) this.#sight(prefix, paths);
     return over;
+  }
+
+  /** What is out of sight has come to be beside what is there, or is so for too long. */
+  #sight(prefix: string, paths: readonly Known[]): void {
+    if (paths.length > 1) this.#put(prefix, paths, paths);
+  }
+
+  /** Less those that have been out of sight, beside one that is there, for too long. */
+  #inTime(paths: readonly Known[]): readonly Known[] {
+    if (paths.length < 2 || !paths.some(({ gone }) => gone) || paths.every(({ gone }) => gone)) return paths;
+    return paths.filter(({ gone, neighbour }) => {
+      const waiting = gone ? this.#awaited.get(neighbour) : undefined;
+      if (waiting === undefined) return true;
+      waiting.is_beside = true;
+      return !waiting.yields;
+    });
   }
 
   /** Routes to gateways, which come before what is learned. */
@@ -134,65 +224,201 @@ export class RemoteTable {
     const before = this.#gateways;
     this.#gateways = gateways;
     for (const prefix of new Set([...before.keys(), ...gateways.keys()]))
-      if (before.get(prefix) !== gateways.get(prefix)) this.#tell(prefix);
+      if (before.get(prefix) !== gateways.get(prefix)) this.#dirty.add(prefix);
   }
 
-  take(paths: Iterable<Path>): void {
+  /** What gobgpd's watch tells, in its order. */
+  take({ paths, initial, whole }: Told): void {
+    let prefix: string | undefined;
+    let set: Known[] = [];
+    const takeSet = (): void => {
+      if (prefix !== undefined) this.#takeSet(prefix, set);
+      set = [];
+    };
     for (const path of paths) {
       const spelled = prefixOf(path);
-      const prefix = spelled === undefined ? undefined : canonicalPrefix(spelled);
-      if (prefix === undefined) continue;
-      const known = this.#known.get(prefix);
-      // A path of this node's own is the best, where there is one: then there is no other to follow.
-      const is_remote = !path.is_withdraw && path.neighbor_ip !== '';
-      const next_hop = is_remote ? canonicalAddress(nextHopOf(path) ?? '') : undefined;
-      if (is_remote && next_hop === undefined) this.unusable += 1;
-      if (next_hop === undefined) {
-        if (known !== undefined && !known.gone) this.#lose(prefix, known);
-        continue;
+      const its_prefix = spelled === undefined ? undefined : canonicalPrefix(spelled);
+      if (its_prefix === undefined) continue;
+      const known = this.#knownOf(path);
+      if (initial || !whole) this.#takeOne(its_prefix, path, known);
+      else {
+        if (its_prefix !== prefix) takeSet();
+        prefix = its_prefix;
+        if (known !== undefined) set.push(known);
       }
-      if (known === undefined && this.#known.size >= this.#max) {
-        this.#refused += 1;
-        continue;
-      }
-      const same = known?.route.next_hop === next_hop;
-      const route = same ? known.route : { prefix, next_hop };
-      this.#known.set(prefix, { route, neighbour: path.neighbor_ip, seen: this.#beginning, gone: false });
-      if (!same) this.#tell(prefix);
+    }
+    takeSet();
+  }
+
+  /** Undefined: it is withdrawn, or leads nowhere, or is of this node: where an own path is the best there is no other to follow. */
+  #knownOf(path: Path): Known | undefined {
+    const { neighbor_ip: neighbour, identifier, is_withdraw } = path;
+    if (is_withdraw || neighbour === '') return undefined;
+    const next_hop = canonicalAddress(nextHopOf(path) ?? '');
+    if (next_hop === undefined) {
+      this.unusable += 1;
+      return undefined;
+    }
+    return {
+      neighbour: this.#texts.of(neighbour),
+      identifier,
+      next_hop: this.#texts.of(next_hop),
+      seen: this.#beginning,
+      gone: false,
+    };
+  }
+
+  /** A path comes, takes the place of the one that the same peer has told before, or goes. */
+  #takeOne(prefix: string, of: Pick<Path, 'neighbor_ip' | 'identifier'>, told: Known | undefined): void {
+    const before = this.#known.get(prefix) ?? none;
+    const old = before.find(
+      ({ neighbour, identifier }) => neighbour === of.neighbor_ip && identifier === of.identifier,
+    );
+    if (told === undefined) {
+      if (old !== undefined && !old.gone) this.#keep(prefix, before, (known) => known !== old);
+    } else if (old !== undefined && isAlike(old, told)) {
+      this.#seenAgain(old);
+      this.#sight(prefix, before);
+    } else {
+      const others = before.filter((known) => known !== old && !known.gone && known.seen === this.#beginning);
+      this.#put(prefix, before, [...others, told]);
+    }
+  }
+
+  #seenAgain(known: Known): void {
+    known.seen = this.#beginning;
+    known.gone = false;
+  }
+
+  /** These, and no others, are the best paths to it. A gobgpd before 4.7 tells all of them as often as one comes or goes. */
+  #takeSet(prefix: string, told: readonly Known[]): void {
+    const before = this.#known.get(prefix) ?? none;
+    this.#cut.delete(prefix);
+    const [only] = before;
+    if (told.length === 1 && before.length === 1 && isAlike(only!, told[0]!)) return this.#seenAgain(only!);
+    const now = new ByPeer(told);
+    const left = before.filter((known) => !now.has(known));
+    const is_news = told.length + left.length > before.length;
+    const kept = is_news ? none : left.filter(({ neighbour }) => this.#awaited.has(neighbour));
+    for (const known of kept) known.gone = true;
+    this.#put(prefix, before, [...told, ...kept]);
+  }
+
+  /** Those that fail `holds` are gone, or only out of sight, as long as their peer is waited for. */
+  #keep(prefix: string, paths: readonly Known[], holds: (known: Known) => boolean): void {
+    const kept = paths.filter((known) => {
+      if (holds(known)) return true;
+      known.gone = true;
+      return this.#awaited.has(known.neighbour);
+    });
+    this.#put(prefix, paths, kept);
+  }
+
+  #put(prefix: string, before: readonly Known[], paths: readonly Known[]): void {
+    const taken = this.#fitting(prefix, before, this.#inTime(paths));
+    this.#count += taken.length - before.length;
+    if (taken.length > 1) this.#plural.add(prefix);
+    else this.#plural.delete(prefix);
+    // A copy has no room for more: most have one, and what V8 leaves for sixteen more is twice what is kept of a path.
+    if (taken.length > 0) this.#known.set(prefix, taken === before ? taken : taken.slice());
+    else {
+      this.#known.delete(prefix);
+      if (before.length > 0 && this.#cut.delete(prefix)) this.#bereft = true;
+    }
+    if (!leadAlike(before, taken)) this.#dirty.add(prefix);
+  }
+
+  /** What of them there is room for. What is there changes all the same, and a prefix without a path gets one. */
+  #fitting(prefix: string, before: readonly Known[], paths: readonly Known[]): readonly Known[] {
+    const room = this.#max - this.#count;
+    if (paths.length <= before.length + room) return paths;
+    if (before.length === 0 && room <= 0) this.#makeRoom();
+    const taken = paths.slice(0, before.length + Math.max(0, this.#max - this.#count));
+    this.#refused += paths.length - taken.length;
+    if (taken.length > 0) this.#cut.add(prefix);
+    return taken;
+  }
+
+  /** A prefix with several paths loses one, which leads where another one leads if there is such; these prefixes take turns. */
+  #makeRoom(): void {
+    for (const prefix of this.#plural) {
+      const paths = this.#known.get(prefix)!;
+      const dropped = leastOf(paths);
+      this.#plural.delete(prefix);
+      this.#put(
+        prefix,
+        paths,
+        paths.filter((_, at) => at !== dropped),
+      );
+      this.#refused += 1;
+      this.#cut.add(prefix);
+      return;
     }
   }
 
   /** At most so many changes, which count as told. */
   changes(max: number): Map<string, RemoteRoute | undefined> {
     const changes = new Map<string, RemoteRoute | undefined>();
-    for (const [prefix, route] of this.#dirty) {
+    for (const prefix of this.#dirty) {
       if (changes.size === max) break;
-      changes.set(prefix, route);
+      changes.set(prefix, this.#route(prefix));
       this.#dirty.delete(prefix);
     }
     return changes;
   }
 
-  /** These were not taken in after all; what has changed since comes first. */
-  giveBack(changes: ReadonlyMap<string, RemoteRoute | undefined>): void {
-    for (const [prefix, route] of changes) if (!this.#dirty.has(prefix)) this.#dirty.set(prefix, route);
+  /** These were not taken in after all. */
+  giveBack(changes: ReadonlyMap<string, unknown>): void {
+    for (const prefix of changes.keys()) this.#dirty.add(prefix);
   }
 
-  #lose(prefix: string, known: Known): void {
-    if (this.#awaited.has(known.neighbour)) known.gone = true;
-    else this.#drop(prefix);
-  }
-
-  #drop(prefix: string): void {
-    this.#known.delete(prefix);
-    this.#tell(prefix);
-  }
-
-  #tell(prefix: string): void {
+  #route(prefix: string): RemoteRoute | undefined {
     const gateway = this.#gateways.get(prefix);
-    this.#dirty.set(
-      prefix,
-      gateway === undefined ? this.#known.get(prefix)?.route : { prefix, next_hop: gateway },
-    );
+    if (gateway !== undefined) return { prefix, next_hops: [gateway] };
+    const paths = this.#known.get(prefix);
+    return paths && { prefix, next_hops: nextHopsOf(paths).slice(0, next_hops_max) };
   }
+}
+
+/** The place of the one that would be missed least. */
+function leastOf(paths: readonly Known[]): number {
+  const hops = new Set<string>();
+  for (const [at, { next_hop }] of paths.entries()) {
+    if (hops.has(next_hop)) return at;
+    hops.add(next_hop);
+  }
+  return paths.length - 1;
+}
+
+/** Paths of one prefix, which a thousand peers may tell. */
+class ByPeer {
+  readonly #all = new Map<string, Known[]>();
+
+  constructor(paths: readonly Known[]) {
+    for (const known of paths) {
+      const of_peer = this.#all.get(known.neighbour);
+      if (of_peer === undefined) this.#all.set(known.neighbour, [known]);
+      else of_peer.push(known);
+    }
+  }
+
+  has(known: Known): boolean {
+    return this.#all.get(known.neighbour)?.some((each) => isAlike(each, known)) === true;
+  }
+}
+
+const isAlike = (one: Known, other: Known): boolean =>
+  one.next_hop === other.next_hop && one.neighbour === other.neighbour && one.identifier === other.identifier;
+
+/** Each once, sorted: what is told depends on no order. */
+function nextHopsOf(paths: readonly Known[]): readonly string[] {
+  const [only] = paths;
+  if (only !== undefined && paths.length === 1) return [only.next_hop];
+  return [...new Set(paths.map(({ next_hop }) => next_hop))].sort();
+}
+
+function leadAlike(before: readonly Known[], after: readonly Known[]): boolean {
+  if (before === after) return true;
+  if (before.length === 1 && after.length === 1) return before[0]!.next_hop === after[0]!.next_hop;
+  return nextHopsOf(before).join() === nextHopsOf(after).join();
 }

@@ -16,6 +16,11 @@ export interface RemoteTellerOptions {
   /** Ends it. */
   readonly signal: AbortSignal;
   readonly routes_max: number;
+  /**
+   * gobgpd has told its table. Nothing of this life is told before: connectivity may have it all from a life before, and of a prefix with several next
+   * hops one comes after the other.
+   */
+  readonly isRead: () => boolean;
   /** gobgpd has what is wanted, and has told its table. Once told it stays true: what goes from then on is withdrawn by name. */
   readonly isSettled: () => boolean;
   /** Resolves when it is taken in. */
@@ -48,8 +53,9 @@ export class RemoteTeller {
   }
 
   async #sendAll(): Promise<void> {
-    const { table, clock, signal, routes_max, isSettled, tell, failed } = this.#options;
+    const { table, clock, signal, routes_max, isRead, isSettled, tell, failed } = this.#options;
     while (!signal.aborted) {
+      if (!this.#told && !isRead()) return;
       const settled = this.#told_synced || isSettled();
       if (table.unsent === 0 && settled === this.#told_synced) return;
       const changed = table.changes(routes_max);

@@ -36,7 +36,11 @@ export class Starting {
   async start(session: BgpSession, global: WantedGlobal): Promise<StartOutcome> {
     const { log, look6_first_ms } = this.#options;
     const runs = await session.start(global);
-    if (runs === 'other') return { runs: false, renew: 'AS, router id or listening addresses have changed' };
+    if (runs === 'other')
+      return {
+        runs: false,
+        renew: 'AS, router id, listening addresses or the use of multiple paths have changed',
+      };
     if (runs instanceof RefusedError) {
       // The address is not there yet, or another program has the port.
       const trouble = `BGP cannot be started on port ${global.listen_port}: ${runs.details}`;

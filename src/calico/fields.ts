@@ -130,19 +130,21 @@ export class Fields {
   /** The entries of a list, those left out for which `parse` gives nothing (it notes why itself). */
   list<T>(name: string, parse: (entry: Fields) => T | undefined): readonly T[] {
     const place = this.#placeOf(name);
-    return this.#entries(name).flatMap((value, index) => {
+    const list = this.#entries(name).flatMap((value, index) => {
       const here = `${place}[${index}]`;
       return listed(parse(new Fields(value, here, this.#faults)));
     });
+    return kept(list);
   }
 
   /** The entries of a list of plain values. */
   plain<T>(name: string, expected: string, parse: (value: unknown) => T | undefined): readonly T[] {
-    return this.#entries(name).flatMap((value, index) => {
+    const list = this.#entries(name).flatMap((value, index) => {
       const parsed = parse(value);
       if (parsed === undefined) this.fault(`${name}[${index}]`, `${shown(value)} is not ${expected}`);
       return listed(parsed);
     });
+    return kept(list);
   }
 
   /** Texts by name, as labels are. */
@@ -185,6 +187,14 @@ export class Fields {
 
 /** For flatMap, which would take a value that is a list itself apart. */
 const listed = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
+
+const no_entries: readonly never[] = [];
+
+/**
+ * A list as it is kept, of twenty thousand objects: V8 leaves room for sixteen more behind one that has grown (184 bytes with one entry, 56 of the
+ * copy), and most have none or one.
+ */
+const kept = <T>(list: readonly T[]): readonly T[] => (list.length === 0 ? no_entries : list.slice());
 
 const unit_ms: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 

@@ -5,7 +5,7 @@ import type { Config, UplinkSpec } from '../config.js';
 import { kernelAtLeast } from '../host/devices/sysfs.js';
 import { appliesToTap } from '../host/services/network-managers.js';
 import { type LinkState, madeForAddress } from '../host/undo/capture.js';
-import { isLinkLocal } from '../ip/prefix.js';
+import { isGroup, isLinkLocal } from '../ip/prefix.js';
 import { addressBits, parseAddress, parsePrefix } from '../ip/text.js';
 import type { Link, Route } from '../linux/network.js';
 import { RouteIndex } from '../linux/routes.js';
@@ -79,7 +79,7 @@ function lastOfEquals({ link, routes }: LinkState, all: readonly Route[]): Route
 }
 
 /** Every link has these, and none is another's. */
-const isLate = ({ prefix }: Route): boolean => isLinkLocal(prefix) || prefix.startsWith('ff');
+const isLate = ({ prefix }: Route): boolean => isLinkLocal(prefix) || isGroup(prefix);
 
 /** What the take-over does not keep, although it takes place. */
 function lossFindings({ link, uplink, state, leftovers, facts }: UplinkView): Finding[] {

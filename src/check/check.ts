@@ -3,6 +3,8 @@
  */
 import { afPacketRingBytes, type Config, type Problem } from '../config.js';
 import { linkStateOf } from '../host/undo/capture.js';
+import type { DoorTrial } from '../policies/door-trial.js';
+import { openDoors } from '../policies/doors.js';
 import { withoutLeftovers } from '../uplink/leftovers.js';
 import type { CheckFacts } from './check-facts.js';
 import { goFindings } from './check-migration.js';
@@ -221,6 +223,30 @@ export function findings(config: Config, facts: CheckFacts): Finding[] {
     ...absent.map((uplink) => missingLink(uplink, facts)),
     ...uplink_findings,
     ...overlapFindings(placed),
+  ];
+}
+
+/** What VPP lets through, as far as it can be tried; see docs/policies-limits.md. */
+export function doorFindings(trial: DoorTrial | Error): Finding[] {
+  if (trial instanceof Error)
+    return [
+      warning(
+        'policies',
+        `it was not tried what VPP lets through: ${trial.message}`,
+        'doors that are known of VPP are taken for open',
+        'nothing, if VPP runs otherwise',
+      ),
+    ];
+  const open = openDoors(trial);
+  if (open.length === 0)
+    return [ok('policies', `VPP has none of the doors that can be tried (${trial.vpp})`)];
+  return [
+    warning(
+      'policies',
+      `VPP lets through what they deny: ${open.join(', ')} (${trial.vpp})`,
+      'no setting closes these: against pods that may send packets of their own making, isolation is no boundary',
+      'take NET_RAW from pods that are not trusted, or use a VPP in which it is mended; /debug/policies says what each of them is',
+    ),
   ];
 }
 

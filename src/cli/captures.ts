@@ -1,21 +1,18 @@
 /** What VPP's command line is told to trace and to capture packets. Pure. */
 import { UsageError } from './usage.js';
 
-/** Graph nodes by which packets come in, by driver of the uplink; pods are tuns and taps. */
-export const input_nodes: Readonly<Record<string, string>> = {
+/** Graph nodes that packets of an uplink come in by, by its driver: names are those that VPP 26.10 registers. */
+export const uplink_input_nodes: Readonly<Record<string, string>> = {
   af_packet: 'af-packet-input',
-  af_xdp: 'af-xdp-input',
-  avf: 'avf-input',
+  af_xdp: 'af_xdp-input',
   dpdk: 'dpdk-input',
   rdma: 'rdma-input',
   virtio: 'virtio-input',
   vmxnet3: 'vmxnet3-input',
   none: 'dpdk-input',
-  memif: 'memif-input',
-  pod: 'virtio-input',
 };
 
-export const input_node_default = 'af-packet-input';
+export const uplink_input_default = 'af-packet-input';
 
 const node_pattern = /^[A-Za-z0-9_.-]{1,64}$/;
 const interface_pattern = /^[A-Za-z0-9_./:-]{1,64}$/;
@@ -39,3 +36,23 @@ export function interfaceName(text: string, sw_if_index: number): string | undef
   }
   return undefined;
 }
+
+/**
+ * The graph node that polls an interface, in what `show interface rx-placement` writes. A node is named once, also where its queues go on
+ * under the next thread. VPP says it itself, because it is not always the same: tuns of pods are `tap-input` since 26.10, `virtio-input` before.
+ */
+export function inputNodeOf(text: string, interface_name: string): string | undefined {
+  let node: string | undefined;
+  for (const line of text.split('\n')) {
+    node = /^\s*node (\S+):\s*$/.exec(line)?.[1] ?? node;
+    if (/^\s+(\S+) queue \d+ /.exec(line)?.[1] === interface_name) return node;
+  }
+  return undefined;
+}
+
+/** Has VPP traced packets, in what `show trace` writes? */
+export const hasTraced = (text: string): boolean => /^Packet \d+\s*$/m.test(text);
+
+/** The filter function in use, in what `show trace filter function` and its like write. */
+export const chosenFilter = (text: string): string | undefined =>
+  /^\(\*\) name:([A-Za-z0-9_]{1,64}) /m.exec(text)?.[1];

@@ -39,9 +39,10 @@ const elsewhere = {
 } as const;
 
 const capture_options = {
-  packets: valued('N', 'at most so many packets (default: 50)'),
+  packets: valued('N', 'at most so many packets, of each of its threads (default: 50)'),
   seconds: valued('SECONDS', 'end after so long (default: 10)'),
   filter: valued('EXPRESSION', 'only packets that match, in the language of pcap'),
+  clear: switched('end what others, or one that was killed, have left of this in VPP'),
   socket: debug_socket,
   'cli-socket': cli_socket,
   ...elsewhere,
@@ -58,8 +59,11 @@ export const commands = {
   check: {
     summary: 'check the configuration and the machine, change nothing',
     details:
-      'Reports every problem of the environment with the step to take. Exit code 0 when `run` could start.',
-    options: {},
+      'Reports every problem of the environment with the step to take. Exit code 0 when `run` could start; with --back, when\n' +
+      'the Go implementation could.',
+    options: {
+      back: switched('what this product has left that would disturb the Go implementation, and nothing else'),
+    },
   },
   restore: {
     summary: 'give the network back to Linux from the undo journal',
@@ -131,15 +135,19 @@ export const commands = {
     summary: 'show the way of packets through the graph of VPP',
     details:
       'Of packets that come in by the uplink; with a pod, NAMESPACE/NAME, of those that come from pods. Tracing makes these\n' +
-      'packets slower and no others. It ends by itself, and when interrupted, and one is under way at a time.',
+      'packets slower; while they are written down VPP stands still, so that 500 are the most. Where others have traced packets it\n' +
+      'is refused, unless --clear is given; VPP cannot show whether somebody waits for packets that have not come yet.\n' +
+      'It ends by itself, and when interrupted, and one is under way at a time.',
     operands: '[POD]',
     options: { 'input-node': valued('NAME', 'graph node that packets come in by'), ...capture_options },
   },
   pcap: {
-    summary: 'capture packets that VPP receives and sends',
+    summary: 'capture packets of a pod, or those that VPP receives and sends',
     details:
-      'Of all interfaces, or of that of a pod, NAMESPACE/NAME. The file is for Wireshark or tcpdump, and readable by its owner\n' +
-      'alone: it has what pods say. It ends by itself, and when interrupted, and one is under way at a time.',
+      'Of a pod, NAMESPACE/NAME: what its device sends and receives, heard by Linux in its namespace; --filter needs libpcap there.\n' +
+      'Else of all interfaces of VPP, or one: without what pods send, which VPP cannot capture, and one at a time. What VPP hands\n' +
+      'to pods has no Ethernet header: it gets one of zeros. The file is for Wireshark or tcpdump, and readable by its owner\n' +
+      'alone: it has what pods say. It ends by itself, and when interrupted.',
     operands: '[POD]',
     options: {
       interface: valued('NAME', 'of VPP, or any (default)'),

@@ -8,7 +8,7 @@ import { duration_ms, ip_address, listen_address } from './values.js';
 const u32_max = 2 ** 32 - 1;
 const u16_max = 2 ** 16 - 1;
 
-const uplink_document = v.object({
+export const uplink_document = v.object({
   ...interface_spec_entries,
   interfaceName: v.optional(word(), ''),
   vppDriver: v.optional(word(), ''),

@@ -2,32 +2,41 @@ import { isIP } from 'node:net';
 import { BadValue } from './problem.js';
 
 /** Parsers of single values in the syntax that the Go implementation accepts. Each throws BadValue. */
-export type Parse<T> = (text: string, warn: (text: string) => void) => T;
+export interface Parse<T> {
+  (text: string, warn: (text: string) => void): T;
+  /** What the manual calls what it takes. */
+  readonly type?: string;
+}
+
+/** Names it for the manual. */
+export function typed<T>(type: string, parse: Parse<T>): Parse<T> {
+  return Object.assign((value: string, warn: (text: string) => void) => parse(value, warn), { type });
+}
 
 const quoted = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 
-export const text: Parse<string> = (value) => value;
+export const text: Parse<string> = typed('text', (value) => value);
 
-export const absolute_path: Parse<string> = (value) => {
+export const absolute_path: Parse<string> = typed('path', (value) => {
   if (!value.startsWith('/'))
     throw new BadValue({ cause: `${quoted(value)} is not an absolute path`, step: 'start it with /' });
   return value.length > 1 ? value.replace(/\/+$/, '') : value;
-};
+});
 
 const booleans: ReadonlyMap<string, boolean> = new Map([
   ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((word) => [word, true] as const),
   ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map((word) => [word, false] as const),
 ]);
 
-export const boolean: Parse<boolean> = (value) => {
+export const boolean: Parse<boolean> = typed('boolean', (value) => {
   const parsed = booleans.get(value);
   if (parsed === undefined)
     throw new BadValue({ cause: `${quoted(value)} is neither true nor false`, step: 'use true or false' });
   return parsed;
-};
+});
 
 export function whole_number(min: number, max: number): Parse<number> {
-  return (value) => {
+  return typed(`${min} to ${max}`, (value) => {
     const parsed = /^\d+$/.test(value) ? Number(value) : Number.NaN;
     if (!(parsed >= min && parsed <= max)) {
       throw new BadValue({
@@ -36,12 +45,13 @@ export function whole_number(min: number, max: number): Parse<number> {
       });
     }
     return parsed;
-  };
+  });
 }
 
 /** Maps the words, in any letter case, to values. */
 export function one_of<T extends string | number>(words: Readonly<Record<string, T>>): Parse<T> {
-  return (value) => {
+  const type = [...new Set(Object.values(words))].map((word) => `\`${word}\``).join(' ');
+  return typed(type, (value) => {
     const parsed = new Map(Object.entries(words)).get(value.trim().toLowerCase());
     if (parsed === undefined) {
       throw new BadValue({
@@ -50,7 +60,7 @@ export function one_of<T extends string | number>(words: Readonly<Record<string,
       });
     }
     return parsed;
-  };
+  });
 }
 
 const unit_ms: Readonly<Record<string, number>> = {
@@ -65,7 +75,7 @@ const unit_ms: Readonly<Record<string, number>> = {
 };
 
 /** Go's duration syntax, e.g. `1m30s`, to milliseconds. Not negative. */
-export const duration_ms: Parse<number> = (value) => {
+export const duration_ms: Parse<number> = typed('duration', (value) => {
   const bad = (): never => {
     throw new BadValue({
       cause: `${quoted(value)} is not a duration`,
@@ -82,10 +92,10 @@ export const duration_ms: Parse<number> = (value) => {
   // setTimeout takes no more than 2^31 - 1 ms (25 days).
   if (at === 0 || at !== value.length || total_ms >= 2 ** 31) bad();
   return total_ms;
-};
+});
 
 /** An address with its prefix length, e.g. `10.96.0.0/12`. Host bits are kept. */
-export const prefix: Parse<string> = (value) => {
+export const prefix: Parse<string> = typed('prefix', (value) => {
   const [address = '', length = '', ...rest] = value.trim().split('/');
   const bits = address.includes('%') ? 0 : { 4: 32, 6: 128 }[isIP(address)];
   if (!bits || rest.length > 0 || !/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > bits) {
@@ -95,10 +105,10 @@ export const prefix: Parse<string> = (value) => {
     });
   }
   return `${address.toLowerCase()}/${length}`;
-};
+});
 
 /** An IPv4 or IPv6 address without a zone. */
-export const ip_address: Parse<string> = (value) => {
+export const ip_address: Parse<string> = typed('address', (value) => {
   const trimmed = value.trim();
   if (trimmed.includes('%') || isIP(trimmed) === 0) {
     throw new BadValue({
@@ -107,10 +117,10 @@ export const ip_address: Parse<string> = (value) => {
     });
   }
   return trimmed.toLowerCase();
-};
+});
 
 /** A name below the directory of named network namespaces, as "ip netns" takes it. */
-export const netns_name: Parse<string> = (value) => {
+export const netns_name: Parse<string> = typed('text', (value) => {
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(value)) {
     throw new BadValue({
       cause: `${quoted(value)} is no name for a network namespace`,
@@ -118,11 +128,11 @@ export const netns_name: Parse<string> = (value) => {
     });
   }
   return value;
-};
+});
 
 /** Comma separated; blanks around and empty places between are ignored. All faults are reported, not only the first. */
 export function list<T>(item: Parse<T>): Parse<readonly T[]> {
-  return (value, warn) => {
+  return typed(item.type === undefined ? 'values' : `${item.type}es`, (value, warn) => {
     const faults = [];
     const parsed: T[] = [];
     for (const piece of value.split(',').filter((each) => each.trim() !== '')) {
@@ -135,7 +145,7 @@ export function list<T>(item: Parse<T>): Parse<readonly T[]> {
     }
     if (faults.length > 0) throw new BadValue(...faults);
     return parsed;
-  };
+  });
 }
 
 /** Where a server listens, in Go's `host:port` syntax. Without host: on every address. */
@@ -144,7 +154,7 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-export const listen_address: Parse<ListenAddress> = (value) => {
+export const listen_address: Parse<ListenAddress> = typed('host:port', (value) => {
   const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(value.trim());
   const port = Number(match?.[3] ?? Number.NaN);
   if (!(port <= 65535))
@@ -154,4 +164,4 @@ export const listen_address: Parse<ListenAddress> = (value) => {
     });
   const host = match?.[1] || match?.[2];
   return host ? { host, port } : { port };
-};
+});

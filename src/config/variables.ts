@@ -18,6 +18,7 @@ import {
   type Parse,
   prefix,
   text,
+  typed,
   whole_number,
 } from './values.js';
 
@@ -52,14 +53,14 @@ function document<S extends Parameters<typeof json>[0]>(name: string, schema: S)
 }
 
 /** The words of the Go implementation. */
-const log_level: Parse<LogLevel> = (value) => {
+const log_level: Parse<LogLevel> = typed('`fatal` `error` `warn` `info` `debug` `trace`', (value) => {
   const level = parseLogLevel(value);
   if (level) return level;
   throw new BadValue({
     cause: `${JSON.stringify(value)} is not a log level`,
     step: 'use one of fatal, error, warn, info, debug, trace',
   });
-};
+});
 
 /** BGP knows a router by 32 bits, of which some are nobody's. */
 const router_id: Parse<string> = (value) => {
@@ -176,6 +177,11 @@ export const variables = {
     one_of<'auto' | 'bgp' | 'ipam'>({ auto: 'auto', bgp: 'bgp', ipam: 'ipam' }),
     'auto' as const,
   ),
+  encryption: variable(
+    'CALICOVPP_ENCRYPTION',
+    one_of<'auto' | 'required'>({ auto: 'auto', required: 'required' }),
+    'auto' as const,
+  ),
   vpp_binary: variable('CALICOVPP_VPP_BINARY', absolute_path, '/usr/bin/vpp'),
   cnat: variable(
     'CALICOVPP_CNAT',
@@ -198,6 +204,11 @@ export const variables = {
     'CALICOVPP_IP_OPTIONS',
     one_of<'drop' | 'pass'>({ drop: 'drop', pass: 'pass' }),
     'drop' as const,
+  ),
+  other_protocols: variable(
+    'CALICOVPP_OTHER_PROTOCOLS',
+    one_of<'drop' | 'pass'>({ drop: 'drop', pass: 'pass' }),
+    'pass' as const,
   ),
   pod_default_verdict: variable(
     'CALICOVPP_POD_DEFAULT_VERDICT',

@@ -64,6 +64,8 @@ export interface DebugOptions extends Omit<Observed, 'failed'> {
   readonly policies: (question: PoliciesQuestion) => Promise<unknown>;
   /** What metrics are made of and the tree does not show; absent: nothing. */
   readonly figures?: () => Promise<unknown>;
+  /** Which translations of VPP are which service's, as far as that has changed since this version; absent: nobody knows. */
+  readonly serviceNames?: (version: number) => unknown;
   /** An actor's own view of itself; rejects after 500 ms. */
   readonly describe: (path: string) => Promise<unknown>;
   /** Why the root supervisor has given up; undefined while it has not. /livez fails from then on. */
@@ -351,6 +353,8 @@ class DebugServer implements Debug {
         return this.#options.vppApi();
       case 'figures':
         return (await this.#options.figures?.()) ?? null;
+      case 'serviceNames':
+        return this.#options.serviceNames?.(question.version) ?? null;
       case 'services':
         return this.#options.services(question.question);
       case 'why':

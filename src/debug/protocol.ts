@@ -129,6 +129,8 @@ export type Question =
   | { readonly type: 'vppApi' }
   /** What metrics are made of and the sections do not have. */
   | { readonly type: 'figures' }
+  /** `NamedTranslations`, of what has changed since this version; `null` where there is no VPP yet. */
+  | { readonly type: 'serviceNames'; readonly version: number }
   | { readonly type: 'services'; readonly question: ServicesQuestion }
   /** What is programmed for an object, as `parseWanted` takes its name, and by which input. */
   | { readonly type: 'why'; readonly object: string }
@@ -162,6 +164,7 @@ export const answer_within_ms: Readonly<Record<Question['type'], number>> = {
   vppApi: 2000,
   // Those who are asked have 200 ms.
   figures: 400,
+  serviceNames: 400,
   services: 10_000,
   why: 10_000,
   log: 500,

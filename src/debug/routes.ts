@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { ShownServices } from '../messages/services.js';
+import type { StatsReader } from '../stats/stats-reader.js';
 import type { ActorState } from '../supervision/types.js';
 import { BLOCKED_MS, type HealthView, type ProbeName, probes, probeText } from './health.js';
 import { log_lines_default, log_lines_max } from './log-ring.js';
@@ -7,9 +8,10 @@ import { ownersOf } from './owners.js';
 import { page, page_policy } from './page/page.js';
 import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped, Written } from './protocol.js';
 import { servicesText } from './services-text.js';
-import { statusOf } from './status.js';
+import { statusOf, vppPidOf } from './status.js';
 import { actor_states, filterTree, findNode, type ShownNode, type TreeFilter } from './tree-filter.js';
 import { treeText } from './tree-text.js';
+import { shownStats } from './vpp-stats.js';
 import { parseWanted, type Why, whyText } from './why.js';
 
 export interface Request {
@@ -36,6 +38,8 @@ export interface Source {
   /** Time since the main loop last gave a sign of life. */
   silent_ms(): number;
   ask(question: Question): Promise<Outcome>;
+  /** VPP's stats segment, of the process with this pid: it is read in this thread. */
+  readonly stats: Pick<StatsReader, 'read' | 'retries'>;
   /** JSON. */
   readonly config: string;
   readonly facts: NodeFacts;
@@ -210,6 +214,22 @@ async function vppApi({ source }: Call): Promise<Answer> {
   return json(outcome.timeout ? 504 : 503, { ...head, error: outcome.reason });
 }
 
+const match_max = 128;
+
+/** The segment is read, and VPP is not asked. */
+async function vppStats({ source, query }: Call): Promise<Answer> {
+  const match = query.get('match') ?? '';
+  if (match.length > match_max) throw new Refusal(400, `match= takes at most ${match_max} characters`);
+  await refresh(source, ['tree']);
+  const pid = vppPidOf(contentOf(source, 'tree')?.tree);
+  const { stats } = source;
+  const reading = await stats.read(pid, (view) => shownStats(view, match));
+  const head = { ...envelope(source, source.wall_ms()), pid, retries: stats.retries };
+  if (!reading.ok) return json(503, { ...head, error: reading.reason });
+  const { value, epoch, took_ms, read_bytes, faults } = reading;
+  return json(200, { ...head, epoch, took_ms, read_bytes, faults, ...value });
+}
+
 async function services({ source, query, text: asText }: Call): Promise<Answer> {
   const service = query.get('service');
   const question = { dump: query.has('dump'), ...(service !== null && { service }) };
@@ -322,7 +342,7 @@ const debugPage = (): Answer => ({
   body: page,
 });
 
-const routes: readonly Route[] = [
+export const routes: readonly Route[] = [
   { path: '/debug', surface: 'debug', shows: 'a page that shows all this as it is now', answer: debugPage },
   { path: '/livez', surface: 'health', shows: 'liveness; ?verbose ?exclude=', answer: probe('livez') },
   { path: '/liveness', surface: 'health', shows: 'as /livez', answer: probe('livez') },
@@ -343,6 +363,13 @@ const routes: readonly Route[] = [
     answer: actor,
   },
   { path: '/debug/vpp/api', surface: 'debug', shows: 'connection to VPP', answer: vppApi },
+  {
+    path: '/debug/vpp/stats',
+    surface: 'debug',
+    shows:
+      "VPP's stats segment: names of its entries; ?match=PART: the values of those that have this in their name",
+    answer: vppStats,
+  },
   {
     path: '/debug/services',
     surface: 'debug',

@@ -91,6 +91,11 @@ function podsOf(all: readonly ShownNode[]): number {
   return all.find(({ name }) => name === 'cni')?.children.length ?? 0;
 }
 
+/** 0: there is none, or nobody says. */
+export function vppPidOf(tree: ShownNode | undefined): number {
+  return Number(gauge(tree === undefined ? [] : [...nodes(tree)], 'vpp-process', 'pid') ?? 0);
+}
+
 export function statusOf(view: StatusView): Status {
   const { facts, health, tree, now_ms } = view;
   const all = tree === undefined ? [] : [...nodes(tree)];

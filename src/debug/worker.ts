@@ -4,6 +4,8 @@ import type { Server } from 'node:http';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 
+import { SegmentFile } from '../stats/segment-file.js';
+import { StatsReader } from '../stats/stats-reader.js';
 import { type Address, Listener } from './listener.js';
 import {
   answer_within_ms,
@@ -94,6 +96,7 @@ const source: Source = {
   section: <K extends SectionName>(name: K) => caches[name].get() as Written<Sections[K]> | undefined,
   silent_ms: () => Number(machineTime_ns() - Atomics.load(heartbeat, 0)) / 1e6,
   ask: (question) => questions.ask(question),
+  stats: new StatsReader({ open: (pid) => SegmentFile.open(pid), clock: systemClock }),
   config: setup.config,
   facts: setup.facts,
   process: () => ({

@@ -10,29 +10,40 @@ import { AddressIndex } from '../ip/address-index.js';
 import { type Bits, bitsOf } from '../ip/bits.js';
 import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
-import { familyOf } from '../ip/text.js';
 import type { VppObject } from '../objects/object.js';
-import type { Route } from '../objects/routing.js';
-import { type GonePool, Pools } from './pools.js';
+import type { Path } from '../objects/routing.js';
+import { Carriers6 } from './carriers6.js';
+import { firstOf, NodeIndex } from './node-index.js';
+import { Pools } from './pools.js';
+import {
+  type Drop,
+  Entry,
+  goesBefore,
+  Hop,
+  isByTunnel,
+  isKeptBack,
+  type Leg,
+  no_uses,
+  sameAddresses,
+  tunnelTo,
+  Use,
+  undroppedFault,
+} from './remote-entry.js';
+import { RemotePeers } from './remote-peers.js';
 import {
   drop_paths,
-  ip6_mtu_min,
   nodeRoute,
   type Outlook,
   type Paths,
-  pathsBy,
-  type RouteFault,
-  routeFaultText,
   routeTo,
-  type Tunnel,
   type TunnelKind,
-  tunnelMtu,
   tunnelObjects,
   type Way,
 } from './remote-route.js';
-
-/** Prefixes and next hops that are none, of which is told. */
-const senseless_max = 1000;
+import { Senseless } from './senseless.js';
+import { SharedLists, sameList } from './shared-lists.js';
+import { default_table, pods_table } from './tables.js';
+import type { Peer } from './wireguard.js';
 
 export interface Sink {
   /** It is wanted, in this version. */
@@ -41,90 +52,14 @@ export interface Sink {
   unwant(object: VppObject): void;
 }
 
-/** Why what has no longer route in a prefix is dropped: it is an own block, or one of services that this node announces. */
-export interface Drop {
-  readonly source: 'block' | 'service';
-  /** The object that says so, as people name it. */
-  readonly by: string;
-}
-
-/** A prefix that somebody has told of. */
-class Entry implements Bits {
-  readonly bytes: string;
-  readonly length: number;
-  next_hop: Hop | undefined;
-  /** How it was last found to go, whether it may or not, and to which next hop. */
-  way: Way | undefined;
-  way_hop: Hop | undefined;
-  /** Where no route holds, its packets are dropped. */
-  drop: Drop | undefined;
-  /** What is wanted for it by now, and the tunnel that it goes by. */
-  route: Route | undefined;
-  tunnel: Use | undefined;
-  fault: RouteFault | undefined;
-  /** Flat, and routers are between. */
-  far = false;
-  /** It would be of this pool, which is deleted. */
-  gone_pool: GonePool | undefined;
-
-  constructor(
-    readonly prefix: string,
-    { bytes, length }: Bits,
-  ) {
-    this.bytes = bytes;
-    this.length = length;
-  }
-}
-
-/** A node, or a router, by the address that leads to it. */
-class Hop implements Bits {
-  readonly bytes: string;
-  readonly length: number;
-  readonly flat: Paths;
-  /** Those that lead to it, as they are told or as they were last planned. */
-  readonly entries = new Set<Entry>();
-  /** Those that have it in their prefix. */
-  readonly holders = new Set<Entry>();
-  /** By tag: those by which routes go. */
-  readonly tunnels = new Map<string, Use>();
-  /** Of the node itself. */
-  route: Route | undefined;
-
-  constructor(readonly address: string) {
-    const { bytes, length } = bitsOf(address);
-    this.bytes = bytes;
-    this.length = length;
-    this.flat = pathsBy(address, undefined);
-  }
-}
-
-interface NodeAddress extends Bits {
-  readonly address: string;
-}
-
-/** A tunnel that is in use. */
-class Use {
-  readonly paths: Paths;
-  routes = 0;
-
-  constructor(
-    readonly hop: Hop,
-    readonly kind: TunnelKind,
-    public tunnel: Tunnel,
-  ) {
-    this.paths = pathsBy(hop.address, tunnel);
-  }
-}
-
 export class Connectivity {
   readonly #pools = new Pools();
   readonly #entries = new Map<string, Entry>();
   readonly #within = new PrefixIndex<Entry>();
   readonly #hops = new Map<string, Hop>();
   readonly #ends = new AddressIndex<Hop>();
-  /** Addresses of nodes, this one's among them. */
-  readonly #nodes = new Map<string, NodeAddress>();
-  readonly #node_index = new AddressIndex<NodeAddress>();
+  /** This one's among them. */
+  readonly #nodes = new NodeIndex();
   /** Drops that would cut something off. */
   readonly #undropped = new Set<Entry>();
   /** To be planned. */
@@ -132,10 +67,19 @@ export class Connectivity {
   /** Tunnels of these are to be looked at. */
   readonly #touched_hops = new Set<Hop>();
   readonly #faulty = new Set<Entry>();
-  /** Prefixes and next hops that are none, by the text they came as. */
-  readonly #senseless = new Map<string, { readonly next_hop: string; readonly fault: RouteFault }>();
-  /** By kind of tunnel and its outer family: one of them, and how many routes of IPv6 go by such. */
-  readonly #carriers6 = new Map<string, { readonly tunnel: Tunnel; readonly routes: number }>();
+  /** Those that are dropped as they are a pool's. */
+  #pool_drops = new Set<Entry>();
+  #pools_changed = true;
+  readonly #senseless = new Senseless();
+  readonly #carriers6 = new Carriers6();
+  readonly #peers = new RemotePeers({
+    prefixesBy: (address) => this.#prefixesBy(address),
+    nodes: () => this.#nodes.all(),
+  });
+  readonly #hop_lists = new SharedLists<Hop>();
+  readonly #leg_lists = new SharedLists<Leg>();
+  readonly #use_lists = new SharedLists<Use>();
+  readonly #path_lists = new SharedLists<Path>();
   #outlook: Outlook | undefined;
   #tunnel_count = 0;
   #route_count = 0;
@@ -143,24 +87,24 @@ export class Connectivity {
 
   // --- what is told
 
-  /** A route to another node; undefined: none. Any text is taken: one that makes no sense is a fault, and no route. */
-  setRoute(prefix_text: string, next_hop_text: string | undefined): void {
+  /**
+   * Routes to other nodes, or routers, by each of these next hops; none: there is no route. Any text is taken: what makes no sense is a fault, and
+   * no route.
+   */
+  setRoute(prefix_text: string, next_hop_texts: readonly string[]): void {
     const prefix = canonicalPrefix(prefix_text);
-    const next_hop = next_hop_text === undefined ? undefined : canonicalAddress(next_hop_text);
-    this.#senseless.delete(prefix_text);
-    if (next_hop_text !== undefined && (prefix === undefined || next_hop === undefined)) {
-      const fault = prefix === undefined ? 'no_prefix' : 'no_next_hop';
-      if (this.#senseless.size < senseless_max)
-        this.#senseless.set(prefix_text, { next_hop: next_hop_text, fault });
-    }
+    const addresses = this.#senseless.addressesOf(prefix_text, prefix, next_hop_texts);
     if (prefix === undefined) return;
     const entry = this.#entries.get(prefix);
-    if (entry?.next_hop?.address === next_hop) return;
+    if (sameAddresses(entry?.hops ?? [], addresses)) return;
     const told = entry ?? this.#entry(prefix);
-    const { next_hop: before } = told;
-    if (before !== undefined && before !== told.way_hop) this.#part(told, before);
-    told.next_hop = next_hop === undefined ? undefined : this.#hop(next_hop);
-    told.next_hop?.entries.add(told);
+    const before = told.hops;
+    const hops = addresses.map((address) => this.#hop(address));
+    told.hops = hops.length === 1 ? hops[0]!.alone : this.#hop_lists.of(hops);
+    for (const hop of hops) hop.entries.add(told);
+    for (const { address } of [...before, ...hops]) this.#peers.touch(address);
+    for (const hop of before)
+      if (!told.hops.includes(hop) && !told.legs.some((leg) => leg.hop === hop)) this.#part(told, hop);
     this.#touched.add(told);
   }
 
@@ -176,24 +120,33 @@ export class Connectivity {
   /** A node has this address, whether a route leads to it or not. Any text is taken. */
   setNode(address_text: string, there: boolean): void {
     const address = canonicalAddress(address_text);
-    if (address === undefined || this.#nodes.has(address) === there) return;
-    const node = this.#nodes.get(address) ?? { address, ...bitsOf(address) };
-    if (there) {
-      this.#nodes.set(address, node);
-      this.#node_index.add(node);
-    } else {
-      this.#nodes.delete(address);
-      this.#node_index.delete(node);
-    }
+    const node = address === undefined ? undefined : this.#nodes.set(address, there);
+    if (node === undefined) return;
     for (const entry of this.#holders(node)) {
-      if (entry.drop !== undefined || isByTunnel(entry.way) || entry.way === 'holds_node')
+      // What a peer may be sent must not come to hold the address of another one.
+      for (const hop of entry.hops) this.#peers.touchNow(hop.address);
+      if (
+        entry.drop !== undefined ||
+        entry.pool_drop !== undefined ||
+        entry.legs.some(({ way }) => isByTunnel(way) || way === 'holds_node')
+      )
         this.#touched.add(entry);
     }
   }
 
+  /** A node is a peer of WireGuard's, or is none. */
+  setPeer(name: string, peer: Peer | undefined): void {
+    for (const address of this.#peers.set(name, peer))
+      for (const entry of this.#hops.get(address)?.entries ?? []) this.#touched.add(entry);
+  }
+
   setPool(name: string, pool: IpPool | undefined): void {
+    this.#pools_changed = true;
     for (const bits of this.#pools.set(name, pool)) {
-      for (const entry of this.#within.within(bits)) this.#touched.add(entry);
+      for (const entry of this.#within.within(bits)) {
+        this.#touched.add(entry);
+        for (const { address } of entry.hops) this.#peers.touch(address);
+      }
     }
   }
 
@@ -201,6 +154,7 @@ export class Connectivity {
   setOutlook(outlook: Outlook): void {
     const before = this.#outlook;
     this.#outlook = outlook;
+    this.#pools_changed = true;
     if (before === undefined || !outlook.seesRoutesAs(before)) {
       for (const entry of this.#entries.values()) this.#touched.add(entry);
     } else {
@@ -210,12 +164,32 @@ export class Connectivity {
       }
     }
     if (before === undefined || outlook.makesTunnelsAs(before)) return;
+    this.#peers.touchAll();
     for (const hop of this.#hops.values()) if (hop.tunnels.size > 0) this.#touched_hops.add(hop);
+  }
+
+  /** VPP has refused to make this tunnel, or to set it up, or has it after all. True: something follows from it. `dst` absent: all nodes are behind it. */
+  setRefused({ tag, dst }: { readonly tag: string; readonly dst?: string }, refused: boolean): boolean {
+    const hops = dst === undefined ? this.#hops.values() : [this.#hops.get(dst)];
+    let follows = false;
+    for (const hop of hops) {
+      const use = hop?.tunnels.get(tag);
+      if (use === undefined || use.refused === refused) continue;
+      use.refused = refused;
+      for (const entry of use.hop.entries) if (entry.uses.includes(use)) this.#touched.add(entry);
+      follows = true;
+    }
+    return follows;
   }
 
   /** Prefixes for which a route was told, as canonical text. */
   *remotePrefixes(): Iterable<string> {
-    for (const { prefix, next_hop } of this.#entries.values()) if (next_hop !== undefined) yield prefix;
+    for (const { prefix, hops } of this.#entries.values()) if (hops.length > 0) yield prefix;
+  }
+
+  /** Those that were told of this canonical prefix, sorted; none: there is no route. */
+  nextHops(prefix: string): readonly string[] {
+    return this.#entries.get(prefix)?.hops.map(({ address }) => address) ?? [];
   }
 
   // --- what follows
@@ -224,6 +198,8 @@ export class Connectivity {
   plan(max: number, sink: Sink): boolean {
     const outlook = this.#outlook;
     if (outlook === undefined) return true;
+    if (this.#pools_changed) this.#dropPools(outlook);
+    this.#peers.plan(outlook, sink);
     let left = max;
     for (const entry of this.#touched) {
       if (left === 0) return false;
@@ -237,73 +213,116 @@ export class Connectivity {
       this.#touched_hops.delete(hop);
       this.#renew(hop, outlook, sink);
     }
+    this.#peers.planEnd(outlook, sink);
     return true;
   }
 
+  /** Nodes have other prefixes by now than WireGuard knows of: `planPeers`, when more may have come. */
+  get peers_wait(): boolean {
+    return this.#peers.waits;
+  }
+
+  planPeers(sink: Sink): void {
+    this.#peers.planFuller(this.#outlook, sink);
+  }
+
+  /** As routes are found to go by now, planned or not: peers are told before what leads by them. */
+  *#prefixesBy(address: string): Iterable<string> {
+    const hop = this.#hops.get(address);
+    const outlook = this.#outlook;
+    if (hop === undefined || outlook === undefined) return;
+    for (const entry of hop.entries)
+      if (entry.hops.includes(hop) && this.#wayOf(entry, hop, this.#pools.of(entry), outlook) === 'wireguard')
+        yield entry.prefix;
+  }
+
   #planEntry(entry: Entry, outlook: Outlook, sink: Sink): void {
-    const { next_hop: hop } = entry;
-    const pool = hop && this.#pools.of(entry);
-    const by = hop && outlook.way(entry, hop, pool);
-    const way = isByTunnel(by) && this.#firstOf(this.#node_index, entry) !== undefined ? 'holds_node' : by;
-    this.#setWay(entry, way, sink);
-    this.#countGone(entry, hop !== undefined && pool === undefined);
-    const before = entry.tunnel;
-    entry.tunnel = undefined;
-    entry.fault = undefined;
-    let paths: Paths | undefined;
-    const far = hop !== undefined && way === 'flat' && outlook.isFar(hop);
+    const { hops, uses: before } = entry;
+    const pool = hops.length === 0 ? undefined : this.#pools.of(entry);
+    const legs = hops.map((hop) => hop.leg(this.#wayOf(entry, hop, pool, outlook)));
+    this.#setLegs(entry, legs.length === 1 ? legs[0]!.alone : this.#leg_lists.of(legs), sink);
+    this.#countGone(entry, hops.length > 0 && pool === undefined);
+    this.#countFar(entry, outlook);
+    // A tunnel is wanted before what goes by it, and is wanted no more behind it.
+    entry.uses = this.#usesOf(entry, outlook, sink);
+    this.#judge(entry);
+    this.#wantRoute(entry, sink);
+    // Behind the first route, so that it is known whether that one moves here from another way.
+    for (const { hop } of entry.uses) this.#routeNode(hop, sink);
+    for (const use of before) this.#leave(entry, use, sink);
+    if (hops.length === 0 && entry.drop === undefined && entry.pool_drop === undefined) this.#forget(entry);
+  }
+
+  #wayOf(entry: Entry, hop: Hop, pool: IpPool | undefined, outlook: Outlook): Way {
+    const family = entry.bytes.length === 4 ? 4 : 6;
+    const is_peer = this.#peers.by(hop.address, family, outlook) !== undefined;
+    const way = outlook.way(entry, hop, pool, is_peer, this.#pools.goneOf(entry)?.is_of_pods);
+    return isByTunnel(way) && this.#nodes.firstIn(entry) !== undefined ? 'holds_node' : way;
+  }
+
+  #usesOf(entry: Entry, outlook: Outlook, sink: Sink): readonly Use[] {
+    const uses: Use[] = [];
+    for (const { hop, way } of entry.legs) {
+      if (!isByTunnel(way) || tunnelTo(hop) !== undefined) continue;
+      const use = this.#use(hop, way, outlook, sink);
+      this.#carriers6.count(entry, use.tunnel, 1);
+      uses.push(use);
+    }
+    if (uses.length > 1) return this.#use_lists.of(uses);
+    return uses[0]?.alone ?? no_uses;
+  }
+
+  #judge(entry: Entry): void {
+    if (entry.legs.some((leg) => entry.faultOf(leg) !== undefined)) this.#faulty.add(entry);
+    else this.#faulty.delete(entry);
+  }
+
+  #countFar(entry: Entry, outlook: Outlook): void {
+    const far = entry.legs.some(({ hop, way }) => way === 'flat' && outlook.isFar(hop));
     if (far !== entry.far) this.#far_count += far ? 1 : -1;
     entry.far = far;
-    if (hop !== undefined && way === 'flat') paths = hop.flat;
-    else if (hop !== undefined && isByTunnel(way)) {
-      // The tunnel is wanted before what goes by it, and is wanted no more behind it.
-      if (this.#tunnelTo(hop) !== undefined) entry.fault = 'through_tunnel';
-      else {
-        entry.tunnel = this.#use(hop, way, outlook, sink);
-        this.#count6(entry, entry.tunnel.tunnel, 1);
-        paths = entry.tunnel.paths;
-      }
-    } else if (way !== undefined && way !== 'flat') entry.fault = way as RouteFault;
-    if (entry.fault === undefined) this.#faulty.delete(entry);
-    else this.#faulty.add(entry);
-    this.#want(entry, paths ?? this.#dropOf(entry), sink);
-    // Behind the first route, so that it is known whether that one moves here from another way.
-    if (entry.tunnel !== undefined) this.#routeNode(entry.tunnel.hop, sink);
-    if (before !== undefined) {
-      this.#count6(entry, before.tunnel, -1);
-      this.#leave(before, sink);
-    }
-    if (paths !== undefined) this.#undropped.delete(entry);
-    if (hop === undefined && entry.drop === undefined) this.#forget(entry);
   }
 
   // --- drops
 
-  /** Where it may be dropped. Of an address in it that may not, it is told. */
-  #dropOf(entry: Entry): Paths | undefined {
-    const is_harmful = entry.drop !== undefined && this.#cutOff(entry) !== undefined;
-    if (is_harmful) this.#undropped.add(entry);
-    else this.#undropped.delete(entry);
-    return entry.drop === undefined || is_harmful ? undefined : drop_paths;
+  /** Where encryption is required: what has no route there may not go by the default route. */
+  #dropPools(outlook: Outlook): void {
+    this.#pools_changed = false;
+    const before = this.#pool_drops;
+    this.#pool_drops = new Set();
+    const pools = outlook.encrypts_only ? this.#pools.ofPods() : [];
+    for (const [prefix, name] of pools) {
+      const entry = this.#entries.get(prefix) ?? this.#entry(prefix);
+      if (entry.pool_drop === undefined) this.#touched.add(entry);
+      entry.pool_drop = { source: 'pool', by: `IPPool ${name}` };
+      this.#pool_drops.add(entry);
+    }
+    for (const entry of before) {
+      if (this.#pool_drops.has(entry)) continue;
+      entry.pool_drop = undefined;
+      this.#touched.add(entry);
+    }
   }
 
-  /** What would not be reached any more: a node, or the next hop of a route. One in an own block is a pod, which has a longer route. */
+  /** Where it may be dropped. Of an address in it that may not, it is told. */
+  #dropOf(entry: Entry): Paths | undefined {
+    const drop = entry.drop ?? entry.pool_drop;
+    const is_harmful = drop !== undefined && this.#cutOff(entry) !== undefined;
+    if (is_harmful) this.#undropped.add(entry);
+    else this.#undropped.delete(entry);
+    return drop === undefined || is_harmful ? undefined : drop_paths;
+  }
+
+  /** What would not be reached any more: a node, or the next hop of a route. One in an own block, or in a pool, is a pod, which has a longer route. */
   #cutOff(entry: Entry): string | undefined {
-    const node = this.#firstOf(this.#node_index, entry);
-    const end = entry.drop?.source === 'service' ? this.#firstOf(this.#ends, entry) : undefined;
+    const node = this.#nodes.firstIn(entry);
+    const end = entry.drop?.source === 'service' ? firstOf(this.#ends, entry) : undefined;
     return node === undefined || (end !== undefined && end < node) ? end : node;
   }
 
-  /** The first of these in this prefix, by its text. */
-  #firstOf<A extends NodeAddress>(index: AddressIndex<A>, entry: Entry): string | undefined {
-    let first: string | undefined;
-    for (const { address } of index.within(entry))
-      if (first === undefined || address < first) first = address;
-    return first;
-  }
-
   #touchDrops(holders: Iterable<Entry>): void {
-    for (const entry of holders) if (entry.drop !== undefined) this.#touched.add(entry);
+    for (const entry of holders)
+      if (entry.drop !== undefined || entry.pool_drop !== undefined) this.#touched.add(entry);
   }
 
   /** Those that have this address in their prefix. */
@@ -316,12 +335,12 @@ export class Connectivity {
 
   // --- tunnels through tunnels: VPP dies of a packet that would go round in them
 
-  #setWay(entry: Entry, way: Way | undefined, sink: Sink): void {
-    const { way: way_before, way_hop: hop_before, next_hop: hop } = entry;
-    if (way === way_before && hop === hop_before) return;
-    entry.way = way;
-    entry.way_hop = hop;
-    if (hop_before !== undefined && hop_before !== hop) this.#part(entry, hop_before);
+  #setLegs(entry: Entry, legs: readonly Leg[], sink: Sink): void {
+    const before = entry.legs;
+    if (sameList(before, legs)) return;
+    entry.legs = legs;
+    for (const { hop, way } of [...before, ...legs]) if (way === 'wireguard') this.#peers.touch(hop.address);
+    for (const { hop } of before) if (!entry.hops.includes(hop)) this.#part(entry, hop);
     if (this.#ends.within(entry).size === 0) return;
     const led = new Set([entry]);
     for (const each of led)
@@ -330,36 +349,15 @@ export class Connectivity {
     for (const each of led) {
       this.#touched.add(each);
       // Before anything leads there.
-      if (each.tunnel !== undefined && this.#tunnelTo(each.tunnel.hop) !== undefined)
-        this.#bar(each, each.tunnel, sink);
+      for (const use of each.uses) if (tunnelTo(use.hop) !== undefined) this.#bar(each, use, sink);
     }
   }
 
-  #bar(entry: Entry, tunnel: Use, sink: Sink): void {
-    entry.tunnel = undefined;
-    entry.fault = 'through_tunnel';
+  #bar(entry: Entry, barred: Use, sink: Sink): void {
+    entry.uses = entry.uses.filter((use) => use !== barred);
     this.#faulty.add(entry);
-    this.#want(entry, this.#dropOf(entry), sink);
-    this.#count6(entry, tunnel.tunnel, -1);
-    this.#leave(tunnel, sink);
-  }
-
-  /**
-   * A route that leads packets for this address into a tunnel, at once or by its next hop; undefined: none. Of all that hold it, and not of
-   * the longest alone: so nothing depends on the order in which VPP hears of them.
-   */
-  #tunnelTo(hop: Hop): Entry | undefined {
-    if (hop.holders.size === 0) return undefined;
-    let first: Entry | undefined;
-    const around = new Set([hop]);
-    for (const each of around) {
-      for (const holder of each.holders) {
-        if (holder.way === 'flat') around.add(holder.way_hop!);
-        else if (isByTunnel(holder.way))
-          if (first === undefined || holder.prefix < first.prefix) first = holder;
-      }
-    }
-    return first;
+    this.#wantRoute(entry, sink);
+    this.#leave(entry, barred, sink);
   }
 
   // --- what follows
@@ -371,18 +369,24 @@ export class Connectivity {
     if (entry.gone_pool !== undefined) entry.gone_pool.routes += 1;
   }
 
-  #want(entry: Entry, paths: Paths | undefined, sink: Sink): void {
+  #wantRoute(entry: Entry, sink: Sink): void {
+    const paths = entry.paths(this.#path_lists);
+    const is_kept_back = paths === undefined && this.#outlook?.encrypts_only === true && isKeptBack(entry);
+    if (paths !== undefined || is_kept_back) this.#undropped.delete(entry);
+    if (!is_kept_back) return this.#want(entry, paths ?? this.#dropOf(entry), default_table, sink);
+    if (this.#nodes.firstIn(entry) === undefined) return this.#want(entry, drop_paths, default_table, sink);
+    // This node has to reach the one in it: what pods send is dropped, and what is for that one alone has a way of its own.
+    const is_node = entry.length === 8 * entry.bytes.length;
+    this.#want(entry, is_node ? undefined : drop_paths, pods_table, sink);
+  }
+
+  #want(entry: Entry, paths: Paths | undefined, table_id: number, sink: Sink): void {
     const before = entry.route;
-    if (before?.paths === paths) return;
-    if (paths === undefined) {
-      entry.route = undefined;
-      this.#route_count -= 1;
-      sink.unwant(before!);
-      return;
-    }
-    if (before === undefined) this.#route_count += 1;
-    entry.route = routeTo(entry.prefix, paths);
-    sink.want(entry.route);
+    if (sameList(before?.paths, paths) && (before === undefined || before.table_id === table_id)) return;
+    entry.route = paths && routeTo(entry.prefix, paths, table_id);
+    if (entry.route !== undefined) sink.want(entry.route);
+    if (before !== undefined && before.table_id !== entry.route?.table_id) sink.unwant(before);
+    this.#route_count += (entry.route === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
   }
 
   // --- tunnels
@@ -396,41 +400,28 @@ export class Connectivity {
       used = new Use(hop, kind, tunnel);
       hop.tunnels.set(tunnel.tag, used);
       this.#tunnel_count += 1;
-      for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
+      if (kind !== 'wireguard')
+        for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
     }
     used.routes += 1;
     return used;
   }
 
-  #leave(used: Use, sink: Sink): void {
+  #leave(entry: Entry, used: Use, sink: Sink): void {
     const { hop, tunnel } = used;
+    this.#carriers6.count(entry, tunnel, -1);
     used.routes -= 1;
     if (used.routes > 0) return;
     hop.tunnels.delete(tunnel.tag);
     this.#tunnel_count -= 1;
     this.#routeNode(hop, sink);
-    sink.unwant(tunnel);
+    if (used.kind !== 'wireguard') sink.unwant(tunnel);
     this.#forgetHop(hop);
   }
 
-  #count6({ bytes }: Bits, tunnel: Tunnel, by: 1 | -1): void {
-    if (bytes.length === 4) return;
-    const name = `${tunnel.kind === 'ipip_tunnel' ? 'IPIP' : 'VXLAN'} over IPv${familyOf(tunnel.dst)}`;
-    const routes = (this.#carriers6.get(name)?.routes ?? 0) + by;
-    if (routes === 0) this.#carriers6.delete(name);
-    else this.#carriers6.set(name, { tunnel, routes });
-  }
-
   /** Tunnels that carry IPv6 and are too narrow for it. */
-  #narrow(): (readonly [object: string, text: string])[] {
-    const outlook = this.#outlook;
-    if (outlook === undefined) return [];
-    return [...this.#carriers6].flatMap(([name, { tunnel, routes }]) => {
-      const mtu = tunnelMtu(tunnel, outlook.own, outlook.settings);
-      if (mtu >= ip6_mtu_min) return [];
-      const text = `have an MTU of ${mtu}, and IPv6, of which ${routes} routes go by them, needs ${ip6_mtu_min}: raise the MTU of the uplinks (${outlook.own.mtu}), or that of FelixConfiguration`;
-      return [[`tunnels ${name}`, text] as const];
-    });
+  #narrow(): readonly (readonly [object: string, text: string])[] {
+    return this.#outlook === undefined ? [] : this.#carriers6.faults(this.#outlook);
   }
 
   /** Its tunnels have another source or MTU by now. */
@@ -440,15 +431,15 @@ export class Connectivity {
       // Routes were planned before: one that cannot be any more, or has another tag, has lost them, and is not here.
       if (tunnel === undefined) continue;
       used.tunnel = tunnel;
+      if (used.kind === 'wireguard') continue;
       for (const object of tunnelObjects(tunnel, outlook.own, outlook.settings)) sink.want(object);
     }
   }
 
-  /** Of several tunnels to one node, the first by its tag. */
+  /** Of several tunnels to one node, of those that VPP makes, the first by its tag. */
   #routeNode(hop: Hop, sink: Sink): void {
     let first: Use | undefined;
-    for (const used of hop.tunnels.values())
-      if (first === undefined || used.tunnel.tag < first.tunnel.tag) first = used;
+    for (const used of hop.tunnels.values()) if (first === undefined || goesBefore(used, first)) first = used;
     const before = hop.route;
     if (before?.paths === first?.paths) return;
     hop.route = first && nodeRoute(hop.address, first.paths);
@@ -495,6 +486,11 @@ export class Connectivity {
     this.#touchDrops(hop.holders);
   }
 
+  /** Peers of WireGuard's that are wanted in VPP, by the name of their node. */
+  wantedPeers() {
+    return this.#peers.wanted();
+  }
+
   // --- for people
 
   get counts() {
@@ -506,33 +502,29 @@ export class Connectivity {
       tunnels: this.#tunnel_count,
       next_hops: this.#hops.size,
       pools: this.#pools.count,
-      faulty: this.#faulty.size + this.#senseless.size + this.#undropped.size + this.#narrow().length,
+      faulty:
+        this.#faulty.size +
+        this.#senseless.count +
+        this.#undropped.size +
+        this.#narrow().length +
+        this.#peers.counts.faulty,
+      peers: this.#peers.counts.peers,
     };
   }
 
   /** By object, what is wrong and what to do; as many as somebody wants to read. */
   *faults(): Iterable<readonly [object: string, text: string]> {
-    yield* this.#pools.faults();
+    yield* this.#pools.faults(this.#outlook?.encrypts_only);
     yield* this.#narrow();
-    for (const [prefix, { next_hop, fault }] of this.#senseless) {
-      yield [`route ${prefix.slice(0, 64)}`, routeFaultText(fault, next_hop.slice(0, 64))];
-    }
-    for (const entry of this.#undropped) {
+    yield* this.#senseless.faults();
+    yield* this.#peers.faults();
+    for (const entry of this.#undropped) yield undroppedFault(entry, this.#cutOff(entry));
+    for (const entry of this.#faulty)
       yield [
-        entry.drop?.by ?? `route ${entry.prefix}`,
-        `has ${entry.prefix}, with ${this.#cutOff(entry)} in it, to which packets go from here: what no service has is not dropped; take that address out`,
+        `route ${entry.prefix}`,
+        entry.faultText(({ hop }, fault) =>
+          fault === 'holds_node' ? this.#nodes.firstIn(entry) : tunnelTo(hop)?.prefix,
+        ),
       ];
-    }
-    for (const entry of this.#faulty) {
-      const { prefix, fault, next_hop } = entry;
-      if (fault === undefined || next_hop === undefined) continue;
-      const with_it =
-        fault === 'holds_node' ? this.#firstOf(this.#node_index, entry) : this.#tunnelTo(next_hop)?.prefix;
-      yield [`route ${prefix}`, routeFaultText(fault, next_hop.address, with_it)];
-    }
   }
-}
-
-function isByTunnel(way: Way | undefined): way is TunnelKind {
-  return way === 'ipip' || way === 'vxlan';
 }

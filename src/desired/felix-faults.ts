@@ -7,14 +7,15 @@ export function* felixFaults(
   node_name: string,
 ): Iterable<readonly [object: string, text: string]> {
   if (felix.name !== 'default' && felix.name !== `node.${node_name}`) return;
-  const asked = [
-    felix.wireguard_enabled === true && 'wireguardEnabled',
-    felix.wireguard_enabled6 === true && 'wireguardEnabledV6',
-  ].filter((field) => field !== false);
-  if (asked.length === 0) return;
-  const fields = asked.map((field) => `spec.${field}`).join(', ');
-  yield [
-    `FelixConfiguration ${felix.name}`,
-    `${fields}: is not supported: what pods send to other nodes is not encrypted`,
-  ];
+  const texts: string[] = [];
+  if (felix.wireguard_host_encryption === true)
+    texts.push(
+      'spec.wireguardHostEncryptionEnabled: is not supported: VPP cannot send to a node by the WireGuard peer that the node is; what pods send is encrypted, what nodes send to each other is not',
+    );
+  const ports = [felix.wireguard_port, felix.wireguard_port6];
+  if (felix.wireguard_enabled && felix.wireguard_enabled6 && ports[1] !== undefined && ports[0] !== ports[1])
+    texts.push(
+      'spec.wireguardListeningPortV6: has no effect where IPv4 is encrypted, too: one WireGuard interface carries both',
+    );
+  if (texts.length > 0) yield [`FelixConfiguration ${felix.name}`, texts.join('; ')];
 }

@@ -7,7 +7,7 @@
  * on-link prefixes to VPP's link-local address.
  */
 
-import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
+import { isGroup, isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
 import { linkLocalOf, parsePrefix } from '../ip/text.js';
 import type {
   Address,
@@ -20,7 +20,7 @@ import type {
   NexthopObject,
 } from '../linux/network.js';
 import { addingOrder, type CapturedRoute, inOrderOfNeed, type PlacedRoute } from '../linux/routes.js';
-import { hostTapMac, type Uplink } from './uplink.js';
+import { hostTapMac, type Uplink } from './node-inputs.js';
 
 /** RTPROT of the routes that are ours alone: whoever reads the host's own routes off the tap leaves these out. */
 export const own_route_protocol = 77;
@@ -362,7 +362,8 @@ export function hostOwn(
   };
   const ownRoutes = (routes: readonly CapturedRoute[]): CapturedRoute[] =>
     routes
-      .filter((route) => route.protocol !== own_route_protocol && !isMulticast(route.prefix))
+      // The kernel's own routes to groups: no address of ours brings them.
+      .filter((route) => route.protocol !== own_route_protocol && !isGroup(route.prefix))
       .map((route) => ({
         ...route,
         ...lifetimeOf(route),
@@ -428,9 +429,4 @@ export function fingerprint(
     ];
   });
   return lines.sort().join('\n');
-}
-
-/** The kernel's own multicast routes of IPv6, which no address of ours brings. */
-function isMulticast(prefix: string): boolean {
-  return prefix.startsWith('ff');
 }

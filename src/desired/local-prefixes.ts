@@ -325,8 +325,10 @@ export class LocalPrefixes {
     if (slice === undefined) this.#slices.delete(key);
     else {
       this.#slices.set(key, this.#readyOf(slice));
-      const keys = this.#slices_of.get(slice.service) ?? [];
-      if (!keys.includes(key)) this.#slices_of.set(slice.service, [...keys, key]);
+      const keys = this.#slices_of.get(slice.service);
+      // `concat` leaves no room for more, as a spread does with something behind it: for sixteen.
+      if (keys === undefined) this.#slices_of.set(slice.service, [key]);
+      else if (!keys.includes(key)) this.#slices_of.set(slice.service, keys.concat(key));
     }
     if (before !== undefined && before.service !== slice?.service) this.#setService(before.service);
     if (slice !== undefined) this.#setService(slice.service);

@@ -3,7 +3,8 @@
  *
  *   pod table: 0/0 → pods table → default table        packets of the pod
  *   default table: pod/32 → tun                         packets to the pod
- *   uRPF of the tun: strict against the default table, or loose against a table of allowed sources
+ *   uRPF of the tun: strict against the default table, or loose against a table of allowed sources; while the pod may not
+ *   send, strict against the pods table, which has no route through the tun
  *
  * The tun carries 169.254.1.1 (and a unique-local address for IPv6) itself, the same in every pod's table: VPP sources its
  * ICMP errors from it. With the pod's own address there, Linux discards them and path MTU discovery never works.
@@ -51,8 +52,15 @@ export interface PodInputs {
   readonly workers: number;
   /** Undefined: not known yet. What VPP has been told of them stays. */
   readonly pools?: NatPools;
+  /**
+   * It may receive and not send: VPP judges a flow with its first packet, and one that has no way out yet is never judged again, as long as it
+   * goes on.
+   */
+  readonly held: boolean;
   /** Of flows for which Felix has configured no policy yet. */
   readonly default_verdict: 'allow' | 'deny';
+  /** The pod gets no packets of protocols that npol does not judge. */
+  readonly drop_other_protocols?: boolean;
 }
 
 export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
@@ -128,11 +136,14 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       },
       ...(is_tap ? [{ kind: 'neighbour', interface: tag, address, mac: pod_mac } as const] : []),
     ]),
-    ...antiSpoofing(spec, tag, families, tables),
+    ...(inputs.held ? holding(tag, families) : antiSpoofing(spec, tag, families, tables)),
     ...hostPorts(spec, inputs),
     ...inputs.redirects
       .filter((family) => families.includes(family))
       .map((family): VppObject => ({ kind: 'redirect_acl', interface: tag, family })),
+    ...(inputs.drop_other_protocols === true
+      ? families.map((family): VppObject => ({ kind: 'protocol_acl', interface: tag, family }))
+      : []),
     ...placements(spec, tag, inputs.workers),
   ];
 }
@@ -158,6 +169,17 @@ export function isNatFlag(object: VppObject): boolean {
 
 function flags(tag: InterfaceTag, names: readonly InterfaceSwitch[]): VppObject[] {
   return names.map((flag) => ({ kind: 'interface_flag', interface: tag, flag }));
+}
+
+/** No source is right: uRPF comes before cnat. */
+function holding(tag: InterfaceTag, families: readonly Family[]): VppObject[] {
+  return families.map((family) => ({
+    kind: 'urpf',
+    interface: tag,
+    family,
+    mode: 'strict',
+    table_id: pods_table,
+  }));
 }
 
 /**

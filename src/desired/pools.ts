@@ -6,10 +6,13 @@ import { PrefixTable } from '../ip/prefix-table.js';
 /** Pools that are gone, of which it is still known that they were there. */
 const gone_max = 64;
 
-/** A pool that was deleted and has not come back. */
+/** A pool that was deleted, or cannot be read, and has not come back. */
 export interface GonePool {
   readonly name: string;
   readonly prefix: string;
+  readonly is_faulty: boolean;
+  /** Pods have, or had, its addresses. */
+  readonly is_of_pods: boolean;
   /** Prefixes within it that are in no other pool and have a route, as whoever plans them counts. */
   routes: number;
 }
@@ -28,9 +31,9 @@ export class Pools {
     const before = this.#pools.get(name);
     if (pool === undefined) this.#pools.delete(name);
     else this.#pools.set(name, pool);
-    this.#remember(name, before, pool);
+    const forgotten = this.#remember(name, before, told);
     if (before !== undefined && pool !== undefined && isSameWay(before, pool)) return [];
-    const prefixes = new Set([before, pool].flatMap((each) => (each === undefined ? [] : each.prefix)));
+    const prefixes = new Set([before, told, ...forgotten].flatMap((each) => each?.prefix ?? []));
     if (before !== undefined) {
       const names = this.#names.get(before.prefix);
       names?.delete(name);
@@ -64,13 +67,24 @@ export class Pools {
     return this.#gone.size === 0 ? undefined : this.#gone_by_prefix.longest(bits);
   }
 
-  /** By `IPPool name`, what is wrong with pools among themselves. */
-  *faults(): Iterable<readonly [object: string, text: string]> {
-    for (const { name, prefix, routes } of this.#gone.values()) {
+  /** Of those whose addresses pods have, and of those that are gone, by prefix the name of one. */
+  ofPods(): ReadonlyMap<string, string> {
+    const names = new Map<string, string>();
+    for (const { name, prefix, is_of_pods } of this.#gone.values()) if (is_of_pods) names.set(prefix, name);
+    for (const [name, pool] of this.#pools) if (isOfPods(pool)) names.set(pool.prefix, name);
+    return names;
+  }
+
+  /** By `IPPool name`, what is wrong with pools among themselves. `encrypted`: nothing goes in clear to one that is gone. */
+  *faults(encrypted = false): Iterable<readonly [object: string, text: string]> {
+    for (const { name, prefix, routes, is_faulty } of this.#gone.values()) {
       if (routes === 0) continue;
+      const how = encrypted ? 'are encrypted, or dropped' : 'go without a tunnel now';
       yield [
         `IPPool ${name}`,
-        `(${prefix}) is deleted while ${routes} routes lead to its addresses, which go without a tunnel now: delete their pods, or make the pool anew`,
+        is_faulty
+          ? `(${prefix}) cannot be read while ${routes} routes lead to its addresses, which ${how}: put it right`
+          : `(${prefix}) is deleted while ${routes} routes lead to its addresses, which ${how}: delete their pods, or make the pool anew`,
       ];
     }
     for (const [name, { prefix }] of this.#pools) {
@@ -98,16 +112,25 @@ export class Pools {
     return first;
   }
 
-  #remember(name: string, before: IpPool | undefined, pool: IpPool | undefined): void {
-    const gone = this.#gone.get(name);
-    if (gone !== undefined) this.#forget(gone);
-    if (pool !== undefined || before === undefined) return;
-    const { prefix } = before;
-    const now: GonePool = { name, prefix, routes: 0 };
-    this.#gone.set(name, now);
-    this.#gone_by_prefix.set(bitsOf(prefix), now);
+  /** Answers what is known no more, of those that were gone. */
+  #remember(name: string, before: IpPool | undefined, told: IpPool | undefined): readonly GonePool[] {
+    const known = this.#gone.get(name);
+    const forgotten = known === undefined ? [] : [known];
+    if (known !== undefined) this.#forget(known);
+    const is_faulty = told?.faulty === true;
+    if (told !== undefined && !is_faulty) return forgotten;
+    // What was not readable, and is deleted then, is known as it was.
+    const last = told ?? before;
+    const gone: GonePool | undefined = last
+      ? { name, prefix: last.prefix, is_faulty, is_of_pods: isOfPods(last), routes: 0 }
+      : known && { ...known, is_faulty, routes: 0 };
+    if (gone === undefined) return forgotten;
+    this.#gone.set(name, gone);
+    this.#gone_by_prefix.set(bitsOf(gone.prefix), gone);
     const [oldest] = this.#gone.values();
-    if (this.#gone.size > gone_max) this.#forget(oldest!);
+    if (this.#gone.size <= gone_max || oldest === undefined) return forgotten;
+    this.#forget(oldest);
+    return [...forgotten, oldest];
   }
 
   #forget(gone: GonePool): void {
@@ -117,6 +140,11 @@ export class Pools {
   }
 }
 
+/** Where nothing is said, or workloads or tunnels are among what is. */
+function isOfPods({ allowed_uses }: IpPool): boolean {
+  return allowed_uses.length === 0 || allowed_uses.some((use) => use !== 'LoadBalancer');
+}
+
 function isSameWay(a: IpPool, b: IpPool): boolean {
-  return a.prefix === b.prefix && a.ipip === b.ipip && a.vxlan === b.vxlan;
+  return isOfPods(a) === isOfPods(b) && a.prefix === b.prefix && a.ipip === b.ipip && a.vxlan === b.vxlan;
 }

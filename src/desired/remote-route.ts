@@ -10,7 +10,9 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../objects/tunnels.js';
+import { type WireguardInterface, wireguard_tag } from '../objects/wireguard.js';
 import { default_table, hostPrefix, pods_table } from './tables.js';
+import { endFamily, type WireguardSettings } from './wireguard.js';
 
 /** The node that routes go out from. */
 export interface OwnNode {
@@ -34,6 +36,10 @@ export interface TunnelSettings {
   readonly gso: boolean;
   /** Policies are for tunnels: absent, nobody enforces any. */
   readonly policed?: boolean;
+  /** Absent: not asked for, or not possible. */
+  readonly wireguard?: WireguardSettings;
+  /** What pods send to pods of other nodes is encrypted, or is not sent. */
+  readonly encryption_required?: boolean;
 }
 
 /** Felix's. */
@@ -46,23 +52,41 @@ export const tunnel_settings_default: TunnelSettings = {
   gso: true,
 };
 
-export type Tunnel = IpipTunnel | VxlanTunnel;
+export type Tunnel = IpipTunnel | VxlanTunnel | WireguardInterface;
 
 /** Headers around a packet: IP, and for VXLAN UDP (8) and VXLAN (8); what it carries is IP, without Ethernet. In bytes. */
 const ip_header: Readonly<Record<Family, number>> = { 4: 20, 6: 40 };
 const udp_and_vxlan_headers = 16;
+/** UDP (8), type and receiver (8), counter (8), tag (16). */
+const udp_and_wireguard_headers = 40;
 
 /** IPv6 needs that much on every link (RFC 8200). */
 export const ip6_mtu_min = 1280;
 
 /** In bytes. What does not fit the uplink with its headers is lost without a word: there is no floor. */
-export function tunnelMtu({ kind, dst }: Tunnel, own: OwnNode, settings: TunnelSettings): number {
-  const family = familyOf(dst);
-  const headers = ip_header[family] + (kind === 'vxlan_tunnel' ? udp_and_vxlan_headers : 0);
-  const vxlan = family === 4 ? settings.vxlan_mtu : settings.vxlan_mtu6;
-  const asked = kind === 'vxlan_tunnel' ? vxlan : settings.ipip_mtu;
-  const room = own.mtu - headers;
+export function tunnelMtu(tunnel: Tunnel, own: OwnNode, settings: TunnelSettings): number {
+  const family = outerFamily(tunnel);
+  const room = own.mtu - ip_header[family] - headers[tunnel.kind];
+  const asked = askedMtu(tunnel, family, settings);
   return asked === 0 ? room : Math.min(asked, room);
+}
+
+/** Behind the IP header. */
+const headers: Readonly<Record<Tunnel['kind'], number>> = {
+  ipip_tunnel: 0,
+  vxlan_tunnel: udp_and_vxlan_headers,
+  wireguard_interface: udp_and_wireguard_headers,
+};
+
+/** Of what is around a packet. */
+export function outerFamily(tunnel: Tunnel): Family {
+  return familyOf(tunnel.src);
+}
+
+function askedMtu({ kind }: Tunnel, family: Family, settings: TunnelSettings): number {
+  if (kind === 'wireguard_interface') return settings.wireguard?.mtu ?? 0;
+  if (kind === 'ipip_tunnel') return settings.ipip_mtu;
+  return family === 4 ? settings.vxlan_mtu : settings.vxlan_mtu6;
 }
 
 /** The tunnel with all that it needs before a packet goes through it. */
@@ -95,7 +119,9 @@ export type RouteFault =
   | 'no_own_address'
   | 'no_own_subnet'
   | 'holds_node'
-  | 'through_tunnel';
+  | 'through_tunnel'
+  | 'tunnel_refused'
+  | 'not_encrypted';
 
 /**
  * For a person: what is wrong with it, and what to do. `with_it`: the prefix by whose tunnel its next hop would be reached, or the node that
@@ -127,10 +153,14 @@ export function routeFaultText(fault: RouteFault, next_hop: string, with_it?: st
       return `would take what is for ${with_it ?? 'another node'}, a node, by a tunnel to ${next_hop}: keep pools apart from nodes, or filter it out`;
     case 'through_tunnel':
       return `needs a tunnel to ${next_hop}, to which ${with_it === undefined ? 'another route' : `route ${with_it}`} leads by a tunnel itself: keep pools apart from nodes, or filter one of the two out`;
+    case 'not_encrypted':
+      return `by ${next_hop} is dropped: encryption is required (CALICOVPP_ENCRYPTION), and it could only go in clear; set wireguardEnabled (for IPv6 wireguardEnabledV6) of FelixConfiguration, and see that its node publishes a WireGuard key`;
+    case 'tunnel_refused':
+      return `goes without the tunnel to ${next_hop}, which VPP does not make, or does not set up: see why among what is refused`;
   }
 }
 
-export type TunnelKind = 'ipip' | 'vxlan';
+export type TunnelKind = 'ipip' | 'vxlan' | 'wireguard';
 
 /** How its packets leave: by the way to the next hop itself, by a tunnel to it, or not at all. */
 export type Way = 'flat' | TunnelKind | RouteFault;
@@ -151,9 +181,31 @@ export class Outlook {
   }
 
   /** Whether every route goes the same way, but for the numbers of its tunnel. */
-  seesRoutesAs({ own }: Outlook): boolean {
-    const { node, subnets } = this.own;
-    return isDeepStrictEqual([node, subnets], [own.node, own.subnets]);
+  seesRoutesAs(other: Outlook): boolean {
+    const seen = ({ own: { node, subnets }, wireguard, settings: { encryption_required } }: Outlook) => [
+      node,
+      subnets,
+      wireguard?.families,
+      encryption_required,
+    ];
+    return isDeepStrictEqual(seen(this), seen(other));
+  }
+
+  /** What WireGuard can be done with; undefined: it is not done. */
+  get wireguard(): WireguardSettings | undefined {
+    return this.own.node.ip4 === undefined && this.own.node.ip6 === undefined
+      ? undefined
+      : this.settings.wireguard;
+  }
+
+  /** Of the ends of WireGuard. It carries both. */
+  get wireguard_family(): Family {
+    return endFamily(this.own.node);
+  }
+
+  wireguardInterface({ port, keys }: WireguardSettings): WireguardInterface {
+    const src = this.own.node[`ip${this.wireguard_family}`]!;
+    return { kind: 'wireguard_interface', tag: wireguard_tag, src, port, ...keys };
   }
 
   /** Whether every tunnel is made in the same way. */
@@ -161,10 +213,21 @@ export class Outlook {
     return isDeepStrictEqual([this.own, this.settings], [own, settings]);
   }
 
-  /** The way of a route. `bits` and `hop`: of its prefix and its next hop, which are canonical. */
-  way(bits: Bits, hop: Bits, pool: IpPool | undefined): Way {
+  /** Nothing goes in clear to pods of other nodes. */
+  get encrypts_only(): boolean {
+    return this.settings.encryption_required === true;
+  }
+
+  /**
+   * The way of a route. `bits` and `hop`: of its prefix and its next hop, which are canonical. `encrypted`: that one is a peer for it. `was_pool`: it
+   * would be of a pool that is gone.
+   */
+  way(bits: Bits, hop: Bits, pool: IpPool | undefined, encrypted = false, was_pool = false): Way {
     const fault = this.#guard(bits, hop);
     if (fault !== undefined) return fault;
+    const is_of_pods = pool !== undefined || (was_pool && this.encrypts_only);
+    if (is_of_pods && encrypted) return 'wireguard';
+    if (is_of_pods && this.encrypts_only) return 'not_encrypted';
     const kind = pool === undefined ? 'flat' : this.#encapsulation(pool, hop);
     if (kind === 'no_own_subnet') return kind;
     if (hop.bytes.length !== bits.bytes.length && kind !== 'ipip') return 'other_family';
@@ -178,6 +241,7 @@ export class Outlook {
 
   /** The tunnel of this kind to a node; undefined where it has no address to come from. */
   tunnel(kind: TunnelKind, dst: string): Tunnel | undefined {
+    if (kind === 'wireguard') return this.wireguard && this.wireguardInterface(this.wireguard);
     const src = this.own.node[`ip${familyOf(dst)}`];
     if (src === undefined) return undefined;
     if (kind === 'ipip') return { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst };
@@ -189,7 +253,7 @@ export class Outlook {
   /** Whether a tunnel of this kind to the same node would have the same tag. */
   names(tunnel: Tunnel): boolean {
     const { vxlan_vni, vxlan_port } = this.settings;
-    return tunnel.kind === 'ipip_tunnel' || (tunnel.vni === vxlan_vni && tunnel.port === vxlan_port);
+    return tunnel.kind !== 'vxlan_tunnel' || (tunnel.vni === vxlan_vni && tunnel.port === vxlan_port);
   }
 
   #address(hop: Bits): string | undefined {
@@ -208,7 +272,7 @@ export class Outlook {
     return undefined;
   }
 
-  #encapsulation({ ipip, vxlan }: IpPool, hop: Bits): 'flat' | TunnelKind | 'no_own_subnet' {
+  #encapsulation({ ipip, vxlan }: IpPool, hop: Bits): 'flat' | 'ipip' | 'vxlan' | 'no_own_subnet' {
     const kind = ipip === 'Never' ? 'vxlan' : 'ipip';
     const mode = ipip === 'Never' ? vxlan : ipip;
     if (mode === 'Never') return 'flat';
@@ -219,18 +283,18 @@ export class Outlook {
   }
 }
 
-/** Of all routes that leave in the same way: one and the same. */
-export type Paths = readonly [Path];
+/** Each once, shared by all routes that leave so; the list is, too, where it was seen lately. */
+export type Paths = readonly Path[];
 
 export const drop_paths: Paths = [{ via: 'drop' }];
 
-export function pathsBy(next_hop: string, tunnel: Tunnel | undefined): Paths {
-  if (tunnel === undefined) return [{ via: 'next_hop', next_hop }];
-  return [{ via: 'interface', interface: tunnel.tag, next_hop }];
+export function pathBy(next_hop: string, tunnel: Tunnel | undefined): Path {
+  if (tunnel === undefined) return { via: 'next_hop', next_hop };
+  return { via: 'interface', interface: tunnel.tag, next_hop };
 }
 
-export function routeTo(prefix: string, paths: Paths): Route {
-  return { kind: 'route', source: 'connectivity', table_id: default_table, prefix, paths };
+export function routeTo(prefix: string, paths: Paths, table_id = default_table): Route {
+  return { kind: 'route', source: 'connectivity', table_id, prefix, paths };
 }
 
 /**

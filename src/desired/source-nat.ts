@@ -21,7 +21,12 @@ export interface SourceNat {
   readonly lacks: readonly string[];
 }
 
-const transit = 'what passes between uplinks by IPv4 gets the address of the node';
+const transit = 'what passes through the node from uplink to uplink by IPv4 gets its address';
+const straight = 'what an annotation (maglevdsr) sends on as it is, by IPv4, has the address of this node';
+/** VPP would have to tell it from what a node port or an external address has led to such a pod. */
+const misled = (by: string): string =>
+  `what is sent to this node${by} for a pod of another one, as by a router that does not know better, gets the address of this node`;
+const misled_ping = ', and a ping of IPv6 has no answer';
 const first_ping = 'an IPv6 ping out of a pod whose pool says natOutgoing has no answer';
 const equal_ends =
   'what a pod sends to an IPv6 address whose last 32 bits are those of its own gets the address of the node';
@@ -34,9 +39,8 @@ export type UplinkEntry = Pick<SnatUplinks, 'ip4' | 'ip6'>;
 
 /**
  * The entry that a new VPP gets for its uplinks: it cannot be made later. The policy for Kubernetes translates all that passes from uplink to
- * uplink, VPP's own neighbour discovery among it, and what comes for a pod before VPP has it: such a flow never comes back. Uplinks are therefore
- * judged by an entry of their own. With IPv4 it is the one whose interfaces VPP is told of, and the policy for Kubernetes knows of no pod; for IPv4
- * alone that policy is taken all the same, for a pod reaches itself by no other.
+ * uplink, VPP's own neighbour discovery among it: by IPv6 uplinks are judged by an entry of their own. With several uplinks by IPv4, too; but
+ * then it is the one whose interfaces VPP is told of, and the policy for Kubernetes, by which alone a pod reaches itself, knows of no pod.
  */
 export function newUplinkEntry(node: {
   readonly cnat: CnatMake;
@@ -46,8 +50,7 @@ export function newUplinkEntry(node: {
 }): UplinkEntry | undefined {
   const { cnat, ip4, ip6, uplinks } = node;
   if (cnat === 'repaired') return undefined;
-  if (ip4 !== undefined && (uplinks > 1 || ip6 !== undefined))
-    return { ip4, ...(ip6 !== undefined && { ip6 }) };
+  if (uplinks > 1 && ip4 !== undefined) return { ip4, ...(ip6 !== undefined && { ip6 }) };
   return { ip6: ip6 ?? nobody[6] };
 }
 
@@ -62,10 +65,10 @@ export function sourceNatOf(node: {
   const { cnat, ip4, ip6, uplinks, entry } = node;
   const has_ip6 = ip6 !== undefined;
   const lacksOf = (...all: readonly (string | false)[]) => all.filter((each) => each !== false);
-  if (cnat === 'repaired') return { name: 'kubernetes', policy: 'k8s', uplinks: [], lacks: [] };
+  const kubernetes = { name: 'kubernetes', policy: 'k8s', uplinks: [] } as const;
+  if (cnat === 'repaired') return { ...kubernetes, lacks: [] };
   if (entry === undefined) {
-    if (!has_ip6 && uplinks === 1)
-      return { name: 'kubernetes', policy: 'k8s', uplinks: [], lacks: [transit] };
+    if (!has_ip6 && uplinks === 1) return { ...kubernetes, lacks: [transit, straight] };
     return {
       name: 'interfaces',
       policy: 'if_pfx',
@@ -79,16 +82,21 @@ export function sourceNatOf(node: {
       name: 'two entries',
       policy: 'if_pfx',
       uplinks: families,
-      lacks: lacksOf(itself, has_ip6 && first_ping),
+      lacks: lacksOf(
+        uplinks > 1 ? itself : `${itself} until VPP is started anew`,
+        `${misled('')}${has_ip6 ? misled_ping : ''}`,
+        has_ip6 && first_ping,
+      ),
     };
   }
   const is_own = has_ip6 && entry.ip6 === ip6;
   return {
-    name: 'kubernetes',
-    policy: 'k8s',
+    ...kubernetes,
     uplinks: is_own ? [6] : [],
     lacks: lacksOf(
       ip4 !== undefined && transit,
+      ip4 !== undefined && straight,
+      is_own && `${misled(' by IPv6')}${misled_ping}`,
       has_ip6 && !is_own && far(' of IPv6'),
       has_ip6 && equal_ends,
       has_ip6 && first_ping,
@@ -104,11 +112,19 @@ export interface NatPools {
 
 /** What the uplink is told of Calico's pools and nodes. */
 export interface PodPools extends PodPrefixes, NatPools {
-  /** The addresses of all nodes, as prefixes: a pod speaks to a node under its own address, by whatever way the answer comes back. */
-  readonly nodes: readonly string[];
+  /**
+   * The addresses of all nodes, as prefixes: a pod speaks to a node under its own address, by whatever way the answer comes back. Undefined: not
+   * known yet; nothing is source NATed by pools before it is, which says nothing against the ways to these.
+   */
+  readonly nodes?: readonly string[];
   /** Blocks of addresses of this node's own pods. Undefined: not known yet. */
   readonly own?: readonly string[];
 }
+
+/** With the nodes. */
+export type KnownPools = PodPools & Required<Pick<PodPools, 'nodes'>>;
+
+export const isKnown = (pools: PodPools | undefined): pools is KnownPools => pools?.nodes !== undefined;
 
 /** Where nothing gets the node's address: of what comes from pods, and of what comes by uplinks. Canonical. */
 export interface NeverNatted {
@@ -127,7 +143,7 @@ const everything: Readonly<Record<Family, readonly string[]>> = {
  * What comes by an uplink for a pod of another node, or for such a node itself, was led there by a service: nobody else sends it here. It has to come
  * back here, too; all else keeps its source. Other nodes count as long as they are few.
  */
-export function neverNatted(pools: PodPools | undefined, own_addresses: readonly string[]): NeverNatted {
+export function neverNatted(pools: KnownPools | undefined, own_addresses: readonly string[]): NeverNatted {
   if (pools === undefined) return { pods: [], uplinks: [...everything[4], ...everything[6]] };
   const { prefixes, own } = pools;
   const pods = [...prefixes, ...pools.nodes];
@@ -143,7 +159,7 @@ export function neverNatted(pools: PodPools | undefined, own_addresses: readonly
 }
 
 function otherNodes(
-  { nodes }: Pick<PodPools, 'nodes'>,
+  { nodes }: Pick<KnownPools, 'nodes'>,
   own_addresses: readonly string[],
   family: Family,
 ): readonly string[] {
@@ -153,7 +169,7 @@ function otherNodes(
 /** What does not work because there are too many nodes, for a person. `uplinks`: as `SourceNat` has it. */
 export function lacksOfNodes(
   { uplinks }: Pick<SourceNat, 'uplinks'>,
-  pools: Pick<PodPools, 'nodes'>,
+  pools: Pick<KnownPools, 'nodes'>,
   own_addresses: readonly string[],
 ): readonly string[] {
   return uplinks.flatMap((family) => {

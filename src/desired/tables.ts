@@ -3,13 +3,12 @@
  * silently shares it. Each kind has a range of its own; a fresh process finds its tables again by name.
  */
 import type { Family } from '../ip/text.js';
-import type { Table } from '../objects/routing.js';
+import { pods_table, type Table } from '../objects/routing.js';
 
 export const default_table = 0;
 /** Where punted packets are routed: node addresses to the host tap. */
 export const punt_table = 1;
-/** Where the tables of all pods of the default network continue. */
-export const pods_table = 2;
+export { pods_table };
 
 const host_tap_base = 0x0010_0000;
 const physical_network_base = 0x0020_0000;

@@ -2,27 +2,17 @@
  * What VPP holds for the node itself: the global tables, each uplink as Linux had it, and the tap that gives the host its
  * network back. Pure: from the captured state of the devices and the configuration to VPP objects.
  */
-
 import type { RepeatedAdvertisement } from '../ip/advertisement.js';
-import { isLinkLocal, networkOf, splitPrefix } from '../ip/prefix.js';
-import { addressBits, type Family, familyOf } from '../ip/text.js';
-import type { Address, Neighbour as LinuxNeighbour, Route as LinuxRoute } from '../linux/network.js';
-import type { InterfaceFlag, InterfaceSwitch, InterfaceTag, RxMode } from '../objects/interfaces.js';
+import { networkOf, splitPrefix } from '../ip/prefix.js';
+import { type Family, familyOf } from '../ip/text.js';
+import type { InterfaceFlag, InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
-import type { RedirectMatch } from '../objects/redirect.js';
 import type { Path, Route } from '../objects/routing.js';
-import {
-  type CnatMake,
-  type NeverNatted,
-  newUplinkEntry,
-  type SourceNat,
-  sourceNatOf,
-  type UplinkEntry,
-} from './source-nat.js';
+import { hostTapMac, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from './node-inputs.js';
+import { newUplinkEntry, type SourceNat, sourceNatOf, type UplinkEntry } from './source-nat.js';
 import {
   allOf,
   default_table,
-  everything,
   hostPrefix,
   hostTapTable,
   physicalNetworkTables,
@@ -30,84 +20,23 @@ import {
   punt_table,
   table,
 } from './tables.js';
+import { contains, linkLocalOf, nodeAddress, splitOverlapping, vppAddresses } from './uplink-addresses.js';
+import { route, uplinkRoutes } from './uplink-routes.js';
 
-/** `IFA_F_*`. */
-const temporary = 0x01;
-const duplicate = 0x08;
-const deprecated = 0x20;
 /** NTF_PROXY. */
 const answered_for = 0x08;
-/** RT_TABLE_MAIN. */
-const linux_main_table = 254;
-/** VPP's side of every host tap; the last byte is the uplink's index. */
-const tap_mac_prefix = '02:ca:11:c0:fd';
 /** The L3 MTU of taps inside VPP: Linux's own MTU is what limits. */
 export const tap_l3_mtu = 9216;
-
-/** A device as it was found, with what was asked for it. */
-export interface Uplink {
-  readonly name: string;
-  readonly index: number;
-  readonly is_main: boolean;
-  readonly mac: string;
-  readonly mtu: number;
-  /** All addresses that Linux had on it, in kernel order. */
-  readonly addresses: readonly Address[];
-  /** The routes of Linux through it, of all tables; VPP gets those of the main table. */
-  readonly routes: readonly LinuxRoute[];
-  /** Its ifindex in Linux: which next hops of `routes` are meant. */
-  readonly link: number;
-  /** Addresses of the host that no uplink has (of its loopback, of dummies), without length; of the main uplink alone. */
-  readonly host_addresses: readonly string[];
-  /** Neighbours that somebody has set in Linux, and those that Linux answers for. */
-  readonly neighbours: readonly LinuxNeighbour[];
-  readonly physical_network: string;
-  readonly rx_mode: RxMode;
-  /** The VPP interface itself, as its driver wants it. */
-  readonly device: Extract<VppObject, { kind: 'af_packet' | 'af_xdp' | 'existing_interface' }>;
-}
-
-export interface NodeInputs {
-  readonly uplinks: readonly Uplink[];
-  /** Put on VPP's side of every host tap, e.g. `169.254.0.1/32`. */
-  readonly tap_address: string;
-  readonly tap: { readonly rx_ring_size: number; readonly tx_ring_size: number; readonly rx_mode: RxMode };
-  /** The network namespace of the host. */
-  readonly host_namespace: string;
-  readonly gso: boolean;
-  readonly neighbours: Readonly<
-    Record<'ip4' | 'ip6', { readonly max_number: number; readonly max_age_s: number }>
-  >;
-  readonly service_prefixes: readonly string[];
-  readonly cnat: CnatMake;
-  /** Where what pods and the outside send keeps its source. */
-  readonly not_natted?: NeverNatted;
-  /** The entry for uplinks that this VPP has, or is to have. */
-  readonly uplink_entry?: UplinkEntry | undefined;
-  /** One default route per family through the main uplink, beside those that Linux had. */
-  readonly default_gateways: readonly string[];
-  readonly redirects: readonly RedirectMatch[];
-  /** IPv4 packets with options do not go to the host, whom no policy of VPP's would keep them from. */
-  readonly drop_ip_options?: boolean;
-  /** What routers say, by the name of the uplink that they are behind; to be told again on its tap. Absent: none has been heard. */
-  readonly repeated?: ReadonlyMap<string, RepeatedAdvertisement>;
-  /** Gives an IPv6 /128 of an uplink to VPP as /64: VPP does not learn the on-link prefix from router advertisements. */
-  readonly uplink_128_to_64: boolean;
-}
 
 /** See SnatPolicy. */
 const snat_keeper: InterfaceTag = 'node-snat';
 
-export const uplinkTag = (name: string): InterfaceTag => `main-${name}`;
-export const hostTapTag = (name: string): InterfaceTag => `host-${name}`;
-export const hostTapMac = (index: number): string =>
-  `${tap_mac_prefix}:${index.toString(16).padStart(2, '0')}`;
-
 /**
  * All objects of the node. `taps_up` comes last in a take-over: no packet of the host leaves before Linux's side is
- * settled (a DHCPv6 client would otherwise bind to the wrong link-local address).
+ * settled (a DHCPv6 client would otherwise bind to the wrong link-local address). `uplinks_up` comes when others have theirs on them, and with it what
+ * leads by them: VPP asks for a next hop when its route comes, and never by a link that is down.
  */
-export function desiredNode(inputs: NodeInputs, taps_up: boolean): VppObject[] {
+export function desiredNode(inputs: NodeInputs, taps_up: boolean, uplinks_up = true): VppObject[] {
   const networks = [...new Set(inputs.uplinks.map((uplink) => uplink.physical_network))].filter(
     (name) => name !== '',
   );
@@ -120,40 +49,16 @@ export function desiredNode(inputs: NodeInputs, taps_up: boolean): VppObject[] {
     ...networks.flatMap((name, order) => physicalNetwork(name, order)),
     ...inputs.uplinks.flatMap((uplink) => {
       const main_table = tableOf(uplink);
-      return [...uplinkObjects(uplink, main_table, inputs), ...hostTap(uplink, main_table, inputs, taps_up)];
+      return [
+        ...uplinkObjects(uplink, main_table, inputs, uplinks_up),
+        ...hostTap(uplink, main_table, inputs, taps_up),
+      ];
     }),
-    ...uplinkRoutes(inputs, tableOf),
+    ...(uplinks_up ? uplinkRoutes(inputs, tableOf) : []),
     ...puntRoutes(inputs.uplinks),
     ...redirectTables(inputs),
   ];
 }
-
-/**
- * The node's own address of a family, with the mask that VPP gets: the first in the kernel's order of those that Linux would speak from. What is
- * deprecated, temporary, or alone in its prefix beside one that is not (as virtual addresses are) comes last.
- */
-export function nodeAddress(
-  inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64'>,
-  family: Family,
-): string | undefined {
-  const main = inputs.uplinks.find((uplink) => uplink.is_main);
-  if (main === undefined) return undefined;
-  const addresses = usableAddresses(main).filter((address) => address.family === family);
-  const rank = ({ flags, preferred_s, prefix }: Address): number =>
-    (preferred_s === 0 || flags & deprecated ? 4 : 0) +
-    (family === 6 && flags & temporary ? 2 : 0) +
-    (splitPrefix(prefix).length === addressBits(family) ? 1 : 0);
-  const [best] = [...addresses].sort((a, b) => rank(a) - rank(b));
-  return best && vppPrefix(best, addresses, inputs.uplink_128_to_64);
-}
-
-/** See NodeReady. */
-export function onLinkPrefixes(uplinks: readonly Uplink[]): readonly string[] {
-  const prefixes = uplinks.flatMap(({ addresses }) => addresses.map(({ prefix }) => networkOf(prefix)));
-  return [...new Set(prefixes)].filter((prefix) => !isLinkLocal(prefix) && !isOfOne(prefix)).sort();
-}
-
-const isOfOne = (prefix: string): boolean => prefix === hostPrefix(splitPrefix(prefix).address);
 
 type SnatInputs = Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64' | 'cnat' | 'uplink_entry'>;
 
@@ -179,13 +84,6 @@ function nodeAddresses(inputs: SnatInputs): { readonly ip4?: string; readonly ip
   };
   const [ip4, ip6] = [address(4), address(6)];
   return { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) };
-}
-
-/** All addresses of this node's uplinks, as prefixes. */
-export function ownAddresses({ uplinks }: Pick<NodeInputs, 'uplinks'>): readonly string[] {
-  return uplinks.flatMap((uplink) =>
-    usableAddresses(uplink).map(({ prefix }) => hostPrefix(splitPrefix(prefix).address)),
-  );
 }
 
 /** Neighbours are solicited by groups and link-local addresses: under the node's address none would answer. */
@@ -232,6 +130,9 @@ function globals(inputs: NodeInputs): VppObject[] {
   return [
     ...sourceNat(inputs),
     ...(inputs.drop_ip_options === true ? [{ kind: 'punt_guard' } as const] : []),
+    ...(inputs.drop_other_protocols === true
+      ? both.map((family): VppObject => ({ kind: 'protocol_table', family }))
+      : []),
     ...both.flatMap((family): VppObject[] => [
       table(family, punt_table, `punt-table-ip${family}`),
       table(family, pods_table, `calico-pods-ip${family}`),
@@ -255,7 +156,7 @@ function physicalNetwork(name: string, order: number): VppObject[] {
   ]);
 }
 
-function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): VppObject[] {
+function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boolean): VppObject[] {
   const tag = uplinkTag(uplink.name);
   const link_local = linkLocalOf(uplink);
   const { own, foreign } = splitOverlapping(vppAddresses(uplink, inputs.uplink_128_to_64));
@@ -272,7 +173,7 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs): 
     flag(tag, 'ra_suppressed'),
     ...(main_table === default_table ? uplinkNatFlags(inputs).map((name) => flag(tag, name)) : []),
     flag(tag, 'cnat_feature'),
-    flag(tag, 'admin_up'),
+    ...(up ? [flag(tag, 'admin_up')] : []),
     ...(main_table === default_table
       ? []
       : ([4, 6] as const).map(
@@ -302,10 +203,6 @@ function addressesBehind({ host_addresses, neighbours }: Uplink, { service_prefi
   return [...host_addresses.filter((address) => !isService(address)), ...proxies];
 }
 
-function contains(prefix: string, address: string): boolean {
-  return networkOf(`${address}/${splitPrefix(prefix).length}`) === prefix;
-}
-
 /**
  * An IPv4 address inside another one's subnet (a keepalived or kube-vip /32), which VPP refuses to put on the interface, or one that the host
  * has elsewhere: it is answered by proxy ARP and handed to the host.
@@ -314,77 +211,6 @@ function virtualAddress(address: string, uplink: Uplink, main_table: number): Vp
   const deliver = route(main_table, hostPrefix(address), [toHost(uplink, address)]);
   if (familyOf(address) === 6) return [deliver];
   return [deliver, { kind: 'proxy_arp_range', table_id: main_table, low: address, high: address }];
-}
-
-/**
- * The routes of Linux, the best of each prefix over all uplinks of a network; connected ones come with the addresses. A
- * default gateway that is configured stands in for a default route that the main uplink does not have.
- */
-function uplinkRoutes(inputs: NodeInputs, tableOf: (uplink: Uplink) => number): Route[] {
-  const best = new Map<string, { readonly metric: number; readonly route: Route }>();
-  const offer = (table_id: number, prefix: string, metric: number, paths: readonly Path[]): void => {
-    const known = best.get(`${table_id}/${prefix}`);
-    if (paths.length > 0 && (known === undefined || metric < known.metric))
-      best.set(`${table_id}/${prefix}`, { metric, route: route(table_id, prefix, paths) });
-  };
-  for (const uplink of inputs.uplinks) {
-    const table_id = tableOf(uplink);
-    // A multipath route may lead through several of them.
-    const tags = new Map(
-      inputs.uplinks
-        .filter((other) => tableOf(other) === table_id)
-        .map((other) => [other.link, uplinkTag(other.name)]),
-    );
-    const connected = connectedPrefixes(uplink, inputs.uplink_128_to_64);
-    const speaker = speakerOf(inputs.repeated?.get(uplink.name));
-    for (const { prefix, metric, next_hops } of uplink.routes.filter(isForwarded)) {
-      if (isLinkLocal(prefix) || connected.has(prefix)) continue;
-      const paths = next_hops.flatMap((hop): Path[] => {
-        const tag = hop.oif === undefined ? undefined : tags.get(hop.oif);
-        return tag === undefined
-          ? []
-          : [{ via: 'interface', interface: tag, next_hop: hop.gateway ?? onLink(prefix) }];
-      });
-      // Of equal ones that of a router which lives: the host keeps that of another one until its lifetime ends.
-      const is_speakers = next_hops.some(({ gateway }) => gateway !== undefined && gateway === speaker);
-      offer(table_id, prefix, is_speakers ? metric - 0.5 : metric, paths);
-    }
-    if (!uplink.is_main) continue;
-    for (const gateway of inputs.default_gateways) {
-      const prefix = everything(familyOf(gateway));
-      if (!uplink.routes.some((known) => isForwarded(known) && known.prefix === prefix))
-        offer(table_id, prefix, 0, [
-          { via: 'interface', interface: uplinkTag(uplink.name), next_hop: gateway },
-        ]);
-    }
-  }
-  return [...best.values()].map(({ route }) => route);
-}
-
-/** The router in whose name VPP speaks, while it is a default router. */
-function speakerOf(repeated: RepeatedAdvertisement | undefined): string | undefined {
-  return repeated === undefined || repeated.lifetime_s === 0 ? undefined : repeated.router;
-}
-
-/** Routes of other tables, those that drop or reject, and those that encapsulate are for Linux alone. */
-function isForwarded(route: LinuxRoute): boolean {
-  const { table, type, next_hops } = route;
-  return (
-    table === linux_main_table && type === 'unicast' && next_hops.every((hop) => hop.encap === undefined)
-  );
-}
-
-/** Prefixes whose routes come with the addresses, in Linux and in VPP. */
-function connectedPrefixes(uplink: Uplink, to_64: boolean): ReadonlySet<string> {
-  return new Set([...vppAddresses(uplink, false), ...vppAddresses(uplink, to_64)].map(networkOf));
-}
-
-/**
- * Next hop of a route without gateway: "whoever has the address". Of a single host VPP would take its own address as well,
- * but not as attached: it would refuse that host's ARP requests and answers.
- */
-function onLink(prefix: string): string {
-  return familyOf(prefix) === 4 ? '0.0.0.0' : '::';
 }
 
 /** VPP's side of the tap that has the uplink's name and MAC in Linux. */
@@ -517,71 +343,6 @@ export function redirectTables(inputs: NodeInputs): VppObject[] {
 
 function toHost(uplink: Uplink, address: string): Path {
   return { via: 'interface', interface: hostTapTag(uplink.name), next_hop: address };
-}
-
-/** The addresses that VPP gets, in the kernel's order. */
-export function vppAddresses(uplink: Pick<Uplink, 'addresses'>, to_64: boolean): string[] {
-  const addresses = usableAddresses(uplink);
-  return addresses.map((address) => vppPrefix(address, addresses, to_64));
-}
-
-/** Without link-local ones, groups that were joined by an address, and what another node has as well. */
-function usableAddresses({ addresses }: Pick<Uplink, 'addresses'>): Address[] {
-  return addresses.filter(
-    ({ prefix, family, flags }) =>
-      !isLinkLocal(prefix) && !isGroup(prefix) && !(family === 6 && flags & duplicate),
-  );
-}
-
-/** 224.0.0.0/4 and ff00::/8. */
-function isGroup(prefix: string): boolean {
-  return /^(22[4-9]\.|23\d\.|ff)/.test(prefix);
-}
-
-/** See `NodeInputs.uplink_128_to_64`. Not where another address says what is on the link: this one is virtual then. */
-function vppPrefix({ prefix }: Address, all: readonly Address[], to_64: boolean): string {
-  if (!to_64 || !prefix.endsWith('/128')) return prefix;
-  const { address } = splitPrefix(prefix);
-  const is_beside = all.some((other) => {
-    const { address: own, length } = splitPrefix(other.prefix);
-    const shared = Math.min(length, 64);
-    return (
-      other.family === 6 &&
-      length < 128 &&
-      networkOf(`${own}/${shared}`) === networkOf(`${address}/${shared}`)
-    );
-  });
-  return is_beside ? prefix : `${address}/64`;
-}
-
-export function linkLocalOf(uplink: Pick<Uplink, 'addresses'>): string | undefined {
-  const found = uplink.addresses.find((address) => address.family === 6 && isLinkLocal(address.prefix));
-  return found && splitPrefix(found.prefix).address;
-}
-
-/**
- * VPP refuses an address whose subnet overlaps another one's with a different mask: the widest stay. One of IPv6 takes the mask of those, for
- * VPP answers neighbour solicitations only for what an interface has.
- */
-function splitOverlapping(prefixes: readonly string[]): { own: string[]; foreign: string[] } {
-  const own = new Map<string, string>();
-  const foreign: string[] = [];
-  const inOrder = [...prefixes].sort((a, b) => splitPrefix(a).length - splitPrefix(b).length);
-  for (const prefix of inOrder) {
-    const { address, length } = splitPrefix(prefix);
-    const clash = [...own.values()].find((other) => {
-      const { length: wider } = splitPrefix(other);
-      return wider !== length && familyOf(other) === familyOf(prefix) && contains(networkOf(other), address);
-    });
-    if (clash === undefined) own.set(prefix, prefix);
-    else if (familyOf(prefix) === 6) own.set(prefix, `${address}/${splitPrefix(clash).length}`);
-    else foreign.push(prefix);
-  }
-  return { own: prefixes.flatMap((prefix) => own.get(prefix) ?? []), foreign };
-}
-
-function route(table_id: number, prefix: string, paths: readonly Path[]): Route {
-  return { kind: 'route', source: 'node', table_id, prefix, paths };
 }
 
 function flag(tag: InterfaceTag, name: InterfaceSwitch): InterfaceFlag {

@@ -81,14 +81,18 @@ class PackedTable {
     return hash & this.#mask;
   }
 
+  /** Each slot is looked at once, and nothing is compared: all of them are different. No other turn of the event loop comes between. */
   #resize(capacity: number): void {
+    const { words } = this;
     const old = this.#slots;
-    this.#slots = new Uint32Array(this.words * capacity);
+    const slots = new Uint32Array(words * capacity);
+    this.#slots = slots;
     this.#mask = capacity - 1;
-    for (let at = 0; at < old.length; at += this.words) {
-      if (old[at + this.words - 1] === 0) continue;
-      const key = old.subarray(at, at + this.words);
-      this.#slots.set(key, this.#find(key) * this.words);
+    for (let at = 0; at < old.length; at += words) {
+      if (old[at + words - 1] === 0) continue;
+      let slot = this.#home(old, at);
+      while (slots[(slot + 1) * words - 1] !== 0) slot = (slot + 1) & this.#mask;
+      for (let i = 0; i < words; i += 1) slots[slot * words + i] = old[at + i]!;
     }
   }
 }

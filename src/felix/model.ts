@@ -37,6 +37,10 @@ export interface Touched {
   readonly hosts: ReadonlySet<string>;
 }
 
+export function isAnything({ config, sets, policies, profiles, workloads, hosts }: Touched): boolean {
+  return config || [sets, policies, profiles, workloads, hosts].some(({ size }) => size > 0);
+}
+
 /** A message that was not taken in, or only in part; the stream goes on. */
 export interface Problem {
   readonly object: string;

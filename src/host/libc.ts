@@ -19,10 +19,13 @@ export class SystemCallError extends Error {
 
 const CLONE_NEWNET = 0x4000_0000;
 export const AF_NETLINK = 16;
+export const AF_PACKET = 17;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOL_SOCKET = 1;
 export const SOL_NETLINK = 270;
+export const SOL_PACKET = 263;
+export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 const SOCK_CLOEXEC = 0o2000000;
 const SO_RCVTIMEO = 20;
@@ -142,6 +145,16 @@ export function bindNetlink(fd: number, groups: number): void {
   checked(c_bind(fd, address, address.length), 'bind', `netlink fd ${fd}`);
 }
 
+/** From now on the socket has what this link receives and sends, of every protocol. */
+export function bindPacket(fd: number, link: number): void {
+  const every_protocol = 3;
+  const address = Buffer.alloc(20);
+  address.writeUInt16LE(AF_PACKET, 0);
+  address.writeUInt16BE(every_protocol, 2);
+  address.writeInt32LE(link, 4);
+  checked(c_bind(fd, address, address.length), 'bind', `packet fd ${fd} link ${link}`);
+}
+
 export function setSocketOption(fd: number, level: number, option: number, value: number): void {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);
@@ -252,4 +265,51 @@ export function onReadable(fd: number, run: () => void): { close(): void } {
       handle.close();
     },
   };
+}
+
+/** No libpcap, or an expression that it does not take: the message is its own. */
+export class PacketFilterError extends Error {
+  override readonly name = 'PacketFilterError';
+}
+
+const libpcap_names = ['libpcap.so.0.8', 'libpcap.so.1'];
+const SO_ATTACH_FILTER = 26;
+const packet_bytes_max = 65_535;
+
+/**
+ * Has the kernel leave away from this socket what the expression of pcap does not match. `link_type`: that of libpcap's `pcap_open_dead`.
+ * libpcap is loaded when it is asked for: not every machine has it.
+ */
+export function attachPacketFilter(fd: number, link_type: number, expression: string): void {
+  const library = loadLibpcap();
+  const open = library.func('pcap_open_dead', 'void *', ['int', 'int']);
+  const compile = library.func('pcap_compile', 'int', ['void *', 'void *', 'str', 'int', 'uint32_t']);
+  const lastError = library.func('pcap_geterr', 'str', ['void *']);
+  const free = library.func('pcap_freecode', 'void', ['void *']);
+  const close = library.func('pcap_close', 'void', ['void *']);
+  const handle: unknown = open(link_type, packet_bytes_max);
+  // `struct bpf_program`: a u32 of instructions, a pointer. The kernel's `struct sock_fprog` has a u16 in place of the u32; there are never more.
+  const compiled = Buffer.alloc(16);
+  try {
+    if (compile(handle, compiled, expression, 1, 0xffff_ffff) !== 0)
+      throw new PacketFilterError(lastError(handle) as string);
+    try {
+      checked(c_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, compiled, 16), 'setsockopt', `fd ${fd} filter`);
+    } finally {
+      free(compiled);
+    }
+  } finally {
+    close(handle);
+  }
+}
+
+function loadLibpcap(): ReturnType<typeof koffi.load> {
+  for (const name of libpcap_names) {
+    try {
+      return koffi.load(name);
+    } catch {
+      // The next name.
+    }
+  }
+  throw new PacketFilterError('libpcap is not installed here (Debian: libpcap0.8)');
 }

@@ -3,6 +3,7 @@
  * cleared. IPv4-mapped IPv6 addresses are refused, they would be a second spelling; so are zone ids.
  */
 import { isIP } from 'node:net';
+import { isGroup } from './prefix.js';
 import { quad } from './quad.js';
 import { formatAddress, parseAddress } from './text.js';
 
@@ -56,8 +57,8 @@ export function isUnspecified(canonical: string): boolean {
 
 /** Whether an interface can own this canonical address: neither unspecified, loopback, multicast nor broadcast. */
 export function isUnicast(canonical: string): boolean {
-  if (isUnspecified(canonical) || canonical === '::1' || /^ff..:/.test(canonical)) return false;
+  if (isUnspecified(canonical) || canonical === '::1' || isGroup(canonical)) return false;
   const first_octet = Number(/^(\d+)\./.exec(canonical)?.[1] ?? 0);
   // Linux and VPP take 240.0.0.0/4 for addresses like any.
-  return first_octet !== 127 && !(first_octet >= 224 && first_octet < 240) && canonical !== '255.255.255.255';
+  return first_octet !== 127 && canonical !== '255.255.255.255';
 }

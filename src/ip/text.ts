@@ -19,40 +19,52 @@ export function parseAddress(text: string, family: Family = familyOf(text)): Buf
     return Buffer.from(text.split('.').map(Number));
   }
   if (!isIPv6(text) || text.includes('%')) throw new RangeError(`'${text}' is not an IPv6 address`);
-  const [head = '', tail] = text.split('::');
-  const front = groups(head);
-  const back = tail === undefined ? [] : groups(tail);
+  const [head = '', tail = ''] = text.split('::');
   const bytes = Buffer.alloc(16);
-  for (const [i, group] of front.entries()) bytes.writeUInt16BE(group, i * 2);
-  for (const [i, group] of back.entries()) bytes.writeUInt16BE(group, 16 - (back.length - i) * 2);
+  writeGroups(head, bytes, 0);
+  writeGroups(tail, bytes, 16 - groupBytes(tail));
   return bytes;
 }
 
-function groups(text: string): number[] {
-  if (text === '') return [];
-  return text.split(':').flatMap((part) => {
-    if (!part.includes('.')) return [Number.parseInt(part, 16)];
-    const [a = 0, b = 0, c = 0, d = 0] = part.split('.').map(Number);
-    return [a * 256 + b, c * 256 + d];
-  });
+function writeGroups(text: string, bytes: Buffer, at: number): void {
+  if (text === '') return;
+  let end = at;
+  for (const part of text.split(':')) {
+    if (part.includes('.')) for (const byte of part.split('.')) bytes[end++] = Number(byte);
+    else end = bytes.writeUInt16BE(Number.parseInt(part, 16), end);
+  }
+}
+
+function groupBytes(text: string): number {
+  if (text === '') return 0;
+  return text.split(':').length * 2 + (text.includes('.') ? 2 : 0);
 }
 
 export function formatAddress(bytes: Buffer): string {
   if (bytes.length === 4) return bytes.join('.');
   if (bytes.length !== 16) throw new RangeError(`an address has 4 or 16 bytes, not ${bytes.length}`);
-  const words = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2));
-  const { start, length } = longestZeroRun(words);
-  const hex = (part: number[]) => part.map((word) => word.toString(16)).join(':');
-  return length < 2 ? hex(words) : `${hex(words.slice(0, start))}::${hex(words.slice(start + length))}`;
+  const { start, end } = longestZeroRun(bytes);
+  let text = '';
+  for (let at = 0; at < 16; at += 2) {
+    if (at === start) {
+      text += '::';
+      at = end - 2;
+      continue;
+    }
+    if (at > 0 && at !== end) text += ':';
+    text += bytes.readUInt16BE(at).toString(16);
+  }
+  return text;
 }
 
-function longestZeroRun(words: readonly number[]): { start: number; length: number } {
-  let best = { start: 0, length: 0 };
+/** By bytes, from `start` to before `end`; -1 where there is none: a single group is not shortened. */
+function longestZeroRun(bytes: Buffer): { start: number; end: number } {
+  let best = { start: -1, end: -1 };
   let start = 0;
-  words.forEach((word, i) => {
-    if (word !== 0) start = i + 1;
-    else if (i + 1 - start > best.length) best = { start, length: i + 1 - start };
-  });
+  for (let at = 0; at < 16; at += 2) {
+    if (bytes[at] !== 0 || bytes[at + 1] !== 0) start = at + 2;
+    else if (at > start && at + 2 - start > best.end - best.start) best = { start, end: at + 2 };
+  }
   return best;
 }
 
@@ -65,13 +77,19 @@ export interface Prefix {
 
 /** `10.0.0.0/8`; a bare address has its full length. Bits behind the length are kept. */
 export function parsePrefix(text: string): Prefix {
+  const { family, bytes, length } = prefixBits(text);
+  return { family, address: formatAddress(bytes), bytes, length };
+}
+
+/** As `parsePrefix`, for whom the spelling does not matter. */
+export function prefixBits(text: string): Omit<Prefix, 'address'> {
   const [address = '', length_text] = text.split('/', 2);
   const family = familyOf(address);
   const bytes = parseAddress(address, family);
   const length = length_text === undefined ? addressBits(family) : Number(length_text);
   if (!Number.isInteger(length) || length_text === '' || length < 0 || length > addressBits(family))
     throw new RangeError(`'${text}' has no prefix length from 0 to ${addressBits(family)}`);
-  return { family, address: formatAddress(bytes), bytes, length };
+  return { family, bytes, length };
 }
 
 export function parseMac(text: string): Buffer {

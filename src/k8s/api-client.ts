@@ -1,9 +1,8 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { isRecord } from '../calico/fields.js';
-import type { Clock } from '../clock.js';
+import { type Clock, orAborted } from '../clock.js';
 import { type Access, AccessError } from './access.js';
-import { orAborted } from './or-aborted.js';
 
 /** The API server refused, or could not be asked. Its text names the request and holds no credential. */
 export class ApiError extends Error {

@@ -19,6 +19,15 @@ export interface Cluster {
     addresses: { readonly ip4?: string; readonly ip6?: string },
     signal: AbortSignal,
   ): Promise<void>;
+  /**
+   * Likewise the public keys of the node's WireGuard; absent: it has none for that family. Tried whatever is answered, as who refuses it may be told
+   * otherwise; `failing` is told why of each time that it could not be done. Rejects when `signal` says so, and else never.
+   */
+  publishWireguardKeys(
+    keys: { readonly key?: string; readonly key6?: string },
+    signal: AbortSignal,
+    failing: (cause: string) => void,
+  ): Promise<void>;
   /** `workloadSourceSpoofing` of the FelixConfiguration, as it is known by now; undefined where it says nothing. */
   workloadSourceSpoofing(): SourceSpoofing | undefined;
   /** From who reads the FelixConfiguration. */
@@ -30,6 +39,7 @@ export interface Cluster {
 export const without_cluster: Cluster = {
   nodeAnnotations: async () => ({}),
   publishNodeAddresses: async () => undefined,
+  publishWireguardKeys: async () => undefined,
   workloadSourceSpoofing: () => undefined,
   learnSourceSpoofing: () => undefined,
   api: undefined,

@@ -15,19 +15,21 @@ export interface NodeObjectOptions {
   readonly random: () => number;
 }
 
+/** By annotation; null: there is to be none. */
+type Wanted = Readonly<Record<string, string | null>>;
 type Annotations = Readonly<Record<string, string>>;
 
 /** What one question may take where nobody can wait. */
 const question_ms = 5000;
 const backoff = { first_ms: 200, max_ms: 30_000, jitter: 0.5 };
 
-/** Nothing that is tried again would be answered otherwise. A node that is not there yet may come, and so may a role. */
+/** Nothing that is tried again soon would be answered otherwise. A node that is not there yet may come, and so may a role. */
 const final_statuses: readonly number[] = [400, 405, 422];
 
 /** What the node asks of its own object in the Kubernetes API. */
 export function nodeObject(
   options: NodeObjectOptions,
-): Pick<Cluster, 'nodeAnnotations' | 'publishNodeAddresses'> {
+): Pick<Cluster, 'nodeAnnotations' | 'publishNodeAddresses' | 'publishWireguardKeys'> {
   const { client, clock, log, node_name, random } = options;
   const path = `/api/v1/nodes/${encodeURIComponent(node_name)}`;
 
@@ -53,10 +55,7 @@ export function nodeObject(
     }
   }
 
-  async function publish(
-    wanted: Readonly<Record<string, string | null>>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async function publish(what: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
     const node = await ask('GET', path, undefined, signal);
     const there = annotationsOf(node);
     const changes = Object.fromEntries(
@@ -67,7 +66,38 @@ export function nodeObject(
     // The version makes the server refuse (409) where somebody else has changed the node meanwhile.
     const patch = { metadata: { resourceVersion: metadata.resourceVersion, annotations: changes } };
     await ask('PATCH', `${path}/status`, patch, signal);
-    log.info({ node: node_name, annotations: changes }, 'k8s(node) addresses are published');
+    log.info({ node: node_name, annotations: changes }, `k8s(node) ${what} are published`);
+  }
+
+  /** Tries for as long as it takes. `failing`: told of each time, and nothing is final. */
+  async function insist(
+    what: string,
+    wanted: Wanted,
+    signal: AbortSignal,
+    failing?: (cause: string) => void,
+  ): Promise<void> {
+    let told: string | undefined;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await publish(what, wanted, signal);
+        return;
+      } catch (error) {
+        const { status, retry_after_ms } =
+          error instanceof ApiError ? error : { status: 0, retry_after_ms: 0 };
+        const is_final = final_statuses.includes(status);
+        if (signal.aborted || (is_final && failing === undefined)) throw error;
+        const cause = (error as Error).message;
+        failing?.(cause);
+        if (cause !== told)
+          log.warn(
+            { node: node_name, attempt, cause },
+            `k8s(node) ${what} are not published yet: it is tried again`,
+          );
+        told = cause;
+        const least_ms = is_final ? backoff.max_ms : retry_after_ms;
+        await clock.sleep(Math.max(least_ms, backoffDelay(attempt, backoff, random)), signal);
+      }
+    }
   }
 
   return {
@@ -80,28 +110,19 @@ export function nodeObject(
       }
     },
 
-    async publishNodeAddresses({ ip4, ip6 }, signal) {
-      const wanted = { [node_annotation.ip4]: ip4 ?? null, [node_annotation.ip6]: ip6 ?? null };
-      let told: string | undefined;
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          await publish(wanted, signal);
-          return;
-        } catch (error) {
-          const { status, retry_after_ms } =
-            error instanceof ApiError ? error : { status: 0, retry_after_ms: 0 };
-          if (signal.aborted || final_statuses.includes(status)) throw error;
-          const cause = (error as Error).message;
-          if (cause !== told)
-            log.warn(
-              { node: node_name, attempt, cause },
-              'k8s(node) addresses are not published yet: it is tried again',
-            );
-          told = cause;
-          await clock.sleep(Math.max(retry_after_ms, backoffDelay(attempt, backoff, random)), signal);
-        }
-      }
-    },
+    publishNodeAddresses: ({ ip4, ip6 }, signal) =>
+      insist('addresses', { [node_annotation.ip4]: ip4 ?? null, [node_annotation.ip6]: ip6 ?? null }, signal),
+
+    publishWireguardKeys: ({ key, key6 }, signal, failing) =>
+      insist(
+        'WireGuard keys',
+        {
+          [node_annotation.wireguard_key]: key ?? null,
+          [node_annotation.wireguard_key6]: key6 ?? null,
+        },
+        signal,
+        failing,
+      ),
   };
 }
 

@@ -1,13 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isRecord } from '../calico/fields.js';
 import type { Kind } from '../calico/kinds/kind.js';
-import type { Clock } from '../clock.js';
+import { type Clock, orAborted } from '../clock.js';
 import type { Log } from '../log.js';
 import { backoffDelay } from '../supervision/backoff.js';
 import { AccessError } from './access.js';
 import { type ApiClient, ApiError, statusMessage } from './api-client.js';
 import type { Discovery } from './discovery.js';
-import { orAborted } from './or-aborted.js';
 import { ItemSplitter, LineSplitter, type Piece, too_large } from './pieces.js';
 
 /** What has become of objects of one kind since the last change. */
@@ -52,6 +51,8 @@ interface Round {
   /** Since the watch began; 0 when there was none. */
   readonly watched_ms: number;
   readonly events: number;
+  /** That it began with; `none` where it went on from a version. */
+  readonly list: 'none' | 'broken' | 'whole';
   readonly error?: unknown;
 }
 
@@ -140,19 +141,24 @@ export class Reflector<T> {
 
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#options;
-    let failures = 0;
+    /** In a row. Apart: a server that answers again, be it by no, is not asked more slowly for the time that it was silent. */
+    const failures = { silent: 0, answered: 0 };
     let lists = 0;
     while (!signal.aborted) {
       const round = await this.#round(signal);
       if (signal.aborted) break;
       // Events prove that the server works, but not that a list is worth its while: after that only time does.
       const healthy = round.watched_ms >= healthy_ms;
-      failures = healthy || round.events > 0 ? 0 : failures + 1;
-      lists = healthy ? 0 : lists + 1;
-      if (failures >= refusals_max && refused(round.error)) this.#version = undefined;
-      this.#tell(round.error, failures);
+      const works = healthy || round.events > 0 || forgotten(round);
+      if (works || round.list === 'whole') failures.silent = failures.answered = 0;
+      const way = round.error instanceof ApiError && round.error.status > 0 ? 'answered' : 'silent';
+      if (!works) failures[way] += 1;
+      if (healthy) lists = 0;
+      else if (round.list === 'whole') lists += 1;
+      if (failures.answered >= refusals_max && refused(round.error)) this.#version = undefined;
+      this.#tell(round.error, failures[way]);
       if (healthy && round.error === undefined) continue;
-      const attempt = Math.max(1, this.#version === undefined ? Math.max(failures, lists) : failures);
+      const attempt = Math.max(1, failures[way], this.#version === undefined ? lists : 0);
       const asked_ms = round.error instanceof ApiError ? round.error.retry_after_ms : 0;
       const delay_ms = Math.max(asked_ms, backoffDelay(attempt, backoff, random));
       this.#doing = 'waiting';
@@ -165,13 +171,19 @@ export class Reflector<T> {
   async #round(signal: AbortSignal): Promise<Round> {
     const { clock, discovery, kind } = this.#options;
     const watch = { began_ms: undefined as number | undefined, events: 0 };
+    let list: Round['list'] = 'none';
     const end = (error?: unknown): Round => ({
+      list,
       watched_ms: watch.began_ms === undefined ? 0 : clock.now_ms() - watch.began_ms,
       events: watch.events,
       ...(error !== undefined && { error }),
     });
     try {
-      if (this.#version === undefined) await this.#list(signal);
+      if (this.#version === undefined) {
+        list = 'broken';
+        await this.#list(signal);
+        list = 'whole';
+      }
       await this.#watch(signal, watch);
       return end();
     } catch (error) {
@@ -284,7 +296,7 @@ export class Reflector<T> {
     if (kind.absence === 'empty' && this.#absences >= absences_min && !this.#synced) await this.#sync();
     throw new ApiError(
       `the API server has no ${kind.plural} (${kind.versions.join(', ')})${kind.absence === 'wait' ? ': is Calico installed?' : ''}`,
-      0,
+      not_found,
     );
   }
 
@@ -427,6 +439,14 @@ export class Reflector<T> {
 /** The server has heard what is wanted and says no, for another reason than load or permission. */
 function refused(error: unknown): boolean {
   return error instanceof ApiError && error.status >= 400 && ![401, 403, 429, 503].includes(error.status);
+}
+
+/**
+ * The server has forgotten the version that an earlier round ended with, as one does that was away: what came before in vain says nothing of it, and
+ * what was missed is a list away.
+ */
+function forgotten({ list, error }: Round): boolean {
+  return list === 'none' && error instanceof ApiError && error.status === gone;
 }
 
 function parsed(piece: Piece): unknown {

@@ -367,6 +367,8 @@ export interface NetworkNamespace {
   setChannels(link_name: string, channels: NewChannels): void;
   /** Takes the device packets that lack a checksum, or that are to be cut (`ethtool -k`)? */
   offloads(link_name: string): boolean;
+  /** Whether it computes the checksums of what is sent by it, as `ethtool -K … tx` says it. Harmless where that is so already. */
+  setChecksums(link_name: string, by_device: boolean): void;
   /** `path` below /proc/sys, e.g. `net/ipv4/ip_forward`. Undefined when there is no such file, or no value in it. */
   readSysctl(path: string): string | undefined;
   /** All that can be read and written in one directory, by name. Empty when there is no such directory. */

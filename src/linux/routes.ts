@@ -1,5 +1,5 @@
 /** Routes beside each other: when two are the same, in which order they are added, and what puts one among others. Pure. */
-import { isLinkLocal, networkOf } from '../ip/prefix.js';
+import { isGroup, isLinkLocal, networkOf } from '../ip/prefix.js';
 import type { Family } from '../ip/text.js';
 import type { Address, NetworkChange, NewRoute, NextHop, NexthopObject, Route } from './network.js';
 
@@ -175,7 +175,7 @@ export function isConnected({ protocol, table = table_main, prefix, next_hops = 
     protocol === kernel_protocol &&
     table !== table_local &&
     !isLinkLocal(prefix) &&
-    !prefix.startsWith('ff') &&
+    !isGroup(prefix) &&
     next_hops.every(({ gateway }) => gateway === undefined)
   );
 }

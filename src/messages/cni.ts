@@ -3,11 +3,11 @@ import type { Down, Reply } from '../actor-system.js';
 import type { VppObject } from '../objects/object.js';
 import type { PodKey, PodSpec } from '../pod/spec.js';
 import type { Snapshot } from '../reconcile/snapshot.js';
-import type { NodeStatus } from './node.js';
+import type { EarlyNodeStatus } from './node.js';
 import type { AddAnswer, DeleteAnswer } from './pod.js';
 
 export type CniMessage =
-  | NodeStatus
+  | EarlyNodeStatus
   /** From the CNI plugin. Answered. */
   | CniAdd
   /** From the CNI plugin. Answered. */
@@ -59,6 +59,8 @@ export type CniMessage =
   | { readonly type: 'Collect' }
   /** From itself: compare VPP with what it should hold. */
   | { readonly type: 'Audit' }
+  /** From itself: who computes checksums of pods has changed. */
+  | { readonly type: 'ChecksumsAsked' }
   | { readonly type: 'ReadAgain' }
   /** From itself: pods have had their time to settle on the VPP of this generation. */
   | { readonly type: 'SettledLate'; readonly generation: number };

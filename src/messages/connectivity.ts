@@ -1,21 +1,25 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
 import type { Reply } from '../actor-system.js';
+import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
 import type { Work, WriterMessage } from './writer.js';
 
-/** One route to pods or services beyond this node. */
+/** The way to pods or services beyond this node. */
 export interface RemoteRoute {
   /** Of either family, host bits cleared. */
   readonly prefix: string;
-  /** The address of the node, or of a router, that has it. Its family may be another than that of `prefix`. */
-  readonly next_hop: string;
+  /**
+   * The addresses of the nodes, or routers, that have it, all alike: flows are spread over them. At least one, each once, sorted as text. Their family
+   * may be another than that of `prefix`.
+   */
+  readonly next_hops: readonly string[];
 }
 
 /**
  * What has become of routes since the last message: by prefix; undefined: gone. Told in order, some thousand at a time, and answered when
  * taken in: the next one waits for that. A source that begins anew tells everything again, and what it does not tell until it is
- * synced is gone.
+ * synced is gone, and where it tells fewer next hops than before the others hold until then, or for a moment.
  */
 export interface RemoteRoutes {
   readonly type: 'RemoteRoutes';
@@ -36,5 +40,10 @@ export type ConnectivityMessage =
   | RemoteRoutes
   /** From itself: what has waited for the other nodes need not any longer. */
   | { readonly type: 'Due' }
+  /** From itself: VPP is to be asked how WireGuard's peers are, and what it has said. */
+  | { readonly type: 'LookAtPeers' }
+  | { readonly type: 'PeersSeen'; readonly states: readonly PeerState[] | Error }
+  /** From itself: other prefixes of peers are told. */
+  | { readonly type: 'PeersFuller' }
   | Work
   | WriterMessage;

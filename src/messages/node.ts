@@ -3,16 +3,44 @@ import type { ActorRef } from '../actor-system.js';
 import type { NatPools } from '../desired/source-nat.js';
 import type { Family } from '../ip/text.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
+import type { TranslationOwner } from '../reconcile/translation-owners.js';
 
 /** Told urgently, each in its turn: a subscriber with much to do hears of it before it goes on, and of the last one last. */
 export type NodeStatus = NodeReady | NodeLost;
 
+/** Likewise, for those whose objects are to be in VPP before the first packet comes. */
+export type EarlyNodeStatus = NodePrepared | UplinksMade | NodeStatus;
+
 /**
- * The node's own objects are in VPP and the host has its network through it: others may program theirs. Told once per
- * generation of VPP; idempotent.
+ * The node's own objects are in VPP and the host has its network through it: others may program theirs. Told again when one of the facts has
+ * changed; idempotent.
  */
-export interface NodeReady {
+export interface NodeReady extends NodeFacts {
   readonly type: 'NodeReady';
+}
+
+/**
+ * VPP has what others build on, and Linux still has the uplinks: what is VPP's before they are keeps its flows. Answered by InPlace, at least
+ * once for each; followed by NodeReady, NodeLost, or itself when the take-over is tried again or one of the facts has changed. Never told of a VPP
+ * that has its uplinks. Idempotent.
+ */
+export interface NodePrepared extends NodeFacts {
+  readonly type: 'NodePrepared';
+  /** Which one it is. */
+  readonly round: number;
+}
+
+/** A VPP that can be programmed. */
+export type NodeThere = NodePrepared | NodeReady;
+
+/** VPP of this generation has the interfaces of uplinks and host taps, which are down. Answered by InPlace of policies. Idempotent. */
+export interface UplinksMade {
+  readonly type: 'UplinksMade';
+  readonly generation: number;
+  readonly round: number;
+}
+
+export interface NodeFacts {
   /** That of VppUp; transactions name it. */
   readonly generation: number;
   /** That of VppUp: the same VPP by another connection has what it had. */
@@ -44,13 +72,30 @@ export interface NodeReady {
 /** Nothing can be programmed until the next NodeReady; what was programmed may go on working. */
 export interface NodeLost {
   readonly type: 'NodeLost';
-  /** That of the NodeReady which it ends: what was told of it, or of an earlier one, and is heard later, is void. */
+  /** That of the NodeReady or NodePrepared which it ends: what was told of it, or of an earlier one, and is heard later, is void. */
   readonly generation: number;
   readonly reason: string;
+}
+
+/**
+ * Whose objects flows depend on from their first packet: VPP has all that this owner knows of, or it is known why not. Told each time that NodePrepared was told. Idempotent; void for an earlier one, and once
+ * the uplinks are VPP's.
+ */
+export interface InPlace {
+  readonly type: 'InPlace';
+  /** That of the NodePrepared, or of the UplinksMade. */
+  readonly round: number;
+  readonly of: TranslationOwner['by'] | 'policies';
 }
 
 /** Told NodeStatus from now on, beginning with the present one if the node is ready. Idempotent per reference. */
 export interface SubscribeNode {
   readonly type: 'SubscribeNode';
   readonly subscriber: ActorRef<NodeStatus>;
+}
+
+/** Likewise, of EarlyNodeStatus. */
+export interface SubscribeEarly {
+  readonly type: 'SubscribeEarly';
+  readonly subscriber: ActorRef<EarlyNodeStatus>;
 }

@@ -18,7 +18,7 @@ export type AddAnswer =
 export type DeleteAnswer = { readonly deleted: true } | Refused;
 
 /** What all pods of the node are programmed with; `mtu` is the node's. */
-export type PodNode = Omit<PodInputs, 'tables'>;
+export type PodNode = Omit<PodInputs, 'tables'> & { readonly software_checksums?: boolean };
 
 /** What VPP holds for one pod. */
 export interface PodHoldings {
@@ -60,6 +60,8 @@ export type PodMessage =
       /** Why VPP cannot give it an interface that works, if it has none. */
       readonly no_room?: string;
     }
+  /** The VPP of this generation is as it was, but for what all pods are programmed with; void for a pod that knows of another VPP, or of none. */
+  | { readonly type: 'Node'; readonly generation: number; readonly node: PodNode }
   | NodeLost
   /** Says PodGone if nothing is left of it. */
   | { readonly type: 'StillThere' }

@@ -2,7 +2,7 @@
 import type { Reply } from '../actor-system.js';
 import type { ShownJudgement } from '../policies/shown.js';
 import type { FelixStream } from './felix.js';
-import type { NodeStatus } from './node.js';
+import type { EarlyNodeStatus } from './node.js';
 import type { Work, WriterMessage } from './writer.js';
 
 /** One interface that policies are for. */
@@ -43,7 +43,7 @@ export interface ShownPolicies {
 }
 
 export type PoliciesMessage =
-  | NodeStatus
+  | EarlyNodeStatus
   | FelixStream
   /** Answered. */
   | { readonly type: 'Show'; readonly question: PoliciesQuestion; readonly reply: Reply<ShownPolicies> }

@@ -3,7 +3,7 @@ import type { LifeRef, Reply } from '../actor-system.js';
 import type { ServiceStatus } from '../desired/services/plan.js';
 import type { ObjectKey } from '../objects/object.js';
 import type { ClusterChange } from './cluster.js';
-import type { NodeStatus } from './node.js';
+import type { EarlyNodeStatus } from './node.js';
 import type { Work, WriterMessage } from './writer.js';
 
 /**
@@ -64,7 +64,7 @@ export interface ShownServices {
 }
 
 export type ServicesMessage =
-  | NodeStatus
+  | EarlyNodeStatus
   | ClusterChange
   | SubscribeProgrammed
   /** Answered. */
@@ -76,6 +76,8 @@ export type ServicesMessage =
   /** From itself: what VPP has is to be compared with what it should have. */
   | { readonly type: 'Audit' }
   | { readonly type: 'Audited'; readonly audit: number; readonly drift: number }
+  /** From itself: a VPP without uplinks gets them, though the API server has not told of services. */
+  | { readonly type: 'Unheard' }
   /** From itself: nobody waits any longer for an API server that tells of no services. */
   | { readonly type: 'Silence' }
   /** From itself: the API server is to be probed, or was. */

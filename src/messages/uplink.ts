@@ -1,12 +1,14 @@
 /** The mailbox of the uplink actor. */
 import type { PodPools } from '../desired/source-nat.js';
-import type { Taken } from '../uplink/take-over.js';
-import type { SubscribeNode } from './node.js';
+import type { Taken } from '../uplink/taken.js';
+import type { InPlace, NodeFacts, SubscribeEarly, SubscribeNode } from './node.js';
 import type { RouterSaid, VppStatus } from './vpp.js';
 
 export type UplinkMessage =
   | VppStatus
   | SubscribeNode
+  | SubscribeEarly
+  | InPlace
   | RouterSaid
   /** From the cluster: all prefixes of Calico's pools, once they are known. Told urgently; idempotent. */
   | { readonly type: 'PodPrefixes'; readonly pods: PodPools }
@@ -14,6 +16,15 @@ export type UplinkMessage =
   | { readonly type: 'ServicePrefixes'; readonly prefixes: readonly string[] }
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
+  /** From itself: VPP of this generation has what others build on. As NodePrepared. */
+  | {
+      readonly type: 'Prepared';
+      readonly generation: number;
+      readonly round: number;
+      readonly facts: Omit<NodeFacts, 'generation' | 'vpp' | 'workers'>;
+    }
+  /** From itself: it has its uplinks, which are down. */
+  | { readonly type: 'Made'; readonly generation: number; readonly round: number }
   /** From itself: VPP of this generation has the uplinks, in this form. */
   | { readonly type: 'Taken'; readonly generation: number; readonly taken: Taken }
   /** From itself: it could not be done; the host is still to be given back. */

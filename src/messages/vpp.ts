@@ -2,9 +2,11 @@
 import type { ActorRef, Reply } from '../actor-system.js';
 import type { RouterAdvertisement } from '../ip/advertisement.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
+import type { KnownNeighbour } from '../objects/routing.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
+import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { Session } from '../vpp-conn/session.js';
 
 /**
@@ -81,12 +83,21 @@ export type VppConnectionMessage =
       readonly take?: Take;
       readonly reply: Reply<Snapshot>;
     }
-  /** The addresses of the neighbours that VPP has resolved on an interface. Answered. */
+  /** The neighbours that VPP has resolved on an interface. Answered. */
   | {
       readonly type: 'ReadNeighbours';
       readonly interface: InterfaceTag;
-      readonly reply: Reply<readonly string[]>;
+      readonly reply: Reply<readonly KnownNeighbour[]>;
     }
+  /** VPP has these on an interface as if it had resolved them itself, as far as it takes them. Answered. Idempotent. */
+  | {
+      readonly type: 'Introduce';
+      readonly interface: InterfaceTag;
+      readonly neighbours: readonly KnownNeighbour[];
+      readonly reply: Reply<void>;
+    }
+  /** How WireGuard's peers are. Answered. */
+  | { readonly type: 'ReadPeers'; readonly reply: Reply<readonly PeerState[]> }
   /** Told RouterSaid from now on, of this VPP and the next ones. One at a time: the last who has asked. */
   | { readonly type: 'HearRouters'; readonly listener: ActorRef<RouterSaid> }
   /** Has the routers behind an interface say what they have to say: RouterSaid. Answered when they are asked. Idempotent. */

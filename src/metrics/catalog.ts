@@ -174,6 +174,15 @@ export const catalog = {
   Services: {
     calicovpp_services: gauge([], 'Services that are known.'),
     calicovpp_services_in_vpp: gauge([], 'Translations and routes of services that VPP has.'),
+    calicovpp_service_new_connections_total: counter(
+      ['namespace', 'service'],
+      'Connections and flows that VPP has begun to translate for the service.',
+      'By all of its addresses and ports. Both labels empty: of all services that have no series of their own',
+    ),
+    calicovpp_services_unshown: gauge(
+      [],
+      'Services that VPP serves beyond the limit of 1000, which have one series together.',
+    ),
     calicovpp_services_waiting: gauge([], 'Translations and routes that VPP is still to have.'),
     calicovpp_services_refused: gauge(
       [],

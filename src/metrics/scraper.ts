@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js';
 import { BLOCKED_MS } from '../debug/health.js';
 import type { SectionName, Sections } from '../debug/protocol.js';
 import type { Source } from '../debug/routes.js';
+import type { NamedTranslations } from '../services/service-names.js';
 import type { Reading, StatsReader } from '../stats/stats-reader.js';
 import { sections as startupSections } from '../vpp-conn/startup-config.js';
 import { type Exposition, exposition, type Format } from './exposition.js';
@@ -11,6 +12,7 @@ import { addNode, podInterfaces, vppAnswers, vppPid } from './from-node.js';
 import { addSegment } from './from-segment.js';
 import { legacyFamilies } from './legacy.js';
 import { type Family, Samples } from './samples.js';
+import { ServiceConnections, type TranslationCounters, translationCounters } from './service-connections.js';
 
 export interface ScraperSettings {
   /** Of the Go implementation's names; absent: they are not served. */
@@ -35,17 +37,25 @@ export const cached_ms = 1000;
 
 interface Segment {
   readonly samples: Samples;
+  readonly translations: TranslationCounters | undefined;
   readonly legacy: readonly Family[];
+}
+
+interface Asked {
+  readonly figures?: Figures;
+  readonly names?: NamedTranslations | undefined;
 }
 
 export class Scraper {
   readonly #deps: ScraperDeps;
   readonly #settings: ScraperSettings;
+  readonly #connections: ServiceConnections;
   #last: { readonly at_ms: number; readonly families: Promise<readonly Family[]> } | undefined;
 
   constructor(deps: ScraperDeps, settings: ScraperSettings) {
     this.#deps = deps;
     this.#settings = settings;
+    this.#connections = new ServiceConnections(deps.clock.wall_ms() / 1000);
   }
 
   async scrape(format: Format): Promise<Exposition> {
@@ -61,19 +71,24 @@ export class Scraper {
   }
 
   /** What the main thread says; undefined where it does not in time. One that is known to be blocked is not asked. */
-  async #figures(): Promise<Figures | undefined> {
+  async #asked(): Promise<Asked> {
     const { source } = this.#deps;
-    if (source.silent_ms() > BLOCKED_MS) return undefined;
-    const [, outcome] = await Promise.all([
+    if (source.silent_ms() > BLOCKED_MS) return {};
+    const [, figures, names] = await Promise.all([
       source.ask({ type: 'refresh', sections: ['tree', 'health', 'runtime'] }),
       source.ask({ type: 'figures' }),
+      source.ask({ type: 'serviceNames', version: this.#connections.version }),
     ]);
-    return outcome.ok ? (JSON.parse(outcome.text) as Figures) : undefined;
+    return {
+      ...(figures.ok && { figures: JSON.parse(figures.text) as Figures }),
+      ...(names.ok && { names: (JSON.parse(names.text) as NamedTranslations | null) ?? undefined }),
+    };
   }
 
   async #gather(began_ms: number): Promise<readonly Family[]> {
     const { source, stats, clock, node_version, started_s } = this.#deps;
-    const figures = await this.#figures();
+    const { figures, names } = await this.#asked();
+    if (names !== undefined) this.#connections.learn(names);
     const [tree, health, runtime] = [
       this.#content('tree'),
       this.#content('health'),
@@ -87,12 +102,16 @@ export class Scraper {
       addSegment(view, context, samples);
       return {
         samples,
+        // Counted once the reading is known to be good.
+        translations: translationCounters(view),
         legacy: legacy_prefix === undefined ? [] : legacyFamilies(view, context, legacy_prefix),
       };
     });
 
     // Begun with what VPP says, so that none of it is there without VPP.
     const samples = reading.ok ? reading.value.samples : new Samples();
+    const counters = reading.ok && names !== undefined ? reading.value.translations : undefined;
+    if (counters !== undefined && this.#connections.read(pid, counters)) this.#connections.addTo(samples);
     const silent_ms = source.silent_ms();
     const process = source.process();
     addNode(

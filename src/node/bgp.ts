@@ -5,6 +5,7 @@ import { bgp } from '../actors/bgp.js';
 import { bgpProcess } from '../actors/bgp-process.js';
 import { canListenOn6 } from '../bgp/listening.js';
 import { bgp_pace } from '../bgp/pace.js';
+import { threadsWaitedForCpuMs } from '../host/devices/sysfs.js';
 import type { BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { RemoteRoutes } from '../messages/connectivity.js';
@@ -35,6 +36,7 @@ export function bgpOf(
       connectivity,
       ...(services !== undefined && { services }),
       report: (status) => sync.set('bgp', status),
+      waited_ms: threadsWaitedForCpuMs,
       canListenOn6,
       connect: ({ api_socket, version }, signal) =>
         connect({ target: api_socket, version, signal, deadline_ms: call_ms }),

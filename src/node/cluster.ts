@@ -49,13 +49,12 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
     namespace: config.namespace,
     random: Math.random,
     learners: () => {
-      // Both have to be known: what is excluded of one of them alone would be source NATed for a moment.
       let pools: readonly IpPool[] | undefined;
       let nodes: readonly CalicoNode[] | undefined;
       let blocks: readonly BlockAffinity[] | undefined;
       let told: PodPools | undefined;
       const tellPods = (): void => {
-        if (pools === undefined || nodes === undefined) return;
+        if (pools === undefined) return;
         const own = blocks && ownBlocks(blocks, config.node_name);
         const pods = { ...podPrefixes(pools, nodes), ...(own && { own }) };
         if (isDeepStrictEqual(pods, told)) return;
@@ -127,26 +126,23 @@ export function ownBlocks(all: readonly BlockAffinity[], node_name: string): rea
   return [...new Set(own.map(({ prefix }) => prefix))].sort();
 }
 
-export function podPrefixes(all: readonly IpPool[], nodes: readonly CalicoNode[]): PodPools {
+export function podPrefixes(all: readonly IpPool[], nodes: readonly CalicoNode[] | undefined): PodPools {
   const pools = all.filter(({ faulty }) => faulty !== true);
   return {
     prefixes: [...new Set(pools.map(({ prefix }) => prefix))].sort(),
     nat_outgoing: [
       ...new Set(pools.flatMap(({ prefix, nat_outgoing }) => (nat_outgoing ? prefix : []))),
     ].sort(),
-    nodes: [
-      ...new Set(
-        nodes.flatMap((node) =>
-          ([4, 6] as const).flatMap((family) => {
-            const address = addressOf(node, family);
-            return address === undefined ? [] : hostPrefix(address);
-          }),
-        ),
-      ),
-    ].sort(),
+    ...(nodes && { nodes: [...new Set(nodes.flatMap(hostPrefixes))].sort() }),
     encapsulated: pools.some(({ ipip, vxlan }) => ipip !== 'Never' || vxlan !== 'Never'),
   };
 }
+
+const hostPrefixes = (node: CalicoNode): string[] =>
+  ([4, 6] as const).flatMap((family) => {
+    const address = addressOf(node, family);
+    return address === undefined ? [] : hostPrefix(address);
+  });
 
 /** Objects with faults that are shown, of all kinds, and how much of each. */
 const faulty_max = 100;

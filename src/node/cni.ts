@@ -14,7 +14,7 @@ import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
-  { parts, board, gso, translations, policed, cniCounts }: Wiring,
+  { parts, board, gso, translations, policed, checksums, cniCounts }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
@@ -26,6 +26,7 @@ export function cniOf(
     host,
     translations,
     policed,
+    checksums,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
     startServer: (handlers) =>
@@ -49,6 +50,7 @@ export function cniOf(
       }),
       // Felix speaks of a pod after its ADD: until then nothing passes.
       default_verdict: config.felix ? 'deny' : pods.default_verdict,
+      drop_other_protocols: config.drop_other_protocols,
     },
   });
 }

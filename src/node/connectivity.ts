@@ -1,30 +1,47 @@
 /** The connectivity actor, with its settings. */
+import { join } from 'node:path';
 import type { ActorRef } from '../actor-system.js';
 import { connectivityActor } from '../actors/connectivity.js';
+import { wireguardKeys } from '../host/wireguard-key.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { route_writer_settings_default } from '../routes/route-writer.js';
+import { TapChecksums } from '../uplink/tap-checksums.js';
 import type { Wiring } from './wiring.js';
 
 export function connectivityOf(
-  { parts, sync, gso, route_source, policed }: Wiring,
+  { parts, sync, gso, route_source, policed, checksums }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
   cluster: ActorRef<ClusterMessage>,
 ) {
+  const taps = new TapChecksums(
+    parts.host,
+    parts.config.uplinks.map(({ interface_name }) => interface_name),
+    parts.log,
+  );
   return connectivityActor(
     {
       vpp,
       uplink,
       cluster,
       ...(parts.config.felix && { policed }),
+      wireguard: {
+        keys: () => wireguardKeys(join(parts.config.paths.state_dir, 'wireguard.key')),
+        publish: (keys, signal, failing) => parts.cluster.publishWireguardKeys(keys, signal, failing),
+      },
+      checksums: (in_software) => {
+        checksums.set(in_software);
+        taps.set(in_software);
+      },
       report: (ask) => sync.set('connectivity', ask),
     },
     {
       node_name: parts.config.node_name,
       route_source,
       gso,
+      encryption_required: parts.config.encryption === 'required',
       coalesce_ms: 20,
       writer: route_writer_settings_default,
     },

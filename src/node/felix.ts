@@ -8,7 +8,6 @@ import type { FelixSocket, SocketEvents } from '../felix/stream.js';
 import { installProgram } from '../host/install-program.js';
 import { StatusFiles } from '../host/status-files.js';
 import { listenUnix } from '../host/unix-socket.js';
-import { doors, doors_seen_on } from '../policies/doors.js';
 import type { Wiring } from './wiring.js';
 
 /** Beside `out`, in the image as in a checkout. */
@@ -18,7 +17,6 @@ const socket_mode = 0o600;
 
 export function felixOf({ parts, sync }: Pick<Wiring, 'parts' | 'sync'>) {
   const { felix_socket, felix_plugins_dir, endpoint_status_dir } = parts.config.paths;
-  sync.set('doors', () => ({ seen_on: `VPP ${doors_seen_on}`, ...doors(parts.config) }));
   const driver = join(felix_plugins_dir, 'felix-api-proxy');
   return felixActor(
     {
@@ -37,8 +35,8 @@ const installed_as = {
   identical: (path: string) => `${path} is the one of this release`,
 };
 
-/** Those that say nothing keep no others out. */
-const connections_max = 32;
+/** Of those that say nothing: they keep no others out. Of those that speak the newest alone stays. */
+const silent_max = 32;
 
 /** See `FelixDeps.listen`. Its end is that of all connections. */
 export async function listenFelix(
@@ -46,12 +44,18 @@ export async function listenFelix(
   ...[accept, failed]: Parameters<FelixDeps['listen']>
 ): ReturnType<FelixDeps['listen']> {
   const sockets = new Set<Socket>();
+  const silent = new Set<Socket>();
   const take = (socket: Socket): void => {
     sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    silent.add(socket);
+    socket.once('readable', () => silent.delete(socket));
+    socket.once('close', () => {
+      sockets.delete(socket);
+      silent.delete(socket);
+    });
     connectTo(socket, accept);
-    const [first] = sockets;
-    if (sockets.size > connections_max) first?.destroy();
+    const [oldest] = silent;
+    if (silent.size > silent_max) oldest?.destroy();
   };
   const server = await listenUnix(path, socket_mode, take, failed);
   return {

@@ -1,9 +1,9 @@
 /** The concrete parts of a node, made from its configuration: the only place where they meet. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { nudgeByDatagram } from '../actors/uplink.js';
 import { createGobgpdLauncher, type GobgpdLauncher } from '../bgp/launcher.js';
 import { memoryBytes } from '../check/check-facts.js';
+import { tryDoorsOf } from '../check/trial-vpp.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
 import type { Config, RestoreConfig } from '../config.js';
@@ -34,9 +34,11 @@ import type { Cluster } from '../k8s/cluster.js';
 import type { HostNetwork } from '../linux/network.js';
 import { within } from '../linux/within.js';
 import { createLog, type Log, type RootLog } from '../log.js';
+import type { DoorTrial } from '../policies/door-trial.js';
 import { HostServices, removeHostTables } from '../services/host-services.js';
 import { HostSilence } from '../services/host-silence.js';
 import { CapturedStore } from '../uplink/captured.js';
+import { nudgeByDatagram } from '../uplink/nudge.js';
 import { UplinkHost } from '../uplink/uplink-host.js';
 import {
   createLauncher,
@@ -81,6 +83,8 @@ export interface NodeParts extends RestoreParts {
   /** Makes Linux resolve the gateway. */
   readonly nudge: (gateway: string) => void;
   readonly cluster: Cluster;
+  /** Absent: VPP is none of which anybody could try another. */
+  readonly tryDoors?: (signal: AbortSignal) => Promise<DoorTrial>;
 }
 
 /** What there is on this machine before the configuration is looked at, apart from its paths; opened once in a life. */
@@ -223,6 +227,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
     ),
     nudge: nudgeByDatagram,
+    tryDoors: (signal) => tryDoorsOf(config.vpp, clock, signal),
     hostServices: new HostServices({ journal, host_root, run: runCommand, clock, log }),
     hostSilence: new HostSilence({ journal: core_journal, host_root, run: runCommand, clock, log }),
     hooks: new Hooks({

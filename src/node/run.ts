@@ -9,15 +9,18 @@ import { servedAt } from '../desired/host-silence.js';
 import type { ShownPolicies } from '../messages/policies.js';
 import type { ShownServices } from '../messages/services.js';
 import { CniCounts } from '../metrics/cni-counts.js';
+import { SoftwareChecksums } from '../pods/software-checksums.js';
 import { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { HealthPorts } from '../services/health.js';
+import { ServiceNames } from '../services/service-names.js';
 import { policiesRef, root_supervision, servicesRef, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf, serviceFaults } from './cluster.js';
 import { cniOf } from './cni.js';
 import { connectivityOf } from './connectivity.js';
+import { watchDoors } from './doors.js';
 import { endGobgpd } from './end-gobgpd.js';
 import { endSignals } from './end-signals.js';
 import { felixOf } from './felix.js';
@@ -59,6 +62,7 @@ export async function runNode(
   );
   const sync = new SyncReports();
   const cniCounts = new CniCounts(clock);
+  const serviceNames = new ServiceNames();
   let gaveUp: string | undefined;
   const ended = new Promise<number>((resolve) => {
     const system = createActorSystem({
@@ -105,6 +109,7 @@ export async function runNode(
       },
       describe: (path) => system.describe(path, 500),
       figures: () => figuresOf(system, sync, cniCounts),
+      serviceNames: (version) => serviceNames.since(version),
       failed: () => gaveUp,
       healthFaults: (faults) => healthPorts.heard(faults),
       clock,
@@ -117,12 +122,14 @@ export async function runNode(
       promise.catch((error: Error) => log.error({ err: error }, `node(stop) ${what}: ${error.message}`));
 
     let stopping = false;
+    let endDoors = (): void => undefined;
     const stop = async (why: string, code: number): Promise<void> => {
       if (stopping) return;
       stopping = true;
       log.info({}, `node(stop) ${why}`);
       // What is there by now is the undo's, and load balancers are to look elsewhere.
       healthPorts.serve(false);
+      endDoors();
       const closed = Promise.all([parts.hostServices.close(), parts.hostSilence.close()]).then(
         () => undefined,
       );
@@ -148,7 +155,7 @@ export async function runNode(
 
     // Who does not speak keeps the others from sweeping.
     const translations = new TranslationOwners(serves ? ['pods', 'services'] : ['pods']);
-    const hostPorts = () => translations.keysOf('pods').flatMap((key) => servedAt(key) ?? []);
+    const hostPorts = () => translations.keysOf('pods')?.flatMap((key) => servedAt(key) ?? []);
     parts.hostSilence.set('pods', hostPorts);
     translations.watch('pods', () => parts.hostSilence.set('pods', hostPorts));
     if (!serves) parts.hostSilence.set('services', () => []);
@@ -160,10 +167,13 @@ export async function runNode(
       gso,
       translations,
       policed: new PolicedInterfaces(),
+      checksums: new SoftwareChecksums(),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
       healthPorts,
       cniCounts,
+      serviceNames,
     };
+    if (config.felix) endDoors = watchDoors(wiring);
     // One of an earlier life goes on to announce, and nobody would look after it.
     if (wiring.route_source !== 'bgp')
       endGobgpd(parts).then(

@@ -10,7 +10,7 @@ import type { ProbeTcp } from '../services/probe.js';
 import type { Wiring } from './wiring.js';
 
 export function servicesOf(
-  { parts, board, sync, translations, healthPorts }: Wiring,
+  { parts, board, sync, translations, healthPorts, serviceNames }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
   cluster: ActorRef<ClusterMessage>,
@@ -40,6 +40,7 @@ export function servicesOf(
       probe: probeTcp,
       ready: (ok, reason) => board.set('services', ok, reason),
       report: (ask) => sync.set('services', ask),
+      names: (serviceOf) => serviceNames.by(serviceOf),
     },
     { ...services_settings_default, node_name, service_prefixes },
   );

@@ -12,7 +12,7 @@ import { infoFile } from '../uplink/info-file.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
-  { parts, board, gso, healthPorts }: Wiring,
+  { parts, board, gso, translations, healthPorts }: Wiring,
   process: ActorRef<VppProcessMessage>,
   vpp: ActorRef<VppConnectionMessage>,
 ) {
@@ -54,6 +54,7 @@ export function uplinkOf(
         default_gateways: config.default_gateways,
         redirects: redirectsOf(config, log),
         drop_ip_options: config.drop_ip_options,
+        drop_other_protocols: config.drop_other_protocols,
         uplink_128_to_64: config.gates.uplink_128_to_64,
       },
       transaction_ms: 20_000,
@@ -68,6 +69,11 @@ export function uplinkOf(
       pause_max_ms: 60 * 60_000,
       // Services of the host may have to be started again: each has its own limit in the journal.
       shutdown_ms: 60_000,
+      prepared_by: translations.owners,
+      // Longer than cni waits for policies, and with a full node's pods behind that.
+      prepare_ms: 6000,
+      policed_by: config.felix ? ['policies'] : [],
+      police_ms: 500,
     },
   );
 }

@@ -29,12 +29,20 @@ export function processOf(
   );
 }
 
-export function connectionOf({ parts, board }: Wiring, process: ActorRef<VppProcessMessage>) {
+export function connectionOf({ parts, board, serviceNames }: Wiring, process: ActorRef<VppProcessMessage>) {
   const { config, registry, quarantine, clock, log } = parts;
   const { connect_timeout_ms, probe } = config.vpp;
   return vppConnection(
     process,
-    sessionOpener({ request_ms, registry, quarantine, waited_ms: waitedForCpuMs, clock, log }),
+    sessionOpener({
+      request_ms,
+      registry,
+      quarantine,
+      waited_ms: waitedForCpuMs,
+      translations: (pid, ids) => serviceNames.opened(pid, ids),
+      clock,
+      log,
+    }),
     quarantine,
     {
       open_ms: connect_timeout_ms,

@@ -2,9 +2,11 @@
 import type { ConditionBoard } from '../debug/conditions.js';
 import type { SyncReports } from '../debug/sync-reports.js';
 import type { CniCounts } from '../metrics/cni-counts.js';
+import type { SoftwareChecksums } from '../pods/software-checksums.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { HealthPorts } from '../services/health.js';
+import type { ServiceNames } from '../services/service-names.js';
 import type { NodeParts } from './parts.js';
 import type { RouteSource } from './route-source.js';
 
@@ -18,7 +20,9 @@ export interface Wiring {
   readonly gso: boolean;
   readonly translations: TranslationOwners;
   readonly policed: PolicedInterfaces;
+  readonly checksums: SoftwareChecksums;
   readonly route_source: RouteSource;
   readonly healthPorts: HealthPorts;
   readonly cniCounts: CniCounts;
+  readonly serviceNames: ServiceNames;
 }

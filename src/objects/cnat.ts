@@ -136,6 +136,8 @@ export const cnat_kinds: Kinds<CnatObject> = {
     add: 3,
     remove: remove.global,
     change: 'overwrite',
+    // A flow that is judged between two of them keeps its wrong address for as long as it sends, and a ping of IPv6 has no answer under it.
+    goes_behind: true,
     recorded: always,
   },
   // Some are pods', host ports: see reconcile/translation-owners.ts.

@@ -23,14 +23,16 @@ export interface Kind<O> {
   readonly on?: (o: O) => readonly InterfaceTag[];
   /** The interface that this object is. */
   readonly is?: (o: O) => InterfaceTag;
-  /** A changed object: `overwrite` adds the new version over the old, `remove_first` removes the old one before. */
-  readonly change: 'overwrite' | 'remove_first';
+  /** A changed object: `overwrite` adds the new version over the old, `remove_first` removes the old one before. It may be for the old one to say. */
+  readonly change: 'overwrite' | 'remove_first' | ((there: O) => 'overwrite' | 'remove_first');
   /** A change that VPP takes no notice of when it is told over the old version: one operation then removes that and adds the new one. */
   readonly anew?: (wanted: O, there: O) => boolean;
   /** Goes with its interface, so that it need not be removed before it. */
   readonly dies_with_interface?: true;
   /** An interface that goes when what leads by it leads elsewhere: make before break. */
   readonly goes_last?: true;
+  /** Removed behind all additions: what takes its place is there before it goes. */
+  readonly goes_behind?: true;
   /** Always has some value: one that nobody asked for is left as it is. */
   readonly setting?: (o: O) => boolean;
   /** VPP shows whose it is only once it is tagged, a moment after it was made: until then the registry has it. */

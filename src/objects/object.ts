@@ -18,10 +18,12 @@ import { type PolicyObject, policy_kinds } from './policy.js';
 import { type RedirectObject, redirect_kinds } from './redirect.js';
 import { type RoutingObject, routing_kinds } from './routing.js';
 import { type TunnelObject, tunnel_kinds } from './tunnels.js';
+import { type WireguardObject, wireguard_kinds } from './wireguard.js';
 
 export type VppObject =
   | InterfaceObject
   | TunnelObject
+  | WireguardObject
   | RoutingObject
   | CnatObject
   | PolicyObject
@@ -36,6 +38,7 @@ export type ObjectKey = string;
 const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...interface_kinds,
   ...tunnel_kinds,
+  ...wireguard_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,
@@ -110,8 +113,10 @@ export function diesWithInterface(object: VppObject): boolean {
   );
 }
 
-export function changeOf(object: VppObject): 'overwrite' | 'remove_first' {
-  return kindOf(object).change;
+/** How what VPP has becomes another version of itself. */
+export function changeOf(there: VppObject): 'overwrite' | 'remove_first' {
+  const { change } = kindOf(there);
+  return typeof change === 'function' ? change(there) : change;
 }
 
 /** Whether VPP, which shows `there`, would answer an update to `wanted` and not do it. */
@@ -122,6 +127,11 @@ export function isMadeAnew(wanted: VppObject, there: VppObject): boolean {
 /** True for an interface that goes when what leads by it leads elsewhere. */
 export function goesLast(object: VppObject): boolean {
   return kindOf(object).goes_last === true;
+}
+
+/** True for what is removed when all that is to be added has been. */
+export function goesBehind(object: VppObject): boolean {
+  return kindOf(object).goes_behind === true;
 }
 
 /** True for what has a value in VPP whether anybody asked for one or not. */

@@ -39,7 +39,26 @@ export interface PuntGuard {
   readonly kind: 'punt_guard';
 }
 
-export type RedirectObject = RedirectTable | RedirectRule | RedirectAcl | PuntGuard;
+/** A classifier table of the protocols that npol judges, and of all of ICMP: no other passes it. Never removed, as that of redirect rules. */
+export interface ProtocolTable {
+  readonly kind: 'protocol_table';
+  readonly family: Family;
+}
+
+/** Makes what goes out by an interface pass the table of protocols of that family. Behind cnat and npol, which do not look at what it drops. */
+export interface ProtocolAcl {
+  readonly kind: 'protocol_acl';
+  readonly interface: InterfaceTag;
+  readonly family: Family;
+}
+
+export type RedirectObject =
+  | RedirectTable
+  | RedirectRule
+  | RedirectAcl
+  | PuntGuard
+  | ProtocolTable
+  | ProtocolAcl;
 
 const nodes = { by: 'kind', owner: 'node' } as const;
 
@@ -81,5 +100,24 @@ export const redirect_kinds: Kinds<RedirectObject> = {
     add: 84,
     remove: remove.global,
     change: 'overwrite',
+  },
+  protocol_table: {
+    key: (o) => `${o.family}`,
+    owner: nodes,
+    same: always,
+    add: 44,
+    remove: remove.global,
+    change: 'overwrite',
+  },
+  // As the default verdict: before the interface is up.
+  protocol_acl: {
+    key: (o) => `${o.interface}/${o.family}`,
+    on: (o) => [o.interface],
+    owner: { by: 'interface', of: (o) => o.interface },
+    same: always,
+    add: 45,
+    remove: remove.through,
+    change: 'overwrite',
+    recorded: always,
   },
 };

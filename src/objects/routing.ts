@@ -66,6 +66,12 @@ export interface Neighbour {
   readonly mac: string;
 }
 
+/** One that has answered, or has been heard. */
+export interface KnownNeighbour {
+  readonly address: string;
+  readonly mac: string;
+}
+
 export interface NeighbourLimits {
   readonly kind: 'neighbour_limits';
   readonly family: Family;
@@ -81,6 +87,9 @@ export interface ProxyArpRange {
   readonly low: string;
   readonly high: string;
 }
+
+/** What comes from pods is looked up in it. It has no route through an interface. */
+export const pods_table = 2;
 
 /** Drops what comes in with a source that `table_id` has no route to (loose), or no route through this interface (strict). */
 export interface Urpf {
@@ -199,15 +208,17 @@ export const routing_kinds: Kinds<RoutingObject> = {
     remove: remove.global,
     change: 'overwrite',
   },
-  // uRPF looks at routes that have to be there first, and comes off while its table is still there.
+  // uRPF looks at routes that have to be there first, and comes off while its table is still there. What keeps all back looks at none, and is there
+  // before the interface is up.
   urpf: {
     key: (o) => `${o.interface}/${o.family}`,
     on: onInterface,
     owner: ofInterface,
     same: (wanted, there) => wanted.mode === there.mode && wanted.table_id === there.table_id,
-    add: 75,
+    add: (o) => (o.table_id === pods_table ? 45 : 75),
     remove: remove.feature,
-    change: 'remove_first',
+    // A table of sources may go; the others are always there, and no moment is without a check.
+    change: ({ mode }) => (mode === 'loose' ? 'remove_first' : 'overwrite'),
   },
   ttl_fixup: {
     key: (o) => `${o.interface}/${o.towards}`,

@@ -57,7 +57,7 @@ export function vxlanTag({ vni, port, dst }: Pick<VxlanTunnel, 'vni' | 'port' | 
 
 /** The keys that a tunnel of this tag may have: `keyOf`. */
 export function tunnelKeys(tag: InterfaceTag): readonly string[] {
-  return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`];
+  return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`, `wireguard_interface:${tag}`];
 }
 
 const tagOf = (o: { readonly tag: InterfaceTag }): InterfaceTag => o.tag;

@@ -29,6 +29,8 @@ export interface GivenDevice {
   readonly index: number;
   /** Bytes. */
   readonly mtu: number;
+  /** Its checksums were taken from it: see SoftwareChecksums. */
+  readonly software_checksums?: true;
 }
 
 export interface PodRecord {
@@ -116,7 +118,13 @@ const pod_record: v.GenericSchema<unknown, Written> = v.object({
   tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
   namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}(:\d{1,20})?$/))),
   namespace_cookie: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}$/))),
-  device: v.exactOptional(v.object({ index: whole(1, 2 ** 31 - 1), mtu: whole(1, 0xffff) })),
+  device: v.exactOptional(
+    v.object({
+      index: whole(1, 2 ** 31 - 1),
+      mtu: whole(1, 0xffff),
+      software_checksums: v.exactOptional(v.literal(true)),
+    }),
+  ),
 });
 
 /** What every release writes, whatever else it does. */

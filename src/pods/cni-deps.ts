@@ -3,22 +3,25 @@ import type { ActorRef } from '../actor-system.js';
 import type { PodLimits } from '../cni/annotations.js';
 import type { CniHandlers, CniServer } from '../cni/server.js';
 import type { HostNetwork } from '../linux/network.js';
-import type { SubscribeNode } from '../messages/node.js';
+import type { InPlace, SubscribeEarly } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
 import type { PodStore } from './pod-records.js';
 import type { Settledness } from './settling.js';
+import type { SoftwareChecksums } from './software-checksums.js';
 
 export interface CniDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly uplink: ActorRef<SubscribeNode>;
+  readonly uplink: ActorRef<SubscribeEarly | InPlace>;
   readonly host: HostNetwork;
   readonly store: PodStore;
   /** Shared with all who make translations. */
   readonly translations: TranslationOwners;
   /** Shared with who enforces policies. */
   readonly policed: PolicedInterfaces;
+  /** Shared with who knows the way to other nodes; absent: devices compute them. */
+  readonly checksums?: SoftwareChecksums;
   /** Begins to serve; see startCniServer. */
   readonly startServer: (handlers: CniHandlers) => Promise<CniServer>;
   /** Content of the Go implementation's newest state file, if there is one. */
@@ -38,6 +41,7 @@ export interface CniSettings {
   readonly buffers_wanted: number;
   /** Of pods' flows until policies say otherwise. */
   readonly default_verdict: 'allow' | 'deny';
+  readonly drop_other_protocols: boolean;
   /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
   readonly collect_ms: number;
   readonly audit_ms: number;

@@ -1,6 +1,6 @@
 /** ADDs that wait until something has been removed: another pod, or what is left of one. */
 import type { CniAdd } from '../messages/cni.js';
-import type { PodKey } from '../pod/spec.js';
+import { type PodKey, sandboxName } from '../pod/spec.js';
 
 export class HeldAdds {
   /** With the id of the removal that each waits for. */
@@ -14,11 +14,13 @@ export class HeldAdds {
     this.#held.set(add, id);
   }
 
-  /** What it has been waiting for; undefined when it waits no more. */
+  /** Why it is refused; undefined when it waits no more. */
   giveUp(add: CniAdd): string | undefined {
     const id = this.#held.get(add);
+    if (id === undefined) return undefined;
     this.#held.delete(add);
-    return id;
+    const { netns, interface_name } = add.spec;
+    return `${sandboxName(netns, interface_name)}: what is left of another pod (${id}) is not removed yet: retry`;
   }
 
   /** Those that waited for `id`. */

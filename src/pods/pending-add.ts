@@ -4,7 +4,7 @@ import type { NamespaceId } from '../linux/network.js';
 import type { AddAnswer } from '../messages/pod.js';
 import { type PodSpec, podName } from '../pod/spec.js';
 import type { Callers } from './callers.js';
-import type { Connected, PodDevice } from './pod-device.js';
+import type { Connected, DeviceLink, PodDevice } from './pod-device.js';
 
 export class PendingAdd {
   /** The record says so: VPP may hold some of it. */
@@ -41,8 +41,8 @@ export class PendingAdd {
   }
 
   /** Linux's part. */
-  connect(device: PodDevice, mtu: number): Connected {
-    this.connected = device.connect(this.spec, this.namespace!, mtu);
+  connect(device: PodDevice, link: DeviceLink): Connected {
+    this.connected = device.connect(this.spec, this.namespace!, link);
     return this.connected;
   }
 }

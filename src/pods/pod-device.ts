@@ -23,6 +23,14 @@ const link_scope = 253;
 /** What Linux answers to the deletion of what is not there. */
 const not_there: readonly string[] = ['ENOENT', 'ESRCH', 'EADDRNOTAVAIL'];
 
+/** What of a device follows from the node. */
+export interface DeviceLink {
+  /** Bytes. */
+  readonly mtu: number;
+  /** See SoftwareChecksums. */
+  readonly software_checksums: boolean | undefined;
+}
+
 export type Connected = { readonly mac?: string } | { readonly error: string };
 
 /** `whole`: nothing of what the spec asks for is missing; otherwise some of it may be there. */
@@ -47,8 +55,8 @@ export class PodDevice {
   /** What it was given for this spec, for the record. */
   given(spec: PodSpec): GivenDevice | undefined {
     if (!this.#given?.whole || !isDeepStrictEqual(this.#given.spec, spec)) return undefined;
-    const { index, mtu } = this.#given;
-    return { index, mtu };
+    const { index, mtu, software_checksums } = this.#given;
+    return { index, mtu, ...(software_checksums && { software_checksums }) };
   }
 
   /**
@@ -91,7 +99,7 @@ export class PodDevice {
   }
 
   /** Sysctls, addresses, routes and MTU, as an ADD asks for them; can be repeated. */
-  connect(spec: PodSpec, namespace: NamespaceId, mtu: number): Connected {
+  connect(spec: PodSpec, namespace: NamespaceId, wanted: DeviceLink): Connected {
     try {
       return this.#within(spec, namespace, (inside) => {
         const link = inside.link(spec.interface_name);
@@ -100,7 +108,8 @@ export class PodDevice {
         for (const { path, value } of podSysctls(spec)) {
           if (inside.readSysctl(path) !== value) inside.writeSysctl(path, value);
         }
-        this.#give(inside, spec, link, mtu);
+        this.#give(inside, spec, link, wanted.mtu);
+        this.#setChecksums(inside, link, wanted);
         return link.mac === undefined ? {} : { mac: link.mac };
       });
     } catch (error) {
@@ -117,21 +126,38 @@ export class PodDevice {
    * Sees that the device is there. One that is another than before gets what it lacks; on the one of before only the MTU follows
    * that of the node, where the pod has not chosen a smaller one. Throws with the object and the cause.
    */
-  keep(spec: PodSpec, namespace: NamespaceId, mtu: number): void {
+  keep(spec: PodSpec, namespace: NamespaceId, link: DeviceLink): void {
     this.#within(spec, namespace, (inside) => {
-      const link = this.#device(spec, inside);
-      const given = this.#given;
-      const before = this.#before;
-      this.#before = undefined;
-      const kept = given === undefined ? hasAll(spec, link, inside) : isGiven(given, spec, link);
-      if (!kept) return this.#give(inside, spec, link, mtu);
-      const back = before?.index === link.index ? before : link;
-      const follows = given !== undefined && given.mtu !== mtu && (back.mtu === given.mtu || back.mtu > mtu);
-      const wanted = { up: back.up, mtu: follows ? mtu : back.mtu };
-      if (wanted.up !== link.up || wanted.mtu !== link.mtu)
-        apply(inside, [{ do: 'set_link', link: link.index, ...wanted }], () => false);
-      if (given?.mtu !== mtu) this.#given = { spec, index: link.index, mtu, whole: true };
+      this.#keep(spec, inside, link.mtu);
+      this.#setChecksums(inside, this.#device(spec, inside), link);
     });
+  }
+
+  #keep(spec: PodSpec, inside: NetworkNamespace, mtu: number): void {
+    const link = this.#device(spec, inside);
+    const given = this.#given;
+    const before = this.#before;
+    this.#before = undefined;
+    const kept = given === undefined ? hasAll(spec, link, inside) : isGiven(given, spec, link);
+    if (!kept) return this.#give(inside, spec, link, mtu);
+    const back = before?.index === link.index ? before : link;
+    const follows = given !== undefined && given.mtu !== mtu && (back.mtu === given.mtu || back.mtu > mtu);
+    const wanted = { up: back.up, mtu: follows ? mtu : back.mtu };
+    if (wanted.up !== link.up || wanted.mtu !== link.mtu)
+      apply(inside, [{ do: 'set_link', link: link.index, ...wanted }], () => false);
+    if (given?.mtu !== mtu)
+      this.#given = { ...ofDevice(given, link.index), spec, index: link.index, mtu, whole: true };
+  }
+
+  /** They are given back to the device where they were taken from it, and else are the pod's matter. As long as nobody knows, they stay as they are. */
+  #setChecksums(inside: NetworkNamespace, { name, index }: Link, link: DeviceLink): void {
+    const given = this.#given;
+    const software_checksums = link.software_checksums ?? given?.software_checksums ?? false;
+    if (given?.index !== index || (!software_checksums && !given.software_checksums)) return;
+    // Also where that was done: a VPP that takes the device up again sets its offloads anew.
+    inside.setChecksums(name, !software_checksums);
+    const { software_checksums: _, ...rest } = given;
+    this.#given = { ...rest, ...(software_checksums && { software_checksums }) };
   }
 
   /**
@@ -156,9 +182,10 @@ export class PodDevice {
     const given = this.#given;
     const stale = given?.index === index ? staleChanges(given.spec, spec, index) : [];
     apply(inside, stale, (_change, code) => not_there.includes(code));
-    this.#given = { spec, index, mtu, whole: false };
+    const kept = ofDevice(given, index);
+    this.#given = { ...kept, spec, index, mtu, whole: false };
     apply(inside, podChanges(spec, index, mtu), isHarmless);
-    this.#given = { spec, index, mtu, whole: true };
+    this.#given = { ...kept, spec, index, mtu, whole: true };
   }
 
   /** Throws where VPP's device is not there. */
@@ -197,6 +224,11 @@ export class PodDevice {
       inside.close();
     }
   }
+}
+
+/** What stays so as long as it is the same device. */
+function ofDevice(given: Given | undefined, index: number): Pick<GivenDevice, 'software_checksums'> {
+  return given?.index === index && given.software_checksums ? { software_checksums: true } : {};
 }
 
 function notThere({ netns, interface_name }: PodSpec): Error {

@@ -38,6 +38,11 @@ export class PodVpp {
     return this.place?.generation;
   }
 
+  /** Why the pod may not send, whatever VPP has of it; for a person. */
+  get withheld(): string | undefined {
+    return this.place?.node.held === true ? 'VPP is not given the uplinks of the node yet' : undefined;
+  }
+
   /** What it holds although the pod ends; undefined: not known. */
   get left(): { readonly generation: number; readonly objects: readonly VppObject[] } | undefined {
     const { generation, objects } = this;

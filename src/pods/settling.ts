@@ -51,6 +51,11 @@ export class Settling {
     else this.#faults.set(key, fault);
   }
 
+  /** VPP has said what it holds, and no pod of the records is being dealt with. */
+  get isAtRest(): boolean {
+    return this.#blocked === undefined && this.#open.size === 0;
+  }
+
   gone(key: PodKey): void {
     this.pod(key, '');
   }

@@ -1,7 +1,9 @@
 /** What Felix wants and what the node is, to what npol is to have: by difference, and without knowing VPP. */
-import type { HostEndpoint, WorkloadKey } from '../felix/messages.js';
+import { isDeepStrictEqual } from 'node:util';
+import type { HostEndpoint, PolicyKey, WorkloadEndpoint, WorkloadKey } from '../felix/messages.js';
 import { FelixState, type Touched } from '../felix/model.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
+import { ruleName } from '../objects/npol.js';
 import { policyConfig } from './failsafe.js';
 import { governing, type HostInterface, tunnelGoverning } from './host-endpoints.js';
 import {
@@ -14,7 +16,7 @@ import {
 } from './interfaces.js';
 import { NpolObjects } from './objects.js';
 import type { Refusal } from './translate.js';
-import { Translations } from './translations.js';
+import { type Translation, Translations } from './translations.js';
 
 /** An interface of VPP, and of which endpoint it is. */
 export type Attachment =
@@ -25,6 +27,8 @@ export type Attachment =
   | { readonly kind: 'uplink'; readonly host: HostInterface }
   /** The uplink that carries it. The endpoint for all interfaces governs it before that of the uplink. */
   | { readonly kind: 'tunnel'; readonly host: HostInterface };
+
+type HostAttachment = Exclude<Attachment, { readonly kind: 'workload' }>;
 
 /** What an interface's policies were made from. */
 interface Uses {
@@ -57,6 +61,7 @@ export class PolicyCompiler {
 
   /** All interfaces depend on the node's addresses. */
   node(addresses: readonly string[]): void {
+    if (isDeepStrictEqual(addresses, this.#surroundings.node_addresses)) return;
     this.#surroundings = { ...this.#surroundings, node_addresses: addresses };
     this.#allDirty();
   }
@@ -83,17 +88,40 @@ export class PolicyCompiler {
     return this.#dirty.size;
   }
 
-  /** Makes some of them: interfaces and what they have of policies are so many together, and at least one. What has become of them is in `objects`. */
+  /**
+   * Makes some of them: so many rules that are translated, policies that an interface has, and interfaces together, and at least one. What has
+   * become of them is in `objects`.
+   */
   compile(count: number): void {
     let left = count;
     for (const tag of this.#dirty) {
-      if (left <= 0) return;
+      // What it has of policies first, over as many calls as that takes.
+      for (const cost of this.#translated(this.#attachments.get(tag)!)) {
+        left -= cost;
+        if (left <= 0) return;
+      }
       this.#dirty.delete(tag);
       const { npol, refusals } = this.#compiled(tag, this.#attachments.get(tag)!);
       const uses = this.#uses.get(tag)!;
       uses.refusals = refusals;
       this.objects.configure(tag, npol);
       left -= 1 + uses.policies.size;
+      if (left <= 0) return;
+    }
+  }
+
+  /** Translates what of an endpoint's policies was not; of each, how many rules it has. */
+  *#translated(attachment: Attachment): Generator<number> {
+    const state = this.#state;
+    const endpoint =
+      attachment.kind === 'workload'
+        ? state.workloads.get(attachment.endpoint)
+        : state.hosts.get(this.#governing(attachment) ?? '');
+    if (endpoint === undefined) return;
+    for (const key of policiesOf(endpoint)) {
+      if (this.#translations.has(key)) continue;
+      const translation = this.#translations.policy(state, key);
+      if (translation !== undefined) yield 1 + sizeOf(translation);
     }
   }
 
@@ -118,8 +146,7 @@ export class PolicyCompiler {
     const governed = new Map<string, InterfaceTag[]>();
     for (const [tag, attachment] of this.#attachments) {
       if (attachment.kind === 'workload') continue;
-      const of = attachment.kind === 'tunnel' ? tunnelGoverning : governing;
-      const id = of(attachment.host, this.#state.hosts);
+      const id = this.#governing(attachment);
       if (id === undefined) continue;
       const tags = governed.get(id);
       if (tags === undefined) governed.set(id, [tag]);
@@ -154,15 +181,20 @@ export class PolicyCompiler {
           workloadInterface(tag, state.workloads.get(attachment.endpoint), lookup),
         );
       case 'tap':
-        return tapInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
+        return tapInterface(tag, this.#host(attachment), lookup);
       case 'uplink':
-        return forwardInterface(tag, this.#host(governing(attachment.host, state.hosts)), lookup);
       case 'tunnel':
-        return forwardInterface(tag, this.#host(tunnelGoverning(attachment.host, state.hosts)), lookup);
+        return forwardInterface(tag, this.#host(attachment), lookup);
     }
   }
 
-  #host(id: string | undefined): { readonly id: string; readonly endpoint: HostEndpoint } | undefined {
+  #governing({ kind, host }: HostAttachment): string | undefined {
+    const of = kind === 'tunnel' ? tunnelGoverning : governing;
+    return of(host, this.#state.hosts);
+  }
+
+  #host(attachment: HostAttachment): { readonly id: string; readonly endpoint: HostEndpoint } | undefined {
+    const id = this.#governing(attachment);
     const endpoint = id === undefined ? undefined : this.#state.hosts.get(id);
     return id === undefined || endpoint === undefined ? undefined : { id, endpoint };
   }
@@ -174,6 +206,20 @@ function ofEndpoint(endpoint: WorkloadKey, { npol, refusals }: CompiledInterface
 
 function meet(used: ReadonlySet<string> | undefined, stale: ReadonlySet<string>): boolean {
   if (used === undefined) return false;
-  for (const name of stale) if (used.has(name)) return true;
+  const [fewer, more] = used.size < stale.size ? [used, stale] : [stale, used];
+  for (const name of fewer) if (more.has(name)) return true;
   return false;
+}
+
+/** Those of all its tiers, staged ones left out. */
+function* policiesOf(endpoint: WorkloadEndpoint | HostEndpoint): Generator<PolicyKey> {
+  const more = 'forward' in endpoint ? [endpoint.forward, endpoint.untracked, endpoint.pre_dnat] : [];
+  for (const { ingress, egress } of [endpoint.tiers, ...more].flat())
+    for (const { key, staged } of [...ingress, ...egress]) if (!staged) yield key;
+}
+
+/** Rules, whose names are made of what they say, and are known then. */
+function sizeOf({ policy: { rx, tx } }: Translation): number {
+  for (const rule of [...rx, ...tx]) ruleName(rule);
+  return rx.length + tx.length;
 }

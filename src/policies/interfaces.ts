@@ -35,6 +35,9 @@ export interface CompiledInterface {
 
 const directions = ['rx', 'tx'] as const;
 
+/** Of one interface. */
+const refusals_max = 200;
+
 /** Collects what is refused on the way. */
 class Compilation {
   readonly #refusals: Refusal[] = [];
@@ -51,8 +54,12 @@ class Compilation {
     ];
   }
 
-  refuse(...refusals: readonly Refusal[]): void {
-    this.#refusals.push(...refusals);
+  /** So many are enough to say that something is refused: a policy may have a hundred thousand. */
+  refuse(refusals: readonly Refusal[]): void {
+    for (const refusal of refusals) {
+      if (this.#refusals.length >= refusals_max) return;
+      this.#refusals.push(refusal);
+    }
   }
 
   /** A policy that is not there denies: Felix sends it before it is referred to. */
@@ -66,10 +73,10 @@ class Compilation {
 
   #found(translation: Translation | undefined, name: string): NpolPolicy {
     if (translation !== undefined) {
-      this.refuse(...translation.refusals);
+      this.refuse(translation.refusals);
       return translation.policy;
     }
-    this.refuse({ where: name, why: 'it was never told', effect: 'closed' });
+    this.refuse([{ where: name, why: 'it was never told', effect: 'closed' }]);
     return { name: `missing ${name}`, rx: [deny_all], tx: [deny_all] };
   }
 
@@ -84,11 +91,13 @@ class Compilation {
   compiled(tiers: readonly Tier[], after: After, direction: Direction): CompiledTiers {
     const compiled = compileTiers(this.tiers(tiers, direction), after, direction);
     if (compiled !== undefined) return compiled;
-    this.refuse({
-      where: `tiers, ${direction === 'rx' ? 'egress' : 'ingress'}`,
-      why: 'several of them hand flows on under conditions: together too many rules',
-      effect: 'closed',
-    });
+    this.refuse([
+      {
+        where: `tiers, ${direction === 'rx' ? 'egress' : 'ingress'}`,
+        why: 'several of them hand flows on under conditions: together too many rules',
+        effect: 'closed',
+      },
+    ]);
     return { policies: [], policy_default: 'deny', profile_default: 'deny' };
   }
 }
@@ -205,11 +214,11 @@ function stagesOf(id: string, endpoint: HostEndpoint, compilation: Compilation):
       const end = of_tier.findIndex(
         ({ action, match }) => action === 'pass' && JSON.stringify(match) === JSON.stringify(match_all),
       );
-      rules.push(...(end < 0 ? of_tier : of_tier.slice(0, end)));
+      for (const rule of end < 0 ? of_tier : of_tier.slice(0, end)) rules.push(rule);
     }
     const why = obstacle(name, rules);
     if (why === undefined) return rules;
-    compilation.refuse({ where: `${name} of ${id}`, why, effect: 'open' });
+    compilation.refuse([{ where: `${name} of ${id}`, why, effect: 'open' }]);
     return [];
   };
   return [

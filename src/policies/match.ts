@@ -1,5 +1,5 @@
 /** Matches of npol as sets of flows: both of two, and in a form that npol can hold. */
-import { AddressSet } from '../felix/address-set.js';
+import { AddressSet, type PackedPrefix } from '../felix/address-set.js';
 import { parsePrefixText, portOf } from '../felix/members.js';
 import type { PortRange } from '../felix/messages.js';
 import {
@@ -49,10 +49,13 @@ export function both(a: Match, b: Match): Match | undefined {
 }
 
 function bothEntries(a: Entries, b: Entries): Entries | undefined {
-  const nets = bothNets(a.nets, b.nets);
-  const sets = bothLists(a.sets, b.sets, (x, y) => [joined(x, y)]);
+  // Of tiers multiplied out most pairs end here.
   const ports = bothPorts(a, b);
-  if (nets === undefined || sets === undefined || ports === undefined) return undefined;
+  if (ports === undefined) return undefined;
+  const nets = bothNets(a.nets, b.nets);
+  if (nets === undefined) return undefined;
+  const sets = bothLists(a.sets, b.sets, (x, y) => [joined(x, y)]);
+  if (sets === undefined) return undefined;
   return sortedEntries({ nets, sets, ...ports });
 }
 
@@ -77,16 +80,31 @@ function bothLists<T>(a: readonly T[], b: readonly T[], pair: (x: T, y: T) => T[
 function bothNets(a: readonly string[], b: readonly string[]): readonly string[] | undefined {
   if (a.length === 0) return b;
   if (b.length === 0) return a;
-  const within = (inner: readonly string[], outer: AddressSet) =>
-    inner.filter((net) => outer.covers(parsePrefixText(net)!));
-  const nets = [...within(a, setFrom(b)), ...within(b, setFrom(a))];
+  const [of_a, of_b] = [packed(a), packed(b)];
+  const within = (inner: Packed, outer: Packed) =>
+    inner.nets.filter((_net, at) => outer.set.covers(inner.prefixes[at]!));
+  const nets = [...within(of_a, of_b), ...within(of_b, of_a)];
   return nets.length === 0 ? undefined : nets;
 }
 
-function setFrom(nets: readonly string[]): AddressSet {
+interface Packed {
+  readonly nets: readonly string[];
+  readonly prefixes: readonly PackedPrefix[];
+  readonly set: AddressSet;
+}
+
+/** A list is compared with many. */
+const packed_lists = new WeakMap<readonly string[], Packed>();
+
+function packed(nets: readonly string[]): Packed {
+  const known = packed_lists.get(nets);
+  if (known !== undefined) return known;
+  const prefixes = nets.map((net) => parsePrefixText(net)!);
   const set = new AddressSet();
-  for (const net of nets) set.add(parsePrefixText(net)!);
-  return set;
+  for (const prefix of prefixes) set.add(prefix);
+  const made = { nets, prefixes, set };
+  packed_lists.set(nets, made);
+  return made;
 }
 
 /** What is in both: a set of VPP's of its own. */

@@ -33,3 +33,17 @@ export function judgementOf({
 export function isAskedFor(of: string | undefined, tag: string, endpoint: string): boolean {
   return of === undefined || of === tag || of === endpoint || endpoint.split(' ')[1] === of;
 }
+
+/** For people: what of the policies is not enforced. Bounded: a hundred objects each. */
+export interface PoliciesReport {
+  /** Nothing is enforced that is not in force already, and why; empty: it is. */
+  readonly waits: string;
+  /** Messages of Felix's that were not taken in, by object. */
+  readonly problems: Readonly<Record<string, string>>;
+  /** Values of Felix's configuration that could not be read. */
+  readonly config: readonly string[];
+  /** By interface, what of its policies is not enforced as it was asked for. */
+  readonly refusals: Readonly<Record<string, readonly string[]>>;
+  /** By object of VPP, why it was refused. It is tried again. */
+  readonly refused: Readonly<Record<string, string>>;
+}

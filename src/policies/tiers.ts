@@ -29,6 +29,15 @@ export interface CompiledTiers {
 
 /** Rules that one composite may have. */
 export const composite_rules_max = 4096;
+/**
+ * Pairs of rules that are looked at for one, of which few may have a flow in common: some tenths of a second, once for all endpoints with the same tiers.
+ * Rules with many nets count as more.
+ */
+export const composite_pairs_max = 200_000;
+/** So many nets that are compared cost as much as what else a pair does. */
+const nets_of_pair = 10;
+
+const netsOf = ({ match: { src, dst } }: NpolRule): number => src.nets.length + dst.nets.length;
 
 interface Segment {
   readonly policies: readonly NpolPolicy[];
@@ -49,7 +58,7 @@ export function compileTiers(
   const compiled = { policies: first.policies, policy_default: first.end, profile_default } as const;
   // One tier, or several that are as one: what it hands on goes to the profiles by itself.
   if (more.length === 0) return compiled;
-  const rules = flat(more, after, direction);
+  const rules = flatOnce(more, after, direction);
   if (rules === undefined) return undefined;
   return { ...compiled, composite: onlyIn(direction, nameOf(more, after, direction), rules) };
 }
@@ -83,9 +92,7 @@ function reached({ policies, end }: TierPolicies, direction: Direction): Segment
     const handed_on = last?.action === 'pass';
     const conditional = last === undefined ? rules : rules.slice(0, -1);
     passes ||= conditional.some(({ action }) => action === 'pass');
-    there.push(
-      handed_on ? onlyIn(direction, `${policy.name} ${direction} without its end`, conditional) : policy,
-    );
+    there.push(handed_on ? withoutEnd(policy, direction, conditional) : policy);
     if (last !== undefined) break;
   }
   return {
@@ -93,6 +100,44 @@ function reached({ policies, end }: TierPolicies, direction: Direction): Segment
     passes,
     end: last === undefined ? end : last.action === 'pass' ? 'pass' : 'deny',
   };
+}
+
+const without_end = { rx: new WeakMap<NpolPolicy, NpolPolicy>(), tx: new WeakMap<NpolPolicy, NpolPolicy>() };
+
+/** The same policy for all endpoints. */
+function withoutEnd(policy: NpolPolicy, direction: Direction, conditional: readonly NpolRule[]): NpolPolicy {
+  const known = without_end[direction].get(policy);
+  if (known !== undefined) return known;
+  const made = onlyIn(direction, `${policy.name} ${direction} without its end`, conditional);
+  without_end[direction].set(policy, made);
+  return made;
+}
+
+/** What was multiplied out last of tiers whose first policy is this one. */
+interface Flat {
+  readonly from: readonly unknown[];
+  readonly rules: readonly NpolRule[] | undefined;
+}
+
+const last_flat = { rx: new WeakMap<NpolPolicy, Flat>(), tx: new WeakMap<NpolPolicy, Flat>() };
+
+/** Endpoints with the same tiers are compiled one after the other. */
+function flatOnce(
+  segments: readonly Segment[],
+  after: After,
+  direction: Direction,
+): readonly NpolRule[] | undefined {
+  const from = [
+    ...segments.flatMap(({ policies, passes, end }) => [...policies, passes, end]),
+    ...(after === 'allow' ? [after] : after.profiles),
+  ];
+  const first = segments[0]!.policies[0]!;
+  const known = last_flat[direction].get(first);
+  if (known?.from.length === from.length && known.from.every((part, at) => part === from[at]))
+    return known.rules;
+  const rules = flat(segments, after, direction);
+  last_flat[direction].set(first, { from, rules });
+  return rules;
 }
 
 /** Rules without `pass` that decide as these tiers and what is behind them, every flow. Undefined: too many. */
@@ -107,17 +152,21 @@ function flat(
   const rest = passes || end === 'pass' ? flat(more, after, direction) : [];
   if (rest === undefined) return undefined;
   const rules: NpolRule[] = [];
+  let pairs = 0;
   for (const rule of policies.flatMap((policy) => policy[direction])) {
     if (rule.action !== 'pass') rules.push(rule);
     else
       for (const next of rest) {
+        pairs += 1 + (netsOf(rule) + netsOf(next)) / nets_of_pair;
+        if (pairs > composite_pairs_max) return undefined;
         const match = both(rule.match, next.match);
         if (match !== undefined)
           rules.push(...fitting(match).map((match) => ({ action: next.action, match })));
       }
     if (rules.length > composite_rules_max) return undefined;
   }
-  rules.push(...(end === 'pass' ? rest : [deny_all]));
+  if (end === 'pass') for (const rule of rest) rules.push(rule);
+  else rules.push(deny_all);
   return rules.length > composite_rules_max ? undefined : upToEnd(rules);
 }
 

@@ -47,6 +47,11 @@ export class Translations {
     };
   }
 
+  /** Whether it is made already. */
+  has(key: PolicyKey): boolean {
+    return this.#policies.has(key);
+  }
+
   policy(state: FelixState, key: PolicyKey): Translation | undefined {
     const policy = state.policies.get(key);
     if (policy === undefined) return undefined;

@@ -69,7 +69,7 @@ export function isOfInterface(object: VppObject): boolean {
 export function isReplaced({ there, wanted }: Entry): boolean {
   if (there === undefined) return false;
   if (wanted === undefined) return !isSetting(there);
-  return !same(wanted, there) && changeOf(wanted) === 'remove_first';
+  return !same(wanted, there) && changeOf(there) === 'remove_first';
 }
 
 export function bindingOf(binding: { readonly interface: InterfaceTag; readonly family: 4 | 6 }): string {

@@ -10,61 +10,33 @@
  * sent before the first is settled: it waits for its turn, and is no other than if it had been the end of the first. What is
  * wanted in between counts from the next `take` on, the last version of it alone.
  */
-import { familyOf } from '../ip/text.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import {
-  addPlace,
   canonical,
   carries,
-  changeOf,
   diesWithInterface,
   flattened,
-  goesLast,
+  goesBehind,
   hangsOn,
   interfaceMade,
-  interfacesUsed,
   isDangling,
-  isSetting,
   keyOf,
   type ObjectKey,
   outlives,
-  removePlace,
   same,
   type VppObject,
 } from '../objects/object.js';
-import {
-  bindingOf,
-  Entry,
-  isOfInterface,
-  isReplaced,
-  known,
-  type Life,
-  nowhere,
-  type Places,
-  split,
-  Taken,
-} from './entry.js';
+import { ChangingInterfaces } from './changing-interfaces.js';
+import { Entry, known, type Life, nowhere, Taken } from './entry.js';
 import type { Operation, Outcome } from './operation.js';
+import { Referrers } from './referrers.js';
 import { Shelf } from './shelf.js';
 
 export class Model {
   /** A key stays as long as it is wanted, there, or on its way, and until a reading that may still show it is over. */
   readonly #entries = new Map<ObjectKey, Entry>();
   /** What refers to an interface, wanted or there. */
-  readonly #on = new Map<InterfaceTag, Set<Entry>>();
-  /** Interfaces that go, for good or to be made anew: all that hangs on them is removed with them. */
-  readonly #remade = new Set<InterfaceTag>();
-  /**
-   * Of these, by its tag, each of many alike that is to come back at once: it goes and comes with all that is on it or leads by it, in one
-   * piece, before the next one does. Nothing of that waits on the shelves.
-   */
-  readonly #renewed = new Map<InterfaceTag, Entry>();
-  /** Interfaces that go when what leads by them leads elsewhere, and are wanted no more. */
-  readonly #leaving = new Map<InterfaceTag, Entry>();
-  /** Those of them by which something still leads that is on its way elsewhere: they stay till then, with all that is on them. */
-  readonly #kept = new Set<InterfaceTag>();
-  /** Bindings that change: VPP does not bind an interface that has an address, so its addresses go and come back. */
-  readonly #rebound = new Set<string>();
+  readonly #referrers = new Referrers();
   readonly #removals = new Shelf<Entry>(
     (entry) => entry.going,
     (entry, place) => {
@@ -82,6 +54,7 @@ export class Model {
   readonly #self = {};
   #life: Life = { of: this.#self };
   readonly #failed = new Map<ObjectKey, Error>();
+  readonly #interfaces = new ChangingInterfaces(this.#referrers, this.#failed, (entry) => this.#file(entry));
   #there_count = 0;
   #wanted_count = 0;
   /** Readings are numbered; 0 is none. */
@@ -115,7 +88,7 @@ export class Model {
   *on(
     tag: InterfaceTag,
   ): Iterable<{ readonly wanted: VppObject | undefined; readonly there: VppObject | undefined }> {
-    for (const { wanted, there } of this.#on.get(tag) ?? []) yield { wanted, there };
+    for (const { wanted, there } of this.#referrers.of(tag)) yield { wanted, there };
   }
 
   /** How many are wanted. */
@@ -135,12 +108,12 @@ export class Model {
 
   /** Operations that `take` would give by now, at least. */
   get waiting(): number {
-    return this.#removals.size + this.#additions.size + this.#renewed.size;
+    return this.#removals.size + this.#additions.size + this.#interfaces.renewed.size;
   }
 
   /** Something stays only until what leads by it leads elsewhere. */
   get keeps(): boolean {
-    return this.#kept.size > 0;
+    return this.#interfaces.keeps;
   }
 
   get inFlight(): number {
@@ -158,8 +131,8 @@ export class Model {
     // What a reading has shown is nobody's any more: who wants by the thousand shares what is alike.
     const { there } = entry;
     if (there !== undefined && !isDangling(there) && same(now, there) && same(there, now)) entry.there = now;
-    if (before !== undefined) this.#leave(entry, before);
-    this.#index(entry, now);
+    if (before !== undefined) this.#referrers.leave(entry, before);
+    this.#referrers.add(entry, now);
     if (before === undefined || !same(now, before) || !same(before, now)) this.#failed.delete(entry.key);
     this.#touch(entry);
   }
@@ -170,7 +143,7 @@ export class Model {
     const before = entry.wanted;
     entry.wanted = undefined;
     this.#wanted_count -= 1;
-    this.#leave(entry, before);
+    this.#referrers.leave(entry, before);
     this.#failed.delete(key);
     this.#touch(entry);
   }
@@ -185,7 +158,7 @@ export class Model {
     entry.there = undefined;
     entry.unsure = false;
     if (there !== undefined) this.#there_count -= 1;
-    for (const object of [wanted, there]) if (object !== undefined) this.#leave(entry, object);
+    for (const object of [wanted, there]) if (object !== undefined) this.#referrers.leave(entry, object);
     this.#failed.delete(key);
     this.#touch(entry);
   }
@@ -204,12 +177,8 @@ export class Model {
 
   /** Another VPP, of which nothing is known but that it has nothing of this: `scan` files what is wanted. */
   forget(): void {
-    this.#on.clear();
-    this.#remade.clear();
-    this.#renewed.clear();
-    this.#leaving.clear();
-    this.#kept.clear();
-    this.#rebound.clear();
+    this.#referrers.clear();
+    this.#interfaces.clear();
     this.#removals.clear();
     this.#additions.clear();
     this.#in_flight = 0;
@@ -270,7 +239,7 @@ export class Model {
       const { value: entry, done } = this.#unfiled.next();
       if (done === true) this.#unfiled = undefined;
       else {
-        if (entry.wanted !== undefined) this.#index(entry, entry.wanted);
+        if (entry.wanted !== undefined) this.#referrers.add(entry, entry.wanted);
         this.#file(entry);
       }
     }
@@ -280,14 +249,22 @@ export class Model {
   // --- what is to be done
 
   /**
-   * The next operations, at most `max`: removals before additions, each in the order of its place; between the two what is renewed, one
-   * after the other. An interface goes together with what has to be taken off it, and a tunnel that is renewed with all that leads by it, which
+   * The next operations, at most `max`: removals before additions, each in the order of its place, but for what goes behind these; between the two what
+   * is renewed, one after the other. An interface goes together with what has to be taken off it, and a tunnel that is renewed with all that leads by it, which
    * may be some more. It and a table go when nothing is in flight: of what hangs on them VPP may refuse to let go; until then
    * nothing is given.
    */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
     this.#reviewLeaving();
+    const behind: Entry[] = [];
+    const operations = this.#take(max, behind);
+    for (const entry of behind) this.#file(entry);
+    return operations;
+  }
+
+  /** `behind` is what has been taken off and not given. */
+  #take(max: number, behind: Entry[]): Operation[] {
     const operations: Operation[] = [];
     const ahead = this.#in_flight > 0;
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
@@ -299,6 +276,11 @@ export class Model {
       const entry = this.#removals.first();
       if (entry === undefined) break;
       const object = entry.there!;
+      if (this.#additions.size > 0 && goesBehind(object)) {
+        this.#removals.shift();
+        behind.push(entry);
+        continue;
+      }
       if (carries(object)) {
         if (this.#isHeld(entry, object)) continue;
         if (ahead) return operations;
@@ -310,11 +292,11 @@ export class Model {
       for (const left of also) give('remove', this.#entry(keyOf(left)), left);
       give('remove', entry, object);
     }
-    for (const [tag, made] of [...this.#renewed]) {
+    for (const [tag, made] of [...this.#interfaces.renewed]) {
       if (operations.length >= max) break;
       if (made.there === undefined || made.in_flight > 0 || this.#isHeld(made, made.there)) continue;
       if (ahead) return operations;
-      const { removals, additions } = this.#renewal(tag, made);
+      const { removals, additions } = this.#interfaces.renewal(tag, made);
       if (operations.length > 0 && operations.length + removals.length + additions.length > max)
         return operations;
       for (const entry of removals) give('remove', entry, entry.there!);
@@ -324,6 +306,11 @@ export class Model {
       const entry = this.#additions.shift();
       if (entry === undefined) break;
       give('add', entry, entry.wanted!);
+    }
+    while (operations.length < max && this.#additions.size === 0) {
+      const entry = behind.shift();
+      if (entry === undefined) break;
+      give('remove', entry, entry.there!);
     }
     return operations;
   }
@@ -339,22 +326,11 @@ export class Model {
       else {
         // The old version may be gone.
         if (operation.anew && entry.there !== undefined) entry.unsure = true;
-        if (!isLost(error)) this.#failed.set(entry.key, error);
+        if (!isLost(error) && !this.#isOutdated(entry, operation)) this.#failed.set(entry.key, error);
       }
       if (entry.in_flight === 0) this.#touch(entry);
     }
     this.#reviewLeaving();
-  }
-
-  /** What has to be done for an interface to go and come back, each in the order of its place. */
-  #renewal(tag: InterfaceTag, made: Entry): { readonly removals: Entry[]; readonly additions: Entry[] } {
-    const all = [made, ...(this.#on.get(tag) ?? [])].map((entry) => ({ entry, ...this.#places(entry) }));
-    const inOrder = (place: 'going' | 'coming'): Entry[] =>
-      all
-        .filter((each) => each[place] !== undefined)
-        .sort((a, b) => a[place]! - b[place]!)
-        .map(({ entry }) => entry);
-    return { removals: inOrder('going'), additions: inOrder('coming') };
   }
 
   /** VPP would not let go of what hangs on it: it is not tried. */
@@ -373,6 +349,12 @@ export class Model {
       if (there !== undefined && there !== object && hangsOn(there, object)) return there;
     }
     return undefined;
+  }
+
+  /** Another version is wanted by now, of which nothing is known yet. */
+  #isOutdated({ wanted }: Entry, { action, object }: Operation): boolean {
+    if (action === 'remove' || wanted === undefined || wanted === object) return false;
+    return !same(wanted, object) || !same(object, wanted);
   }
 
   /** It was taken for a VPP that is gone, and says nothing of this one. */
@@ -425,8 +407,8 @@ export class Model {
     if (before === object) return;
     entry.there = object;
     if (before === undefined) this.#there_count += 1;
-    else this.#leave(entry, before);
-    if (object !== entry.wanted) this.#index(entry, object);
+    else this.#referrers.leave(entry, before);
+    if (object !== entry.wanted) this.#referrers.add(entry, object);
   }
 
   #gone(entry: Entry): void {
@@ -435,169 +417,35 @@ export class Model {
     entry.there = undefined;
     entry.unsure = false;
     this.#there_count -= 1;
-    this.#leave(entry, before);
+    this.#referrers.leave(entry, before);
     const tag = interfaceMade(before);
     if (tag !== undefined) {
-      for (const other of [...(this.#on.get(tag) ?? [])]) {
+      for (const other of [...this.#referrers.of(tag)]) {
         if (other.there !== undefined && diesWithInterface(other.there)) this.#gone(other);
       }
     }
     this.#touch(entry);
   }
 
-  #index(entry: Entry, object: VppObject): void {
-    for (const tag of interfacesUsed(object)) {
-      const entries = this.#on.get(tag);
-      if (entries === undefined) this.#on.set(tag, new Set([entry]));
-      else entries.add(entry);
-    }
-  }
-
-  /** One version of it refers to its interfaces no more; the other one may. */
-  #leave(entry: Entry, object: VppObject): void {
-    const { wanted, there } = entry;
-    if (object === wanted || object === there) return;
-    for (const tag of interfacesUsed(object)) {
-      const kept = [wanted, there].some(
-        (other) => other !== undefined && interfacesUsed(other).includes(tag),
-      );
-      if (kept) continue;
-      const entries = this.#on.get(tag);
-      entries?.delete(entry);
-      if (entries?.size === 0) this.#on.delete(tag);
-    }
-  }
-
   #touch(entry: Entry): void {
     this.#file(entry);
     const object = entry.there ?? entry.wanted;
     if (object === undefined) {
-      this.#unhang(entry.key);
+      this.#interfaces.gone(entry.key);
       this.#drop(entry);
-      return;
-    }
-    const tag = interfaceMade(object);
-    if (tag !== undefined) this.#markInterface(entry, tag);
-    if (object.kind === 'interface_table') {
-      const { there, wanted } = entry;
-      const changes = there !== undefined && wanted !== undefined && !same(wanted, there);
-      this.#mark(this.#rebound, bindingOf(object), changes, object.interface);
-    }
-  }
-
-  #markInterface(entry: Entry, tag: InterfaceTag): void {
-    const { there, wanted } = entry;
-    const leaves = there !== undefined && wanted === undefined && goesLast(there);
-    if (leaves) this.#leaving.set(tag, entry);
-    else this.#leaving.delete(tag);
-    const kept = leaves && this.#isLeft(tag);
-    this.#mark(this.#kept, tag, kept, tag);
-    // One that VPP would not let go stays, and with it what is on it: that would be added again and again.
-    const goes = isReplaced(entry) && !kept && !this.#failed.has(entry.key);
-    const renewed = goes && wanted !== undefined && goesLast(wanted);
-    const changes = renewed !== this.#renewed.has(tag);
-    if (renewed) this.#renewed.set(tag, entry);
-    else this.#renewed.delete(tag);
-    this.#mark(this.#remade, tag, goes, tag);
-    if (changes) this.#fileAll(tag);
-    this.#file(entry);
-  }
-
-  /** Something leads by it in VPP, and is to lead elsewhere. */
-  #isLeft(tag: InterfaceTag): boolean {
-    for (const { there, wanted } of this.#on.get(tag) ?? []) {
-      if (there === undefined || wanted === undefined || changeOf(wanted) !== 'overwrite') continue;
-      if (interfacesUsed(there).includes(tag) && !interfacesUsed(wanted).includes(tag)) return true;
-    }
-    return false;
+    } else this.#interfaces.touched(entry, object);
   }
 
   /** What leads by them may have been wanted elsewhere since they were wanted no more, or has gone there. */
   #reviewLeaving(): void {
-    for (const entry of [...this.#leaving.values()]) this.#touch(entry);
-  }
-
-  /** An interface that is neither wanted nor there is not on its way to be remade. */
-  #unhang(key: ObjectKey): void {
-    if (this.#remade.size === 0 && this.#rebound.size === 0 && this.#leaving.size === 0) return;
-    const [kind, name = ''] = split(key);
-    if (kind === 'interface_table') this.#rebound.delete(name);
-    else {
-      this.#leaving.delete(name);
-      this.#renewed.delete(name);
-      this.#mark(this.#kept, name, false, name);
-      this.#mark(this.#remade, name, false, name);
-    }
-  }
-
-  #mark(marks: Set<string>, mark: string, on: boolean, tag: InterfaceTag): void {
-    if (marks.has(mark) === on) return;
-    if (on) marks.add(mark);
-    else marks.delete(mark);
-    this.#fileAll(tag);
-  }
-
-  /** What refers to it may be done at another time by now. */
-  #fileAll(tag: InterfaceTag): void {
-    for (const entry of this.#on.get(tag) ?? []) this.#file(entry);
+    for (const entry of this.#interfaces.leaving) this.#touch(entry);
   }
 
   /** Puts the key where what has to be done with it waits for its turn, or nowhere. */
   #file(entry: Entry): void {
     if (entry.in_flight > 0) return;
-    const { going, coming } = this.#isRenewed(entry) ? nowhere : this.#places(entry);
+    const { going, coming } = this.#interfaces.isRenewed(entry) ? nowhere : this.#interfaces.placesOf(entry);
     this.#removals.put(entry, going);
     this.#additions.put(entry, coming);
-  }
-
-  /** Where its removal and its addition have their places; undefined: there is nothing to be done. */
-  #places(entry: Entry): Places {
-    const { there: old, wanted: now, unsure } = entry;
-    if (old === now && this.#remade.size === 0 && this.#rebound.size === 0 && !unsure) return nowhere;
-    const failed = this.#failed.size > 0 && this.#failed.has(entry.key);
-    const fresh = old !== undefined && now !== undefined && !isDangling(old) && same(now, old);
-    const goes =
-      old !== undefined &&
-      (now === undefined
-        ? !isSetting(old) && !this.#isKept(old)
-        : (!fresh && (changeOf(now) === 'remove_first' || isDangling(old))) || this.#isRemade(old));
-    const remade = (old !== undefined && this.#isRemade(old)) || (now !== undefined && this.#isRemade(now));
-    const comes = now !== undefined && (!fresh || remade || unsure);
-    return {
-      going: goes && !failed && !this.#diesAnyway(old) ? removePlace(old) : undefined,
-      coming: comes && !failed ? addPlace(now) : undefined,
-    };
-  }
-
-  #isRenewed({ there, wanted }: Entry): boolean {
-    if (this.#renewed.size === 0) return false;
-    return [there, wanted].some((object) => {
-      if (object === undefined) return false;
-      const tag = interfaceMade(object);
-      return tag !== undefined
-        ? this.#renewed.has(tag)
-        : interfacesUsed(object).some((used) => this.#renewed.has(used));
-    });
-  }
-
-  #isKept(object: VppObject): boolean {
-    if (this.#kept.size === 0) return false;
-    const tag = interfaceMade(object);
-    if (tag !== undefined) return this.#kept.has(tag);
-    return isOfInterface(object) && interfacesUsed(object).some((used) => this.#kept.has(used));
-  }
-
-  #isRemade(object: VppObject): boolean {
-    if (this.#remade.size === 0 && this.#rebound.size === 0) return false;
-    if (interfacesUsed(object).some((tag) => this.#remade.has(tag))) return true;
-    return (
-      object.kind === 'interface_address' &&
-      this.#rebound.has(bindingOf({ interface: object.interface, family: familyOf(object.prefix) }))
-    );
-  }
-
-  #diesAnyway(object: VppObject): boolean {
-    if (!diesWithInterface(object)) return false;
-    return interfacesUsed(object).every((tag) => this.#remade.has(tag));
   }
 }

@@ -18,6 +18,8 @@ export class TranslationOwners {
   readonly #keys = new Map<string, Set<ObjectKey>>();
   readonly #asked: ReadonlySet<TranslationOwner['by']>;
   readonly #silent: Set<TranslationOwner['by']>;
+  /** Those who have in this life of theirs claimed all that they want of an earlier one. */
+  readonly #whole = new Set<TranslationOwner['by']>();
   readonly #hears = new Map<TranslationOwner['by'], () => void>();
   readonly #watches = new Map<TranslationOwner['by'], () => void>();
 
@@ -25,6 +27,11 @@ export class TranslationOwners {
   constructor(asked: readonly TranslationOwner['by'][] = []) {
     this.#asked = new Set(asked);
     this.#silent = new Set(asked);
+  }
+
+  /** Those who may have translations. */
+  get owners(): readonly TranslationOwner['by'][] {
+    return [...this.#asked];
   }
 
   /** Undefined: `owner` has it, by its present name. Otherwise who has. */
@@ -80,13 +87,15 @@ export class TranslationOwners {
     this.#watches.set(by, changed);
   }
 
-  /** All that these have. */
-  keysOf(by: TranslationOwner['by']): ObjectKey[] {
+  /** All that these have. Undefined: they may still claim what an earlier life of theirs has had. */
+  keysOf(by: TranslationOwner['by']): ObjectKey[] | undefined {
+    if (!this.#whole.has(by)) return undefined;
     return [...this.#keys].flatMap(([name, keys]) => (name.startsWith(`${by} `) ? [...keys] : []));
   }
 
   /** A new life of these owners: what they have had is read from VPP. */
   forget(by: TranslationOwner['by']): void {
+    this.#whole.delete(by);
     for (const owner of new Set(this.#owners.values())) if (owner.by === by) this.release(owner);
     if (this.#asked.has(by)) this.#silent.add(by);
   }
@@ -94,6 +103,12 @@ export class TranslationOwners {
   /** These have claimed what they have from an earlier life. */
   hasSpoken(by: TranslationOwner['by']): void {
     if (this.#silent.delete(by)) this.#tellOthers(by);
+  }
+
+  /** These have claimed all that they want, whether VPP has had it or not. */
+  areWhole(by: TranslationOwner['by']): void {
+    this.#whole.add(by);
+    this.#watches.get(by)?.();
   }
 
   of(key: ObjectKey): TranslationOwner | undefined {

@@ -1,73 +1,255 @@
 /** Has VPP hold the routes and tunnels that are wanted. A route moves to a new tunnel when the other nodes know of it, and an old one goes later. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { Sink } from '../desired/connectivity.js';
+import type { Tunnel } from '../desired/remote-route.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import { interfaceMade, keyOf, type VppObject } from '../objects/object.js';
+import { interfaceMade, interfacesUsed, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
+import type { Route } from '../objects/routing.js';
 import { tunnelKeys } from '../objects/tunnels.js';
+import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
+import type { TransactionResult } from '../reconcile/transaction.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
-import { Overlap, type OverlapSettings } from './overlap.js';
+import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
 
-export type RouteWriterSettings = WriterSettings & OverlapSettings;
+export interface RouteWriterSettings extends WriterSettings, OverlapSettings {
+  /** A route of an earlier life that is told with fewer next hops keeps the others so long, counted from the first such: they may not be told yet. */
+  readonly narrow_ms: number;
+}
 
 export const route_writer_settings_default: RouteWriterSettings = {
   ...writer_settings_default,
   lead_ms: 2000,
   linger_ms: 10_000,
+  answer_ms: 30_000,
+  narrow_ms: 15_000,
 };
 
-/** Told of each tunnel before VPP has it, until it is wanted no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
+/** Told of a tunnel that VPP does not make, or does not set up, and when it has it after all. */
+export type TunnelRefused = (tunnel: Tunnel, refused: boolean) => void;
+
+/** Told of each tunnel before VPP has it, until VPP has it no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
 export type Policed = Pick<PolicedInterfaces, 'put' | 'remove' | 'complete'>;
+
+const isTunnel = (object: VppObject): object is Tunnel =>
+  object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel' || object.kind === 'wireguard_interface';
+
+/** A tunnel of which VPP refuses something, and of what. */
+interface Refused {
+  readonly tunnel: Tunnel;
+  readonly parts: Set<ObjectKey>;
+}
+
+const upKey = (tag: InterfaceTag): ObjectKey =>
+  keyOf({ kind: 'interface_flag', interface: tag, flag: 'admin_up' });
+
+/** The addresses of the node itself, by which routes lead to it, and others that it has alone. */
+const hostsOf = ({ allowed }: WireguardPeer): readonly string[] =>
+  allowed.flatMap((prefix) => /^(.*)\/(?:32|128)$/.exec(prefix)?.[1] ?? []);
+
+const never_ms = Number.POSITIVE_INFINITY;
+
+/** It leads by some of the paths of the other one, and by no others. */
+function isNarrower({ paths }: Route, before: VppObject | undefined): boolean {
+  if (before?.kind !== 'route' || paths.length >= before.paths.length) return false;
+  return paths.every((path) => before.paths.some((other) => isDeepStrictEqual(path, other)));
+}
 
 const as_tunnel = { attachment: { kind: 'tunnel' }, addresses: [] } as const;
 
 export class RouteWriter extends ObjectWriter implements Sink {
   readonly #ctx: ActorContext<ConnectivityMessage>;
   readonly #overlap: Overlap;
+  readonly #narrow_ms: number;
   #due: Timer | undefined;
   #due_ms = Number.POSITIVE_INFINITY;
   readonly #policed: Policed | undefined;
   /** Tunnels that nobody has asked for and an earlier life has left. */
   readonly #kept_tunnels = new Set<InterfaceTag>();
+  /** Wanted no more, and judged by their policies until VPP has lost them: it may refuse to, or routes still lead by them. */
+  readonly #leaving = new Set<InterfaceTag>();
+  /** Of these tunnels VPP refuses the one or the other part: what carries packets is whole. */
+  readonly #refused = new Map<InterfaceTag, Refused>();
+  readonly #tell_refused: TunnelRefused;
+  /** Routes that an earlier life has left with more next hops than these. */
+  readonly #narrower = new Map<ObjectKey, Route>();
+  /** Until when these wait. */
+  #narrow_until_ms: number | undefined;
+  /** WireGuard's, as they are wanted: by their keys. */
+  readonly #peers = new Map<ObjectKey, WireguardPeer>();
+  /** Also those that an earlier life has left, by their endpoints. */
+  readonly #peer_at = new Map<string, ObjectKey>();
+  /** The endpoint of each of those. */
+  readonly #ends = new Map<ObjectKey, string>();
+  #told_all = false;
+  /** Nothing goes in clear, whether peers have answered or not. */
+  encrypts_only = false;
 
   constructor(
     ctx: ActorContext<ConnectivityMessage>,
     vpp: ActorRef<VppConnectionMessage>,
     settings: RouteWriterSettings,
+    tell_refused: TunnelRefused,
     policed?: Policed,
   ) {
     super(ctx, vpp, 'connectivity', settings);
+    this.#tell_refused = tell_refused;
     this.#policed = policed;
     this.#ctx = ctx;
+    this.#narrow_ms = settings.narrow_ms;
     this.#overlap = new Overlap(settings);
   }
 
   // --- what is wanted
 
   override want(object: VppObject): void {
+    if (object.kind === 'wireguard_peer') return this.#wantPeer(object);
     const tag = interfaceMade(object);
     const key = keyOf(object);
     if (tag !== undefined) {
-      this.#kept_tunnels.delete(tag);
-      this.#policed?.put(tag, as_tunnel);
-      const is_new = this.model.wanted(key) === undefined && this.model.there(key) === undefined;
+      const is_kept = this.#kept_tunnels.delete(tag);
+      this.#judge(tag);
+      const is_new = (is_kept || this.model.wanted(key) === undefined) && !this.#carries(tag, key);
       this.#overlap.comes(tag, is_new, this.#now_ms);
     } else {
+      if (this.#waitsForMore(key, object)) return;
       this.wants(key);
-      if (this.#overlap.holds(object, this.model.wanted(key))) return this.#wake();
+      const now = this.#overlap.meanwhile(object, this.model.wanted(key));
+      if (now !== object) this.#wake();
+      if (now === undefined) return;
+      object = now;
     }
     this.model.want(object);
   }
 
   override unwant(object: VppObject): void {
+    if (object.kind === 'wireguard_peer') return this.#unwantPeer(object);
     const tag = interfaceMade(object);
     if (tag === undefined) {
+      this.#narrower.delete(keyOf(object));
       this.#overlap.forget(keyOf(object));
       super.unwant(object);
     } else this.#retire(tag);
+  }
+
+  // --- peers of WireGuard's
+
+  #wantPeer(peer: WireguardPeer): void {
+    const key = keyOf(peer);
+    const { model } = this;
+    this.wants(key);
+    // The same end with another key is another peer to VPP, which takes no two of one prefix. If that one is to stay, at another end, it is told so, too.
+    const other = this.#peer_at.get(peer.endpoint);
+    if (other !== undefined && other !== key) this.#dropPeer(other);
+    this.#takeEnd(key, peer.endpoint);
+    const is_new = model.wanted(key) === undefined && model.there(key) === undefined;
+    for (const address of hostsOf(peer))
+      this.#overlap.comes(peerCarrier(address), is_new && !this.encrypts_only, this.#now_ms, true);
+    this.#overlap.comes(key, false, this.#now_ms);
+    // At an end where it is not any more it does not answer.
+    const before = this.#peers.get(key);
+    const hosts = hostsOf(peer);
+    for (const address of before === undefined ? [] : hostsOf(before))
+      if (!hosts.includes(address)) this.#overlap.silenced(peerCarrier(address));
+    this.#wake();
+    this.#peers.set(key, peer);
+    model.want(this.#withOlder(peer));
+  }
+
+  /** Until all is told an earlier life may know more of its prefixes: to take them from it would cost its session, and to give them back, too. */
+  #withOlder(peer: WireguardPeer): WireguardPeer {
+    const there = this.#told_all ? undefined : this.model.there(keyOf(peer));
+    if (there?.kind !== 'wireguard_peer' || there.endpoint !== peer.endpoint) return peer;
+    const allowed = [...new Set([...peer.allowed, ...there.allowed])];
+    return allowed.length > allowed_max ? there : { ...peer, allowed };
+  }
+
+  #wantPeersAnew(): void {
+    for (const peer of this.#peers.values()) this.model.want(this.#withOlder(peer));
+  }
+
+  /** The other end may still send to it. */
+  #unwantPeer(peer: WireguardPeer): void {
+    const key = keyOf(peer);
+    if (!this.#peers.has(key)) return;
+    for (const address of hostsOf(peer)) this.#overlap.silenced(peerCarrier(address));
+    if (this.#overlap.goes(key, this.#now_ms)) this.#wake();
+    else this.#dropPeer(key);
+  }
+
+  #dropPeer(key: ObjectKey): void {
+    this.#leaveEnd(key);
+    this.#overlap.gone(key);
+    this.#peers.delete(key);
+    this.model.unwant(key);
+  }
+
+  #takeEnd(key: ObjectKey, end: string): void {
+    this.#leaveEnd(key);
+    this.#ends.delete(this.#peer_at.get(end) ?? '');
+    this.#peer_at.set(end, key);
+    this.#ends.set(key, end);
+  }
+
+  #leaveEnd(key: ObjectKey): void {
+    const end = this.#ends.get(key);
+    if (end === undefined) return;
+    this.#ends.delete(key);
+    this.#peer_at.delete(end);
+  }
+
+  /** They are established: routes move to them. */
+  peersAnswer(public_keys: ReadonlySet<string>): void {
+    let due = false;
+    for (const peer of this.#peers.values()) {
+      if (!public_keys.has(peer.public_key) || this.model.there(keyOf(peer)) === undefined) continue;
+      for (const address of hostsOf(peer)) due = this.#overlap.answered(peerCarrier(address)) || due;
+    }
+    if (due) this.due();
+  }
+
+  /** Routes wait for the answer of a peer. */
+  get waitsForPeers(): boolean {
+    return this.#overlap.waits_for_answers;
+  }
+
+  /** An earlier life may have made it and not set it up: nothing has gone by it yet. */
+  #carries(tag: InterfaceTag, key: ObjectKey): boolean {
+    return this.model.there(key) !== undefined && this.model.there(upKey(tag)) !== undefined;
+  }
+
+  /**
+   * An earlier life has left this route with more next hops. Who tells begins anew as well, and tells one of them after the other: flows by the others
+   * need not move for a moment.
+   */
+  #waitsForMore(key: ObjectKey, object: VppObject): boolean {
+    this.#narrower.delete(key);
+    if (object.kind !== 'route' || !this.isKept(key)) return false;
+    const until_ms = this.#narrow_until_ms ?? this.#now_ms + this.#narrow_ms;
+    if (this.#now_ms >= until_ms || !isNarrower(object, this.model.wanted(key))) return false;
+    this.#narrow_until_ms = until_ms;
+    this.#narrower.set(key, object);
+    this.#wake();
+    return true;
+  }
+
+  #narrow(): void {
+    const waiting = [...this.#narrower.values()];
+    this.#narrow_until_ms = Number.NEGATIVE_INFINITY;
+    for (const route of waiting) this.want(route);
+  }
+
+  override allTold(told: boolean): void {
+    super.allTold(told);
+    if (told && !this.#told_all) {
+      this.#told_all = true;
+      this.#wantPeersAnew();
+    }
+    if (told) this.#narrow();
   }
 
   /** The other end may still send by this tunnel, and a route may still lead by it. */
@@ -85,18 +267,24 @@ export class RouteWriter extends ObjectWriter implements Sink {
     this.#due = undefined;
     this.#due_ms = Number.POSITIVE_INFINITY;
     this.#settle(this.#now_ms);
+    if (this.#narrow_until_ms !== undefined && this.#now_ms >= this.#narrow_until_ms) this.#narrow();
     this.#wake();
   }
 
   #settle(now_ms: number): void {
     const { routes, tunnels } = this.#overlap.due(now_ms);
     for (const route of routes) this.model.want(route);
-    for (const tag of tunnels) this.#unwantTunnel(tag);
+    for (const carrier of tunnels) {
+      const peer = this.#peers.get(carrier);
+      if (peer === undefined) this.#unwantTunnel(carrier);
+      else this.#dropPeer(carrier);
+    }
   }
 
   #wake(): void {
-    const next_ms = this.#overlap.next_ms;
-    if (next_ms === undefined || next_ms >= this.#due_ms) return;
+    const narrow_ms = this.#narrower.size === 0 ? undefined : this.#narrow_until_ms;
+    const next_ms = Math.min(this.#overlap.next_ms ?? never_ms, narrow_ms ?? never_ms);
+    if (next_ms >= this.#due_ms) return;
     this.#due?.cancel();
     this.#due_ms = next_ms;
     this.#due = this.#ctx.after(Math.max(0, next_ms - this.#now_ms), { type: 'Due' });
@@ -105,13 +293,38 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** With all that is set on it. It goes when nothing leads through it any more. */
   #unwantTunnel(tag: InterfaceTag): void {
     for (const { wanted } of [...this.model.on(tag)]) {
-      if (wanted !== undefined && wanted.kind !== 'route') this.model.unwant(keyOf(wanted));
+      if (wanted === undefined || wanted.kind === 'route') continue;
+      if (wanted.kind === 'wireguard_peer') this.#dropPeer(keyOf(wanted));
+      else this.model.unwant(keyOf(wanted));
     }
     for (const key of tunnelKeys(tag)) this.model.unwant(key);
-    this.#policed?.remove(tag);
+    this.#refused.delete(tag);
+    this.#leaving.add(tag);
+  }
+
+  #judge(tag: InterfaceTag): void {
+    this.#leaving.delete(tag);
+    this.#policed?.put(tag, as_tunnel);
+  }
+
+  /** Of those that VPP has lost nothing is judged any more. */
+  #forgetLost(): void {
+    if (!this.isKnown) return;
+    for (const tag of this.#leaving) {
+      if (tunnelKeys(tag).some((key) => this.model.there(key) !== undefined || this.model.isUnderWay(key)))
+        continue;
+      this.#leaving.delete(tag);
+      this.#policed?.remove(tag);
+    }
   }
 
   // --- VPP
+
+  override step(): boolean {
+    const is_done = super.step();
+    if (this.#leaving.size > 0) this.#forgetLost();
+    return is_done;
+  }
 
   /** Nor what was to wait. */
   protected override renounce(told: boolean): void {
@@ -124,15 +337,63 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   protected override keep(object: VppObject): void {
     const tag = interfaceMade(object);
+    if (object.kind === 'wireguard_peer') return this.#keepPeer(object);
     if (tag === undefined) super.keep(object);
     else {
       this.#kept_tunnels.add(tag);
-      this.#policed?.put(tag, as_tunnel);
+      this.#judge(tag);
     }
+  }
+
+  /** One at the end of a peer that is wanted was that one with another key. */
+  #keepPeer(peer: WireguardPeer): void {
+    const key = keyOf(peer);
+    const other = this.#peer_at.get(peer.endpoint);
+    if (other !== undefined && this.model.wanted(other) !== undefined) return this.model.unwant(key);
+    super.keep(peer);
+    this.#takeEnd(key, peer.endpoint);
+  }
+
+  /** A route that has another way goes without a tunnel that is not there, or through which nothing goes. */
+  protected override settled({ outcomes }: TransactionResult): void {
+    for (const { operation } of outcomes)
+      if (operation.object.kind !== 'route') this.#lookAt(operation.object);
+  }
+
+  /** A tunnel, or a part of one. */
+  #lookAt(object: VppObject): void {
+    if (object.kind === 'wireguard_peer') return;
+    const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
+    const tunnel = tag === undefined ? undefined : this.#tunnelOf(tag);
+    if (tunnel === undefined) return;
+    const key = keyOf(object);
+    const before = this.#refused.get(tunnel.tag);
+    const parts = before?.parts ?? new Set();
+    if (this.model.failed.has(key) && this.model.there(key) === undefined) parts.add(key);
+    else parts.delete(key);
+    if (parts.size > 0) this.#refused.set(tunnel.tag, { tunnel, parts });
+    else this.#refused.delete(tunnel.tag);
+    if (before !== undefined || parts.size > 0 || isTunnel(object))
+      this.#tell_refused(tunnel, parts.size > 0);
+  }
+
+  #tunnelOf(tag: InterfaceTag): Tunnel | undefined {
+    for (const key of tunnelKeys(tag)) {
+      const wanted = this.model.wanted(key);
+      if (wanted !== undefined && isTunnel(wanted)) return wanted;
+    }
+    return undefined;
   }
 
   /** All that an earlier life has left is kept by now. */
   protected override compared(): void {
+    this.#wantPeersAnew();
+    // VPP may have made one, or a part of it, without a word.
+    for (const { parts } of this.#refused.values())
+      for (const key of parts) {
+        const there = this.model.there(key);
+        if (there !== undefined) this.#lookAt(there);
+      }
     this.#policed?.complete('connectivity');
   }
 
@@ -142,6 +403,11 @@ export class RouteWriter extends ObjectWriter implements Sink {
     for (const tag of this.#kept_tunnels) this.#retire(tag);
     this.#kept_tunnels.clear();
     return true;
+  }
+
+  /** VPP has it, and has set it up. */
+  isUp(tag: InterfaceTag): boolean {
+    return this.model.there(upKey(tag)) !== undefined && !this.#refused.has(tag);
   }
 
   // --- for people

@@ -313,6 +313,20 @@ const tables = [
   { table: silence_table, chain: 'input', removal: silence_removal },
 ];
 
+/** Which of our tables are there. Empty, too, where there is no nft to ask. */
+export async function hostTables(
+  tools: Pick<HostServicesDeps, 'run' | 'host_root'>,
+): Promise<readonly string[]> {
+  const nft = await findNft(tools);
+  if (nft === undefined) return [];
+  const there: string[] = [];
+  for (const { table, chain } of tables) if (await hasChain(tools.run, nft, table, chain)) there.push(table);
+  return there;
+}
+
+const hasChain = async (run: RunCommand, nft: readonly string[], table: string, chain: string) =>
+  (await run([...nft, 'list', 'chain', ...table.split(' '), chain], { timeout_ms: nft_ms })).code === 0;
+
 /**
  * For the end of a node: tables that no journal tells of, because that was lost. Answers which were there, and are gone; where nothing is
  * there nothing is changed. Throws where one cannot be removed, when the others are gone.
@@ -325,10 +339,7 @@ export async function removeHostTables(
   const removed: string[] = [];
   const left: string[] = [];
   for (const { table, chain, removal } of tables) {
-    const listed = await tools.run([...nft, 'list', 'chain', ...table.split(' '), chain], {
-      timeout_ms: nft_ms,
-    });
-    if (listed.code !== 0) continue;
+    if (!(await hasChain(tools.run, nft, table, chain))) continue;
     const { code, stderr } = await tools.run([...nft, removal], { timeout_ms: nft_ms });
     if (code === 0) removed.push(table);
     else

@@ -37,7 +37,7 @@ const retry_max_ms = 60_000;
 /** Until both have said what they have, what an earlier life has left stays, and no longer than `silence_ms` without a VPP. */
 export class HostSilence {
   readonly #deps: HostSilenceDeps;
-  readonly #served = new Map<Speaker, () => Iterable<Served>>();
+  readonly #served = new Map<Speaker, () => Iterable<Served> | undefined>();
   #is_on = false;
   /** VPP is gone for too long. */
   #is_over = false;
@@ -57,8 +57,11 @@ export class HostSilence {
     this.#wait();
   }
 
-  /** What these have VPP serve by now; it is asked when the table is written. Never throws. */
-  set(by: Speaker, served: () => Iterable<Served>): void {
+  /**
+   * What these have VPP serve by now; it is asked when the table is written. Undefined: a new life of theirs does not know yet, the table stays as it
+   * is. Never throws.
+   */
+  set(by: Speaker, served: () => Iterable<Served> | undefined): void {
     this.#served.set(by, served);
     this.#changed();
   }
@@ -112,7 +115,13 @@ export class HostSilence {
     if (this.#is_over) return undefined;
     // Without VPP Linux is not made silent about anything new: what is served there may be its own by now.
     if (!this.#is_on || this.#served.size < 2) return null;
-    return silenceRules([...this.#served.values()].flatMap((served) => [...served()]));
+    const all: Served[] = [];
+    for (const served of this.#served.values()) {
+      const now = served();
+      if (now === undefined) return null;
+      all.push(...now);
+    }
+    return silenceRules(all);
   }
 
   async #write(): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type { NodeReady } from '../messages/node.js';
+import type { NodeFacts } from '../messages/node.js';
 import type { ServicesMessage } from '../messages/services.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { Translation } from '../objects/cnat.js';
@@ -184,7 +184,7 @@ export class ServiceWriter extends ObjectWriter {
 
   // --- VPP
 
-  override begin(ready: Pick<NodeReady, 'generation' | 'vpp'>): void {
+  override begin(ready: Pick<NodeFacts, 'generation' | 'vpp'>): void {
     this.#forgetVpp();
     super.begin(ready);
   }

@@ -3,16 +3,21 @@ import type { UplinkSpec } from '../config.js';
 import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
+import type { HeardNeighbour } from './known-neighbours.js';
 import { withoutLeftovers } from './leftovers.js';
 import { linkSysctls } from './link-sysctls.js';
 import { obstaclesOf } from './obstacles.js';
 import { UplinkError } from './uplink-error.js';
 import { gatewaysOf } from './uplink-of.js';
 
-/** NUD_REACHABLE, PERMANENT: the neighbour answers, or somebody vouches for it. */
-const neighbour_answers = 0x02 | 0x80;
+/** NUD_REACHABLE: the neighbour answers. */
+const neighbour_answers = 0x02;
+/** NUD_PERMANENT: somebody vouches for it. */
+const neighbour_vouched = 0x80;
 /** NUD_STALE, DELAY: it has answered, perhaps days ago. */
 const neighbour_answered = 0x04 | 0x08;
+/** NUD_PROBE: likewise, and is being asked. */
+const neighbour_asked = 0x10;
 
 /** Is it to be seen whether the neighbour is there still? */
 export function isOld({ state }: Pick<Neighbour, 'state'>): boolean {
@@ -39,7 +44,9 @@ export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): Ca
   const answering = new Set(
     namespace
       .neighbours(link.index)
-      .filter(({ mac, state }) => mac !== undefined && (state & neighbour_answers) !== 0)
+      .filter(
+        ({ mac, state }) => mac !== undefined && (state & (neighbour_answers | neighbour_vouched)) !== 0,
+      )
       .map(({ address }) => address),
   );
   return {
@@ -53,6 +60,17 @@ export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): Ca
     answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
   };
+}
+
+/** Those of this link that have answered. */
+export function heardOn(namespace: Pick<NetworkNamespace, 'neighbours'>, link: number): HeardNeighbour[] {
+  return namespace
+    .neighbours(link)
+    .flatMap(({ address, mac, state }) =>
+      mac !== undefined && (state & (neighbour_answers | neighbour_answered | neighbour_asked)) !== 0
+        ? [{ address, mac, answers: (state & neighbour_answers) !== 0 }]
+        : [],
+    );
 }
 
 const arphrd_loopback = 772;

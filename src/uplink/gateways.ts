@@ -7,17 +7,20 @@ import type { Clock } from '../clock.js';
 import type { UplinkSpec } from '../config.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { CapturedUplink } from './captured.js';
+import type { VppPort } from './node-in-vpp.js';
 import { TakeOverFailed, UplinkError } from './uplink-error.js';
 import type { UplinkHost } from './uplink-host.js';
 import { gatewaysOf } from './uplink-of.js';
+import { lostWays } from './ways.js';
 
 const poll_ms = 50;
+const waits_for_services = 'services of the host changing the uplink';
 /** A switch that has lost the link's carrier passes nothing for half a minute (IEEE 802.1D), and a card takes some seconds itself. */
 const silence_ms_max = 60_000;
 
 export interface GatewayDeps {
   readonly host: Pick<UplinkHost, 'capture' | 'probe'>;
-  readonly vpp: { neighbours(uplink: string): Promise<readonly string[]> };
+  readonly vpp: Pick<VppPort, 'neighbours'>;
   readonly nudge: (gateway: string) => void;
   readonly clock: Clock;
   readonly waitsFor: (what: string | undefined) => void;
@@ -28,6 +31,7 @@ export interface GatewaySettings {
   readonly specs: readonly UplinkSpec[];
   readonly verify_ms: number;
   readonly survey_ms: number;
+  readonly services_ms: number;
 }
 
 export class Gateways {
@@ -50,24 +54,59 @@ export class Gateways {
     this.unheard.clear();
   }
 
-  /** Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do. */
-  async survey(signal: AbortSignal): Promise<CapturedUplink[]> {
+  /**
+   * Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do; and, for as long as services of the host need,
+   * for ways out that it had `before`: without them it is in the middle of a change. Rejects with UplinkError where a device is not fit.
+   */
+  async survey(before: readonly CapturedUplink[], signal: AbortSignal): Promise<CapturedUplink[]> {
     const { host, clock, nudge, waitsFor } = this.deps;
-    const deadline = clock.now_ms() + this.settings.survey_ms;
-    waitsFor('gateways answering Linux');
+    const { survey_ms, services_ms } = this.settings;
+    const began_ms = clock.now_ms();
     for (;;) {
-      const captured = host.capture(this.settings.specs);
-      const silent = captured.flatMap((uplink) =>
-        gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
-      );
-      if (silent.length === 0) return captured;
-      host.probe(captured);
-      if (clock.now_ms() >= deadline) {
-        this.mustHaveAnswered(captured);
-        return captured;
+      const waited_ms = clock.now_ms() - began_ms;
+      const captured = this.captureUnless(waited_ms >= services_ms);
+      const is_whole = captured !== undefined && lostWays(before, captured).length === 0;
+      waitsFor(is_whole ? 'gateways answering Linux' : waits_for_services);
+      if (captured !== undefined) {
+        const silent = captured.flatMap((uplink) =>
+          gatewaysOf(uplink).filter((gateway) => !uplink.answering_gateways.includes(gateway)),
+        );
+        if (silent.length === 0 && is_whole) return captured;
+        host.probe(captured);
+        if (waited_ms >= (is_whole ? survey_ms : services_ms)) {
+          this.mustHaveAnswered(captured);
+          return captured;
+        }
+        for (const gateway of silent) nudge(gateway);
       }
-      for (const gateway of silent) nudge(gateway);
       await clock.sleep(poll_ms, signal);
+    }
+  }
+
+  /**
+   * The devices as they are by now: services of the host, or a script, may have had seconds since they were surveyed. Those that are in the middle of a
+   * change have their time to give the host its ways out again. Rejects with UplinkError where a device is fit no more.
+   */
+  async afterServices(surveyed: readonly CapturedUplink[], signal: AbortSignal): Promise<CapturedUplink[]> {
+    const { clock, waitsFor } = this.deps;
+    const deadline = clock.now_ms() + this.settings.services_ms;
+    for (;;) {
+      const is_late = clock.now_ms() >= deadline;
+      const now = this.captureUnless(is_late);
+      if (now !== undefined && (is_late || lostWays(surveyed, now).length === 0))
+        return now.map((uplink, at) => withAnswering(uplink, surveyed[at]!.answering_gateways));
+      waitsFor(waits_for_services);
+      await clock.sleep(poll_ms, signal);
+    }
+  }
+
+  /** Nothing where a device is not fit: until it is the last word. */
+  private captureUnless(is_last: boolean): CapturedUplink[] | undefined {
+    try {
+      return this.deps.host.capture(this.settings.specs);
+    } catch (error) {
+      if (!is_last && error instanceof UplinkError) return undefined;
+      throw error;
     }
   }
 
@@ -103,7 +142,8 @@ export class Gateways {
     for (const { link, answering_gateways } of captured) {
       waitsFor(`gateways of ${link.name} answering VPP`);
       for (;;) {
-        const silent = unanswered(answering_gateways, new Set(await vpp.neighbours(link.name)));
+        const answered = (await vpp.neighbours(link.name)).map(({ address }) => address);
+        const silent = unanswered(answering_gateways, new Set(answered));
         if (silent.length === 0) break;
         if (clock.now_ms() >= deadline) {
           this.unheard.set(link.name, { gateways: new Set(silent), at_ms: clock.now_ms() });
@@ -127,4 +167,10 @@ function unanswered(expected: readonly string[], answered: ReadonlySet<string>):
   const silent = expected.filter((gateway) => !answered.has(gateway));
   const one_is_there = expected.some((gateway) => isLinkLocal(gateway) && answered.has(gateway));
   return silent.filter((gateway) => !(isLinkLocal(gateway) && one_is_there));
+}
+
+/** Those that have answered before count as well, as long as they are its gateways. */
+function withAnswering(uplink: CapturedUplink, before: readonly string[]): CapturedUplink {
+  const answered = new Set([...before, ...uplink.answering_gateways]);
+  return { ...uplink, answering_gateways: gatewaysOf(uplink).filter((gateway) => answered.has(gateway)) };
 }

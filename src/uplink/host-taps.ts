@@ -16,7 +16,7 @@ import {
   tapLikeLink,
   withinOtherNetworks,
 } from '../desired/host-tap.js';
-import type { Uplink } from '../desired/uplink.js';
+import type { Uplink } from '../desired/node-inputs.js';
 import { hostState, type LinkState, linkStateOf } from '../host/undo/capture.js';
 import { identityOf } from '../host/undo/undo-step.js';
 import { isLinkLocal } from '../ip/prefix.js';

@@ -1,6 +1,7 @@
 /** The state file of the Go implementation, kept up for tools that read it. Its keys and encodings are Go's. */
 
-import { type Uplink, vppAddresses } from '../desired/uplink.js';
+import type { Uplink } from '../desired/node-inputs.js';
+import { vppAddresses } from '../desired/uplink-addresses.js';
 import { splitPrefix } from '../ip/prefix.js';
 
 export function infoFile(status: 'starting' | 'ready', uplinks: readonly Uplink[], to_64: boolean): string {

@@ -3,16 +3,18 @@
  * before it is made. The taps that stand in for them: host-taps.ts.
  */
 import type { UplinkSpec } from '../config.js';
-import { type UndoReport, type UndoTools, undo } from '../host/undo/undo.js';
+import { type UndoReport, undo } from '../host/undo/undo.js';
 import type { UndoJournal } from '../host/undo/undo-journal.js';
+import type { UndoTools } from '../host/undo/undo-session.js';
 import { identityOf, isOfServices, type UndoStep } from '../host/undo/undo-step.js';
-import type { HostNetwork, NetworkNamespace } from '../linux/network.js';
+import type { HostNetwork, Neighbour, NetworkNamespace } from '../linux/network.js';
 import { within } from '../linux/within.js';
-import { captureUplink, hostAddresses, isOld } from './capture-uplink.js';
+import { captureUplink, heardOn, hostAddresses, isOld } from './capture-uplink.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import { driverFor } from './drivers.js';
 import { giveDevice, silence } from './give-device.js';
 import { HostTaps } from './host-taps.js';
+import { type HeardNeighbour, introduced_max } from './known-neighbours.js';
 import { stepsOf, withState } from './undo-of-uplink.js';
 import { UplinkError } from './uplink-error.js';
 import { gatewaysOf } from './uplink-of.js';
@@ -70,16 +72,23 @@ export class UplinkHost {
     });
   }
 
-  /** Has the kernel ask those gateways whether they are there that answered long ago: by itself it would trust them for some seconds more. */
+  /** Has the kernel ask those neighbours, gateways first, who answered long ago: by itself it would trust them for some seconds more. */
   probe(captured: readonly CapturedUplink[]): void {
     this.inHost((namespace) => {
       const known = captured.flatMap((uplink) => {
         const gateways = new Set(gatewaysOf(uplink));
-        return namespace.neighbours(uplink.link.index).filter(({ address }) => gateways.has(address));
+        const old = namespace.neighbours(uplink.link.index).filter(isOld);
+        const isGateway = ({ address }: Neighbour): boolean => gateways.has(address);
+        return [...old.filter(isGateway), ...old.filter((each) => !isGateway(each))].slice(0, introduced_max);
       });
       // One that is gone meanwhile is asked for by whoever sends to it.
-      namespace.batch(known.filter(isOld).map((neighbour) => ({ do: 'probe_neighbour', neighbour })));
+      namespace.batch(known.map((neighbour) => ({ do: 'probe_neighbour', neighbour })));
     });
+  }
+
+  /** Who has answered Linux behind this uplink. */
+  heard({ link }: CapturedUplink): HeardNeighbour[] {
+    return this.inHost((namespace) => heardOn(namespace, link.index));
   }
 
   /**

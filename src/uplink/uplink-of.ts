@@ -1,5 +1,5 @@
 /** A captured uplink in the eyes of others. Pure. */
-import type { Uplink } from '../desired/uplink.js';
+import type { Uplink } from '../desired/node-inputs.js';
 import type { CapturedUplink } from './captured.js';
 import type { UplinkDriver } from './driver.js';
 import { driverFor } from './drivers.js';

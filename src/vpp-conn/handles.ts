@@ -16,6 +16,8 @@ import {
 } from '../objects/object.js';
 import type { NpolInterfaceObject } from '../objects/policy.js';
 import type { RouteSource } from '../objects/routing.js';
+import { type ApiTrace, api_trace_default } from './api-trace.js';
+import { TranslationIds } from './translation-ids.js';
 
 /** An object refers to an interface, or has to be removed by an id, that this VPP does not have. */
 export class UnknownHandle extends Error {
@@ -37,6 +39,11 @@ export class Handles {
   readonly #changed = new Map<string, Stamp>();
   readonly #readings = new Set<Stamp>();
   #now: Stamp = 0;
+  /** As this VPP was found. */
+  api_trace: ApiTrace = api_trace_default;
+
+  /** `translations`: those of this VPP that earlier sessions have learned. */
+  constructor(readonly translations = new TranslationIds()) {}
 
   interface(tag: InterfaceTag): number {
     const index = tag.startsWith(dangling_prefix) ? Number(tag.slice(1)) : this.#interfaces.get(tag);
@@ -117,7 +124,7 @@ export class Handles {
   made(object: VppObject, handle: number): void {
     const [handles, name] = this.#place(object);
     this.#unnumber(object, handles.get(name));
-    handles.set(flattened(name), handle);
+    this.#put(handles, name, object, handle);
     if (isOfNpol(object)) this.#numbersOf(object.kind).add(handle);
     this.#change(name);
   }
@@ -141,7 +148,7 @@ export class Handles {
     const [handles, name] = this.#place(object);
     const handle = handles.get(name);
     if (handle === undefined) return undefined;
-    handles.delete(name);
+    this.#drop(handles, name, object, handle);
     if (handles === this.#interfaces) this.endpoints.delete(name);
     this.#unnumber(object, handle);
     this.#change(name);
@@ -154,7 +161,7 @@ export class Handles {
    */
   gone(object: VppObject, handle: number): void {
     const [handles, name] = this.#place(object);
-    if (handles.get(name) === handle) handles.delete(name);
+    if (handles.get(name) === handle) this.#drop(handles, name, object, handle);
     this.#change(name);
   }
 
@@ -168,7 +175,7 @@ export class Handles {
   /** A reading under way has seen this. What was made or forgotten here since it began is newer. */
   sees(begun: Stamp, object: VppObject, handle: number): void {
     const [handles, name] = this.#place(object);
-    if ((this.#changed.get(name) ?? -1) < begun) handles.set(name, handle);
+    if ((this.#changed.get(name) ?? -1) < begun) this.#put(handles, name, object, handle);
   }
 
   /** Takes over what a reading has seen, and ends it. */
@@ -189,12 +196,28 @@ export class Handles {
     this.#changed.set(name, this.#now);
   }
 
+  #put(handles: Map<string, number>, name: string, object: VppObject, handle: number): void {
+    const before = handles.get(name);
+    if (before === handle) return;
+    if (before !== undefined) this.#drop(handles, name, object, before);
+    handles.set(flattened(name), handle);
+    if (object.kind === 'translation') this.translations.set(handle, vipOf(name));
+  }
+
+  #drop(handles: Map<string, number>, name: string, object: VppObject, handle: number): void {
+    handles.delete(name);
+    if (object.kind === 'translation') this.translations.delete(handle, vipOf(name));
+  }
+
   /** Tags and keys do not look alike: one map of changes serves both. */
   #place(object: VppObject): readonly [handles: Map<string, number>, name: string] {
     const tag = interfaceMade(object);
     return tag === undefined ? [this.#others, keyOf(object)] : [this.#interfaces, tag];
   }
 }
+
+/** Protocol, address and port, by which a translation's key ends. */
+const vipOf = (key: ObjectKey): string => key.slice('translation:'.length);
 
 const npol_kinds: readonly ObjectKind[] = ['npol_set', 'npol_rule', 'npol_policy'];
 const npol_names = npol_kinds.map((kind) => `${kind}:`);

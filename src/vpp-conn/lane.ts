@@ -209,6 +209,7 @@ export class Lane {
 }
 
 const redirectTable = (family: Family): string => keyOf({ kind: 'redirect_table', family });
+const protocolTable = (family: Family): string => keyOf({ kind: 'protocol_table', family });
 
 /** The name of the handle that adding this makes, as a `Run` has it in `making`. */
 export function handleMade(object: VppObject): string | undefined {
@@ -218,6 +219,7 @@ export function handleMade(object: VppObject): string | undefined {
 /** Of these others need to know the number. */
 const kinds_with_handle: ReadonlySet<ObjectKind> = new Set([
   'redirect_table',
+  'protocol_table',
   'npol_set',
   'npol_rule',
   'npol_policy',
@@ -226,6 +228,7 @@ const kinds_with_handle: ReadonlySet<ObjectKind> = new Set([
 function needs(object: VppObject): readonly string[] {
   const used = interfacesUsed(object);
   if (object.kind === 'redirect_acl') return [...used, redirectTable(object.family)];
+  if (object.kind === 'protocol_acl') return [...used, protocolTable(object.family)];
   if (object.kind === 'redirect_rule') return [...used, redirectTable(familyOf(object.address))];
   return usesOfNpol(object) ?? used;
 }

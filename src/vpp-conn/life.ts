@@ -34,6 +34,7 @@ import {
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
 import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
+import { wireguard_interface_create, wireguard_interface_delete } from 'vpp-binapi-ts/wireguard';
 import type { Family } from '../ip/text.js';
 import type { NpolPool } from '../objects/policy.js';
 import type { Call } from './call.js';
@@ -355,6 +356,11 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
         }
       : unless(life.deleted(life.vxlan(fields))),
   ),
+  // Its peers' own addresses are reached by the default table; routes there to them by it are never wanted (`desired/connectivity.ts`).
+  effect(wireguard_interface_create, (life) => ({
+    done: ({ sw_if_index }) => life.madeTunnel(sw_if_index, undefined),
+  })),
+  effect(wireguard_interface_delete, deleted),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),
   effect(npol_rule_delete, (life, { rule_id }) => freed('rules')(life, rule_id)),

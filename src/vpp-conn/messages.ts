@@ -71,6 +71,7 @@ const names: ReadonlySet<string> = new Set([
     'npol_ipset_add_del_members',
     'npol_ipset_create',
     'npol_ipset_delete',
+    'output_acl_set_interface',
     'set_punt',
     'show_threads',
     'show_version',
@@ -122,6 +123,14 @@ const names: ReadonlySet<string> = new Set([
     'sw_interface_set_unnumbered',
     'vxlan_add_del_tunnel_v3',
     'vxlan_tunnel_v2_dump',
+  ],
+  ...[
+    'wireguard_interface_create',
+    'wireguard_interface_delete',
+    'wireguard_interface_dump',
+    'wireguard_peer_add_v2',
+    'wireguard_peer_remove',
+    'wireguard_peers_v2_dump',
   ],
 ]);
 

@@ -2,15 +2,23 @@
  * Opens sessions to a real API socket. A session is three connections: `prompt` for what somebody waits for, `bulk` for what comes by the
  * thousand, and one for the probe, which no queue of ours is before.
  */
-import { type Client, connect, DeadlineError, type Transport, unixTransport } from 'vpp-binapi-ts';
+import {
+  type Client,
+  connect,
+  DeadlineError,
+  RetvalError,
+  type Transport,
+  unixTransport,
+} from 'vpp-binapi-ts';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
-import { ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
+import { ip_neighbor_add_del, ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
 import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
 import { show_version } from 'vpp-binapi-ts/vpe';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { openApiTrace } from './api-trace.js';
 import { Executor } from './execute.js';
 import { oddFibSources, openFibSources } from './fib-sources.js';
 import { Handles } from './handles.js';
@@ -18,12 +26,15 @@ import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_used } from './messages.js';
 import { observe } from './observe/observe.js';
+import { Reader } from './observe/reader.js';
+import { observePeerStates } from './observe/wireguard.js';
 import { Patience, times_max } from './patience.js';
 import type { Quarantine } from './quarantine.js';
 import { Readings } from './readings.js';
 import { Registry, type RegistryFile } from './registry.js';
 import { hearRouters } from './routers.js';
 import type { Session, SessionOpener } from './session.js';
+import { TranslationIds } from './translation-ids.js';
 import { openVxlan } from './vxlan-decap.js';
 
 const retry_ms = 20;
@@ -38,6 +49,8 @@ export interface OpenerParts {
   readonly waited_ms: (pid: number) => number;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told with each session of the ids that its VPP has for translations: the same object for the same VPP. */
+  readonly translations?: (pid: number, ids: TranslationIds) => void;
   /** How a VPP is reached; its socket when absent. */
   readonly transport?: (run: VppRun) => Transport;
 }
@@ -48,12 +61,19 @@ interface Connections {
   readonly probe: Client;
 }
 
+/** Of one VPP, through all of its sessions. */
+interface Known {
+  readonly registry: Registry;
+  readonly translations: TranslationIds;
+}
+
 export function sessionOpener(parts: OpenerParts): SessionOpener {
   const { clock } = parts;
   // A connection that is lost takes nothing from what is known of its VPP.
-  let known: Registry | undefined;
-  const registryOf = ({ identity }: VppRun): Registry => {
-    if (known?.vpp !== identity) known = new Registry(parts.registry, identity);
+  let known: Known | undefined;
+  const knownOf = ({ identity }: VppRun): Known => {
+    if (known?.registry.vpp !== identity)
+      known = { registry: new Registry(parts.registry, identity), translations: new TranslationIds() };
     return known;
   };
   return {
@@ -64,7 +84,7 @@ export function sessionOpener(parts: OpenerParts): SessionOpener {
           if (signal.aborted) throw new Error('given up');
           try {
             const connections = await dialAll(run, patience, parts);
-            return await session(run, connections, registryOf(run), patience, parts);
+            return await session(run, connections, knownOf(run), patience, parts);
           } catch (error) {
             if (patience.isOver) throw error;
             await clock.sleep(retry_ms, signal).catch(() => undefined);
@@ -134,7 +154,7 @@ async function closeDeadClients(vpp: Client): Promise<void> {
 async function session(
   run: VppRun,
   connections: Connections,
-  registry: Registry,
+  { registry, translations }: Known,
   patience: Patience,
   parts: OpenerParts,
 ): Promise<Session> {
@@ -152,13 +172,14 @@ async function session(
   });
   try {
     await closeDeadClients(prompt);
-    const handles = new Handles();
+    const handles = new Handles(translations);
     const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
       prompt.request(show_version, {}),
       prompt.request(show_threads, {}),
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
       openVxlan(prompt, handles),
+      openApiTrace(prompt, handles),
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
     const odd_sources = await oddFibSources(prompt);
@@ -177,6 +198,7 @@ async function session(
       close();
     });
     const heard = (): number => clients.reduce((sum, client) => sum + client.bytes_read, 0);
+    parts.translations?.(run.pid, translations);
     return {
       run,
       version,
@@ -197,8 +219,24 @@ async function session(
             prompt.dump(ip_neighbor_dump, { sw_if_index, af }),
           ),
         );
-        return both.flat().map(({ neighbor }) => neighbor.ip_address);
+        return both.flat().map(({ neighbor }) => ({
+          address: neighbor.ip_address,
+          mac: neighbor.mac_address,
+        }));
       },
+      async introduce(tag, neighbours) {
+        const sw_if_index = handles.interface(tag);
+        const asked = neighbours.map(({ address: ip_address, mac: mac_address }) =>
+          prompt.request(ip_neighbor_add_del, {
+            is_add: true,
+            neighbor: { sw_if_index, flags: 0, mac_address, ip_address },
+          }),
+        );
+        // One that is another's static one, or too many, is refused.
+        for (const each of await Promise.allSettled(asked))
+          if (each.status === 'rejected' && !(each.reason instanceof RetvalError)) throw each.reason;
+      },
+      peers: () => observePeerStates(new Reader(prompt)),
       hearRouters: (said) => hearRouters(prompt, handles, said),
       async solicit(tag) {
         const sw_if_index = handles.interface(tag);

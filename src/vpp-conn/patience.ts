@@ -52,7 +52,7 @@ export class Patience {
     this.#timer = this.#clock.after(slice_ms, () => {
       const waited_ms = this.#waited();
       // The kernel tells of a wait when it is over: it may be longer than the slice in which it ended.
-      const had_ms = slice_ms - (waited_ms - this.#waited_ms);
+      const had_ms = slice_ms - Math.max(0, waited_ms - this.#waited_ms);
       this.#left_ms = Math.min(this.#within_ms, this.#left_ms - had_ms);
       this.#waited_ms = waited_ms;
       this.#slices_left -= 1;

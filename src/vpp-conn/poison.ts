@@ -36,6 +36,7 @@ import {
 } from 'vpp-binapi-ts/npol';
 import { tap_create_v3 } from 'vpp-binapi-ts/tapv2';
 import { vxlan_add_del_tunnel_v3 } from 'vpp-binapi-ts/vxlan';
+import { wireguard_interface_delete } from 'vpp-binapi-ts/wireguard';
 import { networkOf } from '../ip/prefix.js';
 import { isUnspecified } from '../ip/spelling.js';
 import { type Family, familyOf } from '../ip/text.js';
@@ -274,6 +275,7 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
     tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
   ),
   rule(ipip_del_tunnel, ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life)),
+  rule(wireguard_interface_delete, ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life)),
   rule(vxlan_add_del_tunnel_v3, (fields, life) => {
     if (!(fields.is_add ?? true)) return tunnelGoes(life.vxlan(fields), life);
     return fields.vni > vni_max ? `VNI ${fields.vni} has more than 24 bits` : undefined;

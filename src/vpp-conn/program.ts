@@ -13,10 +13,12 @@ import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
 import { tunnels } from './program/tunnels.js';
+import { wireguard } from './program/wireguard.js';
 
 const programs: Programs<ObjectKind> = {
   ...interfaces,
   ...tunnels,
+  ...wireguard,
   ...routing,
   ...cnat,
   ...policy,

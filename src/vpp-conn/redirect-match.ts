@@ -54,6 +54,26 @@ export function redirectFrom(family: Family, match: Uint8Array): RedirectMatch |
   };
 }
 
+/** Of what npol judges, and of all of ICMP, of which it judges echoes: ICMPv6 carries neighbours, too. By the header's own field: no extension of IPv6. */
+const judged_protocols: Readonly<Record<Family, readonly number[]>> = {
+  4: [1, 6, 17, 132],
+  6: [6, 17, 58, 132],
+};
+
+export function protocolMask(family: Family): Uint8Array {
+  const mask = new Uint8Array(16);
+  mask[layout[family].protocol] = 0xff;
+  return mask;
+}
+
+export function protocolMatches(family: Family): Uint8Array[] {
+  return judged_protocols[family].map((protocol) => {
+    const match = new Uint8Array(16);
+    match[layout[family].protocol] = protocol;
+    return match;
+  });
+}
+
 /** Of the first byte of an IPv4 header: its length in words of 4 bytes, 5 where there are no options. */
 const header_words = { mask: 0x0f, first_with_options: 6, last: 15 };
 

@@ -1,9 +1,11 @@
 /** One connection's life: what the connection actor sees of the API client, so that its tests need none. */
 import type { RouterAdvertisement } from '../ip/advertisement.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
+import type { KnownNeighbour } from '../objects/routing.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppRun } from './launcher.js';
+import type { PeerState } from './observe/wireguard.js';
 import type { Suspect } from './quarantine.js';
 
 export interface Session {
@@ -28,8 +30,12 @@ export interface Session {
    * for which nobody waits any more: whoever has given up would read half of it.
    */
   read(scopes: readonly Scope[], take?: Take): Promise<Snapshot>;
-  /** Addresses of the neighbours that VPP has resolved on this interface. */
-  neighbours(tag: InterfaceTag): Promise<readonly string[]>;
+  /** The neighbours that VPP has resolved on this interface. */
+  neighbours(tag: InterfaceTag): Promise<readonly KnownNeighbour[]>;
+  /** VPP has these as if it had resolved them itself, as far as it takes them. */
+  introduce(tag: InterfaceTag, neighbours: readonly KnownNeighbour[]): Promise<void>;
+  /** WireGuard's peers, whoever has made them. */
+  peers(): Promise<readonly PeerState[]>;
   /** Calls back with what routers say on VPP's interfaces, each time. Nobody hears what was said before. Not to throw. */
   hearRouters(said: (tag: InterfaceTag, advertisement: RouterAdvertisement) => void): void;
   /** Asks the routers behind this interface to say what they have to say. */

@@ -5,6 +5,9 @@
  */
 import { substitute, type TemplateFacts } from '../config/placeholders.js';
 
+/** Messages that VPP keeps for the post-mortem of a crash. */
+export const api_trace_items = 8192;
+
 /** One top-level entry of a start-up file: `name { body }`. Offsets are into the text. */
 export interface Section {
   readonly name: string;
@@ -156,7 +159,7 @@ const blocks: readonly Block[] = [
   {
     section: 'api-trace',
     // For the post-mortem of a crash. VPP's default keeps 262144 messages in its heap.
-    lines: () => ['on nitems 8192'],
+    lines: () => [`on nitems ${api_trace_items}`],
     append: false,
   },
   { section: 'cpu', lines: () => ['workers 0'], append: false },
@@ -386,7 +389,7 @@ function socketWarnings(text: string, facts: StartupFacts): string[] {
   });
 }
 
-function wordsIn(text: string, name: string): string[] {
+export function wordsIn(text: string, name: string): string[] {
   const section = sectionOf(text, name);
   return section ? wordsOf(text, section) : [];
 }

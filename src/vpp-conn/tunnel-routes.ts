@@ -54,15 +54,19 @@ export class TunnelRoutes {
   }
 
   /**
-   * Another tunnel that has routes, whose far end this one would lead into a tunnel. Where tunnels lead to their far ends by each other the
-   * last route of the round is such a one.
+   * Another tunnel that has routes, whose far end this one would lead into a tunnel, by whichever of its paths. Where tunnels lead to their far
+   * ends by each other the last route of the round is such a one.
    */
   through({ table_id, prefix, paths }: Pick<SentRoute, 'table_id' | 'prefix' | 'paths'>): number | undefined {
     if (table_id !== 0 || this.#tunnels.size < 2) return undefined;
-    const by = paths.find(({ sw_if_index }) => this.#tunnels.has(sw_if_index))?.sw_if_index;
-    if (by === undefined) return undefined;
-    for (const { sw_if_index } of this.#ends.within(bitsOf(prefix)))
-      if (sw_if_index !== by && this.#tunnels.get(sw_if_index)!.routes > 0) return sw_if_index;
+    if (!paths.some(({ sw_if_index }) => this.#tunnels.has(sw_if_index))) return undefined;
+    for (const { sw_if_index } of this.#ends.within(bitsOf(prefix))) {
+      const has_routes = this.#tunnels.get(sw_if_index)!.routes > 0;
+      const others = paths.filter((by) => by.sw_if_index !== sw_if_index);
+      // This one is the first where it leads by that tunnel itself.
+      if (!has_routes && others.length === paths.length) continue;
+      if (others.some((by) => this.#tunnels.has(by.sw_if_index))) return sw_if_index;
+    }
     return undefined;
   }
 

@@ -1,35 +1,33 @@
 /** What the owner of objects in VPP is told, whatever they are: of the node, and how much of the Kubernetes API. */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { AnyChange, ClusterChange, ClusterMessage, KindName } from '../messages/cluster.js';
-import type { NodeReady, NodeStatus, SubscribeNode } from '../messages/node.js';
+import type { NodeFacts } from '../messages/node.js';
 
 export interface InputSources {
-  readonly uplink: ActorRef<SubscribeNode>;
   readonly cluster: ActorRef<ClusterMessage>;
 }
 
 export class Inputs {
   readonly #synced = new Set<KindName>();
-  #node: NodeReady | undefined;
+  #node: NodeFacts | undefined;
   #lost = 0;
 
-  /** Subscribed from here on, in this life of the actor, to the node and to objects of these kinds. */
+  /** Subscribed from here on, in this life of the actor, to objects of these kinds. Whether early or late, to the node it subscribes itself. */
   constructor(
-    ctx: Pick<ActorContext<NodeStatus | ClusterChange>, 'self' | 'this_life'>,
-    { uplink, cluster }: InputSources,
+    ctx: Pick<ActorContext<ClusterChange>, 'this_life'>,
+    { cluster }: InputSources,
     private readonly kinds: readonly KindName[],
   ) {
-    uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
     cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds });
   }
 
   /** As it was told last; it may be lost by now. What is wanted follows from it all the same. */
-  get node(): NodeReady | undefined {
+  get node(): NodeFacts | undefined {
     return this.#node;
   }
 
   /** False: of a node that was lost meanwhile, or of an earlier one. It is void. */
-  nodeReady(ready: NodeReady): boolean {
+  nodeReady(ready: NodeFacts): boolean {
     if (ready.generation <= this.#lost) return false;
     this.#node = ready;
     return true;

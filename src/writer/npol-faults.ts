@@ -56,6 +56,12 @@ export class NpolFaults {
     return this.#failed.size;
   }
 
+  /** An interface may be judged by what an earlier life has left. What else VPP refuses is closed by something of this one. */
+  get keepsEarlier(): boolean {
+    for (const key of this.#failed.keys()) if (key.startsWith('npol_interface:')) return true;
+    return false;
+  }
+
   of(key: ObjectKey): Error | undefined {
     return this.#failed.get(key);
   }

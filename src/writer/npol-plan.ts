@@ -36,8 +36,8 @@ export interface Looked {
 
 /** Members that are looked at in one turn of the event loop. */
 const members_piece = 1024;
-/** And rules, policies or interfaces. */
-const objects_piece = 64;
+/** And rules, policies or interfaces, with all to which they refer. */
+const objects_piece = 128;
 /** Removing a member VPP looks at all: more than so many comparisons take it longer than to be given a new set. */
 const comparisons_max = 1_000_000;
 /** Of a larger set no copy is made for the sake of the verdicts on the way. */
@@ -111,19 +111,32 @@ export class NpolPlan {
     for (const operation of filling) this.filling.push(operation);
     const switched = new Set(dirty.interfaces);
     for (const name of yield* this.#rules(made)) {
-      yield* this.#piece();
+      yield* this.#piece(this.#rulesOf(name));
       for (const tag of this.#policy(name, copies)) switched.add(tag);
     }
     for (const tag of switched) {
-      yield* this.#piece();
+      yield* this.#piece(this.#policiesOf(tag));
       this.#interface(tag);
     }
   }
 
-  /** Between objects: a turn of the event loop ends with every so many. */
-  *#piece(): Generator<void> {
-    this.#count += 1;
-    if (this.#count % objects_piece === 0) yield;
+  /** Between objects: a turn of the event loop ends with every so many. `references`: of the one that was looked at. */
+  *#piece(references = 0): Generator<void> {
+    this.#count += 1 + references;
+    if (this.#count < objects_piece) return;
+    this.#count = 0;
+    yield;
+  }
+
+  #rulesOf(name: string): number {
+    const there = this.#deps.objects.policy(name);
+    return there === undefined ? 0 : there.rx.length + there.tx.length;
+  }
+
+  #policiesOf(tag: InterfaceTag): number {
+    const there = this.#deps.objects.interface(tag);
+    if (there === undefined) return 0;
+    return there.rx.policies.length + there.tx.policies.length + there.profiles.length;
   }
 
   // --- sets
@@ -149,7 +162,7 @@ export class NpolPlan {
     hint: ReadonlyMap<number, Change> | undefined,
   ): Generator<void, SetChange> {
     const { ref, members } = this.#deps.there.sets.get(key)!;
-    const wanted = membersOf(ref, this.#deps.sets);
+    const wanted = yield* membersOf(ref, this.#deps.sets);
     const coming: PackedPrefix[] = [];
     const leaving: PackedPrefix[] = [];
     const change = hint?.get(ref.port ?? no_port);
@@ -180,7 +193,7 @@ export class NpolPlan {
     }
     yield* this.#piece();
     const coming: PackedPrefix[] = [];
-    for (const prefix of membersOf(ref, sets)) {
+    for (const prefix of yield* membersOf(ref, sets)) {
       coming.push(copied(prefix));
       if (coming.length % members_piece === 0) yield;
     }
@@ -219,7 +232,7 @@ export class NpolPlan {
     const { dirty } = this.#looked;
     let policies = 0;
     for (const name of dirty.policies) {
-      yield* this.#piece();
+      yield* this.#piece(this.#rulesOf(name));
       const policy = objects.policy(name);
       const known = there.policies.get(there.policyKey(name));
       if (policy !== undefined && known !== undefined && known.content !== faults.contentOf(name, policy))
@@ -227,7 +240,7 @@ export class NpolPlan {
     }
     const interfaces: InterfaceTag[] = [];
     for (const tag of dirty.interfaces) {
-      yield* this.#piece();
+      yield* this.#piece(this.#policiesOf(tag));
       const wanted = objects.interface(tag);
       const told = there.told.get(tag);
       if (wanted !== undefined && told !== undefined && told !== there.interfaceText(wanted))

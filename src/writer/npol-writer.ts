@@ -13,7 +13,7 @@
  */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type { NodeReady } from '../messages/node.js';
+import type { NodeFacts } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { WriterMessage } from '../messages/writer.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
@@ -45,8 +45,8 @@ export type NpolWriterContext = Pick<
 
 /** One waits for its turn in the connection while VPP does the other. */
 const flights_max = 2;
-/** Members that one transaction carries. */
-const transaction_members_max = 64 * members_max;
+/** Members that one transaction carries: all that VPP is asked at once, and it takes a microsecond to write one into a message. */
+const transaction_members_max = 4 * members_max;
 
 export class NpolWriter {
   readonly #ctx: NpolWriterContext;
@@ -112,7 +112,7 @@ export class NpolWriter {
 
   // --- VPP
 
-  begin({ generation }: Pick<NodeReady, 'generation'>): void {
+  begin({ generation }: Pick<NodeFacts, 'generation'>): void {
     this.#void();
     this.#generation = generation;
     this.#forgetAll();
@@ -307,7 +307,7 @@ export class NpolWriter {
 
   /** True: there is something. */
   #sweep(): boolean {
-    if (!this.#numbers.hasRemains || this.#faults.count > 0) return false;
+    if (!this.#numbers.hasRemains || this.#faults.keepsEarlier) return false;
     this.#going = this.#numbers.sweep(this.#there.counts);
     this.#phase = 'sweeping';
     this.#send();

@@ -4,7 +4,7 @@
  */
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type { NodeReady } from '../messages/node.js';
+import type { NodeFacts } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { WriterMessage } from '../messages/writer.js';
 import { isDangling, isHalfMade, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
@@ -115,6 +115,11 @@ export class ObjectWriter {
     if (this.#kept.size > 0) this.#kept.delete(key);
   }
 
+  /** An earlier life has left it, and nobody has asked for it yet. */
+  protected isKept(key: ObjectKey): boolean {
+    return this.#kept.has(key);
+  }
+
   /** Whether all that is wanted has been told by now. */
   allTold(told: boolean): void {
     this.#told = told;
@@ -123,7 +128,7 @@ export class ObjectWriter {
   // --- VPP
 
   /** A VPP of which is not known what it has; over another connection it is the same one. */
-  begin({ generation, vpp }: Pick<NodeReady, 'generation' | 'vpp'>): void {
+  begin({ generation, vpp }: Pick<NodeFacts, 'generation' | 'vpp'>): void {
     if (vpp !== this.#vpp_begun) this.renounce(this.#told);
     this.#vpp_begun = vpp;
     this.#generation = generation;
@@ -169,6 +174,11 @@ export class ObjectWriter {
   /** What VPP has is known, and nothing is on its way to it. */
   get isQuiet(): boolean {
     return this.#generation !== undefined && !this.#reading && this.#flights === 0;
+  }
+
+  /** What VPP has is in the model, but for what is on its way. */
+  protected get isKnown(): boolean {
+    return this.#generation !== undefined && !this.#reading && !this.#compares;
   }
 
   #void(): void {

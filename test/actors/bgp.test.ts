@@ -42,6 +42,7 @@ async function started(t: Teardown, { services = false }: { readonly services?: 
   const daemons = new Map<number, FakeGobgp>();
   let pid = 100;
   let has_ip6 = false;
+  let waited_ms = (): number => 0;
   const kit = await actorKit<BgpMessage>(t, (neighbours) =>
     bgp(
       {
@@ -55,6 +56,7 @@ async function started(t: Teardown, { services = false }: { readonly services?: 
           if (daemon === undefined) throw new DisconnectedError(run.api_socket, 'nobody listens');
           return daemon.gobgp;
         },
+        waited_ms: () => waited_ms(),
         canListenOn6: async () => has_ip6,
         report: () => undefined,
       },
@@ -103,7 +105,8 @@ async function started(t: Teardown, { services = false }: { readonly services?: 
       const messages = await connectivity.messages();
       if (messages.length === 0) return lines;
       for (const { changed, synced, reply } of messages) {
-        for (const [prefix, route] of changed) lines.push(`${prefix} ${route?.next_hop ?? 'gone'}`);
+        for (const [prefix, route] of changed)
+          lines.push(`${prefix} ${route?.next_hops.join(' ') ?? 'gone'}`);
         if (synced) lines.push('synced');
         reply.resolve();
       }
@@ -113,7 +116,11 @@ async function started(t: Teardown, { services = false }: { readonly services?: 
   const ip6 = () => {
     has_ip6 = true;
   };
-  return { ip6, kit, clock, tell, object, launch, routes, connectivity, process, cluster };
+  /** Of each millisecond gobgpd's threads wait for a CPU so long. */
+  const waitsForCpu = (share: number): void => {
+    waited_ms = () => share * clock.now_ms();
+  };
+  return { ip6, kit, clock, tell, object, launch, routes, connectivity, process, cluster, waitsForCpu };
 }
 
 /** A node that peers with 10.0.0.9 and has a block, with its gobgpd. */
@@ -134,6 +141,7 @@ const remote = (prefix: string, next_hop = '10.0.0.9', is_withdraw = false): Pat
     family: families.ipv4_unicast,
     nlri: { type: 'prefix', prefix: address, prefix_len: Number(length) },
     pattrs: [{ type: 'next_hop', next_hop }],
+    identifier: 0,
     neighbor_ip: '10.0.0.9',
     is_withdraw,
   } as unknown as Path;
@@ -241,7 +249,7 @@ t.test('best paths are told, one message at a time, and synced when the peers ha
   daemon.paths(remote('10.1.8.0/26'));
   daemon.paths(remote('10.1.9.0/26'));
   const first = await connectivity.message('RemoteRoutes');
-  t.same([...first.changed], [['10.1.8.0/26', { prefix: '10.1.8.0/26', next_hop: '10.0.0.9' }]]);
+  t.same([...first.changed], [['10.1.8.0/26', { prefix: '10.1.8.0/26', next_hops: ['10.0.0.9'] }]]);
   t.equal(first.synced, false);
   t.equal(first.begins, true);
   await connectivity.none();
@@ -362,7 +370,12 @@ t.test('one that runs is adopted: what it has is not told it again', async (t) =
   t.same(adopted.take(), [], 'before it has told its table nothing is changed');
   // The own path is not the best of its prefix: its table has it, what it tells of the best ones has not.
   adopted.tell(
-    { type: 'paths', paths: [remote('10.1.1.0/26', '10.0.0.9'), remote('10.1.8.0/26')], initial: true },
+    {
+      type: 'paths',
+      paths: [remote('10.1.1.0/26', '10.0.0.9'), remote('10.1.8.0/26')],
+      initial: true,
+      whole: true,
+    },
     { type: 'paths_complete' },
   );
   await routes();
@@ -376,6 +389,40 @@ t.test('one that runs is adopted: what it has is not told it again', async (t) =
     'no session is touched',
   );
   t.same(await routes(), []);
+});
+
+t.test('an actor that crashes alone tells nothing before it has read gobgpd’s table again', async (t) => {
+  const daemon = new FakeGobgp();
+  const { kit, launch, connectivity, routes, clock, tell, object } = await peered(t, daemon);
+  const twice = [remote('10.1.8.0/26'), { ...remote('10.1.8.0/26', '10.0.0.8'), identifier: 1 }];
+  daemon.up('10.0.0.9', true, clock.wall_ms());
+  daemon.paths(...twice);
+  t.same(await routes(), ['10.1.8.0/26 10.0.0.8 10.0.0.9']);
+  await clock.advance(10_000);
+  t.same(await routes(), ['synced']);
+
+  await kit.crash(new Error('a broken invariant'));
+  await clock.advance(1000);
+  for (const kind of [...listed, ...later]) await tell(kind);
+  await object('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.9', asNumber: 65_001 } });
+  await object('BlockAffinity', 'b', { spec: { cidr: '10.1.1.0/26', node: 'n', state: 'confirmed' } });
+  await kit.tell(ready);
+  const adopted = daemon.again();
+  await launch(adopted, { adopted: true });
+  const initial = (...paths: readonly Path[]) =>
+    adopted.tell({ type: 'paths', paths, initial: true, whole: true });
+  initial(twice[0]!);
+  // More than may be untold later on: the table is read to its end.
+  initial(...Array.from({ length: 3000 }, (_, n) => remote(`10.2.${n >> 8}.${n & 255}/32`)));
+  await clock.advance(20_000);
+  await connectivity.none();
+  initial(twice[1]!);
+  adopted.tell({ type: 'paths_complete' });
+  const lines = await routes();
+  t.equal(lines.length, 3001);
+  t.equal(lines[0], '10.1.8.0/26 10.0.0.8 10.0.0.9', 'with all of its next hops at once');
+  await clock.advance(10_000);
+  t.same(await routes(), ['synced']);
 });
 
 t.test('an address of a service outlasts the time in which nobody knows what VPP serves', async (t) => {
@@ -455,7 +502,7 @@ t.test('another AS takes another gobgpd; one that does not answer does, too', as
   const { daemon, object, process, clock } = await peered(t);
   await process.messages();
   await object('BGPConfiguration', 'default', { spec: { asNumber: 64_999 } });
-  t.match(await process.messages(), [{ type: 'Renew', pid: 101, reason: /AS, router id or listening/ }]);
+  t.match(await process.messages(), [{ type: 'Renew', pid: 101, reason: /AS, router id, listening/ }]);
   await object('BGPConfiguration', 'default', undefined);
   await clock.advance(60_000);
   await process.messages();
@@ -473,6 +520,26 @@ t.test('a gobgpd that never answers is begun anew', async (t) => {
   await process.none();
   await clock.advance(2000);
   t.match(await process.messages(), [{ type: 'Renew', pid: 101 }]);
+});
+
+t.test('a gobgpd that waits for a CPU is given its time, but not for ever', async (t) => {
+  const starts = await started(t);
+  await starts.process.messages();
+  starts.waitsForCpu(0.9);
+  await starts.launch(undefined);
+  await starts.clock.advance(120_000);
+  await starts.process.none();
+  await starts.clock.advance(60_000);
+  t.match(await starts.process.messages(), [{ type: 'Renew', pid: 101 }]);
+
+  const { daemon, process, clock, waitsForCpu } = await peered(t);
+  await process.messages();
+  for (let n = 0; n < 1000; n += 1) daemon.refuse('listPeer', new DeadlineError('ListPeer', 900));
+  waitsForCpu(1);
+  await clock.advance(20_000);
+  t.notOk((await process.messages()).some(({ type }) => type === 'Renew'));
+  await clock.advance(60_000);
+  t.ok((await process.messages()).some(({ type }) => type === 'Renew'));
 });
 
 t.test('a node that is lost changes nothing of BGP', async (t) => {

@@ -6,7 +6,7 @@ import { isNodeTag } from '../../src/objects/owner.js';
 import { NodeLab } from './node-lab.js';
 import { podAddress } from './pod-lab.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 const innocents = 20;
 const routes_count = 10_000;

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap';
-import { policies_ms } from '../../src/actors/cni.js';
 import { isNatFlag } from '../../src/desired/pod.js';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
 import { judged_ms } from '../../src/pods/pod-policies.js';
+import { policies_ms } from '../../src/pods/policy-gate.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import { FakeStore, podAddress as ip, PodLab, podLab } from './pod-lab.js';
 
@@ -762,6 +762,115 @@ t.test('the node is not ready before every pod of the records is dealt with', as
   });
 });
 
+t.test('a VPP that has no uplinks yet', async (t) => {
+  /** Another VPP than that of three pods. */
+  async function another(t: Test, change: (lab: PodLab) => void = () => {}): Promise<PodLab> {
+    const lab = await podLab(t);
+    await lab.population(3);
+    await lab.lost();
+    lab.vpp.die();
+    change(lab);
+    return lab;
+  }
+  await t.test('is given its pods, and the uplink is told when it has them', async (t) => {
+    const lab = await another(t);
+    lab.vpp.holding = true;
+    await lab.prepared(1);
+    t.strictSame(lab.in_place, []);
+    t.equal(lab.vpp.kinds().tap, undefined);
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.equal(lab.vpp.kinds().tap, 3);
+    t.strictSame(lab.in_place, [1]);
+    t.match(lab.settledness, { settled: true });
+    const modes = () => lab.vpp.objects.flatMap((object) => (object.kind === 'urpf' ? object.table_id : []));
+    t.strictSame(modes(), [2, 2, 2], 'which may not send');
+    const { transactions } = lab.vpp;
+    const before = transactions.length;
+    await lab.ready();
+    t.strictSame(modes(), [0, 0, 0], 'until there are uplinks');
+    const since = transactions.slice(before).flatMap(({ message }) => message.transaction.operations);
+    t.strictSame(
+      [...new Set(since.map(({ object }) => object.kind))],
+      ['urpf'],
+      'which is all that has changed',
+    );
+    t.strictSame(lab.in_place, [1], 'of which the uplink need not be told');
+  });
+  await t.test('is given them again when the take-over is tried again', async (t) => {
+    const lab = await another(t);
+    await lab.prepared(1);
+    lab.vpp.holding = true;
+    await lab.prepared(2);
+    t.strictSame(lab.in_place, [1], 'not before it was read');
+    lab.vpp.answer();
+    await lab.kit.settle();
+    t.strictSame(lab.in_place, [1, 2]);
+  });
+  await t.test('is not waited with for what is nobody’s', async (t) => {
+    const lab = await podLab(t);
+    await lab.population(3);
+    await lab.kit.crash(new Error('boom'));
+    lab.dropNetns('p1');
+    lab.store.records.delete('netns:/var/run/netns/p1,if:eth0');
+    lab.vpp.holdsBack = (message) =>
+      message.type === 'Transact' && message.transaction.owner.startsWith('left over');
+    await lab.kit.clock.advance(200);
+    await lab.prepared(1);
+    await lab.kit.clock.advance(100);
+    t.match(lab.settledness, { settled: false, reason: /unknown pods/ });
+    t.strictSame(lab.in_place, [1]);
+  });
+  await t.test('is waited with for a pod that VPP does not answer for, for half a minute', async (t) => {
+    const lab = await another(t, ({ vpp }) => {
+      vpp.holdsBack = (message) =>
+        message.type === 'Transact' && message.transaction.owner.includes('default/p1');
+    });
+    await lab.prepared(1);
+    await lab.kit.clock.advance(9000);
+    t.strictSame(lab.in_place, []);
+    await lab.kit.clock.advance(21_000);
+    t.strictSame(lab.in_place, [1]);
+  });
+  await t.test('connects no new pod: that would have no way to the outside', async (t) => {
+    const lab = await another(t);
+    await lab.prepared(1);
+    const add = lab.begin('p9', { ips: [ip(9)] });
+    await lab.kit.clock.advance(1000);
+    t.equal(add.answer, undefined);
+    t.strictSame(lab.in_place, [1], 'nor is it waited with for it');
+    await lab.ready();
+    t.match(add.answer, { successful: true });
+    t.equal(lab.vpp.kinds().tap, 4);
+  });
+  await t.test(
+    'and refuses a part of a pod lets it send at once all the same, when it has them',
+    async (t) => {
+      const lab = await another(t, ({ vpp }) => {
+        vpp.refuses = ({ object }) => (object.kind === 'interface_mtu' ? 'refused' : undefined);
+      });
+      await lab.prepared(1);
+      await lab.kit.clock.advance(20_000);
+      t.strictSame(lab.in_place, [1]);
+      await lab.ready();
+      const tables = lab.vpp.objects.flatMap((object) => (object.kind === 'urpf' ? object.table_id : []));
+      t.strictSame(tables, [0, 0, 0]);
+    },
+  );
+  await t.test('that stays so has the ADD refused in time, by name', async (t) => {
+    const lab = await another(t);
+    await lab.prepared(1);
+    const add = lab.begin('p9', { ips: [ip(9)] });
+    await lab.kit.clock.advance(10_000);
+    t.match(add.answer, { successful: false, errorMessage: /p9.*not given the uplinks.*retry/ });
+    const late = lab.begin('p8', { ips: [ip(8)] });
+    await lab.lost();
+    lab.vpp.die();
+    await lab.ready();
+    t.match(late.answer, { successful: true }, 'one that waits is connected to the next VPP');
+  });
+});
+
 t.test('tables of an orphan are nobody else’s until they are gone', async (t) => {
   const lab = await podLab(t);
   await lab.add('a', { ips: [ip(1)] });
@@ -827,6 +936,25 @@ t.test('the node comes back with other inputs: every pod follows', async (t) => 
     [{ address: '192.0.2.9' }],
   );
   t.equal(lab.host.open(lab.netns('p')).link('eth0')?.mtu, 1400);
+});
+
+t.test('host ports are told as a whole in each life, and before that not at all', async (t) => {
+  for (const what of ['adopted', 'new'] as const) {
+    const lab = await podLab(t);
+    await lab.add('p', { ports: [{ protocol: 'TCP', port: 80, hostPort: 8080 }] });
+    const told: string[] = [];
+    const all = () => lab.translations.keysOf('pods')?.join() ?? 'not known';
+    const whole = 'translation:tcp/192.0.2.1/8080';
+    t.equal(all(), whole);
+    lab.translations.watch('pods', () => told.push(all()));
+    await lab.kit.crash(new Error('boom'));
+    if (what === 'new') lab.vpp.die();
+    await lab.kit.clock.advance(200);
+    await lab.ready();
+    await lab.kit.settle();
+    t.strictSame(new Set(told), new Set(['not known', whole]), `${what} VPP`);
+    t.equal(told.at(-1), whole);
+  }
 });
 
 t.test('a host port', async (t) => {

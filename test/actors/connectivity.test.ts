@@ -7,6 +7,8 @@ import {
 import type { BlockAffinity } from '../../src/calico/kinds/block-affinity.js';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import type { CalicoNode } from '../../src/calico/kinds/node.js';
+import { Secret } from '../../src/config/secret.js';
+import { tunnel_settings_default, tunnelObjects } from '../../src/desired/remote-route.js';
 import { table } from '../../src/desired/tables.js';
 import type { AnyChange, ClusterMessage, KindName } from '../../src/messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoute } from '../../src/messages/connectivity.js';
@@ -16,7 +18,9 @@ import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/obje
 import type { Route } from '../../src/objects/routing.js';
 import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
+import type { EncryptionParts, PublishedKeys } from '../../src/routes/encryption.js';
 import { route_writer_settings_default } from '../../src/routes/route-writer.js';
+import type { PeerState } from '../../src/vpp-conn/observe/wireguard.js';
 import { type ActorKit, actorKit, type KitMailbox, type Teardown } from '../kit/actor-kit.js';
 import { StrictVpp } from '../reconcile/strict-vpp.js';
 
@@ -72,6 +76,16 @@ function affinity(node: string, prefix: string): BlockAffinity {
   return { node, prefix, type: 'host', confirmed: true, deleted: false };
 }
 
+/** Base64 of 32 bytes. */
+const keyOf32 = (byte: number): string => Buffer.alloc(32, byte).toString('base64');
+
+/** As VPP would show what of a tunnel has these keys. */
+function partsOf(keys: readonly string[]): readonly VppObject[] {
+  const own = { node: { ip4: '10.0.0.1' }, subnets: {}, main_uplink: 'main-eth0', mtu: 1500 };
+  const tunnel = { kind: 'ipip_tunnel', tag: 'ipip-10.9.0.2', src: '10.0.0.1', dst: '10.9.0.2' } as const;
+  return tunnelObjects(tunnel, own, tunnel_settings_default).filter((object) => keys.includes(keyOf(object)));
+}
+
 /** Nobody waits for other nodes. */
 const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
 
@@ -85,7 +99,20 @@ class Lab {
   readonly done: string[] = [];
   readonly transactions: Transact[] = [];
   reads = 0;
+  peer_reads = 0;
   policed: PolicedInterfaces | undefined;
+  published: PublishedKeys | undefined;
+  publishes = 0;
+  /** The API server takes what is published, and all are told. */
+  publish: EncryptionParts['publish'] = async (keys) => {
+    this.publishes += 1;
+    this.published = keys;
+    void this.told('Node', ownNode(keys));
+  };
+  keys_of_node = () => ({ public_key: keyOf32(1), private_key: new Secret(keyOf32(101)) });
+  software_checksums: boolean | undefined;
+  /** What VPP says of its peers. */
+  established: ReadonlySet<string> = new Set();
   /** Prefixes to which others have routes. */
   of_others: readonly string[] = [];
   /** Does and answers nothing. */
@@ -106,11 +133,19 @@ class Lab {
       const vpp = kit.mailbox<VppConnectionMessage>('vpp');
       vpp.on('Transact', (message) => lab.#take(message));
       vpp.on('Read', (message) => lab.#take(message));
+      vpp.on('ReadPeers', ({ reply }) => reply.resolve(lab.peerStates()));
       return connectivityActor(
         {
           vpp: vpp.ref,
           uplink: kit.mailbox<SubscribeNode>('uplink').ref,
           cluster: kit.mailbox<ClusterMessage>('cluster').ref,
+          checksums: (in_software) => {
+            lab.software_checksums = in_software;
+          },
+          wireguard: {
+            keys: () => lab.keys_of_node(),
+            publish: (keys, signal, failing) => lab.publish(keys, signal, failing),
+          },
           ...(lab.policed !== undefined && { policed: lab.policed }),
           report: (ask) => {
             lab.report = ask;
@@ -120,6 +155,7 @@ class Lab {
           node_name: 'own',
           route_source: 'bgp',
           gso: true,
+          encryption_required: false,
           coalesce_ms,
           writer: { ...at_once, operations_max: 8 },
           ...changes,
@@ -184,14 +220,14 @@ class Lab {
 
   /** A life of the source begins with this. */
   async routes(
-    routes: Readonly<Record<string, string | undefined>>,
+    routes: Readonly<Record<string, string | readonly string[] | undefined>>,
     synced = true,
     begins = false,
   ): Promise<void> {
     const changed = new Map<string, RemoteRoute | undefined>(
-      Object.entries(routes).map(([prefix, next_hop]) => [
+      Object.entries(routes).map(([prefix, next_hops]) => [
         prefix,
-        next_hop === undefined ? undefined : { prefix, next_hop },
+        next_hops === undefined ? undefined : { prefix, next_hops: [next_hops].flat() },
       ]),
     );
     await this.kit.ask((reply) => ({ type: 'RemoteRoutes', begins, changed, synced, reply }));
@@ -213,11 +249,22 @@ class Lab {
 
   path(prefix: string, table_id = 0): string | undefined {
     const key = `route:connectivity/${table_id}/${prefix}`;
-    const [path] =
-      (this.vpp.objects.find((object) => keyOf(object) === key) as Route | undefined)?.paths ?? [];
-    if (path === undefined) return undefined;
-    if (path.via === 'interface') return `${path.interface} ${path.next_hop}`;
-    return path.via === 'next_hop' ? path.next_hop : path.via;
+    const route = this.vpp.objects.find((object) => keyOf(object) === key) as Route | undefined;
+    return route?.paths
+      .map((path) => {
+        if (path.via === 'interface') return `${path.interface} ${path.next_hop}`;
+        return path.via === 'next_hop' ? path.next_hop : path.via;
+      })
+      .join(', ');
+  }
+
+  peerStates(): readonly PeerState[] {
+    this.peer_reads += 1;
+    return this.vpp.objects.flatMap((object) => {
+      if (object.kind !== 'wireguard_peer') return [];
+      const { public_key, endpoint, port } = object;
+      return [{ public_key, endpoint, port, established: this.established.has(public_key), dead: false }];
+    });
   }
 
   get gauges() {
@@ -536,6 +583,111 @@ t.test('what VPP refuses is tried again, later each time, and costs nobody else'
   t.equal(lab.transactions.length, before + 1, 'soon again, after a success');
 });
 
+t.test('a tunnel that VPP does not make takes nothing from a route’s other ways', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([ipip]);
+  lab.refuses = ({ object }) => interfaceMade(object) === 'ipip-10.9.0.2';
+  const prefix = '10.244.1.0/26';
+  await lab.routes({ [prefix]: ['10.9.0.2', '10.9.0.3'] });
+  await lab.moment();
+  t.equal(lab.path(prefix), 'ipip-10.9.0.3 10.9.0.3');
+  t.match(
+    (await lab.describe()).faults[`route ${prefix}`],
+    /without the tunnel to 10\.9\.0\.2.*VPP does not make/,
+  );
+  await lab.routes({ [prefix]: ['10.9.0.2', '10.9.0.4'] });
+  await lab.moment();
+  t.equal(lab.path(prefix), 'ipip-10.9.0.4 10.9.0.4', 'they come and go meanwhile');
+  await lab.moment(5000);
+  t.equal(lab.path(prefix), 'ipip-10.9.0.4 10.9.0.4', 'while it is tried again');
+  await lab.routes({ [prefix]: '10.9.0.2' });
+  await lab.moment();
+  t.match((await lab.describe()).refused, { [`route:connectivity/0/${prefix}`]: /there is no interface/ });
+  await lab.routes({ [prefix]: ['10.9.0.2', '10.9.0.3'] });
+  await lab.moment();
+  t.equal(lab.path(prefix), 'ipip-10.9.0.3 10.9.0.3');
+  lab.refuses = () => false;
+  await lab.moment(60_000);
+  t.equal(lab.path(prefix), 'ipip-10.9.0.2 10.9.0.2, ipip-10.9.0.3 10.9.0.3');
+  t.match(lab.gauges, { refused: 0, waiting: 0, faulty: 0 });
+  t.strictSame(lab.deadly, []);
+});
+
+const up = 'interface_flag:ipip-10.9.0.2/admin_up';
+for (const parts of [
+  ['unnumbered:ipip-10.9.0.2', up],
+  ['interface_flag:ipip-10.9.0.2/cnat_feature', up],
+  ['interface_mtu:ipip-10.9.0.2'],
+  [up],
+]) {
+  t.test(`a tunnel that is there without ${parts[0]} takes nothing from a route’s other ways`, async (t) => {
+    const prefix = '10.244.1.0/26';
+    const sound = 'ipip-10.9.0.3 10.9.0.3';
+    const both = `ipip-10.9.0.2 10.9.0.2, ${sound}`;
+    const lab = await Lab.start(t, {}, (lab) => {
+      // An earlier life has made it, and died.
+      const left: VppObject = { kind: 'ipip_tunnel', tag: 'ipip-10.9.0.2', src: '10.0.0.1', dst: '10.9.0.2' };
+      lab.vpp = new StrictVpp([...lab.vpp.objects, left]);
+    });
+    lab.refuses = ({ object }) => parts.includes(keyOf(object));
+    await lab.ready();
+    await lab.synced([ipip]);
+    await lab.routes({ [prefix]: ['10.9.0.2', '10.9.0.3'] });
+    await lab.moment();
+    t.equal(lab.path(prefix), sound);
+    t.match((await lab.describe()).faults[`route ${prefix}`], /without the tunnel to 10\.9\.0\.2/);
+    await lab.moment(5000);
+    t.equal(lab.path(prefix), sound, 'while it is tried again');
+    lab.refuses = () => false;
+    await lab.moment(60_000);
+    t.equal(lab.path(prefix), both);
+    t.match(lab.gauges, { refused: 0, waiting: 0, faulty: 0 });
+
+    // What VPP has done without a word is seen when it is read.
+    await lab.die();
+    lab.refuses = ({ object }) => parts.includes(keyOf(object));
+    await lab.ready();
+    await lab.moment();
+    t.equal(lab.path(prefix), sound);
+    await lab.lost();
+    lab.refuses = () => false;
+    lab.vpp = new StrictVpp([...lab.vpp.objects, ...partsOf(parts)]);
+    await lab.ready();
+    await lab.moment();
+    t.equal(lab.path(prefix), both);
+    t.match(lab.gauges, { refused: 0, waiting: 0, faulty: 0 });
+  });
+}
+
+t.test(
+  'routes move to a tunnel that an earlier life has not set up when others know of it, too',
+  async (t) => {
+    const before = await Lab.start(t);
+    await before.ready();
+    await before.synced([flat]);
+    await before.routes({ '10.244.1.0/26': '10.9.0.2' });
+    await before.moment();
+    const left: VppObject = { kind: 'ipip_tunnel', tag: 'ipip-10.9.0.2', src: '10.0.0.1', dst: '10.9.0.2' };
+    const lab = await Lab.start(
+      t,
+      { writer: { ...route_writer_settings_default, lead_ms: 2000, linger_ms: 0 } },
+      (lab) => {
+        lab.vpp = new StrictVpp([...before.vpp.objects, left]);
+      },
+    );
+    await lab.ready();
+    await lab.synced([ipip]);
+    await lab.routes({ '10.244.1.0/26': '10.9.0.2' });
+    await lab.moment(1000);
+    t.ok(lab.keys.includes('interface_flag:ipip-10.9.0.2/admin_up'));
+    t.equal(lab.path('10.244.1.0/26'), '10.9.0.2');
+    await lab.moment(2000);
+    t.equal(lab.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
+    t.strictSame(lab.deadly, []);
+  },
+);
+
 t.test('a VPP that comes gets everything, in whatever the last one was lost', async (t) => {
   const lab = await Lab.start(t);
   await lab.ready();
@@ -823,6 +975,60 @@ t.test(
   },
 );
 
+t.test('a route of an earlier life keeps its next hops until they can have been told again', async (t) => {
+  const both = '10.0.0.2, 10.0.0.3';
+  const prefix = '10.244.1.0/26';
+  const before = await Lab.start(t);
+  await before.ready();
+  await before.synced([flat]);
+  await before.routes({ [prefix]: ['10.0.0.2', '10.0.0.3'] });
+  await before.moment();
+  const { objects } = before.vpp;
+  const begun = async (): Promise<Lab> => {
+    const lab = await Lab.start(t, {}, (each) => {
+      each.vpp = new StrictVpp(objects);
+    });
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.moment();
+    await lab.routes({ [prefix]: '10.0.0.2' }, false);
+    await lab.moment();
+    t.equal(lab.path(prefix), both, 'the first of them is told');
+    return lab;
+  };
+  const again = await begun();
+  await again.routes({ [prefix]: ['10.0.0.2', '10.0.0.3'] });
+  await again.moment(20_000);
+  t.strictSame(again.takeDone(), [], 'and then the other');
+  await again.routes({ [prefix]: '10.0.0.2' });
+  await again.moment();
+  t.equal(again.path(prefix), '10.0.0.2', 'one that goes from now on goes at once');
+
+  const late = await begun();
+  await late.moment(14_000);
+  t.equal(late.path(prefix), both);
+  await late.moment(2000);
+  t.equal(late.path(prefix), '10.0.0.2', 'but not for ever');
+
+  const told = await begun();
+  await told.routes({});
+  await told.moment();
+  t.equal(told.path(prefix), '10.0.0.2', 'nor when all is told');
+
+  const other = await begun();
+  await other.routes({ [prefix]: '10.0.0.4' }, false);
+  await other.moment();
+  t.equal(other.path(prefix), '10.0.0.4', 'another one takes their place');
+  await other.routes({ [prefix]: undefined }, false);
+  await other.moment(20_000);
+  t.equal(other.path(prefix), undefined);
+
+  const withdrawn = await begun();
+  await withdrawn.routes({ [prefix]: undefined }, false);
+  await withdrawn.moment(20_000);
+  t.equal(withdrawn.path(prefix), undefined);
+});
+
 t.test('routes of an earlier life move from its tunnels to others without a gap', async (t) => {
   const objects = await leftovers(t);
   const lab = await Lab.start(t, {}, (lab) => {
@@ -1015,6 +1221,63 @@ t.test('a bgp actor that begins anew keeps its routes until it has told all agai
     'add route:connectivity/0/10.244.3.0/26',
     'remove route:connectivity/0/10.244.2.0/26',
   ]);
+});
+
+t.test('a bgp actor that begins anew narrows no route before it has told all again', async (t) => {
+  const prefix = '10.244.1.0/26';
+  const both = ['10.0.0.2', '10.0.0.3'];
+  const shown = both.join(', ');
+  const lab = await Lab.start(t);
+  await lab.ready();
+  await lab.synced([flat]);
+  /** A life that has told all, and another that has told one next hop of two. */
+  const begun = async (): Promise<void> => {
+    await lab.routes({ [prefix]: both });
+    await lab.moment();
+    lab.takeDone();
+    await lab.routes({}, false, true);
+    await lab.routes({ [prefix]: '10.0.0.2' }, false);
+    await lab.moment();
+    t.strictSame(lab.takeDone(), [], 'one of them is told');
+  };
+  await begun();
+  await lab.routes({ [prefix]: both }, false);
+  await lab.moment(20_000);
+  await lab.routes({});
+  await lab.moment();
+  t.strictSame(lab.takeDone(), [], 'and then the other');
+  await lab.routes({ [prefix]: '10.0.0.3' });
+  await lab.moment();
+  t.equal(lab.path(prefix), '10.0.0.3', 'one that goes from now on goes at once');
+
+  await begun();
+  await lab.routes({});
+  await lab.moment();
+  t.equal(lab.path(prefix), '10.0.0.2', 'it has told all, and not the other');
+
+  await begun();
+  await lab.moment(14_000);
+  t.equal(lab.path(prefix), shown);
+  await lab.moment(1000);
+  t.equal(lab.path(prefix), '10.0.0.2', 'one that is not told for long holds beside another for so long');
+
+  await begun();
+  await lab.routes({ [prefix]: '10.0.0.4' }, false);
+  await lab.moment();
+  t.equal(lab.path(prefix), '10.0.0.4', 'another one takes their place');
+
+  await begun();
+  await lab.routes({ [prefix]: undefined }, false);
+  await lab.moment();
+  t.equal(lab.path(prefix), undefined, 'a route that ends ends');
+
+  await begun();
+  await lab.routes({}, false, true);
+  await lab.moment(20_000);
+  t.equal(lab.path(prefix), shown, 'the next life begins with what held');
+  await lab.routes({ [prefix]: both });
+  await lab.moment();
+  t.strictSame(lab.takeDone(), []);
 });
 
 t.test('of a bgp actor that begins anew nothing stays, however far the lives before have come', async (t) => {
@@ -1382,6 +1645,53 @@ t.test('what is wrong is named, so much of it', async (t) => {
   t.strictSame(lab.keys, []);
 });
 
+t.test('a tunnel that VPP does not let go of is judged by its policies', async (t) => {
+  const policed = new PolicedInterfaces();
+  policed.hear(() => undefined);
+  const lab = await Lab.start(t, {}, (lab) => {
+    lab.policed = policed;
+  });
+  const taken = () =>
+    [...policed.take()].map(([tag, of]) => `${of === undefined ? '-' : of.attachment.kind} ${tag}`);
+  await lab.ready();
+  await lab.synced([pool('10.1.0.0/16', { ipip: 'Always' })]);
+  await lab.routes({ '10.1.1.0/24': '10.0.0.2' }, true, true);
+  await lab.moment();
+  t.same(taken(), ['tunnel ipip-10.0.0.2']);
+  lab.refuses = ({ action, object }) => action === 'remove' && object.kind === 'ipip_tunnel';
+  await lab.routes({ '10.1.1.0/24': undefined });
+  await lab.moment();
+  t.ok(lab.keys.includes('ipip_tunnel:ipip-10.0.0.2'), 'it is refused');
+  t.same(taken(), []);
+  await lab.routes({ '10.1.1.0/24': '10.0.0.2' });
+  await lab.moment();
+  await lab.routes({ '10.1.1.0/24': undefined });
+  await lab.moment();
+  t.notOk(taken().includes('- ipip-10.0.0.2'), 'asked for again meanwhile, and given back');
+  lab.refuses = () => false;
+  lab.holding = true;
+  await lab.moment(60_000);
+  t.same(taken(), [], 'VPP has not answered yet');
+  await lab.answer();
+  await lab.moment();
+  t.notOk(lab.keys.includes('ipip_tunnel:ipip-10.0.0.2'));
+  t.same(taken(), ['- ipip-10.0.0.2'], 'once it is gone');
+
+  await lab.routes({ '10.1.1.0/24': '10.0.0.2' });
+  await lab.moment();
+  lab.refuses = ({ action, object }) => action === 'remove' && object.kind === 'ipip_tunnel';
+  await lab.routes({ '10.1.1.0/24': undefined });
+  await lab.moment();
+  t.same(taken(), ['tunnel ipip-10.0.0.2']);
+  await lab.die();
+  await lab.moment(1000);
+  t.same(taken(), [], 'nothing is known of the next VPP');
+  await lab.ready();
+  await lab.moment();
+  await lab.moment();
+  t.same(taken(), ['- ipip-10.0.0.2'], 'which does not have it');
+});
+
 t.test(
   'who enforces policies hears of each tunnel before VPP has it, and of those of an earlier life',
   async (t) => {
@@ -1429,3 +1739,442 @@ t.test(
     );
   },
 );
+
+// --- WireGuard
+
+const on = { default: { name: 'default', wireguard_enabled: true, wireguard_enabled6: true } };
+const off = { default: { name: 'default' } };
+
+function peerNode(name: string, number: number, public_key: string | undefined): Record<string, CalicoNode> {
+  return {
+    [name]: {
+      name,
+      labels: {},
+      ip4: { address: `10.0.0.${number}`, prefix: '10.0.0.0/24' },
+      ip6: { address: `fd00::${number}`, prefix: 'fd00::/64' },
+      ...(public_key !== undefined && { wireguard_key: public_key, wireguard_key6: public_key }),
+    },
+  };
+}
+
+function ownNode({ key, key6 }: PublishedKeys): Record<string, CalicoNode> {
+  const keys = { ...(key && { wireguard_key: key }), ...(key6 && { wireguard_key6: key6 }) };
+  return { own: { name: 'own', labels: {}, ...keys } };
+}
+
+const in_cluster = { writer: route_writer_settings_default };
+
+t.test(
+  'to WireGuard and back: a route moves when its peer has answered, and the peer goes later',
+  async (t) => {
+    const lab = await Lab.start(t, in_cluster);
+    await lab.ready();
+    await lab.told('FelixConfiguration', {}, false);
+    t.equal(lab.software_checksums, undefined, 'devices stay as an earlier life has left them');
+    await lab.synced([flat]);
+    await lab.routes({ '10.244.2.0/26': '10.0.0.2', '10.244.3.0/26': '10.0.0.3' });
+    await lab.moment();
+    t.equal(lab.software_checksums, false);
+    await lab.told('FelixConfiguration', on);
+    await lab.moment();
+    t.ok(lab.software_checksums, 'before anything is encrypted');
+    t.strictSame(lab.published, { key: keyOf32(1), key6: keyOf32(1) });
+    t.ok(lab.keys.includes('wireguard_interface:wireguard'));
+    await lab.told('Node', { ...peerNode('two', 2, keyOf32(2)), ...peerNode('three', 3, keyOf32(3)) });
+    await lab.moment();
+    t.ok(lab.keys.includes(`wireguard_peer:${keyOf32(2)}`));
+    await lab.moment(1000);
+    t.equal(lab.path('10.244.2.0/26'), '10.0.0.2', 'it has not answered');
+    t.equal(lab.path('10.0.0.2/32', 2), undefined);
+    t.match((await lab.describe()).wireguard, { two: /no handshake for .* UDP port 51820 passes/ });
+    lab.established = new Set([keyOf32(2)]);
+    await lab.moment(300);
+    t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+    t.equal(lab.path('10.0.0.2/32', 2), 'wireguard 10.0.0.2');
+    t.equal(lab.path('10.244.3.0/26'), '10.0.0.3', 'another node waits on its own');
+    t.match((await lab.describe()).wireguard, { two: /^established for/ });
+    await lab.moment(30_000);
+    t.equal(lab.path('10.244.3.0/26'), 'wireguard 10.0.0.3', 'not for ever');
+    t.match(lab.gauges, { faulty: 0, refused: 0 });
+
+    await lab.told('FelixConfiguration', off);
+    await lab.moment();
+    t.equal(lab.path('10.244.2.0/26'), '10.0.0.2', 'at once');
+    t.strictSame(lab.published, {});
+    t.ok(lab.keys.includes(`wireguard_peer:${keyOf32(2)}`), 'by which the other end may still send');
+    await lab.moment(11_000);
+    t.notOk(lab.keys.some((key) => /wireguard/.test(key)));
+    t.strictSame(lab.deadly, []);
+  },
+);
+
+t.test(
+  'a peer whose key changes has its routes all the time, and is removed before it is made',
+  async (t) => {
+    const lab = await Lab.start(t, { writer: at_once });
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.told('FelixConfiguration', on);
+    await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+    await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+    await lab.moment(40_000);
+    t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+    lab.takeDone();
+    await lab.told('Node', peerNode('two', 2, keyOf32(9)));
+    await lab.moment();
+    t.strictSame(lab.takeDone(), [`remove wireguard_peer:${keyOf32(2)}`, `add wireguard_peer:${keyOf32(9)}`]);
+    // Two hundred blocks of it come one after the other.
+    for (let block = 0; block < 200; block += 10) {
+      const blocks = Array.from(
+        { length: 10 },
+        (_, at) => [`10.244.${block + at}.64/26`, '10.0.0.2'] as const,
+      );
+      await lab.routes(Object.fromEntries(blocks));
+    }
+    await lab.moment(1000);
+    const peers = lab.takeDone().filter((text) => text.includes('peer'));
+    t.strictSame(
+      peers,
+      [`remove wireguard_peer:${keyOf32(9)}`, `add wireguard_peer:${keyOf32(9)}`],
+      'one change',
+    );
+    t.strictSame(lab.deadly, []);
+  },
+);
+
+t.test('a peer of an earlier life keeps its session until all is told', async (t) => {
+  const tunnel: VppObject = {
+    kind: 'wireguard_interface',
+    tag: 'wireguard',
+    src: '10.0.0.1',
+    port: 51_820,
+    public_key: keyOf32(1),
+  };
+  const peer: VppObject = {
+    kind: 'wireguard_peer',
+    interface: 'wireguard',
+    public_key: keyOf32(2),
+    endpoint: '10.0.0.2',
+    port: 51_820,
+    keepalive_s: 0,
+    allowed: ['10.0.0.2/32', '10.244.2.0/26', '10.244.7.0/26', 'fd00::2/128'],
+  };
+  const lab = await Lab.start(t, { writer: at_once }, (lab) => {
+    lab.vpp = new StrictVpp([...lab.vpp.objects, tunnel, peer]);
+  });
+  await lab.synced([flat]);
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' }, false);
+  await lab.ready();
+  await lab.moment(1000);
+  t.notOk(lab.takeDone().some((text) => text.includes('wireguard_peer')));
+  await lab.routes({ '10.244.8.0/26': '10.0.0.2' });
+  await lab.moment(1000);
+  const now = lab.vpp.objects.find(({ kind }) => kind === 'wireguard_peer');
+  t.strictSame(now && 'allowed' in now && now.allowed, [
+    '10.0.0.2/32',
+    '10.244.2.0/26',
+    '10.244.8.0/26',
+    'fd00::2/128',
+  ]);
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a key that cannot be had is told, and tried again', async (t) => {
+  const lab = await Lab.start(t);
+  const keys = lab.keys_of_node;
+  lab.keys_of_node = () => {
+    throw new Error('the key cannot be read from /x (EIO)');
+  };
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.told('FelixConfiguration', on);
+  await lab.moment();
+  t.match((await lab.describe()).faults, { WireGuard: /nothing is encrypted: .*EIO/ });
+  t.notOk(lab.keys.some((key) => /wireguard/.test(key)));
+  lab.keys_of_node = keys;
+  await lab.moment(6000);
+  await lab.moment();
+  t.ok(lab.keys.includes('wireguard_interface:wireguard'));
+  t.strictSame((await lab.describe()).faults, {});
+  t.notOk(JSON.stringify(await lab.describe()).includes(keyOf32(101)), 'the private key is shown to nobody');
+});
+
+t.test('where encryption is required a route leads to its peer at once, or nowhere', async (t) => {
+  const lab = await Lab.start(t, { ...in_cluster, encryption_required: true });
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'drop');
+  t.match((await lab.describe()).faults, { 'route 10.244.2.0/26': /encryption is required/ });
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2', 'which drops what it cannot encrypt');
+  t.equal(lab.path('10.244.0.0/16'), 'drop', 'nor by the default route');
+  await lab.routes({ '10.244.2.0/26': undefined });
+  await lab.moment();
+  t.notOk(lab.keys.includes('route:connectivity/0/10.244.2.0/26'));
+  t.equal(lab.path('10.244.0.0/16'), 'drop');
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.told('IPPool', { [flat.name]: undefined });
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2', 'though its pool is deleted');
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.told('Node', peerNode('two', 2, undefined));
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'drop');
+});
+
+/** The peers that VPP has: their ends by the numbers of their keys. */
+function peersOf(lab: Lab): Record<number, string> {
+  const ends: Record<number, string> = {};
+  for (const object of lab.vpp.objects)
+    if (object.kind === 'wireguard_peer')
+      ends[Buffer.from(object.public_key, 'base64')[0] ?? 0] = object.endpoint;
+  return ends;
+}
+
+t.test('a node that moves takes nothing from the one that comes to its old address', async (t) => {
+  const lab = await Lab.start(t, in_cluster);
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment(40_000);
+  await lab.told('Node', peerNode('two', 5, keyOf32(2)));
+  await lab.routes({ '10.244.2.0/26': '10.0.0.5' });
+  await lab.moment(40_000);
+  await lab.told('Node', peerNode('three', 2, keyOf32(3)));
+  await lab.routes({ '10.244.3.0/26': '10.0.0.2' });
+  await lab.moment(40_000);
+  t.strictSame(peersOf(lab), { 2: '10.0.0.5', 3: '10.0.0.2' });
+  // They change places at once, and are told in either order.
+  for (const order of [
+    { ...peerNode('two', 2, keyOf32(2)), ...peerNode('three', 5, keyOf32(3)) },
+    { ...peerNode('three', 2, keyOf32(3)), ...peerNode('two', 5, keyOf32(2)) },
+  ]) {
+    await lab.told('Node', order);
+    const two = order.two?.ip4?.address ?? '';
+    const three = order.three?.ip4?.address ?? '';
+    await lab.routes({ '10.244.2.0/26': two, '10.244.3.0/26': three });
+    await lab.moment(40_000);
+    t.strictSame(peersOf(lab), { 2: two, 3: three });
+    t.equal(lab.path('10.244.2.0/26'), `wireguard ${two}`);
+    t.equal(lab.path('10.244.3.0/26'), `wireguard ${three}`);
+  }
+  // And one goes just when the other one takes its address.
+  await lab.told('Node', { three: undefined, ...peerNode('two', 2, keyOf32(2)) });
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2', '10.244.3.0/26': undefined });
+  await lab.moment(40_000);
+  t.strictSame(peersOf(lab), { 2: '10.0.0.2' });
+  t.match(lab.gauges, { faulty: 0, refused: 0 });
+  t.strictSame(lab.deadly, []);
+});
+
+for (const stale of ['alt', 'zwei'])
+  t.test(`of two nodes at one address one is the peer, and the other when that goes: ${stale}`, async (t) => {
+    const lab = await Lab.start(t, in_cluster);
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.told('FelixConfiguration', on);
+    await lab.told('Node', { ...peerNode('two', 2, keyOf32(2)), ...peerNode(stale, 2, keyOf32(8)) });
+    await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+    await lab.moment(40_000);
+    const [first, other] = [stale, 'two'].sort();
+    t.strictSame(peersOf(lab), { [first === 'two' ? 2 : 8]: '10.0.0.2' });
+    const { faults } = await lab.describe();
+    t.match(faults, {
+      [`Node ${other}`]: new RegExp(`has the address 10.0.0.2 of Node ${first}, too, which is the peer`),
+    });
+    await lab.told('Node', { [stale]: undefined });
+    await lab.moment(40_000);
+    t.strictSame(peersOf(lab), { 2: '10.0.0.2' });
+    t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+    t.match(lab.gauges, { faulty: 0, refused: 0 });
+    t.strictSame(lab.deadly, []);
+  });
+
+t.test('a peer of an earlier life with another key goes for the one at its end', async (t) => {
+  const tunnel: VppObject = {
+    kind: 'wireguard_interface',
+    tag: 'wireguard',
+    src: '10.0.0.1',
+    port: 51_820,
+    public_key: keyOf32(1),
+  };
+  const peer: VppObject = {
+    kind: 'wireguard_peer',
+    interface: 'wireguard',
+    public_key: keyOf32(8),
+    endpoint: '10.0.0.2',
+    port: 51_820,
+    keepalive_s: 0,
+    allowed: ['10.0.0.2/32', 'fd00::2/128'],
+  };
+  for (const is_read_first of [true, false]) {
+    const lab = await Lab.start(t, { writer: at_once }, (lab) => {
+      lab.vpp = new StrictVpp([...lab.vpp.objects, tunnel, peer]);
+    });
+    if (is_read_first) await lab.ready();
+    await lab.synced([flat]);
+    await lab.told('FelixConfiguration', on);
+    await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+    // Not all is told: what an earlier life has left stays, but for this.
+    await lab.routes({ '10.244.2.0/26': '10.0.0.2' }, false);
+    if (!is_read_first) await lab.ready();
+    await lab.moment(1000);
+    t.strictSame(peersOf(lab), { 2: '10.0.0.2' });
+    t.strictSame(lab.deadly, []);
+  }
+});
+
+t.test('peers are asked for often while routes wait for them, and no longer', async (t) => {
+  const lab = await Lab.start(t, in_cluster);
+  const readsInMinute = async (): Promise<number> => {
+    const before = lab.peer_reads;
+    for (let passed_ms = 0; passed_ms < 60_000; passed_ms += 200) await lab.moment(200);
+    return lab.peer_reads - before;
+  };
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2', '10.244.3.0/26': '10.0.0.3' });
+  await lab.moment();
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', { ...peerNode('two', 2, keyOf32(2)), ...peerNode('three', 3, keyOf32(3)) });
+  lab.established = new Set([keyOf32(2)]);
+  await lab.moment();
+  t.ok((await readsInMinute()) > 100, 'the third node is waited for');
+  t.equal(lab.path('10.244.3.0/26'), 'wireguard 10.0.0.3');
+  t.ok((await readsInMinute()) < 20, 'it is down, and nothing waits for it any more');
+  // A peer that comes with its first route, which has no other way, is waited for by nothing; nor is the old end of one that moves.
+  await lab.told('Node', { ...peerNode('four', 4, keyOf32(4)), ...peerNode('two', 5, keyOf32(2)) });
+  await lab.routes({ '10.244.4.0/26': '10.0.0.4', '10.244.2.0/26': '10.0.0.5' });
+  await lab.moment();
+  t.equal(lab.path('10.244.4.0/26'), 'wireguard 10.0.0.4');
+  t.ok((await readsInMinute()) < 20);
+});
+
+t.test(
+  'a VPP that refuses WireGuard’s interface: the key is with nobody, and routes go without it',
+  async (t) => {
+    const lab = await Lab.start(t, in_cluster);
+    await lab.ready();
+    await lab.synced([flat]);
+    lab.refuses = ({ object }) => object.kind === 'wireguard_interface';
+    await lab.told('FelixConfiguration', on);
+    await lab.told('Node', { ...peerNode('two', 2, keyOf32(2)) });
+    await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+    for (let second = 0; second < 60; second += 1) await lab.moment(1000);
+    t.equal(lab.publishes, 0);
+    t.equal(lab.path('10.244.2.0/26'), '10.0.0.2');
+    await lab.routes({ '10.244.9.0/26': '10.0.0.2' });
+    await lab.moment();
+    t.equal(lab.path('10.244.9.0/26'), '10.0.0.2', 'a new block');
+    t.equal(lab.software_checksums, false);
+    t.match((await lab.describe()).faults, { WireGuard: /is not made by VPP.*show plugins/ });
+    t.match((await lab.describe()).refused, { 'wireguard_interface:wireguard': /refused/ });
+
+    lab.refuses = () => false;
+    lab.established = new Set([keyOf32(2)]);
+    for (let second = 0; second < 60; second += 1) await lab.moment(1000);
+    t.strictSame(lab.published, { key: keyOf32(1), key6: keyOf32(1) });
+    t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+    t.ok(lab.software_checksums);
+    t.strictSame((await lab.describe()).faults, {});
+    t.strictSame(lab.deadly, []);
+
+    await lab.lost();
+    await lab.moment(1000);
+    t.match(lab.published, { key: keyOf32(1) }, 'a VPP that died comes again');
+    await lab.die();
+    lab.refuses = ({ object }) => object.kind === 'wireguard_interface';
+    await lab.ready();
+    for (let second = 0; second < 20; second += 1) await lab.moment(1000);
+    t.strictSame(lab.published, {}, 'but this one cannot');
+    t.equal(lab.path('10.244.2.0/26'), '10.0.0.2');
+    t.equal(lab.software_checksums, false);
+    await lab.told('FelixConfiguration', off);
+    await lab.moment();
+    t.strictSame((await lab.describe()).faults, {}, 'nobody asks for it any more');
+  },
+);
+
+t.test('where encryption is required, and VPP refuses it, nothing goes', async (t) => {
+  const lab = await Lab.start(t, { ...in_cluster, encryption_required: true });
+  lab.refuses = ({ object }) => object.kind === 'wireguard_interface';
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', { ...peerNode('two', 2, keyOf32(2)) });
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment(1000);
+  t.equal(lab.path('10.244.2.0/26'), 'drop');
+  t.equal(lab.publishes, 0);
+  t.match((await lab.describe()).faults, { WireGuard: /is not made by VPP/ });
+});
+
+t.test('a key that other nodes cannot know moves no route, and is a fault until they can', async (t) => {
+  const lab = await Lab.start(t, in_cluster);
+  await lab.ready();
+  await lab.synced([flat]);
+  const { publish } = lab;
+  const fails: ((cause: string) => void)[] = [];
+  lab.publish = (_keys, _signal, failing) => {
+    fails.push(failing);
+    return new Promise(() => undefined);
+  };
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', { ...peerNode('two', 2, keyOf32(2)) });
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  lab.established = new Set([keyOf32(2)]);
+  await lab.moment(1000);
+  t.strictSame((await lab.describe()).faults, {}, 'it is on its way');
+  fails[0]?.('PATCH /api/v1/nodes/own/status: 403');
+  for (let second = 0; second < 60; second += 1) await lab.moment(1000);
+  t.equal(fails.length, 1);
+  t.equal(lab.path('10.244.2.0/26'), '10.0.0.2');
+  t.match((await lab.describe()).faults, {
+    'Node own':
+      /does not tell other nodes its WireGuard key.*403.*patch nodes\/status \(deploy\/kubernetes\/rbac\.yaml\)/,
+  });
+  t.equal((await lab.describe()).faulty_count, 1);
+  t.equal(lab.software_checksums, false);
+
+  // A refusal for good is not asked again at each piece of work.
+  lab.publish = async () => {
+    lab.publishes += 1;
+    throw new Error('PATCH /api/v1/nodes/own/status: 422');
+  };
+  await lab.told('FelixConfiguration', off);
+  await lab.moment();
+  lab.publishes = 0;
+  await lab.told('FelixConfiguration', on);
+  for (let second = 0; second < 60; second += 1) await lab.moment(1000);
+  t.equal(lab.publishes, 1);
+  t.match((await lab.describe()).faults, { 'Node own': /422/ });
+
+  // What was refused of another Node may be taken of this one.
+  lab.publish = publish;
+  await lab.told('Node', { own: { name: 'own', labels: { of: 'another' } } });
+  await lab.moment();
+  await lab.moment(1000);
+  t.strictSame(lab.published, { key: keyOf32(1), key6: keyOf32(1) });
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  t.ok(lab.software_checksums);
+  t.strictSame((await lab.describe()).faults, {});
+});
+
+t.test('a new life that has not heard of its own Node yet leaves checksums to what they are', async (t) => {
+  const lab = await Lab.start(t, in_cluster);
+  await lab.ready();
+  await lab.told('FelixConfiguration', on);
+  t.equal(lab.software_checksums, undefined);
+  await lab.told('Node', ownNode({ key: keyOf32(1) }), false);
+  t.equal(lab.software_checksums, undefined);
+  await lab.told('Node', {});
+  t.equal(lab.software_checksums, true);
+});

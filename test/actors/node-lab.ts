@@ -13,9 +13,10 @@ import { vppProcess } from '../../src/actors/vpp-process.js';
 import type { Clock } from '../../src/clock.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import { hostNamespacePath } from '../../src/host/host-namespace.js';
-import type { NodeReady, NodeStatus, SubscribeNode } from '../../src/messages/node.js';
+import type { EarlyNodeStatus, InPlace, NodeReady, SubscribeEarly } from '../../src/messages/node.js';
 import type { VppConnectionMessage, VppStatus } from '../../src/messages/vpp.js';
 import type { VppObject } from '../../src/objects/object.js';
+import type { CniDeps } from '../../src/pods/cni-deps.js';
 import { Model } from '../../src/reconcile/model.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
@@ -71,7 +72,8 @@ class LivesInMemory implements Launcher {
 
 type UplinkMessage =
   | VppStatus
-  | SubscribeNode
+  | SubscribeEarly
+  | InPlace
   /** From itself: VPP has the node's own objects. */
   | { readonly type: 'Programmed'; readonly ready: NodeReady };
 
@@ -84,7 +86,7 @@ function nodeItself(vpp: ActorRef<VppConnectionMessage>): ChildSpec<UplinkMessag
     mailbox_max: 64,
     handler_ms_max: 1000,
     start: (ctx) => {
-      const subscribers = new Set<ActorRef<NodeStatus>>();
+      const subscribers = new Set<ActorRef<EarlyNodeStatus>>();
       let generation = 0;
       let ready: NodeReady | undefined;
       vpp.tell({ type: 'Subscribe', subscriber: ctx.self as ActorRef<VppStatus> });
@@ -133,7 +135,9 @@ function nodeItself(vpp: ActorRef<VppConnectionMessage>): ChildSpec<UplinkMessag
       return {
         receive(message) {
           switch (message.type) {
-            case 'SubscribeNode':
+            case 'InPlace':
+              return;
+            case 'SubscribeEarly':
               subscribers.add(message.subscriber);
               if (ready !== undefined) message.subscriber.tellUrgent(ready);
               return;
@@ -316,7 +320,7 @@ export class NodeLab {
           vppConnection(process, opener, this.quarantine, settings, { set: () => undefined }),
         );
         const uplink = await ctx.spawn(nodeItself(vpp));
-        await ctx.spawn(cniActor({ ...this.pods.deps(kit), vpp, uplink: uplink as ActorRef<SubscribeNode> }));
+        await ctx.spawn(cniActor({ ...this.pods.deps(kit), vpp, uplink: uplink as CniDeps['uplink'] }));
         await ctx.spawn(routes(vpp, this.model));
         return { receive: () => undefined };
       },

@@ -9,7 +9,7 @@ import { interface_spec_default } from '../../src/config/interface-spec.js';
 import { default_table } from '../../src/desired/tables.js';
 import { OWN_NAMESPACE_PATH } from '../../src/linux/network.js';
 import type { CniMessage } from '../../src/messages/cni.js';
-import type { NodeStatus, SubscribeNode } from '../../src/messages/node.js';
+import type { InPlace, NodeFacts, NodeReady, SubscribeEarly } from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { isDangling } from '../../src/objects/object.js';
@@ -19,6 +19,7 @@ import type { CniDeps } from '../../src/pods/cni-deps.js';
 import type { PodStore } from '../../src/pods/pod-records.js';
 import type { PodStateProblem } from '../../src/pods/pod-state.js';
 import type { Settledness } from '../../src/pods/settling.js';
+import { SoftwareChecksums } from '../../src/pods/software-checksums.js';
 import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
@@ -261,6 +262,7 @@ export interface Call {
 }
 
 export class PodLab {
+  readonly checksums = new SoftwareChecksums();
   readonly host = new FakeHostNetwork();
   readonly store = new FakeStore();
   readonly translations = new TranslationOwners();
@@ -272,6 +274,8 @@ export class PodLab {
   handlers!: CniHandlers;
   serverStops = 0;
   subscriptions = 0;
+  /** Of which rounds the uplink was told that pods are in place. */
+  readonly in_place: number[] = [];
   #ready_generation = 0;
 
   async start(t: Teardown, changes: Partial<CniDeps> = {}): Promise<this> {
@@ -284,9 +288,12 @@ export class PodLab {
     const vpp = kit.mailbox<VppConnectionMessage>('vpp');
     vpp.on('Transact', (message) => this.vpp.take(message));
     vpp.on('Read', (message) => this.vpp.take(message));
-    const uplink = kit.mailbox<SubscribeNode>('uplink');
-    uplink.on('SubscribeNode', () => {
+    const uplink = kit.mailbox<SubscribeEarly | InPlace>('uplink');
+    uplink.on('SubscribeEarly', () => {
       this.subscriptions += 1;
+    });
+    uplink.on('InPlace', ({ of, round }) => {
+      if (of === 'pods') this.in_place.push(round);
     });
     return {
       vpp: vpp.ref,
@@ -309,6 +316,7 @@ export class PodLab {
       node_namespaces: [OWN_NAMESPACE_PATH],
       translations: this.translations,
       policed: this.policed,
+      checksums: this.checksums,
       limits: () => ({
         default_spec: interface_spec_default,
         gates: { memif: false, vcl: false, multinet: true },
@@ -318,6 +326,7 @@ export class PodLab {
         gso: true,
         buffers_wanted: 0,
         default_verdict: 'allow',
+        drop_other_protocols: false,
         collect_ms: 60_000,
         audit_ms: 60_000,
         settle_ms: 30_000,
@@ -326,10 +335,18 @@ export class PodLab {
   }
 
   /** VPP is there, with what it holds. */
-  async ready(changes: Partial<Extract<NodeStatus, { type: 'NodeReady' }>> = {}): Promise<void> {
+  async ready(changes: Partial<NodeReady> = {}): Promise<void> {
+    await this.kit.tell({ type: 'NodeReady', ...this.#facts(), ...changes });
+  }
+
+  /** VPP is there, and Linux has the uplinks. */
+  async prepared(round: number): Promise<void> {
+    await this.kit.tell({ type: 'NodePrepared', round, ...this.#facts() });
+  }
+
+  #facts(): NodeFacts {
     this.#ready_generation = this.vpp.generation;
-    await this.kit.tell({
-      type: 'NodeReady',
+    return {
       generation: this.vpp.generation,
       vpp: 'vpp',
       workers: 0,
@@ -339,8 +356,7 @@ export class PodLab {
       subnets: { ip4: '192.0.2.0/24', ip6: '2001:db8::/64' },
       redirects: [],
       buffers_taken: 0,
-      ...changes,
-    });
+    };
   }
 
   /** With its connection to VPP, whether that lives or not. */

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { within } from '../../src/linux/within.js';
 import type { PodMessage, PodNode } from '../../src/messages/pod.js';
 import type { Subject } from '../../src/reconcile/transaction.js';
 import { type Call, PodLab, podLab } from './pod-lab.js';
@@ -587,6 +588,7 @@ t.test('what a pod was told of VPP is void once it has heard of the end of that 
     redirects: [],
     workers: 0,
     gso: true,
+    held: false,
     default_verdict: 'allow',
   };
   const generation = lab.vpp.generation + 1;
@@ -651,3 +653,57 @@ t.test(
     t.not(removed[0]?.content, first?.content, 'nor is its removal what it was held for');
   },
 );
+
+t.test('a pod computes its checksums as long as that is asked for, and has them back', async (t) => {
+  const lab = await podLab(t);
+  await lab.add('p');
+  const byDevice = (name: string): boolean =>
+    within(lab.host.open(lab.netns(name)), (namespace) => namespace.offloads('eth0'));
+  t.ok(byDevice('p'));
+  lab.checksums.set(true);
+  await lab.kit.settle();
+  t.notOk(byDevice('p'), 'one that is there');
+  t.match(await lab.add('q', { ips: ['10.0.0.99/24'] }), { successful: true });
+  t.notOk(byDevice('q'), 'one that comes');
+  lab.vpp.die();
+  await lab.kit.settle();
+  await lab.ready();
+  await lab.kit.settle();
+  t.notOk(byDevice('p'), 'over the death of VPP');
+  lab.checksums.set(false);
+  await lab.kit.settle();
+  t.ok(byDevice('p'));
+  t.ok(byDevice('q'));
+  // What the pod itself has taken is the pod's matter.
+  const namespace = lab.host.open(lab.netns('q'));
+  namespace.setChecksums('eth0', false);
+  namespace.close();
+  lab.vpp.die();
+  await lab.ready();
+  await lab.kit.settle();
+  t.notOk(byDevice('q'));
+});
+
+t.test('a pod of an earlier life computes its checksums until it is known whether it has to', async (t) => {
+  const before = await podLab(t);
+  await before.add('p');
+  await before.add('q', { ips: ['10.0.0.99/24'] });
+  before.checksums.set(true);
+  await before.kit.settle();
+  const byDevice = (name: string): boolean =>
+    within(before.host.open(before.netns(name)), (namespace) => namespace.offloads('eth0'));
+  t.notOk(byDevice('p'));
+  const { host, store, vpp } = before;
+  const lab = await Object.assign(new PodLab(), { host, store, vpp }).start(t);
+  await lab.ready();
+  await lab.kit.settle();
+  t.notOk(byDevice('p'), 'nobody has said anything yet');
+  lab.vpp.die();
+  await lab.ready();
+  await lab.kit.settle();
+  t.notOk(byDevice('p'), 'nor with a new VPP');
+  lab.checksums.set(false);
+  await lab.kit.settle();
+  t.ok(byDevice('p'));
+  t.ok(byDevice('q'));
+});

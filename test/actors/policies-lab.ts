@@ -4,15 +4,16 @@ import { memoryFile } from '../../lab/memory-file.js';
 import type { Npol } from '../../lab/vpp/npol.js';
 import { type StandInVpp, startStandInVpp } from '../../lab/vpp/stand-in.js';
 import type { ActorRef } from '../../src/actor-system.js';
-import { type PoliciesReport, policiesActor } from '../../src/actors/policies.js';
+import { policiesActor } from '../../src/actors/policies.js';
 import type { FelixMessage, WorkloadKey } from '../../src/felix/messages.js';
 import type { EndpointStatus, FelixActorMessage } from '../../src/messages/felix.js';
-import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
+import type { InPlace, NodeFacts, SubscribeEarly } from '../../src/messages/node.js';
 import type { PoliciesMessage, PoliciesQuestion, ShownPolicies } from '../../src/messages/policies.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import type { InterfaceTag } from '../../src/objects/interfaces.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
+import type { PoliciesReport } from '../../src/policies/shown.js';
 import type { Transaction } from '../../src/reconcile/transaction.js';
 import { sessionOpener } from '../../src/vpp-conn/open-session.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
@@ -50,6 +51,8 @@ export class PoliciesLab {
   /** Transactions of the actor, as they were sent. */
   readonly transactions: Transaction[] = [];
   taken = 0;
+  /** Of which rounds the uplink was told that policies are in place. */
+  readonly in_place: number[] = [];
   /** What becomes of a transaction before VPP hears of it. */
   before: (transaction: Transaction) => Error | undefined = () => undefined;
   /** What is told in place of VPP's answer, which has done what was asked. */
@@ -119,10 +122,14 @@ export class PoliciesLab {
       felix.on('EndpointStatuses', ({ statuses }) => {
         this.statuses.push(...statuses);
       });
+      const uplink = kit.mailbox<SubscribeEarly | InPlace>('uplink');
+      uplink.on('InPlace', ({ of, round }) => {
+        if (of === 'policies') this.in_place.push(round);
+      });
       return policiesActor(
         {
           vpp: vpp.ref,
-          uplink: kit.mailbox<SubscribeNode>('uplink').ref,
+          uplink: uplink.ref,
           felix: this.makeFelix?.(kit) ?? felix.ref,
           interfaces: this.interfaces,
           report: (ask) => {
@@ -169,8 +176,31 @@ export class PoliciesLab {
   }
 
   async nodeReady(): Promise<void> {
-    await this.kit.tell({
-      type: 'NodeReady',
+    await this.kit.tell({ type: 'NodeReady', ...this.#facts() });
+    await this.rest();
+  }
+
+  /** VPP is there, and Linux has the uplinks. */
+  async nodePrepared(): Promise<void> {
+    await this.kit.tell({ type: 'NodePrepared', round: 1, ...this.#facts() });
+    await this.rest();
+  }
+
+  /** VPP has the uplinks, which are down. */
+  async uplinksMade(): Promise<void> {
+    await this.kit.tell({ type: 'UplinksMade', generation: this.generation, round: 2 });
+    await this.rest();
+  }
+
+  /** A take-over that is tried again: all of it in one turn. */
+  async uplinksAgain(): Promise<void> {
+    this.kit.ref.tell({ type: 'NodePrepared', round: 3, ...this.#facts() });
+    this.kit.ref.tell({ type: 'UplinksMade', generation: this.generation, round: 4 });
+    await this.rest();
+  }
+
+  #facts(): NodeFacts {
+    return {
       generation: this.generation,
       vpp: `${this.generation}`,
       mtu: 1500,
@@ -181,8 +211,7 @@ export class PoliciesLab {
       redirects: [],
       buffers_taken: 0,
       workers: 0,
-    } satisfies NodeReady);
-    await this.rest();
+    };
   }
 
   putPod(): void {

@@ -229,6 +229,61 @@ t.test('what is looked for after a life does not grow with the lives', async (t)
   t.equal(marks[4], marks[1], 'two lives beside each other are the most there is');
 });
 
+t.test('a VPP that has no uplinks yet is given the policies of pods', async (t) => {
+  const lab = await living(t);
+  await lab.nodeLost();
+  const [pods_alone, all] = [
+    ['pod', 'other'],
+    ['pod', 'other', 'host-eth0', 'main-eth0'],
+  ];
+  lab.names = pods_alone;
+  await lab.newVpp();
+  let settled = false;
+  t.ok(lab.interfaces.whenSettled(lab.generation, () => (settled = true)));
+  await lab.nodePrepared();
+  const { pod, other, ...node } = contentOf(of_first, lives);
+  t.strictSame(lab.content(), { pod, other });
+  t.ok(settled, 'for which pods are waited with');
+  t.equal(lab.gauges().refused, 0, 'of interfaces that are not there nothing is said');
+  await lab.make(all.slice(2));
+  await lab.uplinksMade();
+  t.strictSame(lab.content(all), { pod, other, ...node }, 'and those of uplinks before these are up');
+  t.strictSame(lab.in_place, [2]);
+  const { length } = lab.transactions;
+  await lab.nodeReady();
+  t.strictSame(lab.content(all), { pod, other, ...node });
+  t.equal(lab.transactions.length, length);
+});
+
+t.test('uplinks that are made again have policies again, whatever was told of those before', async (t) => {
+  const lab = await living(t);
+  await lab.nodeLost();
+  lab.names = ['pod', 'other'];
+  const all = ['pod', 'other', 'host-eth0', 'main-eth0'] as const;
+  await lab.newVpp();
+  await lab.nodePrepared();
+  await lab.make(all.slice(2));
+  await lab.uplinksMade();
+  const { pod, other, ...node } = contentOf(of_first, lives);
+  t.strictSame(lab.content(all), { pod, other, ...node });
+  // VPP gives the number that was freed last first.
+  for (const tag of all.slice(2).reverse())
+    await lab.own([{ action: 'remove', object: { kind: 'loopback', tag } }]);
+  t.strictSame(lab.content(all), { pod, other, 'host-eth0': undefined, 'main-eth0': undefined });
+  await lab.make(all.slice(2));
+  // Nothing is taken in between the two: what is wanted seems to be what it was.
+  await lab.uplinksAgain();
+  t.strictSame(lab.content(all), { pod, other, ...node });
+});
+
+t.test('without a Felix nobody waits with the uplinks for policies', async (t) => {
+  const lab = await PoliciesLab.start(t);
+  await lab.newVpp();
+  await lab.nodePrepared();
+  await lab.uplinksMade();
+  t.strictSame(lab.in_place, [2]);
+});
+
 t.test('what is left of an earlier life is not swept before all pods are known', async (t) => {
   const lab = await living(t);
   await lab.begin(t);

@@ -1,5 +1,8 @@
 import t from 'tap';
-import { collected_max } from '../../src/actors/cni.js';
+import type { PodMessage } from '../../src/messages/pod.js';
+import type { PodRecord } from '../../src/pod/record.js';
+import { DeviceRemoval } from '../../src/pods/device-removal.js';
+import { collected_max } from '../../src/pods/whereabouts.js';
 import { podAddress as ip, podLab } from './pod-lab.js';
 
 /** The kernel removes no device until the function is called. */
@@ -113,6 +116,36 @@ t.test('an ADD that waits for the address of another pod makes its removal urgen
   await release();
   await lab.kit.settle();
   t.match(add.answer, { successful: true });
+});
+
+t.test('a removal for which somebody waits before it begins is urgent from its beginning', async (t) => {
+  const dropped: boolean[] = [];
+  const told: PodMessage[] = [];
+  const removal = new DeviceRemoval(
+    { tellSelf: (message) => told.push(message) },
+    {
+      drop: async (_record, urgent) => {
+        dropped.push(urgent);
+      },
+    },
+  );
+  const record = {} as PodRecord;
+  removal.insist(record);
+  t.same(
+    [removal.isDue, removal.underWay, dropped],
+    [true, false, []],
+    'nothing is hurried that has not begun',
+  );
+  removal.begin(record, false);
+  removal.hurry(record);
+  t.same([removal.isDue, removal.underWay, dropped], [false, true, [true, true]]);
+  await Promise.resolve();
+  t.same(told, [{ type: 'DeviceGone' }]);
+  removal.gone();
+  t.same([removal.isDue, removal.underWay], [false, false]);
+  removal.end();
+  removal.begin(record, false);
+  t.equal(dropped.at(-1), false, 'of the next pod nobody waits for');
 });
 
 t.test('what was urgent once is not the next time', async (t) => {

@@ -11,7 +11,7 @@ import type { Endpoint, EndpointSlice } from '../../src/calico/kinds/endpoint-sl
 import type { Service, ServicePort } from '../../src/calico/kinds/service.js';
 import type { HealthPort, HostVip } from '../../src/desired/services/plan.js';
 import type { AnyChange, ClusterMessage, KindName } from '../../src/messages/cluster.js';
-import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
+import type { InPlace, NodeFacts, NodeReady, SubscribeEarly } from '../../src/messages/node.js';
 import type {
   ServicesMessage,
   ServicesProgrammed,
@@ -109,9 +109,10 @@ class Lab {
       return servicesActor(
         {
           vpp: vpp.ref,
-          uplink: kit.mailbox<SubscribeNode>('uplink').ref,
+          uplink: kit.mailbox<SubscribeEarly | InPlace>('uplink').ref,
           cluster: kit.mailbox<ClusterMessage>('cluster').ref,
           translations: lab.translations,
+          names: () => undefined,
           host: {
             translate: (vips) => lab.hosts.push(vips),
             serveHealth: (ports) => lab.healths.push(ports),
@@ -151,8 +152,16 @@ class Lab {
   }
 
   async ready(changes: Partial<NodeReady> = {}): Promise<void> {
-    await this.kit.tell({
-      type: 'NodeReady',
+    await this.kit.tell({ type: 'NodeReady', ...this.#facts(), ...changes });
+  }
+
+  /** VPP is there, and Linux has the uplinks. */
+  async prepared(round: number): Promise<void> {
+    await this.kit.tell({ type: 'NodePrepared', round, ...this.#facts() });
+  }
+
+  #facts(): NodeFacts {
+    return {
       generation: this.generation,
       vpp: this.vpp_name,
       workers: 0,
@@ -162,8 +171,7 @@ class Lab {
       subnets: { ip4: '10.0.0.0/24' },
       redirects: [],
       buffers_taken: 0,
-      ...changes,
-    });
+    };
   }
 
   async lost(): Promise<void> {
@@ -325,7 +333,7 @@ function translation(address: string, port: number, backend: string): VppObject 
 
 t.test('the first sync is one transaction, once services and endpoints are known', async (t) => {
   const lab = await Lab.start(t);
-  t.match(await lab.kit.mailbox<SubscribeNode>('uplink').messages(), [{ type: 'SubscribeNode' }]);
+  t.match(await lab.kit.mailbox<SubscribeEarly | InPlace>('uplink').messages(), [{ type: 'SubscribeEarly' }]);
   t.match(await lab.cluster.messages(), [{ type: 'Subscribe', kinds: all_kinds }]);
   await lab.ready();
   await lab.told('EndpointSlice', { a: slice(web, [1]), b: slice(web, [2]) });
@@ -785,6 +793,94 @@ t.test('ready: all programmed, and the API server answers by its service', async
   t.notOk(lab.ready_now.ok);
   await lab.ready();
   t.notOk(lab.ready_now.ok);
+});
+
+t.test('a VPP that has no uplinks yet', async (t) => {
+  const api = {
+    services: {
+      'default/kubernetes': service('10.96.0.1', { ports: [servicePort(443, { name: 'https' })] }),
+    },
+    slices: {
+      a: slice('default/kubernetes', [{ address: '10.0.0.9' }], {
+        ports: [{ name: 'https', protocol: 'TCP', port: 6443 }],
+      }),
+    },
+  };
+  const inPlace = async (lab: Lab) =>
+    (await lab.kit.mailbox<SubscribeEarly | InPlace>('uplink').messages()).flatMap((message) =>
+      message.type === 'InPlace' ? [`${message.of} ${message.round}`] : [],
+    );
+  await t.test('is given translations, of which the uplink is told', async (t) => {
+    const lab = await Lab.synced(t, api);
+    await lab.lost();
+    lab.renew();
+    lab.holding = true;
+    await lab.prepared(1);
+    t.strictSame(await inPlace(lab), []);
+    await lab.answer();
+    t.strictSame(await inPlace(lab), ['services 1']);
+    t.equal(lab.vpp.objects.filter(({ kind }) => kind === 'translation').length, 1);
+    await lab.prepared(2);
+    t.strictSame(await inPlace(lab), ['services 2'], 'each time');
+    const { length } = lab.transactions;
+    await lab.ready();
+    t.equal(lab.transactions.length, length, 'and has them when it has uplinks');
+    t.strictSame(await inPlace(lab), []);
+  });
+  await t.test('waits for an API server to tell of services, and not for long', async (t) => {
+    const lab = await Lab.start(t);
+    lab.translations.hasSpoken('pods');
+    await lab.prepared(1);
+    await lab.pass(settings.prepare_ms - 100);
+    t.strictSame(await inPlace(lab), []);
+    await lab.tellAll(api);
+    t.strictSame(await inPlace(lab), ['services 1'], 'once');
+    await lab.pass(settings.prepare_ms);
+    t.strictSame(await inPlace(lab), []);
+    const silent = await Lab.start(t);
+    await silent.prepared(1);
+    await silent.pass(settings.prepare_ms);
+    t.strictSame(await inPlace(silent), ['services 1'], 'which is silent');
+  });
+  await t.test('is waited with for as long as VPP takes', async (t) => {
+    const lab = await Lab.synced(t, api);
+    await lab.lost();
+    lab.renew();
+    lab.holding = true;
+    await lab.prepared(1);
+    await lab.pass(settings.prepare_ms);
+    t.strictSame(await inPlace(lab), []);
+    await lab.answer();
+    t.strictSame(await inPlace(lab), ['services 1']);
+  });
+  await t.test('answers nobody: it is not probed, nor ready', async (t) => {
+    const lab = await Lab.start(t);
+    lab.translations.hasSpoken('pods');
+    await lab.prepared(1);
+    await lab.tellAll(api);
+    await lab.pass(10_000);
+    t.equal(lab.probes.length, 0);
+    t.match(lab.ready_now, { ok: false, reason: /not given the uplinks/ });
+    await lab.ready();
+    t.equal(lab.probes.length, 1);
+    lab.probes[0]?.resolve();
+    await lab.kit.settle();
+    t.strictSame(lab.ready_now, { ok: true, reason: '' });
+  });
+  await t.test('serves nobody: nothing of it is announced', async (t) => {
+    const lab = await Lab.synced(t, api);
+    const bgp = await lab.subscribe();
+    await bgp.messages();
+    await lab.lost();
+    lab.renew();
+    t.match(await bgp.messages(), [{ whole: false, changed: new Map([['10.96.0.1', false]]) }]);
+    await lab.prepared(1);
+    t.strictSame(await bgp.messages(), []);
+    await lab.subscribe();
+    t.match(await bgp.messages(), [{ whole: true, known: false, changed: new Map() }], 'whoever asks');
+    await lab.ready();
+    t.match(await bgp.messages(), [{ whole: true, known: true, changed: new Map([['10.96.0.1', true]]) }]);
+  });
 });
 
 t.test('ready: nobody waits for ever for an API server that does not speak', async (t) => {

@@ -3,17 +3,20 @@ import type { ChildSpec } from '../../src/actor-system.js';
 import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol } from '../../src/desired/host-tap.js';
-import { desiredNode, nodeUplinkEntry, uplinkTag } from '../../src/desired/uplink.js';
+import { uplinkTag } from '../../src/desired/node-inputs.js';
+import { desiredNode, nodeUplinkEntry } from '../../src/desired/uplink.js';
 import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
-import type { NodeReady, NodeStatus } from '../../src/messages/node.js';
+import type { NetworkNamespace } from '../../src/linux/network.js';
+import type { EarlyNodeStatus, InPlace, NodeReady, NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
+import type { KnownNeighbour } from '../../src/objects/routing.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import { applyOutcomes } from '../../src/reconcile/reconcile.js';
 import type { Snapshot } from '../../src/reconcile/snapshot.js';
 import type { TransactionResult } from '../../src/reconcile/transaction.js';
-import { buffersTaken, type Taken } from '../../src/uplink/take-over.js';
+import { buffersTaken, type Taken } from '../../src/uplink/taken.js';
 import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { nodeOf } from '../desired/sample.js';
 import { type ActorKit, actorKit, type KitBase, supervision, type Teardown } from '../kit/actor-kit.js';
@@ -33,6 +36,10 @@ const settings: UplinkSettings = {
   pause_ms: 300_000,
   pause_max_ms: 1_000_000,
   shutdown_ms: 8000,
+  prepared_by: ['pods', 'services'],
+  prepare_ms: 5000,
+  policed_by: ['policies'],
+  police_ms: 500,
 };
 
 class Stale extends Error {
@@ -50,6 +57,8 @@ class Lab {
   readonly publications: AbortSignal[] = [];
   /** What VPP holds. */
   objects: readonly VppObject[] = [];
+  /** Keys of what it was given, in order. */
+  readonly added: string[] = [];
   readings = 0;
   refuses: (operation: Operation) => boolean = () => false;
   /** The next transaction tells that VPP has lost what it had. */
@@ -58,14 +67,26 @@ class Lab {
   answering = new Set(['10.0.0.1', 'fd00::1']);
   answering_linux = new Set(['10.0.0.1', 'fd00::1']);
   nudged = new Set<string>();
+  /** Whom VPP has met beside those. */
+  met: KnownNeighbour[] = [];
+  /** VPP takes in no neighbours. */
+  deaf = false;
+  /** It does not say whether it does. */
+  mute = false;
   /** Fails the transaction that is under way. */
   lost: string | undefined;
   /** How long VPP takes for a transaction. */
   slow_ms = 0;
+  /** What happens in hooks. */
+  readonly during: Partial<Record<HookPoint, () => void>> = {};
   /** A hook that never ends. */
   hanging: HookPoint | undefined;
   unhang: () => void = () => undefined;
   generation = 0;
+  /** Who says that VPP has theirs as soon as it is prepared. */
+  readonly owners = new Set<InPlace['of']>(['pods', 'services', 'policies']);
+  /** What those were told who prepare VPP. */
+  readonly prepared: EarlyNodeStatus[] = [];
   /** Whether there is a VPP when the actor starts. */
   running = true;
   tapChanged: (() => void) | undefined;
@@ -93,6 +114,10 @@ class Lab {
       { supervision: supervision({ intensity: { restarts_max: 3, window_ms: 600_000 } }) },
     );
     Object.assign(lab, { kit });
+    const owners = kit.mailbox<EarlyNodeStatus>('owners');
+    for (const type of ['NodePrepared', 'UplinksMade', 'NodeReady', 'NodeLost'] as const)
+      owners.on(type, (message) => lab.hears(message));
+    await kit.tell({ type: 'SubscribeEarly', subscriber: owners.ref });
     return lab;
   }
 
@@ -124,8 +149,18 @@ class Lab {
       reply.resolve(this.snapshot());
     });
     vpp.on('ReadNeighbours', ({ interface: tag, reply }) => {
-      this.note(`neighbours of ${tag}`);
-      reply.resolve([...this.nudged].filter((address) => this.answering.has(address)));
+      // Once VPP has the uplinks it is asked now and then.
+      if (this.state !== 'vpp') this.note(`neighbours of ${tag}`);
+      const resolved = [...this.nudged].filter((address) => this.answering.has(address));
+      reply.resolve([...resolved.map((address) => ({ address, mac: macs[1]! })), ...this.met]);
+    });
+    vpp.on('Introduce', ({ interface: tag, neighbours, reply }) => {
+      if (neighbours.length > 0)
+        this.note(
+          `introduce behind ${tag} ${neighbours.map(({ address, mac }) => `${address} ${mac}`).join(', ')}`,
+        );
+      if (this.deaf) reply.reject(new Error('VPP does not hear'));
+      else if (!this.mute) reply.resolve();
     });
     return uplink(
       {
@@ -136,6 +171,7 @@ class Lab {
         hooks: {
           run: async (point) => {
             this.note(`hook ${point}`);
+            this.during[point]?.();
             if (point !== this.hanging) return;
             await new Promise<void>((resolve) => {
               this.unhang = resolve;
@@ -207,10 +243,11 @@ class Lab {
     const ups = operations.filter(
       ({ object: o }) => o.kind === 'interface_flag' && o.flag === 'admin_up',
     ).length;
-    const only_up = ups === operations.length ? ' taps up' : '';
+    const only_up = ups === operations.length ? ' up' : '';
     this.note(`transact ${what}${only_up}${essential ? '' : ' not essential'}`);
     for (const { operation } of done) {
       const { action, object } = operation;
+      if (action === 'add') this.added.push(keyOf(object));
       if (object.kind !== 'tap') continue;
       if (action === 'add') this.linux.makeTap(object.host_if_name, object.host_mac ?? macs[0]!);
       else this.linux.removeTap(object.host_if_name);
@@ -244,8 +281,24 @@ class Lab {
     await this.kit.tell({ type: 'VppUp', generation, vpp: `vpp ${generation}`, adopted, workers: 0 });
   }
 
+  private hears(message: EarlyNodeStatus): void {
+    this.prepared.push(message);
+    if (message.type !== 'NodePrepared' && message.type !== 'UplinksMade') return;
+    this.note(message.type === 'NodePrepared' ? 'prepare' : 'police');
+    for (const of of this.owners) this.kit.ref.tell({ type: 'InPlace', of, round: message.round });
+  }
+
+  /** All owners have theirs in VPP. */
+  async inPlace(round: number): Promise<void> {
+    for (const of of ['pods', 'services'] as const) await this.kit.tell({ type: 'InPlace', of, round });
+    this.owners.add('policies');
+  }
+
   /** VPP is up, and the gateways have answered. */
   async taken(): Promise<void> {
+    // They begin anew with the actor.
+    const subscriber = this.kit.mailbox<EarlyNodeStatus>('owners').ref;
+    await this.kit.tell({ type: 'SubscribeEarly', subscriber });
     await this.up();
     await this.kit.clock.advance(1000);
   }
@@ -281,17 +334,22 @@ t.test('a take-over, in the order in which the host suffers least', async (t) =>
   await lab.taken();
   t.same(lab.take(false), [
     'hook BEFORE_IF_READ',
+    'transact add',
+    'prepare',
     ...['nudge 10.0.0.7', 'nudge 10.0.0.9', 'nudge fd00::1'],
     'hook BEFORE_VPP_RUN',
     'linux set_link',
     'linux move_link',
     'linux set_link',
     'transact add',
+    'police',
+    // With what leads by the uplinks.
+    'transact add',
     'linux set_link',
     'linux replace_address',
     'linux set_neighbour',
     'linux append_route',
-    'transact add taps up',
+    'transact add up',
     'solicit behind main-eth0',
     'neighbours of main-eth0',
     'nudge 10.0.0.1',
@@ -447,7 +505,7 @@ t.test('a VPP has an entry of source NAT for its uplinks from its start, or neve
   const fresh = await Lab.start(t);
   await fresh.up(false);
   await fresh.kit.clock.advance(1000);
-  t.strictSame(nat(fresh), ['uplinks 10.0.0.2 fd00::2', 'all fd00::2 beside', 'if_pfx']);
+  t.strictSame(nat(fresh), ['uplinks undefined fd00::2', 'all fd00::2 beside', 'k8s']);
   const old = await adopted(t, 'complete');
   const others = old.objects.filter(({ kind }) => !kind.startsWith('snat_'));
   old.objects = [...others, { kind: 'snat_addresses', ip4: '10.0.0.2', ip6: 'fd00::2' }];
@@ -457,6 +515,401 @@ t.test('a VPP has an entry of source NAT for its uplinks from its start, or neve
   old.objects = [...others, { kind: 'snat_uplinks', ip6: 'fd00::9' }, { kind: 'snat_addresses', ...own }];
   await old.up(true);
   t.strictSame(nat(old).sort(), ['all fd00::2 beside', 'k8s', 'uplinks undefined fd00::9'], 'as it was made');
+});
+
+t.test('a VPP has what others build on, and theirs, before it gets its uplinks', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.clear();
+  await lab.up(false);
+  await lab.kit.clock.advance(1000);
+  const facts = { generation: 1, vpp: 'vpp 1', node: { ip4: '10.0.0.2', ip6: 'fd00::2' }, mtu: 9000 };
+  t.match(lab.prepared.splice(0), [{ type: 'NodePrepared', round: 1, main_uplink: 'main-eth0', ...facts }]);
+  const kinds = new Set(lab.objects.map(({ kind }) => kind));
+  for (const kind of ['snat_policy', 'table', 'punt_redirect'] as const) t.ok(kinds.has(kind), kind);
+  t.notOk(lab.linux.host.isChanged(), 'the host has its network');
+  t.notOk(kinds.has('tap'));
+
+  const inPlace = (of: InPlace['of'], round: number) => lab.kit.tell({ type: 'InPlace', of, round });
+  await inPlace('pods', 1);
+  await inPlace('services', 0);
+  t.notOk(lab.linux.host.isChanged(), 'said of another time');
+  await inPlace('services', 1);
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.prepared.splice(0), [
+    { type: 'UplinksMade', generation: 1, round: 2 },
+    { type: 'NodeReady', ...facts },
+  ]);
+  t.equal(new Set(lab.added).size, lab.added.length, 'nothing is given twice');
+  t.strictSame(new Set(lab.objects.map(keyOf)), new Set(lab.wanted.map(keyOf)));
+});
+
+t.test('who prepares VPP is not waited for for ever', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.delete('services');
+  await lab.up(false);
+  await lab.kit.clock.advance(4900);
+  t.notOk(lab.linux.host.isChanged());
+  await lab.kit.clock.advance(1100);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /not had all services within 5000 ms/ });
+});
+
+t.test('nobody is waited for who is not there', async (t) => {
+  const lab = await Lab.start(t, { prepared_by: ['pods'] });
+  lab.owners.delete('services');
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+});
+
+t.test('pools that are told meanwhile are in VPP before its uplinks, and told on', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.clear();
+  await lab.up(false);
+  await lab.kit.clock.advance(1000);
+  const pools = { prefixes: ['10.2.0.0/16'], nat_outgoing: ['10.2.0.0/16'] };
+  lab.kit.ref.tellUrgent({
+    type: 'PodPrefixes',
+    pods: { ...pools, nodes: ['10.9.0.2/32'], encapsulated: false },
+  });
+  await lab.kit.clock.advance(0);
+  t.match(lab.prepared, [
+    { type: 'NodePrepared', round: 1 },
+    { type: 'NodePrepared', round: 2, pools },
+  ]);
+  t.notOk('pools' in lab.prepared[0]!);
+  t.ok(lab.added.includes('snat_exclude:10.2.0.0/16'), 'where pods keep their address is known');
+  t.notOk(lab.linux.host.isChanged());
+  await lab.inPlace(1);
+  t.notOk(lab.linux.host.isChanged(), 'of what was told before');
+  await lab.inPlace(2);
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.prepared.at(-1), { type: 'NodeReady', pools });
+});
+
+t.test('uplinks are up when VPP has their policies, or has taken too long', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.delete('policies');
+  const isUp = () => lab.objects.some((object) => keyOf(object) === 'interface_flag:main-eth0/admin_up');
+  await lab.up(false);
+  await lab.kit.clock.advance(400);
+  t.match(lab.prepared.at(-1), { type: 'UplinksMade', generation: 1, round: 2 });
+  t.ok(
+    lab.objects.some(({ kind }) => kind === 'af_packet'),
+    'they are there',
+  );
+  t.notOk(isUp());
+  await lab.kit.tell({ type: 'InPlace', of: 'policies', round: 1 });
+  t.notOk(isUp(), 'said of another time');
+  await lab.kit.tell({ type: 'InPlace', of: 'policies', round: 2 });
+  t.ok(isUp());
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  await lab.up(false);
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp', 'nobody says it');
+  t.match(lab.kit.log.lines.at(-1), { level: 'warn', text: /not had all policies within 500 ms/ });
+});
+
+t.test('what the host has changed while VPP was prepared is taken as it is by then', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.clear();
+  await lab.up(false);
+  await lab.kit.clock.advance(1000);
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const address = { link, family: 4, prefix: '10.0.0.77/24', scope: 0, flags: 0 } as const;
+  own.apply({ do: 'replace_address', address });
+  lab.owners.add('policies');
+  await lab.inPlace(1);
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  t.ok(lab.added.includes('interface_address:main-eth0/10.0.0.77/24'));
+  t.strictSame(new Set(lab.objects.map(keyOf)), new Set(lab.wanted.map(keyOf)));
+});
+
+t.test(
+  'what a service of the host has changed since the uplink was surveyed is taken as it is by then',
+  async (t) => {
+    const lab = await Lab.start(t);
+    const own = lab.linux.network.open();
+    const link = own.link('eth0')!.index;
+    const moved = { link, family: 4, prefix: '10.0.0.77/24', scope: 0, flags: 0 } as const;
+    lab.during.BEFORE_VPP_RUN = () => {
+      const stale = own.addresses(link).find(({ prefix }) => prefix === '10.0.0.2/24')!;
+      own.apply({ do: 'delete_address', address: stale });
+      own.apply({ do: 'add_address', address: moved });
+    };
+    await lab.taken();
+    t.equal(lab.state, 'vpp');
+    t.ok(lab.added.includes('interface_address:main-eth0/10.0.0.77/24'));
+    t.notOk(lab.added.includes('interface_address:main-eth0/10.0.0.2/24'));
+    t.ok(lab.take().includes('neighbours of main-eth0'), 'its gateways had answered, and have to answer VPP');
+    t.strictSame(lab.linux.host.taken()!.uplinks[0]!.answering_gateways, ['10.0.0.1', 'fd00::1']);
+    await lab.exited();
+    const back = own.addresses(own.link('eth0')!.index).map(({ prefix }) => prefix);
+    t.ok(back.includes('10.0.0.77/24'));
+    t.notOk(back.includes('10.0.0.2/24'));
+  },
+);
+
+t.test('a service of the host that is in the middle of a change has its time', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const routes = own.routes({ link }).filter(({ prefix }) => prefix.endsWith('/0'));
+  lab.during.BEFORE_VPP_RUN = () => {
+    for (const route of routes) own.apply({ do: 'delete_route', route });
+  };
+  await lab.taken();
+  t.equal(own.link('eth0')?.index, link, 'Linux has the uplink');
+  for (const route of routes) own.apply({ do: 'add_route', route });
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  t.same(lab.linux.state(), before);
+});
+
+t.test('an uplink that a service of the host takes away is not taken as it was', async (t) => {
+  const lab = await Lab.start(t);
+  const before = lab.linux.state();
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  lab.during.BEFORE_VPP_RUN = () => own.apply({ do: 'set_link', link, name: 'eth9' });
+  await lab.up();
+  await lab.kit.clock.advance(settings.services_ms + 500);
+  t.match(lab.reports.at(-1), { state: 'failed', reason: /eth0: Linux has no such interface.*eth9/ });
+  lab.during.BEFORE_VPP_RUN = () => undefined;
+  own.apply({ do: 'set_link', link, name: 'eth0' });
+  t.same(lab.linux.state(), before);
+  await lab.kit.clock.advance(3000);
+  t.equal(lab.state, 'vpp');
+});
+
+t.test('a host that lacks a way out when its uplink is surveyed has a moment to get it again', async (t) => {
+  const lab = await Lab.start(t, { survey_ms: 500 });
+  for (const gateway of ['10.0.0.7', '10.0.0.9']) {
+    lab.answering_linux.add(gateway);
+    lab.answering.add(gateway);
+  }
+  const before = lab.linux.state();
+  lab.owners.clear();
+  await lab.up(false);
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  const isDefault = ({ family, prefix }: { family: 4 | 6; prefix: string }) =>
+    family === 4 && prefix.endsWith('/0');
+  const [route] = own.routes({ link }).filter(isDefault);
+  own.apply({ do: 'delete_route', route: route! });
+  lab.owners.add('policies');
+  await lab.inPlace(1);
+  await lab.kit.clock.advance(200);
+  t.notOk(lab.linux.host.isChanged(), 'it is not taken so');
+  own.apply({ do: 'add_route', route: route! });
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  await lab.exited();
+  t.same(lab.linux.state(), before);
+});
+
+/** As a network manager does that leases anew. Answers what it is to give back. */
+function loseIpv4(own: NetworkNamespace, link: number) {
+  const routes = own.routes({ link }).filter(({ family, protocol }) => family === 4 && protocol !== 2);
+  for (const route of routes) own.apply({ do: 'delete_route', route });
+  const addresses = own.addresses(link).filter(({ family }) => family === 4);
+  for (const address of addresses) own.apply({ do: 'delete_address', address });
+  return { routes, addresses };
+}
+
+t.test('a host whose services lease anew behind VPP’s death is taken when it is whole again', async (t) => {
+  for (const life of ['one process', 'the next process']) {
+    const lab = await Lab.start(t);
+    await lab.taken();
+    const published = lab.effects.filter((text) => text.startsWith('publish')).at(-1);
+    if (life === 'the next process') await lab.kit.crash(new Error('defect'));
+    await lab.kit.clock.advance(100);
+    const subscriber = lab.kit.mailbox<EarlyNodeStatus>('owners').ref;
+    await lab.kit.tell({ type: 'SubscribeEarly', subscriber });
+    await lab.exited();
+    const before = lab.linux.state();
+    const own = lab.linux.network.open();
+    const link = own.link('eth0')!.index;
+    const lost = loseIpv4(own, link);
+    lab.take();
+    await lab.up();
+    await lab.kit.clock.advance(3000);
+    t.notOk(lab.linux.host.isChanged(), `${life}: IPv6 alone is not what it had`);
+    for (const address of lost.addresses) own.apply({ do: 'add_address', address });
+    for (const route of lost.routes) own.apply({ do: 'add_route', route });
+    await lab.kit.clock.advance(1000);
+    t.equal(lab.state, 'vpp', life);
+    t.ok(lab.take().includes(published!), 'it has the addresses that it had');
+    await lab.exited();
+    t.same(lab.linux.state(), before);
+  }
+});
+
+t.test('what services of the host do not give back is waited for once, and costs no attempt', async (t) => {
+  const lab = await Lab.start(t);
+  await lab.taken();
+  await lab.exited();
+  const own = lab.linux.network.open();
+  const link = own.link('eth0')!.index;
+  loseIpv4(own, link);
+  await lab.up();
+  await lab.kit.clock.advance(settings.services_ms + 1000);
+  t.equal(lab.state, 'vpp', 'IPv6 alone is what it has by now');
+  await lab.exited();
+  await lab.taken();
+  t.equal(lab.state, 'vpp', 'and by then what it had');
+
+  await lab.exited();
+  lab.during.BEFORE_VPP_RUN = () => {
+    for (const address of own.addresses(link)) own.apply({ do: 'delete_address', address });
+  };
+  await lab.up();
+  for (let tries = 0; tries < 6; tries++) await lab.kit.clock.advance(settings.services_ms + 30_000);
+  t.match(lab.reports.at(-1), { state: 'failed' });
+  t.notMatch(lab.reports.at(-1)?.reason, /tried again in/, 'it has lost nothing by an attempt');
+});
+
+t.test(
+  'a VPP that cannot be prepared has cost the host nothing, and is tried again as long as it takes',
+  async (t) => {
+    const lab = await Lab.start(t);
+    lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'snat_addresses';
+    const before = lab.linux.state();
+    await lab.up();
+    t.ok((await tries(lab)).length > 10);
+    t.match(lab.reports.at(-1), { state: 'failed', reason: /refused to add .*snat_addresses/ });
+    t.same(lab.linux.state(), before);
+    lab.refuses = () => false;
+    await lab.kit.clock.advance(6000);
+    t.equal(lab.state, 'vpp');
+  },
+);
+
+t.test(
+  'what is told of nodes meanwhile is in VPP, and nobody is told anew who has nothing of it',
+  async (t) => {
+    const lab = await Lab.start(t);
+    lab.owners.clear();
+    await lab.up(false);
+    await lab.kit.clock.advance(1000);
+    const pools = { prefixes: ['10.2.0.0/16'], nat_outgoing: [], encapsulated: false };
+    const tell = async (nodes: readonly string[]) => {
+      lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...pools, nodes } });
+      await lab.kit.clock.advance(0);
+    };
+    await tell(['10.9.0.2/32']);
+    t.equal(lab.prepared.length, 2, 'of pools');
+    await tell(['10.9.0.2/32', '10.9.0.3/32']);
+    t.equal(lab.prepared.length, 2);
+    t.ok(lab.added.includes('snat_exclude:10.9.0.3/32'));
+  },
+);
+
+t.test(
+  'what an earlier life has excluded from source NAT stays until pools are known, whatever it had of uplinks',
+  async (t) => {
+    const lab = await Lab.start(t);
+    lab.objects = [{ kind: 'snat_exclude', prefix: '10.1.0.0/16' }];
+    await lab.up(true);
+    await lab.kit.clock.advance(1000);
+    t.equal(lab.state, 'vpp');
+    t.ok(lab.objects.some((object) => keyOf(object) === 'snat_exclude:10.1.0.0/16'));
+  },
+);
+
+t.test('a VPP that ends while it is prepared', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.clear();
+  const late = await lab.subscribe('bgp');
+  await lab.up(false);
+  await lab.kit.clock.advance(1000);
+  await lab.exited();
+  t.match(lab.prepared.splice(0), [
+    { type: 'NodePrepared', generation: 1 },
+    { type: 'NodeLost', generation: 1 },
+  ]);
+  t.strictSame(await late(), [], 'of which others have not heard');
+  t.notOk(lab.linux.host.isChanged());
+  await lab.kit.clock.advance(10_000);
+  t.notOk(lab.linux.host.isChanged(), 'and nothing is taken for it');
+  for (const owner of ['pods', 'services', 'policies'] as const) lab.owners.add(owner);
+  await lab.taken();
+  t.equal(lab.state, 'vpp');
+  t.match(lab.prepared, [
+    { type: 'NodePrepared', generation: 2 },
+    { type: 'UplinksMade', generation: 2 },
+    { type: 'NodeReady', generation: 2 },
+  ]);
+});
+
+t.test(
+  'whatever ends a VPP that is prepared, or whose uplinks are not policed yet, Linux has the host',
+  async (t) => {
+    const ends: Record<string, (lab: Lab) => Promise<unknown>> = {
+      'the death of VPP': (lab) => lab.exited(),
+      'a stop': (lab) => lab.kit.system.stopChild('uplink'),
+    };
+    const waits: Record<string, readonly InPlace['of'][]> = {
+      prepare: [],
+      police: ['pods', 'services'],
+    };
+    for (const [what, end] of Object.entries(ends))
+      for (const [step, owners] of Object.entries(waits)) {
+        const lab = await Lab.start(t);
+        const before = lab.linux.state();
+        lab.owners.clear();
+        for (const owner of owners) lab.owners.add(owner);
+        await lab.up();
+        await lab.kit.clock.advance(300);
+        t.equal(lab.take().at(-1), step);
+        t.equal(lab.linux.host.isChanged(), step === 'police');
+        await end(lab);
+        await lab.kit.clock.advance(1000);
+        t.same(lab.linux.state(), before, `${what} at ${step}`);
+        t.notOk(lab.linux.host.isChanged());
+      }
+  },
+);
+
+t.test('a take-over that fails and is tried again has VPP prepared again', async (t) => {
+  const lab = await Lab.start(t);
+  lab.refuses = ({ object }) => object.kind === 'tap';
+  await lab.taken();
+  t.equal(lab.state, 'failed');
+  lab.refuses = () => false;
+  await lab.kit.clock.advance(3000);
+  t.equal(lab.state, 'vpp');
+  t.match(lab.prepared, [
+    { type: 'NodePrepared', round: 1 },
+    { type: 'NodePrepared', round: 2 },
+    { type: 'UplinksMade', round: 3 },
+    { type: 'NodeReady', generation: 1 },
+  ]);
+});
+
+t.test('who subscribes early hears how it stands', async (t) => {
+  const lab = await Lab.start(t);
+  lab.owners.clear();
+  const early = lab.kit.mailbox<EarlyNodeStatus>('latecomer');
+  const told = async () => {
+    await lab.kit.tell({ type: 'SubscribeEarly', subscriber: early.ref });
+    return early.messages();
+  };
+  t.strictSame(await told(), []);
+  await lab.up(false);
+  await lab.kit.clock.advance(1000);
+  await early.messages();
+  t.match(await told(), [{ type: 'NodePrepared' }]);
+  await lab.kit.clock.advance(6000);
+  await early.messages();
+  t.match(await told(), [{ type: 'NodeReady' }]);
 });
 
 t.test(
@@ -473,6 +926,10 @@ t.test(
     t.ok(excluded().includes('10.1.0.0/16'), 'of an earlier life');
     t.notOk('pools' in (await heard())[0]!, 'and pods are told of none');
     const pools = { prefixes: ['10.2.0.0/16', '10.3.0.0/16'], nat_outgoing: ['10.3.0.0/16'] };
+    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods: { ...pools, encapsulated: false } });
+    await lab.kit.clock.advance(1000);
+    t.ok(excluded().includes('10.1.0.0/16'), 'nodes are not known yet');
+    t.strictSame(await heard(), []);
     lab.kit.ref.tellUrgent({
       type: 'PodPrefixes',
       pods: { ...pools, nodes: ['10.9.0.2/32'], encapsulated: false },
@@ -486,6 +943,37 @@ t.test(
     await lab.kit.clock.advance(1000);
     t.notOk(excluded().some((prefix) => ['10.2.0.0/16', '10.9.0.2/32'].includes(prefix)));
     t.match(await heard(), [{ type: 'NodeReady', pools: gone }]);
+  },
+);
+
+t.test(
+  'what comes by uplinks for own pods keeps its source while a next life has not read the blocks',
+  async (t) => {
+    const lab = await adopted(t, 'complete');
+    const exclude = (prefix: string): VppObject => ({ kind: 'snat_exclude', prefix, of: 'uplinks' });
+    const earlier = ['::/2', '4000::/2', '8000::/1', 'fd44::2:0/122'];
+    lab.objects = [
+      ...lab.objects,
+      ...earlier.map(exclude),
+      { kind: 'interface_flag', interface: 'main-eth0', flag: 'snat_include_ip6' },
+    ];
+    const told = () =>
+      lab.objects.flatMap((object) =>
+        object.kind === 'snat_exclude' && object.of === 'uplinks' ? object.prefix : [],
+      );
+    await lab.up(true);
+    t.strictSame(told(), earlier, 'nothing is known');
+    const pods = { prefixes: ['fd44::/64'], nat_outgoing: [], nodes: ['fd00::11/128'], encapsulated: false };
+    lab.kit.ref.tellUrgent({ type: 'PodPrefixes', pods });
+    await lab.kit.clock.advance(1000);
+    t.strictSame(told(), earlier, 'the blocks are not');
+    lab.kit.ref.tellUrgent({
+      type: 'PodPrefixes',
+      pods: { ...pods, own: ['fd44::2:0/122', 'fd44::3:0/122'] },
+    });
+    await lab.kit.clock.advance(1000);
+    t.ok(['fd44::2:0/122', 'fd44::3:0/122'].every((prefix) => told().includes(prefix)));
+    t.notOk(told().includes('8000::/1'), 'and what goes to pods of other nodes gets the address of this one');
   },
 );
 
@@ -1176,6 +1664,75 @@ t.test('a gateway that has answered long ago is asked before it counts', async (
   t.equal(lab.state, 'vpp');
 });
 
+t.test('a VPP knows whom the one before has met, and Linux, before its uplinks are up', async (t) => {
+  const lab = await Lab.start(t);
+  const [a, b] = macs;
+  const links = lab.linux.network.open();
+  const meets = (address: string, mac: string, state: number): void => {
+    const link = links.link('eth0')!.index;
+    links.apply({ do: 'set_neighbour', neighbour: { link, family: 4, address, mac, state } });
+  };
+  meets('10.0.0.20', a!, 2);
+  meets('10.0.0.21', a!, 4);
+  lab.take();
+  await lab.taken();
+  const introduced = () => lab.take().filter((text) => /^(transact|introduce|police)/.test(text));
+  const order = (...texts: string[]) => ['transact add', 'transact add', ...texts, 'police'];
+  t.same(
+    introduced().slice(0, 4),
+    order(`introduce behind main-eth0 10.0.0.20 ${a}`),
+    'who has answered Linux, and is no gateway',
+  );
+  t.equal(lab.state, 'vpp');
+
+  lab.met = [
+    { address: '10.0.0.20', mac: a! },
+    { address: 'fd00::30', mac: a! },
+  ];
+  await lab.kit.clock.advance(10_000);
+  lab.met = [];
+  await lab.exited();
+  meets('10.0.0.20', b!, 2);
+  lab.deaf = true;
+  lab.take();
+  await lab.taken();
+  t.same(
+    introduced().slice(0, 4),
+    order(`introduce behind main-eth0 10.0.0.20 ${b}, fd00::30 ${a}`),
+    'who has answered last is right',
+  );
+  t.equal(lab.state, 'vpp', 'one that takes in none goes on without');
+
+  await lab.exited();
+  // As it is known from long ago: later than VPP was asked, since Linux has learned it anew.
+  meets('10.0.0.20', a!, 4);
+  lab.deaf = false;
+  lab.mute = true;
+  lab.take();
+  await lab.up();
+  await lab.kit.clock.advance(150);
+  t.notOk(lab.take().includes('police'));
+  await lab.kit.clock.advance(100);
+  t.ok(lab.take().includes('police'), 'the host does not wait long for it');
+  await lab.kit.clock.advance(1000);
+  t.equal(lab.state, 'vpp');
+  lab.mute = false;
+
+  lab.met = [{ address: '10.0.0.20', mac: b! }];
+  await lab.kit.clock.advance(10_000);
+  await lab.exited();
+  meets('10.0.0.20', a!, 4);
+  lab.take();
+  await lab.taken();
+  t.same(introduced().slice(0, 4), order(`introduce behind main-eth0 10.0.0.20 ${a}`), 'Linux knows better');
+  await lab.kit.clock.advance(10_000);
+  await lab.exited();
+  await lab.kit.clock.advance(61_000);
+  lab.take();
+  await lab.taken();
+  t.same(introduced().slice(0, 3), order('police').slice(0, 3), 'what was met long ago is forgotten');
+});
+
 t.test('a retry for a VPP that is no more, or that has the uplinks by now, does nothing', async (t) => {
   const lab = await Lab.start(t);
   await lab.taken();
@@ -1190,8 +1747,11 @@ t.test(
   async (t) => {
     const lab = await Lab.start(t);
     const before = lab.linux.state();
-    lab.lost = 'connection lost';
+    lab.owners.clear();
     await lab.taken();
+    lab.lost = 'connection lost';
+    await lab.inPlace(1);
+    await lab.kit.clock.advance(1000);
     t.equal(lab.state, 'failed');
     t.ok(lab.linux.host.isChanged());
     t.notOk(lab.take().includes('hook VPP_ERRORED'));
@@ -1202,6 +1762,8 @@ t.test(
     t.ok(lab.take().includes('hook VPP_DONE_OK'));
     lab.lost = undefined;
     await lab.taken();
+    await lab.inPlace(2);
+    await lab.kit.clock.advance(1000);
     t.equal(lab.state, 'vpp');
   },
 );

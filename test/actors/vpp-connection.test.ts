@@ -8,6 +8,7 @@ import type {
   VppProcessMessage,
   VppStatus,
 } from '../../src/messages/vpp.js';
+import type { KnownNeighbour } from '../../src/objects/routing.js';
 import type { Operation } from '../../src/reconcile/operation.js';
 import type { Scope, Snapshot, Take } from '../../src/reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../../src/reconcile/transaction.js';
@@ -70,8 +71,18 @@ class FakeSession implements Session {
     return this.dying_of;
   }
 
-  async neighbours(tag: string): Promise<readonly string[]> {
-    return [`neighbour of ${tag}`];
+  async neighbours(tag: string) {
+    return [...this.introduced, { address: '10.0.0.1', mac: `a neighbour of ${tag}` }];
+  }
+
+  readonly introduced: KnownNeighbour[] = [];
+
+  async introduce(_tag: string, neighbours: readonly KnownNeighbour[]): Promise<void> {
+    this.introduced.push(...neighbours);
+  }
+
+  async peers(): Promise<readonly []> {
+    return [];
   }
 
   /** Who hears routers. */
@@ -708,8 +719,11 @@ t.test('questions are passed to the session, with its answers and refusals', asy
   session.read = async (scopes) => ({ ...tagged, objects: scopes.map((tag) => ({ kind: 'loopback', tag })) });
   t.equal(await cli('show version'), 'did show version');
   await t.rejects(cli('wrong'), { message: 'unknown input' });
+  const neighbours = [{ address: '10.0.0.9', mac: '02:00:00:00:00:09' }];
+  await lab.kit.ask((reply) => ({ type: 'Introduce', interface: 'main-eth0', neighbours, reply }));
   t.same(await lab.kit.ask((reply) => ({ type: 'ReadNeighbours', interface: 'main-eth0', reply })), [
-    'neighbour of main-eth0',
+    ...neighbours,
+    { address: '10.0.0.1', mac: 'a neighbour of main-eth0' },
   ]);
   t.match(await lab.kit.ask((reply) => ({ type: 'Read', scopes: ['node', 'pods'], reply })), {
     interfaces: tagged.interfaces,

@@ -141,7 +141,7 @@ export class FakeGobgp {
   }
 
   paths(...paths: readonly Path[]): void {
-    this.tell({ type: 'paths', paths, initial: false });
+    this.tell({ type: 'paths', paths, initial: false, whole: true });
   }
 
   lose(error: GobgpError): void {

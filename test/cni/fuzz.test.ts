@@ -161,6 +161,7 @@ function carryOut(spec: PodSpec): void {
     node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
     redirects: [4, 6],
     workers: 2,
+    held: false,
     default_verdict: 'deny',
   });
   const keys = new Set(objects.map(keyOf));

@@ -2,11 +2,13 @@
  * The bgp group of a node with a real gobgpd in a namespace of its own. The API server, the uplink and connectivity are not there: a test says what the
  * first two tell, and reads what the last one was told.
  */
+
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type Gobgp, type Peer } from 'gobgp-grpc-stubs';
+import { patience } from '../../lab/patience.js';
 import {
   type ActorRef,
   type ActorSystem,
@@ -152,9 +154,9 @@ export class BgpNode {
     });
     const connectivity = await this.#standIn<RemoteRoutes>('connectivity', ({ changed, synced, reply }) => {
       for (const [prefix, route] of changed) {
-        this.told.push(route === undefined ? `-${prefix}` : `+${prefix} ${route.next_hop}`);
+        this.told.push(route === undefined ? `-${prefix}` : `+${prefix} ${route.next_hops.join(' ')}`);
         if (route === undefined) this.routes.delete(prefix);
-        else this.routes.set(prefix, route.next_hop);
+        else this.routes.set(prefix, route.next_hops.join(' '));
       }
       if (synced && !this.synced) this.told.push('synced');
       this.synced = synced;
@@ -170,6 +172,7 @@ export class BgpNode {
           cluster,
           connectivity,
           connect: ({ api_socket, version }, signal) => connect({ target: api_socket, version, signal }),
+          waited_ms: () => 0,
           canListenOn6: async () => false,
           report: () => undefined,
         },
@@ -233,7 +236,7 @@ export class BgpNode {
   }
 
   describe(): Promise<Described> {
-    return this.#system.describe('root/bgp-session', 5000) as Promise<Described>;
+    return this.#system.describe('root/bgp-session', 5000 * patience) as Promise<Described>;
   }
 
   /** Calls its gobgpd as a client beside the session. */
@@ -296,7 +299,7 @@ export class BgpNode {
 export async function until<T>(
   what: string,
   ask: () => T | Promise<T>,
-  limit_ms = 30_000,
+  limit_ms = 30_000 * patience,
 ): Promise<Exclude<T, false | undefined>> {
   for (const start = Date.now(); ; await sleep(100)) {
     const answer = await ask();

@@ -304,6 +304,52 @@ const defects: Readonly<Record<string, readonly Kept[]>> = {
         'what the host changes on its tap goes to VPP and into the journal, once it has settled',
       ],
     ],
+  'policies: after a restart of the program alone pods keep what they had, whatever Felix says': [
+    [
+      'actors/policies-lives.test.ts',
+      'the actor begins anew: what VPP has stays in force, and is then replaced without a gap',
+      'the process ends at each transaction: the next one adopts, and sweeps what was left',
+    ],
+    [
+      'vpp/policies-node.test.ts',
+      'an adopted VPP: what it has of policies stays, and what Felix says changes it',
+    ],
+  ],
+  'policies: what is told of one pod reaches the next one that has its interface; a pod that comes again keeps that of before':
+    [
+      [
+        'writer/npol-writer.test.ts',
+        'an interface that is made under the name of another pod is not judged by its policies',
+      ],
+      [
+        'actors/policies-lives.test.ts',
+        'what is left of an earlier life is not swept before all pods are known',
+      ],
+    ],
+  'policies: pods may send VXLAN': [
+    [
+      'policies/compiler.test.ts',
+      'npol says of every packet what Calico says',
+      'failsafe ports and the other values of the configuration',
+    ],
+  ],
+  'policies: a tunnel that comes while Felix tells everything has none; one that stays loses them': [
+    [
+      'actors/policies.test.ts',
+      'tunnels are judged by the endpoint for all interfaces, and else by that of their uplink',
+    ],
+    ['actors/connectivity.test.ts', 'a tunnel that VPP does not let go of is judged by its policies'],
+  ],
+  'policies: what VPP refuses is an error of all, or nobody’s': [
+    [
+      'writer/npol-writer.test.ts',
+      'a policy that VPP refuses is closed, and tried again only after a while',
+      'what is to be tried again waits for a round under way, which closes what VPP has refused',
+    ],
+  ],
+  'policies: a pod whose namespace has gone is not removed, and leaks': [
+    ['actors/removals.test.ts', 'namespaces that have gone without a DEL do not stop VPP for long'],
+  ],
   'policies: doNotTrack and preDNAT do nothing, and nobody says so': [
     [
       'policies/compiler.test.ts',
@@ -314,8 +360,11 @@ const defects: Readonly<Record<string, readonly Kept[]>> = {
     [
       'vpp/doors.test.ts',
       'IPv4 packets with options: kept from the host, or told as a door',
+      'a VPP of its own tells of its doors what packets between pods tell, and is gone',
       'doors that were seen open on VPP',
     ],
+    ['policies/door-trial.test.ts', 'each door is told by its own packets, and by nothing else'],
+    ['node/doors.test.ts', 'doors are tried a minute after the beginning, told once, and shown'],
   ],
   'policies: a bad rule, a second configuration or an unknown message ends the stream, again and again': [
     ['actors/felix.test.ts', 'bad input: the stream lives on, and is reported'],

@@ -500,6 +500,7 @@ for (const { binary, version, major } of await gobgpds())
       const { node, bird, net } = await lab(t, binary, [
         { name: 'tor', local: '10.0.0.11', as: 65_001 },
         { name: 'mesh', local: '10.0.0.12', as: 64_512, more: 'password "pw-mesh";' },
+        { name: 'mesh6', local: 'fd00::12', as: 64_512, more: 'password "pw-mesh";' },
       ]);
       const configure = (spec: object, name = 'default') => node.set('BGPConfiguration', name, { spec });
       node.set('BGPPeer', 'tor', { spec: { peerIP: '10.0.0.11', asNumber: 65_001 } });
@@ -537,12 +538,16 @@ for (const { binary, version, major } of await gobgpds())
         large_communities: '(65001, 1, 2)',
       });
       t.match(has(bird, 'tor', '203.0.113.0/24'), { communities: '(65001,200)', large_communities: '' });
-      configure({ ...advertised, serviceLoadBalancerAggregation: 'Disabled', ipv4NormalRoutePriority: 1024 });
+      const preferences = () => [
+        has(bird, 'mesh', '10.1.1.0/26')?.local_pref,
+        has(bird, 'mesh6', 'fd01::100:0/122')?.local_pref,
+      ];
+      await until('no priority', () => preferences().every((each) => each === 2_147_482_623));
+      const priorities = { ipv4NormalRoutePriority: 2000, ipv6NormalRoutePriority: 3000 };
+      configure({ ...advertised, serviceLoadBalancerAggregation: 'Disabled', ...priorities });
       await until('serviceLoadBalancerAggregation', () => !has(bird, 'tor', '198.18.0.0/24'));
-      await until(
-        'ipv4NormalRoutePriority',
-        () => has(bird, 'mesh', '10.1.1.0/26')?.local_pref === 2_147_482_623,
-      );
+      await until('priorities', () => preferences().every((each) => each !== 2_147_482_623));
+      t.same(preferences(), [2_147_481_647, 2_147_480_647]);
 
       configure({ ...mesh, nodeToNodeMeshEnabled: false });
       await until('nodeToNodeMeshEnabled', async () => (await node.peer('10.0.0.12')) === undefined);
@@ -709,18 +714,29 @@ for (const { binary, version, major } of await gobgpds())
         { name: 'tor', local: '10.0.0.11', as: 65_001 },
         { name: 'free', local: '10.0.0.12', as: 65_002, routes: ['10.1.8.0/26', '10.1.9.0/26'] },
         { name: 'internal', local: '10.0.0.13', as: 64_512 },
+        { name: 'tor6', local: 'fd00::11', as: 65_001 },
+        { name: 'free6', local: 'fd00::12', as: 65_002, routes: ['fd01::800:0/122', 'fd01::900:0/122'] },
+        { name: 'internal6', local: 'fd00::13', as: 64_512 },
       ]);
       for (const [name, peerIP, asNumber] of [
         ['tor', '10.0.0.11', 65_001],
         ['free', '10.0.0.12', 65_002],
         ['internal', '10.0.0.13', 64_512],
+        ['tor6', 'fd00::11', 65_001],
+        ['free6', 'fd00::12', 65_002],
+        ['internal6', 'fd00::13', 64_512],
       ] as const)
-        node.set('BGPPeer', name, { spec: { peerIP, asNumber, filters: name === 'free' ? [] : ['out'] } });
+        node.set('BGPPeer', name, {
+          spec: { peerIP, asNumber, filters: name.startsWith('free') ? [] : ['out'] },
+        });
       node
+        .set('BlockAffinity', 'n-7', block('fd01::200:0/122'))
+        .set('BlockAffinity', 'n-8', block('fd01::300:0/122'))
         .set('BlockAffinity', 'n-2', block('10.1.2.0/26'))
         .set('BlockAffinity', 'n-3', block('10.1.3.0/26'));
       node.set('BGPFilter', 'out', { spec: {} });
-      await until('all', () => bird.routes('tor').size === 5 && bird.routes('internal').size === 5);
+      const counts = (...sessions: readonly string[]) => sessions.map((each) => bird.routes(each).size);
+      await until('all', () => counts('tor', 'internal', 'tor6', 'internal6').every((count) => count === 5));
       const free = (await node.peer('10.0.0.12'))?.timers?.state?.uptime;
       node.set('BGPFilter', 'out', {
         spec: {
@@ -758,9 +774,52 @@ for (const { binary, version, major } of await gobgpds())
               operations: [{ prependASPath: { prefix: [65_301] } }],
             },
           ],
+          exportV6: [
+            { cidr: 'fd01::200:0/122', matchOperator: 'Equal', action: 'Reject' },
+            { cidr: 'fd01::800:0/104', matchOperator: 'In', source: 'RemotePeers', action: 'Reject' },
+            { asPathPrefix: [65_002], action: 'Reject', peerType: 'iBGP' },
+            {
+              cidr: 'fd01::300:0/122',
+              matchOperator: 'Equal',
+              peerType: 'eBGP',
+              action: 'Accept',
+              operations: [
+                { addCommunity: { value: '65000:6' } },
+                { addCommunity: { value: '65000:6:6' } },
+                { prependASPath: { prefix: [64_512, 64_512] } },
+              ],
+            },
+            {
+              cidr: 'fd01::300:0/112',
+              matchOperator: 'In',
+              prefixLength: { min: 122, max: 122 },
+              action: 'Accept',
+              operations: [{ setPriority: { value: 10 } }],
+            },
+            { cidr: 'fd01::/32', matchOperator: 'NotIn', action: 'Reject' },
+          ],
         },
       });
       await until('the filter', () => bird.routes('tor').size === 3 && bird.routes('internal').size === 2);
+      await until('that of IPv6', () => counts('tor6', 'internal6').join() === '3,2');
+      t.same([...bird.routes('tor6').keys()].sort(), [
+        'fd01::100:0/122',
+        'fd01::300:0/122',
+        'fd01::900:0/122',
+      ]);
+      t.same([...bird.routes('internal6').keys()].sort(), ['fd01::100:0/122', 'fd01::300:0/122']);
+      await until(
+        'what it changes of IPv6',
+        () =>
+          has(bird, 'tor6', 'fd01::300:0/122')?.communities &&
+          has(bird, 'internal6', 'fd01::300:0/122')?.local_pref === 2_147_483_637,
+      );
+      t.match(has(bird, 'tor6', 'fd01::300:0/122'), {
+        communities: '(65000,6)',
+        large_communities: '(65000, 6, 6)',
+        as_path: '64512 64512 64512',
+      });
+      t.match(has(bird, 'tor6', 'fd01::100:0/122'), { communities: '', as_path: '64512' });
       t.same(
         [...bird.routes('tor').keys()].sort(),
         ['10.1.1.0/26', '10.1.3.0/26', '10.1.9.0/26'],

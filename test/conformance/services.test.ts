@@ -352,7 +352,6 @@ const cases: readonly Case[] = [
   },
   {
     name: 'Granular Checks: Services should function for endpoint-Service (hairpin)',
-    known: 'the pod gets a packet from its own address: the source is not translated',
     async run(lab, [a]) {
       const vip = lab.address();
       await lab.service('hairpin', { clusterIP: vip, ports: [{ port: 80 }] });

@@ -1,9 +1,11 @@
 /** The wire agrees with what Calico's objects say: headers of tunnels, and how BGP introduces itself. Captured between two nodes. */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { LabCluster } from '../../lab/lab-cluster.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { type NodeSite, router } from '../../lab/nodes.js';
+import { patience } from '../../lab/patience.js';
 import { missing, pathOf } from '../../lab/programs.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
@@ -28,7 +30,7 @@ const capture = (cluster: LabCluster, of: Node): Promise<Capture> =>
 
 /** Until a route leads by this. */
 async function leads(node: Node, prefix: string, way: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 30_000 * patience;
   while ((await node.ways()).routes[prefix] !== way) {
     if (performance.now() > deadline) throw new Error(`${prefix} does not go by ${way}`);
     await sleep(50);

@@ -1,10 +1,12 @@
 /** What is on a wire of the lab: captured by tcpdump, and read as far as the tests look at it. */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { patience } from '../../lab/patience.js';
 
 /** An IP packet, without the Ethernet around it. */
 export interface Packet {
@@ -137,7 +139,7 @@ export class Capture {
   /** All packets by now, of which one has to be; waits for it, and answers no such where it does not come. */
   async until(
     holds: (packets: readonly Packet[]) => boolean,
-    deadline_ms = 30_000,
+    deadline_ms = 30_000 * patience,
   ): Promise<readonly Packet[]> {
     const deadline = performance.now() + deadline_ms;
     for (;;) {

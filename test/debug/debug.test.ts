@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { freePort } from '../../lab/free-port.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { type ActorSystem, type ChildSpec, createActorSystem } from '../../src/actor-system.js';
 import { systemClock } from '../../src/clock.js';
@@ -203,15 +204,6 @@ t.test('no path shows the pre-shared key, however it got there', async (t) => {
   t.match(all, 'cannot use [redacted]');
   t.match(JSON.parse((await get('/debug/config')).body), { config: { ipsec: { psk: '[redacted]' } } });
 });
-
-/** A port that nobody had a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 t.test(
   'metrics: no secret is among them, and they are answered while the main loop is blocked',

@@ -4,8 +4,7 @@ import { writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { page, page_policy } from '../../src/debug/page/page.js';
-import { script } from '../../src/debug/page/script.js';
+import { page, page_policy, script } from '../../src/debug/page/page.js';
 import type { SectionName, Sections } from '../../src/debug/protocol.js';
 import type { Source } from '../../src/debug/routes.js';
 import { debugServer } from '../../src/debug/server.js';
@@ -87,6 +86,7 @@ async function served(t: Test) {
       asked.push(question.type);
       return { ok: true, text: question.type === 'vppApi' ? JSON.stringify(vpp) : 'null' };
     },
+    stats: { retries: 0, read: async () => ({ ok: false, reason: 'VPP does not run', is_dead: true }) },
     config: '{}',
     facts: { node_name: 'node1', version: '1.2.3', uplinks: [], pods_max: 110 },
     process: () => ({}),

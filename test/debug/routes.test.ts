@@ -2,7 +2,9 @@ import t from 'tap';
 import type { Condition } from '../../src/debug/conditions.js';
 import type { Outcome, Question, SectionName, Sections } from '../../src/debug/protocol.js';
 import { respond, type Source, type Surface } from '../../src/debug/routes.js';
+import { shownStats } from '../../src/debug/vpp-stats.js';
 import type { Counters } from '../../src/supervision/types.js';
+import { segmentOf, viewOf } from '../kit/stats-segment.js';
 import { NOW_MS, sampleTree } from './sample.js';
 
 const condition = (name: string, ok: boolean, reason = ''): Condition => ({
@@ -53,6 +55,20 @@ const sections: Sections = {
   },
 };
 
+/** What the sample tree's VPP shows. */
+const segment = viewOf(
+  segmentOf({
+    entries: [
+      ['/if/rx', { combined: [[[1, 2]], [[3, 4]]] }],
+      ['/if/names', { names: ['local0', undefined, 'tun4'] }],
+      ['/net/route/to', { combined: [Array.from({ length: 300 }, () => [1, 1] as const)] }],
+      ['/sys/vector_rate', { gauge: 9 }],
+      ['/sys/delays', { histogram: [[4, 1, 2]] }],
+      ['/sys/odd', { type: 77, raw: 0n }],
+    ],
+  }),
+);
+
 interface World {
   readonly sections?: Partial<Record<SectionName, unknown>>;
   /** Why a section could not be made. */
@@ -73,6 +89,14 @@ function world({ sections: other = {}, unreadable = {}, silent_ms = 10, answers 
     ask: async (question) => {
       asked.push(question);
       return answers[question.type] ?? { ok: true, text: 'null' };
+    },
+    stats: {
+      retries: 2,
+      read: async (pid, pick) => {
+        if (pid !== 412) return { ok: false, reason: `process ${pid} has no stats segment`, is_dead: false };
+        const faults = { count: 0, first: [] };
+        return { ok: true, value: pick(segment), epoch: 7, took_ms: 1, read_bytes: 9, faults };
+      },
     },
     config: '{"config":{"node_name":"node1"}}',
     facts: {
@@ -375,4 +399,42 @@ t.test('only reading, only what exists, and outside the node only health', async
     t.equal(status, 404, path);
     t.notOk(Object.keys(value.paths).some((known) => known.startsWith('/debug')));
   }
+});
+
+t.test('figures of VPP, as far as they are asked for', async (t) => {
+  const { get } = world();
+  const all = await get('/debug/vpp/stats');
+  t.match(all.value, { epoch: 7, pid: 412, retries: 2, entry_count: 6, matched: 6, omitted: 0 });
+  t.strictSame(all.value.names.slice(0, 2), ['/if/names', '/if/rx']);
+  t.notOk('entries' in all.value, 'values are not read unasked');
+  t.strictSame((await get('/debug/vpp/stats?match=/if/')).value.entries, {
+    '/if/names': { kind: 'names', names: ['local0', null, 'tun4'] },
+    '/if/rx': { kind: 'combined', threads: [[[1, 2]], [[3, 4]]] },
+  });
+  t.strictSame((await get('/debug/vpp/stats?match=/sys/')).value.entries, {
+    '/sys/delays': { kind: 'histogram', threads: [[1, 2]], min_exponents: [4] },
+    '/sys/odd': null,
+    '/sys/vector_rate': { kind: 'gauge', value: 9 },
+  });
+  const { '/net/route/to': routes } = (await get('/debug/vpp/stats?match=route')).value.entries;
+  t.equal(routes.threads[0].length, 256, 'of a hundred thousand routes the first');
+  t.equal(routes.length, 300, 'and how many there are');
+  t.equal((await get(`/debug/vpp/stats?match=${'a'.repeat(129)}`)).status, 400);
+  t.equal((await get('/debug/vpp/stats', { surface: 'health' })).status, 404);
+
+  const no_vpp = world({ sections: { tree: { tree: { ...sampleTree, children: [] }, counters } } });
+  t.match(await no_vpp.get('/debug/vpp/stats'), { status: 503, value: { error: /has no stats segment/ } });
+});
+
+t.test('an answer with figures has an end, whatever the segment has', async (t) => {
+  const many = Array.from({ length: 1500 }, (_, n) => [`/err/${n}`, { simple: [[n]] }] as const);
+  const few = shownStats(viewOf(segmentOf({ entries: many }, 2 ** 20)), '/err/');
+  t.match(few, { matched: 1500, omitted: 500 });
+  const wide = Array.from(
+    { length: 300 },
+    (_, n) => [`/a/${n}`, { simple: [new Array(256).fill(n)] }] as const,
+  );
+  const shown = shownStats(viewOf(segmentOf({ entries: wide }, 2 ** 21)), '/a/');
+  t.ok(JSON.stringify(shown).length < 500_000);
+  t.ok(shown.omitted > 90, `${shown.omitted}`);
 });

@@ -80,10 +80,14 @@ async function rest({ lines }: Started): Promise<string[]> {
   return said;
 }
 
-const state = (pid: number): string | undefined =>
-  existsSync(`/proc/${pid}/stat`)
-    ? readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '')[0]
-    : undefined;
+function state(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '')[0];
+  } catch {
+    // ENOENT, or ESRCH where it has gone since the file was opened.
+    return undefined;
+  }
+}
 
 t.test('a process that is killed is started again, and VPP goes on', async (t) => {
   const started = start(t, {});

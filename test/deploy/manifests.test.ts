@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { V1ConfigMap, V1DaemonSet, V1PodSpec } from '@kubernetes/client-node';
 import t from 'tap';
+import { StandInApiServer } from '../../lab/k8s/server.js';
 import { pathOf } from '../../lab/programs.js';
 import { loadConfig } from '../../src/config.js';
 import { probes, STUCK_MS } from '../../src/debug/health.js';
@@ -201,6 +202,73 @@ for (const directory of Object.keys(given))
       t.notMatch(template, /page-size 4K/, 'the hugepages hold the buffers of all pods');
     }
   });
+
+/** What Kubernetes' own types, by kubectl's, make of an object: a field that they do not know is gone, and one of a wrong type an error. */
+async function asKubectlReads(text: string): Promise<{ readonly code: number; readonly said: string }> {
+  const reading = promisify(execFile)('kubectl', [
+    ...['set', 'image', '--local', '--filename', '-', '--output', 'json', 'vpp=image-of-the-test'],
+  ]);
+  reading.child.stdin!.end(text);
+  return reading.then(
+    ({ stdout }) => ({ code: 0, said: stdout }),
+    (error: { stderr?: string }) => ({ code: 1, said: error.stderr ?? '' }),
+  );
+}
+
+/** Without what an encoder adds: empty maps, nulls. */
+const withoutNothing = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? value.map(withoutNothing)
+    : typeof value === 'object' && value !== null
+      ? Object.fromEntries(
+          Object.entries(value)
+            .map(([key, each]) => [key, withoutNothing(each)] as const)
+            .filter(([, each]) => each !== null && JSON.stringify(each) !== '{}'),
+        )
+      : value;
+
+t.test('Kubernetes’ own types lose nothing of the DaemonSet', kubectl, async (t) => {
+  for (const [directory, text] of rendered) {
+    const set = daemonSet(parse(await text));
+    const { said } = await asKubectlReads(JSON.stringify(set));
+    set.spec!.template.spec!.containers[0]!.image = 'image-of-the-test';
+    const { status: _, ...read } = JSON.parse(said);
+    t.strictSame(withoutNothing(read), withoutNothing(set), directory);
+  }
+  const misspelled = JSON.parse(JSON.stringify(daemonSet(base_manifests)));
+  misspelled.spec.template.spec.hostNetwork = 'yes';
+  t.match(await asKubectlReads(JSON.stringify(misspelled)), { code: 1, said: /hostNetwork/ });
+});
+
+t.test('kubectl applies each directory, once and again, and takes it back', kubectl, async (t) => {
+  const home = t.testdir({});
+  for (const [directory, text] of rendered) {
+    const server = new StandInApiServer();
+    await server.start();
+    const run = async (...argv: string[]): Promise<readonly string[]> => {
+      const called = promisify(execFile)(
+        'kubectl',
+        ['--server', server.url, '--cache-dir', join(home, 'cache'), ...argv, '-k', join(deploy, directory)],
+        { env: { PATH: process.env.PATH, HOME: home } },
+      );
+      return (await called).stdout.trim().split('\n');
+    };
+    const count = parse(await text).length;
+    const all = (said: readonly string[], pattern: RegExp) => {
+      t.equal(said.length, count);
+      t.strictSame(
+        said.filter((line) => !pattern.test(line)),
+        [],
+        directory,
+      );
+    };
+    all(await run('apply', '--dry-run=server'), / created \(server dry run\)$/);
+    all(await run('apply'), / created$/);
+    all(await run('apply'), / unchanged$/);
+    all(await run('delete', '--wait=false'), / deleted( from .*)?$/);
+    await server.stop();
+  }
+});
 
 t.test('each privilege has its sentence', async (t) => {
   for (const name of capabilities) t.match(readme, new RegExp(`^\\| \`${name}\` \\|`, 'm'), name);

@@ -2,9 +2,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { EncapsulationMode, IpPool } from '../../src/calico/kinds/ip-pool.js';
 import { kinds } from '../../src/calico/kinds/kinds.js';
-import { Connectivity, type Drop } from '../../src/desired/connectivity.js';
+import { Connectivity } from '../../src/desired/connectivity.js';
 import { felixFaults } from '../../src/desired/felix-faults.js';
 import { Pools } from '../../src/desired/pools.js';
+import type { Drop } from '../../src/desired/remote-entry.js';
 import {
   Outlook,
   type OwnNode,
@@ -17,6 +18,8 @@ import { bitsOf } from '../../src/ip/bits.js';
 import { canonicalPrefix } from '../../src/ip/spelling.js';
 import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Route } from '../../src/objects/routing.js';
+
+t.setTimeout(120_000);
 
 const own: OwnNode = {
   node: { ip4: '10.0.0.1', ip6: 'fd00::1' },
@@ -75,13 +78,15 @@ class Wanted {
     return [...this.objects.keys()].sort();
   }
 
-  /** The only path of a route. */
+  /** The paths of a route. */
   path(prefix: string, table_id = 0): string | undefined {
     const route = this.objects.get(`route:connectivity/${table_id}/${prefix}`) as Route | undefined;
-    const [path] = route?.paths ?? [];
-    if (path === undefined) return undefined;
-    if (path.via === 'interface') return `${path.interface} ${path.next_hop}`;
-    return path.via === 'next_hop' ? path.next_hop : path.via;
+    return route?.paths
+      .map((path) => {
+        if (path.via === 'interface') return `${path.interface} ${path.next_hop}`;
+        return path.via === 'next_hop' ? path.next_hop : path.via;
+      })
+      .join(', ');
   }
 }
 
@@ -95,15 +100,14 @@ class Unnested extends Wanted {
       return canonicalPrefix(`${address}${prefix.slice(prefix.indexOf('/'))}`) === prefix;
     };
     for (const { prefix, paths } of routes as readonly Route[]) {
-      const [path] = paths;
-      if (path?.via !== 'interface') continue;
-      const around = new Set([path.next_hop!]);
+      const around = new Set(paths.flatMap((path) => (path.via === 'interface' ? [path.next_hop] : [])));
       for (const address of around) {
         for (const other of routes as readonly Route[]) {
-          const [by] = other.paths;
           if (!holds(other, address)) continue;
-          if (by?.via === 'interface') throw new Error(`${prefix} leads by ${other.prefix} to ${address}`);
-          if (by?.via === 'next_hop') around.add(by.next_hop);
+          for (const by of other.paths) {
+            if (by.via === 'interface') throw new Error(`${prefix} leads by ${other.prefix} to ${address}`);
+            if (by.via === 'next_hop') around.add(by.next_hop);
+          }
         }
       }
     }
@@ -141,15 +145,15 @@ class Lab {
 t.test('without a pool that says otherwise a route leads to its next hop', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('flat', pool('10.244.0.0/16'));
-  lab.plan.setRoute('10.244.1.0/26', '10.0.0.2');
-  lab.plan.setRoute('10.245.1.0/26', '10.9.0.2');
-  lab.plan.setRoute('fd10:244::/122', 'fd00::2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.0.0.2']);
+  lab.plan.setRoute('10.245.1.0/26', ['10.9.0.2']);
+  lab.plan.setRoute('fd10:244::/122', ['fd00::2']);
   t.equal(lab.all(), 3);
   t.equal(lab.wanted.path('10.244.1.0/26'), '10.0.0.2');
   t.equal(lab.wanted.path('10.245.1.0/26'), '10.9.0.2');
   t.equal(lab.wanted.path('fd10:244::/122'), 'fd00::2');
   t.equal(lab.all(), 0, 'nothing is left');
-  lab.plan.setRoute('10.244.1.0/26', '10.0.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.0.0.2']);
   t.equal(lab.all(), 0, 'the same again is no change');
 });
 
@@ -164,8 +168,8 @@ t.test('the pool says by which tunnel a route goes, and CrossSubnet whether by a
   for (const [changes, near, far] of ways) {
     const lab = new Lab();
     lab.plan.setPool('pool', pool('10.244.0.0/16', changes));
-    lab.plan.setRoute('10.244.1.0/26', '10.0.0.2');
-    lab.plan.setRoute('10.244.2.0/26', '10.9.0.2');
+    lab.plan.setRoute('10.244.1.0/26', ['10.0.0.2']);
+    lab.plan.setRoute('10.244.2.0/26', ['10.9.0.2']);
     lab.all();
     const text = JSON.stringify(changes);
     t.equal(lab.wanted.path('10.244.1.0/26'), near, text);
@@ -173,8 +177,8 @@ t.test('the pool says by which tunnel a route goes, and CrossSubnet whether by a
   }
   const lab = new Lab();
   lab.plan.setPool('pool6', pool('fd10::/48', { vxlan: 'CrossSubnet' }));
-  lab.plan.setRoute('fd10::40/122', 'fd00::2');
-  lab.plan.setRoute('fd10::80/122', 'fd99::2');
+  lab.plan.setRoute('fd10::40/122', ['fd00::2']);
+  lab.plan.setRoute('fd10::80/122', ['fd99::2']);
   lab.all();
   t.equal(lab.wanted.path('fd10::40/122'), 'fd00::2');
   t.equal(lab.wanted.path('fd10::80/122'), 'vxlan-4096-fd99::2 fd99::2');
@@ -183,7 +187,7 @@ t.test('the pool says by which tunnel a route goes, and CrossSubnet whether by a
 t.test('a tunnel is there once with all it needs, as long as a route goes by it', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
   lab.all();
   t.strictSame(lab.wanted.keys, [
     'interface_flag:ipip-10.9.0.2/admin_up',
@@ -198,11 +202,11 @@ t.test('a tunnel is there once with all it needs, as long as a route goes by it'
   t.match(lab.wanted.objects.get('ipip_tunnel:ipip-10.9.0.2'), { src: '10.0.0.1', dst: '10.9.0.2' });
   t.equal(lab.wanted.path('10.9.0.2/32', 2), 'ipip-10.9.0.2 10.9.0.2', 'pods reach the node itself by it');
   t.equal(lab.wanted.path('10.9.0.2/32'), undefined, 'its own packets do not');
-  lab.plan.setRoute('10.244.2.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.2.0/26', ['10.9.0.2']);
   t.equal(lab.all(), 1);
-  lab.plan.setRoute('10.244.1.0/26', undefined);
+  lab.plan.setRoute('10.244.1.0/26', []);
   t.equal(lab.all(), 1);
-  lab.plan.setRoute('10.244.2.0/26', undefined);
+  lab.plan.setRoute('10.244.2.0/26', []);
   lab.all();
   t.strictSame(lab.wanted.keys, []);
   t.strictSame(lab.plan.counts, {
@@ -213,6 +217,7 @@ t.test('a tunnel is there once with all it needs, as long as a route goes by it'
     next_hops: 0,
     pools: 1,
     faulty: 0,
+    peers: 0,
   });
 });
 
@@ -227,11 +232,11 @@ t.test(
       lab.plan.setPool('one', pool('10.244.0.0/16', { ipip: 'Always' }));
       lab.plan.setPool('two', pool('10.245.0.0/16', { vxlan: 'Always' }));
       for (const at of order) {
-        lab.plan.setRoute(`10.24${4 + at}.1.0/26`, '10.9.0.2');
+        lab.plan.setRoute(`10.24${4 + at}.1.0/26`, ['10.9.0.2']);
         lab.all();
       }
       t.equal(lab.wanted.path('10.9.0.2/32', 2), 'ipip-10.9.0.2 10.9.0.2');
-      lab.plan.setRoute('10.244.1.0/26', undefined);
+      lab.plan.setRoute('10.244.1.0/26', []);
       lab.all();
       t.equal(lab.wanted.path('10.9.0.2/32', 2), 'vxlan-4096-10.9.0.2 10.9.0.2');
     }
@@ -239,8 +244,8 @@ t.test(
 );
 
 t.test('the MTU of a tunnel leaves room for its headers, and for what Felix asks', async (t) => {
-  const ipip = (dst: string): Tunnel => ({ kind: 'ipip_tunnel', tag: '', src: '', dst });
-  const vxlan = (dst: string): Tunnel => ({ kind: 'vxlan_tunnel', tag: '', src: '', dst, vni: 1, port: 1 });
+  const ipip = (dst: string): Tunnel => ({ kind: 'ipip_tunnel', tag: '', src: dst, dst });
+  const vxlan = (dst: string): Tunnel => ({ kind: 'vxlan_tunnel', tag: '', src: dst, dst, vni: 1, port: 1 });
   const settings = tunnel_settings_default;
   t.equal(tunnelMtu(ipip('10.9.0.2'), own, settings), 1500 - 20);
   t.equal(tunnelMtu(ipip('fd99::2'), own, settings), 1500 - 40);
@@ -258,12 +263,12 @@ t.test(
     const lab = new Lab({ own: { ...own, mtu: 1280 } });
     lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
     lab.plan.setPool('pool6', pool('fd10::/48', { vxlan: 'Always' }));
-    lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+    lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
     lab.all();
     t.match(lab.wanted.objects.get('interface_mtu:ipip-10.9.0.2'), { mtu: 1260 });
     t.strictSame(lab.faults, {}, 'IPv4 goes by less');
-    lab.plan.setRoute('fd10::40/122', 'fd99::2');
-    lab.plan.setRoute('fd10::80/122', 'fd99::2');
+    lab.plan.setRoute('fd10::40/122', ['fd99::2']);
+    lab.plan.setRoute('fd10::80/122', ['fd99::2']);
     lab.all();
     t.match(lab.wanted.objects.get('interface_mtu:vxlan-4096-fd99::2'), { mtu: 1224 });
     t.match(lab.faults, { 'tunnels VXLAN over IPv6': /MTU of 1224, and IPv6, of which 2 routes/ });
@@ -287,8 +292,8 @@ t.test('a pool whose encapsulation changes takes its routes along at once', asyn
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
   lab.plan.setPool('other', pool('10.250.0.0/16', { ipip: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
-  lab.plan.setRoute('10.250.1.0/26', '10.9.0.3');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
+  lab.plan.setRoute('10.250.1.0/26', ['10.9.0.3']);
   lab.all();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { vxlan: 'Always' }));
   lab.all();
@@ -303,7 +308,7 @@ t.test('a pool whose encapsulation changes takes its routes along at once', asyn
 t.test('a pool that changes in what does not concern routes has nothing planned anew', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
   lab.all();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always', nat_outgoing: true, disabled: true }));
   t.equal(lab.all(), 0);
@@ -316,9 +321,9 @@ t.test('of pools within each other the longest decides, whatever the order; both
   ] as const;
   for (const order of [pools, [...pools].reverse()]) {
     const lab = new Lab();
-    lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
-    lab.plan.setRoute('10.244.200.0/26', '10.9.0.2');
-    lab.plan.setRoute('10.244.0.0/15', '10.9.0.2');
+    lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
+    lab.plan.setRoute('10.244.200.0/26', ['10.9.0.2']);
+    lab.plan.setRoute('10.244.0.0/15', ['10.9.0.2']);
     for (const [name, each] of order) lab.plan.setPool(name, each);
     lab.all();
     t.equal(lab.wanted.path('10.244.1.0/26'), 'ipip-10.9.0.2 10.9.0.2');
@@ -333,7 +338,7 @@ t.test('of pools within each other the longest decides, whatever the order; both
 
 t.test('of pools with one prefix the first by name decides, and the other one is reported', async (t) => {
   const lab = new Lab();
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
   lab.plan.setPool('b', pool('10.244.0.0/16', { ipip: 'Always' }));
   lab.plan.setPool('a', pool('10.244.0.0/16', { vxlan: 'Always' }));
   lab.all();
@@ -347,17 +352,17 @@ t.test('of pools with one prefix the first by name decides, and the other one is
 t.test('a pool deleted under live pods is reported as long as routes lead to its addresses', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('gone', pool('10.244.0.0/16', { ipip: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
-  lab.plan.setRoute('10.250.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
+  lab.plan.setRoute('10.250.1.0/26', ['10.9.0.2']);
   lab.all();
   lab.plan.setPool('gone', undefined);
   lab.all();
   t.equal(lab.wanted.path('10.244.1.0/26'), '10.9.0.2');
   t.match(lab.faults, { 'IPPool gone': /is deleted while 1 routes lead to its addresses/ });
-  lab.plan.setRoute('10.244.1.0/26', undefined);
+  lab.plan.setRoute('10.244.1.0/26', []);
   lab.all();
   t.strictSame(lab.faults, {});
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
   lab.all();
   t.match(lab.faults, { 'IPPool gone': /while 1 routes/ });
   lab.plan.setPool('gone', pool('10.244.0.0/16'));
@@ -372,9 +377,9 @@ t.test('a pool deleted under live pods is reported as long as routes lead to its
 t.test('a prefix that moves to another node is one route, and leaves nothing of the first', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
   lab.all();
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.3');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.3']);
   lab.all();
   t.equal(lab.wanted.path('10.244.1.0/26'), 'ipip-10.9.0.3 10.9.0.3');
   t.notOk(lab.wanted.keys.some((key) => key.includes('10.9.0.2')));
@@ -383,16 +388,94 @@ t.test('a prefix that moves to another node is one route, and leaves nothing of 
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
   lab.all();
   t.equal(lab.wanted.path('10.244.1.0/26'), 'ipip-10.9.0.3 10.9.0.3');
-  lab.plan.setRoute('10.244.1.0/26', undefined);
+  lab.plan.setRoute('10.244.1.0/26', []);
   lab.all();
   t.strictSame(lab.wanted.keys, []);
+});
+
+t.test('a prefix that several nodes have leads to all of them, to each in its own way', async (t) => {
+  const lab = new Lab();
+  lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'CrossSubnet' }));
+  lab.plan.setRoute('10.244.1.7/32', ['10.9.0.3', '10.0.0.2', '10.9.0.2', '10.0.0.2']);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.7/32'), '10.0.0.2, ipip-10.9.0.2 10.9.0.2, ipip-10.9.0.3 10.9.0.3');
+  t.equal(lab.wanted.path('10.9.0.3/32', 2), 'ipip-10.9.0.3 10.9.0.3');
+  lab.plan.setRoute('10.244.1.7/32', ['10.9.0.2', '10.0.0.2', '10.9.0.3']);
+  t.equal(lab.all(), 0, 'another order is no change');
+  lab.plan.setRoute('10.244.1.7/32', ['10.9.0.2', '10.0.0.2']);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.7/32'), '10.0.0.2, ipip-10.9.0.2 10.9.0.2');
+  t.notOk(
+    lab.wanted.keys.some((key) => key.includes('10.9.0.3')),
+    'its tunnel goes',
+  );
+  t.strictSame(lab.faults, {});
+});
+
+t.test('a next hop that cannot be used takes none of the others down, and is named', async (t) => {
+  const lab = new Lab();
+  lab.plan.setPool('pool', pool('10.244.0.0/16', { vxlan: 'Always' }));
+  lab.plan.setRoute('10.244.1.7/32', ['10.0.0.1', 'nowhere', '10.9.0.2', 'fd00::2']);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.7/32'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  const text = lab.faults['route 10.244.1.7/32'];
+  t.match(
+    text,
+    /10\.0\.0\.1, which is this node's own.*; has the next hop fd00::2 of the other address family/,
+  );
+  // Its far end comes to lie in a tunnel's prefix.
+  lab.plan.setRoute('10.244.1.7/32', ['10.9.0.2', '10.9.0.3']);
+  lab.all();
+  lab.plan.setPool('nodes', pool('10.9.0.0/24', { vxlan: 'Always' }));
+  lab.plan.setRoute('10.9.0.3/32', ['10.8.0.2']);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.7/32'), 'vxlan-4096-10.9.0.2 10.9.0.2');
+  t.match(lab.faults['route 10.244.1.7/32'], /^needs a tunnel to 10\.9\.0\.3/);
+  lab.plan.setRoute('10.9.0.3/32', []);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.7/32'), 'vxlan-4096-10.9.0.2 10.9.0.2, vxlan-4096-10.9.0.3 10.9.0.3');
+});
+
+t.test('a route with another way, and the node, go without a tunnel that VPP does not make', async (t) => {
+  const lab = new Lab();
+  lab.plan.setPool('a', pool('10.244.0.0/16', { ipip: 'Always' }));
+  lab.plan.setPool('b', pool('10.245.0.0/16', { vxlan: 'Always' }));
+  const [one, other] = ['10.9.0.2', '10.9.0.3'] as const;
+  lab.plan.setRoute('10.244.1.0/26', [one, other]);
+  lab.plan.setRoute('10.244.2.0/26', [one, other]);
+  lab.plan.setRoute('10.244.3.0/26', [one]);
+  lab.plan.setRoute('10.245.3.0/26', [one]);
+  lab.all();
+  const paths = (prefix: string) => lab.wanted.objects.get(`route:connectivity/0/${prefix}`) as Route;
+  t.equal(paths('10.244.1.0/26').paths, paths('10.244.2.0/26').paths, 'the same ways are one list');
+  const refuse = (refused: boolean) => {
+    lab.plan.setRefused({ tag: `ipip-${one}`, dst: one }, refused);
+    lab.wanted.changes = 0;
+    lab.all();
+  };
+  refuse(true);
+  t.equal(lab.wanted.changes, 3, 'two routes and the node’s');
+  t.equal(lab.wanted.path('10.244.1.0/26'), `ipip-${other} ${other}`);
+  t.equal(lab.wanted.path('10.244.3.0/26'), `ipip-${one} ${one}`, 'there is no other way');
+  t.match(lab.wanted.path(`${one}/32`, 2), /^vxlan-/);
+  t.match(lab.faults['route 10.244.1.0/26'], /without the tunnel to 10\.9\.0\.2/);
+  t.equal(lab.faults['route 10.244.3.0/26'], undefined, 'it is refused itself');
+  lab.plan.setRefused({ tag: `ipip-${other}`, dst: other }, true);
+  lab.all();
+  t.equal(lab.wanted.path('10.244.1.0/26'), `ipip-${one} ${one}, ipip-${other} ${other}`, 'all are tried');
+  lab.plan.setRefused({ tag: `ipip-${other}`, dst: other }, false);
+  refuse(false);
+  t.equal(lab.wanted.path('10.244.1.0/26'), `ipip-${one} ${one}, ipip-${other} ${other}`);
+  t.match(lab.wanted.path(`${one}/32`, 2), /^ipip-/);
+  t.strictSame(lab.faults, {});
+  lab.plan.setRefused({ tag: 'ipip-10.9.9.9', dst: '10.9.9.9' }, true);
 });
 
 t.test('a VXLAN tunnel has the number and port of Felix, and is made anew when these change', async (t) => {
   const lab = new Lab({ settings: { vxlan_vni: 7, vxlan_port: 8472 } });
   lab.plan.setPool('pool', pool('10.244.0.0/16', { vxlan: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
-  lab.plan.setRoute('10.250.1.0/26', '10.9.0.3');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
+  lab.plan.setRoute('10.250.1.0/26', ['10.9.0.3']);
   lab.all();
   const tunnel = () => [...lab.wanted.objects.values()].filter(({ kind }) => kind === 'vxlan_tunnel');
   t.match(tunnel(), [{ tag: 'vxlan-7:8472-10.9.0.2', vni: 7, port: 8472 }]);
@@ -408,8 +491,8 @@ t.test('a VXLAN tunnel has the number and port of Felix, and is made anew when t
 t.test('a prefix with a node in it goes by no tunnel to another, as long as the node is there', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { vxlan: 'CrossSubnet' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
-  lab.plan.setRoute('10.244.2.0/26', '10.0.0.9');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
+  lab.plan.setRoute('10.244.2.0/26', ['10.0.0.9']);
   lab.all();
   const by_tunnel = 'vxlan-4096-10.9.0.2 10.9.0.2';
   t.equal(lab.wanted.path('10.244.1.0/26'), by_tunnel);
@@ -443,7 +526,7 @@ t.test('one tunnel of IPIP carries both families; VXLAN, and what goes flat, its
   ] as const) {
     const lab = new Lab();
     lab.plan.setPool('pool', pool('fd10::/48', changes));
-    lab.plan.setRoute('fd10::40/122', '10.9.0.2');
+    lab.plan.setRoute('fd10::40/122', ['10.9.0.2']);
     lab.all();
     t.equal(lab.wanted.path('fd10::40/122'), path);
     if (path === undefined) t.match(lab.faults, { 'route fd10::40/122': /of the other address family/ });
@@ -473,13 +556,13 @@ t.test(
     ];
     for (const [prefix, next_hop, why] of guarded) {
       const lab = new Lab();
-      lab.plan.setRoute('10.244.9.0/26', '10.9.0.9');
-      lab.plan.setRoute(prefix, next_hop);
+      lab.plan.setRoute('10.244.9.0/26', ['10.9.0.9']);
+      lab.plan.setRoute(prefix, [next_hop]);
       lab.all();
       t.strictSame(lab.wanted.keys, ['route:connectivity/0/10.244.9.0/26'], `${prefix} by ${next_hop}`);
       t.match(lab.faults, { [`route ${prefix}`]: why });
       t.equal(lab.plan.counts.faulty, 1);
-      lab.plan.setRoute(prefix, undefined);
+      lab.plan.setRoute(prefix, []);
       lab.all();
       t.strictSame(lab.faults, {});
     }
@@ -517,7 +600,7 @@ t.test('no tunnel leads to its far end by another tunnel, at once or around', as
         lab.plan.setPool('small', pool('10.9.2.5/32'));
         lab.plan.setPool('pool6', pool('fd09::/16', { [mode]: 'Always' }));
         for (const name of order) {
-          lab.plan.setRoute(name, routes[name]);
+          lab.plan.setRoute(name, routes[name] === undefined ? [] : [routes[name]]);
           lab.all();
         }
         const text = `${mode} ${order.join()}`;
@@ -539,7 +622,7 @@ t.test('no tunnel leads to its far end by another tunnel, at once or around', as
           name6(names),
           text,
         );
-        for (const name of names) lab.plan.setRoute(name, undefined);
+        for (const name of names) lab.plan.setRoute(name, []);
         lab.all();
         t.strictSame(lab.wanted.keys, []);
         t.match(lab.plan.counts, { faulty: 0, next_hops: 0, prefixes: 0 });
@@ -560,9 +643,9 @@ t.test(
     const lab = new Lab({ own: only4 });
     lab.plan.setPool('always', pool('fd10::/48', { vxlan: 'Always' }));
     lab.plan.setPool('cross', pool('fd11::/48', { vxlan: 'CrossSubnet' }));
-    lab.plan.setRoute('fd10::40/122', 'fd99::2');
-    lab.plan.setRoute('fd11::40/122', 'fd99::2');
-    lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+    lab.plan.setRoute('fd10::40/122', ['fd99::2']);
+    lab.plan.setRoute('fd11::40/122', ['fd99::2']);
+    lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
     lab.all();
     t.strictSame(lab.wanted.keys, ['route:connectivity/0/10.244.1.0/26']);
     t.match(lab.faults, {
@@ -580,7 +663,7 @@ t.test(
 t.test('when the own address changes, tunnels have the new one, and routes go on', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'Always' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
   lab.all();
   lab.look({ own: { ...own, node: { ip4: '10.0.0.77' } } });
   lab.all();
@@ -598,13 +681,13 @@ t.test(
     lab.plan.setDropped('10.244.1.0/26', block);
     lab.all();
     t.equal(lab.wanted.path('10.244.1.0/26'), 'drop');
-    lab.plan.setRoute('10.244.1.0/26', '10.9.0.2');
+    lab.plan.setRoute('10.244.1.0/26', ['10.9.0.2']);
     lab.all();
     t.equal(lab.wanted.path('10.244.1.0/26'), '10.9.0.2');
-    lab.plan.setRoute('10.244.1.0/26', '10.0.0.1');
+    lab.plan.setRoute('10.244.1.0/26', ['10.0.0.1']);
     lab.all();
     t.equal(lab.wanted.path('10.244.1.0/26'), 'drop', 'one that must not be is none');
-    lab.plan.setRoute('10.244.1.0/26', undefined);
+    lab.plan.setRoute('10.244.1.0/26', []);
     lab.plan.setDropped('10.244.1.0/26', undefined);
     lab.all();
     t.strictSame(lab.wanted.keys, []);
@@ -629,18 +712,18 @@ t.test('nothing is dropped in which a node is, or the next hop of a route', asyn
   lab.all();
   t.equal(lab.wanted.path('10.0.0.0/8'), 'drop');
 
-  lab.plan.setRoute('fd10:244::/64', 'fd00::2');
-  lab.plan.setRoute('10.250.0.0/16', '10.0.0.254');
+  lab.plan.setRoute('fd10:244::/64', ['fd00::2']);
+  lab.plan.setRoute('10.250.0.0/16', ['10.0.0.254']);
   lab.all();
   t.equal(lab.wanted.path('10.0.0.0/8'), undefined);
   t.match(lab.faults, { 'BGPConfiguration default': /10\.0\.0\.254/ });
-  lab.plan.setRoute('10.250.0.0/16', undefined);
+  lab.plan.setRoute('10.250.0.0/16', []);
   lab.all();
   t.equal(lab.wanted.path('10.0.0.0/8'), 'drop');
   t.strictSame(faults(), []);
 
   // A pod that announces something is in a block, and has a route of its own; a node is another thing.
-  lab.plan.setRoute('10.250.0.0/16', '10.244.1.7');
+  lab.plan.setRoute('10.250.0.0/16', ['10.244.1.7']);
   lab.all();
   t.equal(lab.wanted.path('10.244.1.0/26'), 'drop');
   lab.plan.setNode('10.244.1.7', true);
@@ -649,13 +732,12 @@ t.test('nothing is dropped in which a node is, or the next hop of a route', asyn
   t.strictSame([...faults()].sort(), ['BGPConfiguration default', 'BlockAffinity own']);
 
   // A route to the prefix itself is none of this.
-  lab.plan.setRoute('10.244.1.0/26', '10.9.0.9');
+  lab.plan.setRoute('10.244.1.0/26', ['10.9.0.9']);
   lab.all();
   t.strictSame(faults(), ['BGPConfiguration default']);
   for (const prefix of ['10.0.0.0/8', '10.244.1.0/26', '10.96.0.0/12'])
     lab.plan.setDropped(prefix, undefined);
-  for (const prefix of ['10.244.1.0/26', '10.250.0.0/16', 'fd10:244::/64'])
-    lab.plan.setRoute(prefix, undefined);
+  for (const prefix of ['10.244.1.0/26', '10.250.0.0/16', 'fd10:244::/64']) lab.plan.setRoute(prefix, []);
   lab.all();
   t.strictSame(lab.wanted.keys, []);
   t.match(lab.plan.counts, { faulty: 0, prefixes: 0, next_hops: 0 });
@@ -664,7 +746,7 @@ t.test('nothing is dropped in which a node is, or the next hop of a route', asyn
 t.test('when the mask of the own address changes, who is in its subnet is another question', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('pool', pool('10.244.0.0/16', { ipip: 'CrossSubnet' }));
-  lab.plan.setRoute('10.244.1.0/26', '10.0.1.2');
+  lab.plan.setRoute('10.244.1.0/26', ['10.0.1.2']);
   lab.all();
   t.equal(lab.wanted.path('10.244.1.0/26'), 'ipip-10.0.1.2 10.0.1.2');
   lab.look({ own: { ...own, subnets: { ip4: '10.0.0.0/23' } } });
@@ -680,15 +762,15 @@ t.test('a change costs what it touches', async (t) => {
   const block = (net: number, n: number): string =>
     `10.${net + (n >> 10)}.${(n >> 2) & 255}.${(n & 3) * 64}/26`;
   for (let n = 0; n < 10_000; n += 1) {
-    lab.plan.setRoute(block(64, n), `172.16.${n % 100}.1`);
-    lab.plan.setRoute(block(128, n), `172.16.${n % 100}.1`);
+    lab.plan.setRoute(block(64, n), [`172.16.${n % 100}.1`]);
+    lab.plan.setRoute(block(128, n), [`172.16.${n % 100}.1`]);
   }
   lab.all();
   t.equal(lab.plan.counts.routes, 20_000);
   t.equal(lab.plan.counts.tunnels, 100);
   lab.plan.setPool('small', pool('10.128.0.0/24', { vxlan: 'Always' }));
   t.equal(lab.all(), 4 + 4 * 6, 'the four routes within, each with a tunnel; its node has one already');
-  lab.plan.setRoute(block(64, 1), undefined);
+  lab.plan.setRoute(block(64, 1), []);
   t.equal(lab.all(), 1);
 });
 
@@ -729,14 +811,15 @@ const pool_prefixes = ['10.244.0.0/16', '10.244.1.0/24', '10.0.0.0/8', 'fd10::/4
 t.test('what a FelixConfiguration asks of tunnels in vain is told by name', async (t) => {
   const read = (name: string, spec: object) =>
     kinds.FelixConfiguration.pick(name, { metadata: { name }, spec }).value!;
-  const asked = { wireguardEnabled: true, wireguardEnabledV6: true };
+  const asked = { wireguardEnabled: true, wireguardHostEncryptionEnabled: true };
   t.match(
     [...felixFaults(read('default', asked), 'n')],
-    [['FelixConfiguration default', /spec\.wireguardEnabled, spec\.wireguardEnabledV6: .*not encrypted/]],
+    [['FelixConfiguration default', /spec\.wireguardHostEncryptionEnabled: .*nodes send .*is not/]],
   );
-  t.equal([...felixFaults(read('node.n', { wireguardEnabled: true }), 'n')].length, 1);
+  const ports = { wireguardEnabled: true, wireguardEnabledV6: true, wireguardListeningPortV6: 4000 };
+  t.match([...felixFaults(read('node.n', ports), 'n')], [['FelixConfiguration node.n', /PortV6: has no/]]);
   t.same([...felixFaults(read('node.m', asked), 'n')], [], 'of another node');
-  t.same([...felixFaults(read('default', { wireguardEnabled: false }), 'n')], []);
+  t.same([...felixFaults(read('default', { wireguardEnabled: true }), 'n')], []);
 });
 
 const owns: readonly OwnNode[] = [
@@ -753,7 +836,7 @@ const steps = fc.array(
       arbitrary: fc.record({
         do: fc.constant('route' as const),
         prefix: fc.constantFrom(...prefixes),
-        next_hop: fc.option(fc.constantFrom(...next_hops), { nil: undefined }),
+        next_hops: fc.array(fc.constantFrom(...next_hops), { maxLength: 3 }),
       }),
     },
     fc.record({
@@ -793,7 +876,7 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
   fc.assert(
     fc.property(steps, (todo) => {
       const lab = new Lab();
-      const routes = new Map<string, string>();
+      const routes = new Map<string, readonly string[]>();
       const pools = new Map<string, IpPool>();
       const drops = new Map<string, Drop>();
       const nodes = new Set<string>();
@@ -801,9 +884,8 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
       for (const step of todo) {
         switch (step.do) {
           case 'route':
-            lab.plan.setRoute(step.prefix, step.next_hop);
-            if (step.next_hop === undefined) routes.delete(step.prefix);
-            else routes.set(step.prefix, step.next_hop);
+            lab.plan.setRoute(step.prefix, step.next_hops);
+            routes.set(step.prefix, step.next_hops);
             break;
           case 'pool': {
             const made = step.pool && pool(step.pool.prefix, { ...step.pool, name: step.name });
@@ -835,7 +917,7 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
       for (const [name, each] of pools) fresh.plan.setPool(name, each);
       for (const [prefix, drop] of drops) fresh.plan.setDropped(prefix, drop);
       for (const address of nodes) fresh.plan.setNode(address, true);
-      for (const [prefix, next_hop] of routes) fresh.plan.setRoute(prefix, next_hop);
+      for (const [prefix, hops] of routes) fresh.plan.setRoute(prefix, hops.toReversed());
       fresh.all();
       const sorted = ({ objects }: Wanted) => [...objects].sort(([a], [b]) => (a < b ? -1 : 1));
       const [is, should] = [JSON.stringify(sorted(lab.wanted)), JSON.stringify(sorted(fresh.wanted))];
@@ -853,7 +935,7 @@ t.test('whatever is told in whatever order, what is wanted is what a fresh plan 
         if (object.kind === 'route' && canonicalPrefix(object.prefix) !== object.prefix)
           throw new Error(`${object.prefix} is not canonical`);
     }),
-    { numRuns: 1000 },
+    { numRuns: 600 },
   );
 });
 

@@ -13,7 +13,7 @@ import {
   tapLikeLink,
   withinOtherNetworks,
 } from '../../src/desired/host-tap.js';
-import { hostTapMac, type Uplink } from '../../src/desired/uplink.js';
+import { hostTapMac, type Uplink } from '../../src/desired/node-inputs.js';
 import type { Route as LinuxRoute, NetworkChange } from '../../src/linux/network.js';
 import { type PlacedRoute, placing, RouteIndex } from '../../src/linux/routes.js';
 import { address, linuxRoute, uplink_mac, uplinkOf } from './sample.js';

@@ -19,11 +19,12 @@ import {
   podSysctls,
   staleChanges,
 } from '../../src/desired/pod.js';
-import { everything, hostPrefix, podTables, table } from '../../src/desired/tables.js';
+import { everything, hostPrefix, pods_table, podTables, table } from '../../src/desired/tables.js';
 import { familyOf } from '../../src/ip/text.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
 import { addressesOf, familiesOf } from '../../src/pod/spec.js';
+import { reconcile } from '../../src/reconcile/reconcile.js';
 import { arbitrarySpec, inputs, podSpec } from '../reconcile/pods.js';
 
 const dual = podSpec(1, {
@@ -36,6 +37,31 @@ const has = (objects: readonly VppObject[], wanted: object): boolean =>
       ([field, value]) => JSON.stringify(object[field as keyof VppObject]) === JSON.stringify(value),
     ),
   );
+
+t.test('a pod that is held may not send, whatever sources it may use', async (t) => {
+  fc.assert(
+    fc.property(arbitrarySpec(1), (spec) => {
+      const urpfs = (held: boolean) =>
+        desiredPod(spec, { ...inputs, held }).flatMap((object) => (object.kind === 'urpf' ? object : []));
+      const kept = urpfs(true);
+      if (!kept.every(({ mode, table_id }) => mode === 'strict' && table_id === pods_table))
+        throw new Error('lets pass what some table leads back to');
+      const [keys, free] = [kept.map(keyOf).sort(), urpfs(false).map(keyOf).sort()];
+      if (JSON.stringify(keys) !== JSON.stringify(free)) throw new Error('something of it stays');
+      const release = reconcile(
+        desiredPod(spec, { ...inputs, held: false }),
+        desiredPod(spec, { ...inputs, held: true }),
+      );
+      if (release.some(({ action }) => action === 'remove'))
+        throw new Error('nothing is checked for a moment');
+    }),
+  );
+  const place = (wanted: object): number =>
+    reconcile(desiredPod(dual, { ...inputs, held: true }), []).findIndex(({ object }) =>
+      has([object], wanted),
+    );
+  t.ok(place({ kind: 'urpf' }) < place({ flag: 'admin_up' }), 'and never could');
+});
 
 t.test('what VPP holds for any pod', async () => {
   fc.assert(

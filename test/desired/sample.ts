@@ -1,9 +1,10 @@
 /** A node and a pod as inputs of `desired`, for the tests to vary. */
 
 import { interface_spec_default } from '../../src/config/interface-spec.js';
+import { type NodeInputs, type Uplink, uplinkTag } from '../../src/desired/node-inputs.js';
 import type { PodInputs } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
-import { type NodeInputs, type Uplink, uplinkTag } from '../../src/desired/uplink.js';
+import { desiredNode } from '../../src/desired/uplink.js';
 import type { Address, NextHop, Route } from '../../src/linux/network.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
@@ -127,6 +128,7 @@ export function podInputsOf(changes: Partial<PodInputs> = {}): PodInputs {
     node: { ip4: '10.0.0.2', ip6: 'fd00::2' },
     redirects: [],
     workers: 0,
+    held: false,
     default_verdict: 'allow',
     ...changes,
   };
@@ -150,4 +152,11 @@ function pathInWords(path: Path): string {
     case 'unreachable':
       return path.via;
   }
+}
+
+/** The routes of a table, in words: `10.0.0.0/8 main-eth0 10.0.0.1`. */
+export function routesOf(inputs: NodeInputs, table_id = 0): string[] {
+  return desiredNode(inputs, true)
+    .filter((object) => object.kind === 'route' && object.table_id === table_id)
+    .map((route) => inWords(route).replace(`route:node/${table_id}/`, ''));
 }

@@ -2,10 +2,10 @@ import t from 'tap';
 import { desiredPod, isNatFlag } from '../../src/desired/pod.js';
 import {
   isNatted,
+  type KnownPools,
   lacksOfNodes,
   neverNatted,
   newUplinkEntry,
-  type PodPools,
   sourceNatOf,
 } from '../../src/desired/source-nat.js';
 import { desiredNode } from '../../src/desired/uplink.js';
@@ -25,7 +25,7 @@ t.test(
   async (t) => {
     const node = { cnat: 'stock', ip4, ip6, uplinks: 1 } as const;
     const cases: readonly (readonly [object, string, readonly Family[]])[] = [
-      [{}, 'two entries if_pfx', [4, 6]],
+      [{}, 'kubernetes k8s', [6]],
       [{ ip6: undefined }, 'kubernetes k8s', []],
       [{ ip4: undefined, uplinks: 2 }, 'kubernetes k8s', [6]],
       [{ uplinks: 2 }, 'two entries if_pfx', [4, 6]],
@@ -60,6 +60,23 @@ t.test('a VPP that was made otherwise does what it can', async (t) => {
   t.match(found({}, { ip6: 'fd00::9' }), { policy: 'k8s', uplinks: [] }, 'IPv6 is another one by now');
   t.match(found({ uplinks: 2 }, { ip6 }), { policy: 'k8s', uplinks: [6] }, 'another uplink');
   t.match(found({}, { ip4 }), { policy: 'if_pfx', uplinks: [4, 6] }, 'one uplink less');
+  t.match(found({}, { ip4 }).lacks[0], /itself by a service until VPP is started anew/);
+});
+
+t.test('what does not work is said, by family', async (t) => {
+  const lacks = (node: { ip4?: string; ip6?: string; uplinks: number }) =>
+    sourceNatOf({ cnat: 'stock', ...node, entry: newUplinkEntry({ cnat: 'stock', ...node }) }).lacks;
+  const says = (texts: readonly string[], pattern: RegExp) => texts.some((text) => pattern.test(text));
+  const one = lacks({ ip4, ip6, uplinks: 1 });
+  t.notOk(says(one, /itself/), 'a pod reaches itself');
+  t.ok(says(one, /uplink to uplink by IPv4/));
+  t.ok(says(one, /by IPv6 for a pod of another one.*ping of IPv6 has no answer/));
+  t.notOk(says(lacks({ ip4, uplinks: 1 }), /IPv6/));
+  t.notOk(says(lacks({ ip6, uplinks: 1 }), /IPv4/));
+  const two = lacks({ ip4, ip6, uplinks: 2 });
+  t.ok(says(two, /itself by a service$/));
+  t.ok(says(two, /for a pod of another one.*ping of IPv6 has no answer/));
+  t.notOk(says(lacks({ ip4, uplinks: 2 }), /IPv6/));
 });
 
 const excludedOf = (objects: readonly VppObject[], which?: 'uplinks') =>
@@ -120,7 +137,7 @@ t.test('what comes by an uplink gets the node’s address where it goes to pods 
     t.ok(keeps(near), near);
   const all = ['8.8.8.8', '200.0.0.1', '10.1.0.1', 'fd01::1', '::1'];
   for (const unknown of [undefined, { ...known, own: undefined }]) {
-    const none = neverNatted(unknown as PodPools | undefined, own_addresses).uplinks;
+    const none = neverNatted(unknown as KnownPools | undefined, own_addresses).uplinks;
     t.ok(
       all.every((address) => none.some((prefix) => holds(bitsOf(prefix), bitsOf(address)))),
       'before all is known nothing does',

@@ -1,35 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
+import { hostTapMac, type Uplink } from '../../src/desired/node-inputs.js';
 import { hostTapTable, physicalNetworkTables } from '../../src/desired/tables.js';
-import {
-  desiredNode,
-  hostTapMac,
-  type NodeInputs,
-  nodeAddress,
-  type Uplink,
-  vppAddresses,
-} from '../../src/desired/uplink.js';
-import type { Address } from '../../src/linux/network.js';
+import { desiredNode } from '../../src/desired/uplink.js';
 import type { ObjectKind, ObjectOf, VppObject } from '../../src/objects/object.js';
 import { interfaceMade, interfacesUsed, keyOf } from '../../src/objects/object.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
-import { address, inWords, linuxRoute, nodeOf, uplinkOf } from './sample.js';
+import { address, inWords, linuxRoute, nodeOf, routesOf, uplinkOf } from './sample.js';
 
 function of<K extends ObjectKind>(objects: readonly VppObject[], kind: K): ObjectOf<K>[] {
   return objects.filter((object): object is ObjectOf<K> => object.kind === kind);
-}
-
-/** The routes of a table, in words: `10.0.0.0/8 main-eth0 10.0.0.1`. */
-function routesOf(inputs: NodeInputs, table_id = 0): string[] {
-  return of(desiredNode(inputs, true), 'route')
-    .filter((route) => route.table_id === table_id)
-    .map((route) => inWords(route).replace(`route:node/${table_id}/`, ''));
-}
-
-/** Routes of the default table when Linux had these through a main uplink with 10.0.0.2/24 and fd00::2/64. */
-function routesBy(routes: Uplink['routes'], changes: Partial<NodeInputs> = {}): string[] {
-  return routesOf(nodeOf({ uplinks: [uplinkOf({ routes })], ...changes }));
 }
 
 t.test('a dual-stack node', async (t) => {
@@ -149,99 +130,6 @@ t.test('without offload no interface has the GSO feature', async (t) => {
   );
 });
 
-t.test('the addresses that VPP gets', async (t) => {
-  const cases: {
-    name: string;
-    linux: string[];
-    to_64: boolean;
-    vpp: string[];
-    /** As `vpp` when absent. */
-    on_uplink?: string[];
-    node: (string | undefined)[];
-  }[] = [
-    {
-      name: 'link-local ones are left to VPP',
-      linux: ['fe80::5/64', '10.0.0.2/24'],
-      to_64: true,
-      vpp: ['10.0.0.2/24'],
-      node: ['10.0.0.2/24', undefined],
-    },
-    {
-      name: '/128 becomes /64',
-      linux: ['fd00::2/128'],
-      to_64: true,
-      vpp: ['fd00::2/64'],
-      node: [undefined, 'fd00::2/64'],
-    },
-    {
-      name: '/128 stays, when asked to',
-      linux: ['fd00::2/128'],
-      to_64: false,
-      vpp: ['fd00::2/128'],
-      node: [undefined, 'fd00::2/128'],
-    },
-    {
-      name: 'a /128 beside an address that says what is on the link stays virtual, and takes its mask',
-      linux: ['fd00::100/128', 'fd00::2/80', 'fd09::1/128'],
-      to_64: true,
-      vpp: ['fd00::100/128', 'fd00::2/80', 'fd09::1/64'],
-      on_uplink: ['fd00::100/80', 'fd00::2/80', 'fd09::1/64'],
-      node: [undefined, 'fd00::2/80'],
-    },
-    {
-      name: 'virtual addresses and groups are not those of the node, whatever comes first',
-      linux: ['10.0.0.9/32', '10.0.0.2/24', '239.1.2.3/32', 'fd00::9/128', 'ff0e::1/128', 'fd00::2/64'],
-      to_64: true,
-      vpp: ['10.0.0.9/32', '10.0.0.2/24', 'fd00::9/128', 'fd00::2/64'],
-      on_uplink: ['10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
-      node: ['10.0.0.2/24', 'fd00::2/64'],
-    },
-    {
-      name: 'kernel order decides which one the node has',
-      linux: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
-      to_64: true,
-      vpp: ['10.0.0.9/24', '10.0.0.2/24', 'fd00::9/64', 'fd00::2/64'],
-      node: ['10.0.0.9/24', 'fd00::9/64'],
-    },
-  ];
-  for (const { name, linux, to_64, vpp, node, on_uplink: wanted = vpp } of cases) {
-    const uplinks = [uplinkOf({ addresses: linux.map((prefix) => address(prefix)), routes: [] })];
-    const inputs = nodeOf({ uplinks, uplink_128_to_64: to_64 });
-    t.same(vppAddresses(uplinks[0]!, to_64), vpp, name);
-    t.same([nodeAddress(inputs, 4), nodeAddress(inputs, 6)], node, name);
-    const on_uplink = of(desiredNode(inputs, true), 'interface_address').filter(
-      (o) => o.interface === 'main-eth0',
-    );
-    t.same(
-      on_uplink.map(({ prefix }) => prefix),
-      wanted,
-      name,
-    );
-  }
-});
-
-t.test('the node speaks from no address that is deprecated, temporary or another node has', async (t) => {
-  const node = (...addresses: Address[]) => {
-    const inputs = nodeOf({ uplinks: [uplinkOf({ addresses, routes: [] })] });
-    return [nodeAddress(inputs, 4), nodeAddress(inputs, 6)];
-  };
-  const ip4 = [address('10.0.0.8/24', { preferred_s: 0 }), address('10.0.0.2/24')];
-  const ip6 = [
-    address('fd00::a/64', { flags: 0x01, preferred_s: 60 }),
-    address('fd00::8/64', { preferred_s: 0, valid_s: 60 }),
-    address('fd00::9/64', { flags: 0x88 }),
-    address('fd00::2/64'),
-  ];
-  t.same(node(...ip4, ...ip6), ['10.0.0.2/24', 'fd00::2/64']);
-  t.same(node(...ip4.slice(0, 1), ...ip6.slice(0, 3)), ['10.0.0.8/24', 'fd00::a/64'], 'better than none');
-  t.same(node(...ip6.slice(2, 3)), [undefined, undefined]);
-  t.same(
-    node(address('10.0.0.3/24', { flags: 0x81 }))[0],
-    '10.0.0.3/24',
-    'the bit means another thing for IPv4',
-  );
-});
-
 t.test(
   'what the host has elsewhere, or answers for, leads to its tap; services have their own way',
   async (t) => {
@@ -296,119 +184,6 @@ t.test('an address inside the subnet of another one is answered for and handed t
     of(desiredNode(nodeOf({ uplinks: [first] }), true), 'interface_address').map(({ prefix }) => prefix),
     ['10.0.0.2/24', '169.254.0.1/32'],
     'whichever of them comes first',
-  );
-});
-
-t.test('the routes of Linux', async (t) => {
-  const cases: { name: string; linux: Uplink['routes']; vpp: string[] }[] = [
-    {
-      name: 'by a gateway',
-      linux: [linuxRoute('10.8.0.0/16', ['10.0.0.7'])],
-      vpp: ['10.8.0.0/16 main-eth0 10.0.0.7'],
-    },
-    {
-      name: 'without gateway: attached, whoever answers for the address',
-      linux: [
-        linuxRoute('10.8.0.1/32'),
-        linuxRoute('10.9.0.0/16'),
-        linuxRoute('fd08::1/128'),
-        linuxRoute('fd09::/64'),
-      ],
-      vpp: [
-        '10.8.0.1/32 main-eth0 0.0.0.0',
-        '10.9.0.0/16 main-eth0 0.0.0.0',
-        'fd08::1/128 main-eth0 ::',
-        'fd09::/64 main-eth0 ::',
-      ],
-    },
-    {
-      name: 'the best metric of a prefix wins, whatever the order; of equals the first',
-      linux: [
-        linuxRoute('0.0.0.0/0', ['10.0.0.9'], { metric: 200 }),
-        linuxRoute('0.0.0.0/0', ['10.0.0.1'], { metric: 100 }),
-        linuxRoute('0.0.0.0/0', ['10.0.0.8'], { metric: 100 }),
-        linuxRoute('10.8.0.0/16', ['10.0.0.1'], { metric: 1 }),
-        linuxRoute('10.8.0.0/16', ['10.0.0.9'], { metric: 2 }),
-      ],
-      vpp: ['0.0.0.0/0 main-eth0 10.0.0.1', '10.8.0.0/16 main-eth0 10.0.0.1'],
-    },
-    {
-      name: 'all next hops of a multipath route that lead through uplinks',
-      linux: [linuxRoute('0.0.0.0/0', ['10.0.0.1', '10.0.0.9', '10.77.0.1 dev 7'])],
-      vpp: ['0.0.0.0/0 main-eth0 10.0.0.1 + main-eth0 10.0.0.9'],
-    },
-    { name: 'none through other links', linux: [linuxRoute('10.8.0.0/16', ['10.77.0.1 dev 7'])], vpp: [] },
-    {
-      name: 'an IPv4 route by an IPv6 gateway',
-      linux: [linuxRoute('0.0.0.0/0', ['fe80::1'])],
-      vpp: ['0.0.0.0/0 main-eth0 fe80::1'],
-    },
-    {
-      name: 'connected ones come with the addresses, link-local ones with IPv6',
-      linux: [
-        linuxRoute('10.0.0.0/24', [], { protocol: 2 }),
-        linuxRoute('fd00::/64', [], { protocol: 2 }),
-        linuxRoute('fe80::/64', [], { protocol: 2 }),
-      ],
-      vpp: [],
-    },
-    {
-      name: 'what does not forward stays in Linux',
-      linux: [
-        linuxRoute('10.8.0.0/16', [], { type: 'blackhole' }),
-        linuxRoute('10.9.0.0/16', [], { type: 'multicast' }),
-        linuxRoute('10.10.0.0/16', ['10.0.0.1'], { table: 100 }),
-      ],
-      vpp: [],
-    },
-  ];
-  for (const { name, linux, vpp } of cases) t.same(routesBy(linux), vpp, name);
-  t.same(
-    routesOf(
-      nodeOf({
-        uplinks: [
-          uplinkOf({
-            addresses: [address('fd00::2/128')],
-            routes: [linuxRoute('fd00::2/128', [], { protocol: 2 })],
-          }),
-        ],
-      }),
-    ),
-    [],
-    'the route that the kernel made for an address that VPP has with another length is no route of VPP',
-  );
-});
-
-t.test('configured default gateways', async (t) => {
-  const both = { default_gateways: ['10.0.0.254', 'fd00::fe'] };
-  t.same(routesBy([], both), ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'], 'one per family');
-  t.same(
-    routesBy([linuxRoute('0.0.0.0/0', ['10.0.0.1'], { metric: 100 })], both),
-    ['0.0.0.0/0 main-eth0 10.0.0.1', '::/0 main-eth0 fd00::fe'],
-    'where Linux had none',
-  );
-  t.same(
-    routesBy([linuxRoute('0.0.0.0/0', ['10.0.0.1'], { table: 100 })], both),
-    ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'],
-    'one of another table is none',
-  );
-  const second = uplinkOf({
-    name: 'eth1',
-    index: 1,
-    is_main: false,
-    link: 3,
-    addresses: [address('10.2.0.2/24')],
-    routes: [linuxRoute('0.0.0.0/0', ['10.2.0.1 dev 3'], { metric: 50 })],
-  });
-  t.same(
-    routesOf(nodeOf({ uplinks: [uplinkOf({ routes: [] }), second], ...both })),
-    ['0.0.0.0/0 main-eth0 10.0.0.254', '::/0 main-eth0 fd00::fe'],
-    'through the main uplink, also where another one had a default route',
-  );
-  t.same(
-    routesOf(nodeOf({ uplinks: [uplinkOf(), { ...second, routes: [] }], ...both })),
-    ['0.0.0.0/0 main-eth0 10.0.0.1', '::/0 main-eth0 fe80::1'],
-    'and through no other',
   );
 });
 
@@ -692,19 +467,4 @@ t.test('what routers say is told again on the tap of their uplink, in the name o
   t.notOk(of_tap.some((object) => object.kind === 'interface_flag' && object.flag === 'ra_suppressed'));
   const silent = desiredNode(nodeOf({ repeated: new Map([['eth9', advertisement]]) }), true);
   t.notOk(silent.some(({ kind }) => kind === 'ra_config'));
-});
-
-t.test('of equal default routes VPP takes that of the router which speaks, while it is one', async (t) => {
-  const by = (gateway: string) => linuxRoute('::/0', [gateway], { protocol: 9 });
-  const uplink = uplinkOf({ routes: [by('fe80::a'), by('fe80::b')] });
-  const next_hop = (lifetime_s: number) => {
-    const said = { router: 'fe80::b', lifetime_s, managed: false, other: false, prefixes: [] };
-    const objects = desiredNode(nodeOf({ uplinks: [uplink], repeated: new Map([['eth0', said]]) }), true);
-    const [route] = objects.flatMap((object) =>
-      object.kind === 'route' && object.table_id === 0 && object.prefix === '::/0' ? [object] : [],
-    );
-    return route?.paths.map((path) => path.via === 'interface' && path.next_hop);
-  };
-  t.same(next_hop(1800), ['fe80::b']);
-  t.same(next_hop(0), ['fe80::a']);
 });

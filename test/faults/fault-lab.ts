@@ -2,7 +2,9 @@
  * What every fault starts from and must end in: a node on a real VPP with two connected pods, and after the fault the same
  * node again, with packets, with VPP as it was, and in the end with Linux as it was before the first start.
  */
+
 import { strict as assert } from 'node:assert';
+import { patience } from '../../lab/patience.js';
 import type { RealVpp } from '../../lab/real-vpp.js';
 import { type NodeOptions, RunningNode, waitFor } from '../../lab/running-node.js';
 import { type Pod, Topology, type TopologyOptions } from '../../lab/topology.js';
@@ -18,6 +20,8 @@ export interface Fault {
   readonly node?: Omit<Partial<NodeOptions>, 'vpp'>;
   /** The node is not started for it, or its end is not a stop: the fault does both. */
   readonly by_itself?: true;
+  /** What it needs and this machine has not. */
+  readonly skip?: string;
 }
 
 /** The longest silence during a fault. */
@@ -126,7 +130,7 @@ export class FaultLab {
         differs = changes(this.#fingerprint, await this.node.fingerprint());
         return differs.length === 0;
       },
-      3000,
+      3000 * patience,
       () => `VPP's command line says something else than before:\n${differs.join('\n')}`,
     );
     await this.connected();

@@ -15,6 +15,7 @@ import * as poison_pod from './poison-pod.js';
 import * as run_directory_full from './run-directory-full.js';
 import { faults as state_files } from './state-files.js';
 import * as vpp_crashes_five_times from './vpp-crashes-five-times.js';
+import * as vpp_does_not_end from './vpp-does-not-end.js';
 import * as vpp_keeps_crashing from './vpp-keeps-crashing.js';
 import * as vpp_killed from './vpp-killed.js';
 import * as vpp_killed_in_resync from './vpp-killed-in-resync.js';
@@ -32,6 +33,7 @@ export const faults_of: Readonly<Record<'vpp' | 'node' | 'surroundings', readonl
     vpp_killed_in_resync,
     vpp_crashes_five_times,
     vpp_keeps_crashing,
+    vpp_does_not_end,
     vpp_stopped,
     vpp_pauses,
     vpp_socket_shut,

@@ -1,6 +1,8 @@
 /** Steps of the node's work as they show outside of it, in order: a fault strikes at each of them. */
+
 import { existsSync, readdirSync, readFileSync, rmSync, watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { patience } from '../../lab/patience.js';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Topology } from '../../lab/topology.js';
 import type { Link } from '../../src/linux/network.js';
@@ -11,13 +13,14 @@ export interface Milestone {
   reached(node: RunningNode): Promise<void>;
 }
 
-const deadline_ms = 15_000;
+const deadline_ms = 15_000 * patience;
 
 /** Of a start, from the first file to readiness. */
 export const start_milestones: readonly Milestone[] = [
   file('the start-up file of VPP is written', (node) => node.config.paths.startup_config),
   file('VPP is started', (node) => join(node.config.paths.run_dir, 'vpp-run.json')),
   file('the API socket of VPP is there', (node) => node.config.paths.api_socket),
+  file('VPP is being prepared', registry),
   file('the journal has its first record', (node) => join(node.config.paths.state_dir, 'undo.journal')),
   link('the uplink has left Linux', 'node', (found) => found === undefined),
   link('the host tap is there', 'node', (found) => found?.kind === 'tun'),
@@ -134,7 +137,13 @@ export function untilLink(
   });
 }
 
-/** Removes the files of an earlier life by which a start is followed. */
-export function forgetMilestones({ config: { paths } }: RunningNode): void {
-  for (const path of [paths.startup_config, paths.info_file]) rmSync(path, { force: true });
+/** What VPP shows to nobody is noted there, ahead of being programmed. */
+function registry({ config: { paths } }: RunningNode): string {
+  return join(paths.run_dir, 'vpp-objects.jsonl');
+}
+
+/** Removes the files of an earlier life, whose VPP has ended, by which a start is followed. */
+export function forgetMilestones(node: RunningNode): void {
+  const { startup_config, info_file } = node.config.paths;
+  for (const path of [startup_config, info_file, registry(node)]) rmSync(path, { force: true });
 }

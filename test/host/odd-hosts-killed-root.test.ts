@@ -1,6 +1,6 @@
 import t from 'tap';
 import { canUseNetns } from '../../lab/netns.js';
-import { type Outcome, ofAll, restored, type Stage, stepsOf } from './odd-stage.js';
+import { type Outcome, ofAll, restored, type Stage, step_names, stepsOf } from './odd-stage.js';
 
 /** The node is killed in the middle of taking odd hosts over: the next one gives them back. */
 
@@ -12,10 +12,9 @@ async function killedEverywhere(stage: Stage): Promise<Outcome> {
   if (stage.odd.refused !== undefined) return [];
   const before = stage.show();
   const outcome: Outcome[number][] = [];
-  const names = Object.keys(stepsOf(stage, stage.capture()));
-  for (const [at, last] of names.entries()) {
-    const steps = Object.values(stepsOf(stage, stage.capture()));
-    for (const step of steps.slice(0, at + 1)) step();
+  for (const [at, last] of step_names.entries()) {
+    const steps = stepsOf(stage, stage.capture());
+    for (const name of step_names.slice(0, at + 1)) steps[name]();
     const vpp_dies = at % 2 === 0;
     if (vpp_dies) stage.removeTaps();
     outcome.push(...(await restored(stage, before, `killed when ${last}${vpp_dies ? ', VPP too' : ''}`)));
@@ -24,6 +23,6 @@ async function killedEverywhere(stage: Stage): Promise<Outcome> {
   return outcome;
 }
 
-t.setTimeout(240_000);
+t.setTimeout(500_000);
 
 t.test('a host is what it was wherever the node is killed', root, (t) => ofAll(t, killedEverywhere));

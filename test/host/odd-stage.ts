@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { hostInside } from '../../lab/host-inside.js';
 import { NetnsLab } from '../../lab/netns.js';
+import { patience } from '../../lab/patience.js';
 import { HeldTap } from '../../lab/tap.js';
 import { findings, gatherCheckFacts } from '../../src/check/check.js';
 import { systemClock } from '../../src/clock.js';
 import { loadConfig } from '../../src/config.js';
 import { fingerprint } from '../../src/desired/host-tap.js';
-import { uplinkTag } from '../../src/desired/uplink.js';
+import { uplinkTag } from '../../src/desired/node-inputs.js';
 import { type RunCommand, runCommand } from '../../src/host/command.js';
 import { openJournal } from '../../src/host/undo/undo-journal.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
@@ -27,7 +28,9 @@ import { differences, type Json, type Shown, show, withoutRoutes } from './shown
 
 const cluster = { prefixes: ['10.96.0.0/16', 'fd00:96::/112'], tap_address: '169.254.0.1/32' };
 /** What the kernel does by itself (carrier, multicast routes, duplicate detection) it does within this time. */
-const settle_ms = 4000;
+const settle_ms = 4000 * patience;
+/** Not all of it is told: looked at is without news as well. */
+const look_ms = 1000;
 /** A look costs a dozen processes: one for all that the kernel says within this time. */
 const together_ms = 150;
 
@@ -118,7 +121,8 @@ export class Stage {
   makeTaps(captured: readonly CapturedUplink[]): void {
     for (const { name, mac, mtu } of this.uplinks(captured)) {
       this.#taps.push(new HeldTap(this.lab, this.node, name));
-      this.lab.run(this.node, 'ip', 'link', 'set', name, 'address', mac, 'mtu', String(mtu), 'up');
+      const link = this.namespace.link(name)!.index;
+      this.namespace.apply({ do: 'set_link', link, mac, mtu, up: true });
     }
   }
 
@@ -167,6 +171,7 @@ export class Stage {
       const end = (found: string[]): void => {
         clearTimeout(timer);
         clearTimeout(again);
+        clearInterval(looking);
         watch.close();
         resolve(found);
       };
@@ -179,6 +184,9 @@ export class Stage {
         again ??= setTimeout(endIfAlike, together_ms);
       });
       const timer = setTimeout(() => end(look()), settle_ms);
+      const looking = setInterval(() => {
+        again ??= setTimeout(endIfAlike);
+      }, look_ms);
       endIfAlike();
     });
   }
@@ -224,11 +232,13 @@ function has(lab: NetnsLab, kind: string): boolean {
 /** Step by step, with what was found wrong at each. */
 export type Outcome = readonly (readonly [step: string, wrong: readonly string[]])[];
 
+export const step_names = ['taken', 'given a tap', 'dressed', 'complete', 'followed'] as const;
+
 /** The steps of a take-over, each of which may be the last. */
 export function stepsOf(
   stage: Stage,
   captured: readonly CapturedUplink[],
-): Readonly<Record<string, () => string[]>> {
+): Readonly<Record<(typeof step_names)[number], () => string[]>> {
   const uplinks = stage.uplinks(captured);
   const texts = (refusals: readonly Refusal[]): string[] => refusals.map(({ error }) => error.message);
   const dress = (): string[] => texts(stage.host.taps.dress(uplinks, captured, cluster));

@@ -15,26 +15,37 @@ export interface Shown {
   readonly sysctls: Readonly<Record<string, string>>;
 }
 
-const questions = [
-  'ip -d -j addr',
-  'ip -d -j -4 route show table all',
-  'ip -d -j -6 route show table all',
-  'ip -d -j -4 rule; echo @@; ip -d -j -6 rule',
-  'ip -d -j neigh show nud permanent; echo @@; ip -d -j neigh show nud noarp; echo @@; ip -d -j neigh show proxy',
-  'ip -d -j nexthop',
-];
+/** A process for each option of `ip`, not for each question: hundreds of hosts are looked at. */
+const questions = {
+  '': ['addr', 'nexthop', 'neigh show nud permanent', 'neigh show nud noarp', 'neigh show proxy'],
+  '-4': ['route show table all', 'rule'],
+  '-6': ['route show table all', 'rule'],
+} as const;
 const sysctl_question =
   'grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh /proc/sys/net/ipv6/neigh';
 
 export function show(lab: NetnsLab, name: string, lost: readonly string[] = []): Shown {
-  const command = [...questions, `${sysctl_question} || true`].join('; echo @@@; ');
-  const parts = lab.run(name, 'sh', '-c', command).split('@@@');
-  const lists = parts
+  const asked = Object.entries(questions).map(
+    ([option, lines]) => `printf '${lines.join('\\n')}\\n' | ip -d -j ${option} -force -batch -`,
+  );
+  const parts = lab
+    .run(name, 'sh', '-c', [...asked, `${sysctl_question} || true`].join('; echo @@@; '))
+    .split('@@@');
+  const [all = [], of4 = [], of6 = []] = parts
     .slice(0, -1)
     .map((part) =>
-      part.split('@@').flatMap((text) => (text.trim() === '' ? [] : (JSON.parse(text) as JsonObject[]))),
+      part.split('\n').flatMap((text) => (text.trim() === '' ? [] : (JSON.parse(text) as JsonObject[]))),
     );
-  const [links = [], routes4 = [], routes6 = [], rules = [], neighbours = [], nexthops = []] = lists;
+  // Answers bear no names: a rule alone has a priority, a link an index of its own, a next hop an id.
+  const isRule = (each: JsonObject): boolean => 'priority' in each;
+  const isLink = (each: JsonObject): boolean => 'ifindex' in each;
+  const isNextHop = (each: JsonObject): boolean => 'id' in each;
+  const routes4 = of4.filter((each) => !isRule(each));
+  const routes6 = of6.filter((each) => !isRule(each));
+  const rules = [...of4, ...of6].filter(isRule);
+  const links = all.filter(isLink);
+  const nexthops = all.filter(isNextHop);
+  const neighbours = all.filter((each) => !isLink(each) && !isNextHop(each));
   const sysctls = Object.fromEntries(
     parts
       .at(-1)!

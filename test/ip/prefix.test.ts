@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
-import { isLinkLocal, networkOf, splitPrefix } from '../../src/ip/prefix.js';
+import { isGroup, isLinkLocal, networkOf, splitPrefix } from '../../src/ip/prefix.js';
 
 t.test('networkOf clears the host bits', async (t) => {
   const cases: [string, string][] = [
@@ -48,4 +48,11 @@ t.test('splitPrefix separates address and length, in canonical spelling', async 
   t.same(splitPrefix('10.0.0.2/24'), { address: '10.0.0.2', length: 24 });
   t.same(splitPrefix('FD00:0::2/64'), { address: 'fd00::2', length: 64 });
   t.ok(isIPv6(splitPrefix('fe80::1/10').address));
+});
+
+t.test('a group is told from an address that begins with the same letters', async (t) => {
+  const groups = ['ff02::1', 'ff00::/8', 'fffe:1::/32', '224.0.0.0/4', '239.255.255.250'];
+  const others = ['ff::1', 'ff:0:40::/42', 'fe80::1', '2001:db8::ff02', '223.0.0.1', '240.0.0.1', '24.0.0.1'];
+  for (const group of groups) t.equal(isGroup(group), true, group);
+  for (const other of others) t.equal(isGroup(other), false, other);
 });

@@ -216,6 +216,50 @@ t.test('the node’s addresses are written where they differ, and nothing else i
   t.strictSame(await cluster.nodeAnnotations(), annotations());
 });
 
+const never_told = (cause: string): never => {
+  throw new Error(cause);
+};
+
+t.test('the node’s WireGuard keys are written beside its addresses, and taken away', async (t) => {
+  const { server, cluster, annotations, written } = await startNode(t);
+  server.put(node({ 'projectcalico.org/IPv4Address': '10.0.0.2/24' }));
+  const key = Buffer.alloc(32, 1).toString('base64');
+  await cluster.publishWireguardKeys({ key, key6: key }, never, never_told);
+  const address = { 'projectcalico.org/IPv4Address': '10.0.0.2/24' };
+  t.strictSame(annotations(), {
+    ...address,
+    'projectcalico.org/WireguardPublicKey': key,
+    'projectcalico.org/WireguardPublicKeyV6': key,
+  });
+  await cluster.publishWireguardKeys({ key, key6: key }, never, never_told);
+  t.equal(written().length, 1);
+  await cluster.publishWireguardKeys({ key }, never, never_told);
+  t.strictSame(annotations(), { ...address, 'projectcalico.org/WireguardPublicKey': key });
+  await cluster.publishWireguardKeys({}, never, never_told);
+  t.strictSame(annotations(), address);
+});
+
+t.test('WireGuard keys that are not taken are told of, and offered again whatever is answered', async (t) => {
+  for (const code of [403, 422]) {
+    const { server, cluster, clock, annotations, written } = await startNode(t);
+    server.put(node());
+    server.fault({ verb: 'write', times: 3, does: { type: 'status', code } });
+    const key = Buffer.alloc(32, 1).toString('base64');
+    const causes: string[] = [];
+    let is_done = false;
+    void cluster
+      .publishWireguardKeys({ key }, never, (cause) => causes.push(cause))
+      .then(() => {
+        is_done = true;
+      });
+    const took_ms = await untilTurned(clock, 'written', () => is_done, 500);
+    t.equal(written().length, 4, `${code}`);
+    t.match(causes, [/nodes\/a\/status: /, /nodes\/a\/status: /, /nodes\/a\/status: /]);
+    t.equal(took_ms >= 90_000, code === 422, 'what may never be taken is offered twice a minute at most');
+    t.strictSame(annotations(), { 'projectcalico.org/WireguardPublicKey': key });
+  }
+});
+
 t.test('somebody else changed the node meanwhile: it is read again', async (t) => {
   const { server, cluster, annotations, clock, asked } = await startNode(t);
   server.put(node());

@@ -55,7 +55,7 @@ export class NodeScene {
     return JSON.parse(body).sync.cluster;
   }
 
-  async until(what: string, holds: () => Promise<boolean> | boolean, deadline_ms = 60_000): Promise<void> {
+  async until(what: string, holds: () => Promise<boolean> | boolean, deadline_ms = 180_000): Promise<void> {
     const end = performance.now() + deadline_ms;
     while (!(await holds())) {
       if (performance.now() > end)

@@ -189,6 +189,57 @@ t.test('410: a list says what was missed, removals too; what is the same is not 
   }
 });
 
+t.test(
+  '410 after an outage: what was asked in vain, before and meanwhile, makes nobody wait for the list',
+  async (t) => {
+    const { server, reflect, asked, clock } = await startLab(t);
+    server.put(pool('goes', '10.1.0.0/16'));
+    server.fault({ verb: 'list', times: 8, does: { type: 'refuse' } });
+    const { reflector, held, isSynced } = reflect(ip_pool_kind);
+    await untilTurned(clock, 'synced', isSynced, 1000);
+    await until('watch', () => server.watchers.length === 1);
+    const lists = asked('list').length;
+    server.fault({ verb: 'watch', times: 6, does: { type: 'refuse' } });
+    server.fault({ verb: 'watch', after: 6, times: 1, does: { type: 'error-event', code: 410 } });
+    const watches = asked('watch').length;
+    server.cut();
+    server.remove(pool('goes', ''));
+    server.put(pool('comes', '10.2.0.0/16'));
+    await untilTurned(clock, 'gone', () => asked('watch').length === watches + 7, 250);
+    await until('waits', () => reflector.status().doing === 'waiting');
+    await clock.advance(500);
+    await until('listed', () => held.has('comes') && !held.has('goes'));
+    t.equal(asked('list').length, lists + 1);
+  },
+);
+
+t.test('a server that says no after an outage is asked as one that says no for the first time', async (t) => {
+  const { server, reflect, asked, clock } = await startLab(t);
+  server.put(pool('p', '10.1.0.0/16'));
+  server.fault({ verb: 'list', times: 8, does: { type: 'refuse' } });
+  server.fault({ verb: 'list', after: 8, times: 1, does: { type: 'status', code: 429, retry_after_s: 1 } });
+  const { reflector, held } = reflect(ip_pool_kind);
+  await untilTurned(clock, '429', () => /429/.test(reflector.status().trouble ?? ''), 1000);
+  await clock.advance(1000);
+  await until('synced', () => held.has('p'));
+  await until('watch', () => server.watchers.length === 1);
+  server.cut();
+  await until('cut', () => reflector.status().doing === 'waiting');
+  server.put(pool('q', '10.2.0.0/16'));
+  await clock.advance(500);
+  await until('a list that was whole has ended the outage', () => held.has('q'));
+  t.equal(asked('list').length, 10);
+
+  for (let after = 0; after < 100; after += 1) {
+    const does: Misdeed = after % 2 === 0 ? { type: 'refuse' } : { type: 'status', code: 429 };
+    server.fault({ verb: 'watch', after, times: 1, does });
+  }
+  const watches = asked('watch').length;
+  server.cut();
+  await clock.advance(10 * minutes);
+  t.ok(asked('watch').length - watches <= 40, `${asked('watch').length - watches} in ten minutes, by turns`);
+});
+
 t.test('410 for ever costs a list every half minute, and what is known stays', async (t) => {
   for (const before_it of [
     [],
@@ -621,7 +672,9 @@ t.test('a version that the server has lost: after three refusals a list', async 
   await until('watch', () => server.watchers.length === 1);
   server.cut();
   await untilTurned(clock, 'list', () => asked('list').length === 2, 500);
-  t.equal(asked('watch').length, 4);
+  const verbs = server.requests.map(({ verb }) => verb);
+  const between = verbs.slice(verbs.indexOf('list') + 1, verbs.lastIndexOf('list'));
+  t.strictSame(between, ['watch', 'watch', 'watch', 'watch'], 'the one that was cut, and three');
   await untilTurned(clock, 'watch', () => server.watchers.length === 1);
 });
 

@@ -8,6 +8,13 @@ import { interfaceObject } from '../../src/policies/objects.js';
 import { membersOf } from '../../src/policies/set-members.js';
 import { interfaceMessage, policyMessage, ruleMessage } from '../../src/vpp-conn/program/npol.js';
 
+export function atOnce<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value as T;
+  }
+}
+
 /** Interfaces in the order of their numbers, from 1. */
 export function loaded(interfaces: readonly NpolInterface[], sets: Parameters<typeof membersOf>[1]): Npol {
   const npol = new Npol();
@@ -24,7 +31,7 @@ export function loaded(interfaces: readonly NpolInterface[], sets: Parameters<ty
         type: set.port === undefined ? 'NPOL_NET' : 'NPOL_IP_AND_PORT',
         members: [],
       }));
-      const members = [...membersOf(set, sets)].map((prefix) =>
+      const members = [...atOnce(membersOf(set, sets))].map((prefix) =>
         set.port === undefined
           ? prefixText(prefix)
           : { address: addressText(prefix), l4_proto: protocolOf(set.port), port: portOf(set.port) },

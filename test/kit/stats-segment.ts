@@ -4,7 +4,9 @@ import {
   entry_types,
   heap_offset,
   name_offset,
+  readHeader,
   type SegmentSource,
+  SegmentView,
   segment_version,
 } from '../../src/stats/segment.js';
 
@@ -120,6 +122,14 @@ export function sourceOf(bytes: Buffer): SegmentSource {
   };
 }
 
+/** One reading of these bytes, which have a header. */
+export function viewOf(bytes: Buffer): SegmentView {
+  const source = sourceOf(bytes);
+  const header = readHeader(source);
+  if (typeof header === 'string') throw new Error(header);
+  return new SegmentView(source, header);
+}
+
 /** What a VPP with two threads, an uplink, its tap, two pods and a deleted interface has, as far as it is read. */
 export const node_content: SegmentContent = {
   epoch: 7n,
@@ -210,5 +220,21 @@ export const node_content: SegmentContent = {
     ['/sys/tcp', { simple: [[7, 8]] }],
     ['/sys/tcp/timer_expirations', { symlink: [31, 0] }],
     ['/err/tcp4-input/syns rcvd', { symlink: [23, 1] }],
+    [
+      '/net/cnat-translation',
+      {
+        combined: [
+          [
+            [1, 60],
+            [0, 0],
+            [9, 540],
+          ],
+          [
+            [2, 120],
+            [5, 300],
+          ],
+        ],
+      },
+    ],
   ],
 };

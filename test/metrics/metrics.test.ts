@@ -19,6 +19,7 @@ import { Samples } from '../../src/metrics/samples.js';
 import { cached_ms, Scraper, type ScraperSettings, sessionMax } from '../../src/metrics/scraper.js';
 import { formatFor } from '../../src/metrics/server.js';
 import { figuresOf } from '../../src/node/figures.js';
+import type { NamedTranslations } from '../../src/services/service-names.js';
 import { readHeader, SegmentView } from '../../src/stats/segment.js';
 import { StatsReader } from '../../src/stats/stats-reader.js';
 import { NOW_MS, sampleNode } from '../debug/sample.js';
@@ -64,6 +65,19 @@ const figures: Figures = {
   ],
   kinds: { Service: { synced: true, objects: 12, lists: 1, watches: 3 } },
   cni: [{ op: 'add', results: { ok: 4, refused: 1, failed: 0 }, seconds: histogram }],
+};
+
+/** The third is a host port. */
+const names = {
+  pid: 100,
+  version: 1,
+  whole: false,
+  named: [['shop/web', '0 1']],
+  unnamed: [],
+} satisfies NamedTranslations;
+const texts: Partial<Record<Question['type'], string>> = {
+  figures: JSON.stringify(figures),
+  serviceNames: JSON.stringify(names),
 };
 
 const podNode = (n: number, pod: string, sw_if_index: number): ShownNode =>
@@ -148,10 +162,11 @@ function world(t: Test, { settings = {}, pods: of = pods, segment = segmentOf(no
       return (
         state.answers[question.type] ?? {
           ok: true,
-          text: question.type === 'figures' ? JSON.stringify(figures) : 'null',
+          text: texts[question.type] ?? 'null',
         }
       );
     },
+    stats: { retries: 0, read: async () => ({ ok: false, reason: 'VPP does not run', is_dead: true }) },
     config: '{}',
     facts: {
       node_name: 'node1',
@@ -317,6 +332,32 @@ t.test('errors are those that are not 0, by node and reason', async (t) => {
   t.notOk(series.some(({ labels }) => labels.reason === 'never'));
 });
 
+t.test('new connections of services', async (t) => {
+  const { scrape, state, clock } = world(t);
+  const first = await scrape();
+  t.equal(first.of('calicovpp_service_new_connections_total', { namespace: 'shop', service: 'web' }), 8);
+  t.equal(first.of('calicovpp_services_unshown'), 0);
+  t.equal(first.series.filter(({ name }) => name === 'calicovpp_service_new_connections_total').length, 1);
+
+  state.answers.serviceNames = { ok: false, reason: 'late', timeout: true };
+  await clock.advance(cached_ms);
+  const without = await scrape();
+  t.equal(without.of('calicovpp_service_new_connections_total'), undefined, 'whose they are is not known');
+  t.equal(without.of('calicovpp_vpp_up'), 1);
+  state.answers = {};
+  await clock.advance(cached_ms);
+  t.equal((await scrape()).of('calicovpp_service_new_connections_total', { service: 'web' }), 8);
+
+  state.answers.serviceNames = { ok: true, text: JSON.stringify({ ...names, pid: 99 }) };
+  const { scrape: other, state: of_other } = world(t);
+  of_other.answers = state.answers;
+  t.equal(
+    (await other()).of('calicovpp_service_new_connections_total', { service: 'web' }),
+    undefined,
+    'ids of another VPP are not taken for those of this one',
+  );
+});
+
 t.test('a heap is told once, by its name', async (t) => {
   const { series, of } = await world(t).scrape();
   t.equal(of('calicovpp_vpp_heap_bytes', { heap: 'main heap', kind: 'used' }), 400);
@@ -381,10 +422,10 @@ t.test('actors of pods have no series of their own', async (t) => {
 t.test('several that scrape at once cost what one costs', async (t) => {
   const { scrape, asked, clock } = world(t);
   await Promise.all([scrape(), scrape('openmetrics'), scrape()]);
-  t.strictSame(asked, ['refresh', 'figures']);
+  t.strictSame(asked, ['refresh', 'figures', 'serviceNames']);
   await clock.advance(cached_ms);
   await scrape();
-  t.equal(asked.length, 4);
+  t.equal(asked.length, 6);
 });
 
 t.test('OpenMetrics has the same, and ends as it should', async (t) => {

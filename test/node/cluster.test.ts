@@ -40,6 +40,7 @@ t.test('prefixes of the pools, each once; encapsulated where any is', async (t) 
     ...more,
   });
   t.strictSame(podPrefixes([], []), { prefixes: [], nat_outgoing: [], nodes: [], encapsulated: false });
+  t.notOk('nodes' in podPrefixes([], undefined), 'not known yet');
   const flat = [pool('10.2.0.0/16'), pool('10.1.0.0/16'), pool('10.1.0.0/16')];
   const prefixes = ['10.1.0.0/16', '10.2.0.0/16'];
   const nodes: CalicoNode[] = [

@@ -125,6 +125,26 @@ t.test('a connection: read when it is asked for, held up otherwise, and its end 
   t.equal(socket.write(Buffer.from('x')), false, 'a word to nobody is no error');
 });
 
+t.test('those that say nothing take no place of one that speaks, and are bounded', async (t) => {
+  const path = join(directory(t), 'felix.sock');
+  const node = new Node();
+  const listener = await listenFelix(path, node.accept, (error) => t.error(error));
+  t.teardown(() => listener.close());
+  const felix = connect(path);
+  felix.write('a word');
+  await node.until(() => node.connections[0]?.events.includes('readable') === true);
+  const silent = Array.from({ length: 40 }, () => connect(path));
+  t.teardown(() => {
+    for (const socket of silent) socket.destroy();
+  });
+  for (const socket of silent) socket.on('error', () => undefined);
+  const closed = () => node.connections.filter(({ events }) => events.includes('closed')).length;
+  await node.until(() => node.connections.length === 41 && closed() === 8);
+  t.notOk(node.connections[0]!.events.includes('closed'));
+  t.ok(node.connections[1]!.events.includes('closed'), 'the oldest of those that said nothing');
+  felix.destroy();
+});
+
 t.test('the driver is where Felix starts it, whole, or not at all', async (t) => {
   const place = directory(t);
   const source = join(place, 'built');

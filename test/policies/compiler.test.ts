@@ -4,12 +4,21 @@ import { verdict } from '../../lab/vpp/npol-verdict.js';
 import { addressText, prefixText } from '../../src/felix/address-set.js';
 import type { FelixMessage, HostEndpoint, Rule, Tier } from '../../src/felix/messages.js';
 import { type FelixSet, no_port } from '../../src/felix/set.js';
-import type { Match } from '../../src/objects/npol.js';
+import {
+  type Action,
+  type Match,
+  match_all,
+  type NpolPolicy,
+  type NpolRule,
+  no_entries,
+} from '../../src/objects/npol.js';
 import { PolicyCompiler } from '../../src/policies/compiler.js';
 import { policyConfig } from '../../src/policies/failsafe.js';
 import { governing } from '../../src/policies/host-endpoints.js';
+import { membersOf } from '../../src/policies/set-members.js';
+import { compileTiers, type TierPolicies } from '../../src/policies/tiers.js';
 import { modelOf, recorded, setMessage, tell } from '../felix/stream.js';
-import { loaded } from '../kit/npol-load.js';
+import { atOnce, loaded } from '../kit/npol-load.js';
 import {
   judgeForwarded,
   judgeHost,
@@ -172,6 +181,55 @@ t.test('a failed expansion closes the endpoint and says so', async (t) => {
   t.equal(verdict(npol, 1, false, flowOf(tcp80)), 'deny');
   t.equal(verdict(npol, 1, true, flowOf(tcp80)), 'allow', 'the other direction is not concerned');
   t.match(compiler.refusals('pod'), [{ where: 'tiers, ingress', effect: 'closed', why: /too many rules/ }]);
+});
+
+/** Tiers of which each rule of the first hands on, and none has a flow in common with one of the second. */
+const disjointTiers = (count: number): TierPolicies[] => {
+  const policy = (name: string, action: Action, first: number): NpolPolicy => ({
+    name,
+    rx: Array.from({ length: count }, (_, n): NpolRule => {
+      const ports = [{ first: first + n, last: first + n }];
+      return { action, match: { ...match_all, protocol: 6, dst: { ...no_entries, ports } } };
+    }),
+    tx: [],
+  });
+  return [
+    { policies: [policy('z', 'pass', 0)], end: 'deny' },
+    { policies: [policy('a', 'pass', 0)], end: 'deny' },
+    { policies: [policy('b', 'allow', 20_000)], end: 'deny' },
+  ];
+};
+
+t.test(
+  'tiers that would take too long to multiply out are refused, however few rules come of it',
+  async (t) => {
+    const few = disjointTiers(100);
+    const compiled = compileTiers(few, 'allow', 'rx');
+    t.equal(compiled?.composite?.rx.length, 101);
+    t.equal(
+      compileTiers(few, 'allow', 'rx')?.composite?.rx,
+      compiled?.composite?.rx,
+      'once for all endpoints',
+    );
+    const [z, a] = few;
+    t.equal(compileTiers([z!, a!], 'allow', 'rx')?.composite?.rx.length, 101, 'of other tiers anew');
+    t.equal(compileTiers(disjointTiers(1000), 'allow', 'rx'), undefined);
+  },
+);
+
+t.test('a hundred thousand rules that are refused end nothing', async (t) => {
+  const bad = ruleOf('allow', { protocol: 'nonsense' });
+  const name = 'GlobalNetworkPolicy large';
+  const inbound = Array.from({ length: 150_000 }, () => bad);
+  const { compiler, npol } = built({
+    policies: { [name]: policyOf(inbound) },
+    profiles: { kns: open_profile },
+    sets: {},
+    pod: web([tierOf('a', 'deny', [name], [])]),
+    host: hostOf({ pre_dnat: [tierOf('a', 'pass', [name], [])] }),
+  });
+  t.equal(verdict(npol, 1, false, flowOf(tcp80)), 'deny');
+  t.ok(compiler.refusals('pod').length > 0 && compiler.refusals('pod').length <= 200);
 });
 
 t.test('tiers that hand on without a condition, or decide all, cost no rule', async (t) => {
@@ -683,4 +741,51 @@ t.test('failsafe ports and the other values of the configuration', async (t) => 
   t.equal(some.vxlan_port, 4789);
   t.equal(of({ AllowVXLANPacketsFromWorkloads: 'true' }).vxlan_port, undefined);
   t.match(of({ DefaultEndpointToHostAction: 'maybe' }), { endpoint_to_host: 'deny', problems: [/maybe/i] });
+});
+
+t.test(
+  'an endpoint with many policies is compiled over many calls, and is there when all of it is',
+  async (t) => {
+    const names = Array.from({ length: 1000 }, (_, n) => `NetworkPolicy a/${n}`);
+    const rulesOfPort = (n: number) =>
+      [1, 2].map((of) =>
+        ruleOf('allow', {
+          protocol: 'tcp',
+          dst: side({ ports: [{ first: of * 1000 + n, last: of * 1000 + n }] }),
+        }),
+      );
+    const model = modelOf([
+      ...names.map((key, n) => ({ kind: 'policy', key, policy: policyOf(rulesOfPort(n)) }) as const),
+      {
+        kind: 'workload',
+        key: pod_key,
+        endpoint: podOf([tierOf('default', 'deny', names, [])], []),
+      },
+      { kind: 'in_sync' },
+    ]);
+    const compiler = new PolicyCompiler();
+    compiler.attach('pod', { kind: 'workload', endpoint: pod_key });
+    compiler.felix(model.live!, model.take());
+    let calls = 0;
+    for (; compiler.left > 0; calls += 1) {
+      t.equal(compiler.objects.interface('pod'), undefined);
+      compiler.compile(60);
+    }
+    // Each policy counts as its rules and one more.
+    t.equal(calls, 51);
+    t.equal(compiler.objects.interface('pod')?.tx.policies.length, names.length);
+  },
+);
+
+t.test('what is in several sets is found in pieces, whichever of them has the larger prefix', async (t) => {
+  const many = Array.from({ length: 3000 }, (_, n) => `10.1.${n >> 8}.${n & 255}`);
+  const { live } = modelOf([
+    setMessage('s:a', [...many, '10.2.0.0/16']),
+    setMessage('s:b', ['10.1.0.0/24', '10.2.3.0/24', '10.3.0.0/24']),
+    { kind: 'in_sync' },
+  ]);
+  const steps = membersOf({ ids: ['s:a', 's:b'] }, live!.sets);
+  for (let n = 0; n < 2; n += 1) t.equal(steps.next().done, false);
+  const common = [...atOnce(steps)].map(prefixText);
+  t.strictSame(common.sort(), [...many.slice(0, 256).map((ip) => `${ip}/32`), '10.2.3.0/24'].sort());
 });

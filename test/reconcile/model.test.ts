@@ -136,6 +136,22 @@ t.test('what VPP refuses waits for a change or a retry; what was lost is sent ag
   t.strictSame(settled(model), ['add route:connectivity/0/10.0.1.0/24']);
 });
 
+t.test('that VPP has refused a version says nothing of the one that is wanted since', async (t) => {
+  const model = new Model();
+  model.want(route(1));
+  const first = model.take(10);
+  model.want(route(1, '192.0.2.2'));
+  model.settle(first.map((operation) => ({ operation, error: new Error('no') })));
+  const second = model.take(10);
+  t.strictSame(
+    second.map(({ object }) => object),
+    [route(1, '192.0.2.2')],
+  );
+  model.settle(second.map((operation) => ({ operation, error: new Error('no') })));
+  t.strictSame(model.take(10), [], 'once');
+  t.equal(model.failed.size, 1);
+});
+
 t.test(
   'an interface that VPP would not let go is not asked for its belongings again and again',
   async (t) => {
@@ -672,4 +688,33 @@ t.test('what is wanted and alike takes the place of what was read: nobody keeps 
   t.strictSame(settled(model), []);
   model.want(route(1, '192.0.2.9'));
   t.equal(model.there(keyOf(wanted)), wanted, 'another one does not');
+});
+
+t.test('an exclusion goes when those that take its place are there, in pieces of any size', async (t) => {
+  const exclude = (prefix: string): VppObject => ({ kind: 'snat_exclude', prefix, of: 'uplinks' });
+  const policy: VppObject = { kind: 'snat_policy', policy: 'k8s', keeper: 'node-snat' };
+  const [all, keeper] = [exclude('::/1'), { kind: 'loopback', tag: 'node-snat' } as const];
+  const parts = [exclude('1000::/4'), exclude('2000::/4'), exclude('4000::/2')];
+  for (let size = 1; size <= 5; size += 1) {
+    const model = new Model();
+    for (const object of [keeper, policy, all]) model.seen(object);
+    for (const object of [keeper, policy, ...parts]) model.want(object);
+    model.unwant(keyOf(all));
+    const texts: string[] = [];
+    for (;;) {
+      const operations = model.take(size);
+      if (operations.length === 0) break;
+      // The next piece may be taken before this one is settled.
+      const next = model.take(size);
+      texts.push(...[...operations, ...next].map(text));
+      model.settle(done(operations));
+      model.settle(done(next));
+    }
+    const expected = [...parts.map((part) => `add ${keyOf(part)}`), `remove ${keyOf(all)}`];
+    t.strictSame(texts, expected, `${size} at a time`);
+  }
+  const model = new Model();
+  for (const object of [keeper, policy, all]) model.seen(object);
+  for (const object of [keeper, policy, all]) model.unwant(keyOf(object));
+  t.ok(settled(model).indexOf(`remove ${keyOf(all)}`) < 2, 'with nothing to be added it goes in its turn');
 });

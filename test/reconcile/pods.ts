@@ -42,6 +42,7 @@ export const inputs: PodInputs = {
   node: { ip4: '192.0.2.1', ip6: '2001:db8::1' },
   redirects: [],
   workers: 0,
+  held: false,
   default_verdict: 'allow',
 };
 

@@ -265,6 +265,8 @@ t.test('every kind of object has its place', async (t) => {
       next_hop: '10.0.0.8',
     },
     { kind: 'redirect_acl', interface: 'main-eth0', family: 4 },
+    { kind: 'protocol_table', family: 4 },
+    { kind: 'protocol_acl', interface: 'main-eth0', family: 4 },
     { kind: 'translation', address: '10.9.0.1', port: 80, protocol: 'tcp', backends: [] },
   ];
   t.equal(new Set(objects.map(keyOf)).size, objects.length, 'keys differ');
@@ -289,6 +291,6 @@ t.test('every kind of object has its place', async (t) => {
   t.strictSame(reconcile(objects, objects), []);
   t.strictSame(
     objects.filter(isRecorded).map(({ kind }) => kind),
-    ['snat_policy', 'snat_exclude', 'snat_exclude', 'ttl_fixup', 'punt_l4'],
+    ['snat_policy', 'snat_exclude', 'snat_exclude', 'ttl_fixup', 'punt_l4', 'protocol_acl'],
   );
 });

@@ -79,6 +79,14 @@ export class StrictVpp {
     const ends = endsOf(object);
     if (ends !== undefined)
       must(!this.#has((o) => endsOf(o) === ends), `there is a tunnel with these ends already: ${ends}`);
+    if (object.kind === 'wireguard_peer') {
+      must(old === undefined, 'the key is a peer already');
+      const other = this.#has(
+        (o) => o.kind === 'wireguard_peer' && o.allowed.some((prefix) => object.allowed.includes(prefix)),
+      );
+      must(other === undefined, `takes the packets of ${other && keyOf(other)} for good`);
+      must(this.#isUp(object.interface), 'begins no handshake on an interface that is down');
+    }
     for (const tag of interfacesUsed(object)) must(this.#interface(tag), `there is no interface ${tag}`);
     if (object.kind === 'table') must(old === undefined, 'the table would be shared');
     if (object.kind === 'interface_table') {

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import t, { type Test } from 'tap';
+import { freePort } from '../../lab/free-port.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { systemClock } from '../../src/clock.js';
 import { ServiceHealth } from '../../src/debug/service-health.js';
@@ -171,19 +172,6 @@ t.test('ports that cannot be served are named by their service', async (t) => {
   t.notOk(ports.faults().has('a/s00000'));
 });
 
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await new Promise((resolve) => server.once('listening', resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
 function listening(test: Test) {
   let silent_ms = 0;
   let faults: ReadonlyMap<string, string> = new Map();
@@ -227,7 +215,7 @@ const get = async (port: number, path = '/', init?: RequestInit) => {
       };
     } catch (error) {
       // It begins to listen a moment after it was told to.
-      if (tries === 50) throw error;
+      if (tries === 3000) throw error;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
@@ -235,7 +223,7 @@ const get = async (port: number, path = '/', init?: RequestInit) => {
 
 t.test('listeners are opened and closed by difference, and answer by what is known', async (t) => {
   const { health, blocked } = listening(t);
-  const [a, b, node] = (await freePorts(3)) as [number, number, number];
+  const [a, b, node] = [await freePort(), await freePort(), await freePort()];
   const proxy = { port: node, host: '127.0.0.1' };
   health.set({ ...well, proxy, ports: [{ ...web, port: a }] });
   t.match(await get(a), { status: 200, weight: '2', body: /"name":"web"/ });
@@ -286,7 +274,7 @@ t.test('a port that is in use is told on its service, tried again, and forgotten
 
 t.test('who holds connections open keeps nobody else from an answer for long', async (t) => {
   const { health } = listening(t);
-  const [port] = (await freePorts(1)) as [number];
+  const port = await freePort();
   health.set({ ...well, ports: [{ ...web, port }] });
   t.match(await get(port), { status: 200 });
   const { connect } = await import('node:net');

@@ -8,14 +8,7 @@ import {
   StatsReader,
   within_ms,
 } from '../../src/stats/stats-reader.js';
-import { base, node_content, SegmentBuilder, segmentOf, sourceOf } from '../kit/stats-segment.js';
-
-function view(bytes: Buffer): SegmentView {
-  const source = sourceOf(bytes);
-  const header = readHeader(source);
-  if (typeof header === 'string') throw new Error(header);
-  return new SegmentView(source, header);
-}
+import { base, node_content, SegmentBuilder, segmentOf, sourceOf, viewOf } from '../kit/stats-segment.js';
 
 const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_, v) => (v instanceof Float64Array ? [...v] : v)) ?? 'null');
@@ -24,7 +17,7 @@ const plain = (value: unknown): unknown =>
 t.setTimeout(240_000);
 
 t.test('each type is decoded', async (t) => {
-  const seen = view(
+  const seen = viewOf(
     segmentOf({
       entries: [
         ['s', { scalar: 5n }],
@@ -98,7 +91,7 @@ t.test('what leads outside costs its own entry, and says so', async (t) => {
       ['good', { scalar: 1 }],
     ],
   });
-  const seen = view(bytes);
+  const seen = viewOf(bytes);
   for (const name of seen.names.keys())
     if (!['names', 'good'].includes(name)) t.equal(seen.value(name), undefined, name);
   t.strictSame(seen.value('names'), { kind: 'names', names: ['good', undefined, undefined] });
@@ -113,7 +106,7 @@ t.test('what leads outside costs its own entry, and says so', async (t) => {
 t.test('a directory that cannot be read is one without entries', async (t) => {
   const bytes = segmentOf(node_content);
   bytes.writeBigUInt64LE(base + 2n ** 40n, 32);
-  const seen = view(bytes);
+  const seen = viewOf(bytes);
   t.equal(seen.names.size, 0);
   t.match(seen.faults.first, [/^the directory: /]);
 });
@@ -122,7 +115,7 @@ t.test('many entries that lead to one large vector cost no more than the limit',
   const builder = new SegmentBuilder(12 * 2 ** 20);
   const large = builder.vector(2 ** 20, 8, () => {});
   const outer = builder.pointers([large]);
-  const seen = view(
+  const seen = viewOf(
     builder.build({ entries: Array.from({ length: 50 }, (_, i) => [`e${i}`, { type: 2, raw: outer }]) }),
   );
   const values = [...seen.names.keys()].map((name) => seen.value(name));
@@ -341,7 +334,7 @@ t.test('a reading', async (t) => {
     t.match(await reader.read(100, sessions), { ok: true });
     await clock.advance(1);
     t.match(await reader.read(100, sessions), { ok: false, reason: /heartbeat up for 30 s/ });
-    const seen = view(held.bytes);
+    const seen = viewOf(held.bytes);
     const at = held.bytes.indexOf('/sys/heartbeat') - 16;
     held.bytes.writeBigUInt64LE(13n, at + 8);
     t.match(await reader.read(100, sessions), { ok: true });

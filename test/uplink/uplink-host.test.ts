@@ -4,7 +4,7 @@ import t from 'tap';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { UplinkSpec } from '../../src/config.js';
 import { isClusterRoute, own_route_protocol, type PodPrefixes } from '../../src/desired/host-tap.js';
-import { uplinkTag } from '../../src/desired/uplink.js';
+import { uplinkTag } from '../../src/desired/node-inputs.js';
 import type { UndoStep } from '../../src/host/undo/undo-step.js';
 import { hostAddresses } from '../../src/uplink/capture-uplink.js';
 import { UplinkError } from '../../src/uplink/uplink-error.js';

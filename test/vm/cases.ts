@@ -1,6 +1,7 @@
 /** Hosts as people have them, and how the node's life on them ends. */
 import type { GatewayNetwork } from '../../lab/vm/gateway.js';
 import { macOf, wires } from '../../lab/vm/machine.js';
+import { node_script } from '../../lab/vm/recipe.js';
 
 export interface HostCase {
   readonly name: string;
@@ -23,6 +24,11 @@ export interface HostCase {
   readonly environment?: Readonly<Record<string, string>>;
   /** VPP's threads beside its main one. */
   readonly workers?: number;
+  /**
+   * Nobody tells the host's services of the tap. systemd-networkd leases there what it finds there, and 252 does so without the metric of its connected
+   * route, as with any address that somebody else has put on a link.
+   */
+  readonly untold?: true;
   /** What it is not taken over for, as `check` and readiness say it: the host stays as it is. */
   readonly refused?: RegExp;
   /** By CNI, while the node runs. */
@@ -33,11 +39,11 @@ export interface HostCase {
 }
 
 /**
- * `stop`: as the kubelet ends a container. `kill`: all of its processes at once; then it is started anew, and stopped. `VPP's death`: it alone is
- * killed, the node goes on with another one, and is stopped.
+ * `stop`: as the kubelet ends a container. `kill`: all of its processes at once; then it is started anew, and stopped. `kill for good`: nobody comes
+ * back but who restores the host. `VPP's death`: it alone is killed, the node goes on with another one, and is stopped.
  * `reboot`: of the machine, while the node runs; it is not started again. `power cut`: likewise, without a word.
  */
-export type Ending = 'stop' | 'kill' | "VPP's death" | 'reboot' | 'power cut';
+export type Ending = 'stop' | 'kill' | 'kill for good' | "VPP's death" | 'reboot' | 'power cut';
 
 const [first, second] = wires;
 const lease_s = 30;
@@ -234,6 +240,7 @@ export const cases: readonly HostCase[] = [
       ...networkd_dhcp.files,
       '/etc/systemd/system/calico-vpp-node.service.d/lab.conf': '[Service]\nExecStartPre=\n',
     },
+    untold: true,
     ending: 'stop',
   },
   { name: 'networkmanager-dhcp', ...network_manager, ending: 'stop' },
@@ -269,6 +276,20 @@ address1=fd07::2/64,fd07::1
   { name: 'networkmanager-power-cut', ...network_manager, ending: 'power cut' },
   { name: 'networkd-kill', ...networkd_dhcp, ending: 'kill' },
   { name: 'networkmanager-kill', ...network_manager, ending: 'kill' },
+  {
+    name: 'networkd-kill-for-good',
+    ...networkd_dhcp,
+    own_kernel: true,
+    // With mounts of its own, as a container has them: the namespace that they alone hold dies with VPP, and the card comes back.
+    files: {
+      ...networkd_dhcp.files,
+      '/etc/systemd/system/calico-vpp-node.service.d/lab.conf': `[Service]
+ExecStart=
+ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
+`,
+    },
+    ending: 'kill for good',
+  },
   { name: 'networkd-vpp-death', ...networkd_dhcp, ending: "VPP's death" },
   { name: 'networkmanager-vpp-death', ...network_manager, ending: "VPP's death" },
   { name: 'networkmanager-ra', ...network_manager_ra, ending: 'stop' },

@@ -6,7 +6,7 @@ import type { Machine } from '../../lab/vm/machine.js';
 import { inside } from '../../lab/vm/payload.js';
 import { ended_file, node_script } from '../../lab/vm/recipe.js';
 import type { HostCase } from './cases.js';
-import { type Look, look_script, readLook } from './look.js';
+import { type Look, look_script, readLook, withoutConnectedMetrics } from './look.js';
 
 const node = 'calico-vpp-node.service';
 /** An emulated processor is slow. */
@@ -122,7 +122,8 @@ awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) most
   }
 
   async look(): Promise<Look> {
-    return readLook(await this.machine.run(look_script));
+    const look = readLook(await this.machine.run(look_script));
+    return this.item.untold ? withoutConnectedMetrics(look) : look;
   }
 
   async startNode(): Promise<void> {
@@ -209,6 +210,12 @@ ${program} 2>&1`,
   async stopNode(): Promise<string> {
     await this.machine.run(`systemctl stop ${node}`, stop_deadline_ms);
     return this.howItEnded();
+  }
+
+  /** What is wrong with what `restore` says. */
+  async restore(): Promise<string[]> {
+    const { code, output } = await this.machine.try(`${node_script} restore 2>&1`, stop_deadline_ms);
+    return code === 0 ? [] : [`restore ended with ${code}: ${output.slice(-1000)}`];
   }
 
   async killNode(): Promise<void> {

@@ -124,6 +124,14 @@ export function readLook(output: string): Look {
   };
 }
 
+/** Connected routes whatever their metric. */
+export function withoutConnectedMetrics(look: Look): Look {
+  const routes = look.routes.map((text) =>
+    / protocol kernel scope link /.test(text) ? text.replace(/ metric \d+/, '') : text,
+  );
+  return { ...look, routes };
+}
+
 /** `name: - line` for what was and is not, `name: + line` for what is new. Nothing: all is as it was. */
 export function differences(before: Look, now: Look, compared: readonly Section[] = sections): string[] {
   return compared.flatMap((section) => [

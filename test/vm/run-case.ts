@@ -89,7 +89,12 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     notes.push(`at VPP's death ${await outage(host)}`);
     await expectSame("after VPP's death", while_running);
   }
-  if (item.ending === 'power cut') await machine.cutPower();
+  if (item.ending === 'kill for good') {
+    await host.killNode();
+    const lacking = await until(() => host.unreachable());
+    problems.push(...lacking.map((text) => `with nobody to come back: ${text}`));
+    problems.push(...(await host.restore()));
+  } else if (item.ending === 'power cut') await machine.cutPower();
   else if (item.ending === 'reboot')
     notes.push(`rebooted in ${((await machine.reboot()) / 1000).toFixed(0)} s`);
   else {
@@ -97,7 +102,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     await host.stopNode();
     notes.push(`at the end ${await outage(host)}`);
   }
-  if (item.ending !== 'power cut')
+  if (item.ending !== 'power cut' && item.ending !== 'kill for good')
     problems.push(...wrongEnd(await host.howItEnded(), await host.lastWords()));
   await expectSame('after', sections);
 }

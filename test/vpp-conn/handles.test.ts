@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { VppObject } from '../../src/objects/object.js';
+import { keyOf, type VppObject } from '../../src/objects/object.js';
 import { Handles, UnknownHandle } from '../../src/vpp-conn/handles.js';
 import { adds, ExecutorLab, removes, tap } from './executor-lab.js';
 
@@ -23,6 +23,28 @@ t.test('a reading teaches what it has seen', async (t) => {
   t.equal(handles.of(table), 3);
   t.throws(() => handles.interface('b'), UnknownHandle);
   t.throws(() => handles.of(host_port), UnknownHandle);
+});
+
+t.test('translations are known by their ids, too', async (t) => {
+  const handles = new Handles();
+  const known = ({ translations }: Handles) =>
+    [...translations.vips.entries()].filter(([, vip]) => vip !== undefined);
+  const vip = keyOf(host_port).replace('translation:', '');
+  handles.made(table, 3);
+  t.strictSame(known(handles), [], 'and nothing else is');
+  handles.made(host_port, 7);
+  t.strictSame(known(handles), [[7, vip]]);
+  handles.made(host_port, 8);
+  t.strictSame(known(handles), [[8, vip]], 'by the last one');
+  handles.forget(host_port);
+  t.strictSame(known(handles), []);
+  handles.learn(handles.reading(), [[host_port, 9]]);
+  t.strictSame(known(handles), [[9, vip]], 'by a reading');
+  handles.gone(host_port, 9);
+  t.strictSame(known(handles), []);
+  handles.made(host_port, 7);
+  const next = new Handles(handles.translations);
+  t.strictSame(known(next), [[7, vip]], 'the next session begins with them');
 });
 
 t.test('a reading that began before a removal does not teach the freed number again', async (t) => {

@@ -113,7 +113,10 @@ const second = uplinkOf({
 const nodes: Record<string, VppObject[]> = {
   'a dual-stack node': desiredNode(nodeOf(), true),
   'a node before its taps are up': desiredNode(nodeOf(), false),
-  'redirect rules of both families': desiredNode(nodeOf({ redirects, drop_ip_options: true }), true),
+  'redirect rules of both families': desiredNode(
+    nodeOf({ redirects, drop_ip_options: true, drop_other_protocols: true }),
+    true,
+  ),
   'several routes, multipath among them, and an address inside the subnet of another one': desiredNode(
     nodeOf({
       uplinks: [
@@ -155,7 +158,7 @@ const pods: Record<string, VppObject[]> = {
       allowed_source_prefixes: ['10.9.0.0/24', 'fd09::/64'],
       host_ports: [],
     }),
-    podInputsOf({ tables: podTables(2), redirects: [4, 6] }),
+    podInputsOf({ tables: podTables(2), redirects: [4, 6], drop_other_protocols: true }),
   ),
 };
 
@@ -198,7 +201,7 @@ t.test('pods beside a node, too', async (t) => {
 
 t.test('a fresh process removes all that an earlier one has made', async (t) => {
   const { does, fresh } = await connected(t);
-  const kept = /^(neighbour_limits|redirect_table|snat_uplinks|snat_addresses):/;
+  const kept = /^(neighbour_limits|redirect_table|protocol_table|snat_uplinks|snat_addresses):/;
   await does(reconcile([...nodes['redirect rules of both families']!, ...Object.values(pods).flat()], []));
   const next = await fresh();
   const { objects } = await next.read();
@@ -615,7 +618,7 @@ t.test('a VPP without a plugin is read all the same, and what needs it is refuse
   for (const { operation, error } of refused)
     t.ok(
       /^(urpf|npol|cnat|feature_cnat|classify|input_acl)\S*: VPP has no such message/.test(error!.message) ||
-        /id of redirect_table/.test(error!.message),
+        /id of (redirect|protocol)_table/.test(error!.message),
       `${keyOf(operation.object)}: ${error!.message}`,
     );
   const { objects } = await process.read();

@@ -7,6 +7,7 @@ import { TurnedClock } from '../../lab/turned-clock.js';
 import { type StandInVpp, startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { sessionOpener } from '../../src/vpp-conn/open-session.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
+import type { TranslationIds } from '../../src/vpp-conn/translation-ids.js';
 import { KeptLog, type Teardown } from '../kit/actor-kit.js';
 import { adds, route, tap, turn } from './executor-lab.js';
 
@@ -32,8 +33,10 @@ async function opened(
   const vpp = await startStandInVpp({ socket: api_socket });
   before(vpp);
   const clock = new TurnedClock();
+  const told: (readonly [pid: number, ids: TranslationIds])[] = [];
   const opener = sessionOpener({
     request_ms: 10_000,
+    translations: (pid, ids) => told.push([pid, ids]),
     registry: memoryFile(),
     quarantine: new Quarantine(memoryFile(), () => undefined),
     waited_ms: () => waited_ms(clock),
@@ -49,7 +52,7 @@ async function opened(
     rmSync(directory, { recursive: true });
   });
   const probes = (): number => vpp.counts.get('control_ping') ?? 0;
-  return { vpp, clock, opening, probes };
+  return { vpp, clock, opening, probes, opener, run, told };
 }
 
 t.test('a session ends with any of its connections', async (t) => {
@@ -69,6 +72,44 @@ t.test('a session ends with any of its connections', async (t) => {
   } as const;
   await t.rejects(session.execute(transaction, () => false));
   await t.rejects(session.cli('show version'));
+});
+
+t.test('who is introduced to VPP is known to it like others that it has met', async (t) => {
+  const { vpp, opening } = await opened(t);
+  const session = await opening;
+  const neighbour = { kind: 'neighbour', interface: 'eth0' } as const;
+  const known = { ...neighbour, address: '10.0.0.9', mac: '02:00:00:00:00:09' };
+  await session.execute({ ...settings, operations: adds(tap('eth0'), known) }, () => false);
+  await session.introduce(neighbour.interface, [
+    { address: '10.0.0.9', mac: '02:00:00:00:00:99' },
+    { address: '10.0.0.10', mac: '02:00:00:00:00:10' },
+    { address: 'fe80::11', mac: '02:00:00:00:00:11' },
+  ]);
+  t.same(
+    (await session.neighbours(neighbour.interface)).map(({ address, mac }) => `${address} ${mac}`),
+    ['10.0.0.9 02:00:00:00:00:09', '10.0.0.10 02:00:00:00:00:10', 'fe80::11 02:00:00:00:00:11'],
+    'a static one stays, and is no reason to refuse others',
+  );
+  vpp.close();
+  await session.closed;
+  await t.rejects(
+    session.introduce(neighbour.interface, [{ address: '10.0.0.9', mac: '02:00:00:00:00:09' }]),
+  );
+});
+
+t.test('the next session with a VPP knows the ids that the one before has learned', async (t) => {
+  const { opening, opener, run, told } = await opened(t);
+  (await opening).close();
+  const open = (at: typeof run) => opener.open(at, deadline_ms, new AbortController().signal);
+  (await open(run)).close();
+  (await open({ ...run, pid: 2, identity: '2 1 boot' })).close();
+  const [first, second, other] = told;
+  t.strictSame(
+    told.map(([pid]) => pid),
+    [1, 1, 2],
+  );
+  t.equal(second?.[1], first?.[1]);
+  t.not(other?.[1], first?.[1], 'and not of another VPP');
 });
 
 t.test('a VPP that says nothing at all for so long has missed its probe', async (t) => {

@@ -453,6 +453,26 @@ t.test('the families of an address tell nothing of the other one', async (t) => 
   t.equal(asked(table(7, false, 'sources'), tun(), urpf(1, 'LOOSE', 7, ip4), no_table(7, true)), undefined);
 });
 
+t.test('no path of a route leads the packets of another tunnel into one', async (t) => {
+  const tunnels = [ipip('10.0.0.1', '10.0.0.2'), ipip('10.0.0.1', '10.9.0.3')];
+  const to_first = route(0, '10.1.0.0/24', [via(1, '10.0.0.2')]);
+  const around = (...by: readonly number[]) =>
+    asked(
+      ...tunnels,
+      to_first,
+      route(
+        0,
+        '10.0.0.0/24',
+        by.map((n) => via(n, '10.9.0.9')),
+      ),
+    );
+  t.equal(around(1), undefined);
+  for (const by of [[2], [1, 2], [2, 1]]) t.match(around(...by), /far end of tunnel 1 in it/, by.join());
+  const itself = (...paths: Parameters<typeof route>[2]) => asked(...tunnels, route(0, '10.0.0.0/24', paths));
+  t.equal(itself(via(2, '10.9.0.9')), undefined, 'nothing leads by the first tunnel');
+  t.match(itself(via(2, '10.9.0.9'), via(1, '10.9.0.9')), /far end of tunnel 1/, 'but this one itself');
+});
+
 t.test('ends of a tunnel that is gone say nothing of the interface that has its index now', async (t) => {
   const told = new Conversation();
   const deleted = no_vxlan('10.0.0.2', '10.0.0.3');

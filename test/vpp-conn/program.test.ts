@@ -231,6 +231,27 @@ t.test('an XDP socket takes on the MAC of its device', async (t) => {
   t.same(await messages('remove', device), ['af_xdp_delete sw_if_index=1']);
 });
 
+t.test('a pod that gets nothing but what is judged has that before it is up', async (t) => {
+  const handles = knownHandles();
+  for (const family of [4, 6] as const) handles.made({ kind: 'protocol_table', family }, family);
+  const calls = await callsOf(
+    reconcile(desiredPod(podOf(), podInputsOf({ drop_other_protocols: true })), []),
+    handles,
+  );
+  const of = (word: string) => calls.findIndex((call) => call.includes(word));
+  t.same(
+    calls.filter((call) => call.startsWith('output_acl')),
+    [
+      // What VPP remembers of an earlier interface with this number goes first.
+      'output_acl_set_interface sw_if_index=1 ip4_table_index=4',
+      'output_acl_set_interface sw_if_index=1 ip4_table_index=4 is_add',
+      'output_acl_set_interface sw_if_index=1 ip6_table_index=6',
+      'output_acl_set_interface sw_if_index=1 ip6_table_index=6 is_add',
+    ],
+  );
+  t.ok(of('output_acl') > 0 && of('output_acl') < of('sw_interface_set_flags'));
+});
+
 t.test('what cannot be taken back, or goes with its interface, is removed by no message', async (t) => {
   const on = { interface: 'main-eth0' };
   const kept: VppObject[] = [
@@ -239,6 +260,7 @@ t.test('what cannot be taken back, or goes with its interface, is removed by no 
     { kind: 'snat_policy', policy: 'if_pfx', keeper: 'node-snat' },
     { kind: 'neighbour_limits', family: 4, max_number: 1, max_age_s: 1 },
     { kind: 'redirect_table', family: 4 },
+    { kind: 'protocol_table', family: 4 },
     { kind: 'existing_interface', tag: 'main-eth0' },
     { kind: 'interface_mtu', ...on, mtu: 1500 },
     { kind: 'interface_rx_mode', ...on, mode: 'polling' },

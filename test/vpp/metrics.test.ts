@@ -5,6 +5,8 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { connect, unixTransport } from 'vpp-binapi-ts';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
+import { service, slice } from '../../lab/k8s/service-objects.js';
+import { LabCluster } from '../../lab/lab-cluster.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { missing } from '../../lab/programs.js';
 import { findRealVpp, startRealVpp } from '../../lab/real-vpp.js';
@@ -94,6 +96,33 @@ t.test('the segment says what the command line says', real, async (t) => {
 });
 
 const run = promisify(execFile);
+
+/** As Prometheus asks; what is wrong with the answer is in its `faults`. */
+async function scraped(
+  inside: (argv: readonly string[]) => [string, string[]],
+  format: 'text' | 'openmetrics',
+): Promise<Parsed & { body: string; took_ms: number }> {
+  const accept = format === 'text' ? [] : ['-H', 'Accept: application/openmetrics-text'];
+  const [command, argv] = inside([
+    'curl',
+    '-sS',
+    '--max-time',
+    '5',
+    ...accept,
+    'http://127.0.0.1:8888/metrics',
+  ]);
+  const began = performance.now();
+  const { stdout } = await run(command, argv, { maxBuffer: 2 ** 24 });
+  return { ...parse(stdout, format), body: stdout, took_ms: Math.round(performance.now() - began) };
+}
+
+function of({ series }: Parsed, name: string, labels: Record<string, string> = {}): number | undefined {
+  return series.find(
+    (each) =>
+      each.name === name && Object.entries(labels).every(([label, text]) => each.labels[label] === text),
+  )?.value;
+}
+
 const secret = 'a-secret-that-nobody-may-see';
 
 t.test('a node is scraped before, during and after the death of its VPP', real, async (t) => {
@@ -115,27 +144,14 @@ t.test('a node is scraped before, during and after the death of its VPP', real, 
   await node.add(p2);
   await traffic.ping('p1', p2.ip4);
 
-  const scrape = async (legacy = false): Promise<Parsed & { body: string; took_ms: number }> => {
-    const accept = legacy ? [] : ['-H', 'Accept: application/openmetrics-text'];
-    const [command, argv] = topology.inside(topology.name, [
-      'curl',
-      '-sS',
-      '--max-time',
-      '5',
-      ...accept,
-      'http://127.0.0.1:8888/metrics',
-    ]);
-    const began = performance.now();
-    const { stdout } = await run(command, argv, { maxBuffer: 2 ** 24 });
-    const parsed = parse(stdout, legacy ? 'text' : 'openmetrics');
-    t.strictSame(parsed.faults, []);
-    return { ...parsed, body: stdout, took_ms: Math.round(performance.now() - began) };
+  const scrape = async (legacy = false) => {
+    const answer = await scraped(
+      (argv) => topology.inside(topology.name, argv),
+      legacy ? 'text' : 'openmetrics',
+    );
+    t.strictSame(answer.faults, []);
+    return answer;
   };
-  const of = ({ series }: Parsed, name: string, labels: Record<string, string> = {}): number | undefined =>
-    series.find(
-      (each) =>
-        each.name === name && Object.entries(labels).every(([label, text]) => each.labels[label] === text),
-    )?.value;
 
   const before = await scrape();
   t.comment(
@@ -223,4 +239,98 @@ t.test('a node is scraped before, during and after the death of its VPP', real, 
     t.ok(text.length > 100);
     t.notOk(text.includes(secret));
   }
+});
+
+t.test('new connections of services are counted by service', real, async (t) => {
+  if (!found.usable) return;
+  const port = 5001;
+  const cluster = await LabCluster.start({
+    vpp: found,
+    subnets: [0],
+    pods: 2,
+    environment: {
+      SERVICE_PREFIX: '10.96.0.0/16,fd96::/108',
+      CALICOVPP_FEATURE_GATES: '{"prometheusEnabled": true}',
+    },
+  });
+  t.teardown(() => cluster.close());
+  const { server, traffic, nodes } = cluster;
+  const [node] = cluster.running as [(typeof cluster.running)[0]];
+  const [client, back] = node.topology.pods as [
+    (typeof node.topology.pods)[0],
+    (typeof node.topology.pods)[0],
+  ];
+  await traffic.serve(back.name, port);
+  const put = async (name: string, cluster_ips: readonly string[], more: object = {}): Promise<void> => {
+    const asked = { name, cluster_ips, port, ...more };
+    const end = { node: node.topology.name };
+    await server.put(
+      service(asked),
+      slice(asked, 'ip4', [{ address: back.ip4, ...end }]),
+      slice(asked, 'ip6', [{ address: back.ip6, ...end }]),
+    );
+  };
+  const web = { ip4: '10.96.0.20', ip6: 'fd96::a:20' };
+  const dns = '10.96.0.21';
+  await put('web', Object.values(web), { node_port: 30080 });
+  await put('dns', [dns], { protocol: 'UDP' });
+
+  /** A second after the last answer, which is kept for so long. */
+  const counted = async (name: string): Promise<number | undefined> => {
+    await sleep(1100);
+    const answer = await scraped((argv) => nodes.inside(node.topology.name, argv), 'openmetrics');
+    t.strictSame(answer.faults, []);
+    return of(answer, 'calicovpp_service_new_connections_total', { namespace: 'default', service: name });
+  };
+  const until = async (name: string, expected: number | undefined): Promise<number | undefined> => {
+    for (let tries = 0; tries < 10; tries += 1) if ((await counted(name)) === expected) return expected;
+    return counted(name);
+  };
+  const connect = async (address: string, times: number): Promise<void> => {
+    for (let n = 0; n < times; n += 1) {
+      const { receipt, error } = await traffic.connect(client.name, address, port);
+      t.equal(
+        receipt?.at.includes(address.includes(':') ? back.ip6 : back.ip4),
+        true,
+        error ?? 'by its back end',
+      );
+    }
+  };
+
+  t.equal(await until('web', 0), 0, 'from 0 on');
+  t.equal(await until('dns', 0), 0);
+  await connect(web.ip4, 3);
+  await connect(web.ip6, 2);
+  t.equal(await counted('web'), 5, 'by all addresses together');
+  const { answered } = await traffic.ask(client.name, dns, port, { count: 10, source_port: 4000 });
+  t.equal(answered, 10);
+  t.equal(await counted('dns'), 1, 'a flow of ten datagrams is one');
+  t.equal(await counted('web'), 5);
+
+  await put('web', [web.ip4], { node_port: 30080 });
+  await put('new', ['10.96.0.22']);
+  t.equal(await until('new', 0), 0, 'an id that is used again is not the one before');
+  t.equal(await counted('web'), 5, 'an address that goes takes nothing along');
+  await connect(web.ip4, 1);
+  await connect('10.96.0.22', 4);
+  t.equal(await counted('web'), 6);
+  t.equal(await counted('new'), 4);
+
+  await node.kill('SIGKILL');
+  await node.restart();
+  await node.untilReady();
+  t.equal(await until('web', 0), 0, 'another process begins at 0, VPP whatever it has counted');
+  await connect(web.ip4, 2);
+  t.equal(await counted('web'), 2);
+
+  const pid = node.vppPid()!;
+  process.kill(pid, 'SIGKILL');
+  await node.untilOtherVpp(pid);
+  await node.untilReady(60_000);
+  const at_first = (await counted('web')) ?? 0;
+  await connect(web.ip4, 3);
+  t.equal(await until('web', at_first + 3), at_first + 3, 'of another VPP');
+
+  await server.remove(service({ name: 'web', cluster_ips: [web.ip4], port }));
+  t.equal(await until('web', undefined), undefined, 'who is gone has no series');
 });

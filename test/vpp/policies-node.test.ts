@@ -1,4 +1,5 @@
 /** Policies on a real VPP, from Felix's socket to packets: who reaches whom, while policies change, and over each restart. */
+
 import { rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -6,10 +7,20 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import t, { type Test } from 'tap';
 import { canUseNetns } from '../../lab/netns.js';
+import { patience } from '../../lab/patience.js';
+import {
+  findRealFelix,
+  RealFelix,
+  type Stored,
+  stored,
+  storedCluster,
+  storedPod,
+} from '../../lab/real-felix.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
+import type { FelixReport } from '../../src/actors/felix.js';
 import { frame } from '../../src/felix/frames.js';
 import type { ToDataplaneSchema } from '../../src/felix/generated/felix_pb.js';
 import { bytesOf } from '../felix/stream.js';
@@ -149,7 +160,7 @@ class Lab {
     );
   }
 
-  async untilEnforced(): Promise<void> {
+  async untilEnforced(deadline_ms = 20_000): Promise<void> {
     await waitFor(
       async () => {
         const { sync } = JSON.parse(await this.node.debug('/debug/sync')) as {
@@ -159,7 +170,7 @@ class Lab {
         this.said = JSON.stringify(policies);
         return policies?.waits === '' && (await this.reaches(this.friend, 80));
       },
-      20_000,
+      deadline_ms * patience,
       () => `policies are not enforced: ${this.said}`,
     );
   }
@@ -175,11 +186,11 @@ class Lab {
     return receipt !== undefined;
   }
 
-  async until(reached: boolean, from: Pod, port: number): Promise<void> {
+  async until(reached: boolean, from: Pod, port: number, deadline_ms = 20_000): Promise<void> {
     const what = `${from.name} ${reached ? 'does not reach' : 'still reaches'} port ${port}`;
     await waitFor(
       async () => (await this.reaches(from, port)) === reached,
-      20_000,
+      deadline_ms * patience,
       () => what,
     );
   }
@@ -248,6 +259,106 @@ t.test('from the socket to packets, and over each restart', real, async (t) => {
   await lab.untilEnforced();
   t.same(await lab.matrix(), expected, 'another VPP, of which Felix does not know');
 });
+
+const felix = findRealFelix();
+const with_felix = reason !== undefined ? { skip: reason } : felix.usable ? {} : { skip: felix.why };
+
+/** The three pods as Calico keeps them, and a NetworkPolicy that lets the friend in on one port. */
+function storedFor({ server, friend, stranger }: Lab, port: number): Stored {
+  const pod = ({ name, ip4, ip6 }: Pod, app: string) =>
+    storedPod('default', name, { app }, [`${ip4}/32`, `${ip6}/128`]);
+  return {
+    ...storedCluster('default'),
+    ...pod(server, 'server'),
+    ...pod(friend, 'friend'),
+    ...pod(stranger, 'stranger'),
+    ...stored(
+      'NetworkPolicy',
+      'networkpolicies/default/default.web',
+      {
+        tier: 'default',
+        selector: "app == 'server'",
+        types: ['Ingress'],
+        ingress: [
+          {
+            action: 'Allow',
+            protocol: 'TCP',
+            source: { selector: "app == 'friend'" },
+            destination: { ports: [port] },
+          },
+        ],
+      },
+      { namespace: 'default' },
+    ),
+  };
+}
+
+t.test(
+  'a real Felix: from an object in its datastore to packets, and over its end',
+  with_felix,
+  async (t) => {
+    if (!felix.usable) throw new Error(felix.why);
+    const lab = await new Lab().start(t);
+    const { friend, stranger } = lab;
+    const real = new RealFelix(felix);
+    t.teardown(() => real.close());
+    await real.startEtcd(storedFor(lab, 80));
+    real.makeDriver(lab.node.config.paths.felix_socket);
+    const first = real.start();
+    await lab.untilEnforced(60_000);
+    const reached = async () => ({
+      'friend 80': await lab.reaches(friend, 80),
+      'friend 81': await lab.reaches(friend, 81),
+      'stranger 80': await lab.reaches(stranger, 80),
+      'stranger 81': await lab.reaches(stranger, 81),
+      'node 81': await lab.nodeReaches(81),
+    });
+    const closed = { 'stranger 80': false, 'stranger 81': false, 'node 81': true };
+    t.same(await reached(), { ...closed, 'friend 80': true, 'friend 81': false });
+
+    real.put(storedFor(lab, 81));
+    await lab.until(true, friend, 81);
+    const changed = { ...closed, 'friend 80': false, 'friend 81': true };
+    t.same(await reached(), changed, 'the object is changed');
+
+    let over = false;
+    const wrong: string[] = [];
+    const asked = { friend: 0, stranger: 0 };
+    const watch = async (who: 'friend' | 'stranger', port: number, passes: boolean): Promise<void> => {
+      for (; !over; asked[who] += 1)
+        if ((await lab.reaches(lab[who], port, 'ip4', passes ? 5000 : 300)) !== passes)
+          wrong.push(`${who} ${port}`);
+    };
+    const watches = [watch('friend', 81, true), watch('stranger', 81, false)];
+    await real.kill(first);
+    t.same(await reached(), changed, 'without a Felix');
+    const streams = async () =>
+      (JSON.parse(await lab.node.debug('/debug/sync')) as { sync: { felix: FelixReport } }).sync.felix;
+    const before = await streams();
+    const second = real.start();
+    await waitFor(
+      async () => {
+        const { streams: count, state } = await streams();
+        return count > before.streams && state.startsWith('Felix has told everything');
+      },
+      60_000,
+      () => `the next Felix has not told everything: ${real.said.slice(-2000)}`,
+    );
+    t.same(await reached(), changed, 'with the next');
+    over = true;
+    await Promise.all(watches);
+    t.comment(JSON.stringify(asked));
+    t.ok(asked.friend > 3 && asked.stranger > 3);
+    t.same(wrong, [], 'no verdict has changed meanwhile');
+
+    await real.kill(second);
+    real.put(storedFor(lab, 80));
+    t.same(await reached(), changed, 'an object that is changed while there is no Felix');
+    real.start();
+    await lab.until(true, friend, 80, 60_000);
+    t.same(await reached(), { ...closed, 'friend 80': true, 'friend 81': false }, 'counts when there is one');
+  },
+);
 
 t.test('an adopted VPP: what it has of policies stays, and what Felix says changes it', real, async (t) => {
   const lab = await new Lab().start(t);

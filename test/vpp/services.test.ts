@@ -2,6 +2,7 @@
  * Services on real VPPs, end to end: created, changed and deleted under traffic, through the death of the program and of VPP, and 500 changes a
  * second. Where there is no VPP a stand-in takes its place: no packets, but all that VPP is told.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { endpointSlice, kubernetesService, type LabEndpoint } from '../../lab/k8s/calico-objects.js';
@@ -9,6 +10,7 @@ import type { Json } from '../../lab/k8s/store.js';
 import { LabCluster, type LabClusterOptions } from '../../lab/lab-cluster.js';
 import { canUseNetns } from '../../lab/netns.js';
 import type { NodeSite } from '../../lab/nodes.js';
+import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
@@ -21,7 +23,7 @@ const either = no_netns === undefined ? {} : { skip: no_netns };
 
 t.setTimeout(600_000);
 
-const settle_ms = 20_000;
+const settle_ms = 20_000 * patience;
 const port = 5001;
 const families = ['ip4', 'ip6'] as const;
 const vips = { ip4: '10.96.0.10', ip6: 'fd96::10' } as const;

@@ -38,7 +38,7 @@ async function started(t: Teardown): Promise<PoliciesLab> {
 const into = (lab: PoliciesLab, source: string) => verdict(lab.npol, 1, false, tcp(source));
 
 type Npol = PoliciesLab['npol'];
-type Change = 'setRule' | 'setPolicy' | 'change';
+type Change = 'setRule' | 'setPolicy' | 'change' | 'configure';
 
 /** Answers how often VPP has refused by now, and an end to that. More than `most` is more than a test has patience for. */
 function refusing<M extends Change>(
@@ -144,6 +144,80 @@ for (const [what, method, is_refused] of [
     t.same(lab.report().refused, {});
   });
 
+t.test(
+  'what is to be tried again waits for a round under way, which closes what VPP has refused',
+  async (t) => {
+    const lab = await PoliciesLab.start(t);
+    lab.operations_max = 1;
+    await lab.begin(t);
+    await lab.newVpp();
+    await lab.nodeReady();
+    lab.putPod();
+    // Something is refused, and its time comes in the middle of the next round.
+    const policy = refusing(lab, 'setPolicy', (_id, items) => items.length > 1, 1);
+    await lab.felix(messagesOf({ ...web, policies: { [key]: policyOf([ruleOf('deny'), ruleOf('allow')]) } }));
+    t.equal(policy.count, 1);
+    policy.end();
+    const members = refusing(
+      lab,
+      'change',
+      (_set, is_add, prefixes) => is_add && `${prefixes}` === '10.0.0.9/32',
+      1,
+    );
+    const session = lab.session!;
+    const execute = session.execute.bind(session);
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let is_held = false;
+    session.execute = async (transaction, expired) => {
+      const [first] = transaction.operations;
+      if (first?.object.kind === 'npol_members' && first.object.prefixes.includes('10.0.0.8/32')) {
+        is_held = true;
+        await released;
+      }
+      return execute(transaction, expired);
+    };
+    const seen = new Set<string>();
+    const end = watched(lab, () => seen.add(into(lab, '10.0.0.9')));
+    await lab.kit.tell({ type: 'FelixBegan', stream: 2 });
+    const messages = messagesOf({
+      ...blocked,
+      policies: {
+        [key]: policyOf([
+          ruleOf('deny', { src: side({ sets: ['s:b'] }) }),
+          ruleOf('deny', { src: side({ sets: ['s:c'] }) }),
+          ruleOf('allow'),
+        ]),
+      },
+      sets: { 's:b': ['10.0.0.9'], 's:c': ['10.0.0.8'] },
+    });
+    await lab.kit.tell({ type: 'FelixTold', stream: 2, messages });
+    const turns = async (): Promise<void> => {
+      for (let turn = 0; turn < 50; turn += 1) {
+        await lab.kit.settle();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    await turns();
+    t.equal(members.count, 1, 'one set is refused');
+    t.equal(is_held, true, 'of another VPP has not answered yet');
+    await lab.kit.clock.advance(1000);
+    await turns();
+    release();
+    await lab.rest();
+    end();
+    t.same([...seen], ['deny'], 'never open for whom it is to deny');
+    t.equal(into(lab, '10.0.0.4'), 'deny', 'closed');
+    await lab.kit.clock.advance(60_000);
+    await lab.rest();
+    t.equal(into(lab, '10.0.0.4'), 'allow', 'healed');
+    t.same([into(lab, '10.0.0.9'), into(lab, '10.0.0.8')], ['deny', 'deny']);
+    t.same(lab.report().refused, {});
+  },
+);
+
 t.test('an interface that is made under the name of another pod is not judged by its policies', async (t) => {
   const lab = await started(t);
   const open = podOf([], ['kns']);
@@ -192,6 +266,57 @@ t.test('an actor that begins anew over the same connection makes all beside what
   t.same([...seen], ['allow']);
   t.equal(verdict(lab.npol, 1, false, { ...tcp('10.0.0.9'), protocol: 17 }), 'allow', 'the new one');
   t.same(sizes(), before, 'nothing is left behind');
+});
+
+t.test('what VPP refuses for good keeps nothing of earlier lives in it', async (t) => {
+  const lab = await started(t);
+  const refused = refusing(lab, 'setPolicy', (_id, items) => items.length === 3, Number.POSITIVE_INFINITY);
+  const scene: Scene = {
+    ...web,
+    policies: {
+      ...web.policies,
+      'NetworkPolicy a/2': policyOf([
+        ruleOf('allow', { protocol: 'udp' }),
+        ruleOf('deny', { protocol: 'tcp' }),
+        ruleOf('allow'),
+      ]),
+    },
+    pod: podOf([tierOf('default', 'deny', ['NetworkPolicy a/1', 'NetworkPolicy a/2'], [])], ['kns']),
+  };
+  const sizes = () => {
+    const { rules, policies, sets } = lab.npol;
+    return [rules, policies, sets].map((pool) => [...pool].length);
+  };
+  await lab.felix(messagesOf(scene));
+  t.ok(refused.count > 0);
+  const before = sizes();
+  for (let life = 0; life < 3; life += 1) {
+    await lab.kit.crash(new Error('defect'));
+    await lab.kit.clock.advance(1000);
+    await lab.nodeReady();
+    await lab.felix(messagesOf(scene));
+  }
+  t.same(sizes(), before);
+  t.equal(into(lab, '10.0.0.3'), 'allow', 'by the first policy');
+  t.equal(
+    verdict(lab.npol, 1, false, { ...tcp('10.0.0.9'), protocol: 17 }),
+    'deny',
+    'in place of the second',
+  );
+});
+
+t.test('while VPP refuses an interface, what it may be judged by stays', async (t) => {
+  const lab = await started(t);
+  await lab.felix(messagesOf(web));
+  t.equal(into(lab, '10.0.0.3'), 'allow');
+  await lab.kit.crash(new Error('defect'));
+  await lab.kit.clock.advance(1000);
+  const refused = refusing(lab, 'configure', (sw_if_index) => sw_if_index === 1, Number.POSITIVE_INFINITY);
+  await lab.nodeReady();
+  await lab.felix(messagesOf(web));
+  t.ok(refused.count > 0);
+  t.equal(into(lab, '10.0.0.3'), 'allow');
+  t.equal(into(lab, '10.0.0.9'), 'deny', 'no rule of its policy has become one that matches everything');
 });
 
 t.test('pods that come and go before Felix has spoken leave nothing behind', async (t) => {

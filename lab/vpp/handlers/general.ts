@@ -12,6 +12,7 @@ import { retval } from '../outcome.js';
 export const version = '26.10-rc0~stand-in';
 
 const commands: Readonly<Record<string, string>> = {
+  'api trace status': 'RX trace: used 17 of 8192 items, is enabled, has not wrapped\n',
   'show version': `vpp v${version}: answers like VPP, no packets pass\n`,
 };
 
@@ -38,7 +39,7 @@ export const general: readonly Handler[] = [
     const is_done = vpp.cnat.command(cmd.trim());
     if (is_done !== undefined)
       return { retval: is_done ? 0 : retval.UNSPECIFIED, reply: is_done ? '' : 'no snat policy' };
-    const reply = commands[cmd.trim()];
+    const reply = commands[cmd.trim()] ?? (/^api trace o(n|ff)\b/.test(cmd) ? '' : undefined);
     return reply === undefined
       ? { retval: retval.UNSPECIFIED, reply: `unknown input \`${cmd}'\n` }
       : { retval: 0, reply };

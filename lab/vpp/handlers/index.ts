@@ -8,6 +8,7 @@ import { npol } from './npol.js';
 import { policy } from './policy.js';
 import { routes } from './route.js';
 import { tunnels } from './tunnel.js';
+import { wireguard } from './wireguard.js';
 
 /** Every message that the stand-in answers. What is not here is not in its message table either. */
 export const handlers: readonly Handler[] = [
@@ -16,6 +17,7 @@ export const handlers: readonly Handler[] = [
   ...devices,
   ...routes,
   ...tunnels,
+  ...wireguard,
   ...neighbours,
   ...policy,
   ...cnat,

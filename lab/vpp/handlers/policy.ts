@@ -6,6 +6,7 @@ import {
   classify_table_ids,
   classify_table_info,
   input_acl_set_interface,
+  output_acl_set_interface,
   punt_acl_add_del,
   punt_acl_get,
 } from 'vpp-binapi-ts/classify';
@@ -172,25 +173,12 @@ function classifier(): readonly Handler[] {
         match: padded(match, table.mask.length),
       }));
     }),
-    onPlain(input_acl_set_interface, (vpp, { sw_if_index, ip4_table_index, ip6_table_index, is_add }) => {
-      vpp.interfaces.get(sw_if_index);
-      for (const [family, index] of [[4, ip4_table_index] as const, [6, ip6_table_index] as const]) {
-        if (index === none) continue;
-        if (vpp.classify_tables.get(index) === undefined) refuse(retval.NO_SUCH_TABLE);
-        const key = `${sw_if_index}/${family}`;
-        const known = vpp.input_acls.get(key);
-        const feature = [`ip${family}-unicast/ip${family}-inacl`];
-        if (is_add) {
-          if (known !== undefined) continue;
-          vpp.input_acls.set(key, index);
-          vpp.features.set(sw_if_index, feature, true);
-        } else {
-          if (known !== index) refuse(retval.NO_SUCH_TABLE);
-          vpp.input_acls.delete(key);
-          vpp.features.set(sw_if_index, feature, false);
-        }
-      }
-    }),
+    onPlain(input_acl_set_interface, (vpp, asked) =>
+      setAcl(vpp, vpp.input_acls, 'unicast/ip{}-inacl', asked),
+    ),
+    onPlain(output_acl_set_interface, (vpp, asked) =>
+      setAcl(vpp, vpp.output_acls, 'output/ip{}-outacl', asked),
+    ),
     on(
       classify_table_by_interface,
       { sw_if_index: 0, l2_table_id: none, ip4_table_id: none, ip6_table_id: none },
@@ -202,6 +190,32 @@ function classifier(): readonly Handler[] {
       }),
     ),
   ];
+}
+
+/** By interface and family. An interface that is deleted leaves its table behind. */
+function setAcl(
+  vpp: VppState,
+  acls: Map<string, number>,
+  feature_name: string,
+  { sw_if_index, ip4_table_index, ip6_table_index, is_add }: input_acl_set_interface,
+): void {
+  vpp.interfaces.get(sw_if_index);
+  for (const [family, index] of [[4, ip4_table_index] as const, [6, ip6_table_index] as const]) {
+    if (index === none) continue;
+    if (vpp.classify_tables.get(index) === undefined) refuse(retval.NO_SUCH_TABLE);
+    const key = `${sw_if_index}/${family}`;
+    const known = acls.get(key);
+    const feature = [`ip${family}-${feature_name.replace('{}', `${family}`)}`];
+    if (is_add) {
+      if (known !== undefined) continue;
+      acls.set(key, index);
+      vpp.features.set(sw_if_index, feature, true);
+    } else {
+      if (known !== index) refuse(retval.NO_SUCH_TABLE);
+      acls.delete(key);
+      vpp.features.set(sw_if_index, feature, false);
+    }
+  }
 }
 
 function redirects(): readonly Handler[] {

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import {
   Client,
-  type ClientReadableStream,
   connectivityState,
   credentials,
   type CallOptions as GrpcCallOptions,
@@ -19,6 +18,7 @@ import {
   RefusedError,
   TooLargeError,
 } from './errors.js';
+import { ServerStream, StreamFailure } from './server-stream.js';
 
 /** One connection to one gRPC server, and its end. Carries bytes; knows no message. */
 
@@ -40,9 +40,6 @@ export interface Request {
   readonly bytes: Buffer;
   readonly secrets: readonly string[];
 }
-
-/** Answers that are handed on together, at most. */
-const together_max = 256;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
@@ -113,48 +110,19 @@ export class Connection {
    * asked for stays in the socket: whoever iterates slowly makes the server wait.
    */
   async *stream(request: Request, options: CallOptions): AsyncGenerator<readonly Buffer[], void, undefined> {
-    this.#begin(request.method, options);
+    const { method, bytes } = request;
+    this.#begin(method, options);
+    const { message_bytes_max } = this.#options;
+    const { deadline_ms } = options;
     let done: () => void = () => undefined;
-    const call: ClientReadableStream<Buffer> = this.#track(options.signal, (untrack) => {
+    const call = this.#track(options.signal, (untrack) => {
       done = untrack;
-      return this.#client.makeServerStreamRequest(
-        request.method,
-        identity,
-        identity,
-        request.bytes,
-        new Metadata(),
-        options.deadline_ms === undefined ? {} : this.#callOptions(options),
-      );
-    });
-    let failure: ServiceError | undefined;
-    let ended = false;
-    let wake = () => {};
-    call.on('readable', () => wake());
-    call.on('end', () => {
-      ended = true;
-      wake();
-    });
-    // One that comes after the iteration has ended is nobody's.
-    call.on('error', (error: ServiceError) => {
-      failure ??= error;
-      wake();
+      return new ServerStream({ target: this.#target, method, bytes, message_bytes_max, deadline_ms });
     });
     try {
-      for (;;) {
-        const come: Buffer[] = [];
-        while (come.length < together_max) {
-          const bytes: Buffer | null = call.read();
-          if (bytes === null) break;
-          come.push(bytes);
-        }
-        if (come.length > 0) yield come;
-        else if (failure !== undefined) throw this.#errorOf(failure, request, options);
-        else if (ended) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
+      yield* call.messages();
+    } catch (error) {
+      throw error instanceof StreamFailure ? this.#errorOf(error, request, options) : error;
     } finally {
       done();
       call.cancel();
@@ -238,7 +206,11 @@ export class Connection {
     this.#close(lost ? this.#end : undefined);
   }
 
-  #errorOf(error: ServiceError, { method, secrets }: Request, options: CallOptions): GobgpError {
+  #errorOf(
+    error: Pick<ServiceError, 'code' | 'details' | 'message'>,
+    { method, secrets }: Request,
+    options: CallOptions,
+  ): GobgpError {
     const rpc = nameOf(method);
     const { message_bytes_max, deadline_ms } = this.#options;
     const details = secrets.reduce(

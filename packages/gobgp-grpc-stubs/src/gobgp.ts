@@ -13,7 +13,7 @@ import {
 } from './errors.js';
 import type { Input, Output } from './schema.js';
 import { type Dialect, has, parseVersion, type Version } from './version.js';
-import { type WatchEvent, type WatchOptions, watchEvents, watchRequest } from './watch.js';
+import { brief_paths, type WatchEvent, type WatchOptions, watchEvents, watchRequest } from './watch.js';
 
 export interface ConnectOptions {
   /** `/run/gobgp.sock`, `unix:/run/gobgp.sock` or `127.0.0.1:50051`. Without encryption: for a daemon of the same machine. */
@@ -122,6 +122,7 @@ async function detect(connection: Connection, target: string, options: CallOptio
 
 function stubs(connection: Connection, version: Version): Gobgp {
   const codec = new Codec(version);
+  const brief = new Codec(version, brief_paths);
   const service = services[version.major];
   const requestOf = ({ name, request }: Pick<Rpc, 'name' | 'request'>, value: unknown) => ({
     method: `/${service}/${name}`,
@@ -167,11 +168,12 @@ function stubs(connection: Connection, version: Version): Gobgp {
           'BGP is not started, call startBgp first',
         );
       const rpc = rpcs.watchEvent;
+      const reader = watched.brief === true ? brief : codec;
       const responses = async function* () {
         for await (const come of connection.stream(requestOf(rpc, request), options))
-          yield come.map((bytes) => codec.decode(rpc.response, bytes) as Output<typeof rpc.response>);
+          yield come.map((bytes) => reader.decode(rpc.response, bytes) as Output<typeof rpc.response>);
       };
-      yield* watchEvents(responses(), watched, version);
+      yield* watchEvents(responses(), watched, version, global);
     },
   };
 }

@@ -444,7 +444,10 @@ t.test('paths that have come together are told together, those of one NLRI apart
     yield [response(one(4), one(5)), response(one(6)), response(one(7)), response(one(8))];
   }
   const told: string[] = [];
-  for await (const event of watchEvents(responses(), { best: true, paths_max: 2 }, parseVersion('3.10.0')!))
+  const version = parseVersion('3.10.0')!;
+  for await (const event of watchEvents(responses(), { best: true, paths_max: 2 }, version, {
+    use_multiple_paths: true,
+  }))
     told.push(
       event.type === 'paths'
         ? event.paths.map(({ nlri }) => (nlri as { prefix: string }).prefix.slice(7)).join(' ')

@@ -36,6 +36,7 @@ import {
   u64,
 } from '../src/schema.js';
 import type { Dialect } from '../src/version.js';
+import { brief_paths } from '../src/watch.js';
 import { Reader, Writer } from '../src/wire.js';
 
 const { ipv4_unicast } = families;
@@ -441,4 +442,47 @@ t.test('every error has its number of gRPC', async (t) => {
   const error = new MalformedError('x');
   t.ok(error instanceof GobgpError);
   t.match(error, { code: 'malformed', grpc_code: 3, grpc_name: 'INVALID_ARGUMENT' });
+});
+
+const six = { type: 'prefix', prefix_len: 64, prefix: 'fd00:1::' } as const;
+
+t.test('of a brief path is read where it leads and whose it is, and nothing else', async (t) => {
+  const sent = path({
+    neighbor_ip: '192.0.2.1',
+    identifier: 7,
+    is_withdraw: true,
+    stale: true,
+    source_asn: 65_001,
+    pattrs: [
+      { type: 'origin', origin: 2 },
+      { type: 'next_hop', next_hop: '192.0.2.9' },
+      { type: 'communities', communities: [1, 2] },
+      { type: 'mp_reach', family: families.ipv6_unicast, next_hops: ['fd00::9'], nlris: [] },
+      { type: 'large_communities', communities: [] },
+    ],
+  });
+  for (const dialect of dialects) {
+    const { bytes } = codecs[dialect].encode(Path, { ...sent, family: families.ipv6_unicast, nlri: six });
+    const brief = new Codec({ major: dialect, minor: 8 }, brief_paths);
+    t.match(brief.decode(Path, bytes), {
+      nlri: six,
+      family: { afi: 'ip6', safi: 'unicast' },
+      neighbor_ip: '192.0.2.1',
+      identifier: 7,
+      is_withdraw: true,
+      stale: false,
+      source_asn: 0,
+    });
+    t.match((brief.decode(Path, bytes) as Path).pattrs, [
+      { type: 'next_hop', next_hop: '192.0.2.9' },
+      { type: 'mp_reach', next_hops: ['fd00::9'], nlris: [] },
+    ]);
+    t.equal((codecs[dialect].decode(Path, bytes) as Path).pattrs.length, 5);
+    const { bytes: bare } = codecs[dialect].encode(Path, path({ neighbor_ip: '192.0.2.2' }));
+    t.match(
+      brief.decode(Path, bare),
+      { neighbor_ip: '192.0.2.2', identifier: 0, is_withdraw: false, pattrs: [] },
+      'nothing of one is the next one’s',
+    );
+  }
 });

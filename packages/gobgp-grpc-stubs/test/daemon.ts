@@ -14,9 +14,10 @@ export interface Binary {
   readonly version: string;
 }
 
-/** GOBGPD_3 or GOBGPD_4, or the gobgpd of the PATH if it is of that dialect. */
+/** GOBGPD_3 or GOBGPD_4; with BGP_TESTS=1 the gobgpd of the PATH if it is of that dialect: its minute is none of the other tests'. */
 export function findGobgpd(dialect: Dialect): Binary | undefined {
-  for (const path of [process.env[`GOBGPD_${dialect}`], 'gobgpd']) {
+  const { BGP_TESTS, [`GOBGPD_${dialect}`]: named } = process.env;
+  for (const path of [named, BGP_TESTS === '1' ? 'gobgpd' : undefined]) {
     if (path === undefined) continue;
     const { stdout } = spawnSync(path, ['--version'], { encoding: 'utf8' });
     if (stdout && parseVersion(stdout)?.major === dialect) return { path, version: stdout.trim() };
@@ -99,12 +100,19 @@ export async function until<T>(
   }
 }
 
-/** A TCP port that nobody has on this address. */
+/** A TCP port that nobody has on this address, out of the range that the kernel takes ports of connections from: there it would not stay free. */
 export async function freePort(host: string): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, host);
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') continue;
+      throw error;
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }

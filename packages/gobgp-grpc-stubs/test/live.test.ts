@@ -509,7 +509,8 @@ async function scenario(t: Test, one: Binary, other: Binary): Promise<void> {
 
 const three = findGobgpd(3);
 const four = findGobgpd(4);
-const without = (dialect: number) => `needs a gobgpd ${dialect}.x: GOBGPD_${dialect}, or one on the PATH`;
+const without = (dialect: number) =>
+  `needs a gobgpd ${dialect}.x: GOBGPD_${dialect}, or one on the PATH and BGP_TESTS=1`;
 const pairs: readonly (readonly [string, Binary | undefined, Binary | undefined])[] = [
   ['two of 3.x', three, three],
   ['two of 4.x', four, four],

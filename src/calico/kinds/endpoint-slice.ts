@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Family, familyOf } from '../../ip/text.js';
+import { SharedTexts } from '../../shared-texts.js';
 import type { Fields } from '../fields.js';
 import { type Kind, pickFields, present, time_ms } from './kind.js';
 import { protocolOf, servedAddress, type TransportProtocol } from './service.js';
@@ -32,6 +33,9 @@ export interface EndpointSlice {
   readonly changed_ms?: number;
 }
 
+/** Names of nodes, of which there are fewer than endpoints. */
+const nodes = new SharedTexts();
+
 function hinted(entry: Fields, field: string): readonly string[] | undefined {
   const names = entry.object('hints').list(field, (each) => each.text('name'));
   return names.length === 0 ? undefined : names;
@@ -53,9 +57,10 @@ function endpoint(entry: Fields, family: Family): Endpoint | undefined {
     },
   );
   if (address === undefined) return undefined;
+  const node = entry.text('nodeName');
   return present<Endpoint>({
     address,
-    node: entry.text('nodeName'),
+    node: node && nodes.of(node),
     draining: ready ? undefined : true,
     for_zones: hinted(entry, 'forZones'),
     for_nodes: hinted(entry, 'forNodes'),

@@ -44,6 +44,8 @@ const domain = 'projectcalico.org/';
 export const node_annotation = {
   ip4: `${domain}IPv4Address`,
   ip6: `${domain}IPv6Address`,
+  wireguard_key: `${domain}WireguardPublicKey`,
+  wireguard_key6: `${domain}WireguardPublicKeyV6`,
 } as const;
 
 /** Without a length it is on a link of its own. */
@@ -130,8 +132,8 @@ export const node_kind: Kind<CalicoNode> = {
         vxlan_mac6: annotations.read(`${domain}VXLANTunnelMACAddrV6`, 'a MAC address', mac),
         wireguard_ip4: annotations.read(`${domain}IPv4WireguardInterfaceAddr`, 'an IPv4 address', ip4),
         wireguard_ip6: annotations.read(`${domain}IPv6WireguardInterfaceAddr`, 'an IPv6 address', ip6),
-        wireguard_key: annotations.read(`${domain}WireguardPublicKey`, 'a WireGuard key', wireguardKey),
-        wireguard_key6: annotations.read(`${domain}WireguardPublicKeyV6`, 'a WireGuard key', wireguardKey),
+        wireguard_key: annotations.read(node_annotation.wireguard_key, 'a WireGuard key', wireguardKey),
+        wireguard_key6: annotations.read(node_annotation.wireguard_key6, 'a WireGuard key', wireguardKey),
       });
     }),
 };

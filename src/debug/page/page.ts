@@ -1,7 +1,10 @@
 /** The page at /debug: one file, that loads nothing and runs nothing but what is in it. */
 import { createHash } from 'node:crypto';
-import { script } from './script.js';
+import { readFileSync } from 'node:fs';
 import { style } from './style.js';
+
+/** For the browser alone: no module of this program, but a file beside this one that is put into the page. */
+export const script = readFileSync(new URL('./script.js', import.meta.url), 'utf8');
 
 const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
@@ -70,7 +73,7 @@ export const page = `<!doctype html>
 <form method="dialog"><h2 id="actor-name"></h2><button autofocus>close</button></form>
 <pre id="actor-text" tabindex="0"></pre>
 </dialog>
-<script>${script}</script>
+<script type="module">${script}</script>
 </body>
 </html>
 `;

@@ -91,7 +91,7 @@ class Entry {
 
 /** An address and port, and who wants it: the oldest has it. */
 class Slot {
-  readonly claims: Entry[] = [];
+  claims: readonly Entry[] = none;
   holder: Entry | undefined;
   /** What is wanted by now. */
   translation: Translation | undefined;
@@ -271,7 +271,7 @@ export class ServicePlan {
       const slot = this.#slots.get(key) ?? new Slot();
       this.#slots.set(key, slot);
       if (!slot.claims.includes(entry)) {
-        slot.claims.push(entry);
+        slot.claims = slot.claims.concat(entry);
         entry.lost += 1;
       }
       this.#settle(key, slot, sink);
@@ -285,7 +285,7 @@ export class ServicePlan {
 
   #leave(key: string, entry: Entry, sink: Sink): void {
     const slot = this.#slots.get(key)!;
-    slot.claims.splice(slot.claims.indexOf(entry), 1);
+    slot.claims = slot.claims.filter((each) => each !== entry);
     if (slot.holder === entry) slot.holder = undefined;
     else entry.lost -= 1;
     this.#settle(key, slot, sink);

@@ -33,13 +33,10 @@ export interface Vip {
   /** As the key of its translation: `tcp/10.96.0.1/443`. */
   readonly key: string;
   readonly kind: VipKind;
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: Translation['protocol'];
   readonly outcome: Outcome;
   /** Of `served` and `dropped`. */
-  readonly translation?: Translation;
-  readonly host?: HostVip;
+  readonly translation: Translation | undefined;
+  readonly host: HostVip | undefined;
 }
 
 /** The host is one client: it needs no more back ends than this of one service. */
@@ -217,22 +214,15 @@ class Planner {
       standing === 'own' ||
       (kind !== 'cluster' && is_local) ||
       (is_local ? choice.local_own : choice.cluster_own);
-    const vip: Vip = {
-      key,
-      kind,
-      ...at,
-      outcome,
-      ...(translation !== undefined && { translation }),
-      ...(by_host &&
-        of_host.length > 0 && {
-          host: {
+    const host =
+      by_host && of_host.length > 0
+        ? {
             ...at,
             backends: this.#hostBackendsOf(of_host),
             ...(affinity_ms !== undefined && { affinity: true as const }),
-          },
-        }),
-    };
-    this.#vips.set(key, vip);
+          }
+        : undefined;
+    this.#vips.set(key, { key, kind, outcome, translation, host });
   }
 
   #translation(

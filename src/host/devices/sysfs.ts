@@ -177,6 +177,23 @@ export function waitedForCpuMs(pid: number, roots: HostRoots = HOST_ROOTS): numb
   return Number(waited_ns) / 1e6 || 0;
 }
 
+/** As `waitedForCpuMs`, of all its threads together: of a Go program the first one may be idle for ever. */
+export function threadsWaitedForCpuMs(pid: number, roots: HostRoots = HOST_ROOTS): number {
+  const tasks = join(roots.proc, String(pid), 'task');
+  let sum_ms = 0;
+  for (const thread of namesIn(tasks)) sum_ms += waitedForCpuMs(Number(thread), { ...roots, proc: tasks });
+  return sum_ms;
+}
+
+/** None where there is no such directory, as of a process that has ended. */
+function namesIn(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
 /** The process whose command line ends in these words; the first, if there are several. */
 export function processRunningAs(
   words: readonly string[],

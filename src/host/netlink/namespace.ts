@@ -61,6 +61,7 @@ import { eventsOf, isCloned } from './rtnetlink-events.js';
 
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GTXCSUM = 0x16;
+const ETHTOOL_STXCSUM = 0x17;
 const ETHTOOL_GGSO = 0x23;
 const ETHTOOL_GCHANNELS = 0x3c;
 const ETHTOOL_SCHANNELS = 0x3d;
@@ -311,6 +312,13 @@ export class LinuxNamespace implements NetworkNamespace {
       this.#ethtool('get_offload', link_name, value);
       return value.readUInt32LE(4) !== 0;
     });
+  }
+
+  setChecksums(link_name: string, by_device: boolean): void {
+    const value = Buffer.alloc(8);
+    value.writeUInt32LE(ETHTOOL_STXCSUM);
+    value.writeUInt32LE(by_device ? 1 : 0, 4);
+    this.#ethtool('set_checksums', link_name, value);
   }
 
   #ethtool(operation: string, link_name: string, argument: Uint8Array): void {

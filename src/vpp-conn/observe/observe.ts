@@ -31,6 +31,7 @@ import {
   pods_tables,
 } from './routing.js';
 import { observeUnnumbered } from './tunnels.js';
+import { observePeers } from './wireguard.js';
 
 /**
  * What VPP holds of these scopes. Learns the handles of what it sees. Rejects only with the connection.
@@ -106,7 +107,7 @@ async function read(
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects] = await Promise.all([
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers] = await Promise.all([
     observeSettings(
       reader,
       own_links.flatMap(({ details }) => (details.tag === '' ? [] : details)),
@@ -119,6 +120,7 @@ async function read(
     scopes.has('node') ? observeGlobals(reader) : [],
     scopes.has('node') ? observeSnat(reader) : [],
     scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
+    scopes.has('connectivity') ? observePeers(reader, tagOf) : [],
     scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
     ...route_sources.map((source) =>
       routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf, keep),
@@ -149,6 +151,7 @@ async function read(
     ...snat,
     ...redirects.rules,
     ...redirects.tables.map(([object]) => object),
+    ...peers.map(([peer]) => peer),
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);
@@ -157,7 +160,7 @@ async function read(
 
   const buffers = pools && buffersIn(pools.reply);
   return {
-    seen: [...handle_of_interface, ...redirects.tables],
+    seen: [...handle_of_interface, ...redirects.tables, ...peers],
     snapshot: {
       objects: [...shown, ...recorded.map(({ object }) => object)],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),

@@ -5,8 +5,16 @@ import {
   classify_table_info,
   punt_acl_get,
 } from 'vpp-binapi-ts/classify';
+import type { Family } from '../../ip/text.js';
 import type { VppObject } from '../../objects/object.js';
-import { optionsMask, optionsMatches, redirectFrom, redirectMask } from '../redirect-match.js';
+import {
+  optionsMask,
+  optionsMatches,
+  protocolMask,
+  protocolMatches,
+  redirectFrom,
+  redirectMask,
+} from '../redirect-match.js';
 import { families, type Reader } from './reader.js';
 
 export interface ObservedRedirects {
@@ -40,19 +48,29 @@ export async function observeRedirects(reader: Reader): Promise<ObservedRedirect
   const ours = observed.flatMap((each) => each ?? []);
   const guard = infos.find((info) => info !== undefined && info.table_id === punt_table && isGuard(info));
   const guards = guard === undefined ? [] : [[{ kind: 'punt_guard' }, guard.table_id] as const];
+  const protocols = families.flatMap((family) => {
+    const info = infos.find((each) => each !== undefined && isProtocolTable(family, each));
+    return info === undefined ? [] : [[{ kind: 'protocol_table', family }, info.table_id] as const];
+  });
   return {
     rules: ours.flatMap(({ rules }) => rules),
-    tables: [...ours.map(({ table }) => table), ...guards],
+    tables: [...ours.map(({ table }) => table), ...guards, ...protocols],
   };
 }
 
 /** One that lacks a session is made anew. */
-function isGuard({
-  mask,
-  active_sessions,
-}: {
+function isProtocolTable(family: Family, { mask, active_sessions }: TableInfo): boolean {
+  return (
+    Buffer.compare(protocolMask(family), mask) === 0 && active_sessions === protocolMatches(family).length
+  );
+}
+
+interface TableInfo {
   readonly mask: Uint8Array;
   readonly active_sessions: number;
-}): boolean {
+}
+
+/** One that lacks a session is made anew. */
+function isGuard({ mask, active_sessions }: TableInfo): boolean {
   return Buffer.compare(optionsMask(), mask) === 0 && active_sessions === optionsMatches().length;
 }

@@ -5,18 +5,22 @@ import { vxlan_tunnel_v2_dump } from 'vpp-binapi-ts/vxlan';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { keyOf, same, type VppObject } from '../../objects/object.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../../objects/tunnels.js';
+import type { WireguardInterface } from '../../objects/wireguard.js';
 import { danglingTag, no_interface } from '../paths.js';
 import type { Reader, TagOf } from './reader.js';
+import { observeWireguard } from './wireguard.js';
 
-export type ObservedTunnel = IpipTunnel | VxlanTunnel;
+export type ObservedTunnel = IpipTunnel | VxlanTunnel | WireguardInterface;
 
 /** Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours. */
 export async function observeTunnels(reader: Reader): Promise<ReadonlyMap<number, ObservedTunnel>> {
-  const [ipips, vxlans] = await Promise.all([
+  const [ipips, vxlans, wireguards] = await Promise.all([
     reader.dump(ipip_tunnel_dump, { sw_if_index: no_interface }),
     reader.dump(vxlan_tunnel_v2_dump, { sw_if_index: no_interface }),
+    observeWireguard(reader),
   ]);
-  return new Map([
+  return new Map<number, ObservedTunnel>([
+    ...wireguards,
     ...ipips.flatMap(({ tunnel }): [number, ObservedTunnel][] => {
       const { sw_if_index, src, dst, mode, table_id } = tunnel;
       if (mode !== 'TUNNEL_API_MODE_P2P' || table_id !== 0) return [];

@@ -4,6 +4,7 @@ import {
   classify_add_del_table,
   type classify_add_del_table_in,
   input_acl_set_interface,
+  output_acl_set_interface,
   punt_acl_add_del,
 } from 'vpp-binapi-ts/classify';
 import { ip_session_redirect_add_v2, ip_session_redirect_del } from 'vpp-binapi-ts/ip_session_redirect';
@@ -12,7 +13,14 @@ import type { ObjectOf } from '../../objects/object.js';
 import { type Call, call } from '../call.js';
 import type { Handles } from '../handles.js';
 import { no_interface, pathTo } from '../paths.js';
-import { optionsMask, optionsMatches, redirectMask, redirectMatch } from '../redirect-match.js';
+import {
+  optionsMask,
+  optionsMatches,
+  protocolMask,
+  protocolMatches,
+  redirectMask,
+  redirectMatch,
+} from '../redirect-match.js';
 import { none, type Programs } from './common.js';
 
 /** Size of the redirect classifier: ample, a rule takes some hundred bytes. */
@@ -20,8 +28,11 @@ const redirect_buckets = 64;
 const redirect_table_bytes = 1 << 20;
 /** Of the classifiers' users: drop. What is not matched, and has no other next, goes on. */
 const deny = 0;
+const goes_on = no_interface;
 
-export const redirect: Programs<'redirect_table' | 'redirect_rule' | 'redirect_acl' | 'punt_guard'> = {
+export const redirect: Programs<
+  'redirect_table' | 'redirect_rule' | 'redirect_acl' | 'punt_guard' | 'protocol_table' | 'protocol_acl'
+> = {
   redirect_table: {
     add: (o) => [
       call(classify_add_del_table, newTable(redirectMask(o.family), redirect_buckets, redirect_table_bytes), {
@@ -91,8 +102,38 @@ export const redirect: Programs<'redirect_table' | 'redirect_rule' | 'redirect_a
       }),
     ],
   },
+  protocol_table: {
+    add: (o) => [
+      call(
+        classify_add_del_table,
+        {
+          ...newTable(protocolMask(o.family), guard_buckets, guard_table_bytes),
+          miss_next_index: deny,
+        },
+        { made: (reply) => reply.new_table_index },
+      ),
+    ],
+    // No interface looks it up before it has its sessions: they come by one connection, in order.
+    follow: (o, at) =>
+      protocolMatches(o.family).map((match) =>
+        call(classify_add_del_session, {
+          is_add: true,
+          table_index: at.of(o),
+          hit_next_index: goes_on,
+          match,
+        }),
+      ),
+    // Pod interfaces may still look it up.
+    remove: () => none,
+  },
+  protocol_acl: {
+    // As with redirects: what VPP remembers of an earlier interface of that index has to go first.
+    add: (o, at) => [protocolAcl(o, at, false), protocolAcl(o, at, true)],
+    remove: (o, at) => [protocolAcl(o, at, false)],
+  },
 };
 
+/** Some: the numbers of few protocols. */
 const guard_buckets = 16;
 const guard_table_bytes = 1 << 16;
 
@@ -122,15 +163,27 @@ function redirectTable(family: Family, at: Handles): number {
 
 function redirectAcl(o: ObjectOf<'redirect_acl'>, at: Handles, is_add: boolean): Call {
   const index = redirectTable(o.family, at);
-  return call(
-    input_acl_set_interface,
-    {
-      sw_if_index: at.interface(o.interface),
-      ip4_table_index: o.family === 4 ? index : no_interface,
-      ip6_table_index: o.family === 6 ? index : no_interface,
-      l2_table_index: no_interface,
-      is_add,
-    },
-    { tolerated: is_add ? [] : [acl_not_set] },
-  );
+  return call(input_acl_set_interface, aclOf(o, at, index, is_add), toleratedOf(is_add));
 }
+
+function protocolAcl(o: ObjectOf<'protocol_acl'>, at: Handles, is_add: boolean): Call {
+  const index = at.of({ kind: 'protocol_table', family: o.family });
+  return call(output_acl_set_interface, aclOf(o, at, index, is_add), toleratedOf(is_add));
+}
+
+function aclOf(
+  o: ObjectOf<'redirect_acl' | 'protocol_acl'>,
+  at: Handles,
+  index: number,
+  is_add: boolean,
+): output_acl_set_interface {
+  return {
+    sw_if_index: at.interface(o.interface),
+    ip4_table_index: o.family === 4 ? index : no_interface,
+    ip6_table_index: o.family === 6 ? index : no_interface,
+    l2_table_index: no_interface,
+    is_add,
+  };
+}
+
+const toleratedOf = (is_add: boolean) => ({ tolerated: is_add ? [] : [acl_not_set] });

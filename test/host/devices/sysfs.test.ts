@@ -23,6 +23,7 @@ import {
   pciDevice,
   pciDeviceOfLink,
   processStartTime,
+  threadsWaitedForCpuMs,
   unsafeNoIommuMode,
   waitedForCpuMs,
 } from '../../../src/host/devices/sysfs.js';
@@ -101,7 +102,14 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
     proc: {
       sys: { kernel: { osrelease: '6.1.7\n', random: { boot_id: 'abc\n' } } },
       41: { stat: `41 (a) Z ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
-      40: { schedstat: '2500000 7250000 12\n' },
+      40: {
+        schedstat: '2500000 7250000 12\n',
+        task: {
+          40: { schedstat: '2500000 500000 12\n' },
+          44: { schedstat: '1 3000000 1\n' },
+          45: {},
+        },
+      },
       42: { stat: `42 (a ) b (c) S ${Array.from({ length: 49 }, (_, i) => i + 4).join(' ')}\n` },
     },
     sys: {
@@ -130,6 +138,9 @@ t.test('what a machine lacks is answered, not thrown', async (t) => {
   t.equal(waitedForCpuMs(40, roots), 7.25);
   t.equal(waitedForCpuMs(41, roots), 0, 'a kernel that does not count it');
   t.ok(waitedForCpuMs(process.pid) >= 0, 'on the real machine too');
+  t.equal(threadsWaitedForCpuMs(40, roots), 3.5, 'of all threads');
+  t.equal(threadsWaitedForCpuMs(99, roots), 0, 'there is no such process');
+  t.ok(threadsWaitedForCpuMs(process.pid) >= 0, 'on the real machine too');
   t.equal(unsafeNoIommuMode(roots), true);
   t.equal(unsafeNoIommuMode(empty), undefined);
   t.strictSame(hugepages(roots), [

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { hostInside } from '../../../lab/host-inside.js';
-import { canUseNetns, NetnsLab } from '../../../lab/netns.js';
+import { canUseNetns, NetnsLab, untilRouted } from '../../../lab/netns.js';
 import { missing } from '../../../lab/programs.js';
 import { systemClock } from '../../../src/clock.js';
 import { runCommand } from '../../../src/host/command.js';
@@ -32,6 +32,8 @@ function ipJson(lab: NetnsLab, name: string, ...argv: string[]): Json[] {
 
 /** Addresses and routes of all tables as `ip` tells them, without what may differ after a restore: indices. */
 function told(lab: NetnsLab, name: string): object {
+  const namespace = lab.open(name);
+  for (const { index, up } of namespace.links()) if (up) untilRouted(namespace, index);
   const addresses = ipJson(lab, name, 'addr').map(({ ifname, mtu, address, addr_info }) => ({
     ifname,
     mtu,

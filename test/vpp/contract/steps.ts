@@ -7,6 +7,7 @@ import {
   classify_add_del_session,
   classify_add_del_table,
   input_acl_set_interface,
+  output_acl_set_interface,
   punt_acl_add_del,
 } from 'vpp-binapi-ts/classify';
 import {
@@ -483,6 +484,15 @@ export const punt_acl = (ip4_table_index: number, is_add = true): Step =>
   ask(punt_acl_add_del, { ip4_table_index, is_add });
 export const input_acl = (sw_if_index: number, ip4_table_index: number, is_add = true): Step =>
   ask(input_acl_set_interface, {
+    sw_if_index,
+    ip4_table_index,
+    ip6_table_index: none,
+    l2_table_index: none,
+    is_add,
+  });
+
+export const output_acl = (sw_if_index: number, ip4_table_index: number, is_add = true): Step =>
+  ask(output_acl_set_interface, {
     sw_if_index,
     ip4_table_index,
     ip6_table_index: none,

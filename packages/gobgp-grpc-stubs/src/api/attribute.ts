@@ -43,6 +43,12 @@ const LargeCommunity = message('LargeCommunity', {
   local_data2: required(3, u32),
 });
 
+export const MpReachNlri = message('MpReachNLRIAttribute', {
+  family: required(1, Family),
+  next_hops: many(2, address),
+  nlris: many(3, Nlri),
+});
+
 export const Attribute = union('Attribute', {
   /** One that GoBGP itself does not know: its flags and type code (RFC 4271, 4.3), and its value. */
   unrecognized: [
@@ -77,15 +83,7 @@ export const Attribute = union('Attribute', {
   communities: [9, 'CommunitiesAttribute', message('CommunitiesAttribute', { communities: many(1, u32) })],
   originator_id: [10, 'OriginatorIdAttribute', message('OriginatorIdAttribute', { id: required(1, ipv4) })],
   cluster_list: [11, 'ClusterListAttribute', message('ClusterListAttribute', { ids: many(1, ipv4) })],
-  mp_reach: [
-    12,
-    'MpReachNLRIAttribute',
-    message('MpReachNLRIAttribute', {
-      family: required(1, Family),
-      next_hops: many(2, address),
-      nlris: many(3, Nlri),
-    }),
-  ],
+  mp_reach: [12, 'MpReachNLRIAttribute', MpReachNlri],
   mp_unreach: [
     13,
     'MpUnreachNLRIAttribute',

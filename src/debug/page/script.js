@@ -2,8 +2,6 @@
  * What the page does, as the browser gets it. All that the node says is set as text, nothing as HTML. One round of questions at a time, none while
  * the page is hidden, and the next after at least ten times as long as the last one took.
  */
-export const script = String.raw`
-'use strict';
 const ROUND_MS = 2000;
 const ANSWER_MS = 5000;
 const PAUSE_SHARE = 10;
@@ -34,17 +32,19 @@ const settled = (path) => ask(path).catch((error) => ({ error: String(error.mess
 
 function duration(ms) {
   const s = Math.max(0, ms) / 1000;
-  if (s < 1) return Math.round(s * 1000) + 'ms';
-  if (s < 60) return s.toFixed(s < 10 ? 1 : 0) + 's';
-  if (s < 3600) return Math.floor(s / 60) + 'm' + Math.floor(s % 60) + 's';
-  if (s < 86400) return Math.floor(s / 3600) + 'h' + Math.floor((s % 3600) / 60) + 'm';
-  return Math.floor(s / 86400) + 'd' + Math.floor((s % 86400) / 3600) + 'h';
+  if (s < 1) return `${Math.round(s * 1000)}ms`;
+  if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m${Math.floor(s % 60)}s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}h${Math.floor((s % 3600) / 60)}m`;
+  return `${Math.floor(s / 86400)}d${Math.floor((s % 86400) / 3600)}h`;
 }
 
 /** Words of anybody: a line of them, bounded. */
 const line = (text, max = 300) => {
-  const clean = String(text ?? '').replace(/\p{Cc}+/gu, ' ').trim();
-  return clean.length > max ? clean.slice(0, max - 1) + '…' : clean;
+  const clean = String(text ?? '')
+    .replace(/\p{Cc}+/gu, ' ')
+    .trim();
+  return clean.length > max ? `${clean.slice(0, max - 1)}…` : clean;
 };
 
 function put(element, text, look) {
@@ -76,20 +76,21 @@ const stateLook = (state) =>
 
 const titleOf = (node) => {
   const pod = node.gauges.pod;
-  return pod && !node.name.startsWith(String(pod)) ? pod + ' · ' + node.name : node.name;
+  return pod && !node.name.startsWith(String(pod)) ? `${pod} · ${node.name}` : node.name;
 };
 
 const gaugesOf = (node) =>
   Object.entries(node.gauges)
     .filter(([name, value]) => name !== 'pod' && value !== '')
-    .map(([name, value]) => name + ' ' + value)
+    .map(([name, value]) => `${name} ${value}`)
     .join('  ');
 
 function walk(node, level, word, found) {
-  const text = (titleOf(node) + ' ' + node.path + ' ' + node.state).toLowerCase();
+  const text = `${titleOf(node)} ${node.path} ${node.state}`.toLowerCase();
   const from = found.length;
   found.push({ node, level });
-  if (word !== '' || !closed.has(node.path)) for (const child of node.children) walk(child, level + 1, word, found);
+  if (word !== '' || !closed.has(node.path))
+    for (const child of node.children) walk(child, level + 1, word, found);
   if (word !== '' && found.length === from + 1 && !text.includes(word)) found.pop();
   return found;
 }
@@ -98,19 +99,36 @@ function treeRow({ node, level }, now) {
   const { mailbox, currentHandler, restarts, supervision, lastError } = node;
   const up = node.state === 'running' || node.state === 'blocked';
   const marker = node.children.length === 0 ? '  ' : closed.has(node.path) ? '▸ ' : '▾ ';
-  const error = lastError === undefined ? '' : lastError.message + (lastError.count > 1 ? ' ×' + lastError.count : '') + ', ' + duration(now - lastError.lastAt) + ' ago';
-  const handling = currentHandler === undefined ? '' : currentHandler.type + ' ' + duration(currentHandler.ms);
+  const error =
+    lastError === undefined
+      ? ''
+      : lastError.message +
+        (lastError.count > 1 ? ` ×${lastError.count}` : '') +
+        ', ' +
+        duration(now - lastError.lastAt) +
+        ' ago';
+  const handling =
+    currentHandler === undefined ? '' : `${currentHandler.type} ${duration(currentHandler.ms)}`;
   return {
     key: node.path,
     of: { node, level },
     cells: [
       [marker + titleOf(node), 'name'],
       [node.state, stateLook(node.state)],
-      duration(now - (up ? node.startedAt ?? node.since : node.since)),
-      [restarts.total + (supervision ? ' (' + supervision.used + '/' + supervision.intensity.restarts_max + ')' : ''), restarts.total > 0 ? 'number late' : 'number quiet'],
-      [mailbox.depth + '/' + mailbox.capacity + (mailbox.dropped > 0 ? ', dropped ' + mailbox.dropped : ''), mailbox.depth > 0 ? 'number late' : 'number quiet'],
+      duration(now - (up ? (node.startedAt ?? node.since) : node.since)),
+      [
+        restarts.total + (supervision ? ` (${supervision.used}/${supervision.intensity.restarts_max})` : ''),
+        restarts.total > 0 ? 'number late' : 'number quiet',
+      ],
+      [
+        `${mailbox.depth}/${mailbox.capacity}${mailbox.dropped > 0 ? `, dropped ${mailbox.dropped}` : ''}`,
+        mailbox.depth > 0 ? 'number late' : 'number quiet',
+      ],
       [handling, currentHandler && currentHandler.ms > 1000 ? 'late' : 'quiet'],
-      [[node.detail, gaugesOf(node), error && 'last error: ' + error].filter(Boolean).join(' — '), error ? 'bad' : 'quiet'],
+      [
+        [node.detail, gaugesOf(node), error && `last error: ${error}`].filter(Boolean).join(' — '),
+        error ? 'bad' : 'quiet',
+      ],
     ],
   };
 }
@@ -122,71 +140,110 @@ function drawTree() {
   nodes = found.slice(0, ROWS_MAX);
   if (!nodes.some(({ node }) => node.path === current)) current = nodes[0]?.node.path ?? '';
   const now = Date.parse(latest.as_of);
-  fill($('tree'), nodes.map((each) => treeRow(each, now)), (row, { node, level }) => {
-    row.setAttribute('role', 'row');
-    row.setAttribute('aria-level', level);
-    if (node.children.length > 0) row.setAttribute('aria-expanded', String(!closed.has(node.path)));
-    else row.removeAttribute('aria-expanded');
-    row.tabIndex = node.path === current ? 0 : -1;
-    row.cells[0].style.paddingLeft = (level - 1) * 1.3 + 'rem';
-    row.cells[0].title = node.path;
-  });
-  put($('unshown'), found.length > ROWS_MAX ? found.length - ROWS_MAX + ' more actors: filter them, or close what is open' : '', 'quiet');
+  fill(
+    $('tree'),
+    nodes.map((each) => treeRow(each, now)),
+    (row, { node, level }) => {
+      row.setAttribute('role', 'row');
+      row.setAttribute('aria-level', level);
+      if (node.children.length > 0) row.setAttribute('aria-expanded', String(!closed.has(node.path)));
+      else row.removeAttribute('aria-expanded');
+      row.tabIndex = node.path === current ? 0 : -1;
+      row.cells[0].style.paddingLeft = `${(level - 1) * 1.3}rem`;
+      row.cells[0].title = node.path;
+    },
+  );
+  put(
+    $('unshown'),
+    found.length > ROWS_MAX
+      ? `${found.length - ROWS_MAX} more actors: filter them, or close what is open`
+      : '',
+    'quiet',
+  );
 }
 
 function drawStatus(status) {
   if (status.error !== undefined) return;
-  document.title = status.node + ' — calico-vpp-node';
+  document.title = `${status.node} — calico-vpp-node`;
   put($('node'), status.node);
-  put($('ready'), status.ready ? 'ready' : 'not ready: ' + status.message, status.ready ? 'good' : 'bad');
-  put($('version'), 'version ' + status.version + ', up ' + duration(status.uptime_ms), 'quiet');
+  put($('ready'), status.ready ? 'ready' : `not ready: ${status.message}`, status.ready ? 'good' : 'bad');
+  put($('version'), `version ${status.version}, up ${duration(status.uptime_ms)}`, 'quiet');
   const blocked = status.main_loop.blocked_ms;
-  put($('loop'), blocked > 0 ? 'the main loop has been blocked for ' + duration(blocked) : '', 'bad');
+  put($('loop'), blocked > 0 ? `the main loop has been blocked for ${duration(blocked)}` : '', 'bad');
   const now = Date.parse(status.lastUpdate);
-  fill($('conditions'), status.conditions.map(({ name, ok, since_ms, reason }) => ({
-    key: name,
-    cells: [[name, 'name'], ok ? ['yes', 'good'] : ['no', 'bad'], duration(now - since_ms), reason],
-  })));
+  fill(
+    $('conditions'),
+    status.conditions.map(({ name, ok, since_ms, reason }) => ({
+      key: name,
+      cells: [[name, 'name'], ok ? ['yes', 'good'] : ['no', 'bad'], duration(now - since_ms), reason],
+    })),
+  );
 }
 
 function drawVpp(status, api) {
   const vpp = status.vpp;
-  const facts = vpp === undefined || vpp.pid === 0
-    ? ['VPP is not running', 'bad']
-    : ['VPP ' + (vpp.version || '(not connected)') + ', pid ' + vpp.pid + ', generation ' + vpp.generation, vpp.version ? 'good' : 'late'];
-  put($('vpp-facts'), facts[0], facts[1]);
+  const facts =
+    vpp === undefined || vpp.pid === 0
+      ? ['VPP is not running', 'bad']
+      : [
+          `VPP ${vpp.version || '(not connected)'}, pid ${vpp.pid}, generation ${vpp.generation}`,
+          vpp.version ? 'good' : 'late',
+        ];
+  // Without an answer nobody knows: what was known stays.
+  if (status.error === undefined) put($('vpp-facts'), facts[0], facts[1]);
   const { state, api: connections = {}, quarantined = [], incompatible = [] } = api.vpp ?? {};
-  put($('vpp-state'), api.error !== undefined ? 'the connection cannot be asked: ' + api.error : 'connection ' + String(state), state === 'Connected' ? 'quiet' : 'bad');
-  fill($('connections'), Object.entries(connections)
-    .filter(([, each]) => Array.isArray(each?.in_flight))
-    .map(([name, { in_flight, waiting }]) => ({
-      key: name,
-      cells: [
-        [name, 'name'],
-        [String(in_flight.length), 'number'],
-        [String(waiting ?? 0), 'number'],
-        in_flight[0] === undefined ? '' : duration(in_flight[0].age_ms) + ' ' + (in_flight[0].message ?? ''),
-      ],
-    })));
-  put($('quarantined'), quarantined.length > 0 ? 'refused, because VPP has died of them: ' + quarantined.join(', ') : '', 'bad');
-  put($('incompatible'), incompatible.length > 0 ? 'this VPP lacks: ' + incompatible.join(', ') : '', 'late');
+  put(
+    $('vpp-state'),
+    api.error !== undefined ? `the connection cannot be asked: ${api.error}` : `connection ${String(state)}`,
+    state === 'Connected' ? 'quiet' : 'bad',
+  );
+  fill(
+    $('connections'),
+    Object.entries(connections)
+      .filter(([, each]) => Array.isArray(each?.in_flight))
+      .map(([name, { in_flight, waiting }]) => ({
+        key: name,
+        cells: [
+          [name, 'name'],
+          [String(in_flight.length), 'number'],
+          [String(waiting ?? 0), 'number'],
+          in_flight[0] === undefined ? '' : `${duration(in_flight[0].age_ms)} ${in_flight[0].message ?? ''}`,
+        ],
+      })),
+  );
+  put(
+    $('quarantined'),
+    quarantined.length > 0 ? `refused, because VPP has died of them: ${quarantined.join(', ')}` : '',
+    'bad',
+  );
+  put($('incompatible'), incompatible.length > 0 ? `this VPP lacks: ${incompatible.join(', ')}` : '', 'late');
 }
 
 function drawOwners(owners) {
   const all = Object.entries(owners ?? {});
-  fill($('owners'), all.map(([name, owner]) => ({
-    key: name,
-    cells: [
-      [name, 'name'],
-      [String(owner.desired ?? '–'), 'number'],
-      [String(owner.programmed), 'number'],
-      [owner.dumped === undefined ? '–' : String(owner.dumped), owner.dumped === owner.programmed || owner.dumped === undefined ? 'number' : 'number late'],
-      [String(owner.waiting), owner.waiting > 0 ? 'number late' : 'number'],
-      [String(owner.refused), owner.refused > 0 ? 'number bad' : 'number'],
-    ],
-  })));
+  fill(
+    $('owners'),
+    all.map(([name, owner]) => ({
+      key: name,
+      cells: [
+        [name, 'name'],
+        [String(owner.desired ?? '–'), 'number'],
+        [String(owner.programmed), 'number'],
+        [
+          owner.dumped === undefined ? '–' : String(owner.dumped),
+          owner.dumped === owner.programmed || owner.dumped === undefined ? 'number' : 'number late',
+        ],
+        [String(owner.waiting), owner.waiting > 0 ? 'number late' : 'number'],
+        [String(owner.refused), owner.refused > 0 ? 'number bad' : 'number'],
+      ],
+    })),
+  );
   const refused = all.flatMap(([name, { objects }]) =>
-    Object.entries(objects ?? {}).map(([object, reason]) => ({ key: name + ' ' + object, cells: [[name, 'name'], [object, 'name'], reason] })));
+    Object.entries(objects ?? {}).map(([object, reason]) => ({
+      key: `${name} ${object}`,
+      cells: [[name, 'name'], [object, 'name'], reason],
+    })),
+  );
   $('refused-part').hidden = refused.length === 0;
   fill($('refused'), refused.slice(0, REFUSED_MAX));
 }
@@ -194,14 +251,25 @@ function drawOwners(owners) {
 function drawEvents(answer) {
   if (answer.error !== undefined) return;
   const seen = new Map();
-  fill($('events'), answer.events.slice(-EVENTS_MAX).reverse().map(({ at, path, kind, text }) => {
-    const name = at + ' ' + path + ' ' + kind + ' ' + text;
-    seen.set(name, (seen.get(name) ?? 0) + 1);
-    return {
-      key: name + ' ' + seen.get(name),
-      cells: [[new Date(at).toLocaleTimeString(), 'quiet'], [path, 'name'], [kind, kind === 'error' || kind === 'refused' ? 'bad' : 'quiet'], text],
-    };
-  }));
+  fill(
+    $('events'),
+    answer.events
+      .slice(-EVENTS_MAX)
+      .reverse()
+      .map(({ at, path, kind, text }) => {
+        const name = `${at} ${path} ${kind} ${text}`;
+        seen.set(name, (seen.get(name) ?? 0) + 1);
+        return {
+          key: `${name} ${seen.get(name)}`,
+          cells: [
+            [new Date(at).toLocaleTimeString(), 'quiet'],
+            [path, 'name'],
+            [kind, kind === 'error' || kind === 'refused' ? 'bad' : 'quiet'],
+            text,
+          ],
+        };
+      }),
+  );
 }
 
 async function round() {
@@ -209,16 +277,26 @@ async function round() {
   asking = true;
   const began = performance.now();
   const [tree, status, api, sync, events] = await Promise.all([
-    settled('/debug/tree'), settled('/status'), settled('/debug/vpp/api'), settled('/debug/sync'), settled('/debug/events?last=' + EVENTS_MAX),
+    settled('/debug/tree'),
+    settled('/status'),
+    settled('/debug/vpp/api'),
+    settled('/debug/sync'),
+    settled(`/debug/events?last=${EVENTS_MAX}`),
   ]);
   asking = false;
   const failed = [tree, status, sync, events].find((each) => each.error !== undefined);
   if (tree.error === undefined) latest = tree;
-  put($('as-of'), failed === undefined ? 'as of ' + new Date(tree.as_of).toLocaleTimeString() : 'no answer: ' + failed.error, failed === undefined ? 'quiet' : 'bad');
+  put(
+    $('as-of'),
+    failed === undefined
+      ? `as of ${new Date(tree.as_of).toLocaleTimeString()}`
+      : `no answer: ${failed.error}`,
+    failed === undefined ? 'quiet' : 'bad',
+  );
   drawStatus(status);
   drawTree();
   drawVpp(status, api);
-  drawOwners(sync.owners);
+  if (sync.error === undefined) drawOwners(sync.owners);
   drawEvents(events);
   document.body.dataset.rounds = Number(document.body.dataset.rounds ?? 0) + 1;
   later(Math.max(ROUND_MS, PAUSE_SHARE * (performance.now() - began)));
@@ -243,7 +321,7 @@ async function show(path) {
   put($('actor-name'), path, 'name');
   put($('actor-text'), 'asked …', '');
   $('actor').showModal();
-  const answer = await settled('/debug/actor/' + path.split('/').map(encodeURIComponent).join('/'));
+  const answer = await settled(`/debug/actor/${path.split('/').map(encodeURIComponent).join('/')}`);
   if ($('actor').open) $('actor-text').textContent = JSON.stringify(answer, null, 2).slice(0, 200000);
 }
 
@@ -298,9 +376,12 @@ $('tree').addEventListener('click', (event) => {
 $('filter').addEventListener('input', drawTree);
 $('pause').addEventListener('click', pause);
 document.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target === $('filter') || $('actor').open) return;
-  if (event.key === '/') { event.preventDefault(); $('filter').focus(); }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target === $('filter') || $('actor').open)
+    return;
+  if (event.key === '/') {
+    event.preventDefault();
+    $('filter').focus();
+  }
   if (event.key === 'p' && event.target.tagName !== 'BUTTON') pause();
 });
 void round();
-`;
