@@ -11,7 +11,7 @@ if (typeof programs === 'string') {
 const file = 'out/test/k8s/real-apiserver.test.js';
 const { status } = spawnSync(
   process.execPath,
-  ['out/scripts/test.js', '--timeout=600', file, ...process.argv.slice(2)],
+  ['out/scripts/test.js', '--timeout=1200', file, ...process.argv.slice(2)],
   {
     stdio: 'inherit',
   },

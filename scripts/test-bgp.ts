@@ -24,7 +24,7 @@ const files = [
 // One at a time: what is measured are times.
 const { status } = spawnSync(
   process.execPath,
-  ['out/scripts/test.js', '--jobs=1', '--timeout=600', ...files, ...process.argv.slice(2)],
+  ['out/scripts/test.js', '--jobs=1', '--timeout=1200', ...files, ...process.argv.slice(2)],
   { stdio: 'inherit', env: { ...process.env, BGP_TESTS: '1' } },
 );
 process.exit(status ?? 1);

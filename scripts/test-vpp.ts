@@ -22,7 +22,7 @@ const files = [
 // One at a time: each starts a VPP of its own, and two polling VPPs on two cores are not what is to be tested.
 const { status } = spawnSync(
   process.execPath,
-  ['out/scripts/test.js', '--jobs=1', '--timeout=600', ...files, ...process.argv.slice(2)],
+  ['out/scripts/test.js', '--jobs=1', '--timeout=1200', ...files, ...process.argv.slice(2)],
   {
     stdio: 'inherit',
   },

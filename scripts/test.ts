@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { TapConfig } from '@tapjs/config';
 import { report } from '@tapjs/reporter';
 import { t } from 'tap';
+import { Failures } from './failures.js';
 
 /** What takes longest begins first: at the end it would leave a CPU idle. */
 const long = [
@@ -41,14 +42,12 @@ if (reporter !== 'tap') {
 }
 t.plan(files.length);
 
+/** Seconds that a file has, as it knows itself: it names the test that was under way. One that is stuck is ended a little later. */
+const timeout_s = config.get('timeout') ?? 600;
+const grace_s = 15;
+
 /** Files under way end with their runner, as `tap run` has it. */
 const running = new Set<ChildProcess>();
-t.on('spawn', (file) =>
-  file.on('process', (child: ChildProcess) => {
-    running.add(child);
-    child.once('close', () => running.delete(child));
-  }),
-);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => {
     for (const child of running) child.kill(signal);
@@ -56,22 +55,43 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
-/** What no reporter shows, as a line `not ok` that a program of a test has written, is named at least by its file. */
+const runs = new Map<string, { ok(): boolean; readonly failures: Failures }>();
 process.once('exit', () => {
-  for (const [file, run] of runs)
-    if (run.subtest?.results?.ok !== true) process.stderr.write(`FAIL ${file}\n`);
+  for (const [file, run] of runs) {
+    if (run.ok()) continue;
+    process.exitCode ||= 1;
+    process.stderr.write([`FAIL ${file}`, ...run.failures.shown(), ''].join('\n'));
+  }
 });
-const runs = new Map<string, ReturnType<typeof t.spawn>>();
+
+t.on('spawn', (file) =>
+  file.on('process', (child: ChildProcess) => {
+    running.add(child);
+    child.once('close', () => running.delete(child));
+    // What it started and left behind may hold its output open for ever.
+    child.once('exit', () => setTimeout(() => child.stdout?.destroy(), 2000).unref());
+    const failures = runs.get(file.name)?.failures;
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => failures?.read(text));
+  }),
+);
 for (const file of files) {
   // tap puts its reader of coverage into NODE_OPTIONS of what it starts.
-  const command = [`NODE_OPTIONS=${process.env.NODE_OPTIONS ?? ''}`, process.execPath, file];
+  const command = [
+    `NODE_OPTIONS=${process.env.NODE_OPTIONS ?? ''}`,
+    `TAP_TIMEOUT=${timeout_s}`,
+    process.execPath,
+    file,
+  ];
+  const failures = new Failures();
+  let ok = (): boolean => false;
+  runs.set(file, { failures, ok: () => ok() });
   const run = t.spawn('env', command, {
     name: file,
     at: null,
     stack: '',
     buffered: t.jobs > 1,
-    timeout: (config.get('timeout') ?? 30) * 1000,
+    timeout: (timeout_s + grace_s) * 1000,
     stdio: reporter === 'tap' ? 'inherit' : 'pipe',
   });
-  runs.set(file, run);
+  ok = () => run.subtest?.results?.ok === true && failures.planned;
 }

@@ -6,8 +6,6 @@ import { isNodeTag } from '../../src/objects/owner.js';
 import { NodeLab } from './node-lab.js';
 import { podAddress } from './pod-lab.js';
 
-t.setTimeout(300_000);
-
 const innocents = 20;
 const routes_count = 10_000;
 /** By which the stand-in knows the pod that it dies of, whatever sandbox and address it has. */

@@ -7,8 +7,6 @@ import { asEthernet, link_types, packetsOf, pcapFile } from '../../src/cli/pcap-
 import { fakeNode, placement } from './fake-node.js';
 import { run } from './run-cli.js';
 
-t.setTimeout(120_000);
-
 t.test('interfaces by their index', async (t) => {
   const text =
     '              Name               Idx    State  MTU (L3/IP4/IP6/MPLS)     Counter          Count     \nlocal0                            0     down          0/0/0/0       \ntun1                              4      up          1500/0/0/0     rx packets 3\n';

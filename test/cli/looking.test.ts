@@ -16,8 +16,6 @@ import { parseWanted, whyText } from '../../src/debug/why.js';
 import { fakeNode, planted, pod_why, sessions } from './fake-node.js';
 import { run } from './run-cli.js';
 
-t.setTimeout(120_000);
-
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
 t.test('flows are read from what VPP writes: before, after, verdict and age', async (t) => {

@@ -15,8 +15,6 @@ const skip =
   (program('bird') === undefined && 'BIRD is not installed: apt-get install bird2') ||
   ((await gobgpds()).length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
 
-t.setTimeout(600_000);
-
 /** A session of BIRD with the node. */
 interface Session {
   readonly name: string;

@@ -7,8 +7,6 @@ import { BgpNet, unfit } from './bgp-net.js';
 import { BgpNode, gobgpds, until } from './bgp-node.js';
 
 const skip = unfit() || ((await gobgpds()).length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
-t.setTimeout(600_000);
-
 const node = (address: string, more: object = {}) => ({
   metadata: { annotations: { 'projectcalico.org/IPv4Address': address, ...more } },
 });

@@ -4,8 +4,6 @@ import { BgpNet, unfit } from './bgp-net.js';
 import { BgpNode, gobgpds, until } from './bgp-node.js';
 
 const skip = unfit() || ((await gobgpds()).length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
-t.setTimeout(400_000);
-
 const anycast = '10.1.9.0/26';
 const node = (address: string) => ({
   metadata: { annotations: { 'projectcalico.org/IPv4Address': address } },

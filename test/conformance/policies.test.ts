@@ -23,8 +23,6 @@ import {
   worldOf,
 } from '../policies/scenes.js';
 
-t.setTimeout(180_000);
-
 // ---- the cluster: three namespaces of three pods each, and somebody outside
 
 type Family = 4 | 6;

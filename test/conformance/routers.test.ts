@@ -10,8 +10,6 @@ const skip =
   (program('bird') === undefined && 'BIRD is not installed: apt-get install bird2') ||
   (program('bgpd') === undefined && 'FRR is not installed: apt-get install frr') ||
   ((await gobgpds()).length === 0 && 'gobgpd is not installed: apt-get install gobgpd');
-t.setTimeout(600_000);
-
 for (const { binary, version, major } of await gobgpds())
   t.test(version, { skip, timeout: 300_000 }, async (t) => {
     const net = new BgpNet();

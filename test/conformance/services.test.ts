@@ -566,8 +566,6 @@ const not_run: Readonly<Record<string, string>> = {
 const vpp = findRealVpp();
 const skip = vpp.usable ? canUseNetns() : vpp.why;
 
-t.setTimeout(900_000);
-
 t.test('services as Kubernetes tests them', skip === undefined ? {} : { skip }, async (t) => {
   if (!vpp.usable) return;
   const cluster = await LabCluster.start({

@@ -14,8 +14,6 @@ import { Capture, type Packet, protocols, readIp, readOpen, readVxlan } from './
 const found = findRealVpp();
 const why = found.usable ? (canUseNetns() ?? missing('tcpdump')) : found.why;
 const skip = why === undefined ? {} : { skip: why };
-t.setTimeout(300_000);
-
 type Node = RunningNode<NodeSite>;
 
 async function start(test: Test, environment: Readonly<Record<string, string>>): Promise<LabCluster> {

@@ -11,8 +11,6 @@ import { debugServer } from '../../src/debug/server.js';
 import { Browser, findChromium } from './browser.js';
 import { NOW_MS, sampleNode, sampleTree } from './sample.js';
 
-t.setTimeout(300_000);
-
 const chromium = findChromium();
 const browsed = chromium === undefined ? { skip: 'there is no Chromium on this machine' } : {};
 

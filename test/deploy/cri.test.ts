@@ -19,8 +19,6 @@ import { Topology } from '../../lab/topology.js';
 import { ipState, ipStateIs } from '../../lab/traffic.js';
 import { loadAll } from './kubernetes-schema.js';
 
-t.setTimeout(600_000);
-
 const { IMAGE: image = '' } = process.env;
 const whyNoTaps = (): string | undefined => {
   const vhost = vhostNet();

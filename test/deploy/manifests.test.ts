@@ -14,8 +14,6 @@ import { loadAll, schemaFaults } from './kubernetes-schema.js';
 
 const deploy = fileURLToPath(new URL('../../../deploy', import.meta.url));
 // kubectl takes its time where others have the machine.
-t.setTimeout(120_000);
-
 const readme = readFileSync(join(deploy, 'README.md'), 'utf8');
 
 type Manifest = Record<string, unknown> & {

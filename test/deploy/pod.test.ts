@@ -24,8 +24,6 @@ import { link_types, packetsOf } from '../../src/cli/pcap-file.js';
 import type { Status } from '../../src/debug/status.js';
 import { loadAll } from './kubernetes-schema.js';
 
-t.setTimeout(1_200_000);
-
 const deploy = fileURLToPath(new URL('../../../deploy', import.meta.url));
 const { IMAGE: image = '', IMAGE_NEXT: next = '' } = process.env;
 const whyNoTaps = (): string | undefined => {

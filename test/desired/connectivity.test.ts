@@ -19,8 +19,6 @@ import { canonicalPrefix } from '../../src/ip/spelling.js';
 import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Route } from '../../src/objects/routing.js';
 
-t.setTimeout(120_000);
-
 const own: OwnNode = {
   node: { ip4: '10.0.0.1', ip6: 'fd00::1' },
   subnets: { ip4: '10.0.0.0/24', ip6: 'fd00::/64' },

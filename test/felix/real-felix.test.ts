@@ -19,8 +19,6 @@ import { modelOf } from './stream.js';
 const found = findRealFelix();
 const missing = found.usable ? canUseNetns() : found.why;
 
-t.setTimeout(200_000);
-
 const cluster = (port: number) => ({
   ...storedCluster('shop'),
   ...storedPod('shop', 'web-0', { app: 'web' }, ['10.65.0.2/32'], 'cali1'),

@@ -23,6 +23,4 @@ async function killedEverywhere(stage: Stage): Promise<Outcome> {
   return outcome;
 }
 
-t.setTimeout(500_000);
-
 t.test('a host is what it was wherever the node is killed', root, (t) => ofAll(t, killedEverywhere));

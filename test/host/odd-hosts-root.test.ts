@@ -54,6 +54,4 @@ function refusalOf(stage: Stage, wanted: RegExp): string[] {
   }
 }
 
-t.setTimeout(240_000);
-
 t.test('what a host was it is again, and its tap was it meanwhile', root, (t) => ofAll(t, thereAndBack));

@@ -7,8 +7,6 @@ import { type HeardPacket, type ListenTo, listenToPackets } from '../../src/host
 const reason = canUseNetns();
 const is_possible = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(60_000);
-
 /** Until so many packets have come. */
 function heard(to: ListenTo, wanted: number) {
   const packets: HeardPacket[] = [];

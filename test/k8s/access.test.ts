@@ -14,8 +14,6 @@ import { nodeObject } from '../../src/k8s/node-object.js';
 import { startLab, untilTurned } from './k8s-lab.js';
 
 // TLS, child processes and a client library that takes half a second to load.
-t.setTimeout(180_000);
-
 const first_token = 'first.token.s3cret';
 const second_token = 'second.token.s3cret';
 const secrets = /s3cret/;

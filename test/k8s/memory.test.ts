@@ -6,8 +6,6 @@ import { startLab, until } from './k8s-lab.js';
 import type { MemoryReport } from './memory-child.js';
 
 // Two processes and 150 MB of JSON.
-t.setTimeout(180_000);
-
 const nodes = 1000;
 const blocks = 2000;
 const affinities = 12_000;

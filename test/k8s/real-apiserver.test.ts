@@ -16,8 +16,6 @@ import { pool, recordingLog } from './k8s-lab.js';
 import { NodeScene } from './node-scene.js';
 
 // Servers start here, three times.
-t.setTimeout(580_000);
-
 const programs = findRealApiServer();
 const netns_missing = canUseNetns();
 

@@ -15,8 +15,6 @@ import { pool, startLab, until, untilTurned } from './k8s-lab.js';
 const pools_of_two: Kind<IpPool> = { ...ip_pool_kind, page: 2 };
 
 // Hundreds of connections: on a busy machine they take their time.
-t.setTimeout(180_000);
-
 const minutes = 60_000;
 
 t.test(

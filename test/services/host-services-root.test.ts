@@ -22,8 +22,6 @@ import { createLog } from '../../src/log.js';
 import { HostServices, removeHostTables } from '../../src/services/host-services.js';
 import { HostSilence, silence_ms } from '../../src/services/host-silence.js';
 
-t.setTimeout(180_000);
-
 const reason = canUseNetns() ?? missing('nft');
 const root = reason === undefined ? {} : { skip: reason };
 

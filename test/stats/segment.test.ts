@@ -14,8 +14,6 @@ const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_, v) => (v instanceof Float64Array ? [...v] : v)) ?? 'null');
 
 // A hundred thousand segments take five seconds of an idle core.
-t.setTimeout(240_000);
-
 t.test('each type is decoded', async (t) => {
   const seen = viewOf(
     segmentOf({

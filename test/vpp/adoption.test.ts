@@ -9,8 +9,6 @@ import { findRealVpp } from '../../lab/real-vpp.js';
 import { type NodeOptions, type PodOptions, startNode } from '../../lab/running-node.js';
 import { type Pod, Topology, type TopologyOptions } from '../../lab/topology.js';
 
-t.setTimeout(590_000);
-
 const real_vpp = findRealVpp();
 const without_namespaces = canUseNetns();
 

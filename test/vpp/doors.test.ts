@@ -25,8 +25,6 @@ const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(240_000);
-
 const settings = { drop_ip_options: true, drop_other_protocols: false };
 
 /** A node with two pods, the second of which nothing may reach. */

@@ -18,8 +18,6 @@ const found = findRealVpp();
 const reason = found.usable ? (canUseNetns() ?? missing('nft')) : found.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(300_000);
-
 type Node = RunningNode<NodeSite>;
 const families = ['ip4', 'ip6'] as const;
 const protocols = ['tcp', 'udp'] as const;

@@ -15,8 +15,6 @@ const without = canUseNetns();
 const vpp = findRealVpp();
 const port = 6443;
 
-t.setTimeout(240_000);
-
 interface Where {
   readonly vpp: NodeOptions['vpp'];
   readonly namespace: 'node' | 'outside';

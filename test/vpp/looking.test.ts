@@ -23,8 +23,6 @@ const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(600_000);
-
 /** With room for a machine that has much else to do. */
 const ready_ms = 240_000;
 const add_ms = 60_000;

@@ -24,8 +24,6 @@ const found = findRealVpp();
 const reason = found.usable ? (canUseNetns() ?? missing('curl')) : found.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(240_000);
-
 const packets = 100;
 const generator = `packet-generator new { name x limit ${packets} size 64-64 interface pg0 node ethernet-input data { IP4: 1.2.3 -> 4.5.6 UDP: 192.0.2.1 -> 192.0.2.2 UDP: 1 -> 2 incrementing 10 } }`;
 

@@ -21,8 +21,6 @@ const skip =
     ? found.why
     : [gobgpd, bird].filter((path) => !existsSync(path)).map((path) => `needs ${path}`)[0]);
 
-t.setTimeout(400_000);
-
 const anycast = { prefix: '198.51.100.0/24', address: '198.51.100.9' } as const;
 const routers = [
   { name: 'r2', address: '10.0.0.2', as_number: 65_002 },

@@ -13,8 +13,6 @@ const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(240_000);
-
 interface Started {
   readonly topology: Topology;
   readonly traffic: Traffic;

@@ -29,8 +29,6 @@ const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(300_000);
-
 type Payload = NonNullable<MessageInitShape<typeof ToDataplaneSchema>['payload']>;
 
 /** What Felix would say, over its socket. */

@@ -14,8 +14,6 @@ import { Traffic } from '../../lab/traffic.js';
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 
-t.setTimeout(180_000);
-
 const no_router = reason ?? missing('radvd');
 t.test(
   'a host that has its IPv6 from a router goes on to hear it',

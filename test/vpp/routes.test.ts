@@ -27,8 +27,6 @@ const no_netns = canUseNetns();
 const either = no_netns === undefined ? {} : { skip: no_netns };
 const real = found.usable ? either : { skip: found.why };
 
-t.setTimeout(600_000);
-
 const families = ['ip4', 'ip6'] as const;
 const settle_ms = 30_000;
 

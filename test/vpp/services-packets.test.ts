@@ -20,8 +20,6 @@ const found = findRealVpp();
 const reason = found.usable ? canUseNetns() : found.why;
 const real = reason === undefined ? {} : { skip: reason };
 
-t.setTimeout(300_000);
-
 const families = ['ip4', 'ip6'] as const;
 type Family = (typeof families)[number];
 

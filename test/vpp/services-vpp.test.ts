@@ -20,8 +20,6 @@ const repaired =
     : findRealVpp({ ...process.env, VPP_BIN: process.env.VPP_REPAIRED_BIN });
 const no_netns = canUseNetns();
 
-t.setTimeout(600_000);
-
 type Family = 'ip4' | 'ip6';
 type Found = ReturnType<typeof findRealVpp>;
 

@@ -21,8 +21,6 @@ const vpp: LabClusterOptions['vpp'] = found.usable ? found : { stand_in: { real_
 const no_netns = canUseNetns();
 const either = no_netns === undefined ? {} : { skip: no_netns };
 
-t.setTimeout(600_000);
-
 const settle_ms = 20_000 * patience;
 const port = 5001;
 const families = ['ip4', 'ip6'] as const;

@@ -25,8 +25,6 @@ const no_netns = canUseNetns();
 const skip = found.usable ? no_netns : found.why;
 const real = skip === undefined ? {} : { skip };
 
-t.setTimeout(600_000);
-
 type Node = RunningNode<NodeSite>;
 const families = ['ip4', 'ip6'] as const;
 const podOf = ({ topology }: Node): Pod => topology.pods[0]!;

@@ -22,8 +22,6 @@ import { parseVersion } from '../src/version.js';
 import { watchEvents } from '../src/watch.js';
 import { type Answer, FakeGobgpd, type Handlers, Refusal, status } from './fake-gobgpd.js';
 
-t.setTimeout(120_000);
-
 type Dialect = Gobgp['dialect'];
 type Options = Omit<Parameters<typeof connect>[0], 'target'>;
 

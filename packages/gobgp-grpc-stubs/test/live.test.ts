@@ -18,8 +18,6 @@ import { type Binary, Daemon, findGobgpd, freePort, until } from './daemon.js';
 
 /** One scenario, played by real daemons: two of 3.x, two of 4.x, and one of each. */
 
-t.setTimeout(300_000);
-
 const { ipv4_unicast, ipv6_unicast } = families;
 const password = 'correct horse battery staple';
 

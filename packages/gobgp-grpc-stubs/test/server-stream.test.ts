@@ -6,8 +6,6 @@ import { status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { ServerStream, StreamFailure } from '../src/server-stream.js';
 
-t.setTimeout(60_000);
-
 const method = '/api.GoBgpService/WatchEvent';
 
 /** A message as gRPC frames it. */
