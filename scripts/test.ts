@@ -55,8 +55,14 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
+/** Milliseconds of each file that has run. */
+const took = new Map<string, number>();
 const runs = new Map<string, { ok(): boolean; readonly failures: Failures }>();
 process.once('exit', () => {
+  const slowest = [...took].sort(([, a], [, b]) => b - a).slice(0, 10);
+  process.stderr.write(
+    `# longest, in seconds: ${slowest.map(([file, ms]) => `${file} ${Math.round(ms / 1000)}`).join(', ')}\n`,
+  );
   for (const [file, run] of runs) {
     if (run.ok()) continue;
     process.exitCode ||= 1;
@@ -67,7 +73,11 @@ process.once('exit', () => {
 t.on('spawn', (file) =>
   file.on('process', (child: ChildProcess) => {
     running.add(child);
-    child.once('close', () => running.delete(child));
+    const start = performance.now();
+    child.once('close', () => {
+      running.delete(child);
+      took.set(file.name, performance.now() - start);
+    });
     // What it started and left behind may hold its output open for ever.
     child.once('exit', () => setTimeout(() => child.stdout?.destroy(), 2000).unref());
     const failures = runs.get(file.name)?.failures;
