@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../../src/debug/duration.js';
 import { type Encapsulation, endpointSlice, kubernetesService } from '../k8s/calico-objects.js';
 import { LabCluster } from '../lab-cluster.js';
+import { patience } from '../patience.js';
 import { pathOf } from '../programs.js';
 import type { NodeOptions } from '../running-node.js';
 import type { Pod } from '../topology.js';
 import { type ProbeReport, probe_interval_ms } from '../traffic.js';
+import { recovery_ms_max } from './story.js';
 import type { Teller } from './teller.js';
 
 const ways: readonly { readonly encapsulation: Encapsulation; readonly name: string }[] = [
@@ -15,7 +17,7 @@ const ways: readonly { readonly encapsulation: Encapsulation; readonly name: str
   { encapsulation: 'vxlan', name: 'in VXLAN' },
 ];
 const families = ['ip4', 'ip6'] as const;
-const settle_ms = 10_000;
+const settle_ms = 10_000 * patience;
 /** BGP takes its time to come up: the first attempt is seconds away. */
 const sessions_ms = 60_000;
 const look_ms = 50;
@@ -23,7 +25,6 @@ const pings = 3;
 const transfer_bytes = 10_000_000;
 const service_address = '10.96.0.10';
 const service_port = 5005;
-const recovery_ms_max = 5000;
 
 export class TwoNodes {
   readonly #vpp: NodeOptions['vpp'];
