@@ -8,7 +8,8 @@ import type { Actor, ActorContext, ActorRef, ChildSpec, Reply, StopReason } from
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
 import { type Uplink, uplinkTag } from '../desired/node-inputs.js';
-import type { Cluster } from '../k8s/cluster.js';
+import type { Cluster, NodeAddresses } from '../k8s/cluster.js';
+import { Publication, publication_step } from '../k8s/publication.js';
 import type { Watch } from '../linux/network.js';
 import type { EarlyNodeStatus, NodePrepared, NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
@@ -41,6 +42,8 @@ export interface UplinkDeps {
   readonly nudge: (gateway: string) => void;
   /** Tells the outside: the info file, readiness. Never throws. */
   readonly report: (report: UplinkReport) => void;
+  /** Takes whom to ask, at any time, for what is wrong with which object, and what to do. */
+  readonly reportFaults: (ask: () => Readonly<Record<string, string>>) => void;
 }
 
 export interface UplinkReport {
@@ -50,6 +53,7 @@ export interface UplinkReport {
 }
 
 export interface UplinkSettings extends TakeOverSettings, Pauses {
+  readonly node_name: string;
   /** For one transaction: af_packet rings of a large node take a second. */
   readonly transaction_ms: number;
   readonly shutdown_ms: number;
@@ -107,7 +111,7 @@ class UplinkActor implements Actor<UplinkMessage> {
   private settling: Timer | undefined;
   /** Until then the taps are not looked at again for a change of the host's. */
   private rests_until_ms = 0;
-  private publishing: AbortController | undefined;
+  private readonly publication: Publication<NodeAddresses>;
   private readonly attempts: Attempts;
   private doubts = 0;
   private state: UplinkReport['state'] = 'linux';
@@ -137,6 +141,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     const { clock, log } = ctx;
     const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
     this.attempts = new Attempts(settings);
+    this.publication = new Publication((...wanted) => deps.cluster.publishNodeAddresses(...wanted));
     this.words = new RouterWords(this.routers, clock, (ms) => ctx.after(ms, { type: 'RouterWordsDue' }));
     this.watches = new TapWatches(deps.watchLink, (name) => ctx.tellSelf({ type: 'TapChanged', name }));
     this.task = new OneTask(() => {
@@ -162,6 +167,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.deps.vpp.tell({ type: 'HearRouters', listener: this.ctx.self });
     this.deps.vpp.tell({ type: 'Subscribe', subscriber: this.ctx.self });
     this.deps.report({ state: this.state, reason: this.reason, uplinks: [] });
+    this.deps.reportFaults(() => this.faults());
   }
 
   async receive(message: UplinkMessage): Promise<void> {
@@ -235,7 +241,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Only a stop for good gives the host back; over a restart of this actor VPP goes on forwarding. */
   async stop(reason: StopReason): Promise<void> {
-    this.publishing?.abort();
+    this.publication.stop();
     await this.cancel();
     this.unwatch();
     if (reason.kind !== 'shutdown') return;
@@ -259,6 +265,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         .map(({ name }) => name)
         .join(' '),
       generation: this.ready?.generation ?? 0,
+      faulty: Object.keys(this.faults()).length,
     };
   }
 
@@ -273,6 +280,17 @@ class UplinkActor implements Actor<UplinkMessage> {
       uplinks,
       ...(uplinks.length > 0 && { source_nat }),
       journal_pending: this.deps.host.isChanged(),
+      faults: this.faults(),
+    };
+  }
+
+  /** By object. */
+  private faults(): Readonly<Record<string, string>> {
+    const { wanted, cause } = this.publication.pending ?? {};
+    if (wanted === undefined || cause === undefined) return {};
+    const addresses = Object.values(wanted).join(', ') || 'none';
+    return {
+      [`Node ${this.settings.node_name}`]: `does not tell its addresses (${addresses}), and what other nodes and BGP know is what it said before: ${cause}; it is tried again: ${publication_step}`,
     };
   }
 
@@ -428,21 +446,9 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.prepared = undefined;
     for (const subscribers of [this.subscribers, this.early])
       for (const subscriber of subscribers.values()) subscriber.tellUrgent(this.ready);
-    this.publishAddresses(prefixes);
-  }
-
-  /** Until the next ones, or the end of this incarnation. */
-  private publishAddresses({ ip4, ip6 }: { ip4: string | undefined; ip6: string | undefined }): void {
-    this.publishing?.abort();
-    const publishing = new AbortController();
-    this.publishing = publishing;
-    const { signal } = publishing;
-    this.deps.cluster
-      .publishNodeAddresses({ ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) }, signal)
-      .catch((error: Error) => {
-        if (signal.aborted) return;
-        this.ctx.log.warn({ err: error }, `uplink(node) addresses not published: ${error.message}`);
-      });
+    const { ip4, ip6 } = prefixes;
+    // Until the next ones, or the end of this incarnation.
+    this.publication.begin({ ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) });
   }
 
   private async failed(up: VppUp, error: Error): Promise<void> {

@@ -5,29 +5,26 @@ import type { Access } from './access.js';
 import { ApiClient } from './api-client.js';
 import { Discovery } from './discovery.js';
 import { nodeObject } from './node-object.js';
+import type { Publish } from './publication.js';
 
 export type SourceSpoofing = 'Any' | 'Disabled';
+
+export interface NodeAddresses {
+  readonly ip4?: string;
+  readonly ip6?: string;
+}
 
 export interface Cluster {
   /** Annotations of this node, for placeholders in templates. Takes 5 s at most; nothing when the API server does not answer. */
   nodeAnnotations(): Promise<Readonly<Record<string, string>>>;
   /**
-   * Writes the node's addresses (with their masks, e.g. `10.0.0.2/24`) to its Calico Node, only if they differ. An absent
-   * family is one that the node has not. Idempotent. Tried for as long as it takes, or until `signal`; rejects when it could not be done.
+   * Writes the node's addresses (with their masks, e.g. `10.0.0.2/24`) to its Calico Node, only if they differ. An absent family is one that the node has
+   * not. Idempotent. Tried whatever is answered, as who refuses it may be told otherwise; `failing` is told why of each time that it could not be done.
+   * Rejects when `signal` says so, and else never.
    */
-  publishNodeAddresses(
-    addresses: { readonly ip4?: string; readonly ip6?: string },
-    signal: AbortSignal,
-  ): Promise<void>;
-  /**
-   * Likewise the public keys of the node's WireGuard; absent: it has none for that family. Tried whatever is answered, as who refuses it may be told
-   * otherwise; `failing` is told why of each time that it could not be done. Rejects when `signal` says so, and else never.
-   */
-  publishWireguardKeys(
-    keys: { readonly key?: string; readonly key6?: string },
-    signal: AbortSignal,
-    failing: (cause: string) => void,
-  ): Promise<void>;
+  readonly publishNodeAddresses: Publish<NodeAddresses>;
+  /** Likewise the public keys of the node's WireGuard; absent: it has none for that family. */
+  readonly publishWireguardKeys: Publish<{ readonly key?: string; readonly key6?: string }>;
   /** `workloadSourceSpoofing` of the FelixConfiguration, as it is known by now; undefined where it says nothing. */
   workloadSourceSpoofing(): SourceSpoofing | undefined;
   /** From who reads the FelixConfiguration. */

@@ -23,8 +23,8 @@ type Annotations = Readonly<Record<string, string>>;
 const question_ms = 5000;
 const backoff = { first_ms: 200, max_ms: 30_000, jitter: 0.5 };
 
-/** Nothing that is tried again soon would be answered otherwise. A node that is not there yet may come, and so may a role. */
-const final_statuses: readonly number[] = [400, 405, 422];
+/** What is tried again soon is not answered otherwise. A node that is not there yet may come, and so may a role. */
+const steady_statuses: readonly number[] = [400, 405, 422];
 
 /** What the node asks of its own object in the Kubernetes API. */
 export function nodeObject(
@@ -74,7 +74,7 @@ export function nodeObject(
     what: string,
     wanted: Wanted,
     signal: AbortSignal,
-    failing?: (cause: string) => void,
+    failing: (cause: string) => void,
   ): Promise<void> {
     let told: string | undefined;
     for (let attempt = 1; ; attempt += 1) {
@@ -84,17 +84,16 @@ export function nodeObject(
       } catch (error) {
         const { status, retry_after_ms } =
           error instanceof ApiError ? error : { status: 0, retry_after_ms: 0 };
-        const is_final = final_statuses.includes(status);
-        if (signal.aborted || (is_final && failing === undefined)) throw error;
+        if (signal.aborted) throw error;
         const cause = (error as Error).message;
-        failing?.(cause);
+        failing(cause);
         if (cause !== told)
           log.warn(
             { node: node_name, attempt, cause },
             `k8s(node) ${what} are not published yet: it is tried again`,
           );
         told = cause;
-        const least_ms = is_final ? backoff.max_ms : retry_after_ms;
+        const least_ms = steady_statuses.includes(status) ? backoff.max_ms : retry_after_ms;
         await clock.sleep(Math.max(least_ms, backoffDelay(attempt, backoff, random)), signal);
       }
     }
@@ -110,8 +109,13 @@ export function nodeObject(
       }
     },
 
-    publishNodeAddresses: ({ ip4, ip6 }, signal) =>
-      insist('addresses', { [node_annotation.ip4]: ip4 ?? null, [node_annotation.ip6]: ip6 ?? null }, signal),
+    publishNodeAddresses: ({ ip4, ip6 }, signal, failing) =>
+      insist(
+        'addresses',
+        { [node_annotation.ip4]: ip4 ?? null, [node_annotation.ip6]: ip6 ?? null },
+        signal,
+        failing,
+      ),
 
     publishWireguardKeys: ({ key, key6 }, signal, failing) =>
       insist(

@@ -12,7 +12,7 @@ import { infoFile } from '../uplink/info-file.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
-  { parts, board, gso, translations, healthPorts }: Wiring,
+  { parts, board, sync, gso, translations, healthPorts }: Wiring,
   process: ActorRef<VppProcessMessage>,
   vpp: ActorRef<VppConnectionMessage>,
 ) {
@@ -36,8 +36,10 @@ export function uplinkOf(
         healthPorts.serve(is_on);
         writeInfoFile(config, report, log);
       },
+      reportFaults: (ask) => sync.set('uplink', () => ({ faults: ask() })),
     },
     {
+      node_name: config.node_name,
       specs: config.uplinks,
       inputs: {
         tap_address: config.tap_address,

@@ -10,6 +10,7 @@ import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js'
 import type { CalicoNode } from '../calico/kinds/node.js';
 import { PeerNodes, type WireguardKeys, type WireguardSettings } from '../desired/wireguard.js';
 import type { Family } from '../ip/text.js';
+import { Publication, type Publish, publication_step } from '../k8s/publication.js';
 import type { WireguardPeer } from '../objects/wireguard.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 
@@ -18,11 +19,7 @@ export interface EncryptionParts {
   /** The keys of this node, made when there are none. Throws with the file and the cause. */
   readonly keys: () => WireguardKeys;
   /** See Cluster.publishWireguardKeys. */
-  readonly publish: (
-    keys: PublishedKeys,
-    signal: AbortSignal,
-    failing: (cause: string) => void,
-  ) => Promise<void>;
+  readonly publish: Publish<PublishedKeys>;
   /** Nothing goes in clear, whether other nodes know the key or not. */
   readonly required: boolean;
 }
@@ -48,15 +45,6 @@ interface Seen {
   readonly since_ms: number;
 }
 
-interface Publishing {
-  readonly keys: PublishedKeys;
-  readonly stop: AbortController;
-  /** Why it is not there yet. */
-  fault?: string;
-  /** It is not tried again as it is. */
-  given_up?: true;
-}
-
 export type FelixOf = (node_name: string) => Partial<FelixConfiguration>;
 
 export class Encryption {
@@ -75,13 +63,14 @@ export class Encryption {
   /** What it says, told or written. */
   #published: PublishedKeys = {};
   /** On its way there. */
-  #publishing: Publishing | undefined;
+  readonly #publication: Publication<PublishedKeys>;
   /** By public key. */
   readonly #seen = new Map<string, Seen>();
 
   constructor(parts: EncryptionParts) {
     this.#parts = parts;
     this.nodes = new PeerNodes(parts.node_name);
+    this.#publication = new Publication(parts.publish);
   }
 
   /**
@@ -141,7 +130,7 @@ export class Encryption {
     if (isDeepStrictEqual(this.#own_node, node)) return false;
     this.#own_node = node;
     // What was refused of another one may be taken of this one.
-    if (this.#publishing?.given_up) this.#publishing = undefined;
+    if (this.#publication.pending?.given_up) this.#publication.forget();
     const before = this.#shown;
     this.#shown = {
       ...(node?.wireguard_key && { key: node.wireguard_key }),
@@ -162,28 +151,14 @@ export class Encryption {
       ...(keys && this.#asked.includes(4) && { key: keys.public_key }),
       ...(keys && this.#asked.includes(6) && { key6: keys.public_key }),
     };
-    if (isDeepStrictEqual(this.#publishing?.keys ?? this.#published, wanted)) return;
-    this.#publishing?.stop.abort();
-    const publishing: Publishing = { keys: wanted, stop: new AbortController() };
-    this.#publishing = publishing;
-    const failing = (cause: string): void => {
-      publishing.fault = cause;
-    };
-    this.#parts.publish(wanted, publishing.stop.signal, failing).then(
-      () => {
-        if (this.#publishing !== publishing) return;
-        this.#publishing = undefined;
-        this.#published = wanted;
-      },
-      (error: Error) => {
-        failing(error.message);
-        publishing.given_up = true;
-      },
-    );
+    if (isDeepStrictEqual(this.#publication.pending?.wanted ?? this.#published, wanted)) return;
+    this.#publication.begin(wanted, () => {
+      this.#published = wanted;
+    });
   }
 
   stop(): void {
-    this.#publishing?.stop.abort();
+    this.#publication.stop();
   }
 
   /** What VPP says of its peers. Answers the keys of those that packets can go to. */
@@ -215,9 +190,9 @@ export class Encryption {
         'WireGuard',
         'is not made by VPP, or is not set up, and nothing is encrypted, nor told to other nodes: see why among what is refused, and whether VPP has the plugin (`show plugins`); it is tried again',
       ];
-    const { keys, fault, given_up } = this.#publishing ?? {};
-    if (keys !== undefined && fault !== undefined)
-      yield [`Node ${this.#parts.node_name}`, untold(keys, fault, given_up)];
+    const { wanted, cause, given_up } = this.#publication.pending ?? {};
+    if (wanted !== undefined && cause !== undefined)
+      yield [`Node ${this.#parts.node_name}`, untold(wanted, cause, given_up)];
     if (this.#settings !== undefined) yield* this.nodes.faults();
   }
 
@@ -253,7 +228,7 @@ function untold({ key, key6 }: PublishedKeys, cause: string, given_up = false): 
       ? 'still tells other nodes a WireGuard key, by which nothing arrives here'
       : 'does not tell other nodes its WireGuard key, and nothing goes by it between them';
   const then = given_up ? 'with another key or Node' : 'again';
-  return `${what}: ${cause}; it is tried ${then}: see that the ServiceAccount may get nodes and patch nodes/status (deploy/kubernetes/rbac.yaml)`;
+  return `${what}: ${cause}; it is tried ${then}: ${publication_step}`;
 }
 
 /** Where a node with this configuration listens. One interface carries both families. */

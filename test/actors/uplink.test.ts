@@ -24,6 +24,7 @@ import { macs, second_spec, specOf, UplinkLab, vpp_netns } from '../uplink/uplin
 
 const { uplinks: _, ...inputs } = nodeOf();
 const settings: UplinkSettings = {
+  node_name: 'own',
   specs: [specOf()],
   inputs,
   transaction_ms: 20_000,
@@ -55,6 +56,10 @@ class Lab {
   readonly reports: UplinkReport[] = [];
   /** What ends each attempt to publish addresses. */
   readonly publications: AbortSignal[] = [];
+  /** By then they are there. `failing`: why they are not. */
+  publishing: (failing: (cause: string) => void) => Promise<void> = async () => undefined;
+  /** What is wrong with which object. */
+  faults!: () => Readonly<Record<string, string>>;
   /** What VPP holds. */
   objects: readonly VppObject[] = [];
   /** Keys of what it was given, in order. */
@@ -179,9 +184,10 @@ class Lab {
           },
         },
         cluster: {
-          publishNodeAddresses: async (addresses, signal) => {
+          publishNodeAddresses: async (addresses, signal, failing) => {
             this.note(`publish ${Object.values(addresses)}`);
             this.publications.push(signal);
+            await this.publishing(failing);
           },
         },
         watchLink: (name, changed) => {
@@ -197,6 +203,9 @@ class Lab {
         report: (report) => {
           this.reports.push(report);
           this.note(`report ${report.state}`);
+        },
+        reportFaults: (ask) => {
+          this.faults = ask;
         },
       },
       { ...settings, ...changes },
@@ -1872,6 +1881,7 @@ t.test(
 
 t.test('addresses are published until others are, or the actor ends', async (t) => {
   const lab = await Lab.start(t);
+  lab.publishing = () => new Promise(() => undefined);
   const aborted = () => lab.publications.map((signal) => signal.aborted);
   await lab.taken();
   t.same(aborted(), [false]);
@@ -1881,6 +1891,34 @@ t.test('addresses are published until others are, or the actor ends', async (t) 
   await lab.kit.system.stopChild('uplink');
   t.same(aborted(), [true, true]);
 });
+
+t.test(
+  'addresses that the Node does not take are a fault of it, with the step to take, until it has them',
+  async (t) => {
+    const lab = await Lab.start(t);
+    let taken = () => undefined as unknown;
+    lab.publishing = (failing) => {
+      failing('PATCH /api/v1/nodes/own/status: answered 403');
+      return new Promise((resolve) => {
+        taken = () => resolve();
+      });
+    };
+    t.strictSame(lab.faults(), {}, 'nothing is to be published');
+    await lab.taken();
+    const fault = {
+      'Node own':
+        /^does not tell its addresses \(10\.0\.0\.2\/24, fd00::2\/64\).*answered 403.*tried again.*patch nodes\/status \(deploy\/kubernetes\/rbac\.yaml\)/,
+    };
+    t.match(lab.faults(), fault);
+    t.match(await lab.kit.system.describe('root/uplink', 1000), { faults: fault });
+    t.match(lab.kit.node().gauges, { faulty: 1 });
+    t.equal(lab.state, 'vpp', 'the node itself is well');
+    taken();
+    await lab.kit.settle();
+    t.strictSame(lab.faults(), {});
+    t.match(lab.kit.node().gauges, { faulty: 0 });
+  },
+);
 
 t.test('a subscriber with a full mailbox is told that the node is lost', async (t) => {
   const lab = await Lab.start(t);

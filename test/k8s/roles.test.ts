@@ -53,7 +53,7 @@ async function asked(t: Test, version: CalicoVersion): Promise<string[]> {
   server.put({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'a' } });
   const node = nodeObject({ client, clock, log, node_name: 'a', random: () => 0 });
   await node.nodeAnnotations();
-  await node.publishNodeAddresses({ ip4: '10.0.0.2/24' }, new AbortController().signal);
+  await node.publishNodeAddresses({ ip4: '10.0.0.2/24' }, new AbortController().signal, () => undefined);
   const all = [...Object.values(kinds), secretKind(namespace, 'bgp')] as readonly Kind<unknown>[];
   for (const kind of all) reflect(kind);
   await until('a watch of each', () => server.watchers.length === all.length);
