@@ -72,6 +72,7 @@ export class Container extends Machine {
   readonly vpp_environment: Readonly<Record<string, string>>;
   protected gone: Promise<never> = new Promise(() => {});
   protected readonly boot_deadline_ms = 120_000;
+  readonly silence_ms_max = 8000;
   readonly #image: Image;
   readonly #payload: Payload;
   readonly #directory: string;

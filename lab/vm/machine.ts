@@ -37,6 +37,9 @@ export abstract class Machine {
 
   protected abstract readonly boot_deadline_ms: number;
 
+  /** For so long a host on it may be without its network when the uplink changes hands. Beyond what was seen on busy machines: docs/vm.md. */
+  abstract readonly silence_ms_max: number;
+
   /** All is as it was after the first boot. */
   abstract fresh(): Promise<void>;
 

@@ -62,6 +62,7 @@ export class VirtualMachine extends Machine {
   readonly vpp_environment = { LD_LIBRARY_PATH: inside.vpp_libraries };
   protected readonly gone: Promise<never>;
   protected readonly boot_deadline_ms = 900_000;
+  readonly silence_ms_max = 30_000;
   readonly #directory: string;
   readonly #qemu: ChildProcess;
   #monitor!: Monitor;

@@ -368,6 +368,8 @@ class UplinkActor implements Actor<UplinkMessage> {
         const { pods_in_vpp } = this.takeOver;
         const now = await this.takeOver.follow(taken, up.generation, signal);
         // Pods are told of their pools when VPP knows where what they send keeps its source.
+        const { mends_in_ms } = this.takeOver;
+        if (mends_in_ms !== undefined) this.settle(mends_in_ms);
         const is_news = now !== undefined || pods_in_vpp !== this.takeOver.pods_in_vpp;
         if (is_news) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now ?? taken });
       } catch (error) {

@@ -1,9 +1,10 @@
 /** Puts back what routers had told the host and its taps have lost: where none is heard it does not come again by itself. */
 import type { ClusterPrefixes } from '../desired/host-tap.js';
-import { isNothing, lostAdvertised } from './advertised.js';
+import { lostAdvertised } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import type { Dressing } from './dressing.js';
 import type { HostTaps } from './host-taps.js';
+import { isNothing } from './lost.js';
 import type { Taken } from './taken.js';
 
 /** A service that flushes a tap does it once, a moment after it was started. One that goes on with it is not fought for ever. */

@@ -6,10 +6,11 @@
 import type { RouterAdvertisement } from '../ip/advertisement.js';
 import { isLinkLocal, splitPrefix } from '../ip/prefix.js';
 import type { Address, Route } from '../linux/network.js';
-import { type CapturedRoute, connectedPrefixes, isConnected } from '../linux/routes.js';
+import { connectedPrefixes, isConnected } from '../linux/routes.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import type { CapturedUplink } from './captured.js';
+import { addressKey, isNothing, type Lost, missing, nothing_lost, routeKey } from './lost.js';
 
 const rtprot_ra = 9;
 
@@ -23,40 +24,22 @@ function isAdvertisedRoute({ family, protocol, expires_s }: Route): boolean {
   return family === 6 && (protocol === rtprot_ra || expires_s !== undefined);
 }
 
-const addressKey = ({ prefix }: Address): string => prefix;
-const routeKey = ({ prefix, table, metric, next_hops }: Route): string =>
-  [prefix, table, metric, ...next_hops.map(({ gateway }) => gateway)].join(' ');
-
-function lost<T>(before: readonly T[], now: readonly T[], keyOf: (each: T) => string): T[] {
-  const there = new Set(now.map(keyOf));
-  return before.filter((each) => !there.has(keyOf(each)));
-}
-
 /** Whether routers have not been heard behind this uplink: where they have, what is lost is what they have taken back. */
 export type IsDeaf = (uplink: CapturedUplink) => boolean;
-
-/** What routers had told of one uplink, and is no more. */
-export interface Advertised {
-  readonly addresses: readonly Address[];
-  readonly routes: readonly CapturedRoute[];
-}
-
-export function isNothing({ addresses, routes }: Advertised): boolean {
-  return addresses.length + routes.length === 0;
-}
 
 /** By uplink; `now` undefined: nothing is there. */
 export function lostAdvertised(
   before: readonly CapturedUplink[],
   now: readonly CapturedUplink[] | undefined,
   isDeaf: IsDeaf,
-): Advertised[] {
+): Lost[] {
   return before.map((uplink, at) => {
-    if (!isDeaf(uplink)) return { addresses: [], routes: [] };
+    if (!isDeaf(uplink)) return nothing_lost;
     const { addresses, routes } = uplink;
     return {
-      addresses: lost(addresses.filter(isAdvertisedAddress), now?.[at]?.addresses ?? [], addressKey),
-      routes: lost(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
+      addresses: missing(addresses.filter(isAdvertisedAddress), now?.[at]?.addresses ?? [], addressKey),
+      routes: missing(routes.filter(isAdvertisedRoute), now?.[at]?.routes ?? [], routeKey),
+      foreign_routes: [],
     };
   });
 }
@@ -72,10 +55,15 @@ export function withAdvertised(
 ): CapturedUplink[] {
   const lost_of = lostAdvertised(before, now, isDeaf);
   return now.map((uplink, at) => {
-    const { addresses, routes } = lost_of[at] ?? { addresses: [], routes: [] };
-    if (isNothing({ addresses, routes })) return uplink;
+    const lost = lost_of[at] ?? nothing_lost;
+    if (isNothing(lost)) return uplink;
+    const { addresses, routes } = lost;
     const networks = new Set(addresses.flatMap(connectedPrefixes));
-    const connected = lost(before[at]!.routes.filter(isConnected), [...uplink.routes, ...routes], routeKey);
+    const connected = missing(
+      before[at]!.routes.filter(isConnected),
+      [...uplink.routes, ...routes],
+      routeKey,
+    );
     return {
       ...uplink,
       addresses: [...uplink.addresses, ...addresses],
@@ -94,15 +82,6 @@ export function withoutTakenBack(uplinks: readonly CapturedUplink[], isDeaf: IsD
           addresses: uplink.addresses.filter((address) => !isAdvertisedAddress(address)),
           routes: uplink.routes.filter((route) => !isAdvertisedRoute(route)),
         },
-  );
-}
-
-/** Addresses that a DHCPv6 server had given the host, and that it has no more. */
-export function lostLeases(before: readonly CapturedUplink[], now: readonly CapturedUplink[]): string[] {
-  const isLeased = ({ family, prefix, valid_s }: Address): boolean =>
-    family === 6 && valid_s !== undefined && prefix.endsWith('/128');
-  return before.flatMap(({ addresses }, at) =>
-    lost(addresses.filter(isLeased), now[at]?.addresses ?? [], addressKey).map(({ prefix }) => prefix),
   );
 }
 

@@ -2,8 +2,8 @@
 import type { ClusterPrefixes, Speakers } from '../desired/host-tap.js';
 import type { Uplink } from '../desired/node-inputs.js';
 import type { RepeatedAdvertisement } from '../ip/advertisement.js';
-import type { Advertised } from './advertised.js';
 import type { HostTaps, Refusal } from './host-taps.js';
+import type { Lost } from './lost.js';
 import type { Taken } from './taken.js';
 import { TakeOverFailed } from './uplink-error.js';
 
@@ -40,8 +40,8 @@ export class Dressing {
     this.warnOf(this.taps.redress(uplinks, cluster, speakers));
   }
 
-  /** What routers had told, and is gone. */
-  putBack(uplinks: readonly Uplink[], lost: readonly Advertised[], cluster: ClusterPrefixes): void {
+  /** What routers had told, or servers leased, and is gone. By uplink. */
+  putBack(uplinks: readonly Uplink[], lost: readonly Lost[], cluster: ClusterPrefixes): void {
     this.warnOf(this.taps.putBack(uplinks, lost, cluster));
   }
 

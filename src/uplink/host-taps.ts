@@ -31,10 +31,12 @@ import type {
 } from '../linux/network.js';
 import { connectedPrefixes, isSameNexthop, placing, RouteIndex, surplusConnected } from '../linux/routes.js';
 import { within } from '../linux/within.js';
-import { type Advertised, type IsDeaf, isNothing, withAdvertised, withoutTakenBack } from './advertised.js';
+import { type IsDeaf, withAdvertised, withoutTakenBack } from './advertised.js';
 import { hostAddresses, isHolder } from './capture-uplink.js';
 import type { CapturedUplink } from './captured.js';
+import { lostLeases, replaced, unreached } from './leases.js';
 import { earlySysctls, isSecret, lateSysctls } from './link-sysctls.js';
+import { isNothing, type Lost, nothing_lost } from './lost.js';
 import { UplinkError } from './uplink-error.js';
 import { lostWays } from './ways.js';
 
@@ -176,19 +178,15 @@ export class HostTaps {
     });
   }
 
-  /** Puts back on each tap what routers had told of its uplink, and with it what of ours it needs. Everything else is left alone. */
-  putBack(
-    uplinks: readonly Uplink[],
-    advertised: readonly Advertised[],
-    cluster: ClusterPrefixes,
-  ): Refusal[] {
+  /** Puts back on each tap what its uplink had, and with it what of ours it needs. Everything else is left alone. */
+  putBack(uplinks: readonly Uplink[], lost: readonly Lost[], cluster: ClusterPrefixes): Refusal[] {
     return this.inHost((namespace) => {
       const links = uplinks.map((uplink) => tapOf(namespace, uplink.name));
       const taps = tapsOf(uplinks, links);
       const refused: Refusal[] = [];
       for (const [at, uplink] of uplinks.entries()) {
-        const { addresses, routes } = advertised[at]!;
-        if (isNothing(advertised[at]!)) continue;
+        const { addresses, routes, foreign_routes } = lost[at]!;
+        if (isNothing(lost[at]!)) continue;
         const gone = new Set(addresses.map(({ prefix }) => prefix));
         const changes = hostTapChanges({ ...uplink, routes, neighbours: [] }, taps, []).filter(
           (change) =>
@@ -197,7 +195,8 @@ export class HostTaps {
         );
         refused.push(...refusals(namespace, changes));
         const there = new RouteIndex(namespace.routes());
-        const wanted = hostTapRoutes({ ...uplink, addresses, routes, is_main: false }, taps, [], cluster);
+        const bare = { ...uplink, addresses, routes, is_main: false };
+        const wanted = hostTapRoutes(bare, taps, foreign_routes, cluster);
         refused.push(
           ...refusals(
             namespace,
@@ -206,6 +205,40 @@ export class HostTaps {
         );
       }
       return refused;
+    });
+  }
+
+  /** By uplink: see leases.ts. Nothing of a tap that is down, with which the kernel drops what the host has not; nor while the host is being given back. */
+  lostLeases(captured: readonly CapturedUplink[]): Lost[] {
+    return this.inHost((namespace) =>
+      captured.map((uplink) => {
+        const tap = namespace.link(uplink.link.name);
+        if (tap?.kind !== 'tun' || !tap.up || !this.isQuiet()) return nothing_lost;
+        const link = tap.index;
+        const now = { addresses: namespace.addresses(link), routes: namespace.routes({ link }) };
+        return lostLeases(uplink, now);
+      }),
+    );
+  }
+
+  /**
+   * Leases that were put back go from the taps where the client has another one by now, and what leads by a gateway that is reached no more. True: there
+   * is nothing left that nobody has answered for. `before`: what the uplinks had when they were put back.
+   */
+  takeBack(before: readonly CapturedUplink[], lost: readonly Lost[]): boolean {
+    return this.inHost((namespace) => {
+      const left = before.map((uplink, at) => {
+        const tap = namespace.link(uplink.link.name);
+        if (tap?.kind !== 'tun' || isNothing(lost[at]!)) return false;
+        const link = tap.index;
+        const { stale, is_open } = replaced(uplink, lost[at]!, namespace.addresses(link));
+        if (stale.length === 0) return is_open;
+        namespace.batch(stale.map((address) => ({ do: 'delete_address', address })));
+        const now = { addresses: namespace.addresses(link), routes: namespace.routes({ link }) };
+        namespace.batch(unreached(lost[at]!, now).map((route) => ({ do: 'delete_route', route })));
+        return is_open;
+      });
+      return !left.includes(true);
     });
   }
 

@@ -18,12 +18,14 @@ import type { Log } from '../log.js';
 import type { VppObject } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
 import { reconcile } from '../reconcile/reconcile.js';
-import { advertisementIn, lostLeases } from './advertised.js';
+import { advertisementIn } from './advertised.js';
 import { AdvertisedMender } from './advertised-mender.js';
 import type { CapturedUplink } from './captured.js';
 import { Dressing } from './dressing.js';
 import { Gateways } from './gateways.js';
 import type { KnownNeighbours } from './known-neighbours.js';
+import { LeaseMender } from './lease-mender.js';
+import { withLeases } from './leases.js';
 import { entryIn, excludedIn, isGlobal, type Kept, NodeInVpp, type VppPort } from './node-in-vpp.js';
 import { NodeWishes } from './node-wishes.js';
 import { routeInWords } from './obstacles.js';
@@ -99,6 +101,9 @@ export class TakeOver {
   private readonly vpp: NodeInVpp;
   private readonly dressing: Dressing;
   private readonly mender: AdvertisedMender;
+  private readonly leases: LeaseMender;
+  /** After that time the taps are to be looked at again, whether they change or not. */
+  mends_in_ms: number | undefined;
 
   constructor(
     private readonly deps: TakeOverDeps,
@@ -112,6 +117,7 @@ export class TakeOver {
     const found = deps.host.taken();
     if (found?.phase === 'taken' && sameSpecs(found.uplinks, settings.specs)) this.whole = found.uplinks;
     this.mender = new AdvertisedMender(deps.host.taps, this.dressing, warn);
+    this.leases = new LeaseMender(deps.host.taps, this.dressing, warn);
   }
 
   /** What VPP holds of the node may not be what it was told: the next `follow` or `repeat` reads it. */
@@ -180,6 +186,7 @@ export class TakeOver {
     this.vpp.is_in_doubt = false;
     const held = await this.vpp.clear(up.generation);
     this.mender.anew();
+    this.leases.anew();
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.wishes.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     await this.quiet(signal);
@@ -226,7 +233,7 @@ export class TakeOver {
     await this.gateways.verify(captured, signal);
     // A service that is started anew asks the routers first of all.
     await this.repeat(taken, up.generation);
-    await this.hook('VPP_RUNNING', signal);
+    await this.told(taken, signal);
     await this.settled(taken, up.generation, signal);
     await this.gateways.verify(captured, signal);
     this.gateways.forget();
@@ -294,7 +301,8 @@ export class TakeOver {
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const { taps } = this.deps.host;
     const turn = (): Promise<void> => this.turn(signal);
-    const current = taps.current(before.captured, this.wishes.isDeaf);
+    this.mends_in_ms = this.mendLeases(before);
+    const current = this.withoutGap(before.captured, taps.current(before.captured, this.wishes.isDeaf));
     await turn();
     const seen = current && fingerprint(current);
     await turn();
@@ -319,6 +327,18 @@ export class TakeOver {
     await turn();
     this.mender.mend(now ?? before, this.wishes.isDeaf, this.wishes.cluster());
     return now;
+  }
+
+  private mendLeases(taken: Taken): number | undefined {
+    return this.leases.mend(taken, this.wishes.cluster(), this.deps.clock.now_ms());
+  }
+
+  /** A lease that a client is about to get again is in VPP and in the journal as if it had never been gone. */
+  private withoutGap(
+    before: readonly CapturedUplink[],
+    now: readonly CapturedUplink[] | undefined,
+  ): readonly CapturedUplink[] | undefined {
+    return now && this.leases.isOpen(this.deps.clock.now_ms()) ? withLeases(before, now) : now;
   }
 
   /** What lies in the sockets, and in the mailbox, comes first. */
@@ -428,13 +448,30 @@ export class TakeOver {
     await orAborted(this.deps.hooks.run(point, signal), signal);
   }
 
+  /** The services of the host are told of the taps. A client of DHCP may drop its lease there long before the last of them is told. */
+  private async told(taken: Taken, signal: AbortSignal): Promise<void> {
+    const { clock } = this.deps;
+    this.leases.begin(Number.POSITIVE_INFINITY);
+    let is_over = false;
+    const hook = this.hook('VPP_RUNNING', signal).finally(() => {
+      is_over = true;
+    });
+    try {
+      for (;;) {
+        await Promise.race([hook, clock.sleep(poll_ms, signal)]);
+        if (is_over) return await hook;
+        this.mendLeases(taken);
+      }
+    } finally {
+      this.leases.begin(clock.now_ms() + this.settings.services_ms);
+    }
+  }
+
   /** The services of the host may have built its tap anew, as networkd does: it must have its ways out again. */
   private async settled(taken: Taken, generation: number, signal: AbortSignal): Promise<void> {
     const { host, clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
     let mend_at = clock.now_ms();
-    let given_up = false;
-    const half = deadline - this.settings.services_ms / 2;
     waitsFor('the host configuring its tap');
     for (;;) {
       await this.repeat(taken, generation);
@@ -446,14 +483,7 @@ export class TakeOver {
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
       }
-      const leases = lostLeases(taken.captured, host.taps.onTaps(taken.captured) ?? []);
-      if (clock.now_ms() >= half && leases.length > 0 && !given_up) {
-        given_up = true;
-        this.warn(
-          `nobody gives the host ${leases.join(', ')} again by DHCPv6 (its hop limit has to be 2 on the tap, which nft on the host would see to): put back, and not renewed`,
-        );
-        this.dressing.dress(taken, this.wishes.cluster(), this.wishes.speakers());
-      }
+      this.mendLeases(taken);
       if (clock.now_ms() >= mend_at) {
         mend_at = clock.now_ms() + mend_interval_ms;
         this.mender.mend(taken, this.wishes.isDeaf, this.wishes.cluster());

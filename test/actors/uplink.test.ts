@@ -1470,6 +1470,161 @@ t.test('a lease that has come meanwhile is not joined by the old one', async (t)
   );
 });
 
+/** All IPv4 of the uplink is leased. */
+function leased(lab: Lab): void {
+  const own = lab.linux.network.open();
+  for (const address of own.addresses(own.link('eth0')!.index).filter(({ family }) => family === 4))
+    own.apply({ do: 'replace_address', address: { ...address, valid_s: 3600, preferred_s: 3600 } });
+}
+
+/** Of IPv4, on whatever is the uplink by now. */
+function ip4Of(own: NetworkNamespace) {
+  const link = own.link('eth0')!.index;
+  return {
+    addresses: own.addresses(link).filter(({ family }) => family === 4),
+    defaults: own.routes({ link }).filter(({ prefix }) => prefix === '0.0.0.0/0'),
+  };
+}
+
+const of_a_lease = (lab: Lab) =>
+  lab.kit.log.lines.filter(({ level, text }) => level === 'warn' && /of a lease/.test(text ?? ''));
+
+t.test('a lease that its client drops when it is told of the tap is back a second later', async (t) => {
+  const lab = await Lab.start(t, {}, leased);
+  const before = lab.linux.state();
+  const own = lab.linux.network.open();
+  // A client that never answers.
+  lab.hanging = 'VPP_RUNNING';
+  await lab.taken();
+  const { addresses, defaults } = ip4Of(own);
+  t.match([addresses.length, defaults.length], [2, 1]);
+  const lost = loseIpv4(own, own.link('eth0')!.index);
+  await lab.kit.clock.advance(900);
+  t.same(ip4Of(own), { addresses: [], defaults: [] }, 'it has a moment');
+  await lab.kit.clock.advance(200);
+  t.same(ip4Of(own), { addresses, defaults }, 'also while the services are still being told');
+  t.match(of_a_lease(lab), [{ text: /10\.0\.0\.2\/24.*0\.0\.0\.0\/0.*put back/ }]);
+  lab.unhang();
+  await lab.kit.clock.advance(300);
+  t.equal(lab.state, 'vpp');
+  // The client has it again, and so it is the client's.
+  for (const address of lost.addresses)
+    own.apply({ do: 'replace_address', address: { ...address, valid_s: 3600, preferred_s: 3600 } });
+  lab.tapChanged!();
+  lab.take();
+  await lab.kit.clock.advance(settings.services_ms);
+  t.equal(ip4Of(own).addresses.length, 2);
+  t.same(lab.take(), [], 'VPP has nothing to learn from it');
+  await lab.exited();
+  t.same(lab.linux.state(), before, 'a restore gives the host what it had');
+
+  lab.hanging = undefined;
+  await lab.taken();
+  await lab.kit.clock.advance(settings.services_ms);
+  loseIpv4(own, own.link('eth0')!.index);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(60_000);
+  t.same(ip4Of(own), { addresses: [], defaults: [] }, 'later it is the client’s to lose');
+  t.equal(of_a_lease(lab).length, 1);
+});
+
+t.test('a lease that was put back goes when the client gets another one', async (t) => {
+  const lab = await Lab.start(t, {}, leased);
+  const own = lab.linux.network.open();
+  await lab.taken();
+  const link = own.link('eth0')!.index;
+  loseIpv4(own, link);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  t.equal(ip4Of(own).addresses.length, 2);
+  // Longer than the time in which it is put back.
+  await lab.kit.clock.advance(settings.services_ms + 1000);
+  own.apply({
+    do: 'add_address',
+    address: { link, family: 4, prefix: '10.77.0.5/24', valid_s: 60, preferred_s: 60 },
+  });
+  const next_hops = [{ oif: link, gateway: '10.77.0.1' }];
+  own.apply({
+    do: 'append_route',
+    route: { family: 4, prefix: '0.0.0.0/0', metric: 1024, protocol: 16, prefsrc: '10.77.0.5', next_hops },
+  });
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  const { addresses, defaults } = ip4Of(own);
+  t.same(
+    addresses.map(({ prefix }) => prefix),
+    ['10.77.0.5/24'],
+  );
+  t.same(
+    defaults.map(({ next_hops: [hop] }) => hop?.gateway),
+    ['10.77.0.1'],
+    'nor is there a way by a gateway of the old network',
+  );
+  t.match(lab.linux.host.taken()?.uplinks, [{ link: { name: 'eth0' } }]);
+  t.same(
+    lab.linux.host
+      .taken()!
+      .uplinks[0]!.addresses.flatMap(({ family, prefix }) => (family === 4 ? [prefix] : [])),
+    ['10.77.0.5/24'],
+    'which is what a restore gives back',
+  );
+});
+
+t.test('a lease that its client drops for a moment stays in VPP and in the journal', async (t) => {
+  const services_ms = 60_000;
+  const lab = await Lab.start(t, { services_ms }, leased);
+  const own = lab.linux.network.open();
+  const remembered = () =>
+    lab.linux.host.taken()!.uplinks[0]!.addresses.filter(({ family }) => family === 4).length;
+  await lab.taken();
+  lab.take();
+  // The host has its IPv6 all the while.
+  for (let time = 1; time <= 3; time++) {
+    loseIpv4(own, own.link('eth0')!.index);
+    lab.tapChanged!();
+    await lab.kit.clock.advance(900);
+    t.equal(ip4Of(own).addresses.length, 0);
+    t.equal(remembered(), 2, `${time} times`);
+    await lab.kit.clock.advance(500);
+    t.equal(ip4Of(own).addresses.length, 2, `${time} times`);
+  }
+  t.same(lab.take(), [], 'VPP hears nothing of it');
+  await lab.kit.clock.advance(services_ms);
+  loseIpv4(own, own.link('eth0')!.index);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(1000);
+  t.equal(remembered(), 0, 'later it is what the host wants');
+  t.match(lab.take(), [/^transact/]);
+});
+
+t.test('a client that goes on dropping its lease is not fought for ever', async (t) => {
+  const lab = await Lab.start(t, { services_ms: 60_000 }, leased);
+  const own = lab.linux.network.open();
+  await lab.taken();
+  for (let second = 0; second < 30; second++) {
+    loseIpv4(own, own.link('eth0')!.index);
+    lab.tapChanged!();
+    await lab.kit.clock.advance(2000);
+  }
+  t.equal(of_a_lease(lab).length, 5);
+});
+
+t.test('what is on two taps is told apart: one has its lease, and nothing is put back there', async (t) => {
+  const lab = await Lab.start(t, { specs: [specOf(), second_spec] }, leased);
+  const own = lab.linux.network.open();
+  for (const gateway of ['10.1.0.1', 'fd01::1']) lab.answering.add(gateway);
+  await lab.taken();
+  const [first, second] = ['eth0', 'eth1'].map((name) => own.link(name)!.index);
+  const there = ip4Of(own);
+  loseIpv4(own, first!);
+  const without = own.addresses(second).filter(({ prefix }) => prefix !== '10.1.0.100/32');
+  own.apply({ do: 'delete_address', address: { link: second!, family: 4, prefix: '10.1.0.100/32' } });
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  t.same(ip4Of(own), there);
+  t.same(own.addresses(second), without, 'what was not leased is the host’s to remove');
+});
+
 t.test("what is no router's, and what is on a tap that is down, is the host's to remove", async (t) => {
   const lab = await Lab.start(t, {}, advertised);
   await lab.taken();

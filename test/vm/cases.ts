@@ -292,6 +292,9 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
   },
   { name: 'networkd-vpp-death', ...networkd_dhcp, ending: "VPP's death" },
   { name: 'networkmanager-vpp-death', ...network_manager, ending: "VPP's death" },
+  // IPv4 by DHCP, IPv6 by router advertisements.
+  { name: 'networkd-ra-vpp-death', ...networkd_ra, ending: "VPP's death" },
+  { name: 'networkmanager-ra-vpp-death', ...network_manager_ra, ending: "VPP's death" },
   { name: 'networkmanager-ra', ...network_manager_ra, ending: 'stop' },
   { name: 'ifupdown-dhcp', ...ifupdown, ending: 'stop' },
   { name: 'ifupdown-ra', ...ifupdown_ra, ending: 'stop' },

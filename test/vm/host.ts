@@ -20,6 +20,7 @@ export class HostUnderTest {
   readonly machine: Machine;
   readonly item: HostCase;
   readonly #program: Buffer;
+  #times_asked = 0;
 
   /** `program`: an archive of it. */
   constructor(machine: Machine, item: HostCase, program: Buffer) {
@@ -72,24 +73,41 @@ systemctl enable --now ${item.services.join(' ')}`);
     );
   }
 
-  /** From now on what is beyond the gateway is asked every 10 ms, until `longestSilence_ms`. */
+  /** From now on what is beyond the gateway is asked every 10 ms, and what changes of links, addresses and routes is noted, until `longestSilences`. */
   async startAsking(): Promise<void> {
+    this.#times_asked += 1;
     const starts = this.item.families.map((family) => {
       const ping = `ping -${family} -n -D -i 0.01 -W 1 ${family === 4 ? far.address4 : far.address6}`;
-      return `systemd-run -q --collect --unit ${asking(family)} -p StandardOutput=truncate:/run/lab/${asking(family)} ${ping}`;
+      return startUnit(asking(family), `truncate:${this.#answers(family)}`, ping);
     });
-    await this.machine.run(starts.join('\n'));
+    const watch = startUnit(watching, `append:/run/lab/${watching}.log`, 'ip -ts monitor link address route');
+    await this.machine.run([...starts, watch].join('\n'));
+  }
+
+  #answers(family: 4 | 6): string {
+    return `/run/lab/answers${family}.${this.#times_asked}`;
   }
 
   /** Between two answers, by family. */
-  async longestSilence_ms(): Promise<Map<4 | 6, number>> {
-    const longest = new Map<4 | 6, number>();
+  async longestSilences(): Promise<Map<4 | 6, Silence>> {
+    await this.machine.run(`systemctl stop ${watching}`);
+    const longest = new Map<4 | 6, Silence>();
     for (const family of this.item.families) {
       const output = await this.machine.run(`systemctl stop ${asking(family)}
-awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) most = now - last; last = now } END { printf "%.0f", most * 1000 }' /run/lab/${asking(family)}`);
-      longest.set(family, Number(output));
+awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) { most = now - last; from = last } last = now } END { printf "%.0f %.0f", most * 1000, from * 1000 }' ${this.#answers(family)}`);
+      const [ms = 0, from_ms = 0] = output.split(' ').map(Number);
+      longest.set(family, { ms, from: new Date(from_ms).toISOString() });
     }
     return longest;
+  }
+
+  /** All that was said and noted, for whoever looks for why a case failed. */
+  async logs(): Promise<string> {
+    return this.machine.run(`exec 2>&1
+echo '=== journal'; journalctl --no-pager -o short-precise --utc -n 4000
+for file in /run/lab/*.log; do echo "=== $file"; tail -c 300000 $file; done
+for file in /run/lab/answers*; do echo "=== $file: answers behind a silence"; awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > 0.2) printf "%.3f s, then %s\\n", now - last, $0; last = now }' $file; done
+${look_script}`);
   }
 
   /**
@@ -241,7 +259,19 @@ until after=$(now) && [ $after != $before ]; do sleep 0.2; done`,
   }
 }
 
+/** Between two answers. */
+export interface Silence {
+  readonly ms: number;
+  /** ISO 8601. */
+  readonly from: string;
+}
+
 const asking = (family: 4 | 6): string => `lab-asking${family}`;
+const watching = 'lab-watching';
+
+/** `output`: as systemd.exec(5) has StandardOutput. */
+const startUnit = (unit: string, output: string, command: string): string =>
+  `systemd-run -q --collect --unit ${unit} -p StandardOutput=${output} ${command}`;
 
 function nodeScript(item: HostCase, machine: Machine): string {
   const interfaces = item.uplinks.map((interfaceName, index) => ({

@@ -62,7 +62,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   await host.startNode();
   await host.untilReady();
   notes.push(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s`);
-  notes.push(`outage ${await outage(host)}`);
+  notes.push(`outage ${await outage(host, 'while VPP takes over', problems)}`);
   const { workers = 0 } = item;
   const found = await host.workers();
   if (found !== workers) problems.push(`VPP has ${found} workers instead of ${workers}`);
@@ -86,7 +86,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     await host.startAsking();
     await host.killVpp();
     await host.untilReady();
-    notes.push(`at VPP's death ${await outage(host)}`);
+    notes.push(`at VPP's death ${await outage(host, "at VPP's death", problems)}`);
     await expectSame("after VPP's death", while_running);
   }
   if (item.ending === 'kill for good') {
@@ -100,7 +100,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   else {
     await host.startAsking();
     await host.stopNode();
-    notes.push(`at the end ${await outage(host)}`);
+    notes.push(`at the end ${await outage(host, 'at the end', problems)}`);
   }
   if (item.ending !== 'power cut' && item.ending !== 'kill for good')
     problems.push(...wrongEnd(await host.howItEnded(), await host.lastWords()));
@@ -111,9 +111,15 @@ function wrongEnd(ended: string, last_words: string): string[] {
   return ended === 'success exited 0' ? [] : [`the node ended with: ${ended}\n${last_words}`];
 }
 
-async function outage(host: HostUnderTest): Promise<string> {
-  const longest = [...(await host.longestSilence_ms())];
-  return longest.map(([family, ms]) => `IPv${family} ${ms} ms`).join(', ');
+async function outage(host: HostUnderTest, when: string, problems: string[]): Promise<string> {
+  const longest = [...(await host.longestSilences())];
+  const { silence_ms_max } = host.machine;
+  for (const [family, { ms, from }] of longest)
+    if (ms > silence_ms_max)
+      problems.push(
+        `${when}: nothing is reached by IPv${family} for ${ms} ms from ${from}, and may be for ${silence_ms_max} ms`,
+      );
+  return longest.map(([family, { ms }]) => `IPv${family} ${ms} ms`).join(', ');
 }
 
 async function whatIsWrong(

@@ -1,5 +1,5 @@
-/** `run.js [NAME …] [--list] [--container]`: hosts with systemd in a virtual machine, and what a node's life leaves of their network. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+/** `run.js [NAME …] [--list] [--container] [--logs]`: hosts with systemd in a virtual machine, and what a node's life leaves of their network. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -17,6 +17,8 @@ const { values, positionals } = parseArgs({
   options: {
     list: { type: 'boolean', default: false },
     container: { type: 'boolean', default: false },
+    /** Of those that pass, too. */
+    logs: { type: 'boolean', default: false },
   },
 });
 
@@ -63,9 +65,11 @@ async function main(): Promise<number> {
       }
       const since = Date.now();
       await machine.fresh();
-      const report = await runCase(new HostUnderTest(machine, item, program));
+      const host = new HostUnderTest(machine, item, program);
+      const report = await runCase(host);
       if (report.problems.length > 0) failed += 1;
       said(reportText(item.name, report, seconds(since)));
+      if (report.problems.length > 0 || values.logs) await keepLogs(host);
     }
   } finally {
     await machine?.close();
@@ -73,6 +77,17 @@ async function main(): Promise<number> {
   }
   said(failed === 0 ? 'all passed' : `${failed} failed`);
   return failed === 0 ? 0 : 1;
+}
+
+let kept = '';
+
+/** A machine that is gone has none. */
+async function keepLogs(host: HostUnderTest): Promise<void> {
+  const logs = await host.logs().catch((error: Error) => error.message);
+  if (kept === '') kept = mkdtempSync(join(tmpdir(), 'cvn-vm-logs-'));
+  const path = join(kept, `${host.item.name}.log`);
+  writeFileSync(path, logs);
+  said(`     logs: ${path}`);
 }
 
 const seconds = (since: number): string => `${((Date.now() - since) / 1000).toFixed(0)} s`;

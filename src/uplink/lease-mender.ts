@@ -1,0 +1,73 @@
+/**
+ * Puts leases back on taps whose clients have dropped them and do not get them again in a moment. What comes by the client's own answer is the client's:
+ * with another lease the one that was put back goes again.
+ */
+import type { ClusterPrefixes } from '../desired/host-tap.js';
+import type { CapturedUplink } from './captured.js';
+import type { Dressing } from './dressing.js';
+import type { HostTaps } from './host-taps.js';
+import { isNothing, type Lost } from './lost.js';
+import type { Taken } from './taken.js';
+
+/** A server's answer takes less, and a packet that is lost is sent again after 4 s only, then after 8. */
+const patience_ms = 1000;
+/** A service that drops what it finds does it once, a moment after it was started. One that goes on with it is not fought for ever. */
+const mends_max = 5;
+
+export class LeaseMender {
+  #until_ms = 0;
+  #lacking_since_ms: number | undefined;
+  #mends = 0;
+  /** What was put back and is nobody's yet, and what the uplinks had then. */
+  #lent: { readonly before: readonly CapturedUplink[]; readonly lost: readonly Lost[] }[] = [];
+
+  constructor(
+    private readonly taps: HostTaps,
+    private readonly dressing: Dressing,
+    private readonly warn: (text: string) => void,
+  ) {}
+
+  /** The taps are to be those of another VPP. */
+  anew(): void {
+    this.#until_ms = 0;
+    this.#lacking_since_ms = undefined;
+    this.#mends = 0;
+    this.#lent = [];
+  }
+
+  /** Services of the host are being told of the taps: until then what these lack of leases is not what the host wants, later it is. */
+  begin(until_ms: number): void {
+    this.#until_ms = until_ms;
+  }
+
+  isOpen(now_ms: number): boolean {
+    return now_ms < this.#until_ms;
+  }
+
+  /** Answers when it is to be called again, in ms; undefined: with the next change of the taps. */
+  mend({ captured, uplinks }: Taken, cluster: ClusterPrefixes, now_ms: number): number | undefined {
+    this.#lent = this.#lent.filter(({ before, lost }) => !this.taps.takeBack(before, lost));
+    const left_ms = this.#until_ms - now_ms;
+    if (left_ms <= 0) return undefined;
+    const lost = this.taps.lostLeases(captured);
+    if (lost.every(isNothing)) {
+      this.#lacking_since_ms = undefined;
+      return undefined;
+    }
+    this.#lacking_since_ms ??= now_ms;
+    const waits_ms = this.#lacking_since_ms + patience_ms - now_ms;
+    if (waits_ms > 0) return Math.min(waits_ms, left_ms);
+    if (this.#mends >= mends_max) return left_ms;
+    this.#mends += 1;
+    this.#lacking_since_ms = undefined;
+    const gone = lost.flatMap(({ addresses, routes }) =>
+      [...addresses, ...routes].map(({ prefix }) => prefix),
+    );
+    this.warn(
+      `${gone.join(', ')} of a lease is gone from the tap, and was not leased again within ${patience_ms} ms: put back`,
+    );
+    this.dressing.putBack(uplinks, lost, cluster);
+    this.#lent.push({ before: captured, lost });
+    return undefined;
+  }
+}
