@@ -96,6 +96,11 @@ export function servicesRef(system: ActorSystem): ActorRef<ServicesMessage> {
   return system.ref<ServicesMessage>(`${system.root.path}/services`);
 }
 
+/** Of the connectivity actor. */
+export function connectivityRef(system: ActorSystem): ActorRef<ConnectivityMessage> {
+  return system.ref<ConnectivityMessage>(`${system.root.path}/connectivity`);
+}
+
 /** Of the policies actor, whether there is one or not. */
 export function policiesRef(system: ActorSystem): ActorRef<PoliciesMessage> {
   return system.ref<PoliciesMessage>(`${system.root.path}/policies`);

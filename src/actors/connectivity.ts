@@ -8,6 +8,7 @@ import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Timer } from '../clock.js';
 import { Connectivity } from '../desired/connectivity.js';
 import { felixFaults } from '../desired/felix-faults.js';
+import { FelixKeys } from '../desired/felix-keys.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { NodeAddresses } from '../desired/node-addresses.js';
@@ -121,6 +122,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly inputs: Inputs;
   private readonly turns: Turns;
   private readonly felix = new Map<string, FelixConfiguration>();
+  private readonly felix_keys = new FelixKeys();
   private readonly encryption: Encryption;
   private readonly known_nodes = new Map<string, CalicoNode>();
   private looks: Timer | undefined;
@@ -184,6 +186,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         return this.turns.news();
       case 'RemoteRoutes':
         return this.remoteRoutes(message);
+      case 'FelixKeysTold':
+        for (const name of this.felix_keys.take(message)) this.setNode(name, this.known_nodes.get(name));
+        return this.turns.news();
       case 'Work':
         this.turns.heard();
         return this.work();
@@ -325,10 +330,12 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   }
 
   private setNode(name: string, node: CalicoNode | undefined): void {
+    this.felix_keys.nodeChanged(this.known_nodes.get(name), node);
     if (node === undefined) this.known_nodes.delete(name);
     else this.known_nodes.set(name, node);
     if (name === this.settings.node_name && this.encryption.setOwnNode(node)) this.look();
-    this.setPeers(this.encryption.nodes.set(name, node, portOf(this.felixOf(name))));
+    const told = node && this.felix_keys.completed(node);
+    this.setPeers(this.encryption.nodes.set(name, told, portOf(this.felixOf(name))));
   }
 
   /** VPP is asked how its peers are: soon while routes wait for that. */

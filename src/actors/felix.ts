@@ -2,11 +2,12 @@
  * The end of Felix's stream: listens for the driver that Felix starts, hands what it says to the policies actor, no faster than that takes it
  * in, and tells Felix and the CNI plugin what became of endpoints. It decides nothing about policies.
  */
-import type { Actor, ActorContext, ChildSpec, LifeRef } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec, LifeRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import { AnswerEncoder } from '../felix/encode.js';
 import type { FelixMessage } from '../felix/messages.js';
 import { type FelixSocket, type SocketEvents, StreamReader } from '../felix/stream.js';
+import type { FelixKeysTold } from '../messages/connectivity.js';
 import type { FelixActorMessage, FelixStream } from '../messages/felix.js';
 import { type EndpointFiles, FelixStatuses, statuses_max } from '../policies/felix-statuses.js';
 
@@ -23,6 +24,8 @@ export interface FelixDeps {
   /** Puts the driver where Felix starts it. Resolves with what was done; rejects with path, cause and step. */
   readonly install: () => Promise<string>;
   readonly files: EndpointFiles;
+  /** Who leads to other nodes, and may encrypt what goes there. */
+  readonly connectivity: ActorRef<FelixKeysTold>;
   /** Where people find how it stands with Felix. */
   readonly report: (status: () => FelixReport) => void;
 }
@@ -156,6 +159,7 @@ class FelixActor implements Actor<FelixActorMessage> {
         return this.#install();
       case 'TellAgain':
         this.#tell_again = undefined;
+        this.#tellKeys();
         return this.#advance();
       case 'WriteAgain':
         if (this.#deps.files.faults.size > 0) this.#deps.files.retry();
@@ -337,6 +341,7 @@ class FelixActor implements Actor<FelixActorMessage> {
     current.batch = messages;
     current.readable = more;
     current.heard_ms = this.#ctx.clock.now_ms();
+    this.#tellKeys();
     const { fault } = current.reader;
     if (fault !== undefined) {
       this.#ctx.log.warn({ stream: current.number }, `felix(read) ${fault}; the connection is closed`);
@@ -347,8 +352,20 @@ class FelixActor implements Actor<FelixActorMessage> {
   /** False: tried again, for as long as it takes. */
   #tell(message: FelixStream): boolean {
     if (this.#subscriber?.tell(message) === true) return true;
-    this.#tell_again = this.#ctx.after(tell_again_ms, { type: 'TellAgain' });
+    this.#tellAgain();
     return false;
+  }
+
+  #tellAgain(): void {
+    this.#tell_again ??= this.#ctx.after(tell_again_ms, { type: 'TellAgain' });
+  }
+
+  #tellKeys(): void {
+    const keys = this.#current?.reader.peer_keys;
+    const due = keys?.due;
+    if (keys === undefined || due === undefined) return;
+    if (this.#deps.connectivity.tell({ type: 'FelixKeysTold', ...due })) keys.told();
+    else this.#tellAgain();
   }
 
   // --- to Felix and the CNI plugin

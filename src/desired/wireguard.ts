@@ -70,6 +70,8 @@ export const endpointOf = (peer: Peer, family: Family): string | undefined =>
 export class PeerNodes {
   readonly #own_name: string;
   readonly #told = new Map<string, Told>();
+  /** Others, that say nothing of WireGuard. */
+  readonly #keyless = new Set<string>();
   /** Who has this key: the first by its name has it, all others are none. */
   readonly #names = new Map<string, Set<string>>();
   #own_key: string | undefined;
@@ -97,6 +99,8 @@ export class PeerNodes {
       for (const other of names ?? []) touched.add(other);
       if (names?.size === 0) this.#names.delete(before.peer.public_key);
     }
+    if (node === undefined || name === this.#own_name || now !== undefined) this.#keyless.delete(name);
+    else this.#keyless.add(name);
     if (now === undefined) this.#told.delete(name);
     else {
       this.#told.set(name, now);
@@ -116,6 +120,11 @@ export class PeerNodes {
   /** Who has this key. */
   nameOf(public_key: string): string | undefined {
     return this.#holder(public_key);
+  }
+
+  /** Nodes that have no key. */
+  get keyless(): Iterable<string> {
+    return this.#keyless;
   }
 
   get count(): number {

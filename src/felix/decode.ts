@@ -1,5 +1,7 @@
 /** A message of Felix's stream, of any version, to data. Nothing is thrown: what cannot be read is a message that says so. */
 import { fromBinary } from '@bufbuild/protobuf';
+import { wireguardKey } from '../calico/kinds/node.js';
+import type { Family } from '../ip/text.js';
 import {
   type HostEndpoint as HostEndpointMessage,
   type IcmpTypeAndCode,
@@ -26,7 +28,7 @@ import type {
   WorkloadEndpoint,
 } from './messages.js';
 
-/** Members of the union that Felix is known to send and that tell nothing of policies: 14 and 16 to 38. */
+/** Members of the union that Felix is known to send and that are not read: 14 and 16 to 38, but for keys of WireGuard. */
 function isIgnored(field: number): boolean {
   return field === 14 || (field >= 16 && field <= 38);
 }
@@ -98,11 +100,29 @@ function messageOf({ payload, $unknown }: ToDataplane): FelixMessage {
       const { id } = payload.value;
       return id?.endpointId ? { kind: 'host_removed', id: id.endpointId } : nameless('host_endpoint_remove');
     }
+    case 'wireguardEndpointUpdate':
+      return keyOf(payload.value.hostname, 4, payload.value.publicKey);
+    case 'wireguardEndpointV6Update':
+      return keyOf(payload.value.hostname, 6, payload.value.publicKeyV6);
+    case 'wireguardEndpointRemove':
+      return keyOf(payload.value.hostname, 4, '');
+    case 'wireguardEndpointV6Remove':
+      return keyOf(payload.value.hostname, 6, '');
     case undefined: {
       const field = $unknown?.[0]?.no;
       return field !== undefined && isIgnored(field) ? { kind: 'ignored' } : { kind: 'unknown', field };
     }
   }
+}
+
+/** One that is no key is none: its node is reached as one that has none, and the message is told to people. */
+function keyOf(node: string, family: Family, text: string): FelixMessage {
+  if (node === '') return nameless('wireguard_endpoint');
+  if (text === '') return { kind: 'wireguard_key', node, family, key: undefined };
+  const key = wireguardKey(text);
+  if (key === undefined)
+    return { kind: 'unreadable', why: `wireguard_endpoint_update of node ${node} has no key of 32 bytes` };
+  return { kind: 'wireguard_key', node, family, key };
 }
 
 function nameless(message: string): FelixMessage {

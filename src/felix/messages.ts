@@ -1,4 +1,5 @@
 /** What Felix says, as data: the same for all of its versions. */
+import type { Family } from '../ip/text.js';
 import type { SetUpdate } from './members.js';
 
 /** Text that is one policy, whatever version names it: kind, namespace and name, or tier and name up to 3.31. */
@@ -114,6 +115,13 @@ export type FelixMessage =
   | { readonly kind: 'workload_removed'; readonly key: WorkloadKey }
   | { readonly kind: 'host'; readonly id: string; readonly endpoint: HostEndpoint }
   | { readonly kind: 'host_removed'; readonly id: string }
+  /** WireGuard's public key of a node, for what it sends of this family; undefined: it has none any more. */
+  | {
+      readonly kind: 'wireguard_key';
+      readonly node: string;
+      readonly family: Family;
+      readonly key: string | undefined;
+    }
   /** Nodes, pools, routes, services and the like: the cluster is read from the Kubernetes API. */
   | { readonly kind: 'ignored' }
   /** A message that this release does not know, by its number in the stream's union; none: an empty message. */

@@ -162,6 +162,7 @@ export class FelixModel {
         return this.#put('hosts', message.id, message.endpoint);
       case 'host_removed':
         return this.#remove('hosts', message.id);
+      case 'wireguard_key':
       case 'ignored':
         return undefined;
       case 'unknown':

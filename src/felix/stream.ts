@@ -2,6 +2,7 @@
 import { decode } from './decode.js';
 import { FrameReader } from './frames.js';
 import type { FelixMessage } from './messages.js';
+import { nodes_max, PeerKeys } from './peer-keys.js';
 
 /** The socket as it is seen from here. `Events` tell of it; what is not read, Felix has to keep. */
 export interface FelixSocket {
@@ -36,6 +37,7 @@ export class StreamReader {
   bytes = 0;
   config: ReadonlyMap<string, string> | undefined;
   in_sync = false;
+  readonly peer_keys = new PeerKeys();
   /** The stream cannot be read any more: what is no frame has no end. */
   fault: string | undefined;
   readonly #frames: FrameReader;
@@ -49,7 +51,7 @@ export class StreamReader {
     return !this.#frames.whole;
   }
 
-  /** What is there by now, without what is of no use to anybody; `more`: the socket may have more. */
+  /** What is there by now for policies, without keys of nodes, and what is of no use to anybody; `more`: the socket may have more. */
   next(socket: Pick<FelixSocket, 'read'>): {
     readonly messages: readonly FelixMessage[];
     readonly more: boolean;
@@ -66,7 +68,7 @@ export class StreamReader {
       for (const frame of frames) {
         const message = decode(frame);
         this.#note(message);
-        if (message.kind !== 'ignored') messages.push(message);
+        if (message.kind !== 'ignored' && message.kind !== 'wireguard_key') messages.push(message);
       }
     }
     return { messages, more: this.fault === undefined };
@@ -75,12 +77,23 @@ export class StreamReader {
   #note(message: FelixMessage): void {
     this.counts.set(message.kind, (this.counts.get(message.kind) ?? 0) + 1);
     if (message.kind === 'config') this.config = message.config;
-    else if (message.kind === 'in_sync') this.in_sync = true;
+    else if (message.kind === 'in_sync') this.#inSync();
+    else if (message.kind === 'wireguard_key') this.#key(message);
     else if (message.kind === 'unreadable') this.#problem(message.why);
     else if (message.kind === 'unknown')
       this.#problem(
         `a message of kind ${message.field ?? 'none'}, which this release does not know: upgrade it if policies are incomplete`,
       );
+  }
+
+  #inSync(): void {
+    this.in_sync = true;
+    this.peer_keys.inSync();
+  }
+
+  #key(message: FelixMessage & { readonly kind: 'wireguard_key' }): void {
+    if (this.peer_keys.take(message)) return;
+    this.#problem(`the WireGuard key of node ${message.node} is not kept: there are ${nodes_max} of them`);
   }
 
   #problem(text: string): void {

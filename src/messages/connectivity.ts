@@ -1,5 +1,6 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
 import type { Reply } from '../actor-system.js';
+import type { KeysTold } from '../felix/peer-keys.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
@@ -34,10 +35,19 @@ export interface RemoteRoutes {
   readonly reply: Reply<void>;
 }
 
+/**
+ * From felix: what Felix says of the nodes' keys of WireGuard. Ordered, idempotent, not answered: told again where the mailbox was full. Of each
+ * Felix the first is `whole`, when it has told everything.
+ */
+export interface FelixKeysTold extends KeysTold {
+  readonly type: 'FelixKeysTold';
+}
+
 export type ConnectivityMessage =
   | NodeStatus
   | ClusterChange
   | RemoteRoutes
+  | FelixKeysTold
   /** From itself: what has waited for the other nodes need not any longer. */
   | { readonly type: 'Due' }
   /** From itself: VPP is to be asked how WireGuard's peers are, and what it has said. */

@@ -15,7 +15,10 @@ const built_driver = fileURLToPath(new URL('../../../native/felix-api-proxy', im
 /** Root alone may connect: Felix runs as root, and who can speak here rules all policies of the node. */
 const socket_mode = 0o600;
 
-export function felixOf({ parts, sync }: Pick<Wiring, 'parts' | 'sync'>) {
+export function felixOf(
+  { parts, sync }: Pick<Wiring, 'parts' | 'sync'>,
+  connectivity: FelixDeps['connectivity'],
+) {
   const { felix_socket, felix_plugins_dir, endpoint_status_dir } = parts.config.paths;
   const driver = join(felix_plugins_dir, 'felix-api-proxy');
   return felixActor(
@@ -23,6 +26,7 @@ export function felixOf({ parts, sync }: Pick<Wiring, 'parts' | 'sync'>) {
       listen: (accept, failed) => listenFelix(felix_socket, accept, failed),
       install: async () => installed_as[await installProgram(built_driver, driver)](driver),
       files: new StatusFiles(endpoint_status_dir, isStatusFileName),
+      connectivity,
       report: (status) => sync.set('felix', status),
     },
     { socket_path: felix_socket },

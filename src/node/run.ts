@@ -14,7 +14,7 @@ import { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import { TranslationOwners } from '../reconcile/translation-owners.js';
 import { HealthPorts } from '../services/health.js';
 import { ServiceNames } from '../services/service-names.js';
-import { policiesRef, root_supervision, servicesRef, startTree } from '../supervisor.js';
+import { connectivityRef, policiesRef, root_supervision, servicesRef, startTree } from '../supervisor.js';
 import { largeSegments } from '../uplink/drivers.js';
 import { bgpOf, bgpProcessOf } from './bgp.js';
 import { clusterActorOf, serviceFaults } from './cluster.js';
@@ -196,7 +196,7 @@ export async function runNode(
       ...(serves && {
         services: (vpp, uplink, cluster) => servicesOf(wiring, vpp, uplink, cluster),
       }),
-      ...(config.felix && { felix: felixOf(wiring) }),
+      ...(config.felix && { felix: felixOf(wiring, connectivityRef(system)) }),
       ...(config.felix && {
         policies: (vpp, uplink, felix) => policiesOf(wiring, vpp, uplink, felix),
       }),

@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
-import type { CalicoNode } from '../calico/kinds/node.js';
+import { type CalicoNode, node_annotation } from '../calico/kinds/node.js';
 import { PeerNodes, type WireguardKeys, type WireguardSettings } from '../desired/wireguard.js';
 import type { Family } from '../ip/text.js';
 import { Publication, type Publish, publication_step } from '../k8s/publication.js';
@@ -196,7 +196,7 @@ export class Encryption {
     if (this.#settings !== undefined) yield* this.nodes.faults();
   }
 
-  /** Of each peer how it is, and where it is not well, why and what to do. By the name of the node, so many of them. */
+  /** Of each peer how it is, and where it is not well, or a node is none, why and what to do. By the name of the node, so many of them. */
   status(
     peers: Iterable<readonly [name: string, peer: WireguardPeer]>,
     now_ms: number,
@@ -206,9 +206,29 @@ export class Encryption {
     for (const [name, peer] of peers) {
       if (left === 0) break;
       left -= 1;
-      status[name] = this.#statusOf(peer, now_ms);
+      const lacking = this.#lacking(this.nodes.peer(name)?.families ?? both);
+      status[name] = [this.#statusOf(peer, now_ms), ...lacking].join('; ');
+    }
+    for (const name of this.is_used ? this.nodes.keyless : []) {
+      if (left === 0) break;
+      left -= 1;
+      status[name] = `no key, and ${this.#unencrypted('its pods')}`;
     }
     return status;
+  }
+
+  /** Of families that are encrypted here, and not by a peer that has these. */
+  #lacking(has: readonly Family[]): readonly string[] {
+    const lacking = this.#settings?.families.filter((family) => !has.includes(family)) ?? [];
+    return lacking.map(
+      (family) => `no key for IPv${family}, and ${this.#unencrypted(`its IPv${family} pods`)}`,
+    );
+  }
+
+  #unencrypted(pods: string): string {
+    const { wireguard_key, wireguard_key6 } = node_annotation;
+    const how = this.#parts.required ? 'is dropped' : 'is in clear';
+    return `what is sent to ${pods} ${how}: see that its node does WireGuard (/debug/sync there), and that its Node has ${wireguard_key} (IPv6: ${wireguard_key6})`;
   }
 
   #statusOf({ public_key, endpoint, port, allowed }: WireguardPeer, now_ms: number): string {

@@ -10,6 +10,7 @@ import type { CalicoNode } from '../../src/calico/kinds/node.js';
 import { Secret } from '../../src/config/secret.js';
 import { tunnel_settings_default, tunnelObjects } from '../../src/desired/remote-route.js';
 import { table } from '../../src/desired/tables.js';
+import type { NodeKeys } from '../../src/felix/peer-keys.js';
 import type { AnyChange, ClusterMessage, KindName } from '../../src/messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoute } from '../../src/messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
@@ -2177,4 +2178,68 @@ t.test('a new life that has not heard of its own Node yet leaves checksums to wh
   t.equal(lab.software_checksums, undefined);
   await lab.told('Node', {});
   t.equal(lab.software_checksums, true);
+});
+
+t.test('a key that Felix tells is as good as one of the Node, which goes first', async (t) => {
+  const lab = await Lab.start(t, { writer: at_once });
+  lab.established = new Set([2, 3, 4, 5].map(keyOf32));
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', { ...peerNode('two', 2, undefined), ...peerNode('three', 3, keyOf32(3)) });
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment();
+  await lab.moment();
+  const peers = () => lab.keys.filter((key) => key.startsWith('wireguard_peer:'));
+  const felix = async (whole: boolean, changed: Readonly<Record<string, NodeKeys>>) => {
+    await lab.kit.tell({ type: 'FelixKeysTold', whole, changed: new Map(Object.entries(changed)) });
+    await lab.moment(300);
+  };
+  const three = `wireguard_peer:${keyOf32(3)}`;
+  t.strictSame(peers(), [three]);
+  const says = (byte: number): NodeKeys => ({ key: keyOf32(byte), key6: keyOf32(byte) });
+  await felix(true, { two: says(2), three: says(8), own: says(7), nowhere: says(6) });
+  t.strictSame(peers(), [`wireguard_peer:${keyOf32(2)}`, three]);
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  t.strictSame(lab.published, { key: keyOf32(1), key6: keyOf32(1) }, 'of itself the Node says what is so');
+  await lab.told('Node', peerNode('two', 2, keyOf32(4)));
+  await lab.moment();
+  t.strictSame(peers(), [three, `wireguard_peer:${keyOf32(4)}`], 'it says another one');
+  await lab.told('Node', peerNode('two', 2, undefined));
+  await lab.moment();
+  t.equal(
+    lab.path('10.244.2.0/26'),
+    '10.0.0.2',
+    'it has none any more, whatever a Felix that is late has said',
+  );
+  await lab.moment(20_000);
+  t.strictSame(peers(), [three]);
+  await felix(false, { two: says(5) });
+  t.strictSame(peers(), [three, `wireguard_peer:${keyOf32(5)}`], 'which says it anew');
+  await felix(true, {});
+  await lab.moment(20_000);
+  t.strictSame(peers(), [three], 'another Felix says nothing of it');
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('each node without a peer is named, with why and the step to take', async (t) => {
+  const lab = await Lab.start(t, { writer: at_once });
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.told('Node', { ...peerNode('two', 2, undefined), ...peerNode('three', 3, keyOf32(3)) });
+  await lab.moment();
+  t.strictSame((await lab.describe()).wireguard, {}, 'where nothing is encrypted nobody needs one');
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', {
+    four: { ...peerNode('four', 4, undefined).four!, wireguard_key: keyOf32(4) },
+  });
+  await lab.moment();
+  await lab.moment(6000);
+  t.match((await lab.describe()).wireguard, {
+    two: /^no key, and what is sent to its pods is in clear: .*projectcalico\.org\/WireguardPublicKey/,
+    three: /^no handshake/,
+    four: /^no handshake.*; no key for IPv6, and what is sent to its IPv6 pods is in clear/,
+  });
+  t.equal((await lab.describe()).wireguard.own, undefined);
+  t.equal(lab.gauges?.faulty, 0, 'a cluster of both is no fault');
 });

@@ -6,6 +6,7 @@ import { felixActor } from '../../src/actors/felix.js';
 import { frame } from '../../src/felix/frames.js';
 import { PolicyIDSchema } from '../../src/felix/generated/felix_pb.js';
 import type { FelixSocket, SocketEvents } from '../../src/felix/stream.js';
+import type { FelixKeysTold } from '../../src/messages/connectivity.js';
 import type { FelixActorMessage } from '../../src/messages/felix.js';
 import { bytesOf } from '../felix/stream.js';
 import { flowOf } from '../policies/scenes.js';
@@ -59,7 +60,8 @@ t.test('bad input: the stream lives on, the object is named, and nothing opens',
       accept = taking;
       return { close: () => {} };
     };
-    const deps = { listen, install: async () => 'is there', files, report: () => {} };
+    const connectivity = kit.mailbox<FelixKeysTold>('connectivity').ref;
+    const deps = { listen, install: async () => 'is there', files, connectivity, report: () => {} };
     kit.system.spawn(felixActor(deps, { socket_path: '/run/felix.sock' })).catch(() => {});
     return kit.system.ref<FelixActorMessage>('root/felix');
   };

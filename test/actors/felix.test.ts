@@ -4,6 +4,7 @@ import { type FelixDeps, type FelixReport, felixActor } from '../../src/actors/f
 import { FrameReader, frame } from '../../src/felix/frames.js';
 import type { FelixMessage, WorkloadEndpoint } from '../../src/felix/messages.js';
 import type { FelixSocket, SocketEvents } from '../../src/felix/stream.js';
+import type { FelixKeysTold } from '../../src/messages/connectivity.js';
 import type { EndpointStatus, FelixActorMessage, FelixStream } from '../../src/messages/felix.js';
 import { bytesOf, fixture } from '../felix/stream.js';
 import { type ActorKit, actorKit, type KitMailbox, type Teardown } from '../kit/actor-kit.js';
@@ -50,6 +51,9 @@ class FakeSocket implements FelixSocket {
 class Lab {
   kit!: ActorKit<FelixActorMessage>;
   policies!: KitMailbox<FelixStream>;
+  connectivity!: KitMailbox<FelixKeysTold>;
+  /** The mailbox of connectivity is full. */
+  full = false;
   /** The incarnation of policies that subscribes, by number. */
   life = 1;
   taking = true;
@@ -62,7 +66,7 @@ class Lab {
   swept = 0;
 
   async start(t: Teardown): Promise<this> {
-    const deps: FelixDeps = {
+    const deps: Omit<FelixDeps, 'connectivity'> = {
       listen: async (accept) => {
         await this.listening?.();
         this.accept = accept;
@@ -87,7 +91,14 @@ class Lab {
     };
     this.kit = await actorKit(t, (kit) => {
       this.policies = kit.mailbox<FelixStream>('policies');
-      return felixActor(deps, { socket_path: '/run/felix.sock' });
+      this.connectivity = kit.mailbox<FelixKeysTold>('connectivity');
+      const { ref } = this.connectivity;
+      const connectivity = {
+        ...ref,
+        path: ref.path,
+        tell: (told: FelixKeysTold) => !this.full && ref.tell(told),
+      };
+      return felixActor({ ...deps, connectivity }, { socket_path: '/run/felix.sock' });
     });
     return this;
   }
@@ -122,6 +133,12 @@ class Lab {
 
   taken(stream: number): Promise<void> {
     return this.kit.tell({ type: 'FelixTaken', stream });
+  }
+
+  /** What connectivity was told. */
+  async keys(): Promise<unknown[]> {
+    const messages = await this.connectivity.messages();
+    return messages.map(({ whole, changed }) => [whole ? 'whole' : 'changed', Object.fromEntries(changed)]);
   }
 
   /** What policies was told, in short. */
@@ -479,3 +496,50 @@ t.test('what fails is tried again, and keeps nothing from starting', async (t) =
   t.equal(lab.installed, 2);
   t.equal(lab.kit.log.lines.filter(({ level }) => level === 'warn').length, 2, 'each told once');
 });
+
+t.test(
+  'keys of nodes go to who leads there, when Felix has told everything, and never to policies',
+  async (t) => {
+    const keyOf = (byte: number) => Buffer.alloc(32, byte).toString('base64');
+    const key = (hostname: string, byte: number) =>
+      frame(
+        bytesOf({
+          payload: { case: 'wireguardEndpointUpdate', value: { hostname, publicKey: keyOf(byte) } },
+        }),
+      );
+    const key6 = (hostname: string, byte: number) =>
+      frame(
+        bytesOf({
+          payload: { case: 'wireguardEndpointV6Update', value: { hostname, publicKeyV6: keyOf(byte) } },
+        }),
+      );
+    const gone = (hostname: string) =>
+      frame(bytesOf({ payload: { case: 'wireguardEndpointRemove', value: { hostname } } }));
+    const lab = await new Lab().start(t);
+    await lab.subscribe();
+    const socket = await lab.connect(config, key('n2', 2), key6('n2', 3), key('n3', 4));
+    t.same(await lab.heard(), ['began 1', 'told 1: config']);
+    t.strictSame(await lab.keys(), [], 'half of it says nothing of the others');
+    await lab.taken(1);
+    await lab.send(socket, in_sync);
+    t.same(await lab.heard(), ['told 1: in_sync']);
+    t.strictSame(await lab.keys(), [
+      ['whole', { n2: { key: keyOf(2), key6: keyOf(3) }, n3: { key: keyOf(4) } }],
+    ]);
+    await lab.taken(1);
+    await lab.send(socket, gone('n2'), gone('n3'), gone('n4'));
+    t.strictSame(await lab.keys(), [['changed', { n2: { key6: keyOf(3) }, n3: {}, n4: {} }]]);
+    t.same(await lab.heard(), [], 'there is nothing in it for policies');
+
+    lab.full = true;
+    await lab.send(socket, key('n3', 5));
+    t.strictSame(await lab.keys(), []);
+    lab.full = false;
+    await lab.kit.clock.advance(200);
+    await lab.kit.settle();
+    t.strictSame(await lab.keys(), [['changed', { n3: { key: keyOf(5) } }]], 'it was told again');
+
+    await lab.connect(config, in_sync);
+    t.strictSame(await lab.keys(), [['whole', {}]], 'a new Felix says it all');
+  },
+);

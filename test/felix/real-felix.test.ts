@@ -13,7 +13,7 @@ import { isStatusFileName } from '../../src/felix/status-file.js';
 import { StatusFiles } from '../../src/host/status-files.js';
 import type { FelixActorMessage, FelixStream } from '../../src/messages/felix.js';
 import { listenFelix } from '../../src/node/felix.js';
-import { KeptLog, supervision } from '../kit/actor-kit.js';
+import { KeptLog, supervision, takes_all } from '../kit/actor-kit.js';
 import { modelOf } from './stream.js';
 
 const found = findRealFelix();
@@ -63,6 +63,7 @@ t.test('a real Felix', missing === undefined ? {} : { skip: missing }, async (t)
         listen: (accept, failed) => listenFelix(socket, accept, failed),
         install: async () => 'is not of interest',
         files: new StatusFiles(join(directory, 'status'), isStatusFileName),
+        connectivity: takes_all,
         report: (made) => {
           report = made;
         },

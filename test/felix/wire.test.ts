@@ -253,6 +253,57 @@ t.test('messages of a newer Felix are unknown, those of nodes, pools and routes 
   for (const number of [14, 16, 21, 30, 37, 38]) t.strictSame(decode(field(number)), { kind: 'ignored' });
 });
 
+t.test('keys of WireGuard are read by node and family; what is no key is told, and is none', async (t) => {
+  const key = Buffer.alloc(32, 7).toString('base64');
+  const hostname = 'n1';
+  const told = { kind: 'wireguard_key', node: hostname };
+  const cases = [
+    [
+      { case: 'wireguardEndpointUpdate', value: { hostname, publicKey: key } },
+      { ...told, family: 4, key },
+    ],
+    [
+      { case: 'wireguardEndpointV6Update', value: { hostname, publicKeyV6: key } },
+      { ...told, family: 6, key },
+    ],
+    [
+      { case: 'wireguardEndpointRemove', value: { hostname } },
+      { ...told, family: 4, key: undefined },
+    ],
+    [
+      { case: 'wireguardEndpointV6Remove', value: { hostname } },
+      { ...told, family: 6, key: undefined },
+    ],
+    [
+      { case: 'wireguardEndpointUpdate', value: { hostname } },
+      { ...told, family: 4, key: undefined },
+    ],
+  ] as const;
+  for (const [payload, wanted] of cases) t.strictSame(decode(bytesOf({ payload })), wanted);
+  // As Felix's protocol has it: 27 {1 hostname, 2 key}, 33 {1 hostname, 2 key}.
+  const body = Buffer.concat([
+    Buffer.from([0x0a, 2]),
+    Buffer.from('n1'),
+    Buffer.from([0x12, 44]),
+    Buffer.from(key),
+  ]);
+  for (const [field, family] of [
+    [27, 4],
+    [33, 6],
+  ] as const)
+    t.strictSame(decode(Buffer.concat([Buffer.from([...varint((field << 3) | 2), body.length]), body])), {
+      ...told,
+      family,
+      key,
+    });
+  const short = decode(
+    bytesOf({ payload: { case: 'wireguardEndpointUpdate', value: { hostname, publicKey: 'AAAA' } } }),
+  );
+  t.match(short, { kind: 'unreadable', why: /of node n1 has no key/ });
+  const nobody = decode(bytesOf({ payload: { case: 'wireguardEndpointRemove', value: {} } }));
+  t.match(nobody, { kind: 'unreadable', why: /names no object/ });
+});
+
 t.test('a rule keeps the numbers of fields that this release cannot read, and of no others', async (t) => {
   const text = (number: number) => Buffer.from([...varint((number << 3) | 2), 1, 0x61]);
   // active_policy_update {1 id {2 name}, 2 policy {1 inbound_rules}}

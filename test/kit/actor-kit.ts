@@ -87,6 +87,9 @@ export function supervision(changes: Partial<Supervision> = {}): Supervision {
 }
 
 /** The mailbox of an actor that is not there: keeps what it is told, for the test to look at and to answer. */
+/** Somebody who takes all that is told, and does nothing. */
+export const takes_all: ActorRef<unknown> = { path: 'root/nobody', tell: () => true, tellUrgent: () => true };
+
 export class KitMailbox<M extends Typed> {
   readonly spec: ChildSpec<M>;
   /** Incarnations of it that have started. */

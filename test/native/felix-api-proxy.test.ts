@@ -18,7 +18,7 @@ import { StatusFiles } from '../../src/host/status-files.js';
 import type { FelixStream } from '../../src/messages/felix.js';
 import { listenFelix } from '../../src/node/felix.js';
 import { fixture, recorded } from '../felix/stream.js';
-import { KeptLog, supervision } from '../kit/actor-kit.js';
+import { KeptLog, supervision, takes_all } from '../kit/actor-kit.js';
 
 const build_script = fileURLToPath(new URL('../../../native/build.sh', import.meta.url));
 const no_compiler = spawnSync('cc', ['--version']).status === 0 ? {} : { skip: 'no C compiler (cc)' };
@@ -187,6 +187,7 @@ t.test('felix-api-proxy', no_compiler, async (t) => {
             listen: (accept, failed) => listenFelix(path, accept, failed),
             install: async () => 'is not of interest',
             files: new StatusFiles(join(directory, 'status'), isStatusFileName),
+            connectivity: takes_all,
             report: (made) => {
               report = made;
             },

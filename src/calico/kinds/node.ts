@@ -65,7 +65,8 @@ const mac = (value: unknown) =>
     ? value.toLowerCase()
     : undefined;
 
-const wireguardKey = (value: unknown) =>
+/** Base64 of 32 bytes; undefined: it is no key. */
+export const wireguardKey = (value: unknown) =>
   typeof value === 'string' && /^[A-Za-z0-9+/]{43}=$/.test(value) ? value : undefined;
 
 function calicoLabels(value: unknown): Labels | undefined {

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file felix.proto.
  */
 export const file_felix: GenFile = /*@__PURE__*/
-  fileDesc("CgtmZWxpeC5wcm90bxIFZmVsaXgizwUKC1RvRGF0YXBsYW5lEhcKD3NlcXVlbmNlX251bWJlchgPIAEoBBIgCgdpbl9zeW5jGAEgASgLMg0uZmVsaXguSW5TeW5jSAASFgoMaXBzZXRfdXBkYXRlGAIgASgMSAASHAoSaXBzZXRfZGVsdGFfdXBkYXRlGAMgASgMSAASKgoMaXBzZXRfcmVtb3ZlGAQgASgLMhIuZmVsaXguSVBTZXRSZW1vdmVIABI7ChVhY3RpdmVfcHJvZmlsZV91cGRhdGUYBSABKAsyGi5mZWxpeC5BY3RpdmVQcm9maWxlVXBkYXRlSAASOwoVYWN0aXZlX3Byb2ZpbGVfcmVtb3ZlGAYgASgLMhouZmVsaXguQWN0aXZlUHJvZmlsZVJlbW92ZUgAEjkKFGFjdGl2ZV9wb2xpY3lfdXBkYXRlGAcgASgLMhkuZmVsaXguQWN0aXZlUG9saWN5VXBkYXRlSAASOQoUYWN0aXZlX3BvbGljeV9yZW1vdmUYCCABKAsyGS5mZWxpeC5BY3RpdmVQb2xpY3lSZW1vdmVIABI5ChRob3N0X2VuZHBvaW50X3VwZGF0ZRgJIAEoCzIZLmZlbGl4Lkhvc3RFbmRwb2ludFVwZGF0ZUgAEjkKFGhvc3RfZW5kcG9pbnRfcmVtb3ZlGAogASgLMhkuZmVsaXguSG9zdEVuZHBvaW50UmVtb3ZlSAASQQoYd29ya2xvYWRfZW5kcG9pbnRfdXBkYXRlGAsgASgLMh0uZmVsaXguV29ya2xvYWRFbmRwb2ludFVwZGF0ZUgAEkEKGHdvcmtsb2FkX2VuZHBvaW50X3JlbW92ZRgMIAEoCzIdLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRSZW1vdmVIABIsCg1jb25maWdfdXBkYXRlGA0gASgLMhMuZmVsaXguQ29uZmlnVXBkYXRlSABCCQoHcGF5bG9hZCIICgZJblN5bmMibgoMQ29uZmlnVXBkYXRlEi8KBmNvbmZpZxgBIAMoCzIfLmZlbGl4LkNvbmZpZ1VwZGF0ZS5Db25maWdFbnRyeRotCgtDb25maWdFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhkKC0lQU2V0UmVtb3ZlEgoKAmlkGAEgASgJIhkKCVByb2ZpbGVJRBIMCgRuYW1lGAEgASgJIlIKB1Byb2ZpbGUSIgoNaW5ib3VuZF9ydWxlcxgBIAMoCzILLmZlbGl4LlJ1bGUSIwoOb3V0Ym91bmRfcnVsZXMYAiADKAsyCy5mZWxpeC5SdWxlIlQKE0FjdGl2ZVByb2ZpbGVVcGRhdGUSHAoCaWQYASABKAsyEC5mZWxpeC5Qcm9maWxlSUQSHwoHcHJvZmlsZRgCIAEoCzIOLmZlbGl4LlByb2ZpbGUiMwoTQWN0aXZlUHJvZmlsZVJlbW92ZRIcCgJpZBgBIAEoCzIQLmZlbGl4LlByb2ZpbGVJRCJHCghQb2xpY3lJRBIMCgR0aWVyGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEgwKBGtpbmQYBCABKAkidgoGUG9saWN5EiIKDWluYm91bmRfcnVsZXMYASADKAsyCy5mZWxpeC5SdWxlEiMKDm91dGJvdW5kX3J1bGVzGAIgAygLMgsuZmVsaXguUnVsZRIRCgl1bnRyYWNrZWQYAyABKAgSEAoIcHJlX2RuYXQYBCABKAgiUAoSQWN0aXZlUG9saWN5VXBkYXRlEhsKAmlkGAEgASgLMg8uZmVsaXguUG9saWN5SUQSHQoGcG9saWN5GAIgASgLMg0uZmVsaXguUG9saWN5IjEKEkFjdGl2ZVBvbGljeVJlbW92ZRIbCgJpZBgBIAEoCzIPLmZlbGl4LlBvbGljeUlEImMKCFRpZXJJbmZvEgwKBG5hbWUYASABKAkSGAoQaW5ncmVzc19wb2xpY2llcxgCIAMoDBIXCg9lZ3Jlc3NfcG9saWNpZXMYAyADKAwSFgoOZGVmYXVsdF9hY3Rpb24YBCABKAkiVwoSV29ya2xvYWRFbmRwb2ludElEEhcKD29yY2hlc3RyYXRvcl9pZBgCIAEoCRITCgt3b3JrbG9hZF9pZBgDIAEoCRITCgtlbmRwb2ludF9pZBgEIAEoCSKXAQoQV29ya2xvYWRFbmRwb2ludBINCgVzdGF0ZRgBIAEoCRIMCgRuYW1lGAIgASgJEgsKA21hYxgDIAEoCRITCgtwcm9maWxlX2lkcxgEIAMoCRIRCglpcHY0X25ldHMYBSADKAkSEQoJaXB2Nl9uZXRzGAYgAygJEh4KBXRpZXJzGAcgAygLMg8uZmVsaXguVGllckluZm8iagoWV29ya2xvYWRFbmRwb2ludFVwZGF0ZRIlCgJpZBgBIAEoCzIZLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRJRBIpCghlbmRwb2ludBgFIAEoCzIXLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnQiPwoWV29ya2xvYWRFbmRwb2ludFJlbW92ZRIlCgJpZBgBIAEoCzIZLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRJRCIlCg5Ib3N0RW5kcG9pbnRJRBITCgtlbmRwb2ludF9pZBgCIAEoCSKGAgoMSG9zdEVuZHBvaW50EgwKBG5hbWUYASABKAkSEwoLcHJvZmlsZV9pZHMYAiADKAkSHgoFdGllcnMYAyADKAsyDy5mZWxpeC5UaWVySW5mbxIbChNleHBlY3RlZF9pcHY0X2FkZHJzGAQgAygJEhsKE2V4cGVjdGVkX2lwdjZfYWRkcnMYBSADKAkSKAoPdW50cmFja2VkX3RpZXJzGAYgAygLMg8uZmVsaXguVGllckluZm8SJwoOcHJlX2RuYXRfdGllcnMYByADKAsyDy5mZWxpeC5UaWVySW5mbxImCg1mb3J3YXJkX3RpZXJzGAggAygLMg8uZmVsaXguVGllckluZm8iXgoSSG9zdEVuZHBvaW50VXBkYXRlEiEKAmlkGAEgASgLMhUuZmVsaXguSG9zdEVuZHBvaW50SUQSJQoIZW5kcG9pbnQYAyABKAsyEy5mZWxpeC5Ib3N0RW5kcG9pbnQiNwoSSG9zdEVuZHBvaW50UmVtb3ZlEiEKAmlkGAEgASgLMhUuZmVsaXguSG9zdEVuZHBvaW50SUQiPgoIUHJvdG9jb2wSEAoGbnVtYmVyGAEgASgFSAASDgoEbmFtZRgCIAEoCUgAQhAKDm51bWJlcl9vcl9uYW1lIigKCVBvcnRSYW5nZRINCgVmaXJzdBgBIAEoBRIMCgRsYXN0GAIgASgFIi0KD0ljbXBUeXBlQW5kQ29kZRIMCgR0eXBlGAEgASgFEgwKBGNvZGUYAiABKAUinwYKBFJ1bGUSDgoGYWN0aW9uGAEgASgJEhIKCmlwX3ZlcnNpb24YAiABKAUSIQoIcHJvdG9jb2wYAyABKAsyDy5mZWxpeC5Qcm90b2NvbBIPCgdzcmNfbmV0GAQgAygJEiMKCXNyY19wb3J0cxgFIAMoCzIQLmZlbGl4LlBvcnRSYW5nZRIPCgdkc3RfbmV0GAYgAygJEiMKCWRzdF9wb3J0cxgHIAMoCzIQLmZlbGl4LlBvcnRSYW5nZRITCglpY21wX3R5cGUYCCABKAVIABIwCg5pY21wX3R5cGVfY29kZRgJIAEoCzIWLmZlbGl4LkljbXBUeXBlQW5kQ29kZUgAEhYKDnNyY19pcF9zZXRfaWRzGAogAygJEhYKDmRzdF9pcF9zZXRfaWRzGAsgAygJEiEKGXNyY19uYW1lZF9wb3J0X2lwX3NldF9pZHMYDCADKAkSIQoZZHN0X25hbWVkX3BvcnRfaXBfc2V0X2lkcxgNIAMoCRIbChNkc3RfaXBfcG9ydF9zZXRfaWRzGA8gAygJEiUKDG5vdF9wcm90b2NvbBhmIAEoCzIPLmZlbGl4LlByb3RvY29sEhMKC25vdF9zcmNfbmV0GGcgAygJEicKDW5vdF9zcmNfcG9ydHMYaCADKAsyEC5mZWxpeC5Qb3J0UmFuZ2USEwoLbm90X2RzdF9uZXQYaSADKAkSJwoNbm90X2RzdF9wb3J0cxhqIAMoCzIQLmZlbGl4LlBvcnRSYW5nZRIXCg1ub3RfaWNtcF90eXBlGGsgASgFSAESNAoSbm90X2ljbXBfdHlwZV9jb2RlGGwgASgLMhYuZmVsaXguSWNtcFR5cGVBbmRDb2RlSAESGgoSbm90X3NyY19pcF9zZXRfaWRzGG0gAygJEhoKEm5vdF9kc3RfaXBfc2V0X2lkcxhuIAMoCRIlCh1ub3Rfc3JjX25hbWVkX3BvcnRfaXBfc2V0X2lkcxhwIAMoCRIlCh1ub3RfZHN0X25hbWVkX3BvcnRfaXBfc2V0X2lkcxhxIAMoCUIGCgRpY21wQgoKCG5vdF9pY21wIiAKDkVuZHBvaW50U3RhdHVzEg4KBnN0YXR1cxgBIAEoCSLhAwoNRnJvbURhdGFwbGFuZRIXCg9zZXF1ZW5jZV9udW1iZXIYCCABKAQSOwoVcHJvY2Vzc19zdGF0dXNfdXBkYXRlGAMgASgLMhouZmVsaXguUHJvY2Vzc1N0YXR1c1VwZGF0ZUgAEkYKG2hvc3RfZW5kcG9pbnRfc3RhdHVzX3VwZGF0ZRgEIAEoCzIfLmZlbGl4Lkhvc3RFbmRwb2ludFN0YXR1c1VwZGF0ZUgAEkYKG2hvc3RfZW5kcG9pbnRfc3RhdHVzX3JlbW92ZRgFIAEoCzIfLmZlbGl4Lkhvc3RFbmRwb2ludFN0YXR1c1JlbW92ZUgAEk4KH3dvcmtsb2FkX2VuZHBvaW50X3N0YXR1c191cGRhdGUYBiABKAsyIy5mZWxpeC5Xb3JrbG9hZEVuZHBvaW50U3RhdHVzVXBkYXRlSAASTgofd29ya2xvYWRfZW5kcG9pbnRfc3RhdHVzX3JlbW92ZRgHIAEoCzIjLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRTdGF0dXNSZW1vdmVIABI/Chd3aXJlZ3VhcmRfc3RhdHVzX3VwZGF0ZRgJIAEoCzIcLmZlbGl4LldpcmVndWFyZFN0YXR1c1VwZGF0ZUgAQgkKB3BheWxvYWQiPAoTUHJvY2Vzc1N0YXR1c1VwZGF0ZRIVCg1pc29fdGltZXN0YW1wGAEgASgJEg4KBnVwdGltZRgCIAEoASJkChhIb3N0RW5kcG9pbnRTdGF0dXNVcGRhdGUSIQoCaWQYASABKAsyFS5mZWxpeC5Ib3N0RW5kcG9pbnRJRBIlCgZzdGF0dXMYAiABKAsyFS5mZWxpeC5FbmRwb2ludFN0YXR1cyI9ChhIb3N0RW5kcG9pbnRTdGF0dXNSZW1vdmUSIQoCaWQYASABKAsyFS5mZWxpeC5Ib3N0RW5kcG9pbnRJRCKXAQocV29ya2xvYWRFbmRwb2ludFN0YXR1c1VwZGF0ZRIlCgJpZBgBIAEoCzIZLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRJRBIlCgZzdGF0dXMYAiABKAsyFS5mZWxpeC5FbmRwb2ludFN0YXR1cxIpCghlbmRwb2ludBgDIAEoCzIXLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnQiRQocV29ya2xvYWRFbmRwb2ludFN0YXR1c1JlbW92ZRIlCgJpZBgBIAEoCzIZLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRJRCI/ChVXaXJlZ3VhcmRTdGF0dXNVcGRhdGUSEgoKcHVibGljX2tleRgBIAEoCRISCgppcF92ZXJzaW9uGAIgASgFYgZwcm90bzM");
+  fileDesc("CgtmZWxpeC5wcm90bxIFZmVsaXgi7QcKC1RvRGF0YXBsYW5lEhcKD3NlcXVlbmNlX251bWJlchgPIAEoBBIgCgdpbl9zeW5jGAEgASgLMg0uZmVsaXguSW5TeW5jSAASFgoMaXBzZXRfdXBkYXRlGAIgASgMSAASHAoSaXBzZXRfZGVsdGFfdXBkYXRlGAMgASgMSAASKgoMaXBzZXRfcmVtb3ZlGAQgASgLMhIuZmVsaXguSVBTZXRSZW1vdmVIABI7ChVhY3RpdmVfcHJvZmlsZV91cGRhdGUYBSABKAsyGi5mZWxpeC5BY3RpdmVQcm9maWxlVXBkYXRlSAASOwoVYWN0aXZlX3Byb2ZpbGVfcmVtb3ZlGAYgASgLMhouZmVsaXguQWN0aXZlUHJvZmlsZVJlbW92ZUgAEjkKFGFjdGl2ZV9wb2xpY3lfdXBkYXRlGAcgASgLMhkuZmVsaXguQWN0aXZlUG9saWN5VXBkYXRlSAASOQoUYWN0aXZlX3BvbGljeV9yZW1vdmUYCCABKAsyGS5mZWxpeC5BY3RpdmVQb2xpY3lSZW1vdmVIABI5ChRob3N0X2VuZHBvaW50X3VwZGF0ZRgJIAEoCzIZLmZlbGl4Lkhvc3RFbmRwb2ludFVwZGF0ZUgAEjkKFGhvc3RfZW5kcG9pbnRfcmVtb3ZlGAogASgLMhkuZmVsaXguSG9zdEVuZHBvaW50UmVtb3ZlSAASQQoYd29ya2xvYWRfZW5kcG9pbnRfdXBkYXRlGAsgASgLMh0uZmVsaXguV29ya2xvYWRFbmRwb2ludFVwZGF0ZUgAEkEKGHdvcmtsb2FkX2VuZHBvaW50X3JlbW92ZRgMIAEoCzIdLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRSZW1vdmVIABIsCg1jb25maWdfdXBkYXRlGA0gASgLMhMuZmVsaXguQ29uZmlnVXBkYXRlSAASQwoZd2lyZWd1YXJkX2VuZHBvaW50X3VwZGF0ZRgbIAEoCzIeLmZlbGl4LldpcmVndWFyZEVuZHBvaW50VXBkYXRlSAASQwoZd2lyZWd1YXJkX2VuZHBvaW50X3JlbW92ZRgcIAEoCzIeLmZlbGl4LldpcmVndWFyZEVuZHBvaW50UmVtb3ZlSAASSAocd2lyZWd1YXJkX2VuZHBvaW50X3Y2X3VwZGF0ZRghIAEoCzIgLmZlbGl4LldpcmVndWFyZEVuZHBvaW50VjZVcGRhdGVIABJIChx3aXJlZ3VhcmRfZW5kcG9pbnRfdjZfcmVtb3ZlGCIgASgLMiAuZmVsaXguV2lyZWd1YXJkRW5kcG9pbnRWNlJlbW92ZUgAQgkKB3BheWxvYWQiCAoGSW5TeW5jIm4KDENvbmZpZ1VwZGF0ZRIvCgZjb25maWcYASADKAsyHy5mZWxpeC5Db25maWdVcGRhdGUuQ29uZmlnRW50cnkaLQoLQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIZCgtJUFNldFJlbW92ZRIKCgJpZBgBIAEoCSIZCglQcm9maWxlSUQSDAoEbmFtZRgBIAEoCSJSCgdQcm9maWxlEiIKDWluYm91bmRfcnVsZXMYASADKAsyCy5mZWxpeC5SdWxlEiMKDm91dGJvdW5kX3J1bGVzGAIgAygLMgsuZmVsaXguUnVsZSJUChNBY3RpdmVQcm9maWxlVXBkYXRlEhwKAmlkGAEgASgLMhAuZmVsaXguUHJvZmlsZUlEEh8KB3Byb2ZpbGUYAiABKAsyDi5mZWxpeC5Qcm9maWxlIjMKE0FjdGl2ZVByb2ZpbGVSZW1vdmUSHAoCaWQYASABKAsyEC5mZWxpeC5Qcm9maWxlSUQiRwoIUG9saWN5SUQSDAoEdGllchgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIMCgRraW5kGAQgASgJInYKBlBvbGljeRIiCg1pbmJvdW5kX3J1bGVzGAEgAygLMgsuZmVsaXguUnVsZRIjCg5vdXRib3VuZF9ydWxlcxgCIAMoCzILLmZlbGl4LlJ1bGUSEQoJdW50cmFja2VkGAMgASgIEhAKCHByZV9kbmF0GAQgASgIIlAKEkFjdGl2ZVBvbGljeVVwZGF0ZRIbCgJpZBgBIAEoCzIPLmZlbGl4LlBvbGljeUlEEh0KBnBvbGljeRgCIAEoCzINLmZlbGl4LlBvbGljeSIxChJBY3RpdmVQb2xpY3lSZW1vdmUSGwoCaWQYASABKAsyDy5mZWxpeC5Qb2xpY3lJRCJjCghUaWVySW5mbxIMCgRuYW1lGAEgASgJEhgKEGluZ3Jlc3NfcG9saWNpZXMYAiADKAwSFwoPZWdyZXNzX3BvbGljaWVzGAMgAygMEhYKDmRlZmF1bHRfYWN0aW9uGAQgASgJIlcKEldvcmtsb2FkRW5kcG9pbnRJRBIXCg9vcmNoZXN0cmF0b3JfaWQYAiABKAkSEwoLd29ya2xvYWRfaWQYAyABKAkSEwoLZW5kcG9pbnRfaWQYBCABKAkilwEKEFdvcmtsb2FkRW5kcG9pbnQSDQoFc3RhdGUYASABKAkSDAoEbmFtZRgCIAEoCRILCgNtYWMYAyABKAkSEwoLcHJvZmlsZV9pZHMYBCADKAkSEQoJaXB2NF9uZXRzGAUgAygJEhEKCWlwdjZfbmV0cxgGIAMoCRIeCgV0aWVycxgHIAMoCzIPLmZlbGl4LlRpZXJJbmZvImoKFldvcmtsb2FkRW5kcG9pbnRVcGRhdGUSJQoCaWQYASABKAsyGS5mZWxpeC5Xb3JrbG9hZEVuZHBvaW50SUQSKQoIZW5kcG9pbnQYBSABKAsyFy5mZWxpeC5Xb3JrbG9hZEVuZHBvaW50Ij8KFldvcmtsb2FkRW5kcG9pbnRSZW1vdmUSJQoCaWQYASABKAsyGS5mZWxpeC5Xb3JrbG9hZEVuZHBvaW50SUQiJQoOSG9zdEVuZHBvaW50SUQSEwoLZW5kcG9pbnRfaWQYAiABKAkihgIKDEhvc3RFbmRwb2ludBIMCgRuYW1lGAEgASgJEhMKC3Byb2ZpbGVfaWRzGAIgAygJEh4KBXRpZXJzGAMgAygLMg8uZmVsaXguVGllckluZm8SGwoTZXhwZWN0ZWRfaXB2NF9hZGRycxgEIAMoCRIbChNleHBlY3RlZF9pcHY2X2FkZHJzGAUgAygJEigKD3VudHJhY2tlZF90aWVycxgGIAMoCzIPLmZlbGl4LlRpZXJJbmZvEicKDnByZV9kbmF0X3RpZXJzGAcgAygLMg8uZmVsaXguVGllckluZm8SJgoNZm9yd2FyZF90aWVycxgIIAMoCzIPLmZlbGl4LlRpZXJJbmZvIl4KEkhvc3RFbmRwb2ludFVwZGF0ZRIhCgJpZBgBIAEoCzIVLmZlbGl4Lkhvc3RFbmRwb2ludElEEiUKCGVuZHBvaW50GAMgASgLMhMuZmVsaXguSG9zdEVuZHBvaW50IjcKEkhvc3RFbmRwb2ludFJlbW92ZRIhCgJpZBgBIAEoCzIVLmZlbGl4Lkhvc3RFbmRwb2ludElEIj8KF1dpcmVndWFyZEVuZHBvaW50VXBkYXRlEhAKCGhvc3RuYW1lGAEgASgJEhIKCnB1YmxpY19rZXkYAiABKAkiKwoXV2lyZWd1YXJkRW5kcG9pbnRSZW1vdmUSEAoIaG9zdG5hbWUYASABKAkiRAoZV2lyZWd1YXJkRW5kcG9pbnRWNlVwZGF0ZRIQCghob3N0bmFtZRgBIAEoCRIVCg1wdWJsaWNfa2V5X3Y2GAIgASgJIi0KGVdpcmVndWFyZEVuZHBvaW50VjZSZW1vdmUSEAoIaG9zdG5hbWUYASABKAkiPgoIUHJvdG9jb2wSEAoGbnVtYmVyGAEgASgFSAASDgoEbmFtZRgCIAEoCUgAQhAKDm51bWJlcl9vcl9uYW1lIigKCVBvcnRSYW5nZRINCgVmaXJzdBgBIAEoBRIMCgRsYXN0GAIgASgFIi0KD0ljbXBUeXBlQW5kQ29kZRIMCgR0eXBlGAEgASgFEgwKBGNvZGUYAiABKAUinwYKBFJ1bGUSDgoGYWN0aW9uGAEgASgJEhIKCmlwX3ZlcnNpb24YAiABKAUSIQoIcHJvdG9jb2wYAyABKAsyDy5mZWxpeC5Qcm90b2NvbBIPCgdzcmNfbmV0GAQgAygJEiMKCXNyY19wb3J0cxgFIAMoCzIQLmZlbGl4LlBvcnRSYW5nZRIPCgdkc3RfbmV0GAYgAygJEiMKCWRzdF9wb3J0cxgHIAMoCzIQLmZlbGl4LlBvcnRSYW5nZRITCglpY21wX3R5cGUYCCABKAVIABIwCg5pY21wX3R5cGVfY29kZRgJIAEoCzIWLmZlbGl4LkljbXBUeXBlQW5kQ29kZUgAEhYKDnNyY19pcF9zZXRfaWRzGAogAygJEhYKDmRzdF9pcF9zZXRfaWRzGAsgAygJEiEKGXNyY19uYW1lZF9wb3J0X2lwX3NldF9pZHMYDCADKAkSIQoZZHN0X25hbWVkX3BvcnRfaXBfc2V0X2lkcxgNIAMoCRIbChNkc3RfaXBfcG9ydF9zZXRfaWRzGA8gAygJEiUKDG5vdF9wcm90b2NvbBhmIAEoCzIPLmZlbGl4LlByb3RvY29sEhMKC25vdF9zcmNfbmV0GGcgAygJEicKDW5vdF9zcmNfcG9ydHMYaCADKAsyEC5mZWxpeC5Qb3J0UmFuZ2USEwoLbm90X2RzdF9uZXQYaSADKAkSJwoNbm90X2RzdF9wb3J0cxhqIAMoCzIQLmZlbGl4LlBvcnRSYW5nZRIXCg1ub3RfaWNtcF90eXBlGGsgASgFSAESNAoSbm90X2ljbXBfdHlwZV9jb2RlGGwgASgLMhYuZmVsaXguSWNtcFR5cGVBbmRDb2RlSAESGgoSbm90X3NyY19pcF9zZXRfaWRzGG0gAygJEhoKEm5vdF9kc3RfaXBfc2V0X2lkcxhuIAMoCRIlCh1ub3Rfc3JjX25hbWVkX3BvcnRfaXBfc2V0X2lkcxhwIAMoCRIlCh1ub3RfZHN0X25hbWVkX3BvcnRfaXBfc2V0X2lkcxhxIAMoCUIGCgRpY21wQgoKCG5vdF9pY21wIiAKDkVuZHBvaW50U3RhdHVzEg4KBnN0YXR1cxgBIAEoCSLhAwoNRnJvbURhdGFwbGFuZRIXCg9zZXF1ZW5jZV9udW1iZXIYCCABKAQSOwoVcHJvY2Vzc19zdGF0dXNfdXBkYXRlGAMgASgLMhouZmVsaXguUHJvY2Vzc1N0YXR1c1VwZGF0ZUgAEkYKG2hvc3RfZW5kcG9pbnRfc3RhdHVzX3VwZGF0ZRgEIAEoCzIfLmZlbGl4Lkhvc3RFbmRwb2ludFN0YXR1c1VwZGF0ZUgAEkYKG2hvc3RfZW5kcG9pbnRfc3RhdHVzX3JlbW92ZRgFIAEoCzIfLmZlbGl4Lkhvc3RFbmRwb2ludFN0YXR1c1JlbW92ZUgAEk4KH3dvcmtsb2FkX2VuZHBvaW50X3N0YXR1c191cGRhdGUYBiABKAsyIy5mZWxpeC5Xb3JrbG9hZEVuZHBvaW50U3RhdHVzVXBkYXRlSAASTgofd29ya2xvYWRfZW5kcG9pbnRfc3RhdHVzX3JlbW92ZRgHIAEoCzIjLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRTdGF0dXNSZW1vdmVIABI/Chd3aXJlZ3VhcmRfc3RhdHVzX3VwZGF0ZRgJIAEoCzIcLmZlbGl4LldpcmVndWFyZFN0YXR1c1VwZGF0ZUgAQgkKB3BheWxvYWQiPAoTUHJvY2Vzc1N0YXR1c1VwZGF0ZRIVCg1pc29fdGltZXN0YW1wGAEgASgJEg4KBnVwdGltZRgCIAEoASJkChhIb3N0RW5kcG9pbnRTdGF0dXNVcGRhdGUSIQoCaWQYASABKAsyFS5mZWxpeC5Ib3N0RW5kcG9pbnRJRBIlCgZzdGF0dXMYAiABKAsyFS5mZWxpeC5FbmRwb2ludFN0YXR1cyI9ChhIb3N0RW5kcG9pbnRTdGF0dXNSZW1vdmUSIQoCaWQYASABKAsyFS5mZWxpeC5Ib3N0RW5kcG9pbnRJRCKXAQocV29ya2xvYWRFbmRwb2ludFN0YXR1c1VwZGF0ZRIlCgJpZBgBIAEoCzIZLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRJRBIlCgZzdGF0dXMYAiABKAsyFS5mZWxpeC5FbmRwb2ludFN0YXR1cxIpCghlbmRwb2ludBgDIAEoCzIXLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnQiRQocV29ya2xvYWRFbmRwb2ludFN0YXR1c1JlbW92ZRIlCgJpZBgBIAEoCzIZLmZlbGl4Lldvcmtsb2FkRW5kcG9pbnRJRCI/ChVXaXJlZ3VhcmRTdGF0dXNVcGRhdGUSEgoKcHVibGljX2tleRgBIAEoCRISCgppcF92ZXJzaW9uGAIgASgFYgZwcm90bzM");
 
 /**
  * Felix to us. What a set consists of, and the updates of the rest, which may be large or of two versions, stay bytes till they are read.
@@ -111,6 +111,30 @@ export type ToDataplane = Message<"felix.ToDataplane"> & {
      */
     value: ConfigUpdate;
     case: "configUpdate";
+  } | {
+    /**
+     * @generated from field: felix.WireguardEndpointUpdate wireguard_endpoint_update = 27;
+     */
+    value: WireguardEndpointUpdate;
+    case: "wireguardEndpointUpdate";
+  } | {
+    /**
+     * @generated from field: felix.WireguardEndpointRemove wireguard_endpoint_remove = 28;
+     */
+    value: WireguardEndpointRemove;
+    case: "wireguardEndpointRemove";
+  } | {
+    /**
+     * @generated from field: felix.WireguardEndpointV6Update wireguard_endpoint_v6_update = 33;
+     */
+    value: WireguardEndpointV6Update;
+    case: "wireguardEndpointV6Update";
+  } | {
+    /**
+     * @generated from field: felix.WireguardEndpointV6Remove wireguard_endpoint_v6_remove = 34;
+     */
+    value: WireguardEndpointV6Remove;
+    case: "wireguardEndpointV6Remove";
   } | { case: undefined; value?: undefined };
 };
 
@@ -615,6 +639,86 @@ export const HostEndpointRemoveSchema: GenMessage<HostEndpointRemove> = /*@__PUR
   messageDesc(file_felix, 20);
 
 /**
+ * Keys of nodes, this one's among them: base64 of 32 bytes.
+ *
+ * @generated from message felix.WireguardEndpointUpdate
+ */
+export type WireguardEndpointUpdate = Message<"felix.WireguardEndpointUpdate"> & {
+  /**
+   * @generated from field: string hostname = 1;
+   */
+  hostname: string;
+
+  /**
+   * @generated from field: string public_key = 2;
+   */
+  publicKey: string;
+};
+
+/**
+ * Describes the message felix.WireguardEndpointUpdate.
+ * Use `create(WireguardEndpointUpdateSchema)` to create a new message.
+ */
+export const WireguardEndpointUpdateSchema: GenMessage<WireguardEndpointUpdate> = /*@__PURE__*/
+  messageDesc(file_felix, 21);
+
+/**
+ * @generated from message felix.WireguardEndpointRemove
+ */
+export type WireguardEndpointRemove = Message<"felix.WireguardEndpointRemove"> & {
+  /**
+   * @generated from field: string hostname = 1;
+   */
+  hostname: string;
+};
+
+/**
+ * Describes the message felix.WireguardEndpointRemove.
+ * Use `create(WireguardEndpointRemoveSchema)` to create a new message.
+ */
+export const WireguardEndpointRemoveSchema: GenMessage<WireguardEndpointRemove> = /*@__PURE__*/
+  messageDesc(file_felix, 22);
+
+/**
+ * @generated from message felix.WireguardEndpointV6Update
+ */
+export type WireguardEndpointV6Update = Message<"felix.WireguardEndpointV6Update"> & {
+  /**
+   * @generated from field: string hostname = 1;
+   */
+  hostname: string;
+
+  /**
+   * @generated from field: string public_key_v6 = 2;
+   */
+  publicKeyV6: string;
+};
+
+/**
+ * Describes the message felix.WireguardEndpointV6Update.
+ * Use `create(WireguardEndpointV6UpdateSchema)` to create a new message.
+ */
+export const WireguardEndpointV6UpdateSchema: GenMessage<WireguardEndpointV6Update> = /*@__PURE__*/
+  messageDesc(file_felix, 23);
+
+/**
+ * @generated from message felix.WireguardEndpointV6Remove
+ */
+export type WireguardEndpointV6Remove = Message<"felix.WireguardEndpointV6Remove"> & {
+  /**
+   * @generated from field: string hostname = 1;
+   */
+  hostname: string;
+};
+
+/**
+ * Describes the message felix.WireguardEndpointV6Remove.
+ * Use `create(WireguardEndpointV6RemoveSchema)` to create a new message.
+ */
+export const WireguardEndpointV6RemoveSchema: GenMessage<WireguardEndpointV6Remove> = /*@__PURE__*/
+  messageDesc(file_felix, 24);
+
+/**
  * @generated from message felix.Protocol
  */
 export type Protocol = Message<"felix.Protocol"> & {
@@ -641,7 +745,7 @@ export type Protocol = Message<"felix.Protocol"> & {
  * Use `create(ProtocolSchema)` to create a new message.
  */
 export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
-  messageDesc(file_felix, 21);
+  messageDesc(file_felix, 25);
 
 /**
  * Both ends belong to it.
@@ -665,7 +769,7 @@ export type PortRange = Message<"felix.PortRange"> & {
  * Use `create(PortRangeSchema)` to create a new message.
  */
 export const PortRangeSchema: GenMessage<PortRange> = /*@__PURE__*/
-  messageDesc(file_felix, 22);
+  messageDesc(file_felix, 26);
 
 /**
  * @generated from message felix.IcmpTypeAndCode
@@ -687,7 +791,7 @@ export type IcmpTypeAndCode = Message<"felix.IcmpTypeAndCode"> & {
  * Use `create(IcmpTypeAndCodeSchema)` to create a new message.
  */
 export const IcmpTypeAndCodeSchema: GenMessage<IcmpTypeAndCode> = /*@__PURE__*/
-  messageDesc(file_felix, 23);
+  messageDesc(file_felix, 27);
 
 /**
  * @generated from message felix.Rule
@@ -840,7 +944,7 @@ export type Rule = Message<"felix.Rule"> & {
  * Use `create(RuleSchema)` to create a new message.
  */
 export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
-  messageDesc(file_felix, 24);
+  messageDesc(file_felix, 28);
 
 /**
  * @generated from message felix.EndpointStatus
@@ -857,7 +961,7 @@ export type EndpointStatus = Message<"felix.EndpointStatus"> & {
  * Use `create(EndpointStatusSchema)` to create a new message.
  */
 export const EndpointStatusSchema: GenMessage<EndpointStatus> = /*@__PURE__*/
-  messageDesc(file_felix, 25);
+  messageDesc(file_felix, 29);
 
 /**
  * Us to Felix. Only what its reader of external dataplanes knows.
@@ -917,7 +1021,7 @@ export type FromDataplane = Message<"felix.FromDataplane"> & {
  * Use `create(FromDataplaneSchema)` to create a new message.
  */
 export const FromDataplaneSchema: GenMessage<FromDataplane> = /*@__PURE__*/
-  messageDesc(file_felix, 26);
+  messageDesc(file_felix, 30);
 
 /**
  * @generated from message felix.ProcessStatusUpdate
@@ -943,7 +1047,7 @@ export type ProcessStatusUpdate = Message<"felix.ProcessStatusUpdate"> & {
  * Use `create(ProcessStatusUpdateSchema)` to create a new message.
  */
 export const ProcessStatusUpdateSchema: GenMessage<ProcessStatusUpdate> = /*@__PURE__*/
-  messageDesc(file_felix, 27);
+  messageDesc(file_felix, 31);
 
 /**
  * @generated from message felix.HostEndpointStatusUpdate
@@ -965,7 +1069,7 @@ export type HostEndpointStatusUpdate = Message<"felix.HostEndpointStatusUpdate">
  * Use `create(HostEndpointStatusUpdateSchema)` to create a new message.
  */
 export const HostEndpointStatusUpdateSchema: GenMessage<HostEndpointStatusUpdate> = /*@__PURE__*/
-  messageDesc(file_felix, 28);
+  messageDesc(file_felix, 32);
 
 /**
  * @generated from message felix.HostEndpointStatusRemove
@@ -982,7 +1086,7 @@ export type HostEndpointStatusRemove = Message<"felix.HostEndpointStatusRemove">
  * Use `create(HostEndpointStatusRemoveSchema)` to create a new message.
  */
 export const HostEndpointStatusRemoveSchema: GenMessage<HostEndpointStatusRemove> = /*@__PURE__*/
-  messageDesc(file_felix, 29);
+  messageDesc(file_felix, 33);
 
 /**
  * Felix dies of one without status or without endpoint.
@@ -1011,7 +1115,7 @@ export type WorkloadEndpointStatusUpdate = Message<"felix.WorkloadEndpointStatus
  * Use `create(WorkloadEndpointStatusUpdateSchema)` to create a new message.
  */
 export const WorkloadEndpointStatusUpdateSchema: GenMessage<WorkloadEndpointStatusUpdate> = /*@__PURE__*/
-  messageDesc(file_felix, 30);
+  messageDesc(file_felix, 34);
 
 /**
  * @generated from message felix.WorkloadEndpointStatusRemove
@@ -1028,7 +1132,7 @@ export type WorkloadEndpointStatusRemove = Message<"felix.WorkloadEndpointStatus
  * Use `create(WorkloadEndpointStatusRemoveSchema)` to create a new message.
  */
 export const WorkloadEndpointStatusRemoveSchema: GenMessage<WorkloadEndpointStatusRemove> = /*@__PURE__*/
-  messageDesc(file_felix, 31);
+  messageDesc(file_felix, 35);
 
 /**
  * @generated from message felix.WireguardStatusUpdate
@@ -1052,5 +1156,5 @@ export type WireguardStatusUpdate = Message<"felix.WireguardStatusUpdate"> & {
  * Use `create(WireguardStatusUpdateSchema)` to create a new message.
  */
 export const WireguardStatusUpdateSchema: GenMessage<WireguardStatusUpdate> = /*@__PURE__*/
-  messageDesc(file_felix, 32);
+  messageDesc(file_felix, 36);
 
