@@ -130,6 +130,8 @@ export interface Config {
   };
   readonly ipsec: {
     readonly psk: Secret;
+    /** Has the key in place of `psk`, and is read again and again. */
+    readonly psk_file?: string;
     readonly cross_tunnels: boolean;
     readonly async_crypto_threads: number;
     readonly extra_addresses: number;
@@ -328,7 +330,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     };
     return { localsid_pool: pool('localsidPool'), policy_pool: pool('policyPool') };
   });
-  if (gates.ipsecEnabled && read.ikev2_psk.is_empty) {
+  if (gates.ipsecEnabled && read.ikev2_psk.is_empty && read.ikev2_psk_file === undefined) {
     environment.problems.push({
       variable: variables.ikev2_psk.name,
       cause: 'it is empty while ipsecEnabled is true',
@@ -430,6 +432,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     },
     ipsec: {
       psk: read.ikev2_psk,
+      ...(read.ikev2_psk_file !== undefined && { psk_file: read.ikev2_psk_file }),
       cross_tunnels: read.ipsec.crossIPSecTunnels,
       async_crypto_threads: read.ipsec.nbAsyncCryptoThreads,
       extra_addresses: read.ipsec.extraAddresses,

@@ -11,6 +11,7 @@ import type { Devices } from './devices.js';
 import { bundles, Features } from './features.js';
 import { source } from './fib-sources.js';
 import type { Caller } from './handler.js';
+import { Ikev2 } from './ikev2.js';
 import { Interfaces } from './interfaces.js';
 import { Npol } from './npol.js';
 import { Pool } from './pool.js';
@@ -81,6 +82,7 @@ export class VppState {
   readonly cnat: Cnat;
   readonly tunnels: Tunnels;
   readonly wireguard: Wireguard;
+  readonly ikev2: Ikev2;
   readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
@@ -124,6 +126,7 @@ export class VppState {
     this.cnat = new Cnat(this.interfaces);
     this.tunnels = new Tunnels(this.interfaces);
     this.wireguard = new Wireguard(this.interfaces);
+    this.ikev2 = new Ikev2(this.interfaces);
   }
 
   /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */

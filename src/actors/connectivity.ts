@@ -20,8 +20,10 @@ import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { wireguard_tag } from '../objects/wireguard.js';
 import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
+import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
+import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import { Inputs } from '../writer/inputs.js';
 import { inPieces, Turns } from '../writer/turns.js';
@@ -33,6 +35,8 @@ export interface ConnectivityDeps {
   /** Shared with who enforces policies; absent: nobody does. */
   readonly policed?: Policed;
   readonly wireguard: Omit<EncryptionParts, 'node_name' | 'required'>;
+  /** Absent: IPsec is off. */
+  readonly ipsec?: IpsecParts;
   /** What pods and the host send is encrypted: who sends it computes the checksums. Told at each look, harmless if it was told before. */
   readonly checksums: (in_software: boolean) => void;
   /** Told once in each life how to ask for the report of it. */
@@ -51,6 +55,8 @@ export interface ConnectivityReport {
   readonly refused: Readonly<Record<string, string>>;
   /** By node, how WireGuard with it is. */
   readonly wireguard: Readonly<Record<string, string>>;
+  /** By address of a node, how the IPsec tunnel to it is. */
+  readonly ipsec: Readonly<Record<string, string>>;
   /** How many there are, shown or not. */
   readonly faulty_count: number;
   readonly refused_count: number;
@@ -85,6 +91,8 @@ const named_max = 100;
 /** How often VPP is asked whether peers of WireGuard have answered: while routes wait for that, and else. */
 const answers_ms = 200;
 const peers_ms = 5000;
+/** How often VPP is asked for tunnels of IKE while one of them is not up. */
+const tunnels_ms = 1000;
 /** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
 const fuller_ms = 250;
 const ask_ms = 5000;
@@ -124,6 +132,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly felix = new Map<string, FelixConfiguration>();
   private readonly felix_keys = new FelixKeys();
   private readonly encryption: Encryption;
+  private readonly ike: IkeTunnels;
   private readonly known_nodes = new Map<string, CalicoNode>();
   private looks: Timer | undefined;
   private looks_ms = 0;
@@ -165,6 +174,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       node_name,
       required: settings.encryption_required,
     });
+    this.ike = new IkeTunnels(deps.ipsec);
     this.writer.encrypts_only = settings.encryption_required;
     this.turns = new Turns(ctx, settings.coalesce_ms);
     const kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
@@ -200,6 +210,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         return this.lookAtPeers();
       case 'PeersSeen':
         return this.peersSeen(message.states);
+      case 'TunnelsSeen':
+        return this.tunnelsSeen(message.states);
       case 'PeersFuller':
         this.fuller = undefined;
         this.plan.planPeers(this.writer);
@@ -238,6 +250,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       faults: this.faults(),
       refused: this.writer.refused(),
       wireguard: this.encryption.status(this.plan.wantedPeers(), this.ctx.clock.now_ms()),
+      ipsec: this.ike.status(this.plan.ikeTunnels(), this.ctx.clock.now_ms()),
       faulty_count: this.faulty,
       refused_count: this.writer.gauges().refused,
     };
@@ -248,7 +261,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.plan.counts.faulty +
       this.nodes.shared_count +
       (this.ipam?.faulty_count ?? 0) +
-      this.encryption.fault_count
+      this.encryption.fault_count +
+      this.ike.fault_count
     );
   }
 
@@ -263,6 +277,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     for (const source of [
       felix,
       this.encryption.faults(),
+      this.ike.faults(),
       this.nodes.faults(),
       // Of two nodes with one address it knows which is a peer.
       this.plan.faults(),
@@ -282,7 +297,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private nodeReady(ready: NodeReady): void {
     if (!this.inputs.nodeReady(ready)) return;
     this.look();
-    if (this.writer.generation !== ready.generation) this.writer.begin(ready);
+    if (this.writer.generation !== ready.generation) {
+      this.ike.forget();
+      this.writer.begin(ready);
+    }
     this.turns.news();
   }
 
@@ -306,6 +324,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     const by_default = tunnel_settings_default;
     const was_used = this.encryption.is_used;
     const wireguard = this.encryption.settings(felix);
+    const { settings: ipsec } = this.ike;
     this.setPeers(this.encryption.nodes.setOwnKey(wireguard?.keys.public_key));
     if (this.encryption.is_used !== was_used) this.setPeers(this.known_nodes.keys());
     return {
@@ -317,6 +336,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       gso,
       policed: this.is_policed,
       ...(wireguard && { wireguard }),
+      ...(ipsec && { ipsec }),
       ...(encryption_required && { encryption_required }),
     };
   }
@@ -340,8 +360,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   /** VPP is asked how its peers are: soon while routes wait for that. */
   private lookLater(): void {
-    const needs_ms = this.writer.waitsForPeers ? answers_ms : peers_ms;
-    if (this.plan.counts.peers === 0 && !this.encryption.lacksKeys) return;
+    const waits_ms = this.ike.waits ? tunnels_ms : peers_ms;
+    const needs_ms = this.writer.waitsForPeers ? answers_ms : waits_ms;
+    if (this.plan.counts.peers === 0 && !this.encryption.lacksKeys && !this.ike.is_used) return;
     if (this.looks !== undefined && this.looks_ms <= needs_ms) return;
     this.looks?.cancel();
     this.looks_ms = needs_ms;
@@ -350,11 +371,14 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   private lookAtPeers(): void {
     this.looks = undefined;
-    // The file may be readable by now.
-    if (this.encryption.lacksKeys) {
+    // A file may be readable by now, or have another key.
+    const has_other = this.ike.readKey();
+    if (this.encryption.lacksKeys || has_other) {
       this.look();
       this.turns.news();
     }
+    if (this.ike.is_used) this.lookAtTunnels();
+    if (this.plan.counts.peers === 0) return this.lookLater();
     const seen = (states: readonly PeerState[] | Error): void =>
       this.ctx.tellSelf({ type: 'PeersSeen', states });
     this.ctx
@@ -364,6 +388,39 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         ask_ms,
       )
       .then(seen, seen);
+  }
+
+  private lookAtTunnels(): void {
+    const tunnels = [...this.plan.ikeTunnels()].map(({ tag, src, dst }) => ({ tag, src, dst }));
+    if (tunnels.length === 0) return;
+    const seen = (states: readonly IkeTunnelState[] | Error): void =>
+      this.ctx.tellSelf({ type: 'TunnelsSeen', states });
+    this.ctx
+      .ask<VppConnectionMessage, readonly IkeTunnelState[]>(
+        this.deps.vpp,
+        (reply) => ({ type: 'ReadIkeTunnels', tunnels, reply }),
+        ask_ms,
+      )
+      .then(seen, seen);
+  }
+
+  private tunnelsSeen(states: readonly IkeTunnelState[] | Error): void {
+    if (states instanceof Error) return this.work();
+    const { plan, writer, ike, ctx } = this;
+    const tunnels = new Map([...plan.ikeTunnels()].map((tunnel) => [tunnel.tag, tunnel]));
+    const { up, gone, renew, rekey } = ike.see(tunnels.values(), states, ctx.clock.now_ms());
+    for (const tag of up) writer.ikeIsUp(tunnels.get(tag)!);
+    for (const tag of gone) writer.tunnelIsGone(tag);
+    for (const dst of renew) writer.renewIke(dst);
+    if (rekey.length > 0)
+      ctx
+        .ask<VppConnectionMessage, number>(
+          this.deps.vpp,
+          (reply) => ({ type: 'Rekey', tunnels: rekey, reply }),
+          ask_ms,
+        )
+        .catch((error: Error) => ctx.log.warn({ err: error }, `connectivity(rekey) ${error.message}`));
+    return this.work();
   }
 
   private peersSeen(states: readonly PeerState[] | Error): void {

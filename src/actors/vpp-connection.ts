@@ -146,6 +146,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
         );
       case 'ReadPeers':
         return this.answer(message.reply, (session) => session.peers());
+      case 'ReadIkeTunnels':
+        return this.answer(message.reply, (session) => session.ikeTunnels(message.tunnels));
+      case 'Rekey':
+        return this.answer(message.reply, (session) => session.rekey(message.tunnels));
       case 'RoutersSaid':
         for (const said of this.said.values()) this.listener?.tell(said);
         this.said.clear();

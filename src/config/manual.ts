@@ -100,6 +100,11 @@ const of_this_product = {
   felix: {
     says: 'Whether [policies](policies.md) are enforced. `on`: a pod is closed until Felix has spoken of it. `off`: no Felix is heard, and pods have `CALICOVPP_POD_DEFAULT_VERDICT`. `auto`: `on` where `CALICOVPP_KUBERNETES` is',
   },
+  ikev2_psk_file: {
+    says: '† File with that key in place of the variable, as a secret is mounted. Read every few seconds: another key needs no restart',
+    type: 'path',
+    fallback: 'none',
+  },
   run_dir: { says: `VPP's sockets and pid file, the info file, pod records` },
   state_dir: {
     says: 'Undo journal, the uplinks as Linux had them. Must outlive the container, and a restart of the machine. Its name is also that of the lock that keeps a second node from running',

@@ -141,6 +141,11 @@ export const variables = {
   }),
 
   // Below: variables of this product alone.
+  ikev2_psk_file: variable(
+    'CALICOVPP_IPSEC_IKEV2_PSK_FILE',
+    absolute_path as Parse<string | undefined>,
+    undefined,
+  ),
   run_dir: variable('CALICOVPP_RUN_DIR', absolute_path, '/var/run/vpp'),
   state_dir: variable('CALICOVPP_STATE_DIR', absolute_path, '/var/lib/vpp/calico-vpp-node'),
   config_dir: variable('CALICOVPP_CONFIG_DIR', absolute_path, '/etc/vpp'),

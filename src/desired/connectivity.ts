@@ -12,6 +12,7 @@ import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path } from '../objects/routing.js';
+import type { IpipTunnel } from '../objects/tunnels.js';
 import { Carriers6 } from './carriers6.js';
 import { firstOf, NodeIndex } from './node-index.js';
 import { Pools } from './pools.js';
@@ -489,6 +490,13 @@ export class Connectivity {
   /** Peers of WireGuard's that are wanted in VPP, by the name of their node. */
   wantedPeers() {
     return this.#peers.wanted();
+  }
+
+  /** Tunnels that IKE brings up. */
+  *ikeTunnels(): Iterable<IpipTunnel> {
+    for (const { tunnels } of this.#hops.values())
+      for (const { tunnel } of tunnels.values())
+        if (tunnel.kind === 'ipip_tunnel' && tunnel.ike) yield tunnel;
   }
 
   // --- for people

@@ -4,9 +4,11 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
+import type { Secret } from '../config/secret.js';
 import { type Bits, bitsOf, holds, isGlobalUnicast } from '../ip/bits.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
+import { ikeProfileName } from '../objects/ipsec.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../objects/tunnels.js';
@@ -38,8 +40,17 @@ export interface TunnelSettings {
   readonly policed?: boolean;
   /** Absent: not asked for, or not possible. */
   readonly wireguard?: WireguardSettings;
+  /** What goes by IPIP is encrypted. */
+  readonly ipsec?: IpsecSettings;
   /** What pods send to pods of other nodes is encrypted, or is not sent. */
   readonly encryption_required?: boolean;
+}
+
+export interface IpsecSettings {
+  /** Absent: it is not known, and no tunnel comes up. */
+  readonly psk?: Secret;
+  /** Counts how often it has become another one. */
+  readonly psk_version: number;
 }
 
 /** Felix's. */
@@ -59,6 +70,8 @@ const ip_header: Readonly<Record<Family, number>> = { 4: 20, 6: 40 };
 const udp_and_vxlan_headers = 16;
 /** UDP (8), type and receiver (8), counter (8), tag (16). */
 const udp_and_wireguard_headers = 40;
+/** With AES-GCM: SPI and sequence number (8), nonce (8), padding (3 at most), its length and the protocol (2), tag (16). */
+const esp_headers = 37;
 
 /** IPv6 needs that much on every link (RFC 8200). */
 export const ip6_mtu_min = 1280;
@@ -66,7 +79,8 @@ export const ip6_mtu_min = 1280;
 /** In bytes. What does not fit the uplink with its headers is lost without a word: there is no floor. */
 export function tunnelMtu(tunnel: Tunnel, own: OwnNode, settings: TunnelSettings): number {
   const family = outerFamily(tunnel);
-  const room = own.mtu - ip_header[family] - headers[tunnel.kind];
+  const esp = tunnel.kind === 'ipip_tunnel' && tunnel.ike ? esp_headers : 0;
+  const room = own.mtu - ip_header[family] - headers[tunnel.kind] - esp;
   const asked = askedMtu(tunnel, family, settings);
   return asked === 0 ? room : Math.min(asked, room);
 }
@@ -102,8 +116,30 @@ export function tunnelObjects(tunnel: Tunnel, own: OwnNode, settings: TunnelSett
     { kind: 'interface_mtu', interface: tag, mtu: tunnelMtu(tunnel, own, settings) },
     // Where nothing is said of what passes the node, it passes. What is known of it already counts from the first packet on.
     ...(settings.policed ? [{ kind: 'default_verdict', interface: tag, verdict: 'allow' } as const] : []),
-    flag('admin_up'),
+    ...(tunnel.kind === 'ipip_tunnel' && tunnel.ike ? ikeObjects(tunnel, own, settings) : [flag('admin_up')]),
   ];
+}
+
+/** Of two nodes the one with the higher address begins. Both are canonical, and of one family. */
+export const beginsIke = ({ src, dst }: Pick<IpipTunnel, 'src' | 'dst'>): boolean =>
+  bitsOf(src).bytes > bitsOf(dst).bytes;
+
+/** By which IKE brings the tunnel up. */
+function ikeObjects({ tag, src, dst }: IpipTunnel, own: OwnNode, settings: TunnelSettings): VppObject[] {
+  const name = ikeProfileName(dst);
+  const psk = settings.ipsec?.psk;
+  if (psk === undefined) return [];
+  const begins = beginsIke({ src, dst });
+  const profile = {
+    kind: 'ike_profile',
+    name,
+    interface: tag,
+    src,
+    dst,
+    psk,
+    ...(begins && { begins_by: own.main_uplink }),
+  } as const;
+  return begins ? [profile, { kind: 'ike_initiation', name, interface: tag }] : [profile];
 }
 
 /** Why there is no such route. */
@@ -154,7 +190,7 @@ export function routeFaultText(fault: RouteFault, next_hop: string, with_it?: st
     case 'through_tunnel':
       return `needs a tunnel to ${next_hop}, to which ${with_it === undefined ? 'another route' : `route ${with_it}`} leads by a tunnel itself: keep pools apart from nodes, or filter one of the two out`;
     case 'not_encrypted':
-      return `by ${next_hop} is dropped: encryption is required (CALICOVPP_ENCRYPTION), and it could only go in clear; set wireguardEnabled (for IPv6 wireguardEnabledV6) of FelixConfiguration, and see that its node publishes a WireGuard key`;
+      return `by ${next_hop} is dropped: encryption is required (CALICOVPP_ENCRYPTION), and it could only go in clear; set wireguardEnabled (for IPv6 wireguardEnabledV6) of FelixConfiguration, and see that its node publishes a WireGuard key, or switch IPsec on (ipsecEnabled)`;
     case 'tunnel_refused':
       return `goes without the tunnel to ${next_hop}, which VPP does not make, or does not set up: see why among what is refused`;
   }
@@ -226,9 +262,12 @@ export class Outlook {
     const fault = this.#guard(bits, hop);
     if (fault !== undefined) return fault;
     const is_of_pods = pool !== undefined || (was_pool && this.encrypts_only);
-    if (is_of_pods && encrypted) return 'wireguard';
-    if (is_of_pods && this.encrypts_only) return 'not_encrypted';
-    const kind = pool === undefined ? 'flat' : this.#encapsulation(pool, hop);
+    const asked = pool === undefined ? 'flat' : this.#encapsulation(pool, hop);
+    const by_ipsec = this.settings.ipsec !== undefined;
+    if (is_of_pods && encrypted && !(by_ipsec && asked === 'ipip')) return 'wireguard';
+    const must_be = is_of_pods && this.encrypts_only;
+    if (must_be && !(by_ipsec && this.#address(hop) !== undefined)) return 'not_encrypted';
+    const kind = must_be ? 'ipip' : asked;
     if (kind === 'no_own_subnet') return kind;
     if (hop.bytes.length !== bits.bytes.length && kind !== 'ipip') return 'other_family';
     return kind === 'flat' || this.#address(hop) !== undefined ? kind : 'no_own_address';
@@ -244,7 +283,8 @@ export class Outlook {
     if (kind === 'wireguard') return this.wireguard && this.wireguardInterface(this.wireguard);
     const src = this.own.node[`ip${familyOf(dst)}`];
     if (src === undefined) return undefined;
-    if (kind === 'ipip') return { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst };
+    const ike = this.settings.ipsec !== undefined;
+    if (kind === 'ipip') return { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst, ...(ike && { ike }) };
     const { vxlan_vni: vni, vxlan_port: port } = this.settings;
     const ends = { src, dst, vni, port };
     return { kind: 'vxlan_tunnel', tag: vxlanTag(ends), ...ends };

@@ -1,6 +1,7 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
 import type { Reply } from '../actor-system.js';
 import type { KeysTold } from '../felix/peer-keys.js';
+import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
@@ -53,6 +54,8 @@ export type ConnectivityMessage =
   /** From itself: VPP is to be asked how WireGuard's peers are, and what it has said. */
   | { readonly type: 'LookAtPeers' }
   | { readonly type: 'PeersSeen'; readonly states: readonly PeerState[] | Error }
+  /** From itself: how VPP's tunnels are that IKE brings up. */
+  | { readonly type: 'TunnelsSeen'; readonly states: readonly IkeTunnelState[] | Error }
   /** From itself: other prefixes of peers are told. */
   | { readonly type: 'PeersFuller' }
   | Work

@@ -6,6 +6,7 @@ import type { KnownNeighbour } from '../objects/routing.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
+import type { IkeEnds, IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { Session } from '../vpp-conn/session.js';
 
@@ -98,6 +99,14 @@ export type VppConnectionMessage =
     }
   /** How WireGuard's peers are. Answered. */
   | { readonly type: 'ReadPeers'; readonly reply: Reply<readonly PeerState[]> }
+  /** How tunnels are that IKE brings up. Answered. */
+  | {
+      readonly type: 'ReadIkeTunnels';
+      readonly tunnels: readonly IkeEnds[];
+      readonly reply: Reply<readonly IkeTunnelState[]>;
+    }
+  /** New keys for what these tunnels carry. Answered with how many VPP has begun with. */
+  | { readonly type: 'Rekey'; readonly tunnels: readonly IkeEnds[]; readonly reply: Reply<number> }
   /** Told RouterSaid from now on, of this VPP and the next ones. One at a time: the last who has asked. */
   | { readonly type: 'HearRouters'; readonly listener: ActorRef<RouterSaid> }
   /** Has the routers behind an interface say what they have to say: RouterSaid. Answered when they are asked. Idempotent. */

@@ -2,10 +2,13 @@
 import { join } from 'node:path';
 import type { ActorRef } from '../actor-system.js';
 import { connectivityActor } from '../actors/connectivity.js';
+import type { Config } from '../config.js';
+import { secretIn } from '../host/secret-file.js';
 import { wireguardKeys } from '../host/wireguard-key.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { IpsecParts } from '../routes/ike-tunnels.js';
 import { route_writer_settings_default } from '../routes/route-writer.js';
 import { TapChecksums } from '../uplink/tap-checksums.js';
 import type { Wiring } from './wiring.js';
@@ -31,6 +34,7 @@ export function connectivityOf(
         keys: () => wireguardKeys(join(parts.config.paths.state_dir, 'wireguard.key')),
         publish: (keys, signal, failing) => parts.cluster.publishWireguardKeys(keys, signal, failing),
       },
+      ...ipsecOf(parts.config),
       checksums: (in_software) => {
         checksums.set(in_software);
         taps.set(in_software);
@@ -46,4 +50,12 @@ export function connectivityOf(
       writer: route_writer_settings_default,
     },
   );
+}
+
+/** VPP takes 2048 bytes, and no key is half as long. */
+const psk_bytes_max = 1024;
+
+function ipsecOf({ gates, ipsec: { psk, psk_file } }: Config): { readonly ipsec?: IpsecParts } {
+  if (!gates.ipsec) return {};
+  return { ipsec: { key: () => (psk_file === undefined ? psk : secretIn(psk_file, psk_bytes_max)) } };
 }

@@ -12,6 +12,7 @@ import {
   interface_kinds,
   snat_flags,
 } from './interfaces.js';
+import { type IpsecObject, ipsec_kinds } from './ipsec.js';
 import type { Kind } from './kind.js';
 import type { OwnerName, OwnerRule } from './owner.js';
 import { type PolicyObject, policy_kinds } from './policy.js';
@@ -24,6 +25,7 @@ export type VppObject =
   | InterfaceObject
   | TunnelObject
   | WireguardObject
+  | IpsecObject
   | RoutingObject
   | CnatObject
   | PolicyObject
@@ -39,6 +41,7 @@ const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...interface_kinds,
   ...tunnel_kinds,
   ...wireguard_kinds,
+  ...ipsec_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,

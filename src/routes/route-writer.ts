@@ -7,9 +7,10 @@ import type { Tunnel } from '../desired/remote-route.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
+import { type IpsecObject, ikeProfileName } from '../objects/ipsec.js';
 import { interfaceMade, interfacesUsed, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
-import { tunnelKeys } from '../objects/tunnels.js';
+import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
 import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
@@ -51,6 +52,14 @@ const upKey = (tag: InterfaceTag): ObjectKey =>
 const hostsOf = ({ allowed }: WireguardPeer): readonly string[] =>
   allowed.flatMap((prefix) => /^(.*)\/(?:32|128)$/.exec(prefix)?.[1] ?? []);
 
+const isOfIke = (object: VppObject): boolean => object.kind === 'ipip_tunnel' && object.ike === true;
+
+/** What an earlier life has left on a tunnel goes with this version of it: IKE alone brings its own up, and has nothing to do with others. */
+function suits(left: VppObject, tunnel: VppObject): boolean {
+  if (left.kind === 'interface_flag' && left.flag === 'admin_up') return !isOfIke(tunnel);
+  return (left.kind !== 'ike_profile' && left.kind !== 'ike_initiation') || isOfIke(tunnel);
+}
+
 const never_ms = Number.POSITIVE_INFINITY;
 
 /** It leads by some of the paths of the other one, and by no others. */
@@ -86,6 +95,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** The endpoint of each of those. */
   readonly #ends = new Map<ObjectKey, string>();
   #told_all = false;
+  #ike_round = 0;
   /** Nothing goes in clear, whether peers have answered or not. */
   encrypts_only = false;
 
@@ -114,7 +124,11 @@ export class RouteWriter extends ObjectWriter implements Sink {
       const is_kept = this.#kept_tunnels.delete(tag);
       this.#judge(tag);
       const is_new = (is_kept || this.model.wanted(key) === undefined) && !this.#carries(tag, key);
-      this.#overlap.comes(tag, is_new, this.#now_ms);
+      const answers = isOfIke(object);
+      this.#overlap.comes(tag, is_new && !(answers && this.encrypts_only), this.#now_ms, answers);
+      if (answers) this.#wake();
+      for (const { wanted } of [...this.model.on(tag)])
+        if (wanted !== undefined && !suits(wanted, object)) this.#unwantKept(keyOf(wanted));
     } else {
       if (this.#waitsForMore(key, object)) return;
       this.wants(key);
@@ -134,6 +148,43 @@ export class RouteWriter extends ObjectWriter implements Sink {
       this.#overlap.forget(keyOf(object));
       super.unwant(object);
     } else this.#retire(tag);
+  }
+
+  #unwantKept(key: ObjectKey): void {
+    this.wants(key);
+    this.model.unwant(key);
+  }
+
+  // --- tunnels that IKE brings up
+
+  /** It has an SA: routes move to it. */
+  ikeIsUp({ tag, dst }: Pick<IpipTunnel, 'tag' | 'dst'>): void {
+    for (const wanted of this.#ikeObjects(dst)) {
+      if (wanted.round === undefined) continue;
+      const { round: _, ...whichever } = wanted;
+      this.model.want(whichever);
+    }
+    if (this.#overlap.answered(tag)) this.due();
+  }
+
+  /** IKE begins anew with this node. */
+  renewIke(dst: string): void {
+    this.#ike_round += 1;
+    for (const wanted of this.#ikeObjects(dst)) this.model.want({ ...wanted, round: this.#ike_round });
+  }
+
+  #ikeObjects(dst: string): readonly IpsecObject[] {
+    const name = ikeProfileName(dst);
+    return [`ike_profile:${name}`, `ike_initiation:${name}`].flatMap((key) => {
+      const wanted = this.model.wanted(key);
+      return wanted?.kind === 'ike_profile' || wanted?.kind === 'ike_initiation' ? wanted : [];
+    });
+  }
+
+  /** VPP has taken it away: what it has is read. */
+  tunnelIsGone(tag: InterfaceTag): void {
+    if (!this.isQuiet || !tunnelKeys(tag).some((key) => this.model.there(key) !== undefined)) return;
+    this.compare();
   }
 
   // --- peers of WireGuard's
@@ -338,8 +389,13 @@ export class RouteWriter extends ObjectWriter implements Sink {
   protected override keep(object: VppObject): void {
     const tag = interfaceMade(object);
     if (object.kind === 'wireguard_peer') return this.#keepPeer(object);
-    if (tag === undefined) super.keep(object);
-    else {
+    if (tag === undefined) {
+      const of = interfacesUsed(object)[0];
+      const tunnel = of === undefined ? undefined : this.#tunnelOf(of);
+      if (tunnel === undefined || this.#kept_tunnels.has(tunnel.tag) || suits(object, tunnel))
+        super.keep(object);
+      else this.model.unwant(keyOf(object));
+    } else {
       this.#kept_tunnels.add(tag);
       this.#judge(tag);
     }

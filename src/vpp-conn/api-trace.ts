@@ -3,6 +3,7 @@
  * again loses what was recorded (`vl_msg_api_trace_configure`).
  */
 import { type Client, type Message, RetvalError } from 'vpp-binapi-ts';
+import { ikev2_profile_set_auth } from 'vpp-binapi-ts/ikev2';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import { wireguard_interface_create } from 'vpp-binapi-ts/wireguard';
 import { type Call, call } from './call.js';
@@ -15,12 +16,17 @@ export type ApiTrace = { readonly items: number } | undefined;
 /** As our own start-up configuration has it. */
 export const api_trace_default: ApiTrace = { items: api_trace_items };
 
+const secret_messages: readonly Message<unknown, never>[] = [
+  wireguard_interface_create,
+  ikev2_profile_set_auth,
+];
+
 /** How this VPP was started, or told by its command line, is the user's matter. */
 export async function openApiTrace(
   vpp: Pick<Client, 'request' | 'compatible'>,
   handles: Pick<Handles, 'api_trace'>,
 ): Promise<void> {
-  const has_secrets = vpp.compatible([wireguard_interface_create as Message<unknown, never>]).compatible;
+  const has_secrets = secret_messages.some((message) => vpp.compatible([message]).compatible);
   handles.api_trace = has_secrets ? await found(vpp) : undefined;
 }
 

@@ -12,6 +12,7 @@ import {
   cnat_translation_update,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
+import { ikev2_profile_add_del, ikev2_set_tunnel_interface } from 'vpp-binapi-ts/ikev2';
 import {
   create_loopback_instance,
   delete_loopback,
@@ -103,6 +104,8 @@ export class Life {
   readonly #af_packets = new Map<string, number>();
   readonly #vxlans = new Map<string, number>();
   readonly tunnel_routes = new TunnelRoutes();
+  /** By IKE profile, the tunnel that is encrypted, and that IKE alone brings up. */
+  readonly #ike_tunnels = new Map<string, number>();
   readonly #npol: Readonly<Record<NpolPool, Ids>>;
   /** By set id. */
   readonly #set_types = new Map<number, npol_ipset_type>();
@@ -135,6 +138,12 @@ export class Life {
     );
   }
 
+  /** The IKE profile that this interface is encrypted by. */
+  ikeProfileOf(sw_if_index: number): string | undefined {
+    for (const [name, tunnel] of this.#ike_tunnels) if (tunnel === sw_if_index) return name;
+    return undefined;
+  }
+
   isGone(pool: NpolPool, id: number): boolean {
     return this.#npol[pool].isGone(id);
   }
@@ -165,6 +174,17 @@ export class Life {
   }
 
   // --- what the effects tell
+
+  /** Answers what takes it back. `sw_if_index` absent: the profile goes. */
+  encrypts(name: string, sw_if_index: number | undefined): () => void {
+    const before = this.#ike_tunnels.get(name);
+    const put = (tunnel: number | undefined): void => {
+      if (tunnel === undefined) this.#ike_tunnels.delete(name);
+      else this.#ike_tunnels.set(name, tunnel);
+    };
+    put(sw_if_index);
+    return () => put(before);
+  }
 
   /** Answers what takes it back. */
   recursive(source: number): () => void {
@@ -361,6 +381,12 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
     done: ({ sw_if_index }) => life.madeTunnel(sw_if_index, undefined),
   })),
   effect(wireguard_interface_delete, deleted),
+  effect(ikev2_set_tunnel_interface, (life, { name, sw_if_index }) =>
+    unless(life.encrypts(name, sw_if_index)),
+  ),
+  effect(ikev2_profile_add_del, (life, { name, is_add }) =>
+    is_add ? undefined : unless(life.encrypts(name, undefined)),
+  ),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),
   effect(npol_rule_delete, (life, { rule_id }) => freed('rules')(life, rule_id)),

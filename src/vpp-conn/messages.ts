@@ -132,6 +132,22 @@ const names: ReadonlySet<string> = new Set([
     'wireguard_peer_remove',
     'wireguard_peers_v2_dump',
   ],
+  ...[
+    'ikev2_child_sa_dump',
+    'ikev2_initiate_rekey_child_sa',
+    'ikev2_initiate_sa_init',
+    'ikev2_profile_add_del',
+    'ikev2_profile_dump',
+    'ikev2_profile_set_auth',
+    'ikev2_profile_set_id',
+    'ikev2_profile_set_liveness',
+    'ikev2_profile_set_ts',
+    'ikev2_sa_dump',
+    'ikev2_set_esp_transforms',
+    'ikev2_set_ike_transforms',
+    'ikev2_set_responder',
+    'ikev2_set_tunnel_interface',
+  ],
 ]);
 
 export const messages_used: readonly Message<unknown, never>[] = all.filter(({ name }) => names.has(name));

@@ -10,6 +10,7 @@ import {
   type Transport,
   unixTransport,
 } from 'vpp-binapi-ts';
+import { ikev2_initiate_rekey_child_sa } from 'vpp-binapi-ts/ikev2';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_add_del, ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
@@ -25,6 +26,7 @@ import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_used } from './messages.js';
+import { observeIkeTunnels, spisOf } from './observe/ipsec.js';
 import { observe } from './observe/observe.js';
 import { Reader } from './observe/reader.js';
 import { observePeerStates } from './observe/wireguard.js';
@@ -237,6 +239,14 @@ async function session(
           if (each.status === 'rejected' && !(each.reason instanceof RetvalError)) throw each.reason;
       },
       peers: () => observePeerStates(new Reader(prompt)),
+      ikeTunnels: (tunnels) => observeIkeTunnels(new Reader(prompt), handles, tunnels),
+      async rekey(tunnels) {
+        const reader = new Reader(prompt);
+        const asked = (await spisOf(reader, tunnels)).map((ispi) =>
+          reader.ask(ikev2_initiate_rekey_child_sa, { ispi }),
+        );
+        return (await Promise.all(asked)).filter((answer) => answer !== undefined).length;
+      },
       hearRouters: (said) => hearRouters(prompt, handles, said),
       async solicit(tag) {
         const sw_if_index = handles.interface(tag);

@@ -13,6 +13,8 @@ import {
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import { sw_interface_set_flags } from 'vpp-binapi-ts/interface';
+import { if_status_flags } from 'vpp-binapi-ts/interface_types';
 import {
   add_del_ip_punt_redirect_v2,
   ip_mroute_add_del,
@@ -177,6 +179,20 @@ function tunnelGoes(sw_if_index: number, life: Life): Why {
   return route === undefined ? undefined : `route ${route} still leads by tunnel ${sw_if_index}`;
 }
 
+/** IKE goes on to give its SAs to whatever gets the tunnel's index next. */
+function stillOfIke(sw_if_index: number, life: Life): Why {
+  const name = life.ikeProfileOf(sw_if_index);
+  return name === undefined ? undefined : `IKE profile ${name} still has tunnel ${sw_if_index}`;
+}
+
+/** What goes by it before IKE has an SA leaves in clear. */
+function broughtUp(sw_if_index: number, life: Life): Why {
+  const name = life.ikeProfileOf(sw_if_index);
+  return name === undefined
+    ? undefined
+    : `interface ${sw_if_index} is brought up by IKE, profile ${name}, alone`;
+}
+
 /** VPP takes a larger one, and sends what is left of it in 24 bits: that of another tunnel. */
 const vni_max = 2 ** 24 - 1;
 
@@ -274,7 +290,13 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   rule(ip_table_add_del_v2, ({ is_add = true, table }, life) =>
     tableChange(is_add, table.is_ip6 ? 6 : 4, table.table_id, life),
   ),
-  rule(ipip_del_tunnel, ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life)),
+  rule(
+    ipip_del_tunnel,
+    ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life) ?? stillOfIke(sw_if_index, life),
+  ),
+  rule(sw_interface_set_flags, ({ sw_if_index, flags }, life) =>
+    (flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? undefined : broughtUp(sw_if_index, life),
+  ),
   rule(wireguard_interface_delete, ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life)),
   rule(vxlan_add_del_tunnel_v3, (fields, life) => {
     if (!(fields.is_add ?? true)) return tunnelGoes(life.vxlan(fields), life);

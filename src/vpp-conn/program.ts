@@ -9,6 +9,7 @@ import { advertisement } from './program/advertisement.js';
 import { cnat } from './program/cnat.js';
 import { none, type Program, type Programs } from './program/common.js';
 import { interfaces } from './program/interfaces.js';
+import { ipsec } from './program/ipsec.js';
 import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
@@ -19,6 +20,7 @@ const programs: Programs<ObjectKind> = {
   ...interfaces,
   ...tunnels,
   ...wireguard,
+  ...ipsec,
   ...routing,
   ...cnat,
   ...policy,

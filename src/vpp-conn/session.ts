@@ -5,6 +5,7 @@ import type { KnownNeighbour } from '../objects/routing.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppRun } from './launcher.js';
+import type { IkeEnds, IkeTunnelState } from './observe/ipsec.js';
 import type { PeerState } from './observe/wireguard.js';
 import type { Suspect } from './quarantine.js';
 
@@ -36,6 +37,10 @@ export interface Session {
   introduce(tag: InterfaceTag, neighbours: readonly KnownNeighbour[]): Promise<void>;
   /** WireGuard's peers, whoever has made them. */
   peers(): Promise<readonly PeerState[]>;
+  /** How these tunnels are that IKE brings up. */
+  ikeTunnels(tunnels: readonly IkeEnds[]): Promise<readonly IkeTunnelState[]>;
+  /** New keys for the SAs of these, which this end has begun. Answers how many VPP has begun with. */
+  rekey(tunnels: readonly IkeEnds[]): Promise<number>;
   /** Calls back with what routers say on VPP's interfaces, each time. Nobody hears what was said before. Not to throw. */
   hearRouters(said: (tag: InterfaceTag, advertisement: RouterAdvertisement) => void): void;
   /** Asks the routers behind this interface to say what they have to say. */

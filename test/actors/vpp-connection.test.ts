@@ -85,6 +85,14 @@ class FakeSession implements Session {
     return [];
   }
 
+  async ikeTunnels(): Promise<readonly []> {
+    return [];
+  }
+
+  async rekey(): Promise<number> {
+    return 0;
+  }
+
   /** Who hears routers. */
   said: (tag: string, advertisement: RouterAdvertisement) => void = () => undefined;
   readonly solicited: string[] = [];

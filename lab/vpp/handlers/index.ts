@@ -2,6 +2,7 @@ import type { Handler } from '../handler.js';
 import { cnat } from './cnat.js';
 import { devices } from './device.js';
 import { general } from './general.js';
+import { ikev2 } from './ikev2.js';
 import { interfaces } from './interface.js';
 import { neighbours } from './neighbour.js';
 import { npol } from './npol.js';
@@ -18,6 +19,7 @@ export const handlers: readonly Handler[] = [
   ...routes,
   ...tunnels,
   ...wireguard,
+  ...ikev2,
   ...neighbours,
   ...policy,
   ...cnat,

@@ -43,6 +43,9 @@ const rx_modes: Readonly<Partial<Record<rx_mode, RxMode>>> = {
   RX_MODE_API_DEFAULT: 'default',
 };
 
+const isUp = ({ flags }: Pick<sw_interface_details, 'flags'>): boolean =>
+  (flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) !== 0;
+
 /** A tagged interface: the object that it is, and what VPP says of every interface. */
 export interface ObservedInterface {
   readonly object: VppObject;
@@ -61,7 +64,10 @@ export async function observeLinks(
   const [taps, af_packets, tunnel_of] = await Promise.all([
     reader.dump(sw_interface_tap_v2_dump, {}),
     reader.dump(af_packet_dump, {}),
-    observeTunnels(reader),
+    observeTunnels(
+      reader,
+      new Set(interfaces.flatMap((details) => (isUp(details) ? [] : details.sw_if_index))),
+    ),
   ]);
   const tap_of = new Map(taps.map((details) => [details.sw_if_index, details]));
   const af_packet_of = new Map(af_packets.map((details) => [details.sw_if_index, details]));
@@ -159,7 +165,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
     : on.filter((name) => name !== 'gso_feature');
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   return [
-    ...((details.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? [] : [flag('admin_up')]),
+    ...(isUp(details) ? [flag('admin_up')] : []),
     ...(details.mtu[0] === 0 ? [] : [mtuOf(tag, details.mtu)]),
     ...families.flatMap((family, at): VppObject[] => {
       const table_id = tables[at]?.vrf_id ?? 0;

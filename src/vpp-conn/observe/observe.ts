@@ -17,6 +17,7 @@ import { danglingTag } from '../paths.js';
 import type { Registry } from '../registry.js';
 import { observeSnat, observeTranslations } from './cnat.js';
 import { observeLinks, observeSettings } from './interfaces.js';
+import { observeIke } from './ipsec.js';
 import { Reader } from './reader.js';
 import { observeRedirects } from './redirect.js';
 import {
@@ -107,42 +108,58 @@ async function read(
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers] = await Promise.all([
-    observeSettings(
-      reader,
-      own_links.flatMap(({ details }) => (details.tag === '' ? [] : details)),
-      tagOf,
-    ),
-    scopes.has('nobody') ? observeUnnumbered(reader, tags, tagOf) : [],
-    observeGroups(reader, own_tables, tagOf),
-    own_links.length === 0 ? [] : observeNeighbours(reader, tags),
-    scopes.has('node') ? observeProxyRanges(reader) : [],
-    scopes.has('node') ? observeGlobals(reader) : [],
-    scopes.has('node') ? observeSnat(reader) : [],
-    scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
-    scopes.has('connectivity') ? observePeers(reader, tagOf) : [],
-    scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
-    ...route_sources.map((source) =>
-      routesOf(reader, source, scopes, handles, scopes.has('nobody') ? all_tables : own_tables, tagOf, keep),
-    ),
-    ...(['services', 'connectivity'] as const).map((source) =>
-      scopes.has('hidden') && scopes.has(source)
-        ? observeHidden(
-            reader,
-            {
-              source,
-              by: before_own[source].map((other) => handles.fibSource(other)),
-              tables: source === 'connectivity' ? [...default_tables, ...pods_tables] : default_tables,
-            },
-            keep,
-          )
-        : undefined,
-    ),
-  ]);
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike] =
+    await Promise.all([
+      observeSettings(
+        reader,
+        own_links.flatMap(({ details }) => (details.tag === '' ? [] : details)),
+        tagOf,
+      ),
+      scopes.has('nobody') ? observeUnnumbered(reader, tags, tagOf) : [],
+      observeGroups(reader, own_tables, tagOf),
+      own_links.length === 0 ? [] : observeNeighbours(reader, tags),
+      scopes.has('node') ? observeProxyRanges(reader) : [],
+      scopes.has('node') ? observeGlobals(reader) : [],
+      scopes.has('node') ? observeSnat(reader) : [],
+      scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
+      scopes.has('connectivity') ? observePeers(reader, tagOf) : [],
+      scopes.has('connectivity') ? observeIke(reader, tagOf) : [],
+      scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
+      ...route_sources.map((source) =>
+        routesOf(
+          reader,
+          source,
+          scopes,
+          handles,
+          scopes.has('nobody') ? all_tables : own_tables,
+          tagOf,
+          keep,
+        ),
+      ),
+      ...(['services', 'connectivity'] as const).map((source) =>
+        scopes.has('hidden') && scopes.has(source)
+          ? observeHidden(
+              reader,
+              {
+                source,
+                by: before_own[source].map((other) => handles.fibSource(other)),
+                tables: source === 'connectivity' ? [...default_tables, ...pods_tables] : default_tables,
+              },
+              keep,
+            )
+          : undefined,
+      ),
+    ]);
+  // Whether those are up is IKE's matter, and nobody's wish.
+  const of_ike = new Set(
+    own_links.flatMap(({ object }) => (object.kind === 'ipip_tunnel' && object.ike ? object.tag : [])),
+  );
+  const isOfIke = (object: VppObject): boolean =>
+    object.kind === 'interface_flag' && object.flag === 'admin_up' && of_ike.has(object.interface);
   const dumped = [
     ...own_links.map(({ object }) => object),
     ...own_tables,
-    ...settings,
+    ...settings.filter((setting) => !isOfIke(setting)),
     ...lent.filter((object) => isDangling(object) && !wanted(owners.of(object))),
     ...groups,
     ...neighbours,
@@ -152,6 +169,7 @@ async function read(
     ...redirects.rules,
     ...redirects.tables.map(([object]) => object),
     ...peers.map(([peer]) => peer),
+    ...ike,
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);

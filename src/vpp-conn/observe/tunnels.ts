@@ -7,14 +7,22 @@ import { keyOf, same, type VppObject } from '../../objects/object.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../../objects/tunnels.js';
 import type { WireguardInterface } from '../../objects/wireguard.js';
 import { danglingTag, no_interface } from '../paths.js';
+import { observeIkeInterfaces } from './ipsec.js';
 import type { Reader, TagOf } from './reader.js';
 import { observeWireguard } from './wireguard.js';
 
 export type ObservedTunnel = IpipTunnel | VxlanTunnel | WireguardInterface;
 
-/** Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours. */
-export async function observeTunnels(reader: Reader): Promise<ReadonlyMap<number, ObservedTunnel>> {
-  const [ipips, vxlans, wireguards] = await Promise.all([
+/**
+ * Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours. `down`: nobody has brought it up, as IKE's
+ * before they have a profile.
+ */
+export async function observeTunnels(
+  reader: Reader,
+  down: ReadonlySet<number>,
+): Promise<ReadonlyMap<number, ObservedTunnel>> {
+  const [of_ike, ipips, vxlans, wireguards] = await Promise.all([
+    observeIkeInterfaces(reader),
     reader.dump(ipip_tunnel_dump, { sw_if_index: no_interface }),
     reader.dump(vxlan_tunnel_v2_dump, { sw_if_index: no_interface }),
     observeWireguard(reader),
@@ -24,7 +32,8 @@ export async function observeTunnels(reader: Reader): Promise<ReadonlyMap<number
     ...ipips.flatMap(({ tunnel }): [number, ObservedTunnel][] => {
       const { sw_if_index, src, dst, mode, table_id } = tunnel;
       if (mode !== 'TUNNEL_API_MODE_P2P' || table_id !== 0) return [];
-      return [[sw_if_index, { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst }]];
+      const ike = of_ike.has(sw_if_index) || down.has(sw_if_index);
+      return [[sw_if_index, { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst, ...(ike && { ike }) }]];
     }),
     ...vxlans.flatMap((details): [number, ObservedTunnel][] => {
       const { sw_if_index, src_address: src, dst_address: dst, vni, src_port, dst_port } = details;
@@ -44,7 +53,12 @@ export function halfMade(
   sw_if_index: number,
   announced: readonly VppObject[],
 ): ObservedTunnel | undefined {
-  const is_ours = announced.some((object) => keyOf(object) === keyOf(tunnel) && same(object, tunnel));
+  // It is down as long as it is not completed, whoever is to bring it up.
+  const is_ours = announced.some(
+    (object) =>
+      keyOf(object) === keyOf(tunnel) &&
+      (same(object, tunnel) || same({ ...object, ike: true } as VppObject, tunnel)),
+  );
   return is_ours ? { ...tunnel, tag: danglingTag(sw_if_index) } : undefined;
 }
 

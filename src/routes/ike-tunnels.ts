@@ -1,0 +1,179 @@
+/**
+ * IPsec beside what VPP holds for it: the key that nodes share, how each tunnel is, and what is to be done where one does not come up. Pure, but for
+ * asking for the key.
+ */
+import type { Secret } from '../config/secret.js';
+import { beginsIke, type IpsecSettings } from '../desired/remote-route.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { IkeEnds, IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
+
+export interface IpsecParts {
+  /** The key that all nodes share. Throws with the cause, never with what it has read. */
+  readonly key: () => Secret;
+}
+
+/**
+ * From a tunnel's going down until IKE begins anew with it, doubled each time: VPP says so again by itself every 2 s, but for an answer that it could not
+ * use, or after the other node has taken its leave.
+ */
+const renew_ms = 10_000;
+const renew_max_ms = 60_000;
+/** After so long what a tunnel carries is encrypted with other keys. VPP by itself never does that; by a lifetime it loses packets. */
+const rekey_ms = 3_600_000;
+const status_max = 1000;
+
+interface Seen {
+  readonly ends: IkeEnds;
+  state: IkeTunnelState;
+  /** When it was seen to be so first. */
+  since_ms: number;
+  renewals: number;
+  /** When it begins anew, if it is down by then; when it has other keys, if it is up. */
+  due_ms: number;
+}
+
+/** What follows from how the tunnels are. */
+export interface IkeOutcome {
+  readonly up: readonly InterfaceTag[];
+  /** VPP has taken them away. */
+  readonly gone: readonly InterfaceTag[];
+  /** By their far ends: begin anew. */
+  readonly renew: readonly string[];
+  readonly rekey: readonly IkeEnds[];
+}
+
+export class IkeTunnels {
+  readonly #parts: IpsecParts | undefined;
+  #psk: Secret | undefined;
+  #psk_version = 0;
+  #fault: string | undefined;
+  readonly #seen = new Map<InterfaceTag, Seen>();
+
+  /** `parts` absent: nothing is encrypted by IPsec. */
+  constructor(parts: IpsecParts | undefined) {
+    this.#parts = parts;
+    this.readKey();
+  }
+
+  /** Asks for the key: it may be another one by now. True: it is. */
+  readKey(): boolean {
+    if (this.#parts === undefined) return false;
+    try {
+      const psk = this.#parts.key();
+      this.#fault = undefined;
+      if (this.#psk?.equals(psk)) return false;
+      this.#psk = psk;
+      this.#psk_version += 1;
+      return true;
+    } catch (error) {
+      // What was the key before is it until there is another one.
+      this.#fault = (error as Error).message;
+      return false;
+    }
+  }
+
+  get settings(): IpsecSettings | undefined {
+    if (this.#parts === undefined) return undefined;
+    return { psk_version: this.#psk_version, ...(this.#psk && { psk: this.#psk }) };
+  }
+
+  /** Something is to be looked at. */
+  get is_used(): boolean {
+    return this.#parts !== undefined;
+  }
+
+  /** One of them has no SA, as far as was seen. */
+  get waits(): boolean {
+    for (const { state } of this.#seen.values()) if (state.state !== 'up') return true;
+    return false;
+  }
+
+  /** Of another VPP nothing is known. */
+  forget(): void {
+    this.#seen.clear();
+  }
+
+  /** `wanted`: all that there should be; `states`: of those that VPP was asked about. */
+  see(wanted: Iterable<IkeEnds>, states: readonly IkeTunnelState[], now_ms: number): IkeOutcome {
+    const ends = new Map([...wanted].map((each) => [each.tag, each]));
+    for (const tag of this.#seen.keys()) if (!ends.has(tag)) this.#seen.delete(tag);
+    const outcome = {
+      up: [] as string[],
+      gone: [] as string[],
+      renew: [] as string[],
+      rekey: [] as IkeEnds[],
+    };
+    for (const state of states) {
+      const of = ends.get(state.tag);
+      if (of === undefined) continue;
+      const seen = this.#note(of, state, now_ms);
+      if (state.state === 'up') outcome.up.push(state.tag);
+      if (state.state === 'gone') outcome.gone.push(state.tag);
+      if (now_ms < seen.due_ms || !beginsIke(of)) continue;
+      if (state.state === 'up') {
+        seen.due_ms = now_ms + rekey_ms;
+        outcome.rekey.push(of);
+      } else if (state.state === 'down') {
+        seen.renewals += 1;
+        seen.due_ms = now_ms + Math.min(renew_ms * 2 ** seen.renewals, renew_max_ms);
+        outcome.renew.push(of.dst);
+      }
+    }
+    return outcome;
+  }
+
+  #note(ends: IkeEnds, state: IkeTunnelState, now_ms: number): Seen {
+    const before = this.#seen.get(state.tag);
+    if (before !== undefined && before.state.state === state.state && before.ends.src === ends.src) {
+      before.state = state;
+      return before;
+    }
+    const renewals = state.state === 'up' ? 0 : (before?.renewals ?? 0);
+    const wait_ms = state.state === 'up' ? rekey_ms : Math.min(renew_ms * 2 ** renewals, renew_max_ms);
+    const seen = { ends, state, since_ms: now_ms, renewals, due_ms: now_ms + wait_ms };
+    this.#seen.set(state.tag, seen);
+    return seen;
+  }
+
+  // --- for people
+
+  get fault_count(): number {
+    return this.#fault === undefined ? 0 : 1;
+  }
+
+  /** By object, what is wrong with it and what to do. */
+  *faults(): Iterable<readonly [object: string, text: string]> {
+    if (this.#fault === undefined) return;
+    const so_far =
+      this.#psk === undefined ? 'no tunnel to another node comes up' : 'the key is that of before';
+    yield ['IPsec', `${this.#fault}; until it can be read ${so_far}`];
+  }
+
+  /** Of each tunnel how it is, and where it is not up, why and what to do. By the address of the other node, so many of them. */
+  status(wanted: Iterable<IkeEnds>, now_ms: number): Readonly<Record<string, string>> {
+    const status: Record<string, string> = {};
+    let left = status_max;
+    for (const ends of wanted) {
+      if (left === 0) break;
+      left -= 1;
+      status[ends.dst] = this.#statusOf(ends, now_ms);
+    }
+    return status;
+  }
+
+  #statusOf(ends: IkeEnds, now_ms: number): string {
+    const seen = this.#seen.get(ends.tag);
+    if (seen === undefined) return 'not in VPP yet: see what is refused';
+    const { state, since_ms } = seen;
+    const seconds = Math.floor((now_ms - since_ms) / 1000);
+    if (state.state === 'up') return `up for ${seconds} s`;
+    const key = 'see that both nodes have the same key (CALICOVPP_IPSEC_IKEV2_PSK) and ipsecEnabled';
+    if (state.state === 'gone')
+      return `VPP has taken the tunnel away, as when the other node has another key, and it is made anew: ${key}`;
+    const since = `no SA for ${seconds} s`;
+    if (!beginsIke(ends))
+      return `${since}, with which the other node, whose address is higher, begins: see there, and ${key.slice(4)}`;
+    if (state.has_sa) return `${since}: the other node has answered, and nothing came of it: ${key}`;
+    return `${since}: the other node does not answer: see that UDP ports 500 and 4500 and IP protocol 50 pass between the nodes, and ${key.slice(4)}`;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * IKEv2's profiles and SAs, back from VPP. Of its dumps of SAs the first version alone is asked for: the later ones, and `show ikev2 sa`, look up the
+ * profile of each SA, and VPP dies of one that has none yet, as when anybody has begun with it and not proved who he is.
+ */
+import { ikev2_child_sa_dump, ikev2_profile_dump, ikev2_sa_dump } from 'vpp-binapi-ts/ikev2';
+import type { ikev2_profile } from 'vpp-binapi-ts/ikev2_types';
+import { sw_interface_dump } from 'vpp-binapi-ts/interface';
+import { if_status_flags } from 'vpp-binapi-ts/interface_types';
+import { Secret } from '../../config/secret.js';
+import type { InterfaceTag } from '../../objects/interfaces.js';
+import { type IpsecObject, ikePeerOf } from '../../objects/ipsec.js';
+import type { Handles } from '../handles.js';
+import { no_interface } from '../paths.js';
+import type { Reader, TagOf } from './reader.js';
+
+const shared_key = 2;
+
+/** Interfaces that IKE brings up. */
+export async function observeIkeInterfaces(reader: Reader): Promise<ReadonlySet<number>> {
+  const dumped = await reader.dump(ikev2_profile_dump, {});
+  return new Set(dumped.map(({ profile }) => profile.tun_itf));
+}
+
+/** Profiles of ours, and that VPP was told to begin where it is the end that does. */
+export async function observeIke(reader: Reader, tagOf: TagOf): Promise<readonly IpsecObject[]> {
+  const dumped = await reader.dump(ikev2_profile_dump, {});
+  return dumped.flatMap(({ profile }) => objectsOf(profile, tagOf));
+}
+
+function objectsOf({ name, tun_itf, responder, auth }: ikev2_profile, tagOf: TagOf): readonly IpsecObject[] {
+  const dst = ikePeerOf(name);
+  if (dst === undefined) return [];
+  const on = { name, interface: tagOf(tun_itf) };
+  const begins = responder.sw_if_index !== no_interface;
+  const psk =
+    auth.method === shared_key && auth.data.length > 0
+      ? new Secret(new TextDecoder().decode(auth.data))
+      : undefined;
+  return [
+    {
+      kind: 'ike_profile',
+      ...on,
+      // What it shows of the names that the ends give themselves breaks off at a byte of 0.
+      src: '',
+      dst,
+      ...(begins && { begins_by: tagOf(responder.sw_if_index) }),
+      ...(psk && { psk }),
+    },
+    ...(begins ? [{ kind: 'ike_initiation', ...on } as const] : []),
+  ];
+}
+
+/** How the tunnel of a profile is. */
+export interface IkeTunnelState {
+  readonly tag: InterfaceTag;
+  /** `up`: it has an SA. `gone`: VPP has taken it away. */
+  readonly state: 'up' | 'down' | 'gone';
+  /** IKE has one with that node, which need not have come to anything. */
+  readonly has_sa: boolean;
+}
+
+export interface IkeEnds {
+  readonly tag: InterfaceTag;
+  readonly src: string;
+  readonly dst: string;
+}
+
+/** So many dumps are asked for at once. */
+const asked_max = 32;
+
+export async function observeIkeTunnels(
+  reader: Reader,
+  handles: Handles,
+  tunnels: readonly IkeEnds[],
+): Promise<readonly IkeTunnelState[]> {
+  const sas = await dumpSas(reader);
+  const states: IkeTunnelState[] = [];
+  for (let at = 0; at < tunnels.length; at += asked_max) {
+    const some = tunnels.slice(at, at + asked_max);
+    states.push(
+      ...(await Promise.all(
+        some.map(async (ends) => ({
+          tag: ends.tag,
+          state: await stateOf(reader, handles.findInterface(ends.tag), ends.tag),
+          has_sa: sas.has(pairOf(ends)),
+        })),
+      )),
+    );
+  }
+  return states;
+}
+
+async function stateOf(
+  reader: Reader,
+  sw_if_index: number | undefined,
+  tag: InterfaceTag,
+): Promise<IkeTunnelState['state']> {
+  if (sw_if_index === undefined) return 'gone';
+  const [found] = await reader.dump(sw_interface_dump, {
+    sw_if_index,
+    name_filter_valid: false,
+    name_filter: '',
+  });
+  // Its index may be another one's by now.
+  if (found === undefined || found.tag !== tag) return 'gone';
+  return (found.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? 'down' : 'up';
+}
+
+const pairOf = ({ src, dst }: Pick<IkeEnds, 'src' | 'dst'>): string => [src, dst].sort().join(' ');
+
+/** By the addresses of both ends: VPP's number of the SA. */
+async function dumpSas(reader: Reader): Promise<ReadonlyMap<string, number>> {
+  const dumped = await reader.dump(ikev2_sa_dump, {});
+  return new Map(
+    dumped.map(({ sa: { iaddr, raddr, sa_index } }) => [pairOf({ src: iaddr, dst: raddr }), sa_index]),
+  );
+}
+
+/** SPIs by which VPP finds the SAs of these tunnels that are to have new keys: it wants them with their bytes turned round. */
+export async function spisOf(reader: Reader, tunnels: readonly IkeEnds[]): Promise<readonly number[]> {
+  const sas = await dumpSas(reader);
+  const found = await Promise.all(
+    tunnels.map((ends) => {
+      const sa_index = sas.get(pairOf(ends));
+      return sa_index === undefined ? [] : reader.dump(ikev2_child_sa_dump, { sa_index });
+    }),
+  );
+  return found.flat().map(({ child_sa }) => turned(child_sa.i_spi));
+}
+
+function turned(value: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes.readUInt32LE();
+}
