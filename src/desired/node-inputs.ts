@@ -54,6 +54,8 @@ export interface NodeInputs {
   readonly redirects: readonly RedirectMatch[];
   /** IPv4 packets with options do not go to the host, whom no policy of VPP's would keep them from. */
   readonly drop_ip_options?: boolean;
+  /** VPP does IKE with other nodes. */
+  readonly does_ike?: boolean;
   /** Tables for pods that get what npol judges, and nothing else. */
   readonly drop_other_protocols?: boolean;
   /** What routers say, by the name of the uplink that they are behind; to be told again on its tap. Absent: none has been heard. */

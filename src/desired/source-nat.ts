@@ -141,9 +141,14 @@ const everything: Readonly<Record<Family, readonly string[]>> = {
 
 /**
  * What comes by an uplink for a pod of another node, or for such a node itself, was led there by a service: nobody else sends it here. It has to come
- * back here, too; all else keeps its source. Other nodes count as long as they are few.
+ * back here, too; all else keeps its source. Other nodes count as long as they are few. `does_ike`: VPP does IKE with them, and translates that: it
+ * makes the second message that it sends out of the packet that it has got.
  */
-export function neverNatted(pools: KnownPools | undefined, own_addresses: readonly string[]): NeverNatted {
+export function neverNatted(
+  pools: KnownPools | undefined,
+  own_addresses: readonly string[],
+  does_ike = false,
+): NeverNatted {
   if (pools === undefined) return { pods: [], uplinks: [...everything[4], ...everything[6]] };
   const { prefixes, own } = pools;
   const pods = [...prefixes, ...pools.nodes];
@@ -151,7 +156,7 @@ export function neverNatted(pools: KnownPools | undefined, own_addresses: readon
   const uplinks = ([4, 6] as const).flatMap((family) => {
     const ofFamily = (all: readonly string[]) => all.filter((each) => familyOf(each) === family);
     const others = otherNodes(pools, own_addresses, family);
-    const counted = others.length > other_nodes_max ? [] : others;
+    const counted = does_ike || others.length > other_nodes_max ? [] : others;
     const outside = prefixesOutside([...ofFamily(prefixes), ...counted], family);
     return [...outside, ...ofFamily([...own, ...own_addresses])];
   });
@@ -166,16 +171,20 @@ function otherNodes(
   return nodes.filter((node) => familyOf(node) === family && !own_addresses.includes(node));
 }
 
-/** What does not work because there are too many nodes, for a person. `uplinks`: as `SourceNat` has it. */
+/** What does not work because there are too many nodes, or IPsec with them, for a person. `uplinks`: as `SourceNat` has it. */
 export function lacksOfNodes(
   { uplinks }: Pick<SourceNat, 'uplinks'>,
   pools: Pick<KnownPools, 'nodes'>,
   own_addresses: readonly string[],
+  does_ike = false,
 ): readonly string[] {
   return uplinks.flatMap((family) => {
     const count = otherNodes(pools, own_addresses, family).length;
-    if (count <= other_nodes_max) return [];
-    return `a node port, and an external address, of IPv${family} is not answered by processes of other nodes themselves (hostNetwork): there are ${count} other nodes, and VPP tells ${other_nodes_max} apart`;
+    if (count <= other_nodes_max && !does_ike) return [];
+    const why = does_ike
+      ? 'VPP would translate what it says to them for IPsec'
+      : `there are ${count} other nodes, and VPP tells ${other_nodes_max} apart`;
+    return `a node port, and an external address, of IPv${family} is not answered by processes of other nodes themselves (hostNetwork): ${why}`;
   });
 }
 

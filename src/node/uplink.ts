@@ -56,6 +56,7 @@ export function uplinkOf(
         default_gateways: config.default_gateways,
         redirects: redirectsOf(config, log),
         drop_ip_options: config.drop_ip_options,
+        does_ike: config.gates.ipsec,
         drop_other_protocols: config.drop_other_protocols,
         uplink_128_to_64: config.gates.uplink_128_to_64,
       },

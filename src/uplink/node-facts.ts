@@ -40,6 +40,6 @@ export function nodeFacts(taken: Taken, settled: Omit<NodeInputs, 'uplinks'>, po
 /** For a person: which way of source NAT VPP has, and what does not work by it. */
 export function shownSourceNat(inputs: NodeInputs, pods: PodPools | undefined) {
   const nat = nodeSourceNat(inputs);
-  const of_nodes = isKnown(pods) ? lacksOfNodes(nat, pods, ownAddresses(inputs)) : [];
+  const of_nodes = isKnown(pods) ? lacksOfNodes(nat, pods, ownAddresses(inputs), inputs.does_ike) : [];
   return { name: nat.name, cnat: inputs.cnat, lacks: [...nat.lacks, ...of_nodes] };
 }

@@ -58,7 +58,7 @@ export class NodeWishes {
   /** Undefined while pods and nodes are not known. While the blocks are not, what VPP was told of uplinks holds: it was told by these. */
   neverNatted(uplinks: readonly Uplink[]): NeverNatted | undefined {
     if (!isKnown(this.pods)) return undefined;
-    const now = neverNatted(this.pods, ownAddresses({ uplinks }));
+    const now = neverNatted(this.pods, ownAddresses({ uplinks }), this.inputs.does_ike);
     return this.pods.own === undefined && this.not_natted !== undefined
       ? { ...now, uplinks: this.not_natted.uplinks }
       : now;

@@ -147,6 +147,11 @@ t.test('what comes by an uplink gets the node’s address where it goes to pods 
   const { uplinks: few } = neverNatted({ ...known, nodes: many }, own_addresses);
   t.ok(few.length < 500, `${few.length}: other nodes are left out where they are many`);
   t.notOk(few.some((prefix) => holds(bitsOf(prefix), bitsOf('fd01::1'))));
+  t.ok(
+    neverNatted(known, own_addresses, true).uplinks.some((prefix) => holds(bitsOf(prefix), bitsOf('fd00::3'))),
+    'nor do those with whom VPP does IKE',
+  );
+  t.match(lacksOfNodes({ uplinks: [6] }, known, own_addresses, true), [/IPsec/], 'which is said');
   const lacks = (nodes: readonly string[], families: readonly Family[] = [4, 6]) =>
     lacksOfNodes({ uplinks: families }, { nodes }, own_addresses);
   t.match(lacks(many), [/IPv6 .*250 other nodes/], 'that is said');
