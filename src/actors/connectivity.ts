@@ -2,7 +2,7 @@
  * Leads pods to pods of other nodes: from routes, which BGP or Calico's IPAM tells, pools and the own node to routes and tunnels in VPP.
  * State is what was told; what follows from a change is planned and sent in pieces, a moment later, so that a burst is one change.
  */
-import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Timer } from '../clock.js';
@@ -408,19 +408,23 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (states instanceof Error) return this.work();
     const { plan, writer, ike, ctx } = this;
     const tunnels = new Map([...plan.ikeTunnels()].map((tunnel) => [tunnel.tag, tunnel]));
-    const { up, gone, renew, rekey } = ike.see(tunnels.values(), states, ctx.clock.now_ms());
+    const { up, gone, renew, take_down, rekey } = ike.see(tunnels.values(), states, ctx.clock.now_ms());
+    // Before they are made anew.
+    if (take_down.length > 0)
+      this.tellVpp('tunnel', (reply) => ({ type: 'TakeDown', interfaces: take_down, reply }));
     for (const tag of up) writer.ikeIsUp(tunnels.get(tag)!);
     for (const tag of gone) writer.tunnelIsGone(tag);
     for (const dst of renew) writer.renewIke(dst);
-    if (rekey.length > 0)
-      ctx
-        .ask<VppConnectionMessage, number>(
-          this.deps.vpp,
-          (reply) => ({ type: 'Rekey', tunnels: rekey, reply }),
-          ask_ms,
-        )
-        .catch((error: Error) => ctx.log.warn({ err: error }, `connectivity(rekey) ${error.message}`));
+    if (rekey.length > 0) this.tellVpp('rekey', (reply) => ({ type: 'Rekey', spis: rekey, reply }));
     return this.work();
+  }
+
+  /** What comes of it is seen. */
+  private tellVpp(verb: string, message: (reply: Reply<void>) => VppConnectionMessage): void {
+    const { log } = this.ctx;
+    this.ctx
+      .ask<VppConnectionMessage, void>(this.deps.vpp, message, ask_ms)
+      .catch((error: Error) => log.warn({ err: error }, `connectivity(${verb}) ${error.message}`));
   }
 
   private peersSeen(states: readonly PeerState[] | Error): void {

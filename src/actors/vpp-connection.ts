@@ -149,7 +149,9 @@ class VppConnection implements Actor<VppConnectionMessage> {
       case 'ReadIkeTunnels':
         return this.answer(message.reply, (session) => session.ikeTunnels(message.tunnels));
       case 'Rekey':
-        return this.answer(message.reply, (session) => session.rekey(message.tunnels));
+        return this.answer(message.reply, (session) => session.rekey(message.spis));
+      case 'TakeDown':
+        return this.answer(message.reply, (session) => session.takeDown(message.interfaces));
       case 'RoutersSaid':
         for (const said of this.said.values()) this.listener?.tell(said);
         this.said.clear();

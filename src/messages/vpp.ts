@@ -105,8 +105,10 @@ export type VppConnectionMessage =
       readonly tunnels: readonly IkeEnds[];
       readonly reply: Reply<readonly IkeTunnelState[]>;
     }
-  /** New keys for what these tunnels carry. Answered with how many VPP has begun with. */
-  | { readonly type: 'Rekey'; readonly tunnels: readonly IkeEnds[]; readonly reply: Reply<number> }
+  /** New keys in place of those that VPP names so. Answered when VPP has begun. */
+  | { readonly type: 'Rekey'; readonly spis: readonly number[]; readonly reply: Reply<void> }
+  /** Nothing goes by these interfaces any more. Answered. Idempotent. */
+  | { readonly type: 'TakeDown'; readonly interfaces: readonly InterfaceTag[]; readonly reply: Reply<void> }
   /** Told RouterSaid from now on, of this VPP and the next ones. One at a time: the last who has asked. */
   | { readonly type: 'HearRouters'; readonly listener: ActorRef<RouterSaid> }
   /** Has the routers behind an interface say what they have to say: RouterSaid. Answered when they are asked. Idempotent. */

@@ -18,8 +18,13 @@ export interface IpsecParts {
  */
 const renew_ms = 10_000;
 const renew_max_ms = 60_000;
-/** After so long what a tunnel carries is encrypted with other keys. VPP by itself never does that; by a lifetime it loses packets. */
+/**
+ * After so long what a tunnel carries is encrypted with other keys. VPP by itself never does that, or by a lifetime, and then loses packets. Not before the
+ * last ones are forgotten, about 10 s: VPP would be left without any.
+ */
 const rekey_ms = 3_600_000;
+/** Until then it has them: it asks once, and one end that has the new keys alone is lost to the other one. */
+const rekeyed_ms = 5000;
 const status_max = 1000;
 
 interface Seen {
@@ -30,6 +35,8 @@ interface Seen {
   renewals: number;
   /** When it begins anew, if it is down by then; when it has other keys, if it is up. */
   due_ms: number;
+  /** The keys that it is not to have any more by `due_ms`. */
+  replaced?: number | undefined;
 }
 
 /** What follows from how the tunnels are. */
@@ -39,7 +46,10 @@ export interface IkeOutcome {
   readonly gone: readonly InterfaceTag[];
   /** By their far ends: begin anew. */
   readonly renew: readonly string[];
-  readonly rekey: readonly IkeEnds[];
+  /** They are not encrypted: nothing may go by them. */
+  readonly take_down: readonly InterfaceTag[];
+  /** These keys are to be replaced. */
+  readonly rekey: readonly number[];
 }
 
 export class IkeTunnels {
@@ -98,10 +108,11 @@ export class IkeTunnels {
     const ends = new Map([...wanted].map((each) => [each.tag, each]));
     for (const tag of this.#seen.keys()) if (!ends.has(tag)) this.#seen.delete(tag);
     const outcome = {
-      up: [] as string[],
-      gone: [] as string[],
+      up: [] as InterfaceTag[],
+      gone: [] as InterfaceTag[],
       renew: [] as string[],
-      rekey: [] as IkeEnds[],
+      take_down: [] as InterfaceTag[],
+      rekey: [] as number[],
     };
     for (const state of states) {
       const of = ends.get(state.tag);
@@ -109,17 +120,31 @@ export class IkeTunnels {
       const seen = this.#note(of, state, now_ms);
       if (state.state === 'up') outcome.up.push(state.tag);
       if (state.state === 'gone') outcome.gone.push(state.tag);
-      if (now_ms < seen.due_ms || !beginsIke(of)) continue;
-      if (state.state === 'up') {
-        seen.due_ms = now_ms + rekey_ms;
-        outcome.rekey.push(of);
-      } else if (state.state === 'down') {
-        seen.renewals += 1;
-        seen.due_ms = now_ms + Math.min(renew_ms * 2 ** seen.renewals, renew_max_ms);
+      if (state.state === 'clear') {
+        outcome.take_down.push(state.tag);
         outcome.renew.push(of.dst);
       }
+      if (now_ms < seen.due_ms || !beginsIke(of)) continue;
+      if (state.state === 'down') this.#renew(seen, now_ms, outcome.renew);
+      else if (state.state === 'up') this.#rekey(seen, now_ms, outcome);
     }
     return outcome;
+  }
+
+  #renew(seen: Seen, now_ms: number, renew: string[]): void {
+    seen.renewals += 1;
+    seen.due_ms = now_ms + Math.min(renew_ms * 2 ** seen.renewals, renew_max_ms);
+    renew.push(seen.ends.dst);
+  }
+
+  #rekey(seen: Seen, now_ms: number, outcome: { readonly renew: string[]; readonly rekey: number[] }): void {
+    const { spi } = seen.state;
+    const is_lost = spi !== undefined && spi === seen.replaced;
+    if (is_lost) outcome.renew.push(seen.ends.dst);
+    const is_due = seen.replaced === undefined && spi !== undefined;
+    if (is_due) outcome.rekey.push(spi);
+    seen.replaced = is_due ? spi : undefined;
+    seen.due_ms = now_ms + (is_due ? rekeyed_ms : rekey_ms);
   }
 
   #note(ends: IkeEnds, state: IkeTunnelState, now_ms: number): Seen {
@@ -168,6 +193,7 @@ export class IkeTunnels {
     const seconds = Math.floor((now_ms - since_ms) / 1000);
     if (state.state === 'up') return `up for ${seconds} s`;
     const key = 'see that both nodes have the same key (CALICOVPP_IPSEC_IKEV2_PSK) and ipsecEnabled';
+    if (state.state === 'clear') return 'VPP has no keys for it: it is taken down, and made anew';
     if (state.state === 'gone')
       return `VPP has taken the tunnel away, as when the other node has another key, and it is made anew: ${key}`;
     const since = `no SA for ${seconds} s`;

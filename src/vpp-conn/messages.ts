@@ -147,6 +147,7 @@ const names: ReadonlySet<string> = new Set([
     'ikev2_set_ike_transforms',
     'ikev2_set_responder',
     'ikev2_set_tunnel_interface',
+    'ipsec_tunnel_protect_dump',
   ],
 ]);
 

@@ -11,7 +11,7 @@ import {
   unixTransport,
 } from 'vpp-binapi-ts';
 import { ikev2_initiate_rekey_child_sa } from 'vpp-binapi-ts/ikev2';
-import { sw_interface_dump } from 'vpp-binapi-ts/interface';
+import { sw_interface_dump, sw_interface_set_flags } from 'vpp-binapi-ts/interface';
 import { ip_neighbor_add_del, ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor';
 import { ip6nd_send_router_solicitation } from 'vpp-binapi-ts/ip6_nd';
 import { control_ping } from 'vpp-binapi-ts/memclnt';
@@ -26,7 +26,7 @@ import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_used } from './messages.js';
-import { observeIkeTunnels, spisOf } from './observe/ipsec.js';
+import { observeIkeTunnels } from './observe/ipsec.js';
 import { observe } from './observe/observe.js';
 import { Reader } from './observe/reader.js';
 import { observePeerStates } from './observe/wireguard.js';
@@ -240,12 +240,16 @@ async function session(
       },
       peers: () => observePeerStates(new Reader(prompt)),
       ikeTunnels: (tunnels) => observeIkeTunnels(new Reader(prompt), handles, tunnels),
-      async rekey(tunnels) {
+      async rekey(spis) {
         const reader = new Reader(prompt);
-        const asked = (await spisOf(reader, tunnels)).map((ispi) =>
-          reader.ask(ikev2_initiate_rekey_child_sa, { ispi }),
+        await Promise.all(spis.map((ispi) => reader.ask(ikev2_initiate_rekey_child_sa, { ispi })));
+      },
+      async takeDown(tags) {
+        const reader = new Reader(prompt);
+        const indexes = tags.flatMap((tag) => handles.findInterface(tag) ?? []);
+        await Promise.all(
+          indexes.map((sw_if_index) => reader.ask(sw_interface_set_flags, { sw_if_index, flags: 0 })),
         );
-        return (await Promise.all(asked)).filter((answer) => answer !== undefined).length;
       },
       hearRouters: (said) => hearRouters(prompt, handles, said),
       async solicit(tag) {

@@ -39,8 +39,10 @@ export interface Session {
   peers(): Promise<readonly PeerState[]>;
   /** How these tunnels are that IKE brings up. */
   ikeTunnels(tunnels: readonly IkeEnds[]): Promise<readonly IkeTunnelState[]>;
-  /** New keys for the SAs of these, which this end has begun. Answers how many VPP has begun with. */
-  rekey(tunnels: readonly IkeEnds[]): Promise<number>;
+  /** New keys for these SAs, which this end has begun; to VPP that has them no more it is nothing. */
+  rekey(spis: readonly number[]): Promise<void>;
+  /** Nothing goes by these interfaces any more, until somebody brings them up. */
+  takeDown(tags: readonly InterfaceTag[]): Promise<void>;
   /** Calls back with what routers say on VPP's interfaces, each time. Nobody hears what was said before. Not to throw. */
   hearRouters(said: (tag: InterfaceTag, advertisement: RouterAdvertisement) => void): void;
   /** Asks the routers behind this interface to say what they have to say. */

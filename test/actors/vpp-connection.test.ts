@@ -89,9 +89,9 @@ class FakeSession implements Session {
     return [];
   }
 
-  async rekey(): Promise<number> {
-    return 0;
-  }
+  async rekey(): Promise<void> {}
+
+  async takeDown(): Promise<void> {}
 
   /** Who hears routers. */
   said: (tag: string, advertisement: RouterAdvertisement) => void = () => undefined;

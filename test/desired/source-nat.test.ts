@@ -148,7 +148,9 @@ t.test('what comes by an uplink gets the node’s address where it goes to pods 
   t.ok(few.length < 500, `${few.length}: other nodes are left out where they are many`);
   t.notOk(few.some((prefix) => holds(bitsOf(prefix), bitsOf('fd01::1'))));
   t.ok(
-    neverNatted(known, own_addresses, true).uplinks.some((prefix) => holds(bitsOf(prefix), bitsOf('fd00::3'))),
+    neverNatted(known, own_addresses, true).uplinks.some((prefix) =>
+      holds(bitsOf(prefix), bitsOf('fd00::3')),
+    ),
     'nor do those with whom VPP does IKE',
   );
   t.match(lacksOfNodes({ uplinks: [6] }, known, own_addresses, true), [/IPsec/], 'which is said');

@@ -32,7 +32,8 @@ async function start(test: Test, options: Omit<LabClusterOptions, 'vpp'> = {}): 
 }
 
 async function until(what: () => Promise<unknown>, named: string): Promise<void> {
-  const deadline = performance.now() + (process.env.SETTLE ? Number(process.env.SETTLE) : settle_ms * patience);
+  const deadline =
+    performance.now() + (process.env.SETTLE ? Number(process.env.SETTLE) : settle_ms * patience);
   for (;;) {
     const answer = await what();
     if (answer === true) return;
@@ -53,9 +54,17 @@ t.test('pods of two nodes by IPsec', real, async (t) => {
   try {
     await until(async () => {
       const sync = JSON.parse(await a.debug('/debug/sync')).sync.connectivity;
-      return Object.values(sync.ipsec as object).length === 2 && Object.values(sync.ipsec as object).every((s) => /^up/.test(s)) || sync;
+      return (
+        (Object.values(sync.ipsec as object).length === 2 &&
+          Object.values(sync.ipsec as object).every((s) => /^up/.test(s))) ||
+        sync
+      );
     }, 'up');
-  } catch (e) { await show(); throw e; }
-  for (const family of families) t.equal(await cluster.traffic.ping(podOf(a).name, podOf(b)[family]), 3, family);
+  } catch (e) {
+    await show();
+    throw e;
+  }
+  for (const family of families)
+    t.equal(await cluster.traffic.ping(podOf(a).name, podOf(b)[family]), 3, family);
   await show();
 });

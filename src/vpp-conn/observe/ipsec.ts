@@ -6,6 +6,7 @@ import { ikev2_child_sa_dump, ikev2_profile_dump, ikev2_sa_dump } from 'vpp-bina
 import type { ikev2_profile } from 'vpp-binapi-ts/ikev2_types';
 import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { if_status_flags } from 'vpp-binapi-ts/interface_types';
+import { ipsec_tunnel_protect_dump } from 'vpp-binapi-ts/ipsec';
 import { Secret } from '../../config/secret.js';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { type IpsecObject, ikePeerOf } from '../../objects/ipsec.js';
@@ -53,10 +54,15 @@ function objectsOf({ name, tun_itf, responder, auth }: ikev2_profile, tagOf: Tag
 /** How the tunnel of a profile is. */
 export interface IkeTunnelState {
   readonly tag: InterfaceTag;
-  /** `up`: it has an SA. `gone`: VPP has taken it away. */
-  readonly state: 'up' | 'down' | 'gone';
+  /**
+   * `up`: it has an SA. `clear`: it is up without one, as VPP leaves it when new keys do not replace the old ones, and what goes by it is not encrypted.
+   * `gone`: VPP has taken it away.
+   */
+  readonly state: 'up' | 'down' | 'clear' | 'gone';
   /** IKE has one with that node, which need not have come to anything. */
   readonly has_sa: boolean;
+  /** Of the keys in use, as VPP names them where it is to replace them. */
+  readonly spi?: number;
 }
 
 export interface IkeEnds {
@@ -65,7 +71,7 @@ export interface IkeEnds {
   readonly dst: string;
 }
 
-/** So many dumps are asked for at once. */
+/** So many are asked for at once. */
 const asked_max = 32;
 
 export async function observeIkeTunnels(
@@ -73,28 +79,45 @@ export async function observeIkeTunnels(
   handles: Handles,
   tunnels: readonly IkeEnds[],
 ): Promise<readonly IkeTunnelState[]> {
-  const sas = await dumpSas(reader);
+  const sas = await reader.dump(ikev2_sa_dump, {});
+  const sa_of = new Map(
+    sas.map(({ sa: { iaddr, raddr, sa_index } }) => [pairOf({ src: iaddr, dst: raddr }), sa_index]),
+  );
   const states: IkeTunnelState[] = [];
   for (let at = 0; at < tunnels.length; at += asked_max) {
-    const some = tunnels.slice(at, at + asked_max);
-    states.push(
-      ...(await Promise.all(
-        some.map(async (ends) => ({
-          tag: ends.tag,
-          state: await stateOf(reader, handles.findInterface(ends.tag), ends.tag),
-          has_sa: sas.has(pairOf(ends)),
-        })),
-      )),
-    );
+    const some = tunnels.slice(at, at + asked_max).map(async ({ tag, src, dst }) => {
+      const sa_index = sa_of.get(pairOf({ src, dst }));
+      const [state, spi] = await Promise.all([
+        stateOf(reader, handles, tag),
+        sa_index === undefined ? undefined : spiOf(reader, sa_index),
+      ]);
+      return { tag, state, has_sa: sa_index !== undefined, ...(spi !== undefined && { spi }) };
+    });
+    states.push(...(await Promise.all(some)));
   }
-  return states;
+  const clear = await clearOf(reader, handles, states);
+  return states.map((each) => (clear.has(each.tag) ? { ...each, state: 'clear' } : each));
 }
 
-async function stateOf(
+/** VPP brings a tunnel up, and down, with its keys: one that is up before and after it is asked for those has none. */
+async function clearOf(
   reader: Reader,
-  sw_if_index: number | undefined,
-  tag: InterfaceTag,
-): Promise<IkeTunnelState['state']> {
+  handles: Handles,
+  states: readonly IkeTunnelState[],
+): Promise<ReadonlySet<InterfaceTag>> {
+  const encrypted = await reader.dump(ipsec_tunnel_protect_dump, { sw_if_index: no_interface });
+  const has_keys = new Set(encrypted.map(({ tun }) => tun.sw_if_index));
+  const without = states.filter(
+    ({ tag, state }) => state === 'up' && !has_keys.has(handles.findInterface(tag) ?? no_interface),
+  );
+  const now = await Promise.all(
+    without.map(async ({ tag }) => [tag, await stateOf(reader, handles, tag)] as const),
+  );
+  return new Set(now.flatMap(([tag, state]) => (state === 'up' ? tag : [])));
+}
+
+async function stateOf(reader: Reader, handles: Handles, tag: InterfaceTag): Promise<'up' | 'down' | 'gone'> {
+  const sw_if_index = handles.findInterface(tag);
   if (sw_if_index === undefined) return 'gone';
   const [found] = await reader.dump(sw_interface_dump, {
     sw_if_index,
@@ -108,28 +131,11 @@ async function stateOf(
 
 const pairOf = ({ src, dst }: Pick<IkeEnds, 'src' | 'dst'>): string => [src, dst].sort().join(' ');
 
-/** By the addresses of both ends: VPP's number of the SA. */
-async function dumpSas(reader: Reader): Promise<ReadonlyMap<string, number>> {
-  const dumped = await reader.dump(ikev2_sa_dump, {});
-  return new Map(
-    dumped.map(({ sa: { iaddr, raddr, sa_index } }) => [pairOf({ src: iaddr, dst: raddr }), sa_index]),
-  );
-}
-
-/** SPIs by which VPP finds the SAs of these tunnels that are to have new keys: it wants them with their bytes turned round. */
-export async function spisOf(reader: Reader, tunnels: readonly IkeEnds[]): Promise<readonly number[]> {
-  const sas = await dumpSas(reader);
-  const found = await Promise.all(
-    tunnels.map((ends) => {
-      const sa_index = sas.get(pairOf(ends));
-      return sa_index === undefined ? [] : reader.dump(ikev2_child_sa_dump, { sa_index });
-    }),
-  );
-  return found.flat().map(({ child_sa }) => turned(child_sa.i_spi));
-}
-
-function turned(value: number): number {
+/** VPP wants it with its bytes turned round. */
+async function spiOf(reader: Reader, sa_index: number): Promise<number | undefined> {
+  const [child] = await reader.dump(ikev2_child_sa_dump, { sa_index });
+  if (child === undefined) return undefined;
   const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
+  bytes.writeUInt32BE(child.child_sa.i_spi);
   return bytes.readUInt32LE();
 }
