@@ -2,8 +2,9 @@
  * Leads pods to pods of other nodes: from routes, which BGP or Calico's IPAM tells, pools and the own node to routes and tunnels in VPP.
  * State is what was told; what follows from a change is planned and sent in pieces, a moment later, so that a burst is one change.
  */
-import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec, LifeRef, Reply } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
+import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Timer } from '../clock.js';
 import { Connectivity } from '../desired/connectivity.js';
@@ -11,11 +12,13 @@ import { felixFaults } from '../desired/felix-faults.js';
 import { FelixKeys } from '../desired/felix-keys.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
-import { NodeAddresses } from '../desired/node-addresses.js';
+import { addressOf, NodeAddresses } from '../desired/node-addresses.js';
 import type { Drop } from '../desired/remote-entry.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
+import { isSrPolicyKey } from '../desired/sr-policy.js';
+import { type OwnSids, ownSids, type Srv6Pools, sidPoolName } from '../desired/srv6.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
-import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
+import type { ConnectivityMessage, RemoteRoutes, SidsProgrammed } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { wireguard_tag } from '../objects/wireguard.js';
@@ -57,6 +60,8 @@ export interface ConnectivityReport {
   readonly wireguard: Readonly<Record<string, string>>;
   /** By address of a node, how the IPsec tunnel to it is. */
   readonly ipsec: Readonly<Record<string, string>>;
+  /** By node, how packets go there by SRv6. */
+  readonly srv6: Readonly<Record<string, string>>;
   /** How many there are, shown or not. */
   readonly faulty_count: number;
   readonly refused_count: number;
@@ -70,6 +75,8 @@ export interface ConnectivitySettings {
   readonly gso: boolean;
   /** What pods send to pods of other nodes is encrypted, or is not sent. */
   readonly encryption_required: boolean;
+  /** Absent: no SRv6. */
+  readonly srv6?: Srv6Pools;
   /** From the first of a burst of changes to what follows from it. */
   readonly coalesce_ms: number;
   readonly writer: RouteWriterSettings;
@@ -111,6 +118,21 @@ export function connectivityActor(
   };
 }
 
+function addressesOf(node: CalicoNode) {
+  const ip4 = addressOf(node, 4);
+  const ip6 = addressOf(node, 6);
+  return { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) };
+}
+
+function* someOf<T>(all: Iterable<T>, max: number): Iterable<T> {
+  let left = max;
+  for (const each of all) {
+    if (left === 0) return;
+    left -= 1;
+    yield each;
+  }
+}
+
 function dropOf(local: LocalPrefix | undefined): Drop | undefined {
   if (local?.dropped !== true) return undefined;
   return { source: local.source === 'service' ? 'service' : 'block', by: local.by };
@@ -137,6 +159,13 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private looks: Timer | undefined;
   private looks_ms = 0;
   private fuller: Timer | undefined;
+  /** Of this node's own name. */
+  private sid_pool: IpPool | undefined;
+  /** Why SRv6 is not done although it is asked for. */
+  private srv6_fault: string | undefined;
+  private own_sids: OwnSids | undefined;
+  private sids_subscriber: LifeRef<SidsProgrammed> | undefined;
+  private sids_told: readonly string[] | undefined;
 
   constructor(
     private readonly ctx: ActorContext<ConnectivityMessage>,
@@ -160,9 +189,14 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     );
     this.bgp = new RemoteSource(
       {
-        prefixes: () => this.plan.remotePrefixes(),
-        nextHops: (prefix) => this.plan.nextHops(prefix),
-        set: (prefix, next_hops) => this.plan.setRoute(prefix, next_hops),
+        prefixes: () => [...this.plan.remotePrefixes(), ...this.plan.policies.keys()],
+        nextHops: (prefix) =>
+          isSrPolicyKey(prefix) ? [this.plan.policies.told(prefix)!] : this.plan.nextHops(prefix),
+        set: (prefix, next_hops) => {
+          // Of what several say otherwise the first counts.
+          if (isSrPolicyKey(prefix)) this.plan.setPolicy(prefix, next_hops[0]);
+          else this.plan.setRoute(prefix, next_hops);
+        },
       },
       settings.writer.narrow_ms,
     );
@@ -199,6 +233,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'FelixKeysTold':
         for (const name of this.felix_keys.take(message)) this.setNode(name, this.known_nodes.get(name));
         return this.turns.news();
+      case 'SubscribeSids':
+        this.sids_subscriber = message.subscriber;
+        this.sids_told = undefined;
+        return this.tellSids();
       case 'Work':
         this.turns.heard();
         return this.work();
@@ -251,6 +289,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       refused: this.writer.refused(),
       wireguard: this.encryption.status(this.plan.wantedPeers(), this.ctx.clock.now_ms()),
       ipsec: this.ike.status(this.plan.ikeTunnels(), this.ctx.clock.now_ms()),
+      srv6: Object.fromEntries(someOf(this.plan.policies.status(), named_max)),
       faulty_count: this.faulty,
       refused_count: this.writer.gauges().refused,
     };
@@ -261,6 +300,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.plan.counts.faulty +
       this.nodes.shared_count +
       (this.ipam?.faulty_count ?? 0) +
+      (this.srv6_fault === undefined ? 0 : 1) +
       this.encryption.fault_count +
       this.ike.fault_count
     );
@@ -272,6 +312,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (far > 0 && this.ipam !== undefined) {
       faults.routers = `have to know the way to ${far} prefixes, which go without a tunnel to nodes of other subnets, and without BGP nobody tells them: set ipipMode or vxlanMode of their pools to CrossSubnet, or give the routers these routes`;
     }
+    if (this.srv6_fault !== undefined) faults.SRv6 = `is not done: ${this.srv6_fault}`;
     let left = named_max;
     const felix = [...this.felix.values()].flatMap((each) => [...felixFaults(each, this.settings.node_name)]);
     for (const source of [
@@ -310,7 +351,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     const { node, subnets, main_uplink, mtu } = this.inputs.node;
     const settings = this.tunnelSettings();
     // Before any route leads into it; and nothing is taken for told that an API server has not said yet: an earlier life may have encrypted.
-    if (this.inputs.unsynced(told_of_encryption).length === 0) this.deps.checksums(this.encryption.is_used);
+    if (settings.srv6 !== undefined) this.deps.checksums(true);
+    else if (this.inputs.unsynced(told_of_encryption).length === 0)
+      this.deps.checksums(this.encryption.is_used);
     this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, settings));
   }
 
@@ -338,7 +381,50 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       ...(wireguard && { wireguard }),
       ...(ipsec && { ipsec }),
       ...(encryption_required && { encryption_required }),
+      ...this.srv6Settings(),
     };
+  }
+
+  // --- SRv6
+
+  private srv6Settings(): Pick<TunnelSettings, 'srv6'> {
+    const { srv6: pools, node_name } = this.settings;
+    if (pools === undefined || this.inputs.node === undefined) return {};
+    const own = ownSids(pools, node_name, this.sid_pool);
+    this.srv6_fault = this.srv6Fault(own);
+    const before = this.own_sids;
+    this.own_sids = typeof own === 'string' || this.srv6_fault !== undefined ? undefined : own;
+    if (before !== undefined && before.locator !== this.own_sids?.locator)
+      this.plan.setDropped(before.locator, undefined);
+    if (this.own_sids === undefined) return {};
+    // What is sent to a SID that this node does not have would come back from the router.
+    this.plan.setDropped(this.own_sids.locator, { source: 'block', by: 'SRv6 locator' });
+    return { srv6: { pools, own: this.own_sids } };
+  }
+
+  private srv6Fault(own: OwnSids | string): string | undefined {
+    if (typeof own === 'string') return own;
+    if (this.inputs.node?.node.ip6 === undefined)
+      return 'this node has no IPv6 address, which the packets around those of pods come from: give the main uplink one';
+    if (this.ipam !== undefined)
+      return 'policies are told by BGP, and this node does without (CALICOVPP_ROUTE_SOURCE): set it to bgp, and see that there is a gobgpd';
+    if (this.settings.encryption_required)
+      return 'encryption is required (CALICOVPP_ENCRYPTION), and SRv6 does not encrypt: turn one of the two off';
+    return undefined;
+  }
+
+  /** Others may send to them when VPP has them. */
+  private tellSids(): void {
+    const { sids_subscriber, sids_told, own_sids, writer } = this;
+    if (sids_subscriber === undefined) return;
+    const sids = own_sids?.sids ?? [];
+    const is_there = sids.every(({ sid, behavior }) => writer.has({ kind: 'srv6_local_sid', sid, behavior }));
+    const texts = sids.map(({ sid }) => sid);
+    if (!is_there || sids_told?.join() === texts.join()) return;
+    // Not before it is known what there is to be.
+    if (this.inputs.node === undefined || this.inputs.unsynced(this.needed).length > 0) return;
+    this.sids_told = texts;
+    sids_subscriber.tell({ type: 'SidsProgrammed', sids: texts });
   }
 
   // --- WireGuard
@@ -440,13 +526,18 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     this.local.take(change);
     switch (change.kind) {
       case 'IPPool':
-        for (const [name, pool] of change.changed) this.plan.setPool(name, pool);
+        for (const [name, pool] of change.changed) {
+          this.plan.setPool(name, pool);
+          if (name === sidPoolName(this.settings.node_name)) this.sid_pool = pool;
+        }
+        if (this.settings.srv6 !== undefined) this.look();
         return;
       case 'Node':
         for (const [name, node] of change.changed) {
           for (const address of this.nodes.set(name, node))
             this.plan.setNode(address, this.nodes.has(address));
           this.setNode(name, node);
+          this.plan.setNodeAddresses(name, node && addressesOf(node));
           this.ipam?.setNode(name, node);
         }
         if (is_first) this.look();
@@ -500,6 +591,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer));
       this.encryption.publish(writer.isUp(wireguard_tag));
+      this.tellSids();
       if (plan.peers_wait) this.fuller ??= this.ctx.after(fuller_ms, { type: 'PeersFuller' });
       writer.allTold(is_done && this.unsynced().length === 0);
     }

@@ -5,6 +5,7 @@
  *
  *   setRoute, setDropped, setPool, setOutlook ──▶ entries to be planned ──plan(n, sink)──▶ want, unwant
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import { AddressIndex } from '../ip/address-index.js';
 import { type Bits, bitsOf } from '../ip/bits.js';
@@ -24,6 +25,7 @@ import {
   isByTunnel,
   isKeptBack,
   type Leg,
+  maySteer,
   no_uses,
   sameAddresses,
   tunnelTo,
@@ -31,6 +33,7 @@ import {
   undroppedFault,
 } from './remote-entry.js';
 import { RemotePeers } from './remote-peers.js';
+import { type Course, RemotePolicies } from './remote-policies.js';
 import {
   drop_paths,
   nodeRoute,
@@ -43,6 +46,7 @@ import {
 } from './remote-route.js';
 import { Senseless } from './senseless.js';
 import { SharedLists, sameList } from './shared-lists.js';
+import { sid_pool_names } from './srv6.js';
 import { default_table, pods_table } from './tables.js';
 import type { Peer } from './wireguard.js';
 
@@ -77,6 +81,7 @@ export class Connectivity {
     prefixesBy: (address) => this.#prefixesBy(address),
     nodes: () => this.#nodes.all(),
   });
+  readonly #policies = new RemotePolicies((address) => isOfPods(this.#pools.of(bitsOf(address))));
   readonly #hop_lists = new SharedLists<Hop>();
   readonly #leg_lists = new SharedLists<Leg>();
   readonly #use_lists = new SharedLists<Use>();
@@ -137,12 +142,30 @@ export class Connectivity {
 
   /** A node is a peer of WireGuard's, or is none. */
   setPeer(name: string, peer: Peer | undefined): void {
-    for (const address of this.#peers.set(name, peer))
+    this.#touchBy(this.#peers.set(name, peer));
+  }
+
+  /** An SR policy is told, as `sr-policy.ts` has it; no text: it is gone. */
+  setPolicy(key: string, text: string | undefined): void {
+    this.#touchBy(this.#policies.set(key, text));
+  }
+
+  /** A node, by whichever address it is reached, has the others, too. */
+  setNodeAddresses(
+    name: string,
+    addresses: { readonly ip4?: string; readonly ip6?: string } | undefined,
+  ): void {
+    this.#touchBy(this.#policies.setNode(name, addresses));
+  }
+
+  #touchBy(next_hops: Iterable<string>): void {
+    for (const address of next_hops)
       for (const entry of this.#hops.get(address)?.entries ?? []) this.#touched.add(entry);
   }
 
   setPool(name: string, pool: IpPool | undefined): void {
     this.#pools_changed = true;
+    this.#policies.touchAll();
     for (const bits of this.#pools.set(name, pool)) {
       for (const entry of this.#within.within(bits)) {
         this.#touched.add(entry);
@@ -156,6 +179,7 @@ export class Connectivity {
     const before = this.#outlook;
     this.#outlook = outlook;
     this.#pools_changed = true;
+    if (!isDeepStrictEqual(before?.srv6, outlook.srv6)) this.#policies.setSettings(outlook.srv6);
     if (before === undefined || !outlook.seesRoutesAs(before)) {
       for (const entry of this.#entries.values()) this.#touched.add(entry);
     } else {
@@ -201,6 +225,7 @@ export class Connectivity {
     if (outlook === undefined) return true;
     if (this.#pools_changed) this.#dropPools(outlook);
     this.#peers.plan(outlook, sink);
+    this.#touchBy(this.#policies.plan(outlook.localSids, sink));
     let left = max;
     for (const entry of this.#touched) {
       if (left === 0) return false;
@@ -215,6 +240,7 @@ export class Connectivity {
       this.#renew(hop, outlook, sink);
     }
     this.#peers.planEnd(outlook, sink);
+    this.#policies.planEnd(sink);
     return true;
   }
 
@@ -246,6 +272,7 @@ export class Connectivity {
     this.#countFar(entry, outlook);
     // A tunnel is wanted before what goes by it, and is wanted no more behind it.
     entry.uses = this.#usesOf(entry, outlook, sink);
+    this.#steer(entry, this.#courseOf(entry, pool), sink);
     this.#judge(entry);
     this.#wantRoute(entry, sink);
     // Behind the first route, so that it is known whether that one moves here from another way.
@@ -259,6 +286,24 @@ export class Connectivity {
     const is_peer = this.#peers.by(hop.address, family, outlook) !== undefined;
     const way = outlook.way(entry, hop, pool, is_peer, this.#pools.goneOf(entry)?.is_of_pods);
     return isByTunnel(way) && this.#nodes.firstIn(entry) !== undefined ? 'holds_node' : way;
+  }
+
+  /** Prefixes of pods, by one node: flows to several would all go to one. What has a node in it, or a SID, goes as ever. */
+  #courseOf(entry: Entry, pool: IpPool | undefined): Course | undefined {
+    const [leg, another] = entry.legs;
+    if (leg === undefined || another !== undefined || !isOfPods(pool) || !maySteer(leg.way)) return undefined;
+    if (this.#nodes.firstIn(entry) !== undefined || this.#policies.isReserved(entry.prefix)) return undefined;
+    return this.#policies.courseTo(leg.hop.address, entry.bytes.length === 4 ? 4 : 6);
+  }
+
+  /** The route stays below: what is not steered any more goes by it at once. */
+  #steer(entry: Entry, course: Course | undefined, sink: Sink): void {
+    const before = entry.steered;
+    if (before?.course === course && before?.object.bsid === course?.policy?.bsid) return;
+    entry.steered = course && { course, object: this.#policies.steer(entry.prefix, course, sink) };
+    if (before === undefined) return;
+    if (course === undefined) sink.unwant(before.object);
+    if (before.course !== course) this.#policies.leave(entry.prefix, before.course, sink);
   }
 
   #usesOf(entry: Entry, outlook: Outlook, sink: Sink): readonly Use[] {
@@ -487,6 +532,11 @@ export class Connectivity {
     this.#touchDrops(hop.holders);
   }
 
+  /** What is told of SR policies: `setPolicy`. */
+  get policies(): Pick<RemotePolicies, 'keys' | 'told' | 'status'> {
+    return this.#policies;
+  }
+
   /** Peers of WireGuard's that are wanted in VPP, by the name of their node. */
   wantedPeers() {
     return this.#peers.wanted();
@@ -515,7 +565,9 @@ export class Connectivity {
         this.#senseless.count +
         this.#undropped.size +
         this.#narrow().length +
-        this.#peers.counts.faulty,
+        this.#peers.counts.faulty +
+        this.#policies.counts.faulty,
+      policies: this.#policies.counts.policies,
       peers: this.#peers.counts.peers,
     };
   }
@@ -526,6 +578,7 @@ export class Connectivity {
     yield* this.#narrow();
     yield* this.#senseless.faults();
     yield* this.#peers.faults();
+    yield* this.#policies.faults();
     for (const entry of this.#undropped) yield undroppedFault(entry, this.#cutOff(entry));
     for (const entry of this.#faulty)
       yield [
@@ -536,3 +589,7 @@ export class Connectivity {
       ];
   }
 }
+
+/** Pods have its addresses, and not SIDs alone. */
+const isOfPods = (pool: IpPool | undefined): boolean =>
+  pool !== undefined && !pool.name.startsWith(sid_pool_names);

@@ -1,7 +1,9 @@
 /** What the plan of connectivity knows: prefixes, the next hops that lead to them, and the tunnels to those. */
 import { type Bits, bitsOf } from '../ip/bits.js';
 import type { Path, Route } from '../objects/routing.js';
+import type { Srv6Steering } from '../objects/srv6.js';
 import type { GonePool } from './pools.js';
+import type { Course } from './remote-policies.js';
 import {
   type Paths,
   pathBy,
@@ -53,6 +55,8 @@ export class Entry implements Bits {
   /** What is wanted for it by now, and the tunnels that it goes by. */
   route: Route | undefined;
   uses: readonly Use[] = no_uses;
+  /** It goes by SRv6, whatever route there is. */
+  steered: { readonly course: Course; readonly object: Srv6Steering } | undefined;
   /** Flat by one of them, and routers are between. */
   far = false;
   /** It would be of this pool, which is deleted. */
@@ -69,7 +73,7 @@ export class Entry implements Bits {
   /** Why it does not go by this leg. */
   faultOf({ hop, way }: Leg): RouteFault | undefined {
     if (way === 'flat') return undefined;
-    if (!isByTunnel(way)) return way;
+    if (!isByTunnel(way)) return this.steered === undefined ? way : undefined;
     const use = this.#useOf(hop);
     if (use === undefined) return 'through_tunnel';
     return use.refused && this.legs.length > 1 ? 'tunnel_refused' : undefined;
@@ -163,6 +167,15 @@ export class Use {
 export function isByTunnel(way: Way | undefined): way is TunnelKind {
   return way === 'ipip' || way === 'vxlan' || way === 'wireguard';
 }
+
+/** SRv6 carries either family to a node that has IPv6, and needs no subnet to be told by: whether there is such a route does not matter to it. */
+export const maySteer = (way: Way): boolean =>
+  way === 'flat' ||
+  way === 'ipip' ||
+  way === 'vxlan' ||
+  way === 'other_family' ||
+  way === 'no_own_address' ||
+  way === 'no_own_subnet';
 
 export const goesBefore = (one: Use, other: Use): boolean =>
   one.refused === other.refused ? one.tunnel.tag < other.tunnel.tag : other.refused;

@@ -11,8 +11,11 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import { ikeProfileName } from '../objects/ipsec.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
+import type { Srv6LocalSid } from '../objects/srv6.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../objects/tunnels.js';
 import { type WireguardInterface, wireguard_tag } from '../objects/wireguard.js';
+import type { Srv6Settings } from './remote-policies.js';
+import type { OwnSids, Srv6Pools } from './srv6.js';
 import { default_table, hostPrefix, pods_table } from './tables.js';
 import { endFamily, type WireguardSettings } from './wireguard.js';
 
@@ -44,6 +47,8 @@ export interface TunnelSettings {
   readonly ipsec?: IpsecSettings;
   /** What pods send to pods of other nodes is encrypted, or is not sent. */
   readonly encryption_required?: boolean;
+  /** Absent: not asked for, or not possible. */
+  readonly srv6?: { readonly pools: Srv6Pools; readonly own: OwnSids };
 }
 
 export interface IpsecSettings {
@@ -232,6 +237,21 @@ export class Outlook {
     return this.own.node.ip4 === undefined && this.own.node.ip6 === undefined
       ? undefined
       : this.settings.wireguard;
+  }
+
+  /** What SRv6 can be done with; undefined: it is not done. What has to be encrypted does not go by it. */
+  get srv6(): Srv6Settings | undefined {
+    const { srv6 } = this.settings;
+    const source = this.own.node.ip6;
+    if (srv6 === undefined || source === undefined || this.encrypts_only) return undefined;
+    return { ...srv6.pools, source, own_sids: srv6.own.sids.map(({ sid }) => sid) };
+  }
+
+  /** What other nodes can send to this one by: also while nothing is sent to them so. */
+  get localSids(): readonly Srv6LocalSid[] {
+    const { srv6 } = this.settings;
+    if (srv6 === undefined || this.own.node.ip6 === undefined) return [];
+    return srv6.own.sids.map(({ sid, behavior }) => ({ kind: 'srv6_local_sid', sid, behavior }));
   }
 
   /** Of the ends of WireGuard. It carries both. */

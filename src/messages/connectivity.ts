@@ -1,5 +1,5 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
-import type { Reply } from '../actor-system.js';
+import type { LifeRef, Reply } from '../actor-system.js';
 import type { KeysTold } from '../felix/peer-keys.js';
 import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
@@ -7,13 +7,13 @@ import type { ClusterChange } from './cluster.js';
 import type { NodeStatus } from './node.js';
 import type { Work, WriterMessage } from './writer.js';
 
-/** The way to pods or services beyond this node. */
+/** The way to pods or services beyond this node; or an SR policy, as `desired/sr-policy.ts` makes a key and a text of it. */
 export interface RemoteRoute {
-  /** Of either family, host bits cleared. */
+  /** Of either family, host bits cleared; or that key. */
   readonly prefix: string;
   /**
    * The addresses of the nodes, or routers, that have it, all alike: flows are spread over them. At least one, each once, sorted as text. Their family
-   * may be another than that of `prefix`.
+   * may be another than that of `prefix`. Of an SR policy what it says: one text, or several where peers say different things.
    */
   readonly next_hops: readonly string[];
 }
@@ -44,8 +44,24 @@ export interface FelixKeysTold extends KeysTold {
   readonly type: 'FelixKeysTold';
 }
 
+/**
+ * SIDs of this node, canonical, by which others can send to it: VPP has them. What VPP loses when it dies is told on: it comes back. Not answered, nor
+ * lost: told again to who subscribes anew.
+ */
+export interface SidsProgrammed {
+  readonly type: 'SidsProgrammed';
+  readonly sids: readonly string[];
+}
+
+/** Told SidsProgrammed from now on. The last subscriber counts. */
+export interface SubscribeSids {
+  readonly type: 'SubscribeSids';
+  readonly subscriber: LifeRef<SidsProgrammed>;
+}
+
 export type ConnectivityMessage =
   | NodeStatus
+  | SubscribeSids
   | ClusterChange
   | RemoteRoutes
   | FelixKeysTold

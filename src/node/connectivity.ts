@@ -45,6 +45,7 @@ export function connectivityOf(
       node_name: parts.config.node_name,
       route_source,
       gso,
+      ...(parts.config.gates.srv6 && { srv6: parts.config.srv6 }),
       encryption_required: parts.config.encryption === 'required',
       coalesce_ms: 20,
       writer: route_writer_settings_default,

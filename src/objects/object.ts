@@ -18,6 +18,7 @@ import type { OwnerName, OwnerRule } from './owner.js';
 import { type PolicyObject, policy_kinds } from './policy.js';
 import { type RedirectObject, redirect_kinds } from './redirect.js';
 import { type RoutingObject, routing_kinds } from './routing.js';
+import { type Srv6Object, srv6_kinds } from './srv6.js';
 import { type TunnelObject, tunnel_kinds } from './tunnels.js';
 import { type WireguardObject, wireguard_kinds } from './wireguard.js';
 
@@ -26,6 +27,7 @@ export type VppObject =
   | TunnelObject
   | WireguardObject
   | IpsecObject
+  | Srv6Object
   | RoutingObject
   | CnatObject
   | PolicyObject
@@ -42,6 +44,7 @@ const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...tunnel_kinds,
   ...wireguard_kinds,
   ...ipsec_kinds,
+  ...srv6_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,
@@ -168,13 +171,14 @@ export function outlives(object: VppObject): readonly VppObject[] {
   return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
 }
 
-/** An interface or a table: it goes after all that hangs on it. */
+/** An interface, a table, or a policy of SRv6: it goes after all that hangs on it. */
 export function carries(object: VppObject): boolean {
-  return object.kind === 'table' || interfaceMade(object) !== undefined;
+  return object.kind === 'table' || object.kind === 'srv6_policy' || interfaceMade(object) !== undefined;
 }
 
-/** As long as VPP has `other`, this interface or table has to stay. Which table an interface is bound to an object alone does not say. */
+/** As long as VPP has `other`, this carrier has to stay. Which table an interface is bound to an object alone does not say. */
 export function hangsOn(other: VppObject, carrier: VppObject): boolean {
+  if (carrier.kind === 'srv6_policy') return other.kind === 'srv6_steering' && other.bsid === carrier.bsid;
   const tag = interfaceMade(carrier);
   if (tag !== undefined) return interfacesUsed(other).includes(tag) && !diesWithInterface(other);
   if (interfaceMade(other) !== undefined) return true;

@@ -308,9 +308,19 @@ export class Model {
       give('add', entry, entry.wanted!);
     }
     while (operations.length < max && this.#additions.size === 0) {
-      const entry = behind.shift();
+      const [entry] = behind;
       if (entry === undefined) break;
-      give('remove', entry, entry.there!);
+      const object = entry.there!;
+      if (carries(object)) {
+        // What leads by it is still to move, and VPP may refuse that.
+        if (ahead || operations.some(({ action }) => action === 'add')) break;
+        if (this.#isHeld(entry, object)) {
+          behind.shift();
+          continue;
+        }
+      }
+      behind.shift();
+      give('remove', entry, object);
     }
     return operations;
   }

@@ -120,6 +120,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     if (object.kind === 'wireguard_peer') return this.#wantPeer(object);
     const tag = interfaceMade(object);
     const key = keyOf(object);
+    if (object.kind === 'srv6_local_sid') this.#overlap.comes(key, false, this.#now_ms);
     if (tag !== undefined) {
       const is_kept = this.#kept_tunnels.delete(tag);
       this.#judge(tag);
@@ -142,6 +143,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   override unwant(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return this.#unwantPeer(object);
+    if (object.kind === 'srv6_local_sid') return this.#retireSid(keyOf(object));
     const tag = interfaceMade(object);
     if (tag === undefined) {
       this.#narrower.delete(keyOf(object));
@@ -309,6 +311,12 @@ export class RouteWriter extends ObjectWriter implements Sink {
     else this.#unwantTunnel(tag);
   }
 
+  /** Others still send to it, until they are told of another one. */
+  #retireSid(key: ObjectKey): void {
+    if (this.#overlap.goes(key, this.#now_ms)) this.#wake();
+    else this.model.unwant(key);
+  }
+
   get #now_ms(): number {
     return this.#ctx.clock.now_ms();
   }
@@ -326,9 +334,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
     const { routes, tunnels } = this.#overlap.due(now_ms);
     for (const route of routes) this.model.want(route);
     for (const carrier of tunnels) {
-      const peer = this.#peers.get(carrier);
-      if (peer === undefined) this.#unwantTunnel(carrier);
-      else this.#dropPeer(carrier);
+      const wanted = this.model.wanted(carrier);
+      if (wanted?.kind === 'srv6_local_sid') this.model.unwant(carrier);
+      else if (this.#peers.has(carrier)) this.#dropPeer(carrier);
+      else this.#unwantTunnel(carrier);
     }
   }
 
@@ -459,6 +468,11 @@ export class RouteWriter extends ObjectWriter implements Sink {
     for (const tag of this.#kept_tunnels) this.#retire(tag);
     this.#kept_tunnels.clear();
     return true;
+  }
+
+  /** VPP has it, as far as is known. */
+  has(object: VppObject): boolean {
+    return this.model.there(keyOf(object)) !== undefined;
   }
 
   /** VPP has it, and has set it up. */

@@ -125,6 +125,16 @@ const names: ReadonlySet<string> = new Set([
     'vxlan_tunnel_v2_dump',
   ],
   ...[
+    'sr_localsid_add_del',
+    'sr_localsids_dump',
+    'sr_policies_v2_dump',
+    'sr_policy_add_v2',
+    'sr_policy_del',
+    'sr_policy_mod_v2',
+    'sr_steering_add_del',
+    'sr_steering_pol_dump',
+  ],
+  ...[
     'wireguard_interface_create',
     'wireguard_interface_delete',
     'wireguard_interface_dump',

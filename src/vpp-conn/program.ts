@@ -13,6 +13,7 @@ import { ipsec } from './program/ipsec.js';
 import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
+import { srv6 } from './program/srv6.js';
 import { tunnels } from './program/tunnels.js';
 import { wireguard } from './program/wireguard.js';
 
@@ -21,6 +22,7 @@ const programs: Programs<ObjectKind> = {
   ...tunnels,
   ...wireguard,
   ...ipsec,
+  ...srv6,
   ...routing,
   ...cnat,
   ...policy,

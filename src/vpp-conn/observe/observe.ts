@@ -31,6 +31,7 @@ import {
   observeTables,
   pods_tables,
 } from './routing.js';
+import { observeSrv6 } from './srv6.js';
 import { observeUnnumbered } from './tunnels.js';
 import { observePeers } from './wireguard.js';
 
@@ -108,7 +109,7 @@ async function read(
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike] =
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6] =
     await Promise.all([
       observeSettings(
         reader,
@@ -124,6 +125,7 @@ async function read(
       scopes.has('node') || scopes.has('pods') ? observeRedirects(reader) : { rules: [], tables: [] },
       scopes.has('connectivity') ? observePeers(reader, tagOf) : [],
       scopes.has('connectivity') ? observeIke(reader, tagOf) : [],
+      scopes.has('connectivity') ? observeSrv6(reader) : [],
       scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
       ...route_sources.map((source) =>
         routesOf(
@@ -170,6 +172,7 @@ async function read(
     ...redirects.tables.map(([object]) => object),
     ...peers.map(([peer]) => peer),
     ...ike,
+    ...srv6,
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);

@@ -1,0 +1,400 @@
+/**
+ * What leads to other nodes by SRv6: of the policies that are told of a node the best one for each family, and what is steered into it. Kept in place. Pure.
+ *
+ * A policy of VPP's is never changed: one that says something else gets another binding SID, what goes by the old one moves, and that one goes. The
+ * binding SID that is asked for is taken where it is free: it means nothing to anybody but this VPP.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { bitsOf, holds } from '../ip/bits.js';
+import { type Family, familyOf } from '../ip/text.js';
+import type { VppObject } from '../objects/object.js';
+import { listsText, type Srv6LocalSid, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
+import { type Candidate, candidateOf, goesFirst, srPolicyName, srPolicyTitle } from './sr-policy.js';
+import { type Srv6Pools, within } from './srv6.js';
+import { default_table, hostPrefix, pods_table } from './tables.js';
+
+/** What this node has for it; absent: it does without SRv6. */
+export interface Srv6Settings extends Srv6Pools {
+  /** Own IPv6 address. */
+  readonly source: string;
+  readonly own_sids: readonly string[];
+}
+
+export interface PolicySink {
+  want(object: VppObject): void;
+  unwant(object: VppObject): void;
+}
+
+/** Asked of who knows the pools: a SID that pods have would be steered again, and VPP wraps it till it dies. */
+export type IsOfPods = (address: string) => boolean;
+
+/** The way to one node for one family. */
+export interface Course {
+  readonly endpoint: string;
+  readonly family: Family;
+  /** By which it goes; undefined: none of it can be used. */
+  policy: Srv6Policy | undefined;
+  /** Prefixes that are steered into it. */
+  readonly prefixes: Set<string>;
+  /** Of the node itself. */
+  host: Srv6Steering | undefined;
+}
+
+interface Told {
+  readonly text: string;
+  readonly candidate: Candidate | undefined;
+  readonly fault: string | undefined;
+}
+
+/** A policy, and the courses that go by it: nodes may have one together. */
+interface Chosen {
+  readonly policy: Srv6Policy;
+  readonly courses: Set<Course>;
+}
+
+interface NodeAddresses {
+  readonly ip4?: string;
+  readonly ip6?: string;
+}
+
+const families: readonly Family[] = [4, 6];
+/** Binding SIDs that are looked at for a free one. */
+const tries_max = 64;
+
+export class RemotePolicies {
+  readonly #told = new Map<string, Told>();
+  /** Keys by endpoint. */
+  readonly #by_endpoint = new Map<string, Set<string>>();
+  readonly #nodes = new Map<string, NodeAddresses>();
+  /** Names by address: of several the first by name is meant. */
+  readonly #names = new Map<string, Set<string>>();
+  readonly #courses = new Map<string, Course>();
+  /** By binding SID: what is chosen, or will be gone behind what is planned. */
+  readonly #policies = new Map<string, Chosen>();
+  /** Endpoints whose policies are to be chosen anew. */
+  readonly #touched = new Set<string>();
+  /** Wanted no more, when what goes by them is wanted elsewhere. */
+  readonly #leaving = new Map<string, Srv6Policy>();
+  #settings: Srv6Settings | undefined;
+  /** This node's own, as they are wanted. */
+  #local_sids: readonly Srv6LocalSid[] = [];
+  readonly #isOfPods: IsOfPods;
+
+  constructor(isOfPods: IsOfPods) {
+    this.#isOfPods = isOfPods;
+  }
+
+  /** Answers the next hops whose routes may go another way by now. */
+  set(key: string, text: string | undefined): readonly string[] {
+    const before = this.#told.get(key);
+    if (before?.text === text) return [];
+    const { endpoint } = srPolicyName(key);
+    const keys = this.#by_endpoint.get(endpoint) ?? new Set();
+    if (text === undefined) {
+      this.#told.delete(key);
+      keys.delete(key);
+    } else {
+      const judged = candidateOf(key, text);
+      const is_fault = typeof judged === 'string';
+      this.#told.set(key, {
+        text,
+        candidate: is_fault ? undefined : judged,
+        fault: is_fault ? judged : undefined,
+      });
+      keys.add(key);
+    }
+    if (keys.size === 0) this.#by_endpoint.delete(endpoint);
+    else this.#by_endpoint.set(endpoint, keys);
+    this.#touched.add(endpoint);
+    return this.#addressesOf(endpoint);
+  }
+
+  /** Likewise: this node has these addresses. */
+  setNode(name: string, node: NodeAddresses | undefined): readonly string[] {
+    const before = this.#nodes.get(name);
+    const changed: string[] = [];
+    for (const address of addressesIn(before)) {
+      const names = this.#names.get(address);
+      names?.delete(name);
+      if (names?.size === 0) this.#names.delete(address);
+      changed.push(address);
+    }
+    if (node === undefined) this.#nodes.delete(name);
+    else this.#nodes.set(name, node);
+    for (const address of addressesIn(node)) {
+      this.#names.set(address, (this.#names.get(address) ?? new Set()).add(name));
+      changed.push(address);
+    }
+    for (const endpoint of [before?.ip6, node?.ip6]) if (endpoint !== undefined) this.#touched.add(endpoint);
+    return [...new Set(changed)];
+  }
+
+  /** All of it may be another: the own node, or what the pools hold. */
+  setSettings(settings: Srv6Settings | undefined): void {
+    this.#settings = settings;
+    this.touchAll();
+  }
+
+  touchAll(): void {
+    for (const endpoint of this.#by_endpoint.keys()) this.#touched.add(endpoint);
+    for (const { endpoint } of this.#courses.values()) this.#touched.add(endpoint);
+  }
+
+  /** What is told under this key. */
+  told(key: string): string | undefined {
+    return this.#told.get(key)?.text;
+  }
+
+  /** Of all that is told. */
+  keys(): Iterable<string> {
+    return this.#told.keys();
+  }
+
+  /** Where SIDs and binding SIDs are: what leads there is not steered. */
+  isReserved(prefix: string): boolean {
+    if (this.#settings === undefined || familyOf(prefix) === 4) return false;
+    const { localsid_pool, policy_pool } = this.#settings;
+    const bits = bitsOf(prefix);
+    return [localsid_pool, policy_pool].some(
+      (pool) => holds(bitsOf(pool), bits) || holds(bits, bitsOf(pool)),
+    );
+  }
+
+  /**
+   * Chooses anew, where something is told otherwise. Answers the next hops whose routes are to be looked at. `local_sids`: this node's own. They are there
+   * before anybody is told of them.
+   */
+  plan(local_sids: readonly Srv6LocalSid[], sink: PolicySink): readonly string[] {
+    const changed: string[] = [];
+    const before = this.#local_sids;
+    if (!isDeepStrictEqual(before, local_sids)) {
+      this.#local_sids = local_sids;
+      for (const sid of local_sids) sink.want(sid);
+      for (const old of before) if (!local_sids.some(({ sid }) => sid === old.sid)) sink.unwant(old);
+    }
+    for (const endpoint of this.#touched) {
+      for (const family of families)
+        if (this.#choose(endpoint, family, sink)) changed.push(...this.#addressesOf(endpoint));
+    }
+    this.#touched.clear();
+    return changed;
+  }
+
+  /** Behind the routes: what nothing goes by any more. */
+  planEnd(sink: PolicySink): void {
+    for (const [bsid, policy] of [...this.#leaving]) {
+      this.#leaving.delete(bsid);
+      const chosen = this.#policies.get(bsid);
+      if (chosen === undefined || ![...chosen.courses].some(isUsed)) sink.unwant(policy);
+      this.#release(bsid);
+    }
+  }
+
+  /** How packets of this family go to a node by this next hop; undefined: not by SRv6. */
+  courseTo(next_hop: string, family: Family): Course | undefined {
+    if (this.#settings === undefined) return undefined;
+    const endpoint = familyOf(next_hop) === 6 ? next_hop : this.#nodes.get(this.#nameOf(next_hop) ?? '')?.ip6;
+    const course = endpoint === undefined ? undefined : this.#courses.get(courseKey(endpoint, family));
+    return course?.policy === undefined ? undefined : course;
+  }
+
+  /** Answers what is wanted for it. */
+  steer(prefix: string, course: Course, sink: PolicySink): Srv6Steering {
+    const { policy } = course;
+    if (policy === undefined) throw new Error(`no policy leads to ${course.endpoint}`);
+    if (!isUsed(course)) this.#wantPolicy(policy, sink);
+    course.prefixes.add(prefix);
+    this.#steerHost(course, sink);
+    const steering = steeringOf(default_table, prefix, policy.bsid);
+    sink.want(steering);
+    return steering;
+  }
+
+  /** The prefix goes by it no more. */
+  leave(prefix: string, course: Course, sink: PolicySink): void {
+    if (!course.prefixes.delete(prefix) || isUsed(course)) return;
+    this.#steerHost(course, sink);
+    if (course.policy !== undefined) this.#leaving.set(course.policy.bsid, course.policy);
+    this.#forget(course);
+  }
+
+  // --- which policy
+
+  /** True: it goes by another one. */
+  #choose(endpoint: string, family: Family, sink: PolicySink): boolean {
+    const key = courseKey(endpoint, family);
+    const known = this.#courses.get(key);
+    const candidate = this.#best(endpoint, family);
+    if (candidate === undefined && known === undefined) return false;
+    const course: Course = known ?? {
+      endpoint,
+      family,
+      policy: undefined,
+      prefixes: new Set(),
+      host: undefined,
+    };
+    this.#courses.set(key, course);
+    const before = course.policy;
+    const now = candidate === undefined ? undefined : this.#policyOf(candidate, before);
+    // Another node may have taken, or lost, an address by which this one is reached.
+    if (now === before) {
+      if (isUsed(course)) this.#steerHost(course, sink);
+      return false;
+    }
+    course.policy = now;
+    if (now !== undefined) {
+      const chosen = this.#policies.get(now.bsid) ?? { policy: now, courses: new Set() };
+      this.#policies.set(now.bsid, chosen);
+      chosen.courses.add(course);
+    }
+    if (before !== undefined) this.#policies.get(before.bsid)?.courses.delete(course);
+    if (isUsed(course)) {
+      if (now !== undefined) this.#wantPolicy(now, sink);
+      this.#steerHost(course, sink);
+      if (before !== undefined) this.#leaving.set(before.bsid, before);
+    } else if (before !== undefined) this.#release(before.bsid);
+    this.#forget(course);
+    return true;
+  }
+
+  #best(endpoint: string, family: Family): Candidate | undefined {
+    if (this.#settings === undefined || endpoint === this.#settings.source) return undefined;
+    let best: Candidate | undefined;
+    for (const key of this.#by_endpoint.get(endpoint) ?? []) {
+      const candidate = this.#told.get(key)?.candidate;
+      if (candidate === undefined || !candidate.families.includes(family)) continue;
+      if (this.#misled(candidate) !== undefined) continue;
+      if (best === undefined || goesFirst(candidate, best)) best = candidate;
+    }
+    return best;
+  }
+
+  /** Its packets would come round. */
+  #misled({ lists }: Candidate): string | undefined {
+    for (const { sids } of lists)
+      for (const sid of sids) {
+        if (this.#settings?.own_sids.includes(sid) || sid === this.#settings?.source)
+          return `its segment ${sid} is an address of this node: see who announces it`;
+        if (this.#isOfPods(sid) && !this.isReserved(hostPrefix(sid)))
+          return `its segment ${sid} lies in an IP pool whose addresses are steered themselves: keep SIDs apart from pods`;
+      }
+    return undefined;
+  }
+
+  #policyOf({ key, bsid: asked, lists }: Candidate, before: Srv6Policy | undefined): Srv6Policy | undefined {
+    const { source, policy_pool } = this.#settings!;
+    const text = textOf(source, lists);
+    if (before !== undefined && textOf(before.source, before.lists) === text) return before;
+    for (let turn = 0; turn < tries_max; turn += 1) {
+      const own = within(policy_pool, `${key} ${text} ${turn}`);
+      const bsid = turn === 0 && asked !== undefined && this.#mayBe(asked) ? asked : own;
+      const taken = this.#policies.get(bsid)?.policy;
+      if (taken === undefined) return { kind: 'srv6_policy', bsid, source, lists };
+      if (textOf(taken.source, taken.lists) === text) return taken;
+    }
+    return undefined;
+  }
+
+  /** Nobody else has this address: it is of the pool that is for that. */
+  #mayBe(bsid: string): boolean {
+    return familyOf(bsid) === 6 && holds(bitsOf(this.#settings!.policy_pool), bitsOf(bsid));
+  }
+
+  #wantPolicy(policy: Srv6Policy, sink: PolicySink): void {
+    this.#leaving.delete(policy.bsid);
+    sink.want(policy);
+  }
+
+  /** Its binding SID is free, if nothing goes by it. */
+  #release(bsid: string): void {
+    if (!this.#leaving.has(bsid) && this.#policies.get(bsid)?.courses.size === 0) this.#policies.delete(bsid);
+  }
+
+  /** What pods send to the node itself goes as what they send to its pods: nobody between the two need know where pods are. */
+  #steerHost(course: Course, sink: PolicySink): void {
+    const { endpoint, family, policy, host: before } = course;
+    const address = family === 6 ? endpoint : this.#nodes.get(this.#nameOf(endpoint) ?? '')?.ip4;
+    const is_wanted = address !== undefined && policy !== undefined && isUsed(course);
+    const now = is_wanted ? steeringOf(pods_table, hostPrefix(address), policy.bsid) : undefined;
+    if (before?.prefix === now?.prefix && before?.bsid === now?.bsid) return;
+    course.host = now;
+    if (now !== undefined) sink.want(now);
+    if (before !== undefined && before.prefix !== now?.prefix) sink.unwant(before);
+  }
+
+  #forget({ endpoint, family, policy, prefixes }: Course): void {
+    if (policy === undefined && prefixes.size === 0) this.#courses.delete(courseKey(endpoint, family));
+  }
+
+  #nameOf(address: string): string | undefined {
+    return [...(this.#names.get(address) ?? [])].sort()[0];
+  }
+
+  #addressesOf(endpoint: string): readonly string[] {
+    const addresses = new Set([endpoint]);
+    for (const name of this.#names.get(endpoint) ?? [])
+      for (const address of addressesIn(this.#nodes.get(name))) addresses.add(address);
+    return [...addresses];
+  }
+
+  // --- for people
+
+  get counts() {
+    let faulty = 0;
+    for (const _ of this.faults()) faulty += 1;
+    let policies = 0;
+    for (const { courses } of this.#policies.values()) if ([...courses].some(isUsed)) policies += 1;
+    return { policies, faulty };
+  }
+
+  /** By object, what is wrong with it and what to do. */
+  *faults(): Iterable<readonly [object: string, text: string]> {
+    if (this.#settings === undefined) return;
+    for (const [key, { candidate, fault }] of this.#told) {
+      const name = srPolicyName(key);
+      if (name.endpoint === this.#settings.source) continue;
+      const why = fault ?? (candidate && this.#misled(candidate));
+      if (why !== undefined) yield [srPolicyTitle(name), `is not used: ${why}`];
+    }
+  }
+
+  /** Of each node how packets go there by SRv6, and why they do not. By its name, or its address. */
+  *status(): Iterable<readonly [node: string, text: string]> {
+    if (this.#settings === undefined) return;
+    const { source } = this.#settings;
+    const told = new Set(this.#by_endpoint.keys());
+    for (const [name, { ip6 }] of this.#nodes) {
+      if (ip6 === source) continue;
+      if (ip6 === undefined) yield [name, 'has no IPv6 address, to which a policy could lead: give it one'];
+      else if (!told.has(ip6))
+        yield [
+          name,
+          'has announced no SR policy: see its CALICOVPP_FEATURE_GATES (srv6Enabled), and the BGP sessions to it',
+        ];
+    }
+    for (const endpoint of told) {
+      if (endpoint === source) continue;
+      const texts = families.map((family) => {
+        const course = this.#courses.get(courseKey(endpoint, family));
+        if (course?.policy === undefined) return `IPv${family}: no policy can be used`;
+        const { bsid, lists } = course.policy;
+        const by = lists.map(({ sids }) => sids.join(' ')).join(', or ');
+        return `IPv${family}: ${course.prefixes.size} prefixes by ${by} (binding SID ${bsid})`;
+      });
+      yield [this.#nameOf(endpoint) ?? endpoint, texts.join('; ')];
+    }
+  }
+}
+
+const courseKey = (endpoint: string, family: Family): string => `${family} ${endpoint}`;
+const isUsed = ({ prefixes }: Course): boolean => prefixes.size > 0;
+const textOf = (source: string, lists: Srv6Policy['lists']): string => `${source} ${listsText(lists)}`;
+const addressesIn = (node: NodeAddresses | undefined): readonly string[] =>
+  [node?.ip4, node?.ip6].flatMap((address) => address ?? []);
+
+const steeringOf = (table_id: number, prefix: string, bsid: string): Srv6Steering => ({
+  kind: 'srv6_steering',
+  table_id,
+  prefix,
+  bsid,
+});

@@ -1,0 +1,102 @@
+/** Segment routing over IPv6: this node's own SIDs, the policies that lead to other nodes, and what goes by them. */
+import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
+import { type Kinds, remove } from './kind.js';
+
+/** What is sent to it is unwrapped and looked up in the default table of the inner family (RFC 8986, 4.6 and 4.7). */
+export interface Srv6LocalSid {
+  readonly kind: 'srv6_local_sid';
+  readonly sid: string;
+  readonly behavior: Srv6Behavior;
+}
+
+/** The inner family is IPv4, or IPv6. */
+export type Srv6Behavior = 'end_dt4' | 'end_dt6';
+
+export interface SegmentList {
+  /** Of the flows of its policy it has so many, compared with the others. */
+  readonly weight: number;
+  /** From the first segment to the last: 1 to 16. */
+  readonly sids: readonly string[];
+}
+
+/** Wraps what is steered into it in IPv6, by one of its lists. VPP knows it by its binding SID. */
+export interface Srv6Policy {
+  readonly kind: 'srv6_policy';
+  readonly bsid: string;
+  /** Of the packets around: an own address. */
+  readonly source: string;
+  readonly lists: readonly SegmentList[];
+}
+
+/** What is sent to this prefix goes by that policy, whatever route there is: its FIB source comes before those of routes. */
+export interface Srv6Steering {
+  readonly kind: 'srv6_steering';
+  readonly table_id: number;
+  readonly prefix: string;
+  readonly bsid: string;
+}
+
+export type Srv6Object = Srv6LocalSid | Srv6Policy | Srv6Steering;
+
+/** VPP's messages have room for no more. */
+export const segments_max = 16;
+
+const connectivity = { by: 'kind', owner: 'connectivity' } as const;
+
+const listText = ({ weight, sids }: SegmentList): string => `${weight} ${sids.join(' ')}`;
+
+/** What a policy leads by, as one text: equal ones are equal policies. */
+export const listsText = (lists: readonly SegmentList[]): string => lists.map(listText).join(', ');
+
+function canonicalPolicy(o: Srv6Policy): Srv6Policy {
+  const spelled = (address: string): string => canonicalAddress(address) ?? address;
+  const lists = o.lists
+    .map(({ weight, sids }) => ({ weight, sids: sids.map(spelled) }))
+    .sort((one, other) => (listText(one) < listText(other) ? -1 : 1));
+  const bsid = spelled(o.bsid);
+  const source = spelled(o.source);
+  const is_same = bsid === o.bsid && source === o.source && listsText(lists) === listsText(o.lists);
+  return is_same ? o : { ...o, bsid, source, lists };
+}
+
+export const srv6_kinds: Kinds<Srv6Object> = {
+  srv6_local_sid: {
+    key: (o) => o.sid,
+    canonical: (o) => {
+      const sid = canonicalAddress(o.sid) ?? o.sid;
+      return sid === o.sid ? o : { ...o, sid };
+    },
+    owner: connectivity,
+    same: (wanted, there) => wanted.behavior === there.behavior,
+    add: 22,
+    remove: remove.global,
+    change: 'remove_first',
+  },
+  // Of one that is steered into VPP says 0 to its removal, and drops what is sent to it. Another version has another binding SID: it is there before what
+  // goes by this one moves.
+  srv6_policy: {
+    key: (o) => o.bsid,
+    canonical: canonicalPolicy,
+    owner: connectivity,
+    same: (wanted, there) =>
+      wanted.source === there.source && listsText(wanted.lists) === listsText(there.lists),
+    add: 62,
+    remove: remove.global,
+    change: 'remove_first',
+    goes_behind: true,
+  },
+  // Told again, it moves to the other policy without a gap.
+  srv6_steering: {
+    key: (o) => `${o.table_id}/${o.prefix}`,
+    canonical: (o) => {
+      const prefix = canonicalPrefix(o.prefix) ?? o.prefix;
+      const bsid = canonicalAddress(o.bsid) ?? o.bsid;
+      return prefix === o.prefix && bsid === o.bsid ? o : { ...o, prefix, bsid };
+    },
+    owner: connectivity,
+    same: (wanted, there) => wanted.bsid === there.bsid,
+    add: 66,
+    remove: remove.through,
+    change: 'overwrite',
+  },
+};
