@@ -22,10 +22,11 @@ import { SeenPeers } from '../bgp/seen-peers.js';
 import { BgpSession } from '../bgp/session.js';
 import { Silences } from '../bgp/silences.js';
 import { Starting } from '../bgp/starting.js';
+import type { Srv6Pools } from '../desired/srv6.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
-import type { RemoteRoutes } from '../messages/connectivity.js';
+import type { RemoteRoutes, SubscribeSids } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { SubscribeProgrammed } from '../messages/services.js';
 
@@ -34,6 +35,8 @@ export interface BgpDeps {
   readonly uplink: ActorRef<SubscribeNode>;
   readonly cluster: ActorRef<ClusterMessage>;
   readonly connectivity: ActorRef<RemoteRoutes>;
+  /** Who tells which SIDs VPP has; absent: no SRv6. */
+  readonly sids?: ActorRef<SubscribeSids>;
   /** Who tells which addresses of services VPP serves; absent: they are somebody else's, and announced whether they are served or not. */
   readonly services?: ActorRef<SubscribeProgrammed>;
   /** One attempt; rejects where nobody answers (yet). */
@@ -54,6 +57,8 @@ export interface BgpSettings extends BgpPace {
   readonly ip4_only: boolean;
   /** Unless a BGPConfiguration says otherwise. */
   readonly log_level: LogLevel;
+  /** Absent: no SRv6. */
+  readonly srv6?: Srv6Pools;
 }
 
 const failures_max = 100;
@@ -88,6 +93,8 @@ class Bgp implements Actor<BgpMessage> {
   private readonly starting: Starting;
   private silences: Silences | undefined;
   private last_path_ms = 0;
+  /** Of this node, that VPP has; undefined: not told yet. */
+  private sids: readonly string[] | undefined;
   /** Until when this node's own Node is waited for; undefined: it has not been missed yet. */
   private own_node_until_ms: number | undefined;
 
@@ -135,6 +142,7 @@ class Bgp implements Actor<BgpMessage> {
     deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
     deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds: bgp_kinds });
     deps.services?.tell({ type: 'SubscribeProgrammed', subscriber: ctx.this_life });
+    deps.sids?.tell({ type: 'SubscribeSids', subscriber: ctx.this_life });
     deps.process.tell({ type: 'Attach', session: ctx.self });
     this.looks.in(settings.poll_ms);
   }
@@ -154,6 +162,10 @@ class Bgp implements Actor<BgpMessage> {
         return;
       case 'ServicesProgrammed':
         if (this.objects.setServed(message)) this.rounds.wish();
+        return;
+      case 'SidsProgrammed':
+        this.sids = message.sids;
+        this.rounds.wish();
         return;
       case 'Started':
         this.begin(message.run);
@@ -448,6 +460,7 @@ class Bgp implements Actor<BgpMessage> {
       ip4_only,
       addresses,
       version: session.gobgp.version,
+      ...(settings.srv6 && { srv6: { pools: settings.srv6, programmed: this.sids, paths } }),
     });
     this.plan = plan;
     this.wantSecrets(plan.secrets);

@@ -71,7 +71,7 @@ export async function readPolicies(gobgp: Gobgp, signal: AbortSignal): Promise<O
 /** Own paths that gobgpd has, the best of their prefix or not. */
 export async function readPaths(gobgp: Gobgp, signal: AbortSignal): Promise<Map<string, LocalPath>> {
   const paths = new Map<string, LocalPath>();
-  for (const family of [families.ipv4_unicast, families.ipv6_unicast])
+  for (const family of [families.ipv4_unicast, families.ipv6_unicast, families.ipv6_sr_policy])
     for await (const { destination } of gobgp.listPath({ family }, { signal, deadline_ms: list_ms }))
       for (const path of destination.paths) {
         const own = path.neighbor_ip === '' ? localPathOf(path) : undefined;
@@ -293,8 +293,12 @@ async function inTable(
   return prefixes.filter((prefix) => found.has(prefix));
 }
 
-const familyOfPath = ({ prefix }: LocalPath) =>
-  prefix.includes(':') ? families.ipv6_unicast : families.ipv4_unicast;
+const familyOfPath = ({ prefix, sr_policy }: LocalPath) =>
+  sr_policy !== undefined
+    ? families.ipv6_sr_policy
+    : prefix.includes(':')
+      ? families.ipv6_unicast
+      : families.ipv4_unicast;
 
 /** All at once; where one of them is refused nobody says which: then one by one. */
 async function addPaths(

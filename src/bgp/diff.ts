@@ -2,6 +2,8 @@
  * What is to be done that gobgpd has what is wanted, in this order: peers that go, paths that go, policies, paths, peers. A route is never told by
  * policies that are not meant for it, and a peer that comes up is told all there is at once, which ends its graceful restart. Pure.
  */
+
+import { isSrPolicyKey } from '../desired/sr-policy.js';
 import { type ExportRule, notTold, whatDiffers } from './export-rules.js';
 import type { LocalPath } from './local-paths.js';
 import { samePath } from './local-paths.js';
@@ -100,14 +102,17 @@ export function diffBgp(
       ? []
       : notTold(
           plan.policies.rules,
-          withdrawn.map(({ prefix }) => prefix),
+          withdrawn.flatMap(({ prefix, sr_policy }) => (sr_policy === undefined ? [prefix] : [])),
         );
   const added = [...plan.paths.values()].filter((path) => {
     const actual = paths.get(path.prefix);
     return actual === undefined || !samePath(actual, path);
   });
   /** What a rule of all may concern: routes of others, and own ones that stay. */
-  const subject = () => [...learned(), ...[...paths.keys()].filter((prefix) => plan.paths.has(prefix))];
+  const subject = () => [
+    ...learned(),
+    ...[...paths.keys()].filter((prefix) => plan.paths.has(prefix) && !isSrPolicyKey(prefix)),
+  ];
   const judged = judgements(plan.policies, state, kept, subject);
   const noted = withdraws ? [] : judged.filtered;
   const less = withdraws ? [] : judged.less;

@@ -1,16 +1,21 @@
 /** Paths of this node's own: what GoBGP is to announce. Pure. */
 import { type AttributeInput, families, type Path, type PathInput } from 'gobgp-grpc-stubs';
+import { srPolicyKey, srPolicyText } from '../desired/sr-policy.js';
 import { parsePrefix } from '../ip/text.js';
 import { isLarge, localPrefOf } from './filter-rules.js';
 import type { BgpSettings } from './settings.js';
+import { type SrPolicyOf, srPathMessage, srPolicyOf } from './sr-paths.js';
 
 export interface LocalPath {
+  /** Of an SR policy its key. */
   readonly prefix: string;
   /** The node's address of the prefix's family. */
   readonly next_hop: string;
   /** In order, each once: `65000:100`, `65000:1:2`. */
   readonly communities: readonly string[];
   readonly local_pref: number;
+  /** Absent: it is a route. */
+  readonly sr_policy?: SrPolicyOf;
 }
 
 /** Undefined where the node has no address of the family. */
@@ -51,12 +56,16 @@ export function samePath(a: LocalPath, b: LocalPath): boolean {
   return (
     a.next_hop === b.next_hop &&
     a.local_pref === b.local_pref &&
+    saysOf(a) === saysOf(b) &&
     a.communities.length === b.communities.length &&
     a.communities.every((community, index) => community === b.communities[index])
   );
 }
 
-export function pathMessage({ prefix, next_hop, communities, local_pref }: LocalPath): PathInput {
+const saysOf = ({ sr_policy }: LocalPath): string | undefined => sr_policy && srPolicyText(sr_policy.says);
+
+export function pathMessage({ prefix, next_hop, communities, local_pref, sr_policy }: LocalPath): PathInput {
+  if (sr_policy !== undefined) return srPathMessage(sr_policy, next_hop);
   const { family: number, address, length } = parsePrefix(prefix);
   const family = number === 4 ? families.ipv4_unicast : families.ipv6_unicast;
   const nlri = { type: 'prefix', prefix: address, prefix_len: length } as const;
@@ -105,8 +114,11 @@ export function nextHopOf(path: Pick<Path, 'pattrs'>): string | undefined {
 
 /** A path of this node's own as gobgpd tells it. */
 export function localPathOf(path: Path): LocalPath | undefined {
-  const prefix = prefixOf(path);
   const next_hop = nextHopOf(path);
+  const sr_policy = srPolicyOf(path);
+  if (sr_policy !== undefined && next_hop !== undefined)
+    return { prefix: srPolicyKey(sr_policy.name), next_hop, communities: [], local_pref: 100, sr_policy };
+  const prefix = prefixOf(path);
   if (prefix === undefined || next_hop === undefined) return undefined;
   const communities: string[] = [];
   // BGP's own default.

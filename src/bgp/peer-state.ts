@@ -40,6 +40,7 @@ function sessionMark(peer: WantedPeer): string {
     restart_s,
     allowed_local_as,
     cluster_id,
+    sr_policies,
   } = peer;
   const content = [
     address,
@@ -51,6 +52,8 @@ function sessionMark(peer: WantedPeer): string {
     restart_s,
     allowed_local_as,
     cluster_id,
+    // Absent where it is not so: what was told before goes on.
+    ...(sr_policies ? ['sr_policies'] : []),
   ];
   return `${mark_of} ${createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 16)}`;
 }
@@ -78,6 +81,8 @@ function reachOf({ ttl_security, ebgp_multihop }: Pick<PeerInput, 'ttl_security'
 const connect_retry_s = 3;
 /** From one peer: the internet's table, leaked by a router, is more. */
 export const prefixes_max = 200_000;
+/** SR policies of one peer: two of each node of a large cluster, by a reflector. */
+const sr_policies_max = 20_000;
 /** For how long a peer that restarts waits for others to have told all, before it chooses and tells paths itself. */
 export const deferral_s = 10;
 
@@ -126,6 +131,19 @@ export function peerMessage(peer: WantedPeer, restarting: boolean): PeerInput {
         mp_graceful_restart: { config: { enabled: true } },
         prefix_limits: { family, max_prefixes: prefixes_max, shutdown_threshold_pct: 100 },
       },
+      ...(peer.sr_policies
+        ? [
+            {
+              config: { family: families.ipv6_sr_policy, enabled: true },
+              mp_graceful_restart: { config: { enabled: true } },
+              prefix_limits: {
+                family: families.ipv6_sr_policy,
+                max_prefixes: sr_policies_max,
+                shutdown_threshold_pct: 100,
+              },
+            },
+          ]
+        : []),
     ],
   };
 }

@@ -43,6 +43,8 @@ export interface WantedPeer {
   readonly reachable_by?: string;
   /** The object by which it is. */
   readonly by: string;
+  /** SR policies are told and taken, beside routes. */
+  readonly sr_policies?: true;
 }
 
 export interface PeersInputs {
@@ -54,6 +56,8 @@ export interface PeersInputs {
   readonly peers: ReadonlyMap<string, BgpPeer>;
   /** By name; undefined: there is none. Absent: not known yet. */
   readonly secrets: ReadonlyMap<string, SecretValues | undefined>;
+  /** This node does SRv6. */
+  readonly sr_policies?: boolean;
 }
 
 export interface WantedPeers {
@@ -261,6 +265,7 @@ class Planner {
       filters: source.filters,
       ...(source.reachable_by !== undefined && { reachable_by: source.reachable_by }),
       by,
+      ...(this.inputs.sr_policies && { sr_policies: true as const }),
     });
   }
 

@@ -3,11 +3,14 @@ import { type GlobalInput, has, type Version } from 'gobgp-grpc-stubs';
 import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { LocalPrefix } from '../desired/local-prefixes.js';
+import { isSrPolicyKey } from '../desired/sr-policy.js';
+import { ownSids, type Srv6Pools, sidPoolName } from '../desired/srv6.js';
 import { familyOf } from '../ip/text.js';
 import { type LocalPath, localPath } from './local-paths.js';
 import { type PeersInputs, type WantedPeer, wantedPeers } from './peers.js';
 import { type WantedPolicies, wantedPolicies } from './policies.js';
 import { type BgpSettings, effectiveSettings, routerId } from './settings.js';
+import { srPath } from './sr-paths.js';
 import { Troubles } from './troubles.js';
 
 export interface BgpInputs extends PeersInputs {
@@ -24,6 +27,16 @@ export interface BgpInputs extends PeersInputs {
   readonly ip4_only: boolean;
   /** Of the gobgpd. */
   readonly version: Version;
+  /** Absent: this node does without SRv6. */
+  readonly srv6?: Srv6Inputs;
+}
+
+export interface Srv6Inputs {
+  readonly pools: Srv6Pools;
+  /** SIDs that VPP has; undefined: not known yet. What gobgpd has of an earlier life goes on to be told until it is. */
+  readonly programmed: readonly string[] | undefined;
+  /** Own paths that gobgpd has. */
+  readonly paths: ReadonlyMap<string, LocalPath>;
 }
 
 export interface WantedGlobal extends GlobalInput {
@@ -51,7 +64,11 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   const troubles = new Troubles();
   const own = nodes.get(node_name);
   const settings = effectiveSettings(node_name, own, configurations, troubles);
-  const { peers, secrets } = wantedPeers(inputs, settings, troubles);
+  const { peers, secrets } = wantedPeers(
+    { ...inputs, sr_policies: inputs.srv6 !== undefined },
+    settings,
+    troubles,
+  );
   const paths = new Map<string, LocalPath>();
   for (const { prefix, announced, by } of local.values()) {
     if (!announced) continue;
@@ -59,6 +76,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     if (path !== undefined) paths.set(prefix, path);
     else troubles.add(by, `${prefix} is not announced: this node has no IPv${familyOf(prefix)} address`);
   }
+  for (const path of sidPaths(inputs, settings)) paths.set(path.prefix, path);
   const policies = wantedPolicies(
     {
       peers,
@@ -66,9 +84,12 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
       pools,
       gone_pools: inputs.gone_pools,
       own_blocks: [...local.values()].filter(({ source }) => source === 'block').map(({ prefix }) => prefix),
-      own_prefixes: [...paths.keys(), ...inputs.kept_prefixes],
+      own_prefixes: [...paths.keys(), ...inputs.kept_prefixes].filter((key) => !isSrPolicyKey(key)),
       reflected_prefixes: own?.cluster_id === undefined ? [] : settings.external_prefixes,
       compares_local_pref: has(version, '4.0'),
+      ...(inputs.srv6 && {
+        sr_policies: own?.cluster_id === undefined ? ('own' as const) : ('all' as const),
+      }),
     },
     troubles,
   );
@@ -93,6 +114,24 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     gateways,
     troubles: troubles.list,
   };
+}
+
+/** Where this node's SIDs are, and the policies that lead to them: why there are none connectivity says. */
+function sidPaths(
+  { srv6, pools, node_name, addresses }: BgpInputs,
+  settings: BgpSettings,
+): readonly LocalPath[] {
+  const { ip6 } = addresses;
+  if (srv6 === undefined || ip6 === undefined) return [];
+  const own = ownSids(srv6.pools, node_name, pools.get(sidPoolName(node_name)));
+  if (typeof own === 'string') return [];
+  const locator = localPath(own.locator, addresses, settings);
+  const all = own.sids.map((sid) => ({ sid, path: srPath(sid, ip6) }));
+  const told = all.flatMap(({ sid, path }) => {
+    const is_there = srv6.programmed?.includes(sid.sid) ?? srv6.paths.has(path.prefix);
+    return is_there ? [path] : [];
+  });
+  return [...(locator === undefined ? [] : [locator]), ...told];
 }
 
 function listenAddresses(

@@ -4,7 +4,13 @@
  * A statement's name says where it stands and, by a hash, what it says: whether gobgpd has these policies is seen by the names alone.
  */
 import { createHash } from 'node:crypto';
-import type { ConditionsInput, DefinedSetInput, PolicyInput, StatementInput } from 'gobgp-grpc-stubs';
+import {
+  type ConditionsInput,
+  type DefinedSetInput,
+  families,
+  type PolicyInput,
+  type StatementInput,
+} from 'gobgp-grpc-stubs';
 import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
 import { splitPrefix } from '../ip/prefix.js';
 import { addressBits, familyOf } from '../ip/text.js';
@@ -26,6 +32,8 @@ export interface PoliciesInputs extends ExportInputs {
   readonly peers: ReadonlyMap<string, WantedPeer>;
   readonly filters: ReadonlyMap<string, BgpFilter>;
   readonly compares_local_pref: boolean;
+  /** Absent: none are told. */
+  readonly sr_policies?: 'own' | 'all';
 }
 
 /** What GoBGP does with a route of which no statement decides. */
@@ -54,7 +62,7 @@ export function wantedPolicies(inputs: PoliciesInputs, troubles: Troubles): Want
       ...(direction === 'export' ? nextHopDrafts(peer) : []),
       ...filterDrafts(peer, direction, inputs, troubles),
     ]);
-    if (direction === 'export') drafts.push(...ruleDrafts(rules));
+    if (direction === 'export') drafts.push(...srDrafts(inputs), ...ruleDrafts(rules));
     return policy(direction, drafts, sets);
   });
   return { sets, policies, rules };
@@ -64,7 +72,8 @@ function policy(direction: Direction, drafts: readonly Draft[], sets: DefinedSet
   const statements = drafts.map(({ concern, what, clause }, index): StatementInput => {
     const content = createHash('sha256').update(JSON.stringify(clause)).digest('hex').slice(0, 12);
     const name = `${direction} ${concern} ${index} ${what} ${content}`;
-    const own_sets = concern === 'all' ? clause.sets : [neighbour(concern), ...clause.sets];
+    const own_sets =
+      concern === 'all' || concern === sr_concern ? clause.sets : [neighbour(concern), ...clause.sets];
     const conditions = Object.fromEntries(
       own_sets.map(({ condition, match, set }) => {
         const set_name = `${name} ${condition}`;
@@ -124,6 +133,25 @@ function filterDrafts(
           });
     return clauses.map((clause) => ({ concern: address, what: `filter:${name}`, clause }));
   });
+}
+
+/** Of a statement that is for no peer, and for no prefix. */
+const sr_concern = 'sr-policies';
+
+/** SR policies have no prefix by which a rule could know them. Those of others are for who reflects routes to tell. */
+function srDrafts({ sr_policies }: PoliciesInputs): readonly Draft[] {
+  if (sr_policies === undefined) return [];
+  const conditions = {
+    afi_safi_in: [families.ipv6_sr_policy],
+    ...(sr_policies === 'own' && { route_type: 'local' as const }),
+  };
+  return [
+    {
+      concern: sr_concern,
+      what: sr_policies,
+      clause: { sets: [], conditions, actions: { route_action: 'accept' } },
+    },
+  ];
 }
 
 /** The rules of all, as statements. */

@@ -7,13 +7,16 @@
  * their place. Pure.
  */
 import type { Path, WatchEvent } from 'gobgp-grpc-stubs';
+import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import { SharedTexts } from '../shared-texts.js';
 import { nextHopOf, prefixOf } from './local-paths.js';
+import { srPolicyNameOf, srPolicyTexts } from './sr-paths.js';
 
 export interface RemoteRoute {
+  /** Or the key of an SR policy. */
   readonly prefix: string;
-  /** At least one, each once, sorted. */
+  /** At least one, each once, sorted; of an SR policy what it says, as text. */
   readonly next_hops: readonly string[];
 }
 
@@ -97,8 +100,8 @@ export class RemoteTable {
   }
 
   /** Prefixes of routes that hold. */
-  prefixes(): Iterable<string> {
-    return this.#known.keys();
+  *prefixes(): Iterable<string> {
+    for (const key of this.#known.keys()) if (!isSrPolicyKey(key)) yield key;
   }
 
   /** Routes that hold now. */
@@ -236,8 +239,7 @@ export class RemoteTable {
       set = [];
     };
     for (const path of paths) {
-      const spelled = prefixOf(path);
-      const its_prefix = spelled === undefined ? undefined : canonicalPrefix(spelled);
+      const its_prefix = keyOf(path);
       if (its_prefix === undefined) continue;
       const known = this.#knownOf(path);
       if (initial || !whole) this.#takeOne(its_prefix, path, known);
@@ -254,7 +256,7 @@ export class RemoteTable {
   #knownOf(path: Path): Known | undefined {
     const { neighbor_ip: neighbour, identifier, is_withdraw } = path;
     if (is_withdraw || neighbour === '') return undefined;
-    const next_hop = canonicalAddress(nextHopOf(path) ?? '');
+    const next_hop = srPolicyTexts(path)?.[1] ?? canonicalAddress(nextHopOf(path) ?? '');
     if (next_hop === undefined) {
       this.unusable += 1;
       return undefined;
@@ -378,6 +380,14 @@ export class RemoteTable {
     const paths = this.#known.get(prefix);
     return paths && { prefix, next_hops: nextHopsOf(paths).slice(0, next_hops_max) };
   }
+}
+
+/** The prefix of a route, or the key of an SR policy. */
+function keyOf(path: Path): string | undefined {
+  const name = srPolicyNameOf(path);
+  if (name !== undefined) return srPolicyKey(name);
+  const spelled = prefixOf(path);
+  return spelled === undefined ? undefined : canonicalPrefix(spelled);
 }
 
 /** The place of the one that would be missed least. */

@@ -3,6 +3,7 @@ import type { Gobgp } from 'gobgp-grpc-stubs';
 import type { ActorRef } from '../actor-system.js';
 import type { GobgpdExit, GobgpdRun } from '../bgp/launcher.js';
 import type { ClusterChange } from './cluster.js';
+import type { SidsProgrammed } from './connectivity.js';
 import type { NodeStatus } from './node.js';
 import type { ServicesProgrammed } from './services.js';
 
@@ -25,6 +26,7 @@ export type BgpMessage =
   | NodeStatus
   | ClusterChange
   | ServicesProgrammed
+  | SidsProgrammed
   /** From the process actor: a gobgpd runs. */
   | { readonly type: 'Started'; readonly run: GobgpdRun }
   /** From the process actor: it is gone. What it had told goes on to hold for the time of a graceful restart. */

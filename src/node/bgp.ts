@@ -8,7 +8,7 @@ import { bgp_pace } from '../bgp/pace.js';
 import { threadsWaitedForCpuMs } from '../host/devices/sysfs.js';
 import type { BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
-import type { RemoteRoutes } from '../messages/connectivity.js';
+import type { RemoteRoutes, SubscribeSids } from '../messages/connectivity.js';
 import type { SubscribeNode } from '../messages/node.js';
 import type { SubscribeProgrammed } from '../messages/services.js';
 import type { Wiring } from './wiring.js';
@@ -25,7 +25,7 @@ export function bgpOf(
   process: ActorRef<BgpProcessMessage>,
   uplink: ActorRef<SubscribeNode>,
   cluster: ActorRef<ClusterMessage>,
-  connectivity: ActorRef<RemoteRoutes>,
+  connectivity: ActorRef<RemoteRoutes | SubscribeSids>,
   services: ActorRef<SubscribeProgrammed> | undefined,
 ) {
   return bgp(
@@ -34,6 +34,7 @@ export function bgpOf(
       uplink,
       cluster,
       connectivity,
+      ...(config.gates.srv6 && { sids: connectivity }),
       ...(services !== undefined && { services }),
       report: (status) => sync.set('bgp', status),
       waited_ms: threadsWaitedForCpuMs,
@@ -47,6 +48,7 @@ export function bgpOf(
       ...(config.bgp.router_id !== undefined && { router_id: config.bgp.router_id }),
       ip4_only: config.bgp.server_mode === 'v4Only',
       log_level: config.bgp.log_level,
+      ...(config.gates.srv6 && { srv6: config.srv6 }),
     },
   );
 }

@@ -18,7 +18,7 @@ export interface WatchOptions {
   readonly best?: boolean;
   /**
    * Of a path no more is read than where it leads and whose it is: `nlri`, `family`, `neighbor_ip`, `identifier`, `is_withdraw`, and of its attributes
-   * `next_hop` and the next hops of `mp_reach`. All else is as if it had not come. For tables of a hundred thousand.
+   * `next_hop`, the next hops of `mp_reach`, and `tunnel_encap`, which is what an SR policy says. All else is as if it had not come. For tables of a hundred thousand.
    */
   readonly brief?: boolean;
   /** What a peer has told to the end, after its session came up. Needs 3.24. */
@@ -51,7 +51,7 @@ const batch_size = 1000;
 
 export const brief_paths: Only = new Map<Message | Union, ReadonlySet<string>>([
   [Path, new Set(['nlri', 'family', 'neighbor_ip', 'identifier', 'is_withdraw', 'pattrs'])],
-  [Attribute, new Set(['next_hop', 'mp_reach'])],
+  [Attribute, new Set(['next_hop', 'mp_reach', 'tunnel_encap'])],
   [MpReachNlri, new Set(['next_hops'])],
 ]);
 
@@ -140,6 +140,11 @@ export async function* watchEvents(
 }
 
 function isOfSame(before: Path | undefined, { nlri }: Path): boolean {
+  if (before?.nlri.type === 'sr_policy' && nlri.type === 'sr_policy') {
+    const { endpoint, color, distinguisher } = before.nlri;
+    const is_same = color === nlri.color && distinguisher === nlri.distinguisher;
+    return is_same && Buffer.compare(endpoint, nlri.endpoint) === 0;
+  }
   return (
     before?.nlri.type === 'prefix' &&
     nlri.type === 'prefix' &&
