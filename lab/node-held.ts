@@ -6,6 +6,7 @@ import type { Config } from '../src/config.js';
 import { recordedSlot } from '../src/desired/admission.js';
 import { hostTapTag, type NodeInputs, uplinkTag } from '../src/desired/node-inputs.js';
 import { desiredPod, isNatFlag, podMtu } from '../src/desired/pod.js';
+import { srv6_headers_bytes } from '../src/desired/srv6.js';
 import { podTables } from '../src/desired/tables.js';
 import { desiredNode } from '../src/desired/uplink.js';
 import { nodeAddress } from '../src/desired/uplink-addresses.js';
@@ -13,6 +14,7 @@ import { bootId } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import { keyOf, type VppObject } from '../src/objects/object.js';
 import type { Path } from '../src/objects/routing.js';
+import { listsText } from '../src/objects/srv6.js';
 import type { IpipTunnel, VxlanTunnel } from '../src/objects/tunnels.js';
 import type { WireguardInterface } from '../src/objects/wireguard.js';
 import { PodState } from '../src/pods/pod-state.js';
@@ -62,6 +64,26 @@ export async function waysOf(vpp: Client): Promise<Ways> {
   });
   const tunnels = objects.flatMap((object) => (isTunnel(object) ? [object.tag] : []));
   return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
+}
+
+/** What VPP has of SRv6: own SIDs, policies by their binding SIDs, and what is steered into which, by table. */
+export interface Segments {
+  readonly sids: Readonly<Record<string, string>>;
+  readonly policies: Readonly<Record<string, string>>;
+  readonly steered: Readonly<Record<string, string>>;
+}
+
+export async function segmentsOf(vpp: Client): Promise<Segments> {
+  const { objects } = await lookAt(vpp, undefined, ['connectivity']);
+  const sids: Record<string, string> = {};
+  const policies: Record<string, string> = {};
+  const steered: Record<string, string> = {};
+  for (const object of objects) {
+    if (object.kind === 'srv6_local_sid') sids[object.sid] = object.behavior;
+    if (object.kind === 'srv6_policy') policies[object.bsid] = listsText(object.lists);
+    if (object.kind === 'srv6_steering') steered[`${object.prefix} of table ${object.table_id}`] = object.bsid;
+  }
+  return { sids, policies, steered };
 }
 
 /** Translations and routes of services as VPP has them: addresses with back ends, prefixes with the way out. */
@@ -126,7 +148,8 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
   };
   const address = (family: 4 | 6) => nodeAddress(inputs, family)?.split('/')[0];
   const [ip4, ip6] = [address(4), address(6)];
-  const node_mtu = Math.min(...uplinks.map(({ mtu }) => mtu));
+  const headers = config.gates.srv6 ? srv6_headers_bytes : 0;
+  const node_mtu = Math.min(...uplinks.map(({ mtu }) => mtu)) - headers;
   const { records } = new PodState(join(config.paths.run_dir, 'pods')).load();
   return [
     ...desiredNode(inputs, true),

@@ -18,7 +18,15 @@ import type { Status } from '../src/debug/status.js';
 import { processStartTime } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
 import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
-import { differencesOf, fingerprintOf, servicesOf, type Ways, waysOf } from './node-held.js';
+import {
+  differencesOf,
+  fingerprintOf,
+  type Segments,
+  segmentsOf,
+  servicesOf,
+  type Ways,
+  waysOf,
+} from './node-held.js';
 import { patience } from './patience.js';
 import type { RealVpp } from './real-vpp.js';
 import type { Site } from './site.js';
@@ -339,6 +347,10 @@ export class RunningNode<S extends Site = Topology> {
 
   ways(): Promise<Ways> {
     return this.#withVpp(waysOf);
+  }
+
+  segments(): Promise<Segments> {
+    return this.#withVpp(segmentsOf);
   }
 
   services(): Promise<Readonly<Record<string, string>>> {

@@ -10,7 +10,7 @@ import { type Family, familyOf } from '../ip/text.js';
 import type { VppObject } from '../objects/object.js';
 import { listsText, type Srv6LocalSid, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
 import { type Candidate, candidateOf, goesFirst, srPolicyName, srPolicyTitle } from './sr-policy.js';
-import { type Srv6Pools, within } from './srv6.js';
+import { type Srv6Pools, srv6_headers_bytes, srv6HeadersOf, within } from './srv6.js';
 import { default_table, hostPrefix, pods_table } from './tables.js';
 
 /** What this node has for it; absent: it does without SRv6. */
@@ -354,7 +354,9 @@ export class RemotePolicies {
       const name = srPolicyName(key);
       if (name.endpoint === this.#settings.source) continue;
       const why = fault ?? (candidate && this.#misled(candidate));
-      if (why !== undefined) yield [srPolicyTitle(name), `is not used: ${why}`];
+      const title = srPolicyTitle(name);
+      if (why !== undefined) yield [title, `is not used: ${why}`];
+      else if (candidate !== undefined) yield* tooLong(title, candidate);
     }
   }
 
@@ -384,6 +386,15 @@ export class RemotePolicies {
       yield [this.#nameOf(endpoint) ?? endpoint, texts.join('; ')];
     }
   }
+}
+
+function* tooLong(title: string, { lists }: Candidate): Iterable<readonly [object: string, text: string]> {
+  const headers = srv6HeadersOf(Math.max(...lists.map(({ sids }) => sids.length)));
+  if (headers <= srv6_headers_bytes) return;
+  yield [
+    title,
+    `puts ${headers} bytes around each packet, and pods leave ${srv6_headers_bytes} of the uplink's MTU free: packets that are as long as they may be are lost; set mtu of the CNI configuration to that of the uplink less ${headers}, or announce fewer segments`,
+  ];
 }
 
 const courseKey = (endpoint: string, family: Family): string => `${family} ${endpoint}`;

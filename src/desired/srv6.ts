@@ -29,6 +29,15 @@ export interface OwnSids {
   readonly sids: readonly OwnSid[];
 }
 
+/**
+ * What pods leave free of the uplink's MTU: VPP says nothing to a pod whose packet is too long with what is around it. The Go implementation's, for any
+ * encapsulation; a header of IPv6 has 40 bytes, and behind it come 8 and 16 for each segment where there are several.
+ */
+export const srv6_headers_bytes = 60;
+
+/** Around each packet that goes by so many segments. */
+export const srv6HeadersOf = (segments: number): number => (segments === 1 ? 40 : 48 + 16 * segments);
+
 /** A node's own pool has this name, as for the Go implementation. */
 export const sidPoolName = (node_name: string): string => `${sid_pool_names}${node_name}`;
 export const sid_pool_names = 'sr-localsids-pool-';

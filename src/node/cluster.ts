@@ -56,7 +56,9 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
       const tellPods = (): void => {
         if (pools === undefined) return;
         const own = blocks && ownBlocks(blocks, config.node_name);
-        const pods = { ...podPrefixes(pools, nodes), ...(own && { own }) };
+        const of_pools = podPrefixes(pools, nodes);
+        const encapsulated = of_pools.encapsulated || config.gates.srv6;
+        const pods = { ...of_pools, encapsulated, ...(own && { own }) };
         if (isDeepStrictEqual(pods, told)) return;
         told = pods;
         uplink.tellUrgent({ type: 'PodPrefixes', pods });

@@ -10,6 +10,7 @@ import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { cni_settings_default } from '../pods/cni-deps.js';
 import { PodState } from '../pods/pod-state.js';
+import { srv6_headers_bytes } from '../desired/srv6.js';
 import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
@@ -51,6 +52,7 @@ export function cniOf(
       // Felix speaks of a pod after its ADD: until then nothing passes.
       default_verdict: config.felix ? 'deny' : pods.default_verdict,
       drop_other_protocols: config.drop_other_protocols,
+      ...(gates.srv6 && { headers_bytes: srv6_headers_bytes }),
     },
   });
 }

@@ -42,6 +42,8 @@ export interface CniSettings {
   /** Of pods' flows until policies say otherwise. */
   readonly default_verdict: 'allow' | 'deny';
   readonly drop_other_protocols: boolean;
+  /** Left free in each packet of a pod for what is put around it where no interface says how long it may be; none when absent. */
+  readonly headers_bytes?: number;
   /** How often namespaces are looked at, and for how long one must have been missing before its pod is deleted. */
   readonly collect_ms: number;
   readonly audit_ms: number;

@@ -193,10 +193,10 @@ function podNode(
   { type, mtu, node, redirects, workers, pools }: NodeThere,
   { settings, checksums }: Pick<CniDeps, 'settings' | 'checksums'>,
 ): PodNode {
-  const { gso, default_verdict, drop_other_protocols } = settings;
+  const { gso, default_verdict, drop_other_protocols, headers_bytes = 0 } = settings;
   const software_checksums = checksums?.wanted;
   const of_wire = software_checksums === undefined ? {} : { software_checksums };
   const held = type === 'NodePrepared';
   const of_settings = { gso, default_verdict, drop_other_protocols };
-  return { mtu, node, redirects, workers, held, ...of_settings, ...of_wire, ...(pools && { pools }) };
+  return { mtu: mtu - headers_bytes, node, redirects, workers, held, ...of_settings, ...of_wire, ...(pools && { pools }) };
 }
