@@ -44,6 +44,9 @@ export class FelixKeys {
     const missing = fields.filter(
       ({ of_felix, of_node }) => node[of_node] === undefined && said[of_felix] !== undefined,
     );
-    return missing.reduce((all, { of_felix, of_node }) => ({ ...all, [of_node]: said[of_felix] }), node);
+    return {
+      ...node,
+      ...Object.fromEntries(missing.map(({ of_felix, of_node }) => [of_node, said[of_felix]])),
+    };
   }
 }

@@ -4,13 +4,13 @@ import type { ActorRef } from '../actor-system.js';
 import { cniActor } from '../actors/cni.js';
 import { goStateFiles } from '../cni/go-state.js';
 import { startCniServer } from '../cni/server.js';
+import { srv6_headers_bytes } from '../desired/srv6.js';
 import { readIfExists } from '../host/files.js';
 import { OWN_NAMESPACE_PATH } from '../linux/network.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { cni_settings_default } from '../pods/cni-deps.js';
 import { PodState } from '../pods/pod-state.js';
-import { srv6_headers_bytes } from '../desired/srv6.js';
 import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 

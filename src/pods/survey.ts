@@ -198,5 +198,14 @@ function podNode(
   const of_wire = software_checksums === undefined ? {} : { software_checksums };
   const held = type === 'NodePrepared';
   const of_settings = { gso, default_verdict, drop_other_protocols };
-  return { mtu: mtu - headers_bytes, node, redirects, workers, held, ...of_settings, ...of_wire, ...(pools && { pools }) };
+  return {
+    mtu: mtu - headers_bytes,
+    node,
+    redirects,
+    workers,
+    held,
+    ...of_settings,
+    ...of_wire,
+    ...(pools && { pools }),
+  };
 }
