@@ -99,6 +99,9 @@ export class FakeHostNetwork implements HostNetwork {
     this.#faults.push({ remaining: n, code });
   }
 
+  /** The code of each change that is refused however often it is tried. */
+  refuses: (change: NetworkChange) => string | undefined = () => undefined;
+
   /** What an observer of the namespace sees, in an order that does not depend on how it came to be; without indices. */
   snapshot(path?: string): object {
     const state = this.#stateOf(path);
@@ -185,7 +188,7 @@ export class FakeHostNetwork implements HostNetwork {
   change(state: FakeNamespaceState, change: NetworkChange): NetlinkError | undefined {
     // A question changes nothing.
     const is_change = change.do !== 'probe_neighbour';
-    const fault = is_change ? this.#nextFault() : undefined;
+    const fault = is_change ? (this.#nextFault() ?? this.refuses(change)) : undefined;
     if (fault) return new NetlinkError(fault, change.do, describeChange(change), 'injected');
     try {
       this.#perform(state, change);

@@ -135,8 +135,12 @@ export class Gateways {
     }
   }
 
-  /** Gateways that answered Linux must answer through VPP. */
-  async verify(captured: readonly CapturedUplink[], signal: AbortSignal): Promise<void> {
+  /** Gateways that answered Linux must answer through VPP. `meanwhile`: done before they are asked, each time. */
+  async verify(
+    captured: readonly CapturedUplink[],
+    signal: AbortSignal,
+    meanwhile: () => void,
+  ): Promise<void> {
     const { clock, nudge, vpp, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.verify_ms;
     for (const { link, answering_gateways } of captured) {
@@ -152,6 +156,7 @@ export class Gateways {
               'check that the network accepts this driver and VLAN',
           );
         }
+        meanwhile();
         for (const gateway of silent) nudge(gateway);
         await clock.sleep(poll_ms, signal);
       }

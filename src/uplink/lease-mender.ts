@@ -9,13 +9,12 @@ import type { HostTaps } from './host-taps.js';
 import { isNothing, type Lost } from './lost.js';
 import type { Taken } from './taken.js';
 
-/** A server's answer takes less, and a packet that is lost is sent again after 4 s only, then after 8. */
-const patience_ms = 1000;
 /** A service that drops what it finds does it once, a moment after it was started. One that goes on with it is not fought for ever. */
 const mends_max = 5;
 
 export class LeaseMender {
   #until_ms = 0;
+  #patience_ms = 0;
   #lacking_since_ms: number | undefined;
   #mends = 0;
   /** What was put back and is nobody's yet, and what the uplinks had then. */
@@ -35,9 +34,10 @@ export class LeaseMender {
     this.#lent = [];
   }
 
-  /** Services of the host are being told of the taps: until then what these lack of leases is not what the host wants, later it is. */
-  begin(until_ms: number): void {
+  /** Until then what the taps lack of leases is not what the host wants, later it is. `patience_ms`: for the client to get them again itself. */
+  begin(until_ms: number, patience_ms: number): void {
     this.#until_ms = until_ms;
+    this.#patience_ms = patience_ms;
   }
 
   isOpen(now_ms: number): boolean {
@@ -55,7 +55,7 @@ export class LeaseMender {
       return undefined;
     }
     this.#lacking_since_ms ??= now_ms;
-    const waits_ms = this.#lacking_since_ms + patience_ms - now_ms;
+    const waits_ms = this.#lacking_since_ms + this.#patience_ms - now_ms;
     if (waits_ms > 0) return Math.min(waits_ms, left_ms);
     if (this.#mends >= mends_max) return left_ms;
     this.#mends += 1;
@@ -64,7 +64,7 @@ export class LeaseMender {
       [...addresses, ...routes].map(({ prefix }) => prefix),
     );
     this.warn(
-      `${gone.join(', ')} of a lease is gone from the tap, and was not leased again within ${patience_ms} ms: put back`,
+      `${gone.join(', ')} of a lease is gone from the tap, and was not leased again within ${this.#patience_ms} ms: put back`,
     );
     this.dressing.putBack(uplinks, lost, cluster);
     this.#lent.push({ before: captured, lost });

@@ -82,6 +82,9 @@ export interface Others {
 
 const poll_ms = 50;
 const mend_interval_ms = 1000;
+const dressings_max = 5;
+/** A server's answer takes a DHCP client less; a packet that is lost it sends again after 4 s only, then after 8. */
+const lease_patience_ms = 1000;
 
 export class TakeOver {
   /** The attempt under way, or the last one, has changed something of the host, or of a VPP that has its uplinks. */
@@ -102,6 +105,8 @@ export class TakeOver {
   private readonly dressing: Dressing;
   private readonly mender: AdvertisedMender;
   private readonly leases: LeaseMender;
+  /** Of `mender`. */
+  private mend_at_ms = 0;
   /** After that time the taps are to be looked at again, whether they change or not. */
   mends_in_ms: number | undefined;
 
@@ -187,6 +192,7 @@ export class TakeOver {
     const held = await this.vpp.clear(up.generation);
     this.mender.anew();
     this.leases.anew();
+    this.mend_at_ms = 0;
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.wishes.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     await this.quiet(signal);
@@ -221,21 +227,20 @@ export class TakeOver {
     const uplinks_up = reconcile(taps_down, all_down).filter(isNew(all_down));
     this.fatal(await this.vpp.program(up.generation, uplinks_up));
     signal.throwIfAborted();
-    this.dressing.dressFully(taken, this.wishes.cluster(), this.wishes.speakers());
+    await this.dress(taken, signal);
     const seen = this.seen(captured);
     // Before the services of the host are told, which takes seconds in which it is not to be without its network.
     const taps_up = reconcile(this.wishes.objects(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.vpp.program(up.generation, taps_up));
     signal.throwIfAborted();
     await this.solicit(taken.uplinks);
-    if (captured.some(({ nexthops }) => nexthops.length > 0))
-      this.dressing.dressFully(taken, this.wishes.cluster(), this.wishes.speakers());
-    await this.gateways.verify(captured, signal);
+    if (captured.some(({ nexthops }) => nexthops.length > 0)) await this.dress(taken, signal);
+    await this.verify(taken, signal);
     // A service that is started anew asks the routers first of all.
     await this.repeat(taken, up.generation);
     await this.told(taken, signal);
     await this.settled(taken, up.generation, signal);
-    await this.gateways.verify(captured, signal);
+    await this.verify(taken, signal);
     this.gateways.forget();
     host.complete(this.wishes.marked(captured));
     this.whole = captured;
@@ -327,6 +332,38 @@ export class TakeOver {
     await turn();
     this.mender.mend(now ?? before, this.wishes.isDeaf, this.wishes.cluster());
     return now;
+  }
+
+  /**
+   * A service of the host that runs finds the tap by itself, while it is being dressed or a moment later, and drops what it does not know, as
+   * systemd-networkd does with leases: once. Without its addresses and default routes the host is not what it was.
+   */
+  private async dress(taken: Taken, signal: AbortSignal): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        this.dressing.dressFully(taken, this.wishes.cluster(), this.wishes.speakers());
+        this.leases.begin(Number.POSITIVE_INFINITY, 0);
+        return;
+      } catch (error) {
+        if (tries === dressings_max || !(error instanceof TakeOverFailed)) throw error;
+        this.warn(`${error.message}: the tap is dressed again`);
+      }
+      await this.deps.clock.sleep(poll_ms, signal);
+    }
+  }
+
+  /** No gateway is asked by a tap that has lost its addresses. */
+  private async verify(taken: Taken, signal: AbortSignal): Promise<void> {
+    await this.gateways.verify(taken.captured, signal, () => this.mend(taken));
+  }
+
+  /** During a take-over: what services of the host have dropped. */
+  private mend(taken: Taken): void {
+    this.mendLeases(taken);
+    const { clock } = this.deps;
+    if (clock.now_ms() < this.mend_at_ms) return;
+    this.mend_at_ms = clock.now_ms() + mend_interval_ms;
+    this.mender.mend(taken, this.wishes.isDeaf, this.wishes.cluster());
   }
 
   private mendLeases(taken: Taken): number | undefined {
@@ -451,7 +488,7 @@ export class TakeOver {
   /** The services of the host are told of the taps. A client of DHCP may drop its lease there long before the last of them is told. */
   private async told(taken: Taken, signal: AbortSignal): Promise<void> {
     const { clock } = this.deps;
-    this.leases.begin(Number.POSITIVE_INFINITY);
+    this.leases.begin(Number.POSITIVE_INFINITY, lease_patience_ms);
     let is_over = false;
     const hook = this.hook('VPP_RUNNING', signal).finally(() => {
       is_over = true;
@@ -460,10 +497,10 @@ export class TakeOver {
       for (;;) {
         await Promise.race([hook, clock.sleep(poll_ms, signal)]);
         if (is_over) return await hook;
-        this.mendLeases(taken);
+        this.mend(taken);
       }
     } finally {
-      this.leases.begin(clock.now_ms() + this.settings.services_ms);
+      this.leases.begin(clock.now_ms() + this.settings.services_ms, lease_patience_ms);
     }
   }
 
@@ -471,7 +508,6 @@ export class TakeOver {
   private async settled(taken: Taken, generation: number, signal: AbortSignal): Promise<void> {
     const { host, clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
-    let mend_at = clock.now_ms();
     waitsFor('the host configuring its tap');
     for (;;) {
       await this.repeat(taken, generation);
@@ -483,11 +519,7 @@ export class TakeOver {
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
       }
-      this.mendLeases(taken);
-      if (clock.now_ms() >= mend_at) {
-        mend_at = clock.now_ms() + mend_interval_ms;
-        this.mender.mend(taken, this.wishes.isDeaf, this.wishes.cluster());
-      }
+      this.mend(taken);
       await clock.sleep(poll_ms, signal);
     }
   }

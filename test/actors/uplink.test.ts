@@ -1081,8 +1081,10 @@ const failures: Record<string, { prepare: (lab: Lab) => void; reason: RegExp; un
   },
   'Linux does not let the device go': { prepare: (lab) => lab.linux.network.failChange(2), reason: /EIO/ },
   'Linux refuses an address of the tap': {
-    // Behind those of a gateway that answers, of the device and of the tap itself.
-    prepare: (lab) => lab.linux.network.failChange(7),
+    prepare: (lab) => {
+      lab.linux.network.refuses = (change) =>
+        change.do === 'replace_address' && change.address.prefix === '10.0.0.2/24' ? 'EIO' : undefined;
+    },
     reason: /Linux refused replace_address .*EIO/,
   },
   'VPP refuses the device': {
@@ -1526,6 +1528,48 @@ t.test('a lease that its client drops when it is told of the tap is back a secon
   await lab.kit.clock.advance(60_000);
   t.same(ip4Of(own), { addresses: [], defaults: [] }, 'later it is the client’s to lose');
   t.equal(of_a_lease(lab).length, 1);
+});
+
+t.test('a service that drops what it finds on a tap costs no attempt, whenever it does', async (t) => {
+  // As the tap is being dressed: routes of an address that is gone already.
+  const lab = await Lab.start(t, {}, leased);
+  const own = lab.linux.network.open();
+  let drops = 1;
+  lab.linux.network.refuses = (change) => {
+    if (change.do !== 'append_route' || change.route.prefix !== '0.0.0.0/0' || drops === 0) return undefined;
+    drops -= 1;
+    loseIpv4(own, own.link('eth0')!.index);
+    return 'ENETUNREACH';
+  };
+  await lab.taken();
+  t.equal(drops, 0);
+  t.equal(lab.state, 'vpp');
+  t.match([ip4Of(own).addresses.length, ip4Of(own).defaults.length], [2, 1]);
+  t.match(
+    lab.kit.log.lines.filter(({ text }) => /dressed again/.test(text ?? '')),
+    [{ level: 'warn', text: /Linux refused append_route 0\.0\.0\.0\/0/ }],
+  );
+
+  // Before its gateways are asked, which needs an address.
+  const next = await Lab.start(t, {}, leased);
+  const tap = next.linux.network.open();
+  next.refuses = ({ action, object }) => {
+    const is_tap_up =
+      action === 'add' &&
+      object.kind === 'interface_flag' &&
+      object.interface === 'host-eth0' &&
+      object.flag === 'admin_up';
+    if (is_tap_up) loseIpv4(tap, tap.link('eth0')!.index);
+    return false;
+  };
+  await next.taken();
+  t.equal(next.state, 'vpp');
+  t.match([ip4Of(tap).addresses.length, ip4Of(tap).defaults.length], [2, 1]);
+  for (const each of [lab, next])
+    t.same(
+      each.reports.filter(({ state }) => state === 'failed'),
+      [],
+    );
 });
 
 t.test('a lease that was put back goes when the client gets another one', async (t) => {
