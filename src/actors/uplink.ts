@@ -483,6 +483,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.prepared = undefined;
     if (this.ready === undefined) return;
     this.ready = undefined;
+    this.takeOver.lost();
     this.is('linux', reason);
     for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(lost);
   }

@@ -4,6 +4,7 @@ import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
 import type { HeardNeighbour } from './known-neighbours.js';
+import { withLease } from './leases.js';
 import { withoutLeftovers } from './leftovers.js';
 import { linkSysctls } from './link-sysctls.js';
 import { obstaclesOf } from './obstacles.js';
@@ -24,8 +25,15 @@ export function isOld({ state }: Pick<Neighbour, 'state'>): boolean {
   return (state & neighbour_answered) !== 0;
 }
 
-/** The device as it is, by any of its names. Throws UplinkError where it cannot be taken over. */
-export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): CapturedUplink {
+/**
+ * The device as it is, by any of its names, with leases of `before` that it lacks: see leases.ts. Throws UplinkError where it cannot be taken
+ * over.
+ */
+export function captureUplink(
+  namespace: NetworkNamespace,
+  spec: UplinkSpec,
+  before?: CapturedUplink,
+): CapturedUplink {
   const state = captureLink(namespace, spec.interface_name);
   const links = namespace.links();
   if (state === undefined) {
@@ -34,7 +42,8 @@ export function captureUplink(namespace: NetworkNamespace, spec: UplinkSpec): Ca
       `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
     );
   }
-  const { own, leftovers } = withoutLeftovers(state);
+  const { own: found, leftovers } = withoutLeftovers(state);
+  const own = before === undefined ? found : withLease(before, found);
   const { link, others, ...rest } = own;
   const [obstacle] = obstaclesOf(own, links, spec);
   if (obstacle !== undefined) {

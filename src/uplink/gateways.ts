@@ -14,6 +14,11 @@ import { gatewaysOf } from './uplink-of.js';
 import { lostWays } from './ways.js';
 
 const poll_ms = 50;
+/**
+ * For a client of DHCP to get its lease again: it has been started anew when the host got its uplink back. One that has been answered otherwise, with
+ * another address, has it by then; one that has not been answered gets it through VPP as well.
+ */
+const lease_wait_ms = 2000;
 const waits_for_services = 'services of the host changing the uplink';
 /** A switch that has lost the link's carrier passes nothing for half a minute (IEEE 802.1D), and a card takes some seconds itself. */
 const silence_ms_max = 60_000;
@@ -44,6 +49,9 @@ export class Gateways {
     { readonly gateways: ReadonlySet<string>; readonly at_ms: number }
   >();
 
+  /** What was read last has leases that the device may lack. */
+  private is_lending = false;
+
   constructor(
     private readonly deps: GatewayDeps,
     private readonly settings: GatewaySettings,
@@ -56,15 +64,21 @@ export class Gateways {
 
   /**
    * Reads the devices, and waits a little for their gateways to answer, so that it is known which ones do; and, for as long as services of the host need,
-   * for ways out that it had `before`: without them it is in the middle of a change. Rejects with UplinkError where a device is not fit.
+   * for ways out that it had `before`: without them it is in the middle of a change. What it lacks is not waited for as long where it is but a lease:
+   * it is taken over with that, of `leases`. Rejects with UplinkError where a device is not fit.
    */
-  async survey(before: readonly CapturedUplink[], signal: AbortSignal): Promise<CapturedUplink[]> {
+  async survey(
+    before: readonly CapturedUplink[],
+    leases: readonly CapturedUplink[],
+    signal: AbortSignal,
+  ): Promise<CapturedUplink[]> {
     const { host, clock, nudge, waitsFor } = this.deps;
     const { survey_ms, services_ms } = this.settings;
     const began_ms = clock.now_ms();
     for (;;) {
       const waited_ms = clock.now_ms() - began_ms;
-      const captured = this.captureUnless(waited_ms >= services_ms);
+      const lending = waited_ms >= lease_wait_ms ? leases : undefined;
+      const captured = this.captureUnless(waited_ms >= services_ms, lending);
       const is_whole = captured !== undefined && lostWays(before, captured).length === 0;
       waitsFor(is_whole ? 'gateways answering Linux' : waits_for_services);
       if (captured !== undefined) {
@@ -90,9 +104,11 @@ export class Gateways {
   async afterServices(surveyed: readonly CapturedUplink[], signal: AbortSignal): Promise<CapturedUplink[]> {
     const { clock, waitsFor } = this.deps;
     const deadline = clock.now_ms() + this.settings.services_ms;
+    const lends_at = clock.now_ms() + (this.is_lending ? 0 : lease_wait_ms);
     for (;;) {
       const is_late = clock.now_ms() >= deadline;
-      const now = this.captureUnless(is_late);
+      const lending = clock.now_ms() >= lends_at ? surveyed : undefined;
+      const now = this.captureUnless(is_late, lending);
       if (now !== undefined && (is_late || lostWays(surveyed, now).length === 0))
         return now.map((uplink, at) => withAnswering(uplink, surveyed[at]!.answering_gateways));
       waitsFor(waits_for_services);
@@ -101,9 +117,13 @@ export class Gateways {
   }
 
   /** Nothing where a device is not fit: until it is the last word. */
-  private captureUnless(is_last: boolean): CapturedUplink[] | undefined {
+  private captureUnless(
+    is_last: boolean,
+    lending: readonly CapturedUplink[] | undefined,
+  ): CapturedUplink[] | undefined {
+    this.is_lending = lending !== undefined;
     try {
-      return this.deps.host.capture(this.settings.specs);
+      return this.deps.host.capture(this.settings.specs, lending);
     } catch (error) {
       if (!is_last && error instanceof UplinkError) return undefined;
       throw error;

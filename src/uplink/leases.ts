@@ -2,6 +2,7 @@
  * Addresses that a DHCP server has lent the host. Its client may drop them when it is started anew on a tap, as systemd-networkd does, and ask for them
  * again, which takes it a moment, or half a minute where a packet is lost. Pure.
  */
+import type { LinkState } from '../host/undo/capture.js';
 import { bitsOf, holds } from '../ip/bits.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { Family } from '../ip/text.js';
@@ -17,6 +18,9 @@ export interface OnTap {
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
 }
+
+/** A server that has not been asked for so long may have other plans. */
+const lease_age_ms_max = 60_000;
 
 /** By its limited life. Of IPv6 a server gives single addresses; a subnet's are advertised. */
 export function isLeased({ family, prefix, valid_s }: Address): boolean {
@@ -65,6 +69,31 @@ export function withLeases(
     if (lost.addresses.length === 0) return uplink;
     return { ...uplink, ...together(uplink, lost) };
   });
+}
+
+/** The device as it is, with the leases that it had and lacks. Its index may be another one by now. */
+export function withLease(before: CapturedUplink, now: LinkState): LinkState {
+  const lost = lostLeases(before, now);
+  if (lost.addresses.length === 0) return now;
+  const { index } = now.link;
+  const moved = (route: CapturedRoute): CapturedRoute => ({
+    ...route,
+    next_hops: route.next_hops.map((hop) => (hop.oif === before.link.index ? { ...hop, oif: index } : hop)),
+  });
+  return {
+    ...now,
+    addresses: [...now.addresses, ...lost.addresses.map((address) => ({ ...address, link: index }))],
+    routes: [...now.routes, ...lost.routes.map(moved)],
+    foreign_routes: [...now.foreign_routes, ...lost.foreign_routes.map(moved)],
+    others: new Map([...before.others, ...now.others]),
+  };
+}
+
+/** Without leases that may have run out: `age_ms` is how long it is since the client was there to renew them. */
+export function withoutOldLeases(before: CapturedUplink, age_ms: number): CapturedUplink {
+  const isOld = (address: Address): boolean =>
+    isLeased(address) && age_ms >= Math.min((address.valid_s ?? 0) * 1000, lease_age_ms_max);
+  return { ...before, addresses: before.addresses.filter((address) => !isOld(address)) };
 }
 
 /** What has become of leases that were put back. `stale`: their client has others now. `is_open`: it has not answered yet. */

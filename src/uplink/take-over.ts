@@ -25,7 +25,7 @@ import { Dressing } from './dressing.js';
 import { Gateways } from './gateways.js';
 import type { KnownNeighbours } from './known-neighbours.js';
 import { LeaseMender } from './lease-mender.js';
-import { withLeases } from './leases.js';
+import { withLeases, withoutOldLeases } from './leases.js';
 import { entryIn, excludedIn, isGlobal, type Kept, NodeInVpp, type VppPort } from './node-in-vpp.js';
 import { NodeWishes } from './node-wishes.js';
 import { routeInWords } from './obstacles.js';
@@ -96,6 +96,8 @@ export class TakeOver {
    * behind VPP's death, when they lease anew what was given back.
    */
   private whole: readonly CapturedUplink[] | undefined;
+  /** Whoever renews its leases was there until then. */
+  private whole_at_ms: number;
   /** Of pods and nodes, as this VPP has been told of them. */
   pods_in_vpp: PodPools | undefined;
   /** What VPP is to hold: the next `follow` takes in what it is told. */
@@ -116,6 +118,7 @@ export class TakeOver {
   ) {
     const warn = (text: string): void => this.warn(text);
     this.wishes = new NodeWishes(settings.inputs);
+    this.whole_at_ms = deps.clock.now_ms();
     this.gateways = new Gateways({ ...deps, warn }, settings);
     this.vpp = new NodeInVpp(deps.vpp, warn);
     this.dressing = new Dressing(deps.host.taps, warn);
@@ -128,6 +131,11 @@ export class TakeOver {
   /** What VPP holds of the node may not be what it was told: the next `follow` or `repeat` reads it. */
   get is_in_doubt(): boolean {
     return this.vpp.is_in_doubt;
+  }
+
+  /** VPP has the uplinks no more. */
+  lost(): void {
+    this.whole_at_ms = this.deps.clock.now_ms();
   }
 
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
@@ -257,6 +265,7 @@ export class TakeOver {
     signal: AbortSignal,
   ): Promise<{ readonly prepared: readonly VppObject[]; readonly before: readonly CapturedUplink[] }> {
     const { host, others, waitsFor } = this.deps;
+    if (this.whole === undefined) this.whole_at_ms = this.deps.clock.now_ms();
     const before = this.whole ?? host.capture(this.settings.specs);
     // Of an earlier life, which has not come to the end of its take-over.
     this.wishes.not_natted ??= excludedIn(kept);
@@ -280,7 +289,9 @@ export class TakeOver {
   /** What has not come by its end is not waited for again by the next attempt. */
   private async survey(before: readonly CapturedUplink[], signal: AbortSignal): Promise<CapturedUplink[]> {
     try {
-      const surveyed = await this.gateways.survey(before, signal);
+      const age_ms = this.deps.clock.now_ms() - this.whole_at_ms;
+      const alive = before.map((uplink) => withoutOldLeases(uplink, age_ms));
+      const surveyed = await this.gateways.survey(before, alive, signal);
       this.whole = surveyed;
       return surveyed;
     } catch (error) {

@@ -63,10 +63,10 @@ export class UplinkHost {
     return this.captured.load();
   }
 
-  /** Throws UplinkError. */
-  capture(specs: readonly UplinkSpec[]): CapturedUplink[] {
+  /** `before`: whose leases the uplinks still have, also where they lack them. Throws UplinkError. */
+  capture(specs: readonly UplinkSpec[], before?: readonly CapturedUplink[]): CapturedUplink[] {
     return this.inHost((namespace) => {
-      const captured = specs.map((spec) => captureUplink(namespace, spec));
+      const captured = specs.map((spec, at) => captureUplink(namespace, spec, before?.[at]));
       const host_addresses = hostAddresses(namespace, captured, this.serves);
       return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
     });

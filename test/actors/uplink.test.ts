@@ -1530,6 +1530,48 @@ t.test('a lease that its client drops when it is told of the tap is back a secon
   t.equal(of_a_lease(lab).length, 1);
 });
 
+t.test('a lease that nobody gives back behind VPP’s death is taken over with all the same', async (t) => {
+  for (const families of ['both', 'IPv4 alone']) {
+    const lab = await Lab.start(t, {}, (each) => {
+      leased(each);
+      if (families === 'both') return;
+      const own = each.linux.network.open();
+      const link = own.link('eth0')!.index;
+      for (const route of own.routes({ link }).filter(({ family }) => family === 6))
+        own.apply({ do: 'delete_route', route });
+      for (const address of own.addresses(link).filter(({ family }) => family === 6))
+        own.apply({ do: 'delete_address', address });
+    });
+    const before = lab.linux.state();
+    const own = lab.linux.network.open();
+    await lab.taken();
+    t.equal(lab.state, 'vpp', families);
+    const prefixes = () => Object.values(ip4Of(own)).map((all) => all.map(({ prefix }) => prefix));
+    const on_tap = prefixes();
+    t.match(on_tap, [['10.0.0.2/24', '10.0.0.100/32'], ['0.0.0.0/0']]);
+    await lab.exited();
+    loseIpv4(own, own.link('eth0')!.index);
+    await lab.up();
+    await lab.kit.clock.advance(1000);
+    t.notOk(lab.linux.host.isChanged(), `${families}: its client has a moment`);
+    await lab.kit.clock.advance(2000);
+    t.equal(lab.state, 'vpp', families);
+    t.same(prefixes(), on_tap, families);
+    await lab.exited();
+    t.same(lab.linux.state(), before, `${families}: which the journal has, too`);
+
+    // Nobody knows what has become of a lease that nobody could renew for so long.
+    loseIpv4(own, own.link('eth0')!.index);
+    await lab.kit.clock.advance(60_000);
+    await lab.up();
+    await lab.kit.clock.advance(settings.services_ms - 500);
+    t.notOk(lab.linux.host.isChanged(), families);
+    await lab.kit.clock.advance(2000);
+    t.equal(lab.state, families === 'both' ? 'vpp' : 'failed');
+    t.equal(ip4Of(own).addresses.length, 0);
+  }
+});
+
 t.test('a service that drops what it finds on a tap costs no attempt, whenever it does', async (t) => {
   // As the tap is being dressed: routes of an address that is gone already.
   const lab = await Lab.start(t, {}, leased);
