@@ -19,19 +19,18 @@ import type { VppObject } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
 import { reconcile } from '../reconcile/reconcile.js';
 import { advertisementIn } from './advertised.js';
-import { AdvertisedMender } from './advertised-mender.js';
 import type { CapturedUplink } from './captured.js';
 import { Dressing } from './dressing.js';
 import { Gateways } from './gateways.js';
 import type { KnownNeighbours } from './known-neighbours.js';
-import { LeaseMender } from './lease-mender.js';
-import { withLeases, withoutOldLeases } from './leases.js';
+import { withoutOldLeases } from './leases.js';
 import { entryIn, excludedIn, isGlobal, type Kept, NodeInVpp, type VppPort } from './node-in-vpp.js';
 import { NodeWishes } from './node-wishes.js';
 import { routeInWords } from './obstacles.js';
 import type { Prepared } from './preparation.js';
 import type { Routers } from './routers.js';
 import type { Taken } from './taken.js';
+import { TapMender } from './tap-mender.js';
 import { TakeOverFailed, UplinkError } from './uplink-error.js';
 import type { UplinkHost } from './uplink-host.js';
 import { lostWays } from './ways.js';
@@ -81,10 +80,6 @@ export interface Others {
 }
 
 const poll_ms = 50;
-const mend_interval_ms = 1000;
-const dressings_max = 5;
-/** A server's answer takes a DHCP client less; a packet that is lost it sends again after 4 s only, then after 8. */
-const lease_patience_ms = 1000;
 
 export class TakeOver {
   /** The attempt under way, or the last one, has changed something of the host, or of a VPP that has its uplinks. */
@@ -105,10 +100,7 @@ export class TakeOver {
   private readonly gateways: Gateways;
   private readonly vpp: NodeInVpp;
   private readonly dressing: Dressing;
-  private readonly mender: AdvertisedMender;
-  private readonly leases: LeaseMender;
-  /** Of `mender`. */
-  private mend_at_ms = 0;
+  private readonly mender: TapMender;
   /** After that time the taps are to be looked at again, whether they change or not. */
   mends_in_ms: number | undefined;
 
@@ -124,8 +116,8 @@ export class TakeOver {
     this.dressing = new Dressing(deps.host.taps, warn);
     const found = deps.host.taken();
     if (found?.phase === 'taken' && sameSpecs(found.uplinks, settings.specs)) this.whole = found.uplinks;
-    this.mender = new AdvertisedMender(deps.host.taps, this.dressing, warn);
-    this.leases = new LeaseMender(deps.host.taps, this.dressing, warn);
+    const { wishes, dressing } = this;
+    this.mender = new TapMender({ taps: deps.host.taps, dressing, wishes, clock: deps.clock, warn });
   }
 
   /** What VPP holds of the node may not be what it was told: the next `follow` or `repeat` reads it. */
@@ -199,8 +191,6 @@ export class TakeOver {
     this.vpp.is_in_doubt = false;
     const held = await this.vpp.clear(up.generation);
     this.mender.anew();
-    this.leases.anew();
-    this.mend_at_ms = 0;
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.wishes.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     await this.quiet(signal);
@@ -235,18 +225,19 @@ export class TakeOver {
     const uplinks_up = reconcile(taps_down, all_down).filter(isNew(all_down));
     this.fatal(await this.vpp.program(up.generation, uplinks_up));
     signal.throwIfAborted();
-    await this.dress(taken, signal);
+    await this.mender.dress(taken, signal);
     const seen = this.seen(captured);
     // Before the services of the host are told, which takes seconds in which it is not to be without its network.
     const taps_up = reconcile(this.wishes.objects(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.vpp.program(up.generation, taps_up));
     signal.throwIfAborted();
     await this.solicit(taken.uplinks);
-    if (captured.some(({ nexthops }) => nexthops.length > 0)) await this.dress(taken, signal);
+    if (captured.some(({ nexthops }) => nexthops.length > 0)) await this.mender.dress(taken, signal);
     await this.verify(taken, signal);
     // A service that is started anew asks the routers first of all.
     await this.repeat(taken, up.generation);
-    await this.told(taken, signal);
+    const { services_ms } = this.settings;
+    await this.mender.whileTold(taken, this.hook('VPP_RUNNING', signal), services_ms, signal);
     await this.settled(taken, up.generation, signal);
     await this.verify(taken, signal);
     this.gateways.forget();
@@ -317,8 +308,11 @@ export class TakeOver {
   async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
     const { taps } = this.deps.host;
     const turn = (): Promise<void> => this.turn(signal);
-    this.mends_in_ms = this.mendLeases(before);
-    const current = this.withoutGap(before.captured, taps.current(before.captured, this.wishes.isDeaf));
+    this.mends_in_ms = this.mender.mendLeases(before);
+    const current = this.mender.withoutGap(
+      before.captured,
+      taps.current(before.captured, this.wishes.isDeaf),
+    );
     await turn();
     const seen = current && fingerprint(current);
     await turn();
@@ -341,52 +335,13 @@ export class TakeOver {
     await turn();
     this.dressing.redress(uplinks, this.wishes.cluster(), this.wishes.speakers());
     await turn();
-    this.mender.mend(now ?? before, this.wishes.isDeaf, this.wishes.cluster());
+    this.mender.mendAdvertised(now ?? before);
     return now;
-  }
-
-  /**
-   * A service of the host that runs finds the tap by itself, while it is being dressed or a moment later, and drops what it does not know, as
-   * systemd-networkd does with leases: once. Without its addresses and default routes the host is not what it was.
-   */
-  private async dress(taken: Taken, signal: AbortSignal): Promise<void> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        this.dressing.dressFully(taken, this.wishes.cluster(), this.wishes.speakers());
-        this.leases.begin(Number.POSITIVE_INFINITY, 0);
-        return;
-      } catch (error) {
-        if (tries === dressings_max || !(error instanceof TakeOverFailed)) throw error;
-        this.warn(`${error.message}: the tap is dressed again`);
-      }
-      await this.deps.clock.sleep(poll_ms, signal);
-    }
   }
 
   /** No gateway is asked by a tap that has lost its addresses. */
   private async verify(taken: Taken, signal: AbortSignal): Promise<void> {
-    await this.gateways.verify(taken.captured, signal, () => this.mend(taken));
-  }
-
-  /** During a take-over: what services of the host have dropped. */
-  private mend(taken: Taken): void {
-    this.mendLeases(taken);
-    const { clock } = this.deps;
-    if (clock.now_ms() < this.mend_at_ms) return;
-    this.mend_at_ms = clock.now_ms() + mend_interval_ms;
-    this.mender.mend(taken, this.wishes.isDeaf, this.wishes.cluster());
-  }
-
-  private mendLeases(taken: Taken): number | undefined {
-    return this.leases.mend(taken, this.wishes.cluster(), this.deps.clock.now_ms());
-  }
-
-  /** A lease that a client is about to get again is in VPP and in the journal as if it had never been gone. */
-  private withoutGap(
-    before: readonly CapturedUplink[],
-    now: readonly CapturedUplink[] | undefined,
-  ): readonly CapturedUplink[] | undefined {
-    return now && this.leases.isOpen(this.deps.clock.now_ms()) ? withLeases(before, now) : now;
+    await this.gateways.verify(taken.captured, signal, () => this.mender.mend(taken));
   }
 
   /** What lies in the sockets, and in the mailbox, comes first. */
@@ -496,25 +451,6 @@ export class TakeOver {
     await orAborted(this.deps.hooks.run(point, signal), signal);
   }
 
-  /** The services of the host are told of the taps. A client of DHCP may drop its lease there long before the last of them is told. */
-  private async told(taken: Taken, signal: AbortSignal): Promise<void> {
-    const { clock } = this.deps;
-    this.leases.begin(Number.POSITIVE_INFINITY, lease_patience_ms);
-    let is_over = false;
-    const hook = this.hook('VPP_RUNNING', signal).finally(() => {
-      is_over = true;
-    });
-    try {
-      for (;;) {
-        await Promise.race([hook, clock.sleep(poll_ms, signal)]);
-        if (is_over) return await hook;
-        this.mend(taken);
-      }
-    } finally {
-      this.leases.begin(clock.now_ms() + this.settings.services_ms, lease_patience_ms);
-    }
-  }
-
   /** The services of the host may have built its tap anew, as networkd does: it must have its ways out again. */
   private async settled(taken: Taken, generation: number, signal: AbortSignal): Promise<void> {
     const { host, clock, waitsFor } = this.deps;
@@ -530,7 +466,7 @@ export class TakeOver {
           `hook VPP_RUNNING has cost the host ${lost.join(' and ')} on the tap; see what its network service says`,
         );
       }
-      this.mend(taken);
+      this.mender.mend(taken);
       await clock.sleep(poll_ms, signal);
     }
   }

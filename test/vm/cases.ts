@@ -35,6 +35,8 @@ export interface HostCase {
   readonly pods?: number;
   /** A kernel of its own: a container's may lack the devices. */
   readonly own_kernel?: true;
+  /** From VPP's death on the DHCP servers say nothing until the host has been ready again for a while. */
+  readonly silent_servers?: true;
   readonly ending: Ending;
 }
 
@@ -292,6 +294,14 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
   },
   { name: 'networkd-vpp-death', ...networkd_dhcp, ending: "VPP's death" },
   { name: 'networkmanager-vpp-death', ...network_manager, ending: "VPP's death" },
+  {
+    name: 'networkd-silent-server',
+    ...networkd_dhcp,
+    networks: [{ ...wire, dhcp4_lease_s: 60 }],
+    lifetime_s: 60,
+    silent_servers: true,
+    ending: "VPP's death",
+  },
   // IPv4 by DHCP, IPv6 by router advertisements.
   { name: 'networkd-ra-vpp-death', ...networkd_ra, ending: "VPP's death" },
   { name: 'networkmanager-ra-vpp-death', ...network_manager_ra, ending: "VPP's death" },

@@ -253,6 +253,11 @@ until after=$(now) && [ $after != $before ]; do sleep 0.2; done`,
     );
   }
 
+  /** The DHCP servers of its networks. What they were asked meanwhile they answer later. */
+  async letServersAnswer(does: boolean): Promise<void> {
+    await this.machine.run(`pkill ${does ? '-CONT' : '-STOP'} -x dhcpd`);
+  }
+
   async howItEnded(): Promise<string> {
     const [result = '', code = '', status = ''] = (await this.machine.run(`cat ${ended_file}`)).split(/\s+/);
     return `${result} ${code} ${status}`;

@@ -12,6 +12,8 @@ export interface Report {
 /** For network managers to have done their work. */
 const settle_ms = 30_000;
 const look_interval_ms = 2000;
+/** Longer than a client of DHCP asks for what it had, and shorter than a lease of the case. */
+const silence_of_servers_ms = 20_000;
 /** Beyond a lifetime. */
 const margin_ms = 10_000;
 
@@ -84,8 +86,13 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   }
   if (item.ending === "VPP's death") {
     await host.startAsking();
+    if (item.silent_servers) await host.letServersAnswer(false);
     await host.killVpp();
     await host.untilReady();
+    if (item.silent_servers) {
+      await sleep(silence_of_servers_ms);
+      await host.letServersAnswer(true);
+    }
     notes.push(`at VPP's death ${await outage(host, "at VPP's death", problems)}`);
     await expectSame("after VPP's death", while_running);
   }
