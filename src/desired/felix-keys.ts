@@ -41,12 +41,11 @@ export class FelixKeys {
   completed(node: CalicoNode): CalicoNode {
     const said = this.#said.get(node.name);
     if (said === undefined) return node;
-    const missing = fields.filter(
-      ({ of_felix, of_node }) => node[of_node] === undefined && said[of_felix] !== undefined,
-    );
-    return {
-      ...node,
-      ...Object.fromEntries(missing.map(({ of_felix, of_node }) => [of_node, said[of_felix]])),
-    };
+    const completed: { -readonly [F in keyof CalicoNode]: CalicoNode[F] } = { ...node };
+    for (const { of_felix, of_node } of fields) {
+      const key = said[of_felix];
+      if (key !== undefined) completed[of_node] ??= key;
+    }
+    return completed;
   }
 }

@@ -818,6 +818,10 @@ t.test('what a FelixConfiguration asks of tunnels in vain is told by name', asyn
   t.match([...felixFaults(read('node.n', ports), 'n')], [['FelixConfiguration node.n', /PortV6: has no/]]);
   t.same([...felixFaults(read('node.m', asked), 'n')], [], 'of another node');
   t.same([...felixFaults(read('default', { wireguardEnabled: true }), 'n')], []);
+  t.match(
+    [...felixFaults(read('default', { wireguardMTU: 500, wireguardMTUV6: 0 }), 'n')],
+    [['FelixConfiguration default', /^spec\.wireguardMTU: is 500.*raise it/]],
+  );
 });
 
 const owns: readonly OwnNode[] = [

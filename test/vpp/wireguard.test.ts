@@ -145,6 +145,9 @@ function clearPackets(cluster: LabCluster, { name }: NodeSite) {
   };
 }
 
+/** 20 s at least. */
+const talk = { bytes: 200 * 64 * 1024, pause_ms: 100, deadline_ms: 120_000 * patience };
+
 const keyFile = ({ directory }: Node): string => join(directory, 'state', 'wireguard.key');
 /** What VPP keeps of what it was asked, which it writes where it dies. */
 async function traced(node: Node): Promise<Buffer> {
@@ -264,6 +267,19 @@ t.test('pods of two nodes by WireGuard, and from clear to it and back while they
   await reach(t, cluster, a, b, 'in clear again');
 
   await t.test('toggled ten times', async (t) => {
+    // One connection of each family that lasts for as long as it takes, with a block of 64 KiB every 100 ms.
+    let toggling = true;
+    const talks = families.map(async (family) => {
+      const [near, far] = [podOf(a), podOf(b)];
+      let count = 0;
+      let last: Awaited<ReturnType<typeof cluster.traffic.tcp>>;
+      do {
+        last = await cluster.traffic.tcp(near.name, far.name, far[family], talk);
+        count += 1;
+      } while (toggling && last.whole);
+      return { family, count, whole: last.whole, error: last.error };
+    });
+    const began = performance.now();
     await quietly('ten times', async () => {
       for (let turn = 0; turn < 10; turn += 1) {
         await cluster.server.put(encrypted);
@@ -273,6 +289,12 @@ t.test('pods of two nodes by WireGuard, and from clear to it and back while they
         await untilBy(cluster, 'flat');
       }
     });
+    t.comment(`ten times in ${Math.round((performance.now() - began) / 1000)} s`);
+    toggling = false;
+    for (const { family, count, whole, error } of await Promise.all(talks)) {
+      // Routes to peers that never answer move in the end.
+      if (has_crypto) t.ok(whole, `${family}: connection ${count} was cut off: ${error}`);
+    }
     await untilNoWireguard(cluster);
     for (const node of [a, b]) t.strictSame(await node.differences(), [], 'nothing is left of it');
   });
