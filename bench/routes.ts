@@ -12,7 +12,7 @@ import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { findRealVpp, startRealVpp } from '../lab/real-vpp.js';
 import type { ActorRef, ActorSystem, ChildSpec, Reply } from '../src/actor-system.js';
-import { connectivityActor } from '../src/actors/connectivity.js';
+import { type ConnectivityDeps, connectivityActor } from '../src/actors/connectivity.js';
 import type { IpPool } from '../src/calico/kinds/ip-pool.js';
 import { table } from '../src/desired/tables.js';
 import type { AnyChange, ClusterMessage, KindName } from '../src/messages/cluster.js';
@@ -33,7 +33,7 @@ const in_flight = 64;
 const told_at_once = 1000;
 const storm_blocks = 5000;
 const coalesce_ms = 20;
-const no_wireguard = {
+const no_wireguard: ConnectivityDeps['wireguard'] = {
   keys: () => {
     throw new Error('nobody asks for encryption');
   },
@@ -47,7 +47,7 @@ const answer_ms = 120_000;
 const api_source = 8;
 
 const uplink_tag = 'main-bench';
-const node_objects: readonly VppObject[] = [
+export const node_objects: readonly VppObject[] = [
   { kind: 'loopback', tag: uplink_tag },
   { kind: 'interface_flag', interface: uplink_tag, flag: 'admin_up' },
   { kind: 'interface_address', interface: uplink_tag, prefix: '172.16.0.1/16' },
@@ -95,24 +95,29 @@ function idle<M extends { readonly type: string }>(name: string): ChildSpec<M> {
 }
 
 /** The actor between a VPP and whoever tells it of the cluster. */
-class Actor {
+export class Actor {
   private constructor(
     readonly system: ActorSystem,
     readonly ref: ActorRef<ConnectivityMessage>,
   ) {}
 
-  static async start({ system, ref: vpp }: Connection, route_source: 'bgp' | 'ipam'): Promise<Actor> {
+  static async start(
+    { system, ref: vpp }: Pick<Connection, 'system' | 'ref'>,
+    route_source: 'bgp' | 'ipam',
+    wireguard = no_wireguard,
+    writer = route_writer_settings_default,
+  ): Promise<Actor> {
     const uplink = await system.spawn(idle<SubscribeNode>('uplink'));
     const cluster = await system.spawn(idle<ClusterMessage>('cluster'));
     const spec = connectivityActor(
-      { vpp, uplink, cluster, wireguard: no_wireguard, checksums: () => undefined, report: () => undefined },
+      { vpp, uplink, cluster, wireguard, checksums: () => undefined, report: () => undefined },
       {
         node_name: 'own',
         route_source,
         gso: true,
         encryption_required: false,
         coalesce_ms,
-        writer: route_writer_settings_default,
+        writer,
       },
     );
     const actor = new Actor(system, await system.spawn(spec));
@@ -172,6 +177,10 @@ class Actor {
 
   #ask(question: (reply: Reply<void>) => ConnectivityMessage): Promise<void> {
     return this.system.ask(this.ref, question, answer_ms);
+  }
+
+  get routeCount(): number {
+    return Number(this.system.node(this.ref.path)!.gauges.routes);
   }
 
   /** VPP has so many routes to prefixes, and nothing is on its way. */

@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { findRealVpp } from '../lab/real-vpp.js';
 import { bench as binapi } from './binapi.js';
 import { bench as cni } from './cni.js';
+import { bench as encryption } from './encryption.js';
 import { type Bench, CannotRun, type Figure, valueText } from './figures.js';
 import { bench as footprint } from './footprint.js';
 import { bench as policies } from './policies.js';
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   footprint,
   scale,
   routes,
+  encryption,
   services,
   policies,
 };

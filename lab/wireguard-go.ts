@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { node_annotation } from '../src/calico/kinds/node.js';
 import type { Json } from './k8s/store.js';
 import { type Nodes, pools, router } from './nodes.js';
+import { checksumInSoftware } from './offload.js';
 import { patience } from './patience.js';
 import { pathOf } from './programs.js';
 import type { Ends } from './topology.js';
@@ -73,8 +74,10 @@ export class WireguardGoNode {
     const { lab } = nodes;
     lab.veth({ namespace: this.name, name: 'eth0' }, { namespace: router, name: this.name });
     lab.run(router, 'ip', 'link', 'set', this.name, 'master', 'br0');
-    // It gives the kernel many datagrams as one (UDP_SEGMENT), and a veth hands them on so: no cable does, and VPP takes it for one.
+    // A veth hands on what a device of a cable would do first: many datagrams given as one (UDP_SEGMENT), of which VPP takes the first, and their
+    // checksums (docs/vpp-notes.md).
     lab.run(this.name, 'ip', 'link', 'set', 'eth0', 'gso_max_segs', '1');
+    checksumInSoftware(lab.namespace(this.name), 'eth0');
     this.moveTo(this.node);
     for (const family of ['ip4', 'ip6'] as const)
       this.#ip('addr', 'add', this.pod[family], 'dev', 'lo', ...(family === 'ip6' ? ['nodad'] : []));

@@ -5,7 +5,14 @@ import { type Family, familyOf } from '../ip/text.js';
 import type { VppObject } from '../objects/object.js';
 import type { WireguardPeer } from '../objects/wireguard.js';
 import { type Outlook, tunnelObjects } from './remote-route.js';
-import { endpointOf, type Peer, type PlannedPeer, peerAddresses, planPeer } from './wireguard.js';
+import {
+  endpointOf,
+  type Peer,
+  type PlannedPeer,
+  padded_fault,
+  peerAddresses,
+  planPeer,
+} from './wireguard.js';
 
 export interface PeerSink {
   want(object: VppObject): void;
@@ -172,7 +179,11 @@ export class RemotePeers {
     }
     const own = peerAddresses(peer).filter((address) => this.#nameOf(address) === peer.name);
     const prefixes = own.flatMap((address) => [...this.#routes.prefixesBy(address)]);
-    return planPeer(peer, own, wireguard, wireguard_family, prefixes, () => this.#routes.nodes());
+    const planned = planPeer(peer, own, wireguard, wireguard_family, prefixes, () => this.#routes.nodes());
+    const is_damaged = planned.object !== undefined && peer.of_linux === true && outlook.settings.gso;
+    return is_damaged
+      ? { ...planned, fault: [planned.fault, padded_fault].filter(Boolean).join('; it ') }
+      : planned;
   }
 
   get counts() {

@@ -40,6 +40,8 @@ export interface Peer {
   readonly ip6?: string;
   /** UDP, where it listens. */
   readonly port: number;
+  /** It has Linux' dataplane, whose WireGuard fills packets up, as those of all others do but VPP's. */
+  readonly of_linux?: true;
 }
 
 /** What is told of a node, where it says anything of WireGuard. */
@@ -163,8 +165,11 @@ function told(node: CalicoNode, port: number): Told | undefined {
   const ip6 = addressOf(node, 6);
   const other_key6 = wireguard_key6 !== undefined && wireguard_key6 !== public_key;
   const own = families.filter((family) => (family === 4 ? wireguard_key : wireguard_key6) === public_key);
+  // Calico gives addresses to WireGuard's interfaces of Linux.
+  const of_linux = node.wireguard_ip4 !== undefined || node.wireguard_ip6 !== undefined;
+  const ends = { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) };
   return {
-    peer: { name, public_key, families: own, port, ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
+    peer: { name, public_key, families: own, port, ...ends, ...(of_linux && { of_linux }) },
     other_key6,
   };
 }
@@ -180,6 +185,10 @@ function endFault(peer: Peer, family: Family): string {
     return `has no IPv${family} address, by which this node does WireGuard, and is no peer: give it one`;
   return `does WireGuard by its IPv${endFamily(peer)} address, and this node, which has none, by its IPv${family} address: neither is the other's peer; give this node an IPv${endFamily(peer)} address`;
 }
+
+/** VPP's GRO takes for data what is behind the end of the IP packet (docs/vpp-notes.md). */
+export const padded_fault =
+  'has Linux’ dataplane, whose WireGuard fills packets up, and VPP joins segments of TCP with that in them: what its pods send by TCP over IPv4 arrives damaged; set gsoEnabled of CALICOVPP_DEBUG to false on this node, and restart its pods';
 
 /**
  * `addresses`: those by which it is meant. `family`: of this node's own end. `prefixes`: to which routes lead by it, and that hold no node. `nodes`: addresses of all nodes, which no

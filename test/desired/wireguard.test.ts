@@ -526,3 +526,17 @@ t.test('prefixes are taken together without a loss, and never over what is kept 
   t.strictSame(allowedPrefixes(apart, 2), { prefixes: ['10.0.0.0/24', '10.0.4.0/25'], wider: 2 });
   t.equal(allowedPrefixes(apart, 1, [bitsOf('10.0.2.1')]), undefined);
 });
+
+t.test('a peer of Linux’, whose packets VPP would join with what fills them up, is told', async (t) => {
+  const lab = new Lab();
+  lab.put({ ...node('two', 2, key(2)), wireguard_ip4: '10.244.2.1' });
+  lab.put(node('three', 3, key(3)));
+  for (const number of [2, 3]) lab.plan.setRoute(`10.244.${number}.0/26`, [`10.0.0.${number}`]);
+  lab.look({ wireguard, gso: true });
+  lab.all();
+  t.match(lab.faults, { 'Node two': /arrives damaged; set gsoEnabled of CALICOVPP_DEBUG to false/ });
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  lab.look({ wireguard, gso: false });
+  lab.all();
+  t.strictSame(lab.faults, {});
+});
