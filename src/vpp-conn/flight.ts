@@ -136,8 +136,12 @@ export class Flight {
       this.#known = known;
       return calls;
     }
-    if (known === undefined) return calls;
-    const removals = programRemove(object, handles).map((call) => ({ ...call, tolerated: not_there }));
+    // What is called by a name that VPP has given it, and is not known, cannot be removed.
+    if (known === undefined && calls.some(({ made }) => made !== undefined)) return calls;
+    const removals = programRemove(object, handles).map((call) => ({
+      ...call,
+      tolerated: [...not_there, ...(call.tolerated ?? [])],
+    }));
     handles.forget(object);
     return [...removals, ...calls];
   }

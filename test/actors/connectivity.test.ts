@@ -16,11 +16,12 @@ import type { ConnectivityMessage, RemoteRoute } from '../../src/messages/connec
 import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/objects/object.js';
-import type { Route } from '../../src/objects/routing.js';
+import type { Path, Route } from '../../src/objects/routing.js';
 import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import type { EncryptionParts, PublishedKeys } from '../../src/routes/encryption.js';
 import { route_writer_settings_default } from '../../src/routes/route-writer.js';
+import type { IkeEnds, IkeTunnelState } from '../../src/vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../../src/vpp-conn/observe/wireguard.js';
 import { type ActorKit, actorKit, type KitMailbox, type Teardown } from '../kit/actor-kit.js';
 import { StrictVpp } from '../reconcile/strict-vpp.js';
@@ -112,6 +113,11 @@ class Lab {
   };
   keys_of_node = () => ({ public_key: keyOf32(1), private_key: new Secret(keyOf32(101)) });
   software_checksums: boolean | undefined;
+  /** IPsec is on, with this key. */
+  psk: Secret | undefined;
+  /** How tunnels of IKE are, where they are in VPP. */
+  ike: IkeTunnelState['state'] = 'down';
+  readonly taken_down: string[] = [];
   /** What VPP says of its peers. */
   established: ReadonlySet<string> = new Set();
   /** Prefixes to which others have routes. */
@@ -135,6 +141,11 @@ class Lab {
       vpp.on('Transact', (message) => lab.#take(message));
       vpp.on('Read', (message) => lab.#take(message));
       vpp.on('ReadPeers', ({ reply }) => reply.resolve(lab.peerStates()));
+      vpp.on('ReadIkeTunnels', ({ tunnels, reply }) => reply.resolve(lab.ikeStates(tunnels)));
+      vpp.on('TakeDown', ({ interfaces, reply }) => {
+        lab.taken_down.push(...interfaces);
+        reply.resolve();
+      });
       return connectivityActor(
         {
           vpp: vpp.ref,
@@ -147,6 +158,7 @@ class Lab {
             keys: () => lab.keys_of_node(),
             publish: (keys, signal, failing) => lab.publish(keys, signal, failing),
           },
+          ...(lab.psk !== undefined && { ipsec: { key: () => lab.psk! } }),
           ...(lab.policed !== undefined && { policed: lab.policed }),
           report: (ask) => {
             lab.report = ask;
@@ -268,6 +280,13 @@ class Lab {
     });
   }
 
+  ikeStates(tunnels: readonly IkeEnds[]): readonly IkeTunnelState[] {
+    return tunnels.map(({ tag }) => {
+      const is_there = this.vpp.objects.some((object) => interfaceMade(object) === tag);
+      return { tag, state: is_there ? this.ike : 'gone', has_sa: false };
+    });
+  }
+
   get gauges() {
     return this.kit.node().gauges;
   }
@@ -333,7 +352,9 @@ class Lab {
     const rest: VppObject[] = [];
     for (const object of this.vpp.objects) {
       if (object.kind === 'af_packet' || object.kind === 'table') continue;
-      if (object.kind === 'route' && !isDangling(object)) take?.(structuredClone(object));
+      // A secret has no parts to be cloned.
+      if (object.kind === 'ike_profile') rest.push({ ...object });
+      else if (object.kind === 'route' && !isDangling(object)) take?.(structuredClone(object));
       else rest.push(structuredClone(object));
     }
     for (const prefix of what === 'connectivity' ? [] : this.of_others)
@@ -2242,4 +2263,133 @@ t.test('each node without a peer is named, with why and the step to take', async
   });
   t.equal((await lab.describe()).wireguard.own, undefined);
   t.equal(lab.gauges?.faulty, 0, 'a cluster of both is no fault');
+});
+
+const with_psk = (lab: Lab): void => {
+  lab.psk = new Secret('one');
+};
+const profile_key = 'ike_profile:node-10.0.0.0';
+
+/** Of two nodes this one begins, whose address is 10.0.0.1. */
+async function encrypted(t: Teardown, prepare: (lab: Lab) => void = with_psk): Promise<Lab> {
+  const lab = await Lab.start(t, {}, prepare);
+  await lab.ready();
+  await lab.synced([ipip]);
+  await lab.routes({ '10.244.2.0/26': '10.0.0.0' });
+  await lab.moment();
+  return lab;
+}
+
+t.test('to IPsec: a route moves when its tunnel has an SA, which nobody but IKE brings up', async (t) => {
+  const lab = await Lab.start(t, in_cluster, with_psk);
+  await lab.ready();
+  await lab.synced([flat]);
+  await lab.routes({ '10.244.2.0/26': '10.0.0.0' });
+  await lab.moment();
+  await lab.told('IPPool', { [ipip.name]: ipip });
+  await lab.moment();
+  t.ok(lab.keys.includes(profile_key));
+  t.ok(lab.keys.includes('ike_initiation:node-10.0.0.0'));
+  t.notOk(lab.keys.includes('interface_flag:ipip-10.0.0.0/admin_up'));
+  await lab.moment(3000);
+  t.equal(lab.path('10.244.2.0/26'), '10.0.0.0', 'it is not up');
+  t.match((await lab.describe()).ipsec, { '10.0.0.0': /no SA for 2 s: .*does not answer/ });
+  lab.ike = 'up';
+  await lab.moment(300);
+  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.0 10.0.0.0');
+  t.equal(lab.path('10.0.0.0/32', 2), 'ipip-10.0.0.0 10.0.0.0');
+  t.match((await lab.describe()).ipsec, { '10.0.0.0': /^up for/ });
+  await lab.told('IPPool', { [flat.name]: flat });
+  await lab.moment(11_000);
+  t.notOk(lab.keys.some((key) => /ipip|ike/.test(key)), 'and back');
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a tunnel that does not come up has its profile made anew, and no longer when it is up', async (t) => {
+  const lab = await encrypted(t);
+  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.0 10.0.0.0', 'at once, where it was led nowhere before');
+  lab.takeDone();
+  await lab.moment(10_000);
+  t.strictSame(lab.takeDone(), []);
+  await lab.moment(6000);
+  t.strictSame(lab.takeDone(), [`add ${profile_key}`, 'add ike_initiation:node-10.0.0.0']);
+  lab.ike = 'up';
+  await lab.moment(60_000);
+  t.strictSame(lab.takeDone(), []);
+  lab.ike = 'clear';
+  await lab.moment(6000);
+  t.ok(lab.taken_down.includes('ipip-10.0.0.0'), 'nothing goes by it without keys');
+  t.ok(lab.takeDone().includes(`add ${profile_key}`));
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('a tunnel that VPP has taken away is made anew with its profile and routes', async (t) => {
+  const lab = await encrypted(t);
+  lab.ike = 'up';
+  await lab.moment(6000);
+  lab.takeDone();
+  // A route by an interface that is gone drops for ever, and a profile gives its SAs to whatever has that index next.
+  const left = lab.vpp.objects.flatMap((object): VppObject[] => {
+    if (object.kind === 'ike_profile' || object.kind === 'ike_initiation') return [{ ...object, interface: '#5' }];
+    if (object.kind === 'route')
+      return [{ ...object, paths: object.paths.map((path) => ({ ...path, interface: '#5' }) as Path) }];
+    return object.kind === 'af_packet' || object.kind === 'table' ? [object] : [];
+  });
+  lab.vpp = new StrictVpp(left);
+  await lab.moment(6000);
+  const done = lab.takeDone();
+  const at = (text: string): number => done.indexOf(text);
+  const made = at('add ipip_tunnel:ipip-10.0.0.0');
+  t.ok(at(`remove ${profile_key}`) >= 0 && at(`remove ${profile_key}`) < made, done.join());
+  t.ok(at(`add ${profile_key}`) > made);
+  t.ok(at('add ike_initiation:node-10.0.0.0') > at(`add ${profile_key}`));
+  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.0 10.0.0.0');
+  t.strictSame(lab.deadly, []);
+});
+
+t.test('another key is given to the profile that is there', async (t) => {
+  const lab = await encrypted(t);
+  lab.ike = 'up';
+  await lab.moment(6000);
+  lab.takeDone();
+  lab.psk = new Secret('two');
+  await lab.moment(6000);
+  t.strictSame(lab.takeDone(), [`add ${profile_key}`], 'and nothing else: what is up stays up');
+  t.match(
+    lab.vpp.objects.find(({ kind }) => kind === 'ike_profile'),
+    { psk: { is_empty: false } },
+  );
+});
+
+t.test('an earlier life’s tunnel in clear is made anew, and down; one of IKE’s is taken over', async (t) => {
+  const kept = await encrypted(t);
+  kept.ike = 'up';
+  await kept.moment(6000);
+  kept.takeDone();
+  kept.generation += 1;
+  await kept.ready();
+  await kept.moment(6000);
+  t.strictSame(kept.takeDone(), []);
+
+  const before = await encrypted(t, () => undefined);
+  t.ok(before.keys.includes('interface_flag:ipip-10.0.0.0/admin_up'));
+  const lab = await encrypted(t, (each) => {
+    with_psk(each);
+    each.vpp = before.vpp;
+  });
+  await lab.moment(60_000);
+  t.notOk(lab.keys.includes('interface_flag:ipip-10.0.0.0/admin_up'));
+  t.ok(lab.keys.includes(profile_key));
+  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.0 10.0.0.0');
+  const done = lab.takeDone();
+  t.ok(done.indexOf('remove ipip_tunnel:ipip-10.0.0.0') < done.indexOf('add ipip_tunnel:ipip-10.0.0.0'));
+  t.notOk(done.includes('add interface_flag:ipip-10.0.0.0/admin_up'), 'never in clear');
+
+  const back = await encrypted(t, (each) => {
+    each.vpp = lab.vpp;
+  });
+  await back.moment(60_000);
+  t.notOk(back.keys.some((key) => /ike/.test(key)));
+  t.ok(back.keys.includes('interface_flag:ipip-10.0.0.0/admin_up'));
+  for (const each of [kept, lab, back]) t.strictSame(each.deadly, []);
 });

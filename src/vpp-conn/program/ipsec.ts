@@ -59,7 +59,8 @@ export const ipsec: Programs<'ike_profile' | 'ike_initiation'> = {
       ...(o.begins_by === undefined ? none : proposals(o, at.interface(o.begins_by))),
       ...(o.psk === undefined ? none : unrecorded(auth(o.name, o.psk), at.api_trace)),
     ],
-    remove: (o) => [call(ikev2_profile_add_del, { name: o.name, is_add: false })],
+    // All that it refuses is to remove what it does not have.
+    remove: (o) => [call(ikev2_profile_add_del, { name: o.name, is_add: false }, { tolerated: [unspecified] })],
   },
   ike_initiation: {
     add: (o) => [call(ikev2_initiate_sa_init, { name: o.name })],
