@@ -74,6 +74,7 @@ export class IkeTunnels {
       if (this.#psk?.equals(psk)) return false;
       this.#psk = psk;
       this.#psk_version += 1;
+      for (const seen of this.#seen.values()) if (seen.state.state !== 'up') seen.due_ms = 0;
       return true;
     } catch (error) {
       // What was the key before is it until there is another one.

@@ -2301,7 +2301,10 @@ t.test('to IPsec: a route moves when its tunnel has an SA, which nobody but IKE 
   t.match((await lab.describe()).ipsec, { '10.0.0.0': /^up for/ });
   await lab.told('IPPool', { [flat.name]: flat });
   await lab.moment(11_000);
-  t.notOk(lab.keys.some((key) => /ipip|ike/.test(key)), 'and back');
+  t.notOk(
+    lab.keys.some((key) => /ipip|ike/.test(key)),
+    'and back',
+  );
   t.strictSame(lab.deadly, []);
 });
 
@@ -2330,7 +2333,8 @@ t.test('a tunnel that VPP has taken away is made anew with its profile and route
   lab.takeDone();
   // A route by an interface that is gone drops for ever, and a profile gives its SAs to whatever has that index next.
   const left = lab.vpp.objects.flatMap((object): VppObject[] => {
-    if (object.kind === 'ike_profile' || object.kind === 'ike_initiation') return [{ ...object, interface: '#5' }];
+    if (object.kind === 'ike_profile' || object.kind === 'ike_initiation')
+      return [{ ...object, interface: '#5' }];
     if (object.kind === 'route')
       return [{ ...object, paths: object.paths.map((path) => ({ ...path, interface: '#5' }) as Path) }];
     return object.kind === 'af_packet' || object.kind === 'table' ? [object] : [];

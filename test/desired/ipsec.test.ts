@@ -68,38 +68,47 @@ class Lab {
   get = (key: string) => this.wanted.get(key);
 }
 
-t.test('what goes by IPIP is encrypted, over either family, and nobody but IKE brings the tunnel up', async (t) => {
-  const lab = new Lab().to({
-    '10.244.2.0/26': '10.0.0.2',
-    '10.244.9.0/26': '10.0.0.9',
-    'fd10::200/122': 'fd00::2',
-  });
-  t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.2');
-  t.equal(lab.path('10.0.0.2/32', 2), 'ipip-10.0.0.2', 'what pods send to the node itself, too');
-  t.equal(lab.path('fd10::200/122'), 'ipip-fd00::2');
-  t.match(lab.get('ipip_tunnel:ipip-10.0.0.2'), { ike: true, src: '10.0.0.5' });
-  t.notOk([...lab.wanted.keys()].some((key) => key.endsWith('/admin_up')));
-  // IP (20, 40), ESP with AES-GCM 37 at most.
-  t.match(lab.get('interface_mtu:ipip-10.0.0.2'), { mtu: 1443 });
-  t.match(lab.get('interface_mtu:ipip-fd00::2'), { mtu: 1423 });
-  const profile = { interface: 'ipip-10.0.0.2', src: '10.0.0.5', dst: '10.0.0.2', begins_by: 'main-eth0' };
-  t.match(lab.get('ike_profile:node-10.0.0.2'), profile);
-  t.ok(lab.get('ike_initiation:node-10.0.0.2'), 'the higher address begins');
-  t.ok(lab.get('ike_initiation:node-fd00::2'));
-  t.strictSame((lab.get('ike_profile:node-10.0.0.9') as { begins_by?: string }).begins_by, undefined);
-  t.notOk(lab.get('ike_initiation:node-10.0.0.9'), 'of two one alone');
-  t.strictSame(
-    [...lab.plan.ikeTunnels()].map(({ dst }) => dst).sort(),
-    ['10.0.0.2', '10.0.0.9', 'fd00::2'],
-  );
-});
+t.test(
+  'what goes by IPIP is encrypted, over either family, and nobody but IKE brings the tunnel up',
+  async (t) => {
+    const lab = new Lab().to({
+      '10.244.2.0/26': '10.0.0.2',
+      '10.244.9.0/26': '10.0.0.9',
+      'fd10::200/122': 'fd00::2',
+    });
+    t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.2');
+    t.equal(lab.path('10.0.0.2/32', 2), 'ipip-10.0.0.2', 'what pods send to the node itself, too');
+    t.equal(lab.path('fd10::200/122'), 'ipip-fd00::2');
+    t.match(lab.get('ipip_tunnel:ipip-10.0.0.2'), { ike: true, src: '10.0.0.5' });
+    t.notOk([...lab.wanted.keys()].some((key) => key.endsWith('/admin_up')));
+    // IP (20, 40), ESP with AES-GCM 37 at most.
+    t.match(lab.get('interface_mtu:ipip-10.0.0.2'), { mtu: 1443 });
+    t.match(lab.get('interface_mtu:ipip-fd00::2'), { mtu: 1423 });
+    const profile = { interface: 'ipip-10.0.0.2', src: '10.0.0.5', dst: '10.0.0.2', begins_by: 'main-eth0' };
+    t.match(lab.get('ike_profile:node-10.0.0.2'), profile);
+    t.ok(lab.get('ike_initiation:node-10.0.0.2'), 'the higher address begins');
+    t.ok(lab.get('ike_initiation:node-fd00::2'));
+    t.strictSame((lab.get('ike_profile:node-10.0.0.9') as { begins_by?: string }).begins_by, undefined);
+    t.notOk(lab.get('ike_initiation:node-10.0.0.9'), 'of two one alone');
+    t.strictSame([...lab.plan.ikeTunnels()].map(({ dst }) => dst).sort(), [
+      '10.0.0.2',
+      '10.0.0.9',
+      'fd00::2',
+    ]);
+  },
+);
 
 t.test('what does not go by IPIP goes as ever', async (t) => {
   const lab = new Lab();
   lab.plan.setPool('four', pool('10.244.0.0/16', { ipip: 'CrossSubnet' }));
   lab.plan.setPool('flat', pool('10.245.0.0/16', { ipip: 'Never' }));
   lab.plan.setPool('vxlan', pool('10.246.0.0/16', { ipip: 'Never', vxlan: 'Always' }));
-  lab.to({ '10.244.2.0/26': '10.0.0.2', '10.244.3.0/26': '10.9.0.3', '10.245.2.0/26': '10.0.0.2', '10.246.2.0/26': '10.0.0.2' });
+  lab.to({
+    '10.244.2.0/26': '10.0.0.2',
+    '10.244.3.0/26': '10.9.0.3',
+    '10.245.2.0/26': '10.0.0.2',
+    '10.246.2.0/26': '10.0.0.2',
+  });
   t.equal(lab.path('10.244.2.0/26'), 'next_hop');
   t.equal(lab.path('10.244.3.0/26'), 'ipip-10.9.0.3');
   t.equal(lab.path('10.245.2.0/26'), 'next_hop');
@@ -127,25 +136,28 @@ t.test('without a key a tunnel is there, and nothing brings it up', async (t) =>
   t.match(lab.get('ike_profile:node-10.0.0.2'), { psk });
 });
 
-t.test('another key changes the profile where it is; another interface, or round, makes it anew', async (t) => {
-  const profile = {
-    kind: 'ike_profile',
-    name: 'node-10.0.0.2',
-    interface: 'ipip-10.0.0.2',
-    src: '10.0.0.5',
-    dst: '10.0.0.2',
-    psk,
-  } as const;
-  const shown = { ...profile, src: '', psk: new Secret('hunter2') };
-  t.ok(same(profile, shown), 'as a dump shows it');
-  t.notOk(same({ ...profile, psk: new Secret('other') }, shown));
-  t.notOk(same(profile, { ...shown, interface: '#7' }));
-  t.notOk(same({ ...profile, round: 1 }, shown));
-  t.ok(same(profile, { ...shown, round: 1 }));
-  t.notMatch(JSON.stringify(profile), /hunter2/);
+t.test(
+  'another key changes the profile where it is; another interface, or round, makes it anew',
+  async (t) => {
+    const profile = {
+      kind: 'ike_profile',
+      name: 'node-10.0.0.2',
+      interface: 'ipip-10.0.0.2',
+      src: '10.0.0.5',
+      dst: '10.0.0.2',
+      psk,
+    } as const;
+    const shown = { ...profile, src: '', psk: new Secret('hunter2') };
+    t.ok(same(profile, shown), 'as a dump shows it');
+    t.notOk(same({ ...profile, psk: new Secret('other') }, shown));
+    t.notOk(same(profile, { ...shown, interface: '#7' }));
+    t.notOk(same({ ...profile, round: 1 }, shown));
+    t.ok(same(profile, { ...shown, round: 1 }));
+    t.notMatch(JSON.stringify(profile), /hunter2/);
 
-  const lab = new Lab().to({ '10.244.2.0/26': '10.0.0.2' });
-  lab.look({ ipsec: { psk: new Secret('other'), psk_version: 2 } });
-  lab.all();
-  t.equal((lab.get('ike_profile:node-10.0.0.2') as { psk: Secret }).psk.reveal(), 'other');
-});
+    const lab = new Lab().to({ '10.244.2.0/26': '10.0.0.2' });
+    lab.look({ ipsec: { psk: new Secret('other'), psk_version: 2 } });
+    lab.all();
+    t.equal((lab.get('ike_profile:node-10.0.0.2') as { psk: Secret }).psk.reveal(), 'other');
+  },
+);

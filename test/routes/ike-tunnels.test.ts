@@ -34,10 +34,16 @@ t.test('a tunnel that stays down is begun with anew, later each time, by the end
   }
   t.strictSame(renewed, [10_000, 30_000, 70_000, 130_000, 190_000]);
   t.ok(lab.ike.waits);
-  t.match(lab.status(), { '10.0.0.2': /does not answer: .*UDP ports 500/, '10.0.0.9': /the other node.*begins/ });
+  t.match(lab.status(), {
+    '10.0.0.2': /does not answer: .*UDP ports 500/,
+    '10.0.0.9': /the other node.*begins/,
+  });
   lab.see('down', { has_sa: true });
   t.match(lab.status(), { '10.0.0.2': /answered.*same key/ });
-  t.strictSame(lab.see('up').up, wanted.map(({ tag }) => tag));
+  t.strictSame(
+    lab.see('up').up,
+    wanted.map(({ tag }) => tag),
+  );
   t.notOk(lab.ike.waits);
   lab.now_ms += 3000;
   t.match(lab.status(), { '10.0.0.2': 'up for 3 s' });
@@ -49,13 +55,23 @@ t.test('a tunnel that stays down is begun with anew, later each time, by the end
 t.test('what VPP has taken away, or left without keys, is told at once', async (t) => {
   const lab = new Lab();
   lab.see('up');
-  t.strictSame(lab.see('gone').gone, wanted.map(({ tag }) => tag));
+  t.strictSame(
+    lab.see('gone').gone,
+    wanted.map(({ tag }) => tag),
+  );
   t.match(lab.status(), { '10.0.0.9': /taken the tunnel away.*same key/ });
   const { take_down, renew } = lab.see('clear');
-  t.strictSame(take_down, wanted.map(({ tag }) => tag));
+  t.strictSame(
+    take_down,
+    wanted.map(({ tag }) => tag),
+  );
   t.strictSame(renew, ['10.0.0.2', '10.0.0.9'], 'by either end: the other one believes that all is well');
   t.match(lab.ike.see([two], [], lab.now_ms), { up: [], gone: [] });
-  t.match(lab.ike.status([two, nine], 0), { '10.0.0.9': /not in VPP/ }, 'what is wanted no more is forgotten');
+  t.match(
+    lab.ike.status([two, nine], 0),
+    { '10.0.0.9': /not in VPP/ },
+    'what is wanted no more is forgotten',
+  );
 });
 
 t.test('keys are replaced every hour; where that does not come about IKE begins anew', async (t) => {

@@ -2,70 +2,34 @@
  * WireGuard between nodes on real VPPs: what goes through it, what is seen on the wire, and what a change costs pods that talk. A VPP without a
  * crypto engine for it makes no handshake: there the same is looked at as far as a peer that never answers shows it.
  */
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { felixConfiguration } from '../../lab/k8s/calico-objects.js';
-import { LabCluster, type LabClusterOptions } from '../../lab/lab-cluster.js';
-import { canUseNetns } from '../../lab/netns.js';
-import { type NodeSite, router } from '../../lab/nodes.js';
+import type { LabCluster } from '../../lab/lab-cluster.js';
 import { checksumByDevice } from '../../lab/offload.js';
 import { patience } from '../../lab/patience.js';
-import { findRealVpp } from '../../lab/real-vpp.js';
-import type { RunningNode } from '../../lab/running-node.js';
-import type { Pod } from '../../lab/topology.js';
-import type { ProbeReport } from '../../lab/traffic.js';
-import { LinuxHost } from '../../src/host/netlink/linux-host.js';
-import { listenToPackets } from '../../src/host/packet-socket.js';
-
-const found = findRealVpp();
-const no_netns = canUseNetns();
-const skip = found.usable ? no_netns : found.why;
-const real = skip === undefined ? {} : { skip };
-
-type Node = RunningNode<NodeSite>;
-const families = ['ip4', 'ip6'] as const;
-const podOf = ({ topology }: Node): Pod => topology.pods[0]!;
-const settle_ms = 30_000;
-
-async function start(test: Test, options: Omit<LabClusterOptions, 'vpp'> = {}): Promise<LabCluster> {
-  if (!found.usable) throw new Error(found.why);
-  const cluster = await LabCluster.start({ vpp: found, ...options });
-  test.teardown(() => cluster.close());
-  return cluster;
-}
-
-async function until(what: () => Promise<unknown>, named: string): Promise<void> {
-  const deadline = performance.now() + settle_ms * patience;
-  for (;;) {
-    const answer = await what();
-    if (answer === true) return;
-    if (performance.now() > deadline) throw new Error(`${named}: ${JSON.stringify(answer)}`);
-    await sleep(50);
-  }
-}
+import {
+  clearPackets,
+  families,
+  flat,
+  meanwhile,
+  type Node,
+  podOf,
+  reach,
+  real,
+  settle_ms,
+  start,
+  told,
+  traced,
+  until,
+  untilBy as untilWay,
+} from './encryption-lab.js';
 
 /** Both nodes lead to each other's pods by this way. */
-function untilBy(cluster: LabCluster, way: 'wireguard' | 'flat' | 'drop'): Promise<void> {
-  const [a, b] = cluster.running as [Node, Node];
-  return until(async () => {
-    const wrong: string[] = [];
-    for (const [node, other] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const { routes } = await node.ways();
-      for (const family of families) {
-        const wanted = way === 'flat' ? other.topology.node[family] : way;
-        const now = routes[other.topology.blocks[family]];
-        if (now !== wanted) wrong.push(`${node.topology.name}, ${family}: ${now}`);
-      }
-    }
-    return wrong.length === 0 || wrong;
-  }, `not by ${way}`);
-}
+const untilBy = (cluster: LabCluster, way: 'wireguard' | 'flat' | 'drop'): Promise<void> =>
+  untilWay(cluster, way === 'flat' ? flat : () => way);
 
 /** Each has the other as its peer, with all of its prefixes. */
 function untilPeers(cluster: LabCluster): Promise<void> {
@@ -91,73 +55,10 @@ async function untilNoWireguard(cluster: LabCluster): Promise<void> {
 const encrypted = felixConfiguration({ wireguardEnabled: true, wireguardEnabledV6: true });
 const clear = felixConfiguration({});
 
-/** Echo, TCP and UDP. */
-async function reach(test: Test, cluster: LabCluster, from: Node, to: Node, named: string): Promise<void> {
-  const { traffic } = cluster;
-  const [near, far] = [podOf(from), podOf(to)];
-  for (const family of families) {
-    const what = `${named}, ${family}`;
-    test.equal(await traffic.ping(near.name, far[family]), 3, `${what}: echo`);
-    const transfer = await traffic.tcp(near.name, far.name, far[family], { bytes: 3_000_000 });
-    test.match(transfer, { whole: true, receipt: { peer: near[family] } }, `${what}: TCP`);
-    test.comment(`${what}: ${transfer.mbit_s} Mbit/s`);
-    test.match(await traffic.udp(near.name, far.name, far[family]), { answered: 5 }, `${what}: UDP`);
-  }
-}
-
-async function meanwhile(cluster: LabCluster, from: Pod, to: Pod, happens: () => Promise<unknown>) {
-  const probers = families.map((family) => cluster.traffic.probe(from.name, to[family]));
-  await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
-  await happens();
-  await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
-  const [ip4, ip6] = await Promise.all(probers.map((prober) => prober.stop()));
-  return { ip4, ip6 } as { readonly ip4: ProbeReport; readonly ip6: ProbeReport };
-}
-
-const told = (reports: { readonly ip4: ProbeReport; readonly ip6: ProbeReport }): string =>
-  families.map((family) => `${family} ${reports[family].lost} of ${reports[family].sent} lost`).join('; ');
-
-/** Counts packets between pods that pass a node's cable as they are. */
-function clearPackets(cluster: LabCluster, { name }: NodeSite) {
-  const netns = cluster.nodes.lab.namespace(router);
-  const host = new LinuxHost();
-  const namespace = host.open(netns);
-  const link = namespace.link(name)!.index;
-  namespace.close();
-  let count = 0;
-  const listener = listenToPackets(
-    { netns, id: host.identify(netns)!, link, packet_bytes: 64 },
-    ({ bytes }) => {
-      const type = (bytes[12]! << 8) | bytes[13]!;
-      // 10.44.0.0/16 and fd44::/16 have all pods.
-      const ends = type === 0x0800 ? [26, 30] : type === 0x86dd ? [22, 38] : [];
-      const start = type === 0x0800 ? [10, 44] : [0xfd, 0x44];
-      if (ends.length > 0 && ends.every((at) => bytes[at] === start[0] && bytes[at + 1] === start[1]))
-        count += 1;
-    },
-    () => undefined,
-  );
-  return {
-    get count() {
-      return count;
-    },
-    close: () => listener.close(),
-  };
-}
-
 /** 20 s at least. */
 const talk = { bytes: 200 * 64 * 1024, pause_ms: 100, deadline_ms: 120_000 * patience };
 
 const keyFile = ({ directory }: Node): string => join(directory, 'state', 'wireguard.key');
-/** What VPP keeps of what it was asked, which it writes where it dies. */
-async function traced(node: Node): Promise<Buffer> {
-  const name = `api-trace-${process.pid}`;
-  await node.cli(`api trace save ${name}`);
-  const bytes = readFileSync(join('/tmp', name));
-  rmSync(join('/tmp', name));
-  return bytes;
-}
-
 /** VPP has something to encrypt WireGuard with: columns algorithm, operation, and who does it at once. */
 async function makesHandshakes(node: Node): Promise<boolean> {
   const text = stripVTControlCharacters(await node.cli('show crypto handlers'));

@@ -60,7 +60,9 @@ export const ipsec: Programs<'ike_profile' | 'ike_initiation'> = {
       ...(o.psk === undefined ? none : unrecorded(auth(o.name, o.psk), at.api_trace)),
     ],
     // All that it refuses is to remove what it does not have.
-    remove: (o) => [call(ikev2_profile_add_del, { name: o.name, is_add: false }, { tolerated: [unspecified] })],
+    remove: (o) => [
+      call(ikev2_profile_add_del, { name: o.name, is_add: false }, { tolerated: [unspecified] }),
+    ],
   },
   ike_initiation: {
     add: (o) => [call(ikev2_initiate_sa_init, { name: o.name })],
