@@ -66,7 +66,7 @@ export async function waysOf(vpp: Client): Promise<Ways> {
   return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
 }
 
-/** What VPP has of SRv6: own SIDs, policies by their binding SIDs, and what is steered into which, by table. */
+/** What VPP has of SRv6: own SIDs, policies by their binding SIDs, and what is steered into which. */
 export interface Segments {
   readonly sids: Readonly<Record<string, string>>;
   readonly policies: Readonly<Record<string, string>>;
@@ -81,7 +81,7 @@ export async function segmentsOf(vpp: Client): Promise<Segments> {
   for (const object of objects) {
     if (object.kind === 'srv6_local_sid') sids[object.sid] = object.behavior;
     if (object.kind === 'srv6_policy') policies[object.bsid] = listsText(object.lists);
-    if (object.kind === 'srv6_steering') steered[`${object.prefix} of table ${object.table_id}`] = object.bsid;
+    if (object.kind === 'srv6_steering') steered[object.prefix] = object.bsid;
   }
   return { sids, policies, steered };
 }

@@ -40,6 +40,7 @@ import {
   type Outlook,
   type Paths,
   routeTo,
+  steered_paths,
   type TunnelKind,
   tunnelObjects,
   type Way,
@@ -81,7 +82,12 @@ export class Connectivity {
     prefixesBy: (address) => this.#prefixesBy(address),
     nodes: () => this.#nodes.all(),
   });
-  readonly #policies = new RemotePolicies((address) => isOfPods(this.#pools.of(bitsOf(address))));
+  readonly #policies = new RemotePolicies({
+    isOfPods: (address) => isOfPods(this.#pools.of(bitsOf(address))),
+    hostSteered: (address, is_steered, sink) => this.#setHost(address, is_steered, sink),
+  });
+  /** Addresses of nodes to which packets go by SRv6. */
+  readonly #steered_hosts = new Set<string>();
   readonly #hop_lists = new SharedLists<Hop>();
   readonly #leg_lists = new SharedLists<Leg>();
   readonly #use_lists = new SharedLists<Use>();
@@ -272,11 +278,12 @@ export class Connectivity {
     this.#countFar(entry, outlook);
     // A tunnel is wanted before what goes by it, and is wanted no more behind it.
     entry.uses = this.#usesOf(entry, outlook, sink);
-    this.#steer(entry, this.#courseOf(entry, pool), sink);
+    const left = this.#steer(entry, this.#courseOf(entry, pool), sink);
     this.#judge(entry);
     this.#wantRoute(entry, sink);
+    left?.();
     // Behind the first route, so that it is known whether that one moves here from another way.
-    for (const { hop } of entry.uses) this.#routeNode(hop, sink);
+    for (const { hop } of entry.legs) this.#routeNode(hop, sink);
     for (const use of before) this.#leave(entry, use, sink);
     if (hops.length === 0 && entry.drop === undefined && entry.pool_drop === undefined) this.#forget(entry);
   }
@@ -296,14 +303,25 @@ export class Connectivity {
     return this.#policies.courseTo(leg.hop.address, entry.bytes.length === 4 ? 4 : 6);
   }
 
-  /** The route stays below: what is not steered any more goes by it at once. */
-  #steer(entry: Entry, course: Course | undefined, sink: Sink): void {
+  /** Answers what is to be done when its route leads elsewhere. */
+  #steer(entry: Entry, course: Course | undefined, sink: Sink): (() => void) | undefined {
     const before = entry.steered;
-    if (before?.course === course && before?.object.bsid === course?.policy?.bsid) return;
+    if (before?.course === course && before?.object.bsid === course?.policy?.bsid) return undefined;
     entry.steered = course && { course, object: this.#policies.steer(entry.prefix, course, sink) };
-    if (before === undefined) return;
-    if (course === undefined) sink.unwant(before.object);
-    if (before.course !== course) this.#policies.leave(entry.prefix, before.course, sink);
+    if (before === undefined || before.course === course) return undefined;
+    return () => {
+      if (course === undefined) sink.unwant(before.object);
+      this.#policies.leave(entry.prefix, before.course, sink);
+    };
+  }
+
+  #setHost(address: string, is_steered: boolean, sink: Sink): void {
+    if (is_steered) this.#steered_hosts.add(address);
+    else this.#steered_hosts.delete(address);
+    const hop = this.#hops.get(address);
+    if (hop === undefined) return;
+    this.#routeNode(hop, sink);
+    this.#forgetHop(hop);
   }
 
   #usesOf(entry: Entry, outlook: Outlook, sink: Sink): readonly Use[] {
@@ -416,7 +434,7 @@ export class Connectivity {
   }
 
   #wantRoute(entry: Entry, sink: Sink): void {
-    const paths = entry.paths(this.#path_lists);
+    const paths = entry.steered === undefined ? entry.paths(this.#path_lists) : steered_paths;
     const is_kept_back = paths === undefined && this.#outlook?.encrypts_only === true && isKeptBack(entry);
     if (paths !== undefined || is_kept_back) this.#undropped.delete(entry);
     if (!is_kept_back) return this.#want(entry, paths ?? this.#dropOf(entry), default_table, sink);
@@ -482,13 +500,14 @@ export class Connectivity {
     }
   }
 
-  /** Of several tunnels to one node, of those that VPP makes, the first by its tag. */
+  /** By SRv6, where what is sent to its pods goes so; else of several tunnels to one node, of those that VPP makes, the first by its tag. */
   #routeNode(hop: Hop, sink: Sink): void {
     let first: Use | undefined;
     for (const used of hop.tunnels.values()) if (first === undefined || goesBefore(used, first)) first = used;
     const before = hop.route;
-    if (before?.paths === first?.paths) return;
-    hop.route = first && nodeRoute(hop.address, first.paths);
+    const paths = this.#steered_hosts.has(hop.address) ? steered_paths : first?.paths;
+    if (before?.paths === paths) return;
+    hop.route = paths && nodeRoute(hop.address, paths);
     if (hop.route !== undefined) sink.want(hop.route);
     else sink.unwant(before!);
   }
@@ -526,7 +545,7 @@ export class Connectivity {
   }
 
   #forgetHop(hop: Hop): void {
-    if (hop.entries.size > 0 || hop.tunnels.size > 0) return;
+    if (hop.entries.size > 0 || hop.tunnels.size > 0 || hop.route !== undefined) return;
     this.#hops.delete(hop.address);
     this.#ends.delete(hop);
     this.#touchDrops(hop.holders);

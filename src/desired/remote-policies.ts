@@ -11,7 +11,7 @@ import type { VppObject } from '../objects/object.js';
 import { listsText, type Srv6LocalSid, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
 import { type Candidate, candidateOf, goesFirst, srPolicyName, srPolicyTitle } from './sr-policy.js';
 import { type Srv6Pools, srv6_headers_bytes, srv6HeadersOf, within } from './srv6.js';
-import { default_table, hostPrefix, pods_table } from './tables.js';
+import { hostPrefix, srv6_table, table } from './tables.js';
 
 /** What this node has for it; absent: it does without SRv6. */
 export interface Srv6Settings extends Srv6Pools {
@@ -25,8 +25,13 @@ export interface PolicySink {
   unwant(object: VppObject): void;
 }
 
-/** Asked of who knows the pools: a SID that pods have would be steered again, and VPP wraps it till it dies. */
-export type IsOfPods = (address: string) => boolean;
+/** What it asks of who knows pools and routes. */
+export interface PolicyRoutes {
+  /** Pods have it: it would be steered again, and VPP wraps it till it dies. */
+  isOfPods(address: string): boolean;
+  /** What is sent to this node itself is steered, or is no more. */
+  hostSteered(address: string, is_steered: boolean, sink: PolicySink): void;
+}
 
 /** The way to one node for one family. */
 export interface Course {
@@ -37,7 +42,7 @@ export interface Course {
   /** Prefixes that are steered into it. */
   readonly prefixes: Set<string>;
   /** Of the node itself. */
-  host: Srv6Steering | undefined;
+  host: { readonly address: string; readonly object: Srv6Steering } | undefined;
 }
 
 interface Told {
@@ -58,6 +63,7 @@ interface NodeAddresses {
 }
 
 const families: readonly Family[] = [4, 6];
+const tables = families.map((family) => table(family, srv6_table, `srv6-steered-ip${family}`, false));
 /** Binding SIDs that are looked at for a free one. */
 const tries_max = 64;
 
@@ -78,10 +84,11 @@ export class RemotePolicies {
   #settings: Srv6Settings | undefined;
   /** This node's own, as they are wanted. */
   #local_sids: readonly Srv6LocalSid[] = [];
-  readonly #isOfPods: IsOfPods;
+  #has_tables = false;
+  readonly #routes: PolicyRoutes;
 
-  constructor(isOfPods: IsOfPods) {
-    this.#isOfPods = isOfPods;
+  constructor(routes: PolicyRoutes) {
+    this.#routes = routes;
   }
 
   /** Answers the next hops whose routes may go another way by now. */
@@ -170,6 +177,7 @@ export class RemotePolicies {
     if (!isDeepStrictEqual(before, local_sids)) {
       this.#local_sids = local_sids;
       for (const sid of local_sids) sink.want(sid);
+      if (before.length === 0) for (const each of tables) sink.want(each);
       for (const old of before) if (!local_sids.some(({ sid }) => sid === old.sid)) sink.unwant(old);
     }
     for (const endpoint of this.#touched) {
@@ -188,6 +196,8 @@ export class RemotePolicies {
       if (chosen === undefined || ![...chosen.courses].some(isUsed)) sink.unwant(policy);
       this.#release(bsid);
     }
+    if (this.#local_sids.length === 0 && this.#has_tables) for (const each of tables) sink.unwant(each);
+    this.#has_tables = this.#local_sids.length > 0;
   }
 
   /** How packets of this family go to a node by this next hop; undefined: not by SRv6. */
@@ -205,7 +215,7 @@ export class RemotePolicies {
     if (!isUsed(course)) this.#wantPolicy(policy, sink);
     course.prefixes.add(prefix);
     this.#steerHost(course, sink);
-    const steering = steeringOf(default_table, prefix, policy.bsid);
+    const steering = steeringOf(prefix, policy.bsid);
     sink.want(steering);
     return steering;
   }
@@ -275,7 +285,7 @@ export class RemotePolicies {
       for (const sid of sids) {
         if (this.#settings?.own_sids.includes(sid) || sid === this.#settings?.source)
           return `its segment ${sid} is an address of this node: see who announces it`;
-        if (this.#isOfPods(sid) && !this.isReserved(hostPrefix(sid)))
+        if (this.#routes.isOfPods(sid) && !this.isReserved(hostPrefix(sid)))
           return `its segment ${sid} lies in an IP pool whose addresses are steered themselves: keep SIDs apart from pods`;
       }
     return undefined;
@@ -315,11 +325,16 @@ export class RemotePolicies {
     const { endpoint, family, policy, host: before } = course;
     const address = family === 6 ? endpoint : this.#nodes.get(this.#nameOf(endpoint) ?? '')?.ip4;
     const is_wanted = address !== undefined && policy !== undefined && isUsed(course);
-    const now = is_wanted ? steeringOf(pods_table, hostPrefix(address), policy.bsid) : undefined;
-    if (before?.prefix === now?.prefix && before?.bsid === now?.bsid) return;
+    const now = is_wanted ? { address, object: steeringOf(hostPrefix(address), policy.bsid) } : undefined;
+    if (before?.address === now?.address && before?.object.bsid === now?.object.bsid) return;
     course.host = now;
-    if (now !== undefined) sink.want(now);
-    if (before !== undefined && before.prefix !== now?.prefix) sink.unwant(before);
+    if (now !== undefined) {
+      sink.want(now.object);
+      this.#routes.hostSteered(now.address, true, sink);
+    }
+    if (before === undefined || before.address === now?.address) return;
+    this.#routes.hostSteered(before.address, false, sink);
+    sink.unwant(before.object);
   }
 
   #forget({ endpoint, family, policy, prefixes }: Course): void {
@@ -403,9 +418,9 @@ const textOf = (source: string, lists: Srv6Policy['lists']): string => `${source
 const addressesIn = (node: NodeAddresses | undefined): readonly string[] =>
   [node?.ip4, node?.ip6].flatMap((address) => address ?? []);
 
-const steeringOf = (table_id: number, prefix: string, bsid: string): Srv6Steering => ({
+const steeringOf = (prefix: string, bsid: string): Srv6Steering => ({
   kind: 'srv6_steering',
-  table_id,
+  table_id: srv6_table,
   prefix,
   bsid,
 });

@@ -16,7 +16,7 @@ import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../objects
 import { type WireguardInterface, wireguard_tag } from '../objects/wireguard.js';
 import type { Srv6Settings } from './remote-policies.js';
 import type { OwnSids, Srv6Pools } from './srv6.js';
-import { default_table, hostPrefix, pods_table } from './tables.js';
+import { default_table, hostPrefix, pods_table, srv6_table } from './tables.js';
 import { endFamily, type WireguardSettings } from './wireguard.js';
 
 /** The node that routes go out from. */
@@ -347,6 +347,8 @@ export class Outlook {
 export type Paths = readonly Path[];
 
 export const drop_paths: Paths = [{ via: 'drop' }];
+/** By SRv6. */
+export const steered_paths: Paths = [{ via: 'lookup', table_id: srv6_table }];
 
 export function pathBy(next_hop: string, tunnel: Tunnel | undefined): Path {
   if (tunnel === undefined) return { via: 'next_hop', next_hop };

@@ -9,6 +9,11 @@ export const default_table = 0;
 /** Where punted packets are routed: node addresses to the host tap. */
 export const punt_table = 1;
 export { pods_table };
+/**
+ * Where SRv6 steers. In a table of routes VPP would drop a part of what is steered: see docs/vpp-notes.md. A route leads here, as another one leads by a
+ * tunnel.
+ */
+export const srv6_table = 3;
 
 const host_tap_base = 0x0010_0000;
 const physical_network_base = 0x0020_0000;

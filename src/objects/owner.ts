@@ -36,6 +36,14 @@ const host_tap_tag = 'host-';
 const node_tags: readonly string[] = [uplink_tag, host_tap_tag, 'node-'];
 const node_tables: readonly string[] = ['punt-table-', 'calico-pods-', 'physical-net-', 'host-tap-'];
 
+/** Of tables in which SRv6 steers. */
+const srv6_tables = 'srv6-steered-';
+
+/** Whether connectivity gives tables such names. */
+export function isConnectivityTable(name: string): boolean {
+  return name.startsWith(srv6_tables);
+}
+
 /** Whether the node gives such tags. */
 export function isNodeTag(tag: InterfaceTag): boolean {
   return node_tags.some((start) => tag.startsWith(start));

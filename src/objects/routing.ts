@@ -4,7 +4,7 @@ import { type Family, familyOf } from '../ip/text.js';
 import { isPodTableName } from '../pod/names.js';
 import type { InterfaceTag } from './interfaces.js';
 import { always, type Kinds, remove } from './kind.js';
-import { isNodeTable, type Ownership } from './owner.js';
+import { isConnectivityTable, isNodeTable, type Ownership } from './owner.js';
 
 /** A forwarding table of one family. `multicast` false leaves out the multicast table that VPP makes beside it. */
 export interface Table {
@@ -154,6 +154,7 @@ const nodes = { by: 'kind', owner: 'node' } as const;
 
 function ownerOfTable({ name, family }: Table): Ownership {
   if (isNodeTable(name)) return 'node';
+  if (isConnectivityTable(name)) return 'connectivity';
   return isPodTableName(name, family) ? 'pods' : 'foreign';
 }
 

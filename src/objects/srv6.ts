@@ -28,7 +28,7 @@ export interface Srv6Policy {
   readonly lists: readonly SegmentList[];
 }
 
-/** What is sent to this prefix goes by that policy, whatever route there is: its FIB source comes before those of routes. */
+/** What is looked up in this table and has this prefix goes by that policy. There is to be nothing else in that table: VPP would drop a part of it. */
 export interface Srv6Steering {
   readonly kind: 'srv6_steering';
   readonly table_id: number;
@@ -96,7 +96,9 @@ export const srv6_kinds: Kinds<Srv6Object> = {
     owner: connectivity,
     same: (wanted, there) => wanted.bsid === there.bsid,
     add: 66,
-    remove: remove.through,
+    remove: remove.in_table,
     change: 'overwrite',
+    // What leads into the table leads elsewhere by then.
+    goes_behind: true,
   },
 };

@@ -282,6 +282,11 @@ export class Model {
         continue;
       }
       if (carries(object)) {
+        if (behind.some(({ there }) => hangsOn(there!, object))) {
+          this.#removals.shift();
+          behind.push(entry);
+          continue;
+        }
         if (this.#isHeld(entry, object)) continue;
         if (ahead) return operations;
       }

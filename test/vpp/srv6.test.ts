@@ -49,11 +49,11 @@ async function until(what: () => Promise<unknown>, named: string): Promise<void>
   }
 }
 
-const hostOf = (address: string): string => `${address}/${address.includes(':') ? 128 : 32} of table 2`;
+const hostOf = (address: string): string => `${address}/${address.includes(':') ? 128 : 32}`;
 
 /** What a node is to steer for another one. */
 const steeredTo = ({ topology }: Node): readonly string[] =>
-  families.flatMap((family) => [`${topology.blocks[family]} of table 0`, hostOf(topology.node[family])]).sort();
+  families.flatMap((family) => [topology.blocks[family], hostOf(topology.node[family])]).sort();
 
 async function untilSteered(node: Node, others: readonly Node[]): Promise<void> {
   await until(async () => {
