@@ -16,6 +16,7 @@ import { Interfaces } from './interfaces.js';
 import { Npol } from './npol.js';
 import { Pool } from './pool.js';
 import { type Family, familyOf, hostPrefix } from './prefix.js';
+import { Srv6 } from './srv6.js';
 import { Tunnels } from './tunnels.js';
 import { Wireguard } from './wireguard.js';
 
@@ -83,6 +84,7 @@ export class VppState {
   readonly tunnels: Tunnels;
   readonly wireguard: Wireguard;
   readonly ikev2: Ikev2;
+  readonly srv6: Srv6;
   readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
@@ -127,6 +129,7 @@ export class VppState {
     this.tunnels = new Tunnels(this.interfaces);
     this.wireguard = new Wireguard(this.interfaces);
     this.ikev2 = new Ikev2(this.interfaces);
+    this.srv6 = new Srv6(this.interfaces.fib);
   }
 
   /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */

@@ -48,6 +48,7 @@ import {
 import { Senseless } from './senseless.js';
 import { SharedLists, sameList } from './shared-lists.js';
 import { sid_pool_names } from './srv6.js';
+import { OwnSegments } from './srv6-objects.js';
 import { default_table, pods_table } from './tables.js';
 import type { Peer } from './wireguard.js';
 
@@ -86,6 +87,7 @@ export class Connectivity {
     isOfPods: (address) => isOfPods(this.#pools.of(bitsOf(address))),
     hostSteered: (address, is_steered, sink) => this.#setHost(address, is_steered, sink),
   });
+  readonly #segments = new OwnSegments();
   /** Addresses of nodes to which packets go by SRv6. */
   readonly #steered_hosts = new Set<string>();
   readonly #hop_lists = new SharedLists<Hop>();
@@ -231,7 +233,8 @@ export class Connectivity {
     if (outlook === undefined) return true;
     if (this.#pools_changed) this.#dropPools(outlook);
     this.#peers.plan(outlook, sink);
-    this.#touchBy(this.#policies.plan(outlook.localSids, sink));
+    this.#segments.plan(outlook, sink);
+    this.#touchBy(this.#policies.plan(sink));
     let left = max;
     for (const entry of this.#touched) {
       if (left === 0) return false;

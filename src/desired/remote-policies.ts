@@ -4,14 +4,13 @@
  * A policy of VPP's is never changed: one that says something else gets another binding SID, what goes by the old one moves, and that one goes. The
  * binding SID that is asked for is taken where it is free: it means nothing to anybody but this VPP.
  */
-import { isDeepStrictEqual } from 'node:util';
 import { bitsOf, holds } from '../ip/bits.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { VppObject } from '../objects/object.js';
-import { listsText, type Srv6LocalSid, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
+import { listsText, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
 import { type Candidate, candidateOf, goesFirst, srPolicyName, srPolicyTitle } from './sr-policy.js';
 import { type Srv6Pools, srv6_headers_bytes, srv6HeadersOf, within } from './srv6.js';
-import { hostPrefix, srv6_table, table } from './tables.js';
+import { hostPrefix, srv6_table } from './tables.js';
 
 /** What this node has for it; absent: it does without SRv6. */
 export interface Srv6Settings extends Srv6Pools {
@@ -63,7 +62,6 @@ interface NodeAddresses {
 }
 
 const families: readonly Family[] = [4, 6];
-const tables = families.map((family) => table(family, srv6_table, `srv6-steered-ip${family}`, false));
 /** Binding SIDs that are looked at for a free one. */
 const tries_max = 64;
 
@@ -82,9 +80,6 @@ export class RemotePolicies {
   /** Wanted no more, when what goes by them is wanted elsewhere. */
   readonly #leaving = new Map<string, Srv6Policy>();
   #settings: Srv6Settings | undefined;
-  /** This node's own, as they are wanted. */
-  #local_sids: readonly Srv6LocalSid[] = [];
-  #has_tables = false;
   readonly #routes: PolicyRoutes;
 
   constructor(routes: PolicyRoutes) {
@@ -167,19 +162,9 @@ export class RemotePolicies {
     );
   }
 
-  /**
-   * Chooses anew, where something is told otherwise. Answers the next hops whose routes are to be looked at. `local_sids`: this node's own. They are there
-   * before anybody is told of them.
-   */
-  plan(local_sids: readonly Srv6LocalSid[], sink: PolicySink): readonly string[] {
+  /** Chooses anew, where something is told otherwise. Answers the next hops whose routes are to be looked at. */
+  plan(sink: PolicySink): readonly string[] {
     const changed: string[] = [];
-    const before = this.#local_sids;
-    if (!isDeepStrictEqual(before, local_sids)) {
-      this.#local_sids = local_sids;
-      for (const sid of local_sids) sink.want(sid);
-      if (before.length === 0) for (const each of tables) sink.want(each);
-      for (const old of before) if (!local_sids.some(({ sid }) => sid === old.sid)) sink.unwant(old);
-    }
     for (const endpoint of this.#touched) {
       for (const family of families)
         if (this.#choose(endpoint, family, sink)) changed.push(...this.#addressesOf(endpoint));
@@ -196,8 +181,6 @@ export class RemotePolicies {
       if (chosen === undefined || ![...chosen.courses].some(isUsed)) sink.unwant(policy);
       this.#release(bsid);
     }
-    if (this.#local_sids.length === 0 && this.#has_tables) for (const each of tables) sink.unwant(each);
-    this.#has_tables = this.#local_sids.length > 0;
   }
 
   /** How packets of this family go to a node by this next hop; undefined: not by SRv6. */

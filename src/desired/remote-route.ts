@@ -11,7 +11,6 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import { ikeProfileName } from '../objects/ipsec.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
-import type { Srv6LocalSid } from '../objects/srv6.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../objects/tunnels.js';
 import { type WireguardInterface, wireguard_tag } from '../objects/wireguard.js';
 import type { Srv6Settings } from './remote-policies.js';
@@ -245,13 +244,6 @@ export class Outlook {
     const source = this.own.node.ip6;
     if (srv6 === undefined || source === undefined || this.encrypts_only) return undefined;
     return { ...srv6.pools, source, own_sids: srv6.own.sids.map(({ sid }) => sid) };
-  }
-
-  /** What other nodes can send to this one by: also while nothing is sent to them so. */
-  get localSids(): readonly Srv6LocalSid[] {
-    const { srv6 } = this.settings;
-    if (srv6 === undefined || this.own.node.ip6 === undefined) return [];
-    return srv6.own.sids.map(({ sid, behavior }) => ({ kind: 'srv6_local_sid', sid, behavior }));
   }
 
   /** Of the ends of WireGuard. It carries both. */

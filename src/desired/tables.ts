@@ -14,6 +14,8 @@ export { pods_table };
  * tunnel.
  */
 export const srv6_table = 3;
+/** Where what was sent here by SRv6 is looked up first: all of it goes to the loopback by which it comes in again, as from a tunnel. */
+export const srv6_received_table = 4;
 
 const host_tap_base = 0x0010_0000;
 const physical_network_base = 0x0020_0000;

@@ -59,11 +59,16 @@ export interface AfXdp {
   readonly tx_queue_size: number;
 }
 
-/** A loopback that is down and has no address: it stands for an interface where VPP wants one. */
+/** Stands for an interface where VPP wants one; what is sent out by it to its own MAC comes in by it. */
 export interface Loopback {
   readonly kind: 'loopback';
   readonly tag: InterfaceTag;
+  /** Absent: one of VPP's making. */
+  readonly mac?: string;
 }
+
+/** Of the loopback by which packets come in that were sent here by SRv6. */
+export const srv6_tag: InterfaceTag = 'srv6';
 
 /** An interface that VPP's own start-up files made and tagged: used, never created or deleted. */
 export interface ExistingInterface {
@@ -201,7 +206,7 @@ export const interface_kinds: Kinds<InterfaceObject> = {
   loopback: {
     key: tagOf,
     is: tagOf,
-    owner: byTag,
+    owner: { by: 'name', of: (o) => (o.tag === srv6_tag ? 'connectivity' : byTag.of(o)) },
     same: always,
     add: 1,
     remove: remove.global + 2,

@@ -36,8 +36,8 @@ const host_tap_tag = 'host-';
 const node_tags: readonly string[] = [uplink_tag, host_tap_tag, 'node-'];
 const node_tables: readonly string[] = ['punt-table-', 'calico-pods-', 'physical-net-', 'host-tap-'];
 
-/** Of tables in which SRv6 steers. */
-const srv6_tables = 'srv6-steered-';
+/** Of the tables of SRv6. */
+const srv6_tables = 'srv6-';
 
 /** Whether connectivity gives tables such names. */
 export function isConnectivityTable(name: string): boolean {

@@ -2,11 +2,12 @@
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import { type Kinds, remove } from './kind.js';
 
-/** What is sent to it is unwrapped and looked up in the default table of the inner family (RFC 8986, 4.6 and 4.7). */
+/** What is sent to it is unwrapped and looked up in a table of the inner family (RFC 8986, 4.6 and 4.7). */
 export interface Srv6LocalSid {
   readonly kind: 'srv6_local_sid';
   readonly sid: string;
   readonly behavior: Srv6Behavior;
+  readonly table_id: number;
 }
 
 /** The inner family is IPv4, or IPv6. */
@@ -67,9 +68,10 @@ export const srv6_kinds: Kinds<Srv6Object> = {
       return sid === o.sid ? o : { ...o, sid };
     },
     owner: connectivity,
-    same: (wanted, there) => wanted.behavior === there.behavior,
-    add: 22,
-    remove: remove.global,
+    same: (wanted, there) => wanted.behavior === there.behavior && wanted.table_id === there.table_id,
+    // It knows its table by VPP's own number, and does not keep it.
+    add: 80,
+    remove: remove.through,
     change: 'remove_first',
   },
   // Of one that is steered into VPP says 0 to its removal, and drops what is sent to it. Another version has another binding SID: it is there before what

@@ -57,9 +57,9 @@ export function vxlanTag({ vni, port, dst }: Pick<VxlanTunnel, 'vni' | 'port' | 
   return `${vxlan_tag}${vni}${port === vxlan_port ? '' : `:${port}`}-${dst}`;
 }
 
-/** The keys that a tunnel of this tag may have: `keyOf`. */
+/** The keys that a tunnel of this tag may have, or what stands for one: `keyOf`. */
 export function tunnelKeys(tag: InterfaceTag): readonly string[] {
-  return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`, `wireguard_interface:${tag}`];
+  return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`, `wireguard_interface:${tag}`, `loopback:${tag}`];
 }
 
 const tagOf = (o: { readonly tag: InterfaceTag }): InterfaceTag => o.tag;

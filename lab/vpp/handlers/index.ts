@@ -8,6 +8,7 @@ import { neighbours } from './neighbour.js';
 import { npol } from './npol.js';
 import { policy } from './policy.js';
 import { routes } from './route.js';
+import { srv6 } from './srv6.js';
 import { tunnels } from './tunnel.js';
 import { wireguard } from './wireguard.js';
 
@@ -20,6 +21,7 @@ export const handlers: readonly Handler[] = [
   ...tunnels,
   ...wireguard,
   ...ikev2,
+  ...srv6,
   ...neighbours,
   ...policy,
   ...cnat,

@@ -161,10 +161,10 @@ export const interfaces: Programs<
     remove: (o, at) => [call(af_xdp_delete, { sw_if_index: at.interface(o.tag) })],
   },
   loopback: {
-    add: () => [
+    add: ({ mac = no_mac }) => [
       call(
         create_loopback_instance,
-        { mac_address: no_mac, is_specified: false, user_instance: 0 },
+        { mac_address: mac, is_specified: false, user_instance: 0 },
         { made: sw_if_index },
       ),
     ],

@@ -57,7 +57,7 @@ const no_steering = -4;
 
 const sidsOf = (list: SegmentList | undefined) => ({ weight: list?.weight ?? 0, sids: list?.sids ?? [] });
 
-function localSid({ sid, behavior }: ObjectOf<'srv6_local_sid'>, is_del: boolean): Call {
+function localSid({ sid, behavior, table_id }: ObjectOf<'srv6_local_sid'>, is_del: boolean): Call {
   return call(
     sr_localsid_add_del,
     {
@@ -66,7 +66,7 @@ function localSid({ sid, behavior }: ObjectOf<'srv6_local_sid'>, is_del: boolean
       end_psp: false,
       behavior: behavior === 'end_dt4' ? 'SR_BEHAVIOR_API_DT4' : 'SR_BEHAVIOR_API_DT6',
       // Of these behaviours it is the table in which the inner packet is looked up; `fib_table` has the SID itself.
-      sw_if_index: default_table,
+      sw_if_index: table_id,
       vlan_index: 0,
       fib_table: default_table,
       nh_addr: '::',

@@ -6,6 +6,7 @@ import { sequences as interfaces } from './interfaces.js';
 import { sequences as policies } from './policies.js';
 import { sequences as product } from './product.js';
 import { sequences as sequences_that_kill } from './sequences-that-kill.js';
+import { sequences as srv6 } from './srv6.js';
 import type { Sequence } from './steps.js';
 import { sequences as tunnels } from './tunnels.js';
 
@@ -14,6 +15,7 @@ export const sequences: readonly Sequence[] = [
   ...forwarding,
   ...fib_sources,
   ...tunnels,
+  ...srv6,
   ...features,
   ...policies,
   ...product,
