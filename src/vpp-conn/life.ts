@@ -19,7 +19,7 @@ import {
   sw_interface_add_del_address,
   sw_interface_set_table,
 } from 'vpp-binapi-ts/interface';
-import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
+import { ip_route_add_del_v2, ip_table_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { ipip_add_tunnel, ipip_del_tunnel } from 'vpp-binapi-ts/ipip';
 import {
   npol_ipset_add_del_members,
@@ -111,6 +111,8 @@ export class Life {
   readonly #set_types = new Map<number, npol_ipset_type>();
   /** By id of a set of addresses with ports, the one protocol and port that all of its members have; undefined: they have several. */
   readonly #set_ports = new Map<number, string | undefined>();
+  /** `family/id` of those that this session has added, and of the default ones. */
+  readonly #tables = new Set(['4/0', '6/0']);
   /** Tables that uRPF looks up, by `interface/direction/family`. */
   readonly #urpf = new Map<string, number>();
   /** The first source whose routes have had a next hop without an interface; routes are counted that VPP has not refused. */
@@ -129,7 +131,24 @@ export class Life {
     return effects.get(call.message)?.(this, call.fields) ?? without_effect;
   }
 
+  /** Answers what takes it back. */
+  setTable(family: Family, table_id: number, is_there: boolean): () => void {
+    const key = `${family}/${table_id}`;
+    const was_there = this.#tables.has(key);
+    if (is_there) this.#tables.add(key);
+    else if (table_id !== 0) this.#tables.delete(key);
+    return () => {
+      if (was_there) this.#tables.add(key);
+      else this.#tables.delete(key);
+    };
+  }
+
   // --- what the rules ask
+
+  /** Certainly not there. */
+  lacksTable(family: Family, table_id: number): boolean {
+    return this.programmed === 'never' && !this.#tables.has(`${family}/${table_id}`);
+  }
 
   /** Interfaces that are known to be bound to another table than the default one. */
   get bound(): number[] {
@@ -386,6 +405,9 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   ),
   effect(ikev2_profile_add_del, (life, { name, is_add }) =>
     is_add ? undefined : unless(life.encrypts(name, undefined)),
+  ),
+  effect(ip_table_add_del_v2, (life, { is_add = true, table: { is_ip6, table_id } }) =>
+    unless(life.setTable(is_ip6 ? 6 : 4, table_id, is_add)),
   ),
   effect(urpf_update_v2, urpf),
   effect(npol_rule_create, (life) => ({ done: ({ rule_id }) => life.setNpol('rules', rule_id, true) })),

@@ -36,7 +36,7 @@ import {
   npol_rule_create,
   npol_rule_update,
 } from 'vpp-binapi-ts/npol';
-import { sr_policy_add_v2, sr_policy_mod_v2, type srv6_sid_list } from 'vpp-binapi-ts/sr';
+import { sr_policy_add_v2, sr_policy_mod_v2, sr_steering_add_del, type srv6_sid_list } from 'vpp-binapi-ts/sr';
 import { tap_create_v3 } from 'vpp-binapi-ts/tapv2';
 import { vxlan_add_del_tunnel_v3 } from 'vpp-binapi-ts/vxlan';
 import { wireguard_interface_delete } from 'vpp-binapi-ts/wireguard';
@@ -228,6 +228,9 @@ function contains(prefix: string, address: string): boolean {
 const segments = ({ sids }: srv6_sid_list): Why =>
   sids.length === 0 ? 'VPP dies of a list without segments' : undefined;
 
+const steering = (prefix: string, table_id: number, life: Life): Why =>
+  life.lacksTable(familyOf(prefix), table_id) ? `there is no table ${table_id} to steer in: VPP dies` : undefined;
+
 // --- npol
 
 function npolRule({ matches }: npol_rule, life: Life): Why {
@@ -312,6 +315,7 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   rule(ip_path_mtu_update, ({ pmtu }, life) => pathMtu(pmtu.nh, pmtu.table_id, life)),
   rule(sr_policy_add_v2, ({ sids }) => segments(sids)),
   rule(sr_policy_mod_v2, ({ sids }) => segments(sids)),
+  rule(sr_steering_add_del, ({ prefix, table_id }, life) => steering(prefix, table_id, life)),
   rule(ip_session_redirect_add_v2, (fields) =>
     fields.match_len > match_bytes_max
       ? `match_len ${fields.match_len} is more than the ${match_bytes_max} bytes of the match`

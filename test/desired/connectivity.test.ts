@@ -215,6 +215,7 @@ t.test('a tunnel is there once with all it needs, as long as a route goes by it'
     next_hops: 0,
     pools: 1,
     faulty: 0,
+    policies: 0,
     peers: 0,
   });
 });

@@ -8,9 +8,10 @@ import {
   sr_steering_add_del,
   sr_steering_pol_dump,
 } from 'vpp-binapi-ts/sr';
+import { parseAddress } from '../../../src/ip/text.js';
 import { type Handler, onDump, onPlain } from '../handler.js';
 import { Death, refuse, retval } from '../outcome.js';
-import { familyOf } from '../prefix.js';
+import { addressOf, familyOf } from '../prefix.js';
 
 export const srv6: readonly Handler[] = [
   onPlain(sr_localsid_add_del, (vpp, { is_del, localsid: addr, behavior, sw_if_index: to, fib_table }) => {
@@ -57,7 +58,8 @@ export const srv6: readonly Handler[] = [
       traffic_type: familyOf(prefix) === 4 ? ('SR_STEER_API_IPV4' as const) : ('SR_STEER_API_IPV6' as const),
       fib_table,
       prefix,
-      sw_if_index: 0,
+      // Of a prefix VPP shows the beginning of its address there.
+      sw_if_index: familyOf(prefix) === 4 ? 0 : parseAddress(addressOf(prefix)).readUInt32LE(0),
       bsid,
     })),
   ),
