@@ -1,0 +1,114 @@
+import { families, type Path, type PathInput } from 'gobgp-grpc-stubs';
+import t from 'tap';
+import { type BgpState, diffBgp } from '../../src/bgp/diff.js';
+import { localPathOf, pathMessage, samePath } from '../../src/bgp/local-paths.js';
+import { RemoteTable } from '../../src/bgp/remote-table.js';
+import { srPath, srPolicyTexts } from '../../src/bgp/sr-paths.js';
+import { candidateOf, srPolicyKey } from '../../src/desired/sr-policy.js';
+import { type OwnSids, ownSids } from '../../src/desired/srv6.js';
+
+const pools = { localsid_pool: 'fcff::/48', policy_pool: 'cafe::/118' };
+const own = ownSids(pools, 'n1', undefined) as OwnSids;
+const [sid4, sid6] = own.sids as [OwnSids['sids'][number], OwnSids['sids'][number]];
+const endpoint = 'fd00::1';
+
+/** As gobgpd tells what it was told. */
+const asTold = (path: PathInput, more: object = {}): Path =>
+  ({ neighbor_ip: '', identifier: 0, is_withdraw: false, ...path, ...more }) as unknown as Path;
+
+const tlvs = (path: Path) =>
+  path.pattrs.flatMap((attribute) => (attribute.type === 'tunnel_encap' ? attribute.tlvs.flatMap((each) => each.tlvs) : []));
+
+t.test('an own policy is as the Go implementation announces it, and is read back', (t) => {
+  for (const [sid, color] of [
+    [sid4, 4],
+    [sid6, 6],
+  ] as const) {
+    const path = srPath(sid, endpoint);
+    t.equal(path.prefix, srPolicyKey({ endpoint, color, distinguisher: 0 }));
+    const message = asTold(pathMessage(path));
+    t.match(message, { family: families.ipv6_sr_policy, nlri: { type: 'sr_policy', color, distinguisher: 0 } });
+    t.strictSame(
+      tlvs(message).map(({ type }) => type),
+      ['sr_binding_sid', 'sr_segment_list', 'sr_preference', 'sr_priority'],
+    );
+    const back = localPathOf(message)!;
+    t.ok(samePath(back, path) && back.prefix === path.prefix);
+    const [key, text] = srPolicyTexts(message)!;
+    t.match(candidateOf(key, text), {
+      endpoint,
+      families: [color],
+      bsid: sid.bsid,
+      preference: 11,
+      priority: 10,
+      lists: [{ weight: 12, sids: [sid.sid] }],
+    });
+  }
+  t.notOk(samePath(srPath(sid4, endpoint), srPath({ ...sid4, bsid: 'cafe::1' }, endpoint)));
+  t.end();
+});
+
+t.test('what is not understood is told as that', (t) => {
+  const message = (list: object, nlri: object = {}) =>
+    asTold({
+      family: families.ipv6_sr_policy,
+      nlri: { type: 'sr_policy', distinguisher: 1, color: 4, endpoint: Buffer.alloc(16, 1), ...nlri },
+      pattrs: [{ type: 'tunnel_encap', tlvs: [{ type: 15, tlvs: [{ type: 'sr_segment_list', ...list }] }] }],
+    } as unknown as PathInput);
+  const why = (list: object, nlri?: object): unknown => candidateOf(...srPolicyTexts(message(list, nlri))!);
+  const b = (more: object = {}) => ({ type: 'b', sid: Buffer.alloc(16, 2), ...more });
+  const ends = b({ endpoint_behavior_structure: { behavior: 'end_dt4' } });
+  t.match(why({ segments: [b(), ends] }), { lists: [{ weight: 1 }], preference: 100, priority: 128 });
+  t.match(why({ segments: Array.from({ length: 200 }, () => ends) }), /17 segments/, 'of more no more is kept');
+  t.match(why({ segments: [{ type: 'a', label: 16 }, ends] }), /no SID/);
+  t.match(why({ segments: [b({ sid: Buffer.alloc(3) }), ends] }), /no SID/);
+  t.match(why({ segments: [ends, { type: 'unknown' }] }), /no SID/);
+  t.match(why({ segments: [b()] }), /does not say/);
+  t.match(why({ segments: [ends] }, { endpoint: Buffer.alloc(4, 10) }), /no IPv6 address/);
+  t.match(why({ segments: [ends] }, { endpoint: Buffer.alloc(3) }), /no IPv6 address/);
+  t.equal(srPolicyTexts(asTold({ family: families.ipv4_unicast, nlri: { type: 'prefix', prefix: '10.0.0.0', prefix_len: 8 } })), undefined);
+  t.end();
+});
+
+t.test('policies of others are in the table as routes are, and held for a peer that restarts', (t) => {
+  const table = new RemoteTable();
+  const path = (bsid: string, more: object = {}) =>
+    asTold(pathMessage(srPath({ ...sid4, bsid }, 'fd00::2')), { neighbor_ip: 'fd00::2', ...more });
+  const key = srPolicyKey({ endpoint: 'fd00::2', color: 4, distinguisher: 0 });
+  const changes = () => [...table.changes(10)].map(([name, told]) => [name, told?.next_hops.length]);
+  table.begin();
+  table.take({ paths: [path('cafe::1')], initial: true, whole: true });
+  table.complete();
+  t.strictSame(changes(), [[key, 1]]);
+  t.strictSame([...table.prefixes()], [], 'no prefix that a rule could be about');
+  table.take({ paths: [path('cafe::1')], initial: false, whole: true });
+  t.strictSame(changes(), [], 'the same again');
+  table.take({ paths: [path('cafe::2')], initial: false, whole: true });
+  t.strictSame(changes(), [[key, 1]]);
+  table.await('fd00::2', 1000);
+  table.take({ paths: [path('cafe::2', { is_withdraw: true })], initial: false, whole: true });
+  t.strictSame(changes(), [], 'its peer is waited for');
+  table.expire(1000);
+  t.strictSame(changes(), [[key, undefined]]);
+  t.end();
+});
+
+t.test('a policy that is withdrawn is no prefix to any rule', (t) => {
+  const path = srPath(sid4, endpoint);
+  const state: BgpState = {
+    peers: new Map(),
+    statements: { import: [], export: [] },
+    rules: [],
+    assigned: { import: '', export: '' },
+    owed: new Map(),
+  };
+  const policies = { sets: [], policies: [], rules: [] };
+  const options = { updates: true, withdraws: true, may_withdraw: true, learned: () => [], owed: false };
+  const none = { peers: new Map(), policies, paths: new Map() };
+  const steps = diffBgp(none, state, new Map([[path.prefix, path]]), options);
+  t.match(
+    steps.filter(({ type }) => type === 'delete_path'),
+    [{ path: { prefix: path.prefix } }],
+  );
+  t.end();
+});
