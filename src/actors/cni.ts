@@ -10,7 +10,7 @@ import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeThere } from '../messages/node.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
 import { keyOf, type VppObject } from '../objects/object.js';
-import { podInterfaceTag } from '../pod/names.js';
+import { podInterfaceTag, podInterfaceTags } from '../pod/names.js';
 import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
@@ -359,7 +359,7 @@ class Cni implements Actor<CniMessage> {
     const pod = this.pods.get(key);
     if (pod === undefined || pod.calls > 0) return;
     this.pods.delete(key);
-    this.deps.policed.remove(podInterfaceTag(pod.spec));
+    for (const tag of podInterfaceTags(pod.spec)) this.deps.policed.remove(tag);
     this.survey.takeBack(pod, left, this.ready?.generation);
     void this.ctx.stopChild(pod.name);
     // Its buffers are free.

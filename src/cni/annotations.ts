@@ -9,8 +9,9 @@ import { BadValue } from '../config/problem.js';
 import type { SourceSpoofing } from '../config/variables.js';
 import { canonicalPrefix } from '../ip/spelling.js';
 import { parseJson } from '../json.js';
-import type { PodInterfaceSpec } from '../pod/spec.js';
+import type { PodInterfaceSpec, PodMemif } from '../pod/spec.js';
 import { InvalidRequest, shown } from './invalid-request.js';
+import { readMemifPorts } from './memif-ports.js';
 
 export const annotation = {
   interfaces_spec: 'cni.projectcalico.org/vppInterfacesSpec',
@@ -159,19 +160,39 @@ export function allowedSourcePrefixesOf(
   return [...prefixes];
 }
 
+/** The memif beside the pod's primary interface, if the pod asks for one and may have it. */
+export function memifOf(annotations: Annotations, limits: PodLimits, warn: Warn): PodMemif | undefined {
+  const { extra_memif_ports, extra_memif_spec } = annotation;
+  const text = annotations[extra_memif_ports];
+  if (text === undefined) {
+    if (annotations[extra_memif_spec] !== undefined)
+      warn(`annotation ${extra_memif_spec} has no effect without ${extra_memif_ports}: ignored`);
+    return undefined;
+  }
+  if (!limits.gates.memif) {
+    warn(`annotation ${extra_memif_ports} is ignored: memifEnabled in CALICOVPP_FEATURE_GATES is false`);
+    return undefined;
+  }
+  const field = `annotation ${extra_memif_ports}`;
+  const ports = readMemifPorts(text, field, (problem) => warn(`${field}: ${problem}`));
+  return { is_l3: memifSpecOf(annotations, limits, warn).is_l3, ports };
+}
+
+/** Queues and rings are checked, and then for the program in the pod to say. */
+function memifSpecOf(annotations: Annotations, limits: PodLimits, warn: Warn): PodInterfaceSpec {
+  const field = `annotation ${annotation.extra_memif_spec}`;
+  const text = annotations[annotation.extra_memif_spec];
+  const json = text === undefined ? {} : (readJson(annotation.extra_memif_spec, text) ?? {});
+  if (typeof json !== 'object' || Array.isArray(json))
+    throw new InvalidRequest(field, text, 'is not an object: write e.g. {"isl3": true}');
+  return readPodInterfaceSpec(json, 'memif', field, limits.max_spec ?? {}, warn);
+}
+
 /**
  * Refuses what a gate permits and this version cannot do, warns about what a closed gate switches off. The annotations
  * speak of the pod's primary interface; a secondary one is not concerned.
  */
 export function checkFeatureAnnotations(annotations: Annotations, gates: PodGates, warn: Warn): void {
-  const ports = annotations[annotation.extra_memif_ports];
-  if (ports !== undefined) {
-    refuseOrIgnore(annotation.extra_memif_ports, ports, 'memif', 'memifEnabled', gates.memif, warn);
-  } else if (annotations[annotation.extra_memif_spec] !== undefined) {
-    warn(
-      `annotation ${annotation.extra_memif_spec} has no effect without ${annotation.extra_memif_ports}: ignored`,
-    );
-  }
   const vcl = annotations[annotation.vcl];
   if (vcl === 'enable') refuseOrIgnore(annotation.vcl, vcl, 'VCL', 'vclEnabled', gates.vcl, warn);
   else if (vcl !== undefined && vcl !== 'disable') {

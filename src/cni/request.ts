@@ -1,6 +1,7 @@
 /** Requests of the CNI plugin, checked: an ADD becomes a PodSpec, or one sentence that says what is wrong with it. */
 
 import { canonicalAddress, canonicalPrefix, isUnicast, isUnspecified, splitPrefix } from '../ip/spelling.js';
+import { isSocketName } from '../pod/names.js';
 import {
   type HostPort,
   type HostPortProtocol,
@@ -15,6 +16,7 @@ import {
   allowedSourcePrefixesOf,
   checkFeatureAnnotations,
   interfaceSpecOf,
+  memifOf,
   type PodLimits,
 } from './annotations.js';
 import type { AddRequest, DelRequest, IPConfig, Port } from './generated/cni_pb.js';
@@ -76,6 +78,8 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
 
   const annotations = request.workload?.annotations ?? {};
   if (network_name === '') checkFeatureAnnotations(annotations, limits.gates, warn);
+  const memif = network_name === '' ? memifOf(annotations, limits, warn) : undefined;
+  if (memif !== undefined) checkSocketName(netns, interface_name);
   const interface_spec = interfaceSpecOf(annotations, interface_name, limits, warn);
   const addresses = readAddresses(request.containerIps, warn);
   const has = (address_or_prefix: string): boolean => addresses[familyKey(address_or_prefix)].length > 0;
@@ -101,6 +105,7 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
     network_name,
     interface_spec,
     interface_type: interface_spec.is_l3 ? 'tun' : 'tap',
+    ...(memif !== undefined && { memif }),
   };
 }
 
@@ -149,6 +154,18 @@ function checkNetns(netns: string): void {
   if (netns === '') fail('is empty');
   if (!/^\/[!-~]+$/.test(netns)) fail('is not an absolute path of printable ASCII characters');
   if (netns.length > netns_bytes_max) fail(`is longer than the ${netns_bytes_max} bytes that VPP takes`);
+}
+
+/** VPP would listen at another place than where the pod looks. */
+function checkSocketName(netns: string, interface_name: string): void {
+  for (const [field, name] of Object.entries({ netns, interface_name })) {
+    if (isSocketName(name)) continue;
+    throw new InvalidRequest(
+      field,
+      name,
+      'has a character that VPP cannot have in the name of a memif socket (letters, digits, _ / - and . are possible): remove the memif annotation, or correct it',
+    );
+  }
 }
 
 function checkNetwork(network_name: string, interface_name: string, { gates }: PodLimits): void {

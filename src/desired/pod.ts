@@ -6,6 +6,8 @@
  *   uRPF of the tun: strict against the default table, or loose against a table of allowed sources; while the pod may not
  *   send, strict against the pods table, which has no route through the tun
  *
+ * With a memif beside the tun it is otherwise: pod-memif.ts.
+ *
  * The tun carries 169.254.1.1 (and a unique-local address for IPv6) itself, the same in every pod's table: VPP sources its
  * ICMP errors from it. With the pod's own address there, Linux discards them and path MTU discovery never works.
  */
@@ -17,6 +19,7 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, endpointOf, familiesOf, type PodSpec } from '../pod/spec.js';
+import { hasSourceTable, memifObjects, routesTo } from './pod-memif.js';
 import { isNatted, type NatPools } from './source-nat.js';
 import { allOf, default_table, hostPrefix, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
@@ -108,16 +111,43 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       { kind: 'interface_table', interface: tag, family, table_id: tables.pod },
       { kind: 'interface_address', interface: tag, prefix: hostPrefix(pod_gateway[family]) },
     ]),
-    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
     ...(queues.rx_mode === 'default'
       ? []
       : [{ kind: 'interface_rx_mode', interface: tag, mode: queues.rx_mode } as const]),
+    ...(is_tap
+      ? addressesOf(spec).map(
+          (address): VppObject => ({ kind: 'neighbour', interface: tag, address, mac: pod_mac }),
+        )
+      : []),
+    ...routesTo(spec, tag, tables.pod),
+    ...settings(spec, tag, is_tap, inputs),
+    ...(inputs.held ? [] : sourceTables(spec, tag, tables)),
+    ...hostPorts(spec, inputs),
+    ...placements(spec, tag, inputs.workers),
+    ...besides(spec, inputs),
+  ];
+}
+
+function besides(spec: PodSpec, inputs: PodInputs): VppObject[] {
+  const { memif } = spec;
+  if (memif === undefined) return [];
+  return [
+    ...memifObjects({ ...spec, memif }, inputs.tables.pod, { mac: pod_tap_mac, pod_mac }),
+    ...settings(spec, podInterfaceTag(spec, 'memif'), !memif.is_l3, inputs),
+  ];
+}
+
+/** What is set on each of a pod's interfaces: it is judged, translated and checked alike by which one ever it sends. */
+function settings(spec: PodSpec, tag: InterfaceTag, is_ethernet: boolean, inputs: PodInputs): VppObject[] {
+  const families = familiesOf(spec);
+  return [
+    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
     ...flags(tag, [
       ...natFlags(spec, inputs.pools),
       'snat_pod',
       'cnat_feature',
       ...(families.includes(6) ? (['ip6_enabled'] as const) : []),
-      ...(is_tap ? (['promisc'] as const) : []),
+      ...(is_ethernet ? (['promisc'] as const) : []),
       'admin_up',
     ]),
     {
@@ -126,25 +156,13 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
       verdict: inputs.default_verdict,
       endpoint: endpointOf(spec.workload),
     },
-    ...addressesOf(spec).flatMap((address): VppObject[] => [
-      {
-        kind: 'route',
-        source: 'pods',
-        table_id: default_table,
-        prefix: hostPrefix(address),
-        paths: [{ via: 'interface', interface: tag, next_hop: address }],
-      },
-      ...(is_tap ? [{ kind: 'neighbour', interface: tag, address, mac: pod_mac } as const] : []),
-    ]),
-    ...(inputs.held ? holding(tag, families) : antiSpoofing(spec, tag, families, tables)),
-    ...hostPorts(spec, inputs),
+    ...(inputs.held ? holding(tag, families) : antiSpoofing(spec, tag, families, inputs.tables)),
     ...inputs.redirects
       .filter((family) => families.includes(family))
       .map((family): VppObject => ({ kind: 'redirect_acl', interface: tag, family })),
     ...(inputs.drop_other_protocols === true
       ? families.map((family): VppObject => ({ kind: 'protocol_acl', interface: tag, family }))
       : []),
-    ...placements(spec, tag, inputs.workers),
   ];
 }
 
@@ -192,11 +210,19 @@ function antiSpoofing(
   families: readonly Family[],
   tables: PodTableIds,
 ): VppObject[] {
-  return families.flatMap((family): VppObject[] => {
+  return families.map((family): VppObject => {
+    const of = { kind: 'urpf', interface: tag, family } as const;
+    return hasSourceTable(spec, family)
+      ? { ...of, mode: 'loose', table_id: tables.rpf }
+      : { ...of, mode: 'strict', table_id: default_table };
+  });
+}
+
+/** That a source is in it is enough: it is looked up by the pod's own interfaces alone. */
+function sourceTables(spec: PodSpec, tag: InterfaceTag, tables: PodTableIds): VppObject[] {
+  return familiesOf(spec).flatMap((family): VppObject[] => {
+    if (!hasSourceTable(spec, family)) return [];
     const allowed = spec.allowed_source_prefixes.filter((prefix) => familyOf(prefix) === family);
-    if (allowed.length === 0) {
-      return [{ kind: 'urpf', interface: tag, family, mode: 'strict', table_id: default_table }];
-    }
     const own = addressesOf(spec).filter((address) => familyOf(address) === family);
     const next_hop = own[0]!;
     return [
@@ -210,7 +236,6 @@ function antiSpoofing(
           paths: [{ via: 'interface', interface: tag, next_hop }],
         }),
       ),
-      { kind: 'urpf', interface: tag, family, mode: 'loose', table_id: tables.rpf },
     ];
   });
 }

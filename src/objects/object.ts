@@ -14,6 +14,7 @@ import {
 } from './interfaces.js';
 import { type IpsecObject, ipsec_kinds } from './ipsec.js';
 import type { Kind } from './kind.js';
+import { type MemifObject, memif_kinds } from './memif.js';
 import type { OwnerName, OwnerRule } from './owner.js';
 import { type PolicyObject, policy_kinds } from './policy.js';
 import { type RedirectObject, redirect_kinds } from './redirect.js';
@@ -28,6 +29,7 @@ export type VppObject =
   | WireguardObject
   | IpsecObject
   | Srv6Object
+  | MemifObject
   | RoutingObject
   | CnatObject
   | PolicyObject
@@ -45,6 +47,7 @@ const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...wireguard_kinds,
   ...ipsec_kinds,
   ...srv6_kinds,
+  ...memif_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,
@@ -167,7 +170,7 @@ export function isAnnounced(object: VppObject): boolean {
 
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */
 export function outlives(object: VppObject): readonly VppObject[] {
-  if (object.kind !== 'tap') return [];
+  if (object.kind !== 'tap' && object.kind !== 'memif') return [];
   return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
 }
 

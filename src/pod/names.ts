@@ -43,6 +43,17 @@ export function podInterfaceTag(pod: PodInterface, driver: Driver = 'tun'): stri
   return `${hash}-${pod.interface_name}-${basename(pod.netns)}`.slice(0, name_length_max);
 }
 
+/** Of each interface that VPP has for the pod; that of its tun or tap comes first. */
+export function podInterfaceTags(spec: PodInterface & Pick<PodSpec, 'memif'>): readonly string[] {
+  const tag = podInterfaceTag(spec);
+  return spec.memif === undefined ? [tag] : [tag, podInterfaceTag(spec, 'memif')];
+}
+
+/** Of a path or name that is to be part of a socket's: VPP's reader stops at any other character. */
+export function isSocketName(text: string): boolean {
+  return /^[A-Za-z0-9_/.-]+$/.test(text);
+}
+
 /**
  * Whether a table of this name is a pod's, of this or an earlier life of the product: for the sweep of tables that belong
  * to no pod any more. The node's own tables (`calico-pods-ip4`, `physical-net-...`) do not match.
@@ -52,9 +63,14 @@ export function isPodTableName(name: string, family: Family): boolean {
 }
 
 /**
- * Whether a tun or tap with this tag is a pod's. The namespace and device name that VPP reports for it settle the
+ * Whether a tun, tap or memif with this tag is a pod's. The namespace and device name that VPP reports for it settle the
  * question: the tag has to be the one that follows from them, so that no tag of another origin is ever taken for a pod's.
  */
-export function isPodInterfaceTag(tag: string, netns: string, interface_name: string): boolean {
-  return tag === podInterfaceTag({ netns, interface_name });
+export function isPodInterfaceTag(
+  tag: string,
+  netns: string,
+  interface_name: string,
+  driver: Driver = 'tun',
+): boolean {
+  return tag === podInterfaceTag({ netns, interface_name }, driver);
 }

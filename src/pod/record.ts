@@ -74,6 +74,11 @@ const addresses = (colon: boolean) =>
     ),
   );
 
+const memif = v.object({
+  is_l3: v.boolean(),
+  ports: v.array(v.object({ protocol: v.picklist(['tcp', 'udp']), first: port, last: port })),
+});
+
 /** In a file the cookie stands beside the rest, for releases that know of none and would take the record for a damaged one. */
 interface Written extends PodRecord {
   readonly namespace_cookie?: string;
@@ -114,6 +119,7 @@ const pod_record: v.GenericSchema<unknown, Written> = v.object({
       rx_mode: v.picklist(['polling', 'interrupt', 'adaptive', 'default']),
     }),
     interface_type: v.picklist(['tun', 'tap']),
+    memif: v.exactOptional(memif),
   }),
   tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
   namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}(:\d{1,20})?$/))),

@@ -35,6 +35,20 @@ export interface PerFamily<T> {
 /** An interface spec in which nothing is left to choose. */
 export type PodInterfaceSpec = Required<InterfaceSpec>;
 
+/** Both ends are in it. */
+export interface PortRange {
+  readonly protocol: 'tcp' | 'udp';
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Shared memory between VPP and a program in the pod, beside the device that Linux has. */
+export interface PodMemif {
+  readonly is_l3: boolean;
+  /** What comes for the pod's addresses by these leads to it; none: nothing does. */
+  readonly ports: readonly PortRange[];
+}
+
 export interface PodSpec {
   readonly key: PodKey;
   readonly interface_name: string;
@@ -56,6 +70,7 @@ export interface PodSpec {
   readonly interface_spec: PodInterfaceSpec;
   /** `tun` carries IP alone (`interface_spec.is_l3`), `tap` Ethernet. */
   readonly interface_type: 'tun' | 'tap';
+  readonly memif?: PodMemif;
 }
 
 export function podKey(netns: string, interface_name: string): PodKey {

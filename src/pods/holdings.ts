@@ -16,6 +16,8 @@ import type { TranslationOwners } from '../reconcile/translation-owners.js';
 /** How a pod interface that is known to be wanted is recognised. */
 export interface PodIdentity {
   readonly tag: InterfaceTag;
+  /** Of its memif, whether it has one by now or not. */
+  readonly memif_tag: InterfaceTag;
   readonly key: PodKey;
   /** Of its tables, in both families and roles. */
   readonly table_names: readonly string[];
@@ -26,6 +28,7 @@ export interface PodIdentity {
 export function podIdentity(spec: PodSpec): PodIdentity {
   return {
     tag: podInterfaceTag(spec),
+    memif_tag: podInterfaceTag(spec, 'memif'),
     key: spec.key,
     table_names: ([4, 6] as const).flatMap((family) => [
       podTableName(spec, family),
@@ -53,7 +56,7 @@ export function assignPods(
   translations: TranslationOwners,
 ): Holdings {
   const owners = new OwnerIndex(objects);
-  const tags = new Set(known.map(({ tag }) => tag));
+  const tags = new Map(known.flatMap(({ tag, memif_tag }) => [tag, memif_tag].map((each) => [each, tag] as const)));
   const byTable = byName(known, ({ table_names }) => table_names);
   const byAddress = byName(known, ({ addresses }) => addresses);
   const byKey = byName(known, ({ key }) => [key]);
@@ -96,7 +99,7 @@ export function assignPods(
       if (holder !== undefined) return holder;
     }
     const used = interfacesUsed(object).find((tag) => tags.has(tag));
-    return used === undefined ? 'orphan' : { pod: used };
+    return used === undefined ? 'orphan' : { pod: tags.get(used)! };
   }
 
   function holderOfTranslation(object: Translation): Holder {
@@ -117,7 +120,8 @@ export function assignPods(
   }
 
   function ofTag(tag: InterfaceTag): Holder {
-    return tags.has(tag) ? { pod: tag } : 'orphan';
+    const pod = tags.get(tag);
+    return pod === undefined ? 'orphan' : { pod };
   }
 }
 

@@ -2,7 +2,7 @@
 import type { ActorContext } from '../actor-system.js';
 import type { PodMessage } from '../messages/pod.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import { podInterfaceTag } from '../pod/names.js';
+import { podInterfaceTags } from '../pod/names.js';
 import { addressesOf, endpointOf, type PodSpec } from '../pod/spec.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 
@@ -15,8 +15,8 @@ export const judged_ms = 500;
 export class PodPolicies {
   readonly #ctx: Pick<ActorContext<PodMessage>, 'after' | 'tellSelf'>;
   readonly #policed: PolicedInterfaces;
-  /** Its interface, as those who police it know it. */
-  #tag: InterfaceTag | undefined;
+  /** Its interfaces, as those who police them know them. */
+  readonly #tags = new Set<InterfaceTag>();
   /** Counts what is waited for. */
   #wait = 0;
   #state: 'unasked' | 'awaited' | 'there' = 'unasked';
@@ -28,14 +28,16 @@ export class PodPolicies {
 
   /** Policies are for it; `made`: VPP is about to be told to make it. */
   put(spec: PodSpec, made = false): void {
-    this.#tag = podInterfaceTag(spec);
     const attachment = { kind: 'workload', endpoint: endpointOf(spec.workload) } as const;
-    this.#policed.put(this.#tag, { attachment, addresses: addressesOf(spec) }, made);
+    for (const tag of podInterfaceTags(spec)) {
+      this.#tags.add(tag);
+      this.#policed.put(tag, { attachment, addresses: addressesOf(spec) }, made);
+    }
   }
 
   remove(): void {
-    if (this.#tag !== undefined) this.#policed.remove(this.#tag);
-    this.#tag = undefined;
+    for (const tag of this.#tags) this.#policed.remove(tag);
+    this.#tags.clear();
   }
 
   /** Another ADD, or another VPP: it waits anew. */
@@ -49,7 +51,15 @@ export class PodPolicies {
     this.put(spec, true);
     this.#wait += 1;
     const message = { type: 'Policed', wait: this.#wait } as const;
-    const waits = this.#policed.whenJudged(podInterfaceTag(spec), () => this.#ctx.tellSelf(message));
+    const awaited = new Set<InterfaceTag>();
+    for (const tag of podInterfaceTags(spec)) {
+      const judged = (): void => {
+        awaited.delete(tag);
+        if (awaited.size === 0) this.#ctx.tellSelf(message);
+      };
+      if (this.#policed.whenJudged(tag, judged)) awaited.add(tag);
+    }
+    const waits = awaited.size > 0;
     this.#state = waits ? 'awaited' : 'there';
     if (waits) this.#ctx.after(judged_ms, message);
     return waits;

@@ -159,6 +159,15 @@ const names: ReadonlySet<string> = new Set([
     'ikev2_set_tunnel_interface',
     'ipsec_tunnel_protect_dump',
   ],
+  ...[
+    'memif_create_v2',
+    'memif_delete',
+    'memif_dump',
+    'memif_socket_filename_add_del_v2',
+    'memif_socket_filename_dump',
+    'pbl_client_del',
+    'pbl_client_update',
+  ],
 ]);
 
 export const messages_used: readonly Message<unknown, never>[] = all.filter(({ name }) => names.has(name));

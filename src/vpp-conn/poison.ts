@@ -36,6 +36,7 @@ import {
   npol_rule_create,
   npol_rule_update,
 } from 'vpp-binapi-ts/npol';
+import { type pbl_client_in, pbl_client_update } from 'vpp-binapi-ts/pbl';
 import { sr_policy_add_v2, sr_policy_mod_v2, sr_steering_add_del, type srv6_sid_list } from 'vpp-binapi-ts/sr';
 import { tap_create_v3 } from 'vpp-binapi-ts/tapv2';
 import { vxlan_add_del_tunnel_v3 } from 'vpp-binapi-ts/vxlan';
@@ -231,6 +232,19 @@ const segments = ({ sids }: srv6_sid_list): Why =>
 const steering = (prefix: string, table_id: number, life: Life): Why =>
   life.lacksTable(familyOf(prefix), table_id) ? `there is no table ${table_id} to steer in: VPP dies` : undefined;
 
+// --- pods' ports
+
+/**
+ * VPP dies of a table that does not exist. That there is one is known where the interface was bound to it; of an interface that was there before,
+ * nothing is.
+ */
+function pblClient({ addr, paths: { sw_if_index }, table_id }: pbl_client_in, life: Life): Why {
+  const bound_to = life.interfaces.get(sw_if_index)?.tables[familyOf(addr)];
+  return bound_to === undefined || bound_to === table_id
+    ? undefined
+    : `interface ${sw_if_index} is not bound to table ${table_id}, which may not exist: VPP would die`;
+}
+
 // --- npol
 
 function npolRule({ matches }: npol_rule, life: Life): Why {
@@ -287,6 +301,7 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
       ? undefined
       : `VPP dies of a memif with mode ${mode}`,
   ),
+  rule(pbl_client_update, ({ client }, life) => pblClient(client, life)),
 
   rule(cnat_translation_update, (fields, life) => translation(fields.translation) ?? tooLate(life)),
   rule(cnat_set_snat_addresses_v2, snatAddresses),

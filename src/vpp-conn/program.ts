@@ -10,6 +10,7 @@ import { cnat } from './program/cnat.js';
 import { none, type Program, type Programs } from './program/common.js';
 import { interfaces } from './program/interfaces.js';
 import { ipsec } from './program/ipsec.js';
+import { memif } from './program/memif.js';
 import { policy } from './program/policy.js';
 import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
@@ -23,6 +24,7 @@ const programs: Programs<ObjectKind> = {
   ...wireguard,
   ...ipsec,
   ...srv6,
+  ...memif,
   ...routing,
   ...cnat,
   ...policy,

@@ -16,7 +16,9 @@ import { type urpf_interface_details, urpf_interface_dump } from 'vpp-binapi-ts/
 import type { InterfaceSwitch, InterfaceTag, RxMode } from '../../objects/interfaces.js';
 import type { ObjectOf, VppObject } from '../../objects/object.js';
 import { isHostTapTag, isUplinkTag } from '../../objects/owner.js';
-import { no_interface } from '../paths.js';
+import type { Handles } from '../handles.js';
+import { danglingTag, no_interface } from '../paths.js';
+import { observeMemifs } from './memif.js';
 import { families, familyOfAf, type Reader, type TagOf } from './reader.js';
 import { halfMade, observeTunnels, observeUnnumbered } from './tunnels.js';
 
@@ -60,19 +62,28 @@ export async function observeLinks(
   reader: Reader,
   interfaces: readonly sw_interface_details[],
   announced: readonly VppObject[],
+  handles: Handles,
 ): Promise<ObservedInterface[]> {
-  const [taps, af_packets, tunnel_of] = await Promise.all([
+  const [taps, af_packets, tunnel_of, memif_of] = await Promise.all([
     reader.dump(sw_interface_tap_v2_dump, {}),
     reader.dump(af_packet_dump, {}),
     observeTunnels(
       reader,
       new Set(interfaces.flatMap((details) => (isUp(details) ? [] : details.sw_if_index))),
     ),
+    observeMemifs(reader, handles),
   ]);
   const tap_of = new Map(taps.map((details) => [details.sw_if_index, details]));
   const af_packet_of = new Map(af_packets.map((details) => [details.sw_if_index, details]));
   return interfaces.flatMap((details): ObservedInterface[] => {
     const { sw_if_index, tag, interface_dev_type } = details;
+    const memif = memif_of.get(sw_if_index);
+    if (memif !== undefined) {
+      // One that nobody has come to tag is told by its socket, and is nobody's.
+      const own = tag === '' ? danglingTag(sw_if_index) : tag;
+      handles.setMemifSocket(own, memif.socket_id);
+      return [{ object: { ...memif.memif, tag: own }, details }];
+    }
     const tunnel = tunnel_of.get(sw_if_index);
     if (tag === '') {
       const object = tunnel && halfMade(tunnel, sw_if_index, announced);

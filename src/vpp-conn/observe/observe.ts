@@ -18,6 +18,7 @@ import type { Registry } from '../registry.js';
 import { observeSnat, observeTranslations } from './cnat.js';
 import { observeLinks, observeSettings } from './interfaces.js';
 import { observeIke } from './ipsec.js';
+import { observePblClients } from './memif.js';
 import { Reader } from './reader.js';
 import { observeRedirects } from './redirect.js';
 import {
@@ -98,18 +99,19 @@ async function read(
   ]);
   const tagged = all_interfaces.filter(({ tag }) => tag !== '');
   const tags = new Map<number, InterfaceTag>(tagged.map(({ sw_if_index, tag }) => [sw_if_index, tag]));
+  const tag_of_name = new Map(tagged.map(({ interface_name, tag }) => [interface_name, tag]));
   const indexes = new Set(all_interfaces.map(({ sw_if_index }) => sw_if_index));
   const tagOf = (sw_if_index: number): InterfaceTag =>
     tags.get(sw_if_index) ?? (indexes.has(sw_if_index) ? '' : danglingTag(sw_if_index));
 
-  const links = await observeLinks(reader, all_interfaces, registry.announced());
+  const links = await observeLinks(reader, all_interfaces, registry.announced(), handles);
   const owners = new OwnerIndex([...links.map(({ object }) => object), ...all_tables]);
   const wanted = (owner: Ownership): boolean => owner !== 'foreign' && scopes.has(owner);
   const own_links = links.filter(({ object }) => wanted(owners.of(object)));
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6] =
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6, pbl_clients] =
     await Promise.all([
       observeSettings(
         reader,
@@ -126,6 +128,7 @@ async function read(
       scopes.has('connectivity') ? observePeers(reader, tagOf) : [],
       scopes.has('connectivity') ? observeIke(reader, tagOf) : [],
       scopes.has('connectivity') ? observeSrv6(reader) : [],
+      scopes.has('pods') ? observePblClients(reader, (name) => tag_of_name.get(name)) : [],
       scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
       ...route_sources.map((source) =>
         routesOf(
@@ -173,6 +176,7 @@ async function read(
     ...peers.map(([peer]) => peer),
     ...ike,
     ...srv6,
+    ...pbl_clients.map(([client]) => client),
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);
@@ -181,7 +185,7 @@ async function read(
 
   const buffers = pools && buffersIn(pools.reply);
   return {
-    seen: [...handle_of_interface, ...redirects.tables, ...peers],
+    seen: [...handle_of_interface, ...redirects.tables, ...peers, ...pbl_clients],
     snapshot: {
       objects: [...shown, ...recorded.map(({ object }) => object)],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),

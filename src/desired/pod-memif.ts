@@ -1,0 +1,86 @@
+/**
+ * What VPP holds for a pod's memif. Pure.
+ *
+ *   default table: pod/32 → pod table
+ *   pod table:     pod/32 → tun, and for some ports → memif
+ *   pod table:     0/0 → pods table                     packets of the pod, by either
+ *
+ * The memif uses the addresses of the tun. A packet is judged by policies where it leaves VPP, so that both have them. uRPF finds no way back
+ * to either in the default table, and none to the memif in the pod's: both look up a table of sources.
+ */
+import { familyOf } from '../ip/text.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
+import type { VppObject } from '../objects/object.js';
+import { podInterfaceTag } from '../pod/names.js';
+import { addressesOf, familiesOf, type PodMemif, type PodSpec } from '../pod/spec.js';
+import { default_table, hostPrefix } from './tables.js';
+
+/** Where packets to the pod are looked up, whichever of its interfaces they leave by. */
+export function routesTo(
+  spec: PodSpec,
+  tag: InterfaceTag,
+  pod_table: number,
+): VppObject[] {
+  return addressesOf(spec).flatMap((address): VppObject[] => {
+    const by_device: VppObject = {
+      kind: 'route',
+      source: 'pods',
+      table_id: spec.memif === undefined ? default_table : pod_table,
+      prefix: hostPrefix(address),
+      paths: [{ via: 'interface', interface: tag, next_hop: address }],
+    };
+    if (spec.memif === undefined) return [by_device];
+    return [
+      by_device,
+      {
+        kind: 'route',
+        source: 'pods',
+        table_id: default_table,
+        prefix: hostPrefix(address),
+        paths: [{ via: 'lookup', table_id: pod_table }],
+      },
+    ];
+  });
+}
+
+/** Beside what is set on each of a pod's interfaces. `mac`, `pod_mac`: of VPP's side and the pod's, where they speak Ethernet. */
+export function memifObjects(
+  spec: PodSpec & { readonly memif: PodMemif },
+  pod_table: number,
+  { mac, pod_mac }: { readonly mac: string; readonly pod_mac: string },
+): VppObject[] {
+  const { memif, netns, interface_name } = spec;
+  const tag = podInterfaceTag(spec, 'memif');
+  const place = { kind: 'memif', tag, netns, interface_name } as const;
+  return [
+    memif.is_l3 ? { ...place, mode: 'ip' } : { ...place, mode: 'ethernet', mac },
+    ...familiesOf(spec).map(
+      (family): VppObject => ({ kind: 'interface_table', interface: tag, family, table_id: pod_table }),
+    ),
+    { kind: 'unnumbered', interface: tag, of: podInterfaceTag(spec) },
+    // What comes from Linux may be larger than a packet.
+    { kind: 'interface_flag', interface: tag, flag: 'gso_feature' },
+    ...addressesOf(spec).flatMap((address): VppObject[] => [
+      ...(memif.is_l3 ? [] : [{ kind: 'neighbour', interface: tag, address, mac: pod_mac } as const]),
+      ...(memif.ports.length === 0
+        ? []
+        : [
+            {
+              kind: 'pbl_client',
+              address,
+              table_id: pod_table,
+              interface: tag,
+              ports: memif.ports,
+              ...(!memif.is_l3 && { next_hop: address }),
+            } as const,
+          ]),
+    ]),
+  ];
+}
+
+/** Families of the pod in which its sources are in a table of their own, whatever else it may use. */
+export function hasSourceTable(spec: PodSpec, family: 4 | 6): boolean {
+  return (
+    spec.memif !== undefined || spec.allowed_source_prefixes.some((prefix) => familyOf(prefix) === family)
+  );
+}
