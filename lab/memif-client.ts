@@ -65,11 +65,22 @@ export class MemifClient {
       await one.command(`set interface ip address ${memif} ${at_memif}/${length}`);
       if (!is_ip) {
         await one.command(`set ip neighbor static ${memif} ${pod_gateway[family]} ${pod_tap_mac}`);
-        await one.command(`ip route add ${pod_gateway[family]}/${length} via ${pod_gateway[family]} ${memif}`);
+        await one.command(
+          `ip route add ${pod_gateway[family]}/${length} via ${pod_gateway[family]} ${memif}`,
+        );
       }
       await one.command(`ip route add ${all} via ${is_ip ? '' : `${pod_gateway[family]} `}${memif}`);
       await one.command(`ip route add ${own}/${length} via ${own} ${tun}`);
-      topology.lab.run(name, 'ip', 'addr', 'replace', `${own}/${length}`, 'dev', device, ...(family === 6 ? ['nodad'] : []));
+      topology.lab.run(
+        name,
+        'ip',
+        'addr',
+        'replace',
+        `${own}/${length}`,
+        'dev',
+        device,
+        ...(family === 6 ? ['nodad'] : []),
+      );
       topology.lab.run(name, 'ip', `-${family}`, 'route', 'replace', 'default', 'dev', device);
     }
     return one;

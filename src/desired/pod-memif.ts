@@ -16,11 +16,7 @@ import { addressesOf, familiesOf, type PodMemif, type PodSpec } from '../pod/spe
 import { default_table, hostPrefix } from './tables.js';
 
 /** Where packets to the pod are looked up, whichever of its interfaces they leave by. */
-export function routesTo(
-  spec: PodSpec,
-  tag: InterfaceTag,
-  pod_table: number,
-): VppObject[] {
+export function routesTo(spec: PodSpec, tag: InterfaceTag, pod_table: number): VppObject[] {
   return addressesOf(spec).flatMap((address): VppObject[] => {
     const by_device: VppObject = {
       kind: 'route',

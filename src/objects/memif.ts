@@ -3,7 +3,7 @@ import { canonicalAddress } from '../ip/spelling.js';
 import { isPodInterfaceTag } from '../pod/names.js';
 import type { PortRange } from '../pod/spec.js';
 import { dangling_prefix, type InterfaceTag } from './interfaces.js';
-import { type Kinds, remove } from './kind.js';
+import { always, type Kinds, remove } from './kind.js';
 import type { Ownership } from './owner.js';
 
 /** VPP listens, the program connects: how many queues there are, and how long their rings, is for the program to say. */
@@ -83,8 +83,8 @@ export const memif_kinds: Kinds<MemifObject> = {
     remove: remove.interface,
     change: 'remove_first',
   },
-  // Behind the route that it parts from, and before the one that leads others to that table. It goes first of all: VPP takes no notice of a change,
-  // and does not find the next memif that has the index of one which went before it.
+  // Behind the route that it parts from. It goes first of all: VPP takes no notice of a change, and does not find the next memif that has the index of
+  // one which went before it. VPP shows its ports, and where they lead while a program is connected.
   pbl_client: {
     key: (o) => o.address,
     canonical: (o) => {
@@ -100,5 +100,6 @@ export const memif_kinds: Kinds<MemifObject> = {
     add: 71,
     remove: remove.through - 1,
     change: 'remove_first',
+    in_part: { hides: always, part: (o) => o },
   },
 };

@@ -56,7 +56,9 @@ export function assignPods(
   translations: TranslationOwners,
 ): Holdings {
   const owners = new OwnerIndex(objects);
-  const tags = new Map(known.flatMap(({ tag, memif_tag }) => [tag, memif_tag].map((each) => [each, tag] as const)));
+  const tags = new Map(
+    known.flatMap(({ tag, memif_tag }) => [tag, memif_tag].map((each) => [each, tag] as const)),
+  );
   const byTable = byName(known, ({ table_names }) => table_names);
   const byAddress = byName(known, ({ addresses }) => addresses);
   const byKey = byName(known, ({ key }) => [key]);

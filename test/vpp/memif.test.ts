@@ -16,6 +16,7 @@ const m1 = 'm1';
 const families = ['ip4', 'ip6'] as const;
 /** The first two lead to the memif, the others to the tun. */
 const port = { memif_tcp: 5001, memif_udp: 5300, tun_tcp: 6001, tun_udp: 53 };
+const spec = 'cni.projectcalico.org/vppExtraMemifSpec';
 const ports = { 'cni.projectcalico.org/vppExtraMemifPorts': 'TCP:5000-5999,udp:5300' };
 
 interface Started {
@@ -51,7 +52,11 @@ async function client(
 }
 
 async function connected(one: MemifClient): Promise<void> {
-  await waitFor(() => one.isConnected(), 60_000, () => 'the memif is not connected');
+  await waitFor(
+    () => one.isConnected(),
+    60_000,
+    () => 'the memif is not connected',
+  );
 }
 
 /** Both sides of the pod are reached by others, and reach them, each by its own way. */
@@ -90,19 +95,75 @@ async function isSplit(test: Test, { traffic, p1, p2, topology }: Started, when:
   }
 }
 
-t.test('thin', real, async (t) => {
-  const started = await start(t);
-  const { node, p1, p2 } = started;
-  await node.add(p1, { annotations: { ...ports, 'cni.projectcalico.org/vppExtraMemifSpec': '{"isl3": true}' } });
-  await node.add(p2);
-  t.comment(await node.cli('show pbl client'));
-  t.comment(await node.cli('show memif'));
-  t.comment(JSON.stringify(await node.differences()));
-  const one = await client(t, started, { mode: 'ip' });
-  t.comment(await node.cli('show memif'));
-  t.comment(await one.command('show memif'));
-  await isSplit(t, started, 'thin');
-  t.comment(await node.cli('show pbl client'));
-  t.comment(await node.cli('show errors'));
-  t.strictSame(await node.differences(), []);
-});
+/** Of VPP, whatever it was made by. */
+async function left({ node }: Started): Promise<string> {
+  const [memifs, clients] = [await node.cli('show memif'), await node.cli('show pbl client')];
+  return (
+    [...memifs.matchAll(/abstract:\S+|interface memif\S+/g)].map(([text]) => text).join() + clients.trim()
+  );
+}
+
+for (const mode of ['ip', 'ethernet'] as const) {
+  t.test(`a memif that speaks ${mode}: ports are split between it and the device`, real, async (t) => {
+    const started = await start(t);
+    const { node, p1, p2, traffic, topology } = started;
+    const annotations = { ...ports, ...(mode === 'ip' && { [spec]: '{"isl3": true}' }) };
+    await node.add(p1, { annotations });
+    await node.add(p2);
+    t.strictSame(await node.differences(), [], 'without a program VPP holds what it should');
+    const one = await client(t, started, { mode });
+    await isSplit(t, started, 'at first');
+    t.strictSame(await node.differences(), [], 'with one, too');
+
+    for (const family of families) {
+      t.match(
+        await traffic.udp(m1, 'p2', p2[family], { port: 5400 }),
+        { answered: 0 },
+        `what is sent by the memif is answered by the device: port 5400 is none of the memif's, ${family}`,
+      );
+      t.match(
+        await traffic.senders('p2', 5400),
+        [p1[family]],
+        `what the program sends arrives under the pod's address, ${family}`,
+      );
+      const foreign = family === 'ip4' ? '10.78.0.6' : 'fd78::66';
+      topology.lab.run(m1, 'ip', 'addr', 'replace', foreign, 'dev', 'lo');
+      await traffic.udp(m1, 'p2', p2[family], { port: 5401, source: foreign, count: 2, wait_ms: 50 });
+      await traffic.udp(m1, 'p2', p2[family], { port: 5401, count: 1 });
+      t.match(await traffic.senders('p2', 5401), [p1[family]], `and under no other, ${family}`);
+    }
+
+    await node.add(p1, { annotations });
+    await isSplit(t, started, 'after the ADD was repeated');
+
+    await one.stop();
+    const next = await client(t, started, { mode, queues: 4, ring_size: 256 });
+    await isSplit(t, started, 'after the program went and another came, with other queues');
+
+    await node.kill('SIGKILL');
+    await node.restart();
+    t.strictSame(await node.differences(), [], 'a process that begins anew finds what it should');
+    t.ok(await next.isConnected(), 'the program was not disturbed');
+    await isSplit(t, started, 'after the death of the process');
+
+    const old = node.vppPid()!;
+    process.kill(old, 'SIGKILL');
+    await node.untilOtherVpp(old);
+    await node.untilConverged();
+    await connected(next);
+    await isSplit(t, started, 'after the death of VPP');
+
+    await node.del(p1);
+    t.equal(await left(started), '', 'DEL leaves no interface, no socket and no split');
+    t.notMatch(
+      topology.lab.run('p1', 'cat', '/proc/net/unix'),
+      /@vpp\/memif-eth0/,
+      'nobody listens in the pod',
+    );
+    t.strictSame(await node.differences(), [], 'and nothing else');
+    await node.add(p1);
+    t.equal(await left(started), '', 'without the annotation there is none');
+    t.equal(await traffic.ping('p2', p1.ip4), 3, 'and all leads to the device');
+    t.strictSame(await node.stop(), { code: 0, signal: null });
+  });
+}

@@ -18,7 +18,7 @@ import type { Registry } from '../registry.js';
 import { observeSnat, observeTranslations } from './cnat.js';
 import { observeLinks, observeSettings } from './interfaces.js';
 import { observeIke } from './ipsec.js';
-import { observePblClients } from './memif.js';
+import { observePbl } from './memif.js';
 import { Reader } from './reader.js';
 import { observeRedirects } from './redirect.js';
 import {
@@ -111,7 +111,7 @@ async function read(
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6, pbl_clients] =
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6, pbl] =
     await Promise.all([
       observeSettings(
         reader,
@@ -128,7 +128,9 @@ async function read(
       scopes.has('connectivity') ? observePeers(reader, tagOf) : [],
       scopes.has('connectivity') ? observeIke(reader, tagOf) : [],
       scopes.has('connectivity') ? observeSrv6(reader) : [],
-      scopes.has('pods') ? observePblClients(reader, (name) => tag_of_name.get(name)) : [],
+      scopes.has('pods')
+        ? observePbl(reader, registry, (name) => tag_of_name.get(name))
+        : { clients: [], routes: [] },
       scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
       ...route_sources.map((source) =>
         routesOf(
@@ -176,7 +178,8 @@ async function read(
     ...peers.map(([peer]) => peer),
     ...ike,
     ...srv6,
-    ...pbl_clients.map(([client]) => client),
+    ...pbl.clients.map(([client]) => client),
+    ...pbl.routes,
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);
@@ -185,7 +188,7 @@ async function read(
 
   const buffers = pools && buffersIn(pools.reply);
   return {
-    seen: [...handle_of_interface, ...redirects.tables, ...peers, ...pbl_clients],
+    seen: [...handle_of_interface, ...redirects.tables, ...peers, ...pbl.clients],
     snapshot: {
       objects: [...shown, ...recorded.map(({ object }) => object)],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),

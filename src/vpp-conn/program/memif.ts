@@ -1,9 +1,5 @@
 /** Memifs of pods, and what leads to them. */
-import {
-  memif_create_v2,
-  memif_delete,
-  memif_socket_filename_add_del_v2,
-} from 'vpp-binapi-ts/memif';
+import { memif_create_v2, memif_delete, memif_socket_filename_add_del_v2 } from 'vpp-binapi-ts/memif';
 import { pbl_client_del, pbl_client_update } from 'vpp-binapi-ts/pbl';
 import { familyOf } from '../../ip/text.js';
 import { memifSocket } from '../../objects/memif.js';
@@ -58,9 +54,7 @@ export const memif: Programs<'memif' | 'pbl_client'> = {
     ],
   },
   pbl_client: {
-    add: (o, at) => [
-      call(pbl_client_update, { client: client(o, at) }, { made: (reply) => reply.id }),
-    ],
+    add: (o, at) => [call(pbl_client_update, { client: client(o, at) }, { made: (reply) => reply.id })],
     remove: (o, at) => [call(pbl_client_del, { id: at.of(o) })],
   },
 };
