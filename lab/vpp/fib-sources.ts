@@ -4,7 +4,7 @@
 export type SourceId = number;
 
 /** The sources of VPP's own that the stand-in uses itself. */
-export const source = { special: 1, interface: 4, api: 8, adjacency: 15, default_route: 20 } as const;
+export const source = { special: 1, interface: 4, api: 8, adjacency: 15, default_route: 20, pbl: 24 } as const;
 
 export interface FibSource {
   readonly id: SourceId;
@@ -41,6 +41,7 @@ const own: readonly (readonly [name: string, priority: number])[] = [
   ['interpose', 0xfe],
   ['path-mtu', 0x10],
   ['cnat', 0x02],
+  ['pbl', 0x01],
 ];
 
 /** The highest number that is given away. */

@@ -187,6 +187,13 @@ export class Fib {
     return { source: found, paths: entry.sources.get(found)!.paths.map((path) => showPath(path)) };
   }
 
+  /** The paths of the best source but this one. */
+  behind(table: FibTable, prefix: string, front: SourceId): readonly fib_path[] | undefined {
+    const entry = table.entries.get(networkOf(prefix));
+    const found = this.sources.best([...(entry?.sources.keys() ?? [])].filter((id) => id !== front));
+    return found === undefined ? undefined : entry?.sources.get(found)?.paths.map((path) => showPath(path));
+  }
+
   /** Replaces the paths of this source. */
   set(table: FibTable, prefix: string, from: SourceId, paths: readonly fib_path[]): Entry {
     const list = this.#share(paths.map((path) => this.#decode(path, prefix)));

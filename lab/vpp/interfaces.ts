@@ -79,7 +79,8 @@ export interface Interface {
     | 'Loopback'
     | 'IPIP tunnel device'
     | 'VXLAN'
-    | 'Wireguard Tunnel';
+    | 'Wireguard Tunnel'
+    | 'memif';
   /** False: IP alone, without MAC, RA or ARP. */
   readonly ethernet: boolean;
   mac: string;

@@ -13,6 +13,7 @@ import { source } from './fib-sources.js';
 import type { Caller } from './handler.js';
 import { Ikev2 } from './ikev2.js';
 import { Interfaces } from './interfaces.js';
+import { Memifs, PblClients } from './memif.js';
 import { Npol } from './npol.js';
 import { Pool } from './pool.js';
 import { type Family, familyOf, hostPrefix } from './prefix.js';
@@ -85,6 +86,8 @@ export class VppState {
   readonly wireguard: Wireguard;
   readonly ikev2: Ikev2;
   readonly srv6: Srv6;
+  readonly memifs: Memifs;
+  readonly pbl: PblClients;
   readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
@@ -130,6 +133,8 @@ export class VppState {
     this.wireguard = new Wireguard(this.interfaces);
     this.ikev2 = new Ikev2(this.interfaces);
     this.srv6 = new Srv6(this.interfaces.fib);
+    this.memifs = new Memifs(this.interfaces);
+    this.pbl = new PblClients(this.interfaces);
   }
 
   /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */

@@ -292,6 +292,33 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
     [/vppExtraMemifPorts is ignored: memifEnabled/],
   ],
   [
+    'memif: what speaks of protocols in any case, and of ranges',
+    annotated({ [`${prefix}vppExtraMemifPorts`]: 'TCP:4444-20000, udp:53 , Tcp:1' }),
+    {
+      interface_type: 'tun',
+      memif: {
+        is_l3: false,
+        ports: [
+          { protocol: 'tcp', first: 4444, last: 20000 },
+          { protocol: 'udp', first: 53, last: 53 },
+          { protocol: 'tcp', first: 1, last: 1 },
+        ],
+      },
+    },
+    [],
+    open,
+  ],
+  [
+    'memif without Ethernet; what VPP splits no packets of has no effect',
+    annotated({
+      [`${prefix}vppExtraMemifPorts`]: 'sctp:80,icmp:1,udp:65535',
+      [`${prefix}vppExtraMemifSpec`]: '{"rx": 200, "tx": 200, "isl3": true}',
+    }),
+    { memif: { is_l3: true, ports: [{ protocol: 'udp', first: 65535, last: 65535 }] } },
+    [/vppExtraMemifPorts: entry sctp:80 has no effect/, /entry icmp:1 has no effect/],
+    open,
+  ],
+  [
     'VCL with its gate closed is ignored',
     annotated({ [`${prefix}vppVcl`]: 'enable' }),
     tun,
@@ -461,10 +488,50 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
     sources(Array.from({ length: 257 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`)),
     /has more than 256 entries/,
   ],
+  ...(
+    [
+      ['', /is not protocol:port/],
+      ['80', /is not protocol:port/],
+      ['tcp:', /is not protocol:port/],
+      ['tcp:80-', /is not protocol:port/],
+      ['tcp:80;udp:53', /is not protocol:port/],
+      ['tcp:80,,udp:53', /entry 1: "" is not protocol:port/],
+      ['tcp:-1', /is not protocol:port/],
+      ['tcp:0', /not within ports 1 to 65535/],
+      ['tcp:65536', /not within ports 1 to 65535/],
+      ['tcp:1-99999', /not within ports 1 to 65535/],
+      ['tcp:90-80', /entry 0: "tcp:90-80" ends before it begins/],
+      ['gre:1', /is of a protocol that is neither TCP nor UDP/],
+      [Array(257).fill('tcp:80').join(), /has more than 256 entries/],
+      ['tcp:80'.repeat(2000), /has more than 256 entries/],
+    ] as const
+  ).map(
+    ([ports, why]): (typeof refused)[number] => [
+      `memif ports: ${ports.slice(0, 40)}`,
+      annotated({ [`${prefix}vppExtraMemifPorts`]: ports }),
+      why,
+      open,
+    ],
+  ),
+  ...(
+    [
+      ['[1]', /vppExtraMemifSpec.* is not an object/],
+      ['{', /vppExtraMemifSpec/],
+      ['{"rx": 300}', /vppExtraMemifSpec/],
+      ['{"rxqsz": 1000}', /vppExtraMemifSpec.*power of two/],
+    ] as const
+  ).map(
+    ([memif_spec, why]): (typeof refused)[number] => [
+      `memif spec: ${memif_spec}`,
+      annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80', [`${prefix}vppExtraMemifSpec`]: memif_spec }),
+      why,
+      open,
+    ],
+  ),
   [
-    'memif ports',
-    annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80' }),
-    /annotation cni\.projectcalico\.org\/vppExtraMemifPorts "tcp:80" asks for memif.*memifEnabled to false/,
+    'a memif in a namespace whose path VPP cannot read in the name of a socket',
+    { ...annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80' }), netns: '/run/netns/a,b' },
+    /netns "\/run\/netns\/a,b" has a character that VPP cannot have in the name of a memif socket/,
     open,
   ],
   [

@@ -150,15 +150,15 @@ t.test('a dual-stack pod is programmed in two waves and removed in one', async (
     'cnat_translation_update addr=fd00::2 if_af=ADDRESS_IP6 port=8080 ip_proto=IP_API_PROTO_TCP flags=9 lb_type=CNAT_LB_TYPE_DEFAULT addr=fd01::5 if_af=ADDRESS_IP6 port=80 if_af=ADDRESS_IP6',
   ]);
   t.same(await callsOf(removal(pod), handles), [
-    'ip_route_add_del_v2 prefix=10.1.0.5/32 src=21',
     'ip_neighbor_add_del sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=10.1.0.5',
-    'ip_route_add_del_v2 prefix=fd01::5/128 src=21 proto=FIB_API_PATH_NH_PROTO_IP6',
     'ip_neighbor_add_del sw_if_index=1 flags=1 mac_address=02:00:00:00:00:01 ip_address=fd01::5',
+    'ip_route_add_del_v2 prefix=10.1.0.5/32 src=21',
+    'ip_route_add_del_v2 prefix=fd01::5/128 src=21 proto=FIB_API_PATH_NH_PROTO_IP6',
+    'input_acl_set_interface sw_if_index=1 ip4_table_index=7',
     'ip_route_add_del_v2 table_id=16777217 prefix=10.1.0.5/32 src=21',
     'ip_route_add_del_v2 table_id=16777217 prefix=10.9.0.0/24 src=21',
     'cnat_translation_del id=2',
     'cnat_translation_del id=3',
-    'input_acl_set_interface sw_if_index=1 ip4_table_index=7',
     'sw_interface_set_flags sw_if_index=1',
     'cnat_snat_policy_add_del_if sw_if_index=1 table=CNAT_POLICY_POD',
     'feature_cnat_enable_disable sw_if_index=1',

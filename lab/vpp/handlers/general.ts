@@ -39,6 +39,7 @@ export const general: readonly Handler[] = [
     const is_done = vpp.cnat.command(cmd.trim());
     if (is_done !== undefined)
       return { retval: is_done ? 0 : retval.UNSPECIFIED, reply: is_done ? '' : 'no snat policy' };
+    if (cmd.trim() === 'show pbl client') return { retval: 0, reply: vpp.pbl.show() };
     const reply = commands[cmd.trim()] ?? (/^api trace o(n|ff)\b/.test(cmd) ? '' : undefined);
     return reply === undefined
       ? { retval: retval.UNSPECIFIED, reply: `unknown input \`${cmd}'\n` }

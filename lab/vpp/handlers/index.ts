@@ -4,6 +4,7 @@ import { devices } from './device.js';
 import { general } from './general.js';
 import { ikev2 } from './ikev2.js';
 import { interfaces } from './interface.js';
+import { memifs } from './memif.js';
 import { neighbours } from './neighbour.js';
 import { npol } from './npol.js';
 import { policy } from './policy.js';
@@ -22,6 +23,7 @@ export const handlers: readonly Handler[] = [
   ...wireguard,
   ...ikev2,
   ...srv6,
+  ...memifs,
   ...neighbours,
   ...policy,
   ...cnat,

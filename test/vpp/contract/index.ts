@@ -3,6 +3,7 @@ import { sequences as features } from './features.js';
 import { sequences as fib_sources } from './fib-sources.js';
 import { sequences as forwarding } from './forwarding.js';
 import { sequences as interfaces } from './interfaces.js';
+import { sequences as memif } from './memif.js';
 import { sequences as policies } from './policies.js';
 import { sequences as product } from './product.js';
 import { sequences as sequences_that_kill } from './sequences-that-kill.js';
@@ -16,6 +17,7 @@ export const sequences: readonly Sequence[] = [
   ...fib_sources,
   ...tunnels,
   ...srv6,
+  ...memif,
   ...features,
   ...policies,
   ...product,
