@@ -4,7 +4,8 @@
  */
 import { type Client, connect, unixTransport } from 'vpp-binapi-ts';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
-import { pod_gateway, pod_mac, pod_tap_mac } from '../src/desired/pod.js';
+import { pod_mac, pod_tap_mac } from '../src/desired/pod.js';
+import { memif_gateway } from '../src/desired/pod-memif.js';
 import type { Family } from '../src/ip/text.js';
 import { patience } from './patience.js';
 import { type RealVpp, type RunningVpp, startRealVpp } from './real-vpp.js';
@@ -64,12 +65,12 @@ export class MemifClient {
     for (const [family, own, at_memif, all, length] of of_both) {
       await one.command(`set interface ip address ${memif} ${at_memif}/${length}`);
       if (!is_ip) {
-        await one.command(`set ip neighbor static ${memif} ${pod_gateway[family]} ${pod_tap_mac}`);
+        await one.command(`set ip neighbor static ${memif} ${memif_gateway[family]} ${pod_tap_mac}`);
         await one.command(
-          `ip route add ${pod_gateway[family]}/${length} via ${pod_gateway[family]} ${memif}`,
+          `ip route add ${memif_gateway[family]}/${length} via ${memif_gateway[family]} ${memif}`,
         );
       }
-      await one.command(`ip route add ${all} via ${is_ip ? '' : `${pod_gateway[family]} `}${memif}`);
+      await one.command(`ip route add ${all} via ${is_ip ? '' : `${memif_gateway[family]} `}${memif}`);
       await one.command(`ip route add ${own}/${length} via ${own} ${tun}`);
       topology.lab.run(
         name,

@@ -5,15 +5,18 @@
  *   pod table:     pod/32 → tun, and for some ports → memif
  *   pod table:     0/0 → pods table                     packets of the pod, by either
  *
- * The memif uses the addresses of the tun. A packet is judged by policies where it leaves VPP, so that both have them. uRPF finds no way back
+ * A packet is judged by policies where it leaves VPP, so that both have them. uRPF finds no way back
  * to either in the default table, and none to the memif in the pod's: both look up a table of sources.
  */
-import { familyOf } from '../ip/text.js';
+import { type Family, familyOf } from '../ip/text.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodMemif, type PodSpec } from '../pod/spec.js';
 import { default_table, hostPrefix } from './tables.js';
+
+/** The address of VPP's side: no table has one twice. */
+export const memif_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.2', 6: 'fdca:11c0::2' };
 
 /** Where packets to the pod are looked up, whichever of its interfaces they leave by. */
 export function routesTo(spec: PodSpec, tag: InterfaceTag, pod_table: number): VppObject[] {
@@ -50,10 +53,10 @@ export function memifObjects(
   const place = { kind: 'memif', tag, netns, interface_name } as const;
   return [
     memif.is_l3 ? { ...place, mode: 'ip' } : { ...place, mode: 'ethernet', mac },
-    ...familiesOf(spec).map(
-      (family): VppObject => ({ kind: 'interface_table', interface: tag, family, table_id: pod_table }),
-    ),
-    { kind: 'unnumbered', interface: tag, of: podInterfaceTag(spec) },
+    ...familiesOf(spec).flatMap((family): VppObject[] => [
+      { kind: 'interface_table', interface: tag, family, table_id: pod_table },
+      { kind: 'interface_address', interface: tag, prefix: hostPrefix(memif_gateway[family]) },
+    ]),
     // What comes from Linux may be larger than a packet.
     { kind: 'interface_flag', interface: tag, flag: 'gso_feature' },
     ...addressesOf(spec).flatMap((address): VppObject[] => [
@@ -75,7 +78,7 @@ export function memifObjects(
 }
 
 /** Families of the pod in which its sources are in a table of their own, whatever else it may use. */
-export function hasSourceTable(spec: PodSpec, family: 4 | 6): boolean {
+export function hasSourceTable(spec: PodSpec, family: Family): boolean {
   return (
     spec.memif !== undefined || spec.allowed_source_prefixes.some((prefix) => familyOf(prefix) === family)
   );

@@ -3,7 +3,7 @@
  * tells by interface tags and table names alone.
  */
 
-import { default_table, podSlot } from '../desired/tables.js';
+import { default_table, podSlot, podTables } from '../desired/tables.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
@@ -97,7 +97,7 @@ export function assignPods(
     if (object.kind === 'table') return tables.get(tableKey(object.family, object.table_id)) ?? 'orphan';
     if (object.kind === 'route' || object.kind === 'mroute') {
       const family = familyOf(object.kind === 'route' ? object.prefix : object.group);
-      const holder = tables.get(tableKey(family, object.table_id));
+      const holder = tables.get(tableKey(family, tableOf(object) ?? object.table_id));
       if (holder !== undefined) return holder;
     }
     const used = interfacesUsed(object).find((tag) => tags.has(tag));
@@ -127,11 +127,26 @@ export function assignPods(
   }
 }
 
+/** The pod's table that it is in, or that others are led to by it. */
+function tableOf(object: VppObject): number | undefined {
+  if (object.kind === 'route') {
+    const [path] = object.paths;
+    if (path?.via === 'lookup' && podSlot(path.table_id) !== undefined) return path.table_id;
+  }
+  return 'table_id' in object ? object.table_id : undefined;
+}
+
 /** Addresses of pods whose packets this object leads to an interface of such a tag. */
 function addressesLedTo(object: VppObject, is: (tag: InterfaceTag) => boolean): string[] {
-  if (object.kind !== 'route' || object.source !== 'pods' || object.table_id !== default_table) return [];
+  if (object.kind !== 'route' || object.source !== 'pods' || !leadsToPods(object.table_id)) return [];
   const [path] = object.paths;
   return path?.via === 'interface' && is(path.interface) ? [object.prefix.replace(/\/.*/, '')] : [];
+}
+
+/** That of a pod that has a memif, too; not one of sources. */
+function leadsToPods(table_id: number): boolean {
+  const slot = podSlot(table_id);
+  return table_id === default_table || (slot !== undefined && podTables(slot).pod === table_id);
 }
 
 /** What is left of one pod that nobody knows. */
@@ -169,7 +184,7 @@ export function groupOrphans(orphans: readonly VppObject[]): OrphanGroup[] {
       object.kind === 'translation'
         ? tagOfAddress.get(object.backends[0]?.address ?? '')
         : (interfaceMade(object) ?? interfacesUsed(object)[0]);
-    const table_id = 'table_id' in object ? object.table_id : undefined;
+    const table_id = tableOf(object);
     const slot = slotOfTag.get(tag ?? '') ?? (table_id === undefined ? undefined : podSlot(table_id));
     const key = slot === undefined ? (tag ?? `${table_id}`) : `${slot}`;
     let group = groups.get(key);

@@ -4,7 +4,7 @@ import { desiredPod, type PodInputs } from '../../src/desired/pod.js';
 import { podTables } from '../../src/desired/tables.js';
 import type { Family } from '../../src/ip/text.js';
 import type { VppObject } from '../../src/objects/object.js';
-import type { HostPort, PodSpec } from '../../src/pod/spec.js';
+import type { HostPort, PodSpec, PortRange } from '../../src/pod/spec.js';
 import { podKey } from '../../src/pod/spec.js';
 
 export function podSpec(n: number, changes: Partial<PodSpec> = {}): PodSpec {
@@ -46,6 +46,11 @@ export const inputs: PodInputs = {
   default_verdict: 'allow',
 };
 
+const memif_ports: readonly PortRange[] = [
+  { protocol: 'tcp', first: 80, last: 90 },
+  { protocol: 'udp', first: 53, last: 53 },
+];
+
 /** A pod with number `n`: addresses of different numbers never meet. */
 export function arbitrarySpec(n: number): fc.Arbitrary<PodSpec> {
   const host_port = fc.record({
@@ -62,9 +67,10 @@ export function arbitrarySpec(n: number): fc.Arbitrary<PodSpec> {
       rx_ring_size: fc.constantFrom(512, 1024),
       allowed: fc.subarray(['172.16.0.0/24', 'fd99::/64']),
       host_ports: fc.array(host_port, { maxLength: 2 }),
+      memif: fc.option(fc.record({ is_l3: fc.boolean(), ports: fc.subarray([...memif_ports]) })),
     })
     .filter(({ ip4, ip6 }) => ip4.length + ip6.length > 0)
-    .map(({ ip4, ip6, is_l3, rx_queues, rx_ring_size, allowed, host_ports }) => {
+    .map(({ ip4, ip6, is_l3, rx_queues, rx_ring_size, allowed, host_ports, memif }) => {
       const base = podSpec(n);
       return {
         ...base,
@@ -74,6 +80,7 @@ export function arbitrarySpec(n: number): fc.Arbitrary<PodSpec> {
         host_ports,
         interface_spec: { ...base.interface_spec, is_l3, rx_queues, rx_ring_size },
         interface_type: is_l3 ? ('tun' as const) : ('tap' as const),
+        ...(memif !== null && { memif }),
       };
     });
 }

@@ -87,6 +87,14 @@ export class StrictVpp {
       must(other === undefined, `takes the packets of ${other && keyOf(other)} for good`);
       must(this.#isUp(object.interface), 'begins no handshake on an interface that is down');
     }
+    if (object.kind === 'pbl_client') {
+      must(old === undefined, 'VPP takes no notice of it');
+      const bound = this.#objects.get(`interface_table:${object.interface}/${familyOf(object.address)}`);
+      must(
+        bound?.kind === 'interface_table' && bound.table_id === object.table_id,
+        'VPP dies of a table that is not there',
+      );
+    }
     for (const tag of interfacesUsed(object)) must(this.#interface(tag), `there is no interface ${tag}`);
     if (object.kind === 'table') must(old === undefined, 'the table would be shared');
     if (object.kind === 'interface_table') {

@@ -6,6 +6,11 @@ import { sw_interface_dump, sw_interface_tag_add_del } from 'vpp-binapi-ts/inter
 import { ip_table_dump } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_add_del } from 'vpp-binapi-ts/ip_neighbor';
 import { ipip_add_tunnel, type ipip_tunnel } from 'vpp-binapi-ts/ipip';
+import {
+  memif_create_v2,
+  memif_socket_filename_add_del_v2,
+  memif_socket_filename_dump,
+} from 'vpp-binapi-ts/memif';
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
@@ -27,6 +32,7 @@ import { Executor } from '../../src/vpp-conn/execute.js';
 import { openFibSources } from '../../src/vpp-conn/fib-sources.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { messages_used } from '../../src/vpp-conn/messages.js';
+import { pblClientsIn } from '../../src/vpp-conn/observe/memif.js';
 import { buffersIn, observe } from '../../src/vpp-conn/observe/observe.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { Registry, type RegistryFile } from '../../src/vpp-conn/registry.js';
@@ -150,6 +156,43 @@ const pods: Record<string, VppObject[]> = {
       host_ports: [],
     }),
     podInputsOf({ tables: podTables(1) }),
+  ),
+  'with a memif': desiredPod(
+    podOf({
+      netns: '/var/run/netns/cni-4',
+      addresses: { ip4: ['10.1.0.8', '10.1.0.9'], ip6: ['fd01::8'] },
+      host_ports: [],
+      memif: {
+        is_l3: true,
+        ports: [
+          { protocol: 'udp', first: 53, last: 53 },
+          { protocol: 'tcp', first: 80, last: 90 },
+          { protocol: 'tcp', first: 91, last: 91 },
+          { protocol: 'tcp', first: 443, last: 443 },
+        ],
+      },
+    }),
+    podInputsOf({ tables: podTables(3), redirects: [4, 6], drop_other_protocols: true }),
+  ),
+  'with a memif that speaks Ethernet, and sources': desiredPod(
+    podOf({
+      netns: '/var/run/netns/cni-5',
+      interface_type: 'tap',
+      addresses: { ip4: ['10.1.0.10'], ip6: ['fd01::10'] },
+      allowed_source_prefixes: ['10.9.0.0/24'],
+      host_ports: [],
+      memif: { is_l3: false, ports: [{ protocol: 'tcp', first: 1, last: 65535 }] },
+    }),
+    podInputsOf({ tables: podTables(4) }),
+  ),
+  'with a memif that nothing leads to': desiredPod(
+    podOf({
+      netns: '/var/run/netns/cni-6',
+      addresses: { ip4: ['10.1.0.11'], ip6: [] },
+      host_ports: [],
+      memif: { is_l3: true, ports: [] },
+    }),
+    podInputsOf({ tables: podTables(5) }),
   ),
   'with sources of its own, and redirected': desiredPod(
     podOf({
@@ -969,4 +1012,92 @@ t.test('a tap or loopback with the tag of an uplink is of VPP’s start-up files
     objects.filter((object) => 'tag' in object),
     ['main-own0', 'main-own1'].map((tag) => ({ kind: 'existing_interface', tag })),
   );
+});
+
+t.test('a memif that nobody has come to tag is shown, and removed with its socket', async (t) => {
+  const { client, does, read } = await connected(t);
+  await does(reconcile(desiredNode(nodeOf(), true), []));
+  const socket_filename = 'abstract:vpp/memif-eth0,netns_name=/var/run/netns/cni-9';
+  await client.request(memif_socket_filename_add_del_v2, { is_add: true, socket_id: 9, socket_filename });
+  const { sw_if_index } = await client.request(memif_create_v2, {
+    role: 'MEMIF_ROLE_API_MASTER',
+    mode: 'MEMIF_MODE_API_IP',
+    rx_queues: 1,
+    tx_queues: 1,
+    id: 0,
+    socket_id: 9,
+    ring_size: 1024,
+    buffer_size: 2048,
+    no_zero_copy: false,
+    use_dma: false,
+    hw_addr: '00:00:00:00:00:00',
+    secret: '',
+  });
+  const { objects } = await read();
+  const own = objects.filter(({ kind }) => kind === 'memif');
+  t.match(own, [{ tag: `#${sw_if_index}`, netns: '/var/run/netns/cni-9', interface_name: 'eth0' }]);
+  t.equal(new OwnerIndex(objects).of(own[0]!), 'pods');
+  await does(removal(own));
+  t.same(
+    (await client.dump(memif_socket_filename_dump, {})).map(({ socket_id }) => socket_id),
+    [0],
+  );
+});
+
+t.test('where nothing is written down, a split is removed and made anew', async (t) => {
+  const { client, does } = await connected(t);
+  const wanted = [...nodes['redirect rules of both families']!, ...pods['with a memif']!];
+  await does(reconcile(wanted, []));
+  const next = await session(client, memoryFile());
+  const { objects, unsure } = await next.read();
+  const operations = reconcile(wanted, objects, unsure).filter(({ object }) => object.kind === 'pbl_client');
+  t.same(
+    operations.map(({ action }) => action),
+    ['remove', 'remove', 'remove', 'add', 'add', 'add'],
+  );
+  await does(reconcile(wanted, objects, unsure), next);
+  const again = await next.read();
+  t.same(reconcile(wanted, again.objects, again.unsure), []);
+});
+
+t.test('what VPP says of splits', async (t) => {
+  const seen = [
+    '[0] pbl-client: 10.44.0.11 clone:1',
+    '[1] pbl-client: 10.44.0.11',
+    '  TCP ports: 80 5000-5999',
+    '  UDP ports: (empty)',
+    '  matched dpo',
+    '    [@2]: ipv4 via 0.0.0.0 memif1048577/0: mtu:9216 next:8 flags:[features ]',
+    '  default dpo',
+    '    [@2]: ipv4 via 0.0.0.0 tun1: mtu:9216 next:7 flags:[features ]',
+    '[2] pbl-client: fd44::a1 clone:3',
+    '[3] pbl-client: fd44::a1',
+    '  TCP ports: (empty)',
+    '  UDP ports: 1-65535',
+    '  matched dpo',
+    '    [@0]: dpo-drop ip6',
+    '  default dpo',
+    '    [@2]: ipv6 via :: tap1: mtu:9216 next:7 flags:[features ]',
+    '',
+  ].join('\n');
+  t.same(pblClientsIn(seen), [
+    {
+      id: 0,
+      address: '10.44.0.11',
+      ports: [
+        { protocol: 'tcp', first: 80, last: 80 },
+        { protocol: 'tcp', first: 5000, last: 5999 },
+      ],
+      by: 'memif1048577/0',
+      otherwise: 'tun1',
+    },
+    {
+      id: 2,
+      address: 'fd44::a1',
+      ports: [{ protocol: 'udp', first: 1, last: 65535 }],
+      otherwise: 'tap1',
+    },
+  ]);
+  t.same(pblClientsIn(''), []);
+  t.same(pblClientsIn('unknown input'), []);
 });

@@ -85,6 +85,7 @@ const handle_of: Readonly<Record<string, 'sw_if_index' | 'rule_id' | 'policy_id'
   af_xdp_create_v3: 'sw_if_index',
   create_loopback_instance: 'sw_if_index',
   ipip_add_tunnel: 'sw_if_index',
+  memif_create_v2: 'sw_if_index',
   vxlan_add_del_tunnel_v3: 'sw_if_index',
   npol_rule_create: 'rule_id',
   npol_policy_create: 'policy_id',
@@ -135,6 +136,7 @@ t.test('each sequence that kills VPP is held before its end', async (t) => {
 t.test('what is near them and survived is let pass', async (t) => {
   for (const name of [
     'a pod, made and removed in the order of this product',
+    'memif: ports of an address lead to it, and hide its route',
     'P3 with the cnat call first is survived',
     'P4 without multipath is survived',
     'P5 with a next hop is survived',
