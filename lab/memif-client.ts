@@ -9,6 +9,7 @@ import { memif_gateway } from '../src/desired/pod-memif.js';
 import type { Family } from '../src/ip/text.js';
 import { patience } from './patience.js';
 import { type RealVpp, type RunningVpp, startRealVpp } from './real-vpp.js';
+import { waitFor } from './running-node.js';
 import type { Pod, Topology } from './topology.js';
 
 export interface MemifClientOptions {
@@ -95,6 +96,14 @@ export class MemifClient {
   /** Whether VPP of the node has taken it. */
   async isConnected(): Promise<boolean> {
     return (await this.command('show memif')).includes('connected');
+  }
+
+  async untilConnected(deadline_ms = 30_000 * patience): Promise<void> {
+    await waitFor(
+      () => this.isConnected(),
+      deadline_ms,
+      () => `the memif is not connected after ${deadline_ms} ms`,
+    );
   }
 
   async stop(): Promise<void> {

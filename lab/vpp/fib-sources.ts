@@ -4,7 +4,14 @@
 export type SourceId = number;
 
 /** The sources of VPP's own that the stand-in uses itself. */
-export const source = { special: 1, interface: 4, api: 8, adjacency: 15, default_route: 20, pbl: 24 } as const;
+export const source = {
+  special: 1,
+  interface: 4,
+  api: 8,
+  adjacency: 15,
+  default_route: 20,
+  pbl: 24,
+} as const;
 
 export interface FibSource {
   readonly id: SourceId;

@@ -87,4 +87,5 @@ export class Srv6 {
   }
 }
 
-const keyOf = ({ prefix, fib_table }: Pick<Steering, 'prefix' | 'fib_table'>): string => `${fib_table}/${prefix}`;
+const keyOf = ({ prefix, fib_table }: Pick<Steering, 'prefix' | 'fib_table'>): string =>
+  `${fib_table}/${prefix}`;

@@ -15,9 +15,9 @@ import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/lo
 import { addressOf, NodeAddresses } from '../desired/node-addresses.js';
 import type { Drop } from '../desired/remote-entry.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
-import { srv6_received_table } from '../desired/tables.js';
 import { isSrPolicyKey } from '../desired/sr-policy.js';
 import { type OwnSids, ownSids, type Srv6Pools, sidPoolName } from '../desired/srv6.js';
+import { srv6_received_table } from '../desired/tables.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoutes, SidsProgrammed } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
@@ -419,7 +419,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     const { sids_subscriber, sids_told, own_sids, writer } = this;
     if (sids_subscriber === undefined) return;
     const sids = own_sids?.sids ?? [];
-    const is_there = sids.every(({ sid, behavior }) => writer.has({ kind: 'srv6_local_sid', sid, behavior, table_id: srv6_received_table }));
+    const is_there = sids.every(({ sid, behavior }) =>
+      writer.has({ kind: 'srv6_local_sid', sid, behavior, table_id: srv6_received_table }),
+    );
     const texts = sids.map(({ sid }) => sid);
     if (!is_there || sids_told?.join() === texts.join()) return;
     // Not before it is known what there is to be.

@@ -342,7 +342,9 @@ export const feature_gates_words: Table<Keys<typeof documents.feature_gates_docu
   multinetEnabled: {
     says: '† Several networks: whether an ADD that asks for one is refused, or the wish ignored',
   },
-  srv6Enabled: { says: 'Pods of other nodes are reached by [SRv6](srv6.md). Asks for the pools [below](#calicovpp_srv6)' },
+  srv6Enabled: {
+    says: 'Pods of other nodes are reached by [SRv6](srv6.md). Asks for the pools [below](#calicovpp_srv6)',
+  },
   ipsecEnabled: { says: '† Asks for `CALICOVPP_IPSEC_IKEV2_PSK`' },
   prometheusEnabled: { says: '[Metrics](metrics.md) are served' },
 };

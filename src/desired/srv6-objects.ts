@@ -5,9 +5,10 @@
  *
  * Without that interface nothing would look at what was unwrapped: an answer to a service would not be translated back (docs/vpp-notes.md).
  */
+
+import type { Family } from '../ip/text.js';
 import { srv6_tag } from '../objects/interfaces.js';
 import { keyOf, type VppObject } from '../objects/object.js';
-import type { Family } from '../ip/text.js';
 import type { PolicySink } from './remote-policies.js';
 import type { Outlook } from './remote-route.js';
 import { allOf, srv6_received_table, srv6_table, table } from './tables.js';
@@ -48,7 +49,12 @@ export function srv6Objects({ own, settings }: Outlook): readonly VppObject[] {
       ];
     }),
     ...srv6.own.sids.map(
-      ({ sid, behavior }): VppObject => ({ kind: 'srv6_local_sid', sid, behavior, table_id: srv6_received_table }),
+      ({ sid, behavior }): VppObject => ({
+        kind: 'srv6_local_sid',
+        sid,
+        behavior,
+        table_id: srv6_received_table,
+      }),
     ),
   ];
 }

@@ -37,7 +37,12 @@ import {
   npol_rule_update,
 } from 'vpp-binapi-ts/npol';
 import { type pbl_client_in, pbl_client_update } from 'vpp-binapi-ts/pbl';
-import { sr_policy_add_v2, sr_policy_mod_v2, sr_steering_add_del, type srv6_sid_list } from 'vpp-binapi-ts/sr';
+import {
+  sr_policy_add_v2,
+  sr_policy_mod_v2,
+  sr_steering_add_del,
+  type srv6_sid_list,
+} from 'vpp-binapi-ts/sr';
 import { tap_create_v3 } from 'vpp-binapi-ts/tapv2';
 import { vxlan_add_del_tunnel_v3 } from 'vpp-binapi-ts/vxlan';
 import { wireguard_interface_delete } from 'vpp-binapi-ts/wireguard';
@@ -230,7 +235,9 @@ const segments = ({ sids }: srv6_sid_list): Why =>
   sids.length === 0 ? 'VPP dies of a list without segments' : undefined;
 
 const steering = (prefix: string, table_id: number, life: Life): Why =>
-  life.lacksTable(familyOf(prefix), table_id) ? `there is no table ${table_id} to steer in: VPP dies` : undefined;
+  life.lacksTable(familyOf(prefix), table_id)
+    ? `there is no table ${table_id} to steer in: VPP dies`
+    : undefined;
 
 // --- pods' ports
 

@@ -17,7 +17,9 @@ const asTold = (path: PathInput, more: object = {}): Path =>
   ({ neighbor_ip: '', identifier: 0, is_withdraw: false, ...path, ...more }) as unknown as Path;
 
 const tlvs = (path: Path) =>
-  path.pattrs.flatMap((attribute) => (attribute.type === 'tunnel_encap' ? attribute.tlvs.flatMap((each) => each.tlvs) : []));
+  path.pattrs.flatMap((attribute) =>
+    attribute.type === 'tunnel_encap' ? attribute.tlvs.flatMap((each) => each.tlvs) : [],
+  );
 
 t.test('an own policy is as the Go implementation announces it, and is read back', (t) => {
   for (const [sid, color] of [
@@ -27,7 +29,10 @@ t.test('an own policy is as the Go implementation announces it, and is read back
     const path = srPath(sid, endpoint);
     t.equal(path.prefix, srPolicyKey({ endpoint, color, distinguisher: 0 }));
     const message = asTold(pathMessage(path));
-    t.match(message, { family: families.ipv6_sr_policy, nlri: { type: 'sr_policy', color, distinguisher: 0 } });
+    t.match(message, {
+      family: families.ipv6_sr_policy,
+      nlri: { type: 'sr_policy', color, distinguisher: 0 },
+    });
     t.strictSame(
       tlvs(message).map(({ type }) => type),
       ['sr_binding_sid', 'sr_segment_list', 'sr_preference', 'sr_priority'],
@@ -59,14 +64,23 @@ t.test('what is not understood is told as that', (t) => {
   const b = (more: object = {}) => ({ type: 'b', sid: Buffer.alloc(16, 2), ...more });
   const ends = b({ endpoint_behavior_structure: { behavior: 'end_dt4' } });
   t.match(why({ segments: [b(), ends] }), { lists: [{ weight: 1 }], preference: 100, priority: 128 });
-  t.match(why({ segments: Array.from({ length: 200 }, () => ends) }), /17 segments/, 'of more no more is kept');
+  t.match(
+    why({ segments: Array.from({ length: 200 }, () => ends) }),
+    /17 segments/,
+    'of more no more is kept',
+  );
   t.match(why({ segments: [{ type: 'a', label: 16 }, ends] }), /no SID/);
   t.match(why({ segments: [b({ sid: Buffer.alloc(3) }), ends] }), /no SID/);
   t.match(why({ segments: [ends, { type: 'unknown' }] }), /no SID/);
   t.match(why({ segments: [b()] }), /does not say/);
   t.match(why({ segments: [ends] }, { endpoint: Buffer.alloc(4, 10) }), /no IPv6 address/);
   t.match(why({ segments: [ends] }, { endpoint: Buffer.alloc(3) }), /no IPv6 address/);
-  t.equal(srPolicyTexts(asTold({ family: families.ipv4_unicast, nlri: { type: 'prefix', prefix: '10.0.0.0', prefix_len: 8 } })), undefined);
+  t.equal(
+    srPolicyTexts(
+      asTold({ family: families.ipv4_unicast, nlri: { type: 'prefix', prefix: '10.0.0.0', prefix_len: 8 } }),
+    ),
+    undefined,
+  );
   t.end();
 });
 

@@ -505,14 +505,12 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
       [Array(257).fill('tcp:80').join(), /has more than 256 entries/],
       ['tcp:80'.repeat(2000), /has more than 256 entries/],
     ] as const
-  ).map(
-    ([ports, why]): (typeof refused)[number] => [
-      `memif ports: ${ports.slice(0, 40)}`,
-      annotated({ [`${prefix}vppExtraMemifPorts`]: ports }),
-      why,
-      open,
-    ],
-  ),
+  ).map(([ports, why]): (typeof refused)[number] => [
+    `memif ports: ${ports.slice(0, 40)}`,
+    annotated({ [`${prefix}vppExtraMemifPorts`]: ports }),
+    why,
+    open,
+  ]),
   ...(
     [
       ['[1]', /vppExtraMemifSpec.* is not an object/],
@@ -520,14 +518,12 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
       ['{"rx": 300}', /vppExtraMemifSpec/],
       ['{"rxqsz": 1000}', /vppExtraMemifSpec.*power of two/],
     ] as const
-  ).map(
-    ([memif_spec, why]): (typeof refused)[number] => [
-      `memif spec: ${memif_spec}`,
-      annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80', [`${prefix}vppExtraMemifSpec`]: memif_spec }),
-      why,
-      open,
-    ],
-  ),
+  ).map(([memif_spec, why]): (typeof refused)[number] => [
+    `memif spec: ${memif_spec}`,
+    annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80', [`${prefix}vppExtraMemifSpec`]: memif_spec }),
+    why,
+    open,
+  ]),
   [
     'a memif in a namespace whose path VPP cannot read in the name of a socket',
     { ...annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80' }), netns: '/run/netns/a,b' },

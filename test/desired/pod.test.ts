@@ -23,6 +23,7 @@ import { everything, hostPrefix, pods_table, podTables, table } from '../../src/
 import { familyOf } from '../../src/ip/text.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
+import { podInterfaceTags } from '../../src/pod/names.js';
 import { addressesOf, familiesOf } from '../../src/pod/spec.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
 import { arbitrarySpec, inputs, podSpec } from '../reconcile/pods.js';
@@ -61,6 +62,64 @@ t.test('a pod that is held may not send, whatever sources it may use', async (t)
       has([object], wanted),
     );
   t.ok(place({ kind: 'urpf' }) < place({ flag: 'admin_up' }), 'and never could');
+});
+
+t.test('a pod with a memif: both ways are judged alike, and sources are in a table', async (t) => {
+  const memif = { is_l3: false, ports: [{ protocol: 'tcp', first: 80, last: 90 }] } as const;
+  const spec = { ...dual, memif };
+  const objects = desiredPod(spec, {
+    ...inputs,
+    redirects: [4],
+    drop_other_protocols: true,
+  });
+  const [tun, own] = podInterfaceTags(spec) as [string, string];
+  const setOn = (tag: string): string[] =>
+    objects.flatMap((object) =>
+      'interface' in object && object.interface === tag
+        ? keyOf(object)
+            .replace(tag, '')
+            .replaceAll(/169.254.1.\d|fdca:11c0::\d/g, 'gateway')
+        : [],
+    );
+  const [of_tun, of_memif] = [new Set(setOn(tun)), new Set(setOn(own))];
+  t.same(
+    [...of_tun].filter((key) => !of_memif.has(key)),
+    ['interface_rx_mode:'],
+    'nothing else is set on the device alone',
+  );
+  t.same([...of_memif].filter((key) => !of_tun.has(key)).sort(), [
+    'interface_flag:/gso_feature',
+    'interface_flag:/promisc',
+    'neighbour:/10.0.0.1',
+    'neighbour:/fd00::1',
+    'pbl_client:10.0.0.1',
+    'pbl_client:fd00::1',
+  ]);
+  for (const [family, address] of [
+    [4, '10.0.0.1'],
+    [6, 'fd00::1'],
+  ] as const) {
+    const prefix = hostPrefix(address);
+    const { pod, rpf } = inputs.tables;
+    t.ok(has(objects, { table_id: 0, prefix, paths: [{ via: 'lookup', table_id: pod }] }));
+    t.ok(
+      has(objects, {
+        table_id: pod,
+        prefix,
+        paths: [{ via: 'interface', interface: tun, next_hop: address }],
+      }),
+    );
+    t.ok(has(objects, { kind: 'pbl_client', address, table_id: pod, interface: own, next_hop: address }));
+    t.ok(has(objects, { table_id: rpf, prefix }), 'its sources');
+    for (const tag of [tun, own])
+      t.ok(has(objects, { kind: 'urpf', interface: tag, family, mode: 'loose', table_id: rpf }));
+  }
+  const ip = desiredPod({ ...dual, memif: { ...memif, is_l3: true } }, inputs);
+  t.ok(has(ip, { kind: 'memif', mode: 'ip' }));
+  t.notOk(has(ip, { kind: 'neighbour' }), 'without Ethernet there are no neighbours');
+  t.notOk(ip.some((object) => object.kind === 'pbl_client' && object.next_hop !== undefined));
+  const none = desiredPod({ ...dual, memif: { is_l3: true, ports: [] } }, inputs);
+  t.notOk(has(none, { kind: 'pbl_client' }), 'no port leads to it');
 });
 
 t.test('what VPP holds for any pod', async () => {

@@ -1,7 +1,12 @@
 import t from 'tap';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import { Connectivity } from '../../src/desired/connectivity.js';
-import { Outlook, type OwnNode, type TunnelSettings, tunnel_settings_default } from '../../src/desired/remote-route.js';
+import {
+  Outlook,
+  type OwnNode,
+  type TunnelSettings,
+  tunnel_settings_default,
+} from '../../src/desired/remote-route.js';
 import { lists_max, srPolicyKey, srPolicyText, type ToldSrPolicy } from '../../src/desired/sr-policy.js';
 import { type OwnSids, ownSids, srv6HeadersOf, within } from '../../src/desired/srv6.js';
 import { bitsOf, holds } from '../../src/ip/bits.js';
@@ -41,15 +46,18 @@ t.test('own SIDs follow from the pools and the name', (t) => {
     t.ok(holds(bitsOf(pools.policy_pool), bitsOf(bsid)), bsid);
   }
   const own = ownSids(pools, 'n1', { name: 'sr-localsids-pool-n1', prefix: 'fcff:0:0:11aa::/64' }) as OwnSids;
-  t.strictSame([own.locator, ...own.sids.map(({ sid }) => sid)], [
-    'fcff:0:0:11aa::/64',
-    'fcff:0:0:11aa::d4',
-    'fcff:0:0:11aa::d6',
-  ]);
+  t.strictSame(
+    [own.locator, ...own.sids.map(({ sid }) => sid)],
+    ['fcff:0:0:11aa::/64', 'fcff:0:0:11aa::d4', 'fcff:0:0:11aa::d6'],
+  );
   for (const [changes, own_pool, why] of [
     [{ localsid_pool: '10.0.0.0/8' }, undefined, /localsidPool .* is no IPv6 prefix/],
     [{ policy_pool: '10.0.0.0/8' }, undefined, /policyPool .* is no IPv6 prefix/],
-    [{ localsid_pool: 'fcff::/96' }, undefined, /no room for a part of each node: .* IPPool sr-localsids-pool-n1/],
+    [
+      { localsid_pool: 'fcff::/96' },
+      undefined,
+      /no room for a part of each node: .* IPPool sr-localsids-pool-n1/,
+    ],
     [{}, { name: 'p', prefix: 'fcff::/120' }, /IPPool p .* no room for SIDs/],
     [{}, { name: 'p', prefix: '10.1.0.0/16' }, /IPPool p .* is no IPv6 prefix/],
   ] as const)
@@ -73,8 +81,12 @@ const policy = (changes: Partial<ToldSrPolicy> = {}): ToldSrPolicy => ({
   lists: [{ weight: 12, segments: ['fcff::2:d4'], behavior: 'end_dt4' }],
   ...changes,
 });
-const policy6 = policy({ bsid: 'cafe::76', lists: [{ weight: 12, segments: ['fcff::2:d6'], behavior: 'end_dt6' }] });
-const key = (color: number, distinguisher = 0, endpoint = 'fd00::2') => srPolicyKey({ endpoint, color, distinguisher });
+const policy6 = policy({
+  bsid: 'cafe::76',
+  lists: [{ weight: 12, segments: ['fcff::2:d6'], behavior: 'end_dt6' }],
+});
+const key = (color: number, distinguisher = 0, endpoint = 'fd00::2') =>
+  srPolicyKey({ endpoint, color, distinguisher });
 
 class Lab {
   readonly plan = new Connectivity();
@@ -94,7 +106,9 @@ class Lab {
 
   look(settings: Partial<TunnelSettings> = {}, changes: Partial<OwnNode> = {}): void {
     const srv6 = { pools, own: sidsOf('own') };
-    this.plan.setOutlook(new Outlook({ ...own, ...changes }, { ...tunnel_settings_default, srv6, ...settings }));
+    this.plan.setOutlook(
+      new Outlook({ ...own, ...changes }, { ...tunnel_settings_default, srv6, ...settings }),
+    );
   }
 
   tell(color: number, says: ToldSrPolicy | undefined, distinguisher = 0): void {
@@ -136,11 +150,15 @@ class Lab {
   }
 
   get steered(): Readonly<Record<string, string>> {
-    return Object.fromEntries(this.of<Srv6Steering>('srv6_steering').map(({ prefix, bsid }) => [prefix, bsid]));
+    return Object.fromEntries(
+      this.of<Srv6Steering>('srv6_steering').map(({ prefix, bsid }) => [prefix, bsid]),
+    );
   }
 
   get policies(): Readonly<Record<string, string>> {
-    return Object.fromEntries(this.of<Srv6Policy>('srv6_policy').map(({ bsid, lists }) => [bsid, listsText(lists)]));
+    return Object.fromEntries(
+      this.of<Srv6Policy>('srv6_policy').map(({ bsid, lists }) => [bsid, listsText(lists)]),
+    );
   }
 
   path(prefix: string, table_id = 0): string | undefined {
@@ -262,7 +280,11 @@ t.test('what cannot be used is named, and changes nothing', (t) => {
   lab.tell(6, policy6);
   lab.all();
   const before = [...lab.wanted.keys()];
-  const list = (segments: readonly string[], behavior?: string) => ({ weight: 1, segments, ...(behavior && { behavior }) });
+  const list = (segments: readonly string[], behavior?: string) => ({
+    weight: 1,
+    segments,
+    ...(behavior && { behavior }),
+  });
   const better = (lists: ToldSrPolicy['lists']) => policy({ preference: 200, lists });
   const long = Array.from({ length: 17 }, (_, at) => `fcff::${at + 1}`);
   const bad: readonly (readonly [ToldSrPolicy['lists'], RegExp])[] = [
@@ -273,7 +295,10 @@ t.test('what cannot be used is named, and changes nothing', (t) => {
     [[list(['fcff::2:d4'])], /does not say what it does/],
     [[list(['fcff::2:d4'], 'end_dt4'), list(['fcff::2:d4'], 'end_dt6')], /end with end_dt4 and with end_dt6/],
     [[list(['fcff::2:d4'], 'end_dx2')], /ends with end_dx2/],
-    [Array.from({ length: lists_max + 1 }, () => list(['fcff::2:d4'], 'end_dt4')), /more than 32 segment lists/],
+    [
+      Array.from({ length: lists_max + 1 }, () => list(['fcff::2:d4'], 'end_dt4')),
+      /more than 32 segment lists/,
+    ],
     [[list(['fd10::2:9'], 'end_dt4')], /keep SIDs apart from pods/],
     [[list(['fd00::1'], 'end_dt4')], /an address of this node/],
     [[list([sidsOf('own').sids[0]!.sid], 'end_dt4')], /an address of this node/],
@@ -301,7 +326,12 @@ t.test('what is not steered', (t) => {
   lab.plan.setPool('sr-localsids-pool-two', pool('sr-localsids-pool-two', 'fc00:2::/64'));
   lab.plan.setRoute('fc00:2::/64', ['fd00::2']);
   lab.all();
-  t.strictSame(Object.keys(lab.steered).sort(), ['10.0.0.2/32', '10.244.2.0/26', 'fd00::2/128', 'fd10::2:0/122']);
+  t.strictSame(Object.keys(lab.steered).sort(), [
+    '10.0.0.2/32',
+    '10.244.2.0/26',
+    'fd00::2/128',
+    'fd10::2:0/122',
+  ]);
   t.equal(lab.path('fcff::2:0/112'), 'fd00::2', 'what leads to SIDs');
   const required = new Lab({ encryption_required: true });
   required.tell(4, policy());

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import { MemifClient, type MemifClientOptions } from '../../lab/memif-client.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
-import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
+import { type RunningNode, startNode } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
 
@@ -47,16 +47,8 @@ async function client(
   if (!vpp.usable) throw new Error(vpp.why);
   const one = await MemifClient.start(vpp, topology, p1, m1, options);
   test.teardown(() => one.stop());
-  await connected(one);
+  await one.untilConnected();
   return one;
-}
-
-async function connected(one: MemifClient): Promise<void> {
-  await waitFor(
-    () => one.isConnected(),
-    60_000,
-    () => 'the memif is not connected',
-  );
 }
 
 /** Both sides of the pod are reached by others, and reach them, each by its own way. */
@@ -119,7 +111,7 @@ for (const mode of ['ip', 'ethernet'] as const) {
       t.match(
         await traffic.udp(m1, 'p2', p2[family], { port: 5400 }),
         { answered: 0 },
-        `what is sent by the memif is answered by the device: port 5400 is none of the memif's, ${family}`,
+        `an answer to a port that is none of the memif's goes to the device, ${family}`,
       );
       t.match(
         await traffic.senders('p2', 5400),
@@ -127,7 +119,7 @@ for (const mode of ['ip', 'ethernet'] as const) {
         `what the program sends arrives under the pod's address, ${family}`,
       );
       const foreign = family === 'ip4' ? '10.78.0.6' : 'fd78::66';
-      topology.lab.run(m1, 'ip', 'addr', 'replace', foreign, 'dev', 'lo');
+      topology.lab.run(m1, 'ip', 'addr', 'add', foreign, 'dev', 'lo', ...(family === 'ip6' ? ['nodad'] : []));
       await traffic.udp(m1, 'p2', p2[family], { port: 5401, source: foreign, count: 2, wait_ms: 50 });
       await traffic.udp(m1, 'p2', p2[family], { port: 5401, count: 1 });
       t.match(await traffic.senders('p2', 5401), [p1[family]], `and under no other, ${family}`);
@@ -150,7 +142,7 @@ for (const mode of ['ip', 'ethernet'] as const) {
     process.kill(old, 'SIGKILL');
     await node.untilOtherVpp(old);
     await node.untilConverged();
-    await connected(next);
+    await next.untilConnected();
     await isSplit(t, started, 'after the death of VPP');
 
     await node.del(p1);

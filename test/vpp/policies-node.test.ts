@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import t, { type Test } from 'tap';
+import { MemifClient } from '../../lab/memif-client.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { patience } from '../../lab/patience.js';
 import {
@@ -256,6 +257,41 @@ t.test('from the socket to packets, and over each restart', real, async (t) => {
   await lab.node.untilOtherVpp(old);
   await lab.untilEnforced();
   t.same(await lab.matrix(), expected, 'another VPP, of which Felix does not know');
+});
+
+t.test('on a memif as on the device', real, async (t) => {
+  if (!vpp.usable) throw new Error(vpp.why);
+  const lab = await new Lab().start(t);
+  const { node, server, friend, stranger, topology, traffic } = lab;
+  const behind = 'memif';
+  await node.del(server);
+  await node.add(server, {
+    annotations: {
+      'cni.projectcalico.org/vppExtraMemifPorts': 'tcp:80,udp:80-81',
+      'cni.projectcalico.org/vppExtraMemifSpec': '{"isl3": true}',
+    },
+  });
+  const program = await MemifClient.start(vpp, topology, server, behind, { mode: 'ip' });
+  t.teardown(() => program.stop());
+  await program.untilConnected();
+  for (const port of [80, 81]) await traffic.serve(behind, port);
+  t.notOk(await lab.reaches(friend, 80), 'nothing passes before Felix has spoken');
+  lab.snapshot();
+  await lab.untilEnforced();
+  const ask = async (from: Pod, family: 'ip4' | 'ip6', port: number) => {
+    const { answered, answered_by } = await traffic.ask(from.name, server[family], port, {
+      count: 1,
+      wait_ms: 500,
+    });
+    return answered > 0 ? answered_by : [];
+  };
+  for (const family of ['ip4', 'ip6'] as const) {
+    t.ok(await lab.reaches(friend, 80, family), `who is let in reaches the program, ${family}`);
+    t.same(await ask(friend, family, 80), [behind], 'and it is the program that answers');
+    t.notOk(await lab.reaches(stranger, 80, family), `who is not does not, ${family}`);
+    t.same(await ask(stranger, family, 80), [], 'over UDP neither');
+    t.same(await ask(friend, family, 81), [], `nor does anybody reach a port that is not let, ${family}`);
+  }
 });
 
 const felix = findRealFelix();

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, families as bgp_families, type PathInput } from 'gobgp-grpc-stubs';
+import { families as bgp_families, connect, type PathInput } from 'gobgp-grpc-stubs';
 import t, { type Test } from 'tap';
 import { blocksOf, kubernetesNode } from '../../lab/k8s/calico-objects.js';
 import { service, slice } from '../../lab/k8s/service-objects.js';
@@ -156,7 +156,14 @@ const told = (reports: readonly ProbeReport[]): string =>
   reports.map(({ lost, sent }) => `${lost} of ${sent}`).join(', ');
 
 /** Pings every 10 ms while something happens. Some are lost where VPP waits for a CPU. */
-async function quietly(test: Test, cluster: LabCluster, from: Node, to: Node, named: string, happens: () => Promise<void>) {
+async function quietly(
+  test: Test,
+  cluster: LabCluster,
+  from: Node,
+  to: Node,
+  named: string,
+  happens: () => Promise<void>,
+) {
   const probers = families.map((family) => cluster.traffic.probe(podOf(from).name, podOf(to)[family]));
   await Promise.all(probers.map((prober) => prober.untilAnswered(settle_ms)));
   await happens();
@@ -172,7 +179,8 @@ interface Shown {
 }
 
 const shownBy = async (node: Node): Promise<Shown> =>
-  (JSON.parse(await node.debug('/debug/sync')) as { readonly sync: { readonly connectivity: Shown } }).sync.connectivity;
+  (JSON.parse(await node.debug('/debug/sync')) as { readonly sync: { readonly connectivity: Shown } }).sync
+    .connectivity;
 
 t.test('pods of two nodes by SRv6', real, async (t) => {
   const cluster = await start(t);
@@ -247,7 +255,8 @@ t.test('pods of two nodes by SRv6', real, async (t) => {
     await foreign.addPath({
       path: policyOf(endpoint, 20, [{ segments: [podOf(b).ip6], behavior: 'end_dt4' }]),
     });
-    const named = (distinguisher: number) => `SR policy of ${endpoint}, color 4, distinguisher ${distinguisher}`;
+    const named = (distinguisher: number) =>
+      `SR policy of ${endpoint}, color 4, distinguisher ${distinguisher}`;
     await until(async () => {
       const { faults } = await shownBy(a);
       return [17, 18, 19, 20].every((each) => named(each) in faults) || faults;
@@ -266,15 +275,18 @@ t.test('pods of two nodes by SRv6', real, async (t) => {
     }, 'no faults');
   });
 
-  await t.test('its process is killed: the next one has the same SIDs and policies, and no others', async (t) => {
-    const before = await b.segments();
-    await quietly(t, cluster, a, b, 'process killed', async () => {
-      await b.kill('SIGKILL');
-      await b.restart();
-      await untilSteered(b, [a]);
-    });
-    t.strictSame(await b.segments(), before);
-  });
+  await t.test(
+    'its process is killed: the next one has the same SIDs and policies, and no others',
+    async (t) => {
+      const before = await b.segments();
+      await quietly(t, cluster, a, b, 'process killed', async () => {
+        await b.kill('SIGKILL');
+        await b.restart();
+        await untilSteered(b, [a]);
+      });
+      t.strictSame(await b.segments(), before);
+    },
+  );
 
   await t.test('its VPP is killed: so does the next one', async (t) => {
     const before = await b.segments();

@@ -14,19 +14,15 @@ import { removeInterface } from './interface.js';
 const no_mac = '00:00:00:00:00:00';
 
 export const memifs: readonly Handler[] = [
-  on(
-    memif_socket_filename_add_del_v2,
-    { socket_id: 0 },
-    (vpp, { is_add, socket_id, socket_filename }) => {
-      if (socket_id === 0) refuse(retval.INVALID_ARGUMENT);
-      if (is_add)
-        return {
-          socket_id: vpp.memifs.addSocket(socket_id === none ? undefined : socket_id, socket_filename),
-        };
-      vpp.memifs.removeSocket(socket_id);
-      return { socket_id };
-    },
-  ),
+  on(memif_socket_filename_add_del_v2, { socket_id: 0 }, (vpp, { is_add, socket_id, socket_filename }) => {
+    if (socket_id === 0) refuse(retval.INVALID_ARGUMENT);
+    if (is_add)
+      return {
+        socket_id: vpp.memifs.addSocket(socket_id === none ? undefined : socket_id, socket_filename),
+      };
+    vpp.memifs.removeSocket(socket_id);
+    return { socket_id };
+  }),
   on(memif_create_v2, { sw_if_index: 0 }, (vpp, { role, mode, id, socket_id, ring_size, hw_addr }) => {
     if ((ring_size & (ring_size - 1)) !== 0) refuse(retval.INVALID_ARGUMENT);
     if (mode !== 'MEMIF_MODE_API_IP' && mode !== 'MEMIF_MODE_API_ETHERNET')

@@ -50,7 +50,8 @@ export const srv6: readonly Handler[] = [
   onPlain(sr_steering_add_del, (vpp, { is_del, bsid_addr: bsid, table_id: fib_table, prefix }) => {
     const steering = { prefix, fib_table, bsid };
     if (is_del) vpp.srv6.unsteer(steering);
-    else if (!vpp.srv6.hasTable(steering)) throw new Death('something is steered in a table that is not there');
+    else if (!vpp.srv6.hasTable(steering))
+      throw new Death('something is steered in a table that is not there');
     else vpp.srv6.steer(steering);
   }),
   onDump(sr_steering_pol_dump, (vpp) =>

@@ -26,11 +26,13 @@ export async function observeSrv6(reader: Reader): Promise<readonly VppObject[]>
     ...steerings.flatMap(({ traffic_type, fib_table: table_id, prefix, bsid }): VppObject[] =>
       traffic_type === 'SR_STEER_API_L2' ? [] : [{ kind: 'srv6_steering', table_id, prefix, bsid }],
     ),
-    ...sids.flatMap(({ addr: sid, behavior: shown, fib_table, xconnect_iface_or_vrf_table: table_id }): VppObject[] => {
-      const behavior = behaviors[shown];
-      if (behavior === undefined || fib_table !== 0) return [];
-      return [{ kind: 'srv6_local_sid', sid, behavior, table_id }];
-    }),
+    ...sids.flatMap(
+      ({ addr: sid, behavior: shown, fib_table, xconnect_iface_or_vrf_table: table_id }): VppObject[] => {
+        const behavior = behaviors[shown];
+        if (behavior === undefined || fib_table !== 0) return [];
+        return [{ kind: 'srv6_local_sid', sid, behavior, table_id }];
+      },
+    ),
     ...policies.flatMap(({ bsid, encap_src: source, type, is_encap, fib_table, sid_lists }): VppObject[] => {
       if (!is_encap || type !== 'SR_API_POLICY_TYPE_DEFAULT' || fib_table !== 0) return [];
       return [{ kind: 'srv6_policy', bsid, source, lists: sid_lists }];

@@ -6,7 +6,7 @@ import {
   memif_dump,
   memif_socket_filename_add_del_v2,
 } from 'vpp-binapi-ts/memif';
-import { pbl_client_del, type pbl_port_range, pbl_client_update } from 'vpp-binapi-ts/pbl';
+import { pbl_client_del, pbl_client_update, type pbl_port_range } from 'vpp-binapi-ts/pbl';
 import {
   ask,
   bind,
