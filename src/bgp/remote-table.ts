@@ -6,11 +6,11 @@
  * withdrawn; beside a path that is there it holds for a moment alone. A path that was not there before is news that those know nothing of: it takes
  * their place. Pure.
  */
-import type { Path, WatchEvent } from 'gobgp-grpc-stubs';
+import type { BriefPath, WatchEvent } from 'gobgp-grpc-stubs';
+import { SharedLists } from '../desired/shared-lists.js';
 import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
-import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
-import { SharedTexts } from '../shared-texts.js';
-import { nextHopOf, prefixOf } from './local-paths.js';
+import { canonicalPrefix } from '../ip/spelling.js';
+import { type Known, KnownPaths } from './known-paths.js';
 import { srPolicyNameOf, srPolicyTexts } from './sr-paths.js';
 
 export interface RemoteRoute {
@@ -29,18 +29,7 @@ export const paths_max = 300_000;
 /** Next hops of a route. VPP has up to 1024 buckets for so many, of 8 bytes, and an anycast address may be told by a thousand nodes. */
 export const next_hops_max = 64;
 
-type Told = Pick<Extract<WatchEvent, { type: 'paths' }>, 'paths' | 'initial' | 'whole'>;
-
-/** A peer tells one path to a prefix, or several where it numbers them (`identifier`). */
-interface Known {
-  readonly neighbour: string;
-  readonly identifier: number;
-  readonly next_hop: string;
-  /** The beginning of a watch since which it has been told. */
-  seen: number;
-  /** gobgpd has it no more; it holds while its peer is waited for. */
-  gone: boolean;
-}
+type Told = Pick<Extract<WatchEvent<BriefPath>, { type: 'paths' }>, 'paths' | 'initial' | 'whole'>;
 
 /** How long a peer is waited for. */
 interface Waiting {
@@ -62,8 +51,10 @@ const none: readonly Known[] = [];
 export const beside_ms = 15_000;
 
 export class RemoteTable {
-  /** By prefix; none is empty. */
+  /** By prefix; none is empty. Lists that are alike are one. */
   readonly #known = new Map<string, readonly Known[]>();
+  readonly #paths = new KnownPaths();
+  readonly #lists = new SharedLists<Known>();
   #count = 0;
   /** Prefixes with more than one path: who had one taken away last is the last of them. */
   readonly #plural = new Set<string>();
@@ -71,8 +62,6 @@ export class RemoteTable {
   readonly #cut = new Set<string>();
   /** One of these has lost what was kept: gobgpd may have another path to it. */
   #bereft = false;
-  /** Addresses of peers and next hops. */
-  readonly #texts = new SharedTexts();
   /** Prefixes of which something is to be told. */
   readonly #dirty = new Set<string>();
   /** Peers that are waited for. */
@@ -151,11 +140,10 @@ export class RemoteTable {
   /** gobgpd is gone: what was told holds as long as its peers are waited for, those of which nobody knows anything until `until_ms`. */
   lost(until_ms: number): void {
     this.#complete = false;
-    for (const paths of this.#known.values())
-      for (const known of paths) {
-        known.gone = true;
-        this.await(known.neighbour, until_ms);
-      }
+    for (const [prefix, paths] of this.#known) {
+      for (const { neighbour } of paths) this.await(neighbour, until_ms);
+      this.#known.set(prefix, this.#shared(paths.map((known) => this.#paths.gone(known))));
+    }
   }
 
   /** Withdrawals of this peer's routes are kept back. One that is waited for already gets no more time: gobgpd may die again and again. */
@@ -253,25 +241,20 @@ export class RemoteTable {
   }
 
   /** Undefined: it is withdrawn, or leads nowhere, or is of this node: where an own path is the best there is no other to follow. */
-  #knownOf(path: Path): Known | undefined {
-    const { neighbor_ip: neighbour, identifier, is_withdraw } = path;
+  #knownOf(path: BriefPath): Known | undefined {
+    const { next_hop, neighbor_ip: neighbour, identifier, is_withdraw } = path;
     if (is_withdraw || neighbour === '') return undefined;
-    const next_hop = srPolicyTexts(path)?.[1] ?? canonicalAddress(nextHopOf(path) ?? '');
-    if (next_hop === undefined) {
-      this.unusable += 1;
-      return undefined;
-    }
-    return {
-      neighbour: this.#texts.of(neighbour),
-      identifier,
-      next_hop: this.#texts.of(next_hop),
-      seen: this.#beginning,
-      gone: false,
-    };
+    const policy = path.whole && srPolicyTexts(path.whole)?.[1];
+    const known =
+      policy === undefined
+        ? this.#paths.of(neighbour, identifier, next_hop, this.#beginning)
+        : this.#paths.saying(neighbour, identifier, policy, this.#beginning);
+    if (known === undefined) this.unusable += 1;
+    return known;
   }
 
   /** A path comes, takes the place of the one that the same peer has told before, or goes. */
-  #takeOne(prefix: string, of: Pick<Path, 'neighbor_ip' | 'identifier'>, told: Known | undefined): void {
+  #takeOne(prefix: string, of: Pick<BriefPath, 'neighbor_ip' | 'identifier'>, told: Known | undefined): void {
     const before = this.#known.get(prefix) ?? none;
     const old = before.find(
       ({ neighbour, identifier }) => neighbour === of.neighbor_ip && identifier === of.identifier,
@@ -279,50 +262,56 @@ export class RemoteTable {
     if (told === undefined) {
       if (old !== undefined && !old.gone) this.#keep(prefix, before, (known) => known !== old);
     } else if (old !== undefined && isAlike(old, told)) {
-      this.#seenAgain(old);
-      this.#sight(prefix, before);
+      const now = before.map((known) => (known === old ? told : known));
+      this.#known.set(prefix, this.#shared(now));
+      this.#sight(prefix, now);
     } else {
       const others = before.filter((known) => known !== old && !known.gone && known.seen === this.#beginning);
       this.#put(prefix, before, [...others, told]);
     }
   }
 
-  #seenAgain(known: Known): void {
-    known.seen = this.#beginning;
-    known.gone = false;
-  }
-
   /** These, and no others, are the best paths to it. A gobgpd before 4.7 tells all of them as often as one comes or goes. */
   #takeSet(prefix: string, told: readonly Known[]): void {
     const before = this.#known.get(prefix) ?? none;
-    this.#cut.delete(prefix);
-    const [only] = before;
-    if (told.length === 1 && before.length === 1 && isAlike(only!, told[0]!)) return this.#seenAgain(only!);
+    if (this.#cut.size > 0) this.#cut.delete(prefix);
+    const [only] = told;
+    // Most have one path, and nobody is waited for.
+    if (told.length <= 1 && before.length <= 1) {
+      if (only !== undefined && before[0] !== undefined && isAlike(before[0], only)) {
+        if (before[0] !== only) this.#known.set(prefix, only.alone);
+        return;
+      }
+      if (this.#awaited.size === 0) return this.#put(prefix, before, only?.alone ?? none);
+    }
     const now = new ByPeer(told);
     const left = before.filter((known) => !now.has(known));
     const is_news = told.length + left.length > before.length;
-    const kept = is_news ? none : left.filter(({ neighbour }) => this.#awaited.has(neighbour));
-    for (const known of kept) known.gone = true;
+    const kept = is_news
+      ? none
+      : left.flatMap((known) => (this.#awaited.has(known.neighbour) ? this.#paths.gone(known) : []));
     this.#put(prefix, before, [...told, ...kept]);
   }
 
   /** Those that fail `holds` are gone, or only out of sight, as long as their peer is waited for. */
   #keep(prefix: string, paths: readonly Known[], holds: (known: Known) => boolean): void {
-    const kept = paths.filter((known) => {
-      if (holds(known)) return true;
-      known.gone = true;
-      return this.#awaited.has(known.neighbour);
+    const kept = paths.flatMap((known) => {
+      if (holds(known)) return known;
+      return this.#awaited.has(known.neighbour) ? this.#paths.gone(known) : [];
     });
     this.#put(prefix, paths, kept);
+  }
+
+  #shared(paths: readonly Known[]): readonly Known[] {
+    return paths.length === 1 ? paths[0]!.alone : this.#lists.of(paths.slice());
   }
 
   #put(prefix: string, before: readonly Known[], paths: readonly Known[]): void {
     const taken = this.#fitting(prefix, before, this.#inTime(paths));
     this.#count += taken.length - before.length;
     if (taken.length > 1) this.#plural.add(prefix);
-    else this.#plural.delete(prefix);
-    // A copy has no room for more: most have one, and what V8 leaves for sixteen more is twice what is kept of a path.
-    if (taken.length > 0) this.#known.set(prefix, taken === before ? taken : taken.slice());
+    else if (before.length > 1) this.#plural.delete(prefix);
+    if (taken.length > 0) this.#known.set(prefix, this.#shared(taken));
     else {
       this.#known.delete(prefix);
       if (before.length > 0 && this.#cut.delete(prefix)) this.#bereft = true;
@@ -378,16 +367,15 @@ export class RemoteTable {
     const gateway = this.#gateways.get(prefix);
     if (gateway !== undefined) return { prefix, next_hops: [gateway] };
     const paths = this.#known.get(prefix);
-    return paths && { prefix, next_hops: nextHopsOf(paths).slice(0, next_hops_max) };
+    return paths && { prefix, next_hops: firstOf(nextHopsOf(paths)) };
   }
 }
 
 /** The prefix of a route, or the key of an SR policy. */
-function keyOf(path: Path): string | undefined {
-  const name = srPolicyNameOf(path);
-  if (name !== undefined) return srPolicyKey(name);
-  const spelled = prefixOf(path);
-  return spelled === undefined ? undefined : canonicalPrefix(spelled);
+function keyOf({ prefix, whole }: BriefPath): string | undefined {
+  if (prefix !== undefined) return canonicalPrefix(prefix);
+  const name = whole && srPolicyNameOf(whole);
+  return name && srPolicyKey(name);
 }
 
 /** The place of the one that would be missed least. */
@@ -423,12 +411,16 @@ const isAlike = (one: Known, other: Known): boolean =>
 /** Each once, sorted: what is told depends on no order. */
 function nextHopsOf(paths: readonly Known[]): readonly string[] {
   const [only] = paths;
-  if (only !== undefined && paths.length === 1) return [only.next_hop];
+  if (only !== undefined && paths.length === 1) return only.hops;
   return [...new Set(paths.map(({ next_hop }) => next_hop))].sort();
 }
 
+const firstOf = (hops: readonly string[]): readonly string[] =>
+  hops.length > next_hops_max ? hops.slice(0, next_hops_max) : hops;
+
 function leadAlike(before: readonly Known[], after: readonly Known[]): boolean {
   if (before === after) return true;
+  if (before.length === 0 || after.length === 0) return before.length === after.length;
   if (before.length === 1 && after.length === 1) return before[0]!.next_hop === after[0]!.next_hop;
   return nextHopsOf(before).join() === nextHopsOf(after).join();
 }

@@ -1,4 +1,4 @@
-import { DeadlineError, DisconnectedError, families, type Path, RefusedError } from 'gobgp-grpc-stubs';
+import { type BriefPath, DeadlineError, DisconnectedError, RefusedError } from 'gobgp-grpc-stubs';
 import t from 'tap';
 import { bgp } from '../../src/actors/bgp.js';
 import type { GobgpdRun } from '../../src/bgp/launcher.js';
@@ -135,17 +135,13 @@ async function peered(t: Teardown, daemon = new FakeGobgp(), options: Parameters
   return { ...all, daemon, run };
 }
 
-const remote = (prefix: string, next_hop = '10.0.0.9', is_withdraw = false): Path => {
-  const [address, length] = prefix.split('/');
-  return {
-    family: families.ipv4_unicast,
-    nlri: { type: 'prefix', prefix: address, prefix_len: Number(length) },
-    pattrs: [{ type: 'next_hop', next_hop }],
-    identifier: 0,
-    neighbor_ip: '10.0.0.9',
-    is_withdraw,
-  } as unknown as Path;
-};
+const remote = (prefix: string, next_hop = '10.0.0.9', is_withdraw = false): BriefPath => ({
+  prefix,
+  next_hop,
+  neighbor_ip: '10.0.0.9',
+  identifier: 0,
+  is_withdraw,
+});
 
 t.test('BGP is started when the node has its addresses and the objects are known', async (t) => {
   const daemon = new FakeGobgp();
@@ -409,7 +405,7 @@ t.test('an actor that crashes alone tells nothing before it has read gobgpd’s 
   await kit.tell(ready);
   const adopted = daemon.again();
   await launch(adopted, { adopted: true });
-  const initial = (...paths: readonly Path[]) =>
+  const initial = (...paths: readonly BriefPath[]) =>
     adopted.tell({ type: 'paths', paths, initial: true, whole: true });
   initial(twice[0]!);
   // More than may be untold later on: the table is read to its end.

@@ -1,9 +1,9 @@
 /** A gobgpd in memory, behind the client's interface: keeps what it is told, and tells what a test says. */
 import {
+  type BriefPath,
   families,
   type Gobgp,
   type GobgpError,
-  type Path,
   parseVersion,
   RefusedError,
   type WatchEvent,
@@ -82,7 +82,7 @@ export class FakeGobgp {
   /** What a peer was told, before and after the policies were set. */
   readonly told = new Map<string, string[][]>();
   readonly #assigned = new Map<string, { policies: readonly { name: string }[]; default_action: string }>();
-  readonly #events: WatchEvent[] = [];
+  readonly #events: WatchEvent<BriefPath>[] = [];
   #wake: () => void = () => undefined;
   #over = false;
   /** Events that were handed over. */
@@ -135,12 +135,12 @@ export class FakeGobgp {
     peer.up_since_ms = up_since_ms;
   }
 
-  tell(...events: readonly WatchEvent[]): void {
+  tell(...events: readonly WatchEvent<BriefPath>[]): void {
     this.#events.push(...events);
     this.#wake();
   }
 
-  paths(...paths: readonly Path[]): void {
+  paths(...paths: readonly BriefPath[]): void {
     this.tell({ type: 'paths', paths, initial: false, whole: true });
   }
 
@@ -329,7 +329,7 @@ export class FakeGobgp {
     this.#fail('resetPeer');
   }
 
-  async *watch(_: object, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<WatchEvent> {
+  async *watch(_: object, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<WatchEvent<BriefPath>> {
     signal?.addEventListener('abort', () => this.#wake());
     for (;;) {
       if (signal?.aborted) throw signal.reason;

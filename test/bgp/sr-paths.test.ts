@@ -1,4 +1,4 @@
-import { families, type Path, type PathInput } from 'gobgp-grpc-stubs';
+import { type BriefPath, families, type Path, type PathInput } from 'gobgp-grpc-stubs';
 import t from 'tap';
 import { type BgpState, diffBgp } from '../../src/bgp/diff.js';
 import { localPathOf, pathMessage, samePath } from '../../src/bgp/local-paths.js';
@@ -15,6 +15,12 @@ const endpoint = 'fd00::1';
 /** As gobgpd tells what it was told. */
 const asTold = (path: PathInput, more: object = {}): Path =>
   ({ neighbor_ip: '', identifier: 0, is_withdraw: false, ...path, ...more }) as unknown as Path;
+
+/** As the watch says it. */
+const briefly = (whole: Path): BriefPath => {
+  const { neighbor_ip, identifier, is_withdraw } = whole;
+  return { prefix: undefined, next_hop: '', neighbor_ip, identifier, is_withdraw, whole };
+};
 
 const tlvs = (path: Path) =>
   path.pattrs.flatMap((attribute) =>
@@ -87,7 +93,7 @@ t.test('what is not understood is told as that', (t) => {
 t.test('policies of others are in the table as routes are, and held for a peer that restarts', (t) => {
   const table = new RemoteTable();
   const path = (bsid: string, more: object = {}) =>
-    asTold(pathMessage(srPath({ ...sid4, bsid }, 'fd00::2')), { neighbor_ip: 'fd00::2', ...more });
+    briefly(asTold(pathMessage(srPath({ ...sid4, bsid }, 'fd00::2')), { neighbor_ip: 'fd00::2', ...more }));
   const key = srPolicyKey({ endpoint: 'fd00::2', color: 4, distinguisher: 0 });
   const changes = () => [...table.changes(10)].map(([name, told]) => [name, told?.next_hops.length]);
   table.begin();

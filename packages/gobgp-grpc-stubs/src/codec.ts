@@ -41,24 +41,17 @@ interface MessageCodec {
   readonly decode: (reader: Reader) => Value;
 }
 
-/** Of a message with so many fields, few of which are read, the zeros of the rest are shared: to copy them costs more than to read it. */
-const fields_many = 16;
 const any_prefix = 'type.googleapis.com/';
 const no_elements: readonly unknown[] = Object.freeze([]);
 const no_lazy_elements = new Lazy<unknown>([], () => undefined);
 
-/** Of these messages the fields, and of these unions the members, that are read; the others are as if they had not come. */
-export type Only = ReadonlyMap<Message | Union, ReadonlySet<string>>;
-
 /** Encodes and decodes the messages of one version. */
 export class Codec {
   readonly #version: Version;
-  readonly #only: Only;
   readonly #messages = new Map<Message, MessageCodec>();
 
-  constructor(version: Version, only: Only = new Map()) {
+  constructor(version: Version) {
     this.#version = version;
-    this.#only = only;
   }
 
   /**
@@ -101,7 +94,6 @@ export class Codec {
     const encoders: ((writer: Writer, value: Value) => void)[] = [];
     /** Fields whose zero is an object: made anew for each message that lacks it. */
     const made: [string, () => unknown][] = [];
-    const only = this.#only.get(message);
     for (const [name, field] of Object.entries(message.fields)) {
       const codec = this.#kind(field.kind);
       names.push(name);
@@ -113,14 +105,11 @@ export class Codec {
         template[name] = undefined;
         if (field.count === 'required') made.push([name, codec.zero]);
       } else template[name] = codec.zero();
-      if (only !== undefined && !only.has(name)) continue;
       if (field.inline === true && this.#version.major === 4)
         this.#inlineDecoders(name, field.kind, decoders);
       const number = numberIn(field.number, this.#version.major);
       if (number !== undefined) decoders[number] = this.#fieldDecoder(name, field, codec);
     }
-    const shares_zeros = only !== undefined && names.length >= fields_many;
-    const fresh = (): Value => (shares_zeros ? Object.create(template) : { ...template });
     return {
       encode: (writer, value) => {
         if (typeof value !== 'object' || value === null)
@@ -136,7 +125,7 @@ export class Codec {
         if (wrong !== undefined) throw new MalformedError(`${message.name}: ${wrong}`);
       },
       decode: (reader) => {
-        const value = readFields(reader, fresh(), decoders);
+        const value = readFields(reader, { ...template }, decoders);
         for (const [name, zero] of made) value[name] ??= zero();
         return value;
       },
@@ -335,12 +324,10 @@ export class Codec {
   }
 
   #anyDecoder(union: Union): (reader: Reader) => unknown {
-    const only = this.#only.get(union);
     const members = new Map(
       Object.entries(union.members).map(([type, [, v3, member]]) => {
         const tag = `apipb.${v3}`;
-        const decode = only?.has(type) === false ? skipped : this.#memberDecoder(type, tag, member);
-        return [tag, decode] as const;
+        return [tag, this.#memberDecoder(type, tag, member)] as const;
       }),
     );
     const tags = new Words([...members.keys()].map((tag) => any_prefix + tag));
@@ -379,10 +366,8 @@ export class Codec {
 
   #oneofDecoder(union: Union, nothing: Unknown): (reader: Reader) => unknown {
     const members: ((reader: Reader) => unknown)[] = [];
-    const only = this.#only.get(union);
     for (const [type, [number, , member]] of Object.entries(union.members))
-      members[number] =
-        only?.has(type) === false ? skipped : this.#memberDecoder(type, String(number), member);
+      members[number] = this.#memberDecoder(type, String(number), member);
     return (reader) => {
       let value: unknown = nothing;
       while (reader.at < reader.end) {
@@ -437,7 +422,6 @@ function readFields(reader: Reader, value: Value, decoders: readonly FieldDecode
       reader.at = limit;
     } else if (field.many && wire_type === field.wire_type) {
       const element = field.decode(reader);
-      if (element === undefined) continue;
       const list = value[field.name] as unknown[];
       if (list.length === 0) value[field.name] = [element];
       else list.push(element);
@@ -455,11 +439,6 @@ function readFields(reader: Reader, value: Value, decoders: readonly FieldDecode
   if (lazies !== undefined)
     for (const [field, places] of lazies) value[field.name] = field.lazy!(reader.bytes, places);
   return value;
-}
-
-/** A member that is not read. */
-function skipped(reader: Reader): undefined {
-  reader.at = reader.end;
 }
 
 /** Words that come again and again: none of them is made anew. */

@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
-import type { PathInput } from './api/path.js';
+import { Path, type PathInput } from './api/path.js';
 import { add_path_stream, type Rpc, type RpcName, rpcs } from './api/rpcs.js';
+import { type BriefPath, BriefReader } from './brief.js';
 import { Codec } from './codec.js';
 import { type CallOptions, Connection } from './connection.js';
 import {
@@ -13,7 +14,7 @@ import {
 } from './errors.js';
 import type { Input, Output } from './schema.js';
 import { type Dialect, has, parseVersion, type Version } from './version.js';
-import { brief_paths, type WatchEvent, type WatchOptions, watchEvents, watchRequest } from './watch.js';
+import { type WatchAnswer, type WatchEvent, type WatchOptions, watchEvents, watchRequest } from './watch.js';
 
 export interface ConnectOptions {
   /** `/run/gobgp.sock`, `unix:/run/gobgp.sock` or `127.0.0.1:50051`. Without encryption: for a daemon of the same machine. */
@@ -63,7 +64,14 @@ export interface Gobgp extends Stubs {
     options?: AddPathStreamOptions,
   ): Promise<void>;
   /** What WatchEvent says, with its beginning told from its course. BGP has to be started. */
-  watch(watched: WatchOptions, options?: CallOptions): AsyncGenerator<WatchEvent, void, undefined>;
+  watch(
+    watched: WatchOptions & { readonly brief: true },
+    options?: CallOptions,
+  ): AsyncGenerator<WatchEvent<BriefPath>, void, undefined>;
+  watch(
+    watched: WatchOptions & { readonly brief?: false },
+    options?: CallOptions,
+  ): AsyncGenerator<WatchEvent, void, undefined>;
 }
 
 const services: Readonly<Record<Dialect, string>> = { 3: 'apipb.GobgpApi', 4: 'api.GoBgpService' };
@@ -122,7 +130,8 @@ async function detect(connection: Connection, target: string, options: CallOptio
 
 function stubs(connection: Connection, version: Version): Gobgp {
   const codec = new Codec(version);
-  const brief = new Codec(version, brief_paths);
+  const briefReader = (): BriefReader =>
+    new BriefReader(version.major, (bytes) => codec.decode(Path, bytes) as Output<typeof Path>);
   const service = services[version.major];
   const requestOf = ({ name, request }: Pick<Rpc, 'name' | 'request'>, value: unknown) => ({
     method: `/${service}/${name}`,
@@ -156,7 +165,7 @@ function stubs(connection: Connection, version: Version): Gobgp {
       };
       await connection.sendStream(`/${service}/${name}`, pieces(), options);
     },
-    watch: async function* (watched, options = {}) {
+    watch: async function* (watched: WatchOptions, options: CallOptions = {}) {
       const request = watchRequest(watched, version);
       if (watched.end_of_rib === true && !has(version, '3.24'))
         throw new IncompatibleError('watch: end_of_rib needs GoBGP 3.24: tell the version to connect');
@@ -168,12 +177,15 @@ function stubs(connection: Connection, version: Version): Gobgp {
           'BGP is not started, call startBgp first',
         );
       const rpc = rpcs.watchEvent;
-      const reader = watched.brief === true ? brief : codec;
-      const responses = async function* () {
+      const brief = watched.brief === true ? briefReader() : undefined;
+      const answers = async function* () {
         for await (const come of connection.stream(requestOf(rpc, request), options))
-          yield come.map((bytes) => reader.decode(rpc.response, bytes) as Output<typeof rpc.response>);
+          yield come.map(
+            (bytes): WatchAnswer =>
+              brief?.read(bytes) ?? (codec.decode(rpc.response, bytes) as Output<typeof rpc.response>),
+          );
       };
-      yield* watchEvents(responses(), watched, version, global);
+      yield* watchEvents<never>(answers(), watched, version, global);
     },
   };
 }

@@ -9,6 +9,7 @@ export * from './api/policy.js';
 export * from './api/rpcs.js';
 export * from './api/sr.js';
 export * from './api/watch.js';
+export { BriefPath } from './brief.js';
 export type { CallOptions } from './connection.js';
 export * from './errors.js';
 export { type AddPathStreamOptions, type ConnectOptions, connect, type Gobgp, type Stubs } from './gobgp.js';

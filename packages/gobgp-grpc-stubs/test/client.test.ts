@@ -404,6 +404,23 @@ t.test('a watch: the beginning has an end, whatever the version', async (t) => {
   const [, , , , , , last] = old.events;
   t.match(last, { paths: [{ is_withdraw: true, nlri: { prefix: '10.0.0.1' } }] });
 
+  // In brief it is the same story, with less of each path.
+  const brief = await story(
+    3,
+    '3.10.0',
+    [
+      peer('init', '192.0.2.7'),
+      { peer: { type: 'end_of_init' } },
+      event(...range(0, 1100)),
+      event(route(1, { is_withdraw: true })),
+      peer('state', '192.0.2.8'),
+    ],
+    { brief: true },
+  );
+  t.strictSame(brief.told, old.told);
+  t.match(brief.events[6], { paths: [{ prefix: '10.0.0.1/32', is_withdraw: true }], initial: false });
+  t.match(brief.events[2], { paths: [{ prefix: '10.0.0.0/32', is_withdraw: false }] });
+
   const empty = await story(3, undefined, [{ peer: { type: 'end_of_init' } }, event(), event(route(1))]);
   t.strictSame(empty.told, ['peers_complete', 'paths_complete', 'paths 1']);
 
@@ -426,6 +443,11 @@ t.test('a watch: the beginning has an end, whatever the version', async (t) => {
   const ended = await story(4, undefined, [event(), end, event(route(1)), end], { end_of_rib: true });
   t.strictSame(ended.told, ['paths_complete', 'end of 192.0.2.7 ip6', 'paths 1', 'end of 192.0.2.7 ip6']);
   t.match(ended.asked, { table: { filters: [{ type: 'best' }, { type: 'eor', init: true }] } });
+  const briefly = await story(4, undefined, [event(), end, event(route(1)), end], {
+    end_of_rib: true,
+    brief: true,
+  });
+  t.strictSame(briefly.told, ended.told);
 });
 
 t.test('paths that have come together are told together, those of one NLRI apart', async (t) => {
