@@ -50,6 +50,7 @@ import { SharedLists, sameList } from './shared-lists.js';
 import { sid_pool_names } from './srv6.js';
 import { OwnSegments } from './srv6-objects.js';
 import { default_table, pods_table } from './tables.js';
+import { Touched } from './touched.js';
 import type { Peer } from './wireguard.js';
 
 export interface Sink {
@@ -70,7 +71,7 @@ export class Connectivity {
   /** Drops that would cut something off. */
   readonly #undropped = new Set<Entry>();
   /** To be planned. */
-  readonly #touched = new Set<Entry>();
+  readonly #touched = new Touched<Entry>();
   /** Tunnels of these are to be looked at. */
   readonly #touched_hops = new Set<Hop>();
   readonly #faulty = new Set<Entry>();
@@ -113,10 +114,12 @@ export class Connectivity {
     if (sameAddresses(entry?.hops ?? [], addresses)) return;
     const told = entry ?? this.#entry(prefix);
     const before = told.hops;
-    const hops = addresses.map((address) => this.#hop(address));
-    told.hops = hops.length === 1 ? hops[0]!.alone : this.#hop_lists.of(hops);
-    for (const hop of hops) hop.entries.add(told);
-    for (const { address } of [...before, ...hops]) this.#peers.touch(address);
+    told.hops = this.#hopsAt(addresses);
+    for (const { address } of before) this.#peers.touch(address);
+    for (const hop of told.hops) {
+      hop.entries.add(told);
+      this.#peers.touch(hop.address);
+    }
     for (const hop of before)
       if (!told.hops.includes(hop) && !told.legs.some((leg) => leg.hop === hop)) this.#part(told, hop);
     this.#touched.add(told);
@@ -236,11 +239,9 @@ export class Connectivity {
     this.#segments.plan(outlook, sink);
     this.#touchBy(this.#policies.plan(sink));
     let left = max;
-    for (const entry of this.#touched) {
+    for (; this.#touched.size > 0; left -= 1) {
       if (left === 0) return false;
-      left -= 1;
-      this.#touched.delete(entry);
-      this.#planEntry(entry, outlook, sink);
+      this.#planEntry(this.#touched.take()!, outlook, sink);
     }
     for (const hop of this.#touched_hops) {
       if (left <= 0) return false;
@@ -529,6 +530,12 @@ export class Connectivity {
     this.#entries.delete(entry.prefix);
     this.#within.delete(entry);
     for (const hop of this.#ends.within(entry)) hop.holders.delete(entry);
+  }
+
+  #hopsAt(addresses: readonly string[]): readonly Hop[] {
+    const [only] = addresses;
+    if (only !== undefined && addresses.length === 1) return this.#hop(only).alone;
+    return this.#hop_lists.of(addresses.map((address) => this.#hop(address)));
   }
 
   #hop(address: string): Hop {

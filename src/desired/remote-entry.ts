@@ -59,6 +59,8 @@ export class Entry implements Bits {
   steered: { readonly course: Course; readonly object: Srv6Steering } | undefined;
   /** Flat by one of them, and routers are between. */
   far = false;
+  /** It is to be planned. */
+  is_touched = false;
   /** It would be of this pool, which is deleted. */
   gone_pool: GonePool | undefined;
 

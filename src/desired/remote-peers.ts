@@ -96,6 +96,7 @@ export class RemotePeers {
 
   /** Routes lead to this address of a node that did not, or do no more. */
   touch(address: string): void {
+    if (this.#names.size === 0) return;
     const name = this.#nameOf(address);
     if (name !== undefined) this.#fuller.add(name);
   }

@@ -17,7 +17,15 @@ export class Senseless {
     prefix: string | undefined,
     next_hop_texts: readonly string[],
   ): readonly string[] {
-    this.#all.delete(prefix_text);
+    if (this.#all.size > 0) this.#all.delete(prefix_text);
+    const [only] = next_hop_texts;
+    if (
+      only !== undefined &&
+      next_hop_texts.length === 1 &&
+      prefix !== undefined &&
+      canonicalAddress(only) === only
+    )
+      return next_hop_texts;
     const addresses = new Set<string>();
     for (const next_hop of next_hop_texts.length < 2 ? next_hop_texts : [...next_hop_texts].sort()) {
       const address = canonicalAddress(next_hop);

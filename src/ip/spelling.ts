@@ -15,16 +15,23 @@ function addressBytes(text: string): Buffer | undefined {
 }
 
 const slash = 47;
+const zero = 48;
 
 /** True for IPv4 prefixes in canonical spelling, most of all that there are: nothing has to be taken apart. */
 function isPlainPrefix(text: string): boolean {
-  const at = text.length - (text.charCodeAt(text.length - 2) === slash ? 2 : 3);
-  if (text.charCodeAt(at) !== slash) return false;
-  const length_text = text.slice(at + 1);
-  const length = Number(length_text);
-  if (!(length >= 0 && length <= 32) || String(length) !== length_text) return false;
+  let at = text.length - 2;
+  let length = text.charCodeAt(at + 1) - zero;
+  if (!(length >= 0 && length <= 9)) return false;
+  if (text.charCodeAt(at) !== slash) {
+    const tens = text.charCodeAt(at) - zero;
+    if (!(tens >= 1 && tens <= 3)) return false;
+    length += 10 * tens;
+    at -= 1;
+    if (length > 32 || text.charCodeAt(at) !== slash) return false;
+  }
   const address = quad(text, at);
-  return address >= 0 && address % 2 ** (32 - length) === 0;
+  // A shift by 32 would be none.
+  return address >= 0 && (length === 32 || address << length === 0);
 }
 
 /** The canonical spelling of an address without length; undefined when it is none. */

@@ -132,9 +132,9 @@ export class Overlap {
    * a tunnel, waits where another one waits for that tunnel, among others or alone: undefined. The last version alone counts.
    */
   meanwhile(route: VppObject, before: VppObject | undefined): VppObject | undefined {
+    if (this.isQuiet || route.kind !== 'route') return route;
     const key = keyOf(route);
     this.forget(key);
-    if (this.#made.size + this.#unanswered.size === 0 || route.kind !== 'route') return route;
     if (before?.kind !== 'route') {
       const [to] = route.paths;
       if (route.table_id !== pods_table || to?.via !== 'interface') return route;
@@ -171,6 +171,11 @@ export class Overlap {
   /** Of two new tunnels the one for which more time is left. */
   #laterOf(one: Carrier | undefined, other: Carrier): Carrier {
     return one !== undefined && this.#until(one) > this.#until(other) ? one : other;
+  }
+
+  /** Nothing was made a moment ago, and nothing waits: routes lead as they are wanted to. */
+  get isQuiet(): boolean {
+    return this.#made.size + this.#unanswered.size + this.#moves.size === 0;
   }
 
   #wait(key: ObjectKey, move: Move): void {

@@ -118,6 +118,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   override want(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return this.#wantPeer(object);
+    if (object.kind === 'route' && this.#isSteady) return this.model.want(object);
     const tag = interfaceMade(object);
     const key = keyOf(object);
     if (object.kind === 'srv6_local_sid') this.#overlap.comes(key, false, this.#now_ms);
@@ -144,12 +145,18 @@ export class RouteWriter extends ObjectWriter implements Sink {
   override unwant(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return this.#unwantPeer(object);
     if (object.kind === 'srv6_local_sid') return this.#retireSid(keyOf(object));
+    if (object.kind === 'route' && this.#isSteady) return super.unwant(object);
     const tag = interfaceMade(object);
     if (tag === undefined) {
       this.#narrower.delete(keyOf(object));
       this.#overlap.forget(keyOf(object));
       super.unwant(object);
     } else this.#retire(tag);
+  }
+
+  /** Nothing is left of an earlier life and no route waits, nor may one have to: a hundred thousand of them need not be looked for. */
+  get #isSteady(): boolean {
+    return !this.keepsAny && this.#narrower.size === 0 && this.#overlap.isQuiet;
   }
 
   #unwantKept(key: ObjectKey): void {

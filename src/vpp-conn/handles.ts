@@ -34,6 +34,8 @@ export type Stamp = number;
 export class Handles {
   readonly #interfaces = new Map<InterfaceTag, number>();
   readonly #others = new Map<string, number>();
+  /** Of which kinds they are, or were: nobody looks for a number of one of the hundred thousand that have none. */
+  readonly #numbered = new Set<ObjectKind>();
   readonly #fib_sources = new Map<RouteSource, number>();
   readonly #vxlan_decap = new Map<Family, number>();
   /** Numbers that npol's objects have: whatever else is in its pools nobody knows. */
@@ -72,7 +74,7 @@ export class Handles {
   }
 
   find(object: VppObject): number | undefined {
-    return this.#others.get(keyOf(object));
+    return this.#numbered.has(object.kind) ? this.#others.get(keyOf(object)) : undefined;
   }
 
   /** Of what another object refers to by name. */
@@ -172,7 +174,7 @@ export class Handles {
 
   /** `object` goes; answers what VPP called it. An interface that others have made stays. */
   forget(object: VppObject): number | undefined {
-    if (object.kind === 'existing_interface') return undefined;
+    if (object.kind === 'existing_interface' || this.#hasNone(object)) return undefined;
     const [handles, name] = this.#place(object);
     const handle = handles.get(name);
     if (handle === undefined) return undefined;
@@ -229,12 +231,18 @@ export class Handles {
     if (before === handle) return;
     if (before !== undefined) this.#drop(handles, name, object, before);
     handles.set(flattened(name), handle);
+    if (handles === this.#others) this.#numbered.add(object.kind);
     if (object.kind === 'translation') this.translations.set(handle, vipOf(name));
   }
 
   #drop(handles: Map<string, number>, name: string, object: VppObject, handle: number): void {
     handles.delete(name);
     if (object.kind === 'translation') this.translations.delete(handle, vipOf(name));
+  }
+
+  /** It is no interface, and VPP has no number of any of its kind. */
+  #hasNone(object: VppObject): boolean {
+    return !this.#numbered.has(object.kind) && interfaceMade(object) === undefined;
   }
 
   /** Tags and keys do not look alike: one map of changes serves both. */

@@ -205,15 +205,21 @@ export class Life {
     return () => put(before);
   }
 
-  /** Answers what takes it back. */
-  recursive(source: number): () => void {
+  /** Answers what becomes of it. */
+  recursive(source: number): Sent {
     this.recursive_source ??= source;
     this.#recursive_routes += 1;
-    return () => {
+    return this.#recursive;
+  }
+
+  /** One for all: of a hundred thousand routes none has its own. */
+  readonly #recursive: Sent = {
+    done: nothing,
+    refused: () => {
       this.#recursive_routes -= 1;
       if (this.#recursive_routes === 0) this.recursive_source = undefined;
-    };
-  }
+    },
+  };
 
   setNpol(pool: NpolPool, id: number, is_there: boolean, type?: npol_ipset_type): void {
     this.#npol[pool].set(id, is_there);
@@ -306,10 +312,13 @@ function effect<In, R extends Reply>(
     message,
     (life, fields) => {
       const changes = run(life, fields as In);
-      return changes && ({ ...without_effect, ...changes } as unknown as Sent);
+      if (changes === undefined || isWhole(changes)) return changes as unknown as Sent | undefined;
+      return { ...without_effect, ...changes } as unknown as Sent;
     },
   ];
 }
+
+const isWhole = (changes: object): boolean => 'done' in changes && 'refused' in changes;
 
 /** Counts from when it is sent, and no more when it is refused. */
 const unless = (undo: () => void): { refused(): void } => ({ refused: undo });
@@ -377,10 +386,10 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
     // VPP refuses to remove what is not there.
     if (!is_add) return undefined;
     const recursive = route.paths.some(isRecursive) ? life.recursive(route.src) : undefined;
-    if (by_tunnel === undefined) return recursive && unless(recursive);
+    if (by_tunnel === undefined) return recursive;
     return unless(() => {
       by_tunnel();
-      recursive?.();
+      recursive?.refused();
     });
   }),
   effect(ipip_add_tunnel, (life, { tunnel: { dst, table_id } }) => ({

@@ -115,6 +115,11 @@ export class ObjectWriter {
     if (this.#kept.size > 0) this.#kept.delete(key);
   }
 
+  /** An earlier life has left something that nobody has asked for yet. */
+  protected get keepsAny(): boolean {
+    return this.#kept.size > 0;
+  }
+
   /** An earlier life has left it, and nobody has asked for it yet. */
   protected isKept(key: ObjectKey): boolean {
     return this.#kept.has(key);
