@@ -27,7 +27,7 @@ const nodes = 200;
 const blocks_of_each = 5;
 const blocks = nodes * blocks_of_each;
 /** Nobody waits for other nodes. */
-const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
+const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0, answer_ms: 0 };
 const toggled_ms_max = 2000;
 const settle_ms = 60_000;
 const look_ms = 2;
@@ -43,26 +43,31 @@ function nodeOf(n: number): CalicoNode {
 }
 
 /** A connection that counts what it is asked to program: of these kinds an operation is a message. */
-function counting({ ref }: Connection) {
+async function counting({ system, ref }: Connection) {
   const counts = { routes: 0, peers: 0, others: 0 };
-  const counted: ActorRef<VppConnectionMessage> = {
-    path: ref.path,
-    tell: (message) => {
-      if (message.type === 'Transact')
-        for (const { object } of message.transaction.operations) {
-          if (object.kind === 'route') counts.routes += 1;
-          else if (object.kind === 'wireguard_peer') counts.peers += 1;
-          else counts.others += 1;
-        }
-      return ref.tell(message);
-    },
-    tellUrgent: (message) => ref.tellUrgent(message),
-  };
+  const counted: ActorRef<VppConnectionMessage> = await system.spawn({
+    name: 'counting',
+    restart: 'temporary',
+    shutdown_ms: 100,
+    mailbox_max: 4096,
+    handler_ms_max: 1000,
+    start: () => ({
+      receive: (message: VppConnectionMessage) => {
+        if (message.type === 'Transact')
+          for (const { object } of message.transaction.operations) {
+            if (object.kind === 'route') counts.routes += 1;
+            else if (object.kind === 'wireguard_peer') counts.peers += 1;
+            else counts.others += 1;
+          }
+        ref.tell(message);
+      },
+    }),
+  });
   return { counts, ref: counted };
 }
 
 async function toggled(connection: Connection, report: Report, rounds: number): Promise<void> {
-  const { counts, ref } = counting(connection);
+  const { counts, ref } = await counting(connection);
   const pair = wireguardPair();
   const keys = { public_key: base64(pair.public_key), private_key: new Secret(base64(pair.private_key)) };
   let actor: Actor | undefined;
