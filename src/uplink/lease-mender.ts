@@ -63,8 +63,9 @@ export class LeaseMender {
     const gone = lost.flatMap(({ addresses, routes }) =>
       [...addresses, ...routes].map(({ prefix }) => prefix),
     );
+    const has_ip6 = lost.some(({ addresses }) => addresses.some(({ family }) => family === 6));
     this.warn(
-      `${gone.join(', ')} of a lease is gone from the tap, and was not leased again within ${this.#patience_ms} ms: put back`,
+      `${gone.join(', ')} of a lease is gone from the tap, and was not leased again within ${this.#patience_ms} ms: put back, and renewed when its client is answered${has_ip6 ? ' (by DHCPv6 its hop limit has to be 2 there, which nft on the host sees to)' : ''}`,
     );
     this.dressing.putBack(uplinks, lost, cluster);
     this.#lent.push({ before: captured, lost });

@@ -1,0 +1,126 @@
+import t from 'tap';
+import { captureLink } from '../../src/host/undo/capture.js';
+import type { Address } from '../../src/linux/network.js';
+import type { CapturedUplink } from '../../src/uplink/captured.js';
+import {
+  lostLeases,
+  replaced,
+  unreached,
+  withLease,
+  withLeases,
+  withoutOldLeases,
+} from '../../src/uplink/leases.js';
+import { isNothing } from '../../src/uplink/lost.js';
+import { specOf, UplinkLab } from './uplink-lab.js';
+
+/** An uplink with 10.0.0.2/24 and fd00::9/128 leased, 10.0.0.100/32 and fd00::2/64 its own; and one of another link from there. */
+function start() {
+  const lab = new UplinkLab();
+  const own = lab.network.open();
+  const link = own.link('eth0')!.index;
+  const other = lab.network.addPhysical({ name: 'eth9', mac: '02:00:00:00:00:09' });
+  own.apply({ do: 'set_link', link: other, up: true });
+  const lease = { link, valid_s: 60, preferred_s: 60 } as const;
+  own.apply({ do: 'replace_address', address: { ...lease, family: 4, prefix: '10.0.0.2/24' } });
+  own.apply({ do: 'add_address', address: { ...lease, family: 6, prefix: 'fd00::9/128' } });
+  own.apply({
+    do: 'add_route',
+    route: { family: 4, prefix: '10.99.0.0/16', prefsrc: '10.0.0.2', next_hops: [{ oif: other }] },
+  });
+  const [before] = lab.host.capture([specOf()]);
+  return { lab, own, link, before: before! };
+}
+
+const prefixes = (all: readonly { readonly prefix: string }[]) => all.map(({ prefix }) => prefix).sort();
+
+/** As a tap has it for which nobody leases anything. */
+const kept = ({ addresses }: CapturedUplink): Address[] =>
+  addresses.map(({ valid_s: _, preferred_s: __, ...address }) => address);
+
+t.test('what is gone of a lease is its address, what leads by it, and nothing else', async (t) => {
+  const { before } = start();
+  const { routes } = before;
+  t.ok(isNothing(lostLeases(before, { addresses: kept(before), routes })), 'all is there');
+  const all = lostLeases(before, { addresses: [], routes: [] });
+  t.same(prefixes(all.addresses), ['10.0.0.2/24', 'fd00::9/128'], 'not what is the host’s own');
+  t.same(prefixes(all.routes), ['0.0.0.0/0', '10.0.0.0/24', '10.50.0.0/16', '10.60.0.0/16']);
+  t.same(prefixes(all.foreign_routes), ['10.99.0.0/16']);
+
+  const without = kept(before).filter(({ prefix }) => prefix !== 'fd00::9/128');
+  const six = lostLeases(before, { addresses: without, routes: [] });
+  t.same(prefixes(six.addresses), ['fd00::9/128']);
+  t.ok(prefixes(six.routes).includes('0.0.0.0/0'), 'a default route that went without its address');
+  const there = routes.filter(({ prefix }) => prefix !== '10.60.0.0/16');
+  t.ok(
+    isNothing(lostLeases(before, { addresses: kept(before), routes: there })),
+    'any other is the host’s to remove',
+  );
+});
+
+t.test('a client that has answered loses nothing', async (t) => {
+  const { before } = start();
+  const lease = before.addresses.find(({ prefix }) => prefix === '10.0.0.2/24')!;
+  for (const prefix of ['10.0.0.2/24', '10.0.0.77/24']) {
+    const lost = lostLeases(before, { addresses: [{ ...lease, prefix }], routes: [] });
+    t.same(prefixes(lost.addresses), ['fd00::9/128'], prefix);
+    t.same(lost.routes, [], prefix);
+  }
+  const { valid_s: _, ...for_ever } = lease;
+  const added = { ...for_ever, prefix: '10.0.0.88/24' };
+  t.equal(lostLeases(before, { addresses: [added], routes: [] }).addresses.length, 2, 'nobody has leased it');
+});
+
+t.test('an uplink that lacks its lease is captured with it, whatever its index is by now', async (t) => {
+  const { own, before } = start();
+  const { link, ...state } = captureLink(own, 'eth0')!;
+  const index = 42;
+  const none = { addresses: [], routes: [], foreign_routes: [], others: new Map() };
+  const now = { ...state, ...none, link: { ...link, index } };
+  const lent = withLease(before, now);
+  t.same(prefixes(lent.addresses), ['10.0.0.2/24', 'fd00::9/128'], 'not what was not leased');
+  t.ok(lent.addresses.every((address) => address.link === index));
+  const [route] = lent.routes.filter(({ prefix }) => prefix === '0.0.0.0/0');
+  t.match(route, { next_hops: [{ oif: index, gateway: '10.0.0.1' }] });
+  const [foreign] = lent.foreign_routes;
+  t.ok(lent.others.has(foreign!.next_hops[0]!.oif!), 'the other link is known');
+  t.equal(withLease(before, lent), lent, 'once');
+  const [joined] = withLeases([before], [{ ...before, ...none, others: [] }]);
+  t.same(prefixes(joined!.addresses), prefixes(lent.addresses));
+});
+
+t.test('a lease that may have run out is none', async (t) => {
+  const { before } = start();
+  const leased = (age_ms: number, valid_s = 60) =>
+    prefixes(
+      withoutOldLeases(
+        {
+          ...before,
+          addresses: before.addresses.map((address) => (address.valid_s ? { ...address, valid_s } : address)),
+        },
+        age_ms,
+      ).addresses,
+    );
+  t.ok(leased(29_000, 30).includes('10.0.0.2/24'));
+  t.notOk(leased(30_000, 30).includes('10.0.0.2/24'));
+  t.ok(leased(59_000, 86_400).includes('fd00::9/128'));
+  t.notOk(leased(60_000, 86_400).includes('fd00::9/128'), 'nor one that nobody has asked for so long');
+  t.ok(leased(1e9).includes('10.0.0.100/32'));
+});
+
+t.test('what was put back is the client’s when it answers, and goes when it has another', async (t) => {
+  const { before } = start();
+  const lost = lostLeases(before, { addresses: [], routes: [] });
+  const [there] = kept(before).filter(({ prefix }) => prefix === '10.0.0.2/24');
+  const other: Address = { ...there!, prefix: '10.9.0.2/24', valid_s: 60 };
+  t.strictSame(replaced(before, lost, [there!]), { stale: [], is_open: true });
+  t.strictSame(replaced(before, lost, [{ ...there!, valid_s: 60 }]), { stale: [], is_open: false });
+  t.strictSame(replaced(before, lost, []), { stale: [], is_open: false });
+  t.strictSame(replaced(before, lost, [there!, other]), { stale: [there], is_open: false });
+  const six: Address = { ...other, family: 6, prefix: 'fd09::2/128' };
+  t.strictSame(replaced(before, lost, [there!, six]), { stale: [], is_open: true }, 'of another family');
+
+  const { routes } = before;
+  const by_old = unreached(lost, { addresses: [other], routes });
+  t.same(prefixes(by_old), ['0.0.0.0/0', '10.50.0.0/16', '10.60.0.0/16'], 'not what needs no gateway');
+  t.same(unreached(lost, { addresses: [there!], routes }), []);
+});
