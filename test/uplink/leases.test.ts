@@ -13,7 +13,7 @@ import {
 import { isNothing } from '../../src/uplink/lost.js';
 import { specOf, UplinkLab } from './uplink-lab.js';
 
-/** An uplink with 10.0.0.2/24 and fd00::9/128 leased, 10.0.0.100/32 and fd00::2/64 its own; and one of another link from there. */
+/** An uplink with 10.0.0.2/24 and fd00::9/128 leased, fd00::2/64 advertised, 10.0.0.100/32 its own; and a route of another link from there. */
 function start() {
   const lab = new UplinkLab();
   const own = lab.network.open();
@@ -23,6 +23,7 @@ function start() {
   const lease = { link, valid_s: 60, preferred_s: 60 } as const;
   own.apply({ do: 'replace_address', address: { ...lease, family: 4, prefix: '10.0.0.2/24' } });
   own.apply({ do: 'add_address', address: { ...lease, family: 6, prefix: 'fd00::9/128' } });
+  own.apply({ do: 'replace_address', address: { ...lease, family: 6, prefix: 'fd00::2/64', flags: 2 } });
   own.apply({
     do: 'add_route',
     route: { family: 4, prefix: '10.99.0.0/16', prefsrc: '10.0.0.2', next_hops: [{ oif: other }] },
