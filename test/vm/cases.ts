@@ -35,7 +35,7 @@ export interface HostCase {
   readonly pods?: number;
   /** A kernel of its own: a container's may lack the devices. */
   readonly own_kernel?: true;
-  /** From VPP's death on the DHCP servers say nothing until the host has been ready again for a while. */
+  /** The DHCP servers say nothing for a while from VPP's death on. What is put back meanwhile systemd-networkd leases as it does where it is `untold`. */
   readonly silent_servers?: true;
   readonly ending: Ending;
 }

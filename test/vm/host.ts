@@ -141,7 +141,7 @@ ${look_script}`);
 
   async look(): Promise<Look> {
     const look = readLook(await this.machine.run(look_script));
-    return this.item.untold ? withoutConnectedMetrics(look) : look;
+    return this.item.untold || this.item.silent_servers ? withoutConnectedMetrics(look) : look;
   }
 
   async startNode(): Promise<void> {

@@ -88,11 +88,10 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     await host.startAsking();
     if (item.silent_servers) await host.letServersAnswer(false);
     await host.killVpp();
-    await host.untilReady();
-    if (item.silent_servers) {
-      await sleep(silence_of_servers_ms);
-      await host.letServersAnswer(true);
-    }
+    const servers = item.silent_servers
+      ? sleep(silence_of_servers_ms).then(() => host.letServersAnswer(true))
+      : undefined;
+    await Promise.all([host.untilReady(), servers]);
     notes.push(`at VPP's death ${await outage(host, "at VPP's death", problems)}`);
     await expectSame("after VPP's death", while_running);
   }
