@@ -57,17 +57,20 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 
 /** Milliseconds of each file that has run. */
 const took = new Map<string, number>();
-const runs = new Map<string, { ok(): boolean; readonly failures: Failures }>();
+/** What is known of those that have not come to their end. */
+const unfinished = new Map<string, Failures>(files.map((file) => [file, new Failures()]));
+
+function fail(file: string, failures: Failures): void {
+  process.exitCode = 1;
+  process.stderr.write([`FAIL ${file}`, ...failures.shown(), '\n'].join('\n'));
+}
+
 process.once('exit', () => {
   const slowest = [...took].sort(([, a], [, b]) => b - a).slice(0, 10);
   process.stderr.write(
     `# longest, in seconds: ${slowest.map(([file, ms]) => `${file} ${Math.round(ms / 1000)}`).join(', ')}\n`,
   );
-  for (const [file, run] of runs) {
-    if (run.ok()) continue;
-    process.exitCode ||= 1;
-    process.stderr.write([`FAIL ${file}`, ...run.failures.shown(), ''].join('\n'));
-  }
+  for (const [file, failures] of unfinished) fail(file, failures);
 });
 
 t.on('spawn', (file) =>
@@ -80,7 +83,7 @@ t.on('spawn', (file) =>
     });
     // What it started and left behind may hold its output open for ever.
     child.once('exit', () => setTimeout(() => child.stdout?.destroy(), 2000).unref());
-    const failures = runs.get(file.name)?.failures;
+    const failures = unfinished.get(file.name);
     child.stdout?.setEncoding('utf8').on('data', (text: string) => failures?.read(text));
   }),
 );
@@ -92,9 +95,6 @@ for (const file of files) {
     process.execPath,
     file,
   ];
-  const failures = new Failures();
-  let ok = (): boolean => false;
-  runs.set(file, { failures, ok: () => ok() });
   const run = t.spawn('env', command, {
     name: file,
     at: null,
@@ -103,5 +103,11 @@ for (const file of files) {
     timeout: (timeout_s + grace_s) * 1000,
     stdio: reporter === 'tap' ? 'inherit' : 'pipe',
   });
-  ok = () => run.subtest?.results?.ok === true && failures.planned;
+  const ended = (): void => {
+    const failures = unfinished.get(file);
+    if (failures === undefined) return;
+    unfinished.delete(file);
+    if (run.subtest?.results?.ok !== true || !failures.planned) fail(file, failures);
+  };
+  run.then(ended, ended);
 }
