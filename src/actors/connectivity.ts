@@ -2,9 +2,8 @@
  * Leads pods to pods of other nodes: from routes, which BGP or Calico's IPAM tells, pools and the own node to routes and tunnels in VPP.
  * State is what was told; what follows from a change is planned and sent in pieces, a moment later, so that a burst is one change.
  */
-import type { Actor, ActorContext, ActorRef, ChildSpec, LifeRef, Reply } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
-import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Timer } from '../clock.js';
 import { Connectivity } from '../desired/connectivity.js';
@@ -16,15 +15,15 @@ import { addressOf, NodeAddresses } from '../desired/node-addresses.js';
 import type { Drop } from '../desired/remote-entry.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
 import { isSrPolicyKey } from '../desired/sr-policy.js';
-import { type OwnSids, ownSids, type Srv6Pools, sidPoolName } from '../desired/srv6.js';
-import { srv6_received_table } from '../desired/tables.js';
+import type { Srv6Pools } from '../desired/srv6.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
-import type { ConnectivityMessage, RemoteRoutes, SidsProgrammed } from '../messages/connectivity.js';
+import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { wireguard_tag } from '../objects/wireguard.js';
 import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
 import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
+import { OwnSidsTold } from '../routes/own-sids.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
 import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
@@ -160,13 +159,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private looks: Timer | undefined;
   private looks_ms = 0;
   private fuller: Timer | undefined;
-  /** Of this node's own name. */
-  private sid_pool: IpPool | undefined;
-  /** Why SRv6 is not done although it is asked for. */
-  private srv6_fault: string | undefined;
-  private own_sids: OwnSids | undefined;
-  private sids_subscriber: LifeRef<SidsProgrammed> | undefined;
-  private sids_told: readonly string[] | undefined;
+  private readonly sids: OwnSidsTold;
 
   constructor(
     private readonly ctx: ActorContext<ConnectivityMessage>,
@@ -211,6 +204,13 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     });
     this.ike = new IkeTunnels(deps.ipsec);
     this.writer.encrypts_only = settings.encryption_required;
+    this.sids = new OwnSidsTold({
+      node_name,
+      pools: settings.srv6,
+      has_bgp: is_bgp,
+      encryption_required: settings.encryption_required,
+      drop: (prefix, drop) => this.plan.setDropped(prefix, drop),
+    });
     this.turns = new Turns(ctx, settings.coalesce_ms);
     const kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
     this.inputs = new Inputs(ctx, deps, kinds);
@@ -235,9 +235,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         for (const name of this.felix_keys.take(message)) this.setNode(name, this.known_nodes.get(name));
         return this.turns.news();
       case 'SubscribeSids':
-        this.sids_subscriber = message.subscriber;
-        this.sids_told = undefined;
-        return this.tellSids();
+        this.sids.subscribe(message.subscriber);
+        return this.turns.news();
       case 'Work':
         this.turns.heard();
         return this.work();
@@ -301,7 +300,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.plan.counts.faulty +
       this.nodes.shared_count +
       (this.ipam?.faulty_count ?? 0) +
-      (this.srv6_fault === undefined ? 0 : 1) +
+      (this.sids.fault === undefined ? 0 : 1) +
       this.encryption.fault_count +
       this.ike.fault_count
     );
@@ -313,7 +312,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (far > 0 && this.ipam !== undefined) {
       faults.routers = `have to know the way to ${far} prefixes, which go without a tunnel to nodes of other subnets, and without BGP nobody tells them: set ipipMode or vxlanMode of their pools to CrossSubnet, or give the routers these routes`;
     }
-    if (this.srv6_fault !== undefined) faults.SRv6 = `is not done: ${this.srv6_fault}`;
+    if (this.sids.fault !== undefined) faults.SRv6 = `is not done: ${this.sids.fault}`;
     let left = named_max;
     const felix = [...this.felix.values()].flatMap((each) => [...felixFaults(each, this.settings.node_name)]);
     for (const source of [
@@ -382,52 +381,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       ...(wireguard && { wireguard }),
       ...(ipsec && { ipsec }),
       ...(encryption_required && { encryption_required }),
-      ...this.srv6Settings(),
+      ...this.sids.settings(this.inputs.node?.node.ip6),
     };
-  }
-
-  // --- SRv6
-
-  private srv6Settings(): Pick<TunnelSettings, 'srv6'> {
-    const { srv6: pools, node_name } = this.settings;
-    if (pools === undefined || this.inputs.node === undefined) return {};
-    const own = ownSids(pools, node_name, this.sid_pool);
-    this.srv6_fault = this.srv6Fault(own);
-    const before = this.own_sids;
-    this.own_sids = typeof own === 'string' || this.srv6_fault !== undefined ? undefined : own;
-    if (before !== undefined && before.locator !== this.own_sids?.locator)
-      this.plan.setDropped(before.locator, undefined);
-    if (this.own_sids === undefined) return {};
-    // What is sent to a SID that this node does not have would come back from the router.
-    this.plan.setDropped(this.own_sids.locator, { source: 'block', by: 'SRv6 locator' });
-    return { srv6: { pools, own: this.own_sids } };
-  }
-
-  private srv6Fault(own: OwnSids | string): string | undefined {
-    if (typeof own === 'string') return own;
-    if (this.inputs.node?.node.ip6 === undefined)
-      return 'this node has no IPv6 address, which the packets around those of pods come from: give the main uplink one';
-    if (this.ipam !== undefined)
-      return 'policies are told by BGP, and this node does without (CALICOVPP_ROUTE_SOURCE): set it to bgp, and see that there is a gobgpd';
-    if (this.settings.encryption_required)
-      return 'encryption is required (CALICOVPP_ENCRYPTION), and SRv6 does not encrypt: turn one of the two off';
-    return undefined;
-  }
-
-  /** Others may send to them when VPP has them. */
-  private tellSids(): void {
-    const { sids_subscriber, sids_told, own_sids, writer } = this;
-    if (sids_subscriber === undefined) return;
-    const sids = own_sids?.sids ?? [];
-    const is_there = sids.every(({ sid, behavior }) =>
-      writer.has({ kind: 'srv6_local_sid', sid, behavior, table_id: srv6_received_table }),
-    );
-    const texts = sids.map(({ sid }) => sid);
-    if (!is_there || sids_told?.join() === texts.join()) return;
-    // Not before it is known what there is to be.
-    if (this.inputs.node === undefined || this.inputs.unsynced(this.needed).length > 0) return;
-    this.sids_told = texts;
-    sids_subscriber.tell({ type: 'SidsProgrammed', sids: texts });
   }
 
   // --- WireGuard
@@ -531,9 +486,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'IPPool':
         for (const [name, pool] of change.changed) {
           this.plan.setPool(name, pool);
-          if (name === sidPoolName(this.settings.node_name)) this.sid_pool = pool;
+          if (this.sids.setPool(name, pool)) this.look();
         }
-        if (this.settings.srv6 !== undefined) this.look();
         return;
       case 'Node':
         for (const [name, node] of change.changed) {
@@ -594,7 +548,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer));
       this.encryption.publish(writer.isUp(wireguard_tag));
-      this.tellSids();
+      this.sids.tell((object) => writer.has(object));
       if (plan.peers_wait) this.fuller ??= this.ctx.after(fuller_ms, { type: 'PeersFuller' });
       writer.allTold(is_done && this.unsynced().length === 0);
     }

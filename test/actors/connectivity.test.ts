@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { LifeRef } from '../../src/actor-system.js';
 import {
   type ConnectivityReport,
   type ConnectivitySettings,
@@ -9,10 +10,11 @@ import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import type { CalicoNode } from '../../src/calico/kinds/node.js';
 import { Secret } from '../../src/config/secret.js';
 import { tunnel_settings_default, tunnelObjects } from '../../src/desired/remote-route.js';
+import { srPolicyKey, srPolicyText } from '../../src/desired/sr-policy.js';
 import { table } from '../../src/desired/tables.js';
 import type { NodeKeys } from '../../src/felix/peer-keys.js';
 import type { AnyChange, ClusterMessage, KindName } from '../../src/messages/cluster.js';
-import type { ConnectivityMessage, RemoteRoute } from '../../src/messages/connectivity.js';
+import type { ConnectivityMessage, RemoteRoute, SidsProgrammed } from '../../src/messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/objects/object.js';
@@ -87,6 +89,10 @@ function partsOf(keys: readonly string[]): readonly VppObject[] {
   const tunnel = { kind: 'ipip_tunnel', tag: 'ipip-10.9.0.2', src: '10.0.0.1', dst: '10.9.0.2' } as const;
   return tunnelObjects(tunnel, own, tunnel_settings_default).filter((object) => keys.includes(keyOf(object)));
 }
+
+/** Tables of SRv6 are connectivity's own. */
+const isOfNode = (object: VppObject): boolean =>
+  object.kind === 'af_packet' || (object.kind === 'table' && !object.name.startsWith('srv6-'));
 
 /** Nobody waits for other nodes. */
 const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
@@ -205,7 +211,7 @@ class Lab {
 
   /** VPP is gone, and another one has nothing but the node's own. */
   async die(): Promise<void> {
-    const own = this.vpp.objects.filter(({ kind }) => kind === 'af_packet' || kind === 'table');
+    const own = this.vpp.objects.filter(isOfNode);
     this.vpp = new StrictVpp(own);
     this.vpps += 1;
     this.#held.length = 0;
@@ -255,7 +261,7 @@ class Lab {
   /** What VPP has of this owner, by key. */
   get keys(): readonly string[] {
     return this.vpp.objects
-      .filter(({ kind }) => kind !== 'af_packet' && kind !== 'table')
+      .filter((object) => !isOfNode(object))
       .map(keyOf)
       .sort();
   }
@@ -351,7 +357,7 @@ class Lab {
     if (what !== 'connectivity,hidden' && what !== 'connectivity') throw new Error(`read ${what}`);
     const rest: VppObject[] = [];
     for (const object of this.vpp.objects) {
-      if (object.kind === 'af_packet' || object.kind === 'table') continue;
+      if (isOfNode(object)) continue;
       // A secret has no parts to be cloned.
       if (object.kind === 'ike_profile') rest.push({ ...object });
       else if (object.kind === 'route' && !isDangling(object)) take?.(structuredClone(object));
@@ -2396,4 +2402,134 @@ t.test('an earlier lifeâ€™s tunnel in clear is made anew, and down; one of IKEâ€
   t.notOk(back.keys.some((key) => /ike/.test(key)));
   t.ok(back.keys.includes('interface_flag:ipip-10.0.0.0/admin_up'));
   for (const each of [kept, lab, back]) t.strictSame(each.deadly, []);
+});
+
+t.test('SRv6', async (t) => {
+  const srv6 = { localsid_pool: 'fcff::/48', policy_pool: 'cafe::/118' };
+  const key = (color: number) => srPolicyKey({ endpoint: 'fd00::2', color, distinguisher: 0 });
+  const says = (sid: string, weight = 12) =>
+    srPolicyText({
+      bsid: `cafe::${weight}`,
+      preference: 11,
+      priority: 10,
+      lists: [{ weight, segments: [sid], behavior: sid.endsWith('4') ? 'end_dt4' : 'end_dt6' }],
+    });
+  const two: CalicoNode = {
+    ...nodeAt('two', '10.0.0.2'),
+    ip6: { address: 'fd00::2', prefix: 'fd00::/64' },
+  };
+  const begin = async (
+    t: Teardown,
+    changes: Partial<ConnectivitySettings> = {},
+    prepare?: (lab: Lab) => void,
+  ) => {
+    const lab = await Lab.start(t, { srv6, ...changes }, prepare);
+    const told: (readonly string[])[] = [];
+    const bgp = lab.kit.mailbox<SidsProgrammed>('bgp');
+    bgp.on('SidsProgrammed', ({ sids }) => void told.push(sids));
+    await lab.ready();
+    await lab.kit.tell({ type: 'SubscribeSids', subscriber: bgp.ref as unknown as LifeRef<SidsProgrammed> });
+    return { lab, told };
+  };
+  const tell = async (lab: Lab): Promise<void> => {
+    await lab.synced([pool('10.244.0.0/16'), pool('fd10::/48')]);
+    await lab.told('Node', { two });
+  };
+  const routes = {
+    '10.244.2.0/26': '10.0.0.2',
+    'fd10::2:0/122': 'fd00::2',
+    [key(4)]: says('fcff::2:d4'),
+    [key(6)]: says('fcff::2:d6'),
+  };
+  const kept = (lab: Lab): readonly string[] => lab.keys.filter((each) => each.startsWith('srv6_'));
+
+  t.test(
+    'SIDs are told when VPP has them; policies that come and change leave nothing of before',
+    async (t) => {
+      const { lab, told } = await begin(t);
+      await lab.moment();
+      t.same(told, [], 'nothing is known of pools');
+      await tell(lab);
+      await lab.moment();
+      t.match(told, [[/^fcff:.*:d4$/, /^fcff:.*:d6$/]]);
+      t.ok(lab.software_checksums);
+      await lab.routes(routes, true, true);
+      await lab.moment();
+      t.equal(lab.path('10.244.2.0/26'), 'lookup');
+      t.match(await lab.describe(), { srv6: { two: /^IPv4: 1 prefixes by fcff::2:d4/ }, faulty_count: 0 });
+      const before = kept(lab);
+      await lab.routes({ [key(4)]: says('fcff::2:d4', 13) });
+      await lab.moment();
+      t.equal(kept(lab).length, before.length);
+      t.ok(lab.keys.includes('srv6_policy:cafe::13') && !lab.keys.includes('srv6_policy:cafe::12'));
+      await lab.routes({ [key(4)]: undefined, [key(6)]: undefined });
+      await lab.moment();
+      t.equal(kept(lab).length, 2, 'its own SIDs');
+      t.equal(lab.path('10.244.2.0/26'), '10.0.0.2');
+      t.same(told.length, 1, 'once');
+      t.same(lab.deadly, []);
+    },
+  );
+
+  t.test(
+    'another VPP gets all of it again, and so does the next life, which leaves what is right',
+    async (t) => {
+      const { lab, told } = await begin(t);
+      await tell(lab);
+      await lab.routes(routes, true, true);
+      await lab.moment();
+      const all = lab.keys;
+      await lab.die();
+      await lab.ready();
+      await lab.moment();
+      t.same(lab.keys, all);
+      t.same(told.length, 1, 'nobody is told that they were gone');
+      const next = await begin(t, {}, (made) => {
+        made.vpp = lab.vpp;
+      });
+      await tell(next.lab);
+      await next.lab.routes(routes, true, true);
+      await next.lab.moment();
+      t.same(next.lab.takeDone(), [], 'nothing is done');
+      await next.lab.routes({ [key(4)]: undefined, '10.244.2.0/26': undefined });
+      await next.lab.moment();
+      t.notOk(next.lab.keys.some((each) => each.includes('10.244.2.0') || each.includes('10.0.0.2')));
+      t.same([...lab.deadly, ...next.lab.deadly], []);
+    },
+  );
+
+  t.test('a life without it removes what one with it has left', async (t) => {
+    const { lab } = await begin(t);
+    await tell(lab);
+    await lab.routes(routes, true, true);
+    await lab.moment();
+    const plain = await Lab.start(t, {}, (made) => {
+      made.vpp = lab.vpp;
+    });
+    await plain.ready();
+    await tell(plain);
+    await plain.routes({ '10.244.2.0/26': '10.0.0.2', 'fd10::2:0/122': 'fd00::2' }, true, true);
+    for (let turn = 0; turn < 4; turn += 1) await plain.moment();
+    t.same(kept(plain), []);
+    t.notOk(plain.vpp.objects.some((object) => object.kind === 'table' && object.name.startsWith('srv6-')));
+    t.notOk(plain.keys.some((each) => each.startsWith('loopback')));
+    t.equal(plain.path('10.244.2.0/26'), '10.0.0.2');
+    t.same(plain.deadly, []);
+  });
+
+  t.test('why it is not done is said', async (t) => {
+    for (const [changes, node, why] of [
+      [{ route_source: 'ipam' }, {}, /policies are told by BGP/],
+      [{ encryption_required: true }, {}, /SRv6 does not encrypt/],
+      [{}, { node: { ip4: '10.0.0.1' } }, /no IPv6 address/],
+      [{ srv6: { ...srv6, localsid_pool: 'fcff::/100' } }, {}, /no room/],
+    ] as const) {
+      const lab = await Lab.start(t, { srv6, ...changes });
+      await lab.ready(node);
+      await tell(lab);
+      await lab.moment();
+      t.match((await lab.describe()).faults, { SRv6: why });
+      t.same(kept(lab), []);
+    }
+  });
 });

@@ -109,6 +109,19 @@ export class StrictVpp {
           must(this.#table(family, path.table_id), 'no table to look up');
     }
     if (object.kind === 'urpf') must(this.#table(object.family, object.table_id), 'no such table');
+    if (object.kind === 'srv6_local_sid')
+      must(
+        this.#table(object.behavior === 'end_dt4' ? 4 : 6, object.table_id),
+        'no table for what is unwrapped',
+      );
+    if (object.kind === 'srv6_policy') must(old === undefined, 'there is a policy with this binding SID');
+    if (object.kind === 'srv6_steering') {
+      const { prefix, table_id, bsid } = object;
+      must(this.#table(familyOf(prefix), table_id), 'VPP dies: there is no such table');
+      must(this.#objects.has(`srv6_policy:${bsid}`), 'there is no such policy');
+      const beside = this.#has((o) => o.kind === 'route' && o.table_id === table_id && o.prefix === prefix);
+      must(beside === undefined, 'beside a route VPP drops a part of it');
+    }
     if (object.kind === 'interface_flag' && object.flag === 'admin_up') {
       must(
         this.#objects.has(`interface_flag:${object.interface}/cnat_feature`),
@@ -136,7 +149,29 @@ export class StrictVpp {
         if (interfacesUsed(other).includes(tag)) this.#objects.delete(other_key);
       }
     }
+    if (object.kind === 'srv6_policy') {
+      const { bsid } = object;
+      must(
+        !this.#has((o) => o.kind === 'srv6_steering' && o.bsid === bsid),
+        'what is steered into it is dropped',
+      );
+    }
+    if (object.kind === 'srv6_steering') {
+      const { prefix, table_id } = object;
+      const leads = this.#has(
+        (o) =>
+          o.kind === 'route' &&
+          o.prefix === prefix &&
+          o.paths.some((path) => path.via === 'lookup' && path.table_id === table_id),
+      );
+      must(leads === undefined, 'a route leads here still');
+    }
     if (object.kind === 'table') {
+      const { table_id: id } = object;
+      must(
+        !this.#has((o) => (o.kind === 'srv6_steering' || o.kind === 'srv6_local_sid') && o.table_id === id),
+        'SRv6 does not keep it, and VPP dies of what is left',
+      );
       const { family, table_id } = object;
       const route = this.#has(
         (o) =>
