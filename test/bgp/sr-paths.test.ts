@@ -2,10 +2,12 @@ import { type BriefPath, families, type Path, type PathInput } from 'gobgp-grpc-
 import t from 'tap';
 import { type BgpState, diffBgp } from '../../src/bgp/diff.js';
 import { localPathOf, pathMessage, samePath } from '../../src/bgp/local-paths.js';
+import { peerChange, peerMessage, toldPeer } from '../../src/bgp/peer-state.js';
 import { RemoteTable } from '../../src/bgp/remote-table.js';
 import { srPath, srPolicyTexts } from '../../src/bgp/sr-paths.js';
 import { candidateOf, srPolicyKey } from '../../src/desired/sr-policy.js';
 import { type OwnSids, ownSids } from '../../src/desired/srv6.js';
+import { at, planOf } from './cluster.js';
 
 const pools = { localsid_pool: 'fcff::/48', policy_pool: 'cafe::/118' };
 const own = ownSids(pools, 'n1', undefined) as OwnSids;
@@ -129,6 +131,43 @@ t.test('a policy that is withdrawn is no prefix to any rule', (t) => {
   t.match(
     steps.filter(({ type }) => type === 'delete_path'),
     [{ path: { prefix: path.prefix } }],
+  );
+  t.end();
+});
+
+t.test('what a node announces of itself: its locator, and a policy for each SID that VPP has', (t) => {
+  const nodes = { n: at(1), m: at(2) };
+  const mine = ownSids(pools, 'n', undefined) as OwnSids;
+  const keys = [4, 6].map((color) => srPolicyKey({ endpoint, color, distinguisher: 0 }));
+  const plan = (programmed: readonly string[] | undefined, paths = new Map()) =>
+    planOf({ nodes, more: { srv6: { pools, programmed, paths } } });
+  const all = mine.sids.map(({ sid }) => sid);
+  t.strictSame([...plan(all).paths.keys()], [mine.locator, ...keys]);
+  t.strictSame([...plan([]).paths.keys()], [mine.locator], 'VPP has none');
+  t.strictSame([...plan(undefined).paths.keys()], [mine.locator], 'nobody has said');
+  const before = new Map([[keys[0]!, srPath(sid4, endpoint)]]);
+  t.strictSame([...plan(undefined, before).paths.keys()], [mine.locator, keys[0]], 'but gobgpd has it');
+  const with_pool = planOf({
+    nodes,
+    pools: { 'sr-localsids-pool-n': { cidr: 'fcff:0:0:11aa::/64' } },
+    more: { srv6: { pools, programmed: ['fcff:0:0:11aa::d4'], paths: new Map() } },
+  });
+  t.strictSame([...with_pool.paths.keys()], ['fcff:0:0:11aa::/64', keys[0]]);
+
+  const statements = (of: ReturnType<typeof plan>) =>
+    of.policies.policies.flatMap(({ statements = [] }) => [...statements]).map(({ name }) => name ?? '');
+  t.ok(statements(plan(all)).some((name) => name.startsWith('export sr-policies')));
+  t.match(peerMessage(plan(all).peers.get('fd00::2')!, false).afi_safis, [
+    { config: { family: families.ipv6_unicast } },
+    { config: { family: families.ipv6_sr_policy, enabled: true } },
+  ]);
+  const without = planOf({ nodes });
+  t.notOk(statements(without).some((name) => name.includes('sr-policies')));
+  t.equal([...peerMessage(without.peers.get('fd00::2')!, false).afi_safis!].length, 1);
+  t.equal(
+    peerChange(plan(all).peers.get('fd00::2')!, toldPeer(without.peers.get('fd00::2')!)),
+    'new_session',
+    'a family is of the session',
   );
   t.end();
 });
