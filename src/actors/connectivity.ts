@@ -173,11 +173,17 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       ctx,
       deps.vpp,
       settings.writer,
-      (tunnel, refused) => {
-        if (this.plan.setRefused(tunnel, refused)) this.turns.news();
-        if (tunnel.kind !== 'wireguard_interface' || !this.encryption.setRefused(refused)) return;
-        this.look();
-        this.turns.news();
+      {
+        tunnel: (tunnel, refused) => {
+          if (this.plan.setRefused(tunnel, refused)) this.turns.news();
+          if (tunnel.kind !== 'wireguard_interface' || !this.encryption.setRefused(refused)) return;
+          this.look();
+          this.turns.news();
+        },
+        policy: (bsid) => {
+          this.plan.setPolicyRefused(bsid);
+          this.turns.news();
+        },
       },
       deps.policed,
     );

@@ -161,6 +161,11 @@ export class Connectivity {
     this.#touchBy(this.#policies.set(key, text));
   }
 
+  /** VPP has refused to make a policy with this binding SID. */
+  setPolicyRefused(bsid: string): void {
+    this.#touchBy(this.#policies.setRefused(bsid));
+  }
+
   /** A node, by whichever address it is reached, has the others, too. */
   setNodeAddresses(
     name: string,

@@ -64,6 +64,8 @@ interface NodeAddresses {
 const families: readonly Family[] = [4, 6];
 /** Binding SIDs that are looked at for a free one. */
 const tries_max = 64;
+/** Of those that VPP refuses so many are remembered; another one is tried again as it is. */
+const refused_max = 1024;
 
 export class RemotePolicies {
   readonly #told = new Map<string, Told>();
@@ -80,6 +82,10 @@ export class RemotePolicies {
   /** Wanted no more, when what goes by them is wanted elsewhere. */
   readonly #leaving = new Map<string, Srv6Policy>();
   #settings: Srv6Settings | undefined;
+  /** Undefined: to be counted. */
+  #faulty: number | undefined;
+  /** Binding SIDs of which VPP makes no policy: somebody has a route to them. */
+  readonly #refused = new Set<string>();
   readonly #routes: PolicyRoutes;
 
   constructor(routes: PolicyRoutes) {
@@ -90,6 +96,7 @@ export class RemotePolicies {
   set(key: string, text: string | undefined): readonly string[] {
     const before = this.#told.get(key);
     if (before?.text === text) return [];
+    this.#faulty = undefined;
     const { endpoint } = srPolicyName(key);
     const keys = this.#by_endpoint.get(endpoint) ?? new Set();
     if (text === undefined) {
@@ -138,8 +145,18 @@ export class RemotePolicies {
   }
 
   touchAll(): void {
+    this.#faulty = undefined;
     for (const endpoint of this.#by_endpoint.keys()) this.#touched.add(endpoint);
     for (const { endpoint } of this.#courses.values()) this.#touched.add(endpoint);
+  }
+
+  /** VPP does not make a policy with this binding SID: another one is tried. Answers the next hops whose routes may go another way by now. */
+  setRefused(bsid: string): readonly string[] {
+    const chosen = this.#policies.get(bsid);
+    if (chosen === undefined || this.#refused.size === refused_max) return [];
+    this.#refused.add(bsid);
+    for (const { endpoint } of chosen.courses) this.#touched.add(endpoint);
+    return [...chosen.courses].flatMap(({ endpoint }) => this.#addressesOf(endpoint));
   }
 
   /** What is told under this key. */
@@ -277,10 +294,12 @@ export class RemotePolicies {
   #policyOf({ key, bsid: asked, lists }: Candidate, before: Srv6Policy | undefined): Srv6Policy | undefined {
     const { source, policy_pool } = this.#settings!;
     const text = textOf(source, lists);
-    if (before !== undefined && textOf(before.source, before.lists) === text) return before;
+    if (before !== undefined && !this.#refused.has(before.bsid) && textOf(before.source, before.lists) === text)
+      return before;
     for (let turn = 0; turn < tries_max; turn += 1) {
       const own = within(policy_pool, `${key} ${text} ${turn}`);
       const bsid = turn === 0 && asked !== undefined && this.#mayBe(asked) ? asked : own;
+      if (this.#refused.has(bsid)) continue;
       const taken = this.#policies.get(bsid)?.policy;
       if (taken === undefined) return { kind: 'srv6_policy', bsid, source, lists };
       if (textOf(taken.source, taken.lists) === text) return taken;
@@ -338,11 +357,10 @@ export class RemotePolicies {
   // --- for people
 
   get counts() {
-    let faulty = 0;
-    for (const _ of this.faults()) faulty += 1;
+    this.#faulty ??= [...this.faults()].length;
     let policies = 0;
     for (const { courses } of this.#policies.values()) if ([...courses].some(isUsed)) policies += 1;
-    return { policies, faulty };
+    return { policies, faulty: this.#faulty };
   }
 
   /** By object, what is wrong with it and what to do. */

@@ -33,6 +33,13 @@ export const route_writer_settings_default: RouteWriterSettings = {
 /** Told of a tunnel that VPP does not make, or does not set up, and when it has it after all. */
 export type TunnelRefused = (tunnel: Tunnel, refused: boolean) => void;
 
+/** Who plans is told of what VPP refuses, where another way is open. */
+export interface Refusals {
+  readonly tunnel: TunnelRefused;
+  /** A policy of SRv6, by its binding SID: it is to be wanted under another one. */
+  readonly policy: (bsid: string) => void;
+}
+
 /** Told of each tunnel before VPP has it, until VPP has it no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
 export type Policed = Pick<PolicedInterfaces, 'put' | 'remove' | 'complete'>;
 
@@ -83,7 +90,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   readonly #leaving = new Set<InterfaceTag>();
   /** Of these tunnels VPP refuses the one or the other part: what carries packets is whole. */
   readonly #refused = new Map<InterfaceTag, Refused>();
-  readonly #tell_refused: TunnelRefused;
+  readonly #refusals: Refusals;
   /** Routes that an earlier life has left with more next hops than these. */
   readonly #narrower = new Map<ObjectKey, Route>();
   /** Until when these wait. */
@@ -103,11 +110,11 @@ export class RouteWriter extends ObjectWriter implements Sink {
     ctx: ActorContext<ConnectivityMessage>,
     vpp: ActorRef<VppConnectionMessage>,
     settings: RouteWriterSettings,
-    tell_refused: TunnelRefused,
+    refusals: Refusals,
     policed?: Policed,
   ) {
     super(ctx, vpp, 'connectivity', settings);
-    this.#tell_refused = tell_refused;
+    this.#refusals = refusals;
     this.#policed = policed;
     this.#ctx = ctx;
     this.#narrow_ms = settings.narrow_ms;
@@ -435,6 +442,8 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** A tunnel, or a part of one. */
   #lookAt(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return;
+    if (object.kind === 'srv6_policy' && this.model.failed.has(keyOf(object)) && !this.has(object))
+      return this.#refusals.policy(object.bsid);
     const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
     const tunnel = tag === undefined ? undefined : this.#tunnelOf(tag);
     if (tunnel === undefined) return;
@@ -446,7 +455,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     if (parts.size > 0) this.#refused.set(tunnel.tag, { tunnel, parts });
     else this.#refused.delete(tunnel.tag);
     if (before !== undefined || parts.size > 0 || isTunnel(object))
-      this.#tell_refused(tunnel, parts.size > 0);
+      this.#refusals.tunnel(tunnel, parts.size > 0);
   }
 
   #tunnelOf(tag: InterfaceTag): Tunnel | undefined {

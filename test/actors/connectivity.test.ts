@@ -2517,6 +2517,24 @@ t.test('SRv6', async (t) => {
     t.same(plain.deadly, []);
   });
 
+  t.test('a binding SID that VPP refuses is replaced by another one', async (t) => {
+    const { lab } = await begin(t);
+    lab.refuses = ({ object }) => object.kind === 'srv6_policy' && object.bsid === 'cafe::12';
+    await tell(lab);
+    await lab.routes({ ...routes, [key(6)]: undefined }, true, true);
+    await lab.moment();
+    await lab.moment();
+    const policies = lab.keys.filter((each) => each.startsWith('srv6_policy'));
+    t.match(policies, [/^srv6_policy:cafe::/]);
+    t.not(policies[0], 'srv6_policy:cafe::12');
+    t.equal(lab.path('10.244.2.0/26'), 'lookup');
+    lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'srv6_policy';
+    await lab.routes({ [key(4)]: says('fcff::2:d4', 99) });
+    for (let turn = 0; turn < 140; turn += 1) await lab.moment();
+    t.equal(lab.path('10.244.2.0/26'), '10.0.0.2', 'where it makes none, as the pool says');
+    t.same(lab.keys.filter((each) => /^srv6_(policy|steering)/.test(each)), []);
+  });
+
   t.test('why it is not done is said', async (t) => {
     for (const [changes, node, why] of [
       [{ route_source: 'ipam' }, {}, /policies are told by BGP/],
