@@ -294,7 +294,11 @@ export class RemotePolicies {
   #policyOf({ key, bsid: asked, lists }: Candidate, before: Srv6Policy | undefined): Srv6Policy | undefined {
     const { source, policy_pool } = this.#settings!;
     const text = textOf(source, lists);
-    if (before !== undefined && !this.#refused.has(before.bsid) && textOf(before.source, before.lists) === text)
+    if (
+      before !== undefined &&
+      !this.#refused.has(before.bsid) &&
+      textOf(before.source, before.lists) === text
+    )
       return before;
     for (let turn = 0; turn < tries_max; turn += 1) {
       const own = within(policy_pool, `${key} ${text} ${turn}`);

@@ -2532,7 +2532,10 @@ t.test('SRv6', async (t) => {
     await lab.routes({ [key(4)]: says('fcff::2:d4', 99) });
     for (let turn = 0; turn < 140; turn += 1) await lab.moment();
     t.equal(lab.path('10.244.2.0/26'), '10.0.0.2', 'where it makes none, as the pool says');
-    t.same(lab.keys.filter((each) => /^srv6_(policy|steering)/.test(each)), []);
+    t.same(
+      lab.keys.filter((each) => /^srv6_(policy|steering)/.test(each)),
+      [],
+    );
   });
 
   t.test('why it is not done is said', async (t) => {

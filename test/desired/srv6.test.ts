@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import t from 'tap';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import { Connectivity } from '../../src/desired/connectivity.js';
@@ -352,5 +353,68 @@ t.test('IPv4 goes to a node that is told by its IPv6 address', (t) => {
   lab.all();
   t.equal(lab.steered['10.244.2.0/26'], 'cafe::77');
   t.strictSame([...lab.plan.faults()], []);
+  t.end();
+});
+
+t.test('whatever is told in whatever order, nothing is steered into nothing, and nothing is left', (t) => {
+  const bsid = fc.constantFrom('cafe::1', 'cafe::2', undefined);
+  const sid = fc.constantFrom('fcff::2:d4', 'fcff::3:d4', 'fd10::2:1');
+  const endpoint = fc.constantFrom('fd00::2', 'fd00::3');
+  const says = fc.record({ bsid, sid, weight: fc.nat(2), preference: fc.nat(2) });
+  const step = fc.oneof(
+    fc.record({ do: fc.constant('policy' as const), endpoint, at: fc.nat(1), says: fc.option(says) }),
+    fc.record({
+      do: fc.constant('route' as const),
+      prefix: fc.constantFrom('10.244.2.0/26', '10.244.3.0/26', '10.0.0.0/30'),
+      hops: fc.constantFrom([], ['10.0.0.2'], ['10.0.0.3'], ['fd00::2'], ['10.0.0.2', '10.0.0.3']),
+    }),
+    fc.record({
+      do: fc.constant('node' as const),
+      name: fc.constantFrom('two', 'three'),
+      is: fc.option(
+        fc.constantFrom(
+          { ip4: '10.0.0.2', ip6: 'fd00::2' },
+          { ip4: '10.0.0.3', ip6: 'fd00::3' },
+          { ip4: '10.0.0.2' },
+        ),
+      ),
+    }),
+    fc.record({ do: fc.constant('pool' as const), there: fc.boolean() }),
+    fc.record({ do: fc.constant('refuse' as const), bsid: fc.constantFrom('cafe::1', 'cafe::2') }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(step, fc.boolean()), { maxLength: 24 }), (steps) => {
+      const lab = new Lab();
+      lab.plan.setRoute('10.244.2.0/26', []);
+      lab.plan.setRoute('fd10::2:0/122', []);
+      lab.all();
+      const base = [...lab.wanted.keys()].sort();
+      for (const [each, plans] of steps) {
+        if (each.do === 'policy') {
+          const { says: told } = each;
+          const text =
+            told &&
+            srPolicyText({
+              ...(told.bsid && { bsid: told.bsid }),
+              preference: told.preference,
+              priority: 1,
+              lists: [{ weight: told.weight, segments: [told.sid], behavior: 'end_dt4' }],
+            });
+          lab.plan.setPolicy(key(4, each.at, each.endpoint), text ?? undefined);
+        } else if (each.do === 'route') lab.plan.setRoute(each.prefix, each.hops);
+        else if (each.do === 'node') lab.plan.setNodeAddresses(each.name, each.is ?? undefined);
+        else if (each.do === 'pool')
+          lab.plan.setPool('four', each.there ? pool('four', '10.244.0.0/16') : undefined);
+        else lab.plan.setPolicyRefused(each.bsid);
+        if (plans) lab.all();
+      }
+      for (const each of ['fd00::2', 'fd00::3'])
+        for (const at of [0, 1]) lab.plan.setPolicy(key(4, at, each), undefined);
+      for (const prefix of ['10.244.2.0/26', '10.244.3.0/26', '10.0.0.0/30']) lab.plan.setRoute(prefix, []);
+      lab.all();
+      t.strictSame([...lab.wanted.keys()].sort(), base);
+    }),
+    { numRuns: 300 },
+  );
   t.end();
 });
