@@ -212,7 +212,7 @@ export class RemotePolicies {
   steer(prefix: string, course: Course, sink: PolicySink): Srv6Steering {
     const { policy } = course;
     if (policy === undefined) throw new Error(`no policy leads to ${course.endpoint}`);
-    if (!isUsed(course)) this.#wantPolicy(policy, sink);
+    if (!isUsed(course)) sink.want(policy);
     course.prefixes.add(prefix);
     this.#steerHost(course, sink);
     const steering = steeringOf(prefix, policy.bsid);
@@ -259,7 +259,7 @@ export class RemotePolicies {
     }
     if (before !== undefined) this.#policies.get(before.bsid)?.courses.delete(course);
     if (isUsed(course)) {
-      if (now !== undefined) this.#wantPolicy(now, sink);
+      if (now !== undefined) sink.want(now);
       this.#steerHost(course, sink);
       if (before !== undefined) this.#leaving.set(before.bsid, before);
     } else if (before !== undefined) this.#release(before.bsid);
@@ -314,11 +314,6 @@ export class RemotePolicies {
   /** Nobody else has this address: it is of the pool that is for that. */
   #mayBe(bsid: string): boolean {
     return familyOf(bsid) === 6 && holds(bitsOf(this.#settings!.policy_pool), bitsOf(bsid));
-  }
-
-  #wantPolicy(policy: Srv6Policy, sink: PolicySink): void {
-    this.#leaving.delete(policy.bsid);
-    sink.want(policy);
   }
 
   /** Its binding SID is free, if nothing goes by it. */

@@ -275,6 +275,25 @@ t.test('a node that is gone leaves nothing', (t) => {
   t.end();
 });
 
+t.test('the last prefix that goes by a policy takes it along; one that comes in its place keeps it', (t) => {
+  const lab = new Lab();
+  lab.tell(4, policy());
+  lab.all();
+  lab.plan.setRoute('10.244.2.0/26', []);
+  lab.plan.setRoute('10.244.2.64/26', ['10.0.0.2']);
+  const orders = lab.all();
+  t.notOk(orders.includes('unwant srv6_policy:cafe::77'), 'it is never wanted no more');
+  t.strictSame(lab.steered, { '10.244.2.64/26': 'cafe::77', '10.0.0.2/32': 'cafe::77' });
+  lab.plan.setRoute('10.244.2.64/26', []);
+  t.strictSame(lab.all().slice(-1), ['unwant srv6_policy:cafe::77']);
+  t.strictSame(lab.steered, {});
+  t.equal(lab.path('10.0.0.2/32', 2), undefined, 'nor is there a route to the node');
+  lab.plan.setRoute('10.244.2.64/26', ['10.0.0.2']);
+  lab.all();
+  t.equal(lab.path('10.0.0.2/32', 2), 'lookup', 'and it comes back');
+  t.end();
+});
+
 t.test('what cannot be used is named, and changes nothing', (t) => {
   const lab = new Lab();
   lab.tell(4, policy());
