@@ -45,7 +45,7 @@ const of_others = {
   log_format: { says: '`text` has the field order of the Go implementation' },
   bgp_server_mode: { says: 'Families of the BGP listener' },
   ikev2_psk: {
-    says: '† From the secret `calicovpp-ipsec-secret`, key `psk`. Taken out of the environment before anything is started',
+    says: 'The key that nodes share, see [IPsec](ipsec.md). From the secret `calicovpp-ipsec-secret`, key `psk`. Taken out of the environment before anything is started',
     type: 'text',
     fallback: 'empty',
   },
@@ -101,7 +101,7 @@ const of_this_product = {
     says: 'Whether [policies](policies.md) are enforced. `on`: a pod is closed until Felix has spoken of it. `off`: no Felix is heard, and pods have `CALICOVPP_POD_DEFAULT_VERDICT`. `auto`: `on` where `CALICOVPP_KUBERNETES` is',
   },
   ikev2_psk_file: {
-    says: '† File with that key in place of the variable, as a secret is mounted. Read every few seconds: another key needs no restart',
+    says: 'File with that key in place of the variable, as a secret is mounted. Read every few seconds: another key needs no restart',
     type: 'path',
     fallback: 'none',
   },
@@ -345,7 +345,9 @@ export const feature_gates_words: Table<Keys<typeof documents.feature_gates_docu
   srv6Enabled: {
     says: 'Pods of other nodes are reached by [SRv6](srv6.md). Asks for the pools [below](#calicovpp_srv6)',
   },
-  ipsecEnabled: { says: '† Asks for `CALICOVPP_IPSEC_IKEV2_PSK`' },
+  ipsecEnabled: {
+    says: 'What goes by IPIP is encrypted, see [IPsec](ipsec.md). Asks for `CALICOVPP_IPSEC_IKEV2_PSK`, or its file',
+  },
   prometheusEnabled: { says: '[Metrics](metrics.md) are served' },
 };
 

@@ -15,9 +15,22 @@ const wireguard: VppObject = {
   private_key: new Secret(Buffer.alloc(32, 2).toString('base64')),
 };
 
-/** What is sent for the interface to a VPP that answers this to `api trace status`; undefined: it has no plugin. */
-async function sent(status: string | Error | undefined): Promise<readonly string[]> {
+const profile: VppObject = {
+  kind: 'ike_profile',
+  name: 'node-10.0.0.2',
+  interface: 'ipip-10.0.0.2',
+  src: '10.0.0.1',
+  dst: '10.0.0.2',
+  psk: new Secret('hunter2'),
+};
+
+/** What is sent for the object to a VPP that answers this to `api trace status`; undefined: it has no plugin. */
+async function sent(
+  status: string | Error | undefined,
+  object: VppObject = wireguard,
+): Promise<readonly string[]> {
   const handles = new Handles();
+  handles.made({ kind: 'ipip_tunnel', tag: 'ipip-10.0.0.2', src: '10.0.0.1', dst: '10.0.0.2' }, 5);
   const vpp = {
     compatible: () => ({ compatible: status !== undefined }),
     request: async () => {
@@ -26,7 +39,7 @@ async function sent(status: string | Error | undefined): Promise<readonly string
     },
   } as unknown as Pick<Client, 'request' | 'compatible'>;
   await openApiTrace(vpp, handles);
-  return programAdd(wireguard, handles).map(({ message, fields }) => {
+  return programAdd(object, handles).map(({ message, fields }) => {
     const { cmd } = fields as { readonly cmd?: string };
     return cmd ?? message.name;
   });
@@ -51,4 +64,12 @@ t.test('a private key is sent unrecorded, and recording is as it was found', asy
   ];
   for (const [status, calls] of rows) t.strictSame(await sent(status), calls, `${status}`);
   await t.rejects(sent(new Error('the connection has ended')));
+});
+
+t.test('nor is the key of IPsec recorded, and nothing but it is left out', async (t) => {
+  const status = 'RX trace: used 17 of 8192 items, is enabled, has not wrapped\n';
+  const calls = await sent(status, profile);
+  t.equal(calls[0], 'ikev2_profile_add_del');
+  t.strictSame(calls.slice(-3), ['api trace off', 'ikev2_profile_set_auth', 'api trace on nitems 8192']);
+  t.equal(calls.filter((name) => name.startsWith('api trace')).length, 2);
 });

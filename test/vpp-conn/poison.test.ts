@@ -7,7 +7,8 @@ import { connect } from 'vpp-binapi-ts';
 import { af_packet_delete } from 'vpp-binapi-ts/af_packet';
 import { af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
 import { cnat_set_snat_addresses_v2 } from 'vpp-binapi-ts/cnat';
-import { delete_loopback } from 'vpp-binapi-ts/interface';
+import { ikev2_profile_add_del, ikev2_set_tunnel_interface } from 'vpp-binapi-ts/ikev2';
+import { delete_loopback, sw_interface_set_flags } from 'vpp-binapi-ts/interface';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { memif_create_v2, type memif_mode } from 'vpp-binapi-ts/memif';
 import { npol_configure_policies } from 'vpp-binapi-ts/npol';
@@ -540,4 +541,21 @@ t.test('a route by VXLAN has a next hop', async (t) => {
     'by IPIP it need not',
   );
   t.match(asked(vxlan('10.0.0.2', '10.0.0.3', { vni: 2 ** 24 })), /more than 24 bits/);
+});
+
+t.test('what IKE brings up nobody else does, and it keeps its tunnel', async (t) => {
+  const up = (sw_if_index: number) => step(sw_interface_set_flags, { sw_if_index, flags: 1 });
+  const down = step(sw_interface_set_flags, { sw_if_index: 1, flags: 0 });
+  const name = 'node-10.0.0.2';
+  const encrypts = step(ikev2_set_tunnel_interface, { name, sw_if_index: 1 });
+  const no_profile = step(ikev2_profile_add_del, { name, is_add: false });
+  const tunnel = ipip('10.0.0.1', '10.0.0.2');
+  t.match(asked(tunnel, encrypts, up(1)), /brought up by IKE, profile node-10.0.0.2, alone/);
+  t.equal(asked(tunnel, encrypts, down, up(2)), undefined);
+  t.match(asked(tunnel, encrypts, no_ipip(1)), /IKE profile node-10.0.0.2 still has tunnel 1/);
+  t.equal(asked(tunnel, encrypts, no_profile, no_ipip(1)), undefined);
+  const refused = new Conversation();
+  refused.ask(tunnel, encrypts);
+  refused.refusedByVpp(no_profile);
+  t.match(refused.ask(no_ipip(1)), /still has/);
 });

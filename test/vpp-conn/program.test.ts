@@ -470,3 +470,36 @@ t.test(
     ]);
   },
 );
+
+t.test('a profile of IKE names both ends, proposes where it begins, and shows no key', async (t) => {
+  const handles = knownHandles();
+  handles.made({ kind: 'existing_interface', tag: 'main-eth0' }, 1);
+  handles.made({ kind: 'ipip_tunnel', tag: 'ipip-fd00::2', src: 'fd00::5', dst: 'fd00::2' }, 7);
+  const profile = {
+    kind: 'ike_profile',
+    name: 'node-fd00::2',
+    interface: 'ipip-fd00::2',
+    src: 'fd00::5',
+    dst: 'fd00::2',
+  } as const;
+  const answers = await callsOf([{ action: 'add', object: profile }], handles);
+  t.match(answers, [
+    /^ikev2_profile_add_del name=node-fd00::2 is_add/,
+    /^ikev2_set_tunnel_interface name=node-fd00::2 sw_if_index=7/,
+    /^ikev2_profile_set_id .*is_local id_type=5/,
+    /^ikev2_profile_set_id .*id_type=5/,
+    /^ikev2_profile_set_ts .*is_local .*end_port=65535/,
+    /^ikev2_profile_set_ts /,
+    /^ikev2_profile_set_liveness period=2 max_retries=3/,
+  ]);
+  t.equal(answers.length, 7);
+  const begins = await callsOf([{ action: 'add', object: { ...profile, begins_by: 'main-eth0' } }], handles);
+  t.match(begins.slice(7), [
+    /^ikev2_set_responder .*sw_if_index=1 addr=fd00::2/,
+    /^ikev2_set_ike_transforms .*crypto_key_size=256 crypto_alg=12 integ_alg=2 prf_alg=5 dh_group=14/,
+    /^ikev2_set_esp_transforms .*crypto_key_size=256 crypto_alg=20/,
+  ]);
+  const initiation = { kind: 'ike_initiation', name: 'node-fd00::2', interface: 'ipip-fd00::2' } as const;
+  t.match(await callsOf([{ action: 'add', object: initiation }], handles), [/^ikev2_initiate_sa_init name=/]);
+  t.strictSame(await callsOf([{ action: 'remove', object: initiation }], handles), []);
+});

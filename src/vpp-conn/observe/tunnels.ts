@@ -14,8 +14,7 @@ import { observeWireguard } from './wireguard.js';
 export type ObservedTunnel = IpipTunnel | VxlanTunnel | WireguardInterface;
 
 /**
- * Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours. `down`: nobody has brought it up, as IKE's
- * before they have a profile.
+ * Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours. `down`: interfaces that nobody has brought up.
  */
 export async function observeTunnels(
   reader: Reader,
@@ -32,8 +31,19 @@ export async function observeTunnels(
     ...ipips.flatMap(({ tunnel }): [number, ObservedTunnel][] => {
       const { sw_if_index, src, dst, mode, table_id } = tunnel;
       if (mode !== 'TUNNEL_API_MODE_P2P' || table_id !== 0) return [];
-      const ike = of_ike.has(sw_if_index) || down.has(sw_if_index);
-      return [[sw_if_index, { kind: 'ipip_tunnel', tag: ipipTag(dst), src, dst, ...(ike && { ike }) }]];
+      return [
+        [
+          sw_if_index,
+          {
+            kind: 'ipip_tunnel',
+            tag: ipipTag(dst),
+            src,
+            dst,
+            ...(of_ike.has(sw_if_index) && { ike: true }),
+            ...(down.has(sw_if_index) && { is_down: true }),
+          },
+        ],
+      ];
     }),
     ...vxlans.flatMap((details): [number, ObservedTunnel][] => {
       const { sw_if_index, src_address: src, dst_address: dst, vni, src_port, dst_port } = details;
@@ -53,12 +63,7 @@ export function halfMade(
   sw_if_index: number,
   announced: readonly VppObject[],
 ): ObservedTunnel | undefined {
-  // It is down as long as it is not completed, whoever is to bring it up.
-  const is_ours = announced.some(
-    (object) =>
-      keyOf(object) === keyOf(tunnel) &&
-      (same(object, tunnel) || same({ ...object, ike: true } as VppObject, tunnel)),
-  );
+  const is_ours = announced.some((object) => keyOf(object) === keyOf(tunnel) && same(object, tunnel));
   return is_ours ? { ...tunnel, tag: danglingTag(sw_if_index) } : undefined;
 }
 
