@@ -115,25 +115,28 @@ t.test(
     });
 
     t.equal(wire.count, 0, 'in all that nothing was in clear');
-  wire.close();
+    wire.close();
 
-  for (const node of [b, a])
-    await t.test(`the VPP of ${node.topology.name} is killed: it is as before, with the other key`, async (t) => {
-      const pid = node.vppPid()!;
-      process.kill(pid, 'SIGKILL');
-      await node.untilOtherVpp(pid);
-      await node.untilReady();
-      await untilUp(cluster);
-      await untilAnswered(cluster, a, b);
-      // Before a new VPP has its routes it knows no other way than the default route.
-      const wire = clearPackets(cluster, a.topology);
-      await reach(t, cluster, a, b, 'after the death of VPP');
-      await reach(t, cluster, b, a, 'after the death of VPP, back');
-      t.equal(wire.count, 0, 'nothing is in clear');
-      wire.close();
-    });
+    for (const node of [b, a])
+      await t.test(
+        `the VPP of ${node.topology.name} is killed: it is as before, with the other key`,
+        async (t) => {
+          const pid = node.vppPid()!;
+          process.kill(pid, 'SIGKILL');
+          await node.untilOtherVpp(pid);
+          await node.untilReady();
+          await untilUp(cluster);
+          await untilAnswered(cluster, a, b);
+          // Before a new VPP has its routes it knows no other way than the default route.
+          const wire = clearPackets(cluster, a.topology);
+          await reach(t, cluster, a, b, 'after the death of VPP');
+          await reach(t, cluster, b, a, 'after the death of VPP, back');
+          t.equal(wire.count, 0, 'nothing is in clear');
+          wire.close();
+        },
+      );
 
-  await t.test('a tunnel that VPP has left without keys is taken down, and made anew', async (t) => {
+    await t.test('a tunnel that VPP has left without keys is taken down, and made anew', async (t) => {
       await a.cli('ipsec tunnel protect ipip0 del');
       await until(async () => {
         const text = await a.cli('show interface ipip0');
