@@ -14,14 +14,16 @@ import {
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
+import { Secret } from '../../src/config/secret.js';
 import { desiredPod } from '../../src/desired/pod.js';
+import { tunnel_settings_default, tunnelObjects } from '../../src/desired/remote-route.js';
 import { default_table, pods_table, podTables } from '../../src/desired/tables.js';
 import { desiredNode } from '../../src/desired/uplink.js';
 import type { ObjectOf, VppObject } from '../../src/objects/object.js';
 import { canonical, isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
 import type { Path } from '../../src/objects/routing.js';
-import { ipipTag } from '../../src/objects/tunnels.js';
+import { type IpipTunnel, ipipTag } from '../../src/objects/tunnels.js';
 import { podInterfaceTag } from '../../src/pod/names.js';
 import { Model } from '../../src/reconcile/model.js';
 import type { Operation } from '../../src/reconcile/operation.js';
@@ -32,8 +34,10 @@ import { Executor } from '../../src/vpp-conn/execute.js';
 import { openFibSources } from '../../src/vpp-conn/fib-sources.js';
 import { Handles } from '../../src/vpp-conn/handles.js';
 import { messages_used } from '../../src/vpp-conn/messages.js';
+import { observeIkeTunnels } from '../../src/vpp-conn/observe/ipsec.js';
 import { pblClientsIn } from '../../src/vpp-conn/observe/memif.js';
 import { buffersIn, observe } from '../../src/vpp-conn/observe/observe.js';
+import { Reader } from '../../src/vpp-conn/observe/reader.js';
 import { Quarantine } from '../../src/vpp-conn/quarantine.js';
 import { Registry, type RegistryFile } from '../../src/vpp-conn/registry.js';
 import { openVxlan } from '../../src/vpp-conn/vxlan-decap.js';
@@ -1100,4 +1104,49 @@ t.test('what VPP says of splits', async (t) => {
   ]);
   t.same(pblClientsIn(''), []);
   t.same(pblClientsIn('unknown input'), []);
+});
+
+t.test('tunnels of IKE’s with their profiles: what VPP brings up is nobody’s wish', async (t) => {
+  const { vpp, does, missing, fresh } = await connected(t);
+  const own = {
+    node: { ip4: '10.0.0.4', ip6: 'fd00::2' },
+    subnets: {},
+    main_uplink: 'main-eth0',
+    mtu: 1500,
+  };
+  const psk = new Secret('hunter2');
+  const settings = { ...tunnel_settings_default, ipsec: { psk, psk_version: 1 } };
+  // Of one this end begins, of the other the other one.
+  const of_ike = [
+    { src: '10.0.0.4', dst: '10.0.0.3' },
+    { src: 'fd00::2', dst: 'fd00::3' },
+  ].flatMap((ends) =>
+    tunnelObjects({ kind: 'ipip_tunnel', tag: ipipTag(ends.dst), ...ends, ike: true }, own, settings),
+  );
+  const wanted = [...nodes['a dual-stack node']!, ...of_ike];
+  await does(reconcile(wanted, []));
+  t.same(await missing(wanted), []);
+  const { handles, read } = await fresh();
+  const { objects } = await read(['connectivity']);
+  t.notOk(
+    objects.some((object) => keyOf(object).endsWith('/admin_up')),
+    'though it is up',
+  );
+  t.notMatch(JSON.stringify(objects), /hunter2/);
+  const other = { ...settings, ipsec: { psk: new Secret('another'), psk_version: 2 } };
+  const [tunnel] = of_ike as [IpipTunnel];
+  const profile = tunnelObjects(tunnel, own, other).find(({ kind }) => kind === 'ike_profile')!;
+  t.match(reconcile([profile], [objects.find((object) => keyOf(object) === keyOf(profile))!]), [
+    { action: 'add' },
+  ]);
+
+  const client = await connect({ transport: vpp.transport(), name: 'looks' });
+  t.teardown(() => client.close());
+  const look = async () => observeIkeTunnels(new Reader(client), handles, [tunnel]);
+  t.match(await look(), [{ state: 'clear' }], 'the stand-in has no keys');
+  vpp.state.interfaces.setAdmin(vpp.state.interfaces.get(handles.interface(tunnel.tag)), false);
+  t.match(await look(), [{ state: 'down', has_sa: false }]);
+  t.match(await observeIkeTunnels(new Reader(client), handles, [{ ...tunnel, tag: 'ipip-10.0.0.9' }]), [
+    { state: 'gone' },
+  ]);
 });
