@@ -76,6 +76,8 @@ const go_pod = v.object({
     enableVCL: v.optional(v.boolean(), false),
     enableMemif: v.optional(v.boolean(), false),
     ifSpec: v.looseObject({ rxMode: v.optional(rx_mode) }),
+    pblMemifSpec: v.optional(v.looseObject({ isl3: v.optional(v.boolean()) }), {}),
+    ifPortConfigs: list(v.object({ Start: whole, End: whole, Proto: v.string() })),
   }),
 });
 type GoPod = v.InferOutput<typeof go_pod>;
@@ -116,6 +118,7 @@ function requestOf(pod: GoPod) {
       annotations: {
         [annotation.interfaces_spec]: JSON.stringify({ [pod.interfaceName]: spec }),
         [annotation.allowed_source_prefixes_go]: JSON.stringify(allowedSpoofingPrefixes.map(prefixText)),
+        ...memifAnnotations(pod),
       },
       ports: pod.hostPorts.map((port) => ({
         protocol: port.Protocol,
@@ -127,10 +130,21 @@ function requestOf(pod: GoPod) {
   });
 }
 
+/** A range that ends before it begins was its first port alone. */
+function memifAnnotations({ podAnnotations }: GoPod): Record<string, string> {
+  const { enableMemif, ifPortConfigs, pblMemifSpec } = podAnnotations;
+  if (!enableMemif || ifPortConfigs.length === 0) return {};
+  const ports = ifPortConfigs.map(({ Start, End, Proto }) => `${Proto}:${Start}-${Math.max(Start, End)}`);
+  return {
+    [annotation.extra_memif_ports]: ports.join(),
+    [annotation.extra_memif_spec]: JSON.stringify({ isl3: pblMemifSpec.isl3 ?? false }),
+  };
+}
+
 function lossesOf(key: string, { podAnnotations, hostPorts }: GoPod): string[] {
   const losses: string[] = [];
-  if (podAnnotations.enableMemif) {
-    losses.push(`${key}: its memif is not taken over, all its traffic goes through the Linux interface`);
+  if (podAnnotations.enableMemif && podAnnotations.ifPortConfigs.length === 0) {
+    losses.push(`${key}: its memif is not taken over: no ports lead to it`);
   }
   if (podAnnotations.enableVCL) {
     losses.push(`${key}: its VCL sessions are not taken over, its traffic goes through the Linux interface`);
@@ -187,7 +201,7 @@ export function importGoState(text: string): GoState {
     const { netnsName, interfaceName } = pod.output;
     const parsed = parseAddRequest(requestOf(pod.output), {
       default_spec: interface_spec_default,
-      gates: { memif: false, vcl: false, multinet: false },
+      gates: { memif: true, vcl: false, multinet: false },
       source_spoofing: 'Legacy',
     });
     if ('error' in parsed) problems.push(`${key}: re-create the pod: ${parsed.error}`);

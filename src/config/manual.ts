@@ -336,9 +336,11 @@ export const ipsec_words: Table<Keys<typeof documents.ipsec_document>> = {
 
 export const feature_gates_words: Table<Keys<typeof documents.feature_gates_document>> = {
   memifEnabled: {
-    says: 'An ADD that asks for a memif interface is refused: there is none yet. `false`: the wish is ignored',
+    says: 'A pod gets a memif where its annotation asks for one. `false`: the wish is ignored',
   },
-  vclEnabled: { says: 'Likewise, VPP’s host stack' },
+  vclEnabled: {
+    says: 'VPP’s host stack: an ADD that asks for it is refused, there is none yet. `false`: the wish is ignored',
+  },
   multinetEnabled: {
     says: '† Several networks: whether an ADD that asks for one is refused, or the wish ignored',
   },

@@ -131,6 +131,31 @@ t.test('what differs between pods and versions', async (t) => {
     [
       'a memif beside the tun',
       11,
+      entry(
+        {},
+        {
+          enableMemif: true,
+          ifPortConfigs: [
+            { Start: 4444, End: 20000, Proto: 'tcp' },
+            { Start: 53, End: 0, Proto: 'udp' },
+          ],
+        },
+      ),
+      {
+        interface_type: 'tun',
+        memif: {
+          is_l3: false,
+          ports: [
+            { protocol: 'tcp', first: 4444, last: 20000 },
+            { protocol: 'udp', first: 53, last: 53 },
+          ],
+        },
+      },
+      [],
+    ],
+    [
+      'a memif that no ports lead to',
+      11,
       entry({}, { enableMemif: true }),
       { interface_type: 'tun' },
       [/its memif is not taken over/],
