@@ -145,6 +145,8 @@ for (const mode of ['ip', 'ethernet'] as const) {
     await next.untilConnected();
     await isSplit(t, started, 'after the death of VPP');
 
+    const listening = (): string => topology.lab.run('p1', 'cat', '/proc/net/unix');
+    t.match(listening(), /@vpp\/memif-eth0$/m, 'VPP listens in the pod');
     await node.del(p1);
     t.equal(await left(started), '', 'DEL leaves no interface, no socket and no split');
     t.notMatch(
