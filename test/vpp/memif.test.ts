@@ -2,8 +2,9 @@
 import t, { type Test } from 'tap';
 import { MemifClient, type MemifClientOptions } from '../../lab/memif-client.js';
 import { canUseNetns } from '../../lab/netns.js';
+import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
-import { type RunningNode, startNode } from '../../lab/running-node.js';
+import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
 
@@ -39,16 +40,25 @@ async function start(test: Test, environment: Readonly<Record<string, string>> =
   return { topology, traffic, node, p1, p2 };
 }
 
-async function client(
-  test: Test,
-  { topology, p1 }: Started,
-  options: MemifClientOptions,
-): Promise<MemifClient> {
+async function client(test: Test, started: Started, options: MemifClientOptions): Promise<MemifClient> {
   if (!vpp.usable) throw new Error(vpp.why);
-  const one = await MemifClient.start(vpp, topology, p1, m1, options);
+  const one = await MemifClient.start(vpp, started.topology, started.p1, m1, options);
   test.teardown(() => one.stop());
-  await one.untilConnected();
+  await connected(started, one);
   return one;
+}
+
+/** Both ends say so: until VPP has raised the link, too, it drops what is the memif's. */
+async function connected({ node }: Started, one: MemifClient): Promise<void> {
+  await one.untilConnected();
+  await waitFor(
+    async () => {
+      const split = await node.cli('show pbl client');
+      return split.includes('memif') && !split.includes('dpo-drop');
+    },
+    30_000 * patience,
+    () => 'VPP leads nothing to the memif',
+  );
 }
 
 /** Both sides of the pod are reached by others, and reach them, each by its own way. */
@@ -142,7 +152,7 @@ for (const mode of ['ip', 'ethernet'] as const) {
     process.kill(old, 'SIGKILL');
     await node.untilOtherVpp(old);
     await node.untilConverged();
-    await next.untilConnected();
+    await connected(started, next);
     await isSplit(t, started, 'after the death of VPP');
 
     const listening = (): string => topology.lab.run('p1', 'cat', '/proc/net/unix');
