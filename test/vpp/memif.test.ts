@@ -123,7 +123,7 @@ for (const mode of ['ip', 'ethernet'] as const) {
         { answered: 0 },
         `an answer to a port that is none of the memif's goes to the device, ${family}`,
       );
-      t.match(
+      t.strictSame(
         await traffic.senders('p2', 5400),
         [p1[family]],
         `what the program sends arrives under the pod's address, ${family}`,
@@ -132,7 +132,7 @@ for (const mode of ['ip', 'ethernet'] as const) {
       topology.lab.run(m1, 'ip', 'addr', 'add', foreign, 'dev', 'lo', ...(family === 'ip6' ? ['nodad'] : []));
       await traffic.udp(m1, 'p2', p2[family], { port: 5401, source: foreign, count: 2, wait_ms: 50 });
       await traffic.udp(m1, 'p2', p2[family], { port: 5401, count: 1 });
-      t.match(await traffic.senders('p2', 5401), [p1[family]], `and under no other, ${family}`);
+      t.strictSame(await traffic.senders('p2', 5401), [p1[family]], `and under no other, ${family}`);
     }
 
     await node.add(p1, { annotations });
