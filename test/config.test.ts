@@ -45,7 +45,7 @@ t.test('one uplink is enough, and everything else has the documented default', a
     tap_address: '169.254.0.1/32',
     neighbours: { ip4: { max_number: 50_000, max_age_s: 30 }, ip6: { max_number: 50_000, max_age_s: 30 } },
     gates: {
-      memif: true,
+      memif: false,
       vcl: false,
       multinet: false,
       srv6: false,

@@ -77,7 +77,10 @@ class Cni implements Actor<CniMessage> {
     private readonly deps: CniDeps,
   ) {
     this.told = new PodsReport(deps, this.settling);
-    this.records = new PodRecords(deps.store);
+    this.records = new PodRecords(deps.store, deps.limits().gates);
+    const { without_memif } = this.records;
+    if (without_memif > 0)
+      ctx.event('records', `${without_memif} pods go without their memif: memifEnabled is not set`);
     for (const { file, text } of this.records.problems) {
       ctx.log.error({ file }, `pods(load) ${text}`);
       ctx.event('records', `${file} ${text}`);

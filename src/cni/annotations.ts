@@ -170,7 +170,9 @@ export function memifOf(annotations: Annotations, limits: PodLimits, warn: Warn)
     return undefined;
   }
   if (!limits.gates.memif) {
-    warn(`annotation ${extra_memif_ports} is ignored: memifEnabled in CALICOVPP_FEATURE_GATES is false`);
+    warn(
+      `annotation ${extra_memif_ports} is ignored: set memifEnabled in CALICOVPP_FEATURE_GATES, and read docs/fast-paths.md before`,
+    );
     return undefined;
   }
   const field = `annotation ${extra_memif_ports}`;

@@ -25,9 +25,11 @@ export function readMemifPorts(
     const [, name = '', from = '', to = from] =
       /^\s*([a-z0-9]+)\s*:\s*(\d{1,5})(?:\s*-\s*(\d{1,5}))?\s*$/.exec(entry.toLowerCase()) ?? [];
     if (name === '') return fail('is not protocol:port or protocol:port-port: write e.g. tcp:4444-20000');
-    const [first, last] = [Number(from), Number(to)];
-    if (first === 0 || last > port_max) fail(`is not within ports 1 to ${port_max}: correct it`);
-    if (first > last) fail('ends before it begins: swap its ports');
+    const [begin, last] = [Number(from), Number(to)];
+    if (last === 0 || last > port_max) fail(`is not within ports 1 to ${port_max}: correct it`);
+    if (begin > last) fail('ends before it begins: swap its ports');
+    // To the Go implementation `tcp:0-65535` is all ports, and to VPP nothing is ever sent to port 0.
+    const first = Math.max(begin, 1);
     if (name === 'tcp' || name === 'udp') return [{ protocol: name, first, last }];
     if (!unsplit.includes(name)) fail('is of a protocol that is neither TCP nor UDP: correct it');
     warn(`entry ${entry.trim()} has no effect: VPP leads TCP and UDP alone to a memif`);

@@ -79,7 +79,7 @@ export const debug_document = v.object({
 });
 
 export const feature_gates_document = v.object({
-  memifEnabled: v.optional(flag(), true),
+  memifEnabled: v.optional(flag(), false),
   vclEnabled: v.optional(flag(), false),
   multinetEnabled: v.optional(flag(), false),
   srv6Enabled: v.optional(flag(), false),

@@ -336,7 +336,7 @@ export const ipsec_words: Table<Keys<typeof documents.ipsec_document>> = {
 
 export const feature_gates_words: Table<Keys<typeof documents.feature_gates_document>> = {
   memifEnabled: {
-    says: 'A pod gets a memif where its annotation asks for one, by which it can end VPP ([fast paths](fast-paths.md)). `false`: the wish is ignored',
+    says: 'A pod gets a memif where its annotation asks for one, and is as good as root on the node by it ([fast paths](fast-paths.md)). `false`: the wish is ignored, also of pods that had one',
   },
   vclEnabled: {
     says: 'VPP’s host stack: an ADD that asks for it is refused, there is none yet. `false`: the wish is ignored',

@@ -20,6 +20,7 @@ export function takeOver(
   const slots = new Set([...taken, ...records.list().flatMap(({ tables }) => recordedSlot(tables) ?? [])]);
   let count = 0;
   let open = false;
+  const without_memif = records.without_memif;
   for (const spec of specs) {
     if (records.get(spec.key) !== undefined) continue;
     const namespace = namespaces.withDeviceOf(spec);
@@ -35,6 +36,10 @@ export function takeOver(
     }
   }
   if (count > 0) told.push(`${count} pods taken over from the Go implementation`);
+  if (records.without_memif > without_memif)
+    told.push(
+      `${records.without_memif - without_memif} of them go without their memif: see docs/fast-paths.md on memifEnabled`,
+    );
   // Once: as long as the file is there, its problems are.
   const news = count > 0 || open || records.list().length === 0;
   return { told: news ? [...problems, ...told] : [], open };

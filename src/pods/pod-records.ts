@@ -1,4 +1,5 @@
 /** The records of all pods, in memory and on disk: what a pod actor that starts again knows about itself. */
+import type { PodGates } from '../cni/annotations.js';
 import { type PodRecord, recordFileName } from '../pod/record.js';
 import type { PodKey } from '../pod/spec.js';
 import type { PodStateProblem } from './pod-state.js';
@@ -12,16 +13,22 @@ export interface PodStore {
   mend(records: Iterable<PodRecord>): number;
 }
 
+export type Permits = Pick<PodGates, 'memif'>;
+
 export class PodRecords {
   readonly problems: readonly PodStateProblem[];
+  /** Pods that had a memif, and go without. */
+  without_memif = 0;
   readonly #store: PodStore;
+  readonly #permits: Permits;
   readonly #records = new Map<PodKey, PodRecord>();
 
   /** Reads the store. One that cannot be read at all is a problem like a record that cannot: each pod then tells why. */
-  constructor(store: PodStore) {
+  constructor(store: PodStore, permits: Permits) {
     this.#store = store;
+    this.#permits = permits;
     const { records, problems } = load(store);
-    for (const record of records) this.#records.set(record.spec.key, record);
+    for (const record of records) this.#records.set(record.spec.key, this.#permitted(record));
     this.problems = problems;
   }
 
@@ -34,8 +41,17 @@ export class PodRecords {
   }
 
   put(record: PodRecord): void {
-    this.#store.put(record);
-    this.#records.set(record.spec.key, record);
+    const permitted = this.#permitted(record);
+    this.#store.put(permitted);
+    this.#records.set(record.spec.key, permitted);
+  }
+
+  /** What was permitted when the pod was added, or to the Go implementation, may not be by now. */
+  #permitted(record: PodRecord): PodRecord {
+    const { memif, ...spec } = record.spec;
+    if (memif === undefined || this.#permits.memif) return record;
+    this.without_memif += 1;
+    return { ...record, spec };
   }
 
   /** The pod has gone, of which there may be a record that is not for this release. Best effort: a later one sees that it has gone. */

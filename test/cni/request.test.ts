@@ -289,7 +289,7 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
     'memif with its gate closed is ignored',
     annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:80' }),
     tun,
-    [/vppExtraMemifPorts is ignored: memifEnabled/],
+    [/vppExtraMemifPorts is ignored: set memifEnabled/],
   ],
   [
     'memif: what speaks of protocols in any case, and of ranges',
@@ -304,6 +304,16 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
           { protocol: 'tcp', first: 1, last: 1 },
         ],
       },
+    },
+    [],
+    open,
+  ],
+  [
+    'memif: all ports begin at 1, as none is ever sent to port 0',
+    annotated({ [`${prefix}vppExtraMemifPorts`]: 'tcp:0-65535' }),
+    {
+      interface_type: 'tun',
+      memif: { is_l3: false, ports: [{ protocol: 'tcp', first: 1, last: 65535 }] },
     },
     [],
     open,

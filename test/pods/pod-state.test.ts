@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { decodeRecord, encodeRecord, type PodRecord, recordFileName } from '../../src/pod/record.js';
 import { type PodSpec, podKey } from '../../src/pod/spec.js';
+import { PodRecords } from '../../src/pods/pod-records.js';
 import { PodState, PodStateError, type StateFiles } from '../../src/pods/pod-state.js';
+import { FakeStore } from '../actors/pod-lab.js';
 
 function record(name: string, more: Partial<PodRecord> = {}): PodRecord {
   const netns = `/var/run/netns/${name}`;
@@ -309,4 +311,24 @@ t.test('a failing file system', async (t) => {
     files.fail = { list: 'EACCES' };
     t.throws(() => new PodState('/s', files).load(), { code: 'EACCES' });
   });
+});
+
+t.test('a pod keeps its memif as long as memifs are permitted', async (t) => {
+  const store = new FakeStore();
+  const one = record('one');
+  const ports = [{ protocol: 'tcp', first: 80, last: 80 }] as const;
+  store.put({ ...one, spec: { ...one.spec, memif: { is_l3: true, ports } } });
+  t.match(new PodRecords(store, { memif: true }).list(), [{ spec: { memif: { ports } } }]);
+  const without = new PodRecords(store, { memif: false });
+  t.strictSame(without.list(), [one]);
+  t.equal(without.without_memif, 1);
+  t.match(
+    store.load().records,
+    [{ spec: { memif: { ports } } }],
+    'what is written stays until the pod changes',
+  );
+  const two = record('two');
+  without.put({ ...two, spec: { ...two.spec, memif: { is_l3: true, ports } } });
+  t.strictSame(without.get(two.spec.key), two, 'nor does one come that was taken over');
+  t.equal(without.without_memif, 2);
 });

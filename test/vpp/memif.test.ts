@@ -28,12 +28,13 @@ interface Started {
   readonly p2: Pod;
 }
 
-async function start(test: Test, environment: Readonly<Record<string, string>> = {}): Promise<Started> {
+async function start(test: Test): Promise<Started> {
   if (!vpp.usable) throw new Error(vpp.why);
   const topology = new Topology();
   test.teardown(() => topology.close());
   const traffic = new Traffic(topology);
   test.teardown(() => traffic.close());
+  const environment = { CALICOVPP_FEATURE_GATES: '{"memifEnabled": true}' };
   const node = await startNode(topology, { vpp, environment });
   test.teardown(() => node.close());
   const [p1, p2] = topology.pods as [Pod, Pod];

@@ -134,7 +134,8 @@ class Lab {
       this.traffic.close();
       this.topology.close();
     });
-    this.node = await startNode(this.topology, { vpp, environment: { CALICOVPP_FELIX: 'on' } });
+    const environment = { CALICOVPP_FELIX: 'on', CALICOVPP_FEATURE_GATES: '{"memifEnabled": true}' };
+    this.node = await startNode(this.topology, { vpp, environment });
     for (const pod of this.topology.pods) await this.node.add(pod);
     for (const port of [80, 81]) await this.traffic.serve(this.server.name, port);
     return this;
