@@ -64,6 +64,8 @@ export class RemoteTable {
   #bereft = false;
   /** Prefixes of which something is to be told. */
   readonly #dirty = new Set<string>();
+  /** SR policies likewise. */
+  readonly #dirty_policies = new Set<string>();
   /** Peers that are waited for. */
   readonly #awaited = new Map<string, Waiting>();
   #gateways: ReadonlyMap<string, string> = new Map();
@@ -108,7 +110,7 @@ export class RemoteTable {
   }
 
   get unsent(): number {
-    return this.#dirty.size;
+    return this.#dirty.size + this.#dirty_policies.size;
   }
 
   isAwaited(neighbour: string): boolean {
@@ -215,7 +217,7 @@ export class RemoteTable {
     const before = this.#gateways;
     this.#gateways = gateways;
     for (const prefix of new Set([...before.keys(), ...gateways.keys()]))
-      if (before.get(prefix) !== gateways.get(prefix)) this.#dirty.add(prefix);
+      if (before.get(prefix) !== gateways.get(prefix)) this.#touch(prefix);
   }
 
   /** What gobgpd's watch tells, in its order. */
@@ -316,7 +318,7 @@ export class RemoteTable {
       this.#known.delete(prefix);
       if (before.length > 0 && this.#cut.delete(prefix)) this.#bereft = true;
     }
-    if (!leadAlike(before, taken)) this.#dirty.add(prefix);
+    if (!leadAlike(before, taken)) this.#touch(prefix);
   }
 
   /** What of them there is room for. What is there changes all the same, and a prefix without a path gets one. */
@@ -347,20 +349,25 @@ export class RemoteTable {
     }
   }
 
-  /** At most so many changes, which count as told. */
+  /** At most so many changes, which count as told. Policies first: a prefix that goes by one is not to go by another way until it is known. */
   changes(max: number): Map<string, RemoteRoute | undefined> {
     const changes = new Map<string, RemoteRoute | undefined>();
-    for (const prefix of this.#dirty) {
-      if (changes.size === max) break;
-      changes.set(prefix, this.#route(prefix));
-      this.#dirty.delete(prefix);
-    }
+    for (const dirty of [this.#dirty_policies, this.#dirty])
+      for (const prefix of dirty) {
+        if (changes.size === max) return changes;
+        changes.set(prefix, this.#route(prefix));
+        dirty.delete(prefix);
+      }
     return changes;
   }
 
   /** These were not taken in after all. */
   giveBack(changes: ReadonlyMap<string, unknown>): void {
-    for (const prefix of changes.keys()) this.#dirty.add(prefix);
+    for (const prefix of changes.keys()) this.#touch(prefix);
+  }
+
+  #touch(prefix: string): void {
+    (isSrPolicyKey(prefix) ? this.#dirty_policies : this.#dirty).add(prefix);
   }
 
   #route(prefix: string): RemoteRoute | undefined {

@@ -105,6 +105,18 @@ t.test('policies of others are in the table as routes are, and held for a peer t
   t.strictSame([...table.prefixes()], [], 'no prefix that a rule could be about');
   table.take({ paths: [path('cafe::1')], initial: false, whole: true });
   t.strictSame(changes(), [], 'the same again');
+  const route = { prefix: '10.44.2.0/26', next_hop: '10.0.0.2', neighbor_ip: 'fd00::2', identifier: 0 };
+  table.take({ paths: [{ ...route, is_withdraw: false }, path('cafe::3')], initial: false, whole: true });
+  t.strictSame(
+    changes(),
+    [
+      [key, 1],
+      ['10.44.2.0/26', 1],
+    ],
+    'a policy is told before the routes that came with it',
+  );
+  table.take({ paths: [{ ...route, is_withdraw: true }, path('cafe::1')], initial: false, whole: true });
+  changes();
   table.take({ paths: [path('cafe::2')], initial: false, whole: true });
   t.strictSame(changes(), [[key, 1]]);
   table.await('fd00::2', 1000);
