@@ -50,7 +50,7 @@ export class Gateways {
   >();
 
   /** What was read last has leases that the device may lack. */
-  private is_lending = false;
+  is_lending = false;
 
   constructor(
     private readonly deps: GatewayDeps,

@@ -222,8 +222,8 @@ export class HostTaps {
   }
 
   /**
-   * Leases that were put back go from the taps where the client has another one by now, and what leads by a gateway that is reached no more. True: there
-   * is nothing left that nobody has answered for. `before`: what the uplinks had when they were put back.
+   * Leases that were put back go from the taps where the client has another one by now, with a way out, and what leads by a gateway that is reached no
+   * more. True: there is nothing left that nobody has answered for. `before`: what the uplinks had when they were put back.
    */
   takeBack(before: readonly CapturedUplink[], lost: readonly Lost[]): boolean {
     return this.inHost((namespace) => {
@@ -231,11 +231,11 @@ export class HostTaps {
         const tap = namespace.link(uplink.link.name);
         if (tap?.kind !== 'tun' || isNothing(lost[at]!)) return false;
         const link = tap.index;
-        const { stale, is_open } = replaced(uplink, lost[at]!, namespace.addresses(link));
+        const onTap = () => ({ addresses: namespace.addresses(link), routes: namespace.routes({ link }) });
+        const { stale, is_open } = replaced(uplink, lost[at]!, onTap());
         if (stale.length === 0) return is_open;
         namespace.batch(stale.map((address) => ({ do: 'delete_address', address })));
-        const now = { addresses: namespace.addresses(link), routes: namespace.routes({ link }) };
-        namespace.batch(unreached(lost[at]!, now).map((route) => ({ do: 'delete_route', route })));
+        namespace.batch(unreached(lost[at]!, onTap()).map((route) => ({ do: 'delete_route', route })));
         return is_open;
       });
       return !left.includes(true);

@@ -91,8 +91,8 @@ export class TakeOver {
    * behind VPP's death, when they lease anew what was given back.
    */
   private whole: readonly CapturedUplink[] | undefined;
-  /** Whoever renews its leases was there until then. */
-  private whole_at_ms: number;
+  /** Whoever renews its leases was there until then. Of what an earlier life has written nobody knows. */
+  private whole_at_ms = Number.NEGATIVE_INFINITY;
   /** Of pods and nodes, as this VPP has been told of them. */
   pods_in_vpp: PodPools | undefined;
   /** What VPP is to hold: the next `follow` takes in what it is told. */
@@ -110,7 +110,6 @@ export class TakeOver {
   ) {
     const warn = (text: string): void => this.warn(text);
     this.wishes = new NodeWishes(settings.inputs);
-    this.whole_at_ms = deps.clock.now_ms();
     this.gateways = new Gateways({ ...deps, warn }, settings);
     this.vpp = new NodeInVpp(deps.vpp, warn);
     this.dressing = new Dressing(deps.host.taps, warn);
@@ -125,9 +124,9 @@ export class TakeOver {
     return this.vpp.is_in_doubt;
   }
 
-  /** VPP has the uplinks no more. */
+  /** VPP has the uplinks no more. What was lent has not been renewed since it was. */
   lost(): void {
-    this.whole_at_ms = this.deps.clock.now_ms();
+    if (this.mender.is_answered) this.whole_at_ms = this.deps.clock.now_ms();
   }
 
   /** VPP has the uplinks already: mends what differs. Nothing when it has not, after all. */
@@ -168,6 +167,7 @@ export class TakeOver {
       this.warn((error as Error).message);
     }
     this.whole = taken.captured;
+    this.mender.lend(taken.captured);
     // What is in the middle of a change is looked at again.
     const seen = is_bare || current !== undefined ? this.seen(taken.captured) : undefined;
     await this.solicit(taken.uplinks);
@@ -210,6 +210,7 @@ export class TakeOver {
     await this.hook('BEFORE_VPP_RUN', signal);
 
     const captured = await this.gateways.afterServices(surveyed, signal);
+    if (this.gateways.is_lending) this.mender.lend(captured);
     waitsFor('taking the uplinks over');
     this.tellLeftovers(captured);
     const taken = this.wishes.taken(captured);

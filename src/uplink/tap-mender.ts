@@ -46,6 +46,16 @@ export class TapMender {
     this.advertised_at_ms = 0;
   }
 
+  /** Of the leases with which VPP has the uplinks it is not known whether anybody renews them. */
+  lend(captured: readonly CapturedUplink[]): void {
+    this.leases.lend(captured, this.parts.clock.now_ms());
+  }
+
+  /** See `LeaseMender`. */
+  get is_answered(): boolean {
+    return this.leases.isAnswered(this.parts.clock.now_ms());
+  }
+
   /** Makes the taps what the uplinks were: once more where something is dropped meanwhile. Without its addresses and default routes the host is not what it was. */
   async dress(taken: Taken, signal: AbortSignal): Promise<void> {
     const { dressing, wishes, clock, warn } = this.parts;

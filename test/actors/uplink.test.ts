@@ -1472,11 +1472,13 @@ t.test('a lease that has come meanwhile is not joined by the old one', async (t)
   );
 });
 
-/** All IPv4 of the uplink is leased. */
-function leased(lab: Lab): void {
+/** All IPv4 of the uplink is leased: 10.0.0.2/24, for an hour or as long as is said. */
+function leased(lab: Lab, valid_s = 3600): void {
   const own = lab.linux.network.open();
-  for (const address of own.addresses(own.link('eth0')!.index).filter(({ family }) => family === 4))
-    own.apply({ do: 'replace_address', address: { ...address, valid_s: 3600, preferred_s: 3600 } });
+  const link = own.link('eth0')!.index;
+  own.apply({ do: 'delete_address', address: { link, family: 4, prefix: '10.0.0.100/32' } });
+  for (const address of own.addresses(link).filter(({ family }) => family === 4))
+    own.apply({ do: 'replace_address', address: { ...address, valid_s, preferred_s: valid_s } });
 }
 
 /** Of IPv4, on whatever is the uplink by now. */
@@ -1499,7 +1501,7 @@ t.test('a lease that its client drops when it is told of the tap is back a secon
   lab.hanging = 'VPP_RUNNING';
   await lab.taken();
   const { addresses, defaults } = ip4Of(own);
-  t.match([addresses.length, defaults.length], [2, 1]);
+  t.match([addresses.length, defaults.length], [1, 1]);
   const lost = loseIpv4(own, own.link('eth0')!.index);
   await lab.kit.clock.advance(900);
   t.same(ip4Of(own), { addresses: [], defaults: [] }, 'it has a moment');
@@ -1515,7 +1517,7 @@ t.test('a lease that its client drops when it is told of the tap is back a secon
   lab.tapChanged!();
   lab.take();
   await lab.kit.clock.advance(settings.services_ms);
-  t.equal(ip4Of(own).addresses.length, 2);
+  t.equal(ip4Of(own).addresses.length, 1);
   t.same(lab.take(), [], 'VPP has nothing to learn from it');
   await lab.exited();
   t.same(lab.linux.state(), before, 'a restore gives the host what it had');
@@ -1548,7 +1550,7 @@ t.test('a lease that nobody gives back behind VPP’s death is taken over with a
     t.equal(lab.state, 'vpp', families);
     const prefixes = () => Object.values(ip4Of(own)).map((all) => all.map(({ prefix }) => prefix));
     const on_tap = prefixes();
-    t.match(on_tap, [['10.0.0.2/24', '10.0.0.100/32'], ['0.0.0.0/0']]);
+    t.match(on_tap, [['10.0.0.2/24'], ['0.0.0.0/0']]);
     await lab.exited();
     loseIpv4(own, own.link('eth0')!.index);
     await lab.up();
@@ -1586,7 +1588,7 @@ t.test('a service that drops what it finds on a tap costs no attempt, whenever i
   await lab.taken();
   t.equal(drops, 0);
   t.equal(lab.state, 'vpp');
-  t.match([ip4Of(own).addresses.length, ip4Of(own).defaults.length], [2, 1]);
+  t.match([ip4Of(own).addresses.length, ip4Of(own).defaults.length], [1, 1]);
   t.match(
     lab.kit.log.lines.filter(({ text }) => /dressed again/.test(text ?? '')),
     [{ level: 'warn', text: /Linux refused append_route 0\.0\.0\.0\/0/ }],
@@ -1606,7 +1608,7 @@ t.test('a service that drops what it finds on a tap costs no attempt, whenever i
   };
   await next.taken();
   t.equal(next.state, 'vpp');
-  t.match([ip4Of(tap).addresses.length, ip4Of(tap).defaults.length], [2, 1]);
+  t.match([ip4Of(tap).addresses.length, ip4Of(tap).defaults.length], [1, 1]);
   for (const each of [lab, next])
     t.same(
       each.reports.filter(({ state }) => state === 'failed'),
@@ -1622,7 +1624,7 @@ t.test('a lease that was put back goes when the client gets another one', async 
   loseIpv4(own, link);
   lab.tapChanged!();
   await lab.kit.clock.advance(2000);
-  t.equal(ip4Of(own).addresses.length, 2);
+  t.equal(ip4Of(own).addresses.length, 1);
   // Longer than the time in which it is put back.
   await lab.kit.clock.advance(settings.services_ms + 1000);
   own.apply({
@@ -1670,9 +1672,9 @@ t.test('a lease that its client drops for a moment stays in VPP and in the journ
     lab.tapChanged!();
     await lab.kit.clock.advance(900);
     t.equal(ip4Of(own).addresses.length, 0);
-    t.equal(remembered(), 2, `${time} times`);
+    t.equal(remembered(), 1, `${time} times`);
     await lab.kit.clock.advance(500);
-    t.equal(ip4Of(own).addresses.length, 2, `${time} times`);
+    t.equal(ip4Of(own).addresses.length, 1, `${time} times`);
   }
   t.same(lab.take(), [], 'VPP hears nothing of it');
   await lab.kit.clock.advance(services_ms);
@@ -1681,6 +1683,166 @@ t.test('a lease that its client drops for a moment stays in VPP and in the journ
   await lab.kit.clock.advance(1000);
   t.equal(remembered(), 0, 'later it is what the host wants');
   t.match(lab.take(), [/^transact/]);
+});
+
+/** What a failover manager, kube-vip say, puts beside the host's own address, and renews. */
+const virtual = (own: NetworkNamespace, prefix = '10.0.0.250/32', preferred_s = 60): void =>
+  own.apply({
+    do: 'replace_address',
+    address: { link: own.link('eth0')!.index, family: 4, prefix, valid_s: 60, preferred_s },
+  });
+
+const ip4Prefixes = (own: NetworkNamespace) => ip4Of(own).addresses.map(({ prefix }) => prefix);
+
+t.test('a virtual address takes no lease away that was put back, nor is it in its place', async (t) => {
+  for (const [prefix, preferred_s, ages_ms] of [
+    ['10.0.0.250/32', 60, [0, 3_700_000]],
+    ['10.0.0.250/24', 0, [0]],
+  ] as const) {
+    const lab = await Lab.start(t, {}, leased);
+    const own = lab.linux.network.open();
+    await lab.taken();
+    const link = own.link('eth0')!.index;
+    loseIpv4(own, link);
+    lab.tapChanged!();
+    await lab.kit.clock.advance(2000);
+    for (const after_ms of ages_ms) {
+      await lab.kit.clock.advance(after_ms);
+      virtual(own, prefix, preferred_s);
+      lab.tapChanged!();
+      await lab.kit.clock.advance(2000);
+      t.same(ip4Prefixes(own), ['10.0.0.2/24', prefix], `${after_ms} ms later`);
+      t.equal(ip4Of(own).defaults.length, 1);
+      own.apply({ do: 'delete_address', address: { link, family: 4, prefix } });
+      lab.tapChanged!();
+      await lab.kit.clock.advance(2000);
+    }
+    await lab.exited();
+    await lab.taken();
+    loseIpv4(own, own.link('eth0')!.index);
+    virtual(own, prefix, preferred_s);
+    lab.tapChanged!();
+    await lab.kit.clock.advance(2000);
+    t.same(ip4Prefixes(own), [prefix, '10.0.0.2/24'], 'the host lacks its network');
+    t.equal(ip4Of(own).defaults.length, 1);
+  }
+});
+
+t.test('a lease that was put back is the host’s after an hour, whatever comes beside it', async (t) => {
+  const lab = await Lab.start(t, {}, leased);
+  const own = lab.linux.network.open();
+  await lab.taken();
+  const link = own.link('eth0')!.index;
+  loseIpv4(own, link);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  await lab.kit.clock.advance(3_600_000);
+  virtual(own, '10.77.0.5/24');
+  const next_hops = [{ oif: link, gateway: '10.77.0.1' }];
+  own.apply({ do: 'append_route', route: { family: 4, prefix: '0.0.0.0/0', metric: 7, next_hops } });
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  t.same(ip4Prefixes(own), ['10.0.0.2/24', '10.77.0.5/24']);
+});
+
+t.test('an address that is given up on purpose does not come back', async (t) => {
+  const becomesStatic = (own: NetworkNamespace): void => {
+    const link = own.link('eth0')!.index;
+    loseIpv4(own, link);
+    own.apply({ do: 'add_address', address: { link, family: 4, prefix: '10.0.0.77/24' } });
+    const next_hops = [{ oif: link, gateway: '10.0.0.1' }];
+    own.apply({ do: 'append_route', route: { family: 4, prefix: '0.0.0.0/0', metric: 50, next_hops } });
+  };
+  const given = (lab: Lab) => [ip4Prefixes(lab.linux.network.open()), of_a_lease(lab)];
+  const lab = await Lab.start(t, {}, leased);
+  await lab.taken();
+  becomesStatic(lab.linux.network.open());
+  lab.tapChanged!();
+  await lab.kit.clock.advance(600_000);
+  t.same(given(lab), [['10.0.0.77/24'], []], 'for a static one, on the tap');
+
+  const next = await Lab.start(t, {}, leased);
+  await next.taken();
+  await next.kit.clock.advance(20_000);
+  await next.exited();
+  becomesStatic(next.linux.network.open());
+  await next.up();
+  await next.kit.clock.advance(6000);
+  t.same(given(next), [['10.0.0.77/24'], []], 'or behind VPP’s death');
+
+  const last = await Lab.start(t, {}, (each) => {
+    leased(each);
+    virtual(each.linux.network.open());
+  });
+  const own = last.linux.network.open();
+  const leaves = () => {
+    const link = own.link('eth0')!.index;
+    own.apply({ do: 'delete_address', address: { link, family: 4, prefix: '10.0.0.250/32' } });
+  };
+  await last.taken();
+  t.same(ip4Prefixes(own), ['10.0.0.2/24', '10.0.0.250/32']);
+  leaves();
+  last.tapChanged!();
+  await last.kit.clock.advance(600_000);
+  t.same(given(last), [['10.0.0.2/24'], []], 'a virtual one that another node has by now');
+  virtual(own);
+  last.tapChanged!();
+  await last.kit.clock.advance(1000);
+  await last.exited();
+  leaves();
+  await last.up();
+  await last.kit.clock.advance(5000);
+  t.same(given(last), [['10.0.0.2/24'], []], 'likewise');
+});
+
+t.test('nobody knows how old the leases are that an earlier process has written down', async (t) => {
+  for (const adopted of [false, true]) {
+    const lab = await Lab.start(t, {}, leased);
+    const own = lab.linux.network.open();
+    await lab.taken();
+    if (!adopted) lab.dies();
+    await lab.kit.clock.advance(300_000);
+    await lab.kit.crash(new Error('the next process'));
+    await lab.kit.clock.advance(100);
+    const subscriber = lab.kit.mailbox<EarlyNodeStatus>('owners').ref;
+    await lab.kit.tell({ type: 'SubscribeEarly', subscriber });
+    if (adopted) {
+      await lab.up();
+      await lab.kit.clock.advance(1000);
+      t.equal(lab.state, 'vpp');
+      t.same(ip4Prefixes(own), ['10.0.0.2/24']);
+      await lab.exited();
+    }
+    lab.during.BEFORE_IF_READ = () => loseIpv4(own, own.link('eth0')!.index);
+    await lab.up();
+    await lab.kit.clock.advance(settings.services_ms + 2000);
+    t.equal(lab.state, 'vpp', 'by IPv6');
+    t.same(ip4Prefixes(own), [], adopted ? 'VPP has run all the while' : 'VPP was dead, too');
+  }
+});
+
+t.test('a lease of a silent server ends, however often VPP dies', async (t) => {
+  for (const drops of ['always', 'behind VPP’s death']) {
+    const lab = await Lab.start(t, {}, leased);
+    const own = lab.linux.network.open();
+    await lab.taken();
+    await lab.kit.clock.advance(100_000);
+    const there: number[] = [];
+    for (let life = 0; life < 4; life++) {
+      await lab.exited();
+      loseIpv4(own, own.link('eth0')!.index);
+      await lab.up();
+      await lab.kit.clock.advance(3500);
+      if (drops === 'always' && lab.state === 'vpp') {
+        loseIpv4(own, own.link('eth0')!.index);
+        lab.tapChanged!();
+      }
+      await lab.kit.clock.advance(52_500);
+      t.equal(lab.state, 'vpp');
+      there.push(ip4Of(own).addresses.length);
+    }
+    t.same(there, [1, 1, 0, 0], `a minute after its client was there last: it drops it ${drops}`);
+  }
 });
 
 t.test('a client that goes on dropping its lease is not fought for ever', async (t) => {
