@@ -221,7 +221,12 @@ export class FakeNamespaceState {
     const present = this.addresses.find((a) => sameAddress(a, wanted));
     if (!present) throw new Refusal('EADDRNOTAVAIL');
     const primary = present.family === 4 && !(present.flags & IFA_F.secondary);
-    const gone = this.addresses.filter((a) => a === present || (primary && sameSubnet(a, present)));
+    const promotes = this.sysctls.get(`net/ipv4/conf/${link.name}/promote_secondaries`) === '1';
+    const gone = this.addresses.filter(
+      (a) => a === present || (primary && !promotes && sameSubnet(a, present)),
+    );
+    const heir =
+      primary && promotes ? this.addresses.find((a) => a !== present && sameSubnet(a, present)) : undefined;
     this.addresses = this.addresses.filter((a) => !gone.includes(a));
     const locals = new Set(gone.map((a) => a.prefix.split('/')[0]));
     const prefix = maskedPrefix(present.prefix);
@@ -232,6 +237,10 @@ export class FakeNamespaceState {
         !shared && route.family === 6 && route.protocol === RTPROT_KERNEL && route.prefix === prefix;
       return !(connected && route.next_hops[0]?.oif === link.index);
     });
+    if (heir === undefined) return;
+    const promoted = { ...heir, flags: heir.flags & ~IFA_F.secondary };
+    this.addresses = this.addresses.map((a) => (a === heir ? promoted : a));
+    this.#connect(promoted);
   }
 
   addRoute(wanted: NewRoute, mode: 'add' | 'append' | 'prepend' | 'replace'): void {

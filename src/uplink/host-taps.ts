@@ -234,7 +234,9 @@ export class HostTaps {
         const onTap = () => ({ addresses: namespace.addresses(link), routes: namespace.routes({ link }) });
         const { stale, is_open } = replaced(uplink, lost[at]!, onTap());
         if (stale.length === 0) return is_open;
-        namespace.batch(stale.map((address) => ({ do: 'delete_address', address })));
+        promoting(namespace, tap, () =>
+          namespace.batch(stale.map((address) => ({ do: 'delete_address', address }))),
+        );
         namespace.batch(unreached(lost[at]!, onTap()).map((route) => ({ do: 'delete_route', route })));
         return is_open;
       });
@@ -320,6 +322,15 @@ export class HostTaps {
   private inHost<T>(run: (namespace: NetworkNamespace) => T): T {
     return within(this.host.open(), run);
   }
+}
+
+/** With an address Linux deletes those that came to its subnet later, unless it is to make one of them the first. */
+function promoting(namespace: NetworkNamespace, { name }: Link, change: () => void): void {
+  const path = `net/ipv4/conf/${name}/promote_secondaries`;
+  const before = namespace.readSysctl(path)?.trim() ?? '0';
+  if (before !== '1') namespace.writeSysctl(path, '1');
+  change();
+  if (before !== '1') namespace.writeSysctl(path, before);
 }
 
 function refusals(namespace: NetworkNamespace, changes: readonly NetworkChange[]): Refusal[] {

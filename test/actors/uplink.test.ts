@@ -1728,6 +1728,32 @@ t.test('a virtual address takes no lease away that was put back, nor is it in it
   }
 });
 
+t.test('another lease in the same subnet outlives the one that was put back', async (t) => {
+  const lab = await Lab.start(t, {}, leased);
+  const own = lab.linux.network.open();
+  await lab.taken();
+  const link = own.link('eth0')!.index;
+  const [route] = ip4Of(own).defaults;
+  loseIpv4(own, link);
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  virtual(own, '10.0.0.77/24');
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  t.same(ip4Prefixes(own), ['10.0.0.77/24'], 'it leads by the gateway that is there');
+  own.apply({ do: 'append_route', route: { ...route!, prefsrc: '10.0.0.77' } });
+  lab.tapChanged!();
+  await lab.kit.clock.advance(2000);
+  const { addresses, defaults } = ip4Of(own);
+  t.match(addresses, [{ prefix: '10.0.0.77/24', flags: 0, valid_s: 60 }]);
+  t.match(defaults.at(-1), { prefsrc: '10.0.0.77', next_hops: [{ gateway: '10.0.0.1' }] });
+  t.match(
+    own.routes({ link }).filter(({ prefix }) => prefix === '10.0.0.0/24'),
+    [{ prefsrc: '10.0.0.77' }],
+  );
+  t.equal(own.readSysctl('net/ipv4/conf/eth0/promote_secondaries') ?? '0', '0', 'the host’s own wish');
+});
+
 t.test('a lease that was put back is the host’s after an hour, whatever comes beside it', async (t) => {
   const lab = await Lab.start(t, {}, leased);
   const own = lab.linux.network.open();
