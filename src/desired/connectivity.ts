@@ -41,6 +41,7 @@ import {
   type Paths,
   routeTo,
   steered_paths,
+  type Tunnel,
   type TunnelKind,
   tunnelObjects,
   type Way,
@@ -287,7 +288,7 @@ export class Connectivity {
     this.#countFar(entry, outlook);
     // A tunnel is wanted before what goes by it, and is wanted no more behind it.
     entry.uses = this.#usesOf(entry, outlook, sink);
-    const left = this.#steer(entry, this.#courseOf(entry, pool), sink);
+    const left = this.#steer(entry, this.#courseOf(entry, pool, outlook), sink);
     this.#judge(entry);
     this.#wantRoute(entry, sink);
     left?.();
@@ -305,9 +306,10 @@ export class Connectivity {
   }
 
   /** Prefixes of pods, by one node: flows to several would all go to one. What has a node in it, or a SID, goes as ever. */
-  #courseOf(entry: Entry, pool: IpPool | undefined): Course | undefined {
+  #courseOf(entry: Entry, pool: IpPool | undefined, outlook: Outlook): Course | undefined {
     const [leg, another] = entry.legs;
-    if (leg === undefined || another !== undefined || !isOfPods(pool) || !maySteer(leg.way)) return undefined;
+    if (leg === undefined || another !== undefined || !isOfPods(pool)) return undefined;
+    if (!maySteer(leg.way, outlook.isForIpsec(pool))) return undefined;
     if (this.#nodes.firstIn(entry) !== undefined || this.#policies.isReserved(entry.prefix)) return undefined;
     return this.#policies.courseTo(leg.hop.address, entry.bytes.length === 4 ? 4 : 6);
   }
@@ -509,12 +511,16 @@ export class Connectivity {
     }
   }
 
-  /** By SRv6, where what is sent to its pods goes so; else of several tunnels to one node, of those that VPP makes, the first by its tag. */
+  /** By SRv6, where what is sent to its pods goes so, and none of it by IPsec; else of several tunnels to one node, of those that VPP makes, the first by its tag. */
   #routeNode(hop: Hop, sink: Sink): void {
     let first: Use | undefined;
-    for (const used of hop.tunnels.values()) if (first === undefined || goesBefore(used, first)) first = used;
+    let is_encrypted = false;
+    for (const used of hop.tunnels.values()) {
+      if (first === undefined || goesBefore(used, first)) first = used;
+      if (isOfIke(used.tunnel)) is_encrypted = true;
+    }
     const before = hop.route;
-    const paths = this.#steered_hosts.has(hop.address) ? steered_paths : first?.paths;
+    const paths = this.#steered_hosts.has(hop.address) && !is_encrypted ? steered_paths : first?.paths;
     if (before?.paths === paths) return;
     hop.route = paths && nodeRoute(hop.address, paths);
     if (hop.route !== undefined) sink.want(hop.route);
@@ -579,8 +585,7 @@ export class Connectivity {
   /** Tunnels that IKE brings up. */
   *ikeTunnels(): Iterable<IpipTunnel> {
     for (const { tunnels } of this.#hops.values())
-      for (const { tunnel } of tunnels.values())
-        if (tunnel.kind === 'ipip_tunnel' && tunnel.ike) yield tunnel;
+      for (const { tunnel } of tunnels.values()) if (isOfIke(tunnel)) yield tunnel;
   }
 
   // --- for people
@@ -624,6 +629,9 @@ export class Connectivity {
   }
 }
 
+const isOfIke = (tunnel: Tunnel): tunnel is IpipTunnel =>
+  tunnel.kind === 'ipip_tunnel' && tunnel.ike === true;
+
 /** Pods have its addresses, and not SIDs alone. */
-const isOfPods = (pool: IpPool | undefined): boolean =>
+const isOfPods = (pool: IpPool | undefined): pool is IpPool =>
   pool !== undefined && !pool.name.startsWith(sid_pool_names);

@@ -170,14 +170,15 @@ export function isByTunnel(way: Way | undefined): way is TunnelKind {
   return way === 'ipip' || way === 'vxlan' || way === 'wireguard';
 }
 
-/** SRv6 carries either family to a node that has IPv6, and needs no subnet to be told by: whether there is such a route does not matter to it. */
-export const maySteer = (way: Way): boolean =>
+/**
+ * SRv6 carries either family to a node that has IPv6, and needs no subnet to be told by: whether there is such a route does not matter to it. `is_for_ipsec`:
+ * by IPIP it would be encrypted, and then it does not go in clear, whether that can be or not.
+ */
+export const maySteer = (way: Way, is_for_ipsec: boolean): boolean =>
   way === 'flat' ||
-  way === 'ipip' ||
   way === 'vxlan' ||
   way === 'other_family' ||
-  way === 'no_own_address' ||
-  way === 'no_own_subnet';
+  (!is_for_ipsec && (way === 'ipip' || way === 'no_own_address' || way === 'no_own_subnet'));
 
 export const goesBefore = (one: Use, other: Use): boolean =>
   one.refused === other.refused ? one.tunnel.tag < other.tunnel.tag : other.refused;

@@ -285,6 +285,11 @@ export class Outlook {
     return kind === 'flat' || this.#address(hop) !== undefined ? kind : 'no_own_address';
   }
 
+  /** What goes by IPIP in this pool is encrypted. */
+  isForIpsec({ ipip }: IpPool): boolean {
+    return this.settings.ipsec !== undefined && ipip !== 'Never';
+  }
+
   /** Whether routers are between the node and this next hop. */
   isFar(hop: Bits): boolean {
     return !this.#subnets.some((subnet) => holds(subnet, hop));

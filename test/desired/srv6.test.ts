@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
+import { Secret } from '../../src/config/secret.js';
 import { Connectivity } from '../../src/desired/connectivity.js';
 import {
   Outlook,
@@ -435,5 +436,30 @@ t.test('whatever is told in whatever order, nothing is steered into nothing, and
     }),
     { numRuns: 300 },
   );
+  t.end();
+});
+
+t.test('what IPsec encrypts does not go by SRv6, nor what pods send to that node itself', (t) => {
+  const lab = new Lab({ ipsec: { psk: new Secret('a key'), psk_version: 1 } });
+  lab.plan.setPool('flat', pool('flat', '10.245.0.0/16'));
+  lab.plan.setPool('four', { ...pool('four', '10.244.0.0/16'), ipip: 'Always' });
+  lab.plan.setRoute('10.245.2.0/26', ['10.0.0.2']);
+  lab.tell(4, policy());
+  lab.tell(6, policy6);
+  lab.all();
+  const via = (prefix: string, table_id: number) =>
+    (lab.wanted.get(`route:connectivity/${table_id}/${prefix}`) as Route | undefined)?.paths[0];
+  const tunnel = { via: 'interface', interface: 'ipip-10.0.0.2' };
+  t.match(via('10.244.2.0/26', 0), tunnel);
+  t.match(via('10.0.0.2/32', 2), tunnel, 'the node itself, though others of its prefixes are steered');
+  t.match(via('10.245.2.0/26', 0), { via: 'lookup' }, 'what would go in clear goes by SRv6');
+  t.match(via('fd00::2/128', 2), { via: 'lookup' });
+  lab.plan.setRoute('10.244.2.0/26', []);
+  lab.all();
+  t.match(via('10.0.0.2/32', 2), { via: 'lookup' }, 'nothing of it is encrypted any more');
+  lab.plan.setRoute('10.244.2.0/26', ['10.0.0.2']);
+  lab.look({ ipsec: { psk: new Secret('a key'), psk_version: 1 } }, { node: { ip6: 'fd00::1' } });
+  lab.all();
+  t.notOk(lab.steered['10.244.2.0/26'], 'nor where IPsec cannot carry it');
   t.end();
 });
