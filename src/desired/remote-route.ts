@@ -51,7 +51,7 @@ export interface TunnelSettings {
 }
 
 export interface IpsecSettings {
-  /** Absent: it is not known, and no tunnel comes up. */
+  /** Absent: it is not known, and none comes up but by the key that VPP has of an earlier life. */
   readonly psk?: Secret;
   /** Counts how often it has become another one. */
   readonly psk_version: number;
@@ -132,7 +132,6 @@ export const beginsIke = ({ src, dst }: Pick<IpipTunnel, 'src' | 'dst'>): boolea
 function ikeObjects({ tag, src, dst }: IpipTunnel, own: OwnNode, settings: TunnelSettings): VppObject[] {
   const name = ikeProfileName(dst);
   const psk = settings.ipsec?.psk;
-  if (psk === undefined) return [];
   const begins = beginsIke({ src, dst });
   const profile = {
     kind: 'ike_profile',
@@ -140,7 +139,7 @@ function ikeObjects({ tag, src, dst }: IpipTunnel, own: OwnNode, settings: Tunne
     interface: tag,
     src,
     dst,
-    psk,
+    ...(psk && { psk }),
     ...(begins && { begins_by: own.main_uplink }),
   } as const;
   return begins ? [profile, { kind: 'ike_initiation', name, interface: tag }] : [profile];

@@ -16,7 +16,7 @@ export interface IkeProfile {
   readonly dst: string;
   /** This end begins, by this interface: of two that did each would have SAs that the other one has not. Absent: the other one does. */
   readonly begins_by?: InterfaceTag;
-  /** Absent: VPP has none. */
+  /** Absent: VPP has none; where it is wanted, whichever VPP has (`routes/keyless.ts`). */
   readonly psk?: Secret;
   /** One that was made in another round, or found, is made anew, with all that IKE knows of it. Absent: whichever is there. */
   readonly round?: number;

@@ -171,7 +171,9 @@ export class IkeTunnels {
   *faults(): Iterable<readonly [object: string, text: string]> {
     if (this.#fault === undefined) return;
     const so_far =
-      this.#psk === undefined ? 'no tunnel to another node comes up' : 'the key is that of before';
+      this.#psk === undefined
+        ? 'what VPP has of before goes on with the key that it has, and no other tunnel to a node comes up'
+        : 'the key is that of before';
     yield ['IPsec', `${this.#fault}; until it can be read ${so_far}`];
   }
 

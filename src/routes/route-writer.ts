@@ -7,7 +7,7 @@ import type { Tunnel } from '../desired/remote-route.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import { type IpsecObject, ikeProfileName } from '../objects/ipsec.js';
+import type { IpsecObject } from '../objects/ipsec.js';
 import { interfaceMade, interfacesUsed, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
 import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
@@ -15,6 +15,7 @@ import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
+import { ipsecKeys, isIpsec, Keyless } from './keyless.js';
 import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
 
 export interface RouteWriterSettings extends WriterSettings, OverlapSettings {
@@ -64,7 +65,7 @@ const isOfIke = (object: VppObject): boolean => object.kind === 'ipip_tunnel' &&
 /** What an earlier life has left on a tunnel goes with this version of it: IKE alone brings its own up, and has nothing to do with others. */
 function suits(left: VppObject, tunnel: VppObject): boolean {
   if (left.kind === 'interface_flag' && left.flag === 'admin_up') return !isOfIke(tunnel);
-  return (left.kind !== 'ike_profile' && left.kind !== 'ike_initiation') || isOfIke(tunnel);
+  return !isIpsec(left) || isOfIke(tunnel);
 }
 
 const never_ms = Number.POSITIVE_INFINITY;
@@ -103,6 +104,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   readonly #ends = new Map<ObjectKey, string>();
   #told_all = false;
   #ike_round = 0;
+  readonly #keyless = new Keyless((key) => this.model.there(key));
   /** Nothing goes in clear, whether peers have answered or not. */
   encrypts_only = false;
 
@@ -126,6 +128,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   override want(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return this.#wantPeer(object);
     if (object.kind === 'route' && this.#isSteady) return this.model.want(object);
+    if (isIpsec(object)) return this.#wantIpsec(this.#keyless.want(object));
     const tag = interfaceMade(object);
     const key = keyOf(object);
     if (object.kind === 'srv6_local_sid') this.#overlap.comes(key, false, this.#now_ms);
@@ -173,6 +176,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   // --- tunnels that IKE brings up
 
+  #wantIpsec(object: IpsecObject | undefined): void {
+    if (object !== undefined) super.want(object);
+  }
+
   /** It has an SA: routes move to it. */
   ikeIsUp({ tag, dst }: Pick<IpipTunnel, 'tag' | 'dst'>): void {
     for (const wanted of this.#ikeObjects(dst)) {
@@ -190,10 +197,9 @@ export class RouteWriter extends ObjectWriter implements Sink {
   }
 
   #ikeObjects(dst: string): readonly IpsecObject[] {
-    const name = ikeProfileName(dst);
-    return [`ike_profile:${name}`, `ike_initiation:${name}`].flatMap((key) => {
+    return ipsecKeys(dst).flatMap((key) => {
       const wanted = this.model.wanted(key);
-      return wanted?.kind === 'ike_profile' || wanted?.kind === 'ike_initiation' ? wanted : [];
+      return wanted !== undefined && isIpsec(wanted) ? wanted : [];
     });
   }
 
@@ -372,6 +378,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
       else this.model.unwant(keyOf(wanted));
     }
     for (const key of tunnelKeys(tag)) this.model.unwant(key);
+    this.#keyless.forget(tag);
     this.#refused.delete(tag);
     this.#leaving.add(tag);
   }
@@ -469,6 +476,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** All that an earlier life has left is kept by now. */
   protected override compared(): void {
     this.#wantPeersAnew();
+    for (const object of this.#keyless.compared()) this.#wantIpsec(object);
     // VPP may have made one, or a part of it, without a word.
     for (const { parts } of this.#refused.values())
       for (const key of parts) {

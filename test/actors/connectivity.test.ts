@@ -123,6 +123,7 @@ class Lab {
   psk: Secret | undefined;
   /** How tunnels of IKE are, where they are in VPP. */
   ike: IkeTunnelState['state'] = 'down';
+  psk_fault: string | undefined;
   readonly taken_down: string[] = [];
   /** What VPP says of its peers. */
   established: ReadonlySet<string> = new Set();
@@ -164,7 +165,7 @@ class Lab {
             keys: () => lab.keys_of_node(),
             publish: (keys, signal, failing) => lab.publish(keys, signal, failing),
           },
-          ...(lab.psk !== undefined && { ipsec: { key: () => lab.psk! } }),
+          ...(lab.psk !== undefined && { ipsec: { key: () => lab.keyOfIpsec() } }),
           ...(lab.policed !== undefined && { policed: lab.policed }),
           report: (ask) => {
             lab.report = ask;
@@ -291,6 +292,11 @@ class Lab {
       const is_there = this.vpp.objects.some((object) => interfaceMade(object) === tag);
       return { tag, state: is_there ? this.ike : 'gone', has_sa: false };
     });
+  }
+
+  keyOfIpsec(): Secret {
+    if (this.psk_fault !== undefined) throw new Error(this.psk_fault);
+    return this.psk!;
   }
 
   get gauges() {
@@ -2402,6 +2408,43 @@ t.test('an earlier lifeâ€™s tunnel in clear is made anew, and down; one of IKEâ€
   t.notOk(back.keys.some((key) => /ike/.test(key)));
   t.ok(back.keys.includes('interface_flag:ipip-10.0.0.0/admin_up'));
   for (const each of [kept, lab, back]) t.strictSame(each.deadly, []);
+});
+
+t.test('a life that cannot read the key leaves what works, and begins nothing', async (t) => {
+  const before = await encrypted(t);
+  before.ike = 'up';
+  await before.moment(6000);
+  const lab = await encrypted(t, (each) => {
+    with_psk(each);
+    each.psk_fault = 'the key cannot be read from /a/file (ENOENT)';
+    each.vpp = before.vpp;
+    each.ike = 'up';
+  });
+  await lab.routes({ '10.244.2.0/26': '10.0.0.0', '10.244.3.0/26': '10.9.0.3' });
+  await lab.moment(60_000);
+  const news = lab.takeDone();
+  t.notOk(
+    news.some((done) => done.startsWith('remove') || /ike/.test(done)),
+    news.join(),
+  );
+  t.ok(lab.keys.includes(profile_key));
+  t.ok(lab.keys.includes('ike_initiation:node-10.0.0.0'));
+  t.ok(lab.keys.includes('ipip_tunnel:ipip-10.9.0.3'));
+  t.notOk(lab.keys.includes('ike_profile:node-10.9.0.3'), 'it would have no key');
+  t.match((await lab.describe()).faults, { IPsec: /ENOENT.*goes on with the key that it has/ });
+
+  lab.ike = 'down';
+  await lab.moment(16_000);
+  t.ok(lab.takeDone().includes(`add ${profile_key}`), 'it begins anew with the key that VPP had');
+  const keyOf = () => lab.vpp.objects.find((object) => object.kind === 'ike_profile')?.psk?.reveal();
+  t.equal(keyOf(), 'one');
+
+  lab.psk_fault = undefined;
+  lab.psk = new Secret('two');
+  await lab.moment(6000);
+  t.ok(lab.keys.includes('ike_profile:node-10.9.0.3'));
+  t.equal(keyOf(), 'two');
+  t.strictSame(lab.deadly, []);
 });
 
 t.test('SRv6', async (t) => {
