@@ -21,6 +21,7 @@ import {
 } from 'vpp-binapi-ts/interface';
 import { ip_route_add_del_v2, ip_table_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { ipip_add_tunnel, ipip_del_tunnel } from 'vpp-binapi-ts/ipip';
+import { memif_create_v2, memif_delete } from 'vpp-binapi-ts/memif';
 import {
   npol_ipset_add_del_members,
   npol_ipset_create,
@@ -230,16 +231,24 @@ export class Life {
   }
 
   made(sw_if_index: number, host_if_name?: string): void {
+    this.#reused(sw_if_index);
     this.interfaces.set(sw_if_index, { tables: { 4: 0, 6: 0 }, addresses: new Set() });
     if (host_if_name !== undefined) this.#af_packets.set(host_if_name, sw_if_index);
   }
 
   /** `dst`: its far end, where that is reached by the default table. */
   madeTunnel(sw_if_index: number, dst: string | undefined, vxlan?: VxlanEnds): void {
+    this.#reused(sw_if_index);
     const fresh = { tables: { 4: 0, 6: 0 }, addresses: new Set<string>() };
     this.interfaces.set(sw_if_index, { ...fresh, ...(vxlan && { vxlan: endsOf(vxlan) }) });
     this.tunnel_routes.made(sw_if_index, dst);
     if (vxlan !== undefined) this.#vxlans.set(endsOf(vxlan), sw_if_index);
+  }
+
+  /** VPP has taken away the tunnel that had this index, as IKE does where the other end has another key. */
+  #reused(sw_if_index: number): void {
+    for (const [name, tunnel] of this.#ike_tunnels)
+      if (tunnel === sw_if_index) this.#ike_tunnels.delete(name);
   }
 
   /** Answers what brings it back. */
@@ -360,12 +369,14 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(tap_create_v3, made),
   effect(af_xdp_create_v3, made),
   effect(create_loopback_instance, made),
+  effect(memif_create_v2, made),
   effect(af_packet_create_v3, (life, { host_if_name }) => ({
     done: ({ sw_if_index }) => life.made(sw_if_index, host_if_name),
   })),
   effect(tap_delete_v2, deleted),
   effect(af_xdp_delete, deleted),
   effect(delete_loopback, deleted),
+  effect(memif_delete, deleted),
   effect(af_packet_delete, (life, { host_if_name }) => unless(life.deleted(life.afPacket(host_if_name)))),
   effect(sw_interface_set_table, (life, { sw_if_index, is_ipv6, vrf_id }) =>
     unless(life.bind(sw_if_index, is_ipv6 ? 6 : 4, vrf_id)),

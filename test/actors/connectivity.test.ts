@@ -2414,12 +2414,21 @@ t.test('a life that cannot read the key leaves what works, and begins nothing', 
   const before = await encrypted(t);
   before.ike = 'up';
   await before.moment(6000);
-  const lab = await encrypted(t, (each) => {
+  const without = (each: Lab): void => {
     with_psk(each);
     each.psk_fault = 'the key cannot be read from /a/file (ENOENT)';
     each.vpp = before.vpp;
     each.ike = 'up';
+  };
+  const early = await encrypted(t, (each) => {
+    without(each);
+    each.holding = true;
   });
+  await early.answer();
+  await early.moment(60_000);
+  t.strictSame(early.takeDone(), [], 'whether VPP has told what it has before that is wanted, or behind it');
+  t.ok(early.keys.includes(profile_key));
+  const lab = await encrypted(t, without);
   await lab.routes({ '10.244.2.0/26': '10.0.0.0', '10.244.3.0/26': '10.9.0.3' });
   await lab.moment(60_000);
   const news = lab.takeDone();

@@ -114,6 +114,12 @@ class Conversation {
     return undefined;
   }
 
+  /** Sends it, and VPP gives this index to what it makes. */
+  madeByVpp(step: Step, sw_if_index: number): void {
+    const call = step as unknown as Call;
+    this.life.sent(call).done({ retval: 0, sw_if_index } as { readonly retval: number });
+  }
+
   /** Sends it, and VPP refuses. */
   refusedByVpp(step: Step): void {
     const call = step as unknown as Call;
@@ -126,6 +132,22 @@ const step = <In>(
   message: { readonly name: string; encode(to: never, at: number, value: In): number },
   fields: In,
 ) => ({ message, fields }) as unknown as Step;
+
+const memif = (mode: memif_mode) =>
+  step(memif_create_v2, {
+    role: 'MEMIF_ROLE_API_MASTER',
+    mode,
+    rx_queues: 1,
+    tx_queues: 1,
+    id: 0,
+    socket_id: 1,
+    ring_size: 1024,
+    buffer_size: 2048,
+    no_zero_copy: false,
+    use_dma: false,
+    hw_addr: '00:00:00:00:00:00',
+    secret: '',
+  });
 
 t.test('each sequence that kills VPP is held before its end', async (t) => {
   for (const { name, steps, dies, spins } of sequences) {
@@ -325,21 +347,6 @@ t.test('names of links that Linux would cut', async (t) => {
 });
 
 t.test('memif: the modes that VPP has', async (t) => {
-  const memif = (mode: memif_mode) =>
-    step(memif_create_v2, {
-      role: 'MEMIF_ROLE_API_MASTER',
-      mode,
-      rx_queues: 1,
-      tx_queues: 1,
-      id: 0,
-      socket_id: 1,
-      ring_size: 1024,
-      buffer_size: 2048,
-      no_zero_copy: false,
-      use_dma: false,
-      hw_addr: '00:00:00:00:00:00',
-      secret: '',
-    });
   t.match(asked(memif('MEMIF_MODE_API_PUNT_INJECT')), /mode MEMIF_MODE_API_PUNT_INJECT/);
   t.equal(asked(memif('MEMIF_MODE_API_IP')), undefined);
 });
@@ -558,4 +565,11 @@ t.test('what IKE brings up nobody else does, and it keeps its tunnel', async (t)
   refused.ask(tunnel, encrypts);
   refused.refusedByVpp(no_profile);
   t.match(refused.ask(no_ipip(1)), /still has/);
+  // VPP has taken the tunnel away, and gives its index to the next interface.
+  for (const next of [tap(), memif('MEMIF_MODE_API_IP'), ipip('10.0.0.1', '10.0.0.3')]) {
+    const reused = new Conversation();
+    reused.ask(tunnel, encrypts);
+    reused.madeByVpp(next, 1);
+    t.equal(reused.ask(up(1)), undefined, next.message.name);
+  }
 });
