@@ -11,6 +11,7 @@ import {
   ringFaults,
 } from './config/interface-spec.js';
 import { BadValue, ConfigError, type Fault } from './config/problem.js';
+import { pskFault } from './config/psk.js';
 import type { Secret } from './config/secret.js';
 import { assembleUplinks, type UplinkSpec } from './config/uplinks.js';
 import { ip_address, type ListenAddress, list, type Parse, prefix } from './config/values.js';
@@ -330,12 +331,14 @@ export function loadConfig(env: NodeJS.ProcessEnv): {
     };
     return { localsid_pool: pool('localsidPool'), policy_pool: pool('policyPool') };
   });
-  if (gates.ipsecEnabled && read.ikev2_psk.is_empty && read.ikev2_psk_file === undefined) {
-    environment.problems.push({
-      variable: variables.ikev2_psk.name,
-      cause: 'it is empty while ipsecEnabled is true',
-      step: 'create the secret calicovpp-ipsec-secret with the key psk, or turn ipsecEnabled off',
-    });
+  if (gates.ipsecEnabled && read.ikev2_psk_file === undefined) {
+    const fault = pskFault(read.ikev2_psk);
+    if (fault !== undefined)
+      environment.problems.push({
+        variable: variables.ikev2_psk.name,
+        cause: `${fault.cause}, while ipsecEnabled is true`,
+        step: `${fault.step} (the key psk of the secret calicovpp-ipsec-secret), or turn ipsecEnabled off`,
+      });
   }
   if (read.interface === '' && (read.native_driver !== '' || read.swap_driver !== '')) {
     environment.warnings.push(

@@ -498,8 +498,16 @@ t.test('initial config', async (t) => {
 
 t.test('a feature that lacks its settings is refused at the start', async (t) => {
   t.match(problems(undefined, { CALICOVPP_FEATURE_GATES: '{"ipsecEnabled":true}' }), [
-    /IKEV2_PSK .*empty while ipsecEnabled/,
+    /IKEV2_PSK .*empty, while ipsecEnabled/,
   ]);
+  const psk = (text: string) =>
+    problems(undefined, {
+      CALICOVPP_FEATURE_GATES: '{"ipsecEnabled":true}',
+      CALICOVPP_IPSEC_IKEV2_PSK: text,
+    });
+  t.match(psk(' \n'), [/IKEV2_PSK .*empty, while ipsecEnabled/]);
+  t.match(psk('x'.repeat(1025)), [/^(?!.*xxx).*IKEV2_PSK .*more than 1024 bytes/]);
+  t.strictSame(psk(`${'x'.repeat(1024)}\n`), []);
   t.match(
     problems(undefined, {
       CALICOVPP_FEATURE_GATES: '{"srv6Enabled":true}',
@@ -516,6 +524,8 @@ t.test('the IPsec key is never shown', async (t) => {
   const psk = 'hunter2-hunter2';
   const { config } = loadConfig(env(undefined, { CALICOVPP_IPSEC_IKEV2_PSK: psk }));
   t.equal(config.ipsec.psk.reveal(), psk);
+  const of_a_file = loadConfig(env(undefined, { CALICOVPP_IPSEC_IKEV2_PSK: `${psk}\n` })).config;
+  t.equal(of_a_file.ipsec.psk.reveal(), psk, 'as one that is read from a file');
   for (const shown of [
     JSON.stringify(config),
     inspect(config, { depth: 9, showHidden: true }),

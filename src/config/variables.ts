@@ -5,6 +5,7 @@ import { json, read as readDocument } from './json-document.js';
 import { nearest } from './nearest.js';
 import { old_names } from './old-names.js';
 import { BadValue, type Problem } from './problem.js';
+import { pskOf } from './psk.js';
 import { Secret } from './secret.js';
 import {
   absolute_path,
@@ -112,7 +113,7 @@ export const variables = {
     one_of<'dualStack' | 'v4Only'>({ dualstack: 'dualStack', v4only: 'v4Only' }),
     'dualStack' as const,
   ),
-  ikev2_psk: variable('CALICOVPP_IPSEC_IKEV2_PSK', (psk) => new Secret(psk), new Secret('')),
+  ikev2_psk: variable('CALICOVPP_IPSEC_IKEV2_PSK', pskOf, new Secret('')),
   graceful_shutdown_timeout_ms: variable('CALICOVPP_GRACEFUL_SHUTDOWN_TIMEOUT', duration_ms, 10_000),
   stats_socket: variable('CALICOVPP_STATS_SOCKET', absolute_path as Parse<string | undefined>, undefined),
   tap_address: variable('CALICOVPP_TAP0_ADDR', prefix, '169.254.0.1/32'),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { ActorRef } from '../actor-system.js';
 import { connectivityActor } from '../actors/connectivity.js';
 import type { Config } from '../config.js';
-import { secretIn } from '../host/secret-file.js';
+import { pskIn } from '../host/psk-file.js';
 import { wireguardKeys } from '../host/wireguard-key.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { UplinkMessage } from '../messages/uplink.js';
@@ -53,10 +53,7 @@ export function connectivityOf(
   );
 }
 
-/** VPP takes 2048 bytes, and no key is half as long. */
-const psk_bytes_max = 1024;
-
 function ipsecOf({ gates, ipsec: { psk, psk_file } }: Config): { readonly ipsec?: IpsecParts } {
   if (!gates.ipsec) return {};
-  return { ipsec: { key: () => (psk_file === undefined ? psk : secretIn(psk_file, psk_bytes_max)) } };
+  return { ipsec: { key: () => (psk_file === undefined ? psk : pskIn(psk_file)) } };
 }
