@@ -1,6 +1,7 @@
 /** `export`: a bundle of what there is to see of a node, for somebody who cannot look at it. */
 import { gzipSync } from 'node:zlib';
 import { systemClock } from '../clock.js';
+import { pskOf } from '../config/psk.js';
 import { fetchDebug } from '../debug/client.js';
 import { withoutSecrets } from '../debug/public-json.js';
 import { writeOutput } from './capture.js';
@@ -88,7 +89,9 @@ export async function exportBundle(
   const at = socketsOf(env);
   const debug = text(options.socket) ?? at.debug;
   const cli = text(options['cli-socket']) ?? at.cli;
-  const secrets = new Set([env.CALICOVPP_IPSEC_IKEV2_PSK ?? ''].filter((secret) => secret !== ''));
+  const secrets = new Set(
+    [pskOf(env.CALICOVPP_IPSEC_IKEV2_PSK ?? '').reveal()].filter((secret) => secret !== ''),
+  );
   const { tarOf } = await import('./tar.js');
 
   const files = new Map<string, Buffer>();

@@ -185,6 +185,10 @@ export async function fakeNode(t: Test) {
     if (line.startsWith('trace add nowhere')) return "unknown input `nowhere'";
     return line.startsWith('show') ? `${line} ${planted}` : '';
   }
-  const env = { CALICOVPP_RUN_DIR: directory, CALICOVPP_IPSEC_IKEV2_PSK: planted, PATH: process.env.PATH };
+  const env = {
+    CALICOVPP_RUN_DIR: directory,
+    CALICOVPP_IPSEC_IKEV2_PSK: `${planted}\n`,
+    PATH: process.env.PATH,
+  };
   return { directory, env, told, answers, at };
 }
