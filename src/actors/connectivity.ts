@@ -98,7 +98,7 @@ const named_max = 100;
 /** How often VPP is asked whether peers of WireGuard have answered: while routes wait for that, and else. */
 const answers_ms = 200;
 const peers_ms = 5000;
-/** How often VPP is asked for tunnels of IKE while one of them is not up. */
+/** From one answer to the next question while a tunnel of IKE is not up, and may be soon. */
 const tunnels_ms = 1000;
 /** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
 const fuller_ms = 250;
@@ -158,6 +158,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly known_nodes = new Map<string, CalicoNode>();
   private looks: Timer | undefined;
   private looks_ms = 0;
+  private asks_tunnels = false;
   private fuller: Timer | undefined;
   private readonly sids: OwnSidsTold;
 
@@ -410,9 +411,11 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   /** VPP is asked how its peers are: soon while routes wait for that. */
   private lookLater(): void {
-    const waits_ms = this.ike.waits ? tunnels_ms : peers_ms;
+    // While VPP has not said how they are it is not asked again.
+    const is_ike_due = this.ike.is_used && !this.asks_tunnels;
+    const waits_ms = is_ike_due && this.ike.waits(this.ctx.clock.now_ms()) ? tunnels_ms : peers_ms;
     const needs_ms = this.writer.waitsForPeers ? answers_ms : waits_ms;
-    if (this.plan.counts.peers === 0 && !this.encryption.lacksKeys && !this.ike.is_used) return;
+    if (this.plan.counts.peers === 0 && !this.encryption.lacksKeys && !is_ike_due) return;
     if (this.looks !== undefined && this.looks_ms <= needs_ms) return;
     this.looks?.cancel();
     this.looks_ms = needs_ms;
@@ -427,7 +430,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.look();
       this.turns.news();
     }
-    if (this.ike.is_used) this.lookAtTunnels();
+    if (this.ike.is_used && !this.asks_tunnels) this.lookAtTunnels();
     if (this.plan.counts.peers === 0) return this.lookLater();
     const seen = (states: readonly PeerState[] | Error): void =>
       this.ctx.tellSelf({ type: 'PeersSeen', states });
@@ -441,8 +444,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   }
 
   private lookAtTunnels(): void {
-    const tunnels = [...this.plan.ikeTunnels()].map(({ tag, src, dst }) => ({ tag, src, dst }));
+    const tunnels = [...this.ike.asks(this.plan.ikeTunnels(), this.ctx.clock.now_ms())];
     if (tunnels.length === 0) return;
+    this.asks_tunnels = true;
     const seen = (states: readonly IkeTunnelState[] | Error): void =>
       this.ctx.tellSelf({ type: 'TunnelsSeen', states });
     this.ctx
@@ -455,6 +459,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   }
 
   private tunnelsSeen(states: readonly IkeTunnelState[] | Error): void {
+    this.asks_tunnels = false;
     if (states instanceof Error) return this.work();
     const { plan, writer, ike, ctx } = this;
     const tunnels = new Map([...plan.ikeTunnels()].map((tunnel) => [tunnel.tag, tunnel]));

@@ -25,6 +25,8 @@ const renew_max_ms = 60_000;
 const rekey_ms = 3_600_000;
 /** Until then it has them: it asks once, and one end that has the new keys alone is lost to the other one. */
 const rekeyed_ms = 5000;
+/** What is down for so long need not be seen to come up at once. */
+const patient_ms = 60_000;
 const status_max = 1000;
 
 interface Seen {
@@ -93,10 +95,20 @@ export class IkeTunnels {
     return this.#parts !== undefined;
   }
 
-  /** One of them has no SA, as far as was seen. */
-  get waits(): boolean {
-    for (const { state } of this.#seen.values()) if (state.state !== 'up') return true;
+  /** One of them has no SA, as far as was seen, and not for long yet. */
+  waits(now_ms: number): boolean {
+    for (const { state, since_ms } of this.#seen.values())
+      if (state.state !== 'up' && now_ms - since_ms < patient_ms) return true;
     return false;
+  }
+
+  /** What VPP is to be asked of each of them. */
+  *asks(wanted: Iterable<IkeEnds>, now_ms: number): Iterable<IkeEnds> {
+    for (const { tag, src, dst } of wanted) {
+      const seen = this.#seen.get(tag);
+      const is_due = seen?.state.state === 'up' && now_ms >= seen.due_ms && beginsIke({ src, dst });
+      yield { tag, src, dst, ...(is_due && { needs_spi: true }) };
+    }
   }
 
   /** Of another VPP nothing is known. */
@@ -140,9 +152,10 @@ export class IkeTunnels {
 
   #rekey(seen: Seen, now_ms: number, outcome: { readonly renew: string[]; readonly rekey: number[] }): void {
     const { spi } = seen.state;
-    const is_lost = spi !== undefined && spi === seen.replaced;
-    if (is_lost) outcome.renew.push(seen.ends.dst);
-    const is_due = seen.replaced === undefined && spi !== undefined;
+    // It was not asked for yet, or what has been seen was between two SAs: at the next look.
+    if (spi === undefined) return;
+    if (spi === seen.replaced) outcome.renew.push(seen.ends.dst);
+    const is_due = seen.replaced === undefined;
     if (is_due) outcome.rekey.push(spi);
     seen.replaced = is_due ? spi : undefined;
     seen.due_ms = now_ms + (is_due ? rekeyed_ms : rekey_ms);

@@ -124,6 +124,9 @@ class Lab {
   /** How tunnels of IKE are, where they are in VPP. */
   ike: IkeTunnelState['state'] = 'down';
   psk_fault: string | undefined;
+  ike_reads = 0;
+  /** Nobody is told how they are. */
+  ike_is_silent = false;
   readonly taken_down: string[] = [];
   /** What VPP says of its peers. */
   established: ReadonlySet<string> = new Set();
@@ -148,7 +151,10 @@ class Lab {
       vpp.on('Transact', (message) => lab.#take(message));
       vpp.on('Read', (message) => lab.#take(message));
       vpp.on('ReadPeers', ({ reply }) => reply.resolve(lab.peerStates()));
-      vpp.on('ReadIkeTunnels', ({ tunnels, reply }) => reply.resolve(lab.ikeStates(tunnels)));
+      vpp.on('ReadIkeTunnels', ({ tunnels, reply }) => {
+        lab.ike_reads += 1;
+        if (!lab.ike_is_silent) reply.resolve(lab.ikeStates(tunnels));
+      });
       vpp.on('TakeDown', ({ interfaces, reply }) => {
         lab.taken_down.push(...interfaces);
         reply.resolve();
@@ -2337,6 +2343,29 @@ t.test('a tunnel that does not come up has its profile made anew, and no longer 
   t.ok(lab.takeDone().includes(`add ${profile_key}`));
   t.strictSame(lab.deadly, []);
 });
+
+t.test(
+  'VPP is asked for tunnels of IKE once at a time, and less often when nothing comes of it',
+  async (t) => {
+    const lab = await encrypted(t);
+    const readsIn = async (ms: number): Promise<number> => {
+      const before = lab.ike_reads;
+      for (let left = ms; left > 0; left -= 500) await lab.moment(500);
+      return lab.ike_reads - before;
+    };
+    await lab.moment(6000);
+    t.equal(await readsIn(10_000), 10, 'it may come up');
+    await readsIn(60_000);
+    t.equal(await readsIn(10_000), 2, 'it has not for a minute');
+    lab.ike_is_silent = true;
+    t.equal(await readsIn(9500), 1, 'it has not answered yet');
+    t.equal(await readsIn(10_000), 1, 'nobody waits for the answer any more');
+    lab.ike_is_silent = false;
+    lab.ike = 'up';
+    await readsIn(20_000);
+    t.match((await lab.describe()).ipsec, { '10.0.0.0': /^up for/ });
+  },
+);
 
 t.test('a tunnel that VPP has taken away is made anew with its profile and routes', async (t) => {
   const lab = await encrypted(t);

@@ -16,6 +16,11 @@ class Lab {
     return this.ike.see(wanted, states, this.now_ms);
   }
 
+  /** Those of which VPP is asked for their keys. */
+  asked(): readonly string[] {
+    return [...this.ike.asks(wanted, this.now_ms)].flatMap(({ dst, needs_spi }) => (needs_spi ? dst : []));
+  }
+
   status(): Readonly<Record<string, string>> {
     return this.ike.status(wanted, this.now_ms);
   }
@@ -33,7 +38,7 @@ t.test('a tunnel that stays down is begun with anew, later each time, by the end
     renewed.push(lab.now_ms);
   }
   t.strictSame(renewed, [10_000, 30_000, 70_000, 130_000, 190_000]);
-  t.ok(lab.ike.waits);
+  t.notOk(lab.ike.waits(lab.now_ms), 'for minutes already');
   t.match(lab.status(), {
     '10.0.0.2': /does not answer: .*UDP ports 500/,
     '10.0.0.9': /the other node.*begins/,
@@ -44,12 +49,13 @@ t.test('a tunnel that stays down is begun with anew, later each time, by the end
     lab.see('up').up,
     wanted.map(({ tag }) => tag),
   );
-  t.notOk(lab.ike.waits);
+  t.notOk(lab.ike.waits(lab.now_ms));
   lab.now_ms += 3000;
   t.match(lab.status(), { '10.0.0.2': 'up for 3 s' });
   lab.see('down');
   lab.now_ms += 10_000;
   t.strictSame(lab.see('down').renew, ['10.0.0.2'], 'soon again');
+  t.ok(lab.ike.waits(lab.now_ms));
 });
 
 t.test('what VPP has taken away, or left without keys, is told at once', async (t) => {
@@ -79,8 +85,13 @@ t.test('keys are replaced every hour; where that does not come about IKE begins 
   lab.see('up', { has_sa: true, spi: 1 });
   lab.now_ms += 3_599_000;
   t.strictSame(lab.see('up', { spi: 1 }).rekey, []);
+  t.strictSame(lab.asked(), []);
   lab.now_ms += 1000;
-  t.strictSame(lab.see('up', { spi: 1 }).rekey, [1], 'by one end alone');
+  t.strictSame(lab.asked(), ['10.0.0.2'], 'VPP is asked for what it has when it is time, by one end alone');
+  t.strictSame(lab.see('up').rekey, []);
+  lab.now_ms += 5000;
+  t.strictSame(lab.asked(), ['10.0.0.2'], 'where it did not say it is asked again');
+  t.strictSame(lab.see('up', { spi: 1 }).rekey, [1]);
   lab.now_ms += 5000;
   t.match(lab.see('up', { spi: 2 }), { rekey: [], renew: [] });
   lab.now_ms += 3_600_000;

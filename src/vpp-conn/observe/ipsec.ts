@@ -61,7 +61,7 @@ export interface IkeTunnelState {
   readonly state: 'up' | 'down' | 'clear' | 'gone';
   /** IKE has one with that node, which need not have come to anything. */
   readonly has_sa: boolean;
-  /** Of the keys in use, as VPP names them where it is to replace them. */
+  /** Of the keys in use, as VPP names them where it is to replace them. Absent: it was not asked for, or no SA has any. */
   readonly spi?: number;
 }
 
@@ -69,34 +69,72 @@ export interface IkeEnds {
   readonly tag: InterfaceTag;
   readonly src: string;
   readonly dst: string;
+  /** Its `spi` is asked for, too: that costs a request. */
+  readonly needs_spi?: boolean;
 }
 
 /** So many are asked for at once. */
 const asked_max = 32;
+/** SAs of two addresses that are asked for their child: whoever can send by one of these may have begun with any number. */
+const sas_max = 64;
 
 export async function observeIkeTunnels(
   reader: Reader,
   handles: Handles,
   tunnels: readonly IkeEnds[],
 ): Promise<readonly IkeTunnelState[]> {
-  const sas = await reader.dump(ikev2_sa_dump, {});
-  const sa_of = new Map(
-    sas.map(({ sa: { iaddr, raddr, sa_index } }) => [pairOf({ src: iaddr, dst: raddr }), sa_index]),
-  );
-  const states: IkeTunnelState[] = [];
-  for (let at = 0; at < tunnels.length; at += asked_max) {
-    const some = tunnels.slice(at, at + asked_max).map(async ({ tag, src, dst }) => {
-      const sa_index = sa_of.get(pairOf({ src, dst }));
-      const [state, spi] = await Promise.all([
-        stateOf(reader, handles, tag),
-        sa_index === undefined ? undefined : spiOf(reader, sa_index),
-      ]);
-      return { tag, state, has_sa: sa_index !== undefined, ...(spi !== undefined && { spi }) };
-    });
-    states.push(...(await Promise.all(some)));
-  }
+  const sas = await sasOf(reader);
+  const found = await flagsOf(reader);
+  const spis = await spisOf(reader, tunnels, sas);
+  const states = tunnels.map((ends): IkeTunnelState => {
+    const { tag } = ends;
+    const spi = spis.get(tag);
+    const state = stateOf(handles, tag, found);
+    return { tag, state, has_sa: sas.has(pairOf(ends)), ...(spi !== undefined && { spi }) };
+  });
   const clear = await clearOf(reader, handles, states);
   return states.map((each) => (clear.has(each.tag) ? { ...each, state: 'clear' } : each));
+}
+
+/** By their two addresses. There may be several: of others who begin, and of before. */
+async function sasOf(reader: Reader): Promise<ReadonlyMap<string, readonly number[]>> {
+  const of = new Map<string, number[]>();
+  for (const { sa } of await reader.dump(ikev2_sa_dump, {})) {
+    const pair = pairOf({ src: sa.iaddr, dst: sa.raddr });
+    const indexes = of.get(pair);
+    if (indexes === undefined) of.set(pair, [sa.sa_index]);
+    else indexes.push(sa.sa_index);
+  }
+  return of;
+}
+
+type Flags = ReadonlyMap<number, { readonly tag: string; readonly flags: number }>;
+
+/** Of all IPIP tunnels at once, as VPP names them. */
+async function flagsOf(reader: Reader): Promise<Flags> {
+  const dumped = await reader.dump(sw_interface_dump, {
+    sw_if_index: no_interface,
+    name_filter_valid: true,
+    name_filter: 'ipip',
+  });
+  return new Map(dumped.map(({ sw_if_index, tag, flags }) => [sw_if_index, { tag, flags }]));
+}
+
+async function spisOf(
+  reader: Reader,
+  tunnels: readonly IkeEnds[],
+  sas: ReadonlyMap<string, readonly number[]>,
+): Promise<ReadonlyMap<InterfaceTag, number>> {
+  const asked = tunnels.filter(({ needs_spi }) => needs_spi);
+  const spis = new Map<InterfaceTag, number>();
+  for (let at = 0; at < asked.length; at += asked_max) {
+    const some = asked.slice(at, at + asked_max).map(async (ends) => {
+      const spi = await spiOf(reader, sas.get(pairOf(ends)) ?? []);
+      if (spi !== undefined) spis.set(ends.tag, spi);
+    });
+    await Promise.all(some);
+  }
+  return spis;
 }
 
 /** VPP brings a tunnel up, and down, with its keys: one that is up before and after it is asked for those has none. */
@@ -110,20 +148,13 @@ async function clearOf(
   const without = states.filter(
     ({ tag, state }) => state === 'up' && !has_keys.has(handles.findInterface(tag) ?? no_interface),
   );
-  const now = await Promise.all(
-    without.map(async ({ tag }) => [tag, await stateOf(reader, handles, tag)] as const),
-  );
-  return new Set(now.flatMap(([tag, state]) => (state === 'up' ? tag : [])));
+  if (without.length === 0) return new Set();
+  const found = await flagsOf(reader);
+  return new Set(without.flatMap(({ tag }) => (stateOf(handles, tag, found) === 'up' ? tag : [])));
 }
 
-async function stateOf(reader: Reader, handles: Handles, tag: InterfaceTag): Promise<'up' | 'down' | 'gone'> {
-  const sw_if_index = handles.findInterface(tag);
-  if (sw_if_index === undefined) return 'gone';
-  const [found] = await reader.dump(sw_interface_dump, {
-    sw_if_index,
-    name_filter_valid: false,
-    name_filter: '',
-  });
+function stateOf(handles: Handles, tag: InterfaceTag, all: Flags): 'up' | 'down' | 'gone' {
+  const found = all.get(handles.findInterface(tag) ?? no_interface);
   // Its index may be another one's by now.
   if (found === undefined || found.tag !== tag) return 'gone';
   return (found.flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? 'down' : 'up';
@@ -131,11 +162,14 @@ async function stateOf(reader: Reader, handles: Handles, tag: InterfaceTag): Pro
 
 const pairOf = ({ src, dst }: Pick<IkeEnds, 'src' | 'dst'>): string => [src, dst].sort().join(' ');
 
-/** VPP wants it with its bytes turned round. */
-async function spiOf(reader: Reader, sa_index: number): Promise<number | undefined> {
-  const [child] = await reader.dump(ikev2_child_sa_dump, { sa_index });
-  if (child === undefined) return undefined;
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(child.child_sa.i_spi);
-  return bytes.readUInt32LE();
+/** Of the SA that has come to something. VPP wants it with its bytes turned round. */
+async function spiOf(reader: Reader, sas: readonly number[]): Promise<number | undefined> {
+  for (const sa_index of sas.slice(0, sas_max)) {
+    const [child] = await reader.dump(ikev2_child_sa_dump, { sa_index });
+    if (child === undefined) continue;
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32BE(child.child_sa.i_spi);
+    return bytes.readUInt32LE();
+  }
+  return undefined;
 }
