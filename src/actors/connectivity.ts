@@ -20,6 +20,7 @@ import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js
 import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
 import { wireguard_tag } from '../objects/wireguard.js';
 import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
 import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
@@ -463,7 +464,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (states instanceof Error) return this.work();
     const { plan, writer, ike, ctx } = this;
     const tunnels = new Map([...plan.ikeTunnels()].map((tunnel) => [tunnel.tag, tunnel]));
-    const { up, gone, renew, take_down, rekey } = ike.see(tunnels.values(), states, ctx.clock.now_ms());
+    const isMade = (tag: InterfaceTag): boolean => writer.has(tunnels.get(tag)!);
+    const outcome = ike.see(tunnels.values(), states, ctx.clock.now_ms(), isMade);
+    const { up, gone, renew, take_down, rekey } = outcome;
     // Before they are made anew.
     if (take_down.length > 0)
       this.tellVpp('tunnel', (reply) => ({ type: 'TakeDown', interfaces: take_down, reply }));

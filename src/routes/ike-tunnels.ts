@@ -116,8 +116,13 @@ export class IkeTunnels {
     this.#seen.clear();
   }
 
-  /** `wanted`: all that there should be; `states`: of those that VPP was asked about. */
-  see(wanted: Iterable<IkeEnds>, states: readonly IkeTunnelState[], now_ms: number): IkeOutcome {
+  /** `wanted`: all that there should be; `states`: of those that VPP was asked about; `isMade`: VPP was given it, as far as is known. */
+  see(
+    wanted: Iterable<IkeEnds>,
+    states: readonly IkeTunnelState[],
+    now_ms: number,
+    isMade: (tag: InterfaceTag) => boolean,
+  ): IkeOutcome {
     const ends = new Map([...wanted].map((each) => [each.tag, each]));
     for (const tag of this.#seen.keys()) if (!ends.has(tag)) this.#seen.delete(tag);
     const outcome = {
@@ -130,6 +135,11 @@ export class IkeTunnels {
     for (const state of states) {
       const of = ends.get(state.tag);
       if (of === undefined) continue;
+      // Nobody has taken it away: VPP does not have it yet, or refuses it.
+      if (state.state === 'gone' && !isMade(state.tag)) {
+        this.#seen.delete(state.tag);
+        continue;
+      }
       const seen = this.#note(of, state, now_ms);
       if (state.state === 'up') outcome.up.push(state.tag);
       if (state.state === 'gone') outcome.gone.push(state.tag);

@@ -10,10 +10,12 @@ const wanted = [two, nine];
 class Lab {
   readonly ike = new IkeTunnels({ key: () => new Secret('a key') });
   now_ms = 0;
+  /** In VPP, as far as is known. */
+  made: readonly string[] = wanted.map(({ tag }) => tag);
 
   see(state: IkeTunnelState['state'], changes: Partial<IkeTunnelState> = {}) {
     const states = wanted.map(({ tag }) => ({ tag, state, has_sa: false, ...changes }));
-    return this.ike.see(wanted, states, this.now_ms);
+    return this.ike.see(wanted, states, this.now_ms, (tag) => this.made.includes(tag));
   }
 
   /** Those of which VPP is asked for their keys. */
@@ -66,13 +68,23 @@ t.test('what VPP has taken away, or left without keys, is told at once', async (
     wanted.map(({ tag }) => tag),
   );
   t.match(lab.status(), { '10.0.0.9': /taken the tunnel away.*same key/ });
+  lab.made = [two.tag];
+  t.strictSame(lab.see('gone').gone, [two.tag]);
+  t.match(lab.status(), {
+    '10.0.0.2': /taken the tunnel away/,
+    '10.0.0.9': /not in VPP yet: see what is refused/,
+  });
+  t.strictSame(lab.see('up').up.length, 2);
   const { take_down, renew } = lab.see('clear');
   t.strictSame(
     take_down,
     wanted.map(({ tag }) => tag),
   );
   t.strictSame(renew, ['10.0.0.2', '10.0.0.9'], 'by either end: the other one believes that all is well');
-  t.match(lab.ike.see([two], [], lab.now_ms), { up: [], gone: [] });
+  t.match(
+    lab.ike.see([two], [], lab.now_ms, () => true),
+    { up: [], gone: [] },
+  );
   t.match(
     lab.ike.status([two, nine], 0),
     { '10.0.0.9': /not in VPP/ },

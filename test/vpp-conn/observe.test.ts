@@ -1150,3 +1150,41 @@ t.test('tunnels of IKE’s with their profiles: what VPP brings up is nobody’s
     { state: 'gone' },
   ]);
 });
+
+t.test(
+  'tunnels of IKE’s are looked at with one dump of all; of several SAs the one with keys counts',
+  async (t) => {
+    const handles = new Handles();
+    const tunnel = (dst: string) => ({ tag: ipipTag(dst), src: '10.0.0.4', dst });
+    const ends = [tunnel('10.0.0.3'), tunnel('10.0.0.2'), tunnel('10.0.0.1')];
+    ends.forEach(({ tag, src, dst }, at) => {
+      handles.made({ kind: 'ipip_tunnel', tag, src, dst, ike: true }, at + 1);
+    });
+    const asked: string[] = [];
+    const answers: Readonly<Record<string, (fields: { readonly sa_index: number }) => readonly unknown[]>> = {
+      sw_interface_dump: () =>
+        ends.slice(0, 2).map(({ tag }, at) => ({ sw_if_index: at + 1, tag, flags: at === 0 ? 1 : 0 })),
+      ipsec_tunnel_protect_dump: () => [{ tun: { sw_if_index: 1 } }],
+      // Somebody has begun with this node in the name of the other one, before and after.
+      ikev2_sa_dump: () =>
+        [7, 8, 9].map((sa_index) => ({ sa: { iaddr: '10.0.0.4', raddr: '10.0.0.3', sa_index } })),
+      ikev2_child_sa_dump: ({ sa_index }) => (sa_index === 8 ? [{ child_sa: { i_spi: 0x01020304 } }] : []),
+    };
+    const client = {
+      compatible: () => ({ compatible: true }),
+      dump: async ({ name }: { readonly name: string }, fields: { readonly sa_index: number }) => {
+        asked.push(name);
+        return answers[name]!(fields);
+      },
+    } as unknown as Client;
+    t.strictSame(await observeIkeTunnels(new Reader(client), handles, ends), [
+      { tag: 'ipip-10.0.0.3', state: 'up', has_sa: true },
+      { tag: 'ipip-10.0.0.2', state: 'down', has_sa: false },
+      { tag: 'ipip-10.0.0.1', state: 'gone', has_sa: false },
+    ]);
+    t.strictSame(asked.splice(0), ['ikev2_sa_dump', 'sw_interface_dump', 'ipsec_tunnel_protect_dump']);
+    const [first] = await observeIkeTunnels(new Reader(client), handles, [{ ...ends[0]!, needs_spi: true }]);
+    t.equal(first!.spi, 0x04030201);
+    t.strictSame(asked.filter((name) => name === 'ikev2_child_sa_dump').length, 2);
+  },
+);
