@@ -59,6 +59,8 @@ export interface Sink {
   want(object: VppObject): void;
   /** It is wanted no more; it was, in this version. */
   unwant(object: VppObject): void;
+  /** See PolicySink. */
+  hasOther?(object: VppObject): boolean;
 }
 
 export class Connectivity {

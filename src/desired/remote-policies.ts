@@ -22,6 +22,8 @@ export interface Srv6Settings extends Srv6Pools {
 export interface PolicySink {
   want(object: VppObject): void;
   unwant(object: VppObject): void;
+  /** VPP has another one by the same name, or may: it is on its way there, or away. Absent: it has nothing but what is wanted. */
+  hasOther?(object: VppObject): boolean;
 }
 
 /** What it asks of who knows pools and routes. */
@@ -245,7 +247,7 @@ export class RemotePolicies {
     };
     this.#courses.set(key, course);
     const before = course.policy;
-    const now = candidate === undefined ? undefined : this.#policyOf(candidate, before);
+    const now = candidate === undefined ? undefined : this.#policyOf(candidate, before, sink);
     // Another node may have taken, or lost, an address by which this one is reached.
     if (now === before) {
       if (isUsed(course)) this.#steerHost(course, sink);
@@ -291,7 +293,11 @@ export class RemotePolicies {
     return undefined;
   }
 
-  #policyOf({ key, bsid: asked, lists }: Candidate, before: Srv6Policy | undefined): Srv6Policy | undefined {
+  #policyOf(
+    { key, bsid: asked, lists }: Candidate,
+    before: Srv6Policy | undefined,
+    sink: PolicySink,
+  ): Srv6Policy | undefined {
     const { source, policy_pool } = this.#settings!;
     const text = textOf(source, lists);
     if (
@@ -305,8 +311,13 @@ export class RemotePolicies {
       const bsid = turn === 0 && asked !== undefined && this.#mayBe(asked) ? asked : own;
       if (this.#refused.has(bsid)) continue;
       const taken = this.#policies.get(bsid)?.policy;
-      if (taken === undefined) return { kind: 'srv6_policy', bsid, source, lists };
-      if (textOf(taken.source, taken.lists) === text) return taken;
+      if (taken !== undefined) {
+        if (textOf(taken.source, taken.lists) === text) return taken;
+        continue;
+      }
+      const policy: Srv6Policy = { kind: 'srv6_policy', bsid, source, lists };
+      // What is still steered into the one of before would go where this one leads, or the other way round.
+      if (sink.hasOther?.(policy) !== true) return policy;
     }
     return undefined;
   }

@@ -75,7 +75,8 @@ export const srv6_kinds: Kinds<Srv6Object> = {
     change: 'remove_first',
   },
   // Of one that is steered into VPP says 0 to its removal, and drops what is sent to it. Another version has another binding SID: it is there before what
-  // goes by this one moves.
+  // goes by this one moves. Should one of before have that, VPP refuses the new one, and another binding SID is asked for: the old one goes when nothing
+  // goes by it.
   srv6_policy: {
     key: (o) => o.bsid,
     canonical: canonicalPolicy,
@@ -84,7 +85,7 @@ export const srv6_kinds: Kinds<Srv6Object> = {
       wanted.source === there.source && listsText(wanted.lists) === listsText(there.lists),
     add: 62,
     remove: remove.global,
-    change: 'remove_first',
+    change: 'overwrite',
     goes_behind: true,
   },
   // Told again, it moves to the other policy without a gap.

@@ -8,8 +8,17 @@ import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import type { IpsecObject } from '../objects/ipsec.js';
-import { interfaceMade, interfacesUsed, keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
+import {
+  canonical,
+  interfaceMade,
+  interfacesUsed,
+  keyOf,
+  type ObjectKey,
+  same,
+  type VppObject,
+} from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
+import type { Srv6Policy } from '../objects/srv6.js';
 import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
 import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
@@ -449,8 +458,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** A tunnel, or a part of one. */
   #lookAt(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return;
-    if (object.kind === 'srv6_policy' && this.model.failed.has(keyOf(object)) && !this.has(object))
-      return this.#refusals.policy(object.bsid);
+    if (object.kind === 'srv6_policy') return this.#lookAtPolicy(object);
     const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
     const tunnel = tag === undefined ? undefined : this.#tunnelOf(tag);
     if (tunnel === undefined) return;
@@ -463,6 +471,13 @@ export class RouteWriter extends ObjectWriter implements Sink {
     else this.#refused.delete(tunnel.tag);
     if (before !== undefined || parts.size > 0 || isTunnel(object))
       this.#refusals.tunnel(tunnel, parts.size > 0);
+  }
+
+  /** VPP has none under its binding SID, or one that leads elsewhere. */
+  #lookAtPolicy(policy: Srv6Policy): void {
+    if (!this.model.failed.has(keyOf(policy))) return;
+    const there = this.model.there(keyOf(policy));
+    if (there === undefined || !same(canonical(policy), there)) this.#refusals.policy(policy.bsid);
   }
 
   #tunnelOf(tag: InterfaceTag): Tunnel | undefined {
@@ -492,6 +507,16 @@ export class RouteWriter extends ObjectWriter implements Sink {
     for (const tag of this.#kept_tunnels) this.#retire(tag);
     this.#kept_tunnels.clear();
     return true;
+  }
+
+  hasOther(object: VppObject): boolean {
+    const { model } = this;
+    const key = keyOf(object);
+    const now = canonical(object);
+    const wanted = model.wanted(key);
+    if (wanted !== undefined && same(now, wanted)) return false;
+    const there = model.there(key);
+    return model.isUnderWay(key) || (there !== undefined && !same(now, there));
   }
 
   /** VPP has it, as far as is known. */

@@ -2619,6 +2619,66 @@ t.test('SRv6', async (t) => {
     );
   });
 
+  t.test('a binding SID that goes to another node is taken when nothing goes by it any more', async (t) => {
+    const { lab } = await begin(t);
+    await tell(lab);
+    await lab.told('Node', {
+      three: { ...nodeAt('three', '10.0.0.3'), ip6: { address: 'fd00::3', prefix: 'fd00::/64' } },
+    });
+    const of_three = srPolicyKey({ endpoint: 'fd00::3', color: 4, distinguisher: 0 });
+    await lab.routes({ ...routes, '10.244.3.0/26': '10.0.0.3', [key(6)]: undefined }, true, true);
+    await lab.moment();
+    lab.holding = true;
+    // Two transactions are on their way: what is wanted from here on waits, and the removal of the old policy with it.
+    for (const prefix of ['10.244.2.64/26', '10.244.2.128/26']) {
+      await lab.routes({ [prefix]: '10.0.0.2' });
+      await lab.moment();
+    }
+    await lab.routes({ [key(4)]: says('fcff::2:d4', 13) });
+    await lab.moment();
+    await lab.routes({ [of_three]: says('fcff::3:d4', 12) });
+    await lab.moment();
+    await lab.answer();
+    for (let turn = 0; turn < 4; turn += 1) await lab.moment();
+    const steered = (prefix: string) =>
+      lab.vpp.objects.flatMap((object) =>
+        object.kind === 'srv6_steering' && object.prefix === prefix
+          ? lab.vpp.objects.flatMap((each) =>
+              each.kind === 'srv6_policy' && each.bsid === object.bsid ? each.lists[0]?.sids : [],
+            )
+          : [],
+      );
+    t.same(steered('10.244.2.0/26'), ['fcff::2:d4']);
+    t.same(steered('10.244.3.0/26'), ['fcff::3:d4']);
+    t.equal(lab.keys.filter((each) => each.startsWith('srv6_policy')).length, 2);
+    t.same(lab.deadly, [], 'VPP refuses nothing');
+    t.match(lab.gauges, { refused: 0, waiting: 0 });
+  });
+
+  t.test('a binding SID that an earlier life has left to another policy is not waited for', async (t) => {
+    const { lab } = await begin(t, {}, (made) => {
+      made.vpp = new StrictVpp([
+        ...made.vpp.objects,
+        {
+          kind: 'srv6_policy',
+          bsid: 'cafe::12',
+          source: 'fd00::1',
+          lists: [{ weight: 1, sids: ['fcff::9:d4'] }],
+        },
+      ]);
+      made.holding = true;
+    });
+    await tell(lab);
+    await lab.routes({ ...routes, [key(6)]: undefined }, true, true);
+    await lab.moment();
+    await lab.answer();
+    for (let turn = 0; turn < 4; turn += 1) await lab.moment();
+    t.equal(lab.path('10.244.2.0/26'), 'lookup');
+    const policies = lab.vpp.objects.flatMap((each) => (each.kind === 'srv6_policy' ? each : []));
+    t.match(policies, [{ lists: [{ sids: ['fcff::2:d4'] }] }]);
+    t.match(lab.gauges, { refused: 0, waiting: 0 });
+  });
+
   t.test('why it is not done is said', async (t) => {
     for (const [changes, node, why] of [
       [{ route_source: 'ipam' }, {}, /policies are told by BGP/],
