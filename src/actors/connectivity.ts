@@ -182,10 +182,12 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
           this.look();
           this.turns.news();
         },
-        policy: (bsid) => {
-          this.plan.setPolicyRefused(bsid);
+        policy: (bsid, error, taken) => {
+          if (taken) this.plan.setPolicyRefused(bsid);
+          else this.plan.givePolicyUp(bsid, error.message);
           this.turns.news();
         },
+        renounced: () => this.plan.forgetPolicyRefusals(),
       },
       deps.policed,
     );

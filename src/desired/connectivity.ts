@@ -164,9 +164,19 @@ export class Connectivity {
     this.#touchBy(this.#policies.set(key, text));
   }
 
-  /** VPP has refused to make a policy with this binding SID. */
+  /** VPP has refused to make a policy with this binding SID: somebody else has that. */
   setPolicyRefused(bsid: string): void {
     this.#touchBy(this.#policies.setRefused(bsid));
+  }
+
+  /** Or it does not make this policy at all. */
+  givePolicyUp(bsid: string, why: string): void {
+    this.#touchBy(this.#policies.giveUp(bsid, why));
+  }
+
+  /** Another VPP: what the one before has refused of policies is tried again. */
+  forgetPolicyRefusals(): void {
+    this.#policies.forgetRefusals();
   }
 
   /** A node, by whichever address it is reached, has the others, too. */

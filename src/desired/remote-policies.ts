@@ -42,6 +42,8 @@ export interface Course {
   policy: Srv6Policy | undefined;
   /** Prefixes that are steered into it. */
   readonly prefixes: Set<string>;
+  /** VPP makes none that leads by these lists, whatever its binding SID: what is announced by this key waits until it says otherwise. */
+  given_up: { readonly key: string; readonly lists: string; readonly why: string } | undefined;
   /** Of the node itself. */
   host: { readonly address: string; readonly object: Srv6Steering } | undefined;
 }
@@ -66,7 +68,7 @@ interface NodeAddresses {
 const families: readonly Family[] = [4, 6];
 /** Binding SIDs that are looked at for a free one. */
 const tries_max = 64;
-/** Of those that VPP refuses so many are remembered; another one is tried again as it is. */
+/** Of those that VPP refuses so many are remembered; for one more no other is looked for. */
 const refused_max = 1024;
 
 export class RemotePolicies {
@@ -86,7 +88,7 @@ export class RemotePolicies {
   #settings: Srv6Settings | undefined;
   /** Undefined: to be counted. */
   #faulty: number | undefined;
-  /** Binding SIDs of which VPP makes no policy: somebody has a route to them. */
+  /** Binding SIDs of which this VPP makes no policy: somebody has a route to them. */
   readonly #refused = new Set<string>();
   readonly #routes: PolicyRoutes;
 
@@ -152,13 +154,41 @@ export class RemotePolicies {
     for (const { endpoint } of this.#courses.values()) this.#touched.add(endpoint);
   }
 
-  /** VPP does not make a policy with this binding SID: another one is tried. Answers the next hops whose routes may go another way by now. */
+  /** To VPP this binding SID is taken: another one is tried. Answers the next hops whose routes may go another way by now. */
   setRefused(bsid: string): readonly string[] {
-    const chosen = this.#policies.get(bsid);
-    if (chosen === undefined || this.#refused.size === refused_max) return [];
+    if (!this.#policies.has(bsid)) return [];
+    if (this.#refused.size === refused_max)
+      return this.giveUp(
+        bsid,
+        `VPP has refused ${refused_max} binding SIDs: see who has routes to policyPool`,
+      );
     this.#refused.add(bsid);
-    for (const { endpoint } of chosen.courses) this.#touched.add(endpoint);
-    return [...chosen.courses].flatMap(({ endpoint }) => this.#addressesOf(endpoint));
+    return this.#touchBy(bsid);
+  }
+
+  /** VPP does not make the policy that has this binding SID, and would not by another one: what goes by it goes as the pool says. Answers likewise. */
+  giveUp(bsid: string, why: string): readonly string[] {
+    const chosen = this.#policies.get(bsid);
+    for (const course of chosen?.courses ?? []) {
+      const { endpoint, family } = course;
+      const key = this.#best(endpoint, family)?.key;
+      if (key !== undefined) course.given_up = { key, lists: listsText(chosen!.policy.lists), why };
+    }
+    this.#faulty = undefined;
+    return this.#touchBy(bsid);
+  }
+
+  /** Another VPP refuses what it refuses. */
+  forgetRefusals(): void {
+    this.#refused.clear();
+    for (const course of this.#courses.values()) course.given_up = undefined;
+    this.touchAll();
+  }
+
+  #touchBy(bsid: string): readonly string[] {
+    const endpoints = [...(this.#policies.get(bsid)?.courses ?? [])].map(({ endpoint }) => endpoint);
+    for (const endpoint of endpoints) this.#touched.add(endpoint);
+    return endpoints.flatMap((endpoint) => this.#addressesOf(endpoint));
   }
 
   /** What is told under this key. */
@@ -243,14 +273,19 @@ export class RemotePolicies {
       family,
       policy: undefined,
       prefixes: new Set(),
+      given_up: undefined,
       host: undefined,
     };
     this.#courses.set(key, course);
     const before = course.policy;
-    const now = candidate === undefined ? undefined : this.#policyOf(candidate, before, sink);
+    if (candidate === undefined || course.given_up?.lists !== listsText(candidate.lists))
+      course.given_up = undefined;
+    const is_open = candidate !== undefined && course.given_up === undefined;
+    const now = is_open ? this.#policyOf(candidate, before, sink) : undefined;
     // Another node may have taken, or lost, an address by which this one is reached.
     if (now === before) {
       if (isUsed(course)) this.#steerHost(course, sink);
+      this.#forget(course);
       return false;
     }
     course.policy = now;
@@ -349,8 +384,9 @@ export class RemotePolicies {
     sink.unwant(before.object);
   }
 
-  #forget({ endpoint, family, policy, prefixes }: Course): void {
-    if (policy === undefined && prefixes.size === 0) this.#courses.delete(courseKey(endpoint, family));
+  #forget({ endpoint, family, policy, given_up, prefixes }: Course): void {
+    if (policy === undefined && given_up === undefined && prefixes.size === 0)
+      this.#courses.delete(courseKey(endpoint, family));
   }
 
   #nameOf(address: string): string | undefined {
@@ -383,6 +419,11 @@ export class RemotePolicies {
       const title = srPolicyTitle(name);
       if (why !== undefined) yield [title, `is not used: ${why}`];
       else if (candidate !== undefined) yield* tooLong(title, candidate);
+    }
+    for (const { given_up } of this.#courses.values()) {
+      if (given_up === undefined) continue;
+      const title = srPolicyTitle(srPolicyName(given_up.key));
+      yield [title, `is not used until it is announced otherwise, or VPP is another: ${given_up.why}`];
     }
   }
 

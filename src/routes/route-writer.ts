@@ -23,6 +23,7 @@ import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
 import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
+import { isBindingSidTaken } from '../vpp-conn/program/srv6.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
 import { ipsecKeys, isIpsec, Keyless } from './keyless.js';
 import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
@@ -46,8 +47,10 @@ export type TunnelRefused = (tunnel: Tunnel, refused: boolean) => void;
 /** Who plans is told of what VPP refuses, where another way is open. */
 export interface Refusals {
   readonly tunnel: TunnelRefused;
-  /** A policy of SRv6, by its binding SID: it is to be wanted under another one. */
-  readonly policy: (bsid: string) => void;
+  /** A policy of SRv6, by its binding SID. `taken`: it is to be wanted under another one; else VPP does not make it, or is not given it. */
+  readonly policy: (bsid: string, error: Error, taken: boolean) => void;
+  /** Another VPP: it has refused nothing yet. */
+  readonly renounced: () => void;
 }
 
 /** Told of each tunnel before VPP has it, until VPP has it no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
@@ -419,6 +422,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** Nor what was to wait. */
   protected override renounce(told: boolean): void {
     this.#settle(Number.POSITIVE_INFINITY);
+    this.#refusals.renounced();
     super.renounce(told);
     if (!told) return;
     for (const tag of this.#kept_tunnels) this.#unwantTunnel(tag);
@@ -475,9 +479,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   /** VPP has none under its binding SID, or one that leads elsewhere. */
   #lookAtPolicy(policy: Srv6Policy): void {
-    if (!this.model.failed.has(keyOf(policy))) return;
+    const error = this.model.failed.get(keyOf(policy));
     const there = this.model.there(keyOf(policy));
-    if (there === undefined || !same(canonical(policy), there)) this.#refusals.policy(policy.bsid);
+    if (error === undefined || (there !== undefined && same(canonical(policy), there))) return;
+    this.#refusals.policy(policy.bsid, error, isBindingSidTaken(error));
   }
 
   #tunnelOf(tag: InterfaceTag): Tunnel | undefined {

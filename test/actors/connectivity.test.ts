@@ -1,4 +1,5 @@
 import t from 'tap';
+import { RetvalError } from 'vpp-binapi-ts';
 import type { LifeRef } from '../../src/actor-system.js';
 import {
   type ConnectivityReport,
@@ -25,6 +26,7 @@ import type { EncryptionParts, PublishedKeys } from '../../src/routes/encryption
 import { route_writer_settings_default } from '../../src/routes/route-writer.js';
 import type { IkeEnds, IkeTunnelState } from '../../src/vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../../src/vpp-conn/observe/wireguard.js';
+import { QuarantinedError } from '../../src/vpp-conn/quarantine.js';
 import { type ActorKit, actorKit, type KitMailbox, type Teardown } from '../kit/actor-kit.js';
 import { StrictVpp } from '../reconcile/strict-vpp.js';
 
@@ -94,6 +96,8 @@ function partsOf(keys: readonly string[]): readonly VppObject[] {
 const isOfNode = (object: VppObject): boolean =>
   object.kind === 'af_packet' || (object.kind === 'table' && !object.name.startsWith('srv6-'));
 
+const bsid_taken = new RetvalError('sr_policy_add_v2', -12, undefined);
+
 /** Nobody waits for other nodes. */
 const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
 
@@ -135,6 +139,7 @@ class Lab {
   /** Does and answers nothing. */
   holding = false;
   refuses: (operation: Operation) => boolean = () => false;
+  refusal: (operation: Operation) => Error = ({ action }) => new Error(`${action}: refused`);
   /** Orders that VPP would not have survived. */
   readonly deadly: string[] = [];
   readonly #held: (Transact | Read)[] = [];
@@ -347,7 +352,7 @@ class Lab {
     const outcomes: Outcome[] = [];
     for (const operation of transaction.operations) {
       if (this.refuses(operation)) {
-        outcomes.push({ operation, error: new Error(`${operation.action}: refused`) });
+        outcomes.push({ operation, error: this.refusal(operation) });
         continue;
       }
       try {
@@ -358,7 +363,8 @@ class Lab {
         // What needs an interface that was refused is refused by the connection.
         const { message } = error as Error;
         if (!message.includes('there is no interface')) this.deadly.push(message);
-        outcomes.push({ operation, error: error as Error });
+        const is_taken = message.includes('a policy with this binding SID');
+        outcomes.push({ operation, error: is_taken ? bsid_taken : (error as Error) });
       }
     }
     reply.resolve({ outcomes, interfaces: new Map() });
@@ -2600,6 +2606,7 @@ t.test('SRv6', async (t) => {
 
   t.test('a binding SID that VPP refuses is replaced by another one', async (t) => {
     const { lab } = await begin(t);
+    lab.refusal = () => bsid_taken;
     lab.refuses = ({ object }) => object.kind === 'srv6_policy' && object.bsid === 'cafe::12';
     await tell(lab);
     await lab.routes({ ...routes, [key(6)]: undefined }, true, true);
@@ -2617,6 +2624,35 @@ t.test('SRv6', async (t) => {
       lab.keys.filter((each) => /^srv6_(policy|steering)/.test(each)),
       [],
     );
+  });
+
+  t.test('a policy that VPP dies of is not tried by another binding SID', async (t) => {
+    const { lab } = await begin(t);
+    const tried = new Set<string>();
+    lab.refusal = () => new QuarantinedError('srv6_policy: VPP died twice while it was programmed');
+    lab.refuses = ({ action, object }) => {
+      if (action === 'remove' || object.kind !== 'srv6_policy') return false;
+      tried.add(object.bsid);
+      return true;
+    };
+    await tell(lab);
+    await lab.routes({ ...routes, [key(6)]: undefined }, true, true);
+    for (let turn = 0; turn < 20; turn += 1) await lab.moment();
+    t.same([...tried], ['cafe::12']);
+    t.equal(lab.path('10.244.2.0/26'), '10.0.0.2', 'as the pool says');
+    const named = {
+      'SR policy of fd00::2, color 4': /announced otherwise, or VPP is another: .*VPP died twice/,
+    };
+    t.match(await lab.describe(), { faults: named, faulty_count: 1, refused_count: 0 });
+    await lab.told('IPPool', { '10.244.0.0/16': pool('10.244.0.0/16', { nat_outgoing: true }) });
+    await lab.moment();
+    t.match(lab.path('10.244.2.0/26'), '10.0.0.2', 'whatever else changes');
+    lab.refuses = () => false;
+    await lab.die();
+    await lab.ready();
+    for (let turn = 0; turn < 4; turn += 1) await lab.moment();
+    t.equal(lab.path('10.244.2.0/26'), 'lookup', 'another VPP is asked again');
+    t.match(await lab.describe(), { faulty_count: 0 });
   });
 
   t.test('a binding SID that goes to another node is taken when nothing goes by it any more', async (t) => {

@@ -245,6 +245,47 @@ t.test('the best of several, whatever the order', (t) => {
   t.end();
 });
 
+t.test('binding SIDs that VPP refuses are remembered as long as it is that VPP, and so many of them', (t) => {
+  const lab = new Lab({ srv6: { pools: { ...pools, policy_pool: 'cafe::/64' }, own: sidsOf('own') } });
+  lab.tell(4, policy());
+  lab.all();
+  lab.plan.setPolicyRefused('cafe::77');
+  lab.all();
+  t.not(lab.steered['10.244.2.0/26'], 'cafe::77');
+  const away_and_back = (): void => {
+    lab.tell(4, undefined);
+    lab.all();
+    lab.tell(4, policy());
+    lab.all();
+  };
+  away_and_back();
+  t.not(lab.steered['10.244.2.0/26'], 'cafe::77');
+  lab.plan.forgetPolicyRefusals();
+  away_and_back();
+  t.equal(lab.steered['10.244.2.0/26'], 'cafe::77');
+
+  const tell = (weight: number): void =>
+    lab.tell(4, policy({ lists: [{ weight, segments: ['fcff::2:d4'], behavior: 'end_dt4' }] }));
+  let told = 0;
+  const used = (): string | undefined => lab.steered['10.244.2.0/26'];
+  for (; told < 2000; told += 1) {
+    tell(told + 1);
+    lab.all();
+    if (used() === undefined) break;
+    lab.plan.setPolicyRefused(used()!);
+    lab.all();
+    if (used() === undefined) break;
+  }
+  t.equal(told, 1024);
+  t.equal(lab.path('10.244.2.0/26'), '10.0.0.2', 'then it goes as the pool says');
+  t.match([...lab.plan.faults()].map(String), [/VPP has refused 1024 binding SIDs: see who has routes/]);
+  t.equal(lab.plan.counts.faulty, 1);
+  lab.plan.forgetPolicyRefusals();
+  lab.all();
+  t.equal(lab.path('10.244.2.0/26'), 'lookup');
+  t.end();
+});
+
 t.test('two nodes that ask for one binding SID get one each', (t) => {
   const lab = new Lab();
   lab.plan.setNodeAddresses('three', { ip4: '10.0.0.3', ip6: 'fd00::3' });
@@ -400,7 +441,11 @@ t.test('whatever is told in whatever order, nothing is steered into nothing, and
       ),
     }),
     fc.record({ do: fc.constant('pool' as const), there: fc.boolean() }),
-    fc.record({ do: fc.constant('refuse' as const), bsid: fc.constantFrom('cafe::1', 'cafe::2') }),
+    fc.record({
+      do: fc.constantFrom('refuse' as const, 'give up' as const),
+      bsid: fc.constantFrom('cafe::1', 'cafe::2'),
+    }),
+    fc.record({ do: fc.constant('forget' as const) }),
   );
   fc.assert(
     fc.property(fc.array(fc.tuple(step, fc.boolean()), { maxLength: 24 }), (steps) => {
@@ -425,7 +470,9 @@ t.test('whatever is told in whatever order, nothing is steered into nothing, and
         else if (each.do === 'node') lab.plan.setNodeAddresses(each.name, each.is ?? undefined);
         else if (each.do === 'pool')
           lab.plan.setPool('four', each.there ? pool('four', '10.244.0.0/16') : undefined);
-        else lab.plan.setPolicyRefused(each.bsid);
+        else if (each.do === 'forget') lab.plan.forgetPolicyRefusals();
+        else if (each.do === 'refuse') lab.plan.setPolicyRefused(each.bsid);
+        else lab.plan.givePolicyUp(each.bsid, 'refused');
         if (plans) lab.all();
       }
       for (const each of ['fd00::2', 'fd00::3'])

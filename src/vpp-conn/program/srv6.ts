@@ -1,4 +1,6 @@
 /** SRv6: own SIDs, policies, and what is steered into them. */
+
+import { RetvalError } from 'vpp-binapi-ts';
 import {
   sr_localsid_add_del,
   sr_policy_add_v2,
@@ -54,6 +56,12 @@ export const srv6: Programs<'srv6_local_sid' | 'srv6_policy' | 'srv6_steering'> 
 const no_policy = -1;
 const no_local_sid = -2;
 const no_steering = -4;
+
+/** A policy has this binding SID, or somebody a route to it: by another one VPP would make it. */
+const binding_sid_taken = -12;
+
+export const isBindingSidTaken = (error: Error): boolean =>
+  error instanceof RetvalError && error.retval === binding_sid_taken;
 
 const sidsOf = (list: SegmentList | undefined) => ({ weight: list?.weight ?? 0, sids: list?.sids ?? [] });
 
