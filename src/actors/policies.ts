@@ -45,9 +45,14 @@ export interface PoliciesDeps {
 
 export interface PoliciesSettings {
   readonly writer: WriterSettings;
+  /** VPP's IKE listens at the node's addresses: pods do not reach it. */
+  readonly does_ike: boolean;
 }
 
-export const policies_settings_default: PoliciesSettings = { writer: writer_settings_default };
+export const policies_settings_default: PoliciesSettings = {
+  writer: writer_settings_default,
+  does_ike: false,
+};
 
 /** Members of sets that are taken in, messages, and rules with policies and interfaces that are compiled, before others may have their turn: about a millisecond each. */
 const members_piece = 1024;
@@ -79,7 +84,7 @@ const uses_max = 50;
 
 class PoliciesActor implements Actor<PoliciesMessage> {
   private readonly model = new FelixModel();
-  private readonly compiler = new PolicyCompiler();
+  private readonly compiler: PolicyCompiler;
   private readonly writer: NpolWriter;
   private readonly interfaces = new Map<InterfaceTag, TakenInterface>();
   /** Interfaces of the node itself. */
@@ -114,6 +119,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     settings: PoliciesSettings,
   ) {
     this.turns = new Turns(ctx);
+    this.compiler = new PolicyCompiler(settings);
     const sets = {
       get: (id: string) =>
         id === local_pods

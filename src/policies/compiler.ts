@@ -44,7 +44,12 @@ export class PolicyCompiler {
   readonly #uses = new Map<InterfaceTag, Uses>();
   readonly #dirty = new Set<InterfaceTag>();
   #state = new FelixState();
-  #surroundings: Surroundings = { node_addresses: [], config: policyConfig(new Map()) };
+  #surroundings: Surroundings;
+
+  /** `does_ike`: pods do not reach the node's ports of IKE. */
+  constructor({ does_ike }: { readonly does_ike: boolean } = { does_ike: false }) {
+    this.#surroundings = { node_addresses: [], does_ike, config: policyConfig(new Map()) };
+  }
 
   /** A new interface, or one of another endpoint; undefined: it is no more. */
   attach(tag: InterfaceTag, attachment: Attachment | undefined): void {

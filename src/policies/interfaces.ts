@@ -20,6 +20,8 @@ import type { Translation } from './translations.js';
 export interface Surroundings {
   /** All addresses that the host has on its uplinks, without a length. */
   readonly node_addresses: readonly string[];
+  /** VPP's IKE listens at these addresses, and takes more for another node than it should. */
+  readonly does_ike: boolean;
   readonly config: PolicyConfig;
 }
 
@@ -129,7 +131,7 @@ export function workloadInterface(
   endpoint: WorkloadEndpoint | undefined,
   lookup: Lookup,
 ): CompiledInterface {
-  const before = { rx: [vxlanGuard(lookup.config)], tx: [fromHost(lookup)] };
+  const before = { rx: [vxlanGuard(lookup.config), ikeGuard(lookup)], tx: [fromHost(lookup)] };
   if (endpoint?.active !== true) {
     const closed = { policies: [], policy_default: 'deny', profile_default: 'deny' } as const;
     return { npol: finished(tag, { rx: closed, tx: closed }, before, [], false), refusals: [] };
@@ -279,4 +281,15 @@ function vxlanGuard({ vxlan_port: port }: PolicyConfig): NpolPolicy {
     match: { ...match_all, protocol: 17, dst: { ...no_entries, ports: [{ first, last: first }] } },
   });
   return { name: '@vxlan', rx: port === undefined ? [] : [rule(port)], tx: [] };
+}
+
+/** IKE's, and the one that it goes to where there is NAT. */
+const ike_ports = [500, 4500].map((port) => ({ first: port, last: port }));
+
+/** A pod that speaks IKE with the node may pose as another one. Without an address no rule: it would match everything. */
+function ikeGuard(surroundings: Surroundings): NpolPolicy {
+  const nets = hostNets(surroundings);
+  const dst = { ...no_entries, nets, ports: ike_ports };
+  const rule: NpolRule = { action: 'deny', match: { ...match_all, protocol: 17, dst } };
+  return { name: '@ike', rx: surroundings.does_ike && nets.length > 0 ? [rule] : [], tx: [] };
 }

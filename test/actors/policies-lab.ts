@@ -66,7 +66,7 @@ export class PoliciesLab {
   readonly quarantine = new Quarantine(memoryFile(), () => undefined);
   readonly #opener;
 
-  private constructor() {
+  private constructor(private readonly does_ike: boolean) {
     this.#opener = (clock: ActorKit<PoliciesMessage>['clock'], log: ActorKit<PoliciesMessage>['log']) =>
       sessionOpener({
         request_ms: 15_000,
@@ -79,8 +79,8 @@ export class PoliciesLab {
       });
   }
 
-  static async start(t: Teardown): Promise<PoliciesLab> {
-    const lab = new PoliciesLab();
+  static async start(t: Teardown, { does_ike } = { does_ike: false }): Promise<PoliciesLab> {
+    const lab = new PoliciesLab(does_ike);
     await lab.begin(t);
     return lab;
   }
@@ -136,7 +136,10 @@ export class PoliciesLab {
             this.report = ask;
           },
         },
-        { writer: { ...writer_settings_default, operations_max: this.operations_max } },
+        {
+          writer: { ...writer_settings_default, operations_max: this.operations_max },
+          does_ike: this.does_ike,
+        },
       );
     });
   }

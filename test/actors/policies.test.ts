@@ -20,8 +20,8 @@ import {
 } from '../policies/scenes.js';
 import { isolated, PoliciesLab, tags, tcp, watched } from './policies-lab.js';
 
-async function started(t: Teardown): Promise<PoliciesLab> {
-  const lab = await PoliciesLab.start(t);
+async function started(t: Teardown, settings = { does_ike: false }): Promise<PoliciesLab> {
+  const lab = await PoliciesLab.start(t, settings);
   await lab.newVpp();
   await lab.nodeReady();
   lab.putPod();
@@ -63,6 +63,14 @@ t.test('from a stream of Felix to a verdict', async (t) => {
     refusals: [],
     policies: ['NetworkPolicy a/1', 'profile kns'],
   });
+});
+
+t.test('where IPsec is on pods do not reach the IKE of their node', async (t) => {
+  const lab = await started(t, { does_ike: true });
+  await lab.felix(messagesOf(isolated));
+  const ike = { ...tcp('10.0.0.2', '10.0.0.6', 500), protocol: 17 };
+  t.equal(verdict(lab.npol, 1, true, flowOf(ike)), 'deny');
+  t.equal(verdict(lab.npol, 1, true, flowOf({ ...ike, destination: '10.0.0.7' })), 'allow');
 });
 
 t.test('whatever Felix wants, npol says what Calico says', async (t) => {

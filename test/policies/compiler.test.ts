@@ -29,6 +29,7 @@ import {
 
 import {
   built,
+  compiled,
   config,
   eth0,
   flowOf,
@@ -38,6 +39,7 @@ import {
   member_port,
   net_sets,
   node_addresses,
+  npolOf,
   packet,
   places,
   pod_key,
@@ -789,3 +791,36 @@ t.test('what is in several sets is found in pieces, whichever of them has the la
   const common = [...atOnce(steps)].map(prefixText);
   t.strictSame(common.sort(), [...many.slice(0, 256).map((ip) => `${ip}/32`), '10.2.3.0/24'].sort());
 });
+
+t.test(
+  'a pod does not speak IKE with its node where that is for nodes, whatever its policies allow',
+  async (t) => {
+    const key = 'NetworkPolicy a/all';
+    const model = modelOf([
+      { kind: 'policy', key, policy: policyOf([], [ruleOf('allow')]) },
+      { kind: 'workload', key: pod_key, endpoint: podOf([tierOf('default', 'deny', [], [key])], []) },
+      { kind: 'in_sync' },
+    ]);
+    const out = (does_ike: boolean, destination: string, destination_port: number, protocol = 17): string => {
+      const source = destination.includes(':') ? 'fd00::2' : '10.0.0.2';
+      const npol = npolOf(compiled(model, new PolicyCompiler({ does_ike })), model);
+      return verdict(npol, 1, true, { source, destination, protocol, source_port: 500, destination_port });
+    };
+    for (const address of node_addresses) {
+      t.equal(out(true, address, 500), 'deny');
+      t.equal(out(true, address, 4500), 'deny');
+      t.equal(out(true, address, 501), 'allow');
+      t.equal(out(true, address, 500, 6), 'allow', 'TCP');
+      t.equal(out(false, address, 500), 'allow', 'IPsec is off');
+    }
+    t.equal(out(true, '192.0.2.9', 500), 'allow', 'a pod may have its own');
+    const fresh = new PolicyCompiler({ does_ike: true });
+    fresh.attach('pod', { kind: 'workload', endpoint: pod_key });
+    fresh.felix(model.live!, model.take());
+    fresh.compile(Number.POSITIVE_INFINITY);
+    t.notOk(
+      fresh.objects.interface('pod')!.rx.policies.some(({ name }) => name === '@ike'),
+      'an unknown node has no addresses to keep',
+    );
+  },
+);
