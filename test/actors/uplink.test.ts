@@ -1769,6 +1769,32 @@ t.test('a lease that was put back is the host’s after an hour, whatever comes 
   lab.tapChanged!();
   await lab.kit.clock.advance(2000);
   t.same(ip4Prefixes(own), ['10.0.0.2/24', '10.77.0.5/24']);
+  // Whose client has not been there all the while.
+  await lab.exited();
+  loseIpv4(own, own.link('eth0')!.index);
+  await lab.up();
+  await lab.kit.clock.advance(settings.services_ms + 2000);
+  t.equal(lab.state, 'vpp', 'by IPv6');
+  t.same(ip4Prefixes(own), [], 'nor is it put back once more');
+});
+
+t.test('as long as a client may not have been told of the tap, nobody knows that it was there', async (t) => {
+  const services_ms = 100_000;
+  for (const [after_ms, there] of [
+    [70_000, []],
+    [services_ms + 1000, ['10.0.0.2/24']],
+  ] as const) {
+    const lab = await Lab.start(t, { services_ms }, leased);
+    const own = lab.linux.network.open();
+    await lab.taken();
+    await lab.kit.clock.advance(after_ms);
+    await lab.exited();
+    loseIpv4(own, own.link('eth0')!.index);
+    await lab.up();
+    await lab.kit.clock.advance(services_ms + 2000);
+    t.equal(lab.state, 'vpp');
+    t.same(ip4Prefixes(own), there, `${after_ms} ms`);
+  }
 });
 
 t.test('an address that is given up on purpose does not come back', async (t) => {
