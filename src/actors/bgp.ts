@@ -22,11 +22,10 @@ import { SeenPeers } from '../bgp/seen-peers.js';
 import { BgpSession } from '../bgp/session.js';
 import { Silences } from '../bgp/silences.js';
 import { Starting } from '../bgp/starting.js';
-import type { Srv6Pools } from '../desired/srv6.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
-import type { RemoteRoutes, SubscribeSids } from '../messages/connectivity.js';
+import type { RemoteRoutes, SidsProgrammed, SubscribeSids } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { SubscribeProgrammed } from '../messages/services.js';
 
@@ -57,8 +56,6 @@ export interface BgpSettings extends BgpPace {
   readonly ip4_only: boolean;
   /** Unless a BGPConfiguration says otherwise. */
   readonly log_level: LogLevel;
-  /** Absent: no SRv6. */
-  readonly srv6?: Srv6Pools;
 }
 
 const failures_max = 100;
@@ -94,7 +91,7 @@ class Bgp implements Actor<BgpMessage> {
   private silences: Silences | undefined;
   private last_path_ms = 0;
   /** Of this node, that VPP has; undefined: not told yet. */
-  private sids: readonly string[] | undefined;
+  private sids: SidsProgrammed | undefined;
   /** Until when this node's own Node is waited for; undefined: it has not been missed yet. */
   private own_node_until_ms: number | undefined;
 
@@ -164,7 +161,7 @@ class Bgp implements Actor<BgpMessage> {
         if (this.objects.setServed(message)) this.rounds.wish();
         return;
       case 'SidsProgrammed':
-        this.sids = message.sids;
+        this.sids = message;
         this.rounds.wish();
         return;
       case 'Started':
@@ -447,7 +444,7 @@ class Bgp implements Actor<BgpMessage> {
 
   /** Brings gobgpd to what is wanted by now; true: something is to be tried again. */
   private async converge(session: BgpSession, addresses: NodeReady['node']): Promise<boolean> {
-    const { objects, table, settings, ctx } = this;
+    const { objects, table, settings, deps, ctx } = this;
     const { router_id, ip4_only, log_level } = settings;
     const paths = await session.ownPaths();
     if (session.started && !session.converged)
@@ -460,7 +457,7 @@ class Bgp implements Actor<BgpMessage> {
       ip4_only,
       addresses,
       version: session.gobgp.version,
-      ...(settings.srv6 && { srv6: { pools: settings.srv6, programmed: this.sids, paths } }),
+      ...(deps.sids && { srv6: { programmed: this.sids, paths } }),
     });
     this.plan = plan;
     this.wantSecrets(plan.secrets);

@@ -3,14 +3,16 @@ import { type GlobalInput, has, type Version } from 'gobgp-grpc-stubs';
 import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { LocalPrefix } from '../desired/local-prefixes.js';
-import { isSrPolicyKey } from '../desired/sr-policy.js';
-import { ownSids, type Srv6Pools, sidPoolName } from '../desired/srv6.js';
+import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
+import { hostPrefix } from '../desired/tables.js';
+import { canonicalAddress } from '../ip/spelling.js';
 import { familyOf } from '../ip/text.js';
-import { type LocalPath, localPath } from './local-paths.js';
+import type { SidsProgrammed } from '../messages/connectivity.js';
+import { isWithin, type LocalPath, localPath } from './local-paths.js';
 import { type PeersInputs, type WantedPeer, wantedPeers } from './peers.js';
 import { type WantedPolicies, wantedPolicies } from './policies.js';
 import { type BgpSettings, effectiveSettings, routerId } from './settings.js';
-import { srPath } from './sr-paths.js';
+import { own_colors, srPath } from './sr-paths.js';
 import { Troubles } from './troubles.js';
 
 export interface BgpInputs extends PeersInputs {
@@ -32,9 +34,8 @@ export interface BgpInputs extends PeersInputs {
 }
 
 export interface Srv6Inputs {
-  readonly pools: Srv6Pools;
-  /** SIDs that VPP has; undefined: not known yet. What gobgpd has of an earlier life goes on to be told until it is. */
-  readonly programmed: readonly string[] | undefined;
+  /** What VPP has; undefined: not known yet. What gobgpd has of an earlier life goes on to be told until it is. */
+  readonly programmed: Pick<SidsProgrammed, 'own'> | undefined;
   /** Own paths that gobgpd has. */
   readonly paths: ReadonlyMap<string, LocalPath>;
 }
@@ -116,22 +117,33 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   };
 }
 
-/** Where this node's SIDs are, and the policies that lead to them: why there are none connectivity says. */
-function sidPaths(
-  { srv6, pools, node_name, addresses }: BgpInputs,
-  settings: BgpSettings,
-): readonly LocalPath[] {
+/**
+ * Where this node's SIDs are, and the policies that lead to them: why there are none connectivity says. Those of before are told until VPP has those that
+ * take their place: others send to them.
+ */
+function sidPaths({ srv6, addresses }: BgpInputs, settings: BgpSettings): readonly LocalPath[] {
   const { ip6 } = addresses;
   if (srv6 === undefined || ip6 === undefined) return [];
-  const own = ownSids(srv6.pools, node_name, pools.get(sidPoolName(node_name)));
-  if (typeof own === 'string') return [];
-  const locator = localPath(own.locator, addresses, settings);
-  const all = own.sids.map((sid) => ({ sid, path: srPath(sid, ip6) }));
-  const told = all.flatMap(({ sid, path }) => {
-    const is_there = srv6.programmed?.includes(sid.sid) ?? srv6.paths.has(path.prefix);
-    return is_there ? [path] : [];
-  });
-  return [...(locator === undefined ? [] : [locator]), ...told];
+  const { programmed, paths } = srv6;
+  if (programmed === undefined) return keptSidPaths(paths, ip6);
+  if (programmed.own === undefined) return [];
+  const { locator, sids } = programmed.own;
+  return [localPath(locator, addresses, settings) ?? [], sids.map((sid) => srPath(sid, ip6))].flat();
+}
+
+/** Of an earlier life: the policies to this node, and the prefixes in which their SIDs are. */
+function keptSidPaths(paths: Srv6Inputs['paths'], endpoint: string): readonly LocalPath[] {
+  const policies = own_colors.flatMap(
+    (color) => paths.get(srPolicyKey({ endpoint, color, distinguisher: 0 })) ?? [],
+  );
+  const sids = policies.flatMap(
+    ({ sr_policy }) => sr_policy?.says.lists.flatMap(({ segments }) => segments) ?? [],
+  );
+  const hosts = sids.flatMap((sid) => (canonicalAddress(sid) === undefined ? [] : hostPrefix(sid)));
+  const locators = [...paths.values()].filter(
+    ({ prefix, sr_policy }) => sr_policy === undefined && hosts.some((host) => isWithin(host, prefix)),
+  );
+  return [...locators, ...policies];
 }
 
 function listenAddresses(

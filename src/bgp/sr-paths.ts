@@ -9,7 +9,7 @@ import {
   type ToldSrPolicy,
 } from '../desired/sr-policy.js';
 import type { OwnSid } from '../desired/srv6.js';
-import { formatAddress, parseAddress } from '../ip/text.js';
+import { type Family, formatAddress, parseAddress } from '../ip/text.js';
 import { segments_max } from '../objects/srv6.js';
 import type { LocalPath } from './local-paths.js';
 
@@ -19,6 +19,8 @@ const sr_policy_tunnel = 15;
 const own_preference = 11;
 const own_priority = 10;
 const own_weight = 12;
+/** Of its own policies, which are of distinguisher 0: the families. */
+export const own_colors: readonly Family[] = [4, 6];
 /** RFC 9256, 2.7. */
 const preference_default = 100;
 /** RFC 9256, 2.12. */

@@ -1,5 +1,6 @@
 /** The mailbox of the connectivity actor, and what a source of routes tells it. */
 import type { LifeRef, Reply } from '../actor-system.js';
+import type { OwnSids } from '../desired/srv6.js';
 import type { KeysTold } from '../felix/peer-keys.js';
 import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
@@ -45,12 +46,13 @@ export interface FelixKeysTold extends KeysTold {
 }
 
 /**
- * SIDs of this node, canonical, by which others can send to it: VPP has them. What VPP loses when it dies is told on: it comes back. Not answered, nor
- * lost: told again to who subscribes anew.
+ * SIDs of this node by which others can send to it, and where they are: VPP has all of them. Others take their place when VPP has these. What VPP loses when
+ * it dies is told on: it comes back. Not answered, nor lost: told again to who subscribes anew.
  */
 export interface SidsProgrammed {
   readonly type: 'SidsProgrammed';
-  readonly sids: readonly string[];
+  /** Undefined: this node does without SRv6. */
+  readonly own: OwnSids | undefined;
 }
 
 /** Told SidsProgrammed from now on. The last subscriber counts. */

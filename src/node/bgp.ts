@@ -48,7 +48,6 @@ export function bgpOf(
       ...(config.bgp.router_id !== undefined && { router_id: config.bgp.router_id }),
       ip4_only: config.bgp.server_mode === 'v4Only',
       log_level: config.bgp.log_level,
-      ...(config.gates.srv6 && { srv6: config.srv6 }),
     },
   );
 }

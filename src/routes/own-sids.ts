@@ -77,12 +77,12 @@ export class OwnSidsTold {
 
   /** To be called when it is known what there is to be. Others may send to them when VPP has all of them; they are not taken back where a VPP dies. */
   tell(has: (object: VppObject) => boolean): void {
-    const sids = this.#own?.sids ?? [];
-    const text = sids.map(({ sid }) => sid).join();
+    const own = this.#own;
+    const text = JSON.stringify(own ?? null);
     if (this.#subscriber === undefined || this.#told === text) return;
-    for (const { sid, behavior } of sids)
+    for (const { sid, behavior } of own?.sids ?? [])
       if (!has({ kind: 'srv6_local_sid', sid, behavior, table_id: srv6_received_table })) return;
     this.#told = text;
-    this.#subscriber.tell({ type: 'SidsProgrammed', sids: sids.map(({ sid }) => sid) });
+    this.#subscriber.tell({ type: 'SidsProgrammed', own });
   }
 }

@@ -2513,7 +2513,7 @@ t.test('SRv6', async (t) => {
     const lab = await Lab.start(t, { srv6, ...changes }, prepare);
     const told: (readonly string[])[] = [];
     const bgp = lab.kit.mailbox<SidsProgrammed>('bgp');
-    bgp.on('SidsProgrammed', ({ sids }) => void told.push(sids));
+    bgp.on('SidsProgrammed', ({ own }) => void told.push(own?.sids.map(({ sid }) => sid) ?? []));
     await lab.ready();
     await lab.kit.tell({ type: 'SubscribeSids', subscriber: bgp.ref as unknown as LifeRef<SidsProgrammed> });
     return { lab, told };
@@ -2715,6 +2715,21 @@ t.test('SRv6', async (t) => {
     t.match(lab.gauges, { refused: 0, waiting: 0 });
   });
 
+  t.test('SIDs of another pool are told when VPP has them; until then those of before are', async (t) => {
+    const { lab, told } = await begin(t);
+    await tell(lab);
+    await lab.moment();
+    t.equal(told.length, 1);
+    lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'srv6_local_sid';
+    const name = 'sr-localsids-pool-own';
+    await lab.told('IPPool', { [name]: { ...pool('fcff:0:0:11aa::/64'), name } });
+    await lab.moment();
+    t.equal(told.length, 1, 'VPP has none of them');
+    lab.refuses = () => false;
+    for (let turn = 0; turn < 4; turn += 1) await lab.moment(1000);
+    t.same(told.slice(1), [['fcff:0:0:11aa::d4', 'fcff:0:0:11aa::d6']]);
+  });
+
   t.test('why it is not done is said', async (t) => {
     for (const [changes, node, why] of [
       [{ route_source: 'ipam' }, {}, /policies are told by BGP/],
@@ -2723,10 +2738,22 @@ t.test('SRv6', async (t) => {
       [{ srv6: { ...srv6, localsid_pool: 'fcff::/100' } }, {}, /no room/],
     ] as const) {
       const lab = await Lab.start(t, { srv6, ...changes });
+      const told: unknown[] = [];
+      const bgp = lab.kit.mailbox<SidsProgrammed>('bgp');
+      bgp.on('SidsProgrammed', ({ own }) => void told.push(own));
       await lab.ready(node);
+      await lab.kit.tell({
+        type: 'SubscribeSids',
+        subscriber: bgp.ref as unknown as LifeRef<SidsProgrammed>,
+      });
       await tell(lab);
       await lab.moment();
       t.match((await lab.describe()).faults, { SRv6: why });
+      t.strictSame(
+        told,
+        [undefined],
+        'nothing is announced, and what an earlier life has announced is not any more',
+      );
       t.same(kept(lab), []);
     }
   });

@@ -1,8 +1,9 @@
 import { type BriefPath, families, type Path, type PathInput } from 'gobgp-grpc-stubs';
 import t from 'tap';
 import { type BgpState, diffBgp } from '../../src/bgp/diff.js';
-import { localPathOf, pathMessage, samePath } from '../../src/bgp/local-paths.js';
+import { type LocalPath, localPathOf, pathMessage, samePath } from '../../src/bgp/local-paths.js';
 import { peerChange, peerMessage, toldPeer } from '../../src/bgp/peer-state.js';
+import type { Srv6Inputs } from '../../src/bgp/plan.js';
 import { RemoteTable } from '../../src/bgp/remote-table.js';
 import { srPath, srPolicyTexts } from '../../src/bgp/sr-paths.js';
 import { candidateOf, srPolicyKey } from '../../src/desired/sr-policy.js';
@@ -151,20 +152,33 @@ t.test('what a node announces of itself: its locator, and a policy for each SID 
   const nodes = { n: at(1), m: at(2) };
   const mine = ownSids(pools, 'n', undefined) as OwnSids;
   const keys = [4, 6].map((color) => srPolicyKey({ endpoint, color, distinguisher: 0 }));
-  const plan = (programmed: readonly string[] | undefined, paths = new Map()) =>
-    planOf({ nodes, more: { srv6: { pools, programmed, paths } } });
-  const all = mine.sids.map(({ sid }) => sid);
-  t.strictSame([...plan(all).paths.keys()], [mine.locator, ...keys]);
-  t.strictSame([...plan([]).paths.keys()], [mine.locator], 'VPP has none');
-  t.strictSame([...plan(undefined).paths.keys()], [mine.locator], 'nobody has said');
-  const before = new Map([[keys[0]!, srPath(sid4, endpoint)]]);
-  t.strictSame([...plan(undefined, before).paths.keys()], [mine.locator, keys[0]], 'but gobgpd has it');
-  const with_pool = planOf({
-    nodes,
-    pools: { 'sr-localsids-pool-n': { cidr: 'fcff:0:0:11aa::/64' } },
-    more: { srv6: { pools, programmed: ['fcff:0:0:11aa::d4'], paths: new Map() } },
-  });
-  t.strictSame([...with_pool.paths.keys()], ['fcff:0:0:11aa::/64', keys[0]]);
+  const cidr = 'fcff:0:0:11aa::/64';
+  const plan = (programmed: Srv6Inputs['programmed'], paths: ReadonlyMap<string, LocalPath> = new Map()) =>
+    planOf({
+      nodes,
+      // Which of them counts connectivity says: VPP has to have it first.
+      pools: { 'sr-localsids-pool-n': { cidr } },
+      more: { srv6: { programmed, paths } },
+    });
+  const all = { own: mine };
+  const announced = plan(all).paths;
+  t.strictSame([...announced.keys()], [mine.locator, ...keys]);
+  t.strictSame([...plan({ own: undefined }, announced).paths.keys()], [], 'there is to be none');
+  t.strictSame([...plan(undefined).paths.keys()], [], 'nobody has said');
+  const of_others = new Map([
+    ['fd10::/48', { prefix: 'fd10::/48', next_hop: endpoint, communities: [], local_pref: 100 }],
+    [
+      srPolicyKey({ endpoint: 'fd00::9', color: 4, distinguisher: 0 }),
+      srPath({ ...sid4, sid: 'fd10::9' }, 'fd00::9'),
+    ],
+  ]);
+  t.strictSame(
+    plan(undefined, new Map([...of_others, ...announced])).paths,
+    announced,
+    'but gobgpd has it of an earlier life',
+  );
+  const next = ownSids(pools, 'n', { name: 'sr-localsids-pool-n', prefix: cidr }) as OwnSids;
+  t.strictSame([...plan({ own: next }, announced).paths.keys()], [cidr, ...keys], 'in place of that');
 
   const statements = (of: ReturnType<typeof plan>) =>
     of.policies.policies.flatMap(({ statements = [] }) => [...statements]).map(({ name }) => name ?? '');
