@@ -25,7 +25,7 @@ const tap = `TAP version 14
       at: somewhere
       ...
     
-    not ok 2 - known # TODO later
+    not ok 2 - known # todo later
     1..2
 not ok 1 - pods # time=3ms
 
