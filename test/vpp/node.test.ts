@@ -285,11 +285,9 @@ for (const variant of ['ip6_only', 'on_link_gateway', 'virtual_address', 'two_up
         ['fd01::12', 'fd01::11'],
       ] as const) {
         // In this order: the address translation of VPP 26.10 swallows VPP's own questions for IPv6 neighbours.
-        t.ok(await traffic.untilReachable('outside', own, 3000), `outside to ${own} on the second uplink`);
-        t.ok(
-          await traffic.untilReachable('node', outside, 3000),
-          `the node to ${outside} by its second uplink`,
-        );
+        // It rejects where nobody answers.
+        await traffic.untilReachable('outside', own, 3000);
+        await traffic.untilReachable('node', outside, 3000);
       }
     }
     const pid = node.vppPid();
