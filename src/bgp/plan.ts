@@ -4,10 +4,10 @@ import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { LocalPrefix } from '../desired/local-prefixes.js';
 import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
+import type { OwnSids } from '../desired/srv6.js';
 import { hostPrefix } from '../desired/tables.js';
 import { canonicalAddress } from '../ip/spelling.js';
 import { familyOf } from '../ip/text.js';
-import type { SidsProgrammed } from '../messages/connectivity.js';
 import { isWithin, type LocalPath, localPath } from './local-paths.js';
 import { type PeersInputs, type WantedPeer, wantedPeers } from './peers.js';
 import { type WantedPolicies, wantedPolicies } from './policies.js';
@@ -35,7 +35,7 @@ export interface BgpInputs extends PeersInputs {
 
 export interface Srv6Inputs {
   /** What VPP has; undefined: not known yet. What gobgpd has of an earlier life goes on to be told until it is. */
-  readonly programmed: Pick<SidsProgrammed, 'own'> | undefined;
+  readonly programmed: { readonly own: OwnSids | undefined } | undefined;
   /** Own paths that gobgpd has. */
   readonly paths: ReadonlyMap<string, LocalPath>;
 }
