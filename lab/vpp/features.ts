@@ -12,6 +12,7 @@ const nodes: Readonly<Record<string, readonly string[]>> = {
     'ip4-rx-urpf-loose',
     'ip4-rx-urpf-strict',
     'ip4-inacl',
+    'ip4-dhcp-client-detect',
   ],
   'ip6-unicast': [
     'ip6-not-enabled',
@@ -92,6 +93,11 @@ export class Features {
     if (!nodes[arc]?.includes(node)) return true;
     if (sw_if_index >= (this.#lengths.get(arc) ?? 0)) return true;
     return this.isOn(sw_if_index, `${arc}/${node}`);
+  }
+
+  /** What `feature_enable_disable` takes, and nothing else. */
+  isKnown(arc: string, node: string): boolean {
+    return nodes[arc]?.includes(node) === true;
   }
 
   interfaceDeleted(sw_if_index: number): void {

@@ -26,6 +26,8 @@ export interface Uplink {
   readonly host_addresses: readonly string[];
   /** Neighbours that somebody has set in Linux, and those that Linux answers for. */
   readonly neighbours: readonly LinuxNeighbour[];
+  /** A DHCP server may lend it other addresses (IPv4) than it has. */
+  readonly leased?: boolean;
   readonly physical_network: string;
   readonly rx_mode: RxMode;
   /** The VPP interface itself, as its driver wants it. */

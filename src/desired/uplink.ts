@@ -23,6 +23,7 @@ import {
 import { contains, linkLocalOf, nodeAddress, splitOverlapping, vppAddresses } from './uplink-addresses.js';
 import { route, uplinkRoutes } from './uplink-routes.js';
 
+const everybody = '255.255.255.255/32';
 /** NTF_PROXY. */
 const answered_for = 0x08;
 /** The L3 MTU of taps inside VPP: Linux's own MTU is what limits. */
@@ -173,6 +174,7 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs, u
     flag(tag, 'ra_suppressed'),
     ...(main_table === default_table ? uplinkNatFlags(inputs).map((name) => flag(tag, name)) : []),
     flag(tag, 'cnat_feature'),
+    ...(uplink.leased === true ? [flag(tag, 'dhcp_client_detect')] : []),
     ...(up ? [flag(tag, 'admin_up')] : []),
     ...(main_table === default_table
       ? []
@@ -242,7 +244,7 @@ function hostTap(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boo
       ...allOf(family).map((prefix) => route(own_table, prefix, [{ via: 'lookup', table_id: main_table }])),
     ]),
     // The host's DHCP broadcasts leave by this uplink: VPP takes the all-ones IPv6 next hop for the broadcast adjacency.
-    route(own_table, '255.255.255.255/32', [
+    route(own_table, everybody, [
       { via: 'interface', interface: uplink_tag, next_hop: 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' },
     ]),
     // DHCPv6 of the host. VPP keeps the other link-local groups of a table for itself, whatever is added.
@@ -301,7 +303,10 @@ function deliveredAddresses(uplink: Uplink): string[] {
   return [...new Set([...addresses, ...(link_local ? [link_local] : [])])];
 }
 
-/** Packets for the node that VPP punts, its subnets' broadcasts among them, go to the host. */
+/**
+ * Packets for the node that VPP punts go to the host: its subnets' broadcasts, what a DHCP server offers there, and what it says to all that have no
+ * address.
+ */
 function puntRoutes(uplinks: readonly Uplink[]): Route[] {
   const routes = new Map<string, Route>();
   const offer = (prefix: string, uplink: Uplink, address: string): void => {
@@ -312,6 +317,10 @@ function puntRoutes(uplinks: readonly Uplink[]): Route[] {
   for (const uplink of uplinks)
     for (const prefix of vppAddresses(uplink, false))
       offer(networkOf(prefix), uplink, splitPrefix(prefix).address);
+  for (const uplink of uplinks) {
+    const [address] = deliveredAddresses(uplink).filter((own) => familyOf(own) === 4);
+    if (uplink.leased === true && address !== undefined) offer(everybody, uplink, address);
+  }
   return [...routes.values()];
 }
 

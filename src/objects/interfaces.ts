@@ -130,6 +130,7 @@ export type InterfaceSwitch =
   | 'ra_suppressed'
   | 'cnat_feature'
   | 'gso_feature'
+  | 'dhcp_client_detect'
   | 'proxy_arp'
   | 'snat_pod'
   | 'snat_host'
@@ -163,7 +164,12 @@ export const snat_flags: readonly InterfaceSwitch[] = [
   'snat_include_ip4',
   'snat_include_ip6',
 ];
-const recorded_flags: ReadonlySet<InterfaceSwitch> = new Set([...snat_flags, 'promisc'] as const);
+/** VPP says that a feature is on which it does not have. */
+const recorded_flags: ReadonlySet<InterfaceSwitch> = new Set([
+  ...snat_flags,
+  'promisc',
+  'dhcp_client_detect',
+] as const);
 
 const ofInterface = {
   by: 'interface',

@@ -4,7 +4,7 @@ import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
 import type { HeardNeighbour } from './known-neighbours.js';
-import { withLease } from './leases.js';
+import { withLease, withLeased } from './leases.js';
 import { withoutLeftovers } from './leftovers.js';
 import { linkSysctls } from './link-sysctls.js';
 import { obstaclesOf } from './obstacles.js';
@@ -58,17 +58,18 @@ export function captureUplink(
       )
       .map(({ address }) => address),
   );
-  return {
+  return withLeased<CapturedUplink>({
     spec,
     link,
     ...rest,
+    ...(before?.leased && { leased: true }),
     others: [...others],
     sysctls: linkSysctls(namespace, link),
     leftovers,
     offloads: namespace.offloads(link.name),
     answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
-  };
+  });
 }
 
 /** Those of this link that have answered. */

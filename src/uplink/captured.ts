@@ -19,6 +19,8 @@ export interface CapturedUplink extends Omit<LinkState, 'others'> {
   readonly offloads?: boolean;
   /** Routers have been heard behind it by VPP, which repeats them on the tap: what is not there they have taken back. */
   readonly heard?: true;
+  /** A DHCP server has lent it its address (IPv4), by now or before: it may lend it another one. */
+  readonly leased?: true;
   /** Gateways that answered Linux before the take-over: those that have to answer through VPP. */
   readonly answering_gateways: readonly string[];
   /** Routes that an earlier implementation left on the link: neither the host's nor ours, and not given back. */

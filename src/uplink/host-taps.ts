@@ -34,7 +34,7 @@ import { within } from '../linux/within.js';
 import { type IsDeaf, withAdvertised, withoutTakenBack } from './advertised.js';
 import { hostAddresses, isHolder } from './capture-uplink.js';
 import type { CapturedUplink } from './captured.js';
-import { lostLeases, replaced, unreached } from './leases.js';
+import { lostLeases, replaced, unreached, withLeased } from './leases.js';
 import { earlySysctls, isSecret, lateSysctls } from './link-sysctls.js';
 import { isNothing, type Lost, nothing_lost } from './lost.js';
 import { UplinkError } from './uplink-error.js';
@@ -303,7 +303,12 @@ export class HostTaps {
         const own = hostOwn({ ...uplink, link: link.index, index: spec.index }, taps, state);
         if (own === undefined) return undefined;
         const others = withPeers(uplink, captured, state);
-        return { ...uplink, ...own, others, host_addresses: spec.is_main ? host_addresses : [] };
+        return withLeased<CapturedUplink>({
+          ...uplink,
+          ...own,
+          others,
+          host_addresses: spec.is_main ? host_addresses : [],
+        });
       });
       return now.every((uplink) => uplink !== undefined) ? now : undefined;
     });

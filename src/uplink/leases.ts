@@ -27,6 +27,12 @@ export function isLeased({ family, prefix, valid_s }: Address): boolean {
   return valid_s !== undefined && !isLinkLocal(prefix) && (family === 4 || prefix.endsWith('/128'));
 }
 
+/** A server has lent it an address of IPv4, by now or before. */
+export function withLeased<T extends Pick<CapturedUplink, 'addresses' | 'leased'>>(uplink: T): T {
+  const leased = uplink.leased === true || uplink.addresses.some((one) => one.family === 4 && isLeased(one));
+  return leased ? { ...uplink, leased } : uplink;
+}
+
 const default_ip4 = '0.0.0.0/0';
 const table_main = 254;
 

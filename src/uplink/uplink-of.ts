@@ -20,6 +20,7 @@ export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): U
     link: link.index,
     host_addresses: captured.host_addresses,
     neighbours: captured.neighbours,
+    leased: captured.leased === true,
     physical_network: spec.physical_network,
     rx_mode: spec.rx_mode ?? driver.default_rx_mode,
     device: driver.device(facts, tag),

@@ -122,6 +122,20 @@ t.test('before the host is ready the taps are down, and nothing else differs', a
   );
 });
 
+t.test('what a DHCP server offers reaches a host whose address is lent, and the host alone', async (t) => {
+  const lent = desiredNode(nodeOf({ uplinks: [uplinkOf({ leased: true })] }), true);
+  const lasting = desiredNode(nodeOf({ uplinks: [uplinkOf()] }), true);
+  const words = (objects: VppObject[]) => new Set(objects.map(inWords));
+  t.same(
+    [...words(lent)].filter((word) => !words(lasting).has(word)),
+    ['interface_flag:main-eth0/dhcp_client_detect', 'route:node/1/255.255.255.255/32 host-eth0 10.0.0.2'],
+  );
+  t.same(
+    [...words(lasting)].filter((word) => !words(lent).has(word)),
+    [],
+  );
+});
+
 t.test('without offload no interface has the GSO feature', async (t) => {
   t.notOk(
     desiredNode(nodeOf({ gso: false }), true).some(

@@ -7,6 +7,7 @@ import {
   replaced,
   unreached,
   withLease,
+  withLeased,
   withLeases,
   withoutOldLeases,
 } from '../../src/uplink/leases.js';
@@ -37,6 +38,22 @@ const prefixes = (all: readonly { readonly prefix: string }[]) => all.map(({ pre
 /** As a tap has it for which nobody leases anything. */
 const kept = ({ addresses }: CapturedUplink): Address[] =>
   addresses.map(({ valid_s: _, preferred_s: __, ...address }) => address);
+
+t.test('a host whose address was lent once may be lent another one', async (t) => {
+  const { lab, own, link, before } = start();
+  t.equal(before.leased, true);
+  own.apply({ do: 'delete_address', address: { link, family: 4, prefix: '10.0.0.2/24' } });
+  const [without] = lab.host.capture([specOf()], [before]);
+  t.equal(without!.leased, true, 'also when it is gone');
+  const of_ip6 = before.addresses.filter(({ family }) => family === 6);
+  const { leased: _, ...never } = before;
+  t.equal(
+    withLeased<CapturedUplink>({ ...never, addresses: of_ip6 }).leased,
+    undefined,
+    'DHCPv6 asks by a group',
+  );
+  t.equal(withLeased<CapturedUplink>({ ...never, addresses: kept(before) }).leased, undefined);
+});
 
 t.test('what is gone of a lease is its address, what leads by it, and nothing else', async (t) => {
   const { before } = start();

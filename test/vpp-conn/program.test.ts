@@ -347,6 +347,16 @@ t.test('switches are turned on and off by the same message', async (t) => {
   }
 });
 
+t.test('what VPP counts is turned off before it is turned on', async (t) => {
+  const object = { kind: 'interface_flag', interface: 'main-eth0', flag: 'dhcp_client_detect' } as const;
+  const names = 'arc_name=ip4-unicast feature_name=ip4-dhcp-client-detect';
+  t.same(await messages('add', object), [
+    `feature_enable_disable sw_if_index=1 ${names}`,
+    `feature_enable_disable sw_if_index=1 enable ${names}`,
+  ]);
+  t.same(await messages('remove', object), [`feature_enable_disable sw_if_index=1 ${names}`]);
+});
+
 t.test('a multipath route is sent whole, and removed without naming its interfaces', async (t) => {
   const route: VppObject = {
     kind: 'route',

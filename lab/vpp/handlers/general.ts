@@ -1,4 +1,4 @@
-import { feature_is_enabled } from 'vpp-binapi-ts/feature';
+import { feature_enable_disable, feature_is_enabled } from 'vpp-binapi-ts/feature';
 import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
 import { ip_ttl_fixup_configure } from 'vpp-binapi-ts/ip_ttl_fixup';
 import { control_ping, memclnt_keepalive, sockclnt_delete } from 'vpp-binapi-ts/memclnt';
@@ -48,6 +48,12 @@ export const general: readonly Handler[] = [
   on(feature_is_enabled, { is_enabled: false }, (vpp, { arc_name, feature_name, sw_if_index }) => ({
     is_enabled: vpp.features.answer(vpp.interfaces.get(sw_if_index).sw_if_index, arc_name, feature_name),
   })),
+  on(feature_enable_disable, {}, (vpp, { sw_if_index, enable, arc_name, feature_name }) => {
+    const { sw_if_index: index } = vpp.interfaces.get(sw_if_index);
+    if (!vpp.features.isKnown(arc_name, feature_name)) return { retval: retval.INVALID_VALUE };
+    vpp.features.set(index, [`${arc_name}/${feature_name}`], enable);
+    return {};
+  }),
   onPlain(feature_gso_enable_disable, (vpp, { sw_if_index, enable_disable }) => {
     vpp.features.set(vpp.interfaces.get(sw_if_index).sw_if_index, bundles.gso, enable_disable);
   }),

@@ -7,6 +7,7 @@ import {
   type cnat_snat_policy_table,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
+import { feature_enable_disable } from 'vpp-binapi-ts/feature';
 import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
 import {
   create_loopback_instance,
@@ -45,6 +46,8 @@ const af_packet_frame_bytes = 65536;
 const address_exists = -105;
 const address_not_there = -60;
 const ip6_not_enabled = -62;
+/** Of feature_enable_disable: VPP has no such feature. */
+const no_such_feature = -7;
 
 /** How each switch is turned. */
 const switches: { readonly [S in InterfaceSwitch]: (sw_if_index: number, on: boolean) => readonly Call[] } = {
@@ -83,6 +86,11 @@ const switches: { readonly [S in InterfaceSwitch]: (sw_if_index: number, on: boo
     call(feature_cnat_enable_disable, { sw_if_index: index, enable_disable: on }),
   ],
   gso_feature: (index, on) => [call(feature_gso_enable_disable, { sw_if_index: index, enable_disable: on })],
+  // VPP counts how often: off comes first.
+  dhcp_client_detect: (index, on) => [
+    dhcpClientDetect(index, false),
+    ...(on ? [dhcpClientDetect(index, true)] : []),
+  ],
   // VPP remembers it beyond the life of an interface, and then does nothing for the next one of that index: off comes first.
   proxy_arp: (index, on) => [
     call(proxy_arp_intfc_enable_disable, { sw_if_index: index, enable: false }),
@@ -93,6 +101,16 @@ const switches: { readonly [S in InterfaceSwitch]: (sw_if_index: number, on: boo
   snat_include_ip4: (index, on) => [snatInterface(index, on, 'CNAT_POLICY_INCLUDE_V4')],
   snat_include_ip6: (index, on) => [snatInterface(index, on, 'CNAT_POLICY_INCLUDE_V6')],
 };
+
+/** Without VPP's dhcp plugin a host keeps the lease that it has, and is not reached with an offer of another. */
+function dhcpClientDetect(index: number, on: boolean): Call {
+  const feature = { arc_name: 'ip4-unicast', feature_name: 'ip4-dhcp-client-detect' };
+  return call(
+    feature_enable_disable,
+    { sw_if_index: index, enable: on, ...feature },
+    { tolerated: [no_such_feature] },
+  );
+}
 
 function snatInterface(index: number, on: boolean, table: cnat_snat_policy_table): Call {
   return call(cnat_snat_policy_add_del_if, { sw_if_index: index, is_add: Number(on), table });

@@ -8,6 +8,7 @@ import {
   cnat_snat_policy_add_del_if,
   cnat_translation_dump,
 } from 'vpp-binapi-ts/cnat';
+import { feature_enable_disable } from 'vpp-binapi-ts/feature';
 import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
 import {
   create_loopback,
@@ -77,6 +78,13 @@ import {
   via,
 } from './steps.js';
 
+const feature = (sw_if_index: number, path: string, enable: boolean): Step => {
+  const [arc_name = '', feature_name = ''] = path.split('/');
+  return ask(feature_enable_disable, { sw_if_index, enable, arc_name, feature_name });
+};
+const dhcp_feature = 'ip4-unicast/ip4-dhcp-client-detect';
+const dhcp_client_detect = (sw_if_index: number, enable: boolean): Step =>
+  feature(sw_if_index, dhcp_feature, enable);
 const advertises = (sw_if_index: number): Step => ask(sw_interface_ip6nd_ra_dump, { sw_if_index });
 const advertised = (sw_if_index: number) => ({
   sw_if_index,
@@ -436,6 +444,19 @@ export const sequences: readonly Sequence[] = [
       ask(af_packet_delete, { host_if_name: 'no-such-device' }),
       ask(af_packet_delete, { host_if_name: 'up0' }),
       interfaces(),
+    ],
+  },
+  {
+    name: 'the feature that finds what is sent to DHCP clients is counted',
+    steps: [
+      tap({ host_if_name: 'eth1' }),
+      cnat_feature(1),
+      ...[true, true, false, false, false, true].flatMap((enable) => [
+        dhcp_client_detect(1, enable),
+        is_on(1, dhcp_feature),
+      ]),
+      feature(1, 'ip4-unicast/no-such', true),
+      dhcp_client_detect(99, true),
     ],
   },
 ];
