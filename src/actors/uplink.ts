@@ -206,6 +206,10 @@ class UplinkActor implements Actor<UplinkMessage> {
         this.takeOver.wishes.pods = message.pods;
         this.preparation.news();
         return this.settleNow();
+      case 'Networks':
+        this.takeOver.wishes.networks.told = message.networks;
+        this.preparation.news();
+        return this.settleNow();
       case 'ServicePrefixes':
         this.takeOver.wishes.services = message.prefixes;
         return this.settleNow();
@@ -302,7 +306,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Others are told where the facts are not those that they were told. */
   private async prepare(generation: number, taken: Taken, signal: AbortSignal): Promise<Prepared> {
-    const { prefixes: _, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.pods_in_vpp);
+    const { prefixes: _, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver);
     if (!isDeepStrictEqual(facts, this.facts)) {
       if (this.facts !== undefined) this.preparation.anew();
       this.facts = facts;
@@ -365,12 +369,17 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.task.begin(async (signal) => {
       const began_ms = this.ctx.clock.now_ms();
       try {
-        const { pods_in_vpp } = this.takeOver;
+        const { pods_in_vpp, networks_in_vpp } = this.takeOver;
         const now = await this.takeOver.follow(taken, up.generation, signal);
         // Pods are told of their pools when VPP knows where what they send keeps its source.
         const { mends_in_ms } = this.takeOver;
         if (mends_in_ms !== undefined) this.settle(mends_in_ms);
-        const is_news = now !== undefined || pods_in_vpp !== this.takeOver.pods_in_vpp;
+        const { looks_in_ms } = this.takeOver.wishes.networks;
+        if (looks_in_ms !== undefined) this.settle(looks_in_ms);
+        const is_news =
+          now !== undefined ||
+          pods_in_vpp !== this.takeOver.pods_in_vpp ||
+          networks_in_vpp !== this.takeOver.networks_in_vpp;
         if (is_news) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now ?? taken });
       } catch (error) {
         if (!signal.aborted) {
@@ -435,7 +444,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   private publish(up: VppUp, taken: Taken): void {
     const { uplinks } = taken;
-    const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.pods_in_vpp);
+    const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver);
     const before = this.ready;
     const { generation, vpp, workers } = up;
     this.ready = { type: 'NodeReady', generation, vpp, workers, ...facts };

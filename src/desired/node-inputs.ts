@@ -64,6 +64,8 @@ export interface NodeInputs {
   readonly repeated?: ReadonlyMap<string, RepeatedAdvertisement>;
   /** Gives an IPv6 /128 of an uplink to VPP as /64: VPP does not learn the on-link prefix from router advertisements. */
   readonly uplink_128_to_64: boolean;
+  /** Of networks beside the default one that VPP is to have tables for. */
+  readonly network_vnis?: readonly number[];
 }
 
 const uplink_prefix = 'main-';

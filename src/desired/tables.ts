@@ -20,6 +20,9 @@ export const srv6_received_table = 4;
 const host_tap_base = 0x0010_0000;
 const physical_network_base = 0x0020_0000;
 const pod_base = 0x0100_0000;
+/** Beyond what slots of pods can reach. */
+const network_base = 0x1000_0000;
+const vnis = 2 ** 24;
 
 /** The table of a host tap: each tap is alone in one, so that all can have the same address. */
 export function hostTapTable(uplink_index: number): number {
@@ -38,7 +41,21 @@ export function podTables(slot: number): { readonly pod: number; readonly rpf: n
 
 /** The slot that a table id belongs to; undefined for an id outside the pods' range. */
 export function podSlot(table_id: number): number | undefined {
-  return table_id >= pod_base ? Math.floor((table_id - pod_base) / 2) : undefined;
+  return table_id >= pod_base && table_id < network_base ? Math.floor((table_id - pod_base) / 2) : undefined;
+}
+
+/**
+ * Tables of a network beside the default one: where its addresses are, and where its pods look for their way. They follow from its VNI, which no other has:
+ * nothing is given out, and an earlier life has chosen the same.
+ */
+export function networkTables(vni: number): { readonly main: number; readonly pods: number } {
+  return { main: network_base + 2 * vni, pods: network_base + 2 * vni + 1 };
+}
+
+/** The VNI of the network that a table is of; undefined for any other table. */
+export function networkOfTable(table_id: number): number | undefined {
+  const vni = Math.floor((table_id - network_base) / 2);
+  return vni >= 0 && vni < vnis ? vni : undefined;
 }
 
 export function table(family: Family, table_id: number, name: string, multicast = true): Table {

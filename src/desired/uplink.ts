@@ -8,6 +8,7 @@ import { type Family, familyOf } from '../ip/text.js';
 import type { InterfaceFlag, InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
+import { networkObjects, type Underlay } from './networks.js';
 import { hostTapMac, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from './node-inputs.js';
 import { newUplinkEntry, type SourceNat, sourceNatOf, type UplinkEntry } from './source-nat.js';
 import {
@@ -38,15 +39,11 @@ const snat_keeper: InterfaceTag = 'node-snat';
  * leads by them: VPP asks for a next hop when its route comes, and never by a link that is down.
  */
 export function desiredNode(inputs: NodeInputs, taps_up: boolean, uplinks_up = true): VppObject[] {
-  const networks = [...new Set(inputs.uplinks.map((uplink) => uplink.physical_network))].filter(
-    (name) => name !== '',
-  );
-  const tableOf = ({ physical_network }: Uplink): number => {
-    const order = networks.indexOf(physical_network);
-    return order === -1 ? default_table : physicalNetworkTables(order).main;
-  };
+  const networks = physicalNetworks(inputs.uplinks);
+  const tableOf = ({ physical_network }: Uplink): number => mainTableOf(physical_network, networks);
   return [
     ...globals(inputs),
+    ...(inputs.network_vnis ?? []).flatMap(networkObjects),
     ...networks.flatMap((name, order) => physicalNetwork(name, order)),
     ...inputs.uplinks.flatMap((uplink) => {
       const main_table = tableOf(uplink);
@@ -59,6 +56,36 @@ export function desiredNode(inputs: NodeInputs, taps_up: boolean, uplinks_up = t
     ...puntRoutes(inputs.uplinks),
     ...redirectTables(inputs),
   ];
+}
+
+/** The named ones, in the order of the uplinks. */
+function physicalNetworks(uplinks: readonly Uplink[]): readonly string[] {
+  return [...new Set(uplinks.map((uplink) => uplink.physical_network))].filter((name) => name !== '');
+}
+
+function mainTableOf(physical_network: string, networks: readonly string[]): number {
+  const order = networks.indexOf(physical_network);
+  return order === -1 ? default_table : physicalNetworkTables(order).main;
+}
+
+/** By physical network, that of the node itself by an empty name: where packets go that carry those of networks. */
+export function underlays(
+  inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64'>,
+): ReadonlyMap<string, Underlay> {
+  const named = physicalNetworks(inputs.uplinks);
+  return new Map(
+    ['', ...named].flatMap((name) => {
+      const own = inputs.uplinks.filter(({ physical_network }) => physical_network === name);
+      const [first] = own;
+      if (first === undefined) return [];
+      // Of another physical network none is the main one.
+      const main = own.find(({ is_main }) => is_main) ?? first;
+      const speaking = { ...inputs, uplinks: [{ ...main, is_main: true }] };
+      const table_id = mainTableOf(name, named);
+      const mtu = Math.min(...own.map((uplink) => uplink.mtu));
+      return [[name, { table_id, ...nodeAddresses(speaking), mtu }] as const];
+    }),
+  );
 }
 
 type SnatInputs = Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64' | 'cnat' | 'uplink_entry'>;
@@ -78,7 +105,10 @@ function snatNode(inputs: SnatInputs) {
   return { cnat, uplinks: uplinks.length, ...nodeAddresses(inputs) };
 }
 
-function nodeAddresses(inputs: SnatInputs): { readonly ip4?: string; readonly ip6?: string } {
+function nodeAddresses(inputs: Pick<NodeInputs, 'uplinks' | 'uplink_128_to_64'>): {
+  readonly ip4?: string;
+  readonly ip6?: string;
+} {
   const address = (family: Family) => {
     const prefix = nodeAddress(inputs, family);
     return prefix === undefined ? undefined : splitPrefix(prefix).address;

@@ -1,5 +1,6 @@
 /** What the uplink actor tells those who build on the node: pods, routes, services, policies and BGP. */
 import type { ActorRef } from '../actor-system.js';
+import type { NetworkHere } from '../desired/networks.js';
 import type { NatPools } from '../desired/source-nat.js';
 import type { Family } from '../ip/text.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
@@ -65,6 +66,8 @@ export interface NodeFacts {
   readonly buffers_taken: number;
   /** Undefined until they are known; told again when they change. */
   readonly pools?: NatPools;
+  /** Beside the default one, those that VPP has tables of, sorted by name. Undefined until they are known; told again when they change. */
+  readonly networks?: readonly NetworkHere[];
   /** Worker threads of VPP. */
   readonly workers: number;
 }

@@ -1,4 +1,5 @@
 /** The mailbox of the uplink actor. */
+import type { NodeNetwork } from '../desired/networks.js';
 import type { PodPools } from '../desired/source-nat.js';
 import type { Taken } from '../uplink/taken.js';
 import type { InPlace, NodeFacts, SubscribeEarly, SubscribeNode } from './node.js';
@@ -14,6 +15,8 @@ export type UplinkMessage =
   | { readonly type: 'PodPrefixes'; readonly pods: PodPools }
   /** From the cluster: all prefixes of ServiceCIDRs, once they are known. Told urgently; idempotent. */
   | { readonly type: 'ServicePrefixes'; readonly prefixes: readonly string[] }
+  /** From the cluster: all networks beside the default one that can be had, once they are known. Told urgently; idempotent. */
+  | { readonly type: 'Networks'; readonly networks: readonly NodeNetwork[] }
   /** From itself: try the take-over again. Nothing happens if it is done, or if VPP is another one by now. */
   | { readonly type: 'Retry'; readonly generation: number }
   /** From itself: VPP of this generation has what others build on. As NodePrepared. */

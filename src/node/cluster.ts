@@ -1,7 +1,7 @@
 /** The cluster actor, with its settings; and the API server that it reads. */
 import { isDeepStrictEqual } from 'node:util';
 import type { ActorRef } from '../actor-system.js';
-import { cluster, type Learner, type SourceStatus } from '../actors/cluster.js';
+import { cluster, type SourceStatus } from '../actors/cluster.js';
 import type { BlockAffinity } from '../calico/kinds/block-affinity.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
@@ -18,6 +18,8 @@ import { kubeconfigAccess } from '../k8s/kubeconfig.js';
 import { Reflector } from '../k8s/reflector.js';
 import type { Log } from '../log.js';
 import type { UplinkMessage } from '../messages/uplink.js';
+import { learner } from './learner.js';
+import { KnownNetworks } from './networks.js';
 import type { Wiring } from './wiring.js';
 
 /** The API server of this node: that of the kubeconfig where one is named, else that of the pod. Asks nobody yet. */
@@ -43,6 +45,14 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
     const prefixes = [...new Set(cidrs.flatMap((each) => each.prefixes))].sort();
     uplink.tellUrgent({ type: 'ServicePrefixes', prefixes });
   };
+  const networks = !config.gates.multinet
+    ? undefined
+    : new KnownNetworks({
+        node_name: config.node_name,
+        physical_networks: new Set(config.uplinks.map(({ physical_network }) => physical_network)),
+        tell: (told) => uplink.tellUrgent({ type: 'Networks', networks: told }),
+      });
+  if (networks !== undefined) sync.set('networks', () => ({ faults: networks.faults() }));
   return cluster({
     reflect:
       api && ((kind, deliver) => new Reflector({ ...api, kind, deliver, clock, log, random: Math.random })),
@@ -81,6 +91,7 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
         tellNodes([]);
         tellBlocks([]);
         tellServices([]);
+        networks?.none();
         return [];
       }
       return [
@@ -91,25 +102,11 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
         learner<BlockAffinity>('BlockAffinity', (all) => tellBlocks([...all.values()])),
         learner<CalicoNode>('Node', (all) => tellNodes([...all.values()])),
         learner<ServiceCidr>('ServiceCIDR', (all) => tellServices([...all.values()])),
+        ...(networks?.learners() ?? []),
       ];
     },
     report: (statuses) => sync.set('cluster', () => clusterReport(statuses())),
   });
-}
-
-/** Keeps all objects of a kind, and is called with them once they are known, and with each change. */
-function learner<T>(kind: Learner['kind'], learn: (all: ReadonlyMap<string, T>) => void): Learner {
-  const all = new Map<string, T>();
-  return {
-    kind,
-    take({ changed, synced }) {
-      for (const [key, value] of changed) {
-        if (value === undefined) all.delete(key);
-        else all.set(key, value as T);
-      }
-      if (synced) learn(all);
-    },
-  };
 }
 
 /** What is said of this node alone comes before what is said of all. */

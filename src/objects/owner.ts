@@ -34,7 +34,15 @@ export type OwnerRule<O> =
 const uplink_tag = 'main-';
 const host_tap_tag = 'host-';
 const node_tags: readonly string[] = [uplink_tag, host_tap_tag, 'node-'];
-const node_tables: readonly string[] = ['punt-table-', 'calico-pods-', 'physical-net-', 'host-tap-'];
+/** Of the tables of networks beside the default one: those of pods and of connectivity have routes in them, too. */
+const network_tables = 'network-';
+const node_tables: readonly string[] = [
+  'punt-table-',
+  'calico-pods-',
+  'physical-net-',
+  'host-tap-',
+  network_tables,
+];
 
 /** Of the tables of SRv6. */
 const srv6_tables = 'srv6-';
@@ -42,6 +50,11 @@ const srv6_tables = 'srv6-';
 /** Whether connectivity gives tables such names. */
 export function isConnectivityTable(name: string): boolean {
   return name.startsWith(srv6_tables);
+}
+
+/** Whether the table is that of a network beside the default one. */
+export function isNetworkTable(name: string): boolean {
+  return name.startsWith(network_tables);
 }
 
 /** Whether the node gives such tags. */

@@ -1,4 +1,5 @@
 /** What a VPP holds of the node itself: read, cleared, programmed. */
+import { networkOf } from '../desired/networks.js';
 import type { NeverNatted, UplinkEntry } from '../desired/source-nat.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
@@ -125,6 +126,7 @@ export function excludedIn(objects: readonly VppObject[]): NeverNatted | undefin
 
 /** Objects that every VPP has, or that others than uplinks use: left in place when the uplinks go. */
 export function isGlobal(object: VppObject): boolean {
+  if (networkOf(object) !== undefined) return true;
   switch (object.kind) {
     case 'loopback':
     case 'snat_uplinks':

@@ -1,4 +1,5 @@
 /** What VPP is to hold of the node: by its configuration, what was told of the cluster, what routers have said, and what this VPP was given before. */
+import type { Clock } from '../clock.js';
 import type { ClusterPrefixes, Speakers } from '../desired/host-tap.js';
 import { type NodeInputs, type Uplink, uplinkTag } from '../desired/node-inputs.js';
 import {
@@ -13,6 +14,7 @@ import { ownAddresses } from '../desired/uplink-addresses.js';
 import type { VppObject } from '../objects/object.js';
 import type { CapturedUplink } from './captured.js';
 import { speakersOf } from './dressing.js';
+import { NetworksInVpp } from './networks-in-vpp.js';
 import { entryIn } from './node-in-vpp.js';
 import type { Taken } from './taken.js';
 import { uplinkOf } from './uplink-of.js';
@@ -29,12 +31,27 @@ export class NodeWishes {
   /** The entry for uplinks of this VPP's source NAT. */
   uplink_entry: UplinkEntry | undefined;
 
-  constructor(private readonly inputs: Omit<NodeInputs, 'uplinks'>) {}
+  readonly networks: NetworksInVpp;
+
+  constructor(
+    private readonly inputs: Omit<NodeInputs, 'uplinks'>,
+    clock: Clock,
+  ) {
+    this.networks = new NetworksInVpp(clock);
+  }
 
   objects(uplinks: readonly Uplink[], taps_up: boolean, uplinks_up = true): VppObject[] {
     const { inputs, repeated, not_natted, uplink_entry } = this;
+    const network_vnis = this.networks.vnis;
     return desiredNode(
-      { ...inputs, uplinks, repeated, uplink_entry, ...(not_natted !== undefined && { not_natted }) },
+      {
+        ...inputs,
+        uplinks,
+        repeated,
+        uplink_entry,
+        network_vnis,
+        ...(not_natted !== undefined && { not_natted }),
+      },
       taps_up,
       uplinks_up,
     );

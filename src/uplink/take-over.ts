@@ -12,6 +12,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Clock, orAborted } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
 import { fingerprint } from '../desired/host-tap.js';
+import type { NodeNetwork } from '../desired/networks.js';
 import { hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/node-inputs.js';
 import type { PodPools } from '../desired/source-nat.js';
 import type { Log } from '../log.js';
@@ -95,6 +96,8 @@ export class TakeOver {
   private whole_at_ms = Number.NEGATIVE_INFINITY;
   /** Of pods and nodes, as this VPP has been told of them. */
   pods_in_vpp: PodPools | undefined;
+  /** Beside the default one, those that this VPP has tables of; undefined: not known. */
+  networks_in_vpp: readonly NodeNetwork[] | undefined;
   /** What VPP is to hold: the next `follow` takes in what it is told. */
   readonly wishes: NodeWishes;
   private readonly gateways: Gateways;
@@ -109,7 +112,7 @@ export class TakeOver {
     private readonly settings: TakeOverSettings,
   ) {
     const warn = (text: string): void => this.warn(text);
-    this.wishes = new NodeWishes(settings.inputs);
+    this.wishes = new NodeWishes(settings.inputs, deps.clock);
     this.gateways = new Gateways({ ...deps, warn }, settings);
     this.vpp = new NodeInVpp(deps.vpp, warn);
     this.dressing = new Dressing(deps.host.taps, warn);
@@ -150,14 +153,17 @@ export class TakeOver {
     this.findRepeated(found.uplinks, snapshot.objects);
     this.wishes.uplink_entry = entryIn(snapshot.objects);
     this.wishes.not_natted = excludedIn(snapshot.objects);
+    this.wishes.networks.found(snapshot.objects);
     const is_bare = host.taps.isBare(found.uplinks);
     const current = host.taps.atOnce(found.uplinks, this.wishes.isDeaf);
     const taken = this.wishes.taken(current ?? found.uplinks);
     const { pods } = this.wishes;
+    const networks = this.wishes.networks.told;
     this.wishes.not_natted = this.wishes.neverNatted(taken.uplinks) ?? this.wishes.not_natted;
     const operations = reconcile(this.wishes.objects(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.vpp.program(up.generation, operations)) this.warn(refused);
     this.pods_in_vpp = pods;
+    this.networks_in_vpp = networks;
     signal.throwIfAborted();
     if (is_bare) this.dressing.dress(taken, this.wishes.cluster(), this.wishes.speakers());
     try {
@@ -269,11 +275,14 @@ export class TakeOver {
     for (let told = kept, doubts = unsure; ; doubts = new Set()) {
       waitsFor('what others build on');
       const { pods } = this.wishes;
+      const networks = this.wishes.networks.told;
+      this.wishes.networks.found(told);
       this.wishes.not_natted = this.wishes.neverNatted(taken.uplinks) ?? this.wishes.not_natted;
       const wanted = this.wishes.objects(taken.uplinks, false).filter(isGlobal);
       this.fatal(await this.vpp.program(generation, reconcile(wanted, told, doubts)));
       told = wanted;
       this.pods_in_vpp = pods;
+      this.networks_in_vpp = networks;
       if ((await others.prepare(generation, taken, signal)) !== 'news') return { prepared: told, before };
     }
   }
@@ -319,19 +328,26 @@ export class TakeOver {
     await turn();
     const now = this.remember(before, current, seen);
     const { uplinks } = now ?? before;
-    const { pods } = this.wishes;
+    const { pods, networks } = this.wishes;
+    const told_networks = networks.told;
+    const vnis = await networks.next(
+      async () => (await this.deps.vpp.read(['pods', 'connectivity'])).objects,
+    );
     const prefixes = this.wishes.neverNatted(uplinks) ?? this.wishes.not_natted;
-    if (now !== undefined || this.is_in_doubt || !isDeepStrictEqual(prefixes, this.wishes.not_natted)) {
+    const is_other = !isDeepStrictEqual([prefixes, vnis], [this.wishes.not_natted, networks.vnis]);
+    if (now !== undefined || this.is_in_doubt || is_other) {
       await turn();
       const told = this.wishes.objects(before.uplinks, true);
       const is_bare = this.is_in_doubt && taps.isBare(before.captured);
       this.wishes.not_natted = prefixes;
+      networks.vnis = vnis;
       await this.converge(uplinks, told, generation, turn);
       signal.throwIfAborted();
       // A tap that VPP had lost has nothing of the host's.
       if (is_bare) this.dressing.dress(before, this.wishes.cluster(), this.wishes.speakers());
     }
     this.pods_in_vpp = pods;
+    this.networks_in_vpp = told_networks;
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     await turn();
     this.dressing.redress(uplinks, this.wishes.cluster(), this.wishes.speakers());

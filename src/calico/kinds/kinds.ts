@@ -8,6 +8,11 @@ import { type FelixConfiguration, felix_configuration_kind } from './felix-confi
 import { type IpPool, ip_pool_kind } from './ip-pool.js';
 import { type IpamBlock, ipam_block_kind } from './ipam-block.js';
 import type { Kind } from './kind.js';
+import { type Network, network_kind } from './network.js';
+import {
+  type NetworkAttachmentDefinition,
+  network_attachment_definition_kind,
+} from './network-attachment-definition.js';
 import { type CalicoNode, node_kind } from './node.js';
 import type { SecretValues } from './secret.js';
 import { type Service, service_kind } from './service.js';
@@ -28,6 +33,9 @@ export interface Kinds {
   /** By `namespace/name` of the slice. */
   readonly EndpointSlice: EndpointSlice;
   readonly ServiceCIDR: ServiceCidr;
+  readonly Network: Network;
+  /** By `namespace/name`. */
+  readonly NetworkAttachmentDefinition: NetworkAttachmentDefinition;
   /** By name, in the one namespace where passwords are. */
   readonly Secret: SecretValues;
 }
@@ -49,6 +57,8 @@ export const kinds: { readonly [K in ListedKind]: Kind<Kinds[K]> } = {
   Service: service_kind,
   EndpointSlice: endpoint_slice_kind,
   ServiceCIDR: service_cidr_kind,
+  Network: network_kind,
+  NetworkAttachmentDefinition: network_attachment_definition_kind,
 };
 
 /** What has become of objects of one kind, by key; undefined: gone, or of no use. `synced`: what no change has named does not exist. */

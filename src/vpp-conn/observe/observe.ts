@@ -7,7 +7,7 @@ import { sw_interface_dump } from 'vpp-binapi-ts/interface';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { interfacesUsed, isDangling, keyOf, type VppObject } from '../../objects/object.js';
-import type { Ownership } from '../../objects/owner.js';
+import { isNetworkTable, type Ownership } from '../../objects/owner.js';
 import type { RouteSource } from '../../objects/routing.js';
 import { OwnerIndex } from '../../reconcile/ownership.js';
 import type { Scope, Snapshot, Take } from '../../reconcile/snapshot.js';
@@ -109,6 +109,8 @@ async function read(
   const wanted = (owner: Ownership): boolean => owner !== 'foreign' && scopes.has(owner);
   const own_links = links.filter(({ object }) => wanted(owners.of(object)));
   const own_tables = all_tables.filter((table) => wanted(owners.of(table)));
+  // The node's, and others have routes in them.
+  const network_tables = all_tables.filter(({ name }) => isNetworkTable(name));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
   const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6, pbl] =
@@ -138,7 +140,7 @@ async function read(
           source,
           scopes,
           handles,
-          scopes.has('nobody') ? all_tables : own_tables,
+          scopes.has('nobody') ? all_tables : [...new Set([...own_tables, ...network_tables])],
           tagOf,
           keep,
         ),
@@ -150,7 +152,10 @@ async function read(
               {
                 source,
                 by: before_own[source].map((other) => handles.fibSource(other)),
-                tables: source === 'connectivity' ? [...default_tables, ...pods_tables] : default_tables,
+                tables:
+                  source === 'connectivity'
+                    ? [...default_tables, ...pods_tables, ...network_tables]
+                    : default_tables,
               },
               keep,
             )
