@@ -24,6 +24,8 @@ export interface Vxlan {
   readonly dst_port: number;
   readonly vni: number;
   readonly decap_next_index: number;
+  /** Where `dst` is looked up. */
+  readonly table_id: number;
 }
 
 type Wanted<T extends Ipip | Vxlan> = Omit<T, 'type' | 'sw_if_index'> & { readonly table_id: number };
@@ -90,7 +92,8 @@ export class Tunnels {
     const dst_port = wanted.dst_port || vxlan_port;
     const next = decap_next_index === none ? ethernet_arc : decap_next_index;
     if (next >= this.#arcs[family].length) refuse(retval.INVALID_DECAP_NEXT);
-    if (this.findVxlan({ src, dst, dst_port, vni: wanted.vni }) !== undefined) refuse(retval.TUNNEL_EXIST);
+    if (this.findVxlan({ src, dst, dst_port, vni: wanted.vni, table_id }) !== undefined)
+      refuse(retval.TUNNEL_EXIST);
     const taken = this.#takeInstance('vxlan', instance);
     const one = this.interfaces.create({
       name: `vxlan_tunnel${taken}`,
@@ -103,7 +106,8 @@ export class Tunnels {
     this.interfaces.setAdmin(one, true);
     const { sw_if_index } = one;
     const vni = wanted.vni;
-    const made = { sw_if_index, instance: taken, src, dst, src_port, dst_port, vni, decap_next_index: next };
+    const numbers = { instance: taken, src_port, dst_port, vni, decap_next_index: next, table_id };
+    const made = { sw_if_index, src, dst, ...numbers };
     this.#all.set(sw_if_index, { type: 'vxlan', ...made });
     return one;
   }
@@ -114,10 +118,9 @@ export class Tunnels {
     return this.#delete(known?.sw_if_index ?? refuse(retval.NO_SUCH_ENTRY));
   }
 
-  findVxlan({ src, dst, vni, dst_port }: Pick<Vxlan, 'src' | 'dst' | 'vni' | 'dst_port'>): Vxlan | undefined {
-    return this.all('vxlan').find(
-      (one) => one.src === src && one.dst === dst && one.vni === vni && one.dst_port === dst_port,
-    );
+  findVxlan(ends: Pick<Vxlan, 'src' | 'dst' | 'vni' | 'dst_port' | 'table_id'>): Vxlan | undefined {
+    const names = ['src', 'dst', 'vni', 'dst_port', 'table_id'] as const;
+    return this.all('vxlan').find((one) => names.every((name) => one[name] === ends[name]));
   }
 
   /** Undefined for an interface that is no tunnel. */

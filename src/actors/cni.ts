@@ -15,7 +15,7 @@ import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js'
 import { answer_margin_ms } from '../pods/callers.js';
 import type { CniDeps } from '../pods/cni-deps.js';
 import { cniHandlers } from '../pods/handlers.js';
-import { HeldAdds } from '../pods/held-adds.js';
+import { HeldAdds, network_unknown } from '../pods/held-adds.js';
 import { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodRecords } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
@@ -201,9 +201,11 @@ class Cni implements Actor<CniMessage> {
 
   // --- requests
 
-  private async add(add: CniAdd): Promise<void> {
+  private async add(asked: CniAdd): Promise<void> {
+    const add = this.withRange(asked);
     const { spec } = add;
     const name = podName(spec.workload, spec.interface_name);
+    if (spec.network_name !== '' && this.networks === undefined) return this.hold(add, network_unknown);
     const known = this.pods.get(spec.key);
     if (known !== undefined && this.whereabouts.isReplaced(known)) {
       // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
@@ -247,6 +249,20 @@ class Cni implements Actor<CniMessage> {
         Math.max(1, add.reply.deadline_ms - this.ctx.clock.now_ms()),
       )
       .then(settled, (error: Error) => settled({ error: `${name}: ${error.message}: retry` }));
+  }
+
+  /** A pod reaches its network by its interface in it. Undone and done again by a repeated ADD: the range may be another by then. */
+  private withRange(add: CniAdd): CniAdd {
+    const { spec } = add;
+    const range = this.networks?.find(({ name }) => name === spec.network_name)?.range;
+    if (range === undefined || spec.routes.includes(range)) return add;
+    const has_family = spec.addresses[range.includes(':') ? 'ip6' : 'ip4'].length > 0;
+    return has_family ? { ...add, spec: { ...spec, routes: [...spec.routes, range] } } : add;
+  }
+
+  /** Beside the default one; undefined: not known. */
+  private get networks(): NodeThere['networks'] {
+    return this.ready?.networks;
   }
 
   /** A pod that is new here, with what an unknown earlier life may have left of it; undefined: not yet. */
@@ -440,6 +456,7 @@ class Cni implements Actor<CniMessage> {
       this.forget(this.gate.closed ? 'VPP is given policies first' : 'VPP is asked what it holds');
     }
     this.ctx.blockedOn(undefined);
+    if (ready.networks !== undefined) this.release(this.held.release(network_unknown));
     this.survey.lookAtBuffers(ready);
     if (this.survey.done) this.survey.tellNode(ready);
     if (!this.survey.done || this.survey.starving) this.read();

@@ -11,6 +11,7 @@ import { felixFaults } from '../desired/felix-faults.js';
 import { FelixKeys } from '../desired/felix-keys.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
+import { isNetworkRouteKey, NetworkRoutes } from '../desired/network-routes.js';
 import { addressOf, NodeAddresses } from '../desired/node-addresses.js';
 import type { Drop } from '../desired/remote-entry.js';
 import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
@@ -78,6 +79,8 @@ export interface ConnectivitySettings {
   readonly encryption_required: boolean;
   /** Absent: no SRv6. */
   readonly srv6?: Srv6Pools;
+  /** There are networks beside the default one. */
+  readonly networks?: true;
   /** From the first of a burst of changes to what follows from it. */
   readonly coalesce_ms: number;
   readonly writer: RouteWriterSettings;
@@ -141,6 +144,7 @@ function dropOf(local: LocalPrefix | undefined): Drop | undefined {
 
 class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly plan = new Connectivity();
+  private readonly networks = new NetworkRoutes();
   private readonly writer: RouteWriter;
   private readonly is_policed: boolean;
   private readonly ipam: IpamRoutes | undefined;
@@ -193,12 +197,19 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     );
     this.bgp = new RemoteSource(
       {
-        prefixes: () => [...this.plan.remotePrefixes(), ...this.plan.policies.keys()],
-        nextHops: (prefix) =>
-          isSrPolicyKey(prefix) ? [this.plan.policies.told(prefix)!] : this.plan.nextHops(prefix),
+        prefixes: () => [
+          ...this.plan.remotePrefixes(),
+          ...this.plan.policies.keys(),
+          ...this.networks.keys(),
+        ],
+        nextHops: (prefix) => {
+          if (isNetworkRouteKey(prefix)) return this.networks.nextHops(prefix);
+          return isSrPolicyKey(prefix) ? [this.plan.policies.told(prefix)!] : this.plan.nextHops(prefix);
+        },
         set: (prefix, next_hops) => {
           // Of what several say otherwise the first counts.
-          if (isSrPolicyKey(prefix)) this.plan.setPolicy(prefix, next_hops[0]);
+          if (isNetworkRouteKey(prefix)) this.networks.setRoute(prefix, next_hops);
+          else if (isSrPolicyKey(prefix)) this.plan.setPolicy(prefix, next_hops[0]);
           else this.plan.setRoute(prefix, next_hops);
         },
       },
@@ -308,6 +319,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private get faulty(): number {
     return (
       this.plan.counts.faulty +
+      this.networks.counts.faulty +
       this.nodes.shared_count +
       (this.ipam?.faulty_count ?? 0) +
       (this.sids.fault === undefined ? 0 : 1) +
@@ -332,6 +344,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.nodes.faults(),
       // Of two nodes with one address it knows which is a peer.
       this.plan.faults(),
+      this.networks.faults(),
       this.ipam?.faults() ?? [],
     ]) {
       for (const [object, text] of source) {
@@ -365,6 +378,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     else if (this.inputs.unsynced(told_of_encryption).length === 0)
       this.deps.checksums(this.encryption.is_used);
     this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, settings));
+    this.networks.setNetworks(this.inputs.node.networks);
+    const { vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed = false } = settings;
+    this.networks.setSettings({ vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed });
   }
 
   private felixOf(node_name: string): Partial<FelixConfiguration> {
@@ -559,10 +575,12 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     turns.begun();
     let is_done = true;
     if (inputs.unsynced(this.needed).length === 0 && inputs.node !== undefined) {
-      for (const [prefix, next_hop] of this.ipam?.changes() ?? [])
+      for (const [prefix, next_hop] of this.ipam?.changes() ?? []) {
         plan.setRoute(prefix, next_hop === undefined ? [] : [next_hop]);
+        this.networks.setBlock(prefix, next_hop);
+      }
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
-      is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer));
+      is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer) && this.networks.plan(piece, writer));
       this.encryption.publish(writer.isUp(wireguard_tag));
       this.sids.tell((object) => writer.has(object));
       if (plan.peers_wait) this.fuller ??= this.ctx.after(fuller_ms, { type: 'PeersFuller' });
@@ -575,7 +593,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   /** What has not told all that there is yet: until then nothing goes that an earlier life has left. */
   private unsynced(): readonly string[] {
-    const kinds = this.inputs.unsynced();
+    const lacks_networks = this.settings.networks === true && this.inputs.node?.networks === undefined;
+    const kinds = [...this.inputs.unsynced(), ...(lacks_networks ? ['Network'] : [])];
     return this.ipam === undefined && !this.bgp.synced ? [...kinds, 'BGP'] : kinds;
   }
 }

@@ -15,7 +15,7 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { podMtu } from '../desired/pod.js';
+import { mtuOfNetwork, podMtu } from '../desired/pod.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
@@ -300,7 +300,7 @@ class Pod implements Actor<PodMessage> {
 
   private connect(add: PendingAdd, place: Place, objects: PodObjects): void {
     const wanted = this.wishes.of(add.spec, place, () => objects.all());
-    const refusal = this.whyNot(place, objects) ?? (this.wishes.lack || undefined);
+    const refusal = this.whyNot(add.spec, place, objects) ?? (this.wishes.lack || undefined);
     if (refusal !== undefined) return this.addFailed(add, refusal);
     if (!add.begun) {
       const fault = this.beginAdd(add, objects.has_tap);
@@ -322,7 +322,9 @@ class Pod implements Actor<PodMessage> {
   }
 
   /** VPP would make an interface that does not work. */
-  private whyNot({ no_room }: Place, { has_tap }: PodObjects): string | undefined {
+  private whyNot(spec: PodSpec, { no_room, node }: Place, { has_tap }: PodObjects): string | undefined {
+    if (spec.network_name !== '' && node.networks === undefined)
+      return `the network ${spec.network_name} is not known yet: the Kubernetes API has not told which there are`;
     return has_tap ? undefined : no_room;
   }
 
@@ -384,7 +386,7 @@ class Pod implements Actor<PodMessage> {
     const { spec } = record;
     const namespace = this.deps.namespaces.of(record);
     if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
-    const refusal = this.whyNot(place, objects);
+    const refusal = this.whyNot(spec, place, objects);
     if (refusal !== undefined) return this.rest.wait(this.name(), place.generation, refusal);
     const differs = objects.differsFrom(this.wishes.of(spec, place, () => objects.all()));
     try {
@@ -487,8 +489,8 @@ class Pod implements Actor<PodMessage> {
   // --- small things
 
   private linkOf(spec: PodSpec): DeviceLink {
-    const { mtu, software_checksums } = this.vpp.place!.node;
-    return { mtu: podMtu(spec, mtu), software_checksums };
+    const { node } = this.vpp.place!;
+    return { mtu: podMtu(spec, mtuOfNetwork(spec, node)), software_checksums: node.software_checksums };
   }
 
   private name(): string {

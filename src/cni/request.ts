@@ -94,7 +94,8 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
     routes: readRoutes(request.containerRoutes).filter(has),
     mtu: readMtu(request.settings?.mtu ?? 0, addresses, warn),
     allow_ip_forwarding: request.settings?.allowIpForwarding ?? false,
-    host_ports: readHostPorts(request.workload?.ports ?? [], has, warn),
+    // They are the pod's, and lead to its interface in the default network.
+    host_ports: network_name === '' ? readHostPorts(request.workload?.ports ?? [], has, warn) : [],
     allowed_source_prefixes: allowedSourcePrefixesOf(annotations, limits.source_spoofing, warn).filter(
       (prefix) => {
         if (!has(prefix))
@@ -174,7 +175,7 @@ function checkNetwork(network_name: string, interface_name: string, { gates }: P
     throw new InvalidRequest(
       'dataplane_options.network_name',
       network_name,
-      'names a secondary network, which this version does not have: take the interface off the pod',
+      'names a secondary network: set multinetEnabled in CALICOVPP_FEATURE_GATES (docs/networks.md), or take the interface off the pod',
     );
   }
   if (interface_name.startsWith('memif')) {

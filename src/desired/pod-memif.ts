@@ -13,28 +13,38 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodMemif, type PodSpec } from '../pod/spec.js';
-import { default_table, hostPrefix } from './tables.js';
+import { hostPrefix } from './tables.js';
 
 /** The address of VPP's side: no table has one twice. */
 export const memif_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.2', 6: 'fdca:11c0::2' };
 
-/** Where packets to the pod are looked up, whichever of its interfaces they leave by. */
-export function routesTo(spec: PodSpec, tag: InterfaceTag, pod_table: number): VppObject[] {
+/**
+ * Where packets to the pod are looked up, whichever of its interfaces they leave by. `main_table`: where its addresses are; undefined: nothing is to
+ * lead there.
+ */
+export function routesTo(
+  spec: PodSpec,
+  tag: InterfaceTag,
+  pod_table: number,
+  main_table: number | undefined,
+): VppObject[] {
   return addressesOf(spec).flatMap((address): VppObject[] => {
+    const table_id = spec.memif === undefined ? main_table : pod_table;
+    if (table_id === undefined) return [];
     const by_device: VppObject = {
       kind: 'route',
       source: 'pods',
-      table_id: spec.memif === undefined ? default_table : pod_table,
+      table_id,
       prefix: hostPrefix(address),
       paths: [{ via: 'interface', interface: tag, next_hop: address }],
     };
-    if (spec.memif === undefined) return [by_device];
+    if (spec.memif === undefined || main_table === undefined) return [by_device];
     return [
       by_device,
       {
         kind: 'route',
         source: 'pods',
-        table_id: default_table,
+        table_id: main_table,
         prefix: hostPrefix(address),
         paths: [{ via: 'lookup', table_id: pod_table }],
       },

@@ -6,7 +6,8 @@
  *   uRPF of the tun: strict against the default table, or loose against a table of allowed sources; while the pod may not
  *   send, strict against the pods table, which has no route through the tun
  *
- * With a memif beside the tun it is otherwise: pod-memif.ts.
+ * With a memif beside the tun it is otherwise: pod-memif.ts. In another network than the default one these tables are that network's: it leads to no
+ * other. A pod whose network is not there has its interface, and no way in or out.
  *
  * The tun carries 169.254.1.1 (and a unique-local address for IPv6) itself, the same in every pod's table: VPP sources its
  * ICMP errors from it. With the pod's own address there, Linux discards them and path MTU discovery never works.
@@ -19,9 +20,10 @@ import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, endpointOf, familiesOf, type PodSpec } from '../pod/spec.js';
+import type { NetworkHere } from './networks.js';
 import { hasSourceTable, memifObjects, routesTo } from './pod-memif.js';
 import { isNatted, type NatPools } from './source-nat.js';
-import { allOf, default_table, hostPrefix, pods_table, table } from './tables.js';
+import { allOf, default_table, hostPrefix, networkTables, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
 
 /** The address of VPP's side of every pod interface; a link-local one would leave VPP without a source for ICMPv6 errors. */
@@ -64,6 +66,31 @@ export interface PodInputs {
   readonly default_verdict: 'allow' | 'deny';
   /** The pod gets no packets of protocols that npol does not judge. */
   readonly drop_other_protocols?: boolean;
+  /** Beside the default one, those that there are; undefined: not known. */
+  readonly networks?: readonly NetworkHere[];
+}
+
+/** The tables of the network that a pod is in. */
+export interface PodHome {
+  /** Where its addresses are. */
+  readonly main: number;
+  /** Where it looks for its way. */
+  readonly pods: number;
+}
+
+const default_home: PodHome = { main: default_table, pods: pods_table };
+
+/** That of the pod's interface; undefined: it is not there, or not known. The default network always is. */
+export function networkOfPod(
+  { network_name }: Pick<PodSpec, 'network_name'>,
+  networks: readonly NetworkHere[] | undefined,
+): NetworkHere | 'default' | undefined {
+  return network_name === '' ? 'default' : networks?.find(({ name }) => name === network_name);
+}
+
+function homeOf(spec: PodSpec, networks: readonly NetworkHere[] | undefined): PodHome | undefined {
+  const network = networkOfPod(spec, networks);
+  return network === 'default' ? default_home : network && networkTables(network.vni);
 }
 
 export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
@@ -72,25 +99,11 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
   const { tables } = inputs;
   const { interface_spec: queues } = spec;
   const is_tap = spec.interface_type === 'tap';
+  const home = homeOf(spec, inputs.networks);
   return [
     ...families.flatMap((family): VppObject[] => [
       table(family, tables.pod, podTableName(spec, family)),
-      ...allOf(family).map(
-        (prefix): VppObject => ({
-          kind: 'route',
-          source: 'pods',
-          table_id: tables.pod,
-          prefix,
-          paths: [{ via: 'lookup', table_id: pods_table }],
-        }),
-      ),
-      {
-        kind: 'mroute',
-        table_id: tables.pod,
-        group: family === 4 ? '224.0.0.0/4' : 'ff00::/8',
-        accept_all_interfaces: true,
-        paths: [{ table_id: pods_table, accept: false, forward: true }],
-      },
+      ...(home === undefined ? [] : waysOut(family, tables.pod, home, spec.network_name === '')),
     ]),
     {
       kind: 'tap',
@@ -119,31 +132,63 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
           (address): VppObject => ({ kind: 'neighbour', interface: tag, address, mac: pod_mac }),
         )
       : []),
-    ...routesTo(spec, tag, tables.pod),
-    ...settings(spec, tag, is_tap, inputs),
-    ...(inputs.held ? [] : sourceTables(spec, tag, tables)),
+    ...routesTo(spec, tag, tables.pod, home?.main),
+    ...settings(spec, tag, is_tap, inputs, home),
+    ...(inputs.held || home === undefined ? [] : sourceTables(spec, tag, tables)),
     ...hostPorts(spec, inputs),
     ...placements(spec, tag, inputs.workers),
-    ...besides(spec, inputs),
+    ...besides(spec, inputs, home),
   ];
 }
 
-function besides(spec: PodSpec, inputs: PodInputs): VppObject[] {
+/** Of groups VPP keeps not enough that another table could take their place: a network that is made anew would not have them. */
+function waysOut(family: Family, table_id: number, { pods }: PodHome, has_groups: boolean): VppObject[] {
+  const routes = allOf(family).map(
+    (prefix): VppObject => ({
+      kind: 'route',
+      source: 'pods',
+      table_id,
+      prefix,
+      paths: [{ via: 'lookup', table_id: pods }],
+    }),
+  );
+  if (!has_groups) return routes;
+  return [
+    ...routes,
+    {
+      kind: 'mroute',
+      table_id,
+      group: family === 4 ? '224.0.0.0/4' : 'ff00::/8',
+      accept_all_interfaces: true,
+      paths: [{ table_id: pods, accept: false, forward: true }],
+    },
+  ];
+}
+
+function besides(spec: PodSpec, inputs: PodInputs, home: PodHome | undefined): VppObject[] {
   const { memif } = spec;
   if (memif === undefined) return [];
   return [
     ...memifObjects({ ...spec, memif }, inputs.tables.pod, { mac: pod_tap_mac, pod_mac }),
-    ...settings(spec, podInterfaceTag(spec, 'memif'), !memif.is_l3, inputs),
+    ...settings(spec, podInterfaceTag(spec, 'memif'), !memif.is_l3, inputs, home),
   ];
 }
 
 /** What is set on each of a pod's interfaces: it is judged, translated and checked alike by which one ever it sends. */
-function settings(spec: PodSpec, tag: InterfaceTag, is_ethernet: boolean, inputs: PodInputs): VppObject[] {
+function settings(
+  spec: PodSpec,
+  tag: InterfaceTag,
+  is_ethernet: boolean,
+  inputs: PodInputs,
+  home: PodHome | undefined,
+): VppObject[] {
   const families = familiesOf(spec);
+  const is_held = inputs.held || home === undefined;
   return [
     { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
     ...flags(tag, [
-      ...natFlags(spec, inputs.pools),
+      // In another network nobody knows the node's address.
+      ...(spec.network_name === '' ? natFlags(spec, inputs.pools) : []),
       'snat_pod',
       'cnat_feature',
       ...(families.includes(6) ? (['ip6_enabled'] as const) : []),
@@ -156,8 +201,8 @@ function settings(spec: PodSpec, tag: InterfaceTag, is_ethernet: boolean, inputs
       verdict: inputs.default_verdict,
       endpoint: endpointOf(spec.workload),
     },
-    ...(inputs.held ? holding(tag, families) : antiSpoofing(spec, tag, families, inputs.tables)),
-    ...inputs.redirects
+    ...(is_held ? holding(tag, families) : antiSpoofing(spec, tag, families, inputs.tables, home.main)),
+    ...(spec.network_name === '' ? inputs.redirects : [])
       .filter((family) => families.includes(family))
       .map((family): VppObject => ({ kind: 'redirect_acl', interface: tag, family })),
     ...(inputs.drop_other_protocols === true
@@ -201,7 +246,7 @@ function holding(tag: InterfaceTag, families: readonly Family[]): VppObject[] {
 }
 
 /**
- * A source is right if the default table leads back to this very interface. Sources beside the pod's addresses are in no
+ * A source is right if the table of its network leads back to this very interface. Sources beside the pod's addresses are in no
  * table that forwards, so a pod that may use some gets a table of its own, at a quarter of a megabyte.
  */
 function antiSpoofing(
@@ -209,12 +254,13 @@ function antiSpoofing(
   tag: InterfaceTag,
   families: readonly Family[],
   tables: PodTableIds,
+  main_table: number,
 ): VppObject[] {
   return families.map((family): VppObject => {
     const of = { kind: 'urpf', interface: tag, family } as const;
     return hasSourceTable(spec, family)
       ? { ...of, mode: 'loose', table_id: tables.rpf }
-      : { ...of, mode: 'strict', table_id: default_table };
+      : { ...of, mode: 'strict', table_id: main_table };
   });
 }
 
@@ -296,6 +342,20 @@ export function podSysctls(spec: PodSpec): readonly { readonly path: string; rea
 export function podMtu(spec: Pick<PodSpec, 'mtu' | 'addresses'>, node_mtu: number): number {
   const min = spec.addresses.ip6.length > 0 ? mtu_min[6] : mtu_min[4];
   return Math.max(min, Math.min(spec.mtu === 0 ? node_mtu : spec.mtu, node_mtu));
+}
+
+/** Headers around what goes to other nodes by VXLAN without Ethernet, in bytes: those of IP, UDP and VXLAN. */
+const carried_max_headers: Readonly<Record<Family, number>> = { 4: 36, 6: 56 };
+
+/** Of what a pod sends nothing is longer than what its network carries to other nodes. `node_mtu`: of the default network. In bytes. */
+export function mtuOfNetwork(
+  spec: PodSpec,
+  { mtu: node_mtu, networks }: { readonly mtu: number; readonly networks?: readonly NetworkHere[] },
+): number {
+  const network = networkOfPod(spec, networks);
+  if (network === 'default' || network === undefined) return node_mtu;
+  const headers = Math.max(...familiesOf(spec).map((family) => carried_max_headers[family]));
+  return network.underlay.mtu - headers;
 }
 
 /** The Linux side of a pod interface with ifindex `link`. Every change can be repeated; see `isHarmless` for routes. */

@@ -81,7 +81,11 @@ const esp_headers = 37;
 export const ip6_mtu_min = 1280;
 
 /** In bytes. What does not fit the uplink with its headers is lost without a word: there is no floor. */
-export function tunnelMtu(tunnel: Tunnel, own: OwnNode, settings: TunnelSettings): number {
+export function tunnelMtu(
+  tunnel: Tunnel,
+  own: Pick<OwnNode, 'mtu'>,
+  settings: Pick<TunnelSettings, 'vxlan_mtu' | 'vxlan_mtu6'> & Partial<TunnelSettings>,
+): number {
   const family = outerFamily(tunnel);
   const esp = tunnel.kind === 'ipip_tunnel' && tunnel.ike ? esp_headers : 0;
   const room = own.mtu - ip_header[family] - headers[tunnel.kind] - esp;
@@ -101,9 +105,13 @@ export function outerFamily(tunnel: Tunnel): Family {
   return familyOf(tunnel.src);
 }
 
-function askedMtu({ kind }: Tunnel, family: Family, settings: TunnelSettings): number {
+function askedMtu(
+  { kind }: Tunnel,
+  family: Family,
+  settings: Pick<TunnelSettings, 'vxlan_mtu' | 'vxlan_mtu6'> & Partial<TunnelSettings>,
+): number {
   if (kind === 'wireguard_interface') return settings.wireguard?.mtu ?? 0;
-  if (kind === 'ipip_tunnel') return settings.ipip_mtu;
+  if (kind === 'ipip_tunnel') return settings.ipip_mtu ?? 0;
   return family === 4 ? settings.vxlan_mtu : settings.vxlan_mtu6;
 }
 

@@ -38,8 +38,7 @@ export function cniOf(
     limits: () => ({
       default_spec: pods.spec,
       max_spec: pods.limits,
-      // Without tables of its own a secondary network would be the default one under another name.
-      gates: { ...gates, multinet: false },
+      gates,
       source_spoofing: cluster.workloadSourceSpoofing() ?? pods.source_spoofing,
     }),
     settings: {

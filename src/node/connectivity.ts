@@ -46,6 +46,7 @@ export function connectivityOf(
       route_source,
       gso,
       ...(parts.config.gates.srv6 && { srv6: parts.config.srv6 }),
+      ...(parts.config.gates.multinet && { networks: true }),
       encryption_required: parts.config.encryption === 'required',
       coalesce_ms: 20,
       writer: route_writer_settings_default,

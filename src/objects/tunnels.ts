@@ -29,6 +29,8 @@ export interface VxlanTunnel {
   readonly vni: number;
   /** UDP, at both ends. */
   readonly port: number;
+  /** Where `dst` is looked up, and what comes from there has to come in by; absent: the default table. */
+  readonly encap_table_id?: number;
 }
 
 /** Uses the addresses of another interface. */
@@ -102,7 +104,8 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
       wanted.src === there.src &&
       wanted.dst === there.dst &&
       wanted.vni === there.vni &&
-      wanted.port === there.port,
+      wanted.port === there.port &&
+      wanted.encap_table_id === there.encap_table_id,
     add: 22,
     remove: remove.interface,
     change: 'remove_first',

@@ -2,6 +2,9 @@
 import type { CniAdd } from '../messages/cni.js';
 import { type PodKey, sandboxName } from '../pod/spec.js';
 
+/** What an ADD waits for that is no pod: it is not known whether its network is there. */
+export const network_unknown = 'networks';
+
 export class HeldAdds {
   /** With the id of the removal that each waits for. */
   readonly #held = new Map<CniAdd, string>();
@@ -19,7 +22,9 @@ export class HeldAdds {
     const id = this.#held.get(add);
     if (id === undefined) return undefined;
     this.#held.delete(add);
-    const { netns, interface_name } = add.spec;
+    const { netns, interface_name, network_name } = add.spec;
+    if (id === network_unknown)
+      return `${sandboxName(netns, interface_name)}: the network ${network_name} is not known yet, VPP is not ready or the Kubernetes API does not answer: retry`;
     return `${sandboxName(netns, interface_name)}: what is left of another pod (${id}) is not removed yet: retry`;
   }
 

@@ -1,5 +1,5 @@
 /** What a pod is to have in VPP, as far as it may: a host port is that of the first one who asks for it. */
-import { desiredPod, isNatFlag, podMtu } from '../desired/pod.js';
+import { desiredPod, isNatFlag, mtuOfNetwork, networkOfPod, podMtu } from '../desired/pod.js';
 import { podTables } from '../desired/tables.js';
 import type { PodNode } from '../messages/pod.js';
 import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
@@ -16,6 +16,11 @@ export function translationOwner({ key, workload, interface_name }: PodSpec): Tr
 interface Place {
   readonly node: PodNode;
   readonly slot: number;
+}
+
+/** For a person. */
+export function networkGone(network_name: string): string {
+  return `the network ${network_name} is not there: create Network ${network_name}, see under /debug/sync what is said of it, or correct network_name in the NetworkAttachmentDefinition`;
 }
 
 export class PodWishes {
@@ -36,8 +41,8 @@ export class PodWishes {
   of(spec: PodSpec, place: Place, there: () => Iterable<VppObject>): readonly VppObject[] {
     if (this.#last?.spec !== spec || this.#last.place !== place || this.#lack !== '') {
       const { node, slot } = place;
-      const inputs = { ...node, mtu: podMtu(spec, node.mtu), tables: podTables(slot) };
-      this.#lack = '';
+      const inputs = { ...node, mtu: podMtu(spec, mtuOfNetwork(spec, node)), tables: podTables(slot) };
+      this.#lack = networkOfPod(spec, node.networks) === undefined ? networkGone(spec.network_name) : '';
       const objects = desiredPod(spec, inputs).filter((object) => this.#mayHave(spec, object));
       // While pools are not known, what was known of them before holds.
       if (node.pools === undefined) objects.push(...[...there()].filter(isNatFlag));

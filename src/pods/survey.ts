@@ -50,7 +50,7 @@ export class Survey {
 
   constructor(
     private readonly ctx: ActorContext<CniMessage>,
-    private readonly deps: Pick<CniDeps, 'vpp' | 'translations' | 'settings'>,
+    private readonly deps: Pick<CniDeps, 'vpp' | 'translations' | 'settings' | 'limits'>,
     private readonly parts: SurveyParts,
   ) {
     this.reader = new VppReader(ctx, deps.vpp);
@@ -190,13 +190,15 @@ export function poolOf(ready: NodeThere | undefined): BufferPool | undefined {
 }
 
 function podNode(
-  { type, mtu, node, redirects, workers, pools }: NodeThere,
-  { settings, checksums }: Pick<CniDeps, 'settings' | 'checksums'>,
+  { type, mtu, node, redirects, workers, pools, networks: known }: NodeThere,
+  { settings, checksums, limits }: Pick<CniDeps, 'settings' | 'checksums' | 'limits'>,
 ): PodNode {
   const { gso, default_verdict, drop_other_protocols, headers_bytes = 0 } = settings;
   const software_checksums = checksums?.wanted;
   const of_wire = software_checksums === undefined ? {} : { software_checksums };
   const held = type === 'NodePrepared';
+  // Nobody reads them.
+  const networks = limits().gates.multinet ? known : [];
   const of_settings = { gso, default_verdict, drop_other_protocols };
   return {
     mtu: mtu - headers_bytes,
@@ -207,5 +209,6 @@ function podNode(
     ...of_settings,
     ...of_wire,
     ...(pools && { pools }),
+    ...(networks && { networks }),
   };
 }

@@ -34,12 +34,12 @@ export const tunnels: readonly Handler[] = [
     return { sw_if_index: vpp.tunnels.addVxlan(wanted).sw_if_index };
   }),
   onDump(vxlan_tunnel_v2_dump, (vpp, { sw_if_index }) =>
-    selected(vpp.tunnels.all('vxlan'), sw_if_index).map(({ type: _, src, dst, ...tunnel }) => ({
+    selected(vpp.tunnels.all('vxlan'), sw_if_index).map(({ type: _, src, dst, table_id, ...tunnel }) => ({
       ...tunnel,
       src_address: src,
       dst_address: dst,
       mcast_sw_if_index: none,
-      encap_vrf_id: 0,
+      encap_vrf_id: table_id,
     })),
   ),
   // Of the nodes that there are only these are known here.

@@ -2,6 +2,7 @@
 import { ip_unnumbered_dump } from 'vpp-binapi-ts/ip';
 import { ipip_tunnel_dump } from 'vpp-binapi-ts/ipip';
 import { vxlan_tunnel_v2_dump } from 'vpp-binapi-ts/vxlan';
+import { default_table } from '../../desired/tables.js';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { keyOf, same, type VppObject } from '../../objects/object.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../../objects/tunnels.js';
@@ -47,8 +48,15 @@ export async function observeTunnels(
     }),
     ...vxlans.flatMap((details): [number, ObservedTunnel][] => {
       const { sw_if_index, src_address: src, dst_address: dst, vni, src_port, dst_port } = details;
-      if (src_port !== dst_port || details.encap_vrf_id !== 0) return [];
-      const ends = { src, dst, vni, port: dst_port };
+      if (src_port !== dst_port) return [];
+      const encap_table_id = details.encap_vrf_id;
+      const ends = {
+        src,
+        dst,
+        vni,
+        port: dst_port,
+        ...(encap_table_id !== default_table && { encap_table_id }),
+      };
       return [[sw_if_index, { kind: 'vxlan_tunnel', tag: vxlanTag(ends), ...ends }]];
     }),
   ]);

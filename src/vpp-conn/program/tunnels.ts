@@ -2,6 +2,7 @@
 import { sw_interface_set_unnumbered } from 'vpp-binapi-ts/interface';
 import { ipip_add_tunnel, ipip_del_tunnel, type ipip_tunnel } from 'vpp-binapi-ts/ipip';
 import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
+import { default_table } from '../../desired/tables.js';
 import { familyOf } from '../../ip/text.js';
 import type { ObjectOf } from '../../objects/object.js';
 import { call } from '../call.js';
@@ -42,14 +43,17 @@ function ipip({ src, dst }: ObjectOf<'ipip_tunnel'>): ipip_tunnel {
   };
 }
 
-function vxlan({ src, dst, vni, port }: ObjectOf<'vxlan_tunnel'>, at: Handles): vxlan_add_del_tunnel_v3_in {
+function vxlan(
+  { src, dst, vni, port, encap_table_id = default_table }: ObjectOf<'vxlan_tunnel'>,
+  at: Handles,
+): vxlan_add_del_tunnel_v3_in {
   return {
     src_address: src,
     dst_address: dst,
     src_port: port,
     dst_port: port,
     mcast_sw_if_index: no_interface,
-    encap_vrf_id: 0,
+    encap_vrf_id: encap_table_id,
     decap_next_index: at.vxlanDecap(familyOf(dst)),
     vni,
     is_l3: true,
