@@ -4,11 +4,12 @@ import type { Client } from 'vpp-binapi-ts';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import type { Config } from '../src/config.js';
 import { recordedSlot } from '../src/desired/admission.js';
+import { type NetworkHere, networkOf, networksUsed } from '../src/desired/networks.js';
 import { hostTapTag, type NodeInputs, uplinkTag } from '../src/desired/node-inputs.js';
-import { desiredPod, isNatFlag, podMtu } from '../src/desired/pod.js';
+import { desiredPod, isNatFlag, mtuOfNetwork, podMtu } from '../src/desired/pod.js';
 import { srv6_headers_bytes } from '../src/desired/srv6.js';
-import { podTables } from '../src/desired/tables.js';
-import { desiredNode } from '../src/desired/uplink.js';
+import { networkOfTable, podTables } from '../src/desired/tables.js';
+import { desiredNode, underlays } from '../src/desired/uplink.js';
 import { nodeAddress } from '../src/desired/uplink-addresses.js';
 import { bootId } from '../src/host/devices/sysfs.js';
 import { readIfExists } from '../src/host/files.js';
@@ -64,6 +65,12 @@ export async function waysOf(vpp: Client): Promise<Ways> {
   });
   const tunnels = objects.flatMap((object) => (isTunnel(object) ? [object.tag] : []));
   return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
+}
+
+export async function networksIn(vpp: Client): Promise<readonly number[]> {
+  const { objects } = await lookAt(vpp, undefined, ['node', 'pods', 'connectivity']);
+  const vnis = objects.flatMap((object) => [networkOf(object) ?? [], ...networksUsed(object)].flat());
+  return [...new Set(vnis)].sort((a, b) => a - b);
 }
 
 /** What VPP has of SRv6: own SIDs, policies by their binding SIDs, and what is steered into which. */
@@ -145,18 +152,31 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
     // What the cluster has said of pools is on no disk.
     ...(not_natted !== undefined && { not_natted }),
     uplink_entry: entryIn(seen),
+    // Likewise of networks.
+    network_vnis: [...new Set(seen.flatMap((object) => networkOf(object) ?? []))],
   };
   const address = (family: 4 | 6) => nodeAddress(inputs, family)?.split('/')[0];
   const [ip4, ip6] = [address(4), address(6)];
   const headers = config.gates.srv6 ? srv6_headers_bytes : 0;
   const node_mtu = Math.min(...uplinks.map(({ mtu }) => mtu)) - headers;
   const { records } = new PodState(join(config.paths.run_dir, 'pods')).load();
+  const underlay = underlays(inputs).get('')!;
+  /** The network of a pod by what its table leads to. */
+  const networksOf = (name: string, table_id: number): NetworkHere[] =>
+    seen.flatMap((object) => {
+      const [path] = object.kind === 'route' && object.table_id === table_id ? object.paths : [];
+      const vni = path?.via === 'lookup' ? networkOfTable(path.table_id) : undefined;
+      return vni === undefined ? [] : [{ name, vni, physical_network: '', attached_by: [], underlay }];
+    });
   return [
     ...desiredNode(inputs, true),
-    ...records.flatMap(({ spec, tables }) =>
-      desiredPod(spec, {
-        tables: podTables(recordedSlot(tables)!),
-        mtu: podMtu(spec, node_mtu),
+    ...records.flatMap(({ spec, tables }) => {
+      const own_tables = podTables(recordedSlot(tables)!);
+      const networks = networksOf(spec.network_name, own_tables.pod);
+      return desiredPod(spec, {
+        tables: own_tables,
+        networks,
+        mtu: podMtu(spec, mtuOfNetwork(spec, { mtu: node_mtu, networks })),
         gso,
         node: { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) },
         redirects: [],
@@ -164,8 +184,8 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
         held: false,
         default_verdict: 'allow',
         drop_other_protocols: config.drop_other_protocols,
-      }),
-    ),
+      });
+    }),
     ...seen.filter(isNatFlag),
   ];
 }

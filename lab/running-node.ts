@@ -21,6 +21,7 @@ import { type CniAdd, cniAdd, cniDel } from './cni-driver.js';
 import {
   differencesOf,
   fingerprintOf,
+  networksIn,
   type Segments,
   segmentsOf,
   servicesOf,
@@ -264,7 +265,10 @@ export class RunningNode<S extends Site = Topology> {
     return Math.round(performance.now() - began);
   }
 
-  async del(pod: Pod, options: { readonly deadline_ms?: number } = {}): Promise<void> {
+  async del(
+    pod: Pod,
+    options: { readonly deadline_ms?: number; readonly ifname?: string } = {},
+  ): Promise<void> {
     const reply = await cniDel({
       socket: this.config.paths.cni_socket,
       netns: pod.netns,
@@ -347,6 +351,11 @@ export class RunningNode<S extends Site = Topology> {
 
   ways(): Promise<Ways> {
     return this.#withVpp(waysOf);
+  }
+
+  /** The VNIs of networks that VPP has anything of. */
+  networks(): Promise<readonly number[]> {
+    return this.#withVpp(networksIn);
   }
 
   segments(): Promise<Segments> {

@@ -14,6 +14,31 @@ const calico_kinds = [
 
 export type CalicoVersion = 'crd.projectcalico.org/v1' | 'projectcalico.org/v3';
 
+/** What a cluster with several networks has beside them: each in a group of its own, the first in namespaces as it is shipped. */
+export const network_crds: readonly Json[] = [
+  ['projectcalico.org', 'v3', 'Network', 'networks'] as const,
+  ['k8s.cni.cncf.io', 'v1', 'NetworkAttachmentDefinition', 'network-attachment-definitions'] as const,
+].map(([group, version, kind, plural]) => ({
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: `${plural}.${group}` },
+  spec: {
+    group,
+    scope: 'Namespaced',
+    names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase() },
+    versions: [
+      {
+        name: version,
+        served: true,
+        storage: true,
+        schema: {
+          openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
+        },
+      },
+    ],
+  },
+}));
+
 /** One CustomResourceDefinition for each of Calico's kinds that are read here, but for those named. */
 export function calicoCrds(api_version: CalicoVersion, without: readonly string[] = []): readonly Json[] {
   const [group, version] = api_version.split('/') as [string, string];

@@ -33,6 +33,31 @@ export function felixConfiguration(spec: Json): Json {
   return { apiVersion: calico, kind: 'FelixConfiguration', metadata: { name: 'default' }, spec };
 }
 
+/** A network beside the default one, and by which definition pods come into it. */
+export function network(name: string, spec: Json): Json {
+  return {
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'Network',
+    metadata: { name, namespace: 'default' },
+    spec,
+  };
+}
+
+export function attachment(name: string, config: string): Json {
+  return {
+    apiVersion: 'k8s.cni.cncf.io/v1',
+    kind: 'NetworkAttachmentDefinition',
+    metadata: { name, namespace: 'default' },
+    spec: { config },
+  };
+}
+
+/** As people write it for Calico's plugin. */
+export function attachmentConfig(network_name: string): string {
+  const dataplane_options = { type: 'grpc', socket: 'unix:///var/run/calico/cni-server.sock', network_name };
+  return JSON.stringify({ cniVersion: '0.3.0', plugins: [{ type: 'calico', dataplane_options }] });
+}
+
 export function kubernetesNode({ name }: NodeSite): Json {
   return { apiVersion: 'v1', kind: 'Node', metadata: { name } };
 }

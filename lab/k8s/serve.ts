@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/clock.js';
-import { calicoCrds } from './calico-crds.js';
+import { calicoCrds, network_crds } from './calico-crds.js';
 import { selfSigned } from './certificate.js';
 import type { Fault } from './faults.js';
 import { StandInApiServer } from './server.js';
@@ -31,7 +31,7 @@ if (account !== undefined && tls !== undefined) {
   writeFileSync(join(account, 'token'), 'lab');
 }
 const server = new StandInApiServer({ clock: systemClock, address, port: Number(port), ...(tls && { tls }) });
-for (const definition of calicoCrds('crd.projectcalico.org/v1')) server.put(definition);
+for (const definition of [...calicoCrds('crd.projectcalico.org/v1'), ...network_crds]) server.put(definition);
 await server.start();
 
 async function answer(word: RemoteWord): Promise<unknown> {

@@ -279,13 +279,16 @@ export class NetworkRoutes {
 
 /** The tunnel with all that it needs before a packet goes through it. */
 function objectsOf(tunnel: VxlanTunnel, uplink_mtu: number, settings: Settings): VppObject[] {
-  const { tag, vni, dst } = tunnel;
+  const { tag, vni } = tunnel;
+  const { main: table_id } = networkTables(vni);
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   const own: Pick<OwnNode, 'mtu'> = { mtu: uplink_mtu };
   return [
     tunnel,
-    // Before it has an address.
-    { kind: 'interface_table', interface: tag, family: familyOf(dst), table_id: networkTables(vni).main },
+    // VPP lends an address where both are in one table, for both families.
+    ...([4, 6] as const).map(
+      (family): VppObject => ({ kind: 'interface_table', interface: tag, family, table_id }),
+    ),
     { kind: 'unnumbered', interface: tag, of: networkLoopback(vni) },
     ...(settings.gso ? [flag('gso_feature')] : []),
     flag('cnat_feature'),

@@ -64,6 +64,7 @@ export function networkObjects(vni: number): VppObject[] {
       { kind: 'interface_table', interface: tag, family, table_id: main },
     ]),
     { kind: 'loopback', tag },
+    { kind: 'interface_flag', interface: tag, flag: 'ip6_enabled' },
     ...own_addresses.map(
       (address): VppObject => ({ kind: 'interface_address', interface: tag, prefix: hostPrefix(address) }),
     ),

@@ -6,8 +6,8 @@ import type { Clock } from '../clock.js';
 import { type NodeNetwork, networkOf, networksUsed } from '../desired/networks.js';
 import type { VppObject } from '../objects/object.js';
 
-/** Who is in a network that goes is told of it first. */
-const first_look_ms = 2000;
+/** Who is in a network that goes is told of it first, and tunnels stay for a while. */
+const first_look_ms = 12_000;
 const look_ms = 30_000;
 
 export class NetworksInVpp {
