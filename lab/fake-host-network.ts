@@ -58,6 +58,25 @@ export class FakeHostNetwork implements HostNetwork {
     return this.#stateOf(undefined).insert({ ...rest, permanent_mac: link.mac, mtu: 1500, queues }).index;
   }
 
+  /** By what its bus knows a physical device. */
+  sitsOn(mac: string, parent_device: string): void {
+    for (const state of this.#namespaces.values())
+      for (const link of state.links.values())
+        if (link.kind === undefined && link.permanent_mac === mac) Object.assign(link, { parent_device });
+  }
+
+  /** The driver of a physical device lets go of it, in whichever namespace it is. */
+  unplug(mac: string): void {
+    for (const state of this.#namespaces.values()) {
+      const link = [...state.links.values()].find(
+        (each) => each.kind === undefined && each.permanent_mac === mac,
+      );
+      if (link === undefined) continue;
+      this.#tell(state, { event: 'link_removed', link: toLink(link) });
+      state.remove(link);
+    }
+  }
+
   /** A link that somebody else makes, e.g. the tap of VPP (kind `tun`). Answers the index. */
   addVirtual(link: { name: string; mac: string; kind: string }, path?: string): number {
     return this.#stateOf(path).insert({ ...link, mtu: 1500, queues: 1 }).index;
@@ -212,6 +231,9 @@ export class FakeHostNetwork implements HostNetwork {
         return this.#setLink(state, change);
       case 'move_link':
         return this.#moveLink(state, change);
+      case 'set_vf':
+        state.require(change.link);
+        return;
       case 'add_link':
         return this.#addLink(state, change.link);
       case 'delete_link': {

@@ -25,6 +25,7 @@ export interface FakeLink {
   mac?: string;
   permanent_mac?: string;
   port_id?: string;
+  parent_device?: string;
   mtu: number;
   up: boolean;
   promisc: boolean;
@@ -74,6 +75,7 @@ export function toLink(link: FakeLink): Link {
     ...(mac === undefined ? {} : { mac }),
     ...(permanent_mac === undefined ? {} : { permanent_mac }),
     ...(port_id === undefined ? {} : { port_id }),
+    ...(link.parent_device === undefined ? {} : { parent_device: link.parent_device }),
     mtu,
     up,
     running,

@@ -12,9 +12,8 @@ import { tryDoorsOf } from './check/trial-vpp.js';
 /** The entry of the process: which subcommand, from which environment. */
 import { runCli } from './cli/cli.js';
 import { systemClock } from './clock.js';
-import type { Problem } from './config/problem.js';
 import { Environment, variables } from './config/variables.js';
-import { type Config, ConfigError, loadConfig, loadRestoreConfig, type RestoreConfig } from './config.js';
+import { ConfigError, loadConfig, loadRestoreConfig, type RestoreConfig } from './config.js';
 import { runCommand } from './host/command.js';
 import { bootId } from './host/devices/sysfs.js';
 import { findHostRoot } from './host/host-root.js';
@@ -25,7 +24,6 @@ import { endSignals } from './node/end-signals.js';
 import { lastWord } from './node/last-word.js';
 import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
 import { startNode } from './node/start.js';
-import { driver_names } from './uplink/drivers.js';
 import { byOwnNames } from './uplink/own-names.js';
 import { cnatWarnings } from './vpp-conn/startup-config.js';
 
@@ -64,22 +62,6 @@ async function alone(config: RestoreConfig, wait_ms: number, run: () => Promise<
   }
 }
 
-/** What a configuration may name and this version does not have. */
-function missing(config: Config): Problem[] {
-  return config.uplinks.flatMap(({ interface_name, driver }) =>
-    driver === undefined || driver_names.includes(driver)
-      ? []
-      : [
-          {
-            variable: 'CALICOVPP_INTERFACES',
-            path: `uplink ${interface_name}`,
-            cause: `driver ${driver} is not in this version`,
-            step: `use one of ${driver_names.join(', ')}`,
-          },
-        ],
-  );
-}
-
 /** Needs paths alone, as `restore` does. */
 async function checkWayBack(env: NodeJS.ProcessEnv): Promise<number> {
   const config = readConfig(loadRestoreConfig, env);
@@ -114,11 +96,6 @@ const code = await runCli(process.argv.slice(2), process.env, {
   async run({ env }) {
     const read = readConfig(loadConfig, env);
     if (read === undefined) return failed;
-    const problems = missing(read.config);
-    if (problems.length > 0) {
-      process.stderr.write(renderFindings(configFindings(problems)));
-      return failed;
-    }
     forgetSecrets();
     const { config } = read;
     return alone(config, upgrade_ms, () => startNode(config, read.warnings));
@@ -139,7 +116,7 @@ const code = await runCli(process.argv.slice(2), process.env, {
     const warnings = [...read.warnings, ...cnatWarnings(config.vpp.config_template ?? '')];
     const is_tried = config.felix && facts.vpp_binary === 'ok' && facts.is_root;
     const found = [
-      ...configFindings(missing(config), warnings),
+      ...configFindings([], warnings),
       ...findings(config, facts),
       ...(is_tried
         ? doorFindings(await tryDoorsOf(config.vpp, systemClock).catch((error: Error) => error))

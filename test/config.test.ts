@@ -356,7 +356,7 @@ t.test('uplinks', async (t) => {
       [withUplink({ interfaceName: 'an-interface-name' }), /cannot be the name/],
       [withUplink({ interfaceName: 'a/b' }), /cannot be the name/],
       [withUplink({ vppDriver: 'af_paket' }), /"af_paket" is not a driver; did you mean af_packet/],
-      [withUplink({ vppDriver: 'avf' }), /is not a driver/],
+      [withUplink({ vppDriver: 'vmxnet' }), /is not a driver; did you mean vmxnet3/],
       [withUplink({ rxqsz: 1000 }), /rxqsz: a ring of 1000/],
       [withUplink({ txqsz: 65536 }), /txqsz: expected a whole number from 0 to 32768/],
       [withUplink({ rx: -1 }), /rx: expected a whole number/],

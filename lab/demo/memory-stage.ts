@@ -36,6 +36,9 @@ const opening = (why: string): string =>
 const boot_id = 'in-memory';
 
 /** `why`: what is missing for more. */
+/** No device of the machine that this runs on. */
+const no_machine = { sys: '/nowhere', proc: '/nowhere', dev: '/nowhere' };
+
 export async function memoryStage(why: string): Promise<Stage> {
   const directory = mkdtempSync(join(tmpdir(), 'calico-vpp-demo-'));
   const host = hostInMemory();
@@ -146,7 +149,7 @@ function partsInMemory(
       host,
       journal('undo.journal'),
       new CapturedStore(inside('state/uplinks.json'), boot_id),
-      { host, clock, run: async () => no_program },
+      { host, clock, run: async () => no_program, roots: no_machine },
       host.createNamed(config.vpp.netns),
     ),
     vpp_netns: {

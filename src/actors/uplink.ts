@@ -25,7 +25,7 @@ import { Routers } from '../uplink/routers.js';
 import { TakeOver, type TakeOverSettings } from '../uplink/take-over.js';
 import type { Taken } from '../uplink/taken.js';
 import { TapWatches } from '../uplink/tap-watches.js';
-import { UplinkError } from '../uplink/uplink-error.js';
+import { NeedsNewVpp, UplinkError } from '../uplink/uplink-error.js';
 import type { UplinkHost } from '../uplink/uplink-host.js';
 
 export interface UplinkDeps {
@@ -73,6 +73,8 @@ const settle_ms = 300;
 const rest_share = 9;
 const rest_ms_max = 30_000;
 const giving_back_ms = 120_000;
+/** VPP starts in a second or two, with DPDK and many hugepages in ten. */
+const new_vpp_ms = 30_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -113,6 +115,11 @@ class UplinkActor implements Actor<UplinkMessage> {
   private rests_until_ms = 0;
   private readonly publication: Publication<NodeAddresses>;
   private readonly attempts: Attempts;
+  /** VPP is being ended, and why: it is to begin with the devices that it has been given, or it does not let go of one. */
+  private replacing: 'with its devices' | 'holds one' | undefined;
+  private awaiting: Timer | undefined;
+  /** Until then the uplinks stay with Linux, whatever VPP comes. */
+  private not_before_ms = 0;
   private doubts = 0;
   private state: UplinkReport['state'] = 'linux';
   private reason = 'VPP is not up yet';
@@ -176,7 +183,14 @@ class UplinkActor implements Actor<UplinkMessage> {
         await this.cancel();
         this.unwatch();
         this.up = message;
-        return this.attempt(message);
+        this.awaiting?.cancel();
+        this.awaiting = undefined;
+        return this.attemptWhenDue(message);
+      case 'NewVppLate':
+        this.awaiting = undefined;
+        if (!this.takeOver.awaits_new_vpp || this.up !== undefined) return;
+        this.takeOver.awaits_new_vpp = false;
+        return this.giveBack('VPP did not come back with the uplinks that it was given', 'VPP_ERRORED');
       case 'Retry':
         if (this.up?.generation === message.generation && this.ready === undefined) this.attempt(this.up);
         return;
@@ -188,7 +202,11 @@ class UplinkActor implements Actor<UplinkMessage> {
       case 'VppExited':
         await this.lost(`VPP died: ${message.reason}`);
         this.up = undefined;
-        this.attempts.anew();
+        if (this.replacing === 'with its devices' && this.takeOver.awaits_new_vpp) return this.awaitNewVpp();
+        // One that was ended because a driver came to nothing is as good as a failure of the one before.
+        if (this.replacing === undefined) this.attempts.anew();
+        this.replacing = undefined;
+        this.takeOver.awaits_new_vpp = false;
         return this.giveBack(`VPP died: ${message.reason}`, 'VPP_DONE_OK');
       case 'SubscribeNode':
         this.subscribers.set(message.subscriber.path, message.subscriber);
@@ -462,11 +480,32 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.publication.begin({ ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) });
   }
 
+  /** The pause behind a failure outlasts the VPP that had to be ended because of it. */
+  private attemptWhenDue(up: VppUp): void {
+    const left_ms = this.not_before_ms - this.ctx.clock.now_ms();
+    if (left_ms <= 0 || up.adopted || this.takeOver.awaits_new_vpp) return this.attempt(up);
+    this.ctx.after(left_ms, { type: 'Retry', generation: up.generation });
+  }
+
+  private awaitNewVpp(): void {
+    this.replacing = undefined;
+    this.is('failed', 'VPP begins anew with the uplinks');
+    this.awaiting?.cancel();
+    this.awaiting = this.ctx.after(new_vpp_ms, { type: 'NewVppLate' });
+  }
+
+  private replace(why: 'with its devices' | 'holds one', reason: string): void {
+    this.replacing = why;
+    this.deps.process.tell({ type: 'Replace', reason });
+  }
+
   private async failed(up: VppUp, error: Error): Promise<void> {
     // VPP went away in the middle: VppDown or VppExited is on its way and decides.
     if ('code' in error && (error.code === 'stale_generation' || error.code === 'ACTOR_DOWN')) {
       return this.is('failed', error.message);
     }
+    if (error instanceof NeedsNewVpp) return this.replace('with its devices', error.message);
+    this.takeOver.cameToNothing(error.message);
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet), and one that VPP could not be prepared for, were not touched: to look again costs the host nothing.
     const { has_touched, has_cost } = this.takeOver;
@@ -474,6 +513,13 @@ class UplinkActor implements Actor<UplinkMessage> {
       await this.takeOver
         .abandon(up)
         .catch((reason: Error) => this.ctx.log.warn({ err: reason }, `uplink(abandon) ${reason.message}`));
+      // The kernel would wait for it, and nobody could end who waits.
+      const held = await this.deps.host.held();
+      if (held.length > 0) {
+        this.not_before_ms = this.ctx.clock.now_ms() + this.attempts.failed(has_cost).delay_ms;
+        this.is('failed', `${error.message}; ${held.join(', ')}`);
+        return this.replace('holds one', `${held.join(', ')}, which Linux is to have back`);
+      }
       await this.giveBack(error.message, 'VPP_ERRORED');
     }
     const { delay_ms, pauses } = this.attempts.failed(has_cost);

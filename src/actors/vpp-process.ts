@@ -67,6 +67,8 @@ class VppProcess implements Actor<VppProcessMessage> {
   private lastExit = '';
   /** Why the present VPP is being killed. Its exit tells of a signal alone. */
   private killed_for: string | undefined;
+  /** Why the present VPP is being ended to make room for the next. */
+  private replaced_for: string | undefined;
 
   constructor(
     private readonly ctx: ActorContext<VppProcessMessage>,
@@ -94,6 +96,13 @@ class VppProcess implements Actor<VppProcessMessage> {
         this.ctx.log.error({ pid: message.pid, reason: message.reason }, 'vpp(kill) VPP does not answer');
         this.killed_for = message.reason;
         this.kill(this.run);
+        return;
+      case 'Replace':
+        if (this.run === undefined || this.keepDown || this.replaced_for !== undefined) return;
+        this.ctx.event('vpp', `VPP ${this.run.pid} is replaced: ${message.reason}`);
+        this.ctx.log.warn({ pid: this.run.pid }, `vpp(replace) ${message.reason}`);
+        this.replaced_for = message.reason;
+        this.end(this.run);
         return;
       case 'NotEnded':
         if (this.run?.pid === message.pid) this.abandon(this.run);
@@ -149,18 +158,22 @@ class VppProcess implements Actor<VppProcessMessage> {
   private buried(ended: VppExit): void {
     // An earlier incarnation of this actor may have followed the same process: one death is told once.
     if (ended.pid !== (this.run?.pid ?? 0)) return;
-    const { killed_for } = this;
+    const { killed_for, replaced_for } = this;
     const exit =
-      killed_for === undefined
-        ? ended
-        : { ...ended, reason: `killed because it did not answer (${killed_for}); ${ended.reason}` };
+      replaced_for !== undefined
+        ? { ...ended, reason: `replaced: ${replaced_for}` }
+        : killed_for === undefined
+          ? ended
+          : { ...ended, reason: `killed because it did not answer (${killed_for}); ${ended.reason}` };
     const cause = killed_for === undefined ? causeOf(ended) : 'silent';
     this.run = undefined;
     this.killed_for = undefined;
+    this.replaced_for = undefined;
     this.lastExit = exit.reason;
     this.launcher.forget();
     this.tellGone(exit);
     if (this.keepDown) return;
+    if (replaced_for !== undefined) return this.launch();
 
     this.ctx.event('vpp', `VPP ${exit.pid} died: ${exit.reason}`);
     this.ctx.log.error({ pid: exit.pid, reason: exit.reason }, 'vpp(exit) VPP died');

@@ -4,7 +4,17 @@ import { nearest } from './nearest.js';
 import { BadValue, type Fault } from './problem.js';
 import { boolean } from './values.js';
 
-export const drivers = ['af_packet', 'af_xdp', 'virtio', 'dpdk', 'rdma', 'vmxnet3', 'none'] as const;
+export const drivers = [
+  'af_packet',
+  'af_xdp',
+  'virtio',
+  'dpdk',
+  'rdma',
+  'vmxnet3',
+  'iavf',
+  'ige',
+  'none',
+] as const;
 export type Driver = (typeof drivers)[number];
 
 /** One Linux device that VPP takes over. */
@@ -49,16 +59,17 @@ export function afPacketRingBytes(
 
 type Warn = (text: string) => void;
 
-function driverOf(name: string, path: string, faults: Fault[]): Driver | undefined {
-  const lower = name.trim().toLowerCase();
+/** VPP's own driver of that name is gone: what drove these devices is one of its `dev` framework. */
+const former_names: Readonly<Record<string, Driver>> = { avf: 'iavf' };
+
+function driverOf(name: string, path: string, faults: Fault[], warn: Warn): Driver | undefined {
+  const asked = name.trim().toLowerCase();
+  const lower = former_names[asked] ?? asked;
+  if (lower !== asked) warn(`${path}vppDriver ${asked} is now ${lower}`);
   const driver = drivers.find((each) => each === lower);
   if (lower !== '' && !driver) {
     const [meant] = nearest(lower, drivers);
-    const hint = meant
-      ? `; did you mean ${meant}?`
-      : lower === 'avf'
-        ? '; avf is no longer a driver of VPP'
-        : '';
+    const hint = meant ? `; did you mean ${meant}?` : '';
     faults.push({
       path: `${path}vppDriver`,
       cause: `${JSON.stringify(name)} is not a driver${hint}`,
@@ -129,7 +140,7 @@ function uplink(
   faults: Fault[],
   warn: Warn,
 ): UplinkSpec {
-  const driver = driverOf(document.vppDriver, path, faults);
+  const driver = driverOf(document.vppDriver, path, faults, warn);
   const options = annotationsOf(document, path, faults, warn);
   const spec = fillIn(document, interface_spec_default, (text) => warn(`${path}${text}`));
   faults.push(...nameFaults(document.interfaceName, path));

@@ -1,8 +1,7 @@
 /** What the objects of the node follow from: its uplinks as Linux had them, and what was configured. */
 import type { RepeatedAdvertisement } from '../ip/advertisement.js';
 import type { Address, Neighbour as LinuxNeighbour, Route as LinuxRoute } from '../linux/network.js';
-import type { InterfaceTag, RxMode } from '../objects/interfaces.js';
-import type { VppObject } from '../objects/object.js';
+import type { InterfaceTag, RxMode, UplinkDevice } from '../objects/interfaces.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import type { CnatMake, NeverNatted, UplinkEntry } from './source-nat.js';
 
@@ -31,7 +30,7 @@ export interface Uplink {
   readonly physical_network: string;
   readonly rx_mode: RxMode;
   /** The VPP interface itself, as its driver wants it. */
-  readonly device: Extract<VppObject, { kind: 'af_packet' | 'af_xdp' | 'existing_interface' }>;
+  readonly device: UplinkDevice;
 }
 
 export interface NodeInputs {

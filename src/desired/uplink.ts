@@ -187,6 +187,12 @@ function physicalNetwork(name: string, order: number): VppObject[] {
   ]);
 }
 
+function deviceObjects(device: Uplink['device']): VppObject[] {
+  if (device.kind !== 'dev_port') return [device];
+  const { pci, driver } = device;
+  return [{ kind: 'dev', pci, driver }, device];
+}
+
 function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs, up: boolean): VppObject[] {
   const tag = uplinkTag(uplink.name);
   const link_local = linkLocalOf(uplink);
@@ -196,7 +202,7 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs, u
     ...addressesBehind(uplink, inputs),
   ];
   return [
-    uplink.device,
+    ...deviceObjects(uplink.device),
     { kind: 'interface_mtu', interface: tag, mtu: uplink.mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: uplink.rx_mode },
     ...(inputs.gso ? [flag(tag, 'gso_feature')] : []),

@@ -62,6 +62,8 @@ export interface Link {
   readonly xdp?: true;
   /** The name under which the device's parent bus knows it, e.g. its PCI address. Kernel 5.14 and later. */
   readonly parent_device?: string;
+  /** PCI address of the device, where it is on such a bus and somebody has looked: netlink does not tell. */
+  readonly pci?: string;
   /** `phys_port_id`, in hexadecimal: which port of a card with several it is, where the driver tells. */
   readonly port_id?: string;
 }
@@ -290,6 +292,15 @@ export type NetworkChange =
    * its name, or an alternative one of it, is taken there.
    */
   | { readonly do: 'move_link'; readonly link: number; readonly netns: string; readonly name?: string }
+  /** A virtual function of the device, by its number. Goes with the function. */
+  | {
+      readonly do: 'set_vf';
+      readonly link: number;
+      readonly vf: number;
+      readonly mac: string;
+      readonly trust: boolean;
+      readonly spoof_check: boolean;
+    }
   | { readonly do: 'add_link'; readonly link: NewLink }
   | { readonly do: 'delete_link'; readonly link: number }
   | { readonly do: 'add_altname' | 'delete_altname'; readonly link: number; readonly altname: string }

@@ -32,6 +32,8 @@ export type UplinkMessage =
   | { readonly type: 'Taken'; readonly generation: number; readonly taken: Taken }
   /** From itself: it could not be done; the host is still to be given back. */
   | { readonly type: 'TakeOverFailed'; readonly generation: number; readonly error: Error }
+  /** From itself: the VPP that was to begin with the uplinks has had its time. */
+  | { readonly type: 'NewVppLate' }
   /** From itself: routers have spoken, or have been silent for long. */
   | { readonly type: 'RouterWordsDue' }
   /** From itself: Linux says that the tap, its addresses or its routes have changed. */

@@ -38,6 +38,7 @@ import type { DoorTrial } from '../policies/door-trial.js';
 import { HostServices, removeHostTables } from '../services/host-services.js';
 import { HostSilence } from '../services/host-silence.js';
 import { CapturedStore } from '../uplink/captured.js';
+import { largeSegments } from '../uplink/drivers.js';
 import { nudgeByDatagram } from '../uplink/nudge.js';
 import { UplinkHost } from '../uplink/uplink-host.js';
 import {
@@ -140,6 +141,7 @@ function uplinkParts(
   config: RestoreConfig,
   uplinks: readonly string[],
   serves = false,
+  gso = true,
 ) {
   const { paths, vpp } = config;
   const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
@@ -156,6 +158,7 @@ function uplinkParts(
     { host, clock, run: runCommand },
     vpp_netns.path,
     serves,
+    gso,
   );
   return { vpp_netns, uplinkHost };
 }
@@ -197,12 +200,14 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
   makeDirectory(config.paths.state_dir, 0o700);
   const { clock, log, host, boot_id, journal, core_journal } = machine;
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
-  const parts = uplinkParts(machine, config, uplinks, config.gates.services && config.kubernetes);
+  const gso = largeSegments(config.gates.gso, config.uplinks);
+  const parts = uplinkParts(machine, config, uplinks, config.gates.services && config.kubernetes, gso);
   const { vpp_netns } = parts;
   const cluster = clusterOf(config, clock, log);
   // An API server that does not answer keeps nobody waiting for what nobody wants to know.
   const annotations = namesAnnotation(config) ? await cluster.nodeAnnotations() : {};
-  const placeholders = placeholdersOf(config, annotations);
+  const pciAddress = pciOf(parts.uplinkHost);
+  const placeholders = placeholdersOf(config, pciAddress, annotations);
   const host_root = hostRootOf(config);
   if (host_root === undefined) {
     log.warn(
@@ -221,7 +226,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
       processTable(boot_id, () => undefined),
       log,
     ),
-    launcher: makeLauncher(config, boot_id, vpp_netns, placeholders, core_journal, log),
+    launcher: makeLauncher(config, boot_id, vpp_netns, { placeholders, pciAddress }, core_journal, log),
     registry: registryFile(join(config.paths.run_dir, 'vpp-objects.jsonl')),
     quarantine: new Quarantine(quarantineFile(join(config.paths.state_dir, 'quarantine.json')), (error) =>
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
@@ -255,7 +260,10 @@ function makeLauncher(
   config: Config,
   boot_id: string,
   netns: VppNetns,
-  placeholders: TemplateFacts,
+  {
+    placeholders,
+    pciAddress,
+  }: { readonly placeholders: TemplateFacts; readonly pciAddress: (name: string) => string },
   core_journal: UndoJournal,
   log: Log,
 ): Launcher {
@@ -265,7 +273,7 @@ function makeLauncher(
     placeholders,
     config.uplinks.map((spec) => ({
       ...spec,
-      pci_address: pciDeviceOfLink(spec.interface_name)?.address ?? '',
+      pci_address: pciAddress(spec.interface_name),
     })),
     {
       cpus: availableParallelism(),
@@ -350,11 +358,22 @@ function gobgpdOf({ bgp, paths }: RestoreConfig, processes: ProcessTable, log: L
   );
 }
 
-function placeholdersOf(config: Config, node_annotations: Readonly<Record<string, string>>): TemplateFacts {
+/** Of a device that VPP has, or that is to be given back, the name is that of a tap, or nobody's: what was captured knows where it is. */
+function pciOf(uplinkHost: UplinkHost): (name: string) => string {
+  const captured = uplinkHost.taken()?.uplinks ?? [];
+  return (name) =>
+    captured.find(({ link }) => link.name === name)?.pci?.address ?? pciDeviceOfLink(name)?.address ?? '';
+}
+
+function placeholdersOf(
+  config: Config,
+  pciAddress: (name: string) => string,
+  node_annotations: Readonly<Record<string, string>>,
+): TemplateFacts {
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
   return {
     uplinks,
-    pci_addresses: uplinks.map((name) => pciDeviceOfLink(name)?.address ?? ''),
+    pci_addresses: uplinks.map(pciAddress),
     first_cpu: firstCpu(readIfExists(`${HOST_ROOTS.sys}/fs/cgroup/cpuset.cpus`) ?? ''),
     node_annotations,
   };

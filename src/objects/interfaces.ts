@@ -59,6 +59,58 @@ export interface AfXdp {
   readonly tx_queue_size: number;
 }
 
+/** PCI address of a device: `0000:03:00.0`. */
+export type PciAddress = string;
+
+/** A virtio device on the PCI bus. */
+export interface Virtio {
+  readonly kind: 'virtio';
+  readonly tag: InterfaceTag;
+  readonly pci: PciAddress;
+  readonly mac: string;
+  /** Segmentation and checksums are the device's. */
+  readonly gso: boolean;
+}
+
+export interface Vmxnet3 {
+  readonly kind: 'vmxnet3';
+  readonly tag: InterfaceTag;
+  readonly pci: PciAddress;
+  readonly rx_queues: number;
+  readonly tx_queues: number;
+  readonly rx_queue_size: number;
+  readonly tx_queue_size: number;
+  readonly gso: boolean;
+}
+
+export interface Rdma {
+  readonly kind: 'rdma';
+  readonly tag: InterfaceTag;
+  readonly host_if_name: string;
+  readonly mac: string;
+  readonly rx_queues: number;
+  readonly rx_queue_size: number;
+  readonly tx_queue_size: number;
+}
+
+/** A device that a driver of VPP's own framework has. Its first port is an interface. */
+export interface Dev {
+  readonly kind: 'dev';
+  readonly pci: PciAddress;
+  readonly driver: string;
+}
+
+export interface DevPort {
+  readonly kind: 'dev_port';
+  readonly tag: InterfaceTag;
+  readonly pci: PciAddress;
+  readonly driver: string;
+  readonly rx_queues: number;
+  readonly tx_queues: number;
+  readonly rx_queue_size: number;
+  readonly tx_queue_size: number;
+}
+
 /** Stands for an interface where VPP wants one; what is sent out by it to its own MAC comes in by it. */
 export interface Loopback {
   readonly kind: 'loopback';
@@ -143,12 +195,14 @@ export interface InterfaceFlag {
   readonly flag: InterfaceSwitch;
 }
 
+/** What an uplink is in VPP. */
+export type UplinkDevice = AfPacket | AfXdp | Virtio | Vmxnet3 | Rdma | DevPort | ExistingInterface;
+
 export type InterfaceObject =
   | Tap
-  | AfPacket
-  | AfXdp
+  | UplinkDevice
+  | Dev
   | Loopback
-  | ExistingInterface
   | InterfaceTable
   | InterfaceAddress
   | LinkLocal
@@ -204,6 +258,52 @@ export const interface_kinds: Kinds<InterfaceObject> = {
     is: tagOf,
     owner: byTag,
     same: always,
+    add: 20,
+    remove: remove.interface,
+    change: 'remove_first',
+  },
+  virtio: {
+    key: tagOf,
+    is: tagOf,
+    owner: byTag,
+    same: (wanted, there) => wanted.pci === there.pci,
+    add: 20,
+    remove: remove.interface,
+    change: 'remove_first',
+  },
+  vmxnet3: {
+    key: tagOf,
+    is: tagOf,
+    owner: byTag,
+    same: (wanted, there) => wanted.pci === there.pci,
+    add: 20,
+    remove: remove.interface,
+    change: 'remove_first',
+  },
+  rdma: {
+    key: tagOf,
+    is: tagOf,
+    owner: byTag,
+    same: always,
+    add: 20,
+    remove: remove.interface,
+    change: 'remove_first',
+  },
+  // VPP shows none of them, and refuses to attach one twice.
+  dev: {
+    key: (o) => o.pci,
+    owner: { by: 'kind', owner: 'node' },
+    same: (wanted, there) => wanted.driver === there.driver,
+    add: 19,
+    remove: remove.interface + 1,
+    change: 'remove_first',
+    recorded: always,
+  },
+  dev_port: {
+    key: tagOf,
+    is: tagOf,
+    owner: byTag,
+    same: (wanted, there) => wanted.driver === there.driver,
     add: 20,
     remove: remove.interface,
     change: 'remove_first',

@@ -5,7 +5,7 @@ export const af_packet: UplinkDriver = {
   name: 'af_packet',
   // It has no adaptive mode.
   default_rx_mode: 'interrupt',
-  moves: true,
+  moves: () => true,
   large_segments: true,
   mtu: askedMtu,
   prepare: () => [{ do: 'promisc' }],

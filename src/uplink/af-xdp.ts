@@ -7,7 +7,7 @@ const mtu_max = 3072;
 export const af_xdp: UplinkDriver = {
   name: 'af_xdp',
   default_rx_mode: 'adaptive',
-  moves: true,
+  moves: () => true,
   large_segments: false,
   mtu: (facts) => Math.min(mtu_max, askedMtu(facts)),
   prepare: ({ spec, link, channels }) => [

@@ -1,8 +1,13 @@
 /** What is read of an uplink before VPP gets it. */
-import type { UplinkSpec } from '../config.js';
+import { join } from 'node:path';
+import type { Driver, UplinkSpec } from '../config.js';
+import { givenAway, type MachineFacts, pciFacts } from '../host/devices/pci-facts.js';
+import { HOST_ROOTS, type HostRoots, pciDeviceOfLink } from '../host/devices/sysfs.js';
+import { readIfExists } from '../host/files.js';
 import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
+import { chooseDriver, lacksOf } from './choice.js';
 import type { HeardNeighbour } from './known-neighbours.js';
 import { withLease, withLeased } from './leases.js';
 import { withoutLeftovers } from './leftovers.js';
@@ -25,13 +30,23 @@ export function isOld({ state }: Pick<Neighbour, 'state'>): boolean {
   return (state & neighbour_answered) !== 0;
 }
 
+/** What a driver is judged by beside the device. */
+export interface Circumstances {
+  readonly machine: MachineFacts;
+  readonly gso: boolean;
+  /** See `chooseDriver`. */
+  readonly failed: ReadonlyMap<Driver, string>;
+  readonly roots?: HostRoots;
+}
+
 /**
  * The device as it is, by any of its names, with leases of `before` that it lacks: see leases.ts. Throws UplinkError where it cannot be taken
- * over.
+ * over, or not by the driver that was asked for.
  */
 export function captureUplink(
   namespace: NetworkNamespace,
   spec: UplinkSpec,
+  { machine, gso, failed, roots = HOST_ROOTS }: Circumstances,
   before?: CapturedUplink,
 ): CapturedUplink {
   const state = captureLink(namespace, spec.interface_name);
@@ -39,13 +54,20 @@ export function captureUplink(
   if (state === undefined) {
     const known = links.map((link) => link.name);
     throw new UplinkError(
-      `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}); correct interfaceName`,
+      `uplink ${spec.interface_name}: Linux has no such interface (it has ${known.join(', ')}${boundElsewhere(roots)}); correct interfaceName`,
     );
   }
   const { own: found, leftovers } = withoutLeftovers(state);
   const own = before === undefined ? found : withLease(before, found);
-  const { link, others, ...rest } = own;
-  const [obstacle] = obstaclesOf(own, links, spec);
+  const { link: plain, others, ...rest } = own;
+  const address = pciAddressOf(plain, roots);
+  const pci = address === undefined ? undefined : pciFacts(address, roots);
+  const link = { ...plain, ...(address !== undefined && { pci: address }) };
+  const offloads = namespace.offloads(link.name);
+  const facts = { ...own, spec, link, gso, offloads, ...(pci !== undefined && { pci }) };
+  const chosen = spec.driver === undefined ? chooseDriver(facts, machine, failed) : undefined;
+  const lacks = spec.driver === undefined ? [] : lacksOf(spec.driver, facts, machine);
+  const [obstacle] = [...lacks, ...obstaclesOf(own, links, spec)];
   if (obstacle !== undefined) {
     const { what, why, step } = obstacle;
     throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
@@ -66,10 +88,27 @@ export function captureUplink(
     others: [...others],
     sysctls: linkSysctls(namespace, link),
     leftovers,
-    offloads: namespace.offloads(link.name),
+    offloads,
+    ...(pci !== undefined && { pci }),
+    ...chosen,
     answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
   });
+}
+
+/** A link of this name in the namespace that /sys is of may be another one: then nothing is known of it. */
+function pciAddressOf({ kind, name, index }: Link, roots: HostRoots): string | undefined {
+  if (kind !== undefined) return undefined;
+  const known = readIfExists(join(roots.sys, 'class/net', name, 'ifindex'))?.trim();
+  return known !== undefined && Number(known) !== index ? undefined : pciDeviceOfLink(name, roots)?.address;
+}
+
+/** Network devices that a program was given: Linux has no interface of them, and no name. */
+function boundElsewhere(roots: HostRoots): string {
+  const given = givenAway(roots).map(({ address, driver }) => `${address} by ${driver}`);
+  return given.length === 0
+    ? ''
+    : `; programs are given ${given.join(', ')}: bind the device to its own kernel driver to name it`;
 }
 
 /** Those of this link that have answered. */

@@ -2,7 +2,8 @@
  * The uplinks as the host wants them, kept on disk while VPP has them: a fresh process that adopts a running VPP has no other
  * way to know what the host looked like. Written before the first change, removed when the host is restored.
  */
-import type { UplinkSpec } from '../config.js';
+import type { Driver, UplinkSpec } from '../config.js';
+import type { PciFacts } from '../host/devices/pci-facts.js';
 import type { LinkState } from '../host/undo/capture.js';
 import { durableFiles, type JournalFiles } from '../host/undo/undo-journal.js';
 import type { LinkIdentity } from '../host/undo/undo-step.js';
@@ -17,6 +18,11 @@ export interface CapturedUplink extends Omit<LinkState, 'others'> {
   readonly sysctls: readonly Sysctl[];
   /** See `NetworkNamespace.offloads`. Absent in records of earlier releases. */
   readonly offloads?: boolean;
+  /** As it was before VPP got it. Absent: it is on no PCI bus, or the record is of an earlier release. */
+  readonly pci?: PciFacts;
+  /** The one that was chosen where the configuration names none, and why none before it was. */
+  readonly driver?: Driver;
+  readonly passed_over?: Readonly<Partial<Record<Driver, string>>>;
   /** Routers have been heard behind it by VPP, which repeats them on the tap: what is not there they have taken back. */
   readonly heard?: true;
   /** A DHCP server has lent it its address (IPv4), by now or before: it may lend it another one. */

@@ -2,9 +2,10 @@
  * A way to give VPP a network device. One file per driver; what is specific to one is data that the others need not know.
  */
 import type { Driver as DriverName, UplinkSpec } from '../config.js';
+import type { MachineFacts, PciFacts } from '../host/devices/pci-facts.js';
 import type { Channels, Link } from '../linux/network.js';
-import type { RxMode } from '../objects/interfaces.js';
-import type { ObjectOf } from '../objects/object.js';
+import type { RxMode, UplinkDevice } from '../objects/interfaces.js';
+import type { Obstacle } from './obstacles.js';
 
 /** The device as it was found, and what was asked for it. */
 export interface DeviceFacts {
@@ -14,6 +15,8 @@ export interface DeviceFacts {
   readonly gso: boolean;
   /** See `NetworkNamespace.offloads`. Absent in records of earlier releases: it does. */
   readonly offloads?: boolean;
+  /** Absent: it is on no PCI bus. */
+  readonly pci?: PciFacts;
 }
 
 /** A change of the device before VPP gets it. Its undo is recorded before it is made. */
@@ -22,19 +25,31 @@ export type DeviceChange =
   | { readonly do: 'mtu'; readonly mtu: number }
   | { readonly do: 'channels'; readonly combined: number }
   /** VPP attaches an XDP program, and leaves it behind when it dies. */
-  | { readonly do: 'xdp' };
+  | { readonly do: 'xdp' }
+  /** vfio drives what no IOMMU isolates. */
+  | { readonly do: 'no_iommu' }
+  /** The first virtual function of a device, which has this MAC. */
+  | { readonly do: 'make_vf'; readonly of: string; readonly vf: string; readonly mac: string }
+  /** The PCI device gets this kernel driver: what Linux had of it goes. `from`: the one that it has. Absent where `make_vf` made it. */
+  | { readonly do: 'bind'; readonly pci: string; readonly driver: string; readonly from?: string };
 
 export interface UplinkDriver {
   readonly name: DriverName;
   readonly default_rx_mode: RxMode;
   /** The Linux device moves into VPP's network namespace, and comes back from there. */
-  readonly moves: boolean;
+  moves(facts: Pick<DeviceFacts, 'pci'>): boolean;
+  /** VPP has to have the interface before the device moves: it looks it up by its name in the host. */
+  readonly attaches_before_move?: true;
+  /** VPP finds the device when it starts, and never later. */
+  readonly needs_new_vpp?: true;
   /** It takes segments larger than a packet and has them cut by the device. */
   readonly large_segments: boolean;
   /** What the uplink and the host tap get as MTU. */
   mtu(facts: DeviceFacts): number;
   prepare(facts: DeviceFacts): readonly DeviceChange[];
-  device(facts: DeviceFacts, tag: string): ObjectOf<'af_packet' | 'af_xdp' | 'existing_interface'>;
+  device(facts: DeviceFacts, tag: string): UplinkDevice;
+  /** What keeps this driver from this device on this machine. Absent: nothing that could be told before. */
+  lacks?(facts: DeviceFacts, machine: MachineFacts): readonly Obstacle[];
 }
 
 /** What was asked for, or what the device has. */

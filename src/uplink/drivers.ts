@@ -2,28 +2,35 @@
 import type { Driver as DriverName, UplinkSpec } from '../config.js';
 import { af_packet } from './af-packet.js';
 import { af_xdp } from './af-xdp.js';
+import { iavf, ige } from './dev.js';
+import { dpdk } from './dpdk.js';
 import type { UplinkDriver } from './driver.js';
 import { none } from './none.js';
+import { rdma } from './rdma.js';
+import { virtio } from './virtio.js';
+import { vmxnet3 } from './vmxnet3.js';
 
-const available: Readonly<Partial<Record<DriverName, UplinkDriver>>> = { af_packet, af_xdp, none };
+export const uplink_drivers: Readonly<Record<DriverName, UplinkDriver>> = {
+  af_packet,
+  af_xdp,
+  virtio,
+  dpdk,
+  rdma,
+  vmxnet3,
+  iavf,
+  ige,
+  none,
+};
 
-/** Names of the drivers that this version has. */
-export const driver_names = Object.keys(available) as readonly DriverName[];
-
-/** The configuration names a driver that this version does not have. */
-export class DriverMissing extends Error {
-  override readonly name = 'DriverMissing';
-}
-
-/** The driver that was asked for; without one, the one that works with every device. */
-export function driverFor(spec: Pick<UplinkSpec, 'interface_name' | 'driver'>): UplinkDriver {
-  const driver = available[spec.driver ?? 'af_packet'];
-  if (driver === undefined) {
-    throw new DriverMissing(
-      `uplink ${spec.interface_name}: driver ${spec.driver} is not in this version; use one of ${driver_names.join(', ')}`,
-    );
-  }
-  return driver;
+/** The driver that was chosen for the device (`choice.ts`), or that was asked for; without either, the one that works with every device. */
+export function driverFor({
+  driver,
+  spec,
+}: {
+  readonly driver?: DriverName;
+  readonly spec: Pick<UplinkSpec, 'driver'>;
+}): UplinkDriver {
+  return uplink_drivers[driver ?? spec.driver ?? 'af_packet'];
 }
 
 /**
@@ -31,5 +38,5 @@ export function driverFor(spec: Pick<UplinkSpec, 'interface_name' | 'driver'>): 
  * itself then, and dies of the first one that has passed its address translation.
  */
 export function largeSegments(asked: boolean, specs: readonly Pick<UplinkSpec, 'driver'>[]): boolean {
-  return asked && specs.every(({ driver }) => available[driver ?? 'af_packet']?.large_segments ?? true);
+  return asked && specs.every(({ driver }) => uplink_drivers[driver ?? 'af_packet'].large_segments);
 }

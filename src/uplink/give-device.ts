@@ -1,8 +1,18 @@
 /** How a device goes to VPP. The undo of it is on the disk before. */
-import type { NetworkNamespace } from '../linux/network.js';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  bindDriver,
+  deviceFiles,
+  type PciTools,
+  setUnsafeNoIommu,
+  setVirtualFunctions,
+  virtualFunctions,
+} from '../host/devices/pci-driver.js';
+import { HOST_ROOTS } from '../host/devices/sysfs.js';
+import type { NetworkChange, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
 import type { DeviceChange } from './driver.js';
-import { driverFor } from './drivers.js';
 import { UplinkError } from './uplink-error.js';
 
 /** Of the namespace that VPP lives in; `default` is what a link begins with that comes there. */
@@ -41,25 +51,72 @@ export function silence(inside: NetworkNamespace): void {
   }
 }
 
-/** `changes`: those of the driver. Throws what Linux answers, or UplinkError. */
-export function giveDevice(
+/** What Linux itself changes of the link, and at once. Throws what it answers. */
+export function prepareLink(
   namespace: NetworkNamespace,
   uplink: CapturedUplink,
-  index: number,
   changes: readonly DeviceChange[],
-  vpp: VppSide,
 ): void {
   for (const change of changes) makeChange(namespace, uplink, change);
-  if (!driverFor(uplink.spec).moves) return;
   leaveGroups(namespace, uplink);
-  const { name } = uplink.link;
-  namespace.apply({ do: 'move_link', link: index, netns: vpp.path });
+}
+
+/** To VPP's namespace. Throws what Linux answers, or UplinkError. */
+export function moveDevice(
+  namespace: NetworkNamespace,
+  { link: { name } }: CapturedUplink,
+  vpp: VppSide,
+): void {
+  const link = namespace.link(name);
+  if (link === undefined) throw new UplinkError(`uplink ${name} vanished before it was taken over`);
+  namespace.apply({ do: 'move_link', link: link.index, netns: vpp.path });
   vpp.within((inside) => {
     const moved = inside.link(name);
     if (moved === undefined)
       throw new UplinkError(`uplink ${name} did not arrive in VPP's network namespace`);
     inside.apply({ do: 'set_link', link: moved.index, up: true, promisc: true });
   });
+}
+
+/**
+ * What changes the device and not the link, and takes the kernel its time. `onLink`: tells Linux of the link. Throws BindError, UplinkError, or what
+ * Linux answers.
+ */
+export async function changeDevice(
+  change: DeviceChange,
+  tools: PciTools,
+  onLink: (change: (link: number) => NetworkChange) => void,
+): Promise<void> {
+  switch (change.do) {
+    case 'no_iommu':
+      await setUnsafeNoIommu(true, tools);
+      return;
+    case 'bind':
+      await bindDriver(change, tools);
+      return mustHaveFiles(change.pci, change.driver, tools);
+    case 'make_vf': {
+      await setVirtualFunctions({ pci: change.of, count: 1, autoprobe: false }, tools);
+      const [made] = virtualFunctions(change.of, tools.roots);
+      if (made !== change.vf)
+        throw new UplinkError(
+          `the virtual function of ${change.of} is ${made ?? 'not there'}, and not ${change.vf}`,
+        );
+      // Others than its own MACs it is to hear as well: those of groups, and of what the node answers for.
+      onLink((link) => ({ do: 'set_vf', link, vf: 0, mac: change.mac, trust: true, spoof_check: false }));
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+function mustHaveFiles(pci: string, driver: string, { roots = HOST_ROOTS }: PciTools): void {
+  if (driver !== 'vfio-pci') return;
+  const files = deviceFiles(pci, roots);
+  if (files.some((name) => existsSync(join(roots.dev, name)))) return;
+  throw new UplinkError(
+    `PCI device ${pci} is bound to vfio-pci, and none of ${files.map((name) => `/dev/${name}`).join(', ') || '/dev/vfio/*'} is here: mount the host's /dev in the container`,
+  );
 }
 
 /** The kernel leaves a group that an address has joined with the address, and not with the link. */
@@ -69,14 +126,16 @@ function leaveGroups(namespace: NetworkNamespace, { addresses }: CapturedUplink)
 }
 
 function makeChange(namespace: NetworkNamespace, { link }: CapturedUplink, change: DeviceChange): void {
+  const present = namespace.link(link.name);
+  if (present === undefined) throw new UplinkError(`uplink ${link.name} vanished before it was taken over`);
   switch (change.do) {
     case 'promisc':
-      return namespace.apply({ do: 'set_link', link: link.index, promisc: true });
+      return namespace.apply({ do: 'set_link', link: present.index, promisc: true });
     case 'mtu':
-      return namespace.apply({ do: 'set_link', link: link.index, mtu: change.mtu });
+      return namespace.apply({ do: 'set_link', link: present.index, mtu: change.mtu });
     case 'channels':
       return namespace.setChannels(link.name, { combined: change.combined });
-    case 'xdp':
+    default:
       return;
   }
 }

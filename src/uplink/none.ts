@@ -4,7 +4,7 @@ import { askedMtu, type UplinkDriver } from './driver.js';
 export const none: UplinkDriver = {
   name: 'none',
   default_rx_mode: 'adaptive',
-  moves: true,
+  moves: () => true,
   // Not known: gsoEnabled is the user's word on it.
   large_segments: true,
   mtu: askedMtu,

@@ -22,6 +22,7 @@ import { reconcile } from '../reconcile/reconcile.js';
 import { advertisementIn } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
 import { Dressing } from './dressing.js';
+import { driverFor } from './drivers.js';
 import { Gateways } from './gateways.js';
 import type { KnownNeighbours } from './known-neighbours.js';
 import { withoutOldLeases } from './leases.js';
@@ -32,7 +33,7 @@ import type { Prepared } from './preparation.js';
 import type { Routers } from './routers.js';
 import type { Taken } from './taken.js';
 import { TapMender } from './tap-mender.js';
-import { TakeOverFailed, UplinkError } from './uplink-error.js';
+import { NeedsNewVpp, TakeOverFailed, UplinkError } from './uplink-error.js';
 import type { UplinkHost } from './uplink-host.js';
 import { lostWays } from './ways.js';
 
@@ -80,6 +81,13 @@ export interface Others {
   made(generation: number, signal: AbortSignal): Promise<void>;
 }
 
+/** What the last step of a take-over needs of those before. */
+interface Given {
+  readonly prepared: readonly VppObject[];
+  readonly met: Parameters<KnownNeighbours['introduce']>[0];
+  readonly buffers: Kept['buffers'];
+}
+
 const poll_ms = 50;
 
 export class TakeOver {
@@ -94,6 +102,10 @@ export class TakeOver {
   private whole: readonly CapturedUplink[] | undefined;
   /** Whoever renews its leases was there until then. Of what an earlier life has written nobody knows. */
   private whole_at_ms = Number.NEGATIVE_INFINITY;
+  /** VPP begins anew with the devices that it has been given: the next one finds them, and the host is without its network until then. */
+  awaits_new_vpp = false;
+  /** Given to VPP, and the take-over has not come to its end. */
+  private trying: readonly CapturedUplink[] = [];
   /** Of pods and nodes, as this VPP has been told of them. */
   pods_in_vpp: PodPools | undefined;
   /** Beside the default one, those that this VPP has tables of; undefined: not known. */
@@ -200,6 +212,12 @@ export class TakeOver {
     this.deps.routers.anew(this.deps.clock.now_ms());
     this.wishes.repeated = this.deps.routers.repeated(this.deps.clock.now_ms());
     await this.quiet(signal);
+    const given = this.awaits_new_vpp ? host.taken()?.uplinks : undefined;
+    this.awaits_new_vpp = false;
+    if (given !== undefined) return this.goOn(up.generation, held, given, signal);
+    this.cameToNothing('VPP or the take-over ended while it was begun');
+    const [held_by] = await host.held();
+    if (held_by !== undefined) throw new TakeOverFailed(`${held_by}, and Linux is to have it first`);
     if (host.isChanged()) {
       const { results } = await host.restore('hopeful');
       for (const each of results) if (each.outcome === 'failed') this.warn(`not given back: ${each.reason}`);
@@ -219,12 +237,44 @@ export class TakeOver {
     if (this.gateways.is_lending) this.mender.lend(captured);
     waitsFor('taking the uplinks over');
     this.tellLeftovers(captured);
-    const taken = this.wishes.taken(captured);
     this.has_cost = true;
     const met = new Map(captured.map((each) => [each.link.name, known.of(each, host.heard(each))]));
-    host.take(captured);
+    this.trying = captured;
+    await host.take(captured, signal);
+    if (captured.some((each) => driverFor(each).needs_new_vpp)) {
+      this.awaits_new_vpp = true;
+      throw new NeedsNewVpp('it finds the uplinks when it starts');
+    }
+    return this.give(up.generation, captured, { prepared, met, buffers: held.buffers }, signal);
+  }
+
+  /** With a VPP that has found the devices when it started. */
+  private async goOn(
+    generation: number,
+    held: Kept,
+    captured: readonly CapturedUplink[],
+    signal: AbortSignal,
+  ): Promise<Taken> {
+    this.has_touched = true;
+    this.has_cost = true;
+    this.trying = captured;
+    const { prepared } = await this.prepare(generation, held, signal, captured);
+    return this.give(generation, captured, { prepared, met: new Map(), buffers: held.buffers }, signal);
+  }
+
+  /** VPP makes interfaces of the devices that it has, and the host gets its taps. */
+  private async give(
+    generation: number,
+    captured: readonly CapturedUplink[],
+    { prepared, met, buffers }: Given,
+    signal: AbortSignal,
+  ): Promise<Taken> {
+    const { host, known } = this.deps;
+    const up = { generation };
+    const taken = this.wishes.taken(captured);
     const all_down = this.wishes.objects(taken.uplinks, false, false);
-    this.fatal(await this.vpp.program(up.generation, reconcile(all_down, prepared)));
+    const attached = await this.attach(generation, taken, all_down);
+    this.fatal(await this.vpp.program(up.generation, reconcile(all_down, [...prepared, ...attached])));
     signal.throwIfAborted();
     await known.introduce(met, signal);
     await this.deps.others.made(up.generation, signal);
@@ -249,8 +299,33 @@ export class TakeOver {
     await this.verify(taken, signal);
     this.gateways.forget();
     host.complete(this.wishes.marked(captured));
+    this.trying = [];
     this.whole = captured;
-    return { ...taken, seen, buffers: held.buffers };
+    return { ...taken, seen, buffers };
+  }
+
+  /** What VPP looks up by a name that the host has until then. Answers what VPP has of it. */
+  private async attach(
+    generation: number,
+    { captured, uplinks }: Taken,
+    all: readonly VppObject[],
+  ): Promise<readonly VppObject[]> {
+    const tags = new Set(
+      uplinks
+        .filter((_, at) => driverFor(captured[at]!).attaches_before_move)
+        .map(({ name }) => uplinkTag(name)),
+    );
+    if (tags.size === 0) return [];
+    const first = all.filter((object) => 'tag' in object && tags.has(object.tag));
+    this.fatal(await this.vpp.program(generation, reconcile(first, [])));
+    this.deps.host.moveAttached(captured);
+    return first;
+  }
+
+  /** A driver that was chosen, and with which the take-over has not come to its end, is chosen no more. */
+  cameToNothing(why: string): void {
+    this.deps.host.cameToNothing(this.trying, why);
+    this.trying = [];
   }
 
   /**
@@ -261,16 +336,17 @@ export class TakeOver {
     generation: number,
     { kept, unsure, buffers }: Kept,
     signal: AbortSignal,
+    given?: readonly CapturedUplink[],
   ): Promise<{ readonly prepared: readonly VppObject[]; readonly before: readonly CapturedUplink[] }> {
     const { host, others, waitsFor } = this.deps;
     if (this.whole === undefined) this.whole_at_ms = this.deps.clock.now_ms();
-    const before = this.whole ?? host.capture(this.settings.specs);
+    const before = given ?? this.whole ?? host.capture(this.settings.specs);
     // Of an earlier life, which has not come to the end of its take-over.
     this.wishes.not_natted ??= excludedIn(kept);
     this.wishes.uplink_entry = this.wishes.entryFor(kept, this.wishes.taken(before).uplinks);
     const taken = { ...this.wishes.taken(before), buffers };
     // Whoever answers meanwhile is known to VPP.
-    host.probe(before);
+    if (given === undefined) host.probe(before);
     others.begin();
     for (let told = kept, doubts = unsure; ; doubts = new Set()) {
       waitsFor('what others build on');

@@ -64,9 +64,37 @@ function stateOf({ others, ...state }: CapturedUplink): LinkState {
 }
 
 /** Beside what `restoreSteps` restores anyway. */
-function undoOf(change: DeviceChange, { link, channels }: CapturedUplink): UndoStep[] {
-  if (change.do === 'xdp') return [{ kind: 'set_link', link: identityOf(link), xdp: false }];
-  if (change.do !== 'channels' || channels === undefined) return [];
+function undoOf(change: DeviceChange, { link, channels, pci }: CapturedUplink): UndoStep[] {
+  switch (change.do) {
+    case 'xdp':
+      return [{ kind: 'set_link', link: identityOf(link), xdp: false }];
+    case 'channels':
+      return channelsOf(link, channels);
+    case 'no_iommu':
+      return [{ kind: 'vfio_noiommu', on: false }];
+    case 'make_vf':
+      return [{ kind: 'sriov_vfs', pci: change.of, count: 0, autoprobe: pci?.vf_autoprobe ?? true }];
+    case 'bind':
+      if (change.from === undefined || pci === undefined) return [];
+      return [
+        ...channelsOf(link, channels),
+        ...(link.mac === undefined || link.mac === link.permanent_mac
+          ? []
+          : [{ kind: 'set_link', link: identityOf(link), mac: link.mac } as const]),
+        {
+          kind: 'bind_driver',
+          pci: change.pci,
+          driver: change.from,
+          ...(pci.override !== undefined && { override: pci.override }),
+        },
+      ];
+    default:
+      return [];
+  }
+}
+
+function channelsOf(link: CapturedUplink['link'], channels: CapturedUplink['channels']): UndoStep[] {
+  if (channels === undefined) return [];
   const { rx, tx, combined } = channels;
   return [{ kind: 'ethtool_channels', link: identityOf(link), channels: { rx, tx, combined } }];
 }

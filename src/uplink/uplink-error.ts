@@ -7,3 +7,8 @@ export class UplinkError extends Error {
 export class TakeOverFailed extends Error {
   override readonly name = 'TakeOverFailed';
 }
+
+/** VPP has to begin anew with the devices that it has been given: it finds them when it starts. The host is not to get them back. */
+export class NeedsNewVpp extends Error {
+  override readonly name = 'NeedsNewVpp';
+}

@@ -3,6 +3,9 @@
  * before it is made. The taps that stand in for them: host-taps.ts.
  */
 import type { UplinkSpec } from '../config.js';
+import { holdersOf, user_space_drivers } from '../host/devices/pci-driver.js';
+import { machineFacts } from '../host/devices/pci-facts.js';
+import { driverOf } from '../host/devices/sysfs.js';
 import { type UndoReport, undo } from '../host/undo/undo.js';
 import type { UndoJournal } from '../host/undo/undo-journal.js';
 import type { UndoTools } from '../host/undo/undo-session.js';
@@ -11,8 +14,9 @@ import type { HostNetwork, Neighbour, NetworkNamespace } from '../linux/network.
 import { within } from '../linux/within.js';
 import { captureUplink, heardOn, hostAddresses, isOld } from './capture-uplink.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
+import { Tried } from './choice.js';
 import { driverFor } from './drivers.js';
-import { giveDevice, silence } from './give-device.js';
+import { changeDevice, moveDevice, prepareLink, silence, type VppSide } from './give-device.js';
 import { HostTaps } from './host-taps.js';
 import { type HeardNeighbour, introduced_max } from './known-neighbours.js';
 import { stepsOf, withState } from './undo-of-uplink.js';
@@ -34,6 +38,8 @@ export class UplinkHost {
   /** The undo under way, and behind it those that wait for it: one at a time, for each has the journal in its hands. */
   private undoing: Promise<void> | undefined;
   readonly taps: HostTaps;
+  /** Drivers that were chosen and came to nothing. */
+  private readonly tried = new Tried();
 
   constructor(
     private readonly host: HostNetwork,
@@ -44,6 +50,8 @@ export class UplinkHost {
     private readonly vpp_netns: string,
     /** VPP serves services. */
     private readonly serves = false,
+    /** Pods may send segments larger than a packet. */
+    private readonly gso = true,
   ) {
     this.taps = new HostTaps(host, () => this.undoing === undefined, serves);
   }
@@ -65,8 +73,19 @@ export class UplinkHost {
 
   /** `before`: whose leases the uplinks still have, also where they lack them. Throws UplinkError. */
   capture(specs: readonly UplinkSpec[], before?: readonly CapturedUplink[]): CapturedUplink[] {
+    const { tried, gso } = this;
+    const { roots } = this.tools;
+    const machine = machineFacts(roots);
     return this.inHost((namespace) => {
-      const captured = specs.map((spec, at) => captureUplink(namespace, spec, before?.[at]));
+      const captured = specs.map((spec, at) =>
+        captureUplink(
+          namespace,
+          spec,
+          { machine, gso, failed: tried.of(spec), ...(roots && { roots }) },
+          before?.[at],
+        ),
+      );
+      noneTwice(captured);
       const host_addresses = hostAddresses(namespace, captured, this.serves);
       return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
     });
@@ -102,7 +121,7 @@ export class UplinkHost {
     const lost = (this.captured.load()?.uplinks ?? []).filter((uplink) => !isKnown(uplink));
     if (lost.length === 0) return [];
     const steps = lost.flatMap((uplink) =>
-      stepsOf(uplink, this.vpp_netns, driverFor(uplink.spec).prepare({ ...uplink, gso: false })),
+      stepsOf(uplink, this.vpp_netns, driverFor(uplink).prepare({ ...uplink, gso: false })),
     );
     this.journal.restart([...pending, ...steps]);
     return lost.map(({ link }) => link.name);
@@ -138,12 +157,46 @@ export class UplinkHost {
     return left.filter((name) => !still.includes(name));
   }
 
-  /** Gives the devices to VPP. Throws UplinkError, or what Linux answered; the caller then restores. */
-  take(uplinks: readonly CapturedUplink[]): void {
+  /**
+   * Gives the devices to VPP, but for those that VPP has to have before: `move` is for them. Throws UplinkError, or what Linux answered; the caller
+   * then restores. Nothing is given back meanwhile: the caller waits for its end.
+   */
+  async take(uplinks: readonly CapturedUplink[], signal?: AbortSignal): Promise<void> {
     this.mustBeQuiet();
     this.inVpp(silence);
     this.captured.save('taking', uplinks);
-    for (const uplink of uplinks) this.inHost((namespace) => this.takeOne(namespace, uplink));
+    for (const uplink of uplinks) {
+      signal?.throwIfAborted();
+      await this.takeOne(uplink);
+    }
+  }
+
+  /** Devices that VPP has attached by their name, which was the host's until now. */
+  moveAttached(uplinks: readonly CapturedUplink[]): void {
+    for (const uplink of uplinks)
+      if (driverFor(uplink).attaches_before_move)
+        this.inHost((namespace) => moveDevice(namespace, uplink, this.vppSide()));
+  }
+
+  /** The take-over with drivers that were chosen came to nothing: the next capture chooses others. */
+  cameToNothing(uplinks: readonly CapturedUplink[], why: string): void {
+    for (const { spec, driver } of uplinks) if (driver !== undefined) this.tried.failed(spec, driver, why);
+  }
+
+  /** PCI devices that Linux is to have back and that a program has open: what is said of them, by process. */
+  async held(): Promise<readonly string[]> {
+    const { roots } = this.tools;
+    const bound = this.journal
+      .pending()
+      .flatMap((step) => (step.kind === 'bind_driver' || step.kind === 'sriov_vfs' ? [step.pci] : []))
+      .concat((this.captured.load()?.uplinks ?? []).flatMap(({ pci }) => pci?.first_vf ?? []))
+      .filter((pci) => user_space_drivers.includes(driverOf(pci, roots) ?? ''));
+    const holders = await Promise.all(
+      [...new Set(bound)].map(async (pci) =>
+        (await holdersOf(pci, roots)).map(({ name, pid }) => `${name} (process ${pid}) has ${pci} open`),
+      ),
+    );
+    return holders.flat();
   }
 
   /** The take-over is complete: from now on it is resumed, and not undone, by a process that finds it. */
@@ -243,15 +296,70 @@ export class UplinkHost {
     return within(this.host.open(this.vpp_netns), run);
   }
 
-  private takeOne(namespace: NetworkNamespace, uplink: CapturedUplink): void {
+  private vppSide(): VppSide {
+    return { path: this.vpp_netns, within: (run) => this.inVpp(run) };
+  }
+
+  private async takeOne(uplink: CapturedUplink): Promise<void> {
     const { name } = uplink.link;
-    const link = namespace.link(name);
-    const changes = driverFor(uplink.spec).prepare({ ...uplink, gso: false });
-    if (link === undefined) throw new UplinkError(`uplink ${name} vanished before it was taken over`);
-    this.journal.record(stepsOf(uplink, this.vpp_netns, changes));
-    giveDevice(namespace, uplink, link.index, changes, {
-      path: this.vpp_netns,
-      within: (run) => this.inVpp(run),
+    const driver = driverFor(uplink);
+    const changes = driver.prepare({ ...uplink, gso: this.gso });
+    const inHost = (run: (namespace: NetworkNamespace) => void): void => this.inHost(run);
+    inHost((namespace) => {
+      if (namespace.link(name) === undefined)
+        throw new UplinkError(`uplink ${name} vanished before it was taken over`);
+      this.journal.record(stepsOf(uplink, this.vpp_netns, changes));
+      prepareLink(namespace, uplink, changes);
     });
+    for (const change of changes) {
+      await changeDevice(change, this.tools, (told) =>
+        inHost((namespace) => {
+          const link = namespace.link(name);
+          if (link !== undefined) namespace.apply(told(link.index));
+        }),
+      );
+    }
+    if (driver.moves(uplink) && !driver.attaches_before_move)
+      inHost((namespace) => moveDevice(namespace, uplink, this.vppSide()));
   }
 }
+
+/** Two names may be those of one device: ports of a card without functions of their own, and a card and its virtual function. */
+function noneTwice(uplinks: readonly CapturedUplink[]): void {
+  const owners = new Map<string, string>();
+  for (const uplink of uplinks) {
+    const { link, pci } = uplink;
+    if (pci === undefined) continue;
+    const bound = driverFor(uplink)
+      .prepare({ ...uplink, gso: false })
+      .flatMap((change) =>
+        change.do === 'bind' ? [change.pci] : change.do === 'make_vf' ? [change.of] : [],
+      );
+    const parent = uplinks.find((other) => other.pci?.address === pci.physical_function);
+    const leaves =
+      parent !== undefined &&
+      driverFor(parent)
+        .prepare({ ...parent, gso: false })
+        .some(isBinding);
+    if (leaves)
+      throw new UplinkError(
+        `uplink ${link.name} is a virtual function of ${parent.link.name}, which is to leave its kernel driver: it would be gone with that; name another device, or af_packet for ${parent.link.name}`,
+      );
+    for (const address of bound) {
+      const other = owners.get(address);
+      if (other !== undefined)
+        throw new UplinkError(
+          `uplinks ${other} and ${link.name} are one PCI device, ${address}: VPP gets it once; name one of them, or af_packet for both`,
+        );
+      owners.set(address, link.name);
+    }
+    // What else Linux has of that device goes with it.
+    for (const other of uplinks)
+      if (other !== uplink && other.pci?.address === pci.address && bound.includes(pci.address))
+        throw new UplinkError(
+          `uplinks ${link.name} and ${other.link.name} are one PCI device, ${pci.address}: VPP gets it as a whole; name one of them, or af_packet for both`,
+        );
+  }
+}
+
+const isBinding = (change: { readonly do: string }): boolean => change.do === 'bind';

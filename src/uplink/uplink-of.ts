@@ -7,7 +7,7 @@ import { driverFor } from './drivers.js';
 /** The uplink as `desired` wants it. */
 export function uplinkOf(captured: CapturedUplink, gso: boolean, tag: string): Uplink {
   const { spec, link } = captured;
-  const driver: UplinkDriver = driverFor(spec);
+  const driver: UplinkDriver = driverFor(captured);
   const facts = { ...captured, gso };
   return {
     name: link.name,

@@ -8,11 +8,14 @@ export interface Call {
   readonly made?: (reply: { readonly retval: number }) => number;
   /** Answers that mean "it is so already": the request is then a success. */
   readonly tolerated?: readonly number[];
+  /** Why VPP has refused, where its reply says so in words. */
+  readonly why?: (reply: unknown) => string | undefined;
 }
 
 interface Options<Reply> {
   readonly made?: (reply: Reply) => number;
   readonly tolerated?: readonly number[];
+  readonly why?: (reply: unknown) => string | undefined;
 }
 
 const no_options = {};
@@ -20,7 +23,7 @@ const no_options = {};
 export function call<In, Reply extends { readonly retval: number }>(
   message: Request<In, Reply>,
   fields: In,
-  { made, tolerated }: Options<Reply> = no_options,
+  { made, tolerated, why }: Options<Reply> = no_options,
 ): Call {
-  return { message, fields, made, tolerated } as unknown as Call;
+  return { message, fields, made, tolerated, why } as unknown as Call;
 }

@@ -263,8 +263,21 @@ class Message implements Asker<Reply> {
     const answered = error instanceof RetvalError ? error.retval : undefined;
     const tolerated =
       answered !== undefined && (flight.tolerated.includes(answered) || call.tolerated?.includes(answered));
-    flight.heard(undefined, tolerated ? undefined : error);
+    flight.heard(undefined, tolerated ? undefined : inItsWords(error, call));
   }
+}
+
+/** As VPP says it, where its number means nothing to others. */
+function inItsWords(error: Error, { why }: Call): Error {
+  const words = error instanceof RetvalError ? why?.(error.reply) : undefined;
+  if (words === undefined) return error;
+  const { message_name } = error as RetvalError;
+  return new Refused(`${message_name}: ${words.slice(0, 200)}`, { cause: error });
+}
+
+/** VPP refused it, and said why. */
+class Refused extends Error {
+  override readonly name = 'Refused';
 }
 
 /**

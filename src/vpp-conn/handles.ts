@@ -44,6 +44,8 @@ export class Handles {
   readonly #changed = new Map<string, Stamp>();
   readonly #readings = new Set<Stamp>();
   #now: Stamp = 0;
+  /** Messages of drivers for uplinks that this VPP does not know: it has no such plugin, or another one. */
+  lacks: ReadonlySet<string> = new Set();
   /** As this VPP was found. */
   api_trace: ApiTrace = api_trace_default;
 

@@ -218,6 +218,7 @@ export function handleMade(object: VppObject): string | undefined {
 
 /** Of these others need to know the number. */
 const kinds_with_handle: ReadonlySet<ObjectKind> = new Set([
+  'dev',
   'redirect_table',
   'protocol_table',
   'npol_set',
@@ -227,6 +228,7 @@ const kinds_with_handle: ReadonlySet<ObjectKind> = new Set([
 
 function needs(object: VppObject): readonly string[] {
   const used = interfacesUsed(object);
+  if (object.kind === 'dev_port') return [keyOf({ kind: 'dev', pci: object.pci, driver: object.driver })];
   if (object.kind === 'redirect_acl') return [...used, redirectTable(object.family)];
   if (object.kind === 'protocol_acl') return [...used, protocolTable(object.family)];
   if (object.kind === 'redirect_rule') return [...used, redirectTable(familyOf(object.address))];

@@ -12,6 +12,7 @@ import {
   cnat_translation_update,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
+import { dev_create_port_if, dev_remove_port_if } from 'vpp-binapi-ts/dev';
 import { ikev2_profile_add_del, ikev2_set_tunnel_interface } from 'vpp-binapi-ts/ikev2';
 import {
   create_loopback_instance,
@@ -33,8 +34,11 @@ import {
   npol_rule_create,
   npol_rule_delete,
 } from 'vpp-binapi-ts/npol';
+import { rdma_create_v2, rdma_create_v4, rdma_delete } from 'vpp-binapi-ts/rdma';
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
+import { virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
+import { vmxnet3_create, vmxnet3_delete } from 'vpp-binapi-ts/vmxnet3';
 import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
 import { wireguard_interface_create, wireguard_interface_delete } from 'vpp-binapi-ts/wireguard';
 import type { Family } from '../ip/text.js';
@@ -368,6 +372,11 @@ const freed = (pool: NpolPool) => (life: Life, id: number) => {
 const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(tap_create_v3, made),
   effect(af_xdp_create_v3, made),
+  effect(virtio_pci_create_v2, made),
+  effect(vmxnet3_create, made),
+  effect(rdma_create_v2, made),
+  effect(rdma_create_v4, made),
+  effect(dev_create_port_if, made),
   effect(create_loopback_instance, made),
   effect(memif_create_v2, made),
   effect(af_packet_create_v3, (life, { host_if_name }) => ({
@@ -375,6 +384,10 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   })),
   effect(tap_delete_v2, deleted),
   effect(af_xdp_delete, deleted),
+  effect(virtio_pci_delete, deleted),
+  effect(vmxnet3_delete, deleted),
+  effect(rdma_delete, deleted),
+  effect(dev_remove_port_if, deleted),
   effect(delete_loopback, deleted),
   effect(memif_delete, deleted),
   effect(af_packet_delete, (life, { host_if_name }) => unless(life.deleted(life.afPacket(host_if_name)))),

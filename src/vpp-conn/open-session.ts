@@ -25,7 +25,7 @@ import { oddFibSources, openFibSources } from './fib-sources.js';
 import { Handles } from './handles.js';
 import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
-import { messages_used } from './messages.js';
+import { messages_of_drivers, messages_used } from './messages.js';
 import { observeIkeTunnels } from './observe/ipsec.js';
 import { observe } from './observe/observe.js';
 import { Reader } from './observe/reader.js';
@@ -175,6 +175,7 @@ async function session(
   try {
     await closeDeadClients(prompt);
     const handles = new Handles(translations);
+    handles.lacks = new Set(prompt.compatible(messages_of_drivers).mismatches.map(({ name }) => name));
     const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
       prompt.request(show_version, {}),
       prompt.request(show_threads, {}),

@@ -37,6 +37,7 @@ import {
   npol_rule_update,
 } from 'vpp-binapi-ts/npol';
 import { type pbl_client_in, pbl_client_update } from 'vpp-binapi-ts/pbl';
+import { rdma_create_v2, rdma_create_v4 } from 'vpp-binapi-ts/rdma';
 import {
   sr_policy_add_v2,
   sr_policy_mod_v2,
@@ -303,6 +304,8 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   ),
   rule(af_packet_create_v3, ({ host_if_name }) => linkName(host_if_name)),
   rule(af_xdp_create_v3, ({ host_if }) => linkName(host_if)),
+  rule(rdma_create_v2, ({ host_if }) => linkName(host_if)),
+  rule(rdma_create_v4, ({ host_if }) => linkName(host_if)),
   rule(memif_create_v2, ({ mode = 'MEMIF_MODE_API_ETHERNET' }) =>
     mode === 'MEMIF_MODE_API_ETHERNET' || mode === 'MEMIF_MODE_API_IP'
       ? undefined

@@ -16,10 +16,12 @@ import { redirect } from './program/redirect.js';
 import { routing } from './program/routing.js';
 import { srv6 } from './program/srv6.js';
 import { tunnels } from './program/tunnels.js';
+import { uplink_devices } from './program/uplink-devices.js';
 import { wireguard } from './program/wireguard.js';
 
 const programs: Programs<ObjectKind> = {
   ...interfaces,
+  ...uplink_devices,
   ...tunnels,
   ...wireguard,
   ...ipsec,

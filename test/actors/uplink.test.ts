@@ -477,7 +477,7 @@ async function adopted(
   await first.taken();
   const lab = await Lab.start(t, changes);
   const captured = lab.linux.host.capture([specOf()]);
-  lab.linux.host.take(captured);
+  await lab.linux.host.take(captured);
   lab.linux.makeTap();
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
   const cluster = { prefixes: inputs.service_prefixes, tap_address: inputs.tap_address };

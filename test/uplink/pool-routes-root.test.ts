@@ -38,7 +38,7 @@ t.test(
     });
     const texts = (refused: readonly { readonly error: Error }[]) =>
       refused.map(({ error }) => error.message);
-    stage.host.take(captured);
+    await stage.host.take(captured);
     stage.makeTaps(captured);
     stage.raiseTaps();
     t.strictSame(texts(stage.host.taps.dress(uplinks, captured, cluster())), []);

@@ -1,11 +1,13 @@
 /** A host with an uplink, in memory, for the tests of its take-over. */
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
+import type { FakePci } from '../../lab/fake-pci.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { Clock } from '../../src/clock.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
 import type { UplinkSpec } from '../../src/config.js';
 import type { RunCommand } from '../../src/host/command.js';
 import { type JournalFiles, openJournal, type UndoJournal } from '../../src/host/undo/undo-journal.js';
+import type { UndoTools } from '../../src/host/undo/undo-session.js';
 import type { NetworkChange, Route } from '../../src/linux/network.js';
 import { CapturedStore } from '../../src/uplink/captured.js';
 import { UplinkHost } from '../../src/uplink/uplink-host.js';
@@ -109,13 +111,17 @@ function furnish(network: FakeHostNetwork, name: string, net: number, kind: 'phy
 }
 
 export class UplinkLab {
-  readonly network = new FakeHostNetwork();
+  readonly network: FakeHostNetwork;
   readonly files = new MemoryFiles();
   /** Of another disk than the journal's. */
   readonly captured_files = new MemoryFiles();
   readonly captured: CapturedStore;
   /** What commands of the host answer. */
   run: RunCommand = async () => ({ code: 0, stdout: '', stderr: '' });
+  /** No device of the machine that the tests run on. */
+  #pci: Pick<UndoTools, 'roots' | 'write'> = {
+    roots: { sys: '/nowhere', proc: '/nowhere', dev: '/nowhere' },
+  };
   journal: UndoJournal;
   host: UplinkHost;
 
@@ -123,13 +129,22 @@ export class UplinkLab {
     readonly clock: Clock = new TurnedClock(),
     kind: 'physical' | 'veth' = 'physical',
     two = false,
+    pci?: FakePci,
   ) {
+    this.network = pci?.network ?? new FakeHostNetwork();
+    if (pci !== undefined) this.#pci = { roots: pci.roots, write: pci.write };
     furnish(this.network, 'eth0', 0, kind);
     if (two) furnish(this.network, 'eth1', 1, kind);
     this.network.addNamespace(vpp_netns);
     this.network.mutations.length = 0;
     this.captured = new CapturedStore('/state/uplinks.json', boot, this.captured_files);
     this.journal = this.#openJournal();
+    this.host = this.#open();
+  }
+
+  /** How the kernel takes what is written to sysfs, by fresh processes as well. */
+  writes(write: NonNullable<UndoTools['write']>): void {
+    this.#pci = { ...this.#pci, write };
     this.host = this.#open();
   }
 
@@ -147,7 +162,8 @@ export class UplinkLab {
   #open(): UplinkHost {
     const run: RunCommand = (argv, options) => this.run(argv, options);
     const { network, clock } = this;
-    return new UplinkHost(network, this.journal, this.captured, { host: network, clock, run }, vpp_netns);
+    const tools = { host: network, clock, run, ...this.#pci };
+    return new UplinkHost(network, this.journal, this.captured, tools, vpp_netns);
   }
 
   /**

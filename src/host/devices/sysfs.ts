@@ -44,8 +44,13 @@ export function pciDirectory(address: string, roots: HostRoots = HOST_ROOTS): st
 }
 
 export function driverOf(address: string, roots: HostRoots = HOST_ROOTS): string | undefined {
+  return linkName(join(pciDirectory(address, roots), 'driver'));
+}
+
+/** What a symbolic link of sysfs leads to, by its last name. */
+export function linkName(path: string): string | undefined {
   try {
-    return basename(readlinkSync(join(pciDirectory(address, roots), 'driver')));
+    return basename(readlinkSync(path));
   } catch {
     return undefined;
   }
@@ -186,7 +191,7 @@ export function threadsWaitedForCpuMs(pid: number, roots: HostRoots = HOST_ROOTS
 }
 
 /** None where there is no such directory, as of a process that has ended. */
-function namesIn(directory: string): readonly string[] {
+export function namesIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory);
   } catch {

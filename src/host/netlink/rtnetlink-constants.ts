@@ -63,6 +63,7 @@ export const IFLA = {
   CARRIER: 33,
   PHYS_PORT_ID: 34,
   LINK_NETNSID: 37,
+  VFINFO_LIST: 22,
   XDP: 43,
   PROP_LIST: 52,
   ALT_IFNAME: 53,

@@ -66,6 +66,7 @@ const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
 const REQUESTS: Readonly<Record<NetworkChange['do'], readonly [type: number, flags: number]>> = {
   set_link: [RTM.SETLINK, 0],
   move_link: [RTM.SETLINK, 0],
+  set_vf: [RTM.SETLINK, 0],
   add_link: [RTM.NEWLINK, ADD],
   delete_link: [RTM.DELLINK, 0],
   add_altname: [RTM.NEWLINKPROP, ADD | NLM_F_APPEND],
@@ -103,6 +104,9 @@ export function encodeChange(
       encodeLinkHeader(writer, change.link, 0, 0);
       writer.attributeU32(IFLA.NET_NS_FD, namespace(change.netns));
       if (change.name !== undefined) writer.attributeText(IFLA.IFNAME, change.name);
+      break;
+    case 'set_vf':
+      encodeVirtualFunction(writer, change);
       break;
     case 'add_link':
       encodeNewLink(writer, change.link, namespace);
@@ -152,6 +156,37 @@ export function encodeChange(
 
 function encodeLinkHeader(writer: MessageWriter, index: number, flags: number, change: number): void {
   writer.u8(0).u8(0).u16(0).u32(index).u32(flags).u32(change);
+}
+
+/** IFLA_VF_*, linux/if_link.h: each has the number of the function first. */
+const IFLA_VF_INFO = 1;
+const IFLA_VF_MAC = 1;
+const IFLA_VF_SPOOFCHK = 4;
+const IFLA_VF_TRUST = 9;
+/** MAX_ADDR_LEN: what `struct ifla_vf_mac` has room for. */
+const vf_mac_bytes = 32;
+
+function encodeVirtualFunction(
+  writer: MessageWriter,
+  { link, vf, mac, trust, spoof_check }: Extract<NetworkChange, { do: 'set_vf' }>,
+): void {
+  const setting = (on: boolean): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeUInt32LE(vf, 0);
+    bytes.writeUInt32LE(Number(on), 4);
+    return bytes;
+  };
+  const address = Buffer.alloc(4 + vf_mac_bytes);
+  address.writeUInt32LE(vf, 0);
+  parseMac(mac).copy(address, 4);
+  encodeLinkHeader(writer, link, 0, 0);
+  writer.nested(IFLA.VFINFO_LIST, () =>
+    writer.nested(IFLA_VF_INFO, () => {
+      writer.attribute(IFLA_VF_MAC, address);
+      writer.attribute(IFLA_VF_SPOOFCHK, setting(spoof_check));
+      writer.attribute(IFLA_VF_TRUST, setting(trust));
+    }),
+  );
 }
 
 function encodeSetLink(writer: MessageWriter, change: Extract<NetworkChange, { do: 'set_link' }>): void {
@@ -423,6 +458,8 @@ export function describeChange(change: NetworkChange): string {
     }
     case 'move_link':
       return `link ${change.link} to ${change.netns}`;
+    case 'set_vf':
+      return `virtual function ${change.vf} of link ${change.link}`;
     case 'add_link':
       return `${change.link.kind} ${change.link.name}`;
     case 'delete_link':

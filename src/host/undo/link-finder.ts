@@ -151,7 +151,7 @@ function freeName(index: number, taken: ReadonlySet<string>): string {
 /** Nothing that is known of both speaks against it. */
 function mayBe(link: Link, identity: LinkIdentity): boolean {
   if ((link.kind ?? 'physical') !== identity.kind) return false;
-  if (differ(link.parent_device, identity.parent_device)) return false;
+  if (differ(link.parent_device, identity.parent_device) && !isRenumbered(link, identity)) return false;
   if (differ(link.port_id, identity.port_id)) return false;
   // Ports of a bond share its MAC, and keep their own permanent one.
   if (link.permanent_mac !== undefined && identity.permanent_mac !== undefined) {
@@ -160,6 +160,16 @@ function mayBe(link: Link, identity: LinkIdentity): boolean {
   if (identity.mac === undefined) return link.name === identity.name;
   return link.mac === identity.mac || link.permanent_mac === identity.mac;
 }
+
+/** A virtio device whose PCI function has had another driver meanwhile is another one of its bus. */
+function isRenumbered(
+  { parent_device = '' }: Link,
+  { pci, parent_device: before = '' }: LinkIdentity,
+): boolean {
+  return pci !== undefined && virtio_device.test(parent_device) && virtio_device.test(before);
+}
+
+const virtio_device = /^virtio\d+$/;
 
 function differ(a: string | undefined, b: string | undefined): boolean {
   return a !== undefined && b !== undefined && a !== b;
@@ -184,7 +194,10 @@ function bestOf(links: readonly Link[], identity: LinkIdentity): Link | undefine
 }
 
 /** Two links may share kind and MAC, as VLANs of one device and a VF with its netvsc do: another name needs more than that. */
-function isRenamed(link: Link, { kind, index, parent_device }: LinkIdentity): boolean {
+function isRenamed(link: Link, identity: LinkIdentity): boolean {
+  const { kind, index, parent_device, pci } = identity;
+  // The kernel has named it anew, and udev may not have come to it yet.
+  if (pci !== undefined && kind === 'physical') return true;
   if (index === undefined || link.index === index) return kind === 'physical' || index !== undefined;
   if (kind !== 'physical') return false;
   return /^dev\d+$/.test(link.name) || (parent_device !== undefined && link.parent_device === parent_device);

@@ -7,7 +7,10 @@ import type { UndoStep } from './undo-step.js';
  */
 const turns: Readonly<Record<UndoStep['kind'], number>> = {
   delete_link: 0,
+  // A virtual function that VPP had goes before its device is looked for.
+  sriov_vfs: 1,
   bind_driver: 1,
+  vfio_noiommu: 3,
   link_to_netns: 2,
   // Before the link is set up, and before it gets its addresses.
   link_sysctl: 3,

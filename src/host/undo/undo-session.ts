@@ -1,6 +1,5 @@
 /** How each kind of step is taken. */
 import { statSync, writeFileSync } from 'node:fs';
-import type { Clock } from '../../clock.js';
 import type {
   HostNetwork,
   Neighbour,
@@ -13,8 +12,7 @@ import type {
 } from '../../linux/network.js';
 import { isSameNexthop, type PlacedRoute, placing, surplusConnected } from '../../linux/routes.js';
 import type { RunCommand } from '../command.js';
-import { bindDriver } from '../devices/pci-driver.js';
-import { HOST_ROOTS, type HostRoots } from '../devices/sysfs.js';
+import { bindDriver, type PciTools, setUnsafeNoIommu, setVirtualFunctions } from '../devices/pci-driver.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.js';
 import { isHostRoot } from '../host-root.js';
 import { LinkFinder } from './link-finder.js';
@@ -22,11 +20,9 @@ import { Rivals } from './rivals.js';
 import type { UndoNextHop, UndoRoute, UndoStep } from './undo-step.js';
 
 /** What undoing needs of the world. */
-export interface UndoTools {
+export interface UndoTools extends PciTools {
   readonly host: HostNetwork;
-  readonly clock: Clock;
   readonly run: RunCommand;
-  readonly roots?: HostRoots;
 }
 
 /** A network card finds its carrier again in 2 to 4 s after it was set up; until then no IPv6 address is of use. */
@@ -108,7 +104,11 @@ export class UndoSession {
       case 'ethtool_channels':
         return this.#setChannels(step);
       case 'bind_driver':
-        return bindDriver(step.pci, step.driver, this.#tools.roots ?? HOST_ROOTS);
+        return bindDriver(step, this.#tools);
+      case 'sriov_vfs':
+        return setVirtualFunctions(step, this.#tools);
+      case 'vfio_noiommu':
+        return setUnsafeNoIommu(step.on, this.#tools);
       case 'link_sysctl':
         return this.#setSysctl(step);
       case 'write_kernel_file':

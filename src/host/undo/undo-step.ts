@@ -29,6 +29,8 @@ export interface LinkIdentity {
   readonly permanent_mac?: string;
   /** See `Link.parent_device`. */
   readonly parent_device?: string;
+  /** The PCI device whose kernel driver was changed: it comes back with another index, and as another device of its bus. */
+  readonly pci?: string;
   /** See `Link.port_id`. */
   readonly port_id?: string;
 }
@@ -97,8 +99,17 @@ export type UndoStep =
       readonly link: LinkIdentity;
       readonly channels: Pick<Channels, 'rx' | 'tx' | 'combined'>;
     }
-  /** The PCI device is bound to this kernel driver. */
-  | { readonly kind: 'bind_driver'; readonly pci: string; readonly driver: string }
+  /** The PCI device is bound to this kernel driver. `override`: the one that an administrator wants for it, see `PciFacts.override`. */
+  | {
+      readonly kind: 'bind_driver';
+      readonly pci: string;
+      readonly driver: string;
+      readonly override?: string;
+    }
+  /** A PCI device has so many virtual functions, and the kernel takes new ones up by itself, or does not. */
+  | { readonly kind: 'sriov_vfs'; readonly pci: string; readonly count: number; readonly autoprobe: boolean }
+  /** vfio drives devices that no IOMMU isolates, or does not. */
+  | { readonly kind: 'vfio_noiommu'; readonly on: boolean }
   /** A sysctl of the link, whatever it is called by now. `path` is below /proc/sys, with `*` for the name of the link. */
   | {
       readonly kind: 'link_sysctl';
@@ -139,7 +150,7 @@ export function isOfServices({ kind }: UndoStep): boolean {
 }
 
 export function identityOf(link: Link): LinkIdentity {
-  const { name, kind = 'physical', mac, index, permanent_mac, parent_device, port_id } = link;
+  const { name, kind = 'physical', mac, index, permanent_mac, parent_device, pci, port_id } = link;
   return {
     name,
     kind,
@@ -147,6 +158,7 @@ export function identityOf(link: Link): LinkIdentity {
     index,
     ...(permanent_mac !== undefined && { permanent_mac }),
     ...(parent_device !== undefined && { parent_device }),
+    ...(pci !== undefined && { pci }),
     ...(port_id !== undefined && { port_id }),
   };
 }
@@ -163,6 +175,8 @@ const step_kinds: Readonly<Record<UndoStep['kind'], true>> = {
   delete_link: true,
   ethtool_channels: true,
   bind_driver: true,
+  sriov_vfs: true,
+  vfio_noiommu: true,
   link_sysctl: true,
   write_kernel_file: true,
   write_file: true,
@@ -203,6 +217,10 @@ export function describeStep(step: UndoStep): string {
       return `${step.kind} ${step.link.name}`;
     case 'bind_driver':
       return `${step.kind} ${step.pci} to ${step.driver}`;
+    case 'sriov_vfs':
+      return `${step.kind} of ${step.pci} = ${step.count}`;
+    case 'vfio_noiommu':
+      return `${step.kind} ${step.on ? 'on' : 'off'}`;
     case 'link_sysctl':
       return `${step.kind} ${step.path.replace('*', step.link.name)} = ${step.value}`;
     case 'write_kernel_file':

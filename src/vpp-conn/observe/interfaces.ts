@@ -21,6 +21,7 @@ import { danglingTag, no_interface } from '../paths.js';
 import { observeMemifs } from './memif.js';
 import { families, familyOfAf, type Reader, type TagOf } from './reader.js';
 import { halfMade, observeTunnels, observeUnnumbered } from './tunnels.js';
+import { observeUplinkDevices } from './uplink-devices.js';
 
 /** VPP's names for the classes of these devices. */
 const dev_types: Readonly<Record<string, 'af_xdp' | 'loopback'>> = {
@@ -64,9 +65,10 @@ export async function observeLinks(
   announced: readonly VppObject[],
   handles: Handles,
 ): Promise<ObservedInterface[]> {
-  const [taps, af_packets, tunnel_of, memif_of] = await Promise.all([
+  const [taps, af_packets, device_of, tunnel_of, memif_of] = await Promise.all([
     reader.dump(sw_interface_tap_v2_dump, {}),
     reader.dump(af_packet_dump, {}),
+    observeUplinkDevices(reader, interfaces),
     observeTunnels(
       reader,
       new Set(interfaces.flatMap((details) => (isUp(details) ? [] : details.sw_if_index))),
@@ -118,6 +120,8 @@ export async function observeLinks(
       } as ObjectOf<'af_packet'>;
       return [{ object, details }];
     }
+    const device = is_uplink ? device_of.get(sw_if_index) : undefined;
+    if (device !== undefined) return [{ object: { ...device, tag } as VppObject, details }];
     const made = dev_types[interface_dev_type] ?? 'existing_interface';
     const kind = made === 'loopback' && is_uplink ? 'existing_interface' : made;
     return [{ object: { kind, tag } as VppObject, details }];

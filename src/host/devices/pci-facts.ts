@@ -1,0 +1,194 @@
+/** What is to be known of a PCI device, and of the machine, before a device is given to a program. Read from sysfs and procfs alone. */
+import { accessSync, constants, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readIfExists } from '../files.js';
+import { driverOverride, user_space_drivers, virtualFunctions } from './pci-driver.js';
+import {
+  driverOf,
+  HOST_ROOTS,
+  type HostRoots,
+  hugepageBytes,
+  iommuGroup,
+  linkName,
+  namesIn,
+  type PciDevice,
+  pciDevice,
+  pciDirectory,
+  unsafeNoIommuMode,
+} from './sysfs.js';
+
+export interface PciFacts extends PciDevice {
+  /** What an administrator wants to drive it: `driverctl` writes it. */
+  readonly override?: string;
+  /** Absent: nothing isolates it. */
+  readonly iommu_group?: string;
+  /** What an IOMMU cannot tell from it, but for bridges, which vfio does not mind. */
+  readonly group: readonly { readonly address: string; readonly driver?: string }[];
+  readonly numa?: number;
+  /** PCI addresses of its virtual functions, and how many it may have. */
+  readonly vfs: readonly string[];
+  readonly vfs_max: number;
+  /** The kernel's drivers take up new virtual functions by themselves. Absent: it has none, or the kernel has no choice. */
+  readonly vf_autoprobe?: boolean;
+  /** PCI address that the first virtual function has, or would have. */
+  readonly first_vf?: string;
+  /** Of a virtual function: the device that it is one of. */
+  readonly physical_function?: string;
+  /** Of the machine: vfio drives what nothing isolates. Absent: it has no such mode. */
+  readonly unsafe_no_iommu?: boolean;
+}
+
+/** Undefined when there is no such device. */
+export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFacts | undefined {
+  const device = pciDevice(address, roots);
+  if (device === undefined) return undefined;
+  const directory = pciDirectory(address, roots);
+  const read = (name: string): string | undefined => readIfExists(join(directory, name))?.trim();
+  const number = (name: string): number => Number(read(name) ?? 0) || 0;
+  const override = driverOverride(address, roots);
+  const iommu_group = iommuGroup(address, roots);
+  const numa = read('numa_node');
+  const vfs = virtualFunctions(address, roots);
+  const first_vf = vfs[0] ?? functionAt(address, number('sriov_offset'));
+  const autoprobe = read('sriov_drivers_autoprobe');
+  const unsafe_no_iommu = unsafeNoIommuMode(roots);
+  const physical_function = linkName(join(directory, 'physfn'));
+  return {
+    ...device,
+    ...(override !== undefined && { override }),
+    ...(iommu_group !== undefined && { iommu_group }),
+    group: iommu_group === undefined ? [] : othersIn(address, roots),
+    // -1: the machine has one.
+    ...(numa !== undefined && Number(numa) >= 0 && { numa: Number(numa) }),
+    vfs,
+    vfs_max: number('sriov_totalvfs'),
+    ...(number('sriov_totalvfs') > 0 && first_vf !== undefined && { first_vf }),
+    ...(autoprobe !== undefined && { vf_autoprobe: autoprobe === '1' }),
+    ...(physical_function !== undefined && { physical_function }),
+    ...(unsafe_no_iommu !== undefined && { unsafe_no_iommu }),
+  };
+}
+
+const network_class = '0x02';
+
+/** Network devices whose kernel driver hands them to a program. */
+export function givenAway(
+  roots: HostRoots = HOST_ROOTS,
+): { readonly address: string; readonly driver: string }[] {
+  return user_space_drivers.flatMap((driver) =>
+    namesIn(join(roots.sys, 'bus/pci/drivers', driver))
+      .filter((name) => (readText(join(pciDirectory(name, roots), 'class')) ?? '').startsWith(network_class))
+      .map((address) => ({ address, driver })),
+  );
+}
+
+const bridge_class = '0x06';
+
+function othersIn(address: string, roots: HostRoots): PciFacts['group'] {
+  return namesIn(join(pciDirectory(address, roots), 'iommu_group/devices'))
+    .filter((name) => name !== address)
+    .filter(
+      (name) => !(readIfExists(join(pciDirectory(name, roots), 'class')) ?? '').startsWith(bridge_class),
+    )
+    .map((name) => {
+      const driver = driverOf(name, roots);
+      return { address: name, ...(driver !== undefined && { driver }) };
+    });
+}
+
+/** The function whose routing id is so much behind that of `address`. */
+export function functionAt(address: string, offset: number): string | undefined {
+  const [, domain, bus, device, function_] =
+    /^([0-9a-f]{4,}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])$/i.exec(address) ?? [];
+  if (function_ === undefined || offset === 0) return undefined;
+  const id = Number.parseInt(bus!, 16) * 256 + Number.parseInt(device!, 16) * 8 + Number(function_) + offset;
+  const hex = (value: number): string => value.toString(16).padStart(2, '0');
+  return `${domain}:${hex(id >> 8)}:${hex((id >> 3) & 31)}.${id & 7}`;
+}
+
+/** What drivers of VPP may need of the machine. */
+export interface MachineFacts {
+  /** Kernel drivers for PCI devices that are loaded, of those that hand a device to a program. */
+  readonly user_space_drivers: readonly string[];
+  /** Is /dev/vfio here? Where its module is loaded and it is not, this is a container without the host's /dev. */
+  readonly has_vfio_files: boolean;
+  /** May sysfs be written? */
+  readonly can_write_sys: boolean;
+  /** May vfio drive what nothing isolates? Undefined: it has no such mode. */
+  readonly unsafe_no_iommu?: boolean;
+  /** Of the size that programs get without asking for another. */
+  readonly hugepage_bytes: number;
+  /** How far the kernel is locked down: `integrity`, `confidentiality`. Absent: not at all. */
+  readonly lockdown?: string;
+  /** What of the machine is reached by the network and cannot be without it for a moment. */
+  readonly leans_on_network: readonly string[];
+  /** How much memory VPP may lock, in bytes. Absent: as much as it likes. */
+  readonly locked_memory_bytes?: number;
+  /** Verbs devices of RDMA are there. */
+  readonly has_verbs: boolean;
+}
+
+export function machineFacts(roots: HostRoots = HOST_ROOTS): MachineFacts {
+  const { sys, proc, dev } = roots;
+  const unsafe_no_iommu = unsafeNoIommuMode(roots);
+  const lockdown = /\[(\w+)\]/.exec(readText(join(sys, 'kernel/security/lockdown')) ?? '')?.[1];
+  const locked_memory_bytes = lockedMemory(roots);
+  return {
+    user_space_drivers: user_space_drivers.filter((name) => existsSync(join(sys, 'bus/pci/drivers', name))),
+    has_vfio_files: existsSync(join(dev, 'vfio/vfio')),
+    can_write_sys: isWritable(join(sys, 'bus/pci/drivers_probe')),
+    ...(unsafe_no_iommu !== undefined && { unsafe_no_iommu }),
+    hugepage_bytes: hugepageBytes(roots),
+    ...(lockdown !== undefined && lockdown !== 'none' && { lockdown }),
+    leans_on_network: [
+      ...networkRoot(readText(join(proc, 'mounts')) ?? ''),
+      ...(namesIn(join(sys, 'class/iscsi_session')).length > 0 ? ['an iSCSI disk'] : []),
+      ...(namesIn(join(sys, 'class/nvme')).some((name) =>
+        ['tcp', 'rdma'].includes(readText(join(sys, 'class/nvme', name, 'transport'))?.trim() ?? ''),
+      )
+        ? ['an NVMe disk']
+        : []),
+    ],
+    ...(locked_memory_bytes !== undefined && { locked_memory_bytes }),
+    has_verbs: namesIn(join(sys, 'class/infiniband_verbs')).some((name) => name.startsWith('uverbs')),
+  };
+}
+
+const network_file_systems: readonly string[] = ['nfs', 'nfs4', 'cifs', 'ceph', '9p'];
+
+/** Is / a file system of the network? */
+function networkRoot(mounts: string): string[] {
+  return mounts.split('\n').flatMap((line) => {
+    const [, at, type = ''] = line.split(' ');
+    return at === '/' && network_file_systems.includes(type) ? [`its root file system (${type})`] : [];
+  });
+}
+
+/**
+ * VPP inherits the limits of this process, which lifts that of locked memory where it may (CAP_SYS_RESOURCE, bit 24 of the effective set): then
+ * there is none.
+ */
+function lockedMemory({ proc }: HostRoots): number | undefined {
+  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readText(join(proc, 'self/status')) ?? '')?.[1];
+  if (effective !== undefined && (BigInt(`0x${effective}`) >> 24n) & 1n) return undefined;
+  const hard = /^Max locked memory\s+\S+\s+(\S+)/m.exec(readText(join(proc, 'self/limits')) ?? '')?.[1];
+  return hard === undefined || hard === 'unlimited' ? undefined : Number(hard);
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A file that is there and cannot be read tells nothing. */
+function readText(path: string): string | undefined {
+  try {
+    return readIfExists(path);
+  } catch {
+    return undefined;
+  }
+}

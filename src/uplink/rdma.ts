@@ -1,0 +1,46 @@
+import { askedMtu, type UplinkDriver } from './driver.js';
+import { leaningOn, onNoBus, wrongDriver } from './pci-needs.js';
+
+/** Cards of Mellanox: the kernel keeps its driver, and VPP has queues of its own beside it. */
+export const rdma: UplinkDriver = {
+  name: 'rdma',
+  // It has no interrupts.
+  default_rx_mode: 'polling',
+  moves: () => true,
+  attaches_before_move: true,
+  // VPP's plugin offloads nothing.
+  large_segments: false,
+  mtu: askedMtu,
+  prepare: () => [{ do: 'promisc' }],
+  device: ({ spec, link }, tag) => ({
+    kind: 'rdma',
+    tag,
+    host_if_name: link.name,
+    mac: link.mac ?? '00:00:00:00:00:00',
+    rx_queues: spec.rx_queues,
+    rx_queue_size: spec.rx_ring_size,
+    tx_queue_size: spec.tx_ring_size,
+  }),
+  lacks: ({ pci }, machine) => [
+    ...(pci === undefined ? [onNoBus('rdma')] : wrongDriver('rdma', pci, ['mlx5_core', 'mlx4_core'])),
+    ...(machine.has_verbs
+      ? []
+      : [
+          {
+            what: 'has no verbs device',
+            why: 'VPP reaches the card by it',
+            step: 'run "modprobe ib_uverbs mlx5_ib" on the host, and mount its /dev in the container',
+          },
+        ]),
+    ...(machine.locked_memory_bytes === undefined
+      ? []
+      : [
+          {
+            what: 'cannot reach the memory of VPP',
+            why: `VPP may lock ${Math.round(machine.locked_memory_bytes / 1024)} KiB`,
+            step: 'give the container CAP_SYS_RESOURCE, or an unlimited limit of locked memory',
+          },
+        ]),
+    ...leaningOn(machine),
+  ],
+};

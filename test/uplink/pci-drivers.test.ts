@@ -1,0 +1,232 @@
+import t from 'tap';
+import { FakeHostNetwork } from '../../lab/fake-host-network.js';
+import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
+import { TurnedClock } from '../../lab/turned-clock.js';
+import type { UplinkSpec } from '../../src/config.js';
+import { uplinkTag } from '../../src/desired/node-inputs.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
+import { macs, second_spec, specOf, UplinkLab, vpp_netns } from './uplink-lab.js';
+
+type Test = { testdir(): string };
+type Machine = ConstructorParameters<typeof FakePci>[2];
+
+const virtio: FakePciDevice = {
+  address: '0000:00:03.0',
+  driver: 'virtio-pci',
+  group: '5',
+  numa: 0,
+  link: { name: 'eth0', mac: macs[0]! },
+};
+const vmxnet3: FakePciDevice = { ...virtio, driver: 'vmxnet3', vendor: '15ad', device: '07b0' };
+const e1000: FakePciDevice = { ...virtio, driver: 'e1000e', vendor: '8086', device: '10d3' };
+const i225: FakePciDevice = { ...virtio, driver: 'igc', vendor: '8086', device: '15f2' };
+const e810: FakePciDevice = {
+  ...virtio,
+  address: '0000:3b:00.0',
+  driver: 'ice',
+  vendor: '8086',
+  device: '1592',
+  vfs: { total: 8, offset: 256, device: '1889' },
+};
+
+/** Turns the clock until it has come. Files of the fake machine are read between two turns. */
+async function turning<T>(lab: UplinkLab, promise: Promise<T>): Promise<T> {
+  let is_over = false;
+  void promise.finally(() => (is_over = true)).catch(() => undefined);
+  while (!is_over) {
+    for (let n = 0; n < 20; n++) await new Promise((resolve) => setImmediate(resolve));
+    await (lab.clock as TurnedClock).advance(100);
+  }
+  return promise;
+}
+
+let directories = 0;
+
+/** A host whose eth0 is this device, and whose eth1 is `second`. */
+function machine(
+  t: Test,
+  device: FakePciDevice,
+  settings: Machine = {},
+  second?: FakePciDevice,
+): UplinkLab & { pci: FakePci } {
+  directories += 1;
+  const pci = new FakePci(`${t.testdir()}/${directories}`, new FakeHostNetwork(), settings);
+  const lab = new UplinkLab(new TurnedClock(), 'physical', second !== undefined, pci);
+  pci.add(device);
+  if (second !== undefined) pci.add({ ...second, link: { name: 'eth1', mac: macs[1]! } });
+  return Object.assign(lab, { pci });
+}
+
+/** All that a take-over does to the host. */
+async function takeOver(lab: UplinkLab, specs: readonly UplinkSpec[]): Promise<void> {
+  const captured = lab.host.capture(specs);
+  await lab.host.take(captured);
+  for (const { interface_name, index } of specs) lab.makeTap(interface_name, macs[index]!);
+  const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
+  const cluster = { prefixes: ['10.96.0.0/16'], tap_address: '169.254.0.1/32' };
+  if (lab.host.taps.dress(uplinks, captured, cluster).length === 0) lab.host.complete(captured);
+}
+
+const shown = (lab: UplinkLab): string =>
+  // What tells a device of virtio's own bus is another one when it comes back.
+  JSON.stringify(lab.state()).replaceAll(/virtio\d+/g, 'virtio');
+
+/** By name: a device, how it is asked for, and its machine. */
+const cases: Readonly<Record<string, readonly [FakePciDevice, Partial<UplinkSpec>, Machine?]>> = {
+  virtio: [virtio, { driver: 'virtio' }],
+  'virtio that nothing isolates': [
+    { ...virtio, group: undefined } as never,
+    { driver: 'virtio' },
+    { unsafe_no_iommu: 'N' },
+  ],
+  'virtio by uio_pci_generic': [
+    { ...virtio, group: undefined } as never,
+    { driver: 'virtio', new_driver: 'uio_pci_generic' },
+    { modules: ['uio_pci_generic'] },
+  ],
+  vmxnet3: [vmxnet3, { driver: 'vmxnet3', mtu: 1500 }],
+  ige: [i225, { driver: 'ige' }],
+  'iavf on a function of a card': [e810, { driver: 'iavf' }],
+  dpdk: [e1000, { driver: 'dpdk' }],
+};
+
+t.test(
+  'the device has the kernel driver by which VPP gets it, and Linux has it back as it was',
+  async (t) => {
+    for (const [name, [device, changes, settings]] of Object.entries(cases)) {
+      const lab = machine(t, device, settings);
+      const { pci } = lab;
+      const [host, bound] = [shown(lab), pci.state()];
+      await takeOver(lab, [specOf(changes)]);
+      const given = device === e810 ? '0000:3c:00.0' : device.address;
+      t.equal(pci.driverOf(given), changes.new_driver ?? 'vfio-pci', name);
+      t.equal(
+        pci.read(`bus/pci/devices/${given}/driver_override`),
+        '(null)',
+        `${name}: no rule is left behind`,
+      );
+      t.equal(lab.network.open().link('eth0')?.kind, 'tun', `${name}: a tap takes its place`);
+      t.same((await lab.host.restore()).remaining, [], name);
+      t.same(pci.state(), bound, name);
+      t.equal(shown(lab), host, name);
+      t.notOk(lab.host.isChanged());
+    }
+  },
+);
+
+t.test(
+  'whichever write the kernel refuses, and wherever the process dies, the host gets all back',
+  async (t) => {
+    for (const [name, [device, changes, settings]] of Object.entries(cases)) {
+      const whole = machine(t, device, settings);
+      await takeOver(whole, [specOf(changes)]);
+      const writes = whole.pci.writes.length;
+      t.ok(writes >= 4, `${name}: ${writes} writes`);
+      for (let n = 1; n <= writes; n++) {
+        for (const how of ['refused', 'dies before', 'dies behind']) {
+          const lab = machine(t, device, settings);
+          const { pci } = lab;
+          const [host, bound] = [shown(lab), pci.state()];
+          let seen = 0;
+          const { write } = pci;
+          const breaks = async (path: string, value: string): Promise<void> => {
+            seen += 1;
+            if (seen > n && how !== 'refused') throw new Error('dead');
+            if (seen !== n) return write(path, value);
+            if (how === 'dies behind') await write(path, value);
+            throw Object.assign(new Error('EIO'), { code: 'EIO' });
+          };
+          lab.writes(breaks);
+          await t.rejects(takeOver(lab, [specOf(changes)]), `${name} ${n} ${how}`);
+          lab.writes(write);
+          lab.removeTap();
+          const report = await lab.restarted().restore();
+          t.same(report.remaining, [], `${name}: write ${n} ${how}`);
+          t.same(pci.state(), bound, `${name}: write ${n} ${how}`);
+          t.equal(shown(lab), host, `${name}: write ${n} ${how}`);
+        }
+      }
+    }
+  },
+);
+
+t.test('the device of a program that has it open is not taken from it, and its undo waits', async (t) => {
+  const lab = machine(t, virtio);
+  const host = shown(lab);
+  await takeOver(lab, [specOf({ driver: 'virtio' })]);
+  lab.pci.hold(4711, 'vpp_main', 'vfio/5');
+  t.same(await lab.host.held(), ['vpp_main (process 4711) has 0000:00:03.0 open']);
+  const { remaining, results } = await turning(lab, lab.host.restore());
+  t.ok(remaining.some(({ kind }) => kind === 'bind_driver'));
+  t.match(
+    results.find(({ step }) => step.kind === 'bind_driver'),
+    { outcome: 'failed', reason: /vpp_main \(process 4711\) has PCI device 0000:00:03.0 open: end it/ },
+  );
+  t.equal(lab.pci.driverOf(virtio.address), 'vfio-pci');
+  lab.pci.letGo(4711);
+  t.same(await lab.host.held(), []);
+  t.same((await lab.host.restore()).remaining, []);
+  t.equal(shown(lab), host);
+});
+
+t.test('a device that comes back under the name that the kernel gives it gets its own', async (t) => {
+  const lab = machine(t, virtio);
+  const host = shown(lab);
+  await takeOver(lab, [specOf({ driver: 'virtio' })]);
+  lab.pci.nameOf = () => 'eth7';
+  t.same((await lab.host.restore()).remaining, []);
+  t.equal(shown(lab), host);
+});
+
+t.test('what an administrator wants to drive the device is so again', async (t) => {
+  const lab = machine(t, virtio);
+  await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${virtio.address}/driver_override`, 'virtio-pci');
+  const bound = lab.pci.state();
+  await takeOver(lab, [specOf({ driver: 'virtio' })]);
+  t.same((await lab.host.restore()).remaining, []);
+  t.same(lab.pci.state(), bound);
+});
+
+t.test('af_packet and virtio on one host', async (t) => {
+  const lab = machine(t, virtio, {}, { ...e1000, address: '0000:00:04.0', group: '6' });
+  const [host, bound] = [shown(lab), lab.pci.state()];
+  await takeOver(lab, [specOf({ driver: 'virtio' }), second_spec]);
+  t.equal(lab.pci.driverOf(virtio.address), 'vfio-pci');
+  t.equal(lab.pci.driverOf('0000:00:04.0'), 'e1000e');
+  t.ok(lab.network.open(vpp_netns).link('eth1'));
+  t.same((await lab.host.restore()).remaining, []);
+  t.same(lab.pci.state(), bound);
+  t.equal(shown(lab), host);
+});
+
+t.test('without the journal the captured uplinks tell what is to be undone', async (t) => {
+  const lab = machine(t, virtio);
+  const host = shown(lab);
+  await takeOver(lab, [specOf({ driver: 'virtio' })]);
+  lab.files.contents.clear();
+  const fresh = lab.restarted();
+  t.same(fresh.recoverJournal(), ['eth0']);
+  lab.removeTap();
+  t.same((await fresh.restore()).remaining, []);
+  t.equal(shown(lab), host);
+});
+
+t.test('a machine that has lost the device says so, and gives back the rest', async (t) => {
+  const lab = machine(t, virtio);
+  await takeOver(lab, [specOf({ driver: 'virtio' })]);
+  lab.pci.refuses = () => 'ENODEV';
+  t.ok((await turning(lab, lab.host.restore())).remaining.length > 0);
+  lab.pci.refuses = () => undefined;
+  t.same((await lab.host.restore()).remaining, []);
+});
+
+t.test(
+  'the card whose function VPP has lies in VPP’s namespace, with a MAC that its function has not',
+  async (t) => {
+    const lab = machine(t, e810);
+    await takeOver(lab, [specOf({ driver: 'iavf' })]);
+    t.match(lab.network.open(vpp_netns).link('eth0'), { up: true, mac: macs[0] });
+    const told = lab.network.mutations.flatMap(({ change }) => (change.do === 'set_vf' ? [change] : []));
+    t.match(told, [{ vf: 0, mac: '06:00:00:00:00:01', trust: true, spoof_check: false }]);
+  },
+);
