@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config.js';
 import type { RunCommand } from '../host/command.js';
+import { type MachineFacts, machineFacts, type PciFacts, pciFacts } from '../host/devices/pci-facts.js';
 import {
   HOST_ROOTS,
   type HostDevices,
@@ -9,12 +10,9 @@ import {
   type Hugepages,
   hostDevices,
   hugepages,
-  iommuGroup,
   type KernelVersion,
   kernelVersion,
-  type PciDevice,
   pciDeviceOfLink,
-  unsafeNoIommuMode,
 } from '../host/devices/sysfs.js';
 import { readIfExists } from '../host/files.js';
 import { gatherHostFacts } from '../host/services/hooks.js';
@@ -41,13 +39,14 @@ export interface CheckFacts {
   readonly nexthops: readonly NexthopObject[];
   readonly neighbours: readonly Neighbour[];
   readonly rules: readonly Rule[];
-  /** By name of the uplink; absent where it is on no PCI bus. `iommu_group` absent: nothing isolates it. */
-  readonly pci: ReadonlyMap<string, PciDevice & { readonly iommu_group?: string }>;
+  /** By name of the uplink; absent where it is on no PCI bus. */
+  readonly pci: ReadonlyMap<string, PciFacts>;
+  readonly machine: MachineFacts;
+  /** See `NetworkNamespace.offloads`: by name of the uplink. */
+  readonly offloads: ReadonlyMap<string, boolean>;
   readonly channels: ReadonlyMap<string, Channels>;
   /** Uplinks with a place for filters of `tc` beside their root (`clsact`, `ingress`), as far as a `tc` can be asked. */
   readonly filtered: ReadonlySet<string>;
-  /** May vfio drive a device without an IOMMU? Undefined: vfio is not loaded. */
-  readonly unsafe_no_iommu: boolean | undefined;
   readonly devices: HostDevices;
   readonly hugepages: readonly Hugepages[];
   readonly kernel: KernelVersion | undefined;
@@ -126,12 +125,13 @@ export async function gatherCheckFacts(
       rules: network.rules(),
       pci: new Map(
         present.flatMap((name) => {
-          const pci = pciDeviceOfLink(name, roots);
-          if (!pci) return [];
-          const iommu_group = iommuGroup(pci.address, roots);
-          return [[name, { ...pci, ...(iommu_group !== undefined && { iommu_group }) }] as const];
+          const address = pciDeviceOfLink(name, roots)?.address;
+          const pci = address === undefined ? undefined : pciFacts(address, roots);
+          return pci === undefined ? [] : [[name, pci] as const];
         }),
       ),
+      machine: machineFacts(roots),
+      offloads: new Map(present.map((name) => [name, network.offloads(name)])),
       channels: new Map(
         present.flatMap((name) => {
           const channels = network.channels(name);
@@ -139,7 +139,6 @@ export async function gatherCheckFacts(
         }),
       ),
       filtered: new Set(names.filter((_, at) => hasFilters(asked[at]!.stdout))),
-      unsafe_no_iommu: unsafeNoIommuMode(roots),
       devices: hostDevices(roots),
       hugepages: hugepages(roots),
       kernel: kernelVersion(roots),

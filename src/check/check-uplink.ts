@@ -9,7 +9,11 @@ import { isGroup, isLinkLocal } from '../ip/prefix.js';
 import { addressBits, parseAddress, parsePrefix } from '../ip/text.js';
 import type { Link, Route } from '../linux/network.js';
 import { RouteIndex } from '../linux/routes.js';
+import { chooseDriver, lacksOf } from '../uplink/choice.js';
+import type { DeviceFacts } from '../uplink/driver.js';
+import { largeSegments, uplink_drivers } from '../uplink/drivers.js';
 import { obstaclesOf } from '../uplink/obstacles.js';
+import { collisionsOf } from '../uplink/one-device.js';
 import type { CheckFacts } from './check-facts.js';
 import { error, type Finding, ok, warning } from './finding.js';
 
@@ -197,53 +201,50 @@ function mtuFindings({ link, uplink }: UplinkView): Finding[] {
   return findings;
 }
 
-/** Kernel driver that a VPP driver works with in place of an ordinary one. */
-const kernel_drivers: Readonly<Record<string, string>> = {
-  virtio: 'virtio-pci',
-  vmxnet3: 'vmxnet3',
-  rdma: 'mlx5_core',
-};
-const user_space_drivers: readonly string[] = ['virtio', 'vmxnet3', 'dpdk'];
+/** The device as the take-over sees it. */
+export function deviceFacts({ uplink: spec, link, facts, config }: UplinkView): DeviceFacts {
+  const { interface_name } = spec;
+  const [pci, channels, offloads] = [facts.pci, facts.channels, facts.offloads].map((of) =>
+    of.get(interface_name),
+  ) as [DeviceFacts['pci'], DeviceFacts['channels'], DeviceFacts['offloads']];
+  return {
+    spec,
+    link,
+    gso: largeSegments(config.gates.gso, config.uplinks),
+    ...(pci !== undefined && { pci }),
+    ...(channels !== undefined && { channels }),
+    ...(offloads !== undefined && { offloads }),
+  };
+}
 
-function pciFindings({ link, uplink, facts }: UplinkView): Finding[] {
+/** What `run` refuses as well, by the same rules; where no driver is named, which one it would be. */
+function driverFindings(view: UplinkView): Finding[] {
+  const { link, uplink, facts } = view;
   const { name } = link;
-  const { driver = '' } = uplink;
-  const kernel_driver = kernel_drivers[driver];
-  if (kernel_driver === undefined && driver !== 'dpdk') return [];
-  const pci = facts.pci.get(name);
-  if (!pci) {
-    return [error(name, 'is on no PCI bus', `${driver} drives PCI devices`, 'use af_packet')];
-  }
-  const findings: Finding[] = [];
-  const bound_for_vpp = ['vfio-pci', 'uio_pci_generic', 'igb_uio'].includes(pci.driver ?? '');
-  if (kernel_driver !== undefined && pci.driver !== kernel_driver && !bound_for_vpp) {
+  const device = deviceFacts(view);
+  const choice = chooseDriver(device, facts.machine);
+  const driver = uplink.driver ?? choice.driver;
+  const lacks = uplink.driver === undefined ? [] : lacksOf(uplink.driver, device, facts.machine);
+  const changes = uplink_drivers[driver].prepare(device);
+  const findings = lacks.map(({ what, why, step }) => error(name, what, why, step));
+  if (uplink.driver === undefined) {
+    const against = Object.entries(choice.passed_over).map(([other, why]) => `${other}: ${why}`);
     findings.push(
-      error(
+      ok(
         name,
-        `has the kernel driver ${pci.driver ?? '(none)'}`,
-        `${driver} is for devices of ${kernel_driver}`,
-        'leave vppDriver empty to have it found out, or use af_packet',
+        `would be driven by ${driver}${against.length === 0 ? '' : ` (not by ${against.join('; by ')})`}`,
       ),
     );
   }
-  if (!user_space_drivers.includes(driver)) return findings;
-  findings.push(
-    ok(
-      name,
-      'leaves its kernel driver: what ethtool has set (rings, offloads, coalescing) is afterwards as for a new device, but for its channels',
-    ),
-  );
-  const by_vfio = driver !== 'dpdk' || uplink.new_driver === 'vfio-pci' || pci.driver === 'vfio-pci';
-  if (by_vfio && !facts.devices.vfio) {
+  if (changes.some((change) => change.do === 'bind')) {
     findings.push(
-      error(
+      ok(
         name,
-        'cannot be bound to vfio-pci',
-        'the module is not loaded',
-        'run "modprobe vfio-pci" on the host',
+        'leaves its kernel driver: what ethtool has set (rings, offloads, coalescing) is afterwards as for a new device, but for its channels',
       ),
     );
-  } else if (by_vfio && pci.iommu_group === undefined && facts.unsafe_no_iommu !== true) {
+  }
+  if (lacks.length === 0 && changes.some((change) => change.do === 'no_iommu')) {
     findings.push(
       warning(
         name,
@@ -253,17 +254,23 @@ function pciFindings({ link, uplink, facts }: UplinkView): Finding[] {
       ),
     );
   }
-  if (driver === 'virtio' && facts.hugepages.every(({ total }) => total === 0)) {
-    findings.push(
-      error(
-        name,
-        'needs hugepages with virtio',
-        'the device reaches its rings by physical address',
-        'set vm.nr_hugepages on the host, or use af_packet',
-      ),
-    );
-  }
   return findings;
+}
+
+/** Of all uplinks together. */
+export function collisionFindings(views: readonly UplinkView[]): Finding[] {
+  const given = views.map((view) => {
+    const device = deviceFacts(view);
+    const driver = view.uplink.driver ?? chooseDriver(device, view.facts.machine).driver;
+    return {
+      name: view.link.name,
+      changes: uplink_drivers[driver].prepare(device),
+      ...(device.pci !== undefined && { pci: device.pci }),
+    };
+  });
+  return collisionsOf(given).map(({ uplinks, what, why, step }) =>
+    error(uplinks.join(', '), what, why, step),
+  );
 }
 
 function afXdpFindings({ link, uplink, facts }: UplinkView): Finding[] {
@@ -370,7 +377,7 @@ export const uplink_checks: readonly UplinkCheck[] = [
   kindFindings,
   lossFindings,
   mtuFindings,
-  pciFindings,
+  driverFindings,
   afXdpFindings,
   routeFindings,
   leaseFindings,

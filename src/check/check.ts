@@ -8,7 +8,13 @@ import { openDoors } from '../policies/doors.js';
 import { withoutLeftovers } from '../uplink/leftovers.js';
 import type { CheckFacts } from './check-facts.js';
 import { goFindings } from './check-migration.js';
-import { missingLink, overlapFindings, type UplinkView, uplink_checks } from './check-uplink.js';
+import {
+  collisionFindings,
+  missingLink,
+  overlapFindings,
+  type UplinkView,
+  uplink_checks,
+} from './check-uplink.js';
 import { error, type Finding, ok, warning } from './finding.js';
 
 export { type CheckFacts, gatherCheckFacts, memoryBytes } from './check-facts.js';
@@ -222,6 +228,7 @@ export function findings(config: Config, facts: CheckFacts): Finding[] {
     ...goFindings(facts.go),
     ...absent.map((uplink) => missingLink(uplink, facts)),
     ...uplink_findings,
+    ...collisionFindings(views),
     ...overlapFindings(placed),
   ];
 }

@@ -49,6 +49,9 @@ function against(
   // The mode is the machine's as a whole, and one of no safety: a person has to name the driver.
   if (facts.pci !== undefined && facts.pci.iommu_group === undefined && driver !== 'rdma')
     return 'no IOMMU isolates the device: name the driver as vppDriver to have it without';
+  // Where Linux does not say it, a person may know.
+  if (driver === 'virtio' && facts.pci?.passes_iommu !== true)
+    return 'it is not known whether the device passes the IOMMU: name the driver as vppDriver if it does';
   return undefined;
 }
 

@@ -1,5 +1,14 @@
-import { askedMtu, type UplinkDriver } from './driver.js';
-import { bindChanges, binderOf, onNoBus, pciObstacles } from './pci-needs.js';
+import { askedMtu, type DeviceFacts, type UplinkDriver } from './driver.js';
+import { bindChanges, binderOf, leaningOn, onNoBus, pciObstacles } from './pci-needs.js';
+
+/** Kernel drivers beside which DPDK has queues of its own. */
+const shared_drivers: readonly string[] = ['mlx5_core', 'mlx4_core'];
+
+/** Also where newDriver names the one that the device has: then a `dpdk` section of the user's does something else with it. */
+const staysWithKernel = ({ pci, spec }: Pick<DeviceFacts, 'pci' | 'spec'>): boolean =>
+  spec.new_driver === undefined
+    ? shared_drivers.includes(pci?.driver ?? '')
+    : spec.new_driver === pci?.driver;
 
 /**
  * DPDK, for what nothing else drives. VPP finds the device when it starts, by a section of its start-up file: it is given the device, and
@@ -8,19 +17,17 @@ import { bindChanges, binderOf, onNoBus, pciObstacles } from './pci-needs.js';
 export const dpdk: UplinkDriver = {
   name: 'dpdk',
   default_rx_mode: 'polling',
-  moves: () => false,
+  moves: staysWithKernel,
   needs_new_vpp: true,
-  // Its devices are made without, by VPP's default.
+  // VPP makes these devices without, unless a section of the user's says otherwise: gsoEnabled is not for it to know.
   large_segments: false,
   mtu: askedMtu,
-  // Cards of Mellanox keep their kernel driver.
-  prepare: (facts) =>
-    isBifurcated(facts.pci?.driver) && facts.spec.new_driver === undefined ? [] : bindChanges(facts),
+  prepare: (facts) => (staysWithKernel(facts) ? [{ do: 'promisc' }] : bindChanges(facts)),
   device: (_, tag) => ({ kind: 'existing_interface', tag }),
   lacks: (facts, machine) => {
     const { pci } = facts;
     if (pci === undefined) return [onNoBus('dpdk')];
-    if (isBifurcated(pci.driver) && facts.spec.new_driver === undefined) return [];
+    if (staysWithKernel(facts)) return leaningOn(machine);
     const is_isolated = pci.iommu_group !== undefined && binderOf(facts) === 'vfio-pci';
     return [
       ...pciObstacles('dpdk', facts, machine),
@@ -36,6 +43,3 @@ export const dpdk: UplinkDriver = {
     ];
   },
 };
-
-const isBifurcated = (driver: string | undefined): boolean =>
-  driver === 'mlx5_core' || driver === 'mlx4_core';

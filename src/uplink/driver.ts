@@ -37,7 +37,7 @@ export interface UplinkDriver {
   readonly name: DriverName;
   readonly default_rx_mode: RxMode;
   /** The Linux device moves into VPP's network namespace, and comes back from there. */
-  moves(facts: Pick<DeviceFacts, 'pci'>): boolean;
+  moves(facts: Pick<DeviceFacts, 'pci' | 'spec'>): boolean;
   /** VPP has to have the interface before the device moves: it looks it up by its name in the host. */
   readonly attaches_before_move?: true;
   /** VPP finds the device when it starts, and never later. */

@@ -1,4 +1,6 @@
 /** What a device needs that VPP drives past the kernel, and what is done to it. Pure. */
+import { nearest } from '../config/nearest.js';
+import { user_space_drivers as known_binders } from '../host/devices/pci-driver.js';
 import type { MachineFacts, PciFacts } from '../host/devices/pci-facts.js';
 import type { DeviceChange, DeviceFacts } from './driver.js';
 import type { Obstacle } from './obstacles.js';
@@ -70,6 +72,16 @@ export function wrongDriver(
 
 function binderObstacles(binder: string, machine: MachineFacts): Obstacle[] {
   const { user_space_drivers, has_vfio_files, can_write_sys } = machine;
+  if (!known_binders.includes(binder)) {
+    const [meant] = nearest(binder, known_binders);
+    return [
+      {
+        what: `cannot be bound to ${binder}`,
+        why: `newDriver names no kernel driver that hands a device to a program${meant ? `: did you mean ${meant}?` : ''}`,
+        step: `set newDriver to one of ${known_binders.join(', ')}, or leave it out`,
+      },
+    ];
+  }
   if (!user_space_drivers.includes(binder)) {
     return [
       {

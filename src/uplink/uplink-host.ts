@@ -19,6 +19,7 @@ import { driverFor } from './drivers.js';
 import { changeDevice, moveDevice, prepareLink, silence, type VppSide } from './give-device.js';
 import { HostTaps } from './host-taps.js';
 import { type HeardNeighbour, introduced_max } from './known-neighbours.js';
+import { collisionsOf } from './one-device.js';
 import { stepsOf, withState } from './undo-of-uplink.js';
 import { UplinkError } from './uplink-error.js';
 import { gatewaysOf } from './uplink-of.js';
@@ -85,7 +86,7 @@ export class UplinkHost {
           before?.[at],
         ),
       );
-      noneTwice(captured);
+      mustBeApart(captured);
       const host_addresses = hostAddresses(namespace, captured, this.serves);
       return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
     });
@@ -324,42 +325,16 @@ export class UplinkHost {
   }
 }
 
-/** Two names may be those of one device: ports of a card without functions of their own, and a card and its virtual function. */
-function noneTwice(uplinks: readonly CapturedUplink[]): void {
-  const owners = new Map<string, string>();
-  for (const uplink of uplinks) {
-    const { link, pci } = uplink;
-    if (pci === undefined) continue;
-    const bound = driverFor(uplink)
-      .prepare({ ...uplink, gso: false })
-      .flatMap((change) =>
-        change.do === 'bind' ? [change.pci] : change.do === 'make_vf' ? [change.of] : [],
-      );
-    const parent = uplinks.find((other) => other.pci?.address === pci.physical_function);
-    const leaves =
-      parent !== undefined &&
-      driverFor(parent)
-        .prepare({ ...parent, gso: false })
-        .some(isBinding);
-    if (leaves)
-      throw new UplinkError(
-        `uplink ${link.name} is a virtual function of ${parent.link.name}, which is to leave its kernel driver: it would be gone with that; name another device, or af_packet for ${parent.link.name}`,
-      );
-    for (const address of bound) {
-      const other = owners.get(address);
-      if (other !== undefined)
-        throw new UplinkError(
-          `uplinks ${other} and ${link.name} are one PCI device, ${address}: VPP gets it once; name one of them, or af_packet for both`,
-        );
-      owners.set(address, link.name);
-    }
-    // What else Linux has of that device goes with it.
-    for (const other of uplinks)
-      if (other !== uplink && other.pci?.address === pci.address && bound.includes(pci.address))
-        throw new UplinkError(
-          `uplinks ${link.name} and ${other.link.name} are one PCI device, ${pci.address}: VPP gets it as a whole; name one of them, or af_packet for both`,
-        );
-  }
+/** Throws UplinkError. */
+function mustBeApart(uplinks: readonly CapturedUplink[]): void {
+  const [found] = collisionsOf(
+    uplinks.map((uplink) => {
+      const { pci, link } = uplink;
+      const changes = driverFor(uplink).prepare({ ...uplink, gso: false });
+      return { name: link.name, changes, ...(pci && { pci }) };
+    }),
+  );
+  if (found === undefined) return;
+  const { what, why, step } = found;
+  throw new UplinkError(`uplinks ${found.uplinks.join(' and ')} ${what}: ${why}; ${step}`);
 }
-
-const isBinding = (change: { readonly do: string }): boolean => change.do === 'bind';

@@ -1,5 +1,10 @@
-import { askedMtu, type UplinkDriver } from './driver.js';
+import { askedMtu, type DeviceFacts, type UplinkDriver } from './driver.js';
+import type { Obstacle } from './obstacles.js';
 import { bindChanges, needsHugepages, needsSegmentation, pciObstacles } from './pci-needs.js';
+
+const vendor = '1af4';
+/** `virtio_pci_device_ids` of VPP: network devices, of the transitional form and of the later one. */
+const ids: readonly string[] = ['1000', '1041'];
 
 /** Virtual machines of QEMU and its like: VPP drives the device itself. It takes the queues and rings that the hypervisor gives it. */
 export const virtio: UplinkDriver = {
@@ -18,7 +23,31 @@ export const virtio: UplinkDriver = {
   }),
   lacks: (facts, machine) => [
     ...pciObstacles('virtio', facts, machine, ['virtio-pci']),
+    ...deviceObstacles(facts),
     ...needsHugepages('virtio', machine),
     ...needsSegmentation('virtio', facts),
   ],
 };
+
+function deviceObstacles({ pci, spec }: DeviceFacts): Obstacle[] {
+  if (pci === undefined) return [];
+  if (pci.vendor !== vendor || !ids.includes(pci.device)) {
+    return [
+      {
+        what: `is a device ${pci.vendor}:${pci.device}`,
+        why: `VPP's virtio drives ${ids.map((id) => `${vendor}:${id}`).join(' and ')}`,
+        step: 'use af_packet',
+      },
+    ];
+  }
+  // VPP gives it addresses for an IOMMU that it would not ask: it would write anywhere in the machine's memory.
+  const is_past_it = pci.iommu_group !== undefined && pci.passes_iommu === false;
+  if (!is_past_it || (spec.new_driver ?? 'vfio-pci') !== 'vfio-pci') return [];
+  return [
+    {
+      what: 'goes past the IOMMU that isolates it',
+      why: 'the hypervisor gives it without VIRTIO_F_ACCESS_PLATFORM: it would write where VPP has nothing',
+      step: 'have the hypervisor give it with iommu_platform=on, or use af_packet',
+    },
+  ];
+}

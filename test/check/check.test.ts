@@ -13,9 +13,12 @@ import { hasFilters } from '../../src/check/check-facts.js';
 import { gatherGoFacts } from '../../src/check/check-migration.js';
 import { overlap } from '../../src/check/check-uplink.js';
 import { ConfigError, loadConfig } from '../../src/config.js';
+import type { MachineFacts } from '../../src/host/devices/pci-facts.js';
 import { HOST_ROOTS } from '../../src/host/devices/sysfs.js';
 import { LinuxHost } from '../../src/host/netlink/linux-host.js';
 import type { Address, Link, Route } from '../../src/linux/network.js';
+
+import { machineOf } from '../uplink/uplink-lab.js';
 
 const MiB = 2 ** 20;
 
@@ -68,7 +71,8 @@ const good: CheckFacts = {
   pci: new Map(),
   channels: new Map(),
   filtered: new Set(),
-  unsafe_no_iommu: undefined,
+  machine: machineOf(),
+  offloads: new Map(),
   devices: { tun: true, vhost_net: true, vfio: false },
   hugepages: [],
   kernel: { text: '6.1.0', major: 6, minor: 1, patch: 0 },
@@ -299,14 +303,17 @@ t.test('drivers', async (t) => {
     device: '1000',
     driver: 'virtio-pci',
     iommu_group: '3',
+    group: [],
+    vfs: [],
+    vfs_max: 0,
+    passes_iommu: true,
   };
   const on = (driver: string, pci: Partial<typeof nic> = {}, more: Partial<CheckFacts> = {}) =>
     told(
       check(
         {
           pci: new Map([['eth0', { ...nic, ...pci }]]),
-          devices: { ...good.devices, vfio: true },
-          hugepages: [{ size_bytes: 2 * MiB, total: 512, free: 512 }],
+          machine: machineOf(),
           ...more,
         },
         [{ vppDriver: driver }],
@@ -314,19 +321,27 @@ t.test('drivers', async (t) => {
     );
   t.same(on('virtio'), []);
   t.match(told(check({}, [{ vppDriver: 'virtio' }])), [/error eth0: is on no PCI bus/]);
-  t.match(on('virtio', {}, { hugepages: [] }), [/error eth0: needs hugepages/]);
-  t.match(on('virtio', {}, { devices: good.devices }), [/error eth0: cannot be bound to vfio-pci/]);
+  const without = (changes: Partial<MachineFacts>) => ({ machine: machineOf(changes) });
+  t.match(on('virtio', {}, without({ hugepage_bytes: 0 })), [/error eth0: has no hugepages for virtio/]);
+  t.match(on('virtio', {}, without({ user_space_drivers: [] })), [/error eth0: cannot be bound to vfio-pci/]);
   t.match(on('vmxnet3'), [/error eth0: has the kernel driver virtio-pci/]);
   t.same(
-    on('rdma', { driver: 'mlx5_core' }, { devices: good.devices, hugepages: [] }),
+    on('rdma', { driver: 'mlx5_core' }, without({ user_space_drivers: [], hugepage_bytes: 0 })),
     [],
     'rdma leaves the device to its kernel driver',
   );
   const { iommu_group: _, ...bare } = nic;
-  const no_iommu = { pci: new Map([['eth0', bare]]) };
-  t.match(on('virtio', {}, no_iommu), [/warning eth0: is isolated by no IOMMU/]);
-  t.same(on('virtio', {}, { ...no_iommu, unsafe_no_iommu: true }), []);
-  t.same(on('dpdk'), [], 'dpdk on a device that stays with its driver needs no vfio');
+  const no_iommu = (on: boolean) => ({
+    pci: new Map([['eth0', { ...bare, unsafe_no_iommu: on }]]),
+    machine: machineOf({ unsafe_no_iommu: on }),
+  });
+  t.match(on('virtio', {}, no_iommu(false)), [/warning eth0: is isolated by no IOMMU/]);
+  t.same(on('virtio', {}, no_iommu(true)), []);
+  t.same(
+    on('dpdk', { driver: 'mlx5_core' }, without({ user_space_drivers: [] })),
+    [],
+    'dpdk on a device that stays with its driver needs no vfio',
+  );
 
   const queues = (max_combined: number) => ({
     channels: new Map([['eth0', { rx: 0, tx: 0, combined: 1, max_rx: 0, max_tx: 0, max_combined }]]),

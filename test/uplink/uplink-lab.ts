@@ -6,6 +6,7 @@ import type { Clock } from '../../src/clock.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
 import type { UplinkSpec } from '../../src/config.js';
 import type { RunCommand } from '../../src/host/command.js';
+import type { MachineFacts } from '../../src/host/devices/pci-facts.js';
 import { type JournalFiles, openJournal, type UndoJournal } from '../../src/host/undo/undo-journal.js';
 import type { UndoTools } from '../../src/host/undo/undo-session.js';
 import type { NetworkChange, Route } from '../../src/linux/network.js';
@@ -30,6 +31,19 @@ export function specOf(changes: Partial<UplinkSpec> = {}): UplinkSpec {
     families: [],
     af_packet_v3: false,
     af_packet_qdisc_bypass: false,
+    ...changes,
+  };
+}
+
+/** A machine on which any driver could work. */
+export function machineOf(changes: Partial<MachineFacts> = {}): MachineFacts {
+  return {
+    user_space_drivers: ['vfio-pci', 'uio_pci_generic'],
+    has_vfio_files: true,
+    can_write_sys: true,
+    hugepage_bytes: 2 ** 30,
+    leans_on_network: [],
+    has_verbs: true,
     ...changes,
   };
 }

@@ -34,6 +34,8 @@ export interface PciFacts extends PciDevice {
   readonly first_vf?: string;
   /** Of a virtual function: the device that it is one of. */
   readonly physical_function?: string;
+  /** Of a virtio device: what it reads and writes passes the IOMMU (VIRTIO_F_ACCESS_PLATFORM). Absent: it is none, or Linux does not drive it. */
+  readonly passes_iommu?: boolean;
   /** Of the machine: vfio drives what nothing isolates. Absent: it has no such mode. */
   readonly unsafe_no_iommu?: boolean;
 }
@@ -50,6 +52,7 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const numa = read('numa_node');
   const vfs = virtualFunctions(address, roots);
   const first_vf = vfs[0] ?? functionAt(address, number('sriov_offset'));
+  const passes_iommu = passesIommu(directory);
   const autoprobe = read('sriov_drivers_autoprobe');
   const unsafe_no_iommu = unsafeNoIommuMode(roots);
   const physical_function = linkName(join(directory, 'physfn'));
@@ -65,8 +68,18 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
     ...(number('sriov_totalvfs') > 0 && first_vf !== undefined && { first_vf }),
     ...(autoprobe !== undefined && { vf_autoprobe: autoprobe === '1' }),
     ...(physical_function !== undefined && { physical_function }),
+    ...(passes_iommu !== undefined && { passes_iommu }),
     ...(unsafe_no_iommu !== undefined && { unsafe_no_iommu }),
   };
+}
+
+const access_platform = 33;
+
+/** sysfs has the features of a virtio device as a row of 0 and 1, the first one first. */
+function passesIommu(directory: string): boolean | undefined {
+  const bus_name = namesIn(directory).find((name) => /^virtio\d+$/.test(name));
+  const features = bus_name && readText(join(directory, bus_name, 'features'))?.trim();
+  return features ? features[access_platform] === '1' : undefined;
 }
 
 const network_class = '0x02';

@@ -1,0 +1,265 @@
+import t from 'tap';
+import { FakeHostNetwork } from '../../lab/fake-host-network.js';
+import { FakePci } from '../../lab/fake-pci.js';
+import type { Driver, UplinkSpec } from '../../src/config.js';
+import {
+  functionAt,
+  type MachineFacts,
+  machineFacts,
+  type PciFacts,
+  pciFacts,
+} from '../../src/host/devices/pci-facts.js';
+import { chooseDriver, lacksOf, Tried } from '../../src/uplink/choice.js';
+import { macOfVf } from '../../src/uplink/dev.js';
+import type { DeviceFacts } from '../../src/uplink/driver.js';
+import { uplink_drivers } from '../../src/uplink/drivers.js';
+import { collisionsOf } from '../../src/uplink/one-device.js';
+import { machineOf, macs, specOf, UplinkLab } from './uplink-lab.js';
+
+const link = { ...new UplinkLab().network.open().link('eth0')!, mtu: 1500 };
+
+const pci_of: Readonly<Record<string, PciFacts>> = {
+  virtio: {
+    address: '0000:00:03.0',
+    vendor: '1af4',
+    device: '1041',
+    driver: 'virtio-pci',
+    passes_iommu: true,
+  },
+  vmxnet3: { address: '0000:03:00.0', vendor: '15ad', device: '07b0', driver: 'vmxnet3' },
+  mlx5: { address: '0000:3b:00.0', vendor: '15b3', device: '101d', driver: 'mlx5_core' },
+  i225: { address: '0000:04:00.0', vendor: '8086', device: '15f3', driver: 'igc' },
+  e810: {
+    address: '0000:3b:00.0',
+    vendor: '8086',
+    device: '1592',
+    driver: 'ice',
+    vfs_max: 8,
+    first_vf: '0000:3c:00.0',
+  },
+  vf: {
+    address: '0000:3c:00.0',
+    vendor: '8086',
+    device: '1889',
+    driver: 'iavf',
+    physical_function: '0000:3b:00.0',
+  },
+} as Readonly<Record<string, Partial<PciFacts>>> as never;
+
+const group = { iommu_group: '7', group: [], vfs: [], vfs_max: 0 };
+
+function factsOf(
+  device: string | undefined,
+  pci: Partial<PciFacts> = {},
+  spec: Partial<UplinkSpec> = {},
+  more: Partial<DeviceFacts> = {},
+): DeviceFacts {
+  const known = device === undefined ? {} : { pci: { ...group, ...pci_of[device]!, ...pci } };
+  return { spec: specOf(spec), link, gso: true, offloads: true, ...known, ...more };
+}
+
+const without_group = { iommu_group: undefined } as never;
+
+t.test('each refusal names its cause and the step', async (t) => {
+  const cases: readonly (readonly [Driver, DeviceFacts, Partial<MachineFacts>, RegExp])[] = [
+    ['virtio', factsOf(undefined), {}, /is on no PCI bus.*use af_packet/],
+    ['virtio', factsOf('vmxnet3'), {}, /has the kernel driver vmxnet3.*for devices of virtio-pci/],
+    ['virtio', factsOf('virtio', { device: '1042' }), {}, /is a device 1af4:1042/],
+    ['virtio', factsOf('virtio'), { hugepage_bytes: 0 }, /no hugepages.*vm.nr_hugepages/],
+    ['virtio', factsOf('virtio'), { user_space_drivers: [] }, /not loaded.*modprobe vfio_pci/],
+    ['virtio', factsOf('virtio'), { can_write_sys: false }, /\/sys cannot be written.*privileged/],
+    [
+      'virtio',
+      factsOf('virtio'),
+      { has_vfio_files: false },
+      /\/dev\/vfio is not here.*mount the host's \/dev/,
+    ],
+    ['virtio', factsOf('virtio'), { locked_memory_bytes: 65536 }, /may lock 64 KiB.*CAP_SYS_RESOURCE/],
+    ['virtio', factsOf('virtio'), { leans_on_network: ['an iSCSI disk'] }, /may carry an iSCSI disk/],
+    ['virtio', factsOf('virtio', { passes_iommu: false }), {}, /goes past the IOMMU.*iommu_platform=on/],
+    ['virtio', factsOf('virtio', {}, {}, { offloads: false }), {}, /does not cut segments.*gsoEnabled/],
+    ['virtio', factsOf('virtio', without_group), {}, /isolated by no IOMMU.*intel_iommu=on/],
+    [
+      'virtio',
+      factsOf('virtio', {}, { new_driver: 'vfio_pci' }),
+      {},
+      /did you mean vfio-pci\?.*set newDriver/,
+    ],
+    ['virtio', factsOf('virtio', {}, { new_driver: 'igb_uio' }), {}, /igb_uio.*not loaded.*modprobe igb_uio/],
+    [
+      'virtio',
+      factsOf('virtio', {}, { new_driver: 'uio_pci_generic' }),
+      { lockdown: 'integrity' },
+      /locked down \(integrity\).*use vfio-pci/,
+    ],
+    [
+      'virtio',
+      factsOf('virtio', {
+        group: [{ address: '0000:00:04.0', driver: 'nvme' }, { address: '0000:00:05.0' }],
+      }),
+      {},
+      /shares IOMMU group 7 with 0000:00:04.0 \(nvme\)/,
+    ],
+    ['vmxnet3', factsOf('vmxnet3', {}, { mtu: 9000 }), {}, /has an MTU of 9000.*takes 1500 at most/],
+    ['rdma', factsOf('virtio'), {}, /for devices of mlx5_core/],
+    ['rdma', factsOf('mlx5'), { has_verbs: false }, /no verbs device.*ib_uverbs/],
+    ['rdma', factsOf(undefined), {}, /is on no PCI bus/],
+    ['iavf', factsOf('e810', { vfs_max: 0 }), {}, /makes no virtual function.*SR-IOV/],
+    [
+      'iavf',
+      factsOf('e810', { vfs: ['0000:3c:00.0'] }),
+      {},
+      /has virtual functions already.*name one of them/,
+    ],
+    ['iavf', factsOf('vf', { device: '10ca' }), {}, /virtual function 8086:10ca.*8086:1889/],
+    ['iavf', factsOf('virtio'), {}, /makes no virtual function/],
+    ['ige', factsOf('e810'), {}, /is a device 8086:1592.*8086:1539/],
+    [
+      'dpdk',
+      factsOf('i225', without_group),
+      { hugepage_bytes: 0, unsafe_no_iommu: true },
+      /neither hugepages nor an IOMMU/,
+    ],
+    ['dpdk', factsOf(undefined), {}, /is on no PCI bus/],
+  ];
+  for (const [driver, facts, machine, told] of cases) {
+    const lacks = lacksOf(driver, facts, machineOf(machine)).map(
+      ({ what, why, step }) => `${what}: ${why}; ${step}`,
+    );
+    t.match(lacks.join('\n'), told);
+  }
+});
+
+t.test('nothing keeps a driver from the device that it is for', async (t) => {
+  const cases: readonly (readonly [Driver, DeviceFacts, Partial<MachineFacts>?])[] = [
+    ['virtio', factsOf('virtio')],
+    ['virtio', factsOf('virtio', without_group), { unsafe_no_iommu: true }],
+    ['virtio', factsOf('virtio', { passes_iommu: false }, { new_driver: 'uio_pci_generic' })],
+    ['virtio', factsOf('virtio', { group: [{ address: '0000:00:04.0', driver: 'vfio-pci' }] })],
+    ['vmxnet3', factsOf('vmxnet3')],
+    ['rdma', factsOf('mlx5')],
+    ['iavf', factsOf('e810')],
+    ['iavf', factsOf('vf')],
+    ['ige', factsOf('i225')],
+    ['dpdk', factsOf('i225'), { hugepage_bytes: 0 }],
+    ['dpdk', factsOf('mlx5'), { hugepage_bytes: 0, user_space_drivers: [] }],
+  ];
+  for (const [driver, facts, machine] of cases)
+    t.same(lacksOf(driver, facts, machineOf(machine)), [], driver);
+});
+
+t.test(
+  'without a name a driver is chosen that has all it needs, or the one that works everywhere',
+  async (t) => {
+    const chosen = (
+      facts: DeviceFacts,
+      machine: Partial<MachineFacts> = {},
+      failed?: ReadonlyMap<Driver, string>,
+    ) => chooseDriver(facts, machineOf(machine), failed);
+    t.equal(chosen(factsOf('virtio')).driver, 'virtio');
+    t.equal(chosen(factsOf('vmxnet3')).driver, 'vmxnet3');
+    t.equal(chosen(factsOf('mlx5', {}, {}, { gso: false })).driver, 'rdma');
+    t.match(chosen(factsOf('mlx5')), { driver: 'af_packet', passed_over: { rdma: /gsoEnabled/ } });
+    t.match(chosen(factsOf('i225')), {
+      driver: 'af_packet',
+      passed_over: { virtio: /kernel driver igc/, rdma: /kernel driver igc/, vmxnet3: /kernel driver igc/ },
+    });
+    t.match(chosen(factsOf('virtio'), { hugepage_bytes: 0 }), {
+      driver: 'af_packet',
+      passed_over: { virtio: /no hugepages/ },
+    });
+    t.match(
+      chosen(factsOf('virtio', without_group), { unsafe_no_iommu: true }),
+      { driver: 'af_packet', passed_over: { virtio: /no IOMMU isolates the device: name the driver/ } },
+      'the unsafe mode is for a person to choose',
+    );
+    t.match(chosen(factsOf('virtio', { passes_iommu: undefined } as never)).passed_over, {
+      virtio: /not known whether/,
+    });
+    t.match(chosen(factsOf('virtio'), {}, new Map([['virtio', 'VPP refused']])), {
+      driver: 'af_packet',
+      passed_over: { virtio: 'it was tried: VPP refused' },
+    });
+    t.same(chosen(factsOf(undefined)).driver, 'af_packet');
+  },
+);
+
+t.test('what came to nothing is not chosen again, but for the last one', async (t) => {
+  const tried = new Tried();
+  const spec = specOf();
+  tried.failed(spec, 'virtio', 'x'.repeat(1000));
+  tried.failed(spec, 'af_packet', 'no answer');
+  t.same([...tried.of(spec)], [['virtio', 'x'.repeat(300)]]);
+  t.equal(tried.of({ interface_name: 'eth1' }).size, 0);
+});
+
+t.test('uplinks that are one device, or a card and its function', async (t) => {
+  const given = (name: string, device: string, driver: Driver, pci: Partial<PciFacts> = {}) => {
+    const facts = factsOf(device, pci);
+    return { name, pci: facts.pci!, changes: uplink_drivers[driver].prepare(facts) };
+  };
+  const told = (...uplinks: ReturnType<typeof given>[]) =>
+    collisionsOf(uplinks).map(({ uplinks: names, what }) => `${names} ${what}`);
+  t.same(told(given('eth0', 'virtio', 'virtio'), given('eth1', 'vmxnet3', 'vmxnet3')), []);
+  t.same(told(given('eth0', 'virtio', 'virtio'), given('eth1', 'virtio', 'virtio')), [
+    'eth0,eth1 are one PCI device, 0000:00:03.0',
+  ]);
+  t.same(told(given('eth1', 'virtio', 'af_packet'), given('eth0', 'virtio', 'virtio')), [
+    'eth0,eth1 are one PCI device, 0000:00:03.0',
+  ]);
+  t.same(told(given('eth0', 'virtio', 'af_packet'), given('eth1', 'virtio', 'af_packet')), []);
+  t.same(told(given('vf', 'vf', 'iavf'), given('pf', 'e810', 'dpdk')), [
+    'pf,vf are a card and a virtual function of it',
+  ]);
+  t.same(told(given('vf', 'vf', 'iavf'), given('pf', 'e810', 'af_packet')), []);
+});
+
+t.test('MACs and addresses of virtual functions', async (t) => {
+  t.equal(macOfVf('3c:fd:fe:00:00:01'), '3e:fd:fe:00:00:01');
+  t.equal(macOfVf('02:00:00:00:00:01'), '06:00:00:00:00:01');
+  t.equal(functionAt('0000:3b:00.0', 16), '0000:3b:02.0');
+  t.equal(functionAt('0000:3b:00.1', 255), '0000:3c:00.0');
+  t.equal(functionAt('0000:3b:00.0', 0), undefined);
+});
+
+t.test('what sysfs says of a device and of the machine', async (t) => {
+  const pci = new FakePci(t.testdir(), new FakeHostNetwork(), { unsafe_no_iommu: 'N' });
+  pci.add({
+    address: '0000:00:03.0',
+    driver: 'virtio-pci',
+    group: '5',
+    numa: 1,
+    link: { name: 'eth0', mac: macs[0]! },
+  });
+  pci.add({ address: '0000:00:04.0', driver: 'nvme', class: '0x010802', group: '5' });
+  pci.add({ address: '0000:00:02.0', driver: 'pcieport', class: '0x060400', group: '5' });
+  t.same(pciFacts('0000:00:03.0', pci.roots), {
+    address: '0000:00:03.0',
+    vendor: '1af4',
+    device: '1041',
+    driver: 'virtio-pci',
+    iommu_group: '5',
+    group: [{ address: '0000:00:04.0', driver: 'nvme' }],
+    numa: 1,
+    vfs: [],
+    vfs_max: 0,
+    unsafe_no_iommu: false,
+  });
+  t.equal(pciFacts('0000:00:09.0', pci.roots), undefined);
+  t.match(machineFacts(pci.roots), {
+    user_space_drivers: ['vfio-pci'],
+    has_vfio_files: true,
+    unsafe_no_iommu: false,
+    hugepage_bytes: 2 ** 30,
+    leans_on_network: [],
+    has_verbs: false,
+  });
+  t.same(machineFacts({ sys: '/nowhere', proc: '/nowhere', dev: '/nowhere' }), {
+    user_space_drivers: [],
+    has_vfio_files: false,
+    can_write_sys: false,
+    hugepage_bytes: 0,
+    leans_on_network: [],
+    has_verbs: false,
+  });
+});
