@@ -27,6 +27,13 @@ export interface Devices {
   openTap(device: TapDevice): OpenTap;
   /** The devices of VPP's own namespace that af_packet can bind. */
   hasLink(name: string): boolean;
+  /** A PCI device that the kernel hands to programs, and what of VPP drives it. Absent, or undefined: VPP can open none of that address. */
+  pciDevice?(address: string): PciOfVpp | undefined;
+}
+
+export interface PciOfVpp {
+  readonly driver: 'virtio' | 'vmxnet3' | 'iavf' | 'ige';
+  readonly mac: string;
 }
 
 /** An interface name has 15 characters; the kernel cuts what is longer. */

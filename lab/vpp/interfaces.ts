@@ -76,6 +76,10 @@ export interface Interface {
     | 'tap'
     | 'af-packet'
     | 'AF_XDP interface'
+    | 'virtio'
+    | 'VMXNET3 interface'
+    | 'iavf'
+    | 'ige'
     | 'Loopback'
     | 'IPIP tunnel device'
     | 'VXLAN'
@@ -88,6 +92,9 @@ export interface Interface {
   readonly rx: RxQueue[];
   readonly tx_queues: number;
   readonly host_if_name: string | undefined;
+  /** Of a device that VPP drives itself. */
+  readonly pci: string | undefined;
+  readonly rings: { readonly rx: number; readonly tx: number } | undefined;
   readonly instance: number;
   readonly tap: TapInfo | undefined;
   readonly tables: Record<Family, FibTable>;
@@ -104,7 +111,7 @@ export interface Interface {
 }
 
 type NewInterface = Pick<Interface, 'name' | 'dev_type' | 'ethernet' | 'mac' | 'instance'> &
-  Partial<Pick<Interface, 'tap' | 'host_if_name' | 'tx_queues'>> & {
+  Partial<Pick<Interface, 'tap' | 'host_if_name' | 'tx_queues' | 'pci' | 'rings'>> & {
     readonly rx_mode?: string;
     readonly rx_queues?: number;
     readonly link_up?: boolean;
@@ -154,6 +161,8 @@ export class Interfaces {
       })),
       tx_queues: made.tx_queues ?? 0,
       host_if_name: made.host_if_name,
+      pci: made.pci,
+      rings: made.rings,
       instance: made.instance,
       tap: made.tap,
       tables: { 4: this.fib.table(4, 0)!, 6: this.fib.table(6, 0)! },

@@ -99,6 +99,11 @@ export class VppState {
     Held & { readonly rx_sw_if_index: number; readonly family: Family }
   >();
   readonly punted = new Set<string>();
+  /** Devices that a driver of VPP's framework has, by their number. */
+  readonly devs = new Map<
+    number,
+    { readonly pci: string; readonly driver: 'iavf' | 'ige'; readonly mac: string }
+  >();
   readonly proxy_arps: ProxyArp[] = [];
   /** As VPP remembers it: it outlives the interface, and what is remembered as on is not turned on again. */
   readonly proxy_arp_interfaces = new Set<number>();

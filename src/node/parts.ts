@@ -6,7 +6,7 @@ import { memoryBytes } from '../check/check-facts.js';
 import { tryDoorsOf } from '../check/trial-vpp.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
-import type { Config, RestoreConfig } from '../config.js';
+import type { Config, RestoreConfig, UplinkSpec } from '../config.js';
 import { LogRing } from '../debug/log-ring.js';
 import { runCommand } from '../host/command.js';
 import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
@@ -226,7 +226,14 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
       processTable(boot_id, () => undefined),
       log,
     ),
-    launcher: makeLauncher(config, boot_id, vpp_netns, { placeholders, pciAddress }, core_journal, log),
+    launcher: makeLauncher(
+      config,
+      boot_id,
+      vpp_netns,
+      { placeholders, pciAddress, isGiven: isGivenBy(parts.uplinkHost) },
+      core_journal,
+      log,
+    ),
     registry: registryFile(join(config.paths.run_dir, 'vpp-objects.jsonl')),
     quarantine: new Quarantine(quarantineFile(join(config.paths.state_dir, 'quarantine.json')), (error) =>
       log.warn({ err: error }, `vpp(quarantine) not kept: ${error.message}`),
@@ -256,36 +263,43 @@ export function hostRootOf({ paths, origins }: Config): string | undefined {
   return findHostRoot(paths.host_root, origins.CALICOVPP_HOST_ROOT?.origin === 'default');
 }
 
+/** What VPP's start-up file has of uplinks. */
+interface UplinkFacts {
+  readonly placeholders: TemplateFacts;
+  readonly pciAddress: (name: string) => string;
+  /** Has the device of this name been given to VPP? */
+  readonly isGiven: (name: string) => boolean;
+}
+
 function makeLauncher(
   config: Config,
   boot_id: string,
   netns: VppNetns,
-  {
-    placeholders,
-    pciAddress,
-  }: { readonly placeholders: TemplateFacts; readonly pciAddress: (name: string) => string },
+  { placeholders, pciAddress, isGiven }: UplinkFacts,
   core_journal: UndoJournal,
   log: Log,
 ): Launcher {
   const { paths, vpp } = config;
-  const startup = startupConfig(
-    vpp.config_template,
-    placeholders,
-    config.uplinks.map((spec) => ({
-      ...spec,
-      pci_address: pciAddress(spec.interface_name),
-    })),
-    {
-      cpus: availableParallelism(),
-      hugepages_bytes: hugepageBytes(),
-      memory_bytes: memoryBytes('MemTotal'),
-      pods_max: config.pods.count_max,
-      pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
-      core_dumps: vpp.core_pattern !== '',
-      has_exec: vpp.exec_template !== '',
-      paths,
-    },
-  );
+  const facts = {
+    cpus: availableParallelism(),
+    hugepages_bytes: hugepageBytes(),
+    memory_bytes: memoryBytes('MemTotal'),
+    pods_max: config.pods.count_max,
+    pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
+    core_dumps: vpp.core_pattern !== '',
+    has_exec: vpp.exec_template !== '',
+    paths,
+  };
+  const fileFor = (uplinks: readonly UplinkSpec[]) =>
+    startupConfig(
+      vpp.config_template,
+      placeholders,
+      uplinks.map((spec) => ({ ...spec, pci_address: pciAddress(spec.interface_name) })),
+      facts,
+    );
+  const startup = fileFor(config.uplinks);
+  const text = (): string =>
+    fileFor(config.uplinks.filter((spec) => spec.driver !== 'dpdk' || isGiven(spec.interface_name))).text;
   for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
   for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
   const processes = processTable(boot_id, () => {
@@ -301,7 +315,7 @@ function makeLauncher(
     }
   });
   return launcherOf(config, netns.path, processes, log, {
-    startup_conf: { path: paths.startup_config, text: startup.text },
+    startup_conf: { path: paths.startup_config, text },
     startup_exec: { path: paths.startup_exec, text: startupExec(vpp.exec_template, placeholders) },
     environment: vpp.environment,
   });
@@ -357,6 +371,9 @@ function gobgpdOf({ bgp, paths }: RestoreConfig, processes: ProcessTable, log: L
     log,
   );
 }
+
+const isGivenBy = (uplinkHost: UplinkHost) => (name: string) =>
+  uplinkHost.taken()?.uplinks.some(({ link }) => link.name === name) === true;
 
 /** Of a device that VPP has, or that is to be given back, the name is that of a tap, or nobody's: what was captured knows where it is. */
 function pciOf(uplinkHost: UplinkHost): (name: string) => string {

@@ -70,8 +70,12 @@ export interface ProcessTable {
 /** Without text it is that of the VPP that is there: none can be started. */
 interface StartupFile {
   readonly path: string;
-  readonly text?: string;
+  /** A function: VPP is given other devices in one life than in the next. */
+  readonly text?: string | (() => string);
 }
+
+const textOf = ({ text }: StartupFile): string | undefined => (typeof text === 'function' ? text() : text);
+const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 export interface LaunchSettings {
   readonly binary: string;
@@ -91,9 +95,6 @@ export interface LaunchSettings {
 const output_tail_bytes = 4096;
 
 export function createLauncher(settings: LaunchSettings, processes: ProcessTable, log: Log): Launcher {
-  const { text } = settings.startup_conf;
-  const config_hash = text && createHash('sha256').update(text).digest('hex').slice(0, 16);
-
   const command = [settings.binary, '-c', settings.startup_conf.path];
 
   /** By which a process is told from another one that got its number later. */
@@ -150,7 +151,8 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const known = recorded();
     const record = known ?? unrecorded();
     if (record === undefined) return undefined;
-    if (config_hash !== undefined && record.config_hash !== config_hash) {
+    const text = textOf(settings.startup_conf);
+    if (text !== undefined && record.config_hash !== hashOf(text)) {
       log.warn(
         { pid: record.pid },
         'vpp(adopt) runs with an older start-up file; the new one takes effect when VPP is started next',
@@ -178,12 +180,13 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   function start(): VppRun {
-    if (config_hash === undefined) throw new Error('VPP has no start-up file');
+    const text = textOf(settings.startup_conf);
+    if (text === undefined) throw new Error('VPP has no start-up file');
     for (const path of settings.leftovers) removeIfExists(path);
     for (const path of [settings.api_socket, settings.output, settings.startup_conf.path]) {
       mkdirSync(dirname(path), { recursive: true });
     }
-    writeIfOther(settings.startup_conf, 0o644);
+    writeIfOther({ path: settings.startup_conf.path, text }, 0o644);
     writeIfOther(settings.startup_exec, 0o744);
     processes.prepare();
 
@@ -209,7 +212,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     if (start_time !== undefined) {
       const { boot_id } = processes;
       const { api_socket } = settings;
-      keepRecord({ version: 1, pid, start_time, boot_id, api_socket, config_hash });
+      keepRecord({ version: 1, pid, start_time, boot_id, api_socket, config_hash: hashOf(text) });
     }
     return followed(
       {
@@ -254,7 +257,9 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
 }
 
 /** Where there is no room for a file, the one of the VPP before is as good if it says the same. */
-function writeIfOther({ path, text = '' }: StartupFile, mode: number): void {
+function writeIfOther(file: StartupFile, mode: number): void {
+  const { path } = file;
+  const text = textOf(file) ?? '';
   if (readIfExists(path) !== text) writeAtomic(path, text, mode);
 }
 

@@ -4,6 +4,7 @@
  * Every keyword below was accepted by VPP 26.10. A wrong one ends VPP at once with "unknown input".
  */
 import { substitute, type TemplateFacts } from '../config/placeholders.js';
+import { type DriverUplink, withDpdk } from './startup-dpdk.js';
 
 /** Messages that VPP keeps for the post-mortem of a crash. */
 export const api_trace_items = 8192;
@@ -36,11 +37,11 @@ export function sections(text: string): readonly Section[] {
   return found;
 }
 
-const sectionOf = (text: string, name: string): Section | undefined =>
+export const sectionOf = (text: string, name: string): Section | undefined =>
   sections(text).find((section) => section.name === name);
 
 /** The words of a section, without comments; inner braces are words too. */
-function wordsOf(text: string, { body_start, body_end }: Section): string[] {
+export function wordsOf(text: string, { body_start, body_end }: Section): string[] {
   return [...text.slice(body_start, body_end).matchAll(token)]
     .map(([piece]) => piece)
     .filter((piece) => !piece.startsWith('#'));
@@ -302,7 +303,7 @@ function stayChild(config: StartupConfig): StartupConfig {
   return insertLine(config, unix, 'nodaemon', 'VPP must stay the child that is waited for');
 }
 
-const valueIn = (words: readonly string[], key: string): string | undefined => {
+export const valueIn = (words: readonly string[], key: string): string | undefined => {
   const at = words.indexOf(key);
   return at < 0 ? undefined : words[at + 1];
 };
@@ -394,68 +395,6 @@ export function wordsIn(text: string, name: string): string[] {
   return section ? wordsOf(text, section) : [];
 }
 
-/** An uplink as the edits of its driver need it. */
-export interface DriverUplink {
-  readonly interface_name: string;
-  readonly driver?: string;
-  readonly pci_address?: string;
-  readonly rx_queues: number;
-  readonly tx_queues: number;
-  readonly rx_ring_size: number;
-  readonly tx_ring_size: number;
-}
-
-type DriverEdit = (config: StartupConfig, uplink: DriverUplink, facts: StartupFacts) => StartupConfig;
-
-/** The device is found again by its tag `main-<interface>`. */
-const dpdk: DriverEdit = (config, uplink, facts) => {
-  const text = config.text.replace(/(plugin\s+dpdk_plugin\.so\s*\{\s*)disable(\s*\})/, '$1enable$2');
-  const enabled: StartupConfig = {
-    ...config,
-    text,
-    added:
-      text === config.text
-        ? config.added
-        : [
-            ...config.added,
-            {
-              section: 'plugins',
-              text: 'plugin dpdk_plugin.so { enable }',
-              why: `${uplink.interface_name} is a dpdk uplink`,
-            },
-          ],
-  };
-  const tag = `main-${uplink.interface_name}`;
-  const section = sectionOf(text, 'dpdk');
-  if (section) {
-    if (valueIn(wordsOf(text, section), 'tag') === tag) return enabled;
-    const warning = `the template's dpdk section has no device with "tag ${tag}": add it to the device of ${uplink.interface_name}, or remove the section`;
-    return { ...enabled, warnings: [...enabled.warnings, warning] };
-  }
-  // Without hugepages DPDK can only address memory by virtual addresses, which needs a real IOMMU.
-  const memory = usesHugepages(facts) ? [] : ['iova-mode va', 'no-hugetlb'];
-  const added: Addition = {
-    section: 'dpdk',
-    text: `dpdk {\n${[
-      ...memory,
-      `dev ${uplink.pci_address ?? ''} {`,
-      `  num-rx-queues ${uplink.rx_queues}`,
-      `  num-tx-queues ${uplink.tx_queues}`,
-      `  num-rx-desc ${uplink.rx_ring_size}`,
-      `  num-tx-desc ${uplink.tx_ring_size}`,
-      `  tag ${tag}`,
-      '}',
-    ]
-      .map((line) => `  ${line}\n`)
-      .join('')}}\n`,
-    why: `${uplink.interface_name} is a dpdk uplink`,
-  };
-  return { ...enabled, text: `${text}\n${added.text}`, added: [...enabled.added, added] };
-};
-
-/** What a driver must have in the start-up file. Drivers that are set up over the API are not here. */
-const driver_edits: Readonly<Record<string, DriverEdit>> = { dpdk };
-
 /**
  * The start-up file. Without a template, the default one. A template of the user keeps every section that it has: only sections
  * that are missing are added, and each is told in `added`.
@@ -475,10 +414,11 @@ export function startupConfig(
     ),
   };
   const complete = addMissing(smallPages(stayChild(start), facts), facts);
-  const driven = uplinks.reduce((config, uplink) => {
-    const edit = uplink.driver === undefined ? undefined : driver_edits[uplink.driver];
-    return edit ? edit(config, uplink, facts) : config;
-  }, complete);
+  const driven = withDpdk(
+    complete,
+    uplinks.filter(({ driver }) => driver === 'dpdk'),
+    usesHugepages(facts),
+  );
   return {
     ...driven,
     warnings: [

@@ -345,6 +345,22 @@ t.test('dpdk', async (t) => {
   t.notOk(untagged.added.some(({ section }) => section === 'dpdk'));
 });
 
+t.test(
+  'several uplinks of dpdk, one that is on no PCI bus, and a template that has all plugins off',
+  async (t) => {
+    const second = { ...dpdk_uplink, interface_name: 'eth1', pci_address: '0000:00:06.0' };
+    const { text, added } = startupConfig(template, placeholders, [dpdk_uplink, second], facts);
+    t.equal(text.match(/^dpdk \{/gm)?.length, 1, 'VPP reads one section');
+    t.match(text, /dev 0000:00:05.0 \{[^}]*tag main-eth0\s*\}\s*dev 0000:00:06.0 \{[^}]*tag main-eth1\s*\}/);
+    t.equal(added.filter(({ section }) => section === 'dpdk').length, 1);
+    const bare = startupConfig(template, placeholders, [{ ...dpdk_uplink, pci_address: '' }], facts);
+    t.match(bare.warnings, [/eth0 is on no PCI bus/]);
+    t.notMatch(bare.text, /^dpdk \{/m);
+    const off = template.replace(/plugins \{[\s\S]*?\n\}/, 'plugins { plugin default { disable } }');
+    t.match(startupConfig(off, placeholders, [dpdk_uplink], facts).warnings, [/not dpdk_plugin.so/]);
+  },
+);
+
 const vpp_bin = process.env.VPP_BIN;
 
 const cases: [name: string, template: string | undefined, more: Partial<StartupFacts>][] = [

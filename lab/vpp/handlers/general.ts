@@ -7,6 +7,7 @@ import { show_version, show_vpe_system_time } from 'vpp-binapi-ts/vpe';
 import { bundles } from '../features.js';
 import { type Handler, on, onPlain, onRaw } from '../handler.js';
 import { retval } from '../outcome.js';
+import { detachByName } from './pci-device.js';
 
 /** The version says what it is: a program that reads it shows it to its user. */
 export const version = '26.10-rc0~stand-in';
@@ -39,6 +40,14 @@ export const general: readonly Handler[] = [
     const is_done = vpp.cnat.command(cmd.trim());
     if (is_done !== undefined)
       return { retval: is_done ? 0 : retval.UNSPECIFIED, reply: is_done ? '' : 'no snat policy' };
+    const [, device_id] = /^\s*device detach (\S+)\s*$/.exec(cmd) ?? [];
+    if (device_id !== undefined)
+      return detachByName(vpp, device_id)
+        ? { retval: 0, reply: '' }
+        : {
+            retval: retval.UNSPECIFIED,
+            reply: `device detach: unable to detach '${device_id}': unknown device\n`,
+          };
     if (cmd.trim() === 'show pbl client') return { retval: 0, reply: vpp.pbl.show() };
     const reply = commands[cmd.trim()] ?? (/^api trace o(n|ff)\b/.test(cmd) ? '' : undefined);
     return reply === undefined

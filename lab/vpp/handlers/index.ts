@@ -7,6 +7,7 @@ import { interfaces } from './interface.js';
 import { memifs } from './memif.js';
 import { neighbours } from './neighbour.js';
 import { npol } from './npol.js';
+import { pci_devices } from './pci-device.js';
 import { policy } from './policy.js';
 import { routes } from './route.js';
 import { srv6 } from './srv6.js';
@@ -18,6 +19,7 @@ export const handlers: readonly Handler[] = [
   ...general,
   ...interfaces,
   ...devices,
+  ...pci_devices,
   ...routes,
   ...tunnels,
   ...wireguard,

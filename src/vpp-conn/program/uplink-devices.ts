@@ -9,6 +9,9 @@ import { devId, pciNumber, pciParts } from '../../objects/pci-address.js';
 import { call } from '../call.js';
 import { type Programs, tag } from './common.js';
 
+/** What the command line says of a device that is attached no more, as of all else that it refuses. */
+const no_such_device = -1;
+
 /** Its numbers are its own, and mean other things than VPP's. */
 const why = (reply: unknown): string | undefined =>
   (reply as { readonly error_string?: string } | null)?.error_string || undefined;
@@ -87,7 +90,9 @@ export const uplink_devices: Programs<'virtio' | 'vmxnet3' | 'rdma' | 'dev' | 'd
       ),
     ],
     // By its name: its number is lost with the session that has attached it, and no dump has it.
-    remove: (o) => [call(cli_inband, { cmd: `device detach ${devId(o.pci)}` })],
+    remove: (o) => [
+      call(cli_inband, { cmd: `device detach ${devId(o.pci)}` }, { tolerated: [no_such_device] }),
+    ],
   },
   dev_port: {
     add: (o, at) => [

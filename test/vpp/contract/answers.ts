@@ -140,6 +140,7 @@ function normal(value: unknown, namespace: string): string {
       return Buffer.from(field)
         .toString('hex')
         .replace(/(00)+$/, '');
+    if (typeof field === 'bigint') return field === 0n ? undefined : `${field}`;
     if (field === 0xffff_ffff) return '~0';
     const is_zero =
       field === 0 || field === false || field === '' || (Array.isArray(field) && field.length === 0);

@@ -4,6 +4,7 @@ import { sequences as fib_sources } from './fib-sources.js';
 import { sequences as forwarding } from './forwarding.js';
 import { sequences as interfaces } from './interfaces.js';
 import { sequences as memif } from './memif.js';
+import { sequences as pci_devices } from './pci-devices.js';
 import { sequences as policies } from './policies.js';
 import { sequences as product } from './product.js';
 import { sequences as sequences_that_kill } from './sequences-that-kill.js';
@@ -18,6 +19,7 @@ export const sequences: readonly Sequence[] = [
   ...tunnels,
   ...srv6,
   ...memif,
+  ...pci_devices,
   ...features,
   ...policies,
   ...product,
