@@ -27,6 +27,8 @@ export interface FakePciDevice {
   readonly numa?: number;
   /** The network device that its driver makes. */
   readonly link?: { readonly name: string; readonly mac: string };
+  /** Of a virtio device: its features as a row of 0 and 1. */
+  readonly features?: string;
   /** How many virtual functions it can have, and how far behind it the first one lies. */
   readonly vfs?: { readonly total: number; readonly offset: number; readonly device: string };
 }
@@ -221,10 +223,12 @@ export class FakePci {
     this.#publish(device);
   }
 
-  #publish({ address, link, driver }: FakePciDevice): void {
+  #publish({ address, link, driver, features }: FakePciDevice): void {
     if (link === undefined) return;
     const below = driver === 'virtio-pci' ? `${address}/virtio0` : address;
     mkdirSync(this.#sys(`bus/pci/devices/${below}`), { recursive: true });
+    if (features !== undefined)
+      writeFileSync(this.#sys(`bus/pci/devices/${below}/features`), `${features}\n`);
     const name = this.nameOf(link.name);
     mkdirSync(this.#sys(`class/net/${name}`), { recursive: true });
     rmSync(this.#sys(`class/net/${name}/device`), { force: true });

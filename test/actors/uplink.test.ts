@@ -1,4 +1,6 @@
 import t from 'tap';
+import { FakeHostNetwork } from '../../lab/fake-host-network.js';
+import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
 import type { ChildSpec } from '../../src/actor-system.js';
 import { type UplinkReport, type UplinkSettings, uplink } from '../../src/actors/uplink.js';
 import type { HookPoint, UplinkSpec } from '../../src/config.js';
@@ -99,20 +101,23 @@ class Lab {
   private constructor(
     readonly base: KitBase,
     readonly specs: readonly UplinkSpec[],
+    readonly pci?: FakePci,
   ) {
-    this.linux = new UplinkLab(base.clock, 'physical', specs.length > 1);
+    this.linux = new UplinkLab(base.clock, 'physical', specs.length > 1, pci);
+    if (pci !== undefined) pci.add((pci as FakePci & { afterwards: FakePciDevice }).afterwards);
   }
 
   static async start(
     t: Teardown,
     changes: Partial<UplinkSettings> = {},
     prepare: (lab: Lab) => void = () => undefined,
+    pci?: FakePci,
   ): Promise<Lab> {
     let lab!: Lab;
     const kit = await actorKit(
       t,
       (base) => {
-        lab = new Lab(base, changes.specs ?? settings.specs);
+        lab = new Lab(base, changes.specs ?? settings.specs, pci);
         prepare(lab);
         return lab.spec(base, changes);
       },
@@ -133,6 +138,7 @@ class Lab {
       this.dies();
       reply.resolve();
     });
+    process.on('Replace', ({ reason }) => this.note(`replace VPP: ${reason}`));
     const vpp = base.mailbox<VppConnectionMessage>('vpp');
     vpp.on('Subscribe', () => this.note('subscribe'));
     vpp.on('Transact', ({ transaction, reply }) => {
@@ -3035,3 +3041,120 @@ t.test('a fresh process leaves what VPP tells the host until a router says other
   await lab.kit.clock.advance(1000);
   t.match(said(lab), { router: ['fe80::a'], config: [{ lifetime_s: 600, managed: true }] });
 });
+
+/** VIRTIO_F_ACCESS_PLATFORM is bit 33. */
+const access_platform = `${'0'.repeat(33)}1${'0'.repeat(30)}`;
+
+const nic: FakePciDevice = {
+  address: '0000:00:03.0',
+  driver: 'virtio-pci',
+  group: '5',
+  link: { name: 'eth0', mac: macs[0]! },
+};
+
+/** A node whose uplink is a PCI device, and asked for in this way. */
+async function withDevice(
+  t: Teardown & { testdir(): string },
+  spec: Partial<UplinkSpec>,
+  device: FakePciDevice = nic,
+): Promise<Lab> {
+  const pci = new FakePci(t.testdir(), new FakeHostNetwork());
+  const own = { ...specOf(spec) };
+  if (own.driver === undefined) delete (own as { driver?: unknown }).driver;
+  return Lab.start(t, { specs: [own] }, () => undefined, Object.assign(pci, { afterwards: device }));
+}
+
+/** Turns the clock until it is so; what is read of the fake machine is read between two turns. */
+async function until(lab: Lab, isSo: () => boolean): Promise<void> {
+  for (let n = 0; n < 400 && !isSo(); n++) {
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await lab.kit.clock.advance(50);
+  }
+}
+
+t.test('an uplink whose device leaves its kernel driver', async (t) => {
+  const lab = await withDevice(t, { driver: 'virtio' });
+  await lab.up();
+  await until(lab, () => lab.state === 'vpp');
+  t.equal(lab.state, 'vpp');
+  t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
+  t.match(
+    lab.objects.find(({ kind }) => kind === 'virtio'),
+    { pci: nic.address, tag: 'main-eth0' },
+  );
+  await lab.exited();
+  await until(lab, () => lab.pci!.driverOf(nic.address) === 'virtio-pci');
+  t.equal(lab.linux.network.open().link('eth0')?.kind, undefined, 'Linux has it back');
+  t.notOk(lab.linux.host.isChanged());
+});
+
+t.test(
+  'a driver that was chosen and came to nothing makes room for the next one, in the same VPP or the next',
+  async (t) => {
+    for (const holds of [false, true]) {
+      const lab = await withDevice(t, { driver: undefined as never }, { ...nic, features: access_platform });
+      lab.refuses = ({ object }) => object.kind === 'virtio';
+      if (holds)
+        lab.refuses = ({ object }) => {
+          if (object.kind !== 'virtio') return false;
+          lab.pci!.hold(77, 'vpp_main', 'vfio/5');
+          return true;
+        };
+      await lab.up();
+      await until(lab, () => lab.effects.some((text) => text.startsWith('replace')) || lab.state === 'vpp');
+      t.equal(
+        lab.effects.some((text) => text.startsWith('replace VPP: vpp_main (process 77)')),
+        holds,
+      );
+      if (holds) {
+        t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci', 'nothing is taken from a VPP that has it open');
+        lab.pci!.letGo(77);
+        await lab.exited('replaced');
+        await until(lab, () => lab.pci!.driverOf(nic.address) === 'virtio-pci');
+        t.notOk(lab.linux.host.isChanged());
+        await lab.up();
+      }
+      await until(lab, () => lab.state === 'vpp');
+      t.equal(lab.state, 'vpp');
+      const [taken] = lab.linux.host.taken()!.uplinks;
+      t.match(taken, { driver: 'af_packet', passed_over: { virtio: /it was tried: VPP refused to add/ } });
+      t.equal(lab.pci!.driverOf(nic.address), 'virtio-pci');
+    }
+  },
+);
+
+t.test('what VPP finds only when it starts: it is given the device, and begins anew', async (t) => {
+  const device = { ...nic, driver: 'e1000e', vendor: '8086', device: '10d3' };
+  const lab = await withDevice(t, { driver: 'dpdk' }, device);
+  await lab.up();
+  await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
+  t.ok(lab.effects.includes('replace VPP: it finds the uplinks when it starts'));
+  t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
+  await lab.exited('replaced');
+  await lab.kit.clock.advance(100);
+  t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci', 'the device stays where it is meanwhile');
+  lab.objects = [{ kind: 'existing_interface', tag: 'main-eth0' }];
+  await lab.up(false);
+  await until(lab, () => lab.state === 'vpp');
+  t.equal(lab.state, 'vpp');
+  // The next death is one like any other.
+  await lab.exited();
+  await until(lab, () => lab.pci!.driverOf(nic.address) === 'e1000e');
+  t.notOk(lab.linux.host.isChanged());
+});
+
+t.test(
+  'a VPP that does not come back with the device that it was given costs the host its network no longer than that',
+  async (t) => {
+    const device = { ...nic, driver: 'e1000e', vendor: '8086', device: '10d3' };
+    const lab = await withDevice(t, { driver: 'dpdk' }, device);
+    await lab.up();
+    await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
+    await lab.exited('replaced');
+    t.ok(lab.linux.host.isChanged());
+    await lab.kit.clock.advance(30_000);
+    await until(lab, () => !lab.linux.host.isChanged());
+    t.notOk(lab.linux.host.isChanged());
+    t.equal(lab.pci!.driverOf(nic.address), 'e1000e');
+  },
+);
