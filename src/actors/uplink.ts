@@ -14,7 +14,9 @@ import type { Watch } from '../linux/network.js';
 import type { EarlyNodeStatus, NodePrepared, NodeReady, NodeStatus } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
+import type { VppObject } from '../objects/object.js';
 import { Attempts, type Pauses } from '../uplink/attempts.js';
+import { type EffectiveUplink, effectiveUplink } from '../uplink/effective.js';
 import { KnownNeighbours } from '../uplink/known-neighbours.js';
 import { nodeFacts, shownSourceNat } from '../uplink/node-facts.js';
 import type { VppPort } from '../uplink/node-in-vpp.js';
@@ -54,6 +56,8 @@ export interface UplinkReport {
 
 export interface UplinkSettings extends TakeOverSettings, Pauses {
   readonly node_name: string;
+  /** Whether the configuration asks for segments larger than a packet: `inputs.gso` is what came of it. */
+  readonly asked_gso: boolean;
   /** For one transaction: af_packet rings of a large node take a second. */
   readonly transaction_ms: number;
   readonly shutdown_ms: number;
@@ -115,6 +119,9 @@ class UplinkActor implements Actor<UplinkMessage> {
   private rests_until_ms = 0;
   private readonly publication: Publication<NodeAddresses>;
   private readonly attempts: Attempts;
+  private readonly vpp: VppPort;
+  /** Of VPP's receive queues, as it has told them. */
+  private placements: readonly VppObject[] = [];
   /** VPP is being ended, and why: it is to begin with the devices that it has been given, or it does not let go of one. */
   private replacing: 'with its devices' | 'holds one' | undefined;
   private awaiting: Timer | undefined;
@@ -145,6 +152,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         ask((reply) => ({ type: 'Introduce', interface: uplinkTag(name), neighbours, reply })),
       solicit: (name) => ask((reply) => ({ type: 'Solicit', interface: uplinkTag(name), reply })),
     };
+    this.vpp = vpp;
     const { clock, log } = ctx;
     const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
     this.attempts = new Attempts(settings);
@@ -288,6 +296,13 @@ class UplinkActor implements Actor<UplinkMessage> {
         .join(' '),
       generation: this.ready?.generation ?? 0,
       faulty: Object.keys(this.faults()).length,
+      drivers: this.effective()
+        .map(({ name, driver }) => `${name} ${driver}`)
+        .join(' '),
+      slower: this.effective()
+        .flatMap(({ name, slower }) => slower.map((why) => `${name}: ${why}`))
+        .join('; ')
+        .slice(0, 400),
     };
   }
 
@@ -300,10 +315,49 @@ class UplinkActor implements Actor<UplinkMessage> {
       state,
       reason,
       uplinks,
+      drivers: this.effective(),
       ...(uplinks.length > 0 && { source_nat }),
       journal_pending: this.deps.host.isChanged(),
       faults: this.faults(),
     };
+  }
+
+  /** How the uplinks that VPP has are driven. */
+  private effective(): readonly EffectiveUplink[] {
+    const { taken, placements } = this;
+    const { gso: on } = this.settings.inputs;
+    const gso = { asked: this.settings.asked_gso, on };
+    return (taken?.uplinks ?? []).map((each, at) =>
+      effectiveUplink(taken!.captured[at]!, each, gso, placements),
+    );
+  }
+
+  private tellDrivers(): void {
+    for (const { name, driver, passed_over = {}, slower } of this.effective()) {
+      this.ctx.event('uplink', `${name} is driven by ${driver}`);
+      const against = Object.entries(passed_over).map(([other, why]) => `${other}: ${why}`);
+      if (against.length > 0)
+        this.ctx.log.info(
+          { name, driver },
+          `uplink(driver) ${name}: ${driver}; not ${against.join('; not ')}`,
+        );
+      for (const why of slower) this.ctx.log.warn({ name, driver }, `uplink(driver) ${name}: ${why}`);
+    }
+  }
+
+  /** Which worker of VPP has which queue: VPP chooses it. For a person alone: without it nothing is lost. */
+  private async readPlacements({ generation, workers }: VppUp): Promise<void> {
+    if (workers === 0) return;
+    try {
+      const { objects } = await this.vpp.read(['node']);
+      if (this.up?.generation !== generation) return;
+      this.placements = objects.filter(({ kind }) => kind === 'rx_placement');
+    } catch (error) {
+      this.ctx.log.warn(
+        { err: error as Error },
+        'uplink(driver) it is not known which worker has which queue',
+      );
+    }
   }
 
   /** By object. */
@@ -472,6 +526,11 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.words.repeatIn();
     if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
+    if (before?.generation !== generation) {
+      this.placements = [];
+      this.tellDrivers();
+      void this.readPlacements(up);
+    }
     this.prepared = undefined;
     for (const subscribers of [this.subscribers, this.early])
       for (const subscriber of subscribers.values()) subscriber.tellUrgent(this.ready);

@@ -9,6 +9,8 @@ export const uplink_input_nodes: Readonly<Record<string, string>> = {
   rdma: 'rdma-input',
   virtio: 'virtio-input',
   vmxnet3: 'vmxnet3-input',
+  iavf: 'port-rx-eth',
+  ige: 'port-rx-eth',
   none: 'dpdk-input',
 };
 

@@ -22,6 +22,7 @@ export function statusText(status: Status, now_ms: number): string {
     ['version', status.version],
     ['vpp', vpp_words],
     ['uplinks', status.uplinks.map(({ name, driver }) => `${name} (${driver})`).join(', ')],
+    ...(status.slower === undefined ? [] : [['slower', clean(status.slower)]]),
     ['pods', `${pods.count} of ${pods.max}`],
     ...(services === undefined
       ? []

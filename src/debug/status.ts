@@ -26,7 +26,10 @@ export interface Status {
   readonly main_loop: { readonly blocked_ms: number };
   readonly conditions: readonly Condition[];
   readonly vpp: { readonly pid: number; readonly version: string; readonly generation: number };
+  /** With the drivers that they have, once VPP has them. */
   readonly uplinks: NodeFacts['uplinks'];
+  /** Where an uplink has a slower way than was asked for, or than its device could have. */
+  readonly slower?: string;
   readonly pods: { readonly count: number; readonly max: number };
   /** Absent where Services are somebody else's. `in_vpp`: translations and routes. */
   readonly services?: { readonly count: number; readonly in_vpp: number; readonly refused: number };
@@ -103,6 +106,11 @@ export function statusOf(view: StatusView): Status {
   const named = (names: readonly string[]) => conditions.filter(({ name }) => names.includes(name));
   const ready_checks = probes.readyz(view);
   const fault = ready_checks.find(({ ok }) => !ok);
+  const words = String(gauge(all, 'uplink', 'drivers') ?? '').split(' ');
+  const drivers = new Map(
+    words.flatMap((name, at) => (at % 2 === 0 ? [[name, words[at + 1]] as const] : [])),
+  );
+  const slower = String(gauge(all, 'uplink', 'slower') ?? '');
 
   const actors: Partial<Record<ActorState, number>> = {};
   for (const { state } of all) actors[state] = (actors[state] ?? 0) + 1;
@@ -133,7 +141,11 @@ export function statusOf(view: StatusView): Status {
       version: String(gauge(all, 'vpp-connection', 'version') ?? ''),
       generation: Number(gauge(all, 'vpp-connection', 'generation') ?? 0),
     },
-    uplinks: facts.uplinks,
+    uplinks: facts.uplinks.map((uplink) => ({
+      ...uplink,
+      driver: drivers.get(uplink.name) ?? uplink.driver,
+    })),
+    ...(slower !== '' && { slower }),
     pods: { count: podsOf(all), max: facts.pods_max },
     ...(all.some(({ name }) => name === 'services') && {
       services: {

@@ -40,6 +40,7 @@ export function uplinkOf(
     },
     {
       node_name: config.node_name,
+      asked_gso: config.gates.gso,
       specs: config.uplinks,
       inputs: {
         tap_address: config.tap_address,

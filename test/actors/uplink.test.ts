@@ -26,6 +26,7 @@ import { macs, second_spec, specOf, UplinkLab, vpp_netns } from '../uplink/uplin
 
 const { uplinks: _, ...inputs } = nodeOf();
 const settings: UplinkSettings = {
+  asked_gso: true,
   node_name: 'own',
   specs: [specOf()],
   inputs,

@@ -1,0 +1,60 @@
+import t from 'tap';
+import type { CapturedUplink } from '../../src/uplink/captured.js';
+import { effectiveUplink } from '../../src/uplink/effective.js';
+import { uplinkOf } from '../../src/uplink/uplink-of.js';
+import { specOf, UplinkLab } from './uplink-lab.js';
+
+const [plain] = new UplinkLab().host.capture([specOf()]);
+const pci = { address: '0000:00:03.0', vendor: '15ad', device: '07b0', group: [], vfs: [], vfs_max: 0 };
+const shown = (changes: Partial<CapturedUplink>, gso = { asked: true, on: true }) => {
+  const captured: CapturedUplink = { ...plain!, ...changes };
+  const uplink = uplinkOf(captured, gso.on, 'main-eth0');
+  return effectiveUplink(captured, uplink, gso, [
+    { kind: 'rx_placement', interface: 'main-eth0', queue_id: 0, worker_id: 1 },
+    { kind: 'rx_placement', interface: 'host-eth0', queue_id: 0, worker_id: 0 },
+  ]);
+};
+
+t.test('how an uplink is driven', async (t) => {
+  t.same(
+    shown({
+      spec: specOf({ driver: 'vmxnet3', rx_queues: 4 }),
+      pci: { ...pci, driver: 'vmxnet3', numa: 1 },
+    }),
+    {
+      name: 'eth0',
+      driver: 'vmxnet3',
+      pci: pci.address,
+      kernel_driver: 'vmxnet3',
+      numa: 1,
+      mtu: 9000,
+      rx_mode: 'adaptive',
+      rx_queues: 4,
+      tx_queues: 1,
+      rx_ring: 1024,
+      tx_ring: 1024,
+      gso: true,
+      threads: ['queue 0: worker 1'],
+      slower: [],
+    },
+  );
+});
+
+t.test('where it is slower than was asked for, or than the device could have it', async (t) => {
+  const slower = (...args: Parameters<typeof shown>) => shown(...args).slower.join('; ');
+  t.equal(slower({}), '');
+  t.match(
+    slower({
+      pci: { ...pci, driver: 'vmxnet3' },
+      driver: 'af_packet',
+      passed_over: { virtio: 'another device', vmxnet3: 'no hugepages' },
+    }),
+    /^af_packet in place of vmxnet3: no hugepages$/,
+  );
+  t.match(slower({ spec: specOf({ driver: 'ige', rx_queues: 8 }) }), /4 receive queues in place of 8/);
+  t.match(
+    slower({ spec: specOf({ driver: 'rdma' }) }, { asked: true, on: false }),
+    /cut before VPP gets them/,
+  );
+  t.match(slower({ offloads: false }), /takes no segments larger/);
+});
