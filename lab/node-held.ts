@@ -67,10 +67,14 @@ export async function waysOf(vpp: Client): Promise<Ways> {
   return { routes: Object.fromEntries(routes.sort()), tunnels: tunnels.sort() };
 }
 
-export async function networksIn(vpp: Client): Promise<readonly number[]> {
+/** By VNI, what VPP has of networks, and in them. */
+export async function networksIn(vpp: Client): Promise<ReadonlyMap<number, readonly string[]>> {
   const { objects } = await lookAt(vpp, undefined, ['node', 'pods', 'connectivity']);
-  const vnis = objects.flatMap((object) => [networkOf(object) ?? [], ...networksUsed(object)].flat());
-  return [...new Set(vnis)].sort((a, b) => a - b);
+  const all = new Map<number, string[]>();
+  for (const object of objects)
+    for (const vni of new Set([networkOf(object) ?? [], ...networksUsed(object)].flat()))
+      all.set(vni, [...(all.get(vni) ?? []), JSON.stringify(object)]);
+  return all;
 }
 
 /** What VPP has of SRv6: own SIDs, policies by their binding SIDs, and what is steered into which. */

@@ -353,8 +353,8 @@ export class RunningNode<S extends Site = Topology> {
     return this.#withVpp(waysOf);
   }
 
-  /** The VNIs of networks that VPP has anything of. */
-  networks(): Promise<readonly number[]> {
+  /** By VNI, what VPP has of networks, and in them. */
+  networks(): Promise<ReadonlyMap<number, readonly string[]>> {
     return this.#withVpp(networksIn);
   }
 

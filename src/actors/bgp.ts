@@ -22,6 +22,7 @@ import { SeenPeers } from '../bgp/seen-peers.js';
 import { BgpSession } from '../bgp/session.js';
 import { Silences } from '../bgp/silences.js';
 import { Starting } from '../bgp/starting.js';
+import type { NetworkAddresses } from '../desired/network-addresses.js';
 import type { LogLevel } from '../log.js';
 import type { BgpMessage, BgpProcessMessage } from '../messages/bgp.js';
 import type { ClusterMessage } from '../messages/cluster.js';
@@ -36,6 +37,8 @@ export interface BgpDeps {
   readonly connectivity: ActorRef<RemoteRoutes>;
   /** Who tells which SIDs VPP has; absent: no SRv6. */
   readonly sids?: ActorRef<SubscribeSids>;
+  /** Addresses of this node's pods in networks beside the default one; absent: there are none. */
+  readonly networks?: NetworkAddresses;
   /** Who tells which addresses of services VPP serves; absent: they are somebody else's, and announced whether they are served or not. */
   readonly services?: ActorRef<SubscribeProgrammed>;
   /** One attempt; rejects where nobody answers (yet). */
@@ -140,6 +143,7 @@ class Bgp implements Actor<BgpMessage> {
     deps.cluster.tell({ type: 'Subscribe', subscriber: ctx.this_life, kinds: bgp_kinds });
     deps.services?.tell({ type: 'SubscribeProgrammed', subscriber: ctx.this_life });
     deps.sids?.tell({ type: 'SubscribeSids', subscriber: ctx.this_life });
+    deps.networks?.hear(() => ctx.tellSelf({ type: 'NetworkAddressesChanged' }));
     deps.process.tell({ type: 'Attach', session: ctx.self });
     this.looks.in(settings.poll_ms);
   }
@@ -162,6 +166,9 @@ class Bgp implements Actor<BgpMessage> {
         return;
       case 'SidsProgrammed':
         this.sids = message;
+        this.rounds.wish();
+        return;
+      case 'NetworkAddressesChanged':
         this.rounds.wish();
         return;
       case 'Started':
@@ -449,6 +456,7 @@ class Bgp implements Actor<BgpMessage> {
     const paths = await session.ownPaths();
     if (session.started && !session.converged)
       objects.recallPools(await session.poolsNotExported(ctx.clock.now_ms()));
+    const { networks } = deps;
     const may_withdraw = objects.knows_all_local;
     const plan = planBgp({
       ...objects.inputs(),
@@ -458,6 +466,9 @@ class Bgp implements Actor<BgpMessage> {
       addresses,
       version: session.gobgp.version,
       ...(deps.sids && { srv6: { programmed: this.sids, paths } }),
+      ...(networks && {
+        networks: { addresses: networks.all(), is_complete: networks.isComplete, paths },
+      }),
     });
     this.plan = plan;
     this.wantSecrets(plan.secrets);

@@ -86,6 +86,7 @@ class Cni implements Actor<CniMessage> {
       ctx.event('records', `${file} ${text}`);
     }
     deps.translations.forget('pods');
+    deps.addresses?.anew();
     this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
     this.whereabouts = new Whereabouts(this.namespaces, this.records);
     this.keeper = new RecordKeeper(ctx, deps, this.records, this.namespaces);
@@ -349,10 +350,19 @@ class Cni implements Actor<CniMessage> {
     const { ctx, deps, records } = this;
     const { key } = spec;
     const { namespaces } = this;
-    const { vpp, host, translations, policed } = deps;
+    const { vpp, host, translations, policed, addresses } = deps;
     const name = this.pods.nameFor(spec);
     const ref = await ctx.spawn(
-      podActor(name, key, { cni: ctx.self, vpp, host, namespaces, records, translations, policed }),
+      podActor(name, key, {
+        cni: ctx.self,
+        vpp,
+        host,
+        namespaces,
+        records,
+        translations,
+        policed,
+        ...(addresses && { addresses }),
+      }),
     );
     const pod = new PodEntry(spec, slot, ref, deleting, name);
     this.pods.set(key, pod);
@@ -512,7 +522,9 @@ class Cni implements Actor<CniMessage> {
   private lookForUnpoliced(): void {
     const { settling, sweeper } = this;
     if (!this.survey.done || this.importing || this.adds > 0 || sweeper.leftAlone > 0 || sweeper.busy) return;
-    if (settling.state(false).settled) this.deps.policed.complete('cni');
+    if (!settling.state(false).settled) return;
+    this.deps.policed.complete('cni');
+    this.deps.addresses?.complete();
   }
 
   private report(): void {

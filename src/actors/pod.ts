@@ -15,7 +15,8 @@ import {
   codeOf,
   type Reply,
 } from '../actor-system.js';
-import { mtuOfNetwork, podMtu } from '../desired/pod.js';
+import type { NetworkAddresses } from '../desired/network-addresses.js';
+import { mtuOfNetwork, networkOfPod, podMtu } from '../desired/pod.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
@@ -49,6 +50,8 @@ export interface PodDeps {
   readonly translations: TranslationOwners;
   /** Told of each interface before VPP has it, each time that VPP was told of it, and when it is gone. */
   readonly policed: PolicedInterfaces;
+  /** Told of its addresses in a network beside the default one, when it is connected and before it goes. */
+  readonly addresses?: NetworkAddresses;
 }
 
 /** `name`: by which people know it; its identity is the key. */
@@ -287,6 +290,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private nothingLeft(): void {
+    this.tellAddresses(undefined);
     this.policies.remove();
     this.wishes.areGone();
     this.ctx.blockedOn(undefined);
@@ -407,6 +411,7 @@ class Pod implements Actor<PodMessage> {
   private remove(record: PodRecord, objects: PodObjects): void {
     if (this.rest.retry.waits) return;
     const left = objects.differsFrom(nothing);
+    this.tellAddresses(undefined);
     if (left && record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) {
       return this.tryAgain(this.rest.fault);
     }
@@ -506,7 +511,16 @@ class Pod implements Actor<PodMessage> {
     return fault === undefined;
   }
 
+  /** Others send to it from now on; or not any more, before it cannot be reached. */
+  private tellAddresses(spec: PodSpec | undefined): void {
+    const network = spec && networkOfPod(spec, this.vpp.place?.node.networks);
+    if (spec === undefined || network === undefined || network === 'default')
+      this.deps.addresses?.remove(this.key);
+    else this.deps.addresses?.put(this.key, addressesOf(spec), network);
+  }
+
   private clean(): void {
+    this.tellAddresses(this.record?.spec);
     if (this.record !== undefined) this.policies.put(this.record.spec);
     this.wishes.areThere();
     this.rest.settle(this.name(), this.vpp.generation, this.wishes.lack);

@@ -3,6 +3,7 @@ import { type DefinedSet, families, type Gobgp, MalformedError, RefusedError } f
 import { familyOf } from '../ip/text.js';
 import type { BgpState, BgpStep } from './diff.js';
 import { type LocalPath, localPathOf, pathMessage, prefixOf } from './local-paths.js';
+import { vpn_family } from './network-paths.js';
 import { owedOf, withOwed } from './owed.js';
 import { type ActualPeer, actualPeer, peerMessage } from './peer-state.js';
 import {
@@ -68,10 +69,18 @@ export async function readPolicies(gobgp: Gobgp, signal: AbortSignal): Promise<O
   return { statements, rules, assigned, owed: owedOf(sets) };
 }
 
+const own_families = [
+  families.ipv4_unicast,
+  families.ipv6_unicast,
+  families.ipv6_sr_policy,
+  families.ipv4_vpn,
+  families.ipv6_vpn,
+];
+
 /** Own paths that gobgpd has, the best of their prefix or not. */
 export async function readPaths(gobgp: Gobgp, signal: AbortSignal): Promise<Map<string, LocalPath>> {
   const paths = new Map<string, LocalPath>();
-  for (const family of [families.ipv4_unicast, families.ipv6_unicast, families.ipv6_sr_policy])
+  for (const family of own_families)
     for await (const { destination } of gobgp.listPath({ family }, { signal, deadline_ms: list_ms }))
       for (const path of destination.paths) {
         const own = path.neighbor_ip === '' ? localPathOf(path) : undefined;
@@ -293,12 +302,14 @@ async function inTable(
   return prefixes.filter((prefix) => found.has(prefix));
 }
 
-const familyOfPath = ({ prefix, sr_policy }: LocalPath) =>
-  sr_policy !== undefined
-    ? families.ipv6_sr_policy
-    : prefix.includes(':')
-      ? families.ipv6_unicast
-      : families.ipv4_unicast;
+const familyOfPath = ({ prefix, sr_policy, network }: LocalPath) =>
+  network !== undefined
+    ? vpn_family(familyOf(network.prefix))
+    : sr_policy !== undefined
+      ? families.ipv6_sr_policy
+      : prefix.includes(':')
+        ? families.ipv6_unicast
+        : families.ipv4_unicast;
 
 /** All at once; where one of them is refused nobody says which: then one by one. */
 async function addPaths(

@@ -3,10 +3,8 @@
  * policies that are not meant for it, and a peer that comes up is told all there is at once, which ends its graceful restart. Pure.
  */
 
-import { isSrPolicyKey } from '../desired/sr-policy.js';
 import { type ExportRule, notTold, whatDiffers } from './export-rules.js';
-import type { LocalPath } from './local-paths.js';
-import { samePath } from './local-paths.js';
+import { isPrefix, type LocalPath, samePath } from './local-paths.js';
 import type { Owed } from './owed.js';
 import { type ActualPeer, peerChange, toldPeer } from './peer-state.js';
 import type { WantedPeer } from './peers.js';
@@ -102,7 +100,7 @@ export function diffBgp(
       ? []
       : notTold(
           plan.policies.rules,
-          withdrawn.flatMap(({ prefix, sr_policy }) => (sr_policy === undefined ? [prefix] : [])),
+          withdrawn.flatMap(({ prefix }) => (isPrefix(prefix) ? [prefix] : [])),
         );
   const added = [...plan.paths.values()].filter((path) => {
     const actual = paths.get(path.prefix);
@@ -111,7 +109,7 @@ export function diffBgp(
   /** What a rule of all may concern: routes of others, and own ones that stay. */
   const subject = () => [
     ...learned(),
-    ...[...paths.keys()].filter((prefix) => plan.paths.has(prefix) && !isSrPolicyKey(prefix)),
+    ...[...paths.keys()].filter((prefix) => plan.paths.has(prefix) && isPrefix(prefix)),
   ];
   const judged = judgements(plan.policies, state, kept, subject);
   const noted = withdraws ? [] : judged.filtered;

@@ -1,8 +1,10 @@
 /** Paths of this node's own: what GoBGP is to announce. Pure. */
 import { type AttributeInput, families, type Path, type PathInput } from 'gobgp-grpc-stubs';
-import { srPolicyKey, srPolicyText } from '../desired/sr-policy.js';
+import { isNetworkRouteKey, networkRouteKey } from '../desired/network-routes.js';
+import { isSrPolicyKey, srPolicyKey, srPolicyText } from '../desired/sr-policy.js';
 import { parsePrefix } from '../ip/text.js';
 import { isLarge, localPrefOf } from './filter-rules.js';
+import { type NetworkPathOf, networkPathMessage, networkPathOf } from './network-paths.js';
 import type { BgpSettings } from './settings.js';
 import { type SrPolicyOf, srPathMessage, srPolicyOf } from './sr-paths.js';
 
@@ -16,7 +18,12 @@ export interface LocalPath {
   readonly local_pref: number;
   /** Absent: it is a route. */
   readonly sr_policy?: SrPolicyOf;
+  /** Absent: it is of the default network. */
+  readonly network?: NetworkPathOf;
 }
+
+/** Neither an SR policy's key nor a network's: rules know it by its prefix. */
+export const isPrefix = (key: string): boolean => !isSrPolicyKey(key) && !isNetworkRouteKey(key);
 
 /** Undefined where the node has no address of the family. */
 export function localPath(
@@ -57,6 +64,7 @@ export function samePath(a: LocalPath, b: LocalPath): boolean {
     a.next_hop === b.next_hop &&
     a.local_pref === b.local_pref &&
     saysOf(a) === saysOf(b) &&
+    a.network?.admin === b.network?.admin &&
     a.communities.length === b.communities.length &&
     a.communities.every((community, index) => community === b.communities[index])
   );
@@ -64,7 +72,9 @@ export function samePath(a: LocalPath, b: LocalPath): boolean {
 
 const saysOf = ({ sr_policy }: LocalPath): string | undefined => sr_policy && srPolicyText(sr_policy.says);
 
-export function pathMessage({ prefix, next_hop, communities, local_pref, sr_policy }: LocalPath): PathInput {
+export function pathMessage(path: LocalPath): PathInput {
+  const { prefix, next_hop, communities, local_pref, sr_policy, network } = path;
+  if (network !== undefined) return networkPathMessage(network, next_hop);
   if (sr_policy !== undefined) return srPathMessage(sr_policy, next_hop);
   const { family: number, address, length } = parsePrefix(prefix);
   const family = number === 4 ? families.ipv4_unicast : families.ipv6_unicast;
@@ -118,6 +128,15 @@ export function localPathOf(path: Path): LocalPath | undefined {
   const sr_policy = srPolicyOf(path);
   if (sr_policy !== undefined && next_hop !== undefined)
     return { prefix: srPolicyKey(sr_policy.name), next_hop, communities: [], local_pref: 100, sr_policy };
+  const network = networkPathOf(path);
+  if (network !== undefined && next_hop !== undefined)
+    return {
+      prefix: networkRouteKey(network.vni, network.prefix),
+      next_hop,
+      communities: [],
+      local_pref: 100,
+      network,
+    };
   const prefix = prefixOf(path);
   if (prefix === undefined || next_hop === undefined) return undefined;
   const communities: string[] = [];

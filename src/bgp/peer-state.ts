@@ -41,6 +41,7 @@ function sessionMark(peer: WantedPeer): string {
     allowed_local_as,
     cluster_id,
     sr_policies,
+    networks,
   } = peer;
   const content = [
     address,
@@ -54,6 +55,7 @@ function sessionMark(peer: WantedPeer): string {
     cluster_id,
     // Absent where it is not so: what was told before goes on.
     ...(sr_policies ? ['sr_policies'] : []),
+    ...(networks ? ['networks'] : []),
   ];
   return `${mark_of} ${createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 16)}`;
 }
@@ -144,6 +146,11 @@ export function peerMessage(peer: WantedPeer, restarting: boolean): PeerInput {
             },
           ]
         : []),
+      ...(peer.networks ? [families.ipv4_vpn, families.ipv6_vpn] : []).map((vpn) => ({
+        config: { family: vpn, enabled: true },
+        mp_graceful_restart: { config: { enabled: true } },
+        prefix_limits: { family: vpn, max_prefixes: prefixes_max, shutdown_threshold_pct: 100 },
+      })),
     ],
   };
 }

@@ -45,6 +45,8 @@ export interface WantedPeer {
   readonly by: string;
   /** SR policies are told and taken, beside routes. */
   readonly sr_policies?: true;
+  /** Routes of networks are told and taken, too. */
+  readonly networks?: true;
 }
 
 export interface PeersInputs {
@@ -58,6 +60,8 @@ export interface PeersInputs {
   readonly secrets: ReadonlyMap<string, SecretValues | undefined>;
   /** This node does SRv6. */
   readonly sr_policies?: boolean;
+  /** There are networks beside the default one. */
+  readonly has_networks?: boolean;
 }
 
 export interface WantedPeers {
@@ -266,6 +270,7 @@ class Planner {
       ...(source.reachable_by !== undefined && { reachable_by: source.reachable_by }),
       by,
       ...(this.inputs.sr_policies && { sr_policies: true as const }),
+      ...(this.inputs.has_networks && { networks: true as const }),
     });
   }
 

@@ -3,12 +3,14 @@ import { type GlobalInput, has, type Version } from 'gobgp-grpc-stubs';
 import type { BgpFilter } from '../calico/kinds/bgp-filter.js';
 import type { IpPool } from '../calico/kinds/ip-pool.js';
 import type { LocalPrefix } from '../desired/local-prefixes.js';
-import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
+import type { NetworkAddress } from '../desired/network-addresses.js';
+import { srPolicyKey } from '../desired/sr-policy.js';
 import type { OwnSids } from '../desired/srv6.js';
 import { hostPrefix } from '../desired/tables.js';
 import { canonicalAddress } from '../ip/spelling.js';
 import { familyOf } from '../ip/text.js';
-import { isWithin, type LocalPath, localPath } from './local-paths.js';
+import { isPrefix, isWithin, type LocalPath, localPath } from './local-paths.js';
+import { networkPath } from './network-paths.js';
 import { type PeersInputs, type WantedPeer, wantedPeers } from './peers.js';
 import { type WantedPolicies, wantedPolicies } from './policies.js';
 import { type BgpSettings, effectiveSettings, routerId } from './settings.js';
@@ -31,6 +33,16 @@ export interface BgpInputs extends PeersInputs {
   readonly version: Version;
   /** Absent: this node does without SRv6. */
   readonly srv6?: Srv6Inputs;
+  /** Absent: there are no networks beside the default one. */
+  readonly networks?: NetworksInputs;
+}
+
+export interface NetworksInputs {
+  readonly addresses: Iterable<NetworkAddress>;
+  /** All of this node's pods have said theirs: until then what gobgpd has of an earlier life goes on to be told. */
+  readonly is_complete: boolean;
+  /** Own paths that gobgpd has. */
+  readonly paths: ReadonlyMap<string, LocalPath>;
 }
 
 export interface Srv6Inputs {
@@ -66,7 +78,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   const own = nodes.get(node_name);
   const settings = effectiveSettings(node_name, own, configurations, troubles);
   const { peers, secrets } = wantedPeers(
-    { ...inputs, sr_policies: inputs.srv6 !== undefined },
+    { ...inputs, sr_policies: inputs.srv6 !== undefined, has_networks: inputs.networks !== undefined },
     settings,
     troubles,
   );
@@ -78,6 +90,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     else troubles.add(by, `${prefix} is not announced: this node has no IPv${familyOf(prefix)} address`);
   }
   for (const path of sidPaths(inputs, settings)) paths.set(path.prefix, path);
+  for (const path of networkPaths(inputs, settings)) paths.set(path.prefix, path);
   const policies = wantedPolicies(
     {
       peers,
@@ -85,9 +98,12 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
       pools,
       gone_pools: inputs.gone_pools,
       own_blocks: [...local.values()].filter(({ source }) => source === 'block').map(({ prefix }) => prefix),
-      own_prefixes: [...paths.keys(), ...inputs.kept_prefixes].filter((key) => !isSrPolicyKey(key)),
+      own_prefixes: [...paths.keys(), ...inputs.kept_prefixes].filter(isPrefix),
       reflected_prefixes: own?.cluster_id === undefined ? [] : settings.external_prefixes,
       compares_local_pref: has(version, '4.0'),
+      ...(inputs.networks && {
+        networks: own?.cluster_id === undefined ? ('own' as const) : ('all' as const),
+      }),
       ...(inputs.srv6 && {
         sr_policies: own?.cluster_id === undefined ? ('own' as const) : ('all' as const),
       }),
@@ -144,6 +160,13 @@ function keptSidPaths(paths: Srv6Inputs['paths'], endpoint: string): readonly Lo
     ({ prefix, sr_policy }) => sr_policy === undefined && hosts.some((host) => isWithin(host, prefix)),
   );
   return [...locators, ...policies];
+}
+
+function* networkPaths({ networks }: BgpInputs, { as_number }: BgpSettings): Iterable<LocalPath> {
+  if (networks === undefined) return;
+  if (!networks.is_complete)
+    for (const path of networks.paths.values()) if (path.network !== undefined) yield path;
+  for (const address of networks.addresses) yield networkPath(address, as_number);
 }
 
 function listenAddresses(

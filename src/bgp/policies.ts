@@ -34,6 +34,8 @@ export interface PoliciesInputs extends ExportInputs {
   readonly compares_local_pref: boolean;
   /** Absent: none are told. */
   readonly sr_policies?: 'own' | 'all';
+  /** Likewise, of networks beside the default one. */
+  readonly networks?: 'own' | 'all';
 }
 
 /** What GoBGP does with a route of which no statement decides. */
@@ -62,7 +64,8 @@ export function wantedPolicies(inputs: PoliciesInputs, troubles: Troubles): Want
       ...(direction === 'export' ? nextHopDrafts(peer) : []),
       ...filterDrafts(peer, direction, inputs, troubles),
     ]);
-    if (direction === 'export') drafts.push(...srDrafts(inputs), ...ruleDrafts(rules));
+    if (direction === 'export')
+      drafts.push(...srDrafts(inputs), ...networkDrafts(inputs), ...ruleDrafts(rules));
     return policy(direction, drafts, sets);
   });
   return { sets, policies, rules };
@@ -152,6 +155,17 @@ function srDrafts({ sr_policies }: PoliciesInputs): readonly Draft[] {
       clause: { sets: [], conditions, actions: { route_action: 'accept' } },
     },
   ];
+}
+
+/** Addresses of one network are those of another: no rule of the default one judges them. */
+function networkDrafts({ networks }: PoliciesInputs): readonly Draft[] {
+  if (networks === undefined) return [];
+  const conditions = {
+    afi_safi_in: [families.ipv4_vpn, families.ipv6_vpn],
+    ...(networks === 'own' && { route_type: 'local' as const }),
+  };
+  const clause = { sets: [], conditions, actions: { route_action: 'accept' } } as const;
+  return [{ concern: sr_concern, what: `networks-${networks}`, clause }];
 }
 
 /** The rules of all, as statements. */

@@ -11,6 +11,8 @@ import { SharedLists } from '../desired/shared-lists.js';
 import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
 import { canonicalPrefix } from '../ip/spelling.js';
 import { type Known, KnownPaths } from './known-paths.js';
+import { isPrefix, nextHopOf } from './local-paths.js';
+import { networkKeyOf } from './network-paths.js';
 import { srPolicyNameOf, srPolicyTexts } from './sr-paths.js';
 
 export interface RemoteRoute {
@@ -92,7 +94,7 @@ export class RemoteTable {
 
   /** Prefixes of routes that hold. */
   *prefixes(): Iterable<string> {
-    for (const key of this.#known.keys()) if (!isSrPolicyKey(key)) yield key;
+    for (const key of this.#known.keys()) if (isPrefix(key)) yield key;
   }
 
   /** Routes that hold now. */
@@ -244,12 +246,12 @@ export class RemoteTable {
 
   /** Undefined: it is withdrawn, or leads nowhere, or is of this node: where an own path is the best there is no other to follow. */
   #knownOf(path: BriefPath): Known | undefined {
-    const { next_hop, neighbor_ip: neighbour, identifier, is_withdraw } = path;
+    const { neighbor_ip: neighbour, identifier, is_withdraw } = path;
     if (is_withdraw || neighbour === '') return undefined;
     const policy = path.whole && srPolicyTexts(path.whole)?.[1];
     const known =
       policy === undefined
-        ? this.#paths.of(neighbour, identifier, next_hop, this.#beginning)
+        ? this.#paths.of(neighbour, identifier, nextHop(path), this.#beginning)
         : this.#paths.saying(neighbour, identifier, policy, this.#beginning);
     if (known === undefined) this.unusable += 1;
     return known;
@@ -382,7 +384,7 @@ export class RemoteTable {
 function keyOf({ prefix, whole }: BriefPath): string | undefined {
   if (prefix !== undefined) return canonicalPrefix(prefix);
   const name = whole && srPolicyNameOf(whole);
-  return name && srPolicyKey(name);
+  return (name && srPolicyKey(name)) ?? (whole && networkKeyOf(whole));
 }
 
 /** The place of the one that would be missed least. */
@@ -431,3 +433,7 @@ function leadAlike(before: readonly Known[], after: readonly Known[]): boolean {
   if (before.length === 1 && after.length === 1) return before[0]!.next_hop === after[0]!.next_hop;
   return nextHopsOf(before).join() === nextHopsOf(after).join();
 }
+
+/** Of a path that is told as a whole it stands among its attributes. */
+const nextHop = ({ next_hop, whole }: BriefPath): string =>
+  next_hop !== '' || whole === undefined ? next_hop : (nextHopOf(whole) ?? '');

@@ -35,6 +35,8 @@ export type BgpMessage =
   | { readonly type: 'Connected'; readonly run: GobgpdRun; readonly gobgp: Gobgp; readonly as_number: number }
   | { readonly type: 'Lost'; readonly gobgp: Gobgp; readonly reason: string }
   | { readonly type: 'ConnectAgain'; readonly run: GobgpdRun }
+  /** From itself: this node's pods have other addresses in networks beside the default one. */
+  | { readonly type: 'NetworkAddressesChanged' }
   /** From itself: what gobgpd has is compared with what it is to have. */
   | { readonly type: 'Converge' }
   | { readonly type: 'Converged'; readonly retry: boolean }

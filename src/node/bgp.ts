@@ -21,7 +21,7 @@ export function bgpProcessOf({ parts }: Wiring) {
 }
 
 export function bgpOf(
-  { parts: { config }, sync }: Wiring,
+  { parts: { config }, sync, networkAddresses }: Wiring,
   process: ActorRef<BgpProcessMessage>,
   uplink: ActorRef<SubscribeNode>,
   cluster: ActorRef<ClusterMessage>,
@@ -36,6 +36,7 @@ export function bgpOf(
       connectivity,
       ...(config.gates.srv6 && { sids: connectivity }),
       ...(services !== undefined && { services }),
+      ...(config.gates.multinet && { networks: networkAddresses }),
       report: (status) => sync.set('bgp', status),
       waited_ms: threadsWaitedForCpuMs,
       canListenOn6,

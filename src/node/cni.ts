@@ -15,7 +15,7 @@ import { buffersWanted } from '../vpp-conn/startup-config.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
-  { parts, board, gso, translations, policed, checksums, cniCounts }: Wiring,
+  { parts, board, gso, translations, policed, checksums, networkAddresses, cniCounts }: Wiring,
   vpp: ActorRef<VppConnectionMessage>,
   uplink: ActorRef<UplinkMessage>,
 ) {
@@ -28,6 +28,7 @@ export function cniOf(
     translations,
     policed,
     checksums,
+    addresses: networkAddresses,
     // Pods do not outlive a restart of the machine, nor does the run directory.
     store: new PodState(join(paths.run_dir, 'pods')),
     startServer: (handlers) =>

@@ -6,6 +6,7 @@ import { startDebug } from '../debug/debug.js';
 import { machineTime_ns } from '../debug/protocol.js';
 import { SyncReports } from '../debug/sync-reports.js';
 import { servedAt } from '../desired/host-silence.js';
+import { NetworkAddresses } from '../desired/network-addresses.js';
 import type { ShownPolicies } from '../messages/policies.js';
 import type { ShownServices } from '../messages/services.js';
 import { CniCounts } from '../metrics/cni-counts.js';
@@ -167,6 +168,7 @@ export async function runNode(
       gso,
       translations,
       policed: new PolicedInterfaces(),
+      networkAddresses: new NetworkAddresses(),
       checksums: new SoftwareChecksums(),
       route_source: routeSource(config, existsSync(config.bgp.binary)),
       healthPorts,

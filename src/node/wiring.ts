@@ -1,6 +1,7 @@
 /** What the parts of the tree are made of beside their own settings. */
 import type { ConditionBoard } from '../debug/conditions.js';
 import type { SyncReports } from '../debug/sync-reports.js';
+import type { NetworkAddresses } from '../desired/network-addresses.js';
 import type { CniCounts } from '../metrics/cni-counts.js';
 import type { SoftwareChecksums } from '../pods/software-checksums.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
@@ -21,6 +22,7 @@ export interface Wiring {
   readonly translations: TranslationOwners;
   readonly policed: PolicedInterfaces;
   readonly checksums: SoftwareChecksums;
+  readonly networkAddresses: NetworkAddresses;
   readonly route_source: RouteSource;
   readonly healthPorts: HealthPorts;
   readonly cniCounts: CniCounts;

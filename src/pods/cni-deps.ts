@@ -2,6 +2,7 @@
 import type { ActorRef } from '../actor-system.js';
 import type { PodLimits } from '../cni/annotations.js';
 import type { CniHandlers, CniServer } from '../cni/server.js';
+import type { NetworkAddresses } from '../desired/network-addresses.js';
 import type { HostNetwork } from '../linux/network.js';
 import type { InPlace, SubscribeEarly } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
@@ -20,6 +21,8 @@ export interface CniDeps {
   readonly translations: TranslationOwners;
   /** Shared with who enforces policies. */
   readonly policed: PolicedInterfaces;
+  /** Shared with who tells other nodes of them; absent: nobody does. */
+  readonly addresses?: NetworkAddresses;
   /** Shared with who knows the way to other nodes; absent: devices compute them. */
   readonly checksums?: SoftwareChecksums;
   /** Begins to serve; see startCniServer. */

@@ -81,14 +81,14 @@ async function leads(node: Node, expected: Record<string, string>): Promise<unkn
 /** Waits until VPP has something of these networks, and of no others. */
 async function has(node: Node, networks: readonly (typeof red)[]): Promise<void> {
   const wanted = networks.map(({ vni }) => vni).join();
-  let there = '';
+  let there: ReadonlyMap<number, readonly string[]> = new Map();
   await waitFor(
     async () => {
-      there = (await node.networks()).join();
-      return there === wanted;
+      there = await node.networks();
+      return [...there.keys()].sort().join() === wanted;
     },
     settle_ms,
-    () => `VPP has the networks ${there} in place of ${wanted}`,
+    () => `VPP has ${JSON.stringify([...there])} in place of the networks ${wanted}`,
   );
 }
 
@@ -209,13 +209,14 @@ t.test('two networks with the same range on two nodes', either, async (t) => {
   });
 
   await t.test('objects that are wrong are said so, and disturb nobody', async (t) => {
-    await cluster.server.put(
+    const wrong = [
       network('second', { vni: red.vni, range: '10.88.0.0/16' }),
       network('nowhere', { vni: 99, physicalNetworkName: 'nothing' }),
       network('none', { range: 'x' }),
       attachment('broken', '{"plugins": ['),
       attachment('stray', attachmentConfig('green')),
-    );
+    ];
+    await cluster.server.put(...wrong);
     let said = '';
     await waitFor(
       async () => {
@@ -240,6 +241,7 @@ t.test('two networks with the same range on two nodes', either, async (t) => {
       /the network second is not there/,
     );
     await all_lead('beside them');
+    await cluster.server.remove(...wrong);
   });
 
   await t.test('pods go, and nothing of them is left', async (t) => {
