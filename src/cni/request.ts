@@ -182,7 +182,7 @@ function checkNetwork(network_name: string, interface_name: string, { gates }: P
     throw new InvalidRequest(
       'interface_name',
       interface_name,
-      'asks for a memif on a secondary network, which this version does not have: name the interface otherwise to get a tun',
+      'asks for a memif in a network beside the default one, which this version does not have: name the interface otherwise to get a tun',
     );
   }
 }

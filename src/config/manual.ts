@@ -342,7 +342,7 @@ export const feature_gates_words: Table<Keys<typeof documents.feature_gates_docu
     says: 'VPP’s host stack: an ADD that asks for it is refused, there is none yet. `false`: the wish is ignored',
   },
   multinetEnabled: {
-    says: '† Several networks: whether an ADD that asks for one is refused, or the wish ignored',
+    says: 'Pods may have interfaces in [networks](networks.md) beside the default one: `Network` and NetworkAttachmentDefinitions are read. `false`: an ADD that asks for one is refused, and a pod that has one has no way in or out by it',
   },
   srv6Enabled: {
     says: 'Pods of other nodes are reached by [SRv6](srv6.md). Asks for the pools [below](#calicovpp_srv6)',

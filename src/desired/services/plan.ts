@@ -4,6 +4,7 @@
  *
  *   setNode, take ──▶ services to be planned ──plan(n, sink)──▶ want, unwant
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { EndpointSlice } from '../../calico/kinds/endpoint-slice.js';
 import type { KindName, Objects } from '../../calico/kinds/kinds.js';
 import type { CalicoNode } from '../../calico/kinds/node.js';
@@ -13,6 +14,7 @@ import { canonicalAddress } from '../../ip/spelling.js';
 import type { Translation } from '../../objects/cnat.js';
 import { same } from '../../objects/object.js';
 import type { Sink } from '../connectivity.js';
+import { type NodeNetwork, networkAround } from '../networks.js';
 import { localReady } from './endpoints.js';
 import { Underlay } from './underlay.js';
 import { faults_max, type HostVip, isSameHostVip, type Surroundings, type Vip, vipsOf } from './vips.js';
@@ -45,6 +47,8 @@ export interface ServiceNode {
   readonly addresses: readonly string[];
   /** The prefixes that its uplinks are on: whoever else is there is not to be cut off. */
   readonly subnets?: readonly string[];
+  /** Beside the default one, those of which VPP has tables. */
+  readonly networks?: readonly NodeNetwork[];
 }
 
 export interface ServicePlanOptions {
@@ -119,6 +123,8 @@ export class ServicePlan {
   readonly #health = new Map<string, HealthPort>();
   #is_there = false;
   #addresses: readonly string[] = [];
+  /** Those with a range. */
+  #networks: readonly NodeNetwork[] = [];
   #zone: string | undefined;
   #health_ports: readonly HealthPort[] | undefined;
   #host_vips: readonly HostVip[] | undefined;
@@ -138,6 +144,7 @@ export class ServicePlan {
   setNode(node: ServiceNode | undefined): void {
     this.#is_there = node !== undefined;
     if (node === undefined) return;
+    this.#setNetworks(node.networks ?? []);
     const addresses = served(node.addresses);
     this.#underlay.setOwn(addresses, node.subnets ?? []);
     if (addresses.join() === this.#addresses.join()) return;
@@ -146,6 +153,15 @@ export class ServicePlan {
     const moved = new Set([...now, ...before].filter((each) => now.has(each) !== before.has(each)));
     this.#addresses = addresses;
     this.#touchWhere((entry) => hasNodePorts(entry) || hasAddressIn(entry, moved));
+  }
+
+  #setNetworks(networks: readonly NodeNetwork[]): void {
+    const before = this.#networks;
+    this.#networks = networks.filter(({ range }) => range !== undefined);
+    if (isDeepStrictEqual(before, this.#networks)) return;
+    const differs = (address: string): boolean =>
+      networkAround(address, before)?.name !== networkAround(address, this.#networks)?.name;
+    this.#touchWhere((entry) => hasNodePorts(entry) || vipAddresses(entry).some(differs));
   }
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
@@ -247,6 +263,7 @@ export class ServicePlan {
       node_addresses: this.#addresses,
       isOwn: (address) => this.#addresses.includes(address),
       standing: (address) => this.#underlay.standing(address),
+      networkOf: (address) => networkAround(address, this.#networks)?.name,
     };
     let left = work_max;
     for (const entry of this.#touched) {
@@ -468,6 +485,12 @@ const hasNodePorts = ({ service }: Entry): boolean =>
   service?.ports.some(({ node_port }) => node_port !== undefined) ?? false;
 
 /** One of these is an address of the service, or of an endpoint. */
+const vipAddresses = ({ service }: Entry): readonly string[] => [
+  ...(service?.cluster_ips ?? none),
+  ...(service?.external_ips ?? none),
+  ...(service?.load_balancer_ips ?? none),
+];
+
 function hasAddressIn({ service, slices }: Entry, some: ReadonlySet<string>): boolean {
   const { cluster_ips = none, external_ips = none, load_balancer_ips = none } = service ?? {};
   if ([cluster_ips, external_ips, load_balancer_ips].some((all) => all.some((each) => some.has(each))))

@@ -62,6 +62,8 @@ export interface Surroundings {
   /** Linux of this node has it. */
   isOwn(address: string): boolean;
   standing(address: string): Standing;
+  /** That of another network's range which has it; undefined: none has. A translation holds in all networks. */
+  networkOf(address: string): string | undefined;
 }
 
 /** What becomes of a service. */
@@ -187,6 +189,13 @@ class Planner {
     const key = flattened(`${protocol}/${address}/${number}`);
     // An address may be named twice, as one and as another kind.
     if (this.#vips.has(key)) return;
+    const network = this.#around.networkOf(address);
+    if (network !== undefined) {
+      this.#fault(
+        `${address} lies in the range of Network ${network}, whose pods would lose what is theirs: it is not served; give the service another address, or the network another range`,
+      );
+      return;
+    }
     if (this.#vips.size >= vips_max) {
       this.#fault(`has more than ${vips_max} addresses and ports: the rest is not served`);
       return;
