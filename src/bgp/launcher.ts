@@ -77,6 +77,12 @@ const version_bytes_max = 4096;
 /** What it may learn of this process's environment: what a Go program is tuned by, and nothing secret. */
 const handed_on = (name: string): boolean => name === 'PATH' || name === 'TZ' || /^GO[A-Z]+$/.test(name);
 
+/**
+ * How much its heap may grow before Go collects, in percent; Go's own is 100. With it a fourth to a third of gobgpd's CPU is collecting while a table
+ * comes: seen of 10,000 prefixes 0.22 s in place of 0.39, for 66 MB in place of 42; of 100,000 2.2 to 3.2 s in place of 3.9, for 320 MB in place of 184.
+ */
+const go_gc_percent = '300';
+
 export interface Processes extends Pick<ProcessTable, 'boot_id' | 'startTime' | 'runningAs' | 'watchExit'> {
   /** Whether some process takes connections at this path. */
   isListening(path: string): boolean;
@@ -155,7 +161,8 @@ export function createGobgpdLauncher(
         'umask 077; exec "$0" "$@"',
         ...command(settings, found.version),
       ];
-      const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => handed_on(name)));
+      const told = Object.entries(process.env).filter(([name]) => handed_on(name));
+      const env = { GOGC: go_gc_percent, ...Object.fromEntries(told) };
       let child: ChildProcess;
       try {
         child = spawn(first, rest, { detached: true, stdio: ['ignore', file, file], env });

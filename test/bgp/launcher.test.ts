@@ -86,13 +86,21 @@ t.test('it learns nothing of this process’s environment but what a program of 
   t.teardown(() => {
     delete process.env.CALICOVPP_IPSEC_IKEV2_PSK;
     delete process.env.GOMAXPROCS;
+    delete process.env.GOGC;
   });
-  const { directory, start } = lab(t, 'env > "$(dirname "$0")/environment"');
-  await (await start()).exited;
-  const environment = readFileSync(join(directory, 'environment'), 'utf8');
-  t.notMatch(environment, /hidden/);
-  t.match(environment, /^GOMAXPROCS=2$/m);
-  t.match(environment, /^PATH=/m);
+  const environment = async (): Promise<string> => {
+    const { directory, start } = lab(t, 'env > "$(dirname "$0")/environment"');
+    await (await start()).exited;
+    return readFileSync(join(directory, 'environment'), 'utf8');
+  };
+  delete process.env.GOGC;
+  const usual = await environment();
+  t.notMatch(usual, /hidden/);
+  t.match(usual, /^GOMAXPROCS=2$/m);
+  t.match(usual, /^PATH=/m);
+  t.match(usual, /^GOGC=300$/m, 'its heap may grow more than Go lets it');
+  process.env.GOGC = '50';
+  t.match(await environment(), /^GOGC=50$/m, 'who asks for another has it');
 });
 
 t.test('a socket at which another program takes connections stays that program’s', async (t) => {
