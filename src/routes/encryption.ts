@@ -30,6 +30,9 @@ export interface PublishedKeys {
   readonly key6?: string;
 }
 
+const areSame = (one: PublishedKeys, other: PublishedKeys): boolean =>
+  one.key === other.key && one.key6 === other.key6;
+
 /** Felix's, and what it does where a FelixConfiguration says nothing. */
 const port_default = 51_820;
 const port6_default = 51_821;
@@ -137,7 +140,7 @@ export class Encryption {
       ...(node?.wireguard_key6 && { key6: node.wireguard_key6 }),
     };
     this.#published = this.#shown;
-    return !isDeepStrictEqual(before, this.#shown);
+    return !areSame(before, this.#shown);
   }
 
   /**
@@ -151,7 +154,7 @@ export class Encryption {
       ...(keys && this.#asked.includes(4) && { key: keys.public_key }),
       ...(keys && this.#asked.includes(6) && { key6: keys.public_key }),
     };
-    if (isDeepStrictEqual(this.#publication.pending?.wanted ?? this.#published, wanted)) return;
+    if (areSame(this.#publication.pending?.wanted ?? this.#published, wanted)) return;
     this.#publication.begin(wanted, () => {
       this.#published = wanted;
     });
