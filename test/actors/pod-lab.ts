@@ -356,6 +356,14 @@ export class PodLab {
       subnets: { ip4: '192.0.2.0/24', ip6: '2001:db8::/64' },
       redirects: [],
       buffers_taken: 0,
+      networks: ['red', 'blue'].map((name, at) => ({
+        name,
+        vni: 4097 + at,
+        range: '172.16.0.0/12',
+        physical_network: '',
+        attached_by: [],
+        underlay: { table_id: 0, ip4: '192.0.2.1', ip6: '2001:db8::1', mtu: 1500 },
+      })),
     };
   }
 

@@ -554,7 +554,7 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
   [
     'a secondary network with its gate closed',
     network('blue'),
-    /dataplane_options\.network_name "blue" names a secondary network, which this version does not have/,
+    /dataplane_options\.network_name "blue" names a secondary network: set multinetEnabled/,
   ],
   [
     'a memif on a secondary network',
