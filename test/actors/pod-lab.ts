@@ -6,6 +6,7 @@ import { cniActor } from '../../src/actors/cni.js';
 import { AddRequestSchema, DelRequestSchema } from '../../src/cni/generated/cni_pb.js';
 import type { CniHandlers } from '../../src/cni/server.js';
 import { interface_spec_default } from '../../src/config/interface-spec.js';
+import { NetworkAddresses } from '../../src/desired/network-addresses.js';
 import { default_table } from '../../src/desired/tables.js';
 import { OWN_NAMESPACE_PATH } from '../../src/linux/network.js';
 import type { CniMessage } from '../../src/messages/cni.js';
@@ -267,6 +268,7 @@ export class PodLab {
   readonly store = new FakeStore();
   readonly translations = new TranslationOwners();
   readonly policed = new PolicedInterfaces();
+  readonly addresses = new NetworkAddresses();
   goState: string | undefined;
   settledness: Settledness | undefined;
   vpp!: FakeVpp;
@@ -316,6 +318,7 @@ export class PodLab {
       node_namespaces: [OWN_NAMESPACE_PATH],
       translations: this.translations,
       policed: this.policed,
+      addresses: this.addresses,
       checksums: this.checksums,
       limits: () => ({
         default_spec: interface_spec_default,

@@ -559,7 +559,7 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
   [
     'a memif on a secondary network',
     { interfaceName: 'memif1', ...network('blue') },
-    /interface_name "memif1" asks for a memif on a secondary network/,
+    /interface_name "memif1" asks for a memif in a network beside the default one/,
     open,
   ],
 ];
