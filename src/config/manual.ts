@@ -62,7 +62,7 @@ const of_others = {
     says: 'Deprecated. Name of an uplink, placed before those of `CALICOVPP_INTERFACES`',
   },
   native_driver: { says: 'Deprecated. Its `vppDriver`' },
-  swap_driver: { says: '† Deprecated. Its `newDriver`' },
+  swap_driver: { says: 'Deprecated. Its `newDriver`' },
   kubernetes_host: {
     says: 'Set by Kubernetes, with `KUBERNETES_SERVICE_PORT`; its presence tells that there is one. The API server is asked as the service account of the pod',
     type: 'address',
@@ -242,13 +242,13 @@ export const uplink_words: Table<
     fallback: 'required',
   },
   vppDriver: {
-    says: 'Only the main uplink may leave it open',
-    type: '`af_packet` `af_xdp` `virtio` `dpdk` `rdma` `vmxnet3` `none`',
+    says: 'Only the main uplink may leave it open. What each needs: [drivers.md](drivers.md)',
+    type: '`af_packet` `af_xdp` `virtio` `dpdk` `rdma` `vmxnet3` `iavf` (also `avf`) `ige` `none`',
     fallback: 'found out',
   },
   newDriver: {
-    says: '† Kernel driver to bind the PCI device to before VPP starts, such as `vfio-pci`',
-    fallback: 'none',
+    says: 'Kernel driver by which VPP gets the PCI device: `vfio-pci`, `uio_pci_generic` or `igb_uio`',
+    fallback: '`vfio-pci`, where the driver needs one',
   },
   isMain: { says: 'Exactly one uplink is main', fallback: 'the first uplink' },
   physicalNetworkName: {

@@ -154,7 +154,7 @@ function lockObstacles(binder: string, { lockdown, locked_memory_bytes }: Machin
           {
             what: 'cannot reach the memory of VPP',
             why: `VPP may lock ${Math.round(locked_memory_bytes / 1024)} KiB, and its buffers need all of them locked`,
-            step: 'give the container CAP_SYS_RESOURCE, or an unlimited limit of locked memory',
+            step: 'give the container CAP_IPC_LOCK, or an unlimited limit of locked memory',
           },
         ]),
   ];

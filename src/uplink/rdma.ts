@@ -38,7 +38,7 @@ export const rdma: UplinkDriver = {
           {
             what: 'cannot reach the memory of VPP',
             why: `VPP may lock ${Math.round(machine.locked_memory_bytes / 1024)} KiB`,
-            step: 'give the container CAP_SYS_RESOURCE, or an unlimited limit of locked memory',
+            step: 'give the container CAP_IPC_LOCK, or an unlimited limit of locked memory',
           },
         ]),
     ...leaningOn(machine),

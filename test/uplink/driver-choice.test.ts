@@ -74,7 +74,7 @@ t.test('each refusal names its cause and the step', async (t) => {
       { has_vfio_files: false },
       /\/dev\/vfio is not here.*mount the host's \/dev/,
     ],
-    ['virtio', factsOf('virtio'), { locked_memory_bytes: 65536 }, /may lock 64 KiB.*CAP_SYS_RESOURCE/],
+    ['virtio', factsOf('virtio'), { locked_memory_bytes: 65536 }, /may lock 64 KiB.*CAP_IPC_LOCK/],
     ['virtio', factsOf('virtio'), { leans_on_network: ['an iSCSI disk'] }, /may carry an iSCSI disk/],
     ['virtio', factsOf('virtio', { passes_iommu: false }), {}, /goes past the IOMMU.*iommu_platform=on/],
     ['virtio', factsOf('virtio', {}, {}, { offloads: false }), {}, /does not cut segments.*gsoEnabled/],

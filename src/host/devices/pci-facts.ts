@@ -178,15 +178,19 @@ function networkRoot(mounts: string): string[] {
 }
 
 /**
- * VPP inherits the limits of this process, which lifts that of locked memory where it may (CAP_SYS_RESOURCE, bit 24 of the effective set): then
- * there is none.
+ * VPP inherits the limits of this process, which lifts that of locked memory where it may (CAP_SYS_RESOURCE); with CAP_IPC_LOCK there is none
+ * in any case.
  */
 function lockedMemory({ proc }: HostRoots): number | undefined {
-  const effective = /^CapEff:\s+([0-9a-f]+)$/m.exec(readText(join(proc, 'self/status')) ?? '')?.[1];
-  if (effective !== undefined && (BigInt(`0x${effective}`) >> 24n) & 1n) return undefined;
+  const text = /^CapEff:\s+([0-9a-f]+)$/m.exec(readText(join(proc, 'self/status')) ?? '')?.[1];
+  const effective = BigInt(`0x${text ?? '0'}`);
+  if (unlimited_by.some((bit) => (effective >> bit) & 1n)) return undefined;
   const hard = /^Max locked memory\s+\S+\s+(\S+)/m.exec(readText(join(proc, 'self/limits')) ?? '')?.[1];
   return hard === undefined || hard === 'unlimited' ? undefined : Number(hard);
 }
+
+/** CAP_IPC_LOCK, CAP_SYS_RESOURCE. */
+const unlimited_by = [14n, 24n] as const;
 
 function isWritable(path: string): boolean {
   try {
