@@ -8,6 +8,7 @@ import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
 import { chooseDriver, lacksOf } from './choice.js';
+import { driverFor } from './drivers.js';
 import type { HeardNeighbour } from './known-neighbours.js';
 import { withLease, withLeased } from './leases.js';
 import { withoutLeftovers } from './leftovers.js';
@@ -62,11 +63,14 @@ export function captureUplink(
   const { link: plain, others, ...rest } = own;
   const address = pciAddressOf(plain, roots);
   const pci = address === undefined ? undefined : pciFacts(address, roots);
-  const link = { ...plain, ...(address !== undefined && { pci: address }) };
-  const offloads = namespace.offloads(link.name);
-  const facts = { ...own, spec, link, gso, offloads, ...(pci !== undefined && { pci }) };
+  const offloads = namespace.offloads(plain.name);
+  const facts = { ...own, spec, gso, offloads, ...(pci !== undefined && { pci }) };
   const chosen = spec.driver === undefined ? chooseDriver(facts, machine, failed) : undefined;
   const lacks = spec.driver === undefined ? [] : lacksOf(spec.driver, facts, machine);
+  const changes = driverFor({ spec, ...chosen }).prepare(facts);
+  // Only where it comes back as another one: else what is told of a link suffices.
+  const is_bound = changes.some((change) => change.do === 'bind' && change.pci === address);
+  const link = { ...plain, ...(is_bound && address !== undefined && { pci: address }) };
   const [obstacle] = [...lacks, ...obstaclesOf(own, links, spec)];
   if (obstacle !== undefined) {
     const { what, why, step } = obstacle;

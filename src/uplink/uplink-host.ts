@@ -3,7 +3,7 @@
  * before it is made. The taps that stand in for them: host-taps.ts.
  */
 import type { UplinkSpec } from '../config.js';
-import { holdersOf, user_space_drivers } from '../host/devices/pci-driver.js';
+import { holdersOf, user_space_drivers, virtualFunctions } from '../host/devices/pci-driver.js';
 import { machineFacts } from '../host/devices/pci-facts.js';
 import { driverOf } from '../host/devices/sysfs.js';
 import { type UndoReport, undo } from '../host/undo/undo.js';
@@ -168,7 +168,7 @@ export class UplinkHost {
     this.captured.save('taking', uplinks);
     for (const uplink of uplinks) {
       signal?.throwIfAborted();
-      await this.takeOne(uplink);
+      await this.takeOne(uplink, signal);
     }
   }
 
@@ -189,8 +189,11 @@ export class UplinkHost {
     const { roots } = this.tools;
     const bound = this.journal
       .pending()
-      .flatMap((step) => (step.kind === 'bind_driver' || step.kind === 'sriov_vfs' ? [step.pci] : []))
-      .concat((this.captured.load()?.uplinks ?? []).flatMap(({ pci }) => pci?.first_vf ?? []))
+      .flatMap((step) => {
+        if (step.kind === 'bind_driver') return [step.pci];
+        // Those that were made for VPP: a card had none before.
+        return step.kind === 'sriov_vfs' ? virtualFunctions(step.pci, roots) : [];
+      })
       .filter((pci) => user_space_drivers.includes(driverOf(pci, roots) ?? ''));
     const holders = await Promise.all(
       [...new Set(bound)].map(async (pci) =>
@@ -301,7 +304,7 @@ export class UplinkHost {
     return { path: this.vpp_netns, within: (run) => this.inVpp(run) };
   }
 
-  private async takeOne(uplink: CapturedUplink): Promise<void> {
+  private async takeOne(uplink: CapturedUplink, signal: AbortSignal | undefined): Promise<void> {
     const { name } = uplink.link;
     const driver = driverFor(uplink);
     const changes = driver.prepare({ ...uplink, gso: this.gso });
@@ -313,6 +316,7 @@ export class UplinkHost {
       prepareLink(namespace, uplink, changes);
     });
     for (const change of changes) {
+      signal?.throwIfAborted();
       await changeDevice(change, this.tools, (told) =>
         inHost((namespace) => {
           const link = namespace.link(name);

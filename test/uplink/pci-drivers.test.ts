@@ -230,3 +230,36 @@ t.test(
     t.match(told, [{ vf: 0, mac: '06:00:00:00:00:01', trust: true, spoof_check: false }]);
   },
 );
+
+t.test(
+  'virtual functions of an uplink that somebody else has made, and has open, are nobody’s business',
+  async (t) => {
+    const lab = machine(t, e810);
+    await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${e810.address}/sriov_numvfs`, '1');
+    const [vf] = ['0000:3c:00.0'];
+    await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${vf}/driver_override`, 'vfio-pci');
+    await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${vf}/driver/unbind`, vf!);
+    await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/drivers/vfio-pci/bind`, vf!);
+    lab.pci.hold(12, 'qemu', 'vfio/50');
+    t.throws(() => lab.host.capture([specOf({ driver: 'iavf' })]), /has virtual functions already/);
+    await takeOver(lab, [specOf({ driver: 'af_packet' })]);
+    t.same(await lab.host.held(), []);
+    t.same((await lab.host.restore()).remaining, []);
+    t.equal(lab.pci.driverOf(vf!), 'vfio-pci');
+  },
+);
+
+t.test('an abort is heard between two changes of a device', async (t) => {
+  const lab = machine(t, virtio);
+  const host = shown(lab);
+  const abort = new AbortController();
+  lab.pci.refuses = (path) => {
+    if (path.endsWith('driver_override')) abort.abort(new Error('VPP died'));
+    return undefined;
+  };
+  const second = { ...specOf({ driver: 'virtio' }) };
+  await lab.host.take(lab.host.capture([second]), abort.signal).catch(() => undefined);
+  lab.pci.refuses = () => undefined;
+  t.same((await lab.host.restore()).remaining, []);
+  t.equal(shown(lab), host);
+});

@@ -76,7 +76,7 @@ export async function bindDriver({ pci, driver, override }: Binding, tools: PciT
 
 /** What `driver_override` says. Undefined: nothing. */
 export function driverOverride(pci: string, roots: HostRoots = HOST_ROOTS): string | undefined {
-  const text = readIfExists(join(pciDirectory(pci, roots), 'driver_override'))?.trim();
+  const text = readIfThere(join(pciDirectory(pci, roots), 'driver_override'));
   return text === undefined || text === '' || text === '(null)' ? undefined : text;
 }
 

@@ -45,7 +45,7 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const device = pciDevice(address, roots);
   if (device === undefined) return undefined;
   const directory = pciDirectory(address, roots);
-  const read = (name: string): string | undefined => readIfExists(join(directory, name))?.trim();
+  const read = (name: string): string | undefined => readText(join(directory, name))?.trim();
   const number = (name: string): number => Number(read(name) ?? 0) || 0;
   const override = driverOverride(address, roots);
   const iommu_group = iommuGroup(address, roots);
