@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path';
 const packages = {
   curl: 'curl',
   ip: 'iproute2',
+  iperf3: 'iperf3',
   nft: 'nftables',
   nsenter: 'util-linux',
   ping: 'iputils-ping',
@@ -27,10 +28,9 @@ function isThere(program: string): boolean {
   return pathOf(program) !== undefined;
 }
 
-/** Where a program is on the PATH; undefined: not there. */
-export function pathOf(program: string): string | undefined {
-  return (process.env.PATH ?? '')
-    .split(delimiter)
+/** Where a program is on the PATH, or in one of these directories; undefined: not there. */
+export function pathOf(program: string, ...beside: readonly string[]): string | undefined {
+  return [...(process.env.PATH ?? '').split(delimiter), ...beside]
     .map((directory) => join(directory, program))
     .find((path) => {
       try {

@@ -8,6 +8,8 @@ export interface StartupConf {
   /** A file of commands, run at start. */
   readonly exec: string | undefined;
   readonly buffers: number;
+  /** There is a host stack for programs from the first. */
+  readonly host_stack: boolean;
 }
 
 const known_sections = new Set([
@@ -38,11 +40,15 @@ export function parseStartupConf(text: string): StartupConf {
   const found = sections(text);
   const unknown = found.find(({ name }) => !known_sections.has(name));
   if (unknown !== undefined) throw new Error(`unknown input \`${unknown.name}'`);
-  const wordAfter = (section: string, key: string): string | undefined => {
+  const wordsOf = (section: string): string[] => {
     const where = found.find(({ name }) => name === section);
-    if (where === undefined) return undefined;
+    if (where === undefined) return [];
     const body = text.slice(where.body_start, where.body_end).replace(/#[^\n\r]*/g, '');
-    const words = body.split(/\s+/).filter((word) => word !== '');
+    return body.split(/\s+/).filter((word) => word !== '');
+  };
+  const has = (section: string, word: string): boolean => wordsOf(section).includes(word);
+  const wordAfter = (section: string, key: string): string | undefined => {
+    const words = wordsOf(section);
     const at = words.indexOf(key);
     return at < 0 ? undefined : words[at + 1];
   };
@@ -54,5 +60,6 @@ export function parseStartupConf(text: string): StartupConf {
     pid_file: wordAfter('unix', 'pidfile'),
     exec: wordAfter('unix', 'exec'),
     buffers: Number(wordAfter('buffers', 'buffers-per-numa') ?? 16_384),
+    host_stack: has('session', 'enable'),
   };
 }

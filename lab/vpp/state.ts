@@ -19,6 +19,7 @@ import { Pool } from './pool.js';
 import { type Family, familyOf, hostPrefix } from './prefix.js';
 import { Srv6 } from './srv6.js';
 import { Tunnels } from './tunnels.js';
+import { AppNamespaces } from './vcl.js';
 import { Wireguard } from './wireguard.js';
 
 /** What VPP would have read from its start-up file and found on the machine. */
@@ -88,6 +89,7 @@ export class VppState {
   readonly srv6: Srv6;
   readonly memifs: Memifs;
   readonly pbl: PblClients;
+  readonly app_namespaces: AppNamespaces;
   readonly npol = new Npol();
   readonly neighbours = new Map<string, Neighbour>();
   readonly neighbour_config: Record<Family, NeighbourConfig> = {
@@ -140,6 +142,7 @@ export class VppState {
     this.srv6 = new Srv6(this.interfaces.fib);
     this.memifs = new Memifs(this.interfaces);
     this.pbl = new PblClients(this.interfaces);
+    this.app_namespaces = new AppNamespaces(this.interfaces);
   }
 
   /** Why VPP dies of a packet: an interface that is up and has cnat's feature counts as one with traffic. */

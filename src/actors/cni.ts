@@ -17,7 +17,7 @@ import type { CniDeps } from '../pods/cni-deps.js';
 import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds, network_unknown } from '../pods/held-adds.js';
 import { PodNamespaces } from '../pods/pod-namespaces.js';
-import { PodRecords } from '../pods/pod-records.js';
+import { PodRecords, permitsOf } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
 import { PodsReport } from '../pods/pods-report.js';
 import { PolicyGate } from '../pods/policy-gate.js';
@@ -77,10 +77,16 @@ class Cni implements Actor<CniMessage> {
     private readonly deps: CniDeps,
   ) {
     this.told = new PodsReport(deps, this.settling);
-    this.records = new PodRecords(deps.store, deps.limits().gates);
-    const { without_memif } = this.records;
+    const limits = deps.limits();
+    this.records = new PodRecords(deps.store, permitsOf(limits));
+    const { without_memif, without_vcl } = this.records;
     if (without_memif > 0)
       ctx.event('records', `${without_memif} pods go without their memif: memifEnabled is not set`);
+    if (without_vcl > 0) {
+      const text = `${without_vcl} pods go without VPP's host stack, and by their device alone: ${limits.vcl_obstacle ?? 'vclEnabled is not set'}`;
+      ctx.event('records', text);
+      ctx.log.warn({}, `pods(load) ${text}`);
+    }
     for (const { file, text } of this.records.problems) {
       ctx.log.error({ file }, `pods(load) ${text}`);
       ctx.event('records', `${file} ${text}`);

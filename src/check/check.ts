@@ -6,6 +6,7 @@ import { linkStateOf } from '../host/undo/capture.js';
 import type { DoorTrial } from '../policies/door-trial.js';
 import { openDoors } from '../policies/doors.js';
 import { withoutLeftovers } from '../uplink/leftovers.js';
+import { vclObstacle } from '../vpp-conn/vcl-obstacle.js';
 import type { CheckFacts } from './check-facts.js';
 import { goFindings } from './check-migration.js';
 import {
@@ -134,6 +135,15 @@ const machine_checks: readonly MachineCheck[] = [
         'the kernel takes them at once, and pods need the rest',
         'lower rx, tx, rxqsz or txqsz of the uplinks',
       ),
+    ];
+  },
+
+  (_, config) => {
+    if (!config.gates.vcl) return [];
+    const obstacle = vclObstacle(config);
+    if (obstacle === undefined) return [ok('vclEnabled', "pods may use VPP's host stack")];
+    return [
+      error('vclEnabled', obstacle.why, "pods that ask for VPP's host stack are refused", obstacle.step),
     ];
   },
 

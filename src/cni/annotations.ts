@@ -37,6 +37,8 @@ export interface PodLimits {
   /** What an annotation may ask for (`maxPodIfSpec`). */
   readonly max_spec?: InterfaceLimits;
   readonly gates: PodGates;
+  /** Why no pod has VPP's host stack although its gate is open, with the step to take; absent: pods may have it. */
+  readonly vcl_obstacle?: string;
   readonly source_spoofing: SourceSpoofing;
 }
 
@@ -191,35 +193,30 @@ function memifSpecOf(annotations: Annotations, limits: PodLimits, warn: Warn): P
 }
 
 /**
- * Refuses what a gate permits and this version cannot do, warns about what a closed gate switches off. The annotations
- * speak of the pod's primary interface; a secondary one is not concerned.
+ * Whether the pod asks for VPP's host stack, and may have it. A closed gate has the wish ignored; what this node cannot do refuses the pod: it would come
+ * up without what its programs were built for.
  */
-export function checkFeatureAnnotations(annotations: Annotations, gates: PodGates, warn: Warn): void {
-  const vcl = annotations[annotation.vcl];
-  if (vcl === 'enable') refuseOrIgnore(annotation.vcl, vcl, 'VCL', 'vclEnabled', gates.vcl, warn);
-  else if (vcl !== undefined && vcl !== 'disable') {
-    throw new InvalidRequest(
-      `annotation ${annotation.vcl}`,
-      vcl,
-      'is neither "enable" nor "disable": use one of them',
-    );
-  }
-}
-
-function refuseOrIgnore(
-  name: string,
-  value: string,
-  feature: string,
-  gate: string,
-  gate_open: boolean,
-  warn: Warn,
-): void {
-  if (gate_open) {
+export function vclOf(annotations: Annotations, limits: PodLimits, warn: Warn): boolean {
+  const name = annotation.vcl;
+  const value = annotations[name];
+  if (value === undefined || value === 'disable') return false;
+  if (value !== 'enable')
     throw new InvalidRequest(
       `annotation ${name}`,
       value,
-      `asks for ${feature}, which this version does not have: remove the annotation, or set ${gate} to false in CALICOVPP_FEATURE_GATES to have it ignored`,
+      'is neither "enable" nor "disable": use one of them',
     );
+  if (!limits.gates.vcl) {
+    warn(
+      `annotation ${name} is ignored: set vclEnabled in CALICOVPP_FEATURE_GATES, and read docs/fast-paths.md before`,
+    );
+    return false;
   }
-  warn(`annotation ${name} is ignored: ${gate} in CALICOVPP_FEATURE_GATES is false`);
+  if (limits.vcl_obstacle !== undefined)
+    throw new InvalidRequest(
+      `annotation ${name}`,
+      value,
+      `asks for VPP's host stack, which this node does not have: ${limits.vcl_obstacle}; or remove the annotation`,
+    );
+  return true;
 }

@@ -14,10 +14,11 @@ import {
 } from '../pod/spec.js';
 import {
   allowedSourcePrefixesOf,
-  checkFeatureAnnotations,
+  annotation,
   interfaceSpecOf,
   memifOf,
   type PodLimits,
+  vclOf,
 } from './annotations.js';
 import type { AddRequest, DelRequest, IPConfig, Port } from './generated/cni_pb.js';
 import { InvalidRequest, refusalOf } from './invalid-request.js';
@@ -77,9 +78,17 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
   checkNetwork(network_name, interface_name, limits);
 
   const annotations = request.workload?.annotations ?? {};
-  if (network_name === '') checkFeatureAnnotations(annotations, limits.gates, warn);
+  const vcl = network_name === '' && vclOf(annotations, limits, warn);
   const memif = network_name === '' ? memifOf(annotations, limits, warn) : undefined;
-  if (memif !== undefined) checkSocketName(netns, interface_name);
+  if (memif !== undefined) checkSocketName(netns, interface_name, 'memif');
+  if (vcl) checkSocketName(netns, interface_name, 'VCL');
+  if (memif !== undefined && vcl) {
+    throw new InvalidRequest(
+      `annotation ${annotation.vcl}`,
+      annotations[annotation.vcl],
+      `stands beside ${annotation.extra_memif_ports}, and a pod has one of both: remove the other`,
+    );
+  }
   const interface_spec = interfaceSpecOf(annotations, interface_name, limits, warn);
   const addresses = readAddresses(request.containerIps, warn);
   const has = (address_or_prefix: string): boolean => addresses[familyKey(address_or_prefix)].length > 0;
@@ -107,6 +116,7 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
     interface_spec,
     interface_type: interface_spec.is_l3 ? 'tun' : 'tap',
     ...(memif !== undefined && { memif }),
+    ...(vcl && { vcl: true as const }),
   };
 }
 
@@ -158,13 +168,13 @@ function checkNetns(netns: string): void {
 }
 
 /** VPP would listen at another place than where the pod looks. */
-function checkSocketName(netns: string, interface_name: string): void {
+function checkSocketName(netns: string, interface_name: string, of: string): void {
   for (const [field, name] of Object.entries({ netns, interface_name })) {
     if (isSocketName(name)) continue;
     throw new InvalidRequest(
       field,
       name,
-      'has a character that VPP cannot have in the name of a memif socket (letters, digits, _ / - and . are possible): remove the memif annotation, or correct it',
+      `has a character that VPP cannot have in the name of a ${of} socket (letters, digits, _ / - and . are possible): remove the ${of} annotation, or correct it`,
     );
   }
 }

@@ -55,6 +55,8 @@ export interface NodeInputs {
   readonly redirects: readonly RedirectMatch[];
   /** IPv4 packets with options do not go to the host, whom no policy of VPP's would keep them from. */
   readonly drop_ip_options?: boolean;
+  /** Pods may use VPP's host stack. */
+  readonly host_stack?: boolean;
   /** VPP does IKE with other nodes. */
   readonly does_ike?: boolean;
   /** Tables for pods that get what npol judges, and nothing else. */

@@ -13,7 +13,7 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodMemif, type PodSpec } from '../pod/spec.js';
-import { hostPrefix } from './tables.js';
+import { hostPrefix, punt_table } from './tables.js';
 
 /** The address of VPP's side: no table has one twice. */
 export const memif_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.2', 6: 'fdca:11c0::2' };
@@ -28,8 +28,9 @@ export function routesTo(
   pod_table: number,
   main_table: number | undefined,
 ): VppObject[] {
+  const is_direct = spec.memif === undefined && spec.vcl === undefined;
   return addressesOf(spec).flatMap((address): VppObject[] => {
-    const table_id = spec.memif === undefined ? main_table : pod_table;
+    const table_id = is_direct ? main_table : spec.vcl ? punt_table : pod_table;
     if (table_id === undefined) return [];
     const by_device: VppObject = {
       kind: 'route',
@@ -38,7 +39,7 @@ export function routesTo(
       prefix: hostPrefix(address),
       paths: [{ via: 'interface', interface: tag, next_hop: address }],
     };
-    if (spec.memif === undefined || main_table === undefined) return [by_device];
+    if (is_direct || main_table === undefined) return [by_device];
     return [
       by_device,
       {
@@ -90,6 +91,8 @@ export function memifObjects(
 /** Families of the pod in which its sources are in a table of their own, whatever else it may use. */
 export function hasSourceTable(spec: PodSpec, family: Family): boolean {
   return (
-    spec.memif !== undefined || spec.allowed_source_prefixes.some((prefix) => familyOf(prefix) === family)
+    spec.memif !== undefined ||
+    spec.vcl !== undefined ||
+    spec.allowed_source_prefixes.some((prefix) => familyOf(prefix) === family)
   );
 }

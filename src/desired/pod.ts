@@ -6,8 +6,8 @@
  *   uRPF of the tun: strict against the default table, or loose against a table of allowed sources; while the pod may not
  *   send, strict against the pods table, which has no route through the tun
  *
- * With a memif beside the tun it is otherwise: pod-memif.ts. In another network than the default one these tables are that network's: it leads to no
- * other. A pod whose network is not there has its interface, and no way in or out.
+ * With a memif beside the tun it is otherwise (pod-memif.ts), and with VPP's host stack (pod-vcl.ts). In another network than the default one these
+ * tables are that network's: it leads to no other. A pod whose network is not there has its interface, and no way in or out.
  *
  * The tun carries 169.254.1.1 (and a unique-local address for IPv6) itself, the same in every pod's table: VPP sources its
  * ICMP errors from it. With the pod's own address there, Linux discards them and path MTU discovery never works.
@@ -18,10 +18,12 @@ import type { NetworkChange, NewRoute } from '../linux/network.js';
 import type { Translation } from '../objects/cnat.js';
 import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
+import type { Path } from '../objects/routing.js';
 import { podInterfaceTag, podTableName } from '../pod/names.js';
 import { addressesOf, endpointOf, familiesOf, type PodSpec } from '../pod/spec.js';
 import type { NetworkHere } from './networks.js';
 import { hasSourceTable, memifObjects, routesTo } from './pod-memif.js';
+import { vclObjects } from './pod-vcl.js';
 import { isNatted, type NatPools } from './source-nat.js';
 import { allOf, default_table, hostPrefix, networkTables, pods_table, table } from './tables.js';
 import { tap_l3_mtu } from './uplink.js';
@@ -101,9 +103,9 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
   const is_tap = spec.interface_type === 'tap';
   const home = homeOf(spec, inputs.networks);
   return [
-    ...families.flatMap((family): VppObject[] => [
+    ...tableFamilies(spec).flatMap((family): VppObject[] => [
       table(family, tables.pod, podTableName(spec, family)),
-      ...(home === undefined ? [] : waysOut(family, tables.pod, home, spec.network_name === '')),
+      ...(home === undefined ? [] : waysOut(spec, family, tables.pod, home)),
     ]),
     {
       kind: 'tap',
@@ -142,17 +144,17 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
 }
 
 /** Of groups VPP keeps not enough that another table could take their place: a network that is made anew would not have them. */
-function waysOut(family: Family, table_id: number, { pods }: PodHome, has_groups: boolean): VppObject[] {
+function waysOut(spec: PodSpec, family: Family, table_id: number, { pods }: PodHome): VppObject[] {
   const routes = allOf(family).map(
     (prefix): VppObject => ({
       kind: 'route',
       source: 'pods',
       table_id,
       prefix,
-      paths: [{ via: 'lookup', table_id: pods }],
+      paths: [{ via: 'lookup', table_id: pods }, ...sourcePaths(spec, podInterfaceTag(spec), family)],
     }),
   );
-  if (!has_groups) return routes;
+  if (spec.network_name !== '') return routes;
   return [
     ...routes,
     {
@@ -167,11 +169,26 @@ function waysOut(family: Family, table_id: number, { pods }: PodHome, has_groups
 
 function besides(spec: PodSpec, inputs: PodInputs, home: PodHome | undefined): VppObject[] {
   const { memif } = spec;
-  if (memif === undefined) return [];
+  const vcl = spec.vcl ? vclObjects(spec, inputs.tables.pod) : [];
+  if (memif === undefined) return vcl;
   return [
+    ...vcl,
     ...memifObjects({ ...spec, memif }, inputs.tables.pod, { mac: pod_tap_mac, pod_mac }),
     ...settings(spec, podInterfaceTag(spec, 'memif'), !memif.is_l3, inputs, home),
   ];
+}
+
+/** What ends within VPP is dropped where the route back to its source has no interface: a lookup has none. */
+function sourcePaths(spec: PodSpec, tag: InterfaceTag, family: Family): Path[] {
+  const [next_hop] = spec.addresses[`ip${family}`];
+  return spec.vcl && next_hop !== undefined
+    ? [{ via: 'interface', interface: tag, next_hop, backup: true }]
+    : [];
+}
+
+/** In which the pod has a table. */
+function tableFamilies(spec: PodSpec): readonly Family[] {
+  return spec.vcl ? [4, 6] : familiesOf(spec);
 }
 
 /** What is set on each of a pod's interfaces: it is judged, translated and checked alike by which one ever it sends. */

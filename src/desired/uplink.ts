@@ -137,7 +137,12 @@ function sourceNat(inputs: NodeInputs): VppObject[] {
     ...(entry === undefined ? [] : [{ kind: 'snat_uplinks', ...entry } as const]),
     { kind: 'snat_addresses', ...addresses, ...(entry !== undefined && { beside: true }) },
     { kind: 'loopback', tag: snat_keeper },
-    { kind: 'snat_policy', policy, keeper: snat_keeper },
+    {
+      kind: 'snat_policy',
+      policy,
+      keeper: snat_keeper,
+      ...(inputs.host_stack === true && { host_stack: true as const }),
+    },
     ...[...pods].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
     ...(not_natted?.uplinks ?? [])
       .filter((prefix) => uplinks.includes(familyOf(prefix)))

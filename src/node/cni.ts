@@ -12,6 +12,7 @@ import type { VppConnectionMessage } from '../messages/vpp.js';
 import { cni_settings_default } from '../pods/cni-deps.js';
 import { PodState } from '../pods/pod-state.js';
 import { buffersWanted } from '../vpp-conn/startup-config.js';
+import { vclObstacle } from '../vpp-conn/vcl-obstacle.js';
 import type { Wiring } from './wiring.js';
 
 export function cniOf(
@@ -21,6 +22,9 @@ export function cniOf(
 ) {
   const { config, log, clock, host, cluster } = parts;
   const { paths, pods, gates } = config;
+  const obstacle = gates.vcl ? vclObstacle(config) : undefined;
+  if (obstacle !== undefined)
+    log.warn({}, `pods(vcl) vclEnabled has no effect: ${obstacle.why}: ${obstacle.step}`);
   return cniActor({
     vpp,
     uplink,
@@ -40,6 +44,7 @@ export function cniOf(
       default_spec: pods.spec,
       max_spec: pods.limits,
       gates,
+      ...(obstacle && { vcl_obstacle: `${obstacle.why}: ${obstacle.step}` }),
       source_spoofing: cluster.workloadSourceSpoofing() ?? pods.source_spoofing,
     }),
     settings: {

@@ -288,6 +288,7 @@ function makeLauncher(
     pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
     core_dumps: vpp.core_pattern !== '',
     has_exec: vpp.exec_template !== '',
+    vcl: config.gates.vcl,
     paths,
   };
   const fileFor = (uplinks: readonly UplinkSpec[]) =>

@@ -9,6 +9,7 @@ import type { Log } from '../log.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import { infoFile } from '../uplink/info-file.js';
+import { vclObstacle } from '../vpp-conn/vcl-obstacle.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
@@ -57,6 +58,7 @@ export function uplinkOf(
         default_gateways: config.default_gateways,
         redirects: redirectsOf(config, log),
         drop_ip_options: config.drop_ip_options,
+        host_stack: config.gates.vcl && vclObstacle(config) === undefined,
         does_ike: config.gates.ipsec,
         drop_other_protocols: config.drop_other_protocols,
         uplink_128_to_64: config.gates.uplink_128_to_64,

@@ -1,7 +1,7 @@
 /** Interfaces of VPP and what belongs to one. */
 import { canonicalAddress, splitPrefix } from '../ip/spelling.js';
 import type { Family } from '../ip/text.js';
-import { isPodInterfaceTag } from '../pod/names.js';
+import { isPodInterfaceTag, isPodLoopbackTag } from '../pod/names.js';
 import { always, type Kinds, remove } from './kind.js';
 import { isNodeTag, type Ownership } from './owner.js';
 
@@ -243,6 +243,14 @@ function ownerOfTap({ tag, host_namespace, host_if_name }: Tap): Ownership {
   return isNodeTag(tag) ? 'node' : 'foreign';
 }
 
+/** Without a tag, by its MAC alone, it was not completed: what it is nobody wants. */
+function ownerOfLoopback(o: Loopback): Ownership {
+  if (isOfPod(o)) return 'pods';
+  return o.tag === srv6_tag ? 'connectivity' : byTag.of(o);
+}
+
+const isOfPod = ({ tag }: Loopback): boolean => isPodLoopbackTag(tag) || tag.startsWith(dangling_prefix);
+
 export const interface_kinds: Kinds<InterfaceObject> = {
   af_packet: {
     key: tagOf,
@@ -308,15 +316,16 @@ export const interface_kinds: Kinds<InterfaceObject> = {
     remove: remove.interface,
     change: 'remove_first',
   },
-  // Before the policy of source NAT, which needs one.
+  // The node's comes before the policy of source NAT, which needs one; a pod's is bound to the pod's table, and goes before that.
   loopback: {
     key: tagOf,
     is: tagOf,
-    owner: { by: 'name', of: (o) => (o.tag === srv6_tag ? 'connectivity' : byTag.of(o)) },
+    owner: { by: 'name', of: ownerOfLoopback },
     same: always,
-    add: 1,
-    remove: remove.global + 2,
+    add: (o) => (isPodLoopbackTag(o.tag) ? 22 : 1),
+    remove: (o) => (isOfPod(o) ? remove.interface : remove.global + 2),
     change: 'remove_first',
+    announced: true,
   },
   existing_interface: {
     key: tagOf,

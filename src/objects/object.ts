@@ -21,6 +21,7 @@ import { type RedirectObject, redirect_kinds } from './redirect.js';
 import { type RoutingObject, routing_kinds } from './routing.js';
 import { type Srv6Object, srv6_kinds } from './srv6.js';
 import { type TunnelObject, tunnel_kinds } from './tunnels.js';
+import { type VclObject, vcl_kinds } from './vcl.js';
 import { type WireguardObject, wireguard_kinds } from './wireguard.js';
 
 export type VppObject =
@@ -30,6 +31,7 @@ export type VppObject =
   | IpsecObject
   | Srv6Object
   | MemifObject
+  | VclObject
   | RoutingObject
   | CnatObject
   | PolicyObject
@@ -48,6 +50,7 @@ const kinds: { readonly [K in ObjectKind]: Kind<ObjectOf<K>> } = {
   ...ipsec_kinds,
   ...srv6_kinds,
   ...memif_kinds,
+  ...vcl_kinds,
   ...routing_kinds,
   ...cnat_kinds,
   ...policy_kinds,

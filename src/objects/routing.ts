@@ -17,10 +17,16 @@ export interface Table {
 
 /**
  * One way out of a route. `next_hop`: VPP looks for the way to the next hop in the default table itself, and follows it. `lookup` continues
- * in another table, `drop` discards, `unreachable` discards and says so to the sender.
+ * in another table, `drop` discards, `unreachable` discards and says so to the sender. `backup`: nothing goes by it while another path is there; where the
+ * route is asked for as that of a source, its interface counts.
  */
 export type Path =
-  | { readonly via: 'interface'; readonly interface: InterfaceTag; readonly next_hop: string }
+  | {
+      readonly via: 'interface';
+      readonly interface: InterfaceTag;
+      readonly next_hop: string;
+      readonly backup?: true;
+    }
   | { readonly via: 'next_hop'; readonly next_hop: string }
   | { readonly via: 'lookup'; readonly table_id: number }
   | { readonly via: 'drop' }
@@ -290,7 +296,7 @@ function canonicalPath(path: Path): Path {
 function pathText(path: Path): string {
   switch (path.via) {
     case 'interface':
-      return `interface ${path.next_hop} ${path.interface}`;
+      return `interface ${path.next_hop} ${path.interface}${path.backup ? ' backup' : ''}`;
     case 'next_hop':
       return `next_hop ${path.next_hop}`;
     case 'lookup':
@@ -313,6 +319,7 @@ function samePath(wanted: Path, there: Path, prefix: string): boolean {
     return (
       there.via === 'interface' &&
       wanted.interface === there.interface &&
+      wanted.backup === there.backup &&
       (wanted.next_hop === there.next_hop || nextHopShown(wanted.next_hop, prefix) === there.next_hop)
     );
   }

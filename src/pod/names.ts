@@ -43,7 +43,21 @@ export function podInterfaceTag(pod: PodInterface, driver: Driver = 'tun'): stri
   return `${hash}-${pod.interface_name}-${basename(pod.netns)}`.slice(0, name_length_max);
 }
 
-/** Of each interface that VPP has for the pod; that of its tun or tap comes first. */
+/** How the tags of loopbacks of pods begin: those of their devices have eight characters of a hash before the first dash. */
+const loopback_tag = 'vcl-';
+
+/** Of the loopback by which VPP's host stack has the pod's addresses. */
+export function podLoopbackTag(pod: PodInterface): string {
+  const hash = hash8(`vcl${pod.netns}${pod.interface_name}`);
+  return `${loopback_tag}${hash}-${pod.interface_name}-${basename(pod.netns)}`.slice(0, name_length_max);
+}
+
+/** Whether it is that of a pod's loopback: nobody else gives such a tag. */
+export function isPodLoopbackTag(tag: string): boolean {
+  return tag.startsWith(loopback_tag);
+}
+
+/** Of each interface by which packets come to the pod; that of its tun or tap comes first. */
 export function podInterfaceTags(spec: PodInterface & Pick<PodSpec, 'memif'>): readonly string[] {
   const tag = podInterfaceTag(spec);
   return spec.memif === undefined ? [tag] : [tag, podInterfaceTag(spec, 'memif')];

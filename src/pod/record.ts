@@ -120,6 +120,7 @@ const pod_record: v.GenericSchema<unknown, Written> = v.object({
     }),
     interface_type: v.picklist(['tun', 'tap']),
     memif: v.exactOptional(memif),
+    vcl: v.exactOptional(v.literal(true)),
   }),
   tables: v.object({ ip4: table_id, ip6: table_id, rpf4: table_id, rpf6: table_id }),
   namespace: v.exactOptional(v.pipe(v.string(), v.regex(/^\d{1,20}:\d{1,20}(:\d{1,20})?$/))),

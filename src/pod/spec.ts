@@ -71,6 +71,8 @@ export interface PodSpec {
   /** `tun` carries IP alone (`interface_spec.is_l3`), `tap` Ethernet. */
   readonly interface_type: 'tun' | 'tap';
   readonly memif?: PodMemif;
+  /** Programs of the pod may use VPP's host stack, and have the pod's addresses there. */
+  readonly vcl?: true;
 }
 
 export function podKey(netns: string, interface_name: string): PodKey {

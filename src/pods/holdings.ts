@@ -3,12 +3,12 @@
  * tells by interface tags and table names alone.
  */
 
-import { default_table, podSlot, podTables } from '../desired/tables.js';
+import { default_table, podSlot, podTables, punt_table } from '../desired/tables.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { interfaceMade, interfacesUsed, isDangling, keyOf, type VppObject } from '../objects/object.js';
-import { podInterfaceTag, podTableName } from '../pod/names.js';
+import { podInterfaceTag, podLoopbackTag, podTableName } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec } from '../pod/spec.js';
 import { OwnerIndex } from '../reconcile/ownership.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
@@ -18,6 +18,8 @@ export interface PodIdentity {
   readonly tag: InterfaceTag;
   /** Of its memif, whether it has one by now or not. */
   readonly memif_tag: InterfaceTag;
+  /** Of its loopback for VPP's host stack, likewise. */
+  readonly loopback_tag: InterfaceTag;
   readonly key: PodKey;
   /** Of its tables, in both families and roles. */
   readonly table_names: readonly string[];
@@ -29,6 +31,7 @@ export function podIdentity(spec: PodSpec): PodIdentity {
   return {
     tag: podInterfaceTag(spec),
     memif_tag: podInterfaceTag(spec, 'memif'),
+    loopback_tag: podLoopbackTag(spec),
     key: spec.key,
     table_names: ([4, 6] as const).flatMap((family) => [
       podTableName(spec, family),
@@ -57,7 +60,9 @@ export function assignPods(
 ): Holdings {
   const owners = new OwnerIndex(objects);
   const tags = new Map(
-    known.flatMap(({ tag, memif_tag }) => [tag, memif_tag].map((each) => [each, tag] as const)),
+    known.flatMap(({ tag, memif_tag, loopback_tag }) =>
+      [tag, memif_tag, loopback_tag].map((each) => [each, tag] as const),
+    ),
   );
   const byTable = byName(known, ({ table_names }) => table_names);
   const byAddress = byName(known, ({ addresses }) => addresses);
@@ -143,10 +148,14 @@ function addressesLedTo(object: VppObject, is: (tag: InterfaceTag) => boolean): 
   return path?.via === 'interface' && is(path.interface) ? [object.prefix.replace(/\/.*/, '')] : [];
 }
 
-/** That of a pod that has a memif, too; not one of sources. */
+/** That of a pod that has a memif, too, and that of what the host stack does not take; not one of sources. */
 function leadsToPods(table_id: number): boolean {
   const slot = podSlot(table_id);
-  return table_id === default_table || (slot !== undefined && podTables(slot).pod === table_id);
+  return (
+    table_id === default_table ||
+    table_id === punt_table ||
+    (slot !== undefined && podTables(slot).pod === table_id)
+  );
 }
 
 /** What is left of one pod that nobody knows. */

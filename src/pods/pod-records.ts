@@ -1,5 +1,5 @@
 /** The records of all pods, in memory and on disk: what a pod actor that starts again knows about itself. */
-import type { PodGates } from '../cni/annotations.js';
+import type { PodGates, PodLimits } from '../cni/annotations.js';
 import { type PodRecord, recordFileName } from '../pod/record.js';
 import type { PodKey } from '../pod/spec.js';
 import type { PodStateProblem } from './pod-state.js';
@@ -13,12 +13,19 @@ export interface PodStore {
   mend(records: Iterable<PodRecord>): number;
 }
 
-export type Permits = Pick<PodGates, 'memif'>;
+export type Permits = Pick<PodGates, 'memif' | 'vcl'>;
+
+/** What pods may have of what they were once permitted. */
+export function permitsOf({ gates, vcl_obstacle }: Pick<PodLimits, 'gates' | 'vcl_obstacle'>): Permits {
+  return { memif: gates.memif, vcl: gates.vcl && vcl_obstacle === undefined };
+}
 
 export class PodRecords {
   readonly problems: readonly PodStateProblem[];
   /** Pods that had a memif, and go without. */
   without_memif = 0;
+  /** Pods that had VPP's host stack, and go without. */
+  without_vcl = 0;
   readonly #store: PodStore;
   readonly #permits: Permits;
   readonly #records = new Map<PodKey, PodRecord>();
@@ -48,10 +55,20 @@ export class PodRecords {
 
   /** What was permitted when the pod was added, or to the Go implementation, may not be by now. */
   #permitted(record: PodRecord): PodRecord {
-    const { memif, ...spec } = record.spec;
-    if (memif === undefined || this.#permits.memif) return record;
-    this.without_memif += 1;
-    return { ...record, spec };
+    const { memif, vcl, ...spec } = record.spec;
+    const loses_memif = memif !== undefined && !this.#permits.memif;
+    const loses_vcl = vcl !== undefined && !this.#permits.vcl;
+    if (!loses_memif && !loses_vcl) return record;
+    if (loses_memif) this.without_memif += 1;
+    if (loses_vcl) this.without_vcl += 1;
+    return {
+      ...record,
+      spec: {
+        ...spec,
+        ...(memif !== undefined && !loses_memif && { memif }),
+        ...(vcl !== undefined && !loses_vcl && { vcl }),
+      },
+    };
   }
 
   /** The pod has gone, of which there may be a record that is not for this release. Best effort: a later one sees that it has gone. */

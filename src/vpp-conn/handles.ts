@@ -17,13 +17,11 @@ import {
 import type { NpolInterfaceObject } from '../objects/policy.js';
 import type { RouteSource } from '../objects/routing.js';
 import { type ApiTrace, api_trace_default } from './api-trace.js';
+import { AppNamespaceTries } from './app-namespace-ids.js';
 import { TranslationIds } from './translation-ids.js';
+import { UnknownHandle } from './unknown-handle.js';
 
-/** An object refers to an interface, or has to be removed by an id, that this VPP does not have. */
-export class UnknownHandle extends Error {
-  override readonly name = 'UnknownHandle';
-  readonly code = 'unknown_handle';
-}
+export { UnknownHandle };
 
 /** VPP's numbers of memif sockets: below are those of others. */
 const memif_socket_first = 1 << 20;
@@ -130,6 +128,8 @@ export class Handles {
     if (socket_id === undefined) throw new UnknownHandle(`VPP's id of the socket of ${tag} is not known`);
     return socket_id;
   }
+
+  readonly app_namespaces = new AppNamespaceTries();
 
   fibSource(source: RouteSource): number {
     const id = this.#fib_sources.get(source);

@@ -166,6 +166,7 @@ const names: ReadonlySet<string> = new Set([
     'memif_socket_filename_add_del_v2',
     'memif_socket_filename_dump',
     'pbl_client_del',
+    'app_namespace_add_del_v4',
     'pbl_client_update',
   ],
 ]);

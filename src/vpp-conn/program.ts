@@ -17,6 +17,7 @@ import { routing } from './program/routing.js';
 import { srv6 } from './program/srv6.js';
 import { tunnels } from './program/tunnels.js';
 import { uplink_devices } from './program/uplink-devices.js';
+import { vcl } from './program/vcl.js';
 import { wireguard } from './program/wireguard.js';
 
 const programs: Programs<ObjectKind> = {
@@ -27,6 +28,7 @@ const programs: Programs<ObjectKind> = {
   ...ipsec,
   ...srv6,
   ...memif,
+  ...vcl,
   ...routing,
   ...cnat,
   ...policy,

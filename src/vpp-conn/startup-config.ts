@@ -60,6 +60,8 @@ export interface StartupFacts {
   readonly core_dumps: boolean;
   /** There are commands for VPP to run at its start. */
   readonly has_exec: boolean;
+  /** Pods may use VPP's host stack. */
+  readonly vcl: boolean;
   readonly paths: {
     readonly run_dir: string;
     readonly startup_exec: string;
@@ -121,7 +123,8 @@ const sufficeFor = (facts: StartupFacts, buffers: number): boolean =>
   facts.hugepages_bytes >= Math.ceil(buffers / Math.floor(page_bytes.huge / buffer_stride)) * page_bytes.huge;
 
 /** 500 pods in the layout of the Go implementation took 404 MiB (seen), 1 MiB each is asked for; VPP's own default is 1 GiB. */
-const mainHeapGib = (pods_max: number): number => Math.ceil((512 * MiB + pods_max * MiB) / GiB);
+const mainHeapGib = ({ pods_max, vcl }: Pick<StartupFacts, 'pods_max' | 'vcl'>): number =>
+  Math.ceil((512 * MiB + pods_max * (vcl ? 2 : 1) * MiB) / GiB);
 
 /** Two cores or less: a polling main loop would leave half of the machine, or none, to all else. */
 const few_cpus = 2;
@@ -135,6 +138,8 @@ interface BlockFacts extends StartupFacts {
 interface Block {
   readonly section: string;
   readonly lines: (facts: BlockFacts) => readonly string[];
+  /** Where it says no there is no such section; absent: there always is one. */
+  readonly only?: (facts: StartupFacts) => boolean;
   /** Appended to a user's template that lacks the section, for this reason. False: the section is the user's business. */
   readonly append: false | { readonly why: string; readonly when?: (facts: StartupFacts) => boolean };
 }
@@ -166,10 +171,10 @@ const blocks: readonly Block[] = [
   { section: 'cpu', lines: () => ['workers 0'], append: false },
   {
     section: 'memory',
-    lines: ({ pods_max }) => [`main-heap-size ${mainHeapGib(pods_max)}G`],
+    lines: (facts) => [`main-heap-size ${mainHeapGib(facts)}G`],
     append: {
       why: 'the default heap of 1 GiB is too small for this many pods',
-      when: ({ pods_max }) => mainHeapGib(pods_max) > 1,
+      when: (facts) => mainHeapGib(facts) > 1,
     },
   },
   {
@@ -223,7 +228,23 @@ const blocks: readonly Block[] = [
     ],
     append: { why: 'with the defaults a dead session keeps its SNAT port for 29 minutes' },
   },
+  {
+    section: 'session',
+    only: ({ vcl }) => vcl,
+    lines: () => [
+      'enable',
+      'use-app-socket-api',
+      // Each pod has four of these tables: of VPP's own size, 20000, they are 14 MB (seen).
+      ...['v4-session', 'v6-session', 'v4-halfopen', 'v6-halfopen', 'local-endpoints'].map(
+        (table) => `${table}-table-buckets ${session_buckets}`,
+      ),
+    ],
+    append: { why: 'vclEnabled is set: VPP has a host stack only where it is told to at its start' },
+  },
 ];
+
+/** For as many sessions of one pod without loss of speed; more of them fit. */
+const session_buckets = 1024;
 
 const render = ({ section, lines }: Block, facts: BlockFacts): string =>
   `${section} {\n${lines(facts)
@@ -232,7 +253,10 @@ const render = ({ section, lines }: Block, facts: BlockFacts): string =>
 
 /** The configuration for a user who gives no template. */
 export function defaultTemplate(facts: StartupFacts): string {
-  return blocks.map((block) => render(block, { ...facts, has_workers: false })).join('\n');
+  return blocks
+    .filter(({ only }) => only?.(facts) !== false)
+    .map((block) => render(block, { ...facts, has_workers: false }))
+    .join('\n');
 }
 
 /** A change that was made to a user's template, for the log. */
@@ -252,7 +276,8 @@ function addMissing(config: StartupConfig, facts: StartupFacts): StartupConfig {
   const present = new Set(sections(config.text).map(({ name }) => name));
   const has_workers = asksForWorkers(wordsIn(config.text, 'cpu'));
   const missing = blocks.flatMap((block): Addition[] => {
-    const { section, append } = block;
+    const { section, append, only } = block;
+    if (only?.(facts) === false) return [];
     if (!append || present.has(section) || append.when?.(facts) === false) return [];
     return [{ section, text: render(block, { ...facts, has_workers }), why: append.why }];
   });
@@ -369,6 +394,38 @@ export function cnatWarnings(text: string): string[] {
   });
 }
 
+/** Why VPP would have no host stack for pods with this template, whose sections are left as they are; undefined: it would. */
+export function sessionLack(template: string): string | undefined {
+  const section = sectionOf(template, 'session');
+  if (section === undefined) return undefined;
+  const words = wordsOf(template, section);
+  if (!words.includes('enable'))
+    return "the template's session section does not have enable: add it, or take the section out";
+  if (words.includes('use-bapi-socket-api'))
+    return "the template's session section has use-bapi-socket-api, with which programs of pods do not reach VPP: take it out";
+  return undefined;
+}
+
+/** Of tables for each pod, where their number is not said. */
+const session_table_words = ['v4-session', 'v6-session', 'v4-halfopen', 'v6-halfopen'].map(
+  (table) => `${table}-table-buckets`,
+);
+
+function sessionWarnings(text: string, { vcl }: StartupFacts): string[] {
+  const words = vcl ? wordsIn(text, 'session') : [];
+  if (words.length === 0) return [];
+  const lack = sessionLack(text);
+  const missing = session_table_words.filter((word) => !words.includes(word));
+  return [
+    ...(lack === undefined ? [] : [`vclEnabled has no effect: ${lack}`]),
+    ...(missing.length === 0
+      ? []
+      : [
+          `the template's session section does not have ${missing.join(', ')}: each pod with VCL takes up to 14 MB of VPP's heap; set them to ${session_buckets}`,
+        ]),
+  ];
+}
+
 /** Where VPP will open a socket that is looked for elsewhere. */
 function socketWarnings(text: string, facts: StartupFacts): string[] {
   const runtime_dir = valueIn(wordsIn(text, 'unix'), 'runtime-dir') ?? '/run/vpp';
@@ -426,6 +483,7 @@ export function startupConfig(
       ...socketWarnings(driven.text, facts),
       ...unixWarnings(driven.text, facts),
       ...cnatWarnings(driven.text),
+      ...sessionWarnings(driven.text, facts),
     ],
   };
 }

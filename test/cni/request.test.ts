@@ -332,7 +332,15 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
     'VCL with its gate closed is ignored',
     annotated({ [`${prefix}vppVcl`]: 'enable' }),
     tun,
-    [/vppVcl is ignored: vclEnabled/],
+    [/vppVcl is ignored: set vclEnabled in CALICOVPP_FEATURE_GATES/],
+  ],
+  ['VCL', annotated({ [`${prefix}vppVcl`]: 'enable' }), { ...tun, vcl: true }, [], open],
+  [
+    'VCL with its gate closed is ignored where the node could not have it either',
+    annotated({ [`${prefix}vppVcl`]: 'enable' }),
+    tun,
+    [/vppVcl is ignored/],
+    { ...closed, vcl_obstacle: 'policies are enforced' },
   ],
   ['VCL disabled', annotated({ [`${prefix}vppVcl`]: 'disable' }), tun, [], open],
   [
@@ -541,9 +549,21 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
     open,
   ],
   [
-    'VCL',
+    'VCL on a node that cannot have it',
     annotated({ [`${prefix}vppVcl`]: 'enable' }),
-    /annotation cni\.projectcalico\.org\/vppVcl "enable" asks for VCL.*vclEnabled to false/,
+    /annotation cni\.projectcalico\.org\/vppVcl "enable" asks for VPP's host stack, which this node does not have: policies are enforced: open it; or remove the annotation/,
+    { ...open, vcl_obstacle: 'policies are enforced: open it' },
+  ],
+  [
+    'VCL beside a memif',
+    annotated({ [`${prefix}vppVcl`]: 'enable', [`${prefix}vppExtraMemifPorts`]: 'tcp:80' }),
+    /vppVcl "enable" stands beside cni\.projectcalico\.org\/vppExtraMemifPorts, and a pod has one of both/,
+    open,
+  ],
+  [
+    'VCL in a namespace whose path VPP cannot read in the name of a socket',
+    { ...annotated({ [`${prefix}vppVcl`]: 'enable' }), netns: '/run/netns/a,b' },
+    /netns "\/run\/netns\/a,b" has a character that VPP cannot have in the name of a VCL socket/,
     open,
   ],
   [

@@ -195,6 +195,7 @@ for (const directory of Object.keys(given))
         pod_rx_buffers: 1024,
         core_dumps: false,
         has_exec: true,
+        vcl: false,
         paths: { ...config.paths, startup_exec: config.paths.startup_exec },
       });
       t.notMatch(template, /page-size 4K/, 'the hugepages hold the buffers of all pods');

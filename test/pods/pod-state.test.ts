@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { decodeRecord, encodeRecord, type PodRecord, recordFileName } from '../../src/pod/record.js';
 import { type PodSpec, podKey } from '../../src/pod/spec.js';
-import { PodRecords } from '../../src/pods/pod-records.js';
+import { PodRecords, permitsOf } from '../../src/pods/pod-records.js';
 import { PodState, PodStateError, type StateFiles } from '../../src/pods/pod-state.js';
 import { FakeStore } from '../actors/pod-lab.js';
 
@@ -318,8 +318,8 @@ t.test('a pod keeps its memif as long as memifs are permitted', async (t) => {
   const one = record('one');
   const ports = [{ protocol: 'tcp', first: 80, last: 80 }] as const;
   store.put({ ...one, spec: { ...one.spec, memif: { is_l3: true, ports } } });
-  t.match(new PodRecords(store, { memif: true }).list(), [{ spec: { memif: { ports } } }]);
-  const without = new PodRecords(store, { memif: false });
+  t.match(new PodRecords(store, { memif: true, vcl: true }).list(), [{ spec: { memif: { ports } } }]);
+  const without = new PodRecords(store, { memif: false, vcl: false });
   t.strictSame(without.list(), [one]);
   t.equal(without.without_memif, 1);
   t.match(
@@ -332,3 +332,19 @@ t.test('a pod keeps its memif as long as memifs are permitted', async (t) => {
   t.strictSame(without.get(two.spec.key), two, 'nor does one come that was taken over');
   t.equal(without.without_memif, 2);
 });
+
+t.test(
+  'a pod keeps the host stack as long as that is permitted: its gate is open, and nothing is in its way',
+  async (t) => {
+    const store = new FakeStore();
+    const one = record('one');
+    store.put({ ...one, spec: { ...one.spec, vcl: true } });
+    const gates = { memif: false, vcl: true, multinet: false };
+    t.match(new PodRecords(store, permitsOf({ gates })).list(), [{ spec: { vcl: true } }]);
+    for (const limits of [{ gates, vcl_obstacle: 'policies' }, { gates: { ...gates, vcl: false } }]) {
+      const without = new PodRecords(store, permitsOf(limits));
+      t.strictSame(without.list(), [one]);
+      t.strictSame([without.without_vcl, without.without_memif], [1, 0]);
+    }
+  },
+);

@@ -25,6 +25,7 @@ const facts: StartupFacts = {
   pod_rx_buffers: 1024,
   core_dumps: false,
   has_exec: true,
+  vcl: false,
   paths: {
     run_dir: '/var/run/vpp',
     startup_exec: '/etc/vpp/startup.exec',

@@ -48,6 +48,7 @@ export const general: readonly Handler[] = [
             retval: retval.UNSPECIFIED,
             reply: `device detach: unable to detach '${device_id}': unknown device\n`,
           };
+    if (cmd.trim() === 'show app ns') return { retval: 0, reply: vpp.app_namespaces.show() };
     if (cmd.trim() === 'show pbl client') return { retval: 0, reply: vpp.pbl.show() };
     const reply = commands[cmd.trim()] ?? (/^api trace o(n|ff)\b/.test(cmd) ? '' : undefined);
     return reply === undefined

@@ -12,6 +12,7 @@ import { policy } from './policy.js';
 import { routes } from './route.js';
 import { srv6 } from './srv6.js';
 import { tunnels } from './tunnel.js';
+import { vcl } from './vcl.js';
 import { wireguard } from './wireguard.js';
 
 /** Every message that the stand-in answers. What is not here is not in its message table either. */
@@ -26,6 +27,7 @@ export const handlers: readonly Handler[] = [
   ...ikev2,
   ...srv6,
   ...memifs,
+  ...vcl,
   ...neighbours,
   ...policy,
   ...cnat,

@@ -88,8 +88,10 @@ export async function observeLinks(
     }
     const tunnel = tunnel_of.get(sw_if_index);
     if (tag === '') {
-      const object = tunnel && halfMade(tunnel, sw_if_index, announced);
-      return object === undefined ? [] : [{ object, details }];
+      const object = tunnel
+        ? halfMade(tunnel, sw_if_index, announced)
+        : dev_types[interface_dev_type] === 'loopback' && halfMadeLoopback(details, announced);
+      return object === undefined || object === false ? [] : [{ object, details }];
     }
     if (tunnel !== undefined) return [{ object: { ...tunnel, tag }, details }];
     // The node's own taps and loopbacks are no uplinks: one with such a tag is of VPP's start-up files.
@@ -126,6 +128,17 @@ export async function observeLinks(
     const kind = made === 'loopback' && is_uplink ? 'existing_interface' : made;
     return [{ object: { kind, tag } as VppObject, details }];
   });
+}
+
+/** One that is on its way has a MAC of its own, by which it is told before it has its tag: shown by a name that nobody wants, it is removed. */
+function halfMadeLoopback(
+  { sw_if_index, l2_address }: sw_interface_details,
+  announced: readonly VppObject[],
+): ObjectOf<'loopback'> | undefined {
+  const is_ours = announced.some(
+    ({ kind, ...of }) => kind === 'loopback' && 'mac' in of && of.mac === l2_address,
+  );
+  return is_ours ? { kind: 'loopback', tag: danglingTag(sw_if_index) } : undefined;
 }
 
 /** What is set on these interfaces, which VPP may be losing meanwhile. */

@@ -31,9 +31,11 @@ import {
   observeRoutes,
   observeTables,
   pods_tables,
+  punt_tables,
 } from './routing.js';
 import { observeSrv6 } from './srv6.js';
 import { observeUnnumbered } from './tunnels.js';
+import { observeAppNamespaces } from './vcl.js';
 import { observePeers } from './wireguard.js';
 
 /**
@@ -113,7 +115,7 @@ async function read(
   const network_tables = all_tables.filter(({ name }) => isNetworkTable(name));
   const handle_of_interface: Seen[] = links.map(({ object, details }) => [object, details.sw_if_index]);
 
-  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6, pbl] =
+  const [settings, lent, groups, neighbours, ranges, globals, snat, redirects, peers, ike, srv6, pbl, vcl] =
     await Promise.all([
       observeSettings(
         reader,
@@ -133,6 +135,7 @@ async function read(
       scopes.has('pods')
         ? observePbl(reader, registry, (name) => tag_of_name.get(name))
         : { clients: [], routes: [] },
+      scopes.has('pods') ? observeAppNamespaces(reader, handles, (name) => tag_of_name.get(name)) : [],
       scopes.has('services') ? observeTranslations(reader, registry, keepTranslation) : undefined,
       ...route_sources.map((source) =>
         routesOf(
@@ -185,6 +188,7 @@ async function read(
     ...srv6,
     ...pbl.clients.map(([client]) => client),
     ...pbl.routes,
+    ...vcl.map(([namespace]) => namespace),
   ].filter((object) => wanted(owners.of(object)) || (scopes.has('nobody') && isDangling(object)));
   // Of routes, which may be many, nothing was asked for that is not wanted.
   const shown = await withoutLate(reader, dumped.concat(many), indexes);
@@ -193,7 +197,7 @@ async function read(
 
   const buffers = pools && buffersIn(pools.reply);
   return {
-    seen: [...handle_of_interface, ...redirects.tables, ...peers, ...pbl.clients],
+    seen: [...handle_of_interface, ...redirects.tables, ...peers, ...pbl.clients, ...vcl],
     snapshot: {
       objects: [...shown, ...recorded.map(({ object }) => object)],
       unsure: new Set(recorded.filter(({ sure }) => !sure).map(({ object }) => keyOf(object))),
@@ -255,14 +259,21 @@ async function routesOf(
   const beside = source === 'pods' && !scopes.has('pod_routes') && !everywhere ? [] : default_tables;
   // The table is the node's, and read already where that is asked for.
   const shared = source === 'connectivity' && !scopes.has('node') && !everywhere ? pods_tables : [];
+  // The node's, too: what the host stack does not take of a pod's leads from there to its device.
+  const punted = source === 'pods' && whole ? punt_tables.filter((table) => !includes(tables, table)) : [];
   const source_id = handles.fibSource(source);
   return observeRoutes(
     reader,
-    { source, source_id, tables: [...beside, ...shared, ...tables], dangling: !whole },
+    { source, source_id, tables: [...beside, ...shared, ...punted, ...tables], dangling: !whole },
     tagOf,
     keep,
   );
 }
+
+const includes = (
+  tables: Parameters<typeof observeRoutes>[1]['tables'],
+  { family, table_id }: (typeof punt_tables)[number],
+): boolean => tables.some((table) => table.family === family && table.table_id === table_id);
 
 /**
  * The column Total of `show buffers`, of the smallest pool; no message tells it.

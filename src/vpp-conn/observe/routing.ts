@@ -9,7 +9,7 @@ import {
   ip_table_dump,
 } from 'vpp-binapi-ts/ip';
 import { ip_neighbor_config_get, ip_neighbor_dump, ip_neighbor_flags } from 'vpp-binapi-ts/ip_neighbor';
-import { default_table, pods_table } from '../../desired/tables.js';
+import { default_table, pods_table, punt_table } from '../../desired/tables.js';
 import type { Family } from '../../ip/text.js';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { isDangling, type VppObject } from '../../objects/object.js';
@@ -110,6 +110,12 @@ export const default_tables: readonly Pick<Table, 'family' | 'table_id'>[] = fam
 export const pods_tables: readonly Pick<Table, 'family' | 'table_id'>[] = families.map((family) => ({
   family,
   table_id: pods_table,
+}));
+
+/** Where punted packets look for their way: routes of pods are in it, too. */
+export const punt_tables: readonly Pick<Table, 'family' | 'table_id'>[] = families.map((family) => ({
+  family,
+  table_id: punt_table,
 }));
 
 const shared_tables: ReadonlySet<number> = new Set([default_table, pods_table]);

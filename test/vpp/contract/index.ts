@@ -11,6 +11,7 @@ import { sequences as sequences_that_kill } from './sequences-that-kill.js';
 import { sequences as srv6 } from './srv6.js';
 import type { Sequence } from './steps.js';
 import { sequences as tunnels } from './tunnels.js';
+import { sequences as vcl } from './vcl.js';
 
 export const sequences: readonly Sequence[] = [
   ...interfaces,
@@ -20,6 +21,7 @@ export const sequences: readonly Sequence[] = [
   ...srv6,
   ...memif,
   ...pci_devices,
+  ...vcl,
   ...features,
   ...policies,
   ...product,
