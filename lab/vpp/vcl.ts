@@ -104,4 +104,4 @@ export class AppNamespaces {
 }
 
 /** SESSION_E_INVALID, as VPP's API hands it on. */
-const not_told = -10;
+const not_told = -19;

@@ -144,6 +144,7 @@ function normal(value: unknown, namespace: string): string {
     if (field === 0xffff_ffff) return '~0';
     const is_zero =
       field === 0 || field === false || field === '' || (Array.isArray(field) && field.length === 0);
+    if (typeof field === 'bigint') return field === 0n ? undefined : `${field}`;
     return is_zero && !Array.isArray(this) ? undefined : field;
   };
   return JSON.stringify(value, shorten)

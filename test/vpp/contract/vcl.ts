@@ -63,6 +63,7 @@ export const sequences: readonly Sequence[] = [
   },
   {
     name: 'an application namespace whose socket could not be made: it is there, answers 0, and VPP dies when it goes',
+    dies: true,
     steps: [
       ...pod_with_loopback,
       namespace('a', 'abstract:contract/a,netns_name=/nowhere', 1),
