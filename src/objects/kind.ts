@@ -21,6 +21,8 @@ export interface Kind<O> {
   readonly remove: number | ((o: O) => number);
   /** Interfaces that must be there. */
   readonly on?: (o: O) => readonly InterfaceTag[];
+  /** The object, by its whole key, without which it would lead to nothing: where that is wanted, it is there first. */
+  readonly leads_to?: (o: O) => string | undefined;
   /** The interface that this object is. */
   readonly is?: (o: O) => InterfaceTag;
   /** A changed object: `overwrite` adds the new version over the old, `remove_first` removes the old one before. It may be for the old one to say. */

@@ -114,6 +114,11 @@ export function removePlace(object: VppObject): number {
   return typeof remove === 'number' ? remove : remove(object);
 }
 
+/** What has to be there before it is added, if that is wanted. */
+export function leadsTo(object: VppObject): ObjectKey | undefined {
+  return kindOf(object).leads_to?.(object);
+}
+
 const no_interfaces: readonly InterfaceTag[] = [];
 
 /** The interfaces that this object refers to. */

@@ -179,6 +179,9 @@ export const routing_kinds: Kinds<RoutingObject> = {
     on: (o) => interfacesOf(o.paths),
     owner: { by: 'fib_source', of: (o) => o.source },
     same: (wanted, there) => samePaths(wanted, there),
+    // In a table of SRv6 there is nothing else.
+    leads_to: ({ prefix, paths: [path] }) =>
+      path?.via === 'lookup' ? `srv6_steering:${path.table_id}/${prefix}` : undefined,
     add: 70,
     remove: (o) => (interfacesOf(o.paths).length > 0 ? remove.through : remove.in_table),
     change: 'overwrite',

@@ -98,6 +98,7 @@ export const srv6_kinds: Kinds<Srv6Object> = {
     },
     owner: connectivity,
     same: (wanted, there) => wanted.bsid === there.bsid,
+    leads_to: (o) => `srv6_policy:${o.bsid}`,
     add: 66,
     remove: remove.in_table,
     change: 'overwrite',

@@ -20,6 +20,10 @@ export class Entry {
   unsure = false;
   /** Operations taken and not settled. */
   in_flight = 0;
+  /** Something has become of it since one was taken: what is to be done about that is not known before they are settled. */
+  is_late = false;
+  /** The last of them. */
+  given: 'add' | 'remove' | undefined;
   /** The last reading that has shown it. */
   seen = 0;
   /** The reading that had begun last when it changed: what that one shows of it is of no use. */
@@ -70,6 +74,13 @@ export function isReplaced({ there, wanted }: Entry): boolean {
   if (there === undefined) return false;
   if (wanted === undefined) return !isSetting(there);
   return !same(wanted, there) && changeOf(there) === 'remove_first';
+}
+
+/** It is wanted, and neither there nor on its way there: it goes away, or VPP refuses it. */
+export function isMissing({ wanted, there, in_flight, given }: Entry): boolean {
+  if (wanted === undefined) return false;
+  const is_there = there !== undefined && same(wanted, there);
+  return in_flight === 0 ? !is_there : given === 'remove' || (there !== undefined && !is_there);
 }
 
 export function bindingOf(binding: { readonly interface: InterfaceTag; readonly family: 4 | 6 }): string {

@@ -21,13 +21,14 @@ import {
   interfaceMade,
   isDangling,
   keyOf,
+  leadsTo,
   type ObjectKey,
   outlives,
   same,
   type VppObject,
 } from '../objects/object.js';
 import { ChangingInterfaces } from './changing-interfaces.js';
-import { Entry, known, type Life, nowhere, Taken } from './entry.js';
+import { Entry, isMissing, known, type Life, nowhere, Taken } from './entry.js';
 import type { Operation, Outcome } from './operation.js';
 import { Referrers } from './referrers.js';
 import { Shelf } from './shelf.js';
@@ -51,6 +52,8 @@ export class Model {
   );
   /** Operations taken and not settled. */
   #in_flight = 0;
+  /** Entries of these that are late. */
+  #late = 0;
   readonly #self = {};
   #life: Life = { of: this.#self };
   readonly #failed = new Map<ObjectKey, Error>();
@@ -182,6 +185,7 @@ export class Model {
     this.#removals.clear();
     this.#additions.clear();
     this.#in_flight = 0;
+    this.#late = 0;
     this.#life = { of: this.#self };
     this.#failed.clear();
     this.#there_count = 0;
@@ -191,6 +195,7 @@ export class Model {
       entry.there = undefined;
       entry.unsure = false;
       entry.in_flight = 0;
+      entry.is_late = false;
       entry.going = undefined;
       entry.coming = undefined;
       if (entry.wanted === undefined) this.#entries.delete(entry.key);
@@ -252,23 +257,26 @@ export class Model {
    * The next operations, at most `max`: removals before additions, each in the order of its place, but for what goes behind these; between the two what
    * is renewed, one after the other. An interface goes together with what has to be taken off it, and a tunnel that is renewed with all that leads by it, which
    * may be some more. It and a table go when nothing is in flight: of what hangs on them VPP may refuse to let go; until then
-   * nothing is given.
+   * nothing is given. What leads to something that is missing waits for that.
    */
   take(max: number): Operation[] {
     while (!this.scan(Number.MAX_SAFE_INTEGER));
     this.#reviewLeaving();
     const behind: Entry[] = [];
-    const operations = this.#take(max, behind);
+    const held: Entry[] = [];
+    const operations = this.#take(max, behind, held);
     for (const entry of behind) this.#file(entry);
+    for (const entry of held) this.#file(entry);
     return operations;
   }
 
-  /** `behind` is what has been taken off and not given. */
-  #take(max: number, behind: Entry[]): Operation[] {
+  /** `behind` is what has been taken off and not given; so is `held`: what it leads to is not there yet. */
+  #take(max: number, behind: Entry[], held: Entry[]): Operation[] {
     const operations: Operation[] = [];
     const ahead = this.#in_flight > 0;
     const give = (action: 'add' | 'remove', entry: Entry, object: VppObject): void => {
       entry.in_flight += 1;
+      entry.given = action;
       this.#in_flight += 1;
       operations.push(new Taken(action, object, entry, this.#life));
     };
@@ -276,7 +284,7 @@ export class Model {
       const entry = this.#removals.first();
       if (entry === undefined) break;
       const object = entry.there!;
-      if (this.#additions.size > 0 && goesBehind(object)) {
+      if ((this.#additions.size > 0 || this.#late > 0) && goesBehind(object)) {
         this.#removals.shift();
         behind.push(entry);
         continue;
@@ -310,15 +318,23 @@ export class Model {
     while (operations.length < max) {
       const entry = this.#additions.shift();
       if (entry === undefined) break;
-      give('add', entry, entry.wanted!);
+      if (this.#leadsToNothing(entry.wanted!)) held.push(entry);
+      else give('add', entry, entry.wanted!);
     }
-    while (operations.length < max && this.#additions.size === 0) {
+    // What is still to move may lead by it.
+    const moves = this.#late > 0 || (ahead && held.length > 0);
+    while (operations.length < max && this.#additions.size === 0 && !moves) {
       const [entry] = behind;
       if (entry === undefined) break;
       const object = entry.there!;
       if (carries(object)) {
         // What leads by it is still to move, and VPP may refuse that.
         if (ahead || operations.some(({ action }) => action === 'add')) break;
+        if (held.some(({ there }) => there !== undefined && hangsOn(there, object))) {
+          held.push(entry);
+          behind.shift();
+          continue;
+        }
         if (this.#isHeld(entry, object)) {
           behind.shift();
           continue;
@@ -346,6 +362,12 @@ export class Model {
       if (entry.in_flight === 0) this.#touch(entry);
     }
     this.#reviewLeaving();
+  }
+
+  #leadsToNothing(object: VppObject): boolean {
+    const key = leadsTo(object);
+    const entry = key === undefined ? undefined : this.#entries.get(key);
+    return entry !== undefined && isMissing(entry);
   }
 
   /** VPP would not let go of what hangs on it: it is not tried. */
@@ -381,9 +403,14 @@ export class Model {
   #landed(operation: Operation): Entry | undefined {
     if (!(operation instanceof Taken) || operation.life !== this.#life || operation.settled) return undefined;
     operation.settled = true;
-    operation.entry.in_flight -= 1;
+    const { entry } = operation;
+    entry.in_flight -= 1;
     this.#in_flight -= 1;
-    return operation.entry;
+    if (entry.is_late && entry.in_flight === 0) {
+      entry.is_late = false;
+      this.#late -= 1;
+    }
+    return entry;
   }
 
   /** What was refused is tried again. */
@@ -458,7 +485,11 @@ export class Model {
 
   /** Puts the key where what has to be done with it waits for its turn, or nowhere. */
   #file(entry: Entry): void {
-    if (entry.in_flight > 0) return;
+    if (entry.in_flight > 0) {
+      if (!entry.is_late) this.#late += 1;
+      entry.is_late = true;
+      return;
+    }
     const { going, coming } = this.#interfaces.isRenewed(entry) ? nowhere : this.#interfaces.placesOf(entry);
     this.#removals.put(entry, going);
     this.#additions.put(entry, coming);

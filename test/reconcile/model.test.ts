@@ -718,3 +718,125 @@ t.test('an exclusion goes when those that take its place are there, in pieces of
   for (const object of [keeper, policy, all]) model.unwant(keyOf(object));
   t.ok(settled(model).indexOf(`remove ${keyOf(all)}`) < 2, 'with nothing to be added it goes in its turn');
 });
+
+t.test(
+  'what is steered is there before a route leads to it, and as long, whatever is on its way',
+  async (t) => {
+    const prefixes = ['10.244.2.0/26', '10.244.3.0/26'];
+    const policy = (bsid: string): VppObject => ({
+      kind: 'srv6_policy',
+      bsid,
+      source: 'fd00::1',
+      lists: [{ weight: 1, sids: [`${bsid}:1`] }],
+    });
+    const steering = (prefix: string, bsid: string): VppObject => ({
+      kind: 'srv6_steering',
+      table_id: 3,
+      prefix,
+      bsid,
+    });
+    const to = (prefix: string, path: Path): Route => ({
+      kind: 'route',
+      source: 'connectivity',
+      table_id: 0,
+      prefix,
+      paths: [path],
+    });
+    const flat: Path = { via: 'next_hop', next_hop: '10.0.0.2' };
+    const step = fc.oneof(
+      fc.record({ at: fc.nat(1), by: fc.constantFrom('cafe::1', 'cafe::2', undefined) }),
+      fc.record({ take: fc.integer({ min: 1, max: 6 }) }),
+      fc.record({ settle: fc.constant(true) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const model = new Model();
+        const vpp = new Map<string, VppObject>();
+        const ways: (string | undefined)[] = [undefined, undefined];
+        const flights: (readonly Operation[])[] = [];
+        const look = (after: Operation): void => {
+          for (const object of vpp.values()) {
+            if (object.kind === 'srv6_steering' && !vpp.has(`srv6_policy:${object.bsid}`))
+              throw new Error(`${object.prefix} is steered into nothing after ${text(after)}`);
+            if (object.kind !== 'route' || object.paths[0]?.via !== 'lookup') continue;
+            if (!vpp.has(`srv6_steering:3/${object.prefix}`))
+              throw new Error(`${object.prefix} leads to nothing after ${text(after)}`);
+          }
+        };
+        const take = (max: number): number => {
+          if (flights.length === 2) return 0;
+          const operations = model.take(max);
+          if (operations.length > 0) flights.push(operations);
+          return operations.length;
+        };
+        const settle = (): void => {
+          const operations = flights.shift() ?? [];
+          for (const operation of operations) {
+            const { action, object } = operation;
+            if (action === 'add') vpp.set(keyOf(object), object);
+            else vpp.delete(keyOf(object));
+            look(operation);
+          }
+          model.settle(done(operations));
+        };
+        for (const prefix of prefixes) model.want(to(prefix, flat));
+        for (const each of steps) {
+          if ('take' in each) take(each.take);
+          else if ('settle' in each) settle();
+          else {
+            const { at, by } = each;
+            const prefix = prefixes[at]!;
+            ways[at] = by;
+            if (by !== undefined) {
+              model.want(policy(by));
+              model.want(steering(prefix, by));
+            }
+            model.want(to(prefix, by === undefined ? flat : { via: 'lookup', table_id: 3 }));
+            if (by === undefined) model.unwant(keyOf(steering(prefix, '')));
+            for (const bsid of ['cafe::1', 'cafe::2'])
+              if (!ways.includes(bsid)) model.unwant(keyOf(policy(bsid)));
+          }
+        }
+        while (take(100) > 0 || flights.length > 0) settle();
+        const wanted = [
+          ...new Set(ways.flatMap((bsid) => (bsid === undefined ? [] : keyOf(policy(bsid))))),
+          ...ways.flatMap((bsid, at) => (bsid === undefined ? [] : keyOf(steering(prefixes[at]!, bsid)))),
+          ...prefixes.map((prefix) => keyOf(to(prefix, flat))),
+        ];
+        const [is, is_wanted] = [[...vpp.keys()], wanted].map((keys) => keys.sort().join());
+        if (is !== is_wanted) throw new Error(`VPP has ${is}`);
+      }),
+      { numRuns: 400 },
+    );
+    const model = new Model();
+    model.seen({ ...policy('cafe::1'), source: 'fd00::9' } as VppObject);
+    for (const object of [policy('cafe::1'), steering('10.244.2.0/26', 'cafe::1')]) model.want(object);
+    const operations = model.take(100);
+    t.strictSame(operations.map(text), ['add srv6_policy:cafe::1'], 'nothing is steered into another policy');
+    model.settle(operations.map((operation) => ({ operation, error: new Error('taken') })));
+    t.strictSame(model.take(100), [], 'nor is that one removed: something may go by it');
+    for (const object of [policy('cafe::1'), steering('10.244.2.0/26', 'cafe::1')])
+      model.unwant(keyOf(object));
+    t.strictSame(settled(model), ['remove srv6_policy:cafe::1']);
+
+    const back = new Model();
+    const all = [policy('cafe::1'), steering('10.244.2.0/26', 'cafe::1')];
+    const steered = to('10.244.2.0/26', { via: 'lookup', table_id: 3 });
+    for (const object of [...all, steered]) {
+      back.seen(object);
+      back.want(object);
+    }
+    back.want(to('10.244.2.0/26', flat));
+    for (const object of all) back.unwant(keyOf(object));
+    back.settle(done(back.take(1)));
+    const removal = back.take(1);
+    t.strictSame(removal.map(text), ['remove srv6_steering:3/10.244.2.0/26']);
+    for (const object of [...all, steered]) back.want(object);
+    t.strictSame(back.take(100), [], 'the route waits for what it is to lead to');
+    back.settle(done(removal));
+    t.strictSame(settled(back), [
+      'add srv6_steering:3/10.244.2.0/26',
+      'add route:connectivity/0/10.244.2.0/26',
+    ]);
+  },
+);
