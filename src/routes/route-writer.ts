@@ -114,6 +114,8 @@ export class RouteWriter extends ObjectWriter implements Sink {
   readonly #peer_at = new Map<string, ObjectKey>();
   /** The endpoint of each of those. */
   readonly #ends = new Map<ObjectKey, string>();
+  /** This node's own SIDs, as they are wanted. */
+  readonly #sids = new Set<ObjectKey>();
   #told_all = false;
   #ike_round = 0;
   readonly #keyless = new Keyless((key) => this.model.there(key));
@@ -143,7 +145,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
     if (isIpsec(object)) return this.#wantIpsec(this.#keyless.want(object));
     const tag = interfaceMade(object);
     const key = keyOf(object);
-    if (object.kind === 'srv6_local_sid') this.#overlap.comes(key, false, this.#now_ms);
+    if (object.kind === 'srv6_local_sid') {
+      this.#sids.add(key);
+      this.#overlap.comes(key, false, this.#now_ms);
+    }
     if (tag !== undefined) {
       const is_kept = this.#kept_tunnels.delete(tag);
       this.#judge(tag);
@@ -345,8 +350,15 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   /** Others still send to it, until they are told of another one. */
   #retireSid(key: ObjectKey): void {
+    this.#sids.delete(key);
     if (this.#overlap.goes(key, this.#now_ms)) this.#wake();
     else this.model.unwant(key);
+  }
+
+  /** Until VPP has those that take its place others are told of it. */
+  #dropSid(key: ObjectKey, now_ms: number): void {
+    const waits = now_ms < never_ms && [...this.#sids].some((sid) => this.model.there(sid) === undefined);
+    if (!waits || !this.#overlap.goes(key, now_ms)) this.model.unwant(key);
   }
 
   get #now_ms(): number {
@@ -367,7 +379,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     for (const route of routes) this.model.want(route);
     for (const carrier of tunnels) {
       const wanted = this.model.wanted(carrier);
-      if (wanted?.kind === 'srv6_local_sid') this.model.unwant(carrier);
+      if (wanted?.kind === 'srv6_local_sid') this.#dropSid(carrier, now_ms);
       else if (this.#peers.has(carrier)) this.#dropPeer(carrier);
       else this.#unwantTunnel(carrier);
     }

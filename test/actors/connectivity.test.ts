@@ -2716,18 +2716,26 @@ t.test('SRv6', async (t) => {
   });
 
   t.test('SIDs of another pool are told when VPP has them; until then those of before are', async (t) => {
-    const { lab, told } = await begin(t);
+    const { lab, told } = await begin(t, { writer: { ...at_once, linger_ms: 10_000 } });
     await tell(lab);
     await lab.moment();
     t.equal(told.length, 1);
+    const before = kept(lab);
     lab.refuses = ({ action, object }) => action === 'add' && object.kind === 'srv6_local_sid';
     const name = 'sr-localsids-pool-own';
     await lab.told('IPPool', { [name]: { ...pool('fcff:0:0:11aa::/64'), name } });
     await lab.moment();
+    for (let turn = 0; turn < 30; turn += 1) await lab.moment(1000);
     t.equal(told.length, 1, 'VPP has none of them');
+    t.same(kept(lab), before, 'so others still send to those of before');
     lab.refuses = () => false;
-    for (let turn = 0; turn < 4; turn += 1) await lab.moment(1000);
-    t.same(told.slice(1), [['fcff:0:0:11aa::d4', 'fcff:0:0:11aa::d6']]);
+    for (let turn = 0; turn < 80; turn += 1) await lab.moment(1000);
+    const now = ['fcff:0:0:11aa::d4', 'fcff:0:0:11aa::d6'];
+    t.same(told.slice(1), [now]);
+    t.same(
+      kept(lab),
+      now.map((sid) => `srv6_local_sid:${sid}`),
+    );
   });
 
   t.test('why it is not done is said', async (t) => {
