@@ -3,7 +3,6 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { Sink } from '../desired/connectivity.js';
-import type { Tunnel } from '../desired/remote-route.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
@@ -18,15 +17,15 @@ import {
   type VppObject,
 } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
-import type { Srv6Policy } from '../objects/srv6.js';
 import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
 import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import { isBindingSidTaken } from '../vpp-conn/program/srv6.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
 import { ipsecKeys, isIpsec, Keyless } from './keyless.js';
 import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
+import { PeerEnds } from './peer-ends.js';
+import { type Refusals, RefusedTunnels } from './refused-tunnels.js';
 
 export interface RouteWriterSettings extends WriterSettings, OverlapSettings {
   /** A route of an earlier life that is told with fewer next hops keeps the others so long, counted from the first such: they may not be told yet. */
@@ -41,29 +40,8 @@ export const route_writer_settings_default: RouteWriterSettings = {
   narrow_ms: 15_000,
 };
 
-/** Told of a tunnel that VPP does not make, or does not set up, and when it has it after all. */
-export type TunnelRefused = (tunnel: Tunnel, refused: boolean) => void;
-
-/** Who plans is told of what VPP refuses, where another way is open. */
-export interface Refusals {
-  readonly tunnel: TunnelRefused;
-  /** A policy of SRv6, by its binding SID. `taken`: it is to be wanted under another one; else VPP does not make it, or is not given it. */
-  readonly policy: (bsid: string, error: Error, taken: boolean) => void;
-  /** Another VPP: it has refused nothing yet. */
-  readonly renounced: () => void;
-}
-
 /** Told of each tunnel before VPP has it, until VPP has it no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
 export type Policed = Pick<PolicedInterfaces, 'put' | 'remove' | 'complete'>;
-
-const isTunnel = (object: VppObject): object is Tunnel =>
-  object.kind === 'ipip_tunnel' || object.kind === 'vxlan_tunnel' || object.kind === 'wireguard_interface';
-
-/** A tunnel of which VPP refuses something, and of what. */
-interface Refused {
-  readonly tunnel: Tunnel;
-  readonly parts: Set<ObjectKey>;
-}
 
 const upKey = (tag: InterfaceTag): ObjectKey =>
   keyOf({ kind: 'interface_flag', interface: tag, flag: 'admin_up' });
@@ -101,8 +79,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   readonly #kept_tunnels = new Set<InterfaceTag>();
   /** Wanted no more, and judged by their policies until VPP has lost them: it may refuse to, or routes still lead by them. */
   readonly #leaving = new Set<InterfaceTag>();
-  /** Of these tunnels VPP refuses the one or the other part: what carries packets is whole. */
-  readonly #refused = new Map<InterfaceTag, Refused>();
+  readonly #refused: RefusedTunnels;
   readonly #refusals: Refusals;
   /** Routes that an earlier life has left with more next hops than these. */
   readonly #narrower = new Map<ObjectKey, Route>();
@@ -110,10 +87,8 @@ export class RouteWriter extends ObjectWriter implements Sink {
   #narrow_until_ms: number | undefined;
   /** WireGuard's, as they are wanted: by their keys. */
   readonly #peers = new Map<ObjectKey, WireguardPeer>();
-  /** Also those that an earlier life has left, by their endpoints. */
-  readonly #peer_at = new Map<string, ObjectKey>();
-  /** The endpoint of each of those. */
-  readonly #ends = new Map<ObjectKey, string>();
+  /** Also of those that an earlier life has left. */
+  readonly #ends = new PeerEnds();
   /** This node's own SIDs, as they are wanted. */
   readonly #sids = new Set<ObjectKey>();
   #told_all = false;
@@ -131,6 +106,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   ) {
     super(ctx, vpp, 'connectivity', settings);
     this.#refusals = refusals;
+    this.#refused = new RefusedTunnels(this.model, refusals);
     this.#policed = policed;
     this.#ctx = ctx;
     this.#narrow_ms = settings.narrow_ms;
@@ -233,9 +209,9 @@ export class RouteWriter extends ObjectWriter implements Sink {
     const { model } = this;
     this.wants(key);
     // The same end with another key is another peer to VPP, which takes no two of one prefix. If that one is to stay, at another end, it is told so, too.
-    const other = this.#peer_at.get(peer.endpoint);
+    const other = this.#ends.at(peer.endpoint);
     if (other !== undefined && other !== key) this.#dropPeer(other);
-    this.#takeEnd(key, peer.endpoint);
+    this.#ends.take(key, peer.endpoint);
     const is_new = model.wanted(key) === undefined && model.there(key) === undefined;
     for (const address of hostsOf(peer))
       this.#overlap.comes(peerCarrier(address), is_new && !this.encrypts_only, this.#now_ms, true);
@@ -272,24 +248,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
   }
 
   #dropPeer(key: ObjectKey): void {
-    this.#leaveEnd(key);
+    this.#ends.leave(key);
     this.#overlap.gone(key);
     this.#peers.delete(key);
     this.model.unwant(key);
-  }
-
-  #takeEnd(key: ObjectKey, end: string): void {
-    this.#leaveEnd(key);
-    this.#ends.delete(this.#peer_at.get(end) ?? '');
-    this.#peer_at.set(end, key);
-    this.#ends.set(key, end);
-  }
-
-  #leaveEnd(key: ObjectKey): void {
-    const end = this.#ends.get(key);
-    if (end === undefined) return;
-    this.#ends.delete(key);
-    this.#peer_at.delete(end);
   }
 
   /** They are established: routes move to them. */
@@ -403,7 +365,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     }
     for (const key of tunnelKeys(tag)) this.model.unwant(key);
     this.#keyless.forget(tag);
-    this.#refused.delete(tag);
+    this.#refused.forget(tag);
     this.#leaving.add(tag);
   }
 
@@ -446,7 +408,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     if (object.kind === 'wireguard_peer') return this.#keepPeer(object);
     if (tag === undefined) {
       const of = interfacesUsed(object)[0];
-      const tunnel = of === undefined ? undefined : this.#tunnelOf(of);
+      const tunnel = of === undefined ? undefined : this.#refused.tunnelOf(of);
       if (tunnel === undefined || this.#kept_tunnels.has(tunnel.tag) || suits(object, tunnel))
         super.keep(object);
       else this.model.unwant(keyOf(object));
@@ -459,62 +421,23 @@ export class RouteWriter extends ObjectWriter implements Sink {
   /** One at the end of a peer that is wanted was that one with another key. */
   #keepPeer(peer: WireguardPeer): void {
     const key = keyOf(peer);
-    const other = this.#peer_at.get(peer.endpoint);
+    const other = this.#ends.at(peer.endpoint);
     if (other !== undefined && this.model.wanted(other) !== undefined) return this.model.unwant(key);
     super.keep(peer);
-    this.#takeEnd(key, peer.endpoint);
+    this.#ends.take(key, peer.endpoint);
   }
 
   /** A route that has another way goes without a tunnel that is not there, or through which nothing goes. */
   protected override settled({ outcomes }: TransactionResult): void {
     for (const { operation } of outcomes)
-      if (operation.object.kind !== 'route') this.#lookAt(operation.object);
-  }
-
-  /** A tunnel, or a part of one. */
-  #lookAt(object: VppObject): void {
-    if (object.kind === 'wireguard_peer') return;
-    if (object.kind === 'srv6_policy') return this.#lookAtPolicy(object);
-    const tag = interfaceMade(object) ?? interfacesUsed(object)[0];
-    const tunnel = tag === undefined ? undefined : this.#tunnelOf(tag);
-    if (tunnel === undefined) return;
-    const key = keyOf(object);
-    const before = this.#refused.get(tunnel.tag);
-    const parts = before?.parts ?? new Set();
-    if (this.model.failed.has(key) && this.model.there(key) === undefined) parts.add(key);
-    else parts.delete(key);
-    if (parts.size > 0) this.#refused.set(tunnel.tag, { tunnel, parts });
-    else this.#refused.delete(tunnel.tag);
-    if (before !== undefined || parts.size > 0 || isTunnel(object))
-      this.#refusals.tunnel(tunnel, parts.size > 0);
-  }
-
-  /** VPP has none under its binding SID, or one that leads elsewhere. */
-  #lookAtPolicy(policy: Srv6Policy): void {
-    const error = this.model.failed.get(keyOf(policy));
-    const there = this.model.there(keyOf(policy));
-    if (error === undefined || (there !== undefined && same(canonical(policy), there))) return;
-    this.#refusals.policy(policy.bsid, error, isBindingSidTaken(error));
-  }
-
-  #tunnelOf(tag: InterfaceTag): Tunnel | undefined {
-    for (const key of tunnelKeys(tag)) {
-      const wanted = this.model.wanted(key);
-      if (wanted !== undefined && isTunnel(wanted)) return wanted;
-    }
-    return undefined;
+      if (operation.object.kind !== 'route') this.#refused.lookAt(operation.object);
   }
 
   /** All that an earlier life has left is kept by now. */
   protected override compared(): void {
     this.#wantPeersAnew();
     for (const object of this.#keyless.compared()) this.#wantIpsec(object);
-    // VPP may have made one, or a part of it, without a word.
-    for (const { parts } of this.#refused.values())
-      for (const key of parts) {
-        const there = this.model.there(key);
-        if (there !== undefined) this.#lookAt(there);
-      }
+    this.#refused.lookAgain();
     this.#policed?.complete('connectivity');
   }
 
