@@ -477,6 +477,7 @@ class Bgp implements Actor<BgpMessage> {
     const steps = await session.difference(plan, { may_withdraw, learned, now_ms: ctx.clock.now_ms() });
     this.restart.begin(plan.peers, steps, !session.converged);
     table.gateways(plan.gateways);
+    table.identify(plan.global.router_id);
     this.teller.send();
     const failures = await session.carryOut(plan, steps, {
       isAwaited: (address) => table.isAwaited(address),

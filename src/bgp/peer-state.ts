@@ -17,7 +17,7 @@ export interface ActualPeer {
   readonly session: string;
   /** It has told more prefixes than it may: gobgpd has ended the session, and opens none again by itself. */
   readonly over_limit: boolean;
-  /** It has told all it has since the session came up, as far as gobgpd remembers. */
+  /** It has told all it has since the session came up, of each family of which it says when that is so, as far as gobgpd remembers. */
   readonly end_of_rib: boolean;
   readonly received: number;
   readonly established_ms?: number;
@@ -169,12 +169,18 @@ export function actualPeer(peer: Peer): ActualPeer | undefined {
     as_number: conf.peer_asn,
     session,
     over_limit: state?.admin_state === 'pfx_ct',
-    end_of_rib: peer.afi_safis.some(
-      ({ mp_graceful_restart }) => mp_graceful_restart?.state?.end_of_rib_received === true,
-    ),
+    end_of_rib: hasToldAll(peer),
     received: peer.afi_safis.reduce((sum, { state: each }) => sum + (each?.received ?? 0), 0),
     ...(session === 'established' && uptime_ms > 0 && { established_ms: uptime_ms }),
   };
+}
+
+/** Of each family that it restarts gracefully with (`received`) it ends what it tells; one that names none, of any. */
+function hasToldAll({ afi_safis }: Pick<Peer, 'afi_safis'>): boolean {
+  const states = afi_safis.flatMap(({ mp_graceful_restart }) => mp_graceful_restart?.state ?? []);
+  const graceful = states.filter(({ received }) => received === true);
+  const isEnded = ({ end_of_rib_received }: (typeof states)[number]): boolean => end_of_rib_received === true;
+  return graceful.length > 0 ? graceful.every(isEnded) : states.some(isEnded);
 }
 
 /** A peer as gobgpd has it once it was told: what is compared. */

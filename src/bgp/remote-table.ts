@@ -8,7 +8,7 @@
  */
 import type { BriefPath, WatchEvent } from 'gobgp-grpc-stubs';
 import { SharedLists } from '../desired/shared-lists.js';
-import { isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
+import { isMeantFor, isSrPolicyKey, srPolicyKey } from '../desired/sr-policy.js';
 import { canonicalPrefix } from '../ip/spelling.js';
 import { type Known, KnownPaths } from './known-paths.js';
 import { isPrefix, nextHopOf } from './local-paths.js';
@@ -71,6 +71,8 @@ export class RemoteTable {
   /** Peers that are waited for. */
   readonly #awaited = new Map<string, Waiting>();
   #gateways: ReadonlyMap<string, string> = new Map();
+  /** Of this node. */
+  #identifier: string | undefined;
   readonly #max: number;
   #refused = 0;
   #beginning = 0;
@@ -220,6 +222,13 @@ export class RemoteTable {
     this.#gateways = gateways;
     for (const prefix of new Set([...before.keys(), ...gateways.keys()]))
       if (before.get(prefix) !== gateways.get(prefix)) this.#touch(prefix);
+  }
+
+  /** The BGP identifier of this node: SR policies may be meant for some nodes alone. Until it is known those are not told. */
+  identify(identifier: string): void {
+    if (this.#identifier === identifier) return;
+    this.#identifier = identifier;
+    for (const key of this.#known.keys()) if (isSrPolicyKey(key)) this.#touch(key);
   }
 
   /** What gobgpd's watch tells, in its order. */
@@ -376,7 +385,11 @@ export class RemoteTable {
     const gateway = this.#gateways.get(prefix);
     if (gateway !== undefined) return { prefix, next_hops: [gateway] };
     const paths = this.#known.get(prefix);
-    return paths && { prefix, next_hops: firstOf(nextHopsOf(paths)) };
+    if (paths === undefined) return undefined;
+    const next_hops = nextHopsOf(paths);
+    if (!isSrPolicyKey(prefix)) return { prefix, next_hops: firstOf(next_hops) };
+    const meant = next_hops.filter((text) => isMeantFor(text, this.#identifier));
+    return meant.length === 0 ? undefined : { prefix, next_hops: firstOf(meant) };
   }
 }
 

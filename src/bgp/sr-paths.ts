@@ -7,6 +7,7 @@ import {
   srPolicyText,
   type ToldSegmentList,
   type ToldSrPolicy,
+  targets_max,
 } from '../desired/sr-policy.js';
 import type { OwnSid } from '../desired/srv6.js';
 import { type Family, formatAddress, parseAddress } from '../ip/text.js';
@@ -25,6 +26,8 @@ export const own_colors: readonly Family[] = [4, 6];
 const preference_default = 100;
 /** RFC 9256, 2.12. */
 const priority_default = 128;
+/** Of extended communities with an address. */
+const route_target = 2;
 
 type Attribute = Path['pattrs'] extends Iterable<infer T> ? T : never;
 type SubTlv = Extract<Attribute, { type: 'tunnel_encap' }>['tlvs'][number]['tlvs'][number];
@@ -136,7 +139,30 @@ function saysOf(pattrs: Path['pattrs']): ToldSrPolicy {
     // More than are taken: that there are is all that is kept.
     if (tlv.type === 'sr_segment_list' && lists.length <= lists_max) lists.push(listOf(tlv));
   }
-  return { ...(bsid !== undefined && { bsid }), preference, priority, lists };
+  const targets = targetsOf(pattrs);
+  return {
+    ...(bsid !== undefined && { bsid }),
+    preference,
+    priority,
+    ...(targets.length > 0 && { targets }),
+    lists,
+  };
+}
+
+/** Each once, in one order. Those of other forms say nothing of nodes. */
+function targetsOf(pattrs: Path['pattrs']): readonly string[] {
+  const targets = new Set<string>();
+  for (const attribute of pattrs) {
+    if (attribute.type !== 'extended_communities') continue;
+    for (const each of attribute.communities)
+      if (
+        each.type === 'ipv4_address_specific' &&
+        each.sub_type === route_target &&
+        targets.size < targets_max
+      )
+        targets.add(each.address);
+  }
+  return [...targets].sort();
 }
 
 function* subTlvs(pattrs: Path['pattrs']): Iterable<SubTlv> {

@@ -31,8 +31,13 @@ export interface ToldSrPolicy {
   /** Higher is better: 100 where it says nothing. */
   readonly preference: number;
   readonly priority: number;
+  /** Of the nodes that it is meant for, their BGP identifiers (route targets of RFC 9830, 4.2); absent: for all. */
+  readonly targets?: readonly string[];
   readonly lists: readonly ToldSegmentList[];
 }
+
+/** Of more targets the rest is not read. */
+export const targets_max = 256;
 
 const key_start = 'sr-policy ';
 /** A policy with more lists is told with so many and one more: it is refused. */
@@ -53,22 +58,36 @@ export const srPolicyTitle = ({ endpoint, color, distinguisher }: SrPolicyName):
   `SR policy of ${endpoint}, color ${color}${distinguisher === 0 ? '' : `, distinguisher ${distinguisher}`}`;
 
 /** Two that say the same have the same text. */
-export const srPolicyText = ({ bsid, preference, priority, lists }: ToldSrPolicy): string =>
+export const srPolicyText = ({ bsid, preference, priority, targets = [], lists }: ToldSrPolicy): string =>
   JSON.stringify([
     bsid ?? '',
     preference,
     priority,
+    targets.join(' '),
     ...lists.map(({ weight, segments, behavior }) => [weight, behavior ?? '', ...segments]),
   ]);
 
-type Texted = [bsid: string, preference: number, priority: number, ...lists: [number, string, ...string[]][]];
+type Texted = [
+  bsid: string,
+  preference: number,
+  priority: number,
+  targets: string,
+  ...lists: [number, string, ...string[]][],
+];
+
+/** `text` as it was made here: it is meant for all nodes, or for the one with this BGP identifier. */
+export function isMeantFor(text: string, identifier: string | undefined): boolean {
+  const [, , , targets] = JSON.parse(text) as Texted;
+  return targets === '' || (identifier !== undefined && targets.split(' ').includes(identifier));
+}
 
 function told(text: string): ToldSrPolicy {
-  const [bsid, preference, priority, ...lists] = JSON.parse(text) as Texted;
+  const [bsid, preference, priority, targets, ...lists] = JSON.parse(text) as Texted;
   return {
     ...(bsid !== '' && { bsid }),
     preference,
     priority,
+    ...(targets !== '' && { targets: targets.split(' ') }),
     lists: lists.map(([weight, behavior, ...segments]) => ({
       weight,
       segments,

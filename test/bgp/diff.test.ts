@@ -361,3 +361,23 @@ t.test('a peer that this program has not made is removed', async (t) => {
   const with_it = { ...state, peers: new Map([...state.peers, ['10.0.0.77', stranger]]) };
   t.strictSame(shown(diffBgp(planOf(base), with_it, planOf(base).paths, newest)), ['delete_peer 10.0.0.77']);
 });
+
+t.test('a peer has told all when it has of each family that it restarts gracefully with', (t) => {
+  const hasTold = (...states: readonly object[]): unknown =>
+    actualPeer({
+      conf: { neighbor_address: '10.0.0.2', description: '', auth_password: '', peer_asn: 64512 },
+      afi_safis: states.map((state) => ({ mp_graceful_restart: { state } })),
+    } as unknown as Peer)?.end_of_rib;
+  const over = { received: true, end_of_rib_received: true };
+  t.equal(hasTold(over, { received: true, end_of_rib_received: false }), false, 'SR policies come later');
+  t.equal(hasTold(over, over), true);
+  t.equal(
+    hasTold(over, { received: false, end_of_rib_received: false }),
+    true,
+    'it does not have that family',
+  );
+  t.equal(hasTold({ end_of_rib_received: true }, {}), true, 'of one that does not say with which');
+  t.equal(hasTold({}, {}), false);
+  t.equal(hasTold(), false);
+  t.end();
+});

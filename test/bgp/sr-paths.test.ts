@@ -128,6 +128,48 @@ t.test('policies of others are in the table as routes are, and held for a peer t
   t.end();
 });
 
+t.test('a policy that is meant for other nodes is none here', (t) => {
+  const table = new RemoteTable();
+  const path = (neighbour: string, targets: readonly string[], bsid = 'cafe::1') => {
+    const message = pathMessage(srPath({ ...sid4, bsid }, 'fd00::2'));
+    const target = { type: 'ipv4_address_specific', is_transitive: true, local_admin: 0 };
+    const communities = [
+      ...targets.map((address) => ({ ...target, sub_type: 2, address })),
+      { ...target, sub_type: 3, address: '10.0.0.1' },
+      { type: 'two_octet_as_specific', is_transitive: true, sub_type: 2, asn: 64512, local_admin: 1 },
+    ];
+    const pattrs = [...(message.pattrs ?? []), { type: 'extended_communities', communities }];
+    return briefly(asTold({ ...message, pattrs } as PathInput, { neighbor_ip: neighbour }));
+  };
+  const changes = () => [...table.changes(10).values()].map((told) => told?.next_hops.length);
+  const take = (...paths: readonly BriefPath[]) => table.take({ paths, initial: false, whole: true });
+  table.begin();
+  take(path('fd00::2', ['10.0.0.9', '10.0.0.1']));
+  table.complete();
+  t.strictSame(changes(), [undefined], 'nobody knows yet who this node is');
+  table.identify('10.0.0.1');
+  t.strictSame(changes(), [1]);
+  table.identify('10.0.0.1');
+  t.strictSame(changes(), [], 'the same again');
+  take(path('fd00::2', ['10.0.0.9']));
+  t.strictSame(changes(), [undefined], 'for another one');
+  take(path('fd00::2', ['10.0.0.9']), path('fd00::3', ['10.0.0.1'], 'cafe::3'));
+  t.strictSame(changes(), [1], 'of two the one that is meant for it');
+  table.identify('10.0.0.9');
+  t.strictSame(changes(), [1], 'another identifier');
+  take(path('fd00::2', []));
+  t.strictSame(changes(), [1], 'for all');
+  const of_many = srPolicyTexts(
+    path(
+      'fd00::2',
+      Array.from({ length: 1000 }, (_, at) => `10.1.${at >> 8}.${at & 255}`),
+    ).whole!,
+  )!;
+  t.ok(of_many[1].length < 8192, 'of many targets not all are kept');
+  t.match(candidateOf(...of_many), { families: [4] });
+  t.end();
+});
+
 t.test('a policy that is withdrawn is no prefix to any rule', (t) => {
   const path = srPath(sid4, endpoint);
   const state: BgpState = {

@@ -112,7 +112,12 @@ interface List {
 }
 
 /** As a controller of somebody else would announce it: better than what nodes announce themselves. */
-function policyOf(endpoint: string, distinguisher: number, lists: readonly List[]): PathInput {
+function policyOf(
+  endpoint: string,
+  distinguisher: number,
+  lists: readonly List[],
+  targets: readonly string[] = [],
+): PathInput {
   const family = bgp_families.ipv6_sr_policy;
   const nlri = { type: 'sr_policy', distinguisher, color: 4, endpoint: parseAddress(endpoint) } as const;
   return {
@@ -121,6 +126,20 @@ function policyOf(endpoint: string, distinguisher: number, lists: readonly List[
     pattrs: [
       { type: 'origin', origin: 0 },
       { type: 'mp_reach', family, next_hops: [endpoint], nlris: [nlri] },
+      ...(targets.length === 0
+        ? []
+        : [
+            {
+              type: 'extended_communities' as const,
+              communities: targets.map((address) => ({
+                type: 'ipv4_address_specific' as const,
+                is_transitive: true,
+                sub_type: 2,
+                address,
+                local_admin: 0,
+              })),
+            },
+          ]),
       {
         type: 'tunnel_encap',
         tlvs: [
@@ -244,6 +263,24 @@ t.test('pods of two nodes by SRv6', real, async (t) => {
       }, 'its own policies again');
     });
     t.equal(Object.keys((await a.segments()).policies).length, 2, 'none is left of before');
+  });
+
+  await t.test('a policy that is meant for one of them is used by that one alone', async (t) => {
+    const lists: readonly List[] = [1, 2].map((weight) => ({
+      segments: [sid4],
+      behavior: 'end_dt4',
+      weight,
+    }));
+    const before = await a.segments();
+    await foreign.addPath({ path: policyOf(endpoint, 8, lists, ['192.0.2.8']) });
+    await foreign.addPath({ path: policyOf(endpoint, 9, lists, ['192.0.2.9', a.topology.node.ip4]) });
+    await until(byLists(2), 'two lists');
+    await withdraw(9);
+    await until(async () => {
+      const now = await a.segments();
+      return JSON.stringify(now.steered) === JSON.stringify(before.steered) || now;
+    }, 'its own policies again');
+    await withdraw(8);
   });
 
   await t.test('policies that cannot be used are named, and disturb nothing', async (t) => {
