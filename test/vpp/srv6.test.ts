@@ -265,7 +265,7 @@ t.test('pods of two nodes by SRv6', real, async (t) => {
     t.equal(Object.keys((await a.segments()).policies).length, 2, 'none is left of before');
   });
 
-  await t.test('a policy that is meant for one of them is used by that one alone', async (t) => {
+  await t.test('a policy that is meant for one of them is used by that one alone', async () => {
     const lists: readonly List[] = [1, 2].map((weight) => ({
       segments: [sid4],
       behavior: 'end_dt4',
