@@ -2,7 +2,7 @@
  * Leads pods to pods of other nodes: from routes, which BGP or Calico's IPAM tells, pools and the own node to routes and tunnels in VPP.
  * State is what was told; what follows from a change is planned and sent in pieces, a moment later, so that a burst is one change.
  */
-import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
 import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
 import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Timer } from '../clock.js';
@@ -21,15 +21,13 @@ import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js
 import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
 import type { NodeReady, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { InterfaceTag } from '../objects/interfaces.js';
 import { wireguard_tag } from '../objects/wireguard.js';
 import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
 import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
 import { OwnSidsTold } from '../routes/own-sids.js';
+import { PeerLooks } from '../routes/peer-looks.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
-import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
-import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import { Inputs } from '../writer/inputs.js';
 import { inPieces, Turns } from '../writer/turns.js';
 
@@ -99,14 +97,8 @@ const told_piece = 256;
 const piece = 64;
 /** Of what is wrong, so much is named. */
 const named_max = 100;
-/** How often VPP is asked whether peers of WireGuard have answered: while routes wait for that, and else. */
-const answers_ms = 200;
-const peers_ms = 5000;
-/** From one answer to the next question while a tunnel of IKE is not up, and may be soon. */
-const tunnels_ms = 1000;
 /** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
 const fuller_ms = 250;
-const ask_ms = 5000;
 
 export function connectivityActor(
   deps: ConnectivityDeps,
@@ -161,9 +153,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly encryption: Encryption;
   private readonly ike: IkeTunnels;
   private readonly known_nodes = new Map<string, CalicoNode>();
-  private looks: Timer | undefined;
-  private looks_ms = 0;
-  private asks_tunnels = false;
+  private readonly looks: PeerLooks;
   private fuller: Timer | undefined;
   private readonly sids: OwnSidsTold;
 
@@ -233,6 +223,12 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       drop: (prefix, drop) => this.plan.setDropped(prefix, drop),
     });
     this.turns = new Turns(ctx, settings.coalesce_ms);
+    const { plan, writer, encryption, ike } = this;
+    const hasKeys = (): void => {
+      this.look();
+      this.turns.news();
+    };
+    this.looks = new PeerLooks({ ctx, vpp: deps.vpp, plan, writer, encryption, ike, hasKeys });
     const kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
     this.inputs = new Inputs(ctx, deps, kinds);
     deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
@@ -266,11 +262,13 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         this.writer.due();
         return this.work();
       case 'LookAtPeers':
-        return this.lookAtPeers();
+        return this.looks.look();
       case 'PeersSeen':
-        return this.peersSeen(message.states);
+        this.looks.peersSeen(message.states);
+        return this.work();
       case 'TunnelsSeen':
-        return this.tunnelsSeen(message.states);
+        this.looks.tunnelsSeen(message.states);
+        return this.work();
       case 'PeersFuller':
         this.fuller = undefined;
         this.plan.planPeers(this.writer);
@@ -428,88 +426,6 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     this.setPeers(this.encryption.nodes.set(name, told, portOf(this.felixOf(name))));
   }
 
-  /** VPP is asked how its peers are: soon while routes wait for that. */
-  private lookLater(): void {
-    // While VPP has not said how they are it is not asked again.
-    const is_ike_due = this.ike.is_used && !this.asks_tunnels;
-    const waits_ms = is_ike_due && this.ike.waits(this.ctx.clock.now_ms()) ? tunnels_ms : peers_ms;
-    const needs_ms = this.writer.waitsForPeers ? answers_ms : waits_ms;
-    if (this.plan.counts.peers === 0 && !this.encryption.lacksKeys && !is_ike_due) return;
-    if (this.looks !== undefined && this.looks_ms <= needs_ms) return;
-    this.looks?.cancel();
-    this.looks_ms = needs_ms;
-    this.looks = this.ctx.after(needs_ms, { type: 'LookAtPeers' });
-  }
-
-  private lookAtPeers(): void {
-    this.looks = undefined;
-    // A file may be readable by now, or have another key.
-    const has_other = this.ike.readKey();
-    if (this.encryption.lacksKeys || has_other) {
-      this.look();
-      this.turns.news();
-    }
-    if (this.ike.is_used && !this.asks_tunnels) this.lookAtTunnels();
-    if (this.plan.counts.peers === 0) return this.lookLater();
-    const seen = (states: readonly PeerState[] | Error): void =>
-      this.ctx.tellSelf({ type: 'PeersSeen', states });
-    this.ctx
-      .ask<VppConnectionMessage, readonly PeerState[]>(
-        this.deps.vpp,
-        (reply) => ({ type: 'ReadPeers', reply }),
-        ask_ms,
-      )
-      .then(seen, seen);
-  }
-
-  private lookAtTunnels(): void {
-    const tunnels = [...this.ike.asks(this.plan.ikeTunnels(), this.ctx.clock.now_ms())];
-    if (tunnels.length === 0) return;
-    this.asks_tunnels = true;
-    const seen = (states: readonly IkeTunnelState[] | Error): void =>
-      this.ctx.tellSelf({ type: 'TunnelsSeen', states });
-    this.ctx
-      .ask<VppConnectionMessage, readonly IkeTunnelState[]>(
-        this.deps.vpp,
-        (reply) => ({ type: 'ReadIkeTunnels', tunnels, reply }),
-        ask_ms,
-      )
-      .then(seen, seen);
-  }
-
-  private tunnelsSeen(states: readonly IkeTunnelState[] | Error): void {
-    this.asks_tunnels = false;
-    if (states instanceof Error) return this.work();
-    const { plan, writer, ike, ctx } = this;
-    const tunnels = new Map([...plan.ikeTunnels()].map((tunnel) => [tunnel.tag, tunnel]));
-    const isMade = (tag: InterfaceTag): boolean => writer.has(tunnels.get(tag)!);
-    const outcome = ike.see(tunnels.values(), states, ctx.clock.now_ms(), isMade);
-    const { up, gone, renew, take_down, rekey } = outcome;
-    // Before they are made anew.
-    if (take_down.length > 0)
-      this.tellVpp('tunnel', (reply) => ({ type: 'TakeDown', interfaces: take_down, reply }));
-    for (const tag of up) writer.ikeIsUp(tunnels.get(tag)!);
-    for (const tag of gone) writer.tunnelIsGone(tag);
-    for (const dst of renew) writer.renewIke(dst);
-    if (rekey.length > 0) this.tellVpp('rekey', (reply) => ({ type: 'Rekey', spis: rekey, reply }));
-    return this.work();
-  }
-
-  /** What comes of it is seen. */
-  private tellVpp(verb: string, message: (reply: Reply<void>) => VppConnectionMessage): void {
-    const { log } = this.ctx;
-    this.ctx
-      .ask<VppConnectionMessage, void>(this.deps.vpp, message, ask_ms)
-      .catch((error: Error) => log.warn({ err: error }, `connectivity(${verb}) ${error.message}`));
-  }
-
-  private peersSeen(states: readonly PeerState[] | Error): void {
-    // Of a VPP that is lost the uplink tells.
-    if (!(states instanceof Error))
-      this.writer.peersAnswer(this.encryption.see(states, this.ctx.clock.now_ms()));
-    return this.work();
-  }
-
   private clusterChange(change: AnyChange): void {
     const is_first = change.synced && this.inputs.unsynced([change.kind]).length > 0;
     this.inputs.clusterChange(change);
@@ -587,7 +503,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       writer.allTold(is_done && this.unsynced().length === 0);
     }
     is_done = writer.step() && is_done;
-    this.lookLater();
+    this.looks.later();
     if (!is_done) turns.next();
   }
 
