@@ -17,7 +17,7 @@ import type { IpPool } from '../src/calico/kinds/ip-pool.js';
 import { table } from '../src/desired/tables.js';
 import type { AnyChange, ClusterMessage, KindName } from '../src/messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoute } from '../src/messages/connectivity.js';
-import type { SubscribeNode } from '../src/messages/node.js';
+import type { InPlace, SubscribeEarly, SubscribeNode } from '../src/messages/node.js';
 import type { VppObject } from '../src/objects/object.js';
 import { route_writer_settings_default } from '../src/routes/route-writer.js';
 import { pathTo } from '../src/vpp-conn/paths.js';
@@ -107,7 +107,7 @@ export class Actor {
     wireguard = no_wireguard,
     writer = route_writer_settings_default,
   ): Promise<Actor> {
-    const uplink = await system.spawn(idle<SubscribeNode>('uplink'));
+    const uplink = await system.spawn(idle<SubscribeNode | SubscribeEarly | InPlace>('uplink'));
     const cluster = await system.spawn(idle<ClusterMessage>('cluster'));
     const spec = connectivityActor(
       { vpp, uplink, cluster, wireguard, checksums: () => undefined, report: () => undefined },

@@ -19,13 +19,14 @@ import { isSrPolicyKey } from '../desired/sr-policy.js';
 import type { Srv6Pools } from '../desired/srv6.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity.js';
-import type { NodeReady, SubscribeNode } from '../messages/node.js';
+import type { InPlace, NodeReady, SubscribeEarly, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { wireguard_tag } from '../objects/wireguard.js';
 import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
 import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
 import { OwnSidsTold } from '../routes/own-sids.js';
 import { PeerLooks } from '../routes/peer-looks.js';
+import { PoolGuard } from '../routes/pool-guard.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
 import { Inputs } from '../writer/inputs.js';
@@ -33,7 +34,7 @@ import { inPieces, Turns } from '../writer/turns.js';
 
 export interface ConnectivityDeps {
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly uplink: ActorRef<SubscribeNode>;
+  readonly uplink: ActorRef<SubscribeNode | SubscribeEarly | InPlace>;
   readonly cluster: ActorRef<ClusterMessage>;
   /** Shared with who enforces policies; absent: nobody does. */
   readonly policed?: Policed;
@@ -88,6 +89,8 @@ export interface ConnectivitySettings {
 const needed: readonly KindName[] = ['IPPool', 'FelixConfiguration', 'Node'];
 /** Whether anything is encrypted follows from these. */
 const told_of_encryption: readonly KindName[] = ['FelixConfiguration', 'Node'];
+/** And what is dropped before anything is. */
+const told_of_drops: readonly KindName[] = ['IPPool', 'Node'];
 /** Nor without these, where IPAM tells the routes. */
 const needed_of_ipam: readonly KindName[] = [...needed, 'BlockAffinity', 'IPAMBlock'];
 
@@ -154,6 +157,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly ike: IkeTunnels;
   private readonly known_nodes = new Map<string, CalicoNode>();
   private readonly looks: PeerLooks;
+  private readonly guard: PoolGuard;
   private fuller: Timer | undefined;
   private readonly sids: OwnSidsTold;
 
@@ -228,10 +232,17 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.look();
       this.turns.news();
     };
+    this.guard = new PoolGuard({
+      ctx,
+      vpp: deps.vpp,
+      uplink: deps.uplink,
+      drops: () => (this.inputs.unsynced(told_of_drops).length > 0 ? undefined : [...plan.poolDrops()]),
+    });
     this.looks = new PeerLooks({ ctx, vpp: deps.vpp, plan, writer, encryption, ike, hasKeys });
     const kinds = [...new Set([...this.needed, ...localPrefixKinds({ services: is_bgp })])];
     this.inputs = new Inputs(ctx, deps, kinds);
-    deps.uplink.tell({ type: 'SubscribeNode', subscriber: ctx.self });
+    const type = settings.encryption_required ? 'SubscribeEarly' : 'SubscribeNode';
+    deps.uplink.tell({ type, subscriber: ctx.self });
     deps.report(() => this.report());
   }
 
@@ -239,12 +250,18 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     switch (message.type) {
       case 'NodeReady':
         return this.nodeReady(message);
+      case 'NodePrepared':
+        return this.guard.prepared(message);
+      case 'UplinksMade':
+        return;
       case 'NodeLost':
+        this.guard.over();
         if (this.inputs.nodeLost(message.generation)) this.writer.lost();
         return;
       case 'ClusterChange':
         this.clusterChange(message.change);
         message.reply.resolve();
+        this.guard.news();
         return this.turns.news();
       case 'RemoteRoutes':
         return this.remoteRoutes(message);
@@ -358,6 +375,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
 
   private nodeReady(ready: NodeReady): void {
     if (!this.inputs.nodeReady(ready)) return;
+    this.guard.over();
     this.look();
     if (this.writer.generation !== ready.generation) {
       this.ike.forget();

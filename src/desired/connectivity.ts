@@ -12,7 +12,7 @@ import { type Bits, bitsOf } from '../ip/bits.js';
 import { PrefixIndex } from '../ip/prefix-index.js';
 import { canonicalAddress, canonicalPrefix } from '../ip/spelling.js';
 import type { VppObject } from '../objects/object.js';
-import type { Path } from '../objects/routing.js';
+import type { Path, Route } from '../objects/routing.js';
 import type { IpipTunnel } from '../objects/tunnels.js';
 import { Carriers6 } from './carriers6.js';
 import { firstOf, NodeIndex } from './node-index.js';
@@ -244,6 +244,12 @@ export class Connectivity {
   /** Those that were told of this canonical prefix, sorted; none: there is no route. */
   nextHops(prefix: string): readonly string[] {
     return this.#entries.get(prefix)?.hops.map(({ address }) => address) ?? [];
+  }
+
+  /** Where encryption is required, drops that a new VPP has before it has any other way. Of a pool with a node in it there is none: that would be cut off. */
+  *poolDrops(): Iterable<Route> {
+    for (const prefix of this.#pools.ofPods().keys())
+      if (this.#nodes.firstIn(bitsOf(prefix)) === undefined) yield routeTo(prefix, drop_paths, default_table);
   }
 
   // --- what follows

@@ -5,7 +5,7 @@ import type { KeysTold } from '../felix/peer-keys.js';
 import type { IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { ClusterChange } from './cluster.js';
-import type { NodeStatus } from './node.js';
+import type { EarlyNodeStatus } from './node.js';
 import type { Work, WriterMessage } from './writer.js';
 
 /** The way to pods or services beyond this node; or an SR policy, as `desired/sr-policy.ts` makes a key and a text of it. */
@@ -62,7 +62,7 @@ export interface SubscribeSids {
 }
 
 export type ConnectivityMessage =
-  | NodeStatus
+  | EarlyNodeStatus
   | SubscribeSids
   | ClusterChange
   | RemoteRoutes

@@ -88,7 +88,7 @@ export interface InPlace {
   readonly type: 'InPlace';
   /** That of the NodePrepared, or of the UplinksMade. */
   readonly round: number;
-  readonly of: TranslationOwner['by'] | 'policies';
+  readonly of: TranslationOwner['by'] | 'policies' | 'connectivity';
 }
 
 /** Told NodeStatus from now on, beginning with the present one if the node is ready. Idempotent per reference. */

@@ -75,7 +75,10 @@ export function uplinkOf(
       pause_max_ms: 60 * 60_000,
       // Services of the host may have to be started again: each has its own limit in the journal.
       shutdown_ms: 60_000,
-      prepared_by: translations.owners,
+      prepared_by: [
+        ...translations.owners,
+        ...(config.encryption === 'required' ? (['connectivity'] as const) : []),
+      ],
       // Longer than cni waits for policies, and with a full node's pods behind that.
       prepare_ms: 6000,
       policed_by: config.felix ? ['policies'] : [],

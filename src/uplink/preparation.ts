@@ -1,11 +1,11 @@
 /**
- * Whether a VPP that is about to be given the uplinks has what flows depend on from their first packet: pods and translations, then the policies of
- * the uplinks themselves. VPP judges a flow once. One that comes before them keeps a wrong way back, or a wrong verdict, for as long as it goes on.
+ * Whether a VPP that is about to be given the uplinks has what flows depend on from their first packet: pods and translations, and drops
+ * where encryption is required, then the policies of the uplinks themselves. VPP judges a flow once. One that comes before them keeps a wrong way back, or a wrong verdict, for as long as it goes on.
  */
 import type { Clock } from '../clock.js';
 import type { TranslationOwner } from '../reconcile/translation-owners.js';
 
-export type Preparer = TranslationOwner['by'] | 'policies';
+export type Preparer = TranslationOwner['by'] | 'policies' | 'connectivity';
 
 /** `news`: what was told of the node may have to be told anew. `late`: nobody is waited for any longer. */
 export type Prepared = 'in place' | 'late' | 'news';

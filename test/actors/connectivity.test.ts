@@ -16,7 +16,13 @@ import { table } from '../../src/desired/tables.js';
 import type { NodeKeys } from '../../src/felix/peer-keys.js';
 import type { AnyChange, ClusterMessage, KindName } from '../../src/messages/cluster.js';
 import type { ConnectivityMessage, RemoteRoute, SidsProgrammed } from '../../src/messages/connectivity.js';
-import type { NodeReady, SubscribeNode } from '../../src/messages/node.js';
+import type {
+  InPlace,
+  NodePrepared,
+  NodeReady,
+  SubscribeEarly,
+  SubscribeNode,
+} from '../../src/messages/node.js';
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Path, Route } from '../../src/objects/routing.js';
@@ -101,6 +107,9 @@ const bsid_taken = new RetvalError('sr_policy_add_v2', -12, undefined);
 /** Nobody waits for other nodes. */
 const at_once = { ...route_writer_settings_default, lead_ms: 0, linger_ms: 0 };
 
+/** What the actor tells the uplink's. */
+type ToUplink = SubscribeNode | SubscribeEarly | InPlace;
+
 class Lab {
   kit!: ActorKit<ConnectivityMessage>;
   vpp = new StrictVpp([uplink, table(4, 2, 'calico-pods-ip4'), table(6, 2, 'calico-pods-ip6')]);
@@ -167,7 +176,7 @@ class Lab {
       return connectivityActor(
         {
           vpp: vpp.ref,
-          uplink: kit.mailbox<SubscribeNode>('uplink').ref,
+          uplink: kit.mailbox<ToUplink>('uplink').ref,
           cluster: kit.mailbox<ClusterMessage>('cluster').ref,
           checksums: (in_software) => {
             lab.software_checksums = in_software;
@@ -200,9 +209,18 @@ class Lab {
     return this.kit.mailbox('cluster');
   }
 
+  /** A VPP that has no uplinks yet. */
+  async prepared(round: number): Promise<void> {
+    const prepared: NodePrepared = { ...this.facts(), type: 'NodePrepared', round };
+    await this.kit.tell(prepared);
+  }
+
   async ready(changes: Partial<NodeReady> = {}): Promise<void> {
-    await this.kit.tell({
-      type: 'NodeReady',
+    await this.kit.tell({ ...this.facts(), type: 'NodeReady', ...changes });
+  }
+
+  private facts() {
+    return {
       generation: this.generation,
       vpp: `vpp ${this.vpps}`,
       workers: 0,
@@ -212,8 +230,7 @@ class Lab {
       subnets: { ip4: '10.0.0.0/24', ip6: 'fd00::/64' },
       redirects: [],
       buffers_taken: 0,
-      ...changes,
-    });
+    };
   }
 
   async lost(): Promise<void> {
@@ -1972,6 +1989,50 @@ t.test('where encryption is required a route leads to its peer at once, or nowhe
   await lab.told('Node', peerNode('two', 2, undefined));
   await lab.moment();
   t.equal(lab.path('10.244.2.0/26'), 'drop');
+});
+
+t.test('where encryption is required a new VPP drops what is in a pool before it has uplinks', async (t) => {
+  const lab = await Lab.start(t, { ...in_cluster, encryption_required: true });
+  const inPlace = async () =>
+    (await lab.kit.mailbox<ToUplink>('uplink').messages()).flatMap((message) =>
+      message.type === 'InPlace' ? [`${message.of} ${message.round}`] : [],
+    );
+  await lab.prepared(1);
+  await lab.told('IPPool', { [flat.name]: flat });
+  t.strictSame([lab.keys, await inPlace()], [[], []], 'a node may be in it');
+  await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+  await lab.kit.settle();
+  t.equal(lab.path('10.244.0.0/16'), 'drop');
+  t.strictSame(await inPlace(), ['connectivity 1']);
+  await lab.ready();
+  await lab.synced([flat], ['Node']);
+  await lab.told('FelixConfiguration', on);
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2' });
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  t.equal(lab.path('10.244.0.0/16'), 'drop');
+  t.strictSame(await inPlace(), [], 'once');
+
+  await lab.die();
+  await lab.prepared(2);
+  await lab.kit.settle();
+  t.strictSame(lab.keys, ['route:connectivity/0/10.244.0.0/16'], 'and nothing else that needs an uplink');
+  t.strictSame(await inPlace(), ['connectivity 2']);
+  await lab.ready();
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+
+  await lab.die();
+  lab.refuses = () => true;
+  await lab.prepared(3);
+  await lab.kit.settle();
+  t.equal((await inPlace()).at(-1), 'connectivity 3', 'it is known why not');
+  lab.refuses = () => false;
+  await lab.lost();
+  await lab.told('IPPool', { other: { ...flat, name: 'other', prefix: '10.0.0.0/16' } });
+  await lab.prepared(4);
+  await lab.kit.settle();
+  t.strictSame(lab.keys, ['route:connectivity/0/10.244.0.0/16'], 'not where a node is: it would be cut off');
 });
 
 /** The peers that VPP has: their ends by the numbers of their keys. */
