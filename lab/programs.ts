@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 /** Debian's packages. */
 const packages = {
   curl: 'curl',
+  iperf3: 'iperf3',
   ip: 'iproute2',
   iperf3: 'iperf3',
   nft: 'nftables',

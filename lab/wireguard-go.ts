@@ -10,11 +10,10 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { node_annotation } from '../src/calico/kinds/node.js';
 import type { Json } from './k8s/store.js';
-import { type Nodes, pools, router } from './nodes.js';
-import { checksumInSoftware } from './offload.js';
+import { type Nodes, pools } from './nodes.js';
 import { patience } from './patience.js';
+import { PlainNode } from './plain-node.js';
 import { pathOf } from './programs.js';
-import type { Ends } from './topology.js';
 
 export type FoundWireguardGo =
   | { readonly usable: true; readonly binary: string }
@@ -56,39 +55,14 @@ export interface PeerSeen {
 const port = 51_820;
 const link = 'wg0';
 
-export class WireguardGoNode {
-  readonly name = 'plain';
-  readonly blocks: Required<Ends> = { ip4: '10.44.9.0/26', ip6: 'fd44::9:0/122' };
-  /** Of what is a pod of it to the others. */
-  readonly pod: Required<Ends> = { ip4: '10.44.9.19', ip6: 'fd44::9:19' };
+export class WireguardGoNode extends PlainNode {
   keys = wireguardPair();
-  /** By which the others are told to reach it. */
-  node: Required<Ends> = { ip4: '10.0.0.29', ip6: 'fd00::29' };
-  readonly #nodes: Nodes;
   readonly #binary: string;
   #child: ChildProcess | undefined;
 
   constructor(nodes: Nodes, binary: string) {
-    this.#nodes = nodes;
+    super(nodes);
     this.#binary = binary;
-    const { lab } = nodes;
-    lab.veth({ namespace: this.name, name: 'eth0' }, { namespace: router, name: this.name });
-    lab.run(router, 'ip', 'link', 'set', this.name, 'master', 'br0');
-    // A veth hands on what a device of a cable would do first: many datagrams given as one (UDP_SEGMENT), of which VPP takes the first, and their
-    // checksums (docs/vpp-notes.md).
-    lab.run(this.name, 'ip', 'link', 'set', 'eth0', 'gso_max_segs', '1');
-    checksumInSoftware(lab.namespace(this.name), 'eth0');
-    this.moveTo(this.node);
-    for (const family of ['ip4', 'ip6'] as const)
-      this.#ip('addr', 'add', this.pod[family], 'dev', 'lo', ...(family === 'ip6' ? ['nodad'] : []));
-  }
-
-  /** It has these addresses, and no others: what it sends comes from there. */
-  moveTo(node: Required<Ends>): void {
-    this.#ip('addr', 'flush', 'dev', 'eth0', 'scope', 'global');
-    this.#ip('addr', 'add', `${node.ip4}/24`, 'dev', 'eth0');
-    this.#ip('addr', 'add', `${node.ip6}/64`, 'dev', 'eth0', 'nodad');
-    this.node = node;
   }
 
   /** Base64. */
@@ -98,12 +72,8 @@ export class WireguardGoNode {
 
   /** As the others are told of it; null: it has no key. */
   object(key: string | null = this.public_key): Json {
-    const annotations = {
-      [node_annotation.ip4]: `${this.node.ip4}/24`,
-      [node_annotation.ip6]: `${this.node.ip6}/64`,
-      ...(key !== null && { [node_annotation.wireguard_key]: key, [node_annotation.wireguard_key6]: key }),
-    };
-    return { apiVersion: 'v1', kind: 'Node', metadata: { name: this.name, annotations } };
+    if (key === null) return this.told();
+    return this.told({ [node_annotation.wireguard_key]: key, [node_annotation.wireguard_key6]: key });
   }
 
   /** Its program runs, with its key and no peer. */
@@ -111,17 +81,17 @@ export class WireguardGoNode {
     // What it is told by is a socket below /run: of its own, as others may run there.
     const script = 'mount -t tmpfs none /run && exec "$@"';
     const argv = ['unshare', '--mount', '--propagation', 'slave', 'sh', '-c', script, 'sh'];
-    this.#child = this.#nodes.spawn(this.name, [...argv, this.#binary, '-f', link], { stdio: 'ignore' });
+    this.#child = this.nodes.spawn(this.name, [...argv, this.#binary, '-f', link], { stdio: 'ignore' });
     const deadline = performance.now() + 10_000 * patience;
-    while (!this.#nodes.lab.succeeds(this.name, 'ip', 'link', 'show', link) || !(await this.#answers())) {
+    while (!this.nodes.lab.succeeds(this.name, 'ip', 'link', 'show', link) || !(await this.#answers())) {
       if (performance.now() > deadline || this.#child.exitCode !== null)
         throw new Error('wireguard-go does not begin');
       await sleep(50);
     }
     await this.setKeys(this.keys);
-    this.#ip('link', 'set', link, 'mtu', '1420', 'up');
+    this.ip('link', 'set', link, 'mtu', '1420', 'up');
     for (const family of ['ip4', 'ip6'] as const)
-      this.#ip('route', 'add', pools[family], 'dev', link, 'src', this.pod[family]);
+      this.ip('route', 'add', pools[family], 'dev', link, 'src', this.pod[family]);
   }
 
   async end(): Promise<void> {
@@ -181,10 +151,5 @@ export class WireguardGoNode {
     } finally {
       socket.destroy();
     }
-  }
-
-  #ip(...argv: readonly string[]): void {
-    const family = argv.some((word) => word.includes(':')) ? ['-6'] : [];
-    this.#nodes.lab.run(this.name, 'ip', ...family, ...argv);
   }
 }

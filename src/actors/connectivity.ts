@@ -102,6 +102,8 @@ const piece = 64;
 const named_max = 100;
 /** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
 const fuller_ms = 250;
+/** From a route's going another way than by a peer to the peer that is sent it no more: by then routes have moved at both ends (`answer_ms`, `linger_ms`). */
+const narrower_ms = 45_000;
 
 export function connectivityActor(
   deps: ConnectivityDeps,
@@ -159,6 +161,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly looks: PeerLooks;
   private readonly guard: PoolGuard;
   private fuller: Timer | undefined;
+  private narrower: Timer | undefined;
   private readonly sids: OwnSidsTold;
 
   constructor(
@@ -289,6 +292,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'PeersFuller':
         this.fuller = undefined;
         this.plan.planPeers(this.writer);
+        return this.work();
+      case 'PeersNarrower':
+        this.narrower = undefined;
+        this.plan.releasePeers(this.writer);
         return this.work();
       case 'Read':
       case 'Transacted':
@@ -518,6 +525,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.encryption.publish(writer.isUp(wireguard_tag));
       this.sids.tell((object) => writer.has(object));
       if (plan.peers_wait) this.fuller ??= this.ctx.after(fuller_ms, { type: 'PeersFuller' });
+      if (plan.peers_hold) this.narrower ??= this.ctx.after(narrower_ms, { type: 'PeersNarrower' });
       writer.allTold(is_done && this.unsynced().length === 0);
     }
     is_done = writer.step() && is_done;

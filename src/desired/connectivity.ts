@@ -84,7 +84,8 @@ export class Connectivity {
   readonly #senseless = new Senseless();
   readonly #carriers6 = new Carriers6();
   readonly #peers = new RemotePeers({
-    prefixesBy: (address) => this.#prefixesBy(address),
+    prefixesBy: (address) => this.#prefixesBy(address, true),
+    prefixesBeside: (address) => this.#prefixesBy(address, false),
     nodes: () => this.#nodes.all(),
   });
   readonly #policies = new RemotePolicies({
@@ -283,18 +284,30 @@ export class Connectivity {
     return this.#peers.waits;
   }
 
+  /** Peers hold prefixes of routes that go another way by now: `releasePeers`, when these have moved at both ends. */
+  get peers_hold(): boolean {
+    return this.#peers.holds;
+  }
+
+  releasePeers(sink: Sink): void {
+    this.#peers.release(this.#outlook, sink);
+  }
+
   planPeers(sink: Sink): void {
     this.#peers.planFuller(this.#outlook, sink);
   }
 
   /** As routes are found to go by now, planned or not: peers are told before what leads by them. */
-  *#prefixesBy(address: string): Iterable<string> {
+  *#prefixesBy(address: string, by_peer: boolean): Iterable<string> {
     const hop = this.#hops.get(address);
     const outlook = this.#outlook;
     if (hop === undefined || outlook === undefined) return;
-    for (const entry of hop.entries)
-      if (entry.hops.includes(hop) && this.#wayOf(entry, hop, this.#pools.of(entry), outlook) === 'wireguard')
-        yield entry.prefix;
+    for (const entry of hop.entries) {
+      if (!entry.hops.includes(hop)) continue;
+      const way = this.#wayOf(entry, hop, this.#pools.of(entry), outlook);
+      const is_meant = by_peer ? way === 'wireguard' : way !== 'wireguard' && way !== 'holds_node';
+      if (is_meant) yield entry.prefix;
+    }
   }
 
   #planEntry(entry: Entry, outlook: Outlook, sink: Sink): void {

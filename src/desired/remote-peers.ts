@@ -23,6 +23,8 @@ export interface PeerSink {
 export interface PeerRoutes {
   /** Prefixes to which routes lead by WireGuard, by this address of a node: they hold no node's address. */
   prefixesBy(address: string): Iterable<string>;
+  /** Likewise, by that address and another way. */
+  prefixesBeside(address: string): Iterable<string>;
   /** Addresses of all nodes. */
   nodes(): readonly Bits[];
 }
@@ -31,7 +33,14 @@ interface Known {
   peer: Peer | undefined;
   object: WireguardPeer | undefined;
   fault: string | undefined;
+  /** What may be sent to it: what leads by it, and what did a moment ago. */
+  prefixes: ReadonlySet<string>;
+  /** Of those what led by it a moment ago, and longer ago: the node goes on to send it, and packets by it, until the other way is up. */
+  held: ReadonlySet<string>;
+  held_before: ReadonlySet<string>;
 }
+
+const no_prefixes: ReadonlySet<string> = new Set();
 
 export class RemotePeers {
   readonly #routes: PeerRoutes;
@@ -53,7 +62,14 @@ export class RemotePeers {
 
   /** Answers the addresses to which routes may go another way by now. */
   set(name: string, peer: Peer | undefined): readonly string[] {
-    const known = this.#known.get(name) ?? { peer: undefined, object: undefined, fault: undefined };
+    const known = this.#known.get(name) ?? {
+      peer: undefined,
+      object: undefined,
+      fault: undefined,
+      prefixes: no_prefixes,
+      held: no_prefixes,
+      held_before: no_prefixes,
+    };
     if (isDeepStrictEqual(known.peer, peer)) return [];
     const before = known.peer === undefined ? [] : peerAddresses(known.peer);
     const now = peer === undefined ? [] : peerAddresses(peer);
@@ -146,6 +162,27 @@ export class RemotePeers {
     return outlook.wireguard !== undefined && this.#known.get(name)?.peer !== undefined;
   }
 
+  /** Some hold prefixes that lead elsewhere by now: `release`, after a time in which all routes have moved at both ends. */
+  get holds(): boolean {
+    for (const { held, held_before } of this.#known.values())
+      if (held.size > 0 || held_before.size > 0) return true;
+    return false;
+  }
+
+  /** What was held at the last one of these is so no more. */
+  release(outlook: Outlook | undefined, sink: PeerSink): void {
+    if (outlook === undefined) return;
+    for (const [name, known] of this.#known) {
+      if (known.held.size === 0 && known.held_before.size === 0) continue;
+      const over = known.held_before;
+      known.held_before = known.held;
+      known.held = no_prefixes;
+      if (over.size === 0) continue;
+      known.prefixes = new Set([...known.prefixes].filter((prefix) => !over.has(prefix)));
+      this.#planOne(name, outlook, sink);
+    }
+  }
+
   planFuller(outlook: Outlook | undefined, sink: PeerSink): void {
     if (outlook === undefined) return;
     const names = [...this.#fuller];
@@ -158,7 +195,7 @@ export class RemotePeers {
     if (known === undefined) return;
     this.#fuller.delete(name);
     const { peer, object: before } = known;
-    const planned = peer && this.#plannedOf(peer, outlook);
+    const planned = peer && this.#plannedOf(peer, known, outlook);
     const now = planned?.object;
     known.object = now;
     known.fault = planned?.fault;
@@ -169,7 +206,7 @@ export class RemotePeers {
   }
 
   /** Of addresses that another node has, too, it has those by which it is meant: what VPP may send to two peers goes to the one told last. */
-  #plannedOf(peer: Peer, outlook: Outlook): PlannedPeer | undefined {
+  #plannedOf(peer: Peer, known: Known, outlook: Outlook): PlannedPeer | undefined {
     const { wireguard, wireguard_family } = outlook;
     if (wireguard === undefined) return undefined;
     const endpoint = endpointOf(peer, wireguard_family);
@@ -179,12 +216,23 @@ export class RemotePeers {
       return { object: undefined, fault };
     }
     const own = peerAddresses(peer).filter((address) => this.#nameOf(address) === peer.name);
-    const prefixes = own.flatMap((address) => [...this.#routes.prefixesBy(address)]);
+    const prefixes = this.#prefixesOf(own, known);
     const planned = planPeer(peer, own, wireguard, wireguard_family, prefixes, () => this.#routes.nodes());
     const is_damaged = planned.object !== undefined && peer.of_linux === true && outlook.settings.gso;
     return is_damaged
       ? { ...planned, fault: [planned.fault, padded_fault].filter(Boolean).join('; it ') }
       : planned;
+  }
+
+  #prefixesOf(own: readonly string[], known: Known): readonly string[] {
+    const by = new Set(own.flatMap((address) => [...this.#routes.prefixesBy(address)]));
+    const beside =
+      known.prefixes.size === 0 ? [] : own.flatMap((address) => [...this.#routes.prefixesBeside(address)]);
+    const held = beside.filter((prefix) => known.prefixes.has(prefix) && !by.has(prefix));
+    known.held_before = new Set(held.filter((prefix) => known.held_before.has(prefix)));
+    known.held = new Set(held.filter((prefix) => !known.held_before.has(prefix)));
+    known.prefixes = held.length === 0 ? by : new Set([...by, ...held]);
+    return [...known.prefixes];
   }
 
   get counts() {

@@ -76,5 +76,7 @@ export type ConnectivityMessage =
   | { readonly type: 'TunnelsSeen'; readonly states: readonly IkeTunnelState[] | Error }
   /** From itself: other prefixes of peers are told. */
   | { readonly type: 'PeersFuller' }
+  /** From itself: what peers were sent before routes went another way is so for long enough. */
+  | { readonly type: 'PeersNarrower' }
   | Work
   | WriterMessage;

@@ -84,7 +84,11 @@ export async function reach(
     const transfer = await traffic.tcp(near.name, far.name, far[family], { bytes: 3_000_000 });
     test.match(transfer, { whole: true, receipt: { peer: near[family] } }, `${what}: TCP`);
     test.comment(`${what}: ${transfer.mbit_s} Mbit/s`);
-    test.match(await traffic.udp(near.name, far.name, far[family]), { answered: 5 }, `${what}: UDP`);
+    test.match(
+      await traffic.udp(near.name, far.name, far[family], { wait_ms: 5000 }),
+      { answered: 5 },
+      `${what}: UDP`,
+    );
   }
 }
 
