@@ -1,9 +1,9 @@
 /**
- * WireGuard between nodes:
+ * WireGuard and IPsec between nodes:
  *
  * - 200 nodes of five blocks each, from clear to WireGuard and back: the connectivity actor as it is, the connection as it is, a VPP. From the
  *   FelixConfiguration told to VPP's last answer; nobody waits for peers, which are not there.
- * - Two whole nodes, pods that talk TCP: in clear and by WireGuard in turns, in one run.
+ * - Two whole nodes, pods that talk TCP: in clear, by WireGuard and by IPsec in turns, in one run.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -116,51 +116,67 @@ async function toggled(connection: Connection, report: Report, rounds: number): 
   await actor.stop();
 }
 
+/** With the gate of IPsec what goes by IPIP is encrypted; flat pools are in clear, or by WireGuard. */
+const ipsec = {
+  CALICOVPP_FEATURE_GATES: '{"ipsecEnabled": true}',
+  CALICOVPP_IPSEC_IKEV2_PSK: 'a-secret-of-all',
+};
+const ways = ['clear', 'WireGuard', 'IPsec'] as const;
+type Way = (typeof ways)[number];
+const both = ['ip4', 'ip6'] as const;
+
 async function throughput(
   vpp: RealVpp & { readonly usable: true },
   report: Report,
   rounds: number,
 ): Promise<void> {
-  const cluster = await LabCluster.start({ vpp });
+  const cluster = await LabCluster.start({ vpp, environment: ipsec });
   try {
     const [a, b] = cluster.running.map(({ topology }) => topology);
     const [near, far] = [a!.pods[0]!, b!.pods[0]!];
-    const by = async (encrypted: boolean): Promise<void> => {
+    const by = async (way: Way): Promise<void> => {
+      const is_wireguard = way === 'WireGuard';
       await cluster.server.put(
-        felixConfiguration(encrypted ? { wireguardEnabled: true, wireguardEnabledV6: true } : {}),
+        felixConfiguration({ wireguardEnabled: is_wireguard, wireguardEnabledV6: is_wireguard }),
       );
+      await cluster.setPools(way === 'IPsec' ? 'ipip' : 'flat');
       for (const node of cluster.running)
-        for (const family of ['ip4', 'ip6'] as const)
+        for (const family of both)
           await waitFor(
             async () => {
               const other = node.topology.name === a!.name ? b! : a!;
               const { routes } = await node.ways();
-              return (routes[other.blocks[family]] === 'wireguard') === encrypted;
+              const address = other.node[family];
+              const wanted = { clear: address, WireGuard: 'wireguard', IPsec: `ipip-${address}` }[way];
+              return routes[other.blocks[family]] === wanted;
             },
             settle_ms,
-            () => 'the routes do not move',
+            () => `the routes do not move to ${way}`,
           );
     };
-    const rates = { clear: { ip4: [], ip6: [] }, wireguard: { ip4: [], ip6: [] } } as {
-      readonly [W in 'clear' | 'wireguard']: Readonly<Record<'ip4' | 'ip6', number[]>>;
-    };
+    const rates = new Map<string, number[]>();
     for (let round = 0; round < rounds; round += 1)
-      for (const way of ['clear', 'wireguard'] as const) {
-        await by(way === 'wireguard');
-        for (const family of ['ip4', 'ip6'] as const) {
+      for (const way of ways) {
+        await by(way);
+        for (const family of both) {
           const transfer = await cluster.traffic.tcp(near.name, far.name, far[family], {
             bytes: 200_000_000,
             deadline_ms: settle_ms,
           });
           if (!transfer.whole) throw new Error(`TCP, ${way}, ${family}: ${transfer.error}`);
-          rates[way][family].push(transfer.mbit_s);
+          const key = `${way} ${family}`;
+          rates.set(key, [...(rates.get(key) ?? []), transfer.mbit_s]);
         }
       }
-    for (const family of ['ip4', 'ip6'] as const) {
-      const [clear, encrypted] = [median(rates.clear[family]), median(rates.wireguard[family])];
+    for (const family of both) {
+      const rateOf = (way: Way): number => median(rates.get(`${way} ${family}`)!);
+      const clear = rateOf('clear');
       report({ name: `TCP between pods of two nodes, ${family}, clear`, value: clear, unit: 'Mbit/s' });
-      report({ name: '… by WireGuard', value: encrypted, unit: 'Mbit/s' });
-      report(atLeast('… to the clear path', encrypted / clear, 'ratio', 0.1));
+      for (const way of ways) {
+        if (way === 'clear') continue;
+        report({ name: `… by ${way}`, value: rateOf(way), unit: 'Mbit/s' });
+        report(atLeast('… to the clear path', rateOf(way) / clear, 'ratio', 0.1));
+      }
     }
   } finally {
     await cluster.close();
