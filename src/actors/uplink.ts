@@ -122,8 +122,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   private readonly vpp: VppPort;
   /** Of VPP's receive queues, as it has told them. */
   private placements: readonly VppObject[] = [];
-  /** VPP is being ended, and why: it is to begin with the devices that it has been given, or it does not let go of one. */
-  private replacing: 'with its devices' | 'holds one' | undefined;
+  /** VPP is being ended, and why: it is to begin with the devices that it has been given, or it is of no use for another attempt. */
+  private replacing: 'with its devices' | 'is spoilt' | undefined;
   private awaiting: Timer | undefined;
   /** Until then the uplinks stay with Linux, whatever VPP comes. */
   private not_before_ms = 0;
@@ -553,7 +553,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.awaiting = this.ctx.after(new_vpp_ms, { type: 'NewVppLate' });
   }
 
-  private replace(why: 'with its devices' | 'holds one', reason: string): void {
+  private replace(why: 'with its devices' | 'is spoilt', reason: string): void {
     this.replacing = why;
     this.deps.process.tell({ type: 'Replace', reason });
   }
@@ -564,6 +564,7 @@ class UplinkActor implements Actor<UplinkMessage> {
       return this.is('failed', error.message);
     }
     if (error instanceof NeedsNewVpp) return this.replace('with its devices', error.message);
+    const spoilt = await this.takeOver.spoilt();
     this.takeOver.cameToNothing(error.message);
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
     // An uplink that is not fit (yet), and one that VPP could not be prepared for, were not touched: to look again costs the host nothing.
@@ -572,12 +573,10 @@ class UplinkActor implements Actor<UplinkMessage> {
       await this.takeOver
         .abandon(up)
         .catch((reason: Error) => this.ctx.log.warn({ err: reason }, `uplink(abandon) ${reason.message}`));
-      // The kernel would wait for it, and nobody could end who waits.
-      const held = await this.deps.host.held();
-      if (held.length > 0) {
+      if (spoilt !== undefined) {
         this.not_before_ms = this.ctx.clock.now_ms() + this.attempts.failed(has_cost).delay_ms;
-        this.is('failed', `${error.message}; ${held.join(', ')}`);
-        return this.replace('holds one', `${held.join(', ')}, which Linux is to have back`);
+        this.is('failed', `${error.message}; ${spoilt}`);
+        return this.replace('is spoilt', spoilt);
       }
       await this.giveBack(error.message, 'VPP_ERRORED');
     }

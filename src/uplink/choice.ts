@@ -50,8 +50,8 @@ function against(
   if (facts.pci !== undefined && facts.pci.iommu_group === undefined && driver !== 'rdma')
     return 'no IOMMU isolates the device: name the driver as vppDriver to have it without';
   // Where Linux does not say it, a person may know.
-  if (driver === 'virtio' && facts.pci?.passes_iommu !== true)
-    return 'it is not known whether the device passes the IOMMU: name the driver as vppDriver if it does';
+  if (driver === 'virtio' && facts.pci?.passes_iommu === undefined && facts.pci !== undefined)
+    return 'it is not known whether the device insists on the IOMMU: name the driver as vppDriver if it does not';
   return undefined;
 }
 

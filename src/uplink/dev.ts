@@ -57,6 +57,7 @@ export const iavf: UplinkDriver = {
   default_rx_mode: 'polling',
   // A virtual function is Linux's no more; its card is, and stays out of the host's way.
   moves: ({ pci }) => !isVirtual(pci),
+  spoils_vpp: true,
   large_segments: true,
   mtu: askedMtu,
   prepare: (facts) => {
@@ -114,6 +115,7 @@ export const ige: UplinkDriver = {
   name: 'ige',
   default_rx_mode: 'polling',
   moves: () => false,
+  spoils_vpp: true,
   // It cuts nothing.
   large_segments: false,
   mtu: askedMtu,

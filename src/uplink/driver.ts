@@ -40,6 +40,8 @@ export interface UplinkDriver {
   moves(facts: Pick<DeviceFacts, 'pci' | 'spec'>): boolean;
   /** VPP has to have the interface before the device moves: it looks it up by its name in the host. */
   readonly attaches_before_move?: true;
+  /** A VPP that has failed to attach such a device is of no use for another attempt: it dies of the second (seen). */
+  readonly spoils_vpp?: true;
   /** VPP finds the device when it starts, and never later. */
   readonly needs_new_vpp?: true;
   /** It takes segments larger than a packet and has them cut by the device. */

@@ -322,6 +322,14 @@ export class TakeOver {
     return first;
   }
 
+  /** Why the VPP of an attempt that has failed is of no use for the next one, if so. */
+  async spoilt(): Promise<string | undefined> {
+    const held = await this.deps.host.held();
+    if (held.length > 0) return `${held.join(', ')}, which Linux is to have back`;
+    const spoiling = this.trying.find((each) => driverFor(each).spoils_vpp);
+    return spoiling && `VPP does not survive a second attempt with ${driverFor(spoiling).name}`;
+  }
+
   /** A driver that was chosen, and with which the take-over has not come to its end, is chosen no more. */
   cameToNothing(why: string): void {
     this.deps.host.cameToNothing(this.trying, why);

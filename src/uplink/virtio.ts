@@ -29,7 +29,7 @@ export const virtio: UplinkDriver = {
   ],
 };
 
-function deviceObstacles({ pci, spec }: DeviceFacts): Obstacle[] {
+function deviceObstacles({ pci }: DeviceFacts): Obstacle[] {
   if (pci === undefined) return [];
   if (pci.vendor !== vendor || !ids.includes(pci.device)) {
     return [
@@ -40,14 +40,13 @@ function deviceObstacles({ pci, spec }: DeviceFacts): Obstacle[] {
       },
     ];
   }
-  // VPP gives it addresses for an IOMMU that it would not ask: it would write anywhere in the machine's memory.
-  const is_past_it = pci.iommu_group !== undefined && pci.passes_iommu === false;
-  if (!is_past_it || (spec.new_driver ?? 'vfio-pci') !== 'vfio-pci') return [];
+  // VPP writes physical addresses, and never takes VIRTIO_F_ACCESS_PLATFORM (seen: -126).
+  if (pci.passes_iommu !== true) return [];
   return [
     {
-      what: 'goes past the IOMMU that isolates it',
-      why: 'the hypervisor gives it without VIRTIO_F_ACCESS_PLATFORM: it would write where VPP has nothing',
-      step: 'have the hypervisor give it with iommu_platform=on, or use af_packet',
+      what: 'insists on the IOMMU',
+      why: "the hypervisor gives it with VIRTIO_F_ACCESS_PLATFORM, which VPP's virtio does not know",
+      step: 'have the hypervisor give it with iommu_platform=off, or use af_packet',
     },
   ];
 }

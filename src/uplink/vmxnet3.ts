@@ -1,5 +1,6 @@
-import { askedMtu, type UplinkDriver } from './driver.js';
-import { bindChanges, mtuAtMost, needsHugepages, pciObstacles } from './pci-needs.js';
+import { askedMtu, type DeviceFacts, type UplinkDriver } from './driver.js';
+import type { Obstacle } from './obstacles.js';
+import { bindChanges, binderOf, mtuAtMost, needsHugepages, pciObstacles } from './pci-needs.js';
 
 /** VMXNET3_MTU of VPP's plugin is 1522 bytes, with all that Ethernet adds. */
 const mtu_max = 1500;
@@ -33,7 +34,22 @@ export const vmxnet3: UplinkDriver = {
   }),
   lacks: (facts, machine) => [
     ...pciObstacles('vmxnet3', facts, machine, ['vmxnet3']),
+    ...pastTheIommu(facts),
     ...needsHugepages('vmxnet3', machine),
     ...mtuAtMost(mtu_max, 'vmxnet3', askedMtu(facts)),
   ],
 };
+
+/** VPP's plugin writes physical addresses: by vfio the IOMMU has none of them (seen), and without it only an IOMMU that lets all pass. */
+function pastTheIommu(facts: DeviceFacts): Obstacle[] {
+  const { pci } = facts;
+  if (pci?.iommu_group === undefined) return [];
+  if (binderOf(facts) !== 'vfio-pci' && pci.iommu_type === 'identity') return [];
+  return [
+    {
+      what: 'is isolated by an IOMMU',
+      why: "VPP's vmxnet3 gives it physical addresses, which the IOMMU does not let pass",
+      step: 'turn the IOMMU off in the hypervisor, set newDriver to uio_pci_generic with iommu=pt on the kernel command line, or use af_packet',
+    },
+  ];
+}

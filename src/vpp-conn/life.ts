@@ -12,7 +12,7 @@ import {
   cnat_translation_update,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
-import { dev_create_port_if, dev_remove_port_if } from 'vpp-binapi-ts/dev';
+import { dev_attach, dev_create_port_if, dev_remove_port_if } from 'vpp-binapi-ts/dev';
 import { ikev2_profile_add_del, ikev2_set_tunnel_interface } from 'vpp-binapi-ts/ikev2';
 import {
   create_loopback_instance,
@@ -102,6 +102,8 @@ class Ids {
 }
 
 export class Life {
+  /** It has refused to attach a device. */
+  dev_refused = false;
   /** cnat has set itself up, as far as is known: it does with the first request of its own. */
   cnat_begun: boolean;
   /** Those that this session has made or bound. */
@@ -377,6 +379,11 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(rdma_create_v2, made),
   effect(rdma_create_v4, made),
   effect(dev_create_port_if, made),
+  effect(dev_attach, (life) =>
+    unless(() => {
+      life.dev_refused = true;
+    }),
+  ),
   effect(create_loopback_instance, made),
   effect(memif_create_v2, made),
   effect(af_packet_create_v3, (life, { host_if_name }) => ({

@@ -12,6 +12,7 @@ import {
   cnat_translation_update,
   feature_cnat_enable_disable,
 } from 'vpp-binapi-ts/cnat';
+import { dev_attach } from 'vpp-binapi-ts/dev';
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import { sw_interface_set_flags } from 'vpp-binapi-ts/interface';
 import { if_status_flags } from 'vpp-binapi-ts/interface_types';
@@ -304,6 +305,9 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   ),
   rule(af_packet_create_v3, ({ host_if_name }) => linkName(host_if_name)),
   rule(af_xdp_create_v3, ({ host_if }) => linkName(host_if)),
+  rule(dev_attach, (_, life) =>
+    life.dev_refused ? 'VPP may die of it after one that it has refused' : undefined,
+  ),
   rule(rdma_create_v2, ({ host_if }) => linkName(host_if)),
   rule(rdma_create_v4, ({ host_if }) => linkName(host_if)),
   rule(memif_create_v2, ({ mode = 'MEMIF_MODE_API_ETHERNET' }) =>

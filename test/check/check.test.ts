@@ -306,7 +306,7 @@ t.test('drivers', async (t) => {
     group: [],
     vfs: [],
     vfs_max: 0,
-    passes_iommu: true,
+    passes_iommu: false,
   };
   const on = (driver: string, pci: Partial<typeof nic> = {}, more: Partial<CheckFacts> = {}) =>
     told(

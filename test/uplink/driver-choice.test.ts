@@ -24,7 +24,7 @@ const pci_of: Readonly<Record<string, PciFacts>> = {
     vendor: '1af4',
     device: '1041',
     driver: 'virtio-pci',
-    passes_iommu: true,
+    passes_iommu: false,
   },
   vmxnet3: { address: '0000:03:00.0', vendor: '15ad', device: '07b0', driver: 'vmxnet3' },
   mlx5: { address: '0000:3b:00.0', vendor: '15b3', device: '101d', driver: 'mlx5_core' },
@@ -76,7 +76,7 @@ t.test('each refusal names its cause and the step', async (t) => {
     ],
     ['virtio', factsOf('virtio'), { locked_memory_bytes: 65536 }, /may lock 64 KiB.*CAP_IPC_LOCK/],
     ['virtio', factsOf('virtio'), { leans_on_network: ['an iSCSI disk'] }, /may carry an iSCSI disk/],
-    ['virtio', factsOf('virtio', { passes_iommu: false }), {}, /goes past the IOMMU.*iommu_platform=on/],
+    ['virtio', factsOf('virtio', { passes_iommu: true }), {}, /insists on the IOMMU.*iommu_platform=off/],
     ['virtio', factsOf('virtio', {}, {}, { offloads: false }), {}, /does not cut segments.*gsoEnabled/],
     ['virtio', factsOf('virtio', without_group), {}, /isolated by no IOMMU.*intel_iommu=on/],
     [
@@ -99,6 +99,13 @@ t.test('each refusal names its cause and the step', async (t) => {
       }),
       {},
       /shares IOMMU group 7 with 0000:00:04.0 \(nvme\)/,
+    ],
+    ['vmxnet3', factsOf('vmxnet3'), {}, /isolated by an IOMMU.*physical addresses.*iommu=pt/],
+    [
+      'vmxnet3',
+      factsOf('vmxnet3', { iommu_type: 'DMA' }, { new_driver: 'uio_pci_generic' }),
+      {},
+      /isolated by an IOMMU/,
     ],
     ['vmxnet3', factsOf('vmxnet3', {}, { mtu: 9000 }), {}, /has an MTU of 9000.*takes 1500 at most/],
     ['rdma', factsOf('virtio'), {}, /for devices of mlx5_core/],
@@ -134,9 +141,10 @@ t.test('nothing keeps a driver from the device that it is for', async (t) => {
   const cases: readonly (readonly [Driver, DeviceFacts, Partial<MachineFacts>?])[] = [
     ['virtio', factsOf('virtio')],
     ['virtio', factsOf('virtio', without_group), { unsafe_no_iommu: true }],
-    ['virtio', factsOf('virtio', { passes_iommu: false }, { new_driver: 'uio_pci_generic' })],
+    ['virtio', factsOf('virtio', {}, { new_driver: 'uio_pci_generic' })],
     ['virtio', factsOf('virtio', { group: [{ address: '0000:00:04.0', driver: 'vfio-pci' }] })],
-    ['vmxnet3', factsOf('vmxnet3')],
+    ['vmxnet3', factsOf('vmxnet3', without_group), { unsafe_no_iommu: true }],
+    ['vmxnet3', factsOf('vmxnet3', { iommu_type: 'identity' }, { new_driver: 'uio_pci_generic' })],
     ['rdma', factsOf('mlx5')],
     ['iavf', factsOf('e810')],
     ['iavf', factsOf('vf')],
@@ -157,7 +165,11 @@ t.test(
       failed?: ReadonlyMap<Driver, string>,
     ) => chooseDriver(facts, machineOf(machine), failed);
     t.equal(chosen(factsOf('virtio')).driver, 'virtio');
-    t.equal(chosen(factsOf('vmxnet3')).driver, 'vmxnet3');
+    t.equal(
+      chosen(factsOf('vmxnet3')).driver,
+      'af_packet',
+      'with an IOMMU it cannot work, and without one a person has to say so',
+    );
     t.equal(chosen(factsOf('mlx5', {}, {}, { gso: false })).driver, 'rdma');
     t.match(chosen(factsOf('mlx5')), { driver: 'af_packet', passed_over: { rdma: /gsoEnabled/ } });
     t.match(chosen(factsOf('i225')), {

@@ -17,7 +17,13 @@ const virtio: FakePciDevice = {
   numa: 0,
   link: { name: 'eth0', mac: macs[0]! },
 };
-const vmxnet3: FakePciDevice = { ...virtio, driver: 'vmxnet3', vendor: '15ad', device: '07b0' };
+const vmxnet3: FakePciDevice = {
+  ...virtio,
+  group: undefined as never,
+  driver: 'vmxnet3',
+  vendor: '15ad',
+  device: '07b0',
+};
 const e1000: FakePciDevice = { ...virtio, driver: 'e1000e', vendor: '8086', device: '10d3' };
 const i225: FakePciDevice = { ...virtio, driver: 'igc', vendor: '8086', device: '15f2' };
 const e810: FakePciDevice = {
@@ -84,7 +90,7 @@ const cases: Readonly<Record<string, readonly [FakePciDevice, Partial<UplinkSpec
     { driver: 'virtio', new_driver: 'uio_pci_generic' },
     { modules: ['uio_pci_generic'] },
   ],
-  vmxnet3: [vmxnet3, { driver: 'vmxnet3', mtu: 1500 }],
+  vmxnet3: [vmxnet3, { driver: 'vmxnet3', mtu: 1500 }, { unsafe_no_iommu: 'N' }],
   ige: [i225, { driver: 'ige' }],
   'iavf on a function of a card': [e810, { driver: 'iavf' }],
   dpdk: [e1000, { driver: 'dpdk' }],

@@ -128,6 +128,12 @@ t.test('what VPP refuses of its own framework is said in its words', async (t) =
     operation.object.kind === 'dev' ? [error?.message] : [],
   );
   t.same(told, ['dev_attach: invalid device id']);
+  const again = await run(reconcile(wanted(devices.iavf!), []));
+  t.match(
+    again.outcomes.find(({ operation }) => operation.object.kind === 'dev')?.error,
+    { message: /may die of it after one that it has refused/ },
+    'and not asked again',
+  );
 });
 
 t.test('rdma by its newest message, or by the one that an older VPP has', async (t) => {

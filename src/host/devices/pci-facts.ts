@@ -22,6 +22,8 @@ export interface PciFacts extends PciDevice {
   readonly override?: string;
   /** Absent: nothing isolates it. */
   readonly iommu_group?: string;
+  /** Of the group, as the kernel uses it: `identity` lets all pass. Absent: the kernel does not tell (before 5.11). */
+  readonly iommu_type?: string;
   /** What an IOMMU cannot tell from it, but for bridges, which vfio does not mind. */
   readonly group: readonly { readonly address: string; readonly driver?: string }[];
   readonly numa?: number;
@@ -34,7 +36,7 @@ export interface PciFacts extends PciDevice {
   readonly first_vf?: string;
   /** Of a virtual function: the device that it is one of. */
   readonly physical_function?: string;
-  /** Of a virtio device: what it reads and writes passes the IOMMU (VIRTIO_F_ACCESS_PLATFORM). Absent: it is none, or Linux does not drive it. */
+  /** Of a virtio device: it insists that what it reads and writes passes the IOMMU (VIRTIO_F_ACCESS_PLATFORM). Absent: it is none, or Linux does not drive it. */
   readonly passes_iommu?: boolean;
   /** Of the machine: vfio drives what nothing isolates. Absent: it has no such mode. */
   readonly unsafe_no_iommu?: boolean;
@@ -49,6 +51,7 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const number = (name: string): number => Number(read(name) ?? 0) || 0;
   const override = driverOverride(address, roots);
   const iommu_group = iommuGroup(address, roots);
+  const iommu_type = read('iommu_group/type');
   const numa = read('numa_node');
   const vfs = virtualFunctions(address, roots);
   const first_vf = vfs[0] ?? functionAt(address, number('sriov_offset'));
@@ -60,6 +63,7 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
     ...device,
     ...(override !== undefined && { override }),
     ...(iommu_group !== undefined && { iommu_group }),
+    ...(iommu_type !== undefined && { iommu_type }),
     group: iommu_group === undefined ? [] : othersIn(address, roots),
     // -1: the machine has one.
     ...(numa !== undefined && Number(numa) >= 0 && { numa: Number(numa) }),
