@@ -80,7 +80,7 @@ class Host {
   }
 
   /** A node has taken the uplink over, and is gone. */
-  take(): void {
+  async take(): Promise<void> {
     const { lab } = this.topology;
     const host = hostInside(lab, 'node');
     const { config } = loadConfig(this.environment);
@@ -92,7 +92,7 @@ class Host {
       lab.namespace('vpp'),
     );
     const captured = uplinkHost.capture(config.uplinks);
-    uplinkHost.take(captured);
+    await uplinkHost.take(captured);
     uplinkHost.complete(captured);
   }
 
@@ -143,7 +143,7 @@ t.test(
   root,
   async (t) => {
     const host = new Host(t);
-    host.take();
+    await host.take();
     const silent = [
       'net/ipv6/conf/eth0/disable_ipv6',
       'net/ipv4/conf/eth0/arp_ignore',
@@ -165,7 +165,7 @@ t.test(
     t.equal(await host.restore({ environment, stdio: 'full' }), 0);
     host.isRestored(t, 'nothing else is in order, and the disk is full');
 
-    host.take();
+    await host.take();
     // Its end is waited for.
     const vpp = host.startVpp();
     const ended = new Promise((resolve) => vpp.once('exit', (_, signal) => resolve(signal)));
@@ -196,7 +196,7 @@ t.test('a lost journal, and a damaged one, cost nothing that the captured uplink
     },
   };
   for (const [what, damage] of Object.entries(damages)) {
-    host.take();
+    await host.take();
     damage();
     t.equal(await host.restore(), 0, what);
     host.isRestored(t, what);
@@ -205,7 +205,7 @@ t.test('a lost journal, and a damaged one, cost nothing that the captured uplink
 
 t.test('an uplink of which nothing is known any more comes back, and that is no success', root, async (t) => {
   const host = new Host(t);
-  host.take();
+  await host.take();
   for (const path of [host.journal, host.captured]) rmSync(path);
   t.equal(await host.restore(), 1);
   t.match(
@@ -220,7 +220,7 @@ t.test('an end that is asked for in the middle of an undo waits for it', root, a
     ['restore', 'SIGHUP'],
     ['run', 'SIGTERM'],
   ] as const) {
-    host.take();
+    await host.take();
     const hasBegun = host.slowService();
     const { child, ended } = host.run(command);
     await hasBegun;
@@ -234,7 +234,7 @@ t.test('an end that is asked for in the middle of an undo waits for it', root, a
 t.test('an uplink that has to be given back first is known by its own name', root, async (t) => {
   const host = new Host(t);
   host.topology.lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'eth0', 'altname', 'lan0');
-  host.take();
+  await host.take();
   const directory = host.environment.CALICOVPP_CONFIG_DIR!;
   const { child, ended } = host.run('run', {
     environment: {

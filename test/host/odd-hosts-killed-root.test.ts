@@ -14,7 +14,7 @@ async function killedEverywhere(stage: Stage): Promise<Outcome> {
   const outcome: Outcome[number][] = [];
   for (const [at, last] of step_names.entries()) {
     const steps = stepsOf(stage, stage.capture());
-    for (const name of step_names.slice(0, at + 1)) steps[name]();
+    for (const name of step_names.slice(0, at + 1)) await steps[name]();
     const vpp_dies = at % 2 === 0;
     if (vpp_dies) stage.removeTaps();
     outcome.push(...(await restored(stage, before, `killed when ${last}${vpp_dies ? ', VPP too' : ''}`)));

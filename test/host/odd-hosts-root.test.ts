@@ -29,7 +29,7 @@ async function thereAndBack(stage: Stage): Promise<Outcome> {
   const view = asTheUplink(new Set(captured.map(({ link }) => link.name)));
   const outcome: Outcome[number][] = [];
   for (const [name, step] of Object.entries(stepsOf(stage, captured))) {
-    outcome.push([name, step()]);
+    outcome.push([name, await step()]);
     if (name === 'complete' || name === 'followed')
       outcome.push([`${name}: the tap is what the uplink was`, await stage.differs(before, view)]);
   }

@@ -238,13 +238,13 @@ export const step_names = ['taken', 'given a tap', 'dressed', 'complete', 'follo
 export function stepsOf(
   stage: Stage,
   captured: readonly CapturedUplink[],
-): Readonly<Record<(typeof step_names)[number], () => string[]>> {
+): Readonly<Record<(typeof step_names)[number], () => string[] | Promise<string[]>>> {
   const uplinks = stage.uplinks(captured);
   const texts = (refusals: readonly Refusal[]): string[] => refusals.map(({ error }) => error.message);
   const dress = (): string[] => texts(stage.host.taps.dress(uplinks, captured, cluster));
   return {
-    taken: () => {
-      stage.host.take(captured);
+    taken: async () => {
+      await stage.host.take(captured);
       return [];
     },
     'given a tap': () => {
