@@ -105,3 +105,13 @@ t.test('host ports are those of the first interface', async (t) => {
   t.match(await lab.add('p', { ...ask, ports }), { successful: true });
   t.equal(lab.vpp.kinds().translation, undefined);
 });
+
+t.test('all addresses are told when all pods of records are dealt with', async (t) => {
+  const lab = await podLab(t);
+  await lab.ready({ networks: [red] });
+  await lab.kit.settle();
+  t.ok(lab.addresses.isComplete);
+  t.match(await lab.add('p', ask), { successful: true });
+  t.match(await lab.del('p', ask), { successful: true });
+  t.strictSame([told(lab), lab.addresses.isComplete], [[], true]);
+});
