@@ -11,6 +11,8 @@ import { felix_configuration_kind } from '../../src/calico/kinds/felix-configura
 import { ip_pool_kind } from '../../src/calico/kinds/ip-pool.js';
 import { ipam_block_kind } from '../../src/calico/kinds/ipam-block.js';
 import { asNumber, community, type Kind, type Picked } from '../../src/calico/kinds/kind.js';
+import { network_kind } from '../../src/calico/kinds/network.js';
+import { network_attachment_definition_kind } from '../../src/calico/kinds/network-attachment-definition.js';
 import { node_kind } from '../../src/calico/kinds/node.js';
 import { secretKind } from '../../src/calico/kinds/secret.js';
 import { service_kind } from '../../src/calico/kinds/service.js';
@@ -928,4 +930,44 @@ t.test('any JSON is read without an exception, and what is told of it is bounded
       return faults.length <= 16 && faults.every((fault) => fault.length < 500);
     }),
   );
+});
+
+t.test('Network: what it is told by, and a part that is wrong costs all of it', async (t) => {
+  t.strictSame(pick(network_kind, { vni: 4097, range: '10.77.1.0/16' }), {
+    value: { name: 'x', vni: 4097, range: '10.77.0.0/16', physical_network: '' },
+    faults: [],
+  });
+  for (const spec of [
+    {},
+    { vni: 0 },
+    { vni: 2 ** 24 },
+    { vni: 1, range: 'x' },
+    { vni: 1, physicalNetworkName: 7 },
+  ]) {
+    const { value, faults } = pick(network_kind, spec);
+    t.equal(value, undefined);
+    t.equal(faults.length, 1);
+  }
+});
+
+t.test('NetworkAttachmentDefinition: the network of its plugins', async (t) => {
+  const of = (config: unknown) =>
+    pick(network_attachment_definition_kind, {
+      config: typeof config === 'string' ? config : JSON.stringify(config),
+    });
+  const plugin = (network_name: unknown) => ({ type: 'calico', dataplane_options: { network_name } });
+  t.strictSame(of({ plugins: [{ type: 'x' }, plugin('red')] }), { value: { network: 'red' }, faults: [] });
+  t.strictSame(of(plugin('red')).value, { network: 'red' }, 'one plugin without a list');
+  for (const others of [{}, { plugins: 7 }, { plugins: [null, 3, plugin(7)] }])
+    t.strictSame(of(others), { value: { network: '' }, faults: [] }, 'of others');
+  for (const [config, fault] of [
+    ['{"plugins": [', /is no JSON: correct it/],
+    ['[]', /is no JSON object/],
+    [{ plugins: [plugin('red'), plugin('blue')] }, /names the networks red, blue/],
+    ['['.repeat(100_000), /is no JSON/],
+  ] as const) {
+    const { value, faults } = of(config);
+    t.equal(value, undefined);
+    t.match(faults, [fault]);
+  }
 });

@@ -1232,3 +1232,16 @@ t.test('a turn of planning is bounded by endpoints, not by services', async (t) 
   t.equal(told.plan.plan(1, told.sink), false);
   t.equal(told.plan.counts.planned - before, 3, 'one at least');
 });
+
+t.test('an address in the range of a network is nobody’s to serve', async (t) => {
+  const told = new Told();
+  const all = slice(ends('10.1.0.1@a'));
+  const networks = [{ name: 'red', vni: 1, range: '10.96.0.0/24', physical_network: '', attached_by: [] }];
+  t.strictSame(wanted(service({ external_ips: ['203.0.113.1'] }), [all], told).length, 2);
+  told.plan.setNode({ ...node, networks });
+  t.ok(told.now().includes('-tcp/10.96.0.1/80'));
+  t.match(told.faults(), [/10\.96\.0\.1 lies in the range of Network red/]);
+  told.plan.setNode(node);
+  t.ok(told.now().includes('+tcp/10.96.0.1/80 > 10.1.0.1:8080'), 'once the network is gone it is served');
+  t.strictSame(told.faults(), []);
+});
