@@ -5,7 +5,6 @@ import { delimiter, join } from 'node:path';
 /** Debian's packages. */
 const packages = {
   curl: 'curl',
-  iperf3: 'iperf3',
   ip: 'iproute2',
   iperf3: 'iperf3',
   nft: 'nftables',
