@@ -13,15 +13,30 @@ const script_deadline_ms = 120_000;
 /** Beyond that of a script, for the machine to say that it ended it. */
 const answer_grace_ms = 20_000;
 
-/** An uplink, and the card that becomes the other end of its wire. */
+/** An uplink, and the card that becomes the other end of its wire. Cards are called by their slot. */
 export const wires = [
   { uplink: 'enp0s16', other_end: 'enp0s17' },
   { uplink: 'enp0s18', other_end: 'enp0s19' },
 ] as const;
 
+/**
+ * What the machine's cards are. `plain`: what most machines have. `pci`: cards that a program can have from the kernel, behind an IOMMU, and
+ * huge pages.
+ */
+export type Hardware = 'plain' | 'pci';
+
+/** The uplinks of a machine whose hardware is `pci`, by what each is. Their other ends are as those of `wires`. */
+export const pci_wires = {
+  virtio: { uplink: 'enp0s16', other_end: 'enp0s17' },
+  vmxnet3: { uplink: 'enp0s18', other_end: 'enp0s19' },
+  e1000e: { uplink: 'enp0s20', other_end: 'enp0s21' },
+  /** Of QEMU 8 and later. Its virtual functions take the numbers from 128 behind its own, and a bus has 256. */
+  igb: { uplink: 'enp0s14', other_end: 'enp0s22' },
+} as const;
+
 /** By the slot that is in its name: enp0s16 is in 0x10. */
 export function macOf(card: string): string {
-  return `52:54:00:00:00:${Number(/\d+$/.exec(card)![0]).toString(16)}`;
+  return `52:54:00:00:00:${Number(/\d+$/.exec(card)![0]).toString(16).padStart(2, '0')}`;
 }
 
 export abstract class Machine {

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cached, tool } from './cache.js';
 import { buildImage, type Image } from './image.js';
-import { Machine, macOf, wires } from './machine.js';
+import { type Hardware, Machine, macOf, pci_wires, wires } from './machine.js';
 import { inside, makePayload, type Payload } from './payload.js';
 import { channel_name } from './recipe.js';
 
@@ -19,6 +19,7 @@ export interface VirtualMachineOptions {
   readonly image: Image;
   /** The second disk. */
   readonly payload: Payload;
+  readonly hardware: Hardware;
   /** The disk's upper layer of a machine that was saved as `booted`, to begin with. */
   readonly booted?: string;
   /** For sockets, the console's log and the disk's upper layer. Its path is short: a socket's has at most 107 bytes. */
@@ -29,6 +30,8 @@ const snapshot = 'booted';
 /** An eighth of it has to hold the packet buffers of 110 pods. */
 const memory_mib = 6144;
 const console_bytes = 2000;
+/** Of 2 MiB, where the hardware is `pci`. */
+const huge_pages = 256;
 
 /**
  * Starts a machine that has booted, and has been saved. The boot is kept from one run to the next. `vpp`: path of its
@@ -38,18 +41,19 @@ export async function startBooted(
   vpp: string,
   directory: string,
   say: (text: string) => void,
+  hardware: Hardware = 'plain',
 ): Promise<VirtualMachine> {
   const image = await buildImage(say);
   const payload = await makePayload(vpp);
-  const parts = [image.disk, payload.disk, ...qemuArguments({ image, payload, directory: '' })];
+  const parts = [image.disk, payload.disk, ...qemuArguments({ image, payload, hardware, directory: '' })];
   const kept = await cached('booted', parts, async (directory) => {
     say('it boots, once');
     mkdirSync(directory);
-    const machine = await VirtualMachine.start({ image, payload, directory });
+    const machine = await VirtualMachine.start({ image, payload, hardware, directory });
     await machine.save();
     await machine.close();
   });
-  return VirtualMachine.start({ image, payload, directory, booted: layerOf(kept) });
+  return VirtualMachine.start({ image, payload, hardware, directory, booted: layerOf(kept) });
 }
 
 /** What a virtual machine needs beside what the image does. */
@@ -181,24 +185,19 @@ class Monitor {
 
 const layerOf = (directory: string): string => join(directory, 'layer.qcow2');
 
-function qemuArguments({ image, payload, directory, booted }: VirtualMachineOptions): string[] {
+/** Whether this QEMU has a device. */
+export function hasDevice(name: string): boolean {
+  return tool('qemu-system-x86_64', '-device', 'help').includes(`name "${name}"`);
+}
+
+function qemuArguments({ image, payload, hardware, directory, booted }: VirtualMachineOptions): string[] {
   const socket = (name: string): string => `${join(directory, name)},server=on,wait=off`;
-  // The kernel names it by its slot.
-  const card = (hub: number, name: string): string[] => [
-    '-netdev',
-    `hubport,hubid=${hub},id=${name}`,
-    '-device',
-    `virtio-net-pci,netdev=${name},mac=${macOf(name)},addr=0x${macOf(name).slice(-2)}`,
-  ];
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-m', `${memory_mib}`],
     // Emulated vector units are slower than none: without AVX nobody uses them.
     ...['-accel', 'tcg,thread=multi', '-cpu', 'Nehalem,+aes,+pclmulqdq,+rdtscp,+rdrand', '-smp', '2'],
     ...['-kernel', image.kernel, '-initrd', image.initrd],
-    ...[
-      '-append',
-      'console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable panic=-1 systemd.show_status=0 systemd.default_timeout_start_sec=900',
-    ],
+    ...['-append', [command_line, ...hardware_of[hardware].command_line].join(' ')],
     ...['-drive', `file=${layerOf(directory)},if=virtio,cache=unsafe`],
     ...['-drive', `file=${payload.disk},if=virtio,format=raw,readonly=on`],
     ...['-serial', `file:${join(directory, 'console.log')}`],
@@ -207,6 +206,51 @@ function qemuArguments({ image, payload, directory, booted }: VirtualMachineOpti
     ...['-device', `virtserialport,chardev=channel,name=${channel_name}`],
     ...['-device', 'virtio-rng-pci'],
     ...(booted === undefined ? [] : ['-loadvm', snapshot]),
-    ...wires.flatMap(({ uplink, other_end }, hub) => [...card(hub, uplink), ...card(hub, other_end)]),
+    ...hardware_of[hardware].devices(),
   ];
+}
+
+const command_line =
+  'console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable panic=-1 systemd.show_status=0 systemd.default_timeout_start_sec=900';
+
+const hardware_of: Readonly<
+  Record<Hardware, { readonly command_line: readonly string[]; devices(): string[] }>
+> = {
+  plain: {
+    command_line: [],
+    devices: () => wires.flatMap(({ uplink, other_end }, hub) => wire(hub, uplink, 'virtio-net-pci', other_end)),
+  },
+  pci: {
+    // The kernel's own drivers go past the IOMMU: through an emulated one they are slower still.
+    command_line: ['intel_iommu=on', 'iommu=pt', `hugepages=${huge_pages}`],
+    devices: () => [
+      // Before the cards behind it.
+      ...['-device', 'intel-iommu,intremap=on'],
+      ...Object.entries(pci_wires)
+        .filter(([name]) => name !== 'igb' || hasDevice(name))
+        .flatMap(([name, { uplink, other_end }], hub) =>
+          wire(hub, uplink, pci_models[name as keyof typeof pci_wires], other_end),
+        ),
+    ],
+  },
+};
+
+const pci_models: Readonly<Record<keyof typeof pci_wires, string>> = {
+  // Without the first it reads and writes memory past the IOMMU.
+  virtio: 'virtio-net-pci,iommu_platform=on,disable-legacy=on',
+  vmxnet3: 'vmxnet3',
+  igb: 'igb',
+  e1000e: 'e1000e',
+};
+
+/** A hub of QEMU with a card of this model, and an ordinary one as its other end. */
+function wire(hub: number, uplink: string, model: string, other_end: string): string[] {
+  // The kernel names it by its slot.
+  const card = (name: string, model: string): string[] => [
+    '-netdev',
+    `hubport,hubid=${hub},id=${name}`,
+    '-device',
+    `${model},netdev=${name},mac=${macOf(name)},addr=0x${macOf(name).slice(-2)}`,
+  ];
+  return [...card(uplink, model), ...card(other_end, 'virtio-net-pci')];
 }

@@ -13,6 +13,8 @@ export const packages: readonly string[] = [
   'procps',
   'iproute2',
   'iputils-ping',
+  'ethtool',
+  'iperf3',
   // What may manage a host's network.
   'nftables',
   'systemd-resolved',

@@ -1,6 +1,6 @@
 /** Hosts as people have them, and how the node's life on them ends. */
 import type { GatewayNetwork } from '../../lab/vm/gateway.js';
-import { macOf, wires } from '../../lab/vm/machine.js';
+import { type Hardware, macOf, pci_wires, wires } from '../../lab/vm/machine.js';
 import { node_script } from '../../lab/vm/recipe.js';
 
 export interface HostCase {
@@ -12,6 +12,12 @@ export interface HostCase {
   /** What manages it, from now on and at each boot. */
   readonly services: readonly string[];
   readonly uplinks: readonly string[];
+  /** What the machine's cards are. Default: `plain`. */
+  readonly hardware?: Hardware;
+  /** Devices that QEMU must have beside those of Debian 12's. */
+  readonly devices?: readonly string[];
+  /** VPP's, for each uplink in its order. Default: af_packet. */
+  readonly drivers?: readonly string[];
   /** Families in which the host reaches what is beyond its gateway. */
   readonly families: readonly (4 | 6)[];
   /** The device by which it does so, where no route of the main table leads there. */
@@ -221,6 +227,51 @@ const two_uplinks: Omit<HostCase, 'name' | 'ending'> = {
   lifetime_s: lease_s,
 };
 
+/** VPP has the card from the kernel. `driver`: VPP's. */
+const past_the_kernel = (
+  card: (typeof pci_wires)[keyof typeof pci_wires],
+  driver: string,
+): Omit<HostCase, 'name' | 'ending'> => ({
+  ...networkd_static,
+  hardware: 'pci',
+  networks: [{ ...wire, devices: [card.other_end] }],
+  files: {
+    ...networkd(card.uplink, static_text),
+    '/etc/modules-load.d/lab.conf': 'vfio-pci\n',
+  },
+  uplinks: [card.uplink],
+  drivers: [driver],
+  pods: 2,
+});
+
+const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
+const vmxnet3 = past_the_kernel(pci_wires.vmxnet3, 'vmxnet3');
+
+const endings: readonly (readonly [name: string, ending: Ending])[] = [
+  ['stop', 'stop'],
+  ['kill', 'kill'],
+  ['kill-for-good', 'kill for good'],
+  ['vpp-death', "VPP's death"],
+  ['power-cut', 'power cut'],
+];
+
+const with_each_ending = (driver: string, item: Omit<HostCase, 'name' | 'ending'>): HostCase[] =>
+  endings.map(([name, ending]) => ({ name: `${driver}-${name}`, ...item, ending }));
+
+const mixed: Omit<HostCase, 'name' | 'ending'> = {
+  ...virtio,
+  networks: [
+    { ...wire, devices: [pci_wires.virtio.other_end] },
+    { devices: [pci_wires.e1000e.other_end], address4: '10.8.0.1/24', address6: 'fd08::1/64' },
+  ],
+  files: {
+    ...virtio.files,
+    ...networkd(pci_wires.e1000e.uplink, 'Address=10.8.0.2/24\nAddress=fd08::2/64\nIPv6AcceptRA=no\n'),
+  },
+  uplinks: [pci_wires.virtio.uplink, pci_wires.e1000e.uplink],
+  drivers: ['virtio', 'af_packet'],
+};
+
 const one_worker = `cpu {
   workers 1
 }
@@ -332,4 +383,7 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     own_kernel: true,
     ending: 'stop',
   },
+  ...with_each_ending('virtio', virtio),
+  ...with_each_ending('vmxnet3', vmxnet3),
+  { name: 'virtio-and-af-packet', ...mixed, ending: 'stop' },
 ];

@@ -44,6 +44,7 @@ export class HostUnderTest {
     });
     await machine.run(`systemctl daemon-reload
 if [ -d /etc/netplan ]; then netplan generate; fi
+systemctl restart systemd-modules-load
 systemctl start lab-gateway
 systemctl enable --now ${item.services.join(' ')}`);
   }
@@ -281,7 +282,7 @@ const startUnit = (unit: string, output: string, command: string): string =>
 function nodeScript(item: HostCase, machine: Machine): string {
   const interfaces = item.uplinks.map((interfaceName, index) => ({
     interfaceName,
-    vppDriver: 'af_packet',
+    vppDriver: item.drivers?.[index] ?? 'af_packet',
     isMain: index === 0,
     rxqsz: 256,
     txqsz: 256,

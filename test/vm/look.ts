@@ -19,6 +19,7 @@ export const sections = [
   'connections',
   'managed',
   'sysctls',
+  'pci',
 ] as const;
 
 export type Section = (typeof sections)[number];
@@ -35,6 +36,13 @@ export const while_running: readonly Section[] = [
 
 export const look_script = `
 part() { echo "=== $1"; shift; "$@" 2>/dev/null || true; }
+bindings() {
+  for device in /sys/bus/pci/devices/*; do
+    driver=$(readlink "$device/driver")
+    echo "\${device##*/} driver \${driver##*/} override $(cat "$device/driver_override") net $(ls "$device"/net "$device"/virtio*/net | xargs)"
+  done
+}
+part pci bindings
 part addr ip -d -j address
 part route4 ip -d -j -4 route show table all
 part route6 ip -d -j -6 route show table all
@@ -121,6 +129,7 @@ export function readLook(output: string): Look {
         .filter((text) => !text.startsWith('lo ')),
     ],
     sysctls: lines('sysctl').filter((text) => !sysctl_noise.test(text)),
+    pci: lines('pci'),
   };
 }
 

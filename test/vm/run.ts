@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Container } from '../../lab/vm/container.js';
 import { whyNoImage } from '../../lab/vm/image.js';
-import type { Machine } from '../../lab/vm/machine.js';
+import type { Hardware, Machine } from '../../lab/vm/machine.js';
 import { programArchive } from '../../lab/vm/payload.js';
-import { emulator_tools, startBooted } from '../../lab/vm/qemu.js';
-import { cases } from './cases.js';
+import { emulator_tools, hasDevice, startBooted } from '../../lab/vm/qemu.js';
+import { cases, type HostCase } from './cases.js';
 import { HostUnderTest } from './host.js';
 import { type Report, runCase } from './run-case.js';
 
@@ -43,26 +43,42 @@ function whyNot(): string | undefined {
 async function main(): Promise<number> {
   const selected = chosen();
   if (values.list) {
-    for (const { name, ending } of selected) said(`${name.padEnd(26)}${ending}`);
+    for (const { name, ending } of selected) said(`${name.padEnd(name_width)}${ending}`);
     return 0;
   }
   const why_not = whyNot();
   if (why_not !== undefined) {
-    for (const { name } of selected) said(`SKIP ${name.padEnd(26)}${why_not}`);
+    for (const { name } of selected) said(`SKIP ${name.padEnd(name_width)}${why_not}`);
     return 0;
   }
+  let failed = 0;
+  for (const hardware of ['plain', 'pci'] as const)
+    failed += await runOn(
+      hardware,
+      selected.filter((item) => (item.hardware ?? 'plain') === hardware),
+    );
+  said(failed === 0 ? 'all passed' : `${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+/** How many of the cases fail on a machine that has this hardware. */
+async function runOn(hardware: Hardware, selected: readonly HostCase[]): Promise<number> {
+  const runnable = selected.filter((item) => {
+    const why_not = whyNotCase(item);
+    if (why_not !== undefined) said(`SKIP ${item.name.padEnd(name_width)}${why_not}`);
+    return why_not === undefined;
+  });
+  if (runnable.length === 0) return 0;
   const directory = mkdtempSync(join(tmpdir(), 'cvn-vm-'));
+  const vpp = process.env.VPP_BIN!;
   let machine: Machine | undefined;
   let failed = 0;
   try {
-    const start = values.container ? Container.start : startBooted;
-    machine = await start(process.env.VPP_BIN!, directory, said);
+    machine = values.container
+      ? await Container.start(vpp, directory, said)
+      : await startBooted(vpp, directory, said, hardware);
     const program = programArchive();
-    for (const item of selected) {
-      if (values.container && item.own_kernel) {
-        said(`SKIP ${item.name.padEnd(26)}needs a kernel of its own: run it without --container`);
-        continue;
-      }
+    for (const item of runnable) {
       const since = Date.now();
       await machine.fresh();
       const host = new HostUnderTest(machine, item, program);
@@ -75,9 +91,17 @@ async function main(): Promise<number> {
     await machine?.close();
     rmSync(directory, { recursive: true, force: true });
   }
-  said(failed === 0 ? 'all passed' : `${failed} failed`);
-  return failed === 0 ? 0 : 1;
+  return failed;
 }
+
+function whyNotCase(item: HostCase): string | undefined {
+  if (values.container && (item.own_kernel || item.hardware === 'pci'))
+    return 'needs a kernel of its own: run it without --container';
+  const missing = (item.devices ?? []).find((name) => !hasDevice(name));
+  return missing === undefined ? undefined : `needs a QEMU that has ${missing}`;
+}
+
+const name_width = 26;
 
 let kept = '';
 
@@ -93,7 +117,7 @@ async function keepLogs(host: HostUnderTest): Promise<void> {
 const seconds = (since: number): string => `${((Date.now() - since) / 1000).toFixed(0)} s`;
 
 function reportText(name: string, { problems, notes }: Report, took: string): string {
-  const first = `${problems.length === 0 ? 'PASS' : 'FAIL'} ${name.padEnd(26)}${took.padStart(6)}  ${notes.join(', ')}`;
+  const first = `${problems.length === 0 ? 'PASS' : 'FAIL'} ${name.padEnd(name_width)}${took.padStart(6)}  ${notes.join(', ')}`;
   return [first, ...problems.map((problem) => `     ${problem.replaceAll('\n', '\n       ')}`)].join('\n');
 }
 
