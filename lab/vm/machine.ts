@@ -30,8 +30,8 @@ export const pci_wires = {
   virtio: { uplink: 'enp0s16', other_end: 'enp0s17' },
   vmxnet3: { uplink: 'enp0s18', other_end: 'enp0s19' },
   e1000e: { uplink: 'enp0s20', other_end: 'enp0s21' },
-  /** Of QEMU 8 and later. Its virtual functions take the numbers from 128 behind its own, and a bus has 256. */
-  igb: { uplink: 'enp0s14', other_end: 'enp0s22' },
+  /** Of QEMU 8 and later. The slots of its virtual functions are 16 and 17 behind its own, where nothing else may be. */
+  igb: { uplink: 'enp0s12', other_end: 'enp0s22' },
 } as const;
 
 /** By the slot that is in its name: enp0s16 is in 0x10. */

@@ -236,8 +236,8 @@ const hardware_of: Readonly<
 };
 
 const pci_models: Readonly<Record<keyof typeof pci_wires, string>> = {
-  // Without the first it reads and writes memory past the IOMMU.
-  virtio: 'virtio-net-pci,iommu_platform=on,disable-legacy=on',
+  // One that insists on the IOMMU (iommu_platform=on) is none for VPP, which does not take that feature.
+  virtio: 'virtio-net-pci,disable-legacy=on',
   vmxnet3: 'vmxnet3',
   igb: 'igb',
   e1000e: 'e1000e',
