@@ -27,6 +27,7 @@ import { entryIn, excludedIn } from '../src/uplink/node-in-vpp.js';
 import { uplinkOf } from '../src/uplink/uplink-of.js';
 import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
+import { vclObstacle } from '../src/vpp-conn/vcl-obstacle.js';
 import { everything, lookAt, registryOf } from './vpp-view.js';
 
 /** How VPP leads to other nodes: prefixes, each with the way out, by table; and the tunnels that there are. */
@@ -149,6 +150,7 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
     service_prefixes: config.service_prefixes,
     cnat: config.vpp.cnat,
     drop_ip_options: config.drop_ip_options,
+    host_stack: config.gates.vcl && vclObstacle(config) === undefined,
     drop_other_protocols: config.drop_other_protocols,
     default_gateways: config.default_gateways,
     redirects: [],
