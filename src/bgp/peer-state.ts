@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { families, type Peer, type PeerInput } from 'gobgp-grpc-stubs';
 import { Secret } from '../config/secret.js';
 import { familyOf } from '../ip/text.js';
+import { vpn_family } from './network-paths.js';
 import type { WantedPeer } from './peers.js';
 
 /** A peer that gobgpd has. */
@@ -146,7 +147,8 @@ export function peerMessage(peer: WantedPeer, restarting: boolean): PeerInput {
             },
           ]
         : []),
-      ...(peer.networks ? [families.ipv4_vpn, families.ipv6_vpn] : []).map((vpn) => ({
+      // Of its own family: what both sessions of two nodes told would be two paths to one pod.
+      ...(peer.networks ? [vpn_family(familyOf(peer.address))] : []).map((vpn) => ({
         config: { family: vpn, enabled: true },
         mp_graceful_restart: { config: { enabled: true } },
         prefix_limits: { family: vpn, max_prefixes: prefixes_max, shutdown_threshold_pct: 100 },

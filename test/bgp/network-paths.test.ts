@@ -5,7 +5,7 @@ import { networkKeyOf, networkPath } from '../../src/bgp/network-paths.js';
 import { peerMessage } from '../../src/bgp/peer-state.js';
 import { RemoteTable } from '../../src/bgp/remote-table.js';
 import { networkRouteKey } from '../../src/desired/network-routes.js';
-import { planOf } from './cluster.js';
+import { at, planOf } from './cluster.js';
 
 const asTold = (path: PathInput, more: object = {}): Path =>
   ({ neighbor_ip: '', identifier: 0, is_withdraw: false, ...path, ...more }) as unknown as Path;
@@ -72,7 +72,7 @@ t.test('what others tell', async (t) => {
 
 t.test('peers, policies and paths', async (t) => {
   const networks = { addresses: [of4, of6], is_complete: true, paths: new Map() };
-  const plan = planOf({ more: { networks } });
+  const plan = planOf({ nodes: { n: at(1), m: at(2) }, more: { networks } });
   const keys = [of4, of6].map(({ vni, prefix }) => networkRouteKey(vni, prefix));
   t.ok(keys.every((key) => plan.paths.has(key)));
   t.match(JSON.stringify(plan.policies.policies), /mpls_vpn/);

@@ -120,18 +120,6 @@ t.test('addresses that BGP tells', real, async (t) => {
 
   await t.test('a pod goes, and comes back', async () => {
     await b.del(podOf(b, red), { ifname: 'net1' });
-    if (process.env.DBG) {
-      const { connect, families: f } = await import('gobgp-grpc-stubs');
-      await new Promise((r) => setTimeout(r, 8000));
-      for (const n of [a, b]) {
-        const g = await connect({ target: `${n.config.paths.run_dir}/gobgpd/api.sock`, version: '3.10.0', deadline_ms: 5000 });
-        const out: string[] = [];
-        for await (const { destination } of g.listPath({ family: f.ipv4_vpn }, { deadline_ms: 3000 })) for (const x of destination.paths) out.push(`${JSON.stringify(x.nlri)} ${x.neighbor_ip}`);
-        for await (const p of g.listPeer({}, {})) out.push(JSON.stringify(p).slice(0, 3000));
-        process.stderr.write(`RIB ${n.topology.name} ${out.join('\n')}\n`);
-        process.stderr.write(`${(await n.debug('/debug/sync')).slice(0, 60000)}\n`);
-      }
-    }
     await leads(a, ways(b, green));
     await add(b, red);
     await leads(a, { ...ways(b, red), ...ways(b, green) });
