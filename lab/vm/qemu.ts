@@ -218,7 +218,8 @@ const hardware_of: Readonly<
 > = {
   plain: {
     command_line: [],
-    devices: () => wires.flatMap(({ uplink, other_end }, hub) => wire(hub, uplink, 'virtio-net-pci', other_end)),
+    devices: () =>
+      wires.flatMap(({ uplink, other_end }, hub) => wire(hub, uplink, 'virtio-net-pci', other_end)),
   },
   pci: {
     // The kernel's own drivers go past the IOMMU: through an emulated one they are slower still.

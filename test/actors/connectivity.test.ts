@@ -2473,49 +2473,52 @@ t.test('another key is given to the profile that is there', async (t) => {
   );
 });
 
-t.test('from WireGuard to IPsec: the peer has its prefixes until routes have moved at both ends', async (t) => {
-  const lab = await Lab.start(t, { writer: { ...in_cluster.writer!, operations_max: 8 } }, with_psk);
-  const prefix = '10.244.2.0/26';
-  const allowed = (): readonly string[] =>
-    lab.vpp.objects.flatMap((object) => (object.kind === 'wireguard_peer' ? object.allowed : []));
-  await lab.ready();
-  await lab.synced([flat]);
-  await lab.told('FelixConfiguration', on);
-  await lab.told('Node', peerNode('two', 2, keyOf32(2)));
-  lab.established = new Set([keyOf32(2)]);
-  await lab.routes({ [prefix]: '10.0.0.2' });
-  await lab.moment(5000);
-  await lab.moment();
-  t.equal(lab.path(prefix), 'wireguard 10.0.0.2');
-  lab.takeDone();
-  const isByPeer = (done: string): boolean => done.includes('wireguard_peer');
+t.test(
+  'from WireGuard to IPsec: the peer has its prefixes until routes have moved at both ends',
+  async (t) => {
+    const lab = await Lab.start(t, { writer: { ...in_cluster.writer!, operations_max: 8 } }, with_psk);
+    const prefix = '10.244.2.0/26';
+    const allowed = (): readonly string[] =>
+      lab.vpp.objects.flatMap((object) => (object.kind === 'wireguard_peer' ? object.allowed : []));
+    await lab.ready();
+    await lab.synced([flat]);
+    await lab.told('FelixConfiguration', on);
+    await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+    lab.established = new Set([keyOf32(2)]);
+    await lab.routes({ [prefix]: '10.0.0.2' });
+    await lab.moment(5000);
+    await lab.moment();
+    t.equal(lab.path(prefix), 'wireguard 10.0.0.2');
+    lab.takeDone();
+    const isByPeer = (done: string): boolean => done.includes('wireguard_peer');
 
-  await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'Always' }) });
-  await lab.moment(5000);
-  t.equal(lab.path(prefix), 'wireguard 10.0.0.2', 'the tunnel has no SA yet');
-  t.ok(allowed().includes(prefix), 'what still goes by it arrives');
-  lab.ike = 'up';
-  await lab.moment(2000);
-  await lab.moment();
-  t.equal(lab.path(prefix), 'ipip-10.0.0.2 10.0.0.2');
-  await lab.told('IPPool', { [flat.name]: flat });
-  await lab.moment(5000);
-  t.equal(lab.path(prefix), 'wireguard 10.0.0.2', 'and back');
-  t.strictSame(lab.takeDone().filter(isByPeer), [], 'in all that its session was kept');
+    await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'Always' }) });
+    await lab.moment(5000);
+    t.equal(lab.path(prefix), 'wireguard 10.0.0.2', 'the tunnel has no SA yet');
+    t.ok(allowed().includes(prefix), 'what still goes by it arrives');
+    lab.ike = 'up';
+    await lab.moment(2000);
+    await lab.moment();
+    t.equal(lab.path(prefix), 'ipip-10.0.0.2 10.0.0.2');
+    await lab.told('IPPool', { [flat.name]: flat });
+    await lab.moment(5000);
+    t.equal(lab.path(prefix), 'wireguard 10.0.0.2', 'and back');
+    t.strictSame(lab.takeDone().filter(isByPeer), [], 'in all that its session was kept');
 
-  await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'Always' }) });
-  for (let s = 0; s < 20; s += 1) await lab.moment(5000);
-  t.ok(allowed().length > 0 && !allowed().includes(prefix), 'it goes when that is over');
-  await lab.told('IPPool', { [flat.name]: flat });
-  await lab.moment(2000);
-  await lab.moment(2000);
-  t.ok(allowed().includes(prefix));
-  await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'Always' }) });
-  await lab.moment(1000);
-  await lab.routes({ [prefix]: '10.0.0.3' });
-  await lab.moment(1000);
-  t.notOk(allowed().includes(prefix), 'at once where another node has it');
-});
+    await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'Always' }) });
+    for (let s = 0; s < 20; s += 1) await lab.moment(5000);
+    t.ok(allowed().length > 0 && !allowed().includes(prefix), 'it goes when that is over');
+    await lab.told('IPPool', { [flat.name]: flat });
+    await lab.moment(2000);
+    await lab.moment(2000);
+    t.ok(allowed().includes(prefix));
+    await lab.told('IPPool', { [flat.name]: pool(flat.prefix, { ipip: 'Always' }) });
+    await lab.moment(1000);
+    await lab.routes({ [prefix]: '10.0.0.3' });
+    await lab.moment(1000);
+    t.notOk(allowed().includes(prefix), 'at once where another node has it');
+  },
+);
 
 t.test('an earlier life’s tunnel in clear is made anew, and down; one of IKE’s is taken over', async (t) => {
   const kept = await encrypted(t);
