@@ -1,5 +1,5 @@
 /** Which kernel driver a PCI device has, and how it gets another. */
-import { existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { readdir, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../clock.js';
@@ -228,7 +228,9 @@ function hintOf(error: unknown): string {
   }
 }
 
-const writeText = (path: string, value: string): Promise<void> => writeFile(path, value, { flag: 'r+' });
+/** For writing alone: sysfs lets nobody, root neither, read `bind` and `unbind`, and refuses to open them for both (EACCES). */
+const writeText = (path: string, value: string): Promise<void> =>
+  writeFile(path, value, { flag: constants.O_WRONLY });
 
 function readIfThere(path: string): string | undefined {
   try {

@@ -1,16 +1,22 @@
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { systemClock } from '../../../src/clock.js';
 import { type RunCommand, runCommand } from '../../../src/host/command.js';
+import { bindDriver } from '../../../src/host/devices/pci-driver.js';
 import {
   bootId,
   hostDevices,
@@ -251,4 +257,41 @@ t.test('the services that manage the network are asked for once', async (t) => {
     ],
   );
   t.equal((await udevProperties('eth0', answering(1))).size, 0);
+});
+
+t.test('a device is bound by files of sysfs that nobody may read, root neither', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'sysfs-'));
+  t.teardown(() => rmSync(root, { recursive: true }));
+  const [pci, nobody] = ['0000:00:03.0', 65_534];
+  const sys = join(root, 'sys');
+  const [device, old, next] = [`devices/${pci}`, 'drivers/virtio-pci', 'drivers/vfio-pci'].map((path) =>
+    join(sys, 'bus/pci', path),
+  ) as [string, string, string];
+  for (const path of [device, old, next]) mkdirSync(path, { recursive: true });
+  symlinkSync(old, join(device, 'driver'));
+  for (const path of [join(old, 'unbind'), join(next, 'bind')]) {
+    writeFileSync(path, '');
+    // As `DRIVER_ATTR_WO` has them. Files of a disk root may read all the same: here it is somebody else.
+    chmodSync(path, 0o200);
+    chownSync(path, process.getuid?.() === 0 ? nobody : process.getuid!(), -1);
+  }
+  writeFileSync(join(device, 'driver_override'), '(null)\n', { mode: 0o666 });
+  chmodSync(join(device, 'driver_override'), 0o666);
+  chmodSync(root, 0o755);
+  const was_root = process.geteuid?.() === 0;
+  if (was_root) process.seteuid!(nobody);
+  try {
+    const roots = { sys, proc: join(root, 'proc'), dev: join(root, 'dev') };
+    // No kernel is behind these files.
+    await t.rejects(
+      bindDriver({ pci, driver: 'vfio-pci' }, { clock: systemClock, roots }),
+      /has the kernel driver virtio-pci, and not vfio-pci/,
+    );
+  } finally {
+    if (was_root) process.seteuid!(0);
+  }
+  for (const path of [join(old, 'unbind'), join(next, 'bind')]) {
+    chmodSync(path, 0o600);
+    t.equal(readFileSync(path, 'utf8'), pci, path);
+  }
 });
