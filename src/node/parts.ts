@@ -16,7 +16,6 @@ import {
   HOST_ROOTS,
   hugepageBytes,
   listensAt,
-  pciDeviceOfLink,
   processRunningAs,
   processStartTime,
 } from '../host/devices/sysfs.js';
@@ -46,12 +45,14 @@ import {
   type Launcher,
   type LaunchSettings,
   type ProcessTable,
+  type VppOfFile,
 } from '../vpp-conn/launcher.js';
 import { Quarantine } from '../vpp-conn/quarantine.js';
 import type { RegistryFile } from '../vpp-conn/registry.js';
 import { startupConfig, startupExec } from '../vpp-conn/startup-config.js';
 import { quarantineFile, registryFile } from '../vpp-conn/state-files.js';
 import { clusterOf } from './cluster.js';
+import { namedAtStart, pciOf } from './start-devices.js';
 
 /** What ends VPP and gives the host its network back. Needs no configuration but paths. */
 export interface RestoreParts {
@@ -230,7 +231,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
       config,
       boot_id,
       vpp_netns,
-      { placeholders, pciAddress, isGiven: isGivenBy(parts.uplinkHost) },
+      { placeholders, pciAddress, uplinkHost: parts.uplinkHost },
       core_journal,
       log,
     ),
@@ -267,15 +268,14 @@ export function hostRootOf({ paths, origins }: Config): string | undefined {
 interface UplinkFacts {
   readonly placeholders: TemplateFacts;
   readonly pciAddress: (name: string) => string;
-  /** Has the device of this name been given to VPP? */
-  readonly isGiven: (name: string) => boolean;
+  readonly uplinkHost: UplinkHost;
 }
 
 function makeLauncher(
   config: Config,
   boot_id: string,
   netns: VppNetns,
-  { placeholders, pciAddress, isGiven }: UplinkFacts,
+  { placeholders, pciAddress, uplinkHost }: UplinkFacts,
   core_journal: UndoJournal,
   log: Log,
 ): Launcher {
@@ -299,8 +299,7 @@ function makeLauncher(
       facts,
     );
   const startup = fileFor(config.uplinks);
-  const text = (): string =>
-    fileFor(config.uplinks.filter((spec) => spec.driver !== 'dpdk' || isGiven(spec.interface_name))).text;
+  const text = (of: VppOfFile): string => fileFor(namedAtStart(uplinkHost, config.uplinks, of)).text;
   for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
   for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
   const processes = processTable(boot_id, () => {
@@ -371,16 +370,6 @@ function gobgpdOf({ bgp, paths }: RestoreConfig, processes: ProcessTable, log: L
     { ...processes, isListening: listensAt },
     log,
   );
-}
-
-const isGivenBy = (uplinkHost: UplinkHost) => (name: string) =>
-  uplinkHost.taken()?.uplinks.some(({ link }) => link.name === name) === true;
-
-/** Of a device that VPP has, or that is to be given back, the name is that of a tap, or nobody's: what was captured knows where it is. */
-function pciOf(uplinkHost: UplinkHost): (name: string) => string {
-  const captured = uplinkHost.taken()?.uplinks ?? [];
-  return (name) =>
-    captured.find(({ link }) => link.name === name)?.pci?.address ?? pciDeviceOfLink(name)?.address ?? '';
 }
 
 function placeholdersOf(

@@ -243,6 +243,7 @@ export class TakeOver {
     await host.take(captured, signal);
     if (captured.some((each) => driverFor(each).needs_new_vpp)) {
       this.awaits_new_vpp = true;
+      host.giveToNextVpp(captured);
       throw new NeedsNewVpp('it finds the uplinks when it starts');
     }
     return this.give(up.generation, captured, { prepared, met, buffers: held.buffers }, signal);

@@ -41,6 +41,8 @@ export class UplinkHost {
   readonly taps: HostTaps;
   /** Drivers that were chosen and came to nothing. */
   private readonly tried = new Tried();
+  /** Names of uplinks whose devices the next VPP is to find when it starts. Of this life of the process alone: one that ends gives them back. */
+  private for_next_vpp: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly host: HostNetwork,
@@ -179,6 +181,18 @@ export class UplinkHost {
         this.inHost((namespace) => moveDevice(namespace, uplink, this.vppSide()));
   }
 
+  /** VPP is ended, and the next one is to find these devices when it starts. */
+  giveToNextVpp(uplinks: readonly CapturedUplink[]): void {
+    this.for_next_vpp = new Set(uplinks.map(({ spec }) => spec.interface_name));
+  }
+
+  /** Answers once: one start of VPP, and no other, which may come while Linux gets them back. */
+  takeForNextVpp(): ReadonlySet<string> {
+    const names = this.for_next_vpp;
+    this.for_next_vpp = new Set();
+    return names;
+  }
+
   /** The take-over with drivers that were chosen came to nothing: the next capture chooses others. */
   cameToNothing(uplinks: readonly CapturedUplink[], why: string): void {
     for (const { spec, driver } of uplinks) if (driver !== undefined) this.tried.failed(spec, driver, why);
@@ -232,6 +246,7 @@ export class UplinkHost {
 
   /** Linux as it was. Can be repeated; what fails stays in the journal for the next attempt. */
   async restore(due: Due = 'all'): Promise<UndoReport> {
+    this.for_next_vpp = new Set();
     // Behind another undo, which was just waited for, what ran out of time in that is no use either.
     const is_second = this.undoing !== undefined && due === 'all';
     return this.oneByOne(() => this.undoPending(is_second ? 'in time' : due));

@@ -67,14 +67,18 @@ export interface ProcessTable {
   prepare(): void;
 }
 
+/** Of which VPP the text of a start-up file is asked. Of the next one it is asked once. */
+export type VppOfFile = 'the next VPP' | 'the one that runs';
+
 /** Without text it is that of the VPP that is there: none can be started. */
 interface StartupFile {
   readonly path: string;
   /** A function: VPP is given other devices in one life than in the next. */
-  readonly text?: string | (() => string);
+  readonly text?: string | ((of: VppOfFile) => string);
 }
 
-const textOf = ({ text }: StartupFile): string | undefined => (typeof text === 'function' ? text() : text);
+const textOf = ({ text }: StartupFile, of: VppOfFile): string | undefined =>
+  typeof text === 'function' ? text(of) : text;
 const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 export interface LaunchSettings {
@@ -151,7 +155,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
     const known = recorded();
     const record = known ?? unrecorded();
     if (record === undefined) return undefined;
-    const text = textOf(settings.startup_conf);
+    const text = textOf(settings.startup_conf, 'the one that runs');
     if (text !== undefined && record.config_hash !== hashOf(text)) {
       log.warn(
         { pid: record.pid },
@@ -180,7 +184,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   }
 
   function start(): VppRun {
-    const text = textOf(settings.startup_conf);
+    const text = textOf(settings.startup_conf, 'the next VPP');
     if (text === undefined) throw new Error('VPP has no start-up file');
     for (const path of settings.leftovers) removeIfExists(path);
     for (const path of [settings.api_socket, settings.output, settings.startup_conf.path]) {
@@ -259,7 +263,7 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
 /** Where there is no room for a file, the one of the VPP before is as good if it says the same. */
 function writeIfOther(file: StartupFile, mode: number): void {
   const { path } = file;
-  const text = textOf(file) ?? '';
+  const text = textOf(file, 'the next VPP') ?? '';
   if (readIfExists(path) !== text) writeAtomic(path, text, mode);
 }
 

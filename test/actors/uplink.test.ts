@@ -3131,6 +3131,7 @@ t.test('what VPP finds only when it starts: it is given the device, and begins a
   await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
   t.ok(lab.effects.includes('replace VPP: it finds the uplinks when it starts'));
   t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
+  t.same([...lab.linux.host.takeForNextVpp()], ['eth0'], 'its start-up file names the device');
   await lab.exited('replaced');
   await lab.kit.clock.advance(100);
   t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci', 'the device stays where it is meanwhile');

@@ -1,0 +1,43 @@
+/** What VPP's start-up file has of the devices of uplinks: where they are, and which of them VPP is to find when it starts. */
+import type { UplinkSpec } from '../config.js';
+import { HOST_ROOTS, pciDeviceOfLink } from '../host/devices/sysfs.js';
+import type { CapturedUplink } from '../uplink/captured.js';
+import type { UplinkHost } from '../uplink/uplink-host.js';
+
+type Host = Pick<UplinkHost, 'taken' | 'takeForNextVpp'>;
+
+/** A record that cannot be read tells nothing: VPP is started all the same. */
+function capturedBy(host: Host): readonly CapturedUplink[] {
+  try {
+    return host.taken()?.uplinks ?? [];
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * PCI address of the device of that name; '' where it is on no such bus. Of one that VPP has, or that is to be given back, the name is that of a tap, or
+ * nobody's: what was captured knows where it is.
+ */
+export function pciOf(host: Host, roots = HOST_ROOTS): (name: string) => string {
+  return (name) =>
+    capturedBy(host).find(({ link }) => link.name === name)?.pci?.address ??
+    pciDeviceOfLink(name, roots)?.address ??
+    '';
+}
+
+/**
+ * Uplinks that the start-up file may name. Of DPDK only those that this one start of VPP is to find, or that the VPP which runs has: DPDK takes what the file names
+ * from Linux, too, whose interfaces it does not see from VPP's namespace.
+ */
+export function namedAtStart(
+  host: Host,
+  specs: readonly UplinkSpec[],
+  of: 'the next VPP' | 'the one that runs',
+): readonly UplinkSpec[] {
+  const given =
+    of === 'the next VPP'
+      ? host.takeForNextVpp()
+      : new Set(capturedBy(host).map(({ spec }) => spec.interface_name));
+  return specs.filter(({ driver, interface_name }) => driver !== 'dpdk' || given.has(interface_name));
+}
