@@ -50,9 +50,11 @@ export class NodeInVpp {
    */
   is_in_doubt = false;
 
+  /** `found`: tags of uplinks whose interfaces VPP's start-up files make, of whichever device: used, and never removed. */
   constructor(
     private readonly vpp: VppPort,
     private readonly warn: (text: string) => void,
+    private readonly found: ReadonlySet<string> = new Set(),
   ) {}
 
   /**
@@ -60,12 +62,22 @@ export class NodeInVpp {
    * get the index that a route of an earlier one still names.
    */
   async read(generation: number): Promise<Snapshot> {
-    const snapshot = await this.vpp.read(['node', 'nobody']);
+    const snapshot = await this.readNode(['node', 'nobody']);
     const dangling = snapshot.objects.filter(isDangling);
     if (dangling.length > 0) await this.vpp.transact(generation, removal(dangling));
     const owners = new OwnerIndex(snapshot.objects);
     const node = snapshot.objects.filter((object) => !isDangling(object) && owners.of(object) === 'node');
     return { ...snapshot, objects: node };
+  }
+
+  private async readNode(scopes: readonly Scope[]): Promise<Snapshot> {
+    const snapshot = await this.vpp.read(scopes);
+    if (this.found.size === 0) return snapshot;
+    const asFound = (object: VppObject): VppObject =>
+      'tag' in object && this.found.has(object.tag)
+        ? { kind: 'existing_interface', tag: object.tag }
+        : object;
+    return { ...snapshot, objects: snapshot.objects.map(asFound) };
   }
 
   /**
@@ -104,7 +116,7 @@ export class NodeInVpp {
 
   /** Takes out of a living VPP what a take-over may have left in it: what it had told, and what is found. */
   async abandon(generation: number, told: readonly VppObject[]): Promise<void> {
-    const { objects: left } = await this.vpp.read(['node']);
+    const { objects: left } = await this.readNode(['node']);
     const objects = [...told, ...left];
     await this.vpp.transact(generation, removal(objects.filter((object) => !isGlobal(object))));
   }

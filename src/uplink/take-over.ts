@@ -126,7 +126,7 @@ export class TakeOver {
     const warn = (text: string): void => this.warn(text);
     this.wishes = new NodeWishes(settings.inputs, deps.clock);
     this.gateways = new Gateways({ ...deps, warn }, settings);
-    this.vpp = new NodeInVpp(deps.vpp, warn);
+    this.vpp = new NodeInVpp(deps.vpp, warn, foundTags(settings.specs));
     this.dressing = new Dressing(deps.host.taps, warn);
     const found = deps.host.taken();
     if (found?.phase === 'taken' && sameSpecs(found.uplinks, settings.specs)) this.whole = found.uplinks;
@@ -576,6 +576,12 @@ export class TakeOver {
   private warn(text: string): void {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
+}
+
+/** Tags of uplinks whose interfaces VPP's start-up files make. */
+function foundTags(specs: readonly UplinkSpec[]): ReadonlySet<string> {
+  const found = specs.filter(({ driver }) => driver === 'none' || driver === 'dpdk');
+  return new Set(found.map(({ interface_name }) => uplinkTag(interface_name)));
 }
 
 function sameSpecs(captured: readonly CapturedUplink[], specs: readonly UplinkSpec[]): boolean {

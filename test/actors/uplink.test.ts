@@ -3160,3 +3160,19 @@ t.test(
     t.equal(lab.pci!.driverOf(nic.address), 'e1000e');
   },
 );
+
+t.test('an interface of VPP’s own start-up files stays, whatever device it is of', async (t) => {
+  for (const kind of ['virtio', 'vmxnet3', 'rdma', 'dev_port', 'af_packet', 'af_xdp'] as const) {
+    const lab = await withDevice(t, { driver: 'none' });
+    const made = { kind, tag: 'main-eth0' } as VppObject;
+    lab.objects = [made];
+    await lab.up(false);
+    await until(lab, () => lab.state === 'vpp');
+    t.equal(lab.state, 'vpp', kind);
+    t.ok(lab.objects.includes(made), `${kind}: as it is taken over`);
+    await lab.kit.clock.advance(1000);
+    await lab.up(true);
+    await until(lab, () => lab.state === 'vpp');
+    t.ok(lab.objects.includes(made), `${kind}: as VPP is adopted`);
+  }
+});
