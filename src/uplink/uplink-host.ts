@@ -90,7 +90,11 @@ export class UplinkHost {
       );
       mustBeApart(captured);
       const host_addresses = hostAddresses(namespace, captured, this.serves);
-      return captured.map((each) => (each.spec.is_main ? { ...each, host_addresses } : each));
+      return captured.map((each) => ({
+        ...each,
+        others: knownByUplinks(each.others, captured),
+        ...(each.spec.is_main && { host_addresses }),
+      }));
     });
   }
 
@@ -342,6 +346,17 @@ export class UplinkHost {
     if (driver.moves(uplink) && !driver.attaches_before_move)
       inHost((namespace) => moveDevice(namespace, uplink, this.vppSide()));
   }
+}
+
+/** Another uplink is known by all that is known of it as one: it may come back as another device, and under another name, as well. */
+function knownByUplinks(
+  others: CapturedUplink['others'],
+  captured: readonly CapturedUplink[],
+): CapturedUplink['others'] {
+  return others.map(([index, identity]) => {
+    const uplink = captured.find(({ link }) => link.index === index);
+    return [index, uplink === undefined ? identity : identityOf(uplink.link)] as const;
+  });
 }
 
 /** Throws UplinkError. */

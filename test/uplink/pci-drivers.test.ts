@@ -184,6 +184,32 @@ t.test('a device that comes back under the name that the kernel gives it gets it
   t.equal(shown(lab), host);
 });
 
+t.test(
+  'two devices that come back each under the name of the other get their own, and the routes that lead by both',
+  async (t) => {
+    const second = { ...virtio, address: '0000:00:04.0', group: '6' };
+    const lab = machine(t, virtio, {}, second);
+    const own = lab.network.open();
+    const [one, two] = ['eth0', 'eth1'].map((name) => own.link(name)!.index) as [number, number];
+    const next_hops = [
+      { oif: one, gateway: '10.0.0.1' },
+      { oif: two, gateway: '10.1.0.1' },
+    ];
+    own.apply({ do: 'add_route', route: { family: 4, prefix: '10.77.0.0/16', next_hops } });
+    const host = shown(lab);
+    await takeOver(lab, [specOf({ driver: 'virtio' }), { ...second_spec, driver: 'virtio' }]);
+    // As the kernel names them where nothing renames them (net.ifnames=0): the first that comes is eth0.
+    lab.pci.nameOf = (name) => (name === 'eth0' ? 'eth1' : 'eth0');
+    const { results, remaining } = await turning(lab, lab.host.restore());
+    t.same(
+      results.flatMap((result) => (result.outcome === 'failed' ? [result.reason] : [])),
+      [],
+    );
+    t.same(remaining, []);
+    t.equal(shown(lab), host);
+  },
+);
+
 t.test('what an administrator wants to drive the device is so again', async (t) => {
   const lab = machine(t, virtio);
   await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${virtio.address}/driver_override`, 'virtio-pci');

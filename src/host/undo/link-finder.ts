@@ -26,16 +26,24 @@ export class LinkFinder {
   readonly #own: NetworkNamespace;
   readonly #clock: Clock;
   readonly #wait_ms: number;
+  readonly #all: readonly LinkIdentity[];
   #deadline_ms: number | undefined;
   readonly #known = new Map<string, number>();
   readonly #missing = new Set<string>();
 
-  /** `wait_ms` is for all links together. */
-  constructor(host: HostNetwork, own: NetworkNamespace, clock: Clock, wait_ms: number) {
+  /** `wait_ms` is for all links together. `all`: those that are to get their names. */
+  constructor(
+    host: HostNetwork,
+    own: NetworkNamespace,
+    clock: Clock,
+    wait_ms: number,
+    all: readonly LinkIdentity[] = [],
+  ) {
     this.#host = host;
     this.#own = own;
     this.#clock = clock;
     this.#wait_ms = wait_ms;
+    this.#all = all;
   }
 
   /** `from`: another namespace to look in. Throws when the link is not found. */
@@ -122,16 +130,40 @@ export class LinkFinder {
     const { index } = link;
     const { name } = identity;
     try {
+      this.#rename(index, name);
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      // Another link has the name: this one is as good under its own.
+      if (!this.#makesRoom(identity)) return { link, changed: false };
+      this.#rename(index, name);
+    }
+    return { link: this.#own.link(index) ?? { ...link, name }, changed: true };
+  }
+
+  #rename(index: number, name: string): void {
+    try {
       this.#own.apply({ do: 'set_link', link: index, name });
     } catch (error) {
-      // Another link has the name: this one is as good under its own.
-      if (errorCode(error) === 'EEXIST') return { link, changed: false };
       if (errorCode(error) !== 'EBUSY') throw error;
       // Older kernels rename only what is down; the steps that follow set it up again.
       this.#own.apply({ do: 'set_link', link: index, up: false });
       this.#own.apply({ do: 'set_link', link: index, name });
     }
-    return { link: this.#own.link(index) ?? { ...link, name }, changed: true };
+  }
+
+  /**
+   * Of two devices that the kernel has named anew each may have the name of the other: the one that is to be called otherwise gets a name that nobody has,
+   * until its own turn.
+   */
+  #makesRoom({ name }: LinkIdentity): boolean {
+    const there = this.#own.link(name);
+    const is_in_turn = this.#all.some(
+      (other) =>
+        there !== undefined && other.pci !== undefined && other.name !== there.name && mayBe(there, other),
+    );
+    if (there?.name !== name || !is_in_turn) return false;
+    this.#rename(there.index, freeName(there.index, this.#namesHere()));
+    return true;
   }
 
   #timeIsUp(): boolean {

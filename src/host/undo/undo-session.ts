@@ -17,7 +17,7 @@ import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.j
 import { isHostRoot } from '../host-root.js';
 import { LinkFinder } from './link-finder.js';
 import { Rivals } from './rivals.js';
-import type { UndoNextHop, UndoRoute, UndoStep } from './undo-step.js';
+import type { LinkIdentity, UndoNextHop, UndoRoute, UndoStep } from './undo-step.js';
 
 /** What undoing needs of the world. */
 export interface UndoTools extends PciTools {
@@ -41,6 +41,7 @@ export class CommandTimedOut extends Error {}
 export class UndoSession {
   readonly #tools: UndoTools;
   readonly #link_wait_ms: number;
+  readonly #named: readonly LinkIdentity[];
   #namespace: NetworkNamespace | undefined;
   #finder: LinkFinder | undefined;
   /** Addresses that were added without detection of duplicates, as they shall be when they are of use. */
@@ -50,9 +51,11 @@ export class UndoSession {
   /** Of each link, by address, as they were when they were first asked for. */
   readonly #neighbours = new Map<number, ReadonlyMap<string, Neighbour>>();
 
-  constructor(tools: UndoTools, link_wait_ms: number) {
+  /** `steps`: all that will be taken. */
+  constructor(tools: UndoTools, link_wait_ms: number, steps: readonly UndoStep[] = []) {
     this.#tools = tools;
     this.#link_wait_ms = link_wait_ms;
+    this.#named = steps.flatMap((step) => (step.kind === 'link_to_netns' ? [step.link] : []));
   }
 
   get #own(): NetworkNamespace {
@@ -61,7 +64,8 @@ export class UndoSession {
   }
 
   get #links(): LinkFinder {
-    this.#finder ??= new LinkFinder(this.#tools.host, this.#own, this.#tools.clock, this.#link_wait_ms);
+    const { host, clock } = this.#tools;
+    this.#finder ??= new LinkFinder(host, this.#own, clock, this.#link_wait_ms, this.#named);
     return this.#finder;
   }
 

@@ -43,7 +43,7 @@ export async function undo(
     const timed_out = error instanceof CommandTimedOut;
     results.set(step, { step, outcome: 'failed', reason, ...(timed_out && { timed_out }) });
   };
-  const session = new UndoSession(tools, link_wait_ms);
+  const session = new UndoSession(tools, link_wait_ms, steps);
   const [before, after] = inOrder(steps);
   const take = async (some: readonly UndoStep[]) => {
     for (const step of some) {
