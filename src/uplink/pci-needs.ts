@@ -27,6 +27,32 @@ export function noIommu({ iommu_group, unsafe_no_iommu }: PciFacts, driver: stri
   return needs_it ? [{ do: 'no_iommu' }] : [];
 }
 
+/** What goes with the kernel driver of the device, and that nobody gives back: its state is recorded nowhere. */
+function carriesMore({ pci, link }: DeviceFacts): Obstacle[] {
+  const others = (pci?.links ?? []).filter((name) => name !== link.name);
+  const vfs = pci?.vfs ?? [];
+  return [
+    ...(vfs.length === 0
+      ? []
+      : [
+          {
+            what: `has virtual functions (${vfs.join(', ')})`,
+            why: 'they go with its kernel driver, and with them the network of whoever has one',
+            step: 'remove them (echo 0 > sriov_numvfs), name one of them as interfaceName, or use af_packet',
+          },
+        ]),
+    ...(others.length === 0
+      ? []
+      : [
+          {
+            what: `is one PCI device with ${others.join(', ')}`,
+            why: 'VPP gets it as a whole, and Linux loses those as well',
+            step: 'use af_packet',
+          },
+        ]),
+  ];
+}
+
 /** Kernel drivers of devices that may share the isolation of one that a program has. */
 const harmless: readonly string[] = ['vfio-pci', 'pci-stub', 'pcieport'];
 
@@ -42,6 +68,8 @@ export function pciObstacles(
   const binder = binderOf(facts);
   return [
     ...wrongDriver(driver, pci, allowed),
+    // Of a card whose function iavf gets the kernel keeps its driver.
+    ...(driver === 'iavf' ? [] : carriesMore(facts)),
     ...binderObstacles(binder, machine),
     ...(binder === usual ? isolation(pci, machine) : []),
     ...lockObstacles(binder, machine),

@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
@@ -217,6 +218,24 @@ t.test('what an administrator wants to drive the device is so again', async (t) 
   await takeOver(lab, [specOf({ driver: 'virtio' })]);
   t.same((await lab.host.restore()).remaining, []);
   t.same(lab.pci.state(), bound);
+});
+
+t.test('what else a device carries is not taken from others with it', async (t) => {
+  const card: FakePciDevice = { ...e1000, vfs: { total: 4, offset: 128, device: '10ca' } };
+  const lab = machine(t, card);
+  const at = `${lab.pci.roots.sys}/bus/pci/devices/${card.address}`;
+  await lab.pci.write(`${at}/sriov_numvfs`, '1');
+  t.throws(
+    () => lab.host.capture([specOf({ driver: 'dpdk' })]),
+    /eth0 has virtual functions \(0000:00:13.0\): they go with its kernel driver/,
+  );
+  await lab.pci.write(`${at}/sriov_numvfs`, '0');
+  for (const name of ['eth0', 'eth5']) mkdirSync(`${at}/net/${name}`, { recursive: true });
+  t.throws(
+    () => lab.host.capture([specOf({ driver: 'dpdk' })]),
+    /eth0 is one PCI device with eth5: VPP gets it as a whole/,
+  );
+  t.ok(lab.host.capture([specOf({ driver: 'af_packet' })]), 'which takes nothing else along');
 });
 
 t.test('af_packet and virtio on one host', async (t) => {

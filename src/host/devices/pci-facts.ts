@@ -27,6 +27,8 @@ export interface PciFacts extends PciDevice {
   /** What an IOMMU cannot tell from it, but for bridges, which vfio does not mind. */
   readonly group: readonly { readonly address: string; readonly driver?: string }[];
   readonly numa?: number;
+  /** Network devices of Linux that it carries, where they are several: ports of a card that is one function. */
+  readonly links?: readonly string[];
   /** PCI addresses of its virtual functions, and how many it may have. */
   readonly vfs: readonly string[];
   readonly vfs_max: number;
@@ -56,6 +58,7 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const vfs = virtualFunctions(address, roots);
   const first_vf = vfs[0] ?? functionAt(address, number('sriov_offset'));
   const passes_iommu = passesIommu(directory);
+  const links = namesIn(join(directory, 'net'));
   const autoprobe = read('sriov_drivers_autoprobe');
   const unsafe_no_iommu = unsafeNoIommuMode(roots);
   const physical_function = linkName(join(directory, 'physfn'));
@@ -67,6 +70,7 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
     group: iommu_group === undefined ? [] : othersIn(address, roots),
     // -1: the machine has one.
     ...(numa !== undefined && Number(numa) >= 0 && { numa: Number(numa) }),
+    ...(links.length > 1 && { links }),
     vfs,
     vfs_max: number('sriov_totalvfs'),
     ...(number('sriov_totalvfs') > 0 && first_vf !== undefined && { first_vf }),
