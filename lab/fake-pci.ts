@@ -39,6 +39,8 @@ export class FakePci {
   readonly writes: string[] = [];
   /** The name that the kernel gives a link that comes back; udev has not come to it. */
   nameOf = (name: string): string => name;
+  /** The MAC that its driver gives it. */
+  macOf = (mac: string): string => mac;
   /** How a write is refused: the code of an errno, or nothing. */
   refuses: (path: string, value: string) => string | undefined = () => undefined;
   readonly #devices = new Map<string, FakePciDevice>();
@@ -203,7 +205,8 @@ export class FakePci {
   }
 
   #take(device: FakePciDevice, driver: string): void {
-    const { address, group, link } = device;
+    const { address, group } = device;
+    const link = device.link && { ...device.link, mac: this.macOf(device.link.mac) };
     symlinkSync(`../../drivers/${driver}`, this.#sys(`bus/pci/devices/${address}/driver`));
     symlinkSync(`../../devices/${address}`, this.#sys(`bus/pci/drivers/${driver}/${address}`));
     if (driver === 'vfio-pci') {

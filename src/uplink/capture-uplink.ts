@@ -1,9 +1,7 @@
 /** What is read of an uplink before VPP gets it. */
-import { join } from 'node:path';
 import type { Driver, UplinkSpec } from '../config.js';
 import { givenAway, type MachineFacts, pciFacts } from '../host/devices/pci-facts.js';
-import { HOST_ROOTS, type HostRoots, pciDeviceOfLink } from '../host/devices/sysfs.js';
-import { readIfExists } from '../host/files.js';
+import { HOST_ROOTS, type HostRoots, pciAddressOf } from '../host/devices/sysfs.js';
 import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
@@ -98,13 +96,6 @@ export function captureUplink(
     answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
   });
-}
-
-/** A link of this name in the namespace that /sys is of may be another one: then nothing is known of it. */
-function pciAddressOf({ kind, name, index }: Link, roots: HostRoots): string | undefined {
-  if (kind !== undefined) return undefined;
-  const known = readIfExists(join(roots.sys, 'class/net', name, 'ifindex'))?.trim();
-  return known !== undefined && Number(known) !== index ? undefined : pciDeviceOfLink(name, roots)?.address;
 }
 
 /** Network devices that a program was given: Linux has no interface of them, and no name. */

@@ -211,6 +211,26 @@ t.test(
   },
 );
 
+t.test('a device whose driver gives it another MAC each time is known by its PCI function', async (t) => {
+  const vf: FakePciDevice = { ...virtio, driver: 'iavf', vendor: '8086', device: '1889' };
+  const lab = machine(t, vf);
+  const { addresses } = lab.state() as { addresses: readonly string[] };
+  await takeOver(lab, [specOf({ driver: 'dpdk' })]);
+  lab.pci.macOf = () => '9e:00:00:00:00:77';
+  lab.pci.nameOf = () => 'eth3';
+  const { results, remaining } = await turning(lab, lab.host.restore());
+  t.same(
+    results.flatMap((result) => (result.outcome === 'failed' ? [result.reason] : [])),
+    [],
+  );
+  t.same(remaining, []);
+  const now = lab.state() as { addresses: readonly string[] };
+  t.same(
+    addresses.filter((address) => !now.addresses.includes(address)),
+    [],
+  );
+});
+
 t.test('what an administrator wants to drive the device is so again', async (t) => {
   const lab = machine(t, virtio);
   await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${virtio.address}/driver_override`, 'virtio-pci');

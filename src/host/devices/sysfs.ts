@@ -30,6 +30,16 @@ export function pciDeviceOfLink(link_name: string, roots: HostRoots = HOST_ROOTS
   return address === undefined ? undefined : pciDevice(address, roots);
 }
 
+/** As `pciDeviceOfLink`, of this very link: one of its name in the namespace that /sys was mounted in may be another one, and then nothing is known. */
+export function pciAddressOf(
+  { kind, name, index }: { readonly kind?: string; readonly name: string; readonly index: number },
+  roots: HostRoots = HOST_ROOTS,
+): string | undefined {
+  if (kind !== undefined) return undefined;
+  const known = readText(join(roots.sys, 'class/net', name, 'ifindex'))?.trim();
+  return known !== undefined && Number(known) !== index ? undefined : pciDeviceOfLink(name, roots)?.address;
+}
+
 /** Undefined when there is no such device. */
 export function pciDevice(address: string, roots: HostRoots = HOST_ROOTS): PciDevice | undefined {
   const directory = pciDirectory(address, roots);
@@ -260,6 +270,15 @@ function entries(directory: string): string[] {
     return readdirSync(directory);
   } catch {
     return [];
+  }
+}
+
+/** A file that cannot be read tells nothing: a link may go meanwhile. */
+function readText(path: string): string | undefined {
+  try {
+    return readIfExists(path);
+  } catch {
+    return undefined;
   }
 }
 

@@ -27,18 +27,21 @@ export class LinkFinder {
   readonly #clock: Clock;
   readonly #wait_ms: number;
   readonly #all: readonly LinkIdentity[];
+  readonly #pciOf: (link: Link) => string | undefined;
   #deadline_ms: number | undefined;
   readonly #known = new Map<string, number>();
   readonly #missing = new Set<string>();
 
-  /** `wait_ms` is for all links together. `all`: those that are to get their names. */
+  /** `wait_ms` is for all links together. `all`: those that are to get their names. `pciOf`: the PCI device that a link here is of. */
   constructor(
     host: HostNetwork,
     own: NetworkNamespace,
     clock: Clock,
     wait_ms: number,
     all: readonly LinkIdentity[] = [],
+    pciOf: (link: Link) => string | undefined = () => undefined,
   ) {
+    this.#pciOf = pciOf;
     this.#host = host;
     this.#own = own;
     this.#clock = clock;
@@ -86,8 +89,15 @@ export class LinkFinder {
     if (exact) return { link: exact, changed: false };
     const brought = from === undefined ? undefined : this.#bringBack(identity, from);
     if (brought) return { link: brought, changed: true };
-    const best = bestOf(here, identity);
+    const best = bestOf(here, identity) ?? this.#ofPci(here, identity);
     return best && this.#named(best, identity);
+  }
+
+  /** One that its driver has made anew, perhaps with a MAC that it has made up: so those of virtual functions do that nobody has given one. */
+  #ofPci(links: readonly Link[], { pci, kind }: LinkIdentity): Link | undefined {
+    if (pci === undefined || kind !== 'physical') return undefined;
+    const its = links.filter((link) => link.kind === undefined && this.#pciOf(link) === pci);
+    return its.length === 1 ? its[0] : undefined;
   }
 
   #bringBack(identity: LinkIdentity, from: string): Link | undefined {

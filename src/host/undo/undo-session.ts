@@ -2,6 +2,7 @@
 import { statSync, writeFileSync } from 'node:fs';
 import type {
   HostNetwork,
+  Link,
   Neighbour,
   NetworkChange,
   NetworkNamespace,
@@ -13,6 +14,7 @@ import type {
 import { isSameNexthop, type PlacedRoute, placing, surplusConnected } from '../../linux/routes.js';
 import type { RunCommand } from '../command.js';
 import { bindDriver, type PciTools, setUnsafeNoIommu, setVirtualFunctions } from '../devices/pci-driver.js';
+import { pciAddressOf } from '../devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.js';
 import { isHostRoot } from '../host-root.js';
 import { LinkFinder } from './link-finder.js';
@@ -64,8 +66,9 @@ export class UndoSession {
   }
 
   get #links(): LinkFinder {
-    const { host, clock } = this.#tools;
-    this.#finder ??= new LinkFinder(host, this.#own, clock, this.#link_wait_ms, this.#named);
+    const { host, clock, roots } = this.#tools;
+    const pciOf = (link: Link): string | undefined => pciAddressOf(link, roots);
+    this.#finder ??= new LinkFinder(host, this.#own, clock, this.#link_wait_ms, this.#named, pciOf);
     return this.#finder;
   }
 
