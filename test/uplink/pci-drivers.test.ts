@@ -5,6 +5,7 @@ import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import type { UplinkSpec } from '../../src/config.js';
 import { uplinkTag } from '../../src/desired/node-inputs.js';
+import { effectiveUplink } from '../../src/uplink/effective.js';
 import { uplinkOf } from '../../src/uplink/uplink-of.js';
 import { macs, second_spec, specOf, UplinkLab, vpp_netns } from './uplink-lab.js';
 
@@ -281,6 +282,40 @@ t.test('without the journal the captured uplinks tell what is to be undone', asy
   t.same((await fresh.restore()).remaining, []);
   t.equal(shown(lab), host);
 });
+
+t.test(
+  'what the release before has written, which knew nothing of PCI devices, gives the host back',
+  async (t) => {
+    for (const has_journal of [true, false]) {
+      const lab = machine(t, virtio);
+      const [host, bound] = [shown(lab), lab.pci.state()];
+      const { driver: _, ...spec } = specOf();
+      await takeOver(lab, [spec]);
+      const added = new Set(['pci', 'driver', 'passed_over', 'offloads', 'leased']);
+      for (const [path, text] of lab.captured_files.contents) {
+        const old = JSON.parse(text, (key, value) => (added.has(key) ? undefined : value));
+        t.notSame(old, JSON.parse(text));
+        lab.captured_files.contents.set(path, `${JSON.stringify(old)}\n`);
+      }
+      if (!has_journal) lab.files.contents.clear();
+      const fresh = lab.restarted();
+      t.equal(fresh.taken()?.phase, 'taken');
+      t.same(await fresh.held(), []);
+      const [taken] = fresh.taken()!.uplinks;
+      const uplink = uplinkOf(taken!, true, 'main-eth0');
+      t.match(uplink.device, { kind: 'af_packet', gso: true });
+      t.match(effectiveUplink(taken!, uplink, { asked: true, on: true }), {
+        driver: 'af_packet',
+        slower: [],
+      });
+      t.same(fresh.recoverJournal(), has_journal ? [] : ['eth0']);
+      lab.removeTap();
+      t.same((await fresh.restore()).remaining, []);
+      t.equal(shown(lab), host);
+      t.same(lab.pci.state(), bound);
+    }
+  },
+);
 
 t.test('a machine that has lost the device says so, and gives back the rest', async (t) => {
   const lab = machine(t, virtio);
