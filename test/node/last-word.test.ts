@@ -10,11 +10,11 @@ import type { VppRun } from '../../src/vpp-conn/launcher.js';
 import { specOf, UplinkLab, vpp_netns } from '../uplink/uplink-lab.js';
 
 /** A node at its end, with the uplink in VPP's hands. */
-function ending(exited: VppRun['exited'] | undefined) {
+async function ending(exited: VppRun['exited'] | undefined) {
   const clock = new TurnedClock();
   const lab = new UplinkLab(clock);
   const before = lab.state();
-  lab.host.take(lab.host.capture([specOf()]));
+  await lab.host.take(lab.host.capture([specOf()]));
   const said: string[] = [];
   const signals: string[] = [];
   const tell = (_: object, text: string): void => void said.push(text);
@@ -39,7 +39,7 @@ function ending(exited: VppRun['exited'] | undefined) {
 }
 
 t.test('VPP ends, the host gets its network, the namespace goes', async (t) => {
-  const { parts, lab, before, signals } = ending(Promise.resolve({ pid: 42, reason: 'exit code 0' }));
+  const { parts, lab, before, signals } = await ending(Promise.resolve({ pid: 42, reason: 'exit code 0' }));
   const word = await lastWord(parts);
   t.same(word, { vpp_ended: true, restored: true });
   t.equal(exitCode(0, word), 0);
@@ -52,7 +52,7 @@ t.test('VPP ends, the host gets its network, the namespace goes', async (t) => {
 t.test(
   'a VPP that nothing ends is told and no good end; the host gets its network all the same',
   async (t) => {
-    const { parts, lab, before, clock, said, signals } = ending(new Promise(() => undefined));
+    const { parts, lab, before, clock, said, signals } = await ending(new Promise(() => undefined));
     const word = lastWord(parts);
     await clock.advance(60_000);
     t.same(await word, { vpp_ended: false, restored: true });
@@ -64,7 +64,7 @@ t.test(
 );
 
 t.test('a host that is not what it was is no good end', async (t) => {
-  const { parts, lab, clock } = ending(undefined);
+  const { parts, lab, clock } = await ending(undefined);
   lab.network.failChange(1);
   const word = lastWord(parts);
   await clock.advance(60_000);
@@ -74,7 +74,7 @@ t.test('a host that is not what it was is no good end', async (t) => {
 });
 
 t.test('a journal that cannot be read is left for whoever can, and that is no good end', async (t) => {
-  const { parts, lab, before, said } = ending(undefined);
+  const { parts, lab, before, said } = await ending(undefined);
   lab.journal.record([{ kind: 'write_file', path: '/nowhere/rules', content: null, mode: 0o644 }]);
   const files = new Map(lab.files.contents);
   lab.files.read = () => {
@@ -91,7 +91,7 @@ t.test('a journal that cannot be read is left for whoever can, and that is no go
 });
 
 t.test('what routers had told, and was flushed while nobody was there, comes back', async (t) => {
-  const { parts, lab } = ending(undefined);
+  const { parts, lab } = await ending(undefined);
   await lab.host.restore();
   const own = lab.network.open();
   const link = own.link('eth0')!.index;
@@ -99,7 +99,7 @@ t.test('what routers had told, and was flushed while nobody was there, comes bac
   own.apply({ do: 'add_address', address: { ...address, valid_s: 86_400, preferred_s: 14_400 } });
   const before = lab.state();
   const captured = lab.host.capture([specOf()]);
-  lab.host.take(captured);
+  await lab.host.take(captured);
   lab.makeTap();
   const uplinks = captured.map((each) => uplinkOf(each, true, 'main-eth0'));
   t.same(lab.host.taps.dress(uplinks, captured, { prefixes: [], tap_address: '169.254.0.1/32' }), []);
@@ -110,7 +110,7 @@ t.test('what routers had told, and was flushed while nobody was there, comes bac
 });
 
 t.test('a link in the namespace of VPP that nobody knows of comes back, and is no good end', async (t) => {
-  const { parts, lab, said } = ending(undefined);
+  const { parts, lab, said } = await ending(undefined);
   await lab.host.restore();
   lab.network.addVirtual({ name: 'eth7', mac: '02:00:00:00:00:77', kind: 'veth' }, vpp_netns);
   t.same(await lastWord(parts), { vpp_ended: true, restored: false });
