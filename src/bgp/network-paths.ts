@@ -63,7 +63,13 @@ export function networkPathOf({ nlri }: Pick<Path, 'nlri'>): NetworkPathOf | und
   return { vni: rd.assigned, prefix, admin: typeof rd.admin === 'number' ? rd.admin : 0 };
 }
 
+/**
+ * Of a path that others tell. With its route distinguisher: nodes of several AS may tell the same address, which is moved from one to the other, and what
+ * one of them takes back the other one has told all the same.
+ */
 export function networkKeyOf(path: Pick<Path, 'nlri'>): string | undefined {
   const of = networkPathOf(path);
-  return of && networkRouteKey(of.vni, of.prefix);
+  if (of === undefined || path.nlri.type !== 'labeled_vpn_ip_prefix') return undefined;
+  const { rd } = path.nlri;
+  return networkRouteKey(of.vni, of.prefix, `${rd.type}:${'admin' in rd ? rd.admin : ''}`);
 }

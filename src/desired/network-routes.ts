@@ -18,13 +18,13 @@ import { type OwnNode, type TunnelSettings, tunnelMtu } from './remote-route.js'
 import { default_table, networkTables } from './tables.js';
 import { Touched } from './touched.js';
 
-/** Of what comes by BGP the network's VNI and the prefix, as one text: `4097 10.20.0.5/32`. */
+/** Of what comes by BGP the network's VNI, the prefix, and who is told apart by the rest: `network 4097 10.20.0.5/32 two_octet_asn:64512`. */
 export type NetworkRouteKey = string;
 
 const key_start = 'network ';
 
-export function networkRouteKey(vni: number, prefix: string): NetworkRouteKey {
-  return `${key_start}${vni} ${prefix}`;
+export function networkRouteKey(vni: number, prefix: string, teller = ''): NetworkRouteKey {
+  return `${key_start}${vni} ${prefix}${teller === '' ? '' : ` ${teller}`}`;
 }
 
 export function isNetworkRouteKey(key: string): boolean {
@@ -35,14 +35,15 @@ export function isNetworkRouteKey(key: string): boolean {
 export function networkRouteOf(
   key: NetworkRouteKey,
 ): { readonly vni: number; readonly prefix: string } | undefined {
-  const [, vni, text = ''] = /^network (\d{1,10}) (\S+)$/.exec(key) ?? [];
+  const [, vni, text = ''] = /^network (\d{1,10}) (\S+)(?: \S+)?$/.exec(key) ?? [];
   const prefix = canonicalPrefix(text);
   return vni === undefined || prefix === undefined ? undefined : { vni: Number(vni), prefix };
 }
 
 class Entry {
   is_touched = false;
-  next_hops: readonly string[] = [];
+  /** Not empty; who has told last comes last. */
+  readonly told = new Map<NetworkRouteKey, readonly string[]>();
   route: Route | undefined;
   tunnels: readonly Use[] = [];
   fault: string | undefined;
@@ -51,6 +52,11 @@ class Entry {
     readonly vni: number,
     readonly prefix: string,
   ) {}
+
+  /** An address is with one node: with the one that has said so last. */
+  get next_hops(): readonly string[] {
+    return [...this.told.values()].at(-1) ?? [];
+  }
 }
 
 interface Use {
@@ -101,7 +107,7 @@ export class NetworkRoutes {
   /** By its key; none: there is no route. What makes no sense is none. */
   setRoute(key: NetworkRouteKey, next_hops: readonly string[]): void {
     const told = networkRouteOf(key);
-    if (told !== undefined) this.#set(told.vni, told.prefix, next_hops);
+    if (told !== undefined) this.#set(told.vni, told.prefix, next_hops, key);
   }
 
   /** A block of addresses of another node's: it is led to in each network that has it in its range. Canonical; undefined: it is no other node's. */
@@ -113,12 +119,13 @@ export class NetworkRoutes {
   }
 
   *keys(): Iterable<NetworkRouteKey> {
-    for (const { vni, prefix, next_hops } of this.#entries.values())
-      if (next_hops.length > 0) yield networkRouteKey(vni, prefix);
+    for (const { told } of this.#entries.values()) yield* told.keys();
   }
 
   nextHops(key: NetworkRouteKey): readonly string[] {
-    return this.#entries.get(key)?.next_hops ?? [];
+    const of = networkRouteOf(key);
+    const entry = of && this.#entries.get(networkRouteKey(of.vni, of.prefix));
+    return entry?.told.get(key) ?? [];
   }
 
   #setIn(vni: number, prefix: string, bits: Bits, next_hop: string | undefined): void {
@@ -127,7 +134,7 @@ export class NetworkRoutes {
     this.#set(vni, prefix, is_in && next_hop !== undefined ? [next_hop] : []);
   }
 
-  #set(vni: number, prefix: string, next_hops: readonly string[]): void {
+  #set(vni: number, prefix: string, next_hops: readonly string[], teller?: NetworkRouteKey): void {
     const key = networkRouteKey(vni, prefix);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
@@ -142,9 +149,12 @@ export class NetworkRoutes {
       if (others === undefined) this.#of_network.set(vni, new Set([entry]));
       else others.add(entry);
     }
-    if (isDeepStrictEqual(entry.next_hops, next_hops)) return;
-    entry.next_hops = next_hops;
-    this.#touched.add(entry);
+    const before = entry.next_hops;
+    const of = teller ?? key;
+    if (isDeepStrictEqual(entry.told.get(of) ?? [], next_hops)) return;
+    entry.told.delete(of);
+    if (next_hops.length > 0) entry.told.set(of, next_hops);
+    if (!isDeepStrictEqual(before, entry.next_hops)) this.#touched.add(entry);
   }
 
   // --- what follows

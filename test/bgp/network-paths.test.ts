@@ -4,7 +4,7 @@ import { isPrefix, localPathOf, pathMessage, samePath } from '../../src/bgp/loca
 import { networkKeyOf, networkPath } from '../../src/bgp/network-paths.js';
 import { peerMessage } from '../../src/bgp/peer-state.js';
 import { RemoteTable } from '../../src/bgp/remote-table.js';
-import { networkRouteKey } from '../../src/desired/network-routes.js';
+import { NetworkRoutes, networkRouteKey } from '../../src/desired/network-routes.js';
 import { at, planOf } from './cluster.js';
 
 const asTold = (path: PathInput, more: object = {}): Path =>
@@ -52,7 +52,7 @@ t.test('what others tell', async (t) => {
   });
   table.begin();
   table.take({ paths: [brief()], initial: true, whole: false });
-  const key = networkRouteKey(70_000, '10.77.0.5/32');
+  const key = networkRouteKey(70_000, '10.77.0.5/32', 'two_octet_asn:64512');
   t.strictSame([...table.changes(10)], [[key, { prefix: key, next_hops: ['10.0.0.1'] }]]);
   t.strictSame([...table.prefixes()], [], 'no rule of prefixes is for it');
   table.take({ paths: [brief({ is_withdraw: true })], initial: false, whole: false });
@@ -62,12 +62,40 @@ t.test('what others tell', async (t) => {
     { type: 'four_octet_asn', admin: 4_200_000_000, assigned: 7 },
   ]) {
     const nlri = { ...(whole.nlri as object), rd } as Path['nlri'];
-    t.equal(networkKeyOf({ nlri }), networkRouteKey(7, '10.77.0.5/32'));
+    t.equal(networkKeyOf({ nlri }), networkRouteKey(7, '10.77.0.5/32', `${rd.type}:${rd.admin}`));
   }
   t.equal(
     networkKeyOf({ nlri: { ...(whole.nlri as object), rd: { type: 'unknown' } } as unknown as Path['nlri'] }),
     undefined,
   );
+});
+
+t.test('nodes of two AS tell one address, and the one that had it takes it back', async (t) => {
+  const table = new RemoteTable();
+  const routes = new NetworkRoutes();
+  table.begin();
+  table.complete();
+  const tells = (as_number: number, next_hop: string, is_withdraw = false): readonly string[] => {
+    const whole = asTold(pathMessage(networkPath({ ...of4, next_hop }, as_number)), {
+      neighbor_ip: '10.0.0.2',
+      is_withdraw,
+    });
+    const path = {
+      prefix: undefined,
+      next_hop: '',
+      neighbor_ip: '10.0.0.2',
+      identifier: 0,
+      is_withdraw,
+      whole,
+    };
+    table.take({ paths: [path], initial: false, whole: true });
+    for (const [key, route] of table.changes(10)) routes.setRoute(key, route?.next_hops ?? []);
+    return [...routes.keys()].flatMap((key) => routes.nextHops(key));
+  };
+  t.strictSame(tells(64_512, '10.0.0.1'), ['10.0.0.1']);
+  t.strictSame(tells(64_513, '10.0.0.3'), ['10.0.0.1', '10.0.0.3']);
+  t.strictSame(tells(64_512, '10.0.0.1', true), ['10.0.0.3'], 'it is where it has moved to');
+  t.strictSame(tells(64_513, '10.0.0.3', true), []);
 });
 
 t.test('peers, policies and paths', async (t) => {
