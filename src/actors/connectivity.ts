@@ -402,8 +402,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       this.deps.checksums(this.encryption.is_used);
     this.plan.setOutlook(new Outlook({ node, subnets, main_uplink, mtu }, settings));
     this.networks.setNetworks(this.inputs.node.networks);
-    const { vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed = false } = settings;
-    this.networks.setSettings({ vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed });
+    const { vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed = false, encryption_required = false } = settings;
+    this.networks.setSettings({ vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed, encryption_required });
   }
 
   private felixOf(node_name: string): Partial<FelixConfiguration> {
@@ -518,7 +518,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     if (inputs.unsynced(this.needed).length === 0 && inputs.node !== undefined) {
       for (const [prefix, next_hop] of this.ipam?.changes() ?? []) {
         plan.setRoute(prefix, next_hop === undefined ? [] : [next_hop]);
-        this.networks.setBlock(prefix, next_hop);
+        if (this.settings.networks === true) this.networks.setBlock(prefix, next_hop);
       }
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer) && this.networks.plan(piece, writer));

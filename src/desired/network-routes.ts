@@ -66,7 +66,10 @@ interface Use {
   routes: number;
 }
 
-type Settings = Pick<TunnelSettings, 'vxlan_port' | 'vxlan_mtu' | 'vxlan_mtu6' | 'gso' | 'policed'>;
+type Settings = Pick<
+  TunnelSettings,
+  'vxlan_port' | 'vxlan_mtu' | 'vxlan_mtu6' | 'gso' | 'policed' | 'encryption_required'
+>;
 
 /** Entries kept: a peer that tells without end is not to fill this process. */
 const entries_max = 100_000;
@@ -195,10 +198,16 @@ export class NetworkRoutes {
       entry.fault = fault;
       return [];
     };
+    if (this.#settings?.encryption_required === true)
+      return fail(
+        'would be in clear, and CALICOVPP_ENCRYPTION is required: what networks send to other nodes is not encrypted; no pod reaches another node by it',
+      );
     const address = canonicalAddress(text);
     if (address === undefined || !isGlobalUnicast(bitsOf(address)))
       return fail(`has the next hop ${text.slice(0, 64)}, to which VPP cannot forward`);
-    if (bitsOf(entry.prefix).length === 0) return fail(`by ${address} is a default route: filter it out`);
+    const bits = bitsOf(entry.prefix);
+    if (bits.length === 0) return fail(`by ${address} is a default route: filter it out`);
+    if (!isGlobalUnicast(bits)) return fail(`by ${address} is no unicast prefix: filter it out`);
     const family = familyOf(entry.prefix);
     if (familyOf(address) !== family)
       return fail(
