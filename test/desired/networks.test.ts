@@ -37,6 +37,41 @@ const usable = (networks: Record<string, Network>, attachments: Record<string, s
     vxlan_vni: 4096,
   });
 
+t.test(
+  'a VNI and a name are those of one network on all nodes, whether it is on this one or not',
+  async (t) => {
+    const networks = {
+      old: network('old', 7, { physical_network: 'red-net', created_ms: 1 }),
+      young: network('young', 7, { created_ms: 2 }),
+      'x/old': network('old', 8, { created_ms: 3 }),
+    };
+    const on = (...physical_networks: string[]) =>
+      usableNetworks({
+        networks: new Map(Object.entries(networks)),
+        attachments: new Map(),
+        physical_networks: new Set(['', ...physical_networks]),
+        vxlan_vni: 4096,
+      });
+    t.match(on('red-net').networks, [{ name: 'old', vni: 7 }]);
+    t.strictSame(on().networks, [], 'what the others send by it is nobody else’s');
+    t.match(on().faults, {
+      'Network old': /no uplink of this node is in/,
+      'Network young': /has the VNI 7, which is that of Network old/,
+      'Network x/old': /has the name of another Network/,
+    });
+  },
+);
+
+t.test('VPP has room for so many networks, the oldest', async (t) => {
+  const names = Array.from({ length: 1000 }, (_, at) => `n${at}`);
+  const { networks, faults } = usable(
+    Object.fromEntries(names.map((name, at) => [name, network(name, 5000 + at, { created_ms: 1000 - at })])),
+  );
+  t.equal(networks.length, 400);
+  t.equal(Object.keys(faults).length, 600);
+  t.match(faults['Network n0'], /one more than the 400/);
+});
+
 t.test('which networks can be had', async (t) => {
   t.strictSame(
     usable(
@@ -294,6 +329,32 @@ t.test('routes of two networks with one range', async (t) => {
   t.equal(routes.counts.prefixes, 0);
 });
 
+t.test('who has told of an address last has it', async (t) => {
+  const { routes, plan } = routesOf([red]);
+  const [one, other] = ['two_octet_asn:1', 'two_octet_asn:2'].map((teller) =>
+    networkRouteKey(4097, '10.77.3.7/32', teller),
+  ) as [string, string];
+  const by = (node: number) => ({ '10.77.3.7/32 in 4097': `vxlan-4097-10.0.0.${node} 10.0.0.${node}` });
+  routes.setRoute(one, ['10.0.0.2']);
+  t.strictSame(plan().routes, by(2));
+  routes.setRoute(other, ['10.0.0.3']);
+  t.strictSame(plan().routes, by(3));
+  routes.setRoute(one, []);
+  t.strictSame(plan().routes, by(3));
+  routes.setRoute(other, []);
+  t.strictSame(plan().objects.size, 0);
+  t.equal(routes.counts.prefixes, 0);
+});
+
+t.test('where encryption is required nothing of a network leaves in clear', async (t) => {
+  const { routes, plan } = routesOf([red]);
+  routes.setBlock('10.77.2.0/26', '10.0.0.2');
+  t.strictSame(plan().tunnels, ['vxlan-4097-10.0.0.2']);
+  routes.setSettings({ ...settings, encryption_required: true });
+  t.strictSame(plan().objects.size, 0);
+  t.match([...routes.faults()].join(), /would be in clear, and CALICOVPP_ENCRYPTION is required/);
+});
+
 t.test('routes that cannot be', async (t) => {
   const { routes, plan } = routesOf([
     red,
@@ -303,6 +364,8 @@ t.test('routes that cannot be', async (t) => {
     [4097, '10.77.1.1/32', 'fd00::2', /of the other address family/],
     [4097, '10.77.1.2/32', 'nonsense', /cannot forward/],
     [4097, '0.0.0.0/0', '10.0.0.2', /default route/],
+    [4097, '224.0.0.0/4', '10.0.0.2', /no unicast prefix/],
+    [4097, 'fe80::/10', 'fd00::2', /no unicast prefix/],
     [7, 'fd77::1/128', 'fd00::2', /no address of that family for network far: give an uplink of far one/],
   ] as const) {
     routes.setRoute(networkRouteKey(vni, prefix), [hop]);
@@ -331,6 +394,8 @@ t.test('routes that cannot be', async (t) => {
 });
 
 t.test('whose range has an address', async (t) => {
+  const [old, young] = [10, 20].map((created_ms) => ({ ...red, name: `of ${created_ms}`, created_ms }));
+  t.equal(networkAround('10.77.3.4', [young!, old!])?.name, 'of 10', 'the oldest');
   t.equal(networkAround('10.77.3.4', [red])?.name, 'red');
   t.equal(networkAround('10.0.0.0/8', [red])?.name, 'red');
   t.equal(networkAround('10.78.3.4', [red]), undefined);

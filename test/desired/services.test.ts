@@ -1245,3 +1245,15 @@ t.test('an address in the range of a network is nobody’s to serve', async (t) 
   t.ok(told.now().includes('+tcp/10.96.0.1/80 > 10.1.0.1:8080'), 'once the network is gone it is served');
   t.strictSame(told.faults(), []);
 });
+
+t.test('a network that comes later, with too large a range, ends no service', async (t) => {
+  const told = new Told();
+  const all = slice(ends('10.1.0.1@a'));
+  const red = { name: 'red', vni: 1, range: '10.0.0.0/8', physical_network: '', attached_by: [] };
+  wanted(service({ created_ms: 1000 }), [all], told);
+  told.plan.setNode({ ...node, networks: [{ ...red, created_ms: 2000 }] });
+  t.strictSame(told.now(), []);
+  t.match(told.faults(), [/10\.96\.0\.1 lies in the range of Network red, which came later/]);
+  told.plan.setNode({ ...node, networks: [{ ...red, created_ms: 500 }] });
+  t.ok(told.now().includes('-tcp/10.96.0.1/80'), 'one that was there before');
+});

@@ -4,7 +4,6 @@
  *
  *   setNode, take ──▶ services to be planned ──plan(n, sink)──▶ want, unwant
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { EndpointSlice } from '../../calico/kinds/endpoint-slice.js';
 import type { KindName, Objects } from '../../calico/kinds/kinds.js';
 import type { CalicoNode } from '../../calico/kinds/node.js';
@@ -158,10 +157,14 @@ export class ServicePlan {
   #setNetworks(networks: readonly NodeNetwork[]): void {
     const before = this.#networks;
     this.#networks = networks.filter(({ range }) => range !== undefined);
-    if (isDeepStrictEqual(before, this.#networks)) return;
-    const differs = (address: string): boolean =>
-      networkAround(address, before)?.name !== networkAround(address, this.#networks)?.name;
-    this.#touchWhere((entry) => hasNodePorts(entry) || vipAddresses(entry).some(differs));
+    const moved = [before, this.#networks].flatMap((all, at) => {
+      const others = at === 0 ? this.#networks : before;
+      return all.filter((network) => !others.some((other) => hasSameRange(network, other)));
+    });
+    if (moved.length === 0) return;
+    const differs = (address: string): boolean => networkAround(address, moved) !== undefined;
+    const of_node = this.#addresses.some(differs);
+    this.#touchWhere((entry) => (of_node && hasNodePorts(entry)) || vipAddresses(entry).some(differs));
   }
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
@@ -263,7 +266,7 @@ export class ServicePlan {
       node_addresses: this.#addresses,
       isOwn: (address) => this.#addresses.includes(address),
       standing: (address) => this.#underlay.standing(address),
-      networkOf: (address) => networkAround(address, this.#networks)?.name,
+      networkOf: (address) => networkAround(address, this.#networks),
     };
     let left = work_max;
     for (const entry of this.#touched) {
@@ -484,13 +487,16 @@ function workOf({ service, slices }: Entry): number {
 const hasNodePorts = ({ service }: Entry): boolean =>
   service?.ports.some(({ node_port }) => node_port !== undefined) ?? false;
 
-/** One of these is an address of the service, or of an endpoint. */
+const hasSameRange = (one: NodeNetwork, other: NodeNetwork): boolean =>
+  one.name === other.name && one.range === other.range && one.created_ms === other.created_ms;
+
 const vipAddresses = ({ service }: Entry): readonly string[] => [
   ...(service?.cluster_ips ?? none),
   ...(service?.external_ips ?? none),
   ...(service?.load_balancer_ips ?? none),
 ];
 
+/** One of these is an address of the service, or of an endpoint. */
 function hasAddressIn({ service, slices }: Entry, some: ReadonlySet<string>): boolean {
   const { cluster_ips = none, external_ips = none, load_balancer_ips = none } = service ?? {};
   if ([cluster_ips, external_ips, load_balancer_ips].some((all) => all.some((each) => some.has(each))))

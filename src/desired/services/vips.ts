@@ -62,8 +62,8 @@ export interface Surroundings {
   /** Linux of this node has it. */
   isOwn(address: string): boolean;
   standing(address: string): Standing;
-  /** That of another network's range which has it; undefined: none has. A translation holds in all networks. */
-  networkOf(address: string): string | undefined;
+  /** That in whose range it is, the oldest of several; undefined: in none's. A translation holds in all networks. */
+  networkOf(address: string): { readonly name: string; readonly created_ms?: number } | undefined;
 }
 
 /** What becomes of a service. */
@@ -191,10 +191,19 @@ class Planner {
     if (this.#vips.has(key)) return;
     const network = this.#around.networkOf(address);
     if (network !== undefined) {
+      // A Network that comes later, or is given too large a range, is not to end what pods of all others live on.
+      const { created_ms = Number.NEGATIVE_INFINITY } = this.#service;
+      const is_later = (network.created_ms ?? Number.NEGATIVE_INFINITY) > created_ms;
+      const where = `${address} lies in the range of Network ${network.name}`;
+      if (!is_later) {
+        this.#fault(
+          `${where}, whose pods would lose what is theirs: it is not served; give the service another address, or the network another range`,
+        );
+        return;
+      }
       this.#fault(
-        `${address} lies in the range of Network ${network}, whose pods would lose what is theirs: it is not served; give the service another address, or the network another range`,
+        `${where}, which came later, and whose pods reach nothing at this address and port: give the network another range`,
       );
-      return;
     }
     if (this.#vips.size >= vips_max) {
       this.#fault(`has more than ${vips_max} addresses and ports: the rest is not served`);
