@@ -49,6 +49,8 @@ export class NodeInVpp {
    * what it had, or none has come, or something that the node cannot do without was refused.
    */
   is_in_doubt = false;
+  /** VNIs of networks of which VPP has refused something since it was last read: their pods and tunnels would be in tables of others. */
+  readonly lacking_networks = new Set<number>();
 
   /** `found`: tags of uplinks whose interfaces VPP's start-up files make, of whichever device: used, and never removed. */
   constructor(
@@ -63,6 +65,7 @@ export class NodeInVpp {
    */
   async read(generation: number): Promise<Snapshot> {
     const snapshot = await this.readNode(['node', 'nobody']);
+    this.lacking_networks.clear();
     const dangling = snapshot.objects.filter(isDangling);
     if (dangling.length > 0) await this.vpp.transact(generation, removal(dangling));
     const owners = new OwnerIndex(snapshot.objects);
@@ -108,7 +111,11 @@ export class NodeInVpp {
     return outcomes.flatMap(({ operation, error }) => {
       if (error === undefined) return [];
       const text = `VPP refused to ${operation.action} ${JSON.stringify(operation.object)}: ${error.message}`;
-      if (operation.action === 'add' && !isDispensable(operation.object)) return [text];
+      if (operation.action === 'add') {
+        const vni = networkOf(operation.object);
+        if (vni !== undefined) this.lacking_networks.add(vni);
+        else if (!isDispensable(operation.object)) return [text];
+      }
       this.warn(text);
       return [];
     });

@@ -175,7 +175,7 @@ export class TakeOver {
     const operations = reconcile(this.wishes.objects(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.vpp.program(up.generation, operations)) this.warn(refused);
     this.pods_in_vpp = pods;
-    this.networks_in_vpp = networks;
+    this.networks_in_vpp = this.inVpp(networks);
     signal.throwIfAborted();
     if (is_bare) this.dressing.dress(taken, this.wishes.cluster(), this.wishes.speakers());
     try {
@@ -367,9 +367,15 @@ export class TakeOver {
       this.fatal(await this.vpp.program(generation, reconcile(wanted, told, doubts)));
       told = wanted;
       this.pods_in_vpp = pods;
-      this.networks_in_vpp = networks;
+      this.networks_in_vpp = this.inVpp(networks);
       if ((await others.prepare(generation, taken, signal)) !== 'news') return { prepared: told, before };
     }
+  }
+
+  /** Those of which VPP has all: in others nobody is to be. */
+  private inVpp(networks: readonly NodeNetwork[] | undefined): readonly NodeNetwork[] | undefined {
+    const { lacking_networks: lacking } = this.vpp;
+    return lacking.size === 0 ? networks : networks?.filter(({ vni }) => !lacking.has(vni));
   }
 
   /** What has not come by its end is not waited for again by the next attempt. */
@@ -432,7 +438,7 @@ export class TakeOver {
       if (is_bare) this.dressing.dress(before, this.wishes.cluster(), this.wishes.speakers());
     }
     this.pods_in_vpp = pods;
-    this.networks_in_vpp = told_networks;
+    this.networks_in_vpp = this.inVpp(told_networks);
     // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
     await turn();
     this.dressing.redress(uplinks, this.wishes.cluster(), this.wishes.speakers());

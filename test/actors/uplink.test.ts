@@ -1200,6 +1200,29 @@ t.test('what the node can do without is a warning', async (t) => {
   t.match(warned[0]?.text, /VPP refused to add .*: VPP says no/);
 });
 
+t.test(
+  'a network of which VPP refuses something costs nobody else anything, and nobody is told of it',
+  async (t) => {
+    const networks = [1, 2].map((vni) => ({ name: `of ${vni}`, vni, physical_network: '', attached_by: [] }));
+    const lab = await Lab.start(t);
+    const heard = await lab.subscribe('cni');
+    lab.kit.ref.tellUrgent({ type: 'Networks', networks });
+    lab.refuses = ({ action, object }) =>
+      action === 'add' && object.kind === 'table' && object.name.startsWith('network-2-');
+    await lab.taken();
+    t.equal(lab.state, 'vpp');
+    const ready = (await heard()).find(({ type }) => type === 'NodeReady') as NodeReady;
+    t.strictSame(
+      ready.networks?.map(({ name }) => name),
+      ['of 1'],
+    );
+    t.match(
+      lab.kit.log.lines.filter(({ level }) => level === 'warn')[0]?.text,
+      /VPP refused to add .*network-2-/,
+    );
+  },
+);
+
 t.test('gateways are nudged until they answer, within the limit', async (t) => {
   const lab = await Lab.start(t);
   lab.answering.clear();
