@@ -213,7 +213,7 @@ t.test('an entry that cannot be used is named and costs no other', async (t) => 
       'a secondary network',
       'k',
       entry({ interfaceName: 'net1', networkName: 'blue' }),
-      /re-create the pod: .* names a secondary network, which this version does not have: take the interface off/,
+      /re-create the pod: .* names a secondary network: set multinetEnabled .*, or take the interface off/,
     ],
     [
       'a protocol that is none',
