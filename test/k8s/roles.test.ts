@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import type { CalicoVersion } from '../../lab/k8s/calico-crds.js';
+import { type CalicoVersion, network_crds } from '../../lab/k8s/calico-crds.js';
 import { calico_versions, type Kind } from '../../src/calico/kinds/kind.js';
 import { kinds } from '../../src/calico/kinds/kinds.js';
 import { secretKind } from '../../src/calico/kinds/secret.js';
@@ -50,6 +50,7 @@ function needed(
 /** All that the product asks an API server for, with Calico's objects in this version. */
 async function asked(t: Test, version: CalicoVersion): Promise<string[]> {
   const { server, client, clock, log, reflect } = await startLab(t, { versions: [version] });
+  for (const definition of network_crds) server.put(definition);
   server.put({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'a' } });
   const node = nodeObject({ client, clock, log, node_name: 'a', random: () => 0 });
   await node.nodeAnnotations();
