@@ -35,6 +35,7 @@ import {
   npol_rule_delete,
 } from 'vpp-binapi-ts/npol';
 import { rdma_create_v2, rdma_create_v4, rdma_delete } from 'vpp-binapi-ts/rdma';
+import { app_namespace_add_del_v4 } from 'vpp-binapi-ts/session';
 import { tap_create_v3, tap_delete_v2 } from 'vpp-binapi-ts/tapv2';
 import { urpf_update_v2, type urpf_update_v2_in } from 'vpp-binapi-ts/urpf';
 import { virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
@@ -104,6 +105,8 @@ class Ids {
 export class Life {
   /** It has refused to attach a device. */
   dev_refused = false;
+  /** Application namespaces that VPP was asked for. `half`: it has refused one, and may have a part of it. */
+  readonly app_namespaces = new Map<string, 'asked' | 'half'>();
   /** cnat has set itself up, as far as is known: it does with the first request of its own. */
   cnat_begun: boolean;
   /** Those that this session has made or bound. */
@@ -384,6 +387,13 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
       life.dev_refused = true;
     }),
   ),
+  effect(app_namespace_add_del_v4, (life, { is_add = true, namespace_id }) => {
+    if (!is_add) return { done: () => life.app_namespaces.delete(namespace_id) };
+    life.app_namespaces.set(namespace_id, 'asked');
+    return unless(() => {
+      life.app_namespaces.set(namespace_id, 'half');
+    });
+  }),
   effect(create_loopback_instance, made),
   effect(memif_create_v2, made),
   effect(af_packet_create_v3, (life, { host_if_name }) => ({

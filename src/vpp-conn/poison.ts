@@ -39,6 +39,7 @@ import {
 } from 'vpp-binapi-ts/npol';
 import { type pbl_client_in, pbl_client_update } from 'vpp-binapi-ts/pbl';
 import { rdma_create_v2, rdma_create_v4 } from 'vpp-binapi-ts/rdma';
+import { app_namespace_add_del_v4 } from 'vpp-binapi-ts/session';
 import {
   sr_policy_add_v2,
   sr_policy_mod_v2,
@@ -308,6 +309,11 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   rule(dev_attach, (_, life) =>
     life.dev_refused ? 'VPP may die of it after one that it has refused' : undefined,
   ),
+  rule(app_namespace_add_del_v4, ({ is_add = true, namespace_id }, life) => {
+    const known = life.app_namespaces.get(namespace_id);
+    if (is_add) return known && `VPP was asked for the application namespace ${namespace_id} before`;
+    return known === 'half' ? `VPP has half of the application namespace ${namespace_id}` : undefined;
+  }),
   rule(rdma_create_v2, ({ host_if }) => linkName(host_if)),
   rule(rdma_create_v4, ({ host_if }) => linkName(host_if)),
   rule(memif_create_v2, ({ mode = 'MEMIF_MODE_API_ETHERNET' }) =>

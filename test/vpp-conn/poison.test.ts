@@ -12,6 +12,7 @@ import { delete_loopback, sw_interface_set_flags } from 'vpp-binapi-ts/interface
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { memif_create_v2, type memif_mode } from 'vpp-binapi-ts/memif';
 import { npol_configure_policies } from 'vpp-binapi-ts/npol';
+import { app_namespace_add_del_v4 } from 'vpp-binapi-ts/session';
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
@@ -176,6 +177,29 @@ t.test('what is near them and survived is let pass', async (t) => {
     const sequence = sequences.find((each) => each.name === name);
     t.equal(new Conversation().ask(...sequence!.steps), undefined, name);
   }
+});
+
+t.test('an application namespace is asked for once, and half of one is left alone', async (t) => {
+  const namespace = (namespace_id: string, is_add: boolean) => ({
+    is_add,
+    secret: 0n,
+    sw_if_index: 1,
+    ip4_fib_id: 0,
+    ip6_fib_id: 0,
+    namespace_id,
+    sock_name: '',
+  });
+  const life = new Life('never');
+  const call = (id: string, is_add: boolean) =>
+    ({ message: app_namespace_add_del_v4, fields: namespace(id, is_add) }) as unknown as Call;
+  t.equal(refusal(call('a-1', true), life), undefined);
+  life.sent(call('a-1', true)).refused();
+  t.match(refusal(call('a-1', true), life), /asked for the application namespace a-1 before/);
+  t.match(refusal(call('a-1', false), life), /has half of/);
+  life.sent(call('a-2', true)).done({ retval: 0 });
+  t.equal(refusal(call('a-2', false), life), undefined);
+  life.sent(call('a-2', false)).done({ retval: 0 });
+  t.equal(refusal(call('a-2', true), life), undefined, 'gone for good');
 });
 
 t.test('a translation: no back end, or one twice', async (t) => {
