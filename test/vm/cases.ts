@@ -247,7 +247,6 @@ const past_the_kernel = (
 });
 
 const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
-const vmxnet3 = past_the_kernel(pci_wires.vmxnet3, 'vmxnet3');
 
 const endings: readonly (readonly [name: string, ending: Ending])[] = [
   ['stop', 'stop'],
@@ -386,6 +385,19 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     ending: 'stop',
   },
   ...with_each_ending('virtio', virtio),
-  ...with_each_ending('vmxnet3', vmxnet3),
   { name: 'virtio-and-af-packet', ...mixed, ending: 'stop' },
+  // VPP's vmxnet3 writes physical addresses, and its ige knows other cards than QEMU has: the host stays as it is.
+  {
+    name: 'vmxnet3',
+    ...past_the_kernel(pci_wires.vmxnet3, 'vmxnet3'),
+    refused: /is isolated by an IOMMU/,
+    ending: 'stop',
+  },
+  {
+    name: 'igb',
+    ...past_the_kernel(pci_wires.igb, 'ige'),
+    devices: ['igb'],
+    refused: /is a device 8086:10c9/,
+    ending: 'stop',
+  },
 ];
