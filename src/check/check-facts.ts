@@ -1,5 +1,4 @@
 import { accessSync, constants, existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Config } from '../config.js';
 import type { RunCommand } from '../host/command.js';
 import { type MachineFacts, machineFacts, type PciFacts, pciFacts } from '../host/devices/pci-facts.js';
@@ -12,9 +11,9 @@ import {
   hugepages,
   type KernelVersion,
   kernelVersion,
+  memoryBytes,
   pciDeviceOfLink,
 } from '../host/devices/sysfs.js';
-import { readIfExists } from '../host/files.js';
 import { gatherHostFacts } from '../host/services/hooks.js';
 import { type HostFacts, onHost } from '../host/services/network-managers.js';
 import { question_ms } from '../host/services/network-service.js';
@@ -31,6 +30,7 @@ import type {
 } from '../linux/network.js';
 import { findNft } from '../services/host-services.js';
 import { type GoFacts, gatherGoFacts } from './check-migration.js';
+import { smallBuffers } from './startup-facts.js';
 
 export interface CheckFacts {
   readonly links: readonly Link[];
@@ -60,12 +60,6 @@ export interface CheckFacts {
   readonly host: HostFacts;
   /** What is there of the Go implementation. */
   readonly go: GoFacts;
-}
-
-/** `MemAvailable` or another line of /proc/meminfo, in bytes; 0 when there is none. */
-export function memoryBytes(line: 'MemAvailable' | 'MemTotal', roots: HostRoots = HOST_ROOTS): number {
-  const text = readIfExists(join(roots.proc, 'meminfo')) ?? '';
-  return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
 }
 
 type BinaryState = 'ok' | 'missing' | 'not executable';
@@ -130,7 +124,7 @@ export async function gatherCheckFacts(
           return pci === undefined ? [] : [[name, pci] as const];
         }),
       ),
-      machine: machineFacts(roots),
+      machine: { ...machineFacts(roots), small_buffers: smallBuffers(config, roots) },
       offloads: new Map(present.map((name) => [name, network.offloads(name)])),
       channels: new Map(
         present.flatMap((name) => {

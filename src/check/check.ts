@@ -18,7 +18,7 @@ import {
 } from './check-uplink.js';
 import { error, type Finding, ok, warning } from './finding.js';
 
-export { type CheckFacts, gatherCheckFacts, memoryBytes } from './check-facts.js';
+export { type CheckFacts, gatherCheckFacts } from './check-facts.js';
 export type { Finding } from './finding.js';
 
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;

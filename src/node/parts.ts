@@ -1,8 +1,7 @@
 /** The concrete parts of a node, made from its configuration: the only place where they meet. */
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createGobgpdLauncher, type GobgpdLauncher } from '../bgp/launcher.js';
-import { memoryBytes } from '../check/check-facts.js';
+import { smallBuffers, startupFacts } from '../check/startup-facts.js';
 import { tryDoorsOf } from '../check/trial-vpp.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
@@ -11,14 +10,7 @@ import { LogRing } from '../debug/log-ring.js';
 import { runCommand } from '../host/command.js';
 import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
 import { oomCounter } from '../host/devices/oom.js';
-import {
-  bootId,
-  HOST_ROOTS,
-  hugepageBytes,
-  listensAt,
-  processRunningAs,
-  processStartTime,
-} from '../host/devices/sysfs.js';
+import { bootId, HOST_ROOTS, listensAt, processRunningAs, processStartTime } from '../host/devices/sysfs.js';
 import { makeDirectory, readIfExists } from '../host/files.js';
 import { isFirstNetwork } from '../host/host-namespace.js';
 import { findHostRoot } from '../host/host-root.js';
@@ -141,8 +133,7 @@ function uplinkParts(
   { clock, host, boot_id, journal }: Machine,
   config: RestoreConfig,
   uplinks: readonly string[],
-  serves = false,
-  gso = true,
+  { serves = false, gso = true, small_buffers = false } = {},
 ) {
   const { paths, vpp } = config;
   const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
@@ -160,6 +151,7 @@ function uplinkParts(
     vpp_netns.path,
     serves,
     gso,
+    small_buffers,
   );
   return { vpp_netns, uplinkHost };
 }
@@ -202,7 +194,12 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
   const { clock, log, host, boot_id, journal, core_journal } = machine;
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
   const gso = largeSegments(config.gates.gso, config.uplinks);
-  const parts = uplinkParts(machine, config, uplinks, config.gates.services && config.kubernetes, gso);
+  const serves = config.gates.services && config.kubernetes;
+  const parts = uplinkParts(machine, config, uplinks, {
+    serves,
+    gso,
+    small_buffers: smallBuffers(config),
+  });
   const { vpp_netns } = parts;
   const cluster = clusterOf(config, clock, log);
   // An API server that does not answer keeps nobody waiting for what nobody wants to know.
@@ -280,17 +277,7 @@ function makeLauncher(
   log: Log,
 ): Launcher {
   const { paths, vpp } = config;
-  const facts = {
-    cpus: availableParallelism(),
-    hugepages_bytes: hugepageBytes(),
-    memory_bytes: memoryBytes('MemTotal'),
-    pods_max: config.pods.count_max,
-    pod_rx_buffers: config.pods.spec.rx_queues * config.pods.spec.rx_ring_size,
-    core_dumps: vpp.core_pattern !== '',
-    has_exec: vpp.exec_template !== '',
-    vcl: config.gates.vcl,
-    paths,
-  };
+  const facts = startupFacts(config);
   const fileFor = (uplinks: readonly UplinkSpec[]) =>
     startupConfig(
       vpp.config_template,

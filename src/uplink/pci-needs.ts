@@ -197,7 +197,19 @@ export function leaningOn({ leans_on_network }: MachineFacts): Obstacle[] {
   }));
 }
 
-export function needsHugepages(driver: string, { hugepage_bytes }: MachineFacts): Obstacle[] {
+export function needsHugepages(
+  driver: string,
+  { hugepage_bytes, small_buffers = false }: MachineFacts,
+): Obstacle[] {
+  if (hugepage_bytes > 0 && small_buffers) {
+    return [
+      {
+        what: `has VPP's buffers on pages of 4 KiB, and ${driver} needs them on hugepages`,
+        why: 'there are too few hugepages for all buffers, or CALICOVPP_CONFIG_TEMPLATE says page-size 4K: VPP would die of the first queue',
+        step: 'raise vm.nr_hugepages on the host (and hugepages-2Mi in the limits of the pod), or use af_packet',
+      },
+    ];
+  }
   if (hugepage_bytes > 0) return [];
   return [
     {

@@ -55,6 +55,8 @@ export class UplinkHost {
     private readonly serves = false,
     /** Pods may send segments larger than a packet. */
     private readonly gso = true,
+    /** See MachineFacts. */
+    private readonly small_buffers = false,
   ) {
     this.taps = new HostTaps(host, () => this.undoing === undefined, serves);
   }
@@ -78,7 +80,7 @@ export class UplinkHost {
   capture(specs: readonly UplinkSpec[], before?: readonly CapturedUplink[]): CapturedUplink[] {
     const { tried, gso } = this;
     const { roots } = this.tools;
-    const machine = machineFacts(roots);
+    const machine = { ...machineFacts(roots), small_buffers: this.small_buffers };
     return this.inHost((namespace) => {
       const captured = specs.map((spec, at) =>
         captureUplink(

@@ -488,6 +488,14 @@ export function startupConfig(
   };
 }
 
+const no_placeholders: TemplateFacts = { uplinks: [], first_cpu: '', node_annotations: {} };
+
+/** Are VPP's buffers on pages of 4 KiB, by what the hugepages suffice for, or by the user's word? */
+export function hasSmallBuffers(template: string | undefined, facts: StartupFacts): boolean {
+  const { text } = startupConfig(template, no_placeholders, [], facts);
+  return valueIn(wordsIn(text, 'buffers'), 'page-size')?.toLowerCase() === '4k';
+}
+
 /** The script that VPP runs once it is up. Written even when it is empty. */
 export function startupExec(template: string, placeholders: TemplateFacts): string {
   return substitute(template, placeholders).text;

@@ -66,6 +66,7 @@ t.test('each refusal names its cause and the step', async (t) => {
     ['virtio', factsOf('vmxnet3'), {}, /has the kernel driver vmxnet3.*for devices of virtio-pci/],
     ['virtio', factsOf('virtio', { device: '1042' }), {}, /is a device 1af4:1042/],
     ['virtio', factsOf('virtio'), { hugepage_bytes: 0 }, /no hugepages.*vm.nr_hugepages/],
+    ['virtio', factsOf('virtio'), { small_buffers: true }, /buffers on pages of 4 KiB.*vm.nr_hugepages/],
     ['virtio', factsOf('virtio'), { user_space_drivers: [] }, /not loaded.*modprobe vfio_pci/],
     ['virtio', factsOf('virtio'), { can_write_sys: false }, /\/sys cannot be written.*privileged/],
     [

@@ -9,6 +9,7 @@ import {
   buffersWanted,
   cnatWarnings,
   defaultTemplate,
+  hasSmallBuffers,
   type StartupFacts,
   sections,
   startupConfig,
@@ -146,6 +147,12 @@ t.test('the default fits the machine', async (t) => {
   t.same(line({ pods_max: 513 }, 'main-heap'), ['main-heap-size 2G']);
   t.same(line({ memory_bytes: 10 * MiB }, 'buffers-per'), ['buffers-per-numa 1024'], 'never none');
   t.same(line({ hugepages_bytes: 512 * MiB }, 'page-size'), [], 'hugepages are used where they suffice');
+  t.notOk(hasSmallBuffers(undefined, { ...facts, hugepages_bytes: 512 * MiB }));
+  t.ok(hasSmallBuffers(undefined, { ...facts, hugepages_bytes: 128 * MiB }));
+  t.ok(
+    hasSmallBuffers('buffers { page-size 4k }', { ...facts, hugepages_bytes: 512 * MiB }),
+    'the user says so',
+  );
   t.same(line({ hugepages_bytes: 128 * MiB }, 'page-size'), ['page-size 4K'], 'and not where they do not');
 });
 

@@ -139,6 +139,8 @@ export interface MachineFacts {
   readonly unsafe_no_iommu?: boolean;
   /** Of the size that programs get without asking for another. */
   readonly hugepage_bytes: number;
+  /** VPP's start-up file has its buffers on pages of 4 KiB, whatever hugepages there are. Absent: it is not known. */
+  readonly small_buffers?: boolean;
   /** How far the kernel is locked down: `integrity`, `confidentiality`. Absent: not at all. */
   readonly lockdown?: string;
   /** What of the machine is reached by the network and cannot be without it for a moment. */

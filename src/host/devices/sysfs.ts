@@ -289,3 +289,9 @@ function realPath(path: string): string | undefined {
     return undefined;
   }
 }
+
+/** `MemAvailable` or another line of /proc/meminfo, in bytes; 0 when there is none. */
+export function memoryBytes(line: 'MemAvailable' | 'MemTotal', roots: HostRoots = HOST_ROOTS): number {
+  const text = readIfExists(join(roots.proc, 'meminfo')) ?? '';
+  return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
+}
