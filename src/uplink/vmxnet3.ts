@@ -40,16 +40,24 @@ export const vmxnet3: UplinkDriver = {
   ],
 };
 
-/** VPP's plugin writes physical addresses: by vfio the IOMMU has none of them (seen), and without it only an IOMMU that lets all pass. */
+/** VPP's plugin writes physical addresses: by vfio the IOMMU has none of them. By uio it finds no MSI-X, without which it does nothing (both seen). */
 function pastTheIommu(facts: DeviceFacts): Obstacle[] {
-  const { pci } = facts;
-  if (pci?.iommu_group === undefined) return [];
-  if (binderOf(facts) !== 'vfio-pci' && pci.iommu_type === 'identity') return [];
+  const binder = binderOf(facts);
+  if (binder !== 'vfio-pci') {
+    return [
+      {
+        what: `cannot be driven by way of ${binder}`,
+        why: "VPP's vmxnet3 needs MSI-X, which it has by vfio-pci alone",
+        step: 'leave newDriver empty, or use af_packet',
+      },
+    ];
+  }
+  if (facts.pci?.iommu_group === undefined) return [];
   return [
     {
       what: 'is isolated by an IOMMU',
       why: "VPP's vmxnet3 gives it physical addresses, which the IOMMU does not let pass",
-      step: 'turn the IOMMU off in the hypervisor, set newDriver to uio_pci_generic with iommu=pt on the kernel command line, or use af_packet',
+      step: "turn the IOMMU off in the hypervisor and use vfio's unsafe mode, or use af_packet",
     },
   ];
 }

@@ -22,8 +22,6 @@ export interface PciFacts extends PciDevice {
   readonly override?: string;
   /** Absent: nothing isolates it. */
   readonly iommu_group?: string;
-  /** Of the group, as the kernel uses it: `identity` lets all pass. Absent: the kernel does not tell (before 5.11). */
-  readonly iommu_type?: string;
   /** What an IOMMU cannot tell from it, but for bridges, which vfio does not mind. */
   readonly group: readonly { readonly address: string; readonly driver?: string }[];
   readonly numa?: number;
@@ -53,7 +51,6 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const number = (name: string): number => Number(read(name) ?? 0) || 0;
   const override = driverOverride(address, roots);
   const iommu_group = iommuGroup(address, roots);
-  const iommu_type = read('iommu_group/type');
   const numa = read('numa_node');
   const vfs = virtualFunctions(address, roots);
   const first_vf = vfs[0] ?? functionAt(address, number('sriov_offset'));
@@ -66,7 +63,6 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
     ...device,
     ...(override !== undefined && { override }),
     ...(iommu_group !== undefined && { iommu_group }),
-    ...(iommu_type !== undefined && { iommu_type }),
     group: iommu_group === undefined ? [] : othersIn(address, roots),
     // -1: the machine has one.
     ...(numa !== undefined && Number(numa) >= 0 && { numa: Number(numa) }),
