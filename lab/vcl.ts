@@ -1,20 +1,12 @@
 /**
- * Programs that use VPP's host stack instead of Linux's, by `libvcl_ldpreload.so`: named by VCL_LDPRELOAD, or found beside the VPP of VPP_BIN. And
+ * Programs that use VPP's host stack instead of Linux's, by `libvcl_ldpreload.so`, which VCL_LDPRELOAD names. And
  * iperf3 and nginx, which are started with it or without.
  */
 import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { patience } from './patience.js';
 import { pathOf } from './programs.js';
 import { waitFor } from './running-node.js';
@@ -22,23 +14,13 @@ import type { Topology } from './topology.js';
 
 const library = 'libvcl_ldpreload.so';
 
-/** Where the library is, or why it is not. `binary`: of VPP. */
+/** Where the library is, or why it is not. */
 export function findVcl(
-  binary: string,
   env: NodeJS.ProcessEnv = process.env,
 ): { readonly path: string } | { readonly why: string } {
   const named = env.VCL_LDPRELOAD ?? '';
-  if (named !== '')
-    return existsSync(named) ? { path: named } : { why: `VCL_LDPRELOAD: there is no ${named}` };
-  for (const home of [dirname(dirname(realpathSync(binary))), dirname(dirname(binary))]) {
-    for (const lib of ['lib', 'lib64']) {
-      const directory = join(home, lib);
-      const below = existsSync(directory) ? readdirSync(directory).map((name) => join(directory, name)) : [];
-      for (const place of [directory, ...below])
-        if (existsSync(join(place, library))) return { path: join(place, library) };
-    }
-  }
-  return { why: `needs VCL_LDPRELOAD, the path of VPP's ${library}; there is none beside VPP_BIN` };
+  if (named === '') return { why: `needs VCL_LDPRELOAD, the path of VPP's ${library}` };
+  return existsSync(named) ? { path: named } : { why: `VCL_LDPRELOAD: there is no ${named}` };
 }
 
 /** What iperf3 says of a run, as far as it is needed. */
