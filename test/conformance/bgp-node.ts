@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, type Gobgp, type Peer } from 'gobgp-grpc-stubs';
+import { connect, DisconnectedError, type Gobgp, type Peer } from 'gobgp-grpc-stubs';
 import { patience } from '../../lab/patience.js';
 import {
   type ActorRef,
@@ -256,8 +256,14 @@ export class BgpNode {
     });
   }
 
+  /** Not while its gobgpd is on its way to come back. */
   async established(address: string): Promise<boolean> {
-    return (await this.peer(address))?.state?.session_state === 'established';
+    try {
+      return (await this.peer(address))?.state?.session_state === 'established';
+    } catch (error) {
+      if (error instanceof DisconnectedError) return false;
+      throw error;
+    }
   }
 
   #tell(kind: ListedKind, changed: ReadonlyMap<string, unknown>): void {
