@@ -251,52 +251,22 @@ function ownerOfLoopback(o: Loopback): Ownership {
 
 const isOfPod = ({ tag }: Loopback): boolean => isPodLoopbackTag(tag) || tag.startsWith(dangling_prefix);
 
+/** What drivers of uplinks make: known by its tag, and made anew where it is another device. */
+const made_for_uplink = {
+  key: tagOf,
+  is: tagOf,
+  owner: byTag,
+  add: 20,
+  remove: remove.interface,
+  change: 'remove_first',
+} as const;
+
 export const interface_kinds: Kinds<InterfaceObject> = {
-  af_packet: {
-    key: tagOf,
-    is: tagOf,
-    owner: byTag,
-    same: (wanted, there) => wanted.host_if_name === there.host_if_name,
-    add: 20,
-    remove: remove.interface,
-    change: 'remove_first',
-  },
-  af_xdp: {
-    key: tagOf,
-    is: tagOf,
-    owner: byTag,
-    same: always,
-    add: 20,
-    remove: remove.interface,
-    change: 'remove_first',
-  },
-  virtio: {
-    key: tagOf,
-    is: tagOf,
-    owner: byTag,
-    same: (wanted, there) => wanted.pci === there.pci,
-    add: 20,
-    remove: remove.interface,
-    change: 'remove_first',
-  },
-  vmxnet3: {
-    key: tagOf,
-    is: tagOf,
-    owner: byTag,
-    same: (wanted, there) => wanted.pci === there.pci,
-    add: 20,
-    remove: remove.interface,
-    change: 'remove_first',
-  },
-  rdma: {
-    key: tagOf,
-    is: tagOf,
-    owner: byTag,
-    same: always,
-    add: 20,
-    remove: remove.interface,
-    change: 'remove_first',
-  },
+  af_packet: { ...made_for_uplink, same: (wanted, there) => wanted.host_if_name === there.host_if_name },
+  af_xdp: { ...made_for_uplink, same: always },
+  virtio: { ...made_for_uplink, same: (wanted, there) => wanted.pci === there.pci },
+  vmxnet3: { ...made_for_uplink, same: (wanted, there) => wanted.pci === there.pci },
+  rdma: { ...made_for_uplink, same: always },
   // VPP shows none of them, and refuses to attach one twice.
   dev: {
     key: (o) => o.pci,
@@ -307,15 +277,7 @@ export const interface_kinds: Kinds<InterfaceObject> = {
     change: 'remove_first',
     recorded: always,
   },
-  dev_port: {
-    key: tagOf,
-    is: tagOf,
-    owner: byTag,
-    same: (wanted, there) => wanted.driver === there.driver,
-    add: 20,
-    remove: remove.interface,
-    change: 'remove_first',
-  },
+  dev_port: { ...made_for_uplink, same: (wanted, there) => wanted.driver === there.driver },
   // The node's comes before the policy of source NAT, which needs one; a pod's is bound to the pod's table, and goes before that.
   loopback: {
     key: tagOf,
