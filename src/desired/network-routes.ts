@@ -12,9 +12,9 @@ import type { InterfaceSwitch } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import type { Route } from '../objects/routing.js';
 import { type VxlanTunnel, vxlanTag } from '../objects/tunnels.js';
-import type { Sink } from './connectivity.js';
 import { type NetworkHere, networkLoopback } from './networks.js';
 import { type OwnNode, type TunnelSettings, tunnelMtu } from './remote-route.js';
+import type { Sink } from './sink.js';
 import { default_table, networkTables } from './tables.js';
 import { Touched } from './touched.js';
 

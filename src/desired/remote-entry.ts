@@ -72,6 +72,11 @@ export class Entry implements Bits {
     this.length = length;
   }
 
+  /** Where no route holds, whoever says so. */
+  get is_dropped(): boolean {
+    return this.drop !== undefined || this.pool_drop !== undefined;
+  }
+
   /** Why it does not go by this leg. */
   faultOf({ hop, way }: Leg): RouteFault | undefined {
     if (way === 'flat') return undefined;

@@ -5,6 +5,7 @@ import { type Family, familyOf } from '../ip/text.js';
 import type { VppObject } from '../objects/object.js';
 import type { WireguardPeer } from '../objects/wireguard.js';
 import { type Outlook, tunnelObjects } from './remote-route.js';
+import type { Sink } from './sink.js';
 import {
   endpointOf,
   type Peer,
@@ -13,11 +14,6 @@ import {
   peerAddresses,
   planPeer,
 } from './wireguard.js';
-
-export interface PeerSink {
-  want(object: VppObject): void;
-  unwant(object: VppObject): void;
-}
 
 /** What it asks of who knows the routes. */
 export interface PeerRoutes {
@@ -134,7 +130,7 @@ export class RemotePeers {
   }
 
   /** Before routes are planned: what they lead by is wanted before them. */
-  plan(outlook: Outlook, sink: PeerSink): void {
+  plan(outlook: Outlook, sink: Sink): void {
     const { wireguard } = outlook;
     if (wireguard !== undefined && this.#planned !== outlook) {
       this.#wanted = tunnelObjects(outlook.wireguardInterface(wireguard), outlook.own, outlook.settings);
@@ -149,7 +145,7 @@ export class RemotePeers {
   }
 
   /** Behind the routes: what they lead by no more goes. */
-  planEnd(outlook: Outlook, sink: PeerSink): void {
+  planEnd(outlook: Outlook, sink: Sink): void {
     for (const name of this.#touched) this.#planOne(name, outlook, sink);
     this.#touched.clear();
     if (outlook.wireguard !== undefined || this.#wanted.length === 0) return;
@@ -170,7 +166,7 @@ export class RemotePeers {
   }
 
   /** What was held at the last one of these is so no more. */
-  release(outlook: Outlook | undefined, sink: PeerSink): void {
+  release(outlook: Outlook | undefined, sink: Sink): void {
     if (outlook === undefined) return;
     for (const [name, known] of this.#known) {
       if (known.held.size === 0 && known.held_before.size === 0) continue;
@@ -183,14 +179,14 @@ export class RemotePeers {
     }
   }
 
-  planFuller(outlook: Outlook | undefined, sink: PeerSink): void {
+  planFuller(outlook: Outlook | undefined, sink: Sink): void {
     if (outlook === undefined) return;
     const names = [...this.#fuller];
     this.#fuller.clear();
     for (const name of names) this.#planOne(name, outlook, sink);
   }
 
-  #planOne(name: string, outlook: Outlook, sink: PeerSink): void {
+  #planOne(name: string, outlook: Outlook, sink: Sink): void {
     const known = this.#known.get(name);
     if (known === undefined) return;
     this.#fuller.delete(name);

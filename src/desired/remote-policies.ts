@@ -6,8 +6,8 @@
  */
 import { bitsOf, holds } from '../ip/bits.js';
 import { type Family, familyOf } from '../ip/text.js';
-import type { VppObject } from '../objects/object.js';
 import { listsText, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
+import type { Sink } from './sink.js';
 import { type Candidate, candidateOf, goesFirst, srPolicyName, srPolicyTitle } from './sr-policy.js';
 import { type Srv6Pools, srv6_headers_bytes, srv6HeadersOf, within } from './srv6.js';
 import { hostPrefix, srv6_table } from './tables.js';
@@ -19,19 +19,12 @@ export interface Srv6Settings extends Srv6Pools {
   readonly own_sids: readonly string[];
 }
 
-export interface PolicySink {
-  want(object: VppObject): void;
-  unwant(object: VppObject): void;
-  /** VPP has another one by the same name, or may: it is on its way there, or away. Absent: it has nothing but what is wanted. */
-  hasOther?(object: VppObject): boolean;
-}
-
 /** What it asks of who knows pools and routes. */
 export interface PolicyRoutes {
   /** Pods have it: it would be steered again, and VPP wraps it till it dies. */
   isOfPods(address: string): boolean;
   /** What is sent to this node itself is steered, or is no more. */
-  hostSteered(address: string, is_steered: boolean, sink: PolicySink): void;
+  hostSteered(address: string, is_steered: boolean, sink: Sink): void;
 }
 
 /** The way to one node for one family. */
@@ -212,7 +205,7 @@ export class RemotePolicies {
   }
 
   /** Chooses anew, where something is told otherwise. Answers the next hops whose routes are to be looked at. */
-  plan(sink: PolicySink): readonly string[] {
+  plan(sink: Sink): readonly string[] {
     const changed: string[] = [];
     for (const endpoint of this.#touched) {
       for (const family of families)
@@ -223,7 +216,7 @@ export class RemotePolicies {
   }
 
   /** Behind the routes: what nothing goes by any more. */
-  planEnd(sink: PolicySink): void {
+  planEnd(sink: Sink): void {
     for (const [bsid, policy] of [...this.#leaving]) {
       this.#leaving.delete(bsid);
       const chosen = this.#policies.get(bsid);
@@ -241,7 +234,7 @@ export class RemotePolicies {
   }
 
   /** Answers what is wanted for it. */
-  steer(prefix: string, course: Course, sink: PolicySink): Srv6Steering {
+  steer(prefix: string, course: Course, sink: Sink): Srv6Steering {
     const { policy } = course;
     if (policy === undefined) throw new Error(`no policy leads to ${course.endpoint}`);
     if (!isUsed(course)) sink.want(policy);
@@ -253,7 +246,7 @@ export class RemotePolicies {
   }
 
   /** The prefix goes by it no more. */
-  leave(prefix: string, course: Course, sink: PolicySink): void {
+  leave(prefix: string, course: Course, sink: Sink): void {
     if (!course.prefixes.delete(prefix) || isUsed(course)) return;
     this.#steerHost(course, sink);
     if (course.policy !== undefined) this.#leaving.set(course.policy.bsid, course.policy);
@@ -263,7 +256,7 @@ export class RemotePolicies {
   // --- which policy
 
   /** True: it goes by another one. */
-  #choose(endpoint: string, family: Family, sink: PolicySink): boolean {
+  #choose(endpoint: string, family: Family, sink: Sink): boolean {
     const key = courseKey(endpoint, family);
     const known = this.#courses.get(key);
     const candidate = this.#best(endpoint, family);
@@ -331,7 +324,7 @@ export class RemotePolicies {
   #policyOf(
     { key, bsid: asked, lists }: Candidate,
     before: Srv6Policy | undefined,
-    sink: PolicySink,
+    sink: Sink,
   ): Srv6Policy | undefined {
     const { source, policy_pool } = this.#settings!;
     const text = textOf(source, lists);
@@ -368,7 +361,7 @@ export class RemotePolicies {
   }
 
   /** What pods send to the node itself goes as what they send to its pods: nobody between the two need know where pods are. */
-  #steerHost(course: Course, sink: PolicySink): void {
+  #steerHost(course: Course, sink: Sink): void {
     const { endpoint, family, policy, host: before } = course;
     const address = family === 6 ? endpoint : this.#nodes.get(this.#nameOf(endpoint) ?? '')?.ip4;
     const is_wanted = address !== undefined && policy !== undefined && isUsed(course);

@@ -9,8 +9,8 @@
 import type { Family } from '../ip/text.js';
 import { srv6_tag } from '../objects/interfaces.js';
 import { keyOf, type VppObject } from '../objects/object.js';
-import type { PolicySink } from './remote-policies.js';
 import type { Outlook } from './remote-route.js';
+import type { Sink } from './sink.js';
 import { allOf, srv6_received_table, srv6_table, table } from './tables.js';
 
 const families: readonly Family[] = [4, 6];
@@ -64,7 +64,7 @@ export class OwnSegments {
   readonly #wanted = new Map<string, VppObject>();
   #planned: Outlook | undefined;
 
-  plan(outlook: Outlook, sink: PolicySink): void {
+  plan(outlook: Outlook, sink: Sink): void {
     if (outlook === this.#planned) return;
     this.#planned = outlook;
     const now = new Map(srv6Objects(outlook).map((object) => [keyOf(object), object]));

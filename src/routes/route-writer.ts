@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
-import type { Sink } from '../desired/connectivity.js';
+import type { Sink } from '../desired/sink.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';

@@ -6,11 +6,10 @@ import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import type { KindName, Kinds, Objects } from '../../src/calico/kinds/kinds.js';
 import type { CalicoNode } from '../../src/calico/kinds/node.js';
 import type { Service, ServicePort } from '../../src/calico/kinds/service.js';
-import type { Sink } from '../../src/desired/connectivity.js';
 import { backends_max } from '../../src/desired/services/endpoints.js';
 import { type ServiceNode, ServicePlan, service_plan_kinds } from '../../src/desired/services/plan.js';
-
 import { faults_max, host_backends_max, paths_max, vips_max } from '../../src/desired/services/vips.js';
+import type { Sink } from '../../src/desired/sink.js';
 import type { Translation } from '../../src/objects/cnat.js';
 import { canonical, keyOf, type VppObject } from '../../src/objects/object.js';
 

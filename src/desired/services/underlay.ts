@@ -8,7 +8,7 @@ import type { ServiceCidr } from '../../calico/kinds/service-cidr.js';
 import { type Bits, bitsOf, holds } from '../../ip/bits.js';
 import { networkOf, splitPrefix } from '../../ip/prefix.js';
 import type { Route } from '../../objects/routing.js';
-import type { Sink } from '../connectivity.js';
+import type { Sink } from '../sink.js';
 import { default_table, hostPrefix } from '../tables.js';
 import { type Standing, sinks } from './vips.js';
 
