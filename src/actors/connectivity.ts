@@ -3,18 +3,14 @@
  * State is what was told; what follows from a change is planned and sent in pieces, a moment later, so that a burst is one change.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.js';
-import type { FelixConfiguration } from '../calico/kinds/felix-configuration.js';
-import type { CalicoNode } from '../calico/kinds/node.js';
 import type { Timer } from '../clock.js';
 import { Connectivity } from '../desired/connectivity.js';
-import { felixFaults } from '../desired/felix-faults.js';
-import { FelixKeys } from '../desired/felix-keys.js';
 import { IpamRoutes } from '../desired/ipam-routes.js';
 import { type LocalPrefix, LocalPrefixes, localPrefixKinds } from '../desired/local-prefixes.js';
 import { isNetworkRouteKey, NetworkRoutes } from '../desired/network-routes.js';
-import { addressOf, NodeAddresses } from '../desired/node-addresses.js';
+import { NodeAddresses } from '../desired/node-addresses.js';
 import type { Drop } from '../desired/remote-entry.js';
-import { Outlook, type TunnelSettings, tunnel_settings_default } from '../desired/remote-route.js';
+import { Outlook, type TunnelSettings } from '../desired/remote-route.js';
 import { isSrPolicyKey } from '../desired/sr-policy.js';
 import type { Srv6Pools } from '../desired/srv6.js';
 import type { AnyChange, ClusterMessage, KindName } from '../messages/cluster.js';
@@ -22,13 +18,20 @@ import type { ConnectivityMessage, RemoteRoutes } from '../messages/connectivity
 import type { InPlace, NodeReady, SubscribeEarly, SubscribeNode } from '../messages/node.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { wireguard_tag } from '../objects/wireguard.js';
-import { Encryption, type EncryptionParts, portOf } from '../routes/encryption.js';
+import {
+  type ConnectivityReport,
+  connectivityReport,
+  faultyCount,
+  type ReportParts,
+} from '../routes/connectivity-report.js';
+import { Encryption, type EncryptionParts } from '../routes/encryption.js';
 import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
 import { OwnSidsTold } from '../routes/own-sids.js';
 import { PeerLooks } from '../routes/peer-looks.js';
 import { PoolGuard } from '../routes/pool-guard.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
+import { ToldNodes } from '../routes/told-nodes.js';
 import { Inputs } from '../writer/inputs.js';
 import { inPieces, Turns } from '../writer/turns.js';
 
@@ -45,27 +48,6 @@ export interface ConnectivityDeps {
   readonly checksums: (in_software: boolean) => void;
   /** Told once in each life how to ask for the report of it. */
   readonly report: (ask: () => ConnectivityReport) => void;
-}
-
-/** For people: what keeps routes from VPP. Bounded: a hundred objects each. */
-export interface ConnectivityReport {
-  /** Who tells the routes. */
-  readonly source: ConnectivitySettings['route_source'];
-  /** What has not told all that there is yet. */
-  readonly unsynced: readonly string[];
-  /** By object of the input, what is wrong with it and what to do. */
-  readonly faults: Readonly<Record<string, string>>;
-  /** By object of VPP, why it was refused. It is tried again. */
-  readonly refused: Readonly<Record<string, string>>;
-  /** By node, how WireGuard with it is. */
-  readonly wireguard: Readonly<Record<string, string>>;
-  /** By address of a node, how the IPsec tunnel to it is. */
-  readonly ipsec: Readonly<Record<string, string>>;
-  /** By node, how packets go there by SRv6. */
-  readonly srv6: Readonly<Record<string, string>>;
-  /** How many there are, shown or not. */
-  readonly faulty_count: number;
-  readonly refused_count: number;
 }
 
 export interface ConnectivitySettings {
@@ -98,8 +80,6 @@ const needed_of_ipam: readonly KindName[] = [...needed, 'BlockAffinity', 'IPAMBl
 const told_piece = 256;
 /** Prefixes that are planned before the clock is looked at. */
 const piece = 64;
-/** Of what is wrong, so much is named. */
-const named_max = 100;
 /** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
 const fuller_ms = 250;
 /** From a route's going another way than by a peer to the peer that is sent it no more: by then routes have moved at both ends (`answer_ms`, `linger_ms`). */
@@ -117,21 +97,6 @@ export function connectivityActor(
     handler_ms_max: 10_000,
     start: (ctx) => new ConnectivityActor(ctx, deps, settings),
   };
-}
-
-function addressesOf(node: CalicoNode) {
-  const ip4 = addressOf(node, 4);
-  const ip6 = addressOf(node, 6);
-  return { ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) };
-}
-
-function* someOf<T>(all: Iterable<T>, max: number): Iterable<T> {
-  let left = max;
-  for (const each of all) {
-    if (left === 0) return;
-    left -= 1;
-    yield each;
-  }
 }
 
 function dropOf(local: LocalPrefix | undefined): Drop | undefined {
@@ -153,11 +118,10 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   private readonly needed: readonly KindName[];
   private readonly inputs: Inputs;
   private readonly turns: Turns;
-  private readonly felix = new Map<string, FelixConfiguration>();
-  private readonly felix_keys = new FelixKeys();
+  private readonly told: ToldNodes;
+  private readonly parts: ReportParts;
   private readonly encryption: Encryption;
   private readonly ike: IkeTunnels;
-  private readonly known_nodes = new Map<string, CalicoNode>();
   private readonly looks: PeerLooks;
   private readonly guard: PoolGuard;
   private fuller: Timer | undefined;
@@ -230,7 +194,17 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       drop: (prefix, drop) => this.plan.setDropped(prefix, drop),
     });
     this.turns = new Turns(ctx, settings.coalesce_ms);
-    const { plan, writer, encryption, ike } = this;
+    const { plan, networks, nodes, ipam, sids, writer, encryption, ike } = this;
+    const told = { node_name, plan, nodes, ipam, sids, encryption, ike };
+    this.told = new ToldNodes({ ...told, look: () => this.look() });
+    this.parts = {
+      ...told,
+      clock: ctx.clock,
+      networks,
+      writer,
+      felix: () => this.told.felix(),
+      unsynced: () => this.unsynced(),
+    };
     const hasKeys = (): void => {
       this.look();
       this.turns.news();
@@ -246,7 +220,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     this.inputs = new Inputs(ctx, deps, kinds);
     const type = settings.encryption_required ? 'SubscribeEarly' : 'SubscribeNode';
     deps.uplink.tell({ type, subscriber: ctx.self });
-    deps.report(() => this.report());
+    deps.report(() => connectivityReport(this.parts));
   }
 
   receive(message: ConnectivityMessage): void | Promise<void> {
@@ -269,7 +243,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'RemoteRoutes':
         return this.remoteRoutes(message);
       case 'FelixKeysTold':
-        for (const name of this.felix_keys.take(message)) this.setNode(name, this.known_nodes.get(name));
+        this.told.takeKeys(message);
         return this.turns.news();
       case 'SubscribeSids':
         this.sids.subscribe(message.subscriber);
@@ -312,7 +286,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
   gauges() {
     const { routes, tunnels } = this.plan.counts;
     const { desired, in_vpp, waiting, refused } = this.writer.gauges();
-    return { routes, tunnels, desired, in_vpp, waiting, refused, faulty: this.faulty };
+    return { routes, tunnels, desired, in_vpp, waiting, refused, faulty: faultyCount(this.parts) };
   }
 
   describe() {
@@ -320,62 +294,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       generation: this.writer.generation,
       ...this.plan.counts,
       writer: this.writer.gauges(),
-      ...this.report(),
+      ...connectivityReport(this.parts),
     };
-  }
-
-  private report(): ConnectivityReport {
-    return {
-      source: this.settings.route_source,
-      unsynced: this.unsynced(),
-      faults: this.faults(),
-      refused: this.writer.refused(),
-      wireguard: this.encryption.status(this.plan.wantedPeers(), this.ctx.clock.now_ms()),
-      ipsec: this.ike.status(this.plan.ikeTunnels(), this.ctx.clock.now_ms()),
-      srv6: Object.fromEntries(someOf(this.plan.policies.status(), named_max)),
-      faulty_count: this.faulty,
-      refused_count: this.writer.gauges().refused,
-    };
-  }
-
-  private get faulty(): number {
-    return (
-      this.plan.counts.faulty +
-      this.networks.counts.faulty +
-      this.nodes.shared_count +
-      (this.ipam?.faulty_count ?? 0) +
-      (this.sids.fault === undefined ? 0 : 1) +
-      this.encryption.fault_count +
-      this.ike.fault_count
-    );
-  }
-
-  private faults(): Readonly<Record<string, string>> {
-    const faults: Record<string, string> = {};
-    const { far } = this.plan.counts;
-    if (far > 0 && this.ipam !== undefined) {
-      faults.routers = `have to know the way to ${far} prefixes, which go without a tunnel to nodes of other subnets, and without BGP nobody tells them: set ipipMode or vxlanMode of their pools to CrossSubnet, or give the routers these routes`;
-    }
-    if (this.sids.fault !== undefined) faults.SRv6 = `is not done: ${this.sids.fault}`;
-    let left = named_max;
-    const felix = [...this.felix.values()].flatMap((each) => [...felixFaults(each, this.settings.node_name)]);
-    for (const source of [
-      felix,
-      this.encryption.faults(),
-      this.ike.faults(),
-      this.nodes.faults(),
-      // Of two nodes with one address it knows which is a peer.
-      this.plan.faults(),
-      this.networks.faults(),
-      this.ipam?.faults() ?? [],
-    ]) {
-      for (const [object, text] of source) {
-        if (left === 0) return faults;
-        left -= 1;
-        faults[object] = text;
-      }
-    }
-    return faults;
   }
 
   // --- what is told
@@ -406,87 +326,22 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     this.networks.setSettings({ vxlan_port, vxlan_mtu, vxlan_mtu6, gso, policed, encryption_required });
   }
 
-  private felixOf(node_name: string): Partial<FelixConfiguration> {
-    return { ...this.felix.get('default'), ...this.felix.get(`node.${node_name}`) };
-  }
-
   private tunnelSettings(): TunnelSettings {
-    const { node_name, gso, encryption_required } = this.settings;
-    const felix = this.felixOf(node_name);
-    const by_default = tunnel_settings_default;
-    const was_used = this.encryption.is_used;
-    const wireguard = this.encryption.settings(felix);
-    const { settings: ipsec } = this.ike;
-    this.setPeers(this.encryption.nodes.setOwnKey(wireguard?.keys.public_key));
-    if (this.encryption.is_used !== was_used) this.setPeers(this.known_nodes.keys());
+    const { gso, encryption_required } = this.settings;
     return {
-      vxlan_vni: felix.vxlan_vni ?? by_default.vxlan_vni,
-      vxlan_port: felix.vxlan_port ?? by_default.vxlan_port,
-      ipip_mtu: felix.ipip_mtu ?? by_default.ipip_mtu,
-      vxlan_mtu: felix.vxlan_mtu ?? by_default.vxlan_mtu,
-      vxlan_mtu6: felix.vxlan_mtu6 ?? by_default.vxlan_mtu6,
+      ...this.told.tunnelSettings(),
       gso,
       policed: this.is_policed,
-      ...(wireguard && { wireguard }),
-      ...(ipsec && { ipsec }),
       ...(encryption_required && { encryption_required }),
       ...this.sids.settings(this.inputs.node?.node.ip6),
     };
-  }
-
-  // --- WireGuard
-
-  private setPeers(names: Iterable<string>): void {
-    const { is_used, nodes } = this.encryption;
-    // A peer is new to VPP when packets can go to it: before that it would not answer.
-    for (const name of names) this.plan.setPeer(name, is_used ? nodes.peer(name) : undefined);
-  }
-
-  private setNode(name: string, node: CalicoNode | undefined): void {
-    this.felix_keys.nodeChanged(this.known_nodes.get(name), node);
-    if (node === undefined) this.known_nodes.delete(name);
-    else this.known_nodes.set(name, node);
-    if (name === this.settings.node_name && this.encryption.setOwnNode(node)) this.look();
-    const told = node && this.felix_keys.completed(node);
-    this.setPeers(this.encryption.nodes.set(name, told, portOf(this.felixOf(name))));
   }
 
   private clusterChange(change: AnyChange): void {
     const is_first = change.synced && this.inputs.unsynced([change.kind]).length > 0;
     this.inputs.clusterChange(change);
     this.local.take(change);
-    switch (change.kind) {
-      case 'IPPool':
-        for (const [name, pool] of change.changed) {
-          this.plan.setPool(name, pool);
-          if (this.sids.setPool(name, pool)) this.look();
-        }
-        return;
-      case 'Node':
-        for (const [name, node] of change.changed) {
-          for (const address of this.nodes.set(name, node))
-            this.plan.setNode(address, this.nodes.has(address));
-          this.setNode(name, node);
-          this.plan.setNodeAddresses(name, node && addressesOf(node));
-          this.ipam?.setNode(name, node);
-        }
-        if (is_first) this.look();
-        return;
-      case 'BlockAffinity':
-        for (const [name, affinity] of change.changed) this.ipam?.setAffinity(name, affinity);
-        return;
-      case 'IPAMBlock':
-        for (const [name, block] of change.changed) this.ipam?.setBlock(name, block);
-        return;
-      case 'FelixConfiguration':
-        for (const [name, felix] of change.changed) {
-          if (felix === undefined) this.felix.delete(name);
-          else this.felix.set(name, felix);
-        }
-        // Where the others listen may be told by what is theirs alone.
-        for (const [name, node] of this.known_nodes) this.setNode(name, node);
-        return this.look();
-    }
+    this.told.take(change, is_first);
   }
 
   private async remoteRoutes(message: RemoteRoutes): Promise<void> {

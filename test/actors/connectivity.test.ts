@@ -1,11 +1,7 @@
 import t from 'tap';
 import { RetvalError } from 'vpp-binapi-ts';
 import type { LifeRef } from '../../src/actor-system.js';
-import {
-  type ConnectivityReport,
-  type ConnectivitySettings,
-  connectivityActor,
-} from '../../src/actors/connectivity.js';
+import { type ConnectivitySettings, connectivityActor } from '../../src/actors/connectivity.js';
 import type { BlockAffinity } from '../../src/calico/kinds/block-affinity.js';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import type { CalicoNode } from '../../src/calico/kinds/node.js';
@@ -28,6 +24,7 @@ import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/obje
 import type { Path, Route } from '../../src/objects/routing.js';
 import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
+import type { ConnectivityReport } from '../../src/routes/connectivity-report.js';
 import type { EncryptionParts, PublishedKeys } from '../../src/routes/encryption.js';
 import { route_writer_settings_default } from '../../src/routes/route-writer.js';
 import type { IkeEnds, IkeTunnelState } from '../../src/vpp-conn/observe/ipsec.js';
