@@ -7,20 +7,8 @@
  *                       └──failed, given up, or from an earlier life──▶ deleting
  */
 import { isDeepStrictEqual } from 'node:util';
-import {
-  type Actor,
-  type ActorContext,
-  type ActorRef,
-  type ChildSpec,
-  codeOf,
-  type Reply,
-} from '../actor-system.js';
-import type { NetworkAddresses } from '../desired/network-addresses.js';
-import { mtuOfNetwork, networkOfPod, podMtu } from '../desired/pod.js';
-import type { HostNetwork } from '../linux/network.js';
-import type { CniMessage } from '../messages/cni.js';
+import type { Actor, ActorContext, ChildSpec, Reply } from '../actor-system.js';
 import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
-import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
@@ -28,31 +16,17 @@ import { Callers } from '../pods/callers.js';
 import { DeviceRemoval } from '../pods/device-removal.js';
 import { OwnRecord } from '../pods/own-record.js';
 import { PendingAdd } from '../pods/pending-add.js';
-import { type DeviceLink, PodDevice } from '../pods/pod-device.js';
-import type { PodNamespaces } from '../pods/pod-namespaces.js';
+import { PodAddresses } from '../pods/pod-addresses.js';
+import type { PodDeps } from '../pods/pod-deps.js';
+import { type DeviceLink, deviceLink, PodDevice } from '../pods/pod-device.js';
 import type { PodObjects } from '../pods/pod-objects.js';
 import { PodPolicies } from '../pods/pod-policies.js';
-import type { PodRecords } from '../pods/pod-records.js';
 import { PodRest } from '../pods/pod-rest.js';
+import { podDescription, podGauges, type ShownPod } from '../pods/pod-shown.js';
 import { PodTransaction, type Purpose, subjectOf } from '../pods/pod-transaction.js';
-import { type Place, PodVpp } from '../pods/pod-vpp.js';
+import { type Place, PodVpp, whyNot } from '../pods/pod-vpp.js';
 import { PodWishes } from '../pods/pod-wishes.js';
-import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
-import type { TranslationOwners } from '../reconcile/translation-owners.js';
-
-export interface PodDeps {
-  readonly cni: ActorRef<CniMessage>;
-  readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly host: HostNetwork;
-  readonly namespaces: PodNamespaces;
-  readonly records: PodRecords;
-  readonly translations: TranslationOwners;
-  /** Told of each interface before VPP has it, each time that VPP was told of it, and when it is gone. */
-  readonly policed: PolicedInterfaces;
-  /** Told of its addresses in a network beside the default one, when it is connected and before it goes. */
-  readonly addresses?: NetworkAddresses;
-}
 
 /** `name`: by which people know it; its identity is the key. */
 export function podActor(name: string, key: PodKey, deps: PodDeps): ChildSpec<PodMessage> {
@@ -81,6 +55,7 @@ class Pod implements Actor<PodMessage> {
   private readonly device: PodDevice;
   private readonly removal: DeviceRemoval;
   private readonly policies: PodPolicies;
+  private readonly addresses: PodAddresses;
 
   constructor(
     private readonly ctx: ActorContext<PodMessage>,
@@ -94,6 +69,7 @@ class Pod implements Actor<PodMessage> {
     this.wishes = new PodWishes(key, deps.translations);
     this.own = new OwnRecord(key, deps.records);
     this.policies = new PodPolicies(ctx, deps.policed);
+    this.addresses = new PodAddresses(key, deps.addresses);
     this.device = new PodDevice(deps.host, deps.namespaces, this.record);
     this.removal = new DeviceRemoval(ctx, this.device);
     // Its policies are written before VPP has the interface again.
@@ -146,39 +122,18 @@ class Pod implements Actor<PodMessage> {
   }
 
   gauges() {
-    return {
-      ...this.names(),
-      phase: this.record?.phase ?? 'none',
-      sw_if_index: this.vpp.objects?.sw_if_index ?? -1,
-      desired: this.vpp.objects?.wanted_count ?? 0,
-      in_vpp: this.vpp.objects?.count ?? 0,
-      callers: (this.add?.callers.size ?? 0) + this.deletes.size,
-      retries: this.rest.retry.count,
-      in_flight: this.transaction.purpose ?? '',
-      fault: this.rest.fault.slice(0, 200),
-    };
-  }
-
-  /** By which people know it; not known before the first ADD. */
-  private names() {
-    const spec = this.record?.spec ?? this.add?.spec;
-    if (spec === undefined) return {};
-    const { workload, interface_name } = spec;
-    return { pod: podName(workload, interface_name).slice('pod '.length), netns: spec.netns };
+    return podGauges(this.shown());
   }
 
   describe() {
-    const { record, vpp } = this;
-    return {
-      key: this.key,
-      phase: record?.phase ?? 'none',
-      spec: record?.spec ?? this.add?.spec,
-      slot: vpp.place?.slot,
-      generation: vpp.generation,
-      sw_if_index: this.vpp.objects?.sw_if_index,
-      objects: this.vpp.objects?.states(),
-      fault: this.rest.fault,
-    };
+    return podDescription(this.shown());
+  }
+
+  private shown(): ShownPod {
+    const { key, record, vpp, rest, add } = this;
+    const callers = (add?.callers.size ?? 0) + this.deletes.size;
+    const in_flight = this.transaction.purpose;
+    return { key, record, spec: record?.spec ?? add?.spec, vpp, rest, callers, in_flight };
   }
 
   // --- what is asked for
@@ -290,7 +245,7 @@ class Pod implements Actor<PodMessage> {
   }
 
   private nothingLeft(): void {
-    this.tellAddresses(undefined);
+    this.addresses.areGone();
     this.policies.remove();
     this.wishes.areGone();
     this.ctx.blockedOn(undefined);
@@ -304,7 +259,7 @@ class Pod implements Actor<PodMessage> {
 
   private connect(add: PendingAdd, place: Place, objects: PodObjects): void {
     const wanted = this.wishes.of(add.spec, place, () => objects.all());
-    const refusal = this.whyNot(add.spec, place, objects) ?? (this.wishes.lack || undefined);
+    const refusal = whyNot(add.spec, place, objects) ?? (this.wishes.lack || undefined);
     if (refusal !== undefined) return this.addFailed(add, refusal);
     if (!add.begun) {
       const fault = this.beginAdd(add, objects.has_tap);
@@ -323,13 +278,6 @@ class Pod implements Actor<PodMessage> {
     // What is answered is connected: with the outside, too. Nobody waits with the uplinks for it.
     if (place.node.held) return this.rest.settle(this.name(), place.generation, '');
     this.finishAdd(add, objects);
-  }
-
-  /** VPP would make an interface that does not work. */
-  private whyNot(spec: PodSpec, { no_room, node }: Place, { has_tap }: PodObjects): string | undefined {
-    if (spec.network_name !== '' && node.networks === undefined)
-      return `the network ${spec.network_name} is not known yet: the Kubernetes API has not told which there are`;
-    return has_tap ? undefined : no_room;
   }
 
   /** Why it cannot begin; otherwise the record says that it has. */
@@ -358,13 +306,9 @@ class Pod implements Actor<PodMessage> {
     if (!this.write(add.spec, 'done')) return this.addFailed(add, this.rest.fault);
     this.clean();
     this.add = undefined;
-    const answer: AddAnswer = {
-      host_interface_name: `vpp-tun-${objects.sw_if_index}`,
-      ...(add.spec.interface_type === 'tap' && mac !== undefined && { container_mac: mac }),
-    };
-    add.callers.answerAll(answer);
+    const name = add.answer(objects.sw_if_index, mac);
     this.ctx.log.info(
-      { pod: this.name(), addresses: addressesOf(add.spec), interface: answer.host_interface_name },
+      { pod: this.name(), addresses: addressesOf(add.spec), interface: name },
       'pod(add) connected',
     );
     this.advance();
@@ -390,7 +334,7 @@ class Pod implements Actor<PodMessage> {
     const { spec } = record;
     const namespace = this.deps.namespaces.of(record);
     if (namespace === undefined) return this.tryAgain(`${spec.netns} has gone`);
-    const refusal = this.whyNot(spec, place, objects);
+    const refusal = whyNot(spec, place, objects);
     if (refusal !== undefined) return this.rest.wait(this.name(), place.generation, refusal);
     const differs = objects.differsFrom(this.wishes.of(spec, place, () => objects.all()));
     try {
@@ -411,7 +355,7 @@ class Pod implements Actor<PodMessage> {
   private remove(record: PodRecord, objects: PodObjects): void {
     if (this.rest.retry.waits) return;
     const left = objects.differsFrom(nothing);
-    this.tellAddresses(undefined);
+    this.addresses.areGone();
     if (left && record.phase !== 'deleting' && !this.write(record.spec, 'deleting')) {
       return this.tryAgain(this.rest.fault);
     }
@@ -452,33 +396,9 @@ class Pod implements Actor<PodMessage> {
   private transacted(id: number, outcome: TransactionResult | Error): void {
     const flight = this.transaction.land(id);
     if (flight === undefined) return;
-    const { generation, operations } = flight.transaction;
-    this.vpp.changed();
-    if (!(outcome instanceof Error)) {
-      // What was known before it is void.
-      if (this.vpp.objects === undefined) return this.advance();
-      this.vpp.objects.settle(outcome);
-      // What else VPP has lost is not among the outcomes.
-      if (outcome.lost_state) this.vpp.objects = undefined;
-      if (outcome.error === undefined) this.advance();
-      else this.transactionFailed(flight.purpose, outcome.error.message);
-      return;
-    }
-    switch (codeOf(outcome)) {
-      case 'stale_generation':
-        // That VPP, or the connection to it, is no more; a Part with what holds then is on its way.
-        if (this.vpp.generation === generation) this.vpp.place = undefined;
-        this.vpp.objects = undefined;
-        return this.advance();
-      case 'abandoned':
-      case 'overflow':
-        this.vpp.objects?.giveBack(operations, outcome);
-        return this.transactionFailed(flight.purpose, outcome.message);
-      default:
-        // It may have been carried out, in part or whole.
-        this.vpp.objects = undefined;
-        return this.transactionFailed(flight.purpose, outcome.message);
-    }
+    const failure = this.vpp.settle(flight.transaction, outcome);
+    if (failure === undefined) this.advance();
+    else this.transactionFailed(flight.purpose, failure);
   }
 
   private transactionFailed(purpose: Purpose, cause: string): void {
@@ -494,8 +414,7 @@ class Pod implements Actor<PodMessage> {
   // --- small things
 
   private linkOf(spec: PodSpec): DeviceLink {
-    const { node } = this.vpp.place!;
-    return { mtu: podMtu(spec, mtuOfNetwork(spec, node)), software_checksums: node.software_checksums };
+    return deviceLink(spec, this.vpp.place!.node);
   }
 
   private name(): string {
@@ -511,17 +430,12 @@ class Pod implements Actor<PodMessage> {
     return fault === undefined;
   }
 
-  /** Others send to it from now on; or not any more, before it cannot be reached. */
-  private tellAddresses(spec: PodSpec | undefined): void {
-    const network = spec && networkOfPod(spec, this.vpp.place?.node.networks);
-    if (spec === undefined || network === undefined || network === 'default')
-      this.deps.addresses?.remove(this.key);
-    else this.deps.addresses?.put(this.key, addressesOf(spec), network);
-  }
-
   private clean(): void {
-    this.tellAddresses(this.record?.spec);
-    if (this.record !== undefined) this.policies.put(this.record.spec);
+    const { record } = this;
+    if (record !== undefined) {
+      this.addresses.areThere(record.spec, this.vpp.place?.node.networks);
+      this.policies.put(record.spec);
+    } else this.addresses.areGone();
     this.wishes.areThere();
     this.rest.settle(this.name(), this.vpp.generation, this.wishes.lack);
   }

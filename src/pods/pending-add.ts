@@ -40,6 +40,14 @@ export class PendingAdd {
     this.callers.answerAll({ error: `${podName(this.spec.workload, this.spec.interface_name)}: ${cause}` });
   }
 
+  /** It is connected: all who asked are told by which interface of VPP. Answers its name. `mac`: of the pod's device. */
+  answer(sw_if_index: number | undefined, mac: string | undefined): string {
+    const host_interface_name = `vpp-tun-${sw_if_index}`;
+    const has_mac = this.spec.interface_type === 'tap' && mac !== undefined;
+    this.callers.answerAll({ host_interface_name, ...(has_mac && { container_mac: mac }) });
+    return host_interface_name;
+  }
+
   /** Linux's part. */
   connect(device: PodDevice, link: DeviceLink): Connected {
     this.connected = device.connect(this.spec, this.namespace!, link);

@@ -3,7 +3,7 @@
  * asks for by an ADD, and again when it was made anew. From then on it is the pod's, who may have changed it.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { isHarmless, podChanges, podSysctls, staleChanges } from '../desired/pod.js';
+import { isHarmless, mtuOfNetwork, podChanges, podMtu, podSysctls, staleChanges } from '../desired/pod.js';
 import { hostPrefix } from '../desired/tables.js';
 import {
   type HostNetwork,
@@ -13,6 +13,7 @@ import {
   type NetworkChange,
   type NetworkNamespace,
 } from '../linux/network.js';
+import type { PodNode } from '../messages/pod.js';
 import type { GivenDevice, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodSpec } from '../pod/spec.js';
 import { type PodNamespaces, tun_kind } from './pod-namespaces.js';
@@ -29,6 +30,10 @@ export interface DeviceLink {
   readonly mtu: number;
   /** See SoftwareChecksums. */
   readonly software_checksums: boolean | undefined;
+}
+
+export function deviceLink(spec: PodSpec, node: PodNode): DeviceLink {
+  return { mtu: podMtu(spec, mtuOfNetwork(spec, node)), software_checksums: node.software_checksums };
 }
 
 export type Connected = { readonly mac?: string } | { readonly error: string };

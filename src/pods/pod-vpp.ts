@@ -1,11 +1,12 @@
 /** What a pod knows of its VPP: where in it it is programmed, and what it holds for it. */
 import { isDeepStrictEqual } from 'node:util';
-import type { ActorContext, ActorRef } from '../actor-system.js';
+import { type ActorContext, type ActorRef, codeOf } from '../actor-system.js';
 import { default_table } from '../desired/tables.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { PodMessage, PodNode } from '../messages/pod.js';
 import type { VppObject } from '../objects/object.js';
-import type { PodKey } from '../pod/spec.js';
+import type { PodKey, PodSpec } from '../pod/spec.js';
+import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import { PodObjects } from './pod-objects.js';
 
 type Part = Extract<PodMessage, { type: 'Part' }>;
@@ -70,6 +71,36 @@ export class PodVpp {
     this.#busy_ms = this.#ctx.clock.now_ms();
   }
 
+  /**
+   * Takes in what came of a transaction of the pod. Answers why it failed; undefined: it did not, or there is another VPP, or what was known
+   * of this one is void.
+   */
+  settle({ generation, operations }: Transaction, outcome: TransactionResult | Error): string | undefined {
+    this.changed();
+    if (!(outcome instanceof Error)) {
+      if (this.objects === undefined) return undefined;
+      this.objects.settle(outcome);
+      // What else VPP has lost is not among the outcomes.
+      if (outcome.lost_state) this.objects = undefined;
+      return outcome.error?.message;
+    }
+    switch (codeOf(outcome)) {
+      case 'stale_generation':
+        // That VPP, or the connection to it, is no more; a Part with what holds then is on its way.
+        if (this.generation === generation) this.place = undefined;
+        this.objects = undefined;
+        return undefined;
+      case 'abandoned':
+      case 'overflow':
+        this.objects?.giveBack(operations, outcome);
+        return outcome.message;
+      default:
+        // It may have been carried out, in part or whole.
+        this.objects = undefined;
+        return outcome.message;
+    }
+  }
+
   /** There is room for an interface, whatever the last Part has said. */
   hasRoom(): void {
     if (this.place?.no_room === undefined) return;
@@ -113,6 +144,17 @@ export class PodVpp {
     this.#asked = false;
     return true;
   }
+}
+
+/** Why a pod gets nothing of VPP, which would make an interface that does not work; undefined: it may. */
+export function whyNot(
+  spec: PodSpec,
+  { no_room, node }: Place,
+  { has_tap }: Pick<PodObjects, 'has_tap'>,
+): string | undefined {
+  if (spec.network_name !== '' && node.networks === undefined)
+    return `the network ${spec.network_name} is not known yet: the Kubernetes API has not told which there are`;
+  return has_tap ? undefined : no_room;
 }
 
 /** Where other owners have objects by the thousand: only whole readings look there. */
