@@ -3,25 +3,26 @@
  * of every new VPP; removes what no pod owns. What it knows of pods is what their records say; what VPP holds it reads.
  */
 import type { Actor, ActorContext, ActorRef, ChildSpec, Reply } from '../actor-system.js';
-import type { Timer } from '../clock.js';
 import type { CniServer } from '../cni/server.js';
-import { buffersText, lowestFreeSlot, recordedSlot } from '../desired/admission.js';
+import { lowestFreeSlot, recordedSlot } from '../desired/admission.js';
 import type { CniAdd, CniMessage } from '../messages/cni.js';
 import type { NodeThere } from '../messages/node.js';
-import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
+import type { AddAnswer, DeleteAnswer } from '../messages/pod.js';
 import { keyOf, type VppObject } from '../objects/object.js';
 import { podInterfaceTag, podInterfaceTags } from '../pod/names.js';
 import { type PodKey, type PodSpec, podName, sandboxName } from '../pod/spec.js';
-import { answer_margin_ms } from '../pods/callers.js';
+import { admission, withRange } from '../pods/admission.js';
 import type { CniDeps } from '../pods/cni-deps.js';
 import { cniHandlers } from '../pods/handlers.js';
 import { HeldAdds, network_unknown } from '../pods/held-adds.js';
+import type { PodDeps } from '../pods/pod-deps.js';
 import { PodNamespaces } from '../pods/pod-namespaces.js';
 import { PodRecords, permitsOf } from '../pods/pod-records.js';
 import { PodEntry, PodTable } from '../pods/pod-table.js';
-import { PodsReport } from '../pods/pods-report.js';
+import { type PodsNow, PodsReport } from '../pods/pods-report.js';
 import { PolicyGate } from '../pods/policy-gate.js';
-import { RecordKeeper } from '../pods/record-keeper.js';
+import { RecordKeeper, tellOfRecords } from '../pods/record-keeper.js';
+import { Requests } from '../pods/requests.js';
 import { Settling } from '../pods/settling.js';
 import { poolOf, Survey } from '../pods/survey.js';
 import { Sweeper } from '../pods/sweeper.js';
@@ -50,6 +51,8 @@ export function cniActor(deps: CniDeps): ChildSpec<CniMessage> {
 }
 
 class Cni implements Actor<CniMessage> {
+  /** What each of them is made of. */
+  private readonly of_pods: PodDeps;
   private readonly records: PodRecords;
   private readonly namespaces: PodNamespaces;
   private readonly whereabouts: Whereabouts;
@@ -61,39 +64,29 @@ class Cni implements Actor<CniMessage> {
   private ready: NodeThere | undefined;
   /** Of the last node that was lost. */
   private lost = 0;
-  /** ADDs handed to pods and not answered yet. */
-  private adds = 0;
-  private readonly held = new HeldAdds();
+  private readonly requests: Requests;
+  private readonly held: HeldAdds;
   private readonly sweeper: Sweeper;
   private readonly survey: Survey;
   private readonly gate: PolicyGate;
   private readonly settling = new Settling('VPP is not ready yet');
   private readonly told: PodsReport;
-  /** Of pods that have not come to rest. */
-  private late: Timer | undefined;
 
   constructor(
     private readonly ctx: ActorContext<CniMessage>,
     private readonly deps: CniDeps,
   ) {
-    this.told = new PodsReport(deps, this.settling);
+    this.held = new HeldAdds(ctx);
+    this.requests = new Requests(ctx);
+    this.told = new PodsReport(ctx, deps, this.settling);
     const limits = deps.limits();
     this.records = new PodRecords(deps.store, permitsOf(limits));
-    const { without_memif, without_vcl } = this.records;
-    if (without_memif > 0)
-      ctx.event('records', `${without_memif} pods go without their memif: memifEnabled is not set`);
-    if (without_vcl > 0) {
-      const text = `${without_vcl} pods go without VPP's host stack, and by their device alone: ${limits.vcl_obstacle ?? 'vclEnabled is not set'}`;
-      ctx.event('records', text);
-      ctx.log.warn({}, `pods(load) ${text}`);
-    }
-    for (const { file, text } of this.records.problems) {
-      ctx.log.error({ file }, `pods(load) ${text}`);
-      ctx.event('records', `${file} ${text}`);
-    }
+    tellOfRecords(ctx, this.records, limits);
     deps.translations.forget('pods');
     deps.addresses?.anew();
     this.namespaces = new PodNamespaces(deps.host, deps.node_namespaces);
+    const { records, namespaces } = this;
+    this.of_pods = { ...deps, cni: ctx.self, records, namespaces };
     this.whereabouts = new Whereabouts(this.namespaces, this.records);
     this.keeper = new RecordKeeper(ctx, deps, this.records, this.namespaces);
     this.gate = new PolicyGate(ctx, deps.policed);
@@ -191,7 +184,7 @@ class Cni implements Actor<CniMessage> {
     return {
       ready: this.ready !== undefined,
       pods: this.pods.size,
-      adds: this.adds,
+      adds: this.requests.adds,
       held: this.held.size,
       deleting: [...this.pods.values()].filter(({ deleting }) => deleting).length,
       orphans: this.sweeper.orphans.size,
@@ -209,62 +202,20 @@ class Cni implements Actor<CniMessage> {
   // --- requests
 
   private async add(asked: CniAdd): Promise<void> {
-    const add = this.withRange(asked);
-    const { spec } = add;
-    const name = podName(spec.workload, spec.interface_name);
-    if (spec.network_name !== '' && this.networks === undefined) return this.hold(add, network_unknown);
-    const known = this.pods.get(spec.key);
-    if (known !== undefined && this.whereabouts.isReplaced(known)) {
-      // The pod of before is gone with its namespace, and with it the Linux side that VPP still points to.
-      return this.makeRoom(add, known);
-    }
-    const conflict = this.pods.conflictOf(spec);
-    if (conflict !== undefined) {
-      const holder = this.pods.get(conflict.holder.key)!;
-      if (holder.deleting || !this.whereabouts.isThere(holder)) return this.makeRoom(add, holder);
-      const other = podName(holder.spec.workload, holder.spec.interface_name);
-      return this.refuse(
-        add.reply,
-        `${name}: ${conflict.address} is that of ${other} (${holder.spec.netns}), which still runs on this node: delete that pod, or free the address in IPAM`,
-      );
-    }
+    const { networks } = this;
+    const spec = withRange(asked.spec, networks);
+    const add = spec === asked.spec ? asked : { ...asked, spec };
+    if (spec.network_name !== '' && networks === undefined) return this.held.hold(add, network_unknown);
     const pool = poolOf(this.ready);
-    const missing = pool === undefined ? 0 : this.pods.buffersMissing(spec, pool, true);
-    if (pool !== undefined && missing > 0) {
-      const going = [...this.pods.values()].find(
-        ({ deleting, spec: { key } }) => deleting && key !== spec.key,
-      );
-      if (going !== undefined && this.pods.buffersMissing(spec, pool, false) === 0)
-        return this.hold(add, going.spec.key);
-      return this.refuse(add.reply, `${name}: ${buffersText(pool, missing)}`);
-    }
+    const may = admission(spec, this.pods, this.whereabouts, pool);
+    if ('refusal' in may) return this.refuse(add.reply, may.refusal);
+    if ('evicts' in may) return this.makeRoom(add, may.evicts);
+    if ('waits_for' in may) return this.held.hold(add, may.waits_for);
+    const { known } = may;
     const fits = pool && this.ready?.generation;
     const pod = known ?? (await this.admit(add, spec));
     if (pod === undefined) return;
-    pod.coming = spec;
-    pod.deleting = false;
-    pod.calls += 1;
-    this.adds += 1;
-    const settled = (answer: AddAnswer): void => {
-      add.reply.resolve(answer);
-      this.ctx.tellSelf({ type: 'Settled', key: spec.key, verb: 'add', there: !('error' in answer) });
-    };
-    this.ctx
-      .ask<PodMessage, AddAnswer>(
-        pod.ref,
-        (reply) => ({ type: 'Add', spec, signal: add.signal, ...(fits !== undefined && { fits }), reply }),
-        Math.max(1, add.reply.deadline_ms - this.ctx.clock.now_ms()),
-      )
-      .then(settled, (error: Error) => settled({ error: `${name}: ${error.message}: retry` }));
-  }
-
-  /** A pod reaches its network by its interface in it. Undone and done again by a repeated ADD: the range may be another by then. */
-  private withRange(add: CniAdd): CniAdd {
-    const { spec } = add;
-    const range = this.networks?.find(({ name }) => name === spec.network_name)?.range;
-    if (range === undefined || spec.routes.includes(range)) return add;
-    const has_family = spec.addresses[range.includes(':') ? 'ip6' : 'ip4'].length > 0;
-    return has_family ? { ...add, spec: { ...spec, routes: [...spec.routes, range] } } : add;
+    this.requests.add(pod, add, fits);
   }
 
   /** Beside the default one; undefined: not known. */
@@ -276,7 +227,7 @@ class Cni implements Actor<CniMessage> {
   private async admit(add: CniAdd, spec: PodSpec): Promise<PodEntry | undefined> {
     const left = this.sweeper.adopt(podInterfaceTag(spec));
     if (left !== undefined && 'wait' in left) {
-      this.hold(add, left.wait);
+      this.held.hold(add, left.wait);
       return undefined;
     }
     const slot = left?.slot ?? this.freeSlot();
@@ -304,19 +255,7 @@ class Cni implements Actor<CniMessage> {
       this.sweeper.sweepTag(podInterfaceTag(asked));
       return reply.resolve({ deleted: true });
     }
-    pod.deleting = true;
-    pod.calls += 1;
-    const settled = (answer: DeleteAnswer): void => {
-      reply.resolve(answer);
-      this.ctx.tellSelf({ type: 'Settled', key, verb: 'del', there: false });
-    };
-    this.ctx
-      .ask<PodMessage, DeleteAnswer>(
-        pod.ref,
-        (answer) => ({ type: 'Delete', urgent: false, reply: answer }),
-        Math.max(1, reply.deadline_ms - this.ctx.clock.now_ms()),
-      )
-      .then(settled, (error: Error) => settled({ error: `${name}: ${error.message}: repeat the call` }));
+    this.requests.del(pod, asked, reply);
   }
 
   private refuse(reply: Reply<AddAnswer>, error: string): void {
@@ -327,7 +266,7 @@ class Cni implements Actor<CniMessage> {
   /** The other pod has to go first, and nobody will ask for that. */
   private makeRoom(add: CniAdd, other: PodEntry): void {
     this.remove(other, true);
-    this.hold(add, other.spec.key);
+    this.held.hold(add, other.spec.key);
   }
 
   private remove(pod: PodEntry, urgent: boolean): void {
@@ -335,56 +274,25 @@ class Cni implements Actor<CniMessage> {
     pod.ref.tell({ type: 'Delete', urgent });
   }
 
-  private hold(add: CniAdd, id: string): void {
-    this.held.hold(add, id);
-    const left_ms = add.reply.deadline_ms - this.ctx.clock.now_ms() - answer_margin_ms;
-    this.ctx.after(Math.max(0, left_ms), { type: 'HeldExpired', add });
-  }
-
   private heldExpired(add: CniAdd): void {
     const error = this.held.giveUp(add);
     if (error !== undefined) this.refuse(add.reply, error);
   }
 
-  private release(adds: readonly CniAdd[]): void {
-    for (const add of adds) this.ctx.tellSelf(add);
-  }
-
   // --- pods
 
   private async spawn(spec: PodSpec, slot: number, deleting: boolean): Promise<PodEntry> {
-    const { ctx, deps, records } = this;
     const { key } = spec;
-    const { namespaces } = this;
-    const { vpp, host, translations, policed, addresses } = deps;
     const name = this.pods.nameFor(spec);
-    const ref = await ctx.spawn(
-      podActor(name, key, {
-        cni: ctx.self,
-        vpp,
-        host,
-        namespaces,
-        records,
-        translations,
-        policed,
-        ...(addresses && { addresses }),
-      }),
-    );
+    const ref = await this.ctx.spawn(podActor(name, key, this.of_pods));
     const pod = new PodEntry(spec, slot, ref, deleting, name);
     this.pods.set(key, pod);
     return pod;
   }
 
   private settled(key: PodKey, verb: 'add' | 'del', there: boolean): void {
-    if (verb === 'add') this.adds -= 1;
-    const pod = this.pods.get(key);
-    if (pod !== undefined) {
-      pod.calls -= 1;
-      pod.spec = this.records.get(key)?.spec ?? pod.spec;
-      if (pod.calls === 0) pod.coming = undefined;
-      if (pod.calls === 0 && !there) pod.ref.tell({ type: 'StillThere' });
-    }
-    this.lookForUnpoliced();
+    this.requests.settled(this.pods.get(key), { verb, there }, this.records.get(key)?.spec);
+    this.told.lookForUnpoliced(this.now);
   }
 
   /** A pod that has been asked for something since is not gone; it is asked again when it has answered. */
@@ -399,7 +307,7 @@ class Cni implements Actor<CniMessage> {
     void this.ctx.stopChild(pod.name);
     // Its buffers are free.
     if (this.survey.starving) this.read({ fresh: true });
-    this.release(this.held.release(key));
+    this.held.release(key);
   }
 
   private async spawnRecorded(): Promise<void> {
@@ -457,7 +365,7 @@ class Cni implements Actor<CniMessage> {
     this.forget(`the node: ${reason}`);
     this.ctx.blockedOn(`the node: ${reason}`);
     // What waited for an orphan is judged anew; it then waits for the node.
-    this.release(this.held.releaseOthers(this.pods));
+    this.held.releaseOthers(this.pods);
   }
 
   /**
@@ -472,7 +380,7 @@ class Cni implements Actor<CniMessage> {
       this.forget(this.gate.closed ? 'VPP is given policies first' : 'VPP is asked what it holds');
     }
     this.ctx.blockedOn(undefined);
-    if (ready.networks !== undefined) this.release(this.held.release(network_unknown));
+    if (ready.networks !== undefined) this.held.release(network_unknown);
     this.survey.lookAtBuffers(ready);
     if (this.survey.done) this.survey.tellNode(ready);
     if (!this.survey.done || this.survey.starving) this.read();
@@ -481,7 +389,6 @@ class Cni implements Actor<CniMessage> {
   /** What was known of VPP is void. */
   private forget(reason: string): void {
     this.survey.forget();
-    this.late?.cancel();
     this.told.forget();
     this.settling.block(reason);
     this.report();
@@ -502,44 +409,34 @@ class Cni implements Actor<CniMessage> {
 
   /** What a new VPP holds is known, and will be told to each pod. */
   private surveyed(generation: number): void {
-    this.settling.begin(this.pods.keys());
-    this.late?.cancel();
-    this.late = this.ctx.after(this.deps.settings.settle_ms, { type: 'SettledLate', generation });
+    this.told.begin(generation, this.pods.keys());
     this.report();
   }
 
   private swept(id: string, error?: Error): void {
     this.sweeper.ended(id, error);
     this.report();
-    this.release(this.held.release(id));
+    this.held.release(id);
   }
 
   private settledLate(generation: number): void {
     if (generation !== this.ready?.generation) return;
-    for (const key of this.settling.giveUp())
-      this.ctx.log.warn(
-        { pod: this.pods.get(key)?.name, key },
-        'pods(settle) not dealt with in time: the node does not wait for it',
-      );
+    this.told.late((key) => this.pods.get(key)?.name);
     this.report();
   }
 
-  /** Each pod of a record has said so when it began. What has none, and is left alone, is judged by what an earlier life has told VPP. */
-  private lookForUnpoliced(): void {
-    const { settling, sweeper } = this;
-    if (!this.survey.done || this.importing || this.adds > 0 || sweeper.leftAlone > 0 || sweeper.busy) return;
-    if (!settling.state(false).settled) return;
-    this.deps.policed.complete('cni');
-    this.deps.addresses?.complete();
+  private report(): void {
+    this.told.tell(this.now);
   }
 
-  private report(): void {
-    this.told.tell({
+  private get now(): PodsNow {
+    return {
       has_vpp: this.ready !== undefined,
+      is_surveyed: this.survey.done,
       is_importing: this.importing,
       is_sweeping: this.sweeper.busy,
       left_alone: this.sweeper.leftAlone,
-    });
-    this.lookForUnpoliced();
+      adds: this.requests.adds,
+    };
   }
 }

@@ -1,5 +1,6 @@
 /** Sees to the records of pods: that those of the Go implementation are among them, that they say all that they should, and are on the disk. */
 import type { ActorContext } from '../actor-system.js';
+import type { PodLimits } from '../cni/annotations.js';
 import type { CniMessage } from '../messages/cni.js';
 import type { CniDeps } from './cni-deps.js';
 import { takeOver } from './go-import.js';
@@ -58,5 +59,24 @@ export class RecordKeeper {
     const text = `${missing} records were missing from the disk and are written again`;
     this.ctx.event('records', text);
     this.ctx.log.error({}, `pods(records) ${text}`);
+  }
+}
+
+/** What of the records could not be read, and which pods go without what they once had. */
+export function tellOfRecords(
+  ctx: Pick<ActorContext<CniMessage>, 'event' | 'log'>,
+  { without_memif, without_vcl, problems }: PodRecords,
+  { vcl_obstacle = 'vclEnabled is not set' }: Pick<PodLimits, 'vcl_obstacle'>,
+): void {
+  if (without_memif > 0)
+    ctx.event('records', `${without_memif} pods go without their memif: memifEnabled is not set`);
+  if (without_vcl > 0) {
+    const text = `${without_vcl} pods go without VPP's host stack, and by their device alone: ${vcl_obstacle}`;
+    ctx.event('records', text);
+    ctx.log.warn({}, `pods(load) ${text}`);
+  }
+  for (const { file, text } of problems) {
+    ctx.log.error({ file }, `pods(load) ${text}`);
+    ctx.event('records', `${file} ${text}`);
   }
 }
