@@ -24,7 +24,8 @@ import { OneTask } from '../uplink/one-task.js';
 import { Preparation, type Prepared, type Preparer } from '../uplink/preparation.js';
 import { RouterWords } from '../uplink/router-words.js';
 import { Routers } from '../uplink/routers.js';
-import { TakeOver, type TakeOverSettings } from '../uplink/take-over.js';
+import { TakeOver } from '../uplink/take-over.js';
+import type { TakeOverSettings } from '../uplink/take-over-deps.js';
 import type { Taken } from '../uplink/taken.js';
 import { TapWatches } from '../uplink/tap-watches.js';
 import { NeedsNewVpp, UplinkError } from '../uplink/uplink-error.js';
@@ -229,15 +230,15 @@ class UplinkActor implements Actor<UplinkMessage> {
       case 'InPlace':
         return this.preparation.inPlace(message.of, message.round);
       case 'PodPrefixes':
-        this.takeOver.wishes.pods = message.pods;
+        this.takeOver.following.wishes.pods = message.pods;
         this.preparation.news();
         return this.settleNow();
       case 'Networks':
-        this.takeOver.wishes.networks.told = message.networks;
+        this.takeOver.following.wishes.networks.told = message.networks;
         this.preparation.news();
         return this.settleNow();
       case 'ServicePrefixes':
-        this.takeOver.wishes.services = message.prefixes;
+        this.takeOver.following.wishes.services = message.prefixes;
         return this.settleNow();
       case 'Prepared':
         if (this.up?.generation === message.generation) this.tellPrepared(this.up, message);
@@ -276,7 +277,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.unwatch();
     if (reason.kind !== 'shutdown') return;
     // With VPP the tap goes, and with it the last chance to read it.
-    if (this.taken !== undefined) this.takeOver.rememberLast(this.taken);
+    if (this.taken !== undefined) this.takeOver.following.rememberLast(this.taken);
     await this.ctx
       .ask(
         this.deps.process,
@@ -310,7 +311,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     const { state, reason } = this;
     const uplinks = this.uplinks();
     const inputs = { ...this.settings.inputs, uplinks, uplink_entry: this.taken?.uplink_entry };
-    const source_nat = shownSourceNat(inputs, this.takeOver.pods_in_vpp);
+    const source_nat = shownSourceNat(inputs, this.takeOver.following.pods_in_vpp);
     return {
       state,
       reason,
@@ -378,7 +379,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** Others are told where the facts are not those that they were told. */
   private async prepare(generation: number, taken: Taken, signal: AbortSignal): Promise<Prepared> {
-    const { prefixes: _, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver);
+    const { prefixes: _, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.following);
     if (!isDeepStrictEqual(facts, this.facts)) {
       if (this.facts !== undefined) this.preparation.anew();
       this.facts = facts;
@@ -441,23 +442,23 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.task.begin(async (signal) => {
       const began_ms = this.ctx.clock.now_ms();
       try {
-        const { pods_in_vpp, networks_in_vpp } = this.takeOver;
-        const now = await this.takeOver.follow(taken, up.generation, signal);
+        const { pods_in_vpp, networks_in_vpp } = this.takeOver.following;
+        const now = await this.takeOver.following.follow(taken, up.generation, signal);
         // Pods are told of their pools when VPP knows where what they send keeps its source.
-        const { mends_in_ms } = this.takeOver;
+        const { mends_in_ms } = this.takeOver.following;
         if (mends_in_ms !== undefined) this.settle(mends_in_ms);
-        const { looks_in_ms } = this.takeOver.wishes.networks;
+        const { looks_in_ms } = this.takeOver.following.wishes.networks;
         if (looks_in_ms !== undefined) this.settle(looks_in_ms);
         const is_news =
           now !== undefined ||
-          pods_in_vpp !== this.takeOver.pods_in_vpp ||
-          networks_in_vpp !== this.takeOver.networks_in_vpp;
+          pods_in_vpp !== this.takeOver.following.pods_in_vpp ||
+          networks_in_vpp !== this.takeOver.following.networks_in_vpp;
         if (is_news) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now ?? taken });
       } catch (error) {
         if (!signal.aborted) {
           this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
           // In doubt it is looked at sooner.
-          if (!this.takeOver.is_in_doubt) this.settle(this.settings.retry_max_ms);
+          if (!this.takeOver.following.is_in_doubt) this.settle(this.settings.retry_max_ms);
         }
       }
       const ended_ms = this.ctx.clock.now_ms();
@@ -479,7 +480,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     if (this.task.isBusy) return this.words.repeatIn();
     this.words.awaitSilence();
     this.task.begin(async (signal) => {
-      await this.takeOver.repeat(taken, up.generation).catch((error: Error) => {
+      await this.takeOver.following.repeat(taken, up.generation).catch((error: Error) => {
         if (signal.aborted) return;
         this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
         this.words.repeatIn(this.settings.retry_ms);
@@ -501,7 +502,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   /** What VPP holds is looked at again, less and less often where it refuses the same each time. */
   private doubt(): void {
-    if (!this.takeOver.is_in_doubt) {
+    if (!this.takeOver.following.is_in_doubt) {
       this.doubts = 0;
       return;
     }
@@ -516,7 +517,7 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   private publish(up: VppUp, taken: Taken): void {
     const { uplinks } = taken;
-    const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver);
+    const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.following);
     const before = this.ready;
     const { generation, vpp, workers } = up;
     this.ready = { type: 'NodeReady', generation, vpp, workers, ...facts };

@@ -8,78 +8,25 @@
  * journal.
  */
 
-import { isDeepStrictEqual } from 'node:util';
-import { type Clock, orAborted } from '../clock.js';
+import { orAborted } from '../clock.js';
 import type { HookPoint, UplinkSpec } from '../config.js';
-import { fingerprint } from '../desired/host-tap.js';
-import type { NodeNetwork } from '../desired/networks.js';
-import { hostTapTag, type NodeInputs, type Uplink, uplinkTag } from '../desired/node-inputs.js';
-import type { PodPools } from '../desired/source-nat.js';
-import type { Log } from '../log.js';
+import { hostTapTag, type Uplink, uplinkTag } from '../desired/node-inputs.js';
 import type { VppObject } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
 import { reconcile } from '../reconcile/reconcile.js';
 import { advertisementIn } from './advertised.js';
 import type { CapturedUplink } from './captured.js';
-import { Dressing } from './dressing.js';
 import { driverFor } from './drivers.js';
+import { Following } from './following.js';
 import { Gateways } from './gateways.js';
 import type { KnownNeighbours } from './known-neighbours.js';
 import { withoutOldLeases } from './leases.js';
-import { entryIn, excludedIn, isGlobal, type Kept, NodeInVpp, type VppPort } from './node-in-vpp.js';
-import { NodeWishes } from './node-wishes.js';
+import { entryIn, excludedIn, isGlobal, type Kept } from './node-in-vpp.js';
 import { routeInWords } from './obstacles.js';
-import type { Prepared } from './preparation.js';
-import type { Routers } from './routers.js';
+import type { TakeOverDeps, TakeOverSettings, VppLife } from './take-over-deps.js';
 import type { Taken } from './taken.js';
-import { TapMender } from './tap-mender.js';
 import { NeedsNewVpp, TakeOverFailed, UplinkError } from './uplink-error.js';
-import type { UplinkHost } from './uplink-host.js';
 import { lostWays } from './ways.js';
-
-/** A connection to one VPP. */
-export interface VppLife {
-  readonly generation: number;
-  /** It was running before this connection: it holds state, and packets flow. */
-  readonly adopted: boolean;
-}
-
-export interface TakeOverSettings {
-  readonly specs: readonly UplinkSpec[];
-  readonly inputs: Omit<NodeInputs, 'uplinks'>;
-  /** How long the gateways have to answer through VPP. */
-  readonly verify_ms: number;
-  /** How long the host's services have to configure the tap, and to be done with the uplink. */
-  readonly services_ms: number;
-  /** How long they are given to answer Linux before, so that those which do are known. */
-  readonly survey_ms: number;
-}
-
-export interface TakeOverDeps {
-  readonly host: UplinkHost;
-  readonly vpp: VppPort;
-  readonly hooks: { run(point: HookPoint, signal?: AbortSignal): Promise<void> };
-  /** What the routers behind the uplinks have said. */
-  readonly routers: Routers;
-  readonly known: Pick<KnownNeighbours, 'of' | 'introduce'>;
-  /** Has a gateway resolved: sends one datagram that leaves through it. Never throws. */
-  readonly nudge: (gateway: string) => void;
-  readonly others: Others;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Shows what is being waited for. */
-  readonly waitsFor: (what: string | undefined) => void;
-}
-
-/** Those whose objects are to be in VPP before the first packet comes. All reject when `signal` aborts. */
-export interface Others {
-  /** A VPP is to be prepared. */
-  begin(): void;
-  /** They are told of the node, and waited for. */
-  prepare(generation: number, taken: Taken, signal: AbortSignal): Promise<Prepared>;
-  /** They are told that the uplinks' interfaces are there, and waited for. */
-  made(generation: number, signal: AbortSignal): Promise<void>;
-}
 
 /** What the last step of a take-over needs of those before. */
 interface Given {
@@ -95,48 +42,36 @@ export class TakeOver {
   has_touched = false;
   /** It has cut the host off for a moment. */
   has_cost = false;
-  /**
-   * The uplinks when the host was last known to have all of its network: by that is told whether its services are in the middle of a change, as they are
-   * behind VPP's death, when they lease anew what was given back.
-   */
-  private whole: readonly CapturedUplink[] | undefined;
   /** Whoever renews its leases was there until then. Of what an earlier life has written nobody knows. */
   private whole_at_ms = Number.NEGATIVE_INFINITY;
   /** VPP begins anew with the devices that it has been given: the next one finds them, and the host is without its network until then. */
   awaits_new_vpp = false;
   /** Given to VPP, and the take-over has not come to its end. */
   private trying: readonly CapturedUplink[] = [];
-  /** Of pods and nodes, as this VPP has been told of them. */
-  pods_in_vpp: PodPools | undefined;
-  /** Beside the default one, those that this VPP has tables of; undefined: not known. */
-  networks_in_vpp: readonly NodeNetwork[] | undefined;
-  /** What VPP is to hold: the next `follow` takes in what it is told. */
-  readonly wishes: NodeWishes;
+  /** What goes on from then on. */
+  readonly following: Following;
+  private readonly wishes: Following['wishes'];
+  private readonly vpp: Following['vpp'];
+  private readonly dressing: Following['dressing'];
+  private readonly mender: Following['mender'];
   private readonly gateways: Gateways;
-  private readonly vpp: NodeInVpp;
-  private readonly dressing: Dressing;
-  private readonly mender: TapMender;
-  /** After that time the taps are to be looked at again, whether they change or not. */
-  mends_in_ms: number | undefined;
 
   constructor(
     private readonly deps: TakeOverDeps,
     private readonly settings: TakeOverSettings,
   ) {
     const warn = (text: string): void => this.warn(text);
-    this.wishes = new NodeWishes(settings.inputs, deps.clock);
+    const following = new Following(deps, settings);
+    this.following = following;
+    this.wishes = following.wishes;
+    this.vpp = following.vpp;
+    this.dressing = following.dressing;
+    this.mender = following.mender;
     this.gateways = new Gateways({ ...deps, warn }, settings);
-    this.vpp = new NodeInVpp(deps.vpp, warn, foundTags(settings.specs));
-    this.dressing = new Dressing(deps.host.taps, warn);
     const found = deps.host.taken();
-    if (found?.phase === 'taken' && sameSpecs(found.uplinks, settings.specs)) this.whole = found.uplinks;
-    const { wishes, dressing } = this;
-    this.mender = new TapMender({ taps: deps.host.taps, dressing, wishes, clock: deps.clock, warn });
-  }
-
-  /** What VPP holds of the node may not be what it was told: the next `follow` or `repeat` reads it. */
-  get is_in_doubt(): boolean {
-    return this.vpp.is_in_doubt;
+    if (found?.phase === 'taken' && sameSpecs(found.uplinks, settings.specs)) {
+      following.whole = found.uplinks;
+    }
   }
 
   /** VPP has the uplinks no more. What was lent has not been renewed since it was. */
@@ -174,8 +109,8 @@ export class TakeOver {
     this.wishes.not_natted = this.wishes.neverNatted(taken.uplinks) ?? this.wishes.not_natted;
     const operations = reconcile(this.wishes.objects(taken.uplinks, true), snapshot.objects, snapshot.unsure);
     for (const refused of await this.vpp.program(up.generation, operations)) this.warn(refused);
-    this.pods_in_vpp = pods;
-    this.networks_in_vpp = this.inVpp(networks);
+    this.following.pods_in_vpp = pods;
+    this.following.networks_in_vpp = this.following.inVpp(networks);
     signal.throwIfAborted();
     if (is_bare) this.dressing.dress(taken, this.wishes.cluster(), this.wishes.speakers());
     try {
@@ -184,10 +119,10 @@ export class TakeOver {
       // A disk that takes nothing is no reason to take a running network down: a restore gives what was written last.
       this.warn((error as Error).message);
     }
-    this.whole = taken.captured;
+    this.following.whole = taken.captured;
     this.mender.lend(taken.captured);
     // What is in the middle of a change is looked at again.
-    const seen = is_bare || current !== undefined ? this.seen(taken.captured) : undefined;
+    const seen = is_bare || current !== undefined ? this.following.seen(taken.captured) : undefined;
     await this.solicit(taken.uplinks);
     return { ...taken, seen, buffers: snapshot.buffers };
   }
@@ -284,7 +219,7 @@ export class TakeOver {
     this.fatal(await this.vpp.program(up.generation, uplinks_up));
     signal.throwIfAborted();
     await this.mender.dress(taken, signal);
-    const seen = this.seen(captured);
+    const seen = this.following.seen(captured);
     // Before the services of the host are told, which takes seconds in which it is not to be without its network.
     const taps_up = reconcile(this.wishes.objects(taken.uplinks, true), taps_down).filter(isNew(taps_down));
     this.fatal(await this.vpp.program(up.generation, taps_up));
@@ -293,7 +228,7 @@ export class TakeOver {
     if (captured.some(({ nexthops }) => nexthops.length > 0)) await this.mender.dress(taken, signal);
     await this.verify(taken, signal);
     // A service that is started anew asks the routers first of all.
-    await this.repeat(taken, up.generation);
+    await this.following.repeat(taken, up.generation);
     const { services_ms } = this.settings;
     await this.mender.whileTold(taken, this.hook('VPP_RUNNING', signal), services_ms, signal);
     await this.settled(taken, up.generation, signal);
@@ -301,7 +236,7 @@ export class TakeOver {
     this.gateways.forget();
     host.complete(this.wishes.marked(captured));
     this.trying = [];
-    this.whole = captured;
+    this.following.whole = captured;
     return { ...taken, seen, buffers };
   }
 
@@ -348,8 +283,8 @@ export class TakeOver {
     given?: readonly CapturedUplink[],
   ): Promise<{ readonly prepared: readonly VppObject[]; readonly before: readonly CapturedUplink[] }> {
     const { host, others, waitsFor } = this.deps;
-    if (this.whole === undefined) this.whole_at_ms = this.deps.clock.now_ms();
-    const before = given ?? this.whole ?? host.capture(this.settings.specs);
+    if (this.following.whole === undefined) this.whole_at_ms = this.deps.clock.now_ms();
+    const before = given ?? this.following.whole ?? host.capture(this.settings.specs);
     // Of an earlier life, which has not come to the end of its take-over.
     this.wishes.not_natted ??= excludedIn(kept);
     this.wishes.uplink_entry = this.wishes.entryFor(kept, this.wishes.taken(before).uplinks);
@@ -366,16 +301,10 @@ export class TakeOver {
       const wanted = this.wishes.objects(taken.uplinks, false).filter(isGlobal);
       this.fatal(await this.vpp.program(generation, reconcile(wanted, told, doubts)));
       told = wanted;
-      this.pods_in_vpp = pods;
-      this.networks_in_vpp = this.inVpp(networks);
+      this.following.pods_in_vpp = pods;
+      this.following.networks_in_vpp = this.following.inVpp(networks);
       if ((await others.prepare(generation, taken, signal)) !== 'news') return { prepared: told, before };
     }
-  }
-
-  /** Those of which VPP has all: in others nobody is to be. */
-  private inVpp(networks: readonly NodeNetwork[] | undefined): readonly NodeNetwork[] | undefined {
-    const { lacking_networks: lacking } = this.vpp;
-    return lacking.size === 0 ? networks : networks?.filter(({ vni }) => !lacking.has(vni));
   }
 
   /** What has not come by its end is not waited for again by the next attempt. */
@@ -384,10 +313,10 @@ export class TakeOver {
       const age_ms = this.deps.clock.now_ms() - this.whole_at_ms;
       const alive = before.map((uplink) => withoutOldLeases(uplink, age_ms));
       const surveyed = await this.gateways.survey(before, alive, signal);
-      this.whole = surveyed;
+      this.following.whole = surveyed;
       return surveyed;
     } catch (error) {
-      if (error instanceof UplinkError) this.whole = undefined;
+      if (error instanceof UplinkError) this.following.whole = undefined;
       throw error;
     }
   }
@@ -402,104 +331,9 @@ export class TakeOver {
     }
   }
 
-  /**
-   * VPP, the journal and our own part of the tap as the host wants it by now. Nothing when nothing has changed. A host may have routes by the ten
-   * thousand: each step has a turn of the event loop to itself, and reads Linux once.
-   */
-  async follow(before: Taken, generation: number, signal: AbortSignal): Promise<Taken | undefined> {
-    const { taps } = this.deps.host;
-    const turn = (): Promise<void> => this.turn(signal);
-    this.mends_in_ms = this.mender.mendLeases(before);
-    const current = this.mender.withoutGap(
-      before.captured,
-      taps.current(before.captured, this.wishes.isDeaf),
-    );
-    await turn();
-    const seen = current && fingerprint(current);
-    await turn();
-    const now = this.remember(before, current, seen);
-    const { uplinks } = now ?? before;
-    const { pods, networks } = this.wishes;
-    const told_networks = networks.told;
-    const vnis = await networks.next(
-      async () => (await this.deps.vpp.read(['pods', 'connectivity'])).objects,
-    );
-    const prefixes = this.wishes.neverNatted(uplinks) ?? this.wishes.not_natted;
-    const is_other = !isDeepStrictEqual([prefixes, vnis], [this.wishes.not_natted, networks.vnis]);
-    if (now !== undefined || this.is_in_doubt || is_other) {
-      await turn();
-      const told = this.wishes.objects(before.uplinks, true);
-      const is_bare = this.is_in_doubt && taps.isBare(before.captured);
-      this.wishes.not_natted = prefixes;
-      networks.vnis = vnis;
-      await this.converge(uplinks, told, generation, turn);
-      signal.throwIfAborted();
-      // A tap that VPP had lost has nothing of the host's.
-      if (is_bare) this.dressing.dress(before, this.wishes.cluster(), this.wishes.speakers());
-    }
-    this.pods_in_vpp = pods;
-    this.networks_in_vpp = this.inVpp(told_networks);
-    // A host that builds the same anew (ifdown, ifup) loses what is ours on the tap, and nothing of its own.
-    await turn();
-    this.dressing.redress(uplinks, this.wishes.cluster(), this.wishes.speakers());
-    await turn();
-    this.mender.mendAdvertised(now ?? before);
-    return now;
-  }
-
   /** No gateway is asked by a tap that has lost its addresses. */
   private async verify(taken: Taken, signal: AbortSignal): Promise<void> {
     await this.gateways.verify(taken.captured, signal, () => this.mender.mend(taken));
-  }
-
-  /** What lies in the sockets, and in the mailbox, comes first. */
-  private async turn(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => this.deps.clock.afterPoll(resolve));
-    signal.throwIfAborted();
-  }
-
-  /** Has VPP tell the host what routers have said by now. */
-  async repeat({ uplinks }: Pick<Taken, 'uplinks'>, generation: number): Promise<void> {
-    const now = this.deps.routers.repeated(this.deps.clock.now_ms());
-    const { repeated: known } = this.wishes;
-    if (isDeepStrictEqual(now, known) && !this.is_in_doubt) return;
-    const told = this.wishes.objects(uplinks, true);
-    this.wishes.repeated = now;
-    if (now.size > known.size) this.rememberHeard();
-    try {
-      this.dressing.redress(uplinks, this.wishes.cluster(), this.wishes.speakers());
-    } catch (error) {
-      // VPP has not been told either: that is tried again with it.
-      this.wishes.repeated = known;
-      throw error;
-    }
-    await this.converge(uplinks, told, generation);
-  }
-
-  /** VPP has what is wanted by now. `told`: what it holds, unless that is in doubt. `turn`: between two pieces of work. */
-  private async converge(
-    uplinks: readonly Uplink[],
-    told: readonly VppObject[],
-    generation: number,
-    turn: () => Promise<void> = async () => undefined,
-  ): Promise<void> {
-    const { objects, unsure } = this.is_in_doubt ? await this.vpp.read(generation) : { objects: told };
-    // Whatever ends this in between leaves VPP untold.
-    this.vpp.is_in_doubt = true;
-    await turn();
-    const wanted = this.wishes.objects(uplinks, true);
-    await turn();
-    this.vpp.is_in_doubt = false;
-    const operations = reconcile(wanted, objects, unsure);
-    for (const refused of await this.vpp.program(generation, operations)) this.warn(refused);
-  }
-
-  private rememberHeard(): void {
-    try {
-      this.deps.host.rememberHeard(new Set(this.wishes.repeated.keys()));
-    } catch (error) {
-      this.warn((error as Error).message);
-    }
   }
 
   /** A router speaks by itself every few minutes only. One that does not answer costs nothing. */
@@ -510,37 +344,10 @@ export class TakeOver {
     }
   }
 
-  /** The journal as the host wants it by now, at the end: nobody will look at its taps again. VPP is not told. */
-  rememberLast(before: Taken): void {
-    try {
-      const current = this.deps.host.taps.atOnce(before.captured, this.wishes.isDeaf);
-      this.remember(before, current, current && fingerprint(current));
-    } catch (error) {
-      this.warn(`what the host has changed last is not known: ${(error as Error).message}`);
-    }
-  }
-
-  /** The journal as the host wants it by now: `seen` is its fingerprint. Nothing when nothing has changed, or it is not known. */
-  private remember(
-    before: Taken,
-    current: readonly CapturedUplink[] | undefined,
-    seen: string | undefined,
-  ): Taken | undefined {
-    if (current === undefined || seen === before.seen) return undefined;
-    this.deps.host.remember(this.wishes.marked(current));
-    this.whole = current;
-    return { ...this.wishes.taken(current), seen, buffers: before.buffers };
-  }
-
   /** An undo of an earlier incarnation of the actor, which was not waited for to its end, may still be under way. */
   private async quiet(signal: AbortSignal): Promise<void> {
     this.deps.waitsFor('an undo that is under way');
     await orAborted(this.deps.host.quiet(), signal);
-  }
-
-  private seen(captured: readonly CapturedUplink[]): string | undefined {
-    const current = this.deps.host.taps.current(captured, this.wishes.isDeaf);
-    return current && fingerprint(current);
   }
 
   /** Takes out of a living VPP what a take-over may have left in it. */
@@ -565,7 +372,7 @@ export class TakeOver {
     const deadline = clock.now_ms() + this.settings.services_ms;
     waitsFor('the host configuring its tap');
     for (;;) {
-      await this.repeat(taken, generation);
+      await this.following.repeat(taken, generation);
       signal.throwIfAborted();
       const lost = lostWays(taken.captured, host.taps.onTaps(taken.captured) ?? []);
       if (lost.length === 0) return;
@@ -582,12 +389,6 @@ export class TakeOver {
   private warn(text: string): void {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
-}
-
-/** Tags of uplinks whose interfaces VPP's start-up files make. */
-function foundTags(specs: readonly UplinkSpec[]): ReadonlySet<string> {
-  const found = specs.filter(({ driver }) => driver === 'none' || driver === 'dpdk');
-  return new Set(found.map(({ interface_name }) => uplinkTag(interface_name)));
 }
 
 function sameSpecs(captured: readonly CapturedUplink[], specs: readonly UplinkSpec[]): boolean {
