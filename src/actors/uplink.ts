@@ -3,33 +3,33 @@
  * step by step stands in `uplink/take-over.ts`; here stands when. The steps run beside the mailbox, so that VPP's death or
  * the end of the node cuts them short wherever they are.
  */
-import { isDeepStrictEqual } from 'node:util';
-import type { Actor, ActorContext, ActorRef, ChildSpec, Reply, StopReason } from '../actor-system.js';
+import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
 import { type Uplink, uplinkTag } from '../desired/node-inputs.js';
 import type { Cluster, NodeAddresses } from '../k8s/cluster.js';
 import { Publication, publication_step } from '../k8s/publication.js';
 import type { Watch } from '../linux/network.js';
-import type { EarlyNodeStatus, NodePrepared, NodeReady, NodeStatus } from '../messages/node.js';
+import type { NodeReady } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
-import type { VppObject } from '../objects/object.js';
-import { Attempts, type Pauses } from '../uplink/attempts.js';
-import { type EffectiveUplink, effectiveUplink } from '../uplink/effective.js';
+import { Attempts } from '../uplink/attempts.js';
+import { DrivenUplinks } from '../uplink/driven-uplinks.js';
 import { KnownNeighbours } from '../uplink/known-neighbours.js';
 import { nodeFacts, shownSourceNat } from '../uplink/node-facts.js';
-import type { VppPort } from '../uplink/node-in-vpp.js';
+import { NodeSubscribers } from '../uplink/node-subscribers.js';
 import { OneTask } from '../uplink/one-task.js';
-import { Preparation, type Prepared, type Preparer } from '../uplink/preparation.js';
+import { OthersInPlace } from '../uplink/others-in-place.js';
 import { RouterWords } from '../uplink/router-words.js';
 import { Routers } from '../uplink/routers.js';
 import { TakeOver } from '../uplink/take-over.js';
-import type { TakeOverSettings } from '../uplink/take-over-deps.js';
 import type { Taken } from '../uplink/taken.js';
+import { type HeldUplinks, TapLooks } from '../uplink/tap-looks.js';
 import { TapWatches } from '../uplink/tap-watches.js';
 import { NeedsNewVpp, UplinkError } from '../uplink/uplink-error.js';
 import type { UplinkHost } from '../uplink/uplink-host.js';
+import type { UplinkReport, UplinkSettings } from '../uplink/uplink-settings.js';
+import { vppPort } from '../uplink/vpp-port.js';
 
 export interface UplinkDeps {
   readonly process: ActorRef<VppProcessMessage>;
@@ -49,34 +49,6 @@ export interface UplinkDeps {
   readonly reportFaults: (ask: () => Readonly<Record<string, string>>) => void;
 }
 
-export interface UplinkReport {
-  readonly state: 'linux' | 'vpp' | 'failed';
-  readonly reason: string;
-  readonly uplinks: readonly Uplink[];
-}
-
-export interface UplinkSettings extends TakeOverSettings, Pauses {
-  readonly node_name: string;
-  /** Whether the configuration asks for segments larger than a packet: `inputs.gso` is what came of it. */
-  readonly asked_gso: boolean;
-  /** For one transaction: af_packet rings of a large node take a second. */
-  readonly transaction_ms: number;
-  readonly shutdown_ms: number;
-  /** Whose objects a VPP is to have before its uplinks. */
-  readonly prepared_by: readonly Preparer[];
-  /** For so long the uplinks stay with Linux until it has them. */
-  readonly prepare_ms: number;
-  /** Whose objects its uplinks are to have before they are up, and for how long these are kept down for that: the host is without its network. */
-  readonly policed_by: readonly Preparer[];
-  readonly police_ms: number;
-}
-
-const owner = 'node';
-/** A DHCP client removes an address and adds the next: what lasts that long is followed. */
-const settle_ms = 300;
-/** A table of routes by the ten thousand changes all the time, and is gone through as a whole: for a tenth of the time at most. */
-const rest_share = 9;
-const rest_ms_max = 30_000;
 const giving_back_ms = 120_000;
 /** VPP starts in a second or two, with DPDK and many hugepages in ten. */
 const new_vpp_ms = 30_000;
@@ -102,33 +74,20 @@ class UplinkActor implements Actor<UplinkMessage> {
   private readonly takeOver: TakeOver;
   private readonly routers = new Routers();
   private readonly words: RouterWords;
-  private readonly known: KnownNeighbours;
-  private readonly subscribers = new Map<string, ActorRef<NodeStatus>>();
-  private readonly early = new Map<string, ActorRef<EarlyNodeStatus>>();
-  private readonly preparation: Preparation;
-  /** As those were told of a VPP that has no uplinks yet. */
-  private prepared: NodePrepared | undefined;
-  /** Of that. */
-  private facts: Omit<ReturnType<typeof nodeFacts>, 'prefixes'> | undefined;
-  private readonly watches: TapWatches;
-  private ready: NodeReady | undefined;
+  private readonly subscribers = new NodeSubscribers();
+  private readonly others: OthersInPlace;
+  private readonly looks: TapLooks;
   private taken: Taken | undefined;
   private up: VppUp | undefined;
   private readonly task: OneTask;
-  private settling: Timer | undefined;
-  /** Until then the taps are not looked at again for a change of the host's. */
-  private rests_until_ms = 0;
   private readonly publication: Publication<NodeAddresses>;
   private readonly attempts: Attempts;
-  private readonly vpp: VppPort;
-  /** Of VPP's receive queues, as it has told them. */
-  private placements: readonly VppObject[] = [];
+  private readonly driven: DrivenUplinks;
   /** VPP is being ended, and why: it is to begin with the devices that it has been given, or it is of no use for another attempt. */
   private replacing: 'with its devices' | 'is spoilt' | undefined;
   private awaiting: Timer | undefined;
   /** Until then the uplinks stay with Linux, whatever VPP comes. */
   private not_before_ms = 0;
-  private doubts = 0;
   private state: UplinkReport['state'] = 'linux';
   private reason = 'VPP is not up yet';
 
@@ -137,44 +96,37 @@ class UplinkActor implements Actor<UplinkMessage> {
     private readonly deps: UplinkDeps,
     private readonly settings: UplinkSettings,
   ) {
-    const ask = <T>(message: (reply: Reply<T>) => VppConnectionMessage): Promise<T> =>
-      ctx.ask(deps.vpp, message, settings.transaction_ms);
-    const essential = { owner, on_error: 'continue', urgency: 'prompt', essential: true } as const;
-    const vpp: VppPort = {
-      transact: (generation, operations) =>
-        ask((reply) => ({
-          type: 'Transact',
-          transaction: { generation, operations, ...essential },
-          reply,
-        })),
-      read: (scopes) => ask((reply) => ({ type: 'Read', scopes, reply })),
-      neighbours: (name) => ask((reply) => ({ type: 'ReadNeighbours', interface: uplinkTag(name), reply })),
-      introduce: (name, neighbours) =>
-        ask((reply) => ({ type: 'Introduce', interface: uplinkTag(name), neighbours, reply })),
-      solicit: (name) => ask((reply) => ({ type: 'Solicit', interface: uplinkTag(name), reply })),
-    };
-    this.vpp = vpp;
+    const vpp = vppPort((message) => ctx.ask(deps.vpp, message, settings.transaction_ms));
+    this.driven = new DrivenUplinks(ctx, vpp, settings);
     const { clock, log } = ctx;
     const waitsFor = (what: string | undefined): void => ctx.blockedOn(what);
     this.attempts = new Attempts(settings);
     this.publication = new Publication((...wanted) => deps.cluster.publishNodeAddresses(...wanted));
     this.words = new RouterWords(this.routers, clock, (ms) => ctx.after(ms, { type: 'RouterWordsDue' }));
-    this.watches = new TapWatches(deps.watchLink, (name) => ctx.tellSelf({ type: 'TapChanged', name }));
     this.task = new OneTask(() => {
       ctx.blockedOn(undefined);
-      this.doubt();
+      this.looks.doubt();
     });
-    this.preparation = new Preparation(clock);
-    const others = {
-      begin: () => this.beginPreparing(),
-      prepare: (generation: number, taken: Taken, signal: AbortSignal) =>
-        this.prepare(generation, taken, signal),
-      made: (generation: number, signal: AbortSignal) => this.uplinksMade(generation, signal),
-    };
+    this.others = new OthersInPlace(
+      {
+        clock,
+        inVpp: () => this.takeOver.following,
+        tellSelf: (message) => ctx.tellSelf(message),
+        waitsFor,
+        late: (generation, text) => {
+          log.warn({ generation }, `uplink(prepare) ${text}`);
+          ctx.event('uplink', text);
+        },
+      },
+      settings,
+    );
     const warn = (text: string): void => log.warn({}, `uplink(take over) ${text}`);
-    this.known = new KnownNeighbours(vpp, clock, warn);
-    const { routers, known } = this;
+    const known = new KnownNeighbours(vpp, clock, warn);
+    const { routers, others, task, words } = this;
     this.takeOver = new TakeOver({ ...deps, routers, known, vpp, others, clock, log, waitsFor }, settings);
+    const watches = new TapWatches(deps.watchLink, (name) => ctx.tellSelf({ type: 'TapChanged', name }));
+    const { following } = this.takeOver;
+    this.looks = new TapLooks(ctx, { following, task, watches, known, words }, settings);
   }
 
   /** A take-over of an earlier life, or of an earlier incarnation, is resumed when VPP lives, and undone at once when not. */
@@ -190,7 +142,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     switch (message.type) {
       case 'VppUp':
         await this.cancel();
-        this.unwatch();
+        this.looks.end();
         this.up = message;
         this.awaiting?.cancel();
         this.awaiting = undefined;
@@ -218,36 +170,28 @@ class UplinkActor implements Actor<UplinkMessage> {
         this.takeOver.awaits_new_vpp = false;
         return this.giveBack(`VPP died: ${message.reason}`, 'VPP_DONE_OK');
       case 'SubscribeNode':
-        this.subscribers.set(message.subscriber.path, message.subscriber);
-        if (this.ready !== undefined) message.subscriber.tellUrgent(this.ready);
-        return;
-      case 'SubscribeEarly': {
-        this.early.set(message.subscriber.path, message.subscriber);
-        const told = this.ready ?? this.prepared;
-        if (told !== undefined) message.subscriber.tellUrgent(told);
-        return;
-      }
+        return this.subscribers.add(message.subscriber);
+      case 'SubscribeEarly':
+        return this.subscribers.addEarly(message.subscriber);
       case 'InPlace':
-        return this.preparation.inPlace(message.of, message.round);
+        return this.others.inPlace(message.of, message.round);
       case 'PodPrefixes':
         this.takeOver.following.wishes.pods = message.pods;
-        this.preparation.news();
-        return this.settleNow();
+        this.others.news();
+        return this.looks.now();
       case 'Networks':
         this.takeOver.following.wishes.networks.told = message.networks;
-        this.preparation.news();
-        return this.settleNow();
+        this.others.news();
+        return this.looks.now();
       case 'ServicePrefixes':
         this.takeOver.following.wishes.services = message.prefixes;
-        return this.settleNow();
+        return this.looks.now();
       case 'Prepared':
         if (this.up?.generation === message.generation) this.tellPrepared(this.up, message);
         return;
       case 'Made':
         if (this.up?.generation !== message.generation) return;
-        for (const subscriber of this.early.values())
-          subscriber.tellUrgent({ ...message, type: 'UplinksMade' });
-        return;
+        return this.subscribers.tellMade(message.generation, message.round);
       case 'Taken':
         if (this.up?.generation === message.generation) this.publish(this.up, message.taken);
         return;
@@ -255,26 +199,34 @@ class UplinkActor implements Actor<UplinkMessage> {
         if (this.up?.generation === message.generation) await this.failed(this.up, message.error);
         return;
       case 'TapChanged':
-        this.watches.looked(message.name);
-        this.mend(message.name);
-        return this.settle(Math.max(settle_ms, this.rests_until_ms - this.ctx.clock.now_ms()));
+        this.looks.changed(message.name);
+        return this.mend(message.name);
       case 'RouterSaid':
         if (this.up?.generation === message.generation) this.heard(message);
         return;
       case 'RouterWordsDue':
-        this.words.looked();
-        return this.repeat();
+        return this.looks.wordsDue(this.held);
       case 'TapSettled':
-        this.settling = undefined;
-        return this.follow();
+        return this.looks.settled(this.held);
     }
+  }
+
+  /** What the others were told of a VPP that has its uplinks. */
+  private get ready(): NodeReady | undefined {
+    return this.subscribers.ready;
+  }
+
+  private get held(): HeldUplinks | undefined {
+    const { taken, up, ready } = this;
+    if (taken === undefined || up === undefined || ready === undefined) return undefined;
+    return { taken, generation: up.generation };
   }
 
   /** Only a stop for good gives the host back; over a restart of this actor VPP goes on forwarding. */
   async stop(reason: StopReason): Promise<void> {
     this.publication.stop();
     await this.cancel();
-    this.unwatch();
+    this.looks.end();
     if (reason.kind !== 'shutdown') return;
     // With VPP the tap goes, and with it the last chance to read it.
     if (this.taken !== undefined) this.takeOver.following.rememberLast(this.taken);
@@ -297,13 +249,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         .join(' '),
       generation: this.ready?.generation ?? 0,
       faulty: Object.keys(this.faults()).length,
-      drivers: this.effective()
-        .map(({ name, driver }) => `${name} ${driver}`)
-        .join(' '),
-      slower: this.effective()
-        .flatMap(({ name, slower }) => slower.map((why) => `${name}: ${why}`))
-        .join('; ')
-        .slice(0, 400),
+      ...this.driven.gauges(this.taken),
     };
   }
 
@@ -316,49 +262,11 @@ class UplinkActor implements Actor<UplinkMessage> {
       state,
       reason,
       uplinks,
-      drivers: this.effective(),
+      drivers: this.driven.of(this.taken),
       ...(uplinks.length > 0 && { source_nat }),
       journal_pending: this.deps.host.isChanged(),
       faults: this.faults(),
     };
-  }
-
-  /** How the uplinks that VPP has are driven. */
-  private effective(): readonly EffectiveUplink[] {
-    const { taken, placements } = this;
-    const { gso: on } = this.settings.inputs;
-    const gso = { asked: this.settings.asked_gso, on };
-    return (taken?.uplinks ?? []).map((each, at) =>
-      effectiveUplink(taken!.captured[at]!, each, gso, placements),
-    );
-  }
-
-  private tellDrivers(): void {
-    for (const { name, driver, passed_over = {}, slower } of this.effective()) {
-      this.ctx.event('uplink', `${name} is driven by ${driver}`);
-      const against = Object.entries(passed_over).map(([other, why]) => `${other}: ${why}`);
-      if (against.length > 0)
-        this.ctx.log.info(
-          { name, driver },
-          `uplink(driver) ${name}: ${driver}; not ${against.join('; not ')}`,
-        );
-      for (const why of slower) this.ctx.log.warn({ name, driver }, `uplink(driver) ${name}: ${why}`);
-    }
-  }
-
-  /** Which worker of VPP has which queue: VPP chooses it. For a person alone: without it nothing is lost. */
-  private async readPlacements({ generation, workers }: VppUp): Promise<void> {
-    if (workers === 0) return;
-    try {
-      const { objects } = await this.vpp.read(['node']);
-      if (this.up?.generation !== generation) return;
-      this.placements = objects.filter(({ kind }) => kind === 'rx_placement');
-    } catch (error) {
-      this.ctx.log.warn(
-        { err: error as Error },
-        'uplink(driver) it is not known which worker has which queue',
-      );
-    }
   }
 
   /** By object. */
@@ -371,48 +279,11 @@ class UplinkActor implements Actor<UplinkMessage> {
     };
   }
 
-  private beginPreparing(): void {
-    const { prepared_by, prepare_ms } = this.settings;
-    this.facts = undefined;
-    this.preparation.begin(prepared_by, prepare_ms);
-  }
-
-  /** Others are told where the facts are not those that they were told. */
-  private async prepare(generation: number, taken: Taken, signal: AbortSignal): Promise<Prepared> {
-    const { prefixes: _, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.following);
-    if (!isDeepStrictEqual(facts, this.facts)) {
-      if (this.facts !== undefined) this.preparation.anew();
-      this.facts = facts;
-      this.ctx.tellSelf({ type: 'Prepared', generation, round: this.preparation.round, facts });
-    }
-    return this.othersInPlace(generation, this.settings.prepare_ms, signal);
-  }
-
   private tellPrepared(
     { generation, vpp, workers }: VppUp,
     { round, facts }: Extract<UplinkMessage, { type: 'Prepared' }>,
   ): void {
-    this.prepared = { type: 'NodePrepared', generation, vpp, workers, ...facts, round };
-    for (const subscriber of this.early.values()) subscriber.tellUrgent(this.prepared);
-  }
-
-  private async uplinksMade(generation: number, signal: AbortSignal): Promise<void> {
-    const { policed_by, police_ms } = this.settings;
-    this.preparation.begin(policed_by, police_ms);
-    this.ctx.tellSelf({ type: 'Made', generation, round: this.preparation.round });
-    while ((await this.othersInPlace(generation, police_ms, signal)) === 'news');
-  }
-
-  private async othersInPlace(generation: number, limit_ms: number, signal: AbortSignal): Promise<Prepared> {
-    const { preparation, ctx } = this;
-    ctx.blockedOn(`${preparation.missing.join(' and ')} in VPP`);
-    const outcome = await preparation.wait(signal);
-    if (outcome === 'late') {
-      const text = `VPP has not had all ${preparation.missing.join(' and ')} within ${limit_ms} ms, and gets its uplinks: what comes for the others meanwhile may be lost, or judged wrongly, for as long as it goes on`;
-      ctx.log.warn({ generation }, `uplink(prepare) ${text}`);
-      ctx.event('uplink', text);
-    }
-    return outcome;
+    this.subscribers.tellPrepared({ type: 'NodePrepared', generation, vpp, workers, ...facts, round });
   }
 
   private uplinks(): readonly Uplink[] {
@@ -434,81 +305,10 @@ class UplinkActor implements Actor<UplinkMessage> {
     });
   }
 
-  /** What the host has changed on its tap goes to VPP and into the journal. */
-  private follow(): void {
-    const { taken, up, ready } = this;
-    if (taken === undefined || up === undefined || ready === undefined) return;
-    if (this.task.isBusy) return this.settle(settle_ms);
-    this.task.begin(async (signal) => {
-      const began_ms = this.ctx.clock.now_ms();
-      try {
-        const { pods_in_vpp, networks_in_vpp } = this.takeOver.following;
-        const now = await this.takeOver.following.follow(taken, up.generation, signal);
-        // Pods are told of their pools when VPP knows where what they send keeps its source.
-        const { mends_in_ms } = this.takeOver.following;
-        if (mends_in_ms !== undefined) this.settle(mends_in_ms);
-        const { looks_in_ms } = this.takeOver.following.wishes.networks;
-        if (looks_in_ms !== undefined) this.settle(looks_in_ms);
-        const is_news =
-          now !== undefined ||
-          pods_in_vpp !== this.takeOver.following.pods_in_vpp ||
-          networks_in_vpp !== this.takeOver.following.networks_in_vpp;
-        if (is_news) this.ctx.tellSelf({ type: 'Taken', generation: up.generation, taken: now ?? taken });
-      } catch (error) {
-        if (!signal.aborted) {
-          this.ctx.log.warn({ err: error as Error }, `uplink(follow) ${(error as Error).message}`);
-          // In doubt it is looked at sooner.
-          if (!this.takeOver.following.is_in_doubt) this.settle(this.settings.retry_max_ms);
-        }
-      }
-      const ended_ms = this.ctx.clock.now_ms();
-      this.rests_until_ms = ended_ms + Math.min(rest_share * (ended_ms - began_ms), rest_ms_max);
-    });
-  }
-
   private heard({ interface: tag, advertisement }: RouterSaid): void {
     const spec = this.settings.specs.find(({ interface_name }) => uplinkTag(interface_name) === tag);
     if (spec === undefined) return;
     this.words.heard(spec.interface_name, advertisement);
-  }
-
-  /** Has VPP tell the host what routers have said, and what is over because they are silent. */
-  private repeat(): void {
-    const { taken, up, ready } = this;
-    // A take-over under way does it itself.
-    if (taken === undefined || up === undefined || ready === undefined) return;
-    if (this.task.isBusy) return this.words.repeatIn();
-    this.words.awaitSilence();
-    this.task.begin(async (signal) => {
-      await this.takeOver.following.repeat(taken, up.generation).catch((error: Error) => {
-        if (signal.aborted) return;
-        this.ctx.log.warn({ err: error }, `uplink(routers) not told to the host: ${error.message}`);
-        this.words.repeatIn(this.settings.retry_ms);
-      });
-    });
-  }
-
-  /** While changes keep coming the timer is not put off: they are followed at most once in `delay_ms`. */
-  private settle(delay_ms: number): void {
-    this.settling ??= this.ctx.after(delay_ms, { type: 'TapSettled' });
-  }
-
-  /** What the cluster says does not wait for the next look at the taps. */
-  private settleNow(): void {
-    this.settling?.cancel();
-    this.settling = undefined;
-    this.settle(0);
-  }
-
-  /** What VPP holds is looked at again, less and less often where it refuses the same each time. */
-  private doubt(): void {
-    if (!this.takeOver.following.is_in_doubt) {
-      this.doubts = 0;
-      return;
-    }
-    const { retry_ms, retry_max_ms } = this.settings;
-    this.settle(Math.min(retry_ms * 2 ** this.doubts, retry_max_ms));
-    this.doubts = Math.min(this.doubts + 1, 30);
   }
 
   private cancel(): Promise<void> {
@@ -518,23 +318,18 @@ class UplinkActor implements Actor<UplinkMessage> {
   private publish(up: VppUp, taken: Taken): void {
     const { uplinks } = taken;
     const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.following);
-    const before = this.ready;
+    const before = this.subscribers.ready;
     const { generation, vpp, workers } = up;
-    this.ready = { type: 'NodeReady', generation, vpp, workers, ...facts };
+    const ready = { type: 'NodeReady', generation, vpp, workers, ...facts } as const;
+    this.subscribers.ready = ready;
     this.taken = taken;
     this.attempts.anew();
-    this.watch();
-    this.words.repeatIn();
-    if (JSON.stringify(this.ready) === JSON.stringify(before)) return;
+    this.looks.begin(uplinks.map(({ name }) => name));
+    if (JSON.stringify(ready) === JSON.stringify(before)) return;
     this.is('vpp', `VPP has ${uplinks.map(({ name }) => name).join(', ')}`);
-    if (before?.generation !== generation) {
-      this.placements = [];
-      this.tellDrivers();
-      void this.readPlacements(up);
-    }
-    this.prepared = undefined;
-    for (const subscribers of [this.subscribers, this.early])
-      for (const subscriber of subscribers.values()) subscriber.tellUrgent(this.ready);
+    if (before?.generation !== generation)
+      this.driven.taken(taken, up, () => this.up?.generation !== generation);
+    this.subscribers.tellReady(ready);
     const { ip4, ip6 } = prefixes;
     // Until the next ones, or the end of this incarnation.
     this.publication.begin({ ...(ip4 && { ip4 }), ...(ip6 && { ip6 }) });
@@ -589,17 +384,11 @@ class UplinkActor implements Actor<UplinkMessage> {
 
   private async lost(reason: string): Promise<void> {
     await this.cancel();
-    this.unwatch();
-    const told = this.ready ?? this.prepared;
-    if (told === undefined) return;
-    const lost = { type: 'NodeLost', generation: told.generation, reason } as const;
-    for (const subscriber of this.early.values()) subscriber.tellUrgent(lost);
-    this.prepared = undefined;
-    if (this.ready === undefined) return;
-    this.ready = undefined;
-    this.takeOver.lost();
-    this.is('linux', reason);
-    for (const subscriber of this.subscribers.values()) subscriber.tellUrgent(lost);
+    this.looks.end();
+    this.subscribers.tellLost(reason, () => {
+      this.takeOver.lost();
+      this.is('linux', reason);
+    });
   }
 
   /** Linux gets its network back; then, and only then, the hooks are told. */
@@ -627,20 +416,6 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.reason = reason;
     this.ctx.event('uplink', `${state}: ${reason}`);
     this.deps.report({ state, reason, uplinks: this.uplinks() });
-  }
-
-  private watch(): void {
-    // What has changed between the dressing of the tap and now has woken nobody.
-    const names = this.uplinks().map(({ name }) => name);
-    if (this.watches.begin(names)) this.settle(settle_ms);
-    this.known.begin(names);
-  }
-
-  private unwatch(): void {
-    this.watches.end();
-    this.known.end();
-    this.settling?.cancel();
-    this.settling = undefined;
   }
 
   private mend(name: string): void {

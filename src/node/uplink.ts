@@ -1,6 +1,6 @@
 /** The uplink actor, with its settings. */
 import type { ActorRef } from '../actor-system.js';
-import { type UplinkReport, uplink } from '../actors/uplink.js';
+import { uplink } from '../actors/uplink.js';
 import type { Config } from '../config.js';
 import { writeAtomic } from '../host/files.js';
 import { hostNamespacePath } from '../host/host-namespace.js';
@@ -9,6 +9,7 @@ import type { Log } from '../log.js';
 import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js';
 import type { RedirectMatch } from '../objects/redirect.js';
 import { infoFile } from '../uplink/info-file.js';
+import type { UplinkReport } from '../uplink/uplink-settings.js';
 import { vclObstacle } from '../vpp-conn/vcl-obstacle.js';
 import type { Wiring } from './wiring.js';
 

@@ -1,0 +1,71 @@
+/** How the uplinks that VPP has are driven: shown to whoever asks, and told once for each take-over. */
+import type { ActorContext } from '../actor-system.js';
+import type { VppUp } from '../messages/vpp.js';
+import type { VppObject } from '../objects/object.js';
+import { type EffectiveUplink, effectiveUplink } from './effective.js';
+import type { VppPort } from './node-in-vpp.js';
+import type { Taken } from './taken.js';
+import type { UplinkSettings } from './uplink-settings.js';
+
+export class DrivenUplinks {
+  /** Of VPP's receive queues, as it has told them. */
+  #placements: readonly VppObject[] = [];
+
+  constructor(
+    private readonly ctx: Pick<ActorContext<never>, 'event' | 'log'>,
+    private readonly vpp: Pick<VppPort, 'read'>,
+    private readonly settings: Pick<UplinkSettings, 'asked_gso' | 'inputs'>,
+  ) {}
+
+  of(taken: Taken | undefined): readonly EffectiveUplink[] {
+    const gso = { asked: this.settings.asked_gso, on: this.settings.inputs.gso };
+    return (taken?.uplinks ?? []).map((each, at) =>
+      effectiveUplink(taken!.captured[at]!, each, gso, this.#placements),
+    );
+  }
+
+  /** VPP has them anew. `isOver`: whether this VPP is another one's business by now. */
+  taken(taken: Taken, up: VppUp, isOver: () => boolean): void {
+    this.#placements = [];
+    this.#tell(taken);
+    void this.#readPlacements(up, isOver);
+  }
+
+  /** In short, of gauges. */
+  gauges(taken: Taken | undefined): { readonly drivers: string; readonly slower: string } {
+    const driven = this.of(taken);
+    return {
+      drivers: driven.map(({ name, driver }) => `${name} ${driver}`).join(' '),
+      slower: driven
+        .flatMap(({ name, slower }) => slower.map((why) => `${name}: ${why}`))
+        .join('; ')
+        .slice(0, 400),
+    };
+  }
+
+  #tell(taken: Taken): void {
+    const { ctx } = this;
+    for (const { name, driver, passed_over = {}, slower } of this.of(taken)) {
+      ctx.event('uplink', `${name} is driven by ${driver}`);
+      const against = Object.entries(passed_over).map(([other, why]) => `${other}: ${why}`);
+      if (against.length > 0)
+        ctx.log.info({ name, driver }, `uplink(driver) ${name}: ${driver}; not ${against.join('; not ')}`);
+      for (const why of slower) ctx.log.warn({ name, driver }, `uplink(driver) ${name}: ${why}`);
+    }
+  }
+
+  /** Which worker of VPP has which queue: VPP chooses it. For a person alone: without it nothing is lost. */
+  async #readPlacements({ workers }: VppUp, isOver: () => boolean): Promise<void> {
+    if (workers === 0) return;
+    try {
+      const { objects } = await this.vpp.read(['node']);
+      if (isOver()) return;
+      this.#placements = objects.filter(({ kind }) => kind === 'rx_placement');
+    } catch (error) {
+      this.ctx.log.warn(
+        { err: error as Error },
+        'uplink(driver) it is not known which worker has which queue',
+      );
+    }
+  }
+}
