@@ -23,9 +23,11 @@ import type {
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { local_pods } from '../objects/npol.js';
+import { vniOfTag } from '../objects/tunnels.js';
 import { type Attachment, PolicyCompiler } from '../policies/compiler.js';
 import { EndpointStatuses } from '../policies/endpoint-statuses.js';
 import type { HostInterface } from '../policies/host-endpoints.js';
+import { NamedNetworks } from '../policies/named-networks.js';
 import { interfaceObject } from '../policies/objects.js';
 import type { PolicedInterfaces, TakenInterface } from '../policies/policed-interfaces.js';
 import { isAskedFor, judgementOf, type PoliciesReport } from '../policies/shown.js';
@@ -91,6 +93,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private readonly own = new Map<InterfaceTag, Attachment>();
   /** The uplink that carries tunnels. */
   private carrier: HostInterface | undefined;
+  /** Names of networks by VNI: of those that there are, and of those that have gone and have tunnels. */
+  private readonly networks = new Map<number, string>();
+  /** Undefined: which networks there are is not known. */
+  private known_networks: ReadonlySet<string> | undefined;
+  private readonly named = new NamedNetworks();
   /** Felix has told everything once: all interfaces are judged by it. */
   private has_spoken = false;
   private pods = new AddressSet();
@@ -222,7 +229,10 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     }
     return {
       waits: this.waits(),
-      problems: this.problems.named(),
+      problems: {
+        ...this.problems.named(),
+        ...(this.known_networks && this.named.faults(this.known_networks)),
+      },
       config: this.compiler.problems,
       refusals,
       refused: this.writer.refused(),
@@ -259,7 +269,11 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     this.turns.news();
   }
 
-  private takeNode({ type, uplinks = [], main_uplink, node }: NodeThere): void {
+  private takeNode({ type, uplinks = [], main_uplink, node, networks }: NodeThere): void {
+    this.known_networks = networks && new Set(networks.map(({ name }) => name));
+    const vnis = new Set([...this.interfaces.keys()].map(vniOfTag));
+    for (const vni of this.networks.keys()) if (!vnis.has(vni)) this.networks.delete(vni);
+    for (const { vni, name } of networks ?? []) this.networks.set(vni, name);
     const are_there = type === 'NodeReady' || this.made !== undefined;
     const attachments = new Map<InterfaceTag, Attachment>();
     for (const host of are_there ? uplinks : []) {
@@ -293,8 +307,14 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const { attachment, is_closed } = policed;
     if (attachment.kind === 'workload') {
       if (this.has_spoken || is_closed) this.compiler.attach(tag, attachment);
-    } else if (this.has_spoken && this.carrier !== undefined)
-      this.compiler.attach(tag, { kind: 'tunnel', host: this.carrier });
+    } else if (this.has_spoken && this.carrier !== undefined) {
+      const network = this.networks.get(vniOfTag(tag) ?? -1);
+      this.compiler.attach(tag, {
+        kind: 'tunnel',
+        host: this.carrier,
+        ...(network !== undefined && { network }),
+      });
+    }
   }
 
   private takeInterfaces(): void {
@@ -424,6 +444,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const touched = this.model.take();
     if (!isAnything(touched)) return false;
     compiler.felix(live, touched);
+    this.named.take(live, touched.policies);
     writer.touchSets(touched.sets);
     for (const key of touched.workloads) this.statuses.doubt(key);
     if (touched.hosts.size > 0) this.statuses.doubtHosts();
@@ -488,6 +509,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       interfaces[tag] = {
         kind: attachment.kind,
         endpoint,
+        ...this.networkOf(tag, attachment),
         ...(governed_by !== undefined && { governed_by }),
         ...this.shown(tag),
         policies: this.compiler.uses(tag).slice(0, uses_max),
@@ -499,6 +521,19 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   private *ownInterfaces(): Generator<readonly [InterfaceTag, { readonly attachment: Attachment }]> {
     for (const [tag, attachment] of this.own) yield [tag, { attachment }];
+  }
+
+  private networkOf(
+    tag: InterfaceTag,
+    attachment: Attachment | TakenInterface['attachment'],
+  ): Pick<ShownInterface, 'network'> {
+    const network =
+      attachment.kind === 'tunnel'
+        ? this.networks.get(vniOfTag(tag) ?? -1)
+        : attachment.kind === 'workload'
+          ? attachment.network
+          : undefined;
+    return network === undefined ? {} : { network };
   }
 
   private endpointOf(attachment: Attachment | TakenInterface['attachment']): string {

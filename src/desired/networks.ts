@@ -21,8 +21,6 @@ export interface NodeNetwork {
   /** Milliseconds since 1970; absent: as if it had always been there. */
   readonly created_ms?: number;
   readonly physical_network: string;
-  /** NetworkAttachmentDefinitions by which pods come into it, `namespace/name`, sorted. */
-  readonly attached_by: readonly string[];
 }
 
 /** Where packets between nodes go that carry those of a network. */
@@ -153,13 +151,8 @@ export function usableNetworks(inputs: NetworkInputs): UsableNetworks {
           `is of the physical network ${physical_network}, which no uplink of this node is in: set physicalNetworkName of one in CALICOVPP_INTERFACES, or correct it here`;
     }
   }
-  const attached = new Map<string, string[]>();
   for (const [key, { network }] of attachments) {
-    if (network === '') continue;
-    const others = attached.get(network);
-    if (others !== undefined) others.push(key);
-    else if (by_name.has(network)) attached.set(network, [key]);
-    else
+    if (network !== '' && !by_name.has(network))
       faults[`NetworkAttachmentDefinition ${key}`] =
         `names the network ${network.slice(0, 64)}, which this node does not have: create a Network of that name, see what is said of it, or correct the name`;
   }
@@ -172,7 +165,6 @@ export function usableNetworks(inputs: NetworkInputs): UsableNetworks {
         ...(range !== undefined && { range }),
         ...(created_ms !== undefined && { created_ms }),
         physical_network,
-        attached_by: (attached.get(name) ?? []).sort(),
       }),
     );
   return { networks, faults };

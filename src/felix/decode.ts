@@ -207,13 +207,17 @@ function rulesOf(
 
 /**
  * Fields of a rule that say nothing of what it matches at layers 3 and 4: the selectors and service accounts that sets were made of
- * (114 to 121, 130 to 133), what Felix leaves to layer 7 (122), annotations (123) and the rule's own id (201).
+ * (114 to 121, 130 to 133), what Felix leaves to layer 7 (122) and the rule's own id (201).
  */
 function saysNothing(field: number): boolean {
-  return (field >= 114 && field <= 123) || (field >= 130 && field <= 133) || field === 201;
+  return (field >= 114 && field <= 122) || (field >= 130 && field <= 133) || field === 201;
 }
 
+/** Of a rule's metadata: the network beside the default one that it is for, as in the Go implementation. */
+const network_annotation = 'extensions.projectcalico.org/network';
+
 function ruleOf(rule: RuleMessage): Rule {
+  const network = rule.metadata?.annotations[network_annotation] ?? '';
   return {
     action: rule.action.toLowerCase(),
     ip_version: rule.ipVersion,
@@ -230,6 +234,7 @@ function ruleOf(rule: RuleMessage): Rule {
     not_src: sideOf(rule.notSrcNet, rule.notSrcIpSetIds, rule.notSrcPorts, rule.notSrcNamedPortIpSetIds),
     not_dst: sideOf(rule.notDstNet, rule.notDstIpSetIds, rule.notDstPorts, rule.notDstNamedPortIpSetIds),
     services: rule.dstIpPortSetIds,
+    ...(network !== '' && { network }),
     unknown: (rule.$unknown ?? []).map(({ no }) => no).filter((no) => !saysNothing(no)),
   };
 }

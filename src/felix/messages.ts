@@ -48,6 +48,8 @@ export interface Rule {
   readonly not_dst: Side;
   /** The destination is in all of these sets, of addresses with protocol and port. */
   readonly services: readonly string[];
+  /** The network that it is for, and no other; absent: the default one. */
+  readonly network?: string;
   /** Fields of a newer Felix that this release cannot read: what they say of the flow is not known. */
   readonly unknown: readonly number[];
 }

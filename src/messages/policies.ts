@@ -10,6 +10,8 @@ export interface ShownInterface {
   readonly kind: 'workload' | 'tap' | 'uplink' | 'tunnel';
   /** Of a pod its endpoint, of the node's own interfaces that of the host by which Linux knows it. */
   readonly endpoint: string;
+  /** The network beside the default one that it is in: of policies, the rules for that one count. */
+  readonly network?: string;
   /** The host endpoint that governs it, if there is one. Absent for pods. */
   readonly governed_by?: string;
   /** `enforced`; `waiting` for its turn, for Felix or for VPP; `refused` by VPP, and why. */

@@ -61,6 +61,12 @@ export function vxlanTag({ vni, port, dst }: Pick<VxlanTunnel, 'vni' | 'port' | 
   return `${vxlan_tag}${vni}${port === vxlan_port ? '' : `:${port}`}-${dst}`;
 }
 
+/** That of a tunnel of this tag; undefined: it is none of VXLAN. */
+export function vniOfTag(tag: InterfaceTag): number | undefined {
+  const [, vni] = /^vxlan-(\d{1,8})[:-]/.exec(tag) ?? [];
+  return vni === undefined ? undefined : Number(vni);
+}
+
 /** The keys that a tunnel of this tag may have, or what stands for one: `keyOf`. */
 export function tunnelKeys(tag: InterfaceTag): readonly string[] {
   return [`ipip_tunnel:${tag}`, `vxlan_tunnel:${tag}`, `wireguard_interface:${tag}`, `loopback:${tag}`];

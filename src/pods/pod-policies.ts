@@ -28,10 +28,17 @@ export class PodPolicies {
 
   /** Policies are for it; `made`: VPP is about to be told to make it. */
   put(spec: PodSpec, made = false): void {
-    const attachment = { kind: 'workload', endpoint: endpointOf(spec.workload) } as const;
+    const { network_name: network } = spec;
+    const attachment = {
+      kind: 'workload',
+      endpoint: endpointOf(spec.workload),
+      ...(network !== '' && { network }),
+    } as const;
+    // Who has one of them elsewhere is no pod.
+    const addresses = network === '' ? addressesOf(spec) : [];
     for (const tag of podInterfaceTags(spec)) {
       this.#tags.add(tag);
-      this.#policed.put(tag, { attachment, addresses: addressesOf(spec) }, made);
+      this.#policed.put(tag, { attachment, addresses }, made);
     }
   }
 

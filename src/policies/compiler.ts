@@ -18,15 +18,15 @@ import { NpolObjects } from './objects.js';
 import type { Refusal } from './translate.js';
 import { type Translation, Translations } from './translations.js';
 
-/** An interface of VPP, and of which endpoint it is. */
+/** An interface of VPP, and of which endpoint it is. `network`: the one beside the default one that it is in. */
 export type Attachment =
   /** Of a pod: each interface that traffic of the pod may take. */
-  | { readonly kind: 'workload'; readonly endpoint: WorkloadKey }
+  | { readonly kind: 'workload'; readonly endpoint: WorkloadKey; readonly network?: string }
   /** The host's end of an uplink, which Linux knows by this name and addresses. */
   | { readonly kind: 'tap'; readonly host: HostInterface }
   | { readonly kind: 'uplink'; readonly host: HostInterface }
   /** The uplink that carries it. The endpoint for all interfaces governs it before that of the uplink. */
-  | { readonly kind: 'tunnel'; readonly host: HostInterface };
+  | { readonly kind: 'tunnel'; readonly host: HostInterface; readonly network?: string };
 
 type HostAttachment = Exclude<Attachment, { readonly kind: 'workload' }>;
 
@@ -123,9 +123,10 @@ export class PolicyCompiler {
         ? state.workloads.get(attachment.endpoint)
         : state.hosts.get(this.#governing(attachment) ?? '');
     if (endpoint === undefined) return;
+    const network = networkOf(attachment);
     for (const key of policiesOf(endpoint)) {
-      if (this.#translations.has(key)) continue;
-      const translation = this.#translations.policy(state, key);
+      if (this.#translations.has(key, network)) continue;
+      const translation = this.#translations.policy(state, key, network);
       if (translation !== undefined) yield 1 + sizeOf(translation);
     }
   }
@@ -168,11 +169,13 @@ export class PolicyCompiler {
     const uses: Uses = { policies: new Set(), profiles: new Set(), refusals: [] };
     this.#uses.set(tag, uses);
     const state = this.#state;
+    const network = networkOf(attachment);
     const lookup: Lookup = {
       ...this.#surroundings,
+      in_default_network: network === undefined,
       policy: (key) => {
         uses.policies.add(key);
-        return this.#translations.policy(state, key);
+        return this.#translations.policy(state, key, network);
       },
       profile: (name) => {
         uses.profiles.add(name);
@@ -203,6 +206,10 @@ export class PolicyCompiler {
     const endpoint = id === undefined ? undefined : this.#state.hosts.get(id);
     return id === undefined || endpoint === undefined ? undefined : { id, endpoint };
   }
+}
+
+function networkOf(attachment: Attachment): string | undefined {
+  return 'network' in attachment ? attachment.network : undefined;
 }
 
 function ofEndpoint(endpoint: WorkloadKey, { npol, refusals }: CompiledInterface): CompiledInterface {

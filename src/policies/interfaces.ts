@@ -26,6 +26,9 @@ export interface Surroundings {
 }
 
 export interface Lookup extends Surroundings {
+  /** In another one nobody has the node's addresses but pods. */
+  readonly in_default_network: boolean;
+  /** What of it is for the interface's network. */
   policy(key: string): Translation | undefined;
   profile(name: string): Translation | undefined;
 }
@@ -124,14 +127,16 @@ function finished(
 
 /**
  * A pod's interface. Undefined: Felix has not spoken of its endpoint, or has removed it; like one that is not active it gets nothing but
- * what comes from the node.
+ * what comes from the node, and nothing at all in a network beside the default one.
  */
 export function workloadInterface(
   tag: InterfaceTag,
   endpoint: WorkloadEndpoint | undefined,
   lookup: Lookup,
 ): CompiledInterface {
-  const before = { rx: [vxlanGuard(lookup.config), ikeGuard(lookup)], tx: [fromHost(lookup)] };
+  const before = lookup.in_default_network
+    ? { rx: [vxlanGuard(lookup.config), ikeGuard(lookup)], tx: [fromHost(lookup)] }
+    : { rx: [vxlanGuard(lookup.config)], tx: [] };
   if (endpoint?.active !== true) {
     const closed = { policies: [], policy_default: 'deny', profile_default: 'deny' } as const;
     return { npol: finished(tag, { rx: closed, tx: closed }, before, [], false), refusals: [] };
@@ -196,7 +201,8 @@ export function forwardInterface(
   // Nothing is to be let past where nothing is held.
   const before = (of: Direction) => {
     const closes = tiers.length > 0 || stages.some((stage) => stage[of].length > 0);
-    return closes ? [ofHost(lookup), ...stages] : [];
+    if (!closes) return [];
+    return lookup.in_default_network ? [ofHost(lookup), ...stages] : stages;
   };
   const npol = finished(tag, { rx, tx }, { rx: before('rx'), tx: before('tx') }, [], true);
   return { npol, refusals: compilation.refusals };

@@ -6,9 +6,9 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import type { Attachment } from './compiler.js';
 
 export interface PolicedInterface {
-  /** A tunnel is carried by the main uplink, which is not for whoever makes it to say. */
+  /** A tunnel is carried by the main uplink, and is of a network, which is not for whoever makes it to say. */
   readonly attachment: Extract<Attachment, { readonly kind: 'workload' }> | { readonly kind: 'tunnel' };
-  /** Of a pod: its addresses, without a length. */
+  /** Of a pod: its addresses in the default network, without a length. */
   readonly addresses: readonly string[];
 }
 

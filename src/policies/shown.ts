@@ -38,7 +38,7 @@ export function isAskedFor(of: string | undefined, tag: string, endpoint: string
 export interface PoliciesReport {
   /** Nothing is enforced that is not in force already, and why; empty: it is. */
   readonly waits: string;
-  /** Messages of Felix's that were not taken in, by object. */
+  /** Messages of Felix's that were not taken in, by object, and policies with rules for networks that this node does not have. */
   readonly problems: Readonly<Record<string, string>>;
   /** Values of Felix's configuration that could not be read. */
   readonly config: readonly string[];

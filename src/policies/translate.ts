@@ -44,23 +44,36 @@ export interface TranslatedPolicy {
   readonly sets: ReadonlySet<string>;
 }
 
-export function translatePolicy(policy: Rules, sets: Sets): TranslatedPolicy {
+/**
+ * What of it is for interfaces in this network: the other rules are not there, so that a policy without any for it hands everything to the end of its
+ * tier. Absent: the default network.
+ */
+export function translatePolicy(policy: Rules, sets: Sets, network?: string): TranslatedPolicy {
+  return translatedIf(policy, sets, (rule) => rule.network === network);
+}
+
+function translatedIf(policy: Rules, sets: Sets, counts: (rule: Rule) => boolean): TranslatedPolicy {
   const used = new Set<string>();
-  for (const { src, dst, not_src, not_dst, services } of [...policy.inbound, ...policy.outbound]) {
+  for (const rule of [...policy.inbound, ...policy.outbound]) {
+    if (!counts(rule)) continue;
+    const { src, dst, not_src, not_dst, services } = rule;
     for (const id of services) used.add(id);
     for (const side of [src, dst, not_src, not_dst])
       for (const id of [...side.sets, ...side.named_ports]) used.add(id);
   }
   return {
-    ingress: translateRules(policy.inbound, sets),
-    egress: translateRules(policy.outbound, sets),
+    ingress: translateRules(policy.inbound, sets, counts),
+    egress: translateRules(policy.outbound, sets, counts),
     sets: used,
   };
 }
 
-/** Calico lets no rule of a profile hand flows on, and there is nothing to hand them to: it denies. VPP would, too, and log each packet. */
+/**
+ * The same in all networks. Calico lets no rule of a profile hand flows on, and there is nothing to hand them to: it denies. VPP would, too, and log each
+ * packet.
+ */
 export function translateProfile(profile: Rules, sets: Sets): TranslatedPolicy {
-  const { ingress, egress, sets: used } = translatePolicy(profile, sets);
+  const { ingress, egress, sets: used } = translatedIf(profile, sets, () => true);
   const denying = ({ rules, refusals }: Translated): Translated => ({
     rules: rules.map((rule) => (rule.action === 'pass' ? { ...rule, action: 'deny' } : rule)),
     refusals,
@@ -72,10 +85,11 @@ export const deny_all: NpolRule = { action: 'deny', match: match_all };
 export const allow_all: NpolRule = { action: 'allow', match: match_all };
 
 /** Up to the first that matches everything: what is behind it is never reached. */
-function translateRules(rules: readonly Rule[], sets: Sets): Translated {
+function translateRules(rules: readonly Rule[], sets: Sets, counts: (rule: Rule) => boolean): Translated {
   const translated: NpolRule[] = [];
   const refusals: Refusal[] = [];
   for (const [i, rule] of rules.entries()) {
+    if (!counts(rule)) continue;
     const where = `rule ${i + 1}`;
     const action = actionOf(rule.action);
     if (action === 'log') continue;

@@ -1,4 +1,4 @@
-/** Policies and profiles of Felix as policies of npol, each translated once for all endpoints that have it. */
+/** Policies and profiles of Felix as policies of npol, each translated once for all endpoints that have it, policies once for each network. */
 import type { PolicyKey } from '../felix/messages.js';
 import type { FelixState, Touched } from '../felix/model.js';
 import type { FelixSet } from '../felix/set.js';
@@ -19,7 +19,7 @@ export interface Stale {
 }
 
 export class Translations {
-  readonly #policies = new Map<PolicyKey, Translation>();
+  readonly #policies = new Map<PolicyKey, Map<string | undefined, Translation>>();
   readonly #profiles = new Map<string, Translation>();
   /** What rules depend on of each set: not its members, but their ports. */
   readonly #shapes = new Map<string, string>();
@@ -34,28 +34,31 @@ export class Translations {
       if (shape === undefined) this.#shapes.delete(id);
       else this.#shapes.set(id, shape);
     }
-    const stale = (table: Map<string, Translation>, keys: ReadonlySet<string>): Set<string> => {
-      const gone = new Set(keys);
-      if (reshaped.size > 0)
-        for (const [key, { sets }] of table) if ([...sets].some((id) => reshaped.has(id))) gone.add(key);
-      for (const key of gone) table.delete(key);
-      return gone;
-    };
-    return {
-      policies: stale(this.#policies, touched.policies),
-      profiles: stale(this.#profiles, touched.profiles),
-    };
+    const depends = ({ sets }: Translation): boolean => [...sets].some((id) => reshaped.has(id));
+    const policies = new Set(touched.policies);
+    const profiles = new Set(touched.profiles);
+    if (reshaped.size > 0) {
+      for (const [key, by_network] of this.#policies)
+        if ([...by_network.values()].some(depends)) policies.add(key);
+      for (const [key, translation] of this.#profiles) if (depends(translation)) profiles.add(key);
+    }
+    for (const key of policies) this.#policies.delete(key);
+    for (const key of profiles) this.#profiles.delete(key);
+    return { policies, profiles };
   }
 
-  /** Whether it is made already. */
-  has(key: PolicyKey): boolean {
-    return this.#policies.has(key);
+  /** Whether it is made already, for interfaces in this network; undefined: in the default one. */
+  has(key: PolicyKey, network: string | undefined): boolean {
+    return this.#policies.get(key)?.has(network) === true;
   }
 
-  policy(state: FelixState, key: PolicyKey): Translation | undefined {
+  policy(state: FelixState, key: PolicyKey, network: string | undefined): Translation | undefined {
     const policy = state.policies.get(key);
     if (policy === undefined) return undefined;
-    return known(this.#policies, key, () => translation(key, translatePolicy(policy, state.sets)));
+    const by_network = this.#policies.get(key) ?? new Map<string | undefined, Translation>();
+    this.#policies.set(key, by_network);
+    const name = network === undefined ? key : `${key} in network ${network}`;
+    return known(by_network, network, () => translation(name, translatePolicy(policy, state.sets, network)));
   }
 
   profile(state: FelixState, name: string): Translation | undefined {
@@ -67,7 +70,7 @@ export class Translations {
   }
 }
 
-function known(table: Map<string, Translation>, key: string, make: () => Translation): Translation {
+function known<K>(table: Map<K, Translation>, key: K, make: () => Translation): Translation {
   const there = table.get(key);
   if (there !== undefined) return there;
   const made = make();

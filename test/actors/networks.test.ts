@@ -9,7 +9,6 @@ const networkHere = (name: string, vni: number): NetworkHere => ({
   vni,
   range: '172.16.0.0/12',
   physical_network: '',
-  attached_by: [],
   underlay: { table_id: 0, ip4: '192.0.2.1', mtu: 1500 },
 });
 const red = networkHere('red', 4097);
@@ -21,8 +20,14 @@ const announced = ['4097 172.16.0.1/32 192.0.2.1'];
 
 t.test('a pod comes and goes', async (t) => {
   const lab = await podLab(t);
+  lab.policed.hear(() => undefined);
   await lab.ready({ networks: [red] });
   t.match(await lab.add('p', ask), { successful: true });
+  t.match(
+    [...lab.policed.take().values()],
+    [{ attachment: { kind: 'workload', network: 'red' }, addresses: [] }],
+    'it is judged by what is for the network, and no pod of the default one has its address',
+  );
   t.strictSame(vnis(lab), [4097]);
   t.strictSame(told(lab), announced, 'others are told');
   const namespace = lab.host.open(lab.netns('p'));

@@ -364,7 +364,6 @@ export class PodLab {
         vni: 4097 + at,
         range: '172.16.0.0/12',
         physical_network: '',
-        attached_by: [],
         underlay: { table_id: 0, ip4: '192.0.2.1', ip6: '2001:db8::1', mtu: 1500 },
       })),
     };

@@ -178,8 +178,8 @@ export class PoliciesLab {
     if (error !== undefined) throw error;
   }
 
-  async nodeReady(): Promise<void> {
-    await this.kit.tell({ type: 'NodeReady', ...this.#facts() });
+  async nodeReady(more: Partial<NodeFacts> = {}): Promise<void> {
+    await this.kit.tell({ type: 'NodeReady', ...this.#facts(), ...more });
     await this.rest();
   }
 

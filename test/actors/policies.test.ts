@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { verdict } from '../../lab/vpp/npol-verdict.js';
-import type { FelixMessage } from '../../src/felix/messages.js';
+import type { FelixMessage, Rule } from '../../src/felix/messages.js';
 import type { Teardown } from '../kit/actor-kit.js';
 import type { Packet } from '../kit/policy-evaluator.js';
 import {
@@ -11,10 +11,12 @@ import {
   packet,
   places,
   pod_key,
+  podOf,
   policyOf,
   ruleOf,
   type Scene,
   scene,
+  side,
   smallest,
   tierOf,
 } from '../policies/scenes.js';
@@ -281,6 +283,70 @@ t.test(
     t.same((await lab.show({ of: 'ipip-10.0.0.7' })).interface_count, 0);
   },
 );
+
+t.test('interfaces and tunnels of a network are judged by the rules that are for it', async (t) => {
+  const lab = await PoliciesLab.start(t);
+  const [tunnel, later] = ['vxlan-4097-10.0.0.7', 'vxlan-4098:4000-10.0.0.7'];
+  lab.names = [...tags, tunnel, 'pod-red', later];
+  await lab.newVpp();
+  const networkHere = (name: string, vni: number) => ({
+    name,
+    vni,
+    physical_network: '',
+    underlay: { table_id: 0, mtu: 1500 },
+  });
+  await lab.nodeReady({ networks: [networkHere('red', 4097)] });
+  lab.putPod();
+  lab.interfaces.put('pod-red', {
+    attachment: { kind: 'workload', endpoint: pod_key, network: 'red' },
+    addresses: [],
+  });
+  for (const tag of [tunnel, later])
+    lab.interfaces.put(tag, { attachment: { kind: 'tunnel' }, addresses: [] });
+  const key = 'GlobalNetworkPolicy a';
+  const port = (port: number, more: Partial<Rule> = {}) =>
+    ruleOf('allow', { dst: side({ ports: [{ first: port, last: port }] }), protocol: 'tcp', ...more });
+  await lab.felix([
+    { kind: 'config', config: new Map() },
+    { kind: 'policy', key, policy: policyOf([port(80), port(81, { network: 'red' })]) },
+    { kind: 'workload', key: pod_key, endpoint: podOf([tierOf('default', 'deny', [key], [])], []) },
+    {
+      kind: 'host',
+      id: 'node-*',
+      endpoint: hostOf({ name: '*', forward: [tierOf('default', 'deny', [key], [])] }),
+    },
+    { kind: 'in_sync' },
+  ]);
+  const judged = (index: number, inbound: boolean) =>
+    [80, 81].map((port) => verdict(lab.npol, index, inbound, flowOf(tcp('10.9.0.3', '10.0.0.2', port))));
+  const of_default = ['allow', 'deny'];
+  const of_red = ['deny', 'allow'];
+  t.strictSame(judged(1, false), of_default, 'the pod');
+  t.strictSame(judged(5, false), of_red, 'the pod in the network');
+  t.strictSame(judged(3, true), of_default, 'the uplink');
+  t.strictSame(judged(4, true), of_red, 'the tunnel of the network');
+  t.strictSame(judged(6, true), of_default, 'a tunnel of no network');
+  t.match((await lab.show({})).interfaces, {
+    [tunnel]: { network: 'red' },
+    'pod-red': { network: 'red', endpoint: pod_key },
+    [later]: { network: undefined },
+  });
+  t.strictSame(lab.report().problems, {});
+  await lab.nodeReady({ networks: [networkHere('red', 4098)] });
+  t.strictSame(judged(4, true), of_red, 'it is told no more, and its tunnel not gone yet');
+  t.strictSame(judged(6, true), of_red, 'another VNI');
+  lab.interfaces.remove(tunnel);
+  await lab.rest();
+  await lab.nodeReady({ networks: [] });
+  t.match(lab.report().problems, {
+    [key]: /rules for red, of which this node has no network: .* create a Network/,
+  });
+  lab.interfaces.put(tunnel, { attachment: { kind: 'tunnel' }, addresses: [] });
+  await lab.rest();
+  t.strictSame(judged(4, true), of_default, 'nothing is remembered of a network without tunnels');
+  await lab.nodeReady();
+  t.strictSame(lab.report().problems, {}, 'which there are is not known');
+});
 
 t.test('what is left of an earlier life waits for all who may have interfaces of it', async (t) => {
   const lab = await PoliciesLab.start(t);

@@ -1204,7 +1204,7 @@ t.test('what the node can do without is a warning', async (t) => {
 t.test(
   'a network of which VPP refuses something costs nobody else anything, and nobody is told of it',
   async (t) => {
-    const networks = [1, 2].map((vni) => ({ name: `of ${vni}`, vni, physical_network: '', attached_by: [] }));
+    const networks = [1, 2].map((vni) => ({ name: `of ${vni}`, vni, physical_network: '' }));
     const lab = await Lab.start(t);
     const heard = await lab.subscribe('cni');
     lab.kit.ref.tellUrgent({ type: 'Networks', networks });

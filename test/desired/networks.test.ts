@@ -83,13 +83,12 @@ t.test('which networks can be had', async (t) => {
     ),
     {
       networks: [
-        { name: 'blue', vni: 2, physical_network: 'red-net', attached_by: [] },
+        { name: 'blue', vni: 2, physical_network: 'red-net' },
         {
           name: 'red',
           vni: 1,
           range: '10.1.0.0/16',
           physical_network: '',
-          attached_by: ['x/one', 'x/other'],
         },
       ],
       faults: {},
@@ -178,7 +177,6 @@ const here = (name: string, vni: number, more: Partial<NetworkHere> = {}): Netwo
   vni,
   range: '10.77.0.0/16',
   physical_network: '',
-  attached_by: [],
   underlay,
   ...more,
 });

@@ -1235,7 +1235,7 @@ t.test('a turn of planning is bounded by endpoints, not by services', async (t) 
 t.test('an address in the range of a network is nobody’s to serve', async (t) => {
   const told = new Told();
   const all = slice(ends('10.1.0.1@a'));
-  const networks = [{ name: 'red', vni: 1, range: '10.96.0.0/24', physical_network: '', attached_by: [] }];
+  const networks = [{ name: 'red', vni: 1, range: '10.96.0.0/24', physical_network: '' }];
   t.strictSame(wanted(service({ external_ips: ['203.0.113.1'] }), [all], told).length, 2);
   told.plan.setNode({ ...node, networks });
   t.ok(told.now().includes('-tcp/10.96.0.1/80'));
@@ -1248,7 +1248,7 @@ t.test('an address in the range of a network is nobody’s to serve', async (t) 
 t.test('a network that comes later, with too large a range, ends no service', async (t) => {
   const told = new Told();
   const all = slice(ends('10.1.0.1@a'));
-  const red = { name: 'red', vni: 1, range: '10.0.0.0/8', physical_network: '', attached_by: [] };
+  const red = { name: 'red', vni: 1, range: '10.0.0.0/8', physical_network: '' };
   wanted(service({ created_ms: 1000 }), [all], told);
   told.plan.setNode({ ...node, networks: [{ ...red, created_ms: 2000 }] });
   t.strictSame(told.now(), []);

@@ -315,6 +315,26 @@ t.test('a rule keeps the numbers of fields that this release cannot read, and of
   t.match(message, { kind: 'policy', policy: { inbound: [{ action: 'a', unknown: [16, 300] }] } });
 });
 
+t.test('a rule says by its annotation which network it is for', async (t) => {
+  const networkOf = (annotations: Record<string, string> | undefined) => {
+    const rule = { action: 'Allow', ...(annotations && { metadata: { annotations } }) };
+    const message = decode(
+      bytesOf({
+        payload: {
+          case: 'activePolicyUpdate',
+          value: { id: { name: 'a', kind: 'NetworkPolicy' }, policy: { outboundRules: [rule] } },
+        },
+      }),
+    );
+    return message.kind === 'policy' ? message.policy.outbound[0]?.network : message;
+  };
+  const annotation = 'extensions.projectcalico.org/network';
+  t.strictSame(
+    [undefined, { note: 'kept' }, { [annotation]: '' }, { [annotation]: 'red', note: 'kept' }].map(networkOf),
+    [undefined, undefined, undefined, 'red'],
+  );
+});
+
 t.test('sub-messages that are missing leave what is closed', async (t) => {
   const id = { orchestratorId: 'k8s', workloadId: 'a/b', endpointId: 'eth0' };
   const workload = bytesOf({ payload: { case: 'workloadEndpointUpdate', value: { id } } });

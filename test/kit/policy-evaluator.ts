@@ -43,19 +43,22 @@ export interface World {
 export type Direction = 'ingress' | 'egress';
 export type Verdict = 'allow' | 'deny';
 
-/** At a pod. */
+/** At a pod's interface in this network; undefined: in the default one, which the node is in. */
 export function judgeWorkload(
   world: World,
   endpoint: WorkloadEndpoint | undefined,
   direction: Direction,
   packet: Packet,
+  network?: string,
 ): Verdict {
-  if (direction === 'ingress' && world.node_addresses.includes(packet.source)) return 'allow';
+  if (network === undefined && direction === 'ingress' && world.node_addresses.includes(packet.source))
+    return 'allow';
   if (direction === 'egress' && packet.protocol === 17 && packet.destination_port === world.vxlan_port)
     return 'deny';
   if (endpoint?.active !== true) return 'deny';
   return (
-    judgeTiers(world, endpoint.tiers, direction, packet) ?? judgeProfiles(world, endpoint, direction, packet)
+    judgeTiers(world, endpoint.tiers, direction, packet, network) ??
+    judgeProfiles(world, endpoint, direction, packet)
   );
 }
 
@@ -83,25 +86,29 @@ export function judgeForwarded(
   endpoint: HostEndpoint | undefined,
   direction: Direction,
   packet: Packet,
+  network?: string,
 ): Verdict {
   const own = direction === 'ingress' ? packet.destination : packet.source;
-  if (endpoint === undefined || world.node_addresses.includes(own)) return 'allow';
-  return judgeTiers(world, endpoint.forward, direction, packet) ?? 'allow';
+  if (endpoint === undefined) return 'allow';
+  if (network === undefined && world.node_addresses.includes(own)) return 'allow';
+  return judgeTiers(world, endpoint.forward, direction, packet, network) ?? 'allow';
 }
 
-/** Undefined: the last tier has handed it on. */
+/** Undefined: the last tier has handed it on. Rules for other networks than this one are not there. */
 function judgeTiers(
   world: World,
   tiers: readonly Tier[],
   direction: Direction,
   packet: Packet,
+  network?: string,
 ): Verdict | undefined {
   for (const tier of tiers) {
     const refs = (direction === 'ingress' ? tier.ingress : tier.egress).filter(({ staged }) => !staged);
     if (refs.length === 0) continue;
     let decided: Verdict | 'pass' | undefined;
     for (const { key } of refs) {
-      decided = judgeRules(world, rulesOf(world.policies.get(key)!, direction), packet);
+      const rules = rulesOf(world.policies.get(key)!, direction).filter((rule) => rule.network === network);
+      decided = judgeRules(world, rules, packet);
       if (decided !== undefined) break;
     }
     if (decided === 'allow' || decided === 'deny') return decided;

@@ -24,6 +24,7 @@ import {
   judgeHost,
   judgeWorkload,
   type Packet,
+  type Verdict,
   type World,
 } from '../kit/policy-evaluator.js';
 
@@ -37,7 +38,10 @@ import {
   keys,
   member_net,
   member_port,
+  messagesOf,
   net_sets,
+  network_points,
+  networkPlaces,
   node_addresses,
   npolOf,
   packet,
@@ -81,6 +85,86 @@ t.test('npol says of every packet what Calico says', async (t) => {
     { numRuns: runs, reporter: smallest },
   );
   t.ok(allowed > runs * 10 && denied > runs * 10, `${allowed} allowed, ${denied} denied`);
+});
+
+t.test('of a policy the rules for a network hold in that network, and nowhere else', async (t) => {
+  const counts = { allow: 0, deny: 0 };
+  fc.assert(
+    fc.property(scene, fc.array(packet, { minLength: 1, maxLength: 20 }), (scene, packets) => {
+      const model = modelOf(messagesOf(scene));
+      const compiler = compiled(model, undefined, network_points);
+      const npol = npolOf(compiler, model, network_points);
+      for (const packet of packets)
+        for (const { where, calico, npol: said } of [
+          ...places(scene, npol, packet),
+          ...networkPlaces(scene, npol, packet),
+        ]) {
+          counts[calico as Verdict] += 1;
+          if (calico === said) continue;
+          const refused = network_points.flatMap(([tag]) => compiler.refusals(tag));
+          if (said === 'deny' && refused.some(({ effect }) => effect === 'closed')) continue;
+          throw new Error(`${where}: Calico ${calico}, npol ${said}: ${JSON.stringify(packet)}`);
+        }
+    }),
+    { numRuns: Number(process.env.POLICY_RUNS ?? 60), reporter: smallest },
+  );
+  t.ok(counts.allow > 500 && counts.deny > 500, JSON.stringify(counts));
+});
+
+t.test('a pod in a network: its policy there, and the node, which has no address there', async (t) => {
+  const key = 'NetworkPolicy a/1';
+  const scene = {
+    policies: {
+      [key]: policyOf([
+        ruleOf('allow', { protocol: 'tcp', dst: side({ ports: [{ first: 80, last: 80 }] }) }),
+        ruleOf('allow', { protocol: 'tcp', dst: side({ ports: [{ first: 81, last: 81 }] }), network: 'red' }),
+        ruleOf('allow', { protocol: 'nonsense', network: 'blue' }),
+      ]),
+    },
+    profiles: { kns: open_profile },
+    sets: {},
+    config,
+  };
+  const at = (pod: Scene['pod'], more: readonly FelixMessage[] = []) => {
+    const model = modelOf(messagesOf({ ...scene, ...(pod && { pod }) }));
+    const compiler = compiled(model, undefined, network_points);
+    for (const message of more) tell(model, [message]);
+    compiler.felix(model.live!, model.take());
+    compiler.compile(Number.POSITIVE_INFINITY);
+    const npol = npolOf(compiler, model, network_points);
+    const of = (index: number, inbound: boolean) =>
+      [80, 81].map((port) => verdict(npol, index, inbound, flowOf({ ...tcp80, destination_port: port })));
+    return { compiler, npol, in: of(1, false), in_red: of(4, false), out_red: of(4, true) };
+  };
+  const isolated = at(web([tierOf('default', 'deny', [key], [])]));
+  t.strictSame(
+    [isolated.in, isolated.in_red],
+    [
+      ['allow', 'deny'],
+      ['deny', 'allow'],
+    ],
+  );
+  t.strictSame(isolated.out_red, ['allow', 'allow'], 'profiles hold in all networks');
+  t.strictSame(isolated.compiler.refusals('pod-red'), [], 'what is refused for another network');
+  const from_node = flowOf({ ...tcp80, source: '10.0.0.6' });
+  t.strictSame(
+    [1, 4].map((index) => verdict(at(undefined).npol, index, false, from_node)),
+    ['allow', 'deny'],
+    'the address of the node is nobody in particular there',
+  );
+  const changed: FelixMessage = {
+    kind: 'policy',
+    key,
+    policy: policyOf([ruleOf('allow', { network: 'red' })]),
+  };
+  const edited = at(web([tierOf('default', 'deny', [key], [])]), [changed]);
+  t.strictSame(
+    [edited.in, edited.in_red],
+    [
+      ['deny', 'deny'],
+      ['allow', 'allow'],
+    ],
+  );
 });
 
 t.test('what cannot be expressed never allows, whatever it was to say', async (t) => {

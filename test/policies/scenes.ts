@@ -210,6 +210,33 @@ export function places(
   ];
 }
 
+/** The same pod's interface in a network, and a tunnel of that network, behind the others. */
+export const network_points: typeof points = [
+  ...points,
+  ['pod-red', { kind: 'workload', endpoint: pod_key, network: 'red' }],
+  ['vxlan-7-10.0.0.9', { kind: 'tunnel', host: eth0, network: 'red' }],
+];
+
+/** As `places`, of these two. */
+export function networkPlaces(
+  scene: Scene,
+  npol: Npol,
+  packet: Packet,
+): { where: string; calico: string; npol: string }[] {
+  const world = worldOf(scene);
+  const place = (where: string, calico: string, index: number, inbound: boolean) => ({
+    where,
+    calico,
+    npol: verdict(npol, index, inbound, flowOf(packet)),
+  });
+  return [
+    place('into the pod by red', judgeWorkload(world, scene.pod, 'ingress', packet, red), 4, false),
+    place('out of the pod by red', judgeWorkload(world, scene.pod, 'egress', packet, red), 4, true),
+    place('from nodes by red', judgeForwarded(world, scene.host, 'ingress', packet, red), 5, true),
+    place('to nodes by red', judgeForwarded(world, scene.host, 'egress', packet, red), 5, false),
+  ];
+}
+
 // ---- random scenes: few addresses, ports and sets, so that criteria meet
 
 export const v4 = fc.nat(7).map((last) => `10.0.0.${last}`);
@@ -270,7 +297,7 @@ export const icmp = seldom<Rule['icmp']>(
   fc.record({ type: fc.constantFrom(8, 128, 3), code: fc.constantFrom(undefined, 0, 3) }),
   undefined,
 );
-export const rule: fc.Arbitrary<Rule> = fc.record({
+const any_network: fc.Arbitrary<Rule> = fc.record({
   action: fc.constantFrom('allow', 'deny', 'pass', 'log', 'next-tier', '', 'reject', 'allow', 'deny'),
   ip_version: seldom(fc.constantFrom(4, 6), 0),
   protocol,
@@ -287,10 +314,18 @@ export const rule: fc.Arbitrary<Rule> = fc.record({
   ),
   unknown: fc.constant([]),
 });
+/** The network beside the default one that some rules are for. */
+export const red = 'red';
+export const rule: fc.Arbitrary<Rule> = fc
+  .tuple(any_network, seldom<string | undefined>(fc.constantFrom(red, 'blue'), undefined, 2))
+  .map(([rule, network]) => (network === undefined ? rule : { ...rule, network }));
 /** Some rules ask nothing. */
 export const any_rule = fc.oneof(
   { weight: 4, arbitrary: rule },
-  { weight: 1, arbitrary: rule.map(({ action }) => ruleOf(action)) },
+  {
+    weight: 1,
+    arbitrary: rule.map(({ action, network }) => ruleOf(action, network === undefined ? {} : { network })),
+  },
 );
 export const rules = fc.record({
   inbound: fc.array(any_rule, { maxLength: 3 }),

@@ -4,7 +4,7 @@ import { networkTables } from '../../src/desired/tables.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { NetworksInVpp } from '../../src/uplink/networks-in-vpp.js';
 
-const of = (name: string, vni: number) => ({ name, vni, physical_network: '', attached_by: [] });
+const of = (name: string, vni: number) => ({ name, vni, physical_network: '' });
 const used: VppObject = {
   kind: 'route',
   source: 'pods',
