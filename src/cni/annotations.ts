@@ -83,14 +83,18 @@ export function readPodInterfaceSpec(
   }
 }
 
-/** The spec of one interface: its entry of `vppInterfacesSpec`, or the default. Every entry is checked, whosever it is. */
+/**
+ * The spec of one interface: its entry of `vppInterfacesSpec`, or the default, which speaks no Ethernet unless it is a memif alone. Every entry is checked,
+ * whosever it is.
+ */
 export function interfaceSpecOf(
   annotations: Annotations,
   interface_name: string,
   limits: PodLimits,
   warn: Warn,
+  is_l3 = true,
 ): PodInterfaceSpec {
-  const fallback: PodInterfaceSpec = { rx_mode: 'adaptive', ...limits.default_spec, is_l3: true };
+  const fallback: PodInterfaceSpec = { rx_mode: 'adaptive', ...limits.default_spec, is_l3 };
   const name = annotation.interfaces_spec;
   const text = annotations[name];
   const entries = text === undefined ? {} : (readJson(name, text) ?? {});

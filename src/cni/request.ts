@@ -79,7 +79,15 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
 
   const annotations = request.workload?.annotations ?? {};
   const vcl = network_name === '' && vclOf(annotations, limits, warn);
-  const memif = network_name === '' ? memifOf(annotations, limits, warn) : undefined;
+  const is_memif = network_name !== '' && isMemifName(interface_name);
+  const asked = interfaceSpecOf(annotations, interface_name, limits, warn, !is_memif);
+  // The device is there for Linux, whatever the memif speaks.
+  const interface_spec = is_memif ? { ...asked, is_l3: true } : asked;
+  const memif = is_memif
+    ? ({ is_l3: asked.is_l3, ports: [], alone: true } as const)
+    : network_name === ''
+      ? memifOf(annotations, limits, warn)
+      : undefined;
   if (memif !== undefined) checkSocketName(netns, interface_name, 'memif');
   if (vcl) checkSocketName(netns, interface_name, 'VCL');
   if (memif !== undefined && vcl) {
@@ -89,7 +97,6 @@ function readAdd(request: AddRequest, limits: PodLimits, warn: Warn): PodSpec {
       `stands beside ${annotation.extra_memif_ports}, and a pod has one of both: remove the other`,
     );
   }
-  const interface_spec = interfaceSpecOf(annotations, interface_name, limits, warn);
   const addresses = readAddresses(request.containerIps, warn);
   const has = (address_or_prefix: string): boolean => addresses[familyKey(address_or_prefix)].length > 0;
 
@@ -179,6 +186,9 @@ function checkSocketName(netns: string, interface_name: string, of: string): voi
   }
 }
 
+/** As the Go implementation has it: the name of an interface in a network beside the default one says what it is. */
+const isMemifName = (interface_name: string): boolean => interface_name.startsWith('memif');
+
 function checkNetwork(network_name: string, interface_name: string, { gates }: PodLimits): void {
   if (network_name === '') return;
   if (!gates.multinet) {
@@ -188,11 +198,11 @@ function checkNetwork(network_name: string, interface_name: string, { gates }: P
       'names a secondary network: set multinetEnabled in CALICOVPP_FEATURE_GATES (docs/networks.md), or take the interface off the pod',
     );
   }
-  if (interface_name.startsWith('memif')) {
+  if (isMemifName(interface_name) && !gates.memif) {
     throw new InvalidRequest(
       'interface_name',
       interface_name,
-      'asks for a memif in a network beside the default one, which this version does not have: name the interface otherwise to get a tun',
+      'asks for a memif in a network beside the default one: set memifEnabled in CALICOVPP_FEATURE_GATES, and read docs/fast-paths.md before, or name the interface otherwise to get a tun',
     );
   }
 }

@@ -5,6 +5,8 @@
  *   pod table:     pod/32 → tun, and for some ports → memif
  *   pod table:     0/0 → pods table                     packets of the pod, by either
  *
+ * One that is the pod's way into a network beside the default one is alone: that network's table leads to it, and what the device is sent nobody answers.
+ *
  * A packet is judged by policies where it leaves VPP, so that both have them. uRPF finds no way back
  * to either in the default table, and none to the memif in the pod's: both look up a table of sources.
  */
@@ -28,7 +30,9 @@ export function routesTo(
   pod_table: number,
   main_table: number | undefined,
 ): VppObject[] {
-  const is_direct = spec.memif === undefined && spec.vcl === undefined;
+  const is_alone = spec.memif?.alone === true;
+  const is_direct = is_alone || (spec.memif === undefined && spec.vcl === undefined);
+  const by = is_alone ? podInterfaceTag(spec, 'memif') : tag;
   return addressesOf(spec).flatMap((address): VppObject[] => {
     const table_id = is_direct ? main_table : spec.vcl ? punt_table : pod_table;
     if (table_id === undefined) return [];
@@ -37,7 +41,7 @@ export function routesTo(
       source: 'pods',
       table_id,
       prefix: hostPrefix(address),
-      paths: [{ via: 'interface', interface: tag, next_hop: address }],
+      paths: [{ via: 'interface', interface: by, next_hop: address }],
     };
     if (is_direct || main_table === undefined) return [by_device];
     return [
@@ -61,7 +65,13 @@ export function memifObjects(
 ): VppObject[] {
   const { memif, netns, interface_name } = spec;
   const tag = podInterfaceTag(spec, 'memif');
-  const place = { kind: 'memif', tag, netns, interface_name } as const;
+  const place = {
+    kind: 'memif',
+    tag,
+    netns,
+    interface_name,
+    ...(memif.alone && { alone: memif.alone }),
+  } as const;
   return [
     memif.is_l3 ? { ...place, mode: 'ip' } : { ...place, mode: 'ethernet', mac },
     ...familiesOf(spec).flatMap((family): VppObject[] => [

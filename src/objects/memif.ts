@@ -12,8 +12,10 @@ export interface Memif {
   readonly tag: InterfaceTag;
   /** Path of the network namespace that the socket is in. */
   readonly netns: string;
-  /** That of the pod's device beside it: part of the socket's name. */
+  /** That of the pod's device beside it: part of the socket's name, or all of it. */
   readonly interface_name: string;
+  /** The socket has the name of the interface. */
+  readonly alone?: true;
   /** `ip`: packets without Ethernet. */
   readonly mode: 'ip' | 'ethernet';
   /** Of VPP's side, for `ethernet`. */
@@ -35,15 +37,21 @@ export interface PblClient {
 
 export type MemifObject = Memif | PblClient;
 
-/** In VPP's spelling of an abstract socket in a namespace, by the name that the Go implementation gives it. At most 107 bytes. */
-export function memifSocket({ netns, interface_name }: Pick<Memif, 'netns' | 'interface_name'>): string {
-  return `abstract:vpp/memif-${interface_name},netns_name=${netns}`;
+type Place = Pick<Memif, 'netns' | 'interface_name' | 'alone'>;
+
+/** In VPP's spelling of an abstract socket in a namespace, by the names that the Go implementation gives them. At most 107 bytes. */
+export function memifSocket({ netns, interface_name, alone }: Place): string {
+  return `abstract:${alone ? '' : beside}${interface_name},netns_name=${netns}`;
 }
 
+const beside = 'vpp/memif-';
+
 /** Where a socket is that VPP has by this name; undefined: it is none of a pod's. */
-export function memifSocketPlace(name: string): Pick<Memif, 'netns' | 'interface_name'> | undefined {
-  const [, interface_name, netns] = /^abstract:vpp\/memif-([^,]+),netns_name=(\/[^,]+)$/.exec(name) ?? [];
-  return netns === undefined || interface_name === undefined ? undefined : { netns, interface_name };
+export function memifSocketPlace(name: string): Place | undefined {
+  const [, prefix, interface_name, netns] =
+    /^abstract:(vpp\/memif-)?([^,/]+),netns_name=(\/[^,]+)$/.exec(name) ?? [];
+  if (netns === undefined || interface_name === undefined) return undefined;
+  return { netns, interface_name, ...(prefix === undefined && { alone: true }) };
 }
 
 /** Without a tag, by its socket alone, it was not completed: what it is nobody wants. */
@@ -77,6 +85,7 @@ export const memif_kinds: Kinds<MemifObject> = {
     same: (wanted, there) =>
       wanted.netns === there.netns &&
       wanted.interface_name === there.interface_name &&
+      wanted.alone === there.alone &&
       wanted.mode === there.mode &&
       (wanted.mode === 'ip' || wanted.mac === there.mac),
     add: 22,

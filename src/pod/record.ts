@@ -77,6 +77,7 @@ const addresses = (colon: boolean) =>
 const memif = v.object({
   is_l3: v.boolean(),
   ports: v.array(v.object({ protocol: v.picklist(['tcp', 'udp']), first: port, last: port })),
+  alone: v.exactOptional(v.literal(true)),
 });
 
 /** In a file the cookie stands beside the rest, for releases that know of none and would take the record for a damaged one. */

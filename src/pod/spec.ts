@@ -45,8 +45,10 @@ export interface PortRange {
 /** Shared memory between VPP and a program in the pod, beside the device that Linux has. */
 export interface PodMemif {
   readonly is_l3: boolean;
-  /** What comes for the pod's addresses by these leads to it; none: nothing does. */
+  /** What comes for the pod's addresses by these leads to it; none: nothing does, but all where it is `alone`. */
   readonly ports: readonly PortRange[];
+  /** The device shows Linux the addresses, and nothing comes by it. */
+  readonly alone?: true;
 }
 
 export interface PodSpec {

@@ -369,6 +369,36 @@ const taken: [name: string, change: Init, spec: object, warnings?: RegExp[], lim
     [],
     open,
   ],
+  [
+    'a memif is the way into a secondary network by its name',
+    { interfaceName: 'memif1', ...network('blue') },
+    {
+      network_name: 'blue',
+      interface_type: 'tun',
+      interface_spec: { is_l3: true },
+      memif: { is_l3: false, ports: [], alone: true },
+    },
+    [],
+    open,
+  ],
+  [
+    'and without Ethernet by its annotation',
+    {
+      interfaceName: 'memif1',
+      ...network('blue'),
+      ...annotated({ [`${prefix}vppInterfacesSpec`]: '{"memif1": {"isl3": true, "rx": 2}}' }),
+    },
+    { interface_type: 'tun', interface_spec: { rx_queues: 2 }, memif: { is_l3: true, alone: true } },
+    [],
+    open,
+  ],
+  [
+    'a memif in name alone, in the default network',
+    { interfaceName: 'memif1' },
+    { interface_type: 'tun', memif: undefined },
+    [],
+    open,
+  ],
 ];
 
 t.test('what is taken', async (t) => {
@@ -577,9 +607,15 @@ const refused: [name: string, change: Init, error: RegExp, limits?: PodLimits][]
     /dataplane_options\.network_name "blue" names a secondary network: set multinetEnabled/,
   ],
   [
-    'a memif on a secondary network',
+    'a memif on a secondary network with its gate closed',
     { interfaceName: 'memif1', ...network('blue') },
-    /interface_name "memif1" asks for a memif in a network beside the default one/,
+    /interface_name "memif1" asks for a memif in a network beside the default one: set memifEnabled/,
+    { ...open, gates: { ...open.gates, memif: false } },
+  ],
+  [
+    'a memif on a secondary network whose name VPP cannot read in that of a socket',
+    { interfaceName: 'memif,1', ...network('blue') },
+    /interface_name "memif,1" has a character that VPP cannot have in the name of a memif socket/,
     open,
   ],
 ];

@@ -19,7 +19,14 @@ import {
   podSysctls,
   staleChanges,
 } from '../../src/desired/pod.js';
-import { everything, hostPrefix, pods_table, podTables, table } from '../../src/desired/tables.js';
+import {
+  everything,
+  hostPrefix,
+  networkTables,
+  pods_table,
+  podTables,
+  table,
+} from '../../src/desired/tables.js';
 import { familyOf } from '../../src/ip/text.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
@@ -120,6 +127,50 @@ t.test('a pod with a memif: both ways are judged alike, and sources are in a tab
   t.notOk(ip.some((object) => object.kind === 'pbl_client' && object.next_hop !== undefined));
   const none = desiredPod({ ...dual, memif: { is_l3: true, ports: [] } }, inputs);
   t.notOk(has(none, { kind: 'pbl_client' }), 'no port leads to it');
+});
+
+t.test('a memif into a network beside the default one is alone', async (t) => {
+  const spec = {
+    ...dual,
+    interface_name: 'memif1',
+    network_name: 'red',
+    memif: { is_l3: false, ports: [], alone: true },
+  } as const;
+  const here = {
+    name: 'red',
+    vni: 5,
+    physical_network: '',
+    underlay: { table_id: 0, mtu: 1500 },
+  };
+  const objects = desiredPod(spec, { ...inputs, networks: [here] });
+  const [tun, own] = podInterfaceTags(spec) as [string, string];
+  t.ok(has(objects, { kind: 'memif', tag: own, interface_name: 'memif1', alone: true }));
+  const { main } = networkTables(5);
+  for (const address of addressesOf(spec)) {
+    const to = {
+      kind: 'route',
+      prefix: hostPrefix(address),
+      paths: [{ via: 'interface', interface: own, next_hop: address }],
+    };
+    t.ok(has(objects, { ...to, table_id: main }), 'the network leads to it');
+    t.ok(has(objects, { kind: 'neighbour', interface: own, address }));
+  }
+  const { pod, rpf } = inputs.tables;
+  t.notOk(has(objects, { kind: 'pbl_client' }));
+  t.notOk(
+    objects.some(
+      (object) =>
+        object.kind === 'route' &&
+        object.table_id !== rpf &&
+        object.paths.some((path) => path.via === 'interface' && path.interface === tun),
+    ),
+    'nothing leads to the device',
+  );
+  for (const tag of [tun, own]) {
+    t.ok(has(objects, { kind: 'interface_table', interface: tag, table_id: pod }));
+    t.ok(has(objects, { kind: 'urpf', interface: tag, mode: 'loose', table_id: rpf }));
+    t.ok(has(objects, { kind: 'default_verdict', interface: tag }));
+  }
 });
 
 t.test('what VPP holds for any pod', async () => {

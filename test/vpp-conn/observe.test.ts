@@ -15,6 +15,7 @@ import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
 import { Secret } from '../../src/config/secret.js';
+import { networkObjects } from '../../src/desired/networks.js';
 import { desiredPod } from '../../src/desired/pod.js';
 import { tunnel_settings_default, tunnelObjects } from '../../src/desired/remote-route.js';
 import { default_table, pods_table, podTables } from '../../src/desired/tables.js';
@@ -198,6 +199,23 @@ const pods: Record<string, VppObject[]> = {
     }),
     podInputsOf({ tables: podTables(5) }),
   ),
+  'with a memif alone, in a network': [
+    ...networkObjects(4097),
+    ...desiredPod(
+      podOf({
+        netns: '/var/run/netns/cni-7',
+        interface_name: 'memif1',
+        network_name: 'red',
+        addresses: { ip4: ['10.1.0.12'], ip6: ['fd01::12'] },
+        host_ports: [],
+        memif: { is_l3: false, ports: [], alone: true },
+      }),
+      podInputsOf({
+        tables: podTables(6),
+        networks: [{ name: 'red', vni: 4097, physical_network: '', underlay: { table_id: 0, mtu: 1500 } }],
+      }),
+    ),
+  ],
   'with sources of its own, and redirected': desiredPod(
     podOf({
       netns: '/var/run/netns/cni-3',
