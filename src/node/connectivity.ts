@@ -54,7 +54,18 @@ export function connectivityOf(
   );
 }
 
-function ipsecOf({ gates, ipsec: { psk, psk_file } }: Config): { readonly ipsec?: IpsecParts } {
+function ipsecOf({ gates, ipsec }: Config): { readonly ipsec?: IpsecParts } {
   if (!gates.ipsec) return {};
-  return { ipsec: { key: () => (psk_file === undefined ? psk : pskIn(psk_file)) } };
+  const { psk, psk_file, extra_addresses, cross_tunnels } = ipsec;
+  const asks_for_more = extra_addresses > 0 || cross_tunnels;
+  return {
+    ipsec: {
+      key: () => (psk_file === undefined ? psk : pskIn(psk_file)),
+      ...(asks_for_more && { not_done: more_tunnels_fault }),
+    },
+  };
 }
+
+/** `ikev2_initiate_sa_init` of VPP's ikev2.c takes the first address of the interface, whatever the profile says of its end. */
+const more_tunnels_fault =
+  'extraAddresses and crossIPSecTunnels are refused: there is one tunnel to each address of a node, as VPP begins IKE from the first address of its uplink alone, and could not tell several apart. Take both out; for more than one tunnel can carry set nbAsyncCryptoThreads';

@@ -61,6 +61,7 @@ export function uplinkOf(
         drop_ip_options: config.drop_ip_options,
         host_stack: config.gates.vcl && vclObstacle(config) === undefined,
         does_ike: config.gates.ipsec,
+        crypto_threads: config.gates.ipsec ? config.ipsec.async_crypto_threads : 0,
         drop_other_protocols: config.drop_other_protocols,
         uplink_128_to_64: config.gates.uplink_128_to_64,
       },

@@ -10,6 +10,8 @@ import type { IkeEnds, IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 export interface IpsecParts {
   /** The key that all nodes share. Throws with the cause, never with what it has read. */
   readonly key: () => Secret;
+  /** What is asked for and not done, why, and the step to take. */
+  readonly not_done?: string;
 }
 
 /**
@@ -187,11 +189,12 @@ export class IkeTunnels {
   // --- for people
 
   get fault_count(): number {
-    return this.#fault === undefined ? 0 : 1;
+    return (this.#fault === undefined ? 0 : 1) + (this.#parts?.not_done === undefined ? 0 : 1);
   }
 
   /** By object, what is wrong with it and what to do. */
   *faults(): Iterable<readonly [object: string, text: string]> {
+    if (this.#parts?.not_done !== undefined) yield ['CALICOVPP_IPSEC', this.#parts.not_done];
     if (this.#fault === undefined) return;
     const so_far =
       this.#psk === undefined

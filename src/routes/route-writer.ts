@@ -6,7 +6,7 @@ import type { Sink } from '../desired/sink.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { IpsecObject } from '../objects/ipsec.js';
+import type { IkeObject } from '../objects/ipsec.js';
 import {
   canonical,
   interfaceMade,
@@ -22,7 +22,7 @@ import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
-import { ipsecKeys, isIpsec, Keyless } from './keyless.js';
+import { ipsecKeys, isIke, Keyless } from './keyless.js';
 import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
 import { PeerEnds } from './peer-ends.js';
 import { type Refusals, RefusedTunnels } from './refused-tunnels.js';
@@ -55,7 +55,7 @@ const isOfIke = (object: VppObject): boolean => object.kind === 'ipip_tunnel' &&
 /** What an earlier life has left on a tunnel goes with this version of it: IKE alone brings its own up, and has nothing to do with others. */
 function suits(left: VppObject, tunnel: VppObject): boolean {
   if (left.kind === 'interface_flag' && left.flag === 'admin_up') return !isOfIke(tunnel);
-  return !isIpsec(left) || isOfIke(tunnel);
+  return !isIke(left) || isOfIke(tunnel);
 }
 
 const never_ms = Number.POSITIVE_INFINITY;
@@ -118,7 +118,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   override want(object: VppObject): void {
     if (object.kind === 'wireguard_peer') return this.#wantPeer(object);
     if (object.kind === 'route' && this.#isSteady) return this.model.want(object);
-    if (isIpsec(object)) return this.#wantIpsec(this.#keyless.want(object));
+    if (isIke(object)) return this.#wantIpsec(this.#keyless.want(object));
     const tag = interfaceMade(object);
     const key = keyOf(object);
     if (object.kind === 'srv6_local_sid') {
@@ -169,7 +169,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   // --- tunnels that IKE brings up
 
-  #wantIpsec(object: IpsecObject | undefined): void {
+  #wantIpsec(object: IkeObject | undefined): void {
     if (object !== undefined) super.want(object);
   }
 
@@ -189,10 +189,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
     for (const wanted of this.#ikeObjects(dst)) this.model.want({ ...wanted, round: this.#ike_round });
   }
 
-  #ikeObjects(dst: string): readonly IpsecObject[] {
+  #ikeObjects(dst: string): readonly IkeObject[] {
     return ipsecKeys(dst).flatMap((key) => {
       const wanted = this.model.wanted(key);
-      return wanted !== undefined && isIpsec(wanted) ? wanted : [];
+      return wanted !== undefined && isIke(wanted) ? wanted : [];
     });
   }
 

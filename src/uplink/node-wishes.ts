@@ -28,6 +28,8 @@ export class NodeWishes {
   repeated: NonNullable<NodeInputs['repeated']> = new Map();
   /** Of pods and nodes, as VPP has been told: until they are known, by an earlier life. */
   not_natted: NeverNatted | undefined;
+  /** That this VPP has. */
+  workers = 0;
   /** The entry for uplinks of this VPP's source NAT. */
   uplink_entry: UplinkEntry | undefined;
 
@@ -41,7 +43,7 @@ export class NodeWishes {
   }
 
   objects(uplinks: readonly Uplink[], taps_up: boolean, uplinks_up = true): VppObject[] {
-    const { inputs, repeated, not_natted, uplink_entry } = this;
+    const { inputs, repeated, not_natted, uplink_entry, workers } = this;
     const network_vnis = this.networks.vnis;
     return desiredNode(
       {
@@ -50,6 +52,7 @@ export class NodeWishes {
         repeated,
         uplink_entry,
         network_vnis,
+        workers,
         ...(not_natted !== undefined && { not_natted }),
       },
       taps_up,

@@ -139,3 +139,9 @@ t.test('a key that cannot be read is a fault, and the one of before holds', asyn
   t.strictSame(without.settings, { psk_version: 0 });
   t.equal(new IkeTunnels(undefined).settings, undefined, 'IPsec is off');
 });
+
+t.test('what is asked for and not done is a fault for as long as it is asked for', async (t) => {
+  const ike = new IkeTunnels({ key: () => new Secret('a key'), not_done: 'it is refused: take it out' });
+  t.strictSame([...ike.faults()], [['CALICOVPP_IPSEC', 'it is refused: take it out']]);
+  t.equal(ike.fault_count, 1);
+});

@@ -1,3 +1,5 @@
+/** IKE, and who encrypts for IPsec. */
+import { crypto_sw_scheduler_set_worker } from 'vpp-binapi-ts/crypto_sw_scheduler';
 import {
   ikev2_initiate_sa_init,
   ikev2_profile_add_del,
@@ -12,20 +14,9 @@ import {
   ikev2_set_responder,
   ikev2_set_tunnel_interface,
 } from 'vpp-binapi-ts/ikev2';
+import { ipsec_set_async_mode } from 'vpp-binapi-ts/ipsec';
 import { type Handler, onDump, onPlain } from '../handler.js';
 import { refuse, retval } from '../outcome.js';
-
-const no_id = { type: 0, data_len: 0, data: '' };
-const no_ts = {
-  sa_index: 0,
-  child_sa_index: 0,
-  is_local: false,
-  protocol_id: 0,
-  start_port: 0,
-  end_port: 0,
-  start_addr: '0.0.0.0',
-  end_addr: '0.0.0.0',
-};
 
 export const ikev2: readonly Handler[] = [
   onPlain(ikev2_profile_add_del, (vpp, { name, is_add }) => {
@@ -36,12 +27,17 @@ export const ikev2: readonly Handler[] = [
     vpp.interfaces.get(sw_if_index);
     vpp.ikev2.of(name).tun_itf = sw_if_index;
   }),
-  onPlain(ikev2_profile_set_auth, (vpp, { name, auth_method: method, data }) => {
-    vpp.ikev2.authenticate(name, { method, data: Buffer.from(data) });
+  onPlain(ikev2_profile_set_auth, (vpp, { name, auth_method: method, is_hex, data }) => {
+    vpp.ikev2.authenticate(name, { method, hex: is_hex ? 1 : 0, data: Buffer.from(data) });
   }),
-  ...[ikev2_profile_set_id, ikev2_profile_set_ts, ikev2_set_ike_transforms, ikev2_set_esp_transforms].map(
-    (message) => onPlain(message as typeof ikev2_profile_set_ts, (vpp, { name }) => void vpp.ikev2.of(name)),
+  onPlain(ikev2_profile_set_id, (vpp, { name, is_local, id_type, data }) =>
+    vpp.ikev2.identify(name, is_local, id_type, data),
   ),
+  onPlain(ikev2_profile_set_ts, (vpp, { name, ts }) => vpp.ikev2.select(name, ts)),
+  onPlain(ikev2_set_ike_transforms, (vpp, { name, tr }) => vpp.ikev2.propose(name, tr)),
+  onPlain(ikev2_set_esp_transforms, (vpp, { name, tr }) => {
+    vpp.ikev2.of(name).esp_ts = tr;
+  }),
   onPlain(ikev2_set_responder, (vpp, { name, responder }) => {
     vpp.ikev2.of(name).responder = responder;
   }),
@@ -50,23 +46,14 @@ export const ikev2: readonly Handler[] = [
   }),
   onPlain(ikev2_initiate_sa_init, (vpp, { name }) => vpp.ikev2.begin(name)),
   onDump(ikev2_profile_dump, (vpp) =>
-    vpp.ikev2.profiles.map(({ name, tun_itf, responder, auth }) => ({
+    vpp.ikev2.profiles.map(({ is_up: _, ...profile }) => ({
       profile: {
-        name,
-        tun_itf,
-        responder,
-        auth: { ...auth, hex: 0 },
-        loc_id: no_id,
-        rem_id: no_id,
-        loc_ts: no_ts,
-        rem_ts: no_ts,
-        ike_ts: { crypto_alg: 0, crypto_key_size: 0, integ_alg: 0, prf_alg: 0, dh_group: 0 },
-        esp_ts: { crypto_alg: 0, crypto_key_size: 0, integ_alg: 0 },
+        ...profile,
         lifetime: 0n,
         lifetime_maxdata: 0n,
         lifetime_jitter: 0,
         handover: 0,
-        ipsec_over_udp_port: 0,
+        ipsec_over_udp_port: no_port,
         udp_encap: false,
         natt_disabled: false,
       },
@@ -74,4 +61,10 @@ export const ikev2: readonly Handler[] = [
   ),
   // What is in them nobody asks here.
   onDump(ikev2_sa_dump, () => []),
+  onPlain(ipsec_set_async_mode, () => undefined),
+  // It has none.
+  onPlain(crypto_sw_scheduler_set_worker, () => refuse(retval.INVALID_VALUE)),
 ];
+
+/** Nobody has asked for one. */
+const no_port = 0xffff;
