@@ -15,22 +15,22 @@ import type { NodeReady } from '../messages/node.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { RouterSaid, VppConnectionMessage, VppProcessMessage, VppUp } from '../messages/vpp.js';
 import { Attempts } from '../uplink/attempts.js';
-import { DrivenUplinks } from '../uplink/driven-uplinks.js';
 import { KnownNeighbours } from '../uplink/known-neighbours.js';
 import { nodeFacts, shownSourceNat } from '../uplink/node-facts.js';
-import { NodeSubscribers } from '../uplink/node-subscribers.js';
 import { OneTask } from '../uplink/one-task.js';
-import { OthersInPlace } from '../uplink/others-in-place.js';
 import { RouterWords } from '../uplink/router-words.js';
 import { Routers } from '../uplink/routers.js';
 import { TakeOver } from '../uplink/take-over.js';
 import type { Taken } from '../uplink/taken.js';
-import { type HeldUplinks, TapLooks } from '../uplink/tap-looks.js';
 import { TapWatches } from '../uplink/tap-watches.js';
 import { NeedsNewVpp, UplinkError } from '../uplink/uplink-error.js';
 import type { UplinkHost } from '../uplink/uplink-host.js';
 import type { UplinkReport, UplinkSettings } from '../uplink/uplink-settings.js';
-import { vppPort } from '../uplink/vpp-port.js';
+import { DrivenUplinks } from '../uplinks/driven-uplinks.js';
+import { NodeSubscribers } from '../uplinks/node-subscribers.js';
+import { OthersInPlace } from '../uplinks/others-in-place.js';
+import { type HeldUplinks, TapLooks } from '../uplinks/tap-looks.js';
+import { vppPort } from '../uplinks/vpp-port.js';
 
 export interface UplinkDeps {
   readonly process: ActorRef<VppProcessMessage>;

@@ -2,7 +2,7 @@
 import type { Reply } from '../actor-system.js';
 import { uplinkTag } from '../desired/node-inputs.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
-import type { VppPort } from './node-in-vpp.js';
+import type { VppPort } from '../uplink/node-in-vpp.js';
 
 const how = { owner: 'node', on_error: 'continue', urgency: 'prompt', essential: true } as const;
 

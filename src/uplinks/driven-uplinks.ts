@@ -2,10 +2,10 @@
 import type { ActorContext } from '../actor-system.js';
 import type { VppUp } from '../messages/vpp.js';
 import type { VppObject } from '../objects/object.js';
-import { type EffectiveUplink, effectiveUplink } from './effective.js';
-import type { VppPort } from './node-in-vpp.js';
-import type { Taken } from './taken.js';
-import type { UplinkSettings } from './uplink-settings.js';
+import { type EffectiveUplink, effectiveUplink } from '../uplink/effective.js';
+import type { VppPort } from '../uplink/node-in-vpp.js';
+import type { Taken } from '../uplink/taken.js';
+import type { UplinkSettings } from '../uplink/uplink-settings.js';
 
 export class DrivenUplinks {
   /** Of VPP's receive queues, as it has told them. */

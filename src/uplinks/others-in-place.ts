@@ -2,11 +2,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import type { UplinkMessage } from '../messages/uplink.js';
-import { nodeFacts } from './node-facts.js';
-import { Preparation, type Prepared } from './preparation.js';
-import type { Others } from './take-over-deps.js';
-import type { Taken } from './taken.js';
-import type { UplinkSettings } from './uplink-settings.js';
+import { nodeFacts } from '../uplink/node-facts.js';
+import { Preparation, type Prepared } from '../uplink/preparation.js';
+import type { Others } from '../uplink/take-over-deps.js';
+import type { Taken } from '../uplink/taken.js';
+import type { UplinkSettings } from '../uplink/uplink-settings.js';
 
 type Facts = Extract<UplinkMessage, { type: 'Prepared' }>['facts'];
 

@@ -2,13 +2,13 @@
 import type { ActorContext } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { UplinkMessage } from '../messages/uplink.js';
-import type { Following } from './following.js';
-import type { KnownNeighbours } from './known-neighbours.js';
-import type { OneTask } from './one-task.js';
-import type { RouterWords } from './router-words.js';
-import type { Taken } from './taken.js';
-import type { TapWatches } from './tap-watches.js';
-import type { UplinkSettings } from './uplink-settings.js';
+import type { Following } from '../uplink/following.js';
+import type { KnownNeighbours } from '../uplink/known-neighbours.js';
+import type { OneTask } from '../uplink/one-task.js';
+import type { RouterWords } from '../uplink/router-words.js';
+import type { Taken } from '../uplink/taken.js';
+import type { TapWatches } from '../uplink/tap-watches.js';
+import type { UplinkSettings } from '../uplink/uplink-settings.js';
 
 /** A DHCP client removes an address and adds the next: what lasts that long is followed. */
 const settle_ms = 300;
