@@ -168,14 +168,14 @@ export class TakeOver {
     this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);
 
-    const captured = await this.gateways.afterServices(surveyed, signal);
-    if (this.gateways.is_lending) this.mender.lend(captured);
+    const found = await this.gateways.afterServices(surveyed, signal);
+    if (this.gateways.is_lending) this.mender.lend(found);
     waitsFor('taking the uplinks over');
-    this.tellLeftovers(captured);
+    this.tellLeftovers(found);
     this.has_cost = true;
-    const met = new Map(captured.map((each) => [each.link.name, known.of(each, host.heard(each))]));
-    this.trying = captured;
-    await host.take(captured, signal);
+    const met = new Map(found.map((each) => [each.link.name, known.of(each, host.heard(each))]));
+    this.trying = found;
+    const captured = await host.take(found, signal);
     if (captured.some((each) => driverFor(each).needs_new_vpp)) {
       this.awaits_new_vpp = true;
       host.giveToNextVpp(captured);

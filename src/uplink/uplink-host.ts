@@ -3,7 +3,12 @@
  * before it is made. The taps that stand in for them: host-taps.ts.
  */
 import type { UplinkSpec } from '../config.js';
-import { holdersOf, user_space_drivers, virtualFunctions } from '../host/devices/pci-driver.js';
+import {
+  driverOverride,
+  holdersOf,
+  user_space_drivers,
+  virtualFunctions,
+} from '../host/devices/pci-driver.js';
 import { machineFacts } from '../host/devices/pci-facts.js';
 import { driverOf } from '../host/devices/sysfs.js';
 import { type UndoReport, undo } from '../host/undo/undo.js';
@@ -15,6 +20,7 @@ import { within } from '../linux/within.js';
 import { captureUplink, heardOn, hostAddresses, isOld } from './capture-uplink.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import { Tried } from './choice.js';
+import type { DeviceChange } from './driver.js';
 import { driverFor } from './drivers.js';
 import { changeDevice, moveDevice, prepareLink, silence, type VppSide } from './give-device.js';
 import { HostTaps } from './host-taps.js';
@@ -168,16 +174,36 @@ export class UplinkHost {
 
   /**
    * Gives the devices to VPP, but for those that VPP has to have before: `move` is for them. Throws UplinkError, or what Linux answered; the caller
-   * then restores. Nothing is given back meanwhile: the caller waits for its end.
+   * then restores. Nothing is given back meanwhile: the caller waits for its end. Answers the uplinks with all that their undo takes.
    */
-  async take(uplinks: readonly CapturedUplink[], signal?: AbortSignal): Promise<void> {
+  async take(uplinks: readonly CapturedUplink[], signal?: AbortSignal): Promise<CapturedUplink[]> {
     this.mustBeQuiet();
     this.inVpp(silence);
-    this.captured.save('taking', uplinks);
-    for (const uplink of uplinks) {
+    const whole: CapturedUplink[] = [];
+    for (const uplink of uplinks) whole.push(await this.withOverride(uplink));
+    signal?.throwIfAborted();
+    this.captured.save('taking', whole);
+    for (const uplink of whole) {
       signal?.throwIfAborted();
       await this.takeOne(uplink, signal);
     }
+    return whole;
+  }
+
+  /** Of a device that is to have another kernel driver: what an administrator wants to drive it. */
+  private async withOverride(uplink: CapturedUplink): Promise<CapturedUplink> {
+    const { pci } = uplink;
+    const isBound = (change: DeviceChange): boolean => change.do === 'bind' && change.pci === pci?.address;
+    if (
+      pci === undefined ||
+      !driverFor(uplink)
+        .prepare({ ...uplink, gso: this.gso })
+        .some(isBound)
+    )
+      return uplink;
+    const { override: _, ...rest } = pci;
+    const override = await driverOverride(pci.address, this.tools);
+    return { ...uplink, pci: { ...rest, ...(override !== undefined && { override }) } };
   }
 
   /** Devices that VPP has attached by their name, which was the host's until now. */

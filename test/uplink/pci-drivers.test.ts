@@ -1,4 +1,6 @@
-import { mkdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
@@ -67,8 +69,7 @@ function machine(
 
 /** All that a take-over does to the host. */
 async function takeOver(lab: UplinkLab, specs: readonly UplinkSpec[]): Promise<void> {
-  const captured = lab.host.capture(specs);
-  await lab.host.take(captured);
+  const captured = await lab.host.take(lab.host.capture(specs));
   for (const { interface_name, index } of specs) lab.makeTap(interface_name, macs[index]!);
   const uplinks = captured.map((each) => uplinkOf(each, true, uplinkTag(each.spec.interface_name)));
   const cluster = { prefixes: ['10.96.0.0/16'], tap_address: '169.254.0.1/32' };
@@ -367,5 +368,73 @@ t.test('an abort is heard between two changes of a device', async (t) => {
   await lab.host.take(lab.host.capture([second]), abort.signal).catch(() => undefined);
   lab.pci.refuses = () => undefined;
   t.same((await lab.host.restore()).remaining, []);
+  t.equal(shown(lab), host);
+});
+
+t.test(
+  'while the kernel binds or unbinds a driver of the device, nothing here waits in the kernel',
+  async (t) => {
+    const lab = machine(t, virtio);
+    const host = shown(lab);
+    const { pci } = lab;
+    const at = `${pci.roots.sys}/bus/pci/devices/${virtio.address}`;
+    const shows = readFileSync(`${at}/driver_override`);
+    // Whoever opens it waits until somebody opens the other end: so does the kernel, for its lock.
+    rmSync(`${at}/driver_override`);
+    t.equal(spawnSync('mkfifo', [`${at}/driver_override`]).status, 0);
+    const captured = lab.host.capture([specOf({ driver: 'virtio' })]);
+    t.match(captured, [{ pci: { address: virtio.address } }], 'it is read all the same');
+    const taking = lab.host.take(captured);
+    await t.rejects(
+      turning(lab, taking),
+      /the kernel has not shown .*driver_override within 20000 ms: a driver of the device is being bound or unbound/,
+    );
+    t.same(pci.writes, []);
+    t.notOk(lab.host.isChanged());
+    // One thread waits, and no second one for the same.
+    const again = lab.host.take(captured);
+    writeFileSync(`${at}/driver_override`, shows);
+    rmSync(`${at}/driver_override`);
+    writeFileSync(`${at}/driver_override`, shows);
+    await turning(lab, again);
+    t.equal(pci.driverOf(virtio.address), 'vfio-pci');
+    t.same((await lab.host.restore()).remaining, []);
+    t.equal(shown(lab), host);
+  },
+);
+
+t.test('a kernel that does not let go of the device in time is not asked again until it has', async (t) => {
+  const lab = machine(t, virtio);
+  const { pci } = lab;
+  const [host, bound] = [shown(lab), pci.state()];
+  let letGo = (): void => {};
+  const done = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const { write } = pci;
+  const asked: string[] = [];
+  lab.writes(async (path, value) => {
+    asked.push(basename(path));
+    if (path.endsWith('virtio-pci/unbind') || path.endsWith('driver/unbind')) await done;
+    return write(path, value);
+  });
+  await t.rejects(
+    turning(lab, takeOver(lab, [specOf({ driver: 'virtio' })])),
+    /the kernel has not taken "0000:00:03.0" in .*unbind within 20000 ms/,
+  );
+  t.same(asked, ['driver_override', 'unbind']);
+  const { results } = await turning(lab, lab.host.restore());
+  t.same(results.flatMap((result) => (result.outcome === 'failed' ? [result.step.kind] : [])).slice(0, 1), [
+    'bind_driver',
+  ]);
+  t.match(
+    results.find(({ step }) => step.kind === 'add_address'),
+    { outcome: 'failed', reason: /the kernel is not done with its device/ },
+    'what the link would lose again',
+  );
+  letGo();
+  for (let n = 0; n < 20; n++) await new Promise((resolve) => setImmediate(resolve));
+  t.same((await turning(lab, lab.host.restore())).remaining, []);
+  t.same(pci.state(), bound);
   t.equal(shown(lab), host);
 });

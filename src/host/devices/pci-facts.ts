@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readIfExists } from '../files.js';
-import { driverOverride, user_space_drivers, virtualFunctions } from './pci-driver.js';
+import { user_space_drivers, virtualFunctions } from './pci-driver.js';
 import {
   driverOf,
   HOST_ROOTS,
@@ -18,7 +18,7 @@ import {
 } from './sysfs.js';
 
 export interface PciFacts extends PciDevice {
-  /** What an administrator wants to drive it: `driverctl` writes it. */
+  /** What an administrator wants to drive it: `driverctl` writes it. Absent until it is to get another driver: the kernel shows it under a lock. */
   readonly override?: string;
   /** Absent: nothing isolates it. */
   readonly iommu_group?: string;
@@ -49,7 +49,6 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const directory = pciDirectory(address, roots);
   const read = (name: string): string | undefined => readText(join(directory, name))?.trim();
   const number = (name: string): number => Number(read(name) ?? 0) || 0;
-  const override = driverOverride(address, roots);
   const iommu_group = iommuGroup(address, roots);
   const numa = read('numa_node');
   const vfs = virtualFunctions(address, roots);
@@ -61,7 +60,6 @@ export function pciFacts(address: string, roots: HostRoots = HOST_ROOTS): PciFac
   const physical_function = linkName(join(directory, 'physfn'));
   return {
     ...device,
-    ...(override !== undefined && { override }),
     ...(iommu_group !== undefined && { iommu_group }),
     group: iommu_group === undefined ? [] : othersIn(address, roots),
     // -1: the machine has one.

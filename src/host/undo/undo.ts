@@ -1,6 +1,8 @@
+import { KernelBusy } from '../devices/locked-files.js';
 import { inOrder } from './undo-order.js';
 import { CommandTimedOut, UndoSession, type UndoTools } from './undo-session.js';
 import { describeStep, type UndoStep } from './undo-step.js';
+import { isAbout, linksOf } from './undo-waiting.js';
 
 /** `already`: it was so before. A failed step says why, in words for the operator. */
 export type StepResult =
@@ -45,12 +47,20 @@ export async function undo(
   };
   const session = new UndoSession(tools, link_wait_ms, steps);
   const [before, after] = inOrder(steps);
+  // Links that may go yet, and come back without what they are given now.
+  const waiting = new Set<string>();
   const take = async (some: readonly UndoStep[]) => {
     for (const step of some) {
+      if (isAbout(step, waiting)) {
+        failed(step, 'the kernel is not done with its device');
+        continue;
+      }
       try {
         results.set(step, { step, outcome: (await session.take(step)) ? 'done' : 'already' });
       } catch (error) {
         failed(step, error);
+        if (step.kind === 'bind_driver' && error instanceof KernelBusy)
+          for (const name of linksOf(step.pci, steps)) waiting.add(name);
       }
     }
   };
