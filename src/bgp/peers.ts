@@ -43,7 +43,7 @@ export interface WantedPeer {
   readonly reachable_by?: string;
   /** The object by which it is. */
   readonly by: string;
-  /** SR policies are told and taken, beside routes. */
+  /** SR policies are told and taken, beside routes: of two sessions with one node by that of IPv6 alone, over which their packets go. */
   readonly sr_policies?: true;
   /** Routes of networks are told and taken, too. */
   readonly networks?: true;
@@ -161,6 +161,19 @@ class Planner {
     };
     for (const remote of this.#remotesOf((node) => node.cluster_id === undefined))
       this.#add(remote, mesh, false);
+  }
+
+  /**
+   * Told by both sessions with a node they would be two paths of one policy: what one session takes back would hold as long as the other one is broken, and
+   * its paths are kept for its return.
+   */
+  takeFromOneSession(): void {
+    for (const [address, peer] of this.peers) {
+      const ip6 = this.#nodes_by_address.get(address)?.ip6?.address;
+      if (familyOf(address) === 6 || ip6 === undefined || !this.peers.has(ip6)) continue;
+      const { sr_policies: _, ...others } = peer;
+      this.peers.set(address, others);
+    }
   }
 
   /** Whether the object is for this node to peer. */
@@ -306,6 +319,7 @@ function byName<T extends { readonly name: string }>(objects: ReadonlyMap<string
 export function wantedPeers(inputs: PeersInputs, settings: BgpSettings, troubles: Troubles): WantedPeers {
   const planner = new Planner(inputs, settings, troubles);
   planner.run();
+  if (inputs.sr_policies) planner.takeFromOneSession();
   const { peers, secrets } = planner;
   return { peers, secrets: [...secrets].sort() };
 }

@@ -239,3 +239,32 @@ t.test('what a node announces of itself: its locator, and a policy for each SID 
   );
   t.end();
 });
+
+t.test('of two sessions with one node that of IPv6 has the policies', async (t) => {
+  const srv6: Srv6Inputs = { programmed: { own }, paths: new Map() };
+  const has = (more: Parameters<typeof planOf>[0]) =>
+    Object.fromEntries(
+      [...planOf({ ...more, more: { srv6, ...more.more } }).peers].map(([address, peer]) => [
+        address,
+        peer.sr_policies === true,
+      ]),
+    );
+  const nodes = { n: at(1), m: at(2) };
+  t.strictSame(has({ nodes }), { '10.0.0.2': false, 'fd00::2': true });
+  const one = has({ nodes, more: { addresses: { ip4: '10.0.0.1' } } });
+  t.strictSame(one, { '10.0.0.2': true }, 'where there is one it has them');
+  const by_objects = has({
+    nodes,
+    configurations: { default: { nodeToNodeMeshEnabled: false } },
+    peers: {
+      reflector: { peerIP: '10.0.0.2', asNumber: 64_512 },
+      router: { peerIP: '10.0.0.9', asNumber: 64_512 },
+      router6: { peerIP: 'fd00::9', asNumber: 64_512 },
+    },
+  });
+  t.strictSame(
+    by_objects,
+    { '10.0.0.2': true, '10.0.0.9': true, 'fd00::9': true },
+    'of others nothing is known',
+  );
+});

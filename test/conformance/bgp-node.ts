@@ -23,11 +23,12 @@ import { type BgpPace, bgp_pace } from '../../src/bgp/pace.js';
 import { type KindName, type Kinds, kinds, type ListedKind } from '../../src/calico/kinds/kinds.js';
 import { systemClock } from '../../src/clock.js';
 import { Secret } from '../../src/config/secret.js';
+import type { OwnSids } from '../../src/desired/srv6.js';
 import { bootId, listensAt, processRunningAs, processStartTime } from '../../src/host/devices/sysfs.js';
 import { watchExit } from '../../src/host/process-exit.js';
 import type { BgpMessage, BgpProcessMessage } from '../../src/messages/bgp.js';
 import type { AnyChange, ClusterChange, ClusterMessage } from '../../src/messages/cluster.js';
-import type { RemoteRoutes } from '../../src/messages/connectivity.js';
+import type { RemoteRoutes, SidsProgrammed, SubscribeSids } from '../../src/messages/connectivity.js';
 import type { NodeReady, NodeStatus, SubscribeNode } from '../../src/messages/node.js';
 import { KeptLog } from '../kit/actor-kit.js';
 
@@ -54,6 +55,8 @@ export interface BgpNodeOptions {
   readonly ip4?: string;
   readonly ip6?: string;
   readonly binary: string;
+  /** It does SRv6: `sids`. */
+  readonly srv6?: true;
   /** Where a test is to wait less. */
   readonly pace?: Partial<BgpPace>;
 }
@@ -82,6 +85,8 @@ export class BgpNode {
   readonly #objects = new Map<KindName, Map<string, unknown>>();
   readonly #secrets = new Map<string, Kinds['Secret']>();
   #wanted: readonly string[] = [];
+  #sids: OwnSids | undefined;
+  #sids_subscriber: ActorRef<SidsProgrammed> | undefined;
   readonly #options: BgpNodeOptions;
 
   constructor(options: BgpNodeOptions) {
@@ -152,7 +157,12 @@ export class BgpNode {
           if (kind !== 'Secret') this.#tell(kind, new Map(this.#objects.get(kind) ?? []));
       }
     });
-    const connectivity = await this.#standIn<RemoteRoutes>('connectivity', ({ changed, synced, reply }) => {
+    const connectivity = await this.#standIn<RemoteRoutes | SubscribeSids>('connectivity', (message) => {
+      if (message.type === 'SubscribeSids') {
+        this.#sids_subscriber = message.subscriber as unknown as ActorRef<SidsProgrammed>;
+        return this.sids(this.#sids);
+      }
+      const { changed, synced, reply } = message;
       for (const [prefix, route] of changed) {
         this.told.push(route === undefined ? `-${prefix}` : `+${prefix} ${route.next_hops.join(' ')}`);
         if (route === undefined) this.routes.delete(prefix);
@@ -171,6 +181,7 @@ export class BgpNode {
           uplink,
           cluster,
           connectivity,
+          ...(this.#options.srv6 && { sids: connectivity }),
           connect: ({ api_socket, version }, signal) => connect({ target: api_socket, version, signal }),
           waited_ms: () => 0,
           canListenOn6: async () => false,
@@ -233,6 +244,12 @@ export class BgpNode {
       );
     this.#tellSecrets();
     return this;
+  }
+
+  /** Those that its VPP has, from now on. */
+  sids(own: OwnSids | undefined): void {
+    this.#sids = own;
+    this.#sids_subscriber?.tell({ type: 'SidsProgrammed', own });
   }
 
   describe(): Promise<Described> {
