@@ -14,6 +14,7 @@ import {
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { startStandInVpp } from '../../lab/vpp/stand-in.js';
+import { wireguardPair } from '../../lab/wireguard-go.js';
 import { Secret } from '../../src/config/secret.js';
 import { networkObjects } from '../../src/desired/networks.js';
 import { desiredPod } from '../../src/desired/pod.js';
@@ -25,6 +26,7 @@ import { canonical, isDangling, keyOf } from '../../src/objects/object.js';
 import { owners } from '../../src/objects/owner.js';
 import type { Path } from '../../src/objects/routing.js';
 import { type IpipTunnel, ipipTag } from '../../src/objects/tunnels.js';
+import { type WireguardPeer, wireguard_tag } from '../../src/objects/wireguard.js';
 import { podInterfaceTag } from '../../src/pod/names.js';
 import { Model } from '../../src/reconcile/model.js';
 import type { Operation } from '../../src/reconcile/operation.js';
@@ -1122,6 +1124,59 @@ t.test('what VPP says of splits', async (t) => {
   ]);
   t.same(pblClientsIn(''), []);
   t.same(pblClientsIn('unknown input'), []);
+});
+
+t.test('WireGuard: the next process finds each peer, and what it changes of one is no other’s', async (t) => {
+  const { vpp, does, missing, fresh } = await connected(t);
+  const key = (of: number): string => Buffer.alloc(32, of).toString('base64');
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  const pair = wireguardPair();
+  const private_key = new Secret(base64(pair.private_key));
+  const device = {
+    kind: 'wireguard_interface',
+    tag: wireguard_tag,
+    src: '10.0.0.2',
+    port: 51_820,
+    public_key: base64(pair.public_key),
+    private_key,
+  } as const;
+  const own = { node: { ip4: '10.0.0.2', ip6: 'fd00::2' }, subnets: {}, main_uplink: 'main-eth0', mtu: 1500 };
+  const peer = (n: number, more: readonly string[] = []): WireguardPeer => ({
+    kind: 'wireguard_peer',
+    interface: wireguard_tag,
+    public_key: key(n),
+    endpoint: `10.0.0.${n}`,
+    port: 51_820,
+    keepalive_s: 0,
+    // Of both families: the key is there once.
+    allowed: [`10.0.0.${n}/32`, `10.1.${n}.0/26`, `fd00::${n}/128`, `fd10:${n}::/122`, ...more].sort(),
+  });
+  const base = [...nodes['a dual-stack node']!, ...tunnelObjects(device, own, tunnel_settings_default)];
+  const wanted = [...base, peer(3), peer(4), peer(5)];
+  await does(reconcile(wanted, []));
+  t.same(await missing(wanted), []);
+
+  const next = await fresh();
+  const { objects } = await next.read(['connectivity']);
+  t.same(
+    objects
+      .filter(({ kind }) => kind === 'wireguard_peer')
+      .map(keyOf)
+      .sort(),
+    wanted.slice(-3).map(keyOf).sort(),
+  );
+  t.notMatch(JSON.stringify(objects), private_key.reveal(), 'the private key is not asked for');
+  // Of the one in the middle, which is another one to VPP then, and once more: not by the number that it had.
+  const becomes = async (what: string, ...peers: readonly WireguardPeer[]): Promise<void> => {
+    const all = [...base, ...peers];
+    const { objects, unsure } = await next.read();
+    await does(reconcile(all, objects, unsure), next);
+    t.same(await missing(all), [], what);
+  };
+  for (const more of [['10.1.40.0/26'], ['10.1.40.0/26', 'fd10:40::/122']])
+    await becomes(`with ${more.join(' and ')}`, peer(3), peer(4, more), peer(5));
+  await becomes('the others are as they were', peer(3), peer(5));
+  t.equal(vpp.state.wireguard.peers.length, 2);
 });
 
 t.test('tunnels of IKE’s with their profiles: what VPP brings up is nobody’s wish', async (t) => {
