@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import type { Config } from '../config.js';
 import type { RunCommand } from '../host/command.js';
+import { type Holder, holdersOf } from '../host/devices/pci-driver.js';
 import { type MachineFacts, machineFacts, type PciFacts, pciFacts } from '../host/devices/pci-facts.js';
 import {
   HOST_ROOTS,
@@ -42,6 +43,8 @@ export interface CheckFacts {
   /** By name of the uplink; absent where it is on no PCI bus. */
   readonly pci: ReadonlyMap<string, PciFacts>;
   readonly machine: MachineFacts;
+  /** By name of the uplink: programs that have its PCI device open, or another one of its IOMMU group. */
+  readonly holders: ReadonlyMap<string, readonly Holder[]>;
   /** See `NetworkNamespace.offloads`: by name of the uplink. */
   readonly offloads: ReadonlyMap<string, boolean>;
   readonly channels: ReadonlyMap<string, Channels>;
@@ -107,6 +110,12 @@ export async function gatherCheckFacts(
       return tools.run(argv, { timeout_ms: question_ms });
     }),
   );
+  const held = await Promise.all(
+    names.map(async (name) => {
+      const address = pciDeviceOfLink(name, roots)?.address;
+      return { name, holders: address === undefined ? [] : await holdersOf(address, roots) };
+    }),
+  );
   const network = tools.openNetwork();
   try {
     const present = names.filter((name) => network.link(name));
@@ -124,6 +133,7 @@ export async function gatherCheckFacts(
           return pci === undefined ? [] : [[name, pci] as const];
         }),
       ),
+      holders: new Map(held.map(({ name, holders }) => [name, holders])),
       machine: { ...machineFacts(roots), small_buffers: smallBuffers(config, roots) },
       offloads: new Map(present.map((name) => [name, network.offloads(name)])),
       channels: new Map(

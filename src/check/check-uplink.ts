@@ -14,6 +14,7 @@ import type { DeviceFacts } from '../uplink/driver.js';
 import { largeSegments, uplink_drivers } from '../uplink/drivers.js';
 import { obstaclesOf } from '../uplink/obstacles.js';
 import { collisionsOf } from '../uplink/one-device.js';
+import { heldByOthers } from '../uplink/pci-needs.js';
 import type { CheckFacts } from './check-facts.js';
 import { error, type Finding, ok, warning } from './finding.js';
 
@@ -224,8 +225,12 @@ function driverFindings(view: UplinkView): Finding[] {
   const device = deviceFacts(view);
   const choice = chooseDriver(device, facts.machine);
   const driver = uplink.driver ?? choice.driver;
-  const lacks = uplink.driver === undefined ? [] : lacksOf(uplink.driver, device, facts.machine);
   const changes = uplink_drivers[driver].prepare(device);
+  const leaves = changes.some((change) => change.do === 'bind' && change.pci === device.pci?.address);
+  const lacks = [
+    ...(uplink.driver === undefined ? [] : lacksOf(uplink.driver, device, facts.machine)),
+    ...(leaves ? heldByOthers(device, facts.holders.get(name) ?? []) : []),
+  ];
   const findings = lacks.map(({ what, why, step }) => error(name, what, why, step));
   if (uplink.driver === undefined) {
     const against = Object.entries(choice.passed_over).map(([other, why]) => `${other}: ${why}`);

@@ -110,6 +110,18 @@ const machine_checks: readonly MachineCheck[] = [
     ];
   },
 
+  ({ machine: { cpu_lacks } }) =>
+    cpu_lacks.length === 0
+      ? []
+      : [
+          error(
+            'processor',
+            `has no ${cpu_lacks.join(', ')}`,
+            'VPP is built for x86-64-v2, and would die of the first instruction that is not there (SIGILL); what is newer (AVX) it uses where it is',
+            'have the hypervisor give the virtual machine its own processor (-cpu host), or x86-64-v2-AES',
+          ),
+        ],
+
   ({ hugepages }) => {
     const total_bytes = hugepages.reduce((sum, { size_bytes, total }) => sum + size_bytes * total, 0);
     return [

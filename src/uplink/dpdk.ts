@@ -27,7 +27,7 @@ export const dpdk: UplinkDriver = {
   lacks: (facts, machine) => {
     const { pci } = facts;
     if (pci === undefined) return [onNoBus('dpdk')];
-    if (staysWithKernel(facts)) return leaningOn(machine);
+    if (staysWithKernel(facts)) return leaningOn(facts, machine);
     const is_isolated = pci.iommu_group !== undefined && binderOf(facts) === 'vfio-pci';
     return [
       ...pciObstacles('dpdk', facts, machine),

@@ -1,6 +1,6 @@
 /** What a device needs that VPP drives past the kernel, and what is done to it. Pure. */
 import { nearest } from '../config/nearest.js';
-import { user_space_drivers as known_binders } from '../host/devices/pci-driver.js';
+import { type Holder, user_space_drivers as known_binders } from '../host/devices/pci-driver.js';
 import type { MachineFacts, PciFacts } from '../host/devices/pci-facts.js';
 import type { DeviceChange, DeviceFacts } from './driver.js';
 import type { Obstacle } from './obstacles.js';
@@ -73,7 +73,7 @@ export function pciObstacles(
     ...binderObstacles(binder, machine),
     ...(binder === usual ? isolation(pci, machine) : []),
     ...lockObstacles(binder, machine),
-    ...leaningOn(machine),
+    ...leaningOn(facts, machine),
   ];
 }
 
@@ -188,13 +188,43 @@ function lockObstacles(binder: string, { lockdown, locked_memory_bytes }: Machin
   ];
 }
 
-/** A moment without network is no harm to a node, but to one that cannot read its own programs then. */
-export function leaningOn({ leans_on_network }: MachineFacts): Obstacle[] {
-  return leans_on_network.map((what) => ({
-    what: `may carry ${what}`,
-    why: 'Linux has no such device while VPP drives it, and what the machine needs to give it back may lie there',
-    step: 'use af_packet, or a device that carries no disk',
-  }));
+/** A moment without network is no harm to a node, but to one that cannot read its own programs then; and nobody gives netconsole back. */
+export function leaningOn(
+  { link }: Pick<DeviceFacts, 'link'>,
+  { leans_on_network, net_consoles }: MachineFacts,
+): Obstacle[] {
+  return [
+    ...leans_on_network.map((what) => ({
+      what: `may carry ${what}`,
+      why: 'Linux has no such device while VPP drives it, and what the machine needs to give it back may lie there',
+      step: 'use af_packet, or a device that carries no disk',
+    })),
+    ...(net_consoles.includes(link.name)
+      ? [
+          {
+            what: "carries the kernel's console (netconsole)",
+            why: 'the kernel ends that for good when the device leaves Linux, and says nothing more by it if that goes wrong',
+            step: 'have netconsole on another device, or turn it off',
+          },
+        ]
+      : []),
+  ];
+}
+
+/** A program that has the group of the device open, by another device of it: vfio gives a group to one program alone. */
+export function heldByOthers(
+  { pci, spec }: Pick<DeviceFacts, 'pci' | 'spec'>,
+  holders: readonly Holder[],
+): Obstacle[] {
+  const [holder] = holders;
+  if (holder === undefined || pci?.iommu_group === undefined || binderOf({ spec }) !== usual) return [];
+  return [
+    {
+      what: `is of IOMMU group ${pci.iommu_group}, which ${holder.name} (process ${holder.pid}) has open`,
+      why: 'vfio gives a group to one program alone, and VPP would be refused the device',
+      step: 'end that program, put the card into another slot, or use af_packet',
+    },
+  ];
 }
 
 export function needsHugepages(

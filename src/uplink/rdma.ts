@@ -21,7 +21,7 @@ export const rdma: UplinkDriver = {
     rx_queue_size: spec.rx_ring_size,
     tx_queue_size: spec.tx_ring_size,
   }),
-  lacks: ({ pci }, machine) => [
+  lacks: ({ pci, link }, machine) => [
     ...(pci === undefined ? [onNoBus('rdma')] : wrongDriver('rdma', pci, ['mlx5_core', 'mlx4_core'])),
     ...(machine.has_verbs
       ? []
@@ -41,6 +41,6 @@ export const rdma: UplinkDriver = {
             step: 'give the container CAP_IPC_LOCK, or an unlimited limit of locked memory',
           },
         ]),
-    ...leaningOn(machine),
+    ...leaningOn({ link }, machine),
   ],
 };

@@ -164,6 +164,7 @@ export class TakeOver {
     signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
     const { prepared, before } = await this.prepare(up.generation, held, signal);
+    await host.mustBeFree(before);
     const surveyed = await this.survey(before, signal);
     this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);

@@ -20,12 +20,12 @@ import { within } from '../linux/within.js';
 import { captureUplink, heardOn, hostAddresses, isOld } from './capture-uplink.js';
 import type { CapturedStore, CapturedUplink, Phase } from './captured.js';
 import { Tried } from './choice.js';
-import type { DeviceChange } from './driver.js';
 import { driverFor } from './drivers.js';
 import { changeDevice, moveDevice, prepareLink, silence, type VppSide } from './give-device.js';
 import { HostTaps } from './host-taps.js';
 import { type HeardNeighbour, introduced_max } from './known-neighbours.js';
 import { collisionsOf } from './one-device.js';
+import { heldByOthers } from './pci-needs.js';
 import { stepsOf, withState } from './undo-of-uplink.js';
 import { UplinkError } from './uplink-error.js';
 import { gatewaysOf } from './uplink-of.js';
@@ -180,7 +180,8 @@ export class UplinkHost {
     this.mustBeQuiet();
     this.inVpp(silence);
     const whole: CapturedUplink[] = [];
-    for (const uplink of uplinks) whole.push(await this.withOverride(uplink));
+    for (const uplink of uplinks)
+      whole.push(this.leavesDriver(uplink) ? await this.withOverride(uplink) : uplink);
     signal?.throwIfAborted();
     this.captured.save('taking', whole);
     for (const uplink of whole) {
@@ -190,17 +191,16 @@ export class UplinkHost {
     return whole;
   }
 
+  /** The PCI device of the uplink itself is to have another kernel driver. */
+  private leavesDriver(uplink: CapturedUplink): boolean {
+    const changes = driverFor(uplink).prepare({ ...uplink, gso: this.gso });
+    return changes.some((change) => change.do === 'bind' && change.pci === uplink.pci?.address);
+  }
+
   /** Of a device that is to have another kernel driver: what an administrator wants to drive it. */
   private async withOverride(uplink: CapturedUplink): Promise<CapturedUplink> {
     const { pci } = uplink;
-    const isBound = (change: DeviceChange): boolean => change.do === 'bind' && change.pci === pci?.address;
-    if (
-      pci === undefined ||
-      !driverFor(uplink)
-        .prepare({ ...uplink, gso: this.gso })
-        .some(isBound)
-    )
-      return uplink;
+    if (pci === undefined) return uplink;
     const { override: _, ...rest } = pci;
     const override = await driverOverride(pci.address, this.tools);
     return { ...uplink, pci: { ...rest, ...(override !== undefined && { override }) } };
@@ -223,6 +223,17 @@ export class UplinkHost {
     const names = this.for_next_vpp;
     this.for_next_vpp = new Set();
     return names;
+  }
+
+  /** Throws UplinkError where another program has what VPP is to get. Nothing is touched. */
+  async mustBeFree(uplinks: readonly CapturedUplink[]): Promise<void> {
+    for (const uplink of uplinks) {
+      if (!this.leavesDriver(uplink)) continue;
+      const holders = await holdersOf(uplink.pci?.address ?? '', this.tools.roots);
+      const [found] = heldByOthers(uplink, holders);
+      if (found !== undefined)
+        throw new UplinkError(`uplink ${uplink.link.name} ${found.what}: ${found.why}; ${found.step}`);
+    }
   }
 
   /** The take-over with drivers that were chosen came to nothing: the next capture chooses others. */

@@ -72,6 +72,7 @@ const good: CheckFacts = {
   channels: new Map(),
   filtered: new Set(),
   machine: machineOf(),
+  holders: new Map(),
   offloads: new Map(),
   devices: { tun: true, vhost_net: true, vfio: false },
   hugepages: [],
@@ -330,6 +331,14 @@ t.test('drivers', async (t) => {
     [],
     'rdma leaves the device to its kernel driver',
   );
+  const held = new Map([['eth0', [{ pid: 4711, name: 'qemu' }]]]);
+  t.match(on('virtio', {}, { holders: held }), [
+    /error eth0: is of IOMMU group 3, which qemu \(process 4711\) has open/,
+  ]);
+  t.same(on('af_packet', {}, { holders: held }), [], 'it stays with its kernel driver');
+  t.match(on('af_packet', {}, without({ cpu_lacks: ['sse4_2', 'popcnt'] })), [
+    /error processor: has no sse4_2, popcnt/,
+  ]);
   const { iommu_group: _, ...bare } = nic;
   const no_iommu = (on: boolean) => ({
     pci: new Map([['eth0', { ...bare, unsafe_no_iommu: on }]]),

@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci } from '../../lab/fake-pci.js';
@@ -46,6 +48,16 @@ const pci_of: Readonly<Record<string, PciFacts>> = {
   },
 } as Readonly<Record<string, Partial<PciFacts>>> as never;
 
+/** By driver: a device that it is for. */
+const device_of = {
+  virtio: 'virtio',
+  vmxnet3: 'vmxnet3',
+  rdma: 'mlx5',
+  iavf: 'e810',
+  ige: 'i225',
+  dpdk: 'i225',
+} as const;
+
 const group = { iommu_group: '7', group: [], vfs: [], vfs_max: 0 };
 
 function factsOf(
@@ -77,6 +89,24 @@ t.test('each refusal names its cause and the step', async (t) => {
     ],
     ['virtio', factsOf('virtio'), { locked_memory_bytes: 65536 }, /may lock 64 KiB.*CAP_IPC_LOCK/],
     ['virtio', factsOf('virtio'), { leans_on_network: ['an iSCSI disk'] }, /may carry an iSCSI disk/],
+    ...(['virtio', 'vmxnet3', 'rdma', 'iavf', 'ige', 'dpdk'] as const).flatMap((driver) => {
+      const facts = factsOf(device_of[driver]);
+      return [
+        [
+          driver,
+          facts,
+          { leans_on_network: ['its root file system (nfs4)'] },
+          /may carry its root.*use af_packet/,
+        ],
+        [
+          driver,
+          facts,
+          { net_consoles: ['eth1', 'eth0'] },
+          /carries the kernel's console \(netconsole\).*another device/,
+        ],
+      ] as const;
+    }),
+    ['dpdk', factsOf('mlx5'), { net_consoles: ['eth0'] }, /carries the kernel's console/],
     ['virtio', factsOf('virtio', { passes_iommu: true }), {}, /insists on the IOMMU.*iommu_platform=off/],
     ['virtio', factsOf('virtio', {}, {}, { offloads: false }), {}, /does not cut segments.*gsoEnabled/],
     ['virtio', factsOf('virtio', without_group), {}, /isolated by no IOMMU.*intel_iommu=on/],
@@ -264,6 +294,8 @@ t.test('what sysfs says of a device and of the machine', async (t) => {
     unsafe_no_iommu: false,
     hugepage_bytes: 2 ** 30,
     leans_on_network: [],
+    net_consoles: [],
+    cpu_lacks: [],
     has_verbs: false,
   });
   t.same(machineFacts({ sys: '/nowhere', proc: '/nowhere', dev: '/nowhere' }), {
@@ -272,6 +304,73 @@ t.test('what sysfs says of a device and of the machine', async (t) => {
     can_write_sys: false,
     hugepage_bytes: 0,
     leans_on_network: [],
+    net_consoles: [],
+    cpu_lacks: [],
     has_verbs: false,
   });
+});
+
+t.test('what of the machine leans on its network, as the host has it and not the container', async (t) => {
+  const cases: readonly (readonly [Readonly<Record<string, string>>, Partial<MachineFacts>])[] = [
+    [{ 'proc/1/mounts': '/dev/sda1 / ext4 rw 0 0\n10.0.0.9:/data /mnt/data nfs4 rw 0 0\n' }, {}],
+    [
+      { 'proc/1/mounts': '10.0.0.9:/srv/node7 / nfs4 rw 0 0\n', 'proc/mounts': 'overlay / overlay rw 0 0\n' },
+      { leans_on_network: ['its root file system (nfs4)'] },
+    ],
+    [
+      { 'proc/mounts': '10.0.0.9:/srv/node7 / nfs rw 0 0\n', 'proc/1/mounts': '/dev/sda1 / ext4 rw 0 0\n' },
+      {},
+    ],
+    [
+      { 'proc/1/mounts': '/dev/nbd0p1 / ext4 rw 0 0\n10.0.0.9:/usr /usr nfs ro 0 0\n' },
+      { leans_on_network: ['its root file system (/dev/nbd0p1)', 'its file system /usr (nfs)'] },
+    ],
+    [{ 'sys/class/iscsi_session/session1/state': '' }, { leans_on_network: ['an iSCSI disk'] }],
+    [
+      { 'sys/class/fc_host/host7/symbolic_name': 'fcoe v1.0.40 over eth0\n' },
+      { leans_on_network: ['an FCoE disk'] },
+    ],
+    [{ 'sys/class/fc_host/host7/symbolic_name': 'QLE2672 FW:v8.08\n' }, {}],
+    [{ 'sys/class/nvme/nvme1/transport': 'tcp\n' }, { leans_on_network: ['an NVMe disk'] }],
+    [{ 'sys/class/nvme/nvme0/transport': 'pcie\n' }, {}],
+    [
+      {
+        'sys/kernel/config/netconsole/one/enabled': '1\n',
+        'sys/kernel/config/netconsole/one/dev_name': 'eth1\n',
+        'sys/kernel/config/netconsole/two/enabled': '0\n',
+        'sys/kernel/config/netconsole/two/dev_name': 'eth0\n',
+        'proc/cmdline': 'quiet netconsole=@/eth5,@10.0.0.9/\n',
+      },
+      { net_consoles: ['eth1'] },
+    ],
+    [
+      {
+        'proc/cmdline':
+          'ro netconsole=+4444@10.0.0.1/eth1,9353@10.0.0.2/12:34:56:78:9a:bc;@/eth2,@10.0.0.3/ quiet\n',
+      },
+      { net_consoles: ['eth1', 'eth2'] },
+    ],
+    [{ 'proc/cmdline': 'netconsole=@/,@10.0.0.2/\n' }, { net_consoles: ['eth0'] }],
+    [
+      { 'proc/cpuinfo': 'processor\t: 0\nflags\t\t: fpu sse sse2 cx16 lahf_lm pni ssse3\n' },
+      { cpu_lacks: ['popcnt', 'sse4_1', 'sse4_2'] },
+    ],
+    [{ 'proc/cpuinfo': 'flags\t\t: pni ssse3 sse4_1 sse4_2 popcnt cx16 lahf_lm\n' }, {}],
+    [{ 'proc/cpuinfo': 'processor\t: 0\nFeatures\t: fp asimd\n' }, {}],
+  ];
+  t.testdir();
+  for (const [at, [files, told]] of cases.entries()) {
+    const root = join(t.testdirName, `${at}`);
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), text);
+    }
+    const { leans_on_network, net_consoles, cpu_lacks } = machineFacts({
+      sys: join(root, 'sys'),
+      proc: join(root, 'proc'),
+      dev: join(root, 'dev'),
+    });
+    const nothing = { leans_on_network: [], net_consoles: [], cpu_lacks: [] };
+    t.same({ leans_on_network, net_consoles, cpu_lacks }, { ...nothing, ...told }, Object.keys(files).join());
+  }
 });

@@ -438,3 +438,21 @@ t.test('a kernel that does not let go of the device in time is not asked again u
   t.same(pci.state(), bound);
   t.equal(shown(lab), host);
 });
+
+t.test(
+  'a device whose IOMMU group another program has open is left alone, before anything is touched',
+  async (t) => {
+    const lab = machine(t, virtio);
+    // By another card of the group, which vfio-pci has: a virtual machine's.
+    lab.pci.hold(4711, 'qemu-system-x86', 'vfio/5');
+    const captured = lab.host.capture([specOf({ driver: 'virtio' })]);
+    await t.rejects(
+      lab.host.mustBeFree(captured),
+      /uplink eth0 is of IOMMU group 5, which qemu-system-x86 \(process 4711\) has open: vfio gives a group to one program alone.*; end that program/,
+    );
+    await lab.host.mustBeFree(lab.host.capture([specOf({ driver: 'af_packet' })]));
+    lab.pci.letGo(4711);
+    await lab.host.mustBeFree(captured);
+    t.same(lab.pci.writes, []);
+  },
+);

@@ -43,6 +43,8 @@ export function machineOf(changes: Partial<MachineFacts> = {}): MachineFacts {
     can_write_sys: true,
     hugepage_bytes: 2 ** 30,
     leans_on_network: [],
+    net_consoles: [],
+    cpu_lacks: [],
     has_verbs: true,
     ...changes,
   };

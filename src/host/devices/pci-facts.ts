@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readIfExists } from '../files.js';
+import { leaningOnNetwork, netConsoles } from './leaning.js';
 import { user_space_drivers, virtualFunctions } from './pci-driver.js';
 import {
   driverOf,
@@ -139,6 +140,10 @@ export interface MachineFacts {
   readonly lockdown?: string;
   /** What of the machine is reached by the network and cannot be without it for a moment. */
   readonly leans_on_network: readonly string[];
+  /** Names of network devices by which the kernel sends its console. */
+  readonly net_consoles: readonly string[];
+  /** Flags of /proc/cpuinfo that VPP is built for and that no processor here has. */
+  readonly cpu_lacks: readonly string[];
   /** How much memory VPP may lock, in bytes. Absent: as much as it likes. */
   readonly locked_memory_bytes?: number;
   /** Verbs devices of RDMA are there. */
@@ -157,28 +162,24 @@ export function machineFacts(roots: HostRoots = HOST_ROOTS): MachineFacts {
     ...(unsafe_no_iommu !== undefined && { unsafe_no_iommu }),
     hugepage_bytes: hugepageBytes(roots),
     ...(lockdown !== undefined && lockdown !== 'none' && { lockdown }),
-    leans_on_network: [
-      ...networkRoot(readText(join(proc, 'mounts')) ?? ''),
-      ...(namesIn(join(sys, 'class/iscsi_session')).length > 0 ? ['an iSCSI disk'] : []),
-      ...(namesIn(join(sys, 'class/nvme')).some((name) =>
-        ['tcp', 'rdma'].includes(readText(join(sys, 'class/nvme', name, 'transport'))?.trim() ?? ''),
-      )
-        ? ['an NVMe disk']
-        : []),
-    ],
+    leans_on_network: leaningOnNetwork(roots),
+    net_consoles: netConsoles(roots),
+    cpu_lacks: cpuLacks(readText(join(proc, 'cpuinfo'))),
     ...(locked_memory_bytes !== undefined && { locked_memory_bytes }),
     has_verbs: namesIn(join(sys, 'class/infiniband_verbs')).some((name) => name.startsWith('uverbs')),
   };
 }
 
-const network_file_systems: readonly string[] = ['nfs', 'nfs4', 'cifs', 'ceph', '9p'];
+/** VPP is built for x86-64-v2 (its `cmake/cpu.cmake`), and picks what newer processors have when it runs. As /proc/cpuinfo has them; `pni` is SSE3. */
+const x86_64_v2: readonly string[] = ['cx16', 'lahf_lm', 'pni', 'popcnt', 'sse4_1', 'sse4_2', 'ssse3'];
 
-/** Is / a file system of the network? */
-function networkRoot(mounts: string): string[] {
-  return mounts.split('\n').flatMap((line) => {
-    const [, at, type = ''] = line.split(' ');
-    return at === '/' && network_file_systems.includes(type) ? [`its root file system (${type})`] : [];
-  });
+/** Of processors of another kind nothing is known. */
+function cpuLacks(cpuinfo: string | undefined): string[] {
+  const flags = /^flags\s*:(.*)$/m
+    .exec(cpuinfo ?? '')?.[1]
+    ?.trim()
+    .split(/\s+/);
+  return flags === undefined ? [] : x86_64_v2.filter((flag) => !flags.includes(flag));
 }
 
 /**
