@@ -123,42 +123,6 @@ t.test(
   },
 );
 
-t.test(
-  'whichever write the kernel refuses, and wherever the process dies, the host gets all back',
-  async (t) => {
-    for (const [name, [device, changes, settings]] of Object.entries(cases)) {
-      const whole = machine(t, device, settings);
-      await takeOver(whole, [specOf(changes)]);
-      const writes = whole.pci.writes.length;
-      t.ok(writes >= 4, `${name}: ${writes} writes`);
-      for (let n = 1; n <= writes; n++) {
-        for (const how of ['refused', 'dies before', 'dies behind']) {
-          const lab = machine(t, device, settings);
-          const { pci } = lab;
-          const [host, bound] = [shown(lab), pci.state()];
-          let seen = 0;
-          const { write } = pci;
-          const breaks = async (path: string, value: string): Promise<void> => {
-            seen += 1;
-            if (seen > n && how !== 'refused') throw new Error('dead');
-            if (seen !== n) return write(path, value);
-            if (how === 'dies behind') await write(path, value);
-            throw Object.assign(new Error('EIO'), { code: 'EIO' });
-          };
-          lab.writes(breaks);
-          await t.rejects(takeOver(lab, [specOf(changes)]), `${name} ${n} ${how}`);
-          lab.writes(write);
-          lab.removeTap();
-          const report = await lab.restarted().restore();
-          t.same(report.remaining, [], `${name}: write ${n} ${how}`);
-          t.same(pci.state(), bound, `${name}: write ${n} ${how}`);
-          t.equal(shown(lab), host, `${name}: write ${n} ${how}`);
-        }
-      }
-    }
-  },
-);
-
 t.test('the device of a program that has it open is not taken from it, and its undo waits', async (t) => {
   const lab = machine(t, virtio);
   const host = shown(lab);
