@@ -7,7 +7,7 @@ import type {
 } from 'vpp-binapi-ts/ikev2_types';
 import { none } from './fib.js';
 import type { Interfaces } from './interfaces.js';
-import { refuse, retval } from './outcome.js';
+import { Death, refuse, retval } from './outcome.js';
 
 export interface IkeProfile {
   readonly name: string;
@@ -44,6 +44,8 @@ const aeads: readonly number[] = [20, 28];
 
 export class Ikev2 {
   readonly #profiles = new Map<string, IkeProfile>();
+  /** It has the table that profiles are looked up in. */
+  #has_begun = false;
 
   constructor(readonly interfaces: Interfaces) {}
 
@@ -52,6 +54,7 @@ export class Ikev2 {
   }
 
   add(name: string): void {
+    this.#has_begun = true;
     if (this.#profiles.has(name)) refuse(retval.UNSPECIFIED);
     this.#profiles.set(name, {
       name,
@@ -69,11 +72,13 @@ export class Ikev2 {
   }
 
   delete(name: string): void {
+    this.#has_begun = true;
     this.#set(this.of(name), false);
     this.#profiles.delete(name);
   }
 
   of(name: string): IkeProfile {
+    if (!this.#has_begun) throw new Death('a request about a profile of IKE before it has had any');
     return this.#profiles.get(name) ?? refuse(retval.UNSPECIFIED);
   }
 

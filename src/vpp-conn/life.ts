@@ -109,6 +109,8 @@ export class Life {
   readonly app_namespaces = new Map<string, 'asked' | 'half'>();
   /** cnat has set itself up, as far as is known: it does with the first request of its own. */
   cnat_begun: boolean;
+  /** Likewise IKE: it does with the first profile that it is to add, or to remove. */
+  ike_begun: boolean;
   /** Those that this session has made or bound. */
   readonly interfaces = new Map<number, KnownInterface>();
   readonly #af_packets = new Map<string, number>();
@@ -133,6 +135,7 @@ export class Life {
   constructor(readonly programmed: 'never' | 'before') {
     const fresh = programmed === 'never';
     this.cnat_begun = !fresh;
+    this.ike_begun = !fresh;
     this.#npol = { rules: new Ids(fresh), policies: new Ids(fresh), sets: new Ids(fresh) };
   }
 
@@ -453,9 +456,10 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
   effect(ikev2_set_tunnel_interface, (life, { name, sw_if_index }) =>
     unless(life.encrypts(name, sw_if_index)),
   ),
-  effect(ikev2_profile_add_del, (life, { name, is_add }) =>
-    is_add ? undefined : unless(life.encrypts(name, undefined)),
-  ),
+  effect(ikev2_profile_add_del, (life, { name, is_add }) => {
+    life.ike_begun = true;
+    return is_add ? undefined : unless(life.encrypts(name, undefined));
+  }),
   effect(ip_table_add_del_v2, (life, { is_add = true, table: { is_ip6, table_id } }) =>
     unless(life.setTable(is_ip6 ? 6 : 4, table_id, is_add)),
   ),

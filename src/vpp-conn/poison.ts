@@ -14,6 +14,16 @@ import {
 } from 'vpp-binapi-ts/cnat';
 import { dev_attach } from 'vpp-binapi-ts/dev';
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
+import {
+  ikev2_initiate_sa_init,
+  ikev2_profile_set_auth,
+  ikev2_profile_set_id,
+  ikev2_profile_set_ts,
+  ikev2_set_esp_transforms,
+  ikev2_set_ike_transforms,
+  ikev2_set_responder,
+  ikev2_set_tunnel_interface,
+} from 'vpp-binapi-ts/ikev2';
 import { sw_interface_set_flags } from 'vpp-binapi-ts/interface';
 import { if_status_flags } from 'vpp-binapi-ts/interface_types';
 import {
@@ -195,6 +205,10 @@ function stillOfIke(sw_if_index: number, life: Life): Why {
   return name === undefined ? undefined : `IKE profile ${name} still has tunnel ${sw_if_index}`;
 }
 
+/** VPP's IKE looks for a profile in a table that it makes with the first one. */
+const ofProfile = (_: unknown, life: Life): Why =>
+  life.ike_begun ? undefined : "VPP's IKE has had no profile yet, and dies of a request about one";
+
 /** What goes by it before IKE has an SA leaves in clear. */
 function broughtUp(sw_if_index: number, life: Life): Why {
   const name = life.ikeProfileOf(sw_if_index);
@@ -342,6 +356,14 @@ const rules: ReadonlyMap<unknown, Rule> = new Map([
   rule(sw_interface_set_flags, ({ sw_if_index, flags }, life) =>
     (flags & if_status_flags.IF_STATUS_API_FLAG_ADMIN_UP) === 0 ? undefined : broughtUp(sw_if_index, life),
   ),
+  rule(ikev2_set_tunnel_interface, ofProfile),
+  rule(ikev2_profile_set_id, ofProfile),
+  rule(ikev2_profile_set_ts, ofProfile),
+  rule(ikev2_profile_set_auth, ofProfile),
+  rule(ikev2_set_responder, ofProfile),
+  rule(ikev2_set_ike_transforms, ofProfile),
+  rule(ikev2_set_esp_transforms, ofProfile),
+  rule(ikev2_initiate_sa_init, ofProfile),
   rule(wireguard_interface_delete, ({ sw_if_index }, life) => tunnelGoes(sw_if_index, life)),
   rule(vxlan_add_del_tunnel_v3, (fields, life) => {
     if (!(fields.is_add ?? true)) return tunnelGoes(life.vxlan(fields), life);

@@ -7,7 +7,11 @@ import { connect } from 'vpp-binapi-ts';
 import { af_packet_delete } from 'vpp-binapi-ts/af_packet';
 import { af_xdp_delete } from 'vpp-binapi-ts/af_xdp';
 import { cnat_set_snat_addresses_v2 } from 'vpp-binapi-ts/cnat';
-import { ikev2_profile_add_del, ikev2_set_tunnel_interface } from 'vpp-binapi-ts/ikev2';
+import {
+  ikev2_initiate_sa_init,
+  ikev2_profile_add_del,
+  ikev2_set_tunnel_interface,
+} from 'vpp-binapi-ts/ikev2';
 import { delete_loopback, sw_interface_set_flags } from 'vpp-binapi-ts/interface';
 import { ip_route_add_del_v2 } from 'vpp-binapi-ts/ip';
 import { memif_create_v2, type memif_mode } from 'vpp-binapi-ts/memif';
@@ -574,25 +578,39 @@ t.test('a route by VXLAN has a next hop', async (t) => {
   t.match(asked(vxlan('10.0.0.2', '10.0.0.3', { vni: 2 ** 24 })), /more than 24 bits/);
 });
 
+t.test('IKE is asked about a profile when it has had one', async (t) => {
+  const name = 'node-10.0.0.2';
+  const about = [
+    step(ikev2_set_tunnel_interface, { name, sw_if_index: 1 }),
+    step(ikev2_initiate_sa_init, { name }),
+  ];
+  for (const request of about) {
+    t.match(asked(request), /has had no profile yet/);
+    for (const is_add of [true, false])
+      t.equal(asked(step(ikev2_profile_add_del, { name, is_add }), request), undefined);
+  }
+});
+
 t.test('what IKE brings up nobody else does, and it keeps its tunnel', async (t) => {
   const up = (sw_if_index: number) => step(sw_interface_set_flags, { sw_if_index, flags: 1 });
   const down = step(sw_interface_set_flags, { sw_if_index: 1, flags: 0 });
   const name = 'node-10.0.0.2';
+  const profile = step(ikev2_profile_add_del, { name, is_add: true });
   const encrypts = step(ikev2_set_tunnel_interface, { name, sw_if_index: 1 });
   const no_profile = step(ikev2_profile_add_del, { name, is_add: false });
   const tunnel = ipip('10.0.0.1', '10.0.0.2');
-  t.match(asked(tunnel, encrypts, up(1)), /brought up by IKE, profile node-10.0.0.2, alone/);
-  t.equal(asked(tunnel, encrypts, down, up(2)), undefined);
-  t.match(asked(tunnel, encrypts, no_ipip(1)), /IKE profile node-10.0.0.2 still has tunnel 1/);
-  t.equal(asked(tunnel, encrypts, no_profile, no_ipip(1)), undefined);
+  t.match(asked(tunnel, profile, encrypts, up(1)), /brought up by IKE, profile node-10.0.0.2, alone/);
+  t.equal(asked(tunnel, profile, encrypts, down, up(2)), undefined);
+  t.match(asked(tunnel, profile, encrypts, no_ipip(1)), /IKE profile node-10.0.0.2 still has tunnel 1/);
+  t.equal(asked(tunnel, profile, encrypts, no_profile, no_ipip(1)), undefined);
   const refused = new Conversation();
-  refused.ask(tunnel, encrypts);
+  refused.ask(tunnel, profile, encrypts);
   refused.refusedByVpp(no_profile);
   t.match(refused.ask(no_ipip(1)), /still has/);
   // VPP has taken the tunnel away, and gives its index to the next interface.
   for (const next of [tap(), memif('MEMIF_MODE_API_IP'), ipip('10.0.0.1', '10.0.0.3')]) {
     const reused = new Conversation();
-    reused.ask(tunnel, encrypts);
+    reused.ask(tunnel, profile, encrypts);
     reused.madeByVpp(next, 1);
     t.equal(reused.ask(up(1)), undefined, next.message.name);
   }

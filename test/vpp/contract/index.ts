@@ -3,6 +3,7 @@ import { sequences as features } from './features.js';
 import { sequences as fib_sources } from './fib-sources.js';
 import { sequences as forwarding } from './forwarding.js';
 import { sequences as interfaces } from './interfaces.js';
+import { sequences as ipsec } from './ipsec.js';
 import { sequences as memif } from './memif.js';
 import { sequences as pci_devices } from './pci-devices.js';
 import { sequences as policies } from './policies.js';
@@ -18,6 +19,7 @@ export const sequences: readonly Sequence[] = [
   ...forwarding,
   ...fib_sources,
   ...tunnels,
+  ...ipsec,
   ...srv6,
   ...memif,
   ...pci_devices,
