@@ -255,6 +255,25 @@ t.test('what was asked for is what is seen: nothing is left to do', async (t) =>
   }
 });
 
+t.test('VPP shows the thread of a queue, and is told of workers', async (t) => {
+  const { client, does, read } = await connected(t);
+  await does(reconcile(nodes['redirect rules of both families']!, []));
+  const placed = async (thread: number) => {
+    const own = voices(client);
+    const dump = (async (message: { readonly name: string }, fields: never) => {
+      const all = (await own.dump(message as never, fields)) as { readonly worker_id: number }[];
+      return message.name === 'sw_interface_rx_placement_dump'
+        ? all.map((each) => ({ ...each, worker_id: thread }))
+        : all;
+    }) as unknown as Vpp['dump'];
+    const { objects } = await read(['node'], { ...own, dump });
+    return [...new Set(objects.flatMap((each) => (each.kind === 'rx_placement' ? each.worker_id : [])))];
+  };
+  t.same(await placed(0), [0], 'the main thread, where there is no other');
+  t.same(await placed(1), [0]);
+  t.same(await placed(3), [2]);
+});
+
 t.test('pods beside a node, too', async (t) => {
   const { does, missing } = await connected(t);
   const wanted = nodes['redirect rules of both families']!.slice();

@@ -266,7 +266,9 @@ function observePlacement(
   tag: InterfaceTag,
   placement: { readonly queue_id: number; readonly worker_id: number; readonly mode: rx_mode },
 ): VppObject[] {
-  const { queue_id, worker_id } = placement;
+  const { queue_id } = placement;
+  // VPP shows its thread, of which the first is the main one, in place of the worker that it was told. No queue is the main thread's where there are workers.
+  const worker_id = Math.max(0, placement.worker_id - 1);
   const mode = rx_modes[placement.mode];
   return [
     { kind: 'rx_placement', interface: tag, queue_id, worker_id },
