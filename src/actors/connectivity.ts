@@ -80,6 +80,8 @@ const needed_of_ipam: readonly KindName[] = [...needed, 'BlockAffinity', 'IPAMBl
 const told_piece = 256;
 /** Prefixes that are planned before the clock is looked at. */
 const piece = 64;
+/** Likewise, peers of WireGuard's. */
+const peers_piece = 8;
 /** From a change of a peer's prefixes to the peer that has them: a peer that is changed loses its session for a moment, and more may come. */
 const fuller_ms = 250;
 /** From a route's going another way than by a peer to the peer that is sent it no more: by then routes have moved at both ends (`answer_ms`, `linger_ms`). */
@@ -264,8 +266,9 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         this.looks.tunnelsSeen(message.states);
         return this.work();
       case 'PeersFuller':
-        this.fuller = undefined;
-        this.plan.planPeers(this.writer);
+        this.fuller = inPieces(this.ctx.clock, () => this.plan.planPeers(peers_piece, this.writer))
+          ? undefined
+          : this.ctx.after(0, { type: 'PeersFuller' });
         return this.work();
       case 'PeersNarrower':
         this.narrower = undefined;

@@ -1,5 +1,5 @@
 /** Many prefixes by few: those that VPP has room for. Pure. */
-import { type Bits, bitsOf, holds } from '../ip/bits.js';
+import { type Bits, bitsOf, firstBits, holds } from '../ip/bits.js';
 import { canonicalPrefix } from '../ip/spelling.js';
 
 export interface Allowed {
@@ -68,8 +68,10 @@ function wholeOf(nets: readonly Net[]): Net | undefined {
   if (low === undefined || high === undefined || low.length !== high.length || low.length === 0)
     return undefined;
   if (low.bytes.length !== high.bytes.length) return undefined;
-  const whole = around(low, low.length - 1, low.is_wider || high.is_wider);
-  return holds(whole, high) ? whole : undefined;
+  const length = low.length - 1;
+  // Most are not: only where they are is the prefix made.
+  if (firstBits(low.bytes, length) !== firstBits(high.bytes, length)) return undefined;
+  return around(low, length, low.is_wider || high.is_wider);
 }
 
 function around({ prefix }: Net, length: number, is_wider: boolean): Net {

@@ -39,6 +39,9 @@ import { OwnSegments } from './srv6-objects.js';
 import { default_table, pods_table } from './tables.js';
 import type { Peer } from './wireguard.js';
 
+/** To plan a peer of WireGuard's takes as long as to plan so many prefixes. */
+const prefixes_of_peer = 8;
+
 export class Connectivity {
   readonly #pools = new Pools();
   /** This one's among them. */
@@ -190,7 +193,7 @@ export class Connectivity {
     const outlook = this.#outlook;
     if (outlook === undefined) return true;
     this.#drops.planPools(outlook);
-    this.#peers.plan(outlook, sink);
+    if (!this.#peers.plan(Math.ceil(max / prefixes_of_peer), outlook, sink)) return false;
     this.#segments.plan(outlook, sink);
     this.#table.touchBy(this.#policies.plan(sink));
     let left = max;
@@ -218,8 +221,14 @@ export class Connectivity {
     this.#peers.release(this.#outlook, sink);
   }
 
-  planPeers(sink: Sink): void {
-    this.#peers.planFuller(this.#outlook, sink);
+  /** At most so many peers. True: none waits any more. */
+  planPeers(max: number, sink: Sink): boolean {
+    return this.#peers.planFuller(max, this.#outlook, sink);
+  }
+
+  /** Peers of WireGuard's that are wanted. */
+  get peer_count(): number {
+    return this.#peers.count;
   }
 
   /** As routes are found to go by now, planned or not: peers are told before what leads by them. */
@@ -299,7 +308,9 @@ export class Connectivity {
     const before = entry.legs;
     if (sameList(before, legs)) return;
     entry.legs = legs;
-    for (const { hop, way } of [...before, ...legs]) if (way === 'wireguard') this.#peers.touch(hop.address);
+    for (const led of [before, legs])
+      for (const { hop, way } of led)
+        if (way === 'wireguard') this.#peers.touchPrefix(hop.address, entry.prefix, led === legs);
     for (const { hop } of before) if (!entry.hops.includes(hop)) this.#table.part(entry, hop);
     if (this.#table.hopsIn(entry).size === 0) return;
     const led = new Set([entry]);

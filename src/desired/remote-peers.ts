@@ -113,6 +113,19 @@ export class RemotePeers {
     if (name !== undefined) this.#fuller.add(name);
   }
 
+  /** A route to this prefix leads by WireGuard to this address of a node from now on, or does no more. */
+  touchPrefix(address: string, prefix: string, leads: boolean): void {
+    if (leads && this.#sends(address, prefix)) return;
+    this.touch(address);
+  }
+
+  /** Its peer was planned with that route already. */
+  #sends(address: string, prefix: string): boolean {
+    const known = this.#known.get(this.#nameOf(address) ?? '');
+    if (known?.object === undefined || !known.prefixes.has(prefix)) return false;
+    return !known.held.has(prefix) && !known.held_before.has(prefix);
+  }
+
   /** Likewise, and that cannot wait. */
   touchNow(address: string): void {
     const name = this.#nameOf(address);
@@ -129,19 +142,23 @@ export class RemotePeers {
     return this.#fuller.size > 0;
   }
 
-  /** Before routes are planned: what they lead by is wanted before them. */
-  plan(outlook: Outlook, sink: Sink): void {
+  /** Before routes are planned: what they lead by is wanted before them. At most so many peers. True: none is left. */
+  plan(max: number, outlook: Outlook, sink: Sink): boolean {
     const { wireguard } = outlook;
     if (wireguard !== undefined && this.#planned !== outlook) {
       this.#wanted = tunnelObjects(outlook.wireguardInterface(wireguard), outlook.own, outlook.settings);
       for (const object of this.#wanted) sink.want(object);
     }
     this.#planned = outlook;
-    for (const name of this.#touched)
-      if (this.#isWanted(name, outlook)) {
-        this.#touched.delete(name);
-        this.#planOne(name, outlook, sink);
-      }
+    let left = max;
+    for (const name of this.#touched) {
+      if (!this.#isWanted(name, outlook)) continue;
+      if (left === 0) return false;
+      left -= 1;
+      this.#touched.delete(name);
+      this.#planOne(name, outlook, sink);
+    }
+    return true;
   }
 
   /** Behind the routes: what they lead by no more goes. */
@@ -179,11 +196,17 @@ export class RemotePeers {
     }
   }
 
-  planFuller(outlook: Outlook | undefined, sink: Sink): void {
-    if (outlook === undefined) return;
-    const names = [...this.#fuller];
-    this.#fuller.clear();
-    for (const name of names) this.#planOne(name, outlook, sink);
+  /** So many of those that wait. True: no other one does. */
+  planFuller(max: number, outlook: Outlook | undefined, sink: Sink): boolean {
+    if (outlook === undefined) return true;
+    let left = max;
+    for (const name of this.#fuller) {
+      if (left === 0) return false;
+      left -= 1;
+      this.#fuller.delete(name);
+      this.#planOne(name, outlook, sink);
+    }
+    return true;
   }
 
   #planOne(name: string, outlook: Outlook, sink: Sink): void {
@@ -229,6 +252,12 @@ export class RemotePeers {
     known.held = new Set(held.filter((prefix) => !known.held_before.has(prefix)));
     known.prefixes = held.length === 0 ? by : new Set([...by, ...held]);
     return [...known.prefixes];
+  }
+
+  get count(): number {
+    let peers = 0;
+    for (const { object } of this.#known.values()) if (object !== undefined) peers += 1;
+    return peers;
   }
 
   get counts() {

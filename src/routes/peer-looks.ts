@@ -21,7 +21,7 @@ const ask_ms = 5000;
 export interface PeerLooksParts {
   readonly ctx: Pick<ActorContext<ConnectivityMessage>, 'after' | 'ask' | 'tellSelf' | 'clock' | 'log'>;
   readonly vpp: ActorRef<VppConnectionMessage>;
-  readonly plan: Pick<Connectivity, 'counts' | 'ikeTunnels'>;
+  readonly plan: Pick<Connectivity, 'peer_count' | 'ikeTunnels'>;
   readonly writer: RouteWriter;
   readonly encryption: Encryption;
   readonly ike: IkeTunnels;
@@ -47,7 +47,7 @@ export class PeerLooks {
     const is_ike_due = ike.is_used && !this.#asks_tunnels;
     const waits_ms = is_ike_due && ike.waits(ctx.clock.now_ms()) ? tunnels_ms : peers_ms;
     const needs_ms = writer.waitsForPeers ? answers_ms : waits_ms;
-    if (plan.counts.peers === 0 && !encryption.lacksKeys && !is_ike_due) return;
+    if (plan.peer_count === 0 && !encryption.lacksKeys && !is_ike_due) return;
     if (this.#timer !== undefined && this.#timer_ms <= needs_ms) return;
     this.#timer?.cancel();
     this.#timer_ms = needs_ms;
@@ -61,7 +61,7 @@ export class PeerLooks {
     const has_other = ike.readKey();
     if (encryption.lacksKeys || has_other) this.#parts.hasKeys();
     if (ike.is_used && !this.#asks_tunnels) this.#lookAtTunnels();
-    if (plan.counts.peers === 0) return this.later();
+    if (plan.peer_count === 0) return this.later();
     const seen = (states: readonly PeerState[] | Error): void => ctx.tellSelf({ type: 'PeersSeen', states });
     ctx
       .ask<VppConnectionMessage, readonly PeerState[]>(vpp, (reply) => ({ type: 'ReadPeers', reply }), ask_ms)

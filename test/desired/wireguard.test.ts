@@ -81,7 +81,7 @@ class Lab {
     for (const name of names) this.plan.setPeer(name, this.nodes.peer(name));
   }
 
-  readonly #sink = {
+  readonly sink = {
     want: (object: VppObject): void => {
       this.orders.push(`want ${keyOf(object)}`);
       this.wanted.set(keyOf(object), object);
@@ -94,12 +94,12 @@ class Lab {
 
   all(): readonly string[] {
     this.orders.length = 0;
-    while (!this.plan.plan(3, this.#sink));
+    while (!this.plan.plan(3, this.sink));
     return this.orders;
   }
 
   fuller(): void {
-    this.plan.planPeers(this.#sink);
+    this.plan.planPeers(Infinity, this.sink);
   }
 
   path(prefix: string, table_id = 0): string | undefined {
@@ -195,6 +195,40 @@ t.test(
         orders.indexOf(`unwant wireguard_peer:${key(2)}`),
       'its routes lead elsewhere first',
     );
+  },
+);
+
+t.test(
+  'a cluster that is toggled has each peer planned once, in pieces, and before what leads by them',
+  async (t) => {
+    const lab = new Lab({});
+    const nodes = Array.from({ length: 60 }, (_, at) => at + 2);
+    for (const n of nodes) {
+      lab.put(node(`n${n}`, n, key(n)));
+      for (const block of [0, 64, 128]) lab.plan.setRoute(`10.244.${n}.${block}/26`, [`10.0.0.${n}`]);
+    }
+    lab.all();
+    // What was told before is planned, and no peer is there yet.
+    lab.fuller();
+    lab.look({ wireguard });
+    lab.orders.length = 0;
+    t.notOk(lab.plan.plan(16, lab.sink), 'not all of it at once');
+    const [peers, routes] = ['wireguard_peer:', 'route:'].map(
+      (kind) => () => lab.orders.filter((order) => order.startsWith(`want ${kind}`)).length,
+    ) as [() => number, () => number];
+    t.ok(peers() > 0 && peers() < nodes.length, `${peers()} peers`);
+    t.equal(routes(), 0, 'no route before the last peer');
+    while (!lab.plan.plan(16, lab.sink));
+    t.equal(peers(), nodes.length);
+    for (const n of nodes) t.equal(lab.path(`10.244.${n}.64/26`), `wireguard 10.0.0.${n}`);
+    t.notOk(lab.plan.peers_wait, 'each was planned with all that leads by it');
+
+    for (const n of nodes) lab.plan.setRoute(`10.244.${n}.192/26`, [`10.0.0.${n}`]);
+    lab.all();
+    t.notOk(lab.plan.planPeers(10, lab.sink), 'likewise with more prefixes');
+    t.equal(peers(), 10);
+    while (!lab.plan.planPeers(10, lab.sink));
+    t.equal(peers(), nodes.length);
   },
 );
 
