@@ -3204,6 +3204,50 @@ t.test('what VPP finds only when it starts: it is given the device, and begins a
 });
 
 t.test(
+  'a process that dies between the device and the VPP that begins with it: the next one gives it back and begins anew',
+  async (t) => {
+    const device = { ...nic, driver: 'e1000e', vendor: '8086', device: '10d3' };
+    const dies = async (): Promise<Lab> => {
+      const lab = await withDevice(t, { driver: 'dpdk' }, device);
+      const { host } = lab.linux;
+      await host.take(host.capture([specOf({ driver: 'dpdk' })]));
+      t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
+      return lab;
+    };
+    // VPP lives, and has never heard of the device.
+    const lab = await dies();
+    let between: string | undefined;
+    lab.during.BEFORE_IF_READ = () => {
+      between = lab.pci!.driverOf(nic.address);
+    };
+    await lab.up(true);
+    await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
+    t.equal(between, 'e1000e', 'Linux has it meanwhile');
+    t.ok(lab.effects.includes('replace VPP: it finds the uplinks when it starts'));
+    t.same([...lab.linux.host.takeForNextVpp()], ['eth0']);
+
+    // The next VPP has begun with it, and the process died before the host had its tap.
+    const late = await dies();
+    late.pci!.hold(77, 'vpp_main', 'vfio/5');
+    late.objects = [{ kind: 'existing_interface', tag: 'main-eth0' }];
+    await late.up(true);
+    await until(late, () => late.effects.some((text) => text.startsWith('replace')));
+    t.ok(late.effects.some((text) => text.startsWith('replace VPP: vpp_main (process 77) has')));
+    late.pci!.letGo(77);
+    await late.exited('replaced');
+    await until(late, () => !late.linux.host.isChanged());
+    t.equal(late.pci!.driverOf(nic.address), 'e1000e');
+    t.equal(late.linux.network.open().link('eth0')?.kind, undefined);
+
+    // No VPP is left: at once.
+    const none = await dies();
+    await none.exited();
+    await until(none, () => !none.linux.host.isChanged());
+    t.equal(none.pci!.driverOf(nic.address), 'e1000e');
+  },
+);
+
+t.test(
   'a VPP that does not come back with the device that it was given costs the host its network no longer than that',
   async (t) => {
     const device = { ...nic, driver: 'e1000e', vendor: '8086', device: '10d3' };
