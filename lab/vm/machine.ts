@@ -66,6 +66,9 @@ export abstract class Machine {
 
   abstract close(): Promise<void>;
 
+  /** Has the kernel say on its console what its processors do, and which tasks wait in it. Does nothing where it cannot be asked. */
+  protected async sayWhatWaits(): Promise<void> {}
+
   /** Asks the system to boot anew. Resolves with the time from the wish to the end of the boot. */
   async reboot(): Promise<number> {
     const began = Date.now();
@@ -118,7 +121,8 @@ export abstract class Machine {
   #answer(id: number, deadline_ms: number): Promise<Answer> {
     const late = new AbortController();
     const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve));
-    const silence = sleep(deadline_ms, undefined, { signal: late.signal }).then(() => {
+    const silence = sleep(deadline_ms, undefined, { signal: late.signal }).then(async () => {
+      await this.sayWhatWaits();
       throw new Error(`no answer within ${deadline_ms / 1000} s; the console: ${this.console()}`);
     });
     silence.catch(() => {});

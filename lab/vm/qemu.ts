@@ -29,7 +29,9 @@ export interface VirtualMachineOptions {
 const snapshot = 'booted';
 /** An eighth of it has to hold the packet buffers of 110 pods. */
 const memory_mib = 6144;
-const console_bytes = 2000;
+const console_bytes = 12_000;
+/** For the kernel to write it: its serial port is slow. */
+const said_ms = 2000;
 /** Of 2 MiB, where the hardware is `pci`. */
 const huge_pages = 256;
 
@@ -117,6 +119,14 @@ export class VirtualMachine extends Machine {
 
   async fresh(): Promise<void> {
     await this.#monitor.human(`loadvm ${snapshot}`);
+  }
+
+  /** By the keyboard, which needs none of its programs: all that the kernel says is shown, then blocked tasks and each processor. */
+  protected override async sayWhatWaits(): Promise<void> {
+    for (const key of ['9', 'w', 'l']) {
+      await this.#monitor.human(`sendkey alt-sysrq-${key}`).catch(() => {});
+      await sleep(said_ms);
+    }
   }
 
   console(): string {
@@ -211,7 +221,7 @@ function qemuArguments({ image, payload, hardware, directory, booted }: VirtualM
 }
 
 const command_line =
-  'console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable panic=-1 systemd.show_status=0 systemd.default_timeout_start_sec=900';
+  'console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable panic=-1 systemd.show_status=0 sysrq_always_enabled systemd.default_timeout_start_sec=900';
 
 const hardware_of: Readonly<
   Record<Hardware, { readonly command_line: readonly string[]; devices(): string[] }>

@@ -37,6 +37,8 @@ export interface HostCase {
   readonly untold?: true;
   /** What it is not taken over for, as `check` and readiness say it: the host stays as it is. */
   readonly refused?: RegExp;
+  /** What passes between the host and what is beyond its gateway is measured, by Linux and while the node runs. */
+  readonly throughput?: true;
   /** By CNI, while the node runs. */
   readonly pods?: number;
   /** A kernel of its own: a container's may lack the devices. */
@@ -248,6 +250,13 @@ const past_the_kernel = (
 
 const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
 
+/** On one and the same card, so that they can be compared. */
+const throughput = (driver: string): HostCase => {
+  const { pods: _, ...rest } = past_the_kernel(pci_wires.virtio, driver);
+  const name = `throughput-${driver.replace('_', '-')}`;
+  return { name, ...rest, throughput: true, ending: 'stop' };
+};
+
 const endings: readonly (readonly [name: string, ending: Ending])[] = [
   ['stop', 'stop'],
   ['kill', 'kill'],
@@ -386,6 +395,7 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
   },
   ...with_each_ending('virtio', virtio),
   { name: 'virtio-and-af-packet', ...mixed, ending: 'stop' },
+  ...['af_packet', 'af_xdp', 'virtio'].map(throughput),
   // VPP's vmxnet3 writes physical addresses, and its ige knows other cards than QEMU has: the host stays as it is.
   {
     name: 'vmxnet3',
@@ -398,6 +408,12 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     ...past_the_kernel(pci_wires.igb, 'ige'),
     devices: ['igb'],
     refused: /is a device 8086:10c9/,
+    ending: 'stop',
+  },
+  {
+    name: 'e1000e',
+    ...past_the_kernel(pci_wires.e1000e, 'ige'),
+    refused: /is a device 8086:10d3/,
     ending: 'stop',
   },
 ];

@@ -108,6 +108,10 @@ awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) { mo
 echo '=== journal'; journalctl --no-pager -o short-precise --utc -n 4000
 for file in /run/lab/*.log; do echo "=== $file"; tail -c 300000 $file; done
 for file in /run/lab/answers*; do echo "=== $file: answers behind a silence"; awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > 0.2) printf "%.3f s, then %s\\n", now - last, $0; last = now }' $file; done
+echo '=== tasks that wait in the kernel'
+for task in /proc/[0-9]*/task/[0-9]*; do
+  grep -qs '^State:.D' $task/status && { echo "$task $(cat $task/comm)"; cat $task/stack; }
+done
 ${look_script}`);
   }
 
@@ -217,6 +221,23 @@ ${program} 2>&1`,
     return { problems, figures: figures.slice('figures '.length) };
   }
 
+  /** How much passes between the host and what is beyond its gateway, and what is wrong with that. */
+  async throughput(): Promise<{ problems: string[]; figures: string }> {
+    const server = 'lab-iperf';
+    await this.machine.run(`systemd-run -q --collect --unit ${server} ip netns exec gw iperf3 -s
+until ip netns exec gw ss -ltn | grep -q :5201; do sleep 0.1; done`);
+    const figures: string[] = [];
+    const problems: string[] = [];
+    for (const [what, options] of Object.entries(ways_of_iperf)) {
+      const { code, output } = await this.machine.try(`iperf3 -J -t 10 ${options} -c ${far.address4} 2>&1`);
+      const figure = code === 0 ? figureOf(output) : undefined;
+      if (figure === undefined) problems.push(`iperf3 ${options} ended with ${code}: ${output.slice(-300)}`);
+      else figures.push(`${what} ${figure}`);
+    }
+    await this.machine.run(`systemctl stop ${server}`);
+    return { problems, figures: figures.join(', ') };
+  }
+
   /** How often VPP has opened the kernel's vhost-net. */
   async vhostNets(): Promise<number> {
     const files = await this.machine.run(
@@ -270,6 +291,28 @@ export interface Silence {
   readonly ms: number;
   /** ISO 8601. */
   readonly from: string;
+}
+
+/** Packets of 64 bytes cost what a packet costs, and large ones what a byte does. */
+const ways_of_iperf = {
+  'TCP out': '',
+  'TCP in': '-R',
+  'UDP of 64 bytes out': '-u -b 0 -l 64',
+  'UDP of 64 bytes in': '-u -b 0 -l 64 -R',
+};
+
+/** Of iperf3's report: what the receiver had. Undefined: it is none. */
+function figureOf(output: string): string | undefined {
+  const { end } = JSON.parse(output.slice(output.indexOf('{'))) as {
+    end: {
+      sum?: { packets: number; lost_packets: number; seconds: number };
+      sum_received?: { bits_per_second: number };
+    };
+  };
+  const { sum, sum_received } = end;
+  if (sum?.packets !== undefined)
+    return `${((sum.packets - sum.lost_packets) / sum.seconds / 1000).toFixed(2)} kpps`;
+  return sum_received && `${(sum_received.bits_per_second / 1e6).toFixed(1)} Mbit/s`;
 }
 
 const asking = (family: 4 | 6): string => `lab-asking${family}`;

@@ -59,6 +59,13 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
     return;
   }
 
+  const measure = async (when: string): Promise<void> => {
+    if (!item.throughput) return;
+    const { problems: wrong, figures } = await host.throughput();
+    problems.push(...wrong);
+    notes.push(`${when}: ${figures}`);
+  };
+  await measure('by Linux');
   const began = Date.now();
   await host.startAsking();
   await host.startNode();
@@ -69,6 +76,7 @@ async function liveThrough(host: HostUnderTest, problems: string[], notes: strin
   const found = await host.workers();
   if (found !== workers) problems.push(`VPP has ${found} workers instead of ${workers}`);
   await expectSame('while', while_running);
+  await measure('by VPP');
   if (item.pods !== undefined) {
     if ((await host.vhostNets()) === 0)
       problems.push('no tap of VPP is served by the vhost-net of the kernel');
