@@ -113,7 +113,7 @@ export class Flight {
         calls = this.#removal(object);
     }
     for (const call of calls) {
-      const fatal = refusal(call, life);
+      const fatal = refusal(call, life, calls);
       if (fatal !== undefined) throw fatal;
     }
     return calls;

@@ -16,6 +16,7 @@ import { dev_attach } from 'vpp-binapi-ts/dev';
 import type { fib_path } from 'vpp-binapi-ts/fib_types';
 import {
   ikev2_initiate_sa_init,
+  ikev2_profile_add_del,
   ikev2_profile_set_auth,
   ikev2_profile_set_id,
   ikev2_profile_set_ts,
@@ -72,20 +73,24 @@ export class DeadlyRequest extends Error {
   readonly code = 'deadly';
 }
 
-/** Why this request is not sent; undefined: it is. */
-export function refusal({ message, fields }: Call, life: Life): DeadlyRequest | undefined {
-  const why = rules.get(message)?.(fields, life);
+/** Why this request is not sent; undefined: it is. `step`: all that is sent at once, it among them, of which nothing is sent yet. */
+export function refusal(
+  { message, fields }: Call,
+  life: Life,
+  step: readonly Call[] = [],
+): DeadlyRequest | undefined {
+  const why = rules.get(message)?.(fields, life, step);
   return why === undefined ? undefined : new DeadlyRequest(`${message.name} is not sent: ${why}`);
 }
 
 type Why = string | undefined;
-type Rule = (fields: unknown, life: Life) => Why;
+type Rule = (fields: unknown, life: Life, step: readonly Call[]) => Why;
 
 function rule<In>(
   message: Request<In, unknown>,
-  judge: (fields: NoInfer<In>, life: Life) => Why,
+  judge: (fields: NoInfer<In>, life: Life, step: readonly Call[]) => Why,
 ): readonly [unknown, Rule] {
-  return [message, (fields, life) => judge(fields as In, life)];
+  return [message, (fields, life, step) => judge(fields as In, life, step)];
 }
 
 /** A link's name has 15 characters; VPP cuts a longer one, says 0, and the link has another name than the one asked for. */
@@ -206,8 +211,10 @@ function stillOfIke(sw_if_index: number, life: Life): Why {
 }
 
 /** VPP's IKE looks for a profile in a table that it makes with the first one. */
-const ofProfile = (_: unknown, life: Life): Why =>
-  life.ike_begun ? undefined : "VPP's IKE has had no profile yet, and dies of a request about one";
+const ofProfile = (_: unknown, life: Life, step: readonly Call[]): Why =>
+  life.ike_begun || step[0]?.message === ikev2_profile_add_del
+    ? undefined
+    : "VPP's IKE has had no profile yet, and dies of a request about one";
 
 /** What goes by it before IKE has an SA leaves in clear. */
 function broughtUp(sw_if_index: number, life: Life): Why {

@@ -589,6 +589,9 @@ t.test('IKE is asked about a profile when it has had one', async (t) => {
     for (const is_add of [true, false])
       t.equal(asked(step(ikev2_profile_add_del, { name, is_add }), request), undefined);
   }
+  // All of an object is judged before any of it is sent.
+  const first = [step(ikev2_profile_add_del, { name, is_add: true }), ...about] as unknown as Call[];
+  for (const call of first) t.equal(refusal(call, new Life('never'), first), undefined);
 });
 
 t.test('what IKE brings up nobody else does, and it keeps its tunnel', async (t) => {

@@ -50,7 +50,7 @@ const unspecified = -1;
 export const ipsec: Programs<'ike_profile' | 'ike_initiation' | 'async_crypto'> = {
   ike_profile: {
     add: (o, at) => [
-      // There already where it is changed in place; where it is not, all that follows is refused.
+      // First: VPP dies of what follows before it has had a profile. There already where it is changed in place; where it is not, all that follows is refused.
       call(ikev2_profile_add_del, { name: o.name, is_add: true }, { tolerated: [unspecified] }),
       call(ikev2_set_tunnel_interface, { name: o.name, sw_if_index: at.interface(o.interface) }),
       id(o, true),
