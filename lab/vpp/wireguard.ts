@@ -39,7 +39,8 @@ export class Wireguard {
       ethernet: false,
       mac: '00:00:00:00:00:00',
       instance,
-      mtu: 9000,
+      // Until it is set.
+      mtu: 0,
     });
     const { sw_if_index } = one;
     const public_key = publicKeyOf(private_key);
@@ -49,11 +50,12 @@ export class Wireguard {
 
   /** The interface itself is the caller's to remove. Its peers go with it. */
   delete(sw_if_index: number): Interface {
+    const one = this.interfaces.get(sw_if_index);
     const device = this.devices.get(sw_if_index) ?? refuse(retval.INVALID_VALUE);
     for (const peer of this.peers) if (peer.sw_if_index === sw_if_index) this.#peers.remove(peer.peer_index);
     this.devices.delete(sw_if_index);
     this.#instances.free(device.instance);
-    return this.interfaces.get(sw_if_index);
+    return one;
   }
 
   get peers(): readonly WireguardPeer[] {

@@ -96,12 +96,14 @@ class Asker {
   }
 
   #shown(value: unknown): unknown {
-    const { id, src, route } = value as Shown;
+    const { id, src, route, peer } = value as Shown;
     return {
       ...(value as object),
       ...(id !== undefined && { id: this.#sourceName(id) }),
       ...(src !== undefined && { src: { ...src, id: this.#sourceName(src.id) } }),
       ...(route?.src !== undefined && { route: { ...route, src: this.#sourceName(route.src) } }),
+      // Of WireGuard's: nobody is there who could answer; in the stand-in all have.
+      ...(peer !== undefined && { peer: { ...peer, flags: 0 } }),
     };
   }
 
@@ -121,6 +123,7 @@ class Asker {
 }
 
 interface Shown {
+  readonly peer?: object;
   readonly id?: number;
   readonly src?: { readonly id: number };
   readonly route?: { readonly src?: number };

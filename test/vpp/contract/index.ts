@@ -13,6 +13,7 @@ import { sequences as srv6 } from './srv6.js';
 import type { Sequence } from './steps.js';
 import { sequences as tunnels } from './tunnels.js';
 import { sequences as vcl } from './vcl.js';
+import { sequences as wireguard } from './wireguard.js';
 
 export const sequences: readonly Sequence[] = [
   ...interfaces,
@@ -20,6 +21,7 @@ export const sequences: readonly Sequence[] = [
   ...fib_sources,
   ...tunnels,
   ...ipsec,
+  ...wireguard,
   ...srv6,
   ...memif,
   ...pci_devices,
