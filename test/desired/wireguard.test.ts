@@ -179,7 +179,10 @@ t.test(
       lab.plan.setRoute(`10.244.${number}.0/26`, [`10.0.0.${number}`]);
       lab.plan.setRoute(`fd10::${number}:0/122`, [`fd00::${number}`]);
     }
+    // By a router, of whom nobody says anything.
+    lab.plan.setRoute('10.244.9.0/26', ['10.0.0.99']);
     lab.all();
+    t.equal(lab.path('10.244.9.0/26'), 'ipip-10.0.0.99 10.0.0.99');
     t.equal(lab.path('10.244.2.0/26'), 'ipip-10.0.0.2 10.0.0.2');
     t.equal(lab.path('10.244.3.0/26'), 'wireguard 10.0.0.3');
     t.equal(lab.path('fd10::3:0/122'), 'next_hop');
