@@ -17,6 +17,10 @@ export interface MemifClientOptions {
   /** Of each direction. */
   readonly queues?: number;
   readonly ring_size?: number;
+  /** Name of VPP's socket in the pod; that of the memif beside its first interface when absent. */
+  readonly socket?: string;
+  /** What the program has; those of the pod when absent. */
+  readonly addresses?: Pick<Pod, 'ip4' | 'ip6'>;
 }
 
 const device = 'eth0';
@@ -35,10 +39,10 @@ export class MemifClient {
   /** `name`: of the namespace behind it, which is made where it is not there. */
   static async start(
     binary: Extract<RealVpp, { usable: true }>,
-    topology: Topology,
+    topology: Pick<Topology, 'lab'>,
     pod: Pod,
     name: string,
-    { mode, queues = 1, ring_size = 1024 }: MemifClientOptions,
+    { mode, queues = 1, ring_size = 1024, socket = 'vpp/memif-eth0', addresses = pod }: MemifClientOptions,
   ): Promise<MemifClient> {
     const behind = topology.lab.namespace(name);
     const vpp = await startRealVpp(binary, { netns: pod.netns });
@@ -50,10 +54,10 @@ export class MemifClient {
     const one = new MemifClient(vpp, client);
     const is_ip = mode === 'ip';
     const of_both = [
-      [4, pod.ip4, '169.254.3.1', '0.0.0.0/0', 32],
-      [6, pod.ip6, 'fd03::1', '::/0', 128],
+      [4, addresses.ip4, '169.254.3.1', '0.0.0.0/0', 32],
+      [6, addresses.ip6, 'fd03::1', '::/0', 128],
     ] as const satisfies readonly (readonly [Family, string, string, string, number])[];
-    await one.command(`create memif socket id ${socket_id} filename abstract:vpp/memif-eth0`);
+    await one.command(`create memif socket id ${socket_id} filename abstract:${socket}`);
     await one.command(
       `create interface memif id 0 socket-id ${socket_id} slave ${is_ip ? 'mode ip' : `hw-addr ${pod_mac}`} rx-queues ${queues} tx-queues ${queues} ring-size ${ring_size}`,
     );

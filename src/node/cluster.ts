@@ -9,6 +9,7 @@ import type { CalicoNode } from '../calico/kinds/node.js';
 import type { ServiceCidr } from '../calico/kinds/service-cidr.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
+import type { NodeNetwork } from '../desired/networks.js';
 import { addressOf } from '../desired/node-addresses.js';
 import type { PodPools } from '../desired/source-nat.js';
 import { hostPrefix } from '../desired/tables.js';
@@ -45,12 +46,15 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
     const prefixes = [...new Set(cidrs.flatMap((each) => each.prefixes))].sort();
     uplink.tellUrgent({ type: 'ServicePrefixes', prefixes });
   };
+  const tellNetworks = (told: readonly NodeNetwork[]): void => {
+    uplink.tellUrgent({ type: 'Networks', networks: told });
+  };
   const networks = !config.gates.multinet
     ? undefined
     : new KnownNetworks({
         node_name: config.node_name,
         physical_networks: new Set(config.uplinks.map(({ physical_network }) => physical_network)),
-        tell: (told) => uplink.tellUrgent({ type: 'Networks', networks: told }),
+        tell: tellNetworks,
       });
   if (networks !== undefined) sync.set('networks', () => ({ faults: networks.faults() }));
   return cluster({
@@ -85,6 +89,8 @@ export function clusterActorOf({ parts, sync }: Wiring, uplink: ActorRef<UplinkM
         blocks = all;
         tellPods();
       };
+      // What a life with an open gate has left in VPP goes.
+      if (networks === undefined) tellNetworks([]);
       if (api === undefined) {
         // Nobody will tell of any.
         tellPools([]);

@@ -20,7 +20,7 @@ interface Place {
 
 /** For a person. */
 export function networkGone(network_name: string): string {
-  return `the network ${network_name} is not there: create Network ${network_name}, see under /debug/sync what is said of it, or correct network_name in the NetworkAttachmentDefinition`;
+  return `the network ${network_name} is not there: create Network ${network_name}, see under /debug/sync what is said of it, set multinetEnabled in CALICOVPP_FEATURE_GATES where it is false, or correct network_name in the NetworkAttachmentDefinition`;
 }
 
 export class PodWishes {

@@ -1,10 +1,7 @@
 /** Policies on a real VPP, from Felix's socket to packets: who reaches whom, while policies change, and over each restart. */
 
 import { rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import t, { type Test } from 'tap';
 import { MemifClient } from '../../lab/memif-client.js';
 import { canUseNetns } from '../../lab/netns.js';
@@ -22,45 +19,11 @@ import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js'
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
 import type { FelixReport } from '../../src/actors/felix.js';
-import { frame } from '../../src/felix/frames.js';
-import type { ToDataplaneSchema } from '../../src/felix/generated/felix_pb.js';
-import { bytesOf } from '../felix/stream.js';
+import { type Payload, policyId, policyRef, set, Voice } from './felix-voice.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
 const real = reason === undefined ? {} : { skip: reason };
-
-type Payload = NonNullable<MessageInitShape<typeof ToDataplaneSchema>['payload']>;
-
-/** What Felix would say, over its socket. */
-class Voice {
-  readonly #socket: Socket;
-
-  constructor(path: string) {
-    this.#socket = connect(path);
-    this.#socket.on('error', () => undefined);
-    this.#socket.resume();
-  }
-
-  say(...payloads: readonly Payload[]): void {
-    for (const payload of payloads) this.#socket.write(frame(bytesOf({ payload })));
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-}
-
-function set(id: string, members: readonly string[]): Payload {
-  const writer = new BinaryWriter().tag(1, 2).string(id);
-  for (const member of members) writer.tag(2, 2).string(member);
-  return { case: 'ipsetUpdate', value: writer.tag(3, 0).int32(2).finish() };
-}
-
-const kind = 'NetworkPolicy';
-const policyId = (name: string) => ({ name, namespace: 'default', kind });
-const policyRef = (name: string) =>
-  new BinaryWriter().tag(2, 2).string(name).tag(3, 2).string('default').tag(4, 2).string(kind).finish();
 
 /** Lets in on this port of TCP and UDP who is in this set, and its echo requests. */
 function lets(name: string, port: number, set: string): Payload {
