@@ -355,10 +355,14 @@ export function podSysctls(spec: PodSpec): readonly { readonly path: string; rea
   ];
 }
 
-/** What the pod's interface has as MTU: what was asked for or the node's, never more than the node's or less than the family needs. */
+/**
+ * What the pod's interface has as MTU: what was asked for or the node's, never more than the node's or less than the family needs. Never odd: VPP damages
+ * segments of an odd length when it cuts them for a tunnel (docs/vpp-notes.md).
+ */
 export function podMtu(spec: Pick<PodSpec, 'mtu' | 'addresses'>, node_mtu: number): number {
   const min = spec.addresses.ip6.length > 0 ? mtu_min[6] : mtu_min[4];
-  return Math.max(min, Math.min(spec.mtu === 0 ? node_mtu : spec.mtu, node_mtu));
+  const mtu = Math.max(min, Math.min(spec.mtu === 0 ? node_mtu : spec.mtu, node_mtu));
+  return mtu - (mtu % 2);
 }
 
 /** Headers around what goes to other nodes by VXLAN without Ethernet, in bytes: those of IP, UDP and VXLAN. */

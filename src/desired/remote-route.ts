@@ -80,7 +80,10 @@ const esp_headers = 37;
 /** IPv6 needs that much on every link (RFC 8200). */
 export const ip6_mtu_min = 1280;
 
-/** In bytes. What does not fit the uplink with its headers is lost without a word: there is no floor. */
+/**
+ * In bytes. What does not fit the uplink with its headers is lost without a word: there is no floor. Never odd: VPP damages segments of an odd length when it
+ * cuts them (docs/vpp-notes.md).
+ */
 export function tunnelMtu(
   tunnel: Tunnel,
   own: Pick<OwnNode, 'mtu'>,
@@ -90,7 +93,8 @@ export function tunnelMtu(
   const esp = tunnel.kind === 'ipip_tunnel' && tunnel.ike ? esp_headers : 0;
   const room = own.mtu - ip_header[family] - headers[tunnel.kind] - esp;
   const asked = askedMtu(tunnel, family, settings);
-  return asked === 0 ? room : Math.min(asked, room);
+  const mtu = asked === 0 ? room : Math.min(asked, room);
+  return mtu - (mtu % 2);
 }
 
 /** Behind the IP header. */

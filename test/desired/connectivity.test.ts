@@ -251,6 +251,12 @@ t.test('the MTU of a tunnel leaves room for its headers, and for what Felix asks
   t.equal(tunnelMtu(vxlan('10.9.0.2'), own, settings), 1500 - 20 - 8 - 8);
   t.equal(tunnelMtu(vxlan('fd99::2'), own, settings), 1500 - 40 - 8 - 8);
   t.equal(tunnelMtu(ipip('10.9.0.2'), own, { ...settings, ipip_mtu: 1400 }), 1400);
+  t.equal(
+    tunnelMtu(ipip('10.9.0.2'), own, { ...settings, ipip_mtu: 1401 }),
+    1400,
+    'no odd one, whoever asks',
+  );
+  t.equal(tunnelMtu(vxlan('10.9.0.2'), { ...own, mtu: 1499 }, settings), 1462, 'nor of an odd uplink');
   t.equal(tunnelMtu(ipip('10.9.0.2'), own, { ...settings, ipip_mtu: 9000 }), 1480, 'no more than there is');
   t.equal(tunnelMtu(vxlan('10.9.0.2'), own, { ...settings, vxlan_mtu: 1410, vxlan_mtu6: 1390 }), 1410);
   t.equal(tunnelMtu(vxlan('fd99::2'), own, { ...settings, vxlan_mtu: 1410, vxlan_mtu6: 1390 }), 1390);

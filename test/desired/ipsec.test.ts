@@ -83,8 +83,8 @@ t.test(
     t.match(lab.get('ipip_tunnel:ipip-10.0.0.2'), { ike: true, src: '10.0.0.5' });
     t.notOk([...lab.wanted.keys()].some((key) => key.endsWith('/admin_up')));
     // IP (20, 40), ESP with AES-GCM 37 at most.
-    t.match(lab.get('interface_mtu:ipip-10.0.0.2'), { mtu: 1443 });
-    t.match(lab.get('interface_mtu:ipip-fd00::2'), { mtu: 1423 });
+    t.match(lab.get('interface_mtu:ipip-10.0.0.2'), { mtu: 1442 });
+    t.match(lab.get('interface_mtu:ipip-fd00::2'), { mtu: 1422 });
     const profile = { interface: 'ipip-10.0.0.2', src: '10.0.0.5', dst: '10.0.0.2', begins_by: 'main-eth0' };
     t.match(lab.get('ike_profile:node-10.0.0.2'), profile);
     t.ok(lab.get('ike_initiation:node-10.0.0.2'), 'the higher address begins');
