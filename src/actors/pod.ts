@@ -8,7 +8,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Actor, ActorContext, ChildSpec, Reply } from '../actor-system.js';
-import type { AddAnswer, DeleteAnswer, PodMessage } from '../messages/pod.js';
+import type { AddAnswer, DeleteAnswer, PodMessage, PodNode } from '../messages/pod.js';
 import type { VppObject } from '../objects/object.js';
 import type { PodPhase, PodRecord } from '../pod/record.js';
 import { addressesOf, type PodKey, type PodSpec, podName } from '../pod/spec.js';
@@ -96,7 +96,7 @@ class Pod implements Actor<PodMessage> {
       case 'Part':
         return this.observed(message);
       case 'Node':
-        if (this.vpp.generation !== message.generation || !this.vpp.hears(message.node)) return;
+        if (this.vpp.generation !== message.generation || !this.hears(message.node)) return;
         return this.nodeChanged();
       case 'NodeLost':
         this.ground(message.generation);
@@ -213,7 +213,7 @@ class Pod implements Actor<PodMessage> {
       vpp.place = part;
     }
     // What the node is to its pods counts whatever the reading tells: nobody says it again.
-    const is_news = vpp.hears(part.node);
+    const is_news = this.hears(part.node);
     const is_learned = this.transaction.purpose === undefined && vpp.learn(part);
     if (is_news) return this.nodeChanged();
     if (!is_learned) return;
@@ -412,6 +412,9 @@ class Pod implements Actor<PodMessage> {
   }
 
   // --- small things
+
+  private readonly hears = (node: PodNode): boolean =>
+    this.vpp.hears(node, [this.record?.spec, this.add?.spec]);
 
   private linkOf(spec: PodSpec): DeviceLink {
     return deviceLink(spec, this.vpp.place!.node);

@@ -120,12 +120,19 @@ export class PodVpp {
     return generation <= this.#lost;
   }
 
-  /** What all pods are programmed with. True: it is another than before. */
-  hears(node: PodNode): boolean {
+  /** What all pods are programmed with. True: it is another than before for a pod that is one of these, or is to be. */
+  hears(node: PodNode, specs: readonly (PodSpec | undefined)[]): boolean {
     const { place } = this;
-    if (place === undefined || isDeepStrictEqual(place.node, node)) return false;
+    if (place === undefined) return false;
     this.place = { ...place, node };
-    return true;
+    const own = ({ networks, ...rest }: PodNode) => {
+      const names = specs.flatMap((spec) => spec?.network_name || []);
+      return [
+        rest,
+        names.map((name) => networks?.find((network) => network.name === name) ?? networks === undefined),
+      ];
+    };
+    return !isDeepStrictEqual(own(place.node), own(node));
   }
 
   /** True: `objects` is what VPP held by then. */

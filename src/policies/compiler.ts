@@ -60,6 +60,8 @@ export class PolicyCompiler {
       this.objects.configure(tag, undefined);
       return;
     }
+    // All that the node has are told again when one fact of it has changed.
+    if (isDeepStrictEqual(attachment, this.#attachments.get(tag))) return;
     this.#attachments.set(tag, attachment);
     this.#dirty.add(tag);
   }

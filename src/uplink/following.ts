@@ -80,11 +80,12 @@ export class Following {
     const is_other = !isDeepStrictEqual([prefixes, vnis], [this.wishes.not_natted, networks.vnis]);
     if (now !== undefined || this.is_in_doubt || is_other) {
       await turn();
-      const told = this.wishes.objects(before.uplinks, true);
+      const { vnis: told_vnis } = networks;
+      const told = this.wishes.objects(before.uplinks, true, true, without(told_vnis, vnis));
       const is_bare = this.is_in_doubt && taps.isBare(before.captured);
       this.wishes.not_natted = prefixes;
       networks.vnis = vnis;
-      await this.converge(uplinks, told, generation, turn);
+      await this.converge(uplinks, told, generation, without(vnis, told_vnis), turn);
       signal.throwIfAborted();
       // A tap that VPP had lost has nothing of the host's.
       if (is_bare) this.dressing.dress(before, this.wishes.cluster(), this.wishes.speakers());
@@ -104,7 +105,7 @@ export class Following {
     const now = this.deps.routers.repeated(this.deps.clock.now_ms());
     const { repeated: known } = this.wishes;
     if (isDeepStrictEqual(now, known) && !this.is_in_doubt) return;
-    const told = this.wishes.objects(uplinks, true);
+    const told = this.wishes.objects(uplinks, true, true, []);
     this.wishes.repeated = now;
     if (now.size > known.size) this.rememberHeard();
     try {
@@ -114,21 +115,26 @@ export class Following {
       this.wishes.repeated = known;
       throw error;
     }
-    await this.converge(uplinks, told, generation);
+    await this.converge(uplinks, told, generation, []);
   }
 
-  /** VPP has what is wanted by now. `told`: what it holds, unless that is in doubt. `turn`: between two pieces of work. */
+  /**
+   * VPP has what is wanted by now. `told`: what it holds, unless that is in doubt; `vnis`: of networks that are wanted beside those that it holds and keeps.
+   * `turn`: between two pieces of work.
+   */
   private async converge(
     uplinks: readonly Uplink[],
     told: readonly VppObject[],
     generation: number,
+    vnis: readonly number[],
     turn: () => Promise<void> = async () => undefined,
   ): Promise<void> {
-    const { objects, unsure } = this.is_in_doubt ? await this.vpp.read(generation) : { objects: told };
+    const { is_in_doubt } = this;
+    const { objects, unsure } = is_in_doubt ? await this.vpp.read(generation) : { objects: told };
     // Whatever ends this in between leaves VPP untold.
     this.vpp.is_in_doubt = true;
     await turn();
-    const wanted = this.wishes.objects(uplinks, true);
+    const wanted = this.wishes.objects(uplinks, true, true, is_in_doubt ? undefined : vnis);
     await turn();
     this.vpp.is_in_doubt = false;
     const operations = reconcile(wanted, objects, unsure);
@@ -186,6 +192,11 @@ export class Following {
   private warn(text: string): void {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
   }
+}
+
+function without(vnis: readonly number[], others: readonly number[]): readonly number[] {
+  const left_out = new Set(others);
+  return vnis.filter((vni) => !left_out.has(vni));
 }
 
 /** Tags of uplinks whose interfaces VPP's start-up files make. */

@@ -42,9 +42,14 @@ export class NodeWishes {
     this.networks = new NetworksInVpp(clock);
   }
 
-  objects(uplinks: readonly Uplink[], taps_up: boolean, uplinks_up = true): VppObject[] {
+  /** `network_vnis`: of which networks. Where VPP holds what it was told, those that stay as they are can be left out of both sides. */
+  objects(
+    uplinks: readonly Uplink[],
+    taps_up: boolean,
+    uplinks_up = true,
+    network_vnis = this.networks.vnis,
+  ): VppObject[] {
     const { inputs, repeated, not_natted, uplink_entry, workers } = this;
-    const network_vnis = this.networks.vnis;
     return desiredNode(
       {
         ...inputs,

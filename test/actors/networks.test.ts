@@ -90,6 +90,23 @@ t.test('a network goes under its pod, and comes back', async (t) => {
   t.strictSame([lab.vpp.objects, told(lab)], [[], []]);
 });
 
+t.test('what becomes of other networks is nothing to a pod, until it asks for one of them', async (t) => {
+  const lab = await podLab(t);
+  const blue = networkHere('blue', 4098);
+  await lab.ready({ networks: [red] });
+  t.match(await lab.add('p', ask), { successful: true });
+  const before = lab.vpp.transactions.length;
+  await lab.ready({ networks: [red, blue] });
+  await lab.kit.settle();
+  t.equal(lab.vpp.transactions.length, before);
+  t.match(await lab.add('p', { ...ask, network: 'blue' }), { successful: true });
+  t.strictSame(vnis(lab), [4098]);
+  await lab.ready({ networks: [red] });
+  await lab.kit.settle();
+  t.strictSame(vnis(lab), [], 'it goes under the pod');
+  t.match(await lab.del('p', ask), { successful: true });
+});
+
 t.test('a network goes during an ADD', async (t) => {
   const lab = await podLab(t);
   await lab.ready({ networks: [red] });

@@ -167,6 +167,15 @@ t.test('a pod in a network: its policy there, and the node, which has no address
   );
 });
 
+t.test('an interface that is told again as it is costs nothing', async (t) => {
+  const model = modelOf(messagesOf({ policies: {}, profiles: { kns: open_profile }, sets: {}, config }));
+  const compiler = compiled(model, undefined, network_points);
+  for (const [tag, attachment] of network_points) compiler.attach(tag, structuredClone(attachment));
+  t.equal(compiler.left, 0);
+  compiler.attach('pod-red', { kind: 'workload', endpoint: pod_key, network: 'blue' });
+  t.equal(compiler.left, 1);
+});
+
 t.test('what cannot be expressed never allows, whatever it was to say', async (t) => {
   const damages: ((rule: Rule) => Rule)[] = [
     (rule) => ({ ...rule, protocol: 'nonsense' }),
