@@ -395,6 +395,8 @@ class UplinkActor implements Actor<UplinkMessage> {
   }
 
   private async lost(reason: string): Promise<void> {
+    if (this.task.isBusy && this.ready === undefined)
+      this.ctx.log.warn({ reason }, `uplink(take over) cut short: ${reason}`);
     await this.cancel();
     this.looks.end();
     this.subscribers.tellLost(reason, () => {
