@@ -12,6 +12,7 @@ import { findRealVpp } from '../lab/real-vpp.js';
 import { bench as binapi } from './binapi.js';
 import { bench as cni } from './cni.js';
 import { bench as encryption } from './encryption.js';
+import { bench as fastpath } from './fastpath.js';
 import { type Bench, CannotRun, type Figure, valueText } from './figures.js';
 import { bench as footprint } from './footprint.js';
 import { bench as policies } from './policies.js';
@@ -32,6 +33,7 @@ const benches: Readonly<Record<string, Bench>> = {
   encryption,
   services,
   policies,
+  fastpath,
 };
 
 const version_ms = 5000;

@@ -6,7 +6,8 @@ import type { Config } from '../src/config.js';
 import { recordedSlot } from '../src/desired/admission.js';
 import { type NetworkHere, networkOf, networksUsed } from '../src/desired/networks.js';
 import { hostTapTag, type NodeInputs, uplinkTag } from '../src/desired/node-inputs.js';
-import { desiredPod, isNatFlag, mtuOfNetwork, podMtu } from '../src/desired/pod.js';
+import { desiredPod, mtuOfNetwork, podMtu } from '../src/desired/pod.js';
+import { isNatFlag } from '../src/desired/pod-settings.js';
 import { srv6_headers_bytes } from '../src/desired/srv6.js';
 import { networkOfTable, podTables } from '../src/desired/tables.js';
 import { desiredNode, underlays } from '../src/desired/uplink.js';
@@ -27,7 +28,6 @@ import { entryIn, excludedIn } from '../src/uplink/node-in-vpp.js';
 import { uplinkOf } from '../src/uplink/uplink-of.js';
 import type { Registry } from '../src/vpp-conn/registry.js';
 import { readRunRecord, runIdentity } from '../src/vpp-conn/run-record.js';
-import { vclObstacle } from '../src/vpp-conn/vcl-obstacle.js';
 import { everything, lookAt, registryOf } from './vpp-view.js';
 
 /** How VPP leads to other nodes: prefixes, each with the way out, by table; and the tunnels that there are. */
@@ -152,7 +152,6 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = [], worke
     service_prefixes: config.service_prefixes,
     cnat: config.vpp.cnat,
     drop_ip_options: config.drop_ip_options,
-    host_stack: config.gates.vcl && vclObstacle(config) === undefined,
     crypto_threads: config.gates.ipsec ? config.ipsec.async_crypto_threads : 0,
     workers,
     drop_other_protocols: config.drop_other_protocols,

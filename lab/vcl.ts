@@ -4,13 +4,13 @@
  */
 import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { patience } from './patience.js';
 import { pathOf } from './programs.js';
 import { waitFor } from './running-node.js';
-import type { Topology } from './topology.js';
+import type { Site } from './site.js';
 
 const library = 'libvcl_ldpreload.so';
 
@@ -64,11 +64,11 @@ const start_ms = 20_000 * patience;
 
 export class VclLab {
   readonly #directory = mkdtempSync(join(tmpdir(), 'vcl-'));
-  readonly #topology: Topology;
+  readonly #topology: Pick<Site, 'inside' | 'spawn'>;
   readonly #path: string;
   readonly #children: ChildProcess[] = [];
 
-  constructor(topology: Topology, path: string) {
+  constructor(topology: Pick<Site, 'inside' | 'spawn'>, path: string) {
     this.#topology = topology;
     this.#path = path;
     writeFileSync(
@@ -135,12 +135,28 @@ export class VclLab {
     return run!;
   }
 
-  /** Serves one small file at these addresses; until `stop`. */
+  /** Asked once: whether a server answers. How much of so little it has read is chance. */
+  async isReached(from: Place, target: string, port: number): Promise<boolean> {
+    const argv = [
+      'iperf3',
+      '-c',
+      target,
+      '-p',
+      String(port),
+      '-n',
+      '1000',
+      '-J',
+      '--connect-timeout',
+      '2000',
+    ];
+    const report = reportIn(await this.run(from, argv, 8000 * patience));
+    return report !== undefined && report.error === undefined;
+  }
+
+  /** Answers who it is, and under which address it sees who asks, at these addresses; until `stop`. */
   nginx(at: Place, addresses: readonly string[], port: number): () => Promise<void> {
     const nginx = pathOf('nginx', '/usr/sbin') ?? 'nginx';
     const directory = mkdtempSync(join(this.#directory, 'nginx-'));
-    mkdirSync(join(directory, 'html'));
-    writeFileSync(join(directory, 'html', 'index.html'), `from ${at.name}\n`);
     const listen = addresses.map((address) =>
       address.includes(':') ? `listen [${address}]:${port};` : `listen ${address}:${port};`,
     );
@@ -151,7 +167,7 @@ export class VclLab {
     writeFileSync(
       conf,
       `user root; daemon off; master_process off; worker_processes 1; pid ${directory}/pid; error_log ${directory}/error.log;\n` +
-        `events { use epoll; accept_mutex off; multi_accept off; }\nhttp { access_log off; ${temporary.join(' ')}\nserver { ${listen.join(' ')} root ${directory}/html; } }\n`,
+        `events { use epoll; accept_mutex off; multi_accept off; }\nhttp { access_log off; ${temporary.join(' ')}\nserver { ${listen.join(' ')} location / { return 200 "${at.name} to $remote_addr"; } } }\n`,
     );
     const child = this.spawn(at, [nginx, '-p', directory, '-c', conf]);
     return () => end(child);
@@ -183,15 +199,19 @@ export class VclLab {
 }
 
 function iperfRun(text: string): IperfRun | undefined {
+  const { error, end: ended } = reportIn(text) ?? {};
+  const sum = ended?.sum_received ?? ended?.sum;
+  if (error !== undefined || sum === undefined || sum.bytes === 0) return undefined;
+  return {
+    bytes: sum.bytes,
+    bits_per_second: sum.bits_per_second,
+    lost_percent: ended?.sum?.lost_percent ?? 0,
+  };
+}
+
+function reportIn(text: string): IperfReport | undefined {
   try {
-    const { error, end: ended } = JSON.parse(text) as IperfReport;
-    const sum = ended?.sum_received ?? ended?.sum;
-    if (error !== undefined || sum === undefined || sum.bytes === 0) return undefined;
-    return {
-      bytes: sum.bytes,
-      bits_per_second: sum.bits_per_second,
-      lost_percent: ended?.sum?.lost_percent ?? 0,
-    };
+    return JSON.parse(text) as IperfReport;
   } catch {
     return undefined;
   }

@@ -55,8 +55,6 @@ export interface NodeInputs {
   readonly redirects: readonly RedirectMatch[];
   /** IPv4 packets with options do not go to the host, whom no policy of VPP's would keep them from. */
   readonly drop_ip_options?: boolean;
-  /** Pods may use VPP's host stack. */
-  readonly host_stack?: boolean;
   /** VPP does IKE with other nodes. */
   readonly does_ike?: boolean;
   /** Workers of VPP that are to encrypt for IPsec, and do nothing else. */

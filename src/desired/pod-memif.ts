@@ -15,7 +15,8 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
 import { podInterfaceTag } from '../pod/names.js';
 import { addressesOf, familiesOf, type PodMemif, type PodSpec } from '../pod/spec.js';
-import { hostPrefix, punt_table } from './tables.js';
+import { vclRoutesTo } from './pod-vcl.js';
+import { hostPrefix, type PodTableIds } from './tables.js';
 
 /** The address of VPP's side: no table has one twice. */
 export const memif_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.2', 6: 'fdca:11c0::2' };
@@ -27,14 +28,15 @@ export const memif_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.2
 export function routesTo(
   spec: PodSpec,
   tag: InterfaceTag,
-  pod_table: number,
+  tables: PodTableIds,
   main_table: number | undefined,
 ): VppObject[] {
+  if (spec.vcl) return vclRoutesTo(spec, tag, tables, main_table);
   const is_alone = spec.memif?.alone === true;
-  const is_direct = is_alone || (spec.memif === undefined && spec.vcl === undefined);
+  const is_direct = is_alone || spec.memif === undefined;
   const by = is_alone ? podInterfaceTag(spec, 'memif') : tag;
   return addressesOf(spec).flatMap((address): VppObject[] => {
-    const table_id = is_direct ? main_table : spec.vcl ? punt_table : pod_table;
+    const table_id = is_direct ? main_table : tables.pod;
     if (table_id === undefined) return [];
     const by_device: VppObject = {
       kind: 'route',
@@ -51,7 +53,7 @@ export function routesTo(
         source: 'pods',
         table_id: main_table,
         prefix: hostPrefix(address),
-        paths: [{ via: 'lookup', table_id: pod_table }],
+        paths: [{ via: 'lookup', table_id: tables.pod }],
       },
     ];
   });

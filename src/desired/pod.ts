@@ -16,17 +16,24 @@
 import { type Family, familyOf } from '../ip/text.js';
 import type { NetworkChange, NewRoute } from '../linux/network.js';
 import type { Translation } from '../objects/cnat.js';
-import type { InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
+import type { InterfaceTag } from '../objects/interfaces.js';
 import type { VppObject } from '../objects/object.js';
-import type { Path } from '../objects/routing.js';
-import { podInterfaceTag, podTableName } from '../pod/names.js';
-import { addressesOf, endpointOf, familiesOf, type PodSpec } from '../pod/spec.js';
+import { podInterfaceTag, podLoopbackTag, podTableName } from '../pod/names.js';
+import { addressesOf, familiesOf, type PodSpec } from '../pod/spec.js';
 import type { NetworkHere } from './networks.js';
-import { hasSourceTable, memifObjects, routesTo } from './pod-memif.js';
-import { vclObjects } from './pod-vcl.js';
-import { isNatted, type NatPools } from './source-nat.js';
-import { allOf, default_table, hostPrefix, networkTables, pods_table, table } from './tables.js';
-import { tap_l3_mtu } from './uplink.js';
+import { memifObjects, routesTo } from './pod-memif.js';
+import { flags, ip6Enabled, settings, sourceTables, verdictOf } from './pod-settings.js';
+import { inObjects, outObjects, stackObjects } from './pod-vcl.js';
+import type { NatPools } from './source-nat.js';
+import {
+  allOf,
+  default_table,
+  hostPrefix,
+  networkTables,
+  type PodTableIds,
+  pods_table,
+  table,
+} from './tables.js';
 
 /** The address of VPP's side of every pod interface; a link-local one would leave VPP without a source for ICMPv6 errors. */
 export const pod_gateway: Readonly<Record<Family, string>> = { 4: '169.254.1.1', 6: 'fdca:11c0::1' };
@@ -40,11 +47,6 @@ const mtu_min: Readonly<Record<Family, number>> = { 4: 68, 6: 1280 };
 const ifa_f_nodad = 0x02;
 const nud_permanent = 0x80;
 const rtprot_boot = 3;
-
-export interface PodTableIds {
-  readonly pod: number;
-  readonly rpf: number;
-}
 
 /** What the pod's objects depend on beside its spec. */
 export interface PodInputs {
@@ -103,7 +105,7 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
   const is_tap = spec.interface_type === 'tap';
   const home = homeOf(spec, inputs.networks);
   return [
-    ...tableFamilies(spec).flatMap((family): VppObject[] => [
+    ...families.flatMap((family): VppObject[] => [
       table(family, tables.pod, podTableName(spec, family)),
       ...(home === undefined ? [] : waysOut(spec, family, tables.pod, home)),
     ]),
@@ -134,8 +136,14 @@ export function desiredPod(spec: PodSpec, inputs: PodInputs): VppObject[] {
           (address): VppObject => ({ kind: 'neighbour', interface: tag, address, mac: pod_mac }),
         )
       : []),
-    ...routesTo(spec, tag, tables.pod, home?.main),
-    ...settings(spec, tag, is_tap, inputs, home),
+    ...routesTo(spec, tag, tables, home?.main),
+    ...settings(
+      spec,
+      tag,
+      { is_ethernet: is_tap, cnat: spec.vcl ? 'cnat_in' : 'cnat_feature' },
+      inputs,
+      home,
+    ),
     ...(inputs.held || home === undefined ? [] : sourceTables(spec, tag, tables)),
     ...hostPorts(spec, inputs),
     ...placements(spec, tag, inputs.workers),
@@ -151,7 +159,7 @@ function waysOut(spec: PodSpec, family: Family, table_id: number, { pods }: PodH
       source: 'pods',
       table_id,
       prefix,
-      paths: [{ via: 'lookup', table_id: pods }, ...sourcePaths(spec, podInterfaceTag(spec), family)],
+      paths: [{ via: 'lookup', table_id: pods }],
     }),
   );
   if (spec.network_name !== '') return routes;
@@ -169,138 +177,29 @@ function waysOut(spec: PodSpec, family: Family, table_id: number, { pods }: PodH
 
 function besides(spec: PodSpec, inputs: PodInputs, home: PodHome | undefined): VppObject[] {
   const { memif } = spec;
-  const vcl = spec.vcl ? vclObjects(spec, inputs.tables.pod) : [];
-  if (memif === undefined) return vcl;
-  return [
-    ...vcl,
-    ...memifObjects({ ...spec, memif }, inputs.tables.pod, { mac: pod_tap_mac, pod_mac }),
-    ...settings(spec, podInterfaceTag(spec, 'memif'), !memif.is_l3, inputs, home),
-  ];
-}
+  return [...(spec.vcl ? vclObjects(spec, inputs, home) : []), ...(memif ? memifAndSettings(memif) : [])];
 
-/** What ends within VPP is dropped where the route back to its source has no interface: a lookup has none. */
-function sourcePaths(spec: PodSpec, tag: InterfaceTag, family: Family): Path[] {
-  const [next_hop] = spec.addresses[`ip${family}`];
-  return spec.vcl && next_hop !== undefined
-    ? [{ via: 'interface', interface: tag, next_hop, backup: true }]
-    : [];
-}
-
-/** In which the pod has a table. */
-function tableFamilies(spec: PodSpec): readonly Family[] {
-  return spec.vcl ? [4, 6] : familiesOf(spec);
-}
-
-/** What is set on each of a pod's interfaces: it is judged, translated and checked alike by which one ever it sends. */
-function settings(
-  spec: PodSpec,
-  tag: InterfaceTag,
-  is_ethernet: boolean,
-  inputs: PodInputs,
-  home: PodHome | undefined,
-): VppObject[] {
-  const families = familiesOf(spec);
-  const is_held = inputs.held || home === undefined;
-  return [
-    { kind: 'interface_mtu', interface: tag, mtu: tap_l3_mtu },
-    ...flags(tag, [
-      // In another network nobody knows the node's address.
-      ...(spec.network_name === '' ? natFlags(spec, inputs.pools) : []),
-      'snat_pod',
-      'cnat_feature',
-      ...(families.includes(6) ? (['ip6_enabled'] as const) : []),
-      ...(is_ethernet ? (['promisc'] as const) : []),
-      'admin_up',
-    ]),
-    {
-      kind: 'default_verdict',
-      interface: tag,
-      verdict: inputs.default_verdict,
-      endpoint: endpointOf(spec.workload),
-    },
-    ...(is_held ? holding(tag, families) : antiSpoofing(spec, tag, families, inputs.tables, home.main)),
-    ...(spec.network_name === '' ? inputs.redirects : [])
-      .filter((family) => families.includes(family))
-      .map((family): VppObject => ({ kind: 'redirect_acl', interface: tag, family })),
-    ...(inputs.drop_other_protocols === true
-      ? families.map((family): VppObject => ({ kind: 'protocol_acl', interface: tag, family }))
-      : []),
-  ];
-}
-
-/** Of the families in which what the pod sends out of the pools gets the node's address. */
-function natFlags(spec: PodSpec, pools: NatPools | undefined): InterfaceSwitch[] {
-  if (pools === undefined) return [];
-  const families = new Set(
-    addressesOf(spec).flatMap((address) => (isNatted(address, pools) ? familyOf(address) : [])),
-  );
-  return [...families].map((family) => nat_flags[family]);
-}
-
-const nat_flags: Readonly<Record<Family, InterfaceSwitch>> = {
-  4: 'snat_include_ip4',
-  6: 'snat_include_ip6',
-};
-
-/** Whether it says that the pod of this interface leaves under the node's address. */
-export function isNatFlag(object: VppObject): boolean {
-  return object.kind === 'interface_flag' && Object.values(nat_flags).includes(object.flag);
-}
-
-function flags(tag: InterfaceTag, names: readonly InterfaceSwitch[]): VppObject[] {
-  return names.map((flag) => ({ kind: 'interface_flag', interface: tag, flag }));
-}
-
-/** No source is right: uRPF comes before cnat. */
-function holding(tag: InterfaceTag, families: readonly Family[]): VppObject[] {
-  return families.map((family) => ({
-    kind: 'urpf',
-    interface: tag,
-    family,
-    mode: 'strict',
-    table_id: pods_table,
-  }));
-}
-
-/**
- * A source is right if the table of its network leads back to this very interface. Sources beside the pod's addresses are in no
- * table that forwards, so a pod that may use some gets a table of its own, at a quarter of a megabyte.
- */
-function antiSpoofing(
-  spec: PodSpec,
-  tag: InterfaceTag,
-  families: readonly Family[],
-  tables: PodTableIds,
-  main_table: number,
-): VppObject[] {
-  return families.map((family): VppObject => {
-    const of = { kind: 'urpf', interface: tag, family } as const;
-    return hasSourceTable(spec, family)
-      ? { ...of, mode: 'loose', table_id: tables.rpf }
-      : { ...of, mode: 'strict', table_id: main_table };
-  });
-}
-
-/** That a source is in it is enough: it is looked up by the pod's own interfaces alone. */
-function sourceTables(spec: PodSpec, tag: InterfaceTag, tables: PodTableIds): VppObject[] {
-  return familiesOf(spec).flatMap((family): VppObject[] => {
-    if (!hasSourceTable(spec, family)) return [];
-    const allowed = spec.allowed_source_prefixes.filter((prefix) => familyOf(prefix) === family);
-    const own = addressesOf(spec).filter((address) => familyOf(address) === family);
-    const next_hop = own[0]!;
+  function memifAndSettings(own: NonNullable<typeof memif>): VppObject[] {
+    const tag = podInterfaceTag(spec, 'memif');
     return [
-      table(family, tables.rpf, podTableName(spec, family, 'rpf'), false),
-      ...[...new Set([...own.map(hostPrefix), ...allowed])].map(
-        (prefix): VppObject => ({
-          kind: 'route',
-          source: 'pods',
-          table_id: tables.rpf,
-          prefix,
-          paths: [{ via: 'interface', interface: tag, next_hop }],
-        }),
-      ),
+      ...memifObjects({ ...spec, memif: own }, inputs.tables.pod, { mac: pod_tap_mac, pod_mac }),
+      ...settings(spec, tag, { is_ethernet: !own.is_l3, cnat: 'cnat_feature' }, inputs, home),
     ];
-  });
+  }
+}
+
+/** What the host stack sends is judged, translated and checked as what comes by the device, and what it is sent as what leaves by that. */
+function vclObjects(spec: PodSpec, inputs: PodInputs, home: PodHome | undefined): VppObject[] {
+  const out = podLoopbackTag(spec, 'out');
+  const to_it = podLoopbackTag(spec, 'in');
+  return [
+    ...stackObjects(spec, inputs.tables),
+    ...outObjects(spec, inputs.tables),
+    ...settings(spec, out, { is_ethernet: false, cnat: 'cnat_in' }, inputs, home),
+    ...inObjects(spec, inputs.tables),
+    ...flags(to_it, ['snat_pod', 'cnat_out', ...ip6Enabled(spec), 'admin_up']),
+    verdictOf(spec, to_it, inputs),
+  ];
 }
 
 /** A host port listens on the address it names, or on the node's own, per family of the pod. */

@@ -20,6 +20,7 @@ export const srv6_received_table = 4;
 const host_tap_base = 0x0010_0000;
 const physical_network_base = 0x0020_0000;
 const pod_base = 0x0100_0000;
+const stack_base = 0x0800_0000;
 /** Beyond what slots of pods can reach. */
 const network_base = 0x1000_0000;
 const vnis = 2 ** 24;
@@ -34,14 +35,24 @@ export function physicalNetworkTables(order: number): { readonly main: number; r
   return { main: physical_network_base + 2 * order, pods: physical_network_base + 2 * order + 1 };
 }
 
-/** Tables of a pod interface: one for its packets, one for the sources it may use. Slots are the cni actor's to give. */
-export function podTables(slot: number): { readonly pod: number; readonly rpf: number } {
-  return { pod: pod_base + 2 * slot, rpf: pod_base + 2 * slot + 1 };
+/** Tables of a pod interface. Slots are the cni actor's to give. */
+export interface PodTableIds {
+  /** For its packets. */
+  readonly pod: number;
+  /** Of the sources it may use. */
+  readonly rpf: number;
+  /** Of VPP's host stack for it. */
+  readonly stack: number;
+}
+
+export function podTables(slot: number): PodTableIds {
+  return { pod: pod_base + 2 * slot, rpf: pod_base + 2 * slot + 1, stack: stack_base + slot };
 }
 
 /** The slot that a table id belongs to; undefined for an id outside the pods' range. */
 export function podSlot(table_id: number): number | undefined {
-  return table_id >= pod_base && table_id < network_base ? Math.floor((table_id - pod_base) / 2) : undefined;
+  if (table_id < pod_base || table_id >= network_base) return undefined;
+  return table_id < stack_base ? Math.floor((table_id - pod_base) / 2) : table_id - stack_base;
 }
 
 /**

@@ -143,7 +143,6 @@ function sourceNat(inputs: NodeInputs): VppObject[] {
       kind: 'snat_policy',
       policy,
       keeper: snat_keeper,
-      ...(inputs.host_stack === true && { host_stack: true as const }),
     },
     ...[...pods].map((prefix): VppObject => ({ kind: 'snat_exclude', prefix })),
     ...(not_natted?.uplinks ?? [])

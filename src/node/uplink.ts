@@ -10,7 +10,6 @@ import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js
 import type { RedirectMatch } from '../objects/redirect.js';
 import { infoFile } from '../uplink/info-file.js';
 import type { UplinkReport } from '../uplink/uplink-settings.js';
-import { vclObstacle } from '../vpp-conn/vcl-obstacle.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
@@ -59,7 +58,6 @@ export function uplinkOf(
         default_gateways: config.default_gateways,
         redirects: redirectsOf(config, log),
         drop_ip_options: config.drop_ip_options,
-        host_stack: config.gates.vcl && vclObstacle(config) === undefined,
         does_ike: config.gates.ipsec,
         crypto_threads: config.gates.ipsec ? config.ipsec.async_crypto_threads : 0,
         drop_other_protocols: config.drop_other_protocols,

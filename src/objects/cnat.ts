@@ -47,8 +47,6 @@ export interface SnatPolicy {
    * was never set up, sets it up again and forgets the excluded prefixes: with the first pod that goes.
    */
   readonly keeper: InterfaceTag;
-  /** What VPP's host stack sends is a pod's: it comes in by no interface, for which VPP takes the first one that it has. */
-  readonly host_stack?: true;
 }
 
 /** Never source NATed when it goes there: by `snat_policy`, or as `snat_uplinks` judges. */
@@ -121,10 +119,7 @@ export const cnat_kinds: Kinds<CnatObject> = {
     key: () => '',
     on: (o) => [o.keeper],
     owner: nodes,
-    same: (wanted, there) =>
-      wanted.policy === there.policy &&
-      wanted.keeper === there.keeper &&
-      wanted.host_stack === there.host_stack,
+    same: (wanted, there) => wanted.policy === there.policy && wanted.keeper === there.keeper,
     add: 2,
     remove: remove.global,
     change: 'overwrite',

@@ -181,6 +181,9 @@ export type InterfaceSwitch =
   | 'ip6_enabled'
   | 'ra_suppressed'
   | 'cnat_feature'
+  // Halves of it: for what comes in, and for what leaves.
+  | 'cnat_in'
+  | 'cnat_out'
   | 'gso_feature'
   | 'dhcp_client_detect'
   | 'proxy_arp'

@@ -3,6 +3,7 @@
  * what is compared. An interface is named by its tag, never by its sw_if_index: tags survive a restart of VPP and of this
  * process, indexes do not. Tables are named by their id. Each area describes its kinds in a file of its own.
  */
+import { isPodLoopbackTag } from '../pod/names.js';
 import { type AdvertisementObject, advertisement_kinds } from './advertisement.js';
 import { type CnatObject, cnat_kinds } from './cnat.js';
 import {
@@ -186,7 +187,11 @@ export function isAnnounced(object: VppObject): boolean {
 
 /** What has to be taken off an interface before it goes, whether it was seen there or not. */
 export function outlives(object: VppObject): readonly VppObject[] {
-  if (object.kind !== 'tap' && object.kind !== 'memif') return [];
+  const has_some =
+    object.kind === 'tap' ||
+    object.kind === 'memif' ||
+    (object.kind === 'loopback' && isPodLoopbackTag(object.tag));
+  if (!has_some) return [];
   return snat_flags.map((flag) => ({ kind: 'interface_flag', interface: object.tag, flag }));
 }
 

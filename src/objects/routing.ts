@@ -17,16 +17,10 @@ export interface Table {
 
 /**
  * One way out of a route. `next_hop`: VPP looks for the way to the next hop in the default table itself, and follows it. `lookup` continues
- * in another table, `drop` discards, `unreachable` discards and says so to the sender. `backup`: nothing goes by it while another path is there; where the
- * route is asked for as that of a source, its interface counts.
+ * in another table, `drop` discards, `unreachable` discards and says so to the sender.
  */
 export type Path =
-  | {
-      readonly via: 'interface';
-      readonly interface: InterfaceTag;
-      readonly next_hop: string;
-      readonly backup?: true;
-    }
+  | { readonly via: 'interface'; readonly interface: InterfaceTag; readonly next_hop: string }
   | { readonly via: 'next_hop'; readonly next_hop: string }
   | { readonly via: 'lookup'; readonly table_id: number }
   | { readonly via: 'drop' }
@@ -299,7 +293,7 @@ function canonicalPath(path: Path): Path {
 function pathText(path: Path): string {
   switch (path.via) {
     case 'interface':
-      return `interface ${path.next_hop} ${path.interface}${path.backup ? ' backup' : ''}`;
+      return `interface ${path.next_hop} ${path.interface}`;
     case 'next_hop':
       return `next_hop ${path.next_hop}`;
     case 'lookup':
@@ -322,7 +316,6 @@ function samePath(wanted: Path, there: Path, prefix: string): boolean {
     return (
       there.via === 'interface' &&
       wanted.interface === there.interface &&
-      wanted.backup === there.backup &&
       (wanted.next_hop === there.next_hop || nextHopShown(wanted.next_hop, prefix) === there.next_hop)
     );
   }

@@ -9,8 +9,8 @@ import type { PodSpec } from './spec.js';
 
 type PodInterface = Pick<PodSpec, 'netns' | 'interface_name'>;
 
-/** `pod`: the table that the pod's packets are looked up in. `rpf`: the sources that it may use. */
-export type PodTableRole = 'pod' | 'rpf';
+/** `pod`: the table that the pod's packets are looked up in. `rpf`: the sources that it may use. `stack`: that of VPP's host stack for the pod. */
+export type PodTableRole = 'pod' | 'rpf' | 'stack';
 /** The VPP driver, as it stands in the hash of an interface tag. A tap hashes as `tun` too. */
 type Driver = 'tun' | 'memif';
 
@@ -32,8 +32,10 @@ export function hash8(text: string): string {
   return hash;
 }
 
+const table_suffixes: Readonly<Record<PodTableRole, string>> = { pod: '', rpf: 'RPF', stack: 'VCL' };
+
 export function podTableName(pod: PodInterface, family: Family, role: PodTableRole = 'pod'): string {
-  const suffix = role === 'rpf' ? 'RPF' : '';
+  const suffix = table_suffixes[role];
   const hash = hash8(`${family}${pod.netns}${pod.interface_name}${suffix}`);
   return `${hash}-${family}-${pod.interface_name}${suffix}-${basename(pod.netns)}`.slice(0, name_length_max);
 }
@@ -46,10 +48,19 @@ export function podInterfaceTag(pod: PodInterface, driver: Driver = 'tun'): stri
 /** How the tags of loopbacks of pods begin: those of their devices have eight characters of a hash before the first dash. */
 const loopback_tag = 'vcl-';
 
-/** Of the loopback by which VPP's host stack has the pod's addresses. */
-export function podLoopbackTag(pod: PodInterface): string {
+/** `stack`: has the pod's addresses for VPP's host stack. `out`: what that sends comes in by it. `in`: what is for the pod leaves by it. */
+export type LoopbackRole = 'stack' | 'out' | 'in';
+
+export function podLoopbackTag(pod: PodInterface, role: LoopbackRole = 'stack'): string {
   const hash = hash8(`vcl${pod.netns}${pod.interface_name}`);
-  return `${loopback_tag}${hash}-${pod.interface_name}-${basename(pod.netns)}`.slice(0, name_length_max);
+  const of_role = role === 'stack' ? '' : `${role}-`;
+  const tag = `${loopback_tag}${of_role}${hash}-${pod.interface_name}-${basename(pod.netns)}`;
+  return tag.slice(0, name_length_max);
+}
+
+/** Of all that a pod may have. */
+export function podLoopbackTags(pod: PodInterface): readonly string[] {
+  return (['stack', 'out', 'in'] as const).map((role) => podLoopbackTag(pod, role));
 }
 
 /** Whether it is that of a pod's loopback: nobody else gives such a tag. */
@@ -57,10 +68,13 @@ export function isPodLoopbackTag(tag: string): boolean {
   return tag.startsWith(loopback_tag);
 }
 
-/** Of each interface by which packets come to the pod; that of its tun or tap comes first. */
-export function podInterfaceTags(spec: PodInterface & Pick<PodSpec, 'memif'>): readonly string[] {
-  const tag = podInterfaceTag(spec);
-  return spec.memif === undefined ? [tag] : [tag, podInterfaceTag(spec, 'memif')];
+/** Of each interface by which packets come to the pod, or from it; that of its tun or tap comes first. */
+export function podInterfaceTags(spec: PodInterface & Pick<PodSpec, 'memif' | 'vcl'>): readonly string[] {
+  return [
+    podInterfaceTag(spec),
+    ...(spec.memif === undefined ? [] : [podInterfaceTag(spec, 'memif')]),
+    ...(spec.vcl ? [podLoopbackTag(spec, 'out'), podLoopbackTag(spec, 'in')] : []),
+  ];
 }
 
 /** Of a path or name that is to be part of a socket's: VPP's reader stops at any other character. */

@@ -8,7 +8,7 @@ import { type Family, familyOf } from '../ip/text.js';
 import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { interfaceMade, interfacesUsed, isDangling, keyOf, type VppObject } from '../objects/object.js';
-import { podInterfaceTag, podLoopbackTag, podTableName } from '../pod/names.js';
+import { podInterfaceTag, podLoopbackTags, podTableName } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec } from '../pod/spec.js';
 import { OwnerIndex } from '../reconcile/ownership.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
@@ -18,8 +18,8 @@ export interface PodIdentity {
   readonly tag: InterfaceTag;
   /** Of its memif, whether it has one by now or not. */
   readonly memif_tag: InterfaceTag;
-  /** Of its loopback for VPP's host stack, likewise. */
-  readonly loopback_tag: InterfaceTag;
+  /** Of its loopbacks for VPP's host stack, likewise. */
+  readonly loopback_tags: readonly InterfaceTag[];
   readonly key: PodKey;
   /** Of its tables, in both families and roles. */
   readonly table_names: readonly string[];
@@ -31,11 +31,12 @@ export function podIdentity(spec: PodSpec): PodIdentity {
   return {
     tag: podInterfaceTag(spec),
     memif_tag: podInterfaceTag(spec, 'memif'),
-    loopback_tag: podLoopbackTag(spec),
+    loopback_tags: podLoopbackTags(spec),
     key: spec.key,
     table_names: ([4, 6] as const).flatMap((family) => [
       podTableName(spec, family),
       podTableName(spec, family, 'rpf'),
+      podTableName(spec, family, 'stack'),
     ]),
     addresses: spec.network_name === '' ? addressesOf(spec) : [],
   };
@@ -60,8 +61,8 @@ export function assignPods(
 ): Holdings {
   const owners = new OwnerIndex(objects);
   const tags = new Map(
-    known.flatMap(({ tag, memif_tag, loopback_tag }) =>
-      [tag, memif_tag, loopback_tag].map((each) => [each, tag] as const),
+    known.flatMap(({ tag, memif_tag, loopback_tags }) =>
+      [tag, memif_tag, ...loopback_tags].map((each) => [each, tag] as const),
     ),
   );
   const byTable = byName(known, ({ table_names }) => table_names);

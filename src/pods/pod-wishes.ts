@@ -1,5 +1,6 @@
 /** What a pod is to have in VPP, as far as it may: a host port is that of the first one who asks for it. */
-import { desiredPod, isNatFlag, mtuOfNetwork, networkOfPod, podMtu } from '../desired/pod.js';
+import { desiredPod, mtuOfNetwork, networkOfPod, podMtu } from '../desired/pod.js';
+import { isNatFlag } from '../desired/pod-settings.js';
 import { podTables } from '../desired/tables.js';
 import type { PodNode } from '../messages/pod.js';
 import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';

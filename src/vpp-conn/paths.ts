@@ -18,12 +18,8 @@ interface PathFields {
   readonly sw_if_index?: number;
   readonly table_id?: number;
   readonly next_hop?: string;
-  readonly preference?: number;
   readonly type?: fib_path['type'];
 }
-
-/** The lowest is taken. */
-const backup = 1;
 
 /** A path with all that we never vary. Its protocol is that of the next hop, which need not be the route's. */
 export function pathTo(family: Family, fields: PathFields): fib_path {
@@ -33,7 +29,7 @@ export function pathTo(family: Family, fields: PathFields): fib_path {
     table_id: fields.table_id ?? 0,
     rpf_id: 0,
     weight: 1,
-    preference: fields.preference ?? 0,
+    preference: 0,
     type: fields.type ?? 'FIB_API_PATH_TYPE_NORMAL',
     flags: 0,
     proto: familyOf(address) === 4 ? 'FIB_API_PATH_NH_PROTO_IP4' : 'FIB_API_PATH_NH_PROTO_IP6',
@@ -53,11 +49,7 @@ export function pathsTo(route: ObjectOf<'route'>, at: Handles): fib_path[] {
 function toVpp(path: Path, family: Family, at: Handles): fib_path {
   switch (path.via) {
     case 'interface':
-      return pathTo(family, {
-        sw_if_index: at.interface(path.interface),
-        next_hop: path.next_hop,
-        ...(path.backup && { preference: backup }),
-      });
+      return pathTo(family, { sw_if_index: at.interface(path.interface), next_hop: path.next_hop });
     case 'next_hop':
       return pathTo(family, { next_hop: path.next_hop });
     case 'lookup':
@@ -79,7 +71,6 @@ export function pathFrom(path: fib_path, tagOf: (sw_if_index: number) => Interfa
     via: 'interface',
     interface: tagOf(path.sw_if_index),
     next_hop: path.nh.address,
-    ...(path.preference !== 0 && { backup: true as const }),
   };
 }
 

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { isNatFlag } from '../../src/desired/pod.js';
+import { isNatFlag } from '../../src/desired/pod-settings.js';
 import { isRecorded, keyOf, type VppObject } from '../../src/objects/object.js';
 import { type PodRecord, recordFileName } from '../../src/pod/record.js';
 import { judged_ms } from '../../src/pods/pod-policies.js';

@@ -25,12 +25,13 @@ import {
   networkTables,
   pods_table,
   podTables,
+  punt_table,
   table,
 } from '../../src/desired/tables.js';
 import { familyOf } from '../../src/ip/text.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
-import { podInterfaceTags } from '../../src/pod/names.js';
+import { podInterfaceTags, podLoopbackTag } from '../../src/pod/names.js';
 import { addressesOf, familiesOf } from '../../src/pod/spec.js';
 import { reconcile } from '../../src/reconcile/reconcile.js';
 import { arbitrarySpec, inputs, podSpec } from '../reconcile/pods.js';
@@ -129,6 +130,66 @@ t.test('a pod with a memif: both ways are judged alike, and sources are in a tab
   t.notOk(has(none, { kind: 'pbl_client' }), 'no port leads to it');
 });
 
+t.test(
+  "VPP's host stack: what it sends is judged as what the device sends, and what it is sent as what leaves by that",
+  async (t) => {
+    const spec = { ...dual, vcl: true } as const;
+    const objects = desiredPod(spec, { ...inputs, redirects: [4] });
+    const [tun, out, to_it] = podInterfaceTags(spec) as [string, string, string];
+    const stack = podLoopbackTag(spec);
+    const { tables } = inputs;
+    const flagsOf = (tag: string): string[] =>
+      objects.flatMap((object) =>
+        object.kind === 'interface_flag' && object.interface === tag ? object.flag : [],
+      );
+    t.same(flagsOf(tun).sort(), ['admin_up', 'cnat_in', 'ip6_enabled', 'snat_pod'], 'not judged twice');
+    t.same(flagsOf(out).sort(), flagsOf(tun).sort(), 'as by the device');
+    t.same(flagsOf(to_it).sort(), ['admin_up', 'cnat_out', 'ip6_enabled', 'snat_pod']);
+    t.notOk(
+      flagsOf(stack).some((flag) => flag.startsWith('cnat')),
+      'there VPP would not find the flow that a packet is of',
+    );
+    for (const tag of [tun, out, to_it]) t.ok(has(objects, { kind: 'default_verdict', interface: tag }));
+    for (const [family, address, gateway] of [
+      [4, '10.0.0.1', '169.254.1'],
+      [6, 'fd00::1', 'fdca:11c0:'],
+    ] as const) {
+      const prefix = hostPrefix(address);
+      const separator = family === 4 ? '.' : ':';
+      const beyond = { out: `${gateway}${separator}4`, in: `${gateway}${separator}5` };
+      const macOf = (tag: string) =>
+        objects.flatMap((object) => (object.kind === 'loopback' && object.tag === tag ? object.mac : []))[0];
+      for (const tag of [tun, out])
+        t.ok(has(objects, { kind: 'urpf', interface: tag, family, mode: 'loose', table_id: tables.rpf }));
+      t.notOk(has(objects, { kind: 'urpf', interface: to_it }), 'others send by it');
+      const by = (table_id: number, of: string, tag: string, next_hop: string) =>
+        t.ok(
+          has(objects, { table_id, prefix: of, paths: [{ via: 'interface', interface: tag, next_hop }] }),
+          `${table_id} ${of}`,
+        );
+      by(0, prefix, to_it, beyond.in);
+      t.ok(
+        has(objects, { table_id: tables.pod, prefix, paths: [{ via: 'lookup', table_id: tables.stack }] }),
+      );
+      t.ok(has(objects, { kind: 'interface_address', interface: stack, prefix }));
+      by(tables.stack, everything(family), out, beyond.out);
+      by(punt_table, prefix, tun, address);
+      for (const [tag, next_hop] of [
+        [out, beyond.out],
+        [to_it, beyond.in],
+      ] as const)
+        t.ok(has(objects, { kind: 'neighbour', interface: tag, address: next_hop, mac: macOf(tag) }));
+    }
+    t.notOk(has(objects, { table_id: 0, prefix: '10.0.0.1/32', paths: [{ via: 'lookup' }] }));
+    const ip4 = desiredPod({ ...podSpec(1), vcl: true }, inputs);
+    for (const family of [4, 6])
+      t.ok(
+        has(ip4, { kind: 'interface_table', interface: stack, family, table_id: tables.stack }),
+        'a family that the pod does not have leads nowhere',
+      );
+  },
+);
+
 t.test('a memif into a network beside the default one is alone', async (t) => {
   const spec = {
     ...dual,
@@ -201,7 +262,14 @@ t.test('what VPP holds for any pod', async () => {
       }
       const families = new Set(familiesOf(spec));
       for (const family of [4, 6] as const) {
-        const count = objects.filter((object) => 'family' in object && object.family === family).length;
+        const { stack } = inputs.tables;
+        // Of the host stack's nothing is left to other tables.
+        const count = objects.filter(
+          (object) =>
+            'family' in object &&
+            object.family === family &&
+            !('table_id' in object && object.table_id === stack),
+        ).length;
         must(families.has(family) ? count > 0 : count === 0, 'only the families that the pod has');
         if (!families.has(family)) continue;
         must(has(objects, { kind: 'urpf', family }), 'sources are checked');
@@ -219,7 +287,8 @@ t.test('what VPP holds for any pod', async () => {
           'a way out',
         );
       }
-      must(has(objects, { kind: 'interface_flag', flag: 'cnat_feature' }), 'policies and services');
+      const flag = spec.vcl ? 'cnat_in' : 'cnat_feature';
+      must(has(objects, { kind: 'interface_flag', flag }), 'policies and services');
       const queues = objects.filter(({ kind }) => kind === 'rx_placement');
       must(queues.length === (workers === 0 ? 0 : spec.interface_spec.rx_queues), 'a worker for each queue');
     }),

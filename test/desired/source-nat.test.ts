@@ -1,5 +1,6 @@
 import t from 'tap';
-import { desiredPod, isNatFlag } from '../../src/desired/pod.js';
+import { desiredPod } from '../../src/desired/pod.js';
+import { isNatFlag } from '../../src/desired/pod-settings.js';
 import {
   isNatted,
   type KnownPools,

@@ -68,9 +68,10 @@ export function arbitrarySpec(n: number): fc.Arbitrary<PodSpec> {
       allowed: fc.subarray(['172.16.0.0/24', 'fd99::/64']),
       host_ports: fc.array(host_port, { maxLength: 2 }),
       memif: fc.option(fc.record({ is_l3: fc.boolean(), ports: fc.subarray([...memif_ports]) })),
+      vcl: fc.boolean(),
     })
     .filter(({ ip4, ip6 }) => ip4.length + ip6.length > 0)
-    .map(({ ip4, ip6, is_l3, rx_queues, rx_ring_size, allowed, host_ports, memif }) => {
+    .map(({ ip4, ip6, is_l3, rx_queues, rx_ring_size, allowed, host_ports, memif, vcl }) => {
       const base = podSpec(n);
       return {
         ...base,
@@ -81,6 +82,7 @@ export function arbitrarySpec(n: number): fc.Arbitrary<PodSpec> {
         interface_spec: { ...base.interface_spec, is_l3, rx_queues, rx_ring_size },
         interface_type: is_l3 ? ('tun' as const) : ('tap' as const),
         ...(memif !== null && { memif }),
+        ...(memif === null && vcl && { vcl: true as const }),
       };
     });
 }

@@ -1,6 +1,6 @@
 /** A VPP that refuses every order of operations that hurts a real one, or that a real one gets wrong without a word. */
 
-import { default_table } from '../../src/desired/tables.js';
+import { default_table, punt_table } from '../../src/desired/tables.js';
 import { type Family, familyOf } from '../../src/ip/text.js';
 import type { InterfaceTag } from '../../src/objects/interfaces.js';
 import type { VppObject } from '../../src/objects/object.js';
@@ -103,7 +103,9 @@ export class StrictVpp {
     }
     if (object.kind === 'route') {
       const family = familyOf(object.prefix);
-      must(this.#table(family, object.table_id), 'no such table');
+      // The node's is there before any pod.
+      const is_nodes = object.kind === 'route' && object.source === 'pods' && object.table_id === punt_table;
+      must(is_nodes || this.#table(family, object.table_id), 'no such table');
       for (const path of object.paths)
         if (path.via === 'lookup' && path.table_id > 2)
           must(this.#table(family, path.table_id), 'no table to look up');
@@ -123,10 +125,13 @@ export class StrictVpp {
       must(beside === undefined, 'beside a route VPP drops a part of it');
     }
     if (object.kind === 'interface_flag' && object.flag === 'admin_up') {
-      must(
-        this.#objects.has(`interface_flag:${object.interface}/cnat_feature`),
-        'up without cnat: packets pass without policy',
+      const { interface: tag } = object;
+      // What ends in VPP's host stack, and begins there, passes another one as well.
+      const is_stack = /^vcl-(?!out-|in-)/.test(tag);
+      const has_cnat = ['cnat_feature', 'cnat_in', 'cnat_out'].some((flag) =>
+        this.#objects.has(`interface_flag:${tag}/${flag}`),
       );
+      must(is_stack || has_cnat, 'up without cnat: packets pass without policy');
     }
     this.#objects.set(key, object);
     this.#note('add', object);

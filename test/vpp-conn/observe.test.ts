@@ -76,6 +76,7 @@ async function session(vpp: Vpp & Pick<Client, 'ask'>, file: RegistryFile) {
 /** A client of a stand-in VPP, and processes that program it one after the other. */
 async function connected(t: { teardown(run: () => void): void }) {
   const vpp = await startStandInVpp();
+  vpp.state.app_namespaces.enable();
   const client = await connect({ transport: vpp.transport(), name: 'test' });
   t.teardown(() => {
     client.close();
@@ -163,6 +164,15 @@ const pods: Record<string, VppObject[]> = {
       host_ports: [],
     }),
     podInputsOf({ tables: podTables(1) }),
+  ),
+  "with VPP's host stack": desiredPod(
+    podOf({
+      netns: '/var/run/netns/cni-9',
+      addresses: { ip4: ['10.1.0.19'], ip6: ['fd01::19'] },
+      host_ports: [],
+      vcl: true,
+    }),
+    podInputsOf({ tables: podTables(9), redirects: [4, 6], drop_other_protocols: true }),
   ),
   'with a memif': desiredPod(
     podOf({

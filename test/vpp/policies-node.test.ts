@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { MemifClient } from '../../lab/memif-client.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { patience } from '../../lab/patience.js';
+import { missing } from '../../lab/programs.js';
 import {
   findRealFelix,
   RealFelix,
@@ -18,6 +19,7 @@ import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
+import { findVcl, type Place, VclLab } from '../../lab/vcl.js';
 import type { FelixReport } from '../../src/actors/felix.js';
 import { type Payload, policyId, policyRef, set, Voice } from './felix-voice.js';
 
@@ -47,11 +49,23 @@ const profile: Payload = {
   },
 };
 
-function endpoint({ name, ip4, ip6 }: Pod, policies: readonly string[] = []): Payload {
+function endpoint(
+  { name, ip4, ip6 }: Pod,
+  policies: readonly string[] = [],
+  egress: readonly string[] = [],
+): Payload {
+  const of_egress = egress.length === 0 ? {} : { egressPolicies: egress.map(policyRef) };
   const tiers =
     policies.length === 0
       ? []
-      : [{ name: 'default', ingressPolicies: policies.map(policyRef), defaultAction: 'Deny' }];
+      : [
+          {
+            name: 'default',
+            ingressPolicies: policies.map(policyRef),
+            ...of_egress,
+            defaultAction: 'Deny',
+          },
+        ];
   return {
     case: 'workloadEndpointUpdate',
     value: {
@@ -67,6 +81,11 @@ function endpoint({ name, ip4, ip6 }: Pod, policies: readonly string[] = []): Pa
     },
   };
 }
+
+const deniesEgress: Payload = {
+  case: 'activePolicyUpdate',
+  value: { id: policyId('shut'), policy: { outboundRules: [{ action: 'deny' }] } },
+};
 
 const begins: Payload = { case: 'configUpdate', value: { config: {} } };
 const in_sync: Payload = { case: 'inSync', value: {} };
@@ -97,7 +116,8 @@ class Lab {
       this.traffic.close();
       this.topology.close();
     });
-    const environment = { CALICOVPP_FELIX: 'on', CALICOVPP_FEATURE_GATES: '{"memifEnabled": true}' };
+    const gates = '{"memifEnabled": true, "vclEnabled": true}';
+    const environment = { CALICOVPP_FELIX: 'on', CALICOVPP_FEATURE_GATES: gates };
     this.node = await startNode(this.topology, { vpp, environment });
     for (const pod of this.topology.pods) await this.node.add(pod);
     for (const port of [80, 81]) await this.traffic.serve(this.server.name, port);
@@ -257,6 +277,112 @@ t.test('on a memif as on the device', real, async (t) => {
     t.same(await ask(friend, family, 81), [], `nor does anybody reach a port that is not let, ${family}`);
   }
 });
+
+const vcl = vpp.usable ? findVcl() : { why: vpp.why };
+const no_vcl = reason ?? ('why' in vcl ? vcl.why : missing('iperf3'));
+
+t.test("by VPP's host stack as by the device", no_vcl === undefined ? {} : { skip: no_vcl }, async (t) => {
+  if ('why' in vcl) throw new Error(vcl.why);
+  const lab = await new Lab().start(t);
+  const { node, server, friend, stranger, topology, traffic } = lab;
+  const stack = new VclLab(topology, vcl.path);
+  t.teardown(() => stack.close());
+  const annotations = { 'cni.projectcalico.org/vppVcl': 'enable' };
+  for (const pod of [server, stranger]) {
+    await node.del(pod);
+    await node.add(pod, { annotations });
+  }
+  const by = ({ name }: Pod, is_stack: boolean): Place => ({ name, vcl: is_stack });
+  lab.snapshot();
+  await lab.untilEnforced();
+  for (const [family, number] of [
+    ['ip4', 4],
+    ['ip6', 6],
+  ] as const) {
+    const at = server[family];
+    t.ok(await lab.reaches(friend, 80, family), `who is let in reaches the plain process, ${family}`);
+    t.notOk(await lab.reaches(stranger, 80, family), `who is not does not, ${family}`);
+    // In the host stack they take these ports from the plain process.
+    const stop = await Promise.all([80, 81].map((port) => stack.iperfServer(by(server, true), port, number)));
+    await waitFor(
+      () => stack.isReached(by(friend, false), at, 80),
+      30_000 * patience,
+      () => `who is let in does not reach the program, ${family}`,
+    );
+    for (const is_stack of [true, false])
+      t.notOk(
+        await stack.isReached(by(stranger, is_stack), at, 80),
+        `who is not does not, ${is_stack ? 'by the host stack' : 'by its device'}, ${family}`,
+      );
+    t.notOk(
+      await stack.isReached(by(friend, false), at, 81),
+      `nobody reaches a port that is not let, ${family}`,
+    );
+    t.ok(await stack.isReached(by(friend, false), at, 80), `what was denied ended nothing else, ${family}`);
+    for (const end of stop) await end();
+
+    // The friend lets nobody in from now on.
+    lab.felix?.say(endpoint(friend, ['web']));
+    const listens = await stack.iperfServer(by(friend, false), 81, number);
+    await waitFor(
+      async () => !(await stack.isReached(by(server, false), friend[family], 81)),
+      30_000 * patience,
+      () => `the policy of ${friend.name} is not in force`,
+    );
+    t.notOk(await stack.isReached(by(server, true), friend[family], 81), `nor the host stack, ${family}`);
+    const asks = await stack.iperfServer(by(server, true), 80, number);
+    await waitFor(
+      () => stack.isReached(by(friend, false), at, 80),
+      30_000 * patience,
+      () => `answers to ${friend.name} are denied, ${family}`,
+    );
+    await asks();
+    await listens();
+    lab.felix?.say(endpoint(friend));
+  }
+  t.equal(await traffic.ping(friend.name, server.ip4), 3, 'who is let in is answered its echo requests');
+  t.equal(await traffic.ping(stranger.name, server.ip4), 0, 'who is not is not');
+});
+
+t.test(
+  "what VPP's host stack of a pod begins is judged as what its device sends",
+  no_vcl === undefined ? {} : { skip: no_vcl },
+  async (t) => {
+    if ('why' in vcl) throw new Error(vcl.why);
+    const lab = await new Lab().start(t);
+    const { node, server, friend, topology } = lab;
+    const stack = new VclLab(topology, vcl.path);
+    t.teardown(() => stack.close());
+    await node.del(server);
+    await node.add(server, { annotations: { 'cni.projectcalico.org/vppVcl': 'enable' } });
+    const place = { name: server.name, vcl: true };
+    const stop = await stack.iperfServer({ name: 'outside', vcl: false }, 5201, 4);
+    const outside = topology.outside.ip4!;
+    t.notOk(await stack.isReached(place, outside, 5201), 'nothing is sent before Felix has spoken');
+    lab.snapshot();
+    await lab.untilEnforced();
+    await waitFor(
+      () => stack.isReached(place, outside, 5201),
+      30_000 * patience,
+      () => 'what is allowed does not pass',
+    );
+    lab.felix?.say(deniesEgress, endpoint(server, ['web'], ['shut']));
+    await waitFor(
+      async () => !(await stack.isReached(place, outside, 5201)),
+      30_000 * patience,
+      () => 'what the policy denies goes on',
+    );
+    const serves = await stack.iperfServer(place, 80, 4);
+    await waitFor(
+      () => stack.isReached({ name: friend.name, vcl: false }, server.ip4, 80),
+      30_000 * patience,
+      () => 'answers are denied',
+    );
+    t.pass('answers to who is let in are no flows of its own');
+    await serves();
+    await stop();
+  },
+);
 
 const felix = findRealFelix();
 const with_felix = reason !== undefined ? { skip: reason } : felix.usable ? {} : { skip: felix.why };

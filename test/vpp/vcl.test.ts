@@ -1,10 +1,12 @@
 /** VPP's host stack for programs of pods, on a real VPP: iperf3 and nginx by way of libvcl_ldpreload. */
 import t, { type Test } from 'tap';
+import { service, slice } from '../../lab/k8s/service-objects.js';
+import { LabCluster } from '../../lab/lab-cluster.js';
 import { canUseNetns } from '../../lab/netns.js';
-import { patience } from '../../lab/patience.js';
+import { router, router_address } from '../../lab/nodes.js';
 import { missing, pathOf } from '../../lab/programs.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
-import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
+import { type RunningNode, startNode } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
 import { findVcl, type Place, VclLab } from '../../lab/vcl.js';
@@ -50,21 +52,40 @@ async function start(test: Test): Promise<Started> {
 const inVcl = (name: string): Place => ({ name, vcl: true });
 const plain = (name: string): Place => ({ name, vcl: false });
 
-const familyOf = { ip4: 4, ip6: 6 } as const;
-
-/** A server by the host stack of p1 that is there for one question. */
+/** A server that is there for one question. Answers how many bytes arrived. */
 async function asked(
-  { lab, p1 }: Started,
+  { lab }: Pick<Started, 'lab'>,
   from: Place,
-  family: 'ip4' | 'ip6',
-  options: { readonly udp?: boolean } = {},
+  to: Place,
+  address: string,
+  options: { readonly udp?: boolean; readonly reverse?: boolean } = {},
 ): Promise<number> {
-  const stop = await lab.iperfServer(inVcl('p1'), port.vcl, familyOf[family]);
+  const stop = await lab.iperfServer(to, port.vcl, address.includes(':') ? 6 : 4);
   try {
-    return (await lab.iperf(from, p1[family], { port: port.vcl, ...options })).bytes;
+    return (await lab.iperf(from, address, { port: port.vcl, ...options })).bytes;
   } finally {
     await stop();
   }
+}
+
+/** Of both families and protocols: to p1's host stack from each place, and from it to each. */
+async function isReached(test: Test, started: Started, when: string): Promise<void> {
+  const { topology, p1, p2, p3 } = started;
+  const others = [
+    { at: plain('p2'), address: p2 },
+    { at: inVcl('p3'), address: p3 },
+    { at: plain('outside'), address: topology.outside },
+  ];
+  for (const family of families)
+    for (const { at, address } of others)
+      for (const udp of [false, true]) {
+        const least = udp ? 10_000 : 100_000;
+        const what = `${udp ? 'UDP' : 'TCP'}, ${family}, ${when}`;
+        const there = await asked(started, at, inVcl('p1'), p1[family], { udp });
+        test.ok(there > least, `from ${at.name}, ${what}`);
+        const back = await asked(started, inVcl('p1'), at, address[family]!, { udp });
+        test.ok(back > least, `to ${at.name}, ${what}`);
+      }
 }
 
 /** What no program of the host stack listens on is p1's plain processes', and what they send goes as ever. */
@@ -97,11 +118,7 @@ t.test('a pod by the host stack', real, async (t) => {
   await node.add(p2);
   t.strictSame(await node.differences(), [], 'VPP holds what it should');
 
-  for (const family of families) {
-    for (const from of [plain('p2'), inVcl('p3')])
-      t.ok((await asked(started, from, family)) > 100_000, `TCP from ${from.name}, ${family}`);
-    t.ok((await asked(started, plain('p2'), family, { udp: true })) > 10_000, `UDP from p2, ${family}`);
-  }
+  await isReached(t, started, 'at first');
   await besideIt(t, started, 'at first');
 
   const stop = await lab.iperfServer(inVcl('p1'), port.vcl, 4);
@@ -121,8 +138,7 @@ t.test('a pod by the host stack', real, async (t) => {
   await node.untilOtherVpp(old);
   await node.untilConverged();
   await stop();
-  for (const family of families)
-    t.ok((await asked(started, plain('p2'), family)) > 100_000, `a new program with another VPP, ${family}`);
+  await isReached(t, started, 'new programs with another VPP');
   await besideIt(t, started, 'with another VPP');
 
   const last = await lab.iperfServer(inVcl('p1'), port.vcl, 4);
@@ -145,33 +161,73 @@ t.test('nginx by the host stack', with_nginx, async (t) => {
   const stop = lab.nginx(inVcl('p1'), [p1.ip4, p1.ip6], 8080);
   for (const family of families)
     for (const from of [plain('p2'), inVcl('p3')])
-      t.equal(await lab.get(from, p1[family], 8080), 'from p1', `asked from ${from.name}, ${family}`);
+      t.equal(
+        await lab.get(from, p1[family], 8080),
+        `p1 to ${from.vcl ? p3[family] : p2[family]}`,
+        `asked from ${from.name}, ${family}`,
+      );
   t.match(await node.cli('show app'), /nginx/, 'it is the host stack that nginx listens at');
   await stop();
 });
 
-t.test('where policies are enforced no pod has it', real, async (t) => {
-  const started = await start(t);
-  const { node, p1, p2 } = started;
-  await node.add(p1, { annotations });
-  t.match(await node.cli('show app ns'), /eth0-p1/);
-  await node.kill('SIGKILL');
-  node.setEnvironment({ CALICOVPP_FELIX: 'on' });
-  await node.restart();
-  await waitFor(
-    async () => !(await node.cli('show app ns')).includes('eth0-p1'),
-    30_000 * patience,
-    () => 'the pod has VPP’s host stack still',
-  );
-  t.match(
-    node.lastWords(200),
-    /1 pods go without VPP's host stack, and by their device alone: policies are enforced on this node/,
-    'and that is said',
-  );
-  await t.rejects(
-    node.add(p2, { annotations }),
-    /vppVcl "enable" asks for VPP's host stack, which this node does not have: policies are enforced.*set CALICOVPP_FELIX to off/,
-    'one that asks for it is refused',
-  );
-  await node.add(p2);
+const vips = {
+  near: { ip4: '10.96.0.10', ip6: 'fd96::a:10' },
+  far: { ip4: '10.96.0.11', ip6: 'fd96::a:11' },
+};
+const served = 8080;
+
+t.test('between nodes, by services and under which address', with_nginx, async (t) => {
+  if (!vpp.usable || 'why' in vcl) throw new Error(reason);
+  const cluster = await LabCluster.start({
+    vpp,
+    pods: 2,
+    environment: { SERVICE_PREFIX: '10.96.0.0/16,fd96::/108', ...gates },
+  });
+  t.teardown(() => cluster.close());
+  const lab = new VclLab(cluster.nodes, vcl.path);
+  t.teardown(() => lab.close());
+  const [one, two] = cluster.running as [(typeof cluster.running)[0], (typeof cluster.running)[0]];
+  const [p1, p2] = one.topology.pods as [Pod, Pod];
+  const [q1, q2] = two.topology.pods as [Pod, Pod];
+  for (const { topology } of cluster.running) cluster.nodes.teachRouter(topology);
+  for (const [node, pod] of [
+    [one, p1],
+    [two, q1],
+  ] as const) {
+    await node.del(pod);
+    await node.add(pod, { annotations });
+    lab.nginx(inVcl(pod.name), [pod.ip4, pod.ip6], served);
+  }
+  for (const pod of [p2, q2]) lab.nginx(plain(pod.name), [pod.ip4, pod.ip6], served);
+  lab.nginx(plain(router), [router_address.ip4, router_address.ip6], served);
+  for (const [name, pod, node, node_port] of [
+    ['near', p1, one, 30080],
+    ['far', q1, two, 30081],
+  ] as const) {
+    const of = { name, cluster_ips: families.map((family) => vips[name][family]), port: served, node_port };
+    const backends = (family: 'ip4' | 'ip6') => [{ address: pod[family], node: node.topology.name }];
+    await cluster.server.put(service(of), ...families.map((family) => slice(of, family, backends(family))));
+  }
+
+  for (const family of families) {
+    const node = one.topology.node[family];
+    const is = async (from: Place, to: string, expected: string, what: string, port = served) =>
+      t.equal(await lab.get(from, to, port), expected, `${what}, ${family}`);
+    await is(inVcl(p1.name), q1[family], `${q1.name} to ${p1[family]}`, 'to the host stack of another node');
+    await is(inVcl(p1.name), q2[family], `${q2.name} to ${p1[family]}`, 'to a device of another node');
+    await is(plain(q2.name), p1[family], `${p1.name} to ${q2[family]}`, 'from a device of another node');
+    await is(plain(p2.name), vips.near[family], `${p1.name} to ${p2[family]}`, 'by a service on this node');
+    await is(plain(q2.name), vips.near[family], `${p1.name} to ${q2[family]}`, 'by one, from another node');
+    await is(inVcl(p1.name), vips.far[family], `${q1.name} to ${p1[family]}`, 'it reaches a service');
+    await is(
+      plain(router),
+      node,
+      `${p1.name} to ${one.topology.gateway[family]}`,
+      'by a node port: the client is seen',
+      30080,
+    );
+    await is(plain(router), node, `${q1.name} to ${node}`, 'by one of another node', 30081);
+    await is(inVcl(p1.name), router_address[family], `${router} to ${node}`, 'natOutgoing');
+  }
+  for (const node of cluster.running) t.strictSame(await node.differences(), [], 'VPP holds what it should');
 });

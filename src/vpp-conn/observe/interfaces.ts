@@ -30,14 +30,11 @@ const dev_types: Readonly<Record<string, 'af_xdp' | 'loopback'>> = {
 };
 
 /** A node of each feature's arc, by which VPP tells whether the feature is on. The dumps of some features are no proof. */
-const feature_nodes: readonly {
-  readonly flag: InterfaceSwitch;
-  readonly arc_name: string;
-  readonly feature_name: string;
-}[] = [
-  { flag: 'cnat_feature', arc_name: 'ip4-unicast', feature_name: 'cnat-input-ip4' },
-  { flag: 'gso_feature', arc_name: 'ip4-output', feature_name: 'gso-ip4' },
-];
+const feature_nodes = [
+  { arc_name: 'ip4-unicast', feature_name: 'cnat-input-ip4' },
+  { arc_name: 'ip4-output', feature_name: 'cnat-output-ip4' },
+  { arc_name: 'ip4-output', feature_name: 'gso-ip4' },
+] as const;
 
 const rx_modes: Readonly<Partial<Record<rx_mode, RxMode>>> = {
   RX_MODE_API_POLLING: 'polling',
@@ -178,7 +175,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
     reader.dump(sw_interface_rx_placement_dump, { sw_if_index }),
     reader.askAll(
       feature_is_enabled,
-      feature_nodes.map(({ arc_name, feature_name }) => ({ arc_name, feature_name, sw_if_index })),
+      feature_nodes.map((node) => ({ ...node, sw_if_index })),
     ),
     // Refused for an interface without IPv6.
     reader.ask(sw_interface_ip6_get_link_local_address, { sw_if_index }),
@@ -187,10 +184,9 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
   ]);
   // Gone since it was listed.
   if (tables.every((answer) => answer === undefined)) return [];
-  const on = feature_nodes.flatMap(({ flag }, at) => (features[at]?.is_enabled ? flag : []));
-  const believed = (await isOutputReached(reader, sw_if_index, on))
-    ? on
-    : on.filter((name) => name !== 'gso_feature');
+  const [cnat_in = false, cnat_out = false, gso = false] = features.map(
+    (answer) => answer?.is_enabled === true,
+  );
   const flag = (name: InterfaceSwitch): VppObject => ({ kind: 'interface_flag', interface: tag, flag: name });
   return [
     ...(isUp(details) ? [flag('admin_up')] : []),
@@ -203,7 +199,7 @@ async function observeInterface(reader: Reader, details: sw_interface_details): 
       .flat()
       .map(({ prefix }): VppObject => ({ kind: 'interface_address', interface: tag, prefix })),
     ...placements.flatMap((placement) => observePlacement(tag, placement)),
-    ...believed.map(flag),
+    ...featuresOf({ cnat_in, cnat_out, gso }).map(flag),
     ...(link_local === undefined || link_local.ip === '::'
       ? []
       : [flag('ip6_enabled'), { kind: 'link_local', interface: tag, address: link_local.ip } as const]),
@@ -249,17 +245,22 @@ function observeAdvertisement(tag: InterfaceTag, details: sw_interface_ip6nd_ra_
 }
 
 /**
- * Of an interface that nothing of an arc was ever configured for, VPP answers that all is on. GSO and a half of cnat are on one arc: where
- * cnat is off, and that half is said to be on, GSO is not either.
+ * Of an interface that nothing of an arc was ever configured for, VPP answers that all is on. That is so of the way out alone: where cnat is off
+ * for what comes in, and both that leave are said to be on, neither is.
  */
-async function isOutputReached(
-  reader: Reader,
-  sw_if_index: number,
-  on: readonly InterfaceSwitch[],
-): Promise<boolean> {
-  if (!on.includes('gso_feature') || on.includes('cnat_feature')) return true;
-  const half = { arc_name: 'ip4-output', feature_name: 'cnat-output-ip4', sw_if_index };
-  return (await reader.ask(feature_is_enabled, half))?.is_enabled !== true;
+function featuresOf(on: {
+  readonly cnat_in: boolean;
+  readonly cnat_out: boolean;
+  readonly gso: boolean;
+}): InterfaceSwitch[] {
+  const { cnat_in, cnat_out, gso } = on;
+  if (!cnat_in && cnat_out && gso) return [];
+  return [...cnatOf(cnat_in, cnat_out), ...(gso ? (['gso_feature'] as const) : [])];
+}
+
+function cnatOf(is_in: boolean, is_out: boolean): InterfaceSwitch[] {
+  if (is_in) return [is_out ? 'cnat_feature' : 'cnat_in'];
+  return is_out ? ['cnat_out'] : [];
 }
 
 function observePlacement(

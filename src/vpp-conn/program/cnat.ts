@@ -39,9 +39,6 @@ export const cnat: Programs<
         is_add: 1,
         table: 'CNAT_POLICY_INCLUDE_V4',
       }),
-      ...(o.host_stack
-        ? [call(cnat_snat_policy_add_del_if, { sw_if_index: local0, is_add: 1, table: 'CNAT_POLICY_POD' })]
-        : []),
     ],
     remove: () => none,
   },
@@ -77,9 +74,6 @@ export const cnat: Programs<
     remove: (o, at) => [call(cnat_translation_del, { id: at.of(o) })],
   },
 };
-
-/** VPP's first interface, for whatever comes in by none. */
-const local0 = 0;
 
 const no_client = cnat_snat_policy_flags.CNAT_SNAT_POLICY_F_NO_CLIENT;
 const as_default = cnat_snat_policy_flags.CNAT_SNAT_POLICY_F_USE_AS_DEFAULT;

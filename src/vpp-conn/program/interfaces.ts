@@ -85,6 +85,8 @@ const switches: { readonly [S in InterfaceSwitch]: (sw_if_index: number, on: boo
   cnat_feature: (index, on) => [
     call(feature_cnat_enable_disable, { sw_if_index: index, enable_disable: on }),
   ],
+  cnat_in: (index, on) => cnatWithout(index, on, 'out'),
+  cnat_out: (index, on) => cnatWithout(index, on, 'in'),
   gso_feature: (index, on) => [call(feature_gso_enable_disable, { sw_if_index: index, enable_disable: on })],
   // VPP counts how often: off comes first.
   dhcp_client_detect: (index, on) => [
@@ -110,6 +112,32 @@ function dhcpClientDetect(index: number, on: boolean): Call {
     { sw_if_index: index, enable: on, ...feature },
     { tolerated: [no_such_feature] },
   );
+}
+
+/** What `feature_cnat_enable_disable` puts on an interface. */
+const cnat_nodes = {
+  in: { arc: 'unicast', nodes: ['cnat-input', 'cnat-lookup'] },
+  out: { arc: 'output', nodes: ['cnat-output', 'cnat-writeback'] },
+} as const;
+
+/** By way of the whole: VPP then says of either half whether it is on, and makes its cnat ready when it is asked for the first time. */
+function cnatWithout(sw_if_index: number, on: boolean, half: keyof typeof cnat_nodes): Call[] {
+  const whole = call(feature_cnat_enable_disable, { sw_if_index, enable_disable: on });
+  if (!on) return [whole];
+  const { arc, nodes } = cnat_nodes[half];
+  return [
+    whole,
+    ...(['ip4', 'ip6'] as const).flatMap((family) =>
+      nodes.map((node) =>
+        call(feature_enable_disable, {
+          sw_if_index,
+          enable: false,
+          arc_name: `${family}-${arc}`,
+          feature_name: `${node}-${family}`,
+        }),
+      ),
+    ),
+  ];
 }
 
 function snatInterface(index: number, on: boolean, table: cnat_snat_policy_table): Call {

@@ -18,6 +18,7 @@ import {
   cnat_translation_del,
   cnat_translation_dump,
 } from 'vpp-binapi-ts/cnat';
+import { feature_enable_disable } from 'vpp-binapi-ts/feature';
 import { feature_gso_enable_disable } from 'vpp-binapi-ts/gso';
 import { ip_punt_redirect_v2_dump } from 'vpp-binapi-ts/ip';
 import { ip_session_redirect_del, ip_session_redirect_dump } from 'vpp-binapi-ts/ip_session_redirect';
@@ -56,6 +57,14 @@ import {
   urpfs,
   via,
 } from './steps.js';
+
+const halves = [
+  'ip4-unicast/cnat-lookup-ip4',
+  'ip6-unicast/cnat-input-ip6',
+  'ip4-output/cnat-output-ip4',
+  'ip6-output/cnat-writeback-ip6',
+  'ip4-output/gso-ip4',
+];
 
 export const sequences: readonly Sequence[] = [
   {
@@ -141,6 +150,28 @@ export const sequences: readonly Sequence[] = [
       urpf(1, 'LOOSE', 8),
       ...unicast.map((feature) => is_on(1, feature)),
       ask(urpf_interface_dump, { sw_if_index: 0 }),
+    ],
+  },
+  {
+    name: 'a half of cnat: the whole, and the other half off; the whole, off, takes what is left',
+    steps: [
+      tun(),
+      cnat_feature(1),
+      ...['ip4', 'ip6'].flatMap((family) =>
+        ['output', 'writeback'].map((node) =>
+          ask(feature_enable_disable, {
+            sw_if_index: 1,
+            enable: false,
+            arc_name: `${family}-output`,
+            feature_name: `cnat-${node}-${family}`,
+          }),
+        ),
+      ),
+      ...halves.map((feature) => is_on(1, feature)),
+      cnat_feature(1, false),
+      ...halves.map((feature) => is_on(1, feature)),
+      cnat_feature(1),
+      ...halves.map((feature) => is_on(1, feature)),
     ],
   },
   {
