@@ -14,6 +14,7 @@ export function statusText(status: Status, now_ms: number): string {
           vpp.version === '' ? 'not connected' : vpp.version,
           `pid ${vpp.pid}`,
           `generation ${vpp.generation}`,
+          ...(vpp.files === undefined ? [] : [`${vpp.files.open} of ${vpp.files.max} files open`]),
         ].join('  ');
   const facts = [
     ['node', status.node],

@@ -4,6 +4,7 @@ import type { StatsReader } from '../stats/stats-reader.js';
 import type { ActorState } from '../supervision/types.js';
 import { BLOCKED_MS, type HealthView, type ProbeName, probes, probeText } from './health.js';
 import { log_lines_default, log_lines_max } from './log-ring.js';
+import type { OpenFiles } from './open-files.js';
 import { ownersOf } from './owners.js';
 import { page, page_policy } from './page/page.js';
 import type { NodeFacts, Outcome, Question, SectionName, Sections, Stamped, Written } from './protocol.js';
@@ -40,6 +41,8 @@ export interface Source {
   ask(question: Question): Promise<Outcome>;
   /** VPP's stats segment, of the process with this pid: it is read in this thread. */
   readonly stats: Pick<StatsReader, 'read' | 'retries'>;
+  /** Of a process of this machine; undefined: it is not there. */
+  openFiles(pid: number): OpenFiles | undefined;
   /** JSON. */
   readonly config: string;
   readonly facts: NodeFacts;
@@ -323,8 +326,11 @@ function probe(name: ProbeName) {
 async function status({ source }: Call): Promise<Answer> {
   await refresh(source, ['health', 'tree']);
   const known = contentOf(source, 'tree');
+  const pid = vppPidOf(known?.tree);
+  const vpp_files = pid === 0 ? undefined : source.openFiles(pid);
   const value = statusOf({
     ...healthView(source),
+    vpp_files,
     facts: source.facts,
     tree: known?.tree,
     counters: known?.counters,

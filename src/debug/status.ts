@@ -1,6 +1,7 @@
 import type { ActorState, Counters, ErrorNote } from '../supervision/types.js';
 import type { Condition } from './conditions.js';
 import { type HealthView, probes } from './health.js';
+import type { OpenFiles } from './open-files.js';
 import type { NodeFacts } from './protocol.js';
 import type { ShownNode } from './tree-filter.js';
 
@@ -25,7 +26,13 @@ export interface Status {
   readonly uptime_ms: number;
   readonly main_loop: { readonly blocked_ms: number };
   readonly conditions: readonly Condition[];
-  readonly vpp: { readonly pid: number; readonly version: string; readonly generation: number };
+  readonly vpp: {
+    readonly pid: number;
+    readonly version: string;
+    readonly generation: number;
+    /** Absent: VPP does not run. */
+    readonly files?: OpenFiles;
+  };
   /** With the drivers that they have, once VPP has them. */
   readonly uplinks: NodeFacts['uplinks'];
   /** Where an uplink has a slower way than was asked for, or than its device could have. */
@@ -49,6 +56,8 @@ export interface StatusView extends HealthView {
   /** Missing when nothing readable has been published. */
   readonly tree: ShownNode | undefined;
   readonly counters: Counters | undefined;
+  /** That VPP has open. */
+  readonly vpp_files: OpenFiles | undefined;
   readonly blocked_ms: number;
   readonly taken_at: number;
   readonly now_ms: number;
@@ -140,6 +149,7 @@ export function statusOf(view: StatusView): Status {
       pid: Number(gauge(all, 'vpp-process', 'pid') ?? 0),
       version: String(gauge(all, 'vpp-connection', 'version') ?? ''),
       generation: Number(gauge(all, 'vpp-connection', 'generation') ?? 0),
+      ...(view.vpp_files && { files: view.vpp_files }),
     },
     uplinks: facts.uplinks.map((uplink) => ({
       ...uplink,

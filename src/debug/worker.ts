@@ -7,6 +7,7 @@ import { systemClock } from '../clock.js';
 import { SegmentFile } from '../stats/segment-file.js';
 import { StatsReader } from '../stats/stats-reader.js';
 import { type Address, Listener } from './listener.js';
+import { openFiles } from './open-files.js';
 import {
   answer_within_ms,
   type FromWorker,
@@ -97,6 +98,7 @@ const source: Source = {
   silent_ms: () => Number(machineTime_ns() - Atomics.load(heartbeat, 0)) / 1e6,
   ask: (question) => questions.ask(question),
   stats: new StatsReader({ open: (pid) => SegmentFile.open(pid), clock: systemClock }),
+  openFiles,
   config: setup.config,
   facts: setup.facts,
   process: () => ({

@@ -204,7 +204,7 @@ t.test('status is the node at a glance, and its exit code readiness', async (t) 
         reason: 'Felix is silent',
       },
     ],
-    vpp: { pid: 412, version: 'v26.10', generation: 2 },
+    vpp: { pid: 412, version: 'v26.10', generation: 2, files: { open: 41, max: 1024 } },
     uplinks: [{ name: 'eth0', driver: 'dpdk' }],
     pods: { count: 14, max: 110 },
     actors: { running: 23, backoff: 1 },
@@ -220,7 +220,7 @@ node     node1
 ready    no: policies: Felix is silent
 up       3d2h
 version  1.2.3
-vpp      v26.10  pid 412  generation 2
+vpp      v26.10  pid 412  generation 2  41 of 1024 files open
 uplinks  eth0 (dpdk)
 pods     14 of 110
 actors   23 running, 1 backoff

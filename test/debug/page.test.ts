@@ -87,6 +87,7 @@ async function served(t: Test) {
     stats: { retries: 0, read: async () => ({ ok: false, reason: 'VPP does not run', is_dead: true }) },
     config: '{}',
     facts: { node_name: 'node1', version: '1.2.3', uplinks: [], pods_max: 110 },
+    openFiles: () => undefined,
     process: () => ({}),
     wall_ms: () => NOW_MS,
   };

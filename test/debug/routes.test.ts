@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { Condition } from '../../src/debug/conditions.js';
+import { maxOpenFiles, openFiles } from '../../src/debug/open-files.js';
 import type { Outcome, Question, SectionName, Sections } from '../../src/debug/protocol.js';
 import { respond, type Source, type Surface } from '../../src/debug/routes.js';
 import { shownStats } from '../../src/debug/vpp-stats.js';
@@ -105,6 +106,7 @@ function world({ sections: other = {}, unreadable = {}, silent_ms = 10, answers 
       uplinks: [{ name: 'eth0', driver: 'dpdk' }],
       pods_max: 110,
     },
+    openFiles: (pid) => (pid === 412 ? { open: 41, max: 1024 } : undefined),
     process: () => ({ rss_bytes: 1 }),
     wall_ms: () => NOW_MS,
   };
@@ -232,7 +234,7 @@ t.test('/status keeps the fields of the Go implementation and adds the node at a
     node: 'node1',
     version: '1.2.3',
     uptime_ms: 74 * 3_600_000,
-    vpp: { pid: 412, version: '26.10', generation: 2 },
+    vpp: { pid: 412, version: '26.10', generation: 2, files: { open: 41, max: 1024 } },
     uplinks: [{ name: 'eth0', driver: 'dpdk' }],
     pods: { count: 1, max: 110 },
     actors: { running: 6, backoff: 1 },
@@ -257,6 +259,16 @@ t.test('/status keeps the fields of the Go implementation and adds the node at a
 
   const unreadable = await world({ unreadable: { tree: 'x', health: 'x' } }).get('/status');
   t.equal(unreadable.status, 503, 'a status without a tree is a status');
+});
+
+t.test('open files of a process', async (t) => {
+  t.match(openFiles(process.pid), { open: Number, max: Number });
+  t.equal(openFiles(2 ** 22 + 1), undefined, 'there is none');
+  const limits = (soft: string): string =>
+    `Limit                     Soft Limit           Hard Limit           Units\nMax open files            ${soft}                 1048576              files\n`;
+  t.equal(maxOpenFiles(limits('1024')), 1024);
+  t.equal(maxOpenFiles(limits('unlimited')), Number.MAX_SAFE_INTEGER);
+  t.equal(maxOpenFiles('nothing'), undefined);
 });
 
 t.test('/debug/tree filters, as JSON or text, and refuses filters that it does not know', async (t) => {

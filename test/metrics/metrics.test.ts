@@ -174,6 +174,7 @@ function world(t: Test, { settings = {}, pods: of = pods, segment = segmentOf(no
       uplinks: [{ name: 'eth0', driver: 'af_packet' }],
       pods_max: 110,
     },
+    openFiles: () => undefined,
     process: () => ({ rss_bytes: 5e7, open_files: 40, cpu_s: 1.5 }),
     wall_ms: () => clock.wall_ms(),
   };
