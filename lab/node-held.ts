@@ -1,7 +1,7 @@
 /** What VPP holds of a node that runs, beside what it should hold: computed from what the node has on its disk, by the functions that the node uses. */
 import { join } from 'node:path';
 import type { Client } from 'vpp-binapi-ts';
-import { cli_inband, show_threads } from 'vpp-binapi-ts/vlib';
+import { cli_inband } from 'vpp-binapi-ts/vlib';
 import type { Config } from '../src/config.js';
 import { recordedSlot } from '../src/desired/admission.js';
 import { type NetworkHere, networkOf, networksUsed } from '../src/desired/networks.js';
@@ -47,8 +47,7 @@ export async function differencesOf(vpp: Client, config: Config, in_cluster: boo
     .filter(({ tag, name }) => tag === '' && name !== 'local0')
     .map(({ name }) => `remove interface ${name}`);
   // What services have depends on the cluster, too; a host port is a pod's.
-  const threads = await vpp.request(show_threads, {});
-  const desired = desiredOf(config, snapshot.objects, threads.thread_data.length - 1);
+  const desired = desiredOf(config, snapshot.objects);
   const wanted = new Set(desired.map(keyOf));
   const objects = in_cluster
     ? snapshot.objects.filter((object) => wanted.has(keyOf(object)) || !isOfServices(object))
@@ -122,9 +121,9 @@ function registryIn({ paths: { run_dir } }: Config): Registry {
 
 /**
  * All objects of the node and its pods, computed from what is on disk by the functions that the node uses. What routers have said only VPP
- * knows: it is taken from these objects of it. `workers`: that VPP has.
+ * knows: it is taken from these objects of it.
  */
-export function desiredOf(config: Config, seen: readonly VppObject[] = [], workers = 0): VppObject[] {
+export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppObject[] {
   const gso = largeSegments(config.gates.gso, config.uplinks);
   const store = new CapturedStore(join(config.paths.state_dir, 'uplinks.json'), bootId() ?? '');
   const uplinks = (store.load()?.uplinks ?? []).map((captured) =>
@@ -152,8 +151,6 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = [], worke
     service_prefixes: config.service_prefixes,
     cnat: config.vpp.cnat,
     drop_ip_options: config.drop_ip_options,
-    crypto_threads: config.gates.ipsec ? config.ipsec.async_crypto_threads : 0,
-    workers,
     drop_other_protocols: config.drop_other_protocols,
     default_gateways: config.default_gateways,
     redirects: [],

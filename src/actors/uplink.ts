@@ -6,7 +6,6 @@
 import type { Actor, ActorContext, ActorRef, ChildSpec, StopReason } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { HookPoint } from '../config.js';
-import { asyncCryptoFault, type CryptoThreads, movingWorkers } from '../desired/async-crypto.js';
 import { type Uplink, uplinkTag } from '../desired/node-inputs.js';
 import type { Cluster, NodeAddresses } from '../k8s/cluster.js';
 import { Publication, publication_step } from '../k8s/publication.js';
@@ -145,7 +144,6 @@ class UplinkActor implements Actor<UplinkMessage> {
         await this.cancel();
         this.looks.end();
         this.up = message;
-        this.takeOver.following.wishes.workers = message.workers;
         this.awaiting?.cancel();
         this.awaiting = undefined;
         return this.attemptWhenDue(message);
@@ -271,29 +269,20 @@ class UplinkActor implements Actor<UplinkMessage> {
     };
   }
 
-  private cryptoThreads(workers: number): CryptoThreads {
-    return { asked: this.settings.inputs.crypto_threads ?? 0, workers };
-  }
-
   /** By object. */
   private faults(): Readonly<Record<string, string>> {
-    const faults: Record<string, string> = {};
-    const of_crypto = this.up && asyncCryptoFault(this.cryptoThreads(this.up.workers));
-    if (of_crypto !== undefined) faults.CALICOVPP_IPSEC = of_crypto;
     const { wanted, cause } = this.publication.pending ?? {};
-    if (wanted === undefined || cause === undefined) return faults;
+    if (wanted === undefined || cause === undefined) return {};
     const addresses = Object.values(wanted).join(', ') || 'none';
     return {
-      ...faults,
       [`Node ${this.settings.node_name}`]: `does not tell its addresses (${addresses}), and what other nodes and BGP know is what it said before: ${cause}; it is tried again: ${publication_step}`,
     };
   }
 
   private tellPrepared(
-    { generation, vpp, workers: all }: VppUp,
+    { generation, vpp, workers }: VppUp,
     { round, facts }: Extract<UplinkMessage, { type: 'Prepared' }>,
   ): void {
-    const workers = movingWorkers(this.cryptoThreads(all));
     this.subscribers.tellPrepared({ type: 'NodePrepared', generation, vpp, workers, ...facts, round });
   }
 
@@ -330,8 +319,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     const { uplinks } = taken;
     const { prefixes, ...facts } = nodeFacts(taken, this.settings.inputs, this.takeOver.following);
     const before = this.subscribers.ready;
-    const { generation, vpp } = up;
-    const workers = movingWorkers(this.cryptoThreads(up.workers));
+    const { generation, vpp, workers } = up;
     const ready = { type: 'NodeReady', generation, vpp, workers, ...facts } as const;
     this.subscribers.ready = ready;
     this.taken = taken;

@@ -329,11 +329,9 @@ export const debug_words: Table<Keys<typeof documents.debug_document>> = {
 };
 
 export const ipsec_words: Table<Keys<typeof documents.ipsec_document>> = {
-  crossIPSecTunnels: { says: '† Tunnels between all pairs of the addresses below' },
-  nbAsyncCryptoThreads: {
-    says: 'Workers that encrypt and decrypt for the others, and have no queues ([IPsec](ipsec.md#workers)). VPP has as many workers as its template says, and one at least has to be left',
-  },
-  extraAddresses: { says: '† Addresses of the node beside the first' },
+  crossIPSecTunnels: { says: 'Tunnels between all pairs of the addresses below' },
+  nbAsyncCryptoThreads: { says: 'Workers that only encrypt' },
+  extraAddresses: { says: 'Addresses of the node beside the first' },
 };
 
 export const feature_gates_words: Table<Keys<typeof documents.feature_gates_document>> = {

@@ -57,10 +57,6 @@ export interface NodeInputs {
   readonly drop_ip_options?: boolean;
   /** VPP does IKE with other nodes. */
   readonly does_ike?: boolean;
-  /** Workers of VPP that are to encrypt for IPsec, and do nothing else. */
-  readonly crypto_threads?: number;
-  /** That this VPP has. */
-  readonly workers?: number;
   /** Tables for pods that get what npol judges, and nothing else. */
   readonly drop_other_protocols?: boolean;
   /** What routers say, by the name of the uplink that they are behind; to be told again on its tap. Absent: none has been heard. */

@@ -6,10 +6,8 @@ import type { RepeatedAdvertisement } from '../ip/advertisement.js';
 import { networkOf, splitPrefix } from '../ip/prefix.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { InterfaceFlag, InterfaceSwitch, InterfaceTag } from '../objects/interfaces.js';
-import type { AsyncCrypto } from '../objects/ipsec.js';
 import type { VppObject } from '../objects/object.js';
 import type { Path, Route } from '../objects/routing.js';
-import { asyncCryptoOf } from './async-crypto.js';
 import { networkObjects, type Underlay } from './networks.js';
 import { hostTapMac, hostTapTag, type NodeInputs, type Uplink, uplinkTag } from './node-inputs.js';
 import { newUplinkEntry, type SourceNat, sourceNatOf, type UplinkEntry } from './source-nat.js';
@@ -164,10 +162,8 @@ const nat_flags: Readonly<Record<Family, InterfaceSwitch>> = {
 
 function globals(inputs: NodeInputs): VppObject[] {
   const both: readonly Family[] = [4, 6];
-  const crypto = cryptoOf(inputs);
   return [
     ...sourceNat(inputs),
-    ...(crypto === undefined ? [] : [crypto]),
     ...(inputs.drop_ip_options === true ? [{ kind: 'punt_guard' } as const] : []),
     ...(inputs.drop_other_protocols === true
       ? both.map((family): VppObject => ({ kind: 'protocol_table', family }))
@@ -184,21 +180,6 @@ function globals(inputs: NodeInputs): VppObject[] {
       { kind: 'punt_l4', family, protocol: 'udp' },
     ]),
   ];
-}
-
-function cryptoOf({ crypto_threads: asked = 0, workers = 0 }: NodeInputs): AsyncCrypto | undefined {
-  return asyncCryptoOf({ asked, workers });
-}
-
-/** VPP deals queues out over all workers: where some of them are to encrypt they are dealt out anew. */
-function queuesOf({ device }: Uplink, crypto: AsyncCrypto | undefined): VppObject[] {
-  if (crypto === undefined || !('rx_queues' in device)) return [];
-  return Array.from({ length: device.rx_queues }, (_, queue_id) => ({
-    kind: 'rx_placement' as const,
-    interface: device.tag,
-    queue_id,
-    worker_id: queue_id % crypto.forwarding,
-  }));
 }
 
 function physicalNetwork(name: string, order: number): VppObject[] {
@@ -228,7 +209,6 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs, u
     ...deviceObjects(uplink.device),
     { kind: 'interface_mtu', interface: tag, mtu: uplink.mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: uplink.rx_mode },
-    ...queuesOf(uplink, cryptoOf(inputs)),
     ...(inputs.gso ? [flag(tag, 'gso_feature')] : []),
     flag(tag, 'ip6_enabled'),
     flag(tag, 'ra_suppressed'),

@@ -68,7 +68,7 @@ export interface NodeFacts {
   readonly pools?: NatPools;
   /** Beside the default one, those that VPP has tables of, sorted by name. Undefined until they are known; told again when they change. */
   readonly networks?: readonly NetworkHere[];
-  /** Worker threads of VPP on which receive queues are to be. */
+  /** Worker threads of VPP. */
   readonly workers: number;
 }
 

@@ -56,16 +56,23 @@ export function connectivityOf(
 
 function ipsecOf({ gates, ipsec }: Config): { readonly ipsec?: IpsecParts } {
   if (!gates.ipsec) return {};
-  const { psk, psk_file, extra_addresses, cross_tunnels } = ipsec;
-  const asks_for_more = extra_addresses > 0 || cross_tunnels;
+  const { psk, psk_file, extra_addresses, cross_tunnels, async_crypto_threads } = ipsec;
+  const refused = [
+    ...(extra_addresses > 0 || cross_tunnels ? [more_tunnels_fault] : []),
+    ...(async_crypto_threads > 0 ? [async_crypto_fault] : []),
+  ];
   return {
     ipsec: {
       key: () => (psk_file === undefined ? psk : pskIn(psk_file)),
-      ...(asks_for_more && { not_done: more_tunnels_fault }),
+      ...(refused.length > 0 && { not_done: refused.join('; ') }),
     },
   };
 }
 
 /** `ikev2_initiate_sa_init` of VPP's ikev2.c takes the first address of the interface, whatever the profile says of its end. */
 const more_tunnels_fault =
-  'extraAddresses and crossIPSecTunnels are refused: there is one tunnel to each address of a node, as VPP begins IKE from the first address of its uplink alone, and could not tell several apart. Take both out; for more than one tunnel can carry set nbAsyncCryptoThreads';
+  'extraAddresses and crossIPSecTunnels are refused: VPP begins IKE from the first address of its uplink alone, so that several tunnels could not be told apart, and there is one to each address of a node: take both out';
+
+/** Keys that are replaced, as they are every hour, are freed at once, whatever packets other threads still have for them (docs/vpp-notes.md). */
+const async_crypto_fault =
+  'nbAsyncCryptoThreads is refused: VPP dies of new keys while its workers encrypt for each other, and each thread encrypts what it forwards: take it out';

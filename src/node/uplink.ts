@@ -59,7 +59,6 @@ export function uplinkOf(
         redirects: redirectsOf(config, log),
         drop_ip_options: config.drop_ip_options,
         does_ike: config.gates.ipsec,
-        crypto_threads: config.gates.ipsec ? config.ipsec.async_crypto_threads : 0,
         drop_other_protocols: config.drop_other_protocols,
         uplink_128_to_64: config.gates.uplink_128_to_64,
       },

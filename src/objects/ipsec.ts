@@ -1,7 +1,7 @@
 /** IPsec: how IKEv2 makes the SAs of a tunnel to another node. */
 import type { Secret } from '../config/secret.js';
 import type { InterfaceTag } from './interfaces.js';
-import { always, type Kinds, remove } from './kind.js';
+import { type Kinds, remove } from './kind.js';
 import type { Ownership } from './owner.js';
 
 /** What VPP's IKE knows of one peer. Changed in place it leaves the SAs alone. */
@@ -31,20 +31,7 @@ export interface IkeInitiation {
   readonly round?: number;
 }
 
-/**
- * VPP hands what it encrypts and decrypts to its workers from `forwarding` on; those before it only move packets. Counted from 0. No message of VPP tells
- * how it is.
- */
-export interface AsyncCrypto {
-  readonly kind: 'async_crypto';
-  /** That VPP has. */
-  readonly workers: number;
-  /** Of at least one worker on either side. */
-  readonly forwarding: number;
-}
-
-export type IkeObject = IkeProfile | IkeInitiation;
-export type IpsecObject = IkeObject | AsyncCrypto;
+export type IpsecObject = IkeProfile | IkeInitiation;
 
 const own_prefix = 'node-';
 
@@ -90,15 +77,5 @@ export const ipsec_kinds: Kinds<IpsecObject> = {
     add: 46,
     remove: remove.feature,
     change: 'overwrite',
-  },
-  async_crypto: {
-    key: () => '',
-    owner: { by: 'kind', owner: 'node' },
-    same: (wanted, there) => wanted.workers === there.workers && wanted.forwarding === there.forwarding,
-    // Before there is an SA.
-    add: 44,
-    remove: remove.global,
-    change: 'overwrite',
-    recorded: always,
   },
 };

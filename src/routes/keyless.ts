@@ -3,10 +3,10 @@
  * does not have waits for the key. Pure.
  */
 import type { InterfaceTag } from '../objects/interfaces.js';
-import { type IkeObject, type IkeProfile, ikeProfileName } from '../objects/ipsec.js';
+import { type IkeProfile, type IpsecObject, ikeProfileName } from '../objects/ipsec.js';
 import { keyOf, type ObjectKey, type VppObject } from '../objects/object.js';
 
-export const isIke = (object: VppObject): object is IkeObject =>
+export const isIke = (object: VppObject): object is IpsecObject =>
   object.kind === 'ike_profile' || object.kind === 'ike_initiation';
 
 const profileKey = (name: string): ObjectKey => `ike_profile:${name}`;
@@ -18,7 +18,7 @@ export const ipsecKeys = (dst: string): readonly ObjectKey[] => {
 };
 
 export class Keyless {
-  readonly #waiting = new Map<ObjectKey, IkeObject>();
+  readonly #waiting = new Map<ObjectKey, IpsecObject>();
   readonly #there: (key: ObjectKey) => VppObject | undefined;
 
   /** `there`: what VPP has under a key, as far as is known. */
@@ -27,7 +27,7 @@ export class Keyless {
   }
 
   /** Answers what is to be wanted; undefined: nothing yet, and it waits. A profile is told before its initiation. */
-  want(object: IkeObject): IkeObject | undefined {
+  want(object: IpsecObject): IpsecObject | undefined {
     const key = keyOf(object);
     const now = object.kind === 'ike_profile' ? this.#withKey(object) : this.#begun(object);
     if (now === undefined) this.#waiting.set(key, object);
@@ -36,7 +36,7 @@ export class Keyless {
   }
 
   /** What VPP has is known anew. Answers what need not wait any more. */
-  compared(): readonly IkeObject[] {
+  compared(): readonly IpsecObject[] {
     return [...this.#waiting.values()].flatMap((object) => this.want(object) ?? []);
   }
 
@@ -52,7 +52,7 @@ export class Keyless {
     return psk && { ...profile, psk };
   }
 
-  #begun(initiation: IkeObject): IkeObject | undefined {
+  #begun(initiation: IpsecObject): IpsecObject | undefined {
     return this.#waiting.has(profileKey(initiation.name)) ? undefined : initiation;
   }
 }

@@ -6,7 +6,7 @@ import type { Sink } from '../desired/sink.js';
 import type { ConnectivityMessage } from '../messages/connectivity.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
-import type { IkeObject } from '../objects/ipsec.js';
+import type { IpsecObject } from '../objects/ipsec.js';
 import {
   canonical,
   interfaceMade,
@@ -169,7 +169,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
 
   // --- tunnels that IKE brings up
 
-  #wantIpsec(object: IkeObject | undefined): void {
+  #wantIpsec(object: IpsecObject | undefined): void {
     if (object !== undefined) super.want(object);
   }
 
@@ -189,7 +189,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     for (const wanted of this.#ikeObjects(dst)) this.model.want({ ...wanted, round: this.#ike_round });
   }
 
-  #ikeObjects(dst: string): readonly IkeObject[] {
+  #ikeObjects(dst: string): readonly IpsecObject[] {
     return ipsecKeys(dst).flatMap((key) => {
       const wanted = this.model.wanted(key);
       return wanted !== undefined && isIke(wanted) ? wanted : [];

@@ -28,7 +28,6 @@ export interface VppPort {
 const dispensable: ReadonlySet<ObjectKind> = new Set([
   'interface_rx_mode',
   'rx_placement',
-  'async_crypto',
   'ttl_fixup',
   'route',
   'redirect_rule',
@@ -159,7 +158,6 @@ export function isGlobal(object: VppObject): boolean {
     case 'punt_guard':
     case 'protocol_table':
     case 'redirect_table':
-    case 'async_crypto':
       return true;
     case 'table':
       return object.table_id <= 2;

@@ -28,8 +28,6 @@ export class NodeWishes {
   repeated: NonNullable<NodeInputs['repeated']> = new Map();
   /** Of pods and nodes, as VPP has been told: until they are known, by an earlier life. */
   not_natted: NeverNatted | undefined;
-  /** That this VPP has. */
-  workers = 0;
   /** The entry for uplinks of this VPP's source NAT. */
   uplink_entry: UplinkEntry | undefined;
 
@@ -49,7 +47,7 @@ export class NodeWishes {
     uplinks_up = true,
     network_vnis = this.networks.vnis,
   ): VppObject[] {
-    const { inputs, repeated, not_natted, uplink_entry, workers } = this;
+    const { inputs, repeated, not_natted, uplink_entry } = this;
     return desiredNode(
       {
         ...inputs,
@@ -57,7 +55,6 @@ export class NodeWishes {
         repeated,
         uplink_entry,
         network_vnis,
-        workers,
         ...(not_natted !== undefined && { not_natted }),
       },
       taps_up,

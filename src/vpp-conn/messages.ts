@@ -157,8 +157,6 @@ const names: ReadonlySet<string> = new Set([
     'ikev2_set_ike_transforms',
     'ikev2_set_responder',
     'ikev2_set_tunnel_interface',
-    'crypto_sw_scheduler_set_worker',
-    'ipsec_set_async_mode',
     'ipsec_tunnel_protect_dump',
   ],
   ...[

@@ -92,8 +92,6 @@ class Lab {
   hanging: HookPoint | undefined;
   unhang: () => void = () => undefined;
   generation = 0;
-  /** That VPP has. */
-  workers = 0;
   /** Who says that VPP has theirs as soon as it is prepared. */
   readonly owners = new Set<InPlace['of']>(['pods', 'services', 'policies']);
   /** What those were told who prepare VPP. */
@@ -297,13 +295,7 @@ class Lab {
   async up(adopted = this.objects.length > 0): Promise<void> {
     this.generation += 1;
     const { generation } = this;
-    await this.kit.tell({
-      type: 'VppUp',
-      generation,
-      vpp: `vpp ${generation}`,
-      adopted,
-      workers: this.workers,
-    });
+    await this.kit.tell({ type: 'VppUp', generation, vpp: `vpp ${generation}`, adopted, workers: 0 });
   }
 
   private hears(message: EarlyNodeStatus): void {
@@ -2385,31 +2377,6 @@ t.test('addresses are published until others are, or the actor ends', async (t) 
   await lab.kit.system.stopChild('uplink');
   t.same(aborted(), [true, true]);
 });
-
-t.test(
-  'workers encrypt for IPsec in a VPP that has enough of them; in another one that is a fault',
-  async (t) => {
-    const lab = await Lab.start(t, { inputs: { ...settings.inputs, crypto_threads: 1 } });
-    await lab.taken();
-    t.match(lab.faults(), { CALICOVPP_IPSEC: /nbAsyncCryptoThreads is 1, and VPP has no workers/ });
-    t.equal(lab.state, 'vpp');
-    t.notOk(lab.added.includes('async_crypto:'));
-    await lab.exited();
-    lab.workers = 3;
-    await lab.taken();
-    t.strictSame(lab.faults(), {});
-    t.match(
-      lab.objects.filter(({ kind }) => kind === 'async_crypto'),
-      [{ workers: 3, forwarding: 2 }],
-    );
-    t.match(lab.prepared.at(-1), { type: 'NodeReady', workers: 2 }, 'receive queues are on the others');
-    await lab.exited();
-    lab.workers = 3;
-    lab.refuses = ({ object }) => object.kind === 'async_crypto';
-    await lab.taken();
-    t.equal(lab.state, 'vpp', 'a VPP without the plugin for it is used as it is');
-  },
-);
 
 t.test(
   'addresses that the Node does not take are a fault of it, with the step to take, until it has them',

@@ -1,7 +1,6 @@
 import t from 'tap';
 import type { IpPool } from '../../src/calico/kinds/ip-pool.js';
 import { Secret } from '../../src/config/secret.js';
-import { asyncCryptoFault, asyncCryptoOf } from '../../src/desired/async-crypto.js';
 import { Connectivity } from '../../src/desired/connectivity.js';
 import {
   Outlook,
@@ -162,20 +161,3 @@ t.test(
     t.equal((lab.get('ike_profile:node-10.0.0.2') as { psk: Secret }).psk.reveal(), 'other');
   },
 );
-
-t.test('workers encrypt where enough of them are left to move packets; else why not is said', async (t) => {
-  const of = (asked: number, workers: number) => asyncCryptoOf({ asked, workers });
-  t.equal(of(0, 4), undefined);
-  t.match(of(3, 4), { workers: 4, forwarding: 1 });
-  t.match(of(1, 4), { workers: 4, forwarding: 3 });
-  for (const [asked, workers, told] of [
-    [4, 4, /4 workers.* 5 workers or more/],
-    [1, 1, /one worker/],
-    [2, 0, /no workers.*CALICOVPP_CONFIG_TEMPLATE/],
-  ] as const) {
-    t.equal(of(asked, workers), undefined, 'all threads encrypt, as if none had been asked for');
-    t.match(asyncCryptoFault({ asked, workers }), told);
-  }
-  t.equal(asyncCryptoFault({ asked: 0, workers: 0 }), undefined);
-  t.equal(asyncCryptoFault({ asked: 1, workers: 2 }), undefined);
-});

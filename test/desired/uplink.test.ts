@@ -113,18 +113,6 @@ t.test('a dual-stack node', async (t) => {
   );
 });
 
-t.test('where workers encrypt for IPsec the queues of uplinks are on the others', async (t) => {
-  const uplink = uplinkOf();
-  const device = { ...uplink.device, rx_queues: 3 } as Uplink['device'];
-  const inputs = { uplinks: [{ ...uplink, device }], crypto_threads: 2 };
-  const placed = (workers: number) =>
-    of(desiredNode(nodeOf({ ...inputs, workers }), true), 'rx_placement')
-      .filter(({ interface: tag }) => tag === 'main-eth0')
-      .map(({ worker_id }) => worker_id);
-  t.same(placed(4), [0, 1, 0]);
-  t.same(placed(2), [], 'where too few are left they are where VPP puts them');
-});
-
 t.test('before the host is ready the taps are down, and nothing else differs', async (t) => {
   const inputs = nodeOf();
   const later = reconcile(desiredNode(inputs, true), desiredNode(inputs, false));

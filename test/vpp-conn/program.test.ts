@@ -513,19 +513,3 @@ t.test('a profile of IKE names both ends, proposes where it begins, and shows no
   t.match(await callsOf([{ action: 'add', object: initiation }], handles), [/^ikev2_initiate_sa_init name=/]);
   t.strictSame(await callsOf([{ action: 'remove', object: initiation }], handles), []);
 });
-
-t.test('of the workers those that encrypt are told so before others are told not to', async (t) => {
-  const object = { kind: 'async_crypto', workers: 3, forwarding: 1 } as const;
-  t.strictSame(await callsOf([{ action: 'add', object }], knownHandles()), [
-    'crypto_sw_scheduler_set_worker worker_index=1 crypto_enable',
-    'crypto_sw_scheduler_set_worker worker_index=2 crypto_enable',
-    'crypto_sw_scheduler_set_worker',
-    'ipsec_set_async_mode async_enable',
-  ]);
-  t.strictSame(await callsOf([{ action: 'remove', object }], knownHandles()), [
-    'ipsec_set_async_mode',
-    'crypto_sw_scheduler_set_worker crypto_enable',
-    'crypto_sw_scheduler_set_worker worker_index=1 crypto_enable',
-    'crypto_sw_scheduler_set_worker worker_index=2 crypto_enable',
-  ]);
-});

@@ -1,5 +1,3 @@
-/** IKE, and who encrypts for IPsec. */
-import { crypto_sw_scheduler_set_worker } from 'vpp-binapi-ts/crypto_sw_scheduler';
 import {
   ikev2_initiate_sa_init,
   ikev2_profile_add_del,
@@ -14,7 +12,6 @@ import {
   ikev2_set_responder,
   ikev2_set_tunnel_interface,
 } from 'vpp-binapi-ts/ikev2';
-import { ipsec_set_async_mode } from 'vpp-binapi-ts/ipsec';
 import { type Handler, onDump, onPlain } from '../handler.js';
 import { refuse, retval } from '../outcome.js';
 
@@ -61,9 +58,6 @@ export const ikev2: readonly Handler[] = [
   ),
   // What is in them nobody asks here.
   onDump(ikev2_sa_dump, () => []),
-  onPlain(ipsec_set_async_mode, () => undefined),
-  // It has none.
-  onPlain(crypto_sw_scheduler_set_worker, () => refuse(retval.INVALID_VALUE)),
 ];
 
 /** Nobody has asked for one. */

@@ -9,7 +9,7 @@ import { if_status_flags } from 'vpp-binapi-ts/interface_types';
 import { ipsec_tunnel_protect_dump } from 'vpp-binapi-ts/ipsec';
 import { Secret } from '../../config/secret.js';
 import type { InterfaceTag } from '../../objects/interfaces.js';
-import { type IkeObject, ikePeerOf } from '../../objects/ipsec.js';
+import { type IpsecObject, ikePeerOf } from '../../objects/ipsec.js';
 import type { Handles } from '../handles.js';
 import { no_interface } from '../paths.js';
 import type { Reader, TagOf } from './reader.js';
@@ -23,12 +23,12 @@ export async function observeIkeInterfaces(reader: Reader): Promise<ReadonlySet<
 }
 
 /** Profiles of ours, and that VPP was told to begin where it is the end that does. */
-export async function observeIke(reader: Reader, tagOf: TagOf): Promise<readonly IkeObject[]> {
+export async function observeIke(reader: Reader, tagOf: TagOf): Promise<readonly IpsecObject[]> {
   const dumped = await reader.dump(ikev2_profile_dump, {});
   return dumped.flatMap(({ profile }) => objectsOf(profile, tagOf));
 }
 
-function objectsOf({ name, tun_itf, responder, auth }: ikev2_profile, tagOf: TagOf): readonly IkeObject[] {
+function objectsOf({ name, tun_itf, responder, auth }: ikev2_profile, tagOf: TagOf): readonly IpsecObject[] {
   const dst = ikePeerOf(name);
   if (dst === undefined) return [];
   const on = { name, interface: tagOf(tun_itf) };

@@ -1,7 +1,6 @@
 /**
- * IKEv2's profiles, and who encrypts. What the initiator proposes is what the Go implementation does: AES-256-CBC, HMAC-SHA1-96 and MODP-2048 for IKE, AES-256-GCM for ESP.
+ * IKEv2's profiles. What the initiator proposes is what the Go implementation does: AES-256-CBC, HMAC-SHA1-96 and MODP-2048 for IKE, AES-256-GCM for ESP.
  */
-import { crypto_sw_scheduler_set_worker } from 'vpp-binapi-ts/crypto_sw_scheduler';
 import {
   ikev2_initiate_sa_init,
   ikev2_profile_add_del,
@@ -14,7 +13,6 @@ import {
   ikev2_set_responder,
   ikev2_set_tunnel_interface,
 } from 'vpp-binapi-ts/ikev2';
-import { ipsec_set_async_mode } from 'vpp-binapi-ts/ipsec';
 import { bitsOf } from '../../ip/bits.js';
 import { familyOf } from '../../ip/text.js';
 import type { ObjectOf } from '../../objects/object.js';
@@ -47,7 +45,7 @@ const whole = {
 /** VPP's for all that a profile refuses. */
 const unspecified = -1;
 
-export const ipsec: Programs<'ike_profile' | 'ike_initiation' | 'async_crypto'> = {
+export const ipsec: Programs<'ike_profile' | 'ike_initiation'> = {
   ike_profile: {
     add: (o, at) => [
       // First: VPP dies of what follows before it has had a profile. There already where it is changed in place; where it is not, all that follows is refused.
@@ -70,26 +68,7 @@ export const ipsec: Programs<'ike_profile' | 'ike_initiation' | 'async_crypto'> 
     add: (o) => [call(ikev2_initiate_sa_init, { name: o.name })],
     remove: () => none,
   },
-  async_crypto: {
-    // VPP refuses to leave itself without any worker that encrypts: those that do come first.
-    add: ({ workers, forwarding }) => [
-      ...workersFrom(forwarding, workers).map((worker) => encrypts(worker, true)),
-      ...workersFrom(0, forwarding).map((worker) => encrypts(worker, false)),
-      call(ipsec_set_async_mode, { async_enable: true }),
-    ],
-    // As it is in a VPP that nobody has told.
-    remove: ({ workers }) => [
-      call(ipsec_set_async_mode, { async_enable: false }),
-      ...workersFrom(0, workers).map((worker) => encrypts(worker, true)),
-    ],
-  },
 };
-
-const workersFrom = (first: number, end: number): readonly number[] =>
-  Array.from({ length: end - first }, (_, at) => first + at);
-
-const encrypts = (worker_index: number, crypto_enable: boolean): Call =>
-  call(crypto_sw_scheduler_set_worker, { worker_index, crypto_enable });
 
 function id({ name, src, dst }: Profile, is_local: boolean): Call {
   const address = is_local ? src : dst;

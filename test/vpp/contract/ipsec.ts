@@ -1,5 +1,4 @@
-/** IKE's profiles, and who encrypts. Nobody answers, so that no tunnel comes up in either VPP: what the stand-in has instead of peers is no part of this. */
-import { crypto_sw_scheduler_set_worker } from 'vpp-binapi-ts/crypto_sw_scheduler';
+/** IKE's profiles. Nobody answers, so that no tunnel comes up in either VPP: what the stand-in has instead of peers is no part of this. */
 import {
   ikev2_initiate_sa_init,
   ikev2_profile_add_del,
@@ -14,7 +13,6 @@ import {
   ikev2_set_responder,
   ikev2_set_tunnel_interface,
 } from 'vpp-binapi-ts/ikev2';
-import { ipsec_set_async_mode } from 'vpp-binapi-ts/ipsec';
 import { address, ask, interfaces, ipip, no_ipip, none, type Sequence, tap, up } from './steps.js';
 
 const profile = (name: string, is_add = true) => ask(ikev2_profile_add_del, { name, is_add });
@@ -51,9 +49,6 @@ const liveness = (period: number, max_retries: number) =>
 const begin = (name: string) => ask(ikev2_initiate_sa_init, { name });
 const profiles = ask(ikev2_profile_dump, {});
 const sas = ask(ikev2_sa_dump, {});
-const encrypts = (worker_index: number, crypto_enable: boolean) =>
-  ask(crypto_sw_scheduler_set_worker, { worker_index, crypto_enable });
-const async_mode = (async_enable: boolean) => ask(ipsec_set_async_mode, { async_enable });
 
 const two = 'node-10.0.0.2';
 const six = 'node-fd00::2';
@@ -149,9 +144,5 @@ export const sequences: readonly Sequence[] = [
     name: 'IKE: a request about a profile before there was any',
     steps: [profiles, sas, liveness(2, 3), id(two, true, 1, 10, 0, 0, 5)],
     dies: true,
-  },
-  {
-    name: 'IPsec without workers: who encrypts',
-    steps: [encrypts(0, false), encrypts(0, true), async_mode(true), async_mode(true), async_mode(false)],
   },
 ];
