@@ -12,53 +12,13 @@ import {
   podOf,
   reach,
   real,
-  settle_ms,
   start,
   told,
   traced,
   until,
   untilBy,
 } from './encryption-lab.js';
-
-const gate = { CALICOVPP_FEATURE_GATES: '{"ipsecEnabled": true}' };
-
-const statusOf = async (node: Node): Promise<Readonly<Record<string, string>>> =>
-  JSON.parse(await node.debug('/debug/sync')).sync.connectivity.ipsec;
-
-/** Of both families, at both ends. What begins anew does so after 10 s, 20 s and 40 s. */
-function untilUp(cluster: LabCluster): Promise<void> {
-  return until(
-    async () => {
-      const all: Readonly<Record<string, string>>[] = [];
-      for (const node of cluster.running) all.push(await statusOf(node).catch(() => ({})));
-      const are_up = all.every((each) => {
-        const texts = Object.values(each);
-        return texts.length === families.length && texts.every((text) => text.startsWith('up'));
-      });
-      return are_up || all;
-    },
-    'not up',
-    4 * settle_ms,
-  );
-}
-
-async function untilKey(cluster: LabCluster, key: string): Promise<void> {
-  for (const node of cluster.running)
-    await until(async () => {
-      const text = await node.cli('show ikev2 profile');
-      const keys = text.match(/auth data \S+/g) ?? [];
-      return (keys.length > 0 && keys.every((each) => each === `auth data ${key}`)) || keys.length;
-    }, 'another key');
-}
-
-/** A ping is answered before that, and while it is not nothing is looked at. */
-async function untilAnswered(cluster: LabCluster, from: Node, to: Node): Promise<void> {
-  for (const family of families) {
-    const prober = cluster.traffic.probe(podOf(from).name, podOf(to)[family]);
-    await prober.untilAnswered(settle_ms);
-    await prober.stop();
-  }
-}
+import { gate, statusOf, tunnelTo, untilAnswered, untilKeyOf, untilUp } from './ipsec-lab.js';
 
 /** Few enough for a way that is there before the other one is gone. Some are lost where VPP waits for a CPU (docs/vpp-notes.md). */
 async function quietly(test: Test, cluster: LabCluster, named: string, happens: () => Promise<void>) {
@@ -68,9 +28,6 @@ async function quietly(test: Test, cluster: LabCluster, named: string, happens: 
   for (const { lost: count, sent } of [lost.ip4, lost.ip6])
     test.ok(count <= 3 + sent / 50, `${named}: ${told(lost)}`);
 }
-
-const tunnelTo = (other: Parameters<typeof flat>[0], family: (typeof families)[number]): string =>
-  `ipip-${other.node[family]}`;
 
 t.test(
   'pods of two nodes by IPsec, from clear to it and back, over deaths and another key',
@@ -101,7 +58,7 @@ t.test(
     await t.test('another key costs nothing', async (t) => {
       await quietly(t, cluster, 'another key', async () => {
         writeFileSync(key_file, 'second-secret\n');
-        await untilKey(cluster, 'second-secret');
+        for (const node of cluster.running) await untilKeyOf(node, 'second-secret');
       });
     });
 
