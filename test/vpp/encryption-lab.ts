@@ -92,6 +92,29 @@ export async function reach(
   }
 }
 
+/** TCP from one pod to the other arrives, and the sender has learned from VPP how long packets may be on the way. In bytes. */
+export async function learnsMtu(
+  test: Test,
+  cluster: LabCluster,
+  from: Node,
+  to: Node,
+  mtu: { readonly ip4: number; readonly ip6: number },
+  named: string,
+): Promise<void> {
+  const [near, far] = [podOf(from), podOf(to)];
+  const { lab } = cluster.nodes;
+  // What they have learned of another way; the receiver tells the sender of it when the connection begins.
+  for (const { name } of [near, far])
+    for (const family of ['-4', '-6']) lab.run(name, 'ip', family, 'route', 'flush', 'cache');
+  for (const family of families) {
+    const transfer = await cluster.traffic.tcp(near.name, far.name, far[family], { bytes: 5_000_000 });
+    test.ok(transfer.whole, `${named}, ${family}: TCP: ${transfer.error}`);
+    test.comment(`${named}, ${family}: ${transfer.mbit_s} Mbit/s`);
+    const [route] = JSON.parse(lab.run(near.name, 'ip', '-j', 'route', 'get', far[family]));
+    test.equal(route?.metrics?.[0]?.mtu, mtu[family], `${named}, ${family}: path MTU`);
+  }
+}
+
 export type Reports = { readonly ip4: ProbeReport; readonly ip6: ProbeReport };
 
 /** Pings of 10 ms from one pod to the other while something happens. */

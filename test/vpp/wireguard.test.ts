@@ -15,6 +15,7 @@ import {
   clearPackets,
   families,
   flat,
+  learnsMtu,
   meanwhile,
   type Node,
   podOf,
@@ -156,6 +157,7 @@ t.test('pods of two nodes by WireGuard, and from clear to it and back while they
     await reach(t, cluster, a, b, 'by WireGuard');
     const wire = clearPackets(cluster, a.topology);
     await reach(t, cluster, b, a, 'by WireGuard, back');
+    await learnsMtu(t, cluster, a, b, { ip4: 1440, ip6: 1440 }, 'by WireGuard');
     t.equal(wire.count, 0, 'nothing is in clear');
     wire.close();
   }
@@ -226,6 +228,54 @@ t.test('where encryption is required nothing is sent in clear', real, async (t) 
   t.equal(await cluster.traffic.ping(podOf(a).name, podOf(b).ip4), 0);
   t.equal(wire.count, 0, 'on the wire nothing is in clear');
   wire.close();
+});
+
+t.test('three nodes in two subnets, of which one does WireGuard no more', real, async (t) => {
+  const cluster = await start(t, { subnets: [0, 0, 1], objects: [encrypted] });
+  const [a, b, c] = cluster.running as [Node, Node, Node];
+  if (!(await makesHandshakes(a))) return t.comment('this VPP has no crypto engine: no peer ever answers');
+  const statusOf = async (node: Node, other: Node): Promise<string> =>
+    JSON.parse(await node.debug('/debug/sync')).sync.connectivity.wireguard[other.topology.name] ?? 'none';
+  /** Each way between two nodes is by WireGuard, but to and from this one. */
+  const untilPairs = (clear?: Node): Promise<void> =>
+    until(async () => {
+      const wrong: string[] = [];
+      for (const node of cluster.running) {
+        const { routes } = await node.ways();
+        for (const other of cluster.running)
+          for (const family of node === other ? [] : families) {
+            const is_clear = node === clear || other === clear;
+            const now = routes[other.topology.blocks[family]];
+            if ((now === 'wireguard') === is_clear)
+              wrong.push(`${node.topology.name} to ${other.topology.name}, ${family}: ${now}`);
+          }
+      }
+      return wrong.length === 0 || wrong;
+    }, 'another way');
+  await untilPairs();
+  for (const [node, other] of [
+    [a, b],
+    [a, c],
+    [c, b],
+  ] as const) {
+    t.match(await statusOf(node, other), /^established/);
+    await reach(t, cluster, node, other, `${node.topology.name} to ${other.topology.name}`);
+  }
+  const without = {
+    ...felixConfiguration({ wireguardEnabled: false, wireguardEnabledV6: false }),
+    metadata: { name: `node.${b.topology.name}` },
+  };
+  // The other two go on as if nothing were.
+  const lost = await meanwhile(cluster, podOf(a), podOf(c), async () => {
+    await cluster.server.put(without);
+    await untilPairs(b);
+  });
+  t.comment(`beside the node that does it no more: ${told(lost)}`);
+  for (const { lost: count, sent } of [lost.ip4, lost.ip6]) t.ok(count <= 3 + sent / 50, told(lost));
+  await reach(t, cluster, a, b, 'in clear');
+  await reach(t, cluster, c, a, 'by WireGuard');
+  t.match(await statusOf(a, b), /^no key, and what is sent to its pods is in clear/);
+  for (const node of cluster.running) t.strictSame(await node.differences(), []);
 });
 
 /** Pings of 10 ms, of both families and both ways. */
