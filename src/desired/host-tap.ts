@@ -278,7 +278,8 @@ function clusterRoutes(uplink: Uplink, link: number, cluster: ClusterPrefixes): 
         family,
         prefix,
         ...(family === 6 ? { metric: on_link_metric } : { first: true }),
-        metrics: { mtu },
+        // Never odd: VPP damages segments of an odd length when it cuts them for a tunnel (docs/vpp-notes.md).
+        metrics: { mtu: mtu - (mtu % 2) },
         next_hops: [{ oif: link, gateway, onlink: true }],
       });
     });

@@ -411,6 +411,11 @@ t.test('pods are reached as services are; packets are smaller where a pool is en
   const prefixes = ['10.1.0.0/16', 'fd01::/48'];
   t.same(routes({ prefixes, encapsulated: false }), [services, '10.1.0.0/16 1500 77', 'fd01::/48 1500 77']);
   t.same(routes({ prefixes, encapsulated: true }), [services, '10.1.0.0/16 1440 77', 'fd01::/48 1440 77']);
+  t.same(
+    routes({ prefixes: ['10.1.0.0/16'], encapsulated: true }, { mtu: 1499 }),
+    ['10.96.0.0/16 1438 77', '10.1.0.0/16 1438 77'],
+    'never of an odd length, which VPP would damage',
+  );
   t.same(routes({ prefixes, encapsulated: true }, { is_main: false }), []);
   t.same(routes({ prefixes: ['10.96.0.0/16'], encapsulated: false }), [services], 'the same prefix once');
   // What lies on the link, the whole of it, what is around it, and everything.
