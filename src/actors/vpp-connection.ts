@@ -280,7 +280,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.run = undefined;
     this.exit = exit;
     this.lose(exit.reason);
-    if (!this.isEnded(exit)) this.quarantine.accuse(this.accused);
+    // Whoever was programmed just then has nothing to do with it.
+    if (!this.isEnded(exit) && exit.by_memif_peer !== true) this.quarantine.accuse(this.accused);
     this.accused = [];
     this.state = 'Disconnected';
     for (const subscriber of this.subscribers.values())

@@ -9,6 +9,7 @@ import { dirname } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { readIfExists, removeIfExists, writeAtomic } from '../host/files.js';
 import type { Log } from '../log.js';
+import { isOfMemifPeer } from './death.js';
 import { type RunRecord, readRunRecord, removeRunRecord, runIdentity, writeRunRecord } from './run-record.js';
 
 export interface VppExit {
@@ -22,6 +23,8 @@ export interface VppExit {
    * kernel has counted such a kill since VPP was started or adopted (see ProcessTable.oomCounter).
    */
   readonly oom?: true;
+  /** A program at the other end of a memif has ended it, as far as its last output tells: nothing that VPP was told has. */
+  readonly by_memif_peer?: true;
   /** That it ended with: 0 after SIGTERM, SIGINT and SIGHUP, and never by itself. Absent as above, and when a signal ended it. */
   readonly code?: number;
 }
@@ -233,9 +236,18 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
   function exitOf(pid: number, code: number | null, signal: NodeJS.Signals | null, oom: boolean): VppExit {
     const how = signal ?? (code === null ? 'ended' : `exit code ${code}`);
     const why = oom ? `${how}: the kernel has killed it for want of memory` : how;
-    const said = lastWords(settings.output);
-    const reason = said === '' ? why : `${why}; its last output: ${said}`;
-    return { pid, reason, ...(signal && { signal }), ...(code !== null && { code }), ...(oom && { oom }) };
+    const output = lastOutput(settings.output);
+    const by_memif_peer = isOfMemifPeer(output);
+    const whose = by_memif_peer ? `${why}, of what a program at a memif has sent it` : why;
+    const said = wordsIn(output);
+    return {
+      pid,
+      reason: said === '' ? whose : `${whose}; its last output: ${said}`,
+      ...(signal && { signal }),
+      ...(code !== null && { code }),
+      ...(oom && { oom }),
+      ...(by_memif_peer && { by_memif_peer }),
+    };
   }
 
   return {
@@ -269,6 +281,13 @@ function writeIfOther(file: StartupFile, mode: number): void {
 
 /** The end of what VPP printed, on one line. */
 export function lastWords(path: string): string {
+  return wordsIn(lastOutput(path));
+}
+
+const wordsIn = (output: string): string => output.trim().split('\n').slice(-6).join(' | ');
+
+/** Without colours; empty where there is none. */
+function lastOutput(path: string): string {
   try {
     const { size } = statSync(path);
     const length = Math.min(size, output_tail_bytes);
@@ -279,7 +298,7 @@ export function lastWords(path: string): string {
     } finally {
       closeSync(fd);
     }
-    return stripVTControlCharacters(buffer.toString('utf8')).trim().split('\n').slice(-6).join(' | ');
+    return stripVTControlCharacters(buffer.toString('utf8'));
   } catch {
     return '';
   }

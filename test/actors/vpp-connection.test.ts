@@ -524,30 +524,34 @@ t.test('a closed socket alone accuses nobody, nor does the end of a later sessio
   t.ok(lab.quarantine.empty, 'nothing was under way by then');
 });
 
-t.test('a VPP that somebody ends accuses nobody, one that is killed because it hangs does', async (t) => {
-  const ends: Partial<VppExit>[] = [
-    { signal: 'SIGKILL' },
-    { signal: 'SIGTERM' },
-    { signal: 'SIGINT' },
-    { code: 0 },
-  ];
-  const lab = await Lab.start(t);
-  for (const [at, exit] of ends.entries()) {
-    const session = await lab.up(at + 1);
+t.test(
+  'a VPP that somebody ends, be it a program at a memif, accuses nobody, one that is killed because it hangs does',
+  async (t) => {
+    const ends: Partial<VppExit>[] = [
+      { signal: 'SIGKILL' },
+      { signal: 'SIGTERM' },
+      { signal: 'SIGINT' },
+      { code: 0 },
+      { signal: 'SIGSEGV', by_memif_peer: true },
+    ];
+    const lab = await Lab.start(t);
+    for (const [at, exit] of ends.entries()) {
+      const session = await lab.up(at + 1);
+      session.dying_of = [suspect];
+      session.breaks('EOF');
+      await lab.kit.settle();
+      await lab.gone(at + 1, String(exit.signal), exit);
+      t.ok(lab.quarantine.empty, JSON.stringify(exit));
+    }
+    const session = await lab.up(9);
     session.dying_of = [suspect];
-    session.breaks('EOF');
+    await lab.kit.clock.advance(settings.probe_interval_ms);
+    session.pings[0]!.reject(new Error('no answer within 3000 ms'));
     await lab.kit.settle();
-    await lab.gone(at + 1, String(exit.signal), exit);
-    t.ok(lab.quarantine.empty, JSON.stringify(exit));
-  }
-  const session = await lab.up(9);
-  session.dying_of = [suspect];
-  await lab.kit.clock.advance(settings.probe_interval_ms);
-  session.pings[0]!.reject(new Error('no answer within 3000 ms'));
-  await lab.kit.settle();
-  await lab.gone(9, 'SIGKILL', { signal: 'SIGKILL' });
-  t.equal(lab.quarantine.judge(suspect), 'suspect');
-});
+    await lab.gone(9, 'SIGKILL', { signal: 'SIGKILL' });
+    t.equal(lab.quarantine.judge(suspect), 'suspect');
+  },
+);
 
 t.test('whether somebody waits for it still is asked when its turn comes', async (t) => {
   const lab = await Lab.start(t);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { processStartTime } from '../../src/host/devices/sysfs.js';
 import { watchExit } from '../../src/host/process-exit.js';
+import { isOfMemifPeer } from '../../src/vpp-conn/death.js';
 import {
   createLauncher,
   type LaunchSettings,
@@ -117,6 +118,28 @@ function lab(t: { testdir(): string; teardown(run: () => void): void }, script: 
 }
 
 const alive = (run: VppRun): boolean => processStartTime(run.pid) !== undefined;
+
+t.test('whose doing a death was', async (t) => {
+  const frame = (n: number, what: string, library: string): string =>
+    `#${n}  0x00007fbf0457ad60 ${what} + 0xa0\n     from /usr/lib/x86_64-linux-gnu/${library}\n`;
+  const signal = 'received signal SIGSEGV, PC 0x7fbf0457ad60, faulting address 0x60\nCode:  41 ff 54 24\n';
+  const loop = frame(2, 'vlib_file_poll', 'libvlib.so.26.10') + frame(3, 'vlib_main', 'libvlib.so.26.10');
+  const memif = 'vpp_plugins/memif_plugin.so';
+  const message = frame(0, 'memif_msg_receive', memif) + frame(1, 'memif_master_conn_fd_read_ready', memif);
+  const request =
+    frame(0, 'memif_create_if', memif) +
+    frame(1, 'vl_api_memif_create_v2_t_handler', memif) +
+    frame(2, 'msg_handler_internal', 'libvlibapi.so.26.10');
+  for (const [output, is, what] of [
+    [signal + message + loop, true, 'what came from the other end'],
+    [`of before\n${signal}${message}${signal}${request}`, false, 'a request: the last one counts'],
+    [signal + frame(0, 'cnat_lookup', 'vpp_plugins/cnat_plugin.so') + message, false, 'another plugin'],
+    [message + loop, false, 'no signal'],
+    [signal, false, 'no stack'],
+    ['', false, 'nothing'],
+  ] as const)
+    t.equal(isOfMemifPeer(output), is, what);
+});
 
 t.test('starting and adopting processes', { skip: usable ? false : 'needs root and nsenter' }, async (t) => {
   // A child of the launcher does not keep this process alive.

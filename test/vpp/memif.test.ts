@@ -1,6 +1,7 @@
 /** Memifs of pods on a real VPP: another VPP in the pod's namespace speaks memif, and packets of both families go by it. */
 import t, { type Test } from 'tap';
 import { MemifClient, type MemifClientOptions } from '../../lab/memif-client.js';
+import { findStranger, molest } from '../../lab/memif-stranger.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
@@ -172,3 +173,54 @@ for (const mode of ['ip', 'ethernet'] as const) {
     t.strictSame(await node.stop(), { code: 0, signal: null });
   });
 }
+
+const stranger = vpp.usable ? findStranger() : { why: vpp.why };
+const no_stranger = reason ?? ('why' in stranger ? stranger.why : undefined);
+const with_stranger = no_stranger === undefined ? {} : { skip: no_stranger };
+
+t.test('a program that means no good beside one that does not', with_stranger, async (t) => {
+  if ('why' in stranger) throw new Error(stranger.why);
+  const started = await start(t);
+  const { node, p1, p2, topology } = started;
+  await node.add(p1, { annotations: { ...ports, [spec]: '{"isl3": true}' } });
+  await node.add(p2);
+  const one = await client(t, started, { mode: 'ip' });
+  const pid = node.vppPid();
+  const does = (...[what, times]: [Parameters<typeof molest>[3], number]) =>
+    molest(topology, stranger, 'p1', what, times);
+  does('close', 10);
+  does('garbage', 3);
+  t.same(does('introduce', 2), ['refused', 'refused'], 'a second one is refused');
+  t.ok(does('queues', 1).length > 0, 'whatever it has');
+  does('nowhere', 1);
+  t.ok(await one.isConnected(), 'the first is not disturbed');
+  t.equal(node.vppPid(), pid, 'nor VPP');
+  await isSplit(t, started, 'after all that');
+  t.strictSame(await node.differences(), []);
+});
+
+t.test('VPP dies of what a program sends it, and nobody else is suspected', with_stranger, async (t) => {
+  if ('why' in stranger) throw new Error(stranger.why);
+  const started = await start(t);
+  const { node, p1, p2, traffic, topology } = started;
+  const annotations = { ...ports, [spec]: '{"isl3": true}' };
+  await node.add(p1, { annotations });
+  const first = node.vppPid();
+  t.same(molest(topology, stranger, 'p1', 'queues'), ['refused'], '200 queues of which none works');
+  t.equal(node.vppPid(), first);
+  for (const what of ['nowhere', 'hello'] as const) {
+    const old = node.vppPid()!;
+    // Just before: what VPP answered last would be suspected.
+    await node.add(p2);
+    molest(topology, stranger, 'p1', what, 8);
+    await node.untilOtherVpp(old);
+    await node.untilConverged();
+    t.match(node.lastWords(40), /VPP died.*of what a program at a memif has sent it/, what);
+    t.strictSame((await node.vppApi()).vpp.quarantined, [], `${what}: nobody is convicted`);
+    t.equal(await traffic.ping('p1', p2.ip4), 3, `${what}: the pod that came just before is there`);
+    await node.del(p2);
+  }
+  await node.add(p2);
+  await client(t, started, { mode: 'ip' });
+  await isSplit(t, started, 'and a program is taken again');
+});
