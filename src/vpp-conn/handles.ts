@@ -18,13 +18,11 @@ import type { NpolInterfaceObject } from '../objects/policy.js';
 import type { RouteSource } from '../objects/routing.js';
 import { type ApiTrace, api_trace_default } from './api-trace.js';
 import { AppNamespaceTries } from './app-namespace-ids.js';
+import { MemifSockets } from './memif-sockets.js';
 import { TranslationIds } from './translation-ids.js';
 import { UnknownHandle } from './unknown-handle.js';
 
 export { UnknownHandle };
-
-/** VPP's numbers of memif sockets: below are those of others. */
-const memif_socket_first = 1 << 20;
 
 /** Of a reading: what was known when it began. */
 export type Stamp = number;
@@ -104,30 +102,7 @@ export class Handles {
   /** Whose interface each is, as far as was told in this session. */
   readonly endpoints = new Map<InterfaceTag, string>();
 
-  readonly #memif_sockets = new Map<InterfaceTag, number>();
-  #memif_socket_last = memif_socket_first;
-
-  /** VPP has given this number to a memif socket, or it was told to. */
-  knowsMemifSocket(socket_id: number): void {
-    this.#memif_socket_last = Math.max(this.#memif_socket_last, socket_id);
-  }
-
-  setMemifSocket(tag: InterfaceTag, socket_id: number): void {
-    this.#memif_sockets.set(tag, socket_id);
-  }
-
-  /** A number that no socket has had: what one is left as where nothing could be made of it, nothing else makes good. */
-  newMemifSocket(tag: InterfaceTag): number {
-    this.#memif_socket_last += 1;
-    this.#memif_sockets.set(tag, this.#memif_socket_last);
-    return this.#memif_socket_last;
-  }
-
-  memifSocket(tag: InterfaceTag): number {
-    const socket_id = this.#memif_sockets.get(tag);
-    if (socket_id === undefined) throw new UnknownHandle(`VPP's id of the socket of ${tag} is not known`);
-    return socket_id;
-  }
+  readonly memif_sockets = new MemifSockets();
 
   readonly app_namespaces = new AppNamespaceTries();
 

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { keyOf, type VppObject } from '../../src/objects/object.js';
 import { Handles, UnknownHandle } from '../../src/vpp-conn/handles.js';
+import { MemifSockets } from '../../src/vpp-conn/memif-sockets.js';
 import { adds, ExecutorLab, removes, tap } from './executor-lab.js';
 
 const table: VppObject = { kind: 'redirect_table', family: 4 };
@@ -126,4 +127,19 @@ t.test('an interface that VPP has by itself is not forgotten, a dangling one is 
   t.equal(handles.forget(own), undefined);
   t.equal(handles.interface('main-eth0'), 3);
   t.equal(handles.interface('#12'), 12);
+});
+
+t.test('a memif socket that VPP fails at again and again', async (t) => {
+  const sockets = new MemifSockets();
+  const [first, ...more] = Array.from({ length: 8 }, () => sockets.next('memif'));
+  t.equal(new Set([first, ...more]).size, 8, 'none is tried twice');
+  t.throws(() => sockets.next('memif'), /has failed 8 times at a socket for memif.*before VPP begins anew/);
+  t.equal(sockets.of('memif'), more.at(-1));
+  sockets.knows(more.at(-1)! + 100);
+  t.equal(sockets.next('other'), more.at(-1)! + 101, 'others are not concerned, and get none that VPP has');
+  for (let time = 0; time < 20; time += 1) {
+    sockets.next('other');
+    sockets.made('other');
+  }
+  t.throws(() => sockets.of('nobody'), /id of the socket of nobody is not known/);
 });

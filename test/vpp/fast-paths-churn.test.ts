@@ -15,7 +15,7 @@ const rounds = Number(process.env.CHURN ?? 25);
 /** VPP keeps memory of its own: pools that have grown. Seen of 1,000 rounds: docs/fast-paths.md. */
 const heap_growth_max = 4 * 2 ** 20;
 /** Those of packets that come just then. */
-const buffers_on_their_way = 256;
+const buffers_on_their_way = 512;
 const environment = { CALICOVPP_FEATURE_GATES: '{"memifEnabled": true, "vclEnabled": true}' };
 const kinds = {
   'neither of them': {},

@@ -80,7 +80,7 @@ export async function observeLinks(
     if (memif !== undefined) {
       // One that nobody has come to tag is told by its socket, and is nobody's.
       const own = tag === '' ? danglingTag(sw_if_index) : tag;
-      handles.setMemifSocket(own, memif.socket_id);
+      handles.memif_sockets.set(own, memif.socket_id);
       return [{ object: { ...memif.memif, tag: own }, details }];
     }
     const tunnel = tunnel_of.get(sw_if_index);

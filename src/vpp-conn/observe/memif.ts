@@ -27,7 +27,7 @@ export async function observeMemifs(
     reader.dump(memif_dump, {}),
   ]);
   const names = new Map(sockets.map(({ socket_id, socket_filename }) => [socket_id, socket_filename]));
-  for (const socket_id of names.keys()) handles.knowsMemifSocket(socket_id);
+  for (const socket_id of names.keys()) handles.memif_sockets.knows(socket_id);
   return new Map(
     memifs.flatMap(({ sw_if_index, socket_id, role, mode, hw_addr }): [number, ObservedMemif][] => {
       const place = memifSocketPlace(names.get(socket_id) ?? '');

@@ -19,7 +19,7 @@ const no_such_socket = -73;
 export const memif: Programs<'memif' | 'pbl_client'> = {
   memif: {
     add: (o, at) => {
-      const socket_id = at.newMemifSocket(o.tag);
+      const socket_id = at.memif_sockets.next(o.tag);
       return [
         socket(socket_id, memifSocket(o)),
         call(
@@ -42,13 +42,16 @@ export const memif: Programs<'memif' | 'pbl_client'> = {
         ),
       ];
     },
-    follow: (o, at) => [tag(o.tag, at)],
+    follow: (o, at) => {
+      at.memif_sockets.made(o.tag);
+      return [tag(o.tag, at)];
+    },
     // The socket is in use as long as there is an interface on it.
     remove: (o, at) => [
       call(memif_delete, { sw_if_index: at.interface(o.tag) }),
       call(
         memif_socket_filename_add_del_v2,
-        { is_add: false, socket_id: at.memifSocket(o.tag), socket_filename: '' },
+        { is_add: false, socket_id: at.memif_sockets.of(o.tag), socket_filename: '' },
         { tolerated: [no_such_socket] },
       ),
     ],
