@@ -1,5 +1,5 @@
 /**
- * What the existing implementation gets wrong about routes, encryption, BGP, services, policies and what it reads of Kubernetes, each with the tests that keep it out of here. The table
+ * What the existing implementation gets wrong about routes, networks, encryption, BGP, services, policies and what it reads of Kubernetes, each with the tests that keep it out of here. The table
  * is held to be true: a test that is renamed or removed is missed.
  */
 import { readFileSync } from 'node:fs';
@@ -460,6 +460,77 @@ const defects: Readonly<Record<string, readonly Kept[]>> = {
     ],
     ['policies/door-trial.test.ts', 'each door is told by its own packets, and by nothing else'],
     ['node/doors.test.ts', 'doors are tried a minute after the beginning, told once, and shown'],
+  ],
+  'networks: those of one physical network share their tables, and the default network’s': [
+    [
+      'desired/networks.test.ts',
+      'tables of networks are nobody else’s',
+      'routes of two networks with one range',
+    ],
+    ['vpp/networks.test.ts', 'two networks with the same range on two nodes', 'nobody else is reached'],
+  ],
+  'networks: one without its physical network, or a definition that is no JSON, stops the reading of all, and with it CNI; of two with one VNI the tables are one':
+    [
+      ['desired/networks.test.ts', 'which networks can be had'],
+      ['vpp/networks.test.ts', 'objects that are wrong are said so, and disturb nobody'],
+    ],
+  'networks: a definition of one plugin is not seen, of several that name networks the last one counts': [
+    ['calico/kinds.test.ts', 'NetworkAttachmentDefinition: the network of its plugins'],
+  ],
+  'networks: a change of one is not heard; one that is deleted leaves its pods their ways, and their DEL removes routes of the default table':
+    [
+      [
+        'actors/networks.test.ts',
+        'a network goes under its pod, and comes back',
+        'what becomes of other networks is nothing to a pod, until it asks for one of them',
+      ],
+      [
+        'desired/networks.test.ts',
+        'one of them goes, and comes back with another VNI',
+        'its range is another',
+      ],
+      [
+        'vpp/networks-traffic.test.ts',
+        'a range is widened under its pods',
+        'a network goes while pods come into it, again and again',
+      ],
+      ['vpp/networks.test.ts', 'a network is deleted under its pods, and comes back with another VNI'],
+    ],
+  'networks: a route of one that is not known ends the process; tunnels are by the first uplink where none is of the physical network; an adopted tunnel is made a second time':
+    [
+      ['desired/networks.test.ts', 'routes that cannot be', 'where packets of networks go'],
+      ['vpp/networks-bgp.test.ts', 'addresses that BGP tells', 'VPP of a node is killed, then its process'],
+    ],
+  'networks: policies never meet the interfaces of a network; one that comes behind its policies drops the stream; removal leaves variants':
+    [
+      ['felix/wire.test.ts', 'a rule says by its annotation which network it is for'],
+      [
+        'policies/compiler.test.ts',
+        'of a policy the rules for a network hold in that network, and nowhere else',
+        'a network that comes behind its policies, and policies that go',
+      ],
+      [
+        'actors/policies.test.ts',
+        'interfaces and tunnels of a network are judged by the rules that are for it',
+      ],
+      ['vpp/networks-traffic.test.ts', 'policies: each rule holds in its own network'],
+    ],
+  'networks: annotations for memif and VCL of a pod leak into its other interfaces; that of a memif there is overwritten; it has neither policies nor anti-spoofing':
+    [
+      [
+        'cni/request.test.ts',
+        'memif and VCL of the primary do not concern a secondary interface',
+        'and without Ethernet by its annotation',
+      ],
+      ['desired/pod.test.ts', 'a memif into a network beside the default one is alone'],
+      ['vpp/networks-traffic.test.ts', 'a memif is the way into a network'],
+    ],
+  'networks: a service whose address lies in a range takes that address from the pods of the network': [
+    ['desired/services.test.ts', 'an address in the range of a network is nobody’s to serve'],
+    ['vpp/networks-traffic.test.ts', 'a service whose back ends are addresses of a network'],
+  ],
+  'networks: a bare name of one that is not known is an answer without a body': [
+    ['actors/networks.test.ts', 'a network that is not there', 'a network goes during an ADD'],
   ],
   'policies: a bad rule, a second configuration or an unknown message ends the stream, again and again': [
     ['actors/felix.test.ts', 'bad input: the stream lives on, and is reported'],

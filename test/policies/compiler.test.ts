@@ -167,6 +167,38 @@ t.test('a pod in a network: its policy there, and the node, which has no address
   );
 });
 
+t.test('a network that comes behind its policies, and policies that go', async (t) => {
+  const key = 'NetworkPolicy a/1';
+  const policy = policyOf([ruleOf('allow', { network: 'red' })]);
+  const scene = {
+    profiles: { kns: open_profile },
+    sets: {},
+    config,
+    pod: web([tierOf('default', 'deny', [key], [])]),
+  };
+  const model = modelOf(messagesOf({ ...scene, policies: { [key]: policy } }));
+  const compiler = compiled(model);
+  const judged = () => verdict(npolOf(compiler, model, network_points), 4, false, flowOf(tcp80));
+  for (const [tag, attachment] of network_points) compiler.attach(tag, attachment);
+  compiler.compile(Number.POSITIVE_INFINITY);
+  t.equal(judged(), 'allow', 'its variant is there');
+  tell(model, [
+    { kind: 'workload', key: pod_key, endpoint: web([]) },
+    { kind: 'policy_removed', key },
+  ]);
+  compiler.felix(model.live!, model.take());
+  compiler.compile(Number.POSITIVE_INFINITY);
+  t.equal(judged(), 'allow', 'by the profile');
+  t.notOk(
+    compiler.objects.interface('pod-red')!.tx.policies.some(({ name }) => name.includes(key)),
+    'nothing of the policy is left',
+  );
+  tell(model, [{ kind: 'workload_removed', key: pod_key }]);
+  compiler.felix(model.live!, model.take());
+  compiler.compile(Number.POSITIVE_INFINITY);
+  t.equal(judged(), 'deny', 'an endpoint that is gone is closed in each network');
+});
+
 t.test('an interface that is told again as it is costs nothing', async (t) => {
   const model = modelOf(messagesOf({ policies: {}, profiles: { kns: open_profile }, sets: {}, config }));
   const compiler = compiled(model, undefined, network_points);

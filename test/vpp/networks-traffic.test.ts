@@ -1,4 +1,5 @@
 /** What holds within networks beside the default one: policies, services, memifs; and networks that change under their pods. Real VPPs on two nodes, packets. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { endpointSlice, kubernetesService, network } from '../../lab/k8s/calico-objects.js';
 import { LabCluster } from '../../lab/lab-cluster.js';
@@ -451,6 +452,34 @@ t.test('within networks', real, async (t) => {
     lab.snapshot();
     await lab.untilNetworks(b, ['red', 'blue']);
     await lab.untilMatrix(judged, 'the gate is open again');
+  });
+
+  await t.test('a network goes while pods come into it, again and again', async (t) => {
+    const pod = b.topology.pods[2]!;
+    const brief = network('brief', { vni: 4099, range: '10.79.0.0/16' });
+    const outcomes: string[] = [];
+    for (let round = 0; round < 12; round += 1) {
+      await cluster.server.put(brief);
+      const ask = { ifname: 'net1', network_name: 'brief', ips: ['10.79.2.5/24'], routes: [] };
+      // The API server tells of it while the ADD is on its way; from now on the ADD finds it there, not yet, or not any more.
+      const pause_ms = round * 20;
+      const asked = sleep(pause_ms).then(() => b.add(pod, ask));
+      const removed = sleep(pause_ms + (round % 3) * 15).then(() => cluster.server.remove(brief));
+      outcomes.push(
+        await asked.then(
+          () => 'added',
+          (error: Error) => error.message,
+        ),
+      );
+      await removed;
+      await b.del(pod, { ifname: 'net1' });
+    }
+    for (const outcome of outcomes)
+      if (outcome !== 'added') t.match(outcome, /the network brief is not there/, 'refused by name');
+    t.comment(`${outcomes.filter((outcome) => outcome === 'added').length} of ${outcomes.length} were added`);
+    await lab.untilNetworks(b, ['red', 'blue']);
+    t.strictSame(await lab.differences(b), [], 'nothing is left of it');
+    await lab.untilMatrix(judged, 'beside it');
   });
 
   await t.test('nothing is left', async (t) => {

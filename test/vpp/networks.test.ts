@@ -143,6 +143,18 @@ t.test('two networks with the same range on two nodes', real, async (t) => {
       3,
       'the pod has its default network as ever',
     );
+    const foreign = '10.77.1.44';
+    cluster.nodes.lab.run(red_pod.name, 'ip', 'addr', 'add', `${foreign}/32`, 'dev', 'lo');
+    const far = podOf(b, red).name;
+    await traffic.udp(red_pod.name, far, addressOf(b), {
+      port: 5401,
+      source: foreign,
+      count: 2,
+      wait_ms: 100,
+    });
+    t.match(await traffic.udp(red_pod.name, far, addressOf(b), { port: 5401, count: 1 }), { answered: 1 });
+    t.strictSame(await traffic.senders(far, 5401), [addressOf(a)], 'nor by one under an address of others');
+    cluster.nodes.lab.run(red_pod.name, 'ip', 'addr', 'del', `${foreign}/32`, 'dev', 'lo');
   });
 
   await t.test('an address that another pod of the network has', async (t) => {
