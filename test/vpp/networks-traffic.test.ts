@@ -256,6 +256,34 @@ t.test('within networks', real, async (t) => {
     await lab.untilMatrix(judged, 'again');
   });
 
+  await t.test('what passes a node in a network is judged by what is for that network', async () => {
+    const tier = (name: string) => ({
+      name: 'default',
+      ingressPolicies: [policyRef(name)],
+      egressPolicies: [policyRef(name)],
+      defaultAction: 'Deny',
+    });
+    const all = { inboundRules: [{ action: 'Allow' }], outboundRules: [{ action: 'Allow' }] };
+    const host: Payload = {
+      case: 'hostEndpointUpdate',
+      value: {
+        id: { endpointId: 'all' },
+        endpoint: { name: '*', tiers: [tier('all')], forwardTiers: [tier('passes')] },
+      },
+    };
+    const passes = policy('passes', {
+      inboundRules: [...all.inboundRules, ...lets(8080, 'red')],
+      outboundRules: [...all.outboundRules, { action: 'Allow', metadata: echoes.metadata }],
+    });
+    lab.snapshot(policy('all', all), passes, host);
+    await lab.untilMatrix(
+      { ...judged, 'other red': [], blue: [] },
+      'of tunnels the red one lets one port in',
+    );
+    lab.snapshot();
+    await lab.untilMatrix(judged, 'without a host endpoint');
+  });
+
   await t.test('policies stay over the death of VPP, and of the process', async () => {
     const pid = b.vppPid()!;
     process.kill(pid, 'SIGKILL');
