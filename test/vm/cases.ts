@@ -1,5 +1,5 @@
 /** Hosts as people have them, and how the node's life on them ends. */
-import type { GatewayNetwork } from '../../lab/vm/gateway.js';
+import { far, type GatewayNetwork } from '../../lab/vm/gateway.js';
 import { type Hardware, macOf, pci_wires, wires } from '../../lab/vm/machine.js';
 import { node_script } from '../../lab/vm/recipe.js';
 
@@ -37,8 +37,8 @@ export interface HostCase {
   readonly untold?: true;
   /** What it is not taken over for, as `check` and readiness say it: the host stays as it is. */
   readonly refused?: RegExp;
-  /** What passes between the host and what is beyond its gateway is measured, by Linux and while the node runs. */
-  readonly throughput?: true;
+  /** How much passes between the host and these addresses of the other side is measured, by Linux and while the node runs. By what it is called. */
+  readonly throughput?: Readonly<Record<string, string>>;
   /** By CNI, while the node runs. */
   readonly pods?: number;
   /** A kernel of its own: a container's may lack the devices. */
@@ -254,7 +254,7 @@ const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
 const throughput = (driver: string): HostCase => {
   const { pods: _, ...rest } = past_the_kernel(pci_wires.virtio, driver);
   const name = `throughput-${driver.replace('_', '-')}`;
-  return { name, ...rest, throughput: true, ending: 'stop' };
+  return { name, ...rest, throughput: { [driver]: far.address4 }, ending: 'stop' };
 };
 
 const endings: readonly (readonly [name: string, ending: Ending])[] = [
@@ -280,6 +280,7 @@ const mixed: Omit<HostCase, 'name' | 'ending'> = {
   },
   uplinks: [pci_wires.virtio.uplink, pci_wires.e1000e.uplink],
   drivers: ['virtio', 'af_packet'],
+  throughput: { virtio: far.address4, 'af_packet (e1000e)': '10.8.0.1' },
 };
 
 const one_worker = `cpu {
@@ -394,8 +395,6 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     ending: 'stop',
   },
   ...with_each_ending('virtio', virtio),
-  { name: 'virtio-and-af-packet', ...mixed, ending: 'stop' },
-  ...['af_packet', 'af_xdp', 'virtio'].map(throughput),
   // VPP's vmxnet3 writes physical addresses, and its ige knows other cards than QEMU has: the host stays as it is.
   {
     name: 'vmxnet3',
@@ -416,4 +415,6 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     refused: /is a device 8086:10d3/,
     ending: 'stop',
   },
+  { name: 'virtio-and-af-packet', ...mixed, ending: 'stop' },
+  ...['af_packet', 'virtio', 'af_xdp'].map(throughput),
 ];

@@ -221,18 +221,23 @@ ${program} 2>&1`,
     return { problems, figures: figures.slice('figures '.length) };
   }
 
-  /** How much passes between the host and what is beyond its gateway, and what is wrong with that. */
-  async throughput(): Promise<{ problems: string[]; figures: string }> {
+  /** How much passes between the host and these addresses of the other side, and what is wrong with that. */
+  async throughput(
+    targets: Readonly<Record<string, string>>,
+  ): Promise<{ problems: string[]; figures: string }> {
     const server = 'lab-iperf';
     await this.machine.run(`systemd-run -q --collect --unit ${server} ip netns exec gw iperf3 -s
 until ip netns exec gw ss -ltn | grep -q :5201; do sleep 0.1; done`);
     const figures: string[] = [];
     const problems: string[] = [];
-    for (const [what, options] of Object.entries(ways_of_iperf)) {
-      const { code, output } = await this.machine.try(`iperf3 -J -t 10 ${options} -c ${far.address4} 2>&1`);
-      const figure = code === 0 ? figureOf(output) : undefined;
-      if (figure === undefined) problems.push(`iperf3 ${options} ended with ${code}: ${output.slice(-300)}`);
-      else figures.push(`${what} ${figure}`);
+    for (const [name, address] of Object.entries(targets)) {
+      for (const [what, options] of Object.entries(ways_of_iperf)) {
+        const { code, output } = await this.machine.try(`iperf3 -J -t 5 ${options} -c ${address} 2>&1`);
+        const figure = code === 0 ? figureOf(output) : undefined;
+        if (figure === undefined)
+          problems.push(`${name}: iperf3 ${options} ended with ${code}: ${output.slice(-300)}`);
+        else figures.push(`${name} ${what} ${figure}`);
+      }
     }
     await this.machine.run(`systemctl stop ${server}`);
     return { problems, figures: figures.join(', ') };
@@ -298,7 +303,6 @@ const ways_of_iperf = {
   'TCP out': '',
   'TCP in': '-R',
   'UDP of 64 bytes out': '-u -b 0 -l 64',
-  'UDP of 64 bytes in': '-u -b 0 -l 64 -R',
 };
 
 /** Of iperf3's report: what the receiver had. Undefined: it is none. */
