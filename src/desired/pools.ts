@@ -13,6 +13,8 @@ export interface GonePool {
   readonly is_faulty: boolean;
   /** Pods have, or had, its addresses. */
   readonly is_of_pods: boolean;
+  /** It could be read once: pods may have its addresses. */
+  readonly was_used: boolean;
   /** Prefixes within it that are in no other pool and have a route, as whoever plans them counts. */
   routes: number;
 }
@@ -22,6 +24,7 @@ export class Pools {
   readonly #by_prefix = new PrefixTable<IpPool>();
   /** Those of one prefix: the first by name holds, so that all nodes agree. */
   readonly #names = new Map<string, Set<string>>();
+  /** By prefix. */
   readonly #gone = new Map<string, GonePool>();
   readonly #gone_by_prefix = new PrefixTable<GonePool>();
 
@@ -112,31 +115,50 @@ export class Pools {
     return first;
   }
 
-  /** Answers what is known no more, of those that were gone. */
+  /** Answers what is known no more, of those that were gone. A pool that comes again with other addresses leaves pods with those of before. */
   #remember(name: string, before: IpPool | undefined, told: IpPool | undefined): readonly GonePool[] {
-    const known = this.#gone.get(name);
-    const forgotten = known === undefined ? [] : [known];
-    if (known !== undefined) this.#forget(known);
     const is_faulty = told?.faulty === true;
-    if (told !== undefined && !is_faulty) return forgotten;
+    const known = [...this.#gone.values()].filter((gone) => gone.name === name);
+    const over = known.filter(({ prefix, was_used }) => prefix === told?.prefix || !was_used);
+    const of_another = told && this.#gone.get(told.prefix);
+    if (of_another !== undefined) this.#forget(of_another);
+    for (const each of over) this.#forget(each);
+    for (const each of known) if (!over.includes(each)) this.#keep({ ...each, is_faulty: false, routes: 0 });
+    const as = { name, routes: 0 };
+    if (before !== undefined && before.prefix !== told?.prefix) {
+      const { prefix } = before;
+      this.#keep({ ...as, prefix, is_faulty: false, is_of_pods: isOfPods(before), was_used: true });
+    }
+    if (told !== undefined && is_faulty) {
+      const { prefix } = told;
+      const was_used = before?.prefix === prefix || over.some((each) => each.was_used);
+      this.#keep({ ...as, prefix, is_faulty, is_of_pods: isOfPods(told), was_used });
+    }
     // What was not readable, and is deleted then, is known as it was.
-    const last = told ?? before;
-    const gone: GonePool | undefined = last
-      ? { name, prefix: last.prefix, is_faulty, is_of_pods: isOfPods(last), routes: 0 }
-      : known && { ...known, is_faulty, routes: 0 };
-    if (gone === undefined) return forgotten;
-    this.#gone.set(name, gone);
+    if (told === undefined) for (const each of over) this.#keep({ ...each, is_faulty: false, routes: 0 });
+    return [...known, ...this.#forgetOldest()];
+  }
+
+  #keep(gone: GonePool): void {
+    this.#gone.delete(gone.prefix);
+    this.#gone.set(gone.prefix, gone);
     this.#gone_by_prefix.set(bitsOf(gone.prefix), gone);
-    const [oldest] = this.#gone.values();
-    if (this.#gone.size <= gone_max || oldest === undefined) return forgotten;
-    this.#forget(oldest);
-    return [...forgotten, oldest];
+  }
+
+  /** One to whose addresses no routes lead, if there is one. */
+  #forgetOldest(): readonly GonePool[] {
+    const all = [...this.#gone.values()];
+    const over = all.length - gone_max;
+    if (over <= 0) return [];
+    const last = all.slice(0, -1).sort((a, b) => Number(a.routes > 0) - Number(b.routes > 0));
+    const oldest = last.slice(0, over);
+    for (const each of oldest) this.#forget(each);
+    return oldest;
   }
 
   #forget(gone: GonePool): void {
-    this.#gone.delete(gone.name);
-    const bits = bitsOf(gone.prefix);
-    if (this.#gone_by_prefix.longest(bits) === gone) this.#gone_by_prefix.delete(bits);
+    this.#gone.delete(gone.prefix);
+    this.#gone_by_prefix.delete(bitsOf(gone.prefix));
   }
 }
 

@@ -293,8 +293,22 @@ t.test('where encryption is required what pools have and no route leads to is dr
   lab.plan.setPool('six', undefined);
   lab.plan.setPool('four', pool('10.248.0.0/16', { name: 'four' }));
   lab.all();
-  t.equal(lab.path('10.244.0.0/16'), undefined, 'it has other addresses now');
-  t.equal(lab.path('10.248.0.0/16'), 'drop');
+  t.equal(lab.path('10.248.0.0/16'), 'drop', 'it has come again with other addresses');
+  t.equal(lab.path('10.244.0.0/16'), 'drop', 'pods may have those of before');
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  t.equal(lab.path('10.244.3.0/26'), 'drop', 'not in clear');
+  t.match(lab.faults, { 'IPPool four': /\(10\.244\.0\.0\/16\) is deleted while 2 routes/ });
+  // More are deleted than are remembered: those to which routes lead last.
+  for (let n = 0; n < 70; n += 1) {
+    lab.plan.setPool(`passing ${n}`, pool(`10.250.${n}.0/24`));
+    lab.all();
+    lab.plan.setPool(`passing ${n}`, undefined);
+    lab.all();
+  }
+  t.equal(lab.path('10.250.1.0/24'), undefined, 'forgotten');
+  t.equal(lab.path('10.250.69.0/24'), 'drop');
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  t.equal(lab.path('10.244.3.0/26'), 'drop');
   lab.look({ wireguard });
   lab.all();
   t.equal(lab.path('10.248.0.0/16'), undefined);
