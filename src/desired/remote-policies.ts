@@ -7,6 +7,7 @@
 import { bitsOf, holds } from '../ip/bits.js';
 import { type Family, familyOf } from '../ip/text.js';
 import { listsText, type Srv6Policy, type Srv6Steering } from '../objects/srv6.js';
+import { type NodeEnds, NodesByEnds } from './node-ends.js';
 import type { Sink } from './sink.js';
 import { type Candidate, candidateOf, goesFirst, srPolicyName, srPolicyTitle } from './sr-policy.js';
 import { type Srv6Pools, srv6_headers_bytes, srv6HeadersOf, within } from './srv6.js';
@@ -53,11 +54,6 @@ interface Chosen {
   readonly courses: Set<Course>;
 }
 
-interface NodeAddresses {
-  readonly ip4?: string;
-  readonly ip6?: string;
-}
-
 const families: readonly Family[] = [4, 6];
 /** Binding SIDs that are looked at for a free one. */
 const tries_max = 64;
@@ -68,9 +64,7 @@ export class RemotePolicies {
   readonly #told = new Map<string, Told>();
   /** Keys by endpoint. */
   readonly #by_endpoint = new Map<string, Set<string>>();
-  readonly #nodes = new Map<string, NodeAddresses>();
-  /** Names by address: of several the first by name is meant. */
-  readonly #names = new Map<string, Set<string>>();
+  readonly #nodes = new NodesByEnds();
   readonly #courses = new Map<string, Course>();
   /** By binding SID: what is chosen, or will be gone behind what is planned. */
   readonly #policies = new Map<string, Chosen>();
@@ -112,27 +106,14 @@ export class RemotePolicies {
     if (keys.size === 0) this.#by_endpoint.delete(endpoint);
     else this.#by_endpoint.set(endpoint, keys);
     this.#touched.add(endpoint);
-    return this.#addressesOf(endpoint);
+    return this.#nodes.addressesOf(endpoint);
   }
 
   /** Likewise: this node has these addresses. */
-  setNode(name: string, node: NodeAddresses | undefined): readonly string[] {
-    const before = this.#nodes.get(name);
-    const changed: string[] = [];
-    for (const address of addressesIn(before)) {
-      const names = this.#names.get(address);
-      names?.delete(name);
-      if (names?.size === 0) this.#names.delete(address);
-      changed.push(address);
-    }
-    if (node === undefined) this.#nodes.delete(name);
-    else this.#nodes.set(name, node);
-    for (const address of addressesIn(node)) {
-      this.#names.set(address, (this.#names.get(address) ?? new Set()).add(name));
-      changed.push(address);
-    }
+  setNode(name: string, node: NodeEnds | undefined): readonly string[] {
+    const { before, changed } = this.#nodes.set(name, node);
     for (const endpoint of [before?.ip6, node?.ip6]) if (endpoint !== undefined) this.#touched.add(endpoint);
-    return [...new Set(changed)];
+    return changed;
   }
 
   /** All of it may be another: the own node, or what the pools hold. */
@@ -181,7 +162,7 @@ export class RemotePolicies {
   #touchBy(bsid: string): readonly string[] {
     const endpoints = [...(this.#policies.get(bsid)?.courses ?? [])].map(({ endpoint }) => endpoint);
     for (const endpoint of endpoints) this.#touched.add(endpoint);
-    return endpoints.flatMap((endpoint) => this.#addressesOf(endpoint));
+    return endpoints.flatMap((endpoint) => this.#nodes.addressesOf(endpoint));
   }
 
   /** What is told under this key. */
@@ -209,7 +190,7 @@ export class RemotePolicies {
     const changed: string[] = [];
     for (const endpoint of this.#touched) {
       for (const family of families)
-        if (this.#choose(endpoint, family, sink)) changed.push(...this.#addressesOf(endpoint));
+        if (this.#choose(endpoint, family, sink)) changed.push(...this.#nodes.addressesOf(endpoint));
     }
     this.#touched.clear();
     return changed;
@@ -228,7 +209,7 @@ export class RemotePolicies {
   /** How packets of this family go to a node by this next hop; undefined: not by SRv6. */
   courseTo(next_hop: string, family: Family): Course | undefined {
     if (this.#settings === undefined) return undefined;
-    const endpoint = familyOf(next_hop) === 6 ? next_hop : this.#nodes.get(this.#nameOf(next_hop) ?? '')?.ip6;
+    const endpoint = familyOf(next_hop) === 6 ? next_hop : this.#nodes.of(next_hop)?.ip6;
     const course = endpoint === undefined ? undefined : this.#courses.get(courseKey(endpoint, family));
     return course?.policy === undefined ? undefined : course;
   }
@@ -363,7 +344,7 @@ export class RemotePolicies {
   /** What pods send to the node itself goes as what they send to its pods: nobody between the two need know where pods are. */
   #steerHost(course: Course, sink: Sink): void {
     const { endpoint, family, policy, host: before } = course;
-    const address = family === 6 ? endpoint : this.#nodes.get(this.#nameOf(endpoint) ?? '')?.ip4;
+    const address = family === 6 ? endpoint : this.#nodes.of(endpoint)?.ip4;
     const is_wanted = address !== undefined && policy !== undefined && isUsed(course);
     const now = is_wanted ? { address, object: steeringOf(hostPrefix(address), policy.bsid) } : undefined;
     if (before?.address === now?.address && before?.object.bsid === now?.object.bsid) return;
@@ -380,17 +361,6 @@ export class RemotePolicies {
   #forget({ endpoint, family, policy, given_up, prefixes }: Course): void {
     if (policy === undefined && given_up === undefined && prefixes.size === 0)
       this.#courses.delete(courseKey(endpoint, family));
-  }
-
-  #nameOf(address: string): string | undefined {
-    return [...(this.#names.get(address) ?? [])].sort()[0];
-  }
-
-  #addressesOf(endpoint: string): readonly string[] {
-    const addresses = new Set([endpoint]);
-    for (const name of this.#names.get(endpoint) ?? [])
-      for (const address of addressesIn(this.#nodes.get(name))) addresses.add(address);
-    return [...addresses];
   }
 
   // --- for people
@@ -425,7 +395,7 @@ export class RemotePolicies {
     if (this.#settings === undefined) return;
     const { source } = this.#settings;
     const told = new Set(this.#by_endpoint.keys());
-    for (const [name, { ip6 }] of this.#nodes) {
+    for (const [name, { ip6 }] of this.#nodes.all()) {
       if (ip6 === source) continue;
       if (ip6 === undefined) yield [name, 'has no IPv6 address, to which a policy could lead: give it one'];
       else if (!told.has(ip6))
@@ -443,7 +413,7 @@ export class RemotePolicies {
         const by = lists.map(({ sids }) => sids.join(' ')).join(', or ');
         return `IPv${family}: ${course.prefixes.size} prefixes by ${by} (binding SID ${bsid})`;
       });
-      yield [this.#nameOf(endpoint) ?? endpoint, texts.join('; ')];
+      yield [this.#nodes.nameOf(endpoint) ?? endpoint, texts.join('; ')];
     }
   }
 }
@@ -460,9 +430,6 @@ function* tooLong(title: string, { lists }: Candidate): Iterable<readonly [objec
 const courseKey = (endpoint: string, family: Family): string => `${family} ${endpoint}`;
 const isUsed = ({ prefixes }: Course): boolean => prefixes.size > 0;
 const textOf = (source: string, lists: Srv6Policy['lists']): string => `${source} ${listsText(lists)}`;
-const addressesIn = (node: NodeAddresses | undefined): readonly string[] =>
-  [node?.ip4, node?.ip6].flatMap((address) => address ?? []);
-
 const steeringOf = (prefix: string, bsid: string): Srv6Steering => ({
   kind: 'srv6_steering',
   table_id: srv6_table,
