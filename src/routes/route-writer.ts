@@ -1,5 +1,4 @@
 /** Has VPP hold the routes and tunnels that are wanted. A route moves to a new tunnel when the other nodes know of it, and an old one goes later. */
-import { isDeepStrictEqual } from 'node:util';
 import type { ActorContext, ActorRef } from '../actor-system.js';
 import type { Timer } from '../clock.js';
 import type { Sink } from '../desired/sink.js';
@@ -16,13 +15,13 @@ import {
   same,
   type VppObject,
 } from '../objects/object.js';
-import type { Route } from '../objects/routing.js';
 import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
 import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
 import { ipsecKeys, isIke, Keyless } from './keyless.js';
+import { NarrowerRoutes } from './narrower-routes.js';
 import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
 import { PeerEnds } from './peer-ends.js';
 import { type Refusals, RefusedTunnels } from './refused-tunnels.js';
@@ -60,18 +59,11 @@ function suits(left: VppObject, tunnel: VppObject): boolean {
 
 const never_ms = Number.POSITIVE_INFINITY;
 
-/** It leads by some of the paths of the other one, and by no others. */
-function isNarrower({ paths }: Route, before: VppObject | undefined): boolean {
-  if (before?.kind !== 'route' || paths.length >= before.paths.length) return false;
-  return paths.every((path) => before.paths.some((other) => isDeepStrictEqual(path, other)));
-}
-
 const as_tunnel = { attachment: { kind: 'tunnel' }, addresses: [] } as const;
 
 export class RouteWriter extends ObjectWriter implements Sink {
   readonly #ctx: ActorContext<ConnectivityMessage>;
   readonly #overlap: Overlap;
-  readonly #narrow_ms: number;
   #due: Timer | undefined;
   #due_ms = Number.POSITIVE_INFINITY;
   readonly #policed: Policed | undefined;
@@ -81,10 +73,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   readonly #leaving = new Set<InterfaceTag>();
   readonly #refused: RefusedTunnels;
   readonly #refusals: Refusals;
-  /** Routes that an earlier life has left with more next hops than these. */
-  readonly #narrower = new Map<ObjectKey, Route>();
-  /** Until when these wait. */
-  #narrow_until_ms: number | undefined;
+  readonly #narrower: NarrowerRoutes;
   /** WireGuard's, as they are wanted: by their keys. */
   readonly #peers = new Map<ObjectKey, WireguardPeer>();
   /** Also of those that an earlier life has left. */
@@ -109,7 +98,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     this.#refused = new RefusedTunnels(this.model, refusals);
     this.#policed = policed;
     this.#ctx = ctx;
-    this.#narrow_ms = settings.narrow_ms;
+    this.#narrower = new NarrowerRoutes(settings.narrow_ms);
     this.#overlap = new Overlap(settings);
   }
 
@@ -151,7 +140,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     if (object.kind === 'route' && this.#isSteady) return super.unwant(object);
     const tag = interfaceMade(object);
     if (tag === undefined) {
-      this.#narrower.delete(keyOf(object));
+      this.#narrower.forget(keyOf(object));
       this.#overlap.forget(keyOf(object));
       super.unwant(object);
     } else this.#retire(tag);
@@ -274,25 +263,17 @@ export class RouteWriter extends ObjectWriter implements Sink {
     return this.model.there(key) !== undefined && this.model.there(upKey(tag)) !== undefined;
   }
 
-  /**
-   * An earlier life has left this route with more next hops. Who tells begins anew as well, and tells one of them after the other: flows by the others
-   * need not move for a moment.
-   */
+  /** An earlier life has left it with more next hops, which may not be told yet. */
   #waitsForMore(key: ObjectKey, object: VppObject): boolean {
-    this.#narrower.delete(key);
+    this.#narrower.forget(key);
     if (object.kind !== 'route' || !this.isKept(key)) return false;
-    const until_ms = this.#narrow_until_ms ?? this.#now_ms + this.#narrow_ms;
-    if (this.#now_ms >= until_ms || !isNarrower(object, this.model.wanted(key))) return false;
-    this.#narrow_until_ms = until_ms;
-    this.#narrower.set(key, object);
+    if (!this.#narrower.waits(key, object, this.model.wanted(key), this.#now_ms)) return false;
     this.#wake();
     return true;
   }
 
   #narrow(): void {
-    const waiting = [...this.#narrower.values()];
-    this.#narrow_until_ms = Number.NEGATIVE_INFINITY;
-    for (const route of waiting) this.want(route);
+    for (const route of this.#narrower.end()) this.want(route);
   }
 
   override allTold(told: boolean): void {
@@ -332,7 +313,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     this.#due = undefined;
     this.#due_ms = Number.POSITIVE_INFINITY;
     this.#settle(this.#now_ms);
-    if (this.#narrow_until_ms !== undefined && this.#now_ms >= this.#narrow_until_ms) this.#narrow();
+    if (this.#narrower.isDue(this.#now_ms)) this.#narrow();
     this.#wake();
   }
 
@@ -348,8 +329,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
   }
 
   #wake(): void {
-    const narrow_ms = this.#narrower.size === 0 ? undefined : this.#narrow_until_ms;
-    const next_ms = Math.min(this.#overlap.next_ms ?? never_ms, narrow_ms ?? never_ms);
+    const next_ms = Math.min(this.#overlap.next_ms ?? never_ms, this.#narrower.next_ms ?? never_ms);
     if (next_ms >= this.#due_ms) return;
     this.#due?.cancel();
     this.#due_ms = next_ms;
