@@ -7,6 +7,7 @@
  *   introduce  introduces itself as any program does, which a second one may not
  *   queues     has 200 queues
  *   nowhere    has a queue in memory that it has not given
+ *   squat      has the name itself, until it is ended; writes "here"
  *
  * It writes "refused" for each message that was not acknowledged.
  */
@@ -26,16 +27,30 @@
 #define MESSAGE 128
 enum { ACK = 1, INIT = 3, ADD_REGION = 4, ADD_RING = 5, CONNECT = 6 };
 
+static const char name[] = "vpp/memif-eth0";
+static const socklen_t name_end = offsetof (struct sockaddr_un, sun_path) + sizeof name;
+
+static void
+squat (void)
+{
+  struct sockaddr_un at = { .sun_family = AF_UNIX };
+  int s = socket (AF_UNIX, SOCK_SEQPACKET, 0);
+  memcpy (at.sun_path + 1, name, sizeof name - 1);
+  if (bind (s, (struct sockaddr *) &at, name_end) == 0 && listen (s, 1) == 0)
+    puts ("here");
+  fflush (stdout);
+  pause ();
+}
+
 static int
 dial (void)
 {
-  static const char name[] = "vpp/memif-eth0";
   struct sockaddr_un at = { .sun_family = AF_UNIX };
   struct timeval wait = { .tv_sec = 2 };
   int s = socket (AF_UNIX, SOCK_SEQPACKET, 0);
   memcpy (at.sun_path + 1, name, sizeof name - 1);
   setsockopt (s, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-  if (connect (s, (struct sockaddr *) &at, offsetof (struct sockaddr_un, sun_path) + sizeof name) == 0)
+  if (connect (s, (struct sockaddr *) &at, name_end) == 0)
     return s;
   puts ("not connected");
   exit (0);
@@ -127,6 +142,8 @@ main (int argc, char **argv)
   if (argc != 3)
     return 2;
   const char *what = argv[1];
+  if (strcmp (what, "squat") == 0)
+    squat ();
   for (int left = atoi (argv[2]); left > 0; left--)
     {
       uint8_t greeting[2 * MESSAGE], garbage[MESSAGE];

@@ -1,5 +1,6 @@
 /** A program at a memif that means no good (memif-stranger.c), built once with cc. */
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +23,17 @@ export function findStranger(): { readonly path: string } | { readonly why: stri
   if (status !== 0) return { why: `cc failed: ${stderr.trim()}` };
   renameSync(built, path);
   return { path };
+}
+
+/** Has the name of the socket in this namespace, until it is ended. */
+export async function squat(
+  topology: Topology,
+  stranger: { readonly path: string },
+  name: string,
+): Promise<ChildProcess> {
+  const child = topology.spawn(name, [stranger.path, 'squat', '1'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  await once(child.stdout!, 'data');
+  return child;
 }
 
 /** Does it so many times in this namespace. Answers what it wrote: a line for each message that VPP refused. */

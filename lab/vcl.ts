@@ -135,8 +135,8 @@ export class VclLab {
     return run!;
   }
 
-  /** Asked once: whether a server answers. How much of so little it has read is chance. */
-  async isReached(from: Place, target: string, port: number): Promise<boolean> {
+  /** Asked once: whether a server answers. How much of so little it has read is chance. `source`: the address to ask from. */
+  async isReached(from: Place, target: string, port: number, source?: string): Promise<boolean> {
     const argv = [
       'iperf3',
       '-c',
@@ -149,6 +149,7 @@ export class VclLab {
       '--connect-timeout',
       '2000',
     ];
+    if (source !== undefined) argv.push('-B', source);
     const report = reportIn(await this.run(from, argv, 8000 * patience));
     return report !== undefined && report.error === undefined;
   }

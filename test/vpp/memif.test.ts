@@ -1,7 +1,8 @@
 /** Memifs of pods on a real VPP: another VPP in the pod's namespace speaks memif, and packets of both families go by it. */
+import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { MemifClient, type MemifClientOptions } from '../../lab/memif-client.js';
-import { findStranger, molest } from '../../lab/memif-stranger.js';
+import { findStranger, molest, squat } from '../../lab/memif-stranger.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
@@ -197,6 +198,29 @@ t.test('a program that means no good beside one that does not', with_stranger, a
   t.equal(node.vppPid(), pid, 'nor VPP');
   await isSplit(t, started, 'after all that');
   t.strictSame(await node.differences(), []);
+});
+
+t.test("a process of the pod that has the socket's name", with_stranger, async (t) => {
+  if ('why' in stranger) throw new Error(stranger.why);
+  const started = await start(t);
+  const { node, p1, p2, traffic, topology } = started;
+  const annotations = { ...ports, [spec]: '{"isl3": true}' };
+  const squatter = await squat(topology, stranger, 'p1');
+  await node.add(p2);
+  for (let time = 0; time < 8; time += 1)
+    await t.rejects(node.add(p1, { annotations }), /memif_create_v2/, 'the pod is refused');
+  await t.rejects(
+    node.add(p1, { annotations }),
+    /has failed 8 times at a socket for .*see which process of the pod has the name/,
+    'VPP is not asked without end',
+  );
+  t.notMatch(await node.cli('show memif'), /interface memif/, 'no interface is left');
+  t.strictSame(await node.differences(), []);
+  await node.add(p1);
+  t.equal(await traffic.ping('p2', p1.ip4), 3, 'without a memif it is connected');
+  const gone = once(squatter, 'exit');
+  squatter.kill('SIGKILL');
+  await gone;
 });
 
 t.test('VPP dies of what a program sends it, and nobody else is suspected', with_stranger, async (t) => {

@@ -119,6 +119,14 @@ t.test('a pod by the host stack', real, async (t) => {
   t.strictSame(await node.differences(), [], 'VPP holds what it should');
 
   await isReached(t, started, 'at first');
+  for (const family of families) {
+    const listens = await lab.iperfServer(plain('p2'), port.vcl, family === 'ip4' ? 4 : 6);
+    const foreign = { ip4: '10.44.0.77', ip6: 'fd44::77' }[family];
+    const passes = (source: string) => lab.isReached(inVcl('p1'), p2[family], port.vcl, source);
+    t.ok(await passes(p1[family]), `under the pod's address, ${family}`);
+    t.notOk(await passes(foreign), `and under no other, ${family}`);
+    await listens();
+  }
   await besideIt(t, started, 'at first');
 
   const stop = await lab.iperfServer(inVcl('p1'), port.vcl, 4);
