@@ -150,6 +150,18 @@ const machine_checks: readonly MachineCheck[] = [
     ];
   },
 
+  (_, { gates }) =>
+    gates.memif
+      ? [
+          warning(
+            'memifEnabled',
+            'a pod with a memif can write the memory of VPP, which is root, and end it',
+            'VPP believes what the program at the other end says of their shared memory',
+            'see that only those write the annotation vppExtraMemifPorts who may be root on the node; or set memifEnabled to false',
+          ),
+        ]
+      : [],
+
   (_, config) => {
     if (!config.gates.vcl) return [];
     const obstacle = vclObstacle(config);

@@ -133,6 +133,22 @@ t.test('every warning and error says why, and the step to take', async (t) => {
   t.match(renderFindings(found), /^ERROR .*\n +why: .*\n +step: /);
 });
 
+t.test('fast paths into pods: what they cost, and what this VPP would not have', async (t) => {
+  const gated = (gates: object, template?: string) =>
+    check({}, undefined, {
+      CALICOVPP_FEATURE_GATES: JSON.stringify(gates),
+      ...(template !== undefined && { CALICOVPP_CONFIG_TEMPLATE: template }),
+    }).filter(({ subject }) => subject === 'memifEnabled' || subject === 'vclEnabled');
+  t.same(gated({}), [], 'none is asked for');
+  t.match(gated({ memifEnabled: true }), [
+    { severity: 'warning', what: /can write the memory of VPP/, step: /vppExtraMemifPorts/ },
+  ]);
+  t.match(gated({ vclEnabled: true }), [{ severity: 'ok', what: /may use VPP's host stack/ }]);
+  t.match(gated({ vclEnabled: true }, 'unix { nodaemon }\nsession { use-app-socket-api }\n'), [
+    { severity: 'error', what: /without its host stack/, step: /CALICOVPP_CONFIG_TEMPLATE/ },
+  ]);
+});
+
 t.test('a BGP speaker has to be there where BGP alone tells the routes', async (t) => {
   const env = { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: '/opt/gobgpd' };
   const [found] = check({}, undefined, env).filter(({ subject }) => subject === '/opt/gobgpd');
