@@ -11,6 +11,7 @@ import { type Look, look_script, readLook, withoutConnectedMetrics } from './loo
 const node = 'calico-vpp-node.service';
 /** An emulated processor is slow. */
 const ready_deadline_ms = 600_000;
+const begin_deadline_ms = 300_000;
 const stop_deadline_ms = 120_000;
 const pods_deadline_ms = 600_000;
 /** Where the node listens unless it is told otherwise. */
@@ -42,11 +43,14 @@ export class HostUnderTest {
       [node_script]: nodeScript(item, machine),
       ...item.files,
     });
-    await machine.run(`systemctl daemon-reload
+    await machine.run(
+      `systemctl daemon-reload
 if [ -d /etc/netplan ]; then netplan generate; fi
 systemctl restart systemd-modules-load
 systemctl start lab-gateway
-systemctl enable --now ${item.services.join(' ')}`);
+systemctl enable --now ${item.services.join(' ')}`,
+      begin_deadline_ms,
+    );
   }
 
   async #write(files: Readonly<Record<string, string>>): Promise<void> {
@@ -106,11 +110,11 @@ awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) { mo
   async logs(): Promise<string> {
     return this.machine.run(`exec 2>&1
 echo '=== journal'; journalctl --no-pager -o short-precise --utc -n 4000
-for file in /run/lab/*.log; do echo "=== $file"; tail -c 300000 $file; done
-for file in /run/lab/answers*; do echo "=== $file: answers behind a silence"; awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > 0.2) printf "%.3f s, then %s\\n", now - last, $0; last = now }' $file; done
+for file in $(ls -d /run/lab/*.log 2>/dev/null); do echo "=== $file"; tail -c 300000 $file; done
+for file in $(ls -d /run/lab/answers* 2>/dev/null); do echo "=== $file: answers behind a silence"; awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > 0.2) printf "%.3f s, then %s\\n", now - last, $0; last = now }' $file; done
 echo '=== tasks that wait in the kernel'
 for task in /proc/[0-9]*/task/[0-9]*; do
-  grep -qs '^State:.D' $task/status && { echo "$task $(cat $task/comm)"; cat $task/stack; }
+  if grep -qs '^State:.D' $task/status; then echo "$task $(cat $task/comm)"; cat $task/stack || true; fi
 done
 ${look_script}`);
   }
