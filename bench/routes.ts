@@ -110,7 +110,15 @@ export class Actor {
     const uplink = await system.spawn(idle<SubscribeNode | SubscribeEarly | InPlace>('uplink'));
     const cluster = await system.spawn(idle<ClusterMessage>('cluster'));
     const spec = connectivityActor(
-      { vpp, uplink, cluster, wireguard, checksums: () => undefined, report: () => undefined },
+      {
+        vpp,
+        uplink,
+        cluster,
+        wireguard,
+        pools_file: { read: () => undefined, write: () => undefined },
+        checksums: () => undefined,
+        report: () => undefined,
+      },
       {
         node_name: 'own',
         route_source,

@@ -28,7 +28,7 @@ import { Encryption, type EncryptionParts } from '../routes/encryption.js';
 import { IkeTunnels, type IpsecParts } from '../routes/ike-tunnels.js';
 import { OwnSidsTold } from '../routes/own-sids.js';
 import { PeerLooks } from '../routes/peer-looks.js';
-import { PoolGuard } from '../routes/pool-guard.js';
+import { PoolGuard, type PoolsFile } from '../routes/pool-guard.js';
 import { RemoteSource } from '../routes/remote-source.js';
 import { type Policed, RouteWriter, type RouteWriterSettings } from '../routes/route-writer.js';
 import { ToldNodes } from '../routes/told-nodes.js';
@@ -44,6 +44,7 @@ export interface ConnectivityDeps {
   readonly wireguard: Omit<EncryptionParts, 'node_name' | 'required'>;
   /** Absent: IPsec is off. */
   readonly ipsec?: IpsecParts;
+  readonly pools_file: PoolsFile;
   /** What pods and the host send is encrypted: who sends it computes the checksums. Told at each look, harmless if it was told before. */
   readonly checksums: (in_software: boolean) => void;
   /** Told once in each life how to ask for the report of it. */
@@ -215,6 +216,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       ctx,
       vpp: deps.vpp,
       uplink: deps.uplink,
+      file: deps.pools_file,
       drops: () => (this.inputs.unsynced(told_of_drops).length > 0 ? undefined : [...plan.poolDrops()]),
     });
     this.looks = new PeerLooks({ ctx, vpp: deps.vpp, plan, writer, encryption, ike, hasKeys });
@@ -240,7 +242,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       case 'ClusterChange':
         this.clusterChange(message.change);
         message.reply.resolve();
-        this.guard.news();
+        if (this.settings.encryption_required) this.guard.news();
         return this.turns.news();
       case 'RemoteRoutes':
         return this.remoteRoutes(message);

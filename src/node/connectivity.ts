@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import type { ActorRef } from '../actor-system.js';
 import { connectivityActor } from '../actors/connectivity.js';
 import type { Config } from '../config.js';
+import { readIfExists, writeAtomic } from '../host/files.js';
 import { pskIn } from '../host/psk-file.js';
 import { wireguardKeys } from '../host/wireguard-key.js';
 import type { ClusterMessage } from '../messages/cluster.js';
 import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { IpsecParts } from '../routes/ike-tunnels.js';
+import type { PoolsFile } from '../routes/pool-guard.js';
 import { route_writer_settings_default } from '../routes/route-writer.js';
 import { TapChecksums } from '../uplink/tap-checksums.js';
 import type { Wiring } from './wiring.js';
@@ -35,6 +37,7 @@ export function connectivityOf(
         publish: (keys, signal, failing) => parts.cluster.publishWireguardKeys(keys, signal, failing),
       },
       ...ipsecOf(parts.config),
+      pools_file: poolsFile(join(parts.config.paths.state_dir, 'pools.json')),
       checksums: (in_software) => {
         checksums.set(in_software);
         taps.set(in_software);
@@ -53,6 +56,12 @@ export function connectivityOf(
     },
   );
 }
+
+/** On the disk: the machine may begin anew without an API server. */
+const poolsFile = (path: string): PoolsFile => ({
+  read: () => readIfExists(path),
+  write: (text) => writeAtomic(path, text, 0o600),
+});
 
 function ipsecOf({ gates, ipsec }: Config): { readonly ipsec?: IpsecParts } {
   if (!gates.ipsec) return {};

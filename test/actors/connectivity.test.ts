@@ -138,6 +138,8 @@ class Lab {
   /** Nobody is told how they are. */
   ike_is_silent = false;
   readonly taken_down: string[] = [];
+  /** The pools of an earlier life. */
+  pools_text: string | undefined;
   /** What VPP says of its peers. */
   established: ReadonlySet<string> = new Set();
   /** Prefixes to which others have routes. */
@@ -181,6 +183,12 @@ class Lab {
           wireguard: {
             keys: () => lab.keys_of_node(),
             publish: (keys, signal, failing) => lab.publish(keys, signal, failing),
+          },
+          pools_file: {
+            read: () => lab.pools_text,
+            write: (text) => {
+              lab.pools_text = text;
+            },
           },
           ...(lab.psk !== undefined && { ipsec: { key: () => lab.keyOfIpsec() } }),
           ...(lab.policed !== undefined && { policed: lab.policed }),
@@ -2031,6 +2039,54 @@ t.test('where encryption is required a new VPP drops what is in a pool before it
   await lab.kit.settle();
   t.strictSame(lab.keys, ['route:connectivity/0/10.244.0.0/16'], 'not where a node is: it would be cut off');
 });
+
+t.test(
+  'where encryption is required and no API server answers, the pools of before are dropped',
+  async (t) => {
+    const first = await Lab.start(t, { ...in_cluster, encryption_required: true });
+    const six = { ...flat, name: 'six', prefix: 'fd10::/48' };
+    await first.synced([flat, six]);
+    t.equal(first.pools_text, '["10.244.0.0/16","fd10::/48"]');
+    const later = async (pools_text: string) => {
+      const lab = await Lab.start(t, { ...in_cluster, encryption_required: true }, (new_lab) => {
+        new_lab.pools_text = pools_text;
+      });
+      await lab.prepared(1);
+      await lab.kit.settle();
+      return lab;
+    };
+    const lab = await later(first.pools_text!);
+    t.equal(lab.path('10.244.0.0/16'), 'drop');
+    t.equal(lab.path('fd10::/48'), 'drop');
+    const inPlace = async (of: Lab) =>
+      (await of.kit.mailbox<ToUplink>('uplink').messages()).filter(({ type }) => type === 'InPlace').length;
+    t.equal(await inPlace(lab), 0, 'the API server may still tell');
+    await lab.ready();
+    await lab.moment();
+    t.equal(lab.path('10.244.0.0/16'), 'drop', 'for as long as it does not');
+    await lab.synced([six]);
+    await lab.told('FelixConfiguration', on);
+    await lab.routes({});
+    await lab.moment();
+    await lab.moment();
+    t.equal(lab.path('10.244.0.0/16'), undefined, 'that pool is no more');
+    t.equal(lab.path('fd10::/48'), 'drop');
+    t.equal(lab.pools_text, '["fd10::/48"]');
+
+    const in_time = await later(first.pools_text!);
+    await in_time.told('IPPool', { six });
+    await in_time.told('Node', peerNode('two', 2, keyOf32(2)));
+    await in_time.kit.settle();
+    t.strictSame(in_time.keys, ['route:connectivity/0/fd10::/48']);
+    t.equal(await inPlace(in_time), 1);
+    for (const text of ['{', '{}', '["10.244.0.0", 5, null, "10.244.1.0/16"]'])
+      t.strictSame((await later(text)).keys, [], text);
+
+    const without = await Lab.start(t, in_cluster);
+    await without.synced([flat]);
+    t.equal(without.pools_text, undefined, 'where it is not required nothing is written');
+  },
+);
 
 /** The peers that VPP has: their ends by the numbers of their keys. */
 function peersOf(lab: Lab): Record<number, string> {
