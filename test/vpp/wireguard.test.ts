@@ -316,8 +316,21 @@ t.test('VPPs, and a process with its VPP, die where encryption is required', rea
   await b.restart();
   await b.untilReady();
   await answered('so have a process and its VPP');
+
+  // It can know no pool, but for those of before: pods send all the same, and no route is there.
+  const second = b.vppPid()!;
+  await b.kill('SIGKILL');
+  process.kill(second, 'SIGKILL');
+  await cluster.server.fault({ verb: 'list', does: { type: 'refuse' } });
+  await b.restart();
+  await b.untilReady();
+  await sleep(3000);
+  t.match(await b.cli('show ip fib 10.44.0.0/16'), /^10\.44\.0\.0\/16 .*cfg-flags:drop/ms);
+  t.match(await b.cli('show ip6 fib fd44::/64'), /^fd44::\/64 .*cfg-flags:drop/ms);
+  await cluster.server.does('mend');
+  await answered('likewise, and no API server was there');
   const reports = await Promise.all(probers.map((prober) => prober.stop()));
-  t.comment(`three deaths: ${reports.map(({ lost, sent }) => `${lost} of ${sent}`).join(', ')} lost`);
+  t.comment(`four deaths: ${reports.map(({ lost, sent }) => `${lost} of ${sent}`).join(', ')} lost`);
   for (const wire of wires) {
     t.equal(wire.count, 0, 'nothing was in clear');
     wire.close();
