@@ -375,6 +375,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
     const { plan, writer, inputs, turns } = this;
     turns.begun();
     let is_done = true;
+    let is_planned = false;
     if (inputs.unsynced(this.needed).length === 0 && inputs.node !== undefined) {
       for (const [prefix, next_hop] of this.ipam?.changes() ?? []) {
         plan.setRoute(prefix, next_hop === undefined ? [] : [next_hop]);
@@ -382,6 +383,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       }
       for (const [prefix, local] of this.local.changes()) plan.setDropped(prefix, dropOf(local));
       is_done = inPieces(this.ctx.clock, () => plan.plan(piece, writer) && this.networks.plan(piece, writer));
+      is_planned = is_done;
       this.encryption.publish(writer.isUp(wireguard_tag));
       this.sids.tell((object) => writer.has(object));
       if (plan.peers_wait) this.fuller ??= this.ctx.after(fuller_ms, { type: 'PeersFuller' });
@@ -389,6 +391,8 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
       writer.allTold(is_done && this.unsynced().length === 0);
     }
     is_done = writer.step() && is_done;
+    if (is_planned && this.settings.encryption_required)
+      is_done = !writer.dropKept((prefix) => plan.isOfPool(prefix)) && is_done;
     this.looks.later();
     if (!is_done) turns.next();
   }

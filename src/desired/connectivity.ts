@@ -186,6 +186,12 @@ export class Connectivity {
     return this.#drops.ofPools();
   }
 
+  /** What pods send to this canonical prefix may go in no other way than encrypted, where that is required, and it has no node in it. */
+  isOfPool(prefix: string): boolean {
+    const bits = bitsOf(prefix);
+    return this.#pools.of(bits) !== undefined && this.#nodes.firstIn(bits) === undefined;
+  }
+
   // --- what follows
 
   /** Plans at most so many prefixes, and tells the sink what is wanted otherwise than before. True: nothing is left to be planned. */

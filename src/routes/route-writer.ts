@@ -20,6 +20,7 @@ import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
 import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
+import { KeptInClear } from './kept-in-clear.js';
 import { ipsecKeys, isIke, Keyless } from './keyless.js';
 import { NarrowerRoutes } from './narrower-routes.js';
 import { Overlap, type OverlapSettings, peerCarrier } from './overlap.js';
@@ -83,6 +84,11 @@ export class RouteWriter extends ObjectWriter implements Sink {
   #told_all = false;
   #ike_round = 0;
   readonly #keyless = new Keyless((key) => this.model.there(key));
+  readonly #in_clear = new KeptInClear((tag) =>
+    [...tunnelKeys(tag)]
+      .map((key) => this.model.there(key))
+      .some((tunnel) => tunnel?.kind === 'wireguard_interface' || (tunnel !== undefined && isOfIke(tunnel))),
+  );
   /** Nothing goes in clear, whether peers have answered or not. */
   encrypts_only = false;
 
@@ -389,9 +395,10 @@ export class RouteWriter extends ObjectWriter implements Sink {
     if (tag === undefined) {
       const of = interfacesUsed(object)[0];
       const tunnel = of === undefined ? undefined : this.#refused.tunnelOf(of);
-      if (tunnel === undefined || this.#kept_tunnels.has(tunnel.tag) || suits(object, tunnel))
+      if (tunnel === undefined || this.#kept_tunnels.has(tunnel.tag) || suits(object, tunnel)) {
         super.keep(object);
-      else this.model.unwant(keyOf(object));
+        if (this.encrypts_only && object.kind === 'route') this.#in_clear.keep(object);
+      } else this.model.unwant(keyOf(object));
     } else {
       this.#kept_tunnels.add(tag);
       this.#judge(tag);
@@ -411,6 +418,14 @@ export class RouteWriter extends ObjectWriter implements Sink {
   protected override settled({ outcomes }: TransactionResult): void {
     for (const { operation } of outcomes)
       if (operation.object.kind !== 'route') this.#refused.lookAt(operation.object);
+  }
+
+  /** What an earlier life has left in clear is dropped at once. `covers`: what is sent to this prefix is to be encrypted. True: there was something. */
+  dropKept(covers: (prefix: string) => boolean): boolean {
+    if (!this.isKnown) return false;
+    const clear = this.#in_clear.take(covers).filter((route) => this.isKept(keyOf(route)));
+    for (const route of clear) this.model.want(route);
+    return clear.length > 0;
   }
 
   /** All that an earlier life has left is kept by now. */

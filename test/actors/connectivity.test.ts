@@ -2088,6 +2088,40 @@ t.test(
   },
 );
 
+t.test('where encryption is required what an earlier life has left in clear is dropped', async (t) => {
+  const before = await Lab.start(t, in_cluster);
+  await before.ready();
+  await before.synced([flat]);
+  await before.told('FelixConfiguration', on);
+  await before.told('Node', peerNode('two', 2, keyOf32(2)));
+  await before.routes({
+    '10.244.2.0/26': '10.0.0.2',
+    '10.244.3.0/26': '10.0.0.3',
+    '10.9.0.0/16': '10.0.0.4',
+  });
+  await before.moment(40_000);
+  t.equal(before.path('10.244.3.0/26'), '10.0.0.3');
+
+  const lab = await Lab.start(t, { ...in_cluster, encryption_required: true }, (after) => {
+    after.vpp = before.vpp;
+  });
+  await lab.ready();
+  await lab.synced([flat], ['Node', 'FelixConfiguration']);
+  await lab.told('FelixConfiguration', on);
+  await lab.told('Node', peerNode('two', 2, keyOf32(2)));
+  await lab.moment();
+  t.equal(lab.path('10.244.3.0/26'), 'drop', 'though BGP has told nothing yet');
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2', 'what is encrypted stays');
+  t.equal(lab.path('10.9.0.0/16'), '10.0.0.4', 'and what is in no pool');
+  await lab.told('Node', peerNode('three', 3, keyOf32(3)));
+  await lab.routes({ '10.244.2.0/26': '10.0.0.2', '10.244.3.0/26': '10.0.0.3' });
+  await lab.moment();
+  await lab.moment();
+  t.equal(lab.path('10.244.2.0/26'), 'wireguard 10.0.0.2');
+  t.equal(lab.path('10.244.3.0/26'), 'wireguard 10.0.0.3');
+  t.equal(lab.path('10.9.0.0/16'), undefined);
+});
+
 /** The peers that VPP has: their ends by the numbers of their keys. */
 function peersOf(lab: Lab): Record<number, string> {
   const ends: Record<number, string> = {};
