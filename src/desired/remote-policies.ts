@@ -296,6 +296,8 @@ export class RemotePolicies {
       for (const sid of sids) {
         if (this.#settings?.own_sids.includes(sid) || sid === this.#settings?.source)
           return `its segment ${sid} is an address of this node: see who announces it`;
+        if (this.#settings !== undefined && isOfPolicies(sid, this.#settings))
+          return `its segment ${sid} lies in policyPool of CALICOVPP_SRV6, whose addresses lead to policies of this node: keep SIDs apart from binding SIDs`;
         if (this.#routes.isOfPods(sid) && !this.isReserved(hostPrefix(sid)))
           return `its segment ${sid} lies in an IP pool whose addresses are steered themselves: keep SIDs apart from pods`;
       }
@@ -428,6 +430,9 @@ function* tooLong(title: string, { lists }: Candidate): Iterable<readonly [objec
 }
 
 const courseKey = (endpoint: string, family: Family): string => `${family} ${endpoint}`;
+/** Where the two pools are apart. */
+const isOfPolicies = (sid: string, { localsid_pool, policy_pool }: Srv6Pools): boolean =>
+  holds(bitsOf(policy_pool), bitsOf(sid)) && !holds(bitsOf(localsid_pool), bitsOf(sid));
 const isUsed = ({ prefixes }: Course): boolean => prefixes.size > 0;
 const textOf = (source: string, lists: Srv6Policy['lists']): string => `${source} ${listsText(lists)}`;
 const steeringOf = (prefix: string, bsid: string): Srv6Steering => ({

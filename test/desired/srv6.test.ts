@@ -362,6 +362,7 @@ t.test('what cannot be used is named, and changes nothing', (t) => {
       /more than 32 segment lists/,
     ],
     [[list(['fd10::2:9'], 'end_dt4')], /keep SIDs apart from pods/],
+    [[list(['cafe::77'], 'end_dt4')], /keep SIDs apart from binding SIDs/],
     [[list(['fd00::1'], 'end_dt4')], /an address of this node/],
     [[list([sidsOf('own').sids[0]!.sid], 'end_dt4')], /an address of this node/],
   ];
