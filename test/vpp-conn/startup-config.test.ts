@@ -429,3 +429,18 @@ async function until(directory: string, ended: AbortSignal, condition: () => boo
     watcher.close();
   }
 }
+
+t.test(
+  'TCP of the host stack is as short as what a tunnel carries, unless the user says otherwise',
+  async (t) => {
+    t.notMatch(defaultTemplate(facts), /^tcp /m, 'no host stack');
+    t.match(defaultTemplate({ ...facts, vcl: true }), 'tcp {\n  mtu 1360\n}');
+    const own = startupConfig(`${template}\ntcp { mtu 8900 }`, placeholders, [], { ...facts, vcl: true });
+    t.notMatch(own.text, 'mtu 1360');
+    const completed = startupConfig(template, placeholders, [], { ...facts, vcl: true });
+    t.ok(
+      completed.added.some(({ section }) => section === 'tcp'),
+      'a template without the section is completed',
+    );
+  },
+);

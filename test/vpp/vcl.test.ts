@@ -239,3 +239,31 @@ t.test('between nodes, by services and under which address', with_nginx, async (
   }
   for (const node of cluster.running) t.strictSame(await node.differences(), [], 'VPP holds what it should');
 });
+
+t.test('by a tunnel to another node', real, async (t) => {
+  if (!vpp.usable || 'why' in vcl) throw new Error(reason);
+  const cluster = await LabCluster.start({ vpp, pods: 2, encapsulation: 'vxlan', environment: gates });
+  t.teardown(() => cluster.close());
+  const lab = new VclLab(cluster.nodes, vcl.path);
+  t.teardown(() => lab.close());
+  const [one, two] = cluster.running as [(typeof cluster.running)[0], (typeof cluster.running)[0]];
+  const [p1] = one.topology.pods as [Pod, Pod];
+  const [q1, q2] = two.topology.pods as [Pod, Pod];
+  for (const [node, pod] of [
+    [one, p1],
+    [two, q1],
+  ] as const) {
+    await node.del(pod);
+    await node.add(pod, { annotations });
+  }
+  for (const family of families)
+    for (const [to, pod] of [
+      [inVcl(q1.name), q1],
+      [plain(q2.name), q2],
+    ] as const)
+      t.ok(
+        (await asked({ lab }, inVcl(p1.name), to, pod[family])) > 2_000_000,
+        `TCP in bulk to ${to.vcl ? 'a host stack' : 'a device'}, ${family}`,
+      );
+  t.notMatch(await one.cli('show errors'), /number of sent fragments/, 'nothing had to be cut');
+});
