@@ -17,6 +17,8 @@ const questions: readonly RegExp[] = [
   /^ip6nd_send_router_solicitation$/,
   // Answers the number of an edge that is there, and makes the one that is not.
   /^add_node_next$/,
+  // Takes away what VPP does with ICMP by itself, or finds that it is gone.
+  /^punt_socket_deregister$/,
 ];
 
 /** The part of `/debug/vpp/api` that is needed here. */

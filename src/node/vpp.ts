@@ -42,6 +42,7 @@ export function connectionOf({ parts, board, serviceNames }: Wiring, process: Ac
       translations: (pid, ids) => serviceNames.opened(pid, ids),
       clock,
       log,
+      host_stack: config.gates.vcl,
     }),
     quarantine,
     {

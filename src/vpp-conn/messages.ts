@@ -72,6 +72,7 @@ const names: ReadonlySet<string> = new Set([
     'npol_ipset_create',
     'npol_ipset_delete',
     'output_acl_set_interface',
+    'punt_socket_deregister',
     'set_punt',
     'show_threads',
     'show_version',

@@ -23,6 +23,7 @@ import { openApiTrace } from './api-trace.js';
 import { Executor } from './execute.js';
 import { oddFibSources, openFibSources } from './fib-sources.js';
 import { Handles } from './handles.js';
+import { puntIcmp } from './icmp-punt.js';
 import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_of_drivers, messages_used } from './messages.js';
@@ -51,6 +52,8 @@ export interface OpenerParts {
   readonly waited_ms: (pid: number) => number;
   readonly clock: Clock;
   readonly log: Log;
+  /** VPP is started with a host stack. */
+  readonly host_stack?: boolean;
   /** Told with each session of the ids that its VPP has for translations: the same object for the same VPP. */
   readonly translations?: (pid: number, ids: TranslationIds) => void;
   /** How a VPP is reached; its socket when absent. */
@@ -153,6 +156,15 @@ async function closeDeadClients(vpp: Client): Promise<void> {
   await vpp.request(cli_inband, { cmd: 'exec /dev/null/no-such-file' }).catch(() => undefined);
 }
 
+/** Where a template of the user keeps VPP from it. */
+async function openIcmp(vpp: Client, log: Log): Promise<void> {
+  if (await puntIcmp(vpp)) return;
+  log.warn(
+    {},
+    "the node and pods with VCL do not hear by IPv4 that something cannot be reached, or only by shorter packets: give the template's punt section a socket, or take the section out",
+  );
+}
+
 async function session(
   run: VppRun,
   connections: Connections,
@@ -182,6 +194,7 @@ async function session(
       prompt.dump(sw_interface_dump, { name_filter_valid: false, name_filter: '' }),
       openFibSources(prompt, handles),
       openVxlan(prompt, handles),
+      parts.host_stack === true && openIcmp(prompt, parts.log),
       openApiTrace(prompt, handles),
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');

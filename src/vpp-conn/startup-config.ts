@@ -242,6 +242,15 @@ const blocks: readonly Block[] = [
     append: { why: 'vclEnabled is set: VPP has a host stack only where it is told to at its start' },
   },
   {
+    section: 'punt',
+    only: ({ vcl }) => vcl,
+    // Nobody listens to it: VPP gives ICMP back only where it has one (icmp-punt.ts).
+    lines: ({ paths }) => [`socket ${paths.run_dir}/punt.sock`],
+    append: {
+      why: 'vclEnabled is set: without a socket there the host stack keeps ICMP that is for the node',
+    },
+  },
+  {
     section: 'tcp',
     only: ({ vcl }) => vcl,
     // It hears of no way that takes less, and what it sends by IPv4 may not be cut: at 1500, nothing of any length went by a tunnel (seen).

@@ -26,6 +26,7 @@ async function opened(
   t: Teardown,
   before: (vpp: StandInVpp) => void = () => undefined,
   waited_ms: (clock: TurnedClock) => number = () => 0,
+  host_stack = false,
 ) {
   // The path of a socket has 107 bytes.
   const directory = mkdtempSync(join(tmpdir(), 'session-'));
@@ -34,6 +35,7 @@ async function opened(
   before(vpp);
   const clock = new TurnedClock();
   const told: (readonly [pid: number, ids: TranslationIds])[] = [];
+  const log = new KeptLog();
   const opener = sessionOpener({
     request_ms: 10_000,
     translations: (pid, ids) => told.push([pid, ids]),
@@ -41,7 +43,8 @@ async function opened(
     quarantine: new Quarantine(memoryFile(), () => undefined),
     waited_ms: () => waited_ms(clock),
     clock,
-    log: new KeptLog(),
+    log,
+    host_stack,
   });
   const identity = '1 1 boot';
   const run = { pid: 1, identity, api_socket, adopted: false, exited: new Promise<never>(() => undefined) };
@@ -52,7 +55,7 @@ async function opened(
     rmSync(directory, { recursive: true });
   });
   const probes = (): number => vpp.counts.get('control_ping') ?? 0;
-  return { vpp, clock, opening, probes, opener, run, told };
+  return { vpp, clock, opening, probes, opener, run, told, log };
 }
 
 t.test('a session ends with any of its connections', async (t) => {
@@ -231,4 +234,22 @@ t.test('a VPP with interfaces of a release that had no FIB sources was programme
     else t.match(error, { code: 'deadly' });
     session.close();
   }
+});
+
+t.test('a VPP with a host stack gives ICMP back, or it is said that it does not', async (t) => {
+  const asked = async (host_stack: boolean, refuses: boolean) => {
+    const { vpp, opening, log } = await opened(
+      t,
+      (vpp) => {
+        if (refuses) vpp.fault({ fault: 'refuse', message: 'punt_socket_deregister', retval: -1 });
+      },
+      undefined,
+      host_stack,
+    );
+    (await opening).close();
+    return { asked: vpp.counts.get('punt_socket_deregister') ?? 0, said: JSON.stringify(log) };
+  };
+  t.match(await asked(true, false), { asked: 1 });
+  t.match(await asked(true, true), { asked: 1, said: /punt section/ });
+  t.match(await asked(false, false), { asked: 0 });
 });

@@ -430,17 +430,15 @@ async function until(directory: string, ended: AbortSignal, condition: () => boo
   }
 }
 
-t.test(
-  'TCP of the host stack is as short as what a tunnel carries, unless the user says otherwise',
-  async (t) => {
-    t.notMatch(defaultTemplate(facts), /^tcp /m, 'no host stack');
-    t.match(defaultTemplate({ ...facts, vcl: true }), 'tcp {\n  mtu 1360\n}');
-    const own = startupConfig(`${template}\ntcp { mtu 8900 }`, placeholders, [], { ...facts, vcl: true });
-    t.notMatch(own.text, 'mtu 1360');
-    const completed = startupConfig(template, placeholders, [], { ...facts, vcl: true });
-    t.ok(
-      completed.added.some(({ section }) => section === 'tcp'),
-      'a template without the section is completed',
-    );
-  },
-);
+t.test('what a host stack wants beside its own section, unless the user says otherwise', async (t) => {
+  t.notMatch(defaultTemplate(facts), /^(tcp|punt) /m, 'no host stack');
+  t.match(defaultTemplate({ ...facts, vcl: true }), 'punt {\n  socket /var/run/vpp/punt.sock\n}');
+  t.match(defaultTemplate({ ...facts, vcl: true }), 'tcp {\n  mtu 1360\n}');
+  const own = startupConfig(`${template}\ntcp { mtu 8900 }`, placeholders, [], { ...facts, vcl: true });
+  t.notMatch(own.text, 'mtu 1360');
+  const completed = startupConfig(template, placeholders, [], { ...facts, vcl: true });
+  t.ok(
+    completed.added.some(({ section }) => section === 'tcp'),
+    'a template without the section is completed',
+  );
+});

@@ -89,7 +89,18 @@ async function isReached(test: Test, started: Started, when: string): Promise<vo
 }
 
 /** What no program of the host stack listens on is p1's plain processes', and what they send goes as ever. */
-async function besideIt(test: Test, { traffic, p1, p2, topology }: Started, when: string): Promise<void> {
+async function besideIt(
+  test: Test,
+  { traffic, lab, p1, p2, topology }: Started,
+  when: string,
+): Promise<void> {
+  // The gateway says so of what it has no route for.
+  for (const name of ['node', 'p1'])
+    test.match(
+      await lab.run(plain(name), ['ping', '-c', '1', '-W', '2', '203.0.113.7'], 10_000),
+      /Unreachable/,
+      `${name} hears what cannot be reached, ${when}`,
+    );
   for (const family of families) {
     const target = p1[family];
     const named = `${family}, ${when}`;

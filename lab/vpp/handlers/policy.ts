@@ -15,7 +15,7 @@ import {
   ip_session_redirect_del,
   ip_session_redirect_dump,
 } from 'vpp-binapi-ts/ip_session_redirect';
-import { punt_reason_dump, set_punt } from 'vpp-binapi-ts/punt';
+import { punt_reason_dump, punt_socket_deregister, set_punt } from 'vpp-binapi-ts/punt';
 import { urpf_interface_dump, type urpf_mode, urpf_update, urpf_update_v2 } from 'vpp-binapi-ts/urpf';
 import { none } from '../fib.js';
 import { type Handler, on, onDump, onPlain } from '../handler.js';
@@ -53,6 +53,8 @@ export const policy: readonly Handler[] = [
       .map((reason, index) => ({ reason: { id: index + 1, name: reason } }))
       .filter(({ reason }) => name === '' || reason.name === name),
   ),
+  // As where VPP has a punt socket: what is not registered is no error.
+  onPlain(punt_socket_deregister, () => undefined),
   onPlain(set_punt, (vpp, { is_add, punt }) => {
     const key =
       punt.type === 'PUNT_API_TYPE_L4' && 'l4' in punt.punt ? l4Key(punt.punt.l4) : JSON.stringify(punt);
