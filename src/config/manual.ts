@@ -339,7 +339,7 @@ export const feature_gates_words: Table<Keys<typeof documents.feature_gates_docu
     says: 'A pod gets a memif where its annotation asks for one, and is as good as root on the node by it ([fast paths](fast-paths.md)). `false`: the wish is ignored, also of pods that had one',
   },
   vclEnabled: {
-    says: 'VPP has a host stack, and a pod the use of it where its annotation asks for it ([fast paths](fast-paths.md#vcl)). `false`: the wish is ignored, also of pods that had it',
+    says: 'VPP has a host stack, and a pod the use of it where its annotation asks for it, and can pose as the node by it ([fast paths](fast-paths.md#what-a-program-of-the-host-stack-can-do)). `false`: the wish is ignored, also of pods that had it',
   },
   multinetEnabled: {
     says: 'Pods may have interfaces in [networks](networks.md) beside the default one: `Network` and NetworkAttachmentDefinitions are read. `false`: an ADD that asks for one is refused, and a pod that has one has no way in or out by it',
