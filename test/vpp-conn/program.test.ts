@@ -513,3 +513,18 @@ t.test('a profile of IKE names both ends, proposes where it begins, and shows no
   t.match(await callsOf([{ action: 'add', object: initiation }], handles), [/^ikev2_initiate_sa_init name=/]);
   t.strictSame(await callsOf([{ action: 'remove', object: initiation }], handles), []);
 });
+
+t.test(
+  'of a half of cnat what a reading asks after is taken off last: who dies before has the whole',
+  async (t) => {
+    const last = async (flag: 'cnat_in' | 'cnat_out') => {
+      const calls = await callsOf([
+        { action: 'add', object: { kind: 'loopback', tag: 'vcl-out-x' } },
+        { action: 'add', object: { kind: 'interface_flag', interface: 'vcl-out-x', flag } },
+      ]);
+      return calls.findLast((text) => text.startsWith('feature_enable_disable'));
+    };
+    t.match(await last('cnat_in'), 'arc_name=ip4-output feature_name=cnat-output-ip4');
+    t.match(await last('cnat_out'), 'arc_name=ip4-unicast feature_name=cnat-input-ip4');
+  },
+);

@@ -116,18 +116,21 @@ function dhcpClientDetect(index: number, on: boolean): Call {
 
 /** What `feature_cnat_enable_disable` puts on an interface. */
 const cnat_nodes = {
-  in: { arc: 'unicast', nodes: ['cnat-input', 'cnat-lookup'] },
-  out: { arc: 'output', nodes: ['cnat-output', 'cnat-writeback'] },
+  in: { arc: 'unicast', nodes: ['cnat-lookup', 'cnat-input'] },
+  out: { arc: 'output', nodes: ['cnat-writeback', 'cnat-output'] },
 } as const;
 
-/** By way of the whole: VPP then says of either half whether it is on, and makes its cnat ready when it is asked for the first time. */
+/**
+ * By way of the whole: VPP then says of either half whether it is on, and makes its cnat ready when it is asked for the first time. What a reading asks
+ * after goes last: where this process dies in between, the next one sees the whole, and begins anew.
+ */
 function cnatWithout(sw_if_index: number, on: boolean, half: keyof typeof cnat_nodes): Call[] {
   const whole = call(feature_cnat_enable_disable, { sw_if_index, enable_disable: on });
   if (!on) return [whole];
   const { arc, nodes } = cnat_nodes[half];
   return [
     whole,
-    ...(['ip4', 'ip6'] as const).flatMap((family) =>
+    ...(['ip6', 'ip4'] as const).flatMap((family) =>
       nodes.map((node) =>
         call(feature_enable_disable, {
           sw_if_index,
