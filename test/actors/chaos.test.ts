@@ -9,7 +9,7 @@ import { podAddress } from './pod-lab.js';
 const innocents = 20;
 const routes_count = 10_000;
 /** By which the stand-in knows the pod that it dies of, whatever sandbox and address it has. */
-const poison_mtu = 1313;
+const poison_mtu = 1314;
 
 const prefixOf = (n: number): string => `10.${100 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}/32`;
 const routeOf = (n: number): VppObject => ({
