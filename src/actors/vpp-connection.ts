@@ -304,6 +304,10 @@ class VppConnection implements Actor<VppConnectionMessage> {
     if (session === undefined) return;
     this.session = undefined;
     this.state = 'Connecting';
+    this.ctx.event(
+      'vpp',
+      `connection to VPP ${session.run.pid} lost, generation ${this.generation}: ${reason}`,
+    );
     this.board.set('vpp', false, reason);
     this.accused = session.suspects();
     session.close();
