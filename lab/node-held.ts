@@ -151,6 +151,7 @@ export function desiredOf(config: Config, seen: readonly VppObject[] = []): VppO
     service_prefixes: config.service_prefixes,
     cnat: config.vpp.cnat,
     drop_ip_options: config.drop_ip_options,
+    does_ike: config.gates.ipsec,
     drop_other_protocols: config.drop_other_protocols,
     default_gateways: config.default_gateways,
     redirects: [],

@@ -12,6 +12,8 @@ export interface Ipip {
   readonly instance: number;
   readonly src: string;
   readonly dst: string;
+  /** Where `dst` is looked up, and what comes from there has to come in by. */
+  readonly table_id: number;
 }
 
 export interface Vxlan {
@@ -64,7 +66,9 @@ export class Tunnels {
     if (familyOf(src) !== family) refuse(retval.INVALID_PROTOCOL);
     if (src === dst) refuse(retval.SAME_SRC_DST);
     if (this.interfaces.fib.table(family, table_id) === undefined) refuse(retval.NO_SUCH_FIB);
-    const known = this.all('ipip').find((one) => one.src === src && one.dst === dst);
+    const known = this.all('ipip').find(
+      (one) => one.src === src && one.dst === dst && one.table_id === table_id,
+    );
     if (known !== undefined) refuse(retval.IF_ALREADY_EXISTS, { sw_if_index: known.sw_if_index });
     const taken = this.#takeInstance('ipip', instance);
     const one = this.interfaces.create({
@@ -77,7 +81,7 @@ export class Tunnels {
       link_mtu: ipip_link_mtu[family],
     });
     const { sw_if_index } = one;
-    this.#all.set(sw_if_index, { type: 'ipip', sw_if_index, instance: taken, src, dst });
+    this.#all.set(sw_if_index, { type: 'ipip', sw_if_index, instance: taken, src, dst, table_id });
     return one;
   }
 

@@ -17,6 +17,12 @@ export const srv6_table = 3;
 /** Where what was sent here by SRv6 is looked up first: all of it goes to the loopback by which it comes in again, as from a tunnel. */
 export const srv6_received_table = 4;
 
+/**
+ * Where the far ends of encrypted IPIP tunnels are looked up: all goes on in the default table. VPP takes IPIP in clear for the tunnel of the table that it comes
+ * by, whether that is encrypted or not: by none of these anything comes, and ESP is told by its keys.
+ */
+export const ipsec_table = 5;
+
 const host_tap_base = 0x0010_0000;
 const physical_network_base = 0x0020_0000;
 const pod_base = 0x0100_0000;

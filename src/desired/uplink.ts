@@ -16,6 +16,7 @@ import {
   default_table,
   hostPrefix,
   hostTapTable,
+  ipsec_table,
   physicalNetworkTables,
   pods_table,
   punt_table,
@@ -174,6 +175,14 @@ function globals(inputs: NodeInputs): VppObject[] {
       ...allOf(family).map((prefix) =>
         route(pods_table, prefix, [{ via: 'lookup', table_id: default_table }]),
       ),
+      ...(inputs.does_ike === true
+        ? [
+            table(family, ipsec_table, `ipsec-ip${family}`),
+            ...allOf(family).map((prefix) =>
+              route(ipsec_table, prefix, [{ via: 'lookup', table_id: default_table }]),
+            ),
+          ]
+        : []),
       { kind: 'neighbour_limits', family, ...inputs.neighbours[`ip${family}`] },
       { kind: 'punt_redirect', family, table_id: punt_table },
       { kind: 'punt_l4', family, protocol: 'tcp' },

@@ -41,6 +41,7 @@ const node_tables: readonly string[] = [
   'calico-pods-',
   'physical-net-',
   'host-tap-',
+  'ipsec-',
   network_tables,
 ];
 

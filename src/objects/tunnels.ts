@@ -14,8 +14,6 @@ export interface IpipTunnel {
   readonly dst: string;
   /** What it carries is encrypted: IKE brings it up when there is an SA, and down when there is none. Nobody else does: what leaves before is in clear. */
   readonly ike?: true;
-  /** It was found so: whether it is IKE's, who has no profile for it yet, nobody knows. */
-  readonly is_down?: true;
 }
 
 /** Carries IP without Ethernet; the inner family is that of its ends. */
@@ -90,11 +88,8 @@ export const tunnel_kinds: Kinds<TunnelObject> = {
     canonical: canonicalEnds,
     is: tagOf,
     owner: { by: 'name', of: (o) => owned(o.tag, ipipTag(o.dst)) },
-    // VPP has one with these ends, in clear or not. One that is up in clear is not made into the other kind while routes lead by it.
-    same: (wanted, there) =>
-      wanted.src === there.src &&
-      wanted.dst === there.dst &&
-      (wanted.ike ? there.ike === true || there.is_down === true : !there.ike),
+    // One in clear is another than an encrypted one: its table tells (`ipsec_table`).
+    same: (wanted, there) => wanted.src === there.src && wanted.dst === there.dst && wanted.ike === there.ike,
     add: 22,
     remove: remove.interface,
     change: 'remove_first',

@@ -1,6 +1,7 @@
 /** What a VPP holds of the node itself: read, cleared, programmed. */
 import { networkOf } from '../desired/networks.js';
 import type { NeverNatted, UplinkEntry } from '../desired/source-nat.js';
+import { ipsec_table, pods_table } from '../desired/tables.js';
 import type { ObjectKind, VppObject } from '../objects/object.js';
 import { isDangling } from '../objects/object.js';
 import { isHostTapTag } from '../objects/owner.js';
@@ -160,10 +161,12 @@ export function isGlobal(object: VppObject): boolean {
     case 'redirect_table':
       return true;
     case 'table':
-      return object.table_id <= 2;
+      return isGlobalTable(object.table_id);
     case 'route':
-      return object.table_id <= 2 && !object.paths.some((path) => path.via === 'interface');
+      return isGlobalTable(object.table_id) && !object.paths.some((path) => path.via === 'interface');
     default:
       return false;
   }
 }
+
+const isGlobalTable = (table_id: number): boolean => table_id <= pods_table || table_id === ipsec_table;

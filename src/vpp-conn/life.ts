@@ -42,6 +42,7 @@ import { virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
 import { vmxnet3_create, vmxnet3_delete } from 'vpp-binapi-ts/vmxnet3';
 import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
 import { wireguard_interface_create, wireguard_interface_delete } from 'vpp-binapi-ts/wireguard';
+import { default_table, ipsec_table } from '../desired/tables.js';
 import type { Family } from '../ip/text.js';
 import type { NpolPool } from '../objects/policy.js';
 import type { Call } from './call.js';
@@ -437,7 +438,8 @@ const effects: ReadonlyMap<unknown, Effect> = new Map([
     });
   }),
   effect(ipip_add_tunnel, (life, { tunnel: { dst, table_id } }) => ({
-    done: ({ sw_if_index }) => life.madeTunnel(sw_if_index, table_id === 0 ? dst : undefined),
+    done: ({ sw_if_index }) =>
+      life.madeTunnel(sw_if_index, [default_table, ipsec_table].includes(table_id) ? dst : undefined),
   })),
   effect(ipip_del_tunnel, deleted),
   effect(vxlan_add_del_tunnel_v3, (life, fields) =>

@@ -113,6 +113,25 @@ t.test('a dual-stack node', async (t) => {
   );
 });
 
+t.test(
+  'where VPP does IKE the far ends of encrypted tunnels have a table, from which all goes on',
+  async (t) => {
+    const more = desiredNode(nodeOf({ does_ike: true }), true).map(inWords);
+    const plain = new Set(desiredNode(nodeOf(), true).map(inWords));
+    t.same(
+      more.filter((word) => !plain.has(word)),
+      [
+        'table:4/5',
+        'route:node/5/0.0.0.0/0 table 0',
+        'route:node/5/240.0.0.0/5 table 0',
+        'route:node/5/248.0.0.0/5 table 0',
+        'table:6/5',
+        'route:node/5/::/0 table 0',
+      ],
+    );
+  },
+);
+
 t.test('before the host is ready the taps are down, and nothing else differs', async (t) => {
   const inputs = nodeOf();
   const later = reconcile(desiredNode(inputs, true), desiredNode(inputs, false));

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { desiredPod } from '../../src/desired/pod.js';
 import { desiredNode } from '../../src/desired/uplink.js';
-import type { ObjectKind, VppObject } from '../../src/objects/object.js';
+import { type ObjectKind, same, type VppObject } from '../../src/objects/object.js';
 import { ipipTag } from '../../src/objects/tunnels.js';
 import { reconcile, removal } from '../../src/reconcile/reconcile.js';
 import { programAdd, programFollow, programRemove } from '../../src/vpp-conn/program.js';
@@ -480,6 +480,20 @@ t.test(
     ]);
   },
 );
+
+t.test('an encrypted IPIP tunnel is of the table by which nothing comes in clear', async (t) => {
+  const tunnel = { kind: 'ipip_tunnel', tag: 'ipip-10.0.0.2', src: '10.0.0.5', dst: '10.0.0.2' } as const;
+  const tableOf = async (ike: boolean) => {
+    const object = ike ? ({ ...tunnel, ike } as const) : tunnel;
+    const [made] = await callsOf([{ action: 'add', object: object as typeof tunnel }], knownHandles());
+    return /table_id=(\d+)/.exec(made!)?.[1];
+  };
+  t.equal(await tableOf(true), '5');
+  t.equal(await tableOf(false), undefined);
+  const there = { ...tunnel, ike: true } as const;
+  t.notOk(same(tunnel, there));
+  t.notOk(same(there, tunnel), 'one that an earlier release has made is made anew');
+});
 
 t.test('a profile of IKE names both ends, proposes where it begins, and shows no key', async (t) => {
   const handles = knownHandles();

@@ -19,7 +19,7 @@ export const tunnels: readonly Handler[] = [
   }),
   onDump(ipip_tunnel_dump, (vpp, { sw_if_index }) =>
     selected(vpp.tunnels.all('ipip'), sw_if_index).map(({ type: _, ...tunnel }) => ({
-      tunnel: { ...tunnel, table_id: 0, flags: 0, mode: 'TUNNEL_API_MODE_P2P', dscp: 'IP_API_DSCP_CS0' },
+      tunnel: { ...tunnel, flags: 0, mode: 'TUNNEL_API_MODE_P2P', dscp: 'IP_API_DSCP_CS0' },
     })),
   ),
   on(vxlan_add_del_tunnel_v3, { sw_if_index: none }, (vpp, fields) => {

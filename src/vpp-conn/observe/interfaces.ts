@@ -66,10 +66,7 @@ export async function observeLinks(
     reader.dump(sw_interface_tap_v2_dump, {}),
     reader.dump(af_packet_dump, {}),
     observeUplinkDevices(reader, interfaces),
-    observeTunnels(
-      reader,
-      new Set(interfaces.flatMap((details) => (isUp(details) ? [] : details.sw_if_index))),
-    ),
+    observeTunnels(reader),
     observeMemifs(reader, handles),
   ]);
   const tap_of = new Map(taps.map((details) => [details.sw_if_index, details]));

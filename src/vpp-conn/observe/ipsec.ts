@@ -16,12 +16,6 @@ import type { Reader, TagOf } from './reader.js';
 
 const shared_key = 2;
 
-/** Interfaces that IKE brings up. */
-export async function observeIkeInterfaces(reader: Reader): Promise<ReadonlySet<number>> {
-  const dumped = await reader.dump(ikev2_profile_dump, {});
-  return new Set(dumped.map(({ profile }) => profile.tun_itf));
-}
-
 /** Profiles of ours, and that VPP was told to begin where it is the end that does. */
 export async function observeIke(reader: Reader, tagOf: TagOf): Promise<readonly IpsecObject[]> {
   const dumped = await reader.dump(ikev2_profile_dump, {});

@@ -2,27 +2,22 @@
 import { ip_unnumbered_dump } from 'vpp-binapi-ts/ip';
 import { ipip_tunnel_dump } from 'vpp-binapi-ts/ipip';
 import { vxlan_tunnel_v2_dump } from 'vpp-binapi-ts/vxlan';
-import { default_table } from '../../desired/tables.js';
+import { default_table, ipsec_table } from '../../desired/tables.js';
 import type { InterfaceTag } from '../../objects/interfaces.js';
 import { keyOf, same, type VppObject } from '../../objects/object.js';
 import { type IpipTunnel, ipipTag, type VxlanTunnel, vxlanTag } from '../../objects/tunnels.js';
 import type { WireguardInterface } from '../../objects/wireguard.js';
 import { danglingTag, no_interface } from '../paths.js';
-import { observeIkeInterfaces } from './ipsec.js';
 import type { Reader, TagOf } from './reader.js';
 import { observeWireguard } from './wireguard.js';
 
 export type ObservedTunnel = IpipTunnel | VxlanTunnel | WireguardInterface;
 
 /**
- * Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours. `down`: interfaces that nobody has brought up.
+ * Those that lead from one node to another, by sw_if_index, each with the tag that it has when it is ours.
  */
-export async function observeTunnels(
-  reader: Reader,
-  down: ReadonlySet<number>,
-): Promise<ReadonlyMap<number, ObservedTunnel>> {
-  const [of_ike, ipips, vxlans, wireguards] = await Promise.all([
-    observeIkeInterfaces(reader),
+export async function observeTunnels(reader: Reader): Promise<ReadonlyMap<number, ObservedTunnel>> {
+  const [ipips, vxlans, wireguards] = await Promise.all([
     reader.dump(ipip_tunnel_dump, { sw_if_index: no_interface }),
     reader.dump(vxlan_tunnel_v2_dump, { sw_if_index: no_interface }),
     observeWireguard(reader),
@@ -31,7 +26,7 @@ export async function observeTunnels(
     ...wireguards,
     ...ipips.flatMap(({ tunnel }): [number, ObservedTunnel][] => {
       const { sw_if_index, src, dst, mode, table_id } = tunnel;
-      if (mode !== 'TUNNEL_API_MODE_P2P' || table_id !== 0) return [];
+      if (mode !== 'TUNNEL_API_MODE_P2P' || ![default_table, ipsec_table].includes(table_id)) return [];
       return [
         [
           sw_if_index,
@@ -40,8 +35,7 @@ export async function observeTunnels(
             tag: ipipTag(dst),
             src,
             dst,
-            ...(of_ike.has(sw_if_index) && { ike: true }),
-            ...(down.has(sw_if_index) && { is_down: true }),
+            ...(table_id === ipsec_table && { ike: true }),
           },
         ],
       ];

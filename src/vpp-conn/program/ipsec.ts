@@ -65,7 +65,11 @@ export const ipsec: Programs<'ike_profile' | 'ike_initiation'> = {
     ],
   },
   ike_initiation: {
-    add: (o) => [call(ikev2_initiate_sa_init, { name: o.name })],
+    add: (o, at) => {
+      // Without its tunnel it has no profile, and VPP dies where it has had none at all.
+      at.interface(o.interface);
+      return [call(ikev2_initiate_sa_init, { name: o.name })];
+    },
     remove: () => none,
   },
 };

@@ -2,7 +2,7 @@
 import { sw_interface_set_unnumbered } from 'vpp-binapi-ts/interface';
 import { ipip_add_tunnel, ipip_del_tunnel, type ipip_tunnel } from 'vpp-binapi-ts/ipip';
 import { vxlan_add_del_tunnel_v3, type vxlan_add_del_tunnel_v3_in } from 'vpp-binapi-ts/vxlan';
-import { default_table } from '../../desired/tables.js';
+import { default_table, ipsec_table } from '../../desired/tables.js';
 import { familyOf } from '../../ip/text.js';
 import type { ObjectOf } from '../../objects/object.js';
 import { call } from '../call.js';
@@ -30,13 +30,13 @@ export const tunnels: Programs<'ipip_tunnel' | 'vxlan_tunnel' | 'unnumbered'> = 
   },
 };
 
-function ipip({ src, dst }: ObjectOf<'ipip_tunnel'>): ipip_tunnel {
+function ipip({ src, dst, ike }: ObjectOf<'ipip_tunnel'>): ipip_tunnel {
   return {
     instance: no_interface,
     src,
     dst,
     sw_if_index: no_interface,
-    table_id: 0,
+    table_id: ike ? ipsec_table : default_table,
     flags: 0,
     mode: 'TUNNEL_API_MODE_P2P',
     dscp: 'IP_API_DSCP_CS0',

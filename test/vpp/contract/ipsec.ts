@@ -13,7 +13,19 @@ import {
   ikev2_set_responder,
   ikev2_set_tunnel_interface,
 } from 'vpp-binapi-ts/ikev2';
-import { address, ask, interfaces, ipip, no_ipip, none, type Sequence, tap, up } from './steps.js';
+import {
+  address,
+  ask,
+  interfaces,
+  ipip,
+  ipips,
+  no_ipip,
+  none,
+  type Sequence,
+  table,
+  tap,
+  up,
+} from './steps.js';
 
 const profile = (name: string, is_add = true) => ask(ikev2_profile_add_del, { name, is_add });
 const tunnel = (name: string, sw_if_index: number) => ask(ikev2_set_tunnel_interface, { name, sw_if_index });
@@ -138,6 +150,19 @@ export const sequences: readonly Sequence[] = [
       profile(two, false),
       profile(six, false),
       profiles,
+    ],
+  },
+  {
+    name: 'IPIP: the same ends in two tables',
+    steps: [
+      ipip('10.0.0.5', '10.0.0.9', { table_id: 5 }),
+      table(5, false, 'ipsec-ip4'),
+      ipip('10.0.0.5', '10.0.0.9', { table_id: 5 }),
+      ipip('10.0.0.5', '10.0.0.9', { table_id: 5 }),
+      ipip('10.0.0.5', '10.0.0.9'),
+      ipips(),
+      no_ipip(1),
+      ipips(),
     ],
   },
   {
