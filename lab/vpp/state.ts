@@ -130,6 +130,9 @@ export class VppState {
   /** `table/address` of path MTUs of addresses that have no route of their own and are not on link. */
   readonly remote_path_mtus = new Set<string>();
 
+  /** Its own clock, in seconds since its start. Absent: it does not say; the clock of a test may be turned, and this one not. */
+  own_clock: (() => number) | undefined;
+
   /** What it dies of with the next packet. */
   doom: string | undefined;
 

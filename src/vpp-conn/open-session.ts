@@ -38,6 +38,7 @@ import { Registry, type RegistryFile } from './registry.js';
 import { hearRouters } from './routers.js';
 import type { Session, SessionOpener } from './session.js';
 import { TranslationIds } from './translation-ids.js';
+import { readVppClock, VppClockJudge } from './vpp-clock.js';
 import { openVxlan } from './vxlan-decap.js';
 
 const retry_ms = 20;
@@ -199,6 +200,8 @@ async function session(
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
     const odd_sources = await oddFibSources(prompt);
+    const vpp_clock = new VppClockJudge();
+    vpp_clock.judge(await readVppClock(prompt, clock));
     // A release that knew no FIB sources of ours may have programmed it.
     const life = new Life(had_interfaces ? 'before' : programmed);
     const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
@@ -291,6 +294,9 @@ async function session(
         // Busy it is, but it answers: somebody else just now.
         if (waits.isOver && heard() === before)
           throw new Error(`VPP has said nothing for ${deadline_ms} ms in which it could`);
+        if (vpp_clock.isRight || waits.isOver) return;
+        const wrong = vpp_clock.judge(await readVppClock(probe, clock, deadline_ms).catch(() => undefined));
+        if (wrong !== undefined) throw new Error(wrong);
       },
       suspects: () => executor.suspects(),
       closed: closed.then((reason) => reason.message),

@@ -133,6 +133,35 @@ t.test('a VPP that says nothing at all for so long has missed its probe', async 
   session.close();
 });
 
+t.test(
+  'a VPP whose own clock is wrong for good has failed, one that was stopped for a moment has not',
+  async (t) => {
+    const { vpp, clock, opening } = await opened(t, ({ state }) => {
+      state.own_clock = () => 7;
+    });
+    let vpp_s = 7;
+    vpp.state.own_clock = () => vpp_s;
+    const session = await opening;
+    const wentBy = async (ms: number): Promise<void> => {
+      await clock.advance(1000);
+      vpp_s += ms / 1000;
+    };
+    await wentBy(5);
+    await session.ping(deadline_ms);
+    await wentBy(4.8);
+    await t.rejects(session.ping(deadline_ms), { message: /clock is wrong: it went 4.8 ms in 1000 ms/ });
+    await wentBy(2400);
+    await t.rejects(session.ping(deadline_ms), /it went 2400.0 ms in 1000 ms/);
+    await wentBy(900);
+    await session.ping(deadline_ms);
+    const asked = vpp.counts.get('cli_inband');
+    await wentBy(1);
+    await session.ping(deadline_ms);
+    t.equal(vpp.counts.get('cli_inband'), asked, 'one that is right is asked no more');
+    session.close();
+  },
+);
+
 t.test('a VPP that waits for a CPU has as long by its own time', async (t) => {
   for (const hangs of [true, false]) {
     const { vpp, clock, opening, probes } = await opened(t, undefined, (own) => 0.75 * own.now_ms());
