@@ -37,7 +37,7 @@ export async function readVppClock(
       throw error;
     });
   const heard_ms = clock.now_ms();
-  const [, seconds] = /^Time now (\d+\.\d+)/.exec(reply) ?? [];
+  const [, seconds] = /^Time now (\d*\.\d+)/.exec(reply) ?? [];
   return seconds === undefined ? undefined : { sent_ms, heard_ms, vpp_ms: Number(seconds) * 1000 };
 }
 

@@ -137,9 +137,9 @@ t.test(
   'a VPP whose own clock is wrong for good has failed, one that was stopped for a moment has not',
   async (t) => {
     const { vpp, clock, opening } = await opened(t, ({ state }) => {
-      state.own_clock = () => 7;
+      state.own_clock = () => 0.007;
     });
-    let vpp_s = 7;
+    let vpp_s = 0.007;
     vpp.state.own_clock = () => vpp_s;
     const session = await opening;
     const wentBy = async (ms: number): Promise<void> => {

@@ -49,8 +49,11 @@ export const general: readonly Handler[] = [
             reply: `device detach: unable to detach '${device_id}': unknown device\n`,
           };
     if (cmd.trim() === 'show app ns') return { retval: 0, reply: vpp.app_namespaces.show() };
-    if (cmd.trim() === 'show clock' && vpp.own_clock !== undefined)
-      return { retval: 0, reply: `Time now ${vpp.own_clock().toFixed(6)}, Thu, 1 Jan 1970 00:00:00 GMT\n` };
+    if (cmd.trim() === 'show clock' && vpp.own_clock !== undefined) {
+      // Without the 0 before the point.
+      const seconds = vpp.own_clock().toFixed(6).replace(/^0/, '');
+      return { retval: 0, reply: `Time now ${seconds}, Thu, 1 Jan 1970 00:00:00 GMT\n` };
+    }
     if (cmd.trim() === 'show pbl client') return { retval: 0, reply: vpp.pbl.show() };
     const reply = commands[cmd.trim()] ?? (/^api trace o(n|ff)\b/.test(cmd) ? '' : undefined);
     return reply === undefined
