@@ -116,7 +116,12 @@ function dependencies(): string[] {
 }
 
 /** VPP looks for what it loads beside the directory that its executable is in, and so it will in the machine. */
-function vppFiles(binary: string): { readonly from: string; readonly paths: readonly string[] } {
+function vppFiles(binary: string): {
+  readonly from: string;
+  /** Below it. */
+  readonly lib: string;
+  readonly paths: readonly string[];
+} {
   const from = dirname(dirname(binary));
   const lib = ['lib/x86_64-linux-gnu', 'lib', 'lib64'].find((path) =>
     existsSync(join(from, path, 'vpp_plugins')),
@@ -127,15 +132,22 @@ function vppFiles(binary: string): { readonly from: string; readonly paths: read
       ? readdirSync(join(from, lib, folder)).map((name) => join(from, lib, folder, name))
       : [],
   );
-  return { from, paths: [binary, join(from, 'bin/vppctl'), ...loaded] };
+  return { from, lib, paths: [binary, join(from, 'bin/vppctl'), ...loaded, ...dpdkPlugin()] };
+}
+
+/** A `dpdk_plugin.so` that was built for this VPP and lies elsewhere, linked to those of DPDK's drivers that it is to have. */
+function dpdkPlugin(): string[] {
+  const { VPP_DPDK_PLUGIN: plugin = '' } = process.env;
+  return plugin === '' ? [] : [plugin];
 }
 
 function placeVpp(binary: string, place: (path: string) => string): void {
-  const { from, paths } = vppFiles(binary);
-  const parts = paths.map((path): [string, string] => [
-    path,
-    join(payload_directory, 'vpp', relative(from, path)),
-  ]);
+  const { from, lib, paths } = vppFiles(binary);
+  const placeOf = (path: string): string => {
+    const within = relative(from, path);
+    return within.startsWith('..') ? join(lib, 'vpp_plugins', basename(path)) : within;
+  };
+  const parts = paths.map((path): [string, string] => [path, join(payload_directory, 'vpp', placeOf(path))]);
   const libraries = new Set(paths.flatMap(librariesOf));
   for (const path of libraries) parts.push([realpathSync(path), join(inside.vpp_libraries, basename(path))]);
   for (const [path, there] of parts) tool('strip', '--strip-debug', '-o', place(there), path);

@@ -44,7 +44,7 @@ import type { RegistryFile } from '../vpp-conn/registry.js';
 import { startupConfig, startupExec } from '../vpp-conn/startup-config.js';
 import { quarantineFile, registryFile } from '../vpp-conn/state-files.js';
 import { clusterOf } from './cluster.js';
-import { namedAtStart, pciOf } from './start-devices.js';
+import { namedAtStart, pastIommuOf, pciOf } from './start-devices.js';
 
 /** What ends VPP and gives the host its network back. Needs no configuration but paths. */
 export interface RestoreParts {
@@ -278,11 +278,16 @@ function makeLauncher(
 ): Launcher {
   const { paths, vpp } = config;
   const facts = startupFacts(config);
+  const pastIommu = pastIommuOf(uplinkHost);
   const fileFor = (uplinks: readonly UplinkSpec[]) =>
     startupConfig(
       vpp.config_template,
       placeholders,
-      uplinks.map((spec) => ({ ...spec, pci_address: pciAddress(spec.interface_name) })),
+      uplinks.map((spec) => ({
+        ...spec,
+        pci_address: pciAddress(spec.interface_name),
+        past_iommu: pastIommu(spec.interface_name),
+      })),
       facts,
     );
   const startup = fileFor(config.uplinks);

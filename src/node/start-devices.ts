@@ -1,5 +1,6 @@
 /** What VPP's start-up file has of the devices of uplinks: where they are, and which of them VPP is to find when it starts. */
 import type { UplinkSpec } from '../config.js';
+import { pciFacts } from '../host/devices/pci-facts.js';
 import { HOST_ROOTS, pciDeviceOfLink } from '../host/devices/sysfs.js';
 import type { CapturedUplink } from '../uplink/captured.js';
 import type { UplinkHost } from '../uplink/uplink-host.js';
@@ -24,6 +25,19 @@ export function pciOf(host: Host, roots = HOST_ROOTS): (name: string) => string 
     capturedBy(host).find(({ link }) => link.name === name)?.pci?.address ??
     pciDeviceOfLink(name, roots)?.address ??
     '';
+}
+
+/**
+ * Does the device of that name read and write what it is told past the IOMMU that it has? So does a virtio device without
+ * VIRTIO_F_ACCESS_PLATFORM: DPDK, which goes by the IOMMU, would have it write elsewhere.
+ */
+export function pastIommuOf(host: Host, roots = HOST_ROOTS): (name: string) => boolean {
+  return (name) => {
+    const captured = capturedBy(host).find(({ link }) => link.name === name)?.pci;
+    const address = pciDeviceOfLink(name, roots)?.address;
+    const pci = captured ?? (address === undefined ? undefined : pciFacts(address, roots));
+    return pci?.iommu_group !== undefined && pci.passes_iommu === false;
+  };
 }
 
 /**

@@ -10,6 +10,7 @@ import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js
 import type { RedirectMatch } from '../objects/redirect.js';
 import { infoFile } from '../uplink/info-file.js';
 import type { UplinkReport } from '../uplink/uplink-settings.js';
+import { requestMs } from './vpp.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
@@ -62,7 +63,8 @@ export function uplinkOf(
         drop_other_protocols: config.drop_other_protocols,
         uplink_128_to_64: config.gates.uplink_128_to_64,
       },
-      transaction_ms: 20_000,
+      // A request that is late is told first.
+      transaction_ms: requestMs(config.vpp) + 5000,
       survey_ms: 500,
       verify_ms: 2000,
       // A lease that is asked for anew, in place of one that is known.

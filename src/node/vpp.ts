@@ -2,13 +2,18 @@
 import type { ActorRef } from '../actor-system.js';
 import { vppConnection } from '../actors/vpp-connection.js';
 import { type VppDoesNotEnd, type VppKeepsDying, vppProcess } from '../actors/vpp-process.js';
+import type { Config } from '../config.js';
 import { waitedForCpuMs } from '../host/devices/sysfs.js';
 import type { VppProcessMessage } from '../messages/vpp.js';
 import { sessionOpener } from '../vpp-conn/open-session.js';
 import type { Wiring } from './wiring.js';
 
-/** Deadline of one request to VPP. */
-const request_ms = 15_000;
+/**
+ * Deadline of one request to VPP: longer than any device is known to hold its main thread while it is attached, and longer than the probe waits, which
+ * knows better: of a connection that is lost for want of an answer nobody knows what VPP has done.
+ */
+export const requestMs = ({ probe }: Config['vpp']): number =>
+  Math.max(15_000, 5 * probe.timeout_ms * probe.failures);
 
 export function processOf(
   { parts: { launcher, config } }: Wiring,
@@ -35,7 +40,7 @@ export function connectionOf({ parts, board, serviceNames }: Wiring, process: Ac
   return vppConnection(
     process,
     sessionOpener({
-      request_ms,
+      request_ms: requestMs(config.vpp),
       registry,
       quarantine,
       waited_ms: waitedForCpuMs,

@@ -28,7 +28,9 @@ export const dpdk: UplinkDriver = {
     const { pci } = facts;
     if (pci === undefined) return [onNoBus('dpdk')];
     if (staysWithKernel(facts)) return leaningOn(facts, machine);
-    const is_isolated = pci.iommu_group !== undefined && binderOf(facts) === 'vfio-pci';
+    // A virtio device without VIRTIO_F_ACCESS_PLATFORM goes past the IOMMU.
+    const is_isolated =
+      pci.iommu_group !== undefined && binderOf(facts) === 'vfio-pci' && pci.passes_iommu !== false;
     return [
       ...pciObstacles('dpdk', facts, machine),
       ...(machine.hugepage_bytes > 0 || is_isolated

@@ -10,6 +10,8 @@ export interface DriverUplink {
   readonly driver?: string;
   /** Absent or empty: it is on no PCI bus, or not known. */
   readonly pci_address?: string;
+  /** It reads and writes what it is told past the IOMMU that it has. */
+  readonly past_iommu?: boolean;
   readonly rx_queues: number;
   readonly tx_queues: number;
   readonly rx_ring_size: number;
@@ -82,8 +84,7 @@ function addSection(
   ];
   if (known.length === 0) return { ...config, warnings };
   const lines = [
-    // Without hugepages DPDK can only address memory by virtual addresses, which needs a real IOMMU.
-    ...(has_hugepages ? [] : ['iova-mode va', 'no-hugetlb']),
+    ...addressing(known, has_hugepages),
     ...known.flatMap((uplink) => [
       `dev ${uplink.pci_address} {`,
       `  num-rx-queues ${uplink.rx_queues}`,
@@ -100,4 +101,13 @@ function addSection(
     added: [...config.added, { section: 'dpdk', text, why }],
     warnings,
   };
+}
+
+/**
+ * Where an IOMMU is DPDK gives devices virtual addresses, unless it is told otherwise. To one that goes past the IOMMU they are physical ones, and whatever is
+ * there is overwritten. Without hugepages it knows of no others, which needs an IOMMU.
+ */
+function addressing(uplinks: readonly DriverUplink[], has_hugepages: boolean): string[] {
+  if (!has_hugepages) return ['iova-mode va', 'no-hugetlb'];
+  return uplinks.some(({ past_iommu }) => past_iommu) ? ['iova-mode pa'] : [];
 }

@@ -2,7 +2,7 @@ import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci } from '../../lab/fake-pci.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
-import { namedAtStart, pciOf } from '../../src/node/start-devices.js';
+import { namedAtStart, pastIommuOf, pciOf } from '../../src/node/start-devices.js';
 import { macs, specOf, UplinkLab } from '../uplink/uplink-lab.js';
 
 const device = {
@@ -43,6 +43,33 @@ t.test(
     t.same((await lab.host.restore()).remaining, []);
     t.same(named(), ['af_packet'], 'Linux has it');
     t.equal(pciAddress('eth0'), device.address);
+  },
+);
+
+t.test(
+  'a virtio device that goes past the IOMMU is known as such, before and after Linux has let go of it',
+  async (t) => {
+    const virtio = { ...device, driver: 'virtio-pci', vendor: '1af4', device: '1041' };
+    const features = (asks: boolean): string => '0'.repeat(33) + (asks ? '1' : '0');
+    for (const [each, past] of [
+      [{ ...virtio, features: features(false) }, true],
+      [{ ...virtio, features: features(true) }, false],
+      [{ ...virtio, group: undefined, features: features(false) }, false],
+      [device, false],
+    ] as const) {
+      const pci = new FakePci(t.testdir(), new FakeHostNetwork());
+      const lab = new UplinkLab(new TurnedClock(), 'physical', false, pci);
+      const { group, ...rest } = each;
+      pci.add({ ...rest, ...(group !== undefined && { group }) });
+      const goesPast = pastIommuOf(lab.host, pci.roots);
+      t.equal(goesPast('eth0'), past);
+      // vfio has no device that nothing isolates.
+      if (group === undefined) continue;
+      const captured = lab.host.capture([specOf({ driver: 'dpdk' })]);
+      await lab.host.take(captured);
+      t.equal(goesPast('eth0'), past, 'the kernel tells nothing of it any more');
+      t.equal(goesPast('eth1'), false);
+    }
   },
 );
 

@@ -159,6 +159,7 @@ t.test('each refusal names its cause and the step', async (t) => {
       /neither hugepages nor an IOMMU/,
     ],
     ['dpdk', factsOf(undefined), {}, /is on no PCI bus/],
+    ['dpdk', factsOf('virtio'), { hugepage_bytes: 0 }, /neither hugepages nor an IOMMU/],
   ];
   for (const [driver, facts, machine, told] of cases) {
     const lacks = lacksOf(driver, facts, machineOf(machine)).map(

@@ -16,6 +16,8 @@ export interface HostCase {
   readonly hardware?: Hardware;
   /** Devices that QEMU must have beside those of Debian 12's. */
   readonly devices?: readonly string[];
+  /** Plugins that VPP may lack. */
+  readonly plugins?: readonly 'dpdk'[];
   /** VPP's, for each uplink in its order. Default: af_packet. */
   readonly drivers?: readonly string[];
   /** Families in which the host reaches what is beyond its gateway. */
@@ -250,10 +252,16 @@ const past_the_kernel = (
 
 const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
 
+/** VPP's plugin has the device by DPDK's own driver for such a card. */
+const dpdk = (card: keyof typeof pci_wires): Omit<HostCase, 'name' | 'ending'> => ({
+  ...past_the_kernel(pci_wires[card], 'dpdk'),
+  plugins: ['dpdk'],
+});
+
 /** On one and the same card, so that they can be compared. */
-const throughput = (driver: string): HostCase => {
-  const { pods: _, ...rest } = past_the_kernel(pci_wires.virtio, driver);
-  const name = `throughput-${driver.replace('_', '-')}`;
+const throughput = (card: keyof typeof pci_wires, driver: string): HostCase => {
+  const { pods: _, ...rest } = driver === 'dpdk' ? dpdk(card) : past_the_kernel(pci_wires[card], driver);
+  const name = `throughput-${card}-${driver.replace('_', '-')}`;
   return { name, ...rest, throughput: { [driver]: far.address4 }, ending: 'stop' };
 };
 
@@ -416,5 +424,11 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     ending: 'stop',
   },
   { name: 'virtio-and-af-packet', ...mixed, ending: 'stop' },
-  ...['af_packet', 'virtio', 'af_xdp'].map(throughput),
+  ...with_each_ending('dpdk', dpdk('e1000e')),
+  { name: 'dpdk-vmxnet3', ...dpdk('vmxnet3'), ending: 'stop' },
+  { name: 'dpdk-virtio', ...dpdk('virtio'), ending: 'stop' },
+  { name: 'dpdk-igb', ...dpdk('igb'), devices: ['igb'], ending: 'stop' },
+  ...['af_packet', 'virtio', 'af_xdp', 'dpdk'].map((driver) => throughput('virtio', driver)),
+  ...['af_packet', 'dpdk'].map((driver) => throughput('e1000e', driver)),
+  ...['af_packet', 'dpdk'].map((driver) => throughput('vmxnet3', driver)),
 ];

@@ -97,6 +97,8 @@ async function runOn(hardware: Hardware, selected: readonly HostCase[]): Promise
 function whyNotCase(item: HostCase): string | undefined {
   if (values.container && (item.own_kernel || item.hardware === 'pci'))
     return 'needs a kernel of its own: run it without --container';
+  if (item.plugins?.includes('dpdk') && (process.env.VPP_DPDK_PLUGIN ?? '') === '')
+    return 'needs VPP_DPDK_PLUGIN, the path of a dpdk_plugin.so that was built for this VPP';
   const missing = (item.devices ?? []).find((name) => !hasDevice(name));
   return missing === undefined ? undefined : `needs a QEMU that has ${missing}`;
 }

@@ -344,7 +344,16 @@ t.test('dpdk', async (t) => {
     ...facts,
     hugepages_bytes: 1024 * MiB,
   });
-  t.notMatch(huge.text, /no-hugetlb/);
+  t.notMatch(huge.text, /no-hugetlb|iova-mode/);
+  const past = startupConfig(template, placeholders, [dpdk_uplink, { ...dpdk_uplink, past_iommu: true }], {
+    ...facts,
+    hugepages_bytes: 1024 * MiB,
+  });
+  t.match(
+    past.text,
+    /^dpdk \{\n {2}iova-mode pa\n {2}dev /m,
+    'one that goes past the IOMMU has physical addresses',
+  );
 
   const tagged = `${template}\ndpdk { dev 0000:00:05.0 { tag main-eth0 } }`;
   t.same(startupConfig(tagged, placeholders, [dpdk_uplink], facts).warnings, []);
