@@ -21,11 +21,11 @@ export const wires = [
 
 /**
  * What the machine's cards are. `plain`: what most machines have. `pci`: cards that a program can have from the kernel, behind an IOMMU, and
- * huge pages.
+ * huge pages. `unsafe`: the same without an IOMMU, so that a program has them by vfio's unsafe mode.
  */
-export type Hardware = 'plain' | 'pci';
+export type Hardware = 'plain' | 'pci' | 'unsafe';
 
-/** The uplinks of a machine whose hardware is `pci`, by what each is. Their other ends are as those of `wires`. */
+/** The uplinks of a machine whose hardware is not `plain`, by what each is. Their other ends are as those of `wires`. */
 export const pci_wires = {
   virtio: { uplink: 'enp0s16', other_end: 'enp0s17' },
   vmxnet3: { uplink: 'enp0s18', other_end: 'enp0s19' },

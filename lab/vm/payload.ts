@@ -24,6 +24,8 @@ export const inside = {
   vpp: `${payload_directory}/vpp/bin/vpp`,
   vpp_libraries: `${payload_directory}/vpp/libraries`,
   packages: `${payload_directory}/node_modules`,
+  /** Where VFIO_MODULE names one. */
+  vfio_module: `${payload_directory}/modules/vfio.ko`,
   /** Not on that disk: it comes over the channel. */
   program: '/opt/calico-vpp-node',
 } as const;
@@ -36,7 +38,7 @@ const disk_bytes = 2 ** 30;
 export function payloadParts(vpp: string): string[] {
   const lock = readFileSync(join(checkout, 'package-lock.json'), 'utf8');
   const { paths } = vppFiles(realpathSync(vpp));
-  const states = [realpathSync(process.execPath), ...paths].map((file) => {
+  const states = [realpathSync(process.execPath), ...paths, ...vfioModule()].map((file) => {
     const { size, mtimeMs } = statSync(file);
     return `${file} ${size} ${mtimeMs}`;
   });
@@ -66,6 +68,7 @@ export async function makePayload(vpp: string): Promise<Payload> {
       cpSync(join(checkout, 'node_modules', name), place(join(inside.packages, name)), { recursive: true });
     for (const path of ownPackages())
       symlinkSync(join(inside.program, path), place(join(inside.packages, basename(path))));
+    for (const module of vfioModule()) cpSync(module, place(inside.vfio_module));
     placeVpp(realpathSync(vpp), place);
     makeDisk(tree, join(directory, 'disk'), disk_bytes, 'payload');
   });
@@ -139,6 +142,12 @@ function vppFiles(binary: string): {
 function dpdkPlugin(): string[] {
   const { VPP_DPDK_PLUGIN: plugin = '' } = process.env;
   return plugin === '' ? [] : [plugin];
+}
+
+/** A `vfio.ko` for the machine's kernel that has vfio's unsafe mode, which Debian's own has not. */
+function vfioModule(): string[] {
+  const { VFIO_MODULE: module = '' } = process.env;
+  return module === '' ? [] : [module];
 }
 
 function placeVpp(binary: string, place: (path: string) => string): void {

@@ -32,7 +32,7 @@ const memory_mib = 6144;
 const console_bytes = 12_000;
 /** For the kernel to write it: its serial port is slow. */
 const said_ms = 2000;
-/** Of 2 MiB, where the hardware is `pci`. */
+/** Of 2 MiB, where the hardware is not `plain`. */
 const huge_pages = 256;
 
 /**
@@ -237,14 +237,19 @@ const hardware_of: Readonly<
     devices: () => [
       // Before the cards behind it.
       ...['-device', 'intel-iommu,intremap=on'],
-      ...Object.entries(pci_wires)
-        .filter(([name]) => name !== 'igb' || hasDevice(name))
-        .flatMap(([name, { uplink, other_end }], hub) =>
-          wire(hub, uplink, pci_models[name as keyof typeof pci_wires], other_end),
-        ),
+      ...cardsForPrograms(),
     ],
   },
+  unsafe: { command_line: [`hugepages=${huge_pages}`], devices: cardsForPrograms },
 };
+
+function cardsForPrograms(): string[] {
+  return Object.entries(pci_wires)
+    .filter(([name]) => name !== 'igb' || hasDevice(name))
+    .flatMap(([name, { uplink, other_end }], hub) =>
+      wire(hub, uplink, pci_models[name as keyof typeof pci_wires], other_end),
+    );
+}
 
 const pci_models: Readonly<Record<keyof typeof pci_wires, string>> = {
   // One that insists on the IOMMU (iommu_platform=on) is none for VPP, which does not take that feature.

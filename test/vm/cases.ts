@@ -1,6 +1,7 @@
 /** Hosts as people have them, and how the node's life on them ends. */
 import { far, type GatewayNetwork } from '../../lab/vm/gateway.js';
 import { type Hardware, macOf, pci_wires, wires } from '../../lab/vm/machine.js';
+import { inside } from '../../lab/vm/payload.js';
 import { node_script } from '../../lab/vm/recipe.js';
 
 export interface HostCase {
@@ -252,6 +253,13 @@ const past_the_kernel = (
 
 const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
 
+/** Where nothing isolates the card. The unsafe mode is off until the node turns it on, and when it has ended. */
+const unsafe = (item: Omit<HostCase, 'name' | 'ending'>): Omit<HostCase, 'name' | 'ending'> => ({
+  ...item,
+  hardware: 'unsafe',
+  files: { ...item.files, '/etc/modprobe.d/lab.conf': `install vfio insmod ${inside.vfio_module}\n` },
+});
+
 /** VPP's plugin has the device by DPDK's own driver for such a card. */
 const dpdk = (card: keyof typeof pci_wires): Omit<HostCase, 'name' | 'ending'> => ({
   ...past_the_kernel(pci_wires[card], 'dpdk'),
@@ -403,9 +411,12 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
     ending: 'stop',
   },
   ...with_each_ending('virtio', virtio),
+  ...with_each_ending('vmxnet3', unsafe(past_the_kernel(pci_wires.vmxnet3, 'vmxnet3'))),
+  { name: 'virtio-unsafe', ...unsafe(virtio), ending: 'stop' },
+  { name: 'dpdk-unsafe', ...unsafe(dpdk('e1000e')), ending: 'stop' },
   // VPP's vmxnet3 writes physical addresses, and its ige knows other cards than QEMU has: the host stays as it is.
   {
-    name: 'vmxnet3',
+    name: 'vmxnet3-iommu',
     ...past_the_kernel(pci_wires.vmxnet3, 'vmxnet3'),
     refused: /is isolated by an IOMMU/,
     ending: 'stop',
@@ -430,5 +441,8 @@ ExecStart=/usr/bin/unshare --mount --propagation slave ${node_script} run
   { name: 'dpdk-igb', ...dpdk('igb'), devices: ['igb'], ending: 'stop' },
   ...['af_packet', 'virtio', 'af_xdp', 'dpdk'].map((driver) => throughput('virtio', driver)),
   ...['af_packet', 'dpdk'].map((driver) => throughput('e1000e', driver)),
-  ...['af_packet', 'dpdk'].map((driver) => throughput('vmxnet3', driver)),
+  ...['af_packet', 'vmxnet3', 'dpdk'].map((driver) => {
+    const { name, ending, ...item } = throughput('vmxnet3', driver);
+    return { name, ...unsafe(item), ending };
+  }),
 ];

@@ -43,6 +43,7 @@ bindings() {
   done
 }
 part pci bindings
+part vfio grep -sH '' /sys/module/vfio/parameters/enable_unsafe_noiommu_mode
 part addr ip -d -j address
 part route4 ip -d -j -4 route show table all
 part route6 ip -d -j -6 route show table all
@@ -129,7 +130,7 @@ export function readLook(output: string): Look {
         .filter((text) => !text.startsWith('lo ')),
     ],
     sysctls: lines('sysctl').filter((text) => !sysctl_noise.test(text)),
-    pci: lines('pci'),
+    pci: [...lines('pci'), ...lines('vfio')],
   };
 }
 

@@ -52,7 +52,7 @@ async function main(): Promise<number> {
     return 0;
   }
   let failed = 0;
-  for (const hardware of ['plain', 'pci'] as const)
+  for (const hardware of ['plain', 'pci', 'unsafe'] as const)
     failed += await runOn(
       hardware,
       selected.filter((item) => (item.hardware ?? 'plain') === hardware),
@@ -95,15 +95,19 @@ async function runOn(hardware: Hardware, selected: readonly HostCase[]): Promise
 }
 
 function whyNotCase(item: HostCase): string | undefined {
-  if (values.container && (item.own_kernel || item.hardware === 'pci'))
+  const { hardware = 'plain', plugins = [] } = item;
+  const { VPP_DPDK_PLUGIN = '', VFIO_MODULE = '' } = process.env;
+  if (values.container && (item.own_kernel || hardware !== 'plain'))
     return 'needs a kernel of its own: run it without --container';
-  if (item.plugins?.includes('dpdk') && (process.env.VPP_DPDK_PLUGIN ?? '') === '')
+  if (plugins.includes('dpdk') && VPP_DPDK_PLUGIN === '')
     return 'needs VPP_DPDK_PLUGIN, the path of a dpdk_plugin.so that was built for this VPP';
+  if (hardware === 'unsafe' && VFIO_MODULE === '')
+    return "needs VFIO_MODULE, the path of a vfio.ko with CONFIG_VFIO_NOIOMMU that was built for Debian's kernel";
   const missing = (item.devices ?? []).find((name) => !hasDevice(name));
   return missing === undefined ? undefined : `needs a QEMU that has ${missing}`;
 }
 
-const name_width = 26;
+const name_width = 32;
 
 let kept = '';
 
