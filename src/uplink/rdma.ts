@@ -1,7 +1,10 @@
 import { askedMtu, type UplinkDriver } from './driver.js';
 import { leaningOn, onNoBus, wrongDriver } from './pci-needs.js';
 
-/** Cards of Mellanox: the kernel keeps its driver, and VPP has queues of its own beside it. */
+/** VPP's plugin takes powers of two from 256 on, which the configuration has checked where the driver is named. */
+const ring_min = 256;
+
+/** Cards of Mellanox (ConnectX-4 and later): the kernel keeps its driver, and VPP has queues of its own beside it. */
 export const rdma: UplinkDriver = {
   name: 'rdma',
   // It has no interrupts.
@@ -18,11 +21,12 @@ export const rdma: UplinkDriver = {
     host_if_name: link.name,
     mac: link.mac ?? '00:00:00:00:00:00',
     rx_queues: spec.rx_queues,
-    rx_queue_size: spec.rx_ring_size,
-    tx_queue_size: spec.tx_ring_size,
+    rx_queue_size: Math.max(ring_min, spec.rx_ring_size),
+    tx_queue_size: Math.max(ring_min, spec.tx_ring_size),
   }),
   lacks: ({ pci, link }, machine) => [
-    ...(pci === undefined ? [onNoBus('rdma')] : wrongDriver('rdma', pci, ['mlx5_core', 'mlx4_core'])),
+    // Of mlx4_core VPP's plugin says "only mlx5 supported for now".
+    ...(pci === undefined ? [onNoBus('rdma')] : wrongDriver('rdma', pci, ['mlx5_core'])),
     ...(machine.has_verbs
       ? []
       : [

@@ -1,6 +1,6 @@
 /** One operation on its way: its messages, from the first one to the last answer. Without a promise: there are a hundred thousand. */
 import { type Asker, RetvalError } from 'vpp-binapi-ts';
-import { hidesPart, keyOf, type VppObject } from '../objects/object.js';
+import { hidesPart, interfaceMade, keyOf, type VppObject } from '../objects/object.js';
 import type { Operation } from '../reconcile/operation.js';
 import type { Call } from './call.js';
 import { type Handles, UnknownHandle } from './handles.js';
@@ -13,6 +13,9 @@ import type { Registry, Started } from './registry.js';
 /** What VPP answers to the removal of something that is not there: no such interface, table, entry or address. */
 const not_there: readonly number[] = [-2, -3, -6, -60];
 const none_tolerated: readonly number[] = [];
+
+/** An interface that every VPP has: `rdma_create_v4` answers 0, and this one, where it finds no device of RDMA (read in `rdma_create_if`, seen). */
+const local0 = 0;
 
 type Reply = { readonly retval: number };
 
@@ -182,12 +185,16 @@ export class Flight {
 
   /** All messages of the step. */
   #answered(): void {
-    const error = this.#refused;
+    let error = this.#refused;
     const { handles, registry } = this.#parts;
     const { object } = this.operation;
     this.#refused = undefined;
     switch (this.#step) {
       case 'make':
+        if (this.handle === local0 && interfaceMade(object) !== undefined) {
+          this.handle = undefined;
+          error ??= new Refused('VPP says that it is made, and has made nothing: see its log');
+        }
         if (this.handle !== undefined && (error === undefined || this.operation.anew)) {
           handles.made(object, this.handle);
         }

@@ -140,6 +140,7 @@ t.test('each refusal names its cause and the step', async (t) => {
     ],
     ['vmxnet3', factsOf('vmxnet3', {}, { mtu: 9000 }), {}, /has an MTU of 9000.*takes 1500 at most/],
     ['rdma', factsOf('virtio'), {}, /for devices of mlx5_core/],
+    ['rdma', factsOf('mlx5', { driver: 'mlx4_core' }), {}, /mlx4_core.*for devices of mlx5_core/],
     ['rdma', factsOf('mlx5'), { has_verbs: false }, /no verbs device.*ib_uverbs/],
     ['rdma', factsOf(undefined), {}, /is on no PCI bus/],
     ['iavf', factsOf('e810', { vfs_max: 0 }), {}, /makes no virtual function.*SR-IOV/],

@@ -136,6 +136,20 @@ t.test('what VPP refuses of its own framework is said in its words', async (t) =
   );
 });
 
+t.test('an rdma interface that VPP says it has made, and has not, is none', async (t) => {
+  const process = await connected(t);
+  const { run, handles, read } = await process();
+  const rdma: VppObject = { kind: 'rdma', tag, host_if_name: 'eth0', mac, ...queues };
+  const { outcomes } = await run([{ action: 'add', object: rdma }]);
+  t.match(outcomes[0]?.error, { message: /has made nothing/ });
+  t.equal(handles.findInterface(tag), undefined);
+  t.same(
+    (await read()).interfaces.map(({ tag }) => tag),
+    [''],
+    'local0 has no tag',
+  );
+});
+
 t.test('rdma by its newest message, or by the one that an older VPP has', async (t) => {
   const handles = new Handles();
   handles.made({ kind: 'existing_interface', tag }, 3);

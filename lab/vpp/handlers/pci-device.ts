@@ -1,5 +1,6 @@
 /** Devices that VPP drives itself: those that the kernel has handed to it. */
 import { dev_attach, dev_create_port_if, dev_detach, dev_remove_port_if } from 'vpp-binapi-ts/dev';
+import { rdma_create_v2, rdma_create_v4, rdma_delete } from 'vpp-binapi-ts/rdma';
 import { sw_interface_virtio_pci_dump, virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
 import { sw_vmxnet3_interface_dump, vmxnet3_create, vmxnet3_delete } from 'vpp-binapi-ts/vmxnet3';
 import { pciNumber, pciOfNumber, pciOfParts, pciParts } from '../../../src/objects/pci-address.js';
@@ -71,7 +72,19 @@ function removed(vpp: VppState, sw_if_index: number, dev_type: Interface['dev_ty
 
 const isVmxnet3Ring = (size: number): boolean => size >= 64 && size <= 4096 && size % 64 === 0;
 
+/** `VLIB_FRAME_SIZE` is the least; 0 is the default. */
+const isRdmaRing = (size: number): boolean => size === 0 || (size >= 256 && (size & (size - 1)) === 0);
+
+/** It knows no device of RDMA, and says then that all is well, and that the interface is local0. */
+function createRdma(_: VppState, { rxq_size, txq_size }: { rxq_size: number; txq_size: number }) {
+  if (!isRdmaRing(rxq_size) || !isRdmaRing(txq_size)) refuse(retval.INVALID_VALUE);
+  return { sw_if_index: 0 };
+}
+
 export const pci_devices: readonly Handler[] = [
+  on(rdma_create_v4, { sw_if_index: 0 }, createRdma),
+  on(rdma_create_v2, { sw_if_index: 0 }, createRdma),
+  onPlain(rdma_delete, () => refuse(retval.INVALID_INTERFACE)),
   on(virtio_pci_create_v2, { sw_if_index: none }, (vpp, { pci_addr, mac_address, use_random_mac }) => {
     const pci = pciOfParts(pci_addr);
     if (at(vpp, pci) !== undefined) refuse(retval.ADDRESS_IN_USE);

@@ -1,5 +1,6 @@
 /** Devices that VPP drives itself: what it says where it has none of that address. */
 import { dev_attach, dev_create_port_if, dev_detach, dev_remove_port_if } from 'vpp-binapi-ts/dev';
+import { rdma_create_v2, rdma_create_v4, rdma_delete } from 'vpp-binapi-ts/rdma';
 import { sw_interface_virtio_pci_dump, virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import { sw_vmxnet3_interface_dump, vmxnet3_create, vmxnet3_delete } from 'vpp-binapi-ts/vmxnet3';
@@ -31,6 +32,8 @@ const vmxnet3 = (more: object = {}): Step =>
     ...more,
   });
 
+const rdma = { host_if: 'up0', name: '', rxq_num: 1, rxq_size: 1024, txq_size: 1024 };
+
 const attach = (device_id: string, driver_name = ''): Step =>
   ask(dev_attach, { device_id, driver_name, flags: 0, args: '' });
 
@@ -56,6 +59,19 @@ export const sequences: readonly Sequence[] = [
       ask(vmxnet3_delete, { sw_if_index: 0 }),
       ask(vmxnet3_delete, { sw_if_index: 7 }),
       ask(sw_vmxnet3_interface_dump, {}),
+      interfaces(),
+    ],
+  },
+  {
+    name: 'rdma: no device at all, which is success',
+    plugin: 'rdma',
+    steps: [
+      ask(rdma_create_v4, rdma),
+      ask(rdma_create_v2, rdma),
+      ask(rdma_create_v4, { ...rdma, rxq_size: 128 }),
+      ask(rdma_create_v4, { ...rdma, txq_size: 1000 }),
+      ask(rdma_delete, { sw_if_index: 0 }),
+      ask(rdma_delete, { sw_if_index: 7 }),
       interfaces(),
     ],
   },

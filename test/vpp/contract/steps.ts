@@ -83,6 +83,8 @@ export interface Sequence {
   readonly steps: readonly (Step | typeof traffic)[];
   /** The answers depend on real namespaces and devices. */
   readonly devices?: true;
+  /** A plugin that VPP has only where somebody has built it: VPP_RDMA_PLUGIN is its path. */
+  readonly plugin?: 'rdma';
   /** The last step kills VPP. */
   readonly dies?: true;
   /** Its main thread spins for ever from some step on: that one is not answered, and none is sent behind it. */
