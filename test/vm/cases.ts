@@ -42,6 +42,8 @@ export interface HostCase {
   readonly refused?: RegExp;
   /** How much passes between the host and these addresses of the other side is measured, by Linux and while the node runs. By what it is called. */
   readonly throughput?: Readonly<Record<string, string>>;
+  /** In place of the machine's. */
+  readonly silence_ms_max?: number;
   /** By CNI, while the node runs. */
   readonly pods?: number;
   /** A kernel of its own: a container's may lack the devices. */
@@ -264,6 +266,8 @@ const unsafe = (item: Omit<HostCase, 'name' | 'ending'>): Omit<HostCase, 'name' 
 const dpdk = (card: keyof typeof pci_wires): Omit<HostCase, 'name' | 'ending'> => ({
   ...past_the_kernel(pci_wires[card], 'dpdk'),
   plugins: ['dpdk'],
+  // VPP begins anew in between.
+  silence_ms_max: 60_000,
 });
 
 /** On one and the same card, so that they can be compared. */

@@ -134,7 +134,7 @@ function wrongEnd(ended: string, last_words: string): string[] {
 
 async function outage(host: HostUnderTest, when: string, problems: string[]): Promise<string> {
   const longest = [...(await host.longestSilences())];
-  const { silence_ms_max } = host.machine;
+  const { silence_ms_max = host.machine.silence_ms_max } = host.item;
   for (const [family, { ms, from }] of longest)
     if (ms > silence_ms_max)
       problems.push(
