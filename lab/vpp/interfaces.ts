@@ -103,6 +103,8 @@ export interface Interface {
   link_up: boolean;
   admin_up: boolean;
   promisc: boolean;
+  /** Of packets that a port of `dev` takes; undefined: VPP's own. */
+  frame_mtu: number | undefined;
   tag: string;
   mtu: [number, number, number, number];
   link6: Link6 | undefined;
@@ -171,6 +173,7 @@ export class Interfaces {
       link_up: made.link_up ?? false,
       admin_up: false,
       promisc: false,
+      frame_mtu: undefined,
       tag: '',
       mtu: [made.mtu ?? (made.ethernet ? ethernet_mtu : 0), 0, 0, 0],
       link6: undefined,

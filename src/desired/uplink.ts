@@ -216,6 +216,8 @@ function uplinkObjects(uplink: Uplink, main_table: number, inputs: NodeInputs, u
   ];
   return [
     ...deviceObjects(uplink.device),
+    // Left to themselves these receive no group: no solicitation of IPv6 and no router would be heard. Others do by themselves.
+    ...(uplink.device.kind === 'dev_port' ? [flag(tag, 'promisc')] : []),
     { kind: 'interface_mtu', interface: tag, mtu: uplink.mtu },
     { kind: 'interface_rx_mode', interface: tag, mode: uplink.rx_mode },
     ...(inputs.gso ? [flag(tag, 'gso_feature')] : []),

@@ -109,6 +109,8 @@ export interface DevPort {
   readonly tx_queues: number;
   readonly rx_queue_size: number;
   readonly tx_queue_size: number;
+  /** Of packets that the device is to take, in bytes, where the driver has to be told: VPP's own is 1500. */
+  readonly mtu?: number;
 }
 
 /** Stands for an interface where VPP wants one; what is sent out by it to its own MAC comes in by it. */

@@ -71,11 +71,13 @@ export const iavf: UplinkDriver = {
     ];
     return changes;
   },
-  device: (facts, tag) => port('iavf', facts, given(facts), tag),
+  // VPP's ige takes frames of any length that the card can; its iavf none of more than 1514 bytes unless it is told to.
+  device: (facts, tag) => ({ ...port('iavf', facts, given(facts), tag), mtu: askedMtu(facts) }),
   lacks: (facts, machine) => [
     ...vfObstacles(facts),
     ...pciObstacles('iavf', facts, machine, isVirtual(facts.pci) ? [] : iavf_parents),
     ...needsHugepages('iavf', machine),
+    ...mtuAtMost(9702, 'iavf', askedMtu(facts)),
   ],
 };
 

@@ -36,8 +36,9 @@ const dispensable: ReadonlySet<ObjectKind> = new Set([
   'ra_prefix',
 ]);
 
-/** What routers say is anybody's to make up: no node goes without VPP for it. */
+/** What routers say is anybody's to make up: no node goes without VPP for it. A card may keep its functions from hearing all, and IPv4 works without. */
 function isDispensable(object: VppObject): boolean {
+  if (object.kind === 'interface_flag' && object.flag === 'promisc') return true;
   return dispensable.has(object.kind) || (object.kind === 'link_local' && isHostTapTag(object.interface));
 }
 

@@ -177,7 +177,7 @@ const driver_names: ReadonlySet<string> = new Set([
   ...['virtio_pci_create_v2', 'virtio_pci_delete', 'sw_interface_virtio_pci_dump'],
   ...['vmxnet3_create', 'vmxnet3_delete', 'sw_vmxnet3_interface_dump'],
   ...['rdma_create_v2', 'rdma_create_v4', 'rdma_delete'],
-  ...['dev_attach', 'dev_create_port_if', 'dev_remove_port_if'],
+  ...['dev_attach', 'dev_create_port_if', 'dev_remove_port_if', 'hw_interface_set_mtu'],
 ]);
 
 export const messages_of_drivers: readonly Message<unknown, never>[] = all.filter(({ name }) =>

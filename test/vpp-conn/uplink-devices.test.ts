@@ -38,7 +38,7 @@ const devices: Readonly<Record<string, UplinkDevice>> = {
   virtio: { kind: 'virtio', tag, pci: '0000:00:03.0', mac, gso: true },
   'virtio of another domain': { kind: 'virtio', tag, pci: '10ab:00:02.1', mac, gso: false },
   vmxnet3: { kind: 'vmxnet3', tag, pci: '0000:0b:00.0', ...queues, gso: true },
-  iavf: { kind: 'dev_port', tag, pci: '0000:3c:00.0', driver: 'iavf', ...queues },
+  iavf: { kind: 'dev_port', tag, pci: '0000:3c:00.0', driver: 'iavf', ...queues, mtu: 9000 },
   ige: { kind: 'dev_port', tag, pci: '0000:04:00.0', driver: 'ige', ...queues },
 };
 
@@ -76,7 +76,7 @@ async function connected(t: { teardown(run: () => void): void }) {
         { generation: 1, owner: 'test', operations, on_error: 'continue', urgency: 'prompt' },
         () => false,
       );
-    return { run, handles, read: () => observe(client, [...owners, 'nobody'], handles, registry) };
+    return { vpp, run, handles, read: () => observe(client, [...owners, 'nobody'], handles, registry) };
   };
 }
 
@@ -103,6 +103,24 @@ t.test('a fresh process finds each device as it was told, and nothing to do', as
       name,
     );
   }
+});
+
+t.test('ports of VPP’s own framework hear groups, and take packets of the MTU of the network', async (t) => {
+  for (const name of ['iavf', 'ige'] as const) {
+    const process = await connected(t);
+    const { run, vpp } = await process();
+    t.same((await run(reconcile(wanted(devices[name]!), []))).error, undefined, name);
+    const port = [...vpp.state.interfaces.all].find((one) => one.tag === tag);
+    t.match(port, { promisc: true, admin_up: true, frame_mtu: name === 'iavf' ? 9000 : undefined }, name);
+    await run(removal(wanted(devices[name]!)));
+  }
+  const { run } = await (await connected(t))();
+  const too_large = { ...devices.iavf!, mtu: 9800 } as UplinkDevice;
+  const { outcomes } = await run(reconcile(wanted(too_large), []));
+  t.match(outcomes.find(({ operation }) => operation.object.kind === 'dev_port')?.error, {
+    message: /hw_interface_set_mtu/,
+  });
+  await run(removal(wanted(too_large)));
 });
 
 t.test('a device of another PCI address takes the place of the one that VPP has', async (t) => {

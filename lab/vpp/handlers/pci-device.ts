@@ -1,5 +1,6 @@
 /** Devices that VPP drives itself: those that the kernel has handed to it. */
 import { dev_attach, dev_create_port_if, dev_detach, dev_remove_port_if } from 'vpp-binapi-ts/dev';
+import { hw_interface_set_mtu } from 'vpp-binapi-ts/interface';
 import { rdma_create_v2, rdma_create_v4, rdma_delete } from 'vpp-binapi-ts/rdma';
 import { sw_interface_virtio_pci_dump, virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
 import { sw_vmxnet3_interface_dump, vmxnet3_create, vmxnet3_delete } from 'vpp-binapi-ts/vmxnet3';
@@ -22,6 +23,9 @@ const dev_errors = {
   not_found: [-20, 'not found'],
   unknown_interface: [-31, 'unknown interface'],
 } as const;
+
+/** Of cards of `ice` and `i40e`, as their functions have it. */
+const iavf_mtu_max = 9702;
 
 function refuseDev(error: keyof typeof dev_errors): never {
   const [number, error_string] = dev_errors[error];
@@ -188,6 +192,14 @@ export const pci_devices: readonly Handler[] = [
     const rings = { rx: size, tx: asked.tx_queue_size };
     const made = { mac: dev.mac, rx_queues: asked.num_rx_queues, tx_queues: asked.num_tx_queues, rings };
     return { sw_if_index: create(vpp, dev.driver, dev.pci, made).sw_if_index, error_string: '' };
+  }),
+  // Of others than ports of `dev` nothing here is asked for it.
+  onPlain(hw_interface_set_mtu, (vpp, { sw_if_index, mtu }) => {
+    const one = vpp.interfaces.get(sw_if_index);
+    if (one.dev_type !== 'iavf') refuse(retval.UNSUPPORTED);
+    if (one.admin_up || mtu > iavf_mtu_max) refuse(retval.UNSPECIFIED);
+    one.frame_mtu = mtu;
+    one.mtu[0] = mtu;
   }),
   on(dev_remove_port_if, { error_string: '' }, (vpp, { sw_if_index }) => {
     const one = vpp.interfaces.all.get(sw_if_index);

@@ -1,6 +1,6 @@
 /** Interfaces of devices that VPP drives itself. */
 import { dev_attach, dev_create_port_if, dev_remove_port_if } from 'vpp-binapi-ts/dev';
-import { sw_interface_set_mac_address } from 'vpp-binapi-ts/interface';
+import { hw_interface_set_mtu, sw_interface_set_mac_address } from 'vpp-binapi-ts/interface';
 import { rdma_create_v2, rdma_create_v4, rdma_delete } from 'vpp-binapi-ts/rdma';
 import { virtio_flags, virtio_pci_create_v2, virtio_pci_delete } from 'vpp-binapi-ts/virtio';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
@@ -112,7 +112,13 @@ export const uplink_devices: Programs<'virtio' | 'vmxnet3' | 'rdma' | 'dev' | 'd
         { made: sw_if_index, why },
       ),
     ],
-    follow: (o, at) => [tag(o.tag, at)],
+    // While it is down: a port that runs keeps the frames that it takes.
+    follow: (o, at) => [
+      tag(o.tag, at),
+      ...(o.mtu === undefined
+        ? []
+        : [call(hw_interface_set_mtu, { sw_if_index: at.interface(o.tag), mtu: o.mtu })]),
+    ],
     remove: (o, at) => [call(dev_remove_port_if, { sw_if_index: at.interface(o.tag) }, { why })],
   },
 };
