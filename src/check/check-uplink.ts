@@ -1,7 +1,7 @@
 /** The part of the check that looks at one uplink, and at the addresses of all of them. */
 
 import { nearest } from '../config/nearest.js';
-import type { Config, UplinkSpec } from '../config.js';
+import type { Config, Driver, UplinkSpec } from '../config.js';
 import { kernelAtLeast } from '../host/devices/sysfs.js';
 import { appliesToTap } from '../host/services/network-managers.js';
 import { type LinkState, madeForAddress } from '../host/undo/capture.js';
@@ -9,10 +9,10 @@ import { isGroup, isLinkLocal } from '../ip/prefix.js';
 import { addressBits, parseAddress, parsePrefix } from '../ip/text.js';
 import type { Link, Route } from '../linux/network.js';
 import { RouteIndex } from '../linux/routes.js';
-import { chooseDriver, lacksOf } from '../uplink/choice.js';
+import { type Choice, candidates, chooseDriver, lacksOf } from '../uplink/choice.js';
 import type { DeviceFacts } from '../uplink/driver.js';
 import { largeSegments, uplink_drivers } from '../uplink/drivers.js';
-import { obstaclesOf } from '../uplink/obstacles.js';
+import { type Obstacle, obstaclesOf } from '../uplink/obstacles.js';
 import { collisionsOf } from '../uplink/one-device.js';
 import { heldByOthers } from '../uplink/pci-needs.js';
 import type { CheckFacts } from './check-facts.js';
@@ -218,19 +218,41 @@ export function deviceFacts({ uplink: spec, link, facts, config }: UplinkView): 
   };
 }
 
+/** Where another program has what VPP is to get with this driver. */
+function heldObstacles(view: UplinkView, driver: Driver): readonly Obstacle[] {
+  const device = deviceFacts(view);
+  const leaves = uplink_drivers[driver]
+    .prepare(device)
+    .some((change) => change.do === 'bind' && change.pci === device.pci?.address);
+  return leaves ? heldByOthers(device, view.facts.holders.get(view.uplink.interface_name) ?? []) : [];
+}
+
+/** As `run` chooses where no driver is named. */
+function choiceOf(view: UplinkView): Choice {
+  const { machine } = view.facts;
+  const device = deviceFacts(view);
+  const held = new Map(
+    candidates
+      .filter((driver) => lacksOf(driver, device, machine).length === 0)
+      .flatMap((driver) => heldObstacles(view, driver).map((found) => [driver, inShort(found)] as const)),
+  );
+  return chooseDriver(device, machine, held);
+}
+
+const inShort = ({ what, why }: Obstacle): string => `the device ${what}: ${why}`;
+
 /** What `run` refuses as well, by the same rules; where no driver is named, which one it would be. */
 function driverFindings(view: UplinkView): Finding[] {
   const { link, uplink, facts } = view;
   const { name } = link;
   const device = deviceFacts(view);
-  const choice = chooseDriver(device, facts.machine);
+  const choice = choiceOf(view);
   const driver = uplink.driver ?? choice.driver;
   const changes = uplink_drivers[driver].prepare(device);
-  const leaves = changes.some((change) => change.do === 'bind' && change.pci === device.pci?.address);
-  const lacks = [
-    ...(uplink.driver === undefined ? [] : lacksOf(uplink.driver, device, facts.machine)),
-    ...(leaves ? heldByOthers(device, facts.holders.get(name) ?? []) : []),
-  ];
+  const lacks =
+    uplink.driver === undefined
+      ? []
+      : [...lacksOf(uplink.driver, device, facts.machine), ...heldObstacles(view, uplink.driver)];
   const findings = lacks.map(({ what, why, step }) => error(name, what, why, step));
   if (uplink.driver === undefined) {
     const against = Object.entries(choice.passed_over).map(([other, why]) => `${other}: ${why}`);
@@ -266,7 +288,7 @@ function driverFindings(view: UplinkView): Finding[] {
 export function collisionFindings(views: readonly UplinkView[]): Finding[] {
   const given = views.map((view) => {
     const device = deviceFacts(view);
-    const driver = view.uplink.driver ?? chooseDriver(device, view.facts.machine).driver;
+    const driver = view.uplink.driver ?? choiceOf(view).driver;
     return {
       name: view.link.name,
       changes: uplink_drivers[driver].prepare(device),

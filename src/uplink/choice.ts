@@ -18,7 +18,7 @@ export function lacksOf(driver: Driver, facts: DeviceFacts, machine: MachineFact
   return uplink_drivers[driver].lacks?.(facts, machine) ?? [];
 }
 
-/** `failed`: by driver, how it came to nothing in this life. */
+/** `failed`: by driver, what speaks against it that this life has found out. */
 export function chooseDriver(
   facts: DeviceFacts,
   machine: MachineFacts,
@@ -40,7 +40,7 @@ function against(
   failed: ReadonlyMap<Driver, string>,
 ): string | undefined {
   const before = failed.get(driver);
-  if (before !== undefined) return `it was tried: ${before}`;
+  if (before !== undefined) return before;
   const [lack] = lacksOf(driver, facts, machine);
   if (lack !== undefined) return `the device ${lack.what}: ${lack.why}`;
   // Pods are told what they may send before any uplink is looked at.

@@ -225,20 +225,27 @@ export class UplinkHost {
     return names;
   }
 
-  /** Throws UplinkError where another program has what VPP is to get. Nothing is touched. */
+  /**
+   * Throws UplinkError where another program has what VPP is to get; a driver that was chosen is passed over from the next capture on. Nothing is
+   * touched.
+   */
   async mustBeFree(uplinks: readonly CapturedUplink[]): Promise<void> {
     for (const uplink of uplinks) {
       if (!this.leavesDriver(uplink)) continue;
-      const holders = await holdersOf(uplink.pci?.address ?? '', this.tools.roots);
+      const { spec, link, driver, pci } = uplink;
+      const holders = await holdersOf(pci?.address ?? '', this.tools.roots);
       const [found] = heldByOthers(uplink, holders);
-      if (found !== undefined)
-        throw new UplinkError(`uplink ${uplink.link.name} ${found.what}: ${found.why}; ${found.step}`);
+      if (found === undefined) continue;
+      const { what, why, step } = found;
+      if (driver === undefined) throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
+      this.tried.failed(spec, driver, `the device ${what}: ${why}`);
     }
   }
 
   /** The take-over with drivers that were chosen came to nothing: the next capture chooses others. */
   cameToNothing(uplinks: readonly CapturedUplink[], why: string): void {
-    for (const { spec, driver } of uplinks) if (driver !== undefined) this.tried.failed(spec, driver, why);
+    for (const { spec, driver } of uplinks)
+      if (driver !== undefined) this.tried.failed(spec, driver, `it was tried: ${why}`);
   }
 
   /** PCI devices that Linux is to have back and that a program has open: what is said of them, by process. */

@@ -3116,6 +3116,18 @@ t.test('an uplink whose device leaves its kernel driver', async (t) => {
   t.notOk(lab.linux.host.isChanged());
 });
 
+t.test('a driver whose device another program keeps from VPP is not chosen, and costs nothing', async (t) => {
+  const lab = await withDevice(t, { driver: undefined as never }, { ...nic, features });
+  lab.pci!.hold(4711, 'qemu-system-x86', 'vfio/5');
+  await lab.up();
+  await until(lab, () => lab.state === 'vpp');
+  t.equal(lab.state, 'vpp');
+  t.match(lab.linux.host.taken()?.uplinks, [
+    { driver: 'af_packet', passed_over: { virtio: /IOMMU group 5, which qemu-system-x86 \(process 4711\)/ } },
+  ]);
+  t.same(lab.pci!.writes, []);
+});
+
 t.test(
   'a driver that was chosen and came to nothing makes room for the next one, in the same VPP or the next',
   async (t) => {

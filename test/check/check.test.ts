@@ -352,6 +352,14 @@ t.test('drivers', async (t) => {
     /error eth0: is of IOMMU group 3, which qemu \(process 4711\) has open/,
   ]);
   t.same(on('af_packet', {}, { holders: held }), [], 'it stays with its kernel driver');
+  const chosen = (more: Partial<CheckFacts>) =>
+    check({ pci: new Map([['eth0', nic]]), machine: machineOf(), ...more }, [{ vppDriver: '' }]).flatMap(
+      ({ what }) => (/would be driven/.test(what) ? [what] : []),
+    );
+  t.same(chosen({}), ['would be driven by virtio']);
+  t.match(chosen({ holders: held }), [
+    /would be driven by af_packet \(not by virtio: the device is of IOMMU group 3, which qemu/,
+  ]);
   t.match(on('af_packet', {}, without({ cpu_lacks: ['sse4_2', 'popcnt'] })), [
     /error processor: has no sse4_2, popcnt/,
   ]);

@@ -220,7 +220,7 @@ t.test(
     t.match(chosen(factsOf('virtio', { passes_iommu: undefined } as never)).passed_over, {
       virtio: /not known whether/,
     });
-    t.match(chosen(factsOf('virtio'), {}, new Map([['virtio', 'VPP refused']])), {
+    t.match(chosen(factsOf('virtio'), {}, new Map([['virtio', 'it was tried: VPP refused']])), {
       driver: 'af_packet',
       passed_over: { virtio: 'it was tried: VPP refused' },
     });
