@@ -68,12 +68,22 @@ export function pciObstacles(
   const binder = binderOf(facts);
   return [
     ...wrongDriver(driver, pci, allowed),
+    ...farDomain(pci),
     // Of a card whose function iavf gets the kernel keeps its driver.
     ...(driver === 'iavf' ? [] : carriesMore(facts)),
     ...binderObstacles(binder, machine),
     ...(binder === usual ? isolation(pci, machine) : []),
     ...lockObstacles(binder, machine),
     ...leaningOn(facts, machine),
+  ];
+}
+
+/** As behind Intel's VMD. */
+function farDomain({ address }: PciFacts): Obstacle[] {
+  const [domain = ''] = address.split(':');
+  if (domain.length <= 4) return [];
+  return [
+    { what: `is in PCI domain ${domain}`, why: "VPP's PCI domains have 16 bits", step: 'use af_packet' },
   ];
 }
 

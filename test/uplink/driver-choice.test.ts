@@ -77,6 +77,12 @@ t.test('each refusal names its cause and the step', async (t) => {
     ['virtio', factsOf(undefined), {}, /is on no PCI bus.*use af_packet/],
     ['virtio', factsOf('vmxnet3'), {}, /has the kernel driver vmxnet3.*for devices of virtio-pci/],
     ['virtio', factsOf('virtio', { device: '1042' }), {}, /is a device 1af4:1042/],
+    [
+      'dpdk',
+      factsOf('i225', { address: '10000:04:00.0' }),
+      {},
+      /is in PCI domain 10000.*16 bits.*use af_packet/,
+    ],
     ['virtio', factsOf('virtio'), { hugepage_bytes: 0 }, /no hugepages.*vm.nr_hugepages/],
     ['virtio', factsOf('virtio'), { small_buffers: true }, /buffers on pages of 4 KiB.*vm.nr_hugepages/],
     ['virtio', factsOf('virtio'), { user_space_drivers: [] }, /not loaded.*modprobe vfio_pci/],
@@ -277,13 +283,17 @@ t.test('what sysfs says of a device and of the machine', async (t) => {
   });
   pci.add({ address: '0000:00:04.0', driver: 'nvme', class: '0x010802', group: '5' });
   pci.add({ address: '0000:00:02.0', driver: 'pcieport', class: '0x060400', group: '5' });
+  pci.add({ address: '0000:00:1f.0', driver: 'lpc_ich', class: '0x060100', group: '5' });
   t.same(pciFacts('0000:00:03.0', pci.roots), {
     address: '0000:00:03.0',
     vendor: '1af4',
     device: '1041',
     driver: 'virtio-pci',
     iommu_group: '5',
-    group: [{ address: '0000:00:04.0', driver: 'nvme' }],
+    group: [
+      { address: '0000:00:04.0', driver: 'nvme' },
+      { address: '0000:00:1f.0', driver: 'lpc_ich' },
+    ],
     numa: 1,
     vfs: [],
     vfs_max: 0,

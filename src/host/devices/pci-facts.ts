@@ -98,14 +98,13 @@ export function givenAway(
   );
 }
 
-const bridge_class = '0x06';
+/** Of PCI to PCI, to CardBus, and half of either. Not those to ISA, whose driver vfio minds as any other. */
+const bridge_class = /^0x060[479]/;
 
 function othersIn(address: string, roots: HostRoots): PciFacts['group'] {
   return namesIn(join(pciDirectory(address, roots), 'iommu_group/devices'))
     .filter((name) => name !== address)
-    .filter(
-      (name) => !(readIfExists(join(pciDirectory(name, roots), 'class')) ?? '').startsWith(bridge_class),
-    )
+    .filter((name) => !bridge_class.test(readText(join(pciDirectory(name, roots), 'class')) ?? ''))
     .map((name) => {
       const driver = driverOf(name, roots);
       return { address: name, ...(driver !== undefined && { driver }) };

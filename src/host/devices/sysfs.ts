@@ -11,7 +11,8 @@ export interface HostRoots {
 
 export const HOST_ROOTS: HostRoots = { sys: '/sys', proc: '/proc', dev: '/dev' };
 
-const PCI_ADDRESS = /[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/gi;
+/** A path that ends in a PCI function, or in the virtio device on one. */
+const pci_function = /\/([0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(\/virtio\d+)?$/i;
 
 export interface PciDevice {
   /** `0000:03:00.0`; for virtio, the PCI function that the virtio device sits on. */
@@ -23,10 +24,13 @@ export interface PciDevice {
   readonly device: string;
 }
 
-/** Undefined for a link that is no PCI device. Names a link of the namespace that /sys was mounted in. */
+/**
+ * Undefined for a link that is no PCI device: one of a USB bus lies below the function that drives the bus, and all else that is on it. Names a link of the
+ * namespace that /sys was mounted in.
+ */
 export function pciDeviceOfLink(link_name: string, roots: HostRoots = HOST_ROOTS): PciDevice | undefined {
   const path = realPath(join(roots.sys, 'class/net', link_name, 'device'));
-  const address = path?.match(PCI_ADDRESS)?.at(-1);
+  const [, address] = (path && pci_function.exec(path)) ?? [];
   return address === undefined ? undefined : pciDevice(address, roots);
 }
 

@@ -40,7 +40,7 @@ t.test('the PCI device of a link is found through sysfs, also behind virtio and 
   const root = t.testdir({
     sys: {
       bus: { pci: { devices: {}, drivers: { 'virtio-pci': {}, 'vfio-pci': {} } } },
-      class: { net: { eth0: {}, eth1: {}, veth0: {}, eth2: {} } },
+      class: { net: { eth0: {}, eth1: {}, veth0: {}, eth2: {}, eth3: {}, eth4: {}, eth5: {} } },
       devices: {
         'pci0000:00': {
           '0000:00:02.0': {
@@ -52,6 +52,16 @@ t.test('the PCI device of a link is found through sysfs, also behind virtio and 
             virtio0: { net: { eth1: {} } },
           },
         },
+        'pci0000:80': {
+          // A USB controller, and the card that a network device of a USB bus is.
+          '0000:80:14.0': {
+            vendor: '0x8086\n',
+            device: '0xa0ed\n',
+            usb1: { '1-4': { '1-4:1.0': { net: { eth3: {} } } } },
+          },
+          '0000:80:15.0': { vendor: '0x15b3\n', device: '0x1021\n', 'mlx5_core.sf.2': { net: { eth4: {} } } },
+        },
+        'pci10000:00': { '10000:00:04.0': { vendor: '0x8086\n', device: '0x1572\n' } },
         'pci7fff:00': { '7fff:00:1f.7': { vendor: '0x15b3\n', device: '0x1017\n' } },
       },
       kernel: { iommu_groups: { 12: {} } },
@@ -67,6 +77,12 @@ t.test('the PCI device of a link is found through sysfs, also behind virtio and 
   link('class/net/eth0/device', bridged);
   link('class/net/eth1/device', `${virtio}/virtio0`);
   link('class/net/eth2/device', far);
+  link('class/net/eth3/device', 'devices/pci0000:80/0000:80:14.0/usb1/1-4/1-4:1.0');
+  link('class/net/eth4/device', 'devices/pci0000:80/0000:80:15.0/mlx5_core.sf.2');
+  link('class/net/eth5/device', 'devices/pci10000:00/10000:00:04.0');
+  link('bus/pci/devices/0000:80:14.0', 'devices/pci0000:80/0000:80:14.0');
+  link('bus/pci/devices/0000:80:15.0', 'devices/pci0000:80/0000:80:15.0');
+  link('bus/pci/devices/10000:00:04.0', 'devices/pci10000:00/10000:00:04.0');
   link('bus/pci/devices/0000:03:00.1', bridged);
   link('bus/pci/devices/0000:00:04.0', virtio);
   link('bus/pci/devices/7fff:00:1f.7', far);
@@ -81,6 +97,9 @@ t.test('the PCI device of a link is found through sysfs, also behind virtio and 
     driver: 'virtio-pci',
   });
   t.match(pciDeviceOfLink('eth2', roots), { address: '7fff:00:1f.7' }, 'a domain of its own');
+  t.equal(pciDeviceOfLink('eth3', roots), undefined, 'of a USB bus: its controller is not the device');
+  t.equal(pciDeviceOfLink('eth4', roots), undefined, 'a part of a card is not the card');
+  t.match(pciDeviceOfLink('eth5', roots), { address: '10000:00:04.0' }, 'not that of domain 0000');
   t.equal(pciDeviceOfLink('veth0', roots), undefined);
   t.equal(pciDeviceOfLink('nothing', roots), undefined);
   t.equal(pciDevice('0000:99:00.0', roots), undefined);
