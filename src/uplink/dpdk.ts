@@ -33,11 +33,11 @@ export const dpdk: UplinkDriver = {
       pci.iommu_group !== undefined && binderOf(facts) === 'vfio-pci' && pci.passes_iommu !== false;
     return [
       ...pciObstacles('dpdk', facts, machine),
-      ...(machine.hugepage_bytes > 0 || is_isolated
+      ...((machine.hugepage_bytes > 0 && machine.small_buffers !== true) || is_isolated
         ? []
         : [
             {
-              what: 'has neither hugepages nor an IOMMU for dpdk',
+              what: `has neither ${machine.hugepage_bytes > 0 ? "hugepages for all of VPP's buffers" : 'hugepages'} nor an IOMMU for dpdk`,
               why: 'without hugepages DPDK reaches memory by virtual addresses, which takes an IOMMU',
               step: 'set vm.nr_hugepages on the host, turn the IOMMU on, or use af_packet',
             },

@@ -62,6 +62,8 @@ export interface StartupFacts {
   readonly has_exec: boolean;
   /** Pods may use VPP's host stack. */
   readonly vcl: boolean;
+  /** So many pages of 4 KiB at most, if buffers are on such. */
+  readonly small_pages_max?: number;
   readonly paths: {
     readonly run_dir: string;
     readonly startup_exec: string;
@@ -102,7 +104,8 @@ const buffersOfPage = (pages: PageSize): number => page_bytes[pages] / buffer_st
 function buffersPerNuma(facts: StartupFacts): number {
   const size: PageSize = usesHugepages(facts) ? 'huge' : 'small';
   const affordable = (size === 'huge' ? facts.hugepages_bytes : facts.memory_bytes / 8) / page_bytes[size];
-  const pages = Math.min(pagesWanted(facts, size), Math.floor(affordable));
+  const most = size === 'small' ? (facts.small_pages_max ?? Number.POSITIVE_INFINITY) : affordable;
+  const pages = Math.min(pagesWanted(facts, size), Math.floor(affordable), most);
   const asked = pages * Math.floor(page_bytes[size] / buffer_stride);
   return Math.max(1, Math.floor(asked / buffers_step)) * buffers_step;
 }
@@ -481,8 +484,10 @@ export function startupConfig(
   template: string | undefined,
   placeholders: TemplateFacts,
   uplinks: readonly DriverUplink[],
-  facts: StartupFacts,
+  machine: StartupFacts,
 ): StartupConfig {
+  const of_dpdk = uplinks.filter(({ driver }) => driver === 'dpdk');
+  const facts = of_dpdk.length === 0 ? machine : { ...machine, small_pages_max: vfio_pages_max };
   const { text, unknown } = substitute(template ?? defaultTemplate(facts), placeholders);
   const start: StartupConfig = {
     text,
@@ -492,15 +497,12 @@ export function startupConfig(
     ),
   };
   const complete = addMissing(smallPages(stayChild(start), facts), facts);
-  const driven = withDpdk(
-    complete,
-    uplinks.filter(({ driver }) => driver === 'dpdk'),
-    usesHugepages(facts),
-  );
+  const driven = withDpdk(complete, of_dpdk, !isSmall(complete.text));
   return {
     ...driven,
     warnings: [
       ...driven.warnings,
+      ...(of_dpdk.length === 0 ? [] : pagesWarnings(driven.text)),
       ...socketWarnings(driven.text, facts),
       ...unixWarnings(driven.text, facts),
       ...cnatWarnings(driven.text),
@@ -509,12 +511,31 @@ export function startupConfig(
   };
 }
 
+/** `default` is the page of the kernel. */
+const isSmall = (text: string): boolean =>
+  /^(4k|4096|default)$/i.test(valueIn(wordsIn(text, 'buffers'), 'page-size') ?? '');
+
+/**
+ * vfio maps 65,535 pages for one program (`dma_entry_limit`), and VPP's plugin, of which each page of buffers is one of them, goes on where it maps no more:
+ * those buffers are lost to the device. What DPDK has of its own takes its part.
+ */
+const vfio_pages_max = 60_000;
+
+function pagesWarnings(text: string): string[] {
+  const asked = Number(valueIn(wordsIn(text, 'buffers'), 'buffers-per-numa') ?? 0);
+  return isSmall(text) && asked > vfio_pages_max
+    ? [
+        `the template's buffers section has ${asked} buffers on pages of 4 KiB: dpdk reaches ${vfio_pages_max} of them; set buffers-per-numa to that, or give the machine hugepages`,
+      ]
+    : [];
+}
+
 const no_placeholders: TemplateFacts = { uplinks: [], first_cpu: '', node_annotations: {} };
 
 /** Are VPP's buffers on pages of 4 KiB, by what the hugepages suffice for, or by the user's word? */
 export function hasSmallBuffers(template: string | undefined, facts: StartupFacts): boolean {
   const { text } = startupConfig(template, no_placeholders, [], facts);
-  return valueIn(wordsIn(text, 'buffers'), 'page-size')?.toLowerCase() === '4k';
+  return isSmall(text);
 }
 
 /** The script that VPP runs once it is up. Written even when it is empty. */

@@ -165,6 +165,12 @@ t.test('each refusal names its cause and the step', async (t) => {
       { hugepage_bytes: 0, unsafe_no_iommu: true },
       /neither hugepages nor an IOMMU/,
     ],
+    [
+      'dpdk',
+      factsOf('i225', without_group),
+      { small_buffers: true, unsafe_no_iommu: true },
+      /neither hugepages for all of VPP's buffers nor an IOMMU.*vm.nr_hugepages/,
+    ],
     ['dpdk', factsOf(undefined), {}, /is on no PCI bus/],
     ['dpdk', factsOf('virtio'), { hugepage_bytes: 0 }, /neither hugepages nor an IOMMU/],
   ];

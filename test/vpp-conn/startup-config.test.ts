@@ -355,9 +355,22 @@ t.test('dpdk', async (t) => {
     'one that goes past the IOMMU has physical addresses',
   );
 
+  // By which pages VPP has its buffers on, and not by how many a node with all its pods would want.
+  const few = `${template.replace(/buffers \{[^}]*\}/, '')}\nbuffers { buffers-per-numa 16384 }\n`;
+  const some = { ...facts, hugepages_bytes: 128 * MiB };
+  t.notMatch(startupConfig(few, placeholders, [dpdk_uplink], some).text, /no-hugetlb|page-size 4K/);
+  const small = { ...facts, hugepages_bytes: 0, memory_bytes: 16 * 1024 * MiB };
+  const asked = (uplinks: (typeof dpdk_uplink)[]) =>
+    Number(/buffers-per-numa (\d+)/.exec(startupConfig(undefined, placeholders, uplinks, small).text)?.[1]);
+  t.ok(asked([]) > 65_535 && asked([dpdk_uplink]) < 60_001, 'vfio maps no more pages for one program');
+  const many = `${template.replace(/buffers \{[^}]*\}/, '')}\nbuffers { page-size 4K buffers-per-numa 131072 }\n`;
+  t.match(startupConfig(many, placeholders, [dpdk_uplink], small).warnings, [/dpdk reaches 60000 of them/]);
+  t.same(startupConfig(many, placeholders, [], small).warnings, []);
+
   const tagged = `${template}\ndpdk { dev 0000:00:05.0 { tag main-eth0 } }`;
-  t.same(startupConfig(tagged, placeholders, [dpdk_uplink], facts).warnings, []);
-  const untagged = startupConfig(tagged.replace('main-eth0', 'x'), placeholders, [dpdk_uplink], facts);
+  const plenty = { ...facts, hugepages_bytes: 1024 * MiB };
+  t.same(startupConfig(tagged, placeholders, [dpdk_uplink], plenty).warnings, []);
+  const untagged = startupConfig(tagged.replace('main-eth0', 'x'), placeholders, [dpdk_uplink], plenty);
   t.match(untagged.warnings, [/no device with "tag main-eth0"/]);
   t.notOk(untagged.added.some(({ section }) => section === 'dpdk'));
 });
