@@ -1,5 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci } from '../../lab/fake-pci.js';
@@ -326,6 +326,65 @@ t.test('what sysfs says of a device and of the machine', async (t) => {
     cpu_lacks: [],
     has_verbs: false,
   });
+});
+
+t.test('a disk by the network that holds volumes of pods alone keeps no driver from the card', async (t) => {
+  const root = t.testdir();
+  const at = (path: string): string => join(root, path);
+  const make = (path: string, text = ''): void => {
+    mkdirSync(dirname(at(path)), { recursive: true });
+    writeFileSync(at(path), text);
+  };
+  const disk = (path: string, numbers: string): void => {
+    make(`sys/devices/${path}/size`);
+    for (const link of [`dev/block/${numbers}`, `class/block/${basename(path)}`]) {
+      mkdirSync(dirname(at(`sys/${link}`)), { recursive: true });
+      symlinkSync(at(`sys/devices/${path}`), at(`sys/${link}`));
+    }
+  };
+  const iscsi = 'platform/host3/session1/target3:0:0/3:0:0:0/block/sdb';
+  disk('pci0000:00/0000:00:07.0/ata1/host0/target0:0:0/0:0:0:0/block/sda', '8:0');
+  disk('pci0000:00/0000:00:07.0/ata1/host0/target0:0:0/0:0:0:0/block/sda/sda1', '8:1');
+  make('sys/devices/pci0000:00/0000:00:07.0/ata1/host0/target0:0:0/0:0:0:0/block/sda/sda1/partition', '1\n');
+  disk(iscsi, '8:16');
+  disk('virtual/nvme-subsystem/nvme-subsys4/nvme4n1', '259:1');
+  disk('pci0000:00/0000:00:08.0/nvme/nvme0/nvme0n1', '259:0');
+  make('sys/devices/virtual/nvme-subsystem/nvme-subsys4/nvme4/state');
+  disk('virtual/block/dm-0', '253:0');
+  make('sys/devices/virtual/block/dm-0/dm/name', 'vg-root\n');
+  mkdirSync(at('sys/devices/virtual/block/dm-0/slaves'));
+  const onto = (path: string): void => {
+    rmSync(at('sys/devices/virtual/block/dm-0/slaves'), { recursive: true });
+    mkdirSync(at('sys/devices/virtual/block/dm-0/slaves'));
+    symlinkSync(at(`sys/devices/${path}`), at(`sys/devices/virtual/block/dm-0/slaves/${basename(path)}`));
+  };
+  make('sys/class/iscsi_session/session1/state');
+  make('sys/class/nvme/nvme4/transport', 'tcp\n');
+  make('sys/class/nvme/nvme0/transport', 'pcie\n');
+  const leans = (mountinfo: string, swaps = ''): readonly string[] => {
+    make('proc/1/mountinfo', mountinfo);
+    make('proc/swaps', `Filename Type Size Used Priority\n${swaps}`);
+    return machineFacts({ sys: at('sys'), proc: at('proc'), dev: at('dev') }).leans_on_network;
+  };
+  const mount = (numbers: string, place: string, source: string, type = 'ext4'): string =>
+    `29 1 ${numbers} / ${place} rw,relatime shared:1 - ${type} ${source} rw\n`;
+  const root_mount = mount('8:1', '/', '/dev/sda1');
+  const volume = '/var/lib/kubelet/plugins/kubernetes.io/csi/x/globalmount';
+  t.same(leans(root_mount + mount('8:16', volume, '/dev/sdb')), []);
+  t.same(leans(root_mount + mount('259:1', volume, '/dev/nvme4n1')), []);
+  t.same(leans(mount('8:16', '/', '/dev/sdb')), ['an iSCSI disk']);
+  t.same(leans(root_mount + mount('259:1', '/var/lib/containerd', '/dev/nvme4n1')), ['an NVMe disk']);
+  t.same(leans(mount('259:0', '/', '/dev/nvme0n1')), []);
+  t.same(leans(root_mount, '/dev/sdb partition 1024 0 -2\n'), ['an iSCSI disk']);
+  t.same(leans(mount('0:27', '/', '/dev/sda1', 'btrfs')), []);
+  onto(iscsi);
+  t.same(leans(mount('253:0', '/', '/dev/mapper/vg-root')), ['an iSCSI disk'], 'below LVM');
+  t.same(leans(mount('0:27', '/', '/dev/mapper/vg-root', 'btrfs')), ['an iSCSI disk']);
+  onto('pci0000:00/0000:00:07.0/ata1/host0/target0:0:0/0:0:0:0/block/sda/sda1');
+  t.same(leans(mount('253:0', '/', '/dev/mapper/vg-root')), []);
+  const unknown = ['an iSCSI disk', 'an NVMe disk'];
+  t.same(leans(mount('0:31', '/', 'rpool/ROOT/debian', 'zfs')), unknown, 'where that is not known, each may');
+  t.same(leans(''), unknown);
 });
 
 t.test('what of the machine leans on its network, as the host has it and not the container', async (t) => {

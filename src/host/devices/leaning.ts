@@ -1,6 +1,7 @@
 /** What of the machine leans on its network: disks, and the console of the kernel. Read from sysfs and procfs alone. */
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { readIfExists } from '../files.js';
+import { machineDisks, of_the_machine } from './machine-disks.js';
 import { HOST_ROOTS, type HostRoots, namesIn } from './sysfs.js';
 
 const network_file_systems: readonly string[] = [
@@ -8,32 +9,47 @@ const network_file_systems: readonly string[] = [
   ...['fuse.glusterfs', 'fuse.sshfs', 'fuse.ceph'],
 ];
 
-/** Where programs of the machine, and what they cannot do without, lie. */
-const of_the_machine: readonly string[] = ['/', '/usr', '/lib', '/lib64', '/bin', '/sbin', '/etc', '/var'];
-
 /** Block devices that another machine has: NBD, Ceph's RBD, ATA over Ethernet, DRBD without a disk of its own. */
 const network_disks = /^\/dev\/(nbd|rbd|etherd\/|drbd)/;
 
 /**
  * What cannot be without the network for a moment, in words. The mounts are those of process 1: those of this process are a container's where
- * it sees the processes of the host.
+ * it sees the processes of the host. A disk by the network that holds volumes of pods alone is none of it: its kernel driver waits for minutes, and tries
+ * again. Where it is not known which disks hold the machine, each may.
  */
-export function leaningOnNetwork({ sys, proc }: HostRoots = HOST_ROOTS): string[] {
+export function leaningOnNetwork(roots: HostRoots = HOST_ROOTS): string[] {
+  const { sys, proc } = roots;
   const mounts = readText(join(proc, '1/mounts')) ?? readText(join(proc, 'mounts')) ?? '';
-  return [
-    ...networkMounts(mounts),
-    ...(namesIn(join(sys, 'class/iscsi_session')).length > 0 ? ['an iSCSI disk'] : []),
-    ...(namesIn(join(sys, 'class/fc_host')).some(
-      (name) => readText(join(sys, 'class/fc_host', name, 'symbolic_name'))?.includes('fcoe') ?? false,
-    )
-      ? ['an FCoE disk']
-      : []),
-    ...(namesIn(join(sys, 'class/nvme')).some((name) =>
-      ['tcp', 'rdma'].includes(readText(join(sys, 'class/nvme', name, 'transport'))?.trim() ?? ''),
-    )
-      ? ['an NVMe disk']
-      : []),
-  ];
+  const remote = remoteDisks(sys);
+  const disks = Object.keys(remote).length === 0 ? [] : machineDisks(roots);
+  const lean = Object.entries(remote).filter(([, isOf]) => disks === undefined || disks.some(isOf));
+  return [...networkMounts(mounts), ...lean.map(([what]) => what)];
+}
+
+/** What there is of disks by the network, in words, and by which path of sysfs one of them is told. */
+function remoteDisks(sys: string): Readonly<Record<string, (disk: string) => boolean>> {
+  const fcoe = namesIn(join(sys, 'class/fc_host')).filter(
+    (name) => readText(join(sys, 'class/fc_host', name, 'symbolic_name'))?.includes('fcoe') ?? false,
+  );
+  const nvme = namesIn(join(sys, 'class/nvme')).filter((name) =>
+    ['tcp', 'rdma'].includes(readText(join(sys, 'class/nvme', name, 'transport'))?.trim() ?? ''),
+  );
+  const isBelow = (disk: string, names: readonly string[]): boolean =>
+    disk.split('/').some((part) => names.includes(part));
+  return {
+    ...(namesIn(join(sys, 'class/iscsi_session')).length > 0 && {
+      'an iSCSI disk': (disk: string) => /\/session\d+\//.test(disk),
+    }),
+    ...(fcoe.length > 0 && { 'an FCoE disk': (disk: string) => isBelow(disk, fcoe) }),
+    // A disk of several ways lies below its subsystem, beside the controllers that lead to it.
+    ...(nvme.length > 0 && {
+      'an NVMe disk': (disk: string) =>
+        isBelow(disk, nvme) ||
+        [dirname(disk), dirname(dirname(disk))].some(
+          (at) => basename(at).startsWith('nvme-subsys') && namesIn(at).some((name) => nvme.includes(name)),
+        ),
+    }),
+  };
 }
 
 function networkMounts(mounts: string): string[] {
