@@ -5,7 +5,7 @@ import { smallBuffers, startupFacts } from '../check/startup-facts.js';
 import { tryDoorsOf } from '../check/trial-vpp.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
-import type { Config, RestoreConfig, UplinkSpec } from '../config.js';
+import type { Config, RestoreConfig } from '../config.js';
 import { LogRing } from '../debug/log-ring.js';
 import { runCommand } from '../host/command.js';
 import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
@@ -44,7 +44,7 @@ import type { RegistryFile } from '../vpp-conn/registry.js';
 import { startupConfig, startupExec } from '../vpp-conn/startup-config.js';
 import { quarantineFile, registryFile } from '../vpp-conn/state-files.js';
 import { clusterOf } from './cluster.js';
-import { namedAtStart, pastIommuOf, pciOf } from './start-devices.js';
+import { forStart, pastIommuOf, pciOf } from './start-devices.js';
 
 /** What ends VPP and gives the host its network back. Needs no configuration but paths. */
 export interface RestoreParts {
@@ -279,7 +279,7 @@ function makeLauncher(
   const { paths, vpp } = config;
   const facts = startupFacts(config);
   const pastIommu = pastIommuOf(uplinkHost);
-  const fileFor = (uplinks: readonly UplinkSpec[]) =>
+  const fileFor = (uplinks: ReturnType<typeof forStart>) =>
     startupConfig(
       vpp.config_template,
       placeholders,
@@ -291,7 +291,7 @@ function makeLauncher(
       facts,
     );
   const startup = fileFor(config.uplinks);
-  const text = (of: VppOfFile): string => fileFor(namedAtStart(uplinkHost, config.uplinks, of)).text;
+  const text = (of: VppOfFile): string => fileFor(forStart(uplinkHost, config.uplinks, of)).text;
   for (const warning of startup.warnings) log.warn({}, `vpp(config) ${warning}`);
   for (const { section, why } of startup.added) log.info({ section }, `vpp(config) added ${section}: ${why}`);
   const processes = processTable(boot_id, () => {

@@ -40,18 +40,17 @@ export function pastIommuOf(host: Host, roots = HOST_ROOTS): (name: string) => b
   };
 }
 
-/**
- * Uplinks that the start-up file may name. Of DPDK only those that this one start of VPP is to find, or that the VPP which runs has: DPDK takes what the file names
- * from Linux, too, whose interfaces it does not see from VPP's namespace.
- */
-export function namedAtStart(
+/** The uplinks, and of those of DPDK which Linux has: they are not for this one start of VPP to find, or not of the VPP that runs. */
+export function forStart(
   host: Host,
   specs: readonly UplinkSpec[],
   of: 'the next VPP' | 'the one that runs',
-): readonly UplinkSpec[] {
+): readonly (UplinkSpec & { readonly with_linux?: true })[] {
   const given =
     of === 'the next VPP'
       ? host.takeForNextVpp()
       : new Set(capturedBy(host).map(({ spec }) => spec.interface_name));
-  return specs.filter(({ driver, interface_name }) => driver !== 'dpdk' || given.has(interface_name));
+  return specs.map((spec) =>
+    spec.driver !== 'dpdk' || given.has(spec.interface_name) ? spec : { ...spec, with_linux: true },
+  );
 }

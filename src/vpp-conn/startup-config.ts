@@ -4,7 +4,7 @@
  * Every keyword below was accepted by VPP 26.10. A wrong one ends VPP at once with "unknown input".
  */
 import { substitute, type TemplateFacts } from '../config/placeholders.js';
-import { type DriverUplink, withDpdk } from './startup-dpdk.js';
+import { type DriverUplink, isGiven, withDpdk } from './startup-dpdk.js';
 
 /** Messages that VPP keeps for the post-mortem of a crash. */
 export const api_trace_items = 8192;
@@ -12,6 +12,8 @@ export const api_trace_items = 8192;
 /** One top-level entry of a start-up file: `name { body }`. Offsets are into the text. */
 export interface Section {
   readonly name: string;
+  /** Of its name. */
+  readonly start: number;
   readonly body_start: number;
   readonly body_end: number;
 }
@@ -23,28 +25,36 @@ const token = /#[^\n\r]*|[{}]|[^\s{}#]+/g;
 export function sections(text: string): readonly Section[] {
   const found: Section[] = [];
   let depth = 0;
-  let word = '';
-  let open: { name: string; body_start: number } | undefined;
+  let word = { name: '', start: 0 };
+  let open: Omit<Section, 'body_end'> | undefined;
   for (const { 0: piece, index } of text.matchAll(token)) {
     if (piece.startsWith('#')) continue;
     if (piece === '{') {
-      if (depth++ === 0) open = { name: word, body_start: index + 1 };
+      if (depth++ === 0) open = { ...word, body_start: index + 1 };
     } else if (piece === '}') {
       if (--depth === 0 && open) found.push({ ...open, body_end: index });
       depth = Math.max(depth, 0);
-    } else word = piece;
+    } else word = { name: piece, start: index };
   }
   return found;
+}
+
+/** Words and braces of a section with their places, without comments. */
+export function tokensOf(
+  text: string,
+  { body_start, body_end }: Pick<Section, 'body_start' | 'body_end'>,
+): readonly { readonly word: string; readonly at: number }[] {
+  return [...text.slice(body_start, body_end).matchAll(token)]
+    .filter(([piece]) => !piece.startsWith('#'))
+    .map(({ 0: word, index }) => ({ word, at: body_start + index }));
 }
 
 export const sectionOf = (text: string, name: string): Section | undefined =>
   sections(text).find((section) => section.name === name);
 
 /** The words of a section, without comments; inner braces are words too. */
-export function wordsOf(text: string, { body_start, body_end }: Section): string[] {
-  return [...text.slice(body_start, body_end).matchAll(token)]
-    .map(([piece]) => piece)
-    .filter((piece) => !piece.startsWith('#'));
+export function wordsOf(text: string, section: Section): string[] {
+  return tokensOf(text, section).map(({ word }) => word);
 }
 
 /** The machine, and what is to run on it. */
@@ -313,7 +323,12 @@ function addMissing(config: StartupConfig, facts: StartupFacts): StartupConfig {
 }
 
 /** Inserts one line at the start of a section. */
-function insertLine(config: StartupConfig, section: Section, line: string, why: string): StartupConfig {
+export function insertLine(
+  config: StartupConfig,
+  section: Section,
+  line: string,
+  why: string,
+): StartupConfig {
   const { text } = config;
   return {
     ...config,
@@ -486,7 +501,7 @@ export function startupConfig(
   uplinks: readonly DriverUplink[],
   machine: StartupFacts,
 ): StartupConfig {
-  const of_dpdk = uplinks.filter(({ driver }) => driver === 'dpdk');
+  const of_dpdk = uplinks.filter(isGiven);
   const facts = of_dpdk.length === 0 ? machine : { ...machine, small_pages_max: vfio_pages_max };
   const { text, unknown } = substitute(template ?? defaultTemplate(facts), placeholders);
   const start: StartupConfig = {
@@ -497,7 +512,7 @@ export function startupConfig(
     ),
   };
   const complete = addMissing(smallPages(stayChild(start), facts), facts);
-  const driven = withDpdk(complete, of_dpdk, !isSmall(complete.text));
+  const driven = withDpdk(complete, uplinks, !isSmall(complete.text));
   return {
     ...driven,
     warnings: [

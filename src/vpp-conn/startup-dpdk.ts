@@ -3,7 +3,17 @@
  *
  * Words: `dpdk_config`, `dpdk_device_config` of VPP 26.10, whose plugin refuses to start with any other.
  */
-import { type Addition, type StartupConfig, sectionOf, valueIn, wordsOf } from './startup-config.js';
+import {
+  type Addition,
+  insertLine,
+  type Section,
+  type StartupConfig,
+  sectionOf,
+  sections,
+  tokensOf,
+  wordsIn,
+  wordsOf,
+} from './startup-config.js';
 
 export interface DriverUplink {
   readonly interface_name: string;
@@ -16,58 +26,155 @@ export interface DriverUplink {
   readonly tx_queues: number;
   readonly rx_ring_size: number;
   readonly tx_ring_size: number;
+  /** Linux has its device, and the VPP that is started is not to find it. */
+  readonly with_linux?: true;
 }
+
+/** Of DPDK, and VPP is to find it at its start. */
+export const isGiven = ({ driver, with_linux }: DriverUplink): boolean => driver === 'dpdk' && !with_linux;
 
 /** By it the device is found again. */
 const tagOf = ({ interface_name }: DriverUplink): string => `main-${interface_name}`;
 
-const disabled = /(plugin\s+dpdk_plugin\.so\s*\{\s*)disable(\s*\})/;
-
-/** `uplinks`: those of DPDK that VPP has been given: a device that Linux still has the plugin would take from it. */
+/**
+ * `uplinks`: all. Only those that VPP has been given are named: what the file names the plugin takes from Linux as well. Without any it takes every network
+ * card whose interface it does not see up, and from VPP's namespace it sees none: then it is not there.
+ */
 export function withDpdk(
   config: StartupConfig,
   uplinks: readonly DriverUplink[],
   has_hugepages: boolean,
 ): StartupConfig {
-  if (uplinks.length === 0) return config;
+  const given = uplinks.filter(isGiven);
+  return given.length === 0 ? withoutDevices(config, uplinks) : withDevices(config, given, has_hugepages);
+}
+
+function withDevices(
+  config: StartupConfig,
+  uplinks: readonly DriverUplink[],
+  has_hugepages: boolean,
+): StartupConfig {
   const names = uplinks.map(({ interface_name }) => interface_name).join(', ');
   const why = `${names} ${uplinks.length === 1 ? 'is a dpdk uplink' : 'are dpdk uplinks'}`;
-  const enabled = enablePlugin(config, why);
+  const enabled = isLoaded(config.text) ? config : turnPlugin(config, 'enable', why);
   const section = sectionOf(enabled.text, 'dpdk');
   if (section === undefined) return addSection(enabled, uplinks, has_hugepages, why);
   const words = wordsOf(enabled.text, section);
   const untagged = uplinks.filter((uplink) => !hasTag(words, tagOf(uplink)));
-  return {
-    ...enabled,
-    warnings: [
-      ...enabled.warnings,
-      ...untagged.map(
-        (uplink) =>
-          `the template's dpdk section has no device with "tag ${tagOf(uplink)}": add it to the device of ${uplink.interface_name}, or remove the section`,
-      ),
-    ],
-  };
+  return leaveOthers(
+    {
+      ...enabled,
+      warnings: [
+        ...enabled.warnings,
+        ...untagged.map(
+          (uplink) =>
+            `the template's dpdk section has no device with "tag ${tagOf(uplink)}": add it to the device of ${uplink.interface_name}, or remove the section`,
+        ),
+      ],
+    },
+    section,
+  );
+}
+
+/** A section of the user that is of no uplink is left: by it he makes what he names himself. */
+function withoutDevices(config: StartupConfig, uplinks: readonly DriverUplink[]): StartupConfig {
+  const section = sectionOf(config.text, 'dpdk');
+  const words = wordsIn(config.text, 'dpdk');
+  const waits = uplinks.some(({ driver }) => driver === 'dpdk');
+  const named = uplinks.filter(
+    ({ driver, pci_address = '' }) => driver !== 'dpdk' && names(words, pci_address),
+  );
+  if (section === undefined) return disablePlugin(config);
+  // VPP does not start with a section that no plugin has asked for.
+  if (waits || named.length > 0) {
+    const warnings = named.map(
+      ({ interface_name }) =>
+        `the template's dpdk section names the device of ${interface_name}, whose driver is another one: the section is left out; set vppDriver to dpdk, or take the device out of it`,
+    );
+    const quiet = disablePlugin({ ...config, text: withoutSection(config.text, section) });
+    return { ...quiet, warnings: [...quiet.warnings, ...warnings] };
+  }
+  if (isLoaded(config.text)) return leaveOthers(config, section);
+  const warning =
+    'the template has a dpdk section, and the plugin is disabled: VPP does not start with that; take the section out';
+  return { ...config, warnings: [...config.warnings, warning] };
+}
+
+/** Where the section names no device the plugin looks for some itself. */
+function leaveOthers(config: StartupConfig, section: Section): StartupConfig {
+  const words = wordsOf(config.text, section);
+  const has_devices = words.some((word, at) => word === 'dev' && words[at + 1] !== 'default');
+  const missing = ['no-pci', 'no-vmbus'].filter((word) => !words.includes(word));
+  if (has_devices || missing.length === 0) return config;
+  const why = 'it names no device, and VPP would take the network cards of Linux';
+  return insertLine(config, section, missing.join(' '), why);
+}
+
+const withoutSection = (text: string, { start, body_end }: Section): string =>
+  `${text.slice(0, start)}${text.slice(body_end + 1)}`;
+
+/** `unformat_vlib_pci_addr` takes it with or without leading zeros. */
+function names(words: readonly string[], address: string): boolean {
+  const plain = (text: string): string => text.toLowerCase().replaceAll(/\b0+(?=[0-9a-f])/g, '');
+  return (
+    address !== '' && words.some((word, at) => words[at - 1] === 'dev' && plain(word) === plain(address))
+  );
 }
 
 const hasTag = (words: readonly string[], tag: string): boolean =>
   words.some((word, at) => word === 'tag' && words[at + 1] === tag);
 
-function enablePlugin(config: StartupConfig, why: string): StartupConfig {
-  const text = config.text.replace(disabled, '$1enable$2');
-  if (text !== config.text) {
-    const added: Addition = { section: 'plugins', text: 'plugin dpdk_plugin.so { enable }', why };
+const dpdk_plugin = 'dpdk_plugin.so';
+
+/** What the template says of a plugin, or of all that it does not name. VPP reads all sections of that name as one, and refuses to be told twice. */
+function switchOf(
+  text: string,
+  plugin: string,
+): { readonly on: boolean; readonly start: number; readonly end: number } | undefined {
+  for (const section of sections(text)) {
+    if (section.name !== 'plugins') continue;
+    const tokens = tokensOf(text, section);
+    const first = tokens.findIndex(
+      ({ word }, at) => word === 'plugin' && tokens[at + 1]?.word === plugin && tokens[at + 2]?.word === '{',
+    );
+    const length = tokens.slice(first).findIndex(({ word }) => word === '}');
+    if (first < 0 || length < 0) continue;
+    const said = tokens.slice(first, first + length).map(({ word }) => word);
+    return {
+      on: !said.includes('disable'),
+      start: tokens[first]!.at,
+      end: tokens[first + length]!.at + 1,
+    };
+  }
+  return undefined;
+}
+
+/** As VPP would load it, where it has it. */
+const isLoaded = (text: string): boolean =>
+  (switchOf(text, dpdk_plugin) ?? switchOf(text, 'default'))?.on !== false;
+
+function turnPlugin(config: StartupConfig, how: 'enable' | 'disable', why: string): StartupConfig {
+  const line = `plugin ${dpdk_plugin} { ${how} }`;
+  const said = switchOf(config.text, dpdk_plugin);
+  const added: Addition = { section: 'plugins', text: line, why };
+  if (said !== undefined) {
+    const text = `${config.text.slice(0, said.start)}${line}${config.text.slice(said.end)}`;
     return { ...config, text, added: [...config.added, added] };
   }
   const plugins = sectionOf(config.text, 'plugins');
-  const is_off =
-    plugins !== undefined &&
-    valueIn(wordsOf(config.text, plugins), 'default') === '{' &&
-    /plugin\s+default\s*\{\s*disable\s*\}/.test(config.text) &&
-    !/dpdk_plugin\.so\s*\{\s*enable/.test(config.text);
-  if (!is_off) return config;
-  const warning =
-    'the template\'s plugins section disables all but those that it names, and not dpdk_plugin.so: add "plugin dpdk_plugin.so { enable }"';
-  return { ...config, warnings: [...config.warnings, warning] };
+  if (plugins !== undefined) return insertLine(config, plugins, line, why);
+  const whole = `plugins {\n  ${line}\n}\n`;
+  return {
+    ...config,
+    text: `${config.text}\n${whole}`,
+    added: [...config.added, { ...added, text: whole }],
+  };
+}
+
+function disablePlugin(config: StartupConfig): StartupConfig {
+  if (!isLoaded(config.text)) return config;
+  const why = 'no uplink of dpdk is to be found, and its plugin would take the network cards of Linux';
+  return turnPlugin(config, 'disable', why);
 }
 
 function addSection(

@@ -2,7 +2,7 @@ import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci } from '../../lab/fake-pci.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
-import { namedAtStart, pastIommuOf, pciOf } from '../../src/node/start-devices.js';
+import { forStart, pastIommuOf, pciOf } from '../../src/node/start-devices.js';
 import { macs, specOf, UplinkLab } from '../uplink/uplink-lab.js';
 
 const device = {
@@ -21,8 +21,10 @@ t.test(
     const lab = new UplinkLab(new TurnedClock(), 'physical', false, pci);
     pci.add(device);
     const spec = specOf({ driver: 'dpdk' });
-    const named = (of: Parameters<typeof namedAtStart>[2] = 'the next VPP') =>
-      namedAtStart(lab.host, [spec, specOf()], of).map(({ driver }) => driver);
+    const named = (of: Parameters<typeof forStart>[2] = 'the next VPP') =>
+      forStart(lab.host, [spec, specOf()], of).flatMap(({ driver, with_linux }) =>
+        with_linux ? [] : [driver],
+      );
     // As the process begins, and for all its life.
     const pciAddress = pciOf(lab.host, pci.roots);
     t.equal(pciAddress('eth0'), device.address);
@@ -82,5 +84,5 @@ t.test('a record that cannot be read keeps no VPP from starting', async (t) => {
   };
   const roots = new FakePci(t.testdir()).roots;
   t.equal(pciOf(host, roots)('eth0'), '');
-  t.equal(namedAtStart(host, [specOf()], 'the one that runs').length, 1);
+  t.equal(forStart(host, [specOf()], 'the one that runs').length, 1);
 });

@@ -258,7 +258,7 @@ t.test('a template without which VPP could not be reached or waited for is compl
   t.match(daemon.text, /unix \{\n {2}nodaemon cli-listen/);
   t.same(
     daemon.added.map(({ section }) => section),
-    ['unix', 'socksvr', 'buffers', 'statseg', 'cnat'],
+    ['unix', 'socksvr', 'buffers', 'statseg', 'cnat', 'plugins'],
   );
   t.match(startupConfig('cpu { workers 1 }', placeholders, [], facts).text, /\nunix \{\n {2}nodaemon/);
   const elsewhere = startupConfig(template.replace('vpp-api.sock', 'other.sock'), placeholders, [], facts);
@@ -387,7 +387,71 @@ t.test(
     t.match(bare.warnings, [/eth0 is on no PCI bus/]);
     t.notMatch(bare.text, /^dpdk \{/m);
     const off = template.replace(/plugins \{[\s\S]*?\n\}/, 'plugins { plugin default { disable } }');
-    t.match(startupConfig(off, placeholders, [dpdk_uplink], facts).warnings, [/not dpdk_plugin.so/]);
+    t.match(
+      startupConfig(off, placeholders, [dpdk_uplink], facts).text,
+      /plugin dpdk_plugin.so \{ enable \}/,
+    );
+  },
+);
+
+t.test(
+  'a VPP that is not to find a device of DPDK has no plugin that takes network cards of Linux',
+  async (t) => {
+    const plenty = { ...facts, hugepages_bytes: 1024 * MiB };
+    const plugins = (of: string): string =>
+      template.replace(/plugins \{[\s\S]*?\n\}/, of && `plugins {\n  ${of}\n}`);
+    const off = /plugin dpdk_plugin\.so \{ disable \}/;
+    const waits = { ...dpdk_uplink, with_linux: true } as const;
+    const known = { ...uplink, pci_address: '0000:00:05.0' };
+    const on = [
+      '',
+      'plugin default { enable }',
+      'plugin dpdk_plugin.so { enable }',
+      'plugin dpdk_plugin.so { enable skip-version-check }',
+      '# plugin dpdk_plugin.so { disable }',
+      'plugin default { disable } plugin dpdk_plugin.so { enable }',
+    ];
+    for (const said of on) {
+      for (const each of [uplink, waits]) {
+        const { text, added, warnings } = startupConfig(plugins(said), placeholders, [each], plenty);
+        const left = text.replace(/#.*/g, '');
+        t.match(left, off, said);
+        t.equal(left.match(/dpdk_plugin/g)?.length, 1, `${said}: VPP does not start with two words on it`);
+        t.ok(added.some(({ why }) => /would take the network cards of Linux/.test(why)));
+        t.same(warnings, []);
+      }
+    }
+    t.ok(startupConfig(template, placeholders, [waits], plenty).text.startsWith(`${template}\n`));
+    // A section without its plugin is unknown to VPP, which ends.
+    const section = 'dpdk { dev 0:0:5.0 { tag main-eth0 } }';
+    for (const said of ['plugin dpdk_plugin.so { disable }', 'plugin dpdk_plugin.so { enable }']) {
+      const own = `${plugins(said)}\n${section}`;
+      const before = startupConfig(own, placeholders, [waits], plenty);
+      t.match(before.text, off);
+      t.notMatch(before.text, /^dpdk/m, 'which would take the device before Linux has let go of it');
+      const now = startupConfig(own, placeholders, [dpdk_uplink], plenty);
+      t.match(now.text, /plugin dpdk_plugin\.so \{ enable \}/);
+      t.ok(now.text.includes(section), 'as the user has it');
+      const other = startupConfig(own, placeholders, [known], plenty);
+      t.notMatch(other.text, /^dpdk/m);
+      t.match(other.warnings, [
+        /names the device of eth0, whose driver is another one.*set vppDriver to dpdk/,
+      ]);
+    }
+    // What a user makes with it himself.
+    const none = { ...known, driver: 'none' };
+    const enabled = plugins('plugin dpdk_plugin.so { enable }');
+    for (const own of ['dpdk { dev 0000:00:09.0 }', 'dpdk { no-pci no-vmbus vdev net_tap0 }'])
+      t.ok(startupConfig(`${enabled}\n${own}`, placeholders, [none], plenty).text.includes(own), own);
+    for (const own of ['vdev net_tap0', 'dev default { num-rx-queues 2 }'])
+      for (const each of [none, dpdk_uplink])
+        t.match(
+          startupConfig(`${enabled}\ndpdk { ${own} }`, placeholders, [each], plenty).text,
+          /dpdk \{\n {2}no-pci no-vmbus/,
+          'which names no card',
+        );
+    const dead = startupConfig(`${template}\ndpdk { no-pci }`, placeholders, [uplink], plenty);
+    t.match(dead.warnings, [/VPP does not start with that/]);
   },
 );
 
