@@ -31,7 +31,7 @@ import type {
 } from '../linux/network.js';
 import { findNft } from '../services/host-services.js';
 import { type GoFacts, gatherGoFacts } from './check-migration.js';
-import { smallBuffers } from './startup-facts.js';
+import { vppFacts } from './startup-facts.js';
 
 export interface CheckFacts {
   readonly links: readonly Link[];
@@ -134,7 +134,7 @@ export async function gatherCheckFacts(
         }),
       ),
       holders: new Map(held.map(({ name, holders }) => [name, holders])),
-      machine: { ...machineFacts(roots), small_buffers: smallBuffers(config, roots) },
+      machine: { ...machineFacts(roots), ...vppFacts(config, roots) },
       offloads: new Map(present.map((name) => [name, network.offloads(name)])),
       channels: new Map(
         present.flatMap((name) => {

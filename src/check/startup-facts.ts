@@ -1,8 +1,13 @@
 /** What VPP's start-up file follows from, beside the template. */
+import { existsSync, realpathSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { substitute } from '../config/placeholders.js';
 import type { Config } from '../config.js';
-import { HOST_ROOTS, type HostRoots, hugepageBytes, memoryBytes } from '../host/devices/sysfs.js';
-import { hasSmallBuffers, type StartupFacts } from '../vpp-conn/startup-config.js';
+import type { MachineFacts } from '../host/devices/pci-facts.js';
+import { HOST_ROOTS, type HostRoots, hugepageBytes, memoryBytes, namesIn } from '../host/devices/sysfs.js';
+import { hasSmallBuffers, type StartupFacts, wordsIn } from '../vpp-conn/startup-config.js';
+import { untaggedIn } from '../vpp-conn/startup-dpdk.js';
 
 export function startupFacts(
   { vpp, pods, gates, paths }: Config,
@@ -21,7 +26,43 @@ export function startupFacts(
   };
 }
 
-/** Whether the start-up file of this node has VPP's buffers on pages of 4 KiB. */
-export function smallBuffers(config: Config, roots?: HostRoots): boolean {
-  return hasSmallBuffers(config.vpp.config_template, startupFacts(config, roots));
+/** What VPP and its start-up file have that drivers of uplinks are judged by. */
+export function vppFacts(
+  config: Config,
+  roots?: HostRoots,
+): Pick<MachineFacts, 'small_buffers' | 'has_dpdk' | 'untagged'> {
+  const { config_template: template, binary } = config.vpp;
+  const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
+  const { text } = substitute(template ?? '', { uplinks, first_cpu: '', node_annotations: {} });
+  const has_dpdk = hasPlugin('dpdk_plugin.so', binary, text);
+  return {
+    small_buffers: hasSmallBuffers(template, startupFacts(config, roots)),
+    ...(has_dpdk !== undefined && { has_dpdk }),
+    // What the API server has to be asked for is not known here.
+    untagged: /\btag\s+\S*__/.test(text) ? [] : untaggedIn(text, config.uplinks),
+  };
+}
+
+/** Where VPP looks for its plugins: beside its program, or where its start-up file says. Undefined: nothing is known of its plugins. */
+export function hasPlugin(name: string, binary: string, template: string): boolean | undefined {
+  const words = wordsIn(template, 'plugins');
+  const paths = (word: string): string[] =>
+    words.flatMap((each, at) => (each === word ? (words[at + 1] ?? '').split(':') : []));
+  const own = paths('path');
+  const directories = [...(own.length > 0 ? own : besides(binary)), ...paths('add-path')];
+  const known = directories.filter((directory) =>
+    namesIn(directory).some((file) => file.endsWith('_plugin.so')),
+  );
+  return known.length === 0 ? undefined : known.some((directory) => existsSync(join(directory, name)));
+}
+
+function besides(binary: string): string[] {
+  try {
+    const prefix = dirname(dirname(realpathSync(binary)));
+    return ['lib', 'lib64', ...namesIn(join(prefix, 'lib')).map((name) => join('lib', name))].map((place) =>
+      join(prefix, place, 'vpp_plugins'),
+    );
+  } catch {
+    return [];
+  }
 }

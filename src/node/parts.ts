@@ -1,7 +1,7 @@
 /** The concrete parts of a node, made from its configuration: the only place where they meet. */
 import { join } from 'node:path';
 import { createGobgpdLauncher, type GobgpdLauncher } from '../bgp/launcher.js';
-import { smallBuffers, startupFacts } from '../check/startup-facts.js';
+import { startupFacts, vppFacts } from '../check/startup-facts.js';
 import { tryDoorsOf } from '../check/trial-vpp.js';
 import { type Clock, systemClock } from '../clock.js';
 import { firstCpu, type TemplateFacts } from '../config/placeholders.js';
@@ -10,6 +10,7 @@ import { LogRing } from '../debug/log-ring.js';
 import { runCommand } from '../host/command.js';
 import { pruneCoreFiles, setCorePattern } from '../host/core-files.js';
 import { oomCounter } from '../host/devices/oom.js';
+import type { MachineFacts } from '../host/devices/pci-facts.js';
 import { bootId, HOST_ROOTS, listensAt, processRunningAs, processStartTime } from '../host/devices/sysfs.js';
 import { makeDirectory, readIfExists } from '../host/files.js';
 import { isFirstNetwork } from '../host/host-namespace.js';
@@ -128,12 +129,19 @@ export function openMachine(config: RestoreConfig): Machine {
   return { clock, log, logRing, host, boot_id, journal, core_journal, is_whole: whole };
 }
 
+/** See UplinkHost. */
+interface UplinkSettings {
+  readonly serves?: boolean;
+  readonly gso?: boolean;
+  readonly vpp_facts?: Partial<MachineFacts>;
+}
+
 /** The uplinks' Linux side, and the namespace that VPP has or is to have. */
 function uplinkParts(
   { clock, host, boot_id, journal }: Machine,
   config: RestoreConfig,
   uplinks: readonly string[],
-  { serves = false, gso = true, small_buffers = false } = {},
+  { serves = false, gso = true, vpp_facts = {} }: UplinkSettings = {},
 ) {
   const { paths, vpp } = config;
   const places = { machine: paths.netns_dir, container: join(paths.run_dir, 'netns') };
@@ -151,7 +159,7 @@ function uplinkParts(
     vpp_netns.path,
     serves,
     gso,
-    small_buffers,
+    vpp_facts,
   );
   return { vpp_netns, uplinkHost };
 }
@@ -198,7 +206,7 @@ export async function linuxParts(config: Config, machine: Machine): Promise<Node
   const parts = uplinkParts(machine, config, uplinks, {
     serves,
     gso,
-    small_buffers: smallBuffers(config),
+    vpp_facts: vppFacts(config),
   });
   const { vpp_netns } = parts;
   const cluster = clusterOf(config, clock, log);

@@ -1,4 +1,6 @@
+import type { MachineFacts } from '../host/devices/pci-facts.js';
 import { askedMtu, type DeviceFacts, type UplinkDriver } from './driver.js';
+import type { Obstacle } from './obstacles.js';
 import { bindChanges, binderOf, leaningOn, onNoBus, pciObstacles } from './pci-needs.js';
 
 /** Kernel drivers beside which DPDK has queues of its own. */
@@ -27,21 +29,48 @@ export const dpdk: UplinkDriver = {
   lacks: (facts, machine) => {
     const { pci } = facts;
     if (pci === undefined) return [onNoBus('dpdk')];
-    if (staysWithKernel(facts)) return leaningOn(facts, machine);
-    // A virtio device without VIRTIO_F_ACCESS_PLATFORM goes past the IOMMU.
-    const is_isolated =
-      pci.iommu_group !== undefined && binderOf(facts) === 'vfio-pci' && pci.passes_iommu !== false;
-    return [
-      ...pciObstacles('dpdk', facts, machine),
-      ...((machine.hugepage_bytes > 0 && machine.small_buffers !== true) || is_isolated
-        ? []
-        : [
-            {
-              what: `has neither ${machine.hugepage_bytes > 0 ? "hugepages for all of VPP's buffers" : 'hugepages'} nor an IOMMU for dpdk`,
-              why: 'without hugepages DPDK reaches memory by virtual addresses, which takes an IOMMU',
-              step: 'set vm.nr_hugepages on the host, turn the IOMMU on, or use af_packet',
-            },
-          ]),
-    ];
+    const of_file = fileObstacles(facts, machine);
+    if (staysWithKernel(facts)) return [...of_file, ...leaningOn(facts, machine)];
+    return [...of_file, ...pciObstacles('dpdk', facts, machine), ...memoryObstacles(facts, machine)];
   },
 };
+
+/** VPP would end at its start, or begin anew with the device for nothing. */
+function fileObstacles({ link }: DeviceFacts, { has_dpdk, untagged = [] }: MachineFacts): Obstacle[] {
+  return [
+    ...(has_dpdk === false
+      ? [
+          {
+            what: 'cannot be driven by dpdk',
+            why: 'VPP has no dpdk_plugin.so',
+            step: 'use a VPP that has it, or another driver',
+          },
+        ]
+      : []),
+    ...(untagged.includes(link.name)
+      ? [
+          {
+            what: 'is not in the dpdk section of CALICOVPP_CONFIG_TEMPLATE',
+            why: `no device of it has "tag main-${link.name}", by which it is found`,
+            step: 'add that to its device, or take the section out of the template',
+          },
+        ]
+      : []),
+  ];
+}
+
+function memoryObstacles(facts: DeviceFacts, { hugepage_bytes, small_buffers }: MachineFacts): Obstacle[] {
+  const { pci } = facts;
+  // A virtio device without VIRTIO_F_ACCESS_PLATFORM goes past the IOMMU.
+  const is_isolated =
+    pci?.iommu_group !== undefined && binderOf(facts) === 'vfio-pci' && pci.passes_iommu !== false;
+  if (is_isolated || (hugepage_bytes > 0 && small_buffers !== true)) return [];
+  const hugepages = hugepage_bytes > 0 ? "hugepages for all of VPP's buffers" : 'hugepages';
+  return [
+    {
+      what: `has neither ${hugepages} nor an IOMMU for dpdk`,
+      why: 'without hugepages DPDK reaches memory by virtual addresses, which takes an IOMMU',
+      step: 'set vm.nr_hugepages on the host, turn the IOMMU on, or use af_packet',
+    },
+  ];
+}

@@ -9,7 +9,7 @@ import {
   user_space_drivers,
   virtualFunctions,
 } from '../host/devices/pci-driver.js';
-import { machineFacts } from '../host/devices/pci-facts.js';
+import { type MachineFacts, machineFacts } from '../host/devices/pci-facts.js';
 import { driverOf } from '../host/devices/sysfs.js';
 import { type UndoReport, undo } from '../host/undo/undo.js';
 import type { UndoJournal } from '../host/undo/undo-journal.js';
@@ -61,8 +61,8 @@ export class UplinkHost {
     private readonly serves = false,
     /** Pods may send segments larger than a packet. */
     private readonly gso = true,
-    /** See MachineFacts. */
-    private readonly small_buffers = false,
+    /** Of VPP and its start-up file. */
+    private readonly vpp_facts: Partial<MachineFacts> = {},
   ) {
     this.taps = new HostTaps(host, () => this.undoing === undefined, serves);
   }
@@ -86,7 +86,7 @@ export class UplinkHost {
   capture(specs: readonly UplinkSpec[], before?: readonly CapturedUplink[]): CapturedUplink[] {
     const { tried, gso } = this;
     const { roots } = this.tools;
-    const machine = { ...machineFacts(roots), small_buffers: this.small_buffers };
+    const machine = { ...machineFacts(roots), ...this.vpp_facts };
     return this.inHost((namespace) => {
       const captured = specs.map((spec, at) =>
         captureUplink(

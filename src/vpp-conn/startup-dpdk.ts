@@ -76,6 +76,16 @@ function withDevices(
   );
 }
 
+/** Names of these uplinks that a section of the user in this text has no device for. */
+export function untaggedIn(text: string, uplinks: readonly DriverUplink[]): string[] {
+  const section = sectionOf(text, 'dpdk');
+  if (section === undefined) return [];
+  const words = wordsOf(text, section);
+  return uplinks
+    .filter((uplink) => uplink.driver === 'dpdk' && !hasTag(words, tagOf(uplink)))
+    .map(({ interface_name }) => interface_name);
+}
+
 /** A section of the user that is of no uplink is left: by it he makes what he names himself. */
 function withoutDevices(config: StartupConfig, uplinks: readonly DriverUplink[]): StartupConfig {
   const section = sectionOf(config.text, 'dpdk');

@@ -12,6 +12,7 @@ import {
 import { hasFilters } from '../../src/check/check-facts.js';
 import { gatherGoFacts } from '../../src/check/check-migration.js';
 import { overlap } from '../../src/check/check-uplink.js';
+import { vppFacts } from '../../src/check/startup-facts.js';
 import { ConfigError, loadConfig } from '../../src/config.js';
 import type { MachineFacts } from '../../src/host/devices/pci-facts.js';
 import { HOST_ROOTS } from '../../src/host/devices/sysfs.js';
@@ -311,6 +312,38 @@ t.test('MTU', async (t) => {
   t.same(told(check(jumbo)), []);
   t.match(told(check(jumbo, [{ vppDriver: 'af_xdp' }])), [/warning eth0: has an MTU of 9000/]);
   t.same(told(check(jumbo, [{ vppDriver: 'af_xdp', mtu: 3072 }])), []);
+});
+
+t.test('what VPP and its start-up file have for drivers', async (t) => {
+  const of = (template: string, driver = 'dpdk', binary = '/nowhere/bin/vpp') =>
+    vppFacts(
+      loadConfig({
+        NODENAME: 'n',
+        CALICOVPP_VPP_BINARY: binary,
+        CALICOVPP_CONFIG_TEMPLATE: template,
+        CALICOVPP_INTERFACES: JSON.stringify({
+          uplinkInterfaces: [{ interfaceName: 'eth0', vppDriver: driver }],
+        }),
+      }).config,
+    );
+  t.match(of(''), { untagged: [] });
+  t.match(of('dpdk { dev 0000:00:05.0 }'), { untagged: ['eth0'] });
+  t.match(of('dpdk { dev 0000:00:05.0 }', 'virtio'), { untagged: [] });
+  t.match(of('dpdk { dev __PCI_DEVICE_ID__ { tag main-__VPP_DATAPLANE_IF__ } }'), { untagged: [] });
+  t.match(of('dpdk { dev 0000:00:05.0 { tag __NODE_ANNOTATION:tag__ } }'), { untagged: [] });
+  t.match(of('buffers { page-size 4K }'), { small_buffers: true });
+  const root = t.testdir({
+    bin: { vpp: '' },
+    lib: { 'x86_64-linux-gnu': { vpp_plugins: { 'cnat_plugin.so': '' } } },
+    more: { 'dpdk_plugin.so': '' },
+    empty: {},
+  });
+  const binary = `${root}/bin/vpp`;
+  t.equal(of('').has_dpdk, undefined, 'no plugin is known');
+  t.equal(of('', 'dpdk', binary).has_dpdk, false);
+  t.equal(of(`plugins { add-path ${root}/more }`, 'dpdk', binary).has_dpdk, true);
+  t.equal(of(`plugins { path ${root}/empty:${root}/more }`, 'dpdk', binary).has_dpdk, true);
+  t.equal(of(`plugins { path ${root}/empty }`, 'dpdk', binary).has_dpdk, undefined);
 });
 
 t.test('drivers', async (t) => {

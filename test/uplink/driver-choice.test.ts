@@ -173,6 +173,13 @@ t.test('each refusal names its cause and the step', async (t) => {
     ],
     ['dpdk', factsOf(undefined), {}, /is on no PCI bus/],
     ['dpdk', factsOf('virtio'), { hugepage_bytes: 0 }, /neither hugepages nor an IOMMU/],
+    ['dpdk', factsOf('i225'), { has_dpdk: false }, /VPP has no dpdk_plugin.so.*use a VPP that has it/],
+    [
+      'dpdk',
+      factsOf('mlx5'),
+      { untagged: ['eth0'] },
+      /no device of it has "tag main-eth0".*add that to its device/,
+    ],
   ];
   for (const [driver, facts, machine, told] of cases) {
     const lacks = lacksOf(driver, facts, machineOf(machine)).map(
@@ -194,6 +201,7 @@ t.test('nothing keeps a driver from the device that it is for', async (t) => {
     ['iavf', factsOf('vf')],
     ['ige', factsOf('i225')],
     ['dpdk', factsOf('i225'), { hugepage_bytes: 0 }],
+    ['dpdk', factsOf('i225'), { has_dpdk: true, untagged: ['eth1'] }],
     ['dpdk', factsOf('mlx5'), { hugepage_bytes: 0, user_space_drivers: [] }],
   ];
   for (const [driver, facts, machine] of cases)

@@ -1,4 +1,5 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
@@ -88,9 +89,12 @@ const all = Object.entries(ways).flatMap(([driver, those]) =>
 
 type Lab = UplinkLab & { pci: FakePci };
 let directories = 0;
+const begun = new WeakSet<object>();
 
 function machine(t: { testdirName: string; testdir(): string }, { device, machine: settings }: Way): Lab {
-  if (directories === 0) t.testdir();
+  // Once for each test: it is removed behind it.
+  if (!begun.has(t)) t.testdir();
+  begun.add(t);
   directories += 1;
   const pci = new FakePci(`${t.testdirName}/${directories}`, new FakeHostNetwork(), settings);
   const lab = new UplinkLab(new TurnedClock(), 'physical', false, pci);
@@ -124,7 +128,8 @@ async function turning<T>(lab: Lab, promise: Promise<T>): Promise<T> {
   let is_over = false;
   void promise.finally(() => (is_over = true)).catch(() => undefined);
   while (!is_over) {
-    for (let n = 0; n < 20; n++) await new Promise((resolve) => setImmediate(resolve));
+    // What is read of sysfs comes by the thread pool: the clock is not to run ahead of it.
+    for (let n = 0; n < 10; n++) await stat('/');
     await (lab.clock as TurnedClock).advance(100);
   }
   return promise;

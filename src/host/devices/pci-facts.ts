@@ -135,6 +135,10 @@ export interface MachineFacts {
   readonly hugepage_bytes: number;
   /** VPP's start-up file has its buffers on pages of 4 KiB, whatever hugepages there are. Absent: it is not known. */
   readonly small_buffers?: boolean;
+  /** VPP has its plugin for DPDK. Absent: it is not known. */
+  readonly has_dpdk?: boolean;
+  /** Names of dpdk uplinks that a `dpdk` section of the user's has no device for. Absent: there is no such section. */
+  readonly untagged?: readonly string[];
   /** How far the kernel is locked down: `integrity`, `confidentiality`. Absent: not at all. */
   readonly lockdown?: string;
   /** What of the machine is reached by the network and cannot be without it for a moment. */
