@@ -9,10 +9,12 @@ import {
   setVirtualFunctions,
   virtualFunctions,
 } from '../host/devices/pci-driver.js';
+import { pciFacts } from '../host/devices/pci-facts.js';
 import { HOST_ROOTS } from '../host/devices/sysfs.js';
 import type { NetworkChange, NetworkNamespace } from '../linux/network.js';
 import type { CapturedUplink } from './captured.js';
 import type { DeviceChange } from './driver.js';
+import { sharedGroup } from './pci-needs.js';
 import { UplinkError } from './uplink-error.js';
 
 /** Of the namespace that VPP lives in; `default` is what a link begins with that comes there. */
@@ -92,6 +94,7 @@ export async function changeDevice(
       await setUnsafeNoIommu(true, tools);
       return;
     case 'bind':
+      if (change.from === undefined && change.driver === 'vfio-pci') mustBeAlone(change.pci, tools);
       await bindDriver(change, tools);
       return mustHaveFiles(change.pci, change.driver, tools);
     case 'make_vf': {
@@ -108,6 +111,14 @@ export async function changeDevice(
     default:
       return;
   }
+}
+
+/** A virtual function that was just made. */
+function mustBeAlone(pci: string, { roots = HOST_ROOTS }: PciTools): void {
+  const facts = pciFacts(pci, roots);
+  const [found] = facts === undefined ? [] : sharedGroup(facts);
+  if (found === undefined) return;
+  throw new UplinkError(`virtual function ${pci} ${found.what}: ${found.why}; ${found.step}`);
 }
 
 function mustHaveFiles(pci: string, driver: string, { roots = HOST_ROOTS }: PciTools): void {

@@ -73,6 +73,8 @@ export function pciObstacles(
     ...(driver === 'iavf' ? [] : carriesMore(facts)),
     ...binderObstacles(binder, machine),
     ...(binder === usual ? isolation(pci, machine) : []),
+    // The group of a function that is yet to be made nobody knows.
+    ...(binder === usual && !makesFunction(driver, pci) ? sharedGroup(pci) : []),
     ...lockObstacles(binder, machine),
     ...leaningOn(facts, machine),
   ];
@@ -151,17 +153,22 @@ function binderObstacles(binder: string, machine: MachineFacts): Obstacle[] {
   ];
 }
 
-function isolation({ iommu_group, group }: PciFacts, machine: MachineFacts): Obstacle[] {
-  if (iommu_group === undefined) {
-    if (machine.unsafe_no_iommu !== undefined) return [];
-    return [
-      {
-        what: 'is isolated by no IOMMU',
-        why: 'the vfio of this kernel drives nothing else',
-        step: 'turn the IOMMU on (intel_iommu=on or amd_iommu=on on the kernel command line), or set newDriver to uio_pci_generic',
-      },
-    ];
-  }
+const makesFunction = (driver: string, { physical_function }: PciFacts): boolean =>
+  driver === 'iavf' && physical_function === undefined;
+
+function isolation({ iommu_group }: PciFacts, { unsafe_no_iommu }: MachineFacts): Obstacle[] {
+  if (iommu_group !== undefined || unsafe_no_iommu !== undefined) return [];
+  return [
+    {
+      what: 'is isolated by no IOMMU',
+      why: 'the vfio of this kernel drives nothing else',
+      step: 'turn the IOMMU on (intel_iommu=on or amd_iommu=on on the kernel command line), or set newDriver to uio_pci_generic',
+    },
+  ];
+}
+
+/** Others of the group that the kernel drives. */
+export function sharedGroup({ iommu_group, group }: Pick<PciFacts, 'iommu_group' | 'group'>): Obstacle[] {
   const others = group.filter(({ driver }) => driver !== undefined && !harmless.includes(driver));
   if (others.length === 0) return [];
   const names = others.map(({ address, driver }) => `${address} (${driver})`).join(', ');

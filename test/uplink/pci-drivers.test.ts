@@ -304,6 +304,31 @@ t.test(
   },
 );
 
+t.test('a card that shares its isolation makes a function, which must not share its own', async (t) => {
+  const port: FakePciDevice = { ...e810, address: '0000:3b:00.1', link: { name: 'eth9', mac: macs[1]! } };
+  const lab = machine(t, e810);
+  lab.pci.add({ ...port, link: undefined as never });
+  await takeOver(lab, [specOf({ driver: 'iavf' })]);
+  t.equal(lab.pci.driverOf('0000:3c:00.0'), 'vfio-pci', 'it is not the card that vfio gets');
+  t.same((await lab.host.restore()).remaining, []);
+
+  const other = machine(t, e810);
+  const [host, bound] = [shown(other), other.pci.state()];
+  const { write } = other.pci;
+  other.writes(async (path, value) => {
+    await write(path, value);
+    if (path.endsWith('sriov_numvfs') && value === '1')
+      other.pci.add({ ...e810, address: '0000:3c:1f.7', group: '50', link: undefined as never });
+  });
+  await t.rejects(
+    takeOver(other, [specOf({ driver: 'iavf' })]),
+    /virtual function 0000:3c:00.0 shares IOMMU group 50 with 0000:3c:1f.7 \(ice\)/,
+  );
+  t.same((await other.host.restore()).remaining, []);
+  t.equal(shown(other), host);
+  t.match(other.pci.state(), bound);
+});
+
 t.test(
   'virtual functions of an uplink that somebody else has made, and has open, are nobody’s business',
   async (t) => {
