@@ -128,6 +128,8 @@ export const srv6_tag: InterfaceTag = 'srv6';
 export interface ExistingInterface {
   readonly kind: 'existing_interface';
   readonly tag: InterfaceTag;
+  /** That it is to have. Absent: that of its making. */
+  readonly mac?: string;
 }
 
 export interface InterfaceTable {

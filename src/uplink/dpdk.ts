@@ -25,7 +25,12 @@ export const dpdk: UplinkDriver = {
   large_segments: false,
   mtu: askedMtu,
   prepare: (facts) => (staysWithKernel(facts) ? [{ do: 'promisc' }] : bindChanges(facts)),
-  device: (_, tag) => ({ kind: 'existing_interface', tag }),
+  // One that somebody has given it: with its own one, which it has again, it would be another host to the network.
+  device: ({ link: { mac, permanent_mac } }, tag) => ({
+    kind: 'existing_interface',
+    tag,
+    ...(mac !== undefined && mac !== permanent_mac && { mac }),
+  }),
   lacks: (facts, machine) => {
     const { pci } = facts;
     if (pci === undefined) return [onNoBus('dpdk')];

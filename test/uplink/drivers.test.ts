@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Driver } from '../../src/config.js';
-import { driverFor, largeSegments } from '../../src/uplink/drivers.js';
+import { driverFor, largeSegments, uplink_drivers } from '../../src/uplink/drivers.js';
 
 t.test(
   'the driver that was chosen, that was asked for, or the one that works with every device',
@@ -16,4 +16,11 @@ t.test('large segments need every uplink to cut them', async (t) => {
   t.ok(largeSegments(true, [...uplinks('af_packet', 'none'), {}]));
   t.notOk(largeSegments(true, uplinks('af_packet', 'af_xdp')));
   t.notOk(largeSegments(false, uplinks('af_packet')));
+});
+
+t.test('dpdk has the MAC that the host knows, where somebody has given the device another', async (t) => {
+  const device = (link: object) => uplink_drivers.dpdk.device({ link } as never, 'main-eth0');
+  const mac = '02:00:00:00:00:01';
+  t.same(device({ mac, permanent_mac: mac }), { kind: 'existing_interface', tag: 'main-eth0' });
+  t.match(device({ mac, permanent_mac: '02:00:00:00:00:99' }), { mac });
 });

@@ -195,6 +195,19 @@ t.test('rdma by its newest message, or by the one that an older VPP has', async 
   t.same(names(programRemove(rdma, handles)), ['rdma_delete']);
 });
 
+t.test('an interface of a start-up file gets the MAC that the host knows, where it is another', async (t) => {
+  const process = await connected(t);
+  const { run, vpp } = await process();
+  await run(reconcile(wanted(devices.virtio!), []));
+  const made = [...vpp.state.interfaces.all].find((one) => one.tag === tag);
+  const existing = { kind: 'existing_interface', tag } as const;
+  t.same((await run(reconcile([existing], []))).error, undefined);
+  t.equal(made?.mac, mac);
+  t.same((await run(reconcile([{ ...existing, mac: '02:00:00:00:00:77' }], []))).error, undefined);
+  t.equal(made?.mac, '02:00:00:00:00:77');
+  await run(removal(wanted(devices.virtio!)));
+});
+
 t.test('PCI addresses as VPP’s messages have them, and back', async (t) => {
   const domain_2 = { domain: 0x0200, bus: 0x3b, slot: 0x1f, function: 7 };
   t.same(pciParts('0002:3b:1f.7'), domain_2, 'VPP takes the domain as it lies in memory');

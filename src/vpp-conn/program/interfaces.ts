@@ -46,6 +46,8 @@ const af_packet_frame_bytes = 65536;
 const address_exists = -105;
 const address_not_there = -60;
 const ip6_not_enabled = -62;
+/** The device keeps its MAC. */
+const unimplemented = -9;
 /** Of feature_enable_disable: VPP has no such feature. */
 const no_such_feature = -7;
 
@@ -222,8 +224,10 @@ export const interfaces: Programs<
   },
   existing_interface: {
     add: (o, at) => {
-      at.interface(o.tag);
-      return none;
+      const index = at.interface(o.tag);
+      if (o.mac === undefined) return none;
+      const asked = { sw_if_index: index, mac_address: o.mac };
+      return [call(sw_interface_set_mac_address, asked, { tolerated: [unimplemented] })];
     },
     remove: () => none,
   },
