@@ -232,6 +232,8 @@ class StandInLauncher implements Launcher {
     void this.#life.vpp.then((vpp) => (signal === 'SIGINT' ? vpp.close() : vpp.kill()));
   }
 
+  keepClock(): void {}
+
   forget(): void {
     this.#life = undefined;
   }

@@ -349,9 +349,9 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.awaiting = this.ctx.after(new_vpp_ms, { type: 'NewVppLate' });
   }
 
-  private replace(why: 'with its devices' | 'is spoilt', reason: string): void {
+  private replace({ vpp }: VppUp, why: 'with its devices' | 'is spoilt', reason: string): void {
     this.replacing = why;
-    this.deps.process.tell({ type: 'Replace', reason });
+    this.deps.process.tell({ type: 'Replace', vpp, reason });
   }
 
   private async failed(up: VppUp, error: Error): Promise<void> {
@@ -359,7 +359,7 @@ class UplinkActor implements Actor<UplinkMessage> {
     if ('code' in error && (error.code === 'stale_generation' || error.code === 'ACTOR_DOWN')) {
       return this.is('failed', error.message);
     }
-    if (error instanceof NeedsNewVpp) return this.replace('with its devices', error.message);
+    if (error instanceof NeedsNewVpp) return this.replace(up, 'with its devices', error.message);
     const spoilt = await this.takeOver.spoilt();
     this.takeOver.cameToNothing(error.message);
     this.ctx.log.error({ err: error }, `uplink(take over) failed: ${error.message}`);
@@ -372,7 +372,7 @@ class UplinkActor implements Actor<UplinkMessage> {
       if (spoilt !== undefined) {
         this.not_before_ms = this.ctx.clock.now_ms() + this.attempts.failed(has_cost).delay_ms;
         this.is('failed', `${error.message}; ${spoilt}`);
-        return this.replace('is spoilt', spoilt);
+        return this.replace(up, 'is spoilt', spoilt);
       }
       await this.giveBack(error.message, 'VPP_ERRORED');
     }

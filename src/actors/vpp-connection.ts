@@ -216,6 +216,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
 
   private opened(session: Session): void {
     if (this.run?.pid !== session.run.pid || this.state !== 'Connecting') return session.close();
+    const { clock_fault } = session;
+    if (clock_fault?.verdict === 'replace') return this.replace(session, clock_fault.reason);
     this.session = session;
     this.state = 'Connected';
     this.generations.last += 1;
@@ -235,9 +237,26 @@ class VppConnection implements Actor<VppConnectionMessage> {
       'vpp',
       `connected to VPP ${session.run.pid} (${session.version}), generation ${this.generation}`,
     );
-    this.board.set('vpp', true, `VPP ${session.run.pid} answers`);
+    const beside = clock_fault === undefined ? '' : this.keep(session, clock_fault.reason);
+    this.board.set('vpp', true, `VPP ${session.run.pid} answers${beside}`);
     for (const subscriber of this.subscribers.values()) this.announce(subscriber, session);
     this.probeLater();
+  }
+
+  /** Nobody has been told of it, and nothing was asked of it: it is innocent, and so are all. */
+  private replace(session: Session, reason: string): void {
+    session.close();
+    this.board.set('vpp', false, reason);
+    this.process.tell({ type: 'Replace', vpp: session.run.identity, reason });
+  }
+
+  /** It serves, and is not as it should be. Answers what the condition has of it. */
+  private keep({ run }: Session, fault: string): string {
+    const reason = `${fault}; others before it had that as well, and it is kept: what VPP waits for comes at a wrong time, or never`;
+    this.process.tell({ type: 'KeepClock', vpp: run.identity });
+    this.ctx.event('vpp', `VPP ${run.pid}: ${reason}`);
+    this.ctx.log.error({ pid: run.pid }, `vpp(clock) ${reason}`);
+    return `. ${reason}`;
   }
 
   /** What anybody on a link can send by the thousand is told a few times a second. */

@@ -98,11 +98,14 @@ class VppProcess implements Actor<VppProcessMessage> {
         this.kill(this.run);
         return;
       case 'Replace':
-        if (this.run === undefined || this.keepDown || this.replaced_for !== undefined) return;
+        if (this.run?.identity !== message.vpp || this.keepDown || this.replaced_for !== undefined) return;
         this.ctx.event('vpp', `VPP ${this.run.pid} is replaced: ${message.reason}`);
         this.ctx.log.warn({ pid: this.run.pid }, `vpp(replace) ${message.reason}`);
         this.replaced_for = message.reason;
         this.end(this.run);
+        return;
+      case 'KeepClock':
+        if (this.run?.identity === message.vpp) this.launcher.keepClock(this.run);
         return;
       case 'NotEnded':
         if (this.run?.pid === message.pid) this.abandon(this.run);

@@ -55,8 +55,13 @@ export type VppProcessMessage =
   | { readonly type: 'Attach'; readonly connection: ActorRef<VppConnectionMessage> }
   /** VPP does not answer: end it (SIGKILL, since a spinning VPP blocks all others). Idempotent, concerns this pid only. */
   | { readonly type: 'Unresponsive'; readonly pid: number; readonly reason: string }
-  /** Ends VPP (SIGINT, then SIGKILL) and starts the next one at once: no death that counts. Concerns the present VPP. Idempotent. */
-  | { readonly type: 'Replace'; readonly reason: string }
+  /**
+   * Ends VPP (SIGINT, then SIGKILL) and starts the next one at once: no death that counts. Concerns the one of this identity (VppRun) only: it may be
+   * dead by now, and another in its place. Idempotent.
+   */
+  | { readonly type: 'Replace'; readonly vpp: string; readonly reason: string }
+  /** Its clock is wrong, and it is kept all the same: to be written down. Concerns the one of this identity only. */
+  | { readonly type: 'KeepClock'; readonly vpp: string }
   /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone, or cannot be ended. Idempotent. */
   | { readonly type: 'Shutdown'; readonly reply: Reply<void> }
   /** From itself: VPP's process has ended. */

@@ -36,6 +36,8 @@ export interface VppRun {
   readonly identity: string;
   readonly api_socket: string;
   readonly adopted: boolean;
+  /** Its clock was found to be wrong in an earlier life, and it was kept (vpp-clock.ts). */
+  readonly clock_kept?: true;
   /** Resolves once, when the process is gone. Never rejects. */
   readonly exited: Promise<VppExit>;
 }
@@ -48,6 +50,8 @@ export interface Launcher {
   /** Writes the start-up files, clears what a dead VPP left behind, and starts VPP. Throws when it cannot be started. */
   start(): VppRun;
   signal(run: VppRun, signal: 'SIGINT' | 'SIGKILL'): void;
+  /** Its clock is wrong, and it is kept: a later life is to know. */
+  keepClock(run: VppRun): void;
   /** VPP is dead: forgets the run, so that no later life adopts it, and removes what it left behind. */
   forget(): void;
 }
@@ -166,13 +170,20 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
       );
     }
     if (known === undefined) keepRecord(record);
-    const { pid, api_socket, start_time } = record;
+    const { pid, api_socket, start_time, clock } = record;
     const oom = oomWatch(pid, start_time);
     const exited = new Promise<VppExit>((resolve) => {
       processes.watchExit(pid, () => resolve(exitOf(pid, null, null, oom())));
     });
     return followed(
-      { pid, identity: identityOf(pid, start_time), api_socket, adopted: true, exited },
+      {
+        pid,
+        identity: identityOf(pid, start_time),
+        api_socket,
+        adopted: true,
+        ...(clock === 'kept' && { clock_kept: true }),
+        exited,
+      },
       start_time,
     );
   }
@@ -263,6 +274,10 @@ export function createLauncher(settings: LaunchSettings, processes: ProcessTable
       } catch (error) {
         log.debug({ pid: run.pid, err: error }, 'vpp(signal) process is gone already');
       }
+    },
+    keepClock({ pid }) {
+      const record = recorded();
+      if (record?.pid === pid) keepRecord({ ...record, clock: 'kept' });
     },
     forget() {
       killed.clear();

@@ -38,7 +38,7 @@ import { Registry, type RegistryFile } from './registry.js';
 import { hearRouters } from './routers.js';
 import type { Session, SessionOpener } from './session.js';
 import { TranslationIds } from './translation-ids.js';
-import { readVppClock, VppClockJudge } from './vpp-clock.js';
+import { type ClockFault, judgeClock, readVppClock, WrongClocks } from './vpp-clock.js';
 import { openVxlan } from './vxlan-decap.js';
 
 const retry_ms = 20;
@@ -71,12 +71,15 @@ interface Connections {
 interface Known {
   readonly registry: Registry;
   readonly translations: TranslationIds;
+  /** Undefined as long as nobody knows how its clock is. */
+  clock?: 'right' | ClockFault;
 }
 
 export function sessionOpener(parts: OpenerParts): SessionOpener {
   const { clock } = parts;
   // A connection that is lost takes nothing from what is known of its VPP.
   let known: Known | undefined;
+  const wrong_clocks = new WrongClocks();
   const knownOf = ({ identity }: VppRun): Known => {
     if (known?.registry.vpp !== identity)
       known = { registry: new Registry(parts.registry, identity), translations: new TranslationIds() };
@@ -90,7 +93,7 @@ export function sessionOpener(parts: OpenerParts): SessionOpener {
           if (signal.aborted) throw new Error('given up');
           try {
             const connections = await dialAll(run, patience, parts);
-            return await session(run, connections, knownOf(run), patience, parts);
+            return await session(run, connections, knownOf(run), wrong_clocks, patience, parts);
           } catch (error) {
             if (patience.isOver) throw error;
             await clock.sleep(retry_ms, signal).catch(() => undefined);
@@ -169,11 +172,13 @@ async function openIcmp(vpp: Client, log: Log): Promise<void> {
 async function session(
   run: VppRun,
   connections: Connections,
-  { registry, translations }: Known,
+  known: Known,
+  wrong_clocks: WrongClocks,
   patience: Patience,
   parts: OpenerParts,
 ): Promise<Session> {
   const { clock } = parts;
+  const { registry, translations } = known;
   const { prompt, bulk, probe } = connections;
   const clients = [prompt, bulk, probe];
   const close = (): void => {
@@ -187,6 +192,7 @@ async function session(
   });
   try {
     await closeDeadClients(prompt);
+    const clock_read = known.clock === undefined ? await readVppClock(prompt, clock) : undefined;
     const handles = new Handles(translations);
     handles.lacks = new Set(prompt.compatible(messages_of_drivers).mismatches.map(({ name }) => name));
     const [{ version }, { thread_data }, interfaces, programmed] = await Promise.all([
@@ -200,8 +206,14 @@ async function session(
     ]);
     const had_interfaces = interfaces.some(({ tag }) => tag !== '');
     const odd_sources = await oddFibSources(prompt);
-    const vpp_clock = new VppClockJudge();
-    vpp_clock.judge(await readVppClock(prompt, clock));
+    // Before anybody has this VPP: to replace one that is new costs nobody anything.
+    if (clock_read !== undefined) {
+      const judgement = await judgeClock(clock_read, prompt, clock);
+      if (judgement === 'right') {
+        known.clock = judgement;
+        wrong_clocks.right();
+      } else if (judgement !== 'unknown') known.clock = wrong_clocks.wrong(run, judgement.fault);
+    }
     // A release that knew no FIB sources of ours may have programmed it.
     const life = new Life(had_interfaces ? 'before' : programmed);
     const heard_ms = (): number => Math.max(...clients.map((client) => client.last_answer_ms));
@@ -223,6 +235,7 @@ async function session(
       version,
       had_interfaces,
       workers: thread_data.length - 1,
+      clock_fault: typeof known.clock === 'object' ? known.clock : undefined,
       incompatible: [
         ...prompt
           .compatible(messages_used)
@@ -294,9 +307,6 @@ async function session(
         // Busy it is, but it answers: somebody else just now.
         if (waits.isOver && heard() === before)
           throw new Error(`VPP has said nothing for ${deadline_ms} ms in which it could`);
-        if (vpp_clock.isRight || waits.isOver) return;
-        const wrong = vpp_clock.judge(await readVppClock(probe, clock, deadline_ms).catch(() => undefined));
-        if (wrong !== undefined) throw new Error(wrong);
       },
       suspects: () => executor.suspects(),
       closed: closed.then((reason) => reason.message),

@@ -14,6 +14,8 @@ export interface RunRecord {
   readonly api_socket: string;
   /** Hash of the start-up file that it was started with. */
   readonly config_hash: string;
+  /** Its clock is wrong, and it was kept all the same. */
+  readonly clock?: 'kept';
 }
 
 /** Names this one process, as nothing else ever does. */

@@ -8,6 +8,7 @@ import type { VppRun } from './launcher.js';
 import type { IkeEnds, IkeTunnelState } from './observe/ipsec.js';
 import type { PeerState } from './observe/wireguard.js';
 import type { Suspect } from './quarantine.js';
+import type { ClockFault } from './vpp-clock.js';
 
 export interface Session {
   readonly run: VppRun;
@@ -16,6 +17,8 @@ export interface Session {
   readonly had_interfaces: boolean;
   /** Worker threads, without the main thread. */
   readonly workers: number;
+  /** Its own clock is wrong for good. */
+  readonly clock_fault: ClockFault | undefined;
   /**
    * Messages that this VPP lacks or knows with another CRC: what depends on them is refused by name. And what an earlier release has left in it that
    * it does not let go of.

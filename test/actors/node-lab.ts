@@ -67,6 +67,8 @@ class LivesInMemory implements Launcher {
     void this.#starting.get(pid)?.then((vpp) => vpp.kill());
   }
 
+  keepClock(): void {}
+
   forget(): void {}
 }
 

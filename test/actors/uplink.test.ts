@@ -141,7 +141,7 @@ class Lab {
       this.dies();
       reply.resolve();
     });
-    process.on('Replace', ({ reason }) => this.note(`replace VPP: ${reason}`));
+    process.on('Replace', ({ vpp, reason }) => this.note(`replace ${vpp}: ${reason}`));
     const vpp = base.mailbox<VppConnectionMessage>('vpp');
     vpp.on('Subscribe', () => this.note('subscribe'));
     vpp.on('Transact', ({ transaction, reply }) => {
@@ -3143,7 +3143,7 @@ t.test(
       await lab.up();
       await until(lab, () => lab.effects.some((text) => text.startsWith('replace')) || lab.state === 'vpp');
       t.equal(
-        lab.effects.some((text) => text.startsWith('replace VPP: vpp_main (process 77)')),
+        lab.effects.some((text) => text.startsWith('replace vpp 1: vpp_main (process 77)')),
         holds,
       );
       if (holds) {
@@ -3168,7 +3168,7 @@ t.test('what VPP finds only when it starts: it is given the device, and begins a
   const lab = await withDevice(t, { driver: 'dpdk' }, device);
   await lab.up();
   await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
-  t.ok(lab.effects.includes('replace VPP: it finds the uplinks when it starts'));
+  t.ok(lab.effects.includes('replace vpp 1: it finds the uplinks when it starts'));
   t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
   t.same([...lab.linux.host.takeForNextVpp()], ['eth0'], 'its start-up file names the device');
   await lab.exited('replaced');
@@ -3205,7 +3205,7 @@ t.test(
     await lab.up(true);
     await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
     t.equal(between, 'e1000e', 'Linux has it meanwhile');
-    t.ok(lab.effects.includes('replace VPP: it finds the uplinks when it starts'));
+    t.ok(lab.effects.includes('replace vpp 1: it finds the uplinks when it starts'));
     t.same([...lab.linux.host.takeForNextVpp()], ['eth0']);
 
     // The next VPP has begun with it, and the process died before the host had its tap.
@@ -3214,7 +3214,7 @@ t.test(
     late.objects = [{ kind: 'existing_interface', tag: 'main-eth0' }];
     await late.up(true);
     await until(late, () => late.effects.some((text) => text.startsWith('replace')));
-    t.ok(late.effects.some((text) => text.startsWith('replace VPP: vpp_main (process 77) has')));
+    t.ok(late.effects.some((text) => text.startsWith('replace vpp 1: vpp_main (process 77) has')));
     late.pci!.letGo(77);
     await late.exited('replaced');
     await until(late, () => !late.linux.host.isChanged());

@@ -16,6 +16,7 @@ import { Abandoned } from '../../src/vpp-conn/execute.js';
 import type { VppExit, VppRun } from '../../src/vpp-conn/launcher.js';
 import { Quarantine, type Suspect } from '../../src/vpp-conn/quarantine.js';
 import type { Session, SessionOpener } from '../../src/vpp-conn/session.js';
+import type { ClockFault } from '../../src/vpp-conn/vpp-clock.js';
 import { type ActorKit, actorKit, type Teardown } from '../kit/actor-kit.js';
 
 const empty_snapshot: Snapshot = { objects: [], unsure: new Set(), interfaces: [] };
@@ -59,7 +60,10 @@ class FakeSession implements Session {
   private readonly end = open<string>();
   readonly closed = this.end.promise;
 
-  constructor(readonly run: VppRun) {}
+  constructor(
+    readonly run: VppRun,
+    readonly clock_fault: ClockFault | undefined = undefined,
+  ) {}
 
   execute(transaction: Transaction, abandoned: () => boolean): Promise<TransactionResult> {
     const outcome = open<TransactionResult>();
@@ -205,15 +209,19 @@ class Lab {
   }
 
   /** VPP runs and answers. */
-  async up(pid: number, changes: { adopted?: boolean; had_interfaces?: boolean } = {}): Promise<FakeSession> {
+  async up(
+    pid: number,
+    changes: { adopted?: boolean; had_interfaces?: boolean } = {},
+    clock_fault?: ClockFault,
+  ): Promise<FakeSession> {
     await this.kit.tell({ type: 'Started', run: this.run(pid, changes.adopted) });
-    return this.answer(changes.had_interfaces);
+    return this.answer(changes.had_interfaces, clock_fault);
   }
 
   /** The open that was asked for last succeeds. */
-  async answer(had_interfaces = false): Promise<FakeSession> {
+  async answer(had_interfaces = false, clock_fault?: ClockFault): Promise<FakeSession> {
     const { run, answer } = this.opens.at(-1)!;
-    const session = new FakeSession(run);
+    const session = new FakeSession(run, clock_fault);
     session.had_interfaces = had_interfaces;
     answer.resolve(session);
     await this.kit.settle();
@@ -588,6 +596,25 @@ t.test('a VPP that does not answer the probe in time is reported to be killed', 
   ]);
   await lab.gone(7, 'SIGKILL');
   t.equal(lab.state, 'Disconnected');
+});
+
+t.test('a VPP with a wrong clock is replaced before anybody has it, and nobody is a suspect', async (t) => {
+  const lab = await Lab.start(t);
+  const heard = await lab.subscribe('uplink');
+  const fault = { reason: "VPP's clock is wrong", verdict: 'replace' } as const;
+  const session = await lab.up(7, {}, fault);
+  t.match(await lab.process.messages(), [{ type: 'Replace', vpp: '7 1 boot', reason: fault.reason }]);
+  t.equal(session.closes, 1);
+  t.same(await heard(), []);
+  t.match(lab.board.at(-1), /^vpp false VPP's clock is wrong$/);
+  await lab.kit.clock.advance(60_000);
+  t.equal(session.pings.length, 0);
+  await lab.gone(7, 'SIGINT', { code: 0 });
+  await lab.up(8, {}, { ...fault, verdict: 'keep' });
+  t.match(await lab.process.messages(), [{ type: 'KeepClock', vpp: '8 1 boot' }]);
+  t.same(await heard(), ['VppExited: SIGINT', 'VppUp 1']);
+  t.match(lab.board.at(-1), /^vpp true VPP 8 answers\. VPP's clock is wrong; others before it .* it is kept/);
+  t.match(lab.kit.log.lines.at(-1), { level: 'error', text: /^vpp\(clock\) VPP's clock is wrong/ });
 });
 
 t.test('a probe of an older session that fails late is ignored', async (t) => {

@@ -46,6 +46,10 @@ class FakeLauncher implements Launcher {
     this.log.push(`${signal} ${run.pid}`);
   }
 
+  keepClock(run: VppRun): void {
+    this.log.push(`keep clock ${run.pid}`);
+  }
+
   forget(): void {
     this.log.push('forget');
   }
@@ -291,6 +295,29 @@ t.test('Unresponsive kills the VPP with that pid and no other', async (t) => {
     'deaths are counted by cause, over the lives of the actor',
   );
 });
+
+t.test(
+  'Replace, and what is known of a clock, concern one VPP, and none that has taken its place',
+  async (t) => {
+    const { kit, launcher, end, told } = await started(t);
+    const about = (pid: number) => ({ vpp: `${pid} 1 boot`, reason: 'its devices' });
+    await end(101);
+    await kit.clock.advance(0);
+    launcher.take();
+    await told();
+    await kit.tell({ type: 'Replace', ...about(101) });
+    await kit.tell({ type: 'KeepClock', ...about(101) });
+    t.same(launcher.take(), [], 'it was told of one that had died meanwhile');
+    await kit.tell({ type: 'KeepClock', ...about(102) });
+    await kit.tell({ type: 'Replace', ...about(102) });
+    await kit.tell({ type: 'Replace', ...about(102) });
+    t.same(launcher.take(), ['keep clock 102', 'SIGINT 102']);
+    await end(102, 'SIGINT');
+    t.same(launcher.take(), ['forget', 'start 103']);
+    t.same(await told(), ['Gone 102: replaced: its devices', 'Started 103']);
+    t.match(kit.node().gauges, { deaths_in_window: 1 }, 'it is no death that counts');
+  },
+);
 
 t.test('the exit of an older VPP changes nothing', async (t) => {
   const { kit, end, told } = await started(t);

@@ -221,6 +221,11 @@ t.test('starting and adopting processes', { skip: usable ? false : 'needs root a
     t.match(adopted, { pid: run.pid, adopted: true, api_socket: settings.api_socket });
     t.same(log.lines, []);
     t.equal(statSync(settings.record).ino, ino, 'and does not write what is written already');
+    t.equal(adopted.clock_kept, undefined);
+    next.keepClock({ ...adopted, pid: adopted.pid + 1 });
+    t.equal(launcher().adopt()?.clock_kept, undefined, 'it is of another');
+    next.keepClock(adopted);
+    t.equal(launcher().adopt()?.clock_kept, true, 'what is known of its clock is written down');
     next.signal(adopted, 'SIGINT');
     t.equal((await adopted.exited).pid, run.pid);
     t.equal((await run.exited).reason, 'SIGINT');

@@ -133,34 +133,76 @@ t.test('a VPP that says nothing at all for so long has missed its probe', async 
   session.close();
 });
 
-t.test(
-  'a VPP whose own clock is wrong for good has failed, one that was stopped for a moment has not',
-  async (t) => {
-    const { vpp, clock, opening } = await opened(t, ({ state }) => {
-      state.own_clock = () => 0.007;
-    });
-    let vpp_s = 0.007;
-    vpp.state.own_clock = () => vpp_s;
-    const session = await opening;
-    const wentBy = async (ms: number): Promise<void> => {
-      await clock.advance(1000);
-      vpp_s += ms / 1000;
-    };
-    await wentBy(5);
-    await session.ping(deadline_ms);
-    await wentBy(4.8);
-    await t.rejects(session.ping(deadline_ms), { message: /clock is wrong: it went 4.8 ms in 1000 ms/ });
-    await wentBy(2400);
-    await t.rejects(session.ping(deadline_ms), /it went 2400.0 ms in 1000 ms/);
-    await wentBy(900);
-    await session.ping(deadline_ms);
-    const asked = vpp.counts.get('cli_inband');
-    await wentBy(1);
-    await session.ping(deadline_ms);
-    t.equal(vpp.counts.get('cli_inband'), asked, 'one that is right is asked no more');
-    session.close();
-  },
-);
+/** Turns the clock until the session is open. */
+async function openedAfter<T>(opening: Promise<T>, clock: TurnedClock): Promise<T> {
+  let open = false;
+  opening.then(
+    () => {
+      open = true;
+    },
+    () => {
+      open = true;
+    },
+  );
+  for (let ms = 0; !open && ms < deadline_ms; ms += 1) await clock.advance(1);
+  return opening;
+}
+
+t.test('a VPP whose own clock is wrong for good is replaced, and kept where others have been', async (t) => {
+  let rate = 1 / 200;
+  const { vpp, clock, opening, opener, run } = await opened(t, ({ state }) => {
+    state.own_clock = () => 0;
+  });
+  vpp.state.own_clock = () => (clock.now_ms() * rate) / 1000;
+  const open = (pid: number, changes: Partial<typeof run & { clock_kept: true }> = {}) =>
+    openedAfter(
+      opener.open(
+        { ...run, pid, identity: `${pid} 1 boot`, ...changes },
+        deadline_ms,
+        new AbortController().signal,
+      ),
+      clock,
+    );
+  const fault = async (session: ReturnType<typeof open>) => {
+    const { clock_fault, close } = await session;
+    close();
+    return clock_fault;
+  };
+  t.match(await fault(openedAfter(opening, clock)), {
+    verdict: 'replace',
+    reason: /it went 0\.05 ms in 10\.0 ms/,
+  });
+  const asked = vpp.counts.get('cli_inband');
+  t.match(await fault(open(1)), { verdict: 'replace' }, 'of the same VPP it is the same');
+  t.equal(vpp.counts.get('cli_inband')! - asked!, 2, 'and it is not asked for it again');
+  rate = 50_000;
+  t.match(await fault(open(2)), { verdict: 'replace', reason: /it went 500000\.00 ms in 10\.0 ms/ });
+  t.match(await fault(open(3)), { verdict: 'keep' }, 'the machine has it');
+  t.match(await fault(open(4)), { verdict: 'keep' });
+  rate = 1.01;
+  t.equal(await fault(open(5)), undefined);
+  rate = 0.4;
+  t.match(await fault(open(6)), { verdict: 'replace' });
+  t.match(await fault(open(7, { adopted: true, clock_kept: true })), { verdict: 'keep' });
+  t.match(await fault(open(8)), { verdict: 'keep' }, 'what an earlier life has learned counts');
+});
+
+t.test('a machine that was stopped for a moment is no fault of a clock', async (t) => {
+  let jump_ms = 0;
+  const { vpp, clock, opening } = await opened(t, ({ state }) => {
+    state.own_clock = () => 0;
+  });
+  let asked = 0;
+  vpp.state.own_clock = () => {
+    asked += 1;
+    if (asked === 2) jump_ms = 60_000;
+    return (clock.now_ms() + jump_ms) / 1000;
+  };
+  const session = await openedAfter(opening, clock);
+  t.equal(session.clock_fault, undefined);
+  t.ok(asked >= 3, 'it was looked at once more');
+  session.close();
+});
 
 t.test('a VPP that waits for a CPU has as long by its own time', async (t) => {
   for (const hangs of [true, false]) {
