@@ -208,7 +208,9 @@ async function session(
     const odd_sources = await oddFibSources(prompt);
     // Before anybody has this VPP: to replace one that is new costs nobody anything.
     if (clock_read !== undefined) {
-      const judgement = await judgeClock(clock_read, prompt, clock);
+      // It has answered. That it is looked at with pauses is nothing that it could be late with, and its death is told by `closed`.
+      patience.end();
+      const judgement = await judgeClock(clock_read, prompt, clock).catch(() => 'unknown' as const);
       if (judgement === 'right') {
         known.clock = judgement;
         wrong_clocks.right();

@@ -7,7 +7,7 @@
  * Nothing that keeps this process or VPP from a CPU makes a clock look wrong: VPP has looked at it between two moments of ours, however far apart they are,
  * and both verdicts hold wherever between them that was.
  */
-import { type Client, RetvalError } from 'vpp-binapi-ts';
+import { type Client, DeadlineError, RetvalError } from 'vpp-binapi-ts';
 import { cli_inband } from 'vpp-binapi-ts/vlib';
 import type { Clock } from '../clock.js';
 import type { VppRun } from './launcher.js';
@@ -26,23 +26,25 @@ const times = 2;
 const wrong_in_a_row = 2;
 /** Between two readings; doubled each time, for a VPP that answers late says little at first. */
 const apart_ms = 5;
-/** 1.3 s in all. */
-const readings_max = 8;
+/** No more is asked when it has taken so long: who is that busy is to serve, and how its clock is the next session may learn. */
+const judge_max_ms = 2000;
+/** Of one answer. */
+const answer_max_ms = 1000;
 
 /** `unknown`: VPP does not say, or so late that it means nothing. */
 export type ClockJudgement = 'right' | 'unknown' | { readonly fault: string };
 
-/** Undefined where VPP does not say. Rejects with the connection. */
+/** Undefined where VPP does not say, or not in time. Rejects with the connection. */
 export async function readVppClock(
   vpp: Pick<Client, 'request'>,
   clock: Pick<Clock, 'now_ms'>,
 ): Promise<ClockReading | undefined> {
   const sent_ms = clock.now_ms();
   const reply = await vpp
-    .request(cli_inband, { cmd: 'show clock' })
+    .request(cli_inband, { cmd: 'show clock' }, { deadline_ms: answer_max_ms })
     .then(({ reply }) => reply)
     .catch((error) => {
-      if (error instanceof RetvalError) return '';
+      if (error instanceof RetvalError || error instanceof DeadlineError) return '';
       throw error;
     });
   const heard_ms = clock.now_ms();
@@ -63,7 +65,7 @@ export function compareReadings(before: ClockReading, now: ClockReading): ClockJ
 const faultOf = (went_ms: number, in_ms: number): string =>
   `VPP's clock is wrong: it went ${went_ms.toFixed(2)} ms in ${in_ms.toFixed(1)} ms, and VPP never mends it`;
 
-/** Reads until it is known, for at most `readings_max` times. `first` was read before. Rejects with the connection. */
+/** Reads until it is known, for some two seconds at most. `first` was read before. Rejects with the connection. */
 export async function judgeClock(
   first: ClockReading | undefined,
   vpp: Pick<Client, 'request'>,
@@ -71,7 +73,8 @@ export async function judgeClock(
 ): Promise<ClockJudgement> {
   let before = first;
   let wrong = 0;
-  for (let turn = 0; turn < readings_max && before !== undefined; turn += 1) {
+  const until_ms = clock.now_ms() + judge_max_ms;
+  for (let turn = 0; before !== undefined && clock.now_ms() < until_ms; turn += 1) {
     const due_ms = before.heard_ms + apart_ms * 2 ** turn;
     if (clock.now_ms() < due_ms) await clock.sleep(due_ms - clock.now_ms());
     const now = await readVppClock(vpp, clock);

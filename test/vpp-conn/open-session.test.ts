@@ -187,6 +187,36 @@ t.test('a VPP whose own clock is wrong for good is replaced, and kept where othe
   t.match(await fault(open(8)), { verdict: 'keep' }, 'what an earlier life has learned counts');
 });
 
+t.test('a VPP whose clock cannot be known has its session all the same', async (t) => {
+  for (const fault of ['hang', 'die'] as const) {
+    const { vpp, clock, opening } = await opened(t, ({ state }) => {
+      state.own_clock = () => 0;
+    });
+    let asked = 0;
+    vpp.state.own_clock = () => {
+      asked += 1;
+      // It has answered the others by then.
+      if (asked === 1) vpp.fault({ fault, at: { message: 'cli_inband', nth: 3 } });
+      return 0;
+    };
+    const session = await openedAfter(opening, clock);
+    t.equal(session.clock_fault, undefined);
+    if (fault === 'die') t.type(await session.closed, 'string');
+    else t.ok(clock.now_ms() < deadline_ms);
+    session.close();
+  }
+  const { clock, opening, opener, run } = await opened(t, ({ state }) => {
+    state.own_clock = () => 0;
+  });
+  t.match(await openedAfter(opening, clock), { clock_fault: { verdict: 'replace' } });
+  const hurried = opener.open({ ...run, pid: 2, identity: '2 1 boot' }, 10, new AbortController().signal);
+  t.match(
+    await openedAfter(hurried, clock),
+    { clock_fault: { verdict: 'replace' } },
+    'the pauses between two looks are not its own time',
+  );
+});
+
 t.test('a machine that was stopped for a moment is no fault of a clock', async (t) => {
   let jump_ms = 0;
   const { vpp, clock, opening } = await opened(t, ({ state }) => {

@@ -53,14 +53,14 @@ t.test(
   },
 );
 
-t.test('a VPP that answers at once costs one pause, one that is late 1.3 s at most', async (t) => {
+t.test('a VPP that answers at once costs one pause, one that is late some seconds at most', async (t) => {
   const quick = scene(1, () => 0.1);
   t.equal(await quick.judge(), 'right');
   t.equal(quick.sleeps(), 1);
   const late = scene(1, () => 700);
   const before_ms = late.now_ms();
   t.equal(await late.judge(), 'unknown');
-  t.ok(late.now_ms() - before_ms < 1300 + 26 * 700);
+  t.ok(late.now_ms() - before_ms < 2000 + 5 * 700);
 });
 
 t.test('what is no clock of VPP says nothing', async (t) => {
