@@ -17,6 +17,7 @@ import type {
 } from '../messages/vpp.js';
 import type { VppObject } from '../objects/object.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
+import { Deaths } from '../supervision/deaths.js';
 import { Abandoned } from '../vpp-conn/execute.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
 import type { Quarantine, Suspect } from '../vpp-conn/quarantine.js';
@@ -47,8 +48,19 @@ export class TransactionOverflow extends Error {
 const routers_max = 32;
 const said_ms = 100;
 
+/**
+ * Of losses in a row, each within the window behind the one before: what VPP answers to the same question may end every session, and each begins with readings of
+ * all owners. The first is made good at once.
+ */
+const losses_settings = { deaths_window_ms: 30_000, backoff_first_ms: 100, backoff_max_ms: 5000 };
+
 /** By which VPP is ended from outside. */
 const ending_signals: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGQUIT']);
+
+/** Of a question that was under way as the connection ended: it says nothing of VPP, and `VppDown` follows. */
+function isLost(error: Error): boolean {
+  return 'code' in error && error.code === 'disconnected';
+}
 
 /** Where the condition `vpp` is told: VPP answers. */
 export interface Board {
@@ -96,6 +108,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
   /** Handed to the session and not answered. */
   private readonly running = new Set<Waiting>();
   private opening = new AbortController();
+  /** Of the present VPP. */
+  private losses = new Deaths(losses_settings);
   private nextProbe: Timer | undefined;
   /** Under way when the connection was lost: suspects, if VPP turns out to be dead. */
   private accused: readonly Suspect[] = [];
@@ -193,7 +207,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     };
   }
 
-  private connect(run: VppRun): void {
+  private connect(run: VppRun, pause_ms = 0): void {
     this.opening.abort();
     this.opening = new AbortController();
     const { signal } = this.opening;
@@ -205,13 +219,17 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.run = run;
     this.exit = undefined;
     this.state = 'Connecting';
-    this.opener.open(run, within_ms, signal).then(
-      (session) => this.ctx.self.tellUrgent({ type: 'Opened', session }),
-      (error: Error) => {
-        if (!signal.aborted)
-          this.ctx.self.tellUrgent({ type: 'OpenFailed', pid: run.pid, reason: error.message });
-      },
-    );
+    const { clock } = this.ctx;
+    const due = pause_ms === 0 ? Promise.resolve() : clock.sleep(pause_ms, signal);
+    due
+      .then(() => this.opener.open(run, within_ms, signal))
+      .then(
+        (session) => this.ctx.self.tellUrgent({ type: 'Opened', session }),
+        (error: Error) => {
+          if (!signal.aborted)
+            this.ctx.self.tellUrgent({ type: 'OpenFailed', pid: run.pid, reason: error.message });
+        },
+      );
   }
 
   private opened(session: Session): void {
@@ -290,12 +308,15 @@ class VppConnection implements Actor<VppConnectionMessage> {
     this.lose(reason);
     const run = this.run;
     // VPP may be alive behind a closed socket. If it is dead, Gone follows and ends the attempt.
-    if (run !== undefined) this.connect(run);
+    if (run === undefined) return;
+    this.losses.note(this.ctx.clock.now_ms());
+    this.connect(run, this.losses.pause_ms);
   }
 
   private gone(exit: VppExit): void {
     if (this.run !== undefined && exit.pid !== 0 && this.run.pid !== exit.pid) return;
     this.opening.abort();
+    this.losses = new Deaths(losses_settings);
     this.run = undefined;
     this.exit = exit;
     this.lose(exit.reason);
@@ -424,7 +445,7 @@ class VppConnection implements Actor<VppConnectionMessage> {
     }
     ask(this.session).then(
       (value) => reply.resolve(value),
-      (error: Error) => reply.reject(error),
+      (error: Error) => reply.reject(isLost(error) ? new StaleGeneration(error.message) : error),
     );
   }
 }

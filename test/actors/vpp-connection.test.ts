@@ -1,4 +1,5 @@
 import t from 'tap';
+import { DisconnectedError } from 'vpp-binapi-ts';
 import { memoryFile } from '../../lab/memory-file.js';
 import { vppConnection } from '../../src/actors/vpp-connection.js';
 import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
@@ -658,13 +659,44 @@ t.test('a starting VPP has its time to answer, one that was up already has that 
   );
 });
 
+t.test(
+  'a connection that is lost again and again is made anew with pauses, and that of another VPP at once',
+  async (t) => {
+    const lab = await Lab.start(t);
+    let session = await lab.up(1);
+    const pauses: number[] = [];
+    for (let n = 0; n < 12; n += 1) {
+      session.breaks('it makes no sense');
+      await lab.kit.settle();
+      const opens = lab.opens.length;
+      let pause_ms = 0;
+      // The first is under way already.
+      for (; n > 0 && lab.opens.length === opens; pause_ms += 100) await lab.kit.clock.advance(100);
+      pauses.push(pause_ms);
+      session = await lab.answer();
+    }
+    t.same(pauses.slice(0, 8), [0, 100, 200, 400, 800, 1600, 3200, 5000]);
+    t.ok(Math.min(...pauses.slice(8)) >= 1600, String(pauses));
+    session.breaks('EOF');
+    await lab.kit.settle();
+    const opens = lab.opens.length;
+    await lab.gone(1);
+    await lab.kit.clock.advance(60_000);
+    t.equal(lab.opens.length, opens, 'none is made to one that is dead');
+    session = await lab.up(2);
+    session.breaks('EOF');
+    await lab.kit.settle();
+    t.equal(lab.opens.length, opens + 2);
+  },
+);
+
 t.test('one probe at a time, however often the connection is made anew', async (t) => {
   const lab = await Lab.start(t);
   let session = await lab.up(1);
   for (let i = 0; i < 5; i++) {
     await lab.kit.clock.advance(100);
     session.breaks('EOF');
-    await lab.kit.settle();
+    await lab.kit.clock.advance(800);
     session = await lab.answer();
   }
   await lab.kit.clock.advance(settings.probe_interval_ms);
@@ -768,6 +800,25 @@ t.test('questions are passed to the session, with its answers and refusals', asy
     interfaces: tagged.interfaces,
     objects: [{ tag: 'node' }, { tag: 'pods' }],
   });
+});
+
+t.test('a question that was under way as the connection ended is refused like a transaction', async (t) => {
+  const lab = await Lab.start(t);
+  const session = await lab.up(1);
+  const shown = open<Snapshot>();
+  session.read = () => shown.promise;
+  const read = lab.kit.ask((reply) => ({ type: 'Read', scopes: ['node'], reply }));
+  await lab.kit.settle();
+  // As the client does, before it says that it has ended.
+  shown.reject(new DisconnectedError('the peer has closed the connection', 'sw_interface_dump', true));
+  await t.rejects(read, { code: 'stale_generation', message: /the peer has closed/ });
+  session.read = async () => {
+    throw new Error('no such table');
+  };
+  await t.rejects(
+    lab.kit.ask((reply) => ({ type: 'Read', scopes: ['node'], reply })),
+    { message: 'no such table' },
+  );
 });
 
 t.test('who has given up a reading takes no more of it', async (t) => {
