@@ -48,7 +48,7 @@ export function findRealVpp(env: NodeJS.ProcessEnv = process.env): RealVpp {
 /** What VPP's taps need here: nothing more than the kernel has, or the shim, whose path is to be in LD_PRELOAD. */
 export function vhostNet(): { readonly shim: string | undefined } | { readonly why: string } {
   if (existsSync('/dev/vhost-net')) return { shim: undefined };
-  const shim = buildShim();
+  const shim = buildShim('vhost-shim');
   return 'why' in shim
     ? { why: `no /dev/vhost-net, and no stand-in for it: ${shim.why}` }
     : { shim: shim.path };
@@ -56,10 +56,14 @@ export function vhostNet(): { readonly shim: string | undefined } | { readonly w
 
 /** The directory that compiled files go to: this one is <out>/lab/real-vpp.js. */
 const out_dir = fileURLToPath(new URL('..', import.meta.url));
-const shim_source = fileURLToPath(new URL('../../lab/vhost-shim.c', import.meta.url));
+const sources_dir = fileURLToPath(new URL('../../lab/', import.meta.url));
 
-function buildShim(): { readonly path: string } | { readonly why: string } {
-  const path = join(out_dir, 'vhost-shim.so');
+/** What is loaded into VPP with LD_PRELOAD, of the source of that name. */
+export function buildShim(
+  name: 'vhost-shim' | 'clock-shim',
+): { readonly path: string } | { readonly why: string } {
+  const shim_source = join(sources_dir, `${name}.c`);
+  const path = join(out_dir, `${name}.so`);
   if (existsSync(path) && statSync(path).mtimeMs >= statSync(shim_source).mtimeMs) return { path };
   mkdirSync(out_dir, { recursive: true });
   // Renamed into place: several test files may build it at the same time.

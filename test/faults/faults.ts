@@ -24,6 +24,7 @@ import * as vpp_pauses from './vpp-pauses.js';
 import * as vpp_segfault_under_load from './vpp-segfault-under-load.js';
 import * as vpp_socket_shut from './vpp-socket-shut.js';
 import * as vpp_stopped from './vpp-stopped.js';
+import * as vpp_wrong_clock from './vpp-wrong-clock.js';
 
 /** By what they happen to. */
 export const faults_of: Readonly<Record<'vpp' | 'node' | 'surroundings', readonly Fault[]>> = {
@@ -38,6 +39,7 @@ export const faults_of: Readonly<Record<'vpp' | 'node' | 'surroundings', readonl
     vpp_pauses,
     vpp_socket_shut,
     vpp_other_message_ids,
+    vpp_wrong_clock,
     poison_pod,
   ].map(({ fault }) => fault),
   node: [
