@@ -1,5 +1,6 @@
 import { type Message, sockclnt_create_id, sockclnt_create_reply_id } from 'vpp-binapi-ts';
 import { sw_interface_event } from 'vpp-binapi-ts/interface';
+import { ip6_ra_event } from 'vpp-binapi-ts/ip6_nd';
 import { sockclnt_create } from 'vpp-binapi-ts/memclnt';
 import type { Handler } from './handler.js';
 
@@ -15,7 +16,7 @@ export class MessageIds {
   readonly #ids = new Map<Message<unknown>, number>();
 
   constructor(handlers: readonly Handler[], offset: number) {
-    const events = [sw_interface_event as Message<unknown>];
+    const events = [sw_interface_event, ip6_ra_event] as readonly Message<unknown>[];
     const messages = [...handlers.flatMap((handler) => [handler.request, ...handler.answers]), ...events];
     const first = sockclnt_create_reply_id + 1 + offset;
     for (const [index, message] of messages.entries()) this.#ids.set(message, first + index);

@@ -230,7 +230,6 @@ async function session(
       executor.fail(reason);
       close();
     });
-    const heard = (): number => clients.reduce((sum, client) => sum + client.bytes_read, 0);
     parts.translations?.(run.pid, translations);
     return {
       run,
@@ -298,7 +297,7 @@ async function session(
       },
       cli: async (command) => (await prompt.request(cli_inband, { cmd: command })).reply,
       async ping(deadline_ms) {
-        const before = heard();
+        const before_ms = heard_ms();
         const waits = new Patience(clock, deadline_ms, () => parts.waited_ms(run.pid));
         const answer = probe
           .request(control_ping, {}, { deadline_ms: times_max * deadline_ms })
@@ -306,8 +305,8 @@ async function session(
           .catch((error: Error) => (error instanceof DeadlineError ? waits.over : undefined));
         await Promise.race([answer, waits.over]);
         waits.end();
-        // Busy it is, but it answers: somebody else just now.
-        if (waits.isOver && heard() === before)
+        // Busy it is, but it answers: somebody else just now. What routers say, anybody's, it tells by itself, and is no answer.
+        if (waits.isOver && heard_ms() === before_ms)
           throw new Error(`VPP has said nothing for ${deadline_ms} ms in which it could`);
       },
       suspects: () => executor.suspects(),

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { ip6_ra_event } from 'vpp-binapi-ts/ip6_nd';
 import { memoryFile } from '../../lab/memory-file.js';
 import { TurnedClock } from '../../lab/turned-clock.js';
 import { type StandInVpp, startStandInVpp } from '../../lab/vpp/stand-in.js';
@@ -12,6 +13,18 @@ import { KeptLog, type Teardown } from '../kit/actor-kit.js';
 import { adds, route, tap, turn } from './executor-lab.js';
 
 const deadline_ms = 3000;
+/** As VPP tells of a router. */
+const said = {
+  pid: 1,
+  sw_if_index: 0,
+  router_addr: 'fe80::1',
+  current_hop_limit: 64,
+  flags: 0,
+  router_lifetime_in_sec: 1800,
+  neighbor_reachable_time_in_msec: 0,
+  time_in_msec_between_retransmitted_neighbor_solicitations: 0,
+  prefixes: [],
+};
 const settings = { generation: 1, owner: 'test', on_error: 'continue', urgency: 'prompt' } as const;
 
 /** Waits for what a socket brings. */
@@ -263,9 +276,27 @@ t.test('a VPP that has answered somebody else meanwhile is busy, and lives', asy
   vpp.fault({ fault: 'drop_reply', at: { message: 'control_ping' } });
   const probe = session.ping(deadline_ms);
   await until(() => probes() > before);
+  await clock.advance(1);
   await session.cli('show version');
   await clock.advance(deadline_ms);
   await t.resolves(probe);
+  session.close();
+});
+
+t.test('what routers say is no answer: anybody on a link, or in a pod, has VPP tell it', async (t) => {
+  const { vpp, clock, opening, probes } = await opened(t);
+  const session = await opening;
+  session.hearRouters(() => undefined);
+  await until(() => vpp.state.router_listeners.size > 0);
+  const before = probes();
+  vpp.fault({ fault: 'drop_reply', at: { message: 'control_ping' } });
+  const probe = session.ping(deadline_ms);
+  probe.catch(() => undefined);
+  await until(() => probes() > before);
+  await clock.advance(1);
+  for (const listener of vpp.state.router_listeners) listener.send(ip6_ra_event, said);
+  await clock.advance(deadline_ms);
+  await t.rejects(probe, /has said nothing/);
   session.close();
 });
 
