@@ -100,7 +100,7 @@ export const catalog = {
     calicovpp_vpp_up: gauge([], '1 while VPP runs and answers.'),
     calicovpp_vpp_restarts_total: counter(
       ['cause'],
-      'Deaths of VPP, each of which had another one started or the node given up.',
+      'Deaths of VPP, each of which had another one started or the node given up; one that is replaced is none.',
       'A signal, `exit`, `oom`, `silent` (killed because it did not answer), `not_started`',
     ),
     calicovpp_vpp_connections_total: counter([], 'Connections to VPP since this process started.'),
