@@ -95,6 +95,8 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private carrier: HostInterface | undefined;
   /** Names of networks by VNI: of those that there are, and of those that have gone and have tunnels. */
   private readonly networks = new Map<number, string>();
+  /** Tunnels of which nobody knows what network they are of, and what VPP judges them by is an earlier life's. */
+  private readonly of_unknown = new Set<InterfaceTag>();
   /** Undefined: which networks there are is not known. */
   private known_networks: ReadonlySet<string> | undefined;
   private readonly named = new NamedNetworks();
@@ -301,14 +303,23 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       if (policed.attachment.kind === 'tunnel') this.attach(tag, policed);
   }
 
-  /** Before Felix has spoken VPP is told of those alone that it denies everything. */
+  /**
+   * Before Felix has spoken VPP is told of those alone that it denies everything. A tunnel that an earlier life has left and that may be of a
+   * network keeps what that has judged it by until its network is known, or somebody asks for it, or it goes.
+   */
   private attach(tag: InterfaceTag, policed: TakenInterface | undefined): void {
+    this.of_unknown.delete(tag);
     if (policed === undefined) return this.compiler.attach(tag, undefined);
     const { attachment, is_closed } = policed;
     if (attachment.kind === 'workload') {
       if (this.has_spoken || is_closed) this.compiler.attach(tag, attachment);
     } else if (this.has_spoken && this.carrier !== undefined) {
-      const network = this.networks.get(vniOfTag(tag) ?? -1);
+      const vni = vniOfTag(tag);
+      const network = this.networks.get(vni ?? -1);
+      if (network === undefined && vni !== undefined && attachment.is_left) {
+        if (this.compiler.objects.interface(tag) === undefined) this.of_unknown.add(tag);
+        return;
+      }
       this.compiler.attach(tag, {
         kind: 'tunnel',
         host: this.carrier,
@@ -453,7 +464,8 @@ class PoliciesActor implements Actor<PoliciesMessage> {
 
   /** All is known of which something may be in VPP: what else is there is an earlier life's. */
   private isComplete(): boolean {
-    return this.model.live !== undefined && this.own.size > 0 && this.deps.interfaces.isComplete;
+    const knows_all = this.deps.interfaces.isComplete && this.of_unknown.size === 0;
+    return this.model.live !== undefined && this.own.size > 0 && knows_all;
   }
 
   // --- what Felix and the CNI plugin are told

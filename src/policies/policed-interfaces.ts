@@ -6,8 +6,13 @@ import type { InterfaceTag } from '../objects/interfaces.js';
 import type { Attachment } from './compiler.js';
 
 export interface PolicedInterface {
-  /** A tunnel is carried by the main uplink, and is of a network, which is not for whoever makes it to say. */
-  readonly attachment: Extract<Attachment, { readonly kind: 'workload' }> | { readonly kind: 'tunnel' };
+  /**
+   * A tunnel is carried by the main uplink, and is of a network, which is not for whoever makes it to say. `is_left`: nobody asks for it, or not
+   * yet: of which network it was may be known to nobody.
+   */
+  readonly attachment:
+    | Extract<Attachment, { readonly kind: 'workload' }>
+    | { readonly kind: 'tunnel'; readonly is_left?: true };
   /** Of a pod: its addresses in the default network, without a length. */
   readonly addresses: readonly string[];
 }
@@ -46,6 +51,13 @@ export class PolicedInterfaces {
     this.#note(tag);
   }
 
+  /** Nobody asks for this tunnel any more, and VPP still has it: whoever hears knows it, and who hears anew is told. */
+  leaves(tag: InterfaceTag): void {
+    const of = this.#all.get(tag);
+    if (of?.attachment.kind === 'tunnel')
+      this.#all.set(tag, { ...of, attachment: { kind: 'tunnel', is_left: true } });
+  }
+
   /** VPP does not have it any more. */
   remove(tag: InterfaceTag): void {
     for (const of of [this.#closed, this.#judged, this.#awaited]) of.delete(tag);
@@ -58,6 +70,12 @@ export class PolicedInterfaces {
     const is_first = this.#changed.size === 0;
     this.#changed.add(tag);
     if (is_first) this.#hears?.();
+  }
+
+  /** Who makes tunnels begins anew, and whoever hears does so behind it: what VPP has of them is read, and put again. */
+  tunnelsAnew(): void {
+    this.#unsaid.add('connectivity');
+    for (const [tag, { attachment }] of this.#all) if (attachment.kind === 'tunnel') this.remove(tag);
   }
 
   /** All that this maker has left in an earlier life is in it: once all makers have said so, what is not is nobody's. */

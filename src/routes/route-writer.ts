@@ -17,7 +17,7 @@ import {
 } from '../objects/object.js';
 import { type IpipTunnel, tunnelKeys } from '../objects/tunnels.js';
 import { allowed_max, type WireguardPeer } from '../objects/wireguard.js';
-import type { PolicedInterfaces } from '../policies/policed-interfaces.js';
+import type { PolicedInterface, PolicedInterfaces } from '../policies/policed-interfaces.js';
 import type { TransactionResult } from '../reconcile/transaction.js';
 import { ObjectWriter, type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
 import { KeptInClear } from './kept-in-clear.js';
@@ -41,7 +41,7 @@ export const route_writer_settings_default: RouteWriterSettings = {
 };
 
 /** Told of each tunnel before VPP has it, until VPP has it no more, and when those of an earlier life are all told. Absent: nobody enforces policies. */
-export type Policed = Pick<PolicedInterfaces, 'put' | 'remove' | 'complete'>;
+export type Policed = Pick<PolicedInterfaces, 'tunnelsAnew' | 'put' | 'leaves' | 'remove' | 'complete'>;
 
 const upKey = (tag: InterfaceTag): ObjectKey =>
   keyOf({ kind: 'interface_flag', interface: tag, flag: 'admin_up' });
@@ -61,6 +61,7 @@ function suits(left: VppObject, tunnel: VppObject): boolean {
 const never_ms = Number.POSITIVE_INFINITY;
 
 const as_tunnel = { attachment: { kind: 'tunnel' }, addresses: [] } as const;
+const as_left = { attachment: { kind: 'tunnel', is_left: true }, addresses: [] } as const;
 
 export class RouteWriter extends ObjectWriter implements Sink {
   readonly #ctx: ActorContext<ConnectivityMessage>;
@@ -103,6 +104,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
     this.#refusals = refusals;
     this.#refused = new RefusedTunnels(this.model, refusals);
     this.#policed = policed;
+    policed?.tunnelsAnew();
     this.#ctx = ctx;
     this.#narrower = new NarrowerRoutes(settings.narrow_ms);
     this.#overlap = new Overlap(settings);
@@ -353,11 +355,12 @@ export class RouteWriter extends ObjectWriter implements Sink {
     this.#keyless.forget(tag);
     this.#refused.forget(tag);
     this.#leaving.add(tag);
+    this.#policed?.leaves(tag);
   }
 
-  #judge(tag: InterfaceTag): void {
+  #judge(tag: InterfaceTag, as: PolicedInterface = as_tunnel): void {
     this.#leaving.delete(tag);
-    this.#policed?.put(tag, as_tunnel);
+    this.#policed?.put(tag, as);
   }
 
   /** Of those that VPP has lost nothing is judged any more. */
@@ -401,7 +404,7 @@ export class RouteWriter extends ObjectWriter implements Sink {
       } else this.model.unwant(keyOf(object));
     } else {
       this.#kept_tunnels.add(tag);
-      this.#judge(tag);
+      this.#judge(tag, as_left);
     }
   }
 

@@ -22,7 +22,7 @@ import type {
 import type { VppConnectionMessage } from '../../src/messages/vpp.js';
 import { interfaceMade, isDangling, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { Path, Route } from '../../src/objects/routing.js';
-import { PolicedInterfaces } from '../../src/policies/policed-interfaces.js';
+import { PolicedInterfaces, type TakenInterface } from '../../src/policies/policed-interfaces.js';
 import type { Operation, Outcome } from '../../src/reconcile/operation.js';
 import type { ConnectivityReport } from '../../src/routes/connectivity-report.js';
 import type { EncryptionParts, PublishedKeys } from '../../src/routes/encryption.js';
@@ -1772,8 +1772,10 @@ t.test(
     const lab = await Lab.start(t, {}, (lab) => {
       lab.policed = policed;
     });
+    const nameOf = ({ attachment }: TakenInterface) =>
+      attachment.kind === 'tunnel' && attachment.is_left ? 'left' : attachment.kind;
     const taken = () =>
-      [...policed.take()].map(([tag, of]) => `${of === undefined ? '-' : of.attachment.kind} ${tag}`);
+      [...policed.take()].map(([tag, of]) => `${of === undefined ? '-' : nameOf(of)} ${tag}`);
     await lab.ready();
     await lab.synced([pool('10.1.0.0/16', { ipip: 'Always' })]);
     lab.holding = true;
@@ -1793,9 +1795,21 @@ t.test(
 
     await lab.kit.crash(new Error('defect'));
     await lab.moment(1000);
+    t.same(taken(), ['- ipip-10.0.0.2'], 'what it had put is what it reads again');
+    t.equal(policed.isComplete, false, 'and has not yet');
     await lab.ready();
     await lab.moment();
-    t.same(taken(), ['tunnel ipip-10.0.0.2'], 'nobody has asked for it yet');
+    t.same(taken(), ['left ipip-10.0.0.2'], 'nobody has asked for it yet');
+    t.equal(policed.isComplete, true);
+    await lab.synced([pool('10.1.0.0/16', { ipip: 'Always' })]);
+    await lab.routes({ '10.1.1.0/24': '10.0.0.2' });
+    await lab.moment();
+    t.same(taken(), ['tunnel ipip-10.0.0.2'], 'somebody has');
+    await lab.kit.crash(new Error('defect'));
+    await lab.moment(1000);
+    await lab.ready();
+    await lab.moment();
+    taken();
     await lab.synced([pool('10.1.0.0/16')]);
     await lab.routes({}, true, true);
     await lab.moment();

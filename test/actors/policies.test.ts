@@ -348,6 +348,81 @@ t.test('interfaces and tunnels of a network are judged by the rules that are for
   t.strictSame(lab.report().problems, {}, 'which there are is not known');
 });
 
+t.test(
+  'a tunnel of an earlier life keeps its verdict until it is known whether it is of a network',
+  async (t) => {
+    const lab = await PoliciesLab.start(t);
+    const [red, gone, own, plain] = [
+      'vxlan-4097-10.0.0.7',
+      'vxlan-4099-10.0.0.7',
+      'vxlan-4096-10.0.0.7',
+      'ipip-10.0.0.7',
+    ] as const;
+    lab.names = [...tags, red, gone, own, plain];
+    const networkHere = (name: string, vni: number) => ({
+      name,
+      vni,
+      physical_network: '',
+      underlay: { table_id: 0, mtu: 1500 },
+    });
+    const key = 'GlobalNetworkPolicy a';
+    const port = (port: number, more: Partial<Rule> = {}) =>
+      ruleOf('allow', { dst: side({ ports: [{ first: port, last: port }] }), protocol: 'tcp', ...more });
+    const told = (first: number): FelixMessage[] => [
+      { kind: 'config', config: new Map() },
+      { kind: 'policy', key, policy: policyOf([port(first), port(81, { network: 'red' })]) },
+      {
+        kind: 'host',
+        id: 'node-*',
+        endpoint: hostOf({ name: '*', forward: [tierOf('default', 'deny', [key], [])] }),
+      },
+      { kind: 'in_sync' },
+    ];
+    const judged = (tag: string) =>
+      [80, 81, 82].filter(
+        (port) =>
+          verdict(lab.npol, lab.names.indexOf(tag) + 1, true, flowOf(tcp('10.9.0.3', '10.0.0.2', port))) ===
+          'allow',
+      );
+    const count = () => [...lab.npol.policies].length;
+    const used = () =>
+      new Set([...lab.npol.interfaces.values()].flatMap(({ policy_ids }) => policy_ids)).size;
+    const all = () => [red, gone, own, plain].map(judged);
+    const put = (tag: string, is_left = false) =>
+      lab.interfaces.put(tag, {
+        attachment: { kind: 'tunnel', ...(is_left && { is_left }) },
+        addresses: [],
+      });
+    await lab.newVpp();
+    await lab.nodeReady({ networks: [networkHere('red', 4097), networkHere('gone', 4099)] });
+    lab.putPod();
+    for (const tag of [red, gone, own, plain]) put(tag);
+    await lab.felix(told(80));
+    t.strictSame(all(), [[81], [], [80], [80]]);
+
+    await lab.begin(t);
+    await lab.connect();
+    for (const tag of [red, gone, own, plain]) put(tag, true);
+    const changed = watched(lab, () => {
+      t.strictSame([red, gone].map(judged), [[81], []], 'at no moment another one');
+    });
+    await lab.nodeReady();
+    lab.putPod();
+    await lab.felix(told(82));
+    t.strictSame(all(), [[81], [], [80], [82]], 'which networks there are is not known');
+    put(own);
+    await lab.rest();
+    t.strictSame(judged(own), [82], 'one that is asked for meanwhile is of the default network');
+    await lab.nodeReady({ networks: [networkHere('red', 4097)] });
+    t.strictSame(all(), [[81], [], [82], [82]]);
+    changed();
+    await lab.own([{ action: 'remove', object: { kind: 'loopback', tag: gone } }]);
+    lab.interfaces.remove(gone);
+    await lab.rest();
+    t.equal(count(), used(), 'what nothing is judged by is gone');
+  },
+);
+
 t.test('what is left of an earlier life waits for all who may have interfaces of it', async (t) => {
   const lab = await PoliciesLab.start(t);
   await lab.newVpp();
