@@ -55,6 +55,14 @@ export function podTables(slot: number): PodTableIds {
   return { pod: pod_base + 2 * slot, rpf: pod_base + 2 * slot + 1, stack: stack_base + slot };
 }
 
+/** Which of its pod's tables an id belongs to; undefined for an id outside the pods' range. */
+export function podTableRole(table_id: number): keyof PodTableIds | undefined {
+  const slot = podSlot(table_id);
+  if (slot === undefined) return undefined;
+  if (table_id >= stack_base) return 'stack';
+  return table_id === podTables(slot).pod ? 'pod' : 'rpf';
+}
+
 /** The slot that a table id belongs to; undefined for an id outside the pods' range. */
 export function podSlot(table_id: number): number | undefined {
   if (table_id < pod_base || table_id >= network_base) return undefined;

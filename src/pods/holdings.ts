@@ -3,12 +3,13 @@
  * tells by interface tags and table names alone.
  */
 
-import { default_table, podSlot, podTables, punt_table } from '../desired/tables.js';
+import { default_table, podSlot, podTableRole, podTables, punt_table } from '../desired/tables.js';
 import { type Family, familyOf } from '../ip/text.js';
 import type { Translation } from '../objects/cnat.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { interfaceMade, interfacesUsed, isDangling, keyOf, type VppObject } from '../objects/object.js';
-import { podInterfaceTag, podLoopbackTags, podTableName } from '../pod/names.js';
+import type { Table } from '../objects/routing.js';
+import { type PodTableRole, podInterfaceTag, podLoopbackTags, podTableName } from '../pod/names.js';
 import { addressesOf, type PodKey, type PodSpec } from '../pod/spec.js';
 import { OwnerIndex } from '../reconcile/ownership.js';
 import type { TranslationOwners } from '../reconcile/translation-owners.js';
@@ -21,23 +22,24 @@ export interface PodIdentity {
   /** Of its loopbacks for VPP's host stack, likewise. */
   readonly loopback_tags: readonly InterfaceTag[];
   readonly key: PodKey;
-  /** Of its tables, in both families and roles. */
-  readonly table_names: readonly string[];
+  /**
+   * Of its tables, in both families, by their role: the name of an interface may end as a role does, so that the tables of two interfaces of a pod
+   * have one name.
+   */
+  readonly table_names: Readonly<Record<PodTableRole, readonly string[]>>;
   /** In the default table: a translation to one of them is the pod's, unless somebody else has claimed it. */
   readonly addresses: readonly string[];
 }
 
 export function podIdentity(spec: PodSpec): PodIdentity {
+  const tableNames = (role: PodTableRole) =>
+    ([4, 6] as const).map((family) => podTableName(spec, family, role));
   return {
     tag: podInterfaceTag(spec),
     memif_tag: podInterfaceTag(spec, 'memif'),
     loopback_tags: podLoopbackTags(spec),
     key: spec.key,
-    table_names: ([4, 6] as const).flatMap((family) => [
-      podTableName(spec, family),
-      podTableName(spec, family, 'rpf'),
-      podTableName(spec, family, 'stack'),
-    ]),
+    table_names: { pod: tableNames('pod'), rpf: tableNames('rpf'), stack: tableNames('stack') },
     addresses: spec.network_name === '' ? addressesOf(spec) : [],
   };
 }
@@ -65,14 +67,18 @@ export function assignPods(
       [tag, memif_tag, ...loopback_tags].map((each) => [each, tag] as const),
     ),
   );
-  const byTable = byName(known, ({ table_names }) => table_names);
+  const byTable = {
+    pod: byName(known, ({ table_names }) => table_names.pod),
+    rpf: byName(known, ({ table_names }) => table_names.rpf),
+    stack: byName(known, ({ table_names }) => table_names.stack),
+  };
   const byAddress = byName(known, ({ addresses }) => addresses);
   const byKey = byName(known, ({ key }) => [key]);
   const tables = new Map<string, Holder>();
   for (const object of objects) {
     if (object.kind !== 'table' || owners.of(object) !== 'pods') continue;
     // VPP's dump may show one byte of garbage behind a name.
-    const pod = byTable.get(object.name) ?? byTable.get(object.name.slice(0, -1));
+    const pod = podOfTable(object, object.name) ?? podOfTable(object, object.name.slice(0, -1));
     tables.set(tableKey(object.family, object.table_id), pod === undefined ? 'orphan' : { pod });
   }
 
@@ -125,6 +131,13 @@ export function assignPods(
     if (backends.length > 0 && backends.every((address) => abandoned.has(address))) return 'orphan';
     strays.push(object);
     return 'other';
+  }
+
+  /** One of another numbering is told by its name alone. */
+  function podOfTable({ table_id }: Table, name: string): InterfaceTag | undefined {
+    const role = podTableRole(table_id);
+    if (role !== undefined) return byTable[role].get(name);
+    return byTable.pod.get(name) ?? byTable.rpf.get(name) ?? byTable.stack.get(name);
   }
 
   function ofTag(tag: InterfaceTag): Holder {

@@ -8,6 +8,7 @@ import type { Translation } from '../../src/objects/cnat.js';
 import type { VppObject } from '../../src/objects/object.js';
 import { keyOf } from '../../src/objects/object.js';
 import { podInterfaceTag, podTableName } from '../../src/pod/names.js';
+import type { PodSpec } from '../../src/pod/spec.js';
 import { assignPods, groupOrphans, podIdentity } from '../../src/pods/holdings.js';
 import { PodEntry, PodTable } from '../../src/pods/pod-table.js';
 import { TranslationOwners } from '../../src/reconcile/translation-owners.js';
@@ -130,6 +131,32 @@ t.test('single rules', async (t) => {
   const random = [table(4, 77, name), table(6, 77, podTableName(spec, 6))];
   t.match(groupOrphans(random), [{ objects: random }], 'tables of another numbering, by their id');
 });
+
+t.test(
+  'tables of one name are told by what they are for: an interface may be named as another one’s table',
+  async (t) => {
+    const plain: PodSpec = { ...podSpec(1), vcl: true };
+    const named = ['VCL', 'RPF'].map((suffix) => ({
+      ...plain,
+      interface_name: `${plain.interface_name}${suffix}`,
+    }));
+    const pods = [plain, ...named].map((spec, slot) => ({ spec, ids: podTables(slot) }));
+    const tables = pods.flatMap(({ spec, ids }) =>
+      (['pod', 'rpf', 'stack'] as const).map((role) => table(4, ids[role], podTableName(spec, 4, role))),
+    );
+    t.equal(new Set(tables.map(({ name }) => name)).size, tables.length - 2);
+    for (const known of [pods, [...pods].reverse()]) {
+      const { pods: held, orphans } = assignPods(
+        tables,
+        known.map(({ spec }) => podIdentity(spec)),
+        new TranslationOwners(),
+      );
+      t.strictSame(orphans, []);
+      for (const [slot, { spec }] of pods.entries())
+        t.strictSame(held.get(podInterfaceTag(spec)), tables.slice(3 * slot, 3 * slot + 3));
+    }
+  },
+);
 
 t.test('a translation that nobody has claimed is that of the pod it leads to', async (t) => {
   const [a, b] = [podSpec(1), podSpec(2)];
