@@ -330,10 +330,14 @@ class ServicesActor implements Actor<ServicesMessage> {
   /** Node ports are served on the node's addresses. */
   private look(): void {
     if (this.inputs.node === undefined) return;
-    const { node, subnets, on_link, networks = [] } = this.inputs.node;
+    const { node, subnets, on_link, networks } = this.inputs.node;
     const both = ({ ip4, ip6 }: { readonly ip4?: string; readonly ip6?: string }): readonly string[] =>
       [ip4, ip6].filter((each) => each !== undefined);
-    this.plan.setNode({ addresses: both(node), subnets: on_link ?? both(subnets), networks });
+    this.plan.setNode({
+      addresses: both(node),
+      subnets: on_link ?? both(subnets),
+      ...(networks !== undefined && { networks }),
+    });
   }
 
   private clusterChange(change: AnyChange): void {

@@ -508,6 +508,22 @@ t.test('a node port that a pod has as host port is the service’s once the pod 
   t.strictSame(lab.report().faults, {});
 });
 
+t.test('a service for a network that is not there is told until the network comes', async (t) => {
+  const lab = await Lab.synced(t, {
+    ...one_service,
+    services: { [web]: service('10.96.0.1', { network: 'red' }) },
+  });
+  t.strictSame(lab.report().faults, {}, 'which there are is not known');
+  await lab.ready({ networks: [] });
+  await lab.kit.settle();
+  t.match(lab.report().faults, { 'Service default/web': [/for the network red, .* create a Network/] });
+  t.strictSame([lab.takeDone(), lab.shown], [[], web_shown], 'it is served as before');
+  const underlay = { table_id: 0, mtu: 1500 };
+  await lab.ready({ networks: [{ name: 'red', vni: 7, physical_network: '', underlay }] });
+  await lab.kit.settle();
+  t.strictSame(lab.report(), { ...lab.report(), faults: {}, faulty_count: 0 });
+});
+
 t.test('a node port is nobody’s again when VPP has it no more', async (t) => {
   const lab = await Lab.synced(t, node_port);
   t.match(lab.translations.claim(pod, node_port_key), { by: 'services', name: 'Service default/web' });

@@ -595,6 +595,7 @@ t.test('Service: each field; D10: none that is headless or an ExternalName', asy
         'cni.projectcalico.org/vppLBType': 'MaglevDSR',
         'cni.projectcalico.org/vppHashConfig': 'dstAddr , SRCADDR',
         'cni.projectcalico.org/vppKeepOriginalPacket': 'True',
+        'extensions.projectcalico.org/network': 'blue',
       },
     },
     spec: {
@@ -638,6 +639,7 @@ t.test('Service: each field; D10: none that is headless or an ExternalName', asy
       lb_type: 'maglevdsr',
       hash: ['srcaddr', 'dstaddr'],
       keep_original: true,
+      network: 'blue',
     },
     faults: [],
   });

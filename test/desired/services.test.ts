@@ -1245,6 +1245,37 @@ t.test('an address in the range of a network is nobody’s to serve', async (t) 
   t.strictSame(told.faults(), []);
 });
 
+t.test(
+  'a service for a network that is not there is served, and that is said of it until the network comes',
+  async (t) => {
+    const told = new Told();
+    const all = slice(ends('10.77.0.1@a'));
+    const red = { name: 'red', vni: 1, physical_network: '' };
+    const served = wanted(service({ network: 'red' }), [all], told);
+    told.service('default/other', service({ cluster_ips: ['10.96.0.2'] })).now();
+    t.match(served, ['tcp/10.96.0.1/80 > 10.77.0.1:8080']);
+    t.strictSame(told.faults(), [], 'which there are is not known');
+    const touched = told.planned(() => told.plan.setNode({ ...node, networks: [{ ...red, name: 'blue' }] }));
+    t.equal(touched, 1, 'others have nothing to do with it');
+    t.match(told.faults(), [/for the network red, .* create a Network .* annotation extensions/]);
+    t.match(told.faults('Service default/other'), []);
+    t.equal(told.plan.counts.faulty, 1);
+    t.equal(
+      told.planned(() => told.plan.setNode({ ...node, networks: [red] })),
+      1,
+    );
+    t.strictSame(told.faults(), [], 'it has come');
+    t.equal(told.plan.counts.faulty, 0);
+    told.plan.setNode({ ...node, networks: [] });
+    t.strictSame(told.now(), [], 'nothing of VPP follows from it');
+    t.match(told.faults(), [/for the network red/], 'and gone');
+    told.service('default/web', service()).now();
+    t.strictSame(told.faults(), [], 'the annotation is corrected');
+    told.service('default/web', service({ network: 'x'.repeat(9000) })).now();
+    t.ok(told.faults()[0]!.length < 400);
+  },
+);
+
 t.test('a network that comes later, with too large a range, ends no service', async (t) => {
   const told = new Told();
   const all = slice(ends('10.1.0.1@a'));

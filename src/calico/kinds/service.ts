@@ -40,6 +40,8 @@ export interface Service {
   readonly hash: readonly HashWord[];
   /** `cni.projectcalico.org/vppKeepOriginalPacket`, of which nobody ever made anything. */
   readonly keep_original?: true;
+  /** `extensions.projectcalico.org/network`: its endpoints are addresses of pods in this network. */
+  readonly network?: string;
 }
 
 const policies = ['Cluster', 'Local'] as const;
@@ -155,6 +157,7 @@ export const service_kind: Kind<Service> = {
           annotations.word('cni.projectcalico.org/vppKeepOriginalPacket', ['true', 'false']) === 'true'
             ? true
             : undefined,
+        network: annotations.text('extensions.projectcalico.org/network'),
       });
     }),
 };

@@ -46,7 +46,7 @@ export interface ServiceNode {
   readonly addresses: readonly string[];
   /** The prefixes that its uplinks are on: whoever else is there is not to be cut off. */
   readonly subnets?: readonly string[];
-  /** Beside the default one, those of which VPP has tables. */
+  /** Beside the default one, those of which VPP has tables. Undefined until they are known. */
   readonly networks?: readonly NodeNetwork[];
 }
 
@@ -124,6 +124,8 @@ export class ServicePlan {
   #addresses: readonly string[] = [];
   /** Those with a range. */
   #networks: readonly NodeNetwork[] = [];
+  /** There is no network of this name; false as long as it is not known which there are. */
+  #lacks: (name: string) => boolean = () => false;
   #zone: string | undefined;
   #health_ports: readonly HealthPort[] | undefined;
   #host_vips: readonly HostVip[] | undefined;
@@ -144,6 +146,7 @@ export class ServicePlan {
     this.#is_there = node !== undefined;
     if (node === undefined) return;
     this.#setNetworks(node.networks ?? []);
+    this.#setNames(node.networks);
     const addresses = served(node.addresses);
     this.#underlay.setOwn(addresses, node.subnets ?? []);
     if (addresses.join() === this.#addresses.join()) return;
@@ -165,6 +168,17 @@ export class ServicePlan {
     const differs = (address: string): boolean => networkAround(address, moved) !== undefined;
     const of_node = this.#addresses.some(differs);
     this.#touchWhere((entry) => (of_node && hasNodePorts(entry)) || vipAddresses(entry).some(differs));
+  }
+
+  /** Of what is for a network that is not there it is said so, and nothing else. */
+  #setNames(networks: readonly NodeNetwork[] | undefined): void {
+    const before = this.#lacks;
+    const names = networks && new Set(networks.map(({ name }) => name));
+    const lacks = (name: string): boolean => names !== undefined && !names.has(name);
+    this.#lacks = lacks;
+    this.#touchWhere(
+      ({ service }) => service?.network !== undefined && lacks(service.network) !== before(service.network),
+    );
   }
 
   /** Takes objects in; those of kinds that matter nothing here are passed over. */
@@ -266,6 +280,7 @@ export class ServicePlan {
       node_addresses: this.#addresses,
       isOwn: (address) => this.#addresses.includes(address),
       standing: (address) => this.#underlay.standing(address),
+      lacksNetwork: (name) => this.#lacks(name),
       networkOf: (address) => networkAround(address, this.#networks),
     };
     let left = work_max;

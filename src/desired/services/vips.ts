@@ -22,6 +22,8 @@ export const vips_max = 4096;
 export const paths_max = 2 ** 18;
 /** Of one service, so much is told. */
 export const faults_max = 8;
+/** Characters of a name that somebody has written. */
+const network_name_shown = 64;
 
 export type VipKind = 'cluster' | 'external' | 'load_balancer' | 'node_port';
 
@@ -62,6 +64,8 @@ export interface Surroundings {
   /** Linux of this node has it. */
   isOwn(address: string): boolean;
   standing(address: string): Standing;
+  /** This node is known to have no network of this name. */
+  lacksNetwork(name: string): boolean;
   /** That in whose range it is, the oldest of several; undefined: in none's. A translation holds in all networks. */
   networkOf(address: string): { readonly name: string; readonly created_ms?: number } | undefined;
 }
@@ -157,7 +161,11 @@ class Planner {
   }
 
   #tellLimits(): void {
-    const { type, ports, source_prefixes, keep_original } = this.#service;
+    const { type, ports, source_prefixes, keep_original, network } = this.#service;
+    if (network !== undefined && this.#around.lacksNetwork(network))
+      this.#fault(
+        `is for the network ${network.slice(0, network_name_shown)}, which this node does not have, so that no pod here reaches it there: create a Network of that name, see what is said of it, or correct the annotation extensions.projectcalico.org/network`,
+      );
     if (keep_original)
       this.#fault(
         'annotation vppKeepOriginalPacket has no effect: vppLBType maglevdsr keeps packets as they are',
