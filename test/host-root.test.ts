@@ -16,6 +16,7 @@ import {
   type NetworkEvent,
   OWN_NAMESPACE_PATH,
 } from '../src/linux/network.js';
+import { needs } from './kit/needs.js';
 
 /** With a real kernel, inside namespaces that are made and removed here. */
 
@@ -29,7 +30,7 @@ function removeTun(lab: NetnsLab, path: string, name: string): Promise<void> {
   return lab.host.removeTun(path, index, id ?? '0:0');
 }
 
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
 function withLab(test: Test): NetnsLab {
   const lab = new NetnsLab();
@@ -37,7 +38,7 @@ function withLab(test: Test): NetnsLab {
   return lab;
 }
 
-t.test('each change of a batch fails or succeeds by itself', root, async (t) => {
+t.test('each change of a batch fails or succeeds by itself', root(), async (t) => {
   const lab = withLab(t);
   lab.veth({ namespace: 'node', name: 'd0' }, { namespace: 'peer', name: 'd1' });
   const node = lab.open('node');
@@ -75,7 +76,7 @@ t.test('each change of a batch fails or succeeds by itself', root, async (t) => 
   t.equal(routes.length, 1002, 'and a dump of many datagrams');
 });
 
-t.test('work in another namespace leaves no thread behind there', root, async (t) => {
+t.test('work in another namespace leaves no thread behind there', root(), async (t) => {
   const lab = withLab(t);
   const path = lab.namespace('other');
   const home = readlinkSync(OWN_NAMESPACE_PATH);
@@ -103,7 +104,7 @@ t.test('work in another namespace leaves no thread behind there', root, async (t
   t.equal(readlinkSync(OWN_NAMESPACE_PATH), home, 'back from a new one');
 });
 
-t.test('devices of many namespaces are removed beside the main loop', root, async (t) => {
+t.test('devices of many namespaces are removed beside the main loop', root(), async (t) => {
   const lab = withLab(t);
   const names = Array.from({ length: 12 }, (_, n) => `pod${n}`);
   for (const name of names)
@@ -128,7 +129,7 @@ t.test('devices of many namespaces are removed beside the main loop', root, asyn
   t.strictSame(new Set(pool), new Set([home]), 'no thread of the pool is elsewhere');
 });
 
-t.test('a namespace is not one that had its number before', root, async (t) => {
+t.test('a namespace is not one that had its number before', root(), async (t) => {
   const lab = withLab(t);
   const number = (id: string): string => id.split(':').slice(0, 2).join(':');
   const cookie = (id: string): string => id.split(':')[2]!;
@@ -147,7 +148,7 @@ t.test('a namespace is not one that had its number before', root, async (t) => {
   t.ok(isSameNamespace(later, number(id)), 'as an earlier release wrote it');
 });
 
-t.test('a namespace is known by what it is, not by its path', root, async (t) => {
+t.test('a namespace is known by what it is, not by its path', root(), async (t) => {
   const lab = withLab(t);
   const path = lab.namespace('pod');
   const id = lab.host.identify(path)!;
@@ -166,7 +167,7 @@ t.test('a namespace is known by what it is, not by its path', root, async (t) =>
   t.ok(lab.open('other').link('eth0'), 'that of another pod stays');
 });
 
-t.test('a removal whose turn comes late does not take the next device of that name', root, async (t) => {
+t.test('a removal whose turn comes late does not take the next device of that name', root(), async (t) => {
   const lab = withLab(t);
   const make = () => lab.run('pod', 'ip', 'tuntap', 'add', 'dev', 'eth0', 'mode', 'tun');
   make();
@@ -178,7 +179,7 @@ t.test('a removal whose turn comes late does not take the next device of that na
   t.ok(lab.open('pod').link('eth0'));
 });
 
-t.test('what is no tun or tap is not removed', root, async (t) => {
+t.test('what is no tun or tap is not removed', root(), async (t) => {
   const lab = withLab(t);
   lab.veth({ namespace: 'pod', name: 'eth0' }, { namespace: 'peer', name: 'd1' });
   await removeTun(lab, lab.namespace('pod'), 'eth0');
@@ -190,7 +191,7 @@ t.test('what is no tun or tap is not removed', root, async (t) => {
   await removeTun(lab, file, 'eth0');
 });
 
-t.test('removals leave no descriptor open', root, async (t) => {
+t.test('removals leave no descriptor open', root(), async (t) => {
   const lab = withLab(t);
   const path = lab.namespace('pod');
   const open = (): number => readdirSync('/proc/self/fd').length;
@@ -203,7 +204,7 @@ t.test('removals leave no descriptor open', root, async (t) => {
   t.ok(open() <= before + 3 * pool_threads + 1, `${open()} descriptors, ${before} before`);
 });
 
-t.test('a process that cannot come back to its own namespace ends at once', root, async (t) => {
+t.test('a process that cannot come back to its own namespace ends at once', root(), async (t) => {
   const lab = withLab(t);
   const module = new URL('../src/host/netns.js', import.meta.url).href;
   // The descriptor of the own namespace is the one that points to it.
@@ -227,7 +228,7 @@ t.test('a process that cannot come back to its own namespace ends at once', root
   t.notMatch(output, /went on/);
 });
 
-t.test('a named namespace lives without processes, and dies with its virtual links', root, async (t) => {
+t.test('a named namespace lives without processes, and dies with its virtual links', root(), async (t) => {
   const lab = withLab(t);
   const path = lab.namespace('named');
   t.equal(lab.host.exists(path), true);
@@ -248,7 +249,7 @@ t.test('a named namespace lives without processes, and dies with its virtual lin
     t.throws(() => lab.host.createNamed(name), RangeError, `'${name}'`);
 });
 
-t.test('the namespace of VPP is held by who can let go of it', root, async (t) => {
+t.test('the namespace of VPP is held by who can let go of it', root(), async (t) => {
   const lab = withLab(t);
   const places = { machine: lab.directory, container: join(t.testdir(), 'run', 'netns') };
   t.teardown(() => new LinuxHost(places.container, { shared: false }).removeNamed('vpp'));
@@ -271,7 +272,7 @@ t.test('the namespace of VPP is held by who can let go of it', root, async (t) =
   t.equal(lab.host.exists(of_container.path), false);
 });
 
-t.test('a namespace that goes along is gone with the container, and what is in it', root, async (t) => {
+t.test('a namespace that goes along is gone with the container, and what is in it', root(), async (t) => {
   const lab = withLab(t);
   const directory = join(t.testdir(), 'netns');
   const modules = new URL('../src/', import.meta.url).href;
@@ -321,7 +322,7 @@ t.test('which devices the kernel gives back by itself', async (t) => {
   t.notOk(back());
 });
 
-t.test('events of links, addresses and routes arrive while nobody asks', root, async (t) => {
+t.test('events of links, addresses and routes arrive while nobody asks', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   const seen: NetworkEvent[] = [];
@@ -350,7 +351,7 @@ t.test('events of links, addresses and routes arrive while nobody asks', root, a
   watch.close();
 });
 
-t.test('the exit of a process is seen, child or not', root, async (t) => {
+t.test('the exit of a process is seen, child or not', root(), async (t) => {
   const child = spawn('sh', ['-c', 'sleep 1000 >/dev/null & echo $!'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
@@ -376,7 +377,7 @@ t.test('the exit of a process is seen, child or not', root, async (t) => {
   other?.close();
 });
 
-t.test('sysctls and channels are those of the namespace', root, async (t) => {
+t.test('sysctls and channels are those of the namespace', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   const machine = readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
@@ -396,7 +397,7 @@ t.test('sysctls and channels are those of the namespace', root, async (t) => {
   t.throws(() => node.setChannels('nothing', { rx: 1, tx: 1, combined: 0 }), { code: 'ENODEV' });
 });
 
-t.test('links of all kinds are made, and rules and neighbours come and go', root, async (t) => {
+t.test('links of all kinds are made, and rules and neighbours come and go', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   const peer = { name: 'd1', mac: '02:00:00:00:00:08' };
@@ -453,40 +454,44 @@ t.test('links of all kinds are made, and rules and neighbours come and go', root
   );
 });
 
-t.test('a neighbour of long ago is asked at once, and is known as it was, a router too', root, async (t) => {
-  const lab = withLab(t);
-  lab.veth({ namespace: 'node', name: 'd0' }, { namespace: 'peer', name: 'd1' });
-  for (const [namespace, name, end] of [
-    ['node', 'd0', '1'],
-    ['peer', 'd1', '2'],
-  ] as const) {
-    lab.run(namespace, 'ip', 'address', 'add', `10.0.0.${end}/24`, 'dev', name);
-    lab.run(namespace, 'ip', '-6', 'address', 'add', `fd00::${end}/64`, 'dev', name, 'nodad');
-    lab.run(namespace, 'ip', 'link', 'set', name, 'up');
-  }
-  const node = lab.open('node');
-  const link = node.link('d0')!.index;
-  const mac = lab.open('peer').link('d1')!.mac!;
-  const there = (address: string) => ({ link, family: address.includes(':') ? 6 : 4, address }) as const;
-  const state = (address: string) => node.neighbours(link).find((each) => each.address === address);
-  lab.run('peer', 'sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1');
-  // The second of each family is nobody.
-  for (const address of ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'])
-    node.apply({
-      do: 'set_neighbour',
-      neighbour: { ...there(address), mac, state: 4, flags: address.includes(':') ? 0x80 : 0 },
-    });
-  for (const address of ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'])
-    node.apply({ do: 'probe_neighbour', neighbour: there(address) });
-  const deadline = Date.now() + 3000;
-  while (
-    Date.now() < deadline &&
-    [4, 16].some((old) => ['10.0.0.2', 'fd00::2'].some((a) => state(a)?.state === old))
-  )
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  t.match(state('10.0.0.2'), { state: 2, mac });
-  t.match(state('fd00::2'), { state: 2, mac, flags: 0x80 });
-  for (const address of ['10.0.0.3', 'fd00::3'])
-    t.match(state(address), { state: 16, mac, flags: address.includes(':') ? 0x80 : 0 }, 'nothing is lost');
-  t.throws(() => node.apply({ do: 'probe_neighbour', neighbour: there('10.0.0.4') }), { code: 'ENOENT' });
-});
+t.test(
+  'a neighbour of long ago is asked at once, and is known as it was, a router too',
+  root(),
+  async (t) => {
+    const lab = withLab(t);
+    lab.veth({ namespace: 'node', name: 'd0' }, { namespace: 'peer', name: 'd1' });
+    for (const [namespace, name, end] of [
+      ['node', 'd0', '1'],
+      ['peer', 'd1', '2'],
+    ] as const) {
+      lab.run(namespace, 'ip', 'address', 'add', `10.0.0.${end}/24`, 'dev', name);
+      lab.run(namespace, 'ip', '-6', 'address', 'add', `fd00::${end}/64`, 'dev', name, 'nodad');
+      lab.run(namespace, 'ip', 'link', 'set', name, 'up');
+    }
+    const node = lab.open('node');
+    const link = node.link('d0')!.index;
+    const mac = lab.open('peer').link('d1')!.mac!;
+    const there = (address: string) => ({ link, family: address.includes(':') ? 6 : 4, address }) as const;
+    const state = (address: string) => node.neighbours(link).find((each) => each.address === address);
+    lab.run('peer', 'sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1');
+    // The second of each family is nobody.
+    for (const address of ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'])
+      node.apply({
+        do: 'set_neighbour',
+        neighbour: { ...there(address), mac, state: 4, flags: address.includes(':') ? 0x80 : 0 },
+      });
+    for (const address of ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'])
+      node.apply({ do: 'probe_neighbour', neighbour: there(address) });
+    const deadline = Date.now() + 3000;
+    while (
+      Date.now() < deadline &&
+      [4, 16].some((old) => ['10.0.0.2', 'fd00::2'].some((a) => state(a)?.state === old))
+    )
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    t.match(state('10.0.0.2'), { state: 2, mac });
+    t.match(state('fd00::2'), { state: 2, mac, flags: 0x80 });
+    for (const address of ['10.0.0.3', 'fd00::3'])
+      t.match(state(address), { state: 16, mac, flags: address.includes(':') ? 0x80 : 0 }, 'nothing is lost');
+    t.throws(() => node.apply({ do: 'probe_neighbour', neighbour: there('10.0.0.4') }), { code: 'ENOENT' });
+  },
+);

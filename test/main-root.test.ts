@@ -15,9 +15,10 @@ import { openJournal } from '../src/host/undo/undo-journal.js';
 import { CapturedStore } from '../src/uplink/captured.js';
 import { UplinkHost } from '../src/uplink/uplink-host.js';
 import { writeRunRecord } from '../src/vpp-conn/run-record.js';
+import { needs } from './kit/needs.js';
 
 const reason = canUseNetns();
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const boot_id = bootId() ?? 'unknown';
 
@@ -140,7 +141,7 @@ class Host {
 
 t.test(
   'nothing but the paths is needed, and a log that cannot be written keeps nobody from the network',
-  root,
+  root(),
   async (t) => {
     const host = new Host(t);
     await host.take();
@@ -186,35 +187,43 @@ t.test(
   },
 );
 
-t.test('a lost journal, and a damaged one, cost nothing that the captured uplinks tell', root, async (t) => {
-  const host = new Host(t);
-  const damages: Record<string, () => void> = {
-    lost: () => rmSync(host.journal),
-    'a byte of the header, and one of a record': () => {
-      const text = readFileSync(host.journal, 'utf8');
-      writeFileSync(host.journal, text.replace('undo', 'Undo').replace('link_to_netns', 'link_to_netnz'));
-    },
-  };
-  for (const [what, damage] of Object.entries(damages)) {
+t.test(
+  'a lost journal, and a damaged one, cost nothing that the captured uplinks tell',
+  root(),
+  async (t) => {
+    const host = new Host(t);
+    const damages: Record<string, () => void> = {
+      lost: () => rmSync(host.journal),
+      'a byte of the header, and one of a record': () => {
+        const text = readFileSync(host.journal, 'utf8');
+        writeFileSync(host.journal, text.replace('undo', 'Undo').replace('link_to_netns', 'link_to_netnz'));
+      },
+    };
+    for (const [what, damage] of Object.entries(damages)) {
+      await host.take();
+      damage();
+      t.equal(await host.restore(), 0, what);
+      host.isRestored(t, what);
+    }
+  },
+);
+
+t.test(
+  'an uplink of which nothing is known any more comes back, and that is no success',
+  root(),
+  async (t) => {
+    const host = new Host(t);
     await host.take();
-    damage();
-    t.equal(await host.restore(), 0, what);
-    host.isRestored(t, what);
-  }
-});
+    for (const path of [host.journal, host.captured]) rmSync(path);
+    t.equal(await host.restore(), 1);
+    t.match(
+      host.topology.within('node', (node) => node.link('eth0')),
+      { kind: 'veth', up: true, promisc: false },
+    );
+  },
+);
 
-t.test('an uplink of which nothing is known any more comes back, and that is no success', root, async (t) => {
-  const host = new Host(t);
-  await host.take();
-  for (const path of [host.journal, host.captured]) rmSync(path);
-  t.equal(await host.restore(), 1);
-  t.match(
-    host.topology.within('node', (node) => node.link('eth0')),
-    { kind: 'veth', up: true, promisc: false },
-  );
-});
-
-t.test('an end that is asked for in the middle of an undo waits for it', root, async (t) => {
+t.test('an end that is asked for in the middle of an undo waits for it', root(), async (t) => {
   const host = new Host(t);
   for (const [command, signal] of [
     ['restore', 'SIGHUP'],
@@ -231,7 +240,7 @@ t.test('an end that is asked for in the middle of an undo waits for it', root, a
   }
 });
 
-t.test('an uplink that has to be given back first is known by its own name', root, async (t) => {
+t.test('an uplink that has to be given back first is known by its own name', root(), async (t) => {
   const host = new Host(t);
   host.topology.lab.run('node', 'ip', 'link', 'property', 'add', 'dev', 'eth0', 'altname', 'lan0');
   await host.take();

@@ -9,11 +9,12 @@ import { patience } from '../../lab/patience.js';
 import { missing, pathOf } from '../../lab/programs.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
+import { needs } from '../kit/needs.js';
 import { Capture, type Packet, protocols, readIp, readOpen, readVxlan } from './wire.js';
 
 const found = findRealVpp();
 const why = found.usable ? (canUseNetns() ?? missing('tcpdump')) : found.why;
-const skip = why === undefined ? {} : { skip: why };
+const skip = needs(why);
 type Node = RunningNode<NodeSite>;
 
 async function start(test: Test, environment: Readonly<Record<string, string>>): Promise<LabCluster> {
@@ -42,7 +43,7 @@ interface Seen {
 
 const families = ['ip4', 'ip6'] as const;
 const uplink_mtu = 1500;
-t.test('tunnels', skip, async (t) => {
+t.test('tunnels', skip(), async (t) => {
   const cluster = await start(t, {});
   const [a, b] = cluster.running as [Node, Node];
   const [from, to] = [a.topology.pods[0]!, b.topology.pods[0]!];
@@ -129,9 +130,9 @@ t.test('tunnels', skip, async (t) => {
 });
 
 const gobgpd = pathOf('gobgpd');
-const with_bgp = why === undefined && gobgpd === undefined ? { skip: 'needs gobgpd on the PATH' } : skip;
+const with_bgp = why === undefined && gobgpd === undefined ? needs('needs gobgpd on the PATH') : skip;
 
-t.test('how BGP introduces itself', with_bgp, async (t) => {
+t.test('how BGP introduces itself', with_bgp(), async (t) => {
   const cluster = await start(t, {
     CALICOVPP_ROUTE_SOURCE: 'bgp',
     CALICOVPP_GOBGPD_BINARY: gobgpd!,

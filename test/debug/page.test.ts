@@ -8,11 +8,12 @@ import { page, page_policy, script } from '../../src/debug/page/page.js';
 import type { SectionName, Sections } from '../../src/debug/protocol.js';
 import type { Source } from '../../src/debug/routes.js';
 import { debugServer } from '../../src/debug/server.js';
+import { needs } from '../kit/needs.js';
 import { Browser, findChromium } from './browser.js';
 import { NOW_MS, sampleNode, sampleTree } from './sample.js';
 
 const chromium = findChromium();
-const browsed = chromium === undefined ? { skip: 'there is no Chromium on this machine' } : {};
+const browsed = needs(chromium === undefined ? 'there is no Chromium on this machine' : undefined);
 
 const markup = '<img src=x onerror="document.title=1">';
 
@@ -138,7 +139,7 @@ t.test(
   },
 );
 
-t.test('the page in a browser', browsed, async (t) => {
+t.test('the page in a browser', browsed(), async (t) => {
   const { asked, url } = await served(t);
   const browser = await Browser.start(chromium!);
   t.teardown(() => browser.close());

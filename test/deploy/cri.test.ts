@@ -17,6 +17,7 @@ import { canUseNetns } from '../../lab/netns.js';
 import { vhostNet } from '../../lab/real-vpp.js';
 import { Topology } from '../../lab/topology.js';
 import { ipState, ipStateIs } from '../../lab/traffic.js';
+import { needs } from '../kit/needs.js';
 import { loadAll } from './kubernetes-schema.js';
 
 const { IMAGE: image = '' } = process.env;
@@ -28,7 +29,7 @@ const why =
   image === ''
     ? 'needs IMAGE, an archive of the image in OCI’s layout'
     : (whyNoContainerd() ?? whyNoCri() ?? canUseNetns() ?? whyNoTaps());
-const run = why === undefined ? {} : { skip: why };
+const run = needs(why);
 
 const ready_ms = 240_000;
 const reference = 'test.invalid/calico-vpp-node:1';
@@ -76,7 +77,7 @@ async function host(t: Test) {
   return { directory, topology, cri };
 }
 
-t.test('a pod by CRI: ready, asked, ended', run, async (t) => {
+t.test('a pod by CRI: ready, asked, ended', run(), async (t) => {
   const { pod, data } = manifest();
   const { directory, topology, cri } = await host(t);
   const before = ipState(topology, 'node');

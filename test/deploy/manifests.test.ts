@@ -10,6 +10,7 @@ import { pathOf } from '../../lab/programs.js';
 import { loadConfig } from '../../src/config.js';
 import { probes, STUCK_MS } from '../../src/debug/health.js';
 import { defaultTemplate } from '../../src/vpp-conn/startup-config.js';
+import { needs } from '../kit/needs.js';
 import { loadAll, schemaFaults } from './kubernetes-schema.js';
 
 const deploy = fileURLToPath(new URL('../../../deploy', import.meta.url));
@@ -22,7 +23,7 @@ type Manifest = Record<string, unknown> & {
 };
 
 const overlays = readdirSync(join(deploy, 'overlays')).map((name) => `overlays/${name}`);
-const kubectl = pathOf('kubectl') ? {} : { skip: 'needs kubectl' };
+const kubectl = needs(pathOf('kubectl') ? undefined : 'needs kubectl');
 
 /** The base as kubectl would make it: it is its files. */
 const base = ['calico-vpp-node.yaml', 'rbac.yaml'].map((name) =>
@@ -226,7 +227,7 @@ const withoutNothing = (value: unknown): unknown =>
         )
       : value;
 
-t.test('Kubernetes’ own types lose nothing of the DaemonSet', kubectl, async (t) => {
+t.test('Kubernetes’ own types lose nothing of the DaemonSet', kubectl(), async (t) => {
   for (const [directory, text] of rendered) {
     const set = daemonSet(parse(await text));
     const { said } = await asKubectlReads(JSON.stringify(set));
@@ -239,7 +240,7 @@ t.test('Kubernetes’ own types lose nothing of the DaemonSet', kubectl, async (
   t.match(await asKubectlReads(JSON.stringify(misspelled)), { code: 1, said: /hostNetwork/ });
 });
 
-t.test('kubectl applies each directory, once and again, and takes it back', kubectl, async (t) => {
+t.test('kubectl applies each directory, once and again, and takes it back', kubectl(), async (t) => {
   const home = t.testdir({});
   for (const [directory, text] of rendered) {
     const server = new StandInApiServer();

@@ -22,6 +22,7 @@ import { type Pod, Topology } from '../../lab/topology.js';
 import { ipState, ipStateIs, Traffic } from '../../lab/traffic.js';
 import { link_types, packetsOf } from '../../src/cli/pcap-file.js';
 import type { Status } from '../../src/debug/status.js';
+import { needs } from '../kit/needs.js';
 import { loadAll } from './kubernetes-schema.js';
 
 const deploy = fileURLToPath(new URL('../../../deploy', import.meta.url));
@@ -34,7 +35,7 @@ const why =
   image === ''
     ? 'needs IMAGE, an archive of the image in OCI’s layout'
     : (whyNoContainerd() ?? canUseNetns() ?? whyNoTaps());
-const run = why === undefined ? {} : { skip: why };
+const run = needs(why);
 
 /** With room for a machine that has much else to do. */
 const ready_ms = 240_000;
@@ -244,7 +245,7 @@ async function host(t: Test, made: Manifests) {
 const node_process = /^\S*node \S*calico-vpp-node run/;
 const vpp_process = /^\S*vpp -c /;
 
-t.test('a life of the pod: ready, killed, started anew, upgraded and back, deleted', run, async (t) => {
+t.test('a life of the pod: ready, killed, started anew, upgraded and back, deleted', run(), async (t) => {
   const made = await manifests('kubernetes');
   const { topology, traffic, containerd, there, start, probe, status, untilReady, processes } = await host(
     t,
@@ -322,9 +323,9 @@ t.test('a life of the pod: ready, killed, started anew, upgraded and back, delet
   t.strictSame(processes(node_process), []);
 });
 
-const kubectl = pathOf('kubectl') === undefined ? { skip: 'needs kubectl' } : run;
+const kubectl = pathOf('kubectl') === undefined ? needs('needs kubectl') : run;
 
-t.test('with capabilities in place of privileges', kubectl, async (t) => {
+t.test('with capabilities in place of privileges', kubectl(), async (t) => {
   const made = await manifests('overlays/unprivileged');
   const { topology, containerd, start, untilReady } = await host(t, made);
   const before = ipState(topology, 'node');

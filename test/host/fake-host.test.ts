@@ -2,13 +2,14 @@ import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { canUseNetns, NetnsLab } from '../../lab/netns.js';
 import type { NetworkChange, NetworkNamespace } from '../../src/linux/network.js';
+import { needs } from '../kit/needs.js';
 
 /** What the fake host promises is held against the real kernel, change by change. */
 
 const reason = canUseNetns();
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
-t.test('the fake host answers as the kernel does', root, async (t) => {
+t.test('the fake host answers as the kernel does', root(), async (t) => {
   const lab = new NetnsLab();
   t.teardown(() => lab.close());
   const fake = new FakeHostNetwork();

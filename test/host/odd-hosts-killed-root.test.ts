@@ -1,11 +1,12 @@
 import t from 'tap';
 import { canUseNetns } from '../../lab/netns.js';
+import { needs } from '../kit/needs.js';
 import { type Outcome, ofAll, restored, type Stage, step_names, stepsOf } from './odd-stage.js';
 
 /** The node is killed in the middle of taking odd hosts over: the next one gives them back. */
 
 const reason = canUseNetns();
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
 /** The node is killed behind each step, and with it VPP behind every second one. */
 async function killedEverywhere(stage: Stage): Promise<Outcome> {
@@ -23,4 +24,4 @@ async function killedEverywhere(stage: Stage): Promise<Outcome> {
   return outcome;
 }
 
-t.test('a host is what it was wherever the node is killed', root, (t) => ofAll(t, killedEverywhere));
+t.test('a host is what it was wherever the node is killed', root(), (t) => ofAll(t, killedEverywhere));

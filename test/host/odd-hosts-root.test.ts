@@ -1,5 +1,6 @@
 import t from 'tap';
 import { canUseNetns } from '../../lab/netns.js';
+import { needs } from '../kit/needs.js';
 import { type Outcome, ofAll, restored, type Stage, stepsOf } from './odd-stage.js';
 import { asTheUplink, differences } from './shown.js';
 
@@ -9,7 +10,7 @@ import { asTheUplink, differences } from './shown.js';
  */
 
 const reason = canUseNetns();
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
 /** From what the host was over the tap to what it was. */
 async function thereAndBack(stage: Stage): Promise<Outcome> {
@@ -54,4 +55,4 @@ function refusalOf(stage: Stage, wanted: RegExp): string[] {
   }
 }
 
-t.test('what a host was it is again, and its tap was it meanwhile', root, (t) => ofAll(t, thereAndBack));
+t.test('what a host was it is again, and its tap was it meanwhile', root(), (t) => ofAll(t, thereAndBack));

@@ -3,9 +3,10 @@ import t from 'tap';
 import { canUseNetns, NetnsLab } from '../../lab/netns.js';
 import { PacketFilterError } from '../../src/host/libc.js';
 import { type HeardPacket, type ListenTo, listenToPackets } from '../../src/host/packet-socket.js';
+import { needs } from '../kit/needs.js';
 
 const reason = canUseNetns();
-const is_possible = reason === undefined ? {} : { skip: reason };
+const is_possible = needs(reason);
 
 /** Until so many packets have come. */
 function heard(to: ListenTo, wanted: number) {
@@ -36,7 +37,7 @@ function heard(to: ListenTo, wanted: number) {
   };
 }
 
-t.test('packets of a link', is_possible, async (t) => {
+t.test('packets of a link', is_possible(), async (t) => {
   const lab = new NetnsLab();
   t.teardown(() => lab.close());
   lab.veth(

@@ -19,9 +19,10 @@ import type { FelixStream } from '../../src/messages/felix.js';
 import { listenFelix } from '../../src/node/felix.js';
 import { fixture, recorded } from '../felix/stream.js';
 import { KeptLog, supervision, takes_all } from '../kit/actor-kit.js';
+import { needs } from '../kit/needs.js';
 
 const build_script = fileURLToPath(new URL('../../../native/build.sh', import.meta.url));
-const no_compiler = spawnSync('cc', ['--version']).status === 0 ? {} : { skip: 'no C compiler (cc)' };
+const no_compiler = needs(spawnSync('cc', ['--version']).status === 0 ? undefined : 'no C compiler (cc)');
 
 const directory = mkdtempSync(join(tmpdir(), 'felix-api-proxy-'));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));
@@ -70,7 +71,7 @@ async function received(stream: Readable, bytes: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-t.test('felix-api-proxy', no_compiler, async (t) => {
+t.test('felix-api-proxy', no_compiler(), async (t) => {
   t.equal(build(), '', 'it compiles without a warning');
   t.ok(statSync(program).size < 2 ** 20, 'and is small');
 

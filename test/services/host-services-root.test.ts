@@ -21,9 +21,10 @@ import { openJournal } from '../../src/host/undo/undo-journal.js';
 import { createLog } from '../../src/log.js';
 import { HostServices, removeHostTables } from '../../src/services/host-services.js';
 import { HostSilence, silence_ms } from '../../src/services/host-silence.js';
+import { needs } from '../kit/needs.js';
 
 const reason = canUseNetns() ?? missing('nft');
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
 const log = createLog({ format: 'text', level: 'fatal', clock: systemClock, write: () => true });
 
@@ -144,7 +145,7 @@ const both = families.flatMap(local);
 
 t.test(
   'the host reaches a process of its own by the service, and a pod by its own node port',
-  root,
+  root(),
   async (t) => {
     const stage = new Stage(t);
     const { traffic } = stage;
@@ -187,7 +188,7 @@ t.test(
   },
 );
 
-t.test('several back ends get their shares, and with affinity one gets all', root, async (t) => {
+t.test('several back ends get their shares, and with affinity one gets all', root(), async (t) => {
   const stage = new Stage(t);
   const backends = [host.ip4, pod.ip4].map((address) => ({ address, port: 8080 }));
   const service = { address: cluster_ip.ip4, port: 80, protocol: 'tcp', backends } as const;
@@ -229,7 +230,7 @@ t.test('several back ends get their shares, and with affinity one gets all', roo
   t.strictSame(more, [0, 24], 'all to one');
 });
 
-t.test('rules of others stay as they are, and come first', root, async (t) => {
+t.test('rules of others stay as they are, and come first', root(), async (t) => {
   const stage = new Stage(t);
   const { traffic } = stage;
   // As kube-proxy has them: for a service of its own, and for one that is ours, too.
@@ -274,7 +275,7 @@ t.test('rules of others stay as they are, and come first', root, async (t) => {
   t.strictSame(others(), before, 'nothing of theirs has changed');
 });
 
-t.test('a connection outlives changes of the table', root, async (t) => {
+t.test('a connection outlives changes of the table', root(), async (t) => {
   const stage = new Stage(t);
   await stage.put(...both);
   const transfer = stage.traffic.tcp('node', 'node', cluster_ip.ip4, {
@@ -296,7 +297,7 @@ t.test('a connection outlives changes of the table', root, async (t) => {
   t.ok(changes > 1);
 });
 
-t.test('a process that was killed: the journal has the table removed', root, async (t) => {
+t.test('a process that was killed: the journal has the table removed', root(), async (t) => {
   const stage = new Stage(t);
   const { run } = stage;
   let killed = (): void => undefined;
@@ -330,7 +331,7 @@ t.test('a process that was killed: the journal has the table removed', root, asy
   t.strictSame(await removeHostTables({ run, host_root: undefined }), []);
 });
 
-t.test('the next life replaces what the last one has left, or removes it', root, async (t) => {
+t.test('the next life replaces what the last one has left, or removes it', root(), async (t) => {
   const stage = new Stage(t);
   await stage.put(...both);
   await stage.services.close();
@@ -353,7 +354,7 @@ t.test('the next life replaces what the last one has left, or removes it', root,
   t.strictSame(stage.journal().pending(), []);
 });
 
-t.test('VPP dies and another comes: what the undo has removed stays away till then', root, async (t) => {
+t.test('VPP dies and another comes: what the undo has removed stays away till then', root(), async (t) => {
   const stage = new Stage(t);
   const { run } = stage;
   await stage.put(...both);
@@ -406,7 +407,7 @@ t.test('VPP dies and another comes: what the undo has removed stays away till th
   t.equal(stage.tables(), '');
 });
 
-t.test('a table that somebody removes or empties is put back', root, async (t) => {
+t.test('a table that somebody removes or empties is put back', root(), async (t) => {
   const stage = new Stage(t);
   await stage.put(...both);
   const table = stage.nft('list', 'table', 'inet', 'calico_vpp_services');
@@ -421,7 +422,7 @@ t.test('a table that somebody removes or empties is put back', root, async (t) =
   }
 });
 
-t.test('nft that hangs is killed, one that fails is told, and both are tried again', root, async (t) => {
+t.test('nft that hangs is killed, one that fails is told, and both are tried again', root(), async (t) => {
   const stage = new Stage(t);
   const { run } = stage;
   const script = join(stage.directory, 'nft');
@@ -448,7 +449,7 @@ t.test('nft that hangs is killed, one that fails is told, and both are tried aga
   t.match(stage.tables(), 'calico_vpp_services');
 });
 
-t.test('without nft the host is told so, and nothing else happens', root, async (t) => {
+t.test('without nft the host is told so, and nothing else happens', root(), async (t) => {
   const stage = new Stage(t);
   stage.run = async () => ({ code: 127, stdout: '', stderr: 'not found' });
   await stage.services.set([]);
@@ -458,7 +459,7 @@ t.test('without nft the host is told so, and nothing else happens', root, async 
   t.strictSame(stage.journal().pending(), []);
 });
 
-t.test('a journal that takes nothing keeps the table from being made', root, async (t) => {
+t.test('a journal that takes nothing keeps the table from being made', root(), async (t) => {
   const stage = new Stage(t);
   const journal = {
     pending: () => [],
@@ -481,7 +482,7 @@ t.test('a journal that takes nothing keeps the table from being made', root, asy
   t.equal(stage.tables(), '');
 });
 
-t.test('5000 VIPs with ten back ends each', root, async (t) => {
+t.test('5000 VIPs with ten back ends each', root(), async (t) => {
   const stage = new Stage(t);
   const many = Array.from({ length: 5000 }, (_, at) =>
     vip(
@@ -510,7 +511,7 @@ t.test('5000 VIPs with ten back ends each', root, async (t) => {
 
 t.test(
   'what VPP serves on an address of the node Linux does not answer, and for some seconds without VPP',
-  root,
+  root(),
   async (t) => {
     const stage = new Stage(t);
     const { traffic } = stage;

@@ -3,13 +3,14 @@ import { canUseNetns, NetnsLab } from '../../lab/netns.js';
 import type { ClusterPrefixes } from '../../src/desired/host-tap.js';
 import { odd_hosts } from '../host/odd-hosts/odd-hosts.js';
 import { Stage } from '../host/odd-stage.js';
+import { needs } from '../kit/needs.js';
 
 const reason = canUseNetns();
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
 t.test(
   'a real kernel takes the routes to pods, uses them, changes their MTU, and gives them up',
-  root,
+  root(),
   async (t) => {
     const lab = new NetnsLab();
     t.teardown(() => lab.close());

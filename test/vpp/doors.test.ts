@@ -20,10 +20,11 @@ import { systemClock } from '../../src/clock.js';
 import { processRunningAs } from '../../src/host/devices/sysfs.js';
 import { parseAddress } from '../../src/ip/text.js';
 import { type Door, doors, doors_seen_on } from '../../src/policies/doors.js';
+import { needs } from '../kit/needs.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 const settings = { drop_ip_options: true, drop_other_protocols: false };
 
@@ -165,7 +166,7 @@ class Lab {
   }
 }
 
-t.test('IPv4 packets with options: kept from the host, or told as a door', real, async (t) => {
+t.test('IPv4 packets with options: kept from the host, or told as a door', real(), async (t) => {
   const lab = await new Lab().start(t);
   const host = lab.topology.node.ip4!;
   const shows = async (setting: 'drop' | 'pass', received: number) => {
@@ -218,7 +219,7 @@ function ip6Packet(source: string, destination: string, protocol: number): Buffe
 /** As header of an echo request, of UDP or TCP it has ports; as extension of IPv6 it says that UDP follows. */
 const payload = Buffer.from('1100000000010002'.padEnd(80, '0'), 'hex');
 
-t.test('protocols that VPP does not judge: kept from pods, or told as a door', real, async (t) => {
+t.test('protocols that VPP does not judge: kept from pods, or told as a door', real(), async (t) => {
   const lab = await new Lab().start(t);
   const judged = { 4: [6, 17, 132], 6: [6, 17, 58, 132] } as const;
   const others = { 4: [2, 4, 47, 50, 51, 136, 253], 6: [0, 4, 41, 43, 44, 47, 50, 60, 136, 253] } as const;
@@ -256,35 +257,39 @@ t.test('protocols that VPP does not judge: kept from pods, or told as a door', r
   await shows('pass');
 });
 
-t.test('a VPP of its own tells of its doors what packets between pods tell, and is gone', real, async (t) => {
-  if (!vpp.usable) throw new Error(vpp.why);
-  // A client of another VPP finds that one's segments by these names.
-  const segments = () => readdirSync('/dev/shm').filter((name) => /global_vm|vpe-api/.test(name));
-  const before = segments();
-  const trial = await tryDoorsOf(vpp, systemClock);
-  t.same(segments(), before);
-  t.comment(JSON.stringify(trial));
-  t.match(trial.vpp, /^vpp v\d/);
-  const said: Readonly<Record<string, Door>> = doors(settings);
-  for (const [name, is_open] of Object.entries(trial.is_open)) t.equal(is_open, said[name]!.is_open, name);
-  const left = readdirSync(tmpdir()).filter((name) => name.startsWith(ownTrialPrefix()));
-  t.same(left, []);
-  const stopped = new AbortController();
-  const broken = tryDoorsOf(vpp, systemClock, stopped.signal);
-  stopped.abort(new Error('the node stops'));
-  await t.rejects(broken, /the node stops/);
-  await t.rejects(
-    tryDoorsOf({ binary: '/bin/true', environment: {} }, systemClock),
-    /it has ended: exit code 0/,
-  );
-  await t.rejects(
-    tryDoorsOf({ ...vpp, config_template: 'plugins { path /nowhere }' }, systemClock),
-    /it has ended: exit code 1: .*unknown input `cnat/,
-    "plugins are those of the node's template, and VPP's own words are told",
-  );
-});
+t.test(
+  'a VPP of its own tells of its doors what packets between pods tell, and is gone',
+  real(),
+  async (t) => {
+    if (!vpp.usable) throw new Error(vpp.why);
+    // A client of another VPP finds that one's segments by these names.
+    const segments = () => readdirSync('/dev/shm').filter((name) => /global_vm|vpe-api/.test(name));
+    const before = segments();
+    const trial = await tryDoorsOf(vpp, systemClock);
+    t.same(segments(), before);
+    t.comment(JSON.stringify(trial));
+    t.match(trial.vpp, /^vpp v\d/);
+    const said: Readonly<Record<string, Door>> = doors(settings);
+    for (const [name, is_open] of Object.entries(trial.is_open)) t.equal(is_open, said[name]!.is_open, name);
+    const left = readdirSync(tmpdir()).filter((name) => name.startsWith(ownTrialPrefix()));
+    t.same(left, []);
+    const stopped = new AbortController();
+    const broken = tryDoorsOf(vpp, systemClock, stopped.signal);
+    stopped.abort(new Error('the node stops'));
+    await t.rejects(broken, /the node stops/);
+    await t.rejects(
+      tryDoorsOf({ binary: '/bin/true', environment: {} }, systemClock),
+      /it has ended: exit code 0/,
+    );
+    await t.rejects(
+      tryDoorsOf({ ...vpp, config_template: 'plugins { path /nowhere }' }, systemClock),
+      /it has ended: exit code 1: .*unknown input `cnat/,
+      "plugins are those of the node's template, and VPP's own words are told",
+    );
+  },
+);
 
-t.test('what a killed trial has left, the next one removes', real, async (t) => {
+t.test('what a killed trial has left, the next one removes', real(), async (t) => {
   if (!vpp.usable) throw new Error(vpp.why);
   const module = new URL('../../src/check/trial-vpp.js', import.meta.url).href;
   const clock = new URL('../../src/clock.js', import.meta.url).href;
@@ -308,7 +313,7 @@ t.test('what a killed trial has left, the next one removes', real, async (t) => 
   t.same(own(), []);
 });
 
-t.test(`doors that were seen open on VPP ${doors_seen_on}`, real, async (t) => {
+t.test(`doors that were seen open on VPP ${doors_seen_on}`, real(), async (t) => {
   const lab = await new Lab().start(t);
   const said: Readonly<Record<string, Door>> = doors(settings);
   const { ip4, ip6 } = lab.isolated;

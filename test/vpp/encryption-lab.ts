@@ -13,12 +13,13 @@ import type { Pod } from '../../lab/topology.js';
 import type { ProbeReport } from '../../lab/traffic.js';
 import { LinuxHost } from '../../src/host/netlink/linux-host.js';
 import { listenToPackets } from '../../src/host/packet-socket.js';
+import { needs } from '../kit/needs.js';
 
 const found = findRealVpp();
 const no_netns = canUseNetns();
 const skip = found.usable ? no_netns : found.why;
 /** Options of a test that needs all of that. */
-export const real = skip === undefined ? {} : { skip };
+export const real = needs(skip);
 
 export type Node = RunningNode<NodeSite>;
 export const families = ['ip4', 'ip6'] as const;

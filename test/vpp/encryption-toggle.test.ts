@@ -96,7 +96,7 @@ function damaged(cluster: LabCluster, pod: string): number {
   return Number(values![names!.indexOf('InCsumErrors')]);
 }
 
-t.test(`clear, WireGuard, IPsec and clear again, ${turns} times`, real, async (t) => {
+t.test(`clear, WireGuard, IPsec and clear again, ${turns} times`, real(), async (t) => {
   const cluster = await start(t, { environment: ipsec });
   const [a, b] = cluster.running as [Node, Node];
   const [near, far] = [podOf(a), podOf(b)];
@@ -176,7 +176,7 @@ t.test(`clear, WireGuard, IPsec and clear again, ${turns} times`, real, async (t
   }, 'something is left of it');
 });
 
-t.test('one node does WireGuard, and the other does not yet, or no more', real, async (t) => {
+t.test('one node does WireGuard, and the other does not yet, or no more', real(), async (t) => {
   const without = {
     ...felixConfiguration({ wireguardEnabled: false, wireguardEnabledV6: false }),
     metadata: { name: 'node.n2' },
@@ -206,7 +206,7 @@ t.test('one node does WireGuard, and the other does not yet, or no more', real, 
   await reach(t, cluster, b, a, 'in clear again, back');
 });
 
-t.test('a VPP that dies where encryption is required lets nothing out in clear', real, async (t) => {
+t.test('a VPP that dies where encryption is required lets nothing out in clear', real(), async (t) => {
   const cluster = await start(t, { environment: { ...ipsec, CALICOVPP_ENCRYPTION: 'required' } });
   const [a, b] = cluster.running as [Node, Node];
   await untilBy(cluster, tunnelTo);

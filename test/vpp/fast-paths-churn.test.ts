@@ -7,10 +7,11 @@ import { canUseNetns } from '../../lab/netns.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, startNode } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
+import { needs } from '../kit/needs.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 const rounds = Number(process.env.CHURN ?? 25);
 /** VPP keeps memory of its own: pools that have grown. Seen of 1,000 rounds: docs/fast-paths.md. */
 const heap_growth_max = 4 * 2 ** 20;
@@ -76,7 +77,7 @@ async function held(node: RunningNode) {
 const sum = (counts: Readonly<Record<string, number>>): number =>
   Object.values(counts).reduce((all, count) => all + count, 0);
 
-t.test(`${rounds} times`, real, async (t) => {
+t.test(`${rounds} times`, real(), async (t) => {
   if (!vpp.usable) throw new Error(vpp.why);
   const topology = new Topology({ pods: 2 });
   t.teardown(() => topology.close());

@@ -13,10 +13,11 @@ import { patience } from '../../lab/patience.js';
 import { missing } from '../../lab/programs.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
+import { needs } from '../kit/needs.js';
 
 const found = findRealVpp();
 const reason = found.usable ? (canUseNetns() ?? missing('nft')) : found.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 type Node = RunningNode<NodeSite>;
 const families = ['ip4', 'ip6'] as const;
@@ -85,7 +86,7 @@ async function until(
   }
 }
 
-t.test('a host and its services', real, async (t) => {
+t.test('a host and its services', real(), async (t) => {
   if (!found.usable) throw new Error(found.why);
   const cluster = await LabCluster.start({
     vpp: found,

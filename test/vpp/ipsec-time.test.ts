@@ -78,7 +78,7 @@ async function dies(node: Node): Promise<void> {
   await node.untilReady();
 }
 
-t.test('new keys under load, a node that is away, and another key over deaths of VPPs', real, async (t) => {
+t.test('new keys under load, a node that is away, and another key over deaths of VPPs', real(), async (t) => {
   const files = t.testdir({ n1: 'first-secret', n2: 'first-secret' });
   const fileOf = ({ topology }: Node): string => join(files, topology.name);
   const cluster = await start(t, {
@@ -182,7 +182,7 @@ t.test('new keys under load, a node that is away, and another key over deaths of
 
 t.test(
   'of two tunnels that one route goes by the dead one takes no flow, until it is back',
-  real,
+  real(),
   async (t) => {
     const cluster = await start(t, {
       subnets: [0, 0, 0],
@@ -246,7 +246,7 @@ t.test(
   },
 );
 
-t.test('a VPP with two workers', real, async (t) => {
+t.test('a VPP with two workers', real(), async (t) => {
   if (!found.usable) return;
   const cluster = await start(t, {
     encapsulation: 'ipip',

@@ -31,7 +31,7 @@ async function quietly(test: Test, cluster: LabCluster, named: string, happens: 
 
 t.test(
   'pods of two nodes by IPsec, from clear to it and back, over deaths and another key',
-  real,
+  real(),
   async (t) => {
     const key_file = join(t.testdir(), 'psk');
     writeFileSync(key_file, 'first-secret\n');
@@ -121,7 +121,7 @@ t.test(
   },
 );
 
-t.test('where nodes have different keys, or a tunnel is not up, nothing is sent', real, async (t) => {
+t.test('where nodes have different keys, or a tunnel is not up, nothing is sent', real(), async (t) => {
   const files = t.testdir({ one: 'one-secret', two: 'two-secret' });
   const fileOf = (name: string): string => join(files, name);
   const cluster = await start(t, {

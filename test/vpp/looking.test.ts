@@ -18,10 +18,11 @@ import { link_types, packetsOf } from '../../src/cli/pcap-file.js';
 import { fetchDebug } from '../../src/debug/client.js';
 import type { Why } from '../../src/debug/why.js';
 import { type Ran, run } from '../cli/run-cli.js';
+import { needs } from '../kit/needs.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 /** With room for a machine that has much else to do. */
 const ready_ms = 240_000;
@@ -60,7 +61,7 @@ function waysOf(bytes: Uint8Array): string {
   return `${bytes.subarray(12, 16).join('.')} -> ${bytes.subarray(16, 20).join('.')}`;
 }
 
-t.test('flows, traces, captures and a bundle of a node with traffic', real, async (t) => {
+t.test('flows, traces, captures and a bundle of a node with traffic', real(), async (t) => {
   const { topology, traffic, node, server, client, directory } = await started(t);
   const flowsOf = async (object: string): Promise<readonly Flow[]> => {
     const { code, stdout, stderr } = await command(node, 'flows', object, '--json');

@@ -9,10 +9,11 @@ import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, startNode, waitFor } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
+import { needs } from '../kit/needs.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 /** Behind the memif of p1. */
 const m1 = 'm1';
@@ -109,7 +110,7 @@ async function left({ node }: Started): Promise<string> {
 }
 
 for (const mode of ['ip', 'ethernet'] as const) {
-  t.test(`a memif that speaks ${mode}: ports are split between it and the device`, real, async (t) => {
+  t.test(`a memif that speaks ${mode}: ports are split between it and the device`, real(), async (t) => {
     const started = await start(t);
     const { node, p1, p2, traffic, topology } = started;
     const annotations = { ...ports, ...(mode === 'ip' && { [spec]: '{"isl3": true}' }) };
@@ -177,9 +178,9 @@ for (const mode of ['ip', 'ethernet'] as const) {
 
 const stranger = vpp.usable ? findStranger() : { why: vpp.why };
 const no_stranger = reason ?? ('why' in stranger ? stranger.why : undefined);
-const with_stranger = no_stranger === undefined ? {} : { skip: no_stranger };
+const with_stranger = needs(no_stranger);
 
-t.test('a program that means no good beside one that does not', with_stranger, async (t) => {
+t.test('a program that means no good beside one that does not', with_stranger(), async (t) => {
   if ('why' in stranger) throw new Error(stranger.why);
   const started = await start(t);
   const { node, p1, p2, topology } = started;
@@ -200,7 +201,7 @@ t.test('a program that means no good beside one that does not', with_stranger, a
   t.strictSame(await node.differences(), []);
 });
 
-t.test("a process of the pod that has the socket's name", with_stranger, async (t) => {
+t.test("a process of the pod that has the socket's name", with_stranger(), async (t) => {
   if ('why' in stranger) throw new Error(stranger.why);
   const started = await start(t);
   const { node, p1, p2, traffic, topology } = started;
@@ -223,7 +224,7 @@ t.test("a process of the pod that has the socket's name", with_stranger, async (
   await gone;
 });
 
-t.test('VPP dies of what a program sends it, and nobody else is suspected', with_stranger, async (t) => {
+t.test('VPP dies of what a program sends it, and nobody else is suspected', with_stranger(), async (t) => {
   if ('why' in stranger) throw new Error(stranger.why);
   const started = await start(t);
   const { node, p1, p2, traffic, topology } = started;

@@ -18,16 +18,17 @@ import { interfacesOf } from '../../src/metrics/from-segment.js';
 import type { SegmentView } from '../../src/stats/segment.js';
 import { SegmentFile } from '../../src/stats/segment-file.js';
 import { StatsReader } from '../../src/stats/stats-reader.js';
+import { needs } from '../kit/needs.js';
 import { type Parsed, parse } from '../metrics/text-format.js';
 
 const found = findRealVpp();
 const reason = found.usable ? (canUseNetns() ?? missing('curl')) : found.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 const packets = 100;
 const generator = `packet-generator new { name x limit ${packets} size 64-64 interface pg0 node ethernet-input data { IP4: 1.2.3 -> 4.5.6 UDP: 192.0.2.1 -> 192.0.2.2 UDP: 1 -> 2 incrementing 10 } }`;
 
-t.test('the segment says what the command line says', real, async (t) => {
+t.test('the segment says what the command line says', real(), async (t) => {
   if (!found.usable) return;
   const vpp = await startRealVpp(found);
   t.teardown(() => vpp.stop());
@@ -123,7 +124,7 @@ function of({ series }: Parsed, name: string, labels: Record<string, string> = {
 
 const secret = 'a-secret-that-nobody-may-see';
 
-t.test('a node is scraped before, during and after the death of its VPP', real, async (t) => {
+t.test('a node is scraped before, during and after the death of its VPP', real(), async (t) => {
   if (!found.usable) return;
   const topology = new Topology();
   t.teardown(() => topology.close());
@@ -239,7 +240,7 @@ t.test('a node is scraped before, during and after the death of its VPP', real, 
   }
 });
 
-t.test('new connections of services are counted by service', real, async (t) => {
+t.test('new connections of services are counted by service', real(), async (t) => {
   if (!found.usable) return;
   const port = 5001;
   const cluster = await LabCluster.start({

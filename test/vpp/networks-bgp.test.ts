@@ -9,12 +9,13 @@ import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, waitFor } from '../../lab/running-node.js';
 import { networkTables } from '../../src/desired/tables.js';
+import { needs } from '../kit/needs.js';
 
 const gobgpd = '/usr/bin/gobgpd';
 const found = findRealVpp();
 const no_gobgpd = existsSync(gobgpd) ? undefined : `needs ${gobgpd}`;
 const skip = found.usable ? (canUseNetns() ?? no_gobgpd) : found.why;
-const real = skip === undefined ? {} : { skip };
+const real = needs(skip);
 
 type Node = RunningNode<NodeSite>;
 const settle_ms = 60_000 * patience;
@@ -45,7 +46,7 @@ const addressesOf = ({ topology: { name } }: Node) => ({
 });
 const families = ['ip4', 'ip6'] as const;
 
-t.test('addresses that BGP tells', real, async (t) => {
+t.test('addresses that BGP tells', real(), async (t) => {
   if (!found.usable) return;
   const cluster = await LabCluster.start({
     vpp: found,

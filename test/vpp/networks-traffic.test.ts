@@ -10,11 +10,12 @@ import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, waitFor } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
+import { needs } from '../kit/needs.js';
 import { type Payload, policyId, policyRef, Voice } from './felix-voice.js';
 
 const found = findRealVpp();
 const skip = found.usable ? canUseNetns() : found.why;
-const real = skip === undefined ? {} : { skip };
+const real = needs(skip);
 
 type Node = RunningNode<NodeSite>;
 type Name = 'red' | 'blue';
@@ -228,7 +229,7 @@ class Lab {
 /** Egress of the red pod lets it to one port of its network, which is open to it alone; the other one of that network is open to the others. */
 const judged = { default: [80], red: [8080], 'other red': [8082], blue: [8081] };
 
-t.test('within networks', real, async (t) => {
+t.test('within networks', real(), async (t) => {
   const lab = await new Lab().start(t);
   const { cluster, a, b } = lab;
   const { traffic } = cluster;

@@ -13,10 +13,11 @@ import { findRealVpp } from '../../lab/real-vpp.js';
 import { type RunningNode, waitFor } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
 import { networkTables } from '../../src/desired/tables.js';
+import { needs } from '../kit/needs.js';
 
 const found = findRealVpp();
 const skip = found.usable ? canUseNetns() : found.why;
-const real = skip === undefined ? {} : { skip };
+const real = needs(skip);
 
 type Node = RunningNode<NodeSite>;
 
@@ -105,7 +106,7 @@ async function reach(test: Test, cluster: LabCluster, from: Node, to: Node, of: 
   test.comment(`${said}: ${of.name} ${transfer.mbit_s} Mbit/s`);
 }
 
-t.test('two networks with the same range on two nodes', real, async (t) => {
+t.test('two networks with the same range on two nodes', real(), async (t) => {
   const cluster = await start(t);
   const [a, b] = cluster.running as [Node, Node];
   const networks = [red, blue] as const;

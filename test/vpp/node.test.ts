@@ -8,10 +8,11 @@ import { type NodeOptions, type RunningNode, startNode } from '../../lab/running
 import { far, Topology, type TopologyOptions, virtual_addresses } from '../../lab/topology.js';
 import { type IpState, ipState, ipStateIs, Traffic } from '../../lab/traffic.js';
 import { MS_BIND, mount, unmount } from '../../src/host/libc.js';
+import { needs } from '../kit/needs.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 interface Started {
   readonly topology: Topology;
@@ -48,7 +49,7 @@ async function stops(test: Test, { topology, node, before }: Started): Promise<v
 const families = ['ip4', 'ip6'] as const;
 const port = { tcp: 5001, dns: 53, web: 80, node: 30080, node_dns: 30053 };
 
-t.test('pods, host and the world reach each other', real, async (t) => {
+t.test('pods, host and the world reach each other', real(), async (t) => {
   const started = await start(t);
   const { topology, traffic, node } = started;
   const [p1, p2] = topology.pods as [(typeof topology.pods)[0], (typeof topology.pods)[0]];
@@ -112,7 +113,7 @@ t.test('pods, host and the world reach each other', real, async (t) => {
   await stops(t, started);
 });
 
-t.test('path MTU discovery works from inside a pod', real, async (t) => {
+t.test('path MTU discovery works from inside a pod', real(), async (t) => {
   const started = await start(t, { mtu: 1400, pods: 1 });
   const { topology, traffic, node } = started;
   const [p1] = topology.pods as [(typeof topology.pods)[0]];
@@ -135,7 +136,7 @@ t.test('path MTU discovery works from inside a pod', real, async (t) => {
   await stops(t, started);
 });
 
-t.test('a pod sends from its own addresses and those it is allowed, and from no other', real, async (t) => {
+t.test('a pod sends from its own addresses and those it is allowed, and from no other', real(), async (t) => {
   const started = await start(t);
   const { topology, traffic, node } = started;
   const [p1, p2] = topology.pods as [(typeof topology.pods)[0], (typeof topology.pods)[0]];
@@ -199,7 +200,7 @@ t.test('a pod sends from its own addresses and those it is allowed, and from no 
   await stops(t, started);
 });
 
-t.test('what is a pod’s own, and what is not', real, async (t) => {
+t.test('what is a pod’s own, and what is not', real(), async (t) => {
   const started = await start(t);
   const { topology, traffic, node } = started;
   const [p1, p2] = topology.pods as [(typeof topology.pods)[0], (typeof topology.pods)[0]];
@@ -253,7 +254,7 @@ t.test('what is a pod’s own, and what is not', real, async (t) => {
 const no_dad = 0x02;
 
 for (const variant of ['ip6_only', 'on_link_gateway', 'virtual_address', 'two_uplinks'] as const) {
-  t.test(`a node with an uplink of the kind ${variant}`, real, async (t) => {
+  t.test(`a node with an uplink of the kind ${variant}`, real(), async (t) => {
     const started = await start(t, { variant, pods: 1 });
     const { topology, traffic, node } = started;
     const [p1] = topology.pods as [(typeof topology.pods)[0]];
@@ -299,7 +300,7 @@ for (const variant of ['ip6_only', 'on_link_gateway', 'virtual_address', 'two_up
   });
 }
 
-t.test('an uplink that computes no checksums', real, async (t) => {
+t.test('an uplink that computes no checksums', real(), async (t) => {
   const started = await start(t, { offload: 'nowhere', pods: 1 });
   const { topology, traffic, node } = started;
   const [p1] = topology.pods as [(typeof topology.pods)[0]];
@@ -316,7 +317,7 @@ t.test('an uplink that computes no checksums', real, async (t) => {
   await stops(t, started);
 });
 
-t.test('an uplink driven by af_xdp', real, async (t) => {
+t.test('an uplink driven by af_xdp', real(), async (t) => {
   const started = await start(t, { offload: 'node', pods: 1 }, { driver: 'af_xdp' });
   const { topology, traffic, node } = started;
   const [p1] = topology.pods as [(typeof topology.pods)[0]];

@@ -21,11 +21,12 @@ import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
 import { findVcl, type Place, VclLab } from '../../lab/vcl.js';
 import type { FelixReport } from '../../src/actors/felix.js';
+import { needs } from '../kit/needs.js';
 import { type Payload, policyId, policyRef, set, Voice } from './felix-voice.js';
 
 const vpp = findRealVpp();
 const reason = vpp.usable ? canUseNetns() : vpp.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 /** Lets in on this port of TCP and UDP who is in this set, and its echo requests. */
 function lets(name: string, port: number, set: string): Payload {
@@ -212,7 +213,7 @@ const expected = Object.fromEntries(
   ),
 );
 
-t.test('from the socket to packets, and over each restart', real, async (t) => {
+t.test('from the socket to packets, and over each restart', real(), async (t) => {
   const lab = await new Lab().start(t);
   t.notOk(await lab.reaches(lab.friend, 80), 'nothing passes before Felix has spoken');
   for (const family of ['ip4', 'ip6'] as const) {
@@ -243,7 +244,7 @@ t.test('from the socket to packets, and over each restart', real, async (t) => {
   t.same(await lab.matrix(), expected, 'another VPP, of which Felix does not know');
 });
 
-t.test('on a memif as on the device', real, async (t) => {
+t.test('on a memif as on the device', real(), async (t) => {
   if (!vpp.usable) throw new Error(vpp.why);
   const lab = await new Lab().start(t);
   const { node, server, friend, stranger, topology, traffic } = lab;
@@ -385,7 +386,7 @@ t.test(
 );
 
 const felix = findRealFelix();
-const with_felix = reason !== undefined ? { skip: reason } : felix.usable ? {} : { skip: felix.why };
+const with_felix = needs(reason ?? (felix.usable ? undefined : felix.why));
 
 /** The three pods as Calico keeps them, and a NetworkPolicy that lets the friend in on one port. */
 function storedFor({ server, friend, stranger }: Lab, port: number): Stored {
@@ -419,7 +420,7 @@ function storedFor({ server, friend, stranger }: Lab, port: number): Stored {
 
 t.test(
   'a real Felix: from an object in its datastore to packets, and over its end',
-  with_felix,
+  with_felix(),
   async (t) => {
     if (!felix.usable) throw new Error(felix.why);
     const lab = await new Lab().start(t);
@@ -484,7 +485,7 @@ t.test(
   },
 );
 
-t.test('an adopted VPP: what it has of policies stays, and what Felix says changes it', real, async (t) => {
+t.test('an adopted VPP: what it has of policies stays, and what Felix says changes it', real(), async (t) => {
   const lab = await new Lab().start(t);
   const { friend, stranger, server } = lab;
   lab.snapshot();
@@ -515,7 +516,7 @@ t.test('an adopted VPP: what it has of policies stays, and what Felix says chang
   t.ok(await lab.nodeReaches(80), 'is open to its node');
 });
 
-t.test('VPP is replaced under flows that do not pause: none is denied by it', real, async (t) => {
+t.test('VPP is replaced under flows that do not pause: none is denied by it', real(), async (t) => {
   const lab = await new Lab().start(t);
   // So much that VPP would have the pods' interfaces before their policies.
   const others = Array.from({ length: 100 }, (_, n) => n);
@@ -573,7 +574,7 @@ t.test('VPP is replaced under flows that do not pause: none is denied by it', re
   t.same(await lab.matrix(), expected);
 });
 
-t.test('while policies change, who is always let in is, and who never is is not', real, async (t) => {
+t.test('while policies change, who is always let in is, and who never is is not', real(), async (t) => {
   const lab = await new Lab().start(t);
   lab.snapshot();
   await lab.untilEnforced();

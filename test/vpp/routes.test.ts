@@ -19,13 +19,14 @@ import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
 import type { ProbeReport, Prober } from '../../lab/traffic.js';
+import { needs } from '../kit/needs.js';
 
 const found = findRealVpp();
 const has_packets = found.usable;
 const vpp: LabClusterOptions['vpp'] = found.usable ? found : { stand_in: { real_devices: true } };
 const no_netns = canUseNetns();
-const either = no_netns === undefined ? {} : { skip: no_netns };
-const real = found.usable ? either : { skip: found.why };
+const either = needs(no_netns);
+const real = found.usable ? either : needs(found.why);
 
 const families = ['ip4', 'ip6'] as const;
 const settle_ms = 30_000;
@@ -142,7 +143,7 @@ const changes: readonly How[] = has_packets
   ? ['ipip', 'vxlan', 'flat', 'vxlan', 'ipip', 'flat']
   : ['ipip', 'vxlan'];
 
-t.test('pods of two nodes, and the pools change their way while packets flow', either, async (t) => {
+t.test('pods of two nodes, and the pools change their way while packets flow', either(), async (t) => {
   const cluster = await start(t);
   const [a, b] = cluster.running as [Node, Node];
   const both: readonly (readonly [Node, Node])[] = [
@@ -171,7 +172,7 @@ t.test('pods of two nodes, and the pools change their way while packets flow', e
 });
 
 for (const encapsulation of ['ipip', 'vxlan'] as const) {
-  t.test(`three nodes in two subnets, ${encapsulation} between these alone`, real, async (t) => {
+  t.test(`three nodes in two subnets, ${encapsulation} between these alone`, real(), async (t) => {
     const cluster = await start(t, { subnets: [0, 0, 1], encapsulation, across: 'CrossSubnet' });
     const [a, b, c] = cluster.running as [Node, Node, Node];
     t.strictSame(
@@ -232,7 +233,7 @@ for (const encapsulation of ['ipip', 'vxlan'] as const) {
   });
 }
 
-t.test('what happens to a node', real, async (t) => {
+t.test('what happens to a node', real(), async (t) => {
   const cluster = await start(t, { encapsulation: 'ipip' });
   const [a, b] = cluster.running as [Node, Node];
   const expected = ways(a, [[b, 'ipip']]);
@@ -365,7 +366,7 @@ async function saidOf(node: Node): Promise<string> {
   return (await node.debug('/debug/sync')).replaceAll('\n', ' ');
 }
 
-t.test('5,000 blocks at once', real, async (t) => {
+t.test('5,000 blocks at once', real(), async (t) => {
   const cluster = await start(t, { encapsulation: 'ipip' });
   const [a, b] = cluster.running as [Node, Node];
   t.strictSame(await leads(a, ways(a, [[b, 'ipip']])), []);
@@ -391,7 +392,7 @@ t.test('5,000 blocks at once', real, async (t) => {
   }
 });
 
-t.test('a process is killed while it makes tunnels to 200 nodes', real, async (t) => {
+t.test('a process is killed while it makes tunnels to 200 nodes', real(), async (t) => {
   const cluster = await start(t, { encapsulation: 'ipip' });
   const [a, b] = cluster.running as [Node, Node];
   t.strictSame(await leads(a, ways(a, [[b, 'ipip']])), []);
@@ -438,9 +439,9 @@ const calico = (kind: string, name: string) => ({
   kind,
   metadata: { name },
 });
-const with_bgp = existsSync(gobgpd) ? real : { skip: `needs ${gobgpd}` };
+const with_bgp = existsSync(gobgpd) ? real : needs(`needs ${gobgpd}`);
 
-t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp, async (t) => {
+t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp(), async (t) => {
   const environment = { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: gobgpd };
   const cluster = await start(t, { encapsulation: 'ipip', environment });
   const [a, b] = cluster.running as [Node, Node];
@@ -500,7 +501,7 @@ t.test('routes from BGP: each node has a gobgpd, and all are peers', with_bgp, a
     );
 });
 
-t.test('routes from BGP between subnets, and to a router that nobody here wrote', with_bgp, async (t) => {
+t.test('routes from BGP between subnets, and to a router that nobody here wrote', with_bgp(), async (t) => {
   const environment = { CALICOVPP_ROUTE_SOURCE: 'bgp', CALICOVPP_GOBGPD_BINARY: gobgpd };
   const cluster = await start(t, {
     subnets: [0, 0, 1],
@@ -666,7 +667,7 @@ ${neighbours.join('\n')}\n`,
   t.match(served, { whole: true }, 'a service, at its own address');
 });
 
-t.test('a VPP with a worker', real, async (t) => {
+t.test('a VPP with a worker', real(), async (t) => {
   const cluster = await start(t, { environment: { CALICOVPP_CONFIG_TEMPLATE: 'cpu { workers 1 }' } });
   const [a, b] = cluster.running as [Node, Node];
   for (const how of ['flat', 'ipip', 'vxlan'] as const) {

@@ -15,10 +15,11 @@ import { router, second_bridge, secondPort } from '../../lab/nodes.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { crc32c, pcapOf, type SctpPacket, type SeenSctp, sctpIn, sctpInit } from '../../lab/sctp.js';
 import type { Pod } from '../../lab/topology.js';
+import { needs } from '../kit/needs.js';
 
 const found = findRealVpp();
 const reason = found.usable ? canUseNetns() : found.why;
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 
 const families = ['ip4', 'ip6'] as const;
 type Family = (typeof families)[number];
@@ -55,7 +56,7 @@ async function comes<T>(ask: () => Promise<T>, is: (now: T) => boolean, deadline
   }
 }
 
-t.test('fragments of UDP datagrams', real, async (t) => {
+t.test('fragments of UDP datagrams', real(), async (t) => {
   const cluster = await LabCluster.start({ vpp: found as LabClusterOptions['vpp'], pods: 2, environment });
   t.teardown(() => cluster.close());
   const { server, traffic } = cluster;
@@ -119,7 +120,7 @@ function sentBy(cluster: LabCluster, device: string): number {
   return Number(new RegExp(`^ *${device}: *\\d+ +(\\d+)`, 'm').exec(text)?.[1]);
 }
 
-t.test('a node with two uplinks', real, async (t) => {
+t.test('a node with two uplinks', real(), async (t) => {
   const cluster = await LabCluster.start({
     vpp: found as LabClusterOptions['vpp'],
     pods: 2,
@@ -246,7 +247,7 @@ t.test('a node with two uplinks', real, async (t) => {
   }
 });
 
-t.test('SCTP', real, async (t) => {
+t.test('SCTP', real(), async (t) => {
   const cluster = await LabCluster.start({ vpp: found as LabClusterOptions['vpp'], pods: 2, environment });
   t.teardown(() => cluster.close());
   const { server } = cluster;

@@ -14,12 +14,13 @@ import { patience } from '../../lab/patience.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import type { RunningNode } from '../../lab/running-node.js';
 import type { Pod } from '../../lab/topology.js';
+import { needs } from '../kit/needs.js';
 
 const found = findRealVpp();
 const has_packets = found.usable;
 const vpp: LabClusterOptions['vpp'] = found.usable ? found : { stand_in: { real_devices: true } };
 const no_netns = canUseNetns();
-const either = no_netns === undefined ? {} : { skip: no_netns };
+const either = needs(no_netns);
 
 const settle_ms = 20_000 * patience;
 const port = 5001;
@@ -93,7 +94,7 @@ const behind = (pods: readonly Pod[]): Services =>
     ]),
   );
 
-t.test('a service under traffic: created, changed, deleted; the program and VPP die', either, async (t) => {
+t.test('a service under traffic: created, changed, deleted; the program and VPP die', either(), async (t) => {
   const cluster = await start(t);
   const { server, traffic } = cluster;
   const [one, two] = cluster.running as [Node, Node];

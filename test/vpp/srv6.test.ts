@@ -17,13 +17,14 @@ import type { ProbeReport } from '../../lab/traffic.js';
 import { LinuxHost } from '../../src/host/netlink/linux-host.js';
 import { listenToPackets } from '../../src/host/packet-socket.js';
 import { parseAddress } from '../../src/ip/text.js';
+import { needs } from '../kit/needs.js';
 
 const gobgpd = '/usr/bin/gobgpd';
 const found = findRealVpp();
 const no_netns = canUseNetns();
 const no_gobgpd = existsSync(gobgpd) ? undefined : `needs ${gobgpd}`;
 const skip = found.usable ? (no_netns ?? no_gobgpd) : found.why;
-const real = skip === undefined ? {} : { skip };
+const real = needs(skip);
 
 type Node = RunningNode<NodeSite>;
 const families = ['ip4', 'ip6'] as const;
@@ -201,7 +202,7 @@ const shownBy = async (node: Node): Promise<Shown> =>
   (JSON.parse(await node.debug('/debug/sync')) as { readonly sync: { readonly connectivity: Shown } }).sync
     .connectivity;
 
-t.test('pods of two nodes by SRv6', real, async (t) => {
+t.test('pods of two nodes by SRv6', real(), async (t) => {
   const cluster = await start(t);
   const [a, b] = cluster.running as [Node, Node];
   await untilSteered(a, [b]);

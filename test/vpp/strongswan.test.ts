@@ -9,6 +9,7 @@ import { LabCluster } from '../../lab/lab-cluster.js';
 import { canUseNetns } from '../../lab/netns.js';
 import { findRealVpp } from '../../lab/real-vpp.js';
 import { findStrongswan, StrongswanNode } from '../../lab/strongswan.js';
+import { needs } from '../kit/needs.js';
 import { families, until } from './encryption-lab.js';
 import { gate, statusOf } from './ipsec-lab.js';
 
@@ -64,9 +65,9 @@ const established = /ip4: #\d+, ESTABLISHED, IKEv2/;
 /** What the product proposes. */
 const ike = /AES_CBC-256\/HMAC_SHA1_96\/PRF_HMAC_SHA2_256\/MODP_2048/;
 const esp = /INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-256/;
-const options = skip === undefined ? {} : { skip };
+const options = needs(skip);
 
-t.test('strongSwan begins', options, async (t) => {
+t.test('strongSwan begins', options(), async (t) => {
   if (!swan.usable) return;
   const { cluster, plain, node, untilStatus, load, told, pod } = await begun(t);
   await told();
@@ -142,7 +143,7 @@ t.test('strongSwan begins', options, async (t) => {
   });
 });
 
-t.test('VPP begins with strongSwan', options, async (t) => {
+t.test('VPP begins with strongSwan', options(), async (t) => {
   if (!swan.usable) return;
   const { plain, untilStatus, load, told } = await begun(t, lower);
   await load({ key: 'another-secret' });

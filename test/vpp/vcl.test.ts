@@ -10,16 +10,17 @@ import { type RunningNode, startNode } from '../../lab/running-node.js';
 import { type Pod, Topology } from '../../lab/topology.js';
 import { Traffic } from '../../lab/traffic.js';
 import { findVcl, type Place, VclLab } from '../../lab/vcl.js';
+import { needs } from '../kit/needs.js';
 
 const vpp = findRealVpp();
 const vcl = vpp.usable ? findVcl() : { why: vpp.why };
 const reason = 'why' in vcl ? vcl.why : (canUseNetns() ?? missing('iperf3'));
-const real = reason === undefined ? {} : { skip: reason };
+const real = needs(reason);
 const no_nginx =
   reason ??
   missing('curl') ??
   (pathOf('nginx', '/usr/sbin') === undefined ? "needs nginx (Debian's package nginx-light)" : undefined);
-const with_nginx = no_nginx === undefined ? {} : { skip: no_nginx };
+const with_nginx = needs(no_nginx);
 const families = ['ip4', 'ip6'] as const;
 const annotations = { 'cni.projectcalico.org/vppVcl': 'enable' };
 const gates = { CALICOVPP_FEATURE_GATES: '{"vclEnabled": true}' };
@@ -122,7 +123,7 @@ async function besideIt(
   }
 }
 
-t.test('a pod by the host stack', real, async (t) => {
+t.test('a pod by the host stack', real(), async (t) => {
   const started = await start(t);
   const { node, p1, p2, p3, lab, topology, traffic } = started;
   for (const pod of [p1, p3]) await node.add(pod, { annotations });
@@ -172,7 +173,7 @@ t.test('a pod by the host stack', real, async (t) => {
   t.strictSame(await node.stop(), { code: 0, signal: null });
 });
 
-t.test('nginx by the host stack', with_nginx, async (t) => {
+t.test('nginx by the host stack', with_nginx(), async (t) => {
   const started = await start(t);
   const { node, p1, p2, p3, lab } = started;
   for (const pod of [p1, p3]) await node.add(pod, { annotations });
@@ -195,7 +196,7 @@ const vips = {
 };
 const served = 8080;
 
-t.test('between nodes, by services and under which address', with_nginx, async (t) => {
+t.test('between nodes, by services and under which address', with_nginx(), async (t) => {
   if (!vpp.usable || 'why' in vcl) throw new Error(reason);
   const cluster = await LabCluster.start({
     vpp,
@@ -251,7 +252,7 @@ t.test('between nodes, by services and under which address', with_nginx, async (
   for (const node of cluster.running) t.strictSame(await node.differences(), [], 'VPP holds what it should');
 });
 
-t.test('by a tunnel to another node', real, async (t) => {
+t.test('by a tunnel to another node', real(), async (t) => {
   if (!vpp.usable || 'why' in vcl) throw new Error(reason);
   const cluster = await LabCluster.start({ vpp, pods: 2, encapsulation: 'vxlan', environment: gates });
   t.teardown(() => cluster.close());

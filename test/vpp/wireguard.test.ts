@@ -68,7 +68,7 @@ async function makesHandshakes(node: Node): Promise<boolean> {
   return who !== '-';
 }
 
-t.test('pods of two nodes by WireGuard, and from clear to it and back while they talk', real, async (t) => {
+t.test('pods of two nodes by WireGuard, and from clear to it and back while they talk', real(), async (t) => {
   const cluster = await start(t);
   const [a, b] = cluster.running as [Node, Node];
   const has_crypto = await makesHandshakes(a);
@@ -204,7 +204,7 @@ t.test('pods of two nodes by WireGuard, and from clear to it and back while they
   });
 });
 
-t.test('where encryption is required nothing is sent in clear', real, async (t) => {
+t.test('where encryption is required nothing is sent in clear', real(), async (t) => {
   const cluster = await start(t, { environment: { CALICOVPP_ENCRYPTION: 'required' } });
   const [a, b] = cluster.running as [Node, Node];
   await untilBy(cluster, 'drop');
@@ -230,7 +230,7 @@ t.test('where encryption is required nothing is sent in clear', real, async (t) 
   wire.close();
 });
 
-t.test('three nodes in two subnets, of which one does WireGuard no more', real, async (t) => {
+t.test('three nodes in two subnets, of which one does WireGuard no more', real(), async (t) => {
   const cluster = await start(t, { subnets: [0, 0, 1], objects: [encrypted] });
   const [a, b, c] = cluster.running as [Node, Node, Node];
   if (!(await makesHandshakes(a))) return t.comment('this VPP has no crypto engine: no peer ever answers');
@@ -285,7 +285,7 @@ const probing = (cluster: LabCluster, a: Node, b: Node) =>
     cluster.traffic.probe(podOf(b).name, podOf(a)[family]),
   ]);
 
-t.test('VPPs, and a process with its VPP, die where encryption is required', real, async (t) => {
+t.test('VPPs, and a process with its VPP, die where encryption is required', real(), async (t) => {
   const cluster = await start(t, {
     environment: { CALICOVPP_ENCRYPTION: 'required' },
     objects: [encrypted],
@@ -340,7 +340,7 @@ t.test('VPPs, and a process with its VPP, die where encryption is required', rea
 /** For how long a node is away. What was seen of 600 s is in docs/wireguard.md; VPP takes a session for lost 150 s after the last word, and forgets its keys after 540 s. */
 const away_s = Number(process.env.WIREGUARD_AWAY_S ?? 10);
 
-t.test(`a node is away for ${away_s} s, and comes back`, real, async (t) => {
+t.test(`a node is away for ${away_s} s, and comes back`, real(), async (t) => {
   const cluster = await start(t, { objects: [encrypted] });
   const [a, b] = cluster.running as [Node, Node];
   await untilBy(cluster, 'wireguard');

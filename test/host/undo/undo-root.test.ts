@@ -12,11 +12,12 @@ import { captureLink, restoreSteps } from '../../../src/host/undo/capture.js';
 import { undo } from '../../../src/host/undo/undo.js';
 import { identityOf, type UndoStep } from '../../../src/host/undo/undo-step.js';
 import type { NetworkNamespace } from '../../../src/linux/network.js';
+import { needs } from '../../kit/needs.js';
 
 /** Reading, taking away and giving back a link with a real kernel. `ip -j` is the second opinion. */
 
 const reason = canUseNetns();
-const root = reason === undefined ? {} : { skip: reason };
+const root = needs(reason);
 
 function withLab(test: Test): NetnsLab {
   const lab = new NetnsLab();
@@ -119,7 +120,7 @@ async function settled(namespace: NetworkNamespace): Promise<void> {
   });
 }
 
-t.test('what rtnetlink dumps is what ip shows', root, async (t) => {
+t.test('what rtnetlink dumps is what ip shows', root(), async (t) => {
   const lab = withLab(t);
   const node = await furnish(lab);
   const links = ipJson(lab, 'node', '-d', 'link');
@@ -197,7 +198,7 @@ async function undoIn(lab: NetnsLab, steps: readonly UndoStep[]) {
 
 t.test(
   'a link that was moved away comes back with all it had, and a second undo finds nothing to do',
-  root,
+  root(),
   async (t) => {
     const lab = withLab(t);
     const node = await furnish(lab);
@@ -233,7 +234,7 @@ t.test(
   },
 );
 
-t.test('a link that was down is given back down, with its addresses', root, async (t) => {
+t.test('a link that was down is given back down, with its addresses', root(), async (t) => {
   const lab = withLab(t);
   const node = await furnish(lab);
   const away = lab.namespace('away');
@@ -254,7 +255,7 @@ t.test('a link that was down is given back down, with its addresses', root, asyn
 
 t.test(
   'undo tells links apart by kind and MAC: the tap with the name of the uplink goes, the uplink comes',
-  root,
+  root(),
   async (t) => {
     const lab = withLab(t);
     const node = await furnish(lab);
@@ -293,7 +294,7 @@ const flagsOf = (node: NetworkNamespace, link: string) =>
 const nodad = 0x02;
 const tentative = 0x40;
 
-t.test('IPv6 addresses are of use as soon as a link is back, and are what they were', root, async (t) => {
+t.test('IPv6 addresses are of use as soon as a link is back, and are what they were', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   lab.veth(
@@ -319,7 +320,7 @@ t.test('IPv6 addresses are of use as soon as a link is back, and are what they w
   t.strictSame(told(lab, 'node'), before);
 });
 
-t.test('an undo deletes the connected routes that the host had deleted, and no others', root, async (t) => {
+t.test('an undo deletes the connected routes that the host had deleted, and no others', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   lab.veth(
@@ -340,7 +341,7 @@ t.test('an undo deletes the connected routes that the host had deleted, and no o
   t.strictSame(told(lab, 'node'), after);
 });
 
-t.test('an address that was not in use is verified by the kernel', root, async (t) => {
+t.test('an address that was not in use is verified by the kernel', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   lab.veth(
@@ -354,7 +355,7 @@ t.test('an address that was not in use is verified by the kernel', root, async (
   t.notOk(flagsOf(node, 'up0').get('fd00::2/64')! & tentative);
 });
 
-t.test('of two links with one kind and MAC the one that was moved comes back', root, async (t) => {
+t.test('of two links with one kind and MAC the one that was moved comes back', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   // As VLANs of one device, or a VF and its netvsc, have it.
@@ -383,7 +384,7 @@ t.test('of two links with one kind and MAC the one that was moved comes back', r
   t.strictSame(told(lab, 'node'), left, 'the other one is left alone');
 });
 
-t.test('a tap as uplink comes back in place of the tap that stood in for it', root, async (t) => {
+t.test('a tap as uplink comes back in place of the tap that stood in for it', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   const makeTap = (...mac: string[]) => {
@@ -406,7 +407,7 @@ t.test('a tap as uplink comes back in place of the tap that stood in for it', ro
   t.equal(node.link('up0')?.index, before.index);
 });
 
-t.test('a link of which an alternative name was taken comes back without', root, async (t) => {
+t.test('a link of which an alternative name was taken comes back without', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   lab.veth(
@@ -436,7 +437,7 @@ t.test('a link of which an alternative name was taken comes back without', root,
   t.strictSame(told(lab, 'node'), before);
 });
 
-t.test('a link whose name was taken comes back under another one', root, async (t) => {
+t.test('a link whose name was taken comes back under another one', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');
   lab.veth(
