@@ -169,6 +169,7 @@ export class Handles {
   gone(object: VppObject, handle: number): void {
     const [handles, name] = this.#place(object);
     if (handles.get(name) === handle) this.#drop(handles, name, object, handle);
+    if (object.kind === 'memif') this.memif_sockets.gone(object.tag);
     this.#change(name);
   }
 

@@ -143,3 +143,40 @@ t.test('a memif socket that VPP fails at again and again', async (t) => {
   }
   t.throws(() => sockets.of('nobody'), /id of the socket of nobody is not known/);
 });
+
+t.test('what is known of memif sockets does not grow with the pods that come and go', async (t) => {
+  const handles = new Handles();
+  const { memif_sockets: sockets } = handles;
+  const memifOf = (tag: string): VppObject => ({
+    kind: 'memif',
+    tag,
+    netns: '/pod',
+    interface_name: 'eth0',
+    mode: 'ip',
+  });
+  const make = (tag: string, sw_if_index: number) => {
+    const socket_id = sockets.next(tag);
+    sockets.made(tag);
+    handles.made(memifOf(tag), sw_if_index);
+    return socket_id;
+  };
+  make('stays', 1);
+  for (let pod = 0; pod < 100; pod += 1) {
+    make(`pod ${pod}`, 2);
+    handles.gone(memifOf(`pod ${pod}`), handles.forget(memifOf(`pod ${pod}`))!);
+  }
+  t.equal(sockets.size, 1, 'they have gone with their memifs');
+  for (let time = 0; time < 8; time += 1) sockets.next('fails');
+  for (let pod = 0; pod < 1023; pod += 1) sockets.next(`fails ${pod}`);
+  t.throws(() => sockets.next('fails'), /failed 8 times/);
+  for (let pod = 0; pod < 5000; pod += 1) sockets.next(`fails ${pod}`);
+  t.equal(sockets.size, 1025, 'of those that VPP has failed at the last are known');
+  t.ok(sockets.of('stays') > 0);
+
+  make('again', 3);
+  const before = handles.forget(memifOf('again'))!;
+  const next = sockets.next('again');
+  handles.gone(memifOf('again'), before);
+  sockets.made('again');
+  t.equal(sockets.of('again'), next, 'one that is made anew before VPP has answered that the other is gone');
+});
