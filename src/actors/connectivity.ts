@@ -274,7 +274,7 @@ class ConnectivityActor implements Actor<ConnectivityMessage> {
         return this.work();
       case 'PeersNarrower':
         this.narrower = undefined;
-        this.plan.releasePeers(this.writer);
+        this.plan.releasePeers();
         return this.work();
       case 'Read':
       case 'Transacted':

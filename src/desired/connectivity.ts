@@ -223,8 +223,8 @@ export class Connectivity {
     return this.#peers.holds;
   }
 
-  releasePeers(sink: Sink): void {
-    this.#peers.release(this.#outlook, sink);
+  releasePeers(): void {
+    this.#peers.release();
   }
 
   /** At most so many peers. True: none waits any more. */

@@ -591,3 +591,32 @@ t.test('a peer of Linux’, whose packets VPP would join with what fills them up
   lab.all();
   t.strictSame(lab.faults, {});
 });
+
+t.test('peers that may be sent less by now are planned piece by piece', async (t) => {
+  const lab = new Lab();
+  const count = 60;
+  for (let n = 2; n < count + 2; n += 1) {
+    lab.put(node(`n${n}`, n, key(n)));
+    lab.plan.setRoute(`10.244.${n}.0/26`, [`10.0.0.${n}`]);
+  }
+  lab.all();
+  lab.look({ wireguard, ipsec: { psk_version: 1 } });
+  lab.all();
+  lab.fuller();
+  t.equal(lab.plan.peers_hold, true);
+  lab.plan.releasePeers();
+  t.equal(lab.plan.peers_wait, false, 'they hold it once more');
+  lab.orders.length = 0;
+  lab.plan.releasePeers();
+  t.strictSame([lab.orders, lab.plan.peers_wait], [[], true]);
+  let pieces = 0;
+  do {
+    pieces += 1;
+    lab.orders.length = 0;
+    lab.plan.planPeers(8, lab.sink);
+    t.ok(lab.orders.length <= 8);
+  } while (lab.plan.peers_wait);
+  t.equal(pieces, Math.ceil(count / 8));
+  t.strictSame(lab.peer(key(2))?.allowed, ['10.0.0.2/32', 'fd00::2/128']);
+  t.equal(lab.plan.peers_hold, false);
+});
