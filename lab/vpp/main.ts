@@ -50,13 +50,14 @@ function serveControl(path: string, vpp: StandInVpp): Server {
 }
 
 async function main(): Promise<void> {
-  const { api_socket, pid_file, exec, buffers, host_stack } = conf();
+  const { api_socket, pid_file, exec, buffers, host_stack, punt_socket } = conf();
   const settings = JSON.parse(process.env[settings_variable] ?? '{}') as ProgramSettings;
   const { real_devices, control, ...options } = settings;
   warnOfCommands(exec);
   const devices = real_devices ? new TunDevices() : new RecordedDevices();
   const vpp = await startStandInVpp({ ...options, socket: api_socket, buffers, devices, log: say });
   if (host_stack) vpp.state.app_namespaces.enable();
+  vpp.state.has_punt_socket = punt_socket;
   const control_server = control === undefined ? undefined : serveControl(control, vpp);
   if (pid_file !== undefined) writeFileSync(pid_file, `${process.pid}\n`);
   say(`answers like VPP on ${api_socket}; no packets pass`);

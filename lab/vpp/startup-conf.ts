@@ -10,6 +10,7 @@ export interface StartupConf {
   readonly buffers: number;
   /** There is a host stack for programs from the first. */
   readonly host_stack: boolean;
+  readonly punt_socket: boolean;
 }
 
 const known_sections = new Set([
@@ -61,5 +62,6 @@ export function parseStartupConf(text: string): StartupConf {
     exec: wordAfter('unix', 'exec'),
     buffers: Number(wordAfter('buffers', 'buffers-per-numa') ?? 16_384),
     host_stack: has('session', 'enable'),
+    punt_socket: wordAfter('punt', 'socket') !== undefined,
   };
 }

@@ -101,6 +101,8 @@ export class VppState {
     Held & { readonly rx_sw_if_index: number; readonly family: Family }
   >();
   readonly punted = new Set<string>();
+  /** The start-up file has a `punt` section with a socket. */
+  has_punt_socket = false;
   /** Devices that a driver of VPP's framework has, by their number. */
   readonly devs = new Map<
     number,

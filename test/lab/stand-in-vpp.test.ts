@@ -350,6 +350,8 @@ t.test('the start-up file', async (t) => {
     { api_socket: '/run/a/api.sock', pid_file: '/run/a/pid', exec: '/etc/a.exec', buffers: 32768 },
   );
   t.equal(parseStartupConf('socksvr { socket-name /a.sock }').api_socket, '/a.sock');
+  t.match(parseStartupConf('punt { }'), { punt_socket: false });
+  t.match(parseStartupConf('punt { socket /a.sock }'), { punt_socket: true });
   t.throws(() => parseStartupConf('unix { }\nbufers { }'), /unknown input `bufers'/);
 });
 

@@ -2,8 +2,9 @@
  * The stand-in answers as a real VPP. `contract.recorded.txt` holds what a real one answered: the stand-in is held against
  * it everywhere, and a real VPP where there is one. CONTRACT_RECORD=1 writes it anew, from a real VPP.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { unixTransport } from 'vpp-binapi-ts';
@@ -51,6 +52,7 @@ t.test('the stand-in answers as a real VPP has answered', { skip: recording && '
       const namespace = lab?.namespace('pod') ?? '/pod';
       const devices: Devices = lab ? tunDevicesOf(lab) : new RecordedDevices();
       const vpp = await startStandInVpp({ devices });
+      vpp.state.has_punt_socket = sequence.punt_socket === true;
       t.teardown(() => {
         vpp.close();
         lab?.close();
@@ -80,11 +82,16 @@ t.test('a real VPP answers as it was recorded', { skip, timeout: real_timeout_ms
     if (skip && recording) recorded.set(sequence.name, [...(readRecorded().get(sequence.name) ?? [])]);
     await t.test(sequence.name, { skip }, async (t) => {
       const lab = labWithUplink();
-      const sections = sequence.plugin && `plugins { add-path ${dirname(rdma_plugin)} }`;
-      const vpp = await startRealVpp(real, { netns: lab.namespace('vpp'), ...(sections && { sections }) });
+      const directory = mkdtempSync(join(tmpdir(), 'contract-'));
+      const sections = [
+        ...(sequence.plugin ? [`plugins { add-path ${dirname(rdma_plugin)} }`] : []),
+        ...(sequence.punt_socket ? [`punt { socket ${join(directory, 'punt.sock')} }`] : []),
+      ].join('\n');
+      const vpp = await startRealVpp(real, { netns: lab.namespace('vpp'), sections });
       t.teardown(async () => {
         await vpp.stop();
         lab.close();
+        rmSync(directory, { recursive: true, force: true });
       });
       const transport = unixTransport(vpp.api_socket);
       const namespace = lab.namespace('pod');

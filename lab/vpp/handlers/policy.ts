@@ -53,8 +53,10 @@ export const policy: readonly Handler[] = [
       .map((reason, index) => ({ reason: { id: index + 1, name: reason } }))
       .filter(({ reason }) => name === '' || reason.name === name),
   ),
-  // As where VPP has a punt socket: what is not registered is no error.
-  onPlain(punt_socket_deregister, () => undefined),
+  // What is not registered is no error.
+  onPlain(punt_socket_deregister, ({ has_punt_socket }) => {
+    if (!has_punt_socket) refuse(retval.UNSPECIFIED);
+  }),
   onPlain(set_punt, (vpp, { is_add, punt }) => {
     const key =
       punt.type === 'PUNT_API_TYPE_L4' && 'l4' in punt.punt ? l4Key(punt.punt.l4) : JSON.stringify(punt);

@@ -34,6 +34,7 @@ import {
   ip6,
   is_on,
   match,
+  no_punt_socket,
   no_table,
   no_tap,
   none,
@@ -85,6 +86,20 @@ export const sequences: readonly Sequence[] = [
       punt_l4('IP_API_PROTO_UDP'),
       punt_l4('IP_API_PROTO_SCTP'),
       punt_l4('IP_API_PROTO_UDP', false),
+    ],
+  },
+  {
+    name: 'protocols are taken off a punt socket where there is none',
+    steps: [no_punt_socket('IP_API_PROTO_ICMP'), no_punt_socket('IP_API_PROTO_ICMP', ip6)],
+  },
+  {
+    name: 'protocols are taken off a punt socket, whether they were on it or not',
+    punt_socket: true,
+    steps: [
+      no_punt_socket('IP_API_PROTO_ICMP'),
+      no_punt_socket('IP_API_PROTO_ICMP'),
+      no_punt_socket('IP_API_PROTO_ICMP', ip6),
+      no_punt_socket('IP_API_PROTO_TCP'),
     ],
   },
   {

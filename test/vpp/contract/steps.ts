@@ -51,7 +51,7 @@ import { ip_neighbor_add_del, ip_neighbor_dump } from 'vpp-binapi-ts/ip_neighbor
 import { ip_session_redirect_add_v2 } from 'vpp-binapi-ts/ip_session_redirect';
 import { sw_interface_ip6nd_ra_config } from 'vpp-binapi-ts/ip6_nd';
 import { ipip_add_tunnel, ipip_del_tunnel, ipip_tunnel_dump } from 'vpp-binapi-ts/ipip';
-import { set_punt } from 'vpp-binapi-ts/punt';
+import { punt_socket_deregister, set_punt } from 'vpp-binapi-ts/punt';
 import {
   sw_interface_tap_v2_dump,
   tap_create_v3,
@@ -85,6 +85,8 @@ export interface Sequence {
   readonly devices?: true;
   /** A plugin that VPP has only where somebody has built it: VPP_RDMA_PLUGIN is its path. */
   readonly plugin?: 'rdma';
+  /** VPP's start-up file has a punt section with a socket. */
+  readonly punt_socket?: true;
   /** The last step kills VPP. */
   readonly dies?: true;
   /** Its main thread spins for ever from some step on: that one is not answered, and none is sent behind it. */
@@ -513,6 +515,14 @@ export const punt_l4 = (
   ask(set_punt, {
     is_add,
     punt: { type: 'PUNT_API_TYPE_L4', punt: { l4: { af: ip4, protocol, port: 65535 } } },
+  });
+
+export const no_punt_socket = (
+  protocol: 'IP_API_PROTO_ICMP' | 'IP_API_PROTO_TCP',
+  af: typeof ip4 | typeof ip6 = ip4,
+): Step =>
+  ask(punt_socket_deregister, {
+    punt: { type: 'PUNT_API_TYPE_IP_PROTO', punt: { ip_proto: { af, protocol } } },
   });
 
 /** A request whose count of paths is larger than the message. */
