@@ -104,8 +104,7 @@ export class Connectivity {
     for (const entry of this.#table.holders(node)) {
       // What a peer may be sent must not come to hold the address of another one.
       for (const hop of entry.hops) this.#peers.touchNow(hop.address);
-      if (entry.is_dropped || entry.legs.some(({ way }) => isByTunnel(way) || way === 'holds_node'))
-        this.#table.touched.add(entry);
+      if (entry.is_dropped || isKeptBack(entry)) this.#table.touched.add(entry);
     }
   }
 

@@ -209,7 +209,7 @@ export function tunnelTo(hop: Hop): Entry | undefined {
   return first;
 }
 
-/** Where encryption is required, and it may not go in clear: then it may not by the default route either. */
+/** It may be kept back, for what it would go by or for a node in it: where encryption is required it may not go by the default route either. */
 export const isKeptBack = ({ legs }: Entry): boolean =>
   legs.some(({ way }) => way === 'not_encrypted' || way === 'holds_node' || isByTunnel(way));
 

@@ -13,7 +13,7 @@ import {
 import { PeerNodes, type WireguardSettings } from '../../src/desired/wireguard.js';
 import { bitsOf, holds } from '../../src/ip/bits.js';
 import { keyOf, type VppObject } from '../../src/objects/object.js';
-import type { Route } from '../../src/objects/routing.js';
+import { pods_table, type Route } from '../../src/objects/routing.js';
 import { allowed_max, type WireguardPeer } from '../../src/objects/wireguard.js';
 
 const key = (byte: number): string => Buffer.alloc(32, byte).toString('base64');
@@ -252,6 +252,14 @@ t.test('where encryption is required nothing goes in clear, whatever is wrong', 
   lab.put(node('two', 2));
   lab.all();
   t.equal(lab.path('10.244.2.0/26'), 'drop', 'it has no key any more');
+  lab.plan.setNode('10.244.2.9', true);
+  lab.all();
+  t.equal(lab.path('10.244.2.0/26'), undefined, 'a node comes that is in it: it would be cut off');
+  t.equal(lab.path('10.244.2.0/26', pods_table), 'drop', 'what pods send there is dropped');
+  lab.plan.setNode('10.244.2.9', false);
+  lab.all();
+  t.equal(lab.path('10.244.2.0/26'), 'drop', 'and goes');
+  t.equal(lab.path('10.244.2.0/26', pods_table), undefined);
   // A next hop of the other family, which WireGuard does not have as a peer for this one.
   lab.plan.setRoute('fd10::40/122', ['10.0.0.2']);
   lab.all();

@@ -137,8 +137,13 @@ export const told = (reports: Reports): string =>
   families.map((family) => `${family} ${reports[family].lost} of ${reports[family].sent} lost`).join('; ');
 
 const ip_in_ip: readonly number[] = [4, 41];
+/** Those that all pods, and all services, are in. */
+const prefixes = {
+  ip4: { pods: [10, 44], services: [10, 96] },
+  ip6: { pods: [0xfd, 0x44], services: [0xfd, 0x00, 0x00, 0x96] },
+} as const;
 
-/** Counts packets between pods that pass a node's cable as they are, or with another IP header before them alone. */
+/** Counts packets between pods, and of pods to services, that pass a node's cable as they are, or with another IP header before them alone. */
 export function clearPackets(cluster: LabCluster, { name }: NodeSite) {
   const netns = cluster.nodes.lab.namespace(router);
   const host = new LinuxHost();
@@ -150,16 +155,15 @@ export function clearPackets(cluster: LabCluster, { name }: NodeSite) {
     { netns, id: host.identify(netns)!, link, packet_bytes: 64 },
     ({ bytes }) => {
       const type = (bytes[12]! << 8) | bytes[13]!;
-      // 10.44.0.0/16 and fd44::/16 have all pods.
-      const ends = type === 0x0800 ? [26, 30] : type === 0x86dd ? [22, 38] : [];
-      const first = type === 0x0800 ? [10, 44] : [0xfd, 0x44];
-      const protocol = bytes[type === 0x0800 ? 23 : 20]!;
-      if (ends.length === 0) return;
-      if (
-        ip_in_ip.includes(protocol) ||
-        ends.every((at) => bytes[at] === first[0] && bytes[at + 1] === first[1])
-      )
-        count += 1;
+      const family = type === 0x0800 ? 'ip4' : type === 0x86dd ? 'ip6' : undefined;
+      if (family === undefined) return;
+      const [source, destination] = family === 'ip4' ? [26, 30] : [22, 38];
+      const isIn = (at: number, prefix: readonly number[]) =>
+        prefix.every((byte, n) => bytes[at + n] === byte);
+      const { pods, services } = prefixes[family];
+      const protocol = bytes[family === 'ip4' ? 23 : 20]!;
+      const is_of_pod = isIn(source, pods) && (isIn(destination, pods) || isIn(destination, services));
+      if (ip_in_ip.includes(protocol) || is_of_pod) count += 1;
     },
     () => undefined,
   );

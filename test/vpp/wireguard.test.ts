@@ -7,7 +7,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import t from 'tap';
-import { felixConfiguration } from '../../lab/k8s/calico-objects.js';
+import {
+  endpointSlice,
+  felixConfiguration,
+  kubernetesNode,
+  kubernetesService,
+} from '../../lab/k8s/calico-objects.js';
 import type { LabCluster } from '../../lab/lab-cluster.js';
 import { checksumByDevice } from '../../lab/offload.js';
 import { patience } from '../../lab/patience.js';
@@ -229,6 +234,57 @@ t.test('where encryption is required nothing is sent in clear', real(), async (t
   t.equal(wire.count, 0, 'on the wire nothing is in clear');
   wire.close();
 });
+
+t.test(
+  'where encryption is required a service leads to nobody in a prefix with a node in it',
+  real(),
+  async (t) => {
+    const cluster = await start(t, { environment: { CALICOVPP_ENCRYPTION: 'required' } });
+    const [a, b] = cluster.running as [Node, Node];
+    await untilBy(cluster, 'drop');
+    const [block] = b.topology.blocks.ip4.split('/') as [string];
+    const stray = {
+      ...kubernetesNode({ ...b.topology, name: 'stray' }),
+      metadata: {
+        name: 'stray',
+        annotations: { 'projectcalico.org/IPv4Address': `${block.replace(/0$/, '60')}/26` },
+      },
+    };
+    await cluster.server.put(stray);
+    // The default table has no way there but the default route, for the sake of that node; what pods send is dropped before.
+    await until(async () => {
+      const { routes } = await a.ways();
+      const dropped = await a.cli(`show ip fib table 2 ${b.topology.blocks.ip4}`);
+      return (!(b.topology.blocks.ip4 in routes) && /dpo-drop/.test(dropped)) || dropped;
+    }, 'the prefix of pods is not dropped for pods alone');
+    const ports = [
+      { name: 'ask', port: 53, protocol: 'UDP' },
+      { name: 'open', port: 80, protocol: 'TCP' },
+    ];
+    const vips = { plain: '10.96.0.77', dsr: '10.96.0.78' };
+    for (const [name, vip] of Object.entries(vips)) {
+      const spec = { type: 'ClusterIP', clusterIP: vip, clusterIPs: [vip], ports };
+      const annotations = name === 'dsr' ? { 'cni.projectcalico.org/vppLBType': 'maglevdsr' } : {};
+      await cluster.server.put(
+        kubernetesService({ name, spec, annotations }),
+        endpointSlice(name, [{ address: podOf(b).ip4, node: b.topology.name }], ports),
+      );
+    }
+    await until(async () => {
+      const text = await a.cli('show cnat translation');
+      return Object.values(vips).every((vip) => text.includes(vip)) || text;
+    }, 'VPP has no such services');
+    const wire = clearPackets(cluster, a.topology);
+    const near = podOf(a).name;
+    t.equal(await cluster.traffic.ping(near, podOf(b).ip4), 0, 'nor does its own address');
+    for (const [name, vip] of Object.entries(vips)) {
+      t.match(await cluster.traffic.ask(near, vip, 53, { count: 5, wait_ms: 300 }), { answered: 0 }, name);
+      await cluster.traffic.connect(near, vip, 80, { deadline_ms: 1000 });
+    }
+    t.equal(wire.count, 0, 'on the wire nothing is in clear');
+    wire.close();
+  },
+);
 
 t.test('three nodes in two subnets, of which one does WireGuard no more', real(), async (t) => {
   const cluster = await start(t, { subnets: [0, 0, 1], objects: [encrypted] });
