@@ -22,7 +22,7 @@ export interface EffectiveUplink {
   readonly tx_ring?: number;
   /** Segments larger than a packet go to the device as they are. */
   readonly gso: boolean;
-  /** By receive queue: which thread of VPP polls it. Absent: VPP has one thread. */
+  /** By receive queue: which thread of VPP polls it. Absent: VPP has one thread, or has not told it. */
   readonly threads?: readonly string[];
   readonly slower: readonly string[];
 }
@@ -34,21 +34,30 @@ const made_for: Readonly<Record<string, Driver>> = {
   mlx5_core: 'rdma',
 };
 
-/** `gso`: asked for by the configuration. `placements`: what VPP has told of its receive queues. */
+/** What VPP has told of its receive queues: how many there are, how they are polled, and by which worker, where it has any. */
+export interface Polled {
+  readonly objects: readonly VppObject[];
+  readonly workers: number;
+}
+
+/** `gso`: asked for by the configuration. */
 export function effectiveUplink(
   captured: CapturedUplink,
   uplink: Uplink,
   gso: { readonly asked: boolean; readonly on: boolean },
-  placements: readonly VppObject[] = [],
+  { objects, workers }: Polled = { objects: [], workers: 0 },
 ): EffectiveUplink {
   const { spec, pci, passed_over } = captured;
   const { name: driver } = driverFor(captured);
-  const numbers = numbersOf(uplink.device);
-  const threads = placements.flatMap((object) =>
-    object.kind === 'rx_placement' && object.interface === uplink.device.tag
-      ? [`queue ${object.queue_id}: worker ${object.worker_id}`]
-      : [],
-  );
+  const own = objects.filter((object) => 'interface' in object && object.interface === uplink.device.tag);
+  const queues = own.filter((object) => object.kind === 'rx_placement');
+  const modes = own.filter((object) => object.kind === 'interface_rx_mode');
+  const numbers = {
+    ...(queues.length > 0 && { rx_queues: queues.length }),
+    ...numbersOf(uplink.device),
+  };
+  const threads =
+    workers === 0 ? [] : queues.map(({ queue_id, worker_id }) => `queue ${queue_id}: worker ${worker_id}`);
   const slower = [
     ...passedOver(driver, captured),
     ...fewer('receive', spec.rx_queues, numbers.rx_queues),
@@ -70,7 +79,7 @@ export function effectiveUplink(
     ...(pci?.driver !== undefined && { kernel_driver: pci.driver }),
     ...(pci?.numa !== undefined && { numa: pci.numa }),
     mtu: uplink.mtu,
-    rx_mode: uplink.rx_mode,
+    rx_mode: modes[0]?.mode ?? uplink.rx_mode,
     ...numbers,
     gso: 'gso' in uplink.device ? uplink.device.gso : gso.on && uplink_drivers[driver].large_segments,
     ...(threads.length > 0 && { threads }),

@@ -1,15 +1,13 @@
 /** How the uplinks that VPP has are driven: shown to whoever asks, and told once for each take-over. */
 import type { ActorContext } from '../actor-system.js';
 import type { VppUp } from '../messages/vpp.js';
-import type { VppObject } from '../objects/object.js';
-import { type EffectiveUplink, effectiveUplink } from '../uplink/effective.js';
+import { type EffectiveUplink, effectiveUplink, type Polled } from '../uplink/effective.js';
 import type { VppPort } from '../uplink/node-in-vpp.js';
 import type { Taken } from '../uplink/taken.js';
 import type { UplinkSettings } from '../uplink/uplink-settings.js';
 
 export class DrivenUplinks {
-  /** Of VPP's receive queues, as it has told them. */
-  #placements: readonly VppObject[] = [];
+  #polled: Polled = nothing_told;
 
   constructor(
     private readonly ctx: Pick<ActorContext<never>, 'event' | 'log'>,
@@ -20,15 +18,15 @@ export class DrivenUplinks {
   of(taken: Taken | undefined): readonly EffectiveUplink[] {
     const gso = { asked: this.settings.asked_gso, on: this.settings.inputs.gso };
     return (taken?.uplinks ?? []).map((each, at) =>
-      effectiveUplink(taken!.captured[at]!, each, gso, this.#placements),
+      effectiveUplink(taken!.captured[at]!, each, gso, this.#polled),
     );
   }
 
   /** VPP has them anew. `isOver`: whether this VPP is another one's business by now. */
   taken(taken: Taken, up: VppUp, isOver: () => boolean): void {
-    this.#placements = [];
+    this.#polled = nothing_told;
     this.#tell(taken);
-    void this.#readPlacements(up, isOver);
+    void this.#readPolled(taken, up, isOver);
   }
 
   /** In short, of gauges. */
@@ -54,18 +52,28 @@ export class DrivenUplinks {
     }
   }
 
-  /** Which worker of VPP has which queue: VPP chooses it. For a person alone: without it nothing is lost. */
-  async #readPlacements({ workers }: VppUp, isOver: () => boolean): Promise<void> {
-    if (workers === 0) return;
+  /**
+   * Which worker of VPP has which queue: VPP chooses it. And how many queues there are, where it is not VPP's driver that says so. For a person alone:
+   * without it nothing is lost.
+   */
+  async #readPolled(taken: Taken, { workers }: VppUp, isOver: () => boolean): Promise<void> {
+    const told = this.of(taken);
+    if (workers === 0 && told.every(({ rx_queues }) => rx_queues !== undefined)) return;
     try {
       const { objects } = await this.vpp.read(['node']);
       if (isOver()) return;
-      this.#placements = objects.filter(({ kind }) => kind === 'rx_placement');
+      this.#polled = {
+        objects: objects.filter(({ kind }) => kind === 'rx_placement' || kind === 'interface_rx_mode'),
+        workers,
+      };
     } catch (error) {
-      this.ctx.log.warn(
-        { err: error as Error },
-        'uplink(driver) it is not known which worker has which queue',
-      );
+      this.ctx.log.warn({ err: error as Error }, 'uplink(driver) it is not known how VPP polls the uplinks');
+      return;
     }
+    for (const [at, { name, driver, slower }] of this.of(taken).entries())
+      for (const why of slower.filter((each) => !told[at]?.slower.includes(each)))
+        this.ctx.log.warn({ name, driver }, `uplink(driver) ${name}: ${why}`);
   }
 }
+
+const nothing_told: Polled = { objects: [], workers: 0 };

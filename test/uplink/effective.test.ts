@@ -6,13 +6,21 @@ import { specOf, UplinkLab } from './uplink-lab.js';
 
 const [plain] = new UplinkLab().host.capture([specOf()]);
 const pci = { address: '0000:00:03.0', vendor: '15ad', device: '07b0', group: [], vfs: [], vfs_max: 0 };
-const shown = (changes: Partial<CapturedUplink>, gso = { asked: true, on: true }) => {
+const shown = (
+  changes: Partial<CapturedUplink>,
+  gso = { asked: true, on: true },
+  polled: Partial<Parameters<typeof effectiveUplink>[3]> = {},
+) => {
   const captured: CapturedUplink = { ...plain!, ...changes };
   const uplink = uplinkOf(captured, gso.on, 'main-eth0');
-  return effectiveUplink(captured, uplink, gso, [
-    { kind: 'rx_placement', interface: 'main-eth0', queue_id: 0, worker_id: 1 },
-    { kind: 'rx_placement', interface: 'host-eth0', queue_id: 0, worker_id: 0 },
-  ]);
+  return effectiveUplink(captured, uplink, gso, {
+    objects: [
+      { kind: 'rx_placement', interface: 'main-eth0', queue_id: 0, worker_id: 1 },
+      { kind: 'rx_placement', interface: 'host-eth0', queue_id: 0, worker_id: 0 },
+    ],
+    workers: 2,
+    ...polled,
+  });
 };
 
 t.test('how an uplink is driven', async (t) => {
@@ -58,3 +66,29 @@ t.test('where it is slower than was asked for, or than the device could have it'
   );
   t.match(slower({ offloads: false }), /takes no segments larger/);
 });
+
+t.test(
+  'queues that the hypervisor has, or a start-up file, are those that VPP polls, as it polls them',
+  async (t) => {
+    const spec = specOf({ driver: 'virtio', rx_queues: 4 });
+    const virtio = { ...pci, vendor: '1af4', device: '1041', driver: 'virtio-pci' };
+    const polled = (mode: 'polling' | 'adaptive', workers: number) => {
+      return shown({ spec, pci: virtio }, undefined, {
+        objects: [
+          { kind: 'rx_placement', interface: 'main-eth0', queue_id: 0, worker_id: 0 },
+          { kind: 'interface_rx_mode', interface: 'main-eth0', mode },
+          { kind: 'interface_rx_mode', interface: 'host-eth0', mode: 'interrupt' },
+        ],
+        workers,
+      });
+    };
+    t.match(polled('polling', 0), {
+      rx_queues: 1,
+      rx_mode: 'polling',
+      threads: undefined,
+      slower: ['1 receive queues in place of 4: no more are to be had'],
+    });
+    t.match(polled('adaptive', 1), { rx_mode: 'adaptive', threads: ['queue 0: worker 0'] });
+    t.match(shown({ spec, pci: virtio }, undefined, { objects: [] }), { rx_mode: 'adaptive', slower: [] });
+  },
+);
