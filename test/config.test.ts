@@ -372,6 +372,14 @@ t.test('uplinks', async (t) => {
     t.same(problems(withUplink({ rxqsz: 128 })), [], 'af_packet takes less than 256');
   });
 
+  t.test('a kernel driver that nothing is bound to is told to have no effect', async (t) => {
+    const told = (vppDriver: string) =>
+      warnings(withUplink({ vppDriver, newDriver: 'vfio-pci' })).filter((text) => /newDriver/.test(text));
+    for (const driver of ['af_packet', 'af_xdp', 'rdma', 'none'])
+      t.match(told(driver), [new RegExp(`newDriver has no effect: with ${driver} the device keeps`)]);
+    for (const driver of ['virtio', 'dpdk', 'iavf', '']) t.same(told(driver), []);
+  });
+
   t.test('families, in any order and letter case', async (t) => {
     t.same(load(withUplink({ ipFamilies: 'ipv6, IPv4' })).main_uplink.families, [4, 6]);
     t.same(load(withUplink({ ipFamilies: 'IPv6' })).main_uplink.families, [6]);

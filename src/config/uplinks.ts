@@ -37,6 +37,9 @@ export interface UplinkSpec extends InterfaceSpec {
   readonly af_packet_qdisc_bypass: boolean;
 }
 
+/** Those that nothing is bound for. */
+const keeps_kernel_driver: readonly Driver[] = ['af_packet', 'af_xdp', 'rdma', 'none'];
+
 /** IFNAMSIZ less the closing NUL. */
 const interface_name_max = 15;
 /** One byte of the tap's MAC. */
@@ -152,6 +155,8 @@ function uplink(
       step: 'use 68 or more, or 0 for that of the device',
     });
   }
+  if (document.newDriver && driver !== undefined && keeps_kernel_driver.includes(driver))
+    warn(`${path}newDriver has no effect: with ${driver} the device keeps its kernel driver`);
   if (options.af_packet_v3 && document.rxqsz !== undefined && document.rxqsz > af_packet_v3_frames_max) {
     const gib = (af_packet_frame_bytes * af_packet_v3_rx_blocks * document.rxqsz) / 2 ** 30;
     warn(

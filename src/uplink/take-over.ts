@@ -164,6 +164,7 @@ export class TakeOver {
     signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
     const { prepared, before } = await this.prepare(up.generation, held, signal);
+    mustBeMade(before, held);
     await host.mustBeFree(before);
     const surveyed = await this.survey(before, signal);
     this.has_touched = true;
@@ -389,6 +390,17 @@ export class TakeOver {
 
   private warn(text: string): void {
     this.deps.log.warn({}, `uplink(take over) ${text}`);
+  }
+}
+
+/** Of `none` VPP's own start-up files make the interface, and the host is not to be without its network where they do not. Throws UplinkError. */
+function mustBeMade(uplinks: readonly CapturedUplink[], { interfaces }: Kept): void {
+  for (const { spec, link } of uplinks) {
+    const tag = uplinkTag(link.name);
+    if (spec.driver !== 'none' || interfaces.some((each) => each.tag === tag)) continue;
+    throw new UplinkError(
+      `uplink ${link.name}: VPP has no interface with the tag ${tag}, which driver none is to take; have CALICOVPP_CONFIG_EXEC_TEMPLATE or the start-up file make it, and tag it (set interface tag)`,
+    );
   }
 }
 

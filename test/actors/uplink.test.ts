@@ -3245,6 +3245,18 @@ t.test(
   },
 );
 
+t.test('an interface of VPP’s own start-up files that is not there costs the host nothing', async (t) => {
+  const lab = await withDevice(t, { driver: 'none' });
+  await lab.up(false);
+  const reason = (): string => `${lab.kit.node().gauges.reason}`;
+  await until(lab, () => /no interface with the tag main-eth0/.test(reason()));
+  t.match(reason(), /no interface with the tag main-eth0.*CALICOVPP_CONFIG_EXEC_TEMPLATE/);
+  t.notOk(lab.linux.host.isChanged());
+  lab.objects = [{ kind: 'existing_interface', tag: 'main-eth0' }];
+  await until(lab, () => lab.state === 'vpp');
+  t.equal(lab.state, 'vpp', 'once it is made');
+});
+
 t.test('an interface of VPP’s own start-up files stays, whatever device it is of', async (t) => {
   for (const kind of ['virtio', 'vmxnet3', 'rdma', 'dev_port', 'af_packet', 'af_xdp'] as const) {
     const lab = await withDevice(t, { driver: 'none' });
