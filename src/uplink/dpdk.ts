@@ -1,7 +1,7 @@
 import type { MachineFacts } from '../host/devices/pci-facts.js';
 import { askedMtu, type DeviceFacts, type UplinkDriver } from './driver.js';
 import type { Obstacle } from './obstacles.js';
-import { bindChanges, binderOf, leaningOn, onNoBus, pciObstacles } from './pci-needs.js';
+import { bindChanges, binderOf, leaningOn, needsVerbs, onNoBus, pciObstacles } from './pci-needs.js';
 
 /** Kernel drivers beside which DPDK has queues of its own. */
 const shared_drivers: readonly string[] = ['mlx5_core', 'mlx4_core'];
@@ -35,7 +35,10 @@ export const dpdk: UplinkDriver = {
     const { pci } = facts;
     if (pci === undefined) return [onNoBus('dpdk')];
     const of_file = fileObstacles(facts, machine);
-    if (staysWithKernel(facts)) return [...of_file, ...leaningOn(facts, machine)];
+    if (staysWithKernel(facts)) {
+      const needs = facts.spec.new_driver === undefined ? needsVerbs(machine) : [];
+      return [...of_file, ...needs, ...leaningOn(facts, machine)];
+    }
     return [...of_file, ...pciObstacles('dpdk', facts, machine), ...memoryObstacles(facts, machine)];
   },
 };

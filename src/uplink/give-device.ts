@@ -122,11 +122,11 @@ function mustBeAlone(pci: string, { roots = HOST_ROOTS }: PciTools): void {
 }
 
 function mustHaveFiles(pci: string, driver: string, { roots = HOST_ROOTS }: PciTools): void {
-  if (driver !== 'vfio-pci') return;
   const files = deviceFiles(pci, roots);
+  if (driver !== 'vfio-pci' && files.length === 0) return;
   if (files.some((name) => existsSync(join(roots.dev, name)))) return;
   throw new UplinkError(
-    `PCI device ${pci} is bound to vfio-pci, and none of ${files.map((name) => `/dev/${name}`).join(', ') || '/dev/vfio/*'} is here: mount the host's /dev in the container`,
+    `PCI device ${pci} is bound to ${driver}, and none of ${files.map((name) => `/dev/${name}`).join(', ') || '/dev/vfio/*'} is here: mount the host's /dev in the container`,
   );
 }
 

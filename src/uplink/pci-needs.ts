@@ -193,15 +193,7 @@ function lockObstacles(binder: string, { lockdown, locked_memory_bytes }: Machin
             step: 'use vfio-pci with an IOMMU, or af_packet',
           },
         ]),
-    ...(locked_memory_bytes === undefined || binder !== usual
-      ? []
-      : [
-          {
-            what: 'cannot reach the memory of VPP',
-            why: `VPP may lock ${Math.round(locked_memory_bytes / 1024)} KiB, and its buffers need all of them locked`,
-            step: 'give the container CAP_IPC_LOCK, or an unlimited limit of locked memory',
-          },
-        ]),
+    ...(locked_memory_bytes === undefined || binder !== usual ? [] : [lockedMemory(locked_memory_bytes)]),
   ];
 }
 
@@ -243,6 +235,28 @@ export function heldByOthers(
     },
   ];
 }
+
+/** Of cards that VPP drives beside the kernel. */
+export function needsVerbs({ has_verbs, locked_memory_bytes }: MachineFacts): Obstacle[] {
+  return [
+    ...(has_verbs
+      ? []
+      : [
+          {
+            what: 'has no verbs device',
+            why: 'VPP reaches the card by it',
+            step: 'run "modprobe ib_uverbs mlx5_ib" on the host, and mount its /dev in the container',
+          },
+        ]),
+    ...(locked_memory_bytes === undefined ? [] : [lockedMemory(locked_memory_bytes)]),
+  ];
+}
+
+const lockedMemory = (bytes: number): Obstacle => ({
+  what: 'cannot reach the memory of VPP',
+  why: `VPP may lock ${Math.round(bytes / 1024)} KiB, and its buffers need all of them locked`,
+  step: 'give the container CAP_IPC_LOCK, or an unlimited limit of locked memory',
+});
 
 export function needsHugepages(
   driver: string,

@@ -1,5 +1,5 @@
 import { askedMtu, type UplinkDriver } from './driver.js';
-import { leaningOn, onNoBus, wrongDriver } from './pci-needs.js';
+import { leaningOn, needsVerbs, onNoBus, wrongDriver } from './pci-needs.js';
 
 /** VPP's plugin takes powers of two from 256 on, which the configuration has checked where the driver is named. */
 const ring_min = 256;
@@ -27,24 +27,7 @@ export const rdma: UplinkDriver = {
   lacks: ({ pci, link }, machine) => [
     // Of mlx4_core VPP's plugin says "only mlx5 supported for now".
     ...(pci === undefined ? [onNoBus('rdma')] : wrongDriver('rdma', pci, ['mlx5_core'])),
-    ...(machine.has_verbs
-      ? []
-      : [
-          {
-            what: 'has no verbs device',
-            why: 'VPP reaches the card by it',
-            step: 'run "modprobe ib_uverbs mlx5_ib" on the host, and mount its /dev in the container',
-          },
-        ]),
-    ...(machine.locked_memory_bytes === undefined
-      ? []
-      : [
-          {
-            what: 'cannot reach the memory of VPP',
-            why: `VPP may lock ${Math.round(machine.locked_memory_bytes / 1024)} KiB`,
-            step: 'give the container CAP_IPC_LOCK, or an unlimited limit of locked memory',
-          },
-        ]),
+    ...needsVerbs(machine),
     ...leaningOn({ link }, machine),
   ],
 };

@@ -148,6 +148,8 @@ t.test('each refusal names its cause and the step', async (t) => {
     ['rdma', factsOf('virtio'), {}, /for devices of mlx5_core/],
     ['rdma', factsOf('mlx5', { driver: 'mlx4_core' }), {}, /mlx4_core.*for devices of mlx5_core/],
     ['rdma', factsOf('mlx5'), { has_verbs: false }, /no verbs device.*ib_uverbs/],
+    ['rdma', factsOf('mlx5'), { locked_memory_bytes: 65536 }, /may lock 64 KiB.*CAP_IPC_LOCK/],
+    ['dpdk', factsOf('mlx5'), { has_verbs: false }, /no verbs device.*ib_uverbs/],
     ['rdma', factsOf(undefined), {}, /is on no PCI bus/],
     ['iavf', factsOf('e810', { vfs_max: 0 }), {}, /makes no virtual function.*SR-IOV/],
     [

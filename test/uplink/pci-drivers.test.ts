@@ -226,6 +226,24 @@ t.test('what else a device carries is not taken from others with it', async (t) 
   t.ok(lab.host.capture([specOf({ driver: 'af_packet' })]), 'which takes nothing else along');
 });
 
+t.test('a container without the file of the device is told so', async (t) => {
+  const device = { ...virtio, group: undefined } as never;
+  const lab = machine(t, device, { modules: ['uio_pci_generic'] });
+  const host = shown(lab);
+  const { write } = lab.pci;
+  lab.writes(async (path, value) => {
+    await write(path, value);
+    if (path.endsWith('uio_pci_generic/bind'))
+      mkdirSync(`${lab.pci.roots.sys}/bus/pci/devices/${virtio.address}/uio/uio0`, { recursive: true });
+  });
+  await t.rejects(
+    takeOver(lab, [specOf({ driver: 'virtio', new_driver: 'uio_pci_generic' })]),
+    /bound to uio_pci_generic, and none of \/dev\/uio0 is here: mount the host's \/dev/,
+  );
+  t.same((await lab.host.restore()).remaining, []);
+  t.equal(shown(lab), host);
+});
+
 t.test('af_packet and virtio on one host', async (t) => {
   const lab = machine(t, virtio, {}, { ...e1000, address: '0000:00:04.0', group: '6' });
   const [host, bound] = [shown(lab), lab.pci.state()];
