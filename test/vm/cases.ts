@@ -259,7 +259,16 @@ const virtio = past_the_kernel(pci_wires.virtio, 'virtio');
 const unsafe = (item: Omit<HostCase, 'name' | 'ending'>): Omit<HostCase, 'name' | 'ending'> => ({
   ...item,
   hardware: 'unsafe',
-  files: { ...item.files, '/etc/modprobe.d/lab.conf': `install vfio insmod ${inside.vfio_module}\n` },
+  files: {
+    ...item.files,
+    // Before vfio-pci has the kernel load its own.
+    '/etc/systemd/system/systemd-modules-load.service.d/lab.conf': `[Unit]
+RequiresMountsFor=${inside.vfio_module}
+
+[Service]
+ExecStartPre=sh -c 'grep -q ^vfio /proc/modules || insmod ${inside.vfio_module}'
+`,
+  },
 });
 
 /** VPP's plugin has the device by DPDK's own driver for such a card. */
