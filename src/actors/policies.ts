@@ -23,7 +23,6 @@ import type {
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import type { InterfaceTag } from '../objects/interfaces.js';
 import { local_pods } from '../objects/npol.js';
-import { vniOfTag } from '../objects/tunnels.js';
 import { type Attachment, PolicyCompiler } from '../policies/compiler.js';
 import { EndpointStatuses } from '../policies/endpoint-statuses.js';
 import type { HostInterface } from '../policies/host-endpoints.js';
@@ -31,6 +30,7 @@ import { NamedNetworks } from '../policies/named-networks.js';
 import { interfaceObject } from '../policies/objects.js';
 import type { PolicedInterfaces, TakenInterface } from '../policies/policed-interfaces.js';
 import { isAskedFor, judgementOf, type PoliciesReport } from '../policies/shown.js';
+import { TunnelNetworks } from '../policies/tunnel-networks.js';
 import { WorkloadTags } from '../policies/workload-tags.js';
 import { NpolWriter } from '../writer/npol-writer.js';
 import { type WriterSettings, writer_settings_default } from '../writer/object-writer.js';
@@ -93,12 +93,9 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private readonly own = new Map<InterfaceTag, Attachment>();
   /** The uplink that carries tunnels. */
   private carrier: HostInterface | undefined;
-  /** Names of networks by VNI: of those that there are, and of those that have gone and have tunnels. */
-  private readonly networks = new Map<number, string>();
+  private readonly networks = new TunnelNetworks();
   /** Tunnels of which nobody knows what network they are of, and what VPP judges them by is an earlier life's. */
   private readonly of_unknown = new Set<InterfaceTag>();
-  /** Undefined: which networks there are is not known. */
-  private known_networks: ReadonlySet<string> | undefined;
   private readonly named = new NamedNetworks();
   /** Felix has told everything once: all interfaces are judged by it. */
   private has_spoken = false;
@@ -233,7 +230,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
       waits: this.waits(),
       problems: {
         ...this.problems.named(),
-        ...(this.known_networks && this.named.faults(this.known_networks)),
+        ...(this.networks.known && this.named.faults(this.networks.known)),
       },
       config: this.compiler.problems,
       refusals,
@@ -272,10 +269,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   }
 
   private takeNode({ type, uplinks = [], main_uplink, node, networks }: NodeThere): void {
-    this.known_networks = networks && new Set(networks.map(({ name }) => name));
-    const vnis = new Set([...this.interfaces.keys()].map(vniOfTag));
-    for (const vni of this.networks.keys()) if (!vnis.has(vni)) this.networks.delete(vni);
-    for (const { vni, name } of networks ?? []) this.networks.set(vni, name);
+    this.networks.take(networks, this.interfaces.keys());
     const are_there = type === 'NodeReady' || this.made !== undefined;
     const attachments = new Map<InterfaceTag, Attachment>();
     for (const host of are_there ? uplinks : []) {
@@ -314,9 +308,8 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     if (attachment.kind === 'workload') {
       if (this.has_spoken || is_closed) this.compiler.attach(tag, attachment);
     } else if (this.has_spoken && this.carrier !== undefined) {
-      const vni = vniOfTag(tag);
-      const network = this.networks.get(vni ?? -1);
-      if (network === undefined && vni !== undefined && attachment.is_left) {
+      const network = this.networks.of(tag);
+      if (attachment.is_left && this.networks.isDoubtful(tag)) {
         if (this.compiler.objects.interface(tag) === undefined) this.of_unknown.add(tag);
         return;
       }
@@ -541,7 +534,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   ): Pick<ShownInterface, 'network'> {
     const network =
       attachment.kind === 'tunnel'
-        ? this.networks.get(vniOfTag(tag) ?? -1)
+        ? this.networks.of(tag)
         : attachment.kind === 'workload'
           ? attachment.network
           : undefined;
