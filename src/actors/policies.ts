@@ -8,11 +8,11 @@ import type { Actor, ActorContext, ActorRef, ChildSpec } from '../actor-system.j
 import { hostTapTag, uplinkTag } from '../desired/node-inputs.js';
 import { AddressSet } from '../felix/address-set.js';
 import type { EndpointState } from '../felix/encode.js';
+import { FelixIntake } from '../felix/intake.js';
 import { parsePrefixText } from '../felix/members.js';
-import { FelixModel, type FelixState, isAnything, type Problem } from '../felix/model.js';
-import { Problems } from '../felix/problems.js';
+import { type FelixModel, type FelixState, isAnything } from '../felix/model.js';
 import { no_port } from '../felix/set.js';
-import type { FelixActorMessage, FelixTold } from '../messages/felix.js';
+import type { FelixActorMessage } from '../messages/felix.js';
 import type { InPlace, NodePrepared, NodeThere, SubscribeEarly, UplinksMade } from '../messages/node.js';
 import type {
   PoliciesMessage,
@@ -56,9 +56,7 @@ export const policies_settings_default: PoliciesSettings = {
   does_ike: false,
 };
 
-/** Members of sets that are taken in, messages, and rules with policies and interfaces that are compiled, before others may have their turn: about a millisecond each. */
-const members_piece = 1024;
-const messages_piece = 128;
+/** Rules with policies and interfaces that are compiled before others may have their turn: about a millisecond. */
 const compiled_piece = 64;
 const named_max = 100;
 const shown_max = 1000;
@@ -85,7 +83,8 @@ export function policiesActor(
 const uses_max = 50;
 
 class PoliciesActor implements Actor<PoliciesMessage> {
-  private readonly model = new FelixModel();
+  private readonly intake: FelixIntake;
+  private readonly model: FelixModel;
   private readonly compiler: PolicyCompiler;
   private readonly writer: NpolWriter;
   private readonly interfaces = new Map<InterfaceTag, TakenInterface>();
@@ -108,13 +107,6 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private made: UplinksMade | undefined;
   /** Of the last node that was lost: news of it, or of an earlier one, are void. */
   private lost = 0;
-  private stream: number | undefined;
-  /** What of Felix's stream is not taken in yet, and how far it is. */
-  private told: FelixTold | undefined;
-  private next = 0;
-  /** The stream begins, or ends, when what was told before is taken in. */
-  private turn: { readonly stream: number; readonly begins: boolean } | undefined;
-  private readonly problems = new Problems();
   private readonly turns: Turns;
   private readonly statuses = new EndpointStatuses();
   private readonly tags = new WorkloadTags();
@@ -125,6 +117,12 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     settings: PoliciesSettings,
   ) {
     this.turns = new Turns(ctx);
+    this.intake = new FelixIntake(
+      (stream) => deps.felix.tell({ type: 'FelixTaken', stream }),
+      // Once for each object: a Felix that says what is of no use says it by the thousand.
+      ({ object, why }) => ctx.log.warn({ object }, `policies(felix) ${object}: ${why}`),
+    );
+    this.model = this.intake.model;
     this.compiler = new PolicyCompiler(settings);
     const sets = {
       get: (id: string) =>
@@ -159,15 +157,13 @@ class PoliciesActor implements Actor<PoliciesMessage> {
         if ((this.writer.generation ?? 0) <= message.generation) this.writer.lost();
         return;
       case 'FelixBegan':
-        this.turn = { stream: message.stream, begins: true };
+        this.intake.begins(message.stream);
         return this.turns.news();
       case 'FelixTold':
-        this.told = message;
-        this.next = 0;
+        this.intake.tells(message);
         return this.turns.news();
       case 'FelixEnded':
-        if (message.stream === this.stream || this.turn?.stream === message.stream)
-          this.turn = { stream: message.stream, begins: false };
+        this.intake.ends(message.stream);
         return this.turns.news();
       case 'InterfacesChanged':
         return this.turns.news();
@@ -186,7 +182,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const { counts } = this.compiler.objects;
     const { sets, rules, policies, interfaces, waiting, refused } = this.writer.gauges();
     return {
-      stream: this.stream ?? -1,
+      stream: this.intake.stream ?? -1,
       sets,
       rules,
       policies,
@@ -202,7 +198,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     const { live } = this.model;
     return {
       generation: this.writer.generation,
-      stream: this.stream,
+      stream: this.intake.stream,
       felix: live && {
         sets: live.sets.size,
         policies: live.policies.size,
@@ -229,7 +225,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     return {
       waits: this.waits(),
       problems: {
-        ...this.problems.named(),
+        ...this.intake.problems,
         ...(this.networks.known && this.named.faults(this.networks.known)),
       },
       config: this.compiler.problems,
@@ -241,7 +237,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   private waits(): string {
     if (this.writer.generation === undefined) return 'VPP cannot be programmed yet';
     if (this.model.live !== undefined) return '';
-    if (this.stream === undefined)
+    if (this.intake.stream === undefined)
       return 'Felix has not connected: what VPP has stays in force, new pods are open to their node alone. See whether calico-node runs with FELIX_USEINTERNALDATAPLANEDRIVER=false';
     return 'Felix has not told all that there is yet: what VPP has stays in force, new pods are open to their node alone';
   }
@@ -355,47 +351,6 @@ class PoliciesActor implements Actor<PoliciesMessage> {
     for (const endpoint of both) if (endpoint !== undefined) this.statuses.doubt(endpoint);
   }
 
-  /** Takes in a piece of what Felix has said. True: nothing of it is left. */
-  private takeFelix(): boolean {
-    const { model, told } = this;
-    if (model.busy) {
-      this.note(model.work(members_piece));
-      if (model.busy) return false;
-    }
-    if (told !== undefined && told.stream === this.stream) {
-      for (let count = 0; this.next < told.messages.length; count += 1) {
-        if (count === messages_piece) return false;
-        this.note(model.apply(told.messages[this.next]!));
-        this.next += 1;
-        if (model.busy) return false;
-      }
-      this.deps.felix.tell({ type: 'FelixTaken', stream: told.stream });
-      this.told = undefined;
-    }
-    if (this.turn === undefined) {
-      // Of a stream that is over.
-      this.told = undefined;
-      return true;
-    }
-    const { stream, begins } = this.turn;
-    this.turn = undefined;
-    if (begins) {
-      this.stream = stream;
-      this.problems.begin();
-      model.connected();
-      return false;
-    }
-    model.disconnected();
-    return true;
-  }
-
-  private note(problem: Problem | undefined): void {
-    if (problem === undefined || !this.problems.note(problem)) return;
-    const { object, why } = problem;
-    // Once for each object: a Felix that says what is of no use says it by the thousand.
-    this.ctx.log.warn({ object }, `policies(felix) ${object}: ${why}`);
-  }
-
   // --- what follows
 
   /** What there is to do, until others have their turn. */
@@ -422,7 +377,7 @@ class PoliciesActor implements Actor<PoliciesMessage> {
   /** What was told is taken in and compiled, a piece of it. True: all of it. */
   private takeIn(): boolean {
     const { compiler, model, writer } = this;
-    if (!this.takeFelix()) return false;
+    if (!this.intake.work()) return false;
     // Pods come and go, however long Felix takes.
     this.takeInterfaces();
     if (this.node !== undefined) {
