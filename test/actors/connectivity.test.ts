@@ -1731,6 +1731,8 @@ t.test('a tunnel that VPP does not let go of is judged by its policies', async (
   await lab.moment();
   t.ok(lab.keys.includes('ipip_tunnel:ipip-10.0.0.2'), 'it is refused');
   t.same(taken(), []);
+  policed.hear(() => undefined);
+  t.match([...policed.take().values()], [{ attachment: { is_left: true } }], 'who hears anew is told so');
   await lab.routes({ '10.1.1.0/24': '10.0.0.2' });
   await lab.moment();
   await lab.routes({ '10.1.1.0/24': undefined });
