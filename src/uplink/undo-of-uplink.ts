@@ -63,6 +63,12 @@ function stateOf({ others, ...state }: CapturedUplink): LinkState {
   return { ...state, others: new Map(others) };
 }
 
+/**
+ * Kernel drivers that do not reset their device when they get it. A vmxnet3 that VPP has left active ignores that it is activated: the link was up, and carried
+ * nothing (seen with QEMU's).
+ */
+const keep_their_state: readonly string[] = ['vmxnet3'];
+
 /** Beside what `restoreSteps` restores anyway. */
 function undoOf(change: DeviceChange, { link, channels, pci }: CapturedUplink): UndoStep[] {
   switch (change.do) {
@@ -87,6 +93,9 @@ function undoOf(change: DeviceChange, { link, channels, pci }: CapturedUplink): 
           driver: change.from,
           ...(pci.override !== undefined && { override: pci.override }),
         },
+        ...(keep_their_state.includes(change.from)
+          ? [{ kind: 'wake_link', link: identityOf(link) } as const]
+          : []),
       ];
     default:
       return [];

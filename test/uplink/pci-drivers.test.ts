@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import t from 'tap';
 import { FakeHostNetwork } from '../../lab/fake-host-network.js';
 import { FakePci, type FakePciDevice } from '../../lab/fake-pci.js';
@@ -122,6 +122,34 @@ t.test(
       t.equal(shown(lab), host, name);
       t.notOk(lab.host.isChanged());
     }
+  },
+);
+
+t.test(
+  'a device that its kernel driver does not reset is ended by Linux before it is used, unless it carries something',
+  async (t) => {
+    const wakes = async (device: FakePciDevice, changes: Partial<UplinkSpec>, carried?: string) => {
+      const lab = machine(t, device, { unsafe_no_iommu: 'N' });
+      await takeOver(lab, [specOf(changes)]);
+      const { mutations } = lab.network as FakeHostNetwork;
+      const before = mutations.length;
+      if (carried !== undefined) {
+        const statistics = join(lab.pci.roots.sys, 'class/net/eth0/statistics');
+        mkdirSync(statistics, { recursive: true });
+        writeFileSync(join(statistics, 'rx_packets'), carried);
+      }
+      t.same((await lab.host.restore()).remaining, []);
+      const { index } = lab.network.open().link('eth0')!;
+      return mutations
+        .slice(before)
+        .flatMap(({ change }) =>
+          change.do === 'set_link' && change.link === index && change.up !== undefined ? [change.up] : [],
+        );
+    };
+    t.same(await wakes(vmxnet3, { driver: 'vmxnet3', mtu: 1500 }), [true, false, true]);
+    t.same(await wakes(vmxnet3, { driver: 'vmxnet3', mtu: 1500 }, '0\n'), [true, false, true]);
+    t.same(await wakes(vmxnet3, { driver: 'vmxnet3', mtu: 1500 }, '7\n'), [true]);
+    t.same(await wakes(virtio, { driver: 'virtio' }), [true]);
   },
 );
 

@@ -98,8 +98,12 @@ systemctl enable --now ${item.services.join(' ')}`,
     await this.machine.run(`systemctl stop ${watching}`);
     const longest = new Map<4 | 6, Silence>();
     for (const family of this.item.families) {
-      const output = await this.machine.run(`systemctl stop ${asking(family)}
-awk '/bytes from/ { now = substr($1, 2) + 0; if (last && now - last > most) { most = now - last; from = last } last = now } END { printf "%.0f %.0f", most * 1000, from * 1000 }' ${this.#answers(family)}`);
+      // Also that which goes on.
+      const output = await this.machine.run(`end=$(date +%s.%N)
+systemctl stop ${asking(family)}
+awk -v end=$end 'function heard(now) { if (last && now - last > most) { most = now - last; from = last } last = now }
+/bytes from/ { heard(substr($1, 2) + 0) }
+END { heard(end); printf "%.0f %.0f", most * 1000, from * 1000 }' ${this.#answers(family)}`);
       const [ms = 0, from_ms = 0] = output.split(' ').map(Number);
       longest.set(family, { ms, from: new Date(from_ms).toISOString() });
     }

@@ -44,6 +44,13 @@ export function pciAddressOf(
   return known !== undefined && Number(known) !== index ? undefined : pciDeviceOfLink(name, roots)?.address;
 }
 
+/** Has the link of that name sent or received a packet since it is there? By a driver that asks its device, which tells of no more than it does. */
+export function hasCarried(name: string, roots: HostRoots = HOST_ROOTS): boolean {
+  return ['rx_packets', 'tx_packets'].some(
+    (counter) => Number(readText(join(roots.sys, 'class/net', name, 'statistics', counter)) ?? 0) > 0,
+  );
+}
+
 /** Undefined when there is no such device. */
 export function pciDevice(address: string, roots: HostRoots = HOST_ROOTS): PciDevice | undefined {
   const directory = pciDirectory(address, roots);

@@ -13,6 +13,7 @@ const turns: Readonly<Record<UndoStep['kind'], number>> = {
   vfio_noiommu: 3,
   link_to_netns: 2,
   // Before the link is set up, and before it gets its addresses.
+  wake_link: 3,
   link_sysctl: 3,
   write_kernel_file: 3,
   ethtool_channels: 3,

@@ -14,7 +14,7 @@ import type {
 import { isSameNexthop, type PlacedRoute, placing, surplusConnected } from '../../linux/routes.js';
 import type { RunCommand } from '../command.js';
 import { bindDriver, type PciTools, setUnsafeNoIommu, setVirtualFunctions } from '../devices/pci-driver.js';
-import { pciAddressOf } from '../devices/sysfs.js';
+import { hasCarried, pciAddressOf } from '../devices/sysfs.js';
 import { errorCode, readIfExists, removeIfExists, writeAtomic } from '../files.js';
 import { isHostRoot } from '../host-root.js';
 import { LinkFinder } from './link-finder.js';
@@ -112,6 +112,8 @@ export class UndoSession {
         return this.#setChannels(step);
       case 'bind_driver':
         return bindDriver(step, this.#tools);
+      case 'wake_link':
+        return this.#wake(step);
       case 'sriov_vfs':
         return setVirtualFunctions(step, this.#tools);
       case 'vfio_noiommu':
@@ -167,6 +169,14 @@ export class UndoSession {
     const failure = this.#own.batch(changes).find((outcome) => outcome !== undefined);
     if (failure) throw failure;
     return changed || changes.length > 0;
+  }
+
+  async #wake({ link: identity }: Extract<UndoStep, { kind: 'wake_link' }>): Promise<boolean> {
+    const { link } = await this.#links.find(identity);
+    if (hasCarried(link.name, this.#tools.roots)) return false;
+    if (!link.up) this.#own.apply({ do: 'set_link', link: link.index, up: true });
+    this.#own.apply({ do: 'set_link', link: link.index, up: false });
+    return true;
   }
 
   /** Only when the link has its carrier, or will find none: with it comes the address that the mode asks for. */

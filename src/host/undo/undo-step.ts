@@ -106,6 +106,11 @@ export type UndoStep =
       readonly driver: string;
       readonly override?: string;
     }
+  /**
+   * The link has gone up and down once, unless it has carried something since it is there: a device that a program has left running takes nothing of
+   * the kernel's, which believes it at rest, until the kernel has ended it.
+   */
+  | { readonly kind: 'wake_link'; readonly link: LinkIdentity }
   /** A PCI device has so many virtual functions, and the kernel takes new ones up by itself, or does not. */
   | { readonly kind: 'sriov_vfs'; readonly pci: string; readonly count: number; readonly autoprobe: boolean }
   /** vfio drives devices that no IOMMU isolates, or does not. */
@@ -175,6 +180,7 @@ const step_kinds: Readonly<Record<UndoStep['kind'], true>> = {
   delete_link: true,
   ethtool_channels: true,
   bind_driver: true,
+  wake_link: true,
   sriov_vfs: true,
   vfio_noiommu: true,
   link_sysctl: true,
@@ -214,6 +220,7 @@ export function describeStep(step: UndoStep): string {
     case 'delete_link':
       return `${step.kind} ${step.link_kind} ${step.name}`;
     case 'ethtool_channels':
+    case 'wake_link':
       return `${step.kind} ${step.link.name}`;
     case 'bind_driver':
       return `${step.kind} ${step.pci} to ${step.driver}`;
