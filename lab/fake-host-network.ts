@@ -318,6 +318,8 @@ export class FakeHostNetwork implements HostNetwork {
     if (mac !== undefined) link.mac = mac;
     if (promisc !== undefined) link.promisc = promisc;
     if (addrgen_mode !== undefined) link.addrgen_mode = addrgen_mode;
+    for (const key of ['txqlen', 'group', 'alias'] as const)
+      if (change[key] !== undefined) Object.assign(link, { [key]: change[key] });
     if (master === 0) delete link.master;
     else if (master !== undefined) link.master = state.require(master).index;
     if (up !== undefined) this.#setUp(state, link, up);

@@ -37,6 +37,9 @@ export interface FakeLink {
   peer?: FakeLink;
   lower?: number;
   altnames?: string[];
+  txqlen?: number;
+  group?: number;
+  alias?: string;
 }
 
 const TABLE_MAIN = 254;
@@ -89,7 +92,9 @@ export function toLink(link: FakeLink): Link {
     flags,
     type: loopback ? 772 : 1,
     altnames: link.altnames ?? [],
-    txqlen: 1000,
+    txqlen: link.txqlen ?? 1000,
+    ...(link.group && { group: link.group }),
+    ...(link.alias && { alias: link.alias }),
     addrgen_mode,
   };
 }

@@ -84,9 +84,7 @@ function undoOf(change: DeviceChange, { link, channels, pci }: CapturedUplink): 
       if (change.from === undefined || pci === undefined) return [];
       return [
         ...channelsOf(link, channels),
-        ...(link.mac === undefined || link.mac === link.permanent_mac
-          ? []
-          : [{ kind: 'set_link', link: identityOf(link), mac: link.mac } as const]),
+        madeAnew(link),
         {
           kind: 'bind_driver',
           pci: change.pci,
@@ -100,6 +98,19 @@ function undoOf(change: DeviceChange, { link, channels, pci }: CapturedUplink): 
     default:
       return [];
   }
+}
+
+/** What a device that its driver makes anew has not by itself. */
+function madeAnew(link: CapturedUplink['link']): UndoStep {
+  const { mac, permanent_mac, txqlen, group, alias } = link;
+  return {
+    kind: 'set_link',
+    link: identityOf(link),
+    ...(mac !== undefined && mac !== permanent_mac && { mac }),
+    txqlen,
+    ...(group !== undefined && { group }),
+    ...(alias !== undefined && { alias }),
+  };
 }
 
 function channelsOf(link: CapturedUplink['link'], channels: CapturedUplink['channels']): UndoStep[] {

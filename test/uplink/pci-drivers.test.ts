@@ -172,6 +172,26 @@ t.test('the device of a program that has it open is not taken from it, and its u
   t.equal(shown(lab), host);
 });
 
+t.test('a device that its driver has made anew is what an administrator had made of it', async (t) => {
+  const lab = machine(t, virtio);
+  const own = lab.network.open();
+  const link = own.link('eth0')!.index;
+  own.apply({
+    do: 'set_link',
+    link,
+    group: 7,
+    alias: 'rack 4, port 2',
+    txqlen: 4000,
+    mac: '02:00:00:00:00:aa',
+  });
+  own.apply({ do: 'add_altname', link, altname: 'enp0s3' });
+  const host = shown(lab);
+  await takeOver(lab, [specOf({ driver: 'virtio' })]);
+  t.same((await lab.host.restore()).remaining, []);
+  t.equal(shown(lab), host);
+  t.match(lab.network.open().link('eth0'), { group: 7, alias: 'rack 4, port 2', txqlen: 4000 });
+});
+
 t.test('a device that comes back under the name that the kernel gives it gets its own', async (t) => {
   const lab = machine(t, virtio);
   const host = shown(lab);

@@ -57,6 +57,9 @@ export type UndoStep =
       readonly promisc?: boolean;
       readonly addrgen_mode?: number;
       readonly xdp?: false;
+      readonly txqlen?: number;
+      readonly group?: number;
+      readonly alias?: string;
     }
   /** Once the link runs, so that the kernel makes no link-local address by it as it comes up. See `Link.addrgen_mode`. */
   | { readonly kind: 'addrgen_mode'; readonly link: LinkIdentity; readonly mode: number }
