@@ -151,7 +151,7 @@ class UplinkActor implements Actor<UplinkMessage> {
         this.awaiting = undefined;
         if (!this.takeOver.awaits_new_vpp || this.up !== undefined) return;
         this.takeOver.awaits_new_vpp = false;
-        return this.giveBack('VPP did not come back with the uplinks that it was given', 'VPP_ERRORED');
+        return this.tooLate();
       case 'Retry':
         if (this.up?.generation === message.generation && this.ready === undefined) this.attempt(this.up);
         return;
@@ -349,9 +349,19 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.awaiting = this.ctx.after(new_vpp_ms, { type: 'NewVppLate' });
   }
 
-  private replace({ vpp }: VppUp, why: 'with its devices' | 'is spoilt', reason: string): void {
+  /** One that starts still may take from Linux what its start-up file names, and is ended first. */
+  private tooLate(): void | Promise<void> {
+    const reason = 'VPP did not come back with the uplinks that it was given';
+    if (!this.deps.isVppRunning()) return this.giveBack(reason, 'VPP_ERRORED');
+    this.not_before_ms = this.ctx.clock.now_ms() + this.attempts.failed(true).delay_ms;
+    this.is('failed', reason);
+    this.replace(undefined, 'is spoilt', reason);
+  }
+
+  /** `up`: that VPP alone; the one that starts where absent. */
+  private replace(up: VppUp | undefined, why: 'with its devices' | 'is spoilt', reason: string): void {
     this.replacing = why;
-    this.deps.process.tell({ type: 'Replace', vpp, reason });
+    this.deps.process.tell({ type: 'Replace', ...(up && { vpp: up.vpp }), reason });
   }
 
   private async failed(up: VppUp, error: Error): Promise<void> {

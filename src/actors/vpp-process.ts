@@ -98,7 +98,8 @@ class VppProcess implements Actor<VppProcessMessage> {
         this.kill(this.run);
         return;
       case 'Replace':
-        if (this.run?.identity !== message.vpp || this.keepDown || this.replaced_for !== undefined) return;
+        if (this.run === undefined || this.keepDown || this.replaced_for !== undefined) return;
+        if (message.vpp !== undefined && this.run.identity !== message.vpp) return;
         this.ctx.event('vpp', `VPP ${this.run.pid} is replaced: ${message.reason}`);
         this.ctx.log.warn({ pid: this.run.pid }, `vpp(replace) ${message.reason}`);
         this.replaced_for = message.reason;

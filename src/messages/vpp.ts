@@ -57,9 +57,9 @@ export type VppProcessMessage =
   | { readonly type: 'Unresponsive'; readonly pid: number; readonly reason: string }
   /**
    * Ends VPP (SIGINT, then SIGKILL) and starts the next one at once: no death that counts. Concerns the one of this identity (VppRun) only: it may be
-   * dead by now, and another in its place. Idempotent.
+   * dead by now, and another in its place; where absent whichever there is. Idempotent.
    */
-  | { readonly type: 'Replace'; readonly vpp: string; readonly reason: string }
+  | { readonly type: 'Replace'; readonly vpp?: string; readonly reason: string }
   /** Its clock is wrong, and it is kept all the same: to be written down. Concerns the one of this identity only. */
   | { readonly type: 'KeepClock'; readonly vpp: string }
   /** Ends VPP (SIGINT, then SIGKILL) and keeps it down. Answered when it is gone, or cannot be ended. Idempotent. */

@@ -141,7 +141,7 @@ class Lab {
       this.dies();
       reply.resolve();
     });
-    process.on('Replace', ({ vpp, reason }) => this.note(`replace ${vpp}: ${reason}`));
+    process.on('Replace', ({ vpp, reason }) => this.note(`replace ${vpp ?? 'whichever'}: ${reason}`));
     const vpp = base.mailbox<VppConnectionMessage>('vpp');
     vpp.on('Subscribe', () => this.note('subscribe'));
     vpp.on('Transact', ({ transaction, reply }) => {
@@ -3237,11 +3237,33 @@ t.test(
     await lab.up();
     await until(lab, () => lab.effects.some((text) => text.startsWith('replace')));
     await lab.exited('replaced');
+    lab.running = false;
     t.ok(lab.linux.host.isChanged());
     await lab.kit.clock.advance(30_000);
     await until(lab, () => !lab.linux.host.isChanged());
     t.notOk(lab.linux.host.isChanged());
     t.equal(lab.pci!.driverOf(nic.address), 'e1000e');
+  },
+);
+
+t.test(
+  'a VPP that still starts with the device when its time is up is ended before Linux has it',
+  async (t) => {
+    const device = { ...nic, driver: 'e1000e', vendor: '8086', device: '10d3' };
+    const lab = await withDevice(t, { driver: 'dpdk' }, device);
+    await lab.up();
+    const replaced = (): number => lab.effects.filter((text) => text.startsWith('replace')).length;
+    await until(lab, () => replaced() === 1);
+    await lab.exited('replaced');
+    lab.running = true;
+    await lab.kit.clock.advance(30_000);
+    await until(lab, () => replaced() === 2);
+    t.match(lab.effects.at(-1), /replace whichever: VPP did not come back with the uplinks/);
+    t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci', 'it would take it from Linux');
+    await lab.exited('replaced');
+    await until(lab, () => !lab.linux.host.isChanged());
+    t.equal(lab.pci!.driverOf(nic.address), 'e1000e');
+    t.match(lab.state, 'linux');
   },
 );
 
