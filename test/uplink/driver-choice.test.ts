@@ -326,6 +326,12 @@ t.test('what sysfs says of a device and of the machine', async (t) => {
     cpu_lacks: [],
     has_verbs: false,
   });
+  const { sys, dev } = pci.roots;
+  mkdirSync(`${sys}/class/infiniband_verbs/uverbs0`, { recursive: true });
+  t.notOk(machineFacts(pci.roots).has_verbs, 'a container without the file of the device');
+  mkdirSync(`${dev}/infiniband`, { recursive: true });
+  writeFileSync(`${dev}/infiniband/uverbs0`, '');
+  t.ok(machineFacts(pci.roots).has_verbs);
   t.same(machineFacts({ sys: '/nowhere', proc: '/nowhere', dev: '/nowhere' }), {
     user_space_drivers: [],
     has_vfio_files: false,

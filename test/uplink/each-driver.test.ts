@@ -99,8 +99,9 @@ function machine(t: { testdirName: string; testdir(): string }, { device, machin
   const pci = new FakePci(`${t.testdirName}/${directories}`, new FakeHostNetwork(), settings);
   const lab = new UplinkLab(new TurnedClock(), 'physical', false, pci);
   pci.add(device);
-  const { sys } = pci.roots;
-  mkdirSync(`${sys}/class/infiniband_verbs/uverbs0`, { recursive: true });
+  const { sys, dev } = pci.roots;
+  for (const path of [`${sys}/class/infiniband_verbs/uverbs0`, `${dev}/infiniband/uverbs0`])
+    mkdirSync(path, { recursive: true });
   if (device === vf) symlinkSync('../0000:3b:00.0', `${sys}/bus/pci/devices/${device.address}/physfn`);
   return Object.assign(lab, { pci });
 }

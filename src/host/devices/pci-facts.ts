@@ -149,7 +149,7 @@ export interface MachineFacts {
   readonly cpu_lacks: readonly string[];
   /** How much memory VPP may lock, in bytes. Absent: as much as it likes. */
   readonly locked_memory_bytes?: number;
-  /** Verbs devices of RDMA are there. */
+  /** Verbs devices of RDMA are there, and their files. */
   readonly has_verbs: boolean;
 }
 
@@ -169,7 +169,9 @@ export function machineFacts(roots: HostRoots = HOST_ROOTS): MachineFacts {
     net_consoles: netConsoles(roots),
     cpu_lacks: cpuLacks(readText(join(proc, 'cpuinfo'))),
     ...(locked_memory_bytes !== undefined && { locked_memory_bytes }),
-    has_verbs: namesIn(join(sys, 'class/infiniband_verbs')).some((name) => name.startsWith('uverbs')),
+    has_verbs: namesIn(join(sys, 'class/infiniband_verbs')).some(
+      (name) => name.startsWith('uverbs') && existsSync(join(dev, 'infiniband', name)),
+    ),
   };
 }
 
