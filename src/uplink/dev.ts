@@ -16,8 +16,14 @@ const limits = {
   ige: { ring_min: 512, ring_max: 32_768, queues_max: 4 },
 } as const;
 
-/** Is the device itself a virtual function? Then VPP gets it; else it gets one that is made of the device. */
-const isVirtual = (pci: PciFacts | undefined): boolean => pci?.physical_function !== undefined;
+/**
+ * Is the device itself a virtual function? Then VPP gets it; else it gets one that is made of the device. A virtual machine that was given one does not see of
+ * which card it is.
+ */
+const isVirtual = (pci: PciFacts | undefined): boolean =>
+  pci !== undefined && (pci.physical_function !== undefined || isOfIavf(pci));
+
+const isOfIavf = ({ vendor, device }: PciFacts): boolean => vendor === intel && iavf_ids.includes(device);
 
 function port(driver: 'iavf' | 'ige', { spec }: DeviceFacts, pci: string, tag: string) {
   const { ring_min, ring_max, queues_max } = limits[driver];
@@ -75,7 +81,9 @@ export const iavf: UplinkDriver = {
   device: (facts, tag) => ({ ...port('iavf', facts, given(facts), tag), mtu: askedMtu(facts) }),
   lacks: (facts, machine) => [
     ...vfObstacles(facts),
-    ...pciObstacles('iavf', facts, machine, isVirtual(facts.pci) ? [] : iavf_parents),
+    ...(isVirtual(facts.pci)
+      ? pciObstacles('iavf', facts, machine)
+      : pciObstacles('iavf', facts, machine, iavf_parents, 'a function of it')),
     ...needsHugepages('iavf', machine),
     ...mtuAtMost(9702, 'iavf', askedMtu(facts)),
   ],
@@ -84,7 +92,7 @@ export const iavf: UplinkDriver = {
 function vfObstacles({ pci }: DeviceFacts): Obstacle[] {
   if (pci === undefined) return [];
   if (isVirtual(pci)) {
-    if (pci.vendor === intel && iavf_ids.includes(pci.device)) return [];
+    if (isOfIavf(pci)) return [];
     return [
       {
         what: `is the virtual function ${pci.vendor}:${pci.device}`,

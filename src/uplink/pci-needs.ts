@@ -56,12 +56,16 @@ function carriesMore({ pci, link }: DeviceFacts): Obstacle[] {
 /** Kernel drivers of devices that may share the isolation of one that a program has. */
 const harmless: readonly string[] = ['vfio-pci', 'pci-stub', 'pcieport'];
 
-/** `driver`: of VPP, for the words. `allowed`: kernel drivers of the devices that it is for; none: any. */
+/**
+ * `driver`: of VPP, for the words. `allowed`: kernel drivers of the devices that it is for; none: any. `given`: what is bound; the group of a function that is
+ * yet to be made nobody knows.
+ */
 export function pciObstacles(
   driver: string,
   facts: DeviceFacts,
   machine: MachineFacts,
   allowed: readonly string[] = [],
+  given: 'the device' | 'a function of it' = 'the device',
 ): Obstacle[] {
   const { pci } = facts;
   if (pci === undefined) return [onNoBus(driver)];
@@ -73,8 +77,7 @@ export function pciObstacles(
     ...(driver === 'iavf' ? [] : carriesMore(facts)),
     ...binderObstacles(binder, machine),
     ...(binder === usual ? isolation(pci, machine) : []),
-    // The group of a function that is yet to be made nobody knows.
-    ...(binder === usual && !makesFunction(driver, pci) ? sharedGroup(pci) : []),
+    ...(binder === usual && given === 'the device' ? sharedGroup(pci) : []),
     ...lockObstacles(binder, machine),
     ...leaningOn(facts, machine),
   ];
@@ -152,9 +155,6 @@ function binderObstacles(binder: string, machine: MachineFacts): Obstacle[] {
         ]),
   ];
 }
-
-const makesFunction = (driver: string, { physical_function }: PciFacts): boolean =>
-  driver === 'iavf' && physical_function === undefined;
 
 function isolation({ iommu_group }: PciFacts, { unsafe_no_iommu }: MachineFacts): Obstacle[] {
   if (iommu_group !== undefined || unsafe_no_iommu !== undefined) return [];

@@ -160,6 +160,12 @@ t.test('each refusal names its cause and the step', async (t) => {
     ],
     ['iavf', factsOf('vf', { device: '10ca' }), {}, /virtual function 8086:10ca.*8086:1889/],
     ['iavf', factsOf('virtio'), {}, /makes no virtual function/],
+    [
+      'iavf',
+      factsOf('vf', { group: [{ address: '0000:3b:00.1', driver: 'ice' }] }),
+      {},
+      /shares IOMMU group 7 with 0000:3b:00.1/,
+    ],
     ['ige', factsOf('e810'), {}, /is a device 8086:1592.*8086:1539/],
     [
       'dpdk',
@@ -201,6 +207,9 @@ t.test('nothing keeps a driver from the device that it is for', async (t) => {
     ['rdma', factsOf('mlx5')],
     ['iavf', factsOf('e810')],
     ['iavf', factsOf('vf')],
+    // As a virtual machine has it, which does not see the card.
+    ['iavf', factsOf('vf', { physical_function: undefined } as never)],
+    ['iavf', factsOf('e810', { group: [{ address: '0000:3b:00.1', driver: 'ice' }] })],
     ['ige', factsOf('i225')],
     ['dpdk', factsOf('i225'), { hugepage_bytes: 0 }],
     ['dpdk', factsOf('i225'), { has_dpdk: true, untagged: ['eth1'] }],

@@ -70,6 +70,10 @@ const ways: Readonly<Record<Driver, Readonly<Record<string, Way>>>> = {
   iavf: {
     'a function that is made of a card': { device: e810, bound: ['0000:3c:00.0', 'vfio-pci'] },
     'a function that is there': { device: vf, bound: [vf.address, 'vfio-pci'] },
+    'a function that a virtual machine was given': {
+      device: { ...vf, address: nic.address },
+      bound: [nic.address, 'vfio-pci'],
+    },
   },
   ige: { 'by vfio': { device: i225, bound: [nic.address, 'vfio-pci'] } },
   dpdk: {
