@@ -7,7 +7,7 @@ import type { Config } from '../config.js';
 import type { MachineFacts } from '../host/devices/pci-facts.js';
 import { HOST_ROOTS, type HostRoots, hugepageBytes, memoryBytes, namesIn } from '../host/devices/sysfs.js';
 import { hasSmallBuffers, type StartupFacts, wordsIn } from '../vpp-conn/startup-config.js';
-import { untaggedIn } from '../vpp-conn/startup-dpdk.js';
+import { devicesIn, untaggedIn } from '../vpp-conn/startup-dpdk.js';
 
 export function startupFacts(
   { vpp, pods, gates, paths }: Config,
@@ -30,16 +30,24 @@ export function startupFacts(
 export function vppFacts(
   config: Config,
   roots?: HostRoots,
-): Pick<MachineFacts, 'small_buffers' | 'has_dpdk' | 'untagged'> {
-  const { config_template: template, binary } = config.vpp;
+): Pick<MachineFacts, 'small_buffers' | 'has_dpdk' | 'untagged' | 'dpdk_devices'> {
+  const { config_template: template, exec_template, binary } = config.vpp;
   const uplinks = config.uplinks.map(({ interface_name }) => interface_name);
-  const { text } = substitute(template ?? '', { uplinks, first_cpu: '', node_annotations: {} });
+  const facts = { uplinks, first_cpu: '', node_annotations: {} };
+  const { text } = substitute(template ?? '', facts);
+  const { text: commands } = substitute(exec_template, facts);
   const has_dpdk = hasPlugin('dpdk_plugin.so', binary, text);
+  const dpdk_devices = devicesIn(text);
   return {
+    ...(dpdk_devices !== undefined && { dpdk_devices }),
     small_buffers: hasSmallBuffers(template, startupFacts(config, roots)),
     ...(has_dpdk !== undefined && { has_dpdk }),
     // What the API server has to be asked for is not known here.
-    untagged: /\btag\s+\S*__/.test(text) ? [] : untaggedIn(text, config.uplinks),
+    untagged: /\btag\s+\S*__/.test(text)
+      ? []
+      : untaggedIn(text, config.uplinks).filter(
+          (name) => !/\btag\b/.test(commands) || !commands.includes(name),
+        ),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { MachineFacts } from '../host/devices/pci-facts.js';
+import { isSameDevice } from '../vpp-conn/startup-dpdk.js';
 import { askedMtu, type DeviceFacts, type UplinkDriver } from './driver.js';
 import type { Obstacle } from './obstacles.js';
 import { bindChanges, binderOf, leaningOn, needsVerbs, onNoBus, pciObstacles } from './pci-needs.js';
@@ -37,7 +38,7 @@ export const dpdk: UplinkDriver = {
     const of_file = fileObstacles(facts, machine);
     if (staysWithKernel(facts)) {
       const needs = facts.spec.new_driver === undefined ? needsVerbs(machine) : [];
-      return [...of_file, ...needs, ...leaningOn(facts, machine)];
+      return [...of_file, ...needs, ...takenObstacles(facts, machine), ...leaningOn(facts, machine)];
     }
     return [...of_file, ...pciObstacles('dpdk', facts, machine), ...memoryObstacles(facts, machine)];
   },
@@ -64,6 +65,23 @@ function fileObstacles({ link }: DeviceFacts, { has_dpdk, untagged = [] }: Machi
           },
         ]
       : []),
+  ];
+}
+
+/** What the file names, and the kernel has, DPDK takes by itself, but cards that it shares. */
+function takenObstacles({ pci, spec }: DeviceFacts, { dpdk_devices }: MachineFacts): Obstacle[] {
+  const { address = '', driver = '' } = pci ?? {};
+  if (shared_drivers.includes(driver)) return [];
+  const is_named = dpdk_devices?.some(
+    (device) => isSameDevice(device, address) || device.startsWith('__PCI_DEVICE_ID'),
+  );
+  if (is_named === false) return [];
+  return [
+    {
+      what: `is to keep its kernel driver (newDriver ${spec.new_driver})`,
+      why: 'VPP would take it from that at its start, and nobody would give it back',
+      step: 'leave newDriver out, or have a dpdk section that makes something else of the device',
+    },
   ];
 }
 

@@ -86,6 +86,15 @@ export function untaggedIn(text: string, uplinks: readonly DriverUplink[]): stri
     .map(({ interface_name }) => interface_name);
 }
 
+/** PCI addresses that a section of the user in this text names, as it spells them. Undefined: there is no such section. */
+export function devicesIn(text: string): string[] | undefined {
+  const section = sectionOf(text, 'dpdk');
+  return section && devicesOf(wordsOf(text, section));
+}
+
+const devicesOf = (words: readonly string[]): string[] =>
+  words.filter((word, at) => words[at - 1] === 'dev' && word !== 'default');
+
 /** A section of the user that is of no uplink is left: by it he makes what he names himself. */
 function withoutDevices(config: StartupConfig, uplinks: readonly DriverUplink[]): StartupConfig {
   const section = sectionOf(config.text, 'dpdk');
@@ -113,9 +122,8 @@ function withoutDevices(config: StartupConfig, uplinks: readonly DriverUplink[])
 /** Where the section names no device the plugin looks for some itself. */
 function leaveOthers(config: StartupConfig, section: Section): StartupConfig {
   const words = wordsOf(config.text, section);
-  const has_devices = words.some((word, at) => word === 'dev' && words[at + 1] !== 'default');
   const missing = ['no-pci', 'no-vmbus'].filter((word) => !words.includes(word));
-  if (has_devices || missing.length === 0) return config;
+  if (devicesOf(words).length > 0 || missing.length === 0) return config;
   const why = 'it names no device, and VPP would take the network cards of Linux';
   return insertLine(config, section, missing.join(' '), why);
 }
@@ -124,12 +132,13 @@ const withoutSection = (text: string, { start, body_end }: Section): string =>
   `${text.slice(0, start)}${text.slice(body_end + 1)}`;
 
 /** `unformat_vlib_pci_addr` takes it with or without leading zeros. */
-function names(words: readonly string[], address: string): boolean {
-  const plain = (text: string): string => text.toLowerCase().replaceAll(/\b0+(?=[0-9a-f])/g, '');
-  return (
-    address !== '' && words.some((word, at) => words[at - 1] === 'dev' && plain(word) === plain(address))
-  );
+export function isSameDevice(a: string, b: string): boolean {
+  const [one, other] = [a, b].map((text) => text.toLowerCase().replaceAll(/\b0+(?=[0-9a-f])/g, ''));
+  return one === other;
 }
+
+const names = (words: readonly string[], address: string): boolean =>
+  address !== '' && devicesOf(words).some((word) => isSameDevice(word, address));
 
 const hasTag = (words: readonly string[], tag: string): boolean =>
   words.some((word, at) => word === 'tag' && words[at + 1] === tag);

@@ -315,20 +315,25 @@ t.test('MTU', async (t) => {
 });
 
 t.test('what VPP and its start-up file have for drivers', async (t) => {
-  const of = (template: string, driver = 'dpdk', binary = '/nowhere/bin/vpp') =>
+  const of = (template: string, driver = 'dpdk', binary = '/nowhere/bin/vpp', exec = '') =>
     vppFacts(
       loadConfig({
         NODENAME: 'n',
         CALICOVPP_VPP_BINARY: binary,
         CALICOVPP_CONFIG_TEMPLATE: template,
+        CALICOVPP_CONFIG_EXEC_TEMPLATE: exec,
         CALICOVPP_INTERFACES: JSON.stringify({
           uplinkInterfaces: [{ interfaceName: 'eth0', vppDriver: driver }],
         }),
       }).config,
     );
   t.match(of(''), { untagged: [] });
-  t.match(of('dpdk { dev 0000:00:05.0 }'), { untagged: ['eth0'] });
+  t.equal(of('').dpdk_devices, undefined);
+  t.match(of('dpdk { dev 0000:00:05.0 }'), { untagged: ['eth0'], dpdk_devices: ['0000:00:05.0'] });
+  t.match(of('dpdk { dev default { } vdev net_tap0 }'), { dpdk_devices: [] });
   t.match(of('dpdk { dev 0000:00:05.0 }', 'virtio'), { untagged: [] });
+  const by_command = 'set interface tag TenGigabitEthernet0/5/0 main-__VPP_DATAPLANE_IF__';
+  t.match(of('dpdk { dev 0000:00:05.0 }', 'dpdk', undefined, by_command), { untagged: [] });
   t.match(of('dpdk { dev __PCI_DEVICE_ID__ { tag main-__VPP_DATAPLANE_IF__ } }'), { untagged: [] });
   t.match(of('dpdk { dev 0000:00:05.0 { tag __NODE_ANNOTATION:tag__ } }'), { untagged: [] });
   t.match(of('buffers { page-size 4K }'), { small_buffers: true });

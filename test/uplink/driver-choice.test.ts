@@ -73,7 +73,7 @@ function factsOf(
 const without_group = { iommu_group: undefined } as never;
 
 t.test('each refusal names its cause and the step', async (t) => {
-  const cases: readonly (readonly [Driver, DeviceFacts, Partial<MachineFacts>, RegExp])[] = [
+  const cases: readonly (readonly [Driver, DeviceFacts, Partial<MachineFacts> | undefined, RegExp])[] = [
     ['virtio', factsOf(undefined), {}, /is on no PCI bus.*use af_packet/],
     ['virtio', factsOf('vmxnet3'), {}, /has the kernel driver vmxnet3.*for devices of virtio-pci/],
     ['virtio', factsOf('virtio', { device: '1042' }), {}, /is a device 1af4:1042/],
@@ -181,6 +181,15 @@ t.test('each refusal names its cause and the step', async (t) => {
     ],
     ['dpdk', factsOf(undefined), {}, /is on no PCI bus/],
     ['dpdk', factsOf('virtio'), { hugepage_bytes: 0 }, /neither hugepages nor an IOMMU/],
+    ...[undefined, ['0:4:0.0'], ['__PCI_DEVICE_ID_0__']].map(
+      (dpdk_devices) =>
+        [
+          'dpdk',
+          factsOf('i225', {}, { new_driver: 'igc' }),
+          dpdk_devices && { dpdk_devices },
+          /keep its kernel driver \(newDriver igc\).*nobody would give it back; leave newDriver out/,
+        ] as const,
+    ),
     ['dpdk', factsOf('i225'), { has_dpdk: false }, /VPP has no dpdk_plugin.so.*use a VPP that has it/],
     [
       'dpdk',
@@ -212,6 +221,8 @@ t.test('nothing keeps a driver from the device that it is for', async (t) => {
     ['iavf', factsOf('e810', { group: [{ address: '0000:3b:00.1', driver: 'ice' }] })],
     ['ige', factsOf('i225')],
     ['dpdk', factsOf('i225'), { hugepage_bytes: 0 }],
+    ['dpdk', factsOf('i225', {}, { new_driver: 'igc' }), { dpdk_devices: [] }],
+    ['dpdk', factsOf('mlx5', {}, { new_driver: 'mlx5_core' })],
     ['dpdk', factsOf('i225'), { has_dpdk: true, untagged: ['eth1'] }],
     ['dpdk', factsOf('mlx5'), { hugepage_bytes: 0, user_space_drivers: [] }],
   ];

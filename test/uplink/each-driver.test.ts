@@ -107,6 +107,8 @@ function machine(t: { testdirName: string; testdir(): string }, { device, machin
   for (const path of [`${sys}/class/infiniband_verbs/uverbs0`, `${dev}/infiniband/uverbs0`])
     mkdirSync(path, { recursive: true });
   if (device === vf) symlinkSync('../0000:3b:00.0', `${sys}/bus/pci/devices/${device.address}/physfn`);
+  // Of a section of the user, where there is one: it names no card.
+  lab.has({ dpdk_devices: [] });
   return Object.assign(lab, { pci });
 }
 

@@ -138,6 +138,8 @@ export class UplinkLab {
   #pci: Pick<UndoTools, 'roots' | 'write'> = {
     roots: { sys: '/nowhere', proc: '/nowhere', dev: '/nowhere' },
   };
+  /** Of VPP and its start-up file. */
+  #vpp_facts: Partial<MachineFacts> = {};
   journal: UndoJournal;
   host: UplinkHost;
 
@@ -164,6 +166,12 @@ export class UplinkLab {
     this.host = this.#open();
   }
 
+  /** What VPP and its start-up file have. */
+  has(vpp_facts: Partial<MachineFacts>): void {
+    this.#vpp_facts = vpp_facts;
+    this.host = this.#open();
+  }
+
   /** As a fresh process has it: all that is known is on the disk. */
   restarted(): UplinkHost {
     this.journal = this.#openJournal();
@@ -179,7 +187,8 @@ export class UplinkLab {
     const run: RunCommand = (argv, options) => this.run(argv, options);
     const { network, clock } = this;
     const tools = { host: network, clock, run, ...this.#pci };
-    return new UplinkHost(network, this.journal, this.captured, tools, vpp_netns);
+    const of_vpp = [false, true, this.#vpp_facts] as const;
+    return new UplinkHost(network, this.journal, this.captured, tools, vpp_netns, ...of_vpp);
   }
 
   /**

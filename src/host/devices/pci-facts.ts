@@ -139,6 +139,8 @@ export interface MachineFacts {
   readonly has_dpdk?: boolean;
   /** Names of dpdk uplinks that a `dpdk` section of the user's has no device for. Absent: there is no such section. */
   readonly untagged?: readonly string[];
+  /** PCI addresses of the devices that such a section names, as it spells them. */
+  readonly dpdk_devices?: readonly string[];
   /** How far the kernel is locked down: `integrity`, `confidentiality`. Absent: not at all. */
   readonly lockdown?: string;
   /** What of the machine is reached by the network and cannot be without it for a moment. */
