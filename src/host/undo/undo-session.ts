@@ -174,8 +174,9 @@ export class UndoSession {
   async #wake({ link: identity }: Extract<UndoStep, { kind: 'wake_link' }>): Promise<boolean> {
     const { link } = await this.#links.find(identity);
     if (hasCarried(link.name, this.#tools.roots)) return false;
-    if (!link.up) this.#own.apply({ do: 'set_link', link: link.index, up: true });
-    this.#own.apply({ do: 'set_link', link: link.index, up: false });
+    // One that is up already, as by an attempt before, would be put up by nobody else.
+    for (const up of link.up ? [false, true] : [true, false])
+      this.#own.apply({ do: 'set_link', link: link.index, up });
     return true;
   }
 

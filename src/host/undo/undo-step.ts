@@ -110,8 +110,8 @@ export type UndoStep =
       readonly override?: string;
     }
   /**
-   * The link has gone up and down once, unless it has carried something since it is there: a device that a program has left running takes nothing of
-   * the kernel's, which believes it at rest, until the kernel has ended it.
+   * The link has gone up and down once, and is as it was, unless it has carried something since it is there: a device that a program has left running
+   * takes nothing of the kernel's, which believes it at rest, until the kernel has ended it.
    */
   | { readonly kind: 'wake_link'; readonly link: LinkIdentity }
   /** A PCI device has so many virtual functions, and the kernel takes new ones up by itself, or does not. */
