@@ -299,25 +299,28 @@ t.test('a link is set up last, and comes up although it refuses its old MTU', as
   t.strictSame(own.addresses(own.link('eth0')!.index), [], 'no link-local address, as it was told');
 });
 
-t.test('a link that is woken is up or down as it was before: who had it up may be done with it', async (t) => {
-  const host = new FakeHostNetwork();
-  const own = host.open();
-  const index = host.addPhysical({ name: 'eth0', mac: MAC });
-  const link = identityOf(own.link('eth0')!);
-  const empty = t.testdir();
-  const roots = { sys: empty, proc: empty, dev: empty };
-  for (const up of [true, false]) {
-    own.apply({ do: 'set_link', link: index, up });
-    const before = host.mutations.length;
-    const tools = { host, clock: new TurnedClock(), run: async () => fine, roots };
-    t.match(await undo([{ kind: 'wake_link', link }], tools), { remaining: [] });
-    const turns = host.mutations
-      .slice(before)
-      .map(({ change }) => (change.do === 'set_link' ? change.up : undefined));
-    t.same(turns, [!up, up]);
-    t.equal(own.link('eth0')?.up, up);
-  }
-});
+t.test(
+  'a link that is woken is up or down as it was before: who had it up may be done with it',
+  async (t) => {
+    const host = new FakeHostNetwork();
+    const own = host.open();
+    const index = host.addPhysical({ name: 'eth0', mac: MAC });
+    const link = identityOf(own.link('eth0')!);
+    const empty = t.testdir();
+    const roots = { sys: empty, proc: empty, dev: empty };
+    for (const up of [true, false]) {
+      own.apply({ do: 'set_link', link: index, up });
+      const before = host.mutations.length;
+      const tools = { host, clock: new TurnedClock(), run: async () => fine, roots };
+      t.match(await undo([{ kind: 'wake_link', link }], tools), { remaining: [] });
+      const turns = host.mutations
+        .slice(before)
+        .map(({ change }) => (change.do === 'set_link' ? change.up : undefined));
+      t.same(turns, [!up, up]);
+      t.equal(own.link('eth0')?.up, up);
+    }
+  },
+);
 
 t.test('a name taken by another device is told, and that device is left alone', async (t) => {
   const { host, own, link } = furnished('veth');
